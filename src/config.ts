@@ -1,0 +1,99 @@
+import type { Client } from './auth/types.ts'
+
+/** What the configuration says of a bucket. Patterns are resolved to one policy per bucket name when asked. */
+export interface BucketPolicy {
+  /** `on`: every object is sealed. `off`: passed through untouched. */
+  readonly encryption: 'on' | 'off'
+  /** Name in `keys`. */
+  readonly key: string
+  readonly etag: 'md5' | 'opaque'
+  /** What to do with objects Sealgate did not write. */
+  readonly plaintext: 'refuse' | 'allow'
+  /** Answer reads with SSE-KMS headers although the client did not ask (old Java SDKs need it). */
+  readonly announce: 'none' | 'aws:kms'
+  /** Anonymous GET, HEAD and listing are answered. */
+  readonly publicRead: boolean
+  /** KMS only: one wrap serves many objects for a while. */
+  readonly bucketKeys: boolean
+  /** Names of other buckets whose objects (replicas of theirs) open here, one way. */
+  readonly aliases: readonly string[]
+  /** Uploads must ask for one of these modes; empty: no demand. */
+  readonly requireSse: readonly ('AES256' | 'aws:kms' | 'SSE-C')[]
+  /** Names in `keys` a client may ask for by SSE-KMS key id, alias or ARN. */
+  readonly allowedKeys: readonly string[]
+}
+
+export type KeyConfig =
+  | { readonly type: 'local'; readonly keyring: string }
+  | {
+      readonly type: 'aws-kms'
+      /** Key ARN; never taken from an object. */
+      readonly arn: string
+      /** Older ARNs that may still unwrap. */
+      readonly decryptOnly: readonly string[]
+      /** Aliases clients may use for it. */
+      readonly aliases: readonly string[]
+      readonly region: string | null
+      readonly endpoint: string | null
+    }
+
+export interface Config {
+  readonly listen: {
+    readonly host: string
+    readonly port: number
+    readonly tls: { readonly cert: string; readonly key: string; readonly clientCa: string | null } | null
+    /** Regions accepted in credential scopes; empty: any. */
+    readonly regions: readonly string[]
+    /** Base domains for virtual-host style requests (`bucket.<domain>`). */
+    readonly domains: readonly string[]
+    /** Addresses of front ends that terminate TLS for us and whose X-Forwarded-Proto is believed. */
+    readonly trustedProxies: readonly string[]
+    readonly allowPlainBeyondLoopback: boolean
+  }
+  readonly admin: { readonly host: string; readonly port: number } | null
+  readonly upstream: {
+    readonly endpoint: string
+    readonly region: string
+    /** `aws`: the standard AWS credential chain with refresh. */
+    readonly credentials: 'aws' | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken: string | null }
+    readonly stateBucket: string
+    readonly realm: string
+    readonly style: 'path' | 'virtual-host'
+    readonly ca: string | null
+    readonly connections: number
+    /** Overrides what the probe of conditional requests found. */
+    readonly conditions: Readonly<Partial<Record<'put' | 'complete' | 'copy' | 'delete', boolean>>>
+    /** The store wants equal part sizes (R2): multipart is refused. */
+    readonly equalParts: boolean
+  }
+  readonly clients: readonly (Client & { readonly secretAccessKey: string })[]
+  readonly keys: Readonly<Record<string, KeyConfig>>
+  readonly buckets: readonly (readonly [pattern: string, policy: BucketPolicy])[]
+  readonly auth: {
+    readonly v2Query: boolean
+    readonly v2Header: boolean
+    /** SSE-C without TLS: for tests only. */
+    readonly ssecOverHttp: boolean
+  }
+  readonly keyCache: {
+    /** Seconds an unwrapped bucket key is kept: also the delay of a revocation. */
+    readonly maxAgeSeconds: number
+    readonly maxEntries: number
+    /** Objects sealed under one bucket key before a new one is made. */
+    readonly maxUses: number
+  }
+  readonly limits: {
+    readonly connections: number
+    readonly requestsInFlight: number
+    readonly headerBytes: number
+    readonly xmlBytes: number
+    /** Bytes per second below which a transfer is cut, averaged over `minRateWindowSeconds`. */
+    readonly minRate: number
+    readonly minRateWindowSeconds: number
+    readonly upstreamFirstByteSeconds: number
+    readonly graceSeconds: number
+  }
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent' }
+  readonly audit: { readonly file: string | null }
+  readonly workers: number | 'auto'
+}

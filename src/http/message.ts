@@ -1,0 +1,41 @@
+import type { Readable } from 'node:stream'
+import type { HeaderList } from './headers.ts'
+import type { RequestTarget } from './target.ts'
+
+/** A request that has passed the front gate and nothing else: not yet authenticated. */
+export interface HttpRequest {
+  /** S3-style request id, also sent to the client and written to the log. */
+  readonly id: string
+  readonly method: string
+  readonly target: RequestTarget
+  readonly headers: HeaderList
+  /** The Host header as received (or the :authority of the connection). */
+  readonly host: string
+  /** Body bytes as they come off the wire, HTTP framing removed. Ends early with an error when the client goes away. */
+  readonly body: Readable
+  /** Declared Content-Length in bytes; null when the request is chunked; 0 when it has no body. */
+  readonly contentLength: number | null
+  readonly remoteAddress: string
+  /** True when the bytes from the client travelled over TLS (to us or to a trusted front end). */
+  readonly secure: boolean
+  /** Aborts when the client goes away. */
+  readonly signal: AbortSignal
+  /** Sends "100 Continue" if the client waits for it. Call only after the signature has verified. Idempotent. */
+  readonly sendContinue: () => void
+}
+
+export interface HttpResponse {
+  readonly status: number
+  /** In the order sent; latin1 characters stand for bytes. Content-Length included wherever a body has one. */
+  readonly headers: readonly (readonly [name: string, value: string])[]
+  /**
+   * A stream is read only after the status line is due: the listener waits for its first chunk (or end, or error) before
+   * it writes the head, so that a body that fails at once becomes an error status.
+   */
+  readonly body: Readable | Buffer | null
+  /**
+   * Set for XML answers that may take long: the head goes out at once, white space keeps the client waiting, and the
+   * body follows when it is there (CompleteMultipartUpload and CopyObject, AWS API reference). Chunked on the wire.
+   */
+  readonly pending?: Promise<Buffer>
+}

@@ -1,0 +1,51 @@
+import type { Readable } from 'node:stream'
+import type { HeaderList } from '../http/headers.ts'
+
+export interface UpstreamIdentity {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  readonly sessionToken?: string
+}
+
+/** A request to the store in S3 terms. The upstream room encodes, signs, and sends it. */
+export interface UpstreamRequest {
+  readonly method: string
+  readonly bucket: string | null
+  /** Decoded object key; null for bucket and service operations. */
+  readonly key: string | null
+  /** Decoded; null value: a bare name (`?acl`). */
+  readonly query: readonly (readonly [name: string, value: string | null])[]
+  /** Lower-case names, latin1 values; without host, content-length, date, authorization, x-amz-content-sha256. */
+  readonly headers: readonly (readonly [name: string, value: string])[]
+  /** A stream must give exactly `contentLength` bytes or fail. */
+  readonly body: Buffer | Readable | null
+  readonly contentLength: number
+  /** null: unsigned (anonymous reads of public-read buckets); undefined: the gateway's own credentials. */
+  readonly identity?: UpstreamIdentity | null
+  readonly signal: AbortSignal
+  /**
+   * One retry on a new connection, if nothing came back and the body can be replayed (Buffer or null). Never for
+   * conditional writes and copies.
+   */
+  readonly retry: boolean
+  /** Which pool: transfers of object bodies must not starve small requests. */
+  readonly pool: 'data' | 'control'
+}
+
+export interface UpstreamResponse {
+  readonly status: number
+  readonly headers: HeaderList
+  /** Must be consumed or destroyed. Fails when the store ends it early; length equals Content-Length. */
+  readonly body: Readable
+}
+
+/** What the rest of the gateway knows of the store. */
+export interface Upstream {
+  /**
+   * Never follows redirects. @throws S3Error SealgateBadUpstream (3xx, broken framing, missing Content-Length,
+   * repeated headers, auth errors of our own identity), SealgateUpstreamTimeout, ServiceUnavailable.
+   * Other error statuses of the store are returned, not thrown.
+   */
+  request(request: UpstreamRequest): Promise<UpstreamResponse>
+  close(): Promise<void>
+}
