@@ -1,4 +1,4 @@
-import { Transform, type TransformCallback } from 'node:stream'
+import { Readable } from 'node:stream'
 
 /**
  * A step that bytes pass through: a state machine that takes chunks and gives chunks. A throw (or a rejection of final)
@@ -11,35 +11,87 @@ export interface ByteStage {
   final(): readonly Buffer[] | Promise<readonly Buffer[]>
 }
 
-/** One Transform around several stages, so that a chunk crosses the stream machinery once however many stages there are. */
-export class StageTransform extends Transform {
+export interface StagedOptions {
+  /**
+   * Whether the end of this stream is the end of its source. True for bodies from the store (a client that went away
+   * must free the upstream socket); false for bodies from a client (destroying a request destroys the socket that the
+   * error answer has to go out on).
+   */
+  readonly destroySource: boolean
+  /** Bytes that may wait here for a slow reader before the source is paused. */
+  readonly highWaterMark?: number
+}
+
+/**
+ * A source with stages behind it, as one Readable: a chunk crosses the stream machinery once, without a promise,
+ * however many stages there are. Ends only after every stage has returned from `final`.
+ */
+export class StagedReadable extends Readable {
+  readonly #source: Readable
   readonly #stages: readonly ByteStage[]
+  readonly #destroySource: boolean
+  #state: 'idle' | 'flowing' | 'finishing' | 'done' = 'idle'
 
-  constructor(stages: readonly ByteStage[], highWaterMark = 65536) {
-    super({ readableHighWaterMark: highWaterMark, writableHighWaterMark: highWaterMark, decodeStrings: false })
+  constructor(source: Readable, stages: readonly ByteStage[], options: StagedOptions) {
+    super({ highWaterMark: options.highWaterMark ?? 65536 })
+    this.#source = source
     this.#stages = stages
+    this.#destroySource = options.destroySource
+    source.on('error', this.#onError)
+    source.on('close', this.#onClose)
   }
 
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+  override _read(): void {
+    if (this.#state === 'idle') {
+      this.#state = 'flowing'
+      this.#source.on('end', this.#onEnd)
+      this.#source.on('data', this.#onData)
+    } else if (this.#state === 'flowing') {
+      this.#source.resume()
+    }
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#state = 'done'
+    this.#source.off('data', this.#onData)
+    this.#source.off('end', this.#onEnd)
+    this.#source.off('close', this.#onClose)
+    if (this.#destroySource && !this.#source.destroyed) this.#source.destroy()
+    else this.#source.pause()
+    done(error)
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
     try {
-      this.#feed(chunk, 0)
-      done()
+      if (!this.#feed(chunk, 0)) this.#source.pause()
     } catch (error) {
-      done(error as Error)
+      this.destroy(error as Error)
     }
   }
 
-  override _flush(done: TransformCallback): void {
-    this.#finish().then(() => { done() }, (error: unknown) => { done(error as Error) })
+  readonly #onEnd = (): void => {
+    if (this.#state === 'done') return
+    this.#state = 'finishing'
+    this.#finish().then(
+      () => { if (!this.destroyed) this.push(null) },
+      (error: unknown) => { this.destroy(error as Error) }
+    )
   }
 
-  #feed(chunk: Buffer, from: number): void {
+  readonly #onError = (error: Error): void => {
+    this.destroy(error)
+  }
+
+  readonly #onClose = (): void => {
+    if (this.#state === 'idle' || this.#state === 'flowing') this.destroy(new Error('The source of the transfer closed before its end.'))
+  }
+
+  #feed(chunk: Buffer, from: number): boolean {
     const stage = this.#stages[from]
-    if (stage === undefined) {
-      if (chunk.length > 0) this.push(chunk)
-      return
-    }
-    for (const out of stage.update(chunk)) this.#feed(out, from + 1)
+    if (stage === undefined) return chunk.length === 0 || this.destroyed || this.push(chunk)
+    let wanted = true
+    for (const out of stage.update(chunk)) wanted = this.#feed(out, from + 1) && wanted
+    return wanted
   }
 
   async #finish(): Promise<void> {
@@ -47,4 +99,19 @@ export class StageTransform extends Transform {
       for (const out of await stage.final()) this.#feed(out, i + 1)
     }
   }
+}
+
+/** Reads a stream into one Buffer. @throws the stream's error, or `tooLarge()` when more than `limit` bytes come. */
+export async function readAll(source: Readable, limit: number, tooLarge: () => Error): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > limit) {
+      source.destroy()
+      throw tooLarge()
+    }
+    chunks.push(chunk)
+  }
+  return chunks.length === 1 ? chunks[0] ?? Buffer.alloc(0) : Buffer.concat(chunks, size)
 }
