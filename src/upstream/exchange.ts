@@ -1,0 +1,210 @@
+import { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import { S3Error } from '../errors.ts'
+import { HeaderList } from '../http/headers.ts'
+import { isConnectionFailure, toS3Error } from './failures.ts'
+import { RateWatch } from './rate-watch.ts'
+import type { UpstreamResponse } from './types.ts'
+
+export interface ExchangePlan {
+  readonly method: string
+  readonly path: string
+  /** Name, value, name, value, … */
+  readonly headers: string[]
+  /** A stream has its first byte waiting, or length 0 was turned into null: see request-body.ts. */
+  readonly body: Buffer | Readable | null
+  readonly contentLength: number
+  readonly signal: AbortSignal
+  /** Throws an S3Error for a head that is not to be used. */
+  readonly check: (status: number, headers: HeaderList) => void
+  /** Bytes per second; 0: none. */
+  readonly minRate: number
+  readonly windowSeconds: number
+}
+
+/** More interim answers than any server has reason to send (RFC 9110 15.2). */
+const maxInterim = 16
+
+/**
+ * One request on one connection and its answer. Written on undici's dispatch interface, below `request()`, because that
+ * is where bytes sent are counted without another stream in the way: a 2xx that comes before the store can have the
+ * whole body must not pass, and progress decides whether a slow store is cut.
+ */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly answer: Promise<UpstreamResponse>
+  /** Settles when undici has let go of the request and of its connection slot. */
+  readonly closed: Promise<void>
+  bytesSent = 0
+  bytesReceived = 0
+  /** HTTP status, once there is one. */
+  status: number | null = null
+  /** Milliseconds on the clock of `performance.now()` when the head arrived. */
+  headAt: number | null = null
+  /** As undici or the signal gave it. */
+  failure: unknown = undefined
+
+  readonly #plan: ExchangePlan
+  readonly #resolve: (answer: UpstreamResponse) => void
+  readonly #reject: (error: Error) => void
+  readonly #markClosed: () => void
+  readonly #watch: RateWatch
+  readonly #onAbort: () => void
+  #controller: Dispatcher.DispatchController | null = null
+  #body: ResponseBody | null = null
+  #answered = false
+  #isClosed = false
+  #interim = 0
+  #sampledBytes = 0
+
+  constructor(plan: ExchangePlan) {
+    this.#plan = plan
+    this.#watch = new RateWatch(plan.minRate, plan.windowSeconds)
+    const answer = Promise.withResolvers<UpstreamResponse>()
+    const closed = Promise.withResolvers<undefined>()
+    this.answer = answer.promise
+    this.closed = closed.promise
+    this.#resolve = answer.resolve
+    this.#reject = answer.reject
+    this.#markClosed = () => { closed.resolve(undefined) }
+    this.#onAbort = () => { this.abort(plan.signal.reason) }
+    plan.signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  start(dispatcher: Dispatcher): void {
+    const { method, path, headers, body } = this.#plan
+    // undici closes the connection after every HEAD unless told otherwise; with S3 that would be one handshake per HEAD.
+    const options = method === 'HEAD' ? { method, path, headers, body, reset: false } : { method, path, headers, body }
+    dispatcher.dispatch(options, this)
+  }
+
+  /** True when a second try cannot do the work twice: nothing came back, and it was the connection that failed. */
+  get failedBeforeAnswer(): boolean {
+    return !this.#answered && isConnectionFailure(this.failure)
+  }
+
+  /** Ends the exchange; the connection is destroyed unless the answer is already complete. */
+  abort(reason: unknown): void {
+    if (this.#isClosed) return
+    this.failure ??= reason
+    this.#settleFailed()
+    this.#controller?.abort(asError(this.failure))
+  }
+
+  /** Called about once a second. Cuts the exchange when the store has been too slow for a whole window. */
+  sample(seconds: number): void {
+    const bytes = this.bytesSent + this.bytesReceived
+    const slow = this.#watch.tooSlow(seconds, bytes - this.#sampledBytes, this.#waitsForStore())
+    this.#sampledBytes = bytes
+    if (slow) this.abort(new S3Error('SealgateUpstreamTimeout', { message: 'The store transfers data too slowly.' }))
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.failure !== undefined) controller.abort(asError(this.failure))
+  }
+
+  onBodySent(chunk: Buffer): void {
+    this.bytesSent += chunk.length
+  }
+
+  onResponseStarted(): void {
+    this.#answered = true
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (status < 200) {
+      this.#interim += 1
+      if (this.#interim > maxInterim) controller.abort(new S3Error('SealgateBadUpstream'))
+      return
+    }
+    this.status = status
+    this.headAt = performance.now()
+    const headers = headerList(controller.rawHeaders)
+    try {
+      this.#plan.check(status, headers)
+      this.#checkBodySent(status)
+    } catch (error) {
+      controller.abort(asError(error))
+      return
+    }
+    this.#body = new ResponseBody(this, controller)
+    this.#resolve({ status, headers, body: this.#body })
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.bytesReceived += chunk.length
+    if (this.#body?.push(chunk) === false) controller.pause()
+  }
+
+  onResponseEnd(): void {
+    this.#close()
+    this.#body?.push(null)
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.failure ??= error
+    this.#settleFailed()
+    this.#close()
+  }
+
+  /** A 2xx acknowledges bytes; the store cannot have those that were not sent. */
+  #checkBodySent(status: number): void {
+    if (status < 300 && this.#plan.body !== null && this.bytesSent < this.#plan.contentLength) {
+      throw new S3Error('SealgateBadUpstream', { cause: new Error('success before the whole body was sent') })
+    }
+  }
+
+  #waitsForStore(): boolean {
+    if (this.#isClosed || this.#controller === null) return false
+    if (this.#body !== null) return !this.#controller.paused
+    const { body, contentLength } = this.#plan
+    // undici pauses the source while the socket takes no more; otherwise it is the source that is slow.
+    return body instanceof Readable && this.bytesSent < contentLength && body.isPaused()
+  }
+
+  #settleFailed(): void {
+    const error = this.#plan.signal.aborted ? asError(this.#plan.signal.reason) : toS3Error(this.failure)
+    if (this.#body === null) this.#reject(error)
+    else this.#body.destroy(error)
+    if (this.#plan.body instanceof Readable) this.#plan.body.destroy(error)
+  }
+
+  #close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#plan.signal.removeEventListener('abort', this.#onAbort)
+    this.#markClosed()
+  }
+}
+
+/** Body of an answer: unread bytes wait in the kernel, not here, beyond one buffer of 64 KiB. */
+class ResponseBody extends Readable {
+  readonly #exchange: Exchange
+  readonly #controller: Dispatcher.DispatchController
+
+  constructor(exchange: Exchange, controller: Dispatcher.DispatchController) {
+    super({ highWaterMark: 65536 })
+    this.#exchange = exchange
+    this.#controller = controller
+    // The store may fail before the reader has had its turn to listen; whoever reads later still gets the error.
+    this.on('error', () => undefined)
+  }
+
+  override _read(): void {
+    this.#controller.resume()
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#exchange.abort(error ?? new Error('the answer was not read to its end'))
+    done(error)
+  }
+}
+
+function headerList(raw: Dispatcher.DispatchController['rawHeaders']): HeaderList {
+  if (!Array.isArray(raw)) throw new TypeError('undici gave no raw headers')
+  return HeaderList.fromRaw(raw.map((field) => typeof field === 'string' ? field : field.toString('latin1')))
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error('aborted', { cause: reason })
+}

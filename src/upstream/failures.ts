@@ -1,0 +1,44 @@
+import { S3Error } from '../errors.ts'
+
+const unreachable = new Set([
+  'ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'EHOSTUNREACH', 'ENETUNREACH',
+  'EADDRNOTAVAIL', 'EMFILE', 'ENFILE', 'UND_ERR_SOCKET', 'UND_ERR_CLOSED', 'UND_ERR_DESTROYED'
+])
+const late = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+const broken = new Set(['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_EXCEEDED_MAX_SIZE'])
+/** The body we were to send ended before its time: whoever made it went away. */
+const bodyGone = new Set(['UND_ERR_ABORTED', 'ERR_STREAM_PREMATURE_CLOSE'])
+
+/** The system's, Node's or undici's code of an error; '' when it has none. */
+export function codeOf(error: unknown): string {
+  if (!(error instanceof Error) || !('code' in error)) return ''
+  return typeof error.code === 'string' ? error.code : ''
+}
+
+/** True for failures of a connection, as opposed to answers, timeouts of an answer, and faults of our own. */
+export function isConnectionFailure(error: unknown): boolean {
+  const code = codeOf(error)
+  return unreachable.has(code) || code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT'
+}
+
+/**
+ * What a client is told of a failed exchange with the store. The raw error becomes the cause, for the log: it names
+ * addresses. Errors of the body's own source (a digest that did not match) are S3Errors already and pass unchanged.
+ */
+export function toS3Error(error: unknown): S3Error {
+  if (error instanceof S3Error) return error
+  const code = codeOf(error)
+  if (late.has(code)) return new S3Error('SealgateUpstreamTimeout', { cause: error })
+  if (unreachable.has(code)) return new S3Error('ServiceUnavailable', { message: 'The store cannot be reached at the moment.', cause: error })
+  if (broken.has(code) || code.startsWith('HPE_')) return new S3Error('SealgateBadUpstream', { cause: error })
+  if (isCertificateFailure(code)) {
+    return new S3Error('SealgateBadUpstream', { message: 'The TLS certificate of the store did not verify.', cause: error })
+  }
+  if (bodyGone.has(code)) return new S3Error('IncompleteBody', { cause: error })
+  return new S3Error('InternalError', { cause: error })
+}
+
+/** OpenSSL's verification codes as Node names them (`tls` documentation, "X509 certificate error codes"), and TLS faults. */
+function isCertificateFailure(code: string): boolean {
+  return /^(ERR_TLS_|ERR_SSL_|CERT_|CRL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_CA$|INVALID_PURPOSE$|HOSTNAME_MISMATCH$|ERROR_IN_)/.test(code)
+}

@@ -1,0 +1,86 @@
+import type { Readable } from 'node:stream'
+import { S3Error } from '../errors.ts'
+import type { HeaderList } from '../http/headers.ts'
+import { readAll } from '../http/stage.ts'
+
+/** What the checks need to know of the request. */
+export interface Asked {
+  readonly method: string
+  readonly pool: 'data' | 'control'
+}
+
+const maxHeaders = 200
+const maxErrorBytes = 65536
+/** Two values of any of these would let two readers pick differently. Entries of the gateway's own metadata come on top. */
+const singleValued = [
+  'content-length', 'content-range', 'content-type', 'content-encoding', 'etag', 'last-modified', 'transfer-encoding',
+  'x-amz-version-id', 'x-amz-delete-marker', 'x-amz-mp-parts-count'
+]
+
+/**
+ * Refuses heads that cannot be trusted with a body: redirects (a client that followed one would go round the gateway
+ * with plaintext), repeated fields, and framing whose end a cut connection can fake (RFC 9112 6.3, close-delimited).
+ * @throws S3Error SealgateBadUpstream
+ */
+export function checkHead(status: number, headers: HeaderList, asked: Asked): void {
+  if (headers.entries.length > maxHeaders) throw bad('too many header fields')
+  if (status >= 300 && status < 400 && status !== 304) {
+    const region = headers.get('x-amz-bucket-region')
+    throw new S3Error('SealgateBadUpstream', {
+      message: 'The store redirected the request. The operator should check upstream.region and upstream.endpoint.',
+      cause: new Error(`status ${status}${region === undefined ? '' : `, x-amz-bucket-region ${region}`}`)
+    })
+  }
+  for (const name of headers.names()) {
+    if (headers.all(name).length > 1 && (singleValued.includes(name) || name.startsWith('x-amz-meta-sealgate'))) {
+      throw bad(`repeated ${name}`)
+    }
+  }
+  checkFraming(status, headers, asked)
+}
+
+function checkFraming(status: number, headers: HeaderList, asked: Asked): void {
+  const length = headers.get('content-length')
+  if (length !== undefined && !(/^\d{1,16}$/.test(length) && Number.isSafeInteger(Number(length)))) throw bad('unusable Content-Length')
+  const coding = headers.get('transfer-encoding')
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') throw bad('unusable Transfer-Encoding')
+  if (asked.method === 'HEAD' || status === 204 || status === 304) return
+  if (length === undefined && coding === undefined) throw bad('a body that only the end of the connection delimits')
+  // Of object data the length must be known before the first byte is passed on; XML may come chunked.
+  if (length === undefined && asked.method === 'GET' && asked.pool === 'data' && status < 300) throw bad('object data without Content-Length')
+}
+
+function bad(fault: string): S3Error {
+  return new S3Error('SealgateBadUpstream', { cause: new Error(fault) })
+}
+
+/**
+ * Errors about the gateway's own signature and credentials. Their bodies hold its access key id and canonical request,
+ * and a client that reads them would look for the fault in its own credentials.
+ */
+const ownFaults: ReadonlySet<string> = new Set([
+  'AuthorizationHeaderMalformed', 'ExpiredToken', 'InvalidAccessKeyId', 'InvalidToken', 'RequestExpired', 'RequestTimeTooSkewed',
+  'SignatureDoesNotMatch', 'TokenRefreshRequired', 'XAmzContentSHA256Mismatch'
+])
+
+/**
+ * The store's error code when the fault is the gateway's and not the client's.
+ * @param body XML of an error answer
+ */
+export function ownFault(body: Buffer): string | null {
+  const code = errorCode(body)
+  return code !== null && ownFaults.has(code) ? code : null
+}
+
+/** The `Code` of an S3 error document; null when there is none. */
+export function errorCode(body: Buffer): string | null {
+  return /<Code>\s*([A-Za-z0-9._-]{1,100})\s*<\/Code>/.exec(body.toString('latin1'))?.[1] ?? null
+}
+
+/**
+ * Reads an error document of at most 64 KiB.
+ * @throws S3Error SealgateBadUpstream when it is longer; whatever the stream fails with
+ */
+export async function readErrorBody(body: Readable): Promise<Buffer> {
+  return readAll(body, maxErrorBytes, () => bad('an error document of more than 64 KiB'))
+}

@@ -1,0 +1,290 @@
+import { createHash } from 'node:crypto'
+import type { LookupFunction } from 'node:net'
+import { Readable } from 'node:stream'
+import type { Config } from '../config.ts'
+import { S3Error } from '../errors.ts'
+import { StagedReadable } from '../http/stage.ts'
+import { identitySource, type IdentitySource } from './credentials.ts'
+import { isLoopback, parseEndpoint, requestAddress, type RequestAddress } from './endpoint.ts'
+import { Exchange, type ExchangePlan } from './exchange.ts'
+import { toS3Error } from './failures.ts'
+import { Pools } from './pools.ts'
+import { awaitFirstByte } from './request-body.ts'
+import { checkHead, ownFault, readErrorBody } from './response-checks.ts'
+import { SignedChunks, signedChunksLength, signedChunksPayload } from './signed-chunks.ts'
+import { emptyBodyHash, Signer } from './signer.ts'
+import { Slots } from './slots.ts'
+import type { Upstream, UpstreamRequest, UpstreamResponse } from './types.ts'
+
+export type UpstreamSettings =
+  Pick<Config['upstream'], 'endpoint' | 'region' | 'credentials' | 'style' | 'connections'> & {
+    /** PEM text of the certificates that alone are trusted; null: those Node trusts. */
+    readonly ca: string | null
+  }
+
+export type UpstreamLimits = Pick<Config['limits'], 'minRate' | 'minRateWindowSeconds' | 'upstreamFirstByteSeconds'>
+
+/** One exchange with the store, reported when it has ended, whichever way. */
+export interface ExchangeReport {
+  readonly pool: UpstreamRequest['pool']
+  readonly method: string
+  /** null: no answer. */
+  readonly status: number | null
+  /** Code of the S3Error the caller got, or `Aborted`; null when the exchange ended well. */
+  readonly error: string | null
+  readonly headSeconds: number | null
+  readonly seconds: number
+  readonly bytesSent: number
+  readonly bytesReceived: number
+}
+
+export interface UpstreamOptions {
+  readonly now?: () => Date
+  readonly lookup?: LookupFunction
+  /** Sign the chunks of streamed bodies. Default: over plain HTTP beyond loopback. */
+  readonly signStreams?: boolean
+  readonly connectSeconds?: number
+  readonly maxConnectionAgeSeconds?: number
+  /** Requests that may wait for a connection, per pool. */
+  readonly lineLimit?: number
+  readonly lineSeconds?: number
+  readonly onExchange?: (report: ExchangeReport) => void
+  /** The store refused the gateway's own signature or credentials: an alarm for the operator. */
+  readonly onRefused?: (code: string) => void
+}
+
+export interface PoolStats {
+  readonly pool: UpstreamRequest['pool']
+  /** Open sockets. */
+  readonly connected: number
+  readonly inFlight: number
+  readonly waiting: number
+}
+
+export interface StoreUpstream extends Upstream {
+  stats(): readonly PoolStats[]
+}
+
+interface Lane {
+  readonly slots: Slots
+  readonly pools: Pools
+}
+
+/**
+ * The only door to the store. Two pools, so that transfers do not starve small requests: `data` with
+ * `settings.connections` connections, `control` with a quarter of them, at least 8.
+ * @throws Error naming the setting when the endpoint is not usable
+ */
+export function createUpstream(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions = {}): StoreUpstream {
+  return new SigningUpstream(settings, limits, options)
+}
+
+class SigningUpstream implements StoreUpstream {
+  readonly #endpoint: URL
+  readonly #style: UpstreamSettings['style']
+  readonly #limits: UpstreamLimits
+  readonly #options: UpstreamOptions
+  readonly #signStreams: boolean
+  readonly #ownIdentity: IdentitySource
+  readonly #signer: Signer
+  readonly #lanes: Readonly<Record<UpstreamRequest['pool'], Lane>>
+  readonly #running = new Set<Exchange>()
+  readonly #sampler: NodeJS.Timeout
+
+  constructor(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions) {
+    this.#endpoint = parseEndpoint(settings.endpoint, settings.style)
+    this.#style = settings.style
+    this.#limits = limits
+    this.#options = options
+    this.#signStreams = options.signStreams ?? (this.#endpoint.protocol === 'http:' && !isLoopback(this.#endpoint))
+    this.#ownIdentity = identitySource(settings.credentials)
+    this.#signer = new Signer(settings.region, options.now ?? (() => new Date()))
+    this.#lanes = {
+      data: lane(settings, limits, options, settings.connections),
+      control: lane(settings, limits, options, Math.max(8, Math.ceil(settings.connections / 4)))
+    }
+    this.#sampler = this.#startSampler()
+  }
+
+  async request(request: UpstreamRequest): Promise<UpstreamResponse> {
+    try {
+      return await this.#request(request)
+    } catch (error) {
+      if (request.body instanceof Readable) request.body.destroy()
+      throw request.signal.aborted ? request.signal.reason : toS3Error(error)
+    }
+  }
+
+  stats(): readonly PoolStats[] {
+    return (['data', 'control'] as const).map((pool) => {
+      const { slots, pools } = this.#lanes[pool]
+      return { pool, connected: pools.connected, inFlight: slots.taken, waiting: slots.waiting }
+    })
+  }
+
+  /** Resolves when the requests in flight have ended; abort their signals to hurry them. */
+  async close(): Promise<void> {
+    await Promise.all([this.#lanes.data.pools.close(), this.#lanes.control.pools.close()])
+    clearInterval(this.#sampler)
+  }
+
+  async #request(request: UpstreamRequest): Promise<UpstreamResponse> {
+    const body = request.body instanceof Readable ? await awaitFirstByte(request.body, request.contentLength) : request.body
+    const { slots } = this.#lanes[request.pool]
+    const release = await slots.take(request.signal)
+    let exchange: Exchange | undefined
+    try {
+      const address = requestAddress(this.#endpoint, this.#style, request)
+      const plan = await this.#plan(request, body, address)
+      exchange = await this.#exchange(request, plan, address.origin)
+      return await this.#usable(request, await exchange.answer)
+    } finally {
+      if (exchange === undefined) release()
+      else void exchange.closed.then(release)
+    }
+  }
+
+  async #plan(request: UpstreamRequest, body: Buffer | Readable | null, address: RequestAddress): Promise<ExchangePlan> {
+    const headers = joined(request.headers)
+    const common = {
+      method: request.method,
+      path: address.query === '' ? address.path : `${address.path}?${address.query}`,
+      signal: request.signal,
+      check: (status: number, got: UpstreamResponse['headers']) => { checkHead(status, got, request) },
+      minRate: this.#limits.minRate,
+      windowSeconds: this.#limits.minRateWindowSeconds
+    }
+    const plain = { ...common, body, contentLength: body === null ? 0 : request.contentLength }
+    const identity = request.identity === undefined ? await this.#ownIdentity() : request.identity
+    if (identity === null) return { ...plain, headers: flat({ ...headers, host: address.host }, plain) }
+    const chunks = this.#signStreams && body instanceof Readable
+    if (chunks) headers['x-amz-decoded-content-length'] = String(request.contentLength)
+    const signed = await this.#signer.sign({
+      method: request.method, host: address.host, path: address.path, query: request.query, headers,
+      payloadHash: chunks ? signedChunksPayload : payloadHash(body)
+    }, identity)
+    if (!chunks) return { ...plain, headers: flat(signed.headers, plain) }
+    const { chunkScope, signature } = signed
+    const framer = new SignedChunks(chunkScope, await chunkScope.signingKey(), signature, request.contentLength)
+    const framed = {
+      ...common, body: new StagedReadable(body, [framer], { destroySource: true }), contentLength: signedChunksLength(request.contentLength)
+    }
+    return { ...framed, headers: flat(signed.headers, framed) }
+  }
+
+  /** @returns an exchange whose answer has come or failed */
+  async #exchange(request: UpstreamRequest, plan: ExchangePlan, origin: string): Promise<Exchange> {
+    const { pools } = this.#lanes[request.pool]
+    const first = this.#start(request, plan, (exchange) => { exchange.start(pools.at(origin)) })
+    if (!request.retry || plan.body instanceof Readable) return first
+    try {
+      await first.answer
+      return first
+    } catch {
+      if (!first.failedBeforeAnswer || request.signal.aborted) return first
+    }
+    return this.#start(request, plan, (exchange) => {
+      const client = pools.fresh(origin)
+      exchange.start(client)
+      // Graceful: the connection goes when the exchange is over.
+      void client.close()
+    })
+  }
+
+  #start(request: UpstreamRequest, plan: ExchangePlan, send: (exchange: Exchange) => void): Exchange {
+    const started = performance.now()
+    const exchange = new Exchange(plan)
+    this.#running.add(exchange)
+    void exchange.closed.then(() => {
+      this.#running.delete(exchange)
+      this.#options.onExchange?.(report(request, exchange, started))
+    })
+    send(exchange)
+    return exchange
+  }
+
+  /** Reads error documents, because what they say of the gateway's own credentials stays here. */
+  async #usable(request: UpstreamRequest, answer: UpstreamResponse): Promise<UpstreamResponse> {
+    if (answer.status < 400 || request.method === 'HEAD') return answer
+    const document = await readErrorBody(answer.body)
+    const fault = ownFault(document)
+    if (fault === null) return { ...answer, body: whole(document) }
+    this.#options.onRefused?.(fault)
+    throw new S3Error('SealgateBadUpstream', {
+      message: 'The store does not accept the credentials or the signature of the gateway.', cause: new Error(fault)
+    })
+  }
+
+  #startSampler(): NodeJS.Timeout {
+    const period = Math.min(1000, Math.max(20, this.#limits.minRateWindowSeconds * 200))
+    let last = performance.now()
+    return setInterval(() => {
+      const now = performance.now()
+      const seconds = (now - last) / 1000
+      last = now
+      for (const exchange of this.#running) exchange.sample(seconds)
+    }, period).unref()
+  }
+}
+
+function lane(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions, connections: number): Lane {
+  return {
+    slots: new Slots(connections, options.lineLimit ?? connections * 4, (options.lineSeconds ?? 10) * 1000),
+    pools: new Pools({
+      connections,
+      ca: settings.ca,
+      connectSeconds: options.connectSeconds ?? 5,
+      maxAgeSeconds: options.maxConnectionAgeSeconds ?? 300,
+      firstByteSeconds: limits.upstreamFirstByteSeconds,
+      stallSeconds: limits.minRateWindowSeconds,
+      lookup: options.lookup ?? null
+    })
+  }
+}
+
+/** S3 joins repeated fields with ","; sent joined, they are what the signer sees. */
+function joined(headers: UpstreamRequest['headers']): Record<string, string> {
+  const out: Record<string, string> = {}
+  for (const [name, value] of headers) {
+    const before = out[name]
+    out[name] = before === undefined ? value : `${before},${value}`
+  }
+  return out
+}
+
+function payloadHash(body: Buffer | Readable | null): string {
+  if (body === null) return emptyBodyHash
+  return Buffer.isBuffer(body) ? createHash('sha256').update(body).digest('hex') : 'UNSIGNED-PAYLOAD'
+}
+
+/** undici's flat header list, with what is not signed: framing, and the wish for bytes as they are stored. */
+function flat(headers: Readonly<Record<string, string>>, framing: Pick<ExchangePlan, 'method' | 'body' | 'contentLength'>): string[] {
+  const out: string[] = []
+  for (const [name, value] of Object.entries(headers)) out.push(name, value)
+  if (framing.body !== null) out.push('content-length', String(framing.contentLength))
+  if (framing.method === 'GET') out.push('accept-encoding', 'identity')
+  return out
+}
+
+function whole(bytes: Buffer): Readable {
+  return new Readable({
+    read() {
+      this.push(bytes)
+      this.push(null)
+    }
+  })
+}
+
+function report(request: UpstreamRequest, exchange: Exchange, started: number): ExchangeReport {
+  const failed = exchange.failure !== undefined
+  return {
+    pool: request.pool,
+    method: request.method,
+    status: exchange.status,
+    error: !failed ? null : request.signal.aborted ? 'Aborted' : toS3Error(exchange.failure).code,
+    headSeconds: exchange.headAt === null ? null : (exchange.headAt - started) / 1000,
+    seconds: (performance.now() - started) / 1000,
+    bytesSent: exchange.bytesSent,
+    bytesReceived: exchange.bytesReceived
+  }
+}
