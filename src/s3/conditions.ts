@@ -1,0 +1,72 @@
+import { parseHttpDate } from './http-date.ts'
+
+/** `weak` tags compare equal for If-None-Match only (RFC 9110 8.8.3.2). `tag` is without quotes. */
+export interface EntityTag {
+  readonly tag: string
+  readonly weak: boolean
+}
+
+/** Header values as received; undefined: absent. */
+export interface Conditions {
+  readonly ifMatch?: string | undefined
+  readonly ifNoneMatch?: string | undefined
+  readonly ifModifiedSince?: string | undefined
+  readonly ifUnmodifiedSince?: string | undefined
+}
+
+/** The object as the client sees it: ETag with or without quotes, Last-Modified as an HTTP date. */
+export interface Validators {
+  readonly etag: string
+  readonly lastModified: string | undefined
+}
+
+export type Verdict = 'pass' | 'not-modified' | 'failed'
+
+/** Without the quotes, however often a client wrapped them. S3 takes ETags with and without. */
+export function unquoteEtag(etag: string): string {
+  return etag.trim().replace(/^"+|"+$/g, '')
+}
+
+/**
+ * Reads If-Match or If-None-Match: `*` or a list of ETags, quoted as RFC 9110 13.1.1 says or bare as S3 clients send
+ * them. A comma inside quotes belongs to the tag.
+ */
+export function parseEtagList(text: string): '*' | readonly EntityTag[] {
+  if (unquoteEtag(text) === '*') return '*'
+  const tags: EntityTag[] = []
+  for (const match of text.matchAll(/(W\/)?"([^"]*)"|(W\/)?([^\s,"]+)/g)) {
+    tags.push({ tag: match[2] ?? match[4] ?? '', weak: (match[1] ?? match[3]) !== undefined })
+  }
+  return tags
+}
+
+/**
+ * Evaluates the conditions of a read, in the order of RFC 9110 13.2.2: If-Match outranks If-Unmodified-Since,
+ * If-None-Match outranks If-Modified-Since; dates that are no dates are ignored, and so is an If-Modified-Since of the
+ * future (S3 does as RFC 2616 14.25 said). For copies, where nothing can be "not modified", `not-modified` is a failure.
+ * @param object null: there is none, so that every If-Match fails and every If-None-Match passes
+ * @param now milliseconds since 1970
+ */
+export function evaluateConditions(conditions: Conditions, object: Validators | null, now = Date.now()): Verdict {
+  const modified = object?.lastModified === undefined ? null : parseHttpDate(object.lastModified)
+  if (conditions.ifMatch !== undefined) {
+    if (object === null || !holds(conditions.ifMatch, object.etag, false)) return 'failed'
+  } else {
+    const since = dateOf(conditions.ifUnmodifiedSince)
+    if (since !== null && modified !== null && modified > since) return 'failed'
+  }
+  if (conditions.ifNoneMatch !== undefined) {
+    return object !== null && holds(conditions.ifNoneMatch, object.etag, true) ? 'not-modified' : 'pass'
+  }
+  const since = dateOf(conditions.ifModifiedSince)
+  return since !== null && since <= now && modified !== null && modified <= since ? 'not-modified' : 'pass'
+}
+
+function dateOf(value: string | undefined): number | null {
+  return value === undefined ? null : parseHttpDate(value)
+}
+
+function holds(list: string, etag: string, weakCounts: boolean): boolean {
+  const tags = parseEtagList(list)
+  return tags === '*' || tags.some(({ tag, weak }) => tag === unquoteEtag(etag) && (weakCounts || !weak))
+}

@@ -1,0 +1,157 @@
+import { S3Error } from '../errors.ts'
+import { percentDecode } from '../http/target.ts'
+import { unquoteEtag } from './conditions.ts'
+import { childOf, childText, parseXml, rewriteXml, textOf, upstreamDocument } from './xml.ts'
+import type { XmlDocument, XmlEditor, XmlElement } from './xml.ts'
+
+const rowKinds = { Contents: 'object', Version: 'version', Upload: 'upload', Part: 'part' } as const
+
+/** A row of ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads or ListParts, as the store tells it. */
+export interface ListingRow {
+  readonly kind: (typeof rowKinds)[keyof typeof rowKinds]
+  /** Decoded object key. Rows of ListParts all have the key of the upload. */
+  readonly key: string
+  readonly versionId: string | null
+  readonly uploadId: string | null
+  readonly partNumber: number | null
+  /** Without quotes. */
+  readonly etag: string | null
+  /** Stored bytes. */
+  readonly size: number | null
+  readonly lastModified: string | null
+  readonly storageClass: string | null
+}
+
+/** What changes in a row; undefined stays as it is. */
+export interface RowEdit {
+  /** Plaintext bytes. */
+  readonly size?: number
+  /** Without quotes. */
+  readonly etag?: string
+  /** Replaces every `Checksum…` element of the row: they speak of stored bytes. */
+  readonly checksums?: readonly (readonly [name: string, value: string])[]
+  readonly remove?: boolean
+}
+
+const reservedMetadata = /^x-amz-meta-sealgate/i
+
+interface LocatedRow {
+  readonly row: ListingRow
+  readonly element: XmlElement
+}
+
+/**
+ * Keys under `encoding-type=url`: percent-encoded, where a "+" stands for a space (AWS encodes as HTML forms do, other
+ * stores send %20; a plus sign is %2B in both).
+ */
+function keyOf(text: string, encoded: boolean): string {
+  if (!encoded) return text
+  try {
+    return percentDecode(text.replaceAll('+', ' '))
+  } catch {
+    // A listing never fails for one row: a key that does not decode is shown as it came and found by nobody.
+    return text
+  }
+}
+
+/** @throws S3Error SealgateBadUpstream when a number is none. */
+function numberOf(document: XmlDocument, element: XmlElement, name: string): number | null {
+  const text = childText(document, element, name)
+  if (text === null) return null
+  if (!/^\d{1,15}$/.test(text.trim())) throw new S3Error(document.fault)
+  return Number(text)
+}
+
+function rowsOf(document: XmlDocument): LocatedRow[] {
+  const { root } = document
+  const encoded = childText(document, root, 'EncodingType') === 'url'
+  return root.children.flatMap((element): LocatedRow[] => {
+    const kind = rowKinds[element.name as keyof typeof rowKinds] as ListingRow['kind'] | undefined
+    if (kind === undefined) return []
+    const text = (name: string): string | null => childText(document, element, name)
+    const etag = text('ETag')
+    const key = text('Key') ?? childText(document, root, 'Key') ?? ''
+    const row = {
+      kind,
+      key: keyOf(key, encoded && kind !== 'part'),
+      versionId: text('VersionId'),
+      uploadId: text('UploadId'),
+      partNumber: numberOf(document, element, 'PartNumber'),
+      etag: etag === null ? null : unquoteEtag(etag),
+      size: numberOf(document, element, 'Size'),
+      lastModified: text('LastModified'),
+      storageClass: text('StorageClass')
+    }
+    return [{ row, element }]
+  })
+}
+
+/**
+ * Reads the rows of a listing in order. Delete markers and common prefixes are no rows.
+ * @throws S3Error SealgateBadUpstream
+ */
+export function readListing(xml: Buffer): ListingRow[] {
+  return rowsOf(parseXml(xml, upstreamDocument)).map(({ row }) => row)
+}
+
+/** A text element directly under the root, such as `NextKeyMarker` or `IsTruncated`; null when absent. */
+export function listingField(xml: Buffer, name: string): string | null {
+  const document = parseXml(xml, upstreamDocument)
+  return childText(document, document.root, name)
+}
+
+/**
+ * Edits the rows of a listing and leaves every other byte as the store sent it. The gateway's own entries are removed
+ * from MinIO's extended listings in any case.
+ * @param edit called once for each row, in order
+ * @throws S3Error SealgateBadUpstream
+ */
+export function writeListing(xml: Buffer, edit: (row: ListingRow, index: number) => RowEdit): Buffer {
+  return rewriteXml(xml, (editor, document) => {
+    let removed = 0
+    for (const [index, { row, element }] of rowsOf(document).entries()) {
+      const change = edit(row, index)
+      if (change.remove === true) {
+        removed += 1
+        editor.remove(element)
+      } else {
+        editRow(editor, document, element, change)
+      }
+    }
+    if (removed > 0) lowerKeyCount(editor, document, removed)
+  })
+}
+
+function editRow(editor: XmlEditor, document: XmlDocument, element: XmlElement, change: RowEdit): void {
+  const set = (name: string, text: string | undefined): void => {
+    const child = text === undefined ? undefined : childOf(document, element, name)
+    if (child !== undefined && text !== undefined) editor.setText(child, text)
+  }
+  set('Size', change.size === undefined ? undefined : String(change.size))
+  set('ETag', change.etag === undefined ? undefined : `"${change.etag}"`)
+  if (change.checksums !== undefined) {
+    for (const child of element.children) if (child.name.startsWith('Checksum')) editor.remove(child)
+    for (const checksum of change.checksums) editor.append(element, checksum)
+  }
+  for (const entry of childOf(document, element, 'UserMetadata')?.children ?? []) {
+    const named = entry.children.length > 0 ? childText(document, entry, 'Key') ?? '' : entry.name
+    if (reservedMetadata.test(named)) editor.remove(entry)
+  }
+}
+
+function lowerKeyCount(editor: XmlEditor, document: XmlDocument, removed: number): void {
+  const count = childOf(document, document.root, 'KeyCount')
+  if (count !== undefined) editor.setText(count, String(Math.max(0, Number(textOf(document, count)) - removed)))
+}
+
+/**
+ * ListBuckets without a bucket: the state bucket is none of the clients' (object format, "Multipart without a database").
+ * @throws S3Error SealgateBadUpstream
+ */
+export function hideBucket(xml: Buffer, bucket: string): Buffer {
+  return rewriteXml(xml, (editor, document) => {
+    for (const element of childOf(document, document.root, 'Buckets')?.children ?? []) {
+      if (childText(document, element, 'Name') === bucket) editor.remove(element)
+    }
+  })
+}

@@ -1,0 +1,65 @@
+import { S3Error } from '../errors.ts'
+
+/** One byte range as asked for, not yet held against a size. Numbers above 2^53-1 are cut to it: no object is larger. */
+export type RangeSpec =
+  | { readonly kind: 'from'; readonly first: number; readonly last: number | null; readonly text: string }
+  | { readonly kind: 'suffix'; readonly length: number; readonly text: string }
+
+/** Bytes `first` to `last`, both counted from 0 and both included; never empty. */
+export interface ByteRange {
+  readonly first: number
+  readonly last: number
+}
+
+function cut(digits: string): number {
+  return Math.min(Number(digits), Number.MAX_SAFE_INTEGER)
+}
+
+/**
+ * Reads a Range header (RFC 9110 14.2): `bytes=a-b`, `bytes=a-`, `bytes=-n`.
+ * @returns null where S3 ignores the header and answers with the whole object: other units, several ranges, bad syntax,
+ * last before first
+ */
+export function parseRange(text: string): RangeSpec | null {
+  const match = /^bytes=(\d*)-(\d*)$/i.exec(text.trim())
+  if (match === null) return null
+  const [, first = '', last = ''] = match
+  if (first === '') return last === '' ? null : { kind: 'suffix', length: cut(last), text }
+  if (last === '') return { kind: 'from', first: cut(first), last: null, text }
+  return cut(last) < cut(first) ? null : { kind: 'from', first: cut(first), last: cut(last), text }
+}
+
+/**
+ * Holds a range against an object.
+ * @param size plaintext bytes
+ * @throws S3Error InvalidRange when no byte of the object is meant: starts behind the end, suffix of 0, empty object
+ */
+export function resolveRange(range: RangeSpec, size: number): ByteRange {
+  const first = range.kind === 'from' ? range.first : Math.max(0, size - range.length)
+  const last = range.kind === 'from' && range.last !== null ? Math.min(range.last, size - 1) : size - 1
+  if (first > last) throw invalidRange(range.text, size)
+  return { first, last }
+}
+
+/** The 416 of S3. Its body tells the size, so it must be the plaintext's. @param size plaintext bytes */
+export function invalidRange(requested: string, size: number): S3Error {
+  return new S3Error('InvalidRange', { fields: { RangeRequested: requested, ActualObjectSize: String(size) } })
+}
+
+/**
+ * Reads `x-amz-copy-source-range`: only `bytes=a-b`, and within the source (AWS API, UploadPartCopy).
+ * @param size plaintext bytes of the source
+ * @throws S3Error InvalidArgument on any other form, InvalidRange when it reaches beyond the source
+ */
+export function copySourceRange(text: string, size: number): ByteRange {
+  const match = /^bytes=(\d+)-(\d+)$/.exec(text.trim())
+  const range = { first: cut(match?.[1] ?? '1'), last: cut(match?.[2] ?? '0') }
+  if (range.last < range.first) {
+    throw new S3Error('InvalidArgument', {
+      message: 'The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy',
+      fields: { ArgumentName: 'x-amz-copy-source-range', ArgumentValue: text }
+    })
+  }
+  if (range.last >= size) throw invalidRange(text, size)
+  return range
+}

@@ -1,0 +1,205 @@
+import { S3Error } from '../errors.ts'
+import type { S3ErrorCode } from '../errors.ts'
+import { percentDecode, Query } from '../http/target.ts'
+import type { QueryParameter, RequestTarget } from '../http/target.ts'
+import { checkBucketName, checkKey } from './names.ts'
+import { extensions, operationNames, operations } from './operations.ts'
+import type { Extension, Level, OperationName, OperationRow } from './operations.ts'
+
+/** Header fields by lower-case name: a HeaderList, or the map of an authenticated request. */
+export interface HeaderLookup {
+  get(name: string): string | undefined
+  keys?(): Iterable<string>
+  names?(): Iterable<string>
+}
+
+export interface RoutableRequest {
+  readonly method: string
+  readonly target: RequestTarget
+  readonly headers: HeaderLookup
+  /** The Host header as received, with or without a port. */
+  readonly host: string
+}
+
+/** What the path and the host name. */
+export type Address =
+  | { readonly level: 'service'; readonly bucket: null; readonly key: null }
+  | { readonly level: 'bucket'; readonly bucket: string; readonly key: null }
+  | { readonly level: 'object'; readonly bucket: string; readonly key: string }
+
+type AddressOf<L extends Level> = Omit<Extract<Address, { level: L }>, 'level'>
+
+/** One request of one operation. `query` holds the operation's own parameters only: no signature, no `x-id`. */
+export type OperationOf<N extends OperationName> =
+  { readonly name: N; readonly query: Query } & AddressOf<(typeof operations)[N]['level']>
+
+/** A closed union: one variant for each operation, with a bucket and a key exactly where the operation has them. */
+export type Operation = { [N in OperationName]: OperationOf<N> }[OperationName]
+
+interface Candidate {
+  readonly name: OperationName
+  readonly row: OperationRow
+  readonly select: readonly (readonly [name: string, value: string | null])[]
+}
+
+/** Most specific first: the number of selecting parameters, then the selecting header. */
+const candidates: readonly Candidate[] = operationNames
+  .map((name): Candidate => ({
+    name,
+    row: operations[name],
+    select: operations[name].select.map((text) => {
+      const equals = text.indexOf('=')
+      return equals < 0 ? [text, null] : [text.slice(0, equals), text.slice(equals + 1)]
+    })
+  }))
+  .sort((a, b) => b.select.length - a.select.length || Number(b.row.header !== undefined) - Number(a.row.header !== undefined))
+
+/** Every query name that chooses an operation somewhere: such a name is never harmless. */
+const subResources = new Set(candidates.flatMap((c) => c.select.map(([name]) => name)))
+
+/**
+ * Finds bucket and key: virtual-host style under one of `domains`, path style otherwise. `/bucket/` is the bucket. The key
+ * is what follows, decoded once; dots and repeated slashes are part of it (S3 does not normalise paths).
+ * @throws S3Error InvalidURI, InvalidBucketName, KeyTooLongError
+ */
+export function address(target: RequestTarget, host: string, domains: readonly string[]): Address {
+  const hosted = bucketOfHost(host, domains)
+  const path = target.rawPath.slice(1)
+  if (hosted !== null) return locate(hosted, path)
+  const slash = path.indexOf('/')
+  if (path === '') return { level: 'service', bucket: null, key: null }
+  return slash < 0 ? locate(percentDecode(path), '') : locate(percentDecode(path.slice(0, slash)), path.slice(slash + 1))
+}
+
+function locate(bucket: string, rawKey: string): Address {
+  checkBucketName(bucket)
+  if (rawKey === '') return { level: 'bucket', bucket, key: null }
+  const key = percentDecode(rawKey)
+  checkKey(key)
+  return { level: 'object', bucket, key }
+}
+
+/** Host names compare without case (RFC 3986 3.2.2); the longest domain wins, so that a domain is no bucket of another. */
+function bucketOfHost(host: string, domains: readonly string[]): string | null {
+  const name = host.replace(/:\d*$/, '').toLowerCase()
+  const known = domains.map((d) => d.toLowerCase())
+  if (known.includes(name)) return null
+  const [domain] = known.filter((d) => name.endsWith(`.${d}`)).sort((a, b) => b.length - a.length)
+  return domain === undefined ? null : name.slice(0, -domain.length - 1)
+}
+
+/**
+ * Tells what a request asks for. Pure: no policy, no I/O. The most specific query wins over the plain verb; a sub-resource
+ * that the operation does not know is refused, never ignored, so that nothing is forwarded as something it is not.
+ * @param domains base domains of virtual-host style requests
+ * @throws S3Error InvalidURI, InvalidBucketName, KeyTooLongError, InvalidArgument (parameters that contradict or repeat),
+ * MethodNotAllowed, NotImplemented (unknown sub-resources, foreign extensions), PreconditionFailed (POST that is no form)
+ */
+export function route(request: RoutableRequest, domains: readonly string[]): Operation {
+  const where = address(request.target, request.host, domains)
+  if (request.method === 'OPTIONS') return preflight(where)
+  const query = ownParameters(request.target.query)
+  const foreign = extensions.find((e) => matches(e, query, request.headers))
+  if (foreign !== undefined) throw new S3Error('NotImplemented', { message: `${foreign.name}: not supported by this gateway.` })
+
+  const chosen = choose(request, where, query)
+  const kept = keepParameters(chosen, query)
+  if (chosen.name === 'PostObject') checkForm(request.headers)
+  // The table gives each name its level and `choose` matched it: the one place where that is told to the compiler.
+  return { name: chosen.name, bucket: where.bucket, key: where.key, query: kept } as Operation
+}
+
+/** A preflight asks about a bucket; what it asks stands in headers (Fetch standard, CORS protocol). */
+function preflight(where: Address): Operation {
+  if (where.bucket === null) throw new S3Error('MethodNotAllowed', { fields: { Method: 'OPTIONS', ResourceType: 'SERVICE' } })
+  return { name: 'Preflight', bucket: where.bucket, key: null, query: new Query([]) }
+}
+
+function choose(request: RoutableRequest, where: Address, query: Query): Candidate {
+  const found = candidates.find(({ row, select }) =>
+    row.method === request.method && row.level === where.level &&
+    select.every(([name, value]) => value === null ? query.has(name) : query.get(name) === value) &&
+    (row.header === undefined || lookup(request, row.header) !== undefined))
+  if (found !== undefined) return found
+  // IAM, STS and SNS speak by forms posted to the root (AWS query protocol); a posted root is no S3 request.
+  if (where.level === 'service' && request.method === 'POST') {
+    throw new S3Error('NotImplemented', { message: 'IAM, STS and SNS actions: not supported by this gateway.' })
+  }
+  throw new S3Error('MethodNotAllowed', { fields: { Method: request.method, ResourceType: where.level.toUpperCase() } })
+}
+
+/**
+ * Keeps the parameters of the operation. What remains is judged: a second sub-resource contradicts; one that only other
+ * verbs know is a wrong method; an unknown bare name (`?something`) is a sub-resource we do not know. Unknown `name=value`
+ * pairs (cache busters, tracking marks) are dropped from reads, as S3 ignores them, and refused on writes.
+ */
+function keepParameters(chosen: Candidate, query: Query): Query {
+  const allowed = new Set<string>([...chosen.select.map(([name]) => name), ...chosen.row.parameters])
+  const kept = query.parameters.filter((p) => allowed.has(p.name))
+  for (const { name } of kept) query.get(name)
+  for (const parameter of query.parameters) {
+    if (!allowed.has(parameter.name)) judgeStray(chosen, parameter)
+  }
+  return new Query(kept)
+}
+
+function judgeStray(chosen: Candidate, { name, value }: QueryParameter): void {
+  const fail = (code: S3ErrorCode, message: string): never => {
+    throw new S3Error(code, { message, fields: { ArgumentName: name, ArgumentValue: value ?? '' } })
+  }
+  if (name === 'list-type') fail('InvalidArgument', 'Invalid List Type specified in Request')
+  if (name === 'versionId') fail('InvalidArgument', 'This operation does not accept a version-id.')
+  if (name === 'partNumber' || name === 'uploadId') fail('InvalidArgument', `This operation does not accept a query parameter '${name}'.`)
+  if (subResources.has(name)) {
+    if (chosen.select.length > 0) fail('InvalidArgument', `Conflicting query string parameters: ${chosen.select[0]?.[0] ?? ''}, ${name}`)
+    const elsewhere = candidates.some((c) => c.row.level === chosen.row.level && c.select.some(([n]) => n === name))
+    if (elsewhere) throw new S3Error('MethodNotAllowed', { fields: { Method: chosen.row.method, ResourceType: name.toUpperCase() } })
+  }
+  if (subResources.has(name) || value === null || value === '' || chosen.row.write) {
+    throw new S3Error('NotImplemented', { fields: { Header: name } })
+  }
+}
+
+/** S3 takes browser forms as multipart/form-data only, and says so with 412 (AWS, POST Object). */
+function checkForm(headers: HeaderLookup): void {
+  if (/^multipart\/form-data\s*(;|$)/i.test(headers.get('content-type') ?? '')) return
+  throw new S3Error('PreconditionFailed', { fields: { Condition: 'Bucket POST must be of the enclosure-type multipart/form-data' } })
+}
+
+const signatureV2 = new Set(['AWSAccessKeyId', 'Signature', 'Expires'])
+/** Besides `x-amz-*`, what old boto puts into the query of a presigned request instead of a header. */
+const hoistable = new Set(['content-type', 'content-md5', 'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'expires'])
+
+function isPresigned(query: Query): boolean {
+  return query.parameters.some((p) => p.name.toLowerCase() === 'x-amz-signature' || p.name === 'Signature')
+}
+
+/** Without the signature's parameters, headers that a presigned query carries (authentication reads those), and `x-id`. */
+function ownParameters(query: Query): Query {
+  const presigned = isPresigned(query)
+  return new Query(query.parameters.filter(({ name }) => {
+    if (name === 'x-id') return false
+    if (!presigned) return true
+    const lower = name.toLowerCase()
+    return !signatureV2.has(name) && !lower.startsWith('x-amz-') && !hoistable.has(lower)
+  }))
+}
+
+/** A header, or the query parameter a presigned request carries instead of it. */
+function lookup(request: RoutableRequest, header: string): string | undefined {
+  const direct = request.headers.get(header)
+  if (direct !== undefined || !isPresigned(request.target.query)) return direct
+  const hoisted = request.target.query.parameters.find((p) => p.name.toLowerCase() === header)
+  return hoisted === undefined ? undefined : hoisted.value ?? ''
+}
+
+function matches(extension: Extension, query: Query, headers: HeaderLookup): boolean {
+  const { header, query: parameter, value } = extension
+  if (parameter !== undefined) {
+    return query.parameters.some(({ name }) => extension.prefix === true ? name.startsWith(parameter) : name === parameter)
+  }
+  if (header === undefined) return false
+  if (extension.prefix === true) return [...headers.names?.() ?? headers.keys?.() ?? []].some((name) => name.startsWith(header))
+  const found = headers.get(header)
+  return found !== undefined && (value === undefined || found.toLowerCase() === value)
+}

@@ -1,0 +1,224 @@
+import sax from 'sax'
+import { S3Error } from '../errors.ts'
+import type { S3ErrorCode } from '../errors.ts'
+
+/**
+ * The only door to the XML parser. S3's documents are small trees of elements with text; what else XML can do (document
+ * types, entities, namespaces with prefixes that mean something) is refused or ignored.
+ */
+export interface XmlElement {
+  /** Local name. */
+  readonly name: string
+  readonly children: readonly XmlElement[]
+  /** Offsets into the source, in UTF-16 units: the whole element, and what is between its tags. */
+  readonly start: number
+  readonly end: number
+  readonly innerStart: number
+  readonly innerEnd: number
+}
+
+export interface XmlDocument {
+  readonly source: string
+  readonly root: XmlElement
+  readonly fault: XmlLimits['fault']
+}
+
+export interface XmlLimits {
+  readonly maxBytes: number
+  /** What a bad document is: the client's fault or the store's. */
+  readonly fault: Extract<S3ErrorCode, 'MalformedXML' | 'SealgateBadUpstream'>
+}
+
+/** Documents of the store: 1,000 rows with keys of 1,024 bytes, every byte escaped, and owners and checksums on top. */
+export const upstreamDocument: XmlLimits = { maxBytes: 16 * 1024 * 1024, fault: 'SealgateBadUpstream' }
+
+const maxDepth = 12
+/** A Complete of 10,000 parts with five checksums each has 80,000. */
+const maxElements = 120_000
+
+const reference = /&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});/g
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/**
+ * Parses a whole document strictly: UTF-8, one root, no document type, only predefined and numeric references.
+ * @throws S3Error as `limits.fault` says; MaxMessageLengthExceeded for a client's document that is too large
+ */
+export function parseXml(document: Buffer, limits: XmlLimits): XmlDocument {
+  if (document.length > limits.maxBytes) {
+    throw new S3Error(limits.fault === 'MalformedXML' ? 'MaxMessageLengthExceeded' : limits.fault)
+  }
+  try {
+    const source = utf8.decode(document)
+    return { source, root: parseTree(source), fault: limits.fault }
+  } catch (cause) {
+    throw new S3Error(limits.fault, { cause })
+  }
+}
+
+interface OpenElement {
+  name: string
+  children: XmlElement[]
+  start: number
+  innerStart: number
+  selfClosing: boolean
+}
+
+function parseTree(source: string): XmlElement {
+  const parser = sax.parser(true)
+  const open: OpenElement[] = []
+  let root: XmlElement | undefined
+  let count = 0
+  // The parser refuses references to control characters, which S3 keys may hold, and finds entities by property lookup.
+  // So it sees none: each is blanked to its own length, offsets stay, and `textOf` decodes the source itself.
+  parser.ENTITIES = Object.create(null) as Record<string, string>
+  parser.onerror = (error) => { throw error }
+  parser.ondoctype = () => { throw new Error('document type') }
+  parser.onopentag = (tag) => {
+    count += 1
+    if (count > maxElements || open.length >= maxDepth || (root !== undefined && open.length === 0)) throw new Error('document shape')
+    open.push({
+      name: tag.name.slice(tag.name.indexOf(':') + 1),
+      children: [],
+      start: parser.startTagPosition - 1,
+      innerStart: parser.position,
+      selfClosing: tag.isSelfClosing
+    })
+  }
+  parser.onclosetag = () => {
+    const closed = open.pop()
+    if (closed === undefined) throw new Error('document shape')
+    const { selfClosing, ...element } = closed
+    const innerEnd = selfClosing ? element.innerStart : parser.startTagPosition - 1
+    const done = { ...element, innerEnd, end: parser.position }
+    const parent = open.at(-1)
+    if (parent === undefined) root = done
+    else parent.children.push(done)
+  }
+  parser.write(source.replace(reference, (found) => '!'.repeat(found.length))).close()
+  if (root === undefined) throw new Error('no root')
+  return root
+}
+
+const predefined: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: '\'' }
+
+function decodeText(raw: string): string {
+  return raw.replace(/\r\n?/g, '\n').replace(reference, (found) => {
+    const name = found.slice(1, -1)
+    if (!name.startsWith('#')) return predefined[name] ?? ''
+    const point = name.startsWith('#x') ? parseInt(name.slice(2), 16) : parseInt(name.slice(1), 10)
+    if (point === 0 || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) throw new Error('character reference')
+    return String.fromCodePoint(point)
+  })
+}
+
+/**
+ * The text of a leaf element, white space kept (a key may be a single space); '' for an element with children.
+ * @throws S3Error the document's fault, on a reference that names no character
+ */
+export function textOf(document: XmlDocument, element: XmlElement): string {
+  if (element.children.length > 0) return ''
+  const raw = document.source.slice(element.innerStart, element.innerEnd)
+  try {
+    if (!raw.includes('<')) return decodeText(raw)
+    const pieces = raw.matchAll(/<!\[CDATA\[([\s\S]*?)\]\]>|<!--[\s\S]*?-->|<\?[\s\S]*?\?>|([^<]+)/g)
+    return [...pieces].map(([, verbatim, text]) => verbatim ?? decodeText(text ?? '')).join('')
+  } catch (cause) {
+    throw new S3Error(document.fault, { cause })
+  }
+}
+
+export function childrenOf(element: XmlElement, name: string): readonly XmlElement[] {
+  return element.children.filter((child) => child.name === name)
+}
+
+/** @throws S3Error the document's fault, when the child comes twice: two readers might pick differently. */
+export function childOf(document: XmlDocument, element: XmlElement, name: string): XmlElement | undefined {
+  const found = childrenOf(element, name)
+  if (found.length > 1) throw new S3Error(document.fault)
+  return found[0]
+}
+
+/** Text of a child, null when there is none. */
+export function childText(document: XmlDocument, element: XmlElement, name: string): string | null {
+  const child = childOf(document, element, name)
+  return child === undefined ? null : textOf(document, child)
+}
+
+/** Changes to a document; every byte they do not name stays as it was. */
+export interface XmlEditor {
+  /** Replaces what is between the tags. */
+  setText(element: XmlElement, text: string): void
+  remove(element: XmlElement): void
+  /** Adds an element as the last child. */
+  append(parent: XmlElement, child: XmlNode): void
+}
+
+/**
+ * Edits a document of the store in place. An element whose text is already right keeps its own spelling.
+ * @throws S3Error SealgateBadUpstream when it does not parse
+ */
+export function rewriteXml(bytes: Buffer, edit: (editor: XmlEditor, document: XmlDocument) => void, limits = upstreamDocument): Buffer {
+  const document = parseXml(bytes, limits)
+  const { source } = document
+  const splices: { start: number, end: number, text: string }[] = []
+  const isEmptyTag = (element: XmlElement): boolean => source.slice(element.innerEnd, element.end) === ''
+  const setInner = (element: XmlElement, from: number, inner: string): void => {
+    if (!isEmptyTag(element)) splices.push({ start: from, end: element.innerEnd, text: inner })
+    else {
+      const tag = source.slice(element.start + 1, element.end - 2).trimEnd()
+      splices.push({ start: element.start, end: element.end, text: `<${tag}>${inner}</${/^[^\s]+/.exec(tag)?.[0] ?? ''}>` })
+    }
+  }
+  edit({
+    setText: (element, text) => {
+      if (element.children.length > 0 || textOf(document, element) !== text) setInner(element, element.innerStart, escapeXml(text))
+    },
+    remove: (element) => { splices.push({ start: element.start, end: element.end, text: '' }) },
+    append: (parent, child) => { setInner(parent, parent.innerEnd, renderNode(child)) }
+  }, document)
+  if (splices.length === 0) return bytes
+  return Buffer.from(splice(source, splices), 'utf8')
+}
+
+/** Later splices inside an element that was removed or replaced fall away with it. */
+function splice(source: string, splices: { start: number, end: number, text: string }[]): string {
+  let out = ''
+  let at = 0
+  for (const { start, end, text } of splices.sort((a, b) => a.start - b.start || b.end - a.end)) {
+    if (start < at) continue
+    out += source.slice(at, start) + text
+    at = end
+  }
+  return out + source.slice(at)
+}
+
+/** An element to write: text, or children in order. */
+export type XmlNode = readonly [name: string, content: string | readonly XmlNode[]]
+
+/** S3's namespace; most answers carry it, errors do not. */
+export const s3Namespace = 'http://s3.amazonaws.com/doc/2006-03-01/'
+
+/** Escapes text for XML. Control characters become references, which XML 1.0 forbids and S3 sends all the same. */
+export function escapeXml(text: string): string {
+  return text.replace(/[&<>"\u0000-\u001f\u007f\ufffe\uffff]/g, (c) => {
+    switch (c) {
+      case '&': return '&amp;'
+      case '<': return '&lt;'
+      case '>': return '&gt;'
+      case '"': return '&quot;'
+      default: return `&#x${c.charCodeAt(0).toString(16).toUpperCase()};`
+    }
+  })
+}
+
+function renderNode([name, content]: XmlNode): string {
+  return `<${name}>${typeof content === 'string' ? escapeXml(content) : content.map(renderNode).join('')}</${name}>`
+}
+
+/** A whole document with declaration. @param namespace null for errors */
+export function renderXml(root: XmlNode, namespace: string | null = s3Namespace): Buffer {
+  const [name] = root
+  const body = renderNode(root)
+  const open = namespace === null ? '' : ` xmlns="${namespace}"`
+  return Buffer.from(`<?xml version="1.0" encoding="UTF-8"?>\n<${name}${open}${body.slice(name.length + 1)}`, 'utf8')
+}
