@@ -1,0 +1,147 @@
+import { ByteReader, ByteWriter } from './encoding.ts'
+import { EnvelopeError, type EnvelopeErrorKind } from './error.ts'
+import { MAX_PLAINTEXT } from './sizes.ts'
+
+// The codes and sizes in this file are part of STORED DATA (docs/FORMAT.md: Checksums, Metadata).
+
+export const checksumCodes = {
+  crc32: { code: 1, bytes: 4 },
+  crc32c: { code: 2, bytes: 4 },
+  crc64nvme: { code: 3, bytes: 8 },
+  sha1: { code: 4, bytes: 20 },
+  sha256: { code: 5, bytes: 32 }
+} as const
+
+export type ChecksumName = keyof typeof checksumCodes
+const checksumNames = Object.keys(checksumCodes) as ChecksumName[]
+
+const typeCodes = { full: 1, composite: 2 } as const
+export type ChecksumKind = keyof typeof typeCodes
+
+export interface Checksum {
+  readonly algorithm: ChecksumName
+  /** `full`: over the object's bytes; `composite`: over the checksums of its parts. */
+  readonly type: ChecksumKind
+  /** The digest, big-endian: 4 to 32 bytes by algorithm. */
+  readonly value: Buffer
+}
+
+const sseCodes = { 'none': 0, 'AES256': 1, 'aws:kms': 2, 'SSE-C': 3 } as const
+/** Server-side encryption the client asked for. */
+export type SseMode = keyof typeof sseCodes
+
+export const MAX_CHECKSUMS = 2
+export const MD5_SIZE = 16
+export const METADATA_DIGEST_SIZE = 16
+
+/** What is sealed together with the object key. */
+export interface Attributes {
+  /** Bytes; null for multipart objects, whose manifest says it. */
+  readonly plaintextSize: number | null
+  /** MD5 of the plaintext, 16 bytes, where it was known before the body. */
+  readonly md5: Buffer | null
+  /** At most two. */
+  readonly checksums: readonly Checksum[]
+  /** Digests that came after the metadata stand in the manifest. */
+  readonly digestsInManifest: boolean
+  readonly sse: { readonly mode: SseMode, readonly bucketKeyEnabled: boolean }
+  /** 16 bytes, from metadataDigest. */
+  readonly metadataDigest: Buffer
+}
+
+/** @throws RangeError for attributes that have no encoding: a fault of the caller. */
+export function encodeAttributes(attributes: Attributes): Buffer {
+  const { plaintextSize, md5, sse } = attributes
+  checkSize(attributes.metadataDigest, METADATA_DIGEST_SIZE)
+  const writer = new ByteWriter()
+    .u8(Number(md5 !== null) + 2 * Number(attributes.digestsInManifest) + 4 * Number(sse.bucketKeyEnabled))
+    .u8(sseCodes[sse.mode])
+    .u8(attributes.checksums.length)
+    .bytes(attributes.metadataDigest)
+  if (plaintextSize !== null) writer.u64(plaintextSize)
+  if (md5 !== null) writer.bytes(checkSize(md5, MD5_SIZE))
+  writeChecksums(writer, attributes.checksums)
+  return writer.end()
+}
+
+/** @throws EnvelopeError `format`. */
+export function parseAttributes(source: Buffer, kind: 'single' | 'multipart'): Attributes {
+  const reader = new ByteReader(source, 'format')
+  const [hasMd5, digestsInManifest = false, bucketKeyEnabled = false] = reader.flags(3)
+  const mode = parseSse(reader.u8(), 'format')
+  const count = checksumCount(reader, 'format')
+  const metadataDigest = reader.bytes(METADATA_DIGEST_SIZE)
+  const plaintextSize = kind === 'single' ? reader.u64(MAX_PLAINTEXT) : null
+  const md5 = hasMd5 === true ? reader.bytes(MD5_SIZE) : null
+  const checksums = readChecksums(reader, count, 'format')
+  reader.end()
+  return { plaintextSize, md5, checksums, digestsInManifest, sse: { mode, bucketKeyEnabled }, metadataDigest }
+}
+
+export function sseCode(mode: SseMode): number {
+  return sseCodes[mode]
+}
+
+/** @throws EnvelopeError of the kind given for an unknown code. */
+export function parseSse(code: number, kind: EnvelopeErrorKind): SseMode {
+  const mode = (Object.keys(sseCodes) as SseMode[]).find((name) => sseCodes[name] === code)
+  if (mode === undefined) throw new EnvelopeError(kind)
+  return mode
+}
+
+/** 0 stands for no algorithm. */
+export function checksumCode(algorithm: ChecksumName | null): number {
+  return algorithm === null ? 0 : checksumCodes[algorithm].code
+}
+
+/** @throws EnvelopeError of the kind given for an unknown code. */
+export function parseChecksumCode(code: number, kind: EnvelopeErrorKind): ChecksumName | null {
+  if (code === 0) return null
+  const algorithm = checksumNames.find((name) => checksumCodes[name].code === code)
+  if (algorithm === undefined) throw new EnvelopeError(kind)
+  return algorithm
+}
+
+/** 0 stands for no type. */
+export function checksumTypeCode(type: ChecksumKind | null): number {
+  return type === null ? 0 : typeCodes[type]
+}
+
+/** @throws EnvelopeError of the kind given for an unknown code. */
+export function parseChecksumType(code: number, kind: EnvelopeErrorKind): ChecksumKind | null {
+  if (code === 0) return null
+  if (code === typeCodes.full) return 'full'
+  if (code === typeCodes.composite) return 'composite'
+  throw new EnvelopeError(kind)
+}
+
+/** @throws RangeError for a wrong number or size of checksums. */
+export function writeChecksums(writer: ByteWriter, checksums: readonly Checksum[]): void {
+  if (checksums.length > MAX_CHECKSUMS) throw new RangeError('An object has at most two checksums.')
+  for (const { algorithm, type, value } of checksums) {
+    writer.u8(checksumCode(algorithm)).u8(checksumTypeCode(type)).bytes(checkSize(value, checksumCodes[algorithm].bytes))
+  }
+}
+
+/** @throws EnvelopeError of the kind given when there are more than two. */
+export function checksumCount(reader: ByteReader, kind: EnvelopeErrorKind): number {
+  const count = reader.u8()
+  if (count > MAX_CHECKSUMS) throw new EnvelopeError(kind)
+  return count
+}
+
+/** @throws EnvelopeError of the kind given. */
+export function readChecksums(reader: ByteReader, count: number, kind: EnvelopeErrorKind): Checksum[] {
+  return Array.from({ length: count }, () => {
+    const algorithm = parseChecksumCode(reader.u8(), kind)
+    const type = parseChecksumType(reader.u8(), kind)
+    if (algorithm === null || type === null) throw new EnvelopeError(kind)
+    return { algorithm, type, value: reader.bytes(checksumCodes[algorithm].bytes) }
+  })
+}
+
+/** @throws RangeError when a digest has another size than its algorithm. */
+export function checkSize(value: Buffer, size: number): Buffer {
+  if (value.length !== size) throw new RangeError(`A digest of ${value.length} bytes, not ${size}.`)
+  return value
+}

@@ -1,0 +1,118 @@
+import { EnvelopeError, type EnvelopeErrorKind } from './error.ts'
+
+/**
+ * `fields(a, b, …)` of docs/FORMAT.md (Terminology): each as u32 length ‖ bytes, so that two lists never look the same.
+ * @throws EnvelopeError `place` for text that is not well-formed Unicode: Node would encode different texts alike.
+ */
+export function fields(...values: readonly (string | Uint8Array)[]): Buffer {
+  const parts: Uint8Array[] = []
+  for (const value of values) {
+    const bytes = typeof value === 'string' ? utf8(value) : value
+    const length = Buffer.allocUnsafe(4)
+    length.writeUInt32BE(bytes.length)
+    parts.push(length, bytes)
+  }
+  return Buffer.concat(parts)
+}
+
+/** @throws EnvelopeError `place` for text that is not well-formed Unicode. */
+export function utf8(text: string): Buffer {
+  if (!text.isWellFormed()) throw new EnvelopeError('place')
+  return Buffer.from(text, 'utf8')
+}
+
+/** Bytewise order of the UTF-8 encodings, which is not the order of JavaScript's UTF-16 strings. */
+export function byUtf8(a: string, b: string): number {
+  return Buffer.compare(utf8(a), utf8(b))
+}
+
+/** Strict base64url: the one canonical spelling, no padding. Returns null for anything else. */
+export function decodeBase64url(text: string): Buffer | null {
+  if (!/^[A-Za-z0-9_-]*$/.test(text)) return null
+  const bytes = Buffer.from(text, 'base64url')
+  return bytes.toString('base64url') === text ? bytes : null
+}
+
+/** Builds a fixed layout of big-endian integers and byte strings. */
+export class ByteWriter {
+  readonly #parts: Uint8Array[] = []
+
+  u8(value: number): this {
+    return this.#integer(1, (buffer) => buffer.writeUInt8(value))
+  }
+
+  u16(value: number): this {
+    return this.#integer(2, (buffer) => buffer.writeUInt16BE(value))
+  }
+
+  u64(value: number): this {
+    return this.#integer(8, (buffer) => buffer.writeBigUInt64BE(BigInt(value)))
+  }
+
+  bytes(value: Uint8Array): this {
+    this.#parts.push(value)
+    return this
+  }
+
+  end(): Buffer {
+    return Buffer.concat(this.#parts)
+  }
+
+  #integer(size: number, write: (buffer: Buffer) => void): this {
+    const buffer = Buffer.allocUnsafe(size)
+    write(buffer)
+    this.#parts.push(buffer)
+    return this
+  }
+}
+
+/** Reads such a layout. Whatever is missing, surplus or out of bounds throws an EnvelopeError of the kind given. */
+export class ByteReader {
+  readonly #source: Buffer
+  readonly #kind: EnvelopeErrorKind
+  #offset = 0
+
+  constructor(source: Buffer, kind: EnvelopeErrorKind) {
+    this.#source = source
+    this.#kind = kind
+  }
+
+  u8(): number {
+    return this.bytes(1).readUInt8()
+  }
+
+  u16(): number {
+    return this.bytes(2).readUInt16BE()
+  }
+
+  /** An integer of at most `limit`, which is a safe one. */
+  u64(limit: number): number {
+    const value = this.bytes(8).readBigUInt64BE()
+    if (value > BigInt(limit)) throw new EnvelopeError(this.#kind)
+    return Number(value)
+  }
+
+  /** A view on the next bytes, not a copy. */
+  bytes(size: number): Buffer {
+    const end = this.#offset + size
+    if (end > this.#source.length) throw new EnvelopeError(this.#kind)
+    const view = this.#source.subarray(this.#offset, end)
+    this.#offset = end
+    return view
+  }
+
+  rest(): Buffer {
+    return this.bytes(this.#source.length - this.#offset)
+  }
+
+  /** One bit per known flag; @throws when a bit at or above `known` is set. */
+  flags(known: number): readonly boolean[] {
+    const value = this.u8()
+    if (value >= 2 ** known) throw new EnvelopeError(this.#kind)
+    return Array.from({ length: known }, (_, bit) => (value >> bit) % 2 === 1)
+  }
+
+  end(): void {
+    if (this.#offset !== this.#source.length) throw new EnvelopeError(this.#kind)
+  }
+}

@@ -1,0 +1,143 @@
+import { timingSafeEqual, type KeyObject } from 'node:crypto'
+import { encodeAttributes, parseAttributes, type Attributes } from './attributes.ts'
+import { ByteReader, ByteWriter, decodeBase64url, fields, utf8 } from './encoding.ts'
+import { EnvelopeError } from './error.ts'
+import { KEY_SIZE, ObjectKey } from './object-key.ts'
+import { HEADER_SIZE } from './sizes.ts'
+import { unwrap, wrap, WRAP_OVERHEAD } from './wrap.ts'
+
+export type { Attributes, Checksum, SseMode } from './attributes.ts'
+export { metadataDigest } from './metadata.ts'
+
+// STORED DATA depends on every constant here (docs/FORMAT.md, Metadata).
+const VERSION = 1
+const SUITE = 1
+const kindCodes = { single: 1, multipart: 2 } as const
+const MAX_BUCKET_SIZE = 255
+const MAX_BLOB_SIZE = 6144
+const COMMITMENT_SIZE = 32
+const MAX_ENVELOPE_CHARACTERS = 9216
+
+export type EnvelopeKind = keyof typeof kindCodes
+
+/** Where an object is bound to. An object moved elsewhere behind the gateway's back does not open. */
+export interface Place {
+  /** Configured name of the upstream store or tenant. */
+  readonly realm: string
+  readonly bucket: string
+  /** Object name, decoded. */
+  readonly objectKey: string
+}
+
+/** The metadata entry `x-amz-meta-sealgate`, parsed. Nothing in it is authenticated before openEnvelope. */
+export interface Envelope {
+  readonly version: number
+  readonly suite: number
+  readonly kind: EnvelopeKind
+  /** Name of the bucket it is bound to. */
+  readonly bucket: string
+  /** Bucket key, wrapped by the provider. */
+  readonly blob: Buffer
+  /** 32 bytes. */
+  readonly commitment: Buffer
+  /** 40 bytes for a single; null for multipart. */
+  readonly streamHeader: Buffer | null
+  readonly box: Buffer
+}
+
+export interface SealEnvelopeInput {
+  /** Bucket key, or what an SSE-C key gives. */
+  readonly kek: KeyObject
+  readonly blob: Buffer
+  readonly objectKey: ObjectKey
+  readonly place: Place
+  readonly kind: EnvelopeKind
+  readonly streamHeader: Buffer | null
+  readonly attributes: Attributes
+}
+
+/**
+ * The value of `x-amz-meta-sealgate` (docs/FORMAT.md, Metadata), base64url.
+ * @throws RangeError for fields that have no encoding; EnvelopeError `place` for names that are not well-formed Unicode.
+ */
+export function sealEnvelope(input: SealEnvelopeInput): string {
+  const { kek, blob, objectKey, place, kind, streamHeader, attributes } = input
+  const bucket = utf8(place.bucket)
+  if (bucket.length < 1 || bucket.length > MAX_BUCKET_SIZE) throw new RangeError('A bucket name has 1 to 255 bytes.')
+  if (blob.length < 1 || blob.length > MAX_BLOB_SIZE) throw new RangeError('A wrapped bucket key has 1 to 6,144 bytes.')
+  const single = kind === 'single'
+  if (streamHeader?.length !== (single ? HEADER_SIZE : undefined) || (attributes.plaintextSize === null) === single) {
+    throw new RangeError('A single, and no multipart object, has a stream header and a plaintext size.')
+  }
+  const commitment = objectKey.commitment
+  const secret = Buffer.concat([objectKey.secret.export(), encodeAttributes(attributes)])
+  const box = wrap(kek, secret, aadOf({ version: VERSION, suite: SUITE, kind, commitment, streamHeader }, place))
+  secret.fill(0)
+  return new ByteWriter()
+    .u8(VERSION).u8(SUITE).u8(kindCodes[kind])
+    .u8(bucket.length).bytes(bucket)
+    .u16(blob.length).bytes(blob)
+    .bytes(commitment)
+    .bytes(streamHeader ?? Buffer.alloc(0))
+    .bytes(box)
+    .end().toString('base64url')
+}
+
+/** @throws EnvelopeError `format` for anything but a well-formed envelope of a known version, suite and kind. */
+export function parseEnvelope(headerValue: string): Envelope {
+  const source = headerValue.length <= MAX_ENVELOPE_CHARACTERS ? decodeBase64url(headerValue) : null
+  if (source === null) throw new EnvelopeError('format')
+  const reader = new ByteReader(source, 'format')
+  const version = reader.u8()
+  const suite = reader.u8()
+  if (version !== VERSION || suite !== SUITE) throw new EnvelopeError('format')
+  const kind = parseKind(reader.u8())
+  const bucketBytes = reader.bytes(reader.u8())
+  const bucket = bucketBytes.toString('utf8')
+  const blob = reader.bytes(reader.u16())
+  // Bytes that are not UTF-8 would decode to U+FFFD: two spellings of one name.
+  if (bucket === '' || !Buffer.from(bucket, 'utf8').equals(bucketBytes)) throw new EnvelopeError('format')
+  if (blob.length < 1 || blob.length > MAX_BLOB_SIZE) throw new EnvelopeError('format')
+  const commitment = reader.bytes(COMMITMENT_SIZE)
+  const streamHeader = kind === 'single' ? reader.bytes(HEADER_SIZE) : null
+  const box = reader.rest()
+  if (box.length < WRAP_OVERHEAD + KEY_SIZE) throw new EnvelopeError('format')
+  return { version, suite, kind, bucket, blob, commitment, streamHeader, box }
+}
+
+/**
+ * Opens the box and checks the commitment, in constant time, before the object key is given out.
+ * @param place where the object is bound to: for a replica its source, once the configuration has allowed it.
+ * @throws EnvelopeError `place` (bound to another bucket), `box`, `commitment`, `format` (attributes).
+ */
+export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): { objectKey: ObjectKey, attributes: Attributes } {
+  if (envelope.bucket !== place.bucket) throw new EnvelopeError('place')
+  const secret = unwrap(kek, envelope.box, aadOf(envelope, place))
+  if (secret.length < KEY_SIZE) throw new EnvelopeError('box')
+  // Attributes are views on their source, and fromBytes zeroes its own.
+  const attributeBytes = Buffer.from(secret.subarray(KEY_SIZE))
+  const objectKey = ObjectKey.fromBytes(secret.subarray(0, KEY_SIZE))
+  if (!timingSafeEqual(objectKey.commitment, envelope.commitment)) throw new EnvelopeError('commitment')
+  return { objectKey, attributes: parseAttributes(attributeBytes, envelope.kind) }
+}
+
+function parseKind(code: number): EnvelopeKind {
+  if (code === kindCodes.single) return 'single'
+  if (code === kindCodes.multipart) return 'multipart'
+  throw new EnvelopeError('format')
+}
+
+type Bound = Pick<Envelope, 'version' | 'suite' | 'kind' | 'commitment' | 'streamHeader'>
+
+/** All clear fields but blob and key id, which the provider binds, with the place. */
+function aadOf({ version, suite, kind, commitment, streamHeader }: Bound, place: Place): Buffer {
+  return fields(
+    'sealgate/v1/envelope',
+    Buffer.from([version, suite, kindCodes[kind]]),
+    commitment,
+    streamHeader ?? '',
+    place.realm,
+    place.bucket,
+    place.objectKey
+  )
+}
