@@ -22,6 +22,20 @@ export interface HttpRequest {
   readonly signal: AbortSignal
   /** Sends "100 Continue" if the client waits for it. Call only after the signature has verified. Idempotent. */
   readonly sendContinue: () => void
+  /**
+   * Adds to the access line of this request. Write-only: no stage can read back what another noted, so nothing can come to
+   * depend on it. Absent where there is no access log.
+   */
+  readonly annotate?: (note: RequestNote) => void
+}
+
+/** What the access line says beyond the wire, noted by the stages as they learn it. */
+export interface RequestNote {
+  /** S3 operation name. */
+  readonly operation?: string
+  readonly bucket?: string
+  /** Access key id of the client, once its signature has verified. */
+  readonly client?: string
 }
 
 export interface HttpResponse {
@@ -34,8 +48,9 @@ export interface HttpResponse {
    */
   readonly body: Readable | Buffer | null
   /**
-   * Set for XML answers that may take long: the head goes out at once, white space keeps the client waiting, and the
-   * body follows when it is there (CompleteMultipartUpload and CopyObject, AWS API reference). Chunked on the wire.
+   * Set for XML answers that may take long (CompleteMultipartUpload and CopyObject, AWS API reference). If it settles soon
+   * it is an ordinary answer, errors with their own status. Otherwise the head goes out, white space keeps the client
+   * waiting, and the document (or an error document inside the 200) follows; chunked on the wire. `body` is null then.
    */
   readonly pending?: Promise<Buffer>
 }

@@ -1,0 +1,38 @@
+import type { AddressInfo } from 'node:net'
+import { fastify } from 'fastify'
+
+export interface AdminSources {
+  /** Store, state bucket and keys reachable, self-tests passed: each check with a word on its state. */
+  ready(): Promise<{ readonly ok: boolean; readonly checks: Readonly<Record<string, string>> }>
+  /** Prometheus text exposition format 0.0.4. */
+  metrics(): string
+}
+
+export interface AdminListener {
+  start(): Promise<{ readonly host: string; readonly port: number }>
+  stop(): Promise<void>
+}
+
+/**
+ * Health and metrics on a port of their own, so that no bucket name can ever collide with them and no client reaches them:
+ * `/livez` (the process runs), `/readyz` (it can serve), `/metrics`.
+ */
+export function createAdminListener(address: { readonly host: string; readonly port: number }, sources: AdminSources): AdminListener {
+  const app = fastify({ logger: false, requestTimeout: 10_000, connectionTimeout: 60_000, bodyLimit: 1024, forceCloseConnections: true })
+  app.get('/livez', () => ({ status: 'live' }))
+  app.get('/readyz', async (_request, reply) => {
+    const { ok, checks } = await sources.ready()
+    return reply.code(ok ? 200 : 503).send({ status: ok ? 'ready' : 'not ready', checks })
+  })
+  app.get('/metrics', (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(sources.metrics()))
+  return {
+    async start() {
+      await app.listen(address)
+      const bound = app.server.address() as AddressInfo
+      return { host: bound.address, port: bound.port }
+    },
+    async stop() {
+      await app.close()
+    }
+  }
+}

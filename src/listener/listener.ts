@@ -1,0 +1,268 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Server as TlsServer } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fastify, type FastifyInstance } from 'fastify'
+import { S3Error } from '../errors.ts'
+import type { HttpRequest, HttpResponse } from '../http/message.ts'
+import { breakConnection, ClientGone, Exchange, openConnection, type Connection } from './exchange.ts'
+import { admit } from './gate.ts'
+import type { Log } from './log.ts'
+import { RateWatch } from './rate-watch.ts'
+import { plainAddress, TrustedProxies } from './remote.ts'
+import { respond, respondError, type RespondOptions } from './respond.ts'
+import { createHttpServer, refuseUnparsed, type ServerLimits } from './server.ts'
+import { secureContext, type TlsMaterial } from './tls.ts'
+
+export interface ListenerOptions {
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  readonly tls: TlsMaterial | null
+  /** Addresses or CIDR ranges of front ends that terminate TLS and whose X-Forwarded-Proto is believed. */
+  readonly trustedProxies: readonly string[]
+  readonly limits: ServerLimits & {
+    readonly requestsInFlight: number
+    /** Bytes per second. */
+    readonly minRate: number
+    readonly minRateWindowMs: number
+  }
+  /** Milliseconds between signs of life of an answer that takes long. */
+  readonly heartbeatMs: number
+  readonly log: Log
+}
+
+export interface Listener {
+  /** @returns where it listens. @throws when the address cannot be bound. */
+  start(): Promise<{ readonly host: string; readonly port: number }>
+  /**
+   * Stops accepting, lets what is under way finish for `graceMs` milliseconds, then breaks it.
+   * @returns `cut` when something had to be broken.
+   */
+  stop(graceMs: number): Promise<'drained' | 'cut'>
+  /** New certificates for new connections; those that exist go on. @throws when the listener has no TLS. */
+  reloadTls(material: TlsMaterial): void
+  /** For the metrics. */
+  counts(): { readonly connections: number; readonly requestsInFlight: number }
+}
+
+/** Fastify's own request listener. */
+type Carry = (req: IncomingMessage, res: ServerResponse) => void
+
+/** Requests of one connection that may wait behind the one under way. No S3 client pipelines. */
+const maxPipelined = 8
+
+export type Handle = (request: HttpRequest) => Promise<HttpResponse>
+
+/**
+ * The front of the gateway. Fastify carries the connection and is given the request only after the gate has passed it;
+ * its router, parsers and replies are not used, so URL, headers and body stay as they came.
+ */
+export function createListener(options: ListenerOptions, handle: Handle): Listener {
+  return new HttpListener(options, handle)
+}
+
+class HttpListener implements Listener {
+  readonly #options: ListenerOptions
+  readonly #handle: Handle
+  readonly #app: FastifyInstance
+  readonly #rates: RateWatch
+  readonly #trusted: TrustedProxies
+  readonly #respond: RespondOptions
+  readonly #connections = new Map<Socket, Connection>()
+  readonly #admitted = new WeakMap<IncomingMessage, { readonly exchange: Exchange; readonly request: HttpRequest }>()
+  #inFlight = 0
+  #stopping = false
+
+  constructor(options: ListenerOptions, handle: Handle) {
+    this.#options = options
+    this.#handle = handle
+    this.#rates = new RateWatch(options.limits.minRate, options.limits.minRateWindowMs)
+    this.#trusted = new TrustedProxies(options.trustedProxies)
+    this.#respond = {
+      heartbeatMs: options.heartbeatMs,
+      stopping: () => this.#stopping,
+      report: (exchange, error) => { this.#report(exchange, error) }
+    }
+    this.#app = this.#build()
+  }
+
+  async start(): Promise<{ host: string; port: number }> {
+    await this.#app.listen({ host: this.#options.host, port: this.#options.port })
+    const { address, port } = this.#app.server.address() as AddressInfo
+    return { host: address, port }
+  }
+
+  async stop(graceMs: number): Promise<'drained' | 'cut'> {
+    this.#stopping = true
+    for (const connection of this.#connections.values()) {
+      if (connection.current === null) connection.socket.destroy()
+    }
+    const closed = this.#app.close().then(() => 'drained' as const)
+    const patience = new AbortController()
+    const late = delay(graceMs, 'cut' as const, { signal: patience.signal }).catch(() => 'cut' as const)
+    const outcome = await Promise.race([closed, late])
+    patience.abort()
+    for (const connection of this.#connections.values()) {
+      if (connection.current === null) breakConnection(connection.socket)
+      else connection.current.breakOff('gateway')
+    }
+    await closed
+    this.#rates.stop()
+    return outcome
+  }
+
+  reloadTls(material: TlsMaterial): void {
+    const server = this.#app.server as Server | TlsServer
+    if (!('setSecureContext' in server)) throw new TypeError('The listener has no TLS.')
+    server.setSecureContext(secureContext(material))
+  }
+
+  counts(): { connections: number; requestsInFlight: number } {
+    return { connections: this.#connections.size, requestsInFlight: this.#inFlight }
+  }
+
+  #build(): FastifyInstance {
+    const app = fastify({
+      logger: false,
+      exposeHeadRoutes: false,
+      return503OnClosing: false,
+      forceCloseConnections: 'idle',
+      // The router sees one path only: keys never pass through its decoding and limits.
+      rewriteUrl: () => '/',
+      clientErrorHandler: (error, socket) => { refuseUnparsed(error, socket, this.#connections.get(socket)) },
+      serverFactory: (handler) => this.#createServer(handler)
+    })
+    app.addHook('onRequest', (request, reply) => {
+      // Fastify waits for `done`, which never comes: it makes nothing of the request.
+      reply.hijack()
+      const found = this.#admitted.get(request.raw)
+      if (found !== undefined) void this.#run(found.exchange, found.request)
+    })
+    return app
+  }
+
+  #createServer(carry: Carry): Server {
+    const { tls, limits } = this.#options
+    const server = createHttpServer(tls, limits, (req, res) => { this.#accept(req, res, carry) })
+    server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
+      this.#connections.set(socket, openConnection(socket))
+      socket.once('close', () => { this.#connections.delete(socket) })
+      socket.on('error', () => undefined)
+    })
+    return server
+  }
+
+  /** One request at a time and connection: what is pipelined waits, and is dropped when the request before it closes. */
+  #accept(req: IncomingMessage, res: ServerResponse, carry: Carry): void {
+    const connection = this.#connections.get(req.socket)
+    if (connection === undefined || connection.closing) return
+    if (connection.current === null && connection.waiting === 0) {
+      connection.turn = this.#begin(req, res, connection, carry)
+      return
+    }
+    if (connection.waiting >= maxPipelined) {
+      connection.socket.destroy()
+      return
+    }
+    connection.waiting += 1
+    connection.turn = connection.turn.then(() => {
+      connection.waiting -= 1
+      return connection.closing || connection.socket.destroyed ? undefined : this.#begin(req, res, connection, carry)
+    })
+  }
+
+  /** Gate, then Fastify. Resolves when the exchange is over. */
+  async #begin(req: IncomingMessage, res: ServerResponse, connection: Connection, carry: Carry): Promise<void> {
+    const exchange = new Exchange(req, res, connection)
+    try {
+      const admitted = admit({ method: req.method ?? '', url: req.url ?? '', httpVersion: req.httpVersion, rawHeaders: req.rawHeaders })
+      this.#admitted.set(req, { exchange, request: exchange.admit(admitted, this.#facts(req)) })
+    } catch (error) {
+      connection.closing = true
+      await this.#perform(exchange, Promise.reject(error instanceof Error ? error : new S3Error('InternalError')))
+      return
+    }
+    carry(req, res)
+    await exchange.performed
+  }
+
+  async #run(exchange: Exchange, request: HttpRequest): Promise<void> {
+    const full = this.#inFlight >= this.#options.limits.requestsInFlight
+    this.#inFlight += 1
+    const handled = (async () => {
+      if (full) throw new S3Error('SlowDown', { headers: [['Retry-After', '1']] })
+      return this.#handle(request)
+    })()
+    exchange.performed = this.#perform(exchange, handled)
+    await exchange.performed
+    // A handler that outlives its client still holds what it holds.
+    await handled.catch(() => undefined)
+    this.#inFlight -= 1
+  }
+
+  async #perform(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
+    const { connection } = exchange
+    connection.current = exchange
+    this.#rates.add(exchange)
+    await this.#answer(exchange, handled)
+    await exchange.closed
+    this.#rates.delete(exchange)
+    connection.current = null
+    this.#options.log.access(exchange.record())
+    connection.received = connection.socket.bytesRead
+    connection.sent = connection.socket.bytesWritten
+  }
+
+  async #answer(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
+    let taken = false
+    try {
+      const response = await Promise.race([handled, exchange.ended])
+      taken = true
+      await respond(exchange, response, this.#respond)
+    } catch (error) {
+      if (!taken) void discard(handled)
+      await this.#answerError(exchange, error)
+    }
+  }
+
+  async #answerError(exchange: Exchange, error: unknown): Promise<void> {
+    this.#report(exchange, error)
+    if (exchange.over) return
+    if (exchange.res.headersSent) {
+      exchange.breakOff('gateway')
+      return
+    }
+    const known = error instanceof S3Error ? error : new S3Error('InternalError')
+    await respondError(exchange, known, this.#respond).catch((second: unknown) => {
+      this.#report(exchange, second)
+      exchange.breakOff('gateway')
+    })
+  }
+
+  #report(exchange: Exchange, error: unknown): void {
+    if (error instanceof ClientGone || (error instanceof S3Error && error.status < 500)) return
+    if (error instanceof S3Error) exchange.errorCode ??= error.code
+    this.#options.log.failure({ requestId: exchange.id, during: exchange.res.headersSent ? 'response' : 'handling', error })
+  }
+
+  #facts(req: IncomingMessage): { secure: boolean; remoteAddress: string; highWaterMark: number } {
+    return {
+      secure: this.#trusted.secure(req), remoteAddress: plainAddress(req.socket.remoteAddress), highWaterMark: this.#options.limits.highWaterMark
+    }
+  }
+}
+
+/** A handler that answers after the exchange is over: what it opened is closed. */
+async function discard(handled: Promise<HttpResponse>): Promise<void> {
+  try {
+    const { body, pending } = await handled
+    if (body !== null && !Buffer.isBuffer(body)) {
+      body.on('error', () => undefined)
+      body.destroy()
+    }
+    await pending
+  } catch {
+    // Nobody is left to be told, and the abort signal has told the handler why.
+  }
+}

@@ -1,0 +1,64 @@
+import type { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
+import { S3Error } from '../errors.ts'
+
+/**
+ * The body of a request, detached from its socket. Destroying an IncomingMessage destroys the connection under it, so a
+ * pipeline that fails in mid-upload would take the error answer with it; destroying this only stops the reading.
+ */
+export class RequestBody extends Readable {
+  readonly #request: IncomingMessage
+  #asked = false
+
+  /** @param highWaterMark bytes held before the client is paused. */
+  constructor(request: IncomingMessage, highWaterMark: number) {
+    super({ highWaterMark, emitClose: true })
+    this.#request = request
+    // The handler may already be gone when the client goes: a failure of the body is told to those who read it.
+    this.on('error', () => undefined)
+    request.once('error', () => { this.cutShort() })
+    request.once('close', () => { if (!request.complete) this.cutShort() })
+  }
+
+  /** True while we wait for the client's bytes: it has been asked for them and has not given all. */
+  get waiting(): boolean {
+    return this.#asked && !this.#request.complete && !this.#request.isPaused() && !this.destroyed
+  }
+
+  /** The client went away, or its framing broke, before the body was whole. Never looks like an end. */
+  cutShort(): void {
+    if (!this.readableEnded) this.destroy(new S3Error('IncompleteBody'))
+  }
+
+  override _read(): void {
+    if (this.#asked) {
+      this.#request.resume()
+      return
+    }
+    this.#asked = true
+    this.#request.on('data', this.#onData)
+    this.#request.once('end', this.#onEnd)
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#request.off('data', this.#onData)
+    this.#request.off('end', this.#onEnd)
+    this.#request.pause()
+    done(error)
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (!this.push(chunk)) this.#request.pause()
+  }
+
+  readonly #onEnd = (): void => {
+    // Node also ends a message that was cut; only a complete one may end here.
+    if (this.#request.complete) this.push(null)
+    else this.cutShort()
+  }
+}
+
+/** The body of a request that has none. */
+export function noBody(): Readable {
+  return new Readable({ read() { this.push(null) } })
+}

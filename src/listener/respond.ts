@@ -1,0 +1,215 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import { S3Error } from '../errors.ts'
+import type { HttpResponse } from '../http/message.ts'
+import { renderError } from '../s3/error-xml.ts'
+import { ClientGone, type Exchange } from './exchange.ts'
+
+/** Sent as `x-amz-id-2` and `HostId`: tells which process answered. */
+export const hostId = randomBytes(32).toString('base64')
+
+/**
+ * How much of an unread request body is swallowed after an early answer. A connection closed over unread bytes is reset, and
+ * the reset can overtake the answer; most SDKs send the whole body before they look for one.
+ */
+const drainBytes = 8 * 1024 * 1024
+const drainMs = 5000
+
+/** The listener alone frames and dates answers; what a stage says of it is dropped. */
+const reserved = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date', 'server', 'x-amz-request-id', 'x-amz-id-2'])
+const declaration = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
+export interface RespondOptions {
+  /** Milliseconds between signs of life of a pending answer, and before the first. */
+  readonly heartbeatMs: number
+  /** True while the listener stops: every answer closes its connection. */
+  readonly stopping: () => boolean
+  /** Told of a failure that the client learns of inside a 200. */
+  readonly report: (exchange: Exchange, error: unknown) => void
+}
+
+/**
+ * Writes an answer. A body that fails before its first chunk makes this throw with nothing written, so that the caller can
+ * answer with an error status; one that fails later, or does not have the announced length, breaks the connection.
+ */
+export async function respond(exchange: Exchange, response: HttpResponse, options: RespondOptions): Promise<void> {
+  if (response.pending !== undefined) {
+    await respondPending(exchange, response, response.pending, options)
+    return
+  }
+  const bodyless = exchange.req.method === 'HEAD' || response.status === 204 || response.status === 304
+  if (response.body === null || Buffer.isBuffer(response.body)) {
+    const body = bodyless ? null : response.body ?? Buffer.alloc(0)
+    writeHead(exchange, response.status, body === null ? response.headers : withLength(response.headers, body.length), options)
+    if (body !== null && body.length > 0) exchange.res.write(body)
+    await finish(exchange)
+  } else if (bodyless) {
+    response.body.destroy()
+    writeHead(exchange, response.status, response.headers, options)
+    await finish(exchange)
+  } else {
+    await respondStream(exchange, response, response.body, options)
+  }
+}
+
+/** Writes an error document; an error without body where HTTP demands one without. */
+export async function respondError(exchange: Exchange, error: S3Error, options: RespondOptions): Promise<void> {
+  exchange.errorCode = error.code
+  const bodyless = exchange.req.method === 'HEAD' || error.status === 304
+  const body = bodyless ? null : errorDocument(exchange, error)
+  const headers = body === null ? error.headers : [...error.headers, ['Content-Type', 'application/xml'] as const]
+  await respond(exchange, { status: error.status, headers, body }, options)
+}
+
+function errorDocument(exchange: Exchange, error: S3Error): Buffer {
+  return renderError(error, { resource: exchange.request?.target.rawPath ?? '', requestId: exchange.id, hostId })
+}
+
+type Headers = readonly (readonly [name: string, value: string])[]
+
+function withLength(headers: Headers, length: number): Headers {
+  return [...headers.filter(([name]) => name.toLowerCase() !== 'content-length'), ['Content-Length', String(length)]]
+}
+
+function writeHead(exchange: Exchange, status: number, headers: Headers, options: RespondOptions): void {
+  const flat = ['x-amz-id-2', hostId, 'x-amz-request-id', exchange.id, 'Server', 'Sealgate']
+  for (const [name, value] of headers) {
+    const lower = name.toLowerCase()
+    // RFC 9110 8.6: no Content-Length in a 204.
+    if (reserved.has(lower) || (status === 204 && lower === 'content-length')) continue
+    flat.push(name, value)
+  }
+  // What of the request has not arrived yet would otherwise be read as the next request.
+  const close = options.stopping() || exchange.connection.closing || !exchange.req.complete
+  if (close) {
+    exchange.connection.closing = true
+    flat.push('Connection', 'close')
+  }
+  exchange.res.writeHead(status, flat)
+  exchange.status = status
+}
+
+async function respondStream(exchange: Exchange, response: HttpResponse, body: Readable, options: RespondOptions): Promise<void> {
+  try {
+    const length = declaredLength(response.headers)
+    await Promise.race([firstChunk(body), exchange.ended])
+    writeHead(exchange, response.status, response.headers, options)
+    await sendExactly(exchange, body, length)
+  } catch (error) {
+    body.on('error', () => undefined)
+    body.destroy()
+    throw error
+  }
+  await finish(exchange)
+}
+
+function declaredLength(headers: Headers): number {
+  const value = headers.find(([name]) => name.toLowerCase() === 'content-length')?.[1]
+  // Without a length a client cannot tell a cut body from a whole one.
+  if (value === undefined || !/^[0-9]+$/.test(value)) throw new TypeError('A streamed answer needs a Content-Length.')
+  return Number(value)
+}
+
+/** Resolves when the stream has something to read or has ended; rejects when it has failed. Reads nothing. */
+async function firstChunk(body: Readable): Promise<void> {
+  if (body.errored !== null) throw body.errored
+  if (body.readableLength > 0 || body.readableEnded) return
+  if (body.destroyed) throw new S3Error('InternalError')
+  const stop = new AbortController()
+  try {
+    // `once` also rejects on 'error'. 'close' comes alone when a stream was destroyed without a reason.
+    const closed = once(body, 'close', { signal: stop.signal }).then(() => { throw new S3Error('InternalError') })
+    await Promise.race([once(body, 'readable', { signal: stop.signal }), once(body, 'end', { signal: stop.signal }), closed])
+  } finally {
+    stop.abort()
+  }
+}
+
+/** Sends `length` bytes, or breaks the connection before a byte too many or an end too early could look right. */
+async function sendExactly(exchange: Exchange, body: Readable, length: number): Promise<void> {
+  let sent = 0
+  body.on('data', (chunk: Buffer) => {
+    sent += chunk.length
+    if (sent > length) exchange.breakOff('store')
+  })
+  // Before pipeline hears of it: it would close the connection in good order.
+  body.once('error', (error) => { exchange.breakOff(blame(error)) })
+  await pipeline(body, exchange.res, { end: false })
+  if (sent !== length) {
+    exchange.breakOff('store')
+    throw new ClientGone()
+  }
+}
+
+function blame(error: unknown): 'gateway' | 'store' {
+  return error instanceof S3Error && error.code !== 'InternalError' ? 'store' : 'gateway'
+}
+
+/** Ends the answer. An unread request body is swallowed first, within bounds, while the client already has its answer. */
+async function finish(exchange: Exchange): Promise<void> {
+  const { req, res } = exchange
+  exchange.answered = true
+  if (!req.complete && !exchange.abandoned && !exchange.awaitsContinue && !exchange.over) {
+    res.flushHeaders()
+    await drain(req, exchange)
+  }
+  res.end()
+  await exchange.closed
+}
+
+async function drain(req: IncomingMessage, exchange: Exchange): Promise<void> {
+  const { socket } = exchange.connection
+  const from = socket.bytesRead
+  const stop = new AbortController()
+  const tooMuch = (): void => { if (socket.bytesRead - from > drainBytes) stop.abort() }
+  req.on('data', tooMuch)
+  req.resume()
+  const over = once(req, 'end', { signal: stop.signal }).catch(() => undefined)
+  await Promise.race([over, exchange.closed, delay(drainMs, undefined, { ref: false, signal: stop.signal }).catch(() => undefined)])
+  stop.abort()
+  req.off('data', tooMuch)
+}
+
+async function respondPending(exchange: Exchange, response: HttpResponse, pending: Promise<Buffer>, options: RespondOptions): Promise<void> {
+  const settled = pending.then((document) => ({ document }), (error: unknown) => ({ error }))
+  // HTTP/1.0 knows no chunked framing: such a client waits in silence.
+  const patience = new AbortController()
+  const waited = exchange.req.httpVersion === '1.0' ? [] : [pause(options.heartbeatMs, patience.signal)]
+  const early = await Promise.race([settled, exchange.ended, ...waited]).finally(() => { patience.abort() })
+  if (early !== undefined) {
+    if ('error' in early) throw early.error
+    await respond(exchange, { status: response.status, headers: response.headers, body: early.document }, options)
+    return
+  }
+  writeHead(exchange, response.status, response.headers.filter(([name]) => name.toLowerCase() !== 'content-length'), options)
+  exchange.res.write(declaration)
+  // AWS keeps the connection alive with white space between the declaration and the root element.
+  const heartbeat = setInterval(() => { exchange.res.write(' ') }, options.heartbeatMs)
+  try {
+    const late = await Promise.race([settled, exchange.ended])
+    exchange.res.write(withoutDeclaration('error' in late ? lateError(exchange, late.error, options) : late.document))
+  } finally {
+    clearInterval(heartbeat)
+  }
+  await finish(exchange)
+}
+
+/** AWS: a 200 that has begun may still carry an error document; SDKs treat it as the error it is. */
+function lateError(exchange: Exchange, error: unknown, options: RespondOptions): Buffer {
+  options.report(exchange, error)
+  const known = error instanceof S3Error ? error : new S3Error('InternalError', { cause: error })
+  exchange.errorCode = known.code
+  return errorDocument(exchange, known)
+}
+
+function withoutDeclaration(document: Buffer): string {
+  return document.toString('utf8').replace(/^<\?xml[^>]*\?>\s*/, '')
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<undefined> {
+  return delay(ms, undefined, { ref: false, signal }).catch(() => undefined)
+}

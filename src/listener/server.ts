@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { Socket } from 'node:net'
+import { S3Error } from '../errors.ts'
+import { renderError } from '../s3/error-xml.ts'
+import type { Connection } from './exchange.ts'
+import { hostId } from './respond.ts'
+import { secureContext, type TlsMaterial } from './tls.ts'
+
+export interface ServerLimits {
+  /** Connections held at once; more are closed as they come. */
+  readonly connections: number
+  /** Bytes of request line and headers together. */
+  readonly headerBytes: number
+  /** Milliseconds from connecting, or from the first byte of a request, to the end of its headers. */
+  readonly headersMs: number
+  /** Milliseconds an idle connection is kept for the next request. */
+  readonly keepAliveMs: number
+  /** Bytes buffered per direction and connection before the other side is paused: one segment. */
+  readonly highWaterMark: number
+}
+
+/** Requests come here before Fastify sees them, whatever they expect. */
+export type Accept = (req: IncomingMessage, res: ServerResponse) => void
+
+/** Node's HTTP or HTTPS server with every default that matters set (docs/decisions/0003-fastify-as-carrier.md). */
+export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, accept: Accept): Server {
+  const options: ServerOptions = {
+    // 0: a steady upload may take as long as it takes; slow ones are cut by rate (rate-watch.ts).
+    requestTimeout: 0,
+    headersTimeout: limits.headersMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: Math.min(5000, limits.headersMs),
+    maxHeaderSize: limits.headerBytes,
+    highWaterMark: limits.highWaterMark,
+    insecureHTTPParser: false,
+    requireHostHeader: true,
+    joinDuplicateHeaders: false,
+    noDelay: true
+  }
+  const server = tls === null
+    ? createServer(options)
+    : createTlsServer({
+      ...options, ...secureContext(tls), handshakeTimeout: 10_000, ALPNProtocols: ['http/1.1'],
+      requestCert: tls.clientCa !== null, rejectUnauthorized: tls.clientCa !== null
+    })
+  server.maxConnections = limits.connections
+  server.timeout = 0
+  // The gate counts lines itself; Node's limit would drop the surplus silently.
+  server.maxHeadersCount = 0
+  server.on('request', accept)
+  // With listeners of our own Node sends neither a 100 nor a 417 by itself.
+  server.on('checkContinue', accept)
+  server.on('checkExpectation', accept)
+  return server
+}
+
+/**
+ * What Node's parser refused: a head that is no HTTP, broken chunk framing, headers too large or too slow. Answered with
+ * an error document when nothing else is under way on the connection, and closed in any case.
+ */
+export function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket, connection: Connection | undefined): void {
+  if (connection === undefined || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  connection.closing = true
+  if (connection.current !== null) {
+    // A body with broken framing: never an end.
+    connection.current.fail(new S3Error('IncompleteBody', { message: 'The framing of the request body is not valid.' }))
+    return
+  }
+  if (!socket.writable || socket.bytesRead === connection.received) {
+    socket.destroy()
+    return
+  }
+  socket.end(rawAnswer(refusal(error.code)))
+  // Unread bytes would turn the close into a reset that overtakes the answer.
+  socket.resume()
+  setTimeout(() => { socket.destroy() }, 1000).unref()
+}
+
+function refusal(code: string | undefined): S3Error {
+  if (code === 'HPE_HEADER_OVERFLOW') return new S3Error('MaxMessageLengthExceeded', { message: 'Your request header section is too large.' })
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new S3Error('RequestTimeout')
+  return new S3Error('BadRequest', { message: 'An error occurred when parsing the HTTP request.' })
+}
+
+function rawAnswer(error: S3Error): string {
+  const requestId = randomBytes(8).toString('hex').toUpperCase()
+  const body = renderError(error, { resource: '', requestId, hostId }).toString('utf8')
+  return `HTTP/1.1 ${error.status} Bad Request\r\nx-amz-id-2: ${hostId}\r\nx-amz-request-id: ${requestId}\r\nServer: Sealgate\r\n`
+    + `Date: ${new Date().toUTCString()}\r\nContent-Type: application/xml\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`
+    + `Connection: close\r\n\r\n${body}`
+}

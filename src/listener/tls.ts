@@ -1,0 +1,41 @@
+import { readFile } from 'node:fs/promises'
+import { createSecureContext } from 'node:tls'
+
+/** PEM material of the HTTPS listener. */
+export interface TlsMaterial {
+  readonly cert: Buffer
+  readonly key: Buffer
+  /** Certificates of the authorities whose client certificates are demanded; null: none demanded. */
+  readonly clientCa: Buffer | null
+}
+
+export interface TlsFiles {
+  readonly cert: string
+  readonly key: string
+  readonly clientCa: string | null
+}
+
+/**
+ * Reads the certificate files and checks that the key fits the certificate, so that a bad renewal is refused while the old
+ * material still serves.
+ * @throws Error of node:fs or OpenSSL.
+ */
+export async function readTls(files: TlsFiles): Promise<TlsMaterial> {
+  const [cert, key, clientCa] = await Promise.all([
+    readFile(files.cert), readFile(files.key), files.clientCa === null ? null : readFile(files.clientCa)
+  ])
+  const material = { cert, key, clientCa }
+  createSecureContext(secureContext(material))
+  return material
+}
+
+/** TLS 1.2 and newer, OpenSSL's default suites of those. */
+export function secureContext(material: TlsMaterial): {
+  readonly cert: Buffer
+  readonly key: Buffer
+  readonly ca?: Buffer
+  readonly minVersion: 'TLSv1.2'
+} {
+  const { cert, key, clientCa } = material
+  return { cert, key, minVersion: 'TLSv1.2', ...(clientCa === null ? {} : { ca: clientCa }) }
+}
