@@ -1,20 +1,18 @@
-import { createHash } from 'node:crypto'
 import type { LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
 import type { Config } from '../config.ts'
 import { S3Error } from '../errors.ts'
-import { StagedReadable } from '../http/stage.ts'
-import { identitySource, type IdentitySource } from './credentials.ts'
-import { isLoopback, parseEndpoint, requestAddress, type RequestAddress } from './endpoint.ts'
+import { identitySource } from './credentials.ts'
+import { isLoopback, parseEndpoint, requestAddress } from './endpoint.ts'
 import { Exchange, type ExchangePlan } from './exchange.ts'
 import { toS3Error } from './failures.ts'
 import { Pools } from './pools.ts'
 import { awaitFirstByte } from './request-body.ts'
 import { checkHead, ownFault, readErrorBody } from './response-checks.ts'
-import { SignedChunks, signedChunksLength, signedChunksPayload } from './signed-chunks.ts'
-import { emptyBodyHash, Signer } from './signer.ts'
+import { Signer } from './signer.ts'
 import { Slots } from './slots.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from './types.ts'
+import { RequestWriter, type WireRequest } from './wire-request.ts'
 
 export type UpstreamSettings =
   Pick<Config['upstream'], 'endpoint' | 'region' | 'credentials' | 'style' | 'connections'> & {
@@ -84,9 +82,7 @@ class SigningUpstream implements StoreUpstream {
   readonly #style: UpstreamSettings['style']
   readonly #limits: UpstreamLimits
   readonly #options: UpstreamOptions
-  readonly #signStreams: boolean
-  readonly #ownIdentity: IdentitySource
-  readonly #signer: Signer
+  readonly #writer: RequestWriter
   readonly #lanes: Readonly<Record<UpstreamRequest['pool'], Lane>>
   readonly #running = new Set<Exchange>()
   readonly #sampler: NodeJS.Timeout
@@ -96,9 +92,11 @@ class SigningUpstream implements StoreUpstream {
     this.#style = settings.style
     this.#limits = limits
     this.#options = options
-    this.#signStreams = options.signStreams ?? (this.#endpoint.protocol === 'http:' && !isLoopback(this.#endpoint))
-    this.#ownIdentity = identitySource(settings.credentials)
-    this.#signer = new Signer(settings.region, options.now ?? (() => new Date()))
+    this.#writer = new RequestWriter(
+      new Signer(settings.region, options.now ?? (() => new Date())),
+      identitySource(settings.credentials),
+      options.signStreams ?? (this.#endpoint.protocol === 'http:' && !isLoopback(this.#endpoint))
+    )
     this.#lanes = {
       data: lane(settings, limits, options, settings.connections),
       control: lane(settings, limits, options, Math.max(8, Math.ceil(settings.connections / 4)))
@@ -135,7 +133,8 @@ class SigningUpstream implements StoreUpstream {
     let exchange: Exchange | undefined
     try {
       const address = requestAddress(this.#endpoint, this.#style, request)
-      const plan = await this.#plan(request, body, address)
+      const wire = await this.#writer.write(request, body, address)
+      const plan = this.#plan(request, wire)
       exchange = await this.#exchange(request, plan, address.origin)
       return await this.#usable(request, await exchange.answer)
     } finally {
@@ -144,32 +143,15 @@ class SigningUpstream implements StoreUpstream {
     }
   }
 
-  async #plan(request: UpstreamRequest, body: Buffer | Readable | null, address: RequestAddress): Promise<ExchangePlan> {
-    const headers = joined(request.headers)
-    const common = {
+  #plan(request: UpstreamRequest, wire: WireRequest): ExchangePlan {
+    return {
+      ...wire,
       method: request.method,
-      path: address.query === '' ? address.path : `${address.path}?${address.query}`,
       signal: request.signal,
-      check: (status: number, got: UpstreamResponse['headers']) => { checkHead(status, got, request) },
+      check: (status, headers) => { checkHead(status, headers, request) },
       minRate: this.#limits.minRate,
       windowSeconds: this.#limits.minRateWindowSeconds
     }
-    const plain = { ...common, body, contentLength: body === null ? 0 : request.contentLength }
-    const identity = request.identity === undefined ? await this.#ownIdentity() : request.identity
-    if (identity === null) return { ...plain, headers: flat({ ...headers, host: address.host }, plain) }
-    const chunks = this.#signStreams && body instanceof Readable
-    if (chunks) headers['x-amz-decoded-content-length'] = String(request.contentLength)
-    const signed = await this.#signer.sign({
-      method: request.method, host: address.host, path: address.path, query: request.query, headers,
-      payloadHash: chunks ? signedChunksPayload : payloadHash(body)
-    }, identity)
-    if (!chunks) return { ...plain, headers: flat(signed.headers, plain) }
-    const { chunkScope, signature } = signed
-    const framer = new SignedChunks(chunkScope, await chunkScope.signingKey(), signature, request.contentLength)
-    const framed = {
-      ...common, body: new StagedReadable(body, [framer], { destroySource: true }), contentLength: signedChunksLength(request.contentLength)
-    }
-    return { ...framed, headers: flat(signed.headers, framed) }
   }
 
   /** @returns an exchange whose answer has come or failed */
@@ -240,30 +222,6 @@ function lane(settings: UpstreamSettings, limits: UpstreamLimits, options: Upstr
       lookup: options.lookup ?? null
     })
   }
-}
-
-/** S3 joins repeated fields with ","; sent joined, they are what the signer sees. */
-function joined(headers: UpstreamRequest['headers']): Record<string, string> {
-  const out: Record<string, string> = {}
-  for (const [name, value] of headers) {
-    const before = out[name]
-    out[name] = before === undefined ? value : `${before},${value}`
-  }
-  return out
-}
-
-function payloadHash(body: Buffer | Readable | null): string {
-  if (body === null) return emptyBodyHash
-  return Buffer.isBuffer(body) ? createHash('sha256').update(body).digest('hex') : 'UNSIGNED-PAYLOAD'
-}
-
-/** undici's flat header list, with what is not signed: framing, and the wish for bytes as they are stored. */
-function flat(headers: Readonly<Record<string, string>>, framing: Pick<ExchangePlan, 'method' | 'body' | 'contentLength'>): string[] {
-  const out: string[] = []
-  for (const [name, value] of Object.entries(headers)) out.push(name, value)
-  if (framing.body !== null) out.push('content-length', String(framing.contentLength))
-  if (framing.method === 'GET') out.push('accept-encoding', 'identity')
-  return out
 }
 
 function whole(bytes: Buffer): Readable {

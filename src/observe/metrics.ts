@@ -1,0 +1,71 @@
+import { Registry, type Counter, type Gauge, type Histogram, type Snapshot } from './registry.ts'
+
+const requestBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+const callBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+/** Every metric of the gateway. Labels take values of closed sets only: never a bucket, a key or a client. */
+export interface Metrics {
+  /** `status`: see `statusClass`. */
+  readonly requests: Counter<'operation' | 'status'>
+  /** Seconds from the request's head to the last byte of its answer. */
+  readonly requestSeconds: Histogram<'operation'>
+  readonly requestsInFlight: Gauge<never>
+  /** Bytes of bodies; `in`: from clients, `out`: to clients. */
+  readonly clientBytes: Counter<'direction'>
+  readonly clientConnections: Gauge<never>
+  /** How requests ended that did not end well: the two letters of the access log. */
+  readonly terminations: Counter<'state'>
+
+  /** Seconds until the head of the store's answer. */
+  readonly upstreamSeconds: Histogram<'pool' | 'method'>
+  /** Exchanges without a usable answer, by the code of the error. */
+  readonly upstreamErrors: Counter<'code'>
+  /** `sent`: to the store, `received`: from it. */
+  readonly upstreamBytes: Counter<'direction'>
+  readonly upstreamConnections: Gauge<'pool'>
+  /** The store refused the gateway's own credentials. */
+  readonly upstreamRefused: Counter<'code'>
+
+  /** `call`: GenerateDataKey, Decrypt, …; `outcome`: `ok` or the name of the error. */
+  readonly kmsCalls: Counter<'call' | 'outcome'>
+  readonly kmsSeconds: Histogram<'call'>
+  /** `result`: hit, miss, refused. */
+  readonly keyCache: Counter<'result'>
+  /** Objects, records and manifests that did not verify. Any is an alarm. */
+  readonly integrityFailures: Counter<'kind'>
+
+  /** For values that are read when asked for (connections of a pool). */
+  beforeSnapshot(collect: () => void): void
+  snapshot(): Snapshot
+  /** The registry behind, for metrics of the process. */
+  readonly registry: Registry
+}
+
+export function createMetrics(): Metrics {
+  const r = new Registry()
+  return {
+    requests: r.counter('sealgate_requests_total', 'Requests answered.', ['operation', 'status']),
+    requestSeconds: r.histogram('sealgate_request_duration_seconds', 'Time from request head to last byte.', requestBuckets, ['operation']),
+    requestsInFlight: r.gauge('sealgate_requests_in_flight', 'Requests being served.'),
+    clientBytes: r.counter('sealgate_client_body_bytes_total', 'Bytes of bodies from (in) and to (out) clients.', ['direction']),
+    clientConnections: r.gauge('sealgate_client_connections', 'Open client connections.'),
+    terminations: r.counter('sealgate_terminations_total', 'Requests that did not end well, by who ended them and when.', ['state']),
+    upstreamSeconds: r.histogram('sealgate_upstream_head_seconds', 'Time until the store answered.', callBuckets, ['pool', 'method']),
+    upstreamErrors: r.counter('sealgate_upstream_errors_total', 'Exchanges with the store that failed.', ['code']),
+    upstreamBytes: r.counter('sealgate_upstream_body_bytes_total', 'Bytes of bodies sent to and received from the store.', ['direction']),
+    upstreamConnections: r.gauge('sealgate_upstream_connections', 'Open connections to the store.', ['pool']),
+    upstreamRefused: r.counter('sealgate_upstream_refused_total', 'The store refused the credentials of the gateway.', ['code']),
+    kmsCalls: r.counter('sealgate_kms_calls_total', 'Calls of key services.', ['call', 'outcome']),
+    kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),
+    keyCache: r.counter('sealgate_key_cache_total', 'Lookups in the bucket key cache.', ['result']),
+    integrityFailures: r.counter('sealgate_integrity_failures_total', 'Stored data that did not verify.', ['kind']),
+    beforeSnapshot: (collect) => { r.beforeSnapshot(collect) },
+    snapshot: () => r.snapshot(),
+    registry: r
+  }
+}
+
+/** `2xx` and the like; `none` for a request that ended before it had a status. */
+export function statusClass(status: number | null): string {
+  return status === null ? 'none' : `${Math.trunc(status / 100)}xx`
+}

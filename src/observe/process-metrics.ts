@@ -1,0 +1,37 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { cpuUsage, memoryUsage, resourceUsage, uptime } from 'node:process'
+import type { Registry } from './registry.ts'
+
+/**
+ * Memory, CPU time and event loop delay of this process. The delay covers the time since the last snapshot.
+ * @returns a function that stops the measuring
+ */
+export function measureProcess(registry: Registry): () => void {
+  const resident = registry.gauge('process_resident_memory_bytes', 'Resident memory.')
+  const heap = registry.gauge('nodejs_heap_used_bytes', 'Used heap of V8.')
+  const external = registry.gauge('nodejs_external_memory_bytes', 'Memory outside the heap of V8: buffers.')
+  const cpu = registry.counter('process_cpu_seconds_total', 'CPU time used, user and system.')
+  let counted = 0
+  const peak = registry.gauge('process_resident_memory_peak_bytes', 'Largest resident memory so far.')
+  const up = registry.gauge('process_uptime_seconds', 'Time since the start of the process.', [], 'max')
+  const delay = registry.gauge('nodejs_event_loop_delay_seconds', 'Event loop delay.', ['quantile'], 'max')
+  const histogram = monitorEventLoopDelay({ resolution: 20 })
+  histogram.enable()
+  registry.beforeSnapshot(() => {
+    const memory = memoryUsage()
+    const { user, system } = cpuUsage()
+    resident.set({}, memory.rss)
+    heap.set({}, memory.heapUsed)
+    external.set({}, memory.external)
+    const used = (user + system) / 1e6
+    cpu.add({}, used - counted)
+    counted = used
+    peak.set({}, resourceUsage().maxRSS * 1024)
+    up.set({}, uptime())
+    for (const [quantile, percent] of [['0.5', 50], ['0.99', 99], ['1', 100]] as const) {
+      delay.set({ quantile }, histogram.count === 0 ? 0 : histogram.percentile(percent) / 1e9)
+    }
+    histogram.reset()
+  })
+  return () => { histogram.disable() }
+}
