@@ -1,0 +1,139 @@
+import { open, readFile } from 'node:fs/promises'
+import { MIN_PASSPHRASE_BYTES, openBackup, sealBackup } from '../keys/keyring-backup.ts'
+import { createKeyring, editKeyring, readKeyring, writeAtomically, writeNewKeyring } from '../keys/keyring-file.ts'
+import { type Keyring, KeyringError, type KeyState } from '../keys/keyring.ts'
+
+/** What a command may touch besides files. */
+export interface CommandIo {
+  readonly stdout: { write(text: string): unknown }
+  readonly stderr: { write(text: string): unknown }
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+const PASSPHRASE_VARIABLE = 'SEALGATE_KEYRING_PASSPHRASE'
+
+/*
+ * The commands of `sealgate keys`. Each writes what it did, never key bytes, and returns the exit code.
+ * All throw KeyringError with a text for the operator.
+ */
+
+export async function createKeys(path: string, name: string, io: CommandIo): Promise<number> {
+  const keyring = await createKeyring(path, name, new Date())
+  io.stdout.write(`Created keyring ${keyring.name} in ${path} with key ${currentId(keyring)}.\n`)
+  io.stderr.write(`
+  ************************************************************************
+  *  A LOST KEYRING IS LOST DATA.                                        *
+  *  Whoever loses this file loses every object sealed with it: nobody   *
+  *  can open them again. Back it up now, away from the store:           *
+  *    sealgate keys export --keyring FILE --backup FILE                 *
+  *  and check the backup with "sealgate keys check-backup".             *
+  ************************************************************************
+`)
+  return 0
+}
+
+export async function rotateKeys(path: string, io: CommandIo): Promise<number> {
+  const keyring = await editKeyring(path, (old) => old.rotate(new Date()))
+  io.stdout.write(`Keyring ${keyring.name} now wraps with ${currentId(keyring)}. Earlier enabled versions are decrypt-only.\n`)
+  io.stderr.write('Bring the file to every gateway before any of them reloads (SIGHUP): one that lacks the new version cannot open\n'
+    + 'what is sealed with it. Then make a new backup: the old one lacks it too.\n')
+  return 0
+}
+
+export async function listKeys(path: string, json: boolean, io: CommandIo): Promise<number> {
+  const keyring = await readKeyring(path)
+  const current = keyring.current()
+  const rows = keyring.versions.map((version) => ({
+    keyId: keyring.keyId(version), state: version.state, created: version.created, current: version === current
+  }))
+  if (json) io.stdout.write(`${JSON.stringify({ name: keyring.name, keys: rows })}\n`)
+  else for (const row of rows) io.stdout.write(`${row.keyId}  ${row.state.padEnd(12)}  ${row.created}${row.current ? '  current' : ''}\n`)
+  return 0
+}
+
+export async function setKeyState(path: string, version: string, state: KeyState, io: CommandIo): Promise<number> {
+  const keyring = await editKeyring(path, (old) => old.withState(versionId(old, version), state))
+  io.stdout.write(`${keyring.name}: version ${versionId(keyring, version)} is ${state}. Gateways see it after a reload (SIGHUP).\n`)
+  if (state === 'disabled') io.stderr.write('Objects sealed with a disabled version cannot be read.\n')
+  if (keyring.current() === null) io.stderr.write('No version is enabled: writes fail until one is, or the keyring is rotated.\n')
+  return 0
+}
+
+export async function exportKeys(path: string, backupPath: string, passphraseFile: string | null, io: CommandIo): Promise<number> {
+  const keyring = await readKeyring(path)
+  const passphrase = await readPassphrase(passphraseFile, io)
+  const backup = await sealBackup(keyring, passphrase).finally(() => passphrase.fill(0))
+  await refuseExisting(backupPath)
+  await writeAtomically(backupPath, backup)
+  io.stdout.write(`Wrote a backup of keyring ${keyring.name} (${countOf(keyring)}) to ${backupPath}.\n`)
+  io.stderr.write('Without the passphrase the backup is worthless. Keep the two apart, and check that it opens.\n')
+  return 0
+}
+
+export async function checkBackup(backupPath: string, path: string | null, passphraseFile: string | null, io: CommandIo): Promise<number> {
+  const backup = await openBackupFile(backupPath, passphraseFile, io)
+  io.stdout.write(`${backupPath} opens: keyring ${backup.name}, ${countOf(backup)}, newest ${backup.versions.at(-1)?.id ?? 'none'}.\n`)
+  if (path === null) return 0
+  const keyring = await readKeyring(path)
+  const missing = keyring.versions.filter((version) => backup.find(version.id)?.key.equals(version.key) !== true)
+  if (missing.length > 0 || keyring.name !== backup.name) {
+    const ids = missing.map((version) => keyring.keyId(version)).join(', ')
+    throw new KeyringError(`The backup does not cover ${path}: ${missing.length > 0 ? `it lacks ${ids}` : 'it is of another keyring'}.`)
+  }
+  io.stdout.write(`It holds every key of ${path}.\n`)
+  return 0
+}
+
+export async function restoreKeys(backupPath: string, path: string, passphraseFile: string | null, io: CommandIo): Promise<number> {
+  const keyring = await writeNewKeyring(path, await openBackupFile(backupPath, passphraseFile, io))
+  io.stdout.write(`Restored keyring ${keyring.name} (${countOf(keyring)}) to ${path}.\n`)
+  return 0
+}
+
+async function openBackupFile(backupPath: string, passphraseFile: string | null, io: CommandIo): Promise<Keyring> {
+  const backup = await readFile(backupPath).catch((error: unknown) => { throw unreadable(backupPath, error) })
+  const passphrase = await readPassphrase(passphraseFile, io)
+  return openBackup(backup, passphrase).finally(() => passphrase.fill(0))
+}
+
+/** From a file or the environment, never from the command line, which every user of the machine can read. */
+async function readPassphrase(path: string | null, io: CommandIo): Promise<Buffer> {
+  const fromEnvironment = io.env[PASSPHRASE_VARIABLE]
+  if (path === null && fromEnvironment === undefined) {
+    throw new KeyringError(`A passphrase is needed: --passphrase-file FILE or ${PASSPHRASE_VARIABLE}.`)
+  }
+  const bytes = path === null
+    ? Buffer.from(fromEnvironment ?? '')
+    : await readFile(path).catch((error: unknown) => { throw unreadable(path, error) })
+  // One line end at most: that which an editor or echo added.
+  const end = bytes.at(-1) !== 0x0a ? bytes.length : bytes.at(-2) === 0x0d ? bytes.length - 2 : bytes.length - 1
+  if (end < MIN_PASSPHRASE_BYTES) throw new KeyringError(`The passphrase must have at least ${MIN_PASSPHRASE_BYTES} bytes.`)
+  return bytes.subarray(0, end)
+}
+
+/** An older backup may be the only one that holds a version; it is not replaced silently. */
+async function refuseExisting(path: string): Promise<void> {
+  const file = await open(path, 'r').catch(() => null)
+  if (file === null) return
+  await file.close()
+  throw new KeyringError(`${path} exists already. Choose another name.`)
+}
+
+/** Takes `20260722-9f3c01ab` and `local:main:20260722-9f3c01ab`. */
+function versionId(keyring: Keyring, text: string): string {
+  const prefix = `local:${keyring.name}:`
+  return text.startsWith(prefix) ? text.slice(prefix.length) : text
+}
+
+function currentId(keyring: Keyring): string {
+  const current = keyring.current()
+  return current === null ? 'no key' : keyring.keyId(current)
+}
+
+function countOf(keyring: Keyring): string {
+  return keyring.versions.length === 1 ? '1 key' : `${keyring.versions.length} keys`
+}
+
+function unreadable(path: string, error: unknown): KeyringError {
+  return new KeyringError(`${path} could not be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}.`, { cause: error })
+}

@@ -1,0 +1,66 @@
+export type BreakerState = 'closed' | 'open' | 'half-open'
+
+export interface BreakerOptions {
+  /** Failures in a row that open it. */
+  readonly failures: number
+  /** Milliseconds it stays open before one probe is let through. */
+  readonly openMs: number
+  /** Milliseconds; only differences count. */
+  readonly now: () => number
+  readonly onChange: (state: BreakerState) => void
+}
+
+/** What came of a call that was let through. `unknown`: the caller left before there was an answer. */
+export type CallOutcome = 'answered' | 'failed' | 'unknown'
+
+/**
+ * Closed: every call passes. After `failures` failures in a row, open: none passes for `openMs`. Then half-open: one call
+ * at a time passes; an answer closes it, a failure opens it again. An answer is anything the service said, refusals included.
+ */
+export class CircuitBreaker {
+  readonly #options: BreakerOptions
+  #state: BreakerState = 'closed'
+  #failuresInARow = 0
+  #openedAt = 0
+  #probing = false
+
+  constructor(options: BreakerOptions) {
+    this.#options = options
+  }
+
+  get state(): BreakerState {
+    return this.#state
+  }
+
+  /** @returns what to call with the outcome, or null when the call must not be made. */
+  enter(): ((outcome: CallOutcome) => void) | null {
+    if (this.#state === 'closed') return (outcome) => { this.#settle(outcome) }
+    if (this.#state === 'open' && this.#options.now() - this.#openedAt >= this.#options.openMs) this.#become('half-open')
+    if (this.#state === 'open' || this.#probing) return null
+    this.#probing = true
+    return (outcome) => {
+      this.#probing = false
+      this.#settle(outcome)
+    }
+  }
+
+  #settle(outcome: CallOutcome): void {
+    if (outcome === 'unknown') return
+    if (outcome === 'answered') {
+      this.#failuresInARow = 0
+      this.#become('closed')
+      return
+    }
+    this.#failuresInARow += 1
+    if (this.#state === 'half-open' || this.#failuresInARow >= this.#options.failures) {
+      this.#openedAt = this.#options.now()
+      this.#become('open')
+    }
+  }
+
+  #become(state: BreakerState): void {
+    if (this.#state === state) return
+    this.#state = state
+    this.#options.onChange(state)
+  }
+}

@@ -1,0 +1,166 @@
+import { S3Error } from '../errors.ts'
+import { abandonOn } from './abort.ts'
+
+/** Seconds that a lasting refusal (disabled, denied, damaged) is repeated from memory. Enabling a key shows after this. */
+const PERMANENT_FAILURE_SECONDS = 5
+/** Seconds between two calls for one key while the service fails. */
+const TRANSIENT_FAILURE_SECONDS = 1
+
+export interface FlightCacheOptions {
+  readonly maxAgeSeconds: number
+  readonly maxEntries: number
+  /** Milliseconds; only differences count. */
+  readonly now: () => number
+}
+
+interface Flight<V> {
+  readonly landing: Promise<V>
+  readonly controller: AbortController
+  passengers: number
+}
+
+interface Entry<T> {
+  readonly content: T
+  readonly expires: number
+}
+
+/**
+ * A bounded cache with one load per key at a time. Values live `maxAgeSeconds` from the start of their load (never longer,
+ * however often they are used); failures are remembered shortly, in a map of their own so that a store which invents
+ * blobs cannot push good entries out. A caller that leaves does not stop the load unless it is the last one.
+ */
+export class FlightCache<V> {
+  readonly #options: FlightCacheOptions
+  readonly #values = new Map<string, Entry<V>>()
+  readonly #failures = new Map<string, Entry<unknown>>()
+  readonly #flights = new Map<string, Flight<V>>()
+  #sweeper: NodeJS.Timeout | null = null
+
+  constructor(options: FlightCacheOptions) {
+    this.#options = options
+  }
+
+  /** Entries held: values and remembered failures. */
+  get size(): number {
+    return this.#values.size + this.#failures.size
+  }
+
+  /**
+   * @param load is given a signal that aborts when every caller has left.
+   * @param onShared is called when no load is made for this caller: answered or refused from memory, or by a load that
+   * another caller began.
+   * @throws what load throws, or threw a moment ago; signal.reason when the caller leaves.
+   */
+  async get(key: string, signal: AbortSignal, load: (signal: AbortSignal) => Promise<V>, onShared: () => void): Promise<V> {
+    signal.throwIfAborted()
+    const value = fresh(this.#values, key, this.#options.now())
+    const failure = value === null ? fresh(this.#failures, key, this.#options.now()) : null
+    let flight = this.#flights.get(key)
+    if (value !== null || failure !== null || flight !== undefined) onShared()
+    if (value !== null) return value.content
+    if (failure !== null) throw failure.content
+    flight ??= this.#takeOff(key, load)
+    flight.passengers += 1
+    try {
+      return await abandonOn(signal, flight.landing)
+    } finally {
+      flight.passengers -= 1
+      if (flight.passengers === 0) this.#cancel(key, flight)
+    }
+  }
+
+  /** Adds a value that was learned elsewhere at time `loadedAt` (milliseconds, as `now` gives). */
+  put(key: string, value: V, loadedAt: number): void {
+    this.#failures.delete(key)
+    insert(this.#values, key, { content: value, expires: loadedAt + this.#options.maxAgeSeconds * 1000 }, this.#options.maxEntries)
+    this.#scheduleSweep()
+  }
+
+  /** Drops an entry if it still is this one: another caller may have replaced it already. */
+  drop(key: string, value: V): void {
+    if (this.#values.get(key)?.content === value) this.#values.delete(key)
+  }
+
+  /** Forgets everything. Loads in flight reach their callers, and are not remembered. */
+  clear(): void {
+    this.#values.clear()
+    this.#failures.clear()
+    this.#flights.clear()
+    this.#stopSweeping()
+  }
+
+  /** Drops what has expired, so that keys leave memory at their age and not only when somebody asks for them. */
+  sweep(): void {
+    const now = this.#options.now()
+    for (const map of [this.#values, this.#failures]) {
+      for (const [key, entry] of map) if (entry.expires <= now) map.delete(key)
+    }
+    if (this.size === 0) this.#stopSweeping()
+  }
+
+  #takeOff(key: string, load: (signal: AbortSignal) => Promise<V>): Flight<V> {
+    const controller = new AbortController()
+    const startedAt = this.#options.now()
+    const flight: Flight<V> = { landing: load(controller.signal), controller, passengers: 0 }
+    this.#flights.set(key, flight)
+    flight.landing.then(
+      (value) => { if (this.#land(key, flight)) this.put(key, value, startedAt) },
+      (error: unknown) => { if (this.#land(key, flight)) this.#remember(key, error) }
+    )
+    return flight
+  }
+
+  /** True when the flight still counts: not abandoned by all, and begun after the last clear. */
+  #land(key: string, flight: Flight<V>): boolean {
+    if (this.#flights.get(key) !== flight) return false
+    this.#flights.delete(key)
+    return true
+  }
+
+  #cancel(key: string, flight: Flight<V>): void {
+    if (this.#flights.get(key) === flight) this.#flights.delete(key)
+    flight.controller.abort(new DOMException('Every caller has left.', 'AbortError'))
+  }
+
+  #remember(key: string, error: unknown): void {
+    const seconds = isTransient(error) ? TRANSIENT_FAILURE_SECONDS : PERMANENT_FAILURE_SECONDS
+    insert(this.#failures, key, { content: error, expires: this.#options.now() + seconds * 1000 }, this.#options.maxEntries)
+    this.#scheduleSweep()
+  }
+
+  #scheduleSweep(): void {
+    if (this.#sweeper !== null) return
+    // A tenth of the age late at most; unref, because an idle cache must not keep a process alive.
+    const period = Math.min(Math.max(this.#options.maxAgeSeconds * 100, 1000), 30_000)
+    this.#sweeper = setInterval(() => { this.sweep() }, period).unref()
+  }
+
+  #stopSweeping(): void {
+    if (this.#sweeper !== null) clearInterval(this.#sweeper)
+    this.#sweeper = null
+  }
+}
+
+/** Worth asking again soon. What is not an S3Error is a fault of ours or of the network, never a verdict on the key. */
+function isTransient(error: unknown): boolean {
+  return !(error instanceof S3Error) || error.code === 'ServiceUnavailable' || error.code === 'SlowDown'
+}
+
+/** The entry if it has not expired, moved to the young end. */
+function fresh<T>(map: Map<string, Entry<T>>, key: string, now: number): Entry<T> | null {
+  const entry = map.get(key)
+  if (entry === undefined) return null
+  map.delete(key)
+  if (entry.expires <= now) return null
+  map.set(key, entry)
+  return entry
+}
+
+function insert<T>(map: Map<string, Entry<T>>, key: string, entry: Entry<T>, maxEntries: number): void {
+  map.delete(key)
+  map.set(key, entry)
+  for (const oldest of map.keys()) {
+    if (map.size <= maxEntries) return
+    map.delete(oldest)
+  }
+}

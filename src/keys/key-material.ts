@@ -1,0 +1,24 @@
+import { createSecretKey, type KeyObject } from 'node:crypto'
+
+/** Bytes in every master key, bucket key and customer key. */
+export const KEY_BYTES = 32
+
+/**
+ * Makes the KeyObject and zeroes the bytes it came from: `bytes` is all zeros afterwards, whatever happened. V8 and
+ * OpenSSL may hold copies that JavaScript cannot reach, so this shortens the time a key lies about; it promises no more.
+ * @returns null unless `bytes` are 32 and not all zero. Products have run on an all-zero key without noticing.
+ */
+export function takeKey(bytes: Uint8Array): KeyObject | null {
+  try {
+    if (bytes.length !== KEY_BYTES || bytes.every((byte) => byte === 0)) return null
+    return createSecretKey(bytes)
+  } finally {
+    bytes.fill(0)
+  }
+}
+
+/** Decodes base64 and accepts only the one canonical spelling, so that two texts never name the same bytes. */
+export function decodeBase64(text: string): Buffer | null {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes : null
+}

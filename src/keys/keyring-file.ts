@@ -1,0 +1,157 @@
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { open, readFile, realpath, rename, rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import process from 'node:process'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Keyring, KeyringError } from './keyring.ts'
+
+/** Far beyond any real keyring: about 8,000 versions. */
+const MAX_FILE_BYTES = 1 << 20
+const LOCK_WAIT_MS = 5000
+const LOCK_POLL_MS = 50
+
+/**
+ * Reads a keyring file that nobody but its owner may read or write.
+ * @throws KeyringError when it is missing, not a regular file, open to group or others, too large or malformed.
+ */
+export async function readKeyring(path: string): Promise<Keyring> {
+  const bytes = await readOwnerOnly(path)
+  try {
+    return Keyring.parse(bytes)
+  } catch (error) {
+    throw error instanceof KeyringError ? new KeyringError(`${path}: ${error.message}`, { cause: error }) : error
+  }
+}
+
+/** Creates a keyring with one fresh key. @throws KeyringError when the file exists: overwriting it would lose data. */
+export async function createKeyring(path: string, name: string, now: Date): Promise<Keyring> {
+  return writeNewKeyring(path, Keyring.create(name, now))
+}
+
+/** Writes a keyring (a restored backup) where none is. @throws KeyringError when the file exists. */
+export async function writeNewKeyring(path: string, keyring: Keyring): Promise<Keyring> {
+  return withLock(path, async () => {
+    if (await exists(path)) throw new KeyringError(`${path} exists already. A keyring is never overwritten.`)
+    await writeAtomically(path, keyring.serialize())
+    return keyring
+  })
+}
+
+/**
+ * Reads, changes and replaces a keyring under its lock, so that two edits at once both count.
+ * @throws KeyringError as readKeyring does, from `edit`, or when another edit holds the lock for 5 s.
+ */
+export async function editKeyring(path: string, edit: (keyring: Keyring) => Keyring): Promise<Keyring> {
+  // A link (secrets are often mounted so) is followed once: a rename would replace the link instead of the file.
+  const target = await realpath(path).catch((error: unknown) => { throw unreadable(path, error) })
+  return withLock(target, async () => {
+    const edited = edit(await readKeyring(target))
+    await writeAtomically(target, edited.serialize())
+    return edited
+  })
+}
+
+/**
+ * Writes bytes that only the owner may read, whole or not at all: a temporary file of mode 0600 beside the target,
+ * fsync, rename, fsync of the directory. `bytes` is zeroed.
+ */
+export async function writeAtomically(path: string, bytes: Buffer): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  try {
+    const file = await open(temporary, 'wx', 0o600)
+    try {
+      await file.writeFile(bytes)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw new KeyringError(`${path} could not be written: ${reason(error)}.`, { cause: error })
+  } finally {
+    bytes.fill(0)
+  }
+  const directory = await open(dirname(path), constants.O_RDONLY)
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
+}
+
+async function readOwnerOnly(path: string): Promise<Buffer> {
+  // O_NONBLOCK: opening a FIFO must not hang before it can be seen to be none.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => { throw unreadable(path, error) })
+  try {
+    const stat = await file.stat()
+    if (!stat.isFile()) throw new KeyringError(`${path} is not a regular file.`)
+    if ((stat.mode & 0o077) !== 0) {
+      const mode = (stat.mode & 0o777).toString(8).padStart(4, '0')
+      throw new KeyringError(`${path} has mode ${mode}: a keyring must be closed to group and others. Run: chmod 600 ${path}`)
+    }
+    if (stat.size > MAX_FILE_BYTES) throw new KeyringError(`${path} is larger than a keyring can be.`)
+    return await file.readFile()
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * A lock file rather than an advisory lock, which Node does not offer. One left by a killed process is not broken by
+ * guesswork (process ids mean nothing across containers): the message says who made it and what to do.
+ */
+async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const lock = `${path}.lock`
+  const deadline = performance.now() + LOCK_WAIT_MS
+  for (;;) {
+    try {
+      const file = await open(lock, 'wx', 0o600)
+      try {
+        await file.writeFile(`process ${process.pid} on ${hostname()}`)
+      } finally {
+        await file.close()
+      }
+      break
+    } catch (error) {
+      if (code(error) !== 'EEXIST') throw new KeyringError(`${lock} could not be made: ${reason(error)}.`, { cause: error })
+      if (performance.now() > deadline) {
+        const holder = await readFile(lock, 'utf8').catch(() => 'an unknown process')
+        throw new KeyringError(`${path} is being edited by ${holder}. If that process is gone, remove ${lock} and try again.`)
+      }
+      await delay(LOCK_POLL_MS)
+    }
+  }
+  try {
+    return await work()
+  } finally {
+    await rm(lock, { force: true })
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await (await open(path, constants.O_RDONLY | constants.O_NONBLOCK)).close()
+    return true
+  } catch (error) {
+    if (code(error) === 'ENOENT') return false
+    throw unreadable(path, error)
+  }
+}
+
+function unreadable(path: string, error: unknown): KeyringError {
+  if (code(error) === 'ENOENT') {
+    return new KeyringError(`${path} does not exist. "sealgate keys create --keyring ${path}" makes a new one.`, { cause: error })
+  }
+  return new KeyringError(`${path} could not be read: ${reason(error)}.`, { cause: error })
+}
+
+function code(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code
+}
+
+function reason(error: unknown): string {
+  return code(error) ?? 'unknown error'
+}

@@ -1,0 +1,156 @@
+import { randomBytes, type KeyObject } from 'node:crypto'
+import { decodeBase64, KEY_BYTES, takeKey } from './key-material.ts'
+
+/** `enabled`: may wrap and unwrap. `decrypt-only`: unwraps. `disabled`: neither. Every change between them is allowed. */
+export const keyStates = ['enabled', 'decrypt-only', 'disabled'] as const
+export type KeyState = (typeof keyStates)[number]
+
+/** One version of a local master key. */
+export interface MasterKeyVersion {
+  readonly id: string
+  readonly state: KeyState
+  /** ISO 8601, UTC. For people: order is the order in the file, because clocks go backwards. */
+  readonly created: string
+  readonly key: KeyObject
+}
+
+/** A keyring that cannot be used, worded for the operator. Never holds key bytes. */
+export class KeyringError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'KeyringError'
+  }
+}
+
+/** Short, because it is stored with every object as part of the key id. */
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
+const versionPattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
+const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
+
+/** The local master keys of one name. Immutable: rotation and changes of state give a new keyring. */
+export class Keyring {
+  readonly name: string
+  /** Oldest first. */
+  readonly versions: readonly MasterKeyVersion[]
+
+  /** @throws KeyringError on a bad name, no version, or the same id or the same key bytes twice. */
+  constructor(name: string, versions: readonly MasterKeyVersion[]) {
+    if (!namePattern.test(name)) {
+      throw new KeyringError('A keyring name is 1 to 32 letters, digits, "-" or "_", and starts with a letter or digit.')
+    }
+    if (versions.length === 0) throw new KeyringError(`Keyring ${name} holds no key.`)
+    for (const [i, version] of versions.entries()) {
+      for (const earlier of versions.slice(0, i)) {
+        if (earlier.id === version.id) throw new KeyringError(`Keyring ${name} holds version ${version.id} twice.`)
+        if (earlier.key.equals(version.key)) {
+          throw new KeyringError(`Keyring ${name} holds one key under two ids, ${earlier.id} and ${version.id}.`)
+        }
+      }
+    }
+    this.name = name
+    this.versions = versions
+  }
+
+  /** A keyring with one fresh enabled key. @throws KeyringError on a bad name. */
+  static create(name: string, now: Date): Keyring {
+    return new Keyring(name, [freshVersion(now)])
+  }
+
+  /** The version that wraps: the newest enabled one. null when none is enabled. */
+  current(): MasterKeyVersion | null {
+    return this.versions.findLast((version) => version.state === 'enabled') ?? null
+  }
+
+  find(id: string): MasterKeyVersion | null {
+    return this.versions.find((version) => version.id === id) ?? null
+  }
+
+  /** The readable key id stored with each object: `local:<keyring name>:<version id>`. */
+  keyId(version: MasterKeyVersion): string {
+    return `local:${this.name}:${version.id}`
+  }
+
+  /**
+   * A fresh enabled version at the end. Those enabled so far become decrypt-only, so that disabling the new one later
+   * stops writes instead of going back to a key that was meant to retire.
+   */
+  rotate(now: Date): Keyring {
+    const retired = this.versions.map((version) =>
+      version.state === 'enabled' ? { ...version, state: 'decrypt-only' as const } : version)
+    return new Keyring(this.name, [...retired, freshVersion(now)])
+  }
+
+  /** @throws KeyringError when there is no such version. */
+  withState(id: string, state: KeyState): Keyring {
+    if (this.find(id) === null) throw new KeyringError(`Keyring ${this.name} holds no version ${id}.`)
+    return new Keyring(this.name, this.versions.map((version) => version.id === id ? { ...version, state } : version))
+  }
+
+  /**
+   * Parses the file format `{ name, keys: [{ id, state, key, created }] }`; `key` is base64 of 32 bytes. Unknown fields are
+   * errors: a reader that drops what it does not know would lose it at the next rotation. `bytes` is zeroed; the
+   * strings JSON.parse makes cannot be.
+   * @throws KeyringError that names the fault and never quotes the file.
+   */
+  static parse(bytes: Buffer): Keyring {
+    let value: unknown
+    try {
+      value = JSON.parse(bytes.toString('utf8'))
+    } catch {
+      // The parser's message quotes its input, which is keys.
+      throw new KeyringError('The keyring is not JSON.')
+    } finally {
+      bytes.fill(0)
+    }
+    const { name, keys } = fields(value, ['name', 'keys'], 'The keyring')
+    if (typeof name !== 'string' || !Array.isArray(keys)) {
+      throw new KeyringError('The keyring needs a "name" and an array of "keys".')
+    }
+    return new Keyring(name, keys.map((key: unknown, i) => parseVersion(key, `Key ${i + 1} of keyring ${name}`)))
+  }
+
+  /** @returns the file format, in clear. The caller zeroes it after use. */
+  serialize(): Buffer {
+    const keys = this.versions.map((version) => {
+      const bytes = version.key.export()
+      const key = bytes.toString('base64')
+      bytes.fill(0)
+      return { id: version.id, state: version.state, key, created: version.created }
+    })
+    return Buffer.from(JSON.stringify({ name: this.name, keys }, null, 2) + '\n')
+  }
+}
+
+/**
+ * The id is a date for people and 32 random bits, because two copies of a keyring that were rotated apart must not give
+ * two keys one id.
+ */
+function freshVersion(now: Date): MasterKeyVersion {
+  const created = now.toISOString()
+  const id = `${created.slice(0, 10).replaceAll('-', '')}-${randomBytes(4).toString('hex')}`
+  const key = takeKey(randomBytes(KEY_BYTES))
+  if (key === null) throw new KeyringError('The random generator gave zeros.')
+  return { id, state: 'enabled', created, key }
+}
+
+function parseVersion(value: unknown, where: string): MasterKeyVersion {
+  const { id, state, key, created } = fields(value, ['id', 'state', 'key', 'created'], where)
+  if (typeof id !== 'string' || !versionPattern.test(id)) throw new KeyringError(`${where} has no valid "id".`)
+  const known = keyStates.find((name) => name === state)
+  if (known === undefined) throw new KeyringError(`${where} has no valid "state": ${keyStates.join(', ')}.`)
+  if (typeof created !== 'string' || !timePattern.test(created)) {
+    throw new KeyringError(`${where} has no valid "created": an ISO 8601 time in UTC.`)
+  }
+  const bytes = typeof key === 'string' ? decodeBase64(key) : null
+  const object = bytes === null ? null : takeKey(bytes)
+  if (object === null) throw new KeyringError(`${where} has no valid "key": base64 of 32 bytes, not all zero.`)
+  return { id, state: known, created, key: object }
+}
+
+/** The fields of a JSON object that has exactly these names. */
+function fields<Name extends string>(value: unknown, names: readonly Name[], where: string): Record<Name, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new KeyringError(`${where} is not a JSON object.`)
+  const unknown = Object.keys(value).find((name) => !(names as readonly string[]).includes(name))
+  if (unknown !== undefined) throw new KeyringError(`${where} has an unknown field.`)
+  return value as Record<Name, unknown>
+}

@@ -1,0 +1,211 @@
+import { S3Error } from '../errors.ts'
+import { auditEvent, outcomeOf, withAudit } from './audit.ts'
+import { withBucketKeyCache, type CachingKeyProvider } from './cache.ts'
+import { KeyringError } from './keyring.ts'
+import { KmsKeyProvider } from './kms.ts'
+import { LocalKeyProvider } from './local.ts'
+import { openWithCustomerKey, sealWithCustomerKey, SSEC_KEY_ID, type CustomerKey } from './ssec.ts'
+import type { BucketPolicy, Config, KeyConfig } from '../config.ts'
+import type { AuditSink } from './audit-event.ts'
+import type { KmsMetrics } from './kms-connection.ts'
+import type { KmsProviderOptions } from './kms.ts'
+import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
+import type { KeyObject } from 'node:crypto'
+
+export interface KeyRegistryOptions {
+  readonly keys: Config['keys']
+  readonly cache: Config['keyCache']
+  /** Realm and bucket of the self-test's context: those of the gateway's own state bucket. */
+  readonly realm: string
+  readonly stateBucket: string
+  readonly audit: AuditSink
+  readonly metrics?: KmsMetrics
+  /** Absent: the standard AWS credential chain. */
+  readonly kmsCredentials?: KmsProviderOptions['credentials']
+}
+
+/** A key of the configuration, by the name it has there. */
+export interface NamedProvider {
+  readonly name: string
+  readonly provider: KeyProvider
+}
+
+interface Entry extends NamedProvider {
+  readonly config: KeyConfig
+  readonly cache: CachingKeyProvider
+  readonly source: LocalKeyProvider | KmsKeyProvider
+}
+
+/**
+ * Opens every key of the configuration. Keyrings are read; KMS is not called before it is needed.
+ * @throws KeyringError for a keyring that cannot be used or two keyrings of one name; S3Error InvalidArgument for a bad ARN.
+ */
+export async function openKeyRegistry(options: KeyRegistryOptions): Promise<KeyRegistry> {
+  const entries: Entry[] = []
+  const keyrings = new Set<string>()
+  for (const [name, config] of Object.entries(options.keys)) {
+    const source = config.type === 'local' ? await LocalKeyProvider.open(config.keyring) : kmsProvider(config, options)
+    if (source instanceof LocalKeyProvider) {
+      // Their key ids would be told apart by nothing.
+      if (keyrings.has(source.keyringName)) throw new KeyringError(`Two keys use keyrings named ${source.keyringName}.`)
+      keyrings.add(source.keyringName)
+    }
+    entries.push(entryOf(name, config, source, options))
+  }
+  return new KeyRegistry(entries, options.audit)
+}
+
+/** All keys the gateway may use, behind cache and audit trail. */
+export class KeyRegistry {
+  readonly #entries: readonly Entry[]
+  readonly #audit: AuditSink
+
+  constructor(entries: readonly Entry[], audit: AuditSink) {
+    this.#entries = entries
+    this.#audit = audit
+  }
+
+  /** The key of that name. @throws S3Error InternalError: the configuration was checked to name only keys that exist. */
+  providerFor(name: string): KeyProvider {
+    const entry = this.#entries.find((candidate) => candidate.name === name)
+    if (entry === undefined) throw new S3Error('InternalError', { cause: new Error(`No key named ${name} is configured.`) })
+    return entry.provider
+  }
+
+  /** Who opens objects that carry this key id. @throws S3Error SealgateKeyUnavailable, naming the id. */
+  providerOf(keyId: string): KeyProvider {
+    const entry = this.#entries.find((candidate) => candidate.provider.owns(keyId))
+    if (entry === undefined) {
+      throw new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which the gateway does not hold.` })
+    }
+    return entry.provider
+  }
+
+  /**
+   * The key that a write gets which asks for SSE-KMS.
+   * @param requested key id, key ARN, alias or alias ARN, or the key's name in the configuration; null: the bucket's own key.
+   * @throws S3Error KMS.NotFoundException for a key that is not configured, AccessDenied for one the bucket does not allow;
+   * both are audited.
+   */
+  resolve(requested: string | null, policy: Pick<BucketPolicy, 'key' | 'allowedKeys'>, use: KeyUse): NamedProvider {
+    try {
+      if (requested === null) return { name: policy.key, provider: this.providerFor(policy.key) }
+      const entry = this.#entries.find((candidate) => answersTo(candidate, requested))
+      if (entry === undefined) throw new S3Error('KMS.NotFoundException', { message: `Key '${requested}' does not exist` })
+      if (entry.name !== policy.key && !policy.allowedKeys.includes(entry.name)) throw new S3Error('AccessDenied')
+      return { name: entry.name, provider: entry.provider }
+    } catch (error) {
+      this.#audit({
+        ...auditEvent(use, null, new Date()), action: 'refuse', masterKeyId: requested, cached: false, outcome: outcomeOf(error, use)
+      })
+      throw error
+    }
+  }
+
+  /** sealWithCustomerKey, audited. Never cached. */
+  sealForCustomer(customer: CustomerKey, context: KeyContext, use: KeyUse): BucketKey {
+    return this.#tellCustomerUse('wrap', context, use, () => sealWithCustomerKey(customer))
+  }
+
+  /** openWithCustomerKey, audited. Never cached. @throws S3Error AccessDenied for a wrong key. */
+  openForCustomer(customer: CustomerKey, wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): KeyObject {
+    return this.#tellCustomerUse('unwrap', context, use, () => openWithCustomerKey(customer, wrapped.blob))
+  }
+
+  /** Wraps and unwraps with every key. @throws AggregateError naming each key that failed; the gateway is not ready until none does. */
+  async selfTest(): Promise<void> {
+    await this.#forAll('self-test', async (entry) => entry.source.selfTest())
+  }
+
+  /**
+   * Reads the keyrings again and forgets every cached key, so that rotation and revocation count at once.
+   * @throws AggregateError naming each keyring that could not be read; it stays as it was.
+   */
+  async reload(): Promise<void> {
+    await this.#forAll('reload', async (entry) => {
+      if (entry.source instanceof LocalKeyProvider) await entry.source.reload()
+      entry.cache.clear()
+    })
+  }
+
+  /** Forgets every key and closes connections. */
+  async close(): Promise<void> {
+    await this.#forAll('close', async (entry) => {
+      entry.cache.clear()
+      if (entry.source instanceof KmsKeyProvider) await entry.source.close()
+    })
+  }
+
+  async #forAll(what: string, work: (entry: Entry) => Promise<void>): Promise<void> {
+    const failures: Error[] = []
+    await Promise.all(this.#entries.map(async (entry) => {
+      try {
+        await work(entry)
+      } catch (error) {
+        failures.push(new Error(`Key ${entry.name}: ${what} failed: ${(error as Error).message}`, { cause: error }))
+      }
+    }))
+    if (failures.length > 0) throw new AggregateError(failures, failures.map((failure) => failure.message).join(' '))
+  }
+
+  #tellCustomerUse<T>(action: 'wrap' | 'unwrap', context: KeyContext, use: KeyUse, work: () => T): T {
+    const tell = (outcome: string): void => {
+      this.#audit({ ...auditEvent(use, context, new Date()), action, masterKeyId: SSEC_KEY_ID, cached: false, outcome })
+    }
+    let result: T
+    try {
+      result = work()
+    } catch (error) {
+      tell(outcomeOf(error, use))
+      throw error
+    }
+    tell('ok')
+    return result
+  }
+}
+
+function entryOf(name: string, config: KeyConfig, source: Entry['source'], options: KeyRegistryOptions): Entry {
+  const shared = new WeakSet<KeyUse>()
+  const cache = withBucketKeyCache(source, {
+    ...options.cache,
+    now: () => performance.now(),
+    onShared: (use) => { shared.add(use) }
+  })
+  const provider = withAudit(cache, {
+    sink: options.audit,
+    now: () => new Date(),
+    currentKeyId: () => config.type === 'aws-kms' ? config.arn : source instanceof LocalKeyProvider ? source.currentKeyId() : null,
+    wasCached: (use) => shared.has(use)
+  })
+  return { name, config, source, cache, provider }
+}
+
+function kmsProvider(config: Extract<KeyConfig, { type: 'aws-kms' }>, options: KeyRegistryOptions): KmsKeyProvider {
+  return new KmsKeyProvider({
+    arn: config.arn,
+    decryptOnly: config.decryptOnly,
+    region: config.region,
+    endpoint: config.endpoint,
+    selfTestContext: { realm: options.realm, bucket: options.stateBucket, objectKey: null, requestContext: {} },
+    ...options.metrics === undefined ? {} : { metrics: options.metrics },
+    ...options.kmsCredentials === undefined ? {} : { credentials: options.kmsCredentials }
+  })
+}
+
+/**
+ * The forms in which KMS takes a key id (AWS KMS API reference, GenerateDataKey, KeyId), and the name in our configuration,
+ * as plain name or alias, so that local keys can be asked for too.
+ */
+function answersTo(entry: Entry, requested: string): boolean {
+  const names = [entry.name, `alias/${entry.name}`]
+  if (entry.config.type === 'aws-kms') {
+    const { arn, aliases } = entry.config
+    const account = arn.slice(0, arn.indexOf(':key/') + 1)
+    names.push(arn, arn.slice(account.length + 'key/'.length))
+    for (const alias of aliases) {
+      const bare = alias.replace(/^alias\//, '')
+      names.push(bare, `alias/${bare}`, `${account}alias/${bare}`)
+    }
+  }
+  return names.includes(requested)
+}
