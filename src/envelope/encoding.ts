@@ -101,6 +101,15 @@ export class ByteReader {
     return view
   }
 
+  /** One element of `fields`. */
+  field(): Buffer {
+    return this.bytes(this.bytes(4).readUInt32BE())
+  }
+
+  get done(): boolean {
+    return this.#offset === this.#source.length
+  }
+
   rest(): Buffer {
     return this.bytes(this.#source.length - this.#offset)
   }
@@ -113,6 +122,6 @@ export class ByteReader {
   }
 
   end(): void {
-    if (this.#offset !== this.#source.length) throw new EnvelopeError(this.#kind)
+    if (!this.done) throw new EnvelopeError(this.#kind)
   }
 }

@@ -1,0 +1,242 @@
+import { createHash } from 'node:crypto'
+import {
+  checkSize, checksumCode, checksumCodes, checksumCount, MD5_SIZE, parseChecksumCode, readChecksums, writeChecksums,
+  type Checksum, type ChecksumName
+} from './attributes.ts'
+import { ByteReader, ByteWriter } from './encoding.ts'
+import type { EnvelopeKind } from './envelope.ts'
+import { EnvelopeError } from './error.ts'
+import type { ObjectKey } from './object-key.ts'
+import {
+  HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS, partOffsets, plaintextSize, storedSize, STORED_GEOMETRY, streamPlaintextSize, streamSize,
+  type Geometry
+} from './sizes.ts'
+import { SegmentOpener, SegmentSealer } from './stream.ts'
+import { checkZeros, zeros } from './zeros.ts'
+
+// STORED DATA depends on every constant here (docs/FORMAT.md, Manifest and footer).
+const kindCodes = { single: 1, multipart: 2 } as const
+const MAGIC = Buffer.from('sealgate', 'ascii')
+export const FOOTER_SIZE = 12
+/** 10,000 parts with MD5 and SHA-256. */
+export const MAX_MANIFEST_STREAM = 990_450
+const HASH_SIZE = 32
+
+/** One part of a multipart object. */
+export interface ManifestPart {
+  /** 1 to 10,000. */
+  readonly number: number
+  /** Bytes. */
+  readonly plaintextSize: number
+  /** 40-byte header of its stream. */
+  readonly header: Buffer
+  /** MD5 of its plaintext. */
+  readonly md5: Buffer | null
+  /** Checksum of its plaintext, in the manifest's `partChecksum`. */
+  readonly checksum: Buffer | null
+}
+
+/** What a manifest says of a single: the digests that came after the metadata. */
+export interface SingleContents {
+  readonly kind: 'single'
+  /** Bytes. */
+  readonly plaintextSize: number
+  readonly md5: Buffer | null
+  readonly checksums: readonly Checksum[]
+}
+
+/** What a manifest says of a multipart object. */
+export interface MultipartContents {
+  readonly kind: 'multipart'
+  readonly checksums: readonly Checksum[]
+  readonly partChecksum: ChecksumName | null
+  /** 32 bytes, from uploadHash. */
+  readonly uploadHash: Buffer
+  /** 32 bytes, from completedListHash. */
+  readonly listHash: Buffer
+  /** In ascending order of their numbers; at least one, all but the last of 5 MiB or more. */
+  readonly parts: readonly ManifestPart[]
+}
+
+/** An opened manifest: all of it authenticated, and in keeping with the stored size. */
+export interface Manifest {
+  readonly kind: EnvelopeKind
+  /** Bytes. */
+  readonly plaintextSize: number
+  /** A single: MD5 of the plaintext. Multipart: MD5 of the parts' MD5s, as S3 shows it, when all parts have one. */
+  readonly md5: Buffer | null
+  readonly checksums: readonly Checksum[]
+  readonly partChecksum: ChecksumName | null
+  /** Null for a single. */
+  readonly uploadHash: Buffer | null
+  /** Null for a single. */
+  readonly listHash: Buffer | null
+  /** Empty for a single. */
+  readonly parts: readonly ManifestPart[]
+  /** Stored offset of the manifest's stream: where the last zeros end. */
+  readonly manifestStart: number
+}
+
+/** The suffix was too short: read at least this many bytes from the end. */
+export interface SuffixTooShort {
+  readonly need: number
+}
+
+/**
+ * Zeros, manifest and footer: what goes behind the stored parts and makes the body obey the size law.
+ * @throws EnvelopeError `length` for part sizes that S3 would not take; RangeError for fields that have no encoding.
+ */
+export function sealTail(objectKey: ObjectKey, contents: SingleContents | MultipartContents, geometry: Geometry = STORED_GEOMETRY): Buffer[] {
+  const plaintext = encodeManifest(contents)
+  const footer = Buffer.alloc(FOOTER_SIZE)
+  MAGIC.copy(footer)
+  footer.writeUInt32BE(streamSize(plaintext.length), MAGIC.length)
+  const part = { kind: 'manifest', number: 0, plaintextSize: plaintext.length } as const
+  const sealer = new SegmentSealer({ streamKey: objectKey.stream, part, associatedSuffix: footer })
+  const manifest = [...sealer.update(plaintext), ...sealer.final(), footer]
+  const { total, before } = extent(contents, geometry)
+  return [...zeros(total - before - streamSize(plaintext.length) - FOOTER_SIZE), ...manifest]
+}
+
+/** Stored size of the object and of what stands before the tail. */
+function extent(contents: SingleContents | MultipartContents, geometry: Geometry): { total: number, before: number } {
+  if (contents.kind === 'single') {
+    return {
+      total: storedSize(contents.plaintextSize, geometry.segmentSize),
+      before: streamSize(contents.plaintextSize, geometry.segmentSize)
+    }
+  }
+  const offsets = partOffsets(contents.parts.map((part) => part.plaintextSize), geometry)
+  return { total: storedSize(offsets.plaintextEnd, geometry.segmentSize), before: offsets.storedEnd }
+}
+
+/**
+ * Opens manifest and footer from the last bytes of a body, and checks the zeros among them. Nothing is allocated by what the
+ * footer says before it is bounded.
+ * @param suffix the last bytes of the body; 65,536 have the whole tail of a single and the manifest of some 650 parts.
+ * @param storedSize whole stored size of the body in bytes.
+ * @param kind what the envelope says.
+ * @throws EnvelopeError `length` (stored size outside of the size law, or not that of the parts), `footer`, `manifest`, `zeros`.
+ */
+export function openTail(
+  suffix: Buffer, storedSize: number, objectKey: ObjectKey, kind: EnvelopeKind, geometry: Geometry = STORED_GEOMETRY
+): Manifest | SuffixTooShort {
+  const total = plaintextSize(storedSize, geometry.segmentSize)
+  if (total === null || suffix.length > storedSize) throw new EnvelopeError('length')
+  if (suffix.length < FOOTER_SIZE) return { need: FOOTER_SIZE }
+  const footer = suffix.subarray(-FOOTER_SIZE)
+  const size = footer.readUInt32BE(MAGIC.length)
+  const manifestStart = storedSize - FOOTER_SIZE - size
+  if (!footer.subarray(0, MAGIC.length).equals(MAGIC) || size > MAX_MANIFEST_STREAM || manifestStart < 0) throw new EnvelopeError('footer')
+  if (suffix.length < size + FOOTER_SIZE) return { need: size + FOOTER_SIZE }
+  const start = suffix.length - FOOTER_SIZE - size
+  const parsed = parseManifest(openManifest(suffix.subarray(start, start + size), footer, objectKey), kind)
+  const dataEnd = endOfData(parsed.parts, total, geometry)
+  if (dataEnd > manifestStart) throw new EnvelopeError('manifest')
+  checkZeros(suffix.subarray(Math.max(0, dataEnd - (storedSize - suffix.length)), start))
+  return { ...parsed, plaintextSize: total, manifestStart }
+}
+
+function openManifest(stored: Buffer, footer: Buffer, objectKey: ObjectKey): Buffer {
+  const size = streamPlaintextSize(stored.length)
+  if (size === null) throw new EnvelopeError('footer')
+  try {
+    const part = { kind: 'manifest', number: 0, plaintextSize: size } as const
+    const header = stored.subarray(0, HEADER_SIZE)
+    const opener = new SegmentOpener({ streamKey: objectKey.stream, part, header, associatedSuffix: footer })
+    return Buffer.concat([...opener.update(stored), ...opener.final()])
+  } catch (error) {
+    throw error instanceof EnvelopeError ? new EnvelopeError('manifest') : error
+  }
+}
+
+/** Where the last stream ends, which the parts' sizes say. */
+function endOfData(parts: readonly ManifestPart[], total: number, geometry: Geometry): number {
+  const last = parts.at(-1)
+  if (last === undefined) return streamSize(total, geometry.segmentSize)
+  const offsets = partOffsets(parts.map((part) => part.plaintextSize), geometry)
+  if (offsets.plaintextEnd !== total) throw new EnvelopeError('length')
+  return (offsets.stored.at(-1) ?? 0) + streamSize(last.plaintextSize, geometry.segmentSize)
+}
+
+function encodeManifest(contents: SingleContents | MultipartContents): Buffer {
+  const md5 = contents.kind === 'single' ? contents.md5 : null
+  const partChecksum = contents.kind === 'single' ? null : contents.partChecksum
+  const writer = new ByteWriter()
+    .u8(kindCodes[contents.kind])
+    .u8(Number(md5 !== null))
+    .u8(checksumCode(partChecksum))
+    .u8(contents.checksums.length)
+  if (md5 !== null) writer.bytes(checkSize(md5, MD5_SIZE))
+  writeChecksums(writer, contents.checksums)
+  if (contents.kind === 'multipart') {
+    writer.bytes(checkSize(contents.uploadHash, HASH_SIZE)).bytes(checkSize(contents.listHash, HASH_SIZE)).u16(contents.parts.length)
+    let previous = 0
+    for (const part of contents.parts) {
+      if (part.number <= previous || part.number > MAX_PARTS) throw new RangeError('Part numbers must ascend, from 1 to 10,000.')
+      previous = part.number
+      writePart(writer, part, partChecksum)
+    }
+  }
+  return writer.end()
+}
+
+function writePart(writer: ByteWriter, part: ManifestPart, partChecksum: ChecksumName | null): void {
+  writer
+    .u16(part.number)
+    .u8(Number(part.md5 !== null) + 2 * Number(part.checksum !== null))
+    .u64(part.plaintextSize)
+    .bytes(checkSize(part.header, HEADER_SIZE))
+  if (part.md5 !== null) writer.bytes(checkSize(part.md5, MD5_SIZE))
+  if (part.checksum !== null) writer.bytes(checkSize(part.checksum, partChecksum === null ? 0 : checksumCodes[partChecksum].bytes))
+}
+
+function parseManifest(source: Buffer, kind: EnvelopeKind): Omit<Manifest, 'plaintextSize' | 'manifestStart'> {
+  const reader = new ByteReader(source, 'manifest')
+  if (reader.u8() !== kindCodes[kind]) throw new EnvelopeError('manifest')
+  const [hasMd5] = reader.flags(kind === 'single' ? 1 : 0)
+  const partChecksum = parseChecksumCode(reader.u8(), 'manifest')
+  if (kind === 'single' && partChecksum !== null) throw new EnvelopeError('manifest')
+  const count = checksumCount(reader, 'manifest')
+  const md5 = hasMd5 === true ? reader.bytes(MD5_SIZE) : null
+  const checksums = readChecksums(reader, count, 'manifest')
+  if (kind === 'single') {
+    reader.end()
+    return { kind, md5, checksums, partChecksum, uploadHash: null, listHash: null, parts: [] }
+  }
+  const uploadHash = reader.bytes(HASH_SIZE)
+  const listHash = reader.bytes(HASH_SIZE)
+  const parts = parseParts(reader, partChecksum)
+  reader.end()
+  return { kind, md5: md5OfMd5s(parts), checksums, partChecksum, uploadHash, listHash, parts }
+}
+
+function parseParts(reader: ByteReader, partChecksum: ChecksumName | null): ManifestPart[] {
+  const count = reader.u16()
+  if (count < 1 || count > MAX_PARTS) throw new EnvelopeError('manifest')
+  let previous = 0
+  return Array.from({ length: count }, () => {
+    const number = reader.u16()
+    if (number <= previous || number > MAX_PARTS) throw new EnvelopeError('manifest')
+    previous = number
+    const [hasMd5, hasChecksum] = reader.flags(2)
+    if (hasChecksum === true && partChecksum === null) throw new EnvelopeError('manifest')
+    return {
+      number,
+      plaintextSize: reader.u64(MAX_PART_PLAINTEXT),
+      header: reader.bytes(HEADER_SIZE),
+      md5: hasMd5 === true ? reader.bytes(MD5_SIZE) : null,
+      checksum: hasChecksum === true && partChecksum !== null ? reader.bytes(checksumCodes[partChecksum].bytes) : null
+    }
+  })
+}
+
+/** The ETag of S3's multipart objects without its `-N`; null unless every part has an MD5. */
+export function md5OfMd5s(parts: readonly Pick<ManifestPart, 'md5'>[]): Buffer | null {
+  const hash = createHash('md5')
+  for (const { md5 } of parts) {
+    if (md5 === null) return null
+    hash.update(md5)
+  }
+  return hash.digest()
+}
