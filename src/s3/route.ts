@@ -168,7 +168,9 @@ function checkForm(headers: HeaderLookup): void {
 
 const signatureV2 = new Set(['AWSAccessKeyId', 'Signature', 'Expires'])
 /** Besides `x-amz-*`, what old boto puts into the query of a presigned request instead of a header. */
-const hoistable = new Set(['content-type', 'content-md5', 'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'expires'])
+const hoistable = new Set([
+  'content-type', 'content-md5', 'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'expires'
+])
 
 function isPresigned(query: Query): boolean {
   return query.parameters.some((p) => p.name.toLowerCase() === 'x-amz-signature' || p.name === 'Signature')

@@ -1,0 +1,128 @@
+import { S3Error } from '../errors.ts'
+import type { HeaderList } from '../http/headers.ts'
+
+/**
+ * Which headers travel, in both directions. Allow-lists: what is not named stays here, so a header nobody thought of can
+ * neither carry a digest of plaintext to the store nor a fact about stored bytes to a client. A trailing "*" is a prefix.
+ */
+type Header = readonly [name: string, value: string]
+
+/** Objects carry the gateway's own metadata under this name; clients neither set nor see it (object format, metadata). */
+export const reservedMetadataPrefix = 'x-amz-meta-sealgate'
+
+/** Say who asks and pays, and let the store answer a browser's Origin; they touch no bytes. */
+const general = ['origin', 'x-amz-expected-bucket-owner', 'x-amz-request-payer'] as const
+
+/** Kept with an object by the store and given back on reads. */
+const description = [
+  'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires', 'x-amz-meta-*',
+  'x-amz-website-redirect-location'
+] as const
+
+const objectSettings = [
+  'x-amz-acl', 'x-amz-grant-*', 'x-amz-object-lock-*', 'x-amz-storage-class', 'x-amz-tagging'
+] as const
+
+const documentSettings = [
+  'content-type', 'x-amz-acl', 'x-amz-bucket-namespace', 'x-amz-bucket-object-lock-*', 'x-amz-bypass-governance-retention',
+  'x-amz-confirm-remove-self-bucket-access', 'x-amz-grant-*', 'x-amz-if-match-initiated-time', 'x-amz-mfa', 'x-amz-object-ownership',
+  'x-amz-optional-object-attributes', 'x-amz-skip-destination-validation', 'x-amz-transition-default-minimum-object-size'
+] as const
+
+/** In a bucket that is not encrypted, the bytes are the client's own: so are their digests, keys, ranges and conditions. */
+const untouched = [
+  'content-md5', 'if-*', 'range', 'x-amz-checksum-*', 'x-amz-copy-source-if-*', 'x-amz-copy-source-server-side-encryption-*',
+  'x-amz-if-match-*', 'x-amz-max-parts', 'x-amz-metadata-directive', 'x-amz-mp-object-size', 'x-amz-object-attributes',
+  'x-amz-part-number-marker', 'x-amz-server-side-encryption*', 'x-amz-tagging-directive'
+] as const
+
+const upstream = {
+  /** Operations on settings and listings, and reads of sealed objects: no range, condition, digest or key of the client's. */
+  document: [...general, ...documentSettings],
+  /** Writes of sealed objects: PutObject, CreateMultipartUpload, PostObject. */
+  object: [...general, ...description, ...objectSettings],
+  /** CopyObject in sealed buckets; conditions, directives and sources are the executor's. */
+  copy: [...general, ...description, ...objectSettings, 'x-amz-source-expected-bucket-owner'],
+  /** Every operation in buckets whose encryption is off. */
+  'plain-data': [...general, ...description, ...objectSettings, ...documentSettings, ...untouched, 'x-amz-source-expected-bucket-owner']
+} as const satisfies Record<string, readonly string[]>
+
+export type UpstreamHeaderClass = keyof typeof upstream
+
+/** Answers to a browser are the store's, by its CORS rules. */
+const browser = ['access-control-*', 'vary'] as const
+
+const objectFacts = [
+  ...description, 'last-modified', 'x-amz-archive-status', 'x-amz-delete-marker', 'x-amz-expiration', 'x-amz-missing-meta',
+  'x-amz-object-lock-*', 'x-amz-replication-status', 'x-amz-request-charged', 'x-amz-restore', 'x-amz-storage-class',
+  'x-amz-tagging-count', 'x-amz-version-id'
+] as const
+
+const writeFacts = [
+  'x-amz-abort-date', 'x-amz-abort-rule-id', 'x-amz-copy-source-version-id', 'x-amz-delete-marker', 'x-amz-expiration',
+  'x-amz-request-charged', 'x-amz-version-id'
+] as const
+
+const downstream = {
+  /** GET and HEAD of sealed objects. Length, range, ETag, checksums, parts and encryption are told of the plaintext by the executor. */
+  object: [...browser, ...objectFacts],
+  /** Writes of sealed objects and parts. */
+  written: [...browser, ...writeFacts],
+  /** Forwarded answers: settings, and everything in buckets whose encryption is off. */
+  plain: [
+    ...browser, ...objectFacts, ...writeFacts, 'accept-ranges', 'content-range', 'etag', 'location', 'x-amz-access-point-alias',
+    'x-amz-bucket-*', 'x-amz-checksum-*', 'x-amz-mp-parts-count', 'x-amz-object-size', 'x-amz-restore-output-path',
+    'x-amz-server-side-encryption*', 'x-amz-transition-default-minimum-object-size'
+  ]
+} as const satisfies Record<string, readonly string[]>
+
+export type DownstreamHeaderClass = keyof typeof downstream
+
+function isListed(list: readonly string[], name: string): boolean {
+  return list.some((entry) => entry.endsWith('*') ? name.startsWith(entry.slice(0, -1)) : name === entry)
+}
+
+/**
+ * @param headers lower-case names, of a request or a form
+ * @throws S3Error InvalidArgument when a client tries to set the gateway's own metadata
+ */
+export function refuseReservedMetadata(headers: Iterable<Header>): void {
+  for (const [name] of headers) {
+    if (name.toLowerCase().startsWith(reservedMetadataPrefix)) {
+      throw new S3Error('InvalidArgument', {
+        message: `Metadata names that begin with ${reservedMetadataPrefix} are reserved.`, fields: { ArgumentName: name.toLowerCase() }
+      })
+    }
+  }
+}
+
+/**
+ * The client's headers that go upstream for a class of request. `aws-chunked` is taken out of Content-Encoding: the
+ * framing ends here, and strict clients cannot read an object that claims it (AWS, "Signature calculations", chunked upload).
+ * @param headers lower-case names, values as latin1
+ * @throws S3Error InvalidArgument on reserved metadata
+ */
+export function upstreamHeaders(headers: Iterable<Header>, kind: UpstreamHeaderClass): Header[] {
+  const given = [...headers]
+  refuseReservedMetadata(given)
+  return given.flatMap(([name, value]): Header[] => {
+    if (!isListed(upstream[kind], name)) return []
+    if (name !== 'content-encoding') return [[name, value]]
+    const codings = value.split(',').map((c) => c.trim()).filter((c) => c !== '' && c.toLowerCase() !== 'aws-chunked')
+    return codings.length === 0 ? [] : [[name, codings.join(',')]]
+  })
+}
+
+/**
+ * The store's headers that the client sees. Request ids are the gateway's own; a Location is kept only where it names no
+ * host, because a client would go there, round the gateway.
+ * @returns lower-case names, in the store's order
+ */
+export function downstreamHeaders(headers: HeaderList, kind: DownstreamHeaderClass): Header[] {
+  return headers.entries
+    .map(([name, value]): Header => [name.toLowerCase(), value])
+    .filter(([name, value]) =>
+      isListed(downstream[kind], name) &&
+      !name.startsWith(reservedMetadataPrefix) &&
+      (name !== 'location' || /^\/(?!\/)/.test(value)))
+}

@@ -1,0 +1,197 @@
+import type { BucketPolicy } from '../config.ts'
+import type { OperationName } from '../s3/operations.ts'
+
+/**
+ * What encryption does to every S3 operation. Pure, and the one place that says it: executors do what a row names, the
+ * documentation is printed from it, and an operation without a row does not compile.
+ *
+ * - `forward`: re-signed, headers filtered, body untouched
+ * - `seal`: bytes are encrypted on their way to the store
+ * - `open`: bytes or facts are decrypted and verified on their way to the client
+ * - `rewrite`: the store does the work; sizes, ETags or conditions are translated
+ * - `copy`: the store copies sealed bytes under a new wrap
+ * - `emulate`: the gateway answers
+ * - `refuse`: 501 NotImplemented, with the reason
+ */
+export type Act = 'forward' | 'seal' | 'open' | 'rewrite' | 'copy' | 'emulate' | 'refuse'
+
+/** One executor each in src/execute. */
+export type ExecutorName =
+  | 'forward' | 'refuse' | 'preflight'
+  | 'putObject' | 'postObject' | 'getObject' | 'headObject' | 'getObjectAttributes' | 'copyObject' | 'deleteObject' | 'deleteObjects'
+  | 'restoreObject'
+  | 'createMultipartUpload' | 'uploadPart' | 'uploadPartCopy' | 'completeMultipartUpload' | 'abortMultipartUpload' | 'listParts'
+  | 'listMultipartUploads' | 'listObjects' | 'listVersions' | 'listBuckets' | 'bucketEncryption' | 'lifecycle'
+
+export interface Plan {
+  readonly act: Act
+  readonly executor: ExecutorName
+  /** What changes on the way, or why not; '' when nothing does. Documentation, and the message of a refusal. */
+  readonly how: string
+}
+
+interface Planner {
+  /** In buckets whose encryption is on, and for requests without a bucket. */
+  readonly on: Plan
+  readonly off: Plan
+}
+
+const untouched: Plan = { act: 'forward', executor: 'forward', how: '' }
+
+/** The same in both kinds of bucket. */
+function always(act: Act, executor: ExecutorName, how: string): Planner {
+  const both = { act, executor, how }
+  return { on: both, off: both }
+}
+
+const forward = (how = ''): Planner => ({ on: { act: 'forward', executor: 'forward', how }, off: untouched })
+const refuse = (how: string): Planner => always('refuse', 'refuse', how)
+const seal = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'seal', executor, how }, off: untouched })
+const open = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'open', executor, how }, off: untouched })
+const rewrite = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'rewrite', executor, how }, off: untouched })
+const emulate = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'emulate', executor, how }, off: untouched })
+
+const reports = 'Reports show stored sizes, ETags and checksums.'
+const metadataTables = 'The tables show stored sizes, ETags and the gateway\'s own metadata.'
+const annotations = 'Annotations carry data that would not be sealed; a store that does not know them would act on the object itself.'
+
+export const planners = {
+  // Object data
+  PutObject: seal('putObject', 'Body sealed; digests, checksums and length verified against the plaintext before the last byte is sent.'),
+  PostObject: always('seal', 'postObject', 'Browser form: the policy is verified here, the file is stored as PutObject stores it.'),
+  GetObject: open('getObject', 'Ranges and parts are of the plaintext; every byte verified before it is sent.'),
+  HeadObject: open('headObject', 'Size, ETag and checksums of the plaintext, taken from the sealed envelope.'),
+  GetObjectAttributes: emulate('getObjectAttributes', 'Answered from the sealed envelope and manifest.'),
+  CopyObject: always('copy', 'copyObject',
+    'Between sealed buckets no body moves: the envelope is re-wrapped and the store copies. Else the body passes the gateway.'),
+  DeleteObject: rewrite('deleteObject', 'Conditions on ETag and size are translated to the stored ones.'),
+  DeleteObjects: rewrite('deleteObjects', 'Conditions on ETag and size are translated; Content-MD5 added for older stores.'),
+  RestoreObject: always('forward', 'restoreObject', 'A restore that asks for a SELECT is refused: it would run on sealed bytes.'),
+
+  // Multipart uploads
+  CreateMultipartUpload: seal('createMultipartUpload', 'Object key made and wrapped here; upload state sealed in the state bucket.'),
+  UploadPart: seal('uploadPart', 'Each attempt at a part is sealed on its own.'),
+  UploadPartCopy: always('copy', 'uploadPartCopy',
+    'Plaintext ranges do not align with sealed segments: the part is opened and sealed again in the gateway.'),
+  CompleteMultipartUpload: seal('completeMultipartUpload',
+    'Part list checked against the sealed records; manifest sealed behind the last part.'),
+  AbortMultipartUpload: rewrite('abortMultipartUpload', 'Upload state removed after the store has aborted.'),
+  ListParts: rewrite('listParts', 'Sizes, ETags and checksums of the plaintext parts.'),
+  ListMultipartUploads: rewrite('listMultipartUploads', 'Checksum settings as the client asked for them.'),
+
+  // Listings and buckets
+  ListObjects: rewrite('listObjects', 'Plaintext sizes by arithmetic; ETags by the bucket\'s mode.'),
+  ListObjectsV2: rewrite('listObjects', 'Plaintext sizes by arithmetic; ETags by the bucket\'s mode.'),
+  ListObjectVersions: rewrite('listVersions', 'As ListObjects; delete markers untouched.'),
+  ListBuckets: always('rewrite', 'listBuckets', 'The state bucket is left out.'),
+  CreateBucket: forward(),
+  DeleteBucket: forward(),
+  HeadBucket: forward(),
+  GetBucketLocation: forward('Clients should sign for the region that the gateway is configured for.'),
+  Preflight: always('emulate', 'preflight', 'Unsigned by nature: answered from the bucket\'s CORS rules, cached.'),
+
+  // Encryption settings
+  PutBucketEncryption: emulate('bucketEncryption', 'The gateway\'s own default encryption, sealed in the state bucket.'),
+  GetBucketEncryption: emulate('bucketEncryption', 'The gateway\'s own default encryption, sealed in the state bucket.'),
+  DeleteBucketEncryption: emulate('bucketEncryption', 'The gateway\'s own default encryption, sealed in the state bucket.'),
+
+  // Settings the store keeps and whose bytes are not object bytes
+  GetObjectAcl: forward(),
+  PutObjectAcl: forward(),
+  GetBucketAcl: forward('Readers granted by the store directly get sealed bytes.'),
+  PutBucketAcl: forward('Readers granted by the store directly get sealed bytes.'),
+  GetObjectTagging: forward('Tags are not encrypted.'),
+  PutObjectTagging: forward('Tags are not encrypted.'),
+  DeleteObjectTagging: forward('Tags are not encrypted.'),
+  GetObjectLegalHold: forward(),
+  PutObjectLegalHold: forward(),
+  GetObjectRetention: forward(),
+  PutObjectRetention: forward(),
+  GetObjectLockConfiguration: forward(),
+  PutObjectLockConfiguration: forward(),
+  GetBucketAbac: forward(),
+  PutBucketAbac: forward(),
+  GetBucketAccelerateConfiguration: forward('Accelerate endpoints bypass the gateway and serve sealed bytes.'),
+  PutBucketAccelerateConfiguration: forward('Accelerate endpoints bypass the gateway and serve sealed bytes.'),
+  GetBucketCors: forward(),
+  PutBucketCors: forward(),
+  DeleteBucketCors: forward(),
+  GetBucketLifecycleConfiguration: rewrite('lifecycle', 'Object size filters converted back to plaintext sizes.'),
+  PutBucketLifecycleConfiguration: rewrite('lifecycle', 'Object size filters converted to stored sizes.'),
+  DeleteBucketLifecycle: forward(),
+  GetBucketLogging: forward('Log objects are written by the store and are not sealed.'),
+  PutBucketLogging: forward('Log objects are written by the store and are not sealed.'),
+  GetBucketNotificationConfiguration: forward('Events carry stored sizes and ETags.'),
+  PutBucketNotificationConfiguration: forward('Events carry stored sizes and ETags.'),
+  GetBucketOwnershipControls: forward(),
+  PutBucketOwnershipControls: forward(),
+  DeleteBucketOwnershipControls: forward(),
+  GetBucketPolicy: forward('Conditions on source address, user agent, authentication and encryption headers see the gateway.'),
+  PutBucketPolicy: forward('Conditions on source address, user agent, authentication and encryption headers see the gateway.'),
+  DeleteBucketPolicy: forward('Conditions on source address, user agent, authentication and encryption headers see the gateway.'),
+  GetBucketPolicyStatus: forward(),
+  GetPublicAccessBlock: forward(),
+  PutPublicAccessBlock: forward(),
+  DeletePublicAccessBlock: forward(),
+  GetBucketReplication: forward('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
+  PutBucketReplication: forward('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
+  DeleteBucketReplication: forward('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
+  GetBucketRequestPayment: forward(),
+  PutBucketRequestPayment: forward(),
+  GetBucketTagging: forward(),
+  PutBucketTagging: forward(),
+  DeleteBucketTagging: forward(),
+  GetBucketVersioning: forward(),
+  PutBucketVersioning: forward(),
+  GetBucketWebsite: forward('Website endpoints bypass the gateway and serve sealed bytes.'),
+  PutBucketWebsite: forward('Website endpoints bypass the gateway and serve sealed bytes.'),
+  DeleteBucketWebsite: forward('Website endpoints bypass the gateway and serve sealed bytes.'),
+
+  // Reports the store makes
+  GetBucketAnalyticsConfiguration: forward(reports),
+  PutBucketAnalyticsConfiguration: forward(reports),
+  DeleteBucketAnalyticsConfiguration: forward(reports),
+  ListBucketAnalyticsConfigurations: forward(reports),
+  GetBucketIntelligentTieringConfiguration: forward(reports),
+  PutBucketIntelligentTieringConfiguration: forward(reports),
+  DeleteBucketIntelligentTieringConfiguration: forward(reports),
+  ListBucketIntelligentTieringConfigurations: forward(reports),
+  GetBucketInventoryConfiguration: forward(reports),
+  PutBucketInventoryConfiguration: forward(reports),
+  DeleteBucketInventoryConfiguration: forward(reports),
+  ListBucketInventoryConfigurations: forward(reports),
+  GetBucketMetricsConfiguration: forward(reports),
+  PutBucketMetricsConfiguration: forward(reports),
+  DeleteBucketMetricsConfiguration: forward(reports),
+  ListBucketMetricsConfigurations: forward(reports),
+  CreateBucketMetadataConfiguration: forward(metadataTables),
+  GetBucketMetadataConfiguration: forward(metadataTables),
+  DeleteBucketMetadataConfiguration: forward(metadataTables),
+  CreateBucketMetadataTableConfiguration: forward(metadataTables),
+  GetBucketMetadataTableConfiguration: forward(metadataTables),
+  DeleteBucketMetadataTableConfiguration: forward(metadataTables),
+  UpdateBucketMetadataAnnotationTableConfiguration: forward(metadataTables),
+  UpdateBucketMetadataInventoryTableConfiguration: forward(metadataTables),
+  UpdateBucketMetadataJournalTableConfiguration: forward(metadataTables),
+
+  // Refused
+  SelectObjectContent: refuse('The store would have to read the plaintext.'),
+  GetObjectTorrent: refuse('A torrent hands out stored bytes past the gateway.'),
+  WriteGetObjectResponse: refuse('Object Lambda functions read the plaintext at the store.'),
+  CreateSession: refuse('Session credentials lead round the gateway.'),
+  ListDirectoryBuckets: refuse('Directory buckets need session credentials, which lead round the gateway.'),
+  RenameObject: refuse('An object is bound to its name; a store that does not know the request would overwrite the object.'),
+  UpdateObjectEncryption: refuse('Keys are changed by "sealgate rewrap"; a store that does not know the request would overwrite the object.'),
+  PutObjectAnnotation: refuse(annotations),
+  GetObjectAnnotation: refuse(annotations),
+  ListObjectAnnotations: refuse(annotations),
+  DeleteObjectAnnotation: refuse(annotations)
+} as const satisfies Record<OperationName, Planner>
+
+/**
+ * The plan for an operation.
+ * @param policy of the bucket; null for requests without one
+ */
+export function plan(operation: OperationName, policy: Pick<BucketPolicy, 'encryption'> | null): Plan {
+  return policy?.encryption === 'off' ? planners[operation].off : planners[operation].on
+}

@@ -1,0 +1,107 @@
+import type { Readable } from 'node:stream'
+import { S3Error } from '../errors.ts'
+
+/** The bytes of a multipart/form-data body, taken piece by piece (RFC 2046 5.1, RFC 7578). */
+export class FormSource {
+  /** CRLF, two hyphens, boundary: what ends a part. */
+  readonly delimiter: Buffer
+  readonly #chunks: AsyncIterator<Buffer>
+  #held: Buffer = Buffer.alloc(0)
+  #taken = 0
+
+  constructor(body: Readable, boundary: string) {
+    this.delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
+    // The body belongs to the connection: an error here must leave it able to carry the answer.
+    this.#chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
+  }
+
+  /** Bytes of the body handed out so far. */
+  get taken(): number {
+    return this.#taken
+  }
+
+  /** Takes the first boundary, which may do without a CRLF in front of it. */
+  async start(): Promise<void> {
+    while (this.#held.length < 2) await this.#more()
+    if (!this.#held.subarray(0, 2).equals(this.delimiter.subarray(0, 2))) {
+      this.#held = Buffer.concat([this.delimiter.subarray(0, 2), this.#held])
+      this.#taken -= 2
+    }
+    if ((await this.until(this.delimiter, this.delimiter.length)).length > 0) throw new S3Error('MalformedPOSTRequest')
+    if (await this.afterDelimiter() === 'end') throw new S3Error('MalformedPOSTRequest')
+  }
+
+  /**
+   * Takes what stands before `mark`, and the mark.
+   * @param limit bytes to look through
+   * @throws S3Error MaxMessageLengthExceeded, MalformedPOSTRequest when the body ends before
+   */
+  async until(mark: Buffer | string, limit: number): Promise<Buffer> {
+    let from = 0
+    for (;;) {
+      const at = this.#held.indexOf(mark, from)
+      if (at >= 0 && at <= limit) {
+        const found = this.#held.subarray(0, at)
+        this.#take(at + mark.length)
+        return found
+      }
+      if (this.#held.length > limit + mark.length) throw new S3Error('MaxMessageLengthExceeded')
+      from = Math.max(0, this.#held.length - mark.length + 1)
+      await this.#more()
+    }
+  }
+
+  /** What follows a delimiter: CRLF and another part, or two hyphens and the end. @throws S3Error MalformedPOSTRequest */
+  async afterDelimiter(): Promise<'part' | 'end'> {
+    while (this.#held.length < 2) await this.#more()
+    const next = this.#held.toString('latin1', 0, 2)
+    this.#take(2)
+    if (next === '\r\n') return 'part'
+    if (next === '--') return 'end'
+    throw new S3Error('MalformedPOSTRequest')
+  }
+
+  /**
+   * The bytes of the part that begins here. Ends only after the whole form has come to its proper end; parts that follow
+   * are passed over.
+   * @throws S3Error MalformedPOSTRequest
+   */
+  async* file(): AsyncGenerator<Buffer, void> {
+    yield* this.#part()
+    while (await this.afterDelimiter() === 'part') {
+      for await (const ignored of this.#part()) void ignored
+    }
+    // Anything behind the end is an epilogue, to be ignored (RFC 2046 5.1.1); read, so that the connection stays usable.
+    while ((await this.#chunks.next()).done !== true) continue
+  }
+
+  async* #part(): AsyncGenerator<Buffer, void> {
+    for (;;) {
+      const at = this.#held.indexOf(this.delimiter)
+      const safe = at >= 0 ? at : this.#safeLength()
+      const bytes = this.#held.subarray(0, safe)
+      this.#take(at >= 0 ? at + this.delimiter.length : safe)
+      if (bytes.length > 0) yield bytes
+      if (at >= 0) return
+      await this.#more()
+    }
+  }
+
+  /** How much of what is held cannot be the beginning of a delimiter. */
+  #safeLength(): number {
+    const tail = Math.max(0, this.#held.length - this.delimiter.length + 1)
+    const start = this.#held.indexOf(0x0d, tail)
+    return start < 0 ? this.#held.length : start
+  }
+
+  #take(bytes: number): void {
+    this.#held = this.#held.subarray(bytes)
+    this.#taken += bytes
+  }
+
+  async #more(): Promise<void> {
+    const { value, done } = await this.#chunks.next()
+    if (done === true) throw new S3Error('MalformedPOSTRequest')
+    this.#held = this.#held.length === 0 ? value : Buffer.concat([this.#held, value])
+  }
+}

@@ -1,0 +1,140 @@
+import { Readable } from 'node:stream'
+import { S3Error } from '../errors.ts'
+import { FormSource } from './form-source.ts'
+
+/** AWS, "Creating an HTML form": all fields but the file, names and values together. */
+const maxFieldBytes = 20 * 1024
+/** Fields with their part headers; far above what fits into `maxFieldBytes` with any real client's headers. */
+const maxHeadBytes = 64 * 1024
+/** A form whose rest is at most this is read whole before it is handed on: its length is exact whatever follows the file. */
+const smallFileBytes = 256 * 1024
+
+/** A browser form as S3 takes it (AWS, "POST Object"). */
+export interface PostForm {
+  /** Fields in front of the file by lower-case name, `${filename}` replaced. Fields behind the file are ignored, as S3 does. */
+  readonly fields: ReadonlyMap<string, string>
+  /** Base name of the file the user chose; '' when the client sent none. */
+  readonly filename: string
+  /**
+   * Fails with MalformedPOSTRequest when the form does not end as it should, or not after `fileLength` bytes: reading to the
+   * end is what tells a whole file from a cut one.
+   */
+  readonly file: Readable
+  /**
+   * Bytes of the file. For files above 256 KiB it is computed from Content-Length, taking the file for the last field, as
+   * AWS documents, and a CRLF for the end of the form; null when such a form came chunked.
+   */
+  readonly fileLength: number | null
+}
+
+function malformed(message?: string, cause?: unknown): S3Error {
+  return new S3Error('MalformedPOSTRequest', { ...(message === undefined ? {} : { message }), cause })
+}
+
+/** @throws S3Error MalformedPOSTRequest when the boundary is missing or longer than RFC 2046 5.1.1 allows. */
+function boundaryOf(contentType: string): string {
+  const match = /;\s*boundary=(?:"([^"]+)"|([^;,\s"]+))/i.exec(contentType)
+  const boundary = match?.[1] ?? match?.[2] ?? ''
+  if (boundary === '' || boundary.length > 70 || /[^\x20-\x7e]/.test(boundary)) throw malformed()
+  return boundary
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function decode(bytes: Buffer): string {
+  try {
+    return utf8.decode(bytes)
+  } catch (cause) {
+    throw malformed(undefined, cause)
+  }
+}
+
+interface PartHead {
+  readonly name: string
+  readonly filename: string | null
+}
+
+/** Content-Disposition of a part (RFC 7578 4.2); browsers write quotes and line ends in names as %22, %0D, %0A. */
+function parseHead(head: string): PartHead {
+  const line = head.split('\r\n').find((l) => /^content-disposition\s*:/i.test(l)) ?? ''
+  if (!/:\s*form-data\s*;/i.test(line)) throw malformed()
+  const parameters = new Map<string, string>()
+  for (const [, name = '', quoted, bare] of line.matchAll(/;\s*([a-z]+)=(?:"((?:\\"|[^"])*)"|([^;\s"]*))/gi)) {
+    if (parameters.has(name.toLowerCase())) throw malformed()
+    const value = (quoted ?? bare ?? '').replaceAll('\\"', '"')
+    parameters.set(name.toLowerCase(), value.replace(/%(22|0D|0A)/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))))
+  }
+  const name = parameters.get('name')
+  if (name === undefined) throw malformed()
+  return { name: name.toLowerCase(), filename: parameters.get('filename') ?? null }
+}
+
+/** Reads fields up to the file; the source then stands at the file's first byte. */
+async function readFields(source: FormSource): Promise<{ fields: Map<string, string>; filename: string }> {
+  const fields = new Map<string, string>()
+  let bytes = 0
+  await source.start()
+  for (;;) {
+    const { name, filename } = parseHead(decode(await source.until('\r\n\r\n', maxHeadBytes)))
+    if (name === 'file') return { fields, filename: (filename ?? '').replace(/^.*[/\\]/s, '') }
+    const value = await source.until(source.delimiter, maxHeadBytes)
+    bytes += name.length + value.length
+    if (bytes > maxFieldBytes || source.taken > maxHeadBytes) {
+      throw new S3Error('MaxMessageLengthExceeded', { message: 'Your POST request fields preceding the upload file were too large.' })
+    }
+    if (fields.has(name)) throw new S3Error('InvalidArgument', { message: 'A form field was given more than once.', fields: { ArgumentName: name } })
+    fields.set(name, decode(value))
+    if (await source.afterDelimiter() === 'end') {
+      throw new S3Error('InvalidArgument', {
+        message: 'POST requires exactly one file upload per request.', fields: { ArgumentName: 'file', ArgumentValue: '0' }
+      })
+    }
+  }
+}
+
+/**
+ * Reads a form up to its file and hands the file on as a stream; memory is bounded by the fields and one chunk.
+ * @param contentType of the request, with the boundary
+ * @param contentLength of the request in bytes; null when chunked
+ * @throws S3Error MalformedPOSTRequest, MaxMessageLengthExceeded (fields above 20 KiB), InvalidArgument (no file, a field twice)
+ */
+export async function readPostForm(body: Readable, contentType: string, contentLength: number | null): Promise<PostForm> {
+  const source = new FormSource(body, boundaryOf(contentType))
+  const { fields, filename } = await readFields(source)
+  const fileStart = source.taken
+  const chunks = source.file()
+  const { held, length, ended } = await readAhead(chunks)
+  // Closing delimiter and "--" and CRLF stand behind the file.
+  const computed = contentLength === null ? null : contentLength - fileStart - source.delimiter.length - 4
+  const fileLength = ended ? length : computed
+  const expanded = new Map([...fields].map(([name, value]) => [name, value.replaceAll('${filename}', () => filename)]))
+  const file = Readable.from(counted(held, chunks, fileLength), { objectMode: false })
+  return { fields: expanded, filename, file, fileLength }
+}
+
+async function readAhead(chunks: AsyncIterator<Buffer, void>): Promise<{ held: Buffer[]; length: number; ended: boolean }> {
+  const held: Buffer[] = []
+  let length = 0
+  while (length <= smallFileBytes) {
+    const { value, done } = await chunks.next()
+    if (done === true) return { held, length, ended: true }
+    held.push(value)
+    length += value.length
+  }
+  return { held, length, ended: false }
+}
+
+async function* counted(held: Buffer[], rest: AsyncIterable<Buffer>, expected: number | null): AsyncGenerator<Buffer, void> {
+  let length = 0
+  const wrong = (): S3Error => malformed('The file must be the last field of the form, and the form must end after it.')
+  for (let chunk = held.shift(); chunk !== undefined; chunk = held.shift()) {
+    length += chunk.length
+    yield chunk
+  }
+  for await (const chunk of rest) {
+    length += chunk.length
+    if (expected !== null && length > expected) throw wrong()
+    yield chunk
+  }
+  if (expected !== null && length !== expected) throw wrong()
+}
