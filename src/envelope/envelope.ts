@@ -1,7 +1,7 @@
 import { timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encodeAttributes, parseAttributes, type Attributes } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8 } from './encoding.ts'
-import { EnvelopeError } from './error.ts'
+import { EnvelopeError, type EnvelopeErrorKind } from './error.ts'
 import { KEY_SIZE, ObjectKey } from './object-key.ts'
 import { HEADER_SIZE } from './sizes.ts'
 import { unwrap, wrap, WRAP_OVERHEAD } from './wrap.ts'
@@ -13,12 +13,15 @@ export { metadataDigest } from './metadata.ts'
 const VERSION = 1
 const SUITE = 1
 const kindCodes = { single: 1, multipart: 2 } as const
+const scopeCodes = { bucket: 1, object: 2 } as const
 const MAX_BUCKET_SIZE = 255
 const MAX_BLOB_SIZE = 6144
 const COMMITMENT_SIZE = 32
 const MAX_ENVELOPE_CHARACTERS = 9216
 
 export type EnvelopeKind = keyof typeof kindCodes
+/** What a bucket key serves, which its provider's context says too: every object of its bucket, or this one alone. */
+export type KeyScope = keyof typeof scopeCodes
 
 /** Where an object is bound to. An object moved elsewhere behind the gateway's back does not open. */
 export interface Place {
@@ -34,6 +37,8 @@ export interface Envelope {
   readonly version: number
   readonly suite: number
   readonly kind: EnvelopeKind
+  /** What the wrapped bucket key is bound to: needed to unwrap it. */
+  readonly scope: KeyScope
   /** Name of the bucket it is bound to. */
   readonly bucket: string
   /** Bucket key, wrapped by the provider. */
@@ -49,6 +54,7 @@ export interface SealEnvelopeInput {
   /** Bucket key, or what an SSE-C key gives. */
   readonly kek: KeyObject
   readonly blob: Buffer
+  readonly scope: KeyScope
   readonly objectKey: ObjectKey
   readonly place: Place
   readonly kind: EnvelopeKind
@@ -61,7 +67,7 @@ export interface SealEnvelopeInput {
  * @throws RangeError for fields that have no encoding; EnvelopeError `place` for names that are not well-formed Unicode.
  */
 export function sealEnvelope(input: SealEnvelopeInput): string {
-  const { kek, blob, objectKey, place, kind, streamHeader, attributes } = input
+  const { kek, blob, scope, objectKey, place, kind, streamHeader, attributes } = input
   const bucket = utf8(place.bucket)
   if (bucket.length < 1 || bucket.length > MAX_BUCKET_SIZE) throw new RangeError('A bucket name has 1 to 255 bytes.')
   if (blob.length < 1 || blob.length > MAX_BLOB_SIZE) throw new RangeError('A wrapped bucket key has 1 to 6,144 bytes.')
@@ -71,10 +77,10 @@ export function sealEnvelope(input: SealEnvelopeInput): string {
   }
   const commitment = objectKey.commitment
   const secret = Buffer.concat([objectKey.secret.export(), encodeAttributes(attributes)])
-  const box = wrap(kek, secret, aadOf({ version: VERSION, suite: SUITE, kind, commitment, streamHeader }, place))
+  const box = wrap(kek, secret, aadOf({ version: VERSION, suite: SUITE, kind, scope, commitment, streamHeader }, place))
   secret.fill(0)
   return new ByteWriter()
-    .u8(VERSION).u8(SUITE).u8(kindCodes[kind])
+    .u8(VERSION).u8(SUITE).u8(kindCodes[kind]).u8(scopeCodes[scope])
     .u8(bucket.length).bytes(bucket)
     .u16(blob.length).bytes(blob)
     .bytes(commitment)
@@ -92,6 +98,7 @@ export function parseEnvelope(headerValue: string): Envelope {
   const suite = reader.u8()
   if (version !== VERSION || suite !== SUITE) throw new EnvelopeError('format')
   const kind = parseKind(reader.u8())
+  const scope = parseScope(reader.u8(), 'format')
   const bucketBytes = reader.bytes(reader.u8())
   const bucket = bucketBytes.toString('utf8')
   const blob = reader.bytes(reader.u16())
@@ -102,7 +109,7 @@ export function parseEnvelope(headerValue: string): Envelope {
   const streamHeader = kind === 'single' ? reader.bytes(HEADER_SIZE) : null
   const box = reader.rest()
   if (box.length < WRAP_OVERHEAD + KEY_SIZE) throw new EnvelopeError('format')
-  return { version, suite, kind, bucket, blob, commitment, streamHeader, box }
+  return { version, suite, kind, scope, bucket, blob, commitment, streamHeader, box }
 }
 
 /**
@@ -127,13 +134,24 @@ function parseKind(code: number): EnvelopeKind {
   throw new EnvelopeError('format')
 }
 
-type Bound = Pick<Envelope, 'version' | 'suite' | 'kind' | 'commitment' | 'streamHeader'>
+/** @throws EnvelopeError of the kind given for an unknown code. */
+export function parseScope(code: number, kind: EnvelopeErrorKind): KeyScope {
+  if (code === scopeCodes.bucket) return 'bucket'
+  if (code === scopeCodes.object) return 'object'
+  throw new EnvelopeError(kind)
+}
+
+export function scopeCode(scope: KeyScope): number {
+  return scopeCodes[scope]
+}
+
+type Bound = Pick<Envelope, 'version' | 'suite' | 'kind' | 'scope' | 'commitment' | 'streamHeader'>
 
 /** All clear fields but blob and key id, which the provider binds, with the place. */
-function aadOf({ version, suite, kind, commitment, streamHeader }: Bound, place: Place): Buffer {
+function aadOf({ version, suite, kind, scope, commitment, streamHeader }: Bound, place: Place): Buffer {
   return fields(
     'sealgate/v1/envelope',
-    Buffer.from([version, suite, kindCodes[kind]]),
+    Buffer.from([version, suite, kindCodes[kind], scopeCodes[scope]]),
     commitment,
     streamHeader ?? '',
     place.realm,

@@ -4,7 +4,7 @@ import {
   type ChecksumKind, type ChecksumName, type SseMode
 } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8 } from './encoding.ts'
-import type { Place } from './envelope.ts'
+import { parseScope, scopeCode, type KeyScope, type Place } from './envelope.ts'
 import { EnvelopeError } from './error.ts'
 import { KEY_SIZE, ObjectKey } from './object-key.ts'
 import { HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS } from './sizes.ts'
@@ -96,6 +96,8 @@ export interface UploadRecord {
   /** Bucket key, wrapped by the provider. */
   readonly blob: Buffer
   readonly sse: SseMode
+  /** What the wrapped bucket key is bound to. */
+  readonly scope: KeyScope
   /** The client's KMS encryption context. */
   readonly requestContext: Readonly<Record<string, string>>
   readonly box: Buffer
@@ -120,7 +122,7 @@ export function sealUploadRecord(input: SealUploadRecordInput): Buffer {
   const keyId = utf8(input.keyId)
   const context = fields(...contextFields(input.requestContext))
   return new ByteWriter()
-    .u8(VERSION).u8(SUITE).u8(sseCode(input.sse))
+    .u8(VERSION).u8(SUITE).u8(sseCode(input.sse)).u8(scopeCode(input.scope))
     .u16(keyId.length).bytes(keyId)
     .u16(input.blob.length).bytes(input.blob)
     .u16(context.length).bytes(context)
@@ -133,10 +135,11 @@ export function parseUploadRecord(body: Buffer): UploadRecord {
   const reader = new ByteReader(body, 'record')
   if (reader.u8() !== VERSION || reader.u8() !== SUITE) throw new EnvelopeError('record')
   const sse = parseSse(reader.u8(), 'record')
+  const scope = parseScope(reader.u8(), 'record')
   const keyId = reader.bytes(reader.u16()).toString('utf8')
   const blob = reader.bytes(reader.u16())
   const requestContext = parseContext(reader.bytes(reader.u16()))
-  return { keyId, blob, sse, requestContext, box: reader.rest() }
+  return { keyId, blob, sse, scope, requestContext, box: reader.rest() }
 }
 
 /** @throws EnvelopeError `record` for a record of another place, upload or key. */
@@ -154,10 +157,10 @@ export function openUploadRecord(
   return { objectKey: ObjectKey.fromBytes(key), settings: { checksumAlgorithm, checksumType, etagMode } }
 }
 
-function uploadRecordAad(record: Pick<UploadRecord, 'sse' | 'requestContext'>, place: Place, uploadId: string): Buffer {
+function uploadRecordAad(record: Pick<UploadRecord, 'sse' | 'scope' | 'requestContext'>, place: Place, uploadId: string): Buffer {
   return fields(
     'sealgate/v1/upload-record',
-    Buffer.from([VERSION, SUITE, sseCode(record.sse)]),
+    Buffer.from([VERSION, SUITE, sseCode(record.sse), scopeCode(record.scope)]),
     place.realm,
     place.bucket,
     place.objectKey,
