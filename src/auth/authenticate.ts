@@ -1,0 +1,117 @@
+import { S3Error } from '../errors.ts'
+import type { HttpRequest } from '../http/message.ts'
+import { algorithmV4, algorithmV4A, sigV4aRefused } from '../sigv4/authorization.ts'
+import { parseContentSha256 } from '../sigv4/content-sha256.ts'
+import { checkPostLength } from '../sigv4/post-policy.ts'
+import { hasPresignedCredential } from '../sigv4/presigned.ts'
+import { hasV2Credential } from '../sigv4/v2.ts'
+import type { AuthContext, Verified } from './context.ts'
+import { effectiveHeaders, refuseRepeatedFields } from './effective-headers.ts'
+import { formHeaders, type FormUpload } from './form.ts'
+import { declaredDigests, payloadPromise } from './payload.ts'
+import { verifyPostPolicy } from './post-policy.ts'
+import { invalidAuthorization } from './refusals.ts'
+import type { Authenticated } from './types.ts'
+import { verifyHeaderV2, verifyQueryV2 } from './verify-v2.ts'
+import { verifyHeaderV4, verifyQueryV4 } from './verify-v4.ts'
+
+/**
+ * Turns a request into an authenticated one, by headers and query alone: not a byte of the body is read. One function
+ * decides who signs and what is promised of the body, so that no payload mode has a way of its own past the signature.
+ *
+ * POST forms carry their signature in the body: see `isFormUpload` and `authenticateForm`. Here they are anonymous writes.
+ * @throws S3Error with the codes and elements AWS gives; see the schemes.
+ */
+export function authenticate(request: HttpRequest, context: AuthContext): Authenticated {
+  refuseRepeatedFields(request.headers)
+  const place = credentialPlace(request)
+  switch (place) {
+    case 'none': return anonymous(request, context)
+    case 'header': return authenticated(request, byHeader(request, context))
+    case 'v4-query': return authenticated(request, verifyQueryV4(request, context))
+    case 'v2-query': return authenticated(request, verifyQueryV2(request, context))
+  }
+}
+
+/**
+ * Whether the request is a browser form upload, to be given to `authenticateForm` after its fields have been read. Forms
+ * bring no credentials outside the form; with any, the request is an ordinary one.
+ */
+export function isFormUpload(request: HttpRequest): boolean {
+  return request.method === 'POST' && /^multipart\/form-data\s*(?:;|$)/i.test(request.headers.get('content-type') ?? '') &&
+    credentialPlace(request) === 'none'
+}
+
+/**
+ * Authenticates a form upload by the policy in it. The headers of the result come from the fields alone: nothing
+ * signs the headers of the HTTP request.
+ * @throws S3Error as `verifyPostPolicy`; EntityTooSmall, EntityTooLarge by content-length-range; InvalidDigest and
+ * InvalidRequest for checksum fields.
+ */
+export function authenticateForm(request: HttpRequest, form: FormUpload, context: AuthContext): Authenticated {
+  const { client, lengthRange } = verifyPostPolicy(form.fields, form.bucket, context)
+  checkPostLength(lengthRange, form.fileLength)
+  const headers = formHeaders(form.fields)
+  return brand({
+    request,
+    client,
+    scheme: 'post-policy',
+    headers,
+    payload: { framing: 'plain', length: form.fileLength, sha256: null, chunkSigner: null, ...declaredDigests(headers, null), trailer: null }
+  })
+}
+
+/** @throws S3Error InvalidArgument unless credentials are in one place only: two would let two readers pick differently. */
+function credentialPlace(request: HttpRequest): 'none' | 'header' | 'v4-query' | 'v2-query' {
+  const { query } = request.target
+  const header = request.headers.has('authorization')
+  const v4 = hasPresignedCredential(query)
+  const v2 = hasV2Credential(query)
+  if (Number(header) + Number(v4) + Number(v2) > 1) {
+    throw new S3Error('InvalidArgument', {
+      message: 'Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified',
+      fields: { ArgumentName: 'Authorization' }
+    })
+  }
+  return header ? 'header' : v4 ? 'v4-query' : v2 ? 'v2-query' : 'none'
+}
+
+function byHeader(request: HttpRequest, context: AuthContext): Verified {
+  const text = (request.headers.get('authorization') ?? '').trim()
+  if (text === '') throw new S3Error('AccessDenied')
+  const space = text.indexOf(' ')
+  if (space < 0) throw invalidAuthorization("Authorization header is invalid -- one and only one ' ' (space) required", '')
+  const scheme = text.slice(0, space)
+  const parameters = text.slice(space + 1)
+  if (scheme === algorithmV4) return verifyHeaderV4(request, parameters, context)
+  if (scheme === 'AWS') return verifyHeaderV2(request, parameters, context)
+  if (scheme === algorithmV4A) throw sigV4aRefused()
+  throw invalidAuthorization('Unsupported Authorization Type', scheme.slice(0, 64))
+}
+
+function authenticated(request: HttpRequest, verified: Verified): Authenticated {
+  const { client, scheme, headers, contentSha256, chunkSigner } = verified
+  return brand({ request, client, scheme, headers, payload: payloadPromise(request, headers, contentSha256, chunkSigner) })
+}
+
+function anonymous(request: HttpRequest, context: AuthContext): Authenticated {
+  const { method, headers, target } = request
+  const text = headers.get('x-amz-content-sha256')
+  const word = text === undefined ? null : parseContentSha256(text)
+  if (word?.kind === 'streaming') {
+    throw new S3Error('InvalidRequest', { message: 'Anonymous requests cannot have a streaming x-amz-content-sha256.' })
+  }
+  if ((method !== 'GET' && method !== 'HEAD') || !context.isPublicRead(request)) throw new S3Error('AccessDenied')
+  if (target.query.parameters.some((p) => p.name.startsWith('response-'))) {
+    throw new S3Error('InvalidRequest', { message: 'Request specific response headers cannot be used for anonymous GET requests.' })
+  }
+  const effective = effectiveHeaders(headers, new Map())
+  return brand({ request, client: null, scheme: 'anonymous', headers: effective, payload: payloadPromise(request, effective, word, null) })
+}
+
+type Unbranded = Pick<Authenticated, 'request' | 'client' | 'scheme' | 'headers' | 'payload'>
+
+/** The only place where the brand is given. */
+function brand(value: Unbranded): Authenticated {
+  return value as Authenticated
+}

@@ -1,0 +1,123 @@
+import { S3Error } from '../errors.ts'
+import { checksumAlgorithmNamed, decodeBase64, parseChecksum, type ChecksumAlgorithm } from '../http/checksum.ts'
+import type { HttpRequest } from '../http/message.ts'
+import type { ContentSha256 } from '../sigv4/content-sha256.ts'
+import { emptySha256 } from '../sigv4/signature.ts'
+import { contentSha256Refused } from './refusals.ts'
+import type { Authenticated, ChunkSigner, PayloadPromise } from './types.ts'
+
+/**
+ * What the headers of a verified request promise about its body. Depends on the method at most; what only some
+ * operations allow is checked by `admitPayload`, once the operation is known.
+ * @param headers as S3 sees them, names in lower case.
+ * @param word null where the scheme says nothing of the body (Signature Version 2, anonymous).
+ * @param chunkSigner for signed streaming words.
+ * @throws S3Error MissingContentLength, InvalidDigest, InvalidRequest, NotImplemented, XAmzContentSHA256Mismatch
+ */
+export function payloadPromise(
+  request: Pick<HttpRequest, 'method' | 'contentLength' | 'target'>,
+  headers: ReadonlyMap<string, string>,
+  word: ContentSha256 | null,
+  chunkSigner: ChunkSigner | null
+): PayloadPromise {
+  const sha256 = word?.kind === 'hash' ? word.text : null
+  if (word?.kind === 'streaming') {
+    // PutObject and UploadPart are the only operations AWS allows it on: refuse the other methods before anything is read.
+    if (request.method !== 'PUT') throw contentSha256Refused()
+    const length = decodedLength(headers)
+    const trailer = trailerAlgorithm(headers, word.trailer)
+    return { framing: 'aws-chunked', length, sha256: null, chunkSigner, ...declaredDigests(headers, trailer), trailer }
+  }
+  if (headers.has('x-amz-trailer')) throw new S3Error('InvalidRequest', { message: 'x-amz-trailer needs a streaming value of x-amz-content-sha256.' })
+  if (request.contentLength === null) throw new S3Error('MissingContentLength')
+  if (request.contentLength === 0 && request.method !== 'PUT' && request.method !== 'POST') {
+    if (sha256 !== null && sha256 !== emptySha256) {
+      throw new S3Error('XAmzContentSHA256Mismatch', { fields: { ClientComputedContentSHA256: sha256, S3ComputedContentSHA256: emptySha256 } })
+    }
+    return { framing: 'none', length: 0, sha256: null, chunkSigner: null, contentMd5: null, checksum: null, trailer: null }
+  }
+  // On CompleteMultipartUpload the checksum headers are those of the finished object, not of the XML in the body.
+  const ofObject = request.method === 'POST' && request.target.query.has('uploadId')
+  const digests = ofObject ? { contentMd5: contentMd5(headers), checksum: null } : declaredDigests(headers, null)
+  return { framing: 'plain', length: request.contentLength, sha256, chunkSigner: null, ...digests, trailer: null }
+}
+
+/** Strict decimal: no sign, no space, no leading zero, exact as a JavaScript number. */
+function decodedLength(headers: ReadonlyMap<string, string>): number {
+  const text = headers.get('x-amz-decoded-content-length') ?? ''
+  const length = /^(?:0|[1-9]\d{0,15})$/.test(text) ? Number(text) : NaN
+  if (!Number.isSafeInteger(length)) throw new S3Error('MissingContentLength')
+  return length
+}
+
+/** Content-MD5 and the flexible checksum given as headers or form fields (not in a trailer). */
+export function declaredDigests(
+  headers: ReadonlyMap<string, string>, trailer: ChecksumAlgorithm | null
+): Pick<PayloadPromise, 'contentMd5' | 'checksum'> {
+  return { contentMd5: contentMd5(headers), checksum: declaredChecksum(headers, trailer) }
+}
+
+function contentMd5(headers: ReadonlyMap<string, string>): Buffer | null {
+  const text = headers.get('content-md5')
+  if (text === undefined) return null
+  const md5 = decodeBase64(text, 16)
+  if (md5 === null) throw new S3Error('InvalidDigest', { message: 'The Content-MD5 you specified was invalid.', fields: { 'Content-MD5': text } })
+  return md5
+}
+
+const checksumPrefix = 'x-amz-checksum-'
+const noValues = new Set(['x-amz-checksum-algorithm', 'x-amz-checksum-mode', 'x-amz-checksum-type'])
+
+function declaredChecksum(headers: ReadonlyMap<string, string>, trailer: ChecksumAlgorithm | null): PayloadPromise['checksum'] {
+  let found: PayloadPromise['checksum'] = null
+  for (const [name, text] of headers) {
+    if (!name.startsWith(checksumPrefix) || noValues.has(name)) continue
+    if (found !== null || trailer !== null) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header.' })
+    const algorithm = checksumAlgorithmNamed(name.slice(checksumPrefix.length))
+    // Newer algorithms of AWS (SHA-512, XXHash): a checksum nobody verifies must not look verified.
+    if (algorithm === undefined) throw new S3Error('NotImplemented', { message: `The checksum ${name} is not supported.` })
+    const value = parseChecksum(algorithm, text)
+    if (value === null) throw new S3Error('InvalidRequest', { message: `Value for ${name} header is invalid.` })
+    found = { algorithm, value }
+  }
+  return found
+}
+
+function trailerAlgorithm(headers: ReadonlyMap<string, string>, allowed: boolean): ChecksumAlgorithm | null {
+  const name = headers.get('x-amz-trailer')?.trim().toLowerCase()
+  if (name === undefined) return null
+  const algorithm = name.startsWith(checksumPrefix) ? checksumAlgorithmNamed(name.slice(checksumPrefix.length)) : undefined
+  if (!allowed || algorithm === undefined) {
+    throw new S3Error('InvalidRequest', { message: 'The value specified in the x-amz-trailer header is not supported' })
+  }
+  return algorithm
+}
+
+/**
+ * The rules for bodies that depend on the operation; to be called for every operation before its body is read.
+ * @param carries `object-data` for PutObject and UploadPart, `other` for everything else.
+ * @throws S3Error InvalidRequest for aws-chunked framing elsewhere and for `x-amz-sdk-checksum-algorithm` without such a
+ * checksum; MissingContentLength for object data of no stated length.
+ */
+export function admitPayload(authenticated: Pick<Authenticated, 'request' | 'headers' | 'payload' | 'scheme'>, carries: 'object-data' | 'other'): void {
+  const { request, headers, payload } = authenticated
+  if (carries === 'other') {
+    if (payload.framing === 'aws-chunked') throw contentSha256Refused()
+    return
+  }
+  // HTTP lets a request without any length stand for an empty body; AWS wants to be told (curl -X PUT gets a 411).
+  if (payload.framing !== 'aws-chunked' && authenticated.scheme !== 'post-policy' && !request.headers.has('content-length')) {
+    throw new S3Error('MissingContentLength')
+  }
+  const hint = headers.get('x-amz-sdk-checksum-algorithm')
+  if (hint === undefined) return
+  const declared = payload.checksum?.algorithm ?? payload.trailer
+  if (declared === null) {
+    throw new S3Error('InvalidRequest', {
+      message: 'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.'
+    })
+  }
+  if (checksumAlgorithmNamed(hint) !== declared) {
+    throw new S3Error('InvalidRequest', { message: 'Value for x-amz-sdk-checksum-algorithm header is invalid.' })
+  }
+}

@@ -1,0 +1,87 @@
+import { createHmac } from 'node:crypto'
+import { S3Error } from '../errors.ts'
+import { algorithmV4, algorithmV4A, sigV4aRefused } from '../sigv4/authorization.ts'
+import { parseCredential, type Malformed } from '../sigv4/credential.ts'
+import { parseIsoBasic } from '../sigv4/date.ts'
+import { checkPostPolicy, parsePostPolicy, type LengthRange } from '../sigv4/post-policy.ts'
+import { equalSignatures, signV4 } from '../sigv4/signature.ts'
+import type { AuthContext } from './context.ts'
+import { noSecret } from './credentials.ts'
+import { signatureMismatch, tokenRefused, unknownAccessKeyId, v2NotSupported } from './refusals.ts'
+import type { Client } from './types.ts'
+
+export interface VerifiedPolicy {
+  readonly client: Client
+  /** Bounds of the file in bytes; null: none given. */
+  readonly lengthRange: LengthRange | null
+}
+
+const malformedForm: Malformed = (message, fields) => new S3Error('InvalidArgument', {
+  message: `The form is malformed; ${message}`, fields: { ArgumentName: 'x-amz-credential', ...fields }
+})
+
+/**
+ * Checks the signature of a POST form (Version 4 or, where allowed, 2) and every condition of its policy.
+ * @param fields as S3 form field names, in lower case, each once, all that precede `file`; `${filename}` in `key` already
+ * replaced by the name of the file, because AWS expands it before it validates.
+ * @param bucket the bucket of the URL; a field of that name does not change it.
+ * @throws S3Error InvalidArgument, InvalidPolicyDocument, AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch,
+ * InvalidToken, InvalidRequest, NotImplemented.
+ */
+export function verifyPostPolicy(fields: ReadonlyMap<string, string>, bucket: string, context: AuthContext): VerifiedPolicy {
+  const policy = fields.get('policy')
+  const v4 = ['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].some((name) => fields.has(name))
+  const v2 = fields.has('awsaccesskeyid') || fields.has('signature')
+  if (v4 && v2) throw new S3Error('InvalidArgument', { message: 'Only one auth mechanism allowed in a form.' })
+  if (!v4 && !v2) throw policy === undefined ? new S3Error('AccessDenied') : missing('signature')
+  if (policy === undefined) throw missing('policy')
+  const client = v4 ? verifyV4(fields, policy, context) : verifyV2(fields, policy, context)
+  if (fields.has('x-amz-security-token')) throw tokenRefused()
+  const lengthRange = checkPostPolicy(parsePostPolicy(policy), new Map(fields).set('bucket', bucket), context.now())
+  return { client, lengthRange }
+}
+
+function missing(name: string): S3Error {
+  return new S3Error('InvalidArgument', {
+    message: `Bucket POST must contain a field named '${name}'.  If it is specified, please check the order of the fields.`,
+    fields: { ArgumentName: name }
+  })
+}
+
+function need(fields: ReadonlyMap<string, string>, name: string): string {
+  const value = fields.get(name)
+  if (value === undefined || value === '') throw missing(name)
+  return value
+}
+
+/** AWS, "Authenticating requests in browser-based uploads using POST": the signature is over the policy as sent. */
+function verifyV4(fields: ReadonlyMap<string, string>, policy: string, context: AuthContext): Client {
+  const algorithm = need(fields, 'x-amz-algorithm')
+  if (algorithm === algorithmV4A) throw sigV4aRefused()
+  if (algorithm !== algorithmV4) throw new S3Error('InvalidArgument', { message: `X-Amz-Algorithm only supports "${algorithmV4}"` })
+  const credentialText = need(fields, 'x-amz-credential')
+  const { accessKeyId, date, region } = parseCredential(credentialText, context.regions, malformedForm)
+  const timestamp = need(fields, 'x-amz-date')
+  if (parseIsoBasic(timestamp) === undefined || !timestamp.startsWith(date)) {
+    throw new S3Error('InvalidArgument', { message: 'X-Amz-Date must be an ISO 8601 basic date of the day of the credential.' })
+  }
+  const signature = need(fields, 'x-amz-signature')
+  const credential = context.credential(accessKeyId)
+  const expected = signV4((credential?.secret ?? noSecret).signingKey(date, region), policy)
+  const valid = equalSignatures(expected, signature)
+  if (credential === undefined) throw unknownAccessKeyId(accessKeyId)
+  if (!valid) throw signatureMismatch(accessKeyId, signature, policy, null)
+  return credential.client
+}
+
+function verifyV2(fields: ReadonlyMap<string, string>, policy: string, context: AuthContext): Client {
+  if (!context.v2Query) throw v2NotSupported()
+  const accessKeyId = need(fields, 'awsaccesskeyid')
+  const signature = need(fields, 'signature')
+  const credential = context.credential(accessKeyId)
+  const expected = createHmac('sha1', (credential?.secret ?? noSecret).v2Key).update(policy, 'utf8').digest('base64')
+  const valid = equalSignatures(expected, signature)
+  if (credential === undefined) throw unknownAccessKeyId(accessKeyId)
+  if (!valid) throw signatureMismatch(accessKeyId, signature, policy, null)
+  return credential.client
+}
