@@ -5,14 +5,14 @@ import { S3Error } from '../errors.ts'
 export class FormSource {
   /** CRLF, two hyphens, boundary: what ends a part. */
   readonly delimiter: Buffer
-  readonly #chunks: AsyncIterator<Buffer>
+  readonly #chunks: AsyncIterator<Buffer, undefined>
   #held: Buffer = Buffer.alloc(0)
   #taken = 0
 
   constructor(body: Readable, boundary: string) {
     this.delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
     // The body belongs to the connection: an error here must leave it able to carry the answer.
-    this.#chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
+    this.#chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer, undefined>
   }
 
   /** Bytes of the body handed out so far. */
@@ -69,7 +69,8 @@ export class FormSource {
   async* file(): AsyncGenerator<Buffer, void> {
     yield* this.#part()
     while (await this.afterDelimiter() === 'part') {
-      for await (const ignored of this.#part()) void ignored
+      const passedOver = this.#part()
+      while ((await passedOver.next()).done !== true) continue
     }
     // Anything behind the end is an epilogue, to be ignored (RFC 2046 5.1.1); read, so that the connection stays usable.
     while ((await this.#chunks.next()).done !== true) continue
@@ -100,8 +101,8 @@ export class FormSource {
   }
 
   async #more(): Promise<void> {
-    const { value, done } = await this.#chunks.next()
-    if (done === true) throw new S3Error('MalformedPOSTRequest')
-    this.#held = this.#held.length === 0 ? value : Buffer.concat([this.#held, value])
+    const next = await this.#chunks.next()
+    if (next.done === true) throw new S3Error('MalformedPOSTRequest')
+    this.#held = this.#held.length === 0 ? next.value : Buffer.concat([this.#held, next.value])
   }
 }

@@ -145,13 +145,14 @@ function lowerKeyCount(editor: XmlEditor, document: XmlDocument, removed: number
 }
 
 /**
- * ListBuckets without a bucket: the state bucket is none of the clients' (object format, "Multipart without a database").
+ * ListBuckets with those buckets only that a client may know of: never the state bucket (object format, "Multipart
+ * without a database").
  * @throws S3Error SealgateBadUpstream
  */
-export function hideBucket(xml: Buffer, bucket: string): Buffer {
+export function keepBuckets(xml: Buffer, keep: (bucket: string) => boolean): Buffer {
   return rewriteXml(xml, (editor, document) => {
     for (const element of childOf(document, document.root, 'Buckets')?.children ?? []) {
-      if (childText(document, element, 'Name') === bucket) editor.remove(element)
+      if (!keep(childText(document, element, 'Name') ?? '')) editor.remove(element)
     }
   })
 }

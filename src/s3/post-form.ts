@@ -82,7 +82,9 @@ async function readFields(source: FormSource): Promise<{ fields: Map<string, str
     if (bytes > maxFieldBytes || source.taken > maxHeadBytes) {
       throw new S3Error('MaxMessageLengthExceeded', { message: 'Your POST request fields preceding the upload file were too large.' })
     }
-    if (fields.has(name)) throw new S3Error('InvalidArgument', { message: 'A form field was given more than once.', fields: { ArgumentName: name } })
+    if (fields.has(name)) {
+      throw new S3Error('InvalidArgument', { message: 'A form field was given more than once.', fields: { ArgumentName: name } })
+    }
     fields.set(name, decode(value))
     if (await source.afterDelimiter() === 'end') {
       throw new S3Error('InvalidArgument', {

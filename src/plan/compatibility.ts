@@ -1,0 +1,118 @@
+import { extensions, olderNames, operationNames, operations } from '../s3/operations.ts'
+import type { OperationName } from '../s3/operations.ts'
+import { planners } from './plan.ts'
+
+type Row = readonly string[]
+
+const introduction = `# Compatibility
+
+What Sealgate does with every S3 operation. This page is printed from the tables that decide it
+(\`src/s3/operations.ts\`, \`src/plan/plan.ts\`); a test fails when it is out of date.
+
+| word | meaning |
+|---|---|
+| forward | re-signed, headers filtered, body untouched |
+| seal | bytes are encrypted on their way to the store |
+| open | bytes or facts are decrypted and verified on their way to the client |
+| rewrite | the store does the work; sizes, ETags or conditions are translated |
+| copy | the store copies sealed bytes under a new wrap |
+| emulate | the gateway answers |
+| refuse | 501 NotImplemented, with the reason |
+
+"Sealed" is a bucket with \`encryption: on\`, "plain" one with \`encryption: off\`. Requests for the state bucket are
+answered with \`NoSuchBucket\` whatever the operation.
+`
+
+const features: readonly Row[] = [
+  ['Event notifications', 'stored `size`, the store\'s `eTag`; names, times and version ids are right'],
+  ['Inventory, analytics, metrics', 'stored sizes, the store\'s ETags and checksums'],
+  ['Metadata tables', 'the same, and the gateway\'s own metadata: key id and sealed envelope, no secret'],
+  ['Replication', 'sealed replicas; they open through a gateway with the same keys that names the source bucket as an alias'],
+  ['Bucket websites, Transfer Acceleration', 'sealed bytes: their endpoints bypass the gateway'],
+  ['Public ACLs and policies', 'sealed bytes to whoever asks the store; for public reads through the gateway set `publicRead`'],
+  ['Lifecycle', 'size filters are converted both ways; the store\'s own minimum for transitions (AWS: 128 KiB) counts stored bytes'],
+  ['Access logs, inventory files', 'written by the store and not sealed: readable through the gateway with `plaintext: allow`'],
+  ['Bucket policies', 'conditions on source address, user agent, authentication and encryption headers see the gateway\'s request'],
+  ['Costs and quotas', 'count stored bytes: 512 bytes for an object and 20 for each 64 KiB more than the plaintext']
+]
+
+const etagModes: readonly Row[] = [
+  [
+    '`md5` (default)', 'the plaintext\'s MD5, and MD5 of MD5s with `-N` for multipart uploads, in every operation',
+    'a listing asks for each row it does not remember: one HEAD or one small read'
+  ],
+  [
+    '`opaque`', 'the store\'s ETag, with `-0` behind it where it has no dash',
+    'no MD5 to compare: rclone as AWS, Ceph or Minio needs `use_multipart_etag = false`, Java SDK v2 before 2.30 `announce: aws:kms`'
+  ]
+]
+
+const differences = `Objects under customer keys (SSE-C) show opaque ETags in both modes. Conditional requests name the visible
+ETag; the gateway translates it and the store enforces it. Conditions that the store was found to ignore are refused with 501.
+
+## Known differences
+
+* Object, part and copy limits of 5 GiB hold for what is stored: a single PUT takes 5,367,070,708 bytes, a part 5,367,398,360.
+* A part 10,000 of 5 MiB or more is refused when it is uploaded: its number is needed for what is behind the last part.
+* User metadata is limited to what the store leaves beside the gateway's entries (under 720 bytes); names beginning with
+  \`x-amz-meta-sealgate\` are refused with InvalidArgument.
+* Checksums are CRC32, CRC32C, CRC64NVME, SHA-1 and SHA-256. They are given back for whole objects and parts, never for a range.
+* Query parameters that an operation does not have are refused: with 501 on writes, and on reads where they are bare names;
+  other unknown \`name=value\` pairs are dropped from reads.
+* A request with two sub-resources (\`?acl&tagging\`), or with a parameter given twice, is InvalidArgument.
+* Buckets named \`admin\` or \`minio\` are InvalidBucketName: those paths are the stores' own administration interfaces.
+* Copy sources by ARN (access points, Outposts) and SigV4A are refused.
+* Redirects of the store are never relayed; a \`Location\` that names a host is left out.
+* A browser form with a file above 256 KiB must have the file as its last field and a Content-Length.
+`
+
+function table(header: Row, rows: readonly Row[]): string {
+  const line = (cells: Row): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(header), `|${'---|'.repeat(header.length)}`, ...rows.map(line)].join('\n')
+}
+
+/** The request line that selects an operation, as in AWS's own reference. */
+function wire(name: OperationName): string {
+  const row = operations[name]
+  const path = { service: '/', bucket: '/bucket', object: '/bucket/key' }[row.level]
+  const query = row.select.length === 0 ? '' : `?${row.select.join('&')}`
+  return `\`${row.method} ${path}${query}\`${'header' in row ? ` with \`${row.header}\`` : ''}`
+}
+
+function namesOf(name: OperationName): string {
+  const older = Object.entries(olderNames).filter(([, newer]) => newer === name).map(([old]) => old)
+  return [name, ...older].join(', ')
+}
+
+function operationRows(names: readonly OperationName[]): Row[] {
+  return names.map((name) => {
+    const { on, off } = planners[name]
+    return [namesOf(name), wire(name), on.act, off.act, on.how]
+  })
+}
+
+/** The whole of docs/COMPATIBILITY.md. */
+export function compatibilityMarkdown(): string {
+  const served = operationNames.filter((name) => planners[name].on.act !== 'refuse')
+  const refused = operationNames.filter((name) => planners[name].on.act === 'refuse')
+  const header = ['operation', 'request', 'sealed', 'plain', 'note']
+  const sections = (['object', 'bucket', 'service'] as const).map((level) => {
+    const title = { object: 'Objects', bucket: 'Buckets', service: 'Service' }[level]
+    return `## ${title}\n\n${table(header, operationRows(served.filter((name) => operations[name].level === level)))}\n`
+  })
+  const reasons = table(['operation', 'request', 'why'], refused.map((name) => [namesOf(name), wire(name), planners[name].on.how]))
+  const foreign = table(['extension', 'recognised by'], extensions.map((extension) => [extension.name, markOf(extension)]))
+  return [
+    introduction, ...sections, `## Refused\n\n${reasons}\n`,
+    `Also refused, whatever operation they ride on, because to ignore the mark would be to store or serve something else:\n\n${foreign}\n`,
+    `## What other features of the store will show\n\nWhat reads a bucket without the gateway sees what is stored.\n`,
+    `${table(['feature', 'what it shows'], features)}\n`,
+    `## ETags\n\n${table(['mode', 'visible ETag', 'price'], etagModes)}\n`,
+    differences
+  ].join('\n')
+}
+
+function markOf({ query, header, prefix, value }: (typeof extensions)[number]): string {
+  const name = `${query ?? header ?? ''}${prefix === true ? '*' : ''}`
+  return `${query === undefined ? 'header' : 'query'} \`${name}${value === undefined ? '' : `: ${value}`}\``
+}
