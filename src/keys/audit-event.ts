@@ -9,29 +9,26 @@ export interface AuditEvent {
   /** S3 operation name, or the command. */
   readonly operation: string
   readonly bucket: string
-  readonly objectKey: string | null
+  readonly key: string | null
   readonly versionId: string | null
+  /** A KMS key ARN, `local:<keyring>:<version>`, `ssec`, or what the client asked for. null when none was chosen. */
+  readonly masterKeyId: string | null
+  /** What the wrap is bound to, as a key service is told it. Empty when none was made. */
+  readonly context: Readonly<Record<string, string>>
   /**
    * `generate`: a bucket key was made and wrapped by the master key. `wrap`: an object is sealed under a bucket key made
-   * before, or under a customer's key. `unwrap`, `rewrap`: as named. `refuse`: the client may not use the key it asked for.
+   * before, or under a customer's key. `unwrap`, `rewrap`: as named. `refused`: the client may not use the key it asked for.
    */
-  readonly action: 'generate' | 'wrap' | 'unwrap' | 'rewrap' | 'refuse'
-  /** A KMS key ARN, `local:<keyring>:<version>`, or `ssec`. null when none was reached. */
-  readonly masterKeyId: string | null
-  /** What the wrap is bound to: names as in KeyContext, the client's own context last. */
-  readonly context: AuditContext | null
-  /** Answered from memory; the key service was not asked. */
+  readonly action: 'generate' | 'wrap' | 'unwrap' | 'rewrap' | 'refused'
+  /** The key service was not asked for this use: it was answered from memory or by another request's call. */
   readonly cached: boolean
-  /** `ok`, an S3 error code, or `Aborted` when the client went away. */
-  readonly outcome: string
+  readonly outcome: 'ok' | 'failed'
+  /** An S3 error code, or `Aborted` when the client went away; null when it went well. */
+  readonly error: string | null
 }
 
-export interface AuditContext {
-  readonly realm: string
-  readonly bucket: string
-  readonly objectKey: string | null
-  readonly requestContext: Readonly<Record<string, string>>
-}
-
-/** Takes an event at once; writing it may come later. Must not throw: a key use has happened whether or not it is told. */
+/**
+ * Takes an event before the key is handed out. May throw an S3Error when it cannot be written: the key use then fails with
+ * that error, so that none goes untold.
+ */
 export type AuditSink = (event: AuditEvent) => void

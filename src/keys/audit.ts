@@ -1,4 +1,5 @@
 import { S3Error } from '../errors.ts'
+import { encryptionContext } from './key-context.ts'
 import type { AuditEvent, AuditSink } from './audit-event.ts'
 import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 import type { KeyObject } from 'node:crypto'
@@ -61,28 +62,28 @@ class AuditedKeyProvider implements KeyProvider {
   ): Promise<T> {
     // A request may use keys several times with one KeyUse: a copy of it identifies this call.
     const call = { ...use }
-    const tell = (outcome: string, result: T | null): void => {
+    const tell = (error: string | null, result: T | null): void => {
       const cached = this.#options.wasCached(call)
       this.#options.sink({
-        ...auditEvent(use, context, this.#options.now()), ...describe(cached, result), cached, outcome
+        ...auditEvent(use, context, this.#options.now(), error), ...describe(cached, result), cached
       })
     }
     let result: T
     try {
       result = await work(call)
     } catch (error) {
-      tell(outcomeOf(error, use), null)
+      tell(errorCodeOf(error, use), null)
       throw error
     }
-    tell('ok', result)
+    tell(null, result)
     return result
   }
 }
 
-/** The fields of an event that come from the request. */
+/** The fields of an event that come from the request and what became of it. */
 export function auditEvent(
-  use: KeyUse, context: KeyContext | null, now: Date
-): Omit<AuditEvent, 'action' | 'masterKeyId' | 'cached' | 'outcome'> {
+  use: KeyUse, context: KeyContext | null, now: Date, error: string | null
+): Omit<AuditEvent, 'action' | 'masterKeyId' | 'cached'> {
   return {
     time: now.toISOString(),
     requestId: use.requestId,
@@ -90,14 +91,16 @@ export function auditEvent(
     sourceAddress: use.sourceAddress,
     operation: use.operation,
     bucket: use.bucket,
-    objectKey: use.objectKey,
+    key: use.objectKey,
     versionId: use.versionId,
-    context
+    context: context === null ? {} : encryptionContext(context),
+    outcome: error === null ? 'ok' : 'failed',
+    error
   }
 }
 
 /** `Aborted` when the client left, the S3 error code otherwise. */
-export function outcomeOf(error: unknown, use: KeyUse): string {
+export function errorCodeOf(error: unknown, use: KeyUse): string {
   if (error instanceof S3Error) return error.code
   return use.signal.aborted ? 'Aborted' : 'InternalError'
 }

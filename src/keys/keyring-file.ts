@@ -32,7 +32,7 @@ export async function createKeyring(path: string, name: string, now: Date): Prom
 
 /** Writes a keyring (a restored backup) where none is. @throws KeyringError when the file exists. */
 export async function writeNewKeyring(path: string, keyring: Keyring): Promise<Keyring> {
-  return withLock(path, async () => {
+  return withLock(path, LOCK_WAIT_MS, async () => {
     if (await exists(path)) throw new KeyringError(`${path} exists already. A keyring is never overwritten.`)
     await writeAtomically(path, keyring.serialize())
     return keyring
@@ -41,12 +41,13 @@ export async function writeNewKeyring(path: string, keyring: Keyring): Promise<K
 
 /**
  * Reads, changes and replaces a keyring under its lock, so that two edits at once both count.
- * @throws KeyringError as readKeyring does, from `edit`, or when another edit holds the lock for 5 s.
+ * @param lockWaitMs milliseconds to wait for another edit to end.
+ * @throws KeyringError as readKeyring does, from `edit`, or when another edit keeps the lock.
  */
-export async function editKeyring(path: string, edit: (keyring: Keyring) => Keyring): Promise<Keyring> {
+export async function editKeyring(path: string, edit: (keyring: Keyring) => Keyring, lockWaitMs = LOCK_WAIT_MS): Promise<Keyring> {
   // A link (secrets are often mounted so) is followed once: a rename would replace the link instead of the file.
   const target = await realpath(path).catch((error: unknown) => { throw unreadable(path, error) })
-  return withLock(target, async () => {
+  return withLock(target, lockWaitMs, async () => {
     const edited = edit(await readKeyring(target))
     await writeAtomically(target, edited.serialize())
     return edited
@@ -103,9 +104,9 @@ async function readOwnerOnly(path: string): Promise<Buffer> {
  * A lock file rather than an advisory lock, which Node does not offer. One left by a killed process is not broken by
  * guesswork (process ids mean nothing across containers): the message says who made it and what to do.
  */
-async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+async function withLock<T>(path: string, waitMs: number, work: () => Promise<T>): Promise<T> {
   const lock = `${path}.lock`
-  const deadline = performance.now() + LOCK_WAIT_MS
+  const deadline = performance.now() + waitMs
   for (;;) {
     try {
       const file = await open(lock, 'wx', 0o600)

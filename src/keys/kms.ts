@@ -1,4 +1,5 @@
 import { S3Error } from '../errors.ts'
+import { encryptionContext, isReservedContextName } from './key-context.ts'
 import { KEY_BYTES, takeKey } from './key-material.ts'
 import { KmsConnection, type KmsLimits, type KmsMetrics } from './kms-connection.ts'
 import { WrongKmsAnswer } from './kms-errors.ts'
@@ -29,7 +30,7 @@ const keyArn = /^arn:aws[a-z-]*:kms:([a-z0-9-]+):\d{12}:key\/[A-Za-z0-9-]+$/
 
 /**
  * AWS KMS as master key. Key ids come from the configuration alone; a key id found in an object only chooses among them,
- * and the id that the service answers with is compared. Bucket keys are bound by encryption context, see kmsContext.
+ * and the id that the service answers with is compared. Bucket keys are bound by encryption context.
  */
 export class KmsKeyProvider implements KeyProvider {
   readonly #options: KmsProviderOptions
@@ -164,21 +165,11 @@ export class KmsKeyProvider implements KeyProvider {
   }
 }
 
-/**
- * Encryption context of a wrap: `aws:s3:arn` as S3 itself gives it (of the bucket with bucket keys, of the object without;
- * AWS S3 user guide, "Using server-side encryption with AWS KMS keys"), the realm, and what the client asked for.
- * @throws S3Error InvalidArgument when the client's context uses a reserved name.
- */
-export function kmsContext(context: KeyContext): Record<string, string> {
-  const arn = `arn:aws:s3:::${context.bucket}${context.objectKey === null ? '' : `/${context.objectKey}`}`
+/** @throws S3Error InvalidArgument when the client's context uses a reserved name. */
+function kmsContext(context: KeyContext): Record<string, string> {
   const reserved = Object.keys(context.requestContext).find(isReservedContextName)
   if (reserved !== undefined) throw new S3Error('InvalidArgument', { message: `The encryption context name ${reserved} is reserved.` })
-  return { ...context.requestContext, 'aws:s3:arn': arn, 'sealgate:realm': context.realm }
-}
-
-/** Names that only the gateway (or AWS) may put into an encryption context: a client must not choose what it is bound to. */
-export function isReservedContextName(name: string): boolean {
-  return /^(aws|sealgate):/i.test(name)
+  return encryptionContext(context)
 }
 
 function regionOf(arn: string): string {

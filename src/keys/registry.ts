@@ -1,5 +1,5 @@
 import { S3Error } from '../errors.ts'
-import { auditEvent, outcomeOf, withAudit } from './audit.ts'
+import { auditEvent, errorCodeOf, withAudit } from './audit.ts'
 import { withBucketKeyCache, type CachingKeyProvider } from './cache.ts'
 import { KeyringError } from './keyring.ts'
 import { KmsKeyProvider } from './kms.ts'
@@ -96,7 +96,7 @@ export class KeyRegistry {
       return { name: entry.name, provider: entry.provider }
     } catch (error) {
       this.#audit({
-        ...auditEvent(use, null, new Date()), action: 'refuse', masterKeyId: requested, cached: false, outcome: outcomeOf(error, use)
+        ...auditEvent(use, null, new Date(), errorCodeOf(error, use)), action: 'refused', masterKeyId: requested, cached: false
       })
       throw error
     }
@@ -149,17 +149,17 @@ export class KeyRegistry {
   }
 
   #tellCustomerUse<T>(action: 'wrap' | 'unwrap', context: KeyContext, use: KeyUse, work: () => T): T {
-    const tell = (outcome: string): void => {
-      this.#audit({ ...auditEvent(use, context, new Date()), action, masterKeyId: SSEC_KEY_ID, cached: false, outcome })
+    const tell = (error: string | null): void => {
+      this.#audit({ ...auditEvent(use, context, new Date(), error), action, masterKeyId: SSEC_KEY_ID, cached: false })
     }
     let result: T
     try {
       result = work()
     } catch (error) {
-      tell(outcomeOf(error, use))
+      tell(errorCodeOf(error, use))
       throw error
     }
-    tell('ok')
+    tell(null)
     return result
   }
 }
@@ -194,10 +194,12 @@ function kmsProvider(config: Extract<KeyConfig, { type: 'aws-kms' }>, options: K
 
 /**
  * The forms in which KMS takes a key id (AWS KMS API reference, GenerateDataKey, KeyId), and the name in our configuration,
- * as plain name or alias, so that local keys can be asked for too.
+ * as plain name or alias, so that local keys can be asked for too. A local key id of any version, as told in answers, means
+ * the keyring: its versions are to it what key material is to a KMS key.
  */
 function answersTo(entry: Entry, requested: string): boolean {
   const names = [entry.name, `alias/${entry.name}`]
+  if (entry.source instanceof LocalKeyProvider && entry.source.owns(requested)) return true
   if (entry.config.type === 'aws-kms') {
     const { arn, aliases } = entry.config
     const account = arn.slice(0, arn.indexOf(':key/') + 1)

@@ -1,6 +1,6 @@
 import { S3Error } from '../errors.ts'
+import { isReservedContextName } from './key-context.ts'
 import { decodeBase64 } from './key-material.ts'
-import { isReservedContextName } from './kms.ts'
 import { customerKeyOf, type CustomerKey } from './ssec.ts'
 
 /** The encryption that a write asks for. `none`: the bucket's default decides. */

@@ -1,0 +1,118 @@
+import { createSecretKey, randomBytes } from 'node:crypto'
+import fc from 'fast-check'
+import t from 'tap'
+import { takeKey } from '../../src/keys/key-material.ts'
+import { Keyring, KeyringError, keyStates, type KeyState } from '../../src/keys/keyring.ts'
+
+const at = new Date('2026-07-22T10:11:12.000Z')
+
+await t.test('a created keyring has one enabled key of 32 bytes', async (t) => {
+  const keyring = Keyring.create('main', at)
+  const [version] = keyring.versions
+  t.equal(keyring.versions.length, 1)
+  t.equal(version?.state, 'enabled')
+  t.equal(version?.key.symmetricKeySize, 32)
+  t.match(keyring.keyId(version!), /^local:main:20260722-[0-9a-f]{8}$/)
+  t.equal(keyring.current(), version)
+})
+
+await t.test('rotation adds a new current version and retires the others', async (t) => {
+  const first = Keyring.create('main', at)
+  const second = first.rotate(at)
+  t.same(second.versions.map((version) => version.state), ['decrypt-only', 'enabled'])
+  t.equal(second.current(), second.versions[1])
+  t.notOk(second.versions[0]!.key.equals(second.versions[1]!.key))
+  t.same(first.versions.map((version) => version.state), ['enabled'], 'the old value is untouched')
+})
+
+await t.test('state machine: the newest enabled version wraps, whatever came before', async (t) => {
+  type Step = { kind: 'rotate' } | { kind: 'state'; index: number; state: KeyState }
+  const step: fc.Arbitrary<Step> = fc.oneof(
+    fc.constant({ kind: 'rotate' as const }),
+    fc.record({ kind: fc.constant('state' as const), index: fc.nat(), state: fc.constantFrom(...keyStates) })
+  )
+  let runs = 0
+  fc.assert(fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+    let keyring = Keyring.create('main', at)
+    let model: KeyState[] = ['enabled']
+    for (const each of steps) {
+      if (each.kind === 'rotate') {
+        keyring = keyring.rotate(at)
+        model = [...model.map((state) => state === 'enabled' ? 'decrypt-only' as const : state), 'enabled']
+      } else {
+        const index = each.index % model.length
+        keyring = keyring.withState(keyring.versions[index]!.id, each.state)
+        model[index] = each.state
+      }
+      const reread = Keyring.parse(keyring.serialize())
+      if (JSON.stringify(reread.versions.map((version) => version.state)) !== JSON.stringify(model)) return false
+      if (!reread.versions.every((version, i) => version.key.equals(keyring.versions[i]!.key))) return false
+      const expected = model.lastIndexOf('enabled')
+      if (reread.current() !== (expected === -1 ? null : reread.versions[expected])) return false
+      runs += 1
+    }
+    return true
+  }), { numRuns: 200 })
+  t.ok(runs > 200)
+  t.comment(`${runs} keyring states checked against the model`)
+})
+
+const good = (): Record<string, unknown> => ({
+  name: 'main', keys: [{ id: 'v1', state: 'enabled', key: randomBytes(32).toString('base64'), created: '2026-07-22T10:11:12Z' }]
+})
+const firstKey = (value: Record<string, unknown>): Record<string, unknown> => (value['keys'] as Record<string, unknown>[])[0]!
+
+await t.test('malformed keyrings are refused, and no message quotes a key', async (t) => {
+  t.equal(Keyring.parse(Buffer.from(JSON.stringify(good()))).versions.length, 1, 'the pattern of the rows below is good')
+  const rows: [string, (value: Record<string, unknown>) => unknown][] = [
+    ['array', () => []],
+    ['null', () => null],
+    ['no name', (value) => ({ keys: value['keys'] })],
+    ['name with a colon', (value) => ({ ...value, name: 'a:b' })],
+    ['empty name', (value) => ({ ...value, name: '' })],
+    ['long name', (value) => ({ ...value, name: 'a'.repeat(33) })],
+    ['no keys', (value) => ({ ...value, keys: [] })],
+    ['keys not an array', (value) => ({ ...value, keys: {} })],
+    ['unknown field', (value) => ({ ...value, more: 1 })],
+    ['unknown field of a key', (value) => ({ ...value, keys: [{ ...firstKey(value), more: 1 }] })],
+    ['unknown state', (value) => ({ ...value, keys: [{ ...firstKey(value), state: 'Enabled' }] })],
+    ['id missing', (value) => ({ ...value, keys: [{ ...firstKey(value), id: undefined }] })],
+    ['id with a colon', (value) => ({ ...value, keys: [{ ...firstKey(value), id: 'a:b' }] })],
+    ['created missing', (value) => ({ ...value, keys: [{ ...firstKey(value), created: undefined }] })],
+    ['created not a time', (value) => ({ ...value, keys: [{ ...firstKey(value), created: 'yesterday' }] })],
+    ['zero key', (value) => ({ ...value, keys: [{ ...firstKey(value), key: Buffer.alloc(32).toString('base64') }] })],
+    ['31 bytes', (value) => ({ ...value, keys: [{ ...firstKey(value), key: Buffer.alloc(31, 1).toString('base64') }] })],
+    ['33 bytes', (value) => ({ ...value, keys: [{ ...firstKey(value), key: Buffer.alloc(33, 1).toString('base64') }] })],
+    ['base64url', (value) => ({ ...value, keys: [{ ...firstKey(value), key: Buffer.alloc(32, 0xff).toString('base64url') }] })],
+    ['key missing', (value) => ({ ...value, keys: [{ ...firstKey(value), key: undefined }] })],
+    ['same id twice', (value) => ({ ...value, keys: [firstKey(value), firstKey(good())].map((key) => ({ ...key, id: 'v1' })) })],
+    ['same key twice', (value) => ({ ...value, keys: [firstKey(value), { ...firstKey(value), id: 'v2' }] })]
+  ]
+  for (const [name, damage] of rows) {
+    const value = good()
+    const text = JSON.stringify(damage(value))
+    try {
+      Keyring.parse(Buffer.from(text))
+      t.fail(name)
+    } catch (error) {
+      t.ok(error instanceof KeyringError && !error.message.includes(String(firstKey(value)['key'])), `${name}: ${String(error)}`)
+    }
+  }
+  t.throws(() => Keyring.parse(Buffer.from('{"key": "c2VjcmV0"')), { message: 'The keyring is not JSON.' })
+})
+
+await t.test('bytes are zeroed once they are keys', async (t) => {
+  const text = Buffer.from(JSON.stringify(good()))
+  Keyring.parse(text)
+  t.ok(text.every((byte) => byte === 0), 'the file')
+  for (const [bytes, accepted] of [[randomBytes(32), true], [randomBytes(31), false], [Buffer.alloc(32), false]] as const) {
+    t.equal(takeKey(bytes) !== null, accepted)
+    t.ok(bytes.every((byte) => byte === 0), 'the key bytes')
+  }
+  const source = Buffer.alloc(32, 7)
+  t.ok(takeKey(source)?.equals(createSecretKey(Buffer.alloc(32, 7))), 'the KeyObject keeps its own copy')
+})
+
+await t.test('a state is changed only of a version that exists', async (t) => {
+  t.throws(() => Keyring.create('main', at).withState('nope', 'disabled'), KeyringError)
+})
