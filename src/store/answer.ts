@@ -1,0 +1,50 @@
+import { xmlDocument, textElement } from './xml.ts'
+import { S3Error } from '../errors.ts'
+import type { HttpRequest, HttpResponse } from '../http/message.ts'
+
+export type ResponseHeaders = readonly (readonly [name: string, value: string])[]
+
+/** An answer without a body. */
+export function emptyAnswer(status: number, headers: ResponseHeaders = []): HttpResponse {
+  // RFC 9110 8.6: a 204 has no Content-Length.
+  return { status, headers: status === 204 ? headers : [...headers, ['Content-Length', '0']], body: null }
+}
+
+export function xmlAnswer(xml: string, headers: ResponseHeaders = [], status = 200): HttpResponse {
+  return textAnswer(xml, 'application/xml', headers, status)
+}
+
+export function textAnswer(text: string, contentType: string, headers: ResponseHeaders = [], status = 200): HttpResponse {
+  const body = Buffer.from(text, 'utf8')
+  return { status, headers: [...headers, ['Content-Type', contentType], ['Content-Length', String(body.length)]], body }
+}
+
+/** Any error as S3 shows it (AWS, "REST error responses"). HEAD and 304 have no body. */
+export function errorAnswer(error: unknown, request: Pick<HttpRequest, 'id' | 'method' | 'target'>): HttpResponse {
+  const shown = error instanceof S3Error ? error : new S3Error('InternalError')
+  if (shown.status === 304) return { status: 304, headers: shown.headers, body: null }
+  const fields = Object.entries(shown.fields).map(([name, value]) => textElement(name, value)).join('')
+  const xml = xmlDocument('Error', textElement('Code', shown.code), textElement('Message', shown.message), fields,
+    textElement('Resource', request.target.rawPath), textElement('RequestId', request.id), textElement('HostId', hostId))
+  // <Error> is the one document of S3 that is in no namespace.
+  const answer = xmlAnswer(xml.replace(/ xmlns="[^"]*"/, ''), shown.headers, shown.status)
+  return request.method === 'HEAD' ? { status: answer.status, headers: shown.headers, body: null } : answer
+}
+
+/** `x-amz-id-2`: S3 has something secret of the host here. */
+export const hostId = Buffer.from('embedded store').toString('base64')
+
+/** ISO 8601 as in S3's XML: `2026-01-02T03:04:05.000Z`. */
+export function isoDate(milliseconds: number): string {
+  return new Date(milliseconds).toISOString()
+}
+
+/** RFC 9110 5.6.7. */
+export function httpDate(milliseconds: number): string {
+  return new Date(milliseconds).toUTCString()
+}
+
+/** The current time as objects carry it, in milliseconds: whole seconds, all that an HTTP date can say. */
+export function currentSecond(): number {
+  return Math.floor(Date.now() / 1000) * 1000
+}

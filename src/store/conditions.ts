@@ -1,0 +1,89 @@
+import { S3Error } from '../errors.ts'
+import type { HeaderList } from '../http/headers.ts'
+import type { ObjectVersion } from './records.ts'
+
+type Verdict = 'met' | 'not-modified' | { readonly failed: string }
+
+/**
+ * RFC 9110 13.2.2 in its order: If-Match else If-Unmodified-Since, then If-None-Match else If-Modified-Since. Dates that do
+ * not parse, and dates in the future (13.1.3), do not count.
+ * @param prefix `''` for reads, `x-amz-copy-source-` for the source of a copy
+ */
+function evaluate(headers: HeaderList, prefix: string, version: ObjectVersion, now: number): Verdict {
+  const ifMatch = headers.get(`${prefix}if-match`)
+  const unmodifiedSince = httpDate(headers.get(`${prefix}if-unmodified-since`))
+  if (ifMatch !== undefined) {
+    if (!etagListed(ifMatch, version.etag)) return { failed: 'If-Match' }
+  } else if (unmodifiedSince !== null && version.lastModified > unmodifiedSince) return { failed: 'If-Unmodified-Since' }
+
+  const ifNoneMatch = headers.get(`${prefix}if-none-match`)
+  const modifiedSince = httpDate(headers.get(`${prefix}if-modified-since`))
+  if (ifNoneMatch !== undefined) {
+    if (etagListed(ifNoneMatch, version.etag)) return 'not-modified'
+  } else if (modifiedSince !== null && modifiedSince <= now && version.lastModified <= modifiedSince) return 'not-modified'
+  return 'met'
+}
+
+/**
+ * Conditions of GET and HEAD.
+ * @returns false when the answer is 304 Not Modified
+ * @throws S3Error PreconditionFailed
+ */
+export function readConditions(headers: HeaderList, version: ObjectVersion, now: number): boolean {
+  const verdict = evaluate(headers, '', version, now)
+  if (typeof verdict === 'object') throw preconditionFailed(verdict.failed)
+  return verdict === 'met'
+}
+
+/** Conditions on the source of a copy: there is no 304, whatever fails is 412. @throws S3Error PreconditionFailed */
+export function copySourceConditions(headers: HeaderList, version: ObjectVersion, now: number): void {
+  const verdict = evaluate(headers, 'x-amz-copy-source-', version, now)
+  if (verdict === 'met') return
+  throw preconditionFailed(verdict === 'not-modified' ? 'x-amz-copy-source-If-None-Match' : `x-amz-copy-source-${verdict.failed}`)
+}
+
+/**
+ * Conditional writes: `If-None-Match: *` and `If-Match: <etag>` (AWS, "How to prevent object overwrites with conditional
+ * writes"). Must be called with what is current at the moment of the write.
+ * @throws S3Error PreconditionFailed, NoSuchKey (If-Match, nothing there), NotImplemented (anything else)
+ */
+export function writeConditions(headers: HeaderList, current: ObjectVersion | undefined): void {
+  const ifMatch = headers.get('if-match')
+  const ifNoneMatch = headers.get('if-none-match')
+  if (ifNoneMatch !== undefined && (ifNoneMatch !== '*' || ifMatch !== undefined)) {
+    throw new S3Error('NotImplemented', { fields: { Header: 'If-None-Match' } })
+  }
+  if (ifNoneMatch !== undefined && current !== undefined) throw preconditionFailed('If-None-Match')
+  if (ifMatch === undefined) return
+  if (ifMatch === '*') throw new S3Error('NotImplemented', { fields: { Header: 'If-Match' } })
+  if (current === undefined) throw new S3Error('NoSuchKey')
+  if (!etagListed(ifMatch, current.etag)) throw preconditionFailed('If-Match')
+}
+
+/** Conditional delete; what is not there passes (AWS, DeleteObject). @throws S3Error PreconditionFailed */
+export function deleteCondition(ifMatch: string | undefined, current: ObjectVersion | undefined): void {
+  if (ifMatch === undefined || current === undefined) return
+  if (!etagListed(ifMatch, current.etag)) throw preconditionFailed('If-Match')
+}
+
+/** If-Range (RFC 9110 13.1.5): false when the Range header must be ignored. */
+export function ifRangeHolds(header: string | undefined, version: ObjectVersion): boolean {
+  if (header === undefined) return true
+  const date = httpDate(header)
+  return date === null ? etagListed(header, version.etag) : date === version.lastModified
+}
+
+function preconditionFailed(condition: string): S3Error {
+  return new S3Error('PreconditionFailed', { fields: { Condition: condition } })
+}
+
+/** Clients quote ETags or do not; S3 takes both. */
+function etagListed(header: string, etag: string): boolean {
+  return header.split(',').map((item) => item.trim().replace(/^(?:W\/)?"(.*)"$/, '$1')).some((item) => item === '*' || item === etag)
+}
+
+function httpDate(header: string | undefined): number | null {
+  if (header === undefined || !/^[A-Z][a-z]{2,8}, /.test(header)) return null
+  const date = Date.parse(header)
+  return Number.isNaN(date) ? null : date
+}

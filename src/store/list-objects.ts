@@ -1,0 +1,127 @@
+import { S3Error } from '../errors.ts'
+import { isoDate, xmlAnswer } from './answer.ts'
+import { listPage, nameEncoding, pageSize } from './page.ts'
+import { owner } from './request.ts'
+import { element, textElement, xmlDocument } from './xml.ts'
+import type { HttpResponse } from '../http/message.ts'
+import type { Page, PageQuery } from './page.ts'
+import type { ObjectVersion, Version } from './records.ts'
+import type { StoreContext, StoreRequest } from './request.ts'
+
+interface KeyRow {
+  readonly key: string
+  readonly version: ObjectVersion
+}
+
+interface VersionRow {
+  readonly key: string
+  readonly version: Version
+  readonly latest: boolean
+}
+
+/** ListObjects (version 1). */
+export async function listObjects(request: StoreRequest, { catalog }: StoreContext): Promise<HttpResponse> {
+  const { query, bucket } = request
+  const name = nameEncoding(query.get('encoding-type'))
+  const marker = query.get('marker') ?? ''
+  const asked = pageQuery(request, 'max-keys', marker, false)
+  const page = listPage(catalog.bucket(bucket).keys, asked, currentRow)
+  // Without a delimiter the last key of the page is the next marker, and S3 leaves it to the client to see that.
+  const next = asked.delimiter === '' ? undefined : lastName(page)
+  return xmlAnswer(xmlDocument('ListBucketResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name), echo('Marker', marker, name),
+    next === undefined ? '' : textElement('NextMarker', name(next)), ...frame(request, page, asked, 'MaxKeys', name),
+    ...page.rows.map((row) => contents(row, name, true)), ...prefixes(page, name)))
+}
+
+/** ListObjectsV2. */
+export async function listObjectsV2(request: StoreRequest, { catalog }: StoreContext): Promise<HttpResponse> {
+  const { query, bucket } = request
+  const name = nameEncoding(query.get('encoding-type'))
+  const token = query.get('continuation-token')
+  const startAfter = query.get('start-after')
+  const asked = pageQuery(request, 'max-keys', token === undefined ? startAfter ?? '' : readToken(token), false)
+  const page = listPage(catalog.bucket(bucket).keys, asked, currentRow)
+  const next = lastName(page)
+  return xmlAnswer(xmlDocument('ListBucketResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name),
+    startAfter === undefined ? '' : textElement('StartAfter', name(startAfter)), textElement('ContinuationToken', token),
+    next === undefined ? '' : textElement('NextContinuationToken', Buffer.from(next, 'utf8').toString('base64url')),
+    textElement('KeyCount', page.rows.length + page.commonPrefixes.length), ...frame(request, page, asked, 'MaxKeys', name),
+    ...page.rows.map((row) => contents(row, name, query.get('fetch-owner') === 'true')), ...prefixes(page, name)))
+}
+
+/** ListObjectVersions. */
+export async function listObjectVersions(request: StoreRequest, { catalog }: StoreContext): Promise<HttpResponse> {
+  const { query, bucket } = request
+  const name = nameEncoding(query.get('encoding-type'))
+  const keyMarker = query.get('key-marker') ?? ''
+  const versionMarker = query.get('version-id-marker') ?? ''
+  if (versionMarker !== '' && keyMarker === '') {
+    throw new S3Error('InvalidArgument', { message: 'A version-id marker cannot be specified without a key marker.', fields: { ArgumentName: 'version-id-marker', ArgumentValue: versionMarker } })
+  }
+  const asked = pageQuery(request, 'max-keys', keyMarker, versionMarker !== '')
+  const page = listPage(catalog.bucket(bucket).keys, asked, (key, versions): readonly VersionRow[] => {
+    const rows = versions.map((version, i) => ({ key, version, latest: i === 0 }))
+    return asked.resume && key === keyMarker ? rows.slice(rows.findIndex(({ version }) => version.versionId === versionMarker) + 1) : rows
+  })
+  const next = lastName(page)
+  return xmlAnswer(xmlDocument('ListVersionsResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name), echo('KeyMarker', keyMarker, name),
+    textElement('VersionIdMarker', versionMarker), next === undefined ? '' : textElement('NextKeyMarker', name(next)),
+    page.last !== null && 'row' in page.last ? textElement('NextVersionIdMarker', page.last.row.version.versionId) : '',
+    ...frame(request, page, asked, 'MaxKeys', name), ...page.rows.map((row) => versionElement(row, name)), ...prefixes(page, name)))
+}
+
+/** Reads the parameters all listings share. */
+export function pageQuery({ query }: StoreRequest, limitName: string, after: string, resume: boolean): PageQuery {
+  return { prefix: query.get('prefix') ?? '', delimiter: query.get('delimiter') ?? '', after, resume, limit: pageSize(limitName, query.get(limitName)) }
+}
+
+/** The elements all listings share. */
+export function frame(request: StoreRequest, page: Page<unknown>, asked: PageQuery, limitName: string, name: (text: string) => string): readonly string[] {
+  return [textElement(limitName, asked.limit), asked.delimiter === '' ? '' : textElement('Delimiter', name(asked.delimiter)),
+    textElement('EncodingType', request.query.get('encoding-type')), textElement('IsTruncated', page.last !== null)]
+}
+
+export function prefixes(page: Page<unknown>, name: (text: string) => string): readonly string[] {
+  return page.commonPrefixes.map((prefix) => element('CommonPrefixes', textElement('Prefix', name(prefix))))
+}
+
+/** An element that stands there even when it is empty. */
+export function echo(element: string, value: string, name: (text: string) => string): string {
+  return textElement(element, name(value))
+}
+
+/** Where the next page starts; undefined when this is the last. */
+export function lastName(page: Page<{ readonly key: string }>): string | undefined {
+  if (page.last === null) return undefined
+  return 'row' in page.last ? page.last.row.key : page.last.prefix
+}
+
+export function ownerElement(name = 'Owner'): string {
+  return element(name, textElement('ID', owner.id), textElement('DisplayName', owner.displayName))
+}
+
+function currentRow(key: string, [newest]: readonly Version[]): readonly KeyRow[] {
+  return newest?.kind === 'object' ? [{ key, version: newest }] : []
+}
+
+function contents({ key, version }: KeyRow, name: (text: string) => string, withOwner: boolean): string {
+  return element('Contents', textElement('Key', name(key)), ...bodyElements(version), withOwner ? ownerElement() : '', textElement('StorageClass', version.storageClass))
+}
+
+function bodyElements(version: ObjectVersion): readonly string[] {
+  return [textElement('LastModified', isoDate(version.lastModified)), textElement('ETag', `"${version.etag}"`),
+    ...version.checksum === null ? [] : [textElement('ChecksumAlgorithm', version.checksum.algorithm.toUpperCase()), textElement('ChecksumType', version.checksum.type)],
+    textElement('Size', version.size)]
+}
+
+function versionElement({ key, version, latest }: VersionRow, name: (text: string) => string): string {
+  const head = [textElement('Key', name(key)), textElement('VersionId', version.versionId), textElement('IsLatest', latest)]
+  if (version.kind === 'marker') return element('DeleteMarker', ...head, textElement('LastModified', isoDate(version.lastModified)), ownerElement())
+  return element('Version', ...head, ...bodyElements(version), ownerElement(), textElement('StorageClass', version.storageClass))
+}
+
+function readToken(token: string): string {
+  const key = Buffer.from(token, 'base64url').toString('utf8')
+  if (key !== '' && Buffer.from(key, 'utf8').toString('base64url') === token) return key
+  throw new S3Error('InvalidArgument', { message: 'The continuation token provided is incorrect', fields: { ArgumentName: 'continuation-token' } })
+}

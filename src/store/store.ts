@@ -1,0 +1,84 @@
+import { S3Error } from '../errors.ts'
+import { percentDecode } from '../http/target.ts'
+import { errorAnswer } from './answer.ts'
+import { Catalog } from './catalog.ts'
+import { route } from './route.ts'
+import { SignatureCheck } from './verify.ts'
+import type { HttpRequest, HttpResponse } from '../http/message.ts'
+import type { Backend } from './backend.ts'
+import type { CannedAcl } from './records.ts'
+import type { StoreContext, StoreRequest, StoreSettings } from './request.ts'
+import type { Credential } from './verify.ts'
+
+export interface StoreOptions {
+  readonly backend: Backend
+  readonly credentials: readonly Credential[]
+  /** The one region of the credential scopes. */
+  readonly region: string
+  /**
+   * Whether objects written without a checksum get a CRC-64/NVME, as AWS does since 2025. Default true; it costs CPU time
+   * per byte, which benchmarks of something else do not want to pay.
+   */
+  readonly defaultChecksum?: boolean
+  /** Base domain: requests to `bucket.<domain>` are virtual-host style. Default: none, path style only. */
+  readonly domain?: string
+}
+
+/** S3 without the HTTP server around it: requests in, answers out, errors rendered. */
+export class Store {
+  readonly catalog: Catalog
+  readonly #context: StoreContext
+  readonly #signatures: SignatureCheck
+  readonly #domain: string | undefined
+
+  private constructor(catalog: Catalog, settings: StoreSettings, { credentials, region, domain }: StoreOptions) {
+    this.catalog = catalog
+    this.#context = { catalog, ...settings }
+    this.#signatures = new SignatureCheck(credentials, region)
+    this.#domain = domain
+  }
+
+  static async open(options: StoreOptions): Promise<Store> {
+    const { region, defaultChecksum = true } = options
+    return new Store(await Catalog.open(options.backend), { region, defaultChecksum }, options)
+  }
+
+  /** Never rejects: whatever goes wrong becomes an error answer. */
+  async handle(request: HttpRequest): Promise<HttpResponse> {
+    try {
+      const { anonymous, headers, payload } = this.#signatures.verify(request, Date.now())
+      const { bucket, key } = splitPath(request, this.#domain)
+      const storeRequest: StoreRequest = { http: request, method: request.method, bucket, key, query: request.target.query, headers, payload, anonymous }
+      if (anonymous) this.#checkAnonymous(storeRequest)
+      return await route(storeRequest)(storeRequest, this.#context)
+    } catch (error) {
+      return errorAnswer(error, request)
+    }
+  }
+
+  /** Anonymous requests may read what a canned ACL made public, and nothing else. @throws S3Error AccessDenied */
+  #checkAnonymous({ method, bucket, key, query }: StoreRequest): void {
+    const reads = (method === 'GET' || method === 'HEAD') && query.parameters.every(({ name }) => !(name in privateParameters))
+    const acl: CannedAcl | undefined = reads && this.catalog.has(bucket)
+      ? key === '' ? this.catalog.bucket(bucket).record.acl : this.catalog.bucket(bucket).current(key)?.acl
+      : undefined
+    if (acl !== 'public-read' && acl !== 'public-read-write') throw new S3Error('AccessDenied')
+  }
+}
+
+/** Sub-resources and old versions are not covered by READ of the current object or the listing. */
+const privateParameters = {
+  acl: true, attributes: true, location: true, policy: true, tagging: true, uploads: true, uploadId: true, versionId: true, versioning: true, versions: true,
+  retention: true, 'legal-hold': true
+} as const
+
+/** Bucket and key, each '' when there is none. Decoded once; whatever follows the slash after the bucket is the key. */
+function splitPath({ host, target }: HttpRequest, domain: string | undefined): { readonly bucket: string; readonly key: string } {
+  const name = host.replace(/:\d+$/, '')
+  if (domain !== undefined && name.endsWith(`.${domain}`)) {
+    return { bucket: name.slice(0, -domain.length - 1), key: percentDecode(target.rawPath.slice(1)) }
+  }
+  const slash = target.rawPath.indexOf('/', 1)
+  if (slash < 0) return { bucket: percentDecode(target.rawPath.slice(1)), key: '' }
+  return { bucket: percentDecode(target.rawPath.slice(1, slash)), key: percentDecode(target.rawPath.slice(slash + 1)) }
+}
