@@ -68,6 +68,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#markClosed = () => { closed.resolve(undefined) }
     this.#onAbort = () => { this.abort(plan.signal.reason) }
     plan.signal.addEventListener('abort', this.#onAbort, { once: true })
+    // undici stops listening when it is done; destroying the source after that must not end the process.
+    if (plan.body instanceof Readable) plan.body.on('error', () => undefined)
   }
 
   start(dispatcher: Dispatcher): void {

@@ -1,3 +1,4 @@
+import { errors } from 'undici'
 import { S3Error } from '../errors.ts'
 
 const unreachable = new Set([
@@ -30,7 +31,8 @@ export function toS3Error(error: unknown): S3Error {
   const code = codeOf(error)
   if (late.has(code)) return new S3Error('SealgateUpstreamTimeout', { cause: error })
   if (unreachable.has(code)) return new S3Error('ServiceUnavailable', { message: 'The store cannot be reached at the moment.', cause: error })
-  if (broken.has(code) || code.startsWith('HPE_')) return new S3Error('SealgateBadUpstream', { cause: error })
+  // Not by code: undici leaves it out for some of the parser's errors.
+  if (broken.has(code) || error instanceof errors.HTTPParserError) return new S3Error('SealgateBadUpstream', { cause: error })
   if (isCertificateFailure(code)) {
     return new S3Error('SealgateBadUpstream', { message: 'The TLS certificate of the store did not verify.', cause: error })
   }

@@ -1,0 +1,39 @@
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import t from 'tap'
+import { ask, codeOf, upstreamTo } from './raw-store.ts'
+
+await t.test('certificates are verified', async (t) => {
+  const dir = t.testdir({})
+  const file = (name: string) => join(dir, name)
+  execFileSync('openssl', [
+    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost',
+    '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', file('key.pem'), '-out', file('cert.pem')
+  ], { stdio: 'ignore' })
+  const cert = readFileSync(file('cert.pem'), 'utf8')
+  const hashes: (string | undefined)[] = []
+  const server = createServer({ key: readFileSync(file('key.pem')), cert }, (request, response) => {
+    hashes.push(request.headers['x-amz-content-sha256'] as string | undefined)
+    request.resume().on('end', () => response.writeHead(200, { 'content-length': 0 }).end())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  const put = async (endpoint: string, ca: string | null) => codeOf(
+    upstreamTo(t, endpoint, {}, {}, { ca }).request(ask({ method: 'PUT', body: Readable.from([Buffer.from('x')]), contentLength: 1 }))
+  )
+  t.equal(await put(`https://127.0.0.1:${port}`, null), 'SealgateBadUpstream', 'self-signed')
+  t.equal(await put(`https://127.0.0.1:${port}`, cert), 'ok')
+  t.equal(await put(`https://localhost.localhost:${port}`, cert), 'ServiceUnavailable', 'a name that does not resolve')
+  t.equal(await put(`http://127.0.0.1:${port}`, null), 'ServiceUnavailable', 'plain HTTP to a TLS port')
+  t.same(hashes, ['UNSIGNED-PAYLOAD'])
+})
