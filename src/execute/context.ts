@@ -1,0 +1,118 @@
+import type { Authenticated } from '../auth/types.ts'
+import type { BucketPolicy, Config } from '../config.ts'
+import type { HttpResponse } from '../http/message.ts'
+import type { Place } from '../envelope/envelope.ts'
+import type { KeyContext, KeyUse } from '../keys/types.ts'
+import type { KeyRegistry } from '../keys/registry.ts'
+import type { PostForm } from '../s3/post-form.ts'
+import type { Operation } from '../s3/route.ts'
+import type { Conditions } from '../upstream/probe.ts'
+import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
+import type { ObjectCache } from './object-cache.ts'
+import { S3Error } from '../errors.ts'
+
+/** What every executor works with; made once at start and replaced as a whole on reload. */
+export interface Parts {
+  readonly config: Config
+  readonly upstream: Upstream
+  readonly keys: KeyRegistry
+  readonly objects: ObjectCache
+  /** Which conditional requests the store enforces. */
+  readonly conditions: Conditions
+  /** Counts objects that failed verification, by kind. */
+  readonly integrityFailure: (kind: string) => void
+  readonly policyFor: (bucket: string) => BucketPolicy
+}
+
+/** One authenticated, routed and authorised request on its way to an answer. */
+export interface Execution {
+  readonly request: Authenticated
+  readonly operation: Operation
+  readonly policy: BucketPolicy
+  readonly parts: Parts
+  /** The browser form of a PostObject, read up to its file. */
+  readonly form: PostForm | null
+}
+
+export type Executor = (x: Execution) => Promise<HttpResponse>
+
+/** @throws S3Error InternalError when the operation has no bucket: a fault in the operations table, not of the client. */
+export function bucketOf(x: Execution): string {
+  if (x.operation.bucket === null) throw new S3Error('InternalError')
+  return x.operation.bucket
+}
+
+/** @throws S3Error InternalError when the operation has no object key. */
+export function keyOf(x: Execution): string {
+  if (x.operation.key === null) throw new S3Error('InternalError')
+  return x.operation.key
+}
+
+/** Where an object of this request is bound to. */
+export function placeOf(x: Execution, bucket: string = bucketOf(x), objectKey: string = keyOf(x)): Place {
+  return { realm: x.parts.config.upstream.realm, bucket, objectKey }
+}
+
+/** What a bucket key is bound to: the bucket, or the object itself where bucket keys are off. */
+export function keyContext(place: Place, bucketKeys: boolean, requestContext: Readonly<Record<string, string>>): KeyContext {
+  return { realm: place.realm, bucket: place.bucket, objectKey: bucketKeys ? null : place.objectKey, requestContext }
+}
+
+/** Who uses a key, for the audit trail. */
+export function keyUse(x: Execution, place: Place, versionId: string | null = null): KeyUse {
+  return {
+    requestId: x.request.request.id,
+    principal: x.request.client?.accessKeyId ?? 'anonymous',
+    sourceAddress: x.request.request.remoteAddress,
+    operation: x.operation.name,
+    bucket: place.bucket,
+    objectKey: place.objectKey,
+    versionId,
+    signal: x.request.request.signal
+  }
+}
+
+function identityOf(x: Execution): UpstreamIdentity | undefined {
+  return x.request.client?.upstream ?? undefined
+}
+
+type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
+
+/** Sends a request to the store as this client: what is not named is empty, the control pool, and not retried. */
+export function send(x: Execution, sent: Sent): Promise<UpstreamResponse> {
+  const identity = identityOf(x)
+  return x.parts.upstream.request({
+    bucket: x.operation.bucket,
+    key: x.operation.key,
+    query: [],
+    headers: [],
+    body: null,
+    contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
+    signal: x.request.request.signal,
+    retry: false,
+    pool: 'control',
+    ...(identity === undefined ? {} : { identity }),
+    ...sent
+  })
+}
+
+/** Sends as the gateway itself: state bucket, probes. */
+export function sendAsGateway(x: Execution, sent: Sent): Promise<UpstreamResponse> {
+  return x.parts.upstream.request({
+    bucket: x.parts.config.upstream.stateBucket,
+    key: null,
+    query: [],
+    headers: [],
+    body: null,
+    contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
+    signal: x.request.request.signal,
+    retry: false,
+    pool: 'control',
+    ...sent
+  })
+}
+
+/** A header of the request as S3 sees it: hoisted query parameters included. */
+export function header(x: Execution, name: string): string | undefined {
+  return x.request.headers.get(name)
+}

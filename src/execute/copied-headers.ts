@@ -1,0 +1,56 @@
+import type { CopySource } from '../s3/copy-source.ts'
+import type { Execution } from './context.ts'
+import type { StoredObject } from './stored-object.ts'
+import { S3Error } from '../errors.ts'
+import { percentEncode } from '../http/target.ts'
+import { readAll } from '../http/stage.ts'
+import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
+import { parseTagging } from '../s3/documents.ts'
+import { upstreamDocument } from '../s3/xml.ts'
+import { header, send } from './context.ts'
+import { relayError } from './relay-error.ts'
+
+type Header = readonly [name: string, value: string]
+
+const describing = /^(cache-control|content-disposition|content-encoding|content-language|content-type|expires|x-amz-meta-.*)$/
+
+/** COPY or REPLACE. @throws S3Error InvalidArgument for anything else. */
+export function directiveOf(x: Execution, name: 'x-amz-metadata-directive' | 'x-amz-tagging-directive'): 'COPY' | 'REPLACE' {
+  const value = header(x, name) ?? 'COPY'
+  if (value !== 'COPY' && value !== 'REPLACE') {
+    const word = name === 'x-amz-metadata-directive' ? 'metadata' : 'tagging'
+    throw new S3Error('InvalidArgument', { message: `Unknown ${word} directive.`, fields: { ArgumentName: name, ArgumentValue: value } })
+  }
+  return value
+}
+
+/**
+ * Headers that describe the destination of a copy, all sent anew: the store is told REPLACE, because the envelope among the
+ * metadata is another one, and radosgw keeps nothing it is not told.
+ */
+export async function copiedHeaders(x: Execution, source: CopySource, object: StoredObject): Promise<Header[]> {
+  const own = upstreamHeaders(x.request.headers, 'copy')
+  const tagsReplaced = directiveOf(x, 'x-amz-tagging-directive') === 'REPLACE'
+  const description = directiveOf(x, 'x-amz-metadata-directive') === 'REPLACE'
+    ? own.filter(([name]) => describing.test(name))
+    : downstreamHeaders(object.headers, 'object').filter(([name]) => describing.test(name))
+  const settings = own.filter(([name]) => !describing.test(name) && name !== 'x-amz-tagging')
+  const tags = tagsReplaced ? header(x, 'x-amz-tagging') ?? '' : await tagsOf(x, source, object.versionId)
+  return [...description, ...settings, ...tags === '' ? [] : [['x-amz-tagging', tags] as const]]
+}
+
+/** The tags of the source as `x-amz-tagging` carries them; empty when it has none or the store knows no tags. */
+async function tagsOf(x: Execution, source: CopySource, versionId: string | null): Promise<string> {
+  const query: [string, string | null][] = [['tagging', null]]
+  if (versionId !== null) query.push(['versionId', versionId])
+  const response = await send(x, { method: 'GET', bucket: source.bucket, key: source.key, query, retry: true })
+  if (response.status === 404 || response.status === 501) {
+    response.body.resume()
+    return ''
+  }
+  if (response.status >= 300) throw await relayError(x, response)
+  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  return parseTagging(document, upstreamDocument)
+    .map(([key, value]) => `${percentEncode(key, { keepSlash: false })}=${percentEncode(value, { keepSlash: false })}`)
+    .join('&')
+}

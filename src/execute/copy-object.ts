@@ -1,0 +1,107 @@
+import type { HttpResponse } from '../http/message.ts'
+import type { CopySource } from '../s3/copy-source.ts'
+import type { UpstreamResponse } from '../upstream/types.ts'
+import type { Execution } from './context.ts'
+import type { Looked } from './head-object.ts'
+import type { SealedObject } from './stored-object.ts'
+import { MAX_SINGLE_PLAINTEXT } from '../envelope/sizes.ts'
+import { S3Error } from '../errors.ts'
+import { readAll } from '../http/stage.ts'
+import { downstreamHeaders } from '../plan/headers.ts'
+import { formatCopySource } from '../s3/copy-source.ts'
+import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
+import { bucketOf, header, keyOf, placeOf, send } from './context.ts'
+import { copyResult } from './copy-result.ts'
+import { copyThrough } from './copy-through.ts'
+import { copiedHeaders, directiveOf } from './copied-headers.ts'
+import { copySourceOf, lookAtSource } from './copy-source-object.ts'
+import { envelopeHeaders } from './envelope-headers.ts'
+import { visibleEtag } from './etag.ts'
+import { forward } from './forward.ts'
+import { encryptionOfWrite, keyForWrite, type WriteKey } from './object-keys.ts'
+import { relayError, errorOfDocument } from './relay-error.ts'
+import { withOneRestart } from './restart.ts'
+import { plaintextEtag } from './stored-object.ts'
+import { writeConditions } from './write-conditions.ts'
+
+
+/**
+ * CopyObject. Between sealed buckets no body moves: the source's object key is unwrapped and wrapped anew for the
+ * destination, and the store copies the sealed bytes, tied to the ETag that was unwrapped.
+ */
+export async function copyObject(x: Execution): Promise<HttpResponse> {
+  const source = copySourceOf(x)
+  if (x.policy.encryption === 'off' && x.parts.policyFor(source.bucket).encryption === 'off') return forward(x)
+  return withOneRestart(async () => {
+    const looked = await lookAtSource(x, source)
+    refuseIdleCopy(x, source)
+    if (looked.object.size > MAX_SINGLE_PLAINTEXT) {
+      throw new S3Error('InvalidRequest', {
+        message: 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120'
+      })
+    }
+    const { object } = looked
+    return object.kind === 'plain' || x.policy.encryption === 'off'
+      ? copyThrough(x, source, looked)
+      : rewrapAndCopy(x, source, looked, object)
+  })
+}
+
+/** A copy of an object onto itself must change something (AWS API, CopyObject). */
+function refuseIdleCopy(x: Execution, source: CopySource): void {
+  const same = source.bucket === bucketOf(x) && source.key === keyOf(x) && source.versionId === null
+  const changes = directiveOf(x, 'x-amz-metadata-directive') === 'REPLACE' || directiveOf(x, 'x-amz-tagging-directive') === 'REPLACE' ||
+    ['x-amz-storage-class', 'x-amz-website-redirect-location', 'x-amz-server-side-encryption', 'x-amz-server-side-encryption-customer-algorithm']
+      .some((name) => header(x, name) !== undefined)
+  if (!same || changes) return
+  throw new S3Error('InvalidRequest', {
+    message: 'This copy request is illegal because it is trying to copy an object to itself without changing the object\'s metadata, ' +
+      'storage class, website redirect location or encryption attributes.'
+  })
+}
+
+async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, object: SealedObject): Promise<HttpResponse> {
+  const { conditions } = x.parts
+  if (!conditions.copySourceIfMatch && source.versionId === null) {
+    throw new S3Error('NotImplemented', { message: 'The store behind this gateway cannot tie a copy to what was read.' })
+  }
+  const key = await keyForWrite(x, placeOf(x), encryptionOfWrite(x))
+  const described = await copiedHeaders(x, source, object)
+  const { md5, checksums, digestsInManifest, plaintextSize } = object.attributes
+  const envelope = envelopeHeaders(x, {
+    key, described, objectKey: object.objectKey, kind: object.envelope.kind, streamHeader: object.envelope.streamHeader,
+    plaintextSize, md5, checksums, digestsInManifest
+  })
+  const response = await send(x, {
+    method: 'PUT',
+    headers: [
+      ...envelope,
+      ...await writeConditions(x, 'copy'),
+      ['x-amz-copy-source', formatCopySource({ ...source, versionId: source.versionId ?? object.versionId })],
+      ['x-amz-metadata-directive', 'REPLACE'],
+      ['x-amz-tagging-directive', 'REPLACE'],
+      [conditions.copySourceHeader, object.upstreamEtag]
+    ]
+  })
+  if (response.status >= 300) throw await relayError(x, response)
+  return {
+    status: 200,
+    headers: [...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders, ['content-type', 'application/xml']],
+    body: null,
+    pending: answerOf(x, response, looked, object, key)
+  }
+}
+
+/** The store's answer may take long, and an error may stand in its 200 (AWS API, CopyObject). */
+async function answerOf(x: Execution, response: UpstreamResponse, looked: Looked, object: SealedObject, key: WriteKey): Promise<Buffer> {
+  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  const failed = errorOfDocument(document)
+  if (failed !== null) throw failed
+  const parsed = parseXml(document, upstreamDocument)
+  const upstreamEtag = childText(parsed, parsed.root, 'ETag')
+  if (upstreamEtag === null) throw new S3Error('SealgateBadUpstream')
+  const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object, looked.manifest)
+  return copyResult(visibleEtag(x.policy, upstreamEtag, shown), childText(parsed, parsed.root, 'LastModified'), [
+    ...object.attributes.checksums, ...looked.manifest?.checksums ?? []
+  ])
+}

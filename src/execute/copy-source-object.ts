@@ -1,0 +1,36 @@
+import type { Execution } from './context.ts'
+import type { Looked } from './head-object.ts'
+import { authorize } from '../auth/authorize.ts'
+import { S3Error } from '../errors.ts'
+import { evaluateConditions } from '../s3/conditions.ts'
+import { parseCopySource, type CopySource } from '../s3/copy-source.ts'
+import { header } from './context.ts'
+import { lookAt } from './head-object.ts'
+import { customerKeyOfSource } from './object-keys.ts'
+import { clientEtag } from './stored-object.ts'
+
+/** The source a copy names. @throws S3Error InvalidArgument, NoSuchBucket for the state bucket, AccessDenied. */
+export function copySourceOf(x: Execution): CopySource {
+  const value = header(x, 'x-amz-copy-source')
+  if (value === undefined) throw new S3Error('InvalidArgument', { fields: { ArgumentName: 'x-amz-copy-source' } })
+  const source = parseCopySource(value)
+  authorize(x.request.client, { bucket: source.bucket, write: false, publicRead: x.parts.policyFor(source.bucket).publicRead })
+  if (source.bucket === x.parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
+  return source
+}
+
+/**
+ * Looks at the source and evaluates the client's conditions on it, against what the client sees of it.
+ * @throws S3Error PreconditionFailed; the errors of `lookAt`.
+ */
+export async function lookAtSource(x: Execution, source: CopySource): Promise<Looked> {
+  const looked = await lookAt(x, { ...source, customerKey: customerKeyOfSource(x) })
+  const verdict = evaluateConditions({
+    ifMatch: header(x, 'x-amz-copy-source-if-match'),
+    ifNoneMatch: header(x, 'x-amz-copy-source-if-none-match'),
+    ifModifiedSince: header(x, 'x-amz-copy-source-if-modified-since'),
+    ifUnmodifiedSince: header(x, 'x-amz-copy-source-if-unmodified-since')
+  }, { etag: clientEtag(x, looked.object, looked.manifest), lastModified: looked.object.headers.get('last-modified') })
+  if (verdict !== 'pass') throw new S3Error('PreconditionFailed')
+  return looked
+}

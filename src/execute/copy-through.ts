@@ -1,0 +1,41 @@
+import type { Readable } from 'node:stream'
+import type { HttpResponse } from '../http/message.ts'
+import type { CopySource } from '../s3/copy-source.ts'
+import type { BodySource } from './body.ts'
+import type { Execution } from './context.ts'
+import type { Looked } from './head-object.ts'
+import { copiedHeaders } from './copied-headers.ts'
+import { copyResult } from './copy-result.ts'
+import { fetchSlice } from './open-body.ts'
+import { sealObject } from './put-object.ts'
+import { storePlain } from './store-plain.ts'
+
+/**
+ * A copy whose bytes change on the way: from an object Sealgate did not write into a sealed bucket, or from a sealed one into
+ * a bucket that is not encrypted. The only copies that move data through the gateway.
+ */
+export async function copyThrough(x: Execution, source: CopySource, { object, manifest }: Looked): Promise<HttpResponse> {
+  const described = await copiedHeaders(x, source, object)
+  const stream = await fetchSlice(x, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null })
+  try {
+    const stored = x.policy.encryption === 'off'
+      ? await storePlain(x, plaintextSource(stream, object.size), described)
+      : await sealObject(x, plaintextSource(stream, object.size), new Map([...described, ...encryptionHeaders(x)]))
+    const body = copyResult(stored.etag, null, [])
+    return { status: 200, headers: [...stored.headers.filter(([name]) => name !== 'etag'), ['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
+  } finally {
+    stream.destroy()
+  }
+}
+
+/** Plaintext that has been verified already: nothing more is promised of it but its length in bytes. */
+export function plaintextSource(stream: Readable, length: number): BodySource {
+  return {
+    stream,
+    payload: { framing: 'plain', length, sha256: null, chunkSigner: null, contentMd5: null, checksum: null, trailer: null }
+  }
+}
+
+function encryptionHeaders(x: Execution): (readonly [string, string])[] {
+  return [...x.request.headers].filter(([name]) => name.startsWith('x-amz-server-side-encryption'))
+}

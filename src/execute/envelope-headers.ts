@@ -1,0 +1,67 @@
+import type { Attributes, Checksum, Envelope } from '../envelope/envelope.ts'
+import type { ObjectKey } from '../envelope/object-key.ts'
+import type { Execution } from './context.ts'
+import type { WriteKey } from './object-keys.ts'
+import { metadataDigest, sealEnvelope } from '../envelope/envelope.ts'
+import { S3Error } from '../errors.ts'
+import { encodeContext } from '../keys/sse-headers.ts'
+import { placeOf } from './context.ts'
+import { CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from './stored-object.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** S3's limit on user metadata: names without prefix and values, in bytes (AWS S3 User Guide, "Working with object metadata"). */
+const MAX_METADATA_BYTES = 2048
+const USER_METADATA = 'x-amz-meta-'
+const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
+
+export interface EnvelopeInput {
+  readonly key: WriteKey
+  readonly objectKey: ObjectKey
+  readonly kind: Envelope['kind']
+  readonly streamHeader: Buffer | null
+  readonly plaintextSize: number | null
+  readonly md5: Buffer | null
+  readonly checksums: readonly Checksum[]
+  readonly digestsInManifest: boolean
+  /** Headers that describe the object, as they go upstream. */
+  readonly described: readonly Header[]
+}
+
+/**
+ * The headers under which an object is stored: what describes it, and the envelope that binds this to its key and place.
+ * @throws S3Error MetadataTooLarge with the numbers that are left for the client's own metadata.
+ */
+export function envelopeHeaders(x: Execution, input: EnvelopeInput): Header[] {
+  const contentType = input.described.find(([name]) => name === 'content-type')?.[1] ?? DEFAULT_CONTENT_TYPE
+  const described = [...input.described.filter(([name]) => name !== 'content-type'), ['content-type', contentType] as const]
+  const attributes: Attributes = {
+    plaintextSize: input.plaintextSize,
+    md5: input.md5,
+    checksums: input.checksums,
+    digestsInManifest: input.digestsInManifest,
+    sse: input.key.sse,
+    metadataDigest: metadataDigest(contentType, described)
+  }
+  const { kek, wrapped, scope, requestContext } = input.key
+  const own: Header[] = [
+    [KEY_ID_HEADER, wrapped.keyId],
+    [ENVELOPE_HEADER, sealEnvelope({
+      kek, scope, blob: wrapped.blob, objectKey: input.objectKey, place: placeOf(x), kind: input.kind, streamHeader: input.streamHeader, attributes
+    })]
+  ]
+  if (Object.keys(requestContext).length > 0) own.push([CONTEXT_HEADER, encodeContext(requestContext)])
+  checkMetadataSize(described, own)
+  return [...described, ...own]
+}
+
+function checkMetadataSize(described: readonly Header[], own: readonly Header[]): void {
+  const sizeOf = (headers: readonly Header[]): number => headers
+    .filter(([name]) => name.startsWith(USER_METADATA))
+    .reduce((sum, [name, value]) => sum + name.length - USER_METADATA.length + value.length, 0)
+  const clients = sizeOf(described)
+  const left = MAX_METADATA_BYTES - sizeOf(own)
+  if (clients > left) {
+    throw new S3Error('MetadataTooLarge', { fields: { Size: String(clients), MaxSizeAllowed: String(Math.max(0, left)) } })
+  }
+}

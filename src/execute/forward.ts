@@ -1,0 +1,84 @@
+import type { HttpResponse } from '../http/message.ts'
+import type { UpstreamResponse } from '../upstream/types.ts'
+import type { Execution } from './context.ts'
+import { BodyVerifier } from '../auth/body.ts'
+import { S3Error } from '../errors.ts'
+import { readAll, StagedReadable } from '../http/stage.ts'
+import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
+import { operations } from '../s3/operations.ts'
+import { HoldLast, readDocument, readVerified, requestBody, streamUpstream } from './body.ts'
+import { contentMd5 } from './content-md5.ts'
+import { send } from './context.ts'
+import { relayError } from './relay-error.ts'
+import { SMALL_BODY_BYTES } from './store-plain.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** Answers that are documents are small; object bytes never come this way whole. */
+const DOCUMENT_LIMIT_BYTES = 16 * 1024 * 1024
+
+/** An operation that encryption does not touch: re-signed, its headers filtered, its body as it is. */
+export async function forward(x: Execution): Promise<HttpResponse> {
+  const row = operations[x.operation.name]
+  const method = x.request.request.method
+  const response = row.takesBody === 'data' ? await forwardData(x) : await forwardDocument(x, row.requiresDigest)
+  if (response.status >= 400 || response.status === 304) throw await relayError(x, response)
+  if (method === 'HEAD') {
+    response.body.resume()
+    return { status: response.status, headers: passedHeaders(response), body: null }
+  }
+  return passThrough(response)
+}
+
+/** Query of the client's operation as it goes upstream. */
+export function forwardedQuery(x: Execution): (readonly [string, string | null])[] {
+  return x.operation.query.parameters.map(({ name, value }) => [name, value] as const)
+}
+
+/** The store's document answer to a forwarded request. @throws the store's error as an S3Error. */
+export async function forwardForDocument(x: Execution, query = forwardedQuery(x)): Promise<{ response: UpstreamResponse; document: Buffer }> {
+  const response = await send(x, { method: x.request.request.method, query, headers: upstreamHeaders(x.request.headers, 'document'), retry: true })
+  if (response.status >= 300) throw await relayError(x, response)
+  return { response, document: await readAll(response.body, DOCUMENT_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream')) }
+}
+
+async function forwardDocument(x: Execution, requiresDigest: boolean): Promise<UpstreamResponse> {
+  const body = await readDocument(x)
+  const method = x.request.request.method
+  const headers: Header[] = [...upstreamHeaders(x.request.headers, 'document')]
+  if (requiresDigest && body.length > 0) headers.push(contentMd5(body))
+  return send(x, {
+    method,
+    query: forwardedQuery(x),
+    headers,
+    body: body.length === 0 ? null : body,
+    contentLength: body.length,
+    retry: method === 'GET' || method === 'HEAD',
+    pool: method === 'GET' && x.operation.key !== null ? 'data' : 'control'
+  })
+}
+
+/** Object data of a bucket that is not encrypted: verified on the way, byte for byte what the client sent. */
+async function forwardData(x: Execution): Promise<UpstreamResponse> {
+  const source = requestBody(x)
+  const verifier = new BodyVerifier(source.payload, { computeMd5: false })
+  const sent = {
+    method: x.request.request.method, query: forwardedQuery(x), headers: upstreamHeaders(x.request.headers, 'plain-data'), pool: 'data'
+  } as const
+  if (source.payload.length <= SMALL_BODY_BYTES) return send(x, { ...sent, body: await readVerified(x, source, verifier, SMALL_BODY_BYTES) })
+  return streamUpstream(x, source, [verifier, new HoldLast()], (body) => send(x, { ...sent, body, contentLength: source.payload.length }))
+}
+
+function passedHeaders(response: UpstreamResponse): Header[] {
+  const length = response.headers.get('content-length')
+  return [...downstreamHeaders(response.headers, 'plain'), ...length === undefined ? [] : [['content-length', length] as const]]
+}
+
+async function passThrough(response: UpstreamResponse): Promise<HttpResponse> {
+  const headers = passedHeaders(response)
+  if (response.headers.has('content-length')) {
+    return { status: response.status, headers, body: new StagedReadable(response.body, [], { destroySource: true }) }
+  }
+  const document = await readAll(response.body, DOCUMENT_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
+  return { status: response.status, headers: [...headers, ['content-length', String(document.length)]], body: document }
+}

@@ -1,0 +1,20 @@
+import type { HttpResponse } from '../http/message.ts'
+import type { Execution } from './context.ts'
+import { mayAccess } from '../auth/authorize.ts'
+import { downstreamHeaders } from '../plan/headers.ts'
+import { childOf, childText, rewriteXml } from '../s3/xml.ts'
+import { forwardForDocument } from './forward.ts'
+
+/** ListBuckets: without the state bucket, and only what the client may touch. */
+export async function listBuckets(x: Execution): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(x)
+  const { stateBucket } = x.parts.config.upstream
+  const body = rewriteXml(document, (editor, parsed) => {
+    for (const element of childOf(parsed, parsed.root, 'Buckets')?.children ?? []) {
+      const bucket = childText(parsed, element, 'Name')
+      if (bucket === stateBucket || !mayAccess(x.request.client, { bucket, write: false })) editor.remove(element)
+    }
+  })
+  const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
+  return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
+}

@@ -1,0 +1,60 @@
+import type { HttpResponse } from '../http/message.ts'
+import type { Execution } from './context.ts'
+import type { RowFacts } from './object-cache.ts'
+import { plaintextSize } from '../envelope/sizes.ts'
+import { S3Error } from '../errors.ts'
+import { downstreamHeaders } from '../plan/headers.ts'
+import { unquoteEtag } from '../s3/conditions.ts'
+import { readListing, writeListing, type ListingRow, type RowEdit } from '../s3/listing.ts'
+import { bucketOf } from './context.ts'
+import { opaqueEtag } from './etag.ts'
+import { forwardForDocument } from './forward.ts'
+import { lookAt } from './head-object.ts'
+import { inParallel } from './in-parallel.ts'
+import { clientEtag } from './stored-object.ts'
+
+/** Rows looked up at once in `md5` mode. */
+const PARALLEL_LOOKUPS = 32
+
+/**
+ * ListObjects, ListObjectsV2, ListObjectVersions: sizes by the size law, ETags by the bucket's mode. Never fails for one row:
+ * a row that does not open is shown as stored.
+ */
+export async function listObjects(x: Execution): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(x)
+  const rows = readListing(document)
+  const edits = await inParallel(rows, PARALLEL_LOOKUPS, (row) => editOf(x, row))
+  const body = writeListing(document, (_, i) => edits[i] ?? {})
+  const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
+  return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
+}
+
+async function editOf(x: Execution, row: ListingRow): Promise<RowEdit> {
+  if (row.etag === null || row.size === null) return {}
+  const byLaw = plaintextSize(row.size)
+  // The size law needs no second look, unless plaintext may stand beside sealed objects.
+  if (x.policy.etag === 'opaque' && x.policy.plaintext === 'refuse') {
+    return { etag: unquoteEtag(opaqueEtag(row.etag)), checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
+  }
+  const facts = await rowFacts(x, row)
+  if (facts !== null) return { ...facts, checksums: [] }
+  return { etag: unquoteEtag(opaqueEtag(row.etag)), checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
+}
+
+/** Size and ETag of a row, from the cache or by looking at the object; null when it cannot be opened. */
+async function rowFacts(x: Execution, row: ListingRow): Promise<RowFacts | null> {
+  const bucket = bucketOf(x)
+  const etag = row.etag ?? ''
+  const cached = x.parts.objects.row(bucket, row.key, row.versionId, etag)
+  if (cached !== undefined) return cached
+  try {
+    const { object, manifest } = await lookAt(x, { bucket, key: row.key, versionId: row.versionId, customerKey: null })
+    // Overwritten since the store made the listing: what is shown is what is there now, but it is not remembered.
+    const facts = { size: object.size, etag: unquoteEtag(clientEtag(x, object, manifest)) }
+    if (unquoteEtag(object.upstreamEtag) === etag) x.parts.objects.rememberRow(bucket, row.key, row.versionId, etag, facts)
+    return facts
+  } catch (error) {
+    if (error instanceof S3Error && !x.request.request.signal.aborted) return null
+    throw error
+  }
+}

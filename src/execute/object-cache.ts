@@ -1,0 +1,67 @@
+import type { Manifest } from '../envelope/manifest.ts'
+import { BoundedCache } from './bounded-cache.ts'
+
+/** What a name was last seen to be: lets a ranged read of a multipart object ask for the right bytes at once. */
+export interface Hint {
+  readonly upstreamEtag: string
+  readonly manifest: Manifest
+}
+
+/** What a row of a listing shows. */
+export interface RowFacts {
+  readonly size: number
+  readonly etag: string
+}
+
+const MANIFEST_BYTES = 64 * 1024 * 1024
+const ROW_ENTRIES = 200_000
+
+/**
+ * Caches of verified facts. Nothing in here opens an object: a manifest is used only after this request's own unwrap
+ * has given the same commitment, and a hint only chooses which bytes to ask for first, with If-Match.
+ */
+export class ObjectCache {
+  readonly #manifests = new BoundedCache<Manifest>(MANIFEST_BYTES)
+  readonly #hints = new BoundedCache<Hint>(MANIFEST_BYTES)
+  readonly #rows = new BoundedCache<RowFacts>(ROW_ENTRIES)
+
+  manifest(commitment: Buffer, upstreamEtag: string): Manifest | undefined {
+    return this.#manifests.get(manifestKey(commitment, upstreamEtag))
+  }
+
+  rememberManifest(commitment: Buffer, upstreamEtag: string, manifest: Manifest): void {
+    this.#manifests.set(manifestKey(commitment, upstreamEtag), manifest, weightOf(manifest))
+  }
+
+  hint(bucket: string, key: string, versionId: string | null): Hint | undefined {
+    return this.#hints.get(nameKey(bucket, key, versionId))
+  }
+
+  rememberHint(bucket: string, key: string, versionId: string | null, hint: Hint): void {
+    this.#hints.set(nameKey(bucket, key, versionId), hint, weightOf(hint.manifest))
+  }
+
+  forgetHint(bucket: string, key: string, versionId: string | null): void {
+    this.#hints.delete(nameKey(bucket, key, versionId))
+  }
+
+  row(bucket: string, key: string, versionId: string | null, upstreamEtag: string): RowFacts | undefined {
+    return this.#rows.get(`${nameKey(bucket, key, versionId)}\n${upstreamEtag}`)
+  }
+
+  rememberRow(bucket: string, key: string, versionId: string | null, upstreamEtag: string, facts: RowFacts): void {
+    this.#rows.set(`${nameKey(bucket, key, versionId)}\n${upstreamEtag}`, facts)
+  }
+}
+
+function manifestKey(commitment: Buffer, upstreamEtag: string): string {
+  return `${commitment.toString('base64')}\n${upstreamEtag}`
+}
+
+function nameKey(bucket: string, key: string, versionId: string | null): string {
+  return `${bucket}\n${versionId ?? ''}\n${key}`
+}
+
+function weightOf(manifest: Manifest): number {
+  return 512 + manifest.parts.length * 256
+}

@@ -1,0 +1,128 @@
+import type { KeyObject } from 'node:crypto'
+import type { Envelope, Place, SseMode } from '../envelope/envelope.ts'
+import type { WrappedBucketKey } from '../keys/types.ts'
+import type { Execution } from './context.ts'
+import type { SealedObject } from './stored-object.ts'
+import { S3Error } from '../errors.ts'
+import { sseOfWrite, sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../keys/sse-headers.ts'
+import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../keys/ssec.ts'
+import { keyContext, keyUse } from './context.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** Everything a write needs to seal the object key, and what the client is told of it. */
+export interface WriteKey {
+  /** Wraps the object key: a bucket key, or what a customer's key gives. */
+  readonly kek: KeyObject
+  readonly wrapped: WrappedBucketKey
+  readonly scope: Envelope['scope']
+  readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
+  readonly requestContext: Readonly<Record<string, string>>
+  readonly responseHeaders: readonly Header[]
+}
+
+/** SSE-C keys may only come over TLS, to us or to a trusted front end (AWS S3 User Guide, SSE-C). */
+function customerKeysAllowed(x: Execution): boolean {
+  return x.request.request.secure || x.parts.config.auth.ssecOverHttp
+}
+
+/** The encryption a write asks for, the bucket's demands checked. @throws S3Error as `sseOfWrite`, AccessDenied. */
+export function encryptionOfWrite(x: Execution, headers: ReadonlyMap<string, string> = x.request.headers): SseRequest {
+  const asked = sseOfWrite(headers, customerKeysAllowed(x))
+  const { requireSse } = x.policy
+  if (requireSse.length > 0 && !requireSse.some((mode) => mode === asked.mode)) {
+    throw new S3Error('AccessDenied', { message: `Uploads to this bucket must ask for server-side encryption: ${requireSse.join(' or ')}.` })
+  }
+  return asked
+}
+
+/**
+ * The key that will seal a new object. Asked for before a byte goes upstream.
+ * @throws S3Error of the key provider, KMS.NotFoundException or AccessDenied for key ids the client may not name.
+ */
+export async function keyForWrite(x: Execution, place: Place, asked: SseRequest): Promise<WriteKey> {
+  const use = keyUse(x, place)
+  if (asked.mode === 'SSE-C') {
+    const { key, wrapped } = x.parts.keys.sealForCustomer(asked.customer, keyContext(place, false, {}), use)
+    const applied: SseApplied = { mode: 'SSE-C', md5: asked.customer.md5 }
+    return {
+      kek: key, wrapped, scope: 'bucket', sse: { mode: 'SSE-C', bucketKeyEnabled: false }, requestContext: {},
+      responseHeaders: sseResponseHeaders(applied, 'write')
+    }
+  }
+  const requestContext = asked.mode === 'aws:kms' ? asked.context : {}
+  const { provider } = x.parts.keys.resolve(asked.mode === 'aws:kms' ? asked.keyId : null, x.policy, use)
+  const bucketKeyEnabled = asked.mode === 'aws:kms' && asked.bucketKeyEnabled !== null ? asked.bucketKeyEnabled : x.policy.bucketKeys
+  const { key, wrapped } = await provider.generate(keyContext(place, bucketKeyEnabled, requestContext), use)
+  return {
+    kek: key,
+    wrapped,
+    scope: bucketKeyEnabled ? 'bucket' : 'object',
+    sse: { mode: asked.mode, bucketKeyEnabled },
+    requestContext,
+    responseHeaders: sseResponseHeaders(appliedOf(asked.mode, wrapped.keyId, requestContext, bucketKeyEnabled), 'write')
+  }
+}
+
+function appliedOf(mode: 'none' | 'AES256' | 'aws:kms', keyId: string, context: Readonly<Record<string, string>>, bucketKeyEnabled: boolean): SseApplied {
+  return mode === 'aws:kms' ? { mode, keyId, context, bucketKeyEnabled } : { mode }
+}
+
+export interface ReadKeyInput {
+  readonly envelope: Pick<Envelope, 'blob' | 'scope'>
+  readonly keyId: string
+  /** Where the wrap is bound to. */
+  readonly place: Place
+  readonly requestContext: Readonly<Record<string, string>>
+  readonly customerKey: CustomerKey | null
+  readonly versionId: string | null
+}
+
+/**
+ * The key that opens an object's envelope. SSE-C headers must be there if and only if the object was sealed with such a
+ * key; which provider may unwrap is decided by configuration, never by the object.
+ */
+export async function keyForRead(x: Execution, input: ReadKeyInput): Promise<KeyObject> {
+  requireCustomerKey(input.keyId, input.customerKey)
+  const wrapped = { keyId: input.keyId, blob: input.envelope.blob }
+  const context = keyContext(input.place, input.envelope.scope === 'bucket', input.requestContext)
+  const use = keyUse(x, input.place, input.versionId)
+  if (input.customerKey !== null) return x.parts.keys.openForCustomer(input.customerKey, wrapped, context, use)
+  return x.parts.keys.providerOf(input.keyId).unwrap(wrapped, context, use)
+}
+
+/** The customer's key of a request that reads or continues an upload; null when it sends none. */
+export function customerKeyOfAccess(x: Execution): CustomerKey | null {
+  return sseOfAccess(x.request.headers, customerKeysAllowed(x))
+}
+
+/** The customer's key for the source of a copy. */
+export function customerKeyOfSource(x: Execution): CustomerKey | null {
+  return customerKeyOf(x.request.headers, 'copy-source', customerKeysAllowed(x))
+}
+
+/** How an object is encrypted, as it is told to whoever reads it. */
+export function readEncryptionHeaders(x: Execution, object: SealedObject): readonly Header[] {
+  const { mode, bucketKeyEnabled } = object.attributes.sse
+  switch (mode) {
+    case 'SSE-C': {
+      const customer = customerKeyOfAccess(x)
+      return customer === null ? [] : sseResponseHeaders({ mode, md5: customer.md5 }, 'access')
+    }
+    case 'aws:kms':
+      return sseResponseHeaders({ mode, keyId: object.keyId, context: object.requestContext, bucketKeyEnabled }, 'access')
+    case 'AES256':
+      return sseResponseHeaders({ mode }, 'access')
+    case 'none':
+      return x.parts.policyFor(object.bucket).announce === 'aws:kms'
+        ? sseResponseHeaders({ mode: 'aws:kms', keyId: object.keyId, context: {}, bucketKeyEnabled }, 'access')
+        : []
+  }
+}
+
+/** True for objects that open only with a key the customer sends. */
+export function isCustomerSealed(keyId: string | undefined): boolean {
+  return keyId === SSEC_KEY_ID
+}
+
+export type { CustomerKey } from '../keys/ssec.ts'

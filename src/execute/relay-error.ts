@@ -1,0 +1,54 @@
+import type { UpstreamResponse } from '../upstream/types.ts'
+import type { Execution } from './context.ts'
+import { S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
+import { readAll } from '../http/stage.ts'
+import { parseErrorXml } from '../s3/error-xml.ts'
+
+const ERROR_LIMIT_BYTES = 65536
+/** What may be told to a client of an error's extra elements: nothing that shows stored sizes or the store's own names. */
+const relayedFields = new Set(['ArgumentName', 'ArgumentValue', 'Condition', 'Key', 'VersionId', 'UploadId', 'Header', 'Method', 'ResourceType', 'StorageClass'])
+
+/**
+ * Turns an error status of the store into the error the client gets: same status, same code, the message, and only the
+ * fields that tell nothing of stored bytes. HEAD errors have no body: the status alone speaks.
+ */
+export async function relayError(x: Execution, response: UpstreamResponse): Promise<S3Error> {
+  const body = await readAll(response.body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
+  const headers = [...response.headers.entries]
+    .filter(([name]) => /^(x-amz-delete-marker|x-amz-version-id|retry-after|x-amz-bucket-region|allow)$/i.test(name))
+  const parsed = body.length === 0 ? null : parseErrorXml(body)
+  const known = parsed === null ? undefined : s3ErrorCodes.find((code) => code === parsed.code)
+  const code = known ?? codeOfStatus(response.status, x)
+  const fields = Object.fromEntries(Object.entries(parsed?.fields ?? {}).filter(([name]) => relayedFields.has(name)))
+  return new S3Error(code, {
+    ...(parsed === null || parsed.message === '' ? {} : { message: parsed.message }),
+    fields,
+    headers,
+    status: response.status,
+    ...(parsed === null || known !== undefined ? {} : { code: parsed.code })
+  })
+}
+
+/** The error that stands inside a 200 of CompleteMultipartUpload and of copies (AWS API); null when there is none. */
+export function errorOfDocument(document: Buffer): S3Error | null {
+  const parsed = parseErrorXml(document)
+  if (parsed === null) return null
+  const known = s3ErrorCodes.find((code) => code === parsed.code)
+  return new S3Error(known ?? 'InternalError', { message: parsed.message, ...(known === undefined ? { code: parsed.code } : {}) })
+}
+
+function codeOfStatus(status: number, x: Execution): S3ErrorCode {
+  switch (status) {
+    case 304: return 'NotModified'
+    case 400: return 'BadRequest'
+    case 403: return 'AccessDenied'
+    case 404: return x.operation.key === null ? 'NoSuchBucket' : x.operation.query.has('versionId') ? 'NoSuchVersion' : 'NoSuchKey'
+    case 405: return 'MethodNotAllowed'
+    case 409: return 'ConditionalRequestConflict'
+    case 412: return 'PreconditionFailed'
+    case 416: return 'InvalidRange'
+    case 501: return 'NotImplemented'
+    case 503: return 'SlowDown'
+    default: return status >= 500 ? 'InternalError' : 'BadRequest'
+  }
+}

@@ -1,0 +1,56 @@
+import type { Execution } from './context.ts'
+import { S3Error } from '../errors.ts'
+import { parseEtagList, unquoteEtag } from '../s3/conditions.ts'
+import { bucketOf, header, keyOf } from './context.ts'
+import { currentEtags } from './current-etags.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** Operations whose conditions a store may or may not enforce: found by the probe at start. */
+export type ConditionalWrite = 'put' | 'complete' | 'copy' | 'delete'
+
+/**
+ * Conditions of a write in the store's terms. The client's ETag is compared with the object as it is now, and the store
+ * is given the ETag just seen: so it enforces the condition itself, and nothing can slip in between.
+ * @throws S3Error NotImplemented when the store is known to ignore such conditions, PreconditionFailed, NoSuchKey.
+ */
+export async function writeConditions(x: Execution, write: ConditionalWrite): Promise<Header[]> {
+  const ifMatch = header(x, 'if-match')
+  const ifNoneMatch = header(x, 'if-none-match')
+  if (ifMatch === undefined && ifNoneMatch === undefined) return []
+  if (!x.parts.conditions[write]) {
+    throw new S3Error('NotImplemented', {
+      message: 'The store behind this gateway does not enforce conditions on this operation.',
+      fields: { Header: ifMatch === undefined ? 'If-None-Match' : 'If-Match' }
+    })
+  }
+  if (ifMatch !== undefined && ifNoneMatch !== undefined) throw new S3Error('NotImplemented', { fields: { Header: 'If-None-Match' } })
+  if (ifNoneMatch !== undefined) return ifNoneMatch.trim() === '*' ? [['if-none-match', '*']] : unlessCurrent(x, ifNoneMatch)
+  return onlyIfCurrent(x, ifMatch ?? '')
+}
+
+async function onlyIfCurrent(x: Execution, ifMatch: string): Promise<Header[]> {
+  if (ifMatch.trim() === '*') return [['if-match', '*']]
+  const current = await currentEtags(x, bucketOf(x), keyOf(x))
+  if (current === null) throw new S3Error('NoSuchKey')
+  if (!names(ifMatch, current.visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
+  return [['if-match', storeEtag(x, current.upstream)]]
+}
+
+/** `If-None-Match: "etag"`: Ceph accepts it on writes. The write goes through only over exactly what was compared. */
+async function unlessCurrent(x: Execution, ifNoneMatch: string): Promise<Header[]> {
+  const current = await currentEtags(x, bucketOf(x), keyOf(x))
+  if (current === null) return [['if-none-match', '*']]
+  if (names(ifNoneMatch, current.visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-None-Match' } })
+  return [['if-match', storeEtag(x, current.upstream)]]
+}
+
+/** The store's ETag as its PutObject wants it: radosgw 16 compares without quotes. */
+function storeEtag(x: Execution, etag: string): string {
+  return x.parts.conditions.putEtags === 'bare' ? unquoteEtag(etag) : etag
+}
+
+function names(list: string, etag: string): boolean {
+  const tags = parseEtagList(list)
+  return tags === '*' || tags.some(({ tag }) => tag === unquoteEtag(etag))
+}

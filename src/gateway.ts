@@ -1,0 +1,187 @@
+import { readFileSync } from 'node:fs'
+import type { AuthContext } from './auth/context.ts'
+import type { Config } from './config.ts'
+import type { Parts } from './execute/context.ts'
+import type { Gateway } from './gateway-types.ts'
+import type { AuditEvent } from './keys/audit-event.ts'
+import type { KeyRegistry } from './keys/registry.ts'
+import type { Conditions } from './upstream/probe.ts'
+import type { StoreUpstream } from './upstream/upstream.ts'
+import { credentialLookup } from './auth/credentials.ts'
+import { policyFor } from './config-policy.ts'
+import { ObjectCache } from './execute/object-cache.ts'
+import { openKeyRegistry } from './keys/registry.ts'
+import { fileAuditTrail, type AuditTrail } from './observe/audit.ts'
+import { exposition } from './observe/exposition.ts'
+import { Health } from './observe/health.ts'
+import { createMetrics, type Metrics } from './observe/metrics.ts'
+import { measureProcess } from './observe/process-metrics.ts'
+import { parseTarget } from './http/target.ts'
+import { handle, type Pipeline } from './proxy.ts'
+import { address } from './s3/route.ts'
+import { probeConditions } from './upstream/probe.ts'
+import { ensureStateBucket } from './upstream/state-bucket.ts'
+import { createUpstream } from './upstream/upstream.ts'
+
+const rootTarget = parseTarget('/')
+const HEALTH_EVERY_SECONDS = 15
+const HEALTH_TIMEOUT_SECONDS = 10
+
+/** What is refused until the store has been probed: conditions it might ignore. */
+const unknownConditions: Conditions = {
+  put: false, complete: false, copy: false, delete: false, copySourceIfMatch: false, putEtags: 'quoted', copySourceHeader: 'x-amz-copy-source-if-match'
+}
+
+/**
+ * Puts the gateway together. It can be up before the store is: then it is not ready, tries again, and refuses what it does
+ * not know the store to enforce.
+ * @throws Error when keys or certificates of the configuration cannot be read.
+ */
+export async function createGateway(config: Config): Promise<Gateway> {
+  const assembly = new Assembly(config, createMetrics())
+  await assembly.open()
+  return assembly
+}
+
+class Assembly implements Gateway {
+  readonly #metrics: Metrics
+  readonly #health: Health
+  readonly #audit: AuditTrail | null
+  readonly #stopMeasuring: () => void
+  readonly #upstream: StoreUpstream
+  #config: Config
+  #keys: KeyRegistry | null = null
+  #conditions: Conditions | null = null
+  #pipeline: Pipeline | null = null
+
+  constructor(config: Config, metrics: Metrics) {
+    this.#config = config
+    this.#metrics = metrics
+    this.#audit = config.audit.file === null ? null : fileAuditTrail(config.audit.file)
+    this.#upstream = this.#createUpstream(config)
+    this.#health = new Health([
+      { name: 'keys', run: async () => { await this.#keys?.selfTest() } },
+      { name: 'store', run: (signal) => this.#checkStore(signal) }
+    ], HEALTH_TIMEOUT_SECONDS)
+    this.#stopMeasuring = measureProcess(metrics.registry)
+    metrics.beforeSnapshot(() => {
+      for (const { pool, connected } of this.#upstream.stats()) metrics.upstreamConnections.set({ pool }, connected)
+    })
+  }
+
+  async open(): Promise<void> {
+    this.#keys = await this.#openKeys(this.#config)
+    this.#assemble(new ObjectCache())
+    await this.#health.run()
+    this.#health.start(HEALTH_EVERY_SECONDS)
+  }
+
+  async handle(request: Parameters<Gateway['handle']>[0]): ReturnType<Gateway['handle']> {
+    if (this.#pipeline === null) throw new Error('The gateway is not open.')
+    return handle(this.#pipeline, request)
+  }
+
+  async ready(): Promise<{ readonly ok: boolean; readonly checks: Readonly<Record<string, string>> }> {
+    const { ready, checks } = this.#health.report()
+    return { ok: ready, checks: Object.fromEntries(checks.map(({ name, ok, error }) => [name, ok ? 'ok' : error ?? 'failed'])) }
+  }
+
+  metrics(): string {
+    return exposition(this.#metrics.snapshot())
+  }
+
+  /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */
+  async reload(config: Config): Promise<void> {
+    const keys = await this.#openKeys(config)
+    const before = this.#keys
+    this.#config = config
+    this.#keys = keys
+    this.#assemble(new ObjectCache())
+    this.#audit?.reopen()
+    await before?.close()
+  }
+
+  async close(): Promise<void> {
+    this.#health.drain()
+    this.#health.stop()
+    this.#stopMeasuring()
+    await this.#upstream.close()
+    await this.#keys?.close()
+    this.#audit?.close()
+  }
+
+  #createUpstream(config: Config): StoreUpstream {
+    const { upstream, limits } = config
+    return createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, {
+      onRefused: (code) => { this.#metrics.upstreamRefused.add({ code }) },
+      onExchange: ({ pool, method, error, headSeconds, bytesSent, bytesReceived }) => {
+        if (headSeconds !== null) this.#metrics.upstreamSeconds.observe({ pool, method }, headSeconds)
+        if (error !== null) this.#metrics.upstreamErrors.add({ code: error })
+        this.#metrics.upstreamBytes.add({ direction: 'sent' }, bytesSent)
+        this.#metrics.upstreamBytes.add({ direction: 'received' }, bytesReceived)
+      }
+    })
+  }
+
+  #openKeys(config: Config): Promise<KeyRegistry> {
+    return openKeyRegistry({
+      keys: config.keys,
+      cache: config.keyCache,
+      realm: config.upstream.realm,
+      stateBucket: config.upstream.stateBucket,
+      audit: (event) => { this.#record(event) },
+      metrics: {
+        call: (call, outcome, seconds) => {
+          this.#metrics.kmsCalls.add({ call, outcome })
+          this.#metrics.kmsSeconds.observe({ call }, seconds)
+        },
+        breaker: () => undefined
+      }
+    })
+  }
+
+  #record(event: AuditEvent): void {
+    this.#metrics.keyCache.add({ result: event.outcome !== 'ok' ? 'refused' : event.cached ? 'hit' : 'miss' })
+    this.#audit?.record(event)
+  }
+
+  #assemble(objects: ObjectCache): void {
+    const config = this.#config
+    if (this.#keys === null) throw new Error('The gateway is not open.')
+    const policies = (bucket: string): ReturnType<typeof policyFor> => policyFor(config, bucket)
+    const parts: Parts = {
+      config,
+      upstream: this.#upstream,
+      keys: this.#keys,
+      objects,
+      conditions: { ...this.#conditions ?? unknownConditions, ...config.upstream.conditions },
+      integrityFailure: (kind) => { this.#metrics.integrityFailures.add({ kind }) },
+      policyFor: policies
+    }
+    this.#pipeline = { parts, auth: authContext(config, policies) }
+  }
+
+  async #checkStore(signal: AbortSignal): Promise<void> {
+    const { stateBucket, region } = this.#config.upstream
+    await ensureStateBucket(this.#upstream, stateBucket, region, signal)
+    if (this.#conditions !== null) return
+    this.#conditions = await probeConditions(this.#upstream, stateBucket, signal)
+    this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache())
+  }
+}
+
+function authContext(config: Config, policies: Parts['policyFor']): AuthContext {
+  const { domains, regions } = config.listen
+  return {
+    credential: credentialLookup(config.clients),
+    regions,
+    v2Query: config.auth.v2Query,
+    v2Header: config.auth.v2Header,
+    now: () => new Date(),
+    virtualHostBucket: (host) => address(rootTarget, host, domains).bucket,
+    isPublicRead: (request) => {
+      const { bucket } = address(request.target, request.host, domains)
+      return bucket !== null && policies(bucket).publicRead
+    }
+  }
+}

@@ -1,0 +1,58 @@
+import type { AuthContext } from './auth/context.ts'
+import type { Authenticated } from './auth/types.ts'
+import type { Execution, Parts } from './execute/context.ts'
+import type { HttpRequest, HttpResponse } from './http/message.ts'
+import { authenticate, isFormUpload } from './auth/authenticate.ts'
+import { authorize } from './auth/authorize.ts'
+import { admitPayload } from './auth/payload.ts'
+import { S3Error } from './errors.ts'
+import { executors } from './execute/executors.ts'
+import { authenticatedForm } from './execute/post-object.ts'
+import { plan } from './plan/plan.ts'
+import { operations } from './s3/operations.ts'
+import { address, route, type Operation } from './s3/route.ts'
+
+/** Everything the pipeline needs: replaced as a whole when the configuration is reloaded. */
+export interface Pipeline {
+  readonly parts: Parts
+  readonly auth: AuthContext
+}
+
+/**
+ * The one way through the house: authenticate, route, authorise, plan, execute. Nothing goes upstream, and no key is asked
+ * for, before the first three are done.
+ * @throws S3Error for every answer that is an error.
+ */
+export async function handle({ parts, auth }: Pipeline, request: HttpRequest): Promise<HttpResponse> {
+  const { domains } = parts.config.listen
+  const authenticated = isFormUpload(request)
+    ? await authenticatedForm(request, auth, bucketOfForm(request, domains))
+    : { request: authenticate(request, auth), form: null }
+  const operation = routed(authenticated.request, domains)
+  request.annotate?.({ operation: operation.name, ...annotation(authenticated.request, operation) })
+  const row = operations[operation.name]
+  admitPayload(authenticated.request, row.takesBody === 'data' ? 'object-data' : 'other')
+  const policy = operation.bucket === null ? null : parts.policyFor(operation.bucket)
+  authorize(authenticated.request.client, { bucket: operation.bucket, write: row.write, publicRead: policy?.publicRead === true })
+  if (operation.bucket === parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
+  const { executor, how } = plan(operation.name, policy)
+  if (executor === 'refuse' || executor === 'preflight') throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${how}` })
+  const execution: Execution = {
+    request: authenticated.request, form: authenticated.form, operation, parts, policy: policy ?? parts.policyFor('*')
+  }
+  return executors[executor](execution)
+}
+
+function routed({ request, headers }: Authenticated, domains: readonly string[]): Operation {
+  return route({ method: request.method, target: request.target, headers, host: request.host }, domains)
+}
+
+function bucketOfForm(request: HttpRequest, domains: readonly string[]): string {
+  const where = address(request.target, request.host, domains)
+  if (where.level !== 'bucket') throw new S3Error('MethodNotAllowed')
+  return where.bucket
+}
+
+function annotation({ client }: Authenticated, { bucket }: Operation): { bucket?: string; client?: string } {
+  return { ...bucket === null ? {} : { bucket }, ...client === null ? {} : { client: client.accessKeyId } }
+}
