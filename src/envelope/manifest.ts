@@ -19,7 +19,7 @@ const kindCodes = { single: 1, multipart: 2 } as const
 const MAGIC = Buffer.from('sealgate', 'ascii')
 export const FOOTER_SIZE = 12
 /** 10,000 parts with MD5 and SHA-256. */
-export const MAX_MANIFEST_STREAM = 990_450
+export const MAX_MANIFEST_STREAM = 990_434
 const HASH_SIZE = 32
 
 /** One part of a multipart object. */

@@ -1,0 +1,118 @@
+import t from 'tap'
+import { randomBytes } from 'node:crypto'
+import { openTail, type Manifest } from '../../src/envelope/manifest.ts'
+import { ObjectKey } from '../../src/envelope/object-key.ts'
+import { planMultipart, planSingle, RangeOpener, type ReadPlan } from '../../src/envelope/range.ts'
+import { SingleSealer } from '../../src/envelope/single.ts'
+import { partOffsets, segmentRange, storedSize, streamSize } from '../../src/envelope/sizes.ts'
+import { flip, PAYLOAD, run, SMALL, smallMultipart, splits, type SmallMultipart } from './fixtures.ts'
+
+const { segmentSize } = SMALL
+
+const read = (objectKey: ObjectKey, body: Buffer, plan: ReadPlan, surplus = 0, split = splits.whole) => run(
+  () => new RangeOpener({ objectKey, plan, surplus, geometry: SMALL }), body.subarray(plan.storedFirst, plan.storedLast + 1 + surplus), split
+)
+
+function manifestOf({ objectKey, body }: SmallMultipart): Manifest {
+  const manifest = openTail(body, body.length, objectKey, 'multipart', SMALL)
+  if ('need' in manifest) throw new Error('The whole body is never too short.')
+  return manifest
+}
+
+await t.test('every range of small singles is the slice', async (t) => {
+  const objectKey = ObjectKey.random()
+  let count = 0
+  for (const size of [1, 2, PAYLOAD - 40, PAYLOAD - 39, 2 * PAYLOAD - 40, 3 * PAYLOAD - 39]) {
+    const plaintext = randomBytes(size)
+    const sealer = new SingleSealer({ objectKey, plaintextSize: size, geometry: SMALL })
+    const body = run(() => sealer, plaintext).released
+    for (let a = 0; a < size; a += size > 200 ? 3 : 1) {
+      for (let b = a; b < size; b += size > 200 ? 2 : 1) {
+        count += 1
+        const outcome = read(objectKey, body, planSingle({ header: sealer.header, plaintextSize: size }, a, b, SMALL))
+        if (outcome.failure !== null || !outcome.released.equals(plaintext.subarray(a, b + 1))) t.fail(`${a}-${b} of ${size}`)
+      }
+    }
+  }
+  t.comment(`${count} ranges of singles`)
+})
+
+await t.test('a range asked for before the size was known', async (t) => {
+  const objectKey = ObjectKey.random()
+  const size = 500
+  const plaintext = randomBytes(size)
+  const sealer = new SingleSealer({ objectKey, plaintextSize: size, geometry: SMALL })
+  const body = run(() => sealer, plaintext).released
+  for (const [a, b] of [[0, 10], [0, 499], [0, 5000], [100, 100], [400, 600], [499, 9999]] as const) {
+    const asked = segmentRange(a, b, Infinity, segmentSize)
+    const fetchedLast = Math.min(asked.storedLast, body.length - 1)
+    const plan = planSingle({ header: sealer.header, plaintextSize: size }, a, Math.min(b, size - 1), SMALL)
+    t.equal(plan.storedFirst, asked.storedFirst)
+    const surplus = fetchedLast - plan.storedLast
+    t.same(read(objectKey, body, plan, surplus, splits.random), { released: plaintext.subarray(a, b + 1), failure: null }, `${a}-${b}`)
+    t.equal(run(() => new RangeOpener({ objectKey, plan, surplus: surplus + 1, geometry: SMALL }),
+      body.subarray(plan.storedFirst, fetchedLast + 1)).failure, 'truncated')
+  }
+})
+
+await t.test('ranges of multipart objects at all their boundaries', async (t) => {
+  let count = 0
+  for (const sizes of [[18_000, 18_001, 20_000], [18_123, 0], [0], [1], [18_000, 100], [18_000]]) {
+    const object = smallMultipart(sizes)
+    const { plaintext, body, objectKey } = object
+    t.equal(body.length, storedSize(plaintext.length, segmentSize), 'the size law')
+    const manifest = manifestOf(object)
+    const starts = partOffsets(sizes, SMALL).plaintext
+    const points = new Set([...starts, plaintext.length].flatMap((at) => [-PAYLOAD, -41, -40, -2, -1, 0, 1, 103, 104, 105, PAYLOAD].map((d) => at + d)))
+    const inside = [...points].filter((at) => at >= 0 && at < plaintext.length)
+    for (const a of inside) {
+      for (const b of inside.filter((at) => at >= a)) {
+        count += 1
+        const outcome = read(objectKey, body, planMultipart(manifest, a, b, SMALL))
+        if (outcome.failure !== null || !outcome.released.equals(plaintext.subarray(a, b + 1))) t.fail(`${a}-${b} of ${sizes.join()}`)
+      }
+    }
+    const whole = planMultipart(manifest, 0, plaintext.length - 1, SMALL)
+    t.equal(whole.storedFirst, 0)
+    t.equal(whole.storedLast, manifest.manifestStart - 1, 'a whole read goes up to the manifest')
+    for (const split of Object.values(splits)) t.same(read(objectKey, body, whole, 0, split), { released: plaintext, failure: null })
+    for (const [a, b] of [[-1, 0], [1, 0], [0, plaintext.length]] as const) t.throws(() => planMultipart(manifest, a, b, SMALL), RangeError)
+  }
+  t.comment(`${count} ranges of multipart objects`)
+})
+
+await t.test('faults in multipart bodies', async (t) => {
+  const object = smallMultipart([18_000, 18_000, 18_000])
+  const { plaintext, body, objectKey, parts } = object
+  const manifest = manifestOf(object)
+  const whole = planMultipart(manifest, 0, plaintext.length - 1, SMALL)
+  let tried = 0
+  const check = (name: string, faulty: Buffer, plan = whole, from = 0) => {
+    tried += 1
+    const { released, failure } = read(objectKey, faulty, plan)
+    if (failure === null) t.fail(`${name}: accepted`)
+    if (!released.equals(plaintext.subarray(from, from + released.length))) t.fail(`${name}: wrong bytes released`)
+    if (released.length === plan.plaintextSize) t.fail(`${name}: last segment released`)
+    return failure
+  }
+  for (let bit = 0; bit < manifest.manifestStart * 8; bit += 997) check(`bit ${bit}`, flip(body, bit))
+  for (let size = 0; size < manifest.manifestStart; size += 1009) check(`cut to ${size}`, body.subarray(0, size))
+  const { stored } = partOffsets([18_000, 18_000, 18_000], SMALL)
+  const slots = [body.subarray(0, stored[1]), body.subarray(stored[1], stored[2]), body.subarray(stored[2], 2 * stored[1]! + stored[1]!)]
+  const rest = body.subarray(3 * stored[1]!)
+  for (const order of [[1, 0, 2], [0, 2, 1], [0, 0, 1], [2, 1, 0], [0, 1, 1]]) {
+    t.equal(check(`parts ${order.join()}`, Buffer.concat([...order.map((i) => slots[i]!), rest])), 'header')
+  }
+  const lastZero = (stored[1] ?? 0) - 1
+  t.equal(check('a zero between parts', flip(body, lastZero * 8)), 'zeros')
+  t.equal(check('a zero before the manifest', flip(body, (manifest.manifestStart - 1) * 8)), 'zeros')
+  const across = planMultipart(manifest, 17_999, 18_000, SMALL)
+  t.equal(check('a zero passed over', flip(body, lastZero * 8), across, 17_999), 'zeros')
+  const inSecond = planMultipart(manifest, 18_000, 18_010, SMALL)
+  t.equal(read(objectKey, flip(body, lastZero * 8), inSecond).failure, null, 'a range that does not pass the zeros')
+  const olderAttempt = { ...manifest, parts: manifest.parts.map((part, i) => i === 1 ? { ...part, header: parts[0]!.header } : part) }
+  t.equal(read(objectKey, body, planMultipart(olderAttempt, 18_000, 18_010, SMALL)).failure, 'header', 'another attempt at a part')
+  const middle = planMultipart(manifest, 18_500, 18_600, SMALL)
+  for (let bit = middle.storedFirst * 8; bit <= middle.storedLast * 8; bit += 1) check(`bit ${bit} in a range`, flip(body, bit), middle, 18_500)
+  t.comment(`${tried} faulty reads of multipart bodies, 0 accepted`)
+})
