@@ -16,6 +16,8 @@ export interface AuditEntry {
   readonly masterKeyId: string | null
   readonly context: Readonly<Record<string, string>>
   readonly action: 'generate' | 'wrap' | 'unwrap' | 'rewrap' | 'refused'
+  /** The key service was not asked: the key came from memory, or from another request's call. */
+  readonly cached: boolean
   readonly outcome: 'ok' | 'failed'
   /** Error code; null when it went well. */
   readonly error: string | null
@@ -91,6 +93,7 @@ function auditLine(entry: AuditEntry, time: Date): string {
     masterKeyId: entry.masterKeyId,
     context: entry.context,
     action: entry.action,
+    cached: entry.cached,
     outcome: entry.outcome,
     error: entry.error
   })}\n`
