@@ -19,7 +19,7 @@ function bytesOf(text: string, size: number): number[] | string {
   }
 }
 
-void t.test('every form against every small size', (t) => {
+await t.test('every form against every small size', (t) => {
   let count = 0
   const check = (text: string, size: number, bytes: number[] | 'ignored'): void => {
     const expected = bytes === 'ignored' ? bytes : bytes.length === 0 ? 'InvalidRange' : bytes
@@ -39,7 +39,7 @@ void t.test('every form against every small size', (t) => {
   t.end()
 })
 
-void t.test('what S3 ignores', (t) => {
+await t.test('what S3 ignores', (t) => {
   const ignored = [
     '', 'bytes', 'bytes=', 'bytes=-', 'bytes=a-b', 'bytes=1', 'bytes=0-1,3-4', 'bytes=0-1,', 'bytes 0-1', 'bytes=0 -1', 'bytes=+0-1', 'bytes=--1',
     'bytes=0--1', 'bytes=0-1-2', 'bytes=0x0-0x1', 'bytes=1.0-2', 'items=0-1', 'bytes=0-1;', 'bytes=٠-١', '0-1', 'bytes==0-1'
@@ -53,7 +53,7 @@ void t.test('what S3 ignores', (t) => {
   t.end()
 })
 
-void t.test('a 416 tells what was asked and the size it was given', (t) => {
+await t.test('a 416 tells what was asked and the size it was given', (t) => {
   const spec = parseRange('bytes=9-')
   t.throws(() => spec !== null && resolveRange(spec, 9), {
     status: 416, code: 'InvalidRange', fields: { RangeRequested: 'bytes=9-', ActualObjectSize: '9' }
@@ -61,7 +61,7 @@ void t.test('a 416 tells what was asked and the size it was given', (t) => {
   t.end()
 })
 
-void t.test('copy source ranges take one form and stay inside', (t) => {
+await t.test('copy source ranges take one form and stay inside', (t) => {
   t.strictSame(copySourceRange('bytes=0-8', 9), { first: 0, last: 8 })
   t.strictSame(copySourceRange('bytes=8-8', 9), { first: 8, last: 8 })
   for (const text of ['bytes=0-9', 'bytes=9-9', `bytes=0-${'9'.repeat(99)}`]) t.equal(errorCode(() => copySourceRange(text, 9)), 'InvalidRange', text)
