@@ -45,7 +45,9 @@ export function parsePresigned(query: Query, regions: readonly string[]): Presig
   for (const p of query.parameters) {
     const name = spelling.get(p.name.toLowerCase())
     if (name === undefined) continue
-    if (name !== p.name || found.has(name)) throw malformedQuery(`The query parameter ${name} must be spelled so and be given once.`)
+    // Signers that hoist headers hoist the optional two in whatever case the caller wrote them.
+    const wellSpelt = name === p.name || !required.some((r) => r === name)
+    if (!wellSpelt || found.has(name)) throw malformedQuery(`The query parameter ${name} must be spelled so and be given once.`)
     found.set(name, p.value ?? '')
   }
   const need = (name: typeof required[number]): string => {

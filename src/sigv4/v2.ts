@@ -1,7 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { S3Error } from '../errors.ts'
 import type { Query } from '../http/target.ts'
-import { canonicalHeaderValue } from './canonical.ts'
 import type { SigningSecret } from './secret.ts'
 
 /** Query parameters that Signature Version 2 signs (the sub-resources of AWS "Signing and authenticating REST requests"). */
@@ -69,7 +68,8 @@ function bytes(text: string): string {
 
 export function stringToSignV2(parts: SignedPartsV2): string {
   const amz = [...parts.headers].filter(([name]) => name.startsWith('x-amz-')).sort(([a], [b]) => a < b ? -1 : 1)
-  const amzLines = amz.map(([name, value]) => `${name}:${canonicalHeaderValue(value)}\n`).join('')
+  // Unlike Version 4, inner runs of spaces stay as they are.
+  const amzLines = amz.map(([name, value]) => `${name}:${value.replace(/^[ \t]+|[ \t]+$/g, '')}\n`).join('')
   return `${parts.method}\n${parts.contentMd5}\n${parts.contentType}\n${parts.date}\n${amzLines}${parts.resource}`
 }
 
