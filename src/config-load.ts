@@ -49,7 +49,9 @@ export function parseConfig(text: string, sources: Sources): Config {
   const tree = expand(document.toJS({ maxAliasCount: 100 }), '', sources.env, faults)
   const config = isMap(tree) ? build(tree, sources, faults) : null
   if (!isMap(tree)) faults.push({ path: '', message: 'must be a map of sections' })
-  if (faults.length > 0 || config === null) throw new ConfigError(sources.file, faults)
+  // A variable that is not set also makes an empty text: the first fault of a place explains the others.
+  const first = faults.filter((fault, i) => fault.path === '' || faults.findIndex((f) => f.path === fault.path) === i)
+  if (first.length > 0 || config === null) throw new ConfigError(sources.file, first)
   return freeze(config)
 }
 
@@ -101,8 +103,9 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
   const audit = take('audit', schema.audit)
   const workers = take('workers', schema.workers)
 
+  checkReferences(tree['buckets'], tree['keys'], faults)
+  checkClients(tree['clients'], faults)
   const policies = keys === null || buckets === null ? null : resolvePolicies(buckets, keys, faults)
-  if (clients !== null) checkClients(clients, faults)
   if (listen === null || upstream === null || clients === null || keys === null || policies === null || auth === null
     || keyCache === null || limits === null || log === null || audit === null || workers === null) return null
 
@@ -142,21 +145,27 @@ function resolvePolicies(
     if (key === '' && policy.encryption === 'on') {
       faults.push({ path: `buckets.${pattern}.key`, message: 'must be given, because keys does not name exactly one' })
     }
-    for (const [option, used] of [['key', policy.key === undefined ? [] : [policy.key]], ['allowedKeys', policy.allowedKeys]] as const) {
-      for (const unknown of used.filter((each) => !names.includes(each))) {
-        faults.push({ path: `buckets.${pattern}.${option}`, message: `keys has no ${unknown}` })
-      }
-    }
     return [pattern, { ...policy, key }] as const
   })
 }
 
-function checkClients(clients: readonly { readonly accessKeyId: string }[], faults: ConfigFault[]): void {
-  const seen = new Set<string>()
-  for (const [i, { accessKeyId }] of clients.entries()) {
-    // An id that could not be read has its own fault already.
-    if (accessKeyId !== '' && seen.has(accessKeyId)) faults.push({ path: `clients.${i}.accessKeyId`, message: 'is used by another client' })
-    seen.add(accessKeyId)
+/** Looks at the tree itself, so that names are checked even where their section has other faults. */
+function checkReferences(buckets: unknown, keys: unknown, faults: ConfigFault[]): void {
+  if (!isMap(buckets) || !isMap(keys)) return
+  for (const [pattern, policy] of Object.entries(buckets)) {
+    if (!isMap(policy)) continue
+    for (const [option, used] of [['key', [policy['key']]], ['allowedKeys', policy['allowedKeys']]] as const) {
+      const unknown = Array.isArray(used) ? used.filter((each) => typeof each === 'string' && !Object.hasOwn(keys, each)) : []
+      for (const each of unknown) faults.push({ path: `buckets.${pattern}.${option}`, message: `keys has no ${String(each)}` })
+    }
+  }
+}
+
+function checkClients(clients: unknown, faults: ConfigFault[]): void {
+  if (!Array.isArray(clients)) return
+  const ids = clients.map((client: unknown) => isMap(client) ? client['accessKeyId'] : undefined)
+  for (const [i, id] of ids.entries()) {
+    if (typeof id === 'string' && ids.indexOf(id) < i) faults.push({ path: `clients.${i}.accessKeyId`, message: 'is used by another client' })
   }
 }
 

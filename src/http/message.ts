@@ -34,6 +34,8 @@ export interface RequestNote {
   /** S3 operation name. */
   readonly operation?: string
   readonly bucket?: string
+  /** Object key. */
+  readonly key?: string
   /** Access key id of the client, once its signature has verified. */
   readonly client?: string
 }

@@ -7,8 +7,8 @@ import { S3Error } from '../errors.ts'
 import { HeaderList } from '../http/headers.ts'
 import type { HttpRequest, RequestNote } from '../http/message.ts'
 import { parseTarget } from '../http/target.ts'
+import { accessRecord, endedByCode, type AccessRecord, type EndedBy, type Ending, type Phase } from '../observe/access-log.ts'
 import type { Admitted } from './gate.ts'
-import type { AccessRecord, Termination } from './log.ts'
 import type { Watched } from './rate-watch.ts'
 import { noBody, RequestBody } from './request-body.ts'
 
@@ -23,9 +23,8 @@ export interface Connection {
   turn: Promise<void>
   /** Pipelined requests that wait for their turn. */
   waiting: number
-  /** Socket counters when the last exchange was over. */
+  /** Bytes read from the socket when the last exchange was over. */
   received: number
-  sent: number
 }
 
 /** Thrown where a client is waited for that is no longer there. Nothing is answered to it. */
@@ -37,7 +36,7 @@ export class ClientGone extends Error {
 }
 
 export function openConnection(socket: Socket): Connection {
-  return { socket, closing: false, current: null, turn: Promise.resolve(), waiting: 0, received: 0, sent: 0 }
+  return { socket, closing: false, current: null, turn: Promise.resolve(), waiting: 0, received: 0 }
 }
 
 /** Breaks a connection so that no client can take what it got for a whole answer: RST where the socket can, else a bare close. */
@@ -56,7 +55,8 @@ export class Exchange implements Watched {
   readonly ended: Promise<never>
   /** Resolves when the answer has left or the connection is gone. */
   readonly closed: Promise<void>
-  status: number | null = null
+  /** Bytes of the answer's body given to the socket. */
+  bodySent = 0
   errorCode: string | null = null
   request: HttpRequest | null = null
   /** Resolves when the access line has been written. */
@@ -70,7 +70,9 @@ export class Exchange implements Watched {
   readonly #started = performance.now()
   #end: (reason: Error) => void = () => undefined
   #finished = false
-  #termination: Termination | null = null
+  #ending: Ending | null = null
+  #status: number | null = null
+  #firstByteSeconds: number | null = null
   #note: RequestNote = {}
   #body: RequestBody | null = null
   #awaitsContinue = false
@@ -163,23 +165,49 @@ export class Exchange implements Watched {
     }
   }
 
+  /** Notes that the head of the answer has been written. */
+  begun(status: number): void {
+    this.#status = status
+    this.#firstByteSeconds = this.#seconds()
+  }
+
+  /** Notes the code of the error that is being answered. */
+  failed(code: string): void {
+    this.errorCode = code
+    const by = this.request === null ? 'gateway' : endedByCode(code)
+    if (by !== null) this.#ending ??= { by, in: by === 'limit' ? 'line' : this.#phase() }
+  }
+
   /** The access line, when all is over. */
-  record(): AccessRecord {
-    const { socket } = this.connection
-    return {
+  record(secure: boolean): AccessRecord {
+    return accessRecord({
       requestId: this.id,
+      principal: this.#note.client ?? null,
+      sourceAddress: this.request?.remoteAddress ?? this.connection.socket.remoteAddress ?? '',
+      secure,
       method: this.req.method ?? '',
       operation: this.#note.operation ?? null,
       bucket: this.#note.bucket ?? null,
-      client: this.#note.client ?? null,
-      status: this.status,
-      errorCode: this.errorCode,
-      bytesIn: socket.bytesRead - this.connection.received,
-      bytesOut: socket.bytesWritten - this.connection.sent,
-      durationMs: Math.round((performance.now() - this.#started) * 10) / 10,
-      remote: this.request?.remoteAddress ?? socket.remoteAddress ?? '',
-      termination: this.#termination ?? 'complete'
-    }
+      key: this.#note.key ?? null,
+      status: this.#status,
+      code: this.errorCode,
+      bytesIn: this.#body?.received ?? 0,
+      bytesOut: this.bodySent,
+      seconds: this.#seconds(),
+      firstByteSeconds: this.#firstByteSeconds,
+      userAgent: this.request?.headers.get('user-agent') ?? null
+    }, this.#ending)
+  }
+
+  #seconds(): number {
+    return Math.round((performance.now() - this.#started) * 1000) / 1e6
+  }
+
+  #phase(): Phase {
+    if (this.res.headersSent) return 'download'
+    if (this.request === null) return 'head'
+    if (this.#note.operation === undefined) return 'authentication'
+    return this.req.complete ? 'answer' : 'upload'
   }
 
   #openBody(contentLength: number | null, highWaterMark: number): Readable {
@@ -194,9 +222,8 @@ export class Exchange implements Watched {
     this.res.writeContinue()
   }
 
-  #over(reason: Error, by: 'client' | 'gateway' | 'store'): void {
-    const phase = this.res.headersSent ? 'response' : this.req.complete ? 'handling' : 'request'
-    this.#termination ??= `${by}/${phase}`
+  #over(reason: Error, by: EndedBy): void {
+    this.#ending ??= { by, in: this.#phase() }
     this.#body?.cutShort()
     this.#abort.abort(reason)
     this.#end(reason)

@@ -53,8 +53,7 @@ export function admit(head: RequestHead): Admitted {
   if (fields.has('upgrade')) refuse('The Upgrade header is not supported.')
   checkConnectionTokens(fields.get('connection') ?? [])
   const contentLength = framing(head, fields)
-  const expect = head.httpVersion === '1.1' ? fields.get('expect')?.[0] : undefined
-  return { host: hostOf(fields), contentLength, expectsContinue: expect?.toLowerCase() === '100-continue' && contentLength !== 0 }
+  return { host: hostOf(fields), contentLength, expectsContinue: expectation(head, fields) && contentLength !== 0 }
 }
 
 function refuse(message: string): never {
@@ -115,6 +114,14 @@ function framing(head: RequestHead, fields: ReadonlyMap<string, readonly string[
   if (!/^(0|[1-9][0-9]{0,15})$/.test(length) || !Number.isSafeInteger(Number(length))) refuse('The Content-Length header is not valid.')
   if (bodyless && length !== '0') refuse('The method does not take a body.')
   return Number(length)
+}
+
+function expectation(head: RequestHead, fields: ReadonlyMap<string, readonly string[]>): boolean {
+  const expect = fields.get('expect')?.[0]?.toLowerCase() ?? ''
+  // Node finds the word anywhere in the value; a front end may not.
+  if (expect !== '100-continue' && expect.includes('100-continue')) refuse('The Expect header is not valid.')
+  // RFC 9110 10.1.1: an HTTP/1.0 client does not know what it asks for.
+  return expect === '100-continue' && head.httpVersion === '1.1'
 }
 
 function hostOf(fields: ReadonlyMap<string, readonly string[]>): string {

@@ -2,9 +2,11 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { TLSSocket } from 'node:tls'
 import { fastify, type FastifyInstance } from 'fastify'
 import { S3Error } from '../errors.ts'
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
+import type { AccessRecord } from '../observe/access-log.ts'
 import { breakConnection, ClientGone, Exchange, openConnection, type Connection } from './exchange.ts'
 import { admit } from './gate.ts'
 import type { Log } from './log.ts'
@@ -30,6 +32,8 @@ export interface ListenerOptions {
   /** Milliseconds between signs of life of an answer that takes long. */
   readonly heartbeatMs: number
   readonly log: Log
+  /** Told of every request that is over: the metrics. */
+  readonly observe: (record: AccessRecord) => void
 }
 
 export interface Listener {
@@ -209,9 +213,10 @@ class HttpListener implements Listener {
     await exchange.closed
     this.#rates.delete(exchange)
     connection.current = null
-    this.#options.log.access(exchange.record())
     connection.received = connection.socket.bytesRead
-    connection.sent = connection.socket.bytesWritten
+    const record = exchange.record(exchange.request?.secure ?? connection.socket instanceof TLSSocket)
+    this.#options.log.access(record)
+    this.#options.observe(record)
   }
 
   async #answer(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
@@ -242,7 +247,7 @@ class HttpListener implements Listener {
 
   #report(exchange: Exchange, error: unknown): void {
     if (error instanceof ClientGone || (error instanceof S3Error && error.status < 500)) return
-    if (error instanceof S3Error) exchange.errorCode ??= error.code
+    if (error instanceof S3Error && exchange.res.headersSent) exchange.errorCode ??= error.code
     this.#options.log.failure({ requestId: exchange.id, during: exchange.res.headersSent ? 'response' : 'handling', error })
   }
 

@@ -1,28 +1,7 @@
 import { hostname } from 'node:os'
 import { pino } from 'pino'
 import { S3Error } from '../errors.ts'
-
-/** Who ended an exchange, and what it was doing then. */
-export type Termination = 'complete' | `${'client' | 'gateway' | 'store'}/${'request' | 'handling' | 'response'}`
-
-/** One line per request. These fields and no others: what is not named here cannot reach the log. */
-export interface AccessRecord {
-  readonly requestId: string
-  readonly method: string
-  readonly operation: string | null
-  readonly bucket: string | null
-  /** Access key id of the client; null until its signature has verified. */
-  readonly client: string | null
-  /** null when nothing was answered. */
-  readonly status: number | null
-  readonly errorCode: string | null
-  /** Bytes on the wire for this exchange, heads included. */
-  readonly bytesIn: number
-  readonly bytesOut: number
-  readonly durationMs: number
-  readonly remote: string
-  readonly termination: Termination
-}
+import type { AccessRecord } from '../observe/access-log.ts'
 
 /** What may be said about a failure: never its message, which can quote what a client or a store sent. */
 export interface FailureRecord {
@@ -33,11 +12,14 @@ export interface FailureRecord {
 }
 
 export interface Log {
+  /** One line per request: made by `accessRecord`, which copies field by field. */
   access(record: AccessRecord): void
   /** Unexpected failures and failures of ours: error names, codes, and the frames of the stack. */
   failure(record: FailureRecord): void
   /** Events of the process. The fields are ours: numbers, names from the configuration, paths. */
   event(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, string | number | boolean | null>>): void
+  /** Writes out what is buffered. */
+  flush(): void
 }
 
 export interface LogOptions {
@@ -47,8 +29,8 @@ export interface LogOptions {
 }
 
 /**
- * The log of the gateway: JSON lines through pino. Redaction is by construction: every record is copied field by field, so
- * a new property of an object does not appear until someone adds it here.
+ * The log of the gateway: JSON lines through pino. Redaction is by construction: nothing is logged but records whose fields
+ * are on a list, so a new property of an object does not appear until someone adds it there.
  */
 export function createLog(options: LogOptions): Log {
   const settings = {
@@ -57,21 +39,20 @@ export function createLog(options: LogOptions): Log {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) }
   }
-  const write = options.write
-  const logger = write === undefined ? pino(settings, pino.destination({ dest: 1, sync: false })) : pino(settings, { write })
+  const standardOutput = options.write === undefined ? pino.destination({ dest: 1, sync: false }) : null
+  const logger = pino(settings, standardOutput ?? { write: options.write ?? (() => undefined) })
   return {
     access(record) {
-      logger.info({
-        requestId: record.requestId, method: record.method, operation: record.operation, bucket: record.bucket, client: record.client,
-        status: record.status, errorCode: record.errorCode, bytesIn: record.bytesIn, bytesOut: record.bytesOut,
-        durationMs: record.durationMs, remote: record.remote, termination: record.termination
-      }, 'request')
+      logger.info(record, 'request')
     },
     failure(record) {
       logger.error({ requestId: record.requestId, during: record.during, causes: describe(record.error) }, 'failure')
     },
     event(level, message, fields) {
       logger[level]({ ...fields }, message)
+    },
+    flush() {
+      standardOutput?.flushSync()
     }
   }
 }

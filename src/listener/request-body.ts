@@ -9,6 +9,7 @@ import { S3Error } from '../errors.ts'
 export class RequestBody extends Readable {
   readonly #request: IncomingMessage
   #asked = false
+  #received = 0
 
   /** @param highWaterMark bytes held before the client is paused. */
   constructor(request: IncomingMessage, highWaterMark: number) {
@@ -23,6 +24,11 @@ export class RequestBody extends Readable {
   /** True while we wait for the client's bytes: it has been asked for them and has not given all. */
   get waiting(): boolean {
     return this.#asked && !this.#request.complete && !this.#request.isPaused() && !this.destroyed
+  }
+
+  /** Bytes of the body that have come in. */
+  get received(): number {
+    return this.#received
   }
 
   /** The client went away, or its framing broke, before the body was whole. Never looks like an end. */
@@ -48,6 +54,7 @@ export class RequestBody extends Readable {
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    this.#received += chunk.length
     if (!this.push(chunk)) this.#request.pause()
   }
 

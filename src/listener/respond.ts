@@ -18,6 +18,8 @@ export const hostId = randomBytes(32).toString('base64')
  */
 const drainBytes = 8 * 1024 * 1024
 const drainMs = 5000
+/** A client that sends nothing for so long has stopped, or waits for us. */
+const quietMs = 250
 
 /** The listener alone frames and dates answers; what a stage says of it is dropped. */
 const reserved = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date', 'server', 'x-amz-request-id', 'x-amz-id-2'])
@@ -45,7 +47,7 @@ export async function respond(exchange: Exchange, response: HttpResponse, option
   if (response.body === null || Buffer.isBuffer(response.body)) {
     const body = bodyless ? null : response.body ?? Buffer.alloc(0)
     writeHead(exchange, response.status, body === null ? response.headers : withLength(response.headers, body.length), options)
-    if (body !== null && body.length > 0) exchange.res.write(body)
+    if (body !== null && body.length > 0) write(exchange, body)
     await finish(exchange)
   } else if (bodyless) {
     response.body.destroy()
@@ -58,7 +60,7 @@ export async function respond(exchange: Exchange, response: HttpResponse, option
 
 /** Writes an error document; an error without body where HTTP demands one without. */
 export async function respondError(exchange: Exchange, error: S3Error, options: RespondOptions): Promise<void> {
-  exchange.errorCode = error.code
+  exchange.failed(error.code)
   const bodyless = exchange.req.method === 'HEAD' || error.status === 304
   const body = bodyless ? null : errorDocument(exchange, error)
   const headers = body === null ? error.headers : [...error.headers, ['Content-Type', 'application/xml'] as const]
@@ -90,7 +92,12 @@ function writeHead(exchange: Exchange, status: number, headers: Headers, options
     flat.push('Connection', 'close')
   }
   exchange.res.writeHead(status, flat)
-  exchange.status = status
+  exchange.begun(status)
+}
+
+function write(exchange: Exchange, bytes: Buffer | string): void {
+  exchange.res.write(bytes)
+  exchange.bodySent += Buffer.byteLength(bytes)
 }
 
 async function respondStream(exchange: Exchange, response: HttpResponse, body: Readable, options: RespondOptions): Promise<void> {
@@ -134,6 +141,7 @@ async function sendExactly(exchange: Exchange, body: Readable, length: number): 
   let sent = 0
   body.on('data', (chunk: Buffer) => {
     sent += chunk.length
+    exchange.bodySent = sent
     if (sent > length) exchange.breakOff('store')
   })
   // Before pipeline hears of it: it would close the connection in good order.
@@ -164,14 +172,13 @@ async function finish(exchange: Exchange): Promise<void> {
 async function drain(req: IncomingMessage, exchange: Exchange): Promise<void> {
   const { socket } = exchange.connection
   const from = socket.bytesRead
-  const stop = new AbortController()
-  const tooMuch = (): void => { if (socket.bytesRead - from > drainBytes) stop.abort() }
-  req.on('data', tooMuch)
+  const until = performance.now() + drainMs
+  const over = Promise.race([once(req, 'end').catch(() => undefined), exchange.closed]).then(() => true)
   req.resume()
-  const over = once(req, 'end', { signal: stop.signal }).catch(() => undefined)
-  await Promise.race([over, exchange.closed, delay(drainMs, undefined, { ref: false, signal: stop.signal }).catch(() => undefined)])
-  stop.abort()
-  req.off('data', tooMuch)
+  for (let before = -1; socket.bytesRead > before && socket.bytesRead - from < drainBytes && performance.now() < until;) {
+    before = socket.bytesRead
+    if (await Promise.race([over, delay(quietMs, false, { ref: false })])) return
+  }
 }
 
 async function respondPending(exchange: Exchange, response: HttpResponse, pending: Promise<Buffer>, options: RespondOptions): Promise<void> {
@@ -186,12 +193,12 @@ async function respondPending(exchange: Exchange, response: HttpResponse, pendin
     return
   }
   writeHead(exchange, response.status, response.headers.filter(([name]) => name.toLowerCase() !== 'content-length'), options)
-  exchange.res.write(declaration)
+  write(exchange, declaration)
   // AWS keeps the connection alive with white space between the declaration and the root element.
-  const heartbeat = setInterval(() => { exchange.res.write(' ') }, options.heartbeatMs)
+  const heartbeat = setInterval(() => { write(exchange, ' ') }, options.heartbeatMs)
   try {
     const late = await Promise.race([settled, exchange.ended])
-    exchange.res.write(withoutDeclaration('error' in late ? lateError(exchange, late.error, options) : late.document))
+    write(exchange, withoutDeclaration('error' in late ? lateError(exchange, late.error, options) : late.document))
   } finally {
     clearInterval(heartbeat)
   }
@@ -202,7 +209,7 @@ async function respondPending(exchange: Exchange, response: HttpResponse, pendin
 function lateError(exchange: Exchange, error: unknown, options: RespondOptions): Buffer {
   options.report(exchange, error)
   const known = error instanceof S3Error ? error : new S3Error('InternalError', { cause: error })
-  exchange.errorCode = known.code
+  exchange.failed(known.code)
   return errorDocument(exchange, known)
 }
 

@@ -35,7 +35,8 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
     maxHeaderSize: limits.headerBytes,
     highWaterMark: limits.highWaterMark,
     insecureHTTPParser: false,
-    requireHostHeader: true,
+    // Node would answer for itself and go on with what is behind; the gate refuses and closes.
+    requireHostHeader: false,
     joinDuplicateHeaders: false,
     noDelay: true
   }

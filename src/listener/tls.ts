@@ -1,3 +1,4 @@
+import { unwatchFile, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 
@@ -38,4 +39,17 @@ export function secureContext(material: TlsMaterial): {
 } {
   const { cert, key, clientCa } = material
   return { cert, key, minVersion: 'TLSv1.2', ...(clientCa === null ? {} : { ca: clientCa }) }
+}
+
+/**
+ * Calls back when one of the files has changed, links followed (Kubernetes swaps a link to renew a secret). Looks every 10 s:
+ * file events get lost across such swaps.
+ * @returns a function that ends the watching.
+ */
+export function watchTls(files: TlsFiles, changed: () => void): () => void {
+  const paths = [files.cert, files.key, ...(files.clientCa === null ? [] : [files.clientCa])]
+  for (const path of paths) watchFile(path, { interval: 10_000, persistent: false }, changed)
+  return () => {
+    for (const path of paths) unwatchFile(path, changed)
+  }
 }

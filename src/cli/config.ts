@@ -1,0 +1,31 @@
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { ConfigError, loadConfig } from '../config-load.ts'
+import { exitCodes, type Platform } from './platform.ts'
+
+/** `--config FILE`, else SEALGATE_CONFIG, else null. @throws TypeError for arguments that are not understood. */
+export function configFile(args: readonly string[], platform: Platform): string | null {
+  const { values } = parseArgs({ args: [...args], options: { config: { type: 'string' } }, strict: true, allowPositionals: false })
+  const file = values.config ?? platform.env['SEALGATE_CONFIG']
+  return file === undefined || file === '' ? null : resolve(platform.cwd, file)
+}
+
+/** `sealgate config check`: reads a configuration with its secrets and says every fault. Contacts nothing. */
+export async function runConfig(args: readonly string[], platform: Platform): Promise<number> {
+  const usage = 'Usage: sealgate config check --config FILE\n'
+  if (args[0] !== 'check') {
+    platform.stderr.write(usage)
+    return exitCodes.usage
+  }
+  try {
+    const file = configFile(args.slice(1), platform)
+    if (file === null) throw new TypeError('No configuration was named.')
+    const config = loadConfig({ file, env: platform.env })
+    platform.stdout.write(`${file} is valid: ${config.clients.length} clients, ${Object.keys(config.keys).length} keys, ${config.buckets.length} bucket policies\n`)
+    return exitCodes.done
+  } catch (error) {
+    if (!(error instanceof ConfigError) && !(error instanceof TypeError)) throw error
+    platform.stderr.write(error instanceof ConfigError ? `${error.message}\n` : `${error.message}\n\n${usage}`)
+    return exitCodes.usage
+  }
+}

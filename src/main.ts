@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+import { writeSync } from 'node:fs'
+import process from 'node:process'
+import { runCommand } from './cli/arguments.ts'
+
+// A state nobody thought of: going on could break a promise, so say where it happened (messages may quote data) and end.
+process.on('uncaughtException', (error: Error) => {
+  const frames = (error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).map((line) => line.trim())
+  writeSync(2, `${JSON.stringify({ level: 'fatal', time: new Date().toISOString(), name: error.name, code: codeOf(error), at: frames })}\n`)
+  process.exit(1)
+})
+
+function codeOf(error: Error): string | null {
+  return 'code' in error && typeof error.code === 'string' ? error.code : null
+}
+
+process.exit(await runCommand({
+  args: process.argv.slice(2),
+  env: process.env,
+  cwd: process.cwd(),
+  stdout: process.stdout,
+  stderr: process.stderr,
+  onSignal: (signal, action) => { process.on(signal, action) }
+}))
