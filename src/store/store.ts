@@ -7,7 +7,7 @@ import { SignatureCheck } from './verify.ts'
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
 import type { Backend } from './backend.ts'
 import type { CannedAcl } from './records.ts'
-import type { StoreContext, StoreRequest, StoreSettings } from './request.ts'
+import type { StoreRequest, StoreSettings } from './request.ts'
 import type { Credential } from './verify.ts'
 
 export interface StoreOptions {
@@ -27,13 +27,13 @@ export interface StoreOptions {
 /** S3 without the HTTP server around it: requests in, answers out, errors rendered. */
 export class Store {
   readonly catalog: Catalog
-  readonly #context: StoreContext
+  readonly #settings: StoreSettings
   readonly #signatures: SignatureCheck
   readonly #domain: string | undefined
 
   private constructor(catalog: Catalog, settings: StoreSettings, { credentials, region, domain }: StoreOptions) {
     this.catalog = catalog
-    this.#context = { catalog, ...settings }
+    this.#settings = settings
     this.#signatures = new SignatureCheck(credentials, region)
     this.#domain = domain
   }
@@ -43,17 +43,34 @@ export class Store {
     return new Store(await Catalog.open(options.backend), { region, defaultChecksum }, options)
   }
 
-  /** Never rejects: whatever goes wrong becomes an error answer. */
-  async handle(request: HttpRequest): Promise<HttpResponse> {
+  /**
+   * Never rejects: whatever goes wrong becomes an error answer.
+   * @param catalog what the answer is about, where that is not what is stored
+   */
+  async handle(request: HttpRequest, catalog: Catalog = this.catalog): Promise<HttpResponse> {
     try {
       const { anonymous, headers, payload } = this.#signatures.verify(request, Date.now())
-      const { bucket, key } = splitPath(request, this.#domain)
+      const { bucket, key } = this.address(request)
       const storeRequest: StoreRequest = { http: request, method: request.method, bucket, key, query: request.target.query, headers, payload, anonymous }
       if (anonymous) this.#checkAnonymous(storeRequest)
-      return await route(storeRequest)(storeRequest, this.#context)
+      return await route(storeRequest)(storeRequest, { ...this.#settings, catalog })
     } catch (error) {
       return errorAnswer(error, request)
     }
+  }
+
+  /**
+   * Bucket and key of a request, each '' when there is none. Decoded once; whatever follows the slash after the bucket is the key.
+   * @throws S3Error InvalidURI
+   */
+  address({ host, target: { rawPath } }: Pick<HttpRequest, 'host' | 'target'>): { readonly bucket: string; readonly key: string } {
+    const name = host.replace(/:\d+$/, '')
+    if (this.#domain !== undefined && name.endsWith(`.${this.#domain}`)) {
+      return { bucket: name.slice(0, -this.#domain.length - 1), key: percentDecode(rawPath.slice(1)) }
+    }
+    const slash = rawPath.indexOf('/', 1)
+    const end = slash < 0 ? rawPath.length : slash
+    return { bucket: percentDecode(rawPath.slice(1, end)), key: percentDecode(rawPath.slice(end + 1)) }
   }
 
   /** Anonymous requests may read what a canned ACL made public, and nothing else. @throws S3Error AccessDenied */
@@ -71,14 +88,3 @@ const privateParameters = {
   acl: true, attributes: true, location: true, policy: true, tagging: true, uploads: true, uploadId: true, versionId: true, versioning: true, versions: true,
   retention: true, 'legal-hold': true
 } as const
-
-/** Bucket and key, each '' when there is none. Decoded once; whatever follows the slash after the bucket is the key. */
-function splitPath({ host, target }: HttpRequest, domain: string | undefined): { readonly bucket: string; readonly key: string } {
-  const name = host.replace(/:\d+$/, '')
-  if (domain !== undefined && name.endsWith(`.${domain}`)) {
-    return { bucket: name.slice(0, -domain.length - 1), key: percentDecode(target.rawPath.slice(1)) }
-  }
-  const slash = target.rawPath.indexOf('/', 1)
-  if (slash < 0) return { bucket: percentDecode(target.rawPath.slice(1)), key: '' }
-  return { bucket: percentDecode(target.rawPath.slice(1, slash)), key: percentDecode(target.rawPath.slice(slash + 1)) }
-}

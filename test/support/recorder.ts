@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type { Server } from 'node:http'
+import type { Socket } from 'node:net'
+import type { HeaderList } from '../../src/http/headers.ts'
+import type { HttpRequest } from '../../src/http/message.ts'
+import type { Query } from '../../src/http/target.ts'
+import type { Fault } from './faults.ts'
+
+/** What a test store was sent, and what it answered. Filled in as the request goes on. */
+export interface RecordedRequest {
+  readonly method: string
+  readonly bucket: string
+  readonly key: string
+  /** As it stood on the request line. */
+  readonly path: string
+  readonly query: Query
+  readonly headers: HeaderList
+  /** The client's port: requests with the same one came over the same connection. */
+  readonly remotePort: number
+  /** Bytes of the body that were read, aws-chunked framing included. */
+  readonly bodyLength: number
+  /** Hex; of what was read so far. */
+  readonly bodySha256: string
+  /** null unless the store keeps bodies. */
+  readonly body: Buffer | null
+  /** Whether the body was read to its end. */
+  readonly complete: boolean
+  /** null as long as there is no answer, and when a fault gave none. */
+  readonly status: number | null
+  /** Bytes of body the answer announced. */
+  readonly responseLength: number | null
+  readonly fault: Fault['type'] | null
+}
+
+/** Writable side of a RecordedRequest. */
+export class Recording implements RecordedRequest {
+  readonly method: string
+  readonly bucket: string
+  readonly key: string
+  readonly path: string
+  readonly query: Query
+  readonly headers: HeaderList
+  readonly remotePort: number
+  status: number | null = null
+  responseLength: number | null = null
+  fault: Fault['type'] | null = null
+  complete = false
+  bodyLength = 0
+  readonly #hash = createHash('sha256')
+  readonly #chunks: Buffer[] | null
+
+  constructor(request: HttpRequest, address: { readonly bucket: string; readonly key: string }, remotePort: number, keepBodies: boolean) {
+    this.method = request.method
+    this.bucket = address.bucket
+    this.key = address.key
+    this.path = request.target.rawPath
+    this.query = request.target.query
+    this.headers = request.headers
+    this.remotePort = remotePort
+    this.#chunks = keepBodies ? [] : null
+  }
+
+  get bodySha256(): string {
+    return this.#hash.copy().digest('hex')
+  }
+
+  get body(): Buffer | null {
+    return this.#chunks === null ? null : Buffer.concat(this.#chunks)
+  }
+
+  /** The request with a body that is written down while it is read. `limit`: bytes after which `atLimit` is called instead. */
+  watch(request: HttpRequest, limit: number, atLimit: () => Promise<never>): HttpRequest {
+    return { ...request, body: Readable.from(this.#tap(request.body, limit, atLimit), { objectMode: false, highWaterMark: 65536 }) }
+  }
+
+  async * #tap(body: Readable, limit: number, atLimit: () => Promise<never>): AsyncGenerator<Buffer> {
+    for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      this.bodyLength += chunk.length
+      this.#hash.update(chunk)
+      this.#chunks?.push(chunk)
+      if (this.bodyLength >= limit) await atLimit()
+      if (chunk.length > 0) yield chunk
+    }
+    this.complete = true
+  }
+}
+
+/** Bytes on the wire and open connections of a server. */
+export class Traffic {
+  readonly #sockets = new Set<Socket>()
+  #received = 0
+  #sent = 0
+  #connections = 0
+
+  constructor(server: Server) {
+    server.on('connection', (socket) => {
+      this.#connections += 1
+      this.#sockets.add(socket)
+      socket.once('close', () => {
+        this.#sockets.delete(socket)
+        this.#received += socket.bytesRead
+        this.#sent += socket.bytesWritten
+      })
+    })
+  }
+
+  /** Bytes from clients, heads and framing included. */
+  get received(): number {
+    return this.#received + this.#sum((socket) => socket.bytesRead)
+  }
+
+  get sent(): number {
+    return this.#sent + this.#sum((socket) => socket.bytesWritten)
+  }
+
+  /** Connections ever made. */
+  get connections(): number {
+    return this.#connections
+  }
+
+  /** Connections that are open now. */
+  get open(): number {
+    return this.#sockets.size
+  }
+
+  breakAll(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy()
+  }
+
+  #sum(count: (socket: Socket) => number): number {
+    return [...this.#sockets].reduce((sum, socket) => sum + count(socket), 0)
+  }
+}
