@@ -27,7 +27,9 @@ export class FormSource {
       this.#held = Buffer.concat([this.delimiter.subarray(0, 2), this.#held])
       this.#taken -= 2
     }
-    if ((await this.until(this.delimiter, this.delimiter.length)).length > 0) throw new S3Error('MalformedPOSTRequest')
+    while (this.#held.length < this.delimiter.length) await this.#more()
+    if (!this.#held.subarray(0, this.delimiter.length).equals(this.delimiter)) throw new S3Error('MalformedPOSTRequest')
+    this.#take(this.delimiter.length)
     if (await this.afterDelimiter() === 'end') throw new S3Error('MalformedPOSTRequest')
   }
 
