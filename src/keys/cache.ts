@@ -48,6 +48,8 @@ class BucketKeyCache implements CachingKeyProvider {
   readonly #sealing: FlightCache<Sealing>
   readonly #unwrapped: FlightCache<KeyObject>
   readonly #rewrapped: FlightCache<WrappedBucketKey>
+  /** Counts the calls of clear: a key that was asked for before must not enter after. */
+  #epoch = 0
 
   constructor(provider: KeyProvider, options: BucketKeyCacheOptions) {
     this.#provider = provider
@@ -103,6 +105,7 @@ class BucketKeyCache implements CachingKeyProvider {
   }
 
   clear(): void {
+    this.#epoch += 1
     for (const cache of [this.#sealing, this.#unwrapped, this.#rewrapped]) cache.clear()
   }
 
@@ -113,8 +116,9 @@ class BucketKeyCache implements CachingKeyProvider {
   /** A new bucket key; whoever reads what was just written finds it already unwrapped. */
   async #make(context: KeyContext, use: KeyUse): Promise<BucketKey> {
     const startedAt = this.#options.now()
+    const epoch = this.#epoch
     const bucketKey = await this.#provider.generate(context, use)
-    this.#unwrapped.put(cacheKey(context, bucketKey.wrapped), bucketKey.key, startedAt)
+    if (epoch === this.#epoch) this.#unwrapped.put(cacheKey(context, bucketKey.wrapped), bucketKey.key, startedAt)
     return bucketKey
   }
 

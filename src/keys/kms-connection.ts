@@ -116,7 +116,7 @@ export class KmsConnection {
 
   async #attempt<T>(signal: AbortSignal, send: KmsSend<T>): Promise<T> {
     const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(this.#limits.callMs)])
-    // The SDK heeds its signal until the answer's head is there; the race also ends a body that stalls.
+    // The race is for what does not heed the signal: loading the SDK, and the credential chain.
     return abandonOn(abortSignal, this.#connect().then(([client, sdk]) => send(client, sdk, { abortSignal })))
   }
 

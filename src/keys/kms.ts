@@ -47,9 +47,10 @@ export class KmsKeyProvider implements KeyProvider {
   /** @throws S3Error KMS.*, AccessDenied, SlowDown, ServiceUnavailable; InternalError when the answer is not a usable key. */
   async generate(context: KeyContext, use: KeyUse): Promise<BucketKey> {
     const { arn } = this.#options
+    const bound = kmsContext(context)
     return this.#at(arn).call('GenerateDataKey', arn, use.signal, async (client, sdk, options) => {
       const answer = await client.send(new sdk.GenerateDataKeyCommand({
-        KeyId: arn, KeySpec: 'AES_256', EncryptionContext: kmsContext(context)
+        KeyId: arn, KeySpec: 'AES_256', EncryptionContext: bound
       }), options)
       const key = keyOf(answer.Plaintext)
       expectKeyId(answer.KeyId, arn)
@@ -63,9 +64,10 @@ export class KmsKeyProvider implements KeyProvider {
    */
   async unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
     const { keyId, blob } = this.#check(wrapped)
+    const bound = kmsContext(context)
     return this.#at(keyId).call('Decrypt', keyId, use.signal, async (client, sdk, options) => {
       const answer = await client.send(new sdk.DecryptCommand({
-        KeyId: keyId, CiphertextBlob: blob, EncryptionContext: kmsContext(context)
+        KeyId: keyId, CiphertextBlob: blob, EncryptionContext: bound
       }), options)
       const key = keyOf(answer.Plaintext)
       expectKeyId(answer.KeyId, keyId)
@@ -81,13 +83,15 @@ export class KmsKeyProvider implements KeyProvider {
     const { keyId, blob } = this.#check(wrapped)
     const { arn } = this.#options
     if (this.#at(keyId) !== this.#at(arn)) return this.#encrypt(await this.unwrap(wrapped, from, use), to, use)
+    const source = kmsContext(from)
+    const destination = kmsContext(to)
     return this.#at(arn).call('ReEncrypt', arn, use.signal, async (client, sdk, options) => {
       const answer = await client.send(new sdk.ReEncryptCommand({
         CiphertextBlob: blob,
         SourceKeyId: keyId,
-        SourceEncryptionContext: kmsContext(from),
+        SourceEncryptionContext: source,
         DestinationKeyId: arn,
-        DestinationEncryptionContext: kmsContext(to)
+        DestinationEncryptionContext: destination
       }), options)
       expectKeyId(answer.SourceKeyId, keyId)
       expectKeyId(answer.KeyId, arn)
@@ -120,11 +124,12 @@ export class KmsKeyProvider implements KeyProvider {
 
   async #encrypt(key: KeyObject, context: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
     const { arn } = this.#options
+    const bound = kmsContext(context)
     const bytes = key.export()
     try {
       return await this.#at(arn).call('Encrypt', arn, use.signal, async (client, sdk, options) => {
         const answer = await client.send(new sdk.EncryptCommand({
-          KeyId: arn, Plaintext: bytes, EncryptionContext: kmsContext(context)
+          KeyId: arn, Plaintext: bytes, EncryptionContext: bound
         }), options)
         expectKeyId(answer.KeyId, arn)
         return { keyId: arn, blob: blobOf(answer.CiphertextBlob) }

@@ -1,0 +1,121 @@
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { runKeys } from '../../src/cli/keys.ts'
+import { readKeyring } from '../../src/keys/keyring-file.ts'
+
+const directory = await mkdtemp(join(tmpdir(), 'sealgate-cli-'))
+t.teardown(async () => { await rm(directory, { recursive: true, force: true }) })
+const env = { SEALGATE_KEYRING_PASSPHRASE: 'correct horse battery' }
+
+interface Ran {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+async function keys(args: readonly string[], environment: Readonly<Record<string, string>> = env): Promise<Ran> {
+  let out = ''
+  let err = ''
+  const code = await runKeys(args, {
+    stdout: { write: (text) => { out += text } }, stderr: { write: (text) => { err += text } }, env: environment
+  })
+  return { code, out, err }
+}
+
+/** Every way a key could be printed. */
+async function assertSilent(test: { notOk(value: boolean, name: string): unknown }, ring: string, ran: Ran): Promise<void> {
+  for (const { key } of (await readKeyring(ring)).versions) {
+    const bytes = key.export()
+    for (const text of [bytes.toString('base64'), bytes.toString('hex'), bytes.toString('base64url')]) {
+      test.notOk(ran.out.includes(text) || ran.err.includes(text), 'no key bytes are printed')
+    }
+  }
+}
+
+await t.test('create, rotate, list, disable, enable', async (t) => {
+  const ring = join(directory, 'main.json')
+  const created = await keys(['create', '--keyring', ring])
+  t.equal(created.code, 0)
+  t.match(created.err, /A LOST KEYRING IS LOST DATA/)
+  t.match(created.out, /Created keyring main .* local:main:\d{8}-[0-9a-f]{8}/)
+  t.equal((await stat(ring)).mode & 0o777, 0o600)
+  await assertSilent(t, ring, created)
+  t.match(await keys(['create', '--keyring', ring]), { code: 1, err: /exists already/ })
+
+  const rotated = await keys(['rotate', '--keyring', ring])
+  t.equal(rotated.code, 0)
+  await assertSilent(t, ring, rotated)
+  const listed = await keys(['list', '--keyring', ring])
+  await assertSilent(t, ring, listed)
+  t.match(listed.out, /^local:main:\S+ {2}decrypt-only {2}\S+Z\nlocal:main:\S+ {2}enabled {7}\S+Z {2}current\n$/)
+  const json = JSON.parse((await keys(['list', '--keyring', ring, '--json'])).out) as {
+    name: string
+    keys: { keyId: string; state: string; current: boolean }[]
+  }
+  t.equal(json.name, 'main')
+  t.same(json.keys.map(({ state, current }) => [state, current]), [['decrypt-only', false], ['enabled', true]])
+
+  const [old, current] = json.keys.map(({ keyId }) => keyId)
+  t.match(await keys(['disable', '--keyring', ring, '--version', old!]), { code: 0, out: /is disabled/, err: /cannot be read/ })
+  t.match(await keys(['enable', '--keyring', ring, '--version', old!.split(':')[2]!]), { code: 0, out: /is enabled/ })
+  t.match(await keys(['disable', '--keyring', ring, '--version', old!, '--decrypt-only']), { code: 0, out: /is decrypt-only/, err: /^$/ })
+  t.match(await keys(['disable', '--keyring', ring, '--version', current!]), { code: 0, err: /writes fail/ })
+  t.same((await readKeyring(ring)).versions.map(({ state }) => state), ['decrypt-only', 'disabled'])
+  t.match(await keys(['disable', '--keyring', ring, '--version', 'nope']), { code: 1, err: /holds no version nope/ })
+})
+
+await t.test('export, check and restore', async (t) => {
+  const ring = join(directory, 'kept.json')
+  const backup = join(directory, 'kept.backup')
+  const passphraseFile = join(directory, 'passphrase')
+  await writeFile(passphraseFile, `${env.SEALGATE_KEYRING_PASSPHRASE}\n`)
+  await keys(['create', '--keyring', ring, '--name', 'ops'])
+  t.match(await keys(['export', '--keyring', ring, '--backup', backup], {}), { code: 1, err: /passphrase is needed/ })
+  t.match(await keys(['export', '--keyring', ring, '--backup', backup], { SEALGATE_KEYRING_PASSPHRASE: 'short' }), {
+    code: 1, err: /12 bytes/
+  })
+  const exported = await keys(['export', '--keyring', ring, '--backup', backup])
+  t.match(exported, { code: 0, out: /Wrote a backup of keyring ops \(1 key\)/ })
+  await assertSilent(t, ring, exported)
+  t.equal((await stat(backup)).mode & 0o777, 0o600)
+  t.match(await keys(['export', '--keyring', ring, '--backup', backup]), { code: 1, err: /exists already/ })
+
+  t.match(await keys(['check-backup', '--backup', backup, '--keyring', ring, '--passphrase-file', passphraseFile], {}), {
+    code: 0, out: /opens: keyring ops, 1 key.*\nIt holds every key/
+  })
+  t.match(await keys(['check-backup', '--backup', backup], { SEALGATE_KEYRING_PASSPHRASE: 'another passphrase' }), {
+    code: 1, err: /does not open/
+  })
+  await keys(['rotate', '--keyring', ring])
+  const newest = (await readKeyring(ring)).versions[1]!.id
+  t.match(await keys(['check-backup', '--backup', backup, '--keyring', ring]), { code: 1, err: new RegExp(`lacks local:ops:${newest}`) })
+
+  const restored = join(directory, 'restored.json')
+  t.match(await keys(['restore', '--backup', backup, '--keyring', restored]), { code: 0, out: /Restored keyring ops/ })
+  t.ok((await readKeyring(restored)).versions[0]!.key.equals((await readKeyring(ring)).versions[0]!.key))
+  t.equal((await stat(restored)).mode & 0o777, 0o600)
+  const before = await readFile(ring)
+  t.match(await keys(['restore', '--backup', backup, '--keyring', ring]), { code: 1, err: /exists already/ })
+  t.same(await readFile(ring), before)
+})
+
+await t.test('faults of the file are told in words', async (t) => {
+  const ring = join(directory, 'open.json')
+  await keys(['create', '--keyring', ring])
+  await chmod(ring, 0o644)
+  for (const command of ['list', 'rotate']) t.match(await keys([command, '--keyring', ring]), { code: 1, err: /mode 0644.*chmod 600/ })
+  t.match(await keys(['list', '--keyring', join(directory, 'absent')]), { code: 1, err: /does not exist/ })
+  t.match(await keys(['create', '--keyring', join(directory, 'name with blanks.json')]), { code: 1, err: /keyring name/ })
+})
+
+await t.test('a command line that is not understood does nothing', async (t) => {
+  for (const [args, message] of [
+    [[], /Usage/], [['nope'], /no command/], [['__proto__'], /no command/], [['list'], /needs --keyring/],
+    [['list', '--keyring', ''], /needs --keyring/], [['list', '--keyring', 'x', '--name', 'y'], /does not take --name/],
+    [['list', '--keyring', 'x', '--unknown'], /nknown option/], [['rotate', '--keyring', 'x', 'y'], /positional/],
+    [['disable', '--keyring', 'x'], /needs --version/], [['export', '--keyring', 'x'], /needs --backup/]
+  ] as const) t.match(await keys(args), { code: 2, out: '', err: message }, args.join(' '))
+  t.match(await keys(['--help']), { code: 0, out: /Usage: sealgate keys/ })
+})

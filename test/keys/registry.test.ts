@@ -1,0 +1,164 @@
+import { createSecretKey, randomBytes } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import t from 'tap'
+import type { KeyConfig } from '../../src/config.ts'
+import type { AuditEvent } from '../../src/keys/audit-event.ts'
+import { createKeyring, editKeyring } from '../../src/keys/keyring-file.ts'
+import { openKeyRegistry, type KeyRegistry } from '../../src/keys/registry.ts'
+import { S3Error } from '../../src/errors.ts'
+import { FakeKms } from './fake-kms.ts'
+import { codeOf, keyContext, keyUse, temporaryDirectory } from './support.ts'
+
+const now = new Date('2026-07-22T10:11:12.000Z')
+const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
+const cache = { maxAgeSeconds: 300, maxEntries: 1000, maxUses: 1000 }
+
+interface House {
+  readonly registry: KeyRegistry
+  readonly events: AuditEvent[]
+  readonly kms: FakeKms
+  readonly arn: string
+  readonly file: (name: string) => string
+}
+
+/** One local keyring, `main`, and one KMS key, `cloud`. */
+async function house(test: { teardown(work: () => Promise<void>): void }): Promise<House> {
+  const file = await temporaryDirectory(test)
+  const kms = await FakeKms.start(test)
+  const arn = kms.addKey()
+  await createKeyring(file('ring'), 'ring', now)
+  const keys: Record<string, KeyConfig> = {
+    main: { type: 'local', keyring: file('ring') },
+    cloud: { type: 'aws-kms', arn, decryptOnly: [], aliases: ['alias/invoices', 'hr'], region: null, endpoint: kms.endpoint }
+  }
+  const events: AuditEvent[] = []
+  const registry = await openKeyRegistry({
+    keys, cache, realm: 'default', stateBucket: 'state', audit: (event) => { events.push(event) }, kmsCredentials: credentials
+  })
+  test.teardown(() => registry.close())
+  return { registry, events, kms, arn, file }
+}
+
+await t.test('a stored key id finds its owner; one that nobody has is named', async (t) => {
+  const { registry, arn } = await house(t)
+  t.equal(registry.providerOf(arn), registry.providerFor('cloud'))
+  t.equal(registry.providerOf('local:ring:v1'), registry.providerFor('main'))
+  for (const keyId of ['local:other:v1', `${arn}x`, 'ssec', '']) {
+    t.throws(() => registry.providerOf(keyId), {
+      code: 'SealgateKeyUnavailable', message: `The object is sealed with key ${keyId}, which the gateway does not hold.`
+    })
+  }
+  t.throws(() => registry.providerFor('nope'), { code: 'InternalError' })
+  await registry.selfTest()
+})
+
+await t.test('which key a client may ask for', async (t) => {
+  const { registry, events, arn } = await house(t)
+  const account = 'arn:aws:kms:eu-west-1:111122223333:'
+  const both = { key: 'main', allowedKeys: ['cloud'] }
+  for (const requested of [
+    arn, arn.slice(`${account}key/`.length), 'cloud', 'alias/cloud', 'alias/invoices', 'invoices', `${account}alias/invoices`,
+    'hr', 'alias/hr', `${account}alias/hr`
+  ]) t.equal(registry.resolve(requested, both, keyUse()).name, 'cloud', requested)
+  for (const requested of [null, 'main', 'alias/main', 'local:ring:any']) t.equal(registry.resolve(requested, both, keyUse()).name, 'main')
+  t.equal(events.length, 0)
+  for (const requested of ['nope', 'alias/nope', `${account}key/nope`, 'arn:aws:kms:eu-west-1:999922223333:alias/invoices', 'arn', '']) {
+    t.equal(await codeOf(() => registry.resolve(requested, both, keyUse())), 'KMS.NotFoundException', requested)
+  }
+  t.equal(await codeOf(() => registry.resolve(arn, { key: 'main', allowedKeys: [] }, keyUse())), 'AccessDenied')
+  t.match(events.at(-1), {
+    action: 'refused', masterKeyId: arn, outcome: 'failed', error: 'AccessDenied', principal: 'AKIATEST', cached: false
+  })
+  t.equal(events.length, 7)
+})
+
+await t.test('every key use is told, cached or not, with who, what and where, and without a secret', async (t) => {
+  const { registry, events, kms, arn } = await house(t)
+  const provider = registry.providerFor('cloud')
+  const context = keyContext({ requestContext: { dept: 'hr' } })
+  const use = keyUse({ versionId: 'v9' })
+  const made = await provider.generate(context, use)
+  await provider.generate(context, use)
+  await provider.unwrap(made.wrapped, context, use)
+  await provider.rewrap(made.wrapped, context, keyContext({ bucket: 'copy' }), use)
+  await codeOf(provider.unwrap(made.wrapped, keyContext({ bucket: 'elsewhere' }), use))
+  t.same(events.map(({ action, cached, outcome, error }) => [action, cached, outcome, error]), [
+    ['generate', false, 'ok', null], ['wrap', true, 'ok', null], ['unwrap', true, 'ok', null],
+    ['rewrap', false, 'ok', null], ['unwrap', false, 'failed', 'SealgateIntegrityError']
+  ])
+  t.equal(events.filter((event) => !event.cached).length, kms.calls.length, 'uncached lines and calls of the service are as many')
+  t.match(events[0], {
+    time: /^\d{4}-\d\d-\d\dT.*Z$/, requestId: 'REQ1', principal: 'AKIATEST', sourceAddress: '192.0.2.1', operation: 'PutObject',
+    bucket: 'bucket', key: 'a/b', versionId: 'v9', masterKeyId: arn,
+    context: { 'aws:s3:arn': 'arn:aws:s3:::bucket', 'sealgate:realm': 'default', 'dept': 'hr' }
+  })
+  const told = JSON.stringify(events)
+  for (const secret of [made.key.export().toString('base64'), made.key.export().toString('hex'), credentials.secretAccessKey]) {
+    t.notMatch(told, secret)
+  }
+  kms.setState(arn, 'disabled')
+  await registry.reload()
+  await codeOf(provider.generate(context, use))
+  t.match(events.at(-1), { action: 'generate', masterKeyId: arn, outcome: 'failed', error: 'KMS.DisabledException' })
+  const gone = AbortSignal.abort(new Error('gone'))
+  await t.rejects(provider.generate(context, { ...use, signal: gone }), { message: 'gone' })
+  t.match(events.at(-1), { outcome: 'failed', error: 'Aborted' })
+})
+
+await t.test('a key use that cannot be told fails', async (t) => {
+  const file = await temporaryDirectory(t)
+  await createKeyring(file('ring'), 'ring', now)
+  const registry = await openKeyRegistry({
+    keys: { main: { type: 'local', keyring: file('ring') } }, cache, realm: 'default', stateBucket: 'state',
+    audit: () => { throw new S3Error('ServiceUnavailable') }
+  })
+  t.equal(await codeOf(registry.providerFor('main').generate(keyContext(), keyUse())), 'ServiceUnavailable')
+})
+
+await t.test("a customer's key is used, told, and kept nowhere", async (t) => {
+  const { registry, events } = await house(t)
+  const [mine, other] = [0, 1].map(() => ({ key: createSecretKey(randomBytes(32)), md5: 'md5' }))
+  const sealed = registry.sealForCustomer(mine!, keyContext(), keyUse())
+  t.ok(registry.openForCustomer(mine!, sealed.wrapped, keyContext(), keyUse()).equals(sealed.key))
+  t.equal(await codeOf(() => registry.openForCustomer(other!, sealed.wrapped, keyContext(), keyUse())), 'AccessDenied')
+  t.same(events.map(({ action, masterKeyId, cached, error }) => [action, masterKeyId, cached, error]), [
+    ['wrap', 'ssec', false, null], ['unwrap', 'ssec', false, null], ['unwrap', 'ssec', false, 'AccessDenied']
+  ])
+})
+
+await t.test('a reload makes rotation and revocation count at once', async (t) => {
+  const { registry, file } = await house(t)
+  const provider = registry.providerFor('main')
+  const old = await provider.generate(keyContext(), keyUse())
+  await editKeyring(file('ring'), (keyring) => keyring.rotate(now))
+  await registry.reload()
+  const fresh = await provider.generate(keyContext(), keyUse())
+  t.not(fresh.wrapped.keyId, old.wrapped.keyId)
+  t.ok((await provider.unwrap(old.wrapped, keyContext(), keyUse())).equals(old.key))
+  await editKeyring(file('ring'), (keyring) => keyring.withState(old.wrapped.keyId.split(':')[2]!, 'disabled'))
+  t.ok(await provider.unwrap(old.wrapped, keyContext(), keyUse()), 'not before')
+  await registry.reload()
+  t.equal(await codeOf(provider.unwrap(old.wrapped, keyContext(), keyUse())), 'KMS.DisabledException')
+  await writeFile(file('ring'), 'damaged')
+  await t.rejects(registry.reload(), { name: 'AggregateError', message: /Key main: reload failed: .*not JSON/ })
+  t.ok(await provider.unwrap(fresh.wrapped, keyContext(), keyUse()))
+})
+
+await t.test('the self-test names each key that fails', async (t) => {
+  const { registry, kms, arn } = await house(t)
+  await registry.selfTest()
+  t.match(kms.calls[0]?.input, { EncryptionContext: { 'aws:s3:arn': 'arn:aws:s3:::state', 'sealgate:realm': 'default' } })
+  kms.setState(arn, 'disabled')
+  await t.rejects(registry.selfTest(), { name: 'AggregateError', message: /^Key cloud: self-test failed: .* is disabled\.$/ })
+})
+
+await t.test('two keyrings of one name are refused, and so is a missing one', async (t) => {
+  const file = await temporaryDirectory(t)
+  await createKeyring(file('a'), 'same', now)
+  await createKeyring(file('b'), 'same', now)
+  const options = { cache, realm: 'default', stateBucket: 'state', audit: () => undefined }
+  await t.rejects(openKeyRegistry({
+    ...options, keys: { a: { type: 'local', keyring: file('a') }, b: { type: 'local', keyring: file('b') } }
+  }), { name: 'KeyringError', message: /named same/ })
+  await t.rejects(openKeyRegistry({ ...options, keys: { a: { type: 'local', keyring: file('absent') } } }), { name: 'KeyringError' })
+})
