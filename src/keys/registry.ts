@@ -22,6 +22,8 @@ export interface KeyRegistryOptions {
   readonly metrics?: KmsMetrics
   /** Absent: the standard AWS credential chain. */
   readonly kmsCredentials?: KmsProviderOptions['credentials']
+  /** Clock of the cache, in milliseconds; only differences count. Absent: performance.now. */
+  readonly now?: () => number
 }
 
 /** A key of the configuration, by the name it has there. */
@@ -168,7 +170,7 @@ function entryOf(name: string, config: KeyConfig, source: Entry['source'], optio
   const shared = new WeakSet<KeyUse>()
   const cache = withBucketKeyCache(source, {
     ...options.cache,
-    now: () => performance.now(),
+    now: options.now ?? (() => performance.now()),
     onShared: (use) => { shared.add(use) }
   })
   const provider = withAudit(cache, {

@@ -19,6 +19,7 @@ interface House {
   readonly kms: FakeKms
   readonly arn: string
   readonly file: (name: string) => string
+  readonly clock: { ms: number }
 }
 
 /** One local keyring, `main`, and one KMS key, `cloud`. */
@@ -32,11 +33,13 @@ async function house(test: { teardown(work: () => Promise<void>): void }): Promi
     cloud: { type: 'aws-kms', arn, decryptOnly: [], aliases: ['alias/invoices', 'hr'], region: null, endpoint: kms.endpoint }
   }
   const events: AuditEvent[] = []
+  const clock = { ms: 0 }
   const registry = await openKeyRegistry({
-    keys, cache, realm: 'default', stateBucket: 'state', audit: (event) => { events.push(event) }, kmsCredentials: credentials
+    keys, cache, realm: 'default', stateBucket: 'state', audit: (event) => { events.push(event) }, kmsCredentials: credentials,
+    now: () => clock.ms
   })
   test.teardown(() => registry.close())
-  return { registry, events, kms, arn, file }
+  return { registry, events, kms, arn, file, clock }
 }
 
 await t.test('a stored key id finds its owner; one that nobody has is named', async (t) => {
@@ -50,6 +53,29 @@ await t.test('a stored key id finds its owner; one that nobody has is named', as
   }
   t.throws(() => registry.providerFor('nope'), { code: 'InternalError' })
   await registry.selfTest()
+})
+
+await t.test('10,000 writes and reads cost few calls; disabling the key shows at the age of the cache, enabling soon after', async (t) => {
+  const { registry, events, kms, arn, clock } = await house(t)
+  const provider = registry.providerFor('cloud')
+  for (let i = 0; i < 10_000; i++) {
+    const { wrapped } = await provider.generate(keyContext(), keyUse())
+    await provider.unwrap(wrapped, keyContext(), keyUse())
+  }
+  t.ok(kms.calls.length < 20)
+  t.equal(events.length, 20_000)
+  t.comment(`10,000 writes and 10,000 reads, ${kms.calls.length} KMS calls at ${cache.maxUses} uses per bucket key`)
+
+  const { key, wrapped } = await provider.generate(keyContext(), keyUse())
+  kms.setState(arn, 'disabled')
+  t.equal(await provider.unwrap(wrapped, keyContext(), keyUse()), key, 'still cached')
+  clock.ms += cache.maxAgeSeconds * 1000
+  t.equal(await codeOf(provider.unwrap(wrapped, keyContext(), keyUse())), 'KMS.DisabledException')
+  t.equal(await codeOf(provider.generate(keyContext(), keyUse())), 'KMS.DisabledException')
+  kms.setState(arn, 'enabled')
+  clock.ms += 5000
+  t.ok((await provider.unwrap(wrapped, keyContext(), keyUse())).equals(key))
+  t.ok(await provider.generate(keyContext(), keyUse()))
 })
 
 await t.test('which key a client may ask for', async (t) => {
