@@ -84,6 +84,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     return !this.#answered && isConnectionFailure(this.failure)
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
   /** Ends the exchange; the connection is destroyed unless the answer is already complete. */
   abort(reason: unknown): void {
     if (this.#isClosed) return
@@ -197,7 +201,8 @@ class ResponseBody extends Readable {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.#exchange.abort(error ?? new Error('the answer was not read to its end'))
+    // After a good end too, where an Error and its stack would only cost.
+    if (!this.#exchange.isClosed) this.#exchange.abort(error ?? new Error('the answer was not read to its end'))
     done(error)
   }
 }

@@ -1,41 +1,54 @@
-import { createHash, createHmac } from 'node:crypto'
 import { isAscii } from 'node:buffer'
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
 
 type Secret = string | ArrayBuffer | ArrayBufferView
-type State = ReturnType<typeof createHash> | ReturnType<typeof createHmac>
 
-/** SHA-256, or HMAC-SHA-256 when made with a secret, in the shape the signing library asks for. */
+/**
+ * SHA-256, or HMAC-SHA-256 when made with a secret, in the shape the signing library asks for. Made for its use, which
+ * is one short text per digest: no state in native memory that the garbage collector would have to follow.
+ */
 export class Sha256 {
   readonly #secret: Secret | undefined
-  #state: State
+  #text: Uint8Array = new Uint8Array()
 
   constructor(secret?: Secret) {
     this.#secret = secret
-    this.#state = Sha256.#start(secret)
   }
 
   update(chunk: Uint8Array): void {
-    // The library encodes the canonical request as UTF-8. Header values here are latin1 characters that stand for the
-    // bytes on the wire, and those bytes are what the store hashes.
-    const wire = this.#secret === undefined && !isAscii(chunk)
-    this.#state.update(wire ? Buffer.from(Buffer.from(chunk).toString('utf8'), 'latin1') : chunk)
+    this.#text = this.#text.length === 0 ? chunk : Buffer.concat([this.#text, chunk])
   }
 
   async digest(): Promise<Uint8Array> {
-    return this.#state.digest()
+    if (this.#secret !== undefined) return createHmac('sha256', hmacKey(this.#secret)).update(this.#text).digest()
+    return hash('sha256', onTheWire(this.#text), 'buffer')
   }
 
   reset(): void {
-    this.#state = Sha256.#start(this.#secret)
-  }
-
-  static #start(secret: Secret | undefined): State {
-    if (secret === undefined) return createHash('sha256')
-    if (typeof secret === 'string') return createHmac('sha256', secret)
-    return createHmac('sha256', ArrayBuffer.isView(secret) ? bytesOf(secret) : new Uint8Array(secret))
+    this.#text = new Uint8Array()
   }
 }
 
-function bytesOf(view: ArrayBufferView): Uint8Array {
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+/**
+ * The library encodes the canonical request as UTF-8. Header values here are latin1 characters that stand for the bytes
+ * on the wire, and those bytes are what the store hashes.
+ */
+function onTheWire(text: Uint8Array): Uint8Array {
+  return isAscii(text) ? text : Buffer.from(Buffer.from(text).toString('utf8'), 'latin1')
+}
+
+/** The library keeps the signing key of a day and hands over the same array each time. */
+const keys = new WeakMap<object, KeyObject>()
+
+/** Given the bytes themselves Node 24's HMAC takes five times as long as with a KeyObject. */
+function hmacKey(secret: Secret): string | KeyObject {
+  if (typeof secret === 'string') return secret
+  let key = keys.get(secret)
+  if (key === undefined) {
+    key = createSecretKey(ArrayBuffer.isView(secret)
+      ? new Uint8Array(secret.buffer, secret.byteOffset, secret.byteLength)
+      : new Uint8Array(secret))
+    keys.set(secret, key)
+  }
+  return key
 }

@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto'
+import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import type { ByteStage } from '../http/stage.ts'
 import { S3Error } from '../errors.ts'
 import { emptyBodyHash, type ChunkScope } from './signer.ts'
@@ -27,7 +27,7 @@ function framed(length: number): number {
  */
 export class SignedChunks implements ByteStage {
   readonly #prefix: string
-  readonly #key: Uint8Array
+  readonly #key: KeyObject
   #signature: string
   #waiting: Buffer[] = []
   #waitingBytes = 0
@@ -39,7 +39,7 @@ export class SignedChunks implements ByteStage {
    */
   constructor(scope: ChunkScope, signingKey: Uint8Array, seed: string, length: number) {
     this.#prefix = `AWS4-HMAC-SHA256-PAYLOAD\n${scope.date}\n${scope.scope}\n`
-    this.#key = signingKey
+    this.#key = createSecretKey(signingKey)
     this.#signature = seed
     this.#left = length
   }
