@@ -10,8 +10,10 @@ const law = (plaintext: number): number => plaintext + 51 + 2 * Math.ceil(plaint
 
 function document(greater: number | string, less: number | string): Buffer {
   return Buffer.from(`<LifecycleConfiguration>
-  <Rule><ID>a</ID><Filter><And><Prefix>512</Prefix><ObjectSizeGreaterThan>${greater}</ObjectSizeGreaterThan><ObjectSizeLessThan>${less}</ObjectSizeLessThan></And></Filter></Rule>
-  <Rule><Filter><ObjectSizeGreaterThan>${greater}</ObjectSizeGreaterThan></Filter><Expiration><Days>512</Days></Expiration></Rule></LifecycleConfiguration>`)
+  <Rule><ID>a</ID><Filter><And><Prefix>512</Prefix>
+    <ObjectSizeGreaterThan>${greater}</ObjectSizeGreaterThan><ObjectSizeLessThan>${less}</ObjectSizeLessThan></And></Filter></Rule>
+  <Rule><Filter><ObjectSizeGreaterThan>${greater}</ObjectSizeGreaterThan></Filter><Expiration><Days>512</Days></Expiration></Rule>
+  </LifecycleConfiguration>`)
 }
 
 function bounds(xml: Buffer): [number, number] {

@@ -62,6 +62,7 @@ const nasty = Buffer.from(`\r\n--${boundary.slice(0, -1)}\r\r\n\r\n-\r\n--\r\n--
 
 await t.test('whole, byte by byte, and cut at every place', async (t) => {
   const fields: [string, string][] = [['key', 'user/${filename}'], ['Policy', 'eyJ9'], ['X-Amz-Meta-Ä', 'ü\r\n'], ['empty', '']]
+  const expected = JSON.stringify([['key', 'user/a b.txt'], ['policy', 'eyJ9'], ['x-amz-meta-ä', 'ü\r\n'], ['empty', '']])
   let count = 0
   for (const file of [Buffer.alloc(0), Buffer.from('a'), nasty, Buffer.from('\r\n'), Buffer.from('--'), randomBytes(300)]) {
     for (const end of [`--${boundary}--\r\n`, `--${boundary}--`, `--${boundary}--\r\nepilogue\r\n--${boundary}\r\n`]) {
@@ -70,9 +71,8 @@ await t.test('whole, byte by byte, and cut at every place', async (t) => {
       for (const split of [[1], [2], [3], [7], [65536], ...cuts]) {
         for (const length of split.length === 1 ? [bytes.length, null] : [bytes.length]) {
           const got = await read(bytes, split, length)
-          const same = got.file.equals(file) && got.fileLength === file.length && got.filename === 'a b.txt' && got.fields.get('key') === 'user/a b.txt'
-            && got.fields.get('policy') === 'eyJ9' && got.fields.get('x-amz-meta-ä') === 'ü\r\n' && got.fields.get('empty') === '' && got.fields.size === 4
-          if (!same) t.fail(`split ${split.join()} of ${bytes.length}`)
+          const same = got.file.equals(file) && got.fileLength === file.length && got.filename === 'a b.txt'
+          if (!same || JSON.stringify([...got.fields]) !== expected) t.fail(`split ${split.join()} of ${bytes.length}`)
           count += 1
         }
       }
@@ -96,7 +96,8 @@ await t.test('random forms, random splits', async (t) => {
   const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/).filter((n) => n !== 'file')
   const fields = fc.uniqueArray(fc.tuple(name, value), { selector: ([n]) => n, maxLength: 8 })
   const file = fc.oneof(fc.uint8Array({ maxLength: 2000 }), fc.constant(new Uint8Array(nasty)))
-  await fc.assert(fc.asyncProperty(fields, file, fields, fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1 }), async (before, data, after, sizes) => {
+  await fc.assert(fc.asyncProperty(fields, file, fields, fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1 }), async (before, data,
+    after, sizes) => {
     const got = await read(encode({ fields: before, file: Buffer.from(data), after }), sizes)
     if (!got.file.equals(Buffer.from(data)) || JSON.stringify([...got.fields]) !== JSON.stringify(before)) throw new Error('differs')
   }), { numRuns: 300 })
@@ -115,7 +116,8 @@ await t.test('large files stream with their length known', async (t) => {
   t.equal(await codeOf(read(encode({ file, after: [['submit', 'Send']] }))), 'MalformedPOSTRequest', 'a field behind a large file')
   t.equal(await codeOf(read(encode({ file, end: `--${boundary}--` }))), 'MalformedPOSTRequest', 'another end than the length counted on')
   t.equal(await codeOf(read(bytes.subarray(0, -10), [65536], bytes.length)), 'MalformedPOSTRequest')
-  t.equal((await read(encode({ file: file.subarray(0, 200_000), after: [['submit', 'Send']] }))).fileLength, 200_000, 'exact for small ones')
+  t.equal((await read(encode({ file: file.subarray(0, 200_000), after: [['submit', 'Send']] }))).fileLength, 200_000,
+    'exact for small ones')
 })
 
 await t.test('the file is not read ahead of its reader', async (t) => {
@@ -143,7 +145,8 @@ await t.test('names, file names and ends as clients write them', async (t) => {
 
 await t.test('what is no form', async (t) => {
   const good = encode({ fields: [['key', 'k']] })
-  for (const type of ['multipart/form-data', 'multipart/form-data; boundary=', `multipart/form-data; boundary=${'a'.repeat(71)}`, 'multipart/form-data; boundary=other']) {
+  for (const type of ['multipart/form-data', 'multipart/form-data; boundary=', `multipart/form-data; boundary=${'a'.repeat(71)}`,
+    'multipart/form-data; boundary=other']) {
     t.equal(await codeOf(read(good, [65536], good.length, type)), 'MalformedPOSTRequest', type)
   }
   t.equal((await read(good, [65536], good.length, `multipart/form-data; charset=utf-8; boundary="${boundary}"`)).file.toString(), 'data')

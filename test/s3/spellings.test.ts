@@ -6,7 +6,8 @@ import { address } from '../../src/s3/route.ts'
 import { errorCode } from './error-code.ts'
 
 const raws = [
-  '.', '..', '%2e', '%2E%2e', '%2e.', 'a', 'b%20c', '+', '%2B', '%2F', '%2f%2F', '%25', '%252F', '%25%32%46', '%3F', '%3FversionId=1', '%23', '%26', '=', '&',
+  '.', '..', '%2e', '%2E%2e', '%2e.', 'a', 'b%20c', '+', '%2B', '%2F', '%2f%2F', '%25', '%252F', '%25%32%46', '%3F', '%3FversionId=1',
+    '%23', '%26', '=', '&',
   '%C3%A4', '%F0%9F%98%80', '%22', '%3C', '%0A', '%07', '~', '!', '(', '%5C', '%7F', '%EF%BB%BF', '%E2%80%AE'
 ]
 const bad = ['%', '%2', '%zz', '%C3', '%ff', '%C0%AF', '%ED%A0%80', '%F8%88%80%80%80', 'a%', '%00']
@@ -87,6 +88,6 @@ await t.test('a copy source said again means the same', (t) => {
     const source = { bucket: 'my-bucket', key, versionId }
     const text = formatCopySource(source)
     if (!/^[\x21-\x7e]+$/.test(text) || JSON.stringify(parseCopySource(text)) !== JSON.stringify(source)) throw new Error(text)
-  }), { numRuns: 1000 })
+  }), { numRuns: 300 })
   t.end()
 })

@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { operationNames, operations } from '../../src/s3/operations.ts'
+import { compatibilityMarkdown } from '../../src/plan/compatibility.ts'
+import { plan, planners } from '../../src/plan/plan.ts'
+
+const sealed = { encryption: 'on' } as const
+const plain = { encryption: 'off' } as const
+
+await t.test('docs/COMPATIBILITY.md is what the tables say', (t) => {
+  const committed = readFileSync(new URL('../../docs/COMPATIBILITY.md', import.meta.url), 'utf8')
+  t.ok(committed === compatibilityMarkdown(), 'print it anew: node -e "import(\'./src/plan/compatibility.ts\')'
+    + '.then((m) => fs.writeFileSync(\'docs/COMPATIBILITY.md\', m.compatibilityMarkdown()))"')
+  const model = JSON.parse(readFileSync(new URL('../s3/operations.json', import.meta.url), 'utf8')) as { name: string }[]
+  t.strictSame(model.filter(({ name }) => !new RegExp(`[|,] ${name}(?= [|]|,)`).test(committed)).map(({ name }) => name), [],
+    'all 116 are named')
+  t.end()
+})
+
+await t.test('object bytes never travel unsealed in a sealed bucket', (t) => {
+  for (const name of operationNames) {
+    const { act } = plan(name, sealed)
+    const { takesBody, write } = operations[name]
+    if (takesBody === 'data' || takesBody === 'form') t.ok(['seal', 'refuse'].includes(act), `${name}: ${act}`)
+    if (act === 'seal') t.ok(write, `${name} is a write`)
+    if (act === 'open') t.notOk(write, `${name} is a read`)
+  }
+  // Whatever tells of sizes, ETags or bytes of objects is not handed on as it is.
+  for (const name of [
+    'GetObject', 'HeadObject', 'GetObjectAttributes', 'CopyObject', 'UploadPartCopy', 'ListObjects', 'ListObjectsV2', 'ListObjectVersions',
+      'ListParts',
+    'DeleteObject', 'DeleteObjects', 'CompleteMultipartUpload', 'SelectObjectContent', 'GetObjectTorrent', 'PutBucketLifecycleConfiguration'
+  ] as const) {
+    t.not(plan(name, sealed).executor, 'forward', name)
+  }
+  t.end()
+})
+
+await t.test('a plain bucket is passed through, but for what needs the gateway', (t) => {
+  const own = operationNames.filter((name) => !['forward', 'refuse'].includes(plan(name, plain).executor))
+  t.strictSame([...own].sort(), ['CopyObject', 'ListBuckets', 'PostObject', 'Preflight', 'RestoreObject', 'UploadPartCopy'])
+  t.end()
+})
+
+await t.test('refusals say why, and hold in both kinds of bucket', (t) => {
+  for (const name of operationNames) {
+    const { on, off } = planners[name]
+    t.equal(on.act === 'refuse', on.executor === 'refuse', name)
+    t.equal(on.act === 'refuse', off.act === 'refuse', name)
+    if (on.act !== 'forward') t.not(on.how, '', `${name} says what changes`)
+  }
+  t.equal(plan('ListBuckets', null).act, 'rewrite', 'no bucket, no policy')
+  t.end()
+})
