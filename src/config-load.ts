@@ -105,6 +105,7 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
 
   checkReferences(tree['buckets'], tree['keys'], faults)
   checkClients(tree['clients'], faults)
+  checkCredentials(tree['upstream'], faults)
   const policies = keys === null || buckets === null ? null : resolvePolicies(buckets, keys, faults)
   if (listen === null || upstream === null || clients === null || keys === null || policies === null || auth === null
     || keyCache === null || limits === null || log === null || audit === null || workers === null) return null
@@ -167,6 +168,13 @@ function checkClients(clients: unknown, faults: ConfigFault[]): void {
   for (const [i, id] of ids.entries()) {
     if (typeof id === 'string' && ids.indexOf(id) < i) faults.push({ path: `clients.${i}.accessKeyId`, message: 'is used by another client' })
   }
+}
+
+function checkCredentials(upstream: unknown, faults: ConfigFault[]): void {
+  if (!isMap(upstream)) return
+  const [id, secret, chain] = ['accessKeyId', 'secretAccessKey', 'credentials'].map((option) => Object.hasOwn(upstream, option))
+  if (chain === true ? id !== true && secret !== true : id === true && secret === true) return
+  faults.push({ path: 'upstream.credentials', message: 'give either accessKeyId and secretAccessKey, or credentials: aws' })
 }
 
 function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {

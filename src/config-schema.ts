@@ -10,12 +10,14 @@ export interface Sources {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
+// No code is made from text, so that Node can forbid it (--disallow-code-generation-from-strings).
+z.config({ jitless: true })
+
 const bucketPattern = z.string().regex(/^([A-Za-z0-9][A-Za-z0-9._-]*\*?|\*)$/, 'must be a bucket name, a prefix followed by "*", or "*"')
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, ".", "_" or "-"')
 const port = z.int().min(0).max(65_535)
 const count = z.int().min(1)
 const host = z.string().min(1)
-const sseModes = z.enum(['AES256', 'aws:kms', 'SSE-C'])
 
 /**
  * The sections of the configuration file and their options: the one list of what exists, what it may be, and what it is
@@ -27,94 +29,109 @@ export function configSections(sources: Sources) {
     [z.string().min(1), z.strictObject({ file: path }), z.strictObject({ env: z.string().min(1) })],
     { error: 'must be a text, { file: PATH } or { env: NAME }' }
   ).transform((value, context) => readSecret(value, sources, (message) => { context.addIssue({ code: 'custom', message }) }))
-  const identity = { accessKeyId: secret, secretAccessKey: secret }
-
   return {
-    listen: z.strictObject({
-      host: host.default('127.0.0.1'),
-      port: port.default(9000),
-      tls: z.strictObject({ cert: path, key: path, clientCa: path.nullable().default(null) }).nullable().default(null),
-      region: z.union([z.string().min(1), z.array(z.string().min(1))], { error: 'must be a region or a list of regions' }).default([]),
-      domains: z.array(z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a domain name in lower case')).default([]),
-      trustedProxies: z.array(z.string().refine(isAddressOrRange, 'must be an IP address or a CIDR range')).default([]),
-      allowPlainBeyondLoopback: z.boolean().default(false)
-    }).superRefine((listen, context) => {
-      if (listen.tls === null && !listen.allowPlainBeyondLoopback && !isLoopback(listen.host)) {
-        const message = `${listen.host} is not a loopback address: give listen.tls, or set allowPlainBeyondLoopback: true`
-        context.addIssue({ code: 'custom', path: ['host'], message })
-      }
-    }).prefault({}),
-
+    listen: listenSection(path),
     admin: z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001) }).nullable().default(null),
+    upstream: upstreamSection(path, secret),
+    clients: clientsSection(secret),
+    keys: keysSection(path),
+    buckets: bucketsSection(),
+    ...tuningSections(),
+    audit: z.strictObject({ file: path.nullable().default(null) }).prefault({}),
+    workers: z.union([count, z.literal('auto')], { error: 'must be a number of processes or auto' }).default(1)
+  }
+}
 
-    upstream: z.strictObject({
-      endpoint: z.string().refine(isOrigin, 'must be http(s)://host[:port] without path, query or credentials'),
-      region: z.string().min(1).default('us-east-1'),
-      accessKeyId: secret.optional(),
-      secretAccessKey: secret.optional(),
-      sessionToken: secret.nullable().default(null),
-      credentials: z.literal('aws').optional(),
-      stateBucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be a bucket name').default('sealgate-state'),
-      realm: name.default('default'),
-      style: z.enum(['path', 'virtual-host']).default('path'),
-      ca: path.nullable().default(null),
-      connections: count.default(256),
-      conditions: z.strictObject({
-        put: z.boolean().optional(), complete: z.boolean().optional(), copy: z.boolean().optional(), delete: z.boolean().optional()
-      }).prefault({}),
-      equalParts: z.boolean().default(false)
-    }).superRefine((upstream, context) => {
-      const own = upstream.accessKeyId !== undefined && upstream.secretAccessKey !== undefined
-      const some = upstream.accessKeyId !== undefined || upstream.secretAccessKey !== undefined
-      if (upstream.credentials === undefined ? own : !some) return
-      const message = 'give either accessKeyId and secretAccessKey, or credentials: aws'
-      context.addIssue({ code: 'custom', path: ['credentials'], message })
-    }),
+type Text = z.ZodType<string>
 
-    clients: z.array(z.strictObject({
-      ...identity,
-      buckets: z.array(bucketPattern).min(1).default(['*']),
-      readOnly: z.boolean().default(false),
-      upstream: z.strictObject(identity).nullable().default(null)
-    })).min(1, 'must name at least one client'),
+function listenSection(path: Text) {
+  return z.strictObject({
+    host: host.default('127.0.0.1'),
+    port: port.default(9000),
+    tls: z.strictObject({ cert: path, key: path, clientCa: path.nullable().default(null) }).nullable().default(null),
+    region: z.union([z.string().min(1), z.array(z.string().min(1))], { error: 'must be a region or a list of regions' }).default([]),
+    domains: z.array(z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a domain name in lower case')).default([]),
+    trustedProxies: z.array(z.string().refine(isAddressOrRange, 'must be an IP address or a CIDR range')).default([]),
+    allowPlainBeyondLoopback: z.boolean().default(false)
+  }).superRefine((listen, context) => {
+    if (listen.tls === null && !listen.allowPlainBeyondLoopback && !isLoopback(listen.host)) {
+      const message = `${listen.host} is not a loopback address: give listen.tls, or set allowPlainBeyondLoopback: true`
+      context.addIssue({ code: 'custom', path: ['host'], message })
+    }
+  }).prefault({})
+}
 
-    keys: z.record(name, z.discriminatedUnion('type', [
-      z.strictObject({ type: z.literal('local'), keyring: path }),
-      z.strictObject({
-        type: z.literal('aws-kms'),
-        arn: arn(),
-        decryptOnly: z.array(arn()).default([]),
-        aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
-        region: z.string().min(1).nullable().default(null),
-        endpoint: z.string().refine(isOrigin, 'must be http(s)://host[:port]').nullable().default(null)
-      })
-    ], { error: 'type must be local or aws-kms' })),
+function upstreamSection(path: Text, secret: Text) {
+  return z.strictObject({
+    endpoint: z.string().refine(isOrigin, 'must be http(s)://host[:port] without path, query or credentials'),
+    region: z.string().min(1).default('us-east-1'),
+    accessKeyId: secret.optional(),
+    secretAccessKey: secret.optional(),
+    sessionToken: secret.nullable().default(null),
+    credentials: z.literal('aws').optional(),
+    stateBucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be a bucket name').default('sealgate-state'),
+    realm: name.default('default'),
+    style: z.enum(['path', 'virtual-host']).default('path'),
+    ca: path.nullable().default(null),
+    connections: count.default(256),
+    conditions: z.strictObject({
+      put: z.boolean().optional(), complete: z.boolean().optional(), copy: z.boolean().optional(), delete: z.boolean().optional()
+    }).prefault({}),
+    equalParts: z.boolean().default(false)
+  })
+}
 
-    buckets: z.record(bucketPattern, z.strictObject({
-      encryption: z.enum(['on', 'off']).default('on'),
-      key: name.optional(),
-      etag: z.enum(['md5', 'opaque']).default('md5'),
-      plaintext: z.enum(['refuse', 'allow']).default('refuse'),
-      announce: z.enum(['none', 'aws:kms']).default('none'),
-      publicRead: z.boolean().default(false),
-      bucketKeys: z.boolean().default(true),
-      aliases: z.array(z.string().min(1)).default([]),
-      requireSse: z.array(sseModes).default([]),
-      allowedKeys: z.array(name).default([])
-    })).prefault({ '*': {} }),
+function clientsSection(secret: Text) {
+  const identity = { accessKeyId: secret, secretAccessKey: secret }
+  return z.array(z.strictObject({
+    ...identity,
+    buckets: z.array(bucketPattern).min(1).default(['*']),
+    readOnly: z.boolean().default(false),
+    upstream: z.strictObject(identity).nullable().default(null)
+  })).min(1, 'must name at least one client')
+}
 
+function keysSection(path: Text) {
+  return z.record(name, z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('local'), keyring: path }),
+    z.strictObject({
+      type: z.literal('aws-kms'),
+      arn: arn(),
+      decryptOnly: z.array(arn()).default([]),
+      aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
+      region: z.string().min(1).nullable().default(null),
+      endpoint: z.string().refine(isOrigin, 'must be http(s)://host[:port]').nullable().default(null)
+    })
+  ], { error: 'must be local or aws-kms' }))
+}
+
+function bucketsSection() {
+  return z.record(bucketPattern, z.strictObject({
+    encryption: z.enum(['on', 'off']).default('on'),
+    key: name.optional(),
+    etag: z.enum(['md5', 'opaque']).default('md5'),
+    plaintext: z.enum(['refuse', 'allow']).default('refuse'),
+    announce: z.enum(['none', 'aws:kms']).default('none'),
+    publicRead: z.boolean().default(false),
+    bucketKeys: z.boolean().default(true),
+    aliases: z.array(z.string().min(1)).default([]),
+    requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),
+    allowedKeys: z.array(name).default([])
+  })).prefault({ '*': {} })
+}
+
+function tuningSections() {
+  return {
     auth: z.strictObject({
       v2Query: z.boolean().default(true),
       v2Header: z.boolean().default(false),
       ssecOverHttp: z.boolean().default(false)
     }).prefault({}),
-
     keyCache: z.strictObject({
       maxAgeSeconds: z.number().min(0).max(86_400).default(300),
       maxEntries: count.default(10_000),
       maxUses: count.max(2 ** 32).default(1_000_000)
     }).prefault({}),
-
     limits: z.strictObject({
       connections: count.default(4096),
       requestsInFlight: count.default(1024),
@@ -125,10 +142,7 @@ export function configSections(sources: Sources) {
       upstreamFirstByteSeconds: z.number().positive().default(60),
       graceSeconds: z.number().min(0).default(25)
     }).prefault({}),
-
-    log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({}),
-    audit: z.strictObject({ file: path.nullable().default(null) }).prefault({}),
-    workers: z.union([count, z.literal('auto')], { error: 'must be a number of processes or auto' }).default(1)
+    log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({})
   }
 }
 
