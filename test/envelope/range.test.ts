@@ -4,7 +4,7 @@ import { openTail, type Manifest } from '../../src/envelope/manifest.ts'
 import { ObjectKey } from '../../src/envelope/object-key.ts'
 import { planMultipart, planSingle, RangeOpener, type ReadPlan } from '../../src/envelope/range.ts'
 import { SingleSealer } from '../../src/envelope/single.ts'
-import { partOffsets, segmentRange, storedSize, streamSize } from '../../src/envelope/sizes.ts'
+import { partOffsets, segmentRange, storedSize } from '../../src/envelope/sizes.ts'
 import { flip, PAYLOAD, run, SMALL, smallMultipart, splits, type SmallMultipart } from './fixtures.ts'
 
 const { segmentSize } = SMALL

@@ -1,0 +1,110 @@
+"""Run by break-glass.sh: break_glass.py <directory of sealgate_open.py> <directory of vectors>..."""
+import argparse
+import hashlib
+import io
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+script = pathlib.Path(sys.argv[1]) / 'sealgate_open.py'
+sys.path.insert(0, sys.argv[1])
+import sealgate_open as sealgate  # noqa: E402  (its directory is an argument)
+
+try:
+    import tink
+    from tink import cleartext_keyset_handle, streaming_aead
+    from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
+    streaming_aead.register()
+except ImportError:
+    tink = None
+
+
+def options(path, vector, work):
+    given = [('--envelope', vector['metadata']['x-amz-meta-sealgate']), ('--key-id', vector['metadata']['x-amz-meta-sealgate-key']),
+             ('--realm', vector['realm']), ('--bucket', vector['bucket']), ('--object', vector['object']), ('--body', path.parent / vector['body'])]
+    if 'x-amz-meta-sealgate-context' in vector['metadata']:
+        given.append(('--context', vector['metadata']['x-amz-meta-sealgate-context']))
+    if 'bucketKey' in vector:
+        given.append(('--bucket-key', vector['bucketKey']))
+    elif 'customerKey' in vector:
+        given.append(('--customer-key', vector['customerKey']))
+    else:
+        keyring = pathlib.Path(work) / 'keyring.json'
+        keyring.write_text(json.dumps(vector['keyring']))
+        given.append(('--keyring', keyring))
+    return [str(text) for pair in given for text in pair]
+
+
+def check(path, vector, work):
+    out = pathlib.Path(work) / 'plaintext'
+    out.unlink(missing_ok=True)
+    command = [sys.executable, str(script), *options(path, vector, work), '--out', str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if vector['expect'] != 'success':
+        return done.returncode == 1 and not out.exists() and done.stderr.startswith('sealgate_open: ')
+    return done.returncode == 0 and hashlib.sha256(out.read_bytes()).hexdigest() == vector['sha256']
+
+
+def tink_primitive(stream_key):
+    params = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
+        ciphertext_segment_size=65536, derived_key_size=32, hkdf_hash_type=common_pb2.SHA256)
+    key = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(version=0, key_value=stream_key, params=params)
+    data = tink_pb2.KeyData(type_url='type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey',
+                            value=key.SerializeToString(), key_material_type=tink_pb2.KeyData.SYMMETRIC)
+    keyset = tink_pb2.Keyset(primary_key_id=1, key=[tink_pb2.Keyset.Key(
+        key_data=data, status=tink_pb2.ENABLED, key_id=1, output_prefix_type=tink_pb2.RAW)])
+    return cleartext_keyset_handle.from_keyset(keyset).primitive(streaming_aead.StreamingAead)
+
+
+def streams_of(path, vector):
+    """Stream key, and for each stream its stored bytes and associated data, by the offsets of the format."""
+    envelope = sealgate.parse_envelope(vector['metadata']['x-amz-meta-sealgate'])
+    with tempfile.TemporaryDirectory() as work:
+        parser = argparse.ArgumentParser()
+        for name in ('envelope', 'key-id', 'realm', 'bucket', 'object', 'body', 'context', 'bucket-key', 'customer-key', 'keyring'):
+            parser.add_argument(f'--{name}')
+        args = parser.parse_args(options(path, vector, work))
+        stream_key, length = sealgate.open_envelope(envelope, sealgate.bucket_key(args, envelope), vector['realm'], vector['object'])
+    body = (path.parent / vector['body']).read_bytes()
+    start, parts = sealgate.open_manifest(io.BytesIO(body), len(body), stream_key, envelope['kind'])
+    kind = 1 if envelope['kind'] == 1 else 2
+    streams, at = [], 0
+    for number, size, _ in parts or [(1, length, None)]:
+        streams.append((body[at:at + sealgate.stream_size(size)], b'sealgate' + struct.pack('>BBHQ', 1, kind, number, size)))
+        at += sealgate.stored_part_size(size)
+    return stream_key, streams
+
+
+def check_tink(path, vector):
+    stream_key, streams = streams_of(path, vector)
+    primitive, digest = tink_primitive(stream_key), hashlib.sha256()
+    for stored, associated in streams:
+        with primitive.new_decrypting_stream(io.BytesIO(stored), associated) as plaintext:
+            digest.update(plaintext.read())
+    return digest.hexdigest() == vector['sha256']
+
+
+def main():
+    paths = [path for directory in sys.argv[2:] for path in sorted(pathlib.Path(directory).glob('*.json'))]
+    passed, failed, by_tink = 0, 0, 0
+    with tempfile.TemporaryDirectory() as work:
+        for path in paths:
+            vector = json.loads(path.read_text())
+            good = check(path, vector, work)
+            if good and tink and vector['expect'] == 'success':
+                good = check_tink(path, vector)
+                by_tink += good
+            passed, failed = passed + good, failed + (not good)
+            if not good:
+                print(f'not ok {os.path.basename(path)}: {vector["description"]}')
+    print(f'{by_tink} bodies opened with Tink' if tink else 'Tink is not installed: skipped')
+    print(f'{passed} passed, {failed} failed')
+    return 1 if failed or not paths else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

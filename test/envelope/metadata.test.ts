@@ -1,0 +1,48 @@
+import t from 'tap'
+import fc from 'fast-check'
+import { metadataDigest } from '../../src/envelope/metadata.ts'
+
+type Entry = readonly [string, string]
+const digest = (entries: readonly Entry[], type: string | null = 'text/plain') => metadataDigest(type, entries).toString('hex')
+const base: readonly Entry[] = [['x-amz-meta-a', 'one'], ['x-amz-meta-b', 'two words']]
+
+await t.test('what stores do to metadata does not change the digest', async (t) => {
+  const same: [string, readonly Entry[]][] = [
+    ['order', [...base].reverse()],
+    ['case of names', [['X-Amz-Meta-A', 'one'], ['x-amz-meta-B', 'two words']]],
+    ['spaces and tabs', [['x-amz-meta-a', '  one\t'], ['x-amz-meta-b', 'two \t words ']]],
+    ['empty values', [...base, ['x-amz-meta-c', ''], ['x-amz-meta-d', ' \t']]],
+    ['own entries', [...base, ['x-amz-meta-sealgate', 'AQ'], ['X-Amz-Meta-Sealgate-Key', 'k'], ['x-amz-meta-sealgate-context', 'e30=']]],
+    ['other headers', [...base, ['x-amz-tagging', 'a=b'], ['etag', '"1"'], ['x-amz-metadata', 'x']]]
+  ]
+  for (const [name, entries] of same) t.equal(digest(entries), digest(base), name)
+  t.equal(digest([['x-amz-meta-a', 'one'], ['x-amz-meta-a', 'two']]), digest([['x-amz-meta-a', 'one,two']]), 'repeated names are joined')
+  const looks = ['b\xe4r', 'bär €', '=?UTF-8?B?YsOkcg==?=', '=?UTF-8?Q?b=C3=A4r?=', 'b\x7fr', 'b\x01r']
+  for (const look of looks) t.equal(digest([['x-amz-meta-a', look]]), digest([['x-amz-meta-a', looks[0]!]]), `re-encoded: ${look}`)
+  for (const type of [null, '', 'binary/octet-stream', 'application/octet-stream']) t.equal(digest(base, type), digest(base, null), `content type ${type ?? 'null'}`)
+  t.equal(digest(base, ' text/plain '), digest(base))
+})
+
+await t.test('everything else does', async (t) => {
+  const different: [string, readonly Entry[], string?][] = [
+    ['a value', [['x-amz-meta-a', 'onE'], base[1]!]],
+    ['a name', [['x-amz-meta-c', 'one'], base[1]!]],
+    ['one less', [base[0]!]],
+    ['one more', [...base, ['x-amz-meta-c', '3']]],
+    ['values swapped', [['x-amz-meta-a', 'two words'], ['x-amz-meta-b', 'one']]],
+    ['a value that only binds its name', [['x-amz-meta-a', 'ü'], base[1]!]],
+    ['content type', base, 'text/html'],
+    ['no content type', base, 'binary/octet-stream']
+  ]
+  const digests = new Set([digest(base), ...different.map(([, entries, type]) => digest(entries, type ?? 'text/plain'))])
+  t.equal(digests.size, different.length + 1)
+  t.not(digest([['x-amz-meta-a', 'ü']]), digest([['x-amz-meta-b', 'ü']]), 'the name of a value that is not bound')
+  t.not(digest([['x-amz-meta-a', 'ü']]), digest([]))
+})
+
+await t.test('bindable values are bound, whatever they are', async () => {
+  const word = fc.string({ unit: fc.constantFrom('a', 'b', 'X', '0', '9', ',', ';', ':', '=', '"'), minLength: 1, maxLength: 6 })
+  const entries = fc.uniqueArray(fc.tuple(word.map((name) => `x-amz-meta-m${name.toLowerCase()}`), word), { selector: ([name]) => name, maxLength: 4 })
+  const canonical = (list: readonly Entry[]) => JSON.stringify([...list].sort())
+  fc.assert(fc.property(entries, entries, (a, b) => (digest(a) === digest(b)) === (canonical(a) === canonical(b))), { numRuns: 2000 })
+})

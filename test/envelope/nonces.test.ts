@@ -1,0 +1,53 @@
+import t from 'tap'
+import crypto, { randomBytes, type KeyObject } from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
+
+// Every AES-GCM call of every path is recorded by key and nonce. Modules see the recorder because it is in place before
+// they are loaded.
+const used = new Map<string, number>()
+const original = crypto.createCipheriv
+crypto.createCipheriv = ((...args: Parameters<typeof original>) => {
+  const [algorithm, key, nonce] = args
+  if (algorithm !== 'aes-256-gcm') throw new Error(`${algorithm} is not in the format`)
+  const pair = `${(key as KeyObject).export().toString('hex')} ${Buffer.from(nonce as Buffer).toString('hex')}`
+  used.set(pair, (used.get(pair) ?? 0) + 1)
+  return original(...args)
+}) as typeof original
+syncBuiltinESMExports()
+t.teardown(() => {
+  crypto.createCipheriv = original
+  syncBuiltinESMExports()
+})
+
+const { attributes, kek, multipart, place, run, SMALL } = await import('./fixtures.ts')
+const { sealEnvelope } = await import('../../src/envelope/envelope.ts')
+const { sealTail } = await import('../../src/envelope/manifest.ts')
+const { ObjectKey } = await import('../../src/envelope/object-key.ts')
+const { sealPartRecord, sealUploadRecord, uploadHash } = await import('../../src/envelope/records.ts')
+const { SingleSealer } = await import('../../src/envelope/single.ts')
+const { SegmentSealer } = await import('../../src/envelope/stream.ts')
+
+await t.test('no (key, nonce) pair repeats, whatever is tried again with the same keys and content', async (t) => {
+  const objectKey = ObjectKey.random()
+  const key = kek()
+  const plaintext = randomBytes(2000)
+  const upload = uploadHash(place, 'u')
+  const settings = { checksumAlgorithm: null, checksumType: null, etagMode: 'md5' } as const
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    run(() => new SingleSealer({ objectKey, plaintextSize: plaintext.length, geometry: SMALL }), plaintext)
+    for (const number of [1, 2]) {
+      const part = { kind: 'part', number, plaintextSize: plaintext.length } as const
+      run(() => new SegmentSealer({ streamKey: objectKey.stream, part, segmentSize: SMALL.segmentSize }), plaintext)
+    }
+    const header = randomBytes(40)
+    sealTail(objectKey, multipart([{ number: 1, plaintextSize: 5, header, md5: null, checksum: null }]))
+    sealEnvelope({ kek: key, blob: Buffer.alloc(1), scope: 'bucket', objectKey, place, kind: 'single', streamHeader: header, attributes: attributes() })
+    sealPartRecord(objectKey, upload, { number: 1, plaintextSize: 5, header, md5: null, checksum: null, upstreamEtag: '', inline: true })
+    sealUploadRecord({
+      kek: key, keyId: 'k', blob: Buffer.alloc(1), sse: 'none', scope: 'bucket', requestContext: {}, objectKey, place, uploadId: 'u', settings
+    })
+  }
+  t.equal(used.size, [...used.values()].reduce((sum, times) => sum + times, 0))
+  t.ok(used.size > 200 * 3 * 14, 'the recorder saw the segments')
+  t.comment(`${used.size} (key, nonce) pairs, 0 repeated`)
+})
