@@ -55,12 +55,11 @@ export function parseXml(document: Buffer, limits: XmlLimits): XmlDocument {
   }
 }
 
-interface OpenElement {
-  name: string
-  children: XmlElement[]
-  start: number
-  innerStart: number
-  selfClosing: boolean
+/** An element while it is read; its end is known when its closing tag is. */
+interface OpenElement extends XmlElement {
+  readonly children: XmlElement[]
+  end: number
+  innerEnd: number
 }
 
 function parseTree(source: string): XmlElement {
@@ -80,19 +79,19 @@ function parseTree(source: string): XmlElement {
       name: tag.name.slice(tag.name.indexOf(':') + 1),
       children: [],
       start: parser.startTagPosition - 1,
+      end: parser.position,
       innerStart: parser.position,
-      selfClosing: tag.isSelfClosing
+      innerEnd: tag.isSelfClosing ? parser.position : -1
     })
   }
   parser.onclosetag = () => {
     const closed = open.pop()
     if (closed === undefined) throw new Error('document shape')
-    const { selfClosing, ...element } = closed
-    const innerEnd = selfClosing ? element.innerStart : parser.startTagPosition - 1
-    const done = { ...element, innerEnd, end: parser.position }
+    if (closed.innerEnd < 0) closed.innerEnd = parser.startTagPosition - 1
+    closed.end = parser.position
     const parent = open.at(-1)
-    if (parent === undefined) root = done
-    else parent.children.push(done)
+    if (parent === undefined) root = closed
+    else parent.children.push(closed)
   }
   parser.write(source.replace(reference, (found) => '!'.repeat(found.length))).close()
   if (root === undefined) throw new Error('no root')
@@ -102,6 +101,7 @@ function parseTree(source: string): XmlElement {
 const predefined: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: '\'' }
 
 function decodeText(raw: string): string {
+  if (!/[&\r]/.test(raw)) return raw
   return raw.replace(/\r\n?/g, '\n').replace(reference, (found) => {
     const name = found.slice(1, -1)
     if (!name.startsWith('#')) return predefined[name] ?? ''
@@ -133,9 +133,13 @@ export function childrenOf(element: XmlElement, name: string): readonly XmlEleme
 
 /** @throws S3Error the document's fault, when the child comes twice: two readers might pick differently. */
 export function childOf(document: XmlDocument, element: XmlElement, name: string): XmlElement | undefined {
-  const found = childrenOf(element, name)
-  if (found.length > 1) throw new S3Error(document.fault)
-  return found[0]
+  let found: XmlElement | undefined
+  for (const child of element.children) {
+    if (child.name !== name) continue
+    if (found !== undefined) throw new S3Error(document.fault)
+    found = child
+  }
+  return found
 }
 
 /** Text of a child, null when there is none. */
