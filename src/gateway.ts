@@ -4,6 +4,7 @@ import type { Config } from './config.ts'
 import type { Parts } from './execute/context.ts'
 import type { Gateway } from './gateway-types.ts'
 import type { AuditEvent } from './keys/audit-event.ts'
+import type { AccessRecord } from './observe/access-log.ts'
 import type { KeyRegistry } from './keys/registry.ts'
 import type { Conditions } from './upstream/probe.ts'
 import type { StoreUpstream } from './upstream/upstream.ts'
@@ -14,7 +15,7 @@ import { openKeyRegistry } from './keys/registry.ts'
 import { fileAuditTrail, type AuditTrail } from './observe/audit.ts'
 import { exposition } from './observe/exposition.ts'
 import { Health } from './observe/health.ts'
-import { createMetrics, type Metrics } from './observe/metrics.ts'
+import { createMetrics, statusClass, type Metrics } from './observe/metrics.ts'
 import { measureProcess } from './observe/process-metrics.ts'
 import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
@@ -88,6 +89,15 @@ class Assembly implements Gateway {
 
   metrics(): string {
     return exposition(this.#metrics.snapshot())
+  }
+
+  observe(record: AccessRecord): void {
+    const operation = record.operation ?? 'none'
+    this.#metrics.requests.add({ operation, status: statusClass(record.status) })
+    this.#metrics.requestSeconds.observe({ operation }, record.seconds)
+    this.#metrics.clientBytes.add({ direction: 'in' }, record.bytesIn)
+    this.#metrics.clientBytes.add({ direction: 'out' }, record.bytesOut)
+    if (record.termination !== '--') this.#metrics.terminations.add({ state: record.termination })
   }
 
   /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */

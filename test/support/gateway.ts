@@ -1,0 +1,79 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { S3Client } from '@aws-sdk/client-s3'
+import { parseConfig } from '../../src/config-load.ts'
+import { createGateway } from '../../src/gateway.ts'
+import { createKeyring } from '../../src/keys/keyring-file.ts'
+import { createListener } from '../../src/listener/listener.ts'
+import { createLog } from '../../src/listener/log.ts'
+import type { Gateway } from '../../src/gateway-types.ts'
+import type { Listener } from '../../src/listener/listener.ts'
+import type { TestStore } from './hostile.ts'
+
+export interface TestGatewayOptions {
+  /** YAML of further sections, or of whole sections that replace the defaults (`buckets`, `clients`, …), as objects. */
+  readonly sections?: Readonly<Record<string, unknown>>
+  /** A keyring made before, to be shared by several gateways. */
+  readonly keyring?: string
+  /** Milliseconds between the white space of a pending answer. */
+  readonly heartbeatMs?: number
+}
+
+export interface TestGateway {
+  readonly endpoint: string
+  readonly gateway: Gateway
+  readonly listener: Listener
+  readonly keyring: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  /** An SDK client of this gateway that neither retries nor hides anything. */
+  client(): S3Client
+  /** Value of a metric's sample, 0 when it has none; `name` with its labels as exposed. */
+  metric(name: string): number
+  close(): Promise<void>
+}
+
+const accessKeyId = 'TESTCLIENT'
+const secretAccessKey = 'test-client-secret'
+
+/** The whole gateway over real HTTP on a free port, in front of a test store. */
+export async function startTestGateway(store: TestStore, options: TestGatewayOptions = {}): Promise<TestGateway> {
+  const folder = await mkdtemp(join(tmpdir(), 'sealgate-'))
+  const keyring = options.keyring ?? join(folder, 'keyring.json')
+  if (options.keyring === undefined) await createKeyring(keyring, 'test', new Date())
+  const { endpoint, region } = store
+  const config = parseConfig(JSON.stringify({
+    listen: { host: '127.0.0.1', port: 0 },
+    upstream: { endpoint, region, accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey, stateBucket: 'sealgate-state', realm: 'test' },
+    clients: [{ accessKeyId, secretAccessKey, buckets: ['*'] }],
+    keys: { main: { type: 'local', keyring } },
+    buckets: { '*': { encryption: 'on', key: 'main' } },
+    ...options.sections
+  }), { file: join(folder, 'sealgate.yaml'), env: {} })
+  const gateway = await createGateway(config)
+  const listener = createListener({
+    host: '127.0.0.1', port: 0, tls: null, trustedProxies: [],
+    limits: {
+      connections: 1000, requestsInFlight: 1000, headerBytes: config.limits.headerBytes, minRate: config.limits.minRate,
+      minRateWindowMs: config.limits.minRateWindowSeconds * 1000, headersMs: 10_000, keepAliveMs: 5000, highWaterMark: 65536
+    },
+    heartbeatMs: options.heartbeatMs ?? 5000,
+    log: createLog({ level: 'silent' }),
+    observe: (record) => { gateway.observe?.(record) }
+  }, (request) => gateway.handle(request))
+  const { port } = await listener.start()
+  const url = `http://127.0.0.1:${port}`
+  return {
+    endpoint: url, gateway, listener, keyring, accessKeyId, secretAccessKey,
+    client: () => new S3Client({
+      endpoint: url, region, forcePathStyle: true, maxAttempts: 1, credentials: { accessKeyId, secretAccessKey }
+    }),
+    metric: (name) => Number(gateway.metrics().split('\n').find((line) => line.startsWith(`${name} `))?.slice(name.length + 1) ?? 0),
+    close: async () => {
+      await listener.stop(0)
+      await gateway.close()
+      await rm(folder, { recursive: true })
+    }
+  }
+}
