@@ -99,13 +99,20 @@ function verifySignature(request: HttpRequest, context: AuthContext, claim: Clai
     headers: claim.headers,
     resource: canonicalResourceV2(bucket, path, query)
   })
-  const asReceived = stringToSign(rawPath)
-  const encoded = canonicalPath(rawPath)
-  const valid = equalSignatures(signV2(secret, asReceived), claim.signature) ||
-    (encoded !== rawPath && equalSignatures(signV2(secret, stringToSign(encoded)), claim.signature))
+  const valid = signedPaths(rawPath).some((path) => equalSignatures(signV2(secret, stringToSign(path)), claim.signature))
   if (credential === undefined) throw unknownAccessKeyId(claim.accessKeyId)
-  if (!valid) throw signatureMismatch(claim.accessKeyId, claim.signature, asReceived, null)
+  if (!valid) throw signatureMismatch(claim.accessKeyId, claim.signature, stringToSign(rawPath), null)
   return credential.client
+}
+
+/**
+ * The paths a client may have signed: as received, strictly encoded, and for a bucket with a "/" behind, which botocore adds
+ * to what it signs but not to what it sends. All name the same thing.
+ */
+function signedPaths(rawPath: string): readonly string[] {
+  const encoded = canonicalPath(rawPath)
+  const paths = encoded === rawPath ? [rawPath] : [rawPath, encoded]
+  return /^\/[^/]+$/.test(rawPath) ? [...paths, `${rawPath}/`] : paths
 }
 
 /** V2 signs x-amz-content-sha256 like any x-amz header: a hash there is held to. Chunk signatures have no seed in V2. */

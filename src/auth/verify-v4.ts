@@ -23,8 +23,7 @@ const noHeaders: ReadonlyMap<string, string> = new Map()
 export function verifyHeaderV4(request: HttpRequest, parameters: string, context: AuthContext): Verified {
   const { headers } = request
   const claim = parseAuthorization(parameters, context.regions)
-  const date = requestDate(headers)
-  const timestamp = formatIsoBasic(date)
+  const { date, timestamp } = requestDate(headers)
   if (!timestamp.startsWith(claim.credential.date)) {
     throw malformedHeader(`Invalid credential date "${claim.credential.date}". This date is not the same as X-Amz-Date: "${timestamp.slice(0, 8)}".`)
   }
@@ -85,12 +84,14 @@ function presignedPayload(headers: HeaderList, claim: PresignedClaim): { readonl
 }
 
 /** X-Amz-Date, else Date: botocore sends RFC 1123 in Date, and no X-Amz-Date, when the caller has set a Date. */
-function requestDate(headers: HeaderList): Date {
+function requestDate(headers: HeaderList): { readonly date: Date; readonly timestamp: string } {
   const amzDate = headers.get('x-amz-date')
   const text = amzDate ?? headers.get('date') ?? ''
-  const date = parseIsoBasic(text) ?? (amzDate === undefined ? parseHttpDate(text) : undefined)
+  const iso = parseIsoBasic(text)
+  if (iso !== undefined) return { date: iso, timestamp: text }
+  const date = amzDate === undefined ? parseHttpDate(text) : undefined
   if (date === undefined) throw invalidDate()
-  return date
+  return { date, timestamp: formatIsoBasic(date) }
 }
 
 /**

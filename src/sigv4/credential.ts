@@ -41,16 +41,9 @@ export function parseCredential(text: string, regions: readonly string[], malfor
  * @throws `malformed(…)` on names that are no header names, that come twice, and when `host` is not among them.
  */
 export function parseSignedHeaders(text: string, malformed: Malformed): readonly string[] {
-  const names = text.toLowerCase().split(';')
-  for (let i = 1; i < names.length; i += 1) {
-    if ((names[i - 1] ?? '') >= (names[i] ?? '')) {
-      names.sort()
-      break
-    }
-  }
-  for (const [i, name] of names.entries()) {
-    if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name) || name === names[i - 1]) throw malformed('the SignedHeaders are not well-formed.')
-  }
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$/.test(text)) throw malformed('the SignedHeaders are not well-formed.')
+  const names = text.toLowerCase().split(';').sort()
+  if (names.some((name, i) => name === names[i + 1])) throw malformed('a header is listed twice in the SignedHeaders.')
   if (!names.includes('host')) throw malformed('the host header must be signed.')
   return names
 }

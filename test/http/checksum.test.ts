@@ -13,7 +13,7 @@ function checksum(algorithm: ChecksumAlgorithm, ...chunks: readonly Buffer[]): B
   return running.digest()
 }
 
-t.test('the check values of the catalogues', async (t) => {
+await t.test('the check values of the catalogues', async (t) => {
   const nine = Buffer.from('123456789')
   t.equal(checksum('crc32', nine).toString('hex'), 'cbf43926')
   t.equal(checksum('crc32c', nine).toString('hex'), 'e3069283')
@@ -24,13 +24,13 @@ t.test('the check values of the catalogues', async (t) => {
   t.equal(checksum('crc64nvme', Buffer.alloc(4096, 0xff)).toString('hex'), 'c0ddba7302eca3ac', '4 KiB of ones, NVMe specification')
 })
 
-t.test('every algorithm gives a digest of its declared size, of nothing too', async (t) => {
+await t.test('every algorithm gives a digest of its declared size, of nothing too', async (t) => {
   for (const algorithm of algorithms) t.equal(checksum(algorithm).length, checksumAlgorithms[algorithm].bytes, algorithm)
   t.equal(checksum('crc32').toString('base64'), 'AAAAAA==')
   t.equal(checksum('crc64nvme').toString('hex'), '0000000000000000')
 })
 
-t.test('three parts of 5 MiB, as the S3 conformance suite has them', async (t) => {
+await t.test('three parts of 5 MiB, as the S3 conformance suite has them', async (t) => {
   const parts = ['A', 'B', 'C'].map((letter) => Buffer.alloc(5 * 1024 * 1024, letter))
   const combined = combinable.map((algorithm) => parts.map((part) => checksum(algorithm, part))
     .reduce((all, part) => combineCrc(algorithm, all, part, 5 * 1024 * 1024)).toString('base64'))
@@ -38,7 +38,7 @@ t.test('three parts of 5 MiB, as the S3 conformance suite has them', async (t) =
   t.equal(compositeChecksum('sha256', parts.map((part) => checksum('sha256', part))).toString('base64'), 'uWBwpe1dxI4Vw8Gf0X9ynOdw/SS6VBzfWm9giiv1sf4=')
 })
 
-t.test('the split of the input does not matter, nor does alignment', async () => {
+await t.test('the split of the input does not matter, nor does alignment', async () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.array(fc.nat(200), { maxLength: 6 }), fc.nat(9), (bytes, cuts, offset) => {
     const data = Buffer.alloc(bytes.length + offset)
     data.set(bytes, offset)
@@ -49,7 +49,7 @@ t.test('the split of the input does not matter, nor does alignment', async () =>
   }), { numRuns: 500 })
 })
 
-t.test('combining equals computing over the concatenation', async () => {
+await t.test('combining equals computing over the concatenation', async () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), fc.uint8Array({ maxLength: 3000 }), (a, b) => combinable.every((algorithm) => {
     const [first, second] = [Buffer.from(a), Buffer.from(b)]
     return combineCrc(algorithm, checksum(algorithm, first), checksum(algorithm, second), second.length)
@@ -57,7 +57,7 @@ t.test('combining equals computing over the concatenation', async () => {
   })), { numRuns: 1000 })
 })
 
-t.test('combining is associative for lengths no test can compute over', async () => {
+await t.test('combining is associative for lengths no test can compute over', async () => {
   const length = fc.integer({ min: 0, max: 2 ** 52 })
   fc.assert(fc.property(fc.nat(2), fc.uint8Array({ minLength: 24, maxLength: 24 }), length, length, (which, bytes, lengthB, lengthC) => {
     const algorithm = combinable[which]!
@@ -69,13 +69,13 @@ t.test('combining is associative for lengths no test can compute over', async ()
   }), { numRuns: 1000 })
 })
 
-t.test('combining refuses what cannot be right', async (t) => {
+await t.test('combining refuses what cannot be right', async (t) => {
   t.throws(() => combineCrc('crc32', Buffer.alloc(8), Buffer.alloc(4), 1), RangeError)
   t.throws(() => combineCrc('crc64nvme', Buffer.alloc(8), Buffer.alloc(4), 1), RangeError)
   for (const length of [-1, 0.5, NaN, 2 ** 53]) t.throws(() => combineCrc('crc32', Buffer.alloc(4), Buffer.alloc(4), length), RangeError)
 })
 
-t.test('a checksum has one spelling', async (t) => {
+await t.test('a checksum has one spelling', async (t) => {
   t.same(parseChecksum('crc32', 'AAAAAA=='), Buffer.alloc(4))
   for (const text of ['', 'AAAAAA', 'AAAAAA=', 'AAAAAA== ', ' AAAAAA==', 'AAAAAB==', 'AAAA', 'AAAAAAAA', 'bad', 'AAAA_A==', 'AAAAAA==-3']) {
     t.equal(parseChecksum('crc32', text), null, JSON.stringify(text))
@@ -86,7 +86,7 @@ t.test('a checksum has one spelling', async (t) => {
   }))
 })
 
-t.test('names of algorithms', async (t) => {
+await t.test('names of algorithms', async (t) => {
   t.equal(checksumAlgorithmNamed('CRC64NVME'), 'crc64nvme')
   for (const name of ['', 'md5', 'sha512', 'xxhash64', '__proto__', 'constructor', 'toString']) t.equal(checksumAlgorithmNamed(name), undefined, name)
 })

@@ -11,7 +11,7 @@ function authorization(signedHeaders: string, signature: string): readonly [stri
   return ['Authorization', `AWS4-HMAC-SHA256 Credential=${accessKeyId}/20130524/us-east-1/s3/aws4_request,SignedHeaders=${signedHeaders},Signature=${signature}`]
 }
 
-t.test('Signature Version 4 in the Authorization header', async (t) => {
+await t.test('Signature Version 4 in the Authorization header', async (t) => {
   const cases: readonly (readonly [name: string, method: string, target: string, headers: Headers])[] = [
     ['GET Object', 'GET', '/test.txt', [host, authorization('host;range;x-amz-content-sha256;x-amz-date',
       'f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41'), ['Range', 'bytes=0-9'], ['x-amz-content-sha256', emptyHash], date]],
@@ -29,7 +29,7 @@ t.test('Signature Version 4 in the Authorization header', async (t) => {
   }
 })
 
-t.test('Signature Version 4 in the query', async (t) => {
+await t.test('Signature Version 4 in the query', async (t) => {
   const target = '/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request' +
     '&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host' +
     '&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404'
@@ -41,7 +41,7 @@ const chunkedHeaders: Headers = [
   ['x-amz-decoded-content-length', '66560']
 ]
 
-t.test('chunked upload', async (t) => {
+await t.test('chunked upload', async (t) => {
   const request = httpRequest({ method: 'PUT', target: '/examplebucket/chunkObject.txt', headers: [
     ...chunkedHeaders, ['Content-Length', '66824'], ['x-amz-content-sha256', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD'],
     authorization('content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-storage-class',
@@ -57,7 +57,7 @@ t.test('chunked upload', async (t) => {
   t.same(Buffer.concat(out), Buffer.alloc(66560, 'a'))
 })
 
-t.test('chunked upload with a trailer', async (t) => {
+await t.test('chunked upload with a trailer', async (t) => {
   const request = httpRequest({ method: 'PUT', target: '/examplebucket/chunkObject.txt', headers: [
     ...chunkedHeaders, ['Transfer-Encoding', 'chunked'], ['x-amz-content-sha256', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER'],
     ['x-amz-trailer', 'x-amz-checksum-crc32c'],
@@ -75,7 +75,7 @@ t.test('chunked upload with a trailer', async (t) => {
   t.equal(body.digests.checksum?.value.toString('base64'), 'sOO8/Q==')
 })
 
-t.test('Signature Version 2', async (t) => {
+await t.test('Signature Version 2', async (t) => {
   const at = (time: string): ReturnType<typeof context> => context({
     now: () => new Date(time), virtualHostBucket: (name) => name === 's3.amazonaws.com' ? null : name.replace('.s3.amazonaws.com', '')
   })
