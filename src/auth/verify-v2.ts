@@ -99,7 +99,7 @@ function verifySignature(request: HttpRequest, context: AuthContext, claim: Clai
     headers: claim.headers,
     resource: canonicalResourceV2(bucket, path, query)
   })
-  const valid = signedPaths(rawPath).some((path) => equalSignatures(signV2(secret, stringToSign(path)), claim.signature))
+  const valid = signedPaths(rawPath, bucket === null).some((path) => equalSignatures(signV2(secret, stringToSign(path)), claim.signature))
   if (credential === undefined) throw unknownAccessKeyId(claim.accessKeyId)
   if (!valid) throw signatureMismatch(claim.accessKeyId, claim.signature, stringToSign(rawPath), null)
   return credential.client
@@ -107,12 +107,12 @@ function verifySignature(request: HttpRequest, context: AuthContext, claim: Clai
 
 /**
  * The paths a client may have signed: as received, strictly encoded, and for a bucket with a "/" behind, which botocore adds
- * to what it signs but not to what it sends. All name the same thing.
+ * to what it signs but not to what it sends. All name the same thing; in virtual-host style a "/" behind is another key.
  */
-function signedPaths(rawPath: string): readonly string[] {
+function signedPaths(rawPath: string, pathStyle: boolean): readonly string[] {
   const encoded = canonicalPath(rawPath)
   const paths = encoded === rawPath ? [rawPath] : [rawPath, encoded]
-  return /^\/[^/]+$/.test(rawPath) ? [...paths, `${rawPath}/`] : paths
+  return pathStyle && /^\/[^/]+$/.test(rawPath) ? [...paths, `${rawPath}/`] : paths
 }
 
 /** V2 signs x-amz-content-sha256 like any x-amz header: a hash there is held to. Chunk signatures have no seed in V2. */

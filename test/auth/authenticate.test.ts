@@ -233,6 +233,9 @@ await t.test('Signature Version 2', async (t) => {
   t.equal(pass({ ...bucket, target: bucket.target.replace('/bucket/', '/bucket') }).scheme, 'v2-query', 'botocore signs a "/" behind the bucket')
   const vhost = signQueryV2({ ...get, target: '/photos/key' })
   t.equal(pass({ ...vhost, target: vhost.target.replace('/photos', '') }, { virtualHostBucket: () => 'photos' }).scheme, 'v2-query', 'bucket in the host')
+  const slash = signQueryV2({ ...get, target: '/photos/key/' })
+  t.equal(refusal({ ...slash, target: slash.target.replace('/photos/key/', '/key') }, { virtualHostBucket: () => 'photos' }).code, 'SignatureDoesNotMatch',
+    'another key is not the same with a "/" behind')
 })
 
 await t.test('anonymous requests', async (t) => {
