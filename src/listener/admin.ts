@@ -27,7 +27,8 @@ export function createAdminListener(address: { readonly host: string; readonly p
   app.get('/metrics', (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(sources.metrics()))
   return {
     async start() {
-      await app.listen(address)
+      // Fastify writes into the object it is given.
+      await app.listen({ host: address.host, port: address.port })
       const bound = app.server.address() as AddressInfo
       return { host: bound.address, port: bound.port }
     },

@@ -197,7 +197,10 @@ await t.test('a handler whose pipeline destroys the body in mid-upload can still
 await t.test('a client that goes away aborts the request, and its body never ends', async (t) => {
   let told: (value: string) => void = () => undefined
   const outcome = new Promise<string>((resolve) => { told = resolve })
+  let arrived: () => void = () => undefined
+  const underWay = new Promise<void>((resolve) => { arrived = resolve })
   const started = await startListener(async (request) => {
+    request.body.once('data', () => { arrived() })
     const body = await readAll(request).then(() => 'ended', (error: unknown) => error instanceof S3Error ? error.code : 'other')
     told(`${body} ${request.signal.aborted ? 'aborted' : 'going'}`)
     return text('late')
@@ -205,7 +208,7 @@ await t.test('a client that goes away aborts the request, and its body never end
   t.teardown(() => started.listener.stop(0))
   const client = await WireClient.open(started.port)
   client.write('PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf')
-  await new Promise((resolve) => setTimeout(resolve, 20))
+  await underWay
   client.socket.destroy()
   t.equal(await outcome, 'IncompleteBody aborted')
   await started.listener.stop(1000)

@@ -1,0 +1,202 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { get, type IncomingMessage } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import t from 'tap'
+import { runCommand, version } from '../../src/cli/arguments.ts'
+import type { Platform } from '../../src/cli/platform.ts'
+import { serve } from '../../src/cli/serve.ts'
+import { startTrial } from '../../src/cli/trial.ts'
+import type { Config } from '../../src/config.ts'
+import type { Gateway } from '../../src/gateway-types.ts'
+import type { HttpResponse } from '../../src/http/message.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'sealgate-serve-'))
+t.teardown(() => { rmSync(directory, { recursive: true }) })
+
+const yaml = (more = ''): string => `
+listen: { port: 0 }
+admin: { port: 0 }
+upstream: { endpoint: "http://127.0.0.1:9", accessKeyId: a, secretAccessKey: b }
+clients: [{ accessKeyId: c, secretAccessKey: "\${CLIENT_SECRET}" }]
+keys: { main: { type: local, keyring: ./keyring.json } }
+limits: { graceSeconds: 0.05 }
+${more}`
+const file = join(directory, 'sealgate.yaml')
+writeFileSync(file, yaml())
+
+/** A process that a test can look into and signal. */
+class FakeProcess implements Platform {
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd = directory
+  out = ''
+  err = ''
+  readonly stdout = { write: (text: string) => { this.out += text } }
+  readonly stderr = { write: (text: string) => { this.err += text } }
+  readonly lines: Record<string, unknown>[] = []
+  readonly #actions = new Map<string, () => void>()
+  #wake: () => void = () => undefined
+
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+    this.args = args
+    this.env = { CLIENT_SECRET: 'canary', ...env }
+  }
+
+  readonly writeLog = (line: string): void => {
+    this.lines.push(JSON.parse(line) as Record<string, unknown>)
+    this.#wake()
+  }
+
+  onSignal(signal: string, action: () => void): void {
+    this.#actions.set(signal, action)
+  }
+
+  signal(signal: 'SIGTERM' | 'SIGHUP'): void {
+    this.#actions.get(signal)?.()
+  }
+
+  async line(message: string, nth = 1): Promise<Record<string, unknown>> {
+    for (;;) {
+      const found = this.lines.filter((line) => line['msg'] === message)[nth - 1]
+      if (found !== undefined) return found
+      await new Promise<void>((resolve) => { this.#wake = resolve })
+    }
+  }
+}
+
+function stub(handle: () => Promise<HttpResponse>): Gateway & { reloaded: Config[]; closed: number; observed: number } {
+  return {
+    reloaded: [], closed: 0, observed: 0, handle,
+    ready: async () => ({ ok: true, checks: {} }),
+    metrics: () => '',
+    observe() { this.observed += 1 },
+    async reload(config) { this.reloaded.push(config) },
+    async close() { this.closed += 1 }
+  }
+}
+
+async function ask(port: unknown): Promise<IncomingMessage> {
+  const [response] = await once(get({ host: '127.0.0.1', port: Number(port), agent: false }), 'response') as [IncomingMessage]
+  return response
+}
+
+await t.test('serves, reloads what is good, keeps what it has when it is not, and stops', async (t) => {
+  const platform = new FakeProcess(['serve'])
+  const gateway = stub(async () => ({ status: 200, headers: [], body: Buffer.from('ok') }))
+  const code = serve(['--config', file], platform, async () => gateway)
+  const { port } = await platform.line('listening')
+  t.equal((await ask(port)).statusCode, 200)
+  t.match(await platform.line('request'), { method: 'GET', status: 200, bytesOut: 2 })
+  t.equal(gateway.observed, 1)
+
+  writeFileSync(file, yaml('buckets: { "*": { publicRead: true } }'))
+  platform.signal('SIGHUP')
+  t.match(await platform.line('configuration reloaded'), { level: 'info', listenChangesNeedRestart: false })
+  t.match(gateway.reloaded[0]?.buckets, [['*', { publicRead: true }]])
+
+  writeFileSync(file, yaml('bucketz: {}'))
+  platform.signal('SIGHUP')
+  t.match(await platform.line('configuration not reloaded'), { level: 'error', faults: /bucketz: no such section/ })
+  t.equal(gateway.reloaded.length, 1)
+  t.equal((await ask(port)).statusCode, 200, 'and it goes on')
+
+  writeFileSync(file, yaml().replace('port: 0', 'port: 1'))
+  platform.signal('SIGHUP')
+  t.match(await platform.line('configuration reloaded', 2), { level: 'warn', listenChangesNeedRestart: true })
+  writeFileSync(file, yaml())
+
+  platform.signal('SIGTERM')
+  t.equal(await code, 0)
+  t.equal(gateway.closed, 1)
+  t.notMatch(JSON.stringify(platform.lines) + platform.out + platform.err, /canary/)
+})
+
+await t.test('the exit code tells when transfers were cut', async (t) => {
+  const platform = new FakeProcess(['serve'])
+  let arrived: () => void = () => undefined
+  const underWay = new Promise<void>((resolve) => { arrived = resolve })
+  const gateway = stub(() => {
+    arrived()
+    return new Promise(() => undefined)
+  })
+  const code = serve(['--config', file], platform, async () => gateway)
+  const { port } = await platform.line('listening')
+  const pending = get({ host: '127.0.0.1', port: Number(port), agent: false })
+  const failed = once(pending, 'error')
+  await underWay
+  platform.signal('SIGTERM')
+  t.equal(await code, 3)
+  await failed
+})
+
+await t.test('what cannot start says why', async (t) => {
+  const noGateway = async (): Promise<Gateway> => { throw new Error('the keyring is not there') }
+  const platform = new FakeProcess([])
+  t.equal(await serve(['--config', file], platform, noGateway), 1)
+  t.match(platform.err, /the keyring is not there/)
+  for (const args of [['--config', join(directory, 'nowhere.yaml')], ['--unknown'], ['surplus'], ['--config']]) {
+    const other = new FakeProcess([])
+    t.equal(await serve(args, other, noGateway), 2, args.join(' '))
+    t.not(other.err, '')
+  }
+})
+
+await t.test('commands, help and versions', async (t) => {
+  const run = async (...args: string[]) => {
+    const platform = new FakeProcess(args, { SEALGATE_CONFIG: '' })
+    return { code: await runCommand(platform), out: platform.out, err: platform.err }
+  }
+  t.match(await run('--version'), { code: 0, out: `sealgate ${version()}\n` })
+  t.match(await run('--help'), { code: 0, out: /serve[^]*config check[^]*keys/, err: '' })
+  t.match(await run(), { code: 2, out: '', err: /Usage/ })
+  t.match(await run('constructor'), { code: 2, err: /no command "constructor"/ })
+  t.match(await run('keys', 'help'), { code: 0, out: /rotate/ })
+  t.match(await run('config'), { code: 2, err: /Usage/ })
+  t.match(await run('config', 'check'), { code: 2, err: /No configuration was named/ })
+  t.match(await run('config', 'check', '--config', file), { code: 0, out: /is valid: 1 clients, 1 keys, 1 bucket policies/ })
+  const named = new FakeProcess(['config', 'check'], { SEALGATE_CONFIG: 'sealgate.yaml' })
+  t.equal(await runCommand(named), 0, 'SEALGATE_CONFIG, from the working directory')
+  writeFileSync(join(directory, 'bad.yaml'), 'listen: { port: x }\n')
+  t.match(await run('config', 'check', '--config', 'bad.yaml'), { code: 2, err: /listen\.port: [^]*upstream: must be given/ })
+})
+
+await t.test('the set-up to try out is made once, and only its owner can read it', async (t) => {
+  const platform = new FakeProcess([])
+  const first = await startTrial(platform)
+  const second = await startTrial(platform).finally(() => first.stop())
+  await second.stop()
+  t.match(first.config, { listen: { host: '127.0.0.1', port: 9000 }, buckets: [['*', { encryption: 'on', plaintext: 'refuse' }]] })
+  t.equal(first.config.clients[0]?.secretAccessKey, second.config.clients[0]?.secretAccessKey)
+  t.not(first.config.upstream.credentials, 'aws')
+  first.announce({ host: '127.0.0.1', port: 9000 })
+  t.match(platform.out, /http:\/\/127\.0\.0\.1:9000[^]*to try out[^]*aws --endpoint-url http:\/\/127\.0\.0\.1:9000 s3 mb s3:\/\/demo/)
+  for (const name of ['keyring.json', 'credentials.json']) t.equal(statSync(join(directory, 'data', name)).mode & 0o777, 0o600, name)
+  writeFileSync(join(directory, 'data/credentials.json'), '{}')
+  await t.rejects(startTrial(platform), /does not hold a credential/)
+})
+
+await t.test('as a process: SIGTERM ends it with 0, a missing file with 2', async (t) => {
+  const main = new URL('../../src/main.ts', import.meta.url).pathname
+  const run = (args: string[]) => spawn(process.execPath, [main, ...args], { cwd: directory, env: { ...process.env, CLIENT_SECRET: 'canary' }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const bad = run(['serve', '--config', 'nowhere.yaml'])
+  t.equal((await once(bad, 'exit'))[0], 2)
+  const keys = run(['keys', 'create', '--keyring', 'keyring.json'])
+  t.equal((await once(keys, 'exit'))[0], 0)
+  t.ok(readFileSync(join(directory, 'keyring.json')).length > 0)
+  const served = run(['serve', '--config', 'sealgate.yaml'])
+  let port: unknown
+  for await (const line of createInterface({ input: served.stdout })) {
+    const event = JSON.parse(line) as Record<string, unknown>
+    if (event['msg'] !== 'listening') continue
+    port = event['port']
+    break
+  }
+  served.stdout.resume()
+  t.equal((await ask(port)).statusCode, 403, 'the store is not there, but the gateway is')
+  served.kill('SIGTERM')
+  t.equal((await once(served, 'exit'))[0], 0)
+})

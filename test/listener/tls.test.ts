@@ -1,0 +1,108 @@
+import { once } from 'node:events'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
+import t from 'tap'
+import { readTls } from '../../src/listener/tls.ts'
+import { roomyLimits, startListener, text, WireClient } from './wire.ts'
+
+const pem = (name: string): string => new URL(name, import.meta.url).pathname
+const first = { cert: pem('../upstream/localhost-cert.pem'), key: pem('../upstream/localhost-key.pem'), clientCa: null }
+const renewed = { cert: pem('renewed-cert.pem'), key: pem('renewed-key.pem'), clientCa: null }
+const request = 'GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n'
+
+async function open(port: number, options: ConnectionOptions = {}): Promise<TLSSocket> {
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options })
+  await once(socket, 'secureConnect')
+  return socket
+}
+
+await t.test('requests over TLS are secure, and broken answers break', async (t) => {
+  const started = await startListener(async ({ secure, target }) => {
+    if (target.rawPath === '/cut') {
+      const { Readable } = await import('node:stream')
+      return { status: 200, headers: [['Content-Length', '100']], body: Readable.from([Buffer.alloc(10)]) }
+    }
+    return text(String(secure))
+  }, { tls: await readTls(first) })
+  t.teardown(() => started.listener.stop(0))
+  const client = new WireClient(await open(started.port))
+  client.write(request)
+  t.equal((await client.answer())?.body.toString(), 'true')
+  client.write('GET /cut HTTP/1.1\r\nHost: h\r\n\r\n')
+  t.not((await client.answer())?.whole, true)
+  await client.closed()
+})
+
+await t.test('TLS older than 1.2 and plain HTTP are refused', async (t) => {
+  const started = await startListener(async () => text('ok'), { tls: await readTls(first) })
+  t.teardown(() => started.listener.stop(0))
+  await t.rejects(open(started.port, { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }))
+  const plain = await WireClient.open(started.port)
+  plain.write(request)
+  await plain.closed()
+  const good = new WireClient(await open(started.port, { maxVersion: 'TLSv1.2' }))
+  good.write(request)
+  t.equal((await good.answer())?.status, 200)
+  good.socket.destroy()
+})
+
+await t.test('a renewed certificate serves new connections while the old ones go on', async (t) => {
+  const started = await startListener(async () => text('ok'), { tls: await readTls(first) })
+  t.teardown(() => started.listener.stop(0))
+  const before = await open(started.port)
+  const client = new WireClient(before)
+  started.listener.reloadTls(await readTls(renewed))
+  const after = await open(started.port)
+  t.equal(before.getPeerCertificate().subject.CN, 'localhost')
+  t.equal(after.getPeerCertificate().subject.CN, 'renewed')
+  client.write(request)
+  t.equal((await client.answer())?.status, 200)
+  before.destroy()
+  after.destroy()
+})
+
+await t.test('a key that does not fit its certificate is refused before it serves', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'sealgate-tls-'))
+  t.teardown(() => { rmSync(directory, { recursive: true }) })
+  copyFileSync(renewed.cert, join(directory, 'cert'))
+  copyFileSync(first.key, join(directory, 'key'))
+  const files = { cert: join(directory, 'cert'), key: join(directory, 'key'), clientCa: null }
+  await t.rejects(readTls(files))
+  writeFileSync(files.cert, 'no certificate')
+  await t.rejects(readTls(files))
+  await t.rejects(readTls({ ...files, cert: join(directory, 'none') }), { code: 'ENOENT' })
+  await t.resolves(readTls({ ...first, clientCa: renewed.cert }))
+})
+
+await t.test('client certificates are demanded where an authority is named', async (t) => {
+  const clientCa = pem('client-cert.pem')
+  const started = await startListener(async () => text('ok'), { tls: await readTls({ ...first, clientCa }) })
+  t.teardown(() => started.listener.stop(0))
+  const own = { cert: readFileSync(clientCa), key: readFileSync(pem('client-key.pem')) }
+  const known = new WireClient(await open(started.port, own))
+  known.write(request)
+  t.equal((await known.answer())?.status, 200)
+  known.socket.destroy()
+  for (const options of [{}, { cert: readFileSync(renewed.cert), key: readFileSync(renewed.key) }]) {
+    const socket = connect({ port: started.port, host: '127.0.0.1', rejectUnauthorized: false, ...options })
+    const client = new WireClient(socket)
+    client.write(request)
+    t.equal(await client.answer(), null, 'closed without an answer')
+  }
+})
+
+await t.test('X-Forwarded-Proto is believed from trusted front ends only', async (t) => {
+  for (const [trustedProxies, header, secure] of [
+    [['127.0.0.1'], 'X-Forwarded-Proto: https', 'true'], [['127.0.0.0/8'], 'x-forwarded-proto: HTTPS', 'true'], [['127.0.0.1'], 'X-Forwarded-Proto: http', 'false'],
+    [['127.0.0.1'], 'X-Forwarded-Proto: https, http', 'false'], [['127.0.0.1'], 'Forwarded: proto=https', 'false'], [['127.0.0.1'], 'X-Other: https', 'false'],
+    [[], 'X-Forwarded-Proto: https', 'false'], [['127.0.0.2', '10.0.0.0/8', '::1'], 'X-Forwarded-Proto: https', 'false']
+  ] as const) {
+    const started = await startListener(async (request) => text(`${String(request.secure)} ${request.remoteAddress}`), { trustedProxies, limits: roomyLimits })
+    const client = await WireClient.open(started.port)
+    client.write(`GET / HTTP/1.1\r\nHost: h\r\n${header}\r\n\r\n`)
+    t.equal((await client.answer())?.body.toString(), `${secure} 127.0.0.1`, `${header} from ${trustedProxies.join()}`)
+    await started.listener.stop(0)
+  }
+})
