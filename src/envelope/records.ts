@@ -26,6 +26,15 @@ export function completedListHash(parts: readonly { readonly number: number, rea
   return createHash('sha256').update(fields('sealgate/v1/completed-list', ...list)).digest()
 }
 
+/**
+ * The visible ETag of a part where ETags are opaque, without quotes (docs/FORMAT.md, ETags): names the attempt, and tells
+ * nothing of the plaintext.
+ * @param header 40 bytes of the attempt's stream.
+ */
+export function attemptEtag(header: Buffer): string {
+  return `${createHash('sha256').update(header).digest('hex').slice(0, 32)}-0`
+}
+
 /** A successful attempt at a part. */
 export interface PartRecord {
   /** 1 to 10,000. */
@@ -38,7 +47,7 @@ export interface PartRecord {
   readonly checksum: { readonly algorithm: ChecksumName, readonly value: Buffer } | null
   /** The store's ETag of the part, without quotes; empty for an inline one. */
   readonly upstreamEtag: string
-  /** The stored part is the body of this object and not yet upstream. */
+  /** The stored part is below 5 MiB: it waits in the state bucket and is not yet upstream. */
   readonly inline: boolean
 }
 
@@ -100,10 +109,12 @@ export interface UploadRecord {
   readonly scope: KeyScope
   /** The client's KMS encryption context. */
   readonly requestContext: Readonly<Record<string, string>>
+  /** In clear, so that what is left of an upload can be told to belong to nothing; the name of the record is a hash. */
+  readonly names: { readonly bucket: string, readonly objectKey: string, readonly uploadId: string }
   readonly box: Buffer
 }
 
-export interface SealUploadRecordInput extends Omit<UploadRecord, 'box'> {
+export interface SealUploadRecordInput extends Omit<UploadRecord, 'box' | 'names'> {
   readonly kek: KeyObject
   readonly objectKey: ObjectKey
   readonly place: Place
@@ -121,11 +132,13 @@ export function sealUploadRecord(input: SealUploadRecordInput): Buffer {
   secret.fill(0)
   const keyId = utf8(input.keyId)
   const context = fields(...contextFields(input.requestContext))
+  const names = fields(input.place.bucket, input.place.objectKey, input.uploadId)
   return new ByteWriter()
     .u8(VERSION).u8(SUITE).u8(sseCode(input.sse)).u8(scopeCode(input.scope))
     .u16(keyId.length).bytes(keyId)
     .u16(input.blob.length).bytes(input.blob)
     .u16(context.length).bytes(context)
+    .u16(names.length).bytes(names)
     .bytes(box)
     .end()
 }
@@ -139,13 +152,26 @@ export function parseUploadRecord(body: Buffer): UploadRecord {
   const keyId = reader.bytes(reader.u16()).toString('utf8')
   const blob = reader.bytes(reader.u16())
   const requestContext = parseContext(reader.bytes(reader.u16()))
-  return { keyId, blob, sse, scope, requestContext, box: reader.rest() }
+  const names = parseNames(reader.bytes(reader.u16()))
+  return { keyId, blob, sse, scope, requestContext, names, box: reader.rest() }
+}
+
+function parseNames(source: Buffer): UploadRecord['names'] {
+  const reader = new ByteReader(source, 'record')
+  const [bucket, objectKey, uploadId] = [reader.field(), reader.field(), reader.field()].map((field) => field.toString('utf8'))
+  reader.end()
+  if (bucket === undefined || objectKey === undefined || uploadId === undefined) throw new EnvelopeError('record')
+  // Bytes that are not UTF-8 would be a second spelling of the same names.
+  if (!fields(bucket, objectKey, uploadId).equals(source)) throw new EnvelopeError('record')
+  return { bucket, objectKey, uploadId }
 }
 
 /** @throws EnvelopeError `record` for a record of another place, upload or key. */
 export function openUploadRecord(
   record: UploadRecord, kek: KeyObject, place: Place, uploadId: string
 ): { objectKey: ObjectKey, settings: UploadSettings } {
+  const { names } = record
+  if (names.bucket !== place.bucket || names.objectKey !== place.objectKey || names.uploadId !== uploadId) throw new EnvelopeError('record')
   const secret = unwrapRecord(kek, record.box, uploadRecordAad(record, place, uploadId))
   const reader = new ByteReader(secret, 'record')
   const key = reader.bytes(KEY_SIZE)

@@ -3,8 +3,8 @@ import type { Attributes, Place } from '../../src/envelope/envelope.ts'
 import { EnvelopeError, type EnvelopeErrorKind } from '../../src/envelope/error.ts'
 import { sealTail, type ManifestPart, type MultipartContents } from '../../src/envelope/manifest.ts'
 import { ObjectKey } from '../../src/envelope/object-key.ts'
-import { storedPartSize, streamSize, type Geometry } from '../../src/envelope/sizes.ts'
-import { SegmentSealer } from '../../src/envelope/stream.ts'
+import { PartSealer } from '../../src/envelope/part.ts'
+import type { Geometry } from '../../src/envelope/sizes.ts'
 
 /** Small enough that every bit of every segment can be flipped; the size law holds. */
 export const SMALL: Geometry = { segmentSize: 160, minPartSize: 18_000 }
@@ -98,12 +98,11 @@ export function smallMultipart(sizes: readonly number[]): SmallMultipart {
   const stored: Buffer[] = []
   let offset = 0
   const parts = sizes.map((size, i) => {
-    const part = { kind: 'part', number: 2 * i + 1, plaintextSize: size } as const
-    const sealer = new SegmentSealer({ streamKey: objectKey.stream, part, segmentSize: SMALL.segmentSize })
+    const number = 2 * i + 1
+    const sealer = new PartSealer({ objectKey, number, plaintextSize: size, geometry: SMALL })
     const content = plaintext.subarray(offset, offset += size)
     stored.push(...sealer.update(content), ...sealer.final())
-    stored.push(Buffer.alloc(storedPartSize(size, SMALL) - streamSize(size, SMALL.segmentSize)))
-    return { number: part.number, plaintextSize: size, header: sealer.header, md5: createHash('md5').update(content).digest(), checksum: null }
+    return { number, plaintextSize: size, header: sealer.header, md5: createHash('md5').update(content).digest(), checksum: null }
   })
   const body = Buffer.concat([...stored, ...sealTail(objectKey, multipart(parts), SMALL)])
   return { objectKey, plaintext, body, parts }

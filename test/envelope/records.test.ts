@@ -1,8 +1,8 @@
 import t from 'tap'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { ObjectKey } from '../../src/envelope/object-key.ts'
 import {
-  completedListHash, openPartRecord, openUploadRecord, parseUploadRecord, sealPartRecord, sealUploadRecord, uploadHash,
+  attemptEtag, completedListHash, openPartRecord, openUploadRecord, parseUploadRecord, sealPartRecord, sealUploadRecord, uploadHash,
   type PartRecord, type SealUploadRecordInput, type UploadSettings
 } from '../../src/envelope/records.ts'
 import { MAX_PART_PLAINTEXT } from '../../src/envelope/sizes.ts'
@@ -108,4 +108,9 @@ await t.test('hashes name exactly one upload and one list', async (t) => {
   ]
   t.equal(new Set(hashes.map((hash) => hash.toString('hex'))).size, hashes.length)
   t.ok(hashes.every((hash) => hash.length === 32))
+})
+
+await t.test('an opaque ETag names the attempt', async (t) => {
+  t.equal(attemptEtag(Buffer.alloc(40)), `${createHash('sha256').update(Buffer.alloc(40)).digest().subarray(0, 16).toString('hex')}-0`)
+  t.not(attemptEtag(randomBytes(40)), attemptEtag(randomBytes(40)))
 })

@@ -11,10 +11,10 @@ import { metadataDigest, sealEnvelope, type Attributes, type Place, type SealEnv
 import type { EnvelopeErrorKind } from '../../src/envelope/error.ts'
 import { sealTail, type ManifestPart } from '../../src/envelope/manifest.ts'
 import { ObjectKey } from '../../src/envelope/object-key.ts'
+import { PartSealer } from '../../src/envelope/part.ts'
 import { completedListHash, uploadHash } from '../../src/envelope/records.ts'
 import { SingleSealer, type LateDigests } from '../../src/envelope/single.ts'
 import { storedPartSize, streamSize } from '../../src/envelope/sizes.ts'
-import { SegmentSealer } from '../../src/envelope/stream.ts'
 import { bucketKeyContext, wrap } from '../../src/envelope/wrap.ts'
 
 const directory = process.argv.slice(2).find((argument) => !argument.startsWith('--')) ?? dirname(fileURLToPath(import.meta.url))
@@ -98,11 +98,11 @@ function multipart(sizes: readonly number[]): Stored {
   const plaintexts = sizes.map((size) => randomBytes(size))
   const pieces: Buffer[] = []
   const parts = plaintexts.map((plaintext, i): ManifestPart => {
-    const part = { kind: 'part', number: 2 * i + 1, plaintextSize: plaintext.length } as const
-    const sealer = new SegmentSealer({ streamKey: objectKey.stream, part })
-    pieces.push(...sealer.update(plaintext), ...sealer.final(), Buffer.alloc(storedPartSize(plaintext.length) - streamSize(plaintext.length)))
+    const number = 2 * i + 1
+    const sealer = new PartSealer({ objectKey, number, plaintextSize: plaintext.length })
+    pieces.push(...sealer.update(plaintext), ...sealer.final())
     const checksum = createHash('sha256').update(plaintext).digest()
-    return { number: part.number, plaintextSize: plaintext.length, header: sealer.header, md5: createHash('md5').update(plaintext).digest(), checksum }
+    return { number, plaintextSize: plaintext.length, header: sealer.header, md5: createHash('md5').update(plaintext).digest(), checksum }
   })
   const listHash = completedListHash(parts.map(({ number, md5 }) => ({ number, etag: md5?.toString('hex') ?? '' })))
   pieces.push(...sealTail(objectKey, {
