@@ -86,7 +86,9 @@ export interface SuffixTooShort {
  * Zeros, manifest and footer: what goes behind the stored parts and makes the body obey the size law.
  * @throws EnvelopeError `length` for part sizes that S3 would not take; RangeError for fields that have no encoding.
  */
-export function sealTail(objectKey: ObjectKey, contents: SingleContents | MultipartContents, geometry: Geometry = STORED_GEOMETRY): Buffer[] {
+export function sealTail(
+  objectKey: ObjectKey, contents: SingleContents | MultipartContents, geometry: Geometry = STORED_GEOMETRY
+): Buffer[] {
   const plaintext = encodeManifest(contents)
   const footer = Buffer.alloc(FOOTER_SIZE)
   MAGIC.copy(footer)

@@ -2,7 +2,8 @@ import { EnvelopeError } from './error.ts'
 import type { Manifest } from './manifest.ts'
 import type { ObjectKey } from './object-key.ts'
 import { partOffsets, segmentCount, segmentRange, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
-import { SegmentOpener, type StreamPart } from './stream.ts'
+import type { StreamPart } from './segments.ts'
+import { SegmentOpener } from './stream.ts'
 import { checkZeros } from './zeros.ts'
 
 /** Consecutive segments of one part, and what of them is wanted. */
@@ -41,7 +42,8 @@ export function planSingle(
   const part = { kind: 'single', number: 1, plaintextSize: single.plaintextSize } as const
   const take = last - first + 1
   const { storedFirst, storedLast, firstSegment, lastSegment, skip } = range
-  return { storedFirst, storedLast, pieces: [{ part, header: single.header, firstSegment, lastSegment, skip, take, gap: 0 }], plaintextSize: take }
+  const piece = { part, header: single.header, firstSegment, lastSegment, skip, take, gap: 0 }
+  return { storedFirst, storedLast, pieces: [piece], plaintextSize: take }
 }
 
 /**
@@ -52,7 +54,8 @@ export function planSingle(
  */
 export function planMultipart(manifest: Manifest, first: number, last: number, geometry: Geometry = STORED_GEOMETRY): ReadPlan {
   const whole = first === 0 && last === manifest.plaintextSize - 1
-  if (!whole && !(first >= 0 && first <= last && last < manifest.plaintextSize)) throw new RangeError('The range is not inside of the object.')
+  const inside = first >= 0 && first <= last && last < manifest.plaintextSize
+  if (!whole && !inside) throw new RangeError('The range is not inside of the object.')
   const offsets = partOffsets(manifest.parts.map((part) => part.plaintextSize), geometry)
   const pieces: ReadPiece[] = []
   let storedFirst = 0

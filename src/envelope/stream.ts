@@ -1,69 +1,9 @@
 import { createCipheriv, createDecipheriv, randomBytes, type CipherGCM, type DecipherGCM, type KeyObject } from 'node:crypto'
 import { EnvelopeError } from './error.ts'
-import { deriveKey } from './object-key.ts'
-import { HEADER_SIZE, SEGMENT_SIZE, segmentCount, segmentStart, streamSize, TAG_SIZE } from './sizes.ts'
-
-// STORED DATA depends on every constant here (docs/FORMAT.md, Streams): Tink's AES-GCM-HKDF streaming, fixed to
-// HKDF-SHA-256 and AES-256-GCM.
-const SALT_SIZE = 32
-const PREFIX_SIZE = 7
-const NONCE_SIZE = 12
-const VERSION = 1
-const kindCodes = { single: 1, part: 2, manifest: 3 } as const
-
-/** What a stream says of itself in its associated data. */
-export interface StreamPart {
-  readonly kind: keyof typeof kindCodes
-  /** 1 for a single, 1 to 10,000 for a part, 0 for a manifest. */
-  readonly number: number
-  /** Bytes. */
-  readonly plaintextSize: number
-}
-
-/** Tink's associated data. @param suffix the footer, for a manifest. */
-function associatedData(part: StreamPart, suffix: Buffer): Buffer {
-  const fixed = Buffer.alloc(20)
-  fixed.write('sealgate', 'ascii')
-  fixed.writeUInt8(VERSION, 8)
-  fixed.writeUInt8(kindCodes[part.kind], 9)
-  fixed.writeUInt16BE(part.number, 10)
-  fixed.writeBigUInt64BE(BigInt(part.plaintextSize), 12)
-  return Buffer.concat([fixed, suffix])
-}
-
-function segmentKey(streamKey: KeyObject, header: Buffer, part: StreamPart, suffix: Buffer): KeyObject {
-  return deriveKey(streamKey, header.subarray(1, 1 + SALT_SIZE), associatedData(part, suffix))
-}
+import { PREFIX_SIZE, SALT_SIZE, segmentKey, Segments, type StreamPart } from './segments.ts'
+import { HEADER_SIZE, SEGMENT_SIZE, streamSize, TAG_SIZE } from './sizes.ts'
 
 const EMPTY = Buffer.alloc(0)
-
-/** Sizes and nonces of the segments of one stream; the nonce buffer is reused. */
-class Segments {
-  readonly #segmentSize: number
-  readonly #plaintextSize: number
-  readonly #nonce = Buffer.alloc(NONCE_SIZE)
-  readonly last: number
-
-  constructor(plaintextSize: number, segmentSize: number, header: Buffer) {
-    if (segmentSize <= HEADER_SIZE + TAG_SIZE) throw new RangeError('A segment must have room for header and tag.')
-    this.#segmentSize = segmentSize
-    this.#plaintextSize = plaintextSize
-    this.last = segmentCount(plaintextSize, segmentSize) - 1
-    header.copy(this.#nonce, 0, 1 + SALT_SIZE)
-  }
-
-  /** Plaintext bytes of a segment. */
-  size(index: number): number {
-    const end = index === this.last ? this.#plaintextSize : segmentStart(index + 1, this.#segmentSize)
-    return end - segmentStart(index, this.#segmentSize)
-  }
-
-  nonce(index: number): Buffer {
-    this.#nonce.writeUInt32BE(index, PREFIX_SIZE)
-    this.#nonce.writeUInt8(index === this.last ? 1 : 0, NONCE_SIZE - 1)
-    return this.#nonce
-  }
-}
 
 export interface SegmentSealerInput {
   /** ObjectKey.stream. */
@@ -190,7 +130,8 @@ export class SegmentOpener {
     if (firstSegment < 0 || firstSegment > this.#lastSegment || this.#lastSegment > this.#segments.last) {
       throw new RangeError('The stream has no such segments.')
     }
-    this.storedSize = Math.min((this.#lastSegment + 1) * segmentSize, streamSize(part.plaintextSize, segmentSize)) - firstSegment * segmentSize
+    const end = Math.min((this.#lastSegment + 1) * segmentSize, streamSize(part.plaintextSize, segmentSize))
+    this.storedSize = end - firstSegment * segmentSize
     this.#index = firstSegment
     this.#headerMissing = firstSegment === 0 ? HEADER_SIZE : 0
     this.#missing = this.#segments.size(firstSegment)

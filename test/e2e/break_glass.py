@@ -25,7 +25,8 @@ except ImportError:
 
 def options(path, vector, work):
     given = [('--envelope', vector['metadata']['x-amz-meta-sealgate']), ('--key-id', vector['metadata']['x-amz-meta-sealgate-key']),
-             ('--realm', vector['realm']), ('--bucket', vector['bucket']), ('--object', vector['object']), ('--body', path.parent / vector['body'])]
+             ('--realm', vector['realm']), ('--bucket', vector['bucket']), ('--object', vector['object']),
+             ('--body', path.parent / vector['body'])]
     if 'x-amz-meta-sealgate-context' in vector['metadata']:
         given.append(('--context', vector['metadata']['x-amz-meta-sealgate-context']))
     if 'bucketKey' in vector:

@@ -81,7 +81,9 @@ await t.test('boxes that open under two bucket keys', async (t) => {
       const clear = Buffer.from([1, 1, 1, 1])
       const aad = fields('sealgate/v1/envelope', clear, commitment, header, place.realm, place.bucket, place.objectKey)
       const box = Buffer.concat([salt, collide(derived, ciphertext, aad, free)])
-      const value = Buffer.concat([clear, Buffer.from([6]), Buffer.from('photos'), Buffer.from([0, 1, 9]), commitment, header, box]).toString('base64url')
+      const value = Buffer.concat(
+        [clear, Buffer.from([6]), Buffer.from('photos'), Buffer.from([0, 1, 9]), commitment, header, box]
+      ).toString('base64url')
       for (const key of keys) t.equal(unwrap(key, box, aad).length, honest.length, 'AES-GCM takes it under both keys')
       const outcomes = keys.map((key) => kindOf(() => openEnvelope(parseEnvelope(value), key, place)))
       if (chosen === 0) t.match(outcomes, [{ attributes: { plaintextSize: 5 } }, 'commitment'])

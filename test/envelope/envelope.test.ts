@@ -11,7 +11,8 @@ import { attributes, flip, kek, kindOf, place } from './fixtures.ts'
 const key = kek()
 const objectKey = ObjectKey.random()
 const single = (change: Partial<SealEnvelopeInput> = {}): SealEnvelopeInput => ({
-  kek: key, blob: randomBytes(80), scope: 'bucket', objectKey, place, kind: 'single', streamHeader: randomBytes(40), attributes: attributes(), ...change
+  kek: key, blob: randomBytes(80), scope: 'bucket', objectKey, place, kind: 'single', streamHeader: randomBytes(40),
+  attributes: attributes(), ...change
 })
 const multipart = (change: Partial<SealEnvelopeInput> = {}) =>
   single({ kind: 'multipart', streamHeader: null, attributes: attributes({ plaintextSize: null, digestsInManifest: true }), ...change })
@@ -34,7 +35,9 @@ await t.test('round trips', async (t) => {
     const attributes = isSingle ? given : { ...given, plaintextSize: null }
     const input = isSingle ? single({ attributes, scope }) : multipart({ attributes, scope })
     const envelope = parseEnvelope(sealEnvelope(input))
-    t.match(envelope, { version: 1, suite: 1, kind: input.kind, scope, bucket: 'photos', blob: input.blob, streamHeader: input.streamHeader })
+    t.match(
+      envelope, { version: 1, suite: 1, kind: input.kind, scope, bucket: 'photos', blob: input.blob, streamHeader: input.streamHeader }
+    )
     const opened = openEnvelope(envelope, key, place)
     t.ok(opened.objectKey.secret.equals(objectKey.secret))
     t.same(opened.attributes, attributes)
@@ -96,14 +99,18 @@ function crafted(secret: Buffer, commitment: Buffer, kind: 1 | 2 = 1): string {
   const header = kind === 1 ? randomBytes(40) : Buffer.alloc(0)
   const clear = Buffer.from([1, 1, kind, 1])
   const box = wrap(key, secret, fields('sealgate/v1/envelope', clear, commitment, header, place.realm, place.bucket, place.objectKey))
-  return Buffer.concat([clear, Buffer.from([6]), Buffer.from('photos'), Buffer.from([0, 1, 9]), commitment, header, box]).toString('base64url')
+  return Buffer.concat(
+    [clear, Buffer.from([6]), Buffer.from('photos'), Buffer.from([0, 1, 9]), commitment, header, box]
+  ).toString('base64url')
 }
 
 await t.test('boxes that open but must not be used', async (t) => {
   const secret = randomBytes(32)
   const { commitment } = ObjectKey.fromBytes(Buffer.from(secret))
   const good = Buffer.concat([Buffer.from([0, 0, 0]), Buffer.alloc(16), Buffer.alloc(8)])
-  const open = (content: Buffer, stored = commitment, kind: 1 | 2 = 1) => kindOf(() => openEnvelope(parseEnvelope(crafted(content, stored, kind)), key, place))
+  const open = (content: Buffer, stored = commitment, kind: 1 | 2 = 1) => kindOf(
+    () => openEnvelope(parseEnvelope(crafted(content, stored, kind)), key, place)
+  )
   const withKey = (attributes: Buffer) => open(Buffer.concat([secret, attributes]))
   t.match(withKey(good), { attributes: { plaintextSize: 0 } })
   t.equal(open(Buffer.concat([secret, good]), randomBytes(32)), 'commitment')
@@ -113,7 +120,11 @@ await t.test('boxes that open but must not be used', async (t) => {
   const bad: [string, Buffer][] = [
     ['unknown flag', Buffer.concat([Buffer.from([8, 0, 0]), good.subarray(3)])],
     ['unknown encryption', Buffer.concat([Buffer.from([0, 4, 0]), good.subarray(3)])],
-    ['three checksums', Buffer.concat([Buffer.from([0, 0, 3]), good.subarray(3), ...Array.from({ length: 3 }, () => Buffer.from([1, 1, 0, 0, 0, 0]))])],
+    [
+      'three checksums', Buffer.concat(
+        [Buffer.from([0, 0, 3]), good.subarray(3), ...Array.from({ length: 3 }, () => Buffer.from([1, 1, 0, 0, 0, 0]))]
+      )
+    ],
     ['unknown algorithm', Buffer.concat([Buffer.from([0, 0, 1]), good.subarray(3), Buffer.from([6, 1, 0, 0, 0, 0])])],
     ['no algorithm', Buffer.concat([Buffer.from([0, 0, 1]), good.subarray(3), Buffer.from([0, 1])])],
     ['unknown checksum type', Buffer.concat([Buffer.from([0, 0, 1]), good.subarray(3), Buffer.from([1, 3, 0, 0, 0, 0])])],
@@ -128,10 +139,16 @@ await t.test('only canonical base64url of bounded size', async (t) => {
   const value = sealEnvelope(multipart())
   const parse = (text: string) => kindOf(() => parseEnvelope(text))
   t.match(parse(value), { kind: 'multipart' })
-  for (const text of ['', ' ', `${value}=`, `${value} `, ` ${value}`, `${value}\n`, value.replace(/.$/, '+'), value.replace(/.$/, '/'), 'A'.repeat(9217)]) {
+  for (
+    const text of [
+      '', ' ', `${value}=`, `${value} `, ` ${value}`, `${value}\n`, value.replace(/.$/, '+'), value.replace(/.$/, '/'), 'A'.repeat(9217)
+    ]
+  ) {
     t.equal(parse(text), 'format', JSON.stringify(text.slice(-12)))
   }
-  const unpadded = [multipart(), multipart({ blob: randomBytes(81) }), multipart({ blob: randomBytes(82) })].map(sealEnvelope).find((text) => text.length % 4 === 2)!
+  const unpadded = [
+    multipart(), multipart({ blob: randomBytes(81) }), multipart({ blob: randomBytes(82) })
+  ].map(sealEnvelope).find((text) => text.length % 4 === 2)!
   const last = unpadded.at(-1)!
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   t.equal(parse(unpadded.slice(0, -1) + alphabet[alphabet.indexOf(last) + 1]!), 'format', 'unused bits that are not zero')
@@ -144,7 +161,8 @@ await t.test('only canonical base64url of bounded size', async (t) => {
 
 await t.test('input that has no encoding', async (t) => {
   const bad: Partial<SealEnvelopeInput>[] = [
-    { blob: Buffer.alloc(0) }, { blob: Buffer.alloc(6145) }, { streamHeader: null }, { streamHeader: Buffer.alloc(39) }, { kind: 'multipart' },
+    { blob: Buffer.alloc(0) }, { blob: Buffer.alloc(6145) }, { streamHeader: null },
+    { streamHeader: Buffer.alloc(39) }, { kind: 'multipart' },
     { place: { ...place, bucket: '' } }, { place: { ...place, bucket: 'b'.repeat(256) } },
     { attributes: attributes({ plaintextSize: null }) }, { attributes: attributes({ md5: Buffer.alloc(15) }) },
     { attributes: attributes({ metadataDigest: Buffer.alloc(32) }) }

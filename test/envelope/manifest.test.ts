@@ -42,9 +42,15 @@ await t.test('round trips', async (t) => {
     }
   }
   for (const size of [0, 1, 65536, 1_000_000]) {
-    const tail = Buffer.concat(sealTail(objectKey, { kind: 'single', plaintextSize: size, md5: null, checksums: [sha256, { ...sha256, type: 'full' }] }))
+    const tail = Buffer.concat(
+      sealTail(objectKey, { kind: 'single', plaintextSize: size, md5: null, checksums: [sha256, { ...sha256, type: 'full' }] })
+    )
     t.equal(tail.length, storedSize(size) - streamSize(size))
-    t.match(opened(tail, storedSize(size), 'single'), { kind: 'single', plaintextSize: size, md5: null, checksums: [sha256, { ...sha256, type: 'full' }], parts: [] })
+    t.match(
+      opened(tail, storedSize(size), 'single'), {
+        kind: 'single', plaintextSize: size, md5: null, checksums: [sha256, { ...sha256, type: 'full' }], parts: []
+      }
+    )
   }
 })
 
@@ -153,7 +159,11 @@ await t.test('manifests that open but say something else', async (t) => {
     ['number 0', manifest([2, 0, 0, 0], u16(2), part(0, MIN_PART_SIZE), part(2, 100))],
     ['number 10,001', manifest([2, 0, 0, 0], u16(2), part(1, MIN_PART_SIZE), part(10_001, 100))],
     ['part above the limit', manifest([2, 0, 0, 0], u16(2), part(1, 5_367_071_381), part(2, 100))],
-    ['length of 2^64-1', manifest([2, 0, 0, 0], u16(2), Buffer.concat([u16(1), Buffer.from([0]), Buffer.alloc(8, 255), header]), part(2, 100))],
+    [
+      'length of 2^64-1', manifest(
+        [2, 0, 0, 0], u16(2), Buffer.concat([u16(1), Buffer.from([0]), Buffer.alloc(8, 255), header]), part(2, 100)
+      )
+    ],
     ['unknown part flag', manifest([2, 0, 0, 0], u16(2), part(1, MIN_PART_SIZE, 4), part(2, 100))],
     ['checksum without algorithm', manifest([2, 0, 0, 0], u16(2), part(1, MIN_PART_SIZE, 2, Buffer.alloc(4)), part(2, 100))],
     ['sum too small', manifest([2, 0, 0, 0], u16(2), part(1, MIN_PART_SIZE), part(2, 99)), 'length'],

@@ -41,10 +41,13 @@ await t.test('no (key, nonce) pair repeats, whatever is tried again with the sam
     }
     const header = randomBytes(40)
     sealTail(objectKey, multipart([{ number: 1, plaintextSize: 5, header, md5: null, checksum: null }]))
-    sealEnvelope({ kek: key, blob: Buffer.alloc(1), scope: 'bucket', objectKey, place, kind: 'single', streamHeader: header, attributes: attributes() })
+    sealEnvelope(
+      { kek: key, blob: Buffer.alloc(1), scope: 'bucket', objectKey, place, kind: 'single', streamHeader: header, attributes: attributes() }
+    )
     sealPartRecord(objectKey, upload, { number: 1, plaintextSize: 5, header, md5: null, checksum: null, upstreamEtag: '', inline: true })
     sealUploadRecord({
-      kek: key, keyId: 'k', blob: Buffer.alloc(1), sse: 'none', scope: 'bucket', requestContext: {}, objectKey, place, uploadId: 'u', settings
+      kek: key, keyId: 'k', blob: Buffer.alloc(1), sse: 'none', scope: 'bucket', requestContext: {},
+      objectKey, place, uploadId: 'u', settings
     })
   }
   t.equal(used.size, [...used.values()].reduce((sum, times) => sum + times, 0))

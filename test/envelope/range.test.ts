@@ -10,7 +10,9 @@ import { flip, PAYLOAD, run, SMALL, smallMultipart, splits, type SmallMultipart 
 const { segmentSize } = SMALL
 
 const read = (objectKey: ObjectKey, body: Buffer, plan: ReadPlan, surplus = 0, split = splits.whole) => run(
-  () => new RangeOpener({ objectKey, plan, surplus, geometry: SMALL }), body.subarray(plan.storedFirst, plan.storedLast + 1 + surplus), split
+  () => new RangeOpener({ objectKey, plan, surplus, geometry: SMALL }),
+  body.subarray(plan.storedFirst, plan.storedLast + 1 + surplus),
+  split
 )
 
 function manifestOf({ objectKey, body }: SmallMultipart): Manifest {
@@ -63,7 +65,9 @@ await t.test('ranges of multipart objects at all their boundaries', async (t) =>
     t.equal(body.length, storedSize(plaintext.length, segmentSize), 'the size law')
     const manifest = manifestOf(object)
     const starts = partOffsets(sizes, SMALL).plaintext
-    const points = new Set([...starts, plaintext.length].flatMap((at) => [-PAYLOAD, -41, -40, -2, -1, 0, 1, 103, 104, 105, PAYLOAD].map((d) => at + d)))
+    const points = new Set(
+      [...starts, plaintext.length].flatMap((at) => [-PAYLOAD, -41, -40, -2, -1, 0, 1, 103, 104, 105, PAYLOAD].map((d) => at + d))
+    )
     const inside = [...points].filter((at) => at >= 0 && at < plaintext.length)
     for (const a of inside) {
       for (const b of inside.filter((at) => at >= a)) {
@@ -113,6 +117,8 @@ await t.test('faults in multipart bodies', async (t) => {
   const olderAttempt = { ...manifest, parts: manifest.parts.map((part, i) => i === 1 ? { ...part, header: parts[0]!.header } : part) }
   t.equal(read(objectKey, body, planMultipart(olderAttempt, 18_000, 18_010, SMALL)).failure, 'header', 'another attempt at a part')
   const middle = planMultipart(manifest, 18_500, 18_600, SMALL)
-  for (let bit = middle.storedFirst * 8; bit <= middle.storedLast * 8; bit += 1) check(`bit ${bit} in a range`, flip(body, bit), middle, 18_500)
+  for (let bit = middle.storedFirst * 8; bit <= middle.storedLast * 8; bit += 1) {
+    check(`bit ${bit} in a range`, flip(body, bit), middle, 18_500)
+  }
   t.comment(`${tried} faulty reads of multipart bodies, 0 accepted`)
 })

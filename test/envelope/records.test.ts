@@ -22,7 +22,8 @@ await t.test('part records round trip, as names of objects', async (t) => {
   t.comment(`a part record of ${name.length} characters`)
   const all: PartRecord[] = [
     record, { ...record, md5: null }, { ...record, checksum: null }, { ...record, inline: true, upstreamEtag: '', plaintextSize: 0 },
-    { ...record, md5: null, checksum: null, number: 1 }, { ...record, checksum: { algorithm: 'crc32', value: randomBytes(4) }, number: 10_000 }
+    { ...record, md5: null, checksum: null, number: 1 },
+    { ...record, checksum: { algorithm: 'crc32', value: randomBytes(4) }, number: 10_000 }
   ]
   for (const one of all) t.same(openPartRecord(objectKey, upload, sealPartRecord(objectKey, upload, one)), one)
   t.not(sealPartRecord(objectKey, upload, record), name, 'fresh salt')
@@ -57,7 +58,8 @@ const input: SealUploadRecordInput = {
 
 await t.test('upload records round trip', async (t) => {
   const others: Partial<SealUploadRecordInput>[] = [
-    {}, { requestContext: {} }, { sse: 'SSE-C', scope: 'bucket' }, { settings: { checksumAlgorithm: null, checksumType: null, etagMode: 'opaque' } },
+    {}, { requestContext: {} }, { sse: 'SSE-C', scope: 'bucket' },
+    { settings: { checksumAlgorithm: null, checksumType: null, etagMode: 'opaque' } },
     { settings: { checksumAlgorithm: 'sha1', checksumType: 'composite', etagMode: 'md5' } }
   ]
   for (const change of others) {

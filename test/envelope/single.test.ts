@@ -31,7 +31,9 @@ await t.test('round trips at the stored segment size', async (t) => {
     const body = run(() => sealer, plaintext, (left) => Math.min(left, 40_000)).released
     t.equal(body.length, storedSize(size))
     t.equal(body.length, sealer.storedSize)
-    const outcome = run(() => new SingleOpener({ objectKey, header: sealer.header, plaintextSize: size }), body, (left) => Math.min(left, 65_536))
+    const outcome = run(
+      () => new SingleOpener({ objectKey, header: sealer.header, plaintextSize: size }), body, (left) => Math.min(left, 65_536)
+    )
     t.ok(outcome.failure === null && outcome.released.equals(plaintext), `${size} bytes`)
   }
 })
@@ -41,7 +43,9 @@ await t.test('late digests come back from the manifest, and are asked for at the
   const md5 = createHash('md5').update(plaintext).digest()
   const checksums = [{ algorithm: 'sha256', type: 'full', value: createHash('sha256').update(plaintext).digest() }] as const
   let asked = 0
-  const sealer = new SingleSealer({ objectKey, plaintextSize: 400, geometry: SMALL, digests: () => ({ md5, checksums, asked: asked += 1 }) })
+  const sealer = new SingleSealer(
+    { objectKey, plaintextSize: 400, geometry: SMALL, digests: () => ({ md5, checksums, asked: asked += 1 }) }
+  )
   const first = sealer.update(plaintext)
   t.equal(asked, 0)
   const body = Buffer.concat([...first, ...sealer.final()])
@@ -76,7 +80,9 @@ await t.test('a tail of another object, or in another place, does not verify', a
   const one = seal(plaintext)
   const two = seal(plaintext)
   const end = streamSize(300, SMALL.segmentSize)
-  const open = (body: Buffer, header = one.header) => run(() => new SingleOpener({ objectKey, header, plaintextSize: 300, geometry: SMALL }), body).failure
+  const open = (body: Buffer, header = one.header) => run(
+    () => new SingleOpener({ objectKey, header, plaintextSize: 300, geometry: SMALL }), body
+  ).failure
   t.equal(open(two.body), 'header')
   const strange = run(() => new SingleSealer({ objectKey: ObjectKey.random(), plaintextSize: 300, geometry: SMALL }), plaintext).released
   t.equal(open(Buffer.concat([one.body.subarray(0, end), strange.subarray(end)])), 'manifest')
@@ -91,6 +97,10 @@ await t.test('a zero that is not one is found anywhere in long zeros', async (t)
   for (const at of [from, from + 1, from + 16_384, body.length - 400]) {
     const faulty = Buffer.from(body)
     faulty[at] = 1
-    t.equal(run(() => new SingleOpener({ objectKey, header, plaintextSize: size, geometry: SMALL }), faulty, (left) => Math.min(left, 65_536)).failure, 'zeros')
+    t.equal(
+      run(
+        () => new SingleOpener({ objectKey, header, plaintextSize: size, geometry: SMALL }), faulty, (left) => Math.min(left, 65_536)
+      ).failure, 'zeros'
+    )
   }
 })

@@ -76,7 +76,9 @@ await t.test('the tail fits behind parts of any sizes', async (t) => {
     fc.tuple(fc.integer({ min: 81, max: 81_000 }), fc.integer({ min: -57, max: 57 })).map(([k, d]) => k * 65536 + d),
     fc.constantFrom(MIN_PART_SIZE, MIN_PART_SIZE + 1, MAX_PART_PLAINTEXT)
   )
-  const last = fc.oneof(size, fc.integer({ min: 0, max: MIN_PART_SIZE - 1 }), fc.constantFrom(0, 1, 65480, 65481, 65536, 65537, MIN_PART_SIZE - 1))
+  const last = fc.oneof(
+    size, fc.integer({ min: 0, max: MIN_PART_SIZE - 1 }), fc.constantFrom(0, 1, 65480, 65481, 65536, 65537, MIN_PART_SIZE - 1)
+  )
   fc.assert(fc.property(fc.array(size, { maxLength: 60 }), last, (sizes, end) => {
     const all = [...sizes, end]
     const tail = tailSize(all)
@@ -100,7 +102,9 @@ await t.test('offsets of parts', async (t) => {
   t.equal(plaintextEnd, 2 * MIN_PART_SIZE + 107)
   t.equal(storedPartSize(MIN_PART_SIZE), paddedPartSize(MIN_PART_SIZE))
   t.equal(storedPartSize(MIN_PART_SIZE - 1), streamSize(MIN_PART_SIZE - 1))
-  const bad = [[], [1, 1], [MIN_PART_SIZE - 1, MIN_PART_SIZE], [MAX_PART_PLAINTEXT + 1], Array.from({ length: 10_001 }, () => MIN_PART_SIZE)]
+  const bad = [
+    [], [1, 1], [MIN_PART_SIZE - 1, MIN_PART_SIZE], [MAX_PART_PLAINTEXT + 1], Array.from({ length: 10_001 }, () => MIN_PART_SIZE)
+  ]
   for (const list of bad) t.equal(kindOf(() => partOffsets(list)), 'length')
 })
 
@@ -113,8 +117,9 @@ await t.test('segment ranges, every range of small parts against counting', asyn
     for (let a = 0; a < size; a += 1) {
       for (let b = a; b < size; b += 1) {
         const range = segmentRange(a, b, size, SMALL.segmentSize)
+        const start = segmentOf.indexOf(range.firstSegment)
         const right = range.firstSegment === segmentOf[a] && range.lastSegment === segmentOf[b] &&
-          range.skip === a - segmentOf.indexOf(range.firstSegment) && range.skip === a - segmentStart(range.firstSegment, SMALL.segmentSize) &&
+          range.skip === a - start && start === segmentStart(range.firstSegment, SMALL.segmentSize) &&
           range.storedFirst === range.firstSegment * 160 && range.storedLast === Math.min(range.lastSegment * 160 + 160, end) - 1
         if (!right) t.fail(`${a}-${b} of ${size}`)
       }

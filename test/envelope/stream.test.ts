@@ -1,8 +1,9 @@
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
 import { ObjectKey } from '../../src/envelope/object-key.ts'
+import type { StreamPart } from '../../src/envelope/segments.ts'
 import { segmentCount, segmentRange, segmentStart, streamSize } from '../../src/envelope/sizes.ts'
-import { SegmentOpener, SegmentSealer, type StreamPart } from '../../src/envelope/stream.ts'
+import { SegmentOpener, SegmentSealer } from '../../src/envelope/stream.ts'
 import { faults, kindOf, PAYLOAD, run, SMALL, splits } from './fixtures.ts'
 
 const { segmentSize } = SMALL
@@ -36,7 +37,9 @@ await t.test('round trips at the stored segment size', async (t) => {
     t.ok(buffers.slice(0, -1).every((buffer) => buffer.length === 65536), 'one stored segment a buffer')
     const stored = Buffer.concat(buffers)
     t.equal(stored.length, streamSize(size))
-    const outcome = run(() => new SegmentOpener({ streamKey, header: sealer.header, part: partOf(size) }), stored, (left) => Math.min(left, 50_000))
+    const outcome = run(
+      () => new SegmentOpener({ streamKey, header: sealer.header, part: partOf(size) }), stored, (left) => Math.min(left, 50_000)
+    )
     t.same(outcome, { released: plaintext, failure: null }, `${size} bytes`)
   }
 })
@@ -67,7 +70,9 @@ await t.test('a faulty stream never ends well, and releases nothing wrong', asyn
   let tried = 0
   const check = (name: string, plaintext: Buffer, header: Buffer, faulty: Buffer, split = splits.whole) => {
     tried += 1
-    const { released, failure } = run(() => new SegmentOpener({ streamKey, header, part: partOf(plaintext.length), segmentSize }), faulty, split)
+    const { released, failure } = run(
+      () => new SegmentOpener({ streamKey, header, part: partOf(plaintext.length), segmentSize }), faulty, split
+    )
     if (failure === null) t.fail(`${name}: accepted`)
     if (!released.equals(plaintext.subarray(0, released.length))) t.fail(`${name}: wrong bytes released`)
     if (released.length === plaintext.length && plaintext.length > 0) t.fail(`${name}: last segment released`)
@@ -76,7 +81,9 @@ await t.test('a faulty stream never ends well, and releases nothing wrong', asyn
     const plaintext = randomBytes(size)
     const { header, stored } = seal(plaintext)
     for (const [name, faulty] of faults(stored)) check(`${size}: ${name}`, plaintext, header, faulty)
-    for (const [name, faulty] of faults(stored)) if (Math.random() < 0.02) check(`${size}: ${name}, bytes`, plaintext, header, faulty, splits.bytes)
+    for (const [i, [name, faulty]] of [...faults(stored)].entries()) {
+      if (i % 53 === 0) check(`${size}: ${name}, bytes`, plaintext, header, faulty, splits.bytes)
+    }
   }
   const plaintext = randomBytes(6 * PAYLOAD)
   const { header, stored } = seal(plaintext)
@@ -88,7 +95,8 @@ await t.test('a faulty stream never ends well, and releases nothing wrong', asyn
     const foreign = other.stored.subarray(i * segmentSize, (i + 1) * segmentSize)
     check(`segment ${i} of another attempt`, plaintext, header, Buffer.concat(segments.map((s, n) => n === i ? foreign : s)))
     for (let j = 0; j < i; j += 1) {
-      check(`segments ${i} and ${j} swapped`, plaintext, header, Buffer.concat(segments.map((s, n) => n === i ? segments[j]! : n === j ? segments[i]! : s)))
+      const swapped = segments.map((s, n) => n === i ? segments[j]! : n === j ? segments[i]! : s)
+      check(`segments ${i} and ${j} swapped`, plaintext, header, Buffer.concat(swapped))
     }
   }
   check('another attempt', plaintext, header, other.stored)
@@ -98,7 +106,9 @@ await t.test('a faulty stream never ends well, and releases nothing wrong', asyn
 await t.test('associated data: kind, number, length and key are bound', async (t) => {
   const plaintext = randomBytes(100)
   const { header, stored } = seal(plaintext)
-  const open = (part: StreamPart, key = streamKey) => run(() => new SegmentOpener({ streamKey: key, header, part, segmentSize }), stored).failure
+  const open = (part: StreamPart, key = streamKey) => run(
+    () => new SegmentOpener({ streamKey: key, header, part, segmentSize }), stored
+  ).failure
   t.equal(open(partOf(100)), null)
   t.equal(open({ ...partOf(100), kind: 'single' }), 'segment')
   t.equal(open({ ...partOf(100), kind: 'manifest' }), 'segment')
@@ -106,7 +116,9 @@ await t.test('associated data: kind, number, length and key are bound', async (t
   t.equal(open(partOf(99)), 'segment')
   t.equal(open(partOf(101)), 'truncated')
   t.equal(open(partOf(100), ObjectKey.random().stream), 'segment')
-  const suffixed = run(() => new SegmentOpener({ streamKey, header, part: partOf(100), segmentSize, associatedSuffix: Buffer.from('x') }), stored)
+  const suffixed = run(
+    () => new SegmentOpener({ streamKey, header, part: partOf(100), segmentSize, associatedSuffix: Buffer.from('x') }), stored
+  )
   t.equal(suffixed.failure, 'segment')
 })
 
@@ -114,7 +126,8 @@ await t.test('a lie about the length fails the first of many segments', async (t
   const plaintext = randomBytes(1000)
   const { header, stored } = seal(plaintext)
   for (const size of [999, 1001, 2000]) {
-    t.same(run(() => new SegmentOpener({ streamKey, header, part: partOf(size), segmentSize }), stored), { released: Buffer.alloc(0), failure: 'segment' })
+    const outcome = run(() => new SegmentOpener({ streamKey, header, part: partOf(size), segmentSize }), stored)
+    t.same(outcome, { released: Buffer.alloc(0), failure: 'segment' })
   }
 })
 
@@ -132,7 +145,11 @@ await t.test('a sealer wants exactly what was announced', async (t) => {
 await t.test('headers of a wrong form are refused', async (t) => {
   const part = partOf(1)
   const header = Buffer.concat([Buffer.from([0x28]), randomBytes(39)])
-  for (const bad of [header.subarray(1), Buffer.concat([header, header]), Buffer.concat([Buffer.from([0x27]), header.subarray(1)]), Buffer.alloc(0)]) {
+  for (
+    const bad of [
+      header.subarray(1), Buffer.concat([header, header]), Buffer.concat([Buffer.from([0x27]), header.subarray(1)]), Buffer.alloc(0)
+    ]
+  ) {
     t.equal(kindOf(() => new SegmentOpener({ streamKey, part, header: bad })), 'header')
   }
   t.throws(() => new SegmentSealer({ streamKey, part, segmentSize: 56 }), RangeError)

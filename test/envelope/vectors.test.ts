@@ -34,7 +34,9 @@ const sha256 = (data: Buffer) => createHash('sha256').update(data).digest('hex')
 function keyOf(vector: Vector, envelope: Envelope): KeyObject {
   if (vector.bucketKey !== undefined) return createSecretKey(vector.bucketKey, 'hex')
   if (vector.customerKey !== undefined) return openWithCustomerKey(createSecretKey(vector.customerKey, 'hex'), envelope.blob)
-  const version = vector.keyring?.keys.find(({ id }) => `local:${vector.keyring?.name ?? ''}:${id}` === vector.metadata['x-amz-meta-sealgate-key'])
+  const version = vector.keyring?.keys.find(
+    ({ id }) => `local:${vector.keyring?.name ?? ''}:${id}` === vector.metadata['x-amz-meta-sealgate-key']
+  )
   if (version === undefined) throw new Error('A vector without a key.')
   const text = vector.metadata['x-amz-meta-sealgate-context']
   const pairs = text === undefined ? {} : JSON.parse(Buffer.from(text, 'base64').toString()) as Record<string, string>
@@ -63,13 +65,17 @@ await t.test('every vector opens, or fails as it says', async (t) => {
   for (const name of names) {
     const vector = JSON.parse(readFileSync(new URL(name, directory), 'utf8')) as Vector
     const body = readFileSync(new URL(vector.body, directory))
-    for (const [how, split] of Object.entries({ whole: splits.whole, pieces: (left: number) => Math.min(left, 4099), bytes: splits.bytes })) {
+    for (
+      const [how, split] of Object.entries({ whole: splits.whole, pieces: (left: number) => Math.min(left, 4099), bytes: splits.bytes })
+    ) {
       if (how === 'bytes' && body.length > 70_000) continue
       const outcome = kindOf(() => read(vector, body, split)) as Outcome | string
       const { failure, released } = typeof outcome === 'string' ? { failure: outcome, released: Buffer.alloc(0) } : outcome
       t.equal(failure ?? 'success', vector.expect, `${name}, ${how}: ${vector.description}`)
       if (failure === null) t.equal(sha256(released), vector.sha256)
-      else if (released.length > 0) t.match(vector, { released: released.length, releasedSha256: sha256(released) }, 'only right bytes were released')
+      else if (released.length > 0) t.match(
+        vector, { released: released.length, releasedSha256: sha256(released) }, 'only right bytes were released'
+      )
     }
   }
   const faulty = names.filter((name) => name.startsWith('bad-')).length

@@ -53,7 +53,9 @@ await t.test('customer keys', async (t) => {
   t.same(blob.subarray(32), hkdf(bytes, blob.subarray(0, 32), 'sealgate/v1/ssec-check', 16))
   t.ok(openWithCustomerKey(customer, blob).equals(kek))
   t.equal(kindOf(() => openWithCustomerKey(createSecretKey(randomBytes(32)), blob)), 'key')
-  for (let bit = 0; bit < blob.length * 8; bit += 1) if (kindOf(() => openWithCustomerKey(customer, flip(blob, bit))) !== 'key') t.fail(`bit ${bit}`)
+  for (let bit = 0; bit < blob.length * 8; bit += 1) {
+    if (kindOf(() => openWithCustomerKey(customer, flip(blob, bit))) !== 'key') t.fail(`bit ${bit}`)
+  }
   for (const size of [0, 47]) t.equal(kindOf(() => openWithCustomerKey(customer, blob.subarray(0, size))), 'format')
   t.equal(kindOf(() => openWithCustomerKey(customer, Buffer.concat([blob, Buffer.alloc(1)]))), 'format')
   t.notSame(sealWithCustomerKey(customer).blob, blob)
@@ -62,7 +64,9 @@ await t.test('customer keys', async (t) => {
 await t.test('contexts: different ones never have one encoding, the order of pairs does not matter', async (t) => {
   const text = fc.string({ unit: 'binary', maxLength: 4 })
   const context = fc.tuple(text, text, fc.option(fc.string({ minLength: 1, maxLength: 4 })), fc.dictionary(text, text, { maxKeys: 3 }))
-  const encode = ([realm, bucket, object, pairs]: [string, string, string | null, Record<string, string>]) => bucketKeyContext(realm, bucket, object, pairs)
+  const encode = (
+    [realm, bucket, object, pairs]: [string, string, string | null, Record<string, string>]
+  ) => bucketKeyContext(realm, bucket, object, pairs)
   const canonical = ([realm, bucket, object, pairs]: [string, string, string | null, Record<string, string>]) =>
     JSON.stringify([realm, bucket, object, Object.entries(pairs).sort()])
   fc.assert(fc.property(context, context, (a, b) => encode(a).equals(encode(b)) === (canonical(a) === canonical(b))), { numRuns: 2000 })
@@ -71,7 +75,10 @@ await t.test('contexts: different ones never have one encoding, the order of pai
   t.same(bucketKeyContext('r', 'b', 'k', { n: 'v' }).toString('latin1'),
     '\0\0\0\x16sealgate/v1/bucket-key\0\0\0\x01r\0\0\0\x01b\0\0\0\x01k\0\0\0\x01n\0\0\0\x01v')
   // U+FF61 sorts before U+1F600 in UTF-8, and after it in UTF-16.
-  t.same(bucketKeyContext('r', 'b', null, { '\u{1f600}': '', '\uff61': '' }), fields('sealgate/v1/bucket-key', 'r', 'b', '', '\uff61', '', '\u{1f600}', ''))
+  t.same(
+    bucketKeyContext('r', 'b', null, { '\u{1f600}': '', '\uff61': '' }),
+    fields('sealgate/v1/bucket-key', 'r', 'b', '', '\uff61', '', '\u{1f600}', '')
+  )
   t.equal(kindOf(() => bucketKeyContext('r', '\ud83d', null, {})), 'place')
 })
 

@@ -57,7 +57,9 @@ function localKey(of: Place, scope: 'bucket' | 'object' = 'bucket', context: Rea
 function rawKey(): KeySource {
   const bucketKey = randomBytes(32)
   const keyId = 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab'
-  return { kek: createSecretKey(bucketKey), blob: randomBytes(184), scope: 'bucket', keyId, members: { bucketKey: bucketKey.toString('hex') } }
+  return {
+    kek: createSecretKey(bucketKey), blob: randomBytes(184), scope: 'bucket', keyId, members: { bucketKey: bucketKey.toString('hex') }
+  }
 }
 
 function customerKey(): KeySource {
@@ -79,7 +81,9 @@ interface SingleOptions {
   readonly objectKey?: ObjectKey
 }
 
-function single(size: number, { at = place, source = localKey(at), late = false, objectKey = ObjectKey.random() }: SingleOptions = {}): Stored {
+function single(
+  size: number, { at = place, source = localKey(at), late = false, objectKey = ObjectKey.random() }: SingleOptions = {}
+): Stored {
   const plaintext = randomBytes(size)
   const md5 = createHash('md5').update(plaintext).digest()
   const checksums = [{ algorithm: 'sha256', type: 'full', value: createHash('sha256').update(plaintext).digest() }] as const
@@ -158,7 +162,9 @@ function flip(source: Buffer, at: number): Buffer {
 }
 
 function successes(): void {
-  for (const size of [0, 1, 65479, 65480, 65481, 65537, 131_000, 131_001]) write(`single-${size}`, `a single of ${size} bytes`, single(size))
+  for (const size of [0, 1, 65479, 65480, 65481, 65537, 131_000, 131_001]) {
+    write(`single-${size}`, `a single of ${size} bytes`, single(size))
+  }
   write('single-late-digests', 'MD5 and SHA-256 stand in the manifest', single(300, { late: true }))
   write('single-object-scope', 'the bucket key serves one object; client\'s encryption context',
     single(300, { source: localKey(place, 'object', { team: 'Küste', 'a': '' }) }))
@@ -172,7 +178,9 @@ function successes(): void {
 function envelopeFaults(): void {
   const stored = single(20)
   const raw = Buffer.from(stored.envelope, 'base64url')
-  const set = (at: number, value: number) => Buffer.concat([raw.subarray(0, at), Buffer.from([value]), raw.subarray(at + 1)]).toString('base64url')
+  const set = (at: number, value: number) => Buffer.concat(
+    [raw.subarray(0, at), Buffer.from([value]), raw.subarray(at + 1)]
+  ).toString('base64url')
   const bad = (name: string, description: string, fault: Fault) => { write(`bad-${name}`, description, stored, fault) }
   bad('version', 'version 2', { expect: 'format', envelope: set(0, 2) })
   bad('suite', 'suite 2', { expect: 'format', envelope: set(1, 2) })
@@ -197,7 +205,9 @@ function envelopeFaults(): void {
   bad('header', 'the stream header of another attempt', { expect: 'box', envelope: otherHeader.toString('base64url') })
   const commitment = randomBytes(32)
   const streamHeader = stored.input.streamHeader ?? Buffer.alloc(0)
-  const secret = Buffer.concat([stored.input.objectKey.secret.export(), Buffer.from([0, 0, 0]), Buffer.alloc(16), Buffer.alloc(7), Buffer.from([20])])
+  const secret = Buffer.concat(
+    [stored.input.objectKey.secret.export(), Buffer.from([0, 0, 0]), Buffer.alloc(16), Buffer.alloc(7), Buffer.from([20])]
+  )
   const craft = (content: Buffer) => {
     const aad = fields('sealgate/v1/envelope', clear, commitment, streamHeader, place.realm, place.bucket, place.objectKey)
     return Buffer.concat([head, commitment, streamHeader, wrap(stored.input.kek, content, aad)]).toString('base64url')
@@ -215,8 +225,16 @@ function bodyFaults(): void {
   const at = (i: number) => body.subarray(i * 65536, Math.min((i + 1) * 65536, end))
   const tail = body.subarray(end)
   const bad = (name: string, description: string, fault: Fault) => { write(`bad-${name}`, description, stored, fault) }
-  bad('segments-swapped', 'segments 1 and 2 in the wrong order', { expect: 'segment', released: 65_480, body: Buffer.concat([at(0), at(2), at(1), at(3), tail]) })
-  bad('segment-doubled', 'segment 1 in place of segment 2', { expect: 'segment', released: 131_000, body: Buffer.concat([at(0), at(1), at(1), at(3), tail]) })
+  bad(
+    'segments-swapped', 'segments 1 and 2 in the wrong order', {
+      expect: 'segment', released: 65_480, body: Buffer.concat([at(0), at(2), at(1), at(3), tail])
+    }
+  )
+  bad(
+    'segment-doubled', 'segment 1 in place of segment 2', {
+      expect: 'segment', released: 131_000, body: Buffer.concat([at(0), at(1), at(1), at(3), tail])
+    }
+  )
   smallBodyFaults()
 }
 
@@ -234,7 +252,11 @@ function smallBodyFaults(): void {
   bad('footer', 'one bit of the footer\'s name', { expect: 'footer', body: flip(body, body.length - 12) })
   bad('footer-size', 'the footer says a larger manifest', { expect: 'footer', body: flip(body, body.length - 3) })
   bad('manifest', 'one bit of the manifest', { expect: 'manifest', body: flip(body, body.length - 20) })
-  bad('tail', 'the tail of another object', { expect: 'manifest', body: Buffer.concat([body.subarray(0, end), single(500).body.subarray(end)]) })
+  bad(
+    'tail', 'the tail of another object', {
+      expect: 'manifest', body: Buffer.concat([body.subarray(0, end), single(500).body.subarray(end)])
+    }
+  )
   bad('cut', 'the last byte is missing', { expect: 'length', body: body.subarray(0, -1) })
   bad('no-tail', 'the tail is missing', { expect: 'length', body: body.subarray(0, end) })
   bad('longer', 'one byte more', { expect: 'length', body: Buffer.concat([body, Buffer.alloc(1)]) })
@@ -245,7 +267,11 @@ function smallBodyFaults(): void {
   other('bit', 'one bit of the part', { expect: 'segment', body: flip(parts.body, 200) })
   other('manifest', 'one bit of the manifest', { expect: 'manifest', body: flip(parts.body, parts.body.length - 30) })
   other('zeros', 'a byte of the zeros', { expect: 'zeros', body: flip(parts.body, streamSize(500) + 1) })
-  other('single', 'the body of a single under the same object key', { expect: 'manifest', body: single(500, { objectKey: parts.input.objectKey }).body })
+  other(
+    'single', 'the body of a single under the same object key', {
+      expect: 'manifest', body: single(500, { objectKey: parts.input.objectKey }).body
+    }
+  )
 }
 
 mkdirSync(directory, { recursive: true })
