@@ -10,7 +10,7 @@ export interface Sources {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
-// No code is made from text, so that Node can forbid it (--disallow-code-generation-from-strings).
+// Every schema here is used once: compiling it to code would cost more than it saves.
 z.config({ jitless: true })
 
 const bucketPattern = z.string().regex(/^([A-Za-z0-9][A-Za-z0-9._-]*\*?|\*)$/, 'must be a bucket name, a prefix followed by "*", or "*"')

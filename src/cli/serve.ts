@@ -110,7 +110,7 @@ async function runUntilStopped(running: Running, config: Config, file: string | 
   await running.gateway.close()
   await running.admin?.stop()
   log.event(outcome === 'drained' ? 'info' : 'warn', 'stopped', { outcome })
-  log.flush()
+  await log.flush()
   return outcome === 'drained' ? exitCodes.done : exitCodes.cut
 }
 

@@ -18,8 +18,8 @@ export interface Log {
   failure(record: FailureRecord): void
   /** Events of the process. The fields are ours: numbers, names from the configuration, paths. */
   event(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, string | number | boolean | null>>): void
-  /** Writes out what is buffered. */
-  flush(): void
+  /** Resolves when everything logged so far has been written. */
+  flush(): Promise<void>
 }
 
 export interface LogOptions {
@@ -35,7 +35,7 @@ export interface LogOptions {
 export function createLog(options: LogOptions): Log {
   const settings = {
     level: options.level,
-    base: { host: hostname() },
+    base: { hostname: hostname() },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) }
   }
@@ -51,8 +51,12 @@ export function createLog(options: LogOptions): Log {
     event(level, message, fields) {
       logger[level]({ ...fields }, message)
     },
-    flush() {
-      standardOutput?.flushSync()
+    async flush() {
+      // Not flushSync: it overtakes a write that is under way.
+      await new Promise<void>((resolve) => {
+        if (standardOutput === null) resolve()
+        else standardOutput.flush(() => { resolve() })
+      })
     }
   }
 }
