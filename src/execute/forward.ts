@@ -45,7 +45,9 @@ export async function forwardForDocument(x: Execution, query = forwardedQuery(x)
 async function forwardDocument(x: Execution, requiresDigest: boolean): Promise<UpstreamResponse> {
   const body = await readDocument(x)
   const method = x.request.request.method
-  const headers: Header[] = [...upstreamHeaders(x.request.headers, 'document')]
+  // In a bucket that is not encrypted ranges, conditions and checksums are the store's affair; in a sealed one they never are.
+  const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
+  const headers = upstreamHeaders(x.request.headers, untouched ? 'plain-data' : 'document').filter(([name]) => name !== 'content-md5')
   if (requiresDigest && body.length > 0) headers.push(contentMd5(body))
   return send(x, {
     method,

@@ -30,7 +30,8 @@ export async function authenticatedForm(request: HttpRequest, auth: AuthContext,
 
 /** PostObject: the file of a browser form, stored as PutObject stores it (AWS API, "POST Object"). */
 export async function postObject(x: Execution): Promise<HttpResponse> {
-  if (x.form === null) throw new S3Error('InternalError')
+  // Forms bring no credentials outside the form (see isFormUpload); with any, this is no form S3 would take.
+  if (x.form === null) throw new S3Error('AccessDenied')
   const { fields, file } = x.form
   const key = fields.get('key')
   if (key === undefined) {

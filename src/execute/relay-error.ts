@@ -7,6 +7,9 @@ import { parseErrorXml } from '../s3/error-xml.ts'
 const ERROR_LIMIT_BYTES = 65536
 /** What may be told to a client of an error's extra elements: nothing that shows stored sizes or the store's own names. */
 const relayedFields = new Set(['ArgumentName', 'ArgumentValue', 'Condition', 'Key', 'VersionId', 'UploadId', 'Header', 'Method', 'ResourceType', 'StorageClass'])
+const relayedHeaders = /^(x-amz-delete-marker|x-amz-version-id|retry-after|x-amz-bucket-region|allow|access-control-.*|vary)$/i
+/** In a bucket that is not encrypted a 304 or 416 may also tell of the object. */
+const untouchedHeaders = new RegExp(`${relayedHeaders.source}|^(etag|last-modified|content-range|cache-control|expires)$`, 'i')
 
 /**
  * Turns an error status of the store into the error the client gets: same status, same code, the message, and only the
@@ -14,12 +17,12 @@ const relayedFields = new Set(['ArgumentName', 'ArgumentValue', 'Condition', 'Ke
  */
 export async function relayError(x: Execution, response: UpstreamResponse): Promise<S3Error> {
   const body = await readAll(response.body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
-  const headers = [...response.headers.entries]
-    .filter(([name]) => /^(x-amz-delete-marker|x-amz-version-id|retry-after|x-amz-bucket-region|allow)$/i.test(name))
+  const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
+  const headers = response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name))
   const parsed = body.length === 0 ? null : parseErrorXml(body)
   const known = parsed === null ? undefined : s3ErrorCodes.find((code) => code === parsed.code)
   const code = known ?? codeOfStatus(response.status, x)
-  const fields = Object.fromEntries(Object.entries(parsed?.fields ?? {}).filter(([name]) => relayedFields.has(name)))
+  const fields = Object.fromEntries(Object.entries(parsed?.fields ?? {}).filter(([name]) => untouched || relayedFields.has(name)))
   return new S3Error(code, {
     ...(parsed === null || parsed.message === '' ? {} : { message: parsed.message }),
     fields,

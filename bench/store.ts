@@ -1,0 +1,29 @@
+// The store of the benchmarks: the embedded server in memory, or a sink that keeps nothing.
+import { createServer } from 'node:http'
+import process from 'node:process'
+import { MemoryBackend } from '../src/store/memory.ts'
+import { startStore } from '../src/store/server.ts'
+
+const [kind = 'memory'] = process.argv.slice(2)
+
+async function endpoint(): Promise<string> {
+  if (kind === 'sink') return startSink()
+  const store = await startStore({
+    backend: new MemoryBackend(), credentials: [{ accessKeyId: 'store', secretAccessKey: 'store-secret' }], region: 'us-east-1', host: '127.0.0.1', port: 0
+  })
+  return store.endpoint
+}
+
+/** Takes any body and forgets it: for measuring a gateway with uploads that no memory could hold. */
+function startSink(): Promise<string> {
+  const server = createServer((req, res) => {
+    req.on('end', () => res.writeHead(200, { 'etag': '"d41d8cd98f00b204e9800998ecf8427e"', 'content-length': 0 }).end())
+    req.resume()
+  })
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => {
+    const address = server.address()
+    resolve(`http://127.0.0.1:${typeof address === 'object' ? address?.port ?? 0 : 0}`)
+  }))
+}
+
+process.stdout.write(`${await endpoint()}\n`)
