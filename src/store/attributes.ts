@@ -16,7 +16,8 @@ const METADATA_LIMIT = 2048
 const cannedAcls: readonly CannedAcl[] = ['private', 'public-read', 'public-read-write', 'authenticated-read', 'aws-exec-read',
   'bucket-owner-read', 'bucket-owner-full-control', 'log-delivery-write']
 /** GLACIER and DEEP_ARCHIVE are missing: what is archived cannot be read, and this store has no restore. */
-const storageClasses: readonly StorageClass[] = ['STANDARD', 'REDUCED_REDUNDANCY', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR']
+const storageClasses: readonly StorageClass[] = ['STANDARD', 'REDUCED_REDUNDANCY', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING',
+  'GLACIER_IR']
 
 /**
  * Reads what a writing request says of its object.
@@ -95,7 +96,8 @@ function readRetention(headers: HeaderList): Retention | null {
 export function checkRetention(mode: string | undefined, until: string | undefined): Retention {
   const time = Date.parse(until ?? '')
   if ((mode !== 'GOVERNANCE' && mode !== 'COMPLIANCE') || Number.isNaN(time)) {
-    throw new S3Error('InvalidArgument', { message: 'x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied' })
+    throw new S3Error('InvalidArgument',
+      { message: 'x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied' })
   }
   if (time <= Date.now()) throw new S3Error('InvalidArgument', { message: 'The retain until date must be in the future!' })
   return { mode, until: new Date(time).toISOString() }
@@ -141,7 +143,9 @@ export function overrideHeaders(headers: ResponseHeaders, override: (parameter: 
   const replaced = overridable.flatMap((name) => {
     const value = override(`response-${name.toLowerCase()}`)
     if (value === undefined) return []
-    if (/[\u0000-\u001f\u007f]/.test(value)) throw new S3Error('InvalidArgument', { fields: { ArgumentName: `response-${name.toLowerCase()}` } })
+    if (/[\u0000-\u001f\u007f]/.test(value)) {
+      throw new S3Error('InvalidArgument', { fields: { ArgumentName: `response-${name.toLowerCase()}` } })
+    }
     return [[name, Buffer.from(value, 'utf8').toString('latin1')] as const]
   })
   const names = new Set<string>(replaced.map(([name]) => name))

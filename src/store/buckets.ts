@@ -18,8 +18,10 @@ export async function listBuckets({ query }: StoreRequest, { catalog, region }: 
   const all = [...catalog.buckets].map(({ record }) => record).filter(({ name }) => name.startsWith(prefix) && name > after)
   const page = all.slice(0, limit)
   return xmlAnswer(xmlDocument('ListAllMyBucketsResult', ownerElement(),
-    element('Buckets', ...page.map(({ name, created }) => element('Bucket', textElement('Name', name), textElement('CreationDate', isoDate(created)), textElement('BucketRegion', region)))),
-    page.length < all.length ? textElement('ContinuationToken', page.at(-1)?.name) : '', query.has('prefix') ? textElement('Prefix', prefix) : ''))
+    element('Buckets', ...page.map(({ name, created }) =>
+      element('Bucket', textElement('Name', name), textElement('CreationDate', isoDate(created)), textElement('BucketRegion', region)))),
+    page.length < all.length ? textElement('ContinuationToken', page.at(-1)?.name) : '',
+    query.has('prefix') ? textElement('Prefix', prefix) : ''))
 }
 
 /** CreateBucket. */
@@ -53,7 +55,8 @@ function checkBucketName(name: string): void {
 /** HeadBucket. */
 export async function headBucket(request: StoreRequest, { catalog, region }: StoreContext): Promise<HttpResponse> {
   catalog.bucket(request.bucket)
-  return { status: 200, headers: [['x-amz-bucket-region', region], ['x-amz-access-point-alias', 'false'], ['Content-Type', 'application/xml']], body: null }
+  const headers = [['x-amz-bucket-region', region], ['x-amz-access-point-alias', 'false'], ['Content-Type', 'application/xml']] as const
+  return { status: 200, headers, body: null }
 }
 
 /** DeleteBucket. */

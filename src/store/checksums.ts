@@ -17,7 +17,8 @@ export interface DeclaredChecksum {
 export function checksumAlgorithm(name: string): ChecksumAlgorithm {
   const algorithm = checksumAlgorithmNamed(name)
   if (algorithm !== undefined) return algorithm
-  throw new S3Error('InvalidRequest', { message: 'Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]' })
+  throw new S3Error('InvalidRequest',
+    { message: 'Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]' })
 }
 
 /**
@@ -33,9 +34,12 @@ export function declaredChecksum(headers: HeaderList): DeclaredChecksum | null {
   const name = given[0] ?? trailer
   if (name === undefined) {
     if (!headers.has('x-amz-sdk-checksum-algorithm')) return null
-    throw new S3Error('InvalidRequest', { message: 'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.' })
+    throw new S3Error('InvalidRequest',
+      { message: 'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.' })
   }
-  if (!name.startsWith('x-amz-checksum-')) throw new S3Error('InvalidRequest', { message: 'The value specified in the x-amz-trailer header is not supported' })
+  if (!name.startsWith('x-amz-checksum-')) {
+    throw new S3Error('InvalidRequest', { message: 'The value specified in the x-amz-trailer header is not supported' })
+  }
   const algorithm = checksumAlgorithm(name.slice('x-amz-checksum-'.length))
   const value = given[0] === undefined ? null : headers.get(name) ?? ''
   if (value !== null && parseChecksum(algorithm, value) === null) {
@@ -56,7 +60,8 @@ export function multipartEtag(etags: readonly string[]): string {
 }
 
 /** The checksum of an object uploaded in parts, from the checksums of all its parts. */
-export function multipartChecksum(algorithm: ChecksumAlgorithm, type: StoredChecksum['type'], parts: readonly FinishedPart[]): StoredChecksum {
+export function multipartChecksum(algorithm: ChecksumAlgorithm, type: StoredChecksum['type'],
+  parts: readonly FinishedPart[]): StoredChecksum {
   const digests = parts.map(({ checksum }) => Buffer.from(checksum?.value ?? '', 'base64'))
   if (type === 'COMPOSITE') return { algorithm, type, value: `${compositeChecksum(algorithm, digests).toString('base64')}-${parts.length}` }
   if (algorithm === 'sha1' || algorithm === 'sha256') throw new Error(`${algorithm} has no FULL_OBJECT checksum of parts`)

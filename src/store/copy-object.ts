@@ -33,7 +33,8 @@ export async function copyObject(request: StoreRequest, context: StoreContext): 
   checkKey(key)
   const source = readCopySource(request, context)
   if (source.version.size > UPLOAD_LIMIT) {
-    throw new S3Error('InvalidRequest', { message: `The specified copy source is larger than the maximum allowable size for a copy source: ${UPLOAD_LIMIT}` })
+    throw new S3Error('InvalidRequest',
+      { message: `The specified copy source is larger than the maximum allowable size for a copy source: ${UPLOAD_LIMIT}` })
   }
   const attributes = copiedAttributes(request, source.version)
   refuseIdleCopy(request, source)
@@ -45,7 +46,8 @@ export async function copyObject(request: StoreRequest, context: StoreContext): 
   const version = await publish(bucket, key, headers, {
     kind: 'object', ...attributes, ...body, lastModified: currentSecond(), size: copied.size, parts: null
   })
-  const xml = xmlDocument('CopyObjectResult', textElement('LastModified', isoDate(version.lastModified)), textElement('ETag', `"${version.etag}"`),
+  const xml = xmlDocument('CopyObjectResult', textElement('LastModified', isoDate(version.lastModified)),
+    textElement('ETag', `"${version.etag}"`),
     textElement('ChecksumType', version.checksum?.type), checksumElement(version.checksum))
   return xmlAnswer(xml, [...copySourceHeader(source), ...versionHeader(bucket, version)])
 }
@@ -63,7 +65,8 @@ export function readCopySource({ headers }: StoreRequest, { catalog }: StoreCont
   const header = headers.get('x-amz-copy-source') ?? ''
   const match = /^\/?([^/?]+)\/([^?]+)(?:\?versionId=([^&]*))?$/.exec(header)
   if (match === null) throw badCopySource(header)
-  const [name, key, versionId] = match.slice(1).map((part: string | undefined) => part === undefined ? undefined : decodeSource(part, header))
+  const parts: readonly (string | undefined)[] = match.slice(1)
+  const [name, key, versionId] = parts.map((part) => part === undefined ? undefined : decodeSource(part, header))
   const bucket = catalog.bucket(name ?? '')
   try {
     const version = locate(bucket, key ?? '', versionId)
@@ -71,7 +74,8 @@ export function readCopySource({ headers }: StoreRequest, { catalog }: StoreCont
     return { bucket, key: key ?? '', version, named: versionId !== undefined }
   } catch (error) {
     if (error instanceof S3Error && error.code === 'MethodNotAllowed') {
-      throw new S3Error('InvalidRequest', { message: 'The source of a copy request may not specifically refer to a delete marker by version id.' })
+      throw new S3Error('InvalidRequest',
+        { message: 'The source of a copy request may not specifically refer to a delete marker by version id.' })
     }
     throw error
   }
@@ -87,7 +91,8 @@ function decodeSource(part: string, header: string): string {
 
 function badCopySource(header: string, cause?: unknown): S3Error {
   return new S3Error('InvalidArgument', {
-    message: 'Copy Source must mention the source bucket and key: sourcebucket/sourcekey', fields: { ArgumentName: 'x-amz-copy-source', ArgumentValue: header }, cause
+    message: 'Copy Source must mention the source bucket and key: sourcebucket/sourcekey',
+    fields: { ArgumentName: 'x-amz-copy-source', ArgumentValue: header }, cause
   })
 }
 
@@ -100,7 +105,8 @@ function copiedAttributes({ headers }: StoreRequest, source: ObjectVersion): Obj
   return {
     ...own,
     // The redirect is never copied (AWS, CopyObject).
-    headers: metadataFromRequest ? own.headers : { ...withoutRedirect(source.headers), ...redirect === undefined ? {} : { 'x-amz-website-redirect-location': redirect } },
+    headers: metadataFromRequest ? own.headers
+      : { ...withoutRedirect(source.headers), ...redirect === undefined ? {} : { 'x-amz-website-redirect-location': redirect } },
     metadata: metadataFromRequest ? own.metadata : source.metadata,
     tags: tagsFromRequest ? own.tags : source.tags
   }
@@ -112,17 +118,21 @@ function withoutRedirect(headers: Readonly<Record<string, string>>): Record<stri
 
 function directive(name: string, value: string | undefined): boolean {
   if (value !== undefined && value !== 'COPY' && value !== 'REPLACE') {
-    throw new S3Error('InvalidArgument', { message: `Unknown ${name.includes('tagging') ? 'tagging' : 'metadata'} directive.`, fields: { ArgumentName: name, ArgumentValue: value } })
+    const message = `Unknown ${name.includes('tagging') ? 'tagging' : 'metadata'} directive.`
+    throw new S3Error('InvalidArgument', { message, fields: { ArgumentName: name, ArgumentValue: value } })
   }
   return value === 'REPLACE'
 }
 
 /** @throws S3Error InvalidRequest for a copy of an object onto itself that would change nothing */
 function refuseIdleCopy({ bucket, key, headers }: StoreRequest, source: CopySource): void {
-  const itself = source.bucket.record.name === bucket && source.key === key && !(source.named && source.version !== source.bucket.current(key))
-  const changes = headers.get('x-amz-metadata-directive') === 'REPLACE' || headers.has('x-amz-storage-class') || headers.has('x-amz-website-redirect-location')
+  const itself = source.bucket.record.name === bucket && source.key === key &&
+    !(source.named && source.version !== source.bucket.current(key))
+  const changes = headers.get('x-amz-metadata-directive') === 'REPLACE' || headers.has('x-amz-storage-class') ||
+    headers.has('x-amz-website-redirect-location')
   if (itself && !changes) {
-    throw new S3Error('InvalidRequest', { message: 'This copy request is illegal because it is trying to copy an object to itself without changing the object\'s metadata, storage class, website redirect location or encryption attributes.' })
+    throw new S3Error('InvalidRequest',
+      { message: 'This copy request is illegal because it is trying to copy an object to itself without changing the object\'s metadata, storage class, website redirect location or encryption attributes.' })
   }
 }
 
@@ -130,7 +140,8 @@ function refuseIdleCopy({ bucket, key, headers }: StoreRequest, source: CopySour
  * The body under new names. Copies are single objects whatever their source was, so an object that came in parts gets the
  * MD5 of its whole as ETag, and a checksum of its whole.
  */
-async function copyBody({ bucket, version }: CopySource, algorithm: ChecksumAlgorithm | null): Promise<{ blobs: readonly Blob[]; etag: string; checksum: StoredChecksum | null }> {
+async function copyBody({ bucket, version }: CopySource,
+  algorithm: ChecksumAlgorithm | null): Promise<{ blobs: readonly Blob[]; etag: string; checksum: StoredChecksum | null }> {
   const kept = version.parts === null && version.checksum?.algorithm === (algorithm ?? undefined)
   const digests = kept ? { md5: version.etag, checksum: version.checksum }
     : await digest(bucket.read(slices(version, 0, version.size)), algorithm, () => undefined)
@@ -141,12 +152,15 @@ async function copyBody({ bucket, version }: CopySource, algorithm: ChecksumAlgo
 export async function digest(source: Readable, algorithm: ChecksumAlgorithm | null, write: (chunk: Buffer) => Promise<void> | undefined):
 Promise<{ md5: string; checksum: StoredChecksum | null }> {
   const md5 = createHash('md5')
-  const state = algorithm === null ? null : createChecksum(algorithm)
+  const checksum = algorithm === null ? null : { algorithm, state: createChecksum(algorithm) }
   for await (const chunk of source as AsyncIterable<Buffer>) {
     md5.update(chunk)
-    state?.update(chunk)
+    checksum?.state.update(chunk)
     await write(chunk)
   }
-  const checksum: StoredChecksum | null = algorithm === null || state === null ? null : { algorithm, value: state.digest().toString('base64'), type: 'FULL_OBJECT' }
-  return { md5: md5.digest('hex'), checksum }
+  return {
+    md5: md5.digest('hex'),
+    checksum: checksum === null ? null
+      : { algorithm: checksum.algorithm, value: checksum.state.digest().toString('base64'), type: 'FULL_OBJECT' }
+  }
 }

@@ -31,9 +31,13 @@ interface Deleted {
 /** DeleteObject. */
 export async function deleteObject(request: StoreRequest, { catalog }: StoreContext): Promise<HttpResponse> {
   const { versionId, marker } = await remove(catalog.bucket(request.bucket), {
-    key: request.key, versionId: request.query.get('versionId'), ifMatch: request.headers.get('if-match'), bypassGovernance: bypasses(request)
+    key: request.key,
+    versionId: request.query.get('versionId'),
+    ifMatch: request.headers.get('if-match'),
+    bypassGovernance: bypasses(request)
   })
-  return emptyAnswer(204, [...marker ? [['x-amz-delete-marker', 'true'] as const] : [], ...versionId === null ? [] : [['x-amz-version-id', versionId] as const]])
+  return emptyAnswer(204,
+    [...marker ? [['x-amz-delete-marker', 'true'] as const] : [], ...versionId === null ? [] : [['x-amz-version-id', versionId] as const]])
 }
 
 /** DeleteObjects: each key succeeds or fails by itself. */
@@ -55,7 +59,8 @@ async function deleteOne(bucket: Bucket, object: XmlElement, bypassGovernance: b
   try {
     if (object.value('Size') !== undefined || object.value('LastModifiedTime') !== undefined) throw new S3Error('NotImplemented')
     const deleted = await remove(bucket, { key, versionId, ifMatch: object.value('ETag'), bypassGovernance })
-    return quiet ? '' : element('Deleted', ...names, deleted.marker ? textElement('DeleteMarker', true) + textElement('DeleteMarkerVersionId', deleted.versionId) : '')
+    return quiet ? '' : element('Deleted', ...names,
+      deleted.marker ? textElement('DeleteMarker', true) + textElement('DeleteMarkerVersionId', deleted.versionId) : '')
   } catch (error) {
     if (!(error instanceof S3Error)) throw error
     return element('Error', ...names, textElement('Code', error.code), textElement('Message', error.message))
@@ -71,7 +76,9 @@ async function remove(bucket: Bucket, deletion: Deletion): Promise<Deleted> {
   return bucket.changeKey<Deleted>(deletion.key, (versions) => {
     const newest = versions[0]
     deleteCondition(deletion.ifMatch, newest?.kind === 'object' ? newest : undefined)
-    if (bucket.record.versioning === 'Unversioned') return { versions: versions.length === 0 ? versions : [], result: { versionId: null, marker: false } }
+    if (bucket.record.versioning === 'Unversioned') {
+      return { versions: versions.length === 0 ? versions : [], result: { versionId: null, marker: false } }
+    }
     const marked = bucket.addVersion(versions, (versionId) => ({ kind: 'marker', versionId, lastModified: currentSecond() }))
     return { versions: marked, result: { versionId: marked[0]?.versionId ?? null, marker: true } }
   })

@@ -22,20 +22,62 @@ interface DocumentRule {
  * lifecycle, sends no events, and checks no policy.
  */
 export const documentRules = {
-  accelerate: { root: 'AccelerateConfiguration', absent: { content: '' }, deletable: false, digest: 'optional' },
-  cors: { root: 'CORSConfiguration', absent: { code: 'NoSuchCORSConfiguration', message: 'The CORS configuration does not exist' }, deletable: true, digest: 'demanded' },
-  encryption: { root: 'ServerSideEncryptionConfiguration', absent: { code: 'ServerSideEncryptionConfigurationNotFoundError', message: 'The server side encryption configuration was not found' }, deletable: true, digest: 'optional' },
-  lifecycle: { root: 'LifecycleConfiguration', absent: { code: 'NoSuchLifecycleConfiguration', message: 'The lifecycle configuration does not exist' }, deletable: true, digest: 'demanded' },
-  logging: { root: 'BucketLoggingStatus', absent: { content: '' }, deletable: false, digest: 'optional' },
-  notification: { root: 'NotificationConfiguration', absent: { content: '' }, deletable: false, digest: 'optional' },
-  'object-lock': { root: 'ObjectLockConfiguration', absent: { code: 'ObjectLockConfigurationNotFoundError', message: 'Object Lock configuration does not exist for this bucket' }, deletable: false, digest: 'demanded' },
-  ownershipControls: { root: 'OwnershipControls', absent: { code: 'OwnershipControlsNotFoundError', message: 'The bucket ownership controls were not found' }, deletable: true, digest: 'optional' },
-  policy: { root: null, absent: { code: 'NoSuchBucketPolicy', message: 'The bucket policy does not exist' }, deletable: true, digest: 'optional' },
-  publicAccessBlock: { root: 'PublicAccessBlockConfiguration', absent: { code: 'NoSuchPublicAccessBlockConfiguration', message: 'The public access block configuration was not found' }, deletable: true, digest: 'optional' },
-  replication: { root: 'ReplicationConfiguration', absent: { code: 'ReplicationConfigurationNotFoundError', message: 'The replication configuration was not found' }, deletable: true, digest: 'demanded' },
-  requestPayment: { root: 'RequestPaymentConfiguration', absent: { content: textElement('Payer', 'BucketOwner') }, deletable: false, digest: 'optional' },
-  tagging: { root: 'Tagging', absent: { code: 'NoSuchTagSet', message: 'The TagSet does not exist' }, deletable: true, digest: 'demanded' },
-  website: { root: 'WebsiteConfiguration', absent: { code: 'NoSuchWebsiteConfiguration', message: 'The specified bucket does not have a website configuration' }, deletable: true, digest: 'optional' }
+  accelerate: {
+    root: 'AccelerateConfiguration', deletable: false, digest: 'optional',
+    absent: { content: '' }
+  },
+  cors: {
+    root: 'CORSConfiguration', deletable: true, digest: 'demanded',
+    absent: { code: 'NoSuchCORSConfiguration', message: 'The CORS configuration does not exist' }
+  },
+  encryption: {
+    root: 'ServerSideEncryptionConfiguration', deletable: true, digest: 'optional',
+    absent: { code: 'ServerSideEncryptionConfigurationNotFoundError', message: 'The server side encryption configuration was not found' }
+  },
+  lifecycle: {
+    root: 'LifecycleConfiguration', deletable: true, digest: 'demanded',
+    absent: { code: 'NoSuchLifecycleConfiguration', message: 'The lifecycle configuration does not exist' }
+  },
+  logging: {
+    root: 'BucketLoggingStatus', deletable: false, digest: 'optional',
+    absent: { content: '' }
+  },
+  notification: {
+    root: 'NotificationConfiguration', deletable: false, digest: 'optional',
+    absent: { content: '' }
+  },
+  'object-lock': {
+    root: 'ObjectLockConfiguration', deletable: false, digest: 'demanded',
+    absent: { code: 'ObjectLockConfigurationNotFoundError', message: 'Object Lock configuration does not exist for this bucket' }
+  },
+  ownershipControls: {
+    root: 'OwnershipControls', deletable: true, digest: 'optional',
+    absent: { code: 'OwnershipControlsNotFoundError', message: 'The bucket ownership controls were not found' }
+  },
+  policy: {
+    root: null, deletable: true, digest: 'optional',
+    absent: { code: 'NoSuchBucketPolicy', message: 'The bucket policy does not exist' }
+  },
+  publicAccessBlock: {
+    root: 'PublicAccessBlockConfiguration', deletable: true, digest: 'optional',
+    absent: { code: 'NoSuchPublicAccessBlockConfiguration', message: 'The public access block configuration was not found' }
+  },
+  replication: {
+    root: 'ReplicationConfiguration', deletable: true, digest: 'demanded',
+    absent: { code: 'ReplicationConfigurationNotFoundError', message: 'The replication configuration was not found' }
+  },
+  requestPayment: {
+    root: 'RequestPaymentConfiguration', deletable: false, digest: 'optional',
+    absent: { content: textElement('Payer', 'BucketOwner') }
+  },
+  tagging: {
+    root: 'Tagging', deletable: true, digest: 'demanded',
+    absent: { code: 'NoSuchTagSet', message: 'The TagSet does not exist' }
+  },
+  website: {
+    root: 'WebsiteConfiguration', deletable: true, digest: 'optional',
+    absent: { code: 'NoSuchWebsiteConfiguration', message: 'The specified bucket does not have a website configuration' }
+  }
 } as const satisfies Record<string, DocumentRule>
 
 export type DocumentName = keyof typeof documentRules
@@ -51,7 +93,9 @@ export async function bucketDocument(name: DocumentName, request: StoreRequest, 
     await bucket.saveRecord((record) => ({ ...record, documents: { ...record.documents, [name]: document } }))
     return emptyAnswer(name === 'policy' ? 204 : 200)
   }
-  if (request.method !== 'DELETE' || !rule.deletable) throw new S3Error('MethodNotAllowed', { fields: { Method: request.method, ResourceType: name.toUpperCase() } })
+  if (request.method !== 'DELETE' || !rule.deletable) {
+    throw new S3Error('MethodNotAllowed', { fields: { Method: request.method, ResourceType: name.toUpperCase() } })
+  }
   await bucket.saveRecord((record) => ({ ...record, documents: without(record, name) }))
   return emptyAnswer(204)
 }
@@ -66,7 +110,9 @@ function readDocument({ root, absent }: DocumentRule, bucket: string, stored: st
 async function receiveChecked({ root, digest }: DocumentRule, request: StoreRequest): Promise<string> {
   const body = await receiveDocument(request, digest)
   if (root !== null) parseXml(body, root)
-  else if (!isJsonObject(body)) throw new S3Error('InvalidRequest', { code: 'MalformedPolicy', message: 'Policies must be valid JSON and the first byte must be \'{\'' })
+  else if (!isJsonObject(body)) {
+    throw new S3Error('InvalidRequest', { code: 'MalformedPolicy', message: 'Policies must be valid JSON and the first byte must be \'{\'' })
+  }
   return body.toString('utf8')
 }
 

@@ -26,15 +26,16 @@ export async function getObject(request: StoreRequest, { catalog }: StoreContext
   const bucket = catalog.bucket(request.bucket)
   const version = locate(bucket, request.key, request.query.get('versionId'))
   checkOverrides(request)
-  const identity: ResponseHeaders = [['ETag', `"${version.etag}"`], ['Last-Modified', httpDate(version.lastModified)], ...versionHeader(bucket, version)]
+  const identity: ResponseHeaders = [['ETag', `"${version.etag}"`], ['Last-Modified', httpDate(version.lastModified)],
+    ...versionHeader(bucket, version)]
   if (!readConditions(request.headers, version, Date.now())) return { status: 304, headers: identity, body: null }
   const { range, partsCount, checksum } = select(request, version)
   const { start, end } = range ?? { start: 0, end: version.size }
-  const headers: [string, string][] = [...identity, ['Accept-Ranges', 'bytes'], ...attributeHeaders(version)].map(([name, value]) => [name, value])
+  const headers: (readonly [string, string])[] = [...identity, ['Accept-Ranges', 'bytes'], ...attributeHeaders(version)]
   if (range !== null) headers.push(['Content-Range', `bytes ${start}-${end - 1}/${version.size}`])
   if (partsCount !== null) headers.push(['x-amz-mp-parts-count', String(partsCount)])
   if (request.headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED') {
-    headers.push(...checksumHeaders(checksum).map(([name, value]): [string, string] => [name, value]))
+    headers.push(...checksumHeaders(checksum))
   }
   headers.push(['Content-Length', String(end - start)])
   return {
@@ -101,7 +102,8 @@ export async function getObjectAttributes(request: StoreRequest, { catalog }: St
   const wanted = readAttributeNames(request.headers.get('x-amz-object-attributes'))
   const parts: Record<AttributeName, () => string> = {
     ETag: () => textElement('ETag', version.etag),
-    Checksum: () => version.checksum === null ? '' : element('Checksum', checksumElement(version.checksum), textElement('ChecksumType', version.checksum.type)),
+    Checksum: () => version.checksum === null ? ''
+      : element('Checksum', checksumElement(version.checksum), textElement('ChecksumType', version.checksum.type)),
     ObjectParts: () => objectParts(request, version),
     StorageClass: () => textElement('StorageClass', version.storageClass),
     ObjectSize: () => textElement('ObjectSize', version.size)
@@ -114,7 +116,8 @@ function readAttributeNames(header: string | undefined): readonly AttributeName[
   const asked = (header ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '')
   const known = attributeNames.filter((name) => asked.includes(name))
   if (known.length === 0 || known.length < new Set(asked).size) {
-    throw new S3Error('InvalidArgument', { message: 'Invalid attribute name specified.', fields: { ArgumentName: 'x-amz-object-attributes' } })
+    throw new S3Error('InvalidArgument',
+      { message: 'Invalid attribute name specified.', fields: { ArgumentName: 'x-amz-object-attributes' } })
   }
   return known
 }
@@ -128,6 +131,8 @@ function objectParts(request: StoreRequest, { parts }: ObjectVersion): string {
   const rest = parts.filter(({ number }) => number > marker)
   const page = rest.slice(0, limit)
   return element('ObjectParts', textElement('PartsCount', parts.length), textElement('PartNumberMarker', marker),
-    textElement('NextPartNumberMarker', page.at(-1)?.number ?? 0), textElement('MaxParts', limit), textElement('IsTruncated', page.length < rest.length),
-    ...page.map(({ number, size, checksum }) => element('Part', textElement('PartNumber', number), textElement('Size', size), checksumElement(checksum))))
+    textElement('NextPartNumberMarker', page.at(-1)?.number ?? 0), textElement('MaxParts', limit),
+    textElement('IsTruncated', page.length < rest.length),
+    ...page.map(({ number, size, checksum }) => element('Part', textElement('PartNumber', number), textElement('Size', size),
+      checksumElement(checksum))))
 }

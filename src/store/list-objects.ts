@@ -28,7 +28,8 @@ export async function listObjects(request: StoreRequest, { catalog }: StoreConte
   const page = listPage(catalog.bucket(bucket).keys, asked, currentRow)
   // Without a delimiter the last key of the page is the next marker, and S3 leaves it to the client to see that.
   const next = asked.delimiter === '' ? undefined : lastName(page)
-  return xmlAnswer(xmlDocument('ListBucketResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name), echo('Marker', marker, name),
+  return xmlAnswer(xmlDocument('ListBucketResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name),
+    echo('Marker', marker, name),
     next === undefined ? '' : textElement('NextMarker', name(next)), ...frame(request, page, asked, 'MaxKeys', name),
     ...page.rows.map((row) => contents(row, name, true)), ...prefixes(page, name)))
 }
@@ -56,7 +57,8 @@ export async function listObjectVersions(request: StoreRequest, { catalog }: Sto
   const keyMarker = query.get('key-marker') ?? ''
   const versionMarker = query.get('version-id-marker') ?? ''
   if (versionMarker !== '' && keyMarker === '') {
-    throw new S3Error('InvalidArgument', { message: 'A version-id marker cannot be specified without a key marker.', fields: { ArgumentName: 'version-id-marker', ArgumentValue: versionMarker } })
+    const message = 'A version-id marker cannot be specified without a key marker.'
+    throw new S3Error('InvalidArgument', { message, fields: { ArgumentName: 'version-id-marker', ArgumentValue: versionMarker } })
   }
   const asked = pageQuery(request, 'max-keys', keyMarker, versionMarker !== '')
   const page = listPage(catalog.bucket(bucket).keys, asked, (key, versions): readonly VersionRow[] => {
@@ -64,7 +66,8 @@ export async function listObjectVersions(request: StoreRequest, { catalog }: Sto
     return asked.resume && key === keyMarker ? rows.slice(rows.findIndex(({ version }) => version.versionId === versionMarker) + 1) : rows
   })
   const next = lastName(page)
-  return xmlAnswer(xmlDocument('ListVersionsResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name), echo('KeyMarker', keyMarker, name),
+  return xmlAnswer(xmlDocument('ListVersionsResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name),
+    echo('KeyMarker', keyMarker, name),
     textElement('VersionIdMarker', versionMarker), next === undefined ? '' : textElement('NextKeyMarker', name(next)),
     page.last !== null && 'row' in page.last ? textElement('NextVersionIdMarker', page.last.row.version.versionId) : '',
     ...frame(request, page, asked, 'MaxKeys', name), ...page.rows.map((row) => versionElement(row, name)), ...prefixes(page, name)))
@@ -72,11 +75,13 @@ export async function listObjectVersions(request: StoreRequest, { catalog }: Sto
 
 /** Reads the parameters all listings share. */
 export function pageQuery({ query }: StoreRequest, limitName: string, after: string, resume: boolean): PageQuery {
-  return { prefix: query.get('prefix') ?? '', delimiter: query.get('delimiter') ?? '', after, resume, limit: pageSize(limitName, query.get(limitName)) }
+  return { prefix: query.get('prefix') ?? '', delimiter: query.get('delimiter') ?? '', after, resume,
+    limit: pageSize(limitName, query.get(limitName)) }
 }
 
 /** The elements all listings share. */
-export function frame(request: StoreRequest, page: Page<unknown>, asked: PageQuery, limitName: string, name: (text: string) => string): readonly string[] {
+export function frame(request: StoreRequest, page: Page<unknown>, asked: PageQuery, limitName: string,
+  name: (text: string) => string): readonly string[] {
   return [textElement(limitName, asked.limit), asked.delimiter === '' ? '' : textElement('Delimiter', name(asked.delimiter)),
     textElement('EncodingType', request.query.get('encoding-type')), textElement('IsTruncated', page.last !== null)]
 }
@@ -105,23 +110,28 @@ function currentRow(key: string, [newest]: readonly Version[]): readonly KeyRow[
 }
 
 function contents({ key, version }: KeyRow, name: (text: string) => string, withOwner: boolean): string {
-  return element('Contents', textElement('Key', name(key)), ...bodyElements(version), withOwner ? ownerElement() : '', textElement('StorageClass', version.storageClass))
+  return element('Contents', textElement('Key', name(key)), ...bodyElements(version), withOwner ? ownerElement() : '',
+    textElement('StorageClass', version.storageClass))
 }
 
 function bodyElements(version: ObjectVersion): readonly string[] {
   return [textElement('LastModified', isoDate(version.lastModified)), textElement('ETag', `"${version.etag}"`),
-    ...version.checksum === null ? [] : [textElement('ChecksumAlgorithm', version.checksum.algorithm.toUpperCase()), textElement('ChecksumType', version.checksum.type)],
+    ...version.checksum === null ? []
+      : [textElement('ChecksumAlgorithm', version.checksum.algorithm.toUpperCase()), textElement('ChecksumType', version.checksum.type)],
     textElement('Size', version.size)]
 }
 
 function versionElement({ key, version, latest }: VersionRow, name: (text: string) => string): string {
   const head = [textElement('Key', name(key)), textElement('VersionId', version.versionId), textElement('IsLatest', latest)]
-  if (version.kind === 'marker') return element('DeleteMarker', ...head, textElement('LastModified', isoDate(version.lastModified)), ownerElement())
+  if (version.kind === 'marker') {
+    return element('DeleteMarker', ...head, textElement('LastModified', isoDate(version.lastModified)), ownerElement())
+  }
   return element('Version', ...head, ...bodyElements(version), ownerElement(), textElement('StorageClass', version.storageClass))
 }
 
 function readToken(token: string): string {
   const key = Buffer.from(token, 'base64url').toString('utf8')
   if (key !== '' && Buffer.from(key, 'utf8').toString('base64url') === token) return key
-  throw new S3Error('InvalidArgument', { message: 'The continuation token provided is incorrect', fields: { ArgumentName: 'continuation-token' } })
+  throw new S3Error('InvalidArgument',
+    { message: 'The continuation token provided is incorrect', fields: { ArgumentName: 'continuation-token' } })
 }

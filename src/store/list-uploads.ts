@@ -6,7 +6,7 @@ import { SortedMap } from './sorted.ts'
 import { element, textElement, xmlDocument } from './xml.ts'
 import type { HttpResponse } from '../http/message.ts'
 import type { Upload } from './bucket.ts'
-import type { UploadRecord } from './records.ts'
+import type { UploadedPart, UploadRecord } from './records.ts'
 import type { StoreContext, StoreRequest } from './request.ts'
 
 interface UploadRow {
@@ -25,13 +25,17 @@ export async function listMultipartUploads(request: StoreRequest, { catalog }: S
   const page = listPage(byKey(catalog.bucket(request.bucket).uploads), asked, (key, uploads): readonly UploadRow[] =>
     uploads.filter(({ record }) => !(asked.resume && key === keyMarker && record.id <= idMarker)).map((upload) => ({ key, upload })))
   const next = lastName(page)
-  return xmlAnswer(xmlDocument('ListMultipartUploadsResult', textElement('Bucket', request.bucket), echo('KeyMarker', keyMarker, name), textElement('UploadIdMarker', idMarker),
-    next === undefined ? '' : textElement('NextKeyMarker', name(next)),
-    page.last !== null && 'row' in page.last ? textElement('NextUploadIdMarker', page.last.row.upload.record.id) : '',
+  const last = page.last !== null && 'row' in page.last ? page.last.row.upload.record.id : undefined
+  return xmlAnswer(xmlDocument('ListMultipartUploadsResult', textElement('Bucket', request.bucket),
+    echo('KeyMarker', keyMarker, name), textElement('UploadIdMarker', idMarker),
+    next === undefined ? '' : textElement('NextKeyMarker', name(next)), textElement('NextUploadIdMarker', last),
     echo('Prefix', asked.prefix, name), ...frame(request, page, asked, 'MaxUploads', name),
-    ...page.rows.map(({ upload: { record } }) => element('Upload', textElement('Key', name(record.key)), textElement('UploadId', record.id), ownerElement('Initiator'), ownerElement(),
-      textElement('StorageClass', record.attributes.storageClass), textElement('Initiated', isoDate(record.initiated)), ...checksumKind(record))),
-    ...prefixes(page, name)))
+    ...page.rows.map(({ upload: { record } }) => uploadElement(record, name)), ...prefixes(page, name)))
+}
+
+function uploadElement(record: UploadRecord, name: (text: string) => string): string {
+  return element('Upload', textElement('Key', name(record.key)), textElement('UploadId', record.id), ownerElement('Initiator'), ownerElement(),
+    textElement('StorageClass', record.attributes.storageClass), textElement('Initiated', isoDate(record.initiated)), ...checksumKind(record))
 }
 
 function byKey(uploads: Iterable<Upload>): SortedMap<readonly Upload[]> {
@@ -47,14 +51,20 @@ export async function listParts(request: StoreRequest, { catalog }: StoreContext
   const marker = Number(query.get('part-number-marker') ?? 0)
   const rest = [...parts.values()].filter(({ number }) => number > marker).sort((a, b) => a.number - b.number)
   const page = rest.slice(0, limit)
-  return xmlAnswer(xmlDocument('ListPartsResult', textElement('Bucket', request.bucket), textElement('Key', name(key)), textElement('UploadId', record.id),
-    ownerElement('Initiator'), ownerElement(), textElement('StorageClass', record.attributes.storageClass), textElement('PartNumberMarker', marker),
-    textElement('NextPartNumberMarker', page.at(-1)?.number ?? 0), textElement('MaxParts', limit), textElement('EncodingType', query.get('encoding-type')),
-    textElement('IsTruncated', page.length < rest.length), ...checksumKind(record),
-    ...page.map((part) => element('Part', textElement('PartNumber', part.number), textElement('LastModified', isoDate(part.lastModified)),
-      textElement('ETag', `"${part.etag}"`), textElement('Size', part.size), checksumElement(part.checksum)))))
+  return xmlAnswer(xmlDocument('ListPartsResult', textElement('Bucket', request.bucket), textElement('Key', name(key)),
+    textElement('UploadId', record.id), ownerElement('Initiator'), ownerElement(),
+    textElement('StorageClass', record.attributes.storageClass), textElement('PartNumberMarker', marker),
+    textElement('NextPartNumberMarker', page.at(-1)?.number ?? 0), textElement('MaxParts', limit),
+    textElement('EncodingType', query.get('encoding-type')), textElement('IsTruncated', page.length < rest.length),
+    ...checksumKind(record), ...page.map(partElement)))
+}
+
+function partElement({ number, lastModified, etag, size, checksum }: UploadedPart): string {
+  return element('Part', textElement('PartNumber', number), textElement('LastModified', isoDate(lastModified)),
+    textElement('ETag', `"${etag}"`), textElement('Size', size), checksumElement(checksum))
 }
 
 function checksumKind({ checksum }: UploadRecord): readonly string[] {
-  return checksum === null ? [] : [textElement('ChecksumAlgorithm', checksum.algorithm.toUpperCase()), textElement('ChecksumType', checksum.type)]
+  return checksum === null ? []
+    : [textElement('ChecksumAlgorithm', checksum.algorithm.toUpperCase()), textElement('ChecksumType', checksum.type)]
 }

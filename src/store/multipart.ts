@@ -16,6 +16,7 @@ import type { HeaderList } from '../http/headers.ts'
 import type { HttpResponse } from '../http/message.ts'
 import type { Bucket } from './bucket.ts'
 import type { CopySource } from './copy-object.ts'
+import type { ByteRange } from './range.ts'
 import type { Received } from './receive.ts'
 import type { StoredChecksum, UploadedPart, UploadRecord } from './records.ts'
 import type { StoreContext, StoreRequest } from './request.ts'
@@ -29,8 +30,10 @@ export async function createMultipartUpload(request: StoreRequest, { catalog }: 
   const checksum = askedChecksum(request.headers)
   const record: UploadRecord = { id: orderedId(), key: request.key, initiated: Date.now(), attributes, checksum }
   await bucket.createUpload(record)
-  const xml = xmlDocument('InitiateMultipartUploadResult', textElement('Bucket', request.bucket), textElement('Key', request.key), textElement('UploadId', record.id))
-  return xmlAnswer(xml, checksum === null ? [] : [['x-amz-checksum-algorithm', checksum.algorithm.toUpperCase()], ['x-amz-checksum-type', checksum.type]])
+  const xml = xmlDocument('InitiateMultipartUploadResult', textElement('Bucket', request.bucket), textElement('Key', request.key),
+    textElement('UploadId', record.id))
+  return xmlAnswer(xml,
+    checksum === null ? [] : [['x-amz-checksum-algorithm', checksum.algorithm.toUpperCase()], ['x-amz-checksum-type', checksum.type]])
 }
 
 /** @throws S3Error InvalidRequest for a type the algorithm does not have */
@@ -38,13 +41,16 @@ function askedChecksum(headers: HeaderList): UploadRecord['checksum'] {
   const name = headers.get('x-amz-checksum-algorithm')
   const type = headers.get('x-amz-checksum-type')
   if (name === undefined) {
-    if (type !== undefined) throw new S3Error('InvalidRequest', { message: 'The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.' })
+    if (type !== undefined) {
+      throw new S3Error('InvalidRequest', { message: 'The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.' })
+    }
     return null
   }
   const algorithm = checksumAlgorithm(name)
   const { composite, fullObject } = checksumAlgorithms[algorithm]
   if (type === undefined) return { algorithm, type: composite ? 'COMPOSITE' : 'FULL_OBJECT' }
-  if (type === 'COMPOSITE' ? composite : type === 'FULL_OBJECT' && fullObject) return { algorithm, type: type === 'COMPOSITE' ? type : 'FULL_OBJECT' }
+  if (type === 'COMPOSITE' && composite) return { algorithm, type }
+  if (type === 'FULL_OBJECT' && fullObject) return { algorithm, type }
   throw new S3Error('InvalidRequest', { message: `The ${type} checksum type cannot be used with the ${algorithm} checksum algorithm.` })
 }
 
@@ -53,7 +59,8 @@ export async function uploadPart(request: StoreRequest, context: StoreContext): 
   const { bucket, record, number } = target(request, context)
   const declared = declaredChecksum(request.headers)
   if (record.checksum !== null && declared !== null && declared.algorithm !== record.checksum.algorithm) {
-    throw new S3Error('InvalidRequest', { message: `Checksum Type mismatch occurred, expected checksum Type: ${record.checksum.algorithm}, actual checksum Type: ${declared.algorithm}` })
+    throw new S3Error('InvalidRequest',
+      { message: `Checksum Type mismatch occurred, expected checksum Type: ${record.checksum.algorithm}, actual checksum Type: ${declared.algorithm}` })
   }
   const received = await receiveBlob(request, context, partAlgorithm(record, context))
   await savePart(bucket, record, number, received)
@@ -66,10 +73,13 @@ export async function uploadPartCopy(request: StoreRequest, context: StoreContex
   const source = readCopySource(request, context)
   const range = request.headers.get('x-amz-copy-source-range')
   const { start, end } = range === undefined ? { start: 0, end: source.version.size } : parseCopyRange(range, source.version.size)
-  if (end - start > UPLOAD_LIMIT) throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(end - start), MaxSizeAllowed: String(UPLOAD_LIMIT) } })
-  const copied = await copyRange(context, source, start, end, partAlgorithm(record, context))
+  if (end - start > UPLOAD_LIMIT) {
+    throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(end - start), MaxSizeAllowed: String(UPLOAD_LIMIT) } })
+  }
+  const copied = await copyRange(context, source, { start, end }, partAlgorithm(record, context))
   const part = await savePart(bucket, record, number, copied)
-  return xmlAnswer(xmlDocument('CopyPartResult', textElement('LastModified', isoDate(part.lastModified)), textElement('ETag', `"${part.etag}"`), checksumElement(part.checksum)),
+  return xmlAnswer(xmlDocument('CopyPartResult', textElement('LastModified', isoDate(part.lastModified)),
+    textElement('ETag', `"${part.etag}"`), checksumElement(part.checksum)),
     copySourceHeader(source))
 }
 
@@ -84,7 +94,8 @@ function partAlgorithm(record: UploadRecord, { defaultChecksum }: StoreContext):
   return record.checksum?.algorithm ?? (defaultChecksum ? 'crc64nvme' : null)
 }
 
-async function copyRange({ catalog }: StoreContext, { bucket, version }: CopySource, start: number, end: number, algorithm: ChecksumAlgorithm | null): Promise<Received> {
+async function copyRange({ catalog }: StoreContext, { bucket, version }: CopySource, { start, end }: ByteRange,
+  algorithm: ChecksumAlgorithm | null): Promise<Received> {
   const writer = await catalog.backend.createBlob()
   try {
     const { md5, checksum } = await digest(bucket.read(slices(version, start, end)), algorithm, (chunk) => writer.write(chunk))
@@ -95,7 +106,8 @@ async function copyRange({ catalog }: StoreContext, { bucket, version }: CopySou
   }
 }
 
-async function savePart(bucket: Bucket, { id, key }: UploadRecord, number: number, { blob, md5, checksum }: Received): Promise<UploadedPart> {
+async function savePart(bucket: Bucket, { id, key }: UploadRecord, number: number,
+  { blob, md5, checksum }: Received): Promise<UploadedPart> {
   const part: UploadedPart = { number, size: blob.size, etag: md5, checksum, blob, lastModified: currentSecond() }
   try {
     await bucket.savePart(key, id, part)
@@ -108,7 +120,8 @@ async function savePart(bucket: Bucket, { id, key }: UploadRecord, number: numbe
 
 /** AbortMultipartUpload. */
 export async function abortMultipartUpload(request: StoreRequest, { catalog }: StoreContext): Promise<HttpResponse> {
-  await catalog.bucket(request.bucket).endUpload(request.key, request.query.get('uploadId') ?? '', async () => ({ kept: new Set(), result: undefined }))
+  const id = request.query.get('uploadId') ?? ''
+  await catalog.bucket(request.bucket).endUpload(request.key, id, async () => ({ kept: new Set(), result: undefined }))
   return emptyAnswer(204)
 }
 

@@ -106,8 +106,8 @@ async function readPutAcl(request: StoreRequest): Promise<CannedAcl> {
     return readAcl(request.headers)
   }
   const grants = parseXml(body, 'AccessControlPolicy').all('AccessControlList').flatMap((list) => list.all('Grant'))
-  const private_ = grants.every((grant) => grant.value('Permission') === 'FULL_CONTROL' && grant.all('Grantee')[0]?.value('ID') === owner.id)
-  if (!private_) throw new S3Error('NotImplemented', { message: 'This store takes canned ACLs only.' })
+  const toOwner = grants.every((one) => one.value('Permission') === 'FULL_CONTROL' && one.all('Grantee')[0]?.value('ID') === owner.id)
+  if (!toOwner) throw new S3Error('NotImplemented', { message: 'This store takes canned ACLs only.' })
   return 'private'
 }
 
@@ -127,12 +127,13 @@ const cannedGrants: Readonly<Partial<Record<CannedAcl, readonly (readonly [group
 
 function aclDocument(acl: CannedAcl): string {
   const grants = (cannedGrants[acl] ?? []).map(([group, permission]) => grant('Group', textElement('URI', group), permission))
-  return xmlDocument('AccessControlPolicy', ownerElement(),
-    element('AccessControlList', grant('CanonicalUser', textElement('ID', owner.id) + textElement('DisplayName', owner.displayName), 'FULL_CONTROL'), ...grants))
+  const own = grant('CanonicalUser', textElement('ID', owner.id) + textElement('DisplayName', owner.displayName), 'FULL_CONTROL')
+  return xmlDocument('AccessControlPolicy', ownerElement(), element('AccessControlList', own, ...grants))
 }
 
 function grant(type: string, who: string, permission: string): string {
-  return element('Grant', `<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="${type}">${who}</Grantee>`, textElement('Permission', permission))
+  return element('Grant', `<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="${type}">${who}</Grantee>`,
+    textElement('Permission', permission))
 }
 
 function target(bucket: Bucket, request: StoreRequest): ObjectVersion {
@@ -140,7 +141,8 @@ function target(bucket: Bucket, request: StoreRequest): ObjectVersion {
 }
 
 /** Replaces properties of a version in place: tags, locks and ACLs are no part of what a version is. */
-async function change(bucket: Bucket, request: StoreRequest, make: (version: ObjectVersion) => Partial<ObjectVersion>): Promise<ObjectVersion> {
+async function change(bucket: Bucket, request: StoreRequest,
+  make: (version: ObjectVersion) => Partial<ObjectVersion>): Promise<ObjectVersion> {
   return bucket.changeKey(request.key, (versions) => {
     const version = target(bucket, request)
     const changed: ObjectVersion = { ...version, ...make(version) }
@@ -149,5 +151,6 @@ async function change(bucket: Bucket, request: StoreRequest, make: (version: Obj
 }
 
 function noLock(): S3Error {
-  return new S3Error('InvalidRequest', { code: 'NoSuchObjectLockConfiguration', status: 404, message: 'The specified object does not have a ObjectLock configuration' })
+  return new S3Error('InvalidRequest',
+    { code: 'NoSuchObjectLockConfiguration', status: 404, message: 'The specified object does not have a ObjectLock configuration' })
 }

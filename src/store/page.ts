@@ -13,7 +13,8 @@ const PAGE_LIMIT = 1000
 export function pageSize(name: string, text: string | undefined): number {
   if (text === undefined || text === '') return PAGE_LIMIT
   if (!/^\d{1,10}$/.test(text) || Number(text) > 0x7fffffff) {
-    throw new S3Error('InvalidArgument', { message: `Provided ${name} not an integer or within integer range`, fields: { ArgumentName: name, ArgumentValue: text } })
+    throw new S3Error('InvalidArgument',
+      { message: `Provided ${name} not an integer or within integer range`, fields: { ArgumentName: name, ArgumentValue: text } })
   }
   return Math.min(Number(text), PAGE_LIMIT)
 }
@@ -25,7 +26,8 @@ export function pageSize(name: string, text: string | undefined): number {
 export function nameEncoding(encodingType: string | undefined): (name: string) => string {
   if (encodingType === undefined || encodingType === '') return (name) => name
   if (encodingType.toLowerCase() === 'url') return (name) => percentEncode(name, { keepSlash: true })
-  throw new S3Error('InvalidArgument', { message: 'Invalid Encoding Method specified in Request', fields: { ArgumentName: 'encoding-type', ArgumentValue: encodingType } })
+  throw new S3Error('InvalidArgument',
+    { message: 'Invalid Encoding Method specified in Request', fields: { ArgumentName: 'encoding-type', ArgumentValue: encodingType } })
 }
 
 export interface PageQuery {

@@ -18,7 +18,9 @@ const KEY_LIMIT = 1024
 export async function putObject(request: StoreRequest, context: StoreContext): Promise<HttpResponse> {
   const bucket = context.catalog.bucket(request.bucket)
   checkKey(request.key)
-  if (request.headers.has('x-amz-write-offset-bytes')) throw new S3Error('NotImplemented', { fields: { Header: 'x-amz-write-offset-bytes' } })
+  if (request.headers.has('x-amz-write-offset-bytes')) {
+    throw new S3Error('NotImplemented', { fields: { Header: 'x-amz-write-offset-bytes' } })
+  }
   const attributes = readAttributes(request.headers)
   checkLock(bucket, attributes)
   // Asked here as well, so that a client that waits for "100 Continue" need not send a body in vain.
@@ -34,7 +36,8 @@ export async function putObject(request: StoreRequest, context: StoreContext): P
  * Makes an object visible, if the conditions of the request hold at that moment. Its blobs are freed if they do not.
  * @throws S3Error PreconditionFailed, NoSuchKey
  */
-export async function publish(bucket: Bucket, key: string, headers: HeaderList, object: Omit<ObjectVersion, 'versionId'>): Promise<ObjectVersion> {
+export async function publish(bucket: Bucket, key: string, headers: HeaderList,
+  object: Omit<ObjectVersion, 'versionId'>): Promise<ObjectVersion> {
   try {
     return await bucket.changeKey(key, (versions) => {
       writeConditions(headers, versions[0]?.kind === 'object' ? versions[0] : undefined)

@@ -106,7 +106,8 @@ class BodyCheck {
     const trailers = this.#decoder?.finish() ?? []
     const sha256 = this.#sha256?.digest('hex')
     if (payload.framing === 'plain' && payload.sha256 !== null && sha256 !== payload.sha256) {
-      throw new S3Error('XAmzContentSHA256Mismatch', { fields: { ClientComputedContentSHA256: payload.sha256, S3ComputedContentSHA256: sha256 ?? '' } })
+      throw new S3Error('XAmzContentSHA256Mismatch',
+        { fields: { ClientComputedContentSHA256: payload.sha256, S3ComputedContentSHA256: sha256 ?? '' } })
     }
     const md5 = this.#md5.digest()
     if (this.#contentMd5 !== undefined && md5.toString('base64') !== this.#contentMd5) {
@@ -138,7 +139,9 @@ function trailerValue(trailers: readonly (readonly [name: string, value: string]
   const [trailer, second] = trailers
   const name = `x-amz-checksum-${algorithm}`
   if (trailer?.[0] !== name || second !== undefined) throw new S3Error('MalformedTrailerError')
-  if (parseChecksum(algorithm, trailer[1]) === null) throw new S3Error('InvalidRequest', { message: `Value for ${name} trailing header is invalid.` })
+  if (parseChecksum(algorithm, trailer[1]) === null) {
+    throw new S3Error('InvalidRequest', { message: `Value for ${name} trailing header is invalid.` })
+  }
   return trailer[1]
 }
 

@@ -1,7 +1,9 @@
 import { S3Error } from '../errors.ts'
 import { bucketDocument, documentRules } from './documents.ts'
 import { copyObject } from './copy-object.ts'
-import { createBucket, deleteBucket, getBucketLocation, getBucketVersioning, headBucket, listBuckets, putBucketVersioning } from './buckets.ts'
+import {
+  createBucket, deleteBucket, getBucketLocation, getBucketVersioning, headBucket, listBuckets, putBucketVersioning
+} from './buckets.ts'
 import { deleteObject, deleteObjects } from './delete-object.ts'
 import { getObject, getObjectAttributes } from './get-object.ts'
 import { completeMultipartUpload } from './complete-multipart.ts'
@@ -57,9 +59,10 @@ function copyOr(copy: Handler, other: Handler): Handler {
 }
 
 /** Parameters that refine an operation and never choose one. */
-const plainParameters = new Set(['bucket-region', 'continuation-token', 'delimiter', 'encoding-type', 'fetch-owner', 'key-marker', 'list-type', 'marker',
-  'max-buckets', 'max-keys', 'max-parts', 'max-uploads', 'part-number-marker', 'partNumber', 'prefix', 'start-after', 'upload-id-marker', 'uploadId',
-  'version-id-marker', 'versionId', 'x-id'])
+const plainParameters = new Set(['bucket-region', 'continuation-token', 'delimiter', 'encoding-type', 'fetch-owner', 'key-marker',
+  'list-type', 'marker', 'max-buckets', 'max-keys', 'max-parts', 'max-uploads', 'part-number-marker', 'partNumber', 'prefix',
+  'response-cache-control', 'response-content-disposition', 'response-content-encoding', 'response-content-language',
+  'response-content-type', 'response-expires', 'start-after', 'upload-id-marker', 'uploadId', 'version-id-marker', 'versionId', 'x-id'])
 
 /**
  * Finds the operation of a request.
@@ -70,14 +73,12 @@ export function route(request: Pick<StoreRequest, 'method' | 'bucket' | 'key' | 
   const table = request.bucket === '' ? serviceTable : request.key === '' ? bucketTable : objectTable
   const name = Object.keys(table).find((candidate) => candidate !== '' && request.query.has(candidate)) ?? ''
   const unknown = request.query.parameters.find((parameter) => parameter.name !== name && !isPlain(parameter.name))
-  if (unknown !== undefined) {
-    throw new S3Error('NotImplemented', { fields: { Header: unknown.name, additionalMessage: 'A query parameter you provided implies functionality that is not implemented.' } })
-  }
+  if (unknown !== undefined) throw new S3Error('NotImplemented', { fields: { Header: unknown.name } })
   const handler = table[name]?.[request.method]
   if (handler !== undefined) return handler
   throw new S3Error('MethodNotAllowed', { fields: { Method: request.method, ResourceType: request.key === '' ? 'BUCKET' : 'OBJECT' } })
 }
 
 function isPlain(name: string): boolean {
-  return plainParameters.has(name) || /^x-amz-/i.test(name) || /^response-(cache-control|content-(disposition|encoding|language|type)|expires)$/.test(name)
+  return plainParameters.has(name) || /^x-amz-/i.test(name)
 }

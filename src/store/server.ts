@@ -45,7 +45,9 @@ export async function startStore(options: ServerOptions): Promise<RunningStore> 
 
 /** A server that hands every request to `exchange`, also those that expect "100 Continue". Not yet listening. */
 export function createStoreServer(exchange: Exchange): Server {
-  const server = createServer({ requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000, highWaterMark: 256 * 1024, maxHeaderSize: 64 * 1024, noDelay: true })
+  const server = createServer({
+    requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000, highWaterMark: 256 * 1024, maxHeaderSize: 64 * 1024, noDelay: true
+  })
   const accept = (message: IncomingMessage, response: ServerResponse): void => {
     // Errors of the socket end here: whoever reads the body or writes the answer hears of them there.
     message.on('error', () => undefined)
@@ -107,7 +109,8 @@ function readTarget(url: string): RequestTarget | S3Error {
 const nowhere = parseTarget('/')
 
 /** Writes an answer. A body that fails halfway breaks the connection: it must not look complete. */
-export async function sendAnswer(response: ServerResponse, { id, method }: Pick<HttpRequest, 'id' | 'method'>, { status, headers, body }: HttpResponse): Promise<void> {
+export async function sendAnswer(response: ServerResponse, { id, method }: Pick<HttpRequest, 'id' | 'method'>,
+  { status, headers, body }: HttpResponse): Promise<void> {
   response.writeHead(status, [...headers, ['x-amz-request-id', id], ['x-amz-id-2', hostId]].flat())
   if (body === null || method === 'HEAD') response.end()
   else if (Buffer.isBuffer(body)) response.end(body)

@@ -2,6 +2,7 @@ import { S3Error } from '../errors.ts'
 import { percentDecode } from '../http/target.ts'
 import { errorAnswer } from './answer.ts'
 import { Catalog } from './catalog.ts'
+import { documentRules } from './documents.ts'
 import { route } from './route.ts'
 import { SignatureCheck } from './verify.ts'
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
@@ -51,7 +52,8 @@ export class Store {
     try {
       const { anonymous, headers, payload } = this.#signatures.verify(request, Date.now())
       const { bucket, key } = this.address(request)
-      const storeRequest: StoreRequest = { http: request, method: request.method, bucket, key, query: request.target.query, headers, payload, anonymous }
+      const { method, target: { query } } = request
+      const storeRequest: StoreRequest = { http: request, method, bucket, key, query, headers, payload, anonymous }
       if (anonymous) this.#checkAnonymous(storeRequest)
       return await route(storeRequest)(storeRequest, { ...this.#settings, catalog })
     } catch (error) {
@@ -75,7 +77,7 @@ export class Store {
 
   /** Anonymous requests may read what a canned ACL made public, and nothing else. @throws S3Error AccessDenied */
   #checkAnonymous({ method, bucket, key, query }: StoreRequest): void {
-    const reads = (method === 'GET' || method === 'HEAD') && query.parameters.every(({ name }) => !(name in privateParameters))
+    const reads = (method === 'GET' || method === 'HEAD') && query.parameters.every(({ name }) => !privateParameters.has(name))
     const acl: CannedAcl | undefined = reads && this.catalog.has(bucket)
       ? key === '' ? this.catalog.bucket(bucket).record.acl : this.catalog.bucket(bucket).current(key)?.acl
       : undefined
@@ -84,7 +86,5 @@ export class Store {
 }
 
 /** Sub-resources and old versions are not covered by READ of the current object or the listing. */
-const privateParameters = {
-  acl: true, attributes: true, location: true, policy: true, tagging: true, uploads: true, uploadId: true, versionId: true, versioning: true, versions: true,
-  retention: true, 'legal-hold': true
-} as const
+const privateParameters = new Set(['acl', 'attributes', 'legal-hold', 'location', 'retention', 'tagging', 'uploadId', 'uploads', 'versionId',
+  'versioning', 'versions', ...Object.keys(documentRules)])

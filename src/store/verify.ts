@@ -55,7 +55,8 @@ export class SignatureCheck {
     const authorization = request.headers.get('authorization')
     const presigned = hasPresignedCredential(request.target.query)
     if (authorization !== undefined && presigned) {
-      throw new S3Error('InvalidArgument', { message: 'Only one auth mechanism allowed', fields: { ArgumentName: 'Authorization', ArgumentValue: authorization } })
+      throw new S3Error('InvalidArgument',
+        { message: 'Only one auth mechanism allowed', fields: { ArgumentName: 'Authorization', ArgumentValue: authorization } })
     }
     if (authorization !== undefined) return this.#verifyHeader(request, authorization, now)
     if (presigned) return this.#verifyQuery(request, now)
@@ -65,7 +66,8 @@ export class SignatureCheck {
   #verifyHeader(request: HttpRequest, authorization: string, now: number): Verified {
     if (!authorization.startsWith(`${algorithmV4} `)) {
       // s3cmd goes over to SigV4 on exactly this text.
-      throw new S3Error('InvalidRequest', { message: `The authorization mechanism you have provided is not supported. Please use ${algorithmV4}.` })
+      throw new S3Error('InvalidRequest',
+        { message: `The authorization mechanism you have provided is not supported. Please use ${algorithmV4}.` })
     }
     const claim = parseAuthorization(authorization.slice(algorithmV4.length + 1), [this.#region])
     const date = requestDate(request)
@@ -80,7 +82,8 @@ export class SignatureCheck {
     if (payloadHash === undefined) {
       throw new S3Error('InvalidRequest', { message: 'Missing required header for this request: x-amz-content-sha256' })
     }
-    return { anonymous: false, headers: request.headers, payload: this.#check(request, { claim, timestamp, payloadHash, withoutParameter: null }) }
+    return { anonymous: false, headers: request.headers,
+      payload: this.#check(request, { claim, timestamp, payloadHash, withoutParameter: null }) }
   }
 
   #verifyQuery(request: HttpRequest, now: number): Verified {
@@ -105,7 +108,8 @@ export class SignatureCheck {
     if (request.headers.has('x-amz-security-token') || request.target.query.has('X-Amz-Security-Token')) throw new S3Error('InvalidToken')
     const unsigned = [...request.headers.names()].filter((name) => name.startsWith('x-amz-') && !claim.signedHeaders.includes(name))
     if (unsigned.length > 0) {
-      throw new S3Error('AccessDenied', { message: 'There were headers present in the request which were not signed', fields: { HeadersNotSigned: unsigned.join(', ') } })
+      throw new S3Error('AccessDenied',
+        { message: 'There were headers present in the request which were not signed', fields: { HeadersNotSigned: unsigned.join(', ') } })
     }
     const key = secret.signingKey(date, region)
     const { valid, canonicalRequest, stringToSign } = verifySignatureV4(request, claim, { timestamp, payloadHash, withoutParameter, key })
@@ -136,6 +140,8 @@ function readPayload(text: string, chain: () => ChunkSignatureChain): Payload {
   }
 }
 
+const bodyChecksum = /^x-amz-(?:checksum-(?!mode$|algorithm$|type$)|sdk-checksum-)/
+
 /**
  * Query parameters that SDKs move there from headers. Checksums among them are those of an empty body (JS SDK from 3.729),
  * and S3 does not look at them.
@@ -143,6 +149,6 @@ function readPayload(text: string, chain: () => ChunkSignatureChain): Payload {
 function withHoisted(request: HttpRequest): HeaderList {
   const hoisted = request.target.query.parameters
     .map(({ name, value }) => [name.toLowerCase(), Buffer.from(value ?? '', 'utf8').toString('latin1')] as const)
-    .filter(([name]) => name.startsWith('x-amz-') && !isPresignParameter(name) && !/^x-amz-(?:checksum-(?!mode$|algorithm$|type$)|sdk-checksum-)/.test(name))
+    .filter(([name]) => name.startsWith('x-amz-') && !isPresignParameter(name) && !bodyChecksum.test(name))
   return new HeaderList([...request.headers.entries, ...hoisted])
 }

@@ -63,7 +63,8 @@ function read([, cdata, slash, name, , selfClosing, text]: RegExpExecArray, open
 }
 
 function unescape(text: string): string {
-  return text.replace(/\r\n?/g, '\n').replace(/&(#x[0-9a-fA-F]{1,6}|#[0-9]{1,7}|[a-z]+)?(;?)/g, (_, name: string | undefined, end: string) => {
+  return text.replace(/\r\n?/g, '\n').replace(/&(#x[0-9a-fA-F]{1,6}|#[0-9]{1,7}|[a-z]+)?(;?)/g,
+    (_, name: string | undefined, end: string) => {
     if (name === undefined || end === '') throw new S3Error('MalformedXML')
     if (!name.startsWith('#')) return known(references[name])
     const code = name.startsWith('#x') ? parseInt(name.slice(2), 16) : parseInt(name.slice(1), 10)

@@ -7,10 +7,12 @@ import { startTestStore } from '../support/hostile.ts'
 import { failure } from './rig.ts'
 import { S3Client } from '@aws-sdk/client-s3'
 
-const key = fc.string({ unit: fc.constantFrom('a', 'b', '/', '-', 'é', '\ud7ff', '\ue000', '\uffff', '\u{10000}'), minLength: 1, maxLength: 6 })
+const key = fc.string({ unit: fc.constantFrom('a', 'b', '/', '-', 'é', '\ud7ff', '\ue000', '\uffff', '\u{10000}'), minLength: 1,
+  maxLength: 6 })
 
 await t.test('keys sort by their UTF-8 bytes', async (t) => {
-  fc.assert(fc.property(key, key, (a, b) => Math.sign(compareUtf8(a, b)) === Buffer.compare(Buffer.from(a), Buffer.from(b))), { numRuns: 5000 })
+  fc.assert(fc.property(key, key, (a, b) => Math.sign(compareUtf8(a, b)) === Buffer.compare(Buffer.from(a), Buffer.from(b))),
+    { numRuns: 5000 })
   fc.assert(fc.property(fc.array(fc.tuple(fc.boolean(), key)), key, (steps, probe) => {
     const map = new SortedMap<string>()
     const model = new Set<string>()
@@ -32,7 +34,8 @@ await t.test('keys sort by their UTF-8 bytes', async (t) => {
 
 await t.test('pages of any size, put together, are the listing as its definition says', async (t) => {
   let pages = 0
-  fc.assert(fc.property(fc.uniqueArray(key, { maxLength: 30 }), fc.constantFrom('', 'a', 'a/', 'é'), fc.constantFrom('', '/', 'a', '-b'), fc.integer({ min: 1, max: 5 }), (keys, prefix, delimiter, limit) => {
+  fc.assert(fc.property(fc.uniqueArray(key, { maxLength: 30 }), fc.constantFrom('', 'a', 'a/', 'é'), fc.constantFrom('', '/', 'a', '-b'),
+    fc.integer({ min: 1, max: 5 }), (keys, prefix, delimiter, limit) => {
     const expected: string[] = []
     for (const k of keys.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {
       if (!k.startsWith(prefix)) continue
@@ -66,8 +69,10 @@ await t.test('over HTTP', async (t) => {
   for (const name of ['a', 'b/1', 'b/2', 'c d', 'e+f', 'z']) await store.object(Bucket, name).set({ body: Buffer.from(name) })
 
   const v2 = await client.send(new ListObjectsV2Command({ Bucket, Delimiter: '/', MaxKeys: 2, StartAfter: 'Z' }))
-  t.match(v2, { KeyCount: 2, MaxKeys: 2, IsTruncated: true, StartAfter: 'Z', Contents: [{ Key: 'a', Size: 1, StorageClass: 'STANDARD' }], CommonPrefixes: [{ Prefix: 'b/' }] })
-  const next = await client.send(new ListObjectsV2Command({ Bucket, Delimiter: '/', ContinuationToken: v2.NextContinuationToken, EncodingType: 'url', FetchOwner: true }))
+  t.match(v2, { KeyCount: 2, MaxKeys: 2, IsTruncated: true, StartAfter: 'Z', Contents: [{ Key: 'a', Size: 1, StorageClass: 'STANDARD' }],
+    CommonPrefixes: [{ Prefix: 'b/' }] })
+  const next = await client.send(new ListObjectsV2Command({ Bucket, Delimiter: '/', ContinuationToken: v2.NextContinuationToken,
+    EncodingType: 'url', FetchOwner: true }))
   t.same(next.Contents?.map(({ Key }) => Key), ['c%20d', 'e%2Bf', 'z'])
   t.ok(next.Contents?.[0]?.Owner?.ID)
   t.match(await client.send(new ListObjectsV2Command({ Bucket, MaxKeys: 0 })), { KeyCount: 0, IsTruncated: false })

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import {
-  AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand, GetObjectAttributesCommand, GetObjectCommand,
+  AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand,
+    GetObjectAttributesCommand, GetObjectCommand,
   HeadObjectCommand, ListMultipartUploadsCommand, ListPartsCommand, PutObjectCommand, UploadPartCommand, UploadPartCopyCommand
 } from '@aws-sdk/client-s3'
 import t from 'tap'
@@ -36,7 +37,8 @@ for (const { name, make } of backends) {
       await upload(id, 2, a)
       const parts = [await upload(id, 1, a), await upload(id, 2, b), third]
       const listed = await client.send(new ListPartsCommand({ Bucket, Key, UploadId: id, MaxParts: 2 }))
-      t.match(listed, { IsTruncated: true, NextPartNumberMarker: '2', Parts: [{ PartNumber: 1, Size: 5 * MiB }, { PartNumber: 2, ETag: `"${md5(b).toString('hex')}"` }] })
+      t.match(listed, { IsTruncated: true, NextPartNumberMarker: '2',
+        Parts: [{ PartNumber: 1, Size: 5 * MiB }, { PartNumber: 2, ETag: `"${md5(b).toString('hex')}"` }] })
       const rest = await client.send(new ListPartsCommand({ Bucket, Key, UploadId: id, PartNumberMarker: '2' }))
       t.match(rest, { IsTruncated: false, Parts: [{ PartNumber: 7, Size: 100 }] })
       t.match(await failure(client.send(new HeadObjectCommand({ Bucket, Key }))), /^404/, 'nothing before the end')
@@ -71,9 +73,11 @@ for (const { name, make } of backends) {
       t.equal(await failure(complete(id, [one], { MpuObjectSize: 99 })), '400 InvalidRequest')
       t.equal(await failure(complete(id, [one], { IfNoneMatch: '*' })), '412 PreconditionFailed')
       t.equal(await failure(complete(id, [one], { IfMatch: '"x"' })), '412 PreconditionFailed')
-      t.equal(await failure(complete(id, [{ ...one, ETag: one.ETag!.replaceAll('"', '') }], { MpuObjectSize: 100 })), 'no failure', 'an ETag without quotes')
+      t.equal(await failure(complete(id, [{ ...one, ETag: one.ETag!.replaceAll('"', '') }], { MpuObjectSize: 100 })), 'no failure',
+        'an ETag without quotes')
       t.equal(await failure(upload(id, 1, c)), '404 NoSuchUpload')
-      t.equal(await failure(client.send(new UploadPartCommand({ Bucket, Key, UploadId: await create(), PartNumber: 10_001, Body: c }))), '400 InvalidArgument')
+      t.equal(await failure(client.send(new UploadPartCommand({ Bucket, Key, UploadId: await create(), PartNumber: 10_001, Body: c }))),
+        '400 InvalidArgument')
     })
 
     await t.test('abort', async (t) => {
@@ -87,10 +91,12 @@ for (const { name, make } of backends) {
     await t.test('UploadPartCopy', async (t) => {
       const id = await create({ Key: 'pieced' })
       const copy = (PartNumber: number, CopySourceRange?: string, more: object = {}) =>
-        client.send(new UploadPartCopyCommand({ Bucket, Key: 'pieced', UploadId: id, PartNumber, CopySource: `${Bucket}/copy`, CopySourceRange, ...more }))
+        client.send(new UploadPartCopyCommand({ Bucket, Key: 'pieced', UploadId: id, PartNumber, CopySource: `${Bucket}/copy`,
+          CopySourceRange, ...more }))
       const first = await copy(1, `bytes=1-${5 * MiB}`)
       const last = await copy(2)
-      for (const range of ['bytes=0-', 'bytes=-1', '0-1', 'bytes=5-4', `bytes=0-${whole.length}`]) t.equal(await failure(copy(3, range)), '400 InvalidArgument', range)
+      for (const range of ['bytes=0-', 'bytes=-1', '0-1', 'bytes=5-4', `bytes=0-${whole.length}`]) t.equal(await failure(copy(3, range)),
+        '400 InvalidArgument', range)
       t.equal(await failure(copy(3, undefined, { CopySourceIfMatch: '"x"' })), '412 PreconditionFailed')
       await client.send(new CompleteMultipartUploadCommand({ Bucket, Key: 'pieced', UploadId: id, MultipartUpload: {
         Parts: [{ PartNumber: 1, ETag: first.CopyPartResult?.ETag }, { PartNumber: 2, ETag: last.CopyPartResult?.ETag }]
@@ -113,15 +119,20 @@ for (const { name, make } of backends) {
         const id = await create({ ChecksumAlgorithm, ChecksumType: type })
         const parts: CompletedPart[] = []
         for (const [i, letter] of letters.entries()) parts.push(await upload(id, i + 1, letter, { ChecksumAlgorithm }))
-        if (type === 'COMPOSITE') t.equal(await failure(complete(id, parts.map(({ PartNumber, ETag }) => ({ PartNumber, ETag })))), '400 InvalidRequest')
+        if (type === 'COMPOSITE') t.equal(await failure(complete(id, parts.map(({ PartNumber, ETag }) => ({ PartNumber, ETag })))),
+          '400 InvalidRequest')
         const field = `Checksum${ChecksumAlgorithm}` as const
         t.equal(await failure(complete(id, parts.map((part) => ({ ...part, [field]: 'AAAA' })))), '400 InvalidPart')
         t.equal(await failure(complete(id, parts, { [field]: parts[0]![field] })), '400 BadDigest')
-        t.equal(await failure(upload(id, 4, c, { ChecksumAlgorithm: ChecksumAlgorithm === 'CRC32' ? 'SHA1' : 'CRC32' })), '400 InvalidRequest')
+        t.equal(await failure(upload(id, 4, c, { ChecksumAlgorithm: ChecksumAlgorithm === 'CRC32' ? 'SHA1' : 'CRC32' })),
+          '400 InvalidRequest')
         const done = await complete(id, parts, { ChecksumType: type })
         t.match(done, { [field]: value, ChecksumType: type, ETag: '"b2add96cc9702bbf4efb0ccdfc6b7747-3"' })
-        const attributes = await client.send(new GetObjectAttributesCommand({ Bucket, Key, ObjectAttributes: ['ObjectParts', 'Checksum'], MaxParts: 2 }))
-        t.match(attributes, { Checksum: { [field]: value }, ObjectParts: { TotalPartsCount: 3, IsTruncated: true, NextPartNumberMarker: '2', Parts: [{ PartNumber: 1, Size: 5 * MiB }, {}] } })
+        const attributes = await client.send(new GetObjectAttributesCommand({ Bucket, Key, ObjectAttributes: ['ObjectParts', 'Checksum'],
+          MaxParts: 2 }))
+        t.match(attributes, { Checksum: { [field]: value },
+          ObjectParts: { TotalPartsCount: 3, IsTruncated: true, NextPartNumberMarker: '2',
+          Parts: [{ PartNumber: 1, Size: 5 * MiB }, {}] } })
         const part = await client.send(new HeadObjectCommand({ Bucket, Key, PartNumber: 2, ChecksumMode: 'ENABLED' }))
         t.equal(part[field], parts[1]![field])
       }
@@ -133,9 +144,11 @@ for (const { name, make } of backends) {
       const at = 'listed'
       await client.send(new CreateBucketCommand({ Bucket: at }))
       const ids: string[] = []
-      for (const key of ['x/1', 'y', 'y', 'x/2', 'z']) ids.push((await client.send(new CreateMultipartUploadCommand({ Bucket: at, Key: key }))).UploadId!)
+      for (const key of ['x/1', 'y', 'y', 'x/2',
+        'z']) ids.push((await client.send(new CreateMultipartUploadCommand({ Bucket: at, Key: key }))).UploadId!)
       const all = await client.send(new ListMultipartUploadsCommand({ Bucket: at }))
-      t.same(all.Uploads?.map(({ Key: key, UploadId }) => [key, ids.indexOf(UploadId!)]), [['x/1', 0], ['x/2', 3], ['y', 1], ['y', 2], ['z', 4]])
+      t.same(all.Uploads?.map(({ Key: key, UploadId }) => [key, ids.indexOf(UploadId!)]),
+        [['x/1', 0], ['x/2', 3], ['y', 1], ['y', 2], ['z', 4]])
       const folded = await client.send(new ListMultipartUploadsCommand({ Bucket: at, Delimiter: '/' }))
       t.match(folded, { CommonPrefixes: [{ Prefix: 'x/' }] })
       t.equal(folded.Uploads?.length, 3)
@@ -143,7 +156,8 @@ for (const { name, make } of backends) {
       let KeyMarker: string | undefined
       let UploadIdMarker: string | undefined
       do {
-        const page: ListMultipartUploadsCommandOutput = await client.send(new ListMultipartUploadsCommand({ Bucket: at, MaxUploads: 1, KeyMarker, UploadIdMarker }))
+        const page: ListMultipartUploadsCommandOutput = await client.send(new ListMultipartUploadsCommand({ Bucket: at, MaxUploads: 1,
+          KeyMarker, UploadIdMarker }))
         seen.push(...page.Uploads?.map(({ UploadId }) => UploadId!) ?? [])
         KeyMarker = page.NextKeyMarker
         UploadIdMarker = page.NextUploadIdMarker

@@ -39,9 +39,11 @@ export async function startTestStore(options: TestStoreOptions = {}): Promise<Te
     ...options.domain === undefined ? {} : { domain: options.domain }
   })
   for (const name of options.buckets ?? []) {
-    await store.catalog.createBucket({ name, created: Date.now(), versioning: 'Unversioned', objectLock: false, acl: 'private', documents: {} })
+    await store.catalog.createBucket({ name, created: Date.now(), versioning: 'Unversioned', objectLock: false, acl: 'private',
+      documents: {} })
   }
-  const testStore = new TestStore(store, backend, { region, accessKeyId, secretAccessKey, keepBodies: options.keepBodies ?? true, seed: options.seed ?? 1 })
+  const testStore = new TestStore(store, backend,
+    { region, accessKeyId, secretAccessKey, keepBodies: options.keepBodies ?? true, seed: options.seed ?? 1 })
   await testStore.listen()
   return testStore
 }
@@ -214,7 +216,8 @@ export class TestStore {
     return wholeAnswer(await this.#store.handle(request))
   }
 
-  #bend(answer: WholeAnswer, request: HttpRequest, fault: Extract<Fault, { type: 'headers' | 'extra' | 'flip' | 'rows' | 'transform' }>): WholeAnswer {
+  #bend(answer: WholeAnswer, request: HttpRequest, fault: Extract<Fault,
+    { type: 'headers' | 'extra' | 'flip' | 'rows' | 'transform' }>): WholeAnswer {
     switch (fault.type) {
       case 'headers': {
         const changed = withHeaders(answer, fault.set ?? {})
@@ -233,7 +236,8 @@ export class TestStore {
     }
   }
 
-  async #breakOff(request: HttpRequest, response: ServerResponse, fault: Extract<Fault, { type: 'reset' | 'stall' }>): Promise<typeof taken> {
+  async #breakOff(request: HttpRequest, response: ServerResponse, fault: Extract<Fault,
+    { type: 'reset' | 'stall' }>): Promise<typeof taken> {
     if (fault.at !== 'before') {
       const answer = await this.#carryOut(request)
       const head = rawHead(request, answer)
@@ -249,7 +253,8 @@ export class TestStore {
   }
 
   /** A head that says another length than the body has, or none, ended by a clean FIN. */
-  async #badFraming(request: HttpRequest, response: ServerResponse, fault: Extract<Fault, { type: 'truncate' | 'close-delimited' | 'content-length' }>): Promise<typeof taken> {
+  async #badFraming(request: HttpRequest, response: ServerResponse, fault: Extract<Fault,
+    { type: 'truncate' | 'close-delimited' | 'content-length' }>): Promise<typeof taken> {
     const answer = await this.#carryOut(request)
     const length = fault.type === 'close-delimited' ? null : String(fault.type === 'truncate' ? answer.body.length : fault.value)
     await writeRaw(response, rawHead(request, withHeaders(answer, { 'Content-Length': length, 'Connection': 'close' })))
@@ -263,7 +268,8 @@ export class TestStore {
     const { bucket: name, key } = this.#store.address(request)
     const bucket = this.#store.catalog.bucket(name)
     const own = this.object(name, key)
-    const other = fault.type === 'substitute' ? this.object(fault.bucket ?? name, fault.key).version : own.history.at(-1 - (fault.back ?? 1))
+    const other = fault.type === 'substitute' ? this.object(fault.bucket ?? name, fault.key).version
+      : own.history.at(-1 - (fault.back ?? 1))
     if (other === undefined) throw new Error(`${key} was never anything else`)
     const served = own.exists ? mix(own.version, other, fault.what) : other
     return this.#store.handle(request, await this.#backend.shadow(bucket, key, served))

@@ -46,7 +46,8 @@ export class RawConnection {
 
   /** Resolves when the kernel has taken the bytes. Text is latin1. */
   async send(bytes: string | Buffer): Promise<void> {
-    await new Promise<void>((resolve) => { this.#socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes, () => { resolve() }) })
+    await new Promise<void>((resolve) => { this.#socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes,
+      () => { resolve() }) })
   }
 
   /** Sends FIN; the other side may still answer. */
@@ -103,7 +104,8 @@ export class RawConnection {
 }
 
 /** Sends one message on a connection of its own and reads one response. */
-export async function rawRequest(endpoint: string, bytes: string | Buffer, options: { readonly bodyless?: boolean; readonly timeout?: number } = {}): Promise<RawResponse> {
+export async function rawRequest(endpoint: string, bytes: string | Buffer,
+  options: { readonly bodyless?: boolean; readonly timeout?: number } = {}): Promise<RawResponse> {
   const connection = await RawConnection.open(endpoint)
   try {
     await connection.send(bytes)
