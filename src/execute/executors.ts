@@ -9,6 +9,12 @@ import { getObject } from './get-object.ts'
 import { headObject } from './head-object.ts'
 import { listBuckets } from './list-buckets.ts'
 import { listObjects } from './list-objects.ts'
+import { abortMultipartUpload } from './multipart/abort-upload.ts'
+import { completeMultipartUpload } from './multipart/complete-upload.ts'
+import { createMultipartUpload } from './multipart/create-upload.ts'
+import { listParts } from './multipart/list-parts.ts'
+import { listMultipartUploads } from './multipart/list-uploads.ts'
+import { uploadPart } from './multipart/upload-part.ts'
 import { postObject } from './post-object.ts'
 import { putObject } from './put-object.ts'
 
@@ -31,13 +37,13 @@ export const executors = {
   listBuckets,
   getObjectAttributes: notYet,
   restoreObject: notYet,
-  createMultipartUpload: notYet,
-  uploadPart: notYet,
+  createMultipartUpload,
+  uploadPart,
   uploadPartCopy: notYet,
-  completeMultipartUpload: notYet,
-  abortMultipartUpload: notYet,
-  listParts: notYet,
-  listMultipartUploads: notYet,
+  completeMultipartUpload,
+  abortMultipartUpload,
+  listParts,
+  listMultipartUploads,
   bucketEncryption: notYet,
   lifecycle: notYet
 } as const satisfies Record<Exclude<ExecutorName, 'refuse' | 'preflight'>, Executor>

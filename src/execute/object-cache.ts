@@ -1,4 +1,5 @@
 import type { Manifest } from '../envelope/manifest.ts'
+import type { UploadRecord } from '../envelope/records.ts'
 import { BoundedCache } from './bounded-cache.ts'
 
 /** What a name was last seen to be: lets a ranged read of a multipart object ask for the right bytes at once. */
@@ -15,6 +16,7 @@ export interface RowFacts {
 
 const MANIFEST_BYTES = 64 * 1024 * 1024
 const ROW_ENTRIES = 200_000
+const UPLOAD_ENTRIES = 10_000
 
 /**
  * Caches of verified facts. Nothing in here opens an object: a manifest is used only after this request's own unwrap
@@ -24,6 +26,7 @@ export class ObjectCache {
   readonly #manifests = new BoundedCache<Manifest>(MANIFEST_BYTES)
   readonly #hints = new BoundedCache<Hint>(MANIFEST_BYTES)
   readonly #rows = new BoundedCache<RowFacts>(ROW_ENTRIES)
+  readonly #uploads = new BoundedCache<UploadRecord>(UPLOAD_ENTRIES)
 
   manifest(commitment: Buffer, upstreamEtag: string): Manifest | undefined {
     return this.#manifests.get(manifestKey(commitment, upstreamEtag))
@@ -51,6 +54,19 @@ export class ObjectCache {
 
   rememberRow(bucket: string, key: string, versionId: string | null, upstreamEtag: string, facts: RowFacts): void {
     this.#rows.set(`${nameKey(bucket, key, versionId)}\n${upstreamEtag}`, facts)
+  }
+
+  /** The record of an upload, still sealed: records are written once, so a cached one is either right or of an upload that ended. */
+  upload(hash: Buffer): UploadRecord | undefined {
+    return this.#uploads.get(hash.toString('base64'))
+  }
+
+  rememberUpload(hash: Buffer, record: UploadRecord): void {
+    this.#uploads.set(hash.toString('base64'), record)
+  }
+
+  forgetUpload(hash: Buffer): void {
+    this.#uploads.delete(hash.toString('base64'))
   }
 }
 

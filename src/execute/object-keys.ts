@@ -101,21 +101,36 @@ export function customerKeyOfSource(x: Execution): CustomerKey | null {
   return customerKeyOf(x.request.headers, 'copy-source', customerKeysAllowed(x))
 }
 
+/** What is told of encryption to whoever reads an object or continues an upload. */
+export interface ToldEncryption {
+  readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
+  readonly keyId: string
+  readonly requestContext: Readonly<Record<string, string>>
+  /** The bucket it was asked for in. */
+  readonly bucket: string
+}
+
 /** How an object is encrypted, as it is told to whoever reads it. */
 export function readEncryptionHeaders(x: Execution, object: SealedObject): readonly Header[] {
-  const { mode, bucketKeyEnabled } = object.attributes.sse
+  const { keyId, requestContext, bucket } = object
+  return accessEncryptionHeaders(x, { sse: object.attributes.sse, keyId, requestContext, bucket })
+}
+
+/** How an object or upload is encrypted, in the answer to a request that did not choose it. */
+export function accessEncryptionHeaders(x: Execution, { sse, keyId, requestContext, bucket }: ToldEncryption): readonly Header[] {
+  const { mode, bucketKeyEnabled } = sse
   switch (mode) {
     case 'SSE-C': {
       const customer = customerKeyOfAccess(x)
       return customer === null ? [] : sseResponseHeaders({ mode, md5: customer.md5 }, 'access')
     }
     case 'aws:kms':
-      return sseResponseHeaders({ mode, keyId: object.keyId, context: object.requestContext, bucketKeyEnabled }, 'access')
+      return sseResponseHeaders({ mode, keyId, context: requestContext, bucketKeyEnabled }, 'access')
     case 'AES256':
       return sseResponseHeaders({ mode }, 'access')
     case 'none':
-      return x.parts.policyFor(object.bucket).announce === 'aws:kms'
-        ? sseResponseHeaders({ mode: 'aws:kms', keyId: object.keyId, context: {}, bucketKeyEnabled }, 'access')
+      return x.parts.policyFor(bucket).announce === 'aws:kms'
+        ? sseResponseHeaders({ mode: 'aws:kms', keyId, context: {}, bucketKeyEnabled }, 'access')
         : []
   }
 }

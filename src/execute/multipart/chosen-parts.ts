@@ -1,0 +1,101 @@
+import type { CompletedPart } from '../../s3/documents.ts'
+import type { Execution } from '../context.ts'
+import type { Attempt } from './part-records.ts'
+import type { HeldPart } from './store-parts.ts'
+import type { Upload } from './upload.ts'
+import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
+import { S3Error } from '../../errors.ts'
+import { checksumAlgorithms, type ChecksumAlgorithm } from '../../http/checksum.ts'
+import { header } from '../context.ts'
+
+/** What a Complete is judged by. */
+export interface Known {
+  readonly records: ReadonlyMap<number, readonly Attempt[]>
+  readonly held: ReadonlyMap<number, HeldPart>
+}
+
+/**
+ * The attempts that the client's list names, in order. Each is one whose record opened under this upload's own key, and of
+ * which the store says that it holds exactly this attempt; an older attempt, or a part of another upload, is an error.
+ * @throws S3Error InvalidPart, EntityTooSmall, InvalidRequest (a checksum is missing).
+ */
+export function chooseParts(upload: Upload, listed: readonly CompletedPart[], known: Known): Attempt[] {
+  return listed.map((part, i) => {
+    const attempt = (known.records.get(part.partNumber) ?? []).find((one) => fits(one, part, known.held.get(one.number)))
+    if (attempt === undefined) throw invalidPart(upload, part)
+    if (attempt.plaintextSize < MIN_PART_SIZE && i < listed.length - 1) {
+      throw new S3Error('EntityTooSmall', {
+        fields: {
+          ProposedSize: String(attempt.plaintextSize), MinSizeAllowed: String(MIN_PART_SIZE),
+          PartNumber: String(part.partNumber), ETag: part.etag
+        }
+      })
+    }
+    checkListedChecksums(upload, part, attempt)
+    return attempt
+  })
+}
+
+/** The same plaintext sent twice has one MD5 and two records: the store tells which attempt it kept. */
+function fits(attempt: Attempt, listed: CompletedPart, held: HeldPart | undefined): boolean {
+  if (attempt.etag !== listed.etag) return false
+  return attempt.inline || (held?.etag === attempt.upstreamEtag && held.size === storedPartSize(attempt.plaintextSize))
+}
+
+function invalidPart(upload: Upload, part: CompletedPart): S3Error {
+  return new S3Error('InvalidPart', { fields: { UploadId: upload.id, PartNumber: String(part.partNumber), ETag: part.etag } })
+}
+
+/** Checksums in the list must be those of the parts; a composite one demands them all (AWS API, CompleteMultipartUpload). */
+function checkListedChecksums({ settings, ...upload }: Upload, part: CompletedPart, { checksum }: Attempt): void {
+  for (const [algorithm, value] of Object.entries(part.checksums)) {
+    if (checksum?.algorithm !== algorithm || checksum.value.toString('base64') !== value) throw invalidPart({ settings, ...upload }, part)
+  }
+  const { checksumAlgorithm, checksumType } = settings
+  if (checksumAlgorithm !== null && checksumType === 'composite' && part.checksums[checksumAlgorithm] === undefined) {
+    throw new S3Error('InvalidRequest', {
+      message: `The upload was created using a ${checksumAlgorithm} checksum. The complete request must include the checksum for each part. `
+        + `It was missing for part ${part.partNumber} in the request.`
+    })
+  }
+}
+
+/**
+ * The part number of the tail: that of a small last part, which the tail goes behind; else the one after all that clients have
+ * sent to the store, so that no part is overwritten however the Complete ends.
+ */
+export function tailNumber(parts: readonly Attempt[], { records }: Known): number {
+  const last = parts.at(-1)
+  if (last?.inline === true) return last.number
+  let highest = 0
+  for (const [number, attempts] of records) {
+    if (number > highest && attempts.some(({ inline }) => !inline)) highest = number
+  }
+  // Behind a part 10,000 there is no number: uploadPart accepts none that would come to lie upstream.
+  return Math.min(highest + 1, MAX_PARTS)
+}
+
+/** `x-amz-mp-object-size`, in plaintext bytes. @throws S3Error InvalidRequest when it is not the sum of the parts. */
+export function checkObjectSize(x: Execution, size: number): void {
+  const said = header(x, 'x-amz-mp-object-size')
+  if (said === undefined || said === String(size)) return
+  throw new S3Error('InvalidRequest', {
+    message: `The provided 'x-amz-mp-object-size' header value ${said} does not match what was computed: ${size}`
+  })
+}
+
+/** The checksum of the object that a Complete declares. `-N` of a composite one may be there or not. */
+export interface DeclaredChecksum {
+  readonly algorithm: ChecksumAlgorithm
+  readonly value: string
+}
+
+/** @throws S3Error InvalidRequest when there is more than one. */
+export function declaredChecksum(x: Execution): DeclaredChecksum | null {
+  const found = (Object.keys(checksumAlgorithms) as ChecksumAlgorithm[]).flatMap((algorithm) => {
+    const value = header(x, `x-amz-checksum-${algorithm}`)
+    return value === undefined ? [] : [{ algorithm, value }]
+  })
+  if (found.length > 1) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header.' })
+  return found[0] ?? null
+}

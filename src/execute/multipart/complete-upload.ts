@@ -1,0 +1,151 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { HttpResponse } from '../../http/message.ts'
+import type { CompletedPart } from '../../s3/documents.ts'
+import type { UpstreamResponse } from '../../upstream/types.ts'
+import type { Execution } from '../context.ts'
+import type { Completed } from './completed-answer.ts'
+import type { Attempt } from './part-records.ts'
+import type { UpstreamPart } from './send-tail.ts'
+import type { Upload } from './upload.ts'
+import { md5OfMd5s } from '../../envelope/manifest.ts'
+import { completedListHash } from '../../envelope/records.ts'
+import { S3Error } from '../../errors.ts'
+import { readAll } from '../../http/stage.ts'
+import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
+import { clientDocument, parseCompletedParts } from '../../s3/documents.ts'
+import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
+import { readDocument } from '../body.ts'
+import { send } from '../context.ts'
+import { visibleEtag } from '../etag.ts'
+import { errorOfDocument, relayError } from '../relay-error.ts'
+import { writeConditions } from '../write-conditions.ts'
+import { checkObjectSize, chooseParts, tailNumber, type Known } from './chosen-parts.ts'
+import { completedAnswer } from './completed-answer.ts'
+import { completedBefore } from './completed-before.ts'
+import { objectChecksum } from './object-checksum.ts'
+import { readPartRecords } from './part-records.ts'
+import { removeState } from './remove-state.ts'
+import { sendTail } from './send-tail.ts'
+import { listHeldParts } from './store-parts.ts'
+import { findUpload, noSuchUpload, refuseEqualParts, uploadHashOf, uploadIdOf } from './upload.ts'
+
+/** How long an answer may take and still be an ordinary one, with every header; clients give up after about 60 s of silence. */
+const PATIENCE_MS = 10_000
+
+/**
+ * CompleteMultipartUpload: the client's list chooses among the sealed records, the manifest is sealed behind the last part,
+ * and the store puts its own list together. Until the store has said so there is no object, and whatever fails on the way
+ * leaves the upload as it was.
+ */
+export async function completeMultipartUpload(x: Execution): Promise<HttpResponse> {
+  refuseEqualParts(x)
+  const listed = parseCompletedParts(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes))
+  const completed = complete(x, listed)
+  const patience = new AbortController()
+  const early = await Promise.race([completed, pause(patience.signal)]).finally(() => { patience.abort() })
+  if (early === null) {
+    return { status: 200, headers: [['content-type', 'application/xml']], body: null, pending: completed.then(({ document }) => document) }
+  }
+  const { headers, document } = early
+  return { status: 200, headers: [...headers, ['content-type', 'application/xml'], ['content-length', String(document.length)]], body: document }
+}
+
+async function pause(signal: AbortSignal): Promise<null> {
+  return delay(PATIENCE_MS, null, { ref: false, signal }).catch(() => null)
+}
+
+async function complete(x: Execution, listed: readonly CompletedPart[]): Promise<Completed> {
+  const listHash = completedListHash(listed.map(({ partNumber, etag }) => ({ number: partNumber, etag })))
+  const upload = await findUpload(x, 'fresh')
+  if (upload === null) return over(x, listHash)
+  const [records, held] = await Promise.all([readPartRecords(x, upload), listHeldParts(x)])
+  if (held === null) return over(x, listHash)
+  const { parts, number } = await choose(x, upload, listed, { records, held: held.parts }, listHash)
+  if ('headers' in parts) return parts
+  const size = parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0)
+  checkObjectSize(x, size)
+  const checksum = objectChecksum(x, upload, parts)
+  const conditions = await writeConditions(x, 'complete')
+  const list = await sendTail(x, upload, { parts, checksum, listHash, number })
+  const outcome = await completeUpstream(x, list, conditions)
+  if ('failed' in outcome) return afterFailure(x, listHash, outcome.failed)
+  const answer = completedAnswer(x, {
+    etag: await etagOf(x, parts, outcome),
+    checksums: checksum === null ? [] : [checksum],
+    parts: parts.length,
+    headers: [...downstreamHeaders(outcome.response.headers, 'written'), ...upload.encryptionHeaders]
+  })
+  await removeState(x, upload.hash)
+  return answer
+}
+
+/** The store knows no such upload: it was completed before, or never was. */
+async function over(x: Execution, listHash: Buffer): Promise<Completed> {
+  const before = await completedBefore(x, listHash)
+  if (before === null) throw noSuchUpload(x)
+  await removeState(x, uploadHashOf(x))
+  return before
+}
+
+/** A part that is missing may have been cleared away by another instance that was quicker with the same list. */
+async function choose(
+  x: Execution, upload: Upload, listed: readonly CompletedPart[], known: Known, listHash: Buffer
+): Promise<{ readonly parts: readonly Attempt[] | Completed; readonly number: number }> {
+  try {
+    const parts = chooseParts(upload, listed, known)
+    return { parts, number: tailNumber(parts, known) }
+  } catch (error) {
+    const before = error instanceof S3Error && error.code === 'InvalidPart' ? await completedBefore(x, listHash) : null
+    if (before === null) throw error
+    return { parts: before, number: 0 }
+  }
+}
+
+type Outcome = { readonly response: UpstreamResponse; readonly etag: string } | { readonly failed: S3Error }
+
+/** The store's Complete. Errors may stand inside of a 200 (AWS API, CompleteMultipartUpload). */
+async function completeUpstream(x: Execution, list: readonly UpstreamPart[], conditions: readonly (readonly [string, string])[]): Promise<Outcome> {
+  const body = renderXml(['CompleteMultipartUpload', list.map(({ number, etag }): XmlNode =>
+    ['Part', [['PartNumber', String(number)], ['ETag', `"${etag}"`]]])])
+  const response = await send(x, {
+    method: 'POST',
+    query: [['uploadId', uploadIdOf(x)]],
+    headers: [
+      ...upstreamHeaders(x.request.headers, 'document').filter(([name]) => name !== 'content-type'),
+      ['content-type', 'application/xml'], ...conditions
+    ],
+    body,
+    contentLength: body.length
+  })
+  if (response.status >= 300) return { failed: await relayError(x, response) }
+  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  const failed = errorOfDocument(document)
+  if (failed !== null) return { failed }
+  const parsed = parseXml(document, upstreamDocument)
+  if (parsed.root.name !== 'CompleteMultipartUploadResult') throw new S3Error('SealgateBadUpstream')
+  return { response, etag: childText(parsed, parsed.root, 'ETag') ?? '' }
+}
+
+/** What the store refuses of a list that was checked against it is the doing of somebody who was quicker, not of the client. */
+async function afterFailure(x: Execution, listHash: Buffer, failed: S3Error): Promise<Completed> {
+  if (failed.code === 'NoSuchUpload') return over(x, listHash)
+  if (!['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall'].includes(failed.code)) throw failed
+  const before = await completedBefore(x, listHash)
+  if (before !== null) return before
+  throw new S3Error('ServiceUnavailable', { message: 'The upload was changed while it was being completed. Please ask again.', cause: failed })
+}
+
+/** MD5 of the parts' MD5s, or what follows from the store's ETag; radosgw 16 gives an empty one, so it is asked for. */
+async function etagOf(x: Execution, parts: readonly Attempt[], { response, etag }: Exclude<Outcome, { failed: S3Error }>): Promise<string> {
+  const md5 = md5OfMd5s(parts)
+  const shown = md5 === null ? null : `${md5.toString('hex')}-${parts.length}`
+  const needed = x.policy.etag === 'opaque' || shown === null
+  if (!needed || etag.replaceAll('"', '') !== '') return visibleEtag(x.policy, etag, shown)
+  const version = response.headers.get('x-amz-version-id')
+  const head = await send(x, { method: 'HEAD', query: version === undefined ? [] : [['versionId', version]], retry: true })
+  head.body.resume()
+  const found = head.headers.get('etag')
+  // The object is there; only what to call it is not known. A repeated request will be told.
+  if (head.status !== 200 || found === undefined) throw new S3Error('ServiceUnavailable')
+  return visibleEtag(x.policy, found, shown)
+}

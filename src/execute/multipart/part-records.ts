@@ -1,0 +1,65 @@
+import type { PartRecord } from '../../envelope/records.ts'
+import type { Execution } from '../context.ts'
+import type { Upload } from './upload.ts'
+import { attemptEtag, openPartRecord, sealPartRecord } from '../../envelope/records.ts'
+import { EnvelopeError } from '../../envelope/error.ts'
+import { afterPartRecords, partRecordName, partRecordsPrefix } from './state-names.ts'
+import { stateBucketOf } from './upload.ts'
+
+/** A successful attempt at a part, with the time the store took its record. */
+export interface Attempt extends PartRecord {
+  /** As clients see it, without quotes. */
+  readonly etag: string
+  /** Milliseconds since 1970. */
+  readonly lastModified: number
+}
+
+/**
+ * The ETag of a part as clients see it, without quotes: the plaintext MD5, or a name of this attempt. It does not depend on
+ * the store, so that what a client names in its Complete is exactly what it sent (docs/FORMAT.md, Multipart state).
+ */
+export function visiblePartEtag(record: Pick<PartRecord, 'md5' | 'header'>): string {
+  return record.md5 === null ? attemptEtag(record.header) : record.md5.toString('hex')
+}
+
+/** Remembers a part that the store has: only then it may be answered with 200. */
+export async function writePartRecord(x: Execution, upload: Upload, record: PartRecord): Promise<void> {
+  const name = partRecordName(upload.hash, record.number, sealPartRecord(upload.objectKey, upload.hash, record))
+  await stateBucketOf(x).put(name, Buffer.alloc(0), false)
+}
+
+/**
+ * The attempts at parts, in order of part number.
+ * @param options.after part numbers above this one only. @param options.enough stop once so many numbers are complete.
+ */
+export async function readPartRecords(
+  x: Execution, upload: Upload, options: { readonly after?: number; readonly enough?: number } = {}
+): Promise<ReadonlyMap<number, readonly Attempt[]>> {
+  const { after = 0, enough = Number.POSITIVE_INFINITY } = options
+  const found = new Map<number, Attempt[]>()
+  const prefix = partRecordsPrefix(upload.hash)
+  for await (const page of stateBucketOf(x).list(prefix, after === 0 ? null : afterPartRecords(upload.hash, after))) {
+    for (const { key, lastModified } of page) {
+      const record = openNamed(x, upload, key.slice(key.lastIndexOf('/') + 1))
+      if (record === null) continue
+      const attempt = { ...record, etag: visiblePartEtag(record), lastModified }
+      const others = found.get(record.number)
+      if (others === undefined) found.set(record.number, [attempt])
+      else others.push(attempt)
+    }
+    // The last number of a page may go on in the next.
+    if (found.size > enough) break
+  }
+  return found
+}
+
+/** A name that is no record of this upload is counted and passed over: a part it hides is missing, and never another part. */
+function openNamed(x: Execution, upload: Upload, name: string): PartRecord | null {
+  try {
+    return openPartRecord(upload.objectKey, upload.hash, name)
+  } catch (error) {
+    if (!(error instanceof EnvelopeError)) throw error
+    x.parts.integrityFailure(error.kind)
+    return null
+  }
+}

@@ -1,0 +1,91 @@
+import type { Checksum } from '../../envelope/envelope.ts'
+import type { Execution } from '../context.ts'
+import type { Attempt } from './part-records.ts'
+import type { Upload } from './upload.ts'
+import { sealTail, type MultipartContents } from '../../envelope/manifest.ts'
+import { streamSize } from '../../envelope/sizes.ts'
+import { StagedReadable } from '../../http/stage.ts'
+import { send } from '../context.ts'
+import { relayError } from '../relay-error.ts'
+import { verified, verifiedSync } from '../stored-object.ts'
+import { SmallPartWithTail } from './part-stages.ts'
+import { smallPartName } from './state-names.ts'
+import { etagOf, sendPart } from './store-part.ts'
+import { stateBucketOf } from './upload.ts'
+
+/** An upstream part as the store's Complete wants it named. */
+export interface UpstreamPart {
+  readonly number: number
+  /** Without quotes. */
+  readonly etag: string
+}
+
+export interface TailInput {
+  readonly parts: readonly Attempt[]
+  readonly checksum: Checksum | null
+  /** 32 bytes, from completedListHash. */
+  readonly listHash: Buffer
+  /** Part number it is sent under, from tailNumber. */
+  readonly number: number
+}
+
+/**
+ * Seals the manifest and sends the tail: behind a small last part, whose own stored bytes it fetches from the state bucket,
+ * or as a part of its own.
+ * @returns the parts of the store's own list.
+ */
+export async function sendTail(x: Execution, upload: Upload, input: TailInput): Promise<UpstreamPart[]> {
+  const { parts, number } = input
+  const tail = sealTail(upload.objectKey, contentsOf(upload, input))
+  const tailBytes = tail.reduce((sum, { length }) => sum + length, 0)
+  const last = parts.at(-1)
+  const stored = parts.filter(({ inline }) => !inline).map((part) => ({ number: part.number, etag: part.upstreamEtag }))
+  const etag = last?.inline === true ? await sendSmallPart(x, upload, last, tail, tailBytes) : await sendBare(x, number, tail, tailBytes)
+  return [...stored, { number, etag }]
+}
+
+function contentsOf(upload: Upload, { parts, checksum, listHash }: TailInput): MultipartContents {
+  const algorithm = upload.settings.checksumAlgorithm
+  return {
+    kind: 'multipart',
+    checksums: checksum === null ? [] : [checksum],
+    partChecksum: algorithm,
+    uploadHash: upload.hash,
+    listHash,
+    parts: parts.map(({ number, plaintextSize, header, md5, checksum: own }) => ({
+      number, plaintextSize, header, md5, checksum: own !== null && own.algorithm === algorithm ? own.value : null
+    }))
+  }
+}
+
+async function sendBare(x: Execution, number: number, tail: readonly Buffer[], bytes: number): Promise<string> {
+  const response = await send(x, {
+    method: 'PUT',
+    query: [['partNumber', String(number)], ['uploadId', upload(x)]],
+    body: Buffer.concat(tail, bytes),
+    contentLength: bytes,
+    retry: true,
+    pool: 'data'
+  })
+  if (response.status >= 300) throw await relayError(x, response)
+  response.body.resume()
+  return etagOf(response)
+}
+
+function upload(x: Execution): string {
+  return x.operation.query.get('uploadId') ?? ''
+}
+
+async function sendSmallPart(x: Execution, { objectKey, hash }: Upload, part: Attempt, tail: readonly Buffer[], tailBytes: number): Promise<string> {
+  const size = streamSize(part.plaintextSize)
+  const stored = await stateBucketOf(x).open(smallPartName(hash, part.header), size)
+  const stage = new SmallPartWithTail(objectKey, part, tail)
+  const body = new StagedReadable(stored, [{
+    update: (chunk) => verifiedSync(x, () => stage.update(chunk)),
+    final: () => verified(x, () => stage.final())
+  }], { destroySource: true })
+  const response = await sendPart(x, part.number, body, size + tailBytes)
+  if (response.status >= 300) throw await relayError(x, response)
+  response.body.resume()
+  return etagOf(response)
+}

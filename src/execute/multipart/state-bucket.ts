@@ -1,0 +1,133 @@
+import type { Readable } from 'node:stream'
+import type { Upstream, UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
+import { S3Error } from '../../errors.ts'
+import { readAll } from '../../http/stage.ts'
+import { listingField, readListing } from '../../s3/listing.ts'
+import { upstreamDocument, renderXml, type XmlNode } from '../../s3/xml.ts'
+import { contentMd5 } from '../content-md5.ts'
+
+/** S3's limit of DeleteObjects. */
+const DELETE_AT_ONCE = 1000
+const RECORD_LIMIT_BYTES = 65536
+
+/** An object of the state bucket, as a listing shows it. */
+export interface StateEntry {
+  readonly key: string
+  /** Milliseconds since 1970, by the store's clock. */
+  readonly lastModified: number
+}
+
+/**
+ * The gateway's own bucket, used with its own credentials (docs/FORMAT.md, Multipart state). Whatever the store answers
+ * that is of no use becomes ServiceUnavailable: the client's request is not at fault.
+ */
+export class StateBucket {
+  readonly #upstream: Upstream
+  readonly #bucket: string
+  readonly #signal: AbortSignal
+
+  constructor(upstream: Upstream, bucket: string, signal: AbortSignal) {
+    this.#upstream = upstream
+    this.#bucket = bucket
+    this.#signal = signal
+  }
+
+  /** @throws S3Error ServiceUnavailable unless the bucket is there. */
+  async check(): Promise<void> {
+    const response = await this.#send({ method: 'HEAD', retry: true })
+    response.body.resume()
+    if (response.status !== 200) throw unusable(`HEAD answers ${response.status}`)
+  }
+
+  /** Writes a small object. @param once the store is to refuse when the object exists. */
+  async put(key: string, body: Buffer, once: boolean): Promise<void> {
+    const headers = once ? [['if-none-match', '*'] as const] : []
+    await this.#expect({ method: 'PUT', key, headers, body, contentLength: body.length, retry: !once })
+  }
+
+  /** Writes object data of known length. @returns the store's answer, whatever its status. */
+  async putStream(key: string, body: Readable, contentLength: number): Promise<UpstreamResponse> {
+    return this.#send({ method: 'PUT', key, body, contentLength, pool: 'data' })
+  }
+
+  /** A small object whole; null when there is none. */
+  async get(key: string): Promise<Buffer | null> {
+    const response = await this.#send({ method: 'GET', key, retry: true })
+    if (response.status === 404) {
+      response.body.resume()
+      return null
+    }
+    if (response.status !== 200) throw await refused('GET', response)
+    return readAll(response.body, RECORD_LIMIT_BYTES, () => unusable('a record is too long'))
+  }
+
+  /** An object's bytes as they come. @throws S3Error ServiceUnavailable when it is missing or not of this length. */
+  async open(key: string, length: number): Promise<Readable> {
+    const response = await this.#send({ method: 'GET', key, retry: true, pool: 'data' })
+    if (response.status !== 200) throw await refused('GET', response)
+    if (response.headers.get('content-length') !== String(length)) {
+      response.body.destroy()
+      throw unusable('a stored part has another length')
+    }
+    return response.body
+  }
+
+  /** All objects under a prefix, in order, a page at a time. @param after keys up to this one, itself included, are left out. */
+  async* list(prefix: string, after: string | null = null): AsyncGenerator<readonly StateEntry[]> {
+    let from: readonly (readonly [string, string])[] = after === null ? [] : [['start-after', after]]
+    for (;;) {
+      const response = await this.#expect({ method: 'GET', query: [['list-type', '2'], ['prefix', prefix], ...from], retry: true })
+      const rows = readListing(response)
+      yield rows.map(({ key, lastModified }) => ({ key, lastModified: Date.parse(lastModified ?? '') }))
+      const token = listingField(response, 'NextContinuationToken')
+      if (listingField(response, 'IsTruncated') !== 'true' || token === null) return
+      from = [['continuation-token', token]]
+    }
+  }
+
+  /** @returns how many the store says it could not remove. */
+  async remove(keys: readonly string[]): Promise<number> {
+    let failed = 0
+    for (let from = 0; from < keys.length; from += DELETE_AT_ONCE) {
+      const objects = keys.slice(from, from + DELETE_AT_ONCE).map((key): XmlNode => ['Object', [['Key', key]]])
+      const body = renderXml(['Delete', [['Quiet', 'true'], ...objects]])
+      const answer = await this.#expect({
+        method: 'POST', query: [['delete', null]], headers: [contentMd5(body), ['content-type', 'application/xml']], body,
+        contentLength: body.length, retry: true
+      })
+      failed += answer.toString('utf8').split('<Error>').length - 1
+    }
+    return failed
+  }
+
+  /** Removes everything under a prefix. */
+  async removeAll(prefix: string): Promise<void> {
+    const keys: string[] = []
+    for await (const page of this.list(prefix)) keys.push(...page.map(({ key }) => key))
+    await this.remove(keys)
+  }
+
+  async #expect(sent: Sent): Promise<Buffer> {
+    const response = await this.#send(sent)
+    if (response.status !== 200) throw await refused(sent.method, response)
+    return readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  }
+
+  #send(sent: Sent): Promise<UpstreamResponse> {
+    return this.#upstream.request({
+      bucket: this.#bucket, key: null, query: [], headers: [], body: null, contentLength: 0, signal: this.#signal, retry: false, pool: 'control',
+      ...sent
+    })
+  }
+}
+
+type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
+
+async function refused(method: string, response: UpstreamResponse): Promise<S3Error> {
+  response.body.resume()
+  return unusable(`${method} answers ${response.status}`)
+}
+
+function unusable(reason: string): S3Error {
+  return new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.', cause: new Error(reason) })
+}

@@ -1,0 +1,34 @@
+import { attemptEtag } from '../../envelope/records.ts'
+
+// STORED DATA: names of objects in the state bucket (docs/FORMAT.md, Multipart state).
+
+/** Under which everything about uploads stands. */
+export const UPLOADS_PREFIX = 'uploads/'
+
+/** Under which everything about one upload stands. @param hash 32 bytes, from uploadHash. */
+export function uploadPrefix(hash: Buffer): string {
+  return `${UPLOADS_PREFIX}${hash.toString('hex')}/`
+}
+
+export function uploadRecordName(hash: Buffer): string {
+  return `${uploadPrefix(hash)}upload`
+}
+
+export function partRecordsPrefix(hash: Buffer): string {
+  return `${uploadPrefix(hash)}parts/`
+}
+
+/** @param sealed from sealPartRecord. */
+export function partRecordName(hash: Buffer, number: number, sealed: string): string {
+  return `${partRecordsPrefix(hash)}${String(number).padStart(5, '0')}/${sealed}`
+}
+
+/** Sorts behind every record of this part number and before those of the next. */
+export function afterPartRecords(hash: Buffer, number: number): string {
+  return `${partRecordsPrefix(hash)}${String(number).padStart(5, '0')}/~`
+}
+
+/** Where a part below 5 MiB waits for Complete. @param header of its stream, 40 bytes. */
+export function smallPartName(hash: Buffer, header: Buffer): string {
+  return `${uploadPrefix(hash)}small/${attemptEtag(header)}`
+}

@@ -1,0 +1,124 @@
+import type { Readable } from 'node:stream'
+import type { PartRecord } from '../../envelope/records.ts'
+import type { UpstreamResponse } from '../../upstream/types.ts'
+import type { BodySource } from '../body.ts'
+import type { Execution } from '../context.ts'
+import type { Upload } from './upload.ts'
+import { BodyVerifier } from '../../auth/body.ts'
+import { PartSealer } from '../../envelope/part.ts'
+import { MAX_PART_PLAINTEXT, MAX_PARTS } from '../../envelope/sizes.ts'
+import { S3Error } from '../../errors.ts'
+import { upstreamHeaders } from '../../plan/headers.ts'
+import { unquoteEtag } from '../../s3/conditions.ts'
+import { streamUpstream } from '../body.ts'
+import { send } from '../context.ts'
+import { relayError } from '../relay-error.ts'
+import { partChecksum } from './checksum-settings.ts'
+import { ChecksumStage, isSmall } from './part-stages.ts'
+import { writePartRecord } from './part-records.ts'
+import { smallPartName } from './state-names.ts'
+import { isHeld } from './store-parts.ts'
+import { findUpload, noSuchUpload, stateBucketOf } from './upload.ts'
+
+/** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to 10,000. */
+export function partNumberOf(x: Execution): number {
+  const text = x.operation.query.get('partNumber') ?? ''
+  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0
+  if (number >= 1 && number <= MAX_PARTS) return number
+  throw new S3Error('InvalidArgument', {
+    message: 'Part number must be an integer between 1 and 10000, inclusive', fields: { ArgumentName: 'partNumber', ArgumentValue: text }
+  })
+}
+
+/**
+ * What of a part's size and number can never be completed is refused before a byte is sent.
+ * @throws S3Error EntityTooLarge above the limit of a part; InvalidArgument for a part 10,000 of 5 MiB or more, behind which
+ * the tail would need number 10,001.
+ */
+export function checkPartSize(number: number, size: number): void {
+  if (size > MAX_PART_PLAINTEXT) {
+    throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_PART_PLAINTEXT) } })
+  }
+  if (number === MAX_PARTS && !isSmall(size)) {
+    throw new S3Error('InvalidArgument', {
+      message: 'Part 10000 must be smaller than 5 MiB: this gateway stores what describes the object behind the last part.',
+      fields: { ArgumentName: 'partNumber', ArgumentValue: String(number) }
+    })
+  }
+}
+
+/**
+ * The upload a part of this size belongs to. A small part does not reach the store before Complete, so the store is asked
+ * whether the upload still lives; a large one is refused by the store itself.
+ * @throws S3Error NoSuchUpload
+ */
+export async function uploadForPart(x: Execution, size: number): Promise<Upload> {
+  if (!isSmall(size)) {
+    const upload = await findUpload(x, 'cached')
+    if (upload === null) throw noSuchUpload(x)
+    return upload
+  }
+  const [upload, held] = await Promise.all([findUpload(x, 'fresh'), isHeld(x)])
+  if (upload === null || !held) throw noSuchUpload(x)
+  return upload
+}
+
+/**
+ * Seals one attempt at a part under a fresh salt and stores it: upstream, or in the state bucket when it is below 5 MiB. Its
+ * record is written after the store has it all and before anybody is told.
+ */
+export async function storePart(x: Execution, upload: Upload, number: number, source: BodySource): Promise<PartRecord> {
+  const size = source.payload.length
+  const verifier = new BodyVerifier(source.payload, { computeMd5: upload.settings.etagMode === 'md5' })
+  const missing = partChecksum(upload.settings, source.payload)
+  const computed = missing === null ? null : new ChecksumStage(missing)
+  const sealer = new PartSealer({ objectKey: upload.objectKey, number, plaintextSize: size })
+  const stages = [verifier, ...computed === null ? [] : [computed], sealer]
+  const response = await streamUpstream(x, source, stages, (body) => isSmall(size)
+    ? stateBucketOf(x).putStream(smallPartName(upload.hash, sealer.header), body, sealer.storedSize)
+    : sendPart(x, number, body, sealer.storedSize))
+  if (response.status >= 300) throw await refusal(x, upload, response, isSmall(size))
+  response.body.resume()
+  const { md5, checksum } = verifier.digests
+  const record: PartRecord = {
+    number,
+    plaintextSize: size,
+    header: sealer.header,
+    md5: upload.settings.etagMode === 'md5' ? md5 : null,
+    checksum: computed === null ? checksum : { algorithm: computed.algorithm, value: computed.value },
+    upstreamEtag: isSmall(size) ? '' : etagOf(response),
+    inline: isSmall(size)
+  }
+  await writePartRecord(x, upload, record)
+  return record
+}
+
+/** One upstream part. @param contentLength bytes that `body` gives. */
+export function sendPart(x: Execution, number: number, body: Readable, contentLength: number): Promise<UpstreamResponse> {
+  return send(x, {
+    method: 'PUT',
+    query: [['partNumber', String(number)], ['uploadId', x.operation.query.get('uploadId') ?? '']],
+    headers: upstreamHeaders(x.request.headers, 'document'),
+    body,
+    contentLength,
+    pool: 'data'
+  })
+}
+
+/** The store's ETag of a part, without quotes. @throws S3Error SealgateBadUpstream when there is none. */
+export function etagOf(response: UpstreamResponse): string {
+  const etag = unquoteEtag(response.headers.get('etag') ?? '')
+  if (etag === '') throw new S3Error('SealgateBadUpstream')
+  return etag
+}
+
+async function refusal(x: Execution, upload: Upload, response: UpstreamResponse, small: boolean): Promise<S3Error> {
+  if (!small) {
+    if (response.status === 404) x.parts.objects.forgetUpload(upload.hash)
+    return relayError(x, response)
+  }
+  response.body.resume()
+  return new S3Error('ServiceUnavailable', {
+    message: 'The state bucket of the gateway cannot be used.', cause: new Error(`PUT answers ${response.status}`)
+  })
+}

@@ -1,0 +1,86 @@
+import type { XmlNode, XmlDocument, XmlElement } from '../../s3/xml.ts'
+import type { Execution } from '../context.ts'
+import { S3Error } from '../../errors.ts'
+import { readAll } from '../../http/stage.ts'
+import { upstreamHeaders } from '../../plan/headers.ts'
+import { listingField, readListing } from '../../s3/listing.ts'
+import { childOf, parseXml, textOf, upstreamDocument } from '../../s3/xml.ts'
+import { send } from '../context.ts'
+import { relayError } from '../relay-error.ts'
+import { uploadIdOf } from './upload.ts'
+
+/** A part as the store tells it. */
+export interface HeldPart {
+  readonly number: number
+  /** Without quotes. */
+  readonly etag: string
+  /** Stored bytes. */
+  readonly size: number
+  readonly lastModified: string | null
+}
+
+export interface HeldParts {
+  /** By part number: tails of earlier tries to complete are among them. */
+  readonly parts: ReadonlyMap<number, HeldPart>
+  /** Who made the upload and how it will be kept, as the store says it: Initiator, Owner, StorageClass. */
+  readonly about: readonly XmlNode[]
+}
+
+/** S3's limit of one ListParts. */
+const PAGE = 1000
+
+/**
+ * The parts the store holds of the upload this request names; null when it knows no such upload.
+ * @param options.after part numbers above this one. @param options.until stop once a page reaches this number.
+ */
+export async function listHeldParts(
+  x: Execution, options: { readonly after?: number; readonly until?: number } = {}
+): Promise<HeldParts | null> {
+  const { after = 0, until = Number.POSITIVE_INFINITY } = options
+  const parts = new Map<number, HeldPart>()
+  let about: readonly XmlNode[] | null = null
+  for (let marker = after; ;) {
+    const document = await askForParts(x, marker, PAGE)
+    if (document === null) return null
+    about ??= aboutUpload(document)
+    let last = marker
+    for (const { partNumber, etag, size, lastModified } of readListing(document)) {
+      if (partNumber === null || etag === null || size === null) throw new S3Error('SealgateBadUpstream')
+      parts.set(partNumber, { number: partNumber, etag, size, lastModified })
+      last = Math.max(last, partNumber)
+    }
+    // A store that says there is more and gives nothing new would be asked for ever.
+    if (listingField(document, 'IsTruncated') !== 'true' || last === marker || last >= until) return { parts, about }
+    marker = last
+  }
+}
+
+/** Whether the store still has the upload this request names. */
+export async function isHeld(x: Execution): Promise<boolean> {
+  return await askForParts(x, 0, 1) !== null
+}
+
+async function askForParts(x: Execution, marker: number, max: number): Promise<Buffer | null> {
+  const response = await send(x, {
+    method: 'GET',
+    query: [['uploadId', uploadIdOf(x)], ['max-parts', String(max)], ...marker === 0 ? [] : [['part-number-marker', String(marker)] as const]],
+    headers: upstreamHeaders(x.request.headers, 'document'),
+    retry: true
+  })
+  if (response.status < 300) return readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  const error = await relayError(x, response)
+  if (error.code === 'NoSuchUpload') return null
+  throw error
+}
+
+function aboutUpload(document: Buffer): readonly XmlNode[] {
+  const parsed = parseXml(document, upstreamDocument)
+  return ['Initiator', 'Owner', 'StorageClass'].flatMap((name) => {
+    const element = childOf(parsed, parsed.root, name)
+    return element === undefined ? [] : [nodeOf(parsed, element)]
+  })
+}
+
+function nodeOf(document: XmlDocument, element: XmlElement): XmlNode {
+  return [element.name, element.children.length === 0 ? textOf(document, element) : element.children.map((child) => nodeOf(document, child))]
+}
