@@ -9,7 +9,7 @@ const [kind = 'memory'] = process.argv.slice(2)
 async function endpoint(): Promise<string> {
   if (kind === 'sink') return startSink()
   const store = await startStore({
-    backend: new MemoryBackend(), credentials: [{ accessKeyId: 'store', secretAccessKey: 'store-secret' }], region: 'us-east-1', host: '127.0.0.1', port: 0
+    backend: new MemoryBackend(), credentials: [{ accessKeyId: 'store', secretAccessKey: 'store-secret' }], region: 'us-east-1', host: '127.0.0.1', port: 0, defaultChecksum: false
   })
   return store.endpoint
 }

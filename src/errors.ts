@@ -90,13 +90,18 @@ export interface S3ErrorOptions {
   readonly fields?: Readonly<Record<string, string>>
   /** Extra response headers. */
   readonly headers?: readonly (readonly [name: string, value: string])[]
+  /** The status the store gave, where it differs from the table's. */
+  readonly status?: number
+  /** A code of the store that is not in the table, sent on as it came. */
+  readonly code?: string
   /** For the log only; never sent. */
   readonly cause?: unknown
 }
 
 /** An answer to the client that is an error. Thrown anywhere; rendered in one place (listener). */
 export class S3Error extends Error {
-  readonly code: S3ErrorCode
+  /** One of the table's codes, or what the store said. */
+  readonly code: string
   readonly status: number
   readonly fields: Readonly<Record<string, string>>
   readonly headers: readonly (readonly [name: string, value: string])[]
@@ -105,8 +110,8 @@ export class S3Error extends Error {
     const [status, message] = table[code]
     super(options.message ?? message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'S3Error'
-    this.code = code
-    this.status = status
+    this.code = options.code ?? code
+    this.status = options.status ?? status
     this.fields = options.fields ?? {}
     this.headers = options.headers ?? []
   }

@@ -1,3 +1,4 @@
+import type { BucketPolicy } from './config.ts'
 import type { AuthContext } from './auth/context.ts'
 import type { Authenticated } from './auth/types.ts'
 import type { Execution, Parts } from './execute/context.ts'
@@ -18,6 +19,12 @@ export interface Pipeline {
   readonly auth: AuthContext
 }
 
+/** Stands where a request has no bucket; nothing reads it but what asks for the bucket first. */
+const noBucket: BucketPolicy = {
+  encryption: 'on', key: '', etag: 'opaque', plaintext: 'refuse', announce: 'none', publicRead: false, bucketKeys: true, aliases: [],
+  requireSse: [], allowedKeys: []
+}
+
 /**
  * The one way through the house: authenticate, route, authorise, plan, execute. Nothing goes upstream, and no key is asked
  * for, before the first three are done.
@@ -28,17 +35,19 @@ export async function handle({ parts, auth }: Pipeline, request: HttpRequest): P
   const authenticated = isFormUpload(request)
     ? await authenticatedForm(request, auth, bucketOfForm(request, domains))
     : { request: authenticate(request, auth), form: null }
+  const { client } = authenticated.request
+  if (client !== null) request.annotate?.({ client: client.accessKeyId })
   const operation = routed(authenticated.request, domains)
-  request.annotate?.({ operation: operation.name, ...annotation(authenticated.request, operation) })
+  request.annotate?.({ operation: operation.name, ...operation.bucket === null ? {} : { bucket: operation.bucket } })
   const row = operations[operation.name]
   admitPayload(authenticated.request, row.takesBody === 'data' ? 'object-data' : 'other')
   const policy = operation.bucket === null ? null : parts.policyFor(operation.bucket)
-  authorize(authenticated.request.client, { bucket: operation.bucket, write: row.write, publicRead: policy?.publicRead === true })
+  authorize(client, { bucket: operation.bucket, write: row.write, publicRead: policy?.publicRead === true })
   if (operation.bucket === parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
   const { executor, how } = plan(operation.name, policy)
   if (executor === 'refuse' || executor === 'preflight') throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${how}` })
   const execution: Execution = {
-    request: authenticated.request, form: authenticated.form, operation, parts, policy: policy ?? parts.policyFor('*')
+    request: authenticated.request, form: authenticated.form, operation, parts, policy: policy ?? noBucket
   }
   return executors[executor](execution)
 }
@@ -51,8 +60,4 @@ function bucketOfForm(request: HttpRequest, domains: readonly string[]): string 
   const where = address(request.target, request.host, domains)
   if (where.level !== 'bucket') throw new S3Error('MethodNotAllowed')
   return where.bucket
-}
-
-function annotation({ client }: Authenticated, { bucket }: Operation): { bucket?: string; client?: string } {
-  return { ...bucket === null ? {} : { bucket }, ...client === null ? {} : { client: client.accessKeyId } }
 }

@@ -3,6 +3,7 @@ import type { Manifest } from '../envelope/manifest.ts'
 import type { CustomerKey } from './object-keys.ts'
 import type { Execution } from './context.ts'
 import { S3Error } from '../errors.ts'
+import { upstreamHeaders } from '../plan/headers.ts'
 import { checkReadConditions } from './conditions.ts'
 import { bucketOf, keyOf, placeOf, send } from './context.ts'
 import { objectHeaders } from './object-headers.ts'
@@ -25,6 +26,8 @@ export interface LookAt {
   readonly key: string
   readonly versionId: string | null
   readonly customerKey: CustomerKey | null
+  /** Of the client, where it names the object itself: who it expects to own the bucket, who pays. */
+  readonly headers?: readonly (readonly [name: string, value: string])[]
 }
 
 /**
@@ -34,7 +37,8 @@ export interface LookAt {
  */
 export async function lookAt(x: Execution, at: LookAt, options: { readonly manifest: 'if-needed' | 'always' } = { manifest: 'if-needed' }): Promise<Looked> {
   const response = await send(x, {
-    method: 'HEAD', bucket: at.bucket, key: at.key, query: at.versionId === null ? [] : [['versionId', at.versionId]], retry: true
+    method: 'HEAD', bucket: at.bucket, key: at.key, query: at.versionId === null ? [] : [['versionId', at.versionId]],
+    headers: at.headers ?? [], retry: true
   })
   if (response.status !== 200) throw await relayError(x, response)
   response.body.resume()
@@ -48,7 +52,10 @@ export async function lookAt(x: Execution, at: LookAt, options: { readonly manif
 
 /** The object a GET or HEAD names. */
 export function lookAtTarget(x: Execution): Promise<Looked> {
-  return lookAt(x, { bucket: bucketOf(x), key: keyOf(x), versionId: x.operation.query.get('versionId') ?? null, customerKey: customerKeyOfAccess(x) })
+  return lookAt(x, {
+    bucket: bucketOf(x), key: keyOf(x), versionId: x.operation.query.get('versionId') ?? null, customerKey: customerKeyOfAccess(x),
+    headers: upstreamHeaders(x.request.headers, 'document')
+  })
 }
 
 /** HeadObject (AWS API): sizes, digests and ETag of the plaintext. */

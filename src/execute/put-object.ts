@@ -10,6 +10,7 @@ import { MAX_SINGLE_PLAINTEXT, storedSize } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
 import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
 import { readVerified, requestBody, streamUpstream, type BodySource } from './body.ts'
+import { contentMd5 } from './content-md5.ts'
 import { placeOf, send } from './context.ts'
 import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './etag.ts'
@@ -88,7 +89,12 @@ async function putHeld(write: Write): Promise<UpstreamResponse> {
   const { md5, checksum } = verifier.digests
   return send(x, {
     method: 'PUT',
-    headers: [...headersOf(write, sealer.header, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }), ...conditions],
+    headers: [
+      ...headersOf(write, sealer.header, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }),
+      ...conditions,
+      // S3 demands a digest of a body that it is to lock (AWS API, PutObject).
+      ...write.described.some(([name]) => name.startsWith('x-amz-object-lock-')) ? [contentMd5(body)] : []
+    ],
     body,
     contentLength: body.length,
     retry: conditions.length === 0,

@@ -69,7 +69,8 @@ export async function openStored(
   const value = headers.get(ENVELOPE_HEADER)
   const keyId = headers.get(KEY_ID_HEADER)
   if (value === undefined && keyId === undefined) {
-    if (x.parts.policyFor(place.bucket).plaintext === 'allow') return { kind: 'plain', size: storedSize, ...shared }
+    const { encryption, plaintext } = x.parts.policyFor(place.bucket)
+    if (encryption === 'off' || plaintext === 'allow') return { kind: 'plain', size: storedSize, ...shared }
     throw new S3Error('SealgatePlaintextRefused')
   }
   return verified(x, async () => {
