@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
@@ -11,6 +10,7 @@ import { accessRecord, endedByCode, type AccessRecord, type EndedBy, type Ending
 import type { Admitted } from './gate.ts'
 import type { Watched } from './rate-watch.ts'
 import { noBody, RequestBody } from './request-body.ts'
+import { newRequestId } from './request-id.ts'
 
 /** What one connection remembers from request to request. */
 export interface Connection {
@@ -47,7 +47,7 @@ export function breakConnection(socket: Socket): void {
 
 /** One request and its answer on one connection: identity, life time, and what the access line will say. */
 export class Exchange implements Watched {
-  readonly id = randomBytes(8).toString('hex').toUpperCase()
+  readonly id = newRequestId()
   readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly connection: Connection

@@ -10,9 +10,11 @@ export function plainAddress(address: string | undefined): string {
 /** Front ends that terminate TLS for us. Only their X-Forwarded-Proto is believed, and only to say that the client used TLS. */
 export class TrustedProxies {
   readonly #list = new BlockList()
+  readonly #empty: boolean
 
   /** @param entries addresses or CIDR ranges, valid ones. */
   constructor(entries: readonly string[]) {
+    this.#empty = entries.length === 0
     for (const entry of entries) {
       const [address = '', prefix] = entry.split('/')
       if (prefix === undefined) this.#list.addAddress(address, family(address))
@@ -23,6 +25,7 @@ export class TrustedProxies {
   /** True when the bytes of the client travelled over TLS, to us or to a trusted front end. */
   secure(req: IncomingMessage): boolean {
     if (req.socket instanceof TLSSocket) return true
+    if (this.#empty) return false
     const address = plainAddress(req.socket.remoteAddress)
     if (!this.#list.check(address, family(address))) return false
     const at = req.rawHeaders.findIndex((name, i) => i % 2 === 0 && name.toLowerCase() === 'x-forwarded-proto')

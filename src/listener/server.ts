@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { S3Error } from '../errors.ts'
 import { renderError } from '../s3/error-xml.ts'
 import type { Connection } from './exchange.ts'
+import { newRequestId } from './request-id.ts'
 import { hostId } from './respond.ts'
 import { secureContext, type TlsMaterial } from './tls.ts'
 
@@ -89,7 +89,7 @@ function refusal(code: string | undefined): S3Error {
 }
 
 function rawAnswer(error: S3Error): string {
-  const requestId = randomBytes(8).toString('hex').toUpperCase()
+  const requestId = newRequestId()
   const body = renderError(error, { resource: '', requestId, hostId }).toString('utf8')
   return `HTTP/1.1 ${error.status} Bad Request\r\nx-amz-id-2: ${hostId}\r\nx-amz-request-id: ${requestId}\r\nServer: Sealgate\r\n`
     + `Date: ${new Date().toUTCString()}\r\nContent-Type: application/xml\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`
