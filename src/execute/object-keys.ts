@@ -60,12 +60,13 @@ export async function keyForWrite(x: Execution, place: Place, asked: SseRequest)
     scope: bucketKeyEnabled ? 'bucket' : 'object',
     sse: { mode: asked.mode, bucketKeyEnabled },
     requestContext,
-    responseHeaders: sseResponseHeaders(appliedOf(asked.mode, wrapped.keyId, requestContext, bucketKeyEnabled), 'write')
+    responseHeaders: sseResponseHeaders(
+      asked.mode === 'aws:kms' || (asked.mode === 'none' && x.policy.announce === 'aws:kms')
+        ? { mode: 'aws:kms', keyId: wrapped.keyId, context: requestContext, bucketKeyEnabled }
+        : { mode: asked.mode },
+      'write'
+    )
   }
-}
-
-function appliedOf(mode: 'none' | 'AES256' | 'aws:kms', keyId: string, context: Readonly<Record<string, string>>, bucketKeyEnabled: boolean): SseApplied {
-  return mode === 'aws:kms' ? { mode, keyId, context, bucketKeyEnabled } : { mode }
 }
 
 export interface ReadKeyInput {
