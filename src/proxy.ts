@@ -1,6 +1,5 @@
 import type { BucketPolicy } from './config.ts'
 import type { AuthContext } from './auth/context.ts'
-import type { Authenticated } from './auth/types.ts'
 import type { Execution, Parts } from './execute/context.ts'
 import type { HttpRequest, HttpResponse } from './http/message.ts'
 import { authenticate, isFormUpload } from './auth/authenticate.ts'
@@ -11,7 +10,7 @@ import { executors } from './execute/executors.ts'
 import { authenticatedForm } from './execute/post-object.ts'
 import { plan } from './plan/plan.ts'
 import { operations } from './s3/operations.ts'
-import { address, route, type Operation } from './s3/route.ts'
+import { route, type Operation, type OperationOf, type RoutableRequest } from './s3/route.ts'
 
 /** Everything the pipeline needs: replaced as a whole when the configuration is reloaded. */
 export interface Pipeline {
@@ -32,12 +31,13 @@ const noBucket: BucketPolicy = {
  */
 export async function handle({ parts, auth }: Pipeline, request: HttpRequest): Promise<HttpResponse> {
   const { domains } = parts.config.listen
-  const authenticated = isFormUpload(request)
-    ? await authenticatedForm(request, auth, bucketOfForm(request, domains))
-    : { request: authenticate(request, auth), form: null }
+  const posted = formTarget(request, domains)
+  const authenticated = posted === null
+    ? { request: authenticate(request, auth), form: null }
+    : await authenticatedForm(request, auth, posted.bucket)
   const { client } = authenticated.request
   if (client !== null) request.annotate?.({ client: client.accessKeyId })
-  const operation = routed(authenticated.request, domains)
+  const operation = posted ?? routed({ ...request, headers: authenticated.request.headers }, domains)
   request.annotate?.({ operation: operation.name, ...operation.bucket === null ? {} : { bucket: operation.bucket } })
   const row = operations[operation.name]
   admitPayload(authenticated.request, row.takesBody === 'data' ? 'object-data' : 'other')
@@ -52,12 +52,16 @@ export async function handle({ parts, auth }: Pipeline, request: HttpRequest): P
   return executors[executor](execution)
 }
 
-function routed({ request, headers }: Authenticated, domains: readonly string[]): Operation {
-  return route({ method: request.method, target: request.target, headers, host: request.host }, domains)
+function routed({ method, target, headers, host }: RoutableRequest, domains: readonly string[]): Operation {
+  return route({ method, target, headers, host }, domains)
 }
 
-function bucketOfForm(request: HttpRequest, domains: readonly string[]): string {
-  const where = address(request.target, request.host, domains)
-  if (where.level !== 'bucket') throw new S3Error('MethodNotAllowed')
-  return where.bucket
+/**
+ * The upload a browser form asks for; null for every other request. A policy signs an upload and nothing else: a form that is
+ * posted to `?delete` is not a form to us, but a request without credentials.
+ */
+function formTarget(request: HttpRequest, domains: readonly string[]): OperationOf<'PostObject'> | null {
+  if (!isFormUpload(request)) return null
+  const operation = routed(request, domains)
+  return operation.name === 'PostObject' ? operation : null
 }
