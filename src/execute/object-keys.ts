@@ -1,8 +1,7 @@
 import type { KeyObject } from 'node:crypto'
-import type { Envelope, Place, SseMode } from '../envelope/envelope.ts'
+import type { Attributes, Envelope, Place, SseMode } from '../envelope/envelope.ts'
 import type { WrappedBucketKey } from '../keys/types.ts'
 import type { Execution } from './context.ts'
-import type { SealedObject } from './stored-object.ts'
 import { S3Error } from '../errors.ts'
 import { sseOfWrite, sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../keys/sse-headers.ts'
 import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../keys/ssec.ts'
@@ -112,7 +111,7 @@ export interface ToldEncryption {
 }
 
 /** How an object is encrypted, as it is told to whoever reads it. */
-export function readEncryptionHeaders(x: Execution, object: SealedObject): readonly Header[] {
+export function readEncryptionHeaders(x: Execution, object: Omit<ToldEncryption, 'sse'> & { readonly attributes: Pick<Attributes, 'sse'> }): readonly Header[] {
   const { keyId, requestContext, bucket } = object
   return accessEncryptionHeaders(x, { sse: object.attributes.sse, keyId, requestContext, bucket })
 }

@@ -15,18 +15,10 @@ export const ENVELOPE_HEADER = 'x-amz-meta-sealgate'
 export const KEY_ID_HEADER = 'x-amz-meta-sealgate-key'
 export const CONTEXT_HEADER = 'x-amz-meta-sealgate-context'
 
-/** An object of ours whose envelope has opened for this request. */
-export interface SealedObject {
-  readonly kind: 'sealed'
-  readonly place: Place
-  readonly envelope: Envelope
-  readonly keyId: string
-  readonly requestContext: Readonly<Record<string, string>>
-  readonly objectKey: ObjectKey
-  readonly attributes: Attributes
-  /** Bytes in the store, by the store's word; `size` follows from it by the size law. */
+interface InStore {
+  /** Bytes in the store, by the store's word; `size` of a sealed object follows from it by the size law. */
   readonly storedSize: number
-  /** Plaintext bytes. Authenticated for single objects at once, for multipart objects by their manifest. */
+  /** Plaintext bytes. Of sealed objects authenticated: for singles at once, for multipart objects by their manifest. */
   readonly size: number
   /** The bucket it was asked for in; its bound bucket may be another one (a replica's source). */
   readonly bucket: string
@@ -36,16 +28,21 @@ export interface SealedObject {
   readonly headers: HeaderList
 }
 
+/** An object of ours whose envelope has opened for this request. */
+export interface SealedObject extends InStore {
+  readonly kind: 'sealed'
+  /** Where it is bound to. */
+  readonly place: Place
+  readonly envelope: Envelope
+  readonly keyId: string
+  readonly requestContext: Readonly<Record<string, string>>
+  readonly objectKey: ObjectKey
+  readonly attributes: Attributes
+}
+
 /** An object Sealgate did not write, in a bucket whose policy allows such. */
-export interface PlainObject {
+export interface PlainObject extends InStore {
   readonly kind: 'plain'
-  readonly storedSize: number
-  readonly size: number
-  readonly bucket: string
-  readonly key: string
-  readonly upstreamEtag: string
-  readonly versionId: string | null
-  readonly headers: HeaderList
 }
 
 export type StoredObject = SealedObject | PlainObject
