@@ -17,7 +17,7 @@ import { copiedHeaders, directiveOf } from './copied-headers.ts'
 import { copySourceOf, lookAtSource } from './copy-source-object.ts'
 import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './etag.ts'
-import { forward } from './forward.ts'
+import { forwardCopy } from './forward.ts'
 import { encryptionOfWrite, keyForWrite, type WriteKey } from './object-keys.ts'
 import { relayError, errorOfDocument } from './relay-error.ts'
 import { withOneRestart } from './restart.ts'
@@ -31,7 +31,7 @@ import { writeConditions } from './write-conditions.ts'
  */
 export async function copyObject(x: Execution): Promise<HttpResponse> {
   const source = copySourceOf(x)
-  if (x.policy.encryption === 'off' && x.parts.policyFor(source.bucket).encryption === 'off') return forward(x)
+  if (x.policy.encryption === 'off' && x.parts.policyFor(source.bucket).encryption === 'off') return forwardCopy(x, source)
   return withOneRestart(async () => {
     const looked = await lookAtSource(x, source)
     refuseIdleCopy(x, source)

@@ -5,6 +5,7 @@ import { copyObject } from './copy-object.ts'
 import { deleteObject } from './delete-object.ts'
 import { deleteObjects } from './delete-objects.ts'
 import { forward } from './forward.ts'
+import { getObjectAttributes } from './get-object-attributes.ts'
 import { getObject } from './get-object.ts'
 import { headObject } from './head-object.ts'
 import { listBuckets } from './list-buckets.ts'
@@ -15,6 +16,7 @@ import { createMultipartUpload } from './multipart/create-upload.ts'
 import { listParts } from './multipart/list-parts.ts'
 import { listMultipartUploads } from './multipart/list-uploads.ts'
 import { uploadPart } from './multipart/upload-part.ts'
+import { uploadPartCopy } from './multipart/upload-part-copy.ts'
 import { postObject } from './post-object.ts'
 import { putObject } from './put-object.ts'
 
@@ -35,11 +37,11 @@ export const executors = {
   listObjects,
   listVersions: listObjects,
   listBuckets,
-  getObjectAttributes: notYet,
+  getObjectAttributes,
   restoreObject: notYet,
   createMultipartUpload,
   uploadPart,
-  uploadPartCopy: notYet,
+  uploadPartCopy,
   completeMultipartUpload,
   abortMultipartUpload,
   listParts,

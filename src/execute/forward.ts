@@ -1,14 +1,16 @@
 import type { HttpResponse } from '../http/message.ts'
+import type { CopySource } from '../s3/copy-source.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
 import type { Execution } from './context.ts'
 import { BodyVerifier } from '../auth/body.ts'
 import { S3Error } from '../errors.ts'
 import { readAll, StagedReadable } from '../http/stage.ts'
 import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
+import { formatCopySource } from '../s3/copy-source.ts'
 import { operations } from '../s3/operations.ts'
 import { HoldLast, readDocument, readVerified, requestBody, streamUpstream } from './body.ts'
 import { contentMd5 } from './content-md5.ts'
-import { send } from './context.ts'
+import { header, send } from './context.ts'
 import { relayError } from './relay-error.ts'
 import { SMALL_BODY_BYTES } from './store-plain.ts'
 
@@ -30,6 +32,19 @@ export async function forward(x: Execution): Promise<HttpResponse> {
   return passThrough(response)
 }
 
+/**
+ * CopyObject or UploadPartCopy between buckets that are not encrypted. The source is said anew from what was authorised, so
+ * that the store copies nothing else; without it the request would be a write of nothing.
+ */
+export async function forwardCopy(x: Execution, source: CopySource): Promise<HttpResponse> {
+  const range = header(x, 'x-amz-copy-source-range')
+  const headers: Header[] = [...upstreamHeaders(x.request.headers, 'plain-data'), ['x-amz-copy-source', formatCopySource(source)]]
+  if (range !== undefined) headers.push(['x-amz-copy-source-range', range])
+  const response = await send(x, { method: 'PUT', query: forwardedQuery(x), headers })
+  if (response.status >= 300) throw await relayError(x, response)
+  return passThrough(response)
+}
+
 /** Query of the client's operation as it goes upstream. */
 export function forwardedQuery(x: Execution): (readonly [string, string | null])[] {
   return x.operation.query.parameters.map(({ name, value }) => [name, value] as const)
@@ -43,7 +58,8 @@ export async function forwardForDocument(x: Execution, query = forwardedQuery(x)
 }
 
 async function forwardDocument(x: Execution, requiresDigest: boolean): Promise<UpstreamResponse> {
-  const body = await readDocument(x)
+  // A body nobody asked for has been verified and stays here.
+  const body = operations[x.operation.name].takesBody === 'none' ? Buffer.alloc(0) : await readDocument(x)
   const method = x.request.request.method
   // In a bucket that is not encrypted ranges, conditions and checksums are the store's affair; in a sealed one they never are.
   const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
