@@ -6,8 +6,10 @@ import { authenticate, isFormUpload } from './auth/authenticate.ts'
 import { authorize } from './auth/authorize.ts'
 import { admitPayload } from './auth/payload.ts'
 import { S3Error } from './errors.ts'
+import { readDocument } from './execute/body.ts'
 import { executors } from './execute/executors.ts'
 import { authenticatedForm } from './execute/post-object.ts'
+import { refuseReservedMetadata } from './plan/headers.ts'
 import { plan } from './plan/plan.ts'
 import { operations } from './s3/operations.ts'
 import { route, type Operation, type OperationOf, type RoutableRequest } from './s3/route.ts'
@@ -49,7 +51,17 @@ export async function handle({ parts, auth }: Pipeline, request: HttpRequest): P
   const execution: Execution = {
     request: authenticated.request, form: authenticated.form, operation, parts, policy: policy ?? noBucket
   }
+  refuseReservedMetadata(authenticated.request.headers)
+  await verifyUnusedBody(execution)
   return executors[executor](execution)
+}
+
+/**
+ * What a request promises of its body holds before anything is done, also where the operation has no use for one: a signed
+ * hash of something else is somebody else's request.
+ */
+async function verifyUnusedBody(x: Execution): Promise<void> {
+  if (operations[x.operation.name].takesBody === 'none' && x.request.payload.framing !== 'none') await readDocument(x)
 }
 
 function routed({ method, target, headers, host }: RoutableRequest, domains: readonly string[]): Operation {
