@@ -69,6 +69,8 @@ export interface SignOptions {
   readonly time?: string
   readonly payloadHash?: string
   readonly expires?: number
+  /** The clock of Signature Version 2, which has no `time`. */
+  readonly clock?: Date
   readonly signedHeaders?: readonly string[]
 }
 
@@ -124,13 +126,14 @@ function hmacV2(secret: string, text: string): string {
 }
 
 export function signHeaderV2(draft: Draft, options: SignOptions = {}): Draft {
-  const headers: Headers = [...draft.headers, ['Date', 'Fri, 24 May 2013 00:00:00 GMT']]
-  const value = hmacV2(options.secret ?? secretAccessKey, stringV2({ ...draft, headers }, 'Fri, 24 May 2013 00:00:00 GMT'))
+  const date = (options.clock ?? now).toUTCString()
+  const headers: Headers = [...draft.headers, ['Date', date]]
+  const value = hmacV2(options.secret ?? secretAccessKey, stringV2({ ...draft, headers }, date))
   return { ...draft, headers: [...headers, ['Authorization', `AWS ${options.id ?? accessKeyId}:${value}`]] }
 }
 
 export function signQueryV2(draft: Draft, options: SignOptions = {}): Draft {
-  const expires = String(now.getTime() / 1000 + (options.expires ?? 3600))
+  const expires = String(Math.trunc((options.clock ?? now).getTime() / 1000) + (options.expires ?? 3600))
   const value = hmacV2(options.secret ?? secretAccessKey, stringV2(draft, expires))
   const sign = draft.target.includes('?') ? '&' : '?'
   return { ...draft, target: `${draft.target}${sign}AWSAccessKeyId=${options.id ?? accessKeyId}&Expires=${expires}&Signature=${encode(value)}` }

@@ -1,0 +1,188 @@
+// The product of which the gateway's authentication test sends a sample and the campaign everything.
+import { createHmac } from 'node:crypto'
+import { signHeader, signHeaderV2, signingKey, signQuery, signQueryV2, type Draft, type Headers, type SignOptions } from '../auth/requests.ts'
+import { operationRequests, type OperationRequest } from './operation-requests.ts'
+import { framed, sha256, signOptions, timestampOf, type Answer, type Wire } from './wire.ts'
+import type { TestGateway } from '../support/gateway.ts'
+
+const places = ['none', 'header', 'query', 'v2-header', 'v2-query', 'header+query', 'header+v2-query', 'query+v2-query', 'header+stray', 'form'] as const
+const payloads = [
+  'absent', 'hash', 'wrong hash', 'UNSIGNED-PAYLOAD', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
+  'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'UNKNOWN-WORD'
+] as const
+const states = [
+  'valid', 'last digit', 'empty', 'one short', 'one long', 'upper case', 'missing', 'other secret', 'other key id', 'other method', 'other target', 'stale', 'from the future'
+] as const
+export type Place = typeof places[number]
+export type Payload = typeof payloads[number]
+export type State = typeof states[number]
+
+export interface Row {
+  readonly name: string
+  readonly place: Place
+  readonly payload: Payload
+  readonly state: State
+  readonly request: OperationRequest
+  readonly valid: boolean
+}
+
+/** Without the preflight, which browsers send unsigned: it is no request for data. */
+function requests(bucket: string, key: string): readonly OperationRequest[] {
+  return operationRequests(bucket, key).filter(({ name }) => name !== 'Preflight')
+}
+
+/** How many rows there are in all. */
+export function productRows(): number {
+  return requests('b', 'k').length * places.length * payloads.length * states.length
+}
+
+/** What the documents say must happen, written without a look at the code. */
+function isValid(place: Place, payload: Payload, state: State, { name, row, draft }: OperationRequest): boolean {
+  const says = payload.startsWith('STREAMING') ? 'framed' : 'plain'
+  // A form is signed by its policy, wherever it is posted to, and heard only as an upload; headers beside it say nothing.
+  if (place === 'form') return name === 'PostObject' && ['valid', 'other method', 'other target'].includes(state) && says === 'plain'
+  if (!['header', 'query', 'v2-header', 'v2-query'].includes(place)) return false
+  // Version 2 queries say when they end and not when they begin.
+  if (state !== 'valid' && !(place === 'v2-query' && state === 'from the future')) return false
+  if (payload === 'UNKNOWN-WORD' || payload === 'wrong hash') return false
+  if (payload === 'absent' && place === 'header') return false
+  // A form brings its credentials inside.
+  if (name === 'PostObject') return false
+  if (says === 'framed') return place === 'header' && row.mayStream && draft.method === 'PUT'
+  return true
+}
+
+function rowOf(place: Place, payload: Payload, state: State, request: OperationRequest): Row {
+  return { name: `${request.name} / ${place} / ${payload} / ${state}`, place, payload, state, request, valid: isValid(place, payload, state, request) }
+}
+
+export function* allRows(bucket: string, key: string): Generator<Row> {
+  for (const request of requests(bucket, key)) for (const place of places) for (const payload of payloads) for (const state of states) {
+    yield rowOf(place, payload, state, request)
+  }
+}
+
+/** Every operation in every place, with every payload in turn and in the states by turns; and every state of the plain cases. */
+export function* sampledRows(bucket: string, key: string): Generator<Row> {
+  let turn = 0
+  for (const request of requests(bucket, key)) {
+    for (const place of places) for (const payload of payloads) {
+      turn += 1
+      if (turn % 2 === 0) yield rowOf(place, payload, states[(turn * 7) % states.length] ?? 'valid', request)
+    }
+    turn += 1
+    for (const state of states) {
+      yield rowOf('header', 'hash', state, request)
+      yield rowOf('query', 'UNSIGNED-PAYLOAD', state, request)
+    }
+  }
+}
+
+/** Whether everything that chooses the operation is covered by a Version 2 signature as the tests' own signer makes it. */
+export function v2Covers({ request }: Row): boolean {
+  return request.row.select.every((text) => ['acl', 'delete', 'partNumber', 'tagging', 'uploadId', 'uploads', 'versionId'].includes(text))
+}
+
+const damages: Readonly<Partial<Record<State, (value: string) => string>>> = {
+  'last digit': (value) => value.replace(/(.)(=?)$/, (_, digit: string, pad: string) => `${digit === '0' ? '1' : '0'}${pad}`),
+  'empty': () => '',
+  'one short': (value) => value.slice(0, -1),
+  'one long': (value) => `${value}0`,
+  'upper case': (value) => value.toUpperCase() === value ? value.toLowerCase() : value.toUpperCase()
+}
+
+function damaged(draft: Draft, state: State): Draft {
+  if (state === 'missing') {
+    return {
+      ...draft,
+      headers: draft.headers.map(([name, value]) => [name, name === 'Authorization' ? value.replace(/(, )?Signature=.*$|:.*$/, '') : value]),
+      target: draft.target.replace(/[&?](X-Amz-)?Signature=[^&]*/, '')
+    }
+  }
+  const damage = damages[state] ?? ((value: string) => value)
+  return {
+    ...draft,
+    headers: draft.headers.map(([name, value]) => [name, name === 'Authorization' ? value.replace(/(?<=Signature=|^AWS [^:]+:).*$/, damage) : value]),
+    target: draft.target.replace(/(?<=[&?](?:X-Amz-)?Signature=)[^&]*/, (text) => encodeURIComponent(damage(decodeURIComponent(text))))
+  }
+}
+
+function signed(place: Place, draft: Draft, options: SignOptions, word: Headers): Draft {
+  const plain = { ...draft, headers: [...draft.headers, ...word] }
+  switch (place) {
+    case 'none':
+    case 'form': return plain
+    case 'header': return signHeader(draft, options)
+    case 'query': return signQuery(plain, options)
+    case 'v2-header': return signHeaderV2(plain, options)
+    case 'v2-query': return signQueryV2(plain, options)
+    case 'header+query': return signHeader(signQuery(draft, options), options)
+    case 'header+v2-query': return signHeader(signQueryV2(draft, options), options)
+    case 'query+v2-query': return signQueryV2(signQuery(plain, options), options)
+    case 'header+stray': return signHeader({ ...draft, target: `${draft.target}${draft.target.includes('?') ? '&' : '?'}X-Amz-Credential=x` }, options)
+  }
+}
+
+const hour = 3_600_000
+const clocks: Readonly<Partial<Record<State, number>>> = { 'stale': -2 * hour, 'from the future': 2 * hour }
+
+function optionsOf(gateway: TestGateway, payload: Payload, state: State, body: string): SignOptions {
+  const clock = new Date(Date.now() + (clocks[state] ?? 0))
+  return signOptions(gateway, {
+    payloadHash: payload === 'hash' ? sha256(body) : payload === 'wrong hash' ? sha256(`${body}x`) : payload === 'absent' ? 'UNSIGNED-PAYLOAD' : payload,
+    time: timestampOf(clock), clock,
+    // Two hours ago with a life of one.
+    expires: 3600,
+    ...(state === 'other secret' ? { secret: `${gateway.secretAccessKey}x` } : {}),
+    ...(state === 'other key id' ? { id: 'AKIAI44QH8DHBEXAMPLE' } : {})
+  })
+}
+
+/** A form with a policy that allows it, or does not; posted to whatever the operation's address is. */
+function form(gateway: TestGateway, state: State): string {
+  const time = timestampOf(new Date(Date.now() + (clocks[state] ?? 0)))
+  const credential = `${state === 'other key id' ? 'AKIAI44QH8DHBEXAMPLE' : gateway.accessKeyId}/${time.slice(0, 8)}/us-east-1/s3/aws4_request`
+  const conditions = [['starts-with', '$key', ''], { 'x-amz-algorithm': 'AWS4-HMAC-SHA256' }, { 'x-amz-credential': credential }, { 'x-amz-date': time }]
+  const expiration = new Date(Date.now() + (state === 'stale' ? -hour : hour)).toISOString()
+  const policy = Buffer.from(JSON.stringify({ expiration, conditions })).toString('base64')
+  const secret = state === 'other secret' ? `${gateway.secretAccessKey}x` : gateway.secretAccessKey
+  const signature = createHmac('sha256', signingKey(secret, time.slice(0, 8), 'us-east-1')).update(policy).digest('hex')
+  const fields = {
+    'key': 'posted', 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-credential': credential, 'x-amz-date': time, policy,
+    ...state === 'missing' ? {} : { 'x-amz-signature': (damages[state] ?? ((value: string) => value))(signature) }
+  }
+  const parts = Object.entries(fields).map(([name, value]) => `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`)
+  return `${parts.join('')}--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nfile\r\n--b--\r\n`
+}
+
+/** Builds a row's request and sends it. */
+export async function sendRow(wire: Wire, gateway: TestGateway, { place, payload, state, request }: Row): Promise<Answer> {
+  const { draft } = request
+  const body = place === 'form' ? form(gateway, state) : request.body
+  const takesBody = draft.method === 'PUT' || draft.method === 'POST'
+  const streaming = payload.startsWith('STREAMING')
+  const word = payload === 'hash' ? sha256(body) : payload === 'wrong hash' ? sha256(`${body}x`) : payload
+  const options = optionsOf(gateway, payload, state, body)
+  const base: Draft = {
+    method: state === 'other method' ? 'OPTIONS' : draft.method,
+    target: state === 'other target' ? draft.target.replace(/^\/[^/?]*/, '/theirs') : draft.target,
+    headers: [
+      ['Host', new URL(gateway.endpoint).host], ...draft.headers.filter(([name]) => !(place === 'form' && name === 'Content-Type')),
+      ...place === 'form' ? [['Content-Type', 'multipart/form-data; boundary=b'] as const] : [],
+      ...streaming ? [['x-amz-decoded-content-length', '4'] as const] : [],
+      ...streaming && payload.endsWith('TRAILER') ? [['x-amz-trailer', 'x-amz-checksum-crc32'] as const] : [],
+      ...takesBody && !streaming ? [['Content-Length', String(Buffer.byteLength(body))] as const] : []
+    ]
+  }
+  const head = damaged(signed(place, base, options, payload === 'absent' ? [] : [['x-amz-content-sha256', word]]), state)
+  const sent: Draft = {
+    method: draft.method,
+    target: state === 'other target' ? head.target.replace(/^\/theirs/, /^\/[^/?]*/.exec(draft.target)?.[0] ?? '/') : head.target,
+    headers: head.headers.filter(([name]) => !(payload === 'absent' && name === 'x-amz-content-sha256'))
+  }
+  if (!streaming || !takesBody) return wire.send(sent, takesBody ? body : '')
+  const chunks = framed(gateway, sent, [Buffer.from('data')], {
+    signed: payload.includes('HMAC'), ...payload.endsWith('TRAILER') ? { trailer: 'x-amz-checksum-crc32:rfPzYw==' } : {}
+  })
+  return wire.send({ ...sent, headers: [...sent.headers, ['Content-Length', String(chunks.length)]] }, chunks)
+}

@@ -1,0 +1,241 @@
+// Every operation × where credentials stand × what is said of the payload × the state of the signature, over HTTP and through
+// the whole gateway: what is not valid is refused, and not a request leaves for the store.
+import t, { type Test } from 'tap'
+import { productRows, sampledRows, sendRow, v2Covers, type Row } from './authentication-rows.ts'
+import { headerSigned, forEach, querySigned, sha256, Wire, type Answer } from './wire.ts'
+import { operationRequest, operationRequests } from './operation-requests.ts'
+import { planners } from '../../src/plan/plan.ts'
+import { storedSize } from '../../src/envelope/sizes.ts'
+import { startTestGateway, type TestGateway } from '../support/gateway.ts'
+import { startTestStore, type TestStore } from '../support/hostile.ts'
+import type { Draft, Headers } from '../auth/requests.ts'
+import type { RecordedRequest } from '../support/recorder.ts'
+
+const bucket = 'mine'
+const key = 'key'
+
+interface Rig {
+  readonly store: TestStore
+  readonly gateway: TestGateway
+  readonly wire: Wire
+  /** What the store has been sent since the last call, health checks left out. */
+  readonly seen: () => readonly RecordedRequest[]
+}
+
+async function rig(t: Test, sections: Record<string, unknown> = {}): Promise<Rig> {
+  const store = await startTestStore({ buckets: [bucket, 'theirs'] })
+  const gateway = await startTestGateway(store, { sections: { auth: { v2Header: true, v2Query: true }, ...sections } })
+  const wire = new Wire(gateway.endpoint)
+  t.teardown(async () => {
+    wire.close()
+    await gateway.close()
+    await store.close()
+  })
+  for (const name of [bucket, 'theirs']) for (const object of [key, 'keep']) await store.object(name, object).set({ body: Buffer.from('stored') })
+  const seen = (): RecordedRequest[] => store.requests.splice(0).filter((r) => !(r.bucket === 'sealgate-state' && (r.method === 'HEAD' || r.query.has('versioning'))))
+  seen()
+  return { store, gateway, wire, seen }
+}
+
+const refusals = new Set([
+  'AccessDenied', 'AuthorizationHeaderMalformed', 'AuthorizationQueryParametersError', 'InvalidAccessKeyId', 'InvalidArgument', 'InvalidRequest',
+  'MalformedPOSTRequest', 'MissingContentLength', 'NotImplemented', 'RequestTimeTooSkewed', 'SignatureDoesNotMatch', 'XAmzContentSHA256Mismatch'
+])
+
+function isRefused({ status, code }: Answer, row: Row): boolean {
+  return status >= 400 && status < 500 && (row.request.draft.method === 'HEAD' || refusals.has(code)) || (status === 501 && code === 'NotImplemented')
+}
+
+void t.test('A1: no invalid row of the product is accepted, and nothing of one goes upstream', async (t) => {
+  const { gateway, wire, seen } = await rig(t)
+  const rows = [...sampledRows(bucket, key)]
+  const invalid = rows.filter((row) => !row.valid)
+  const wrong: string[] = []
+  await forEach(invalid, 16, async (row) => {
+    const answer = await sendRow(wire, gateway, row)
+    if (!isRefused(answer, row)) wrong.push(`${row.name}: ${answer.status} ${answer.code}`)
+  })
+  t.same(wrong.slice(0, 20), [])
+  t.same(seen().map((r) => `${r.method} ${r.path}`).slice(0, 20), [])
+  t.ok(invalid.length > 7000)
+  t.comment(`${invalid.length.toLocaleString('en')} invalid of ${productRows().toLocaleString('en')} rows sent, 0 accepted, 0 requests upstream`)
+})
+
+void t.test('A1: every valid row passes authentication', async (t) => {
+  const { gateway, wire, seen } = await rig(t)
+  const wrong: string[] = []
+  const denied = new Set(['AccessDenied', 'SignatureDoesNotMatch', 'InvalidAccessKeyId', 'XAmzContentSHA256Mismatch', 'RequestTimeTooSkewed', 'InternalError'])
+  const valid = [...sampledRows(bucket, key)].filter((row) => row.valid && (!row.place.startsWith('v2') || v2Covers(row)))
+  let upstream = 0
+  for (const row of valid) {
+    const answer = await sendRow(wire, gateway, row)
+    upstream += Math.min(1, seen().length)
+    if (denied.has(answer.code) || answer.status >= 500 && answer.status !== 501) wrong.push(`${row.name}: ${answer.status} ${answer.code} ${answer.body.toString()}`)
+  }
+  t.same(wrong.slice(0, 20), [])
+  t.ok(upstream > 100, 'most of them reach the store')
+  t.comment(`${valid.length} valid rows pass, ${upstream} of them on to the store`)
+})
+
+void t.test('regression: the policy of a form signs an upload and nothing else', async (t) => {
+  const { gateway, wire, store, seen } = await rig(t)
+  const elsewhere = operationRequests(bucket, key).filter(({ name, row }) => row.method === 'POST' && name !== 'PostObject')
+  for (const request of elsewhere) {
+    const answer = await sendRow(wire, gateway, { name: request.name, place: 'form', payload: 'absent', state: 'valid', request, valid: false })
+    if (answer.status !== 403) t.fail(`${request.name}: ${answer.status} ${answer.code}`)
+  }
+  t.same(seen(), [])
+  t.ok(store.object(bucket, key).exists)
+  const request = operationRequest('PostObject', bucket, key)
+  const answer = await sendRow(wire, gateway, { name: request.name, place: 'form', payload: 'absent', state: 'valid', request, valid: true })
+  t.equal(answer.status, 204)
+  t.equal((await store.object(bucket, 'posted').body()).length, storedSize(4), 'and an upload it does sign')
+  const signed = headerSigned(gateway, request.draft, request.body)
+  t.match(await wire.send(signed, request.body), { status: 403, code: 'AccessDenied' }, 'credentials outside the form do not sign its fields')
+})
+
+void t.test('regression: a signed hash is held to where the operation has no use for a body', async (t) => {
+  const { gateway, wire, seen } = await rig(t)
+  for (const { name, row, draft } of operationRequests(bucket, key)) {
+    if (row.takesBody !== 'none' || planners[name].on.act === 'refuse' || (draft.method !== 'PUT' && draft.method !== 'POST')) continue
+    const answer = await wire.send(headerSigned(gateway, draft, '', { payloadHash: sha256('something else') }))
+    t.match(answer, { status: 400, code: 'XAmzContentSHA256Mismatch' }, name)
+  }
+  t.same(seen(), [])
+})
+
+const injected = [
+  'acl', 'bucket-object-lock-enabled', 'bypass-governance-retention', 'checksum-crc32', 'checksum-crc32c', 'checksum-crc64nvme', 'checksum-sha1',
+  'checksum-sha256', 'checksum-algorithm', 'checksum-mode', 'checksum-type', 'copy-source', 'copy-source-if-match', 'copy-source-if-modified-since',
+  'copy-source-if-none-match', 'copy-source-if-unmodified-since', 'copy-source-range', 'copy-source-server-side-encryption-customer-algorithm',
+  'copy-source-server-side-encryption-customer-key', 'copy-source-server-side-encryption-customer-key-md5', 'date', 'decoded-content-length',
+  'expected-bucket-owner', 'source-expected-bucket-owner', 'grant-full-control', 'grant-read', 'grant-read-acp', 'grant-write', 'grant-write-acp',
+  'id-2', 'if-match-initiated-time', 'if-match-last-modified-time', 'if-match-size', 'meta-colour', 'meta-sealgate', 'metadata-directive', 'mfa',
+  'mp-object-size', 'object-attributes', 'object-lock-legal-hold', 'object-lock-mode', 'object-lock-retain-until-date', 'object-ownership',
+  'optional-object-attributes', 'request-payer', 'request-route', 'sdk-checksum-algorithm', 'security-token', 'server-side-encryption',
+  'server-side-encryption-aws-kms-key-id', 'server-side-encryption-bucket-key-enabled', 'server-side-encryption-context',
+  'server-side-encryption-customer-algorithm', 'server-side-encryption-customer-key', 'server-side-encryption-customer-key-md5', 'storage-class',
+  'tagging', 'tagging-directive', 'trailer', 'transition-default-minimum-object-size', 'website-redirect-location', 'write-offset-bytes', 'unheard-of'
+].map((name) => `x-amz-${name}`)
+
+void t.test('A3: an x-amz header that is not signed is refused on every operation, and nothing goes upstream', async (t) => {
+  const { gateway, wire, seen } = await rig(t)
+  const rows = operationRequests(bucket, key).filter(({ name }) => name !== 'Preflight').flatMap((request, i) => injected.flatMap((name, j) => {
+    if (request.draft.headers.some(([given]) => given.toLowerCase() === name)) return []
+    // Every header meets every second operation, and every eighth presigned.
+    return (i + j) % 2 === 1 ? [] : [[request, name, (i + j) % 8 === 0 ? querySigned : headerSigned] as const]
+  }))
+  const wrong: string[] = []
+  await forEach(rows, 16, async ([request, name, sign]) => {
+    if (name === 'x-amz-date' && sign === headerSigned) return
+    const draft = sign(gateway, request.draft, request.body)
+    const answer = await wire.send({ ...draft, headers: [...draft.headers, [name, '/theirs/key']] }, request.body)
+    if (answer.status !== 403) wrong.push(`${sign.name} ${request.name} ${name}: ${answer.status} ${answer.code}`)
+  })
+  t.same(wrong.slice(0, 20), [])
+  t.same(seen().map((r) => `${r.method} ${r.path}`).slice(0, 20), [])
+  t.comment(`${rows.length.toLocaleString('en')} requests with one unsigned x-amz header, all 403, 0 requests upstream`)
+})
+
+const reserved = ['x-amz-meta-sealgate', 'x-amz-meta-sealgate-key', 'x-amz-meta-sealgate-context', 'X-Amz-Meta-SealGate', 'x-amz-meta-sealgate-of-the-future', 'x-amz-meta-sealgatex']
+
+void t.test('A2: nobody sets the metadata of the gateway', async (t) => {
+  const { gateway, wire, store, seen } = await rig(t)
+  const before = await store.object(bucket, key).body()
+  let rows = 0
+  for (const name of ['PutObject', 'CopyObject', 'CreateMultipartUpload'] as const) {
+    const { draft, body } = operationRequest(name, bucket, key)
+    for (const header of reserved) {
+      const inHeader = headerSigned(gateway, { ...draft, headers: [...draft.headers, [header, 'x']] }, body)
+      const signedHeader = querySigned(gateway, { ...draft, headers: [...draft.headers, [header, 'x']] }, body)
+      const query = `${header}=x`
+      const hoisted = querySigned(gateway, { ...draft, target: `${draft.target}${draft.target.includes('?') ? '&' : '?'}${query}` }, body)
+      for (const [how, request] of Object.entries({ inHeader, signedHeader, hoisted })) {
+        const answer = await wire.send(request, body)
+        rows += 1
+        if (answer.status !== 400 || answer.code !== 'InvalidArgument') t.fail(`${name} ${header} ${how}: ${answer.status} ${answer.code}`)
+        const writes = seen().filter(({ method }) => method !== 'GET' && method !== 'HEAD')
+        if (writes.length > 0) t.fail(`${name} ${header} ${how} reached the store`)
+      }
+    }
+  }
+  t.same(await store.object(bucket, key).body(), before)
+  t.comment(`${rows} requests with reserved metadata, all 400, store untouched`)
+})
+
+const conditions: Headers = [
+  ['If-Match', '"x"'], ['If-Match', '*'], ['If-None-Match', '"x"'], ['If-None-Match', '*'], ['If-Modified-Since', 'Sat, 01 Jan 2000 00:00:00 GMT'],
+  ['If-Modified-Since', 'Fri, 01 Jan 2100 00:00:00 GMT'], ['If-Unmodified-Since', 'Sat, 01 Jan 2000 00:00:00 GMT'], ['If-Range', '"x"'],
+  ['Range', 'bytes=0-0'], ['Range', 'bytes=999999-'], ['Range', 'nonsense']
+]
+
+/** What a client can tell apart: everything but the ids, the clock and the length of a body that names them. */
+function visible({ status, headers, body }: Answer): string {
+  const kept = Object.entries(headers).filter(([name]) => !['x-amz-request-id', 'x-amz-id-2', 'date', 'content-length'].includes(name))
+  return JSON.stringify([status, kept.sort(), body.toString('utf8').replace(/<(RequestId|HostId|Resource|ServerTime|ArgumentValue)>[^<]*<\/\1>/g, '')])
+}
+
+const tenant = { accessKeyId: 'TENANT', secretAccessKey: 'tenant-secret' }
+
+async function tenantRig(t: Test): Promise<Rig & { readonly as: (draft: Draft, body?: string) => Draft }> {
+  const made = await rig(t, {
+    clients: [{ accessKeyId: 'TESTCLIENT', secretAccessKey: 'test-client-secret', buckets: ['*'] }, { ...tenant, buckets: [bucket] }]
+  })
+  return { ...made, as: (draft, body = '') => headerSigned({ ...made.gateway, ...tenant }, draft, body) }
+}
+
+void t.test('A4: who may not ask learns nothing from conditions, whether or not there is an object', async (t) => {
+  const { gateway, wire, seen, as } = await tenantRig(t)
+  let rows = 0
+  for (const method of ['GET', 'HEAD', 'PUT', 'DELETE'] as const) {
+    const length: Headers = method === 'PUT' ? [['Content-Length', '0']] : []
+    const kinds: Readonly<Record<string, (target: string, more: Headers) => Draft>> = {
+      anonymous: (target, more) => ({ method, target, headers: [['Host', new URL(gateway.endpoint).host], ...length, ...more] }),
+      otherTenant: (target, more) => as({ method, target, headers: [...length, ...more] })
+    }
+    for (const [kind, make] of Object.entries(kinds)) {
+      const answers = new Set<string>()
+      for (const target of ['/theirs/key', '/theirs/nothing', '/nowhere/key']) {
+        for (const more of [[], ...conditions.map((one) => [one])]) {
+          answers.add(visible(await wire.send(make(target, more))))
+          rows += 1
+        }
+      }
+      if (answers.size !== 1) t.fail(`${method} ${kind}: ${[...answers].join('\n')}`)
+    }
+    for (const more of [[], ...conditions.map((one) => [one])]) {
+      const bad = headerSigned({ ...gateway, secretAccessKey: 'wrong' }, { method, target: '/theirs/key', headers: [...length, ...more] })
+      const answer = await wire.send(bad)
+      rows += 1
+      if (answer.status !== 403 || (method !== 'HEAD' && answer.code !== 'SignatureDoesNotMatch')) t.fail(`${method} ${more.join()}: ${answer.status} ${answer.code}`)
+    }
+  }
+  t.same(seen(), [])
+  t.comment(`${rows} unauthorised conditional requests, one answer each kind, 0 requests upstream`)
+})
+
+void t.test('a tenant gets one answer for buckets of others and for those that are not there', async (t) => {
+  const { wire, seen, as } = await tenantRig(t)
+  let rows = 0
+  const sent = async (draft: Draft, body: string): Promise<string> => {
+    rows += 1
+    return visible(await wire.send(as(draft, body), body))
+  }
+  for (const { name, row, draft, body } of operationRequests('theirs', key)) {
+    if (row.level === 'service' || name === 'Preflight') continue
+    const elsewhere: Draft = { ...draft, target: draft.target.replace('/theirs', '/nowhere'), headers: draft.headers.map(([n, v]) => [n, v.replace('/theirs', '/nowhere')]) }
+    const [theirs, nowhere] = [await sent(draft, body), await sent(elsewhere, body)]
+    if (theirs !== nowhere) t.fail(`${name}: ${theirs} ${nowhere}`)
+    if (!theirs.startsWith('[403') && !theirs.startsWith('[4')) t.fail(`${name}: ${theirs}`)
+  }
+  for (const name of ['CopyObject', 'UploadPartCopy'] as const) {
+    const { draft, body } = operationRequest(name, bucket, key)
+    const from = (source: string): Draft => ({ ...draft, headers: [['x-amz-copy-source', source]] })
+    const spellings = ['theirs/key', '/theirs/key', 'theirs/keep', '%74heirs/key', '/theirs%2Fkey', 'theirs/key?versionId=null']
+    const theirs = new Set(await Promise.all(spellings.map((source) => sent(from(source), body))))
+    const nowhere = new Set(await Promise.all(spellings.map((source) => sent(from(source.replace('theirs', 'nowhere').replace('%74heirs', '%6Eowhere')), body))))
+    t.same(theirs, nowhere, `${name} from elsewhere`)
+  }
+  t.same(seen().map((r) => `${r.method} ${r.path}`), [])
+  t.comment(`${rows} requests across tenants, 0 told apart, 0 requests upstream`)
+})
