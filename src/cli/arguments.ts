@@ -20,6 +20,10 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'check a configuration: config check --config FILE',
     run: async (args, platform) => (await import('./config.ts')).runConfig(args, platform)
   },
+  gc: {
+    summary: 'remove what crashed multipart uploads have left: gc --config FILE [--dry-run] [--older-than-hours 24]',
+    run: async (args, platform) => (await import('./gc.ts')).runGc(args, platform)
+  },
   keys: {
     summary: 'make, list and rotate local master keys: keys help',
     run: async (args, platform) => (await import('./keys.ts')).runKeys(args, platform)
