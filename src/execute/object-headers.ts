@@ -29,16 +29,25 @@ export function objectHeaders(x: Execution, object: StoredObject, manifest: Mani
   headers.push(['content-length', String(Math.max(0, slice.last - slice.first + 1))])
   headers.push(['accept-ranges', 'bytes'])
   headers.push(['etag', clientEtag(x, object, manifest)])
-  if (slice.status === 206) headers.push(['content-range', `bytes ${slice.first}-${slice.last}/${object.size}`])
+  // No range names the bytes of an empty part.
+  if (slice.status === 206 && slice.last >= slice.first) headers.push(['content-range', `bytes ${slice.first}-${slice.last}/${object.size}`])
   if (slice.partsCount !== null) headers.push(['x-amz-mp-parts-count', String(slice.partsCount)])
   if (object.kind === 'sealed') {
     headers.push(...readEncryptionHeaders(x, object))
-    if (wantsChecksum(x) && slice.status === 200) headers.push(...checksumHeaders(object, manifest))
+    if (wantsChecksum(x)) headers.push(...sliceChecksumHeaders(object, manifest, slice))
   }
   return headers
 }
 
-/** The stored checksums, for whole objects only: on a range every SDK would compare them with the wrong bytes. */
+/** The checksum of exactly the bytes of the answer: on a range every SDK would compare that of the object with the wrong ones. */
+function sliceChecksumHeaders(object: SealedObject, manifest: Manifest | null, slice: Slice): Header[] {
+  if (slice.status === 200) return checksumHeaders(object, manifest)
+  if (slice.checksum === undefined) return []
+  const { algorithm, type, value } = slice.checksum
+  return [[`x-amz-checksum-${algorithm}`, value.toString('base64')], ['x-amz-checksum-type', type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT']]
+}
+
+/** The stored checksums of a whole object. */
 export function checksumHeaders(object: SealedObject, manifest: Manifest | null): Header[] {
   const checksums = [...object.attributes.checksums, ...manifest?.checksums ?? []]
   return checksums.flatMap((checksum): Header[] => {

@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { Manifest } from '../envelope/manifest.ts'
 import type { ReadPlan } from '../envelope/range.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
@@ -49,6 +49,8 @@ export async function openAnswer(x: Execution, object: StoredObject, manifest: M
 export async function fetchSlice(x: Execution, object: StoredObject, manifest: Manifest | null, slice: Slice): Promise<Readable> {
   if (object.kind === 'plain') return opened(x, await fetchStored(x, object, slice.last < slice.first ? null : slice), [])
   if (isWholeSingle(object, slice)) return opened(x, await fetchStored(x, object, null), [wholeSingle(object)])
+  // A part of 0 bytes in a larger object: the manifest has said that there is nothing to read.
+  if (slice.last < slice.first && object.size > 0) return Readable.from([])
   const plan = planOf(object, manifest, slice)
   const range = { first: plan.storedFirst, last: plan.storedLast }
   return opened(x, await fetchStored(x, object, range), [new RangeOpener({ objectKey: object.objectKey, plan })])

@@ -1,4 +1,5 @@
-import type { Manifest } from '../envelope/manifest.ts'
+import type { Checksum } from '../envelope/envelope.ts'
+import type { Manifest, ManifestPart } from '../envelope/manifest.ts'
 import type { Execution } from './context.ts'
 import type { StoredObject } from './stored-object.ts'
 import { S3Error } from '../errors.ts'
@@ -18,6 +19,8 @@ export interface Slice {
   readonly status: 200 | 206
   /** For `x-amz-mp-parts-count`: only answers to `partNumber` carry it. */
   readonly partsCount: number | null
+  /** Of exactly these bytes, where they are one part that was stored with a checksum. */
+  readonly checksum?: Checksum
 }
 
 /**
@@ -63,9 +66,15 @@ function partSlice(number: number, object: StoredObject, manifest: Manifest | nu
   let first = 0
   for (const part of manifest.parts) {
     if (part.number === number) {
-      return { first, last: first + part.plaintextSize - 1, status: 206, partsCount: manifest.parts.length }
+      return { first, last: first + part.plaintextSize - 1, status: 206, partsCount: manifest.parts.length, ...checksumOf(part, manifest) }
     }
     first += part.plaintextSize
   }
   throw new S3Error('InvalidPartNumber')
+}
+
+/** A part's checksum bears the type of the object's (AWS, "Checking object integrity"). */
+function checksumOf({ checksum }: ManifestPart, { partChecksum, checksums }: Manifest): Pick<Slice, 'checksum'> {
+  if (checksum === null || partChecksum === null) return {}
+  return { checksum: { algorithm: partChecksum, type: checksums[0]?.type ?? 'full', value: checksum } }
 }
