@@ -39,6 +39,8 @@ export class StagedReadable extends Readable {
     this.#destroySource = options.destroySource
     source.on('error', this.#onError)
     source.on('close', this.#onClose)
+    // The source may fail before a reader has had its turn to listen; whoever reads later still gets the error.
+    this.on('error', () => undefined)
   }
 
   override _read(): void {

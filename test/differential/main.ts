@@ -1,0 +1,65 @@
+import { parseArgs } from 'node:util'
+import { isDeclared } from './differences.ts'
+import { runScenario, type Finding, type Scenario } from './run.ts'
+import { scenarios } from './scenarios/all.ts'
+import type { Side, Step, User } from './side.ts'
+
+const { values } = parseArgs({
+  options: {
+    store: { type: 'string', default: 'http://127.0.0.1:9200' },
+    gateway: { type: 'string', default: 'http://127.0.0.1:9000' },
+    main: { type: 'string', default: '' },
+    alt: { type: 'string', default: '' },
+    tenant: { type: 'string', default: '' },
+    only: { type: 'string', default: '' },
+    all: { type: 'boolean', default: false }
+  }
+})
+
+function user(text: string): User | undefined {
+  const colon = text.indexOf(':')
+  return colon < 0 ? undefined : { accessKeyId: text.slice(0, colon), secretAccessKey: text.slice(colon + 1) }
+}
+
+const main = user(values.main)
+if (main === undefined) throw new Error('--main ACCESS_KEY_ID:SECRET_ACCESS_KEY is needed')
+const [alt, tenant] = [user(values.alt), user(values.tenant)]
+const users = { main, ...alt === undefined ? {} : { alt }, ...tenant === undefined ? {} : { tenant } }
+const sides: Side[] = [
+  { name: 'store', endpoint: values.store, prefix: 'store', users },
+  { name: 'unsealed', endpoint: values.gateway, prefix: 'plain', users },
+  { name: 'sealed', endpoint: values.gateway, prefix: 'seald', users }
+]
+
+const run = Date.now().toString(36)
+const chosen = scenarios.filter(({ name }) => name.includes(values.only))
+const findings: Finding[] = []
+let compared = 0
+for (const [i, scenario] of chosen.entries()) {
+  const { requires = [], ...plain } = scenario as Scenario & { requires?: readonly string[] }
+  if (requires.some((role) => !(role in users))) continue
+  try {
+    const result = await runScenario(plain, `${run}${i}`, sides)
+    compared += result.compared
+    findings.push(...result.findings)
+  } catch (error) {
+    process.stdout.write(`FAILED ${scenario.name}: ${String(error)}\n`)
+  }
+}
+
+function show(step: Step): string {
+  const query = (step.query ?? []).map(([n, v]) => v === null ? n : `${n}=${v}`).join('&')
+  const headers = (step.headers ?? []).map(([n, v]) => `${n}: ${v.slice(0, 60)}`).join(', ')
+  return `${step.as ?? ''} ${step.method} ${step.path ?? `${step.bucket ?? ''}/${(step.key ?? '').slice(0, 60)}`}${query === '' ? '' : `?${query}`} [${headers}]`
+}
+
+const undeclared = findings.filter((finding) => values.all || !isDeclared(finding))
+let last = ''
+for (const finding of undeclared) {
+  const head = `${finding.scenario} #${finding.index}: ${show(finding.step)}`
+  if (head !== last) process.stdout.write(`\n${head}\n`)
+  last = head
+  process.stdout.write(`  ${finding.side.padEnd(8)} ${finding.where}: ${JSON.stringify(finding.store.slice(0, 150))} | ${JSON.stringify(finding.gateway.slice(0, 150))}\n`)
+}
+process.stdout.write(`\n${compared} answers compared in ${chosen.length} scenarios, ${findings.length} differences, ${undeclared.length} undeclared\n`)
+process.exitCode = undeclared.length === 0 ? 0 : 1
