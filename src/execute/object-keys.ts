@@ -87,8 +87,14 @@ export async function keyForRead(x: Execution, input: ReadKeyInput): Promise<Key
   const wrapped = { keyId: input.keyId, blob: input.envelope.blob }
   const context = keyContext(input.place, input.envelope.scope === 'bucket', input.requestContext)
   const use = keyUse(x, input.place, input.versionId)
-  if (input.customerKey !== null) return x.parts.keys.openForCustomer(input.customerKey, wrapped, context, use)
-  return x.parts.keys.providerOf(input.keyId).unwrap(wrapped, context, use)
+  try {
+    if (input.customerKey !== null) return x.parts.keys.openForCustomer(input.customerKey, wrapped, context, use)
+    return await x.parts.keys.providerOf(input.keyId).unwrap(wrapped, context, use)
+  } catch (error) {
+    // A wrap that does not open was damaged, or comes from another place: as much an alarm as a segment that does not.
+    if (error instanceof S3Error && error.code === 'SealgateIntegrityError') x.parts.integrityFailure('box')
+    throw error
+  }
 }
 
 /** The customer's key of a request that reads or continues an upload; null when it sends none. */

@@ -13,9 +13,14 @@ const untouchedHeaders = new RegExp(`${relayedHeaders.source}|^(etag|last-modifi
 
 /**
  * Turns an error status of the store into the error the client gets: same status, same code, the message, and only the
- * fields that tell nothing of stored bytes. HEAD errors have no body: the status alone speaks.
+ * fields that tell nothing of stored bytes. HEAD errors have no body: the status alone speaks. A success of another kind than
+ * was asked for is no error to pass on, but one of the store.
  */
 export async function relayError(x: Execution, response: UpstreamResponse): Promise<S3Error> {
+  if (!isError(x, response.status)) {
+    response.body.destroy()
+    return new S3Error('SealgateBadUpstream')
+  }
   const body = await readAll(response.body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
   const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
   const headers = response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name))
@@ -30,6 +35,11 @@ export async function relayError(x: Execution, response: UpstreamResponse): Prom
     status: response.status,
     ...(parsed === null || known !== undefined ? {} : { code: parsed.code })
   })
+}
+
+/** Conditions on what clients see are never sent to the store: a 304 to anything else answers a question nobody asked. */
+function isError(x: Execution, status: number): boolean {
+  return status >= 400 || (status === 304 && x.policy.encryption === 'off')
 }
 
 /** The error that stands inside a 200 of CompleteMultipartUpload and of copies (AWS API); null when there is none. */
