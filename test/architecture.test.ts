@@ -23,7 +23,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'plan': ['config.ts', 'errors.ts', 'http', 's3'],
   'keys': ['config.ts', 'envelope', 'errors.ts'],
   'upstream': ['config.ts', 'errors.ts', 'http'],
-  'observe': ['errors.ts'],
+  'observe': ['errors.ts', 'keys'],
   'execute': ['auth', 'config.ts', 'envelope', 'errors.ts', 'http', 'keys', 'plan', 's3', 'upstream'],
   'proxy.ts': ['auth', 'config.ts', 'errors.ts', 'execute', 'http', 'plan', 's3'],
   // The front knows how to say an error in XML, and nothing else of S3.

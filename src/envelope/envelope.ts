@@ -68,9 +68,6 @@ export interface SealEnvelopeInput {
  */
 export function sealEnvelope(input: SealEnvelopeInput): string {
   const { kek, blob, scope, objectKey, place, kind, streamHeader, attributes } = input
-  const bucket = utf8(place.bucket)
-  if (bucket.length < 1 || bucket.length > MAX_BUCKET_SIZE) throw new RangeError('A bucket name has 1 to 255 bytes.')
-  if (blob.length < 1 || blob.length > MAX_BLOB_SIZE) throw new RangeError('A wrapped bucket key has 1 to 6,144 bytes.')
   const single = kind === 'single'
   if (streamHeader?.length !== (single ? HEADER_SIZE : undefined) || (attributes.plaintextSize === null) === single) {
     throw new RangeError('A single, and no multipart object, has a stream header and a plaintext size.')
@@ -79,9 +76,25 @@ export function sealEnvelope(input: SealEnvelopeInput): string {
   const secret = Buffer.concat([objectKey.secret.export(), encodeAttributes(attributes)])
   const box = wrap(kek, secret, aadOf({ version: VERSION, suite: SUITE, kind, scope, commitment, streamHeader }, place))
   secret.fill(0)
+  return encode({ version: VERSION, suite: SUITE, kind, scope, bucket: place.bucket, blob, commitment, streamHeader, box })
+}
+
+/**
+ * The same envelope with its bucket key wrapped anew: blob and key id are the provider's to bind, so the box stays valid as
+ * it is, and the bucket key need not be known (docs/FORMAT.md, Metadata).
+ * @param blob the same bucket key, wrapped for the same context. @throws RangeError for one of an impossible size.
+ */
+export function replaceBlob(envelope: Envelope, blob: Buffer): string {
+  return encode({ ...envelope, blob })
+}
+
+function encode({ version, suite, kind, scope, bucket, blob, commitment, streamHeader, box }: Envelope): string {
+  const name = utf8(bucket)
+  if (name.length < 1 || name.length > MAX_BUCKET_SIZE) throw new RangeError('A bucket name has 1 to 255 bytes.')
+  if (blob.length < 1 || blob.length > MAX_BLOB_SIZE) throw new RangeError('A wrapped bucket key has 1 to 6,144 bytes.')
   return new ByteWriter()
-    .u8(VERSION).u8(SUITE).u8(kindCodes[kind]).u8(scopeCodes[scope])
-    .u8(bucket.length).bytes(bucket)
+    .u8(version).u8(suite).u8(kindCodes[kind]).u8(scopeCodes[scope])
+    .u8(name.length).bytes(name)
     .u16(blob.length).bytes(blob)
     .bytes(commitment)
     .bytes(streamHeader ?? Buffer.alloc(0))

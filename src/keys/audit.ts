@@ -54,6 +54,10 @@ class AuditedKeyProvider implements KeyProvider {
     return this.#provider.owns(keyId)
   }
 
+  rewraps(keyId: string): boolean {
+    return this.#provider.rewraps(keyId)
+  }
+
   async #told<T>(
     use: KeyUse,
     context: KeyContext,

@@ -104,6 +104,10 @@ class BucketKeyCache implements CachingKeyProvider {
     return this.#provider.owns(keyId)
   }
 
+  rewraps(keyId: string): boolean {
+    return this.#provider.rewraps(keyId)
+  }
+
   clear(): void {
     this.#epoch += 1
     for (const cache of [this.#sealing, this.#unwrapped, this.#rewrapped]) cache.clear()

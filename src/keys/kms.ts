@@ -12,6 +12,8 @@ export interface KmsProviderOptions {
   readonly arn: string
   /** ARNs of keys that may still unwrap. */
   readonly decryptOnly: readonly string[]
+  /** ARNs of other configured keys of the same service and region, from which ReEncrypt may lead here. */
+  readonly reEncryptFrom?: readonly string[]
   /** Region to call for `arn`; null: the one in the ARN. */
   readonly region: string | null
   /** null: the public endpoint. */
@@ -42,6 +44,11 @@ export class KmsKeyProvider implements KeyProvider {
     this.#options = options
     this.#arns = new Set([options.arn, ...options.decryptOnly])
     for (const arn of this.#arns) regionOf(arn)
+  }
+
+  /** ARN of the key that wraps. */
+  get arn(): string {
+    return this.#options.arn
   }
 
   /** @throws S3Error KMS.*, AccessDenied, SlowDown, ServiceUnavailable; InternalError when the answer is not a usable key. */
@@ -76,11 +83,11 @@ export class KmsKeyProvider implements KeyProvider {
   }
 
   /**
-   * By ReEncrypt: the bucket key stays inside KMS. Between two regions, which KMS does not join, by Decrypt and Encrypt.
+   * By ReEncrypt, also from another key of the service: the bucket key stays inside KMS. Between two regions, which KMS does not join, by Decrypt and Encrypt.
    * @throws S3Error as unwrap does.
    */
   async rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
-    const { keyId, blob } = this.#check(wrapped)
+    const { keyId, blob } = this.#check(wrapped, this.rewraps(wrapped.keyId))
     const { arn } = this.#options
     if (this.#at(keyId) !== this.#at(arn)) return this.#encrypt(await this.unwrap(wrapped, from, use), to, use)
     const source = kmsContext(from)
@@ -117,6 +124,10 @@ export class KmsKeyProvider implements KeyProvider {
     return this.#arns.has(keyId)
   }
 
+  rewraps(keyId: string): boolean {
+    return this.owns(keyId) || this.#options.reEncryptFrom?.includes(keyId) === true
+  }
+
   /** Closes idle connections. */
   async close(): Promise<void> {
     await Promise.all([...this.#connections.values()].map((connection) => connection.close()))
@@ -139,8 +150,8 @@ export class KmsKeyProvider implements KeyProvider {
     }
   }
 
-  #check(wrapped: WrappedBucketKey): WrappedBucketKey {
-    if (!this.owns(wrapped.keyId)) {
+  #check(wrapped: WrappedBucketKey, known = this.owns(wrapped.keyId)): WrappedBucketKey {
+    if (!known) {
       throw new S3Error('SealgateKeyUnavailable', {
         message: `The object is sealed with key ${wrapped.keyId}, which the gateway does not hold.`
       })

@@ -94,6 +94,10 @@ export class LocalKeyProvider implements KeyProvider {
     return keyId.startsWith(`local:${this.#keyring.name}:`)
   }
 
+  rewraps(keyId: string): boolean {
+    return this.owns(keyId)
+  }
+
   #wrap(bytes: Buffer, context: KeyContext): WrappedBucketKey {
     const current = this.#keyring.current()
     if (current === null) throw disabled(`local:${this.#keyring.name}`)

@@ -30,7 +30,11 @@ export interface KeyRegistryOptions {
 export interface NamedProvider {
   readonly name: string
   readonly provider: KeyProvider
+  /** Key id that new wraps get; null when no version of a keyring is enabled. */
+  currentKeyId(): string | null
 }
+
+type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
 
 interface Entry extends NamedProvider {
   readonly config: KeyConfig
@@ -69,18 +73,26 @@ export class KeyRegistry {
 
   /** The key of that name. @throws S3Error InternalError: the configuration was checked to name only keys that exist. */
   providerFor(name: string): KeyProvider {
-    const entry = this.#entries.find((candidate) => candidate.name === name)
-    if (entry === undefined) throw new S3Error('InternalError', { cause: new Error(`No key named ${name} is configured.`) })
-    return entry.provider
+    return this.#required(name).provider
   }
 
   /** Who opens objects that carry this key id. @throws S3Error SealgateKeyUnavailable, naming the id. */
   providerOf(keyId: string): KeyProvider {
-    const entry = this.#entries.find((candidate) => candidate.provider.owns(keyId))
-    if (entry === undefined) {
+    const key = this.owner(keyId)
+    if (key === null) {
       throw new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which the gateway does not hold.` })
     }
-    return entry.provider
+    return key.provider
+  }
+
+  /** The configured key that a key id found in an object belongs to; null when it is none of ours. */
+  owner(keyId: string): NamedProvider | null {
+    return this.#entries.find((candidate) => candidate.provider.owns(keyId)) ?? null
+  }
+
+  /** The key of that name; null when the configuration has none. */
+  named(name: string): NamedProvider | null {
+    return this.#entries.find((candidate) => candidate.name === name) ?? null
   }
 
   /**
@@ -91,11 +103,11 @@ export class KeyRegistry {
    */
   resolve(requested: string | null, policy: Pick<BucketPolicy, 'key' | 'allowedKeys'>, use: KeyUse): NamedProvider {
     try {
-      if (requested === null) return { name: policy.key, provider: this.providerFor(policy.key) }
+      if (requested === null) return this.#required(policy.key)
       const entry = this.#entries.find((candidate) => answersTo(candidate, requested))
       if (entry === undefined) throw new S3Error('KMS.NotFoundException', { message: `Key '${requested}' does not exist` })
       if (entry.name !== policy.key && !policy.allowedKeys.includes(entry.name)) throw new S3Error('AccessDenied')
-      return { name: entry.name, provider: entry.provider }
+      return entry
     } catch (error) {
       this.#audit({
         ...auditEvent(use, null, new Date(), errorCodeOf(error, use)), action: 'refused', masterKeyId: requested, cached: false
@@ -138,6 +150,12 @@ export class KeyRegistry {
     })
   }
 
+  #required(name: string): NamedProvider {
+    const key = this.named(name)
+    if (key === null) throw new S3Error('InternalError', { cause: new Error(`No key named ${name} is configured.`) })
+    return key
+  }
+
   async #forAll(what: string, work: (entry: Entry) => Promise<void>): Promise<void> {
     const failures: Error[] = []
     await Promise.all(this.#entries.map(async (entry) => {
@@ -173,25 +191,34 @@ function entryOf(name: string, config: KeyConfig, source: Entry['source'], optio
     now: options.now ?? (() => performance.now()),
     onShared: (use) => { shared.add(use) }
   })
+  const currentKeyId = (): string | null => source instanceof LocalKeyProvider ? source.currentKeyId() : source.arn
   const provider = withAudit(cache, {
     sink: options.audit,
     now: () => new Date(),
-    currentKeyId: () => config.type === 'aws-kms' ? config.arn : source instanceof LocalKeyProvider ? source.currentKeyId() : null,
+    currentKeyId,
     wasCached: (use) => shared.has(use)
   })
-  return { name, config, source, cache, provider }
+  return { name, config, source, cache, provider, currentKeyId }
 }
 
-function kmsProvider(config: Extract<KeyConfig, { type: 'aws-kms' }>, options: KeyRegistryOptions): KmsKeyProvider {
+function kmsProvider(config: KmsConfig, options: KeyRegistryOptions): KmsKeyProvider {
   return new KmsKeyProvider({
     arn: config.arn,
     decryptOnly: config.decryptOnly,
+    reEncryptFrom: siblings(config, options.keys),
     region: config.region,
     endpoint: config.endpoint,
     selfTestContext: { realm: options.realm, bucket: options.stateBucket, objectKey: null, requestContext: {} },
     ...options.metrics === undefined ? {} : { metrics: options.metrics },
     ...options.kmsCredentials === undefined ? {} : { credentials: options.kmsCredentials }
   })
+}
+
+/** ARNs of all keys that live in the same region of the same service. */
+function siblings(config: KmsConfig, keys: Config['keys']): string[] {
+  const serviceOf = (arn: string): string => arn.split(':', 4).join(':')
+  const kms = Object.values(keys).filter((key): key is KmsConfig => key.type === 'aws-kms' && key.endpoint === config.endpoint)
+  return kms.flatMap(({ arn, decryptOnly }) => [arn, ...decryptOnly]).filter((arn) => serviceOf(arn) === serviceOf(config.arn))
 }
 
 /**

@@ -55,4 +55,6 @@ export interface KeyProvider {
   selfTest(): Promise<void>
   /** True when a key id found in an object's metadata belongs to this provider. Decided by configuration alone. */
   owns(keyId: string): boolean
+  /** True when `rewrap` takes what that key wrapped: its own keys, and what its key service can re-encrypt by itself. */
+  rewraps(keyId: string): boolean
 }

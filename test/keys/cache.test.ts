@@ -41,6 +41,10 @@ class CountingProvider implements KeyProvider {
     return keyId === 'counting'
   }
 
+  rewraps(keyId: string): boolean {
+    return this.owns(keyId)
+  }
+
   async #begin(name: string, use: KeyUse): Promise<void> {
     this.calls.push(name)
     this.signals.push(use.signal)

@@ -4,33 +4,34 @@ import { fork } from 'node:child_process'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import t from 'tap'
-import { fileAuditTrail, memoryAuditTrail, streamAuditTrail, type AuditEntry } from '../../src/observe/audit.ts'
+import { fileAuditTrail, memoryAuditTrail, streamAuditTrail } from '../../src/observe/audit.ts'
+import type { AuditEvent } from '../../src/keys/audit-event.ts'
 
-const entry: AuditEntry = {
+const entry: AuditEvent = {
+  time: '2026-01-02T03:04:05.678Z',
   requestId: 'R1', principal: 'AKID', sourceAddress: '10.0.0.1', operation: 'PutObject', bucket: 'b', key: 'line\nbreak "ü"', versionId: null,
   masterKeyId: 'local:main:1', context: { realm: 'default' }, action: 'generate', cached: false, outcome: 'ok', error: null
 }
-const now = () => new Date('2026-01-02T03:04:05.678Z')
 
 await t.test('one JSON line per use, appended, private', async (t) => {
   const path = join(t.testdir({}), 'audit.log')
-  const first = fileAuditTrail(path, now)
+  const first = fileAuditTrail(path)
   first.record(entry)
   first.close()
-  const second = fileAuditTrail(path, now)
+  const second = fileAuditTrail(path)
   second.record({ ...entry, action: 'refused', outcome: 'failed', error: 'AccessDenied' })
   second.close()
   t.equal(statSync(path).mode & 0o777, 0o600)
   const lines = readFileSync(path, 'utf8').split('\n')
   t.equal(lines.length, 3)
-  t.same(JSON.parse(lines[0]!), { time: '2026-01-02T03:04:05.678Z', ...entry })
+  t.same(JSON.parse(lines[0]!), entry)
   t.match(JSON.parse(lines[1]!), { action: 'refused', error: 'AccessDenied' })
 })
 
 await t.test('what else an entry carries stays out', async (t) => {
   const path = join(t.testdir({}), 'audit.log')
-  const trail = fileAuditTrail(path, now)
-  trail.record({ ...entry, dataKey: 'CANARY' } as AuditEntry)
+  const trail = fileAuditTrail(path)
+  trail.record({ ...entry, dataKey: 'CANARY' } as AuditEvent)
   trail.close()
   t.notMatch(readFileSync(path, 'utf8'), /CANARY/)
 })
@@ -38,21 +39,21 @@ await t.test('what else an entry carries stays out', async (t) => {
 await t.test('rotation: lines go to the new file after reopen, none is lost', async (t) => {
   const dir = t.testdir({})
   const path = join(dir, 'audit.log')
-  const trail = fileAuditTrail(path, now)
+  const trail = fileAuditTrail(path)
   trail.record({ ...entry, requestId: '1' })
   renameSync(path, join(dir, 'audit.log.1'))
   trail.record({ ...entry, requestId: '2' })
   trail.reopen()
   trail.record({ ...entry, requestId: '3' })
   trail.close()
-  const ids = (name: string) => readFileSync(join(dir, name), 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as AuditEntry).requestId)
+  const ids = (name: string) => readFileSync(join(dir, name), 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as AuditEvent).requestId)
   t.same([ids('audit.log.1'), ids('audit.log')], [['1', '2'], ['3']])
 })
 
 await t.test('a failed reopen keeps the old file', async (t) => {
   const dir = t.testdir({})
   const path = join(dir, 'audit.log')
-  const trail = fileAuditTrail(path, now)
+  const trail = fileAuditTrail(path)
   renameSync(path, join(dir, 'audit.log.1'))
   mkdirSync(path)
   chmodSync(path, 0o700)
@@ -63,7 +64,7 @@ await t.test('a failed reopen keeps the old file', async (t) => {
 })
 
 await t.test('a use that cannot be recorded is not made', async (t) => {
-  const trail = fileAuditTrail('/dev/full', now)
+  const trail = fileAuditTrail('/dev/full')
   t.throws(() => { trail.record(entry) }, { code: 'ServiceUnavailable', status: 503 })
   trail.close()
   t.throws(() => fileAuditTrail('/nowhere/audit.log'), { code: 'ENOENT' })
@@ -83,20 +84,20 @@ await t.test('processes that share a file do not tear lines', async (t) => {
   })
   const path = join(dir, 'audit.log')
   await Promise.all(['x', 'y'].map(async (id) => once(fork(join(dir, 'writer.mjs'), [path, id]), 'exit')))
-  const lines = readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as AuditEntry)
+  const lines = readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as AuditEvent)
   t.same(['x', 'y'].map((id) => lines.filter(({ requestId, key }) => requestId === id && key === id.repeat(900)).length), [500, 500])
 })
 
 await t.test('stream and memory twins', async (t) => {
   const stream = new PassThrough()
-  const trail = streamAuditTrail(stream, now)
+  const trail = streamAuditTrail(stream)
   trail.record(entry)
   trail.reopen()
   trail.close()
-  t.same(JSON.parse((stream.read() as Buffer).toString()), { time: '2026-01-02T03:04:05.678Z', ...entry })
+  t.same(JSON.parse((stream.read() as Buffer).toString()), entry)
   const memory = memoryAuditTrail()
   memory.record(entry)
   memory.reopen()
   memory.close()
-  t.same(memory.entries, [entry])
+  t.same(memory.events, [entry])
 })
