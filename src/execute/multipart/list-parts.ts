@@ -55,7 +55,11 @@ function parameter(x: Execution, name: string, otherwise: number): number {
 /** The attempt that counts: the newest, and of those upstream the one that the store has kept. */
 export function currentAttempt(attempts: readonly Attempt[], held: HeldPart | undefined): Attempt | null {
   const usable = attempts.filter(({ inline, upstreamEtag }) => inline || upstreamEtag === held?.etag)
-  return usable.reduce<Attempt | null>((newest, attempt) => newest === null || attempt.lastModified > newest.lastModified ? attempt : newest, null)
+  return usable.reduce<Attempt | null>((newest, attempt) => newest === null || isNewer(attempt, newest) ? attempt : newest, null)
+}
+
+function isNewer(a: Attempt, b: Attempt): boolean {
+  return a.lastModified === b.lastModified ? a.time > b.time : a.lastModified > b.lastModified
 }
 
 function headOf(x: Execution, { settings }: Upload, about: readonly XmlNode[]): XmlNode[] {

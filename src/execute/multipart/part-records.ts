@@ -3,15 +3,17 @@ import type { Execution } from '../context.ts'
 import type { Upload } from './upload.ts'
 import { attemptEtag, openPartRecord, sealPartRecord } from '../../envelope/records.ts'
 import { EnvelopeError } from '../../envelope/error.ts'
-import { afterPartRecords, partRecordName, partRecordsPrefix } from './state-names.ts'
+import { afterPartRecords, parsePartRecordName, partRecordName, partRecordsPrefix } from './state-names.ts'
 import { stateBucketOf } from './upload.ts'
 
 /** A successful attempt at a part, with the time the store took its record. */
 export interface Attempt extends PartRecord {
   /** As clients see it, without quotes. */
   readonly etag: string
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, by the store's clock, which tells whole seconds. */
   readonly lastModified: number
+  /** The same by the clock of the instance that took the part. */
+  readonly time: number
 }
 
 /**
@@ -24,7 +26,7 @@ export function visiblePartEtag(record: Pick<PartRecord, 'md5' | 'header'>): str
 
 /** Remembers a part that the store has: only then it may be answered with 200. */
 export async function writePartRecord(x: Execution, upload: Upload, record: PartRecord): Promise<void> {
-  const name = partRecordName(upload.hash, record.number, sealPartRecord(upload.objectKey, upload.hash, record))
+  const name = partRecordName(upload.hash, record.number, Date.now(), sealPartRecord(upload.objectKey, upload.hash, record))
   await stateBucketOf(x).put(name, Buffer.alloc(0), false)
 }
 
@@ -40,9 +42,10 @@ export async function readPartRecords(
   const prefix = partRecordsPrefix(upload.hash)
   for await (const page of stateBucketOf(x).list(prefix, after === 0 ? null : afterPartRecords(upload.hash, after))) {
     for (const { key, lastModified } of page) {
-      const record = openNamed(x, upload, key.slice(key.lastIndexOf('/') + 1))
+      const { time, sealed } = parsePartRecordName(key)
+      const record = openNamed(x, upload, sealed)
       if (record === null) continue
-      const attempt = { ...record, etag: visiblePartEtag(record), lastModified }
+      const attempt = { ...record, etag: visiblePartEtag(record), lastModified, time }
       const others = found.get(record.number)
       if (others === undefined) found.set(record.number, [attempt])
       else others.push(attempt)

@@ -18,9 +18,19 @@ export function partRecordsPrefix(hash: Buffer): string {
   return `${uploadPrefix(hash)}parts/`
 }
 
-/** @param sealed from sealPartRecord. */
-export function partRecordName(hash: Buffer, number: number, sealed: string): string {
-  return `${partRecordsPrefix(hash)}${String(number).padStart(5, '0')}/${sealed}`
+/**
+ * @param sealed from sealPartRecord.
+ * @param time milliseconds since 1970 by the clock of this instance: stores tell times in whole seconds, and a part may be sent
+ * twice in one. It only helps to tell which attempt is newer.
+ */
+export function partRecordName(hash: Buffer, number: number, time: number, sealed: string): string {
+  return `${partRecordsPrefix(hash)}${String(number).padStart(5, '0')}/${time.toString(16).padStart(12, '0')}/${sealed}`
+}
+
+/** The changing parts of a name made by partRecordName. A time that does not parse is NaN. */
+export function parsePartRecordName(name: string): { readonly time: number; readonly sealed: string } {
+  const [sealed = '', time = ''] = name.split('/').reverse()
+  return { time: Number.parseInt(time, 16), sealed }
 }
 
 /** Sorts behind every record of this part number and before those of the next. */
