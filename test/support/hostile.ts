@@ -26,6 +26,8 @@ export interface TestStoreOptions {
   readonly domain?: string
   /** Of `random`. Default 1: runs are alike. */
   readonly seed?: number
+  /** Milliseconds an idle connection is kept, as the store announces. Short: the connections that are open are those in use. */
+  readonly keepAliveMs?: number
 }
 
 /** Says that a fault has taken the exchange over: nobody else may write to the connection. */
@@ -44,6 +46,7 @@ export async function startTestStore(options: TestStoreOptions = {}): Promise<Te
   }
   const testStore = new TestStore(store, backend,
     { region, accessKeyId, secretAccessKey, keepBodies: options.keepBodies ?? true, seed: options.seed ?? 1 })
+  if (options.keepAliveMs !== undefined) testStore.keepAlive(options.keepAliveMs)
   await testStore.listen()
   return testStore
 }
@@ -112,6 +115,10 @@ export class TestStore {
     let mixed = Math.imul(this.#seed ^ (this.#seed >>> 15), 1 | this.#seed)
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+
+  keepAlive(milliseconds: number): void {
+    this.#server.keepAliveTimeout = milliseconds
   }
 
   /** Listens, again on the same port after a `refuse`. */

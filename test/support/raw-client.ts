@@ -50,6 +50,15 @@ export class RawConnection {
       () => { resolve() }) })
   }
 
+  /** Reads nothing more until `resume`: what comes fills the kernel's buffers. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
   /** Sends FIN; the other side may still answer. */
   finish(): void {
     this.#socket.end()

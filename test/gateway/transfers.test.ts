@@ -1,0 +1,328 @@
+// Transfers that stop, lie, crawl or are too large: no partial object, no silent cut, no unbounded memory, no lost socket.
+import { randomBytes } from 'node:crypto'
+import process from 'node:process'
+import { connect } from 'node:net'
+import { buffer } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { CreateMultipartUploadCommand, ListPartsCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import { startTestGateway, type TestGateway } from '../support/gateway.ts'
+import { startTestStore, type TestStore } from '../support/hostile.ts'
+import { RawConnection } from '../support/raw-client.ts'
+import { askings, integrityFailures, judge, read, settled } from './reading.ts'
+import { crc32Of, framings, md5Of, upload, type Framing, type Upload, type UploadOptions } from './uploads.ts'
+import { headerSigned, headOf, sha256 } from './wire.ts'
+
+const Bucket = 'transfers'
+
+async function rig(t: Test, sections: Record<string, unknown> = {}): Promise<{ store: TestStore; gateway: TestGateway }> {
+  const store = await startTestStore({ buckets: [Bucket], keepBodies: false, keepAliveMs: 500 })
+  const gateway = await startTestGateway(store, { sections })
+  t.teardown(async () => {
+    await gateway.close()
+    await store.close()
+  })
+  return { store, gateway }
+}
+
+async function idle(gateway: TestGateway, withinMs = 5000): Promise<boolean> {
+  const deadline = performance.now() + withinMs
+  const busy = (): boolean => gateway.listener.counts().requestsInFlight > 0 || gateway.listener.counts().connections > 0
+  while (busy() && performance.now() < deadline) await sleep(10)
+  return !busy()
+}
+
+void t.test('a client that vanishes in an upload leaves no object and no socket', async (t) => {
+  const { store, gateway } = await rig(t)
+  const s3 = gateway.client()
+  const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'parts' }))
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'old', Body: 'old' }))
+  const old = await store.object(Bucket, 'old').body()
+  s3.destroy()
+  await idle(gateway)
+  let uploads = 0
+  const vanish = async (target: string, framing: Framing, size: number, offset: number, how: 'reset' | 'finish'): Promise<void> => {
+    const { head, body } = upload(gateway, target, framing, randomBytes(size))
+    const connection = await RawConnection.open(gateway.endpoint)
+    await connection.send(Buffer.concat([head, body.subarray(0, offset < 0 ? body.length + offset : Math.min(offset, body.length - 1))]))
+    // So that what was sent is on its way upstream when the client goes.
+    await sleep(5)
+    connection[how]()
+    uploads += 1
+    await sleep(20)
+    connection.close()
+  }
+  for (const framing of framings) {
+    for (const [size, offsets] of [[1000, [0, 500, -1]], [300_000, [0, 1, 65479, 65480, 65600, 131_100, 200_000, -100, -3, -1]]] as const) {
+      await Promise.all(offsets.flatMap((offset) => (['reset', 'finish'] as const).flatMap((how) => [
+        vanish(`/${Bucket}/new-${uploads}-${framing.replaceAll(' ', '-')}-${offset}-${how}`, framing, size, offset, how),
+        vanish(`/${Bucket}/old`, framing, size, offset, how),
+        vanish(`/${Bucket}/parts?partNumber=1&uploadId=${UploadId ?? ''}`, framing, size, offset, how)
+      ])))
+    }
+  }
+  t.ok(await idle(gateway), 'no request of a client is left')
+  t.same(store.keys(Bucket), ['old'], 'no object')
+  t.ok((await store.object(Bucket, 'old').body()).equals(old), 'the old object is as it was')
+  const again = gateway.client()
+  t.notOk((await again.send(new ListPartsCommand({ Bucket, Key: 'parts', UploadId }))).Parts?.length, 'no part')
+  again.destroy()
+  t.ok(await settled(store, 0, 10_000), 'no connection to the store is left')
+  t.comment(`${uploads} uploads cut off, 0 objects, 0 parts, 0 sockets left`)
+})
+
+interface Spoilt {
+  readonly framing: Framing
+  readonly options?: UploadOptions
+  readonly spoil?: (upload: Upload) => Upload
+  readonly codes: readonly string[]
+}
+
+const everywhere = (body: Buffer, find: string, nth: number, change: (text: string) => string): Buffer => {
+  let at = -1
+  for (let i = 0; i <= nth || nth < 0; i += 1) {
+    const next = body.indexOf(find, at + 1)
+    if (next < 0) break
+    at = next
+  }
+  const line = body.toString('latin1', at, at + find.length + 64)
+  return Buffer.concat([body.subarray(0, at), Buffer.from(change(line), 'latin1'), body.subarray(at + line.length)])
+}
+const nextDigit = (text: string): string => text.slice(0, -1) + (text.endsWith('0') ? '1' : '0')
+
+/** Everything that can be wrong with a body and shows only when it has come. */
+function spoilt(data: Buffer): Readonly<Record<string, Spoilt>> {
+  const other = Buffer.from(data)
+  other[data.length - 1]! ^= 1
+  const all: Record<string, Spoilt> = {
+    'other hash': { framing: 'hash', options: { hash: sha256(other) }, codes: ['XAmzContentSHA256Mismatch'] },
+    'last byte changed, hashed': { framing: 'hash', spoil: ({ head }) => ({ head, body: other }), codes: ['XAmzContentSHA256Mismatch'] },
+    'other Content-MD5': { framing: 'unsigned', options: { headers: [['Content-MD5', md5Of(other)]] }, codes: ['BadDigest'] },
+    'other crc32': { framing: 'unsigned', options: { headers: [['x-amz-checksum-crc32', crc32Of(other)]] }, codes: ['BadDigest'] },
+    'other sha256': { framing: 'unsigned', options: { headers: [['x-amz-checksum-sha256', Buffer.from(sha256(other), 'hex').toString('base64')]] }, codes: ['BadDigest'] },
+    'last byte changed, crc32': { framing: 'unsigned', options: { headers: [['x-amz-checksum-crc32', crc32Of(data)]] }, spoil: ({ head }) => ({ head, body: other }), codes: ['BadDigest'] },
+    'trailer of other data, signed': { framing: 'signed chunks and trailer', options: { trailer: `x-amz-checksum-crc32:${crc32Of(other)}` }, codes: ['BadDigest'] },
+    'trailer of other data': { framing: 'unsigned chunks and trailer', options: { trailer: `x-amz-checksum-crc32:${crc32Of(other)}` }, codes: ['BadDigest'] },
+    'trailer of another name': { framing: 'unsigned chunks and trailer', options: { trailer: `x-amz-checksum-sha1:${crc32Of(data)}` }, codes: ['MalformedTrailerError'] },
+    'trailer signature changed': {
+      framing: 'signed chunks and trailer', codes: ['SignatureDoesNotMatch'],
+      spoil: ({ head, body }) => ({ head, body: everywhere(body, 'x-amz-trailer-signature:', -1, nextDigit) })
+    }
+  }
+  for (const framing of ['signed chunks', 'signed chunks and trailer', 'unsigned chunks and trailer'] as const) {
+    all[`${framing}, more announced`] = { framing, options: { decodedLength: data.length + 1 }, codes: ['IncompleteBody'] }
+    all[`${framing}, less announced`] = { framing, options: { decodedLength: data.length - 1 }, codes: ['IncompleteBody'] }
+    all[`${framing}, byte changed in the last chunk`] = {
+      framing, codes: ['SignatureDoesNotMatch', 'BadDigest'],
+      spoil: ({ head, body }) => {
+        const at = body.indexOf(data.subarray(-16))
+        const changed = Buffer.from(body)
+        changed[at]! ^= 1
+        return { head, body: changed }
+      }
+    }
+    if (framing === 'unsigned chunks and trailer') continue
+    for (const nth of [0, 1, 2, -1]) {
+      all[`${framing}, signature of chunk ${nth} changed`] = {
+        framing, codes: ['SignatureDoesNotMatch'],
+        spoil: ({ head, body }) => ({ head, body: everywhere(body, 'chunk-signature=', nth, nextDigit) })
+      }
+    }
+  }
+  return all
+}
+
+void t.test('a body that does not hold what was promised becomes no object, wherever it shows', async (t) => {
+  const { store, gateway } = await rig(t)
+  const s3 = gateway.client()
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'old', Body: randomBytes(70_000) }))
+  const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'parts' }))
+  const old = await store.object(Bucket, 'old').body()
+  let sent = 0
+  for (const size of [1000, 65480, 65481, 300_000]) {
+    const data = randomBytes(size)
+    for (const [name, { framing, options, spoil, codes }] of Object.entries(spoilt(data))) {
+      for (const target of [`/${Bucket}/new`, `/${Bucket}/old`, `/${Bucket}/parts?partNumber=1&uploadId=${UploadId ?? ''}`]) {
+        const whole = upload(gateway, target, framing, data, options)
+        const { head, body } = spoil?.(whole) ?? whole
+        const connection = await RawConnection.open(gateway.endpoint)
+        await connection.send(Buffer.concat([head, body]))
+        const answer = await connection.response()
+        connection.close()
+        sent += 1
+        const code = /<Code>([^<]*)/.exec(answer.body.toString('latin1'))?.[1] ?? ''
+        if (answer.status < 400 || answer.status >= 500 || !codes.includes(code)) t.fail(`${name}, ${size} bytes, ${target}: ${answer.status} ${code}`)
+      }
+    }
+  }
+  t.same(store.keys(Bucket), ['old'])
+  t.ok((await store.object(Bucket, 'old').body()).equals(old), 'the old object is as it was')
+  t.notOk((await s3.send(new ListPartsCommand({ Bucket, Key: 'parts', UploadId }))).Parts?.length, 'no part')
+  s3.destroy()
+  t.comment(`${sent} spoilt uploads, 0 objects, 0 parts`)
+})
+
+void t.test('every framing, whole, is stored as it was sent', async (t) => {
+  const { gateway } = await rig(t)
+  for (const framing of framings) {
+    for (const size of [0, 1, 65480, 65481, 300_000]) {
+      const data = randomBytes(size)
+      const { head, body } = upload(gateway, `/${Bucket}/whole`, framing, data, { chunkSize: 8192 })
+      const connection = await RawConnection.open(gateway.endpoint)
+      await connection.send(Buffer.concat([head, body]))
+      const { status } = await connection.response()
+      connection.close()
+      t.equal(status, 200, `${framing}, ${size} bytes`)
+      t.equal(judge(await read(gateway, `/${Bucket}/whole`, askings[0]!), askings[0]!, [data]), 'right')
+    }
+  }
+})
+
+void t.test('a store that breaks off in a download: the client sees it', async (t) => {
+  const { store, gateway } = await rig(t)
+  const s3 = gateway.client()
+  const Body = randomBytes(400_000)
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'cut', Body }))
+  s3.destroy()
+  let cut = 0
+  for (const type of ['reset', 'truncate', 'close-delimited'] as const) {
+    for (const bytes of [0, 1, 39, 65555, 65556, 65557, 131_112, 200_000, 399_000]) {
+      store.rules.add({ when: { key: 'cut', method: 'GET' }, fault: type === 'reset' ? { type, at: 'mid-body', bytes } : { type, bytes } })
+      const answer = await read(gateway, `/${Bucket}/cut`, askings[0]!)
+      store.rules.clear()
+      const verdict = judge(answer, askings[0]!, [Body])
+      if (verdict !== 'broken' && !(verdict === 'error' && answer.status >= 500)) t.fail(`${type} at ${bytes}: ${verdict} ${answer.status}`)
+      cut += 1
+    }
+  }
+  t.equal(integrityFailures(gateway), 0, 'none of it is called tampering')
+  t.comment(`${cut} downloads broken off by the store, all visibly`)
+})
+
+void t.test('a slow reader holds the store back, and gets everything in the end', async (t) => {
+  const { store, gateway } = await rig(t)
+  const s3 = gateway.client()
+  const Body = randomBytes(48 * 1024 * 1024)
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'slow', Body }))
+  s3.destroy()
+  const before = store.traffic.sent
+  const socket = connect({ host: '127.0.0.1', port: Number(new URL(gateway.endpoint).port) })
+  socket.write(headOf(headerSigned(gateway, { method: 'GET', target: `/${Bucket}/slow`, headers: [['Connection', 'close']] })))
+  let sent = -1
+  while (sent !== store.traffic.sent || sent === before) {
+    sent = store.traffic.sent
+    await sleep(200)
+  }
+  t.ok(sent - before < 24 * 1024 * 1024, `${sent - before} bytes wait in buffers of the kernel and the gateway`)
+  const received = await buffer(socket)
+  t.ok(received.subarray(received.indexOf('\r\n\r\n') + 4).equals(Body))
+})
+
+void t.test('a reader or writer that stands still is cut, and what it held is free', async (t) => {
+  const { store, gateway } = await rig(t, { limits: { minRate: 1024, minRateWindowSeconds: 1 } })
+  const s3 = gateway.client()
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'stalled', Body: randomBytes(24 * 1024 * 1024) }))
+  s3.destroy()
+  const reader = await RawConnection.open(gateway.endpoint)
+  reader.pause()
+  await reader.send(headOf(headerSigned(gateway, { method: 'GET', target: `/${Bucket}/stalled`, headers: [] })))
+  const writer = await RawConnection.open(gateway.endpoint)
+  const { head, body } = upload(gateway, `/${Bucket}/never`, 'hash', randomBytes(300_000))
+  await writer.send(Buffer.concat([head, body.subarray(0, 200_000)]))
+  const answer = await writer.response()
+  t.match([answer.status, /<Code>([^<]*)/.exec(answer.body.toString())?.[1]], [400, 'RequestTimeout'])
+  writer.close()
+  t.ok(await idle(gateway, 10_000), 'nobody is left')
+  t.ok(await settled(store, 0, 10_000), 'no connection to the store is left')
+  t.same(store.keys(Bucket), ['stalled'])
+  reader.close()
+})
+
+void t.test('an error of the store that comes while the client still sends', async (t) => {
+  const { store, gateway } = await rig(t)
+  const data = randomBytes(6 * 1024 * 1024)
+  for (const [status, code] of [[404, 'NoSuchBucket'], [403, 'AccessDenied'], [503, 'SlowDown'], [400, 'EntityTooLarge']] as const) {
+    for (const framing of ['hash', 'signed chunks', 'unsigned chunks and trailer'] as const) {
+      store.rules.add({ when: { method: 'PUT', key: 'early' }, fault: { type: 'error', status, code } })
+      const { head, body } = upload(gateway, `/${Bucket}/early`, framing, data)
+      const connection = await RawConnection.open(gateway.endpoint)
+      await connection.send(head)
+      void connection.send(body)
+      const answer = await connection.response()
+      t.match([answer.status, /<Code>([^<]*)/.exec(answer.body.toString())?.[1]], [status, code], `${framing}: ${code}`)
+      connection.close()
+      store.rules.clear()
+    }
+  }
+  t.same(store.keys(Bucket), [])
+})
+
+void t.test('100 Continue comes after the signature, never before an error that needs no body', async (t) => {
+  const { gateway } = await rig(t)
+  const data = randomBytes(100_000)
+  const expecting = { headers: [['Expect', '100-continue']] as const }
+  const send = async (head: Buffer): Promise<{ connection: RawConnection; first: number }> => {
+    const connection = await RawConnection.open(gateway.endpoint)
+    await connection.send(head)
+    return { connection, first: (await connection.response()).status }
+  }
+  const good = upload(gateway, `/${Bucket}/continue`, 'hash', data, expecting)
+  const { connection, first } = await send(good.head)
+  t.equal(first, 100)
+  await connection.send(good.body)
+  t.equal((await connection.response()).status, 200)
+  connection.close()
+  const forged = upload({ ...gateway, secretAccessKey: 'wrong' }, `/${Bucket}/continue`, 'hash', data, expecting)
+  const refused = await send(forged.head)
+  t.equal(refused.first, 403)
+  refused.connection.close()
+  const large = headOf(headerSigned(gateway, {
+    method: 'PUT', target: `/${Bucket}/large`, headers: [['Expect', '100-continue'], ['Content-Length', String(6 * 1024 ** 3)]]
+  }, '', { payloadHash: 'UNSIGNED-PAYLOAD' }))
+  const tooLarge = await send(large)
+  t.equal(tooLarge.first, 400, 'EntityTooLarge is told before a byte of the body')
+  tooLarge.connection.close()
+})
+
+void t.test('sizes that are only announced cost nothing', async (t) => {
+  const { store, gateway } = await rig(t)
+  const before = process.memoryUsage().arrayBuffers
+  const tebi = String(5 * 1024 ** 4)
+  const cases: readonly (readonly [name: string, draft: { method: string; target: string; headers: readonly (readonly [string, string])[] }, hash: string, code: string])[] = [
+    ['PUT of 5 TiB', { method: 'PUT', target: `/${Bucket}/huge`, headers: [['Content-Length', tebi]] }, 'UNSIGNED-PAYLOAD', 'EntityTooLarge'],
+    ['chunks of 5 TiB', { method: 'PUT', target: `/${Bucket}/huge`, headers: [['Content-Length', tebi], ['x-amz-decoded-content-length', tebi]] }, 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'EntityTooLarge'],
+    ['5 TiB in few chunks', { method: 'PUT', target: `/${Bucket}/huge`, headers: [['Content-Length', '100'], ['x-amz-decoded-content-length', tebi]] }, 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'EntityTooLarge'],
+    ['XML of 5 TiB', { method: 'POST', target: `/${Bucket}?delete`, headers: [['Content-Length', tebi]] }, 'UNSIGNED-PAYLOAD', 'MaxMessageLengthExceeded'],
+    ['policy of 1 GiB', { method: 'PUT', target: `/${Bucket}?policy`, headers: [['Content-Length', String(1024 ** 3)]] }, 'UNSIGNED-PAYLOAD', 'MaxMessageLengthExceeded'],
+    ['part list of 3 MiB', { method: 'POST', target: `/${Bucket}/huge?uploadId=x`, headers: [['Content-Length', String(3 * 1024 ** 2)]] }, 'UNSIGNED-PAYLOAD', 'MaxMessageLengthExceeded'],
+    ['copy with a body of 1 GiB', { method: 'PUT', target: `/${Bucket}/huge`, headers: [['x-amz-copy-source', `/${Bucket}/x`], ['Content-Length', String(1024 ** 3)]] }, 'UNSIGNED-PAYLOAD', 'MaxMessageLengthExceeded']
+  ]
+  store.requests.length = 0
+  for (const [name, draft, payloadHash, code] of cases) {
+    const connection = await RawConnection.open(gateway.endpoint)
+    await connection.send(headOf(headerSigned(gateway, draft, '', { payloadHash })))
+    const answer = await connection.response()
+    t.match([answer.status, /<Code>([^<]*)/.exec(answer.body.toString())?.[1]], [400, code], name)
+    connection.close()
+  }
+  t.same(store.requests.filter(({ bucket }) => bucket !== 'sealgate-state').map(({ method, path }) => `${method} ${path}`), [])
+  t.ok(process.memoryUsage().arrayBuffers - before < 8 * 1024 * 1024)
+})
+
+void t.test('documents of the store that are too large are not taken into memory', async (t) => {
+  const { store, gateway } = await rig(t)
+  const huge = Buffer.alloc(80 * 1024 * 1024, ' ')
+  for (const [target, method, status] of [[`/${Bucket}?list-type=2`, 'GET', 200], [`/${Bucket}?delete`, 'POST', 200], [`/${Bucket}/x`, 'GET', 404], [`/${Bucket}?acl`, 'GET', 500]] as const) {
+    store.rules.add({ when: { bucket: Bucket }, fault: { type: 'answer', status, headers: [['Content-Type', 'application/xml']], body: huge } })
+    const body = method === 'POST' ? '<Delete><Object><Key>x</Key></Object></Delete>' : ''
+    const connection = await RawConnection.open(gateway.endpoint)
+    const received = (): number => gateway.metric('sealgate_upstream_body_bytes_total{direction="received"}')
+    const before = received()
+    await connection.send(Buffer.concat([headOf(headerSigned(gateway, { method, target, headers: [] }, body)), Buffer.from(body)]))
+    const answer = await connection.response({ timeout: 30_000 })
+    connection.close()
+    store.rules.clear()
+    t.equal(answer.status, 502, `${method} ${target}`)
+    t.ok(received() - before < huge.length / 2, 'the connection was cut')
+  }
+})
