@@ -22,6 +22,11 @@ export interface Log {
   flush(): Promise<void>
 }
 
+/** Lines are written together: each by itself would be a system call and a turn of the thread pool per request. */
+const gatherBytes = 8192
+/** How long a line may wait for others, in milliseconds: what a kill without warning can cost the log. */
+const gatherMs = 100
+
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Where lines go; standard output when absent. */
@@ -39,7 +44,7 @@ export function createLog(options: LogOptions): Log {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) }
   }
-  const standardOutput = options.write === undefined ? pino.destination({ dest: 1, sync: false }) : null
+  const standardOutput = options.write === undefined ? pino.destination({ dest: 1, sync: false, minLength: gatherBytes, periodicFlush: gatherMs }) : null
   const logger = pino(settings, standardOutput ?? { write: options.write ?? (() => undefined) })
   return {
     access(record) {

@@ -20,6 +20,8 @@ const drainBytes = 8 * 1024 * 1024
 const drainMs = 5000
 /** A client that sends nothing for so long has stopped, or waits for us. */
 const quietMs = 250
+/** Bodies of at most this many bytes that are there as a whole leave in one write with their head. */
+const shortBytes = 65_536
 
 /** The listener alone frames and dates answers; what a stage says of it is dropped. */
 const reserved = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date', 'server', 'x-amz-request-id', 'x-amz-id-2'])
@@ -47,8 +49,8 @@ export async function respond(exchange: Exchange, response: HttpResponse, option
   if (response.body === null || Buffer.isBuffer(response.body)) {
     const body = bodyless ? null : response.body ?? Buffer.alloc(0)
     writeHead(exchange, response.status, body === null ? response.headers : withLength(response.headers, body.length), options)
-    if (body !== null && body.length > 0) write(exchange, body)
-    await finish(exchange)
+    if (body !== null) exchange.bodySent += body.length
+    await finish(exchange, body === null || body.length === 0 ? undefined : body)
   } else if (bodyless) {
     response.body.destroy()
     writeHead(exchange, response.status, response.headers, options)
@@ -104,6 +106,13 @@ async function respondStream(exchange: Exchange, response: HttpResponse, body: R
   try {
     const length = declaredLength(response.headers)
     await Promise.race([firstChunk(body), exchange.ended])
+    if (length <= shortBytes && body.readableLength === length) {
+      const whole = await Promise.race([rest(body), exchange.ended])
+      writeHead(exchange, response.status, response.headers, options)
+      exchange.bodySent = length
+      await finish(exchange, whole)
+      return
+    }
     writeHead(exchange, response.status, response.headers, options)
     await sendExactly(exchange, body, length)
   } catch (error) {
@@ -123,16 +132,38 @@ function declaredLength(headers: Headers): number {
 
 /** Resolves when the stream has something to read or has ended; rejects when it has failed. Reads nothing. */
 async function firstChunk(body: Readable): Promise<void> {
+  if (body.readableLength === 0) await signOf(body, ['readable', 'end'])
+}
+
+/**
+ * What waits in a body, which must be all of it. Nothing has been written yet: whatever goes wrong is still an error status.
+ * @throws S3Error InternalError when more comes; whatever the stream fails with.
+ */
+async function rest(body: Readable): Promise<Buffer | undefined> {
+  const whole = body.read() as Buffer | null
+  let surplus = 0
+  body.on('data', (chunk: Buffer) => { surplus += chunk.length })
+  await signOf(body, ['end'])
+  if (surplus > 0) throw new S3Error('InternalError', { cause: new Error('a body longer than announced') })
+  return whole ?? undefined
+}
+
+/** Resolves on one of the events, or when the stream has ended already; rejects when it fails or closes without a reason. */
+async function signOf(body: Readable, events: readonly ('readable' | 'end')[]): Promise<void> {
   if (body.errored !== null) throw body.errored
-  if (body.readableLength > 0 || body.readableEnded) return
+  if (body.readableEnded) return
   if (body.destroyed) throw new S3Error('InternalError')
-  const stop = new AbortController()
+  // Listeners of our own: `events.once` would need an AbortSignal to let go of them, whose abort costs more than the rest.
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>()
+  const came = (): void => { resolve(undefined) }
+  const closed = (): void => { reject(new S3Error('InternalError')) }
+  for (const event of events) body.on(event, came)
+  body.on('error', reject).on('close', closed)
   try {
-    // `once` also rejects on 'error'. 'close' comes alone when a stream was destroyed without a reason.
-    const closed = once(body, 'close', { signal: stop.signal }).then(() => { throw new S3Error('InternalError') })
-    await Promise.race([once(body, 'readable', { signal: stop.signal }), once(body, 'end', { signal: stop.signal }), closed])
+    await promise
   } finally {
-    stop.abort()
+    for (const event of events) body.off(event, came)
+    body.off('error', reject).off('close', closed)
   }
 }
 
@@ -157,15 +188,23 @@ function blame(error: unknown): 'gateway' | 'store' {
   return error instanceof S3Error && error.code !== 'InternalError' ? 'store' : 'gateway'
 }
 
-/** Ends the answer. An unread request body is swallowed first, within bounds, while the client already has its answer. */
-async function finish(exchange: Exchange): Promise<void> {
+/**
+ * Ends the answer, with its body where that is in hand: head and body then leave in one write. An unread request body is
+ * swallowed first, within bounds, while the client already has its answer.
+ */
+async function finish(exchange: Exchange, body?: Buffer): Promise<void> {
   const { req, res } = exchange
   exchange.answered = true
   if (!req.complete && !exchange.abandoned && !exchange.awaitsContinue && !exchange.over) {
-    res.flushHeaders()
+    if (body === undefined) res.flushHeaders()
+    else res.write(body)
     await drain(req, exchange)
+    res.end()
+  } else if (body === undefined) {
+    res.end()
+  } else {
+    res.end(body)
   }
-  res.end()
   await exchange.closed
 }
 

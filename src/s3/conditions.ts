@@ -48,18 +48,19 @@ export function parseEtagList(text: string): '*' | readonly EntityTag[] {
  * @param now milliseconds since 1970
  */
 export function evaluateConditions(conditions: Conditions, object: Validators | null, now = Date.now()): Verdict {
-  const modified = object?.lastModified === undefined ? null : parseHttpDate(object.lastModified)
+  // Most reads carry no condition: then no date is parsed.
+  const modified = (): number | null => dateOf(object?.lastModified)
   if (conditions.ifMatch !== undefined) {
     if (object === null || !holds(conditions.ifMatch, object.etag, false)) return 'failed'
   } else {
     const since = dateOf(conditions.ifUnmodifiedSince)
-    if (since !== null && modified !== null && modified > since) return 'failed'
+    if (since !== null && (modified() ?? since) > since) return 'failed'
   }
   if (conditions.ifNoneMatch !== undefined) {
     return object !== null && holds(conditions.ifNoneMatch, object.etag, true) ? 'not-modified' : 'pass'
   }
   const since = dateOf(conditions.ifModifiedSince)
-  return since !== null && since <= now && modified !== null && modified <= since ? 'not-modified' : 'pass'
+  return since !== null && since <= now && (modified() ?? Number.POSITIVE_INFINITY) <= since ? 'not-modified' : 'pass'
 }
 
 function dateOf(value: string | undefined): number | null {
