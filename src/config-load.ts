@@ -29,13 +29,16 @@ export class ConfigError extends Error {
  * @throws ConfigError with every fault found.
  */
 export function loadConfig(sources: Sources): Config {
-  let text: string
+  return parseConfig(readConfigText(sources.file), sources)
+}
+
+/** The text of a configuration file, not yet looked at. @throws ConfigError when it cannot be read. */
+export function readConfigText(file: string): string {
   try {
-    text = readFileSync(sources.file, 'utf8')
+    return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new ConfigError(sources.file, [{ path: '', message: `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})` }])
+    throw new ConfigError(file, [{ path: '', message: `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})` }])
   }
-  return parseConfig(text, sources)
 }
 
 /** As `loadConfig`, for text that is already there. */

@@ -1,17 +1,34 @@
 import type { Config } from './config.ts'
 import type { HttpRequest, HttpResponse } from './http/message.ts'
 import type { AccessRecord } from './observe/access-log.ts'
+import type { Snapshot } from './observe/registry.ts'
+
+/** Whether all is well, and each check by its name: `ok`, or a word on what is wrong that is fit for anyone's eyes. */
+export interface Readiness {
+  readonly ok: boolean
+  readonly checks: Readonly<Record<string, string>>
+}
+
+/** What a listener holds at this moment. */
+export interface Load {
+  readonly connections: number
+  readonly requestsInFlight: number
+}
 
 /** The gateway without its listeners. */
 export interface Gateway {
   /** Throws S3Error for every answer that is an error; anything else it throws becomes InternalError. */
   handle(request: HttpRequest): Promise<HttpResponse>
   /** True when it can serve: store, state bucket and keys reachable, self-tests passed. */
-  ready(): Promise<{ readonly ok: boolean; readonly checks: Readonly<Record<string, string>> }>
+  ready(): Promise<Readiness>
   /** Prometheus text. */
   metrics(): string
+  /** The same as data, to be added up with that of other processes. */
+  snapshot(): Snapshot
   /** Told of every request that is over, for the metrics. */
   observe?(record: AccessRecord): void
+  /** Told once where the metrics find the load of the listener. */
+  watch?(load: () => Load): void
   /** Takes over credentials, keys and policies. Transfers under way go on. */
   reload(config: Config): Promise<void>
   close(): Promise<void>

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs'
 import type { AuthContext } from './auth/context.ts'
 import type { Config } from './config.ts'
 import type { Parts } from './execute/context.ts'
-import type { Gateway } from './gateway-types.ts'
+import type { Gateway, Load, Readiness } from './gateway-types.ts'
 import type { AuditEvent } from './keys/audit-event.ts'
 import type { AccessRecord } from './observe/access-log.ts'
+import type { Snapshot } from './observe/registry.ts'
 import type { KeyRegistry } from './keys/registry.ts'
 import type { Conditions } from './upstream/probe.ts'
 import type { StoreUpstream } from './upstream/upstream.ts'
@@ -27,6 +28,8 @@ import { createUpstream } from './upstream/upstream.ts'
 const rootTarget = parseTarget('/')
 const HEALTH_EVERY_SECONDS = 15
 const HEALTH_TIMEOUT_SECONDS = 10
+/** Twice as long as one key request may take: what a reload replaces is closed when nothing uses it any more. */
+const KEYS_LINGER_MS = 10_000
 
 /** What is refused until the store has been probed: conditions it might ignore. */
 const unknownConditions: Conditions = {
@@ -50,10 +53,13 @@ class Assembly implements Gateway {
   readonly #audit: AuditTrail | null
   readonly #stopMeasuring: () => void
   readonly #upstream: StoreUpstream
+  /** Keys that a reload has replaced and requests may still use. */
+  readonly #retired = new Set<KeyRegistry>()
   #config: Config
   #keys: KeyRegistry | null = null
   #conditions: Conditions | null = null
   #pipeline: Pipeline | null = null
+  #retiring: NodeJS.Timeout | undefined
 
   constructor(config: Config, metrics: Metrics) {
     this.#config = config
@@ -65,8 +71,10 @@ class Assembly implements Gateway {
       { name: 'store', run: (signal) => this.#checkStore(signal) }
     ], HEALTH_TIMEOUT_SECONDS)
     this.#stopMeasuring = measureProcess(metrics.registry)
+    metrics.workers.set({}, 1)
     metrics.beforeSnapshot(() => {
       for (const { pool, connected } of this.#upstream.stats()) metrics.upstreamConnections.set({ pool }, connected)
+      for (const { name, ok } of this.#health.report().checks) metrics.checkFailing.set({ check: name }, ok ? 0 : 1)
     })
   }
 
@@ -82,13 +90,25 @@ class Assembly implements Gateway {
     return handle(this.#pipeline, request)
   }
 
-  async ready(): Promise<{ readonly ok: boolean; readonly checks: Readonly<Record<string, string>> }> {
+  async ready(): Promise<Readiness> {
     const { ready, checks } = this.#health.report()
     return { ok: ready, checks: Object.fromEntries(checks.map(({ name, ok, error }) => [name, ok ? 'ok' : error ?? 'failed'])) }
   }
 
   metrics(): string {
-    return exposition(this.#metrics.snapshot())
+    return exposition(this.snapshot())
+  }
+
+  snapshot(): Snapshot {
+    return this.#metrics.snapshot()
+  }
+
+  watch(load: () => Load): void {
+    this.#metrics.beforeSnapshot(() => {
+      const { connections, requestsInFlight } = load()
+      this.#metrics.clientConnections.set({}, connections)
+      this.#metrics.requestsInFlight.set({}, requestsInFlight)
+    })
   }
 
   observe(record: AccessRecord): void {
@@ -101,14 +121,15 @@ class Assembly implements Gateway {
   }
 
   /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */
-  async reload(config: Config): Promise<void> {
+  async reload(next: Config): Promise<void> {
+    const config = { ...next, upstream: this.#config.upstream }
     const keys = await this.#openKeys(config)
+    this.#audit?.reopen()
     const before = this.#keys
     this.#config = config
     this.#keys = keys
     this.#assemble(new ObjectCache())
-    this.#audit?.reopen()
-    await before?.close()
+    if (before !== null) this.#retire(before)
   }
 
   async close(): Promise<void> {
@@ -116,8 +137,19 @@ class Assembly implements Gateway {
     this.#health.stop()
     this.#stopMeasuring()
     await this.#upstream.close()
-    await this.#keys?.close()
+    clearTimeout(this.#retiring)
+    await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
     this.#audit?.close()
+  }
+
+  /** Requests under way may still ask the keys they began with: closing those at once would cut their calls. */
+  #retire(keys: KeyRegistry): void {
+    this.#retired.add(keys)
+    clearTimeout(this.#retiring)
+    this.#retiring = setTimeout(() => {
+      for (const old of this.#retired) void old.close()
+      this.#retired.clear()
+    }, KEYS_LINGER_MS).unref()
   }
 
   #createUpstream(config: Config): StoreUpstream {
@@ -145,7 +177,7 @@ class Assembly implements Gateway {
           this.#metrics.kmsCalls.add({ call, outcome })
           this.#metrics.kmsSeconds.observe({ call }, seconds)
         },
-        breaker: () => undefined
+        breaker: (region, state) => { this.#metrics.kmsBreakerOpen.set({ region }, state === 'open' ? 1 : 0) }
       }
     })
   }

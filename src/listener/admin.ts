@@ -1,11 +1,12 @@
 import type { AddressInfo } from 'node:net'
 import { fastify } from 'fastify'
+import { expositionType } from '../observe/exposition.ts'
 
 export interface AdminSources {
   /** Store, state bucket and keys reachable, self-tests passed: each check with a word on its state. */
   ready(): Promise<{ readonly ok: boolean; readonly checks: Readonly<Record<string, string>> }>
   /** Prometheus text exposition format 0.0.4. */
-  metrics(): string
+  metrics(): string | Promise<string>
 }
 
 export interface AdminListener {
@@ -24,7 +25,7 @@ export function createAdminListener(address: { readonly host: string; readonly p
     const { ok, checks } = await sources.ready()
     return reply.code(ok ? 200 : 503).send({ status: ok ? 'ready' : 'not ready', checks })
   })
-  app.get('/metrics', (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(sources.metrics()))
+  app.get('/metrics', async (_request, reply) => reply.type(expositionType).send(await sources.metrics()))
   return {
     async start() {
       // Fastify writes into the object it is given.

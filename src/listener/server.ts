@@ -47,6 +47,9 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
       requestCert: tls.clientCa !== null, rejectUnauthorized: tls.clientCa !== null
     })
   server.maxConnections = limits.connections
+  // Among workers Node would hand a connection that one refuses to the next, round and round while all are full.
+  // The types of Node do not have it yet.
+  Object.assign(server, { dropMaxConnection: true })
   server.timeout = 0
   // The gate counts lines itself; Node's limit would drop the surplus silently.
   server.maxHeadersCount = 0

@@ -31,8 +31,17 @@ export interface Metrics {
   readonly kmsSeconds: Histogram<'call'>
   /** `result`: hit, miss, refused. */
   readonly keyCache: Counter<'result'>
+  /** 1 while a breaker keeps calls of a key service back, by the service's region. */
+  readonly kmsBreakerOpen: Gauge<'region'>
   /** Objects, records and manifests that did not verify. Any is an alarm. */
   readonly integrityFailures: Counter<'kind'>
+
+  /** 1 for every readiness check whose last run failed. */
+  readonly checkFailing: Gauge<'check'>
+  /** Processes that serve. */
+  readonly workers: Gauge<never>
+  /** Workers that ended without being told to, and were replaced. */
+  readonly workerRestarts: Counter<never>
 
   /** For values that are read when asked for (connections of a pool). */
   beforeSnapshot(collect: () => void): void
@@ -58,7 +67,11 @@ export function createMetrics(): Metrics {
     kmsCalls: r.counter('sealgate_kms_calls_total', 'Calls of key services.', ['call', 'outcome']),
     kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),
     keyCache: r.counter('sealgate_key_cache_total', 'Lookups in the bucket key cache.', ['result']),
+    kmsBreakerOpen: r.gauge('sealgate_kms_breaker_open', 'Calls of a key service are held back after failures.', ['region'], 'max'),
     integrityFailures: r.counter('sealgate_integrity_failures_total', 'Stored data that did not verify.', ['kind']),
+    checkFailing: r.gauge('sealgate_check_failing', 'Readiness checks whose last run failed.', ['check'], 'max'),
+    workers: r.gauge('sealgate_workers', 'Processes that serve clients.'),
+    workerRestarts: r.counter('sealgate_worker_restarts_total', 'Workers that ended by themselves and were replaced.'),
     beforeSnapshot: (collect) => { r.beforeSnapshot(collect) },
     snapshot: () => r.snapshot(),
     registry: r

@@ -73,6 +73,7 @@ function stub(handle: () => Promise<HttpResponse>): Gateway & { reloaded: Config
     reloaded: [], closed: 0, observed: 0, handle,
     ready: async () => ({ ok: true, checks: {} }),
     metrics: () => '',
+    snapshot: () => [],
     observe() { this.observed += 1 },
     async reload(config) { this.reloaded.push(config) },
     async close() { this.closed += 1 }
@@ -95,7 +96,7 @@ await t.test('serves, reloads what is good, keeps what it has when it is not, an
 
   writeFileSync(file, yaml('buckets: { "*": { publicRead: true } }'))
   platform.signal('SIGHUP')
-  t.match(await platform.line('configuration reloaded'), { level: 'info', listenChangesNeedRestart: false })
+  t.match(await platform.line('configuration reloaded'), { level: 'info', needRestart: '' })
   t.match(gateway.reloaded[0]?.buckets, [['*', { publicRead: true }]])
 
   writeFileSync(file, yaml('bucketz: {}'))
@@ -104,9 +105,10 @@ await t.test('serves, reloads what is good, keeps what it has when it is not, an
   t.equal(gateway.reloaded.length, 1)
   t.equal((await ask(port)).statusCode, 200, 'and it goes on')
 
-  writeFileSync(file, yaml().replace('port: 0', 'port: 1'))
+  writeFileSync(file, yaml('workers: 2').replace('port: 0', 'port: 1').replace('graceSeconds: 0.05', 'graceSeconds: 60'))
   platform.signal('SIGHUP')
-  t.match(await platform.line('configuration reloaded', 2), { level: 'warn', listenChangesNeedRestart: true })
+  t.match(await platform.line('configuration reloaded', 2), { level: 'warn', needRestart: 'limits, workers, listen.port' })
+  t.match(gateway.reloaded[1], { workers: 1, listen: { port: 0 }, limits: { graceSeconds: 0.05 } }, 'and is not half taken over')
   writeFileSync(file, yaml())
 
   platform.signal('SIGTERM')

@@ -1,0 +1,183 @@
+import { isDeepStrictEqual } from 'node:util'
+import { ConfigError } from '../config-load.ts'
+import type { Config } from '../config.ts'
+import type { CreateGateway, Gateway, Readiness } from '../gateway-types.ts'
+import { createListener, type Listener } from '../listener/listener.ts'
+import { createLog, type Log } from '../listener/log.ts'
+import { readTls, watchTls } from '../listener/tls.ts'
+import type { Snapshot } from '../observe/registry.ts'
+import { exitCodes, type Platform } from './platform.ts'
+
+const seconds = 1000
+/** Longer than the idle time-outs of common load balancers (60 s), so that they close first. */
+const keepAliveMs = 75 * seconds
+const headersMs = 30 * seconds
+/** Clients give up after about 60 s of silence. */
+const heartbeatMs = 5 * seconds
+const segmentBytes = 65_536
+
+/** What is read at start only: transfers under way are bound to it, or the process is. */
+const fixedSections = ['admin', 'upstream', 'limits', 'log', 'audit', 'workers'] as const
+const fixedOfListen = ['host', 'port', 'trustedProxies'] as const
+
+/** Reads the configuration again. @throws ConfigError when it is no good. */
+export type ReadConfig = () => Config
+
+export function openLog(config: Config, platform: Platform): Log {
+  return createLog({ level: config.log.level, ...(platform.writeLog === undefined ? {} : { write: platform.writeLog }) })
+}
+
+/** One process that serves clients: a gateway behind a listener, until a signal ends it. */
+export class Serving {
+  readonly address: { readonly host: string; readonly port: number }
+  readonly #log: Log
+  readonly #gateway: Gateway
+  readonly #listener: Listener
+  readonly #platform: Platform
+  #config: Config
+  #stopping = false
+  #reloading = Promise.resolve()
+  #unwatch: () => void = () => undefined
+
+  private constructor(
+    parts: { readonly log: Log; readonly gateway: Gateway; readonly listener: Listener }, config: Config, platform: Platform,
+    address: { readonly host: string; readonly port: number }
+  ) {
+    this.#log = parts.log
+    this.#gateway = parts.gateway
+    this.#listener = parts.listener
+    this.#config = config
+    this.#platform = platform
+    this.address = address
+  }
+
+  /** @throws Error when keys or certificates cannot be read, or the address cannot be bound. */
+  static async start(config: Config, platform: Platform, createGateway: CreateGateway): Promise<Serving> {
+    const log = openLog(config, platform)
+    const gateway = await createGateway(config)
+    try {
+      const listener = await listenerOf(config, gateway, log)
+      const address = await listener.start()
+      gateway.watch?.(() => listener.counts())
+      log.event('info', 'listening', { host: address.host, port: address.port, tls: config.listen.tls !== null })
+      return new Serving({ log, gateway, listener }, config, platform, address)
+    } catch (error) {
+      await gateway.close()
+      throw error
+    }
+  }
+
+  async ready(): Promise<Readiness> {
+    return this.#stopping ? { ok: false, checks: { gateway: 'stopping' } } : this.#gateway.ready()
+  }
+
+  /** Prometheus text. */
+  metrics(): string {
+    return this.#gateway.metrics()
+  }
+
+  snapshot(): Snapshot {
+    return this.#gateway.snapshot()
+  }
+
+  /**
+   * Serves until SIGTERM or SIGINT, then lets transfers finish.
+   * @param read null: there is no file behind the configuration, and SIGHUP does nothing.
+   * @returns exit code: 0 when everything was delivered, 3 when transfers were cut.
+   */
+  async untilStopped(read: ReadConfig | null): Promise<number> {
+    const next = (work: () => Promise<void>): void => {
+      this.#reloading = this.#reloading.then(() => this.#stopping ? undefined : work())
+    }
+    this.#platform.onSignal('SIGHUP', () => { if (read !== null) next(() => this.#reload(read, next)) })
+    this.#watchTls(next)
+    await new Promise<void>((resolve) => {
+      this.#platform.onSignal('SIGTERM', resolve)
+      this.#platform.onSignal('SIGINT', resolve)
+    })
+    this.#stopping = true
+    this.#unwatch()
+    const { graceSeconds } = this.#config.limits
+    this.#log.event('info', 'stopping', { graceSeconds, requestsInFlight: this.#listener.counts().requestsInFlight })
+    const outcome = await this.#listener.stop(graceSeconds * seconds)
+    await this.#reloading
+    await this.#gateway.close()
+    this.#log.event(outcome === 'drained' ? 'info' : 'warn', 'stopped', { outcome })
+    await this.#log.flush()
+    return outcome === 'drained' ? exitCodes.done : exitCodes.cut
+  }
+
+  /** Takes over a changed configuration, or keeps the one in force when the new one is no good. */
+  async #reload(read: ReadConfig, next: (work: () => Promise<void>) => void): Promise<void> {
+    try {
+      const wanted = read()
+      const needRestart = changedFixed(this.#config, wanted).join(', ')
+      const config = keepFixed(this.#config, wanted)
+      const material = config.listen.tls === null ? null : await readTls(config.listen.tls)
+      await this.#gateway.reload(config)
+      if (material !== null) this.#listener.reloadTls(material)
+      this.#config = config
+      this.#watchTls(next)
+      this.#log.event(needRestart === '' ? 'info' : 'warn', 'configuration reloaded', { needRestart })
+    } catch (error) {
+      this.#refused('configuration not reloaded', error)
+    }
+  }
+
+  /** Certificates renewed on disk are taken over by themselves; the rest of the configuration waits for SIGHUP. */
+  #watchTls(next: (work: () => Promise<void>) => void): void {
+    this.#unwatch()
+    const { tls } = this.#config.listen
+    if (tls === null) return
+    this.#unwatch = watchTls(tls, () => {
+      next(async () => {
+        try {
+          this.#listener.reloadTls(await readTls(tls))
+          this.#log.event('info', 'certificates reloaded')
+        } catch (error) {
+          this.#refused('certificates not reloaded', error)
+        }
+      })
+    })
+  }
+
+  #refused(message: string, error: unknown): void {
+    // The text of a ConfigError quotes no values.
+    this.#log.event('error', message, { faults: error instanceof ConfigError ? error.message : 'see failure' })
+    if (!(error instanceof ConfigError)) this.#log.failure({ requestId: null, during: 'reload', error })
+  }
+}
+
+/** Names of sections and options that differ and count only after a restart. */
+export function changedFixed(before: Config, after: Config): string[] {
+  return [
+    ...fixedSections.filter((name) => !isDeepStrictEqual(before[name], after[name])),
+    ...fixedOfListen.filter((name) => !isDeepStrictEqual(before.listen[name], after.listen[name])).map((name) => `listen.${name}`),
+    ...(before.listen.tls === null) === (after.listen.tls === null) ? [] : ['listen.tls']
+  ]
+}
+
+/** The new configuration with what counts only after a restart as it was. */
+function keepFixed(before: Config, after: Config): Config {
+  const { host, port, trustedProxies, allowPlainBeyondLoopback } = before.listen
+  const tls = before.listen.tls === null ? null : after.listen.tls ?? before.listen.tls
+  const { admin, upstream, limits, log, audit, workers } = before
+  return { ...after, admin, upstream, limits, log, audit, workers, listen: { ...after.listen, host, port, trustedProxies, allowPlainBeyondLoopback, tls } }
+}
+
+async function listenerOf(config: Config, gateway: Gateway, log: Log): Promise<Listener> {
+  const { listen, limits } = config
+  return createListener({
+    host: listen.host,
+    port: listen.port,
+    tls: listen.tls === null ? null : await readTls(listen.tls),
+    trustedProxies: listen.trustedProxies,
+    limits: {
+      connections: limits.connections, requestsInFlight: limits.requestsInFlight, headerBytes: limits.headerBytes,
+      minRate: limits.minRate, minRateWindowMs: limits.minRateWindowSeconds * seconds, headersMs, keepAliveMs, highWaterMark: segmentBytes
+    },
+    heartbeatMs,
+    log,
+    observe: (record) => { gateway.observe?.(record) }
+  }, (request) => gateway.handle(request))
+}
