@@ -3,6 +3,7 @@ import type { UpstreamResponse } from '../upstream/types.ts'
 import type { Execution } from './context.ts'
 import { openTail } from '../envelope/manifest.ts'
 import { EnvelopeError } from '../envelope/error.ts'
+import { storedSize } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { send } from './context.ts'
@@ -27,7 +28,8 @@ const SINGLE_SUFFIX_BYTES = 512
  */
 export async function readManifest(x: Execution, object: SealedObject): Promise<Manifest> {
   const cached = x.parts.objects.manifest(object.objectKey.commitment, object.upstreamEtag)
-  if (cached !== undefined) return cached
+  // The stored size is the word of the store, at every request anew: a manifest that was read once does not vouch for it.
+  if (cached !== undefined && storedSize(cached.plaintextSize) === object.storedSize) return cached
   let wanted = Math.min(object.storedSize, object.envelope.kind === 'single' ? SINGLE_SUFFIX_BYTES : SUFFIX_BYTES)
   for (;;) {
     const suffix = await readSuffix(x, object, wanted)
