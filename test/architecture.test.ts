@@ -32,7 +32,9 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'gateway.ts': ['auth', 'config-policy.ts', 'config.ts', 'execute', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],
   // The embedded store is the other side: it shares words with the gateway, never a decision.
   'store': ['errors.ts', 'http', 'sigv4'],
-  'cli': ['config-load.ts', 'config.ts', 'envelope', 'errors.ts', 'execute', 'gateway-types.ts', 'gateway.ts', 'keys', 'listener', 'observe', 'store', 'upstream'],
+  // The engines of commands that work on the store itself, not on the requests of clients.
+  'rewrap': ['envelope', 'errors.ts', 'execute', 'http', 'keys', 's3', 'upstream'],
+  'cli': ['config-load.ts', 'config-policy.ts', 'config.ts', 'envelope', 'errors.ts', 'execute', 'gateway-types.ts', 'gateway.ts', 'keys', 'listener', 'observe', 'rewrap', 'store', 'upstream'],
   'main.ts': ['cli']
 }
 

@@ -24,9 +24,15 @@ const commands: Readonly<Record<string, Command>> = {
     summary: 'remove what crashed multipart uploads have left: gc --config FILE [--dry-run] [--older-than-hours 24]',
     run: async (args, platform) => (await import('./gc.ts')).runGc(args, platform)
   },
+  rewrap: {
+    summary: 'wrap the keys of a bucket\'s objects anew: rewrap --config FILE --bucket NAME [--to KEYNAME] [--dry-run]',
+    run: async (args, platform) => (await import('./rewrap.ts')).runRewrap(args, platform)
+  },
   keys: {
-    summary: 'make, list and rotate local master keys: keys help',
-    run: async (args, platform) => (await import('./keys.ts')).runKeys(args, platform)
+    summary: 'make, list and rotate local master keys, and count what they seal: keys help',
+    run: async (args, platform) => args[0] === 'usage'
+      ? (await import('./usage.ts')).runUsage(args.slice(1), platform)
+      : (await import('./keys.ts')).runKeys(args, platform)
   }
 }
 

@@ -22,6 +22,8 @@ const usage = `Usage: sealgate keys COMMAND [options]
                                                        open a backup, and compare it with the keyring
   restore      --backup FILE --keyring FILE [--passphrase-file FILE]
                                                        make a keyring from a backup
+  usage        --config FILE --bucket NAME [--versions]
+                                                       count objects and bytes by the key that sealed them
 
 The passphrase is the content of --passphrase-file, without a line end, or of the environment variable
 SEALGATE_KEYRING_PASSPHRASE.

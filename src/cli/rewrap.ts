@@ -1,0 +1,173 @@
+import { parseArgs } from 'node:util'
+import { loadConfig } from '../config-load.ts'
+import { policyFor } from '../config-policy.ts'
+import type { Config } from '../config.ts'
+import { S3Error } from '../errors.ts'
+import { countObjects, rewrapBucket, type BucketCount, type Rewrapped } from '../rewrap/rewrap-bucket.ts'
+import { PART_COPY_SIZE, SINGLE_COPY_LIMIT, type RewrapJob } from '../rewrap/rewrap-object.ts'
+import { copiesKeepTags } from '../rewrap/store-habits.ts'
+import { StoredBucket } from '../rewrap/stored-bucket.ts'
+import { reasons, type Reason } from '../rewrap/verdict.ts'
+import { probeConditions, type Conditions } from '../upstream/probe.ts'
+import { ensureStateBucket } from '../upstream/state-bucket.ts'
+import type { StoreUpstream } from '../upstream/upstream.ts'
+import { configFile } from './config.ts'
+import { exitCodes, type Platform } from './platform.ts'
+import { Progress } from './progress.ts'
+import { countOption, openKeys, openStore, runStoreCommand, type OpenedKeys } from './store-command.ts'
+
+const usage = `Usage: sealgate rewrap [--config FILE] --bucket NAME [--prefix P] [--to KEYNAME] [--dry-run] [--quiet-bucket]
+                       [--concurrency N]
+
+Wraps the keys of objects anew, after a rotation or on the way to another key. The current version of every object that is not
+under the current version of its key is copied onto itself inside the store; no body passes through this machine. Can be killed
+and started again at any time: what is done is skipped.
+
+  --prefix P         only objects whose names begin so
+  --to KEYNAME       bring every object under this key of the configuration; without it each stays with the key it has
+  --dry-run          look and count; change nothing, ask no key
+  --quiet-bucket     there are no writers. Where the store does not enforce conditions on copies, a write that happens while its
+                     object is being re-wrapped may be lost, so there the command does not run without this word
+  --concurrency N    objects at once (16)
+
+Left as they are and counted: objects under a customer's key, not encrypted, archived or locked. Noncurrent versions cannot be
+re-wrapped: keep their keys decrypt-only ("sealgate keys usage --versions" counts them).
+Exit codes: 0 done; 1 some objects could not be re-wrapped, or the store refused; 2 command line; 3 stopped, start it again.
+`
+const CONCURRENCY = 16
+const MOST = 256
+
+interface Options {
+  readonly config: Config
+  readonly bucket: string
+  readonly prefix: string
+  readonly to: string | null
+  readonly dryRun: boolean
+  readonly quietBucket: boolean
+  readonly concurrency: number
+}
+
+/** `sealgate rewrap`. @returns the exit code, as its usage says. */
+export async function runRewrap(args: readonly string[], platform: Platform): Promise<number> {
+  return runStoreCommand('rewrap', usage, platform, () => readOptions(args, platform), async (options) => {
+    const stop = new AbortController()
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) platform.onSignal(signal, () => { stop.abort() })
+    const upstream = openStore(options.config)
+    const opened = await openKeys(options.config, 'rewrap', stop.signal)
+    try {
+      return await rewrap(options, upstream, opened, stop.signal, platform)
+    } catch (error) {
+      if (!stop.signal.aborted) throw error
+      platform.stderr.write('Stopped. Start it again to go on.\n')
+      return exitCodes.cut
+    } finally {
+      await opened.close()
+      await upstream.close()
+    }
+  })
+}
+
+/** @throws TypeError, ConfigError. */
+function readOptions(args: readonly string[], platform: Platform): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      'config': { type: 'string' }, 'bucket': { type: 'string' }, 'prefix': { type: 'string' }, 'to': { type: 'string' },
+      'dry-run': { type: 'boolean' }, 'quiet-bucket': { type: 'boolean' }, 'concurrency': { type: 'string' }
+    },
+    strict: true,
+    allowPositionals: false
+  })
+  const { bucket = '', prefix = '', to } = values
+  if (bucket === '') throw new TypeError('--bucket must be given.')
+  const concurrency = countOption('concurrency', values.concurrency, CONCURRENCY, MOST)
+  const file = configFile(values.config === undefined ? [] : ['--config', values.config], platform)
+  if (file === null) throw new TypeError('No configuration was named.')
+  const config = loadConfig({ file, env: platform.env })
+  if (to !== undefined && !Object.hasOwn(config.keys, to)) throw new TypeError(`The configuration has no key named ${to}.`)
+  if (bucket === config.upstream.stateBucket) throw new TypeError('The state bucket holds no objects to re-wrap.')
+  return {
+    config, bucket, prefix, to: to ?? null, dryRun: values['dry-run'] === true, quietBucket: values['quiet-bucket'] === true, concurrency
+  }
+}
+
+/** @throws S3Error. */
+async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedKeys, signal: AbortSignal, platform: Platform): Promise<number> {
+  const { config, prefix, dryRun, concurrency } = options
+  const bucket = new StoredBucket(upstream, options.bucket, signal)
+  const versioned = await bucket.keepsVersions()
+  if (versioned && !dryRun) {
+    platform.stderr.write(`${options.bucket} keeps versions: every re-wrap adds one, and the version before keeps its key and its bytes.\n`)
+  }
+  const habits = dryRun ? unused : await habitsOf(options, upstream, signal)
+  const total = await countObjects(bucket, prefix, versioned)
+  const job: RewrapJob = {
+    bucket, ...habits,
+    keys: opened.keys,
+    target: options.to === null ? null : opened.keys.named(options.to),
+    realm: config.upstream.realm,
+    aliases: policyFor(config, options.bucket).aliases,
+    singleCopyLimit: SINGLE_COPY_LIMIT,
+    partSize: PART_COPY_SIZE,
+    useFor: (key, versionId) => opened.useFor(options.bucket, key, versionId)
+  }
+  const progress = new Progress(total.objects, platform.stderr)
+  try {
+    const done = await rewrapBucket(job, {
+      prefix, dryRun, concurrency,
+      onObject: () => { progress.step() },
+      onFailure: (key, error) => { platform.stderr.write(`${JSON.stringify(key)}: ${error.code}: ${error.message}\n`) }
+    })
+    platform.stdout.write(report(options, done, total))
+    return done.failed + done.busy === 0 ? exitCodes.done : exitCodes.failed
+  } finally {
+    progress.stop()
+  }
+}
+
+type Habits = Pick<RewrapJob, 'conditions' | 'copiesKeepTags'>
+
+/** A dry run copies nothing: what the store does on copies need not be known, and nothing is written to find it out. */
+const unused: Habits = {
+  conditions: {
+    put: false, complete: false, copy: false, delete: false, copySourceIfMatch: false, putEtags: 'quoted', copySourceHeader: 'x-amz-copy-source-if-match'
+  },
+  copiesKeepTags: false
+}
+
+/** @throws S3Error NotImplemented where the store does not guard copies and nobody said that the bucket is quiet. */
+async function habitsOf({ config, quietBucket }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<Habits> {
+  const { stateBucket, region } = config.upstream
+  await ensureStateBucket(upstream, stateBucket, region, signal)
+  const conditions: Conditions = { ...await probeConditions(upstream, stateBucket, signal), ...config.upstream.conditions }
+  const keepTags = await copiesKeepTags(upstream, stateBucket, signal)
+  if (!quietBucket && (!conditions.copy || !conditions.copySourceIfMatch || !keepTags)) {
+    throw new S3Error('NotImplemented', {
+      message: 'This store does not guard copies against writers at the same time (conditions on the destination, tags of the source), '
+        + 'so a write could be lost. Stop all writers of the bucket and say --quiet-bucket.'
+    })
+  }
+  return { conditions, copiesKeepTags: keepTags }
+}
+
+function report({ bucket, dryRun }: Options, done: Rewrapped, { noncurrent }: BucketCount): string {
+  const lines = done.from.entries().map(([keyId, { objects, bytes }]) => `${count(objects)} objects, ${count(bytes)} stored bytes from ${keyId}`)
+  for (const [keyId, { objects }] of done.to.entries()) lines.push(`${count(objects)} objects to ${keyId}`)
+  for (const [reason, text] of Object.entries(reasons)) {
+    const objects = done.left[reason as Reason]
+    if (objects > 0) lines.push(`${count(objects)} objects left: ${text}`)
+  }
+  if (done.gone > 0) lines.push(`${count(done.gone)} objects deleted meanwhile`)
+  if (done.busy > 0) lines.push(`${count(done.busy)} objects replaced again and again: start it again`)
+  if (done.failed > 0) lines.push(`${count(done.failed)} objects failed`)
+  if (noncurrent > 0) lines.push(`${count(noncurrent)} noncurrent versions keep their keys`)
+  return `${bucket}: ${dryRun ? 'would re-wrap' : 're-wrapped'} ${count(total(done))} objects\n${lines.map((line) => `  ${line}\n`).join('')}`
+}
+
+function total({ from }: Rewrapped): number {
+  return from.entries().reduce((sum, [, { objects }]) => sum + objects, 0)
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en')
+}

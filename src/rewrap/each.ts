@@ -1,0 +1,21 @@
+/**
+ * Runs work over the items of pages, at most `limit` at once, across the ends of pages. The first failure stops it: what is
+ * under way ends, nothing new begins.
+ */
+export async function forEachOf<T>(pages: AsyncIterable<readonly T[]>, limit: number, work: (item: T) => Promise<void>): Promise<void> {
+  const running = new Set<Promise<void>>()
+  const failures: unknown[] = []
+  try {
+    for await (const page of pages) {
+      for (const item of page) {
+        if (running.size >= limit) await Promise.race(running)
+        if (failures.length > 0) return
+        const done: Promise<void> = work(item).catch((error: unknown) => { failures.push(error) }).finally(() => { running.delete(done) })
+        running.add(done)
+      }
+    }
+  } finally {
+    await Promise.all(running)
+    if (failures.length > 0) throw failures[0]
+  }
+}
