@@ -35,7 +35,7 @@ export interface Rig {
   readonly gateway: TestGateway
   readonly s3: S3Client
   /** Another instance of the gateway on the same store with the same keys. */
-  another(): Promise<S3Client>
+  readonly another: () => Promise<S3Client>
 }
 
 export async function rig(t: Test, options: TestGatewayOptions & TestStoreOptions = {}): Promise<Rig> {

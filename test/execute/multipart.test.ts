@@ -66,7 +66,7 @@ for (const etag of ['md5', 'opaque'] as const) {
     const { store, s3, another } = await rig(t, { sections: { buckets: { '*': { encryption: 'on', key: 'main', etag } } } })
     const instances = [s3, await another()]
     let ranges = 0
-    for (const { name, sizes, numbers } of shapes) {
+    for (const { name, sizes, numbers } of etag === 'md5' ? shapes : shapes.slice(-3)) {
       const parts = sizes.map((size, i) => [numbers?.[i] ?? i + 1, bytes(size, i * 100)] as const)
       const { id, listed } = await uploadTheHardWay(instances, name, parts)
       t.match(await s3.send(new ListPartsCommand({ Bucket, Key: name, UploadId: id })), {
