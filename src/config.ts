@@ -11,8 +11,13 @@ export interface BucketPolicy {
   readonly plaintext: 'refuse' | 'allow'
   /** Answer reads with SSE-KMS headers although the client did not ask (old Java SDKs need it). */
   readonly announce: 'none' | 'aws:kms'
-  /** Anonymous GET, HEAD and listing are answered. */
-  readonly publicRead: boolean
+  /**
+   * Anonymous GET, HEAD and listing: `true`: answered, with the gateway's own rights; `store`: passed on unsigned, so that the
+   * store's ACLs and policies decide.
+   */
+  readonly publicRead: boolean | 'store'
+  /** Anonymous PutObject, PostObject and DeleteObject: `store`: sealed and passed on unsigned; the store decides. */
+  readonly publicWrite: false | 'store'
   /** KMS only: one wrap serves many objects for a while. */
   readonly bucketKeys: boolean
   /** Names of other buckets whose objects (replicas of theirs) open here, one way. */

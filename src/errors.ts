@@ -115,4 +115,11 @@ export class S3Error extends Error {
     this.fields = options.fields ?? {}
     this.headers = options.headers ?? []
   }
+
+  /** The same answer with further response headers. */
+  withHeaders(headers: S3Error['headers']): S3Error {
+    if (headers.length === 0) return this
+    const { code, status, message, fields, cause } = this
+    return new S3Error('InternalError', { code, status, message, fields, cause, headers: [...this.headers, ...headers] })
+  }
 }

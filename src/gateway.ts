@@ -12,6 +12,7 @@ import type { StoreUpstream } from './upstream/upstream.ts'
 import { credentialLookup } from './auth/credentials.ts'
 import { policyFor } from './config-policy.ts'
 import { ObjectCache } from './execute/object-cache.ts'
+import { SettingsCache } from './execute/settings-cache.ts'
 import { openKeyRegistry } from './keys/registry.ts'
 import { fileAuditTrail, type AuditTrail } from './observe/audit.ts'
 import { exposition } from './observe/exposition.ts'
@@ -196,6 +197,7 @@ class Assembly implements Gateway {
       upstream: this.#upstream,
       keys: this.#keys,
       objects,
+      settings: new SettingsCache(),
       conditions: { ...this.#conditions ?? unknownConditions, ...config.upstream.conditions },
       integrityFailure: (kind) => { this.#metrics.integrityFailures.add({ kind }) },
       policyFor: policies
@@ -223,7 +225,11 @@ function authContext(config: Config, policies: Parts['policyFor']): AuthContext 
     virtualHostBucket: (host) => address(rootTarget, host, domains).bucket,
     isPublicRead: (request) => {
       const { bucket } = address(request.target, request.host, domains)
-      return bucket !== null && policies(bucket).publicRead
+      return policies(bucket ?? '').publicRead !== false
+    },
+    isPublicWrite: (request) => {
+      const { bucket } = address(request.target, request.host, domains)
+      return bucket !== null && policies(bucket).publicWrite === 'store'
     }
   }
 }

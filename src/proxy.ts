@@ -7,12 +7,13 @@ import { authorize } from './auth/authorize.ts'
 import { admitPayload } from './auth/payload.ts'
 import { S3Error } from './errors.ts'
 import { readDocument } from './execute/body.ts'
+import { corsHeadersFor, preflight } from './execute/cors.ts'
 import { executors } from './execute/executors.ts'
 import { authenticatedForm } from './execute/post-object.ts'
 import { refuseReservedMetadata } from './plan/headers.ts'
 import { plan } from './plan/plan.ts'
 import { operations } from './s3/operations.ts'
-import { route, type Operation, type OperationOf, type RoutableRequest } from './s3/route.ts'
+import { address, route, type Operation, type OperationOf, type RoutableRequest } from './s3/route.ts'
 
 /** Everything the pipeline needs: replaced as a whole when the configuration is reloaded. */
 export interface Pipeline {
@@ -23,15 +24,35 @@ export interface Pipeline {
 /** Stands where a request has no bucket; nothing reads it but what asks for the bucket first. */
 const noBucket: BucketPolicy = {
   encryption: 'on', key: '', etag: 'opaque', plaintext: 'refuse', announce: 'none', publicRead: false, bucketKeys: true, aliases: [],
-  requireSse: [], allowedKeys: []
+  requireSse: [], allowedKeys: [], publicWrite: false
 }
+
+/** The writes that may be left to the store where nobody signs them. */
+const publicWrites: readonly string[] = ['PutObject', 'PostObject', 'DeleteObject']
 
 /**
  * The one way through the house: authenticate, route, authorise, plan, execute. Nothing goes upstream, and no key is asked
  * for, before the first three are done.
  * @throws S3Error for every answer that is an error.
  */
-export async function handle({ parts, auth }: Pipeline, request: HttpRequest): Promise<HttpResponse> {
+export async function handle(pipeline: Pipeline, request: HttpRequest): Promise<HttpResponse> {
+  const { parts } = pipeline
+  if (!request.headers.has('origin') && request.method !== 'OPTIONS') return answer(pipeline, request)
+  const { bucket } = address(request.target, request.host, parts.config.listen.domains)
+  if (request.method === 'OPTIONS' && bucket !== null) {
+    request.annotate?.({ operation: 'Preflight', bucket })
+    return preflight(parts, request, bucket)
+  }
+  try {
+    const response = await answer(pipeline, request)
+    return { ...response, headers: [...response.headers, ...await corsHeadersFor(parts, request, bucket, response.headers)] }
+  } catch (error) {
+    if (!(error instanceof S3Error)) throw error
+    throw error.withHeaders(await corsHeadersFor(parts, request, bucket, error.headers))
+  }
+}
+
+async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<HttpResponse> {
   const { domains } = parts.config.listen
   const posted = formTarget(request, domains)
   const authenticated = posted === null
@@ -44,12 +65,18 @@ export async function handle({ parts, auth }: Pipeline, request: HttpRequest): P
   const row = operations[operation.name]
   admitPayload(authenticated.request, row.takesBody === 'data' ? 'object-data' : 'other')
   const policy = operation.bucket === null ? null : parts.policyFor(operation.bucket)
-  authorize(client, { bucket: operation.bucket, write: row.write, publicRead: policy?.publicRead === true })
+  const everybody = client === null && operation.name === 'ListBuckets' ? parts.policyFor('') : policy
+  if (everybody === policy || everybody?.publicRead !== 'store') {
+    authorize(client, {
+      bucket: operation.bucket, write: row.write, publicRead: policy?.publicRead !== false,
+      publicWrite: policy?.publicWrite === 'store' && publicWrites.includes(operation.name)
+    })
+  }
   if (operation.bucket === parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
   const { executor, how } = plan(operation.name, policy)
   if (executor === 'refuse' || executor === 'preflight') throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${how}` })
   const execution: Execution = {
-    request: authenticated.request, form: authenticated.form, operation, parts, policy: policy ?? noBucket
+    request: authenticated.request, form: authenticated.form, operation, parts, policy: everybody ?? noBucket
   }
   refuseReservedMetadata(authenticated.request.headers)
   await verifyUnusedBody(execution)

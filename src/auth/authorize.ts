@@ -5,14 +5,16 @@ export interface Access {
   /** null for requests to the service itself (ListBuckets). */
   readonly bucket: string | null
   readonly write: boolean
-  /** The bucket answers anonymous reads. */
+  /** The bucket (or the service) answers anonymous reads. */
   readonly publicRead?: boolean
+  /** Anonymous writes are left to the store. */
+  readonly publicWrite?: boolean
 }
 
 /**
  * Whether a client may touch a bucket. One function for the bucket of the request and for the source of a copy, so that
  * the two cannot drift apart.
- * @param client null: anonymous, which may read buckets configured as public-read and nothing else.
+ * @param client null: anonymous, which may do what the configuration leaves to everybody and nothing else.
  * @throws S3Error AccessDenied, the same whether or not the bucket exists.
  */
 export function authorize(client: Client | null, access: Access): void {
@@ -21,8 +23,8 @@ export function authorize(client: Client | null, access: Access): void {
 
 /** As `authorize`, as a question: listings of buckets show only what the client may touch. */
 export function mayAccess(client: Client | null, access: Access): boolean {
-  const { bucket, write, publicRead = false } = access
-  if (client === null) return bucket !== null && !write && publicRead
+  const { bucket, write, publicRead = false, publicWrite = false } = access
+  if (client === null) return bucket !== null && (write ? publicWrite : publicRead)
   if (write && client.readOnly) return false
   return bucket === null || client.buckets.some((pattern) => matchesPattern(pattern, bucket))
 }

@@ -17,6 +17,8 @@ export interface AuthContext {
   readonly virtualHostBucket: (host: string) => string | null
   /** Whether the bucket of this request answers anonymous reads. */
   readonly isPublicRead: (request: HttpRequest) => boolean
+  /** Whether anonymous writes to the bucket of this request are left to the store; absent: never. */
+  readonly isPublicWrite?: (request: HttpRequest) => boolean
 }
 
 /** What a scheme found out: who signed, and what the signature covers. */

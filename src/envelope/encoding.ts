@@ -5,14 +5,15 @@ import { EnvelopeError, type EnvelopeErrorKind } from './error.ts'
  * @throws EnvelopeError `place` for text that is not well-formed Unicode: Node would encode different texts alike.
  */
 export function fields(...values: readonly (string | Uint8Array)[]): Buffer {
-  const parts: Uint8Array[] = []
-  for (const value of values) {
-    const bytes = typeof value === 'string' ? utf8(value) : value
-    const length = Buffer.allocUnsafe(4)
-    length.writeUInt32BE(bytes.length)
-    parts.push(length, bytes)
+  const parts = values.map((value) => typeof value === 'string' ? utf8(value) : value)
+  const out = Buffer.allocUnsafe(parts.reduce((sum, bytes) => sum + 4 + bytes.length, 0))
+  let at = 0
+  for (const bytes of parts) {
+    at = out.writeUInt32BE(bytes.length, at)
+    out.set(bytes, at)
+    at += bytes.length
   }
-  return Buffer.concat(parts)
+  return out
 }
 
 /** @throws EnvelopeError `place` for text that is not well-formed Unicode. */
@@ -118,7 +119,9 @@ export class ByteReader {
   flags(known: number): readonly boolean[] {
     const value = this.u8()
     if (value >= 2 ** known) throw new EnvelopeError(this.#kind)
-    return Array.from({ length: known }, (_, bit) => (value >> bit) % 2 === 1)
+    const flags: boolean[] = []
+    for (let bit = 0; bit < known; bit += 1) flags.push((value >> bit) % 2 === 1)
+    return flags
   }
 
   end(): void {

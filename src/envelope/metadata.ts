@@ -17,7 +17,8 @@ const defaultTypes: readonly string[] = ['binary/octet-stream', 'application/oct
 export function metadataDigest(contentType: string | null, entries: Iterable<readonly [name: string, value: string]>): Buffer {
   const values = new Map<string, string[]>()
   for (const [name, value] of entries) {
-    const lower = name.toLowerCase()
+    // radosgw gives x-amz-meta-a_b back as x-amz-meta-a-b.
+    const lower = name.toLowerCase().replaceAll('_', '-')
     if (!lower.startsWith(USER_METADATA) || lower.startsWith(OWN_METADATA)) continue
     const normal = normalise(value)
     if (normal !== '') values.set(lower, [...values.get(lower) ?? [], normal])
@@ -33,7 +34,7 @@ export function metadataDigest(contentType: string | null, entries: Iterable<rea
 }
 
 function normalise(value: string): string {
-  return value.replace(/[ \t]+/g, ' ').replace(/^ | $/g, '')
+  return value.replace(/^[ \t]+|[ \t]+$/g, '').replace(/ +/g, ' ')
 }
 
 /** Stores re-encode other bytes, some as RFC 2047 encoded words: of such a value only the name can be bound. */

@@ -9,6 +9,7 @@ import type { Operation } from '../s3/route.ts'
 import type { Conditions } from '../upstream/probe.ts'
 import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import type { ObjectCache } from './object-cache.ts'
+import type { SettingsCache } from './settings-cache.ts'
 import { S3Error } from '../errors.ts'
 
 /** What every executor works with; made once at start and replaced as a whole on reload. */
@@ -17,6 +18,7 @@ export interface Parts {
   readonly upstream: Upstream
   readonly keys: KeyRegistry
   readonly objects: ObjectCache
+  readonly settings: SettingsCache
   /** Which conditional requests the store enforces. */
   readonly conditions: Conditions
   /** Counts objects that failed verification, by kind. */
@@ -72,8 +74,14 @@ export function keyUse(x: Execution, place: Place, versionId: string | null = nu
   }
 }
 
-function identityOf(x: Execution): UpstreamIdentity | undefined {
-  return x.request.client?.upstream ?? undefined
+/**
+ * As whom a request goes upstream; undefined: as the gateway itself. Anonymous requests that are left to the store go
+ * unsigned, so that it grants them what it grants everybody, and not what it grants the gateway.
+ */
+function identityOf(x: Execution): UpstreamIdentity | null | undefined {
+  const { client } = x.request
+  if (client !== null) return client.upstream ?? undefined
+  return x.policy.publicRead === 'store' || x.policy.publicWrite === 'store' ? null : undefined
 }
 
 type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>

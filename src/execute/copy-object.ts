@@ -13,16 +13,17 @@ import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 import { bucketOf, header, keyOf, placeOf, send } from './context.ts'
 import { copyResult } from './copy-result.ts'
 import { copyThrough } from './copy-through.ts'
-import { copiedHeaders, directiveOf } from './copied-headers.ts'
+import { copiedHeaders, directiveOf, ensureTags } from './copied-headers.ts'
 import { copySourceOf, lookAtSource } from './copy-source-object.ts'
 import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './etag.ts'
 import { forwardCopy } from './forward.ts'
-import { encryptionOfWrite, keyForWrite, type WriteKey } from './object-keys.ts'
+import { keyForWrite, type WriteKey } from './object-keys.ts'
 import { relayError, errorOfDocument } from './relay-error.ts'
 import { withOneRestart } from './restart.ts'
 import { plaintextEtag } from './stored-object.ts'
 import { writeConditions } from './write-conditions.ts'
+import { encryptionOfWrite } from './write-encryption.ts'
 
 
 /**
@@ -65,7 +66,7 @@ async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, o
   if (!conditions.copySourceIfMatch && source.versionId === null) {
     throw new S3Error('NotImplemented', { message: 'The store behind this gateway cannot tie a copy to what was read.' })
   }
-  const key = await keyForWrite(x, placeOf(x), encryptionOfWrite(x))
+  const key = await keyForWrite(x, placeOf(x), await encryptionOfWrite(x))
   const described = await copiedHeaders(x, source, object)
   const { md5, checksums, digestsInManifest, plaintextSize } = object.attributes
   const envelope = envelopeHeaders(x, {
@@ -88,18 +89,21 @@ async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, o
     status: 200,
     headers: [...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders, ['content-type', 'application/xml']],
     body: null,
-    pending: answerOf(x, response, looked, object, key)
+    pending: answerOf(x, response, looked, object, { key, tags: described.find(([name]) => name === 'x-amz-tagging')?.[1] ?? '' })
   }
 }
 
 /** The store's answer may take long, and an error may stand in its 200 (AWS API, CopyObject). */
-async function answerOf(x: Execution, response: UpstreamResponse, looked: Looked, object: SealedObject, key: WriteKey): Promise<Buffer> {
+async function answerOf(
+  x: Execution, response: UpstreamResponse, looked: Looked, object: SealedObject, { key, tags }: { readonly key: WriteKey; readonly tags: string }
+): Promise<Buffer> {
   const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   const failed = errorOfDocument(document)
   if (failed !== null) throw failed
   const parsed = parseXml(document, upstreamDocument)
   const upstreamEtag = childText(parsed, parsed.root, 'ETag')
   if (upstreamEtag === null) throw new S3Error('SealgateBadUpstream')
+  if (tags !== '') await ensureTags(x, tags, response.headers.get('x-amz-version-id') ?? null)
   const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object, looked.manifest)
   return copyResult(visibleEtag(x.policy, upstreamEtag, shown), childText(parsed, parsed.root, 'LastModified'), [
     ...object.attributes.checksums, ...looked.manifest?.checksums ?? []

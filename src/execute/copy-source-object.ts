@@ -14,7 +14,7 @@ export function copySourceOf(x: Execution): CopySource {
   const value = header(x, 'x-amz-copy-source')
   if (value === undefined) throw new S3Error('InvalidArgument', { fields: { ArgumentName: 'x-amz-copy-source' } })
   const source = parseCopySource(value)
-  authorize(x.request.client, { bucket: source.bucket, write: false, publicRead: x.parts.policyFor(source.bucket).publicRead })
+  authorize(x.request.client, { bucket: source.bucket, write: false, publicRead: x.parts.policyFor(source.bucket).publicRead !== false })
   if (source.bucket === x.parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
   return source
 }

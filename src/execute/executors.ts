@@ -1,6 +1,7 @@
 import type { ExecutorName } from '../plan/plan.ts'
 import type { Executor } from './context.ts'
-import { S3Error } from '../errors.ts'
+import { bucketEncryption } from './bucket-encryption.ts'
+import { changeCors, deleteBucket, headBucket } from './bucket-life.ts'
 import { copyObject } from './copy-object.ts'
 import { deleteObject } from './delete-object.ts'
 import { deleteObjects } from './delete-objects.ts'
@@ -8,6 +9,7 @@ import { forward } from './forward.ts'
 import { getObjectAttributes } from './get-object-attributes.ts'
 import { getObject } from './get-object.ts'
 import { headObject } from './head-object.ts'
+import { lifecycle } from './lifecycle.ts'
 import { listBuckets } from './list-buckets.ts'
 import { listObjects } from './list-objects.ts'
 import { abortMultipartUpload } from './multipart/abort-upload.ts'
@@ -19,10 +21,7 @@ import { uploadPart } from './multipart/upload-part.ts'
 import { uploadPartCopy } from './multipart/upload-part-copy.ts'
 import { postObject } from './post-object.ts'
 import { putObject } from './put-object.ts'
-
-const notYet: Executor = async (x) => {
-  throw new S3Error('NotImplemented', { message: `${x.operation.name} is not available through this gateway yet.` })
-}
+import { restoreObject } from './restore-object.ts'
 
 /** One way of acting for each executor the plan table names; a name without one does not compile. */
 export const executors = {
@@ -38,7 +37,7 @@ export const executors = {
   listVersions: listObjects,
   listBuckets,
   getObjectAttributes,
-  restoreObject: notYet,
+  restoreObject,
   createMultipartUpload,
   uploadPart,
   uploadPartCopy,
@@ -46,6 +45,9 @@ export const executors = {
   abortMultipartUpload,
   listParts,
   listMultipartUploads,
-  bucketEncryption: notYet,
-  lifecycle: notYet
+  bucketEncryption,
+  changeCors,
+  deleteBucket,
+  headBucket,
+  lifecycle
 } as const satisfies Record<Exclude<ExecutorName, 'refuse' | 'preflight'>, Executor>

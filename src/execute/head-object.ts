@@ -1,4 +1,5 @@
 import type { HttpResponse } from '../http/message.ts'
+import type { UpstreamResponse } from '../upstream/types.ts'
 import type { Manifest } from '../envelope/manifest.ts'
 import type { CustomerKey } from './object-keys.ts'
 import type { Execution } from './context.ts'
@@ -40,7 +41,7 @@ export async function lookAt(x: Execution, at: LookAt, options: { readonly manif
     method: 'HEAD', bucket: at.bucket, key: at.key, query: at.versionId === null ? [] : [['versionId', at.versionId]],
     headers: at.headers ?? [], retry: true
   })
-  if (response.status !== 200) throw await relayError(x, response)
+  if (response.status !== 200) throw await errorOfHead(x, at, response)
   response.body.resume()
   const storedSize = Number(response.headers.get('content-length') ?? Number.NaN)
   if (!Number.isSafeInteger(storedSize)) throw new S3Error('SealgateBadUpstream')
@@ -48,6 +49,15 @@ export async function lookAt(x: Execution, at: LookAt, options: { readonly manif
   if (object.kind === 'plain') return { object, manifest: null }
   const wanted = options.manifest === 'always' || needsManifest(x, object)
   return { object, manifest: wanted ? await readManifest(x, object) : null }
+}
+
+/** A HEAD tells no code: whoever asked with another method is told whether it is the bucket that is missing. */
+async function errorOfHead(x: Execution, at: LookAt, response: UpstreamResponse): Promise<S3Error> {
+  const error = await relayError(x, response)
+  if (response.status !== 404 || x.request.request.method === 'HEAD' || response.headers.has('x-amz-delete-marker')) return error
+  const bucket = await send(x, { method: 'HEAD', bucket: at.bucket, key: null, retry: true })
+  bucket.body.resume()
+  return bucket.status === 404 ? new S3Error('NoSuchBucket', { fields: { BucketName: at.bucket } }) : error
 }
 
 /** The object a GET or HEAD names. */

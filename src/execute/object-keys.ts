@@ -3,7 +3,7 @@ import type { Attributes, Envelope, Place, SseMode } from '../envelope/envelope.
 import type { WrappedBucketKey } from '../keys/types.ts'
 import type { Execution } from './context.ts'
 import { S3Error } from '../errors.ts'
-import { sseOfWrite, sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../keys/sse-headers.ts'
+import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../keys/sse-headers.ts'
 import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../keys/ssec.ts'
 import { keyContext, keyUse } from './context.ts'
 
@@ -21,18 +21,8 @@ export interface WriteKey {
 }
 
 /** SSE-C keys may only come over TLS, to us or to a trusted front end (AWS S3 User Guide, SSE-C). */
-function customerKeysAllowed(x: Execution): boolean {
+export function customerKeysAllowed(x: Execution): boolean {
   return x.request.request.secure || x.parts.config.auth.ssecOverHttp
-}
-
-/** The encryption a write asks for, the bucket's demands checked. @throws S3Error as `sseOfWrite`, AccessDenied. */
-export function encryptionOfWrite(x: Execution, headers: ReadonlyMap<string, string> = x.request.headers): SseRequest {
-  const asked = sseOfWrite(headers, customerKeysAllowed(x))
-  const { requireSse } = x.policy
-  if (requireSse.length > 0 && !requireSse.some((mode) => mode === asked.mode)) {
-    throw new S3Error('AccessDenied', { message: `Uploads to this bucket must ask for server-side encryption: ${requireSse.join(' or ')}.` })
-  }
-  return asked
 }
 
 /**
@@ -50,7 +40,9 @@ export async function keyForWrite(x: Execution, place: Place, asked: SseRequest)
     }
   }
   const requestContext = asked.mode === 'aws:kms' ? asked.context : {}
-  const { provider } = x.parts.keys.resolve(asked.mode === 'aws:kms' ? asked.keyId : null, x.policy, use)
+  // S3 answers with the id as it was asked for, where it was asked for.
+  const requestedId = asked.mode === 'aws:kms' ? asked.keyId : null
+  const { provider } = x.parts.keys.resolve(requestedId, x.policy, use)
   const bucketKeyEnabled = asked.mode === 'aws:kms' && asked.bucketKeyEnabled !== null ? asked.bucketKeyEnabled : x.policy.bucketKeys
   const { key, wrapped } = await provider.generate(keyContext(place, bucketKeyEnabled, requestContext), use)
   return {
@@ -61,7 +53,7 @@ export async function keyForWrite(x: Execution, place: Place, asked: SseRequest)
     requestContext,
     responseHeaders: sseResponseHeaders(
       asked.mode === 'aws:kms' || (asked.mode === 'none' && x.policy.announce === 'aws:kms')
-        ? { mode: 'aws:kms', keyId: wrapped.keyId, context: requestContext, bucketKeyEnabled }
+        ? { mode: 'aws:kms', keyId: requestedId ?? x.parts.keys.shownId(wrapped.keyId), context: requestContext, bucketKeyEnabled }
         : { mode: asked.mode },
       'write'
     )
@@ -131,12 +123,12 @@ export function accessEncryptionHeaders(x: Execution, { sse, keyId, requestConte
       return customer === null ? [] : sseResponseHeaders({ mode, md5: customer.md5 }, 'access')
     }
     case 'aws:kms':
-      return sseResponseHeaders({ mode, keyId, context: requestContext, bucketKeyEnabled }, 'access')
+      return sseResponseHeaders({ mode, keyId: x.parts.keys.shownId(keyId), context: requestContext, bucketKeyEnabled }, 'access')
     case 'AES256':
       return sseResponseHeaders({ mode }, 'access')
     case 'none':
       return x.parts.policyFor(bucket).announce === 'aws:kms'
-        ? sseResponseHeaders({ mode: 'aws:kms', keyId, context: {}, bucketKeyEnabled }, 'access')
+        ? sseResponseHeaders({ mode: 'aws:kms', keyId: x.parts.keys.shownId(keyId), context: {}, bucketKeyEnabled }, 'access')
         : []
   }
 }

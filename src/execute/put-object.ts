@@ -14,9 +14,10 @@ import { contentMd5 } from './content-md5.ts'
 import { placeOf, send } from './context.ts'
 import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './etag.ts'
-import { encryptionOfWrite, keyForWrite } from './object-keys.ts'
+import { keyForWrite } from './object-keys.ts'
 import { relayError } from './relay-error.ts'
 import { writeConditions } from './write-conditions.ts'
+import { encryptionOfWrite } from './write-encryption.ts'
 
 type Header = readonly [name: string, value: string]
 
@@ -57,7 +58,7 @@ export async function sealObject(x: Execution, source: BodySource, describing: R
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_SINGLE_PLAINTEXT) } })
   }
   const described = upstreamHeaders(describing, 'object')
-  const asked = encryptionOfWrite(x, describing)
+  const asked = await encryptionOfWrite(x, describing)
   const conditions = await writeConditions(x, 'put')
   const key = await keyForWrite(x, placeOf(x), asked)
   const wantsMd5 = x.policy.etag === 'md5' && key.sse.mode !== 'SSE-C'

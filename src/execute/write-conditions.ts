@@ -32,7 +32,8 @@ export async function writeConditions(x: Execution, write: ConditionalWrite): Pr
 async function onlyIfCurrent(x: Execution, ifMatch: string): Promise<Header[]> {
   if (ifMatch.trim() === '*') return [['if-match', '*']]
   const current = await currentEtags(x, bucketOf(x), keyOf(x))
-  if (current === null) throw new S3Error('NoSuchKey')
+  // Nothing to compare with: the store says what it says of conditions on what is not there.
+  if (current === null) return [['if-match', ifMatch]]
   if (!names(ifMatch, current.visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
   return [['if-match', storeEtag(x, current.upstream)]]
 }

@@ -1,4 +1,4 @@
-import { createHash, type KeyObject } from 'node:crypto'
+import { hash, type KeyObject } from 'node:crypto'
 import { FlightCache } from './flight-cache.ts'
 import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 
@@ -145,5 +145,5 @@ function cacheKey(context: KeyContext, wrapped?: WrappedBucketKey): string {
     wrapped?.keyId ?? null, wrapped?.blob.toString('base64') ?? null,
     context.realm, context.bucket, context.objectKey, requestContext
   ]
-  return createHash('sha256').update(JSON.stringify(parts)).digest('base64')
+  return hash('sha256', JSON.stringify(parts), 'base64')
 }

@@ -95,6 +95,12 @@ export class KeyRegistry {
     return this.#entries.find((candidate) => candidate.name === name) ?? null
   }
 
+  /** The id clients are shown: of a local key its name in the configuration, by which they may ask for it; of a KMS key its ARN. */
+  shownId(keyId: string): string {
+    const entry = this.#entries.find((candidate) => candidate.provider.owns(keyId))
+    return entry?.config.type === 'local' ? entry.name : keyId
+  }
+
   /**
    * The key that a write gets which asks for SSE-KMS.
    * @param requested key id, key ARN, alias or alias ARN, or the key's name in the configuration; null: the bucket's own key.
@@ -121,7 +127,7 @@ export class KeyRegistry {
     return this.#tellCustomerUse('wrap', context, use, () => sealWithCustomerKey(customer))
   }
 
-  /** openWithCustomerKey, audited. Never cached. @throws S3Error AccessDenied for a wrong key. */
+  /** openWithCustomerKey, audited. Never cached. @throws S3Error InvalidRequest for a wrong key. */
   openForCustomer(customer: CustomerKey, wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): KeyObject {
     return this.#tellCustomerUse('unwrap', context, use, () => openWithCustomerKey(customer, wrapped.blob))
   }

@@ -94,15 +94,15 @@ export function sealWithCustomerKey(customer: CustomerKey): BucketKey {
 }
 
 /**
- * @throws S3Error AccessDenied when the check value shows another key: 403 is what S3 answers, though some S3 test suites
- * expect 400. SealgateIntegrityError when the blob has an impossible length.
+ * @throws S3Error InvalidRequest when the check value shows another key (docs/decisions/0006-wrong-customer-key.md).
+ * SealgateIntegrityError when the blob has an impossible length.
  */
 export function openWithCustomerKey(customer: CustomerKey, blob: Buffer): KeyObject {
   try {
     return envelope.openWithCustomerKey(customer.key, blob)
   } catch (error) {
     if (error instanceof EnvelopeError && error.kind === 'key') {
-      throw new S3Error('AccessDenied', { message: `${requests} must provide the correct secret key.` })
+      throw new S3Error('InvalidRequest', { message: `${requests} must provide the correct secret key.` })
     }
     throw new S3Error('SealgateIntegrityError', { cause: error })
   }

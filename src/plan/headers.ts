@@ -10,8 +10,23 @@ type Header = readonly [name: string, value: string]
 /** Objects carry the gateway's own metadata under this name; clients neither set nor see it (object format, metadata). */
 export const reservedMetadataPrefix = 'x-amz-meta-sealgate'
 
+/** A list taken apart once: it is asked for every header of every message. */
+class HeaderSet {
+  readonly #exact: ReadonlySet<string>
+  readonly #prefixes: readonly string[]
+
+  constructor(...list: readonly string[]) {
+    this.#exact = new Set(list.filter((entry) => !entry.endsWith('*')))
+    this.#prefixes = list.filter((entry) => entry.endsWith('*')).map((entry) => entry.slice(0, -1))
+  }
+
+  has(name: string): boolean {
+    return this.#exact.has(name) || this.#prefixes.some((prefix) => name.startsWith(prefix))
+  }
+}
+
 /** Say who asks and pays, and let the store answer a browser's Origin; they touch no bytes. */
-const general = ['origin', 'x-amz-expected-bucket-owner', 'x-amz-request-payer'] as const
+const general = ['access-control-request-*', 'origin', 'x-amz-expected-bucket-owner', 'x-amz-request-payer'] as const
 
 /** Kept with an object by the store and given back on reads. */
 const description = [
@@ -38,14 +53,14 @@ const untouched = [
 
 const upstream = {
   /** Operations on settings and listings, and reads of sealed objects: no range, condition, digest or key of the client's. */
-  document: [...general, ...documentSettings],
+  document: new HeaderSet(...general, ...documentSettings),
   /** Writes of sealed objects: PutObject, CreateMultipartUpload, PostObject. */
-  object: [...general, ...description, ...objectSettings],
+  object: new HeaderSet(...general, ...description, ...objectSettings),
   /** CopyObject in sealed buckets; conditions, directives and sources are the executor's. */
-  copy: [...general, ...description, ...objectSettings, 'x-amz-source-expected-bucket-owner'],
+  copy: new HeaderSet(...general, ...description, ...objectSettings, 'x-amz-source-expected-bucket-owner'),
   /** Every operation in buckets whose encryption is off. */
-  'plain-data': [...general, ...description, ...objectSettings, ...documentSettings, ...untouched, 'x-amz-source-expected-bucket-owner']
-} as const satisfies Record<string, readonly string[]>
+  'plain-data': new HeaderSet(...general, ...description, ...objectSettings, ...documentSettings, ...untouched, 'x-amz-source-expected-bucket-owner')
+} satisfies Record<string, HeaderSet>
 
 export type UpstreamHeaderClass = keyof typeof upstream
 
@@ -55,7 +70,7 @@ const browser = ['access-control-*', 'vary'] as const
 const objectFacts = [
   ...description, 'last-modified', 'x-amz-archive-status', 'x-amz-delete-marker', 'x-amz-expiration', 'x-amz-missing-meta',
   'x-amz-object-lock-*', 'x-amz-replication-status', 'x-amz-request-charged', 'x-amz-restore', 'x-amz-storage-class',
-  'x-amz-tagging-count', 'x-amz-version-id'
+  'x-amz-tagging-count', 'x-amz-version-id', 'x-rgw-object-type'
 ] as const
 
 const writeFacts = [
@@ -65,22 +80,18 @@ const writeFacts = [
 
 const downstream = {
   /** GET and HEAD of sealed objects. Length, range, ETag, checksums, parts and encryption are told of the plaintext by the executor. */
-  object: [...browser, ...objectFacts],
+  object: new HeaderSet(...browser, ...objectFacts),
   /** Writes of sealed objects and parts. */
-  written: [...browser, ...writeFacts],
+  written: new HeaderSet(...browser, ...writeFacts),
   /** Forwarded answers: settings, and everything in buckets whose encryption is off. */
-  plain: [
+  plain: new HeaderSet(
     ...browser, ...objectFacts, ...writeFacts, 'accept-ranges', 'content-range', 'etag', 'location', 'x-amz-access-point-alias',
     'x-amz-bucket-*', 'x-amz-checksum-*', 'x-amz-mp-parts-count', 'x-amz-object-size', 'x-amz-restore-output-path',
-    'x-amz-server-side-encryption*', 'x-amz-transition-default-minimum-object-size'
-  ]
-} as const satisfies Record<string, readonly string[]>
+    'x-amz-server-side-encryption*', 'x-amz-transition-default-minimum-object-size', 'x-rgw-bytes-used', 'x-rgw-object-count', 'x-rgw-quota-*'
+  )
+} satisfies Record<string, HeaderSet>
 
 export type DownstreamHeaderClass = keyof typeof downstream
-
-function isListed(list: readonly string[], name: string): boolean {
-  return list.some((entry) => entry.endsWith('*') ? name.startsWith(entry.slice(0, -1)) : name === entry)
-}
 
 /**
  * @param headers lower-case names, of a request or a form
@@ -106,7 +117,7 @@ export function upstreamHeaders(headers: Iterable<Header>, kind: UpstreamHeaderC
   const given = [...headers]
   refuseReservedMetadata(given)
   return given.flatMap(([name, value]): Header[] => {
-    if (!isListed(upstream[kind], name)) return []
+    if (!upstream[kind].has(name)) return []
     if (name !== 'content-encoding') return [[name, value]]
     const codings = value.split(',').map((c) => c.trim()).filter((c) => c !== '' && c.toLowerCase() !== 'aws-chunked')
     return codings.length === 0 ? [] : [[name, codings.join(',')]]
@@ -122,7 +133,7 @@ export function downstreamHeaders(headers: HeaderList, kind: DownstreamHeaderCla
   return headers.entries
     .map(([name, value]): Header => [name.toLowerCase(), value])
     .filter(([name, value]) =>
-      isListed(downstream[kind], name) &&
+      downstream[kind].has(name) &&
       !name.startsWith(reservedMetadataPrefix) &&
       (name !== 'location' || /^\/(?!\/)/.test(value)))
 }

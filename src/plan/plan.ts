@@ -22,6 +22,7 @@ export type ExecutorName =
   | 'restoreObject'
   | 'createMultipartUpload' | 'uploadPart' | 'uploadPartCopy' | 'completeMultipartUpload' | 'abortMultipartUpload' | 'listParts'
   | 'listMultipartUploads' | 'listObjects' | 'listVersions' | 'listBuckets' | 'bucketEncryption' | 'lifecycle'
+  | 'deleteBucket' | 'headBucket' | 'changeCors'
 
 export interface Plan {
   readonly act: Act
@@ -85,8 +86,8 @@ export const planners = {
   ListObjectVersions: rewrite('listVersions', 'As ListObjects; delete markers untouched.'),
   ListBuckets: always('rewrite', 'listBuckets', 'The state bucket is left out, and those the client may not touch.'),
   CreateBucket: forward(),
-  DeleteBucket: forward(),
-  HeadBucket: forward(),
+  DeleteBucket: rewrite('deleteBucket', 'The gateway\'s record of default encryption goes with the bucket.'),
+  HeadBucket: rewrite('headBucket', 'Bytes used (Ceph) by arithmetic, within 20 bytes per object.'),
   GetBucketLocation: forward('Clients should sign for the region that the gateway is configured for.'),
   Preflight: always('emulate', 'preflight', 'Unsigned by nature: answered from the bucket\'s CORS rules, cached.'),
 
@@ -114,8 +115,8 @@ export const planners = {
   GetBucketAccelerateConfiguration: forward('Accelerate endpoints bypass the gateway and serve sealed bytes.'),
   PutBucketAccelerateConfiguration: forward('Accelerate endpoints bypass the gateway and serve sealed bytes.'),
   GetBucketCors: forward(),
-  PutBucketCors: forward(),
-  DeleteBucketCors: forward(),
+  PutBucketCors: always('forward', 'changeCors', 'The rules cached for preflights are forgotten.'),
+  DeleteBucketCors: always('forward', 'changeCors', 'The rules cached for preflights are forgotten.'),
   GetBucketLifecycleConfiguration: rewrite('lifecycle', 'Object size filters converted back to plaintext sizes.'),
   PutBucketLifecycleConfiguration: rewrite('lifecycle', 'Object size filters converted to stored sizes.'),
   DeleteBucketLifecycle: forward(),

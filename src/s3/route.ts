@@ -54,6 +54,9 @@ const candidates: readonly Candidate[] = operationNames
   }))
   .sort((a, b) => b.select.length - a.select.length || Number(b.row.header !== undefined) - Number(a.row.header !== undefined))
 
+/** In the same order, by what every candidate needs: its method and level. */
+const candidatesOf = Map.groupBy(candidates, ({ row }) => `${row.method} ${row.level}`)
+
 /** Every query name that chooses an operation somewhere: such a name is never harmless. */
 const subResources = new Set(candidates.flatMap((c) => c.select.map(([name]) => name)))
 
@@ -81,6 +84,7 @@ function locate(bucket: string, rawKey: string): Address {
 
 /** Host names compare without case (RFC 3986 3.2.2); the longest domain wins, so that a domain is no bucket of another. */
 function bucketOfHost(host: string, domains: readonly string[]): string | null {
+  if (domains.length === 0) return null
   const name = host.replace(/:\d*$/, '').toLowerCase()
   const known = domains.map((d) => d.toLowerCase())
   if (known.includes(name)) return null
@@ -116,8 +120,7 @@ function preflight(where: Address): Operation {
 }
 
 function choose(request: RoutableRequest, where: Address, query: Query): Candidate {
-  const found = candidates.find(({ row, select }) =>
-    row.method === request.method && row.level === where.level &&
+  const found = candidatesOf.get(`${request.method} ${where.level}`)?.find(({ row, select }) =>
     select.every(([name, value]) => value === null ? query.has(name) : query.get(name) === value) &&
     (row.header === undefined || lookup(request, row.header) !== undefined))
   if (found !== undefined) return found
@@ -201,7 +204,10 @@ function matches(extension: Extension, query: Query, headers: HeaderLookup): boo
     return query.parameters.some(({ name }) => extension.prefix === true ? name.startsWith(parameter) : name === parameter)
   }
   if (header === undefined) return false
-  if (extension.prefix === true) return [...headers.names?.() ?? headers.keys?.() ?? []].some((name) => name.startsWith(header))
+  if (extension.prefix === true) {
+    for (const name of headers.names?.() ?? headers.keys?.() ?? []) if (name.startsWith(header)) return true
+    return false
+  }
   const found = headers.get(header)
   return found !== undefined && (value === undefined || found.toLowerCase() === value)
 }

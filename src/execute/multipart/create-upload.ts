@@ -10,7 +10,8 @@ import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { childText, parseXml, renderXml, upstreamDocument } from '../../s3/xml.ts'
 import { bucketOf, keyOf, placeOf, send } from '../context.ts'
 import { envelopeHeaders } from '../envelope-headers.ts'
-import { encryptionOfWrite, keyForWrite } from '../object-keys.ts'
+import { keyForWrite } from '../object-keys.ts'
+import { encryptionOfWrite } from '../write-encryption.ts'
 import { relayError } from '../relay-error.ts'
 import { checksumSettings } from './checksum-settings.ts'
 import { uploadRecordName } from './state-names.ts'
@@ -29,7 +30,7 @@ export async function createMultipartUpload(x: Execution): Promise<HttpResponse>
   refuseEqualParts(x)
   const checksum = checksumSettings(x.request.headers)
   const described = upstreamHeaders(x.request.headers, 'object')
-  const asked = encryptionOfWrite(x)
+  const asked = await encryptionOfWrite(x)
   const [key] = await Promise.all([keyForWrite(x, placeOf(x), asked), stateBucketOf(x).check()])
   const objectKey = ObjectKey.random()
   const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : x.policy.etag }

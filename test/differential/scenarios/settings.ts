@@ -8,8 +8,8 @@ const corsRules = '<CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*s
 const origins = [null, 'foo.suffix', 'foo.bar', 'foo.suffix.get', 'startend', 'start1end', 'start12end', '0start12end', 'prefix', 'prefix.suffix', 'bla.prefix', 'foo.put', '']
 
 function preflight(origin: string | null, method: string | null, headers: string | null): Step {
-  const list = [['origin', origin], ['access-control-request-method', method], ['access-control-request-headers', headers]] as const
-  return { method: 'OPTIONS', bucket: 'a', as: 'anonymous', headers: list.flatMap(([name, value]): [string, string][] => value === null ? [] : [[name, value]]) }
+  const named = [['origin', origin], ['access-control-request-method', method], ['access-control-request-headers', headers]] as const
+  return { method: 'OPTIONS', bucket: 'a', as: 'anonymous', headers: named.flatMap(([name, value]): [string, string][] => value === null ? [] : [[name, value]]) }
 }
 
 export const settings: readonly Scenario[] = [
@@ -19,7 +19,7 @@ export const settings: readonly Scenario[] = [
       ask('cors'), preflight('foo.suffix', 'GET', null), set('cors', cors(corsRules)), ask('cors'), put('k', 'x', { headers: [['x-amz-acl', 'public-read']] }),
       ...origins.flatMap((origin) => [
         ...['GET', 'PUT', 'DELETE', 'HEAD'].map((method) => preflight(origin, method, null)), preflight(origin, null, null), preflight(origin, 'PUT', 'x-amz-meta-a'), preflight(origin, 'PUT', 'content-type'), preflight(origin, 'PUT', 'X-Amz-Date, x-amz-content-sha256'),
-        ...origin === null ? [] : [get('k', { headers: [['origin', origin]] }), head('k', { headers: [['origin', origin]] }), put('k', 'x', { headers: [['origin', origin]] }), get('missing', { headers: [['origin', origin]] }), get('k', { as: 'anonymous', headers: [['origin', origin]] }), put('k', 'x', { headers: [['origin', origin], ['access-control-request-method', 'PUT']] }), { method: 'GET', bucket: 'a', headers: [['origin', origin]] }]
+        ...origin === null ? [] : ((headers: Step['headers'] = [['origin', origin]]): Step[] => [get('k', { headers }), head('k', { headers }), put('k', 'x', { headers }), get('missing', { headers }), get('k', { as: 'anonymous', headers }), put('k', 'x', { headers: [['origin', origin], ['access-control-request-method', 'PUT']] }), { method: 'GET', bucket: 'a', headers }])()
       ]),
       { ...preflight('foo.suffix', 'GET', null), key: 'k' }, { ...preflight('foo.suffix', 'GET', null), bucket: 'missing' }, set('cors', 'nonsense'), set('cors', cors('<CORSRule><AllowedMethod>NONSENSE</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule>')), set('cors', cors('')),
       set('cors', cors('<CORSRule><AllowedMethod>GET</AllowedMethod><AllowedMethod>PUT</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule>')), preflight('anything', 'GET', null), preflight('anything', 'PUT', 'x-foo'), get('k', { headers: [['origin', 'x']] }), drop('cors'), ask('cors'), preflight('anything', 'GET', null), drop('cors')

@@ -1,0 +1,59 @@
+import type { KeyObject } from 'node:crypto'
+import { createHash } from 'node:crypto'
+import { ByteReader, ByteWriter, fields, utf8 } from './encoding.ts'
+import { EnvelopeError } from './error.ts'
+import { unwrap, wrap } from './wrap.ts'
+
+// STORED DATA depends on every constant here (docs/FORMAT.md, Bucket record).
+const VERSION = 1
+
+/** Whose settings a record holds. */
+export interface RecordPlace {
+  readonly realm: string
+  readonly bucket: string
+}
+
+/** A record of a bucket's settings, parsed. Nothing in it is authenticated before openBucketRecord. */
+export interface BucketRecord {
+  readonly keyId: string
+  /** Bucket key, wrapped by the provider. */
+  readonly blob: Buffer
+  readonly box: Buffer
+}
+
+/** 32 bytes: names the record in the state bucket. */
+export function bucketRecordHash({ realm, bucket }: RecordPlace): Buffer {
+  return createHash('sha256').update(fields('sealgate/v1/bucket', realm, bucket)).digest()
+}
+
+/** @param document at most 32 KiB. @throws RangeError for fields that have no encoding. */
+export function sealBucketRecord(kek: KeyObject, wrapped: Omit<BucketRecord, 'box'>, place: RecordPlace, document: Buffer): Buffer {
+  const keyId = utf8(wrapped.keyId)
+  return new ByteWriter()
+    .u8(VERSION)
+    .u16(keyId.length).bytes(keyId)
+    .u16(wrapped.blob.length).bytes(wrapped.blob)
+    .bytes(wrap(kek, document, aad(place)))
+    .end()
+}
+
+/** @throws EnvelopeError `record`. */
+export function parseBucketRecord(body: Buffer): BucketRecord {
+  const reader = new ByteReader(body, 'record')
+  if (reader.u8() !== VERSION) throw new EnvelopeError('record')
+  const keyId = reader.bytes(reader.u16()).toString('utf8')
+  return { keyId, blob: reader.bytes(reader.u16()), box: reader.rest() }
+}
+
+/** @throws EnvelopeError `record` for a record of another bucket or key. */
+export function openBucketRecord(record: BucketRecord, kek: KeyObject, place: RecordPlace): Buffer {
+  try {
+    return unwrap(kek, record.box, aad(place))
+  } catch (error) {
+    throw error instanceof EnvelopeError ? new EnvelopeError('record') : error
+  }
+}
+
+function aad({ realm, bucket }: RecordPlace): Buffer {
+  return fields('sealgate/v1/bucket-record', realm, bucket)
+}

@@ -1,0 +1,102 @@
+import type { HttpResponse } from '../http/message.ts'
+import type { BucketEncryption } from '../s3/bucket-encryption.ts'
+import type { KeyContext, KeyUse } from '../keys/types.ts'
+import type { Execution } from './context.ts'
+import { bucketRecordHash, openBucketRecord, parseBucketRecord, sealBucketRecord } from '../envelope/bucket-record.ts'
+import { S3Error } from '../errors.ts'
+import { readBucketEncryption, renderBucketEncryption } from '../s3/bucket-encryption.ts'
+import { clientDocument } from '../s3/documents.ts'
+import { upstreamDocument } from '../s3/xml.ts'
+import { readDocument } from './body.ts'
+import { bucketOf, keyContext, keyUse, placeOf, send } from './context.ts'
+import { StateBucket } from './multipart/state-bucket.ts'
+import { relayError } from './relay-error.ts'
+import { verified } from './stored-object.ts'
+
+/**
+ * Put-, Get- and DeleteBucketEncryption: a default of the gateway's own, kept sealed in the state bucket. The store never
+ * hears of it, because what it would encrypt is sealed already. It chooses for writers who ask for nothing and may forbid
+ * customers' keys; what the configuration demands it cannot loosen.
+ */
+export async function bucketEncryption(x: Execution): Promise<HttpResponse> {
+  await checkOwner(x)
+  const bucket = bucketOf(x)
+  switch (x.operation.name) {
+    case 'PutBucketEncryption': {
+      await writeDefault(x, bucket, readBucketEncryption(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes)))
+      return { status: 200, headers: [['content-length', '0']], body: null }
+    }
+    case 'DeleteBucketEncryption': {
+      await removeBucketDefault(x, bucket)
+      return { status: 204, headers: [], body: null }
+    }
+    default: {
+      const found = await readDefault(x, bucket)
+      if (found === null) throw new S3Error('ServerSideEncryptionConfigurationNotFoundError', { fields: { BucketName: bucket } })
+      const body = renderBucketEncryption(found)
+      return { status: 200, headers: [['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
+    }
+  }
+}
+
+/** The bucket's own default, from the cache or the state bucket; null when it has none. @throws S3Error SealgateIntegrityError. */
+export async function bucketDefault(x: Execution, bucket: string): Promise<BucketEncryption | null> {
+  const cached = x.parts.settings.encryption.get(bucket)
+  if (cached !== undefined) return cached
+  const found = await readDefault(x, bucket)
+  x.parts.settings.encryption.set(bucket, found)
+  return found
+}
+
+/** Also where there is none. */
+export async function removeBucketDefault(x: Execution, bucket: string): Promise<void> {
+  x.parts.settings.encryption.delete(bucket)
+  await stateOf(x).remove([recordName(x, bucket)])
+}
+
+/** The store says whether there is such a bucket, and whose it is: whoever may read its ACL may settle its encryption. */
+async function checkOwner(x: Execution): Promise<void> {
+  const response = await send(x, { method: 'GET', query: [['acl', null]], retry: true })
+  if (response.status !== 200) throw await relayError(x, response)
+  response.body.resume()
+}
+
+async function writeDefault(x: Execution, bucket: string, value: BucketEncryption): Promise<void> {
+  const use = useOf(x, bucket)
+  // A key that no write could use later is refused now.
+  if (value.kmsKeyId !== null) x.parts.keys.resolve(value.kmsKeyId, x.policy, use)
+  const { key, wrapped } = await x.parts.keys.providerFor(x.policy.key).generate(contextOf(x, bucket), use)
+  await stateOf(x).put(recordName(x, bucket), sealBucketRecord(key, wrapped, recordPlace(x, bucket), renderBucketEncryption(value)), false)
+  x.parts.settings.encryption.set(bucket, value)
+}
+
+async function readDefault(x: Execution, bucket: string): Promise<BucketEncryption | null> {
+  const body = await stateOf(x).get(recordName(x, bucket))
+  if (body === null) return null
+  const document = await verified(x, async () => {
+    const record = parseBucketRecord(body)
+    const kek = await x.parts.keys.providerOf(record.keyId).unwrap(record, contextOf(x, bucket), useOf(x, bucket))
+    return openBucketRecord(record, kek, recordPlace(x, bucket))
+  })
+  return readBucketEncryption(document, upstreamDocument)
+}
+
+function stateOf(x: Execution): StateBucket {
+  return new StateBucket(x.parts.upstream, x.parts.config.upstream.stateBucket, x.request.request.signal)
+}
+
+function recordPlace(x: Execution, bucket: string): { readonly realm: string; readonly bucket: string } {
+  return { realm: x.parts.config.upstream.realm, bucket }
+}
+
+function recordName(x: Execution, bucket: string): string {
+  return `encryption/${bucketRecordHash(recordPlace(x, bucket)).toString('hex')}`
+}
+
+function contextOf(x: Execution, bucket: string): KeyContext {
+  return keyContext(placeOf(x, bucket, ''), true, {})
+}
+
+function useOf(x: Execution, bucket: string): KeyUse {
+  return { ...keyUse(x, placeOf(x, bucket, '')), objectKey: null }
+}
