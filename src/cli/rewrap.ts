@@ -4,7 +4,7 @@ import { policyFor } from '../config-policy.ts'
 import type { Config } from '../config.ts'
 import { S3Error } from '../errors.ts'
 import { countObjects, rewrapBucket, type BucketCount, type Rewrapped } from '../rewrap/rewrap-bucket.ts'
-import { PART_COPY_SIZE, SINGLE_COPY_LIMIT, type RewrapJob } from '../rewrap/rewrap-object.ts'
+import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../rewrap/rewrap-object.ts'
 import { copiesKeepTags } from '../rewrap/store-habits.ts'
 import { StoredBucket } from '../rewrap/stored-bucket.ts'
 import { reasons, type Reason } from '../rewrap/verdict.ts'
@@ -109,6 +109,7 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
     aliases: policyFor(config, options.bucket).aliases,
     singleCopyLimit: SINGLE_COPY_LIMIT,
     partSize: PART_COPY_SIZE,
+    retryMs: RETRY_MS,
     useFor: (key, versionId) => opened.useFor(options.bucket, key, versionId)
   }
   const progress = new Progress(total.objects, platform.stderr)

@@ -31,6 +31,8 @@ export interface RewrapJob {
   /** Stored bytes above which an object is copied in parts, and bytes of such a part. */
   readonly singleCopyLimit: number
   readonly partSize: number
+  /** Ceiling of the first wait after a passing failure, in milliseconds; it doubles, and the wait is random below it. */
+  readonly retryMs: number
   readonly useFor: (key: string, versionId: string | null) => KeyUse
 }
 
@@ -46,8 +48,8 @@ export type Result =
   /** Replaced again and again while it was being copied. */
   | { readonly outcome: 'busy' }
 
+export const RETRY_MS = 200
 const ATTEMPTS = 6
-const RETRY_MS = 100
 
 interface Found {
   readonly key: string
@@ -74,7 +76,7 @@ export async function rewrapObject(job: RewrapJob, key: string): Promise<Result>
       last = result
     } catch (error) {
       if (!isTransient(error) || attempt === ATTEMPTS) throw error
-      await delay(Math.random() * RETRY_MS * 2 ** attempt, undefined, { signal: job.bucket.signal })
+      await delay(Math.random() * job.retryMs * 2 ** (attempt - 1), undefined, { signal: job.bucket.signal })
     }
   }
   return last

@@ -37,8 +37,11 @@ export interface TestGateway {
 const accessKeyId = 'TESTCLIENT'
 const secretAccessKey = 'test-client-secret'
 
+/** Where a store is and how it is signed for. */
+export type StoreAccess = Pick<TestStore, 'endpoint' | 'region' | 'accessKeyId' | 'secretAccessKey'>
+
 /** The whole gateway over real HTTP on a free port, in front of a test store. */
-export async function startTestGateway(store: TestStore, options: TestGatewayOptions = {}): Promise<TestGateway> {
+export async function startTestGateway(store: StoreAccess, options: TestGatewayOptions = {}): Promise<TestGateway> {
   const folder = await mkdtemp(join(tmpdir(), 'sealgate-'))
   const keyring = options.keyring ?? join(folder, 'keyring.json')
   if (options.keyring === undefined) await createKeyring(keyring, 'test', new Date())
