@@ -32,14 +32,17 @@ export function checksumSettings(headers: ReadonlyMap<string, string>): Checksum
 
 /**
  * Holds the checksum of a part against what the upload settled.
- * @returns the algorithm to compute here, because S3 computes full-object checksums where the client gives none; else null.
+ * @param origin a copied part comes with no checksum of the client's: S3 computes the upload's own.
+ * @returns the algorithm to compute here, because S3 computes it where the client gives none; else null.
  * @throws S3Error InvalidRequest when the algorithms differ, as S3 words it.
  */
-export function partChecksum(settings: ChecksumSettings, payload: Pick<PayloadPromise, 'checksum' | 'trailer'>): ChecksumAlgorithm | null {
+export function partChecksum(
+  settings: ChecksumSettings, payload: Pick<PayloadPromise, 'checksum' | 'trailer'>, origin: 'client' | 'copy'
+): ChecksumAlgorithm | null {
   const given = payload.checksum?.algorithm ?? payload.trailer
   const { checksumAlgorithm, checksumType } = settings
   if (checksumAlgorithm === null || given === checksumAlgorithm) return null
-  if (given === null && checksumType === 'full') return checksumAlgorithm
+  if (given === null && (checksumType === 'full' || origin === 'copy')) return checksumAlgorithm
   throw invalid(`Checksum Type mismatch occurred, expected checksum Type: ${checksumAlgorithm}, actual checksum Type: ${given ?? 'null'}`)
 }
 

@@ -67,10 +67,12 @@ export async function uploadForPart(x: Execution, size: number): Promise<Upload>
  * Seals one attempt at a part under a fresh salt and stores it: upstream, or in the state bucket when it is below 5 MiB. Its
  * record is written after the store has it all and before anybody is told.
  */
-export async function storePart(x: Execution, upload: Upload, number: number, source: BodySource): Promise<PartRecord> {
+export async function storePart(
+  x: Execution, upload: Upload, number: number, source: BodySource, origin: 'client' | 'copy' = 'client'
+): Promise<PartRecord> {
   const size = source.payload.length
   const verifier = new BodyVerifier(source.payload, { computeMd5: upload.settings.etagMode === 'md5' })
-  const missing = partChecksum(upload.settings, source.payload)
+  const missing = partChecksum(upload.settings, source.payload, origin)
   const computed = missing === null ? null : new ChecksumStage(missing)
   const sealer = new PartSealer({ objectKey: upload.objectKey, number, plaintextSize: size })
   const stages = [verifier, ...computed === null ? [] : [computed], sealer]

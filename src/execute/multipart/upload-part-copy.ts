@@ -82,7 +82,7 @@ async function copySealed(x: Execution, source: CopySource, seen: Looked, upload
   const { stream, size } = await openSource(x, source, seen)
   try {
     checkPartSize(number, size)
-    const record = await storePart(x, upload, number, plaintextSource(stream, size))
+    const record = await storePart(x, upload, number, plaintextSource(stream, size), 'copy')
     const { checksum } = record
     return copyPartResult(`"${visiblePartEtag(record)}"`, checksum === null
       ? []

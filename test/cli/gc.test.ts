@@ -1,0 +1,121 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { CreateMultipartUploadCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
+import { runCommand } from '../../src/cli/arguments.ts'
+import { parseConfig } from '../../src/config-load.ts'
+import { collectGarbage, type Collection } from '../../src/execute/multipart/collect-garbage.ts'
+import { StateBucket } from '../../src/execute/multipart/state-bucket.ts'
+import { createUpstream } from '../../src/upstream/upstream.ts'
+import { startTestGateway } from '../support/gateway.ts'
+import { startTestStore, type TestStore } from '../support/hostile.ts'
+
+const Bucket = 'uploads'
+const stateBucket = 'sealgate-state'
+
+async function rig(t: Test) {
+  const store = await startTestStore({ buckets: [Bucket] })
+  const gateway = await startTestGateway(store)
+  const folder = await mkdtemp(join(tmpdir(), 'sealgate-gc-'))
+  const settings = configOf(store, gateway.keyring)
+  const config = parseConfig(settings, { file: join(folder, 'sealgate.yaml'), env: {} })
+  const upstream = createUpstream({ ...config.upstream, ca: null }, config.limits)
+  t.teardown(async () => {
+    await upstream.close()
+    await gateway.close()
+    await store.close()
+    await rm(folder, { recursive: true })
+  })
+  const { signal } = new AbortController()
+  const collect = (more: Partial<Collection> = {}) => collectGarbage({
+    state: new StateBucket(upstream, stateBucket, signal), upstream, realm: 'test', olderThan: Date.now() + 60_000, dryRun: false, signal, ...more
+  })
+  return { store, s3: gateway.client(), folder, settings, collect }
+}
+
+function configOf(store: TestStore, keyring: string): string {
+  const { endpoint, region, accessKeyId, secretAccessKey } = store
+  return JSON.stringify({
+    listen: { host: '127.0.0.1', port: 0 },
+    upstream: { endpoint, region, accessKeyId, secretAccessKey, stateBucket, realm: 'test' },
+    clients: [{ accessKeyId: 'A', secretAccessKey: 'a-secret-of-some-length', buckets: ['*'] }],
+    keys: { main: { type: 'local', keyring } },
+    buckets: { '*': { encryption: 'on', key: 'main' } }
+  })
+}
+
+/** An upload with a small part: three objects of state. */
+async function begin(s3: ReturnType<Awaited<ReturnType<typeof startTestGateway>>['client']>, Key: string): Promise<string> {
+  const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key }))
+  await s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber: 1, Body: 'part' }))
+  return UploadId!
+}
+
+/** Ends an upload at the store, as a lifecycle rule would: the gateway does not hear of it. */
+async function endBehindItsBack(store: TestStore, Key: string, uploadId: string): Promise<void> {
+  const { S3Client, AbortMultipartUploadCommand } = await import('@aws-sdk/client-s3')
+  const direct = new S3Client({ endpoint: store.endpoint, region: store.region, forcePathStyle: true, credentials: store })
+  await direct.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId: uploadId }))
+  direct.destroy()
+}
+
+void t.test('what is over and old goes, what lives or is young stays', async (t) => {
+  const { store, s3, collect } = await rig(t)
+  await begin(s3, 'live')
+  const live = store.keys(stateBucket)
+  t.equal(live.length, 3)
+  await endBehindItsBack(store, 'dead', await begin(s3, 'dead'))
+  t.same(await collect({ olderThan: Date.now() - 86_400_000 }), { live: 2, unknown: 0, dead: 0, removed: 0, failed: 0 }, 'nothing is older than a day')
+  await store.object(stateBucket, 'probe/left/put').set({ body: Buffer.from('x') })
+  await store.object(stateBucket, 'something else').set({ body: Buffer.from('x') })
+  const before = store.keys(stateBucket)
+  t.same(await collect({ dryRun: true }), { live: 1, unknown: 0, dead: 1, removed: 4, failed: 0 })
+  t.same(store.keys(stateBucket), before, 'a dry run removes nothing')
+  t.same(await collect(), { live: 1, unknown: 0, dead: 1, removed: 4, failed: 0 })
+  t.same(store.keys(stateBucket), [...live, 'something else'].sort())
+  t.same(await collect(), { live: 1, unknown: 0, dead: 0, removed: 0, failed: 0 }, 'and again there is nothing to do')
+})
+
+void t.test('what cannot be told stays', async (t) => {
+  const { store, s3, collect } = await rig(t)
+  const id = await begin(s3, 'key')
+  const keys = store.keys(stateBucket)
+  t.same(await collect({ realm: 'another' }), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0 }, 'of another realm')
+  for (const [status, code] of [[403, 'AccessDenied'], [503, 'SlowDown'], [404, 'NoSuchKey']] as const) {
+    store.rules.add({ when: { query: { uploadId: true } }, fault: { type: 'error', status, code } })
+    t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0 }, code)
+  }
+  await endBehindItsBack(store, 'key', id)
+  const record = keys.find((key) => key.endsWith('/upload'))!
+  const body = await store.object(stateBucket, record).body()
+  await store.object(stateBucket, record).set({ body: Buffer.concat([Buffer.from([2]), body.subarray(1)]) })
+  t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0 }, 'of a later format')
+  t.same(store.keys(stateBucket), keys)
+  await store.object(stateBucket, record).remove()
+  t.same(await collect(), { live: 0, unknown: 0, dead: 1, removed: 2, failed: 0 }, 'parts without their upload')
+  t.same(store.keys(stateBucket), [])
+})
+
+void t.test('the command', async (t) => {
+  const { store, s3, folder, settings } = await rig(t)
+  const file = join(folder, 'sealgate.yaml')
+  await writeFile(file, settings)
+  const run = async (...args: string[]) => {
+    let out = ''
+    const write = (text: string) => { out += text }
+    const code = await runCommand({ args: ['gc', ...args], env: {}, cwd: folder, stdout: { write }, stderr: { write }, onSignal: () => undefined })
+    return { code, out }
+  }
+  await begin(s3, 'young')
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'object', Body: 'x' }))
+  const done = await run('--config', file)
+  t.equal(done.code, 0)
+  t.match(done.out, /^uploads: 1 live or recent, 0 kept because it cannot be told, 0 over\nobjects: 0 removed/)
+  t.match((await run('--config', file, '--dry-run')).out, /would be removed/)
+  for (const args of [[], ['--config', file, '--older-than-hours', '23'], ['--config', file, '--older-than-hours', 'x'], ['--what'], ['--config', 'missing.yaml']]) {
+    t.equal((await run(...args)).code, 2, args.join(' '))
+  }
+  await store.close()
+  t.equal((await run('--config', file)).code, 1, 'a store that does not answer')
+})
