@@ -83,13 +83,22 @@ export async function writeAtomically(path: string, bytes: Buffer): Promise<void
   }
 }
 
+/**
+ * True for a file that is closed to all but its owner. One of root's may be readable to its group where the process is not
+ * root's: so Kubernetes hands secrets to such processes (the same rule as PostgreSQL's, libpq "ssl_key_file").
+ */
+export function isClosed({ mode, uid }: { readonly mode: number; readonly uid: number }, processUid: number): boolean {
+  const open = uid === 0 && processUid !== 0 ? 0o037 : 0o077
+  return (mode & open) === 0
+}
+
 async function readOwnerOnly(path: string): Promise<Buffer> {
   // O_NONBLOCK: opening a FIFO must not hang before it can be seen to be none.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => { throw unreadable(path, error) })
   try {
     const stat = await file.stat()
     if (!stat.isFile()) throw new KeyringError(`${path} is not a regular file.`)
-    if ((stat.mode & 0o077) !== 0) {
+    if (!isClosed(stat, process.geteuid?.() ?? 0)) {
       const mode = (stat.mode & 0o777).toString(8).padStart(4, '0')
       throw new KeyringError(`${path} has mode ${mode}: a keyring must be closed to group and others. Run: chmod 600 ${path}`)
     }

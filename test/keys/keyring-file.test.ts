@@ -1,7 +1,7 @@
 import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile, lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { createKeyring, editKeyring, readKeyring, writeNewKeyring } from '../../src/keys/keyring-file.ts'
+import { createKeyring, editKeyring, readKeyring, writeNewKeyring, isClosed } from '../../src/keys/keyring-file.ts'
 import { Keyring, KeyringError } from '../../src/keys/keyring.ts'
 import { temporaryDirectory } from './support.ts'
 
@@ -93,4 +93,13 @@ await t.test('a link is followed, and stays a link', async (t) => {
   await editKeyring(file('link.json'), (keyring) => keyring.rotate(now))
   t.ok((await lstat(file('link.json'))).isSymbolicLink())
   t.equal((await readKeyring(real)).versions.length, 2)
+})
+
+await t.test('who may read a keyring file', async (t) => {
+  const closed = (mode: number, uid: number, processUid: number) => isClosed({ mode: 0o100_000 | mode, uid }, processUid)
+  for (const mode of [0o600, 0o400]) for (const uid of [0, 1000]) for (const own of [0, 1000]) t.ok(closed(mode, uid, own), `${mode.toString(8)} ${uid} ${own}`)
+  t.ok(closed(0o440, 0, 65_532), 'a mounted secret of root, for the group of a process that is not root')
+  for (const [mode, uid, own] of [[0o440, 0, 0], [0o440, 65_532, 65_532], [0o440, 1000, 65_532], [0o460, 0, 65_532], [0o444, 0, 65_532], [0o441, 0, 65_532]] as const) {
+    t.notOk(closed(mode, uid, own), `${mode.toString(8)} of ${uid}, read by ${own}`)
+  }
 })
