@@ -34,4 +34,7 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-export type CreateGateway = (config: Config) => Promise<Gateway>
+/** Tells the operator what no answer to a client says. Fields are names from the configuration, codes, and words of ours. */
+export type TellOperator = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string>>) => void
+
+export type CreateGateway = (config: Config, tell: TellOperator) => Promise<Gateway>

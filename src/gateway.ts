@@ -2,18 +2,18 @@ import { readFileSync } from 'node:fs'
 import type { AuthContext } from './auth/context.ts'
 import type { Config } from './config.ts'
 import type { Parts } from './execute/context.ts'
-import type { Gateway, Load, Readiness } from './gateway-types.ts'
+import type { Gateway, Load, Readiness, TellOperator } from './gateway-types.ts'
 import type { AuditEvent } from './keys/audit-event.ts'
 import type { AccessRecord } from './observe/access-log.ts'
 import type { Snapshot } from './observe/registry.ts'
 import type { KeyRegistry } from './keys/registry.ts'
-import type { Conditions } from './upstream/probe.ts'
 import type { StoreUpstream } from './upstream/upstream.ts'
 import { credentialLookup } from './auth/credentials.ts'
 import { policyFor } from './config-policy.ts'
 import { ObjectCache } from './execute/object-cache.ts'
 import { SettingsCache } from './execute/settings-cache.ts'
 import { openKeyRegistry } from './keys/registry.ts'
+import { KeySelfTest } from './keys/self-test.ts'
 import { fileAuditTrail, type AuditTrail } from './observe/audit.ts'
 import { exposition } from './observe/exposition.ts'
 import { Health } from './observe/health.ts'
@@ -22,28 +22,21 @@ import { measureProcess } from './observe/process-metrics.ts'
 import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
 import { address } from './s3/route.ts'
-import { probeConditions } from './upstream/probe.ts'
+import { probeConditions, unprobed, type Conditions } from './upstream/probe.ts'
 import { ensureStateBucket } from './upstream/state-bucket.ts'
 import { createUpstream } from './upstream/upstream.ts'
 
 const rootTarget = parseTarget('/')
 const HEALTH_EVERY_SECONDS = 15
 const HEALTH_TIMEOUT_SECONDS = 10
-/** Twice as long as one key request may take: what a reload replaces is closed when nothing uses it any more. */
-const KEYS_LINGER_MS = 10_000
-
-/** What is refused until the store has been probed: conditions it might ignore. */
-const unknownConditions: Conditions = {
-  put: false, complete: false, copy: false, delete: false, copySourceIfMatch: false, putEtags: 'quoted', copySourceHeader: 'x-amz-copy-source-if-match'
-}
 
 /**
  * Puts the gateway together. It can be up before the store is: then it is not ready, tries again, and refuses what it does
  * not know the store to enforce.
  * @throws Error when keys or certificates of the configuration cannot be read.
  */
-export async function createGateway(config: Config): Promise<Gateway> {
-  const assembly = new Assembly(config, createMetrics())
+export async function createGateway(config: Config, tell: TellOperator): Promise<Gateway> {
+  const assembly = new Assembly(config, createMetrics(), tell)
   await assembly.open()
   return assembly
 }
@@ -54,21 +47,23 @@ class Assembly implements Gateway {
   readonly #audit: AuditTrail | null
   readonly #stopMeasuring: () => void
   readonly #upstream: StoreUpstream
+  readonly #tell: TellOperator
   /** Keys that a reload has replaced and requests may still use. */
   readonly #retired = new Set<KeyRegistry>()
   #config: Config
   #keys: KeyRegistry | null = null
+  #selfTest: KeySelfTest | null = null
   #conditions: Conditions | null = null
   #pipeline: Pipeline | null = null
-  #retiring: NodeJS.Timeout | undefined
 
-  constructor(config: Config, metrics: Metrics) {
+  constructor(config: Config, metrics: Metrics, tell: TellOperator) {
     this.#config = config
+    this.#tell = tell
     this.#metrics = metrics
     this.#audit = config.audit.file === null ? null : fileAuditTrail(config.audit.file)
     this.#upstream = this.#createUpstream(config)
     this.#health = new Health([
-      { name: 'keys', run: async () => { await this.#keys?.selfTest() } },
+      { name: 'keys', run: () => this.#checkKeys() },
       { name: 'store', run: (signal) => this.#checkStore(signal) }
     ], HEALTH_TIMEOUT_SECONDS)
     this.#stopMeasuring = measureProcess(metrics.registry)
@@ -80,7 +75,7 @@ class Assembly implements Gateway {
   }
 
   async open(): Promise<void> {
-    this.#keys = await this.#openKeys(this.#config)
+    this.#useKeys(await this.#openKeys(this.#config))
     this.#assemble(new ObjectCache())
     await this.#health.run()
     this.#health.start(HEALTH_EVERY_SECONDS)
@@ -88,7 +83,17 @@ class Assembly implements Gateway {
 
   async handle(request: Parameters<Gateway['handle']>[0]): ReturnType<Gateway['handle']> {
     if (this.#pipeline === null) throw new Error('The gateway is not open.')
-    return handle(this.#pipeline, request)
+    const leave = this.#pipeline.parts.keys.enter()
+    try {
+      const response = await handle(this.#pipeline, request)
+      // The rest of a pending answer may ask for keys, too.
+      if (response.pending === undefined) leave()
+      else void response.pending.then(leave, leave)
+      return response
+    } catch (error) {
+      leave()
+      throw error
+    }
   }
 
   async ready(): Promise<Readiness> {
@@ -128,9 +133,10 @@ class Assembly implements Gateway {
     this.#audit?.reopen()
     const before = this.#keys
     this.#config = config
-    this.#keys = keys
+    this.#useKeys(keys)
     this.#assemble(new ObjectCache())
     if (before !== null) this.#retire(before)
+    await this.#health.run()
   }
 
   async close(): Promise<void> {
@@ -138,19 +144,24 @@ class Assembly implements Gateway {
     this.#health.stop()
     this.#stopMeasuring()
     await this.#upstream.close()
-    clearTimeout(this.#retiring)
     await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
     this.#audit?.close()
+  }
+
+  #useKeys(keys: KeyRegistry): void {
+    this.#keys = keys
+    this.#selfTest = new KeySelfTest(keys, (failures) => {
+      for (const { key, code, reason } of failures) this.#tell('error', 'key failed its self-test', { key, code, reason })
+    })
   }
 
   /** Requests under way may still ask the keys they began with: closing those at once would cut their calls. */
   #retire(keys: KeyRegistry): void {
     this.#retired.add(keys)
-    clearTimeout(this.#retiring)
-    this.#retiring = setTimeout(() => {
-      for (const old of this.#retired) void old.close()
-      this.#retired.clear()
-    }, KEYS_LINGER_MS).unref()
+    void keys.retire().then(
+      () => { this.#retired.delete(keys) },
+      (error: unknown) => { this.#tell('warn', 'keys not closed', { reason: error instanceof Error ? error.message : 'unknown error' }) }
+    )
   }
 
   #createUpstream(config: Config): StoreUpstream {
@@ -198,11 +209,20 @@ class Assembly implements Gateway {
       keys: this.#keys,
       objects,
       settings: new SettingsCache(),
-      conditions: { ...this.#conditions ?? unknownConditions, ...config.upstream.conditions },
+      conditions: { ...this.#conditions ?? unprobed, ...config.upstream.conditions },
       integrityFailure: (kind) => { this.#metrics.integrityFailures.add({ kind }) },
       policyFor: policies
     }
     this.#pipeline = { parts, auth: authContext(config, policies) }
+  }
+
+  /** A reload may come in between: what counts is the keys that are in use when this ends. */
+  async #checkKeys(): Promise<void> {
+    let tested: KeySelfTest | null
+    do {
+      tested = this.#selfTest
+      await tested?.run()
+    } while (tested !== this.#selfTest)
   }
 
   async #checkStore(signal: AbortSignal): Promise<void> {

@@ -8,7 +8,7 @@ import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../
 import { copiesKeepTags } from '../rewrap/store-habits.ts'
 import { StoredBucket } from '../rewrap/stored-bucket.ts'
 import { reasons, type Reason } from '../rewrap/verdict.ts'
-import { probeConditions, type Conditions } from '../upstream/probe.ts'
+import { probeConditions, unprobed, type Conditions } from '../upstream/probe.ts'
 import { ensureStateBucket } from '../upstream/state-bucket.ts'
 import type { StoreUpstream } from '../upstream/upstream.ts'
 import { configFile } from './config.ts'
@@ -129,12 +129,7 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
 type Habits = Pick<RewrapJob, 'conditions' | 'copiesKeepTags'>
 
 /** A dry run copies nothing: what the store does on copies need not be known, and nothing is written to find it out. */
-const unused: Habits = {
-  conditions: {
-    put: false, complete: false, copy: false, delete: false, copySourceIfMatch: false, putEtags: 'quoted', copySourceHeader: 'x-amz-copy-source-if-match'
-  },
-  copiesKeepTags: false
-}
+const unused: Habits = { conditions: unprobed, copiesKeepTags: false }
 
 /** @throws S3Error NotImplemented where the store does not guard copies and nobody said that the bucket is quiet. */
 async function habitsOf({ config, quietBucket }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<Habits> {

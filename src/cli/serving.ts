@@ -54,7 +54,7 @@ export class Serving {
   /** @throws Error when keys or certificates cannot be read, or the address cannot be bound. */
   static async start(config: Config, platform: Platform, createGateway: CreateGateway): Promise<Serving> {
     const log = openLog(config, platform)
-    const gateway = await createGateway(config)
+    const gateway = await createGateway(config, (level, message, fields) => { log.event(level, message, fields) })
     try {
       const listener = await listenerOf(config, gateway, log)
       const address = await listener.start()

@@ -1,6 +1,7 @@
 import { S3Error } from '../errors.ts'
 import { auditEvent, errorCodeOf, withAudit } from './audit.ts'
 import { withBucketKeyCache, type CachingKeyProvider } from './cache.ts'
+import { Drain } from './drain.ts'
 import { KeyringError } from './keyring.ts'
 import { KmsKeyProvider } from './kms.ts'
 import { LocalKeyProvider } from './local.ts'
@@ -61,10 +62,23 @@ export async function openKeyRegistry(options: KeyRegistryOptions): Promise<KeyR
   return new KeyRegistry(entries, options.audit)
 }
 
+/** What went wrong with one key among several. */
+export class KeyFault extends Error {
+  /** Its name in the configuration. */
+  readonly key: string
+
+  constructor(key: string, message: string, cause: unknown) {
+    super(message, { cause })
+    this.name = 'KeyFault'
+    this.key = key
+  }
+}
+
 /** All keys the gateway may use, behind cache and audit trail. */
 export class KeyRegistry {
   readonly #entries: readonly Entry[]
   readonly #audit: AuditSink
+  readonly #users = new Drain()
 
   constructor(entries: readonly Entry[], audit: AuditSink) {
     this.#entries = entries
@@ -148,6 +162,17 @@ export class KeyRegistry {
     })
   }
 
+  /** Tells that a request begins that may ask for keys at any time until it calls what this returns. */
+  enter(): () => void {
+    return this.#users.enter()
+  }
+
+  /** As `close`, once every request that entered has left: none of their calls is cut. */
+  async retire(): Promise<void> {
+    await this.#users.empty()
+    await this.close()
+  }
+
   /** Forgets every key and closes connections. */
   async close(): Promise<void> {
     await this.#forAll('close', async (entry) => {
@@ -163,12 +188,12 @@ export class KeyRegistry {
   }
 
   async #forAll(what: string, work: (entry: Entry) => Promise<void>): Promise<void> {
-    const failures: Error[] = []
+    const failures: KeyFault[] = []
     await Promise.all(this.#entries.map(async (entry) => {
       try {
         await work(entry)
       } catch (error) {
-        failures.push(new Error(`Key ${entry.name}: ${what} failed: ${(error as Error).message}`, { cause: error }))
+        failures.push(new KeyFault(entry.name, `Key ${entry.name}: ${what} failed: ${(error as Error).message}`, error))
       }
     }))
     if (failures.length > 0) throw new AggregateError(failures, failures.map((failure) => failure.message).join(' '))

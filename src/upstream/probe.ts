@@ -25,6 +25,11 @@ export interface Conditions {
 const copySourceHeaders = ['x-amz-copy-source-if-match', 'x-amz-copy-if-match'] as const
 export type CopySourceHeader = (typeof copySourceHeaders)[number]
 
+/** What holds of a store that has not been asked: conditions it might ignore are refused. */
+export const unprobed: Conditions = {
+  put: false, complete: false, copy: false, delete: false, copySourceIfMatch: false, putEtags: 'quoted', copySourceHeader: copySourceHeaders[0]
+}
+
 interface Reply {
   readonly status: number
   readonly etag: string

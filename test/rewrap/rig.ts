@@ -23,9 +23,9 @@ export interface RewrapRig {
   /** Path of the configuration the commands read. */
   readonly config: string
   readonly audit: string
-  run(...args: string[]): Promise<Ran>
+  readonly run: (...args: string[]) => Promise<Ran>
   /** Rotates the main keyring and lets the gateway know. */
-  rotate(): Promise<void>
+  readonly rotate: () => Promise<void>
   /** Key id that new objects of the main keyring get. */
   currentKeyId(): Promise<string>
   reload(sections?: Readonly<Record<string, unknown>>): Promise<void>

@@ -7,7 +7,7 @@ import { createGateway } from '../../src/gateway.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { createListener } from '../../src/listener/listener.ts'
 import { createLog } from '../../src/listener/log.ts'
-import type { Gateway } from '../../src/gateway-types.ts'
+import type { Gateway, TellOperator } from '../../src/gateway-types.ts'
 import type { Listener } from '../../src/listener/listener.ts'
 import type { TestStore } from './hostile.ts'
 
@@ -18,6 +18,8 @@ export interface TestGatewayOptions {
   readonly keyring?: string
   /** Milliseconds between the white space of a pending answer. */
   readonly heartbeatMs?: number
+  /** Told what the operator is told. */
+  readonly tell?: TellOperator
 }
 
 export interface TestGateway {
@@ -54,7 +56,7 @@ export async function startTestGateway(store: StoreAccess, options: TestGatewayO
     buckets: { '*': { encryption: 'on', key: 'main' } },
     ...options.sections
   }), { file: join(folder, 'sealgate.yaml'), env: {} })
-  const gateway = await createGateway(config)
+  const gateway = await createGateway(config, options.tell ?? (() => undefined))
   const listener = createListener({
     host: '127.0.0.1', port: 0, tls: null, trustedProxies: [],
     limits: {

@@ -1,0 +1,23 @@
+/** Counts who is inside, and lets one wait until nobody is. */
+export class Drain {
+  #inside = 0
+  #waiting: (() => void)[] = []
+
+  /** @returns what the one who entered calls when leaving; more calls of it count once. */
+  enter(): () => void {
+    this.#inside += 1
+    let left = false
+    return () => {
+      if (left) return
+      left = true
+      this.#inside -= 1
+      if (this.#inside > 0) return
+      for (const wake of this.#waiting.splice(0)) wake()
+    }
+  }
+
+  /** Resolves as soon as nobody is inside. */
+  async empty(): Promise<void> {
+    if (this.#inside > 0) await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
+  }
+}

@@ -1,0 +1,115 @@
+import t, { type Test } from 'tap'
+import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import { createGateway } from '../../src/gateway.ts'
+import { parseConfig } from '../../src/config-load.ts'
+import { runKeys } from '../../src/cli/keys.ts'
+import { readKeyring } from '../../src/keys/keyring-file.ts'
+import { FakeKms, send } from '../keys/fake-kms.ts'
+import { startTestGateway } from '../support/gateway.ts'
+import { startTestStore } from '../support/hostile.ts'
+
+const Bucket = 'reloaded'
+process.env['AWS_ACCESS_KEY_ID'] = 'x'
+process.env['AWS_SECRET_ACCESS_KEY'] = 'y'
+const silent = { stdout: { write: () => undefined }, stderr: { write: () => undefined }, env: {} }
+
+async function rig(t: Test, keys?: Readonly<Record<string, unknown>>) {
+  const store = await startTestStore({ buckets: [Bucket] })
+  const told: Readonly<Record<string, string>>[] = []
+  const sections = keys === undefined ? {} : { keys, buckets: { '*': { encryption: 'on', key: Object.keys(keys)[0] } } }
+  const gateway = await startTestGateway(store, { sections, tell: (level, message, fields) => { told.push({ level, message, ...fields }) } })
+  const { endpoint, region, accessKeyId, secretAccessKey } = store
+  const config = (change: Readonly<Record<string, unknown>> = {}) => parseConfig(JSON.stringify({
+    upstream: { endpoint, region, accessKeyId, secretAccessKey, stateBucket: 'sealgate-state', realm: 'test' },
+    clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey, buckets: ['*'] }],
+    keys: { main: { type: 'local', keyring: gateway.keyring } }, buckets: { '*': { encryption: 'on', key: 'main' } }, ...sections, ...change
+  }), { file: '/sealgate.yaml', env: {} })
+  t.teardown(async () => {
+    await gateway.close()
+    await store.close()
+  })
+  return { store, gateway, s3: gateway.client(), told, config }
+}
+
+await t.test('rotate, disable and enable count at once when the configuration is read again', async (t) => {
+  const { store, gateway, s3, config } = await rig(t)
+  const put = async (Key: string) => s3.send(new PutObjectCommand({ Bucket, Key, Body: Key }))
+  const get = async (Key: string) => (await s3.send(new GetObjectCommand({ Bucket, Key }))).Body!.transformToString()
+  const command = async (...args: string[]) => {
+    t.equal(await runKeys([args[0]!, '--keyring', gateway.keyring, ...args.slice(1)], silent), 0)
+    await gateway.gateway.reload(config())
+  }
+  await put('old')
+  const old = store.object(Bucket, 'old').metadata['sealgate-key']!
+  await command('rotate')
+  await put('new')
+  const current = store.object(Bucket, 'new').metadata['sealgate-key']!
+  t.not(old, current)
+  t.equal(await get('old'), 'old', 'decrypt-only')
+  await command('disable', '--version', old)
+  await t.rejects(get('old'), { name: 'KMS.DisabledException', $metadata: { httpStatusCode: 400 } })
+  t.equal(await get('new'), 'new')
+  await command('enable', '--version', old)
+  t.equal(await get('old'), 'old')
+  await command('disable', '--version', current)
+  await put('again')
+  t.equal(store.object(Bucket, 'again').metadata['sealgate-key'], old, 'the newest that is enabled')
+  await command('disable', '--version', old)
+  const refused = store.requests.length
+  await t.rejects(put('refused'), { name: 'KMS.DisabledException' })
+  t.notOk(store.requests.slice(refused).some(({ key }) => key === 'refused'), 'no byte goes upstream')
+  t.same(await gateway.gateway.ready(), { ok: false, checks: { keys: 'KMS.DisabledException', store: 'ok' } })
+  await command('enable', '--version', current)
+  t.match(await gateway.gateway.ready(), { ok: true })
+  t.equal((await readKeyring(gateway.keyring)).versions.length, 2)
+})
+
+await t.test('a reload cuts no call of the keys it replaces', async (t) => {
+  const kms = await FakeKms.start(t)
+  const arn = kms.addKey()
+  const { gateway, s3, config } = await rig(t, { cloud: { type: 'aws-kms', arn, endpoint: kms.endpoint } })
+  let release = (): void => undefined
+  let asked = (): void => undefined
+  const underWay = new Promise<void>((resolve) => { asked = resolve })
+  kms.misbehave = (call, response) => {
+    if (call.operation !== 'GenerateDataKey' || JSON.stringify(call.input).includes('sealgate-state')) return false
+    kms.misbehave = null
+    release = () => { send(response, 200, { KeyId: arn, Plaintext: Buffer.alloc(32, 7).toString('base64'), CiphertextBlob: 'AAAA' }) }
+    asked()
+    return true
+  }
+  const pending = s3.send(new PutObjectCommand({ Bucket, Key: 'pending', Body: 'x' }))
+  await underWay
+  await gateway.gateway.reload(config())
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'other', Body: 'y' }))
+  release()
+  t.match(await pending, { $metadata: { httpStatusCode: 200 } })
+  const calls = kms.calls.filter(({ operation, input }) => operation === 'GenerateDataKey' && !JSON.stringify(input).includes('sealgate-state'))
+  t.equal(calls.length, 2, 'a call that was cut would have been made again')
+})
+
+await t.test('not ready until every key has passed its self-test, and the operator is told which did not', async (t) => {
+  const kms = await FakeKms.start(t)
+  const [good, bad] = [kms.addKey(), kms.addKey()]
+  kms.setState(bad, 'disabled')
+  const { gateway, told, config, s3 } = await rig(t, {
+    good: { type: 'aws-kms', arn: good, endpoint: kms.endpoint }, bad: { type: 'aws-kms', arn: bad, endpoint: kms.endpoint }
+  })
+  t.same(await gateway.gateway.ready(), { ok: false, checks: { keys: 'KMS.DisabledException', store: 'ok' } })
+  t.same(told, [{ level: 'error', message: 'key failed its self-test', key: 'bad', code: 'KMS.DisabledException', reason: `Key bad: self-test failed: ${bad} is disabled.` }])
+  kms.setState(bad, 'enabled')
+  await gateway.gateway.reload(config())
+  t.same(await gateway.gateway.ready(), { ok: true, checks: { keys: 'ok', store: 'ok' } })
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o' }))
+  kms.setState(bad, 'disabled')
+  await gateway.gateway.reload(config())
+  t.match(await gateway.gateway.ready(), { ok: false }, 'the keys of a new configuration are tested anew')
+})
+
+await t.test('a keyring that cannot be read keeps the gateway from starting, and a reload from happening', async (t) => {
+  const { gateway, config, s3 } = await rig(t)
+  const broken = config({ keys: { main: { type: 'local', keyring: '/nowhere/keyring.json' } } })
+  await t.rejects(gateway.gateway.reload(broken), /does not exist/)
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o' }))
+  await t.rejects(createGateway(broken, () => undefined), /does not exist/)
+})
