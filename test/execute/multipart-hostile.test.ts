@@ -74,7 +74,8 @@ void t.test('what a hostile store makes of a finished object', async (t) => {
     for (const etag of ['keep', `${String(i).padStart(32, '0')}-3`]) {
       await store.object(Bucket, 'mine').set({ body: change(mine, other), etag })
       tried += 1
-      const got = await read(s3, 'mine').catch(() => null)
+      // Ten megabytes each: of the remembered ones every third is read whole.
+      const got = etag === 'keep' && i % 3 > 0 ? null : await read(s3, 'mine').catch(() => null)
       if (got !== null && !(etag === 'keep' && got.equals(whole))) {
         accepted += 1
         t.fail(`${what} (${etag}): read to its end`)
@@ -121,13 +122,12 @@ interface Scene {
 
 /** What a hostile store does between the last part and Complete, or during it. */
 const lies: readonly (readonly [what: string, tell: (scene: Scene) => unknown])[] = [
-  ...([0, 1, 2, 3].map((index) => [`list of parts without row ${index}`, (scene: Scene) => rows(scene, parts, 'Part', 'drop', index)] as const)),
-  ['list of parts reversed', (scene) => rows(scene, parts, 'Part', 'reverse')],
+  ['list of parts without its row', (scene) => rows(scene, parts, 'Part', 'drop')],
   ['list of parts repeated', (scene) => rows(scene, parts, 'Part', 'repeat')],
   ['list of parts with other ETags', (scene) => rows(scene, parts, 'Part', (row) => row.replace(/[0-9a-f]{32}/, 'f'.repeat(32)))],
   ['list of parts with other sizes', (scene) => rows(scene, parts, 'Part', (row) => row.replace(/<Size>\d+/, '<Size>1'))],
   ['list of parts with other numbers', (scene) => rows(scene, parts, 'Part', (row) => row.replace(/<PartNumber>(\d)/, (_, n) => `<PartNumber>${3 - Number(n)}`))],
-  ...([0, 1, 2, 3].map((index) => [`records without row ${index}`, (scene: Scene) => rows(scene, records, 'Contents', 'drop', index)] as const)),
+  ...([0, 1, 2].map((index) => [`records without row ${index}`, (scene: Scene) => rows(scene, records, 'Contents', 'drop', index)] as const)),
   ['records repeated', (scene) => rows(scene, records, 'Contents', 'repeat')],
   ['records reversed', (scene) => rows(scene, records, 'Contents', 'reverse')],
   ['records under other numbers', (scene) => rows(scene, records, 'Contents', (row) => row.replace(/parts\/0000(\d)/, (_, n) => `parts/0000${3 - Number(n)}`))],
@@ -188,15 +188,14 @@ function answerOf(store: TestStore, when: Match): void {
   store.rules.add({ when, fault: { type: 'answer', status: 200, headers: [['ETag', `"${'a'.repeat(32)}"`]] } })
 }
 
-/** Two large parts and a small one, each sent before with other content. */
-async function prepare(s3: S3Client, Key: string, parts: readonly Buffer[]): Promise<{ id: string; listed: CompletedPart[] }> {
+/** A large part and a small one, the latter sent before with other content. */
+const short = [content[0]!, content[2]!]
+
+async function prepare(s3: S3Client, Key: string): Promise<{ id: string; listed: CompletedPart[] }> {
   const id = await create(s3, Key)
-  const listed: CompletedPart[] = []
-  for (const [i, data] of parts.entries()) {
-    if (i !== 1) await put(s3, Key, id, i + 1, bytes(data.length, 1000 + i))
-    listed.push(await put(s3, Key, id, i + 1, data))
-  }
-  return { id, listed }
+  const first = await put(s3, Key, id, 1, short[0]!)
+  await put(s3, Key, id, 2, bytes(small, 1000))
+  return { id, listed: [first, await put(s3, Key, id, 2, short[1]!)] }
 }
 
 void t.test('what a hostile store does to an upload', async (t) => {
@@ -204,18 +203,18 @@ void t.test('what a hostile store does to an upload', async (t) => {
   let completed = 0
   let accepted = 0
   const known = new Set(store.keys(stateBucket))
-  await prepare(s3, 'other', content)
+  await prepare(s3, 'other')
   const other = store.keys(stateBucket).filter((name) => !known.has(name))
   for (const [i, [what, tell]] of lies.entries()) {
     const key = `object ${i}`
     const before = new Set(store.keys(stateBucket))
-    const { id, listed } = await prepare(s3, key, content)
+    const { id, listed } = await prepare(s3, key)
     await tell({ store, s3, key, mine: store.keys(stateBucket).filter((name) => !before.has(name)), other })
     const answer = await complete(s3, key, id, listed).catch(() => null)
     store.rules.clear()
     if (answer === null) continue
     completed += 1
-    const bad = await wrong(s3, key, whole)
+    const bad = await wrong(s3, key, Buffer.concat(short))
     if (bad > 0) t.fail(`${what}: a wrong object was read`)
     accepted += bad
   }
