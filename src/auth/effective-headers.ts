@@ -10,9 +10,7 @@ const repeatable = /^x-amz-(?:meta-|grant-|object-attributes$|optional-object-at
 
 /** @throws S3Error InvalidRequest when a field that can have one value only comes twice. */
 export function refuseRepeatedFields(headers: HeaderList): void {
-  if (headers.entries.length === 0) return
-  for (const name of headers.names()) {
-    if (headers.all(name).length === 1) continue
+  for (const name of headers.repeatedNames()) {
     if (single.has(name) || (name.startsWith('x-amz-') && !repeatable.test(name))) {
       throw new S3Error('InvalidRequest', { message: `The header field ${name} was given more than once.` })
     }

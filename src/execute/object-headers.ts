@@ -64,6 +64,7 @@ export function checksumHeaders(object: SealedObject, manifest: Manifest | null)
  * @throws S3Error InvalidRequest on anonymous requests (AWS API, GetObject).
  */
 function responseOverrides(x: Execution): Header[] {
+  if (x.operation.query.parameters.length === 0) return []
   const given = Object.entries(overrides).flatMap(([parameter, name]): Header[] => {
     const value = x.operation.query.get(parameter)
     return value === undefined ? [] : [[name, Buffer.from(value, 'utf8').toString('latin1')]]

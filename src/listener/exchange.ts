@@ -110,14 +110,17 @@ export class Exchange implements Watched {
    */
   admit(admitted: Admitted, facts: { readonly secure: boolean; readonly remoteAddress: string; readonly highWaterMark: number }): HttpRequest {
     this.#awaitsContinue = admitted.expectsContinue
+    const { contentLength } = admitted
+    let body = contentLength === 0 ? null : this.#openBody(facts.highWaterMark)
     const request: HttpRequest = {
       id: this.id,
       method: this.req.method ?? '',
       target: parseTarget(this.req.url ?? ''),
       headers: HeaderList.fromRaw(this.req.rawHeaders),
       host: admitted.host,
-      body: this.#openBody(admitted.contentLength, facts.highWaterMark),
-      contentLength: admitted.contentLength,
+      // Most requests have no body, and nobody reads it.
+      get body() { return body ??= noBody() },
+      contentLength,
       remoteAddress: facts.remoteAddress,
       secure: facts.secure,
       signal: this.#abort.signal,
@@ -210,8 +213,7 @@ export class Exchange implements Watched {
     return this.req.complete ? 'answer' : 'upload'
   }
 
-  #openBody(contentLength: number | null, highWaterMark: number): Readable {
-    if (contentLength === 0) return noBody()
+  #openBody(highWaterMark: number): Readable {
     this.#body = new RequestBody(this.req, highWaterMark)
     return this.#body
   }

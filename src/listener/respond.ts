@@ -154,17 +154,18 @@ async function signOf(body: Readable, events: readonly ('readable' | 'end')[]): 
   if (body.readableEnded) return
   if (body.destroyed) throw new S3Error('InternalError')
   // Listeners of our own: `events.once` would need an AbortSignal to let go of them, whose abort costs more than the rest.
-  const { promise, resolve, reject } = Promise.withResolvers<undefined>()
-  const came = (): void => { resolve(undefined) }
-  const closed = (): void => { reject(new S3Error('InternalError')) }
-  for (const event of events) body.on(event, came)
-  body.on('error', reject).on('close', closed)
-  try {
-    await promise
-  } finally {
-    for (const event of events) body.off(event, came)
-    body.off('error', reject).off('close', closed)
-  }
+  await new Promise<void>((resolve, reject) => {
+    const settle = (outcome: () => void): void => {
+      for (const event of events) body.off(event, came)
+      body.off('error', failed).off('close', closed)
+      outcome()
+    }
+    const came = (): void => { settle(resolve) }
+    const failed = (error: Error): void => { settle(() => { reject(error) }) }
+    const closed = (): void => { settle(() => { reject(new S3Error('InternalError')) }) }
+    for (const event of events) body.on(event, came)
+    body.on('error', failed).on('close', closed)
+  })
 }
 
 /** Sends `length` bytes, or breaks the connection before a byte too many or an end too early could look right. */

@@ -209,7 +209,13 @@ class ResponseBody extends Readable {
 
 function headerList(raw: Dispatcher.DispatchController['rawHeaders']): HeaderList {
   if (!Array.isArray(raw)) throw new TypeError('undici gave no raw headers')
-  return HeaderList.fromRaw(raw.map((field) => typeof field === 'string' ? field : field.toString('latin1')))
+  const entries: [string, string][] = []
+  for (let i = 0; i + 1 < raw.length; i += 2) entries.push([latin1(raw[i]), latin1(raw[i + 1])])
+  return new HeaderList(entries)
+}
+
+function latin1(field: string | Buffer | undefined): string {
+  return typeof field === 'string' ? field : field?.toString('latin1') ?? ''
 }
 
 function asError(reason: unknown): Error {

@@ -31,10 +31,8 @@ export function checkHead(status: number, headers: HeaderList, asked: Asked): vo
       cause: new Error(`status ${status}${region === undefined ? '' : `, x-amz-bucket-region ${region}`}`)
     })
   }
-  for (const name of headers.names()) {
-    if (headers.all(name).length > 1 && (singleValued.includes(name) || name.startsWith('x-amz-meta-sealgate'))) {
-      throw bad(`repeated ${name}`)
-    }
+  for (const name of headers.repeatedNames()) {
+    if (singleValued.includes(name) || name.startsWith('x-amz-meta-sealgate')) throw bad(`repeated ${name}`)
   }
   checkFraming(status, headers, asked)
 }
