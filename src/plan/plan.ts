@@ -73,12 +73,12 @@ export const planners = {
   CreateMultipartUpload: seal('createMultipartUpload', 'Object key made and wrapped here; upload state sealed in the state bucket.'),
   UploadPart: seal('uploadPart', 'Each attempt at a part is sealed on its own.'),
   UploadPartCopy: always('copy', 'uploadPartCopy',
-    'Plaintext ranges do not align with sealed segments: the part is opened and sealed again in the gateway.'),
+    'Plaintext ranges do not align with sealed segments: the part passes through the gateway, opened and sealed again.'),
   CompleteMultipartUpload: seal('completeMultipartUpload',
     'Part list checked against the sealed records; manifest sealed behind the last part.'),
   AbortMultipartUpload: rewrite('abortMultipartUpload', 'Upload state removed after the store has aborted.'),
   ListParts: rewrite('listParts', 'Sizes, ETags and checksums of the plaintext parts.'),
-  ListMultipartUploads: rewrite('listMultipartUploads', 'Checksum settings as the client asked for them.'),
+  ListMultipartUploads: rewrite('listMultipartUploads', 'The store\'s own list; nothing is said of checksums, whose settings are sealed.'),
 
   // Listings and buckets
   ListObjects: rewrite('listObjects', 'Plaintext sizes by arithmetic; ETags by the bucket\'s mode.'),
