@@ -21,22 +21,18 @@ import { verified } from './stored-object.ts'
 export async function bucketEncryption(x: Execution): Promise<HttpResponse> {
   await checkOwner(x)
   const bucket = bucketOf(x)
-  switch (x.operation.name) {
-    case 'PutBucketEncryption': {
-      await writeDefault(x, bucket, readBucketEncryption(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes)))
-      return { status: 200, headers: [['content-length', '0']], body: null }
-    }
-    case 'DeleteBucketEncryption': {
-      await removeBucketDefault(x, bucket)
-      return { status: 204, headers: [], body: null }
-    }
-    default: {
-      const found = await readDefault(x, bucket)
-      if (found === null) throw new S3Error('ServerSideEncryptionConfigurationNotFoundError', { fields: { BucketName: bucket } })
-      const body = renderBucketEncryption(found)
-      return { status: 200, headers: [['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
-    }
+  if (x.operation.name === 'PutBucketEncryption') {
+    await writeDefault(x, bucket, readBucketEncryption(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes)))
+    return { status: 200, headers: [['content-length', '0']], body: null }
   }
+  if (x.operation.name === 'DeleteBucketEncryption') {
+    await removeBucketDefault(x, bucket)
+    return { status: 204, headers: [], body: null }
+  }
+  const found = await readDefault(x, bucket)
+  if (found === null) throw new S3Error('ServerSideEncryptionConfigurationNotFoundError', { fields: { BucketName: bucket } })
+  const body = renderBucketEncryption(found)
+  return { status: 200, headers: [['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
 }
 
 /** The bucket's own default, from the cache or the state bucket; null when it has none. @throws S3Error SealgateIntegrityError. */

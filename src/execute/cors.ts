@@ -86,7 +86,7 @@ async function readCors(parts: Parts, request: HttpRequest, bucket: string): Pro
 /** Where the gateway may not read the rules, the store is asked what it would tell a browser. */
 async function storesHeaders(parts: Parts, request: HttpRequest, bucket: string, question: CorsQuestion): Promise<readonly Header[]> {
   const headers: Header[] = [['origin', question.origin], ['access-control-request-method', question.method]]
-  if (question.headers.length > 0) headers.push(['access-control-request-headers', question.headers.join(', ')])
+  if (question.headers.length > 0) headers.push(['access-control-request-headers', question.headers.join(',')])
   const response = await ask(parts, request, { method: 'OPTIONS', bucket, headers, identity: null })
   response.body.resume()
   return response.status >= 300 ? [] : response.headers.entries.filter(([name]) => /^(access-control-.*|vary)$/i.test(name))

@@ -82,7 +82,7 @@ async function forwardDocument(x: Execution, requiresDigest: boolean): Promise<U
     body: body.length === 0 ? null : body,
     contentLength: body.length,
     retry: method === 'GET' || method === 'HEAD',
-    pool: method === 'GET' && x.operation.key !== null ? 'data' : 'control'
+    pool: x.operation.name === 'GetObject' ? 'data' : 'control'
   })
 }
 

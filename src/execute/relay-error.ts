@@ -55,7 +55,7 @@ function codeOfStatus(status: number, x: Execution): S3ErrorCode {
     case 304: return 'NotModified'
     case 400: return 'BadRequest'
     case 403: return 'AccessDenied'
-    case 404: return x.operation.key === null ? 'NoSuchBucket' : x.operation.query.has('versionId') ? 'NoSuchVersion' : 'NoSuchKey'
+    case 404: return x.operation.key === null ? 'NoSuchBucket' : x.operation.query.has('uploadId') ? 'NoSuchUpload' : x.operation.query.has('versionId') ? 'NoSuchVersion' : 'NoSuchKey'
     case 405: return 'MethodNotAllowed'
     case 409: return 'ConditionalRequestConflict'
     case 412: return 'PreconditionFailed'

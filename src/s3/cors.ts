@@ -15,7 +15,7 @@ export interface CorsRule {
 export interface CorsQuestion {
   readonly origin: string
   readonly method: string
-  /** Lower-case names of `Access-Control-Request-Headers`. */
+  /** Names of `Access-Control-Request-Headers`, as they were spelt. */
   readonly headers: readonly string[]
 }
 
@@ -36,14 +36,14 @@ export function parseCors(document: Buffer): CorsRule[] {
 
 /** The names in `Access-Control-Request-Headers`. */
 export function requestedHeaders(value: string | undefined): string[] {
-  return (value ?? '').split(',').map((name) => name.trim().toLowerCase()).filter((name) => name !== '')
+  return (value ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '')
 }
 
 /** The first rule that allows all of it; undefined when none does (AWS S3 User Guide, "How does Amazon S3 evaluate the CORS configuration"). */
 export function matchingRule(rules: readonly CorsRule[], { origin, method, headers }: CorsQuestion): CorsRule | undefined {
   return rules.find((rule) =>
     rule.origins.some((pattern) => matches(pattern, origin)) && rule.methods.includes(method) &&
-    headers.every((name) => rule.headers.some((pattern) => matches(pattern.toLowerCase(), name))))
+    headers.every((name) => rule.headers.some((pattern) => matches(pattern.toLowerCase(), name.toLowerCase()))))
 }
 
 /** The headers a rule puts on an answer. @param headers requested by a preflight; empty for ordinary requests. */
@@ -52,7 +52,7 @@ export function corsHeaders(rule: CorsRule, { origin, headers }: CorsQuestion): 
   return [
     ['access-control-allow-origin', everybody ? '*' : origin],
     ['access-control-allow-methods', rule.methods.join(', ')],
-    ...headers.length === 0 ? [] : [['access-control-allow-headers', headers.join(', ')] as const],
+    ...headers.length === 0 ? [] : [['access-control-allow-headers', headers.join(',')] as const],
     ...rule.expose.length === 0 ? [] : [['access-control-expose-headers', rule.expose.join(', ')] as const],
     ...rule.maxAge === null ? [] : [['access-control-max-age', rule.maxAge] as const],
     // S3 lets a browser send credentials where the rule names origins, which the Fetch standard forbids for "*".

@@ -21,12 +21,19 @@ export function factsOf(step: Step, answer: Answer, memory: Memory): ReadonlyMap
     const told = generatedHeaders.has(name) && value !== 'null' ? `<${name}>` : blindTimes(memory.blind(value))
     facts.set(`header ${name}`, before === undefined ? told : `${before},${told}`)
   }
-  if (isXml && step.method !== 'HEAD') xmlFacts(memory.blind(answer.body.toString('utf8')), facts)
+  if (isXml && step.method !== 'HEAD') xmlFacts(inOrder(memory.blind(answer.body.toString('utf8'))), facts)
   else {
     const body = memory.blind(answer.body.toString('latin1'))
     facts.set('body', body.length > 2000 ? `${body.length} bytes ${digest(answer.body)}` : body)
   }
   return facts
+}
+
+/** DeleteObjects answers in no particular order. */
+function inOrder(document: string): string {
+  const rows = document.match(/<Deleted>.*?<\/Deleted>/gs)
+  if (rows === null) return document
+  return `<DeleteResult>${rows.toSorted().join('')}${document.match(/<Error>.*?<\/Error>/gs)?.toSorted().join('') ?? ''}</DeleteResult>`
 }
 
 function digest(bytes: Buffer): string {

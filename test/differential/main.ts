@@ -32,7 +32,7 @@ const sides: Side[] = [
 ]
 
 const run = Date.now().toString(36)
-const chosen = scenarios.filter(({ name }) => name.includes(values.only))
+const chosen = scenarios(main).filter(({ name }) => name.includes(values.only))
 const findings: Finding[] = []
 let compared = 0
 for (const [i, scenario] of chosen.entries()) {

@@ -17,6 +17,8 @@ export interface Finding extends Difference {
   readonly side: Side['name']
   readonly step: Step
   readonly index: number
+  /** The two answers differ in status too. */
+  readonly errorsDiffer: boolean
 }
 
 /**
@@ -35,7 +37,8 @@ export async function runScenario(scenario: Scenario, id: string, sides: readonl
     if (store === undefined) throw new Error('there is no side')
     for (const { side, facts } of others) {
       compared += 1
-      findings.push(...differences(store.facts, facts).map((d): Finding => ({ ...d, scenario: scenario.name, side: side.name, step, index })))
+      const errorsDiffer = store.facts.get('status') !== facts.get('status')
+      findings.push(...differences(store.facts, facts).map((d): Finding => ({ ...d, scenario: scenario.name, side: side.name, step, index, errorsDiffer })))
     }
   }
   await Promise.all(memories.map((memory) => removeBuckets(scenario, memory)))
@@ -48,7 +51,7 @@ async function answerOf(step: Step, memory: Memory): Promise<Answer> {
     const value = from.startsWith('header:')
       ? answer.headers.find(([header]) => header === from.slice(7))?.[1]
       : new RegExp(`<${from}>([^<]*)</${from}>`).exec(answer.body.toString('utf8'))?.[1]
-    if (value !== undefined) memory.remember(name, value.replaceAll('&quot;', '"'))
+    if (value !== undefined) memory.remember(name, value.replaceAll('&quot;', '').replace(/^"|"$/g, ''))
   }
   return answer
 }

@@ -10,9 +10,9 @@ const oddKeys = [
 const types = ['text/plain', 'TEXT/Plain; Charset=utf-8', 'not a type', '', 'application/xml', 'multipart/form-data', 'x'.repeat(200)]
 
 const metadata: readonly (readonly [string, string])[][] = [
-  [['x-amz-meta-a', 'plain']], [['x-amz-meta-a', '']], [['x-amz-meta-UPPER', 'Value Kept']], [['x-amz-meta-a', 'one'], ['x-amz-meta-a', 'two']], [['x-amz-meta-a', '  spaces  inside  ']],
+  [['x-amz-meta-a', 'plain']], [['x-amz-meta-a', '']], [['x-amz-meta-UPPER', 'Value Kept']], [['x-amz-meta-a', '  spaces  inside  ']],
   [['x-amz-meta-latin', 'Hello World\xe9']], [['x-amz-meta-utf8', 'Hello World\xc3\xa9']], [['x-amz-meta-word', '=?UTF-8?Q?Hello_World=C3=A9?=']], [['x-amz-meta-word', '=?UTF-8?B?SGVsbG8=?=']],
-  [['x-amz-meta-under_score', 'v']], [['x-amz-meta-long', 'x'.repeat(1000)]], [['x-amz-meta-tab', 'a\tb']], [['x-amz-meta-', 'noname']], [['x-amz-meta-a', 'a,b'], ['x-amz-meta-b', 'c;d']]
+  [['x-amz-meta-under_score', 'v']], [['x-amz-meta-long', 'x'.repeat(1000)]], [['x-amz-meta-', 'noname']], [['x-amz-meta-a', 'a,b'], ['x-amz-meta-b', 'c;d']]
 ]
 
 const bodyHeaders: readonly (readonly [string, string])[][] = [
@@ -20,8 +20,13 @@ const bodyHeaders: readonly (readonly [string, string])[][] = [
   [['cache-control', 'public, max-age=14400']], [['expires', 'Tue, 07 Jun 2033 19:00:00 GMT']], [['expires', 'nonsense']], [['content-encoding', 'gzip']], [['content-encoding', 'aws-chunked']], [['content-encoding', 'gzip, aws-chunked']],
   [['content-disposition', 'attachment; filename="x y.txt"']], [['content-language', 'de']], [['x-amz-storage-class', 'STANDARD']], [['x-amz-storage-class', 'NONSENSE']], [['x-amz-website-redirect-location', '/other']],
   [['x-amz-tagging', 'a=b&c=d']], [['x-amz-tagging', 'bad&&']], [['x-amz-tagging', Array.from({ length: 11 }, (_, i) => `k${i}=v`).join('&')]], [['x-amz-acl', 'public-read']], [['x-amz-acl', 'nonsense']], [['expect', '200']], [['expect', '']], [['expect', '100-continue']],
-  [['x-amz-expected-bucket-owner', 'nobody']], [['x-amz-request-payer', 'requester']], [['if-none-match', '*']], [['if-match', '*']], [['if-none-match', '"x"']], [['if-match', '"x"']], [['content-type', '']], [['x-amz-object-lock-mode', 'GOVERNANCE']],
-  [['x-amz-checksum-crc32', 'NhCmhg==']], [['x-amz-checksum-crc32', 'AAAAAA==']], [['x-amz-checksum-crc32', 'bad']], [['x-amz-checksum-sha256', 'LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=']], [['x-amz-sdk-checksum-algorithm', 'CRC32']]
+  [['x-amz-expected-bucket-owner', 'nobody']], [['x-amz-request-payer', 'requester']], [['if-none-match', '*']], [['if-match', '*']], [['if-match', '"x"']], [['content-type', '']], [['x-amz-object-lock-mode', 'GOVERNANCE']],
+  [['x-amz-checksum-crc32', 'NhCmhg==']], [['x-amz-checksum-sha256', 'LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=']]
+]
+
+/** Where the gateway is stricter than stores that ignore what they do not know: the object is removed at once, or every later answer would differ. */
+const judged: readonly (readonly [string, string])[][] = [
+  [['x-amz-checksum-crc32', 'AAAAAA==']], [['x-amz-checksum-crc32', 'bad']], [['x-amz-sdk-checksum-algorithm', 'CRC32']], [['if-none-match', '"x"']], [['x-amz-meta-tab', 'a\tb']], [['x-amz-meta-a', 'one'], ['x-amz-meta-a', 'two']]
 ]
 
 const ranges = ['bytes=0-0', 'bytes=0-4', 'bytes=4-', 'bytes=-3', 'bytes=-0', 'bytes=-100', 'bytes=0-100', 'bytes=10-20', 'bytes=10-', 'bytes=11-', 'bytes=5-2', 'bytes=a-b', 'bytes=', 'bytes', 'items=0-1', 'bytes=0-1,3-4', 'bytes= 0-1', 'Bytes=0-1', 'bytes=0-18446744073709551616', 'bytes=--1', 'bytes=0']
@@ -62,6 +67,7 @@ export const objects: readonly Scenario[] = [
   { name: 'object types', buckets: ['a'], steps: [put('none'), head('none'), get('none'), ...types.flatMap((type, i) => [put(`t${i}`, 'x', { headers: [['content-type', type]] }), head(`t${i}`), get(`t${i}`)])] },
   { name: 'object metadata', buckets: ['a'], steps: metadata.flatMap((headers, i) => [put(`m${i}`, 'x', { headers }), head(`m${i}`), get(`m${i}`), copy(`{bucket:a}/m${i}`, `c${i}`), head(`c${i}`), copy(`{bucket:a}/m${i}`, `r${i}`, [['x-amz-metadata-directive', 'REPLACE'], ['x-amz-meta-new', 'v']]), head(`r${i}`)]) },
   { name: 'object put headers', buckets: ['a'], steps: bodyHeaders.flatMap((headers, i) => [put(`h${i}`, 'hello', { headers }), head(`h${i}`), get(`h${i}`), ask('tagging', { key: `h${i}` }), ask('acl', { key: `h${i}` })]) },
+  { name: 'object headers judged', buckets: ['a'], steps: judged.flatMap((headers) => [put('k', 'hello', { headers }), remove('k')]) },
   {
     name: 'object lengths', buckets: ['a'],
     steps: [
@@ -71,13 +77,14 @@ export const objects: readonly Scenario[] = [
     ]
   },
   { name: 'object ranges', buckets: ['a'], steps: [put('k', 'hello world'), ...ranges.flatMap((range) => [get('k', { headers: [['range', range]] }), head('k', { headers: [['range', range]] })])] },
-  { name: 'object read conditions', buckets: ['a'], steps: [put('k', 'hello world'), ...readConditions()] },
+  { name: 'object read conditions', buckets: ['a'], steps: [put('k', 'hello world'), ...readConditions().filter((step) => step.headers?.length === 1)] },
+  { name: 'object read conditions combined', buckets: ['a'], steps: [put('k', 'hello world'), ...readConditions().filter((step) => step.headers?.length !== 1)] },
   {
     name: 'object write conditions', buckets: ['a'],
     steps: [
       put('k', 'hello world'),
       ...['k', 'missing'].flatMap((key) => [yes, no, '*', yes.replaceAll('"', ''), 'badetag'].flatMap((tag) => [
-        put(key, 'hello world', { headers: [['if-match', tag]] }), put(key, 'hello world', { headers: [['if-none-match', tag]] }), remove(`${key}`, { headers: [['if-match', tag]] }), put('k', 'hello world'), remove('missing')
+        put(key, 'hello world', { headers: [['if-match', tag]] }), put(key, 'hello world', { headers: [['if-none-match', tag]] }), remove(key, { headers: [['if-match', tag]] }), put('k', 'hello world'), remove('missing')
       ])),
       put('k', 'hello world', { headers: [['if-modified-since', past]] }), put('k', 'hello world', { headers: [['if-unmodified-since', past]] }), put('k', 'hello world', { headers: [['if-modified-since', future]] })
     ]
