@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { isDeclared } from './differences.ts'
-import { runScenario, type Finding, type Scenario } from './run.ts'
+import { randomScenario } from './random.ts'
+import { runScenario, type Finding } from './run.ts'
 import { scenarios } from './scenarios/all.ts'
 import type { Side, Step, User } from './side.ts'
 
@@ -12,6 +13,8 @@ const { values } = parseArgs({
     alt: { type: 'string', default: '' },
     tenant: { type: 'string', default: '' },
     only: { type: 'string', default: '' },
+    random: { type: 'string', default: '0' },
+    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     all: { type: 'boolean', default: false }
   }
 })
@@ -32,14 +35,18 @@ const sides: Side[] = [
 ]
 
 const run = Date.now().toString(36)
-const chosen = scenarios(main).filter(({ name }) => name.includes(values.only))
+const STEPS = 60
+const rounds = Math.ceil(Number(values.random) / STEPS)
+if (rounds > 0) process.stdout.write(`seed ${values.seed}\n`)
+const chosen = [
+  ...scenarios(main).filter(({ name }) => name.includes(values.only)),
+  ...Array.from({ length: rounds }, (_, i) => randomScenario(Number(values.seed) + i, STEPS))
+]
 const findings: Finding[] = []
 let compared = 0
 for (const [i, scenario] of chosen.entries()) {
-  const { requires = [], ...plain } = scenario as Scenario & { requires?: readonly string[] }
-  if (requires.some((role) => !(role in users))) continue
   try {
-    const result = await runScenario(plain, `${run}${i}`, sides)
+    const result = await runScenario(scenario, `${run}${i}`, sides)
     compared += result.compared
     findings.push(...result.findings)
   } catch (error) {
