@@ -2,6 +2,7 @@ import type { Config } from './config.ts'
 import type { HttpRequest, HttpResponse } from './http/message.ts'
 import type { AccessRecord } from './observe/access-log.ts'
 import type { Snapshot } from './observe/registry.ts'
+import type { Tracer } from './observe/tracing.ts'
 
 /** Whether all is well, and each check by its name: `ok`, or a word on what is wrong that is fit for anyone's eyes. */
 export interface Readiness {
@@ -37,4 +38,5 @@ export interface Gateway {
 /** Tells the operator what no answer to a client says. Fields are names from the configuration, codes, and words of ours. */
 export type TellOperator = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string>>) => void
 
-export type CreateGateway = (config: Config, tell: TellOperator) => Promise<Gateway>
+/** @param tracer null: requests are not traced. */
+export type CreateGateway = (config: Config, tell: TellOperator, tracer: Tracer | null) => Promise<Gateway>

@@ -6,10 +6,13 @@ import type { Gateway, Load, Readiness, TellOperator } from './gateway-types.ts'
 import type { AuditEvent } from './keys/audit-event.ts'
 import type { AccessRecord } from './observe/access-log.ts'
 import type { Snapshot } from './observe/registry.ts'
+import type { EndSpan, Tracer } from './observe/tracing.ts'
+import type { Upstream } from './upstream/types.ts'
 import type { KeyRegistry } from './keys/registry.ts'
 import type { StoreUpstream } from './upstream/upstream.ts'
 import { credentialLookup } from './auth/credentials.ts'
 import { policyFor } from './config-policy.ts'
+import { S3Error } from './errors.ts'
 import { ObjectCache } from './execute/object-cache.ts'
 import { SettingsCache } from './execute/settings-cache.ts'
 import { openKeyRegistry } from './keys/registry.ts'
@@ -35,8 +38,8 @@ const HEALTH_TIMEOUT_SECONDS = 10
  * not know the store to enforce.
  * @throws Error when keys or certificates of the configuration cannot be read.
  */
-export async function createGateway(config: Config, tell: TellOperator): Promise<Gateway> {
-  const assembly = new Assembly(config, createMetrics(), tell)
+export async function createGateway(config: Config, tell: TellOperator, tracer: Tracer | null = null): Promise<Gateway> {
+  const assembly = new Assembly(config, createMetrics(), tell, tracer)
   await assembly.open()
   return assembly
 }
@@ -48,6 +51,7 @@ class Assembly implements Gateway {
   readonly #stopMeasuring: () => void
   readonly #upstream: StoreUpstream
   readonly #tell: TellOperator
+  readonly #tracer: Tracer | null
   /** Keys that a reload has replaced and requests may still use. */
   readonly #retired = new Set<KeyRegistry>()
   #config: Config
@@ -56,9 +60,10 @@ class Assembly implements Gateway {
   #conditions: Conditions | null = null
   #pipeline: Pipeline | null = null
 
-  constructor(config: Config, metrics: Metrics, tell: TellOperator) {
+  constructor(config: Config, metrics: Metrics, tell: TellOperator, tracer: Tracer | null) {
     this.#config = config
     this.#tell = tell
+    this.#tracer = tracer
     this.#metrics = metrics
     this.#audit = config.audit.file === null ? null : fileAuditTrail(config.audit.file)
     this.#upstream = this.#createUpstream(config)
@@ -83,9 +88,11 @@ class Assembly implements Gateway {
 
   async handle(request: Parameters<Gateway['handle']>[0]): ReturnType<Gateway['handle']> {
     if (this.#pipeline === null) throw new Error('The gateway is not open.')
-    const leave = this.#pipeline.parts.keys.enter()
+    const pipeline = this.#pipeline
+    const leave = pipeline.parts.keys.enter()
+    const work = (): ReturnType<Gateway['handle']> => handle(pipeline, request)
     try {
-      const response = await handle(this.#pipeline, request)
+      const response = await (this.#tracer === null ? work() : this.#tracer.request(request.id, request.headers.get('traceparent'), work))
       // The rest of a pending answer may ask for keys, too.
       if (response.pending === undefined) leave()
       else void response.pending.then(leave, leave)
@@ -124,6 +131,7 @@ class Assembly implements Gateway {
     this.#metrics.clientBytes.add({ direction: 'in' }, record.bytesIn)
     this.#metrics.clientBytes.add({ direction: 'out' }, record.bytesOut)
     if (record.termination !== '--') this.#metrics.terminations.add({ state: record.termination })
+    this.#tracer?.finish(record)
   }
 
   /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */
@@ -188,6 +196,7 @@ class Assembly implements Gateway {
         call: (call, outcome, seconds) => {
           this.#metrics.kmsCalls.add({ call, outcome })
           this.#metrics.kmsSeconds.observe({ call }, seconds)
+          this.#tracer?.past(`KMS ${call}`, seconds, outcome === 'ok' ? null : outcome)
         },
         breaker: (region, state) => { this.#metrics.kmsBreakerOpen.set({ region }, state === 'open' ? 1 : 0) }
       }
@@ -196,6 +205,7 @@ class Assembly implements Gateway {
 
   #record(event: AuditEvent): void {
     this.#metrics.keyCache.add({ result: event.outcome !== 'ok' ? 'refused' : event.cached ? 'hit' : 'miss' })
+    this.#tracer?.event(event.requestId, `key ${event.action}`, { cached: event.cached, 'error.type': event.error })
     this.#audit?.record(event)
   }
 
@@ -205,7 +215,7 @@ class Assembly implements Gateway {
     const policies = (bucket: string): ReturnType<typeof policyFor> => policyFor(config, bucket)
     const parts: Parts = {
       config,
-      upstream: this.#upstream,
+      upstream: this.#tracer === null ? this.#upstream : traced(this.#upstream, this.#tracer),
       keys: this.#keys,
       objects,
       settings: new SettingsCache(),
@@ -231,6 +241,24 @@ class Assembly implements Gateway {
     if (this.#conditions !== null) return
     this.#conditions = await probeConditions(this.#upstream, stateBucket, signal)
     this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache())
+  }
+}
+
+/** Every exchange with the store that a request waits for, until its answer begins. */
+function traced(upstream: Upstream, tracer: Tracer): Upstream {
+  return {
+    request: async (request) => {
+      const end: EndSpan = tracer.child(`store ${request.method}`, { 'http.request.method': request.method, 'sealgate.pool': request.pool })
+      try {
+        const response = await upstream.request(request)
+        end(null, { 'http.response.status_code': response.status })
+        return response
+      } catch (error) {
+        end(error instanceof S3Error ? error.code : 'Aborted')
+        throw error
+      }
+    },
+    close: () => upstream.close()
   }
 }
 

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { exitCodes, type Platform } from './platform.ts'
+import { version } from './version.ts'
 
 interface Command {
   readonly summary: string
@@ -50,12 +50,6 @@ export async function runCommand(platform: Platform): Promise<number> {
   if (!asked && name !== '') out.write(`There is no command "${name}".\n\n`)
   out.write(usage())
   return asked ? exitCodes.done : exitCodes.usage
-}
-
-/** Version of the package. */
-export function version(): string {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-  return manifest.version
 }
 
 function usage(): string {

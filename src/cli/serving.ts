@@ -6,7 +6,9 @@ import { createListener, type Listener } from '../listener/listener.ts'
 import { createLog, type Log } from '../listener/log.ts'
 import { readTls, watchTls } from '../listener/tls.ts'
 import type { Snapshot } from '../observe/registry.ts'
+import type { Tracer } from '../observe/tracing.ts'
 import { exitCodes, type Platform } from './platform.ts'
+import { openTracer } from './tracing.ts'
 
 const seconds = 1000
 /** Longer than the idle time-outs of common load balancers (60 s), so that they close first. */
@@ -33,6 +35,7 @@ export class Serving {
   readonly #log: Log
   readonly #gateway: Gateway
   readonly #listener: Listener
+  readonly #tracer: Tracer | null
   readonly #platform: Platform
   #config: Config
   #stopping = false
@@ -40,12 +43,13 @@ export class Serving {
   #unwatch: () => void = () => undefined
 
   private constructor(
-    parts: { readonly log: Log; readonly gateway: Gateway; readonly listener: Listener }, config: Config, platform: Platform,
+    parts: { readonly log: Log; readonly gateway: Gateway; readonly listener: Listener; readonly tracer: Tracer | null }, config: Config, platform: Platform,
     address: { readonly host: string; readonly port: number }
   ) {
     this.#log = parts.log
     this.#gateway = parts.gateway
     this.#listener = parts.listener
+    this.#tracer = parts.tracer
     this.#config = config
     this.#platform = platform
     this.address = address
@@ -54,13 +58,14 @@ export class Serving {
   /** @throws Error when keys or certificates cannot be read, or the address cannot be bound. */
   static async start(config: Config, platform: Platform, createGateway: CreateGateway): Promise<Serving> {
     const log = openLog(config, platform)
-    const gateway = await createGateway(config, (level, message, fields) => { log.event(level, message, fields) })
+    const tracer = await openTracer(platform.env, log)
+    const gateway = await createGateway(config, (level, message, fields) => { log.event(level, message, fields) }, tracer)
     try {
       const listener = await listenerOf(config, gateway, log)
       const address = await listener.start()
       gateway.watch?.(() => listener.counts())
       log.event('info', 'listening', { host: address.host, port: address.port, tls: config.listen.tls !== null })
-      return new Serving({ log, gateway, listener }, config, platform, address)
+      return new Serving({ log, gateway, listener, tracer }, config, platform, address)
     } catch (error) {
       await gateway.close()
       throw error
@@ -102,6 +107,7 @@ export class Serving {
     const outcome = await this.#listener.stop(graceSeconds * seconds)
     await this.#reloading
     await this.#gateway.close()
+    await this.#tracer?.close()
     this.#log.event(outcome === 'drained' ? 'info' : 'warn', 'stopped', { outcome })
     await this.#log.flush()
     return outcome === 'drained' ? exitCodes.done : exitCodes.cut
