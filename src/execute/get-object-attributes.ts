@@ -43,7 +43,10 @@ export async function getObjectAttributes(x: Execution): Promise<HttpResponse> {
 function wantedAttributes(x: Execution): ReadonlySet<AttributeName> {
   const names = (header(x, 'x-amz-object-attributes') ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '')
   if (names.length === 0) {
-    throw invalid('x-amz-object-attributes', '', 'The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty')
+    throw invalid(
+      'x-amz-object-attributes', '',
+      'The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty'
+    )
   }
   const known = names.map((name) => attributeNames.find((candidate) => candidate === name))
   return new Set(known.map((name, i) => {
@@ -84,9 +87,10 @@ function checksumNode({ object, manifest }: Looked): XmlNode[] {
   if (checksums.length === 0) return []
   const type = checksums[0]?.type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT'
   return [['Checksum', [
-    ...checksums.map((checksum): XmlNode => [
-      nameOf(checksum.algorithm), `${checksum.value.toString('base64')}${checksum.type === 'composite' ? `-${manifest?.parts.length ?? 1}` : ''}`
-    ]),
+    ...checksums.map((checksum): XmlNode => {
+      const parts = checksum.type === 'composite' ? `-${manifest?.parts.length ?? 1}` : ''
+      return [nameOf(checksum.algorithm), `${checksum.value.toString('base64')}${parts}`]
+    }),
     ['ChecksumType', type]
   ]]]
 }

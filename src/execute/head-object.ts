@@ -53,8 +53,11 @@ export async function lookAt(x: Execution, at: LookAt, options: { readonly manif
 
 /** A HEAD tells no code: whoever asked with another method is told whether it is the bucket that is missing. */
 async function errorOfHead(x: Execution, at: LookAt, response: UpstreamResponse): Promise<S3Error> {
-  const error = await relayError(x, response)
-  if (response.status !== 404 || x.request.request.method === 'HEAD' || response.headers.has('x-amz-delete-marker')) return error
+  const told = await relayError(x, response)
+  if (response.status !== 404) return told
+  // The request may name an upload besides, which is not what is missing.
+  const error = new S3Error(at.versionId === null ? 'NoSuchKey' : 'NoSuchVersion', { headers: told.headers })
+  if (x.request.request.method === 'HEAD' || response.headers.has('x-amz-delete-marker')) return error
   const bucket = await send(x, { method: 'HEAD', bucket: at.bucket, key: null, retry: true })
   bucket.body.resume()
   return bucket.status === 404 ? new S3Error('NoSuchBucket', { fields: { BucketName: at.bucket } }) : error

@@ -29,7 +29,8 @@ async function rig(t: Test) {
   })
   const { signal } = new AbortController()
   const collect = (more: Partial<Collection> = {}) => collectGarbage({
-    state: new StateBucket(upstream, stateBucket, signal), upstream, realm: 'test', olderThan: Date.now() + 60_000, dryRun: false, signal, ...more
+    state: new StateBucket(upstream, stateBucket, signal), upstream, realm: 'test', signal,
+    olderThan: Date.now() + 60_000, dryRun: false, ...more
   })
   return { store, s3: gateway.client(), folder, settings, collect }
 }
@@ -66,7 +67,8 @@ void t.test('what is over and old goes, what lives or is young stays', async (t)
   const live = store.keys(stateBucket)
   t.equal(live.length, 3)
   await endBehindItsBack(store, 'dead', await begin(s3, 'dead'))
-  t.same(await collect({ olderThan: Date.now() - 86_400_000 }), { live: 2, unknown: 0, dead: 0, removed: 0, failed: 0 }, 'nothing is older than a day')
+  const young = await collect({ olderThan: Date.now() - 86_400_000 })
+  t.same(young, { live: 2, unknown: 0, dead: 0, removed: 0, failed: 0 }, 'nothing is older than a day')
   await store.object(stateBucket, 'probe/left/put').set({ body: Buffer.from('x') })
   await store.object(stateBucket, 'something else').set({ body: Buffer.from('x') })
   const before = store.keys(stateBucket)
@@ -104,7 +106,9 @@ void t.test('the command', async (t) => {
   const run = async (...args: string[]) => {
     let out = ''
     const write = (text: string) => { out += text }
-    const code = await runCommand({ args: ['gc', ...args], env: {}, cwd: folder, stdout: { write }, stderr: { write }, onSignal: () => undefined })
+    const code = await runCommand({
+      args: ['gc', ...args], env: {}, cwd: folder, stdout: { write }, stderr: { write }, onSignal: () => undefined
+    })
     return { code, out }
   }
   await begin(s3, 'young')
@@ -113,7 +117,11 @@ void t.test('the command', async (t) => {
   t.equal(done.code, 0)
   t.match(done.out, /^uploads: 1 live or recent, 0 kept because it cannot be told, 0 over\nobjects: 0 removed/)
   t.match((await run('--config', file, '--dry-run')).out, /would be removed/)
-  for (const args of [[], ['--config', file, '--older-than-hours', '23'], ['--config', file, '--older-than-hours', 'x'], ['--what'], ['--config', 'missing.yaml']]) {
+  const wrong = [
+    [], ['--config', file, '--older-than-hours', '23'], ['--config', file, '--older-than-hours', 'x'],
+    ['--what'], ['--config', 'missing.yaml']
+  ]
+  for (const args of wrong) {
     t.equal((await run(...args)).code, 2, args.join(' '))
   }
   await store.close()

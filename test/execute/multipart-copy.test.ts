@@ -1,11 +1,15 @@
 import t from 'tap'
-import { CreateMultipartUploadCommand, CompleteMultipartUploadCommand, GetObjectCommand, PutObjectCommand, UploadPartCopyCommand, type S3Client } from '@aws-sdk/client-s3'
+import {
+  CreateMultipartUploadCommand, CompleteMultipartUploadCommand, GetObjectCommand, PutObjectCommand, UploadPartCopyCommand, type S3Client
+} from '@aws-sdk/client-s3'
 import { Bucket, bytes, codeOf, complete, create, md5, MiB, read, rig, stateBucket, upload } from './multipart-rig.ts'
 
 const sections = { buckets: { '*': { encryption: 'on', key: 'main', plaintext: 'allow' }, 'plain-*': { encryption: 'off', key: 'main' } } }
 const plain = 'plain-bucket'
 
-function copyPart(s3: S3Client, Key: string, UploadId: string, PartNumber: number, CopySource: string, input: Record<string, unknown> = {}) {
+function copyPart(
+  s3: S3Client, Key: string, UploadId: string, PartNumber: number, CopySource: string, input: Record<string, unknown> = {}
+) {
   return s3.send(new UploadPartCopyCommand({ Bucket, Key, UploadId, PartNumber, CopySource, ...input }))
 }
 
@@ -43,7 +47,8 @@ void t.test('copies into a bucket that is not encrypted, and between two of them
   const sources = [[`${Bucket}/sealed`, {}], ['plain-source/p', { CopySourceRange: 'bytes=10-8999' }]] as const
   const Parts = []
   for (const [i, [CopySource, input]] of sources.entries()) {
-    const { CopyPartResult } = await s3.send(new UploadPartCopyCommand({ Bucket: plain, Key: 'k', UploadId, PartNumber: i + 1, CopySource, ...input }))
+    const part = { Bucket: plain, Key: 'k', UploadId, PartNumber: i + 1, CopySource, ...input }
+    const { CopyPartResult } = await s3.send(new UploadPartCopyCommand(part))
     Parts.push({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })
   }
   await s3.send(new CompleteMultipartUploadCommand({ Bucket: plain, Key: 'k', UploadId, MultipartUpload: { Parts } }))
@@ -62,7 +67,9 @@ void t.test('what UploadPartCopy refuses', async (t) => {
   t.equal(await code(`${stateBucket}/uploads/x`), 'NoSuchBucket')
   t.equal(await code('nothing'), 'InvalidArgument')
   t.equal(await code(`${Bucket}/source%zz`), 'InvalidArgument')
-  for (const range of ['bytes=5-1', 'bytes=-5', 'bytes=5-', '0-5', 'bytes=0-1,3-4']) t.equal(await code(`${Bucket}/source`, { CopySourceRange: range }), 'InvalidArgument', range)
+  for (const range of ['bytes=5-1', 'bytes=-5', 'bytes=5-', '0-5', 'bytes=0-1,3-4']) {
+    t.equal(await code(`${Bucket}/source`, { CopySourceRange: range }), 'InvalidArgument', range)
+  }
   t.equal(await code(`${Bucket}/source`, { CopySourceRange: 'bytes=0-1000' }), 'InvalidRange')
   t.equal(await code(`${Bucket}/source`, { CopySourceIfNoneMatch: answer.ETag }), 'PreconditionFailed')
   t.equal(await code(`${Bucket}/source`, { CopySourceIfMatch: '"other"' }), 'PreconditionFailed')

@@ -24,7 +24,10 @@ const bodies: readonly (readonly [what: string, change: (mine: Buffer, other: Bu
     const end = 2 * stored + streamSize(small)
     return Buffer.concat([mine.subarray(0, 2 * stored), other.subarray(2 * stored, end), mine.subarray(end)])
   }],
-  ['tail of another upload', (mine, other) => Buffer.concat([mine.subarray(0, 2 * stored + streamSize(small)), other.subarray(2 * stored + streamSize(small))])],
+  ['tail of another upload', (mine, other) => {
+    const end = 2 * stored + streamSize(small)
+    return Buffer.concat([mine.subarray(0, end), other.subarray(end)])
+  }],
   ['body of another upload', (_, other) => other],
   ['tail cut off', (mine) => mine.subarray(0, 2 * stored + streamSize(small))],
   ['last byte cut off', (mine) => mine.subarray(0, -1)],
@@ -126,20 +129,24 @@ const lies: readonly (readonly [what: string, tell: (scene: Scene) => unknown])[
   ['list of parts repeated', (scene) => rows(scene, parts, 'Part', 'repeat')],
   ['list of parts with other ETags', (scene) => rows(scene, parts, 'Part', (row) => row.replace(/[0-9a-f]{32}/, 'f'.repeat(32)))],
   ['list of parts with other sizes', (scene) => rows(scene, parts, 'Part', (row) => row.replace(/<Size>\d+/, '<Size>1'))],
-  ['list of parts with other numbers', (scene) => rows(scene, parts, 'Part', (row) => row.replace(/<PartNumber>(\d)/, (_, n) => `<PartNumber>${3 - Number(n)}`))],
-  ...([0, 1, 2].map((index) => [`records without row ${index}`, (scene: Scene) => rows(scene, records, 'Contents', 'drop', index)] as const)),
+  ['list of parts with other numbers', (scene) => rows(scene, parts, 'Part',
+    (row) => row.replace(/<PartNumber>(\d)/, (_, n) => `<PartNumber>${3 - Number(n)}`))],
+  ['records without the first', (scene) => rows(scene, records, 'Contents', 'drop', 0)],
+  ['records without the second', (scene) => rows(scene, records, 'Contents', 'drop', 1)],
+  ['records without the third', (scene) => rows(scene, records, 'Contents', 'drop', 2)],
   ['records repeated', (scene) => rows(scene, records, 'Contents', 'repeat')],
   ['records reversed', (scene) => rows(scene, records, 'Contents', 'reverse')],
-  ['records under other numbers', (scene) => rows(scene, records, 'Contents', (row) => row.replace(/parts\/0000(\d)/, (_, n) => `parts/0000${3 - Number(n)}`))],
-  ['records changed by one character', (scene) => rows(scene, records, 'Contents', (row) => row.replace(/(.)<\/Key>/, (_, c: string) => `${c === 'A' ? 'B' : 'A'}</Key>`))],
+  ['records under other numbers', (scene) => rows(scene, records, 'Contents',
+    (row) => row.replace(/parts\/0000(\d)/, (_, n) => `parts/0000${3 - Number(n)}`))],
+  ['records changed by one character', (scene) => rows(scene, records, 'Contents',
+    (row) => row.replace(/(.)<\/Key>/, (_, c: string) => `${c === 'A' ? 'B' : 'A'}</Key>`))],
   ['records of another upload', async ({ store, mine, other }) => {
-    const prefix = mine[0]!.slice(0, mine[0]!.indexOf('/', 8))
-    for (const key of other) await store.object(stateBucket, prefix + key.slice(key.indexOf('/', 8))).set({ body: await store.object(stateBucket, key).body() })
+    for (const key of other) await store.object(stateBucket, asOf(mine, key)).set({ body: await store.object(stateBucket, key).body() })
   }],
   ['records of another upload alone', async ({ store, mine, other }) => {
-    const prefix = mine[0]!.slice(0, mine[0]!.indexOf('/', 8))
-    for (const key of mine.filter((name) => name.includes('/parts/'))) await store.object(stateBucket, key).remove()
-    for (const key of other.filter((name) => name.includes('/parts/'))) await store.object(stateBucket, prefix + key.slice(key.indexOf('/', 8))).set({ body: Buffer.alloc(0) })
+    const isRecord = (name: string): boolean => name.includes('/parts/')
+    for (const key of mine.filter(isRecord)) await store.object(stateBucket, key).remove()
+    for (const key of other.filter(isRecord)) await store.object(stateBucket, asOf(mine, key)).set({ body: Buffer.alloc(0) })
   }],
   ['upload record of another upload', async ({ store, mine, other }) => {
     await store.object(stateBucket, recordOf(mine)).set({ body: await store.object(stateBucket, recordOf(other)).body() })
@@ -158,7 +165,9 @@ const lies: readonly (readonly [what: string, tell: (scene: Scene) => unknown])[
   ['small part changed', (scene) => changeSmall(scene, (body) => flipped(body, body.length - 1))],
   ['small part cut', (scene) => changeSmall(scene, (body) => body.subarray(0, -1))],
   ['small part empty', (scene) => changeSmall(scene, () => Buffer.alloc(0))],
-  ['small parts gone', async ({ store, mine }) => { for (const key of mine.filter((name) => name.includes('/small/'))) await store.object(stateBucket, key).remove() }],
+  ['small parts gone', async ({ store, mine }) => {
+    for (const key of mine.filter((name) => name.includes('/small/'))) await store.object(stateBucket, key).remove()
+  }],
   ['the tail taken for a part', ({ store, key }) => answerOf(store, { method: 'PUT', bucket: Bucket, key, query: { partNumber: true } })],
   ['a Complete that does nothing', ({ store, key }) => store.rules.add({
     when: { method: 'POST', bucket: Bucket, key, query: { uploadId: true } },
@@ -171,6 +180,13 @@ const records: Match = { method: 'GET', bucket: stateBucket, query: { prefix: tr
 
 function rows({ store }: Scene, when: Match, element: string, change: Extract<Fault, { type: 'rows' }>['change'], index?: number): void {
   store.rules.add({ when, times: 9, fault: { type: 'rows', element, change, ...index === undefined ? {} : { index } } })
+}
+
+/** A state object of another upload, under the name it would have as one of this upload. */
+function asOf(mine: readonly string[], key: string): string {
+  const [first = ''] = mine
+  const directory = 'uploads/'.length
+  return first.slice(0, first.indexOf('/', directory)) + key.slice(key.indexOf('/', directory))
 }
 
 function recordOf(keys: readonly string[]): string {

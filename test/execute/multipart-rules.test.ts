@@ -6,7 +6,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { combineCrc, compositeChecksum, createChecksum, type ChecksumAlgorithm } from '../../src/http/checksum.ts'
 import { startTestGateway } from '../support/gateway.ts'
-import { startTestStore } from '../support/hostile.ts'
+import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig, stateBucket, upload } from './multipart-rig.ts'
 
 void t.test('what S3 refuses of parts and lists is refused with S3\'s codes', async (t) => {
@@ -30,7 +30,7 @@ void t.test('what S3 refuses of parts and lists is refused with S3\'s codes', as
   t.equal(await codeOf(s3.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId: 'no-such-upload' }))), 'NoSuchUpload')
   for (const number of [0, 10_001]) t.equal(await codeOf(put(s3, Key, id, number, bytes(10))), 'InvalidArgument', `part ${number}`)
   const before = store.requests.length
-  t.equal(await codeOf(put(s3, Key, id, 10_000, bytes(5 * MiB))), 'InvalidArgument', 'a part 10,000 that would leave no number for the tail')
+  t.equal(await codeOf(put(s3, Key, id, 10_000, bytes(5 * MiB))), 'InvalidArgument', 'it would leave no number for the tail')
   t.equal(store.requests.length, before, 'refused before the store hears of it')
   const replaced = await put(s3, Key, id, 1, bytes(5 * MiB, 9))
   t.equal(await listed(one, three), 'InvalidPart', 'an attempt the store has no longer')
@@ -69,14 +69,16 @@ void t.test('checksums of parts and objects: composite, full, and none', async (
     checksum.update(data)
     return checksum.digest()
   }
-  for (const [algorithm, type] of [['crc32', 'COMPOSITE'], ['sha256', 'COMPOSITE'], ['crc32', 'FULL_OBJECT'], ['crc64nvme', 'FULL_OBJECT']] as const) {
+  const kinds = [['crc32', 'COMPOSITE'], ['sha256', 'COMPOSITE'], ['crc32', 'FULL_OBJECT'], ['crc64nvme', 'FULL_OBJECT']] as const
+  for (const [algorithm, type] of kinds) {
     const Key = `${algorithm} ${type}`
     const member = `Checksum${algorithm.toUpperCase()}`
     const id = await create(s3, Key, { ChecksumAlgorithm: algorithm.toUpperCase() as 'CRC32', ChecksumType: type })
     const listed: CompletedPart[] = []
     for (const [i, part] of parts.entries()) {
       const value = digest(algorithm, part).toString('base64')
-      const { ETag, ...answer } = await s3.send(new UploadPartCommand({ Bucket, Key, UploadId: id, PartNumber: i + 1, Body: part, [member]: value }))
+      const input = { Bucket, Key, UploadId: id, PartNumber: i + 1, Body: part, [member]: value }
+      const { ETag, ...answer } = await s3.send(new UploadPartCommand(input))
       t.equal((answer as Record<string, unknown>)[member], value, `${Key}: echoed`)
       listed.push({ PartNumber: i + 1, ETag, [member]: value })
     }
@@ -85,18 +87,24 @@ void t.test('checksums of parts and objects: composite, full, and none', async (
       ? `${compositeChecksum(algorithm, values).toString('base64')}-3`
       : values.reduce((crc, value, i) => combineCrc(algorithm as 'crc32', crc, value, parts[i]!.length)).toString('base64')
     if (type === 'FULL_OBJECT') t.equal(expected, digest(algorithm, Buffer.concat(parts)).toString('base64'))
-    t.equal(await codeOf(complete(s3, Key, id, listed, { ChecksumType: type === 'COMPOSITE' ? 'FULL_OBJECT' : 'COMPOSITE' })), 'InvalidRequest', 'another type')
+    const another = type === 'COMPOSITE' ? 'FULL_OBJECT' : 'COMPOSITE'
+    t.equal(await codeOf(complete(s3, Key, id, listed, { ChecksumType: another })), 'InvalidRequest', 'another type')
     t.equal(await codeOf(complete(s3, Key, id, listed, { [member]: values[0]!.toString('base64') })), 'BadDigest', 'another checksum')
     t.equal(await codeOf(complete(s3, Key, id, [{ ...listed[0], [member]: values[1]!.toString('base64') }])), 'InvalidPart')
-    if (type === 'COMPOSITE') t.equal(await codeOf(complete(s3, Key, id, listed.map(({ PartNumber, ETag }) => ({ PartNumber, ETag })))), 'InvalidRequest', 'none in the list')
+    const bare = listed.map(({ PartNumber, ETag }) => ({ PartNumber, ETag }))
+    if (type === 'COMPOSITE') t.equal(await codeOf(complete(s3, Key, id, bare)), 'InvalidRequest', 'none in the list')
     const answer = await complete(s3, Key, id, listed, { ChecksumType: type, [member]: expected })
     t.match(answer, { [member]: expected, ChecksumType: type })
     t.match(await complete(s3, Key, id, listed), { [member]: expected, ChecksumType: type }, 'and again')
     t.match(await s3.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: 'ENABLED' })), { [member]: expected, ChecksumType: type })
   }
   const id = await create(s3, 'mismatch', { ChecksumAlgorithm: 'SHA1' })
-  t.equal(await codeOf(put(s3, 'mismatch', id, 1, bytes(5), { ChecksumAlgorithm: 'CRC32' })), 'InvalidRequest', 'another algorithm than the upload\'s')
-  for (const input of [{ ChecksumType: 'FULL_OBJECT' }, { ChecksumAlgorithm: 'SHA256', ChecksumType: 'FULL_OBJECT' }, { ChecksumAlgorithm: 'CRC64NVME', ChecksumType: 'COMPOSITE' }] as const) {
+  t.equal(await codeOf(put(s3, 'mismatch', id, 1, bytes(5), { ChecksumAlgorithm: 'CRC32' })), 'InvalidRequest', 'another algorithm')
+  const contradictions = [
+    { ChecksumType: 'FULL_OBJECT' }, { ChecksumAlgorithm: 'SHA256', ChecksumType: 'FULL_OBJECT' },
+    { ChecksumAlgorithm: 'CRC64NVME', ChecksumType: 'COMPOSITE' }
+  ] as const
+  for (const input of contradictions) {
     t.equal(await codeOf(create(s3, 'settings', input)), 'InvalidRequest', JSON.stringify(input))
   }
 })
@@ -118,9 +126,8 @@ void t.test('conditions on Complete', async (t) => {
 })
 
 void t.test('a store that ignores conditions, or wants equal parts, is not asked', async (t) => {
-  const upstream = (store: { endpoint: string; region: string; accessKeyId: string; secretAccessKey: string }, more: object) => ({
-    endpoint: store.endpoint, region: store.region, accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey, stateBucket, realm: 'test', ...more
-  })
+  const upstream = ({ endpoint, region, accessKeyId, secretAccessKey }: TestStore, more: object) =>
+    ({ endpoint, region, accessKeyId, secretAccessKey, stateBucket, realm: 'test', ...more })
   const store = await startTestStore({ buckets: [Bucket] })
   const unconditional = await startTestGateway(store, { sections: { upstream: upstream(store, { conditions: { complete: false } }) } })
   const equal = await startTestGateway(store, { sections: { upstream: upstream(store, { equalParts: true }) } })
@@ -142,7 +149,9 @@ void t.test('a store that ignores conditions, or wants equal parts, is not asked
 void t.test('customer keys come with every request of an upload', async (t) => {
   const { s3 } = await rig(t, { sections: { auth: { ssecOverHttp: true } } })
   const keyOf = (key: Buffer) => ({
-    SSECustomerAlgorithm: 'AES256', SSECustomerKey: key.toString('base64'), SSECustomerKeyMD5: createHash('md5').update(key).digest('base64')
+    SSECustomerAlgorithm: 'AES256',
+    SSECustomerKey: key.toString('base64'),
+    SSECustomerKeyMD5: createHash('md5').update(key).digest('base64')
   })
   const mine = keyOf(randomBytes(32))
   const other = keyOf(randomBytes(32))
@@ -165,11 +174,13 @@ void t.test('customer keys come with every request of an upload', async (t) => {
 
 void t.test('without its state bucket the gateway makes no upload', async (t) => {
   const { s3, store } = await rig(t)
-  const head = store.rules.add({ when: { method: 'HEAD', bucket: stateBucket }, fault: { type: 'error', status: 404, code: 'NoSuchBucket' } })
+  const missing = { type: 'error', status: 404, code: 'NoSuchBucket' } as const
+  const head = store.rules.add({ when: { method: 'HEAD', bucket: stateBucket }, fault: missing })
   t.equal(await codeOf(create(s3, 'stateless')), 'ServiceUnavailable')
   t.equal(store.uploads(Bucket), 0)
   head.remove()
-  store.rules.add({ when: { method: 'PUT', bucket: stateBucket, key: /^uploads\// }, fault: { type: 'error', status: 500, code: 'InternalError' } })
+  const broken = { type: 'error', status: 500, code: 'InternalError' } as const
+  store.rules.add({ when: { method: 'PUT', bucket: stateBucket, key: /^uploads\// }, fault: broken })
   t.equal(await codeOf(create(s3, 'stateless')), 'ServiceUnavailable')
   t.equal(store.uploads(Bucket), 0, 'an upload whose record could not be written is taken back')
   await upload(s3, 'stateless', [bytes(5)])
@@ -179,7 +190,8 @@ void t.test('a part is not answered for before its record is written', async (t)
   const { s3, store } = await rig(t)
   const id = await create(s3, 'unrecorded')
   for (const size of [5 * MiB, 5]) {
-    store.rules.add({ when: { method: 'PUT', bucket: stateBucket, key: /\/parts\// }, fault: { type: 'error', status: 503, code: 'SlowDown' } })
+    const busy = { type: 'error', status: 503, code: 'SlowDown' } as const
+    store.rules.add({ when: { method: 'PUT', bucket: stateBucket, key: /\/parts\// }, fault: busy })
     t.equal(await codeOf(put(s3, 'unrecorded', id, 1, bytes(size))), 'ServiceUnavailable')
   }
   await complete(s3, 'unrecorded', id, [await put(s3, 'unrecorded', id, 1, bytes(10))])
@@ -214,11 +226,13 @@ void t.test('uploads of a Complete whose answer was lost, at any point', async (
 
 void t.test('settings of an upload: storage class, tags, and encryption asked for', async (t) => {
   const { s3 } = await rig(t)
-  const answer = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'asked', ServerSideEncryption: 'AES256', ContentLanguage: 'fr' }))
+  const input = { Bucket, Key: 'asked', ServerSideEncryption: 'AES256', ContentLanguage: 'fr' } as const
+  const answer = await s3.send(new CreateMultipartUploadCommand(input))
   t.equal(answer.ServerSideEncryption, 'AES256')
   const part = await s3.send(new UploadPartCommand({ Bucket, Key: 'asked', UploadId: answer.UploadId, PartNumber: 1, Body: bytes(5) }))
   t.equal(part.ServerSideEncryption, 'AES256')
   const done = await complete(s3, 'asked', answer.UploadId!, [{ PartNumber: 1, ETag: part.ETag }])
   t.equal(done.ServerSideEncryption, 'AES256')
-  t.match(await s3.send(new HeadObjectCommand({ Bucket, Key: 'asked' })), { ServerSideEncryption: 'AES256', ContentLanguage: 'fr', ContentLength: 5 })
+  const head = await s3.send(new HeadObjectCommand({ Bucket, Key: 'asked' }))
+  t.match(head, { ServerSideEncryption: 'AES256', ContentLanguage: 'fr', ContentLength: 5 })
 })

@@ -53,7 +53,8 @@ async function checkObject(t: Test, s3: S3Client, Key: string, parts: readonly (
         const last = Math.min(first + length, whole.length) - 1
         if (last < first) continue
         ranges += 1
-        if (!whole.subarray(first, last + 1).equals(await read(s3, Key, { Range: `bytes=${first}-${last}` }))) t.fail(`range ${first}-${last}`)
+        const got = await read(s3, Key, { Range: `bytes=${first}-${last}` })
+        if (!whole.subarray(first, last + 1).equals(got)) t.fail(`range ${first}-${last}`)
       }
     }
     start += data.length
@@ -70,7 +71,8 @@ for (const etag of ['md5', 'opaque'] as const) {
       const parts = sizes.map((size, i) => [numbers?.[i] ?? i + 1, bytes(size, i * 100)] as const)
       const { id, listed } = await uploadTheHardWay(instances, name, parts)
       t.match(await s3.send(new ListPartsCommand({ Bucket, Key: name, UploadId: id })), {
-        UploadId: id, IsTruncated: false, Parts: parts.map(([PartNumber, data], i) => ({ PartNumber, Size: data.length, ETag: listed[i]?.ETag }))
+        UploadId: id, IsTruncated: false,
+        Parts: parts.map(([PartNumber, data], i) => ({ PartNumber, Size: data.length, ETag: listed[i]?.ETag }))
       }, name)
       if (etag === 'md5') t.same(listed.map(({ ETag }) => ETag), parts.map(([, data]) => `"${md5(data)}"`))
       else for (const { ETag } of listed) t.match(ETag, /^"[0-9a-f]{32}-0"$/)
@@ -92,7 +94,8 @@ for (const etag of ['md5', 'opaque'] as const) {
 void t.test('the SDK\'s own manager, aborts, listings of uploads, and a bucket that can go', async (t) => {
   const { store, s3 } = await rig(t)
   const Body = bytes(12 * MiB)
-  const done = await new Upload({ client: s3, params: { Bucket, Key: 'managed', Body, ContentType: 'text/x-test', Metadata: { colour: 'blue' } }, partSize: 5 * MiB }).done()
+  const params = { Bucket, Key: 'managed', Body, ContentType: 'text/x-test', Metadata: { colour: 'blue' } }
+  const done = await new Upload({ client: s3, params, partSize: 5 * MiB }).done()
   t.equal(done.ETag, etagOf([Body.subarray(0, 5 * MiB), Body.subarray(5 * MiB, 10 * MiB), Body.subarray(10 * MiB)]))
   t.ok(Body.equals(await read(s3, 'managed')))
   t.match(await s3.send(new HeadObjectCommand({ Bucket, Key: 'managed' })), { ContentType: 'text/x-test', Metadata: { colour: 'blue' } })
@@ -127,8 +130,12 @@ void t.test('lists of parts in pages, and what objects are made of', async (t) =
     Bucket, Key: 'paged', ObjectAttributes: ['ETag', 'Checksum', 'ObjectParts', 'ObjectSize', 'StorageClass'], MaxParts: 2
   }))
   t.match(attributes, {
-    ETag: ETag?.replaceAll('"', ''), ObjectSize: 10 * MiB + 9, StorageClass: 'STANDARD', Checksum: { ChecksumCRC32, ChecksumType: 'COMPOSITE' },
-    ObjectParts: { TotalPartsCount: 3, IsTruncated: true, Parts: [{ PartNumber: 1, Size: 5 * MiB, ChecksumCRC32: all[0]?.ChecksumCRC32 }, { PartNumber: 2 }] }
+    ETag: ETag?.replaceAll('"', ''), ObjectSize: 10 * MiB + 9, StorageClass: 'STANDARD',
+    Checksum: { ChecksumCRC32, ChecksumType: 'COMPOSITE' },
+    ObjectParts: {
+      TotalPartsCount: 3, IsTruncated: true,
+      Parts: [{ PartNumber: 1, Size: 5 * MiB, ChecksumCRC32: all[0]?.ChecksumCRC32 }, { PartNumber: 2 }]
+    }
   })
   const part = await s3.send(new GetObjectCommand({ Bucket, Key: 'paged', PartNumber: 2, ChecksumMode: 'ENABLED' }))
   t.equal(part.ChecksumCRC32, all[1]?.ChecksumCRC32, 'a part has its own checksum')
@@ -168,7 +175,8 @@ void t.test('no stream is ever sealed under a salt that was used before', async 
   for (let round = 0; round < 3; round += 1) {
     const { id, listed } = await uploadTheHardWay(instances, 'salted', [[1, bytes(5 * MiB)], [2, bytes(10)]])
     await t.rejects(complete(s3, 'salted', id, listed, { MpuObjectSize: 1 }))
-    const fault = store.rules.add({ when: { method: 'POST', query: { uploadId: true } }, fault: { type: 'error', status: 503, code: 'SlowDown' } })
+    const busy = { type: 'error', status: 503, code: 'SlowDown' } as const
+    const fault = store.rules.add({ when: { method: 'POST', query: { uploadId: true } }, fault: busy })
     await t.rejects(complete(s3, 'salted', id, listed))
     fault.remove()
     await complete(s3, 'salted', id, listed)

@@ -12,7 +12,9 @@ type ChecksumSettings = Pick<UploadSettings, 'checksumAlgorithm' | 'checksumType
 export function checksumSettings(headers: ReadonlyMap<string, string>): ChecksumSettings {
   const named = headers.get('x-amz-checksum-algorithm')
   const type = headers.get('x-amz-checksum-type')?.toUpperCase()
-  if (type !== undefined && type !== 'COMPOSITE' && type !== 'FULL_OBJECT') throw invalid('Value for x-amz-checksum-type header is invalid.')
+  if (type !== undefined && type !== 'COMPOSITE' && type !== 'FULL_OBJECT') {
+    throw invalid('Value for x-amz-checksum-type header is invalid.')
+  }
   if (named === undefined) {
     if (type !== undefined) throw invalid('The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.')
     return { checksumAlgorithm: null, checksumType: null }

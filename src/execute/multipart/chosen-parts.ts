@@ -54,7 +54,8 @@ function checkListedChecksums({ settings, ...upload }: Upload, part: CompletedPa
   const { checksumAlgorithm, checksumType } = settings
   if (checksumAlgorithm !== null && checksumType === 'composite' && part.checksums[checksumAlgorithm] === undefined) {
     throw new S3Error('InvalidRequest', {
-      message: `The upload was created using a ${checksumAlgorithm} checksum. The complete request must include the checksum for each part. `
+      message: `The upload was created using a ${checksumAlgorithm} checksum. `
+        + 'The complete request must include the checksum for each part. '
         + `It was missing for part ${part.partNumber} in the request.`
     })
   }

@@ -90,7 +90,9 @@ async function collectUpload(collection: Collection, entries: readonly StateEntr
   await remove(collection, [...keys.filter((key) => !isRecord(key)), ...keys.filter(isRecord)], collected)
 }
 
-async function fateOf(collection: Collection, directory: string): Promise<'live' | 'unknown' | 'dead'> {
+type Fate = 'live' | 'unknown' | 'dead'
+
+async function fateOf(collection: Collection, directory: string): Promise<Fate> {
   const body = await collection.state.get(`${directory}upload`)
   // Without its record nobody can go on with an upload.
   if (body === null) return 'dead'
@@ -112,7 +114,7 @@ function parsed(body: Buffer): UploadRecord | null {
 }
 
 /** Only the store's plain word that there is no such upload or bucket ends an upload. */
-async function askStore({ upstream, signal }: Collection, { bucket, objectKey }: Place, uploadId: string): Promise<'live' | 'unknown' | 'dead'> {
+async function askStore({ upstream, signal }: Collection, { bucket, objectKey }: Place, uploadId: string): Promise<Fate> {
   const response = await upstream.request({
     method: 'GET', bucket, key: objectKey, query: [['uploadId', uploadId], ['max-parts', '1']], headers: [], body: null, contentLength: 0,
     signal, retry: true, pool: 'control'

@@ -47,7 +47,9 @@ export async function completeMultipartUpload(x: Execution): Promise<HttpRespons
     return { status: 200, headers: [['content-type', 'application/xml']], body: null, pending: completed.then(({ document }) => document) }
   }
   const { headers, document } = early
-  return { status: 200, headers: [...headers, ['content-type', 'application/xml'], ['content-length', String(document.length)]], body: document }
+  return {
+    status: 200, headers: [...headers, ['content-type', 'application/xml'], ['content-length', String(document.length)]], body: document
+  }
 }
 
 async function pause(signal: AbortSignal): Promise<null> {
@@ -104,7 +106,9 @@ async function choose(
 type Outcome = { readonly response: UpstreamResponse; readonly etag: string } | { readonly failed: S3Error }
 
 /** The store's Complete. Errors may stand inside of a 200 (AWS API, CompleteMultipartUpload). */
-async function completeUpstream(x: Execution, list: readonly UpstreamPart[], conditions: readonly (readonly [string, string])[]): Promise<Outcome> {
+async function completeUpstream(
+  x: Execution, list: readonly UpstreamPart[], conditions: readonly (readonly [string, string])[]
+): Promise<Outcome> {
   const body = renderXml(['CompleteMultipartUpload', list.map(({ number, etag }): XmlNode =>
     ['Part', [['PartNumber', String(number)], ['ETag', `"${etag}"`]]])])
   const response = await send(x, {
@@ -132,7 +136,9 @@ async function afterFailure(x: Execution, listHash: Buffer, failed: S3Error): Pr
   if (!['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall'].includes(failed.code)) throw failed
   const before = await completedBefore(x, listHash)
   if (before !== null) return before
-  throw new S3Error('ServiceUnavailable', { message: 'The upload was changed while it was being completed. Please ask again.', cause: failed })
+  throw new S3Error('ServiceUnavailable', {
+    message: 'The upload was changed while it was being completed. Please ask again.', cause: failed
+  })
 }
 
 /** MD5 of the parts' MD5s, or what follows from the store's ETag; radosgw 16 gives an empty one, so it is asked for. */

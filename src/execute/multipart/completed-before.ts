@@ -38,6 +38,8 @@ async function lookAtObject(x: Execution): Promise<Looked | null> {
     if (!(error instanceof S3Error)) throw error
     // Another object under this name: none at all, one of another key, or one that was not written here.
     if (error.status === 404 || ['InvalidRequest', 'AccessDenied', 'SealgatePlaintextRefused'].includes(error.code)) return null
-    throw new S3Error('ServiceUnavailable', { message: 'It cannot be told whether the upload has been completed. Please ask again.', cause: error })
+    throw new S3Error('ServiceUnavailable', {
+      message: 'It cannot be told whether the upload has been completed. Please ask again.', cause: error
+    })
   }
 }

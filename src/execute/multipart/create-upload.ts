@@ -43,7 +43,8 @@ export async function createMultipartUpload(x: Execution): Promise<HttpResponse>
   return {
     status: 200,
     headers: [
-      ...answered, ...key.responseHeaders, ...checksumHeadersOf(settings), ['content-type', 'application/xml'], ['content-length', String(body.length)]
+      ...answered, ...key.responseHeaders, ...checksumHeadersOf(settings),
+      ['content-type', 'application/xml'], ['content-length', String(body.length)]
     ],
     body
   }

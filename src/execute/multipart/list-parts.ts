@@ -39,7 +39,8 @@ export async function listParts(x: Execution): Promise<HttpResponse> {
     ['IsTruncated', String(shown.length > page.length)],
     ...page.map(({ attempt, held: there }) => partNode(attempt, there))
   ]])
-  return { status: 200, headers: [...upload.encryptionHeaders, ['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
+  const headers = [...upload.encryptionHeaders, ['content-type', 'application/xml'], ['content-length', String(body.length)]] as const
+  return { status: 200, headers, body }
 }
 
 /** @throws S3Error InvalidArgument unless it is a whole number. */

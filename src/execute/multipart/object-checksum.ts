@@ -24,7 +24,9 @@ export function objectChecksum(x: Execution, { settings }: Upload, parts: readon
   const declared = declaredChecksum(x)
   if (algorithm === null || type === null) {
     if (declared === null) return null
-    throw new S3Error('InvalidRequest', { message: 'The upload was created without a checksum algorithm. The complete request must not give a checksum.' })
+    throw new S3Error('InvalidRequest', {
+      message: 'The upload was created without a checksum algorithm. The complete request must not give a checksum.'
+    })
   }
   const values = parts.map(({ checksum }) => checksum?.algorithm === algorithm ? checksum.value : null).filter((value) => value !== null)
   // Parts are only stored with the checksum of their upload.

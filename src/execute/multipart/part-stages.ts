@@ -1,5 +1,6 @@
 import type { ByteStage } from '../../http/stage.ts'
 import type { ObjectKey } from '../../envelope/object-key.ts'
+import type { PartRecord } from '../../envelope/records.ts'
 import { MIN_PART_SIZE } from '../../envelope/sizes.ts'
 import { SegmentOpener } from '../../envelope/stream.ts'
 import { createChecksum, type Checksum, type ChecksumAlgorithm } from '../../http/checksum.ts'
@@ -42,7 +43,7 @@ export class SmallPartWithTail implements ByteStage {
   #held: Buffer | null = null
 
   /** @param tail from sealTail. */
-  constructor(objectKey: ObjectKey, part: { readonly number: number; readonly plaintextSize: number; readonly header: Buffer }, tail: readonly Buffer[]) {
+  constructor(objectKey: ObjectKey, part: Pick<PartRecord, 'number' | 'plaintextSize' | 'header'>, tail: readonly Buffer[]) {
     const { number, plaintextSize, header } = part
     this.#opener = new SegmentOpener({ streamKey: objectKey.stream, part: { kind: 'part', number, plaintextSize }, header })
     this.#tail = tail

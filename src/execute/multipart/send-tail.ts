@@ -11,7 +11,7 @@ import { verified, verifiedSync } from '../stored-object.ts'
 import { SmallPartWithTail } from './part-stages.ts'
 import { smallPartName } from './state-names.ts'
 import { etagOf, sendPart } from './store-part.ts'
-import { stateBucketOf } from './upload.ts'
+import { stateBucketOf, uploadIdOf } from './upload.ts'
 
 /** An upstream part as the store's Complete wants it named. */
 export interface UpstreamPart {
@@ -61,7 +61,7 @@ function contentsOf(upload: Upload, { parts, checksum, listHash }: TailInput): M
 async function sendBare(x: Execution, number: number, tail: readonly Buffer[], bytes: number): Promise<string> {
   const response = await send(x, {
     method: 'PUT',
-    query: [['partNumber', String(number)], ['uploadId', upload(x)]],
+    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(x)]],
     body: Buffer.concat(tail, bytes),
     contentLength: bytes,
     retry: true,
@@ -72,11 +72,9 @@ async function sendBare(x: Execution, number: number, tail: readonly Buffer[], b
   return etagOf(response)
 }
 
-function upload(x: Execution): string {
-  return x.operation.query.get('uploadId') ?? ''
-}
-
-async function sendSmallPart(x: Execution, { objectKey, hash }: Upload, part: Attempt, tail: readonly Buffer[], tailBytes: number): Promise<string> {
+async function sendSmallPart(
+  x: Execution, { objectKey, hash }: Upload, part: Attempt, tail: readonly Buffer[], tailBytes: number
+): Promise<string> {
   const size = streamSize(part.plaintextSize)
   const stored = await stateBucketOf(x).open(smallPartName(hash, part.header), size)
   const stage = new SmallPartWithTail(objectKey, part, tail)

@@ -115,8 +115,8 @@ export class StateBucket {
 
   #send(sent: Sent): Promise<UpstreamResponse> {
     return this.#upstream.request({
-      bucket: this.#bucket, key: null, query: [], headers: [], body: null, contentLength: 0, signal: this.#signal, retry: false, pool: 'control',
-      ...sent
+      bucket: this.#bucket, key: null, query: [], headers: [], body: null, contentLength: 0, signal: this.#signal,
+      retry: false, pool: 'control', ...sent
     })
   }
 }

@@ -18,7 +18,7 @@ import { ChecksumStage, isSmall } from './part-stages.ts'
 import { writePartRecord } from './part-records.ts'
 import { smallPartName } from './state-names.ts'
 import { isHeld } from './store-parts.ts'
-import { findUpload, noSuchUpload, stateBucketOf } from './upload.ts'
+import { findUpload, noSuchUpload, stateBucketOf, uploadIdOf } from './upload.ts'
 
 /** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to 10,000. */
 export function partNumberOf(x: Execution): number {
@@ -99,7 +99,7 @@ export async function storePart(
 export function sendPart(x: Execution, number: number, body: Readable, contentLength: number): Promise<UpstreamResponse> {
   return send(x, {
     method: 'PUT',
-    query: [['partNumber', String(number)], ['uploadId', x.operation.query.get('uploadId') ?? '']],
+    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(x)]],
     headers: upstreamHeaders(x.request.headers, 'document'),
     body,
     contentLength,

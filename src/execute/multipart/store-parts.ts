@@ -61,9 +61,10 @@ export async function isHeld(x: Execution): Promise<boolean> {
 }
 
 async function askForParts(x: Execution, marker: number, max: number): Promise<Buffer | null> {
+  const from = marker === 0 ? [] : [['part-number-marker', String(marker)] as const]
   const response = await send(x, {
     method: 'GET',
-    query: [['uploadId', uploadIdOf(x)], ['max-parts', String(max)], ...marker === 0 ? [] : [['part-number-marker', String(marker)] as const]],
+    query: [['uploadId', uploadIdOf(x)], ['max-parts', String(max)], ...from],
     headers: upstreamHeaders(x.request.headers, 'document'),
     retry: true
   })
@@ -82,5 +83,6 @@ function aboutUpload(document: Buffer): readonly XmlNode[] {
 }
 
 function nodeOf(document: XmlDocument, element: XmlElement): XmlNode {
-  return [element.name, element.children.length === 0 ? textOf(document, element) : element.children.map((child) => nodeOf(document, child))]
+  const { name, children } = element
+  return [name, children.length === 0 ? textOf(document, element) : children.map((child) => nodeOf(document, child))]
 }

@@ -94,7 +94,8 @@ async function copySealed(x: Execution, source: CopySource, seen: Looked, upload
 
 async function copyIntoPlain(x: Execution, source: CopySource, number: number): Promise<HttpResponse> {
   const { stream, size, looked } = await openSource(x, source, null)
-  return { status: 200, headers: [...versionOf(looked), ['content-type', 'application/xml']], body: null, pending: sendPlain(x, stream, size, number) }
+  const pending = sendPlain(x, stream, size, number)
+  return { status: 200, headers: [...versionOf(looked), ['content-type', 'application/xml']], body: null, pending }
 }
 
 async function sendPlain(x: Execution, stream: Readable, size: number, number: number): Promise<Buffer> {

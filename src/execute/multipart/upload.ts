@@ -1,5 +1,5 @@
 import type { UploadRecord, UploadSettings } from '../../envelope/records.ts'
-import type { Place, SseMode } from '../../envelope/envelope.ts'
+import type { Place } from '../../envelope/envelope.ts'
 import type { ObjectKey } from '../../envelope/object-key.ts'
 import type { Execution } from '../context.ts'
 import { openUploadRecord, parseUploadRecord, uploadHash } from '../../envelope/records.ts'
@@ -28,7 +28,9 @@ export interface Upload {
 /** @throws S3Error NotImplemented where the store wants parts of equal size: the tail would be one of another (Cloudflare R2). */
 export function refuseEqualParts(x: Execution): void {
   if (!x.parts.config.upstream.equalParts) return
-  throw new S3Error('NotImplemented', { message: 'Multipart uploads are not available: the store behind this gateway wants all parts to be of one size.' })
+  throw new S3Error('NotImplemented', {
+    message: 'Multipart uploads are not available: the store behind this gateway wants all parts to be of one size.'
+  })
 }
 
 /** @throws S3Error InternalError when the operation has no upload id: a fault in the operations table. */
@@ -90,11 +92,8 @@ async function openRecord(x: Execution, hash: Buffer, record: UploadRecord): Pro
 }
 
 function encryptionHeadersOf(x: Execution, { sse, scope, keyId, requestContext }: UploadRecord, { bucket }: Place): readonly Header[] {
-  return accessEncryptionHeaders(x, { sse: { mode: sse, bucketKeyEnabled: scope === 'bucket' && keepsBucketKeys(sse) }, keyId, requestContext, bucket })
-}
-
-function keepsBucketKeys(sse: SseMode): boolean {
-  return sse !== 'SSE-C'
+  const bucketKeyEnabled = scope === 'bucket' && sse !== 'SSE-C'
+  return accessEncryptionHeaders(x, { sse: { mode: sse, bucketKeyEnabled }, keyId, requestContext, bucket })
 }
 
 /** Codes and texts as S3 answers them for parts (AWS API, UploadPart; s3-tests, multipart SSE-C). */
@@ -112,6 +111,8 @@ async function keyOf(x: Execution, place: Place, record: UploadRecord): ReturnTy
     return await keyForRead(x, { envelope: { blob, scope }, keyId, place, requestContext, customerKey, versionId: null })
   } catch (error) {
     if (customerKey === null || !(error instanceof S3Error) || error.code !== 'AccessDenied') throw error
-    throw new S3Error('InvalidRequest', { message: 'The provided encryption parameters did not match the ones used originally.', cause: error })
+    throw new S3Error('InvalidRequest', {
+      message: 'The provided encryption parameters did not match the ones used originally.', cause: error
+    })
   }
 }
