@@ -75,7 +75,7 @@ function refusedWrites({ forbidden }: EncryptionRig): readonly (readonly [name: 
   ]
 }
 
-await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', async (t) => {
+await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', { timeout: 100_000 }, async (t) => {
   const rig = await startEncryptionRig(t)
   const { s3, store } = rig
   const modes = modesOf(rig)

@@ -89,7 +89,7 @@ await t.test('a large object that changes while its parts are copied is not repl
   t.equal((await s3.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads, undefined)
 })
 
-await t.test('whatever breaks at whichever request, nothing is lost and the next run ends it', async (t) => {
+await t.test('whatever breaks at whichever request, nothing is lost and the next run ends it', { timeout: 100_000 }, async (t) => {
   const rig = await startRewrapRig(t)
   const { s3, store } = rig
   const faults = [

@@ -2,7 +2,7 @@ import t from 'tap'
 import { startTestStore } from '../support/hostile.ts'
 import { rewrapUnderFire } from './under-fire.ts'
 
-await t.test('killed at random and begun again, while clients write, tag and read', async (t) => {
+await t.test('killed at random and begun again, while clients write, tag and read', { timeout: 100_000 }, async (t) => {
   const store = await startTestStore({ keepBodies: false })
   t.teardown(() => store.close())
   const damage = await rewrapUnderFire({
