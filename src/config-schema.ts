@@ -113,7 +113,6 @@ function bucketsSection() {
     plaintext: z.enum(['refuse', 'allow']).default('refuse'),
     announce: z.enum(['none', 'aws:kms']).default('none'),
     publicRead: z.union([z.boolean(), z.literal('store')], { error: 'must be true, false or store' }).default(false),
-    publicWrite: z.union([z.literal(false), z.literal('store')], { error: 'must be false or store' }).default(false),
     bucketKeys: z.boolean().default(true),
     aliases: z.array(z.string().min(1)).default([]),
     requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),

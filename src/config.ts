@@ -16,8 +16,6 @@ export interface BucketPolicy {
    * store's ACLs and policies decide.
    */
   readonly publicRead: boolean | 'store'
-  /** Anonymous PutObject, PostObject and DeleteObject: `store`: sealed and passed on unsigned; the store decides. */
-  readonly publicWrite: false | 'store'
   /** KMS only: one wrap serves many objects for a while. */
   readonly bucketKeys: boolean
   /** Names of other buckets whose objects (replicas of theirs) open here, one way. */

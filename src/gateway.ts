@@ -274,10 +274,6 @@ function authContext(config: Config, policies: Parts['policyFor']): AuthContext 
     isPublicRead: (request) => {
       const { bucket } = address(request.target, request.host, domains)
       return policies(bucket ?? '').publicRead !== false
-    },
-    isPublicWrite: (request) => {
-      const { bucket } = address(request.target, request.host, domains)
-      return bucket !== null && policies(bucket).publicWrite === 'store'
     }
   }
 }

@@ -7,7 +7,7 @@ import { authorize } from './auth/authorize.ts'
 import { admitPayload } from './auth/payload.ts'
 import { S3Error } from './errors.ts'
 import { readDocument } from './execute/body.ts'
-import { corsHeadersFor, preflight } from './execute/cors.ts'
+import { corsHeadersFor, knownCorsHeaders, preflight } from './execute/cors.ts'
 import { executors } from './execute/executors.ts'
 import { authenticatedForm } from './execute/post-object.ts'
 import { refuseReservedMetadata } from './plan/headers.ts'
@@ -24,11 +24,8 @@ export interface Pipeline {
 /** Stands where a request has no bucket; nothing reads it but what asks for the bucket first. */
 const noBucket: BucketPolicy = {
   encryption: 'on', key: '', etag: 'opaque', plaintext: 'refuse', announce: 'none', publicRead: false, bucketKeys: true, aliases: [],
-  requireSse: [], allowedKeys: [], publicWrite: false
+  requireSse: [], allowedKeys: []
 }
-
-/** The writes that may be left to the store where nobody signs them. */
-const publicWrites: readonly string[] = ['PutObject', 'PostObject', 'DeleteObject']
 
 /**
  * The one way through the house: authenticate, route, authorise, plan, execute. Nothing goes upstream, and no key is asked
@@ -48,7 +45,7 @@ export async function handle(pipeline: Pipeline, request: HttpRequest): Promise<
     return { ...response, headers: [...response.headers, ...await corsHeadersFor(parts, request, bucket, response.headers)] }
   } catch (error) {
     if (!(error instanceof S3Error)) throw error
-    throw error.withHeaders(await corsHeadersFor(parts, request, bucket, error.headers))
+    throw error.withHeaders(knownCorsHeaders(parts, request, bucket, error.headers))
   }
 }
 
@@ -67,10 +64,7 @@ async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<
   const policy = operation.bucket === null ? null : parts.policyFor(operation.bucket)
   const everybody = client === null && operation.name === 'ListBuckets' ? parts.policyFor('') : policy
   if (everybody === policy || everybody?.publicRead !== 'store') {
-    authorize(client, {
-      bucket: operation.bucket, write: row.write, publicRead: policy?.publicRead !== false,
-      publicWrite: policy?.publicWrite === 'store' && publicWrites.includes(operation.name)
-    })
+    authorize(client, { bucket: operation.bucket, write: row.write, publicRead: policy?.publicRead !== false })
   }
   if (operation.bucket === parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
   const { executor, how } = plan(operation.name, policy)

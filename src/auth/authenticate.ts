@@ -9,7 +9,7 @@ import type { AuthContext, Verified } from './context.ts'
 import { effectiveHeaders, refuseRepeatedFields } from './effective-headers.ts'
 import { formHeaders, type FormUpload } from './form.ts'
 import { declaredDigests, payloadPromise } from './payload.ts'
-import { isSignedForm, verifyPostPolicy } from './post-policy.ts'
+import { verifyPostPolicy } from './post-policy.ts'
 import { invalidAuthorization } from './refusals.ts'
 import type { Authenticated } from './types.ts'
 import { verifyHeaderV2, verifyQueryV2 } from './verify-v2.ts'
@@ -49,8 +49,7 @@ export function isFormUpload(request: HttpRequest): boolean {
  * InvalidRequest for checksum fields.
  */
 export function authenticateForm(request: HttpRequest, form: FormUpload, context: AuthContext): Authenticated {
-  const unsigned = !isSignedForm(form.fields) && context.isPublicWrite?.(request) === true
-  const { client, lengthRange } = unsigned ? { client: null, lengthRange: null } : verifyPostPolicy(form.fields, form.bucket, context)
+  const { client, lengthRange } = verifyPostPolicy(form.fields, form.bucket, context)
   checkPostLength(lengthRange, form.fileLength)
   const headers = formHeaders(form.fields)
   return brand({
@@ -102,8 +101,7 @@ function anonymous(request: HttpRequest, context: AuthContext): Authenticated {
   if (word?.kind === 'streaming') {
     throw new S3Error('InvalidRequest', { message: 'Anonymous requests cannot have a streaming x-amz-content-sha256.' })
   }
-  const allowed = method === 'GET' || method === 'HEAD' ? context.isPublicRead(request) : context.isPublicWrite?.(request) === true
-  if (!allowed) throw new S3Error('AccessDenied')
+  if ((method !== 'GET' && method !== 'HEAD') || !context.isPublicRead(request)) throw new S3Error('AccessDenied')
   if (target.query.parameters.some((p) => p.name.startsWith('response-'))) {
     throw new S3Error('InvalidRequest', { message: 'Request specific response headers cannot be used for anonymous GET requests.' })
   }

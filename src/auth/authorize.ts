@@ -7,8 +7,6 @@ export interface Access {
   readonly write: boolean
   /** The bucket (or the service) answers anonymous reads. */
   readonly publicRead?: boolean
-  /** Anonymous writes are left to the store. */
-  readonly publicWrite?: boolean
 }
 
 /**
@@ -23,8 +21,8 @@ export function authorize(client: Client | null, access: Access): void {
 
 /** As `authorize`, as a question: listings of buckets show only what the client may touch. */
 export function mayAccess(client: Client | null, access: Access): boolean {
-  const { bucket, write, publicRead = false, publicWrite = false } = access
-  if (client === null) return bucket !== null && (write ? publicWrite : publicRead)
+  const { bucket, write, publicRead = false } = access
+  if (client === null) return bucket !== null && !write && publicRead
   if (write && client.readOnly) return false
   return bucket === null || client.buckets.some((pattern) => matchesPattern(pattern, bucket))
 }

@@ -18,7 +18,6 @@ export interface AuthContext {
   /** Whether the bucket of this request answers anonymous reads. */
   readonly isPublicRead: (request: HttpRequest) => boolean
   /** Whether anonymous writes to the bucket of this request are left to the store; absent: never. */
-  readonly isPublicWrite?: (request: HttpRequest) => boolean
 }
 
 /** What a scheme found out: who signed, and what the signature covers. */

@@ -41,11 +41,6 @@ export function verifyPostPolicy(fields: ReadonlyMap<string, string>, bucket: st
   return { client, lengthRange }
 }
 
-/** Whether a form has a policy or any part of a signature: then it must have all of it. */
-export function isSignedForm(fields: ReadonlyMap<string, string>): boolean {
-  return ['policy', 'signature', 'awsaccesskeyid', 'x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].some((name) => fields.has(name))
-}
-
 function missing(name: string): S3Error {
   return new S3Error('InvalidArgument', {
     message: `Bucket POST must contain a field named '${name}'.  If it is specified, please check the order of the fields.`,

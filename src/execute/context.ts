@@ -81,7 +81,7 @@ export function keyUse(x: Execution, place: Place, versionId: string | null = nu
 function identityOf(x: Execution): UpstreamIdentity | null | undefined {
   const { client } = x.request
   if (client !== null) return client.upstream ?? undefined
-  return x.policy.publicRead === 'store' || x.policy.publicWrite === 'store' ? null : undefined
+  return x.policy.publicRead === 'store' ? null : undefined
 }
 
 type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>

@@ -34,18 +34,31 @@ export async function preflight(parts: Parts, request: HttpRequest, bucket: stri
 }
 
 /**
- * The CORS headers for an answer that the store did not give, such as a refusal: without them a browser shows its user nothing
- * of it. Best effort: an error here must not hide the answer.
+ * The CORS headers for an error, from rules that are known already: a request that has been refused, perhaps for its signature,
+ * must not send the gateway to the store. A browser's preflight has made them known shortly before.
+ */
+export function knownCorsHeaders(parts: Parts, request: HttpRequest, bucket: string | null, headers: readonly Header[]): readonly Header[] {
+  const known = bucket === null ? undefined : parts.settings.cors.get(bucket)
+  return known === undefined || hasCors(headers) ? [] : headersOf(known, questionOf(request))
+}
+
+/**
+ * The CORS headers for an answer that the store did not give: without them a browser shows its user nothing of it. Best effort:
+ * an error here must not hide the answer.
  */
 export async function corsHeadersFor(parts: Parts, request: HttpRequest, bucket: string | null, headers: readonly Header[]): Promise<readonly Header[]> {
   const question = questionOf(request)
-  if (question.origin === '' || bucket === null || headers.some(([name]) => name.toLowerCase() === ALLOW_ORIGIN)) return []
+  if (question.origin === '' || bucket === null || hasCors(headers)) return []
   try {
     const known = await corsOf(parts, request, bucket)
     return known.kind === 'hidden' ? await storesHeaders(parts, request, bucket, question) : headersOf(known, question)
   } catch {
     return []
   }
+}
+
+function hasCors(headers: readonly Header[]): boolean {
+  return headers.some(([name]) => name.toLowerCase() === ALLOW_ORIGIN)
 }
 
 function headersOf(known: KnownCors, question: CorsQuestion): readonly Header[] {

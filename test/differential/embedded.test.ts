@@ -17,7 +17,7 @@ await t.test('the gateway answers as the store does', async (t) => {
   const gateway = await startTestGateway(store, {
     sections: {
       clients: [{ ...user, buckets: ['*'] }], auth: { v2Header: true },
-      buckets: { '*': { encryption: 'on', key: 'main', publicRead: 'store', publicWrite: 'store' }, 'plain-*': { encryption: 'off', publicRead: 'store', publicWrite: 'store' } }
+      buckets: { '*': { encryption: 'on', key: 'main', publicRead: 'store' }, 'plain-*': { encryption: 'off', publicRead: 'store' } }
     }
   })
   t.teardown(async () => {
