@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream'
+import { notePassed } from './body-garbage.ts'
 
 /**
  * A step that bytes pass through: a state machine that takes chunks and gives chunks. A throw (or a rejection of final)
@@ -64,6 +65,7 @@ export class StagedReadable extends Readable {
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    notePassed(chunk.length)
     try {
       if (!this.#feed(chunk, 0)) this.#source.pause()
     } catch (error) {
