@@ -1,0 +1,181 @@
+// Every output of the gateway and every byte it sends to the store, searched for secrets that were planted before.
+import { createHash, createSecretKey, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, get, request, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import {
+  CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command,
+  PutObjectCommand, S3Client, UploadPartCommand
+} from '@aws-sdk/client-s3'
+import t from 'tap'
+import type { Platform } from '../../src/cli/platform.ts'
+import { serve } from '../../src/cli/serve.ts'
+import { createGateway } from '../../src/gateway.ts'
+import { createKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
+import { startTestStore } from '../support/hostile.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'sealgate-canaries-'))
+t.teardown(() => { rmSync(directory, { recursive: true }) })
+
+const canary = (name: string): string => `canary-${name}-${randomBytes(12).toString('hex')}`
+const clientSecret = canary('client-secret')
+const storeSecret = canary('store-secret')
+const unknownSecret = canary('unknown-secret')
+const plaintext = canary('plaintext')
+const large = Buffer.alloc(5 * 1024 * 1024 + 4321, plaintext)
+const customerKey = randomBytes(32)
+const queryCanary = canary('query')
+
+/** A secret in every form in which it might be written down. */
+function forms(secret: Buffer | string): string[] {
+  const bytes = Buffer.from(secret)
+  return [bytes.toString('latin1'), bytes.toString('hex'), bytes.toString('hex').toUpperCase(), bytes.toString('base64'), bytes.toString('base64url'), JSON.stringify(bytes.toString('latin1')).slice(1, -1)]
+}
+
+function digests(data: Buffer | string): string[] {
+  const crc = Buffer.alloc(4)
+  crc.writeUInt32BE(crc32(data))
+  const hashes = ['md5', 'sha1', 'sha256'].map((name) => createHash(name).update(data).digest())
+  // A CRC in hex is short enough to turn up by chance.
+  return [...hashes.flatMap(forms), crc.toString('base64')]
+}
+
+interface Running {
+  readonly port: number
+  readonly admin: number
+  readonly outputs: () => string
+  stop(): Promise<number>
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
+}
+
+async function run(storeEndpoint: string, collector: string): Promise<Running> {
+  const admin = await freePort()
+  writeFileSync(join(directory, 'sealgate.yaml'), JSON.stringify({
+    listen: { port: 0 }, admin: { port: admin },
+    upstream: { endpoint: storeEndpoint, accessKeyId: 'AKIDTESTSTORE', secretAccessKey: storeSecret },
+    clients: [{ accessKeyId: 'client', secretAccessKey: clientSecret }],
+    keys: { main: { type: 'local', keyring: './keyring.json' } }, buckets: { '*': {}, 'opaque': { etag: 'opaque' } },
+    auth: { ssecOverHttp: true }, audit: { file: './audit.jsonl' }, log: { level: 'debug' }, limits: { graceSeconds: 1 }
+  }))
+  const actions = new Map<string, () => void>()
+  let text = ''
+  let found: (port: number) => void = () => undefined
+  const listening = new Promise<number>((resolve) => { found = resolve })
+  const write = (written: string): void => {
+    text += written
+    const event = written.startsWith('{') ? JSON.parse(written) as { msg: string; port: number } : null
+    if (event?.msg === 'listening') found(event.port)
+  }
+  const platform: Platform = {
+    args: [], env: { OTEL_EXPORTER_OTLP_ENDPOINT: collector }, cwd: directory, stdout: { write }, stderr: { write }, writeLog: write,
+    onSignal: (signal, action) => { actions.set(signal, action) }
+  }
+  const code = serve(['--config', join(directory, 'sealgate.yaml')], platform, createGateway)
+  return {
+    port: await listening, admin, outputs: () => text,
+    stop: () => {
+      actions.get('SIGTERM')?.()
+      return code
+    }
+  }
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = JSON.stringify(response.rawHeaders)
+  for await (const chunk of response) text += String(chunk)
+  return text
+}
+
+/** What clients do, well and badly. @returns everything they were answered when it was an error. */
+async function traffic(endpoint: string): Promise<string> {
+  const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials: { accessKeyId: 'client', secretAccessKey: clientSecret } })
+  const customer = { SSECustomerAlgorithm: 'AES256', SSECustomerKey: customerKey.toString('base64'), SSECustomerKeyMD5: createHash('md5').update(customerKey).digest('base64') }
+  for (const Bucket of ['md5-bucket', 'opaque']) {
+    await client.send(new CreateBucketCommand({ Bucket }))
+    await client.send(new PutObjectCommand({ Bucket, Key: 'small', Body: plaintext, ChecksumAlgorithm: 'SHA256' }))
+    await client.send(new PutObjectCommand({ Bucket, Key: 'large', Body: large, ContentMD5: createHash('md5').update(large).digest('base64') }))
+    await client.send(new PutObjectCommand({ Bucket, Key: 'customer', Body: plaintext, ...customer }))
+    const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key: 'parts' }))
+    const parts = []
+    for (const [PartNumber, Body] of [[1, large], [2, Buffer.from(plaintext)]] as const) {
+      const { ETag } = await client.send(new UploadPartCommand({ Bucket, Key: 'parts', UploadId, PartNumber, Body }))
+      parts.push({ PartNumber, ETag })
+    }
+    await client.send(new CompleteMultipartUploadCommand({ Bucket, Key: 'parts', UploadId, MultipartUpload: { Parts: parts } }))
+    await client.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/small` }))
+    for (const Key of ['small', 'large', 'parts', 'copy']) await (await client.send(new GetObjectCommand({ Bucket, Key }))).Body?.transformToByteArray()
+    await client.send(new HeadObjectCommand({ Bucket, Key: 'customer', ...customer }))
+    await client.send(new ListObjectsV2Command({ Bucket }))
+  }
+  const errors: string[] = []
+  const stranger = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials: { accessKeyId: 'client', secretAccessKey: unknownSecret } })
+  for (const failing of [stranger.send(new GetObjectCommand({ Bucket: 'opaque', Key: 'small' })), client.send(new GetObjectCommand({ Bucket: 'opaque', Key: 'none' }))]) {
+    await failing.then(() => { errors.push('no error') }, (error: unknown) => { errors.push(JSON.stringify(error)) })
+  }
+  const { hostname, port } = new URL(endpoint)
+  for (const [path, headers] of [
+    [`/opaque/small?X-Amz-Signature=${queryCanary}&X-Amz-Algorithm=AWS4-HMAC-SHA256`, {}],
+    ['/opaque/small', { authorization: `AWS4-HMAC-SHA256 Credential=client/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=${queryCanary}` }]
+  ] as const) {
+    const sent = request({ host: hostname, port, path, headers, agent: false }).end()
+    errors.push(await textOf((await once(sent, 'response') as [IncomingMessage])[0]))
+  }
+  client.destroy()
+  stranger.destroy()
+  return errors.join('\n')
+}
+
+await t.test('secrets turn up in no output, and nothing of the plaintext at the store', { timeout: 60_000 }, async (t) => {
+  await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
+  const master = (await readKeyring(join(directory, 'keyring.json'))).versions.map(({ key }) => createSecretKey(key.export()).export())
+  const store = await startTestStore({ secretAccessKey: storeSecret })
+  t.teardown(() => store.close())
+  let traces = ''
+  const collector = createServer((req, res) => {
+    req.on('data', (chunk: Buffer) => { traces += chunk.toString() })
+    req.on('end', () => { res.end('{}') })
+  }).listen(0, '127.0.0.1')
+  await once(collector, 'listening')
+  t.teardown(() => { collector.close() })
+  const running = await run(store.endpoint, `http://127.0.0.1:${(collector.address() as AddressInfo).port}`)
+  const errors = await traffic(`http://127.0.0.1:${running.port}`)
+  const admin = []
+  for (const path of ['/metrics', '/readyz', '/livez']) admin.push(await textOf((await once(get({ host: '127.0.0.1', port: running.admin, path, agent: false }), 'response') as [IncomingMessage])[0]))
+  t.equal(await running.stop(), 0)
+
+  const outputs = { log: running.outputs(), audit: readFileSync(join(directory, 'audit.jsonl'), 'utf8'), admin: admin.join('\n'), traces, errors }
+  t.match(outputs.log, /"msg":"request"/)
+  t.match(outputs.audit, /"action":"unwrap"/)
+  t.match(outputs.traces, /store PUT/)
+  const secrets = [clientSecret, storeSecret, unknownSecret, customerKey, ...master].flatMap(forms)
+  let searched = 0
+  for (const [name, text] of Object.entries(outputs)) {
+    t.ok(text.length > 100, `${name} says something`)
+    for (const secret of [...secrets, ...forms(plaintext), queryCanary]) {
+      searched += 1
+      if (text.includes(secret)) t.fail(`${name} holds ${secret}`)
+    }
+  }
+
+  const { requests } = store
+  const seen = requests.map(({ method, path, headers, body }) =>
+    `${method} ${path}\n${headers.entries.map(([name, value]) => `${name}: ${value}`).join('\n')}\n${(body ?? Buffer.alloc(0)).toString('latin1')}`).join('\n')
+  t.ok(seen.length > 4 * large.length, 'the store was sent the bodies')
+  const forbidden = [...secrets, ...forms(plaintext), ...digests(plaintext), ...digests(large), 'Credential=client/']
+  for (const secret of forbidden) {
+    searched += 1
+    if (seen.includes(secret)) t.fail(`the store was sent ${secret}`)
+  }
+  t.comment(`${searched} searches for secrets, plaintext and its digests in ${Object.keys(outputs).length} outputs and ${requests.length} requests to the store, 0 found`)
+})

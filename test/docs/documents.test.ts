@@ -1,0 +1,129 @@
+// What README and docs say is held against the code: links, options, error codes, metrics, limits, commands.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import t from 'tap'
+import { parse } from 'yaml'
+import { configSections } from '../../src/config-schema.ts'
+import { parseConfig } from '../../src/config-load.ts'
+import { s3ErrorCodes, S3Error, type S3ErrorCode } from '../../src/errors.ts'
+import { accessRecord } from '../../src/observe/access-log.ts'
+import { createMetrics } from '../../src/observe/metrics.ts'
+import { measureProcess } from '../../src/observe/process-metrics.ts'
+
+const root = join(import.meta.dirname, '..', '..')
+const read = (path: string): string => readFileSync(join(root, path), 'utf8')
+const documents = ['README.md', ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md')).map((name) => join('docs', name))]
+
+const metrics = createMetrics()
+t.teardown(measureProcess(metrics.registry))
+const families = metrics.snapshot()
+
+/** GitHub's way of making an anchor of a heading. */
+function anchors(text: string): Set<string> {
+  return new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')))
+}
+
+await t.test('every link leads somewhere', async (t) => {
+  let count = 0
+  for (const document of documents) {
+    const text = read(document)
+    for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue
+      count += 1
+      const [path = '', anchor] = target.split('#')
+      const file = path === '' ? document : relative('.', join(dirname(document), path))
+      if (!existsSync(join(root, file))) t.fail(`${document} -> ${target}`)
+      else if (anchor !== undefined && !anchors(read(file)).has(anchor)) t.fail(`${document} -> ${target}: no such heading`)
+    }
+    for (const [, path = ''] of text.matchAll(/`((?:src|test|docs|docker|config|bench)\/[A-Za-z0-9_./-]+\.[a-z]+)`/g)) {
+      count += 1
+      if (!existsSync(join(root, path))) t.fail(`${document} names ${path}`)
+    }
+  }
+  t.ok(count > 50)
+  t.comment(`${count} links and file names in ${documents.length} documents, 0 broken`)
+})
+
+await t.test('OPERATIONS lists exactly the error codes that are ours', async (t) => {
+  const section = read('docs/OPERATIONS.md').split('## Error codes')[1]?.split('\n## ')[0] ?? ''
+  const rows = [...section.matchAll(/^\| `(\w+)` \| (\d+) \|/gm)].map(([, code = '', status = '']) => [code, Number(status)])
+  const own = s3ErrorCodes.filter((code) => code.startsWith('Sealgate')).map((code) => [code, new S3Error(code).status])
+  t.same(rows, own)
+  for (const document of documents) {
+    for (const [code] of read(document).matchAll(/\bSealgate(?!Integrity\w*Failure|Errors?\b|NotReady|Down|Workers|Overloaded|Key\w*Failing|Store|EventLoop|Memory)[A-Z]\w+/g)) {
+      t.ok(s3ErrorCodes.includes(code as S3ErrorCode), `${document}: ${code}`)
+    }
+  }
+})
+
+await t.test('OPERATIONS lists exactly the metrics there are', async (t) => {
+  const section = read('docs/OPERATIONS.md').split('## Monitoring')[1]?.split('\n## ')[0] ?? ''
+  const named = new Set([...section.matchAll(/`((?:sealgate|process|nodejs)_[a-z_]+)`/g)].map(([, name = '']) => name))
+  t.same([...named].sort(), families.map(({ name }) => name).sort())
+})
+
+await t.test('OPERATIONS lists exactly the fields of the access line', async (t) => {
+  const section = read('docs/OPERATIONS.md').split('## Log')[1]?.split('\n## ')[0] ?? ''
+  const named = [...section.matchAll(/^\| (`\w+`(?:, `\w+`)*) \|/gm)].flatMap(([, cell = '']) => cell.replaceAll('`', '').split(', '))
+  const record = accessRecord({
+    requestId: '', principal: null, sourceAddress: '', secure: false, method: '', operation: null, bucket: null, key: null, status: null, code: null,
+    bytesIn: 0, bytesOut: 0, seconds: 0, firstByteSeconds: null, userAgent: null
+  }, null)
+  t.same(named.sort(), Object.keys(record).sort())
+})
+
+await t.test('every option is in the example, and options that the documents name exist', async (t) => {
+  const schema = configSections({ file: '/etc/sealgate/sealgate.yaml', env: {} })
+  const example = parse(read('config/sealgate.example.yaml')) as Record<string, Record<string, unknown> | undefined>
+  for (const name of Object.keys(schema)) t.ok(Object.hasOwn(example, name), name)
+  const known = (path: string): boolean => {
+    let at: unknown = example
+    for (const part of path.split('.')) {
+      const holder = (Array.isArray(at) ? at[0] : at) as Record<string, unknown> | undefined
+      at = part === '*' || part === 'NAME' ? Object.values(holder ?? {})[0] : holder?.[part]
+      if (at === undefined) return false
+    }
+    return true
+  }
+  let count = 0
+  const absent = new Set(['upstream.credentials'])
+  for (const document of documents.filter((name) => !name.endsWith('FORMAT.md'))) {
+    for (const [, path = ''] of read(document).matchAll(/`((?:listen|admin|upstream|limits|auth|keyCache|audit|log|buckets)\.[A-Za-z.*]+)`/g)) {
+      count += 1
+      t.ok(known(path) || absent.has(path), `${document}: ${path}`)
+    }
+  }
+  t.ok(count > 15)
+})
+
+await t.test('the configuration in README is a whole one', async (t) => {
+  const yaml = /```yaml\n( +listen:[^]*?)```/.exec(read('README.md'))?.[1] ?? ''
+  const text = yaml.replaceAll(/^ {3}/gm, '')
+  const config = parseConfig(text, { file: '/etc/sealgate.yaml', env: { STORE_ACCESS_KEY_ID: 'a', STORE_SECRET_ACCESS_KEY: 'b', BACKUP_SECRET: 'c' } })
+  t.match(config, { admin: { port: 9001 }, clients: [{ accessKeyId: 'backup', buckets: ['backup-*'] }] })
+})
+
+await t.test('the defaults in the table of limits are those of the schema', async (t) => {
+  const section = read('docs/OPERATIONS.md').split('## Limits')[1]?.split('\n## ')[0] ?? ''
+  const minimal = parseConfig(JSON.stringify({
+    upstream: { endpoint: 'http://127.0.0.1:1', accessKeyId: 'a', secretAccessKey: 'b' }, clients: [{ accessKeyId: 'c', secretAccessKey: 'd' }], keys: { m: { type: 'local', keyring: 'k' } }
+  }), { file: '/x', env: {} })
+  const { limits, upstream, keyCache } = minimal
+  for (const [row, values] of [
+    ['limits.connections', [limits.connections]], ['limits.requestsInFlight', [limits.requestsInFlight]],
+    ['upstream.connections', [upstream.connections, upstream.connections / 4]], ['limits.headerBytes', [limits.headerBytes / 1024]],
+    ['limits.xmlBytes', [limits.xmlBytes / 1024 ** 2]], ['limits.minRate', [limits.minRate / 1024, limits.minRateWindowSeconds]],
+    ['limits.upstreamFirstByteSeconds', [limits.upstreamFirstByteSeconds]], ['limits.graceSeconds', [limits.graceSeconds]],
+    ['keyCache.*', [keyCache.maxEntries.toLocaleString('en-US'), keyCache.maxAgeSeconds]]
+  ] as const) {
+    const line = section.split('\n').find((each) => each.includes(`\`${row}\``)) ?? ''
+    for (const value of values) t.match(line, new RegExp(`\\b${value}\\b`), `${row}: ${value}`)
+  }
+})
+
+await t.test('every promise names its tests', async (t) => {
+  const rows = read('docs/THREAT-MODEL.md').split('\n').filter((line) => /^\| P\d+ \|/.test(line))
+  t.same(rows.map((row) => /^\| (P\d+)/.exec(row)?.[1]), rows.map((_, i) => `P${i + 1}`))
+  for (const row of rows) t.match(row, /\.test\.ts\)/, row.slice(0, 40))
+})
