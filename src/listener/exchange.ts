@@ -41,7 +41,8 @@ export function openConnection(socket: Socket): Connection {
 
 /** Breaks a connection so that no client can take what it got for a whole answer: RST where the socket can, else a bare close. */
 export function breakConnection(socket: Socket): void {
-  if (socket instanceof TLSSocket) socket.destroy()
+  // While a FIN is on its way the kernel refuses the reset, and Node would forget the socket without closing it.
+  if (socket instanceof TLSSocket || socket.writableEnded) socket.destroy()
   else socket.resetAndDestroy()
 }
 

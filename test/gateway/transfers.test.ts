@@ -1,11 +1,13 @@
 // Transfers that stop, lie, crawl or are too large: no partial object, no silent cut, no unbounded memory, no lost socket.
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import process from 'node:process'
-import { connect } from 'node:net'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { CreateMultipartUploadCommand, ListPartsCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import { breakConnection } from '../../src/listener/exchange.ts'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { RawConnection } from '../support/raw-client.ts'
@@ -323,6 +325,24 @@ void t.test('documents of the store that are too large are not taken into memory
     connection.close()
     store.rules.clear()
     t.equal(answer.status, 502, `${method} ${target}`)
-    t.ok(received() - before < huge.length / 2, 'the connection was cut')
+    t.ok(await idle(gateway))
+    t.ok(received() - before > 0 && received() - before < huge.length / 2, 'the connection was cut')
   }
+})
+
+void t.test('regression: a connection that has begun to end is closed when it must be broken', async (t) => {
+  const server = createServer({ allowHalfOpen: true })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  for (let i = 0; i < 10; i += 1) {
+    const client = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port })
+    client.on('error', () => undefined)
+    const [socket] = await once(server, 'connection') as [Socket]
+    socket.on('error', (error) => t.fail(error.message))
+    const closed = once(socket, 'close')
+    socket.end('x')
+    breakConnection(socket)
+    t.ok(await Promise.race([closed.then(() => true), sleep(2000, false)]))
+    client.destroy()
+  }
+  server.close()
 })

@@ -98,5 +98,7 @@ export async function writeRaw(response: ServerResponse, bytes: Buffer): Promise
 
 /** RST: what is still on its way may be lost. */
 export function resetConnection(socket: Socket | null): void {
-  socket?.resetAndDestroy()
+  // Node cannot reset what has begun to end, and would lose the socket.
+  if (socket?.writableEnded === true) socket.destroy()
+  else socket?.resetAndDestroy()
 }

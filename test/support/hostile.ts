@@ -188,7 +188,8 @@ export class TestStore {
         return { status: fault.status, headers: [['Location', fault.location], ['Content-Length', '0']], body: null }
       case 'garbage':
         await writeRaw(response, fault.bytes ?? Buffer.from('\x16\x03\x01 this is not HTTP\r\n\r\n', 'latin1'))
-        response.socket?.end()
+        // Of a body that nobody reads here: its end would not be seen.
+        response.socket?.destroySoon()
         return taken
       case 'delay':
         await sleep(fault.milliseconds, undefined, { ref: false })

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
+import { resetConnection } from './faults.ts'
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { HeaderList } from '../../src/http/headers.ts'
@@ -125,7 +126,7 @@ export class Traffic {
   }
 
   breakAll(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy()
+    for (const socket of this.#sockets) resetConnection(socket)
   }
 
   #sum(count: (socket: Socket) => number): number {
