@@ -42,6 +42,8 @@ export class StagedReadable extends Readable {
     source.on('close', this.#onClose)
     // The source may fail before a reader has had its turn to listen; whoever reads later still gets the error.
     this.on('error', () => undefined)
+    // A source that failed before this existed says nothing any more: to wait for it would be to wait for ever.
+    if (source.destroyed && !source.readableEnded) this.destroy(source.errored ?? new Error('The source of the transfer closed before its end.'))
   }
 
   override _read(): void {
