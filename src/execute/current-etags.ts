@@ -4,6 +4,7 @@ import { send } from './context.ts'
 import { opaqueEtag } from './etag.ts'
 import { lookAt } from './head-object.ts'
 import { isCustomerSealed } from './object-keys.ts'
+import { withOneRestart } from './restart.ts'
 import { clientEtag, KEY_ID_HEADER } from './stored-object.ts'
 
 export interface CurrentEtags {
@@ -19,7 +20,7 @@ export interface CurrentEtags {
  */
 export async function currentEtags(x: Execution, bucket: string, key: string): Promise<CurrentEtags | null> {
   try {
-    const { object, manifest } = await lookAt(x, { bucket, key, versionId: null, customerKey: null })
+    const { object, manifest } = await withOneRestart(() => lookAt(x, { bucket, key, versionId: null, customerKey: null }))
     return { visible: clientEtag(x, object, manifest), upstream: object.upstreamEtag }
   } catch (error) {
     if (!(error instanceof S3Error)) throw error

@@ -11,7 +11,11 @@ import { opaqueEtag } from './etag.ts'
 import { forwardForDocument } from './forward.ts'
 import { lookAt } from './head-object.ts'
 import { inParallel } from './in-parallel.ts'
+import { withOneRestart } from './restart.ts'
 import { clientEtag } from './stored-object.ts'
+
+/** What says that an object does not open, as opposed to a store or key service that fails: SSE-C objects want their key. */
+const closedCodes: ReadonlySet<string> = new Set(['InvalidRequest', 'SealgateIntegrityError', 'SealgateKeyUnavailable', 'SealgatePlaintextRefused'])
 
 /** Rows looked up at once in `md5` mode. */
 const PARALLEL_LOOKUPS = 32
@@ -37,24 +41,29 @@ async function editOf(x: Execution, row: ListingRow): Promise<RowEdit> {
     return { etag: unquoteEtag(opaqueEtag(row.etag)), checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
   }
   const facts = await rowFacts(x, row)
-  if (facts !== null) return { ...facts, checksums: [] }
-  return { etag: unquoteEtag(opaqueEtag(row.etag)), checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
+  if (typeof facts === 'object') return { ...facts, checksums: [] }
+  const etag = facts === 'unknown' ? null : unquoteEtag(opaqueEtag(row.etag))
+  return { etag, checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
 }
 
-/** Size and ETag of a row, from the cache or by looking at the object; null when it cannot be opened. */
-async function rowFacts(x: Execution, row: ListingRow): Promise<RowFacts | null> {
+/**
+ * Size and ETag of a row, from the cache or by looking at the object. `closed`: it does not open for this client, and so has
+ * no other ETag in any operation. `unknown`: the store failed just now; another ETag than at other times would tell clients
+ * that the object has changed, so it gets none.
+ */
+async function rowFacts(x: Execution, row: ListingRow): Promise<RowFacts | 'closed' | 'unknown'> {
   const bucket = bucketOf(x)
   const etag = row.etag ?? ''
   const cached = x.parts.objects.row(bucket, row.key, row.versionId, etag)
   if (cached !== undefined) return cached
   try {
-    const { object, manifest } = await lookAt(x, { bucket, key: row.key, versionId: row.versionId, customerKey: null })
+    const { object, manifest } = await withOneRestart(() => lookAt(x, { bucket, key: row.key, versionId: row.versionId, customerKey: null }))
     // Overwritten since the store made the listing: what is shown is what is there now, but it is not remembered.
     const facts = { size: object.size, etag: unquoteEtag(clientEtag(x, object, manifest)) }
     if (unquoteEtag(object.upstreamEtag) === etag) x.parts.objects.rememberRow(bucket, row.key, row.versionId, etag, facts)
     return facts
   } catch (error) {
-    if (error instanceof S3Error && !x.request.request.signal.aborted) return null
-    throw error
+    if (!(error instanceof S3Error) || x.request.request.signal.aborted) throw error
+    return closedCodes.has(error.code) ? 'closed' : 'unknown'
   }
 }

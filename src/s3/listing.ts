@@ -26,8 +26,8 @@ export interface ListingRow {
 export interface RowEdit {
   /** Plaintext bytes. */
   readonly size?: number
-  /** Without quotes. */
-  readonly etag?: string
+  /** Without quotes; null takes it out: it is not known. */
+  readonly etag?: string | null
   /** Replaces every `Checksum…` element of the row: they speak of stored bytes. */
   readonly checksums?: readonly (readonly [name: string, value: string])[]
   readonly remove?: boolean
@@ -128,7 +128,8 @@ function editRow(editor: XmlEditor, document: XmlDocument, element: XmlElement, 
     if (child !== undefined && text !== undefined) editor.setText(child, text)
   }
   set('Size', change.size === undefined ? undefined : String(change.size))
-  set('ETag', change.etag === undefined ? undefined : `"${change.etag}"`)
+  if (change.etag === null) remove(editor, childOf(document, element, 'ETag'))
+  else set('ETag', change.etag === undefined ? undefined : `"${change.etag}"`)
   if (change.checksums !== undefined) {
     for (const child of element.children) if (child.name.startsWith('Checksum')) editor.remove(child)
     for (const checksum of change.checksums) editor.append(element, checksum)
@@ -137,6 +138,10 @@ function editRow(editor: XmlEditor, document: XmlDocument, element: XmlElement, 
     const named = entry.children.length > 0 ? childText(document, entry, 'Key') ?? '' : entry.name
     if (reservedMetadata.test(named)) editor.remove(entry)
   }
+}
+
+function remove(editor: XmlEditor, element: XmlElement | undefined): void {
+  if (element !== undefined) editor.remove(element)
 }
 
 function lowerKeyCount(editor: XmlEditor, document: XmlDocument, removed: number): void {
