@@ -1,5 +1,6 @@
 import { extensions, olderNames, operationNames, operations } from '../s3/operations.ts'
 import type { OperationName } from '../s3/operations.ts'
+import { knownDifferences } from './known-differences.ts'
 import { planners } from './plan.ts'
 
 type Row = readonly string[]
@@ -63,8 +64,15 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 * Buckets named \`admin\` or \`minio\` are InvalidBucketName: those paths are the stores' own administration interfaces.
 * Copy sources by ARN (access points, Outposts) and SigV4A are refused.
 * Redirects of the store are never relayed; a \`Location\` that names a host is left out.
+* Anonymous requests: reads only, and only where a bucket's \`publicRead\` says so (\`store\`: as far as the store's ACLs allow). Unsigned
+  writes are refused even where the store would take them, unsigned forms too.
+* IAM, STS and SNS calls that Ceph takes on the same endpoint are not passed on.
+* Bucket policies and \`?encryption\` of the store never see the client's SSE headers: a policy that demands them denies every write.
 * A browser form with a file above 256 KiB must have the file as its last field and a Content-Length.
 `
+
+const comparison = 'The same requests, sent to Ceph radosgw 16 directly and through the gateway, to an encrypted and to an unencrypted bucket, are answered\n' +
+  'alike (status, headers, documents) but for this list. In brackets: what radosgw does. `node test/differential/main.ts` compares again.'
 
 function table(header: Row, rows: readonly Row[]): string {
   const line = (cells: Row): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
@@ -108,7 +116,9 @@ export function compatibilityMarkdown(): string {
     `## What other features of the store will show\n\nWhat reads a bucket without the gateway sees what is stored.\n`,
     `${table(['feature', 'what it shows'], features)}\n`,
     `## ETags\n\n${table(['mode', 'visible ETag', 'price'], etagModes)}\n`,
-    differences
+    differences,
+    `## Compared with the store itself\n\n${comparison}\n`,
+    `${Object.values(knownDifferences).map((text) => `* ${text}`).join('\n')}\n`
   ].join('\n')
 }
 

@@ -1,0 +1,60 @@
+// Starts a gateway, once over HTTP and once over HTTPS, in front of a store, and says where: for clients that are programs.
+//   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET]
+// Without --store the embedded store is behind it. Prints one line of JSON and runs until its input ends.
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { parseConfig } from '../../src/config-load.ts'
+import { createGateway } from '../../src/gateway.ts'
+import { createKeyring } from '../../src/keys/keyring-file.ts'
+import { createListener, type Listener } from '../../src/listener/listener.ts'
+import { createLog } from '../../src/listener/log.ts'
+import { readTls } from '../../src/listener/tls.ts'
+import { startTestStore } from '../support/hostile.ts'
+
+const { values } = parseArgs({ options: { store: { type: 'string' }, 'access-key': { type: 'string' }, 'secret-key': { type: 'string' } } })
+
+const folder = await mkdtemp(join(tmpdir(), 'sealgate-e2e-'))
+const keyring = join(folder, 'keyring.json')
+await createKeyring(keyring, 'e2e', new Date())
+const embedded = values.store === undefined ? await startTestStore({ keepBodies: false }) : null
+const store = embedded ?? { endpoint: values.store, accessKeyId: values['access-key'], secretAccessKey: values['secret-key'] }
+const client = { accessKeyId: 'E2ECLIENT', secretAccessKey: 'e2e-client-secret' }
+const certificate = join(import.meta.dirname, '../upstream/localhost-cert.pem')
+
+const config = parseConfig(JSON.stringify({
+  listen: { host: '127.0.0.1', port: 0 },
+  upstream: {
+    endpoint: store.endpoint, region: 'us-east-1', accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey,
+    stateBucket: 'sealgate-state-e2e', realm: 'e2e'
+  },
+  clients: [{ ...client, buckets: ['*'] }],
+  keys: { main: { type: 'local', keyring } },
+  buckets: { '*': { encryption: 'on', key: 'main' } },
+  auth: { v2Header: true, ssecOverHttp: true }
+}), { file: join(folder, 'sealgate.yaml'), env: {} })
+const gateway = await createGateway(config, () => undefined)
+
+function listener(tls: Awaited<ReturnType<typeof readTls>> | null): Listener {
+  return createListener({
+    host: '127.0.0.1', port: 0, tls, trustedProxies: [], heartbeatMs: 5000, log: createLog({ level: 'silent' }), observe: () => undefined,
+    limits: {
+      connections: 1000, requestsInFlight: 1000, headerBytes: 16_384, minRate: 1024, minRateWindowMs: 60_000, headersMs: 10_000, keepAliveMs: 5000, highWaterMark: 65_536
+    }
+  }, (request) => gateway.handle(request))
+}
+
+const listeners = [listener(null), listener(await readTls({ cert: certificate, key: certificate.replace('-cert', '-key'), clientCa: null }))]
+const [http, https] = await Promise.all(listeners.map(async (each) => (await each.start()).port))
+process.stdout.write(`${JSON.stringify({
+  http: `http://127.0.0.1:${http ?? 0}`, https: `https://127.0.0.1:${https ?? 0}`, ca: certificate, ...client
+})}\n`)
+
+process.stdin.resume()
+await once(process.stdin, 'end')
+await Promise.all(listeners.map((each) => each.stop(0)))
+await gateway.close()
+await embedded?.close()
+await rm(folder, { recursive: true })
