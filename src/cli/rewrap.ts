@@ -5,7 +5,9 @@ import type { Config } from '../config.ts'
 import { S3Error } from '../errors.ts'
 import { countObjects, rewrapBucket, type BucketCount, type Rewrapped } from '../rewrap/rewrap-bucket.ts'
 import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../rewrap/rewrap-object.ts'
-import { copiesKeepTags } from '../rewrap/store-habits.ts'
+import { rewrapDefault } from '../rewrap/rewrap-default.ts'
+import { probeTagHabit } from '../rewrap/store-habits.ts'
+import { TagJournal } from '../rewrap/tag-journal.ts'
 import { StoredBucket } from '../rewrap/stored-bucket.ts'
 import { reasons, type Reason } from '../rewrap/verdict.ts'
 import { probeConditions, unprobed, type Conditions } from '../upstream/probe.ts'
@@ -99,10 +101,13 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
   if (versioned && !dryRun) {
     platform.stderr.write(`${options.bucket} keeps versions: every re-wrap adds one, and the version before keeps its key and its bytes.\n`)
   }
+  const state = new StoredBucket(upstream, config.upstream.stateBucket, signal)
   const habits = dryRun ? unused : await habitsOf(options, upstream, signal)
   const total = await countObjects(bucket, prefix, versioned)
-  const job: RewrapJob = {
+  const job: Job = {
     bucket, ...habits,
+    state,
+    journal: new TagJournal(state, bucket),
     keys: opened.keys,
     target: options.to === null ? null : opened.keys.named(options.to),
     realm: config.upstream.realm,
@@ -112,6 +117,7 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
     retryMs: RETRY_MS,
     useFor: (key, versionId) => opened.useFor(options.bucket, key, versionId)
   }
+  if (!dryRun) await settleState(options, job, opened, platform)
   const progress = new Progress(total.objects, platform.stderr)
   try {
     const done = await rewrapBucket(job, {
@@ -126,24 +132,36 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
   }
 }
 
-type Habits = Pick<RewrapJob, 'conditions' | 'copiesKeepTags'>
+type Job = RewrapJob & { readonly state: StoredBucket }
+
+/** What lies in the state bucket for this bucket: what a killed run has left, and its default encryption. */
+async function settleState({ bucket }: Options, { state, journal, realm, keys, target, conditions }: Job, opened: OpenedKeys, platform: Platform): Promise<void> {
+  const recovered = await journal.recover()
+  if (recovered > 0) platform.stderr.write(`Put back the tags of ${count(recovered)} objects, which a run before had not come to.\n`)
+  const use = { ...opened.useFor(bucket, '', null), objectKey: null }
+  if (await rewrapDefault({ state, place: { realm, bucket }, keys, target, conditions, use })) {
+    platform.stderr.write('The default encryption of the bucket has been re-wrapped.\n')
+  }
+}
+
+type Habits = Pick<RewrapJob, 'conditions' | 'tagHabit'>
 
 /** A dry run copies nothing: what the store does on copies need not be known, and nothing is written to find it out. */
-const unused: Habits = { conditions: unprobed, copiesKeepTags: false }
+const unused: Habits = { conditions: unprobed, tagHabit: 'kept' }
 
 /** @throws S3Error NotImplemented where the store does not guard copies and nobody said that the bucket is quiet. */
 async function habitsOf({ config, quietBucket }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<Habits> {
   const { stateBucket, region } = config.upstream
   await ensureStateBucket(upstream, stateBucket, region, signal)
   const conditions: Conditions = { ...await probeConditions(upstream, stateBucket, signal), ...config.upstream.conditions }
-  const keepTags = await copiesKeepTags(upstream, stateBucket, signal)
-  if (!quietBucket && (!conditions.copy || !conditions.copySourceIfMatch || !keepTags)) {
+  const tagHabit = await probeTagHabit(upstream, stateBucket, signal)
+  if (!quietBucket && (!conditions.copy || !conditions.copySourceIfMatch || tagHabit !== 'kept')) {
     throw new S3Error('NotImplemented', {
       message: 'This store does not guard copies against writers at the same time (conditions on the destination, tags of the source), '
         + 'so a write could be lost. Stop all writers of the bucket and say --quiet-bucket.'
     })
   }
-  return { conditions, copiesKeepTags: keepTags }
+  return { conditions, tagHabit }
 }
 
 function report({ bucket, dryRun }: Options, done: Rewrapped, { noncurrent }: BucketCount): string {

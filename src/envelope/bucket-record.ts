@@ -28,12 +28,17 @@ export function bucketRecordHash({ realm, bucket }: RecordPlace): Buffer {
 
 /** @param document at most 32 KiB. @throws RangeError for fields that have no encoding. */
 export function sealBucketRecord(kek: KeyObject, wrapped: Omit<BucketRecord, 'box'>, place: RecordPlace, document: Buffer): Buffer {
-  const keyId = utf8(wrapped.keyId)
+  return encodeBucketRecord({ ...wrapped, box: wrap(kek, document, aad(place)) })
+}
+
+/** A record as it is stored: a new wrap of its bucket key goes with the box as it was. @throws RangeError as sealBucketRecord. */
+export function encodeBucketRecord({ keyId, blob, box }: BucketRecord): Buffer {
+  const id = utf8(keyId)
   return new ByteWriter()
     .u8(VERSION)
-    .u16(keyId.length).bytes(keyId)
-    .u16(wrapped.blob.length).bytes(wrapped.blob)
-    .bytes(wrap(kek, document, aad(place)))
+    .u16(id.length).bytes(id)
+    .u16(blob.length).bytes(blob)
+    .bytes(box)
     .end()
 }
 

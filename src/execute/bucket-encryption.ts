@@ -2,7 +2,7 @@ import type { HttpResponse } from '../http/message.ts'
 import type { BucketEncryption } from '../s3/bucket-encryption.ts'
 import type { KeyContext, KeyUse } from '../keys/types.ts'
 import type { Execution } from './context.ts'
-import { bucketRecordHash, openBucketRecord, parseBucketRecord, sealBucketRecord } from '../envelope/bucket-record.ts'
+import { bucketRecordHash, openBucketRecord, parseBucketRecord, sealBucketRecord, type RecordPlace } from '../envelope/bucket-record.ts'
 import { S3Error } from '../errors.ts'
 import { readBucketEncryption, renderBucketEncryption } from '../s3/bucket-encryption.ts'
 import { clientDocument } from '../s3/documents.ts'
@@ -81,12 +81,17 @@ function stateOf(x: Execution): StateBucket {
   return new StateBucket(x.parts.upstream, x.parts.config.upstream.stateBucket, x.request.request.signal)
 }
 
-function recordPlace(x: Execution, bucket: string): { readonly realm: string; readonly bucket: string } {
+function recordPlace(x: Execution, bucket: string): RecordPlace {
   return { realm: x.parts.config.upstream.realm, bucket }
 }
 
 function recordName(x: Execution, bucket: string): string {
-  return `encryption/${bucketRecordHash(recordPlace(x, bucket)).toString('hex')}`
+  return bucketDefaultName(recordPlace(x, bucket))
+}
+
+/** Where the default of a bucket lies in the state bucket. */
+export function bucketDefaultName(place: RecordPlace): string {
+  return `encryption/${bucketRecordHash(place).toString('hex')}`
 }
 
 function contextOf(x: Execution, bucket: string): KeyContext {

@@ -1,10 +1,11 @@
 import type { HeaderList } from '../http/headers.ts'
 import type { StoredBucket } from './stored-bucket.ts'
 import { percentEncode } from '../http/target.ts'
+import { contentMd5 } from '../execute/content-md5.ts'
 import { CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../execute/stored-object.ts'
 import { S3Error } from '../errors.ts'
-import { parseTagging } from '../s3/documents.ts'
-import { upstreamDocument } from '../s3/xml.ts'
+import { parseTagging, type Tag } from '../s3/documents.ts'
+import { renderXml, upstreamDocument, type XmlNode } from '../s3/xml.ts'
 import { grantsAsHeaders } from './access-grants.ts'
 
 type Header = readonly [name: string, value: string]
@@ -34,13 +35,24 @@ export async function grantHeaders(bucket: StoredBucket, key: string, versionId:
   return acl === null ? [] : grantsAsHeaders(acl)
 }
 
-/** The tags of an object as `x-amz-tagging` carries them; empty when it has none. */
-export async function tagsOf(bucket: StoredBucket, key: string, versionId: string | null): Promise<string> {
+/** The tags of an object; none where the store knows no tags. */
+export async function tagsOf(bucket: StoredBucket, key: string, versionId: string | null): Promise<readonly Tag[]> {
   const document = await bucket.documentOrNull({ method: 'GET', key, query: subresource('tagging', versionId), retry: true })
-  if (document === null) return ''
-  return parseTagging(document, upstreamDocument)
-    .map(([name, value]) => `${percentEncode(name, { keepSlash: false })}=${percentEncode(value, { keepSlash: false })}`)
-    .join('&')
+  // radosgw 16 answers with nothing at all for objects that came in parts.
+  return document === null || document.length === 0 ? [] : parseTagging(document, upstreamDocument)
+}
+
+/** Tags as `x-amz-tagging` carries them: no header for none. */
+export function tagHeaders(tags: readonly Tag[]): Header[] {
+  const pairs = tags.map(([name, value]) => `${percentEncode(name, { keepSlash: false })}=${percentEncode(value, { keepSlash: false })}`)
+  return pairs.length === 0 ? [] : [['x-amz-tagging', pairs.join('&')]]
+}
+
+/** PutObjectTagging on the current version. @throws S3Error what the store says. */
+export async function putTags(bucket: StoredBucket, key: string, tags: readonly Tag[]): Promise<void> {
+  const set = tags.map(([name, value]): XmlNode => ['Tag', [['Key', name], ['Value', value]]])
+  const body = renderXml(['Tagging', [['TagSet', set]]])
+  await bucket.document({ method: 'PUT', key, query: [['tagging', null]], headers: [contentMd5(body), ['content-type', 'application/xml']], body })
 }
 
 function subresource(name: string, versionId: string | null): [string, string | null][] {

@@ -7,11 +7,14 @@ import { ENVELOPE_HEADER } from '../execute/stored-object.ts'
 import { S3Error } from '../errors.ts'
 import { formatCopySource } from '../s3/copy-source.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
-import { describingHeaders, grantHeaders, tagsOf } from './copied-properties.ts'
+import { describingHeaders, grantHeaders, tagHeaders, tagsOf } from './copied-properties.ts'
 import { storedBytes } from './key-usage.ts'
 import { newEnvelope } from './new-envelope.ts'
 import { copyInParts } from './part-copies.ts'
 import { fieldOf, type StoredBucket } from './stored-bucket.ts'
+import type { TagHabit } from './store-habits.ts'
+import type { TagJournal } from './tag-journal.ts'
+import type { Tag } from '../s3/documents.ts'
 import { judge, type Reason, type Verdict } from './verdict.ts'
 
 type Header = readonly [name: string, value: string]
@@ -26,8 +29,8 @@ export interface RewrapJob {
   readonly aliases: readonly string[]
   /** Which conditions the store enforces. */
   readonly conditions: Conditions
-  /** Whether a copy in the store keeps the tags by itself. */
-  readonly copiesKeepTags: boolean
+  readonly tagHabit: TagHabit
+  readonly journal: TagJournal
   /** Stored bytes above which an object is copied in parts, and bytes of such a part. */
   readonly singleCopyLimit: number
   readonly partSize: number
@@ -124,35 +127,31 @@ async function copyOntoItself(job: RewrapJob, found: Found): Promise<Copied | nu
 }
 
 async function copyWhole(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string> {
-  const { bucket, copiesKeepTags, conditions } = job
+  const { bucket, tagHabit, conditions, journal } = job
   const { key, etag, versionId } = found
   // Read as late as can be: what is set in between is lost, because no store keeps grants on a copy.
-  const [tagging, grants] = await Promise.all([copiesKeepTags ? [] : taggingHeaders(job, found), grantHeaders(bucket, key, versionId)])
-  return fieldOf(await bucket.document({
+  const [tags, grants] = await Promise.all([tagHabit === 'kept' ? [] : tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
+  const tagging: Header[] = tagHabit === 'sent' ? [['x-amz-tagging-directive', 'REPLACE'], ...tagHeaders(tags)] : []
+  return journal.guard(key, tagHabit === 'put' ? tags : [], async () => fieldOf(await bucket.document({
     method: 'PUT', key,
     headers: [
       ...described, ...grants, ...tagging, ...sourceHeaders(job, found), ['x-amz-metadata-directive', 'REPLACE'],
       ...conditions.copy ? [['if-match', etag] as const] : []
     ]
-  }), 'ETag')
-}
-
-async function taggingHeaders({ bucket }: RewrapJob, { key, versionId }: Found): Promise<Header[]> {
-  const tags = await tagsOf(bucket, key, versionId)
-  return [['x-amz-tagging-directive', 'REPLACE'], ...tags === '' ? [] : [['x-amz-tagging', tags] as const]]
+  }), 'ETag'))
 }
 
 /** An upload takes tags and grants when it begins: they are compared once more before it is completed. */
 async function copyLarge(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string | null> {
-  const { bucket, conditions, partSize } = job
+  const { bucket, conditions, partSize, tagHabit, journal } = job
   const { key, etag, versionId, headers } = found
-  const properties = async (): Promise<readonly [tags: string, grants: readonly Header[]]> =>
+  const properties = async (): Promise<readonly [tags: readonly Tag[], grants: readonly Header[]]> =>
     Promise.all([tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
   const [tags, grants] = await properties()
-  return copyInParts(bucket, {
+  return journal.guard(key, tagHabit === 'put' ? tags : [], () => copyInParts(bucket, {
     key, partSize,
     size: storedBytes(headers),
-    headers: [...described, ...grants, ...tags === '' ? [] : [['x-amz-tagging', tags] as const]],
+    headers: [...described, ...grants, ...tagHabit === 'put' ? [] : tagHeaders(tags)],
     source: sourceHeaders(job, found),
     destination: conditions.complete ? [['if-match', etag]] : [],
     unchanged: async () => {
@@ -160,7 +159,7 @@ async function copyLarge(job: RewrapJob, found: Found, described: readonly Heade
       return now !== null && ['etag', 'last-modified', 'x-amz-version-id'].every((name) => now.get(name) === headers.get(name))
         && JSON.stringify(await properties()) === JSON.stringify([tags, grants])
     }
-  })
+  }))
 }
 
 /** The source, and that it must still be what was read. */

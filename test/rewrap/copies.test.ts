@@ -2,12 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import {
-  CopyObjectCommand, GetObjectCommand, GetObjectTaggingCommand, HeadObjectCommand, ListMultipartUploadsCommand, PutObjectCommand, type S3Client
+  CopyObjectCommand, GetObjectCommand, GetObjectTaggingCommand, HeadObjectCommand, ListMultipartUploadsCommand, PutObjectCommand, PutObjectTaggingCommand, type S3Client
 } from '@aws-sdk/client-s3'
 import { loadConfig } from '../../src/config-load.ts'
 import { openKeys, openStore } from '../../src/cli/store-command.ts'
 import { rewrapObject, type RewrapJob } from '../../src/rewrap/rewrap-object.ts'
-import { copiesKeepTags } from '../../src/rewrap/store-habits.ts'
+import { probeTagHabit } from '../../src/rewrap/store-habits.ts'
+import { TagJournal } from '../../src/rewrap/tag-journal.ts'
 import { StoredBucket, type Sent } from '../../src/rewrap/stored-bucket.ts'
 import { probeConditions } from '../../src/upstream/probe.ts'
 import { startRewrapRig, type RewrapRig } from './rig.ts'
@@ -48,8 +49,9 @@ async function engine(t: Test, rig: RewrapRig, change: Partial<RewrapJob> = {}):
   })
   return {
     keys: opened.keys, target: null, realm: 'test', aliases: [],
-    conditions: await probeConditions(upstream, 'sealgate-state', signal), copiesKeepTags: await copiesKeepTags(upstream, 'sealgate-state', signal),
-    singleCopyLimit: 6 * MIB, partSize: 5 * MIB, retryMs: 1, useFor: (key, versionId) => opened.useFor(Bucket, key, versionId), ...change,
+    conditions: await probeConditions(upstream, 'sealgate-state', signal), tagHabit: await probeTagHabit(upstream, 'sealgate-state', signal),
+    singleCopyLimit: 6 * MIB, partSize: 5 * MIB, retryMs: 1, useFor: (key, versionId) => opened.useFor(Bucket, key, versionId),
+    journal: new TagJournal(new StoredBucket(upstream, 'sealgate-state', signal), new StoredBucket(upstream, Bucket, signal)), ...change,
     bucket: new MeddledBucket(upstream, Bucket, signal)
   }
 }
@@ -158,12 +160,42 @@ await t.test('where the store does not guard copies it runs only in a quiet buck
   t.equal((await bodyOf(rig.s3, 'o')).toString(), 'o')
 })
 
-await t.test('stores whose copies lose tags get them sent', async (t) => {
+await t.test('stores whose copies lose tags get them sent, or put again, also after a kill', async (t) => {
   const rig = await startRewrapRig(t)
+  const tags = async () => (await rig.s3.send(new GetObjectTaggingCommand({ Bucket, Key: 'o' }))).TagSet
+  const expected = [{ Key: 'a', Value: '1' }, { Key: 'b', Value: '&=' }]
   await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o', Tagging: 'a=1&b=%26%3D' }))
-  await rig.rotate()
-  t.match(await rewrapObject(await engine(t, rig, { copiesKeepTags: false }), 'o'), { outcome: 'rewrapped' })
-  t.same((await rig.s3.send(new GetObjectTaggingCommand({ Bucket, Key: 'o' }))).TagSet, [{ Key: 'a', Value: '1' }, { Key: 'b', Value: '&=' }])
+  const job = await engine(t, rig, { tagHabit: 'sent' })
+  t.equal((await engine(t, rig)).tagHabit, 'kept', 'the embedded store keeps them')
+  const turn = async (): Promise<void> => {
+    await rig.rotate()
+    await job.keys.reload()
+  }
+  await turn()
+  t.match(await rewrapObject(job, 'o'), { outcome: 'rewrapped' })
+  t.same(await tags(), expected)
+  // What a store does that loses them on copies.
+  const lose = async (): Promise<void> => { await rig.s3.send(new PutObjectTaggingCommand({ Bucket, Key: 'o', Tagging: { TagSet: [] } })) }
+  const { journal } = job
+  const read = [['a', '1'], ['b', '&=']] as const
+  await journal.guard('o', read, lose)
+  t.same(await tags(), expected)
+  await t.rejects(journal.guard('o', read, async () => {
+    await lose()
+    throw new Error('the answer was lost')
+  }), /lost/)
+  t.same(await tags(), expected)
+  const rule = rig.store.rules.add({ when: { bucket: Bucket }, times: Infinity, fault: { type: 'reset', at: 'before' } })
+  await t.rejects(journal.guard('o', read, async () => {
+    rule.remove()
+    await lose()
+    rig.store.rules.add({ when: { bucket: Bucket }, times: Infinity, fault: { type: 'error', status: 503, code: 'SlowDown' } })
+  }))
+  rig.store.rules.clear()
+  t.same(await tags(), [], 'killed in between')
+  t.match(await rig.run('rewrap', '--bucket', Bucket), { code: 0, err: /Put back the tags of 1 objects/ })
+  t.same(await tags(), expected)
+  t.notMatch((await rig.run('rewrap', '--bucket', Bucket)).err, /Put back/)
 })
 
 await t.test('copies made by clients can be re-wrapped, too', async (t) => {

@@ -2,11 +2,11 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import {
-  CreateBucketCommand, GetObjectAclCommand, GetObjectCommand, GetObjectTaggingCommand, HeadObjectCommand, ListObjectVersionsCommand,
-  PutBucketVersioningCommand, PutObjectCommand, PutObjectLegalHoldCommand, type S3Client
+  CreateBucketCommand, GetBucketEncryptionCommand, GetObjectAclCommand, GetObjectCommand, GetObjectTaggingCommand, HeadObjectCommand, ListObjectVersionsCommand,
+  PutBucketEncryptionCommand, PutBucketVersioningCommand, PutObjectCommand, PutObjectLegalHoldCommand, type S3Client
 } from '@aws-sdk/client-s3'
 import type { AuditEvent } from '../../src/keys/audit-event.ts'
-import { createKeyring } from '../../src/keys/keyring-file.ts'
+import { createKeyring, editKeyring } from '../../src/keys/keyring-file.ts'
 import { FakeKms } from '../keys/fake-kms.ts'
 import { startRewrapRig } from './rig.ts'
 
@@ -55,7 +55,7 @@ await t.test('after a rotation every object comes under the new version, with al
     sum + bodyLength + (method === 'HEAD' ? 0 : responseLength ?? 0), 0)
   t.comment(`41 objects of ${[...bodies.values()].reduce((sum, { length }) => sum + length, 0).toLocaleString('en')} bytes re-wrapped, ${moved.toLocaleString('en')} bytes of documents moved`)
   t.ok(store.requests.every(({ method, bodyLength, query }) => method !== 'PUT' || bodyLength < 1000 || query.has('delete')), 'no body is sent')
-  t.notOk(store.requests.some(({ method, key, query }) => method === 'GET' && key !== '' && !query.has('acl') && !query.has('tagging')), 'no body is read')
+  t.notOk(store.requests.some(({ method, bucket, key, query }) => method === 'GET' && bucket === Bucket && key !== '' && !query.has('acl') && !query.has('tagging')), 'no body is read')
   for (const request of store.requests.filter(({ method, bucket }) => method === 'PUT' && bucket === Bucket)) {
     t.ok(request.headers.has('if-match') && request.headers.has('x-amz-copy-source-if-match') && request.headers.has('x-amz-copy-source-if-unmodified-since'))
   }
@@ -147,6 +147,21 @@ await t.test('versions, locks and archives', async (t) => {
   t.equal(store.object('locks', 'v').metadata['sealgate-key'], await rig.currentKeyId())
   await s3.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status: 'Suspended' } }))
   t.match(await run('keys', 'usage', '--bucket', 'missing'), { code: 1, err: /NoSuchBucket/ })
+})
+
+await t.test('the default encryption of a bucket, sealed in the state bucket, comes along', async (t) => {
+  const rig = await startRewrapRig(t)
+  const { s3 } = rig
+  const byDefault = { Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' as const } }] }
+  await s3.send(new PutBucketEncryptionCommand({ Bucket, ServerSideEncryptionConfiguration: byDefault }))
+  const old = await rig.currentKeyId()
+  await rig.rotate()
+  t.match(await rig.run('rewrap', '--bucket', Bucket), { code: 0, err: /default encryption of the bucket has been re-wrapped/ })
+  t.notMatch((await rig.run('rewrap', '--bucket', Bucket)).err, /default encryption/)
+  await editKeyring(rig.gateway.keyring, (keyring) => keyring.withState(old.split(':')[2]!, 'disabled'))
+  await rig.reload()
+  t.match(await s3.send(new GetBucketEncryptionCommand({ Bucket })), { ServerSideEncryptionConfiguration: byDefault })
+  t.match(await s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o' })), { ServerSideEncryption: 'AES256' })
 })
 
 await t.test('command lines that are not understood', async (t) => {
