@@ -7,6 +7,7 @@ import { createLog, type Log } from '../listener/log.ts'
 import { readTls, watchTls } from '../listener/tls.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
+import { availableDescriptors, connectionsWithin } from './descriptors.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { openTracer } from './tracing.ts'
 
@@ -172,14 +173,16 @@ function keepFixed(before: Config, after: Config): Config {
 }
 
 async function listenerOf(config: Config, gateway: Gateway, log: Log): Promise<Listener> {
-  const { listen, limits } = config
+  const { listen, limits, upstream } = config
+  const connections = connectionsWithin(limits.connections, Math.ceil(upstream.connections * 1.25), availableDescriptors())
+  if (connections < limits.connections) log.event('warn', 'fewer connections than configured: raise the limit of open files', { connections })
   return createListener({
     host: listen.host,
     port: listen.port,
     tls: listen.tls === null ? null : await readTls(listen.tls),
     trustedProxies: listen.trustedProxies,
     limits: {
-      connections: limits.connections, requestsInFlight: limits.requestsInFlight, headerBytes: limits.headerBytes,
+      connections, requestsInFlight: limits.requestsInFlight, headerBytes: limits.headerBytes,
       minRate: limits.minRate, minRateWindowMs: limits.minRateWindowSeconds * seconds, headersMs, keepAliveMs, highWaterMark: segmentBytes
     },
     heartbeatMs,

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import t from 'tap'
+import { availableDescriptors, connectionsWithin } from '../../src/cli/descriptors.ts'
 import { configOfWorker, workerCount } from '../../src/cli/worker-link.ts'
 import { parseConfig } from '../../src/config-load.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
@@ -182,4 +183,19 @@ await t.test('limits that hold for all are shared out', async (t) => {
   t.same(config.clients, parseConfig(text, { file, env }).clients)
   t.equal(workerCount(3), 3)
   t.ok(workerCount('auto') >= 1)
+})
+
+await t.test('client connections leave descriptors for the store', async (t) => {
+  t.equal(connectionsWithin(4096, 320, null), 4096)
+  t.equal(connectionsWithin(4096, 320, 1_048_576), 4096)
+  t.equal(connectionsWithin(4096, 320, 4096), 4096 - 320 - 64)
+  t.equal(connectionsWithin(4096, 320, 256), 96)
+  t.equal(connectionsWithin(50, 320, 256), 50)
+  t.equal(connectionsWithin(4096, 320, 10), 1)
+  const file = join(directory, 'limits')
+  writeFileSync(file, 'Limit                     Soft Limit           Hard Limit           Units     \nMax open files            256                  512                  files     \n')
+  t.equal(availableDescriptors(file), 512)
+  writeFileSync(file, 'Max open files            unlimited            unlimited            files     \n')
+  t.equal(availableDescriptors(file), null)
+  t.equal(availableDescriptors(join(directory, 'nowhere')), null)
 })
