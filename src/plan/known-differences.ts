@@ -10,7 +10,7 @@ export const knownDifferences = {
   copyEtagQuotes: '`CopyObjectResult/ETag` is quoted, as AWS quotes it. [radosgw does not]',
   completeAnswer: 'CompleteMultipartUpload names the gateway in `Location`, and always an ETag. [radosgw 16 leaves it empty]',
   customerKeyEtags: 'Objects written with a customer\'s key show opaque ETags (`…-0`).',
-  unreadableRows: 'A listing shows opaque ETags to clients that may list objects but not read them.',
+  unreadableRows: 'A listing shows no ETags to clients that may list objects but not read them.',
   sseHeaders: 'SSE headers are answered as AWS answers them, also on copies. [radosgw leaves out AES256, and all of them on copies]',
   sseMistakes:
     'SSE-C headers for an object without a customer\'s key, and contradicting SSE headers, are refused with 400. [radosgw ignores ' +

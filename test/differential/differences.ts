@@ -14,7 +14,7 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   copyEtagQuotes: (f) => f.where.endsWith('Result/ETag') && f.gateway.replaceAll('"', '') === f.store,
   completeAnswer: (f) => f.where.startsWith('CompleteMultipartUploadResult/'),
   customerKeyEtags: (f) => f.where.endsWith('etag') && f.gateway.endsWith('-0"'),
-  unreadableRows: (f) => f.where.endsWith('/ETag') && f.gateway.endsWith('-0"'),
+  unreadableRows: (f) => f.where.endsWith('/Contents/ETag') && f.gateway === '(absent)' && f.step.as === 'alt',
   sseHeaders: (f) => f.where.startsWith('header x-amz-server-side-encryption'),
   sseMistakes: (f) => outcome(f) && f.scenario.startsWith('sse') && (f.gateway === '400' || f.gateway === '404' || /Invalid|KMS/.test(f.gateway)),
   unknownKmsKey: (f) => outcome(f) && /kms unknown key/.test(pathOf(f)),
@@ -48,7 +48,8 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   missingDigest: (f) => outcome(f) && f.step.bare === true && asked(f, 'lifecycle') && (f.gateway === '200' || f.gateway === '(absent)'),
   preflightOrigin: (f) => outcome(f) && f.step.method === 'OPTIONS' && f.gateway === '400' || f.gateway === 'BadRequest',
   foreignRequests: (f) => outcome(f) && f.scenario === 'setting others',
-  anonymousWrites: (f) => outcome(f) && f.step.as === 'anonymous' && !['GET', 'HEAD', 'OPTIONS'].includes(f.step.method),
+  anonymousWrites: (f) => outcome(f) && (f.scenario === 'form anonymous' || f.scenario === 'access bucket public-read-write') && (f.gateway === '404' || f.gateway === 'NoSuchKey') ||
+    outcome(f) && f.step.as === 'anonymous' && !['GET', 'HEAD', 'OPTIONS'].includes(f.step.method),
   websiteAndPost: (f) => outcome(f) && (asked(f, 'website') || (f.step.method === 'POST' && f.step.key !== undefined)),
   missingLength: (f) => outcome(f) && (f.gateway === '411' || f.gateway === 'MissingContentLength' || has(f, /^content-length$/)),
   expectHeader: (f) => outcome(f) && has(f, /^expect$/),
