@@ -50,3 +50,10 @@ await t.test('bindable values are bound, whatever they are', async () => {
   const canonical = (list: readonly Entry[]) => JSON.stringify([...list].sort())
   fc.assert(fc.property(entries, entries, (a, b) => (digest(a) === digest(b)) === (canonical(a) === canonical(b))), { numRuns: 2000 })
 })
+
+await t.test('what radosgw makes of names and values binds alike', (t) => {
+  const sent = metadataDigest('text/plain', [['x-amz-meta-a_b', 'one'], ['x-amz-meta-tab', 'a\tb']])
+  t.same(metadataDigest('text/plain', [['x-amz-meta-a-b', 'one'], ['x-amz-meta-tab', '=?UTF-8?Q?a=09b?=']]), sent)
+  t.notSame(metadataDigest('text/plain', [['x-amz-meta-a-b', 'two'], ['x-amz-meta-tab', 'a\tb']]), sent)
+  t.end()
+})
