@@ -86,7 +86,7 @@ function byHeader(request: HttpRequest, context: AuthContext): Verified {
   if (scheme === algorithmV4) return verifyHeaderV4(request, parameters, context)
   if (scheme === 'AWS') return verifyHeaderV2(request, parameters, context)
   if (scheme === algorithmV4A) throw sigV4aRefused()
-  throw invalidAuthorization('Unsupported Authorization Type', scheme.slice(0, 64))
+  throw invalidAuthorization('Unsupported Authorization Type', scheme)
 }
 
 function authenticated(request: HttpRequest, verified: Verified): Authenticated {

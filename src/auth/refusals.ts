@@ -7,6 +7,9 @@ export function unknownAccessKeyId(accessKeyId: string): S3Error {
   return new S3Error('InvalidAccessKeyId', { fields: { AWSAccessKeyId: accessKeyId } })
 }
 
+/** Hex of Version 4, base64 of Version 2. Anything else may be a secret that somebody put where the signature belongs. */
+const signatureShape = /^(?:[0-9a-f]{64}|[A-Za-z0-9+/]{27}=)$/
+
 /**
  * SignatureDoesNotMatch with what was signed here, so that a developer can find the difference.
  * @param canonicalRequest null for Signature Version 2 and forms, which have none.
@@ -18,7 +21,7 @@ export function signatureMismatch(
   const fields: Record<string, string> = {
     AWSAccessKeyId: accessKeyId,
     StringToSign: readable(toSign),
-    SignatureProvided: signature,
+    SignatureProvided: signatureShape.test(signature) ? signature : '',
     StringToSignBytes: spacedHex(toSign)
   }
   if (canonicalRequest !== null) {
@@ -29,11 +32,11 @@ export function signatureMismatch(
   return new S3Error('SignatureDoesNotMatch', { fields })
 }
 
-// A customer's key or a session token travels in headers that are signed; error bodies end up in logs.
+// A customer's key or a session token travels in headers that are signed, or in a presigned query; error bodies end up in logs.
 function withoutSecrets(text: string): string {
   return text
     .replace(/^(x-amz-(?:copy-source-)?server-side-encryption-customer-key|x-amz-security-token):.*$/gm, '$1:******')
-    .replace(/(X-Amz-Security-Token=)[^&\n]*/gi, '$1******')
+    .replace(/(x-amz-security-token|x-amz-(?:copy-source-)?server-side-encryption-customer-key)=[^&\n]*/gi, '$1=******')
 }
 
 function readable(text: string): string {
@@ -80,9 +83,12 @@ export function v2NotSupported(): S3Error {
   })
 }
 
-/** @param scheme the first word only: what follows may be a password or a token. */
+const knownSchemes: ReadonlySet<string> = new Set(['AWS', 'Basic', 'Bearer', 'Digest', 'Negotiate', 'Token'])
+
+/** @param scheme the first word: told back if it is the name of a scheme, for it may as well be a password or a token. */
 export function invalidAuthorization(message: string, scheme: string): S3Error {
-  return new S3Error('InvalidArgument', { message, fields: { ArgumentName: 'Authorization', ArgumentValue: scheme } })
+  const told = knownSchemes.has(scheme) || scheme.startsWith('AWS4-') ? scheme.slice(0, 64) : ''
+  return new S3Error('InvalidArgument', { message, fields: { ArgumentName: 'Authorization', ArgumentValue: told } })
 }
 
 /** Clients are configured with fixed keys: no session token was ever issued for one. */

@@ -20,6 +20,8 @@ export interface TestGatewayOptions {
   readonly heartbeatMs?: number
   /** Told what the operator is told. */
   readonly tell?: TellOperator
+  /** Takes every line of the log, at its most talkative. Default: no log. */
+  readonly log?: (line: string) => void
 }
 
 export interface TestGateway {
@@ -64,7 +66,7 @@ export async function startTestGateway(store: StoreAccess, options: TestGatewayO
       minRateWindowMs: config.limits.minRateWindowSeconds * 1000, headersMs: 10_000, keepAliveMs: 5000, highWaterMark: 65536
     },
     heartbeatMs: options.heartbeatMs ?? 5000,
-    log: createLog({ level: 'silent' }),
+    log: createLog(options.log === undefined ? { level: 'silent' } : { level: 'debug', write: options.log }),
     observe: (record) => { gateway.observe?.(record) }
   }, (request) => gateway.handle(request))
   const { port } = await listener.start()
