@@ -10,7 +10,7 @@ await t.test('what stores do to metadata does not change the digest', async (t) 
   const same: [string, readonly Entry[]][] = [
     ['order', [...base].reverse()],
     ['case of names', [['X-Amz-Meta-A', 'one'], ['x-amz-meta-B', 'two words']]],
-    ['spaces and tabs', [['x-amz-meta-a', '  one\t'], ['x-amz-meta-b', 'two \t words ']]],
+    ['spaces, and tabs at the ends', [['x-amz-meta-a', '  one\t'], ['x-amz-meta-b', '\ttwo   words ']]],
     ['empty values', [...base, ['x-amz-meta-c', ''], ['x-amz-meta-d', ' \t']]],
     ['own entries', [...base, ['x-amz-meta-sealgate', 'AQ'], ['X-Amz-Meta-Sealgate-Key', 'k'], ['x-amz-meta-sealgate-context', 'e30=']]],
     ['other headers', [...base, ['x-amz-tagging', 'a=b'], ['etag', '"1"'], ['x-amz-metadata', 'x']]]
