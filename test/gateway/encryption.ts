@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import type { Test } from 'tap'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { S3Client } from '@aws-sdk/client-s3'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { FakeKms } from '../keys/fake-kms.ts'
@@ -23,19 +25,19 @@ export interface EncryptionRig {
 
 /** A bucket whose own key is a local one, and where clients may also ask for the KMS key `cloud`. */
 export async function startEncryptionRig(
-  t: Test, policy: Readonly<Record<string, unknown>> = {}, sections: Readonly<Record<string, unknown>> = {}
+  t: { teardown(work: () => Promise<void>): void }, policy: Readonly<Record<string, unknown>> = {}, sections: Readonly<Record<string, unknown>> = {}
 ): Promise<EncryptionRig> {
   process.env['AWS_ACCESS_KEY_ID'] = 'x'
   process.env['AWS_SECRET_ACCESS_KEY'] = 'y'
   const kms = await FakeKms.start(t)
   const [arn, forbidden] = [kms.addKey(), kms.addKey()]
   const store = await startTestStore({ buckets: [Bucket] })
-  const folder = t.testdir({})
-  await createKeyring(`${folder}/main.json`, 'main', new Date())
+  const folder = await mkdtemp(join(tmpdir(), 'sealgate-encryption-'))
+  await createKeyring(join(folder, 'main.json'), 'main', new Date())
   const gateway = await startTestGateway(store, {
     sections: {
       keys: {
-        main: { type: 'local', keyring: `${folder}/main.json` },
+        main: { type: 'local', keyring: join(folder, 'main.json') },
         cloud: { type: 'aws-kms', arn, aliases: ['alias/team/photos'], endpoint: kms.endpoint },
         secret: { type: 'aws-kms', arn: forbidden, endpoint: kms.endpoint }
       },
@@ -47,6 +49,7 @@ export async function startEncryptionRig(
   t.teardown(async () => {
     await gateway.close()
     await store.close()
+    await rm(folder, { recursive: true })
   })
   return { store, gateway, s3: gateway.client(), kms, arn, forbidden }
 }
