@@ -1,4 +1,5 @@
-// Every output of the gateway and every byte it sends to the store, searched for secrets that were planted before.
+// Every output of `sealgate serve`, traces and admin port included, searched for secrets that were planted before. What goes to the
+// store is searched in test/gateway/secrets.test.ts.
 import { createHash, createSecretKey, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -6,11 +7,7 @@ import { createServer, get, request, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
-import {
-  CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command,
-  PutObjectCommand, S3Client, UploadPartCommand
-} from '@aws-sdk/client-s3'
+import { CreateBucketCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import t from 'tap'
 import type { Platform } from '../../src/cli/platform.ts'
 import { serve } from '../../src/cli/serve.ts'
@@ -26,7 +23,6 @@ const clientSecret = canary('client-secret')
 const storeSecret = canary('store-secret')
 const unknownSecret = canary('unknown-secret')
 const plaintext = canary('plaintext')
-const large = Buffer.alloc(5 * 1024 * 1024 + 4321, plaintext)
 const customerKey = randomBytes(32)
 const queryCanary = canary('query')
 
@@ -34,14 +30,6 @@ const queryCanary = canary('query')
 function forms(secret: Buffer | string): string[] {
   const bytes = Buffer.from(secret)
   return [bytes.toString('latin1'), bytes.toString('hex'), bytes.toString('hex').toUpperCase(), bytes.toString('base64'), bytes.toString('base64url'), JSON.stringify(bytes.toString('latin1')).slice(1, -1)]
-}
-
-function digests(data: Buffer | string): string[] {
-  const crc = Buffer.alloc(4)
-  crc.writeUInt32BE(crc32(data))
-  const hashes = ['md5', 'sha1', 'sha256'].map((name) => createHash(name).update(data).digest())
-  // A CRC in hex is short enough to turn up by chance.
-  return [...hashes.flatMap(forms), crc.toString('base64')]
 }
 
 interface Running {
@@ -65,7 +53,7 @@ async function run(storeEndpoint: string, collector: string): Promise<Running> {
     listen: { port: 0 }, admin: { port: admin },
     upstream: { endpoint: storeEndpoint, accessKeyId: 'AKIDTESTSTORE', secretAccessKey: storeSecret },
     clients: [{ accessKeyId: 'client', secretAccessKey: clientSecret }],
-    keys: { main: { type: 'local', keyring: './keyring.json' } }, buckets: { '*': {}, 'opaque': { etag: 'opaque' } },
+    keys: { main: { type: 'local', keyring: './keyring.json' } }, buckets: { '*': { etag: 'opaque' } },
     auth: { ssecOverHttp: true }, audit: { file: './audit.jsonl' }, log: { level: 'debug' }, limits: { graceSeconds: 1 }
   }))
   const actions = new Map<string, () => void>()
@@ -101,23 +89,13 @@ async function textOf(response: IncomingMessage): Promise<string> {
 async function traffic(endpoint: string): Promise<string> {
   const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials: { accessKeyId: 'client', secretAccessKey: clientSecret } })
   const customer = { SSECustomerAlgorithm: 'AES256', SSECustomerKey: customerKey.toString('base64'), SSECustomerKeyMD5: createHash('md5').update(customerKey).digest('base64') }
-  for (const Bucket of ['md5-bucket', 'opaque']) {
-    await client.send(new CreateBucketCommand({ Bucket }))
-    await client.send(new PutObjectCommand({ Bucket, Key: 'small', Body: plaintext, ChecksumAlgorithm: 'SHA256' }))
-    await client.send(new PutObjectCommand({ Bucket, Key: 'large', Body: large, ContentMD5: createHash('md5').update(large).digest('base64') }))
-    await client.send(new PutObjectCommand({ Bucket, Key: 'customer', Body: plaintext, ...customer }))
-    const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key: 'parts' }))
-    const parts = []
-    for (const [PartNumber, Body] of [[1, large], [2, Buffer.from(plaintext)]] as const) {
-      const { ETag } = await client.send(new UploadPartCommand({ Bucket, Key: 'parts', UploadId, PartNumber, Body }))
-      parts.push({ PartNumber, ETag })
-    }
-    await client.send(new CompleteMultipartUploadCommand({ Bucket, Key: 'parts', UploadId, MultipartUpload: { Parts: parts } }))
-    await client.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/small` }))
-    for (const Key of ['small', 'large', 'parts', 'copy']) await (await client.send(new GetObjectCommand({ Bucket, Key }))).Body?.transformToByteArray()
-    await client.send(new HeadObjectCommand({ Bucket, Key: 'customer', ...customer }))
-    await client.send(new ListObjectsV2Command({ Bucket }))
-  }
+  const Bucket = 'opaque'
+  await client.send(new CreateBucketCommand({ Bucket }))
+  await client.send(new PutObjectCommand({ Bucket, Key: 'small', Body: plaintext, ChecksumAlgorithm: 'SHA256' }))
+  await client.send(new PutObjectCommand({ Bucket, Key: 'customer', Body: plaintext, ...customer }))
+  await (await client.send(new GetObjectCommand({ Bucket, Key: 'small' }))).Body?.transformToByteArray()
+  await client.send(new HeadObjectCommand({ Bucket, Key: 'customer', ...customer }))
+  await client.send(new ListObjectsV2Command({ Bucket }))
   const errors: string[] = []
   const stranger = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials: { accessKeyId: 'client', secretAccessKey: unknownSecret } })
   for (const failing of [stranger.send(new GetObjectCommand({ Bucket: 'opaque', Key: 'small' })), client.send(new GetObjectCommand({ Bucket: 'opaque', Key: 'none' }))]) {
@@ -136,7 +114,7 @@ async function traffic(endpoint: string): Promise<string> {
   return errors.join('\n')
 }
 
-await t.test('secrets turn up in no output, and nothing of the plaintext at the store', { timeout: 60_000 }, async (t) => {
+await t.test('secrets and plaintext turn up in no output', { timeout: 60_000 }, async (t) => {
   await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
   const master = (await readKeyring(join(directory, 'keyring.json'))).versions.map(({ key }) => createSecretKey(key.export()).export())
   const store = await startTestStore({ secretAccessKey: storeSecret })
@@ -167,15 +145,5 @@ await t.test('secrets turn up in no output, and nothing of the plaintext at the 
       if (text.includes(secret)) t.fail(`${name} holds ${secret}`)
     }
   }
-
-  const { requests } = store
-  const seen = requests.map(({ method, path, headers, body }) =>
-    `${method} ${path}\n${headers.entries.map(([name, value]) => `${name}: ${value}`).join('\n')}\n${(body ?? Buffer.alloc(0)).toString('latin1')}`).join('\n')
-  t.ok(seen.length > 4 * large.length, 'the store was sent the bodies')
-  const forbidden = [...secrets, ...forms(plaintext), ...digests(plaintext), ...digests(large), 'Credential=client/']
-  for (const secret of forbidden) {
-    searched += 1
-    if (seen.includes(secret)) t.fail(`the store was sent ${secret}`)
-  }
-  t.comment(`${searched} searches for secrets, plaintext and its digests in ${Object.keys(outputs).length} outputs and ${requests.length} requests to the store, 0 found`)
+  t.comment(`${searched} searches for secrets and plaintext in ${Object.keys(outputs).length} outputs, 0 found`)
 })
