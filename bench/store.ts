@@ -14,10 +14,14 @@ async function endpoint(): Promise<string> {
   return store.endpoint
 }
 
-/** Takes any body and forgets it: for measuring a gateway with uploads that no memory could hold. */
+/** Takes any body and forgets it, and has nothing to read: for uploads that no memory could hold. */
 function startSink(): Promise<string> {
-  const server = createServer((req, res) => {
-    req.on('end', () => res.writeHead(200, { 'etag': '"d41d8cd98f00b204e9800998ecf8427e"', 'content-length': 0 }).end())
+  const nothing = '<Error><Code>NoSuchKey</Code></Error>'
+  const server = createServer({ requestTimeout: 0, highWaterMark: 1 << 20 }, (req, res) => {
+    req.on('end', () => {
+      if (req.method === 'GET') res.writeHead(404, { 'content-type': 'application/xml', 'content-length': nothing.length }).end(nothing)
+      else res.writeHead(200, { 'etag': '"d41d8cd98f00b204e9800998ecf8427e"', 'content-length': 0 }).end()
+    })
     req.resume()
   })
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => {

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm'
 type Collect = (options: { readonly type: 'minor' }) => void
 
 /** Bytes of bodies between two collections. Sealing allocates three times as much, which must stay below V8's 64 MiB. */
-const COLLECT_EVERY = 12 * 1024 * 1024
+const COLLECT_EVERY = 6 * 1024 * 1024
 
 let passed = 0
 let collect: Collect | null = null
