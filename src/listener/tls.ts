@@ -44,11 +44,12 @@ export function secureContext(material: TlsMaterial): {
 /**
  * Calls back when one of the files has changed, links followed (Kubernetes swaps a link to renew a secret). Looks every 10 s:
  * file events get lost across such swaps.
+ * @param intervalMs milliseconds between looks.
  * @returns a function that ends the watching.
  */
-export function watchTls(files: TlsFiles, changed: () => void): () => void {
+export function watchTls(files: TlsFiles, changed: () => void, intervalMs = 10_000): () => void {
   const paths = [files.cert, files.key, ...(files.clientCa === null ? [] : [files.clientCa])]
-  for (const path of paths) watchFile(path, { interval: 10_000, persistent: false }, changed)
+  for (const path of paths) watchFile(path, { interval: intervalMs, persistent: false }, changed)
   return () => {
     for (const path of paths) unwatchFile(path, changed)
   }

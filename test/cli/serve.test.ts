@@ -2,9 +2,12 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
+import { get as getSecure } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { Readable } from 'node:stream'
+import { connect } from 'node:tls'
 import t from 'tap'
 import { runCommand } from '../../src/cli/arguments.ts'
 import type { Platform } from '../../src/cli/platform.ts'
@@ -116,6 +119,50 @@ await t.test('serves, reloads what is good, keeps what it has when it is not, an
   t.equal(await code, 0)
   t.equal(gateway.closed, 1)
   t.notMatch(JSON.stringify(platform.lines) + platform.out + platform.err, /canary/)
+})
+
+await t.test('SIGHUP brings new certificates, and keeps the old ones when the new do not fit; transfers go on', async (t) => {
+  const pem = (name: string): Buffer => readFileSync(new URL(`../${name}`, import.meta.url))
+  const [certFile, keyFile, tlsFile] = ['cert.pem', 'key.pem', 'tls.yaml'].map((name) => join(directory, name)) as [string, string, string]
+  const use = (cert: Buffer, key: Buffer): void => {
+    writeFileSync(certFile, cert)
+    writeFileSync(keyFile, key)
+  }
+  use(pem('upstream/localhost-cert.pem'), pem('upstream/localhost-key.pem'))
+  writeFileSync(tlsFile, yaml().replace('listen: { port: 0 }', 'listen: { port: 0, tls: { cert: ./cert.pem, key: ./key.pem } }').replace('0.05', '10'))
+  const platform = new FakeProcess(['serve'])
+  const body = new Readable({ read: () => undefined })
+  const gateway = stub(async () => ({ status: 200, headers: [['Content-Length', '10']], body }))
+  const code = serve(['--config', tlsFile], platform, async () => gateway)
+  const { port } = await platform.line('listening')
+  const offered = async (): Promise<string> => {
+    const socket = connect({ host: '127.0.0.1', port: Number(port), rejectUnauthorized: false })
+    await once(socket, 'secureConnect')
+    const { fingerprint256 } = socket.getPeerCertificate()
+    socket.destroy()
+    return fingerprint256
+  }
+  const before = await offered()
+
+  const sent = getSecure({ host: '127.0.0.1', port: Number(port), rejectUnauthorized: false, agent: false })
+  body.push('first')
+  const [response] = await once(sent, 'response') as [IncomingMessage]
+  use(pem('listener/renewed-cert.pem'), pem('upstream/localhost-key.pem'))
+  platform.signal('SIGHUP')
+  t.match(await platform.line('configuration not reloaded'), { level: 'error' })
+  t.equal(await offered(), before, 'a pair that does not fit')
+  use(pem('listener/renewed-cert.pem'), pem('listener/renewed-key.pem'))
+  platform.signal('SIGHUP')
+  await platform.line('configuration reloaded')
+  t.not(await offered(), before)
+
+  body.push('later')
+  body.push(null)
+  let text = ''
+  for await (const chunk of response) text += String(chunk)
+  t.equal(text, 'firstlater', 'the transfer that was under way')
+  platform.signal('SIGTERM')
+  t.equal(await code, 0)
 })
 
 await t.test('the exit code tells when transfers were cut', async (t) => {

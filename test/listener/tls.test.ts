@@ -1,10 +1,10 @@
 import { once } from 'node:events'
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import t from 'tap'
-import { readTls } from '../../src/listener/tls.ts'
+import { readTls, watchTls } from '../../src/listener/tls.ts'
 import { roomyLimits, startListener, text, WireClient } from './wire.ts'
 
 const pem = (name: string): string => new URL(name, import.meta.url).pathname
@@ -74,6 +74,26 @@ await t.test('a key that does not fit its certificate is refused before it serve
   await t.rejects(readTls(files))
   await t.rejects(readTls({ ...files, cert: join(directory, 'none') }), { code: 'ENOENT' })
   await t.resolves(readTls({ ...first, clientCa: renewed.cert }))
+})
+
+await t.test('a certificate that is swapped by its link, as Kubernetes does it, is noticed', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'sealgate-tls-'))
+  t.teardown(() => { rmSync(directory, { recursive: true }) })
+  const at = (name: string): string => join(directory, name)
+  writeFileSync(at('old'), 'old')
+  writeFileSync(at('new'), 'newer')
+  writeFileSync(at('key'), 'key')
+  symlinkSync(at('old'), at('cert'))
+  let unwatch: () => void = () => undefined
+  await new Promise<void>((resolve) => {
+    unwatch = watchTls({ cert: at('cert'), key: at('key'), clientCa: at('key') }, resolve, 20)
+    symlinkSync(at('new'), at('next'))
+    // Keeps the process awake: the watching itself does not.
+    const awake = setInterval(() => undefined, 1000)
+    t.teardown(() => { clearInterval(awake) })
+    setTimeout(() => { renameSync(at('next'), at('cert')) }, 100)
+  })
+  unwatch()
 })
 
 await t.test('client certificates are demanded where an authority is named', async (t) => {
