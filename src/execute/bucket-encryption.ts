@@ -19,12 +19,15 @@ import { verified } from './stored-object.ts'
  * customers' keys; what the configuration demands it cannot loosen.
  */
 export async function bucketEncryption(x: Execution): Promise<HttpResponse> {
-  await checkOwner(x)
   const bucket = bucketOf(x)
   if (x.operation.name === 'PutBucketEncryption') {
-    await writeDefault(x, bucket, readBucketEncryption(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes)))
+    // A document that is not the signed one must not make the gateway ask the store.
+    const wanted = readBucketEncryption(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes))
+    await checkOwner(x)
+    await writeDefault(x, bucket, wanted)
     return { status: 200, headers: [['content-length', '0']], body: null }
   }
+  await checkOwner(x)
   if (x.operation.name === 'DeleteBucketEncryption') {
     await removeBucketDefault(x, bucket)
     return { status: 204, headers: [], body: null }
