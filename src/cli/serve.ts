@@ -59,10 +59,13 @@ async function serveTrial(platform: Platform, createGateway: CreateGateway): Pro
 }
 
 async function serveAlone(
-  config: Config, read: ReadConfig | null, platform: Platform, createGateway: CreateGateway, announce?: (address: Serving['address']) => void
+  config: Config, read: ReadConfig | null, platform: Platform, createGateway: CreateGateway,
+  announce?: (address: Serving['address']) => void
 ): Promise<number> {
   const serving = await Serving.start(config, platform, createGateway)
-  const admin = config.admin === null ? null : createAdminListener(config.admin, { ready: () => serving.ready(), metrics: () => serving.metrics() })
+  const admin = config.admin === null
+    ? null
+    : createAdminListener(config.admin, { ready: () => serving.ready(), metrics: () => serving.metrics() })
   await admin?.start()
   announce?.(serving.address)
   try {

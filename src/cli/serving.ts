@@ -30,6 +30,13 @@ export function openLog(config: Config, platform: Platform): Log {
   return createLog({ level: config.log.level, ...(platform.writeLog === undefined ? {} : { write: platform.writeLog }) })
 }
 
+interface ServingParts {
+  readonly log: Log
+  readonly gateway: Gateway
+  readonly listener: Listener
+  readonly tracer: Tracer | null
+}
+
 /** One process that serves clients: a gateway behind a listener, until a signal ends it. */
 export class Serving {
   readonly address: { readonly host: string; readonly port: number }
@@ -43,10 +50,7 @@ export class Serving {
   #reloading = Promise.resolve()
   #unwatch: () => void = () => undefined
 
-  private constructor(
-    parts: { readonly log: Log; readonly gateway: Gateway; readonly listener: Listener; readonly tracer: Tracer | null }, config: Config, platform: Platform,
-    address: { readonly host: string; readonly port: number }
-  ) {
+  private constructor(parts: ServingParts, config: Config, platform: Platform, address: Serving['address']) {
     this.#log = parts.log
     this.#gateway = parts.gateway
     this.#listener = parts.listener
@@ -169,13 +173,16 @@ function keepFixed(before: Config, after: Config): Config {
   const { host, port, trustedProxies, allowPlainBeyondLoopback } = before.listen
   const tls = before.listen.tls === null ? null : after.listen.tls ?? before.listen.tls
   const { admin, upstream, limits, log, audit, workers } = before
-  return { ...after, admin, upstream, limits, log, audit, workers, listen: { ...after.listen, host, port, trustedProxies, allowPlainBeyondLoopback, tls } }
+  const listen = { ...after.listen, host, port, trustedProxies, allowPlainBeyondLoopback, tls }
+  return { ...after, admin, upstream, limits, log, audit, workers, listen }
 }
 
 async function listenerOf(config: Config, gateway: Gateway, log: Log): Promise<Listener> {
   const { listen, limits, upstream } = config
   const connections = connectionsWithin(limits.connections, Math.ceil(upstream.connections * 1.25), availableDescriptors())
-  if (connections < limits.connections) log.event('warn', 'fewer connections than configured: raise the limit of open files', { connections })
+  if (connections < limits.connections) {
+    log.event('warn', 'fewer connections than configured: raise the limit of open files', { connections })
+  }
   return createListener({
     host: listen.host,
     port: listen.port,

@@ -4,7 +4,10 @@ import type { Tracer } from '../observe/tracing.ts'
 import type { Platform } from './platform.ts'
 import { version } from './version.ts'
 
-/** The tracer that the environment asks for, or null. What it asks for wrongly is told in the log and does not keep a gateway from serving. */
+/**
+ * The tracer that the environment asks for, or null. What it asks for wrongly is told in the log and does not keep a gateway from
+ * serving.
+ */
 export async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null> {
   try {
     const settings = traceSettings(env, version())

@@ -58,7 +58,8 @@ export async function runWorker(platform: Platform, createGateway: CreateGateway
   const link = new PrimaryLink(worker)
   let config = await link.start()
   try {
-    const serving = await Serving.start(configOfWorker(config, platform.env), link.platformOf(platform, (next) => { config = next }), createGateway)
+    const linked = link.platformOf(platform, (next) => { config = next })
+    const serving = await Serving.start(configOfWorker(config, platform.env), linked, createGateway)
     link.report(serving)
     return await serving.untilStopped(() => configOfWorker(config, platform.env))
   } catch (error) {

@@ -98,7 +98,9 @@ class Primary {
   }
 
   #seat(number: number): Seat {
-    const seat: Seat = { number, worker: cluster.fork(), startedAt: performance.now(), greeted: false, listening: false, failures: 0, last: null }
+    const seat: Seat = {
+      number, worker: cluster.fork(), startedAt: performance.now(), greeted: false, listening: false, failures: 0, last: null
+    }
     this.#follow(seat)
     return seat
   }
@@ -184,7 +186,8 @@ class Primary {
   async #ready(): Promise<Readiness> {
     if (this.#stopping) return { ok: false, checks: { gateway: 'stopping' } }
     const reports = await this.#ask()
-    const checks: Record<string, string> = { workers: reports.length === this.#seats.length ? 'ok' : `${reports.length} of ${this.#seats.length}` }
+    const all = this.#seats.length
+    const checks: Record<string, string> = { workers: reports.length === all ? 'ok' : `${reports.length} of ${all}` }
     for (const { ready } of reports) {
       for (const [name, state] of Object.entries(ready.checks)) if (checks[name] === undefined || state !== 'ok') checks[name] = state
     }

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { pid } from 'node:process'
 import { pino } from 'pino'
 import { S3Error } from '../errors.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
@@ -23,7 +24,9 @@ export interface Log {
 }
 
 /** Lines are written together: each by itself would be a system call and a turn of the thread pool per request. */
-const gatherBytes = 8192
+const gatherBytes = 3072
+/** PIPE_BUF: up to here the lines of several workers that share a pipe cannot end up inside one another (POSIX, write). */
+const writeBytes = 4096
 /** How long a line may wait for others, in milliseconds: what a kill without warning can cost the log. */
 const gatherMs = 100
 
@@ -40,11 +43,13 @@ export interface LogOptions {
 export function createLog(options: LogOptions): Log {
   const settings = {
     level: options.level,
-    base: { hostname: hostname() },
+    base: { hostname: hostname(), pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) }
   }
-  const standardOutput = options.write === undefined ? pino.destination({ dest: 1, sync: false, minLength: gatherBytes, periodicFlush: gatherMs }) : null
+  const standardOutput = options.write === undefined
+    ? pino.destination({ dest: 1, sync: false, minLength: gatherBytes, maxWrite: writeBytes, periodicFlush: gatherMs })
+    : null
   const logger = pino(settings, standardOutput ?? { write: options.write ?? (() => undefined) })
   return {
     access(record) {

@@ -4,6 +4,15 @@ import type { TraceSettings } from './trace-settings.ts'
 
 export type AttributeValue = string | number | boolean
 
+/** null: left out. */
+export type Attributes = Readonly<Record<string, AttributeValue | null>>
+
+export interface SpanEvent {
+  readonly name: string
+  readonly time: number
+  readonly attributes: Attributes
+}
+
 /** A finished span. Times are milliseconds since 1970, with fractions. */
 export interface Span {
   readonly traceId: string
@@ -13,8 +22,8 @@ export interface Span {
   readonly kind: 'server' | 'client'
   readonly start: number
   readonly end: number
-  readonly attributes: Readonly<Record<string, AttributeValue | null>>
-  readonly events: readonly { readonly name: string; readonly time: number; readonly attributes: Readonly<Record<string, AttributeValue | null>> }[]
+  readonly attributes: Attributes
+  readonly events: readonly SpanEvent[]
   readonly failed: boolean
 }
 
@@ -81,7 +90,8 @@ export class TraceExport {
     const { url, headers, timeoutMs } = this.#settings
     const { promise, resolve, reject } = Promise.withResolvers<undefined>()
     const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
-      method: 'POST', signal: AbortSignal.timeout(timeoutMs), headers: { ...headers, 'content-type': 'application/json', 'content-length': body.length }
+      method: 'POST', signal: AbortSignal.timeout(timeoutMs),
+      headers: { ...headers, 'content-type': 'application/json', 'content-length': body.length }
     }, (response) => {
       response.resume()
       response.once('error', reject)
@@ -115,7 +125,7 @@ function spanDocument(span: Span): unknown {
     startTimeUnixNano: nanoseconds(span.start),
     endTimeUnixNano: nanoseconds(span.end),
     attributes: attributes(span.attributes),
-    events: span.events.map((event) => ({ name: event.name, timeUnixNano: nanoseconds(event.time), attributes: attributes(event.attributes) })),
+    events: span.events.map(({ name, time, attributes: values }) => ({ name, timeUnixNano: nanoseconds(time), attributes: attributes(values) })),
     status: span.failed ? { code: 2 } : {}
   }
 }
@@ -124,7 +134,7 @@ function nanoseconds(milliseconds: number): string {
   return String(BigInt(Math.round(milliseconds * 1000)) * 1000n)
 }
 
-function attributes(values: Readonly<Record<string, AttributeValue | null>>): unknown[] {
+function attributes(values: Attributes): unknown[] {
   return Object.entries(values).filter(([, value]) => value !== null).map(([key, value]) => ({ key, value: valueDocument(value ?? '') }))
 }
 

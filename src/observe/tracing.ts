@@ -1,17 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
 import type { AccessRecord } from './access-log.ts'
-import { TraceExport, type AttributeValue, type Span } from './trace-export.ts'
+import { TraceExport, type Attributes, type SpanEvent } from './trace-export.ts'
 import type { TraceSettings } from './trace-settings.ts'
-
-type Attributes = Readonly<Record<string, AttributeValue | null>>
 
 interface Trace {
   readonly traceId: string
   readonly spanId: string
   readonly parentSpanId: string | null
   readonly start: number
-  readonly events: Span['events'][number][]
+  readonly events: SpanEvent[]
 }
 
 /** Ends a child span. `error`: a code fit for anyone's eyes; null when it went well. */
@@ -105,7 +103,9 @@ export class Tracer {
 }
 
 /** @returns null for what is absent or malformed: the trace then begins here, as the recommendation demands. */
-export function parseTraceparent(text: string | undefined): { readonly traceId: string; readonly spanId: string; readonly sampled: boolean } | null {
+export function parseTraceparent(
+  text: string | undefined
+): { readonly traceId: string; readonly spanId: string; readonly sampled: boolean } | null {
   const match = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/.exec(text ?? '')
   const [, version = 'ff', traceId = '', spanId = '', flags = '', rest] = match ?? []
   if (version === 'ff' || (version === '00' && rest !== undefined) || /^0+$/.test(traceId) || /^0+$/.test(spanId)) return null
