@@ -85,7 +85,8 @@ export class Signer {
 
 /** A bare name signs as `name=` (AWS "Create a signed request"); repeated names keep all their values. */
 function queryBag(query: SigningRequest['query']): Record<string, string | string[]> {
-  const bag: Record<string, string | string[]> = {}
+  // Without a prototype: a parameter may be named like one of its methods.
+  const bag = Object.create(null) as Record<string, string | string[]>
   for (const [name, value] of query) {
     const before = bag[name]
     bag[name] = before === undefined ? value ?? '' : [before, value ?? ''].flat()

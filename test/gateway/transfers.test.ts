@@ -27,7 +27,7 @@ async function rig(t: Test, sections: Record<string, unknown> = {}): Promise<{ s
   return { store, gateway }
 }
 
-async function idle(gateway: TestGateway, withinMs = 5000): Promise<boolean> {
+async function idle(gateway: TestGateway, withinMs = 30_000): Promise<boolean> {
   const deadline = performance.now() + withinMs
   const busy = (): boolean => gateway.listener.counts().requestsInFlight > 0 || gateway.listener.counts().connections > 0
   while (busy() && performance.now() < deadline) await sleep(10)

@@ -8,7 +8,7 @@ import { codeOf, keyContext, keyUse, otherContexts } from './support.ts'
 
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
 /** Short deadlines, and no circuit breaker in the way of tests that are not about it. */
-const limits = { callMs: 200, requestMs: 500, retryMs: 5, breakerFailures: 1000 }
+const limits = { callMs: 1000, requestMs: 2500, retryMs: 5, breakerFailures: 1000 }
 const context = keyContext({ requestContext: { a: '1' } })
 
 function open(kms: FakeKms, arn: string, change: Partial<KmsProviderOptions> = {}): KmsKeyProvider {
