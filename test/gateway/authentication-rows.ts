@@ -39,8 +39,9 @@ export function productRows(): number {
 /** What the documents say must happen, written without a look at the code. */
 function isValid(place: Place, payload: Payload, state: State, { name, row, draft }: OperationRequest): boolean {
   const says = payload.startsWith('STREAMING') ? 'framed' : 'plain'
-  // A form is signed by its policy, wherever it is posted to, and heard only as an upload; headers beside it say nothing.
-  if (place === 'form') return name === 'PostObject' && ['valid', 'other method', 'other target'].includes(state) && says === 'plain'
+  // A form is signed by its policy, wherever it is posted to, and heard only as an upload; headers beside it say nothing. Its
+  // policy says when it ends and not when it begins.
+  if (place === 'form') return name === 'PostObject' && ['valid', 'other method', 'other target', 'from the future'].includes(state) && says === 'plain'
   if (!['header', 'query', 'v2-header', 'v2-query'].includes(place)) return false
   // Version 2 queries say when they end and not when they begin.
   if (state !== 'valid' && !(place === 'v2-query' && state === 'from the future')) return false
