@@ -42,13 +42,6 @@ export async function keyForWrite(x: Execution, place: Place, asked: SseRequest)
   const requestContext = asked.mode === 'aws:kms' ? asked.context : {}
   // S3 answers with the id as it was asked for, where it was asked for.
   const requestedId = asked.mode === 'aws:kms' ? asked.keyId : null
-  if (asked.mode === 'aws:kms' && requestedId === null && x.parts.config.keys[x.policy.key]?.type === 'local') {
-    // The default of SSE-KMS is the bucket's KMS key: a local key is none, and clients that mean one must name it.
-    throw new S3Error('InvalidArgument', {
-      message: 'Server Side Encryption with KMS managed key requires HTTP header x-amz-server-side-encryption-aws-kms-key-id',
-      fields: { ArgumentName: 'x-amz-server-side-encryption' }
-    })
-  }
   const { provider } = x.parts.keys.resolve(requestedId, x.policy, use)
   const bucketKeyEnabled = asked.mode === 'aws:kms' && asked.bucketKeyEnabled !== null ? asked.bucketKeyEnabled : x.policy.bucketKeys
   const { key, wrapped } = await provider.generate(keyContext(place, bucketKeyEnabled, requestContext), use)
