@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { connect, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { SignatureV4 } from '@aws-sdk/signature-v4'
 import { Pool } from 'undici'
@@ -7,6 +8,23 @@ import { Sha256 } from '../src/upstream/sha256.ts'
 export interface Account {
   readonly accessKeyId: string
   readonly secretAccessKey: string
+}
+
+export interface SendOptions {
+  readonly body?: Readable | Buffer
+  /** Bytes of the body. */
+  readonly size?: number
+  readonly sha256?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly query?: Readonly<Record<string, string>>
+}
+
+export interface Answer {
+  readonly status: number
+  readonly bytes: number
+  readonly etag: string
+  /** The body, where it is no longer than one chunk. */
+  readonly text: string
 }
 
 const block = Buffer.alloc(1 << 20, 'sealgate bench ')
@@ -46,19 +64,39 @@ export class BenchClient {
     this.#signer = new SignatureV4({ credentials: account, region: 'us-east-1', service: 's3', sha256: Sha256, uriEscapePath: false, applyChecksum: false })
   }
 
-  async send(method: 'GET' | 'PUT', path: string, options: { body?: Readable | Buffer; size?: number; sha256?: string; headers?: Record<string, string> } = {}): Promise<{ status: number; bytes: number }> {
-    const signed = await this.#signer.sign({
-      method, protocol: 'http:', hostname: this.#url.host, path, query: {},
-      headers: { host: this.#url.host, 'x-amz-content-sha256': options.sha256 ?? 'UNSIGNED-PAYLOAD', ...options.headers }
-    })
-    const headers = { ...signed.headers, ...options.size === undefined ? {} : { 'content-length': String(options.size) } }
-    const answer = await this.#pool.request({ method, path, headers, body: options.body ?? null })
+  async send(method: 'GET' | 'PUT' | 'POST', path: string, options: SendOptions = {}): Promise<Answer> {
+    const { query = {} } = options
+    const signed = await this.#sign(method, path, options)
+    const headers = { ...signed, ...options.size === undefined ? {} : { 'content-length': String(options.size) } }
+    const search = new URLSearchParams(query).toString()
+    const answer = await this.#pool.request({ method, path: search === '' ? path : `${path}?${search}`, headers, body: options.body ?? null })
     let bytes = 0
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) bytes += chunk.length
-    return { status: answer.statusCode, bytes }
+    let text = ''
+    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+      if (bytes === 0 && chunk.length < 65_536) text = chunk.toString('latin1')
+      bytes += chunk.length
+    }
+    return { status: answer.statusCode, bytes, etag: String(answer.headers['etag']), text }
+  }
+
+  /** A reader that asks for an object and then reads nothing: the socket is never resumed. */
+  async stall(path: string): Promise<Socket> {
+    const headers = await this.#sign('GET', path, {})
+    const socket = connect(Number(this.#url.port), this.#url.hostname)
+    socket.on('error', () => undefined)
+    socket.write(`GET ${path} HTTP/1.1\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)
+    return socket
   }
 
   async close(): Promise<void> {
     await this.#pool.destroy()
+  }
+
+  async #sign(method: string, path: string, { query = {}, sha256 = 'UNSIGNED-PAYLOAD', headers = {} }: SendOptions): Promise<Record<string, string>> {
+    const signed = await this.#signer.sign({
+      method, protocol: 'http:', hostname: this.#url.host, path, query,
+      headers: { host: this.#url.host, 'x-amz-content-sha256': sha256, ...headers }
+    })
+    return signed.headers
   }
 }

@@ -16,15 +16,14 @@ export class Measured {
     this.endpoint = endpoint
   }
 
-  /** User and system time of the process so far, in seconds, with its children. */
+  /** User and system time so far, in seconds, of the process and of its workers. */
   cpuSeconds(): number {
-    return cpuSecondsOf(this.#child.pid ?? 0)
+    return this.#pids().reduce((sum, pid) => sum + cpuSecondsOf(pid), 0)
   }
 
-  /** Resident set in MiB. */
+  /** Resident set in MiB, workers included. */
   rssMiB(): number {
-    const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.#child.pid ?? 0}/status`, 'utf8'))
-    return Number(line?.[1] ?? 0) / 1024
+    return this.#pids().reduce((sum, pid) => sum + Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0), 0) / 1024
   }
 
   async stop(): Promise<void> {
@@ -32,18 +31,35 @@ export class Measured {
     this.#child.kill('SIGKILL')
     await exited
   }
+
+  #pids(): number[] {
+    const pid = this.#child.pid ?? 0
+    return [pid, ...readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter((text) => text.trim() !== '').map(Number)]
+  }
 }
 
-export function cpuSecondsOf(pid: number): number {
+function cpuSecondsOf(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
-/** Starts a script that prints its endpoint as the first line. */
-export async function startMeasured(script: string, args: readonly string[], endpoint?: string): Promise<Measured> {
+/**
+ * Starts a script and waits until it listens.
+ * @param message of the gateway's log line that has the port; without it the script's first line is its endpoint.
+ */
+export async function startMeasured(script: string, args: readonly string[], message?: string): Promise<Measured> {
   const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const lines = createInterface({ input: child.stdout })
-  const [first] = await once(lines, 'line') as [string]
-  lines.on('line', () => undefined)
-  return new Measured(child, endpoint ?? first)
+  for await (const line of createInterface({ input: child.stdout })) {
+    const endpoint = endpointIn(line, message)
+    if (endpoint === null) continue
+    child.stdout.resume()
+    return new Measured(child, endpoint)
+  }
+  throw new Error(`${script} ended before it listened`)
+}
+
+function endpointIn(line: string, message: string | undefined): string | null {
+  if (message === undefined) return line
+  const event = JSON.parse(line) as { msg: string; port: number }
+  return event.msg === message ? `http://127.0.0.1:${event.port}` : null
 }

@@ -17,7 +17,8 @@ const keepAliveMs = 75 * seconds
 const headersMs = 30 * seconds
 /** Clients give up after about 60 s of silence. */
 const heartbeatMs = 5 * seconds
-const segmentBytes = 65_536
+/** Less than one segment, so that one that waits for the socket is enough to pause the store. */
+const highWaterMark = 32_768
 
 /** What is read at start only: transfers under way are bound to it, or the process is. */
 const fixedSections = ['admin', 'upstream', 'limits', 'log', 'audit', 'workers'] as const
@@ -190,7 +191,7 @@ async function listenerOf(config: Config, gateway: Gateway, log: Log): Promise<L
     trustedProxies: listen.trustedProxies,
     limits: {
       connections, requestsInFlight: limits.requestsInFlight, headerBytes: limits.headerBytes,
-      minRate: limits.minRate, minRateWindowMs: limits.minRateWindowSeconds * seconds, headersMs, keepAliveMs, highWaterMark: segmentBytes
+      minRate: limits.minRate, minRateWindowMs: limits.minRateWindowSeconds * seconds, headersMs, keepAliveMs, highWaterMark
     },
     heartbeatMs,
     log,

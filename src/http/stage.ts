@@ -19,8 +19,6 @@ export interface StagedOptions {
    * error answer has to go out on).
    */
   readonly destroySource: boolean
-  /** Bytes that may wait here for a slow reader before the source is paused. */
-  readonly highWaterMark?: number
 }
 
 /**
@@ -34,7 +32,7 @@ export class StagedReadable extends Readable {
   #state: 'idle' | 'flowing' | 'finishing' | 'done' = 'idle'
 
   constructor(source: Readable, stages: readonly ByteStage[], options: StagedOptions) {
-    super({ highWaterMark: options.highWaterMark ?? 65536 })
+    super({ highWaterMark: NO_READ_AHEAD })
     this.#source = source
     this.#stages = stages
     this.#destroySource = options.destroySource
@@ -94,7 +92,7 @@ export class StagedReadable extends Readable {
 
   #feed(chunk: Buffer, from: number): boolean {
     const stage = this.#stages[from]
-    if (stage === undefined) return chunk.length === 0 || this.destroyed || this.push(chunk)
+    if (stage === undefined) return this.destroyed || pushed(this, chunk)
     let wanted = true
     for (const out of stage.update(chunk)) wanted = this.#feed(out, from + 1) && wanted
     return wanted
@@ -105,6 +103,21 @@ export class StagedReadable extends Readable {
       for (const out of await stage.final()) this.#feed(out, i + 1)
     }
   }
+}
+
+/**
+ * High-water mark of the streams of a transfer: nothing is fetched for a reader that does not read. What waits in a stalled
+ * transfer then is what was on its way when the reader stopped, and not a segment or two in every stream besides.
+ */
+export const NO_READ_AHEAD = 0
+
+/**
+ * Pushes a chunk. @returns false when the source is to be paused: the chunk has to wait here, or was taken by a reader that
+ * wants no more. Node says so of the next chunk only, which then would have to wait, too. Empty chunks are dropped: nobody
+ * would read them and so ask for more.
+ */
+export function pushed(stream: Readable, chunk: Buffer): boolean {
+  return chunk.length === 0 || (stream.push(chunk) && !stream.isPaused())
 }
 
 /** Reads a stream into one Buffer. @throws the stream's error, or `tooLarge()` when more than `limit` bytes come. */

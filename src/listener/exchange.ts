@@ -109,10 +109,10 @@ export class Exchange implements Watched {
    * Makes the request that the stages see.
    * @throws S3Error InvalidURI.
    */
-  admit(admitted: Admitted, facts: { readonly secure: boolean; readonly remoteAddress: string; readonly highWaterMark: number }): HttpRequest {
+  admit(admitted: Admitted, facts: { readonly secure: boolean; readonly remoteAddress: string }): HttpRequest {
     this.#awaitsContinue = admitted.expectsContinue
     const { contentLength } = admitted
-    let body = contentLength === 0 ? null : this.#openBody(facts.highWaterMark)
+    let body = contentLength === 0 ? null : this.#openBody()
     const request: HttpRequest = {
       id: this.id,
       method: this.req.method ?? '',
@@ -214,8 +214,8 @@ export class Exchange implements Watched {
     return this.req.complete ? 'answer' : 'upload'
   }
 
-  #openBody(highWaterMark: number): Readable {
-    this.#body = new RequestBody(this.req, highWaterMark)
+  #openBody(): Readable {
+    this.#body = new RequestBody(this.req)
     return this.#body
   }
 

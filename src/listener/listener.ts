@@ -251,10 +251,8 @@ class HttpListener implements Listener {
     this.#options.log.failure({ requestId: exchange.id, during: exchange.res.headersSent ? 'response' : 'handling', error })
   }
 
-  #facts(req: IncomingMessage): { secure: boolean; remoteAddress: string; highWaterMark: number } {
-    return {
-      secure: this.#trusted.secure(req), remoteAddress: plainAddress(req.socket.remoteAddress), highWaterMark: this.#options.limits.highWaterMark
-    }
+  #facts(req: IncomingMessage): { secure: boolean; remoteAddress: string } {
+    return { secure: this.#trusted.secure(req), remoteAddress: plainAddress(req.socket.remoteAddress) }
   }
 }
 

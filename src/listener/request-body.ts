@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
+import { NO_READ_AHEAD, pushed } from '../http/stage.ts'
 
 /**
  * The body of a request, detached from its socket. Destroying an IncomingMessage destroys the connection under it, so a
@@ -11,9 +12,8 @@ export class RequestBody extends Readable {
   #asked = false
   #received = 0
 
-  /** @param highWaterMark bytes held before the client is paused. */
-  constructor(request: IncomingMessage, highWaterMark: number) {
-    super({ highWaterMark, emitClose: true })
+  constructor(request: IncomingMessage) {
+    super({ highWaterMark: NO_READ_AHEAD, emitClose: true })
     this.#request = request
     // The handler may already be gone when the client goes: a failure of the body is told to those who read it.
     this.on('error', () => undefined)
@@ -55,7 +55,7 @@ export class RequestBody extends Readable {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#received += chunk.length
-    if (!this.push(chunk)) this.#request.pause()
+    if (!pushed(this, chunk)) this.#request.pause()
   }
 
   readonly #onEnd = (): void => {

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { S3Error } from '../errors.ts'
 import { HeaderList } from '../http/headers.ts'
+import { NO_READ_AHEAD, pushed } from '../http/stage.ts'
 import { isConnectionFailure, toS3Error } from './failures.ts'
 import { RateWatch } from './rate-watch.ts'
 import type { UpstreamResponse } from './types.ts'
@@ -24,6 +25,8 @@ export interface ExchangePlan {
 
 /** More interim answers than any server has reason to send (RFC 9110 15.2). */
 const maxInterim = 16
+/** Answers up to here are taken in whether somebody reads them or not: a document that nobody wants must not hold a connection. */
+const unreadBytes = 16_384
 
 /**
  * One request on one connection and its answer. Written on undici's dispatch interface, below `request()`, because that
@@ -139,7 +142,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.bytesReceived += chunk.length
-    if (this.#body?.push(chunk) === false) controller.pause()
+    if (this.#body !== null && !pushed(this.#body, chunk) && this.bytesReceived > unreadBytes) controller.pause()
   }
 
   onResponseEnd(): void {
@@ -183,13 +186,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-/** Body of an answer: unread bytes wait in the kernel, not here, beyond one buffer of 64 KiB. */
+/** Body of an answer: unread bytes wait in the kernel and in the socket's one buffer, not here. */
 class ResponseBody extends Readable {
   readonly #exchange: Exchange
   readonly #controller: Dispatcher.DispatchController
 
   constructor(exchange: Exchange, controller: Dispatcher.DispatchController) {
-    super({ highWaterMark: 65536 })
+    super({ highWaterMark: NO_READ_AHEAD })
     this.#exchange = exchange
     this.#controller = controller
     // The store may fail before the reader has had its turn to listen; whoever reads later still gets the error.

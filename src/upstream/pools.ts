@@ -15,6 +15,8 @@ export interface PoolSettings {
   readonly lookup: LookupFunction | null
 }
 
+/** Less than what one read brings, so that a socket whose reader is paused holds one read and not two. */
+const socketBytes = 16_384
 /** Virtual-host style has one host, and so one pool, per bucket. */
 const maxOrigins = 64
 
@@ -85,6 +87,7 @@ export class Pools {
         minVersion: 'TLSv1.2',
         keepAlive: true,
         noDelay: true,
+        ...{  highWaterMark: socketBytes },
         ...(s.ca === null ? {} : { ca: s.ca }),
         ...(s.lookup === null ? {} : { lookup: s.lookup })
       }
