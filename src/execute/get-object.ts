@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream'
 import type { Manifest } from '../envelope/manifest.ts'
 import type { HttpResponse } from '../http/message.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
@@ -37,17 +36,14 @@ export async function getObject(x: Execution): Promise<HttpResponse> {
 async function lookThenFetch(x: Execution, wanted: Wanted): Promise<HttpResponse> {
   const { object, manifest } = await lookAtTarget(x)
   const slice = checked(x, wanted, object, manifest)
-  return answer(x, object, manifest, slice, await fetchSlice(x, object, manifest, slice))
+  const headers = objectHeaders(x, object, manifest, slice)
+  return { status: slice.status, headers, body: await fetchSlice(x, object, manifest, slice) }
 }
 
 /** Conditions come before the range: a 412 or 304 tells nothing of sizes (RFC 9110 13.2.2). */
 function checked(x: Execution, wanted: Wanted, object: StoredObject, manifest: Manifest | null): Slice {
   checkReadConditions(x, clientEtag(x, object, manifest), object.headers.get('last-modified'))
   return sliceOf(wanted, object, manifest)
-}
-
-function answer(x: Execution, object: StoredObject, manifest: Manifest | null, slice: Slice, body: Readable): HttpResponse {
-  return { status: slice.status, headers: objectHeaders(x, object, manifest, slice), body }
 }
 
 async function fetchAtOnce(x: Execution, wanted: Wanted): Promise<HttpResponse> {
@@ -83,8 +79,9 @@ async function openGuessed(x: Execution, wanted: Wanted, response: UpstreamRespo
   const looked: Looked = { object, manifest: needsManifest(x, object) && object.kind === 'sealed' ? await readManifest(x, object) : null }
   remember(x, looked)
   const slice = checked(x, wanted, object, looked.manifest)
-  const body = await openAnswer(x, object, looked.manifest, slice, { response, got })
-  return answer(x, object, looked.manifest, slice, body)
+  // Whatever refuses the request does so before there is a body: nobody would be left to close that.
+  const headers = objectHeaders(x, object, looked.manifest, slice)
+  return { status: slice.status, headers, body: await openAnswer(x, object, looked.manifest, slice, { response, got }) }
 }
 
 function remember(x: Execution, { object, manifest }: Looked): void {

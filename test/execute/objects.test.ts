@@ -134,3 +134,14 @@ void t.test('objects that were not written here are refused, or served where the
   t.equal(plaintextSize(23), null)
   t.equal(gateway.metric('sealgate_integrity_failures_total'), 0)
 })
+
+void t.test('a read whose answer cannot be given asks the store for no bytes, which nobody would read', async (t) => {
+  const { store, s3 } = await rig(t)
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'refused', Body: randomBytes(3_000_000) }))
+  for (const looking of [{ Range: 'bytes=-2900000' }, { PartNumber: 1 }, { IfNoneMatch: '"other"' }]) {
+    const asked = s3.send(new GetObjectCommand({ Bucket, Key: 'refused', ResponseContentType: 'a\x01b', ...looking }))
+    await t.rejects(asked, { name: 'InvalidArgument' })
+  }
+  const reads = store.requests.filter(({ method, key }) => method === 'GET' && key === 'refused')
+  t.ok(reads.every(({ responseLength }) => responseLength === 512), 'none but those of the tail')
+})
