@@ -6,6 +6,9 @@ import { currentEtags } from './current-etags.ts'
 
 type Header = readonly [name: string, value: string]
 
+/** No object has it: ETags of stores are digests. */
+const NO_ETAG = '"00000000000000000000000000000000"'
+
 /** Operations whose conditions a store may or may not enforce: found by the probe at start. */
 export type ConditionalWrite = 'put' | 'complete' | 'copy' | 'delete'
 
@@ -32,8 +35,8 @@ export async function writeConditions(x: Execution, write: ConditionalWrite): Pr
 async function onlyIfCurrent(x: Execution, ifMatch: string): Promise<Header[]> {
   if (ifMatch.trim() === '*') return [['if-match', '*']]
   const current = await currentEtags(x, bucketOf(x), keyOf(x))
-  // Nothing to compare with: the store says what it says of conditions on what is not there.
-  if (current === null) return [['if-match', ifMatch]]
+  // The store says what it says of conditions on what is not there. The client's own ETag may be the MD5 of plaintext.
+  if (current === null) return [['if-match', storeEtag(x, NO_ETAG)]]
   if (!names(ifMatch, current.visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
   return [['if-match', storeEtag(x, current.upstream)]]
 }

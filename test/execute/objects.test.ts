@@ -106,6 +106,21 @@ void t.test('conditional writes and deletes are enforced on what the client sees
   await t.rejects(s3.send(new HeadObjectCommand({ Bucket, Key: 'cond' })), { name: 'NotFound' })
 })
 
+void t.test('a condition on an object that is gone does not tell the store its MD5', async (t) => {
+  const { store, s3 } = await rig(t)
+  const put = (options: object) => s3.send(new PutObjectCommand({ Bucket, Key: 'gone', Body: 'content', ...options }))
+  const { ETag = '' } = await put({})
+  await s3.send(new DeleteObjectCommand({ Bucket, Key: 'gone' }))
+  const before = store.requests.length
+  await t.rejects(put({ IfMatch: ETag }), { name: 'NoSuchKey' })
+  // A store can say so of an object that is there.
+  await put({})
+  store.rules.add({ when: { method: 'HEAD', key: 'gone' }, fault: { type: 'error', status: 404, code: 'NoSuchKey' } })
+  await t.rejects(put({ IfMatch: ETag }), { name: 'PreconditionFailed' })
+  const told = store.requests.slice(before).flatMap(({ headers }) => headers.entries).map(([, value]) => value)
+  t.notOk(told.some((value) => value.includes(ETag.slice(1, -1))))
+})
+
 void t.test('the state bucket is nobody\'s, and many keys go at once', async (t) => {
   const { s3 } = await rig(t)
   const { Buckets } = await s3.send(new ListBucketsCommand({}))
