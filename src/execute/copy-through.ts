@@ -19,7 +19,7 @@ export async function copyThrough(x: Execution, source: CopySource, { object, ma
   const stream = await fetchSlice(x, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null })
   try {
     const stored = x.policy.encryption === 'off'
-      ? await storePlain(x, plaintextSource(stream, object.size), described)
+      ? await storePlain(x, plaintextSource(stream, object.size), [...described, ...storesAffair(x)])
       : await sealObject(x, plaintextSource(stream, object.size), new Map([...described, ...encryptionHeaders(x)]))
     const body = copyResult(stored.etag, null, [])
     return { status: 200, headers: [...stored.headers.filter(([name]) => name !== 'etag'), ['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
@@ -34,6 +34,12 @@ export function plaintextSource(stream: Readable, length: number): BodySource {
     stream,
     payload: { framing: 'plain', length, sha256: null, chunkSigner: null, contentMd5: null, checksum: null, trailer: null }
   }
+}
+
+/** What the request asks of the destination that in a bucket which is not encrypted is the store's to do. */
+function storesAffair(x: Execution): (readonly [string, string])[] {
+  const conditions = [...x.request.headers].filter(([name]) => name === 'if-match' || name === 'if-none-match')
+  return [...conditions, ...encryptionHeaders(x)]
 }
 
 function encryptionHeaders(x: Execution): (readonly [string, string])[] {
