@@ -84,24 +84,40 @@ function identityOf(x: Execution): UpstreamIdentity | null | undefined {
   return x.policy.publicRead === 'store' ? null : undefined
 }
 
+const EXPECTED_OWNER = 'x-amz-expected-bucket-owner'
+const REQUEST_PAYER = 'x-amz-request-payer'
+
 type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
 
-/** Sends a request to the store as this client: what is not named is empty, the control pool, and not retried. */
+/**
+ * Sends a request to the store as this client: what is not named is empty, the control pool, and not retried. Who the client
+ * expects to own the bucket, and that it pays, is said with each.
+ */
 export function send(x: Execution, sent: Sent): Promise<UpstreamResponse> {
   const identity = identityOf(x)
+  const bucket = sent.bucket === undefined ? x.operation.bucket : sent.bucket
   return x.parts.upstream.request({
-    bucket: x.operation.bucket,
+    bucket,
     key: x.operation.key,
     query: [],
-    headers: [],
     body: null,
     contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
     signal: x.request.request.signal,
     retry: false,
     pool: 'control',
     ...(identity === undefined ? {} : { identity }),
-    ...sent
+    ...sent,
+    headers: withTerms(x, bucket, sent.headers ?? [])
   })
+}
+
+/** A request that goes ahead of the client's own, or follows it, must not be answered where that one would be refused. */
+function withTerms(x: Execution, bucket: string | null, headers: UpstreamRequest['headers']): UpstreamRequest['headers'] {
+  const expected = header(x, bucket === x.operation.bucket ? EXPECTED_OWNER : 'x-amz-source-expected-bucket-owner')
+  const terms = [[EXPECTED_OWNER, bucket === null ? undefined : expected], [REQUEST_PAYER, header(x, REQUEST_PAYER)]] as const
+  const missing = terms.flatMap(([name, value]): [string, string][] =>
+    value === undefined || headers.some(([given]) => given === name) ? [] : [[name, value]])
+  return missing.length === 0 ? headers : [...headers, ...missing]
 }
 
 /** Sends as the gateway itself: state bucket, probes. */

@@ -24,7 +24,9 @@ export function copySourceOf(x: Execution): CopySource {
  * @throws S3Error PreconditionFailed; the errors of `lookAt`.
  */
 export async function lookAtSource(x: Execution, source: CopySource): Promise<Looked> {
-  const looked = await lookAt(x, { ...source, customerKey: customerKeyOfSource(x) })
+  const owner = header(x, 'x-amz-source-expected-bucket-owner')
+  const headers = owner === undefined ? [] : [['x-amz-expected-bucket-owner', owner] as const]
+  const looked = await lookAt(x, { ...source, customerKey: customerKeyOfSource(x), headers })
   const verdict = evaluateConditions({
     ifMatch: header(x, 'x-amz-copy-source-if-match'),
     ifNoneMatch: header(x, 'x-amz-copy-source-if-none-match'),

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { CopyObjectCommand, GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
-import { Bucket, codeOf, rig } from './multipart-rig.ts'
+import { CopyObjectCommand, GetObjectCommand, PutBucketEncryptionCommand, PutObjectCommand, UploadPartCopyCommand } from '@aws-sdk/client-s3'
+import { Bucket, bytes, codeOf, create, MiB, rig, stateBucket, upload } from './multipart-rig.ts'
 
 const plain = 'plain-bucket'
 const sections = {
@@ -18,4 +18,30 @@ void t.test('a copy into a bucket that is not encrypted asks the store for what 
   const kept = await s3.send(new GetObjectCommand({ Bucket: plain, Key: 'old' }))
   t.equal(await kept.Body!.transformToString(), 'old')
   await copy({ IfMatch: ETag })
+})
+
+void t.test('who is expected to own a bucket, and who pays, is said with every request for a client', async (t) => {
+  const { store, s3 } = await rig(t, { sections })
+  await upload(s3, 'source', [bytes(5 * MiB), bytes(10)])
+  const UploadId = await create(s3, 'target')
+  const terms = { ExpectedBucketOwner: '111111111111', RequestPayer: 'requester' } as const
+  const copying = { Bucket, Key: 'target', CopySource: `other/source`, ExpectedSourceBucketOwner: '222222222222', ...terms }
+  await s3.send(new CopyObjectCommand({ Bucket: 'other', Key: 'source', CopySource: `${Bucket}/source` }))
+  const from = store.requests.length
+  await s3.send(new UploadPartCopyCommand({ ...copying, UploadId, PartNumber: 1 }))
+  await s3.send(new CopyObjectCommand(copying))
+  await s3.send(new GetObjectCommand({ Bucket, Key: 'target', PartNumber: 2, ...terms }))
+  const sent = store.requests.slice(from).filter(({ bucket }) => bucket !== stateBucket)
+  t.ok(sent.length > 8)
+  for (const { method, bucket, path, headers } of sent) {
+    t.equal(headers.get('x-amz-expected-bucket-owner'), bucket === 'other' ? '222222222222' : '111111111111', `${method} ${path}`)
+    t.equal(headers.get('x-amz-request-payer'), 'requester', `${method} ${path}`)
+  }
+  const Rules = [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' as const } }]
+  await s3.send(new PutBucketEncryptionCommand({ Bucket, ...terms, ServerSideEncryptionConfiguration: { Rules } }))
+  const asked = store.requests.findLast(({ query }) => query.has('acl'))
+  t.equal(asked?.headers.get('x-amz-expected-bucket-owner'), '111111111111', 'also before what the store never hears of')
+  await s3.send(new CopyObjectCommand({ ...copying, CopySource: `${Bucket}/source` }))
+  const head = store.requests.findLast(({ method, key }) => method === 'HEAD' && key === 'source')
+  t.equal(head?.headers.get('x-amz-expected-bucket-owner'), '222222222222', 'also where both are one bucket')
 })
