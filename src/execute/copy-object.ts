@@ -1,3 +1,4 @@
+import type { Manifest } from '../envelope/manifest.ts'
 import type { HttpResponse } from '../http/message.ts'
 import type { CopySource } from '../s3/copy-source.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
@@ -19,6 +20,7 @@ import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './etag.ts'
 import { forwardCopy } from './forward.ts'
 import { keyForWrite, type WriteKey } from './object-keys.ts'
+import { readManifest } from './read-manifest.ts'
 import { relayError, errorOfDocument } from './relay-error.ts'
 import { withOneRestart } from './restart.ts'
 import { plaintextEtag } from './stored-object.ts'
@@ -66,6 +68,9 @@ async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, o
   if (!conditions.copySourceIfMatch && source.versionId === null) {
     throw new S3Error('NotImplemented', { message: 'The store behind this gateway cannot tie a copy to what was read.' })
   }
+  // Where the source's bucket shows no MD5, nobody has looked for it yet; the destination may show it.
+  const hidden = looked.manifest === null && object.attributes.digestsInManifest && x.policy.etag === 'md5'
+  const manifest = hidden ? await readManifest(x, object) : looked.manifest
   const key = await keyForWrite(x, placeOf(x), await encryptionOfWrite(x))
   const described = await copiedHeaders(x, source, object)
   const { md5, checksums, digestsInManifest, plaintextSize } = object.attributes
@@ -89,13 +94,13 @@ async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, o
     status: 200,
     headers: [...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders, ['content-type', 'application/xml']],
     body: null,
-    pending: answerOf(x, response, looked, object, { key, tags: described.find(([name]) => name === 'x-amz-tagging')?.[1] ?? '' })
+    pending: answerOf(x, response, manifest, object, { key, tags: described.find(([name]) => name === 'x-amz-tagging')?.[1] ?? '' })
   }
 }
 
 /** The store's answer may take long, and an error may stand in its 200 (AWS API, CopyObject). */
 async function answerOf(
-  x: Execution, response: UpstreamResponse, looked: Looked, object: SealedObject, { key, tags }: { readonly key: WriteKey; readonly tags: string }
+  x: Execution, response: UpstreamResponse, manifest: Manifest | null, object: SealedObject, { key, tags }: { readonly key: WriteKey; readonly tags: string }
 ): Promise<Buffer> {
   const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   const failed = errorOfDocument(document)
@@ -104,8 +109,8 @@ async function answerOf(
   const upstreamEtag = childText(parsed, parsed.root, 'ETag')
   if (upstreamEtag === null) throw new S3Error('SealgateBadUpstream')
   if (tags !== '') await ensureTags(x, tags, response.headers.get('x-amz-version-id') ?? null)
-  const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object, looked.manifest)
+  const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object, manifest)
   return copyResult(visibleEtag(x.policy, upstreamEtag, shown), childText(parsed, parsed.root, 'LastModified'), [
-    ...object.attributes.checksums, ...looked.manifest?.checksums ?? []
+    ...object.attributes.checksums, ...manifest?.checksums ?? []
   ])
 }

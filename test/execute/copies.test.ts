@@ -1,6 +1,6 @@
 import t from 'tap'
-import { CopyObjectCommand, GetObjectCommand, PutBucketEncryptionCommand, PutObjectCommand, UploadPartCopyCommand } from '@aws-sdk/client-s3'
-import { Bucket, bytes, codeOf, create, MiB, rig, stateBucket, upload } from './multipart-rig.ts'
+import { CopyObjectCommand, GetObjectCommand, HeadObjectCommand, PutBucketEncryptionCommand, PutObjectCommand, UploadPartCopyCommand } from '@aws-sdk/client-s3'
+import { Bucket, bytes, codeOf, create, md5, MiB, rig, stateBucket, upload } from './multipart-rig.ts'
 
 const plain = 'plain-bucket'
 const sections = {
@@ -44,4 +44,13 @@ void t.test('who is expected to own a bucket, and who pays, is said with every r
   await s3.send(new CopyObjectCommand({ ...copying, CopySource: `${Bucket}/source` }))
   const head = store.requests.findLast(({ method, key }) => method === 'HEAD' && key === 'source')
   t.equal(head?.headers.get('x-amz-expected-bucket-owner'), '222222222222', 'also where both are one bucket')
+})
+
+void t.test('a copy has one ETag, whether its source showed the MD5 or not', async (t) => {
+  const { s3 } = await rig(t, { sections })
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'first', Body: bytes(100_000) }))
+  await s3.send(new CopyObjectCommand({ Bucket: 'other', Key: 'hidden', CopySource: `${Bucket}/first` }))
+  const { CopyObjectResult } = await s3.send(new CopyObjectCommand({ Bucket, Key: 'shown', CopySource: 'other/hidden' }))
+  t.equal(CopyObjectResult?.ETag, `"${md5(bytes(100_000))}"`)
+  t.equal((await s3.send(new HeadObjectCommand({ Bucket, Key: 'shown' }))).ETag, CopyObjectResult?.ETag)
 })
