@@ -24,7 +24,7 @@ const SINGLE_SUFFIX_BYTES = 512
 
 /**
  * The manifest of an object whose envelope has opened: from the cache, or by one suffix read tied to the ETag just seen.
- * @throws ObjectChanged when the store answers 412; S3Error SealgateIntegrityError when the tail does not open.
+ * @throws ObjectChanged when the object was replaced, re-wrapped or deleted since; S3Error SealgateIntegrityError when the tail does not open.
  */
 export async function readManifest(x: Execution, object: SealedObject): Promise<Manifest> {
   const cached = x.parts.objects.manifest(object.objectKey.commitment, object.upstreamEtag)
@@ -54,7 +54,7 @@ async function readSuffix(x: Execution, object: SealedObject, bytes: number): Pr
     retry: true
   })
   try {
-    if (response.status === 412) throw new ObjectChanged()
+    if (response.status === 412 || response.status === 404) throw new ObjectChanged()
     await verified(x, () => { checkSuffix(response, object, first) })
     return await readAll(response.body, bytes, () => new S3Error('SealgateBadUpstream'))
   } catch (error) {
@@ -67,5 +67,6 @@ async function readSuffix(x: Execution, object: SealedObject, bytes: number): Pr
 function checkSuffix(response: UpstreamResponse, object: SealedObject, first: number): void {
   if (response.status !== 206) throw new S3Error(response.status >= 500 ? 'ServiceUnavailable' : 'SealgateBadUpstream')
   if (response.headers.get('content-range') !== `bytes ${first}-${object.storedSize - 1}/${object.storedSize}`) throw new EnvelopeError('length')
-  if (response.headers.get(ENVELOPE_HEADER) !== object.headers.get(ENVELOPE_HEADER)) throw new EnvelopeError('place')
+  // A copy onto itself, a re-wrap among them, may keep the ETag.
+  if (response.headers.get(ENVELOPE_HEADER) !== object.headers.get(ENVELOPE_HEADER)) throw new ObjectChanged()
 }
