@@ -5,6 +5,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { storedSize } from '../../src/envelope/sizes.ts'
+import type { WholeAnswer } from '../support/faults.ts'
 import { Bucket, bytes, complete, create, etagOf, md5, MiB, put, read, rig, stateBucket, upload } from './multipart-rig.ts'
 
 interface Shape {
@@ -90,6 +91,24 @@ for (const etag of ['md5', 'opaque'] as const) {
     t.comment(`${ranges} ranges of multipart objects, 0 differ`)
   })
 }
+
+void t.test('an upload that another instance completes between the list of parts and the tail', async (t) => {
+  const { store, s3 } = await rig(t)
+  const listing = { method: 'GET', bucket: Bucket, query: { uploadId: true } } as const
+  for (const last of [10, 5 * MiB]) {
+    const Key = `raced ${last}`
+    const id = await create(s3, Key)
+    const listed = [await put(s3, Key, id, 1, bytes(5 * MiB)), await put(s3, Key, id, 2, bytes(last, 1))]
+    let parts: WholeAnswer | null = null
+    store.rules.add({ when: listing, fault: { type: 'transform', change: (answer) => { parts = answer; return answer } } })
+    // The state is not removed, and the list of parts is the one of before: so the slower one gets as far as the tail.
+    store.rules.add({ when: { method: 'POST', bucket: stateBucket }, fault: { type: 'error', status: 503, code: 'SlowDown' } })
+    const quick = await complete(s3, Key, id, listed)
+    store.rules.add({ when: listing, fault: { type: 'transform', change: () => parts! } })
+    t.equal((await complete(s3, Key, id, listed)).ETag, quick.ETag, Key)
+  }
+  t.same(store.keys(stateBucket), [])
+})
 
 void t.test('the SDK\'s own manager, aborts, listings of uploads, and a bucket that can go', async (t) => {
   const { store, s3 } = await rig(t)

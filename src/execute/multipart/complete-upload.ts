@@ -5,7 +5,7 @@ import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Execution } from '../context.ts'
 import type { Completed } from './completed-answer.ts'
 import type { Attempt } from './part-records.ts'
-import type { UpstreamPart } from './send-tail.ts'
+import type { TailInput, UpstreamPart } from './send-tail.ts'
 import type { Upload } from './upload.ts'
 import { md5OfMd5s } from '../../envelope/manifest.ts'
 import { completedListHash } from '../../envelope/records.ts'
@@ -68,7 +68,8 @@ async function complete(x: Execution, listed: readonly CompletedPart[]): Promise
   checkObjectSize(x, size)
   const checksum = objectChecksum(x, upload, parts)
   const conditions = await writeConditions(x, 'complete')
-  const list = await sendTail(x, upload, { parts, checksum, listHash, number })
+  const list = await tailOrOver(x, upload, { parts, checksum, listHash, number })
+  if (!Array.isArray(list)) return list
   const outcome = await completeUpstream(x, list, conditions)
   if ('failed' in outcome) return afterFailure(x, listHash, outcome.failed)
   const answer = completedAnswer(x, {
@@ -100,6 +101,16 @@ async function choose(
     const before = error instanceof S3Error && error.code === 'InvalidPart' ? await completedBefore(x, listHash) : null
     if (before === null) throw error
     return { parts: before, number: 0 }
+  }
+}
+
+/** Between the list of parts and the tail another instance may have been quicker with the same list, too. */
+async function tailOrOver(x: Execution, upload: Upload, input: TailInput): Promise<UpstreamPart[] | Completed> {
+  try {
+    return await sendTail(x, upload, input)
+  } catch (error) {
+    if (error instanceof S3Error && error.code === 'NoSuchUpload') return over(x, input.listHash)
+    throw error
   }
 }
 
