@@ -30,9 +30,11 @@ export interface EnvelopeInput {
 
 /**
  * The headers under which an object is stored: what describes it, and the envelope that binds this to its key and place.
- * @throws S3Error MetadataTooLarge with the numbers that are left for the client's own metadata.
+ * @throws S3Error MetadataTooLarge with the numbers that are left for the client's own metadata; InvalidArgument for names that
+ * stores may make one of.
  */
 export function envelopeHeaders(x: Execution, input: EnvelopeInput): Header[] {
+  refuseTwins(input.described)
   const contentType = input.described.find(([name]) => name === 'content-type')?.[1] ?? DEFAULT_CONTENT_TYPE
   const described = [...input.described.filter(([name]) => name !== 'content-type'), ['content-type', contentType] as const]
   const attributes: Attributes = {
@@ -53,6 +55,24 @@ export function envelopeHeaders(x: Execution, input: EnvelopeInput): Header[] {
   if (Object.keys(requestContext).length > 0) own.push([CONTEXT_HEADER, encodeContext(requestContext)])
   checkMetadataSize(described, own)
   return [...described, ...own]
+}
+
+/**
+ * `a_b` and `a-b` are one name to some stores, and in the metadata digest: what comes back of the two, and in which order, is
+ * the store's to choose, and an object whose digest depends on it would not open (docs/FORMAT.md, Metadata digest).
+ */
+function refuseTwins(described: readonly Header[]): void {
+  const names = new Map<string, string>()
+  for (const [name] of described) {
+    if (!name.startsWith(USER_METADATA)) continue
+    const alike = name.replaceAll('_', '-')
+    if ((names.get(alike) ?? name) !== name) {
+      throw new S3Error('InvalidArgument', {
+        message: 'Metadata names that differ in "-" and "_" alone cannot be told apart by every store.', fields: { ArgumentName: name }
+      })
+    }
+    names.set(alike, name)
+  }
 }
 
 function checkMetadataSize(described: readonly Header[], own: readonly Header[]): void {

@@ -53,10 +53,10 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 
 ## Known differences
 
-* Object, part and copy limits of 5 GiB hold for what is stored: a single PUT takes 5,367,070,708 bytes, a part 5,367,398,360.
+* Object, part and copy limits of 5 GiB hold for what is stored: a single PUT takes 5,367,070,708 bytes, a part 5,367,071,380.
 * A part 10,000 of 5 MiB or more is refused when it is uploaded: its number is needed for what is behind the last part.
 * User metadata is limited to what the store leaves beside the gateway's entries (under 720 bytes); names beginning with
-  \`x-amz-meta-sealgate\` are refused with InvalidArgument.
+  \`x-amz-meta-sealgate\`, and two names that differ in \`-\` and \`_\` alone, are refused with InvalidArgument.
 * Checksums are CRC32, CRC32C, CRC64NVME, SHA-1 and SHA-256. They are given back for whole objects and parts, never for a range.
 * Query parameters that an operation does not have are refused: with 501 on writes, and on reads where they are bare names;
   other unknown \`name=value\` pairs are dropped from reads.

@@ -160,3 +160,12 @@ void t.test('a read whose answer cannot be given asks the store for no bytes, wh
   const reads = store.requests.filter(({ method, key }) => method === 'GET' && key === 'refused')
   t.ok(reads.every(({ responseLength }) => responseLength === 512), 'none but those of the tail')
 })
+
+void t.test('metadata names that a store may make one of are refused, not written for nobody to open', async (t) => {
+  const { store, s3 } = await rig(t)
+  const put = (Metadata: Record<string, string>) => s3.send(new PutObjectCommand({ Bucket, Key: 'twins', Body: 'x', Metadata }))
+  await t.rejects(put({ 'a_b': '1', 'a-b': '2' }), { name: 'InvalidArgument' })
+  t.same(store.keys(Bucket), [])
+  await put({ 'a_b': '1', 'a-c': '2' })
+  t.match(await s3.send(new HeadObjectCommand({ Bucket, Key: 'twins' })), { Metadata: { 'a_b': '1', 'a-c': '2' } })
+})
