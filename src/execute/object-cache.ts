@@ -16,7 +16,7 @@ export interface RowFacts {
 
 const MANIFEST_BYTES = 64 * 1024 * 1024
 const ROW_ENTRIES = 200_000
-const UPLOAD_ENTRIES = 10_000
+const UPLOAD_BYTES = 16 * 1024 * 1024
 
 /**
  * Caches of verified facts. Nothing in here opens an object: a manifest is used only after this request's own unwrap
@@ -26,7 +26,7 @@ export class ObjectCache {
   readonly #manifests = new BoundedCache<Manifest>(MANIFEST_BYTES)
   readonly #hints = new BoundedCache<Hint>(MANIFEST_BYTES)
   readonly #rows = new BoundedCache<RowFacts>(ROW_ENTRIES)
-  readonly #uploads = new BoundedCache<UploadRecord>(UPLOAD_ENTRIES)
+  readonly #uploads = new BoundedCache<UploadRecord>(UPLOAD_BYTES)
 
   manifest(commitment: Buffer, upstreamEtag: string): Manifest | undefined {
     return this.#manifests.get(manifestKey(commitment, upstreamEtag))
@@ -56,13 +56,13 @@ export class ObjectCache {
     this.#rows.set(`${nameKey(bucket, key, versionId)}\n${upstreamEtag}`, facts)
   }
 
-  /** The record of an upload, still sealed: records are written once, so a cached one is either right or of an upload that ended. */
+  /** The record of an upload, still sealed, that has opened once. Records are written once: it is right as long as the upload lives. */
   upload(hash: Buffer): UploadRecord | undefined {
     return this.#uploads.get(hash.toString('base64'))
   }
 
   rememberUpload(hash: Buffer, record: UploadRecord): void {
-    this.#uploads.set(hash.toString('base64'), record)
+    this.#uploads.set(hash.toString('base64'), record, weightOfUpload(record))
   }
 
   forgetUpload(hash: Buffer): void {
@@ -80,4 +80,9 @@ function nameKey(bucket: string, key: string, versionId: string | null): string 
 
 function weightOf(manifest: Manifest): number {
   return 512 + manifest.parts.length * 256
+}
+
+/** Of the whole record, on which its fields are views. */
+function weightOfUpload({ blob }: UploadRecord): number {
+  return 512 + blob.buffer.byteLength
 }

@@ -4,7 +4,7 @@ import { paddedPartSize, streamSize } from '../../src/envelope/sizes.ts'
 import type { Fault } from '../support/faults.ts'
 import type { Match } from '../support/rules.ts'
 import type { TestStore } from '../support/hostile.ts'
-import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket, upload } from './multipart-rig.ts'
+import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig, stateBucket, upload } from './multipart-rig.ts'
 
 const large = 5 * MiB
 const stored = paddedPartSize(large)
@@ -253,4 +253,14 @@ void t.test('the same content twice has one MD5 and two records: the one the sto
   }
   await complete(s3, 'same', id, listed)
   t.ok(content[0]!.equals(await read(s3, 'same')))
+})
+
+void t.test('a record that came damaged once is asked for again', async (t) => {
+  const { store, s3, another } = await rig(t)
+  const id = await create(s3, 'damaged')
+  const reader = await another()
+  store.rules.add({ when: { method: 'GET', bucket: stateBucket, key: /upload$/ }, fault: { type: 'flip', offset: -1 } })
+  t.equal(await codeOf(put(reader, 'damaged', id, 1, bytes(large))), 'SealgateIntegrityError')
+  const part = await put(reader, 'damaged', id, 1, bytes(large))
+  await complete(reader, 'damaged', id, [part])
 })

@@ -78,9 +78,7 @@ async function readRecord(x: Execution, hash: Buffer): Promise<UploadRecord | nu
     x.parts.objects.forgetUpload(hash)
     return null
   }
-  const record = await verified(x, () => parseUploadRecord(body))
-  x.parts.objects.rememberUpload(hash, record)
-  return record
+  return verified(x, () => parseUploadRecord(body))
 }
 
 async function openRecord(x: Execution, hash: Buffer, record: UploadRecord): Promise<Upload> {
@@ -88,6 +86,8 @@ async function openRecord(x: Execution, hash: Buffer, record: UploadRecord): Pro
   const id = uploadIdOf(x)
   const kek = await keyOf(x, place, record)
   const { objectKey, settings } = await verified(x, () => openUploadRecord(record, kek, place, id))
+  // Now, and not when it was read: what does not open would not open again and again, and may be as long as the store likes.
+  x.parts.objects.rememberUpload(hash, record)
   return { id, hash, place, objectKey, settings, encryptionHeaders: encryptionHeadersOf(x, record, place) }
 }
 
