@@ -112,6 +112,8 @@ export class RangeOpener {
   /** Plaintext bytes of the current piece still to be dropped, and to be given out. */
   #skip = 0
   #take = 0
+  /** The last wanted segment, when a part of 0 bytes behind it has still to open. */
+  readonly #held: Buffer[] = []
 
   constructor({ objectKey, plan, surplus = 0, geometry = STORED_GEOMETRY }: RangeOpenerInput) {
     this.#objectKey = objectKey
@@ -127,7 +129,7 @@ export class RangeOpener {
     let rest = chunk
     while (rest.length > 0) {
       if (this.#streamMissing === 0 && this.#gapMissing === 0 && this.#next < this.#pieces.length) {
-        this.#give(this.#opener?.final() ?? [], out)
+        this.#give(this.#opener?.final() ?? [], this.#nothingFollows() ? this.#held : out)
         this.#begin()
       }
       rest = rest.subarray(this.#consume(rest, out))
@@ -139,9 +141,14 @@ export class RangeOpener {
   final(): readonly Buffer[] {
     const missing = this.#streamMissing + this.#gapMissing + this.#surplusMissing
     if (missing > 0 || this.#next < this.#pieces.length) throw new EnvelopeError('truncated')
-    const out: Buffer[] = []
+    const out = [...this.#held]
     this.#give(this.#opener?.final() ?? [], out)
     return out
+  }
+
+  /** Only the last part can be empty (docs/FORMAT.md, Size law). */
+  #nothingFollows(): boolean {
+    return this.#next === this.#pieces.length - 1 && this.#pieces[this.#next]?.take === 0
   }
 
   #begin(): void {

@@ -120,5 +120,12 @@ await t.test('faults in multipart bodies', async (t) => {
   for (let bit = middle.storedFirst * 8; bit <= middle.storedLast * 8; bit += 1) {
     check(`bit ${bit} in a range`, flip(body, bit), middle, 18_500)
   }
+  const ending = smallMultipart([18_000, 0])
+  const toTheEnd = planMultipart(manifestOf(ending), 0, 17_999, SMALL)
+  for (let at = partOffsets([18_000], SMALL).storedEnd; at <= toTheEnd.storedLast; at += 1) {
+    tried += 1
+    const { released, failure } = read(ending.objectKey, flip(ending.body, at * 8), toTheEnd, 0, splits.random)
+    if (failure === null || released.length === 18_000) t.fail(`byte ${at} behind a last part of 0 bytes: all released`)
+  }
   t.comment(`${tried} faulty reads of multipart bodies, 0 accepted`)
 })
