@@ -1,6 +1,6 @@
 import type { CompletedPart } from '../../s3/documents.ts'
 import type { Execution } from '../context.ts'
-import type { Attempt } from './part-records.ts'
+import type { Attempt, RecordedParts } from './part-records.ts'
 import type { HeldPart } from './store-parts.ts'
 import type { Upload } from './upload.ts'
 import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
@@ -9,8 +9,7 @@ import { checksumAlgorithms, type ChecksumAlgorithm } from '../../http/checksum.
 import { header } from '../context.ts'
 
 /** What a Complete is judged by. */
-export interface Known {
-  readonly records: ReadonlyMap<number, readonly Attempt[]>
+export interface Known extends RecordedParts {
   readonly held: ReadonlyMap<number, HeldPart>
 }
 
@@ -21,7 +20,7 @@ export interface Known {
  */
 export function chooseParts(upload: Upload, listed: readonly CompletedPart[], known: Known): Attempt[] {
   return listed.map((part, i) => {
-    const attempt = (known.records.get(part.partNumber) ?? []).find((one) => fits(one, part, known.held.get(one.number)))
+    const attempt = (known.attempts.get(part.partNumber) ?? []).find((one) => fits(one, part, known.held.get(one.number)))
     if (attempt === undefined) throw invalidPart(upload, part)
     if (attempt.plaintextSize < MIN_PART_SIZE && i < listed.length - 1) {
       throw new S3Error('EntityTooSmall', {
@@ -65,15 +64,11 @@ function checkListedChecksums({ settings, ...upload }: Upload, part: CompletedPa
  * The part number of the tail: that of a small last part, which the tail goes behind; else the one after all that clients have
  * sent to the store, so that no part is overwritten however the Complete ends.
  */
-export function tailNumber(parts: readonly Attempt[], { records }: Known): number {
+export function tailNumber(parts: readonly Attempt[], { highestUpstream }: RecordedParts): number {
   const last = parts.at(-1)
   if (last?.inline === true) return last.number
-  let highest = 0
-  for (const [number, attempts] of records) {
-    if (number > highest && attempts.some(({ inline }) => !inline)) highest = number
-  }
   // Behind a part 10,000 there is no number: uploadPart accepts none that would come to lie upstream.
-  return Math.min(highest + 1, MAX_PARTS)
+  return Math.min(highestUpstream + 1, MAX_PARTS)
 }
 
 /** `x-amz-mp-object-size`, in plaintext bytes. @throws S3Error InvalidRequest when it is not the sum of the parts. */

@@ -60,9 +60,10 @@ async function complete(x: Execution, listed: readonly CompletedPart[]): Promise
   const listHash = completedListHash(listed.map(({ partNumber, etag }) => ({ number: partNumber, etag })))
   const upload = await findUpload(x, 'fresh')
   if (upload === null) return over(x, listHash)
-  const [records, held] = await Promise.all([readPartRecords(x, upload), listHeldParts(x)])
+  const named = new Map(listed.map(({ partNumber, etag }) => [partNumber, etag]))
+  const [recorded, held] = await Promise.all([readPartRecords(x, upload, { named }), listHeldParts(x)])
   if (held === null) return over(x, listHash)
-  const { parts, number } = await choose(x, upload, listed, { records, held: held.parts }, listHash)
+  const { parts, number } = await choose(x, upload, listed, { ...recorded, held: held.parts }, listHash)
   if ('headers' in parts) return parts
   const size = parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0)
   checkObjectSize(x, size)

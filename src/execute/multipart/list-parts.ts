@@ -7,7 +7,7 @@ import type { Upload } from './upload.ts'
 import { S3Error } from '../../errors.ts'
 import { renderXml } from '../../s3/xml.ts'
 import { bucketOf, keyOf } from '../context.ts'
-import { readPartRecords } from './part-records.ts'
+import { newer, readPartRecords } from './part-records.ts'
 import { listHeldParts } from './store-parts.ts'
 import { noSuchUpload, openUpload, uploadIdOf } from './upload.ts'
 
@@ -22,12 +22,12 @@ export async function listParts(x: Execution): Promise<HttpResponse> {
   const max = Math.min(parameter(x, 'max-parts', MAX_PARTS_LISTED), MAX_PARTS_LISTED)
   const marker = parameter(x, 'part-number-marker', 0)
   const upload = await openUpload(x, 'fresh')
-  const records = await readPartRecords(x, upload, { after: marker, enough: max + 1 })
-  const numbers = [...records.keys()].sort((a, b) => a - b).slice(0, max + 1)
+  const { attempts } = await readPartRecords(x, upload, { after: marker, enough: max + 1 })
+  const numbers = [...attempts.keys()].sort((a, b) => a - b).slice(0, max + 1)
   const held = await listHeldParts(x, { after: marker, until: numbers.at(-1) ?? marker })
   if (held === null) throw noSuchUpload(x)
   const shown = numbers.flatMap((number) => {
-    const attempt = currentAttempt(records.get(number) ?? [], held.parts.get(number))
+    const attempt = currentAttempt(attempts.get(number) ?? [], held.parts.get(number))
     return attempt === null ? [] : [{ attempt, held: held.parts.get(number) }]
   })
   const page = shown.slice(0, max)
@@ -56,11 +56,7 @@ function parameter(x: Execution, name: string, otherwise: number): number {
 /** The attempt that counts: the newest, and of those upstream the one that the store has kept. */
 export function currentAttempt(attempts: readonly Attempt[], held: HeldPart | undefined): Attempt | null {
   const usable = attempts.filter(({ inline, upstreamEtag }) => inline || upstreamEtag === held?.etag)
-  return usable.reduce<Attempt | null>((newest, attempt) => newest === null || isNewer(attempt, newest) ? attempt : newest, null)
-}
-
-function isNewer(a: Attempt, b: Attempt): boolean {
-  return a.lastModified === b.lastModified ? a.time > b.time : a.lastModified > b.lastModified
+  return usable.reduce<Attempt | null>((newest, attempt) => newest === null ? attempt : newer(newest, attempt), null)
 }
 
 function headOf(x: Execution, { settings }: Upload, about: readonly XmlNode[]): XmlNode[] {

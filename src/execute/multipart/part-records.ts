@@ -30,15 +30,26 @@ export async function writePartRecord(x: Execution, upload: Upload, record: Part
   await stateBucketOf(x).put(name, Buffer.alloc(0), false)
 }
 
+/** What the records of an upload say. */
+export interface RecordedParts {
+  /** By part number. Of those that wait in the state bucket the newest alone: they cost a client so little that there may be any number. */
+  readonly attempts: ReadonlyMap<number, readonly Attempt[]>
+  /** The highest number that clients have sent to the store; 0 when none. */
+  readonly highestUpstream: number
+}
+
 /**
  * The attempts at parts, in order of part number.
  * @param options.after part numbers above this one only. @param options.enough stop once so many numbers are complete.
+ * @param options.named the ETag that counts of each number, without quotes; all when it is not given.
  */
 export async function readPartRecords(
-  x: Execution, upload: Upload, options: { readonly after?: number; readonly enough?: number } = {}
-): Promise<ReadonlyMap<number, readonly Attempt[]>> {
-  const { after = 0, enough = Number.POSITIVE_INFINITY } = options
-  const found = new Map<number, Attempt[]>()
+  x: Execution, upload: Upload,
+  options: { readonly after?: number; readonly enough?: number; readonly named?: ReadonlyMap<number, string> } = {}
+): Promise<RecordedParts> {
+  const { after = 0, enough = Number.POSITIVE_INFINITY, named } = options
+  const attempts = new Map<number, Attempt[]>()
+  let highestUpstream = 0
   const prefix = partRecordsPrefix(upload.hash)
   for await (const page of stateBucketOf(x).list(prefix, after === 0 ? null : afterPartRecords(upload.hash, after))) {
     for (const { key, lastModified } of page) {
@@ -46,14 +57,27 @@ export async function readPartRecords(
       const record = openNamed(x, upload, sealed)
       if (record === null) continue
       const attempt = { ...record, etag: visiblePartEtag(record), lastModified, time }
-      const others = found.get(record.number)
-      if (others === undefined) found.set(record.number, [attempt])
-      else others.push(attempt)
+      if (!attempt.inline) highestUpstream = Math.max(highestUpstream, attempt.number)
+      if (named === undefined || named.get(attempt.number) === attempt.etag) keep(attempts, attempt)
     }
     // The last number of a page may go on in the next.
-    if (found.size > enough) break
+    if (attempts.size > enough) break
   }
-  return found
+  return { attempts, highestUpstream }
+}
+
+function keep(attempts: Map<number, Attempt[]>, attempt: Attempt): void {
+  const others = attempts.get(attempt.number) ?? []
+  const before = attempt.inline ? others.findIndex(({ inline }) => inline) : -1
+  if (before < 0) others.push(attempt)
+  else others[before] = newer(others[before] ?? attempt, attempt)
+  attempts.set(attempt.number, others)
+}
+
+/** Of two attempts at one part the one that was made later, the first when that cannot be told. */
+export function newer(a: Attempt, b: Attempt): Attempt {
+  const later = a.lastModified === b.lastModified ? b.time > a.time : b.lastModified > a.lastModified
+  return later ? b : a
 }
 
 /** A name that is no record of this upload is counted and passed over: a part it hides is missing, and never another part. */

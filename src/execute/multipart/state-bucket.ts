@@ -100,11 +100,9 @@ export class StateBucket {
     return failed
   }
 
-  /** Removes everything under a prefix. */
+  /** Removes everything under a prefix, in order, a page at a time. */
   async removeAll(prefix: string): Promise<void> {
-    const keys: string[] = []
-    for await (const page of this.list(prefix)) keys.push(...page.map(({ key }) => key))
-    await this.remove(keys)
+    for await (const page of this.list(prefix)) await this.remove(page.map(({ key }) => key))
   }
 
   async #expect(sent: Sent): Promise<Buffer> {
