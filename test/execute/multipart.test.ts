@@ -161,6 +161,24 @@ void t.test('lists of parts in pages, and what objects are made of', async (t) =
   t.ok(bytes(5 * MiB, 1).equals(Buffer.from(await part.Body!.transformToByteArray())))
 })
 
+void t.test('a part whose newest attempt nobody was told of does not end the list of parts', async (t) => {
+  const { store, s3 } = await rig(t)
+  const id = await create(s3, 'untold')
+  for (const number of [1, 2, 3]) await put(s3, 'untold', id, number, bytes(5 * MiB, number))
+  const again = { when: { method: 'PUT', key: 'untold' }, fault: { type: 'lost-answer', status: 503, code: 'SlowDown' } } as const
+  store.rules.add(again)
+  await t.rejects(put(s3, 'untold', id, 1, bytes(5 * MiB, 4)))
+  const told: (number | undefined)[] = []
+  let PartNumberMarker: string | undefined
+  for (let pages = 0; pages < 3; pages += 1) {
+    const page = await s3.send(new ListPartsCommand({ Bucket, Key: 'untold', UploadId: id, MaxParts: 1, PartNumberMarker }))
+    told.push(...page.Parts?.map(({ PartNumber }) => PartNumber) ?? [])
+    t.equal(page.IsTruncated, pages < 2)
+    PartNumberMarker = page.NextPartNumberMarker
+  }
+  t.same(told, [2, 3])
+})
+
 void t.test('copies of multipart objects move no data, and keep their parts', async (t) => {
   const { store, s3 } = await rig(t)
   const parts = [bytes(5 * MiB), bytes(77)]

@@ -23,21 +23,23 @@ export async function listParts(x: Execution): Promise<HttpResponse> {
   const marker = parameter(x, 'part-number-marker', 0)
   const upload = await openUpload(x, 'fresh')
   const { attempts } = await readPartRecords(x, upload, { after: marker, enough: max + 1 })
-  const numbers = [...attempts.keys()].sort((a, b) => a - b).slice(0, max + 1)
-  const held = await listHeldParts(x, { after: marker, until: numbers.at(-1) ?? marker })
+  const numbers = [...attempts.keys()].sort((a, b) => a - b)
+  const page = numbers.slice(0, max)
+  const held = await listHeldParts(x, { after: marker, until: page.at(-1) ?? marker })
   if (held === null) throw noSuchUpload(x)
-  const shown = numbers.flatMap((number) => {
-    const attempt = currentAttempt(attempts.get(number) ?? [], held.parts.get(number))
-    return attempt === null ? [] : [{ attempt, held: held.parts.get(number) }]
+  const shown = page.flatMap((number) => {
+    const there = held.parts.get(number)
+    const attempt = currentAttempt(attempts.get(number) ?? [], there)
+    return attempt === null ? [] : [partNode(attempt, there)]
   })
-  const page = shown.slice(0, max)
   const body = renderXml(['ListPartsResult', [
     ...headOf(x, upload, held.about),
     ['PartNumberMarker', String(marker)],
-    ['NextPartNumberMarker', String(page.at(-1)?.attempt.number ?? 0)],
+    // Of what has been looked at: numbers of which there is nothing to show are behind it, too.
+    ['NextPartNumberMarker', String(page.at(-1) ?? 0)],
     ['MaxParts', String(max)],
-    ['IsTruncated', String(shown.length > page.length)],
-    ...page.map(({ attempt, held: there }) => partNode(attempt, there))
+    ['IsTruncated', String(numbers.length > max)],
+    ...shown
   ]])
   const headers = [...upload.encryptionHeaders, ['content-type', 'application/xml'], ['content-length', String(body.length)]] as const
   return { status: 200, headers, body }
