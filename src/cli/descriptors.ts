@@ -6,7 +6,7 @@ const OWN = 64
 /**
  * How many client connections to hold so that descriptors are left for those to the store: a gateway that has spent all on
  * idle clients serves nobody. Node raises its soft limit to the hard one at start.
- * @param wanted the configured number of client connections. @param toStore connections to the store, both pools.
+ * @param wanted the configured number of client connections. @param toStore connections to the store, all pools.
  * @param available what the operating system grants; null: not known.
  */
 export function connectionsWithin(wanted: number, toStore: number, available: number | null): number {

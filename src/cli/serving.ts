@@ -180,7 +180,7 @@ function keepFixed(before: Config, after: Config): Config {
 
 async function listenerOf(config: Config, gateway: Gateway, log: Log): Promise<Listener> {
   const { listen, limits, upstream } = config
-  const connections = connectionsWithin(limits.connections, Math.ceil(upstream.connections * 1.25), availableDescriptors())
+  const connections = connectionsWithin(limits.connections, Math.ceil(upstream.connections * 1.5), availableDescriptors())
   if (connections < limits.connections) {
     log.event('warn', 'fewer connections than configured: raise the limit of open files', { connections })
   }

@@ -16,7 +16,7 @@ import { storePlain } from './store-plain.ts'
  */
 export async function copyThrough(x: Execution, source: CopySource, { object, manifest }: Looked): Promise<HttpResponse> {
   const described = await copiedHeaders(x, source, object)
-  const stream = await fetchSlice(x, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null })
+  const stream = await fetchSlice(x, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
   try {
     const stored = x.policy.encryption === 'off'
       ? await storePlain(x, plaintextSource(stream, object.size), [...described, ...storesAffair(x)])

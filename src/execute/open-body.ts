@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { Manifest } from '../envelope/manifest.ts'
 import type { ReadPlan } from '../envelope/range.ts'
-import type { UpstreamResponse } from '../upstream/types.ts'
+import type { UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import type { Execution } from './context.ts'
 import type { SealedObject, StoredObject } from './stored-object.ts'
 import type { Slice } from './wanted-slice.ts'
@@ -13,6 +13,8 @@ import { send } from './context.ts'
 import { ObjectChanged } from './read-manifest.ts'
 import { relayError } from './relay-error.ts'
 import { ENVELOPE_HEADER, verified, verifiedSync } from './stored-object.ts'
+
+type Pool = UpstreamRequest['pool']
 
 /** Stored bytes `first` to `last`, both included, of `total`. */
 export interface StoredRange {
@@ -44,16 +46,19 @@ export async function openAnswer(x: Execution, object: StoredObject, manifest: M
 
 /**
  * Fetches exactly the stored bytes a slice needs, tied to the ETag that was unwrapped.
+ * @param pool `source` when they go into another request to the store.
  * @throws ObjectChanged when the object was replaced meanwhile.
  */
-export async function fetchSlice(x: Execution, object: StoredObject, manifest: Manifest | null, slice: Slice): Promise<Readable> {
-  if (object.kind === 'plain') return opened(x, await fetchStored(x, object, slice.last < slice.first ? null : slice), [])
-  if (isWholeSingle(object, slice)) return opened(x, await fetchStored(x, object, null), [wholeSingle(object)])
+export async function fetchSlice(
+  x: Execution, object: StoredObject, manifest: Manifest | null, slice: Slice, pool: Pool = 'data'
+): Promise<Readable> {
+  if (object.kind === 'plain') return opened(x, await fetchStored(x, object, slice.last < slice.first ? null : slice, pool), [])
+  if (isWholeSingle(object, slice)) return opened(x, await fetchStored(x, object, null, pool), [wholeSingle(object)])
   // A part of 0 bytes in a larger object: the manifest has said that there is nothing to read.
   if (slice.last < slice.first && object.size > 0) return Readable.from([])
   const plan = planOf(object, manifest, slice)
   const range = { first: plan.storedFirst, last: plan.storedLast }
-  return opened(x, await fetchStored(x, object, range), [new RangeOpener({ objectKey: object.objectKey, plan })])
+  return opened(x, await fetchStored(x, object, range, pool), [new RangeOpener({ objectKey: object.objectKey, plan })])
 }
 
 function isWholeSingle(object: SealedObject, slice: Slice): boolean {
@@ -75,7 +80,9 @@ function headerOf(object: SealedObject): Buffer {
   return object.envelope.streamHeader
 }
 
-async function fetchStored(x: Execution, object: StoredObject, range: Pick<StoredRange, 'first' | 'last'> | null): Promise<UpstreamResponse> {
+async function fetchStored(
+  x: Execution, object: StoredObject, range: Pick<StoredRange, 'first' | 'last'> | null, pool: Pool
+): Promise<UpstreamResponse> {
   const headers: [string, string][] = [['if-match', object.upstreamEtag]]
   if (range !== null) headers.push(['range', `bytes=${range.first}-${range.last}`])
   const response = await send(x, {
@@ -85,7 +92,7 @@ async function fetchStored(x: Execution, object: StoredObject, range: Pick<Store
     query: object.versionId === null ? [] : [['versionId', object.versionId]],
     headers,
     retry: true,
-    pool: 'data'
+    pool
   })
   try {
     if (response.status === 412) throw new ObjectChanged()

@@ -2,11 +2,12 @@ import type { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
 import type { HeaderList } from '../http/headers.ts'
 import { readAll } from '../http/stage.ts'
+import type { UpstreamRequest } from './types.ts'
 
 /** What the checks need to know of the request. */
 export interface Asked {
   readonly method: string
-  readonly pool: 'data' | 'control'
+  readonly pool: UpstreamRequest['pool']
 }
 
 const maxHeaders = 200
@@ -45,7 +46,7 @@ function checkFraming(status: number, headers: HeaderList, asked: Asked): void {
   if (asked.method === 'HEAD' || status === 204 || status === 304) return
   if (length === undefined && coding === undefined) throw bad('a body that only the end of the connection delimits')
   // Of object data the length must be known before the first byte is passed on; XML may come chunked.
-  if (length === undefined && asked.method === 'GET' && asked.pool === 'data' && status < 300) throw bad('object data without Content-Length')
+  if (length === undefined && asked.method === 'GET' && asked.pool !== 'control' && status < 300) throw bad('object data without Content-Length')
 }
 
 function bad(fault: string): S3Error {

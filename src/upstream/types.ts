@@ -28,8 +28,11 @@ export interface UpstreamRequest {
    * conditional writes and copies.
    */
   readonly retry: boolean
-  /** Which pool: transfers of object bodies must not starve small requests. */
-  readonly pool: 'data' | 'control'
+  /**
+   * Which pool: `data` for bodies, `control` for the rest, which transfers must not starve, and `source` for bodies on their way
+   * into another request to the store: whoever holds one of those waits for one of `data`, and never the other way round.
+   */
+  readonly pool: 'data' | 'source' | 'control'
 }
 
 export interface UpstreamResponse {

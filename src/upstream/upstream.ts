@@ -69,8 +69,8 @@ interface Lane {
 }
 
 /**
- * The only door to the store. Two pools, so that transfers do not starve small requests: `data` with
- * `settings.connections` connections, `control` with a quarter of them, at least 8.
+ * The only door to the store. Three pools, so that transfers starve neither small requests nor each other: `data` with
+ * `settings.connections` connections, `source` with a quarter of them, at least 4, `control` with a quarter, at least 8.
  * @throws Error naming the setting when the endpoint is not usable
  */
 export function createUpstream(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions = {}): StoreUpstream {
@@ -99,6 +99,7 @@ class SigningUpstream implements StoreUpstream {
     )
     this.#lanes = {
       data: lane(settings, limits, options, settings.connections),
+      source: lane(settings, limits, options, Math.max(4, Math.ceil(settings.connections / 4))),
       control: lane(settings, limits, options, Math.max(8, Math.ceil(settings.connections / 4)))
     }
     this.#sampler = this.#startSampler()
@@ -114,7 +115,7 @@ class SigningUpstream implements StoreUpstream {
   }
 
   stats(): readonly PoolStats[] {
-    return (['data', 'control'] as const).map((pool) => {
+    return (['data', 'source', 'control'] as const).map((pool) => {
       const { slots, pools } = this.#lanes[pool]
       return { pool, connected: pools.connected, inFlight: slots.taken, waiting: slots.waiting }
     })
@@ -122,7 +123,7 @@ class SigningUpstream implements StoreUpstream {
 
   /** Resolves when the requests in flight have ended; abort their signals to hurry them. */
   async close(): Promise<void> {
-    await Promise.all([this.#lanes.data.pools.close(), this.#lanes.control.pools.close()])
+    await Promise.all(Object.values(this.#lanes).map(({ pools }) => pools.close()))
     clearInterval(this.#sampler)
   }
 

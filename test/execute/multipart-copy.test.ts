@@ -2,7 +2,9 @@ import t from 'tap'
 import {
   CreateMultipartUploadCommand, CompleteMultipartUploadCommand, GetObjectCommand, PutObjectCommand, UploadPartCopyCommand, type S3Client
 } from '@aws-sdk/client-s3'
-import { Bucket, bytes, codeOf, complete, create, md5, MiB, read, rig, stateBucket, upload } from './multipart-rig.ts'
+import { startTestGateway } from '../support/gateway.ts'
+import { startTestStore } from '../support/hostile.ts'
+import { Bucket, bytes, codeOf, complete, create, md5, MiB, put, read, rig, stateBucket, upload } from './multipart-rig.ts'
 
 const sections = { buckets: { '*': { encryption: 'on', key: 'main', plaintext: 'allow' }, 'plain-*': { encryption: 'off', key: 'main' } } }
 const plain = 'plain-bucket'
@@ -94,4 +96,21 @@ void t.test('parts copied for an upload with a checksum have one', async (t) => 
     const done = await complete(s3, 'target', id, [{ PartNumber: 1, ETag, ChecksumCRC32 }])
     t.match(done.ChecksumCRC32, type === 'COMPOSITE' ? /-1$/ : answer.ChecksumCRC32!)
   }
+})
+
+void t.test('copies through the gateway do not wait for each other\'s connections', async (t) => {
+  const store = await startTestStore({ buckets: [Bucket], keepBodies: false })
+  const { endpoint, region, accessKeyId, secretAccessKey } = store
+  const upstream = { endpoint, region, accessKeyId, secretAccessKey, stateBucket, realm: 'test', connections: 1 }
+  const gateway = await startTestGateway(store, { sections: { upstream } })
+  t.teardown(async () => {
+    await gateway.close()
+    await store.close()
+  })
+  const s3 = gateway.client()
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'source', Body: bytes(5 * MiB) }))
+  const id = await create(s3, 'copied')
+  const copied = await Promise.all([1, 2, 3].map(async (number) => copyPart(s3, 'copied', id, number, `${Bucket}/source`)))
+  const last = await put(s3, 'copied', id, 4, bytes(100_000))
+  await complete(s3, 'copied', id, [...copied.map(({ CopyPartResult }, i) => ({ PartNumber: i + 1, ETag: CopyPartResult?.ETag })), last])
 })

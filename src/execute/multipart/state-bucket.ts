@@ -61,9 +61,9 @@ export class StateBucket {
     return readAll(response.body, RECORD_LIMIT_BYTES, () => unusable('a record is too long'))
   }
 
-  /** An object's bytes as they come. @throws S3Error ServiceUnavailable when it is missing or not of this length. */
+  /** An object's bytes as they come, to be sent to the store again. @throws S3Error ServiceUnavailable when it is missing or not of this length. */
   async open(key: string, length: number): Promise<Readable> {
-    const response = await this.#send({ method: 'GET', key, retry: true, pool: 'data' })
+    const response = await this.#send({ method: 'GET', key, retry: true, pool: 'source' })
     if (response.status !== 200) throw await refused('GET', response)
     if (response.headers.get('content-length') !== String(length)) {
       response.body.destroy()

@@ -73,7 +73,7 @@ async function openSource(x: Execution, source: CopySource, seen: Looked | null)
     const looked = first ?? await lookAtSource(x, source)
     first = null
     const slice = sliceOf(x, looked)
-    return { stream: await fetchSlice(x, looked.object, looked.manifest, slice), size: sizeOf(slice), looked }
+    return { stream: await fetchSlice(x, looked.object, looked.manifest, slice, 'source'), size: sizeOf(slice), looked }
   })
 }
 
