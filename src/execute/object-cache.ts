@@ -15,7 +15,7 @@ export interface RowFacts {
 }
 
 const MANIFEST_BYTES = 64 * 1024 * 1024
-const ROW_ENTRIES = 200_000
+const ROW_BYTES = 64 * 1024 * 1024
 const UPLOAD_BYTES = 16 * 1024 * 1024
 
 /**
@@ -25,7 +25,7 @@ const UPLOAD_BYTES = 16 * 1024 * 1024
 export class ObjectCache {
   readonly #manifests = new BoundedCache<Manifest>(MANIFEST_BYTES)
   readonly #hints = new BoundedCache<Hint>(MANIFEST_BYTES)
-  readonly #rows = new BoundedCache<RowFacts>(ROW_ENTRIES)
+  readonly #rows = new BoundedCache<RowFacts>(ROW_BYTES)
   readonly #uploads = new BoundedCache<UploadRecord>(UPLOAD_BYTES)
 
   manifest(commitment: Buffer, upstreamEtag: string): Manifest | undefined {
@@ -49,11 +49,12 @@ export class ObjectCache {
   }
 
   row(bucket: string, key: string, versionId: string | null, upstreamEtag: string): RowFacts | undefined {
-    return this.#rows.get(`${nameKey(bucket, key, versionId)}\n${upstreamEtag}`)
+    return this.#rows.get(nameKey(bucket, key, versionId, upstreamEtag))
   }
 
   rememberRow(bucket: string, key: string, versionId: string | null, upstreamEtag: string, facts: RowFacts): void {
-    this.#rows.set(`${nameKey(bucket, key, versionId)}\n${upstreamEtag}`, facts)
+    const name = nameKey(bucket, key, versionId, upstreamEtag)
+    this.#rows.set(name, facts, 256 + name.length)
   }
 
   /** The record of an upload, still sealed, that has opened once. Records are written once: it is right as long as the upload lives. */
@@ -74,8 +75,9 @@ function manifestKey(commitment: Buffer, upstreamEtag: string): string {
   return `${commitment.toString('base64')}\n${upstreamEtag}`
 }
 
-function nameKey(bucket: string, key: string, versionId: string | null): string {
-  return `${bucket}\n${versionId ?? ''}\n${key}`
+/** JSON, so that no two lists run together: names may hold any character, and in a listing all of it is the store's word. */
+function nameKey(...names: readonly (string | null)[]): string {
+  return JSON.stringify(names)
 }
 
 function weightOf(manifest: Manifest): number {
