@@ -47,10 +47,13 @@ export async function bucketDefault(x: Execution, bucket: string): Promise<Bucke
   return found
 }
 
-/** Also where there is none. */
+/** Also where there is none. @throws S3Error ServiceUnavailable when the store would not remove it. */
 export async function removeBucketDefault(x: Execution, bucket: string): Promise<void> {
-  x.parts.settings.encryption.delete(bucket)
-  await stateOf(x).remove([recordName(x, bucket)])
+  if (await stateOf(x).remove([recordName(x, bucket)]) > 0) {
+    throw new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.' })
+  }
+  // Now, and not before: a write in between may have read and remembered it.
+  x.parts.settings.encryption.set(bucket, null)
 }
 
 /** The store says whether there is such a bucket, and whose it is: whoever may read its ACL may settle its encryption. */

@@ -44,6 +44,23 @@ await t.test('default encryption is the gateway\'s own', async (t) => {
   await t.rejects(s3.send(new GetBucketEncryptionCommand({ Bucket: 'nowhere' })), { name: 'NoSuchBucket' })
 })
 
+await t.test('it is gone when a client is told so, and not before', async (t) => {
+  const put = async () => (await s3.send(new PutObjectCommand({ Bucket, Key: 'e', Body: 'x' }))).ServerSideEncryption
+  await s3.send(new PutBucketEncryptionCommand({ Bucket, ServerSideEncryptionConfiguration: rule('AES256') }))
+  const removal = { method: 'POST', bucket: 'sealgate-state' } as const
+  const body = '<DeleteResult><Error><Key>encryption</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>'
+  store.rules.add({ when: removal, fault: { type: 'answer', status: 200, body } })
+  await t.rejects(s3.send(new DeleteBucketEncryptionCommand({ Bucket })), { name: 'ServiceUnavailable' })
+  t.equal(await put(), 'AES256')
+
+  const slow = store.rules.add({ when: removal, fault: { type: 'delay', milliseconds: 150 } })
+  const removed = s3.send(new DeleteBucketEncryptionCommand({ Bucket }))
+  while (slow.fired === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  await put()
+  await removed
+  t.equal(await put(), undefined)
+})
+
 await t.test('it goes with its bucket, and opens for no other', async (t) => {
   await s3.send(new PutBucketEncryptionCommand({ Bucket: 'gone', ServerSideEncryptionConfiguration: rule('AES256') }))
   await s3.send(new DeleteBucketCommand({ Bucket: 'gone' }))
