@@ -88,6 +88,11 @@ void t.test('what cannot be told stays', async (t) => {
     store.rules.add({ when: { query: { uploadId: true } }, fault: { type: 'error', status, code } })
     t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0 }, code)
   }
+  const proxy = { type: 'answer', status: 404, body: '<html>no such route</html>' } as const
+  store.rules.add({ when: { method: 'GET', key: /\/upload$/ }, fault: proxy })
+  await t.rejects(collect(), { code: 'ServiceUnavailable' }, 'a 404 of something before the store')
+  store.rules.add({ when: { method: 'GET', key: /\/upload$/ }, fault: { type: 'error', status: 404, code: 'NoSuchKey' } })
+  t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0 }, 'a record that is listed and not there')
   await endBehindItsBack(store, 'key', id)
   const record = keys.find((key) => key.endsWith('/upload'))!
   const body = await store.object(stateBucket, record).body()

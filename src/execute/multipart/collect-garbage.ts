@@ -82,20 +82,20 @@ async function collectUpload(collection: Collection, entries: readonly StateEntr
     collected.live += 1
     return
   }
-  const fate = await fateOf(collection, directoryOf(entries[0]?.key ?? ''))
-  collected[fate] += 1
-  if (fate !== 'dead') return
   const isRecord = (key: string): boolean => key === `${directoryOf(key)}upload`
   const keys = entries.map(({ key }) => key)
+  const fate = await fateOf(collection, directoryOf(keys[0] ?? ''), keys.some(isRecord))
+  collected[fate] += 1
+  if (fate !== 'dead') return
   await remove(collection, [...keys.filter((key) => !isRecord(key)), ...keys.filter(isRecord)], collected)
 }
 
 type Fate = 'live' | 'unknown' | 'dead'
 
-async function fateOf(collection: Collection, directory: string): Promise<Fate> {
+async function fateOf(collection: Collection, directory: string, listed: boolean): Promise<Fate> {
   const body = await collection.state.get(`${directory}upload`)
-  // Without its record nobody can go on with an upload.
-  if (body === null) return 'dead'
+  // Without its record nobody can go on with an upload; of one that is listed, and not there, the next run will know.
+  if (body === null) return listed ? 'unknown' : 'dead'
   const record = parsed(body)
   if (record === null) return 'unknown'
   const { bucket, objectKey, uploadId } = record.names

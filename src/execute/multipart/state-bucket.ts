@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
+import { parseErrorXml } from '../../s3/error-xml.ts'
 import { listingField, readListing } from '../../s3/listing.ts'
 import { upstreamDocument, renderXml, type XmlNode } from '../../s3/xml.ts'
 import { contentMd5 } from '../content-md5.ts'
@@ -50,15 +51,14 @@ export class StateBucket {
     return this.#send({ method: 'PUT', key, body, contentLength, pool: 'data' })
   }
 
-  /** A small object whole; null when there is none. */
+  /** A small object whole; null when the store says in plain words that there is none: a 404 may come from whatever stands before it. */
   async get(key: string): Promise<Buffer | null> {
     const response = await this.#send({ method: 'GET', key, retry: true })
-    if (response.status === 404) {
-      response.body.resume()
-      return null
-    }
-    if (response.status !== 200) throw await refused('GET', response)
-    return readAll(response.body, RECORD_LIMIT_BYTES, () => unusable('a record is too long'))
+    if (response.status !== 200 && response.status !== 404) throw await refused('GET', response)
+    const body = await readAll(response.body, RECORD_LIMIT_BYTES, () => unusable('a record is too long'))
+    if (response.status === 200) return body
+    if (parseErrorXml(body)?.code === 'NoSuchKey') return null
+    throw unusable('GET answers 404 for another reason than NoSuchKey')
   }
 
   /** An object's bytes as they come, to be sent to the store again. @throws S3Error ServiceUnavailable when it is missing or not of this length. */
