@@ -6,6 +6,7 @@ import { parseQuery, percentEncode } from '../http/target.ts'
 import { readAll } from '../http/stage.ts'
 import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
 import { parseTagging, type Tag } from '../s3/documents.ts'
+import { parseErrorXml } from '../s3/error-xml.ts'
 import { renderXml, upstreamDocument } from '../s3/xml.ts'
 import { contentMd5 } from './content-md5.ts'
 import { bucketOf, header, keyOf, send } from './context.ts'
@@ -45,12 +46,12 @@ async function tagsOf(x: Execution, source: CopySource, versionId: string | null
   const query: [string, string | null][] = [['tagging', null]]
   if (versionId !== null) query.push(['versionId', versionId])
   const response = await send(x, { method: 'GET', bucket: source.bucket, key: source.key, query, retry: true })
-  if (response.status === 404 || response.status === 501) {
-    response.body.resume()
-    return ''
-  }
-  if (response.status >= 300) throw await relayError(x, response)
+  const absent = response.status === 404 || response.status === 501
+  if (response.status >= 300 && !absent) throw await relayError(x, response)
   const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  // What stands before the store may say 404, too: tags are not lost for that.
+  if (response.status === 404 && parseErrorXml(document) === null) throw new S3Error('SealgateBadUpstream')
+  if (absent) return ''
   // radosgw 16 answers with nothing where it cannot read what a copy left behind.
   return document.length === 0 ? '' : tagQuery(parseTagging(document, upstreamDocument))
 }

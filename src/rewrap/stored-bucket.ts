@@ -7,6 +7,8 @@ import { listingField, readListing, type ListingRow } from '../s3/listing.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 
 const ERROR_LIMIT_BYTES = 65_536
+/** Code of a 404 without an error document. */
+const WORDLESS_404 = 'Status404'
 
 export type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
 
@@ -73,12 +75,13 @@ export class StoredBucket {
     return body
   }
 
-  /** As `document`; null for what the store does not have or does not know. */
+  /** As `document`; null for what the store says it does not have or does not know. What stands before it may say 404, too. */
   async documentOrNull(sent: Sent): Promise<Buffer | null> {
     try {
       return await this.document(sent)
     } catch (error) {
-      if (error instanceof S3Error && (error.status === 404 || error.status === 501 || error.status === 405)) return null
+      const absent = error instanceof S3Error && (error.status === 404 || error.status === 501 || error.status === 405)
+      if (absent && error.code !== WORDLESS_404) return null
       throw error
     }
   }

@@ -46,6 +46,18 @@ void t.test('who is expected to own a bucket, and who pays, is said with every r
   t.equal(head?.headers.get('x-amz-expected-bucket-owner'), '222222222222', 'also where both are one bucket')
 })
 
+void t.test('a 404 that is not the store\'s loses no tags', async (t) => {
+  const { store, s3 } = await rig(t, { sections })
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'tagged', Body: 'x', Tagging: 'a=b' }))
+  const copy = () => s3.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/tagged` }))
+  const when = { method: 'GET', query: { tagging: true } } as const
+  store.rules.add({ when, fault: { type: 'answer', status: 404, body: '<html>no such route</html>' } })
+  t.equal(await codeOf(copy()), 'SealgateBadUpstream')
+  t.same(store.keys(Bucket), ['tagged'])
+  store.rules.add({ when, fault: { type: 'error', status: 404, code: 'NoSuchTagSet' } })
+  await copy()
+})
+
 void t.test('a copy has one ETag, whether its source showed the MD5 or not', async (t) => {
   const { s3 } = await rig(t, { sections })
   await s3.send(new PutObjectCommand({ Bucket, Key: 'first', Body: bytes(100_000) }))

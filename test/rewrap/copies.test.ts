@@ -126,6 +126,19 @@ await t.test('whatever breaks at whichever request, nothing is lost and the next
   t.comment(`${cases} broken runs, 0 objects lost`)
 })
 
+await t.test('a 404 that is not the store\'s loses no grants', async (t) => {
+  const rig = await startRewrapRig(t)
+  await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'granted', Body: 'x', ACL: 'public-read' }))
+  const before = await rig.currentKeyId()
+  await rig.rotate()
+  const job = await engine(t, rig)
+  const rule = rig.store.rules.add({ when: { query: { acl: true } }, times: 99, fault: { type: 'answer', status: 404, body: '<html>no such route</html>' } })
+  t.same(await rewrapObject(job, 'granted'), { outcome: 'busy' })
+  t.equal(rig.store.object(Bucket, 'granted').metadata['sealgate-key'], before)
+  rule.remove()
+  t.match(await rewrapObject(job, 'granted'), { outcome: 'rewrapped' })
+})
+
 await t.test('what does not belong there is told, not touched', async (t) => {
   const rig = await startRewrapRig(t)
   const { s3, store, run } = rig
