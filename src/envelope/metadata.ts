@@ -34,7 +34,8 @@ export function metadataDigest(contentType: string | null, entries: Iterable<rea
 }
 
 function normalise(value: string): string {
-  return value.replace(/^[ \t]+|[ \t]+$/g, '').replace(/ +/g, ' ')
+  // The lookbehind tries a run of blanks once, not once for each blank in it.
+  return value.replace(/^[ \t]+|(?<![ \t])[ \t]+$/g, '').replace(/ +/g, ' ')
 }
 
 /** Stores re-encode other bytes, some as RFC 2047 encoded words: of such a value only the name can be bound. */

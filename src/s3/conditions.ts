@@ -22,9 +22,12 @@ export interface Validators {
 
 export type Verdict = 'pass' | 'not-modified' | 'failed'
 
-/** Without the quotes, however often a client wrapped them. S3 takes ETags with and without. */
+/**
+ * Without the quotes, however often a client wrapped them. S3 takes ETags with and without. The quotes at the end are looked for
+ * where a run of them begins only: else a document full of quotes would take the square of its length.
+ */
 export function unquoteEtag(etag: string): string {
-  return etag.trim().replace(/^"+|"+$/g, '')
+  return etag.trim().replace(/^"+|(?<!")"+$/g, '')
 }
 
 /**
