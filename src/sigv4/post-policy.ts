@@ -89,7 +89,8 @@ function size(value: unknown): number {
 const uncovered = new Set(['awsaccesskeyid', 'file', 'policy', 'signature', 'x-amz-signature'])
 
 /**
- * Checks a form against its policy: not expired, every condition met, every field covered by a condition.
+ * Checks a form against its policy: not expired, every condition met, every field covered by a condition; the bucket counts as
+ * a field, so that a policy is good for no bucket it does not speak of.
  * @param fields lower-case names; `bucket` is the bucket of the URL, whatever the form says; `${filename}` in `key`
  * already replaced, because AWS expands variables before it validates.
  * @returns the intersection of all `content-length-range` conditions, or null when there is none.
@@ -98,7 +99,7 @@ const uncovered = new Set(['awsaccesskeyid', 'file', 'policy', 'signature', 'x-a
 export function checkPostPolicy(policy: PostPolicy, fields: ReadonlyMap<string, string>, now: Date): LengthRange | null {
   if (now.getTime() >= policy.expiration.getTime()) throw denied('Policy expired.')
   let range: LengthRange | null = null
-  const covered = new Set(['bucket'])
+  const covered = new Set<string>()
   for (const condition of policy.conditions) {
     if (condition.operator === 'content-length-range') {
       const { min, max } = condition.range

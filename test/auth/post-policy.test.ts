@@ -87,6 +87,8 @@ await t.test('every condition, broken once', async (t) => {
   t.equal(outcome({ ...form, 'content-type': 'image/png,image/gif' }), 'post-policy')
   t.equal(outcome(form, { bucket: 'other' }), 'AccessDenied', 'bucket of the URL')
   t.equal(outcome({ ...form, bucket: 'bucket' }, { bucket: 'other' }), 'AccessDenied', 'a field does not change it')
+  t.equal(outcome(v4(policyOf([...conditions.slice(1), ...v4Conditions]))), 'AccessDenied', 'no condition on the bucket')
+  t.equal(outcome(v2(policyOf(conditions.slice(1)))), 'AccessDenied', 'no condition on the bucket, Version 2')
   for (const name of ['x-amz-storage-class', 'tagging', 'success_action_status', 'x-amz-checksum-crc32']) t.equal(outcome({ ...form, [name]: '1' }), 'AccessDenied', `extra ${name}`)
   t.equal(outcome(form, { context: { now: () => new Date('2013-05-24T01:00:00Z') } }), 'AccessDenied', 'expired')
 })

@@ -139,11 +139,14 @@ function optionsOf(gateway: TestGateway, payload: Payload, state: State, body: s
   })
 }
 
-/** A form with a policy that allows it, or does not; posted to whatever the operation's address is. */
-function form(gateway: TestGateway, state: State): string {
+/**
+ * A form with a policy that allows it, or does not; posted to whatever the operation's address is.
+ * @param bucket what the policy says of the bucket
+ */
+export function form(gateway: TestGateway, state: State, bucket: readonly unknown[]): string {
   const time = timestampOf(new Date(Date.now() + (clocks[state] ?? 0)))
   const credential = `${state === 'other key id' ? 'AKIAI44QH8DHBEXAMPLE' : gateway.accessKeyId}/${time.slice(0, 8)}/us-east-1/s3/aws4_request`
-  const conditions = [['starts-with', '$key', ''], { 'x-amz-algorithm': 'AWS4-HMAC-SHA256' }, { 'x-amz-credential': credential }, { 'x-amz-date': time }]
+  const conditions = [...bucket, ['starts-with', '$key', ''], { 'x-amz-algorithm': 'AWS4-HMAC-SHA256' }, { 'x-amz-credential': credential }, { 'x-amz-date': time }]
   const expiration = new Date(Date.now() + (state === 'stale' ? -hour : hour)).toISOString()
   const policy = Buffer.from(JSON.stringify({ expiration, conditions })).toString('base64')
   const secret = state === 'other secret' ? `${gateway.secretAccessKey}x` : gateway.secretAccessKey
@@ -159,7 +162,7 @@ function form(gateway: TestGateway, state: State): string {
 /** Builds a row's request and sends it. */
 export async function sendRow(wire: Wire, gateway: TestGateway, { place, payload, state, request }: Row): Promise<Answer> {
   const { draft } = request
-  const body = place === 'form' ? form(gateway, state) : request.body
+  const body = place === 'form' ? form(gateway, state, [{ bucket: /^\/([^/?]*)/.exec(draft.target)?.[1] ?? '' }]) : request.body
   const takesBody = draft.method === 'PUT' || draft.method === 'POST'
   const streaming = payload.startsWith('STREAMING')
   const word = payload === 'hash' ? sha256(body) : payload === 'wrong hash' ? sha256(`${body}x`) : payload

@@ -1,7 +1,7 @@
 // Every operation × where credentials stand × what is said of the payload × the state of the signature, over HTTP and through
 // the whole gateway: what is not valid is refused, and not a request leaves for the store.
 import t, { type Test } from 'tap'
-import { productRows, sampledRows, sendRow, v2Covers, type Row } from './authentication-rows.ts'
+import { form, productRows, sampledRows, sendRow, v2Covers, type Row } from './authentication-rows.ts'
 import { headerSigned, forEach, querySigned, sha256, Wire, type Answer } from './wire.ts'
 import { operationRequest, operationRequests } from './operation-requests.ts'
 import { planners } from '../../src/plan/plan.ts'
@@ -94,6 +94,21 @@ void t.test('regression: the policy of a form signs an upload and nothing else',
   t.equal((await store.object(bucket, 'posted').body()).length, storedSize(4), 'and an upload it does sign')
   const signed = headerSigned(gateway, request.draft, request.body)
   t.match(await wire.send(signed, request.body), { status: 403, code: 'AccessDenied' }, 'credentials outside the form do not sign its fields')
+})
+
+void t.test('regression: a form is posted to the bucket that its policy names, and to no other', async (t) => {
+  const { gateway, wire, seen } = await rig(t)
+  const post = (target: string, conditions: readonly unknown[]): Promise<Answer> => {
+    const body = form(gateway, 'valid', conditions)
+    const headers: Headers = [['Host', 'x'], ['Content-Type', 'multipart/form-data; boundary=b'], ['Content-Length', String(body.length)]]
+    return wire.send({ method: 'POST', target, headers }, body)
+  }
+  t.match(await post('/theirs', [{ bucket }]), { status: 403, code: 'AccessDenied' })
+  const unnamed = await post('/theirs', [])
+  t.match(unnamed, { status: 403, code: 'AccessDenied' }, 'a policy that names none would be good for all')
+  t.match(unnamed.body.toString(), 'Invalid according to Policy: Extra input fields: bucket', 'in the words of AWS')
+  t.same(seen(), [])
+  t.match(await post('/theirs', [['starts-with', '$bucket', 'the']]), { status: 204 })
 })
 
 void t.test('regression: a signed hash is held to where the operation has no use for a body', async (t) => {
