@@ -64,7 +64,8 @@ async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<
   const policy = operation.bucket === null ? null : parts.policyFor(operation.bucket)
   const everybody = client === null && operation.name === 'ListBuckets' ? parts.policyFor('') : policy
   if (everybody === policy || everybody?.publicRead !== 'store') {
-    authorize(client, { bucket: operation.bucket, write: row.write, publicRead: policy?.publicRead !== false })
+    const publicRead = policy?.publicRead === 'store' || (policy?.publicRead === true && row.public)
+    authorize(client, { bucket: operation.bucket, write: row.write, publicRead })
   }
   if (operation.bucket === parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
   const { executor, how } = plan(operation.name, policy)

@@ -5,7 +5,7 @@ export interface Access {
   /** null for requests to the service itself (ListBuckets). */
   readonly bucket: string | null
   readonly write: boolean
-  /** The bucket (or the service) answers anonymous reads. */
+  /** The bucket answers anonymous reads of this kind. */
   readonly publicRead?: boolean
 }
 

@@ -16,6 +16,11 @@ export interface OperationRow {
   readonly parameters: readonly string[]
   /** Needs the right to write. Data that leaves the store or a changed setting counts, a query of data does not. */
   readonly write: boolean
+  /**
+   * What READ gives everybody in an ACL of S3: objects and listings. Settings are not among it (AWS S3 User Guide, "Access control
+   * list (ACL) overview", mapping of permissions).
+   */
+  readonly public: boolean
   /** `document`: XML or JSON of a bounded size, read whole. `data`: object bytes. `form`: multipart/form-data. */
   readonly takesBody: 'none' | 'document' | 'data' | 'form'
   /** STREAMING-* payloads (aws-chunked) are allowed here and nowhere else (AWS, "Signature calculations", chunked upload). */
@@ -24,7 +29,8 @@ export interface OperationRow {
   readonly requiresDigest: boolean
 }
 
-const read = { write: false, takesBody: 'none', mayStream: false, requiresDigest: false, parameters: [] } as const
+const read = { write: false, public: false, takesBody: 'none', mayStream: false, requiresDigest: false, parameters: [] } as const
+const open = { ...read, public: true } as const
 const write = { ...read, write: true } as const
 const document = { ...write, takesBody: 'document' } as const
 const digested = { ...document, requiresDigest: true } as const
@@ -93,7 +99,7 @@ export const operations = {
   GetBucketWebsite: { ...read, method: 'GET', level: 'bucket', select: ['website'] },
   GetObjectLockConfiguration: { ...read, method: 'GET', level: 'bucket', select: ['object-lock'] },
   GetPublicAccessBlock: { ...read, method: 'GET', level: 'bucket', select: ['publicAccessBlock'] },
-  HeadBucket: { ...read, method: 'HEAD', level: 'bucket', select: [] },
+  HeadBucket: { ...open, method: 'HEAD', level: 'bucket', select: [] },
   ListBucketAnalyticsConfigurations: { ...read, method: 'GET', level: 'bucket', select: ['analytics'], parameters: ['continuation-token'] },
   ListBucketIntelligentTieringConfigurations: {
     ...read, method: 'GET', level: 'bucket', select: ['intelligent-tiering'], parameters: ['continuation-token']
@@ -101,15 +107,15 @@ export const operations = {
   ListBucketInventoryConfigurations: { ...read, method: 'GET', level: 'bucket', select: ['inventory'], parameters: ['continuation-token'] },
   ListBucketMetricsConfigurations: { ...read, method: 'GET', level: 'bucket', select: ['metrics'], parameters: ['continuation-token'] },
   ListMultipartUploads: {
-    ...read, method: 'GET', level: 'bucket', select: ['uploads'],
+    ...open, method: 'GET', level: 'bucket', select: ['uploads'],
     parameters: ['delimiter', 'encoding-type', 'key-marker', 'max-uploads', 'prefix', 'upload-id-marker']
   },
   ListObjectVersions: {
-    ...read, method: 'GET', level: 'bucket', select: ['versions'], parameters: [...listing, 'key-marker', 'version-id-marker']
+    ...open, method: 'GET', level: 'bucket', select: ['versions'], parameters: [...listing, 'key-marker', 'version-id-marker']
   },
-  ListObjects: { ...read, method: 'GET', level: 'bucket', select: [], parameters: [...listing, 'marker'] },
+  ListObjects: { ...open, method: 'GET', level: 'bucket', select: [], parameters: [...listing, 'marker'] },
   ListObjectsV2: {
-    ...read, method: 'GET', level: 'bucket', select: ['list-type=2'],
+    ...open, method: 'GET', level: 'bucket', select: ['list-type=2'],
     parameters: [...listing, 'continuation-token', 'fetch-owner', 'start-after']
   },
   PostObject: { ...form, method: 'POST', level: 'bucket', select: [] },
@@ -150,15 +156,15 @@ export const operations = {
     ...write, method: 'DELETE', level: 'object', select: ['annotation', 'annotationName'], parameters: ['versionId']
   },
   DeleteObjectTagging: { ...write, method: 'DELETE', level: 'object', select: ['tagging'], parameters: ['versionId'] },
-  GetObject: { ...read, method: 'GET', level: 'object', select: [], parameters: [...responseOverrides, 'versionId', 'partNumber'] },
+  GetObject: { ...open, method: 'GET', level: 'object', select: [], parameters: [...responseOverrides, 'versionId', 'partNumber'] },
   GetObjectAcl: { ...read, method: 'GET', level: 'object', select: ['acl'], parameters: ['versionId'] },
   GetObjectAnnotation: { ...read, method: 'GET', level: 'object', select: ['annotation', 'annotationName'], parameters: ['versionId'] },
-  GetObjectAttributes: { ...read, method: 'GET', level: 'object', select: ['attributes'], parameters: ['versionId'] },
+  GetObjectAttributes: { ...open, method: 'GET', level: 'object', select: ['attributes'], parameters: ['versionId'] },
   GetObjectLegalHold: { ...read, method: 'GET', level: 'object', select: ['legal-hold'], parameters: ['versionId'] },
   GetObjectRetention: { ...read, method: 'GET', level: 'object', select: ['retention'], parameters: ['versionId'] },
   GetObjectTagging: { ...read, method: 'GET', level: 'object', select: ['tagging'], parameters: ['versionId'] },
   GetObjectTorrent: { ...read, method: 'GET', level: 'object', select: ['torrent'] },
-  HeadObject: { ...read, method: 'HEAD', level: 'object', select: [], parameters: [...responseOverrides, 'versionId', 'partNumber'] },
+  HeadObject: { ...open, method: 'HEAD', level: 'object', select: [], parameters: [...responseOverrides, 'versionId', 'partNumber'] },
   ListObjectAnnotations: {
     ...read, method: 'GET', level: 'object', select: ['annotation'],
     parameters: ['versionId', 'max-annotation-results', 'annotation-prefix', 'continuation-token']

@@ -121,6 +121,21 @@ void t.test('regression: a signed hash is held to where the operation has no use
   t.same(seen(), [])
 })
 
+void t.test('regression: a public bucket opens its objects and listings to everybody, and none of its settings', async (t) => {
+  const { gateway, wire, seen } = await rig(t, { buckets: { '*': { encryption: 'on', key: 'main', publicRead: true, plaintext: 'allow' } } })
+  const open = new Set(['GetObject', 'HeadObject', 'GetObjectAttributes', 'HeadBucket', 'ListObjects', 'ListObjectsV2', 'ListObjectVersions', 'ListMultipartUploads'])
+  const host: Headers = [['Host', new URL(gateway.endpoint).host]]
+  for (const { name, draft, body } of operationRequests(bucket, key)) {
+    if (name === 'Preflight') continue
+    const length: Headers = body === '' ? [] : [['Content-Length', String(body.length)]]
+    const attributes: Headers = name === 'GetObjectAttributes' ? [['x-amz-object-attributes', 'ObjectSize']] : []
+    const answer = await wire.send({ ...draft, headers: [...host, ...draft.headers, ...attributes, ...length] }, body)
+    if (open.has(name)) t.equal(answer.status, 200, name)
+    else if (![400, 403].includes(answer.status)) t.fail(`${name}: ${answer.status} ${answer.code}`)
+    if (seen().length > 0 !== open.has(name)) t.fail(`${name} reached the store`)
+  }
+})
+
 const injected = [
   'acl', 'bucket-object-lock-enabled', 'bypass-governance-retention', 'checksum-crc32', 'checksum-crc32c', 'checksum-crc64nvme', 'checksum-sha1',
   'checksum-sha256', 'checksum-algorithm', 'checksum-mode', 'checksum-type', 'copy-source', 'copy-source-if-match', 'copy-source-if-modified-since',
