@@ -22,6 +22,7 @@ import { uploadPartCopy } from './multipart/upload-part-copy.ts'
 import { postObject } from './post-object.ts'
 import { putObject } from './put-object.ts'
 import { restoreObject } from './restore-object.ts'
+import { targetBuckets } from './target-buckets.ts'
 
 /** One way of acting for each executor the plan table names; a name without one does not compile. */
 export const executors = {
@@ -49,5 +50,6 @@ export const executors = {
   changeCors,
   deleteBucket,
   headBucket,
-  lifecycle
+  lifecycle,
+  targetBuckets
 } as const satisfies Record<Exclude<ExecutorName, 'refuse' | 'preflight'>, Executor>

@@ -19,12 +19,15 @@ type Header = readonly [name: string, value: string]
 /** Answers that are documents are small; object bytes never come this way whole. */
 const DOCUMENT_LIMIT_BYTES = 16 * 1024 * 1024
 
-/** An operation that encryption does not touch: re-signed, its headers filtered, its body as it is. */
-export async function forward(x: Execution): Promise<HttpResponse> {
+/**
+ * An operation that encryption does not touch: re-signed, its headers filtered, its body as it is.
+ * @param examine throws when the document of the request, verified by then, must not reach the store.
+ */
+export async function forward(x: Execution, examine?: (document: Buffer) => void): Promise<HttpResponse> {
   const row = operations[x.operation.name]
   const method = x.request.request.method
   refuseSplitting(x)
-  const response = row.takesBody === 'data' ? await forwardData(x) : await forwardDocument(x, row.requiresDigest)
+  const response = row.takesBody === 'data' ? await forwardData(x) : await forwardDocument(x, row.requiresDigest, examine)
   if (response.status >= 400 || response.status === 304) throw await relayError(x, response)
   if (method === 'HEAD') {
     response.body.resume()
@@ -67,9 +70,10 @@ export async function forwardForDocument(x: Execution, query = forwardedQuery(x)
   return { response, document: await readAll(response.body, DOCUMENT_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream')) }
 }
 
-async function forwardDocument(x: Execution, requiresDigest: boolean): Promise<UpstreamResponse> {
+async function forwardDocument(x: Execution, requiresDigest: boolean, examine?: (document: Buffer) => void): Promise<UpstreamResponse> {
   // A body nobody asked for has been verified and stays here.
   const body = operations[x.operation.name].takesBody === 'none' ? Buffer.alloc(0) : await readDocument(x)
+  examine?.(body)
   const method = x.request.request.method
   // In a bucket that is not encrypted ranges, conditions and checksums are the store's affair; in a sealed one they never are.
   const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null

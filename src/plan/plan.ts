@@ -22,7 +22,7 @@ export type ExecutorName =
   | 'restoreObject'
   | 'createMultipartUpload' | 'uploadPart' | 'uploadPartCopy' | 'completeMultipartUpload' | 'abortMultipartUpload' | 'listParts'
   | 'listMultipartUploads' | 'listObjects' | 'listVersions' | 'listBuckets' | 'bucketEncryption' | 'lifecycle'
-  | 'deleteBucket' | 'headBucket' | 'changeCors'
+  | 'deleteBucket' | 'headBucket' | 'changeCors' | 'targetBuckets'
 
 export interface Plan {
   readonly act: Act
@@ -51,6 +51,9 @@ const seal = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'se
 const open = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'open', executor, how }, off: untouched })
 const rewrite = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'rewrite', executor, how }, off: untouched })
 const emulate = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'emulate', executor, how }, off: untouched })
+
+/** Settings by which the store writes into another bucket. */
+const targeted = (how: string): Planner => always('forward', 'targetBuckets', `${how} The client must be one that may write to the target bucket.`)
 
 const reports = 'Reports show stored sizes, ETags and checksums.'
 const metadataTables = 'The tables show stored sizes, ETags and the gateway\'s own metadata.'
@@ -121,7 +124,7 @@ export const planners = {
   PutBucketLifecycleConfiguration: rewrite('lifecycle', 'Object size filters converted to stored sizes.'),
   DeleteBucketLifecycle: forward(),
   GetBucketLogging: forward('Log objects are written by the store and are not sealed.'),
-  PutBucketLogging: forward('Log objects are written by the store and are not sealed.'),
+  PutBucketLogging: targeted('Log objects are written by the store and are not sealed.'),
   GetBucketNotificationConfiguration: forward('Events carry stored sizes and ETags.'),
   PutBucketNotificationConfiguration: forward('Events carry stored sizes and ETags.'),
   GetBucketOwnershipControls: forward(),
@@ -135,7 +138,7 @@ export const planners = {
   PutPublicAccessBlock: forward(),
   DeletePublicAccessBlock: forward(),
   GetBucketReplication: forward('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
-  PutBucketReplication: forward('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
+  PutBucketReplication: targeted('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
   DeleteBucketReplication: forward('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
   GetBucketRequestPayment: forward(),
   PutBucketRequestPayment: forward(),
@@ -150,7 +153,7 @@ export const planners = {
 
   // Reports the store makes
   GetBucketAnalyticsConfiguration: forward(reports),
-  PutBucketAnalyticsConfiguration: forward(reports),
+  PutBucketAnalyticsConfiguration: targeted(reports),
   DeleteBucketAnalyticsConfiguration: forward(reports),
   ListBucketAnalyticsConfigurations: forward(reports),
   GetBucketIntelligentTieringConfiguration: forward(reports),
@@ -158,7 +161,7 @@ export const planners = {
   DeleteBucketIntelligentTieringConfiguration: forward(reports),
   ListBucketIntelligentTieringConfigurations: forward(reports),
   GetBucketInventoryConfiguration: forward(reports),
-  PutBucketInventoryConfiguration: forward(reports),
+  PutBucketInventoryConfiguration: targeted(reports),
   DeleteBucketInventoryConfiguration: forward(reports),
   ListBucketInventoryConfigurations: forward(reports),
   GetBucketMetricsConfiguration: forward(reports),
