@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { S3Error } from '../errors.ts'
 import { percentEncode } from '../http/target.ts'
 
 export type AddressStyle = 'path' | 'virtual-host'
@@ -45,6 +46,8 @@ export function isLoopback(endpoint: URL): boolean {
 /**
  * Encodes bucket, key and parameters as the signer canonicalises them, so that what is sent is what was signed. Dot
  * segments and double slashes of a key are kept: S3 does not normalise paths (AWS "Create a signed request").
+ * @throws S3Error InvalidBucketName for upper case in a host: hosts compare without case (RFC 9110 4.2.3), so the store would take
+ * it for another bucket than the one whose policy and permissions were looked up.
  */
 export function requestAddress(endpoint: URL, style: AddressStyle, place: RequestPlace): RequestAddress {
   const key = place.key === null ? '' : percentEncode(place.key, { keepSlash: true })
@@ -57,6 +60,7 @@ export function requestAddress(endpoint: URL, style: AddressStyle, place: Reques
   if (style === 'path') {
     return { origin: endpoint.origin, host: endpoint.host, path: place.key === null ? `/${bucket}` : `/${bucket}/${key}`, query }
   }
+  if (/[A-Z]/.test(place.bucket)) throw new S3Error('InvalidBucketName', { fields: { BucketName: place.bucket } })
   const host = `${bucket}.${endpoint.host}`
   return { origin: `${endpoint.protocol}//${host}`, host, path: `/${key}`, query }
 }

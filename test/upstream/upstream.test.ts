@@ -200,7 +200,9 @@ await t.test('virtual-host style connects to the host of the bucket', async (t) 
   t.same(store.seen.map(({ path, headers }) => [headers.get('host'), path]), [
     [`one.store.test:${store.port}`, '/k'], [`two.store.test:${store.port}`, '/k'], [`store.test:${store.port}`, '/']
   ])
+  t.equal(await codeOf(upstream.request(ask({ method: 'GET', bucket: 'ONE' }))), 'InvalidBucketName', 'regression: it would be the host of bucket one')
   t.same(asked, ['one.store.test', 'two.store.test', 'store.test'])
+  t.equal(store.seen.length, 3)
 })
 
 await t.test('reports', async (t) => {
