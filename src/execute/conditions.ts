@@ -1,11 +1,17 @@
 import type { Execution } from './context.ts'
+import type { Wanted } from './wanted-slice.ts'
 import { S3Error } from '../errors.ts'
-import { evaluateConditions } from '../s3/conditions.ts'
+import { evaluateConditions, ifRangeHolds } from '../s3/conditions.ts'
 import { header } from './context.ts'
 
-/** Whether a request might end in 304: then a HEAD goes first, so that no body is started only to be cut. */
-export function mayBeUnmodified(x: Execution): boolean {
-  return header(x, 'if-none-match') !== undefined || header(x, 'if-modified-since') !== undefined
+/** Whether a request might end in 304, or without its range: then a HEAD goes first, so that no body is started only to be cut. */
+export function mustLookFirst(x: Execution): boolean {
+  return ['if-none-match', 'if-modified-since', 'if-range'].some((name) => header(x, name) !== undefined)
+}
+
+/** What is wanted of the object as it is: a range that If-Range asks for of another one is not. */
+export function wantedOf(x: Execution, wanted: Wanted, etag: string, lastModified: string | undefined): Wanted {
+  return wanted.kind !== 'range' || ifRangeHolds(header(x, 'if-range'), { etag, lastModified }) ? wanted : { kind: 'whole' }
 }
 
 /**

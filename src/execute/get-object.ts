@@ -8,7 +8,7 @@ import { planMultipart } from '../envelope/range.ts'
 import { segmentRange } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
 import { upstreamHeaders } from '../plan/headers.ts'
-import { checkReadConditions, mayBeUnmodified } from './conditions.ts'
+import { checkReadConditions, mustLookFirst, wantedOf } from './conditions.ts'
 import { bucketOf, keyOf, placeOf, send } from './context.ts'
 import { lookAtTarget, type Looked } from './head-object.ts'
 import { objectHeaders } from './object-headers.ts'
@@ -23,13 +23,13 @@ import { sliceOf, wantedSlice, type Slice, type Wanted } from './wanted-slice.ts
 /**
  * GetObject. Cold whole and `a-b` reads go to the store at once, on the guess that the object is a single; what was seen of
  * a multipart object before makes later ranges right at once too. Reads that need the size first (suffix ranges, parts) and
- * those that may end in 304 look before they fetch.
+ * those that may end in 304 or without their range look before they fetch.
  */
 export async function getObject(x: Execution): Promise<HttpResponse> {
   return withOneRestart(() => {
     const wanted = wantedSlice(x)
     const needsSize = wanted.kind === 'part' || (wanted.kind === 'range' && wanted.spec.kind === 'suffix')
-    return needsSize || mayBeUnmodified(x) ? lookThenFetch(x, wanted) : fetchAtOnce(x, wanted)
+    return needsSize || mustLookFirst(x) ? lookThenFetch(x, wanted) : fetchAtOnce(x, wanted)
   })
 }
 
@@ -42,8 +42,9 @@ async function lookThenFetch(x: Execution, wanted: Wanted): Promise<HttpResponse
 
 /** Conditions come before the range: a 412 or 304 tells nothing of sizes (RFC 9110 13.2.2). */
 function checked(x: Execution, wanted: Wanted, object: StoredObject, manifest: Manifest | null): Slice {
-  checkReadConditions(x, clientEtag(x, object, manifest), object.headers.get('last-modified'))
-  return sliceOf(wanted, object, manifest)
+  const [etag, lastModified] = [clientEtag(x, object, manifest), object.headers.get('last-modified')]
+  checkReadConditions(x, etag, lastModified)
+  return sliceOf(wantedOf(x, wanted, etag, lastModified), object, manifest)
 }
 
 async function fetchAtOnce(x: Execution, wanted: Wanted): Promise<HttpResponse> {

@@ -5,7 +5,7 @@ import type { CustomerKey } from './object-keys.ts'
 import type { Execution } from './context.ts'
 import { S3Error } from '../errors.ts'
 import { upstreamHeaders } from '../plan/headers.ts'
-import { checkReadConditions } from './conditions.ts'
+import { checkReadConditions, wantedOf } from './conditions.ts'
 import { bucketOf, keyOf, placeOf, send } from './context.ts'
 import { objectHeaders } from './object-headers.ts'
 import { customerKeyOfAccess } from './object-keys.ts'
@@ -76,8 +76,9 @@ export async function headObject(x: Execution): Promise<HttpResponse> {
   return withOneRestart(async () => {
     const wanted = wantedSlice(x)
     const { object, manifest } = await lookAtTarget(x)
-    checkReadConditions(x, clientEtag(x, object, manifest), object.headers.get('last-modified'))
-    const slice = sliceOf(wanted, object, manifest)
+    const [etag, lastModified] = [clientEtag(x, object, manifest), object.headers.get('last-modified')]
+    checkReadConditions(x, etag, lastModified)
+    const slice = sliceOf(wantedOf(x, wanted, etag, lastModified), object, manifest)
     return { status: slice.status, headers: objectHeaders(x, object, manifest, slice), body: null }
   })
 }

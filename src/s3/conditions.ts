@@ -66,6 +66,19 @@ export function evaluateConditions(conditions: Conditions, object: Validators | 
   return since !== null && since <= now && (modified() ?? Number.POSITIVE_INFINITY) <= since ? 'not-modified' : 'pass'
 }
 
+/**
+ * Whether a range may be answered: If-Range names the object as it is, by a strong ETag or the exact date (RFC 9110 13.1.5). If not,
+ * the whole object is the answer: a client that resumes would put new bytes behind old ones.
+ * @param ifRange header value; undefined: absent
+ */
+export function ifRangeHolds(ifRange: string | undefined, object: Validators): boolean {
+  if (ifRange === undefined) return true
+  const date = parseHttpDate(ifRange)
+  if (date !== null) return dateOf(object.lastModified) === date
+  const tags = parseEtagList(ifRange)
+  return tags !== '*' && tags.length === 1 && holds(ifRange, object.etag, false)
+}
+
 function dateOf(value: string | undefined): number | null {
   return value === undefined ? null : parseHttpDate(value)
 }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { evaluateConditions, parseEtagList, unquoteEtag } from '../../src/s3/conditions.ts'
+import { evaluateConditions, ifRangeHolds, parseEtagList, unquoteEtag } from '../../src/s3/conditions.ts'
 import { formatHttpDate, parseHttpDate } from '../../src/s3/http-date.ts'
 
 const modified = Date.UTC(2026, 0, 15, 12, 0, 0)
@@ -67,6 +67,16 @@ await t.test('entity tags', (t) => {
   t.strictSame(parseEtagList('"a,b" , W/"c",d'), [{ tag: 'a,b', weak: false }, { tag: 'c', weak: true }, { tag: 'd', weak: false }])
   t.equal(parseEtagList(' * '), '*')
   t.strictSame(parseEtagList('""'), [{ tag: '', weak: false }])
+  t.end()
+})
+
+await t.test('If-Range', (t) => {
+  const rows: [string | undefined, boolean][] = [
+    [undefined, true], ['"abc"', true], ['abc', true], ['"xyz"', false], ['W/"abc"', false], ['*', false], ['"abc", "xyz"', false], ['', false],
+    [same, true], [before, false], [after, false], ['yesterday', false]
+  ]
+  for (const [value, expected] of rows) t.equal(ifRangeHolds(value, object), expected, value)
+  t.notOk(ifRangeHolds(same, { etag: '"abc"', lastModified: undefined }))
   t.end()
 })
 

@@ -1,0 +1,40 @@
+// Conditions that a client sets must decide something, or be refused: never be passed over.
+import t, { type Test } from 'tap'
+import { headerSigned, Wire, type Answer } from '../gateway/wire.ts'
+import { startTestGateway } from '../support/gateway.ts'
+import { startTestStore } from '../support/hostile.ts'
+import type { Headers } from '../auth/requests.ts'
+
+async function rig(t: Test) {
+  const store = await startTestStore({ buckets: ['sealed', 'plain-a'] })
+  const gateway = await startTestGateway(store, { sections: { buckets: { '*': { encryption: 'on', key: 'main' }, 'plain-*': { encryption: 'off' } } } })
+  const wire = new Wire(gateway.endpoint)
+  t.teardown(async () => {
+    wire.close()
+    await gateway.close()
+    await store.close()
+  })
+  const send = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> => wire.send(headerSigned(gateway, { method, target, headers }, body), body)
+  return { store, send }
+}
+
+void t.test('regression: a range of an object that is another one by now is answered with the whole', async (t) => {
+  const { send } = await rig(t)
+  const range: Headers = [['Range', 'bytes=3-5']]
+  for (const bucket of ['sealed', 'plain-a']) {
+    const target = `/${bucket}/k`
+    const old = await send('PUT', target, [], 'old old old')
+    const stored = await send('PUT', target, [], '0123456789')
+    const [etag, modified] = [String(stored.headers['etag']), String((await send('HEAD', target)).headers['last-modified'])]
+    for (const validator of [etag, modified]) {
+      t.match(await send('GET', target, [...range, ['If-Range', validator]]), { status: 206, body: Buffer.from('345') }, `${bucket} ${validator}`)
+      t.match(await send('HEAD', target, [...range, ['If-Range', validator]]), { status: 206, headers: { 'content-length': '3' } })
+    }
+    for (const validator of [String(old.headers['etag']), 'Sat, 01 Jan 2000 00:00:00 GMT', '"x"']) {
+      t.match(await send('GET', target, [...range, ['If-Range', validator]]), { status: 200, body: Buffer.from('0123456789') }, `${bucket} ${validator}`)
+      t.match(await send('HEAD', target, [...range, ['If-Range', validator]]), { status: 200, headers: { 'content-length': '10' } })
+      t.match(await send('GET', target, [['Range', 'bytes=99-'], ['If-Range', validator]]), { status: 200 }, 'also where the range lies behind the end')
+    }
+    t.match(await send('GET', target, [['If-Range', '"x"']]), { status: 200, body: Buffer.from('0123456789') }, 'without a range it says nothing')
+  }
+})
