@@ -38,3 +38,27 @@ void t.test('regression: a range of an object that is another one by now is answ
     t.match(await send('GET', target, [['If-Range', '"x"']]), { status: 200, body: Buffer.from('0123456789') }, 'without a range it says nothing')
   }
 })
+
+void t.test('regression: a copy out of a sealed bucket keeps its conditions and its encryption', async (t) => {
+  const { store, send } = await rig(t)
+  await send('PUT', '/sealed/source', [], 'new')
+  const { headers: { etag } } = await send('PUT', '/plain-a/there', [], 'old')
+  const copy = (more: Headers): Promise<Answer> => send('PUT', '/plain-a/there', [['x-amz-copy-source', '/sealed/source'], ...more])
+  t.match(await copy([['If-None-Match', '*']]), { status: 412, code: 'PreconditionFailed' })
+  t.match(await copy([['If-Match', '"x"']]), { status: 412, code: 'PreconditionFailed' })
+  t.equal((await store.object('plain-a', 'there').body()).toString(), 'old')
+  t.match(await copy([['x-amz-server-side-encryption', 'AES256']]), { status: 501, code: 'NotImplemented' }, 'what the test store says to that')
+  t.equal((await store.object('plain-a', 'there').body()).toString(), 'old')
+  t.match(await copy([['If-Match', String(etag)]]), { status: 200 })
+  t.equal((await store.object('plain-a', 'there').body()).toString(), 'new')
+})
+
+void t.test('regression: the owner that a client expects of a source is told to the store when the source is looked at', async (t) => {
+  const { store, send } = await rig(t)
+  await send('PUT', '/sealed/source', [], 'x')
+  for (const target of ['/sealed/copy', '/plain-a/copy']) {
+    store.requests.length = 0
+    t.match(await send('PUT', target, [['x-amz-copy-source', '/sealed/source'], ['x-amz-source-expected-bucket-owner', '111122223333']]), { status: 200 })
+    t.match(store.requests.filter(({ method }) => method === 'HEAD').map(({ headers }) => headers.get('x-amz-expected-bucket-owner')), ['111122223333'], target)
+  }
+})
