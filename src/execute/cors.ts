@@ -17,7 +17,7 @@ const notAllowed = 'CORSResponse: This CORS request is not allowed. This is usua
 /**
  * The answer to a browser's preflight. Preflights are unsigned by nature (Fetch standard, CORS-preflight fetch), so this is the one
  * request that is answered, and may go upstream, without a signature; it tells what the bucket's owner has published.
- * @throws S3Error BadRequest, AccessForbidden, NoSuchBucket.
+ * @throws S3Error BadRequest, AccessDenied, AccessForbidden, NoSuchBucket.
  */
 export async function preflight(parts: Parts, request: HttpRequest, bucket: string): Promise<HttpResponse> {
   const question = questionOf(request)
@@ -63,7 +63,8 @@ function hasCors(headers: readonly Header[]): boolean {
 
 function headersOf(known: KnownCors, question: CorsQuestion): readonly Header[] {
   const rule = known.kind === 'rules' ? matchingRule(known.rules, question) : undefined
-  return rule === undefined ? [] : corsHeaders(rule, question)
+  // Whoever wrote the rules wrote them in XML, which holds more than a header can: a line break would make every answer an error.
+  return rule === undefined ? [] : corsHeaders(rule, question).filter(([, value]) => /^[\t\x20-\x7e\x80-\xff]*$/.test(value))
 }
 
 function forbidden(message: string): S3Error {
@@ -78,7 +79,9 @@ function questionOf(request: HttpRequest): CorsQuestion {
   }
 }
 
+/** @throws S3Error AccessDenied for buckets that are not configured: a stranger must not find out which there are. */
 async function corsOf(parts: Parts, request: HttpRequest, bucket: string): Promise<KnownCors> {
+  parts.policyFor(bucket)
   if (bucket === parts.config.upstream.stateBucket) return { kind: 'no-bucket' }
   const cached = parts.settings.cors.get(bucket)
   if (cached !== undefined) return cached

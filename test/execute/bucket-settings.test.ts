@@ -99,3 +99,21 @@ await t.test('preflights are answered from the bucket\'s rules', async (t) => {
   await s3.send(new DeleteBucketCorsCommand({ Bucket }))
   t.match(await ask(allowed), { status: 403 }, 'at once')
 })
+
+await t.test('regression: rules that no header can hold spoil no answer', async (t) => {
+  const CORSRules = [{ AllowedOrigins: ['*'], AllowedMethods: ['GET', 'PUT'], ExposeHeaders: ['ETag\nSet-Cookie: a=b', '\u20ac'] }]
+  await s3.send(new PutBucketCorsCommand({ Bucket, CORSConfiguration: { CORSRules } }))
+  const preflight = await rawRequest(gateway.endpoint, `OPTIONS /${Bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n`)
+  t.match(preflight, { status: 200, headers: { 'access-control-allow-origin': '*', 'access-control-expose-headers': undefined, 'set-cookie': undefined } })
+  await s3.send(new DeleteBucketCorsCommand({ Bucket }))
+})
+
+await t.test('regression: a preflight tells nothing of buckets that are not configured, and does not go to the store for them', async (t) => {
+  const narrow = await startTestGateway(store, { sections: { buckets: { 'else*': { encryption: 'on', key: 'main' } } } })
+  const ask = async (bucket: string) => rawRequest(narrow.endpoint, `OPTIONS /${bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: GET\r\n\r\n`)
+  store.requests.length = 0
+  for (const bucket of [Bucket, 'nowhere']) t.match(await ask(bucket), { status: 403, body: /<Code>AccessDenied</ }, bucket)
+  t.notOk(store.requests.some(({ query }) => query.has('cors')))
+  t.match(await ask('elsewhere'), { status: 404 })
+  await narrow.close()
+})
