@@ -43,22 +43,20 @@ export function isFormUpload(request: HttpRequest): boolean {
 }
 
 /**
- * Authenticates a form upload by the policy in it. The headers of the result come from the fields alone: nothing
- * signs the headers of the HTTP request.
- * @throws S3Error as `verifyPostPolicy`; EntityTooSmall, EntityTooLarge by content-length-range; InvalidDigest and
- * InvalidRequest for checksum fields.
+ * Authenticates a form upload by the policy in it, before its file is read. The headers of the result come from the fields
+ * alone: nothing signs the headers of the HTTP request.
+ * @returns takes the exact size of the file in bytes; throws EntityTooSmall, EntityTooLarge by content-length-range.
+ * @throws S3Error as `verifyPostPolicy`; InvalidDigest and InvalidRequest for checksum fields.
  */
-export function authenticateForm(request: HttpRequest, form: FormUpload, context: AuthContext): Authenticated {
+export function authenticateForm(request: HttpRequest, form: FormUpload, context: AuthContext): (fileLength: number) => Authenticated {
   const { client, lengthRange } = verifyPostPolicy(form.fields, form.bucket, context)
-  checkPostLength(lengthRange, form.fileLength)
   const headers = formHeaders(form.fields)
-  return brand({
-    request,
-    client,
-    scheme: 'post-policy',
-    headers,
-    payload: { framing: 'plain', length: form.fileLength, sha256: null, chunkSigner: null, ...declaredDigests(headers, null), trailer: null }
-  })
+  const digests = declaredDigests(headers, null)
+  return (fileLength) => {
+    checkPostLength(lengthRange, fileLength)
+    const payload = { framing: 'plain', length: fileLength, sha256: null, chunkSigner: null, ...digests, trailer: null } as const
+    return brand({ request, client, scheme: 'post-policy', headers, payload })
+  }
 }
 
 /** @throws S3Error InvalidArgument unless credentials are in one place only: two would let two readers pick differently. */

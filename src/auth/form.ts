@@ -7,8 +7,6 @@ export interface FormUpload {
   readonly fields: ReadonlyMap<string, string>
   /** The bucket of the URL. */
   readonly bucket: string
-  /** Exact size of the file in bytes: what is left of Content-Length less the closing boundary. */
-  readonly fileLength: number
 }
 
 const headerFields = new Set([

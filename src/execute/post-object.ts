@@ -8,7 +8,7 @@ import { S3Error } from '../errors.ts'
 import { percentEncode, Query } from '../http/target.ts'
 import { upstreamHeaders } from '../plan/headers.ts'
 import { checkKey } from '../s3/names.ts'
-import { readPostForm, type PostForm } from '../s3/post-form.ts'
+import { readFormFields, type PostForm } from '../s3/post-form.ts'
 import { parseTagging, clientDocument } from '../s3/documents.ts'
 import { renderXml } from '../s3/xml.ts'
 import { bucketOf } from './context.ts'
@@ -17,15 +17,16 @@ import { storePlain } from './store-plain.ts'
 
 /**
  * Reads a browser form up to its file and authenticates it by its policy. The signature stands in the body, so this much of
- * it, at most 64 KiB, is read before anything is known of the client.
+ * it, at most 64 KiB, is read before anything is known of the client; the file is not.
  * @throws S3Error MissingContentLength when the size of the file cannot be told; the errors of the form and its policy.
  */
 export async function authenticatedForm(request: HttpRequest, auth: AuthContext, bucket: string): Promise<{ request: Authenticated; form: PostForm }> {
   request.sendContinue()
-  const form = await readPostForm(request.body, request.headers.get('content-type') ?? '', request.contentLength)
-  const { fields, fileLength } = form
+  const { fields, openFile } = await readFormFields(request.body, request.headers.get('content-type') ?? '')
+  const authenticated = authenticateForm(request, { fields, bucket }, auth)
+  const { file, fileLength } = await openFile(request.contentLength)
   if (fileLength === null) throw new S3Error('MissingContentLength')
-  return { request: authenticateForm(request, { fields, bucket, fileLength }, auth), form }
+  return { request: authenticated(fileLength), form: { fields, file } }
 }
 
 /** PostObject: the file of a browser form, stored as PutObject stores it (AWS API, "POST Object"). */

@@ -13,13 +13,26 @@ const smallFileBytes = 256 * 1024
 export interface PostForm {
   /** Fields in front of the file by lower-case name, `${filename}` replaced. Fields behind the file are ignored, as S3 does. */
   readonly fields: ReadonlyMap<string, string>
-  /** Base name of the file the user chose; '' when the client sent none. */
-  readonly filename: string
   /**
    * Fails with MalformedPOSTRequest when the form does not end as it should, or not after `fileLength` bytes: reading to the
    * end is what tells a whole file from a cut one.
    */
   readonly file: Readable
+}
+
+/** A form read up to the first byte of its file. */
+export interface FormFields extends Pick<PostForm, 'fields'> {
+  /** Base name of the file the user chose; '' when the client sent none. */
+  readonly filename: string
+  /**
+   * Begins to read the file; to be called once. At most 256 KiB of it are read ahead.
+   * @param contentLength of the request in bytes; null when chunked
+   * @throws S3Error MalformedPOSTRequest
+   */
+  readonly openFile: (contentLength: number | null) => Promise<OpenFile>
+}
+
+export interface OpenFile extends Pick<PostForm, 'file'> {
   /**
    * Bytes of the file. For files above 256 KiB it is computed from Content-Length, taking the file for the last field, as
    * AWS documents, and a CRLF for the end of the form; null when such a form came chunked.
@@ -95,23 +108,25 @@ async function readFields(source: FormSource): Promise<{ fields: Map<string, str
 }
 
 /**
- * Reads a form up to its file and hands the file on as a stream; memory is bounded by the fields and one chunk.
+ * Reads a form up to its file, which `openFile` then hands on as a stream; memory is bounded by the fields and one chunk.
  * @param contentType of the request, with the boundary
- * @param contentLength of the request in bytes; null when chunked
  * @throws S3Error MalformedPOSTRequest, MaxMessageLengthExceeded (fields above 20 KiB), InvalidArgument (no file, a field twice)
  */
-export async function readPostForm(body: Readable, contentType: string, contentLength: number | null): Promise<PostForm> {
+export async function readFormFields(body: Readable, contentType: string): Promise<FormFields> {
   const source = new FormSource(body, boundaryOf(contentType))
   const { fields, filename } = await readFields(source)
+  const expanded = new Map([...fields].map(([name, value]) => [name, value.replaceAll('${filename}', () => filename)]))
+  return { fields: expanded, filename, openFile: (contentLength) => openFile(source, contentLength) }
+}
+
+async function openFile(source: FormSource, contentLength: number | null): Promise<OpenFile> {
   const fileStart = source.taken
   const chunks = source.file()
   const { held, length, ended } = await readAhead(chunks)
   // Closing delimiter and "--" and CRLF stand behind the file.
   const computed = contentLength === null ? null : contentLength - fileStart - source.delimiter.length - 4
   const fileLength = ended ? length : computed
-  const expanded = new Map([...fields].map(([name, value]) => [name, value.replaceAll('${filename}', () => filename)]))
-  const file = Readable.from(counted(held, chunks, fileLength), { objectMode: false })
-  return { fields: expanded, filename, file, fileLength }
+  return { file: Readable.from(counted(held, chunks, fileLength), { objectMode: false }), fileLength }
 }
 
 async function readAhead(chunks: AsyncIterator<Buffer, void>): Promise<{ held: Buffer[]; length: number; ended: boolean }> {

@@ -29,8 +29,8 @@ function v2(policy: string, more: Fields = fields): Fields {
 
 function outcome(form: Fields, options: { readonly size?: number; readonly bucket?: string; readonly context?: Partial<AuthContext> } = {}): string {
   try {
-    const upload = { fields: new Map(Object.entries(form)), bucket: options.bucket ?? 'bucket', fileLength: options.size ?? 5 }
-    return authenticateForm(request, upload, context(options.context)).scheme
+    const upload = { fields: new Map(Object.entries(form)), bucket: options.bucket ?? 'bucket' }
+    return authenticateForm(request, upload, context(options.context))(options.size ?? 5).scheme
   } catch (error) {
     return error instanceof S3Error ? error.code : String(error)
   }
@@ -46,8 +46,8 @@ await t.test('valid forms', async (t) => {
   t.equal(outcome(signed()), 'post-policy')
   t.equal(outcome(v2(policyOf(conditions))), 'post-policy')
   t.equal(outcome(signed([], { 'x-ignore-me': '1' })), 'post-policy')
-  const upload = { fields: new Map(Object.entries(signed())), bucket: 'bucket', fileLength: 5 }
-  const { headers, payload, client } = authenticateForm(request, upload, context())
+  const upload = { fields: new Map(Object.entries(signed())), bucket: 'bucket' }
+  const { headers, payload, client } = authenticateForm(request, upload, context())(5)
   t.same([...headers].sort(), [['content-type', 'image/jpeg'], ['x-amz-acl', 'private'], ['x-amz-meta-a', Buffer.from('é').toString('latin1')]],
     'headers come from the fields, not from the request')
   t.match(payload, { framing: 'plain', length: 5, checksum: null })

@@ -8,6 +8,7 @@ import { planners } from '../../src/plan/plan.ts'
 import { storedSize } from '../../src/envelope/sizes.ts'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
+import { RawConnection } from '../support/raw-client.ts'
 import type { Draft, Headers } from '../auth/requests.ts'
 import type { RecordedRequest } from '../support/recorder.ts'
 
@@ -109,6 +110,18 @@ void t.test('regression: a form is posted to the bucket that its policy names, a
   t.match(unnamed.body.toString(), 'Invalid according to Policy: Extra input fields: bucket', 'in the words of AWS')
   t.same(seen(), [])
   t.match(await post('/theirs', [['starts-with', '$bucket', 'the']]), { status: 204 })
+})
+
+void t.test('regression: a form whose signature is wrong is refused before its file has come', async (t) => {
+  const { gateway, seen } = await rig(t)
+  const whole = form(gateway, 'last digit', [{ bucket }])
+  const connection = await RawConnection.open(gateway.endpoint)
+  await connection.send(`POST /${bucket} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000000\r\n\r\n`)
+  // The file ends, and the form goes on: whoever reads on to its end reads for ever.
+  await connection.send(whole.slice(0, whole.lastIndexOf('--b--')) + '--b\r\nContent-Disposition: form-data; name="more"\r\n\r\n')
+  t.match(await connection.response({ timeout: 10_000 }), { status: 403, body: /<Code>SignatureDoesNotMatch</ })
+  t.same(seen(), [])
+  connection.close()
 })
 
 void t.test('regression: a signed hash is held to where the operation has no use for a body', async (t) => {

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import t from 'tap'
 import fc from 'fast-check'
 import { S3Error } from '../../src/errors.ts'
-import { readPostForm } from '../../src/s3/post-form.ts'
+import { readFormFields } from '../../src/s3/post-form.ts'
 
 const boundary = '----WebKitFormBoundaryAbC'
 const contentType = `multipart/form-data; boundary=${boundary}`
@@ -42,9 +42,9 @@ async function* pieces(bytes: Buffer, sizes: readonly number[]): AsyncGenerator<
 }
 
 async function read(bytes: Buffer, sizes = [65536], length: number | null = bytes.length, type = contentType): Promise<Outcome> {
-  const form = await readPostForm(Readable.from(pieces(bytes, sizes)), type, length)
-  const file = Buffer.concat(await form.file.toArray() as Buffer[])
-  return { fields: new Map(form.fields), filename: form.filename, file, fileLength: form.fileLength }
+  const { fields, filename, openFile } = await readFormFields(Readable.from(pieces(bytes, sizes)), type)
+  const { file, fileLength } = await openFile(length)
+  return { fields: new Map(fields), filename, file: Buffer.concat(await file.toArray() as Buffer[]), fileLength }
 }
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
@@ -129,7 +129,10 @@ await t.test('the file is not read ahead of its reader', async (t) => {
       yield chunk
     }
   }
-  const { file } = await readPostForm(Readable.from(counting()), contentType, bytes.length)
+  const { openFile } = await readFormFields(Readable.from(counting()), contentType)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.ok(given < 300_000, `${given} bytes taken for the fields`)
+  const { file } = await openFile(bytes.length)
   await new Promise((resolve) => setImmediate(resolve))
   t.ok(given < 3_000_000, `${given} bytes taken before anybody read`)
   file.destroy()
@@ -179,6 +182,6 @@ await t.test('the client going away is its own error', async (t) => {
     yield bytes.subarray(0, 600_000)
     throw new Error('aborted')
   }
-  const { file } = await readPostForm(Readable.from(broken()), contentType, bytes.length)
+  const { file } = await (await readFormFields(Readable.from(broken()), contentType)).openFile(bytes.length)
   await t.rejects(file.toArray(), { message: 'aborted' })
 })
