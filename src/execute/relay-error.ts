@@ -2,7 +2,7 @@ import type { UpstreamResponse } from '../upstream/types.ts'
 import type { Execution } from './context.ts'
 import { S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
-import { parseErrorXml } from '../s3/error-xml.ts'
+import { parseErrorXml, type ParsedError } from '../s3/error-xml.ts'
 
 const ERROR_LIMIT_BYTES = 65536
 /** What may be told to a client of an error's extra elements: nothing that shows stored sizes or the store's own names. */
@@ -29,7 +29,7 @@ export async function relayError(x: Execution, response: UpstreamResponse): Prom
   const code = known ?? codeOfStatus(response.status, x)
   const fields = Object.fromEntries(Object.entries(parsed?.fields ?? {}).filter(([name]) => untouched || relayedFields.has(name)))
   return new S3Error(code, {
-    ...(parsed === null || parsed.message === '' ? {} : { message: parsed.message }),
+    ...messageOf(parsed),
     fields,
     headers,
     status: response.status,
@@ -42,12 +42,20 @@ function isError(x: Execution, status: number): boolean {
   return status >= 400 || (status === 304 && x.policy.encryption === 'off')
 }
 
+/**
+ * The store's words, unless they name an ARN: AWS says who may not do what, and that is the gateway, with its user or role and
+ * account ("User: arn:aws:iam::… is not authorized to perform: …"). Then the code's own words.
+ */
+function messageOf(parsed: ParsedError | null): { readonly message?: string } {
+  return parsed === null || parsed.message === '' || /\barn:/i.test(parsed.message) ? {} : { message: parsed.message }
+}
+
 /** The error that stands inside a 200 of CompleteMultipartUpload and of copies (AWS API); null when there is none. */
 export function errorOfDocument(document: Buffer): S3Error | null {
   const parsed = parseErrorXml(document)
   if (parsed === null) return null
   const known = s3ErrorCodes.find((code) => code === parsed.code)
-  return new S3Error(known ?? 'InternalError', { message: parsed.message, ...(known === undefined ? { code: parsed.code } : {}) })
+  return new S3Error(known ?? 'InternalError', { ...messageOf(parsed), ...(known === undefined ? { code: parsed.code } : {}) })
 }
 
 function codeOfStatus(status: number, x: Execution): S3ErrorCode {
