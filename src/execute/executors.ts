@@ -13,6 +13,7 @@ import { lifecycle } from './lifecycle.ts'
 import { listBuckets } from './list-buckets.ts'
 import { listObjects } from './list-objects.ts'
 import { abortMultipartUpload } from './multipart/abort-upload.ts'
+import { completePlain } from './multipart/complete-plain.ts'
 import { completeMultipartUpload } from './multipart/complete-upload.ts'
 import { createMultipartUpload } from './multipart/create-upload.ts'
 import { listParts } from './multipart/list-parts.ts'
@@ -43,6 +44,7 @@ export const executors = {
   uploadPart,
   uploadPartCopy,
   completeMultipartUpload,
+  completePlain,
   abortMultipartUpload,
   listParts,
   listMultipartUploads,

@@ -46,7 +46,7 @@ export async function postObject(x: Execution): Promise<HttpResponse> {
   const { headers, etag } = x.policy.encryption === 'off'
     ? await storePlain(put, source, upstreamHeaders(describing, 'plain-data'))
     : await sealObject(put, source, describing)
-  return answerOf(fields, headers, { bucket, key, etag, base: locationBase(x) })
+  return answerOf(fields, headers, { bucket, key, etag, location: locationOf(x, key) })
 }
 
 /** The `tagging` field is a document; PutObject takes tags as a query string. */
@@ -57,21 +57,21 @@ function withTags(x: Execution, tagging: string | undefined): ReadonlyMap<string
   return new Map([...x.request.headers, ['x-amz-tagging', query]])
 }
 
-function locationBase(x: Execution): string {
-  const { secure, host } = x.request.request
-  return `${secure ? 'https' : 'http'}://${host}`
+/** Forms are posted to the bucket, which stands in the path or in the host: the key goes behind either. */
+function locationOf(x: Execution, key: string): string {
+  const { secure, host, target } = x.request.request
+  return `${secure ? 'https' : 'http'}://${host}${target.rawPath.replace(/\/$/, '')}/${percentEncode(key, { keepSlash: true })}`
 }
 
 interface Posted {
   readonly bucket: string
   readonly key: string
   readonly etag: string
-  readonly base: string
+  readonly location: string
 }
 
 function answerOf(fields: ReadonlyMap<string, string>, headers: HttpResponse['headers'], posted: Posted): HttpResponse {
-  const { bucket, key, etag, base } = posted
-  const location = `${base}/${bucket}/${percentEncode(key, { keepSlash: true })}`
+  const { bucket, key, etag, location } = posted
   const redirect = redirectOf(fields)
   if (redirect !== null) {
     for (const [name, value] of Object.entries({ bucket, key, etag })) redirect.searchParams.append(name, value)

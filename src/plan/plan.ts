@@ -20,7 +20,7 @@ export type ExecutorName =
   | 'forward' | 'refuse' | 'preflight'
   | 'putObject' | 'postObject' | 'getObject' | 'headObject' | 'getObjectAttributes' | 'copyObject' | 'deleteObject' | 'deleteObjects'
   | 'restoreObject'
-  | 'createMultipartUpload' | 'uploadPart' | 'uploadPartCopy' | 'completeMultipartUpload' | 'abortMultipartUpload' | 'listParts'
+  | 'createMultipartUpload' | 'uploadPart' | 'uploadPartCopy' | 'completeMultipartUpload' | 'completePlain' | 'abortMultipartUpload' | 'listParts'
   | 'listMultipartUploads' | 'listObjects' | 'listVersions' | 'listBuckets' | 'bucketEncryption' | 'lifecycle'
   | 'deleteBucket' | 'headBucket' | 'changeCors' | 'targetBuckets'
 
@@ -77,8 +77,13 @@ export const planners = {
   UploadPart: seal('uploadPart', 'Each attempt at a part is sealed on its own.'),
   UploadPartCopy: always('copy', 'uploadPartCopy',
     'Plaintext ranges do not align with sealed segments: the part passes through the gateway, opened and sealed again.'),
-  CompleteMultipartUpload: seal('completeMultipartUpload',
-    'Part list checked against the sealed records; manifest sealed behind the last part.'),
+  CompleteMultipartUpload: {
+    on: {
+      act: 'seal', executor: 'completeMultipartUpload',
+      how: 'Part list checked against the sealed records; manifest sealed behind the last part.'
+    },
+    off: { act: 'forward', executor: 'completePlain', how: '' }
+  },
   AbortMultipartUpload: rewrite('abortMultipartUpload', 'Upload state removed after the store has aborted.'),
   ListParts: rewrite('listParts', 'Sizes, ETags and checksums of the plaintext parts.'),
   ListMultipartUploads: rewrite('listMultipartUploads', 'The store\'s own list; nothing is said of checksums, whose settings are sealed.'),

@@ -39,7 +39,7 @@ await t.test('object bytes never travel unsealed in a sealed bucket', (t) => {
 await t.test('a plain bucket is passed through, but for what needs the gateway', (t) => {
   const own = operationNames.filter((name) => !['forward', 'refuse'].includes(plan(name, plain).executor))
   t.strictSame([...own].sort(), [
-    'CopyObject', 'DeleteBucketCors', 'ListBuckets', 'PostObject', 'Preflight', 'PutBucketAnalyticsConfiguration', 'PutBucketCors',
+    'CompleteMultipartUpload', 'CopyObject', 'DeleteBucketCors', 'ListBuckets', 'PostObject', 'Preflight', 'PutBucketAnalyticsConfiguration', 'PutBucketCors',
     'PutBucketInventoryConfiguration', 'PutBucketLogging', 'PutBucketReplication', 'RestoreObject', 'UploadPartCopy'
   ])
   t.end()

@@ -32,7 +32,7 @@ export function completedAnswer(x: Execution, { etag, checksums, parts, headers 
 }
 
 /** Where the client will find the object: here, and not at the store. */
-function locationOf(x: Execution): string {
+export function locationOf(x: Execution): string {
   const { secure, host, target } = x.request.request
   return `${secure ? 'https' : 'http'}://${host}${target.rawPath}`
 }
