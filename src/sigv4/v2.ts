@@ -26,14 +26,16 @@ export function hasV2Credential(query: Query): boolean {
 
 /**
  * V2 does not sign parameters outside its list, so `?retention` (younger than the list) could be added to a presigned PUT
- * and turn it into another operation. What is neither signed nor harmless is refused.
+ * and turn it into another operation. What is neither signed nor harmless is refused. So is a value in which a further signed
+ * parameter stands: values are signed decoded, `a=1&versionId=2` reads like `a=1%26versionId%3D2`, and the version would be gone.
  * @param hoisted lower-case names that count as headers and are signed as such.
  * @throws S3Error AccessDenied
  */
 export function refuseUnsignedParameters(query: Query, hoisted: ReadonlyMap<string, string>): void {
-  for (const { name } of query.parameters) {
+  for (const { name, value } of query.parameters) {
     const known = signedParameters.has(name) || harmlessParameters.has(name) || credentialParameters.has(name)
-    if (!known && !hoisted.has(name.toLowerCase())) {
+    const hides = signedParameters.has(name) && (value ?? '').split('&').slice(1).some((text) => signedParameters.has(text.split('=', 1)[0] ?? ''))
+    if (hides || (!known && !hoisted.has(name.toLowerCase()))) {
       throw new S3Error('AccessDenied', { message: 'Signature Version 2 does not protect a query parameter of this request. Please use AWS4-HMAC-SHA256.' })
     }
   }
