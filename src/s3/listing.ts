@@ -4,11 +4,12 @@ import { unquoteEtag } from './conditions.ts'
 import { childOf, childText, parseXml, rewriteXml, textOf, upstreamDocument } from './xml.ts'
 import type { XmlDocument, XmlEditor, XmlElement } from './xml.ts'
 
-const rowKinds = { Contents: 'object', Version: 'version', Upload: 'upload', Part: 'part' } as const
+type RowKind = 'object' | 'version' | 'upload' | 'part'
+const rowKinds: ReadonlyMap<string, RowKind> = new Map([['Contents', 'object'], ['Version', 'version'], ['Upload', 'upload'], ['Part', 'part']])
 
 /** A row of ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads or ListParts, as the store tells it. */
 export interface ListingRow {
-  readonly kind: (typeof rowKinds)[keyof typeof rowKinds]
+  readonly kind: RowKind
   /** Decoded object key. Rows of ListParts all have the key of the upload. */
   readonly key: string
   readonly versionId: string | null
@@ -65,12 +66,13 @@ function numberOf(document: XmlDocument, element: XmlElement, name: string): num
 function rowsOf(document: XmlDocument): LocatedRow[] {
   const { root } = document
   const encoded = childText(document, root, 'EncodingType') === 'url'
+  const keyOfUpload = childText(document, root, 'Key') ?? ''
   return root.children.flatMap((element): LocatedRow[] => {
-    const kind = rowKinds[element.name as keyof typeof rowKinds] as ListingRow['kind'] | undefined
+    const kind = rowKinds.get(element.name)
     if (kind === undefined) return []
     const text = (name: string): string | null => childText(document, element, name)
     const etag = text('ETag')
-    const key = text('Key') ?? childText(document, root, 'Key') ?? ''
+    const key = text('Key') ?? keyOfUpload
     const row = {
       kind,
       key: keyOf(key, encoded && kind !== 'part'),

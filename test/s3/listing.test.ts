@@ -20,6 +20,11 @@ const versions = `<ListVersionsResult><EncodingType>url</EncodingType>
 <DeleteMarker><Key>gone</Key><VersionId>v2</VersionId><Size>7</Size></DeleteMarker>
 <Version><Key>bad%zz</Key><VersionId>null</VersionId><ETag>"f"</ETag><Size>5</Size></Version></ListVersionsResult>`
 
+await t.test('regression: elements that are named like methods are no rows', (t) => {
+  t.strictSame(readListing(Buffer.from('<L><constructor/><toString/><hasOwnProperty/></L>')), [])
+  t.end()
+})
+
 await t.test('rows as the store tells them', (t) => {
   const [first, second, ...rest] = readListing(Buffer.from(aws))
   t.strictSame(rest, [])
