@@ -164,14 +164,20 @@ export interface XmlEditor {
 export function rewriteXml(bytes: Buffer, edit: (editor: XmlEditor, document: XmlDocument) => void, limits = upstreamDocument): Buffer {
   const document = parseXml(bytes, limits)
   const { source } = document
-  const splices: { start: number, end: number, text: string }[] = []
-  const isEmptyTag = (element: XmlElement): boolean => source.slice(element.innerEnd, element.end) === ''
+  const splices: Splice[] = []
+  const opened = new Map<XmlElement, { inner: string; readonly splice: Splice }>()
   const setInner = (element: XmlElement, from: number, inner: string): void => {
-    if (!isEmptyTag(element)) splices.push({ start: from, end: element.innerEnd, text: inner })
-    else {
-      const tag = source.slice(element.start + 1, element.end - 2).trimEnd()
-      splices.push({ start: element.start, end: element.end, text: `<${tag}>${inner}</${/^[^\s]+/.exec(tag)?.[0] ?? ''}>` })
+    if (source.slice(element.innerEnd, element.end) !== '') {
+      splices.push({ start: from, end: element.innerEnd, text: inner })
+      return
     }
+    // An empty tag is opened once, however much goes into it.
+    const tag = source.slice(element.start + 1, element.end - 2).trimEnd()
+    const open = opened.get(element) ?? { inner: '', splice: { start: element.start, end: element.end, text: '' } }
+    if (!opened.has(element)) splices.push(open.splice)
+    opened.set(element, open)
+    open.inner += inner
+    open.splice.text = `<${tag}>${open.inner}</${/^[^\s]+/.exec(tag)?.[0] ?? ''}>`
   }
   edit({
     setText: (element, text) => {
@@ -184,8 +190,14 @@ export function rewriteXml(bytes: Buffer, edit: (editor: XmlEditor, document: Xm
   return Buffer.from(splice(source, splices), 'utf8')
 }
 
+interface Splice {
+  readonly start: number
+  readonly end: number
+  text: string
+}
+
 /** Later splices inside an element that was removed or replaced fall away with it. */
-function splice(source: string, splices: { start: number, end: number, text: string }[]): string {
+function splice(source: string, splices: Splice[]): string {
   let out = ''
   let at = 0
   for (const { start, end, text } of splices.sort((a, b) => a.start - b.start || b.end - a.end)) {

@@ -62,3 +62,14 @@ void t.test('regression: the owner that a client expects of a source is told to 
     t.match(store.requests.filter(({ method }) => method === 'HEAD').map(({ headers }) => headers.get('x-amz-expected-bucket-owner')), ['111122223333'], target)
   }
 })
+
+void t.test('regression: a quiet list of deletes tells every key whose condition failed', async (t) => {
+  const { store, send } = await rig(t)
+  for (const key of ['a', 'b', 'c']) await send('PUT', `/sealed/${key}`, [], key)
+  // The way AWS writes a document with nothing in it.
+  store.rules.add({ when: { query: { delete: true } }, fault: { type: 'answer', status: 200, body: '<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>' } })
+  const answer = await send('POST', '/sealed?delete', [],
+    '<Delete><Quiet>true</Quiet><Object><Key>a</Key><ETag>"x"</ETag></Object><Object><Key>b</Key></Object><Object><Key>c</Key><ETag>"x"</ETag></Object></Delete>')
+  t.equal(answer.status, 200)
+  t.same([...answer.body.toString().matchAll(/<Error><Key>(.)<\/Key><Code>PreconditionFailed</g)].map(([, key]) => key), ['a', 'c'])
+})

@@ -123,6 +123,8 @@ await t.test('edits of empty elements, of parents, and inside what was removed',
   const edit = (xml: string, act: Parameters<typeof rewriteXml>[1]): string => rewriteXml(Buffer.from(xml), act).toString()
   t.equal(edit('<A><B /></A>', (e, { root }) => { e.setText(root.children[0]!, 'x<') }), '<A><B>x&lt;</B></A>')
   t.equal(edit('<A><s:B c="1"/></A>', (e, { root }) => { e.append(root.children[0]!, ['C', '1']) }), '<A><s:B c="1"><C>1</C></s:B></A>')
+  t.equal(edit('<A xmlns="x" />', (e, { root }) => { for (const name of ['B', 'C', 'D']) e.append(root, [name, '1']) }),
+    '<A xmlns="x"><B>1</B><C>1</C><D>1</D></A>', 'regression: an empty tag takes more than one child')
   t.equal(edit('<A><B></B></A>', (e, { root }) => { e.append(root, ['C', '1']); e.append(root, ['D', '2']) }),
     '<A><B></B><C>1</C><D>2</D></A>')
   t.equal(edit('<A><B><C>1</C></B><D/></A>', (e, { root }) => {
