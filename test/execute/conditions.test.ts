@@ -73,3 +73,14 @@ void t.test('regression: a quiet list of deletes tells every key whose condition
   t.equal(answer.status, 200)
   t.same([...answer.body.toString().matchAll(/<Error><Key>(.)<\/Key><Code>PreconditionFailed</g)].map(([, key]) => key), ['a', 'c'])
 })
+
+void t.test('regression: the MD5 of an object that is gone does not reach the store in a condition', async (t) => {
+  const { store, send } = await rig(t)
+  const etag = String((await send('PUT', '/sealed/k', [], 'plaintext')).headers['etag'])
+  await send('DELETE', '/sealed/k')
+  store.requests.length = 0
+  t.match(await send('PUT', '/sealed/k', [['If-Match', etag]], 'x'), { status: 404, code: 'NoSuchKey' })
+  const { headers: { 'etag': none } } = await send('HEAD', '/sealed/k')
+  t.equal(none, undefined)
+  t.notMatch(JSON.stringify(store.requests.map(({ headers }) => headers.entries)), etag.slice(1, -1))
+})
