@@ -1,7 +1,8 @@
 import type { BucketPolicy } from './config.ts'
 import type { AuthContext } from './auth/context.ts'
 import type { Execution, Parts } from './execute/context.ts'
-import type { HttpRequest, HttpResponse } from './http/message.ts'
+import type { HttpRequest, HttpResponse, RequestNote } from './http/message.ts'
+import type { PostForm } from './s3/post-form.ts'
 import { authenticate, isFormUpload } from './auth/authenticate.ts'
 import { authorize } from './auth/authorize.ts'
 import { admitPayload } from './auth/payload.ts'
@@ -58,7 +59,7 @@ async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<
   const { client } = authenticated.request
   if (client !== null) request.annotate?.({ client: client.accessKeyId })
   const operation = posted ?? routed({ ...request, headers: authenticated.request.headers }, domains)
-  request.annotate?.({ operation: operation.name, ...operation.bucket === null ? {} : { bucket: operation.bucket } })
+  request.annotate?.(noteOf(operation, authenticated.form))
   const row = operations[operation.name]
   admitPayload(authenticated.request, row.takesBody === 'data' ? 'object-data' : 'other')
   const policy = operation.bucket === null ? null : parts.policyFor(operation.bucket)
@@ -76,6 +77,12 @@ async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<
   refuseReservedMetadata(authenticated.request.headers)
   await verifyUnusedBody(execution)
   return executors[executor](execution)
+}
+
+/** What the access line says of an operation. The key of a form's upload stands in the form. */
+function noteOf({ name, bucket, key }: Operation, form: PostForm | null): RequestNote {
+  const named = key ?? form?.fields.get('key')
+  return { operation: name, ...bucket === null ? {} : { bucket }, ...named === undefined ? {} : { key: named } }
 }
 
 /**
