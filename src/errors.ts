@@ -83,12 +83,15 @@ const table = {
 export type S3ErrorCode = keyof typeof table
 export const s3ErrorCodes = Object.keys(table) as S3ErrorCode[]
 
+/** Headers that belong to a code: SDKs wait as long as an overloaded service tells them (RFC 9110 10.2.3). Seconds. */
+const headersOf: Partial<Record<S3ErrorCode, S3Error['headers']>> = { SlowDown: [['Retry-After', '1']] }
+
 export interface S3ErrorOptions {
   /** Replaces the table's message. Reaches the client: never a secret, never plaintext. */
   readonly message?: string
   /** Extra XML elements, in order, between Message and Resource (S3 gives `ArgumentName`, `Region`, …). */
   readonly fields?: Readonly<Record<string, string>>
-  /** Extra response headers. */
+  /** Extra response headers; absent: those that belong to the code. */
   readonly headers?: readonly (readonly [name: string, value: string])[]
   /** The status the store gave, where it differs from the table's. */
   readonly status?: number
@@ -113,7 +116,7 @@ export class S3Error extends Error {
     this.code = options.code ?? code
     this.status = options.status ?? status
     this.fields = options.fields ?? {}
-    this.headers = options.headers ?? []
+    this.headers = options.headers ?? headersOf[code] ?? []
   }
 
   /** The same answer with further response headers. */

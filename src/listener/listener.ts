@@ -195,7 +195,7 @@ class HttpListener implements Listener {
     const full = this.#inFlight >= this.#options.limits.requestsInFlight
     this.#inFlight += 1
     const handled = (async () => {
-      if (full) throw new S3Error('SlowDown', { headers: [['Retry-After', '1']] })
+      if (full) throw new S3Error('SlowDown')
       return this.#handle(request)
     })()
     exchange.performed = this.#perform(exchange, handled)
