@@ -97,6 +97,8 @@ export interface S3ErrorOptions {
   readonly status?: number
   /** A code of the store that is not in the table, sent on as it came. */
   readonly code?: string
+  /** Who is behind it, where the code alone would name another: S3 has one SlowDown for gateway, store and key service. For the log only. */
+  readonly endedBy?: 'store' | 'keys' | 'gateway' | null
   /** For the log only; never sent. */
   readonly cause?: unknown
 }
@@ -108,6 +110,7 @@ export class S3Error extends Error {
   readonly status: number
   readonly fields: Readonly<Record<string, string>>
   readonly headers: readonly (readonly [name: string, value: string])[]
+  readonly endedBy: 'store' | 'keys' | 'gateway' | null
 
   constructor(code: S3ErrorCode, options: S3ErrorOptions = {}) {
     const [status, message] = table[code]
@@ -117,12 +120,13 @@ export class S3Error extends Error {
     this.status = options.status ?? status
     this.fields = options.fields ?? {}
     this.headers = options.headers ?? headersOf[code] ?? []
+    this.endedBy = options.endedBy ?? null
   }
 
   /** The same answer with further response headers. */
   withHeaders(headers: S3Error['headers']): S3Error {
     if (headers.length === 0) return this
-    const { code, status, message, fields, cause } = this
-    return new S3Error('InternalError', { code, status, message, fields, cause, headers: [...this.headers, ...headers] })
+    const { code, status, message, fields, endedBy, cause } = this
+    return new S3Error('InternalError', { code, status, message, fields, endedBy, cause, headers: [...this.headers, ...headers] })
   }
 }

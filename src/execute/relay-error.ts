@@ -33,6 +33,7 @@ export async function relayError(x: Execution, response: UpstreamResponse): Prom
     fields,
     headers,
     status: response.status,
+    endedBy: 'store',
     ...(parsed === null || known !== undefined ? {} : { code: parsed.code })
   })
 }
@@ -55,7 +56,7 @@ export function errorOfDocument(document: Buffer): S3Error | null {
   const parsed = parseErrorXml(document)
   if (parsed === null) return null
   const known = s3ErrorCodes.find((code) => code === parsed.code)
-  return new S3Error(known ?? 'InternalError', { ...messageOf(parsed), ...(known === undefined ? { code: parsed.code } : {}) })
+  return new S3Error(known ?? 'InternalError', { ...messageOf(parsed), endedBy: 'store', ...(known === undefined ? { code: parsed.code } : {}) })
 }
 
 function codeOfStatus(status: number, x: Execution): S3ErrorCode {

@@ -12,6 +12,6 @@ export async function withOneRestart<T>(read: () => Promise<T>): Promise<T> {
     return await read()
   } catch (error) {
     // Replaced again and again: the client may ask anew, nothing of two versions is ever mixed.
-    throw error instanceof ObjectChanged ? new S3Error('SlowDown', { cause: error }) : error
+    throw error instanceof ObjectChanged ? new S3Error('SlowDown', { endedBy: 'store', cause: error }) : error
   }
 }

@@ -82,7 +82,7 @@ export class KmsConnection {
       signal.throwIfAborted()
       const settle = this.#breaker.enter()
       if (settle === null) {
-        throw new S3Error('ServiceUnavailable', { message: 'The key service is not answering. Please try again.' })
+        throw new S3Error('ServiceUnavailable', { message: 'The key service is not answering. Please try again.', endedBy: 'keys' })
       }
       const startedAt = performance.now()
       let refusal: S3Error

@@ -65,18 +65,18 @@ export function classifyKmsError(error: unknown): Exclude<KmsOutcome, 'ok'> {
 export function kmsS3Error(outcome: Exclude<KmsOutcome, 'ok'>, keyId: string, operation: string, error: unknown): S3Error {
   const cause = reportable(operation, error)
   switch (outcome) {
-    case 'throttled': return new S3Error('SlowDown', { cause })
-    case 'unavailable': return new S3Error('ServiceUnavailable', { message: 'The key service did not answer. Please try again.', cause })
+    case 'throttled': return new S3Error('SlowDown', { endedBy: 'keys', cause })
+    case 'unavailable': return new S3Error('ServiceUnavailable', { message: 'The key service did not answer. Please try again.', endedBy: 'keys', cause })
     case 'disabled': return new S3Error('KMS.DisabledException', { message: `${keyId} is disabled.`, cause })
     case 'invalid-state': return new S3Error('KMS.KMSInvalidStateException', {
       message: `${keyId} is pending deletion or in another state that does not allow this.`, cause
     })
-    case 'denied': return new S3Error('AccessDenied', { cause })
+    case 'denied': return new S3Error('AccessDenied', { endedBy: 'keys', cause })
     case 'gone': return new S3Error('KMS.NotFoundException', { message: `Key '${keyId}' does not exist`, cause })
     case 'wrong-context':
     case 'wrong-key': return new S3Error('SealgateIntegrityError', { cause })
     case 'wrong-answer':
-    case 'rejected': return new S3Error('InternalError', { cause })
+    case 'rejected': return new S3Error('InternalError', { endedBy: 'keys', cause })
   }
 }
 

@@ -6,7 +6,7 @@ import { S3Error } from '../errors.ts'
 import { HeaderList } from '../http/headers.ts'
 import type { HttpRequest, RequestNote } from '../http/message.ts'
 import { parseTarget } from '../http/target.ts'
-import { accessRecord, endedByCode, type AccessRecord, type EndedBy, type Ending, type Phase } from '../observe/access-log.ts'
+import { accessRecord, endedBy, type AccessRecord, type EndedBy, type Ending, type Phase } from '../observe/access-log.ts'
 import type { Admitted } from './gate.ts'
 import type { Watched } from './rate-watch.ts'
 import { noBody, RequestBody } from './request-body.ts'
@@ -175,10 +175,10 @@ export class Exchange implements Watched {
     this.#firstByteSeconds = this.#seconds()
   }
 
-  /** Notes the code of the error that is being answered. */
-  failed(code: string): void {
-    this.errorCode = code
-    const by = this.request === null ? 'gateway' : endedByCode(code)
+  /** Notes the error that is being answered. */
+  failed(error: S3Error): void {
+    this.errorCode = error.code
+    const by = this.request === null ? 'gateway' : endedBy(error)
     if (by !== null) this.#ending ??= { by, in: by === 'limit' ? 'line' : this.#phase() }
   }
 

@@ -62,7 +62,7 @@ export async function respond(exchange: Exchange, response: HttpResponse, option
 
 /** Writes an error document; an error without body where HTTP demands one without. */
 export async function respondError(exchange: Exchange, error: S3Error, options: RespondOptions): Promise<void> {
-  exchange.failed(error.code)
+  exchange.failed(error)
   const bodyless = exchange.req.method === 'HEAD' || error.status === 304
   const body = bodyless ? null : errorDocument(exchange, error)
   const headers = body === null ? error.headers : [...error.headers, ['Content-Type', 'application/xml'] as const]
@@ -249,7 +249,7 @@ async function respondPending(exchange: Exchange, response: HttpResponse, pendin
 function lateError(exchange: Exchange, error: unknown, options: RespondOptions): Buffer {
   options.report(exchange, error)
   const known = error instanceof S3Error ? error : new S3Error('InternalError', { cause: error })
-  exchange.failed(known.code)
+  exchange.failed(known)
   return errorDocument(exchange, known)
 }
 

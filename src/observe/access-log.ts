@@ -1,3 +1,5 @@
+import type { S3Error } from '../errors.ts'
+
 /** Who ended a request. `gateway`: refused by rule; `limit`: a limit of the gateway; `keys`: a key service. */
 export type EndedBy = 'client' | 'store' | 'keys' | 'gateway' | 'limit'
 
@@ -21,10 +23,17 @@ export function terminationState(ending: Ending | null): string {
 }
 
 /**
- * Who is behind an error code, for the termination state.
+ * Who is behind an error, for the termination state.
  * @returns null for answers that are S3's ordinary business, such as NoSuchKey
  */
-export function endedByCode(code: string): EndedBy | null {
+export function endedBy(error: Pick<S3Error, 'code' | 'status' | 'endedBy'>): EndedBy | null {
+  const byCode = endedByCode(error.code)
+  if (byCode !== null) return error.endedBy ?? byCode
+  // A failure that the store words in its own way.
+  return error.status >= 500 ? error.endedBy : null
+}
+
+function endedByCode(code: string): EndedBy | null {
   if (code.startsWith('KMS.') || code === 'SealgateKeyUnavailable') return 'keys'
   if (code === 'SealgateBadUpstream' || code === 'SealgateUpstreamTimeout' || code === 'SealgateIntegrityError' || code === 'ServiceUnavailable') return 'store'
   if (code === 'SlowDown') return 'limit'

@@ -27,7 +27,7 @@ export function fileAuditTrail(path: string): AuditTrail {
       try {
         writeWhole(file, Buffer.from(auditLine(event)))
       } catch (cause) {
-        throw new S3Error('ServiceUnavailable', { message: 'The audit trail cannot be written.', cause })
+        throw new S3Error('ServiceUnavailable', { message: 'The audit trail cannot be written.', endedBy: 'gateway', cause })
       }
     },
     reopen() {
@@ -45,7 +45,7 @@ export function fileAuditTrail(path: string): AuditTrail {
 export function streamAuditTrail(stream: Writable): AuditTrail {
   return {
     record(event) {
-      if (!stream.writable) throw new S3Error('ServiceUnavailable', { message: 'The audit trail cannot be written.' })
+      if (!stream.writable) throw new S3Error('ServiceUnavailable', { message: 'The audit trail cannot be written.', endedBy: 'gateway' })
       stream.write(auditLine(event))
     },
     reopen: () => undefined,

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { s3ErrorCodes } from '../../src/errors.ts'
-import { accessRecord, endedByCode, terminationState, type AccessRecord, type EndedBy, type Phase } from '../../src/observe/access-log.ts'
+import { S3Error, s3ErrorCodes } from '../../src/errors.ts'
+import { accessRecord, endedBy, terminationState, type AccessRecord, type EndedBy, type Phase } from '../../src/observe/access-log.ts'
 
 const fields: Omit<AccessRecord, 'termination'> = {
   requestId: 'R1', principal: 'AKID', sourceAddress: '10.0.0.1', secure: true, method: 'GET', operation: 'GetObject', bucket: 'b', key: 'k',
@@ -27,7 +27,7 @@ await t.test('every ending has its own two letters', async (t) => {
 })
 
 await t.test('who is behind each error code', async (t) => {
-  const ended = new Map(s3ErrorCodes.map((code) => [code, endedByCode(code)]))
+  const ended = new Map<string, EndedBy | null>(s3ErrorCodes.map((code) => [code, endedBy(new S3Error(code))]))
   for (const code of ['NoSuchKey', 'NoSuchBucket', 'PreconditionFailed', 'NotModified', 'InvalidRange', 'BucketNotEmpty'] as const) t.equal(ended.get(code), null, code)
   t.equal(ended.get('SealgateBadUpstream'), 'store')
   t.equal(ended.get('SealgateUpstreamTimeout'), 'store')
@@ -36,4 +36,8 @@ await t.test('who is behind each error code', async (t) => {
   t.equal(ended.get('SlowDown'), 'limit')
   t.equal(ended.get('IncompleteBody'), 'client')
   t.equal(ended.get('SignatureDoesNotMatch'), 'gateway')
+  t.equal(endedBy(new S3Error('SlowDown', { endedBy: 'store' })), 'store', 'whose it is goes before what the code says')
+  t.equal(endedBy(new S3Error('NoSuchKey', { endedBy: 'store' })), null, 'ordinary, whoever says it')
+  t.equal(endedBy(new S3Error('InternalError', { code: 'OwnWords', status: 500, endedBy: 'store' })), 'store')
+  t.equal(endedBy(new S3Error('BadRequest', { code: 'OwnWords', status: 400, endedBy: 'store' })), null)
 })
