@@ -1,3 +1,4 @@
+import { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { version } from './version.ts'
 
@@ -12,8 +13,9 @@ const commands: Readonly<Record<string, Command>> = {
   serve: {
     summary: 'run the gateway: serve [--config FILE]; without a configuration, one to try it out',
     run: async (args, platform) => {
+      const orders = new Orders(platform)
       const [{ serve }, { createGateway }] = await Promise.all([import('./serve.ts'), import('../gateway.ts')])
-      return serve(args, platform, createGateway)
+      return serve(args, platform, createGateway, orders)
     }
   },
   config: {

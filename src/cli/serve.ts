@@ -4,6 +4,7 @@ import type { Config } from '../config.ts'
 import type { CreateGateway } from '../gateway-types.ts'
 import { createAdminListener } from '../listener/admin.ts'
 import { configFile } from './config.ts'
+import { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { Serving, type ReadConfig } from './serving.ts'
 import { startTrial } from './trial.ts'
@@ -16,13 +17,21 @@ interface Named {
   readonly config: Config
 }
 
+interface ServeParts {
+  readonly platform: Platform
+  readonly orders: Orders
+  readonly createGateway: CreateGateway
+}
+
 /**
  * `sealgate serve`: runs until SIGTERM or SIGINT, reloads on SIGHUP.
  * @returns the exit code: 0 stopped with everything delivered, 3 when transfers were cut, 1 when it could not start, 2 for
  * a bad command line or configuration.
  */
-export async function serve(args: readonly string[], platform: Platform, createGateway: CreateGateway): Promise<number> {
-  if (cluster.isWorker) return runWorker(platform, createGateway)
+export async function serve(
+  args: readonly string[], platform: Platform, createGateway: CreateGateway, orders = new Orders(platform)
+): Promise<number> {
+  if (cluster.isWorker) return runWorker(platform, orders, createGateway)
   let named: Named | null
   try {
     named = readNamed(configFile(args, platform), platform)
@@ -32,11 +41,11 @@ export async function serve(args: readonly string[], platform: Platform, createG
     return exitCodes.usage
   }
   try {
-    if (named === null) return await serveTrial(platform, createGateway)
+    if (named === null) return await serveTrial({ platform, orders, createGateway })
     const { file, text, config } = named
     const workers = workerCount(config.workers)
-    if (workers > 1) return await runWorkers({ file, text, config, workers, platform })
-    return await serveAlone(config, () => loadConfig({ file, env: platform.env }), platform, createGateway)
+    if (workers > 1) return await runWorkers({ file, text, config, workers, platform, orders })
+    return await serveAlone(config, () => loadConfig({ file, env: platform.env }), { platform, orders, createGateway })
   } catch (error) {
     platform.stderr.write(`sealgate serve: ${error instanceof Error ? error.message : 'unknown error'}\n`)
     return exitCodes.failed
@@ -49,27 +58,28 @@ function readNamed(file: string | null, { env }: Platform): Named | null {
   return { file, text, config: parseConfig(text, { file, env }) }
 }
 
-async function serveTrial(platform: Platform, createGateway: CreateGateway): Promise<number> {
-  const trial = await startTrial(platform)
+async function serveTrial(parts: ServeParts): Promise<number> {
+  const trial = await startTrial(parts.platform)
   try {
-    return await serveAlone(trial.config, null, platform, createGateway, (address) => { trial.announce(address) })
+    return await serveAlone(trial.config, null, parts, (address) => { trial.announce(address) })
   } finally {
     await trial.stop()
   }
 }
 
 async function serveAlone(
-  config: Config, read: ReadConfig | null, platform: Platform, createGateway: CreateGateway,
-  announce?: (address: Serving['address']) => void
+  config: Config, read: ReadConfig | null, { platform, orders, createGateway }: ServeParts, announce?: (address: Serving['address']) => void
 ): Promise<number> {
-  const serving = await Serving.start(config, platform, createGateway)
+  // A start can take as long as the store is waited for; until then nobody has been served.
+  const serving = await Promise.race([Serving.start(config, platform, createGateway), orders.stopped])
+  if (serving === undefined) return exitCodes.done
   const admin = config.admin === null
     ? null
     : createAdminListener(config.admin, { ready: () => serving.ready(), metrics: () => serving.metrics() })
   await admin?.start()
   announce?.(serving.address)
   try {
-    return await serving.untilStopped(read)
+    return await serving.untilStopped(orders, read)
   } finally {
     await admin?.stop()
   }

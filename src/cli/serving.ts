@@ -8,6 +8,7 @@ import { readTls, watchTls } from '../listener/tls.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
 import { availableDescriptors, connectionsWithin } from './descriptors.ts'
+import type { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { openTracer } from './tracing.ts'
 
@@ -45,19 +46,17 @@ export class Serving {
   readonly #gateway: Gateway
   readonly #listener: Listener
   readonly #tracer: Tracer | null
-  readonly #platform: Platform
   #config: Config
   #stopping = false
   #reloading = Promise.resolve()
   #unwatch: () => void = () => undefined
 
-  private constructor(parts: ServingParts, config: Config, platform: Platform, address: Serving['address']) {
+  private constructor(parts: ServingParts, config: Config, address: Serving['address']) {
     this.#log = parts.log
     this.#gateway = parts.gateway
     this.#listener = parts.listener
     this.#tracer = parts.tracer
     this.#config = config
-    this.#platform = platform
     this.address = address
   }
 
@@ -71,7 +70,7 @@ export class Serving {
       const address = await listener.start()
       gateway.watch?.(() => listener.counts())
       log.event('info', 'listening', { host: address.host, port: address.port, tls: config.listen.tls !== null })
-      return new Serving({ log, gateway, listener, tracer }, config, platform, address)
+      return new Serving({ log, gateway, listener, tracer }, config, address)
     } catch (error) {
       await gateway.close()
       throw error
@@ -92,31 +91,35 @@ export class Serving {
   }
 
   /**
-   * Serves until SIGTERM or SIGINT, then lets transfers finish.
-   * @param read null: there is no file behind the configuration, and SIGHUP does nothing.
+   * Serves until it is told to stop, then lets transfers finish; told again, it cuts them.
+   * @param read null: there is no file behind the configuration, and a reload does nothing.
    * @returns exit code: 0 when everything was delivered, 3 when transfers were cut.
    */
-  async untilStopped(read: ReadConfig | null): Promise<number> {
+  async untilStopped(orders: Orders, read: ReadConfig | null): Promise<number> {
     const next = (work: () => Promise<void>): void => {
       this.#reloading = this.#reloading.then(() => this.#stopping ? undefined : work())
     }
-    this.#platform.onSignal('SIGHUP', () => { if (read !== null) next(() => this.#reload(read, next)) })
+    orders.onReload(() => { if (read !== null) next(() => this.#reload(read, next)) })
     this.#watchTls(next)
-    await new Promise<void>((resolve) => {
-      this.#platform.onSignal('SIGTERM', resolve)
-      this.#platform.onSignal('SIGINT', resolve)
-    })
+    await orders.stopped
     this.#stopping = true
     this.#unwatch()
     const { graceSeconds } = this.#config.limits
     this.#log.event('info', 'stopping', { graceSeconds, requestsInFlight: this.#listener.counts().requestsInFlight })
-    const outcome = await this.#listener.stop(graceSeconds * seconds)
+    const outcome = await this.#stop(orders, graceSeconds * seconds)
     await this.#reloading
     await this.#gateway.close()
     await this.#tracer?.close()
     this.#log.event(outcome === 'drained' ? 'info' : 'warn', 'stopped', { outcome })
     await this.#log.flush()
     return outcome === 'drained' ? exitCodes.done : exitCodes.cut
+  }
+
+  async #stop(orders: Orders, graceMs: number): Promise<'drained' | 'cut'> {
+    const hurried: Promise<'drained' | 'cut'>[] = []
+    void orders.hurried.then(() => { hurried.push(this.#listener.stop(0)) })
+    const outcome = await this.#listener.stop(graceMs)
+    return hurried[0] ?? outcome
   }
 
   /** Takes over a changed configuration, or keeps the one in force when the new one is no good. */

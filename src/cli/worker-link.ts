@@ -4,6 +4,7 @@ import { parseConfig } from '../config-load.ts'
 import type { Config } from '../config.ts'
 import type { CreateGateway, Readiness } from '../gateway-types.ts'
 import type { Snapshot } from '../observe/registry.ts'
+import type { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { Serving } from './serving.ts'
 
@@ -16,7 +17,7 @@ export interface ConfigText {
 
 export type ToWorker =
   | { readonly type: 'start' | 'reload'; readonly config: ConfigText }
-  | { readonly type: 'stop' }
+  | { readonly type: 'stop' | 'hurry' }
   | { readonly type: 'report'; readonly id: number }
 
 export interface Report {
@@ -52,16 +53,16 @@ export function configOfWorker({ file, text, workers }: ConfigText, env: Platfor
 }
 
 /** A worker process: does as the primary says, and ends with it. @returns the exit code. */
-export async function runWorker(platform: Platform, createGateway: CreateGateway): Promise<number> {
+export async function runWorker(platform: Platform, orders: Orders, createGateway: CreateGateway): Promise<number> {
   const { worker } = cluster
   if (worker === undefined) throw new TypeError('This process is not a worker.')
-  const link = new PrimaryLink(worker)
-  let config = await link.start()
+  const link = new PrimaryLink(worker, orders)
+  const read = (): Config => configOfWorker(link.config(), platform.env)
   try {
-    const linked = link.platformOf(platform, (next) => { config = next })
-    const serving = await Serving.start(configOfWorker(config, platform.env), linked, createGateway)
+    const serving = await Promise.race([link.started.then(() => Serving.start(read(), platform, createGateway)), orders.stopped])
+    if (serving === undefined) return exitCodes.done
     link.report(serving)
-    return await serving.untilStopped(() => configOfWorker(config, platform.env))
+    return await serving.untilStopped(orders, read)
   } catch (error) {
     platform.stderr.write(`sealgate serve: ${error instanceof Error ? error.message : 'unknown error'}\n`)
     return exitCodes.failed
@@ -69,32 +70,26 @@ export async function runWorker(platform: Platform, createGateway: CreateGateway
 }
 
 class PrimaryLink {
+  /** Resolves when there is a configuration. */
+  readonly started: Promise<undefined>
   readonly #worker: Worker
-  readonly #actions = new Map<'SIGHUP' | 'SIGTERM' | 'SIGINT', () => void>()
-  readonly #started = Promise.withResolvers<ConfigText>()
-  #takeOver: (config: ConfigText) => void = () => undefined
+  readonly #orders: Orders
+  readonly #start = Promise.withResolvers<undefined>()
+  #config: ConfigText | null = null
   #serving: Serving | null = null
 
-  constructor(worker: Worker) {
+  constructor(worker: Worker, orders: Orders) {
+    this.started = this.#start.promise
     this.#worker = worker
+    this.#orders = orders
     worker.on('message', (message: ToWorker) => { this.#hear(message) })
     this.#send({ type: 'hello' })
   }
 
-  start(): Promise<ConfigText> {
-    return this.#started.promise
-  }
-
-  /** What the primary says comes in as the signal that would say it to a process of its own. */
-  platformOf(platform: Platform, takeOver: (config: ConfigText) => void): Platform {
-    this.#takeOver = takeOver
-    return {
-      ...platform,
-      onSignal: (signal, action) => {
-        platform.onSignal(signal, action)
-        this.#actions.set(signal, action)
-      }
-    }
+  /** What the primary sent last. */
+  config(): ConfigText {
+    if (this.#config === null) throw new TypeError('The primary has not sent a configuration.')
+    return this.#config
   }
 
   report(serving: Serving): void {
@@ -105,14 +100,18 @@ class PrimaryLink {
   #hear(message: ToWorker): void {
     switch (message.type) {
       case 'start':
-        this.#started.resolve(message.config)
+        this.#config = message.config
+        this.#start.resolve(undefined)
         break
       case 'reload':
-        this.#takeOver(message.config)
-        this.#actions.get('SIGHUP')?.()
+        this.#config = message.config
+        this.#orders.reload()
         break
       case 'stop':
-        this.#actions.get('SIGTERM')?.()
+        this.#orders.stop()
+        break
+      case 'hurry':
+        this.#orders.hurry()
         break
       case 'report':
         void this.#answer(message.id)

@@ -9,6 +9,7 @@ import { exposition } from '../observe/exposition.ts'
 import { createMetrics } from '../observe/metrics.ts'
 import { measureProcess } from '../observe/process-metrics.ts'
 import { mergeSnapshots, type Snapshot } from '../observe/registry.ts'
+import type { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { changedFixed, openLog } from './serving.ts'
 import type { ConfigText, FromWorker, Report, ToWorker } from './worker-link.ts'
@@ -29,6 +30,7 @@ export interface WorkersOptions {
   readonly config: Config
   readonly workers: number
   readonly platform: Platform
+  readonly orders: Orders
 }
 
 /** One place among the workers; processes follow each other in it. */
@@ -60,7 +62,6 @@ class Primary {
   readonly #seats: Seat[] = []
   readonly #waiting = new Map<number, (report: Report) => void>()
   readonly #started = Promise.withResolvers<boolean>()
-  readonly #stop = Promise.withResolvers<undefined>()
   readonly #gone = Promise.withResolvers<undefined>()
   #config: ConfigText
   /** Counters of processes that are no more: a sum that shrank would look like a restart of everything. */
@@ -76,18 +77,16 @@ class Primary {
   }
 
   async run(): Promise<number> {
-    const { config, platform, workers } = this.#options
-    platform.onSignal('SIGTERM', () => { this.#stop.resolve(undefined) })
-    platform.onSignal('SIGINT', () => { this.#stop.resolve(undefined) })
-    platform.onSignal('SIGHUP', () => { this.#reload() })
+    const { config, orders, workers } = this.#options
+    orders.onReload(() => { this.#reload() })
     const stopMeasuring = measureProcess(this.#metrics.registry)
     const admin = config.admin === null ? null : createAdminListener(config.admin, {
       ready: () => this.#ready(), metrics: async () => exposition(await this.#snapshot())
     })
     await admin?.start()
     for (let number = 1; number <= workers; number += 1) this.#seats.push(this.#seat(number))
-    const started = await Promise.race([this.#started.promise, this.#stop.promise.then(() => true)])
-    if (started) await this.#stop.promise
+    const started = await Promise.race([this.#started.promise, orders.stopped.then(() => true)])
+    if (started) await orders.stopped
     await this.#stopAll(config.limits.graceSeconds * seconds)
     await admin?.stop()
     stopMeasuring()
@@ -137,9 +136,10 @@ class Primary {
 
   async #ended(seat: Seat, code: number | null, signal: string | null): Promise<void> {
     this.#keepCounts(seat)
+    const { listening } = seat
     seat.listening = false
     if (this.#stopping) {
-      if (code !== exitCodes.done) this.#cut = true
+      if (listening && code !== exitCodes.done) this.#cut = true
       if (this.#seats.every(({ worker }) => worker.isDead())) this.#gone.resolve(undefined)
       return
     }
@@ -226,6 +226,7 @@ class Primary {
       if (seat.greeted) send(seat, { type: 'stop' })
       else seat.worker.process.kill('SIGTERM')
     }
+    void this.#options.orders.hurried.then(() => { for (const seat of this.#seats) send(seat, { type: 'hurry' }) })
     const patience = new AbortController()
     const late = delay(graceMs + STOP_MARGIN_MS, undefined, { signal: patience.signal }).then(() => {
       for (const { worker } of this.#seats) worker.process.kill('SIGKILL')

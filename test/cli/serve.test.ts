@@ -10,6 +10,7 @@ import { Readable } from 'node:stream'
 import { connect } from 'node:tls'
 import t from 'tap'
 import { runCommand } from '../../src/cli/arguments.ts'
+import { Orders } from '../../src/cli/orders.ts'
 import type { Platform } from '../../src/cli/platform.ts'
 import { serve } from '../../src/cli/serve.ts'
 import { startTrial } from '../../src/cli/trial.ts'
@@ -59,7 +60,7 @@ class FakeProcess implements Platform {
     this.#actions.set(signal, action)
   }
 
-  signal(signal: 'SIGTERM' | 'SIGHUP'): void {
+  signal(signal: 'SIGTERM' | 'SIGINT' | 'SIGHUP'): void {
     this.#actions.get(signal)?.()
   }
 
@@ -163,6 +164,45 @@ await t.test('SIGHUP brings new certificates, and keeps the old ones when the ne
   t.equal(text, 'firstlater', 'the transfer that was under way')
   platform.signal('SIGTERM')
   t.equal(await code, 0)
+})
+
+await t.test('what is asked for while the gateway starts is not lost', async (t) => {
+  const stopped = new FakeProcess(['serve'])
+  const neverUp = serve(['--config', file], stopped, () => new Promise(() => undefined))
+  stopped.signal('SIGTERM')
+  t.equal(await neverUp, 0)
+
+  const reloaded = new FakeProcess(['serve'])
+  const gateway = stub(async () => ({ status: 200, headers: [], body: null }))
+  const code = serve(['--config', file], reloaded, async () => gateway)
+  reloaded.signal('SIGHUP')
+  await reloaded.line('configuration reloaded')
+  reloaded.signal('SIGTERM')
+  t.equal(await code, 0)
+})
+
+await t.test('asked to stop again, it does not wait any longer', async (t) => {
+  writeFileSync(file, yaml().replace('0.05', '60'))
+  const platform = new FakeProcess(['serve'])
+  const underWay = Promise.withResolvers<undefined>()
+  const gateway = stub(() => {
+    underWay.resolve(undefined)
+    return new Promise(() => undefined)
+  })
+  let clock = 0
+  const code = serve(['--config', file], platform, async () => gateway, new Orders(platform, () => clock))
+  const { port } = await platform.line('listening')
+  const failed = once(get({ host: '127.0.0.1', port: Number(port), agent: false }), 'error')
+  await underWay.promise
+  platform.signal('SIGTERM')
+  platform.signal('SIGTERM')
+  await platform.line('stopping')
+  t.notOk(platform.lines.some(({ msg }) => msg === 'stopped'), 'one wish, sent twice')
+  clock = 1000
+  platform.signal('SIGINT')
+  t.equal(await code, 3)
+  await failed
+  writeFileSync(file, yaml())
 })
 
 await t.test('the exit code tells when transfers were cut', async (t) => {

@@ -155,6 +155,24 @@ await t.test('workers that cannot start end the gateway with 1, and say why', as
   t.match(served.err, /EADDRINUSE/)
 })
 
+await t.test('workers that are still starting stop at once', async (t) => {
+  const silent = createServer((socket) => { socket.on('error', () => undefined) })
+  await new Promise<void>((resolve) => { silent.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { silent.close() })
+  const admin = await freePort()
+  const file = join(directory, 'starting.yaml')
+  const { port } = silent.address() as AddressInfo
+  writeFileSync(file, yaml({ admin, endpoint: `http://127.0.0.1:${port}`, more: 'limits: { graceSeconds: 60 }' }))
+  const served = new Served(file)
+  t.teardown(() => { served.child.kill('SIGKILL') })
+  let asked = 0
+  // Both wait for the store.
+  await new Promise<void>((resolve) => { silent.on('connection', () => { asked += 1; if (asked === 2) resolve() }) })
+  served.child.kill('SIGTERM')
+  t.equal(await served.exit, 0)
+  t.notOk(served.lines.some(({ msg }) => msg === 'listening'))
+})
+
 await t.test('transfers that are cut in any worker make the exit code 3', async (t) => {
   const silent = createHttpServer((req, res) => { if (req.url !== '/none/key') res.writeHead(500).end() })
   await new Promise<void>((resolve) => { silent.listen(0, '127.0.0.1', resolve) })
