@@ -70,7 +70,7 @@ class Assembly implements Gateway {
     this.#health = new Health([
       { name: 'keys', run: () => this.#checkKeys() },
       { name: 'store', run: (signal) => this.#checkStore(signal) }
-    ], HEALTH_TIMEOUT_SECONDS)
+    ], { timeoutSeconds: HEALTH_TIMEOUT_SECONDS, changed: (check, error) => { this.#tellHealth(check, error) } })
     this.#stopMeasuring = measureProcess(metrics.registry)
     metrics.workers.set({}, 1)
     metrics.beforeSnapshot(() => {
@@ -158,9 +158,7 @@ class Assembly implements Gateway {
 
   #useKeys(keys: KeyRegistry): void {
     this.#keys = keys
-    this.#selfTest = new KeySelfTest(keys, (failures) => {
-      for (const { key, code, reason } of failures) this.#tell('error', 'key failed its self-test', { key, code, reason })
-    })
+    this.#selfTest = new KeySelfTest(keys)
   }
 
   /** Requests under way may still ask the keys they began with: closing those at once would cut their calls. */
@@ -226,6 +224,11 @@ class Assembly implements Gateway {
     this.#pipeline = { parts, auth: authContext(config, policies) }
   }
 
+  #tellHealth(check: string, error: Error | null): void {
+    if (error === null) this.#tell('info', 'readiness check passes again', { check })
+    else this.#tell('error', 'readiness check fails', { check, ...reasonOf(error) })
+  }
+
   /** A reload may come in between: what counts is the keys that are in use when this ends. */
   async #checkKeys(): Promise<void> {
     let tested: KeySelfTest | null
@@ -242,6 +245,14 @@ class Assembly implements Gateway {
     this.#conditions = await probeConditions(this.#upstream, stateBucket, signal)
     this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache())
   }
+}
+
+/** Our own words, and the system's code: what else an error says may quote anything. */
+function reasonOf(error: Error): { readonly code: string; readonly reason: string } {
+  if (!(error instanceof S3Error)) return { code: 'InternalError', reason: error.name }
+  const { cause } = error
+  const system = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? ` (${cause.code})` : ''
+  return { code: error.code, reason: error.message + system }
 }
 
 /** Every exchange with the store that a request waits for, until its answer begins. */

@@ -15,6 +15,14 @@ export interface CheckResult {
   readonly error: string | null
 }
 
+export interface HealthOptions {
+  /** Seconds after which a check counts as failed. */
+  readonly timeoutSeconds: number
+  readonly now?: () => Date
+  /** Told when a check fails in another way than the last time, and when it passes after a failure: `error` is null then. */
+  readonly changed?: (check: string, error: Error | null) => void
+}
+
 export interface HealthReport {
   readonly ready: boolean
   readonly draining: boolean
@@ -27,17 +35,19 @@ export interface HealthReport {
  */
 export class Health {
   readonly #checks: readonly Check[]
-  readonly #timeoutSeconds: number
-  readonly #now: () => Date
+  readonly #options: HealthOptions
+  /** Of the checks that are running. */
+  readonly #cuts = new Set<AbortController>()
+  /** The message of each check's last failure. */
+  readonly #said = new Map<string, string | null>()
   readonly #results = new Map<string, CheckResult>()
   #draining = false
   #running: Promise<HealthReport> | null = null
   #timer: NodeJS.Timeout | null = null
 
-  constructor(checks: readonly Check[], timeoutSeconds: number, now: () => Date = () => new Date()) {
+  constructor(checks: readonly Check[], options: HealthOptions) {
     this.#checks = checks
-    this.#timeoutSeconds = timeoutSeconds
-    this.#now = now
+    this.#options = options
     for (const { name } of checks) this.#results.set(name, { name, ok: false, at: null, error: 'NotYetRun' })
   }
 
@@ -57,7 +67,9 @@ export class Health {
     this.#timer ??= setInterval(() => { void this.run() }, everySeconds * 1000).unref()
   }
 
+  /** Ends the checks that are running, too: nobody should have to wait for a store that does not answer. */
   stop(): void {
+    for (const cut of this.#cuts) cut.abort()
     if (this.#timer !== null) clearInterval(this.#timer)
     this.#timer = null
   }
@@ -69,28 +81,33 @@ export class Health {
 
   async #runAll(): Promise<HealthReport> {
     await Promise.all(this.#checks.map(async (check) => {
-      const error = await this.#outcome(check)
-      this.#results.set(check.name, { name: check.name, ok: error === null, at: this.#now().toISOString(), error })
+      const failure = await this.#outcome(check)
+      const error = failure === null ? null : failure instanceof S3Error ? failure.code : 'InternalError'
+      this.#results.set(check.name, { name: check.name, ok: error === null, at: (this.#options.now?.() ?? new Date()).toISOString(), error })
+      const said = failure?.message ?? null
+      const before = this.#said.get(check.name) ?? null
+      this.#said.set(check.name, said)
+      if (said !== before) this.#options.changed?.(check.name, failure)
     }))
     return this.report()
   }
 
-  /** @returns the error's code; null when the check passed */
-  async #outcome(check: Check): Promise<string | null> {
+  /** @returns why the check failed; null when it passed */
+  async #outcome(check: Check): Promise<Error | null> {
     const { promise: late, reject } = Promise.withResolvers<never>()
-    const stop = new AbortController()
-    const timer = setTimeout(() => {
-      stop.abort()
-      reject(new S3Error('SealgateUpstreamTimeout'))
-    }, this.#timeoutSeconds * 1000)
+    const cut = new AbortController()
+    cut.signal.addEventListener('abort', () => { reject(new S3Error('SealgateUpstreamTimeout')) }, { once: true })
+    this.#cuts.add(cut)
+    const timer = setTimeout(() => { cut.abort() }, this.#options.timeoutSeconds * 1000)
     try {
       // The race holds even where a check does not listen to its signal.
-      await Promise.race([check.run(stop.signal), late])
+      await Promise.race([check.run(cut.signal), late])
       return null
     } catch (error) {
-      return error instanceof S3Error ? error.code : 'InternalError'
+      return error instanceof Error ? error : new S3Error('InternalError', { cause: error })
     } finally {
       clearTimeout(timer)
+      this.#cuts.delete(cut)
     }
   }
 }

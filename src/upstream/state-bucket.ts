@@ -37,5 +37,5 @@ async function create(name: string, region: string, put: (body: Buffer | null) =
 }
 
 function unusable(name: string, reason: string): S3Error {
-  return new S3Error('ServiceUnavailable', { message: `The state bucket ${name} cannot be used.`, cause: new Error(reason) })
+  return new S3Error('ServiceUnavailable', { message: `The state bucket ${name} cannot be used: ${reason}.` })
 }

@@ -96,7 +96,7 @@ await t.test('not ready until every key has passed its self-test, and the operat
     good: { type: 'aws-kms', arn: good, endpoint: kms.endpoint }, bad: { type: 'aws-kms', arn: bad, endpoint: kms.endpoint }
   })
   t.same(await gateway.gateway.ready(), { ok: false, checks: { keys: 'KMS.DisabledException', store: 'ok' } })
-  t.same(told, [{ level: 'error', message: 'key failed its self-test', key: 'bad', code: 'KMS.DisabledException', reason: `Key bad: self-test failed: ${bad} is disabled.` }])
+  t.same(told, [{ level: 'error', message: 'readiness check fails', check: 'keys', code: 'KMS.DisabledException', reason: `Key bad: self-test failed: ${bad} is disabled.` }])
   kms.setState(bad, 'enabled')
   await gateway.gateway.reload(config())
   t.same(await gateway.gateway.ready(), { ok: true, checks: { keys: 'ok', store: 'ok' } })
@@ -104,6 +104,26 @@ await t.test('not ready until every key has passed its self-test, and the operat
   kms.setState(bad, 'disabled')
   await gateway.gateway.reload(config())
   t.match(await gateway.gateway.ready(), { ok: false }, 'the keys of a new configuration are tested anew')
+})
+
+await t.test('the operator is told what is wrong with the store, and when it is well again', async (t) => {
+  const { store, gateway, told, config } = await rig(t)
+  const versioned = store.rules.add({
+    when: { method: 'GET', bucket: 'sealgate-state', query: { versioning: true } },
+    fault: { type: 'answer', status: 200, body: '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>' }
+  })
+  await gateway.gateway.reload(config())
+  t.same(await gateway.gateway.ready(), { ok: false, checks: { keys: 'ok', store: 'ServiceUnavailable' } })
+  versioned.remove()
+  store.refuse()
+  await gateway.gateway.reload(config())
+  await store.listen()
+  await gateway.gateway.reload(config())
+  t.same(told, [
+    { level: 'error', message: 'readiness check fails', check: 'store', code: 'ServiceUnavailable', reason: 'The state bucket sealgate-state cannot be used: it keeps versions.' },
+    { level: 'error', message: 'readiness check fails', check: 'store', code: 'ServiceUnavailable', reason: 'The store cannot be reached at the moment. (ECONNREFUSED)' },
+    { level: 'info', message: 'readiness check passes again', check: 'store' }
+  ])
 })
 
 await t.test('a keyring that cannot be read keeps the gateway from starting, and a reload from happening', async (t) => {

@@ -9,7 +9,7 @@ await t.test('not ready before every check has passed, and while any fails', asy
   const health = new Health([
     { name: 'store', run: async () => { if (store !== null) throw store } },
     { name: 'keys', run: async () => undefined }
-  ], 5, now)
+  ], { timeoutSeconds: 5, now })
   t.same(health.report(), { ready: false, draining: false, checks: [
     { name: 'store', ok: false, at: null, error: 'NotYetRun' }, { name: 'keys', ok: false, at: null, error: 'NotYetRun' }
   ] })
@@ -37,15 +37,41 @@ await t.test('a check that hangs is cut, whether it listens to its signal or not
       aborted = true
       reject(new Error('stopped'))
     }) }) }
-  ], 0.02, now)
+  ], { timeoutSeconds: 0.02, now })
   const { checks } = await health.run()
   t.match(checks, [{ name: 'deaf', ok: false, error: 'SealgateUpstreamTimeout' }, { name: 'listening', ok: false }])
   t.ok(aborted)
 })
 
+await t.test('stopping ends a check that is running', async (t) => {
+  const health = new Health([{ name: 'deaf', run: async () => new Promise(() => undefined) }], { timeoutSeconds: 3600 })
+  const run = health.run()
+  health.stop()
+  t.match(await run, { checks: [{ ok: false }] })
+})
+
+await t.test('what changes is told, with the reason, and what stays as it is is not', async (t) => {
+  let failure: Error | null = null
+  const told: [string, string | null][] = []
+  const health = new Health([{ name: 'store', run: async () => { if (failure !== null) throw failure } }], {
+    timeoutSeconds: 5, changed: (check, error) => { told.push([check, error?.message ?? null]) }
+  })
+  const runs = async (next: Error | null): Promise<void> => {
+    failure = next
+    await health.run()
+    await health.run()
+  }
+  await runs(null)
+  t.same(told, [], 'a good start')
+  await runs(new S3Error('ServiceUnavailable', { message: 'away' }))
+  await runs(new S3Error('SealgateUpstreamTimeout', { message: 'late' }))
+  await runs(null)
+  t.same(told, [['store', 'away'], ['store', 'late'], ['store', null]])
+})
+
 await t.test('many askers, one run', async (t) => {
   let runs = 0
-  const health = new Health([{ name: 'one', run: async () => { runs += 1 } }], 5)
+  const health = new Health([{ name: 'one', run: async () => { runs += 1 } }], { timeoutSeconds: 5 })
   await Promise.all(Array.from({ length: 10 }, async () => health.run()))
   t.equal(runs, 1)
   for (let i = 0; i < 10; i += 1) health.report()
@@ -60,7 +86,7 @@ await t.test('runs by itself until stopped', async (t) => {
   const health = new Health([{ name: 'one', run: async () => {
     runs += 1
     if (runs === 3) resolve(undefined)
-  } }], 5)
+  } }], { timeoutSeconds: 5 })
   health.start(0.005)
   health.start(0.005)
   const alive = setTimeout(() => undefined, 10_000)
