@@ -25,6 +25,8 @@ const highWaterMark = 32_768
 const fixedSections = ['admin', 'upstream', 'limits', 'log', 'audit', 'workers'] as const
 const fixedOfListen = ['host', 'port', 'trustedProxies'] as const
 
+type Tls = Config['listen']['tls']
+
 /** Reads the configuration again. @throws ConfigError when it is no good. */
 export type ReadConfig = () => Config
 
@@ -168,14 +170,25 @@ export function changedFixed(before: Config, after: Config): string[] {
   return [
     ...fixedSections.filter((name) => !isDeepStrictEqual(before[name], after[name])),
     ...fixedOfListen.filter((name) => !isDeepStrictEqual(before.listen[name], after.listen[name])).map((name) => `listen.${name}`),
-    ...(before.listen.tls === null) === (after.listen.tls === null) ? [] : ['listen.tls']
+    ...fixedOfTls(before.listen.tls, after.listen.tls)
   ]
+}
+
+/** Files change at any time; whether there is TLS, and whether client certificates are demanded, Node takes up at start only. */
+function fixedOfTls(before: Tls, after: Tls): string[] {
+  if (before === null || after === null) return before === after ? [] : ['listen.tls']
+  return (before.clientCa === null) === (after.clientCa === null) ? [] : ['listen.tls.clientCa']
+}
+
+function keepFixedOfTls(before: Tls, after: Tls): Tls {
+  if (before === null || after === null) return before
+  return { ...after, clientCa: before.clientCa === null ? null : after.clientCa ?? before.clientCa }
 }
 
 /** The new configuration with what counts only after a restart as it was. */
 function keepFixed(before: Config, after: Config): Config {
   const { host, port, trustedProxies, allowPlainBeyondLoopback } = before.listen
-  const tls = before.listen.tls === null ? null : after.listen.tls ?? before.listen.tls
+  const tls = keepFixedOfTls(before.listen.tls, after.listen.tls)
   const { admin, upstream, limits, log, audit, workers } = before
   const listen = { ...after.listen, host, port, trustedProxies, allowPlainBeyondLoopback, tls }
   return { ...after, admin, upstream, limits, log, audit, workers, listen }

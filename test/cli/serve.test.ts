@@ -157,6 +157,12 @@ await t.test('SIGHUP brings new certificates, and keeps the old ones when the ne
   await platform.line('configuration reloaded')
   t.not(await offered(), before)
 
+  // Node would go on without asking anybody for one.
+  writeFileSync(tlsFile, readFileSync(tlsFile, 'utf8').replace('key: ./key.pem', 'key: ./key.pem, clientCa: ./cert.pem'))
+  platform.signal('SIGHUP')
+  t.match(await platform.line('configuration reloaded', 2), { level: 'warn', needRestart: 'listen.tls.clientCa' })
+  t.match(gateway.reloaded[1]?.listen, { tls: { clientCa: null } })
+
   body.push('later')
   body.push(null)
   let text = ''
