@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { parseDocument } from 'yaml'
 import type { z } from 'zod'
 import type { BucketPolicy, Config } from './config.ts'
-import { configSections, type Sources } from './config-schema.ts'
+import { configSections, isLoopback, type Sources } from './config-schema.ts'
 
 /** One thing wrong with a configuration: where, and what it must be. */
 export interface ConfigFault {
@@ -106,11 +106,11 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
   const audit = take('audit', schema.audit)
   const workers = take('workers', schema.workers)
 
-  checkReferences(tree['buckets'], tree['keys'], faults)
-  checkClients(tree['clients'], faults)
+  checkListen(tree['listen'], faults)
+  checkReferences(tree['buckets'] ?? { '*': {} }, tree['keys'], faults)
+  checkClients(clients ?? tree['clients'], faults)
   checkCredentials(tree['upstream'], faults)
-  const policies = keys === null || buckets === null ? null : resolvePolicies(buckets, keys, faults)
-  if (listen === null || upstream === null || clients === null || keys === null || policies === null || auth === null
+  if (listen === null || upstream === null || clients === null || keys === null || buckets === null || auth === null
     || keyCache === null || limits === null || log === null || audit === null || workers === null) return null
 
   const { region, ...rest } = listen
@@ -125,7 +125,7 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
       credentials: credentials ?? conceal({ accessKeyId: accessKeyId ?? '', secretAccessKey: secretAccessKey ?? '', sessionToken })
     },
     clients: clients.map((client) => conceal({ ...client, upstream: client.upstream === null ? null : conceal(client.upstream) })),
-    keys, buckets: policies, auth, keyCache, limits, log, audit, workers
+    keys, buckets: resolvePolicies(buckets, keys), auth, keyCache, limits, log, audit, workers
   }
 }
 
@@ -139,25 +139,28 @@ function describe(section: string, issue: z.core.$ZodIssue, absent: boolean): Co
 
 type RawPolicy = Omit<BucketPolicy, 'key'> & { readonly key?: string | undefined }
 
-function resolvePolicies(
-  buckets: Readonly<Record<string, RawPolicy>>, keys: Config['keys'], faults: ConfigFault[]
-): (readonly [string, BucketPolicy])[] {
+function resolvePolicies(buckets: Readonly<Record<string, RawPolicy>>, keys: Config['keys']): (readonly [string, BucketPolicy])[] {
   const names = Object.keys(keys)
-  const only = names.length === 1 ? names[0] : undefined
-  return Object.entries(buckets).map(([pattern, policy]) => {
-    const key = policy.key ?? only ?? ''
-    if (key === '' && policy.encryption === 'on') {
-      faults.push({ path: `buckets.${pattern}.key`, message: 'must be given, because keys does not name exactly one' })
-    }
-    return [pattern, { ...policy, key }] as const
-  })
+  const only = names.length === 1 ? names[0] ?? '' : ''
+  return Object.entries(buckets).map(([pattern, policy]) => [pattern, { ...policy, key: policy.key ?? only }] as const)
 }
 
-/** Looks at the tree itself, so that names are checked even where their section has other faults. */
+// From here on the tree itself is looked at, so that what belongs together is checked even where a section has other faults.
+
+function checkListen(listen: unknown, faults: ConfigFault[]): void {
+  if (!isMap(listen)) return
+  const { host, tls, allowPlainBeyondLoopback } = listen
+  if (typeof host !== 'string' || isLoopback(host) || tls !== undefined || allowPlainBeyondLoopback === true) return
+  faults.push({ path: 'listen.host', message: `${host} is not a loopback address: give listen.tls, or set allowPlainBeyondLoopback: true` })
+}
+
 function checkReferences(buckets: unknown, keys: unknown, faults: ConfigFault[]): void {
   if (!isMap(buckets) || !isMap(keys)) return
   for (const [pattern, policy] of Object.entries(buckets)) {
     if (!isMap(policy)) continue
+    if (policy['key'] === undefined && policy['encryption'] !== 'off' && Object.keys(keys).length !== 1) {
+      faults.push({ path: `buckets.${pattern}.key`, message: 'must be given, because keys does not name exactly one' })
+    }
     for (const [option, used] of [['key', [policy['key']]], ['allowedKeys', policy['allowedKeys']]] as const) {
       const unknown = Array.isArray(used) ? used.filter((each) => typeof each === 'string' && !Object.hasOwn(keys, each)) : []
       for (const each of unknown) faults.push({ path: `buckets.${pattern}.${option}`, message: `keys has no ${String(each)}` })

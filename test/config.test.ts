@@ -104,11 +104,16 @@ await t.test('every fault at once, each by its path', (t) => {
     buckets: { '*': { key: 'none', etag: 'sha' }, 'b': { allowedKeys: ['gone'] }, 'a*b': {} },
     limits: { minRate: 0 }, log: { level: 'loud' }, workers: 0, surprise: {}
   })).sort(), [
-    'buckets.*.etag', 'buckets.*.key', 'buckets.a*b', 'buckets.b.allowedKeys', 'clients.0.secretAccessKey', 'clients.1.accessKeyId', 'clients.1.buckets.0',
+    'buckets.*.etag', 'buckets.*.key', 'buckets.a*b', 'buckets.a*b.key', 'buckets.b.allowedKeys', 'buckets.b.key', 'clients.0.secretAccessKey', 'clients.1.accessKeyId', 'clients.1.buckets.0',
     'clients.1.secretAccessKey', 'keys.kms.arn', 'keys.odd.type', 'limits.minRate', 'listen.domains.0', 'listen.extra', 'listen.host', 'listen.port',
     'listen.trustedProxies.0', 'listen.trustedProxies.1', 'log.level', 'surprise', 'upstream.credentials', 'upstream.endpoint',
     'upstream.secretAccessKey', 'upstream.stateBucket', 'workers'
   ])
+  const [host, other] = [{ host: '10.0.0.1', port: -1 }, { ...minimal.keys, other: { type: 'x' } }]
+  t.strictSame(Object.keys(faults({ ...minimal, listen: host, keys: other })), ['listen.port', 'keys.other.type', 'listen.host', 'buckets.*.key'],
+    'no fault hides another of its section')
+  const twins = ['${BACKUP_SECRET}', { env: 'BACKUP_SECRET' }].map((accessKeyId) => ({ accessKeyId, secretAccessKey: 'x' }))
+  t.strictSame(Object.keys(faults({ ...minimal, clients: twins })), ['clients.1.accessKeyId'], 'wherever the names come from')
   const store = (credentials: object) => faults({ ...minimal, upstream: { endpoint: 'http://h', ...credentials } })
   for (const wrong of [{}, { accessKeyId: 'a' }, { secretAccessKey: 'b' }, { credentials: 'aws', accessKeyId: 'a' }]) {
     t.match(store(wrong), { 'upstream.credentials': /give either/ }, Object.keys(wrong).join())
