@@ -1,6 +1,8 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ConfigError, loadConfig } from '../config-load.ts'
+import type { Config } from '../config.ts'
+import { checkFiles } from './config-files.ts'
 import { exitCodes, type Platform } from './platform.ts'
 
 /** `--config FILE`, else SEALGATE_CONFIG, else null. @throws TypeError for arguments that are not understood. */
@@ -10,7 +12,14 @@ export function configFile(args: readonly string[], platform: Platform): string 
   return file === undefined || file === '' ? null : resolve(platform.cwd, file)
 }
 
-/** `sealgate config check`: reads a configuration with its secrets and says every fault. Contacts nothing. */
+/** Reads a configuration with its secrets, and looks at the files it names. @throws ConfigError with every fault found. */
+export async function loadWhole(file: string, { env }: Pick<Platform, 'env'>): Promise<Config> {
+  const config = loadConfig({ file, env })
+  await checkFiles(config, file)
+  return config
+}
+
+/** `sealgate config check`: reads a configuration with its secrets, keyrings and certificates and says every fault. Contacts nothing. */
 export async function runConfig(args: readonly string[], platform: Platform): Promise<number> {
   const usage = 'Usage: sealgate config check --config FILE\n'
   if (args[0] !== 'check') {
@@ -20,7 +29,7 @@ export async function runConfig(args: readonly string[], platform: Platform): Pr
   try {
     const file = configFile(args.slice(1), platform)
     if (file === null) throw new TypeError('No configuration was named.')
-    const config = loadConfig({ file, env: platform.env })
+    const config = await loadWhole(file, platform)
     platform.stdout.write(`${file} is valid: ${config.clients.length} clients, ${Object.keys(config.keys).length} keys, ${config.buckets.length} bucket policies\n`)
     return exitCodes.done
   } catch (error) {

@@ -16,7 +16,7 @@ export interface Platform {
 export const exitCodes = {
   done: 0,
   failed: 1,
-  /** The command line or the configuration was not understood. */
+  /** The command line, the configuration, or a file that it names is not good. */
   usage: 2,
   /** Stopped, but transfers had to be cut after the grace period. */
   cut: 3

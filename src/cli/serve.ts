@@ -1,9 +1,10 @@
 import cluster from 'node:cluster'
-import { ConfigError, loadConfig, parseConfig, readConfigText } from '../config-load.ts'
+import { ConfigError, parseConfig, readConfigText } from '../config-load.ts'
 import type { Config } from '../config.ts'
 import type { CreateGateway } from '../gateway-types.ts'
 import { createAdminListener } from '../listener/admin.ts'
-import { configFile } from './config.ts'
+import { checkFiles } from './config-files.ts'
+import { configFile, loadWhole } from './config.ts'
 import { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { Serving, type ReadConfig } from './serving.ts'
@@ -34,7 +35,7 @@ export async function serve(
   if (cluster.isWorker) return runWorker(platform, orders, createGateway)
   let named: Named | null
   try {
-    named = readNamed(configFile(args, platform), platform)
+    named = await readNamed(configFile(args, platform), platform)
   } catch (error) {
     if (!(error instanceof ConfigError) && !(error instanceof TypeError)) throw error
     platform.stderr.write(`${error.message}\n`)
@@ -45,17 +46,19 @@ export async function serve(
     const { file, text, config } = named
     const workers = workerCount(config.workers)
     if (workers > 1) return await runWorkers({ file, text, config, workers, platform, orders })
-    return await serveAlone(config, () => loadConfig({ file, env: platform.env }), { platform, orders, createGateway })
+    return await serveAlone(config, () => loadWhole(file, platform), { platform, orders, createGateway })
   } catch (error) {
     platform.stderr.write(`sealgate serve: ${error instanceof Error ? error.message : 'unknown error'}\n`)
     return exitCodes.failed
   }
 }
 
-function readNamed(file: string | null, { env }: Platform): Named | null {
+async function readNamed(file: string | null, { env }: Platform): Promise<Named | null> {
   if (file === null) return null
   const text = readConfigText(file)
-  return { file, text, config: parseConfig(text, { file, env }) }
+  const config = parseConfig(text, { file, env })
+  await checkFiles(config, file)
+  return { file, text, config }
 }
 
 async function serveTrial(parts: ServeParts): Promise<number> {

@@ -28,7 +28,7 @@ const fixedOfListen = ['host', 'port', 'trustedProxies'] as const
 type Tls = Config['listen']['tls']
 
 /** Reads the configuration again. @throws ConfigError when it is no good. */
-export type ReadConfig = () => Config
+export type ReadConfig = () => Config | Promise<Config>
 
 export function openLog(config: Config, platform: Platform): Log {
   return createLog({ level: config.log.level, ...(platform.writeLog === undefined ? {} : { write: platform.writeLog }) })
@@ -127,7 +127,7 @@ export class Serving {
   /** Takes over a changed configuration, or keeps the one in force when the new one is no good. */
   async #reload(read: ReadConfig, next: (work: () => Promise<void>) => void): Promise<void> {
     try {
-      const wanted = read()
+      const wanted = await read()
       const needRestart = changedFixed(this.#config, wanted).join(', ')
       const config = keepFixed(this.#config, wanted)
       const material = config.listen.tls === null ? null : await readTls(config.listen.tls)

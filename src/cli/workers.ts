@@ -9,6 +9,7 @@ import { exposition } from '../observe/exposition.ts'
 import { createMetrics } from '../observe/metrics.ts'
 import { measureProcess } from '../observe/process-metrics.ts'
 import { mergeSnapshots, type Snapshot } from '../observe/registry.ts'
+import { checkFiles } from './config-files.ts'
 import type { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { changedFixed, openLog } from './serving.ts'
@@ -67,6 +68,7 @@ class Primary {
   /** Counters of processes that are no more: a sum that shrank would look like a restart of everything. */
   #departed: Snapshot = []
   #reports = 0
+  #reloading = Promise.resolve()
   #stopping = false
   #cut = false
 
@@ -78,7 +80,7 @@ class Primary {
 
   async run(): Promise<number> {
     const { config, orders, workers } = this.#options
-    orders.onReload(() => { this.#reload() })
+    orders.onReload(() => { this.#reloading = this.#reloading.then(() => this.#reload()) })
     const stopMeasuring = measureProcess(this.#metrics.registry)
     const admin = config.admin === null ? null : createAdminListener(config.admin, {
       ready: () => this.#ready(), metrics: async () => exposition(await this.#snapshot())
@@ -169,17 +171,19 @@ class Primary {
   }
 
   /** Checked here first, so that either all workers take it or none. */
-  #reload(): void {
+  async #reload(): Promise<void> {
     const { platform, file } = this.#options
     try {
       const text = readConfigText(file)
       const config = parseConfig(text, { file, env: platform.env })
+      await checkFiles(config, file)
       this.#config = { ...this.#config, text }
       for (const seat of this.#seats) if (seat.greeted) send(seat, { type: 'reload', config: this.#config })
       this.#log.event('info', 'configuration passed on', { needRestart: changedFixed(this.#options.config, config).join(', ') })
     } catch (error) {
-      if (!(error instanceof ConfigError)) throw error
-      this.#log.event('error', 'configuration not reloaded', { faults: error.message })
+      const known = error instanceof ConfigError
+      this.#log.event('error', 'configuration not reloaded', { faults: known ? error.message : 'see failure' })
+      if (!known) this.#log.failure({ requestId: null, during: 'reload', error })
     }
   }
 

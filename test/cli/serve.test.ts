@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
 import { get as getSecure } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -16,6 +16,7 @@ import { serve } from '../../src/cli/serve.ts'
 import { startTrial } from '../../src/cli/trial.ts'
 import { version } from '../../src/cli/version.ts'
 import type { Config } from '../../src/config.ts'
+import { createKeyring } from '../../src/keys/keyring-file.ts'
 import type { Gateway } from '../../src/gateway-types.ts'
 import type { HttpResponse } from '../../src/http/message.ts'
 
@@ -32,6 +33,7 @@ limits: { graceSeconds: 0.05 }
 ${more}`
 const file = join(directory, 'sealgate.yaml')
 writeFileSync(file, yaml())
+await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
 
 /** A process that a test can look into and signal. */
 class FakeProcess implements Platform {
@@ -260,6 +262,31 @@ await t.test('commands, help and versions', async (t) => {
   t.match(await run('config', 'check', '--config', 'bad.yaml'), { code: 2, err: /listen\.port: [^]*upstream: must be given/ })
 })
 
+await t.test('files that a configuration names are looked at before it is taken for good', async (t) => {
+  const check = async (text: string): Promise<string> => {
+    writeFileSync(join(directory, 'files.yaml'), text)
+    const platform = new FakeProcess(['config', 'check', '--config', 'files.yaml'])
+    t.equal(await runCommand(platform), platform.err === '' ? 0 : 2)
+    return platform.err
+  }
+  const pem = (name: string): string => new URL(`../${name}`, import.meta.url).pathname
+  writeFileSync(join(directory, 'open.json'), readFileSync(join(directory, 'keyring.json')), { mode: 0o644 })
+  const tls = (cert: string, key: string): string => yaml().replace('listen: { port: 0 }', `listen: { port: 0, tls: { cert: ${cert}, key: ${key} } }`)
+  t.equal(await check(tls(pem('listener/renewed-cert.pem'), pem('listener/renewed-key.pem')) + 'audit: { file: ./audit.jsonl }\n'), '')
+  t.match(await check(tls('./none.pem', './none.key')), /listen\.tls\.cert: cannot read .*none\.pem: ENOENT\n +listen\.tls\.key: /)
+  t.match(await check(tls(pem('listener/renewed-cert.pem'), pem('upstream/localhost-key.pem'))), /listen\.tls: .*ERR_OSSL_X509_KEY_VALUES_MISMATCH/)
+  const many = await check(yaml('audit: { file: ./nowhere/audit.jsonl }').replace('accessKeyId: a', 'ca: ./none.ca, accessKeyId: a')
+    .replace('./keyring.json }', './keyring.json }, twin: { type: local, keyring: ./keyring.json }, open: { type: local, keyring: ./open.json }, gone: { type: local, keyring: ./gone.json }')
+    .replace('limits:', 'buckets: { "*": { key: main } }\nlimits:'))
+  for (const fault of [/keys\.twin\.keyring: is named main/, /keys\.open\.keyring: .*0644.*chmod 600/, /keys\.gone\.keyring: .*does not exist/, /upstream\.ca: .*ENOENT/, /audit\.file: cannot be written: ENOENT/]) t.match(many, fault)
+  t.notOk(readdirSync(directory).includes('audit.jsonl'), 'nothing was written')
+
+  const platform = new FakeProcess(['serve'])
+  writeFileSync(file, yaml().replace('./keyring.json', './gone.json'))
+  t.equal(await serve(['--config', file], platform, async () => stub(async () => ({ status: 200, headers: [], body: null }))), 2)
+  writeFileSync(file, yaml())
+})
+
 await t.test('the set-up to try out is made once, and only its owner can read it', async (t) => {
   const platform = new FakeProcess([])
   const first = await startTrial(platform)
@@ -280,9 +307,9 @@ await t.test('as a process: SIGTERM ends it with 0, a missing file with 2', asyn
   const run = (args: string[]) => spawn(process.execPath, [main, ...args], { cwd: directory, env: { ...process.env, CLIENT_SECRET: 'canary' }, stdio: ['ignore', 'pipe', 'pipe'] })
   const bad = run(['serve', '--config', 'nowhere.yaml'])
   t.equal((await once(bad, 'exit'))[0], 2)
-  const keys = run(['keys', 'create', '--keyring', 'keyring.json'])
+  const keys = run(['keys', 'create', '--keyring', 'another.json'])
   t.equal((await once(keys, 'exit'))[0], 0)
-  t.ok(readFileSync(join(directory, 'keyring.json')).length > 0)
+  t.ok(readFileSync(join(directory, 'another.json')).length > 0)
   const served = run(['serve', '--config', 'sealgate.yaml'])
   let port: unknown
   for await (const line of createInterface({ input: served.stdout })) {
