@@ -18,11 +18,12 @@ export interface ConfigText {
 export type ToWorker =
   | { readonly type: 'start' | 'reload'; readonly config: ConfigText }
   | { readonly type: 'stop' | 'hurry' }
-  | { readonly type: 'report'; readonly id: number }
+  /** `metrics`: with a snapshot. Probes do without: each snapshot begins the measuring of delays anew. */
+  | { readonly type: 'report'; readonly id: number; readonly metrics: boolean }
 
 export interface Report {
   readonly ready: Readiness
-  readonly metrics: Snapshot
+  readonly metrics: Snapshot | null
 }
 
 export type FromWorker =
@@ -114,14 +115,14 @@ class PrimaryLink {
         this.#orders.hurry()
         break
       case 'report':
-        void this.#answer(message.id)
+        void this.#answer(message.id, message.metrics)
         break
     }
   }
 
-  async #answer(id: number): Promise<void> {
+  async #answer(id: number, metrics: boolean): Promise<void> {
     const serving = this.#serving
-    if (serving !== null) this.#send({ type: 'report', id, report: { ready: await serving.ready(), metrics: serving.snapshot() } })
+    if (serving !== null) this.#send({ type: 'report', id, report: { ready: await serving.ready(), metrics: metrics ? serving.snapshot() : null } })
   }
 
   #send(message: FromWorker): void {

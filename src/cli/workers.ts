@@ -43,8 +43,8 @@ interface Seat {
   listening: boolean
   /** How many in a row ended early. */
   failures: number
-  /** The last report, for counts that must not vanish with the process. */
-  last: Report | null
+  /** Its last counts, which must not vanish with the process. */
+  last: Snapshot | null
 }
 
 /**
@@ -123,7 +123,7 @@ class Primary {
         this.#listening(seat, message)
         break
       case 'report':
-        seat.last = message.report
+        seat.last = message.report.metrics ?? seat.last
         this.#waiting.get(message.id)?.(message.report)
         break
     }
@@ -166,7 +166,7 @@ class Primary {
 
   #keepCounts(seat: Seat): void {
     if (seat.last === null) return
-    this.#departed = mergeSnapshots([this.#departed, seat.last.metrics.filter(({ type }) => type !== 'gauge')])
+    this.#departed = mergeSnapshots([this.#departed, seat.last.filter(({ type }) => type !== 'gauge')])
     seat.last = null
   }
 
@@ -189,7 +189,7 @@ class Primary {
 
   async #ready(): Promise<Readiness> {
     if (this.#stopping) return { ok: false, checks: { gateway: 'stopping' } }
-    const reports = await this.#ask()
+    const reports = await this.#ask(false)
     const all = this.#seats.length
     const checks: Record<string, string> = { workers: reports.length === all ? 'ok' : `${reports.length} of ${all}` }
     for (const { ready } of reports) {
@@ -200,20 +200,20 @@ class Primary {
 
   /** Of a worker that is too busy to answer: what it said last. */
   async #snapshot(): Promise<Snapshot> {
-    await this.#ask()
-    const latest = this.#seats.flatMap(({ last }) => last === null ? [] : [last.metrics])
+    await this.#ask(true)
+    const latest = this.#seats.flatMap(({ last }) => last === null ? [] : [last])
     return mergeSnapshots([this.#metrics.snapshot(), this.#departed, ...latest])
   }
 
   /** @returns the reports of the workers that answered in time. */
-  async #ask(): Promise<Report[]> {
+  async #ask(metrics: boolean): Promise<Report[]> {
     const reports = await Promise.all(this.#seats.filter(({ listening }) => listening).map(async (seat) => {
       this.#reports += 1
       const id = this.#reports
       const { promise, resolve } = Promise.withResolvers<Report>()
       this.#waiting.set(id, resolve)
       const patience = new AbortController()
-      send(seat, { type: 'report', id })
+      send(seat, { type: 'report', id, metrics })
       const late = delay(REPORT_MS, null, { signal: patience.signal }).catch(() => null)
       const report = await Promise.race([promise, late])
       patience.abort()

@@ -2,6 +2,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { cpuUsage, memoryUsage, resourceUsage, uptime } from 'node:process'
 import type { Registry } from './registry.ts'
 
+const SAMPLE_MS = 20
+
 /**
  * Memory, CPU time and event loop delay of this process. The delay covers the time since the last snapshot.
  * @returns a function that stops the measuring
@@ -15,7 +17,7 @@ export function measureProcess(registry: Registry): () => void {
   const peak = registry.gauge('process_resident_memory_peak_bytes', 'Largest resident memory so far.')
   const up = registry.gauge('process_uptime_seconds', 'Time since the start of the process.', [], 'max')
   const delay = registry.gauge('nodejs_event_loop_delay_seconds', 'Event loop delay.', ['quantile'], 'max')
-  const histogram = monitorEventLoopDelay({ resolution: 20 })
+  const histogram = monitorEventLoopDelay({ resolution: SAMPLE_MS })
   histogram.enable()
   registry.beforeSnapshot(() => {
     const memory = memoryUsage()
@@ -29,9 +31,17 @@ export function measureProcess(registry: Registry): () => void {
     peak.set({}, resourceUsage().maxRSS * 1024)
     up.set({}, uptime())
     for (const [quantile, percent] of [['0.5', 50], ['0.99', 99], ['1', 100]] as const) {
-      delay.set({ quantile }, histogram.count === 0 ? 0 : histogram.percentile(percent) / 1e9)
+      delay.set({ quantile }, histogram.count === 0 ? 0 : lateness(histogram.percentile(percent)))
     }
     histogram.reset()
   })
   return () => { histogram.disable() }
+}
+
+/**
+ * Node records the time from one sample to the next, of which the pause between them is no delay.
+ * @param nanoseconds what it recorded. @returns seconds
+ */
+export function lateness(nanoseconds: number): number {
+  return Math.max(0, nanoseconds / 1e9 - SAMPLE_MS / 1000)
 }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { exposition } from '../../src/observe/exposition.ts'
 import { createMetrics, statusClass } from '../../src/observe/metrics.ts'
-import { measureProcess } from '../../src/observe/process-metrics.ts'
+import { lateness, measureProcess } from '../../src/observe/process-metrics.ts'
 
 await t.test('names and types follow the conventions', async (t) => {
   const metrics = createMetrics()
@@ -40,6 +40,12 @@ await t.test('the process is measured anew at each snapshot', async (t) => {
   while (process.cpuUsage().user < end);
   const after = value('process_cpu_seconds_total')
   t.ok(after > before && after <= (process.cpuUsage().user + process.cpuUsage().system) / 1e6)
+})
+
+await t.test('an idle event loop is not late', async (t) => {
+  t.equal(lateness(20e6), 0)
+  t.equal(lateness(19.9e6), 0)
+  t.equal(lateness(220e6), 0.2)
 })
 
 await t.test('status classes', async (t) => {
