@@ -75,6 +75,7 @@ class Assembly implements Gateway {
     metrics.workers.set({}, 1)
     metrics.beforeSnapshot(() => {
       for (const { pool, connected } of this.#upstream.stats()) metrics.upstreamConnections.set({ pool }, connected)
+      for (const [region, held] of this.#keys?.heldBack() ?? []) metrics.kmsBreakerOpen.set({ region }, held ? 1 : 0)
       for (const { name, ok } of this.#health.report().checks) metrics.checkFailing.set({ check: name }, ok ? 0 : 1)
     })
   }
@@ -164,6 +165,7 @@ class Assembly implements Gateway {
   /** Requests under way may still ask the keys they began with: closing those at once would cut their calls. */
   #retire(keys: KeyRegistry): void {
     this.#retired.add(keys)
+    for (const region of keys.heldBack().keys()) this.#metrics.kmsBreakerOpen.set({ region }, 0)
     void keys.retire().then(
       () => { this.#retired.delete(keys) },
       (error: unknown) => { this.#tell('warn', 'keys not closed', { reason: error instanceof Error ? error.message : 'unknown error' }) }
@@ -195,8 +197,7 @@ class Assembly implements Gateway {
           this.#metrics.kmsCalls.add({ call, outcome })
           this.#metrics.kmsSeconds.observe({ call }, seconds)
           this.#tracer?.past(`KMS ${call}`, seconds, outcome === 'ok' ? null : outcome)
-        },
-        breaker: (region, state) => { this.#metrics.kmsBreakerOpen.set({ region }, state === 'open' ? 1 : 0) }
+        }
       }
     })
   }

@@ -7,7 +7,6 @@ export interface BreakerOptions {
   readonly openMs: number
   /** Milliseconds; only differences count. */
   readonly now: () => number
-  readonly onChange: (state: BreakerState) => void
 }
 
 /** What came of a call that was let through. `unknown`: the caller left before there was an answer. */
@@ -35,7 +34,7 @@ export class CircuitBreaker {
   /** @returns what to call with the outcome, or null when the call must not be made. */
   enter(): ((outcome: CallOutcome) => void) | null {
     if (this.#state === 'closed') return (outcome) => { this.#settle(outcome) }
-    if (this.#state === 'open' && this.#options.now() - this.#openedAt >= this.#options.openMs) this.#become('half-open')
+    if (this.#state === 'open' && this.#options.now() - this.#openedAt >= this.#options.openMs) this.#state = 'half-open'
     if (this.#state === 'open' || this.#probing) return null
     this.#probing = true
     return (outcome) => {
@@ -48,19 +47,13 @@ export class CircuitBreaker {
     if (outcome === 'unknown') return
     if (outcome === 'answered') {
       this.#failuresInARow = 0
-      this.#become('closed')
+      this.#state = 'closed'
       return
     }
     this.#failuresInARow += 1
     if (this.#state === 'half-open' || this.#failuresInARow >= this.#options.failures) {
       this.#openedAt = this.#options.now()
-      this.#become('open')
+      this.#state = 'open'
     }
-  }
-
-  #become(state: BreakerState): void {
-    if (this.#state === state) return
-    this.#state = state
-    this.#options.onChange(state)
   }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { S3Error } from '../errors.ts'
 import { abandonOn } from './abort.ts'
-import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts'
+import { CircuitBreaker } from './circuit-breaker.ts'
 import { classifyKmsError, kmsS3Error, type KmsOutcome } from './kms-errors.ts'
 import type { KMSClient, KMSClientConfig } from '@aws-sdk/client-kms'
 import type * as Sdk from '@aws-sdk/client-kms'
@@ -12,7 +12,6 @@ export type KmsOperation = 'GenerateDataKey' | 'Decrypt' | 'Encrypt' | 'ReEncryp
 export interface KmsMetrics {
   /** One call on the wire. `seconds` is its duration. */
   call(operation: KmsOperation, outcome: KmsOutcome, seconds: number): void
-  breaker(region: string, state: BreakerState): void
 }
 
 export interface KmsLimits {
@@ -65,9 +64,13 @@ export class KmsConnection {
     this.#breaker = new CircuitBreaker({
       failures: this.#limits.breakerFailures,
       openMs: this.#limits.breakerOpenMs,
-      now: () => performance.now(),
-      onChange: (state) => { options.metrics?.breaker(options.region, state) }
+      now: () => performance.now()
     })
+  }
+
+  /** True from the last of too many failures until a call is answered: calls are refused here, but for one at a time now and then. */
+  get holdsBack(): boolean {
+    return this.#breaker.state !== 'closed'
   }
 
   /**

@@ -128,6 +128,11 @@ export class KmsKeyProvider implements KeyProvider {
     return this.owns(keyId) || this.#options.reEncryptFrom?.includes(keyId) === true
   }
 
+  /** Regions called so far, and whether their calls are held back after failures. */
+  heldBack(): (readonly [region: string, held: boolean])[] {
+    return [...this.#connections].map(([region, { holdsBack }]) => [region, holdsBack])
+  }
+
   /** Closes idle connections. */
   async close(): Promise<void> {
     await Promise.all([...this.#connections.values()].map((connection) => connection.close()))

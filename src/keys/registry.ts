@@ -162,6 +162,16 @@ export class KeyRegistry {
     })
   }
 
+  /** Regions of key services called so far, and whether the calls of any key there are held back after failures. */
+  heldBack(): ReadonlyMap<string, boolean> {
+    const regions = new Map<string, boolean>()
+    for (const { source } of this.#entries) {
+      if (!(source instanceof KmsKeyProvider)) continue
+      for (const [region, held] of source.heldBack()) regions.set(region, held || regions.get(region) === true)
+    }
+    return regions
+  }
+
   /** Tells that a request begins that may ask for keys at any time until it calls what this returns. */
   enter(): () => void {
     return this.#users.enter()

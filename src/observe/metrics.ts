@@ -31,7 +31,7 @@ export interface Metrics {
   readonly kmsSeconds: Histogram<'call'>
   /** `result`: hit, miss, refused. */
   readonly keyCache: Counter<'result'>
-  /** 1 while a breaker keeps calls of a key service back, by the service's region. */
+  /** 1 from the last of too many failures until a key service answers again, by its region. */
   readonly kmsBreakerOpen: Gauge<'region'>
   /** Objects, records and manifests that did not verify. Any is an alarm. */
   readonly integrityFailures: Counter<'kind'>

@@ -106,6 +106,25 @@ await t.test('not ready until every key has passed its self-test, and the operat
   t.match(await gateway.gateway.ready(), { ok: false }, 'the keys of a new configuration are tested anew')
 })
 
+await t.test('a key service that was away counts as away until a call is answered, or other keys are used', async (t) => {
+  const kms = await FakeKms.start(t)
+  const arn = kms.addKey()
+  const other = kms.addKey()
+  const { gateway, s3, config } = await rig(t, { cloud: { type: 'aws-kms', arn, endpoint: kms.endpoint }, other: { type: 'aws-kms', arn: other, endpoint: kms.endpoint } })
+  const metric = 'sealgate_kms_breaker_open{region="eu-west-1"}'
+  kms.misbehave = ({ input }, response) => {
+    if (input['KeyId'] !== arn) return false
+    send(response, 500, { __type: 'KMSInternalException' })
+    return true
+  }
+  // A failure is remembered for a while, by bucket.
+  for (const name of ['one', 'two', 'three']) await s3.send(new PutObjectCommand({ Bucket: name, Key: 'o', Body: 'o' })).catch(() => undefined)
+  t.equal(gateway.metric(metric), 1, 'one of two keys in the region')
+  kms.misbehave = null
+  await gateway.gateway.reload(config())
+  t.equal(gateway.metric(metric), 0)
+})
+
 await t.test('the operator is told what is wrong with the store, and when it is well again', async (t) => {
   const { store, gateway, told, config } = await rig(t)
   const versioned = store.rules.add({

@@ -106,7 +106,7 @@ await t.test('each refusal of the service is told as S3 tells it, once, and name
   const arn = kms.addKey()
   const seen: [string, KmsOutcome][] = []
   const provider = open(kms, arn, {
-    metrics: { call: (operation, outcome) => { seen.push([operation, outcome]) }, breaker: () => undefined }
+    metrics: { call: (operation, outcome) => { seen.push([operation, outcome]) } }
   })
   t.teardown(() => provider.close())
   const rows: [string, string, KmsOutcome, number][] = [
@@ -131,7 +131,7 @@ await t.test('each refusal of the service is told as S3 tells it, once, and name
       kms.misbehave = (_call, response) => { refuse(response, name, status); return true }
       kms.calls.length = 0
       seen.length = 0
-      const fresh = open(kms, arn, { metrics: { call: (operation, kind) => { seen.push([operation, kind]) }, breaker: () => undefined } })
+      const fresh = open(kms, arn, { metrics: { call: (operation, kind) => { seen.push([operation, kind]) } } })
       t.equal(await codeOf(fresh.generate(context, keyUse())), code, `${name} with ${status}`)
       t.same(seen, Array.from({ length: calls }, () => ['GenerateDataKey', outcome]))
       t.equal(kms.calls.length, calls)
@@ -218,11 +218,10 @@ await t.test('a service that hangs, at any point of its answer, is given up in t
 await t.test('a caller that leaves is let go at once and does not count as a failure', async (t) => {
   const kms = await FakeKms.start(t)
   kms.misbehave = () => true
-  const states: string[] = []
   const calls: string[] = []
   const provider = open(kms, kms.addKey(), {
     limits: { ...limits, callMs: 60_000, requestMs: 60_000, breakerFailures: 1 },
-    metrics: { call: (_operation, outcome) => { calls.push(outcome) }, breaker: (_region, state) => { states.push(state) } }
+    metrics: { call: (_operation, outcome) => { calls.push(outcome) } }
   })
   t.teardown(() => provider.close())
   const leave = new AbortController()
@@ -230,32 +229,29 @@ await t.test('a caller that leaves is let go at once and does not count as a fai
   leave.abort(new Error('the client went away'))
   await t.rejects(waiting, { message: 'the client went away' })
   await t.rejects(provider.generate(context, keyUse({ signal: leave.signal })), { message: 'the client went away' })
-  t.same([states, calls], [[], []])
+  t.same([provider.heldBack(), calls], [[['eu-west-1', false]], []])
 })
 
 await t.test('the circuit breaker opens, lets one probe through at a time, and closes', async (t) => {
   const kms = await FakeKms.start(t)
   const arn = kms.addKey()
-  const states: string[] = []
-  const provider = open(kms, arn, {
-    limits: { ...limits, attempts: 1, breakerFailures: 3, breakerOpenMs: 50 },
-    metrics: { call: () => undefined, breaker: (region, state) => { states.push(`${region} ${state}`) } }
-  })
+  const provider = open(kms, arn, { limits: { ...limits, attempts: 1, breakerFailures: 3, breakerOpenMs: 50 } })
   t.teardown(() => provider.close())
   const { key, wrapped } = await provider.generate(context, keyUse())
   kms.calls.length = 0
   kms.misbehave = (_call, response) => { refuse(response, 'KMSInternalException', 500); return true }
   for (let i = 0; i < 100; i++) t.equal(await codeOf(provider.unwrap(wrapped, context, keyUse())), 'ServiceUnavailable')
   t.ok(kms.calls.length >= 3 && kms.calls.length < 100, `${kms.calls.length} calls for 100 requests`)
-  t.equal(states[0], 'eu-west-1 open')
+  t.same(provider.heldBack(), [['eu-west-1', true]])
   await new Promise((resolve) => setTimeout(resolve, 60))
   kms.calls.length = 0
   await Promise.all(Array.from({ length: 20 }, () => codeOf(provider.unwrap(wrapped, context, keyUse()))))
   t.equal(kms.calls.length, 1, 'one probe for 20 requests')
+  t.same(provider.heldBack(), [['eu-west-1', true]], 'also while one is let through')
   await new Promise((resolve) => setTimeout(resolve, 60))
   kms.misbehave = null
   t.ok((await provider.unwrap(wrapped, context, keyUse())).equals(key))
-  t.equal(states.at(-1), 'eu-west-1 closed')
+  t.same(provider.heldBack(), [['eu-west-1', false]])
 })
 
 await t.test('refusals and throttling do not open the breaker', async (t) => {
