@@ -4,7 +4,9 @@ import process from 'node:process'
 import { runCommand } from './cli/arguments.ts'
 
 // A state nobody thought of: going on could break a promise, so say where it happened (messages may quote data) and end.
-process.on('uncaughtException', (error: Error) => {
+process.on('uncaughtException', (thrown: unknown) => {
+  // Not everything that is thrown is an Error.
+  const error = thrown instanceof Error ? thrown : new Error()
   const frames = (error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).map((line) => line.trim())
   writeSync(2, `${JSON.stringify({ level: 'fatal', time: new Date().toISOString(), name: error.name, code: codeOf(error), at: frames })}\n`)
   process.exit(1)

@@ -1,5 +1,6 @@
 // Every output of `sealgate serve`, traces and admin port included, searched for secrets that were planted before. What goes to the
 // store is searched in test/gateway/secrets.test.ts.
+import { spawn } from 'node:child_process'
 import { createHash, createSecretKey, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CreateBucketCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import t from 'tap'
+import { runCommand } from '../../src/cli/arguments.ts'
 import type { Platform } from '../../src/cli/platform.ts'
 import { serve } from '../../src/cli/serve.ts'
 import { createGateway } from '../../src/gateway.ts'
@@ -149,4 +151,36 @@ await t.test('secrets and plaintext turn up in no output', { timeout: 60_000 }, 
     }
   }
   t.comment(`${searched} searches for secrets and plaintext in ${Object.keys(outputs).length} outputs, 0 found`)
+})
+
+await t.test('what a crash and a bad configuration say holds no secret', async (t) => {
+  const main = new URL('../../src/main.ts', import.meta.url).pathname
+  /** Runs the process until its handler is there, and then a statement that nobody expects. */
+  const crash = async (statement: string): Promise<{ code: number; out: string }> => {
+    const script = `const wait = setInterval(() => { if (process.listenerCount('uncaughtException') > 0) { clearInterval(wait); ${statement} } }, 1)`
+    const child = spawn(process.execPath, ['--import', `data:text/javascript,${encodeURIComponent(script)}`, main, 'serve'], {
+      cwd: directory, env: { ...process.env, CANARY: clientSecret }, stdio: ['ignore', 'pipe', 'pipe']
+    })
+    let out = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => { out += chunk.toString() })
+    const [code] = await once(child, 'close') as [number]
+    return { code, out }
+  }
+  const secret = 'process.env.CANARY'
+  const crashes = await Promise.all([
+    `throw Object.assign(new Error(${secret}, { cause: new Error(${secret}) }), { code: 'E_CODE', secret: ${secret} })`, `Promise.reject({ secret: ${secret} })`, 'throw null'
+  ].map(crash))
+  for (const [i, { code, out }] of crashes.entries()) t.match({ code, out }, { code: 1, out: i === 0 ? /"level":"fatal".*"code":"E_CODE","at":\["at / : /"level":"fatal"/ })
+
+  let out = crashes.map((each) => each.out).join('\n')
+  const write = (text: string): void => { out += text }
+  const platform = { env: {}, cwd: directory, stdout: { write }, stderr: { write }, onSignal: () => undefined }
+  writeFileSync(join(directory, 'bad.yaml'), `clients: [{ accessKeyId: ${clientSecret}, secretAccessKey: ${clientSecret}, oops: ${clientSecret} }]
+upstream: { endpoint: "http://u:${storeSecret}@h", secretAccessKey: [${storeSecret}] }\nkeys: { main: { type: ${storeSecret} } }\nlog: { level: ${clientSecret} }\n`)
+  writeFileSync(join(directory, 'broken.yaml'), `clients: [{ secretAccessKey: ${clientSecret}\n  : ${storeSecret}: [\n`)
+  for (const file of ['bad.yaml', 'broken.yaml']) {
+    for (const command of [['config', 'check'], ['serve']]) t.equal(await runCommand({ ...platform, args: [...command, '--config', file] }), 2)
+  }
+  t.match(out, /clients\.0\.oops: no such option/)
+  for (const form of [clientSecret, storeSecret].flatMap(forms)) if (out.includes(form)) t.fail(`${out} holds ${form}`)
 })
