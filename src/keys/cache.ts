@@ -15,7 +15,7 @@ export interface BucketKeyCacheOptions {
   readonly onShared?: (use: KeyUse) => void
 }
 
-/** A provider that remembers. `clear` makes a reload or a rotation count at once. */
+/** A provider that remembers. `clear` makes it forget at once. */
 export interface CachingKeyProvider extends KeyProvider {
   readonly size: number
   clear(): void

@@ -3,22 +3,20 @@ import { bucketKeyContext, unwrap, wrap } from '../envelope/wrap.ts'
 import { S3Error } from '../errors.ts'
 import { KEY_BYTES, takeKey } from './key-material.ts'
 import { readKeyring } from './keyring-file.ts'
-import { type Keyring, KeyringError, type MasterKeyVersion } from './keyring.ts'
+import type { Keyring, MasterKeyVersion } from './keyring.ts'
 import type { BucketKey, KeyContext, KeyProvider, WrappedBucketKey } from './types.ts'
 
 /** Master keys from a keyring file. Works in memory: nothing here waits, and no call can be slow. */
 export class LocalKeyProvider implements KeyProvider {
-  readonly #path: string
-  #keyring: Keyring
+  readonly #keyring: Keyring
 
-  private constructor(path: string, keyring: Keyring) {
-    this.#path = path
+  private constructor(keyring: Keyring) {
     this.#keyring = keyring
   }
 
   /** @throws KeyringError when the file is missing, malformed or open to others. */
   static async open(path: string): Promise<LocalKeyProvider> {
-    return new LocalKeyProvider(path, await readKeyring(path))
+    return new LocalKeyProvider(await readKeyring(path))
   }
 
   get keyringName(): string {
@@ -29,18 +27,6 @@ export class LocalKeyProvider implements KeyProvider {
   currentKeyId(): string | null {
     const current = this.#keyring.current()
     return current === null ? null : this.#keyring.keyId(current)
-  }
-
-  /**
-   * Reads the file again; on failure the keyring in use stays. Cached bucket keys are the caller's to drop.
-   * @throws KeyringError as open does, or when the file now holds a keyring of another name: its key ids are another's.
-   */
-  async reload(): Promise<void> {
-    const fresh = await readKeyring(this.#path)
-    if (fresh.name !== this.#keyring.name) {
-      throw new KeyringError(`${this.#path} now holds keyring ${fresh.name}, not ${this.#keyring.name}. Restart to change keyrings.`)
-    }
-    this.#keyring = fresh
   }
 
   /** @throws S3Error KMS.DisabledException when no version is enabled. */

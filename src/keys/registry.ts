@@ -151,17 +151,6 @@ export class KeyRegistry {
     await this.#forAll('self-test', async (entry) => entry.source.selfTest())
   }
 
-  /**
-   * Reads the keyrings again and forgets every cached key, so that rotation and revocation count at once.
-   * @throws AggregateError naming each keyring that could not be read; it stays as it was.
-   */
-  async reload(): Promise<void> {
-    await this.#forAll('reload', async (entry) => {
-      if (entry.source instanceof LocalKeyProvider) await entry.source.reload()
-      entry.cache.clear()
-    })
-  }
-
   /** Regions of key services called so far, and whether the calls of any key there are held back after failures. */
   heldBack(): ReadonlyMap<string, boolean> {
     const regions = new Map<string, boolean>()

@@ -56,6 +56,13 @@ async function engine(t: Test, rig: RewrapRig, change: Partial<RewrapJob> = {}):
   }
 }
 
+/** The same engine with the keys as their files are now. */
+async function reopened(t: Test, rig: RewrapRig, job: Engine): Promise<Engine> {
+  const opened = await openKeys(loadConfig({ file: rig.config, env: {} }), 'rewrap', new AbortController().signal)
+  t.teardown(() => opened.close())
+  return { ...job, keys: opened.keys }
+}
+
 await t.test('a body above the limit of one copy goes part by part, inside the store', async (t) => {
   const rig = await startRewrapRig(t)
   const { s3, store } = rig
@@ -103,13 +110,13 @@ await t.test('whatever breaks at whichever request, nothing is lost and the next
   ] as const
   let cases = 0
   const Body = randomBytes(70_000)
-  const job = await engine(t, rig)
+  let job = await engine(t, rig)
   for (const when of requests) {
     for (const fault of faults) {
       for (const times of [1, 1000]) {
         await s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body, Tagging: 'a=1', Metadata: { m: '1' } }))
         await rig.rotate()
-        await job.keys.reload()
+        job = await reopened(t, rig, job)
         const rule = store.rules.add({ when, times, fault })
         await rewrapObject(job, 'o').catch(() => undefined)
         rule.remove()
@@ -178,11 +185,11 @@ await t.test('stores whose copies lose tags get them sent, or put again, also af
   const tags = async () => (await rig.s3.send(new GetObjectTaggingCommand({ Bucket, Key: 'o' }))).TagSet
   const expected = [{ Key: 'a', Value: '1' }, { Key: 'b', Value: '&=' }]
   await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o', Tagging: 'a=1&b=%26%3D' }))
-  const job = await engine(t, rig, { tagHabit: 'sent' })
+  let job = await engine(t, rig, { tagHabit: 'sent' })
   t.equal((await engine(t, rig)).tagHabit, 'kept', 'the embedded store keeps them')
   const turn = async (): Promise<void> => {
     await rig.rotate()
-    await job.keys.reload()
+    job = await reopened(t, rig, job)
   }
   await turn()
   t.match(await rewrapObject(job, 'o'), { outcome: 'rewrapped' })
