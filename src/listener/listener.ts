@@ -246,7 +246,8 @@ class HttpListener implements Listener {
   }
 
   #report(exchange: Exchange, error: unknown): void {
-    if (error instanceof ClientGone || (error instanceof S3Error && error.status < 500)) return
+    // What is refused on purpose, 501 included, is no failure.
+    if (error instanceof ClientGone || (error instanceof S3Error && (error.status < 500 || error.status === 501))) return
     if (error instanceof S3Error && exchange.res.headersSent) exchange.errorCode ??= error.code
     this.#options.log.failure({ requestId: exchange.id, during: exchange.res.headersSent ? 'response' : 'handling', error })
   }

@@ -38,10 +38,12 @@ const run = Date.now().toString(36)
 const STEPS = 60
 const rounds = Math.ceil(Number(values.random) / STEPS)
 if (rounds > 0) process.stdout.write(`seed ${values.seed}\n`)
+/** Not every store has more users than one. */
+const hasUser = ({ as = 'main' }: Step): boolean => as === 'anonymous' || as === 'unknown' || as in users
 const chosen = [
   ...scenarios(main).filter(({ name }) => name.includes(values.only)),
   ...Array.from({ length: rounds }, (_, i) => randomScenario(Number(values.seed) + i, STEPS))
-]
+].map((scenario) => ({ ...scenario, steps: scenario.steps.filter(hasUser) }))
 const findings: Finding[] = []
 let compared = 0
 for (const [i, scenario] of chosen.entries()) {
