@@ -74,9 +74,9 @@ export function judge(answer: Reading, ask: Asking, truths: readonly Buffer[]): 
 
 /** Integrity failures counted so far, of all kinds or of one. */
 export function integrityFailures(gateway: TestGateway, kind?: string): number {
-  return gateway.gateway.metrics().split('\n')
-    .filter((line) => line.startsWith('sealgate_integrity_failures_total{') && (kind === undefined || line.includes(`kind="${kind}"`)))
-    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
+  const family = gateway.gateway.snapshot().find(({ name }) => name === 'sealgate_integrity_failures_total')
+  const at = family?.labelNames.indexOf('kind') ?? -1
+  return (family?.series ?? []).filter(({ labels }) => kind === undefined || labels[at] === kind).reduce((sum, { value }) => sum + value, 0)
 }
 
 /** Everything about a stored object, to be put back or put somewhere else. */
