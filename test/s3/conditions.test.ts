@@ -75,7 +75,7 @@ await t.test('If-Range', (t) => {
     [undefined, true], ['"abc"', true], ['abc', true], ['"xyz"', false], ['W/"abc"', false], ['*', false], ['"abc", "xyz"', false], ['', false],
     [same, true], [before, false], [after, false], ['yesterday', false]
   ]
-  for (const [value, expected] of rows) t.equal(ifRangeHolds(value, object), expected, value)
+  for (const [value, expected] of rows) t.equal(ifRangeHolds(value, object), expected, value ?? 'absent')
   t.notOk(ifRangeHolds(same, { etag: '"abc"', lastModified: undefined }))
   t.end()
 })
