@@ -1,6 +1,7 @@
 import type { HttpResponse } from '../http/message.ts'
 import type { Execution } from './context.ts'
 import { SEGMENT_SIZE, storedSize } from '../envelope/sizes.ts'
+import { S3Error } from '../errors.ts'
 import { removeBucketDefault } from './bucket-encryption.ts'
 import { bucketOf } from './context.ts'
 import { forward } from './forward.ts'
@@ -11,12 +12,19 @@ const PLAINTEXT_SHARE = SEGMENT_SIZE / (storedSize(2 * SEGMENT_SIZE) - storedSiz
 const BYTES_USED = 'x-rgw-bytes-used'
 const OBJECT_COUNT = 'x-rgw-object-count'
 
-/** DeleteBucket: what the gateway itself keeps of the bucket goes with it. */
+/**
+ * DeleteBucket: what the gateway itself keeps of the bucket goes with it, also where the bucket is gone already: a request before
+ * this one may have got no further, and the next bucket of the name must not inherit.
+ */
 export async function deleteBucket(x: Execution): Promise<HttpResponse> {
-  const response = await forward(x)
+  const outcome = await forward(x).catch((error: unknown) => {
+    if (error instanceof S3Error && error.code === 'NoSuchBucket') return error
+    throw error
+  })
   x.parts.settings.cors.delete(bucketOf(x))
   await removeBucketDefault(x, bucketOf(x))
-  return response
+  if (outcome instanceof S3Error) throw outcome
+  return outcome
 }
 
 /** PutBucketCors, DeleteBucketCors: a preflight that follows must not be answered from what was before. */

@@ -75,6 +75,15 @@ await t.test('it goes with its bucket, and opens for no other', async (t) => {
   await t.rejects(s3.send(new GetBucketEncryptionCommand({ Bucket: 'gone' })), { name: 'ServerSideEncryptionConfigurationNotFoundError' })
 })
 
+await t.test('regression: it goes with its bucket at the second attempt, when the first got no further than the bucket', async (t) => {
+  await s3.send(new PutBucketEncryptionCommand({ Bucket: 'gone', ServerSideEncryptionConfiguration: rule('AES256') }))
+  store.rules.add({ when: { method: 'POST', bucket: 'sealgate-state' }, fault: { type: 'error', status: 503, code: 'SlowDown' } })
+  await t.rejects(s3.send(new DeleteBucketCommand({ Bucket: 'gone' })), { name: 'ServiceUnavailable' })
+  await t.rejects(s3.send(new DeleteBucketCommand({ Bucket: 'gone' })), { name: 'NoSuchBucket' })
+  await s3.send(new CreateBucketCommand({ Bucket: 'gone' }))
+  await t.rejects(s3.send(new GetBucketEncryptionCommand({ Bucket: 'gone' })), { name: 'ServerSideEncryptionConfigurationNotFoundError' })
+})
+
 await t.test('lifecycle sizes are plaintext sizes to clients, stored sizes to the store', async (t) => {
   const Filter = { And: { Prefix: 'a', ObjectSizeGreaterThan: 65536, ObjectSizeLessThan: 1_000_000 } }
   const Rules = [{ ID: 'x', Status: 'Enabled' as const, Filter, Expiration: { Days: 1 } }]
