@@ -8,7 +8,7 @@ import { readBucketEncryption, renderBucketEncryption } from '../s3/bucket-encry
 import { clientDocument } from '../s3/documents.ts'
 import { upstreamDocument } from '../s3/xml.ts'
 import { readDocument } from './body.ts'
-import { bucketOf, header, keyContext, keyUse, placeOf, send } from './context.ts'
+import { bucketOf, keyContext, keyUse, placeOf, send } from './context.ts'
 import { StateBucket } from './multipart/state-bucket.ts'
 import { relayError } from './relay-error.ts'
 import { verified } from './stored-object.ts'
@@ -58,9 +58,7 @@ export async function removeBucketDefault(x: Execution, bucket: string): Promise
 
 /** The store says whether there is such a bucket, and whose it is: whoever may read its ACL may settle its encryption. */
 async function checkOwner(x: Execution): Promise<void> {
-  const expected = header(x, 'x-amz-expected-bucket-owner')
-  const headers = expected === undefined ? [] : [['x-amz-expected-bucket-owner', expected] as const]
-  const response = await send(x, { method: 'GET', query: [['acl', null]], headers, retry: true })
+  const response = await send(x, { method: 'GET', query: [['acl', null]], retry: true })
   if (response.status !== 200) throw await relayError(x, response)
   response.body.resume()
 }

@@ -24,7 +24,7 @@ export function copySourceOf(x: Execution): CopySource {
  * @throws S3Error PreconditionFailed; the errors of `lookAt`.
  */
 export async function lookAtSource(x: Execution, source: CopySource): Promise<Looked> {
-  // Where the bytes come through the gateway, this look is all the store ever hears of whose bucket it ought to be.
+  // Also where source and destination are in one bucket, of which `send` tells the destination's owner.
   const owner = header(x, 'x-amz-source-expected-bucket-owner')
   const headers = owner === undefined ? [] : [['x-amz-expected-bucket-owner', owner] as const]
   const looked = await lookAt(x, { ...source, customerKey: customerKeyOfSource(x), headers })
