@@ -84,6 +84,12 @@ function identityOf(x: Execution): UpstreamIdentity | null | undefined {
   return x.policy.publicRead === 'store' ? null : undefined
 }
 
+/** As whom this client's requests go upstream, as a name: what the store shows to one it may refuse to another. Anonymous: null. */
+export function readerOf(x: Execution): string | null {
+  const identity = identityOf(x)
+  return identity === undefined ? '' : identity?.accessKeyId ?? null
+}
+
 const EXPECTED_OWNER = 'x-amz-expected-bucket-owner'
 const REQUEST_PAYER = 'x-amz-request-payer'
 

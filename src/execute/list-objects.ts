@@ -6,7 +6,7 @@ import { S3Error } from '../errors.ts'
 import { downstreamHeaders } from '../plan/headers.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 import { readListing, writeListing, type ListingRow, type RowEdit } from '../s3/listing.ts'
-import { bucketOf } from './context.ts'
+import { bucketOf, readerOf } from './context.ts'
 import { opaqueEtag } from './etag.ts'
 import { forwardForDocument } from './forward.ts'
 import { lookAt } from './head-object.ts'
@@ -54,13 +54,14 @@ async function editOf(x: Execution, row: ListingRow): Promise<RowEdit> {
 async function rowFacts(x: Execution, row: ListingRow): Promise<RowFacts | 'closed' | 'unknown'> {
   const bucket = bucketOf(x)
   const etag = row.etag ?? ''
-  const cached = x.parts.objects.row(bucket, row.key, row.versionId, etag)
+  const name = [readerOf(x), bucket, row.key, row.versionId, etag] as const
+  const cached = x.parts.objects.row(...name)
   if (cached !== undefined) return cached
   try {
     const { object, manifest } = await withOneRestart(() => lookAt(x, { bucket, key: row.key, versionId: row.versionId, customerKey: null }))
     // Overwritten since the store made the listing: what is shown is what is there now, but it is not remembered.
     const facts = { size: object.size, etag: unquoteEtag(clientEtag(x, object, manifest)) }
-    if (unquoteEtag(object.upstreamEtag) === etag) x.parts.objects.rememberRow(bucket, row.key, row.versionId, etag, facts)
+    if (unquoteEtag(object.upstreamEtag) === etag) x.parts.objects.rememberRow(facts, ...name)
     return facts
   } catch (error) {
     if (!(error instanceof S3Error) || x.request.request.signal.aborted) throw error

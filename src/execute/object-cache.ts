@@ -8,6 +8,9 @@ export interface Hint {
   readonly manifest: Manifest
 }
 
+/** `reader`: as whom it was looked at, because another may list an object and not read it. */
+type RowName = readonly [reader: string | null, bucket: string, key: string, versionId: string | null, upstreamEtag: string]
+
 /** What a row of a listing shows. */
 export interface RowFacts {
   readonly size: number
@@ -48,12 +51,12 @@ export class ObjectCache {
     this.#hints.delete(nameKey(bucket, key, versionId))
   }
 
-  row(bucket: string, key: string, versionId: string | null, upstreamEtag: string): RowFacts | undefined {
-    return this.#rows.get(nameKey(bucket, key, versionId, upstreamEtag))
+  row(...row: RowName): RowFacts | undefined {
+    return this.#rows.get(nameKey(...row))
   }
 
-  rememberRow(bucket: string, key: string, versionId: string | null, upstreamEtag: string, facts: RowFacts): void {
-    const name = nameKey(bucket, key, versionId, upstreamEtag)
+  rememberRow(facts: RowFacts, ...row: RowName): void {
+    const name = nameKey(...row)
     this.#rows.set(name, facts, 256 + name.length)
   }
 

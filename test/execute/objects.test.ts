@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import {
-  CopyObjectCommand, DeleteObjectCommand, DeleteObjectsCommand, GetObjectCommand, HeadObjectCommand, ListBucketsCommand, ListObjectsV2Command, PutObjectCommand, S3Client
+  CopyObjectCommand, DeleteObjectCommand, DeleteObjectsCommand, GetObjectCommand, HeadObjectCommand, ListBucketsCommand, ListObjectsV2Command, PutBucketAclCommand, PutObjectCommand, S3Client
 } from '@aws-sdk/client-s3'
 import { plaintextSize, storedSize } from '../../src/envelope/sizes.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
+import { rawRequest } from '../support/raw-client.ts'
 
 const Bucket = 'objects'
 const sizes = [0, 1, 100, 65479, 65480, 65481, 65535, 65536, 65537, 131040, 1_000_000]
@@ -168,4 +169,16 @@ void t.test('metadata names that a store may make one of are refused, not writte
   t.same(store.keys(Bucket), [])
   await put({ 'a_b': '1', 'a-c': '2' })
   t.match(await s3.send(new HeadObjectCommand({ Bucket, Key: 'twins' })), { Metadata: { 'a_b': '1', 'a-c': '2' } })
+})
+
+void t.test('what one client has seen of an object is not listed to another who may not read it', async (t) => {
+  const { store, gateway, s3 } = await rig(t, { buckets: { '*': { encryption: 'on', key: 'main', publicRead: 'store' } } })
+  await s3.send(new PutBucketAclCommand({ Bucket, ACL: 'public-read' }))
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'private', Body: 'secret' }))
+  const { Contents } = await s3.send(new ListObjectsV2Command({ Bucket }))
+  t.match(Contents, [{ Key: 'private', ETag: `"${createHash('md5').update('secret').digest('hex')}"` }])
+  const listing = (await rawRequest(gateway.endpoint, `GET /${Bucket}?list-type=2 HTTP/1.1\r\nHost: x\r\n\r\n`)).body.toString()
+  t.match(listing, '<Key>private</Key>')
+  t.notMatch(listing, '<ETag>')
+  t.equal(store.requests.at(-1)?.status, 403)
 })
