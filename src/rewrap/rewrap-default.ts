@@ -1,4 +1,5 @@
-import type { KeyRegistry, NamedProvider } from '../keys/registry.ts'
+import type { NamedProvider } from '../keys/configured-key.ts'
+import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyContext, KeyUse, WrappedBucketKey } from '../keys/types.ts'
 import type { BucketRecord, RecordPlace } from '../envelope/bucket-record.ts'
 import type { Conditions } from '../upstream/probe.ts'

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { HeaderList } from '../http/headers.ts'
-import type { KeyRegistry, NamedProvider } from '../keys/registry.ts'
+import type { NamedProvider } from '../keys/configured-key.ts'
+import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
 import type { Conditions } from '../upstream/probe.ts'
 import { ENVELOPE_HEADER } from '../execute/stored-object.ts'

@@ -1,5 +1,6 @@
 import type { HeaderList } from '../http/headers.ts'
-import type { KeyRegistry, NamedProvider } from '../keys/registry.ts'
+import type { NamedProvider } from '../keys/configured-key.ts'
+import type { KeyRegistry } from '../keys/registry.ts'
 import { ENVELOPE_HEADER } from '../execute/stored-object.ts'
 import { S3Error } from '../errors.ts'
 import { SSEC_KEY_ID } from '../keys/ssec.ts'

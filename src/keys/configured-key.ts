@@ -1,0 +1,98 @@
+import { withAudit } from './audit.ts'
+import { withBucketKeyCache, type CachingKeyProvider } from './cache.ts'
+import { KmsKeyProvider, type KmsProviderOptions } from './kms.ts'
+import { LocalKeyProvider } from './local.ts'
+import type { Config, KeyConfig } from '../config.ts'
+import type { AuditSink } from './audit-event.ts'
+import type { KmsMetrics } from './kms-connection.ts'
+import type { KeyProvider, KeyUse } from './types.ts'
+
+export interface KeyRegistryOptions {
+  readonly keys: Config['keys']
+  readonly cache: Config['keyCache']
+  /** Realm and bucket of the self-test's context: those of the gateway's own state bucket. */
+  readonly realm: string
+  readonly stateBucket: string
+  readonly audit: AuditSink
+  readonly metrics?: KmsMetrics
+  /** Absent: the standard AWS credential chain. */
+  readonly kmsCredentials?: KmsProviderOptions['credentials']
+  /** Clock of the cache, in milliseconds; only differences count. Absent: performance.now. */
+  readonly now?: () => number
+}
+
+/** A key of the configuration, by the name it has there. */
+export interface NamedProvider {
+  readonly name: string
+  readonly provider: KeyProvider
+  /** Key id that new wraps get; null when no version of a keyring is enabled. */
+  currentKeyId(): string | null
+}
+
+/** One key of the configuration: where it comes from, its cache, and both behind the audit trail. */
+export interface ConfiguredKey extends NamedProvider {
+  readonly config: KeyConfig
+  readonly cache: CachingKeyProvider
+  readonly source: LocalKeyProvider | KmsKeyProvider
+}
+
+type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
+
+/** Reads a keyring; KMS is not called before it is needed. @throws KeyringError; S3Error InvalidArgument for a bad ARN. */
+export async function openKey(name: string, config: KeyConfig, options: KeyRegistryOptions): Promise<ConfiguredKey> {
+  const source = config.type === 'local' ? await LocalKeyProvider.open(config.keyring) : kmsProvider(config, options)
+  const shared = new WeakSet<KeyUse>()
+  const cache = withBucketKeyCache(source, {
+    ...options.cache,
+    now: options.now ?? (() => performance.now()),
+    onShared: (use) => { shared.add(use) }
+  })
+  const currentKeyId = (): string | null => source instanceof LocalKeyProvider ? source.currentKeyId() : source.arn
+  const provider = withAudit(cache, {
+    sink: options.audit,
+    now: () => new Date(),
+    currentKeyId,
+    wasCached: (use) => shared.has(use)
+  })
+  return { name, config, source, cache, provider, currentKeyId }
+}
+
+function kmsProvider(config: KmsConfig, options: KeyRegistryOptions): KmsKeyProvider {
+  return new KmsKeyProvider({
+    arn: config.arn,
+    decryptOnly: config.decryptOnly,
+    reEncryptFrom: siblings(config, options.keys),
+    region: config.region,
+    endpoint: config.endpoint,
+    selfTestContext: { realm: options.realm, bucket: options.stateBucket, objectKey: null, requestContext: {} },
+    ...options.metrics === undefined ? {} : { metrics: options.metrics },
+    ...options.kmsCredentials === undefined ? {} : { credentials: options.kmsCredentials }
+  })
+}
+
+/** ARNs of all keys that live in the same region of the same service. */
+function siblings(config: KmsConfig, keys: Config['keys']): string[] {
+  const serviceOf = (arn: string): string => arn.split(':', 4).join(':')
+  const kms = Object.values(keys).filter((key): key is KmsConfig => key.type === 'aws-kms' && key.endpoint === config.endpoint)
+  return kms.flatMap(({ arn, decryptOnly }) => [arn, ...decryptOnly]).filter((arn) => serviceOf(arn) === serviceOf(config.arn))
+}
+
+/**
+ * The forms in which KMS takes a key id (AWS KMS API reference, GenerateDataKey, KeyId), and the name in our configuration,
+ * as plain name or alias, so that local keys can be asked for too. A local key id of any version, as told in answers, means
+ * the keyring: its versions are to it what key material is to a KMS key.
+ */
+export function answersTo(key: ConfiguredKey, requested: string): boolean {
+  const names = [key.name, `alias/${key.name}`]
+  if (key.source instanceof LocalKeyProvider && key.source.owns(requested)) return true
+  if (key.config.type === 'aws-kms') {
+    const { arn, aliases } = key.config
+    const account = arn.slice(0, arn.indexOf(':key/') + 1)
+    names.push(arn, arn.slice(account.length + 'key/'.length))
+    for (const alias of aliases) {
+      const bare = alias.replace(/^alias\//, '')
+      names.push(bare, `alias/${bare}`, `${account}alias/${bare}`)
+    }
+  }
+  return names.includes(requested)
+}
