@@ -3,7 +3,6 @@ import type { AuthContext } from './auth/context.ts'
 import type { Config } from './config.ts'
 import type { Parts } from './execute/context.ts'
 import type { Gateway, Load, Readiness, TellOperator } from './gateway-types.ts'
-import type { AuditEvent } from './keys/audit-event.ts'
 import type { AccessRecord } from './observe/access-log.ts'
 import type { Snapshot } from './observe/registry.ts'
 import type { EndSpan, Tracer } from './observe/tracing.ts'
@@ -17,11 +16,9 @@ import { ObjectCache } from './execute/object-cache.ts'
 import { SettingsCache } from './execute/settings-cache.ts'
 import { openKeyRegistry } from './keys/registry.ts'
 import { KeySelfTest } from './keys/self-test.ts'
-import { fileAuditTrail, type AuditTrail } from './observe/audit.ts'
+import { Observer } from './gateway-observer.ts'
 import { exposition } from './observe/exposition.ts'
 import { Health } from './observe/health.ts'
-import { createMetrics, statusClass, type Metrics } from './observe/metrics.ts'
-import { measureProcess } from './observe/process-metrics.ts'
 import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
 import { address } from './s3/route.ts'
@@ -39,16 +36,14 @@ const HEALTH_TIMEOUT_SECONDS = 10
  * @throws Error when keys or certificates of the configuration cannot be read.
  */
 export async function createGateway(config: Config, tell: TellOperator, tracer: Tracer | null = null): Promise<Gateway> {
-  const assembly = new Assembly(config, createMetrics(), tell, tracer)
+  const assembly = new Assembly(config, tell, tracer)
   await assembly.open()
   return assembly
 }
 
 class Assembly implements Gateway {
-  readonly #metrics: Metrics
+  readonly #observer: Observer
   readonly #health: Health
-  readonly #audit: AuditTrail | null
-  readonly #stopMeasuring: () => void
   readonly #upstream: StoreUpstream
   readonly #tell: TellOperator
   readonly #tracer: Tracer | null
@@ -60,24 +55,19 @@ class Assembly implements Gateway {
   #conditions: Conditions | null = null
   #pipeline: Pipeline | null = null
 
-  constructor(config: Config, metrics: Metrics, tell: TellOperator, tracer: Tracer | null) {
+  constructor(config: Config, tell: TellOperator, tracer: Tracer | null) {
     this.#config = config
     this.#tell = tell
     this.#tracer = tracer
-    this.#metrics = metrics
-    this.#audit = config.audit.file === null ? null : fileAuditTrail(config.audit.file)
-    this.#upstream = this.#createUpstream(config)
+    this.#observer = new Observer(config, tracer)
+    this.#upstream = openUpstream(config, this.#observer)
     this.#health = new Health([
       { name: 'keys', run: () => this.#checkKeys() },
       { name: 'store', run: (signal) => this.#checkStore(signal) }
     ], { timeoutSeconds: HEALTH_TIMEOUT_SECONDS, changed: (check, error) => { this.#tellHealth(check, error) } })
-    this.#stopMeasuring = measureProcess(metrics.registry)
-    metrics.workers.set({}, 1)
-    metrics.beforeSnapshot(() => {
-      for (const { pool, connected } of this.#upstream.stats()) metrics.upstreamConnections.set({ pool }, connected)
-      for (const [region, held] of this.#keys?.heldBack() ?? []) metrics.kmsBreakerOpen.set({ region }, held ? 1 : 0)
-      for (const { name, ok } of this.#health.report().checks) metrics.checkFailing.set({ check: name }, ok ? 0 : 1)
-    })
+    this.#observer.watch(() => ({
+      pools: this.#upstream.stats(), checks: this.#health.report().checks, heldBack: this.#keys?.heldBack() ?? new Map()
+    }))
   }
 
   async open(): Promise<void> {
@@ -114,32 +104,22 @@ class Assembly implements Gateway {
   }
 
   snapshot(): Snapshot {
-    return this.#metrics.snapshot()
+    return this.#observer.snapshot()
   }
 
   watch(load: () => Load): void {
-    this.#metrics.beforeSnapshot(() => {
-      const { connections, requestsInFlight } = load()
-      this.#metrics.clientConnections.set({}, connections)
-      this.#metrics.requestsInFlight.set({}, requestsInFlight)
-    })
+    this.#observer.watchLoad(load)
   }
 
   observe(record: AccessRecord): void {
-    const operation = record.operation ?? 'none'
-    this.#metrics.requests.add({ operation, status: statusClass(record.status) })
-    this.#metrics.requestSeconds.observe({ operation }, record.seconds)
-    this.#metrics.clientBytes.add({ direction: 'in' }, record.bytesIn)
-    this.#metrics.clientBytes.add({ direction: 'out' }, record.bytesOut)
-    if (record.termination !== '--') this.#metrics.terminations.add({ state: record.termination })
-    this.#tracer?.finish(record)
+    this.#observer.request(record)
   }
 
   /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */
   async reload(next: Config): Promise<void> {
     const config = { ...next, upstream: this.#config.upstream }
     const keys = await this.#openKeys(config)
-    this.#audit?.reopen()
+    this.#observer.reopenAudit()
     const before = this.#keys
     this.#config = config
     this.#useKeys(keys)
@@ -151,10 +131,9 @@ class Assembly implements Gateway {
   async close(): Promise<void> {
     this.#health.drain()
     this.#health.stop()
-    this.#stopMeasuring()
     await this.#upstream.close()
     await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
-    this.#audit?.close()
+    this.#observer.close()
   }
 
   #useKeys(keys: KeyRegistry): void {
@@ -165,47 +144,17 @@ class Assembly implements Gateway {
   /** Requests under way may still ask the keys they began with: closing those at once would cut their calls. */
   #retire(keys: KeyRegistry): void {
     this.#retired.add(keys)
-    for (const region of keys.heldBack().keys()) this.#metrics.kmsBreakerOpen.set({ region }, 0)
+    this.#observer.keysReplaced(keys)
     void keys.retire().then(
       () => { this.#retired.delete(keys) },
       (error: unknown) => { this.#tell('warn', 'keys not closed', { reason: error instanceof Error ? error.message : 'unknown error' }) }
     )
   }
 
-  #createUpstream(config: Config): StoreUpstream {
-    const { upstream, limits } = config
-    return createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, {
-      onRefused: (code) => { this.#metrics.upstreamRefused.add({ code }) },
-      onExchange: ({ pool, method, error, headSeconds, bytesSent, bytesReceived }) => {
-        if (headSeconds !== null) this.#metrics.upstreamSeconds.observe({ pool, method }, headSeconds)
-        if (error !== null) this.#metrics.upstreamErrors.add({ code: error })
-        this.#metrics.upstreamBytes.add({ direction: 'sent' }, bytesSent)
-        this.#metrics.upstreamBytes.add({ direction: 'received' }, bytesReceived)
-      }
-    })
-  }
-
   #openKeys(config: Config): Promise<KeyRegistry> {
     return openKeyRegistry({
-      keys: config.keys,
-      cache: config.keyCache,
-      realm: config.upstream.realm,
-      stateBucket: config.upstream.stateBucket,
-      audit: (event) => { this.#record(event) },
-      metrics: {
-        call: (call, outcome, seconds) => {
-          this.#metrics.kmsCalls.add({ call, outcome })
-          this.#metrics.kmsSeconds.observe({ call }, seconds)
-          this.#tracer?.past(`KMS ${call}`, seconds, outcome === 'ok' ? null : outcome)
-        }
-      }
+      keys: config.keys, cache: config.keyCache, realm: config.upstream.realm, stateBucket: config.upstream.stateBucket, ...this.#observer.keys()
     })
-  }
-
-  #record(event: AuditEvent): void {
-    this.#metrics.keyCache.add({ result: event.outcome !== 'ok' ? 'refused' : event.cached ? 'hit' : 'miss' })
-    this.#tracer?.event(event.requestId, `key ${event.action}`, { cached: event.cached, 'error.type': event.error })
-    this.#audit?.record(event)
   }
 
   #assemble(objects: ObjectCache): void {
@@ -219,7 +168,7 @@ class Assembly implements Gateway {
       objects,
       settings: new SettingsCache(),
       conditions: { ...this.#conditions ?? unprobed, ...config.upstream.conditions },
-      integrityFailure: (kind) => { this.#metrics.integrityFailures.add({ kind }) },
+      integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
       policyFor: policies
     }
     this.#pipeline = { parts, auth: authContext(config, policies) }
@@ -246,6 +195,10 @@ class Assembly implements Gateway {
     this.#conditions = await probeConditions(this.#upstream, stateBucket, signal)
     this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache())
   }
+}
+
+function openUpstream({ upstream, limits }: Config, observer: Observer): StoreUpstream {
+  return createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, observer.upstream())
 }
 
 /** Our own words, and the system's code: what else an error says may quote anything. */

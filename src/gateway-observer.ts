@@ -1,0 +1,123 @@
+import type { Config } from './config.ts'
+import type { Load } from './gateway-types.ts'
+import type { AuditEvent } from './keys/audit-event.ts'
+import type { KeyRegistryOptions } from './keys/configured-key.ts'
+import type { KeyRegistry } from './keys/registry.ts'
+import type { AccessRecord } from './observe/access-log.ts'
+import type { CheckResult } from './observe/health.ts'
+import type { Snapshot } from './observe/registry.ts'
+import type { Tracer } from './observe/tracing.ts'
+import type { ExchangeReport, PoolStats, UpstreamOptions } from './upstream/upstream.ts'
+import { fileAuditTrail, type AuditTrail } from './observe/audit.ts'
+import { createMetrics, statusClass, type Metrics } from './observe/metrics.ts'
+import { measureProcess } from './observe/process-metrics.ts'
+
+/** What is read when metrics are asked for. */
+export interface Gauges {
+  readonly pools: readonly PoolStats[]
+  readonly checks: readonly CheckResult[]
+  /** Regions of key services, and whether their calls are held back. */
+  readonly heldBack: ReturnType<KeyRegistry['heldBack']>
+}
+
+/** Everything that looks at the gateway and changes nothing: metrics, audit trail, and traces where there are any. */
+export class Observer {
+  readonly #metrics: Metrics = createMetrics()
+  readonly #tracer: Tracer | null
+  readonly #audit: AuditTrail | null
+  readonly #stopMeasuring: () => void
+
+  /** @throws Error of the file system when the audit file cannot be opened. */
+  constructor(config: Config, tracer: Tracer | null) {
+    this.#tracer = tracer
+    this.#audit = config.audit.file === null ? null : fileAuditTrail(config.audit.file)
+    this.#stopMeasuring = measureProcess(this.#metrics.registry)
+    this.#metrics.workers.set({}, 1)
+  }
+
+  /** For the door to the store. */
+  upstream(): Pick<UpstreamOptions, 'onRefused' | 'onExchange'> {
+    return {
+      onRefused: (code) => { this.#metrics.upstreamRefused.add({ code }) },
+      onExchange: (report) => { this.#exchange(report) }
+    }
+  }
+
+  /** For the keys. A use of a key that cannot be recorded throws S3Error ServiceUnavailable, and is not made. */
+  keys(): Pick<KeyRegistryOptions, 'audit' | 'metrics'> {
+    return {
+      audit: (event) => { this.#keyUse(event) },
+      metrics: {
+        call: (call, outcome, seconds) => {
+          this.#metrics.kmsCalls.add({ call, outcome })
+          this.#metrics.kmsSeconds.observe({ call }, seconds)
+          this.#tracer?.past(`KMS ${call}`, seconds, outcome === 'ok' ? null : outcome)
+        }
+      }
+    }
+  }
+
+  integrityFailure(kind: string): void {
+    this.#metrics.integrityFailures.add({ kind })
+  }
+
+  /** A request is over. */
+  request(record: AccessRecord): void {
+    const operation = record.operation ?? 'none'
+    this.#metrics.requests.add({ operation, status: statusClass(record.status) })
+    this.#metrics.requestSeconds.observe({ operation }, record.seconds)
+    this.#metrics.clientBytes.add({ direction: 'in' }, record.bytesIn)
+    this.#metrics.clientBytes.add({ direction: 'out' }, record.bytesOut)
+    if (record.termination !== '--') this.#metrics.terminations.add({ state: record.termination })
+    this.#tracer?.finish(record)
+  }
+
+  watch(gauges: () => Gauges): void {
+    this.#metrics.beforeSnapshot(() => {
+      const { pools, checks, heldBack } = gauges()
+      for (const { pool, connected } of pools) this.#metrics.upstreamConnections.set({ pool }, connected)
+      for (const { name, ok } of checks) this.#metrics.checkFailing.set({ check: name }, ok ? 0 : 1)
+      for (const [region, held] of heldBack) this.#metrics.kmsBreakerOpen.set({ region }, held ? 1 : 0)
+    })
+  }
+
+  watchLoad(load: () => Load): void {
+    this.#metrics.beforeSnapshot(() => {
+      const { connections, requestsInFlight } = load()
+      this.#metrics.clientConnections.set({}, connections)
+      this.#metrics.requestsInFlight.set({}, requestsInFlight)
+    })
+  }
+
+  /** Keys that are no longer asked hold nothing back. */
+  keysReplaced(before: KeyRegistry): void {
+    for (const region of before.heldBack().keys()) this.#metrics.kmsBreakerOpen.set({ region }, 0)
+  }
+
+  snapshot(): Snapshot {
+    return this.#metrics.snapshot()
+  }
+
+  /** Follows an audit file that was moved away. Keeps the old one and throws when the new one cannot be opened. */
+  reopenAudit(): void {
+    this.#audit?.reopen()
+  }
+
+  close(): void {
+    this.#stopMeasuring()
+    this.#audit?.close()
+  }
+
+  #exchange({ pool, method, error, headSeconds, bytesSent, bytesReceived }: ExchangeReport): void {
+    if (headSeconds !== null) this.#metrics.upstreamSeconds.observe({ pool, method }, headSeconds)
+    if (error !== null) this.#metrics.upstreamErrors.add({ code: error })
+    this.#metrics.upstreamBytes.add({ direction: 'sent' }, bytesSent)
+    this.#metrics.upstreamBytes.add({ direction: 'received' }, bytesReceived)
+  }
+
+  #keyUse(event: AuditEvent): void {
+    this.#metrics.keyCache.add({ result: event.outcome !== 'ok' ? 'refused' : event.cached ? 'hit' : 'miss' })
+    this.#tracer?.event(event.requestId, `key ${event.action}`, { cached: event.cached, 'error.type': event.error })
+    this.#audit?.record(event)
+  }
+}
