@@ -13,7 +13,8 @@ import { checkFiles } from './config-files.ts'
 import type { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { changedFixed, openLog } from './serving.ts'
-import type { ConfigText, FromWorker, Report, ToWorker } from './worker-link.ts'
+import type { ConfigText, FromWorker, ToWorker } from './worker-link.ts'
+import { WorkerReports } from './worker-reports.ts'
 
 const seconds = 1000
 /** First pause before a worker is replaced; doubles with each that ends early. */
@@ -21,7 +22,7 @@ const FIRST_PAUSE_MS = 1 * seconds
 const LONGEST_PAUSE_MS = 30 * seconds
 /** A worker that has lived so long does not count as having failed to start. */
 const SETTLED_MS = 60 * seconds
-const REPORT_MS = 2 * seconds
+const LOOK_AFTER_MS = 10 * seconds
 /** Beyond the grace period, for a worker that does not even manage to cut its transfers. */
 const STOP_MARGIN_MS = 10 * seconds
 
@@ -61,13 +62,12 @@ class Primary {
   readonly #log: Log
   readonly #metrics = createMetrics()
   readonly #seats: Seat[] = []
-  readonly #waiting = new Map<number, (report: Report) => void>()
+  readonly #reports = new WorkerReports<Seat>(send)
   readonly #started = Promise.withResolvers<boolean>()
   readonly #gone = Promise.withResolvers<undefined>()
   #config: ConfigText
   /** Counters of processes that are no more: a sum that shrank would look like a restart of everything. */
   #departed: Snapshot = []
-  #reports = 0
   #reloading = Promise.resolve()
   #stopping = false
   #cut = false
@@ -87,8 +87,10 @@ class Primary {
     })
     await admin?.start()
     for (let number = 1; number <= workers; number += 1) this.#seats.push(this.#seat(number))
+    const looking = setInterval(() => { void this.#killSilent() }, LOOK_AFTER_MS)
     const started = await Promise.race([this.#started.promise, orders.stopped.then(() => true)])
     if (started) await orders.stopped
+    clearInterval(looking)
     await this.#stopAll(config.limits.graceSeconds * seconds)
     await admin?.stop()
     stopMeasuring()
@@ -124,7 +126,7 @@ class Primary {
         break
       case 'report':
         seat.last = message.report.metrics ?? seat.last
-        this.#waiting.get(message.id)?.(message.report)
+        this.#reports.heard(message.id, message.report)
         break
     }
   }
@@ -189,7 +191,7 @@ class Primary {
 
   async #ready(): Promise<Readiness> {
     if (this.#stopping) return { ok: false, checks: { gateway: 'stopping' } }
-    const reports = await this.#ask(false)
+    const reports = await this.#reports.ask(this.#seats, false)
     const all = this.#seats.length
     const checks: Record<string, string> = { workers: reports.length === all ? 'ok' : `${reports.length} of ${all}` }
     for (const { ready } of reports) {
@@ -200,27 +202,18 @@ class Primary {
 
   /** Of a worker that is too busy to answer: what it said last. */
   async #snapshot(): Promise<Snapshot> {
-    await this.#ask(true)
+    await this.#reports.ask(this.#seats, true)
     const latest = this.#seats.flatMap(({ last }) => last === null ? [] : [last])
     return mergeSnapshots([this.#metrics.snapshot(), this.#departed, ...latest])
   }
 
-  /** @returns the reports of the workers that answered in time. */
-  async #ask(metrics: boolean): Promise<Report[]> {
-    const reports = await Promise.all(this.#seats.filter(({ listening }) => listening).map(async (seat) => {
-      this.#reports += 1
-      const id = this.#reports
-      const { promise, resolve } = Promise.withResolvers<Report>()
-      this.#waiting.set(id, resolve)
-      const patience = new AbortController()
-      send(seat, { type: 'report', id, metrics })
-      const late = delay(REPORT_MS, null, { signal: patience.signal }).catch(() => null)
-      const report = await Promise.race([promise, late])
-      patience.abort()
-      this.#waiting.delete(id)
-      return report
-    }))
-    return reports.filter((report) => report !== null)
+  /** A process that hangs would hold its connections, and its share of new ones, for ever. */
+  async #killSilent(): Promise<void> {
+    for (const seat of await this.#reports.silent(this.#seats)) {
+      if (this.#stopping || !seat.listening) continue
+      this.#log.event('error', 'worker does not answer', { worker: seat.number })
+      seat.worker.process.kill('SIGKILL')
+    }
   }
 
   async #stopAll(graceMs: number): Promise<void> {
