@@ -40,18 +40,20 @@ interface Candidate {
   readonly name: OperationName
   readonly row: OperationRow
   readonly select: readonly (readonly [name: string, value: string | null])[]
+  /** Names of all its query parameters, those that select it among them. */
+  readonly allowed: ReadonlySet<string>
 }
 
 /** Most specific first: the number of selecting parameters, then the selecting header. */
 const candidates: readonly Candidate[] = operationNames
-  .map((name): Candidate => ({
-    name,
-    row: operations[name],
-    select: operations[name].select.map((text) => {
+  .map((name): Candidate => {
+    const row: OperationRow = operations[name]
+    const select = row.select.map((text): [string, string | null] => {
       const equals = text.indexOf('=')
       return equals < 0 ? [text, null] : [text.slice(0, equals), text.slice(equals + 1)]
     })
-  }))
+    return { name, row, select, allowed: new Set([...select.map(([parameter]) => parameter), ...row.parameters]) }
+  })
   .sort((a, b) => b.select.length - a.select.length || Number(b.row.header !== undefined) - Number(a.row.header !== undefined))
 
 /** In the same order, by what every candidate needs: its method and level. */
@@ -137,7 +139,8 @@ function choose(request: RoutableRequest, where: Address, query: Query): Candida
  * pairs (cache busters, tracking marks) are dropped from reads, as S3 ignores them, and refused on writes.
  */
 function keepParameters(chosen: Candidate, query: Query): Query {
-  const allowed = new Set<string>([...chosen.select.map(([name]) => name), ...chosen.row.parameters])
+  if (query.parameters.length === 0) return query
+  const { allowed } = chosen
   const kept = query.parameters.filter((p) => allowed.has(p.name))
   for (const { name } of kept) query.get(name)
   for (const parameter of query.parameters) {
