@@ -30,7 +30,8 @@ import { encryptionOfWrite } from './write-encryption.ts'
 
 /**
  * CopyObject. Between sealed buckets no body moves: the source's object key is unwrapped and wrapped anew for the
- * destination, and the store copies the sealed bytes, tied to the ETag that was unwrapped.
+ * destination, and the store copies the sealed bytes, tied to the ETag that was unwrapped. Where the store cannot be held to that,
+ * the bytes pass through the gateway.
  */
 export async function copyObject(x: Execution): Promise<HttpResponse> {
   const source = copySourceOf(x)
@@ -44,7 +45,7 @@ export async function copyObject(x: Execution): Promise<HttpResponse> {
       })
     }
     const { object } = looked
-    return object.kind === 'plain' || x.policy.encryption === 'off'
+    return object.kind === 'plain' || x.policy.encryption === 'off' || !isTied(x, source, object)
       ? copyThrough(x, source, looked)
       : rewrapAndCopy(x, source, looked, object)
   })
@@ -63,11 +64,15 @@ function refuseIdleCopy(x: Execution, source: CopySource): void {
   })
 }
 
+/**
+ * Whether the store can be held to copy the very bytes that were looked at: by a condition it enforces, or by a version that nobody
+ * can overwrite (the `null` version can be). Else a source replaced meanwhile would end up under the wrong envelope.
+ */
+function isTied(x: Execution, source: CopySource, object: SealedObject): boolean {
+  return x.parts.conditions.copySourceIfMatch || (source.versionId ?? object.versionId ?? 'null') !== 'null'
+}
+
 async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, object: SealedObject): Promise<HttpResponse> {
-  const { conditions } = x.parts
-  if (!conditions.copySourceIfMatch && source.versionId === null) {
-    throw new S3Error('NotImplemented', { message: 'The store behind this gateway cannot tie a copy to what was read.' })
-  }
   // Where the source's bucket shows no MD5, nobody has looked for it yet; the destination may show it.
   const hidden = looked.manifest === null && object.attributes.digestsInManifest && x.policy.etag === 'md5'
   const manifest = hidden ? await readManifest(x, object) : looked.manifest
@@ -86,7 +91,7 @@ async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, o
       ['x-amz-copy-source', formatCopySource({ ...source, versionId: source.versionId ?? object.versionId })],
       ['x-amz-metadata-directive', 'REPLACE'],
       ['x-amz-tagging-directive', 'REPLACE'],
-      [conditions.copySourceHeader, object.upstreamEtag]
+      [x.parts.conditions.copySourceHeader, object.upstreamEtag]
     ]
   })
   if (response.status >= 300) throw await relayError(x, response)

@@ -12,7 +12,8 @@ import { storePlain } from './store-plain.ts'
 
 /**
  * A copy whose bytes change on the way: from an object Sealgate did not write into a sealed bucket, or from a sealed one into
- * a bucket that is not encrypted. The only copies that move data through the gateway.
+ * a bucket that is not encrypted; and where the store cannot tie a copy to what was looked at. The only copies of whole objects that
+ * move data through the gateway.
  */
 export async function copyThrough(x: Execution, source: CopySource, { object, manifest }: Looked): Promise<HttpResponse> {
   const described = await copiedHeaders(x, source, object)

@@ -1,6 +1,7 @@
 // Starts a gateway, once over HTTP and once over HTTPS, in front of a store, and says where: for clients that are programs.
 //   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET]
-// Without --store the embedded store is behind it. Prints one line of JSON and runs until its input ends.
+// Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. Prints one line of
+// JSON (where the gateway and the store are, and who signs) and runs until its input ends.
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -32,7 +33,7 @@ const config = parseConfig(JSON.stringify({
   },
   clients: [{ ...client, buckets: ['*'] }],
   keys: { main: { type: 'local', keyring } },
-  buckets: { '*': { encryption: 'on', key: 'main' } },
+  buckets: { '*': { encryption: 'on', key: 'main' }, 'opaque-*': { encryption: 'on', key: 'main', etag: 'opaque' } },
   auth: { v2Header: true, ssecOverHttp: true }
 }), { file: join(folder, 'sealgate.yaml'), env: {} })
 const gateway = await createGateway(config, () => undefined)
@@ -49,7 +50,8 @@ function listener(tls: Awaited<ReturnType<typeof readTls>> | null): Listener {
 const listeners = [listener(null), listener(await readTls({ cert: certificate, key: certificate.replace('-cert', '-key'), clientCa: null }))]
 const [http, https] = await Promise.all(listeners.map(async (each) => (await each.start()).port))
 process.stdout.write(`${JSON.stringify({
-  http: `http://127.0.0.1:${http ?? 0}`, https: `https://127.0.0.1:${https ?? 0}`, ca: certificate, ...client
+  http: `http://127.0.0.1:${http ?? 0}`, https: `https://127.0.0.1:${https ?? 0}`, ca: certificate, ...client,
+  store: { endpoint: store.endpoint, accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey }
 })}\n`)
 
 process.stdin.resume()
