@@ -1,13 +1,14 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 import { fastify, type FastifyInstance } from 'fastify'
 import { S3Error } from '../errors.ts'
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
-import { breakConnection, ClientGone, Exchange, openConnection, type Connection } from './exchange.ts'
+import { Connections } from './connections.ts'
+import { ClientGone, Exchange, type Connection } from './exchange.ts'
 import { admit } from './gate.ts'
 import type { Log } from './log.ts'
 import { RateWatch } from './rate-watch.ts'
@@ -73,7 +74,7 @@ class HttpListener implements Listener {
   readonly #rates: RateWatch
   readonly #trusted: TrustedProxies
   readonly #respond: RespondOptions
-  readonly #connections = new Map<Socket, Connection>()
+  readonly #connections = new Connections()
   readonly #admitted = new WeakMap<IncomingMessage, { readonly exchange: Exchange; readonly request: HttpRequest }>()
   #inFlight = 0
   #stopping = false
@@ -99,18 +100,13 @@ class HttpListener implements Listener {
 
   async stop(graceMs: number): Promise<'drained' | 'cut'> {
     this.#stopping = true
-    for (const connection of this.#connections.values()) {
-      if (connection.current === null) connection.socket.destroy()
-    }
+    this.#connections.closeIdle()
     const closed = this.#app.close().then(() => 'drained' as const)
     const patience = new AbortController()
     const late = delay(graceMs, 'cut' as const, { signal: patience.signal }).catch(() => 'cut' as const)
     const outcome = await Promise.race([closed, late])
     patience.abort()
-    for (const connection of this.#connections.values()) {
-      if (connection.current === null) breakConnection(connection.socket)
-      else connection.current.breakOff('gateway')
-    }
+    this.#connections.breakAll()
     await closed
     this.#rates.stop()
     return outcome
@@ -123,7 +119,7 @@ class HttpListener implements Listener {
   }
 
   counts(): { connections: number; requestsInFlight: number } {
-    return { connections: this.#connections.size, requestsInFlight: this.#inFlight }
+    return { connections: this.#connections.count, requestsInFlight: this.#inFlight }
   }
 
   #build(): FastifyInstance {
@@ -134,7 +130,7 @@ class HttpListener implements Listener {
       forceCloseConnections: 'idle',
       // The router sees one path only: keys never pass through its decoding and limits.
       rewriteUrl: () => '/',
-      clientErrorHandler: (error, socket) => { refuseUnparsed(error, socket, this.#connections.get(socket)) },
+      clientErrorHandler: (error, socket) => { refuseUnparsed(error, socket, this.#connections.of(socket)) },
       serverFactory: (handler) => this.#createServer(handler)
     })
     app.addHook('onRequest', (request, reply) => {
@@ -149,17 +145,13 @@ class HttpListener implements Listener {
   #createServer(carry: Carry): Server {
     const { tls, limits } = this.#options
     const server = createHttpServer(tls, limits, (req, res) => { this.#accept(req, res, carry) })
-    server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
-      this.#connections.set(socket, openConnection(socket))
-      socket.once('close', () => { this.#connections.delete(socket) })
-      socket.on('error', () => undefined)
-    })
+    this.#connections.follow(server, tls !== null)
     return server
   }
 
   /** One request at a time and connection: what is pipelined waits, and is dropped when the request before it closes. */
   #accept(req: IncomingMessage, res: ServerResponse, carry: Carry): void {
-    const connection = this.#connections.get(req.socket)
+    const connection = this.#connections.of(req.socket)
     if (connection === undefined || connection.closing) return
     if (connection.current === null && connection.waiting === 0) {
       connection.turn = this.#begin(req, res, connection, carry)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import t from 'tap'
 import { readTls, watchTls } from '../../src/listener/tls.ts'
@@ -46,6 +47,25 @@ await t.test('TLS older than 1.2 and plain HTTP are refused', async (t) => {
   good.write(request)
   t.equal((await good.answer())?.status, 200)
   good.socket.destroy()
+})
+
+await t.test('a client that does not go on with its handshake is counted, and does not hold up a stop', async (t) => {
+  const started = await startListener(async () => text('ok'), { tls: await readTls(first) })
+  t.teardown(() => started.listener.stop(0))
+  const silent = await WireClient.open(started.port)
+  const counted = async (count: number): Promise<void> => {
+    while (started.listener.counts().connections !== count) await turn()
+  }
+  await counted(1)
+  const good = new WireClient(await open(started.port))
+  good.write(request)
+  t.equal((await good.answer())?.status, 200)
+  await counted(2)
+  good.socket.destroy()
+  await counted(1)
+  t.equal(await started.listener.stop(1000), 'drained')
+  await silent.closed()
+  t.equal(started.listener.counts().connections, 0)
 })
 
 await t.test('a renewed certificate serves new connections while the old ones go on', async (t) => {
