@@ -46,6 +46,8 @@ export interface UpstreamOptions {
   /** Requests that may wait for a connection, per pool. */
   readonly lineLimit?: number
   readonly lineSeconds?: number
+  /** How long `close` lets requests in flight go on: nobody need be waiting for them (answers that are read to be rid of them). */
+  readonly closeSeconds?: number
   readonly onExchange?: (report: ExchangeReport) => void
   /** The store refused the gateway's own signature or credentials: an alarm for the operator. */
   readonly onRefused?: (code: string) => void
@@ -121,9 +123,13 @@ class SigningUpstream implements StoreUpstream {
     })
   }
 
-  /** Resolves when the requests in flight have ended; abort their signals to hurry them. */
+  /** Resolves when the requests in flight have ended; abort their signals to hurry them. Those that last too long are cut. */
   async close(): Promise<void> {
+    const patience = setTimeout(() => {
+      for (const exchange of this.#running) exchange.abort(new Error('The gateway stops.'))
+    }, (this.#options.closeSeconds ?? 5) * 1000)
     await Promise.all(Object.values(this.#lanes).map(({ pools }) => pools.close()))
+    clearTimeout(patience)
     clearInterval(this.#sampler)
   }
 
@@ -135,6 +141,8 @@ class SigningUpstream implements StoreUpstream {
     try {
       const address = requestAddress(this.#endpoint, this.#style, request)
       const wire = await this.#writer.write(request, body, address)
+      // From here on the exchange listens to the signal, which says nothing any more once it has aborted.
+      request.signal.throwIfAborted()
       const plan = this.#plan(request, wire)
       exchange = await this.#exchange(request, plan, address.origin)
       return await this.#usable(request, await exchange.answer)

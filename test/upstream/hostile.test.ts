@@ -204,6 +204,27 @@ await t.test('the client goes away', async (t) => {
   t.ok(body.destroyed)
   t.ok(store.seen.every(({ complete }) => !complete))
   await t.rejects(upstream.request(ask({ method: 'GET', signal: stop.signal })), /client went away/, 'aborted before it began')
+  const early = new AbortController()
+  const seen = store.seen.length
+  const signing = upstream.request(ask({ method: 'DELETE', signal: early.signal }))
+  early.abort(new Error('client went away'))
+  await t.rejects(signing, /client went away/, 'aborted while it was being signed')
+  t.equal(store.seen.length, seen, 'nothing is sent for nobody')
+  t.equal(upstream.stats()[0]?.inFlight, 0)
+})
+
+await t.test('an answer that nobody reads and that never ends does not hold up the end', async (t) => {
+  const store = await rawStore(t, { onRequest: (socket) => {
+    socket.write(head('Content-Length: 1000000000'))
+    const timer = setInterval(() => socket.write(Buffer.alloc(1000)), 10)
+    socket.on('close', () => { clearInterval(timer) })
+  } })
+  const upstream = upstreamTo(t, store.endpoint, { closeSeconds: 0.05 })
+  const { body } = await upstream.request(ask({ method: 'PUT', body: Buffer.from('x') }))
+  body.resume()
+  await upstream.close()
+  await store.allClosed()
+  t.equal(upstream.stats()[0]?.inFlight, 0)
 })
 
 await t.test('the reader stops in the middle: the connection is closed', async (t) => {
