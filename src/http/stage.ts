@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { notePassed } from './body-garbage.ts'
+import { Gathered } from './gathered.ts'
 
 /**
  * A step that bytes pass through: a state machine that takes chunks and gives chunks. A throw (or a rejection of final)
@@ -122,15 +123,13 @@ export function pushed(stream: Readable, chunk: Buffer): boolean {
 
 /** Reads a stream into one Buffer. @throws the stream's error, or `tooLarge()` when more than `limit` bytes come. */
 export async function readAll(source: Readable, limit: number, tooLarge: () => Error): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let size = 0
+  const read = new Gathered()
   for await (const chunk of source as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > limit) {
+    if (read.length + chunk.length > limit) {
       source.destroy()
       throw tooLarge()
     }
-    chunks.push(chunk)
+    read.add(chunk)
   }
-  return chunks.length === 1 ? chunks[0] ?? Buffer.alloc(0) : Buffer.concat(chunks, size)
+  return read.take()
 }

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
+import { Gathered } from '../http/gathered.ts'
 import { FormSource } from './form-source.ts'
 
 /** AWS, "Creating an HTML form": all fields but the file, names and values together. */
@@ -122,23 +123,21 @@ export async function readFormFields(body: Readable, contentType: string): Promi
 async function openFile(source: FormSource, contentLength: number | null): Promise<OpenFile> {
   const fileStart = source.taken
   const chunks = source.file()
-  const { held, length, ended } = await readAhead(chunks)
+  const { held, ended } = await readAhead(chunks)
   // Closing delimiter and "--" and CRLF stand behind the file.
   const computed = contentLength === null ? null : contentLength - fileStart - source.delimiter.length - 4
-  const fileLength = ended ? length : computed
-  return { file: Readable.from(counted(held, chunks, fileLength), { objectMode: false }), fileLength }
+  const fileLength = ended ? held.length : computed
+  return { file: Readable.from(counted([held.take()], chunks, fileLength), { objectMode: false }), fileLength }
 }
 
-async function readAhead(chunks: AsyncIterator<Buffer, void>): Promise<{ held: Buffer[]; length: number; ended: boolean }> {
-  const held: Buffer[] = []
-  let length = 0
-  while (length <= smallFileBytes) {
+async function readAhead(chunks: AsyncIterator<Buffer, void>): Promise<{ held: Gathered; ended: boolean }> {
+  const held = new Gathered()
+  while (held.length <= smallFileBytes) {
     const { value, done } = await chunks.next()
-    if (done === true) return { held, length, ended: true }
-    held.push(value)
-    length += value.length
+    if (done === true) return { held, ended: true }
+    held.add(value)
   }
-  return { held, length, ended: false }
+  return { held, ended: false }
 }
 
 async function* counted(held: Buffer[], rest: AsyncIterable<Buffer>, expected: number | null): AsyncGenerator<Buffer, void> {

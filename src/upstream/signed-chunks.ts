@@ -1,4 +1,5 @@
 import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
+import { Gathered } from '../http/gathered.ts'
 import type { ByteStage } from '../http/stage.ts'
 import { S3Error } from '../errors.ts'
 import { emptyBodyHash, type ChunkScope } from './signer.ts'
@@ -28,9 +29,8 @@ function framed(length: number): number {
 export class SignedChunks implements ByteStage {
   readonly #prefix: string
   readonly #key: KeyObject
+  readonly #waiting = new Gathered()
   #signature: string
-  #waiting: Buffer[] = []
-  #waitingBytes = 0
   #left: number
 
   /**
@@ -47,32 +47,20 @@ export class SignedChunks implements ByteStage {
   update(chunk: Buffer): readonly Buffer[] {
     this.#left -= chunk.length
     if (this.#left < 0) throw new S3Error('InternalError', { cause: new Error('body longer than declared') })
-    this.#waiting.push(chunk)
-    this.#waitingBytes += chunk.length
-    if (this.#waitingBytes < chunkBytes) return []
-    const bytes = this.#take()
+    this.#waiting.add(chunk)
+    if (this.#waiting.length < chunkBytes) return []
+    const bytes = this.#waiting.take()
     const out: Buffer[] = []
     let at = 0
     for (; bytes.length - at >= chunkBytes; at += chunkBytes) out.push(...this.#frame(bytes.subarray(at, at + chunkBytes)))
-    if (at < bytes.length) {
-      this.#waiting = [bytes.subarray(at)]
-      this.#waitingBytes = bytes.length - at
-    }
+    if (at < bytes.length) this.#waiting.add(bytes.subarray(at))
     return out
   }
 
   final(): readonly Buffer[] {
     if (this.#left !== 0) throw new S3Error('InternalError', { cause: new Error('body shorter than declared') })
-    const rest = this.#take()
+    const rest = this.#waiting.take()
     return [...(rest.length > 0 ? this.#frame(rest) : []), ...this.#frame(Buffer.alloc(0))]
-  }
-
-  #take(): Buffer {
-    const bytes = this.#waiting.length === 1 ? this.#waiting[0] : undefined
-    const all = bytes ?? Buffer.concat(this.#waiting, this.#waitingBytes)
-    this.#waiting = []
-    this.#waitingBytes = 0
-    return all
   }
 
   #frame(data: Buffer): Buffer[] {
