@@ -100,9 +100,14 @@ export class Exchange implements Watched {
     return this.res.destroyed || this.connection.socket.destroyed
   }
 
-  /** True when the client may send its body only after a 100 that has not been sent. */
-  get awaitsContinue(): boolean {
-    return this.#awaitsContinue
+  /** True when the client waits for a 100 that has not been sent, and has not grown tired of waiting (RFC 9110 10.1.1). */
+  get withholdsBody(): boolean {
+    return this.#awaitsContinue && this.req.readableLength === 0
+  }
+
+  /** Takes the request from whoever reads its body, so that what is left of it can be passed over. */
+  dropBody(): void {
+    this.#body?.destroy()
   }
 
   /**

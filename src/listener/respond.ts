@@ -196,7 +196,7 @@ function blame(error: unknown): 'gateway' | 'store' {
 async function finish(exchange: Exchange, body?: Buffer): Promise<void> {
   const { req, res } = exchange
   exchange.answered = true
-  if (!req.complete && !exchange.abandoned && !exchange.awaitsContinue && !exchange.over) {
+  if (!req.complete && !exchange.abandoned && !exchange.withholdsBody && !exchange.over) {
     if (body === undefined) res.flushHeaders()
     else res.write(body)
     await drain(req, exchange)
@@ -213,6 +213,7 @@ async function drain(req: IncomingMessage, exchange: Exchange): Promise<void> {
   const { socket } = exchange.connection
   const from = socket.bytesRead
   const until = performance.now() + drainMs
+  exchange.dropBody()
   const over = Promise.race([once(req, 'end').catch(() => undefined), exchange.closed]).then(() => true)
   req.resume()
   for (let before = -1; socket.bytesRead > before && socket.bytesRead - from < drainBytes && performance.now() < until;) {

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import type { HttpRequest, HttpResponse } from '../../src/http/message.ts'
+import { StagedReadable } from '../../src/http/stage.ts'
 import { readAll, roomyLimits, startListener, text, WireClient, type Started } from './wire.ts'
 
 const get = (path: string, method = 'GET', version = '1.1'): string => `${method} ${path} HTTP/${version}\r\nHost: h\r\n\r\n`
@@ -192,6 +194,33 @@ await t.test('a handler whose pipeline destroys the body in mid-upload can still
   client.write(Buffer.concat([Buffer.from('PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n'), Buffer.alloc(400_000)]))
   t.match(await client.answer(), { status: 400, whole: true })
   client.socket.destroy()
+})
+
+await t.test('a client that sends its whole body before it looks for an answer gets one', async (t) => {
+  const size = 7_000_000
+  const started = await startListener(async (request) => {
+    if (request.target.rawPath === '/read') {
+      const body = new StagedReadable(request.body, [], { destroySource: false })
+      await once(body, 'readable')
+      body.destroy()
+    } else {
+      await delay(20)
+    }
+    throw new S3Error('AccessDenied')
+  })
+  t.teardown(() => started.listener.stop(0))
+  for (const [name, head] of [
+    ['whose body was read in part', `PUT /read HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`],
+    ['that did not wait for the 100', `PUT /b/k HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: ${size}\r\n\r\n`]
+  ] as const) {
+    const client = await WireClient.open(started.port)
+    client.socket.pause()
+    const failed = await new Promise((resolve) => { client.socket.write(Buffer.concat([Buffer.from(head), Buffer.alloc(size)]), resolve) })
+    client.socket.resume()
+    t.equal(failed ?? null, null, name)
+    t.match(await client.answer(), { status: 403, whole: true }, name)
+    await client.closed()
+  }
 })
 
 await t.test('a client that goes away aborts the request, and its body never ends', async (t) => {
