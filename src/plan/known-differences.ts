@@ -6,6 +6,7 @@ export const knownDifferences = {
   errorCodes:
     'Where both answer with the same error status, the code is AWS\'s: `SignatureDoesNotMatch`, `InvalidAccessKeyId`, ' +
     '`AccessForbidden` (CORS), `KeyTooLongError`, `InvalidPolicyDocument`, … [radosgw says less]',
+  objectSize: 'Writes tell no `x-amz-object-size`. [versitygw does]',
   acceptRanges: '`Accept-Ranges` stands in answers that carry object bytes only.',
   copyEtagQuotes: '`CopyObjectResult/ETag` is quoted, as AWS quotes it. [radosgw does not]',
   completeAnswer: 'CompleteMultipartUpload names the gateway in `Location`, and always an ETag. [radosgw 16 leaves it empty]',
@@ -15,6 +16,7 @@ export const knownDifferences = {
   sseMistakes:
     'SSE-C headers for an object without a customer\'s key, and contradicting SSE headers, are refused with 400. [radosgw ignores ' +
     'them]',
+  kmsWithoutKey: '`aws:kms` without a key id means the bucket\'s own key, as on AWS. [radosgw: 400]',
   unknownKmsKey:
     'An unknown KMS key is `KMS.NotFoundException`; of a store\'s own key management behind an unencrypted bucket, 502. [radosgw: ' +
     '403 InvalidAccessKeyId]',
@@ -55,6 +57,7 @@ export const knownDifferences = {
   unknownUploads: 'A Complete of an unknown upload is 404. [radosgw 16: 500]',
   encryptedCopies: 'Copies of objects encrypted with a key succeed. [radosgw 16: 501]',
   missingDigest: 'A document without Content-MD5 or checksum is taken: the gateway adds what the store demands.',
+  preflightAnswers: 'Preflights are answered as AWS answers them: with `*` or credentials allowed, all methods of the rule, `Vary`. [radosgw says less]',
   preflightOrigin: 'A preflight without an origin is 400.',
   foreignRequests:
     'Requests that S3 does not have are refused with AWS\'s codes. [radosgw 16 may take a DELETE of settings it does not know for a ' +

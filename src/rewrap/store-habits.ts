@@ -10,7 +10,8 @@ import { tagHeaders, tagsOf } from './copied-properties.ts'
  */
 export type TagHabit = 'kept' | 'sent' | 'put'
 
-const TAGS = [['kept', 'yes & no']] as const
+/** Needs percent-encoding in a header, and has no character that AWS refuses in tags. */
+const TAGS = [['kept', 'yes + no']] as const
 
 /** Finds out in the state bucket. @throws S3Error when the store gives no usable answer. */
 export async function probeTagHabit(upstream: Upstream, stateBucket: string, signal: AbortSignal): Promise<TagHabit> {

@@ -108,6 +108,9 @@ function parseTagging(header: string): readonly Tag[] {
   return checkTags(parseQuery(header).parameters.map(({ name, value }) => [name, value ?? '']))
 }
 
+/** What tags may consist of (AWS, "Object tags"; the pattern is that of the Resource Groups Tagging API). */
+const tagText = /^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/u
+
 /** Limits of object tags (AWS, "Categorizing your objects using tags"). @throws S3Error InvalidTag, BadRequest */
 export function checkTags(tags: readonly Tag[]): readonly Tag[] {
   if (tags.length > 10) throw new S3Error('BadRequest', { message: 'Object tags cannot be greater than 10' })
@@ -115,8 +118,8 @@ export function checkTags(tags: readonly Tag[]): readonly Tag[] {
     throw new S3Error('InvalidTag', { message: 'Cannot provide multiple Tags with the same key' })
   }
   for (const [key, value] of tags) {
-    if (key === '' || key.length > 128) throw new S3Error('InvalidTag', { message: 'The TagKey you have provided is invalid' })
-    if (value.length > 256) throw new S3Error('InvalidTag', { message: 'The TagValue you have provided is invalid' })
+    if (key === '' || key.length > 128 || !tagText.test(key)) throw new S3Error('InvalidTag', { message: 'The TagKey you have provided is invalid' })
+    if (value.length > 256 || !tagText.test(value)) throw new S3Error('InvalidTag', { message: 'The TagValue you have provided is invalid' })
   }
   return tags
 }

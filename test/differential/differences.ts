@@ -10,13 +10,15 @@ const pathOf = ({ step }: Finding): string => step.path ?? step.key ?? ''
 /** Which findings each known difference explains. One without a row does not compile. */
 const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> = {
   errorCodes: (f) => f.where === 'Error/Code' && !f.errorsDiffer,
+  objectSize: (f) => f.where === 'header x-amz-object-size' && f.gateway === '(absent)',
   acceptRanges: (f) => f.where === 'header accept-ranges',
   copyEtagQuotes: (f) => f.where.endsWith('Result/ETag') && f.gateway.replaceAll('"', '') === f.store,
   completeAnswer: (f) => f.where.startsWith('CompleteMultipartUploadResult/'),
-  customerKeyEtags: (f) => f.where.endsWith('etag') && f.gateway.endsWith('-0"'),
+  customerKeyEtags: (f) => /etag$/i.test(f.where) && f.gateway.endsWith('-0"'),
   unreadableRows: (f) => f.where.endsWith('/Contents/ETag') && f.gateway === '(absent)' && f.step.as === 'alt',
   sseHeaders: (f) => f.where.startsWith('header x-amz-server-side-encryption'),
   sseMistakes: (f) => outcome(f) && f.scenario.startsWith('sse') && (f.gateway === '400' || f.gateway === '404' || /Invalid|KMS/.test(f.gateway)),
+  kmsWithoutKey: (f) => f.scenario === 'sse mistakes' && pathOf(f) === 'kms without key' && (outcome(f) || f.where.startsWith('header') || f.where === 'body'),
   unknownKmsKey: (f) => outcome(f) && /kms unknown key/.test(pathOf(f)),
   checksumsVerified: (f) => f.where.startsWith('header x-amz-checksum-') || (outcome(f) && f.scenario === 'object headers judged'),
   checksumsNotMadeUp: (f) => f.where.startsWith('CopyObjectResult/Checksum'),
@@ -46,6 +48,8 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   unknownUploads: (f) => outcome(f) && asked(f, 'uploadId') && f.store.startsWith('5') || f.store === 'InternalError',
   encryptedCopies: (f) => outcome(f) && f.scenario === 'sse copies' && (f.store === '501' || f.store === 'NotImplemented' || f.store === '404' || f.store === 'NoSuchKey'),
   missingDigest: (f) => outcome(f) && f.step.bare === true && asked(f, 'lifecycle') && (f.gateway === '200' || f.gateway === '(absent)'),
+  preflightAnswers: (f) => f.step.method === 'OPTIONS' && (/^header (vary|access-control-allow-credentials)$/.test(f.where) ||
+    (f.where === 'header access-control-allow-origin' && f.gateway === '*') || (f.where === 'header access-control-allow-methods' && f.gateway.split(', ').includes(f.store))),
   preflightOrigin: (f) => outcome(f) && f.step.method === 'OPTIONS' && f.gateway === '400' || f.gateway === 'BadRequest',
   foreignRequests: (f) => outcome(f) && f.scenario === 'setting others',
   anonymousWrites: (f) => outcome(f) && (f.scenario === 'form anonymous' || f.scenario === 'access bucket public-read-write') && (f.gateway === '404' || f.gateway === 'NoSuchKey') ||

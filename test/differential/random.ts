@@ -78,7 +78,7 @@ function stepOf(dice: Dice, keys: readonly string[]): Step[] {
     case 5: return [remove(key, rest)]
     case 6: return [copyOf(dice, key, dice.pick(keys)), get(key), head(key)]
     case 7: return [list(listQuery(dice), rest)]
-    case 8: return [set('tagging', `<Tagging><TagSet>${dice.some(['a', 'b', 'ü &amp; ß'], 60).map((name) => `<Tag><Key>${name}</Key><Value>${name} 1</Value></Tag>`).join('')}</TagSet></Tagging>`, { key })]
+    case 8: return [set('tagging', `<Tagging><TagSet>${dice.some(['a', 'b', 'ü + ß'], 60).map((name) => `<Tag><Key>${name}</Key><Value>${name} 1</Value></Tag>`).join('')}</TagSet></Tagging>`, { key })]
     case 9: return [ask(dice.pick(['tagging', 'acl']), { key, ...rest })]
     case 10: return [ask(dice.pick(['location', 'versioning', 'acl', 'policy', 'cors', 'tagging', 'uploads', 'requestPayment', 'lifecycle']), rest)]
     default: return [{ method: 'POST', bucket: 'a', query: [['delete', null]], body: `<Delete>${dice.chance(30) ? '<Quiet>true</Quiet>' : ''}${dice.some(keys.filter(isXmlText), 30).concat('never').map((name) => `<Object><Key>${escape(name)}</Key></Object>`).join('')}</Delete>` }]
