@@ -124,6 +124,11 @@ export function upstreamHeaders(headers: Iterable<Header>, kind: UpstreamHeaderC
   })
 }
 
+/** A list of header names without those of the gateway's own metadata. */
+function withoutReserved(names: string): string {
+  return names.split(',').filter((name) => !name.trim().toLowerCase().startsWith(reservedMetadataPrefix)).join(',')
+}
+
 /**
  * The store's headers that the client sees. Request ids are the gateway's own; a Location is kept only where it names no
  * host, because a client would go there, round the gateway.
@@ -132,6 +137,8 @@ export function upstreamHeaders(headers: Iterable<Header>, kind: UpstreamHeaderC
 export function downstreamHeaders(headers: HeaderList, kind: DownstreamHeaderClass): Header[] {
   return headers.entries
     .map(([name, value]): Header => [name.toLowerCase(), value])
+    // versitygw exposes every header of its answer by name.
+    .map(([name, value]): Header => name === 'access-control-expose-headers' ? [name, withoutReserved(value)] : [name, value])
     .filter(([name, value]) =>
       downstream[kind].has(name) &&
       !name.startsWith(reservedMetadataPrefix) &&

@@ -96,6 +96,8 @@ await t.test('what a client sees', (t) => {
       ['x-amz-meta-sealgate-key', 'k'], ['Connection', 'close'], ['Set-Cookie', 'c'], ['Transfer-Encoding', 'chunked'],
         ['www-authenticate', 'x']), [], kind)
   }
+  t.strictSame(seen('object', ['access-control-expose-headers', 'ETag, X-Amz-Meta-Sealgate, x-amz-meta-sealgate-key, x-amz-meta-a']),
+    [['access-control-expose-headers', 'ETag, x-amz-meta-a']])
   for (const name of ['etag', 'x-amz-checksum-crc32', 'x-amz-checksum-type', 'x-amz-server-side-encryption', 'content-range',
     'x-amz-mp-parts-count', 'x-amz-object-size']) {
     t.strictSame(seen('object', [name, 'v']), [], name)
