@@ -69,6 +69,14 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 * IAM, STS and SNS calls that Ceph takes on the same endpoint are not passed on.
 * Bucket policies and \`?encryption\` of the store never see the client's SSE headers: a policy that demands them denies every write.
 * A browser form with a file above 256 KiB must have the file as its last field and a Content-Length.
+
+## What is known of stores
+
+| store | conditions enforced | besides |
+|---|---|---|
+| Ceph radosgw 16.2.15 | PutObject, source of copies | loses tags of copies; default encryption, \`partNumber\` and GetObjectAttributes are the gateway's |
+| versitygw 1.8.0 (files) | PutObject, CompleteMultipartUpload, DeleteObject, source of copies | no object under a name that ends in \`/\`: it would be a folder with content, as a sealed empty object has 512 bytes (400 DirectoryObjectContainsData). \`a//b\` is listed as \`a/b\` and opens under the name it was written by alone. HEAD with \`versionId=null\` is 404 in buckets without versions: their version listings show no ETags with \`etag: md5\` |
+| moto 5.2.5 | PutObject, DeleteObject | a simulation for tests; copies pass through the gateway |
 `
 
 const comparison = 'The same requests, sent to Ceph radosgw 16 directly and through the gateway, to an encrypted and to an unencrypted bucket, are answered\n' +
