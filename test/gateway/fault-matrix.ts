@@ -1,14 +1,8 @@
 // Scripts × every request the gateway makes for them × everything that can go wrong with it.
-import { setTimeout as sleep } from 'node:timers/promises'
-import { S3Client } from '@aws-sdk/client-s3'
-import { startTestGateway, type TestGateway } from '../support/gateway.ts'
-import { startTestStore, type TestStore } from '../support/hostile.ts'
-import { Bucket, scripts, WrongAnswer, type Script } from './fault-scripts.ts'
-import { integrityFailures, settled } from './reading.ts'
+import { scripts } from './fault-scripts.ts'
+import { FaultRig, firstByteMs, type Leaks, type Point } from './fault-rig.ts'
+import type { Script } from './fault-script.ts'
 import type { Fault } from '../support/faults.ts'
-import type { SeenRequest } from '../support/rules.ts'
-
-const firstByteMs = 1500
 
 const on = (header: string, change: (value: string) => string): Fault => ({
   type: 'transform',
@@ -56,6 +50,16 @@ export const faults: Readonly<Record<string, Fault>> = {
   'bad request': { type: 'answer', status: 400, body: 'no XML at all' }
 }
 
+/** Whether a fault changes anything about a request: an upload cannot break off where there is none. */
+function applies(name: string, { unsealed }: Script, { method, key, range, bodyLength }: Point): boolean {
+  const fault = faults[name]!
+  if (fault.type === 'mid-upload') return bodyLength >= fault.bytes
+  if (name === 'another Content-Range') return range
+  if (name === 'another range') return method === 'GET' && key !== '' && unsealed !== true
+  if (name === 'another ETag') return method === 'GET' || method === 'HEAD'
+  return true
+}
+
 export interface Case {
   readonly script: Script
   /** Which request of the gateway is hit, from 1. */
@@ -63,142 +67,51 @@ export interface Case {
   readonly fault: string
 }
 
-export interface Outcome {
-  readonly acknowledged: boolean
-  readonly problem: string | null
-  /** False when the script makes fewer requests than `nth`. */
-  readonly fired: boolean
+export interface Matrix {
+  readonly cases: readonly Case[]
+  /** Requests of the scripts to the store, taken together. */
+  readonly points: number
 }
 
-/** A store and a gateway with little patience, for one case after the other. */
-export class FaultRig {
-  readonly #store: TestStore
-  readonly #gateway: TestGateway
-  /** Under fire: says what it is told, at once. */
-  readonly #s3: S3Client
-  /** Before and after: a connection that was broken just now must not count. */
-  readonly #patient: S3Client
-  readonly #name: string
-  #runs = 0
-
-  private constructor(store: TestStore, gateway: TestGateway, name: string) {
-    this.#store = store
-    this.#gateway = gateway
-    this.#name = name
-    this.#s3 = gateway.client()
-    const { endpoint, accessKeyId, secretAccessKey } = gateway
-    this.#patient = new S3Client({ endpoint, region: store.region, forcePathStyle: true, maxAttempts: 3, credentials: { accessKeyId, secretAccessKey } })
-  }
-
-  static async open(name: string): Promise<FaultRig> {
-    const store = await startTestStore({ buckets: [Bucket], keepBodies: false, keepAliveMs: 500 })
-    const gateway = await startTestGateway(store, {
-      sections: { limits: { upstreamFirstByteSeconds: firstByteMs / 1000, minRate: 1024, minRateWindowSeconds: firstByteMs / 1000 } }
-    })
-    return new FaultRig(store, gateway, name)
-  }
-
-  /** How many requests a script makes when all is well. */
-  async points(script: Script): Promise<number> {
-    const run = this.#next()
-    const state = await script.prepare(run)
-    const rule = this.#store.rules.add({ when: { test: isWork }, nth: 1_000_000, fault: { type: 'refuse' } })
-    await script.act(run, state)
-    rule.remove()
-    return rule.matched
-  }
-
-  async run({ script, nth, fault }: Case): Promise<Outcome> {
-    const run = this.#next()
-    await sleep(10)
-    const calm = { ...run, s3: this.#patient }
-    const state = await script.prepare(calm)
-    const rule = this.#store.rules.add({ when: { test: isWork }, nth, fault: faults[fault]! })
-    const problems: string[] = []
-    const before = integrityFailures(this.#gateway)
-    let acknowledged = false
-    try {
-      await within(20_000, script.act(run, state))
-      acknowledged = true
-    } catch (error) {
-      // A row that did not verify is shown as it is stored: it opens in no other operation either.
-      const unverified = integrityFailures(this.#gateway) > before && error instanceof WrongAnswer && error.message.startsWith('ETag')
-      if ((error instanceof WrongAnswer && !unverified) || error instanceof Hanging) problems.push(`${error.constructor.name}: ${error.message}`)
-      if (error instanceof Error && error.name === 'InternalError' && !fault.startsWith('500')) problems.push('answered as a fault of the gateway')
-    }
-    const { fired } = rule
-    this.#store.rules.clear()
-    await this.#store.listen()
-    // A connection whose answer was whole to the gateway is idle to it, and dead or about to be.
-    if (fault.startsWith('stalled')) this.#store.traffic.breakAll()
-    if (fault.startsWith('reset')) await sleep(40)
-    if (this.#busy()) await within(5000, this.#calm()).catch(() => problems.push('requests are still in flight'))
-    try {
-      const wrong = await within(20_000, script.check(calm, state, acknowledged))
-      if (wrong !== undefined) problems.push(`${acknowledged ? 'acknowledged' : 'refused'}: ${wrong}`)
-    } catch (error) {
-      problems.push(`${acknowledged ? 'acknowledged' : 'refused'}, and afterwards: ${String(error)}`)
-    }
-    const problem = problems.length === 0 ? null : `${script.name}, request ${nth} ${fault}: ${problems.join('; ')}`
-    return { acknowledged, fired: fired > 0, problem }
-  }
-
-  /** Closes down. @returns connections to the store that were left open though nothing was under way */
-  async close(): Promise<number> {
-    this.#s3.destroy()
-    this.#patient.destroy()
-    await settled(this.#store, 0)
-    const { open } = this.#store.traffic
-    await this.#gateway.close()
-    await this.#store.close()
-    return open
-  }
-
-  #next(): { s3: S3Client; id: string } {
-    this.#runs += 1
-    return { s3: this.#s3, id: `${this.#name}-${this.#runs}` }
-  }
-
-  #busy(): boolean {
-    return this.#gateway.listener.counts().requestsInFlight > 0
-  }
-
-  async #calm(): Promise<void> {
-    while (this.#busy()) await sleep(10)
-  }
+/** Every case there is. */
+export async function wholeMatrix(): Promise<Matrix> {
+  const found = await allPoints()
+  const cases = found.flatMap(({ script, points }) => points.flatMap((point, i) => Object.keys(faults)
+    .filter((fault) => applies(fault, script, point)).map((fault) => ({ script, nth: i + 1, fault }))))
+  return { cases, points: count(found) }
 }
 
-class Hanging extends Error {}
-
-/** Health checks come when they come. */
-function isWork({ method, bucket, key, query }: SeenRequest): boolean {
-  return !(bucket === 'sealgate-state' && key === '' && (method === 'HEAD' || query.has('versioning')))
+/** Few cases: `perScript` requests of each script, each with one fault, the faults taking turns. */
+export async function sample(perScript: number): Promise<Matrix> {
+  const found = await allPoints()
+  const names = Object.keys(faults)
+  // The least used of those that apply, so that those that apply to few requests come up, too.
+  const used = new Map(names.map((name) => [name, 0]))
+  const cases = found.flatMap(({ script, points }, turn) => chosen(points.length, perScript, turn).map((i) => {
+    const fault = names.filter((name) => applies(name, script, points[i]!)).reduce((a, b) => used.get(b)! < used.get(a)! ? b : a)
+    used.set(fault, used.get(fault)! + 1)
+    return { script, nth: i + 1, fault }
+  }))
+  return { cases, points: count(found) }
 }
 
-async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => { reject(new Hanging(`nothing for ${milliseconds} ms`)) }, milliseconds)
-  try {
-    return await Promise.race([work, promise])
-  } finally {
-    clearTimeout(timer)
-  }
+/** Indices of `some` of `all`, other ones for every turn. */
+function chosen(all: number, some: number, turn: number): number[] {
+  return Array.from({ length: Math.min(all, some) }, (_, i) => (turn + Math.floor(i * all / some)) % all)
 }
 
-/** Every case, or one in `every`, the choice moving on from point to point so that all kinds meet all scripts in time. */
-export async function cases(every: number): Promise<Case[]> {
+interface ScriptPoints {
+  readonly script: Script
+  readonly points: readonly Point[]
+}
+
+const count = (found: readonly ScriptPoints[]): number => found.reduce((sum, { points }) => sum + points.length, 0)
+
+async function allPoints(): Promise<ScriptPoints[]> {
   const rig = await FaultRig.open('count')
-  const found: Case[] = []
-  let turn = 0
-  for (const script of scripts) {
-    const points = await rig.points(script)
-    for (let nth = 1; nth <= points; nth += 1) {
-      for (const fault of Object.keys(faults)) {
-        turn += 1
-        if (turn % every === 0) found.push({ script, nth, fault })
-      }
-    }
-  }
+  const found: ScriptPoints[] = []
+  for (const script of scripts) found.push({ script, points: await rig.points(script) })
+  await rig.rest()
   await rig.close()
   return found
 }
@@ -207,26 +120,37 @@ export interface Summary {
   readonly runs: number
   readonly acknowledged: number
   readonly problems: readonly string[]
-  readonly leaked: number
 }
 
+/** Runs of a rig before it is looked at for what it has not let go of, and replaced: its store keeps all it was ever given. */
+const runsOfRig = 60
+
 /** Runs cases on several rigs at once: most of the time goes in waiting for timeouts. */
-export async function runCases(chosen: readonly Case[], rigs: number, progress: (done: number) => void = () => undefined): Promise<Summary> {
-  const queue = chosen.values()
-  const problems: string[] = []
-  let runs = 0
-  let acknowledged = 0
-  let leaked = 0
-  await Promise.all(Array.from({ length: rigs }, async (_, i) => {
-    const rig = await FaultRig.open(`rig${i}`)
-    for (const one of queue) {
-      const outcome = await rig.run(one)
-      if (outcome.problem !== null) problems.push(outcome.problem)
-      runs += Number(outcome.fired)
-      acknowledged += Number(outcome.fired && outcome.acknowledged)
-      progress(runs)
+export async function runCases(cases: readonly Case[], rigs: number, progress: (done: number) => void = () => undefined): Promise<Summary> {
+  const summary = { runs: 0, acknowledged: 0, problems: [] as string[] }
+  for (let from = 0; from < cases.length; from += rigs * runsOfRig) {
+    await runBatch(cases.slice(from, from + rigs * runsOfRig), rigs, summary, progress)
+  }
+  return summary
+}
+
+async function runBatch(cases: readonly Case[], count: number, summary: { runs: number; acknowledged: number; problems: string[] }, progress: (done: number) => void): Promise<void> {
+  const queue = cases.values()
+  const rigs = await Promise.all(Array.from({ length: count }, (_, i) => FaultRig.open(`rig${i}`)))
+  await Promise.all(rigs.map(async (rig) => {
+    for (const { script, nth, fault } of queue) {
+      const { fired, acknowledged, problem } = await rig.run({ script, nth, name: fault, fault: faults[fault]! })
+      if (problem !== null) summary.problems.push(problem)
+      summary.runs += Number(fired)
+      summary.acknowledged += Number(fired && acknowledged)
+      progress(summary.runs)
     }
-    leaked += await rig.close()
   }))
-  return { runs, acknowledged, problems, leaked }
+  const leaks = await Promise.all(rigs.map((rig) => rig.rest()))
+  for (const leak of [...leaks, FaultRig.alive()]) summary.problems.push(...described(leak))
+  await Promise.all(rigs.map((rig) => rig.close()))
+}
+
+function described(leaks: Leaks): string[] {
+  return Object.entries(leaks).filter(([, left]) => left > 0).map(([what, left]) => `at rest: ${left} ${what}`)
 }

@@ -1,83 +1,14 @@
-// What clients do, one operation each, and how to tell afterwards that nothing was lost, mixed or left half done.
+// The operations of the fault matrix: those on objects and on uploads in parts here, others in the files beside this one.
 import {
   AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand, DeleteObjectCommand,
-  DeleteObjectsCommand, DeleteObjectTaggingCommand, GetObjectAclCommand, GetObjectAttributesCommand, GetObjectCommand, GetObjectTaggingCommand,
+  DeleteObjectsCommand, DeleteObjectTaggingCommand, GetObjectAclCommand, GetObjectAttributesCommand, GetObjectTaggingCommand,
   HeadObjectCommand, ListMultipartUploadsCommand, ListObjectsCommand, ListObjectsV2Command, ListObjectVersionsCommand, ListPartsCommand,
-  PutObjectAclCommand, PutObjectCommand, PutObjectTaggingCommand, S3ServiceException, UploadPartCommand, UploadPartCopyCommand, type S3Client
+  PutObjectAclCommand, PutObjectCommand, PutObjectTaggingCommand, S3ServiceException, UploadPartCommand, UploadPartCopyCommand
 } from '@aws-sdk/client-s3'
-
-export const Bucket = 'faults'
-
-/** One run of one script: its own keys, over one client. */
-export interface Run {
-  readonly s3: S3Client
-  /** Unique to the run. */
-  readonly id: string
-}
-
-export interface Script<S = unknown> {
-  readonly name: string
-  readonly prepare: (run: Run) => Promise<S>
-  /** Under fire. Resolves when the client has been told of success. */
-  readonly act: (run: Run, state: S) => Promise<unknown>
-  /** After the fire. @returns what is wrong, or nothing */
-  readonly check: (run: Run, state: S, acknowledged: boolean) => Promise<string | undefined>
-}
-
-const bytes = (size: number, seed: number): Buffer => Buffer.alloc(size, `${seed} some text that does not repeat in blocks; `)
-const small = bytes(100, 1)
-const large = bytes(200_000, 2)
-const old = bytes(70_000, 3)
-
-/** The object's bytes as a client gets them; null when there is none. @throws when they cannot be had */
-async function content({ s3 }: Run, Key: string): Promise<Buffer | null> {
-  try {
-    const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key }))
-    return Buffer.from(await Body!.transformToByteArray())
-  } catch (error) {
-    if (error instanceof S3ServiceException && error.name === 'NoSuchKey') return null
-    throw error
-  }
-}
-
-/** One of the contents it may have, whole. */
-async function isOneOf(run: Run, Key: string, allowed: readonly (Buffer | null)[]): Promise<string | undefined> {
-  const found = await content(run, Key)
-  const fits = allowed.some((one) => one === null ? found === null : found?.equals(one) === true)
-  return fits ? undefined : `${Key} is ${found === null ? 'gone' : `${found.length} bytes, none of those it may be`}`
-}
-
-const put = ({ s3, id }: Run, Body: Buffer, more: object = {}): Promise<{ ETag?: string | undefined }> => s3.send(new PutObjectCommand({ Bucket, Key: id, Body, ...more }))
-
-function script<S>(name: string, prepare: Script<S>['prepare'], act: Script<S>['act'], check: Script<S>['check']): Script {
-  // One list holds scripts with different states; each gets back only what it made.
-  return { name, prepare, act: (run, state) => act(run, state as S), check: (run, state, acknowledged) => check(run, state as S, acknowledged) }
-}
-
-function write(name: string, before: Buffer | null, after: Buffer, more: (etag: string) => object = () => ({})): Script {
-  return script(name,
-    async (run) => before === null ? '' : (await put(run, before)).ETag ?? '',
-    (run, etag) => put(run, after, more(etag)),
-    (run, _, acknowledged) => isOneOf(run, run.id, acknowledged ? [after] : [before, after]))
-}
-
-function reading(name: string, body: Buffer, read: (run: Run) => Promise<Buffer>, expected: Buffer): Script {
-  return script(name,
-    (run) => put(run, body),
-    async (run) => {
-      const got = await read(run)
-      if (!got.equals(expected)) throw new WrongAnswer(`${got.length} bytes that are not the truth`)
-    },
-    (run) => isOneOf(run, run.id, [body]))
-}
-
-const get = (more: object) => async ({ s3, id }: Run): Promise<Buffer> => {
-  const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key: id, ...more }))
-  return Buffer.from(await Body!.transformToByteArray())
-}
-
-/** Success that is a lie: always a failure of the gateway. */
-export class WrongAnswer extends Error {}
+import { Bucket, bytes, get, isOneOf, isTrue, large, old, put, reading, script, small, write, WrongAnswer, type Run, type Script } from './fault-script.ts'
+import { bucketScripts } from './fault-scripts-buckets.ts'
+import { keyScripts } from './fault-scripts-keys.ts'
+import { wireScripts } from './fault-scripts-wire.ts'
 
 interface ListedRow {
   readonly Key?: string | undefined
@@ -133,6 +64,8 @@ async function completes(run: Run, begun: Begun, expected: Buffer): Promise<stri
   return isOneOf(run, run.id, [expected])
 }
 
+const copy = ({ s3, id }: Run): Promise<unknown> => s3.send(new CopyObjectCommand({ Bucket, Key: `${id}/copy`, CopySource: `${Bucket}/${id}` }))
+
 const Tagging = { TagSet: [{ Key: 'colour', Value: 'blue' }] }
 
 export const scripts: readonly Script[] = [
@@ -168,7 +101,7 @@ export const scripts: readonly Script[] = [
     const { Errors = [] } = await s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: [{ Key: `${id}/1` }, { Key: `${id}/2` }] } }))
     if (Errors.length > 0) throw new Error('not all deleted')
   }, async (run, _, acknowledged) => await isOneOf(run, `${run.id}/1`, acknowledged ? [null] : [null, small]) ?? isOneOf(run, `${run.id}/2`, acknowledged ? [null] : [null, small])),
-  script('copy', (run) => put(run, large), ({ s3, id }) => s3.send(new CopyObjectCommand({ Bucket, Key: `${id}/copy`, CopySource: `${Bucket}/${id}` })),
+  script('copy', (run) => put(run, large), copy,
     async (run, _, acknowledged) => await isOneOf(run, run.id, [large]) ?? isOneOf(run, `${run.id}/copy`, acknowledged ? [large] : [null, large])),
   script('copy onto itself', (run) => put(run, large, { Metadata: { colour: 'red' } }), ({ s3, id }) => s3.send(new CopyObjectCommand({
     Bucket, Key: id, CopySource: `${Bucket}/${id}`, MetadataDirective: 'REPLACE', Metadata: { colour: 'blue' }
@@ -253,11 +186,18 @@ export const scripts: readonly Script[] = [
     const { Uploads = [] } = await s3.send(new ListMultipartUploadsCommand({ Bucket, Prefix: id }))
     if (Uploads.length !== 1) throw new WrongAnswer(JSON.stringify(Uploads))
   }, (run) => isOneOf(run, run.id, [null])),
-  script('get parts', async (run) => {
-    const begun = await beginWith(run, [last])
-    await complete(run, begun)
-  }, async (run) => {
-    if (!(await get({})(run)).equals(last)) throw new WrongAnswer('whole')
-    if (!(await get({ Range: 'bytes=65000-66000' })(run)).equals(last.subarray(65_000, 66_001))) throw new WrongAnswer('range')
-  }, (run) => isOneOf(run, run.id, [last]))
+  script('get parts', async (run) => complete(run, await beginWith(run, [last])), async (run) => {
+    isTrue(await get({})(run), last)
+    isTrue(await get({ Range: 'bytes=65000-66000' })(run), last.subarray(65_000, 66_001))
+  }, (run) => isOneOf(run, run.id, [last])),
+  script('get range over two parts', async (run) => complete(run, await beginWith(run, [part, last])), async (run) => {
+    isTrue(await get({ Range: `bytes=${part.length - 100_000}-${part.length + 65_999}` })(run), Buffer.concat([part.subarray(-100_000), last.subarray(0, 66_000)]))
+  }, (run) => isOneOf(run, run.id, [Buffer.concat([part, last])])),
+  script('get one part', async (run) => complete(run, await beginWith(run, [part, last])), async (run) => { isTrue(await get({ PartNumber: 2 })(run), last) },
+    (run) => isOneOf(run, run.id, [Buffer.concat([part, last])])),
+  script('copy parts', async (run) => complete(run, await beginWith(run, [last])), copy, async (run, _, acknowledged) =>
+    await isOneOf(run, run.id, [last]) ?? isOneOf(run, `${run.id}/copy`, acknowledged ? [last] : [null, last])),
+  ...wireScripts,
+  ...keyScripts,
+  ...bucketScripts
 ]
