@@ -215,12 +215,20 @@ await t.test('reports', async (t) => {
   t.type(reports[0]?.headSeconds, 'number')
 })
 
-await t.test('old connections are given up', async (t) => {
+await t.test('old connections are given up, and new ones ask for the store\'s address again', async (t) => {
   const store = await rawStore(t, { onRequest: answer(ok) })
-  const upstream = upstreamTo(t, store.endpoint, { maxConnectionAgeSeconds: 0.02 }, {}, { connections: 1 })
+  const asked: string[] = []
+  const upstream = upstreamTo(t, `http://store.test:${store.port}`, {
+    maxConnectionAgeSeconds: 0.02,
+    lookup: (name, _options, done) => {
+      asked.push(name)
+      done(null, [{ address: '127.0.0.1', family: 4 }])
+    }
+  }, {}, { connections: 1 })
   for (let i = 0; i < 3; i += 1) {
     await text((await upstream.request(ask({ method: 'GET' }))).body)
     await pause(60)
   }
   t.equal(store.connections(), 3)
+  t.same(asked, ['store.test', 'store.test', 'store.test'])
 })
