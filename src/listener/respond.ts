@@ -171,14 +171,21 @@ async function signOf(body: Readable, events: readonly ('readable' | 'end')[]): 
 /** Sends `length` bytes, or breaks the connection before a byte too many or an end too early could look right. */
 async function sendExactly(exchange: Exchange, body: Readable, length: number): Promise<void> {
   let sent = 0
+  let failed = false
   body.on('data', (chunk: Buffer) => {
     sent += chunk.length
     exchange.bodySent = sent
     if (sent > length) exchange.breakOff('store')
   })
   // Before pipeline hears of it: it would close the connection in good order.
-  body.once('error', (error) => { exchange.breakOff(blame(error)) })
-  await pipeline(body, exchange.res, { end: false })
+  body.once('error', (error) => {
+    failed = !exchange.over
+    exchange.breakOff(blame(error))
+  })
+  await pipeline(body, exchange.res, { end: false }).catch((error: unknown) => {
+    // A client that leaves closes the answer, and pipeline destroys the body for it: no failure of anybody.
+    throw exchange.over && !failed ? new ClientGone() : error
+  })
   if (sent !== length) {
     exchange.breakOff('store')
     throw new ClientGone()

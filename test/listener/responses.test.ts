@@ -260,6 +260,7 @@ await t.test('a client that goes away in mid-download frees the body', async (t)
   await closed
   await started.listener.stop(1000)
   t.match(started.lines.find((line) => line['msg'] === 'request'), { termination: 'CD', status: 200 })
+  t.notOk(started.lines.some((line) => line['msg'] === 'failure'), 'which is nothing to wake an operator for')
 })
 
 await t.test('too many requests at once: 503 SlowDown with Retry-After, then recovery', async (t) => {
