@@ -14,8 +14,9 @@ import type { Log } from './log.ts'
 import { RateWatch } from './rate-watch.ts'
 import { plainAddress, TrustedProxies } from './remote.ts'
 import { respond, respondError, type RespondOptions } from './respond.ts'
-import { createHttpServer, refuseUnparsed, type ServerLimits } from './server.ts'
+import { createHttpServer, type ServerLimits } from './server.ts'
 import { secureContext, type TlsMaterial } from './tls.ts'
+import { refuseUnparsed } from './unparsed.ts'
 
 export interface ListenerOptions {
   readonly host: string
@@ -130,7 +131,10 @@ class HttpListener implements Listener {
       forceCloseConnections: 'idle',
       // The router sees one path only: keys never pass through its decoding and limits.
       rewriteUrl: () => '/',
-      clientErrorHandler: (error, socket) => { refuseUnparsed(error, socket, this.#connections.of(socket)) },
+      clientErrorHandler: (error, socket) => {
+        const refused = refuseUnparsed(error, socket, this.#connections.of(socket))
+        if (refused !== null) this.#tell(refused)
+      },
       serverFactory: (handler) => this.#createServer(handler)
     })
     app.addHook('onRequest', (request, reply) => {
@@ -207,6 +211,10 @@ class HttpListener implements Listener {
     connection.current = null
     connection.received = connection.socket.bytesRead
     const record = exchange.record(exchange.request?.secure ?? connection.socket instanceof TLSSocket)
+    this.#tell(record)
+  }
+
+  #tell(record: AccessRecord): void {
     this.#options.log.access(record)
     this.#options.observe(record)
   }

@@ -1,11 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { Socket } from 'node:net'
-import { S3Error } from '../errors.ts'
-import { renderError } from '../s3/error-xml.ts'
-import type { Connection } from './exchange.ts'
-import { newRequestId } from './request-id.ts'
-import { hostId } from './respond.ts'
 import { secureContext, type TlsMaterial } from './tls.ts'
 
 export interface ServerLimits {
@@ -58,43 +52,4 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
   server.on('checkContinue', accept)
   server.on('checkExpectation', accept)
   return server
-}
-
-/**
- * What Node's parser refused: a head that is no HTTP, broken chunk framing, headers too large or too slow. Answered with
- * an error document when nothing else is under way on the connection, and closed in any case.
- */
-export function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket, connection: Connection | undefined): void {
-  if (connection === undefined || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  connection.closing = true
-  if (connection.current !== null) {
-    // A body with broken framing: never an end.
-    connection.current.fail(new S3Error('IncompleteBody', { message: 'The framing of the request body is not valid.' }))
-    return
-  }
-  if (!socket.writable || socket.bytesRead === connection.received) {
-    socket.destroy()
-    return
-  }
-  socket.end(rawAnswer(refusal(error.code)))
-  // Unread bytes would turn the close into a reset that overtakes the answer.
-  socket.resume()
-  setTimeout(() => { socket.destroy() }, 1000).unref()
-}
-
-function refusal(code: string | undefined): S3Error {
-  if (code === 'HPE_HEADER_OVERFLOW') return new S3Error('MaxMessageLengthExceeded', { message: 'Your request header section is too large.' })
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new S3Error('RequestTimeout')
-  return new S3Error('BadRequest', { message: 'An error occurred when parsing the HTTP request.' })
-}
-
-function rawAnswer(error: S3Error): string {
-  const requestId = newRequestId()
-  const body = renderError(error, { resource: '', requestId, hostId }).toString('utf8')
-  return `HTTP/1.1 ${error.status} Bad Request\r\nx-amz-id-2: ${hostId}\r\nx-amz-request-id: ${requestId}\r\nServer: Sealgate\r\n`
-    + `Date: ${new Date().toUTCString()}\r\nContent-Type: application/xml\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`
-    + `Connection: close\r\n\r\n${body}`
 }

@@ -1,4 +1,5 @@
 // The lines an operator reads: every request names what it was about, and only failures are told as failures.
+import { connect } from 'node:net'
 import t from 'tap'
 import { GetObjectCommand, GetObjectTorrentCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
 import { startTestGateway } from '../support/gateway.ts'
@@ -28,4 +29,30 @@ void t.test('the log names operation, bucket and key, and calls no refusal a fai
     { operation: 'GetObjectTorrent', bucket: Bucket, key: Key, status: 501, code: 'NotImplemented' }
   ])
   t.notOk(lines.some(({ msg }) => msg === 'failure'))
+})
+
+void t.test('what is no request has a line too, with the id its sender was given', async (t) => {
+  const lines: Record<string, unknown>[] = []
+  const store = await startTestStore({ buckets: [] })
+  const gateway = await startTestGateway(store, { log: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) })
+  t.teardown(async () => {
+    await gateway.close()
+    await store.close()
+  })
+  const say = async (text: string): Promise<string> => {
+    const socket = connect(Number(new URL(gateway.endpoint).port), '127.0.0.1')
+    socket.write(text)
+    const chunks: Buffer[] = []
+    for await (const chunk of socket) chunks.push(chunk as Buffer)
+    return Buffer.concat(chunks).toString()
+  }
+  const answers = [await say('SSH-2.0-OpenSSH\r\n\r\n'), await say(`GET / HTTP/1.1\r\nhost: a\r\nx-a: ${'a'.repeat(20_000)}\r\n\r\n`)]
+  const ids = answers.map((answer) => /^x-amz-request-id: (.*)\r$/m.exec(answer)?.[1])
+  t.strictSame(
+    lines.filter(({ msg }) => msg === 'request').map(({ requestId, method, status, code, termination }) => ({ requestId, method, status, code, termination })),
+    [
+      { requestId: ids[0], method: '', status: 400, code: 'BadRequest', termination: 'CR' },
+      { requestId: ids[1], method: '', status: 400, code: 'MaxMessageLengthExceeded', termination: 'CR' }
+    ]
+  )
 })
