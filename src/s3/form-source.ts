@@ -1,12 +1,13 @@
 import type { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
+import { Gathered } from '../http/gathered.ts'
 
 /** The bytes of a multipart/form-data body, taken piece by piece (RFC 2046 5.1, RFC 7578). */
 export class FormSource {
   /** CRLF, two hyphens, boundary: what ends a part. */
   readonly delimiter: Buffer
   readonly #chunks: AsyncIterator<Buffer, undefined>
-  #held: Buffer = Buffer.alloc(0)
+  readonly #held = new Gathered()
   #taken = 0
 
   constructor(body: Readable, boundary: string) {
@@ -23,12 +24,14 @@ export class FormSource {
   /** Takes the first boundary, which may do without a CRLF in front of it. */
   async start(): Promise<void> {
     while (this.#held.length < 2) await this.#more()
-    if (!this.#held.subarray(0, 2).equals(this.delimiter.subarray(0, 2))) {
-      this.#held = Buffer.concat([this.delimiter.subarray(0, 2), this.#held])
+    if (!this.#held.view.subarray(0, 2).equals(this.delimiter.subarray(0, 2))) {
+      const begun = this.#held.take()
+      this.#held.add(this.delimiter.subarray(0, 2))
+      this.#held.add(begun)
       this.#taken -= 2
     }
     while (this.#held.length < this.delimiter.length) await this.#more()
-    if (!this.#held.subarray(0, this.delimiter.length).equals(this.delimiter)) throw new S3Error('MalformedPOSTRequest')
+    if (!this.#held.view.subarray(0, this.delimiter.length).equals(this.delimiter)) throw new S3Error('MalformedPOSTRequest')
     this.#take(this.delimiter.length)
     if (await this.afterDelimiter() === 'end') throw new S3Error('MalformedPOSTRequest')
   }
@@ -41,14 +44,15 @@ export class FormSource {
   async until(mark: Buffer | string, limit: number): Promise<Buffer> {
     let from = 0
     for (;;) {
-      const at = this.#held.indexOf(mark, from)
+      const held = this.#held.view
+      const at = held.indexOf(mark, from)
       if (at >= 0 && at <= limit) {
-        const found = this.#held.subarray(0, at)
+        const found = held.subarray(0, at)
         this.#take(at + mark.length)
         return found
       }
-      if (this.#held.length > limit + mark.length) throw new S3Error('MaxMessageLengthExceeded')
-      from = Math.max(0, this.#held.length - mark.length + 1)
+      if (held.length > limit + mark.length) throw new S3Error('MaxMessageLengthExceeded')
+      from = Math.max(0, held.length - mark.length + 1)
       await this.#more()
     }
   }
@@ -56,7 +60,7 @@ export class FormSource {
   /** What follows a delimiter: CRLF and another part, or two hyphens and the end. @throws S3Error MalformedPOSTRequest */
   async afterDelimiter(): Promise<'part' | 'end'> {
     while (this.#held.length < 2) await this.#more()
-    const next = this.#held.toString('latin1', 0, 2)
+    const next = this.#held.view.toString('latin1', 0, 2)
     this.#take(2)
     if (next === '\r\n') return 'part'
     if (next === '--') return 'end'
@@ -80,9 +84,10 @@ export class FormSource {
 
   async* #part(): AsyncGenerator<Buffer, void> {
     for (;;) {
-      const at = this.#held.indexOf(this.delimiter)
-      const safe = at >= 0 ? at : this.#safeLength()
-      const bytes = this.#held.subarray(0, safe)
+      const held = this.#held.view
+      const at = held.indexOf(this.delimiter)
+      const safe = at >= 0 ? at : this.#safeLength(held)
+      const bytes = held.subarray(0, safe)
       this.#take(at >= 0 ? at + this.delimiter.length : safe)
       if (bytes.length > 0) yield bytes
       if (at >= 0) return
@@ -91,20 +96,20 @@ export class FormSource {
   }
 
   /** How much of what is held cannot be the beginning of a delimiter. */
-  #safeLength(): number {
-    const tail = Math.max(0, this.#held.length - this.delimiter.length + 1)
-    const start = this.#held.indexOf(0x0d, tail)
-    return start < 0 ? this.#held.length : start
+  #safeLength(held: Buffer): number {
+    const tail = Math.max(0, held.length - this.delimiter.length + 1)
+    const start = held.indexOf(0x0d, tail)
+    return start < 0 ? held.length : start
   }
 
   #take(bytes: number): void {
-    this.#held = this.#held.subarray(bytes)
+    this.#held.drop(bytes)
     this.#taken += bytes
   }
 
   async #more(): Promise<void> {
     const next = await this.#chunks.next()
     if (next.done === true) throw new S3Error('MalformedPOSTRequest')
-    this.#held = this.#held.length === 0 ? next.value : Buffer.concat([this.#held, next.value])
+    this.#held.add(next.value)
   }
 }

@@ -26,6 +26,22 @@ await t.test('pieces of any size come out whole, and none of them is kept', asyn
   t.equal(own.toString(), 'own', 'what was given is not written to')
 })
 
+await t.test('what was seen stays as it was, while bytes go at the front and come at the end', async (t) => {
+  const gathered = new Gathered()
+  const all = Buffer.from(Array.from({ length: 5000 }, (_, i) => i % 253))
+  const seen: (readonly [view: Buffer, from: number])[] = []
+  let dropped = 0
+  for (let at = 0; at < all.length; at += 1 + at % 7) {
+    gathered.add(all.subarray(at, at + 1 + at % 7))
+    seen.push([gathered.view, dropped])
+    const drop = at % 3 === 0 ? Math.min(gathered.length, at % 11) : 0
+    gathered.drop(drop)
+    dropped += drop
+  }
+  t.ok(seen.every(([view, from]) => view.equals(all.subarray(from, from + view.length))))
+  t.ok(gathered.take().equals(all.subarray(dropped)))
+})
+
 await t.test('a body is read up to its limit and not beyond', async (t) => {
   const pieces = (count: number): Readable => Readable.from(Array.from({ length: count }, () => Buffer.from('x')))
   t.equal((await readAll(pieces(10), 10, () => new RangeError())).toString(), 'x'.repeat(10))
