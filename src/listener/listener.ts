@@ -13,7 +13,7 @@ import { admit } from './gate.ts'
 import type { Log } from './log.ts'
 import { RateWatch } from './rate-watch.ts'
 import { plainAddress, TrustedProxies } from './remote.ts'
-import { respond, respondError, type RespondOptions } from './respond.ts'
+import { discard, respond, respondError, type RespondOptions } from './respond.ts'
 import { createHttpServer, type ServerLimits } from './server.ts'
 import { secureContext, type TlsMaterial } from './tls.ts'
 import { refuseUnparsed } from './unparsed.ts'
@@ -254,19 +254,5 @@ class HttpListener implements Listener {
 
   #facts(req: IncomingMessage): { secure: boolean; remoteAddress: string } {
     return { secure: this.#trusted.secure(req), remoteAddress: plainAddress(req.socket.remoteAddress) }
-  }
-}
-
-/** A handler that answers after the exchange is over: what it opened is closed. */
-async function discard(handled: Promise<HttpResponse>): Promise<void> {
-  try {
-    const { body, pending } = await handled
-    if (body !== null && !Buffer.isBuffer(body)) {
-      body.on('error', () => undefined)
-      body.destroy()
-    }
-    await pending
-  } catch {
-    // Nobody is left to be told, and the abort signal has told the handler why.
   }
 }

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { S3Error } from '../errors.ts'
 import type { HttpResponse } from '../http/message.ts'
 import { renderError } from '../s3/error-xml.ts'
-import { ClientGone, type Exchange } from './exchange.ts'
+import { declaredLength, firstChunk, rest, sendExactly } from './answer-body.ts'
+import type { Exchange } from './exchange.ts'
 
 /** Sent as `x-amz-id-2` and `HostId`: tells which process answered. */
 export const hostId = randomBytes(32).toString('base64')
@@ -69,6 +69,20 @@ export async function respondError(exchange: Exchange, error: S3Error, options: 
   await respond(exchange, { status: error.status, headers, body }, options)
 }
 
+/** A handler that answers after the exchange is over: what it opened is closed. */
+export async function discard(handled: Promise<HttpResponse>): Promise<void> {
+  try {
+    const { body, pending } = await handled
+    if (body !== null && !Buffer.isBuffer(body)) {
+      body.on('error', () => undefined)
+      body.destroy()
+    }
+    await pending
+  } catch {
+    // Nobody is left to be told, and the abort signal has told the handler why.
+  }
+}
+
 function errorDocument(exchange: Exchange, error: S3Error): Buffer {
   return renderError(error, { resource: exchange.request?.target.rawPath ?? '', requestId: exchange.id, hostId })
 }
@@ -121,79 +135,6 @@ async function respondStream(exchange: Exchange, response: HttpResponse, body: R
     throw error
   }
   await finish(exchange)
-}
-
-function declaredLength(headers: Headers): number {
-  const value = headers.find(([name]) => name.toLowerCase() === 'content-length')?.[1]
-  // Without a length a client cannot tell a cut body from a whole one.
-  if (value === undefined || !/^[0-9]+$/.test(value)) throw new TypeError('A streamed answer needs a Content-Length.')
-  return Number(value)
-}
-
-/** Resolves when the stream has something to read or has ended; rejects when it has failed. Reads nothing. */
-async function firstChunk(body: Readable): Promise<void> {
-  if (body.readableLength === 0) await signOf(body, ['readable', 'end'])
-}
-
-/**
- * What waits in a body, which must be all of it. Nothing has been written yet: whatever goes wrong is still an error status.
- * @throws S3Error InternalError when more comes; whatever the stream fails with.
- */
-async function rest(body: Readable): Promise<Buffer | undefined> {
-  const whole = body.read() as Buffer | null
-  let surplus = 0
-  body.on('data', (chunk: Buffer) => { surplus += chunk.length })
-  await signOf(body, ['end'])
-  if (surplus > 0) throw new S3Error('InternalError', { cause: new Error('a body longer than announced') })
-  return whole ?? undefined
-}
-
-/** Resolves on one of the events, or when the stream has ended already; rejects when it fails or closes without a reason. */
-async function signOf(body: Readable, events: readonly ('readable' | 'end')[]): Promise<void> {
-  if (body.errored !== null) throw body.errored
-  if (body.readableEnded) return
-  if (body.destroyed) throw new S3Error('InternalError')
-  // Listeners of our own: `events.once` would need an AbortSignal to let go of them, whose abort costs more than the rest.
-  await new Promise<void>((resolve, reject) => {
-    const settle = (outcome: () => void): void => {
-      for (const event of events) body.off(event, came)
-      body.off('error', failed).off('close', closed)
-      outcome()
-    }
-    const came = (): void => { settle(resolve) }
-    const failed = (error: Error): void => { settle(() => { reject(error) }) }
-    const closed = (): void => { settle(() => { reject(new S3Error('InternalError')) }) }
-    for (const event of events) body.on(event, came)
-    body.on('error', failed).on('close', closed)
-  })
-}
-
-/** Sends `length` bytes, or breaks the connection before a byte too many or an end too early could look right. */
-async function sendExactly(exchange: Exchange, body: Readable, length: number): Promise<void> {
-  let sent = 0
-  let failed = false
-  body.on('data', (chunk: Buffer) => {
-    sent += chunk.length
-    exchange.bodySent = sent
-    if (sent > length) exchange.breakOff('store')
-  })
-  // Before pipeline hears of it: it would close the connection in good order.
-  body.once('error', (error) => {
-    failed = !exchange.over
-    exchange.breakOff(blame(error))
-  })
-  await pipeline(body, exchange.res, { end: false }).catch((error: unknown) => {
-    // A client that leaves closes the answer, and pipeline destroys the body for it: no failure of anybody.
-    throw exchange.over && !failed ? new ClientGone() : error
-  })
-  if (sent !== length) {
-    exchange.breakOff('store')
-    throw new ClientGone()
-  }
-}
-
-function blame(error: unknown): 'gateway' | 'store' {
-  return error instanceof S3Error && error.code !== 'InternalError' ? 'store' : 'gateway'
 }
 
 /**
