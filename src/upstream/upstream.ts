@@ -7,6 +7,7 @@ import { isLoopback, parseEndpoint, requestAddress } from './endpoint.ts'
 import { Exchange, type ExchangePlan } from './exchange.ts'
 import { toS3Error } from './failures.ts'
 import { Pools } from './pools.ts'
+import { report, type ExchangeReport } from './report.ts'
 import { awaitFirstByte } from './request-body.ts'
 import { checkHead, ownFault, readErrorBody } from './response-checks.ts'
 import { Signer } from './signer.ts'
@@ -21,20 +22,6 @@ export type UpstreamSettings =
   }
 
 export type UpstreamLimits = Pick<Config['limits'], 'minRate' | 'minRateWindowSeconds' | 'upstreamFirstByteSeconds'>
-
-/** One exchange with the store, reported when it has ended, whichever way. */
-export interface ExchangeReport {
-  readonly pool: UpstreamRequest['pool']
-  readonly method: string
-  /** null: no answer. */
-  readonly status: number | null
-  /** Code of the S3Error the caller got, or `Aborted`; null when the exchange ended well. */
-  readonly error: string | null
-  readonly headSeconds: number | null
-  readonly seconds: number
-  readonly bytesSent: number
-  readonly bytesReceived: number
-}
 
 export interface UpstreamOptions {
   readonly now?: () => Date
@@ -240,18 +227,4 @@ function whole(bytes: Buffer): Readable {
       this.push(null)
     }
   })
-}
-
-function report(request: UpstreamRequest, exchange: Exchange, started: number): ExchangeReport {
-  const failed = exchange.failure !== undefined
-  return {
-    pool: request.pool,
-    method: request.method,
-    status: exchange.status,
-    error: !failed ? null : request.signal.aborted ? 'Aborted' : toS3Error(exchange.failure).code,
-    headSeconds: exchange.headAt === null ? null : (exchange.headAt - started) / 1000,
-    seconds: (performance.now() - started) / 1000,
-    bytesSent: exchange.bytesSent,
-    bytesReceived: exchange.bytesReceived
-  }
 }
