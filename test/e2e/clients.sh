@@ -40,7 +40,7 @@ aws_round() {
   range() { aws_ s3api get-object --bucket "$bucket" --key large --range bytes=10000000-10000099 "$work/got" && cmp <(tail -c +10000001 "$work/large" | head -c 100) "$work/got"; }
   copies() { aws_ s3 cp --no-progress "s3://$bucket/large" "s3://$bucket/copy" && aws_ s3 cp --no-progress "s3://$bucket/copy" "$work/got" && cmp "$work/large" "$work/got"; }
   presigns() { curl -fsS --cacert "$ca" -o "$work/got" "$("$program" --endpoint-url "$endpoint" s3 presign "s3://$bucket/small")" && cmp "$work/small" "$work/got"; }
-  syncs() { aws_ s3 sync --no-progress "$work/tree" "s3://$bucket/tree" && [ -z "$(aws_ s3 sync --no-progress "$work/tree" "s3://$bucket/tree")" ] && aws_ s3 sync --no-progress "s3://$bucket/tree" "$work/down" && diff -r "$work/tree" "$work/down"; rm -rf "$work/down"; }
+  syncs() { rm -rf "$work/down"; aws_ s3 sync --no-progress "$work/tree" "s3://$bucket/tree" && [ -z "$(aws_ s3 sync --no-progress "$work/tree" "s3://$bucket/tree")" ] && aws_ s3 sync --no-progress "s3://$bucket/tree" "$work/down" && diff -r "$work/tree" "$work/down"; }
   removes() { aws_ s3 rb --force "s3://$bucket"; }
   for name in make put get lists range copies presigns syncs removes; do step "$name" "$name"; done
 }
@@ -58,7 +58,7 @@ rclone_round() {
   put() { rc copyto "$work/small" "x:$bucket/small" && rc copyto "$work/large" "x:$bucket/large"; }
   get() { rc cat "x:$bucket/large" >"$work/got" && cmp "$work/large" "$work/got"; }
   check() { mkdir -p "$work/two" && cp "$work/small" "$work/large" "$work/two/" && rc check --one-way "$work/two" "x:$bucket"; }
-  syncs() { rc sync "$work/tree" "x:$bucket/tree" && ! rc sync -v "$work/tree" "x:$bucket/tree" 2>&1 | grep -E 'Copied|Deleted|Updated' && rc sync "x:$bucket/tree" "$work/down" && diff -r "$work/tree" "$work/down"; rm -rf "$work/down"; }
+  syncs() { rm -rf "$work/down"; rc sync "$work/tree" "x:$bucket/tree" && ! rc sync -v "$work/tree" "x:$bucket/tree" 2>&1 | grep -E 'Copied|Deleted|Updated' && rc sync "x:$bucket/tree" "$work/down" && diff -r "$work/tree" "$work/down"; }
   removes() { rc purge "x:$bucket"; }
   for name in make put get check syncs removes; do step "$name" "$name"; done
 }
