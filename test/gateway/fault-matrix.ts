@@ -147,7 +147,7 @@ async function runBatch(cases: readonly Case[], count: number, summary: { runs: 
     }
   }))
   const leaks = await Promise.all(rigs.map((rig) => rig.rest()))
-  for (const leak of [...leaks, FaultRig.alive()]) summary.problems.push(...described(leak))
+  for (const leak of [...leaks, await FaultRig.alive()]) summary.problems.push(...described(leak))
   await Promise.all(rigs.map((rig) => rig.close()))
 }
 
