@@ -45,6 +45,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   headAt: number | null = null
   /** As undici or the signal gave it. */
   failure: unknown = undefined
+  /** True when it ended because its reader gave it up. */
+  givenUp = false
 
   readonly #plan: ExchangePlan
   readonly #resolve: (answer: UpstreamResponse) => void
@@ -97,6 +99,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.failure ??= reason
     this.#settleFailed()
     this.#controller?.abort(asError(this.failure))
+  }
+
+  /** As `abort`, by the reader of the answer, who wants no more of it: no fault of the store. */
+  giveUp(reason: unknown): void {
+    this.givenUp ||= this.failure === undefined
+    this.abort(reason)
   }
 
   /** Called about once a second. Cuts the exchange when the store has been too slow for a whole window. */
@@ -205,7 +213,7 @@ class ResponseBody extends Readable {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     // After a good end too, where an Error and its stack would only cost.
-    if (!this.#exchange.isClosed) this.#exchange.abort(error ?? new Error('the answer was not read to its end'))
+    if (!this.#exchange.isClosed) this.#exchange.giveUp(error ?? new Error('the answer was not read to its end'))
     done(error)
   }
 }

@@ -8,7 +8,7 @@ export interface ExchangeReport {
   readonly method: string
   /** null: no answer. */
   readonly status: number | null
-  /** Code of the S3Error the caller got, or `Aborted`; null when the exchange ended well. */
+  /** Code of the S3Error the caller got, or `Aborted` when the caller wanted no answer any more; null when the exchange ended well. */
   readonly error: string | null
   readonly headSeconds: number | null
   readonly seconds: number
@@ -23,7 +23,7 @@ export function report(request: UpstreamRequest, exchange: Exchange, started: nu
     pool: request.pool,
     method: request.method,
     status: exchange.status,
-    error: !failed ? null : request.signal.aborted ? 'Aborted' : toS3Error(exchange.failure).code,
+    error: !failed ? null : request.signal.aborted || exchange.givenUp ? 'Aborted' : toS3Error(exchange.failure).code,
     headSeconds: exchange.headAt === null ? null : (exchange.headAt - started) / 1000,
     seconds: (performance.now() - started) / 1000,
     bytesSent: exchange.bytesSent,

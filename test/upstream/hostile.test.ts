@@ -229,11 +229,15 @@ await t.test('an answer that nobody reads and that never ends does not hold up t
 
 await t.test('the reader stops in the middle: the connection is closed', async (t) => {
   const store = await rawStore(t, { onRequest: (socket) => { socket.write(head('Content-Length: 1000000') + 'x'.repeat(1000)) } })
-  const upstream = upstreamTo(t, store.endpoint)
-  const { body } = await upstream.request(ask({ method: 'GET' }))
-  body.destroy()
-  await store.allClosed()
-  t.equal(upstream.stats()[0]?.inFlight, 0)
+  const errors: (string | null)[] = []
+  const upstream = upstreamTo(t, store.endpoint, { onExchange: ({ error }) => errors.push(error) })
+  for (const reason of [undefined, new Error('what it read did not verify')]) {
+    const { body } = await upstream.request(ask({ method: 'GET' }))
+    body.destroy(reason)
+    await store.allClosed()
+    t.equal(upstream.stats()[0]?.inFlight, 0)
+  }
+  t.strictSame(errors, ['Aborted', 'Aborted'], 'which is no fault of the store, nor of the gateway')
 })
 
 await t.test('a slow reader pauses the store, and is not called a slow store', async (t) => {
