@@ -179,14 +179,22 @@ export class SegmentOpener {
     const piece = bytes.subarray(0, this.#missing)
     const plaintext = this.#decipher.update(piece)
     this.#missing -= piece.length
-    // A segment that comes in one piece needs no copy.
-    if (this.#out === null && this.#missing === 0) {
+    if (this.#out === null) {
+      // A segment that comes in one piece needs no copy, and one whose rest is not asked for takes no more room than it has bytes.
       this.#out = plaintext
     } else {
-      this.#out ??= Buffer.allocUnsafeSlow(this.#segments.size(this.#index))
-      this.#filled += plaintext.copy(this.#out, this.#filled)
+      if (this.#out.length === this.#filled) this.#out = this.#wholeSegment(this.#out)
+      plaintext.copy(this.#out, this.#filled)
     }
+    this.#filled += plaintext.length
     return piece.length
+  }
+
+  /** Room for all of the current segment, begun with what has come of it. */
+  #wholeSegment(begun: Buffer): Buffer {
+    const segment = Buffer.allocUnsafeSlow(this.#segments.size(this.#index))
+    begun.copy(segment)
+    return segment
   }
 
   #verify(): void {
