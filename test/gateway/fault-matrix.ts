@@ -39,6 +39,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   '503 after the work': { type: 'lost-answer', status: 503, code: 'SlowDown' },
   'longer than announced': { type: 'content-length', value: 10 },
   'shorter than announced': { type: 'content-length', value: 10_000_000 },
+  'a longer body': { type: 'extra', where: 'in-body', bytes: Buffer.from('evil') },
   'another range': { type: 'shift', by: 16 },
   'another Content-Range': on('content-range', (value) => value.replace(/\d+/, (first) => String(Number(first) + 1))),
   'another ETag': on('etag', () => '"00000000000000000000000000000000"'),
@@ -120,34 +121,45 @@ export interface Summary {
   readonly runs: number
   readonly acknowledged: number
   readonly problems: readonly string[]
+  /** Cases whose request never came: a script does not always make it. */
+  readonly missed: readonly string[]
+}
+
+interface Count {
+  runs: number
+  acknowledged: number
+  readonly problems: string[]
+  readonly missed: string[]
 }
 
 /** Runs of a rig before it is looked at for what it has not let go of, and replaced: its store keeps all it was ever given. */
 const runsOfRig = 60
 
 /** Runs cases on several rigs at once: most of the time goes in waiting for timeouts. */
-export async function runCases(cases: readonly Case[], rigs: number, progress: (done: number) => void = () => undefined): Promise<Summary> {
-  const summary = { runs: 0, acknowledged: 0, problems: [] as string[] }
+export async function runCases(cases: readonly Case[], rigs: number, progress: (summary: Summary) => void = () => undefined): Promise<Summary> {
+  const summary: Count = { runs: 0, acknowledged: 0, problems: [], missed: [] }
   for (let from = 0; from < cases.length; from += rigs * runsOfRig) {
     await runBatch(cases.slice(from, from + rigs * runsOfRig), rigs, summary, progress)
   }
   return summary
 }
 
-async function runBatch(cases: readonly Case[], count: number, summary: { runs: number; acknowledged: number; problems: string[] }, progress: (done: number) => void): Promise<void> {
+async function runBatch(cases: readonly Case[], count: number, summary: Count, progress: (summary: Summary) => void): Promise<void> {
   const queue = cases.values()
   const rigs = await Promise.all(Array.from({ length: count }, (_, i) => FaultRig.open(`rig${i}`)))
   await Promise.all(rigs.map(async (rig) => {
     for (const { script, nth, fault } of queue) {
       const { fired, acknowledged, problem } = await rig.run({ script, nth, name: fault, fault: faults[fault]! })
       if (problem !== null) summary.problems.push(problem)
+      if (!fired) summary.missed.push(`${script.name}, request ${nth} ${fault}`)
       summary.runs += Number(fired)
       summary.acknowledged += Number(fired && acknowledged)
-      progress(summary.runs)
+      progress(summary)
     }
   }))
   const leaks = await Promise.all(rigs.map((rig) => rig.rest()))
   for (const leak of [...leaks, await FaultRig.alive()]) summary.problems.push(...described(leak))
+  progress(summary)
   await Promise.all(rigs.map((rig) => rig.close()))
 }
 

@@ -15,9 +15,9 @@ void t.test('whatever goes wrong with whichever request to the store: no lie, no
   const { cases } = await sample(2)
   t.equal(new Set(cases.map(({ script }) => script)).size, scripts.length, 'every operation')
   t.same(new Set(cases.map(({ fault }) => fault)), new Set(Object.keys(faults)), 'every fault')
-  const { runs, acknowledged, problems } = await runCases(cases, 8)
+  const { runs, acknowledged, problems, missed } = await runCases(cases, 8)
   t.same(problems, [])
-  t.equal(runs, cases.length, 'every fault has met its request')
+  t.same(missed, [], 'every fault has met its request')
   t.comment(`${scripts.length} operations, ${Object.keys(faults).length} faults: ${runs} runs, ${acknowledged} acknowledged and kept, ${problems.length} violations`)
 })
 

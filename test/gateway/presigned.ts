@@ -21,6 +21,8 @@ Promise<{ readonly status: number; readonly body: Buffer }> {
     id: accessKeyId, secret: secretAccessKey, time: new Date().toISOString().replace(/\.\d+|[-:]/g, '')
   })
   const sent = request({ hostname, port, method, path: draft.target, headers: Object.fromEntries(draft.headers), ...agent === undefined ? {} : { agent } })
+  // Whoever waits for the answer or reads it is told; the request tells of a broken connection once more.
+  sent.on('error', () => undefined)
   sent.end(body)
   const [response] = await once(sent, 'response') as [IncomingMessage]
   return { status: response.statusCode ?? 0, body: await buffer(response) }
