@@ -113,6 +113,8 @@ export class FaultRig {
     const calm = { ...run, s3: this.#patient }
     const state = await within(patienceMs, script.prepare(calm))
     await this.#forget()
+    // A connection that is idle since the case before may be closing: what fails then is no fault of ours.
+    this.#s3.destroy()
     const rule = this.#store.rules.add({ when: { test: isWork }, nth, fault })
     const problems: string[] = []
     const before = integrityFailures(this.#gateway)
