@@ -193,7 +193,8 @@ export class FaultRig {
     this.#store.rules.clear()
     await this.#store.listen()
     // A connection whose answer was whole to the gateway is idle to it, and dead or about to be.
-    if (fault.type === 'stall' || (fault.type === 'mid-upload' && fault.then === 'stall')) this.#store.traffic.breakAll()
+    // One with an answer too many is out of step: it gives the next request another's answer, which is no end of the fault.
+    if (fault.type === 'stall' || fault.type === 'extra' || (fault.type === 'mid-upload' && fault.then === 'stall')) this.#store.traffic.breakAll()
     if (fault.type === 'reset' || (fault.type === 'mid-upload' && fault.then === 'reset')) await sleep(40)
   }
 

@@ -90,8 +90,7 @@ export function headBytes({ status, headers }: Pick<WholeAnswer, 'status' | 'hea
 }
 
 /** Writes bytes past Node's HTTP, which would see to it that they are HTTP. Resolves when the kernel has them. */
-export async function writeRaw(response: ServerResponse, bytes: Buffer): Promise<void> {
-  const { socket } = response
+export async function writeRaw({ socket }: Pick<ServerResponse, 'socket'>, bytes: Buffer): Promise<void> {
   if (socket === null || bytes.length === 0) return
   if (!socket.write(bytes)) await Promise.race([once(socket, 'drain'), once(socket, 'close')])
 }

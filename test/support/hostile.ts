@@ -156,8 +156,10 @@ export class TestStore {
       recording.status = answer.status
       const length = answer.headers.find(([name]) => name.toLowerCase() === 'content-length')?.[1]
       recording.responseLength = length === undefined ? null : Number(length)
+      // The response lets go of its socket when it has ended.
+      const { socket } = response
       await sendAnswer(response, request, answer)
-      if (fault?.type === 'extra' && fault.where === 'after-response') await writeRaw(response, fault.bytes)
+      if (fault?.type === 'extra' && fault.where === 'after-response') await writeRaw({ socket }, fault.bytes)
     } catch {
       // Clients that went away and answers Node will not write end here: the connection must not look healthy.
       resetConnection(response.socket)
