@@ -15,7 +15,7 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   copyEtagQuotes: (f) => f.where.endsWith('Result/ETag') && f.gateway.replaceAll('"', '') === f.store,
   completeAnswer: (f) => f.where.startsWith('CompleteMultipartUploadResult/'),
   customerKeyEtags: (f) => /etag$/i.test(f.where) && f.gateway.endsWith('-0"'),
-  unreadableRows: (f) => f.where.endsWith('/Contents/ETag') && f.gateway === '(absent)' && f.step.as === 'alt',
+  unreadableRows: (f) => /\/(Contents|Version)\/ETag$/.test(f.where) && f.gateway === '(absent)' && (f.step.as === 'alt' || f.step.as === 'anonymous'),
   sseHeaders: (f) => f.where.startsWith('header x-amz-server-side-encryption'),
   sseMistakes: (f) => outcome(f) && f.scenario.startsWith('sse') && (f.gateway === '400' || f.gateway === '404' || /Invalid|KMS/.test(f.gateway)),
   kmsWithoutKey: (f) => f.scenario === 'sse mistakes' && pathOf(f) === 'kms without key' && (outcome(f) || f.where.startsWith('header') || f.where === 'body'),

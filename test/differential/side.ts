@@ -89,7 +89,8 @@ export class Memory {
   }
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: 16 })
+/** One connection per request: radosgw 16 leaves bytes behind some answers (HEAD of the service), which would be read as the next one. */
+const agent = new Agent({ keepAlive: false, maxSockets: 16 })
 
 function encode(text: string, keepSlash: boolean): string {
   const out = encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
