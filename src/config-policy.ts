@@ -24,11 +24,6 @@ export function policyFor(config: Config, bucket: string): BucketPolicy {
   return policy
 }
 
-/** True when a bucket name is meant by one of the patterns of a client. */
-export function matchesBucket(patterns: readonly string[], bucket: string): boolean {
-  return patterns.some((pattern) => pattern.endsWith('*') ? bucket.startsWith(pattern.slice(0, -1)) : pattern === bucket)
-}
-
 function build(config: Config): PolicyIndex {
   const prefixes = config.buckets.filter(([pattern]) => pattern.endsWith('*')).map(([pattern, policy]) => [pattern.slice(0, -1), policy] as const)
   return {

@@ -150,16 +150,3 @@ function lowerKeyCount(editor: XmlEditor, document: XmlDocument, removed: number
   const count = childOf(document, document.root, 'KeyCount')
   if (count !== undefined) editor.setText(count, String(Math.max(0, Number(textOf(document, count)) - removed)))
 }
-
-/**
- * ListBuckets with those buckets only that a client may know of: never the state bucket (object format, "Multipart
- * without a database").
- * @throws S3Error SealgateBadUpstream
- */
-export function keepBuckets(xml: Buffer, keep: (bucket: string) => boolean): Buffer {
-  return rewriteXml(xml, (editor, document) => {
-    for (const element of childOf(document, document.root, 'Buckets')?.children ?? []) {
-      if (!keep(childText(document, element, 'Name') ?? '')) editor.remove(element)
-    }
-  })
-}

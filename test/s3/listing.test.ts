@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { keepBuckets, listingField, readListing, writeListing } from '../../src/s3/listing.ts'
+import { listingField, readListing, writeListing } from '../../src/s3/listing.ts'
 import { renderXml } from '../../src/s3/xml.ts'
 import type { XmlNode } from '../../src/s3/xml.ts'
 import { errorCode } from './error-code.ts'
@@ -76,15 +76,6 @@ await t.test('the gateway\'s entries leave extended listings, the client\'s stay
   const item = '<Items><Key>X-Amz-Meta-Sealgate</Key><Value>v</Value></Items>'
   const items = `<L><Contents><Key>k</Key><UserMetadata>${item}</UserMetadata></Contents></L>`
   t.notMatch(writeListing(Buffer.from(items), () => ({})).toString(), /sealgate/i)
-  t.end()
-})
-
-await t.test('ListBuckets without the state bucket', (t) => {
-  const buckets = '<Bucket><Name>a</Name></Bucket><Bucket><Name>state</Name></Bucket>'
-  const xml = `<ListAllMyBucketsResult><Owner><ID>o</ID></Owner><Buckets>${buckets}</Buckets></ListAllMyBucketsResult>`
-  t.equal(keepBuckets(Buffer.from(xml), (name) => name !== 'state').toString(), xml.replace('<Bucket><Name>state</Name></Bucket>', ''))
-  t.equal(keepBuckets(Buffer.from('<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>'), () => false).toString(),
-    '<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>')
   t.end()
 })
 
