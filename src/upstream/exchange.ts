@@ -16,6 +16,8 @@ export interface ExchangePlan {
   readonly body: Buffer | Readable | null
   readonly contentLength: number
   readonly signal: AbortSignal
+  /** Seconds the store may be silent before it answers; null: as long as any. */
+  readonly answerSeconds: number | null
   /** Throws an S3Error for a head that is not to be used. */
   readonly check: (status: number, headers: HeaderList) => void
   /** Bytes per second; 0: none. */
@@ -78,10 +80,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   start(dispatcher: Dispatcher): void {
-    const { method, path, headers, body } = this.#plan
+    const { method, path, headers, body, answerSeconds } = this.#plan
+    const headersTimeout = answerSeconds === null ? null : answerSeconds * 1000
+    const options = { method, path, headers, body, headersTimeout }
     // undici closes the connection after every HEAD unless told otherwise; with S3 that would be one handshake per HEAD.
-    const options = method === 'HEAD' ? { method, path, headers, body, reset: false } : { method, path, headers, body }
-    dispatcher.dispatch(options, this)
+    dispatcher.dispatch(method === 'HEAD' ? { ...options, reset: false } : options, this)
   }
 
   /** True when a second try cannot do the work twice: nothing came back, and it was the connection that failed. */

@@ -23,6 +23,8 @@ export interface UpstreamRequest {
   /** null: unsigned (anonymous reads of public-read buckets); undefined: the gateway's own credentials. */
   readonly identity?: UpstreamIdentity | null
   readonly signal: AbortSignal
+  /** Seconds the store may be silent before it answers. Default: `limits.upstreamFirstByteSeconds`. */
+  readonly answerSeconds?: number
   /**
    * One retry on a new connection, if nothing came back and the body can be replayed (Buffer or null). Never for
    * conditional writes and copies.

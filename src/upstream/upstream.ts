@@ -144,6 +144,7 @@ class SigningUpstream implements StoreUpstream {
       ...wire,
       method: request.method,
       signal: request.signal,
+      answerSeconds: request.answerSeconds ?? null,
       check: (status, headers) => { checkHead(status, headers, request) },
       minRate: this.#limits.minRate,
       windowSeconds: this.#limits.minRateWindowSeconds

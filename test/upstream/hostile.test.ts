@@ -291,6 +291,18 @@ await t.test('slow stores are cut', async (t) => {
   }
 })
 
+await t.test('a request may give the store more time to answer than others, or less', async (t) => {
+  // undici looks at its clock every half a second.
+  const store = await rawStore(t, { onRequest: (socket) => { setTimeout(() => socket.write(ok), 1500) } })
+  const upstream = upstreamTo(t, store.endpoint, {}, { upstreamFirstByteSeconds: 0.1 })
+  const patient = upstreamTo(t, store.endpoint)
+  const put = ask({ method: 'PUT', body: Buffer.from('x') })
+  const [usual, more, less] = await Promise.all([
+    codeOf(upstream.request(put)), codeOf(upstream.request({ ...put, answerSeconds: 30 })), codeOf(patient.request({ ...put, answerSeconds: 0.1 }))
+  ])
+  t.same({ usual, more, less }, { usual: 'SealgateUpstreamTimeout', more: 'ok', less: 'SealgateUpstreamTimeout' })
+})
+
 await t.test('a store that stops taking an upload is cut, a slow source is not', async (t) => {
   const limits = { minRate: 1 << 20, minRateWindowSeconds: 0.3, upstreamFirstByteSeconds: 30 }
   const deaf = await rawStore(t, { onConnection: (socket) => { socket.pause() } })
