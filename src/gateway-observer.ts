@@ -62,6 +62,10 @@ export class Observer {
     this.#metrics.integrityFailures.add({ kind })
   }
 
+  latePart(outcome: 'recorded' | 'failed'): void {
+    this.#metrics.lateParts.add({ outcome })
+  }
+
   /** A request is over. */
   request(record: AccessRecord): void {
     const operation = record.operation ?? 'none'

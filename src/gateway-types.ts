@@ -32,6 +32,8 @@ export interface Gateway {
   watch?(load: () => Load): void
   /** Takes over credentials, keys and policies. Transfers under way go on. */
   reload(config: Config): Promise<void>
+  /** Resolves when nothing is under way that no client waits for any more, after `graceMs` milliseconds at the latest. */
+  settle?(graceMs: number): Promise<void>
   close(): Promise<void>
 }
 

@@ -12,6 +12,7 @@ import type { StoreUpstream } from './upstream/upstream.ts'
 import { credentialLookup } from './auth/credentials.ts'
 import { policyFor } from './config-policy.ts'
 import { S3Error } from './errors.ts'
+import { LateParts } from './execute/multipart/late-parts.ts'
 import { ObjectCache } from './execute/object-cache.ts'
 import { SettingsCache } from './execute/settings-cache.ts'
 import { openKeyRegistry } from './keys/registry.ts'
@@ -45,6 +46,7 @@ class Assembly implements Gateway {
   readonly #observer: Observer
   readonly #health: Health
   readonly #upstream: StoreUpstream
+  readonly #lateParts: LateParts
   readonly #tell: TellOperator
   readonly #tracer: Tracer | null
   /** Keys that a reload has replaced and requests may still use. */
@@ -61,6 +63,12 @@ class Assembly implements Gateway {
     this.#tracer = tracer
     this.#observer = new Observer(config, tracer)
     this.#upstream = openUpstream(config, this.#observer)
+    this.#lateParts = new LateParts({
+      // The others are for those who wait.
+      limit: Math.ceil(config.upstream.connections / 4),
+      patienceSeconds: config.limits.upstreamFirstByteSeconds,
+      over: (outcome) => { this.#observer.latePart(outcome) }
+    })
     this.#health = new Health([
       { name: 'keys', run: () => this.#checkKeys() },
       { name: 'store', run: (signal) => this.#checkStore(signal) }
@@ -128,9 +136,14 @@ class Assembly implements Gateway {
     await this.#health.run()
   }
 
+  async settle(graceMs: number): Promise<void> {
+    await this.#lateParts.settle(graceMs)
+  }
+
   async close(): Promise<void> {
     this.#health.drain()
     this.#health.stop()
+    await this.#lateParts.close()
     await this.#upstream.close()
     await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
     this.#observer.close()
@@ -167,6 +180,7 @@ class Assembly implements Gateway {
       keys: this.#keys,
       objects,
       settings: new SettingsCache(),
+      lateParts: this.#lateParts,
       conditions: { ...this.#conditions ?? unprobed, ...config.upstream.conditions },
       integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
       policyFor: policies

@@ -118,9 +118,11 @@ export class Serving {
   }
 
   async #stop(orders: Orders, graceMs: number): Promise<'drained' | 'cut'> {
+    const until = performance.now() + graceMs
     const hurried: Promise<'drained' | 'cut'>[] = []
     void orders.hurried.then(() => { hurried.push(this.#listener.stop(0)) })
     const outcome = await this.#listener.stop(graceMs)
+    await Promise.race([this.#gateway.settle?.(Math.max(0, until - performance.now())), orders.hurried])
     return hurried[0] ?? outcome
   }
 

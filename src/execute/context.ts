@@ -8,6 +8,7 @@ import type { PostForm } from '../s3/post-form.ts'
 import type { Operation } from '../s3/route.ts'
 import type { Conditions } from '../upstream/probe.ts'
 import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
+import type { LateParts } from './multipart/late-parts.ts'
 import type { ObjectCache } from './object-cache.ts'
 import type { SettingsCache } from './settings-cache.ts'
 import { S3Error } from '../errors.ts'
@@ -19,6 +20,7 @@ export interface Parts {
   readonly keys: KeyRegistry
   readonly objects: ObjectCache
   readonly settings: SettingsCache
+  readonly lateParts: LateParts
   /** Which conditional requests the store enforces. */
   readonly conditions: Conditions
   /** Counts objects that failed verification, by kind. */

@@ -25,6 +25,8 @@ export interface Metrics {
   readonly upstreamConnections: Gauge<'pool'>
   /** The store refused the gateway's own credentials. */
   readonly upstreamRefused: Counter<'code'>
+  /** `outcome`: recorded, failed. */
+  readonly lateParts: Counter<'outcome'>
 
   /** `call`: GenerateDataKey, Decrypt, …; `outcome`: `ok` or the name of the error. */
   readonly kmsCalls: Counter<'call' | 'outcome'>
@@ -64,6 +66,7 @@ export function createMetrics(): Metrics {
     upstreamBytes: r.counter('sealgate_upstream_body_bytes_total', 'Bytes of bodies sent to and received from the store.', ['direction']),
     upstreamConnections: r.gauge('sealgate_upstream_connections', 'Open connections to the store.', ['pool']),
     upstreamRefused: r.counter('sealgate_upstream_refused_total', 'The store refused the credentials of the gateway.', ['code']),
+    lateParts: r.counter('sealgate_late_parts_total', 'Parts that the store had whole when their client gave up.', ['outcome']),
     kmsCalls: r.counter('sealgate_kms_calls_total', 'Calls of key services.', ['call', 'outcome']),
     kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),
     keyCache: r.counter('sealgate_key_cache_total', 'Lookups in the bucket key cache.', ['result']),

@@ -28,6 +28,8 @@ export type Fault =
   | { readonly type: 'mid-upload'; readonly bytes: number; readonly then: 'reset' | 'stall' }
   // The request is carried out, and the answer is late, or not what it ought to be.
   | { readonly type: 'delay'; readonly milliseconds: number }
+  // The whole request is taken in, and carried out when this settles, whether or not somebody still waits for the answer.
+  | { readonly type: 'late'; readonly until: () => Promise<unknown> }
   | { readonly type: 'lost-answer'; readonly status: number; readonly code: string }
   | { readonly type: 'headers'; readonly set?: Readonly<Record<string,
     string | null>>; readonly add?: readonly (readonly [string, string])[] }

@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorAnswer, hostId, xmlAnswer } from '../../src/store/answer.ts'
 import { closeServer, createStoreServer, listen, sendAnswer } from '../../src/store/server.ts'
@@ -196,6 +198,11 @@ export class TestStore {
       case 'delay':
         await sleep(fault.milliseconds, undefined, { ref: false })
         return this.#store.handle(request)
+      case 'late': {
+        const body = await buffer(request.body)
+        await fault.until()
+        return this.#store.handle({ ...request, body: Readable.from([body]) })
+      }
       case 'lost-answer':
         await this.#carryOut(request)
         return errorDocument(fault.status, fault.code, fault.code, request)

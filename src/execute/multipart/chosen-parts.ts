@@ -36,9 +36,14 @@ export function chooseParts(upload: Upload, listed: readonly CompletedPart[], kn
 }
 
 /** The same plaintext sent twice has one MD5 and two records: the store tells which attempt it kept. */
-function fits(attempt: Attempt, listed: CompletedPart, held: HeldPart | undefined): boolean {
+export function fits(attempt: Attempt, listed: CompletedPart, held: HeldPart | undefined): boolean {
   if (attempt.etag !== listed.etag) return false
-  return attempt.inline || (held?.etag === attempt.upstreamEtag && held.size === storedPartSize(attempt.plaintextSize))
+  return attempt.inline || (held?.etag === attempt.upstreamEtag && sizeFits(attempt, held))
+}
+
+/** Whether what the store holds is as long as a stored try is: all tries at the same bytes are. */
+export function sizeFits({ plaintextSize }: Attempt, { size }: HeldPart): boolean {
+  return size === storedPartSize(plaintextSize)
 }
 
 function invalidPart(upload: Upload, part: CompletedPart): S3Error {

@@ -22,11 +22,10 @@ import { writeConditions } from '../write-conditions.ts'
 import { checkObjectSize, chooseParts, tailNumber, type Known } from './chosen-parts.ts'
 import { completedAnswer } from './completed-answer.ts'
 import { completedBefore } from './completed-before.ts'
+import { lookAtParts } from './known-parts.ts'
 import { objectChecksum } from './object-checksum.ts'
-import { readPartRecords } from './part-records.ts'
 import { removeState } from './remove-state.ts'
 import { sendTail } from './send-tail.ts'
-import { listHeldParts } from './store-parts.ts'
 import { findUpload, noSuchUpload, refuseEqualParts, uploadHashOf, uploadIdOf } from './upload.ts'
 
 /** How long an answer may take and still be an ordinary one, with every header; clients give up after about 60 s of silence. */
@@ -60,10 +59,9 @@ async function complete(x: Execution, listed: readonly CompletedPart[]): Promise
   const listHash = completedListHash(listed.map(({ partNumber, etag }) => ({ number: partNumber, etag })))
   const upload = await findUpload(x, 'fresh')
   if (upload === null) return over(x, listHash)
-  const named = new Map(listed.map(({ partNumber, etag }) => [partNumber, etag]))
-  const [recorded, held] = await Promise.all([readPartRecords(x, upload, { named }), listHeldParts(x)])
-  if (held === null) return over(x, listHash)
-  const { parts, number } = await choose(x, upload, listed, { ...recorded, held: held.parts }, listHash)
+  const known = await lookAtParts(x, upload, listed)
+  if (known === null) return over(x, listHash)
+  const { parts, number } = await choose(x, upload, listed, known, listHash)
   if ('headers' in parts) return parts
   const size = parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0)
   checkObjectSize(x, size)

@@ -1,5 +1,6 @@
 import type { PartRecord } from '../../envelope/records.ts'
 import type { Execution } from '../context.ts'
+import type { StateBucket } from './state-bucket.ts'
 import type { Upload } from './upload.ts'
 import { attemptEtag, openPartRecord, sealPartRecord } from '../../envelope/records.ts'
 import { EnvelopeError } from '../../envelope/error.ts'
@@ -25,9 +26,9 @@ export function visiblePartEtag(record: Pick<PartRecord, 'md5' | 'header'>): str
 }
 
 /** Remembers a part that the store has: only then it may be answered with 200. */
-export async function writePartRecord(x: Execution, upload: Upload, record: PartRecord): Promise<void> {
+export async function writePartRecord(state: StateBucket, upload: Upload, record: PartRecord): Promise<void> {
   const name = partRecordName(upload.hash, record.number, Date.now(), sealPartRecord(upload.objectKey, upload.hash, record))
-  await stateBucketOf(x).put(name, Buffer.alloc(0), false)
+  await state.put(name, Buffer.alloc(0), false)
 }
 
 /** What the records of an upload say. */

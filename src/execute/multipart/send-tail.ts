@@ -82,7 +82,7 @@ async function sendSmallPart(
     update: (chunk) => verifiedSync(x, () => stage.update(chunk)),
     final: () => verified(x, () => stage.final())
   }], { destroySource: true })
-  const response = await sendPart(x, part.number, body, size + tailBytes)
+  const response = await sendPart(x, part.number, { body, contentLength: size + tailBytes })
   if (response.status >= 300) throw await relayError(x, response)
   response.body.resume()
   return etagOf(response)

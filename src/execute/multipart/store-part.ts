@@ -1,6 +1,6 @@
-import type { Readable } from 'node:stream'
 import type { PartRecord } from '../../envelope/records.ts'
-import type { UpstreamResponse } from '../../upstream/types.ts'
+import type { ByteStage } from '../../http/stage.ts'
+import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
 import type { BodySource } from '../body.ts'
 import type { Execution } from '../context.ts'
 import type { Upload } from './upload.ts'
@@ -63,6 +63,15 @@ export async function uploadForPart(x: Execution, size: number): Promise<Upload>
   return upload
 }
 
+/** One attempt at a part: what its body passes through, and what there is to remember of it. */
+interface Sealing {
+  readonly stages: readonly ByteStage[]
+  readonly header: Buffer
+  readonly storedSize: number
+  /** @param upstreamEtag without quotes; null: the part waits in the state bucket. @throws Error before the body has passed. */
+  readonly record: (upstreamEtag: string | null) => PartRecord
+}
+
 /**
  * Seals one attempt at a part under a fresh salt and stores it: upstream, or in the state bucket when it is below 5 MiB. Its
  * record is written after the store has it all and before anybody is told.
@@ -70,40 +79,80 @@ export async function uploadForPart(x: Execution, size: number): Promise<Upload>
 export async function storePart(
   x: Execution, upload: Upload, number: number, source: BodySource, origin: 'client' | 'copy' = 'client'
 ): Promise<PartRecord> {
-  const size = source.payload.length
-  const verifier = new BodyVerifier(source.payload, { computeMd5: upload.settings.etagMode === 'md5' })
-  const missing = partChecksum(upload.settings, source.payload, origin)
-  const computed = missing === null ? null : new ChecksumStage(missing)
-  const sealer = new PartSealer({ objectKey: upload.objectKey, number, plaintextSize: size })
-  const stages = [verifier, ...computed === null ? [] : [computed], sealer]
-  const response = await streamUpstream(x, source, stages, (body) => isSmall(size)
-    ? stateBucketOf(x).putStream(smallPartName(upload.hash, sealer.header), body, sealer.storedSize)
-    : sendPart(x, number, body, sealer.storedSize))
-  if (response.status >= 300) throw await refusal(x, upload, response, isSmall(size))
-  response.body.resume()
-  const { md5, checksum } = verifier.digests
-  const record: PartRecord = {
-    number,
-    plaintextSize: size,
-    header: sealer.header,
-    md5: upload.settings.etagMode === 'md5' ? md5 : null,
-    checksum: computed === null ? checksum : { algorithm: computed.algorithm, value: computed.value },
-    upstreamEtag: isSmall(size) ? '' : etagOf(response),
-    inline: isSmall(size)
-  }
-  await writePartRecord(x, upload, record)
-  return record
+  const sealing = sealPart(upload, number, source, origin)
+  return isSmall(source.payload.length) ? storeSmall(x, upload, source, sealing) : storeUpstream(x, upload, number, source, sealing)
 }
 
-/** One upstream part. @param contentLength bytes that `body` gives. */
-export function sendPart(x: Execution, number: number, body: Readable, contentLength: number): Promise<UpstreamResponse> {
+function sealPart({ settings, objectKey }: Upload, number: number, { payload }: BodySource, origin: 'client' | 'copy'): Sealing {
+  const takesMd5 = settings.etagMode === 'md5'
+  const verifier = new BodyVerifier(payload, { computeMd5: takesMd5 })
+  const missing = partChecksum(settings, payload, origin)
+  const computed = missing === null ? null : new ChecksumStage(missing)
+  const sealer = new PartSealer({ objectKey, number, plaintextSize: payload.length })
+  return {
+    stages: [verifier, ...computed === null ? [] : [computed], sealer],
+    header: sealer.header,
+    storedSize: sealer.storedSize,
+    record: (upstreamEtag) => {
+      const { md5, checksum } = verifier.digests
+      return {
+        number,
+        plaintextSize: payload.length,
+        header: sealer.header,
+        md5: takesMd5 ? md5 : null,
+        checksum: computed === null ? checksum : { algorithm: computed.algorithm, value: computed.value },
+        upstreamEtag: upstreamEtag ?? '',
+        inline: upstreamEtag === null
+      }
+    }
+  }
+}
+
+/** Each attempt has an object of its own: one that is carried out late takes the place of none. */
+async function storeSmall(x: Execution, upload: Upload, source: BodySource, { stages, header, storedSize, record }: Sealing): Promise<PartRecord> {
+  const state = stateBucketOf(x)
+  const response = await streamUpstream(x, source, stages, (body) => state.putStream(smallPartName(upload.hash, header), body, storedSize))
+  response.body.resume()
+  if (response.status >= 300) {
+    throw new S3Error('ServiceUnavailable', {
+      message: 'The state bucket of the gateway cannot be used.', cause: new Error(`PUT answers ${response.status}`)
+    })
+  }
+  const stored = record(null)
+  await writePartRecord(state, upload, stored)
+  return stored
+}
+
+async function storeUpstream(
+  x: Execution, upload: Upload, number: number, source: BodySource, { stages, storedSize, record }: Sealing
+): Promise<PartRecord> {
+  return x.parts.lateParts.follow(x.request.request.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
+    const response = await streamUpstream(x, source, stages, (body) => {
+      body.once('end', bodySent)
+      return sendPart(x, number, { body, contentLength: storedSize, signal, answerSeconds })
+    })
+    answered()
+    if (response.status >= 300) {
+      if (response.status === 404) x.parts.objects.forgetUpload(upload.hash)
+      throw await relayError(x, response)
+    }
+    response.body.resume()
+    const stored = record(etagOf(response))
+    await writePartRecord(stateBucketOf(x, signal), upload, stored)
+    return stored
+  })
+}
+
+type SentPart = Pick<UpstreamRequest, 'body' | 'contentLength'> & Partial<Pick<UpstreamRequest, 'signal' | 'answerSeconds'>>
+
+/** One upstream part. */
+export function sendPart(x: Execution, number: number, sent: SentPart): Promise<UpstreamResponse> {
   return send(x, {
     method: 'PUT',
     query: [['partNumber', String(number)], ['uploadId', uploadIdOf(x)]],
     headers: upstreamHeaders(x.request.headers, 'document'),
-    body,
-    contentLength,
-    pool: 'data'
+    pool: 'data',
+    ...sent
   })
 }
 
@@ -112,15 +161,4 @@ export function etagOf(response: UpstreamResponse): string {
   const etag = unquoteEtag(response.headers.get('etag') ?? '')
   if (etag === '') throw new S3Error('SealgateBadUpstream')
   return etag
-}
-
-async function refusal(x: Execution, upload: Upload, response: UpstreamResponse, small: boolean): Promise<S3Error> {
-  if (!small) {
-    if (response.status === 404) x.parts.objects.forgetUpload(upload.hash)
-    return relayError(x, response)
-  }
-  response.body.resume()
-  return new S3Error('ServiceUnavailable', {
-    message: 'The state bucket of the gateway cannot be used.', cause: new Error(`PUT answers ${response.status}`)
-  })
 }
