@@ -1,6 +1,7 @@
 // Scripts × every request the gateway makes for them × everything that can go wrong with it.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { scripts } from './fault-scripts.ts'
-import { FaultRig, firstByteMs, type Leaks, type Point } from './fault-rig.ts'
+import { FaultRig, firstByteMs, lateMs, type Leaks, type Point } from './fault-rig.ts'
 import type { Script } from './fault-script.ts'
 import type { Fault } from '../support/faults.ts'
 
@@ -32,6 +33,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   'no end but the connection\'s': { type: 'close-delimited' },
   'a little late': { type: 'delay', milliseconds: 30 },
   'too late': { type: 'delay', milliseconds: firstByteMs * 2 },
+  'carried out too late': { type: 'late', until: () => sleep(lateMs, undefined, { ref: false }) },
   '500': { type: 'error', status: 500, code: 'InternalError' },
   '503': { type: 'error', status: 503, code: 'SlowDown' },
   '403': { type: 'error', status: 403, code: 'SignatureDoesNotMatch' },
@@ -57,6 +59,8 @@ function applies(name: string, { unsealed }: Script, { method, key, range, bodyL
   if (fault.type === 'mid-upload') return bodyLength >= fault.bytes
   if (name === 'another Content-Range') return range
   if (name === 'another range') return method === 'GET' && key !== '' && unsealed !== true
+  // Of what only asks, a late answer is the same.
+  if (fault.type === 'late') return method !== 'GET' && method !== 'HEAD'
   if (name === 'another ETag') return method === 'GET' || method === 'HEAD'
   return true
 }

@@ -19,6 +19,8 @@ import type { SeenRequest } from '../support/rules.ts'
 
 /** What the gateway waits for the store, in milliseconds. */
 export const firstByteMs = 1500
+/** When the store carries out what it carries out late: the gateway has given up, and clients have tried again. */
+export const lateMs = firstByteMs + 500
 /** A client waits longer than the gateway may for all it does in one request. */
 const patienceMs = 30_000
 /** What is let go of is gone by then, on a busy machine too: idle connections live half a second. */
@@ -195,6 +197,7 @@ export class FaultRig {
     // A connection whose answer was whole to the gateway is idle to it, and dead or about to be.
     // One with an answer too many is out of step: it gives the next request another's answer, which is no end of the fault.
     if (fault.type === 'stall' || fault.type === 'extra' || (fault.type === 'mid-upload' && fault.then === 'stall')) this.#store.traffic.breakAll()
+    if (fault.type === 'late') await sleep(lateMs - firstByteMs)
     if (fault.type === 'reset' || (fault.type === 'mid-upload' && fault.then === 'reset')) await sleep(40)
   }
 

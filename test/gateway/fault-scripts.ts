@@ -142,6 +142,11 @@ export const scripts: readonly Script[] = [
     await sendPart(run, begun, 2, last)
     return completes(run, begun, acknowledged ? Buffer.concat([part, last]) : last)
   }),
+  script('upload part until acknowledged', begin, (run, begun) => sendPart(run, begun, 1, part).catch(() => sendPart(run, begun, 1, part)),
+    async (run, begun, acknowledged) => {
+      if (!acknowledged) await sendPart(run, begun, 1, part)
+      return completes(run, begun, part)
+    }),
   script('upload small part', (run) => beginWith(run, [part]), (run, begun) => sendPart(run, begun, 2, last),
     (run, begun, acknowledged) => completes(run, begun, acknowledged ? Buffer.concat([part, last]) : part)),
   script('upload part again', (run) => beginWith(run, [last]), async (run, begun) => {
