@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { ChecksumAlgorithm } from '../http/checksum.ts'
 import type { HeaderList } from '../http/headers.ts'
 
 export interface UpstreamIdentity {
@@ -20,6 +21,8 @@ export interface UpstreamRequest {
   /** A stream must give exactly `contentLength` bytes or fail. */
   readonly body: Buffer | Readable | null
   readonly contentLength: number
+  /** Object data only: the checksum of `body` that goes with it, behind a stream and before a Buffer. Default: none. */
+  readonly checksum?: ChecksumAlgorithm | null
   /** null: unsigned (anonymous reads of public-read buckets); undefined: the gateway's own credentials. */
   readonly identity?: UpstreamIdentity | null
   readonly signal: AbortSignal

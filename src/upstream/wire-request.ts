@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { StagedReadable } from '../http/stage.ts'
+import { createChecksum, type ChecksumAlgorithm } from '../http/checksum.ts'
+import { StagedReadable, type ByteStage } from '../http/stage.ts'
+import { ChecksumTrailer } from './checksum-trailer.ts'
 import type { IdentitySource } from './credentials.ts'
 import type { RequestAddress } from './endpoint.ts'
 import { SignedChunks, signedChunksLength, signedChunksPayload } from './signed-chunks.ts'
-import { emptyBodyHash, type Signer } from './signer.ts'
+import { emptyBodyHash, type Signer, type SigningRequest } from './signer.ts'
 import type { UpstreamIdentity, UpstreamRequest } from './types.ts'
+import { UnsignedChunks, unsignedChunksLength, unsignedChunksPayload } from './unsigned-chunks.ts'
 
 /** A request as it goes on the wire. */
 export interface WireRequest {
@@ -47,21 +50,50 @@ export class RequestWriter {
   ): Promise<{ headers: Readonly<Record<string, string>>; framing: Framing }> {
     const headers = joined(request.headers)
     const target = { method: request.method, host: address.host, path: address.path, query: request.query, headers }
-    if (!this.#signStreams || !(body instanceof Readable)) {
-      const signed = await this.#signer.sign({ ...target, payloadHash: payloadHash(body) }, identity)
-      return { headers: signed.headers, framing: plain(request, body) }
+    const algorithm = request.checksum ?? null
+    if (body instanceof Readable) {
+      if (this.#signStreams || algorithm !== null) return this.#chunked(target, body, request.contentLength, algorithm, identity)
+    } else if (algorithm !== null) {
+      announce(headers, algorithm, `x-amz-checksum-${algorithm}`, checksumOf(algorithm, body ?? Buffer.alloc(0)))
     }
-    headers['x-amz-decoded-content-length'] = String(request.contentLength)
-    const { chunkScope, signature, headers: signed } = await this.#signer.sign({ ...target, payloadHash: signedChunksPayload }, identity)
-    const framer = new SignedChunks(chunkScope, await chunkScope.signingKey(), signature, request.contentLength)
-    return {
-      headers: signed,
-      framing: {
-        body: new StagedReadable(body, [framer], { destroySource: true }),
-        contentLength: signedChunksLength(request.contentLength)
-      }
-    }
+    const signed = await this.#signer.sign({ ...target, payloadHash: payloadHash(body) }, identity)
+    return { headers: signed.headers, framing: plain(request, body) }
   }
+
+  /** A stream in chunks, signed where that is wanted, with its checksum behind it where there is one. */
+  async #chunked(
+    target: Target, body: Readable, length: number, algorithm: ChecksumAlgorithm | null, identity: UpstreamIdentity
+  ): Promise<{ headers: Readonly<Record<string, string>>; framing: Framing }> {
+    const { headers } = target
+    const trailer = algorithm === null ? null : new ChecksumTrailer(algorithm)
+    headers['x-amz-decoded-content-length'] = String(length)
+    if (algorithm !== null) announce(headers, algorithm, 'x-amz-trailer', `x-amz-checksum-${algorithm}`)
+    if (trailer !== null && !this.#signStreams) {
+      const signed = await this.#signer.sign({ ...target, payloadHash: unsignedChunksPayload }, identity)
+      return { headers: signed.headers, framing: framed(body, new UnsignedChunks(trailer, length), unsignedChunksLength(length, trailer)) }
+    }
+    const { chunkScope, signature, headers: signed } = await this.#signer.sign({ ...target, payloadHash: signedChunksPayload(trailer) }, identity)
+    const framer = new SignedChunks(chunkScope, await chunkScope.signingKey(), signature, length, trailer)
+    return { headers: signed, framing: framed(body, framer, signedChunksLength(length, trailer)) }
+  }
+}
+
+type Target = Omit<SigningRequest, 'payloadHash' | 'headers'> & { readonly headers: Record<string, string> }
+
+/** Where S3 demands a checksum it asks for the name of its algorithm as well (AWS API, PutObject); SDKs always send it. */
+function announce(headers: Record<string, string>, algorithm: ChecksumAlgorithm, name: string, value: string): void {
+  headers['x-amz-sdk-checksum-algorithm'] = algorithm.toUpperCase()
+  headers[name] = value
+}
+
+function checksumOf(algorithm: ChecksumAlgorithm, body: Buffer): string {
+  const checksum = createChecksum(algorithm)
+  checksum.update(body)
+  return checksum.digest().toString('base64')
+}
+
+function framed(body: Readable, framer: ByteStage, contentLength: number): Framing {
+  return { body: new StagedReadable(body, [framer], { destroySource: true }), contentLength }
 }
 
 function plain(request: UpstreamRequest, body: Buffer | Readable | null): Framing {

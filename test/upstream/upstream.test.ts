@@ -89,6 +89,31 @@ await t.test('signed chunks on request', async (t) => {
   t.equal(seen?.body.length, Number(seen?.headers.get('content-length')))
 })
 
+await t.test('a checksum goes before a Buffer and behind a stream', async (t) => {
+  const store = await rawStore(t, { onRequest: answer(ok) })
+  const [plain, signing] = [upstreamTo(t, store.endpoint), upstreamTo(t, store.endpoint, { signStreams: true })]
+  const send = async (upstream: typeof plain, body: Buffer | Readable, contentLength: number) => {
+    const request = ask({ method: 'PUT', body, contentLength, checksum: 'crc32', headers: [['content-encoding', 'gzip']] })
+    await text((await upstream.request(request)).body)
+    return store.seen.at(-1)!
+  }
+  const of = (seen: Awaited<ReturnType<typeof send>>) => ['x-amz-content-sha256', 'x-amz-sdk-checksum-algorithm', 'x-amz-checksum-crc32',
+    'x-amz-trailer', 'x-amz-decoded-content-length', 'content-encoding'].map((name) => seen.headers.get(name))
+  const data = Buffer.from('123456789')
+  const digest = createHash('sha256').update(data).digest('hex')
+  const whole = await send(plain, data, 9)
+  t.same(of(whole), [digest, 'CRC32', 'y/Q5Jg==', undefined, undefined, 'gzip'])
+  t.equal(whole.body.toString(), '123456789')
+  t.same(of(await send(plain, Readable.from([]), 0)), [emptyBodyHash, 'CRC32', 'AAAAAA==', undefined, undefined, 'gzip'], 'an empty stream is none')
+  for (const [upstream, word] of [[plain, 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'], [signing, 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER']] as const) {
+    const seen = await send(upstream, Readable.from([data.subarray(0, 4), data.subarray(4)]), 9)
+    t.same(of(seen), [word, 'CRC32', undefined, 'x-amz-checksum-crc32', '9', 'gzip'], 'aws-chunked would be stored with the object')
+    t.match(seen.headers.get('authorization'), /x-amz-trailer/)
+    t.match(seen.body.toString('latin1'), /^9(;chunk-signature=[0-9a-f]{64})?\r\n123456789\r\n0.*\r\nx-amz-checksum-crc32:y\/Q5Jg==\r\n/)
+    t.equal(seen.body.length, Number(seen.headers.get('content-length')))
+  }
+})
+
 await t.test('HEAD keeps its connection; 204 and 304 have no body', async (t) => {
   const store = await rawStore(t, {
     onRequest: (socket, { path }) => {

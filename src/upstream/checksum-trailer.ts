@@ -1,0 +1,24 @@
+import { createChecksum, checksumAlgorithms, type Checksum, type ChecksumAlgorithm } from '../http/checksum.ts'
+
+/** The checksum of a body that follows it (AWS, "Signature calculations: including trailing headers (chunked uploads)"). */
+export class ChecksumTrailer {
+  /** Bytes of `line`. */
+  readonly lineLength: number
+  readonly #name: string
+  readonly #checksum: Checksum
+
+  constructor(algorithm: ChecksumAlgorithm) {
+    this.#name = `x-amz-checksum-${algorithm}`
+    this.lineLength = `${this.#name}:`.length + Math.ceil(checksumAlgorithms[algorithm].bytes / 3) * 4
+    this.#checksum = createChecksum(algorithm)
+  }
+
+  update(chunk: Buffer): void {
+    this.#checksum.update(chunk)
+  }
+
+  /** Name and value, without a line end. Call once, after the last byte. */
+  line(): string {
+    return `${this.#name}:${this.#checksum.digest().toString('base64')}`
+  }
+}
