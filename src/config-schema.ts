@@ -72,6 +72,7 @@ function upstreamSection(path: Text, secret: Text) {
     conditions: z.strictObject({
       put: z.boolean().optional(), complete: z.boolean().optional(), copy: z.boolean().optional(), delete: z.boolean().optional()
     }).prefault({}),
+    checksum: z.enum(['none', 'crc32']).default('none').transform((value) => value === 'none' ? null : value),
     equalParts: z.boolean().default(false)
   })
 }

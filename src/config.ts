@@ -66,6 +66,8 @@ export interface Config {
     readonly connections: number
     /** Overrides what the probe of conditional requests found. */
     readonly conditions: Readonly<Partial<Record<'put' | 'complete' | 'copy' | 'delete', boolean>>>
+    /** Checksum of the stored bytes that goes to the store with them: what buckets with Object Lock demand. null: none. */
+    readonly checksum: 'crc32' | null
     /** The store wants equal part sizes (R2): multipart is refused. */
     readonly equalParts: boolean
   }

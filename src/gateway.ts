@@ -24,6 +24,7 @@ import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
 import { address } from './s3/route.ts'
 import { probeConditions, unprobed, type Conditions } from './upstream/probe.ts'
+import { probeTrailers } from './upstream/probe-trailers.ts'
 import { ensureStateBucket } from './upstream/state-bucket.ts'
 import { createUpstream } from './upstream/upstream.ts'
 
@@ -182,6 +183,7 @@ class Assembly implements Gateway {
       settings: new SettingsCache(),
       lateParts: this.#lateParts,
       conditions: { ...this.#conditions ?? unprobed, ...config.upstream.conditions },
+      probed: this.#conditions !== null,
       integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
       policyFor: policies
     }
@@ -203,9 +205,10 @@ class Assembly implements Gateway {
   }
 
   async #checkStore(signal: AbortSignal): Promise<void> {
-    const { stateBucket, region } = this.#config.upstream
+    const { stateBucket, region, checksum } = this.#config.upstream
     await ensureStateBucket(this.#upstream, stateBucket, region, signal)
     if (this.#conditions !== null) return
+    if (checksum !== null) await probeTrailers(this.#upstream, stateBucket, checksum, signal)
     this.#conditions = await probeConditions(this.#upstream, stateBucket, signal)
     this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache())
   }

@@ -91,12 +91,14 @@ function partRecordAad(upload: Buffer): Buffer {
   return fields('sealgate/v1/part-record', upload)
 }
 
-/** What the client settled at CreateMultipartUpload. */
+/** What CreateMultipartUpload settled. */
 export interface UploadSettings {
   readonly checksumAlgorithm: ChecksumName | null
   readonly checksumType: ChecksumKind | null
   /** Whether part ETags name the attempt (`opaque`) or are MD5s of plaintext. */
   readonly etagMode: keyof typeof etagModes
+  /** Checksum that the store wants of stored parts, because the upload was created there with it; null: none. */
+  readonly storedChecksum: ChecksumName | null
 }
 
 /** An upload record, parsed. Nothing in it is authenticated before openUploadRecord. */
@@ -126,7 +128,8 @@ export interface SealUploadRecordInput extends Omit<UploadRecord, 'box' | 'names
 export function sealUploadRecord(input: SealUploadRecordInput): Buffer {
   const { kek, objectKey, settings } = input
   const secret = Buffer.concat([objectKey.secret.export(), Buffer.from([
-    checksumCode(settings.checksumAlgorithm), checksumTypeCode(settings.checksumType), etagModes[settings.etagMode], 0
+    checksumCode(settings.checksumAlgorithm), checksumTypeCode(settings.checksumType), etagModes[settings.etagMode],
+    checksumCode(settings.storedChecksum)
   ])])
   const box = wrap(kek, secret, uploadRecordAad(input, input.place, input.uploadId))
   secret.fill(0)
@@ -178,9 +181,9 @@ export function openUploadRecord(
   const checksumAlgorithm = parseChecksumCode(reader.u8(), 'record')
   const checksumType = parseChecksumType(reader.u8(), 'record')
   const etagMode = parseEtagMode(reader.u8())
-  reader.flags(0)
+  const storedChecksum = parseChecksumCode(reader.u8(), 'record')
   reader.end()
-  return { objectKey: ObjectKey.fromBytes(key), settings: { checksumAlgorithm, checksumType, etagMode } }
+  return { objectKey: ObjectKey.fromBytes(key), settings: { checksumAlgorithm, checksumType, etagMode, storedChecksum } }
 }
 
 function uploadRecordAad(record: Pick<UploadRecord, 'sse' | 'scope' | 'requestContext'>, place: Place, uploadId: string): Buffer {

@@ -23,6 +23,8 @@ export interface Parts {
   readonly lateParts: LateParts
   /** Which conditional requests the store enforces. */
   readonly conditions: Conditions
+  /** Whether the store has been asked at all. */
+  readonly probed: boolean
   /** Counts objects that failed verification, by kind. */
   readonly integrityFailure: (kind: string) => void
   readonly policyFor: (bucket: string) => BucketPolicy
@@ -126,6 +128,16 @@ function withTerms(x: Execution, bucket: string | null, headers: UpstreamRequest
   const missing = terms.flatMap(([name, value]): [string, string][] =>
     value === undefined || headers.some(([given]) => given === name) ? [] : [[name, value]])
   return missing.length === 0 ? headers : [...headers, ...missing]
+}
+
+/**
+ * The checksum of stored bytes that goes to the store with them; null: none.
+ * @throws S3Error ServiceUnavailable as long as the store has not been seen to take the frames of such bodies off again.
+ */
+export function storedChecksum(x: Execution): Config['upstream']['checksum'] {
+  const { probed, config: { upstream: { checksum } } } = x.parts
+  if (checksum !== null && !probed) throw new S3Error('ServiceUnavailable', { message: 'The store has not yet been seen to take checksums as upstream.checksum sends them.' })
+  return checksum
 }
 
 /** Sends as the gateway itself: state bucket, probes. */

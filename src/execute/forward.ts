@@ -10,7 +10,7 @@ import { formatCopySource } from '../s3/copy-source.ts'
 import { operations } from '../s3/operations.ts'
 import { HoldLast, readDocument, readVerified, requestBody, streamUpstream } from './body.ts'
 import { contentMd5 } from './content-md5.ts'
-import { header, send } from './context.ts'
+import { header, send, storedChecksum } from './context.ts'
 import { relayError } from './relay-error.ts'
 import { SMALL_BODY_BYTES } from './store-plain.ts'
 
@@ -90,12 +90,16 @@ async function forwardDocument(x: Execution, requiresDigest: boolean, examine?: 
   })
 }
 
-/** Object data of a bucket that is not encrypted: verified on the way, byte for byte what the client sent. */
+/**
+ * Object data of a bucket that is not encrypted: verified on the way, byte for byte what the client sent. Its checksum too: what stood
+ * in a header goes along with the others, what followed the body follows it again, where the store is known to take that.
+ */
 async function forwardData(x: Execution): Promise<UpstreamResponse> {
   const source = requestBody(x)
   const verifier = new BodyVerifier(source.payload, { computeMd5: false })
   const sent = {
-    method: x.request.request.method, query: forwardedQuery(x), headers: upstreamHeaders(x.request.headers, 'plain-data'), pool: 'data'
+    method: x.request.request.method, query: forwardedQuery(x), headers: upstreamHeaders(x.request.headers, 'plain-data'), pool: 'data',
+    checksum: storedChecksum(x) === null ? null : source.payload.trailer
   } as const
   if (source.payload.length <= SMALL_BODY_BYTES) return send(x, { ...sent, body: await readVerified(x, source, verifier, SMALL_BODY_BYTES) })
   return streamUpstream(x, source, [verifier, new HoldLast()], (body) => send(x, { ...sent, body, contentLength: source.payload.length }))

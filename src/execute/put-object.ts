@@ -11,7 +11,7 @@ import { S3Error } from '../errors.ts'
 import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
 import { readVerified, requestBody, streamUpstream, type BodySource } from './body.ts'
 import { contentMd5 } from './content-md5.ts'
-import { placeOf, send } from './context.ts'
+import { placeOf, send, storedChecksum } from './context.ts'
 import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './etag.ts'
 import { keyForWrite } from './object-keys.ts'
@@ -84,6 +84,7 @@ function answerOf({ x, key, verifier, wantsMd5 }: Write, response: UpstreamRespo
 
 async function putHeld(write: Write): Promise<UpstreamResponse> {
   const { x, source, verifier, conditions } = write
+  const stored = storedChecksum(x)
   const plaintext = await readVerified(x, source, verifier, HELD_BYTES)
   const sealer = new SingleSealer({ objectKey: write.objectKey, plaintextSize: plaintext.length })
   const body = Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
@@ -94,10 +95,11 @@ async function putHeld(write: Write): Promise<UpstreamResponse> {
       ...headersOf(write, sealer.header, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }),
       ...conditions,
       // S3 demands a digest of a body that it is to lock (AWS API, PutObject).
-      ...write.described.some(([name]) => name.startsWith('x-amz-object-lock-')) ? [contentMd5(body)] : []
+      ...stored === null && write.described.some(([name]) => name.startsWith('x-amz-object-lock-')) ? [contentMd5(body)] : []
     ],
     body,
     contentLength: body.length,
+    checksum: stored,
     retry: conditions.length === 0,
     pool: 'data'
   })
@@ -106,6 +108,7 @@ async function putHeld(write: Write): Promise<UpstreamResponse> {
 async function putStreamed(write: Write): Promise<UpstreamResponse> {
   const { x, source, verifier, conditions, wantsMd5 } = write
   const { contentMd5, checksum, trailer, length } = source.payload
+  const stored = storedChecksum(x)
   // A digest that was declared may stand in the metadata: if it does not verify, there will be no object.
   const late = (wantsMd5 && contentMd5 === null) || trailer !== null
   const sealer = new SingleSealer({
@@ -118,7 +121,7 @@ async function putStreamed(write: Write): Promise<UpstreamResponse> {
   const known = late ? { md5: null, checksums: [] } : { md5: wantsMd5 ? contentMd5 : null, checksums: fullObject(checksum) }
   const headers = [...headersOf(write, sealer.header, { ...known, digestsInManifest: late }), ...conditions]
   return streamUpstream(x, source, [verifier, sealer], (body) => send(x, {
-    method: 'PUT', headers, body, contentLength: storedSize(length), pool: 'data'
+    method: 'PUT', headers, body, contentLength: storedSize(length), checksum: stored, pool: 'data'
   }))
 }
 

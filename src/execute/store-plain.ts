@@ -5,7 +5,7 @@ import { BodyVerifier } from '../auth/body.ts'
 import { S3Error } from '../errors.ts'
 import { downstreamHeaders } from '../plan/headers.ts'
 import { HoldLast, readVerified, streamUpstream } from './body.ts'
-import { send } from './context.ts'
+import { send, storedChecksum } from './context.ts'
 import { relayError } from './relay-error.ts'
 
 /** Below this a body goes upstream as one Buffer, with a real x-amz-content-sha256. */
@@ -14,7 +14,8 @@ export const SMALL_BODY_BYTES = 65536
 /** Stores a body as it is, in a bucket that is not encrypted, under the request's bucket and key. */
 export async function storePlain(x: Execution, source: BodySource, headers: readonly (readonly [string, string])[]): Promise<StoredAnswer> {
   const verifier = new BodyVerifier(source.payload, { computeMd5: false })
-  const sent = { method: 'PUT', headers, pool: 'data' } as const
+  const declared = headers.some(([name]) => name === 'content-md5' || name.startsWith('x-amz-checksum-'))
+  const sent = { method: 'PUT', headers, checksum: declared ? null : storedChecksum(x), pool: 'data' } as const
   const { length } = source.payload
   const response = length <= SMALL_BODY_BYTES
     ? await send(x, { ...sent, body: await readVerified(x, source, verifier, SMALL_BODY_BYTES) })

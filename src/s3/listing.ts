@@ -19,6 +19,8 @@ export interface ListingRow {
   readonly etag: string | null
   /** Stored bytes. */
   readonly size: number | null
+  /** Of the stored bytes of a part, in base64, by the name of their element (`ChecksumCRC32`); other rows tell no values. */
+  readonly checksums: ReadonlyMap<string, string>
   readonly lastModified: string | null
   readonly storageClass: string | null
 }
@@ -63,6 +65,13 @@ function numberOf(document: XmlDocument, element: XmlElement, name: string): num
   return Number(text)
 }
 
+const noChecksums: ReadonlyMap<string, string> = new Map()
+
+function checksumsOf(document: XmlDocument, part: XmlElement): ReadonlyMap<string, string> {
+  const elements = part.children.filter(({ name }) => name.startsWith('Checksum'))
+  return elements.length === 0 ? noChecksums : new Map(elements.map((element) => [element.name, textOf(document, element).trim()]))
+}
+
 function rowsOf(document: XmlDocument): LocatedRow[] {
   const { root } = document
   const encoded = childText(document, root, 'EncodingType') === 'url'
@@ -81,6 +90,7 @@ function rowsOf(document: XmlDocument): LocatedRow[] {
       partNumber: numberOf(document, element, 'PartNumber'),
       etag: etag === null ? null : unquoteEtag(etag),
       size: numberOf(document, element, 'Size'),
+      checksums: kind === 'part' ? checksumsOf(document, element) : noChecksums,
       lastModified: text('LastModified'),
       storageClass: text('StorageClass')
     }

@@ -50,7 +50,7 @@ await t.test('faulty and foreign part records', async (t) => {
 })
 
 const key = kek()
-const settings: UploadSettings = { checksumAlgorithm: 'crc64nvme', checksumType: 'full', etagMode: 'md5' }
+const settings: UploadSettings = { checksumAlgorithm: 'crc64nvme', checksumType: 'full', etagMode: 'md5', storedChecksum: null }
 const input: SealUploadRecordInput = {
   kek: key, keyId: 'local:main:v1-abc', blob: randomBytes(80), sse: 'aws:kms', scope: 'object', requestContext: { team: 'ä', b: '' },
   objectKey, place, uploadId: 'upload-1', settings
@@ -59,8 +59,8 @@ const input: SealUploadRecordInput = {
 await t.test('upload records round trip', async (t) => {
   const others: Partial<SealUploadRecordInput>[] = [
     {}, { requestContext: {} }, { sse: 'SSE-C', scope: 'bucket' },
-    { settings: { checksumAlgorithm: null, checksumType: null, etagMode: 'opaque' } },
-    { settings: { checksumAlgorithm: 'sha1', checksumType: 'composite', etagMode: 'md5' } }
+    { settings: { checksumAlgorithm: null, checksumType: null, etagMode: 'opaque', storedChecksum: null } },
+    { settings: { checksumAlgorithm: 'sha1', checksumType: 'composite', etagMode: 'md5', storedChecksum: 'crc32' } }
   ]
   for (const change of others) {
     const given = { ...input, ...change }

@@ -30,14 +30,15 @@ await t.test('rows as the store tells them', (t) => {
   t.strictSame(rest, [])
   t.strictSame(first, {
     kind: 'object', key: 'a & b', versionId: null, uploadId: null, partNumber: null, etag: 'aa', size: 532,
-    lastModified: '2026-01-01T00:00:00.000Z', storageClass: 'STANDARD'
+    checksums: new Map(), lastModified: '2026-01-01T00:00:00.000Z', storageClass: 'STANDARD'
   })
   t.match(second, { key: ' ', etag: 'bb-2', size: 0, storageClass: null })
   t.strictSame(readListing(Buffer.from(versions)).map(({ kind, key, versionId, etag, size }) => [kind, key, versionId, etag, size]),
     [['version', 'a/b c+dä', 'v1', 'e', 1000], ['version', 'bad%zz', 'null', 'f', 5]])
-  const part = '<Part><PartNumber>3</PartNumber><ETag>"p"</ETag><Size>9</Size></Part>'
+  const part = '<Part><PartNumber>3</PartNumber><ETag>"p"</ETag><Size>9</Size><ChecksumCRC32>y/Q5Jg==</ChecksumCRC32></Part>'
   const parts = `<ListPartsResult><Key>k%20</Key><EncodingType>url</EncodingType>${part}</ListPartsResult>`
   t.match(readListing(Buffer.from(parts)), [{ kind: 'part', key: 'k%20', partNumber: 3, etag: 'p', size: 9 }])
+  t.strictSame(readListing(Buffer.from(parts))[0]?.checksums, new Map([['ChecksumCRC32', 'y/Q5Jg==']]))
   const uploads = '<ListMultipartUploadsResult><Upload><Key>k</Key><UploadId>u</UploadId></Upload></ListMultipartUploadsResult>'
   t.match(readListing(Buffer.from(uploads)), [{ kind: 'upload', key: 'k', uploadId: 'u', size: null, etag: null }])
   t.equal(listingField(Buffer.from(aws), 'IsTruncated'), 'false')

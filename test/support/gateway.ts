@@ -14,6 +14,8 @@ import type { TestStore } from './hostile.ts'
 export interface TestGatewayOptions {
   /** YAML of further sections, or of whole sections that replace the defaults (`buckets`, `clients`, …), as objects. */
   readonly sections?: Readonly<Record<string, unknown>>
+  /** Further options of the section `upstream`. */
+  readonly upstream?: Readonly<Record<string, unknown>>
   /** A keyring made before, to be shared by several gateways. */
   readonly keyring?: string
   /** Milliseconds between the white space of a pending answer. */
@@ -52,7 +54,10 @@ export async function startTestGateway(store: StoreAccess, options: TestGatewayO
   const { endpoint, region } = store
   const config = parseConfig(JSON.stringify({
     listen: { host: '127.0.0.1', port: 0 },
-    upstream: { endpoint, region, accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey, stateBucket: 'sealgate-state', realm: 'test' },
+    upstream: {
+      endpoint, region, accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey, stateBucket: 'sealgate-state', realm: 'test',
+      ...options.upstream
+    },
     clients: [{ accessKeyId, secretAccessKey, buckets: ['*'] }],
     keys: { main: { type: 'local', keyring } },
     buckets: { '*': { encryption: 'on', key: 'main' } },

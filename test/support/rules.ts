@@ -1,3 +1,4 @@
+import type { HeaderList } from '../../src/http/headers.ts'
 import type { Query } from '../../src/http/target.ts'
 import type { Fault } from './faults.ts'
 
@@ -7,6 +8,7 @@ export interface SeenRequest {
   readonly bucket: string
   readonly key: string
   readonly query: Query
+  readonly headers: HeaderList
 }
 
 export interface Match {

@@ -67,10 +67,10 @@ async function complete(x: Execution, listed: readonly CompletedPart[]): Promise
   checkObjectSize(x, size)
   const checksum = objectChecksum(x, upload, parts)
   const conditions = await writeConditions(x, 'complete')
-  const list = await tailOrOver(x, upload, { parts, checksum, listHash, number })
+  const list = await tailOrOver(x, upload, { parts, held: held.parts, checksum, listHash, number })
   if (!Array.isArray(list)) return list
   const outcome = await completeUpstream(x, list, conditions)
-  if ('failed' in outcome) return afterFailure(x, listHash, outcome.failed)
+  if ('failed' in outcome) return afterFailure(x, upload, list, listHash, outcome.failed)
   const answer = completedAnswer(x, {
     etag: await etagOf(x, parts, outcome),
     checksums: checksum === null ? [] : [checksum],
@@ -119,8 +119,7 @@ type Outcome = { readonly response: UpstreamResponse; readonly etag: string } | 
 async function completeUpstream(
   x: Execution, list: readonly UpstreamPart[], conditions: readonly (readonly [string, string])[]
 ): Promise<Outcome> {
-  const body = renderXml(['CompleteMultipartUpload', list.map(({ number, etag }): XmlNode =>
-    ['Part', [['PartNumber', String(number)], ['ETag', `"${etag}"`]]])])
+  const body = renderXml(['CompleteMultipartUpload', list.map(partNode)])
   const response = await send(x, {
     method: 'POST',
     query: [['uploadId', uploadIdOf(x)]],
@@ -140,9 +139,22 @@ async function completeUpstream(
   return { response, etag: childText(parsed, parsed.root, 'ETag') ?? '' }
 }
 
+/** The checksum of each part is demanded where the upload was created with one (AWS API, CompleteMultipartUpload). */
+function partNode({ number, etag, checksum }: UpstreamPart): XmlNode {
+  return ['Part', [['PartNumber', String(number)], ['ETag', `"${etag}"`], ...checksum === null ? [] : [checksum]]]
+}
+
 /** What the store refuses of a list that was checked against it is the doing of somebody who was quicker, not of the client. */
-async function afterFailure(x: Execution, listHash: Buffer, failed: S3Error): Promise<Completed> {
+async function afterFailure(
+  x: Execution, { settings }: Upload, list: readonly UpstreamPart[], listHash: Buffer, failed: S3Error
+): Promise<Completed> {
   if (failed.code === 'NoSuchUpload') return over(x, listHash)
+  if (failed.code === 'InvalidPartOrder' && settings.storedChecksum !== null && list.some(({ number }, i) => number !== i + 1)) {
+    throw new S3Error('InvalidPartOrder', {
+      message: 'The store behind this gateway demands part numbers that start at 1 and are consecutive, and no part uploaded above the last one listed.',
+      cause: failed
+    })
+  }
   if (!['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall'].includes(failed.code)) throw failed
   const before = await completedBefore(x, listHash)
   if (before !== null) return before

@@ -8,7 +8,7 @@ import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { childText, parseXml, renderXml, upstreamDocument } from '../../s3/xml.ts'
-import { bucketOf, keyOf, placeOf, send } from '../context.ts'
+import { bucketOf, keyOf, placeOf, send, storedChecksum } from '../context.ts'
 import { envelopeHeaders } from '../envelope-headers.ts'
 import { keyForWrite } from '../object-keys.ts'
 import { encryptionOfWrite } from '../write-encryption.ts'
@@ -33,11 +33,11 @@ export async function createMultipartUpload(x: Execution): Promise<HttpResponse>
   const asked = await encryptionOfWrite(x)
   const [key] = await Promise.all([keyForWrite(x, placeOf(x), asked), stateBucketOf(x).check()])
   const objectKey = ObjectKey.random()
-  const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : x.policy.etag }
+  const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : x.policy.etag, storedChecksum: storedChecksum(x) }
   const headers = envelopeHeaders(x, {
     key, objectKey, described, kind: 'multipart', streamHeader: null, plaintextSize: null, md5: null, checksums: [], digestsInManifest: true
   })
-  const { uploadId, answered } = await createUpstream(x, headers)
+  const { uploadId, answered } = await createUpstream(x, [...headers, ...storedChecksumHeaders(settings)])
   await keepRecord(x, uploadId, key, objectKey, settings)
   const body = renderXml(['InitiateMultipartUploadResult', [['Bucket', bucketOf(x)], ['Key', keyOf(x)], ['UploadId', uploadId]]])
   return {
@@ -56,6 +56,11 @@ function checksumHeadersOf({ checksumAlgorithm, checksumType }: UploadSettings):
     ['x-amz-checksum-algorithm', checksumAlgorithm.toUpperCase()],
     ['x-amz-checksum-type', checksumType === 'full' ? 'FULL_OBJECT' : 'COMPOSITE']
   ]
+}
+
+/** A checksum that comes with a part must have been settled for the upload (AWS API, UploadPart). Its type is S3's default. */
+function storedChecksumHeaders({ storedChecksum: algorithm }: UploadSettings): Header[] {
+  return algorithm === null ? [] : [['x-amz-checksum-algorithm', algorithm.toUpperCase()]]
 }
 
 async function createUpstream(x: Execution, headers: readonly Header[]): Promise<{ uploadId: string; answered: readonly Header[] }> {

@@ -1,6 +1,9 @@
 import type { Checksum } from '../../envelope/envelope.ts'
+import type { UploadSettings } from '../../envelope/records.ts'
+import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Execution } from '../context.ts'
 import type { Attempt } from './part-records.ts'
+import type { HeldPart } from './store-parts.ts'
 import type { Upload } from './upload.ts'
 import { sealTail, type MultipartContents } from '../../envelope/manifest.ts'
 import { streamSize } from '../../envelope/sizes.ts'
@@ -18,10 +21,14 @@ export interface UpstreamPart {
   readonly number: number
   /** Without quotes. */
   readonly etag: string
+  /** Of the stored bytes, as the store has said it: name and content of its element; null where the upload has none. */
+  readonly checksum: readonly [element: string, value: string] | null
 }
 
 export interface TailInput {
   readonly parts: readonly Attempt[]
+  /** What the store holds, by part number. */
+  readonly held: ReadonlyMap<number, HeldPart>
   readonly checksum: Checksum | null
   /** 32 bytes, from completedListHash. */
   readonly listHash: Buffer
@@ -35,13 +42,27 @@ export interface TailInput {
  * @returns the parts of the store's own list.
  */
 export async function sendTail(x: Execution, upload: Upload, input: TailInput): Promise<UpstreamPart[]> {
-  const { parts, number } = input
+  const { parts, held, number } = input
+  const { storedChecksum } = upload.settings
   const tail = sealTail(upload.objectKey, contentsOf(upload, input))
   const tailBytes = tail.reduce((sum, { length }) => sum + length, 0)
   const last = parts.at(-1)
-  const stored = parts.filter(({ inline }) => !inline).map((part) => ({ number: part.number, etag: part.upstreamEtag }))
-  const etag = last?.inline === true ? await sendSmallPart(x, upload, last, tail, tailBytes) : await sendBare(x, number, tail, tailBytes)
-  return [...stored, { number, etag }]
+  const stored = parts.filter(({ inline }) => !inline)
+    .map((part) => ({ number: part.number, etag: part.upstreamEtag, checksum: checksumOf(storedChecksum, held.get(part.number)) }))
+  const response = last?.inline === true
+    ? await sendSmallPart(x, upload, last, tail, tailBytes)
+    : await sendBare(x, upload, number, tail, tailBytes)
+  if (response.status >= 300) throw await relayError(x, response)
+  response.body.resume()
+  return [...stored, { number, etag: etagOf(response), checksum: checksumOf(storedChecksum, response) }]
+}
+
+/** @param said in a list of parts, or in the answer to one */
+function checksumOf(algorithm: UploadSettings['storedChecksum'], said: HeldPart | UpstreamResponse | undefined): UpstreamPart['checksum'] {
+  if (algorithm === null || said === undefined) return null
+  const element = `Checksum${algorithm.toUpperCase()}`
+  const value = 'checksums' in said ? said.checksums.get(element) : said.headers.get(`x-amz-checksum-${algorithm}`)
+  return value === undefined ? null : [element, value]
 }
 
 function contentsOf(upload: Upload, { parts, checksum, listHash }: TailInput): MultipartContents {
@@ -58,23 +79,23 @@ function contentsOf(upload: Upload, { parts, checksum, listHash }: TailInput): M
   }
 }
 
-async function sendBare(x: Execution, number: number, tail: readonly Buffer[], bytes: number): Promise<string> {
-  const response = await send(x, {
+function sendBare(
+  x: Execution, { settings }: Upload, number: number, tail: readonly Buffer[], bytes: number
+): Promise<UpstreamResponse> {
+  return send(x, {
     method: 'PUT',
     query: [['partNumber', String(number)], ['uploadId', uploadIdOf(x)]],
     body: Buffer.concat(tail, bytes),
     contentLength: bytes,
+    checksum: settings.storedChecksum,
     retry: true,
     pool: 'data'
   })
-  if (response.status >= 300) throw await relayError(x, response)
-  response.body.resume()
-  return etagOf(response)
 }
 
 async function sendSmallPart(
-  x: Execution, { objectKey, hash }: Upload, part: Attempt, tail: readonly Buffer[], tailBytes: number
-): Promise<string> {
+  x: Execution, { objectKey, hash, settings }: Upload, part: Attempt, tail: readonly Buffer[], tailBytes: number
+): Promise<UpstreamResponse> {
   const size = streamSize(part.plaintextSize)
   const stored = await stateBucketOf(x).open(smallPartName(hash, part.header), size)
   const stage = new SmallPartWithTail(objectKey, part, tail)
@@ -82,8 +103,5 @@ async function sendSmallPart(
     update: (chunk) => verifiedSync(x, () => stage.update(chunk)),
     final: () => verified(x, () => stage.final())
   }], { destroySource: true })
-  const response = await sendPart(x, part.number, { body, contentLength: size + tailBytes })
-  if (response.status >= 300) throw await relayError(x, response)
-  response.body.resume()
-  return etagOf(response)
+  return sendPart(x, part.number, { body, contentLength: size + tailBytes, checksum: settings.storedChecksum })
 }

@@ -129,7 +129,7 @@ async function storeUpstream(
   return x.parts.lateParts.follow(x.request.request.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
     const response = await streamUpstream(x, source, stages, (body) => {
       body.once('end', bodySent)
-      return sendPart(x, number, { body, contentLength: storedSize, signal, answerSeconds })
+      return sendPart(x, number, { body, contentLength: storedSize, checksum: upload.settings.storedChecksum, signal, answerSeconds })
     })
     answered()
     if (response.status >= 300) {
@@ -143,7 +143,8 @@ async function storeUpstream(
   })
 }
 
-type SentPart = Pick<UpstreamRequest, 'body' | 'contentLength'> & Partial<Pick<UpstreamRequest, 'signal' | 'answerSeconds'>>
+/** `checksum` is the one that the store's upload was created with. */
+type SentPart = Required<Pick<UpstreamRequest, 'body' | 'contentLength' | 'checksum'>> & Partial<Pick<UpstreamRequest, 'signal' | 'answerSeconds'>>
 
 /** One upstream part. */
 export function sendPart(x: Execution, number: number, sent: SentPart): Promise<UpstreamResponse> {

@@ -16,6 +16,8 @@ export interface HeldPart {
   readonly etag: string
   /** Stored bytes. */
   readonly size: number
+  /** Of the stored bytes, in base64, by the name of their element. */
+  readonly checksums: ReadonlyMap<string, string>
   readonly lastModified: string | null
 }
 
@@ -44,9 +46,9 @@ export async function listHeldParts(
     if (document === null) return null
     about ??= aboutUpload(document)
     let last = marker
-    for (const { partNumber, etag, size, lastModified } of readListing(document)) {
+    for (const { partNumber, etag, size, checksums, lastModified } of readListing(document)) {
       if (partNumber === null || etag === null || size === null) throw new S3Error('SealgateBadUpstream')
-      parts.set(partNumber, { number: partNumber, etag, size, lastModified })
+      parts.set(partNumber, { number: partNumber, etag, size, checksums, lastModified })
       last = Math.max(last, partNumber)
     }
     // A store that says there is more and gives nothing new would be asked for ever.

@@ -100,7 +100,7 @@ async function copyIntoPlain(x: Execution, source: CopySource, number: number): 
 
 async function sendPlain(x: Execution, stream: Readable, size: number, number: number): Promise<Buffer> {
   try {
-    const response = await streamUpstream(x, plaintextSource(stream, size), [], (body) => sendPart(x, number, { body, contentLength: size }))
+    const response = await streamUpstream(x, plaintextSource(stream, size), [], (body) => sendPart(x, number, { body, contentLength: size, checksum: null }))
     if (response.status >= 300) throw await relayError(x, response)
     response.body.resume()
     return copyPartResult(`"${etagOf(response)}"`, [])

@@ -1,0 +1,61 @@
+import t from 'tap'
+import { S3Error } from '../../src/errors.ts'
+import { probeTrailers } from '../../src/upstream/probe-trailers.ts'
+import { startTestStore } from '../support/hostile.ts'
+import { rawStore, upstreamTo } from './raw-store.ts'
+import { createUpstream } from '../../src/upstream/upstream.ts'
+import type { Rule } from '../support/rules.ts'
+
+const never = new AbortController().signal
+
+/** The embedded store, with faults; what the probe says of it, and what it leaves there. */
+async function probed(faults: readonly Rule[]): Promise<{ said: string; left: readonly [number, number] }> {
+  const store = await startTestStore({ buckets: ['state'] })
+  const { endpoint, region, accessKeyId, secretAccessKey } = store
+  const credentials = { accessKeyId, secretAccessKey, sessionToken: null }
+  const upstream = createUpstream({ endpoint, region, credentials, style: 'path', connections: 4, ca: null },
+    { minRate: 0, minRateWindowSeconds: 10, upstreamFirstByteSeconds: 10 })
+  for (const fault of faults) store.rules.add(fault)
+  const said = await probeTrailers(upstream, 'state', 'crc32', never).then(() => 'good', (error: unknown) =>
+    error instanceof S3Error ? `${error.code} ${error.message}` : String(error))
+  const left = [store.keys('state').length, store.uploads('state')] as const
+  await upstream.close()
+  await store.close()
+  return { said, left }
+}
+
+await t.test('a store that takes them', async (t) => {
+  t.same(await probed([]), { said: 'good', left: [0, 0] })
+})
+
+await t.test('stores that do not, and where they show it; nothing is left there', async (t) => {
+  const cases: readonly (readonly [Rule, RegExp])[] = [
+    [{ when: { method: 'PUT' }, fault: { type: 'error', status: 501, code: 'NotImplemented' } }, /^ServiceUnavailable .*PutObject: 501 NotImplemented/],
+    [{ when: { method: 'PUT' }, fault: { type: 'error', status: 403, code: 'SignatureDoesNotMatch' } }, /PutObject: .*signature/],
+    [{ when: { method: 'GET' }, fault: { type: 'flip', offset: 0 } }, /PutObject: other bytes come back/],
+    [{ when: { method: 'GET', without: ['uploadId'] }, nth: 2, fault: { type: 'flip', offset: 69_999 } }, /UploadPart: other bytes come back/],
+    [{ when: { method: 'GET', query: { uploadId: true } }, fault: { type: 'rows', element: 'ChecksumCRC32', change: 'drop' } }, /CompleteMultipartUpload: 400 InvalidRequest/],
+    [{ when: { method: 'POST', query: { uploads: true } }, fault: { type: 'error', status: 400, code: 'InvalidRequest' } }, /CreateMultipartUpload: 400/]
+  ]
+  for (const [rule, expected] of cases) {
+    const { said, left } = await probed([rule])
+    t.match(said, expected)
+    t.same(left, [0, 0], said)
+  }
+})
+
+await t.test('an ill store is not an unfit one', async (t) => {
+  t.match((await probed([{ fault: { type: 'error', status: 503, code: 'SlowDown' } }])).said, /^ServiceUnavailable .*did not answer/)
+  t.match((await probed([{ times: Infinity, fault: { type: 'reset', at: 'before' } }])).said, /^ServiceUnavailable (?!.*upstream.checksum)/)
+})
+
+await t.test('a store that keeps the frames', async (t) => {
+  let kept: Buffer = Buffer.alloc(0)
+  const store = await rawStore(t, { onRequest: (socket, { head, body }) => {
+    if (head.startsWith('PUT')) kept = body
+    const sent = head.startsWith('GET') ? kept : Buffer.alloc(0)
+    socket.write(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: ${sent.length}\r\n\r\n`), sent]))
+  } })
+  await t.rejects(probeTrailers(upstreamTo(t, store.endpoint), 'state', 'crc32', never), { code: 'ServiceUnavailable', message: /other bytes come back/ })
+  t.ok(kept.length > 70_000)
+})
