@@ -55,6 +55,8 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 
 * Object, part and copy limits of 5 GiB hold for what is stored: a single PUT takes 5,367,070,708 bytes, a part 5,367,071,380.
 * A part 10,000 of 5 MiB or more is refused when it is uploaded: its number is needed for what is behind the last part.
+* With \`upstream.checksum: crc32\` stores that hold to AWS's rule want part numbers to start at 1 without gaps, and no part uploaded above
+  the last one listed.
 * User metadata is limited to what the store leaves beside the gateway's entries (under 720 bytes); names beginning with
   \`x-amz-meta-sealgate\`, and two names that differ in \`-\` and \`_\` alone, are refused with InvalidArgument.
 * Checksums are CRC32, CRC32C, CRC64NVME, SHA-1 and SHA-256. They are given back for whole objects and parts, never for a range.
@@ -75,7 +77,7 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 | store | conditions enforced | besides |
 |---|---|---|
 | Ceph radosgw 16.2.15 | PutObject, source of copies | loses tags of copies; default encryption, \`partNumber\` and GetObjectAttributes are the gateway's |
-| versitygw 1.8.0 (files) | PutObject, CompleteMultipartUpload, DeleteObject, source of copies | no object under a name that ends in \`/\`: it would be a folder with content, as a sealed empty object has 512 bytes (400 DirectoryObjectContainsData). \`a//b\` is listed as \`a/b\` and opens under the name it was written by alone. HEAD with \`versionId=null\` is 404 in buckets without versions: their version listings show no ETags with \`etag: md5\` |
+| versitygw 1.8.0 (files) | PutObject, CompleteMultipartUpload, DeleteObject, source of copies | verifies trailing checksums, wants no digest of bodies that it locks. No object under a name that ends in \`/\`: it would be a folder with content, as a sealed empty object has 512 bytes (400 DirectoryObjectContainsData). \`a//b\` is listed as \`a/b\` and opens under the name it was written by alone. HEAD with \`versionId=null\` is 404 in buckets without versions: their version listings show no ETags with \`etag: md5\` |
 | moto 5.2.5 | PutObject, DeleteObject | a simulation for tests; copies pass through the gateway |
 `
 

@@ -3,6 +3,7 @@
 #
 #   test/e2e/clients.sh                                          in front of the embedded store
 #   test/e2e/clients.sh --store http://HOST:PORT --access-key ID --secret-key SECRET
+#   … --checksum crc32                                           with checksums of stored bytes sent to the store
 #
 # Clients: aws (v1 and v2, whatever AWS_V1 and AWS_V2 name), boto3 (new: PYTHON; old: PYTHON_OLD), the SDK for JavaScript v3,
 # rclone, s3cmd, curl --aws-sigv4. What is not installed is skipped, with its reason. Ends with 1 when a step failed.

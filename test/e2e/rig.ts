@@ -1,5 +1,5 @@
 // Starts a gateway, once over HTTP and once over HTTPS, in front of a store, and says where: for clients that are programs.
-//   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET]
+//   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32]
 // Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. Prints one line of
 // JSON (where the gateway and the store are, and who signs) and runs until its input ends.
 import { once } from 'node:events'
@@ -15,7 +15,7 @@ import { createLog } from '../../src/listener/log.ts'
 import { readTls } from '../../src/listener/tls.ts'
 import { startTestStore } from '../support/hostile.ts'
 
-const { values } = parseArgs({ options: { store: { type: 'string' }, 'access-key': { type: 'string' }, 'secret-key': { type: 'string' } } })
+const { values } = parseArgs({ options: { store: { type: 'string' }, 'access-key': { type: 'string' }, 'secret-key': { type: 'string' }, checksum: { type: 'string' } } })
 
 const folder = await mkdtemp(join(tmpdir(), 'sealgate-e2e-'))
 const keyring = join(folder, 'keyring.json')
@@ -29,7 +29,7 @@ const config = parseConfig(JSON.stringify({
   listen: { host: '127.0.0.1', port: 0 },
   upstream: {
     endpoint: store.endpoint, region: 'us-east-1', accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey,
-    stateBucket: 'sealgate-state-e2e', realm: 'e2e'
+    stateBucket: 'sealgate-state-e2e', realm: 'e2e', ...values.checksum === undefined ? {} : { checksum: values.checksum }
   },
   clients: [{ ...client, buckets: ['*'] }],
   keys: { main: { type: 'local', keyring } },
