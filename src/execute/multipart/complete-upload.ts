@@ -67,7 +67,7 @@ async function complete(x: Execution, listed: readonly CompletedPart[]): Promise
   checkObjectSize(x, size)
   const checksum = objectChecksum(x, upload, parts)
   const conditions = await writeConditions(x, 'complete')
-  const list = await tailOrOver(x, upload, { parts, held: held.parts, checksum, listHash, number })
+  const list = await tailOrOver(x, upload, { parts, held: known.held, checksum, listHash, number })
   if (!Array.isArray(list)) return list
   const outcome = await completeUpstream(x, list, conditions)
   if ('failed' in outcome) return afterFailure(x, upload, list, listHash, outcome.failed)
