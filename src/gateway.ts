@@ -25,7 +25,7 @@ import { handle, type Pipeline } from './proxy.ts'
 import { address } from './s3/route.ts'
 import { probeConditions, unprobed, type Conditions } from './upstream/probe.ts'
 import { probeTrailers } from './upstream/probe-trailers.ts'
-import { ensureStateBucket } from './upstream/state-bucket.ts'
+import { StoreChecks } from './upstream/store-checks.ts'
 import { createUpstream } from './upstream/upstream.ts'
 
 const rootTarget = parseTarget('/')
@@ -70,9 +70,17 @@ class Assembly implements Gateway {
       patienceSeconds: config.limits.upstreamFirstByteSeconds,
       over: (outcome) => { this.#observer.latePart(outcome) }
     })
+    const { stateBucket, region } = config.upstream
+    const checks = new StoreChecks(this.#upstream, {
+      stateBucket, region, markers: () => { tell('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket }) }
+    })
     this.#health = new Health([
       { name: 'keys', run: () => this.#checkKeys() },
-      { name: 'store', run: (signal) => this.#checkStore(signal) }
+      { name: 'store', run: (signal) => checks.store(signal) },
+      { name: 'stateBucket', run: async (signal) => {
+        await checks.stateBucket(signal)
+        await this.#learnStore(signal)
+      } }
     ], { timeoutSeconds: HEALTH_TIMEOUT_SECONDS, changed: (check, error) => { this.#tellHealth(check, error) } })
     this.#observer.watch(() => ({
       pools: this.#upstream.stats(), checks: this.#health.report().checks, heldBack: this.#keys?.heldBack() ?? new Map()
@@ -204,10 +212,9 @@ class Assembly implements Gateway {
     } while (tested !== this.#selfTest)
   }
 
-  async #checkStore(signal: AbortSignal): Promise<void> {
-    const { stateBucket, region, checksum } = this.#config.upstream
-    await ensureStateBucket(this.#upstream, stateBucket, region, signal)
+  async #learnStore(signal: AbortSignal): Promise<void> {
     if (this.#conditions !== null) return
+    const { stateBucket, checksum } = this.#config.upstream
     if (checksum !== null) await probeTrailers(this.#upstream, stateBucket, checksum, signal)
     this.#conditions = await probeConditions(this.#upstream, stateBucket, signal)
     this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache())

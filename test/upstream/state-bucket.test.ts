@@ -25,6 +25,14 @@ await t.test('there already', async (t) => {
   t.same([code, seen.map(([line]) => line)], ['ok', ['HEAD /state', 'GET /state?versioning']])
 })
 
+await t.test('versions suspended: usable, and told', async (t) => {
+  const store = await rawStore(t, { onRequest: (socket, { head }) => {
+    const body = head.startsWith('GET') ? '<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>' : ''
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+  } })
+  t.equal(await ensureStateBucket(upstreamTo(t, store.endpoint), 'state', 'us-east-1', never), 'suspended')
+})
+
 await t.test('made where absent', async (t) => {
   const far = await run(t, 'eu-west-1', { HEAD: ['404'], PUT: ['200'] })
   t.equal(far.code, 'ok')

@@ -9,7 +9,7 @@ import { parseErrorXml } from '../../s3/error-xml.ts'
 import { upstreamDocument } from '../../s3/xml.ts'
 import { UPLOADS_PREFIX } from './state-names.ts'
 
-/** What the probe of conditional requests leaves when it is interrupted. */
+/** What the probes of the store leave when they are interrupted. */
 const PROBE_PREFIX = 'probe/'
 
 export interface Collection {
