@@ -103,7 +103,7 @@ class Assembly implements Gateway {
       const response = await (this.#tracer === null ? work() : this.#tracer.request(request.id, request.headers.get('traceparent'), work))
       // The rest of a pending answer may ask for keys, too.
       if (response.pending === undefined) leave()
-      else void response.pending.then(leave, leave)
+      else void response.pending.document.then(leave, leave)
       return response
     } catch (error) {
       leave()

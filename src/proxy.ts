@@ -8,7 +8,7 @@ import { authorize } from './auth/authorize.ts'
 import { admitPayload } from './auth/payload.ts'
 import { S3Error } from './errors.ts'
 import { readDocument } from './execute/body.ts'
-import { corsHeadersFor, knownCorsHeaders, preflight } from './execute/cors.ts'
+import { corsHeadersFor, knownCorsHeaders, preflight, withCors } from './execute/cors.ts'
 import { executors } from './execute/executors.ts'
 import { authenticatedForm } from './execute/post-object.ts'
 import { refuseReservedMetadata } from './plan/headers.ts'
@@ -41,12 +41,17 @@ export async function handle(pipeline: Pipeline, request: HttpRequest): Promise<
     request.annotate?.({ operation: 'Preflight', bucket })
     return preflight(parts, request, bucket)
   }
+  const readable = (error: unknown): never => {
+    throw error instanceof S3Error ? error.withHeaders(knownCorsHeaders(parts, request, bucket, error.headers)) : error
+  }
   try {
     const response = await answer(pipeline, request)
-    return { ...response, headers: [...response.headers, ...await corsHeadersFor(parts, request, bucket, response.headers)] }
+    const { pending } = response
+    const cors = await corsHeadersFor(parts, request, bucket, response.headers)
+    if (pending === undefined) return { ...response, headers: withCors(response.headers, cors) }
+    return { ...response, pending: { headers: () => withCors(pending.headers(), cors), document: pending.document.catch(readable) } }
   } catch (error) {
-    if (!(error instanceof S3Error)) throw error
-    throw error.withHeaders(knownCorsHeaders(parts, request, bucket, error.headers))
+    return readable(error)
   }
 }
 

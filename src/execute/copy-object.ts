@@ -7,7 +7,6 @@ import type { Looked } from './head-object.ts'
 import type { SealedObject } from './stored-object.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
-import { readAll } from '../http/stage.ts'
 import { downstreamHeaders } from '../plan/headers.ts'
 import { formatCopySource } from '../s3/copy-source.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
@@ -18,15 +17,14 @@ import { copiedHeaders, directiveOf, ensureTags } from './copied-headers.ts'
 import { copySourceOf, lookAtSource } from './copy-source-object.ts'
 import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './etag.ts'
-import { forwardCopy } from './forward.ts'
+import { forwardCopy, successOf } from './forward.ts'
 import { keyForWrite, type WriteKey } from './object-keys.ts'
+import { pendingAnswer, type Known } from './pending-answer.ts'
 import { readManifest } from './read-manifest.ts'
-import { relayError, errorOfDocument } from './relay-error.ts'
 import { withOneRestart } from './restart.ts'
 import { plaintextEtag } from './stored-object.ts'
 import { writeConditions } from './write-conditions.ts'
 import { encryptionOfWrite } from './write-encryption.ts'
-
 
 /**
  * CopyObject. Between sealed buckets no body moves: the source's object key is unwrapped and wrapped anew for the
@@ -36,7 +34,7 @@ import { encryptionOfWrite } from './write-encryption.ts'
 export async function copyObject(x: Execution): Promise<HttpResponse> {
   const source = copySourceOf(x)
   if (x.policy.encryption === 'off' && x.parts.policyFor(source.bucket).encryption === 'off') return forwardCopy(x, source)
-  return withOneRestart(async () => {
+  return pendingAnswer((known) => withOneRestart(async () => {
     const looked = await lookAtSource(x, source)
     refuseIdleCopy(x, source)
     if (looked.object.size > MAX_SINGLE_PLAINTEXT) {
@@ -46,9 +44,9 @@ export async function copyObject(x: Execution): Promise<HttpResponse> {
     }
     const { object } = looked
     return object.kind === 'plain' || x.policy.encryption === 'off' || !isTied(x, source, object)
-      ? copyThrough(x, source, looked)
-      : rewrapAndCopy(x, source, looked, object)
-  })
+      ? copyThrough(x, source, looked, known)
+      : rewrapAndCopy(x, source, looked, object, known)
+  }))
 }
 
 /** A copy of an object onto itself must change something (AWS API, CopyObject). */
@@ -72,7 +70,7 @@ function isTied(x: Execution, source: CopySource, object: SealedObject): boolean
   return x.parts.conditions.copySourceIfMatch || (source.versionId ?? object.versionId ?? 'null') !== 'null'
 }
 
-async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, object: SealedObject): Promise<HttpResponse> {
+async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, object: SealedObject, known: Known): Promise<Buffer> {
   // Where the source's bucket shows no MD5, nobody has looked for it yet; the destination may show it.
   const hidden = looked.manifest === null && object.attributes.digestsInManifest && x.policy.etag === 'md5'
   const manifest = hidden ? await readManifest(x, object) : looked.manifest
@@ -94,22 +92,15 @@ async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, o
       [x.parts.conditions.copySourceHeader, object.upstreamEtag]
     ]
   })
-  if (response.status >= 300) throw await relayError(x, response)
-  return {
-    status: 200,
-    headers: [...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders, ['content-type', 'application/xml']],
-    body: null,
-    pending: answerOf(x, response, manifest, object, { key, tags: described.find(([name]) => name === 'x-amz-tagging')?.[1] ?? '' })
-  }
+  if (response.status < 300) known([...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders])
+  return answerOf(x, response, manifest, object, { key, tags: described.find(([name]) => name === 'x-amz-tagging')?.[1] ?? '' })
 }
 
-/** The store's answer may take long, and an error may stand in its 200 (AWS API, CopyObject). */
+/** @throws the store's error. */
 async function answerOf(
   x: Execution, response: UpstreamResponse, manifest: Manifest | null, object: SealedObject, { key, tags }: { readonly key: WriteKey; readonly tags: string }
 ): Promise<Buffer> {
-  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
-  const failed = errorOfDocument(document)
-  if (failed !== null) throw failed
+  const document = await successOf(x, response)
   const parsed = parseXml(document, upstreamDocument)
   const upstreamEtag = childText(parsed, parsed.root, 'ETag')
   if (upstreamEtag === null) throw new S3Error('SealgateBadUpstream')

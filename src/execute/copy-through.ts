@@ -1,5 +1,4 @@
 import type { Readable } from 'node:stream'
-import type { HttpResponse } from '../http/message.ts'
 import type { CopySource } from '../s3/copy-source.ts'
 import type { BodySource } from './body.ts'
 import type { Execution } from './context.ts'
@@ -7,6 +6,7 @@ import type { Looked } from './head-object.ts'
 import { copiedHeaders } from './copied-headers.ts'
 import { copyResult } from './copy-result.ts'
 import { fetchSlice } from './open-body.ts'
+import type { Known } from './pending-answer.ts'
 import { sealObject } from './put-object.ts'
 import { storePlain } from './store-plain.ts'
 
@@ -15,15 +15,15 @@ import { storePlain } from './store-plain.ts'
  * a bucket that is not encrypted; and where the store cannot tie a copy to what was looked at. The only copies of whole objects that
  * move data through the gateway.
  */
-export async function copyThrough(x: Execution, source: CopySource, { object, manifest }: Looked): Promise<HttpResponse> {
+export async function copyThrough(x: Execution, source: CopySource, { object, manifest }: Looked, known: Known): Promise<Buffer> {
   const described = await copiedHeaders(x, source, object)
   const stream = await fetchSlice(x, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
   try {
     const stored = x.policy.encryption === 'off'
       ? await storePlain(x, plaintextSource(stream, object.size), [...described, ...storesAffair(x)])
       : await sealObject(x, plaintextSource(stream, object.size), new Map([...described, ...encryptionHeaders(x)]))
-    const body = copyResult(stored.etag, null, [])
-    return { status: 200, headers: [...stored.headers.filter(([name]) => name !== 'etag'), ['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
+    known(stored.headers.filter(([name]) => name !== 'etag'))
+    return copyResult(stored.etag, null, [])
   } finally {
     stream.destroy()
   }

@@ -57,6 +57,11 @@ export async function corsHeadersFor(parts: Parts, request: HttpRequest, bucket:
   }
 }
 
+/** Headers of an answer with those for a browser, unless the store has said them. */
+export function withCors(headers: readonly Header[], cors: readonly Header[]): readonly Header[] {
+  return hasCors(headers) ? headers : [...headers, ...cors]
+}
+
 function hasCors(headers: readonly Header[]): boolean {
   return headers.some(([name]) => name.toLowerCase() === ALLOW_ORIGIN)
 }

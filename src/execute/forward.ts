@@ -11,7 +11,8 @@ import { operations } from '../s3/operations.ts'
 import { HoldLast, readDocument, readVerified, requestBody, streamUpstream } from './body.ts'
 import { contentMd5 } from './content-md5.ts'
 import { header, send, storedChecksum } from './context.ts'
-import { relayError } from './relay-error.ts'
+import { pendingAnswer } from './pending-answer.ts'
+import { errorOfDocument, relayError } from './relay-error.ts'
 import { SMALL_BODY_BYTES } from './store-plain.ts'
 
 type Header = readonly [name: string, value: string]
@@ -49,13 +50,27 @@ function refuseSplitting(x: Execution): void {
  * CopyObject or UploadPartCopy between buckets that are not encrypted. The source is said anew from what was authorised, so
  * that the store copies nothing else; without it the request would be a write of nothing.
  */
-export async function forwardCopy(x: Execution, source: CopySource): Promise<HttpResponse> {
+export function forwardCopy(x: Execution, source: CopySource): HttpResponse {
   const range = header(x, 'x-amz-copy-source-range')
   const headers: Header[] = [...upstreamHeaders(x.request.headers, 'plain-data'), ['x-amz-copy-source', formatCopySource(source)]]
   if (range !== undefined) headers.push(['x-amz-copy-source-range', range])
-  const response = await send(x, { method: 'PUT', query: forwardedQuery(x), headers })
+  return pendingAnswer(async (known) => {
+    const response = await send(x, { method: 'PUT', query: forwardedQuery(x), headers })
+    if (response.status < 300) known(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))
+    return successOf(x, response)
+  })
+}
+
+/**
+ * The document of a copy or a Complete, whose errors may stand inside of a 200 (AWS API, CopyObject, CompleteMultipartUpload).
+ * @throws the store's error as an S3Error.
+ */
+export async function successOf(x: Execution, response: UpstreamResponse): Promise<Buffer> {
   if (response.status >= 300) throw await relayError(x, response)
-  return passThrough(response)
+  const document = await documentOf(response)
+  const failed = errorOfDocument(document)
+  if (failed !== null) throw failed
+  return document
 }
 
 /** Query of the client's operation as it goes upstream. */
@@ -67,7 +82,7 @@ export function forwardedQuery(x: Execution): (readonly [string, string | null])
 export async function forwardForDocument(x: Execution, query = forwardedQuery(x)): Promise<{ response: UpstreamResponse; document: Buffer }> {
   const response = await send(x, { method: x.request.request.method, query, headers: upstreamHeaders(x.request.headers, 'document'), retry: true })
   if (response.status >= 300) throw await relayError(x, response)
-  return { response, document: await readAll(response.body, DOCUMENT_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream')) }
+  return { response, document: await documentOf(response) }
 }
 
 async function forwardDocument(x: Execution, requiresDigest: boolean, examine?: (document: Buffer) => void): Promise<UpstreamResponse> {
@@ -115,6 +130,10 @@ async function passThrough(response: UpstreamResponse): Promise<HttpResponse> {
   if (response.headers.has('content-length')) {
     return { status: response.status, headers, body: new StagedReadable(response.body, [], { destroySource: true }) }
   }
-  const document = await readAll(response.body, DOCUMENT_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
+  const document = await documentOf(response)
   return { status: response.status, headers: [...headers, ['content-length', String(document.length)]], body: document }
+}
+
+function documentOf(response: UpstreamResponse): Promise<Buffer> {
+  return readAll(response.body, DOCUMENT_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
 }

@@ -54,5 +54,11 @@ export interface HttpResponse {
    * it is an ordinary answer, errors with their own status. Otherwise the head goes out, white space keeps the client
    * waiting, and the document (or an error document inside the 200) follows; chunked on the wire. `body` is null then.
    */
-  readonly pending?: Promise<Buffer>
+  readonly pending?: Pending
+}
+
+export interface Pending {
+  /** Headers besides those of the response, as far as they are known: asked for when the head goes out. */
+  readonly headers: () => HttpResponse['headers']
+  readonly document: Promise<Buffer>
 }

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { S3Error } from '../errors.ts'
-import type { HttpResponse } from '../http/message.ts'
+import type { HttpResponse, Pending } from '../http/message.ts'
 import { renderError } from '../s3/error-xml.ts'
 import { declaredLength, firstChunk, rest, sendExactly } from './answer-body.ts'
 import type { Exchange } from './exchange.ts'
@@ -25,10 +25,12 @@ const shortBytes = 65_536
 
 /** The listener alone frames and dates answers; what a stage says of it is dropped. */
 const reserved = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date', 'server', 'x-amz-request-id', 'x-amz-id-2'])
+/** So many heartbeats an answer may take and still be an ordinary one, with every header and a status of its own. */
+const patience = 3
 const declaration = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 export interface RespondOptions {
-  /** Milliseconds between signs of life of a pending answer, and before the first. */
+  /** Milliseconds between signs of life of a pending answer. */
   readonly heartbeatMs: number
   /** True while the listener stops: every answer closes its connection. */
   readonly stopping: () => boolean
@@ -77,7 +79,7 @@ export async function discard(handled: Promise<HttpResponse>): Promise<void> {
       body.on('error', () => undefined)
       body.destroy()
     }
-    await pending
+    await pending?.document
   } catch {
     // Nobody is left to be told, and the abort signal has told the handler why.
   }
@@ -170,18 +172,19 @@ async function drain(req: IncomingMessage, exchange: Exchange): Promise<void> {
   }
 }
 
-async function respondPending(exchange: Exchange, response: HttpResponse, pending: Promise<Buffer>, options: RespondOptions): Promise<void> {
-  const settled = pending.then((document) => ({ document }), (error: unknown) => ({ error }))
+async function respondPending(exchange: Exchange, response: HttpResponse, pending: Pending, options: RespondOptions): Promise<void> {
+  const settled = pending.document.then((document) => ({ document }), (error: unknown) => ({ error }))
   // HTTP/1.0 knows no chunked framing: such a client waits in silence.
-  const patience = new AbortController()
-  const waited = exchange.req.httpVersion === '1.0' ? [] : [pause(options.heartbeatMs, patience.signal)]
-  const early = await Promise.race([settled, exchange.ended, ...waited]).finally(() => { patience.abort() })
+  const waiting = new AbortController()
+  const waited = exchange.req.httpVersion === '1.0' ? [] : [pause(patience * options.heartbeatMs, waiting.signal)]
+  const early = await Promise.race([settled, exchange.ended, ...waited]).finally(() => { waiting.abort() })
+  if (early !== undefined && 'error' in early) throw early.error
+  const headers = [...response.headers, ...pending.headers()].filter(([name]) => name.toLowerCase() !== 'content-length')
   if (early !== undefined) {
-    if ('error' in early) throw early.error
-    await respond(exchange, { status: response.status, headers: response.headers, body: early.document }, options)
+    await respond(exchange, { status: response.status, headers, body: early.document }, options)
     return
   }
-  writeHead(exchange, response.status, response.headers.filter(([name]) => name.toLowerCase() !== 'content-length'), options)
+  writeHead(exchange, response.status, headers, options)
   write(exchange, declaration)
   // AWS keeps the connection alive with white space between the declaration and the root element.
   const heartbeat = setInterval(() => { write(exchange, ' ') }, options.heartbeatMs)

@@ -60,6 +60,9 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 * User metadata is limited to what the store leaves beside the gateway's entries (under 720 bytes); names beginning with
   \`x-amz-meta-sealgate\`, and two names that differ in \`-\` and \`_\` alone, are refused with InvalidArgument.
 * Checksums are CRC32, CRC32C, CRC64NVME, SHA-1 and SHA-256. They are given back for whole objects and parts, never for a range.
+* CopyObject, UploadPartCopy and CompleteMultipartUpload are ordinary answers for 15 s. What takes longer gets a 200, white space every 5 s, and then
+  the document or an error document, as on AWS; of the headers it has those that were known when the 200 went out (not
+  always \`x-amz-version-id\`). HTTP/1.0 clients wait in silence.
 * Query parameters that an operation does not have are refused: with 501 on writes, and on reads where they are bare names;
   other unknown \`name=value\` pairs are dropped from reads.
 * A request with two sub-resources (\`?acl&tagging\`), or with a parameter given twice, is InvalidArgument.

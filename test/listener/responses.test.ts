@@ -117,19 +117,24 @@ await t.test('heads, bodies and what the listener adds', async (t) => {
 
 await t.test('answers that take long keep the client waiting, and tell errors inside the 200', async (t) => {
   const document = Buffer.from('<?xml version="1.0" encoding="UTF-8"?>\n<Done/>')
+  let known: [string, string][] = []
   const later = async (path: string): Promise<Buffer> => {
-    if (path.startsWith('/slow')) await new Promise((resolve) => setTimeout(resolve, 60))
+    known = [['x-amz-version-id', 'early']]
+    if (path.startsWith('/slow')) await new Promise((resolve) => setTimeout(resolve, 100))
+    known = [['x-amz-version-id', 'late']]
     if (path.endsWith('bad')) throw new S3Error('InvalidPart')
     return document
   }
   const started = await startListener(
-    async (request) => ({ status: 200, headers: [['Content-Type', 'application/xml']], body: null, pending: later(request.target.rawPath) }), { heartbeatMs: 10 })
+    async (request) => ({ status: 200, headers: [['Content-Type', 'application/xml']], body: null, pending: { headers: () => known, document: later(request.target.rawPath) } }), { heartbeatMs: 10 })
   t.teardown(() => started.listener.stop(0))
   const quick = await one(started, get('/good'))
   t.match([quick.answer?.status, quick.answer?.body.toString(), quick.answer?.headers.get('content-length')], [200, document.toString(), '46'])
   t.match([(await one(started, get('/bad'))).answer?.status], [400], 'an early error has its own status')
+  t.equal(quick.answer?.headers.get('x-amz-version-id'), 'late')
   const slow = await one(started, get('/slow'))
   t.match(slow.answer?.body.toString(), /^<\?xml version="1.0" encoding="UTF-8"\?>\n +<Done\/>$/)
+  t.equal(slow.answer?.headers.get('x-amz-version-id'), 'early', 'what is known when the head goes out')
   const bad = await one(started, get('/slowbad'))
   t.equal(bad.answer?.status, 200)
   t.match(bad.answer?.body.toString(), /^<\?xml [^>]+\?>\n +<Error><Code>InvalidPart</)

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { HttpResponse } from '../../http/message.ts'
 import type { CompletedPart } from '../../s3/documents.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
@@ -17,6 +16,7 @@ import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '
 import { readDocument } from '../body.ts'
 import { send } from '../context.ts'
 import { visibleEtag } from '../etag.ts'
+import { pendingAnswer } from '../pending-answer.ts'
 import { errorOfDocument, relayError } from '../relay-error.ts'
 import { writeConditions } from '../write-conditions.ts'
 import { checkObjectSize, chooseParts, tailNumber, type Known } from './chosen-parts.ts'
@@ -28,9 +28,6 @@ import { removeState } from './remove-state.ts'
 import { sendTail } from './send-tail.ts'
 import { findUpload, noSuchUpload, refuseEqualParts, uploadHashOf, uploadIdOf } from './upload.ts'
 
-/** How long an answer may take and still be an ordinary one, with every header; clients give up after about 60 s of silence. */
-const PATIENCE_MS = 10_000
-
 /**
  * CompleteMultipartUpload: the client's list chooses among the sealed records, the manifest is sealed behind the last part,
  * and the store puts its own list together. Until the store has said so there is no object, and whatever fails on the way
@@ -39,20 +36,11 @@ const PATIENCE_MS = 10_000
 export async function completeMultipartUpload(x: Execution): Promise<HttpResponse> {
   refuseEqualParts(x)
   const listed = parseCompletedParts(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes))
-  const completed = complete(x, listed)
-  const patience = new AbortController()
-  const early = await Promise.race([completed, pause(patience.signal)]).finally(() => { patience.abort() })
-  if (early === null) {
-    return { status: 200, headers: [['content-type', 'application/xml']], body: null, pending: completed.then(({ document }) => document) }
-  }
-  const { headers, document } = early
-  return {
-    status: 200, headers: [...headers, ['content-type', 'application/xml'], ['content-length', String(document.length)]], body: document
-  }
-}
-
-async function pause(signal: AbortSignal): Promise<null> {
-  return delay(PATIENCE_MS, null, { ref: false, signal }).catch(() => null)
+  return pendingAnswer(async (known) => {
+    const { headers, document } = await complete(x, listed)
+    known(headers)
+    return document
+  })
 }
 
 async function complete(x: Execution, listed: readonly CompletedPart[]): Promise<Completed> {

@@ -13,6 +13,7 @@ import { copySourceOf, lookAtSource } from '../copy-source-object.ts'
 import { plaintextSource } from '../copy-through.ts'
 import { forwardCopy } from '../forward.ts'
 import { fetchSlice } from '../open-body.ts'
+import { pendingAnswer } from '../pending-answer.ts'
 import { relayError } from '../relay-error.ts'
 import { withOneRestart } from '../restart.ts'
 import { visiblePartEtag } from './part-records.ts'
@@ -36,12 +37,10 @@ export async function uploadPartCopy(x: Execution): Promise<HttpResponse> {
   const size = sizeOf(sliceOf(x, looked))
   checkPartSize(number, size)
   const upload = await uploadForPart(x, size)
-  return {
-    status: 200,
-    headers: [...versionOf(looked), ...upload.encryptionHeaders, ['content-type', 'application/xml']],
-    body: null,
-    pending: copySealed(x, source, looked, upload, number)
-  }
+  return pendingAnswer((known) => {
+    known([...versionOf(looked), ...upload.encryptionHeaders])
+    return copySealed(x, source, looked, upload, number)
+  })
 }
 
 /** @throws S3Error InvalidArgument, InvalidRange for a range that reaches beyond the source. */
@@ -77,7 +76,6 @@ async function openSource(x: Execution, source: CopySource, seen: Looked | null)
   })
 }
 
-/** Copying may take longer than clients wait in silence. */
 async function copySealed(x: Execution, source: CopySource, seen: Looked, upload: Upload, number: number): Promise<Buffer> {
   const { stream, size } = await openSource(x, source, seen)
   try {
@@ -94,8 +92,10 @@ async function copySealed(x: Execution, source: CopySource, seen: Looked, upload
 
 async function copyIntoPlain(x: Execution, source: CopySource, number: number): Promise<HttpResponse> {
   const { stream, size, looked } = await openSource(x, source, null)
-  const pending = sendPlain(x, stream, size, number)
-  return { status: 200, headers: [...versionOf(looked), ['content-type', 'application/xml']], body: null, pending }
+  return pendingAnswer((known) => {
+    known(versionOf(looked))
+    return sendPlain(x, stream, size, number)
+  })
 }
 
 async function sendPlain(x: Execution, stream: Readable, size: number, number: number): Promise<Buffer> {
