@@ -10,7 +10,7 @@ import type { PayloadPromise } from './types.ts'
 export interface BodyDigests {
   /** null unless asked for or promised as Content-MD5. */
   readonly md5: Buffer | null
-  /** The checksum the client gave, as a header or a trailer. */
+  /** The checksum the client gave, as a header or a trailer; else the one asked for. */
   readonly checksum: { readonly algorithm: ChecksumAlgorithm; readonly value: Buffer } | null
   /** null unless the client signed it or gave it as its checksum. */
   readonly sha256: Buffer | null
@@ -28,18 +28,23 @@ export class BodyVerifier implements ByteStage {
   readonly #decoder: AwsChunkedDecoder | null
   readonly #md5: Hash | null
   readonly #sha256: Hash | null
+  readonly #algorithm: ChecksumAlgorithm | null
   readonly #checksum: Checksum | null
   #received = 0
   #digests: BodyDigests | null = null
 
-  /** @param options.computeMd5 compute the MD5 even if the client gave none (it becomes the ETag). */
-  constructor(promise: PayloadPromise, options: { readonly computeMd5: boolean }) {
+  /**
+   * @param options.computeMd5 compute the MD5 even if the client gave none (it becomes the ETag).
+   * @param options.computeChecksum of this algorithm, if the client gave none.
+   */
+  constructor(promise: PayloadPromise, options: { readonly computeMd5: boolean; readonly computeChecksum?: ChecksumAlgorithm | null }) {
     this.#promise = promise
     this.#decoder = promise.framing === 'aws-chunked'
       ? new AwsChunkedDecoder(promise.length, promise.chunkSigner, promise.trailer !== null || promise.chunkSigner === null)
       : null
     this.#md5 = options.computeMd5 || promise.contentMd5 !== null ? createHash('md5') : null
-    const algorithm = promise.checksum?.algorithm ?? promise.trailer
+    const algorithm = promise.checksum?.algorithm ?? promise.trailer ?? options.computeChecksum ?? null
+    this.#algorithm = algorithm
     this.#sha256 = promise.sha256 !== null || algorithm === 'sha256' ? createHash('sha256') : null
     this.#checksum = algorithm === null || algorithm === 'sha256' ? null : createChecksum(algorithm)
   }
@@ -78,10 +83,11 @@ export class BodyVerifier implements ByteStage {
     this.#checkMd5(md5)
     const declared = this.#promise.checksum ?? trailed
     const computed = this.#checksum?.digest() ?? sha256
+    const wanted = this.#algorithm === null || computed === null ? null : { algorithm: this.#algorithm, value: computed }
     if (declared !== null && (computed === null || !computed.equals(declared.value))) {
       throw new S3Error('BadDigest', { message: `The ${declared.algorithm.toUpperCase()} you specified did not match the calculated checksum.` })
     }
-    this.#digests = { md5, checksum: declared, sha256 }
+    this.#digests = { md5, checksum: declared ?? wanted, sha256 }
     return []
   }
 

@@ -4,12 +4,15 @@ import type { UpstreamResponse } from '../upstream/types.ts'
 import type { Execution } from './context.ts'
 import { BodyVerifier } from '../auth/body.ts'
 import { S3Error } from '../errors.ts'
+import type { ChecksumAlgorithm } from '../http/checksum.ts'
 import { readAll, StagedReadable, type ByteStage } from '../http/stage.ts'
 
 /** Where the plaintext of a write comes from: the request itself, or the file of a browser form. */
 export interface BodySource {
   readonly stream: Readable
   readonly payload: PayloadPromise
+  /** To be computed on the way where the payload promises none; absent or null: none. */
+  readonly computeChecksum?: ChecksumAlgorithm | null
 }
 
 export function requestBody(x: Execution): BodySource {

@@ -11,6 +11,7 @@ import { downstreamHeaders } from '../plan/headers.ts'
 import { formatCopySource } from '../s3/copy-source.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 import { bucketOf, header, keyOf, placeOf, send } from './context.ts'
+import { copiedChecksum } from './copied-checksum.ts'
 import { copyResult } from './copy-result.ts'
 import { copyThrough } from './copy-through.ts'
 import { copiedHeaders, directiveOf, ensureTags } from './copied-headers.ts'
@@ -28,8 +29,8 @@ import { encryptionOfWrite } from './write-encryption.ts'
 
 /**
  * CopyObject. Between sealed buckets no body moves: the source's object key is unwrapped and wrapped anew for the
- * destination, and the store copies the sealed bytes, tied to the ETag that was unwrapped. Where the store cannot be held to that,
- * the bytes pass through the gateway.
+ * destination, and the store copies the sealed bytes, tied to the ETag that was unwrapped. Where the store cannot be held to that, or
+ * a checksum is asked for that is not known, the bytes pass through the gateway.
  */
 export async function copyObject(x: Execution): Promise<HttpResponse> {
   const source = copySourceOf(x)
@@ -42,9 +43,13 @@ export async function copyObject(x: Execution): Promise<HttpResponse> {
         message: 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120'
       })
     }
-    const { object } = looked
-    return object.kind === 'plain' || x.policy.encryption === 'off' || !isTied(x, source, object)
-      ? copyThrough(x, source, looked, known)
+    const { object, manifest } = looked
+    if (object.kind === 'plain' || x.policy.encryption === 'off' || !isTied(x, source, object)) {
+      return copyThrough(x, source, looked, { checksum: await copiedChecksum(x, object, manifest), known })
+    }
+    const checksum = header(x, 'x-amz-checksum-algorithm') === undefined ? null : await copiedChecksum(x, object, manifest)
+    return checksum?.value === null
+      ? copyThrough(x, source, looked, { checksum, known })
       : rewrapAndCopy(x, source, looked, object, known)
   }))
 }

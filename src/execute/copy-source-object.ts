@@ -26,7 +26,12 @@ export function copySourceOf(x: Execution): CopySource {
 export async function lookAtSource(x: Execution, source: CopySource): Promise<Looked> {
   // Also where source and destination are in one bucket, of which `send` tells the destination's owner.
   const owner = header(x, 'x-amz-source-expected-bucket-owner')
-  const headers = owner === undefined ? [] : [['x-amz-expected-bucket-owner', owner] as const]
+  const { encryption, plaintext } = x.parts.policyFor(source.bucket)
+  const headers = [
+    ...owner === undefined ? [] : [['x-amz-expected-bucket-owner', owner] as const],
+    // What the store keeps of an object in clear goes along with its copy.
+    ...encryption === 'off' || plaintext === 'allow' ? [['x-amz-checksum-mode', 'ENABLED'] as const] : []
+  ]
   const looked = await lookAt(x, { ...source, customerKey: customerKeyOfSource(x), headers })
   const verdict = evaluateConditions({
     ifMatch: header(x, 'x-amz-copy-source-if-match'),

@@ -62,7 +62,7 @@ export async function sealObject(x: Execution, source: BodySource, describing: R
   const conditions = await writeConditions(x, 'put')
   const key = await keyForWrite(x, placeOf(x), asked)
   const wantsMd5 = x.policy.etag === 'md5' && key.sse.mode !== 'SSE-C'
-  const verifier = new BodyVerifier(source.payload, { computeMd5: wantsMd5 })
+  const verifier = new BodyVerifier(source.payload, { computeMd5: wantsMd5, computeChecksum: source.computeChecksum ?? null })
   const write: Write = { x, source, key, verifier, wantsMd5, conditions, described, objectKey: ObjectKey.random() }
   const response = await (size <= HELD_BYTES ? putHeld(write) : putStreamed(write))
   if (response.status >= 300) throw await relayError(x, response)
@@ -110,7 +110,7 @@ async function putStreamed(write: Write): Promise<UpstreamResponse> {
   const { contentMd5, checksum, trailer, length } = source.payload
   const stored = storedChecksum(x)
   // A digest that was declared may stand in the metadata: if it does not verify, there will be no object.
-  const late = (wantsMd5 && contentMd5 === null) || trailer !== null
+  const late = (wantsMd5 && contentMd5 === null) || trailer !== null || (source.computeChecksum ?? null) !== null
   const sealer = new SingleSealer({
     objectKey: write.objectKey,
     plaintextSize: length,

@@ -22,7 +22,8 @@ export const knownDifferences = {
     '403 InvalidAccessKeyId]',
   checksumsVerified: 'Checksums are verified and given back, also where the store knows none of them.',
   checksumsNotMadeUp:
-    'A checksum that nobody gave is not made up: copies show those their source has. [AWS and the embedded store compute CRC64NVME]',
+    'A checksum that nobody gave or asked for is not made up: copies show those their source has. [AWS and the embedded store compute ' +
+    'CRC64NVME]',
   listedChecksums: 'Listings of encrypted buckets name no checksum algorithms.',
   awsChunked: '`aws-chunked` is never stored as a Content-Encoding.',
   copiedTags: 'Tags given or kept with a copy are there. [radosgw 16 drops or spoils them]',

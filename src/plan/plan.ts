@@ -67,7 +67,7 @@ export const planners = {
   HeadObject: open('headObject', 'Size, ETag and checksums of the plaintext, taken from the sealed envelope.'),
   GetObjectAttributes: emulate('getObjectAttributes', 'Answered from the sealed envelope and manifest.'),
   CopyObject: always('copy', 'copyObject',
-    'Between sealed buckets no body moves: the envelope is re-wrapped and the store copies, held to the ETag or version. Else the body passes the gateway.'),
+    'Between sealed buckets no body moves: the envelope is re-wrapped and the store copies, held to the ETag or version. Else the body passes the gateway, and is held against the checksum of its source.'),
   DeleteObject: rewrite('deleteObject', 'Conditions on ETag and size are translated to the stored ones.'),
   DeleteObjects: rewrite('deleteObjects', 'Conditions on ETag and size are translated; Content-MD5 added for older stores.'),
   RestoreObject: always('forward', 'restoreObject', 'A restore that asks for a SELECT is refused: it would run on sealed bytes.'),

@@ -3,35 +3,6 @@ import type { ObjectKey } from '../../envelope/object-key.ts'
 import type { PartRecord } from '../../envelope/records.ts'
 import { MIN_PART_SIZE } from '../../envelope/sizes.ts'
 import { SegmentOpener } from '../../envelope/stream.ts'
-import { createChecksum, type Checksum, type ChecksumAlgorithm } from '../../http/checksum.ts'
-
-/** Computes a checksum of what passes. */
-export class ChecksumStage implements ByteStage {
-  readonly algorithm: ChecksumAlgorithm
-  readonly #checksum: Checksum
-  #value: Buffer | null = null
-
-  constructor(algorithm: ChecksumAlgorithm) {
-    this.algorithm = algorithm
-    this.#checksum = createChecksum(algorithm)
-  }
-
-  /** @throws Error before `final`. */
-  get value(): Buffer {
-    if (this.#value === null) throw new Error('The checksum of a body exists only after its end.')
-    return this.#value
-  }
-
-  update(chunk: Buffer): readonly Buffer[] {
-    this.#checksum.update(chunk)
-    return [chunk]
-  }
-
-  final(): readonly Buffer[] {
-    this.#value = this.#checksum.digest()
-    return []
-  }
-}
 
 /**
  * A small part on its way from the state bucket to the store: passes unchanged, but its end only after the whole of it has

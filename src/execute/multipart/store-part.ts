@@ -14,7 +14,7 @@ import { streamUpstream } from '../body.ts'
 import { send } from '../context.ts'
 import { relayError } from '../relay-error.ts'
 import { partChecksum } from './checksum-settings.ts'
-import { ChecksumStage, isSmall } from './part-stages.ts'
+import { isSmall } from './part-stages.ts'
 import { writePartRecord } from './part-records.ts'
 import { smallPartName } from './state-names.ts'
 import { isHeld } from './store-parts.ts'
@@ -85,12 +85,10 @@ export async function storePart(
 
 function sealPart({ settings, objectKey }: Upload, number: number, { payload }: BodySource, origin: 'client' | 'copy'): Sealing {
   const takesMd5 = settings.etagMode === 'md5'
-  const verifier = new BodyVerifier(payload, { computeMd5: takesMd5 })
-  const missing = partChecksum(settings, payload, origin)
-  const computed = missing === null ? null : new ChecksumStage(missing)
+  const verifier = new BodyVerifier(payload, { computeMd5: takesMd5, computeChecksum: partChecksum(settings, payload, origin) })
   const sealer = new PartSealer({ objectKey, number, plaintextSize: payload.length })
   return {
-    stages: [verifier, ...computed === null ? [] : [computed], sealer],
+    stages: [verifier, sealer],
     header: sealer.header,
     storedSize: sealer.storedSize,
     record: (upstreamEtag) => {
@@ -100,7 +98,7 @@ function sealPart({ settings, objectKey }: Upload, number: number, { payload }: 
         plaintextSize: payload.length,
         header: sealer.header,
         md5: takesMd5 ? md5 : null,
-        checksum: computed === null ? checksum : { algorithm: computed.algorithm, value: computed.value },
+        checksum,
         upstreamEtag: upstreamEtag ?? '',
         inline: upstreamEtag === null
       }
