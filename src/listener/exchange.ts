@@ -66,6 +66,8 @@ export class Exchange implements Watched {
   abandoned = false
   /** True once the whole answer has been written, though the connection is still held open. */
   answered = false
+  /** True while it counts among the requests in flight. */
+  inFlight = false
 
   readonly #abort = new AbortController()
   readonly #started = performance.now()

@@ -88,7 +88,8 @@ class HttpListener implements Listener {
     this.#respond = {
       heartbeatMs: options.heartbeatMs,
       stopping: () => this.#stopping,
-      report: (exchange, error) => { this.#report(exchange, error) }
+      report: (exchange, error) => { this.#report(exchange, error) },
+      given: (exchange) => { this.#settle(exchange) }
     }
     this.#app = this.#build()
   }
@@ -190,6 +191,7 @@ class HttpListener implements Listener {
   async #run(exchange: Exchange, request: HttpRequest): Promise<void> {
     const full = this.#inFlight >= this.#options.limits.requestsInFlight
     this.#inFlight += 1
+    exchange.inFlight = true
     const handled = (async () => {
       if (full) throw new S3Error('SlowDown')
       return this.#handle(request)
@@ -197,8 +199,13 @@ class HttpListener implements Listener {
     exchange.performed = this.#perform(exchange, handled)
     await exchange.performed
     // A handler that outlives its client still holds what it holds.
-    await handled.catch(() => undefined)
-    this.#inFlight -= 1
+    await handled.then(({ pending }) => pending?.document).catch(() => undefined)
+    this.#settle(exchange)
+  }
+
+  #settle(exchange: Exchange): void {
+    if (exchange.inFlight) this.#inFlight -= 1
+    exchange.inFlight = false
   }
 
   async #perform(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {

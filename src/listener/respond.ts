@@ -36,6 +36,8 @@ export interface RespondOptions {
   readonly stopping: () => boolean
   /** Told of a failure that the client learns of inside a 200. */
   readonly report: (exchange: Exchange, error: unknown) => void
+  /** Told when the answer has left, and only what has not come in of the request is still being swallowed. */
+  readonly given: (exchange: Exchange) => void
 }
 
 /**
@@ -52,11 +54,11 @@ export async function respond(exchange: Exchange, response: HttpResponse, option
     const body = bodyless ? null : response.body ?? Buffer.alloc(0)
     writeHead(exchange, response.status, body === null ? response.headers : withLength(response.headers, body.length), options)
     if (body !== null) exchange.bodySent += body.length
-    await finish(exchange, body === null || body.length === 0 ? undefined : body)
+    await finish(exchange, options, body === null || body.length === 0 ? undefined : body)
   } else if (bodyless) {
     response.body.destroy()
     writeHead(exchange, response.status, response.headers, options)
-    await finish(exchange)
+    await finish(exchange, options)
   } else {
     await respondStream(exchange, response, response.body, options)
   }
@@ -126,7 +128,7 @@ async function respondStream(exchange: Exchange, response: HttpResponse, body: R
       const whole = await Promise.race([rest(body), exchange.ended])
       writeHead(exchange, response.status, response.headers, options)
       exchange.bodySent = length
-      await finish(exchange, whole)
+      await finish(exchange, options, whole)
       return
     }
     writeHead(exchange, response.status, response.headers, options)
@@ -136,19 +138,20 @@ async function respondStream(exchange: Exchange, response: HttpResponse, body: R
     body.destroy()
     throw error
   }
-  await finish(exchange)
+  await finish(exchange, options)
 }
 
 /**
  * Ends the answer, with its body where that is in hand: head and body then leave in one write. An unread request body is
  * swallowed first, within bounds, while the client already has its answer.
  */
-async function finish(exchange: Exchange, body?: Buffer): Promise<void> {
+async function finish(exchange: Exchange, options: RespondOptions, body?: Buffer): Promise<void> {
   const { req, res } = exchange
   exchange.answered = true
   if (!req.complete && !exchange.abandoned && !exchange.withholdsBody && !exchange.over) {
     if (body === undefined) res.flushHeaders()
-    else res.write(body)
+    // An empty one too tells when what is before it has left.
+    res.write(body ?? '', (error) => { if (!(error instanceof Error)) options.given(exchange) })
     await drain(req, exchange)
     res.end()
   } else if (body === undefined) {
@@ -194,7 +197,7 @@ async function respondPending(exchange: Exchange, response: HttpResponse, pendin
   } finally {
     clearInterval(heartbeat)
   }
-  await finish(exchange)
+  await finish(exchange, options)
 }
 
 /** AWS: a 200 that has begun may still carry an error document; SDKs treat it as the error it is. */

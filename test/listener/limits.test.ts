@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { Readable } from 'node:stream'
 import t from 'tap'
+import { S3Error } from '../../src/errors.ts'
 import { readAll, roomyLimits, startListener, text, WireClient } from './wire.ts'
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`
@@ -71,6 +72,25 @@ await t.test('a handler that does not read is not held against the writer', asyn
   const answer = await client.answer()
   t.match([answer?.status, answer?.body.toString()], [200, '500000'])
   client.socket.destroy()
+})
+
+await t.test('a refused upload that trickles keeps nobody out', async (t) => {
+  const started = await startListener(async (request) => {
+    if (request.method === 'PUT') throw new S3Error('NoSuchBucket')
+    return text('ok')
+  }, { limits: { ...roomyLimits, requestsInFlight: 1 } })
+  t.teardown(() => started.listener.stop(0))
+  const trickle = await WireClient.open(started.port)
+  trickle.write('PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome')
+  t.match(await trickle.answer(), { status: 404, whole: true })
+  const timer = setInterval(() => { trickle.write('.') }, 20)
+  const other = await WireClient.open(started.port)
+  other.write(get('/'))
+  t.match(await other.answer(), { status: 200 })
+  t.notOk(trickle.socket.readableEnded, 'what it sends is still swallowed')
+  clearInterval(timer)
+  trickle.socket.destroy()
+  other.socket.destroy()
 })
 
 await t.test('heads that do not come are not waited for', async (t) => {
