@@ -66,6 +66,8 @@ export class Exchange implements Watched {
   abandoned = false
   /** True once the whole answer has been written, though the connection is still held open. */
   answered = false
+  /** True once the answer has left while the request has not come in: what becomes of the rest has ended nothing. */
+  given = false
   /** True while it counts among the requests in flight. */
   inFlight = false
 
@@ -233,7 +235,7 @@ export class Exchange implements Watched {
   }
 
   #over(reason: Error, by: EndedBy): void {
-    this.#ending ??= { by, in: this.#phase() }
+    if (!this.given) this.#ending ??= { by, in: this.#phase() }
     this.#body?.cutShort()
     this.#abort.abort(reason)
     this.#end(reason)

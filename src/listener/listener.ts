@@ -89,7 +89,10 @@ class HttpListener implements Listener {
       heartbeatMs: options.heartbeatMs,
       stopping: () => this.#stopping,
       report: (exchange, error) => { this.#report(exchange, error) },
-      given: (exchange) => { this.#settle(exchange) }
+      given: (exchange) => {
+        exchange.given = true
+        this.#settle(exchange)
+      }
     }
     this.#app = this.#build()
   }

@@ -91,6 +91,9 @@ await t.test('a refused upload that trickles keeps nobody out', async (t) => {
   clearInterval(timer)
   trickle.socket.destroy()
   other.socket.destroy()
+  const line = () => started.lines.find(({ method }) => method === 'PUT')
+  while (line() === undefined) await new Promise((resolve) => setTimeout(resolve, 5))
+  t.match(line(), { termination: '--', status: 404, code: 'NoSuchBucket' }, 'nobody has cut it short')
 })
 
 await t.test('heads that do not come are not waited for', async (t) => {
