@@ -66,6 +66,10 @@ export class Observer {
     this.#metrics.lateParts.add({ outcome })
   }
 
+  handshakeFailed(reason: string): void {
+    this.#metrics.handshakeFailures.add({ reason })
+  }
+
   /** A request is over. */
   request(record: AccessRecord): void {
     const operation = record.operation ?? 'none'

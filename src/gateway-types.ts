@@ -28,6 +28,8 @@ export interface Gateway {
   snapshot(): Snapshot
   /** Told of every request that is over, for the metrics. */
   observe?(record: AccessRecord): void
+  /** Told of every TLS handshake that came to nothing, and why, in a word of a closed set. */
+  handshakeFailed?(reason: string): void
   /** Told once where the metrics find the load of the listener. */
   watch?(load: () => Load): void
   /** Takes over credentials, keys and policies. Transfers under way go on. */

@@ -132,6 +132,10 @@ class Assembly implements Gateway {
     this.#observer.request(record)
   }
 
+  handshakeFailed(reason: string): void {
+    this.#observer.handshakeFailed(reason)
+  }
+
   /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */
   async reload(next: Config): Promise<void> {
     const config = { ...next, upstream: this.#config.upstream }

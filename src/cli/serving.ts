@@ -213,6 +213,7 @@ async function listenerOf(config: Config, gateway: Gateway, log: Log): Promise<L
     },
     heartbeatMs,
     log,
-    observe: (record) => { gateway.observe?.(record) }
+    observe: (record) => { gateway.observe?.(record) },
+    handshakeFailed: (reason) => { gateway.handshakeFailed?.(reason) }
   }, (request) => gateway.handle(request))
 }

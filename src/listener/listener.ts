@@ -10,6 +10,7 @@ import type { AccessRecord } from '../observe/access-log.ts'
 import { Connections } from './connections.ts'
 import { ClientGone, Exchange, type Connection } from './exchange.ts'
 import { admit } from './gate.ts'
+import { Handshakes, type HandshakeFailure } from './handshakes.ts'
 import type { Log } from './log.ts'
 import { RateWatch } from './rate-watch.ts'
 import { plainAddress, TrustedProxies } from './remote.ts'
@@ -36,6 +37,8 @@ export interface ListenerOptions {
   readonly log: Log
   /** Told of every request that is over: the metrics. */
   readonly observe: (record: AccessRecord) => void
+  /** Told of every TLS handshake that came to nothing. */
+  readonly handshakeFailed?: (reason: HandshakeFailure) => void
 }
 
 export interface Listener {
@@ -151,9 +154,10 @@ class HttpListener implements Listener {
   }
 
   #createServer(carry: Carry): Server {
-    const { tls, limits } = this.#options
+    const { tls, limits, log, handshakeFailed } = this.#options
     const server = createHttpServer(tls, limits, (req, res) => { this.#accept(req, res, carry) })
     this.#connections.follow(server, tls !== null)
+    new Handshakes({ log, failed: (reason) => { handshakeFailed?.(reason) } }).follow(server)
     return server
   }
 

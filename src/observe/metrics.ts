@@ -13,6 +13,8 @@ export interface Metrics {
   /** Bytes of bodies; `in`: from clients, `out`: to clients. */
   readonly clientBytes: Counter<'direction'>
   readonly clientConnections: Gauge<never>
+  /** TLS handshakes of clients that came to nothing. */
+  readonly handshakeFailures: Counter<'reason'>
   /** How requests ended that did not end well: the two letters of the access log. */
   readonly terminations: Counter<'state'>
 
@@ -60,6 +62,7 @@ export function createMetrics(): Metrics {
     requestsInFlight: r.gauge('sealgate_requests_in_flight', 'Requests being served.'),
     clientBytes: r.counter('sealgate_client_body_bytes_total', 'Bytes of bodies from (in) and to (out) clients.', ['direction']),
     clientConnections: r.gauge('sealgate_client_connections', 'Open client connections.'),
+    handshakeFailures: r.counter('sealgate_tls_handshake_failures_total', 'TLS handshakes of clients that failed.', ['reason']),
     terminations: r.counter('sealgate_terminations_total', 'Requests that did not end well, by who ended them and when.', ['state']),
     upstreamSeconds: r.histogram('sealgate_upstream_head_seconds', 'Time until the store answered.', callBuckets, ['pool', 'method']),
     upstreamErrors: r.counter('sealgate_upstream_errors_total', 'Exchanges with the store that failed.', ['code']),

@@ -1,10 +1,14 @@
 import { once } from 'node:events'
 import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { connect as plain } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import t from 'tap'
+import { Handshakes } from '../../src/listener/handshakes.ts'
+import { createLog } from '../../src/listener/log.ts'
 import { readTls, watchTls } from '../../src/listener/tls.ts'
 import { roomyLimits, startListener, text, WireClient } from './wire.ts'
 
@@ -131,6 +135,51 @@ await t.test('client certificates are demanded where an authority is named', asy
     client.write(request)
     t.equal(await client.answer(), null, 'closed without an answer')
   }
+})
+
+await t.test('handshakes that fail are counted by reason, and told once a minute of each', async (t) => {
+  const clientCa = pem('client-cert.pem')
+  const reasons: string[] = []
+  const started = await startListener(async () => text('ok'), { tls: await readTls({ ...first, clientCa }), handshakeFailed: (reason) => { reasons.push(reason) } })
+  t.teardown(() => started.listener.stop(0))
+  const own = { cert: readFileSync(clientCa), key: readFileSync(pem('client-key.pem')) }
+  const fails = async (options: ConnectionOptions | string | null): Promise<void> => {
+    const before = reasons.length
+    const socket = options === null || typeof options === 'string'
+      ? plain({ port: started.port, host: '127.0.0.1' })
+      : connect({ port: started.port, host: '127.0.0.1', rejectUnauthorized: false, ...options })
+    socket.on('error', () => undefined)
+    if (typeof options === 'string') socket.write(options)
+    else if (options === null) socket.end()
+    while (reasons.length === before) await turn()
+    socket.destroy()
+  }
+  await fails({})
+  await fails({ cert: readFileSync(renewed.cert), key: readFileSync(renewed.key) })
+  await fails({ ...own, ALPNProtocols: ['h2'] })
+  await fails(request)
+  await fails(null)
+  t.same(reasons, ['certificate', 'certificate', 'protocol', 'protocol', 'closed'])
+  const lines = started.lines.filter(({ msg }) => msg === 'TLS handshake failed')
+  t.match(lines, [
+    { level: 'warn', reason: 'certificate', code: 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE', address: '127.0.0.1', failures: 1 },
+    { reason: 'protocol', code: 'ERR_SSL_NO_APPLICATION_PROTOCOL' }
+  ])
+  t.equal(lines.length, 2)
+})
+
+await t.test('a line tells how many there were since the last', async (t) => {
+  const server = createServer()
+  const lines: unknown[] = []
+  let now = 0
+  const handshakes = new Handshakes({ failed: () => undefined, now: () => now, log: createLog({ level: 'info', write: (line) => { lines.push(JSON.parse(line)) } }) })
+  handshakes.follow(server)
+  const fail = (code: string) => server.emit('tlsClientError', Object.assign(new Error(), { code }), { authorizationError: null })
+  for (now of [0, 1000, 59_999, 60_000, 119_999]) fail('ERR_TLS_HANDSHAKE_TIMEOUT')
+  // What OpenSSL calls the alert of a client that does not know the gateway's authority.
+  fail('ERR_SSL_TLSV1_ALERT_UNKNOWN_CA')
+  t.match(lines, [{ reason: 'timeout', address: null, failures: 1 }, { failures: 3 }, { reason: 'refused' }])
+  t.equal(lines.length, 3)
 })
 
 await t.test('X-Forwarded-Proto is believed from trusted front ends only', async (t) => {
