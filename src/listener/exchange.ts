@@ -106,7 +106,7 @@ export class Exchange implements Watched {
 
   /** True when the client waits for a 100 that has not been sent, and has not grown tired of waiting (RFC 9110 10.1.1). */
   get withholdsBody(): boolean {
-    return this.#awaitsContinue && this.req.readableLength === 0
+    return this.#awaitsContinue && this.#body?.unread !== true
   }
 
   /** Takes the request from whoever reads its body, so that what is left of it can be passed over. */
