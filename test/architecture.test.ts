@@ -9,6 +9,8 @@ const root = join(import.meta.dirname, '..', 'src')
 /** Which rooms and single files a room may import, besides itself. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   'errors.ts': [],
+  // Containers that hold what every request touches.
+  'collections': [],
   'http': ['errors.ts'],
   // Knows nothing of ours: it could be a package of its own.
   'envelope': [],
@@ -21,13 +23,13 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'config-schema.ts': [],
   'config-load.ts': ['config-schema.ts', 'config.ts'],
   'plan': ['config.ts', 'errors.ts', 'http', 's3'],
-  'keys': ['config.ts', 'envelope', 'errors.ts'],
-  'upstream': ['config.ts', 'errors.ts', 'http'],
+  'keys': ['collections', 'config.ts', 'envelope', 'errors.ts'],
+  'upstream': ['collections', 'config.ts', 'errors.ts', 'http'],
   'observe': ['errors.ts', 'keys'],
-  'execute': ['auth', 'config.ts', 'envelope', 'errors.ts', 'http', 'keys', 'plan', 's3', 'upstream'],
+  'execute': ['auth', 'collections', 'config.ts', 'envelope', 'errors.ts', 'http', 'keys', 'plan', 's3', 'upstream'],
   'proxy.ts': ['auth', 'config.ts', 'errors.ts', 'execute', 'http', 'plan', 's3'],
   // The front knows how to say an error in XML, and nothing else of S3.
-  'listener': ['errors.ts', 'http', 'observe', 's3'],
+  'listener': ['collections', 'errors.ts', 'http', 'observe', 's3'],
   'gateway-types.ts': ['config.ts', 'http', 'observe'],
   'gateway-observer.ts': ['config.ts', 'gateway-types.ts', 'keys', 'observe', 'upstream'],
   'gateway.ts': ['auth', 'config-policy.ts', 'config.ts', 'errors.ts', 'execute', 'gateway-observer.ts', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],

@@ -1,6 +1,6 @@
 import type { Manifest } from '../envelope/manifest.ts'
 import type { UploadRecord } from '../envelope/records.ts'
-import { BoundedCache } from './bounded-cache.ts'
+import { BoundedCache } from '../collections/bounded-cache.ts'
 
 /** What a name was last seen to be: lets a ranged read of a multipart object ask for the right bytes at once. */
 export interface Hint {

@@ -1,4 +1,5 @@
 import { S3Error } from '../errors.ts'
+import { BoundedCache } from '../collections/bounded-cache.ts'
 import { abandonOn } from './abort.ts'
 
 /** Seconds that a lasting refusal (disabled, denied, damaged) is repeated from memory. Enabling a key shows after this. */
@@ -31,13 +32,15 @@ interface Entry<T> {
  */
 export class FlightCache<V> {
   readonly #options: FlightCacheOptions
-  readonly #values = new Map<string, Entry<V>>()
-  readonly #failures = new Map<string, Entry<unknown>>()
+  readonly #values: BoundedCache<Entry<V>>
+  readonly #failures: BoundedCache<Entry<unknown>>
   readonly #flights = new Map<string, Flight<V>>()
   #sweeper: NodeJS.Timeout | null = null
 
   constructor(options: FlightCacheOptions) {
     this.#options = options
+    this.#values = new BoundedCache(options.maxEntries)
+    this.#failures = new BoundedCache(options.maxEntries)
   }
 
   /** Entries held: values and remembered failures. */
@@ -72,7 +75,7 @@ export class FlightCache<V> {
   /** Adds a value that was learned elsewhere at time `loadedAt` (milliseconds, as `now` gives). */
   put(key: string, value: V, loadedAt: number): void {
     this.#failures.delete(key)
-    insert(this.#values, key, { content: value, expires: loadedAt + this.#options.maxAgeSeconds * 1000 }, this.#options.maxEntries)
+    this.#values.set(key, { content: value, expires: loadedAt + this.#options.maxAgeSeconds * 1000 })
     this.#scheduleSweep()
   }
 
@@ -92,9 +95,7 @@ export class FlightCache<V> {
   /** Drops what has expired, so that keys leave memory at their age and not only when somebody asks for them. */
   sweep(): void {
     const now = this.#options.now()
-    for (const map of [this.#values, this.#failures]) {
-      for (const [key, entry] of map) if (entry.expires <= now) map.delete(key)
-    }
+    for (const cache of [this.#values, this.#failures]) cache.sweep(({ expires }) => expires <= now)
     if (this.size === 0) this.#stopSweeping()
   }
 
@@ -124,7 +125,7 @@ export class FlightCache<V> {
 
   #remember(key: string, error: unknown): void {
     const seconds = isTransient(error) ? TRANSIENT_FAILURE_SECONDS : PERMANENT_FAILURE_SECONDS
-    insert(this.#failures, key, { content: error, expires: this.#options.now() + seconds * 1000 }, this.#options.maxEntries)
+    this.#failures.set(key, { content: error, expires: this.#options.now() + seconds * 1000 })
     this.#scheduleSweep()
   }
 
@@ -146,21 +147,11 @@ function isTransient(error: unknown): boolean {
   return !(error instanceof S3Error) || error.code === 'ServiceUnavailable' || error.code === 'SlowDown'
 }
 
-/** The entry if it has not expired, moved to the young end. */
-function fresh<T>(map: Map<string, Entry<T>>, key: string, now: number): Entry<T> | null {
-  const entry = map.get(key)
+/** The entry if it has not expired. */
+function fresh<T>(cache: BoundedCache<Entry<T>>, key: string, now: number): Entry<T> | null {
+  const entry = cache.get(key)
   if (entry === undefined) return null
-  map.delete(key)
-  if (entry.expires <= now) return null
-  map.set(key, entry)
-  return entry
-}
-
-function insert<T>(map: Map<string, Entry<T>>, key: string, entry: Entry<T>, maxEntries: number): void {
-  map.delete(key)
-  map.set(key, entry)
-  for (const oldest of map.keys()) {
-    if (map.size <= maxEntries) return
-    map.delete(oldest)
-  }
+  if (entry.expires > now) return entry
+  cache.delete(key)
+  return null
 }

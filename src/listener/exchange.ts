@@ -118,18 +118,16 @@ export class Exchange implements Watched {
    * Makes the request that the stages see.
    * @throws S3Error InvalidURI.
    */
-  admit(admitted: Admitted, facts: { readonly secure: boolean; readonly remoteAddress: string }): HttpRequest {
+  admit(admitted: Admitted, facts: { readonly secure: boolean; readonly remoteAddress: string }): void {
     this.#awaitsContinue = admitted.expectsContinue
     const { contentLength } = admitted
-    let body = contentLength === 0 ? null : this.#openBody()
-    const request: HttpRequest = {
+    this.request = {
       id: this.id,
       method: this.req.method ?? '',
       target: parseTarget(this.req.url ?? ''),
       headers: HeaderList.fromRaw(this.req.rawHeaders),
       host: admitted.host,
-      // Most requests have no body, and nobody reads it.
-      get body() { return body ??= noBody() },
+      body: contentLength === 0 ? noBody() : this.#openBody(),
       contentLength,
       remoteAddress: facts.remoteAddress,
       secure: facts.secure,
@@ -137,8 +135,6 @@ export class Exchange implements Watched {
       sendContinue: () => { this.#sendContinue() },
       annotate: (note) => { this.#note = { ...this.#note, ...note } }
     }
-    this.request = request
-    return request
   }
 
   /** Breaks the connection, for a reason of ours or of the store. */

@@ -79,7 +79,6 @@ class HttpListener implements Listener {
   readonly #trusted: TrustedProxies
   readonly #respond: RespondOptions
   readonly #connections = new Connections()
-  readonly #admitted = new WeakMap<IncomingMessage, { readonly exchange: Exchange; readonly request: HttpRequest }>()
   #inFlight = 0
   #stopping = false
 
@@ -147,8 +146,8 @@ class HttpListener implements Listener {
     app.addHook('onRequest', (request, reply) => {
       // Fastify waits for `done`, which never comes: it makes nothing of the request.
       reply.hijack()
-      const found = this.#admitted.get(request.raw)
-      if (found !== undefined) void this.#run(found.exchange, found.request)
+      const exchange = this.#connections.of(request.raw.socket)?.current
+      if (exchange?.req === request.raw && exchange.request !== null) void this.#run(exchange, exchange.request)
     })
     return app
   }
@@ -183,9 +182,10 @@ class HttpListener implements Listener {
   /** Gate, then Fastify. Resolves when the exchange is over. */
   async #begin(req: IncomingMessage, res: ServerResponse, connection: Connection, carry: Carry): Promise<void> {
     const exchange = new Exchange(req, res, connection)
+    connection.current = exchange
     try {
       const admitted = admit({ method: req.method ?? '', url: req.url ?? '', httpVersion: req.httpVersion, rawHeaders: req.rawHeaders })
-      this.#admitted.set(req, { exchange, request: exchange.admit(admitted, this.#facts(req)) })
+      exchange.admit(admitted, this.#facts(req))
     } catch (error) {
       connection.closing = true
       await this.#perform(exchange, Promise.reject(error instanceof Error ? error : new S3Error('InternalError')))
@@ -217,11 +217,10 @@ class HttpListener implements Listener {
 
   async #perform(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
     const { connection } = exchange
-    connection.current = exchange
-    this.#rates.add(exchange)
+    const unwatch = this.#rates.watch(exchange)
     await this.#answer(exchange, handled)
     await exchange.closed
-    this.#rates.delete(exchange)
+    unwatch()
     connection.current = null
     connection.received = connection.socket.bytesRead
     const record = exchange.record(exchange.request?.secure ?? connection.socket instanceof TLSSocket)

@@ -1,3 +1,5 @@
+import { Roster } from '../collections/roster.ts'
+
 /** What a rate watch asks of a transfer. */
 export interface Watched {
   /**
@@ -13,10 +15,14 @@ export interface Watched {
   cut(direction: 'upload' | 'download'): void
 }
 
+/** One transfer, and where it stood when the window began. */
 interface Mark {
+  readonly transfer: Watched
   owed: 'upload' | 'download' | null
   since: number
   bytes: number
+  /** Said once; it takes a moment until the transfer is over. */
+  cut: boolean
 }
 
 /**
@@ -26,7 +32,7 @@ interface Mark {
 export class RateWatch {
   readonly #bytesPerWindow: number
   readonly #windowMs: number
-  readonly #marks = new Map<Watched, Mark>()
+  readonly #marks = new Roster<Mark>()
   readonly #timer: NodeJS.Timeout
 
   /** @param minRate bytes per second, averaged over `windowMs` milliseconds. A transfer is cut within two windows. */
@@ -37,30 +43,27 @@ export class RateWatch {
     this.#timer.unref()
   }
 
-  add(transfer: Watched): void {
-    this.#marks.set(transfer, { owed: null, since: 0, bytes: 0 })
-  }
-
-  delete(transfer: Watched): void {
-    this.#marks.delete(transfer)
+  /** @returns ends the watch */
+  watch(transfer: Watched): () => void {
+    return this.#marks.add({ transfer, owed: null, since: 0, bytes: 0, cut: false })
   }
 
   stop(): void {
     clearInterval(this.#timer)
-    this.#marks.clear()
   }
 
   #tick(): void {
     const now = performance.now()
-    for (const [transfer, mark] of this.#marks) {
+    for (const mark of this.#marks.members()) {
+      const { transfer } = mark
       const owed = transfer.clientOwes()
       const bytes = owed === 'upload' ? transfer.received() : transfer.sent()
       if (owed === null || owed !== mark.owed || bytes - mark.bytes >= this.#bytesPerWindow) {
         mark.owed = owed
         mark.since = now
         mark.bytes = bytes
-      } else if (now - mark.since >= this.#windowMs) {
-        this.#marks.delete(transfer)
+      } else if (now - mark.since >= this.#windowMs && !mark.cut) {
+        mark.cut = true
         transfer.cut(owed)
       }
     }

@@ -16,7 +16,7 @@ export class SmallChunks {
 
   constructor(message: IncomingMessage) {
     this.#message = message
-    message.push = (chunk: Buffer | null) => this.#arrive(chunk)
+    message.push = this.#arrive
   }
 
   /** Bytes that wait here and not in the message. */
@@ -30,7 +30,7 @@ export class SmallChunks {
   }
 
   /** @returns false when the parser is to stop the socket. */
-  #arrive(chunk: Buffer | null): boolean {
+  readonly #arrive = (chunk: Buffer | null): boolean => {
     const flows = this.#message.readableFlowing === true && this.length === 0
     if (chunk === null || chunk.length >= smallBytes || flows) {
       this.flush()

@@ -70,9 +70,9 @@ function parseTree(source: string): XmlElement {
   // The parser refuses references to control characters, which S3 keys may hold, and finds entities by property lookup.
   // So it sees none: each is blanked to its own length, offsets stay, and `textOf` decodes the source itself.
   parser.ENTITIES = Object.create(null) as Record<string, string>
-  parser.onerror = (error) => { throw error }
-  parser.ondoctype = () => { throw new Error('document type') }
-  parser.onopentag = (tag) => {
+  const onerror = (error: Error): void => { throw error }
+  const ondoctype = (): void => { throw new Error('document type') }
+  const onopentag = (tag: sax.Tag | sax.QualifiedTag): void => {
     count += 1
     if (count > maxElements || open.length >= maxDepth || (root !== undefined && open.length === 0)) throw new Error('document shape')
     open.push({
@@ -84,7 +84,7 @@ function parseTree(source: string): XmlElement {
       innerEnd: tag.isSelfClosing ? parser.position : -1
     })
   }
-  parser.onclosetag = () => {
+  const onclosetag = (): void => {
     const closed = open.pop()
     if (closed === undefined) throw new Error('document shape')
     if (closed.innerEnd < 0) closed.innerEnd = parser.startTagPosition - 1
@@ -93,6 +93,7 @@ function parseTree(source: string): XmlElement {
     if (parent === undefined) root = closed
     else parent.children.push(closed)
   }
+  Object.assign(parser, { onerror, ondoctype, onopentag, onclosetag })
   parser.write(source.replace(reference, (found) => '!'.repeat(found.length))).close()
   if (root === undefined) throw new Error('no root')
   return root

@@ -36,9 +36,11 @@ const unreadBytes = 16_384
  * whole body must not pass, and progress decides whether a slow store is cut.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
-  readonly answer: Promise<UpstreamResponse>
+  readonly #answer = Promise.withResolvers<UpstreamResponse>()
+  readonly #closed = Promise.withResolvers<undefined>()
+  readonly answer: Promise<UpstreamResponse> = this.#answer.promise
   /** Settles when undici has let go of the request and of its connection slot. */
-  readonly closed: Promise<void>
+  readonly closed: Promise<void> = this.#closed.promise
   bytesSent = 0
   bytesReceived = 0
   /** HTTP status, once there is one. */
@@ -51,11 +53,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   givenUp = false
 
   readonly #plan: ExchangePlan
-  readonly #resolve: (answer: UpstreamResponse) => void
-  readonly #reject: (error: Error) => void
-  readonly #markClosed: () => void
   readonly #watch: RateWatch
-  readonly #onAbort: () => void
+  readonly #onAbort = (): void => { this.abort(this.#plan.signal.reason) }
   #controller: Dispatcher.DispatchController | null = null
   #body: ResponseBody | null = null
   #answered = false
@@ -66,14 +65,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
   constructor(plan: ExchangePlan) {
     this.#plan = plan
     this.#watch = new RateWatch(plan.minRate, plan.windowSeconds)
-    const answer = Promise.withResolvers<UpstreamResponse>()
-    const closed = Promise.withResolvers<undefined>()
-    this.answer = answer.promise
-    this.closed = closed.promise
-    this.#resolve = answer.resolve
-    this.#reject = answer.reject
-    this.#markClosed = () => { closed.resolve(undefined) }
-    this.#onAbort = () => { this.abort(plan.signal.reason) }
     plan.signal.addEventListener('abort', this.#onAbort, { once: true })
     // undici stops listening when it is done; destroying the source after that must not end the process.
     if (plan.body instanceof Readable) plan.body.on('error', () => undefined)
@@ -148,7 +139,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
       return
     }
     this.#body = new ResponseBody(this, controller)
-    this.#resolve({ status, headers, body: this.#body })
+    this.#answer.resolve({ status, headers, body: this.#body })
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -184,7 +175,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #settleFailed(): void {
     const error = this.#plan.signal.aborted ? asError(this.#plan.signal.reason) : toS3Error(this.failure)
-    if (this.#body === null) this.#reject(error)
+    if (this.#body === null) this.#answer.reject(error)
     else this.#body.destroy(error)
     if (this.#plan.body instanceof Readable) this.#plan.body.destroy(error)
   }
@@ -193,7 +184,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#plan.signal.removeEventListener('abort', this.#onAbort)
-    this.#markClosed()
+    this.#closed.resolve(undefined)
   }
 }
 

@@ -1,5 +1,6 @@
 import type { LookupFunction } from 'node:net'
 import { Client, Pool, type Dispatcher } from 'undici'
+import { BoundedCache } from '../collections/bounded-cache.ts'
 
 export interface PoolSettings {
   readonly connections: number
@@ -23,18 +24,14 @@ const maxOrigins = 64
 /** HTTP/1.1 connections to the store, per origin. The caller bounds how many requests run at once. */
 export class Pools {
   readonly #settings: PoolSettings
-  readonly #pools = new Map<string, Pool>()
+  readonly #pools = new BoundedCache<Pool>(maxOrigins, (pool) => { void pool.close() })
 
   constructor(settings: PoolSettings) {
     this.#settings = settings
   }
 
   at(origin: string): Dispatcher {
-    const pool = this.#pools.get(origin) ?? this.#open(origin)
-    this.#pools.delete(origin)
-    this.#pools.set(origin, pool)
-    if (this.#pools.size > maxOrigins) this.#dropOldest()
-    return pool
+    return this.#pools.get(origin) ?? this.#open(origin)
   }
 
   /** A connection of its own for one request, so that a retry does not meet another stale one. */
@@ -51,21 +48,16 @@ export class Pools {
 
   /** Resolves when the requests in flight have ended. */
   async close(): Promise<void> {
-    const pools = [...this.#pools.values()]
+    const pools = this.#pools.values()
     this.#pools.clear()
     await Promise.all(pools.map(async (pool) => pool.close()))
   }
 
-  #dropOldest(): void {
-    const [oldest] = this.#pools
-    if (oldest === undefined) return
-    this.#pools.delete(oldest[0])
-    void oldest[1].close()
-  }
-
   #open(origin: string): Pool {
     const { connections, maxAgeSeconds } = this.#settings
-    return new Pool(origin, { ...this.#options(), connections, clientTtl: maxAgeSeconds * 1000 })
+    const pool = new Pool(origin, { ...this.#options(), connections, clientTtl: maxAgeSeconds * 1000 })
+    this.#pools.set(origin, pool)
+    return pool
   }
 
   #options(): Client.Options {

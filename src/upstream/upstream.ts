@@ -1,6 +1,7 @@
 import type { LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
 import type { Config } from '../config.ts'
+import { Roster } from '../collections/roster.ts'
 import { S3Error } from '../errors.ts'
 import { identitySource } from './credentials.ts'
 import { isLoopback, parseEndpoint, requestAddress } from './endpoint.ts'
@@ -73,7 +74,7 @@ class SigningUpstream implements StoreUpstream {
   readonly #options: UpstreamOptions
   readonly #writer: RequestWriter
   readonly #lanes: Readonly<Record<UpstreamRequest['pool'], Lane>>
-  readonly #running = new Set<Exchange>()
+  readonly #running = new Roster<Exchange>()
   readonly #sampler: NodeJS.Timeout
 
   constructor(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions) {
@@ -113,7 +114,7 @@ class SigningUpstream implements StoreUpstream {
   /** Resolves when the requests in flight have ended; abort their signals to hurry them. Those that last too long are cut. */
   async close(): Promise<void> {
     const patience = setTimeout(() => {
-      for (const exchange of this.#running) exchange.abort(new Error('The gateway stops.'))
+      for (const exchange of this.#running.members()) exchange.abort(new Error('The gateway stops.'))
     }, (this.#options.closeSeconds ?? 5) * 1000)
     await Promise.all(Object.values(this.#lanes).map(({ pools }) => pools.close()))
     clearTimeout(patience)
@@ -173,9 +174,9 @@ class SigningUpstream implements StoreUpstream {
   #start(request: UpstreamRequest, plan: ExchangePlan, send: (exchange: Exchange) => void): Exchange {
     const started = performance.now()
     const exchange = new Exchange(plan)
-    this.#running.add(exchange)
+    const leave = this.#running.add(exchange)
     void exchange.closed.then(() => {
-      this.#running.delete(exchange)
+      leave()
       this.#options.onExchange?.(report(request, exchange, started))
     })
     send(exchange)
@@ -201,7 +202,7 @@ class SigningUpstream implements StoreUpstream {
       const now = performance.now()
       const seconds = (now - last) / 1000
       last = now
-      for (const exchange of this.#running) exchange.sample(seconds)
+      for (const exchange of this.#running.members()) exchange.sample(seconds)
     }, period).unref()
   }
 }

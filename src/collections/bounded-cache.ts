@@ -1,0 +1,83 @@
+interface Entry<V> {
+  readonly value: V
+  readonly weight: number
+  /** Asked for since it was last passed over. */
+  used: boolean
+}
+
+/**
+ * A map bounded in total weight, for what is asked for with every request. What has not been asked for goes first, oldest
+ * first (second chance). Asking changes a flag and not the order: an order kept by taking entries out and putting them back
+ * makes V8 rehash the map all the time, and a dead table keeps its successors alive (docs/decisions/0014).
+ */
+export class BoundedCache<V> {
+  readonly #entries = new Map<string, Entry<V>>()
+  readonly #maxWeight: number
+  readonly #evicted: (value: V) => void
+  #weight = 0
+
+  /**
+   * @param maxWeight in the unit of `set`'s weight (bytes, or 1 per entry).
+   * @param evicted is told of each value that has to make room; not of those deleted, replaced or swept
+   */
+  constructor(maxWeight: number, evicted: (value: V) => void = () => undefined) {
+    this.#maxWeight = maxWeight
+    this.#evicted = evicted
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  get(key: string): V | undefined {
+    const entry = this.#entries.get(key)
+    if (entry === undefined) return undefined
+    entry.used = true
+    return entry.value
+  }
+
+  /** A value heavier than the whole cache is not kept. */
+  set(key: string, value: V, weight = 1): void {
+    this.delete(key)
+    if (weight > this.#maxWeight) return
+    this.#makeRoom(weight)
+    this.#entries.set(key, { value, weight, used: false })
+    this.#weight += weight
+  }
+
+  delete(key: string): void {
+    const entry = this.#entries.get(key)
+    if (entry === undefined) return
+    this.#entries.delete(key)
+    this.#weight -= entry.weight
+  }
+
+  values(): V[] {
+    return [...this.#entries.values()].map(({ value }) => value)
+  }
+
+  /** Drops every value of which this is true. */
+  sweep(stale: (value: V) => boolean): void {
+    for (const [key, { value }] of this.#entries) if (stale(value)) this.delete(key)
+  }
+
+  clear(): void {
+    this.#entries.clear()
+    this.#weight = 0
+  }
+
+  #makeRoom(weight: number): void {
+    // Ends: an entry that is put behind the others has lost its mark, and is dropped when its turn comes again.
+    for (const [key, entry] of this.#entries) {
+      if (this.#weight + weight <= this.#maxWeight) return
+      this.#entries.delete(key)
+      if (entry.used) {
+        entry.used = false
+        this.#entries.set(key, entry)
+      } else {
+        this.#weight -= entry.weight
+        this.#evicted(entry.value)
+      }
+    }
+  }
+}

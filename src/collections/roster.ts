@@ -1,0 +1,37 @@
+/** A member's place on a roster. */
+interface Seat<T> {
+  readonly member: T
+  /** Index among the seats; -1 once given up. */
+  at: number
+}
+
+/**
+ * What is under way, where members come and go thousands of times a second. A Set would do the same and cost more: the table
+ * that V8 leaves behind when it rehashes one goes on pointing to its successor, so that one dead table in the old generation
+ * keeps all that came after it, members included, until the next full collection (docs/decisions/0014).
+ */
+export class Roster<T> {
+  readonly #seats: Seat<T>[] = []
+
+  /** @returns strikes the member off; calling it again does nothing */
+  add(member: T): () => void {
+    const seat = { member, at: this.#seats.length }
+    this.#seats.push(seat)
+    return () => { this.#giveUp(seat) }
+  }
+
+  /** Those on the roster now, in no order; who comes or goes meanwhile does not change the answer. */
+  members(): T[] {
+    return this.#seats.map(({ member }) => member)
+  }
+
+  #giveUp(seat: Seat<T>): void {
+    if (seat.at < 0) return
+    const last = this.#seats.pop()
+    if (last !== undefined && last !== seat) {
+      this.#seats[seat.at] = last
+      last.at = seat.at
+    }
+    seat.at = -1
+  }
+}
