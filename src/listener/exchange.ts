@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { TLSSocket } from 'node:tls'
@@ -11,6 +11,7 @@ import type { Admitted } from './gate.ts'
 import type { Watched } from './rate-watch.ts'
 import { noBody, RequestBody } from './request-body.ts'
 import { newRequestId } from './request-id.ts'
+import type { RequestMessage } from './request-message.ts'
 
 /** What one connection remembers from request to request. */
 export interface Connection {
@@ -49,7 +50,7 @@ export function breakConnection(socket: Socket): void {
 /** One request and its answer on one connection: identity, life time, and what the access line will say. */
 export class Exchange implements Watched {
   readonly id = newRequestId()
-  readonly req: IncomingMessage
+  readonly req: RequestMessage
   readonly res: ServerResponse
   readonly connection: Connection
   /** Rejects when the client goes away or is cut; never resolves. */
@@ -82,7 +83,7 @@ export class Exchange implements Watched {
   #body: RequestBody | null = null
   #awaitsContinue = false
 
-  constructor(req: IncomingMessage, res: ServerResponse, connection: Connection) {
+  constructor(req: RequestMessage, res: ServerResponse, connection: Connection) {
     this.req = req
     this.res = res
     this.connection = connection
@@ -106,7 +107,7 @@ export class Exchange implements Watched {
 
   /** True when the client waits for a 100 that has not been sent, and has not grown tired of waiting (RFC 9110 10.1.1). */
   get withholdsBody(): boolean {
-    return this.#awaitsContinue && this.#body?.unread !== true
+    return this.#awaitsContinue && this.req.waitingLength === 0
   }
 
   /** Takes the request from whoever reads its body, so that what is left of it can be passed over. */

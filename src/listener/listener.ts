@@ -14,6 +14,7 @@ import { Handshakes, type HandshakeFailure } from './handshakes.ts'
 import type { Log } from './log.ts'
 import { RateWatch } from './rate-watch.ts'
 import { plainAddress, TrustedProxies } from './remote.ts'
+import type { RequestMessage } from './request-message.ts'
 import { discard, respond, respondError, type RespondOptions } from './respond.ts'
 import { createHttpServer, type ServerLimits } from './server.ts'
 import { secureContext, type TlsMaterial } from './tls.ts'
@@ -161,7 +162,7 @@ class HttpListener implements Listener {
   }
 
   /** One request at a time and connection: what is pipelined waits, and is dropped when the request before it closes. */
-  #accept(req: IncomingMessage, res: ServerResponse, carry: Carry): void {
+  #accept(req: RequestMessage, res: ServerResponse, carry: Carry): void {
     const connection = this.#connections.of(req.socket)
     if (connection === undefined || connection.closing) return
     if (connection.current === null && connection.waiting === 0) {
@@ -180,7 +181,7 @@ class HttpListener implements Listener {
   }
 
   /** Gate, then Fastify. Resolves when the exchange is over. */
-  async #begin(req: IncomingMessage, res: ServerResponse, connection: Connection, carry: Carry): Promise<void> {
+  async #begin(req: RequestMessage, res: ServerResponse, connection: Connection, carry: Carry): Promise<void> {
     const exchange = new Exchange(req, res, connection)
     connection.current = exchange
     try {
@@ -265,7 +266,7 @@ class HttpListener implements Listener {
     this.#options.log.failure({ requestId: exchange.id, during: exchange.res.headersSent ? 'response' : 'handling', error })
   }
 
-  #facts(req: IncomingMessage): { secure: boolean; remoteAddress: string } {
+  #facts(req: RequestMessage): { secure: boolean; remoteAddress: string } {
     return { secure: this.#trusted.secure(req), remoteAddress: plainAddress(req.socket.remoteAddress) }
   }
 }

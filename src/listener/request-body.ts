@@ -1,23 +1,20 @@
-import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
 import { NO_READ_AHEAD, pushed } from '../http/stage.ts'
-import { SmallChunks } from './small-chunks.ts'
+import type { RequestMessage } from './request-message.ts'
 
 /**
  * The body of a request, detached from its socket. Destroying an IncomingMessage destroys the connection under it, so a
  * pipeline that fails in mid-upload would take the error answer with it; destroying this only stops the reading.
  */
 export class RequestBody extends Readable {
-  readonly #request: IncomingMessage
-  readonly #small: SmallChunks
+  readonly #request: RequestMessage
   #asked = false
   #received = 0
 
-  constructor(request: IncomingMessage) {
+  constructor(request: RequestMessage) {
     super({ highWaterMark: NO_READ_AHEAD, emitClose: true })
     this.#request = request
-    this.#small = new SmallChunks(request)
     // The handler may already be gone when the client goes: a failure of the body is told to those who read it.
     this.on('error', () => undefined)
     request.once('error', () => { this.cutShort() })
@@ -27,11 +24,6 @@ export class RequestBody extends Readable {
   /** True while we wait for the client's bytes: it has been asked for them and has not given all. */
   get waiting(): boolean {
     return this.#asked && !this.#request.complete && !this.#request.isPaused() && !this.destroyed
-  }
-
-  /** True while bytes have come in that nobody has taken. */
-  get unread(): boolean {
-    return this.#request.readableLength + this.#small.length > 0
   }
 
   /** Bytes of the body that have come in. */
@@ -45,7 +37,6 @@ export class RequestBody extends Readable {
   }
 
   override _read(): void {
-    this.#small.flush()
     if (this.#asked) {
       this.#request.resume()
       return
@@ -59,7 +50,6 @@ export class RequestBody extends Readable {
     this.#request.off('data', this.#onData)
     this.#request.off('end', this.#onEnd)
     this.#request.pause()
-    this.#small.flush()
     done(error)
   }
 

@@ -1,5 +1,6 @@
-import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import { createServer, type Server, type ServerOptions, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
+import { RequestMessage } from './request-message.ts'
 import { secureContext, type TlsMaterial } from './tls.ts'
 
 export interface ServerLimits {
@@ -16,11 +17,12 @@ export interface ServerLimits {
 }
 
 /** Requests come here before Fastify sees them, whatever they expect. */
-export type Accept = (req: IncomingMessage, res: ServerResponse) => void
+export type Accept = (req: RequestMessage, res: ServerResponse) => void
 
 /** Node's HTTP or HTTPS server with every default that matters set (docs/decisions/0003-fastify-as-carrier.md). */
 export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, accept: Accept): Server {
-  const options: ServerOptions = {
+  const options: ServerOptions<typeof RequestMessage> = {
+    IncomingMessage: RequestMessage,
     // 0: a steady upload may take as long as it takes; slow ones are cut by rate (rate-watch.ts).
     requestTimeout: 0,
     headersTimeout: limits.headersMs,
