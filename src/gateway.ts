@@ -23,8 +23,8 @@ import { Health } from './observe/health.ts'
 import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
 import { address } from './s3/route.ts'
-import { probeConditions, unprobed, type Conditions } from './upstream/probe.ts'
-import { probeTrailers } from './upstream/probe-trailers.ts'
+import { unprobed } from './upstream/probe.ts'
+import { Probes } from './upstream/probes.ts'
 import { StoreChecks } from './upstream/store-checks.ts'
 import { createUpstream } from './upstream/upstream.ts'
 
@@ -47,6 +47,7 @@ class Assembly implements Gateway {
   readonly #observer: Observer
   readonly #health: Health
   readonly #upstream: StoreUpstream
+  readonly #probes: Probes
   readonly #lateParts: LateParts
   readonly #tell: TellOperator
   readonly #tracer: Tracer | null
@@ -55,7 +56,6 @@ class Assembly implements Gateway {
   #config: Config
   #keys: KeyRegistry | null = null
   #selfTest: KeySelfTest | null = null
-  #conditions: Conditions | null = null
   #pipeline: Pipeline | null = null
 
   constructor(config: Config, tell: TellOperator, tracer: Tracer | null) {
@@ -70,6 +70,7 @@ class Assembly implements Gateway {
       patienceSeconds: config.limits.upstreamFirstByteSeconds,
       over: (outcome) => { this.#observer.latePart(outcome) }
     })
+    this.#probes = new Probes(this.#upstream, config.upstream)
     const { stateBucket, region } = config.upstream
     const checks = new StoreChecks(this.#upstream, {
       stateBucket, region, markers: () => { tell('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket }) }
@@ -194,8 +195,8 @@ class Assembly implements Gateway {
       objects,
       settings: new SettingsCache(),
       lateParts: this.#lateParts,
-      conditions: { ...this.#conditions ?? unprobed, ...config.upstream.conditions },
-      probed: this.#conditions !== null,
+      conditions: { ...this.#probes.conditions ?? unprobed, ...config.upstream.conditions },
+      probed: this.#probes.conditions !== null,
       integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
       policyFor: policies
     }
@@ -217,11 +218,7 @@ class Assembly implements Gateway {
   }
 
   async #learnStore(signal: AbortSignal): Promise<void> {
-    if (this.#conditions !== null) return
-    const { stateBucket, checksum } = this.#config.upstream
-    if (checksum !== null) await probeTrailers(this.#upstream, stateBucket, checksum, signal)
-    this.#conditions = await probeConditions(this.#upstream, stateBucket, signal)
-    this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache())
+    if (await this.#probes.run(signal)) this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache())
   }
 }
 

@@ -7,6 +7,8 @@ import { errorCode } from './response-checks.ts'
 import type { Upstream, UpstreamRequest } from './types.ts'
 
 const PROBE_BYTES = 70_000
+/** Milliseconds that a probe may take to remove what it wrote, also after its own time is over: nobody else finds an upload. */
+export const CLEAN_UP_MS = 5000
 
 /**
  * Makes sure, with an object and an upload in the state bucket, that the store takes bodies with a checksum behind them and takes the
@@ -31,7 +33,8 @@ interface Reply {
 
 class TrailerProbe {
   readonly #upstream: Upstream
-  readonly #place: Pick<UpstreamRequest, 'bucket' | 'key' | 'signal'>
+  readonly #place: Pick<UpstreamRequest, 'bucket' | 'key'>
+  #signal: AbortSignal
   readonly #checksum: ChecksumAlgorithm
   readonly #data = randomBytes(PROBE_BYTES)
   #uploadId: string | null = null
@@ -39,7 +42,8 @@ class TrailerProbe {
   constructor(upstream: Upstream, bucket: string, checksum: ChecksumAlgorithm, signal: AbortSignal) {
     this.#upstream = upstream
     // Random, so that instances that start together do not disturb each other.
-    this.#place = { bucket, key: `probe/${randomBytes(12).toString('hex')}/checksum`, signal }
+    this.#place = { bucket, key: `probe/${randomBytes(12).toString('hex')}/checksum` }
+    this.#signal = signal
     this.#checksum = checksum
   }
 
@@ -65,6 +69,7 @@ class TrailerProbe {
 
   /** Best effort: what stays behind has a name that says what it is. */
   async cleanUp(): Promise<void> {
+    this.#signal = AbortSignal.timeout(CLEAN_UP_MS)
     if (this.#uploadId !== null) await this.#send('DELETE', [['uploadId', this.#uploadId]]).catch(() => undefined)
     await this.#send('DELETE', []).catch(() => undefined)
   }
@@ -93,7 +98,7 @@ class TrailerProbe {
   async #send(method: string, query: UpstreamRequest['query'], more: Partial<UpstreamRequest> = {}): Promise<Reply> {
     const response = await this.#upstream.request({
       method, query, headers: [], body: null, contentLength: more.body instanceof Buffer ? more.body.length : 0, retry: false, pool: 'control',
-      ...this.#place, ...more
+      signal: this.#signal, ...this.#place, ...more
     })
     const body = await readAll(response.body, 2 * PROBE_BYTES, () => new S3Error('SealgateBadUpstream'))
     return { status: response.status, etag: response.headers.get('etag') ?? '', body }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
+import { CLEAN_UP_MS } from './probe-trailers.ts'
 import { errorCode } from './response-checks.ts'
 import type { Upstream, UpstreamRequest } from './types.ts'
 
@@ -68,7 +69,7 @@ export async function probeConditions(upstream: Upstream, stateBucket: string, s
 class Probe {
   readonly #upstream: Upstream
   readonly #bucket: string
-  readonly #signal: AbortSignal
+  #signal: AbortSignal
   /** Random, so that instances that start together do not disturb each other. */
   readonly #prefix = `probe/${randomBytes(12).toString('hex')}/`
   readonly #keys = new Set<string>()
@@ -137,6 +138,7 @@ class Probe {
 
   /** Best effort: what stays behind has a name that says what it is. */
   async cleanUp(): Promise<void> {
+    this.#signal = AbortSignal.timeout(CLEAN_UP_MS)
     const quietly = async (method: string, key: string, query: UpstreamRequest['query']): Promise<void> => {
       await this.#send(method, key, { query }).catch(() => undefined)
     }

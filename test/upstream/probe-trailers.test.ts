@@ -1,20 +1,26 @@
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import { probeTrailers } from '../../src/upstream/probe-trailers.ts'
-import { startTestStore } from '../support/hostile.ts'
+import { Probes } from '../../src/upstream/probes.ts'
+import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { rawStore, upstreamTo } from './raw-store.ts'
-import { createUpstream } from '../../src/upstream/upstream.ts'
+import { createUpstream, type StoreUpstream } from '../../src/upstream/upstream.ts'
 import type { Rule } from '../support/rules.ts'
 
 const never = new AbortController().signal
 
-/** The embedded store, with faults; what the probe says of it, and what it leaves there. */
-async function probed(faults: readonly Rule[]): Promise<{ said: string; left: readonly [number, number] }> {
+async function startStore(): Promise<{ store: TestStore; upstream: StoreUpstream }> {
   const store = await startTestStore({ buckets: ['state'] })
   const { endpoint, region, accessKeyId, secretAccessKey } = store
   const credentials = { accessKeyId, secretAccessKey, sessionToken: null }
   const upstream = createUpstream({ endpoint, region, credentials, style: 'path', connections: 4, ca: null },
     { minRate: 0, minRateWindowSeconds: 10, upstreamFirstByteSeconds: 10 })
+  return { store, upstream }
+}
+
+/** The embedded store, with faults; what the probe says of it, and what it leaves there. */
+async function probed(faults: readonly Rule[]): Promise<{ said: string; left: readonly [number, number] }> {
+  const { store, upstream } = await startStore()
   for (const fault of faults) store.rules.add(fault)
   const said = await probeTrailers(upstream, 'state', 'crc32', never).then(() => 'good', (error: unknown) =>
     error instanceof S3Error ? `${error.code} ${error.message}` : String(error))
@@ -47,6 +53,28 @@ await t.test('stores that do not, and where they show it; nothing is left there'
 await t.test('an ill store is not an unfit one', async (t) => {
   t.match((await probed([{ fault: { type: 'error', status: 503, code: 'SlowDown' } }])).said, /^ServiceUnavailable .*did not answer/)
   t.match((await probed([{ times: Infinity, fault: { type: 'reset', at: 'before' } }])).said, /^ServiceUnavailable (?!.*upstream.checksum)/)
+})
+
+await t.test('a store that is too slow for one run: nothing is left there, and the next run need not begin anew', async (t) => {
+  const { store, upstream } = await startStore()
+  t.teardown(async () => {
+    await upstream.close()
+    await store.close()
+  })
+  const probes = new Probes(upstream, { stateBucket: 'state', checksum: 'crc32' })
+  const left = (): readonly number[] => [store.keys('state').length, store.uploads('state')]
+  for (const when of [{ method: 'GET', query: { uploadId: true } }, { method: 'POST', key: /complete$/, query: { uploadId: true } }] as const) {
+    const patience = new AbortController()
+    store.rules.add({ when, fault: { type: 'late', until: async () => { patience.abort(new Error('too slow')) } } })
+    await t.rejects(probes.run(patience.signal), { message: 'too slow' })
+    t.same(left(), [0, 0])
+    t.equal(probes.conditions, null)
+  }
+  t.equal(await probes.run(never), true)
+  t.match(probes.conditions, { put: true, complete: true })
+  t.equal(await probes.run(never), false)
+  t.same(left(), [0, 0])
+  t.equal(store.requests.filter(({ headers }) => headers.has('x-amz-trailer')).length, 4, 'checksums were tried twice, an object and a part each')
 })
 
 await t.test('a store that keeps the frames', async (t) => {
