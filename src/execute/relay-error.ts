@@ -3,11 +3,14 @@ import type { Execution } from './context.ts'
 import { S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { parseErrorXml, type ParsedError } from '../s3/error-xml.ts'
+import { header } from './context.ts'
 
 const ERROR_LIMIT_BYTES = 65536
 /** What may be told to a client of an error's extra elements: nothing that shows stored sizes or the store's own names. */
 const relayedFields = new Set(['ArgumentName', 'ArgumentValue', 'Condition', 'Key', 'VersionId', 'UploadId', 'Header', 'Method', 'ResourceType', 'StorageClass'])
 const relayedHeaders = /^(x-amz-delete-marker|x-amz-version-id|retry-after|x-amz-bucket-region|allow|access-control-.*|vary)$/i
+/** What stores say of a body that is not what its digest says; the third is MinIO's. */
+const digestRefusals = new Set(['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'])
 /** In a bucket that is not encrypted a 304 or 416 may also tell of the object. */
 const untouchedHeaders = new RegExp(`${relayedHeaders.source}|^(etag|last-modified|content-range|cache-control|expires)$`, 'i')
 
@@ -25,6 +28,10 @@ export async function relayError(x: Execution, response: UpstreamResponse): Prom
   const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
   const headers = response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name))
   const parsed = body.length === 0 ? null : parseErrorXml(body)
+  if (digestRefusals.has(parsed?.code ?? '') && !(untouched && header(x, 'x-amz-copy-source') === undefined)) {
+    // The bytes and their digest are the gateway's: a client would look for a fault of its own, and not try again.
+    return new S3Error('SealgateBadUpstream', { message: 'The store did not receive the bytes that the gateway sent.', cause: new Error(parsed?.code) })
+  }
   const known = parsed === null ? undefined : s3ErrorCodes.find((code) => code === parsed.code)
   const code = known ?? codeOfStatus(response.status, x)
   const fields = Object.fromEntries(Object.entries(parsed?.fields ?? {}).filter(([name]) => untouched || relayedFields.has(name)))

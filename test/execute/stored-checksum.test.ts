@@ -163,6 +163,26 @@ void t.test('a part damaged on its way is refused by the store', async (t) => {
   t.ok(bytes(5 * MiB).equals(await read(s3, 'damaged')))
 })
 
+void t.test('a body damaged on its way to the store is not the client\'s fault, and no object that fails verification', async (t) => {
+  const { store, gateway, s3 } = await lockingRig(t)
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'source', Body: bytes(100_000) }))
+  const id = await create(s3, 'upload')
+  const writes: readonly (() => Promise<unknown>)[] = [
+    () => s3.send(new PutObjectCommand({ Bucket, Key: 'held', Body: bytes(10) })),
+    () => s3.send(new PutObjectCommand({ Bucket, Key: 'streamed', Body: bytes(100_000) })),
+    () => put(s3, 'upload', id, 1, bytes(5 * MiB)),
+    () => s3.send(new CopyObjectCommand({ Bucket, Key: 'through', CopySource: `${Bucket}/source`, ChecksumAlgorithm: 'SHA256' })),
+    () => s3.send(new CopyObjectCommand({ Bucket: plain, Key: 'opened', CopySource: `${Bucket}/source` }))
+  ]
+  for (const code of ['BadDigest', 'XAmzContentChecksumMismatch', 'XAmzContentSHA256Mismatch']) for (const write of writes) {
+    store.rules.add({ when: { test: carriesData }, fault: { type: 'error', status: 400, code } })
+    t.equal(await codeOf(write()), 'SealgateBadUpstream')
+  }
+  t.equal(gateway.metric('sealgate_integrity_failures_total{kind="checksum"}'), 0)
+  store.rules.add({ when: { test: carriesData }, fault: { type: 'error', status: 400, code: 'BadDigest' } })
+  t.equal(await codeOf(s3.send(new PutObjectCommand({ Bucket: plain, Key: 'own', Body: 'own' }))), 'BadDigest', 'where the client\'s bytes go as they are, the store speaks')
+})
+
 void t.test('before the store has been seen to take them nothing is written', async (t) => {
   const store = await startTestStore({ buckets: [Bucket, plain] })
   store.rules.add({ when: { method: 'GET', key: /^probe\/.*checksum$/ }, times: Infinity, fault: { type: 'flip', offset: 0 } })
