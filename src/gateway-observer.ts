@@ -8,7 +8,9 @@ import type { CheckResult } from './observe/health.ts'
 import type { Snapshot } from './observe/registry.ts'
 import type { Tracer } from './observe/tracing.ts'
 import type { ExchangeReport } from './upstream/report.ts'
+import type { Upstream } from './upstream/types.ts'
 import type { PoolStats, UpstreamOptions } from './upstream/upstream.ts'
+import { S3Error } from './errors.ts'
 import { fileAuditTrail, type AuditTrail } from './observe/audit.ts'
 import { createMetrics, statusClass, type Metrics } from './observe/metrics.ts'
 import { measureProcess } from './observe/process-metrics.ts'
@@ -41,6 +43,25 @@ export class Observer {
     return {
       onRefused: (code) => { this.#metrics.upstreamRefused.add({ code }) },
       onExchange: (report) => { this.#exchange(report) }
+    }
+  }
+
+  /** The door to the store, with a span for every exchange that a request waits for, until its answer begins. */
+  traced(upstream: Upstream): Upstream {
+    const tracer = this.#tracer
+    return tracer === null ? upstream : {
+      request: async (request) => {
+        const end = tracer.child(`store ${request.method}`, { 'http.request.method': request.method, 'sealgate.pool': request.pool })
+        try {
+          const response = await upstream.request(request)
+          end(null, { 'http.response.status_code': response.status })
+          return response
+        } catch (error) {
+          end(error instanceof S3Error ? error.code : 'Aborted')
+          throw error
+        }
+      },
+      close: () => upstream.close()
     }
   }
 

@@ -4,33 +4,30 @@ import type { Config } from './config.ts'
 import type { Parts } from './execute/context.ts'
 import type { Gateway, Load, Readiness, TellOperator } from './gateway-types.ts'
 import type { AccessRecord } from './observe/access-log.ts'
+import type { Health } from './observe/health.ts'
 import type { Snapshot } from './observe/registry.ts'
-import type { EndSpan, Tracer } from './observe/tracing.ts'
-import type { Upstream } from './upstream/types.ts'
+import type { Tracer } from './observe/tracing.ts'
 import type { KeyRegistry } from './keys/registry.ts'
 import type { StoreUpstream } from './upstream/upstream.ts'
 import { credentialLookup } from './auth/credentials.ts'
 import { policyFor } from './config-policy.ts'
-import { S3Error } from './errors.ts'
 import { LateParts } from './execute/multipart/late-parts.ts'
 import { ObjectCache } from './execute/object-cache.ts'
 import { SettingsCache } from './execute/settings-cache.ts'
 import { openKeyRegistry } from './keys/registry.ts'
 import { KeySelfTest } from './keys/self-test.ts'
+import { gatewayHealth } from './gateway-health.ts'
 import { Observer } from './gateway-observer.ts'
 import { exposition } from './observe/exposition.ts'
-import { Health } from './observe/health.ts'
 import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
 import { address } from './s3/route.ts'
 import { unprobed } from './upstream/probe.ts'
 import { Probes } from './upstream/probes.ts'
-import { StoreChecks } from './upstream/store-checks.ts'
 import { createUpstream } from './upstream/upstream.ts'
 
 const rootTarget = parseTarget('/')
 const HEALTH_EVERY_SECONDS = 15
-const HEALTH_TIMEOUT_SECONDS = 10
 
 /**
  * Puts the gateway together. It can be up before the store is: then it is not ready, tries again, and refuses what it does
@@ -72,17 +69,11 @@ class Assembly implements Gateway {
     })
     this.#probes = new Probes(this.#upstream, config.upstream)
     const { stateBucket, region } = config.upstream
-    const checks = new StoreChecks(this.#upstream, {
-      stateBucket, region, markers: () => { tell('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket }) }
+    this.#health = gatewayHealth({
+      upstream: this.#upstream, stateBucket, region, probes: this.#probes, tell,
+      checkKeys: () => this.#checkKeys(),
+      learned: () => { this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache()) }
     })
-    this.#health = new Health([
-      { name: 'keys', run: () => this.#checkKeys() },
-      { name: 'store', run: (signal) => checks.store(signal) },
-      { name: 'stateBucket', run: async (signal) => {
-        await checks.stateBucket(signal)
-        await this.#learnStore(signal)
-      } }
-    ], { timeoutSeconds: HEALTH_TIMEOUT_SECONDS, changed: (check, error) => { this.#tellHealth(check, error) } })
     this.#observer.watch(() => ({
       pools: this.#upstream.stats(), checks: this.#health.report().checks, heldBack: this.#keys?.heldBack() ?? new Map()
     }))
@@ -190,7 +181,7 @@ class Assembly implements Gateway {
     const policies = (bucket: string): ReturnType<typeof policyFor> => policyFor(config, bucket)
     const parts: Parts = {
       config,
-      upstream: this.#tracer === null ? this.#upstream : traced(this.#upstream, this.#tracer),
+      upstream: this.#observer.traced(this.#upstream),
       keys: this.#keys,
       objects,
       settings: new SettingsCache(),
@@ -203,11 +194,6 @@ class Assembly implements Gateway {
     this.#pipeline = { parts, auth: authContext(config, policies) }
   }
 
-  #tellHealth(check: string, error: Error | null): void {
-    if (error === null) this.#tell('info', 'readiness check passes again', { check })
-    else this.#tell('error', 'readiness check fails', { check, ...reasonOf(error) })
-  }
-
   /** A reload may come in between: what counts is the keys that are in use when this ends. */
   async #checkKeys(): Promise<void> {
     let tested: KeySelfTest | null
@@ -216,40 +202,10 @@ class Assembly implements Gateway {
       await tested?.run()
     } while (tested !== this.#selfTest)
   }
-
-  async #learnStore(signal: AbortSignal): Promise<void> {
-    if (await this.#probes.run(signal)) this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache())
-  }
 }
 
 function openUpstream({ upstream, limits }: Config, observer: Observer): StoreUpstream {
   return createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, observer.upstream())
-}
-
-/** Our own words, and the system's code: what else an error says may quote anything. */
-function reasonOf(error: Error): { readonly code: string; readonly reason: string } {
-  if (!(error instanceof S3Error)) return { code: 'InternalError', reason: error.name }
-  const { cause } = error
-  const system = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? ` (${cause.code})` : ''
-  return { code: error.code, reason: error.message + system }
-}
-
-/** Every exchange with the store that a request waits for, until its answer begins. */
-function traced(upstream: Upstream, tracer: Tracer): Upstream {
-  return {
-    request: async (request) => {
-      const end: EndSpan = tracer.child(`store ${request.method}`, { 'http.request.method': request.method, 'sealgate.pool': request.pool })
-      try {
-        const response = await upstream.request(request)
-        end(null, { 'http.response.status_code': response.status })
-        return response
-      } catch (error) {
-        end(error instanceof S3Error ? error.code : 'Aborted')
-        throw error
-      }
-    },
-    close: () => upstream.close()
-  }
 }
 
 function authContext(config: Config, policies: Parts['policyFor']): AuthContext {

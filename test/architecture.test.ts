@@ -31,8 +31,9 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   // The front knows how to say an error in XML, and nothing else of S3.
   'listener': ['collections', 'errors.ts', 'http', 'observe', 's3'],
   'gateway-types.ts': ['config.ts', 'http', 'observe'],
-  'gateway-observer.ts': ['config.ts', 'gateway-types.ts', 'keys', 'observe', 'upstream'],
-  'gateway.ts': ['auth', 'config-policy.ts', 'config.ts', 'errors.ts', 'execute', 'gateway-observer.ts', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],
+  'gateway-health.ts': ['errors.ts', 'gateway-types.ts', 'observe', 'upstream'],
+  'gateway-observer.ts': ['config.ts', 'errors.ts', 'gateway-types.ts', 'keys', 'observe', 'upstream'],
+  'gateway.ts': ['auth', 'config-policy.ts', 'config.ts', 'execute', 'gateway-health.ts', 'gateway-observer.ts', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],
   // The embedded store is the other side: it shares words with the gateway, never a decision.
   'store': ['errors.ts', 'http', 'sigv4'],
   // The engines of commands that work on the store itself, not on the requests of clients.

@@ -2,20 +2,18 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { TLSSocket } from 'node:tls'
 import { fastify, type FastifyInstance } from 'fastify'
 import { S3Error } from '../errors.ts'
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
+import { Answers } from './answers.ts'
 import { Connections } from './connections.ts'
-import { ClientGone, Exchange, type Connection } from './exchange.ts'
+import { Exchange, type Connection } from './exchange.ts'
 import { admit } from './gate.ts'
 import { Handshakes, type HandshakeFailure } from './handshakes.ts'
 import type { Log } from './log.ts'
-import { RateWatch } from './rate-watch.ts'
 import { plainAddress, TrustedProxies } from './remote.ts'
 import type { RequestMessage } from './request-message.ts'
-import { discard, respond, respondError, type RespondOptions } from './respond.ts'
 import { createHttpServer, type ServerLimits } from './server.ts'
 import { secureContext, type TlsMaterial } from './tls.ts'
 import { refuseUnparsed } from './unparsed.ts'
@@ -76,9 +74,8 @@ class HttpListener implements Listener {
   readonly #options: ListenerOptions
   readonly #handle: Handle
   readonly #app: FastifyInstance
-  readonly #rates: RateWatch
+  readonly #answers: Answers
   readonly #trusted: TrustedProxies
-  readonly #respond: RespondOptions
   readonly #connections = new Connections()
   #inFlight = 0
   #stopping = false
@@ -86,17 +83,16 @@ class HttpListener implements Listener {
   constructor(options: ListenerOptions, handle: Handle) {
     this.#options = options
     this.#handle = handle
-    this.#rates = new RateWatch(options.limits.minRate, options.limits.minRateWindowMs)
     this.#trusted = new TrustedProxies(options.trustedProxies)
-    this.#respond = {
-      heartbeatMs: options.heartbeatMs,
+    const { limits: { minRate, minRateWindowMs }, heartbeatMs, log, observe } = options
+    this.#answers = new Answers({
+      minRate, minRateWindowMs, heartbeatMs, log, observe,
       stopping: () => this.#stopping,
-      report: (exchange, error) => { this.#report(exchange, error) },
       given: (exchange) => {
         exchange.given = true
         this.#settle(exchange)
       }
-    }
+    })
     this.#app = this.#build()
   }
 
@@ -116,7 +112,7 @@ class HttpListener implements Listener {
     patience.abort()
     this.#connections.breakAll()
     await closed
-    this.#rates.stop()
+    this.#answers.stop()
     return outcome
   }
 
@@ -140,7 +136,7 @@ class HttpListener implements Listener {
       rewriteUrl: () => '/',
       clientErrorHandler: (error, socket) => {
         const refused = refuseUnparsed(error, socket, this.#connections.of(socket))
-        if (refused !== null) this.#tell(refused)
+        if (refused !== null) this.#answers.tell(refused)
       },
       serverFactory: (handler) => this.#createServer(handler)
     })
@@ -189,7 +185,7 @@ class HttpListener implements Listener {
       exchange.admit(admitted, this.#facts(req))
     } catch (error) {
       connection.closing = true
-      await this.#perform(exchange, Promise.reject(error instanceof Error ? error : new S3Error('InternalError')))
+      await this.#answers.perform(exchange, Promise.reject(error instanceof Error ? error : new S3Error('InternalError')))
       return
     }
     carry(req, res)
@@ -204,7 +200,7 @@ class HttpListener implements Listener {
       if (full) throw new S3Error('SlowDown')
       return this.#handle(request)
     })()
-    exchange.performed = this.#perform(exchange, handled)
+    exchange.performed = this.#answers.perform(exchange, handled)
     await exchange.performed
     // A handler that outlives its client still holds what it holds.
     await handled.then(({ pending }) => pending?.document).catch(() => undefined)
@@ -214,56 +210,6 @@ class HttpListener implements Listener {
   #settle(exchange: Exchange): void {
     if (exchange.inFlight) this.#inFlight -= 1
     exchange.inFlight = false
-  }
-
-  async #perform(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
-    const { connection } = exchange
-    const unwatch = this.#rates.watch(exchange)
-    await this.#answer(exchange, handled)
-    await exchange.closed
-    unwatch()
-    connection.current = null
-    connection.received = connection.socket.bytesRead
-    const record = exchange.record(exchange.request?.secure ?? connection.socket instanceof TLSSocket)
-    this.#tell(record)
-  }
-
-  #tell(record: AccessRecord): void {
-    this.#options.log.access(record)
-    this.#options.observe(record)
-  }
-
-  async #answer(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
-    let taken = false
-    try {
-      const response = await Promise.race([handled, exchange.ended])
-      taken = true
-      await respond(exchange, response, this.#respond)
-    } catch (error) {
-      if (!taken) void discard(handled)
-      await this.#answerError(exchange, error)
-    }
-  }
-
-  async #answerError(exchange: Exchange, error: unknown): Promise<void> {
-    this.#report(exchange, error)
-    if (exchange.over) return
-    if (exchange.res.headersSent) {
-      exchange.breakOff('gateway')
-      return
-    }
-    const known = error instanceof S3Error ? error : new S3Error('InternalError')
-    await respondError(exchange, known, this.#respond).catch((second: unknown) => {
-      this.#report(exchange, second)
-      exchange.breakOff('gateway')
-    })
-  }
-
-  #report(exchange: Exchange, error: unknown): void {
-    // What is refused on purpose, 501 included, is no failure.
-    if (error instanceof ClientGone || (error instanceof S3Error && (error.status < 500 || error.status === 501))) return
-    if (error instanceof S3Error && exchange.res.headersSent) exchange.errorCode ??= error.code
-    this.#options.log.failure({ requestId: exchange.id, during: exchange.res.headersSent ? 'response' : 'handling', error })
   }
 
   #facts(req: RequestMessage): { secure: boolean; remoteAddress: string } {

@@ -1,0 +1,86 @@
+import { TLSSocket } from 'node:tls'
+import { S3Error } from '../errors.ts'
+import type { HttpResponse } from '../http/message.ts'
+import type { AccessRecord } from '../observe/access-log.ts'
+import { ClientGone, type Exchange } from './exchange.ts'
+import type { Log } from './log.ts'
+import { RateWatch } from './rate-watch.ts'
+import { discard, respond, respondError, type RespondOptions } from './respond.ts'
+
+export interface AnswersOptions extends Omit<RespondOptions, 'report'> {
+  /** Bytes per second. */
+  readonly minRate: number
+  readonly minRateWindowMs: number
+  readonly log: Log
+  /** Told of every request that is over: the metrics. */
+  readonly observe: (record: AccessRecord) => void
+}
+
+/** Sees every exchange from what its handler promises to its access line: the answer or the error, within the minimum rates. */
+export class Answers {
+  readonly #log: Log
+  readonly #observe: (record: AccessRecord) => void
+  readonly #rates: RateWatch
+  readonly #respond: RespondOptions
+
+  constructor({ minRate, minRateWindowMs, log, observe, ...respond }: AnswersOptions) {
+    this.#log = log
+    this.#observe = observe
+    this.#rates = new RateWatch(minRate, minRateWindowMs)
+    this.#respond = { ...respond, report: (exchange, error) => { this.#report(exchange, error) } }
+  }
+
+  /** Resolves when the exchange is over, its line included. */
+  async perform(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
+    const { connection } = exchange
+    const unwatch = this.#rates.watch(exchange)
+    await this.#answer(exchange, handled)
+    await exchange.closed
+    unwatch()
+    connection.current = null
+    connection.received = connection.socket.bytesRead
+    this.tell(exchange.record(exchange.request?.secure ?? connection.socket instanceof TLSSocket))
+  }
+
+  tell(record: AccessRecord): void {
+    this.#log.access(record)
+    this.#observe(record)
+  }
+
+  stop(): void {
+    this.#rates.stop()
+  }
+
+  async #answer(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
+    let taken = false
+    try {
+      const response = await Promise.race([handled, exchange.ended])
+      taken = true
+      await respond(exchange, response, this.#respond)
+    } catch (error) {
+      if (!taken) void discard(handled)
+      await this.#answerError(exchange, error)
+    }
+  }
+
+  async #answerError(exchange: Exchange, error: unknown): Promise<void> {
+    this.#report(exchange, error)
+    if (exchange.over) return
+    if (exchange.res.headersSent) {
+      exchange.breakOff('gateway')
+      return
+    }
+    const known = error instanceof S3Error ? error : new S3Error('InternalError')
+    await respondError(exchange, known, this.#respond).catch((second: unknown) => {
+      this.#report(exchange, second)
+      exchange.breakOff('gateway')
+    })
+  }
+
+  #report(exchange: Exchange, error: unknown): void {
+    // What is refused on purpose, 501 included, is no failure.
+    if (error instanceof ClientGone || (error instanceof S3Error && (error.status < 500 || error.status === 501))) return
+    if (error instanceof S3Error && exchange.res.headersSent) exchange.errorCode ??= error.code
+    this.#log.failure({ requestId: exchange.id, during: exchange.res.headersSent ? 'response' : 'handling', error })
+  }
+}
