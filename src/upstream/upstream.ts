@@ -147,7 +147,7 @@ class SigningUpstream implements StoreUpstream {
       signal: request.signal,
       answerSeconds: request.answerSeconds ?? null,
       check: (status, headers) => { checkHead(status, headers, request) },
-      minRate: this.#limits.minRate,
+      minRate: isKeptAlive(request) ? 0 : this.#limits.minRate,
       windowSeconds: this.#limits.minRateWindowSeconds
     }
   }
@@ -220,6 +220,14 @@ function lane(settings: UpstreamSettings, limits: UpstreamLimits, options: Upstr
       lookup: options.lookup ?? null
     })
   }
+}
+
+/**
+ * Copies and Completes: S3 may answer at once and then send white space until the work is done (AWS API, CopyObject and
+ * CompleteMultipartUpload). Of that no rate can be asked, only that it does not fall silent.
+ */
+function isKeptAlive({ method, query, headers }: UpstreamRequest): boolean {
+  return (method === 'POST' && query.some(([name]) => name === 'uploadId')) || headers.some(([name]) => name === 'x-amz-copy-source')
 }
 
 function whole(bytes: Buffer): Readable {

@@ -1,6 +1,9 @@
 // Copies that take longer than clients wait in silence: white space keeps them waiting, and errors come inside of the 200.
 import t from 'tap'
-import { CopyObjectCommand, CreateMultipartUploadCommand, PutBucketCorsCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
+import {
+  CompleteMultipartUploadCommand, CopyObjectCommand, CreateMultipartUploadCommand, GetObjectTaggingCommand, PutBucketCorsCommand, PutObjectCommand,
+  UploadPartCommand, UploadPartCopyCommand
+} from '@aws-sdk/client-s3'
 import { headerSigned, Wire } from '../gateway/wire.ts'
 import { Bucket, bytes, create, rig } from './multipart-rig.ts'
 
@@ -38,6 +41,29 @@ await t.test('every kind of copy, and the Complete of a bucket that is not encry
   const done = await ask('POST', `/${plain}/whole?uploadId=${encodeURIComponent(UploadId!)}`, [], document)
   t.match([done.status, done.body.toString()], [200, waited])
   t.match(done.body.toString(), new RegExp(`<Location>${gateway.endpoint}/`))
+})
+
+await t.test('a store that keeps the gateway waiting with white space is not cut for its rate', async (t) => {
+  const limits = { minRate: 1000, minRateWindowSeconds: 0.2 }
+  const fault = { type: 'white-space', count: 20, everyMs: 20 } as const
+  const { store, s3 } = await rig(t, { sections: { ...sections, limits }, buckets })
+  const slow = (method: string, bucket: string, key: string) => store.rules.add({ when: { method, bucket, key }, fault })
+  for (const bucket of [Bucket, plain]) {
+    await s3.send(new PutObjectCommand({ Bucket: bucket, Key: 'source', Body: bytes(1000) }))
+    const target = { Bucket: bucket, Key: 'target' }
+    const rules = [slow('PUT', bucket, 'target')]
+    await s3.send(new CopyObjectCommand({ ...target, CopySource: `${bucket}/source` }))
+    const { UploadId } = await s3.send(new CreateMultipartUploadCommand(target))
+    if (bucket === plain) rules.push(slow('PUT', bucket, 'target'))
+    const part = await s3.send(new UploadPartCopyCommand({ ...target, UploadId, PartNumber: 1, CopySource: `${bucket}/source` }))
+    rules.push(slow('POST', bucket, 'target'))
+    const Parts = [{ PartNumber: 1, ETag: part.CopyPartResult?.ETag }]
+    await s3.send(new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload: { Parts } }))
+    t.same(rules.map(({ fired }) => fired), rules.map(() => 1), bucket)
+  }
+  // Of other answers so slow a rate is a fault.
+  store.rules.add({ when: { method: 'GET', key: 'target', query: { tagging: true } }, fault })
+  await t.rejects(s3.send(new GetObjectTaggingCommand({ Bucket, Key: 'target' })))
 })
 
 await t.test('an early error has its own status', async (t) => {

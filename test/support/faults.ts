@@ -30,6 +30,8 @@ export type Fault =
   | { readonly type: 'delay'; readonly milliseconds: number }
   // The whole request is taken in, and carried out when this settles, whether or not somebody still waits for the answer.
   | { readonly type: 'late'; readonly until: () => Promise<unknown> }
+  // The request is carried out, and the answer begins at once and goes on with so many white spaces (AWS API, CopyObject).
+  | { readonly type: 'white-space'; readonly count: number; readonly everyMs: number }
   | { readonly type: 'lost-answer'; readonly status: number; readonly code: string }
   | { readonly type: 'headers'; readonly set?: Readonly<Record<string,
     string | null>>; readonly add?: readonly (readonly [string, string])[] }

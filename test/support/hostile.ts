@@ -203,6 +203,8 @@ export class TestStore {
         await fault.until()
         return this.#store.handle({ ...request, body: Readable.from([body]) })
       }
+      case 'white-space':
+        return this.#whiteSpace(request, response, fault)
       case 'lost-answer':
         await this.#carryOut(request)
         return errorDocument(fault.status, fault.code, fault.code, request)
@@ -276,6 +278,22 @@ export class TestStore {
     const length = fault.type === 'close-delimited' ? null : String(fault.type === 'truncate' ? answer.body.length : fault.value)
     await writeRaw(response, rawHead(request, withHeaders(answer, { 'Content-Length': length, 'Connection': 'close' })))
     await writeRaw(response, fault.type === 'content-length' ? answer.body : answer.body.subarray(0, fault.bytes))
+    response.socket?.end()
+    return taken
+  }
+
+  async #whiteSpace(
+    request: HttpRequest, response: ServerResponse, { count, everyMs }: Extract<Fault, { type: 'white-space' }>
+  ): Promise<typeof taken> {
+    const answer = await this.#carryOut(request)
+    const start = answer.body.indexOf('>') + 1
+    await writeRaw(response, rawHead(request, withHeaders(answer, { 'Content-Length': String(answer.body.length + count), 'Connection': 'close' })))
+    await writeRaw(response, answer.body.subarray(0, start))
+    for (let i = 0; i < count; i += 1) {
+      await sleep(everyMs)
+      await writeRaw(response, Buffer.from(' '))
+    }
+    await writeRaw(response, answer.body.subarray(start))
     response.socket?.end()
     return taken
   }
