@@ -94,7 +94,7 @@ export class Observer {
   /** A request is over. */
   request(record: AccessRecord): void {
     const operation = record.operation ?? 'none'
-    this.#metrics.requests.add({ operation, status: statusClass(record.status) })
+    this.#metrics.requests.add({ operation, status: statusClass(record.status, record.code) })
     this.#metrics.requestSeconds.observe({ operation }, record.seconds)
     this.#metrics.clientBytes.add({ direction: 'in' }, record.bytesIn)
     this.#metrics.clientBytes.add({ direction: 'out' }, record.bytesOut)

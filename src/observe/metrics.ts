@@ -84,7 +84,12 @@ export function createMetrics(): Metrics {
   }
 }
 
-/** `2xx` and the like; `none` for a request that ended before it had a status. */
-export function statusClass(status: number | null): string {
+/**
+ * `2xx` and the like; `none` for a request that ended before it had a status; `5xx` for an error that came after the head of a success,
+ * which is how SDKs take it.
+ * @param code of the error in the answer; null: none
+ */
+export function statusClass(status: number | null, code: string | null): string {
+  if (status !== null && status < 300 && code !== null) return '5xx'
   return status === null ? 'none' : `${Math.trunc(status / 100)}xx`
 }

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
 import type { AccessRecord } from './access-log.ts'
+import { statusClass } from './metrics.ts'
 import { TraceExport, type Attributes, type SpanEvent } from './trace-export.ts'
 import type { TraceSettings } from './trace-settings.ts'
 
@@ -85,7 +86,7 @@ export class Tracer {
         'error.type': record.code,
         'sealgate.termination': record.termination
       },
-      failed: record.status === null || record.status >= 500
+      failed: ['5xx', 'none'].includes(statusClass(record.status, record.code))
     })
   }
 

@@ -40,6 +40,7 @@ await t.test('every kind of copy, and the Complete of a bucket that is not encry
   const document = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${ETag!}</ETag></Part></CompleteMultipartUpload>`
   const done = await ask('POST', `/${plain}/whole?uploadId=${encodeURIComponent(UploadId!)}`, [], document)
   t.match([done.status, done.body.toString()], [200, waited])
+  t.equal(gateway.metric('sealgate_requests_total{operation="CopyObject",status="5xx"}'), 3, 'late errors count as what SDKs take them for')
   t.match(done.body.toString(), new RegExp(`<Location>${gateway.endpoint}/`))
 })
 

@@ -17,7 +17,7 @@ await t.test('names and types follow the conventions', async (t) => {
 await t.test('every line of the exposition parses', async (t) => {
   const metrics = createMetrics()
   t.teardown(measureProcess(metrics.registry))
-  metrics.requests.add({ operation: 'GetObject', status: statusClass(200) })
+  metrics.requests.add({ operation: 'GetObject', status: statusClass(200, null) })
   metrics.requestSeconds.observe({ operation: 'GetObject' }, 0.003)
   metrics.integrityFailures.add({ kind: 'segment' })
   metrics.beforeSnapshot(() => { metrics.upstreamConnections.set({ pool: 'data' }, 7) })
@@ -49,5 +49,6 @@ await t.test('an idle event loop is not late', async (t) => {
 })
 
 await t.test('status classes', async (t) => {
-  t.same([200, 206, 304, 404, 503, null].map(statusClass), ['2xx', '2xx', '3xx', '4xx', '5xx', 'none'])
+  t.same([200, 206, 304, 404, 503, null].map((status) => statusClass(status, null)), ['2xx', '2xx', '3xx', '4xx', '5xx', 'none'])
+  t.same([200, 304, 404, null].map((status) => statusClass(status, 'Code')), ['5xx', '3xx', '4xx', 'none'], 'an error inside of a success')
 })
