@@ -5,10 +5,7 @@ import { readAll } from '../http/stage.ts'
 import type { UpstreamRequest } from './types.ts'
 
 /** What the checks need to know of the request. */
-export interface Asked {
-  readonly method: string
-  readonly pool: UpstreamRequest['pool']
-}
+export type Asked = Pick<UpstreamRequest, 'method' | 'pool' | 'key' | 'query' | 'headers'>
 
 const maxHeaders = 200
 const maxErrorBytes = 65536
@@ -20,7 +17,8 @@ const singleValued = [
 
 /**
  * Refuses heads that cannot be trusted with a body: redirects (a client that followed one would go round the gateway
- * with plaintext), repeated fields, and framing whose end a cut connection can fake (RFC 9112 6.3, close-delimited).
+ * with plaintext), repeated fields, framing whose end a cut connection can fake (RFC 9112 6.3, close-delimited), and a success
+ * that belongs to something else.
  * @throws S3Error SealgateBadUpstream
  */
 export function checkHead(status: number, headers: HeaderList, asked: Asked): void {
@@ -36,6 +34,17 @@ export function checkHead(status: number, headers: HeaderList, asked: Asked): vo
     if (singleValued.includes(name) || name.startsWith('x-amz-meta-sealgate')) throw bad(`repeated ${name}`)
   }
   checkFraming(status, headers, asked)
+  if (status < 300 && storesBody(asked) && (headers.get('etag') ?? '') === '') throw bad('a write acknowledged without an ETag')
+}
+
+/**
+ * PutObject and UploadPart, which are answered with an ETag (AWS API). HTTP/1.1 has nothing else that ties an answer to its
+ * request: one too many, on its way when the next request leaves, is the next answer. One that is refused here takes its
+ * connection with it, and so never puts the answers behind it out of step.
+ */
+function storesBody({ method, key, query, headers }: Asked): boolean {
+  return method === 'PUT' && key !== null && query.every(([name]) => name === 'partNumber' || name === 'uploadId')
+    && !headers.some(([name]) => name === 'x-amz-copy-source')
 }
 
 function checkFraming(status: number, headers: HeaderList, asked: Asked): void {

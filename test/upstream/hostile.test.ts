@@ -8,7 +8,8 @@ import type { Seen } from './raw-store.ts'
 import { ask, codeOf, rawStore, upstreamTo } from './raw-store.ts'
 
 const head = (lines: string) => `HTTP/1.1 200 OK\r\n${lines}\r\n\r\n`
-const ok = head('Content-Length: 2') + 'ok'
+const ok = head('Content-Length: 2\r\nETag: "e"') + 'ok'
+const extra = head('Content-Length: 4') + 'evil'
 const read = async (body: Readable) => readAll(body, 1 << 20, () => new Error('too large'))
 type Answer = string | ((socket: Socket) => void)
 
@@ -72,13 +73,13 @@ await t.test('no broken answer is ever a whole one', async (t) => {
 })
 
 await t.test('bytes behind an answer do not become the next answer', async (t) => {
-  for (const [name, extra, wait] of [['same packet', 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil', 0], ['later', 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil', 10], ['garbage', 'xx', 0]] as const) {
+  for (const [name, behind, wait] of [['same packet', extra, 0], ['later', extra, 10], ['garbage', 'xx', 0]] as const) {
     const store = await rawStore(t, {
       onRequest: (socket) => {
-        if (wait === 0) socket.write(ok + extra)
+        if (wait === 0) socket.write(ok + behind)
         else {
           socket.write(ok)
-          setTimeout(() => socket.write(extra), wait)
+          setTimeout(() => socket.write(behind), wait)
         }
       }
     })
@@ -89,6 +90,15 @@ await t.test('bytes behind an answer do not become the next answer', async (t) =
       await pause(25)
     }
   }
+})
+
+await t.test('regression: an answer too many, on its way when a write leaves, does not acknowledge it, and its connection ends', async (t) => {
+  const store = await rawStore(t, { onRequest: (socket, { connection }) => { socket.write(connection === 1 ? extra + ok : ok) } })
+  const upstream = upstreamTo(t, store.endpoint, {}, {}, { connections: 1 })
+  const put = ask({ method: 'PUT', body: Buffer.alloc(0) })
+  t.equal(await codeOf(upstream.request(put)), 'SealgateBadUpstream')
+  t.equal(await codeOf(upstream.request(put)), 'ok')
+  t.equal(store.connections(), 2, 'the answer that came late is nobody else\'s')
 })
 
 await t.test('answers without bodies that bring one all the same', async (t) => {
@@ -215,7 +225,7 @@ await t.test('the client goes away', async (t) => {
 
 await t.test('an answer that nobody reads and that never ends does not hold up the end', async (t) => {
   const store = await rawStore(t, { onRequest: (socket) => {
-    socket.write(head('Content-Length: 1000000000'))
+    socket.write(head('Content-Length: 1000000000\r\nETag: "e"'))
     const timer = setInterval(() => socket.write(Buffer.alloc(1000)), 10)
     socket.on('close', () => { clearInterval(timer) })
   } })

@@ -5,18 +5,23 @@ import { HeaderList } from '../../src/http/headers.ts'
 import { checkHead, errorCode, ownFault, readErrorBody, type Asked } from '../../src/upstream/response-checks.ts'
 
 type Row = readonly [status: number, headers: readonly (readonly [string, string])[], asked: Asked]
-const get: Asked = { method: 'GET', pool: 'data' }
-const list: Asked = { method: 'GET', pool: 'control' }
-const put: Asked = { method: 'PUT', pool: 'data' }
-const head: Asked = { method: 'HEAD', pool: 'control' }
+const get: Asked = { method: 'GET', pool: 'data', key: 'key', query: [], headers: [] }
+const list: Asked = { ...get, pool: 'control', key: null }
+const put: Asked = { ...get, method: 'PUT' }
+const part: Asked = { ...put, query: [['partNumber', '1'], ['uploadId', 'u']] }
+const head: Asked = { ...get, method: 'HEAD', pool: 'control' }
 const ten = ['Content-Length', '10'] as const
+const etag = ['ETag', '"x"'] as const
 const chunked = ['Transfer-Encoding', 'chunked'] as const
 
 await t.test('heads that are used', async (t) => {
   const good: Row[] = [
     [200, [ten], get], [206, [ten, ['ETag', '"x"'], ['Content-Range', 'bytes 0-9/10']], get],
-    [200, [chunked], list], [200, [chunked], put], [404, [chunked], get], [500, [ten], get],
-    [204, [], { method: 'DELETE', pool: 'control' }], [304, [['ETag', '"x"']], get], [200, [], head], [200, [ten], head],
+    [200, [chunked], list], [200, [chunked, etag], put], [200, [ten, etag], part], [412, [ten], put],
+    // No writes of bodies, and not answered with ETags.
+    [200, [ten], { ...put, key: null }], [200, [ten], { ...put, query: [['tagging', null]] }],
+    [200, [chunked], { ...part, headers: [['x-amz-copy-source', '/a/b']] }], [404, [chunked], get], [500, [ten], get],
+    [204, [], { ...head, method: 'DELETE' }], [304, [['ETag', '"x"']], get], [200, [], head], [200, [ten], head],
     [200, [ten, ['x-amz-meta-a', '1'], ['x-amz-meta-a', '2'], ['Vary', 'a'], ['Vary', 'b']], get],
     [200, [['Content-Length', '9007199254740991']], head]
   ]
@@ -34,7 +39,7 @@ await t.test('heads that are not', async (t) => {
   const bad: Row[] = [
     ...[300, 301, 302, 303, 305, 307, 308, 399].map((status): Row => [status, [ten], get]),
     ...repeats.map((name): Row => [200, [ten, [name, 'a'], [name.toUpperCase(), 'a']], get]),
-    [200, [], get], [200, [], put], [206, [chunked], get], [200, [chunked], get], [404, [], get], [200, [], list],
+    [200, [], get], [200, [etag], put], [200, [ten], put], [200, [ten, ['ETag', '']], part], [206, [chunked], get], [200, [chunked], get], [404, [], get], [200, [], list],
     [200, [['Transfer-Encoding', 'gzip, chunked']], list], [200, [['Transfer-Encoding', 'identity'], ten], list], [200, [ten, ['Transfer-Encoding', '']], head],
     [200, [['Content-Length', '9007199254740992']], head], [200, [['Content-Length', '+10']], get], [200, [['Content-Length', '1e3']], get],
     [200, [['Content-Length', '']], get], [200, [['Content-Length', '10, 10']], get],
