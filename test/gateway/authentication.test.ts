@@ -7,6 +7,7 @@ import { operationRequest, operationRequests } from './operation-requests.ts'
 import { planners } from '../../src/plan/plan.ts'
 import { storedSize } from '../../src/envelope/sizes.ts'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
+import { isHealthCheck } from '../support/health-checks.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { RawConnection } from '../support/raw-client.ts'
 import type { Draft, Headers } from '../auth/requests.ts'
@@ -33,7 +34,7 @@ async function rig(t: Test, sections: Record<string, unknown> = {}): Promise<Rig
     await store.close()
   })
   for (const name of [bucket, 'theirs']) for (const object of [key, 'keep']) await store.object(name, object).set({ body: Buffer.from('stored') })
-  const seen = (): RecordedRequest[] => store.requests.splice(0).filter((r) => !(r.bucket === 'sealgate-state' && (r.method === 'HEAD' || r.query.has('versioning'))))
+  const seen = (): RecordedRequest[] => store.requests.splice(0).filter((r) => !isHealthCheck(r))
   seen()
   return { store, gateway, wire, seen }
 }

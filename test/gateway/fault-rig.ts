@@ -10,6 +10,7 @@ import { RequestBody } from '../../src/listener/request-body.ts'
 import { Exchange } from '../../src/upstream/exchange.ts'
 import { runCli } from '../rewrap/rig.ts'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
+import { isHealthCheck } from '../support/health-checks.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { Bucket, Plain, Versions, WrongAnswer, type Run, type Script } from './fault-script.ts'
 import { integrityFailures } from './reading.ts'
@@ -217,9 +218,8 @@ export class FaultRig {
 
 class Hanging extends Error {}
 
-/** Health checks come when they come. */
-function isWork({ method, bucket, key, query }: SeenRequest): boolean {
-  return !(bucket === 'sealgate-state' && key === '' && (method === 'HEAD' || query.has('versioning')))
+function isWork(request: SeenRequest): boolean {
+  return !isHealthCheck(request)
 }
 
 async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
