@@ -39,9 +39,10 @@ export class Observer {
   }
 
   /** For the door to the store. */
-  upstream(): Pick<UpstreamOptions, 'onRefused' | 'onExchange'> {
+  upstream(): Pick<UpstreamOptions, 'onRefused' | 'onUnasked' | 'onExchange'> {
     return {
       onRefused: (code) => { this.#metrics.upstreamRefused.add({ code }) },
+      onUnasked: () => { this.#metrics.unaskedAnswers.add({}) },
       onExchange: (report) => { this.#exchange(report) }
     }
   }

@@ -27,6 +27,8 @@ export interface Metrics {
   readonly upstreamConnections: Gauge<'pool'>
   /** The store refused the gateway's own credentials. */
   readonly upstreamRefused: Counter<'code'>
+  /** Answers of the store that no request had asked for. Any is an alarm. */
+  readonly unaskedAnswers: Counter<never>
   /** `outcome`: recorded, failed. */
   readonly lateParts: Counter<'outcome'>
 
@@ -69,6 +71,7 @@ export function createMetrics(): Metrics {
     upstreamBytes: r.counter('sealgate_upstream_body_bytes_total', 'Bytes of bodies sent to and received from the store.', ['direction']),
     upstreamConnections: r.gauge('sealgate_upstream_connections', 'Open connections to the store.', ['pool']),
     upstreamRefused: r.counter('sealgate_upstream_refused_total', 'The store refused the credentials of the gateway.', ['code']),
+    unaskedAnswers: r.counter('sealgate_upstream_unasked_answers_total', 'Answers of the store that no request had asked for.'),
     lateParts: r.counter('sealgate_late_parts_total', 'Parts that the store had whole when their client gave up.', ['outcome']),
     kmsCalls: r.counter('sealgate_kms_calls_total', 'Calls of key services.', ['call', 'outcome']),
     kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),

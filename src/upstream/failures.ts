@@ -23,6 +23,14 @@ export function isConnectionFailure(error: unknown): boolean {
 }
 
 /**
+ * True for a connection that was closed because an answer, or bytes that are none, came on it while no request waited. Nothing but
+ * undici's words tells it from other faults of the peer.
+ */
+export function isUnaskedAnswer(error: unknown): boolean {
+  return error instanceof errors.SocketError && error.message === 'bad response'
+}
+
+/**
  * What a client is told of a failed exchange with the store. The raw error becomes the cause, for the log: it names
  * addresses. Errors of the body's own source (a digest that did not match) are S3Errors already and pass unchanged.
  */

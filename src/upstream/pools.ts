@@ -1,6 +1,7 @@
 import type { LookupFunction } from 'node:net'
 import { Client, Pool, type Dispatcher } from 'undici'
 import { BoundedCache } from '../collections/bounded-cache.ts'
+import { isUnaskedAnswer } from './failures.ts'
 
 export interface PoolSettings {
   readonly connections: number
@@ -14,6 +15,8 @@ export interface PoolSettings {
   readonly stallSeconds: number
   /** Replaces the system's resolver. */
   readonly lookup: LookupFunction | null
+  /** A connection was closed because an answer came on it that no request had asked for. */
+  readonly unasked: () => void
 }
 
 /** Less than what one read brings, so that a socket whose reader is paused holds one read and not two. */
@@ -54,8 +57,9 @@ export class Pools {
   }
 
   #open(origin: string): Pool {
-    const { connections, maxAgeSeconds } = this.#settings
+    const { connections, maxAgeSeconds, unasked } = this.#settings
     const pool = new Pool(origin, { ...this.#options(), connections, clientTtl: maxAgeSeconds * 1000 })
+    pool.on('disconnect', (_origin, _targets, error) => { if (isUnaskedAnswer(error)) unasked() })
     this.#pools.set(origin, pool)
     return pool
   }

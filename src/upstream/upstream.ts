@@ -39,6 +39,8 @@ export interface UpstreamOptions {
   readonly onExchange?: (report: ExchangeReport) => void
   /** The store refused the gateway's own signature or credentials: an alarm for the operator. */
   readonly onRefused?: (code: string) => void
+  /** An answer came that no request had asked for: an alarm, because the request before it may have been given another's answer. */
+  readonly onUnasked?: () => void
 }
 
 export interface PoolStats {
@@ -217,7 +219,8 @@ function lane(settings: UpstreamSettings, limits: UpstreamLimits, options: Upstr
       maxAgeSeconds: options.maxConnectionAgeSeconds ?? 300,
       firstByteSeconds: limits.upstreamFirstByteSeconds,
       stallSeconds: limits.minRateWindowSeconds,
-      lookup: options.lookup ?? null
+      lookup: options.lookup ?? null,
+      unasked: () => options.onUnasked?.()
     })
   }
 }
