@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
 import type { HeaderList } from '../http/headers.ts'
+import type { ChecksumField } from './checksum-trailer.ts'
 import { readAll } from '../http/stage.ts'
 import type { UpstreamRequest } from './types.ts'
 
@@ -60,6 +61,19 @@ function checkFraming(status: number, headers: HeaderList, asked: Asked): void {
 
 function bad(fault: string): S3Error {
   return new S3Error('SealgateBadUpstream', { cause: new Error(fault) })
+}
+
+/**
+ * Stores that keep the checksum of a body say it when they acknowledge the body (AWS API, PutObject and UploadPart). Another one
+ * means that the answer, or what the store has, is another's.
+ * @param sent with the body; null: none
+ * @throws S3Error SealgateBadUpstream
+ */
+export function checkEcho(status: number, headers: HeaderList, sent: ChecksumField | null): void {
+  if (sent === null || status >= 300) return
+  const [name, value] = sent
+  const said = headers.get(name)
+  if (said !== undefined && said !== value) throw bad('the checksum of another body')
 }
 
 /**

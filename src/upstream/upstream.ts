@@ -10,7 +10,7 @@ import { toS3Error } from './failures.ts'
 import { Pools } from './pools.ts'
 import { report, type ExchangeReport } from './report.ts'
 import { awaitFirstByte } from './request-body.ts'
-import { checkHead, ownFault, readErrorBody } from './response-checks.ts'
+import { checkEcho, checkHead, ownFault, readErrorBody } from './response-checks.ts'
 import { Signer } from './signer.ts'
 import { Slots } from './slots.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from './types.ts'
@@ -148,7 +148,10 @@ class SigningUpstream implements StoreUpstream {
       method: request.method,
       signal: request.signal,
       answerSeconds: request.answerSeconds ?? null,
-      check: (status, headers) => { checkHead(status, headers, request) },
+      check: (status, headers) => {
+        checkHead(status, headers, request)
+        checkEcho(status, headers, wire.checksum())
+      },
       minRate: isKeptAlive(request) ? 0 : this.#limits.minRate,
       windowSeconds: this.#limits.minRateWindowSeconds
     }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { createChecksum, type ChecksumAlgorithm } from '../http/checksum.ts'
 import { StagedReadable, type ByteStage } from '../http/stage.ts'
-import { ChecksumTrailer } from './checksum-trailer.ts'
+import { ChecksumTrailer, type ChecksumField } from './checksum-trailer.ts'
 import type { IdentitySource } from './credentials.ts'
 import type { RequestAddress } from './endpoint.ts'
 import { SignedChunks, signedChunksLength, signedChunksPayload } from './signed-chunks.ts'
@@ -19,9 +19,11 @@ export interface WireRequest {
   readonly body: Buffer | Readable | null
   /** Bytes of `body`. */
   readonly contentLength: number
+  /** What goes with object data; null when none does, and before the last byte of a stream. */
+  readonly checksum: () => ChecksumField | null
 }
 
-type Framing = Pick<WireRequest, 'body' | 'contentLength'>
+type Framing = Pick<WireRequest, 'body' | 'contentLength' | 'checksum'>
 
 /** Signs requests and frames their bodies. */
 export class RequestWriter {
@@ -40,7 +42,7 @@ export class RequestWriter {
     const path = address.query === '' ? address.path : `${address.path}?${address.query}`
     const identity = request.identity === undefined ? await this.#ownIdentity() : request.identity
     const { headers, framing } = identity === null
-      ? { headers: { ...joined(request.headers), host: address.host }, framing: plain(request, body) }
+      ? { headers: { ...joined(request.headers), host: address.host }, framing: plain(request, body, null) }
       : await this.#signed(request, body, address, identity)
     return { path, ...framing, headers: flat(request.method, headers, framing) }
   }
@@ -51,13 +53,15 @@ export class RequestWriter {
     const headers = joined(request.headers)
     const target = { method: request.method, host: address.host, path: address.path, query: request.query, headers }
     const algorithm = request.checksum ?? null
+    let field: ChecksumField | null = null
     if (body instanceof Readable) {
       if (this.#signStreams || algorithm !== null) return this.#chunked(target, body, request.contentLength, algorithm, identity)
     } else if (algorithm !== null) {
-      announce(headers, algorithm, `x-amz-checksum-${algorithm}`, checksumOf(algorithm, body ?? Buffer.alloc(0)))
+      field = checksumField(algorithm, body ?? Buffer.alloc(0))
+      announce(headers, algorithm, ...field)
     }
     const signed = await this.#signer.sign({ ...target, payloadHash: payloadHash(body) }, identity)
-    return { headers: signed.headers, framing: plain(request, body) }
+    return { headers: signed.headers, framing: plain(request, body, field) }
   }
 
   /** A stream in chunks, signed where that is wanted, with its checksum behind it where there is one. */
@@ -70,11 +74,11 @@ export class RequestWriter {
     if (algorithm !== null) announce(headers, algorithm, 'x-amz-trailer', `x-amz-checksum-${algorithm}`)
     if (trailer !== null && !this.#signStreams) {
       const signed = await this.#signer.sign({ ...target, payloadHash: unsignedChunksPayload }, identity)
-      return { headers: signed.headers, framing: framed(body, new UnsignedChunks(trailer, length), unsignedChunksLength(length, trailer)) }
+      return { headers: signed.headers, framing: framed(body, new UnsignedChunks(trailer, length), unsignedChunksLength(length, trailer), trailer) }
     }
     const { chunkScope, signature, headers: signed } = await this.#signer.sign({ ...target, payloadHash: signedChunksPayload(trailer) }, identity)
     const framer = new SignedChunks(chunkScope, await chunkScope.signingKey(), signature, length, trailer)
-    return { headers: signed, framing: framed(body, framer, signedChunksLength(length, trailer)) }
+    return { headers: signed, framing: framed(body, framer, signedChunksLength(length, trailer), trailer) }
   }
 }
 
@@ -86,18 +90,18 @@ function announce(headers: Record<string, string>, algorithm: ChecksumAlgorithm,
   headers[name] = value
 }
 
-function checksumOf(algorithm: ChecksumAlgorithm, body: Buffer): string {
+function checksumField(algorithm: ChecksumAlgorithm, body: Buffer): ChecksumField {
   const checksum = createChecksum(algorithm)
   checksum.update(body)
-  return checksum.digest().toString('base64')
+  return [`x-amz-checksum-${algorithm}`, checksum.digest().toString('base64')]
 }
 
-function framed(body: Readable, framer: ByteStage, contentLength: number): Framing {
-  return { body: new StagedReadable(body, [framer], { destroySource: true }), contentLength }
+function framed(body: Readable, framer: ByteStage, contentLength: number, trailer: ChecksumTrailer | null): Framing {
+  return { body: new StagedReadable(body, [framer], { destroySource: true }), contentLength, checksum: () => trailer?.field ?? null }
 }
 
-function plain(request: UpstreamRequest, body: Buffer | Readable | null): Framing {
-  return { body, contentLength: body === null ? 0 : request.contentLength }
+function plain(request: UpstreamRequest, body: Buffer | Readable | null, checksum: ChecksumField | null): Framing {
+  return { body, contentLength: body === null ? 0 : request.contentLength, checksum: () => checksum }
 }
 
 /** S3 joins repeated fields with ","; sent joined, they are what the signer sees. */

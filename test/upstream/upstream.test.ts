@@ -89,6 +89,19 @@ await t.test('signed chunks on request', async (t) => {
   t.equal(seen?.body.length, Number(seen?.headers.get('content-length')))
 })
 
+await t.test('an answer with the checksum of another body acknowledges nothing, and its connection ends', async (t) => {
+  const saying = (checksum: string) => ok.replace('\r\n\r\n', `\r\nx-amz-checksum-crc32: ${checksum}\r\n\r\n`)
+  const digits = Buffer.from('123456789')
+  for (const [name, body, signStreams] of [['buffer', () => digits, false], ['stream', () => Readable.from([digits]), false], ['signed stream', () => Readable.from([digits]), true]] as const) {
+    const store = await rawStore(t, { onRequest: (socket, { connection }) => { socket.write(saying(connection === 1 ? 'AAAAAA==' : 'y/Q5Jg==')) } })
+    const upstream = upstreamTo(t, store.endpoint, { signStreams }, {}, { connections: 1 })
+    const put = () => codeOf(upstream.request(ask({ method: 'PUT', body: body(), contentLength: 9, checksum: 'crc32' })))
+    t.equal(await put(), 'SealgateBadUpstream', name)
+    t.equal(await put(), 'ok', name)
+    t.equal(store.connections(), 2, name)
+  }
+})
+
 await t.test('a checksum goes before a Buffer and behind a stream', async (t) => {
   const store = await rawStore(t, { onRequest: answer(ok) })
   const [plain, signing] = [upstreamTo(t, store.endpoint), upstreamTo(t, store.endpoint, { signStreams: true })]
