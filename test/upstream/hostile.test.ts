@@ -206,11 +206,11 @@ await t.test('the client goes away', async (t) => {
     await store.allClosed()
     t.equal(upstream.stats()[0]?.inFlight, 0)
   }
-  const store = await rawStore(t, {})
   const stop = new AbortController()
+  // Not before there is a connection: until that has been made or given up, the request keeps its slot.
+  const store = await rawStore(t, { onHead: () => { setTimeout(() => { stop.abort(new Error('client went away')) }, 20) } })
   const upstream = upstreamTo(t, store.endpoint)
   const body = new Readable({ read() { setTimeout(() => this.push(Buffer.alloc(1000)), 2) } })
-  setTimeout(() => { stop.abort(new Error('client went away')) }, 20)
   await t.rejects(upstream.request(ask({ method: 'PUT', body, contentLength: 1 << 30, signal: stop.signal })), /client went away/)
   await store.allClosed()
   t.ok(body.destroyed)
