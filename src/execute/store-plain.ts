@@ -15,7 +15,9 @@ export const SMALL_BODY_BYTES = 65536
 export async function storePlain(x: Execution, source: BodySource, headers: readonly (readonly [string, string])[]): Promise<StoredAnswer> {
   const verifier = new BodyVerifier(source.payload, { computeMd5: false })
   const declared = headers.some(([name]) => name === 'content-md5' || name.startsWith('x-amz-checksum-'))
-  const sent = { method: 'PUT', headers, checksum: declared ? null : storedChecksum(x), pool: 'data' } as const
+  const stored = storedChecksum(x)
+  const checksum = declared || stored === null ? null : source.computeChecksum ?? stored
+  const sent = { method: 'PUT', headers, checksum, pool: 'data' } as const
   const { length } = source.payload
   const response = length <= SMALL_BODY_BYTES
     ? await send(x, { ...sent, body: await readVerified(x, source, verifier, SMALL_BODY_BYTES) })

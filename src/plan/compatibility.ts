@@ -62,7 +62,8 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 * Checksums are CRC32, CRC32C, CRC64NVME, SHA-1 and SHA-256. They are given back for whole objects and parts, never for a range.
 * A copy has the checksum of its source, or one of \`x-amz-checksum-algorithm\`: where that is not known yet, the bytes pass through the
   gateway. Copies of multipart objects keep a composite checksum unless asked, where AWS computes one over the whole; into a bucket that is
-  not encrypted only a checksum goes along that is known before the body.
+  not encrypted only a checksum goes along that is known before the body, and a store that holds parts to the checksum of their upload
+  refuses copied ones; with \`upstream.checksum\` both get the one that is asked for.
 * CopyObject, UploadPartCopy and CompleteMultipartUpload are ordinary answers for 15 s. What takes longer gets a 200, white space every 5 s, and then
   the document or an error document, as on AWS; of the headers it has those that were known when the 200 went out (not
   always \`x-amz-version-id\`). HTTP/1.0 clients wait in silence.

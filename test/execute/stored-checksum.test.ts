@@ -4,7 +4,8 @@ import { connect } from 'node:net'
 import { crc32 } from 'node:zlib'
 import t, { type Test } from 'tap'
 import {
-  CopyObjectCommand, CreateBucketCommand, GetObjectAttributesCommand, GetObjectCommand, HeadObjectCommand, ListMultipartUploadsCommand,
+  CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand,
+  GetObjectAttributesCommand, GetObjectCommand, HeadObjectCommand, ListMultipartUploadsCommand,
   ListObjectsV2Command, ListPartsCommand, PutObjectCommand, S3Client, UploadPartCopyCommand, type S3ClientConfig
 } from '@aws-sdk/client-s3'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
@@ -259,4 +260,26 @@ void t.test('in a bucket that is not encrypted the client\'s checksum goes on as
     t.ok(data.equals(Buffer.from(await got.Body!.transformToByteArray())), Key)
   }
   t.equal(demand.fired, 0)
+})
+
+void t.test('a copy out of a sealed bucket has the checksum that is asked for, and parts have that of their upload', async (t) => {
+  const { s3 } = await lockingRig(t)
+  const sha256 = (data: Buffer) => createHash('sha256').update(data).digest('base64')
+  for (const size of [1000, 100_000]) {
+    const data = bytes(size)
+    await s3.send(new PutObjectCommand({ Bucket, Key: 'source', Body: data, ChecksumAlgorithm: 'CRC32' }))
+    const { CopyObjectResult } = await s3.send(new CopyObjectCommand({ Bucket: plain, Key: 'copy', CopySource: `${Bucket}/source`, ChecksumAlgorithm: 'SHA256' }))
+    t.equal(CopyObjectResult?.ChecksumSHA256, sha256(data), `${size} bytes`)
+    const to = { Bucket: plain, Key: 'parts' }
+    for (const ChecksumAlgorithm of ['SHA256', undefined] as const) {
+      const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ ...to, ChecksumAlgorithm }))
+      const { CopyPartResult } = await s3.send(new UploadPartCopyCommand({ ...to, UploadId, PartNumber: 1, CopySource: `${Bucket}/source` }))
+      if (ChecksumAlgorithm !== undefined) t.equal(CopyPartResult?.ChecksumSHA256, sha256(data), `${size} bytes, in a part`)
+      const { ETag, ChecksumSHA256 } = CopyPartResult!
+      const done = await s3.send(new CompleteMultipartUploadCommand({ ...to, UploadId, MultipartUpload: { Parts: [{ PartNumber: 1, ETag, ChecksumSHA256 }] } }))
+      if (ChecksumAlgorithm !== undefined) t.match(done.ChecksumSHA256, /-1$/)
+      t.ok(data.equals(await read(s3, 'parts', { Bucket: plain })))
+    }
+  }
+  t.equal(await codeOf(s3.send(new UploadPartCopyCommand({ Bucket: plain, Key: 'parts', UploadId: 'over', PartNumber: 1, CopySource: `${Bucket}/source` }))), 'NoSuchUpload')
 })

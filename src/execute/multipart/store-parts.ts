@@ -1,13 +1,14 @@
 import type { XmlNode, XmlDocument, XmlElement } from '../../s3/xml.ts'
 import type { Execution } from '../context.ts'
 import { S3Error } from '../../errors.ts'
+import { checksumAlgorithmNamed, type ChecksumAlgorithm } from '../../http/checksum.ts'
 import { readAll } from '../../http/stage.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { listingField, readListing } from '../../s3/listing.ts'
 import { childOf, parseXml, textOf, upstreamDocument } from '../../s3/xml.ts'
 import { send } from '../context.ts'
 import { relayError } from '../relay-error.ts'
-import { uploadIdOf } from './upload.ts'
+import { noSuchUpload, uploadIdOf } from './upload.ts'
 
 /** A part as the store tells it. */
 export interface HeldPart {
@@ -60,6 +61,16 @@ export async function listHeldParts(
 /** Whether the store still has the upload this request names. */
 export async function isHeld(x: Execution): Promise<boolean> {
   return await askForParts(x, 0, 1) !== null
+}
+
+/**
+ * The checksum that the store wants with every part of the upload this request names: of the algorithm it was created with.
+ * @returns null: none. @throws S3Error NoSuchUpload.
+ */
+export async function demandedChecksum(x: Execution): Promise<ChecksumAlgorithm | null> {
+  const document = await askForParts(x, 0, 1)
+  if (document === null) throw noSuchUpload(x)
+  return checksumAlgorithmNamed(listingField(document, 'ChecksumAlgorithm') ?? '') ?? null
 }
 
 async function askForParts(x: Execution, marker: number, max: number): Promise<Buffer | null> {

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { ChecksumAlgorithm } from '../../http/checksum.ts'
 import type { HttpResponse } from '../../http/message.ts'
 import type { CopySource } from '../../s3/copy-source.ts'
 import type { Execution } from '../context.ts'
@@ -8,7 +9,7 @@ import type { Upload } from './upload.ts'
 import { copySourceRange } from '../../s3/range.ts'
 import { renderXml, type XmlNode } from '../../s3/xml.ts'
 import { streamUpstream } from '../body.ts'
-import { header } from '../context.ts'
+import { header, storedChecksum } from '../context.ts'
 import { copySourceOf, lookAtSource } from '../copy-source-object.ts'
 import { plaintextSource } from '../copy-through.ts'
 import { forwardCopy } from '../forward.ts'
@@ -18,6 +19,7 @@ import { relayError } from '../relay-error.ts'
 import { withOneRestart } from '../restart.ts'
 import { visiblePartEtag } from './part-records.ts'
 import { checkPartSize, etagOf, partNumberOf, sendPart, storePart, uploadForPart } from './store-part.ts'
+import { demandedChecksum } from './store-parts.ts'
 import { refuseEqualParts } from './upload.ts'
 
 type Header = readonly [name: string, value: string]
@@ -91,19 +93,22 @@ async function copySealed(x: Execution, source: CopySource, seen: Looked, upload
 }
 
 async function copyIntoPlain(x: Execution, source: CopySource, number: number): Promise<HttpResponse> {
+  // Where the store would copy it would compute this; it can be sent behind the bytes where the store is known to take that.
+  const checksum = storedChecksum(x) === null ? null : await demandedChecksum(x)
   const { stream, size, looked } = await openSource(x, source, null)
   return pendingAnswer((known) => {
     known(versionOf(looked))
-    return sendPlain(x, stream, size, number)
+    return sendPlain(x, { stream, size }, number, checksum)
   })
 }
 
-async function sendPlain(x: Execution, stream: Readable, size: number, number: number): Promise<Buffer> {
+async function sendPlain(x: Execution, { stream, size }: Omit<OpenSource, 'looked'>, number: number, checksum: ChecksumAlgorithm | null): Promise<Buffer> {
   try {
-    const response = await streamUpstream(x, plaintextSource(stream, size), [], (body) => sendPart(x, number, { body, contentLength: size, checksum: null }))
+    const response = await streamUpstream(x, plaintextSource(stream, size), [], (body) => sendPart(x, number, { body, contentLength: size, checksum }))
     if (response.status >= 300) throw await relayError(x, response)
     response.body.resume()
-    return copyPartResult(`"${etagOf(response)}"`, [])
+    const value = checksum === null ? undefined : response.headers.get(`x-amz-checksum-${checksum}`)
+    return copyPartResult(`"${etagOf(response)}"`, checksum === null || value === undefined ? [] : [[`Checksum${checksum.toUpperCase()}`, value]])
   } finally {
     stream.destroy()
   }
