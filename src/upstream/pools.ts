@@ -1,6 +1,7 @@
 import type { LookupFunction } from 'node:net'
 import { Client, Pool, type Dispatcher } from 'undici'
 import { BoundedCache } from '../collections/bounded-cache.ts'
+import { hearingConnector } from './connector.ts'
 import { isUnaskedAnswer } from './failures.ts'
 
 export interface PoolSettings {
@@ -71,14 +72,15 @@ export class Pools {
       allowH2: false,
       strictContentLength: true,
       maxHeaderSize: 32768,
-      connectTimeout: s.connectSeconds * 1000,
       headersTimeout: s.firstByteSeconds * 1000,
       bodyTimeout: s.stallSeconds * 1000,
       // Shorter than the idle time of any store, so that it is the gateway that closes first.
       keepAliveTimeout: 4000,
       keepAliveMaxTimeout: 60_000,
-      autoSelectFamily: true,
-      connect: {
+      connect: hearingConnector({
+        allowH2: false,
+        timeout: s.connectSeconds * 1000,
+        autoSelectFamily: true,
         rejectUnauthorized: true,
         minVersion: 'TLSv1.2',
         keepAlive: true,
@@ -86,7 +88,7 @@ export class Pools {
         ...{  highWaterMark: socketBytes },
         ...(s.ca === null ? {} : { ca: s.ca }),
         ...(s.lookup === null ? {} : { lookup: s.lookup })
-      }
+      })
     }
   }
 }

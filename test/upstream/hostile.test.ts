@@ -190,6 +190,30 @@ await t.test('an early refusal is handed on, and the upload ends', async (t) => 
   t.ok(endless.destroyed)
 })
 
+await t.test('an early refusal is handed on though the connection breaks under the body', async (t) => {
+  const refusal = '<Error><Code>NoSuchBucket</Code></Error>'
+  const answers = { refused: `HTTP/1.1 404 No\r\nContent-Length: ${refusal.length}\r\n\r\n${refusal}`, silent: '', cut: 'HTTP/1.1 404 No\r\nContent-' }
+  for (const [name, answer] of Object.entries(answers)) {
+    const body = new Readable({ read: () => undefined })
+    body.push(Buffer.alloc(1000))
+    const store = await rawStore(t, { onHead: (socket) => {
+      socket.write(answer)
+      socket.resetAndDestroy()
+      // Written before anyone can have read the answer.
+      body.push(Buffer.alloc(100_000))
+    } })
+    const asked = upstreamTo(t, store.endpoint).request(ask({ method: 'PUT', body, contentLength: 1 << 20 }))
+    if (name === 'refused') {
+      const response = await asked
+      t.same([response.status, (await read(response.body)).toString()], [404, refusal])
+    } else {
+      t.equal(await codeOf(asked), 'ServiceUnavailable', name)
+    }
+    await store.allClosed()
+    t.ok(body.destroyed, name)
+  }
+})
+
 await t.test('the client goes away', async (t) => {
   const phases: Record<string, (socket: Socket, seen: Seen) => void> = {
     'before the head': () => undefined,
