@@ -1,6 +1,6 @@
 // What a request allocates dies young (docs/decisions/0014): measured in a process of its own, by what the old generation gains.
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -39,17 +39,21 @@ async function startGateway(): Promise<Gateway> {
   ], { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => { child.kill('SIGKILL') })
   const lines = createInterface({ input: child.stdout })
-  const told = async (name: string): Promise<Record<string, number>> => {
-    for (;;) {
-      const event = JSON.parse((await once(lines, 'line') as [string])[0]) as { msg: string } & Record<string, number>
-      if (event.msg === name) return event
-    }
+  // One listener for good: lines that arrive together are emitted together, and a listener set after the first misses the others.
+  const told = new EventEmitter()
+  lines.on('line', (line) => {
+    const event = JSON.parse(line) as { msg: string }
+    told.emit(event.msg, event)
+  })
+  const next = async (name: string): Promise<Record<string, number>> => {
+    const [event] = await once(told, name, { signal: AbortSignal.timeout(30_000) }) as [Record<string, number>]
+    return event
   }
-  const { port = 0 } = await told('listening')
+  const { port = 0 } = await next('listening')
   return {
     port,
     oldBytes: async () => {
-      const collected = told('collected')
+      const collected = next('collected')
       child.kill('SIGUSR2')
       return (await collected)['oldBytes'] ?? Number.NaN
     }
