@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { S3Error } from '../errors.ts'
 
 export interface Check {
@@ -18,6 +19,8 @@ export interface CheckResult {
 export interface HealthOptions {
   /** Seconds after which a check counts as failed. */
   readonly timeoutSeconds: number
+  /** Milliseconds after which a check that has passed the last time and now fails runs once more, before that counts; 1,000 unless told. */
+  readonly againMs?: number
   readonly now?: () => Date
   /** Told when a check fails in another way than the last time, and when it passes after a failure: `error` is null then. */
   readonly changed?: (check: string, error: Error | null) => void
@@ -99,15 +102,21 @@ export class Health {
     cut.signal.addEventListener('abort', () => { reject(new S3Error('SealgateUpstreamTimeout')) }, { once: true })
     this.#cuts.add(cut)
     const timer = setTimeout(() => { cut.abort() }, this.#options.timeoutSeconds * 1000)
+    // The race holds even where a check does not listen to its signal.
+    const attempt = async (): Promise<Error | null> => Promise.race([check.run(cut.signal), late]).then(() => null, asError)
     try {
-      // The race holds even where a check does not listen to its signal.
-      await Promise.race([check.run(cut.signal), late])
-      return null
-    } catch (error) {
-      return error instanceof Error ? error : new S3Error('InternalError', { cause: error })
+      const failure = await attempt()
+      if (failure === null || cut.signal.aborted || this.#results.get(check.name)?.ok !== true) return failure
+      // One refusal among many answers is no reason to send all clients away until the next run.
+      const waited = await delay(this.#options.againMs ?? 1000, true, { signal: cut.signal }).catch(() => false)
+      return waited ? await attempt() : failure
     } finally {
       clearTimeout(timer)
       this.#cuts.delete(cut)
     }
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new S3Error('InternalError', { cause: error })
 }

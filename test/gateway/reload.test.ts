@@ -128,7 +128,7 @@ await t.test('a key service that was away counts as away until a call is answere
 await t.test('the operator is told what is wrong with the store, and when it is well again', async (t) => {
   const { store, gateway, told, config } = await rig(t)
   const versioned = store.rules.add({
-    when: { method: 'GET', bucket: 'sealgate-state', query: { versioning: true } }, times: 2,
+    when: { method: 'GET', bucket: 'sealgate-state', query: { versioning: true } }, times: 3,
     fault: { type: 'answer', status: 200, body: '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>' }
   })
   await gateway.gateway.reload(config())

@@ -9,7 +9,7 @@ await t.test('not ready before every check has passed, and while any fails', asy
   const health = new Health([
     { name: 'store', run: async () => { if (store !== null) throw store } },
     { name: 'keys', run: async () => undefined }
-  ], { timeoutSeconds: 5, now })
+  ], { timeoutSeconds: 5, againMs: 1, now })
   t.same(health.report(), { ready: false, draining: false, checks: [
     { name: 'store', ok: false, at: null, error: 'NotYetRun' }, { name: 'keys', ok: false, at: null, error: 'NotYetRun' }
   ] })
@@ -50,11 +50,51 @@ await t.test('stopping ends a check that is running', async (t) => {
   t.match(await run, { checks: [{ ok: false }] })
 })
 
+await t.test('a check that has passed gets a second try when it fails, one that has failed does not', async (t) => {
+  const failures: (string | null)[] = []
+  let runs = 0
+  const told: (string | null)[] = []
+  const health = new Health([{ name: 'store', run: async () => {
+    runs += 1
+    const failure = failures.shift() ?? null
+    if (failure !== null) throw new S3Error('ServiceUnavailable', { message: failure })
+  } }], { timeoutSeconds: 5, againMs: 1, changed: (_, error) => { told.push(error?.message ?? null) } })
+  const next = async (...answers: (string | null)[]): Promise<readonly [ready: boolean, runs: number]> => {
+    failures.push(...answers)
+    runs = 0
+    return [(await health.run()).ready, runs]
+  }
+  t.same(await next('not yet'), [false, 1], 'at the start every run counts')
+  t.same(await next(null), [true, 1])
+  t.same(await next('busy', null), [true, 2], 'one refusal alone changes nothing')
+  t.same(await next('busy', 'away'), [false, 2])
+  t.same(await next('away'), [false, 1])
+  t.same(await next(null), [true, 1])
+  t.same(told, ['not yet', null, 'away', null])
+})
+
+await t.test('the second try has what is left of the time, and ends with the gateway', async (t) => {
+  const start = async (second: () => Promise<void>, timeoutSeconds: number, againMs: number) => {
+    const answers = [async () => undefined, async () => { throw new Error('busy') }, second]
+    const health = new Health([{ name: 'store', run: async () => answers.shift()?.() }], { timeoutSeconds, againMs })
+    await health.run()
+    return { health, run: health.run(), answers }
+  }
+  const hanging = await start(async () => new Promise(() => undefined), 0.05, 1)
+  t.match(await hanging.run, { checks: [{ ok: false, error: 'SealgateUpstreamTimeout' }] })
+  const waiting = await start(async () => undefined, 3600, 3_600_000)
+  // The first try has failed by then.
+  await new Promise(setImmediate)
+  waiting.health.stop()
+  t.match(await waiting.run, { checks: [{ ok: false, error: 'InternalError' }] })
+  t.equal(waiting.answers.length, 1, 'and is not begun')
+})
+
 await t.test('what changes is told, with the reason, and what stays as it is is not', async (t) => {
   let failure: Error | null = null
   const told: [string, string | null][] = []
   const health = new Health([{ name: 'store', run: async () => { if (failure !== null) throw failure } }], {
-    timeoutSeconds: 5, changed: (check, error) => { told.push([check, error?.message ?? null]) }
+    timeoutSeconds: 5, againMs: 1, changed: (check, error) => { told.push([check, error?.message ?? null]) }
   })
   const runs = async (next: Error | null): Promise<void> => {
     failure = next
