@@ -19,6 +19,7 @@ import { KeySelfTest } from './keys/self-test.ts'
 import { gatewayHealth } from './gateway-health.ts'
 import { Observer } from './gateway-observer.ts'
 import { exposition } from './observe/exposition.ts'
+import { leaveRoomForBodies } from './http/body-garbage.ts'
 import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
 import { address } from './s3/route.ts'
@@ -35,6 +36,7 @@ const HEALTH_EVERY_SECONDS = 15
  * @throws Error when keys or certificates of the configuration cannot be read.
  */
 export async function createGateway(config: Config, tell: TellOperator, tracer: Tracer | null = null): Promise<Gateway> {
+  leaveRoomForBodies()
   const assembly = new Assembly(config, tell, tracer)
   await assembly.open()
   return assembly

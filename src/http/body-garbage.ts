@@ -22,6 +22,16 @@ export function notePassed(bytes: number): void {
   collect({ type: 'minor' })
 }
 
+/**
+ * To be called once, before there are bodies. After a full collection V8 lets a heap of this size grow by a few MiB until the next,
+ * less still after some idle seconds, and what bodies leave behind between two young collections counts against that: one full
+ * collection led to the next, tens of times a second, at four times the CPU, for as long as bodies came (docs/PERFORMANCE.md).
+ * The heap may grow to two and a half times of what is in use instead.
+ */
+export function leaveRoomForBodies(): void {
+  setFlagsFromString('--heap-growing-percent=150')
+}
+
 /** V8's own function, which only a flag makes visible; the flag is taken back at once. */
 function youngCollector(): Collect {
   setFlagsFromString('--expose-gc')

@@ -17,13 +17,24 @@ const credentials = { accessKeyId: 'client', secretAccessKey: 'client-secret' }
 const folder = mkdtempSync(join(tmpdir(), 'sealgate-garbage-'))
 t.teardown(() => { rmSync(folder, { recursive: true }) })
 
+const mib = 1 << 20
+
 /** Bytes of the old generation that a request may cost. One that drags others along costs all that it allocated, some 20,000. */
 const allowance = 2500
 
+interface Collected {
+  /** Bytes then used in the old generation. */
+  readonly oldBytes: number
+  /** Collections of the whole heap since the start. */
+  readonly full: number
+}
+
 interface Gateway {
   readonly port: number
-  /** Collects what a young collection can. @returns bytes then used in the old generation */
-  readonly oldBytes: () => Promise<number>
+  /** Collects what a young collection can. */
+  readonly collect: () => Promise<Collected>
+  /** Has the whole heap collected, as V8 does after some idle seconds. */
+  readonly collectAll: () => void
 }
 
 async function startGateway(): Promise<Gateway> {
@@ -52,11 +63,13 @@ async function startGateway(): Promise<Gateway> {
   const { port = 0 } = await next('listening')
   return {
     port,
-    oldBytes: async () => {
+    collect: async () => {
       const collected = next('collected')
       child.kill('SIGUSR2')
-      return (await collected)['oldBytes'] ?? Number.NaN
-    }
+      const { oldBytes = Number.NaN, full = Number.NaN } = await collected
+      return { oldBytes, full }
+    },
+    collectAll: () => { child.kill('SIGWINCH') }
   }
 }
 
@@ -95,11 +108,26 @@ for (const [name, send] of kinds) {
     for (let i = 0; i < 150; i += 1) await send(i)
     // A request that is under way while young collections come is promoted. It must take none of the later ones with it.
     const under = Array.from({ length: 4 }, (_, i) => send(i))
-    const before = await gateway.oldBytes()
+    const { oldBytes: before } = await gateway.collect()
     await Promise.all(under)
     for (let i = 0; i < 150; i += 1) await send(i)
-    const gained = (await gateway.oldBytes() - before) / 150
+    const gained = ((await gateway.collect()).oldBytes - before) / 150
     t.comment(`${name}: ${gained.toFixed(0)} bytes a request`)
     t.ok(gained < allowance, `${name} leaves ${gained.toFixed(0)} bytes`)
   })
 }
+
+await t.test('one full collection does not lead to the next while bodies pass', async (t) => {
+  await client.send(new PutObjectCommand({ ...at, Key: 'body', Body: Buffer.alloc(16 * mib, 1) }))
+  const bodies = async (): Promise<void> => {
+    await Promise.all(Array.from({ length: 8 }, async () => (await client.send(new GetObjectCommand({ ...at, Key: 'body' }))).Body?.transformToByteArray()))
+  }
+  await bodies()
+  gateway.collectAll()
+  await bodies()
+  const { full: before } = await gateway.collect()
+  for (let i = 0; i < 4; i += 1) await bodies()
+  const full = (await gateway.collect()).full - before
+  t.comment(`${full} full collections in 512 MiB`)
+  t.ok(full < 10)
+})
