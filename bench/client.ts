@@ -81,11 +81,17 @@ export class BenchClient {
 
   /** A reader that asks for an object and then reads nothing: the socket is never resumed. */
   async stall(path: string): Promise<Socket> {
-    const headers = await this.#sign('GET', path, {})
     const socket = connect(Number(this.#url.port), this.#url.hostname)
     socket.on('error', () => undefined)
-    socket.write(`GET ${path} HTTP/1.1\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)
+    socket.write(await this.wire('GET', path, null))
     return socket
+  }
+
+  /** The whole of a request as it goes over the wire, to be sent any number of times within 15 minutes. */
+  async wire(method: 'GET' | 'PUT', path: string, body: Buffer | null): Promise<Buffer> {
+    const headers = { ...await this.#sign(method, path, {}), ...body === null ? {} : { 'content-length': String(body.length) } }
+    const head = Buffer.from(`${method} ${path} HTTP/1.1\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`)
+    return body === null ? head : Buffer.concat([head, body])
   }
 
   async close(): Promise<void> {

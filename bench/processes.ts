@@ -45,10 +45,11 @@ function cpuSecondsOf(pid: number): number {
 
 /**
  * Starts a script and waits until it listens.
+ * @param flags for Node
  * @param message of the gateway's log line that has the port; without it the script's first line is its endpoint.
  */
-export async function startMeasured(script: string, args: readonly string[], message?: string): Promise<Measured> {
-  const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+export async function startMeasured(script: string, args: readonly string[], flags: readonly string[], message?: string): Promise<Measured> {
+  const child = spawn(process.execPath, [...flags, script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
   for await (const line of createInterface({ input: child.stdout })) {
     const endpoint = endpointIn(line, message)
     if (endpoint === null) continue

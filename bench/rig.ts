@@ -12,6 +12,10 @@ export const MIB = 1 << 20
 export const GIB = 1 << 30
 export const storeAccount: Account = { accessKeyId: 'store', secretAccessKey: 'store-secret' }
 export const clientAccount: Account = { accessKeyId: 'client', secretAccessKey: 'client-secret' }
+/** What the image and the scripts of package.json give Node; what the gateway is set against gets the same. */
+const flags = ['--max-semi-space-size=8']
+/** The store shares the cores with the gateway: it is to collect on one of them only. */
+const storeFlags = [...flags, '--single-threaded-gc']
 /** `off` passes through; the other two are sealed, with ETags of either kind. */
 export const buckets = ['off', 'opaque', 'md5'] as const
 
@@ -45,7 +49,7 @@ export class Rig {
 
   /** A server of this folder that prints its endpoint. */
   async server(script: string, ...args: readonly string[]): Promise<Measured> {
-    return this.#add(await startMeasured(`bench/${script}.ts`, args))
+    return this.#add(await startMeasured(`bench/${script}.ts`, args, script === 'store' ? storeFlags : flags))
   }
 
   /** A store in memory that has the buckets of the benchmarks. */
@@ -71,7 +75,7 @@ export class Rig {
       workers,
       ...sections
     }))
-    return this.#add(await startMeasured('src/main.ts', ['serve', '--config', config], workers === 1 ? 'listening' : 'workers listening'))
+    return this.#add(await startMeasured('src/main.ts', ['serve', '--config', config], flags, workers === 1 ? 'listening' : 'workers listening'))
   }
 
   client(endpoint: string, account = clientAccount, connections = 128): BenchClient {
