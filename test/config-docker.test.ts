@@ -39,3 +39,12 @@ await t.test('the image is built from the Node that package.json pins, and copie
   }
   t.end()
 })
+
+await t.test('the image, the scripts and the benchmarks give Node the same young generation', (t) => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+  const sizeIn = (text = ''): string | undefined => /--max-semi-space-size=\d+/.exec(text)?.[0]
+  const image = sizeIn(read('Dockerfile'))
+  t.ok(image)
+  for (const text of [scripts['start'], scripts['sealgate'], read('bench/rig.ts'), read('docs/OPERATIONS.md')]) t.equal(sizeIn(text), image)
+  t.end()
+})
