@@ -102,8 +102,15 @@ export class Health {
     cut.signal.addEventListener('abort', () => { reject(new S3Error('SealgateUpstreamTimeout')) }, { once: true })
     this.#cuts.add(cut)
     const timer = setTimeout(() => { cut.abort() }, this.#options.timeoutSeconds * 1000)
-    // The race holds even where a check does not listen to its signal.
-    const attempt = async (): Promise<Error | null> => Promise.race([check.run(cut.signal), late]).then(() => null, asError)
+    const attempt = async (): Promise<Error | null> => {
+      try {
+        // The race holds even where a check does not listen to its signal.
+        await Promise.race([check.run(cut.signal), late])
+        return null
+      } catch (error) {
+        return error instanceof Error ? error : new S3Error('InternalError', { cause: error })
+      }
+    }
     try {
       const failure = await attempt()
       if (failure === null || cut.signal.aborted || this.#results.get(check.name)?.ok !== true) return failure
@@ -115,8 +122,4 @@ export class Health {
       this.#cuts.delete(cut)
     }
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new S3Error('InternalError', { cause: error })
 }

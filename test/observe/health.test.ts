@@ -43,6 +43,11 @@ await t.test('a check that hangs is cut, whether it listens to its signal or not
   t.ok(aborted)
 })
 
+await t.test('a check that throws before it has begun has failed, and no more', async (t) => {
+  const health = new Health([{ name: 'rash', run: () => { throw new Error('at once') } }], { timeoutSeconds: 5 })
+  t.match(await health.run(), { ready: false, checks: [{ name: 'rash', ok: false, error: 'InternalError' }] })
+})
+
 await t.test('stopping ends a check that is running', async (t) => {
   const health = new Health([{ name: 'deaf', run: async () => new Promise(() => undefined) }], { timeoutSeconds: 3600 })
   const run = health.run()
