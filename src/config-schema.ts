@@ -132,7 +132,7 @@ function tuningSections() {
       connections: count.default(4096),
       requestsInFlight: count.default(1024),
       headerBytes: z.int().min(4096).max(65_536).default(16_384),
-      xmlBytes: z.int().min(65_536).max(16 * 1024 * 1024).default(2 * 1024 * 1024),
+      xmlBytes: z.int().min(65_536).max(16 * 1024 * 1024).default(4 * 1024 * 1024),
       minRate: z.number().positive().default(1024),
       minRateWindowSeconds: z.number().positive().default(60),
       upstreamFirstByteSeconds: z.number().positive().default(60),

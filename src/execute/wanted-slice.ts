@@ -52,6 +52,8 @@ export function sliceOf(wanted: Wanted, object: StoredObject, manifest: Manifest
     case 'whole':
       return { first: 0, last: object.size - 1, status: 200, partsCount: null }
     case 'range':
+      // The last bytes of nothing are all there is: satisfiable, and no 206 could say so (RFC 9110 14.1.2, 14.4).
+      if (object.size === 0 && wanted.spec.kind === 'suffix' && wanted.spec.length > 0) return sliceOf({ kind: 'whole' }, object, manifest)
       return { ...resolveRange(wanted.spec, object.size), status: 206, partsCount: null }
     case 'part':
       return partSlice(wanted.number, object, manifest)

@@ -82,15 +82,38 @@ export function percentEncode(text: string, options: { readonly keepSlash: boole
   return out
 }
 
+/** A request target as it stood on the request line, taken apart and not decoded. */
+export interface RawTarget {
+  /** `host` or `host:port` of an absolute-form target; null in origin form. */
+  readonly authority: string | null
+  readonly rawPath: string
+  readonly rawQuery: string
+}
+
 /**
- * Parses the request target exactly as it stood on the request line.
- * @throws S3Error InvalidURI for absolute-form and asterisk targets, fragments, control or non-ASCII bytes, bad escapes.
+ * Takes the request target apart: origin form (`/path?query`) or absolute form (`http://host/path?query`, which a server must accept,
+ * RFC 9112 3.2.2). Signatures are computed over path and query in both.
+ * @throws S3Error InvalidURI for asterisk and authority form, other schemes than http and https, user information, fragments, control
+ * or non-ASCII bytes.
+ */
+export function splitTarget(rawTarget: string): RawTarget {
+  if (/[^\x21-\x7e]|#/.test(rawTarget)) throw new S3Error('InvalidURI')
+  const absolute = rawTarget.startsWith('/') ? null : /^https?:\/\/([^/?\\@]+)((?:[/?].*)?)$/i.exec(rawTarget)
+  if (absolute === null && !rawTarget.startsWith('/')) throw new S3Error('InvalidURI')
+  const rest = absolute?.[2] ?? rawTarget
+  const mark = rest.indexOf('?')
+  const path = mark < 0 ? rest : rest.slice(0, mark)
+  // An absolute form without a path means the root (RFC 9110 4.2.3).
+  return { authority: absolute?.[1] ?? null, rawPath: path === '' ? '/' : path, rawQuery: mark < 0 ? '' : rest.slice(mark + 1) }
+}
+
+/**
+ * Parses the request target exactly as it stood on the request line. Its authority, which `admit` has held against the Host header, is no
+ * part of the result.
+ * @throws S3Error InvalidURI as `splitTarget`, and for bad escapes in the query.
  */
 export function parseTarget(rawTarget: string): RequestTarget {
-  if (!rawTarget.startsWith('/') || /[^\x21-\x7e]|#/.test(rawTarget)) throw new S3Error('InvalidURI')
-  const mark = rawTarget.indexOf('?')
-  const rawPath = mark < 0 ? rawTarget : rawTarget.slice(0, mark)
-  const rawQuery = mark < 0 ? '' : rawTarget.slice(mark + 1)
+  const { rawPath, rawQuery } = splitTarget(rawTarget)
   return { rawPath, rawQuery, query: parseQuery(rawQuery) }
 }
 

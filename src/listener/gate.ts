@@ -1,4 +1,5 @@
 import { S3Error } from '../errors.ts'
+import { splitTarget } from '../http/target.ts'
 
 /** The head of a request as Node's parser gives it, before anything has been made of it. */
 export interface RequestHead {
@@ -47,13 +48,13 @@ const guarded = new Set([
 export function admit(head: RequestHead): Admitted {
   if (!methods.has(head.method)) throw new S3Error('MethodNotAllowed', { headers: [['Allow', [...methods].join(', ')]] })
   if (head.httpVersion !== '1.1' && head.httpVersion !== '1.0') refuse('The HTTP version is not supported.')
-  if (!head.url.startsWith('/') || /[^\x21-\x7e]|#/.test(head.url)) throw new S3Error('InvalidURI')
+  const { authority } = splitTarget(head.url)
   const fields = collect(head.rawHeaders)
   refuseRepeats(fields)
   if (fields.has('upgrade')) refuse('The Upgrade header is not supported.')
   checkConnectionTokens(fields.get('connection') ?? [])
   const contentLength = framing(head, fields)
-  return { host: hostOf(fields), contentLength, expectsContinue: expectation(head, fields) && contentLength !== 0 }
+  return { host: hostOf(fields, authority), contentLength, expectsContinue: expectation(head, fields) && contentLength !== 0 }
 }
 
 function refuse(message: string): never {
@@ -124,8 +125,23 @@ function expectation(head: RequestHead, fields: ReadonlyMap<string, readonly str
   return expect === '100-continue' && head.httpVersion === '1.1'
 }
 
-function hostOf(fields: ReadonlyMap<string, readonly string[]>): string {
+/**
+ * The Host header; the request target, where it names a host, must name the same one. RFC 9112 3.2.2 lets the target win over a header
+ * that differs: one reader would then route by the one and another by the other, so the request is refused
+ * (docs/decisions/0030-absolute-form.md).
+ */
+function hostOf(fields: ReadonlyMap<string, readonly string[]>, authority: string | null): string {
   const host = fields.get('host')?.[0] ?? ''
-  if (!/^([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$/.test(host)) refuse('The Host header is missing or not valid.')
+  if (!hostText.test(host)) refuse('The Host header is missing or not valid.')
+  if (authority !== null && (!hostText.test(authority) || hostName(authority) !== hostName(host))) {
+    refuse('The Host header is not the host of the request target.')
+  }
   return host
+}
+
+const hostText = /^([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$/
+
+/** Without case (RFC 9110 4.2.3) and without the port that either scheme leaves out. */
+function hostName(text: string): string {
+  return text.toLowerCase().replace(/:(?:80|443)$/, '')
 }

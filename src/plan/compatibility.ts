@@ -68,7 +68,8 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
   the document or an error document, as on AWS; of the headers it has those that were known when the 200 went out (not
   always \`x-amz-version-id\`). HTTP/1.0 clients wait in silence.
 * Query parameters that an operation does not have are refused: with 501 on writes, and on reads where they are bare names;
-  other unknown \`name=value\` pairs are dropped from reads.
+  other unknown \`name=value\` pairs are dropped from reads. Bare names are dropped from GET and HEAD of objects too (\`?v2\`), unless they are
+  a sub-resource of some S3 server.
 * A request with two sub-resources (\`?acl&tagging\`), or with a parameter given twice, is InvalidArgument.
 * Buckets named \`admin\` or \`minio\` are InvalidBucketName: those paths are the stores' own administration interfaces.
 * Copy sources by ARN (access points, Outposts) and SigV4A are refused.

@@ -119,8 +119,9 @@ export function upstreamHeaders(headers: Iterable<Header>, kind: UpstreamHeaderC
   return given.flatMap(([name, value]): Header[] => {
     if (!upstream[kind].has(name)) return []
     if (name !== 'content-encoding') return [[name, value]]
-    const codings = value.split(',').map((c) => c.trim()).filter((c) => c !== '' && c.toLowerCase() !== 'aws-chunked')
-    return codings.length === 0 ? [] : [[name, codings.join(',')]]
+    // What the client wrote of the other codings stays as it is, blanks too: it is given back so.
+    const codings = value.split(',').filter((c) => c.trim().toLowerCase() !== 'aws-chunked').join(',').trim()
+    return codings === '' ? [] : [[name, codings]]
   })
 }
 

@@ -9,26 +9,28 @@ export interface CopySource {
 }
 
 /**
- * Reads `x-amz-copy-source`: `bucket/key` or `/bucket/key`, percent-encoded, with `?versionId=` behind it. Decoded exactly
- * once, "+" is a plus, as in request paths: the gateway authorises and unwraps what the store will copy. Stores crash on
- * what does not decode (radosgw 16), so nothing of the header travels; `formatCopySource` says it again.
+ * Reads `x-amz-copy-source`: `bucket/key` or `/bucket/key`, percent-encoded in part or as a whole (`bucket%2Fkey`: AWS's samples
+ * for Java and Go), with `?versionId=` behind it. The order is that of AWS, MinIO and radosgw: cut at the first bare "?", decode
+ * once, then cut at the first "/". An encoded "?" is part of the key. "+" is a plus, as in request paths: the gateway authorises and
+ * unwraps what the store will copy. Stores crash on what does not decode (radosgw 16), so nothing of the header travels;
+ * `formatCopySource` says it again.
  * @param value header value as received: latin1 characters stand for bytes
  * @throws S3Error InvalidArgument (syntax, bad escapes), NotImplemented (ARNs), InvalidBucketName, KeyTooLongError
  */
 export function parseCopySource(value: string): CopySource {
   // Old clients send the bytes of UTF-8 as they are.
   const text = value.trim().replace(/[\x80-\xff]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)
-  if (/^\/?arn:/i.test(text)) {
+  const mark = text.indexOf('?')
+  const path = decode(mark < 0 ? text : text.slice(0, mark), value).replace(/^\//, '')
+  if (/^arn:/i.test(path)) {
     throw new S3Error('NotImplemented', { message: 'Copy sources by ARN (access points, Outposts) are not supported by this gateway.' })
   }
-  const mark = text.indexOf('?')
-  const path = (mark < 0 ? text : text.slice(0, mark)).replace(/^\//, '')
   const slash = path.indexOf('/')
   if (slash <= 0 || slash === path.length - 1) {
     throw invalid(value, 'Copy Source must mention the source bucket and key: sourcebucket/sourcekey')
   }
-  const bucket = decode(path.slice(0, slash), value)
-  const key = decode(path.slice(slash + 1), value)
+  const bucket = path.slice(0, slash)
+  const key = path.slice(slash + 1)
   checkBucketName(bucket)
   checkKey(key)
   return { bucket, key, versionId: mark < 0 ? null : versionOf(text.slice(mark + 1), value) }

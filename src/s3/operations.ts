@@ -209,6 +209,23 @@ export interface Extension {
   readonly value?: string
 }
 
+/**
+ * Bare query names that some S3 server, or a store with an S3 gateway, answers with something else than the object's bytes. They are never
+ * dropped as unknown. In lower case, because they are looked for without case.
+ */
+export const foreignSubResources: ReadonlySet<string> = new Set([
+  // MinIO, Ceph, SeaweedFS, Garage
+  'append', 'events', 'inspect', 'inventory', 'layout', 'lambdaarn', 'log', 'mdsearch', 'metadata', 'object-layout', 'ping', 'quota', 'replication-metrics',
+  'replication-reset', 'replication-reset-status', 'requestpayment', 'select', 'stat', 'stats', 'sync', 'usage', 'website', 'zip',
+  // Google Cloud Storage
+  'billing', 'compose', 'encryptionconfig', 'generation', 'resumable', 'retentionpolicy', 'storageclass', 'upload_id', 'userproject',
+  // Alibaba, Tencent, Huawei, IBM, Wasabi
+  'asyncfetch', 'asyncprocess', 'backtosource', 'callback', 'ci-process', 'cname', 'directory', 'extendretention', 'img', 'imageinfo', 'legalhold', 'live',
+  'meta', 'modify', 'objectinfo', 'objectmeta', 'position', 'process', 'processconfiguration', 'qos', 'referer', 'rename', 'seal', 'sequential',
+  'status', 'style', 'symlink', 'tailormade', 'truncate', 'udf', 'version', 'vod', 'wasabi', 'worm', 'wormextend', 'wormid', 'x-image-process',
+  'x-obs-security-token', 'x-oss-process', 'x-cos-process'
+])
+
 export const extensions: readonly Extension[] = [
   { name: 'Ceph and MinIO append', query: 'append' },
   { name: 'Ceph multisite and admin parameters', query: 'rgwx-', prefix: true },

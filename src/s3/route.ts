@@ -3,7 +3,7 @@ import type { S3ErrorCode } from '../errors.ts'
 import { percentDecode, Query } from '../http/target.ts'
 import type { QueryParameter, RequestTarget } from '../http/target.ts'
 import { checkBucketName, checkKey } from './names.ts'
-import { extensions, operationNames, operations } from './operations.ts'
+import { extensions, foreignSubResources, operationNames, operations } from './operations.ts'
 import type { Extension, Level, OperationName, OperationRow } from './operations.ts'
 
 /** Header fields by lower-case name: a HeaderList, or the map of an authenticated request. */
@@ -135,8 +135,9 @@ function choose(request: RoutableRequest, where: Address, query: Query): Candida
 
 /**
  * Keeps the parameters of the operation. What remains is judged: a second sub-resource contradicts; one that only other
- * verbs know is a wrong method; an unknown bare name (`?something`) is a sub-resource we do not know. Unknown `name=value`
- * pairs (cache busters, tracking marks) are dropped from reads, as S3 ignores them, and refused on writes.
+ * verbs know is a wrong method; an unknown bare name (`?something`) may be a sub-resource we do not know. Unknown `name=value`
+ * pairs (cache busters, tracking marks) are dropped from reads, as S3 ignores them, and bare names too from reads of objects, where no
+ * server has a sub-resource of that name. Writes with either are refused.
  */
 function keepParameters(chosen: Candidate, query: Query): Query {
   if (query.parameters.length === 0) return query
@@ -153,7 +154,11 @@ function judgeStray(chosen: Candidate, { name, value }: QueryParameter): void {
   const fail = (code: S3ErrorCode, message: string): never => {
     throw new S3Error(code, { message, fields: { ArgumentName: name, ArgumentValue: value ?? '' } })
   }
-  if (name === 'list-type') fail('InvalidArgument', 'Invalid List Type specified in Request')
+  if (name === 'list-type') {
+    // AWS lists as version 1 where that is asked for by name.
+    if (chosen.name === 'ListObjects' && value === '1') return
+    fail('InvalidArgument', 'Invalid List Type specified in Request')
+  }
   if (name === 'versionId') fail('InvalidArgument', 'This operation does not accept a version-id.')
   if (name === 'partNumber' || name === 'uploadId') fail('InvalidArgument', `This operation does not accept a query parameter '${name}'.`)
   if (subResources.has(name)) {
@@ -161,9 +166,14 @@ function judgeStray(chosen: Candidate, { name, value }: QueryParameter): void {
     const elsewhere = candidates.some((c) => c.row.level === chosen.row.level && c.select.some(([n]) => n === name))
     if (elsewhere) throw new S3Error('MethodNotAllowed', { fields: { Method: chosen.row.method, ResourceType: name.toUpperCase() } })
   }
-  if (subResources.has(name) || value === null || value === '' || chosen.row.write) {
-    throw new S3Error('NotImplemented', { fields: { Header: name } })
-  }
+  const known = subResources.has(name) || foreignSubResources.has(name.toLowerCase())
+  const bare = value === null || value === ''
+  if (known || chosen.row.write || (bare && !readsObject(chosen))) throw new S3Error('NotImplemented', { fields: { Header: name } })
+}
+
+/** GET and HEAD of an object: public pages link to those with bare words of their own (`?v2`, `?1467293847`) against caches. */
+function readsObject({ name }: Candidate): boolean {
+  return name === 'GetObject' || name === 'HeadObject'
 }
 
 /** S3 takes browser forms as multipart/form-data only, and says so with 412 (AWS, POST Object). */

@@ -10,6 +10,13 @@ export interface ScopedCredential {
   readonly scope: string
 }
 
+/**
+ * Clients of stores other than AWS sign with whatever stands for a region: `*`, `auto`, the host (git-annex: `127.0.0.1`), with a port.
+ * So a region is any text that no reader of the scope can take apart: printable ASCII without "/" and ",", as long as a DNS name with
+ * a port can be (RFC 1035 2.3.4: 253 characters).
+ */
+const regionText = /^[\x21-\x2b\x2d\x2e\x30-\x7e]{1,259}$/
+
 /** Makes the error of the place the credential stood in: header, query and form have different codes. */
 export type Malformed = (message: string, fields?: Readonly<Record<string, string>>) => S3Error
 
@@ -28,7 +35,7 @@ export function parseCredential(text: string, regions: readonly string[], malfor
   if (!/^\d{8}$/.test(date)) throw malformed('incorrect date format. This date in the credential must be in the format "yyyyMMdd".')
   if (terminal !== 'aws4_request') throw malformed('incorrect terminal. This endpoint uses "aws4_request".')
   if (service !== 's3') throw malformed('incorrect service. This endpoint belongs to "s3".')
-  if (!/^[A-Za-z0-9_-]{1,64}$/.test(region)) throw malformed('the region is missing or not well-formed.')
+  if (!regionText.test(region)) throw malformed('the region is missing or not well-formed.')
   const expected = regions[0]
   if (expected !== undefined && !regions.includes(region)) {
     throw malformed(`the region '${region}' is wrong; expecting '${expected}'`, { Region: expected })

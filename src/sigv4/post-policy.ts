@@ -121,7 +121,7 @@ function meets(condition: { readonly operator: 'eq' | 'starts-with'; readonly fi
   if (actual === undefined) return condition.operator === 'starts-with' && condition.value === ''
   if (condition.operator === 'eq') return actual === condition.value
   // AWS: a Content-Type may be a list, of which every member has to match.
-  const values = condition.field === 'content-type' ? actual.split(',') : [actual]
+  const values = condition.field === 'content-type' ? actual.split(',').map((value) => value.trim()) : [actual]
   return values.every((value) => value.startsWith(condition.value))
 }
 

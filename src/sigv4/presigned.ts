@@ -37,8 +37,8 @@ const malformedQuery: Malformed = (message, fields) => new S3Error('Authorizatio
 const malformedCredential: Malformed = (message, fields) => malformedQuery(`Error parsing the X-Amz-Credential parameter; ${message}`, fields)
 
 /**
- * @throws S3Error AuthorizationQueryParametersError for anything missing, repeated or malformed; NotImplemented for
- * SigV4A; AccessDenied for an `X-Amz-Expires` outside 0 … 604800 seconds, which stores other than AWS answer with 403.
+ * @throws S3Error AuthorizationQueryParametersError for anything missing, repeated or malformed, and for an `X-Amz-Expires` outside
+ * 0 … 604,800 seconds; NotImplemented for SigV4A.
  */
 export function parsePresigned(query: Query, regions: readonly string[]): PresignedClaim {
   const found = new Map<string, string>()
@@ -82,9 +82,9 @@ export function parsePresigned(query: Query, regions: readonly string[]): Presig
 function parseExpires(text: string): number {
   if (!/^-?\d{1,15}$/.test(text)) throw malformedQuery('X-Amz-Expires should be a number')
   const seconds = Number(text)
-  if (seconds < 0) throw new S3Error('AccessDenied', { message: 'X-Amz-Expires must be non-negative' })
+  if (seconds < 0) throw malformedQuery('X-Amz-Expires must be non-negative')
   if (seconds > maxExpiresSeconds) {
-    throw new S3Error('AccessDenied', { message: 'X-Amz-Expires must be less than a week (in seconds) that is, the given X-Amz-Expires must be less than 604800 seconds' })
+    throw malformedQuery('X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds')
   }
   return seconds
 }

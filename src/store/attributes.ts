@@ -52,7 +52,7 @@ function readSystemHeaders(headers: HeaderList): Record<string, string> {
 
 /** `aws-chunked` is how the body travelled, not what it is (AWS, "SigV4 chunked upload"). */
 function withoutAwsChunked(encoding: string | undefined): string | undefined {
-  return encoding?.split(',').map((token) => token.trim()).filter((token) => token !== 'aws-chunked').join(',')
+  return encoding?.split(',').filter((token) => token.trim() !== 'aws-chunked').join(',').trim()
 }
 
 function readMetadata(headers: HeaderList): Record<string, string> {

@@ -105,7 +105,14 @@ await t.test('dates', async (t) => {
 })
 
 await t.test('regions', async (t) => {
-  t.equal(pass(signHeader(get, { region: 'garage' })).scheme, 'v4-header', 'any')
+  const longest = `${'a'.repeat(253)}:65535`
+  const any = ['garage', '*', 'auto', '127.0.0.1', 's3.example.org', 'localhost:9000', '[::1]:9000', 'eu_1', 'a b'.replace(' ', '+'), '%41', '~', '=', ';', '"<&>', longest]
+  for (const region of any) {
+    t.equal(pass(signHeader(get, { region })).scheme, 'v4-header', region)
+    t.equal(pass(signQuery(get, { region })).scheme, 'v4-query', region)
+    t.equal(refusal(signHeader(get, { region, secret: 'wrong' })).code, 'SignatureDoesNotMatch', region)
+  }
+  for (const region of ['', 'a b', '\u0001', 'é', `${longest}0`]) t.equal(refusal(signHeader(get, { region })).code, 'AuthorizationHeaderMalformed', region)
   const error = refusal(signHeader(get, { region: 'US' }), { regions: ['eu-central-1', 'us-east-1'] })
   t.equal(error.code, 'AuthorizationHeaderMalformed')
   t.match(error.message, "the region 'US' is wrong; expecting 'eu-central-1'")
@@ -165,8 +172,9 @@ await t.test('presigned queries', async (t) => {
   t.equal(refusal(good, later(-901)).message, 'Request is not valid yet')
   t.equal(pass(good, later(-900)).scheme, 'v4-query')
   t.equal(pass(signQuery(get, { expires: 604_800 })).scheme, 'v4-query')
-  for (const [expires, status] of [[604_801, 403], [-7, 403], [0, 403], [1.5, 400], [NaN, 400]] as const) {
-    t.equal(refusal(signQuery(get, { expires })).status, status, `${expires} s`)
+  for (const [expires, status] of [[604_801, 400], [-7, 400], [0, 403], [1.5, 400], [NaN, 400], [1e15, 400], [-1e14, 400]] as const) {
+    const error = refusal(signQuery(get, { expires }))
+    t.same([error.status, error.code], [status, status === 400 ? 'AuthorizationQueryParametersError' : 'AccessDenied'], `${expires} s`)
   }
   for (const name of ['Algorithm', 'Credential', 'Date', 'Expires', 'SignedHeaders', 'Signature']) {
     const parameter = new RegExp(`X-Amz-${name}=[^&]*&?`)

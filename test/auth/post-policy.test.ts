@@ -54,6 +54,15 @@ await t.test('valid forms', async (t) => {
   t.equal(client?.accessKeyId, accessKeyId)
 })
 
+await t.test('a list of content types, with and without blanks', async (t) => {
+  for (const [list, expected] of [
+    ['image/jpeg,image/png', 'post-policy'], ['image/jpeg, image/png', 'post-policy'], [' image/jpeg ,\timage/png ', 'post-policy'],
+    ['image/jpeg, text/html', 'AccessDenied'], ['image/jpeg,', 'AccessDenied'], [', image/png', 'AccessDenied']
+  ] as const) t.equal(outcome(signed([], { 'content-type': list })), expected, list)
+  const other = v4(policyOf([...conditions, ...v4Conditions]), { ...fields, key: 'user/eric/a, b' })
+  t.equal(outcome(other), 'post-policy', 'no other field is a list')
+})
+
 await t.test('signatures', async (t) => {
   const form = signed()
   const old = v2(policyOf(conditions))

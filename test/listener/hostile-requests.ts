@@ -46,9 +46,18 @@ const singleFields = [
 ]
 
 const badTargets = [
-  'http://other/attack', 'https://h/attack', '*', 'attack', '/attack#fragment', '/attack?x=1#f', '/att ack', '/att\tack', '/att\x00ack', '/att\x7fack',
+  'http://other/attack', 'http://h:81/attack',
+  'http://h.other/attack', 'http://user@h/attack', 'http://h@other/attack', 'http:/h/attack', 'http:///attack', 'http:h/attack', 'ftp://h/attack', 'ws://h/attack', 'http://h\\/attack',
+  'http://h/attack#f', 'http://h:port/attack', 'http://?h/attack', 'h:80', '*',
+  'attack', '/attack#fragment', '/attack?x=1#f', '/att ack', '/att\tack', '/att\x00ack', '/att\x7fack',
   '/att\xe9ack', '//h@\x01/attack', '?attack', '', '/attack?x=%zz', '/attack?%', '/attack?x=%ff', '\\attack'
 ]
+
+/** Targets in absolute form (RFC 9112 3.2.2), and the Host header that goes with them. */
+const absoluteForms = [
+  ['http://h/attack', 'h'], ['HTTP://H/attack', 'h'], ['https://h/attack?x=1', 'h'], ['http://h:80/attack', 'h'], ['https://h/attack', 'h:443'],
+  ['http://h:9000/attack', 'h:9000'], ['http://[::1]:9000/attack', '[::1]:9000']
+] as const
 
 const badHosts = ['', ' ', 'a b', 'a,b', 'a/b', 'user@h', 'h:port', 'h:123456', 'h?x', 'h#x', '[::1', 'a\x80b', 'h\\x', '[zz]']
 const underscored = ['Content_Length: 40', 'HOST_: x\r\nX_Amz_Date: 1', 'Content-_Type: x\r\nx_amz_acl: public-read', 'Authorization_: a\r\nx-amz_date: 1', '__proto__: x', 'Content_Type: a', 'if_match: *', 'x_forwarded_proto: https']
@@ -99,6 +108,7 @@ export const hostileRequests: readonly Hostile[] = [
     ['metadata repeated', head(['Host: h', 'x-amz-meta-a_b: 1', 'x-amz-meta-a_b: 2'], 'GET')],
     ['attributes repeated', head(['Host: h', 'x-amz-object-attributes: ETag', 'x-amz-object-attributes: ObjectSize'], 'GET')],
     ['empty content type', `${head(['Host: h', 'Content-Type:', 'Content-Length: 5'])}hello`], ['odd content type', `${head(['Host: h', 'Content-Type: a;;b', 'Content-Length: 5'])}hello`],
-    ['GET length 0', head(['Host: h', 'Content-Length: 0'], 'GET')], ['IPv6 host', head(['Host: [::1]:9000'], 'GET')], ['raw metadata', head(['Host: h', 'x-amz-meta-u: \xc3\xa9'], 'GET')]
+    ['GET length 0', head(['Host: h', 'Content-Length: 0'], 'GET')], ['IPv6 host', head(['Host: [::1]:9000'], 'GET')],
+    ...absoluteForms.map(([target, host]): readonly [string, string] => [`absolute ${target}`, head([`Host: ${host}`], 'GET', target)]), ['raw metadata', head(['Host: h', 'x-amz-meta-u: \xc3\xa9'], 'GET')]
   ])
 ]

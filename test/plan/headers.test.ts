@@ -73,7 +73,11 @@ await t.test('aws-chunked leaves Content-Encoding, the rest stays', (t) => {
   t.equal(coding('aws-chunked'), undefined)
   t.equal(coding('gzip, aws-chunked'), 'gzip')
   t.equal(coding('AWS-Chunked,gzip,br'), 'gzip,br')
-  t.equal(coding(' , '), undefined)
+  t.equal(coding('deflate, aws-chunked, gzip'), 'deflate, gzip', 'blanks stay')
+  t.equal(coding(' aws-chunked , gzip'), 'gzip')
+  t.equal(coding('deflate,  gzip'), 'deflate,  gzip')
+  t.equal(coding(' '), undefined)
+  t.equal(coding(' aws-chunked '), undefined)
   t.end()
 })
 

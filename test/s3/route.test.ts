@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { HeaderList } from '../../src/http/headers.ts'
 import { parseTarget } from '../../src/http/target.ts'
-import { olderNames, operationNames, operations } from '../../src/s3/operations.ts'
+import { foreignSubResources, olderNames, operationNames, operations } from '../../src/s3/operations.ts'
 import { route } from '../../src/s3/route.ts'
 import type { Operation } from '../../src/s3/route.ts'
 import { errorCode } from './error-code.ts'
@@ -154,7 +154,10 @@ await t.test('special cases', (t) => {
     ['GET', '/my-bucket/', 'ListObjects'],
     ['PUT', '/my-bucket/', 'CreateBucket'],
     ['GET', '/my-bucket/?list-type=2&prefix=a', 'ListObjectsV2'],
-    ['GET', '/my-bucket?list-type=1', 'InvalidArgument'],
+    ['GET', '/my-bucket?list-type=1&prefix=a', 'ListObjects'],
+    ['GET', '/my-bucket?list-type=3', 'InvalidArgument'],
+    ['GET', '/my-bucket?list-type', 'InvalidArgument'],
+    ['GET', '/my-bucket?versions&list-type=1', 'InvalidArgument'],
     ['GET', '/my-bucket?uploads=', 'ListMultipartUploads'],
     ['GET', '/my-bucket//', 'GetObject'],
     ['PUT', '/my-bucket/k', 'CopyObject', { headers: upload }],
@@ -174,7 +177,14 @@ await t.test('special cases', (t) => {
     ['GET', '/my-bucket/k', 'NotImplemented', { headers: { 'x-minio-extract': 'true' } }],
     ['GET', '/my-bucket/k?rgwx-stat=true', 'NotImplemented'],
     ['GET', '/my-bucket/k?cache-buster=1', 'GetObject'],
-    ['GET', '/my-bucket/k?whatever', 'NotImplemented'],
+    ['GET', '/my-bucket/k?whatever', 'GetObject'],
+    ['HEAD', '/my-bucket/k?1467293847', 'HeadObject'],
+    ['GET', '/my-bucket/k?v2=&versionId=1', 'GetObject'],
+    ['GET', '/my-bucket/k?acl&v2', 'NotImplemented'],
+    ['PUT', '/my-bucket/k?v2', 'NotImplemented'],
+    ['DELETE', '/my-bucket/k?v2', 'NotImplemented'],
+    ['GET', '/my-bucket?v2', 'NotImplemented'],
+    ['GET', '/my-bucket/k?ObjectMeta', 'NotImplemented'],
     ['GET', '/my-bucket/k?versionId=1&versionId=2', 'InvalidArgument'],
     ['GET', '/my-bucket/k?acl&tagging', 'InvalidArgument'],
     ['GET', '/my-bucket/k?location', 'NotImplemented'],
@@ -215,6 +225,17 @@ await t.test('special cases', (t) => {
     const code = asked(method, target, options)
     t.equal(code === '' ? ask(method, target, options).name : code, expected, `${method} ${target.slice(0, 80)}`)
   }
+  t.end()
+})
+
+await t.test('no word that some server knows is dropped from a read of an object', (t) => {
+  for (const word of [...foreignSubResources, ...[...foreignSubResources].map((name) => name.toUpperCase())]) {
+    for (const method of ['GET', 'HEAD']) {
+      for (const tail of ['', '=', '=1']) t.not(asked(method, `/my-bucket/k?${word}${tail}`), '', `${method} ${word}${tail}`)
+    }
+  }
+  const known = operationNames.flatMap((name) => operations[name].select.map((text) => text.split('=')[0] ?? ''))
+  for (const word of known.filter((name) => name !== 'partNumber')) t.equal(asked('GET', `/my-bucket/k?${word}&v2`) === '' ? ask('GET', `/my-bucket/k?${word}&v2`).name : 'refused', 'refused', word)
   t.end()
 })
 
