@@ -102,3 +102,20 @@ export interface Config {
   readonly audit: { readonly file: string | null }
   readonly workers: number | 'auto'
 }
+
+/** Stores keep objects of these kinds of bucket in different ways (AWS, PutBucketVersioning); Object Lock implies `versioned`. */
+export const bucketKinds = ['unversioned', 'versioned', 'suspended'] as const
+export type BucketKind = (typeof bucketKinds)[number]
+
+/** S3's limit of a bucket name, in characters. */
+const BUCKET_NAME_LENGTH = 63
+
+/** The gateway's own bucket of a kind, in which it finds out what the store does in buckets of that kind. Holds no data. */
+export function kindBucket(stateBucket: string, kind: BucketKind): string {
+  return `${stateBucket.slice(0, BUCKET_NAME_LENGTH - kind.length - 1)}-${kind}`
+}
+
+/** The state bucket and those of `kindBucket`: clients must neither see nor change them. */
+export function isOwnBucket({ stateBucket }: Pick<Config['upstream'], 'stateBucket'>, name: string | null): boolean {
+  return name === stateBucket || bucketKinds.some((kind) => name === kindBucket(stateBucket, kind))
+}

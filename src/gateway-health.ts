@@ -1,7 +1,7 @@
 import { S3Error } from './errors.ts'
 import type { TellOperator } from './gateway-types.ts'
 import { Health } from './observe/health.ts'
-import type { Probes } from './upstream/probes.ts'
+import type { Capabilities } from './upstream/capabilities.ts'
 import { StoreChecks } from './upstream/store-checks.ts'
 import type { Upstream } from './upstream/types.ts'
 
@@ -11,16 +11,14 @@ export interface GatewayHealthOptions {
   readonly upstream: Upstream
   readonly stateBucket: string
   readonly region: string
-  readonly probes: Probes
+  readonly capabilities: Pick<Capabilities, 'run'>
   /** Throws when the keys cannot be used. */
   readonly checkKeys: () => Promise<void>
-  /** Called when the probes have found out all they are to find out. */
-  readonly learned: () => void
   readonly tell: TellOperator
 }
 
 /** The checks that make up readiness, and what the operator is told of them. */
-export function gatewayHealth({ upstream, stateBucket, region, probes, checkKeys, learned, tell }: GatewayHealthOptions): Health {
+export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, tell }: GatewayHealthOptions): Health {
   const markers = (): void => { tell('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket }) }
   const store = new StoreChecks(upstream, { stateBucket, region, markers })
   return new Health([
@@ -28,7 +26,7 @@ export function gatewayHealth({ upstream, stateBucket, region, probes, checkKeys
     { name: 'store', run: (signal) => store.store(signal) },
     { name: 'stateBucket', run: async (signal) => {
       await store.stateBucket(signal)
-      if (await probes.run(signal)) learned()
+      await capabilities.run(signal)
     } }
   ], {
     timeoutSeconds: TIMEOUT_SECONDS,

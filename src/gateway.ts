@@ -23,8 +23,7 @@ import { leaveRoomForBodies } from './http/body-garbage.ts'
 import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
 import { address } from './s3/route.ts'
-import { unprobed } from './upstream/probe.ts'
-import { Probes } from './upstream/probes.ts'
+import { Capabilities } from './upstream/capabilities.ts'
 import { createUpstream } from './upstream/upstream.ts'
 
 const rootTarget = parseTarget('/')
@@ -46,7 +45,7 @@ class Assembly implements Gateway {
   readonly #observer: Observer
   readonly #health: Health
   readonly #upstream: StoreUpstream
-  readonly #probes: Probes
+  readonly #capabilities: Capabilities
   readonly #lateParts: LateParts
   readonly #tell: TellOperator
   readonly #tracer: Tracer | null
@@ -69,12 +68,11 @@ class Assembly implements Gateway {
       patienceSeconds: config.limits.upstreamFirstByteSeconds,
       over: (outcome) => { this.#observer.latePart(outcome) }
     })
-    this.#probes = new Probes(this.#upstream, config.upstream)
+    this.#capabilities = new Capabilities(this.#upstream, config.upstream)
     const { stateBucket, region } = config.upstream
     this.#health = gatewayHealth({
-      upstream: this.#upstream, stateBucket, region, probes: this.#probes, tell,
-      checkKeys: () => this.#checkKeys(),
-      learned: () => { this.#assemble(this.#pipeline?.parts.objects ?? new ObjectCache()) }
+      upstream: this.#upstream, stateBucket, region, capabilities: this.#capabilities, tell,
+      checkKeys: () => this.#checkKeys()
     })
     this.#observer.watch(() => ({
       pools: this.#upstream.stats(), checks: this.#health.report().checks, heldBack: this.#keys?.heldBack() ?? new Map()
@@ -188,8 +186,7 @@ class Assembly implements Gateway {
       objects,
       settings: new SettingsCache(),
       lateParts: this.#lateParts,
-      conditions: { ...this.#probes.conditions ?? unprobed, ...config.upstream.conditions },
-      probed: this.#probes.conditions !== null,
+      capabilities: this.#capabilities,
       integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
       policyFor: policies
     }

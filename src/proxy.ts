@@ -1,4 +1,4 @@
-import type { BucketPolicy } from './config.ts'
+import { isOwnBucket, type BucketPolicy } from './config.ts'
 import type { AuthContext } from './auth/context.ts'
 import type { Execution, Parts } from './execute/context.ts'
 import type { HttpRequest, HttpResponse, RequestNote } from './http/message.ts'
@@ -73,7 +73,7 @@ async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<
     const publicRead = policy?.publicRead === 'store' || (policy?.publicRead === true && row.public)
     authorize(client, { bucket: operation.bucket, write: row.write, publicRead })
   }
-  if (operation.bucket === parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
+  if (isOwnBucket(parts.config.upstream, operation.bucket)) throw new S3Error('NoSuchBucket')
   const { executor, how } = plan(operation.name, policy)
   if (executor === 'refuse' || executor === 'preflight') throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${how}` })
   const execution: Execution = {

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { loadConfig } from '../config-load.ts'
 import { policyFor } from '../config-policy.ts'
-import type { Config } from '../config.ts'
+import { isOwnBucket, type Config } from '../config.ts'
 import { S3Error } from '../errors.ts'
 import { countObjects, rewrapBucket, type BucketCount, type Rewrapped } from '../rewrap/rewrap-bucket.ts'
 import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../rewrap/rewrap-object.ts'
@@ -10,8 +10,9 @@ import { probeTagHabit } from '../rewrap/store-habits.ts'
 import { TagJournal } from '../rewrap/tag-journal.ts'
 import { StoredBucket } from '../rewrap/stored-bucket.ts'
 import { reasons, type Reason } from '../rewrap/verdict.ts'
-import { probeConditions, unprobed, type Conditions } from '../upstream/probe.ts'
-import { ensureStateBucket } from '../upstream/state-bucket.ts'
+import { Capabilities } from '../upstream/capabilities.ts'
+import { unprobed } from '../upstream/probe.ts'
+import { askBucketKind, ensureStateBucket } from '../upstream/state-bucket.ts'
 import type { StoreUpstream } from '../upstream/upstream.ts'
 import { configFile } from './config.ts'
 import { exitCodes, type Platform } from './platform.ts'
@@ -87,7 +88,7 @@ function readOptions(args: readonly string[], platform: Platform): Options {
   if (file === null) throw new TypeError('No configuration was named.')
   const config = loadConfig({ file, env: platform.env })
   if (to !== undefined && !Object.hasOwn(config.keys, to)) throw new TypeError(`The configuration has no key named ${to}.`)
-  if (bucket === config.upstream.stateBucket) throw new TypeError('The state bucket holds no objects to re-wrap.')
+  if (isOwnBucket(config.upstream, bucket)) throw new TypeError('The state bucket holds no objects to re-wrap.')
   return {
     config, bucket, prefix, to: to ?? null, dryRun: values['dry-run'] === true, quietBucket: values['quiet-bucket'] === true, concurrency
   }
@@ -150,11 +151,16 @@ type Habits = Pick<RewrapJob, 'conditions' | 'tagHabit'>
 const unused: Habits = { conditions: unprobed, tagHabit: 'kept' }
 
 /** @throws S3Error NotImplemented where the store does not guard copies and nobody said that the bucket is quiet. */
-async function habitsOf({ config, quietBucket }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<Habits> {
+async function habitsOf({ config, bucket, quietBucket }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<Habits> {
   const { stateBucket, region } = config.upstream
   await ensureStateBucket(upstream, stateBucket, region, signal)
-  const conditions: Conditions = { ...await probeConditions(upstream, stateBucket, signal), ...config.upstream.conditions }
-  const tagHabit = await probeTagHabit(upstream, stateBucket, signal)
+  const capabilities = new Capabilities(upstream, config.upstream)
+  await capabilities.run(signal)
+  const kind = await askBucketKind(upstream, bucket, undefined, signal)
+  const conditions = await capabilities.of({ bucket, signal })
+  const known = capabilities.report().find((report) => report.kind === kind && report.conditions !== null)
+  // What is not known of this kind of bucket is taken to be the worst of it.
+  const tagHabit = known === undefined ? 'put' : await probeTagHabit(upstream, known.bucket, signal)
   if (!quietBucket && (!conditions.copy || !conditions.copySourceIfMatch || tagHabit !== 'kept')) {
     throw new S3Error('NotImplemented', {
       message: 'This store does not guard copies against writers at the same time (conditions on the destination, tags of the source), '

@@ -6,6 +6,7 @@ import type { KeyContext, KeyUse } from '../keys/types.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { PostForm } from '../s3/post-form.ts'
 import type { Operation } from '../s3/route.ts'
+import type { Capabilities } from '../upstream/capabilities.ts'
 import type { Conditions } from '../upstream/probe.ts'
 import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import type { LateParts } from './multipart/late-parts.ts'
@@ -21,10 +22,8 @@ export interface Parts {
   readonly objects: ObjectCache
   readonly settings: SettingsCache
   readonly lateParts: LateParts
-  /** Which conditional requests the store enforces. */
-  readonly conditions: Conditions
-  /** Whether the store has been asked at all. */
-  readonly probed: boolean
+  /** What the store was seen to do, by kind of bucket. */
+  readonly capabilities: Pick<Capabilities, 'of' | 'ofStateBucket' | 'known' | 'report'>
   /** Counts objects that failed verification, by kind. */
   readonly integrityFailure: (kind: string) => void
   readonly policyFor: (bucket: string) => BucketPolicy
@@ -88,6 +87,12 @@ function identityOf(x: Execution): UpstreamIdentity | null | undefined {
   return x.policy.publicRead === 'store' ? null : undefined
 }
 
+/** Which conditional requests the store enforces in a bucket, of the kind it is of now. @throws S3Error of the upstream. */
+export function conditionsIn(x: Execution, bucket: string): Promise<Conditions> {
+  const identity = identityOf(x)
+  return x.parts.capabilities.of({ bucket, signal: x.request.request.signal, ...identity === undefined ? {} : { identity } })
+}
+
 /** As whom this client's requests go upstream, as a name: what the store shows to one it may refuse to another. Anonymous: null. */
 export function readerOf(x: Execution): string | null {
   const identity = identityOf(x)
@@ -135,8 +140,8 @@ function withTerms(x: Execution, bucket: string | null, headers: UpstreamRequest
  * @throws S3Error ServiceUnavailable as long as the store has not been seen to take the frames of such bodies off again.
  */
 export function storedChecksum(x: Execution): Config['upstream']['checksum'] {
-  const { probed, config: { upstream: { checksum } } } = x.parts
-  if (checksum !== null && !probed) throw new S3Error('ServiceUnavailable', { message: 'The store has not yet been seen to take checksums as upstream.checksum sends them.' })
+  const { capabilities, config: { upstream: { checksum } } } = x.parts
+  if (checksum !== null && !capabilities.known) throw new S3Error('ServiceUnavailable', { message: 'The store has not yet been seen to take checksums as upstream.checksum sends them.' })
   return checksum
 }
 

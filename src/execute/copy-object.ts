@@ -3,14 +3,13 @@ import type { HttpResponse } from '../http/message.ts'
 import type { CopySource } from '../s3/copy-source.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
 import type { Execution } from './context.ts'
-import type { Looked } from './head-object.ts'
 import type { SealedObject } from './stored-object.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
 import { downstreamHeaders } from '../plan/headers.ts'
 import { formatCopySource } from '../s3/copy-source.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
-import { bucketOf, header, keyOf, placeOf, send } from './context.ts'
+import { bucketOf, conditionsIn, header, keyOf, placeOf, send } from './context.ts'
 import { copiedChecksum } from './copied-checksum.ts'
 import { copyResult } from './copy-result.ts'
 import { copyThrough } from './copy-through.ts'
@@ -44,13 +43,14 @@ export async function copyObject(x: Execution): Promise<HttpResponse> {
       })
     }
     const { object, manifest } = looked
-    if (object.kind === 'plain' || x.policy.encryption === 'off' || !isTied(x, source, object)) {
+    const tie = object.kind === 'plain' || x.policy.encryption === 'off' ? null : await tieTo(x, source, object)
+    if (object.kind === 'plain' || tie === null) {
       return copyThrough(x, source, looked, { checksum: await copiedChecksum(x, object, manifest), known })
     }
     const checksum = header(x, 'x-amz-checksum-algorithm') === undefined ? null : await copiedChecksum(x, object, manifest)
     return checksum?.value === null
       ? copyThrough(x, source, looked, { checksum, known })
-      : rewrapAndCopy(x, source, looked, object, known)
+      : rewrapAndCopy(x, { source, object, tie, manifest: looked.manifest }, known)
   }))
 }
 
@@ -67,18 +67,30 @@ function refuseIdleCopy(x: Execution, source: CopySource): void {
   })
 }
 
+/** Headers; null: the store cannot be held. */
+type CopyTie = readonly (readonly [string, string])[] | null
+
 /**
- * Whether the store can be held to copy the very bytes that were looked at: by a condition it enforces, or by a version that nobody
- * can overwrite (the `null` version can be). Else a source replaced meanwhile would end up under the wrong envelope.
+ * How the store is held to copy the very bytes that were looked at: by a version that nobody can overwrite (the `null` version can be), or
+ * by a condition that it enforces in buckets of the source's kind. Else a source replaced meanwhile would end up under the wrong envelope.
  */
-function isTied(x: Execution, source: CopySource, object: SealedObject): boolean {
-  return x.parts.conditions.copySourceIfMatch || (source.versionId ?? object.versionId ?? 'null') !== 'null'
+async function tieTo(x: Execution, source: CopySource, object: SealedObject): Promise<CopyTie> {
+  if ((source.versionId ?? object.versionId ?? 'null') !== 'null') return [[x.parts.capabilities.ofStateBucket.copySourceHeader, object.upstreamEtag]]
+  const { copySourceIfMatch, copySourceHeader } = await conditionsIn(x, source.bucket)
+  return copySourceIfMatch ? [[copySourceHeader, object.upstreamEtag]] : null
 }
 
-async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, object: SealedObject, known: Known): Promise<Buffer> {
+interface TiedSource {
+  readonly source: CopySource
+  readonly object: SealedObject
+  readonly manifest: Manifest | null
+  readonly tie: NonNullable<CopyTie>
+}
+
+async function rewrapAndCopy(x: Execution, { source, object, tie, manifest: seen }: TiedSource, known: Known): Promise<Buffer> {
   // Where the source's bucket shows no MD5, nobody has looked for it yet; the destination may show it.
-  const hidden = looked.manifest === null && object.attributes.digestsInManifest && x.policy.etag === 'md5'
-  const manifest = hidden ? await readManifest(x, object) : looked.manifest
+  const hidden = seen === null && object.attributes.digestsInManifest && x.policy.etag === 'md5'
+  const manifest = hidden ? await readManifest(x, object) : seen
   const key = await keyForWrite(x, placeOf(x), await encryptionOfWrite(x))
   const described = await copiedHeaders(x, source, object)
   const { md5, checksums, digestsInManifest, plaintextSize } = object.attributes
@@ -94,7 +106,7 @@ async function rewrapAndCopy(x: Execution, source: CopySource, looked: Looked, o
       ['x-amz-copy-source', formatCopySource({ ...source, versionId: source.versionId ?? object.versionId })],
       ['x-amz-metadata-directive', 'REPLACE'],
       ['x-amz-tagging-directive', 'REPLACE'],
-      [x.parts.conditions.copySourceHeader, object.upstreamEtag]
+      ...tie
     ]
   })
   if (response.status < 300) known([...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders])

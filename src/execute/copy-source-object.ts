@@ -1,6 +1,7 @@
 import type { Execution } from './context.ts'
 import type { Looked } from './head-object.ts'
 import { authorize } from '../auth/authorize.ts'
+import { isOwnBucket } from '../config.ts'
 import { S3Error } from '../errors.ts'
 import { evaluateConditions } from '../s3/conditions.ts'
 import { parseCopySource, type CopySource } from '../s3/copy-source.ts'
@@ -15,7 +16,7 @@ export function copySourceOf(x: Execution): CopySource {
   if (value === undefined) throw new S3Error('InvalidArgument', { fields: { ArgumentName: 'x-amz-copy-source' } })
   const source = parseCopySource(value)
   authorize(x.request.client, { bucket: source.bucket, write: false, publicRead: x.parts.policyFor(source.bucket).publicRead !== false })
-  if (source.bucket === x.parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
+  if (isOwnBucket(x.parts.config.upstream, source.bucket)) throw new S3Error('NoSuchBucket')
   return source
 }
 

@@ -2,6 +2,7 @@ import type { HttpRequest, HttpResponse } from '../http/message.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import type { Parts } from './context.ts'
 import type { KnownCors } from './settings-cache.ts'
+import { isOwnBucket } from '../config.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { corsHeaders, matchingRule, parseCors, requestedHeaders, type CorsQuestion } from '../s3/cors.ts'
@@ -87,7 +88,7 @@ function questionOf(request: HttpRequest): CorsQuestion {
 /** @throws S3Error AccessDenied for buckets that are not configured: a stranger must not find out which there are. */
 async function corsOf(parts: Parts, request: HttpRequest, bucket: string): Promise<KnownCors> {
   parts.policyFor(bucket)
-  if (bucket === parts.config.upstream.stateBucket) return { kind: 'no-bucket' }
+  if (isOwnBucket(parts.config.upstream, bucket)) return { kind: 'no-bucket' }
   const cached = parts.settings.cors.get(bucket)
   if (cached !== undefined) return cached
   const known = await readCors(parts, request, bucket)

@@ -4,7 +4,7 @@ import { storedSize } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
 import { upstreamHeaders, downstreamHeaders } from '../plan/headers.ts'
 import { parseEtagList, unquoteEtag } from '../s3/conditions.ts'
-import { bucketOf, header, keyOf, send } from './context.ts'
+import { bucketOf, conditionsIn, header, keyOf, send } from './context.ts'
 import { currentEtags } from './current-etags.ts'
 import { forwardedQuery } from './forward.ts'
 import { relayError } from './relay-error.ts'
@@ -28,8 +28,8 @@ async function deleteConditions(x: Execution): Promise<Header[]> {
   const size = header(x, 'x-amz-if-match-size')
   const modified = header(x, 'x-amz-if-match-last-modified-time')
   if (ifMatch === undefined && size === undefined && modified === undefined) return []
-  if (!x.parts.conditions.delete) {
-    throw new S3Error('NotImplemented', { message: 'The store behind this gateway does not enforce conditions on DELETE.', fields: { Header: 'If-Match' } })
+  if (!(await conditionsIn(x, bucketOf(x))).delete) {
+    throw new S3Error('NotImplemented', { message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.', fields: { Header: 'If-Match' } })
   }
   const headers: Header[] = []
   if (modified !== undefined) headers.push(['x-amz-if-match-last-modified-time', modified])

@@ -9,7 +9,7 @@ import { unquoteEtag } from '../s3/conditions.ts'
 import { clientDocument, parseDelete } from '../s3/documents.ts'
 import { childOf, childrenOf, rewriteXml, upstreamDocument } from '../s3/xml.ts'
 import { readDocument } from './body.ts'
-import { bucketOf, send } from './context.ts'
+import { bucketOf, conditionsIn, send } from './context.ts'
 import { contentMd5 } from './content-md5.ts'
 import { currentEtags } from './current-etags.ts'
 import { inParallel } from './in-parallel.ts'
@@ -26,8 +26,10 @@ export async function deleteObjects(x: Execution): Promise<HttpResponse> {
   const body = await readDocument(x)
   const { objects } = parseDelete(body, limits)
   const conditional = objects.some((entry) => entry.etag !== null || entry.size !== null || entry.lastModifiedTime !== null)
-  if (conditional && !x.parts.conditions.delete) {
-    throw new S3Error('NotImplemented', { message: 'The store behind this gateway does not enforce conditions on DELETE.' })
+  if (conditional && !(await conditionsIn(x, bucketOf(x))).delete) {
+    throw new S3Error('NotImplemented', {
+      message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.'
+    })
   }
   const translated = conditional ? await inParallel(objects, PARALLEL_LOOKUPS, (entry) => translate(x, entry)) : []
   const failed = objects.filter((_, i) => translated[i] === 'failed')

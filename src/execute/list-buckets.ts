@@ -1,18 +1,19 @@
 import type { HttpResponse } from '../http/message.ts'
 import type { Execution } from './context.ts'
 import { mayAccess } from '../auth/authorize.ts'
+import { isOwnBucket } from '../config.ts'
 import { downstreamHeaders } from '../plan/headers.ts'
 import { childOf, childText, rewriteXml } from '../s3/xml.ts'
 import { forwardForDocument } from './forward.ts'
 
-/** ListBuckets: without the state bucket, and only what the client may touch. */
+/** ListBuckets: without the gateway's own buckets, and only what the client may touch. */
 export async function listBuckets(x: Execution): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(x)
-  const { stateBucket } = x.parts.config.upstream
+  const { upstream } = x.parts.config
   const body = rewriteXml(document, (editor, parsed) => {
     for (const element of childOf(parsed, parsed.root, 'Buckets')?.children ?? []) {
       const bucket = childText(parsed, element, 'Name')
-      if (bucket === stateBucket || !mayAccess(x.request.client, { bucket, write: false })) editor.remove(element)
+      if (isOwnBucket(upstream, bucket) || !mayAccess(x.request.client, { bucket, write: false })) editor.remove(element)
     }
   })
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')

@@ -1,6 +1,7 @@
 import type { HttpResponse } from '../http/message.ts'
 import type { Execution } from './context.ts'
 import { authorize } from '../auth/authorize.ts'
+import { isOwnBucket } from '../config.ts'
 import { S3Error } from '../errors.ts'
 import { clientDocument } from '../s3/documents.ts'
 import { parseXml, textOf, type XmlDocument, type XmlElement } from '../s3/xml.ts'
@@ -20,7 +21,7 @@ export async function targetBuckets(x: Execution): Promise<HttpResponse> {
     const parsed = parseXml(document, clientDocument(x.parts.config.limits.xmlBytes))
     for (const name of bucketsIn(parsed, parsed.root)) {
       authorize(x.request.client, { bucket: name, write: true })
-      if (name === x.parts.config.upstream.stateBucket) throw new S3Error('NoSuchBucket')
+      if (isOwnBucket(x.parts.config.upstream, name)) throw new S3Error('NoSuchBucket')
     }
   })
 }

@@ -33,7 +33,7 @@ export const knownDifferences = {
     'and no lists]',
   unenforcedConditions:
     'Conditions that the store does not enforce are refused with 501 in encrypted buckets: DELETE, and the destination of a copy, ' +
-    'on radosgw 16. [radosgw ignores them]',
+    'on radosgw 16, and all of them where versioning is enabled. [radosgw ignores them]',
   copyConditions: 'Conditions on the source of a copy hold. [radosgw 16 ignores them]',
   writeConditions:
     'Conditional writes compare ETags with and without quotes. [radosgw 16: without only, and If-None-Match with an ETag fails ' +

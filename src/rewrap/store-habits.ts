@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Upstream } from '../upstream/types.ts'
+import { versionsUnder } from '../upstream/probe.ts'
 import { StoredBucket } from './stored-bucket.ts'
 import { tagHeaders, tagsOf } from './copied-properties.ts'
 
@@ -13,15 +14,18 @@ export type TagHabit = 'kept' | 'sent' | 'put'
 /** Needs percent-encoding in a header, and has no character that AWS refuses in tags. */
 const TAGS = [['kept', 'yes + no']] as const
 
-/** Finds out in the state bucket. @throws S3Error when the store gives no usable answer. */
-export async function probeTagHabit(upstream: Upstream, stateBucket: string, signal: AbortSignal): Promise<TagHabit> {
-  const bucket = new StoredBucket(upstream, stateBucket, signal)
+/**
+ * Finds out in a bucket of the gateway's own, of the kind that the answer is to hold for.
+ * @throws S3Error when the store gives no usable answer.
+ */
+export async function probeTagHabit(upstream: Upstream, probeBucket: string, signal: AbortSignal): Promise<TagHabit> {
+  const bucket = new StoredBucket(upstream, probeBucket, signal)
   const key = `probe/${randomBytes(12).toString('hex')}/tags`
   const survive = async (directive: 'COPY' | 'REPLACE'): Promise<boolean> => {
     await bucket.document({
       method: 'PUT', key,
       headers: [
-        ['x-amz-copy-source', `/${stateBucket}/${key}`], ['x-amz-metadata-directive', 'REPLACE'], ['x-amz-meta-copied', directive],
+        ['x-amz-copy-source', `/${probeBucket}/${key}`], ['x-amz-metadata-directive', 'REPLACE'], ['x-amz-meta-copied', directive],
         ...directive === 'COPY' ? [] : [['x-amz-tagging-directive', 'REPLACE'] as const, ...tagHeaders(TAGS)]
       ]
     })
@@ -31,6 +35,16 @@ export async function probeTagHabit(upstream: Upstream, stateBucket: string, sig
     await bucket.document({ method: 'PUT', key, headers: tagHeaders(TAGS), body: Buffer.from('tags') })
     return await survive('COPY') ? 'kept' : await survive('REPLACE') ? 'sent' : 'put'
   } finally {
-    await bucket.send({ method: 'DELETE', key }).then((response) => { response.body.resume() }, () => undefined)
+    await removeAll(bucket, key)
   }
+}
+
+/** Best effort: in a bucket with versions, those and their markers too. */
+async function removeAll(bucket: StoredBucket, key: string): Promise<void> {
+  const remove = async (query: [string, string][]): Promise<void> => {
+    await bucket.send({ method: 'DELETE', key, query }).then((response) => { response.body.resume() }, () => undefined)
+  }
+  await remove([])
+  const listed = await bucket.documentOrNull({ method: 'GET', query: [['versions', null], ['prefix', key]] }).catch(() => null)
+  for (const [, version] of versionsUnder(listed?.toString('utf8') ?? '', key)) await remove([['versionId', version]])
 }

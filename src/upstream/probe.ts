@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { CLEAN_UP_MS } from './probe-trailers.ts'
@@ -42,13 +43,16 @@ const otherEtag = '"00000000000000000000000000000000"'
 /** What an object that exists and has another ETag must refuse. */
 const wrongConditions = [['if-none-match', '*'], ['if-match', otherEtag]] as const
 
+/** Bytes of a body that goes upstream as a stream, in signed chunks: another way through the store than that of small bodies. */
+const STREAMED_BYTES = 70_000
+
 /**
- * Finds out with real requests in the state bucket which conditions the store enforces; a wrong condition must be
- * refused and a right one accepted. Removes what it wrote.
+ * Finds out with real requests in a bucket of the gateway's own which conditions the store enforces in buckets of that kind; a wrong
+ * condition must be refused and a right one accepted. Removes what it wrote, versions and markers included.
  * @throws S3Error ServiceUnavailable and the like when the store gives no usable answer: nothing is known then
  */
-export async function probeConditions(upstream: Upstream, stateBucket: string, signal: AbortSignal): Promise<Conditions> {
-  const probe = new Probe(upstream, stateBucket, signal)
+export async function probeConditions(upstream: Upstream, bucket: string, signal: AbortSignal): Promise<Conditions> {
+  const probe = new Probe(upstream, bucket, signal)
   try {
     const putEtags = await probe.put()
     const copySourceHeader = await probe.copySource()
@@ -87,6 +91,8 @@ class Probe {
     const put = async (name: string, value: string): Promise<Reply> =>
       this.#send('PUT', key, { headers: [[name, value]], body: Buffer.from('put') })
     if (!refused(await put('if-none-match', '*'))) return null
+    const streamed = Readable.from([Buffer.alloc(STREAMED_BYTES)])
+    if (!refused(await this.#send('PUT', key, { headers: [['if-none-match', '*']], body: streamed, contentLength: STREAMED_BYTES }))) return null
     for (const form of ['quoted', 'bare'] as const) {
       if (!refused(await put('if-match', shaped(otherEtag, form)))) return null
       // Some refuse the right ETag too in the one form: safe, but of no use.
@@ -144,6 +150,13 @@ class Probe {
     }
     for (const [key, id] of this.#uploads) await quietly('DELETE', key, [['uploadId', id]])
     for (const key of this.#keys) await quietly('DELETE', key, [])
+    for (const [key, version] of await this.#versions().catch(() => [])) await quietly('DELETE', key, [['versionId', version]])
+  }
+
+  /** What is left under the probe's own prefix after all of it was deleted: in a bucket with versions, those and their markers. */
+  async #versions(): Promise<readonly (readonly [key: string, version: string])[]> {
+    const { text } = await this.#send('GET', null, { query: [['versions', null], ['prefix', this.#prefix]] })
+    return versionsUnder(text, this.#prefix)
   }
 
   #name(name: string): string {
@@ -164,12 +177,11 @@ class Probe {
   }
 
   async #send(
-    method: string, key: string, parts: Partial<Pick<UpstreamRequest, 'query' | 'headers'>> & { readonly body?: Buffer }
+    method: string, key: string | null, parts: Partial<Pick<UpstreamRequest, 'query' | 'headers' | 'body' | 'contentLength'>>
   ): Promise<Reply> {
-    const body = parts.body ?? null
     const response = await this.#upstream.request({
-      method, bucket: this.#bucket, key, query: parts.query ?? [], headers: parts.headers ?? [], body,
-      contentLength: body?.length ?? 0, signal: this.#signal, retry: false, pool: 'control'
+      method, bucket: this.#bucket, key, query: [], headers: [], body: null,
+      contentLength: parts.body instanceof Buffer ? parts.body.length : 0, signal: this.#signal, retry: false, pool: 'control', ...parts
     })
     const text = (await readAll(response.body, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8')
     // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
@@ -186,6 +198,18 @@ function refused(reply: Reply): boolean {
     throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of conditional requests.' })
   }
   return false
+}
+
+/**
+ * Versions and delete markers under a prefix, from a ListVersionsResult of one page.
+ * @param prefix of the gateway's own: letters that need no escape, so that keys are compared as they stand
+ */
+export function versionsUnder(document: string, prefix: string): readonly (readonly [key: string, version: string])[] {
+  // Split, not matched: the store's text may be anything, and this is linear in it.
+  const fieldOf = (row: string, name: string): string => row.split(`<${name}>`, 2)[1]?.split('<', 1)[0] ?? ''
+  return document.split(/<(?:Version|DeleteMarker)>/).slice(1)
+    .map((row) => [fieldOf(row, 'Key'), fieldOf(row, 'VersionId')] as const)
+    .filter(([key, version]) => key.startsWith(prefix) && version !== '')
 }
 
 function shaped(etag: string, form: Conditions['putEtags']): string {

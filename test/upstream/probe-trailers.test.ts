@@ -1,7 +1,7 @@
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import { probeTrailers } from '../../src/upstream/probe-trailers.ts'
-import { Probes } from '../../src/upstream/probes.ts'
+import { Capabilities } from '../../src/upstream/capabilities.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { rawStore, upstreamTo } from './raw-store.ts'
 import { createUpstream, type StoreUpstream } from '../../src/upstream/upstream.ts'
@@ -61,17 +61,17 @@ await t.test('a store that is too slow for one run: nothing is left there, and t
     await upstream.close()
     await store.close()
   })
-  const probes = new Probes(upstream, { stateBucket: 'state', checksum: 'crc32' })
+  const probes = new Capabilities(upstream, { stateBucket: 'state', region: 'us-east-1', checksum: 'crc32' })
   const left = (): readonly number[] => [store.keys('state').length, store.uploads('state')]
   for (const when of [{ method: 'GET', query: { uploadId: true } }, { method: 'POST', key: /complete$/, query: { uploadId: true } }] as const) {
     const patience = new AbortController()
     store.rules.add({ when, fault: { type: 'late', until: async () => { patience.abort(new Error('too slow')) } } })
     await t.rejects(probes.run(patience.signal), { message: 'too slow' })
     t.same(left(), [0, 0])
-    t.equal(probes.conditions, null)
+    t.equal(probes.known, false)
   }
   t.equal(await probes.run(never), true)
-  t.match(probes.conditions, { put: true, complete: true })
+  t.match(probes.ofStateBucket, { put: true, complete: true })
   t.equal(await probes.run(never), false)
   t.same(left(), [0, 0])
   t.equal(store.requests.filter(({ headers }) => headers.has('x-amz-trailer')).length, 4, 'checksums were tried twice, an object and a part each')

@@ -80,7 +80,7 @@ async function keepRecord(x: Execution, uploadId: string, key: WriteKey, objectK
     objectKey, place, uploadId, settings
   })
   try {
-    await stateBucketOf(x).put(uploadRecordName(uploadHash(place, uploadId)), record, x.parts.conditions.put)
+    await stateBucketOf(x).put(uploadRecordName(uploadHash(place, uploadId)), record, x.parts.capabilities.ofStateBucket.put)
   } catch (error) {
     await send(x, { method: 'DELETE', query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
       .then((response) => { response.body.resume() }, () => undefined)
