@@ -53,6 +53,11 @@ export function keyOf(x: Execution): string {
   return x.operation.key
 }
 
+/** Whether the request names an upload: a part, a list of parts, a Complete or an Abort. */
+export function continuesUpload(x: Execution): boolean {
+  return x.operation.query.has('uploadId')
+}
+
 /** Where an object of this request is bound to. */
 export function placeOf(x: Execution, bucket: string = bucketOf(x), objectKey: string = keyOf(x)): Place {
   return { realm: x.parts.config.upstream.realm, bucket, objectKey }

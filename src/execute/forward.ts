@@ -5,12 +5,13 @@ import type { Execution } from './context.ts'
 import { BodyVerifier } from '../auth/body.ts'
 import { S3Error } from '../errors.ts'
 import { readAll, StagedReadable } from '../http/stage.ts'
+import { isGeneralSseHeader } from '../keys/sse-headers.ts'
 import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
 import { formatCopySource } from '../s3/copy-source.ts'
 import { operations } from '../s3/operations.ts'
 import { HoldLast, readDocument, readVerified, requestBody, streamUpstream } from './body.ts'
 import { contentMd5 } from './content-md5.ts'
-import { header, send, storedChecksum } from './context.ts'
+import { continuesUpload, header, send, storedChecksum } from './context.ts'
 import { pendingAnswer } from './pending-answer.ts'
 import { errorOfDocument, relayError } from './relay-error.ts'
 import { SMALL_BODY_BYTES } from './store-plain.ts'
@@ -52,7 +53,7 @@ function refuseSplitting(x: Execution): void {
  */
 export function forwardCopy(x: Execution, source: CopySource): HttpResponse {
   const range = header(x, 'x-amz-copy-source-range')
-  const headers: Header[] = [...upstreamHeaders(x.request.headers, 'plain-data'), ['x-amz-copy-source', formatCopySource(source)]]
+  const headers: Header[] = [...plainHeaders(x), ['x-amz-copy-source', formatCopySource(source)]]
   if (range !== undefined) headers.push(['x-amz-copy-source-range', range])
   return pendingAnswer(async (known) => {
     const response = await send(x, { method: 'PUT', query: forwardedQuery(x), headers })
@@ -71,6 +72,15 @@ export async function successOf(x: Execution, response: UpstreamResponse): Promi
   const failed = errorOfDocument(document)
   if (failed !== null) throw failed
   return document
+}
+
+/**
+ * The client's headers for a bucket that is not encrypted. Those of SSE-S3 and SSE-KMS mean something when an upload is created; AWS
+ * refuses them later, where MinIO and Ceph ignore them, so they end here (docs/decisions/0031-sse-headers-of-parts.md).
+ */
+export function plainHeaders(x: Execution): Header[] {
+  const headers = upstreamHeaders(x.request.headers, 'plain-data')
+  return continuesUpload(x) ? headers.filter(([name]) => !isGeneralSseHeader(name)) : headers
 }
 
 /** Query of the client's operation as it goes upstream. */
@@ -92,7 +102,7 @@ async function forwardDocument(x: Execution, requiresDigest: boolean, examine?: 
   const method = x.request.request.method
   // In a bucket that is not encrypted ranges, conditions and checksums are the store's affair; in a sealed one they never are.
   const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
-  const headers = upstreamHeaders(x.request.headers, untouched ? 'plain-data' : 'document').filter(([name]) => name !== 'content-md5')
+  const headers = (untouched ? plainHeaders(x) : upstreamHeaders(x.request.headers, 'document')).filter(([name]) => name !== 'content-md5')
   if (requiresDigest && body.length > 0) headers.push(contentMd5(body))
   return send(x, {
     method,
@@ -113,7 +123,7 @@ async function forwardData(x: Execution): Promise<UpstreamResponse> {
   const source = requestBody(x)
   const verifier = new BodyVerifier(source.payload, { computeMd5: false })
   const sent = {
-    method: x.request.request.method, query: forwardedQuery(x), headers: upstreamHeaders(x.request.headers, 'plain-data'), pool: 'data',
+    method: x.request.request.method, query: forwardedQuery(x), headers: plainHeaders(x), pool: 'data',
     checksum: storedChecksum(x) === null ? null : source.payload.trailer
   } as const
   if (source.payload.length <= SMALL_BODY_BYTES) return send(x, { ...sent, body: await readVerified(x, source, verifier, SMALL_BODY_BYTES) })

@@ -5,7 +5,7 @@ import type { Execution } from './context.ts'
 import { S3Error } from '../errors.ts'
 import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../keys/sse-headers.ts'
 import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../keys/ssec.ts'
-import { keyContext, keyUse } from './context.ts'
+import { continuesUpload, keyContext, keyUse } from './context.ts'
 
 type Header = readonly [name: string, value: string]
 
@@ -91,7 +91,9 @@ export async function keyForRead(x: Execution, input: ReadKeyInput): Promise<Key
 
 /** The customer's key of a request that reads or continues an upload; null when it sends none. */
 export function customerKeyOfAccess(x: Execution): CustomerKey | null {
-  return sseOfAccess(x.request.headers, customerKeysAllowed(x))
+  const { headers } = x.request
+  // What else continues an upload may say is held against the record of the upload.
+  return continuesUpload(x) ? customerKeyOf(headers, 'object', customerKeysAllowed(x)) : sseOfAccess(headers, customerKeysAllowed(x))
 }
 
 /** The customer's key for the source of a copy. */

@@ -78,6 +78,12 @@ export class KeyRegistry {
     return this.#keys.find((candidate) => candidate.name === name) ?? null
   }
 
+  /** Whether what a client calls a key names the configured key that this key id belongs to. @param requested as `resolve` takes it. */
+  names(requested: string, keyId: string): boolean {
+    const key = this.#keys.find((candidate) => candidate.provider.owns(keyId))
+    return key !== undefined && answersTo(key, requested)
+  }
+
   /** The id clients are shown: of a local key its name in the configuration, by which they may ask for it; of a KMS key its ARN. */
   shownId(keyId: string): string {
     const entry = this.#keys.find((candidate) => candidate.provider.owns(keyId))

@@ -41,7 +41,8 @@ const MAX_CONTEXT_BYTES = 1536
 const MAX_KEY_ID_LENGTH = 2048
 
 /**
- * Reads the encryption headers of a request that creates an object (PutObject, CopyObject, CreateMultipartUpload, POST).
+ * Reads the encryption headers of a request that creates an object (PutObject, CopyObject, CreateMultipartUpload, POST), or that repeats
+ * those of the upload it continues.
  * Codes and texts are those S3 answers.
  * @param headers lower-case names.
  * @param allowed SSE-C may be used: the bytes came over TLS, or the configuration allows it without.
@@ -72,16 +73,57 @@ export function sseOfWrite(headers: ReadonlyMap<string, string>, allowed: boolea
   return algorithm === undefined ? { mode: 'none' } : { mode: 'AES256' }
 }
 
+/** Headers of SSE-S3 and SSE-KMS. They mean something where an object or an upload is created, and there alone. */
+const general: readonly string[] = [sse, kmsKeyId, encryptionContext, bucketKey]
+
+/** @param name in lower case. @returns whether it is one of SSE-S3 or SSE-KMS, and not of a customer's key. */
+export function isGeneralSseHeader(name: string): boolean {
+  return general.includes(name)
+}
+
 /**
- * Reads the encryption headers of a request that takes an object or an upload as it is: GET, HEAD, GetObjectAttributes, UploadPart,
- * UploadPartCopy, CompleteMultipartUpload, ListParts. Only a customer's key may come with those (AWS S3 API reference, GetObject).
+ * Reads the encryption headers of a request that takes an object as it is: GET, HEAD, GetObjectAttributes. Only a customer's key may come
+ * with those (AWS S3 API reference, GetObject).
  * @throws S3Error InvalidArgument when SSE-S3 or SSE-KMS headers are there, and as customerKeyOf.
  */
 export function sseOfAccess(headers: ReadonlyMap<string, string>, allowed: boolean): CustomerKey | null {
-  for (const name of [sse, kmsKeyId, encryptionContext, bucketKey]) {
+  refuseGeneralSse(headers)
+  return customerKeyOf(headers, 'object', allowed)
+}
+
+/** @throws S3Error InvalidArgument as AWS words it, when a header of SSE-S3 or SSE-KMS is there. */
+export function refuseGeneralSse(headers: ReadonlyMap<string, string>): void {
+  for (const name of general) {
     if (headers.has(name)) throw invalid(`${name} header is not supported for this operation.`, name, headers.get(name) ?? 'null')
   }
-  return customerKeyOf(headers, 'object', allowed)
+}
+
+/** How an upload was created to be encrypted. */
+export interface UploadEncryption {
+  readonly mode: SseApplied['mode']
+  readonly context: Readonly<Record<string, string>>
+  readonly bucketKeyEnabled: boolean
+  /** Whether a key id, alias or ARN of a client names the key of the upload. */
+  readonly answersTo: (keyId: string) => boolean
+}
+
+/**
+ * Whether the encryption that a request names agrees with that of the upload it continues (UploadPart, UploadPartCopy,
+ * CompleteMultipartUpload, ListParts; docs/decisions/0031-sse-headers-of-parts.md). An upload created without any is sealed all the same,
+ * so that AES256 is true of it. Says nothing of customer's keys.
+ */
+export function agreesWithUpload(asked: SseRequest, upload: UploadEncryption): boolean {
+  switch (asked.mode) {
+    case 'none':
+    case 'SSE-C': return true
+    case 'AES256': return upload.mode === 'AES256' || upload.mode === 'none'
+    case 'aws:kms': {
+      const { keyId, context, bucketKeyEnabled } = asked
+      return upload.mode === 'aws:kms' && (keyId === null || upload.answersTo(keyId)) &&
+        (Object.keys(context).length === 0 || encodeContext(context) === encodeContext(upload.context)) &&
+        (bucketKeyEnabled === null || bucketKeyEnabled === upload.bucketKeyEnabled)
+    }
+  }
 }
 
 /**

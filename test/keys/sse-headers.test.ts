@@ -2,7 +2,9 @@ import { createHash, randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
-import { decodeContext, encodeContext, sseOfAccess, sseOfWrite, sseResponseHeaders } from '../../src/keys/sse-headers.ts'
+import {
+  agreesWithUpload, decodeContext, encodeContext, sseOfAccess, sseOfWrite, sseResponseHeaders, type UploadEncryption
+} from '../../src/keys/sse-headers.ts'
 import { customerKeyOf, openWithCustomerKey, requireCustomerKey, sealWithCustomerKey } from '../../src/keys/ssec.ts'
 
 const sse = 'x-amz-server-side-encryption'
@@ -177,4 +179,18 @@ await t.test('a customer key opens what it sealed; another is told apart from da
   t.match(failure(() => { requireCustomerKey('local:main:v1', mine) }), { code: 'InvalidRequest', message: /not applicable/ })
   requireCustomerKey('ssec', mine)
   requireCustomerKey('local:main:v1', null)
+})
+
+await t.test('what a request that continues an upload may say of encryption', async (t) => {
+  const upload = (mode: 'none' | 'AES256' | 'aws:kms' | 'SSE-C'): UploadEncryption =>
+    ({ mode, context: { a: '1' }, bucketKeyEnabled: true, answersTo: (id) => id === 'mine' })
+  const asked = { keyId: null, context: {}, bucketKeyEnabled: null, mode: 'aws:kms' } as const
+  for (const mode of ['none', 'AES256', 'aws:kms', 'SSE-C'] as const) {
+    t.equal(agreesWithUpload({ mode: 'none' }, upload(mode)), true, mode)
+    t.equal(agreesWithUpload({ mode: 'AES256' }, upload(mode)), mode === 'AES256' || mode === 'none', mode)
+    for (const [more, agrees] of [
+      [{}, true], [{ keyId: 'mine' }, true], [{ keyId: 'other' }, false], [{ context: { a: '1' } }, true], [{ context: { a: '2' } }, false],
+      [{ context: { a: '1', b: '2' } }, false], [{ bucketKeyEnabled: true }, true], [{ bucketKeyEnabled: false }, false]
+    ] as const) t.equal(agreesWithUpload({ ...asked, ...more }, upload(mode)), agrees && mode === 'aws:kms', `${mode} ${JSON.stringify(more)}`)
+  }
 })

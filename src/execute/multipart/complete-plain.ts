@@ -1,10 +1,10 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { Execution } from '../context.ts'
-import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
+import { downstreamHeaders } from '../../plan/headers.ts'
 import { childOf, rewriteXml } from '../../s3/xml.ts'
 import { readDocument } from '../body.ts'
 import { send } from '../context.ts'
-import { forwardedQuery, successOf } from '../forward.ts'
+import { forwardedQuery, plainHeaders, successOf } from '../forward.ts'
 import { pendingAnswer } from '../pending-answer.ts'
 import { locationOf } from './completed-answer.ts'
 
@@ -15,7 +15,7 @@ import { locationOf } from './completed-answer.ts'
 export async function completePlain(x: Execution): Promise<HttpResponse> {
   const body = await readDocument(x)
   return pendingAnswer(async (known) => {
-    const headers = upstreamHeaders(x.request.headers, 'plain-data').filter(([name]) => name !== 'content-md5')
+    const headers = plainHeaders(x).filter(([name]) => name !== 'content-md5')
     const response = await send(x, { method: 'POST', query: forwardedQuery(x), headers, body, contentLength: body.length })
     const document = await successOf(x, response)
     known(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))

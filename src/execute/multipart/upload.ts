@@ -4,9 +4,10 @@ import type { ObjectKey } from '../../envelope/object-key.ts'
 import type { Execution } from '../context.ts'
 import { openUploadRecord, parseUploadRecord, uploadHash } from '../../envelope/records.ts'
 import { S3Error } from '../../errors.ts'
+import { agreesWithUpload, refuseGeneralSse, sseOfWrite } from '../../keys/sse-headers.ts'
 import { SSEC_KEY_ID } from '../../keys/ssec.ts'
 import { placeOf } from '../context.ts'
-import { accessEncryptionHeaders, customerKeyOfAccess, keyForRead } from '../object-keys.ts'
+import { accessEncryptionHeaders, customerKeyOfAccess, customerKeysAllowed, keyForRead } from '../object-keys.ts'
 import { verified } from '../stored-object.ts'
 import { StateBucket } from './state-bucket.ts'
 import { uploadRecordName } from './state-names.ts'
@@ -98,6 +99,7 @@ function encryptionHeadersOf(x: Execution, { sse, scope, keyId, requestContext }
 
 /** Codes and texts as S3 answers them for parts (AWS API, UploadPart; s3-tests, multipart SSE-C). */
 async function keyOf(x: Execution, place: Place, record: UploadRecord): ReturnType<typeof keyForRead> {
+  checkAskedEncryption(x, record)
   const customerKey = customerKeyOfAccess(x)
   const { keyId, blob, scope, requestContext } = record
   if ((keyId === SSEC_KEY_ID) !== (customerKey !== null)) {
@@ -115,4 +117,17 @@ async function keyOf(x: Execution, place: Place, record: UploadRecord): ReturnTy
       message: 'The provided encryption parameters did not match the ones used originally.', cause: error
     })
   }
+}
+
+/**
+ * minio-go repeats the headers of CreateMultipartUpload with every part and the Complete, wherever the store is not at amazonaws.com.
+ * @throws S3Error InvalidArgument for encryption that is not the upload's, in the words of AWS, which takes no such header here at all.
+ */
+function checkAskedEncryption(x: Execution, { sse, scope, keyId, requestContext }: UploadRecord): void {
+  const { headers } = x.request
+  const announced = sse === 'none' && x.policy.announce === 'aws:kms' ? 'aws:kms' : sse
+  const agrees = agreesWithUpload(sseOfWrite(headers, customerKeysAllowed(x)), {
+    mode: announced, context: requestContext, bucketKeyEnabled: scope === 'bucket', answersTo: (requested) => x.parts.keys.names(requested, keyId)
+  })
+  if (!agrees) refuseGeneralSse(headers)
 }
