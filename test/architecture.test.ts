@@ -50,6 +50,10 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   '@aws-sdk/credential-provider-node': ['upstream'],
   '@aws-sdk/client-kms': ['keys'],
   '@node-rs/crc32': ['http'],
+  'hash-wasm': ['http'],
+  'hash-wasm/dist/xxhash128.umd.min.js': ['http'],
+  'hash-wasm/dist/xxhash3.umd.min.js': ['http'],
+  'hash-wasm/dist/xxhash64.umd.min.js': ['http'],
   'sax': ['s3'],
   'yaml': ['config-load.ts'],
   'zod': ['config-load.ts', 'config-schema.ts']

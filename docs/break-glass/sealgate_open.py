@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SEGMENT, HEADER, TAG, FOOTER = 65536, 40, 16, 12
 MIN_PART, MAX_PART = 5 * 1024 * 1024, 5367071380
-CHECKSUM_SIZES = {1: 4, 2: 4, 3: 8, 4: 20, 5: 32}
+CHECKSUM_SIZES = {1: 4, 2: 4, 3: 8, 4: 20, 5: 32, 6: 16, 7: 64, 8: 8, 9: 8, 10: 16}
 
 
 class Invalid(Exception):
@@ -212,7 +212,7 @@ def open_manifest(body, size, stream_key, kind):
     footer = read_exactly(body, FOOTER)
     stored = int.from_bytes(footer[8:], 'big')
     start = size - FOOTER - stored
-    require(footer[:8] == b'sealgate' and stored <= 990434 and start >= 0, 'the footer is malformed')
+    require(footer[:8] == b'sealgate' and stored <= 1310562 and start >= 0, 'the footer is malformed')
     length = stored - HEADER - TAG * -(-stored // SEGMENT)
     require(length >= 0 and stream_size(length) == stored, 'the footer is malformed')
     body.seek(start)

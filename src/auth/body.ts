@@ -8,7 +8,7 @@ import type { PayloadPromise } from './types.ts'
 
 /** Digests of the plaintext, known once the whole body has verified. */
 export interface BodyDigests {
-  /** null unless asked for or promised as Content-MD5. */
+  /** null unless asked for, promised as Content-MD5 or given as the checksum. */
   readonly md5: Buffer | null
   /** The checksum the client gave, as a header or a trailer; else the one asked for. */
   readonly checksum: { readonly algorithm: ChecksumAlgorithm; readonly value: Buffer } | null
@@ -42,11 +42,11 @@ export class BodyVerifier implements ByteStage {
     this.#decoder = promise.framing === 'aws-chunked'
       ? new AwsChunkedDecoder(promise.length, promise.chunkSigner, promise.trailer !== null || promise.chunkSigner === null)
       : null
-    this.#md5 = options.computeMd5 || promise.contentMd5 !== null ? createHash('md5') : null
     const algorithm = promise.checksum?.algorithm ?? promise.trailer ?? options.computeChecksum ?? null
     this.#algorithm = algorithm
     this.#sha256 = promise.sha256 !== null || algorithm === 'sha256' ? createHash('sha256') : null
-    this.#checksum = algorithm === null || algorithm === 'sha256' ? null : createChecksum(algorithm)
+    this.#md5 = options.computeMd5 || promise.contentMd5 !== null || algorithm === 'md5' ? createHash('md5') : null
+    this.#checksum = algorithm === null || algorithm === 'sha256' || algorithm === 'md5' ? null : createChecksum(algorithm)
   }
 
   /** @throws Error before `final` has returned. */
@@ -82,7 +82,7 @@ export class BodyVerifier implements ByteStage {
     const md5 = this.#md5?.digest() ?? null
     this.#checkMd5(md5)
     const declared = this.#promise.checksum ?? trailed
-    const computed = this.#checksum?.digest() ?? sha256
+    const computed = this.#checksum?.digest() ?? (this.#algorithm === 'md5' ? md5 : sha256)
     const wanted = this.#algorithm === null || computed === null ? null : { algorithm: this.#algorithm, value: computed }
     if (declared !== null && (computed === null || !computed.equals(declared.value))) {
       throw new S3Error('BadDigest', { message: `The ${declared.algorithm.toUpperCase()} you specified did not match the calculated checksum.` })

@@ -1,5 +1,5 @@
 import { S3Error } from '../errors.ts'
-import { checksumAlgorithmNamed, decodeBase64, parseChecksum, type ChecksumAlgorithm } from '../http/checksum.ts'
+import { algorithmOfHeader, checksumAlgorithmNamed, decodeBase64, parseChecksum, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../http/checksum.ts'
 import type { HttpRequest } from '../http/message.ts'
 import type { ContentSha256 } from '../sigv4/content-sha256.ts'
 import { emptySha256 } from '../sigv4/signature.ts'
@@ -12,7 +12,7 @@ import type { Authenticated, ChunkSigner, PayloadPromise } from './types.ts'
  * @param headers as S3 sees them, names in lower case.
  * @param word null where the scheme says nothing of the body (Signature Version 2, anonymous).
  * @param chunkSigner for signed streaming words.
- * @throws S3Error MissingContentLength, InvalidDigest, InvalidRequest, NotImplemented, XAmzContentSHA256Mismatch
+ * @throws S3Error MissingContentLength, InvalidDigest, InvalidRequest, XAmzContentSHA256Mismatch
  */
 export function payloadPromise(
   request: Pick<HttpRequest, 'method' | 'contentLength' | 'target'>,
@@ -65,17 +65,13 @@ function contentMd5(headers: ReadonlyMap<string, string>): Buffer | null {
   return md5
 }
 
-const checksumPrefix = 'x-amz-checksum-'
-const noValues = new Set(['x-amz-checksum-algorithm', 'x-amz-checksum-mode', 'x-amz-checksum-type'])
-
 function declaredChecksum(headers: ReadonlyMap<string, string>, trailer: ChecksumAlgorithm | null): PayloadPromise['checksum'] {
   let found: PayloadPromise['checksum'] = null
   for (const [name, text] of headers) {
-    if (!name.startsWith(checksumPrefix) || noValues.has(name)) continue
+    const named = algorithmOfHeader(name)
+    if (named === null) continue
     if (found !== null || trailer !== null) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header.' })
-    const algorithm = checksumAlgorithmNamed(name.slice(checksumPrefix.length))
-    // Newer algorithms of AWS (SHA-512, XXHash): a checksum nobody verifies must not look verified.
-    if (algorithm === undefined) throw new S3Error('NotImplemented', { message: `The checksum ${name} is not supported.` })
+    const algorithm = requireChecksumAlgorithm(named)
     const value = parseChecksum(algorithm, text)
     if (value === null) throw new S3Error('InvalidRequest', { message: `Value for ${name} header is invalid.` })
     found = { algorithm, value }
@@ -86,11 +82,11 @@ function declaredChecksum(headers: ReadonlyMap<string, string>, trailer: Checksu
 function trailerAlgorithm(headers: ReadonlyMap<string, string>, allowed: boolean): ChecksumAlgorithm | null {
   const name = headers.get('x-amz-trailer')?.trim().toLowerCase()
   if (name === undefined) return null
-  const algorithm = name.startsWith(checksumPrefix) ? checksumAlgorithmNamed(name.slice(checksumPrefix.length)) : undefined
-  if (!allowed || algorithm === undefined) {
+  const named = algorithmOfHeader(name)
+  if (!allowed || named === null) {
     throw new S3Error('InvalidRequest', { message: 'The value specified in the x-amz-trailer header is not supported' })
   }
-  return algorithm
+  return requireChecksumAlgorithm(named)
 }
 
 /**

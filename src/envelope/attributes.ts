@@ -9,7 +9,12 @@ export const checksumCodes = {
   crc32c: { code: 2, bytes: 4 },
   crc64nvme: { code: 3, bytes: 8 },
   sha1: { code: 4, bytes: 20 },
-  sha256: { code: 5, bytes: 32 }
+  sha256: { code: 5, bytes: 32 },
+  md5: { code: 6, bytes: 16 },
+  sha512: { code: 7, bytes: 64 },
+  xxhash64: { code: 8, bytes: 8 },
+  xxhash3: { code: 9, bytes: 8 },
+  xxhash128: { code: 10, bytes: 16 }
 } as const
 
 export type ChecksumName = keyof typeof checksumCodes
@@ -22,7 +27,7 @@ export interface Checksum {
   readonly algorithm: ChecksumName
   /** `full`: over the object's bytes; `composite`: over the checksums of its parts. */
   readonly type: ChecksumKind
-  /** The digest, big-endian: 4 to 32 bytes by algorithm. */
+  /** The digest, big-endian: 4 to 64 bytes by algorithm. */
   readonly value: Buffer
 }
 

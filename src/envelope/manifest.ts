@@ -18,8 +18,8 @@ import { checkZeros, zeros } from './zeros.ts'
 const kindCodes = { single: 1, multipart: 2 } as const
 const MAGIC = Buffer.from('sealgate', 'ascii')
 export const FOOTER_SIZE = 12
-/** 10,000 parts with MD5 and SHA-256. */
-export const MAX_MANIFEST_STREAM = 990_434
+/** 10,000 parts with MD5 and SHA-512, and two such checksums of the object. */
+export const MAX_MANIFEST_STREAM = 1_310_562
 const HASH_SIZE = 32
 
 /** One part of a multipart object. */
@@ -115,7 +115,7 @@ function extent(contents: SingleContents | MultipartContents, geometry: Geometry
 /**
  * Opens manifest and footer from the last bytes of a body, and checks the zeros among them. Nothing is allocated by what the
  * footer says before it is bounded.
- * @param suffix the last bytes of the body; 65,536 have the whole tail of a single and the manifest of some 650 parts.
+ * @param suffix the last bytes of the body; 65,536 have the whole tail of a single and the manifest of some 490 parts or more.
  * @param storedSize whole stored size of the body in bytes.
  * @param kind what the envelope says.
  * @throws EnvelopeError `length` (stored size outside of the size law, or not that of the parts), `footer`, `manifest`, `zeros`.

@@ -3,9 +3,8 @@ import type { Manifest } from '../envelope/manifest.ts'
 import type { HeaderList } from '../http/headers.ts'
 import type { Execution } from './context.ts'
 import type { StoredObject } from './stored-object.ts'
-import { checksumAlgorithms, parseChecksum, type ChecksumAlgorithm } from '../http/checksum.ts'
+import { checksumAlgorithms, parseChecksum, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../http/checksum.ts'
 import { header } from './context.ts'
-import { checksumAlgorithmOf } from './multipart/checksum-settings.ts'
 import { readManifest } from './read-manifest.ts'
 
 /** The checksum a copy is to have. */
@@ -23,7 +22,7 @@ export interface CopiedChecksum {
  */
 export async function copiedChecksum(x: Execution, object: StoredObject, manifest: Manifest | null): Promise<CopiedChecksum | null> {
   const named = header(x, 'x-amz-checksum-algorithm')
-  const asked = named === undefined ? null : checksumAlgorithmOf(named)
+  const asked = named === undefined ? null : requireChecksumAlgorithm(named)
   const had = await checksumsOf(x, object, manifest)
   const algorithm = asked ?? had[0]?.algorithm
   if (algorithm === undefined) return null

@@ -6,7 +6,7 @@ import type { Execution } from './context.ts'
 import type { CopiedChecksum } from './copied-checksum.ts'
 import type { Looked } from './head-object.ts'
 import { S3Error } from '../errors.ts'
-import { checksumAlgorithmNamed } from '../http/checksum.ts'
+import { algorithmOfHeader, checksumAlgorithmNamed } from '../http/checksum.ts'
 import { copiedHeaders } from './copied-headers.ts'
 import { copyResult } from './copy-result.ts'
 import { fetchSlice } from './open-body.ts'
@@ -58,7 +58,7 @@ function checksumHeader(checksum: CopiedChecksum | null): (readonly [string, str
 
 function storedChecksums({ headers }: StoredAnswer): Checksum[] {
   return headers.flatMap(([name, value]): Checksum[] => {
-    const algorithm = name.startsWith('x-amz-checksum-') ? checksumAlgorithmNamed(name.slice('x-amz-checksum-'.length)) : undefined
+    const algorithm = checksumAlgorithmNamed(algorithmOfHeader(name) ?? '')
     return algorithm === undefined ? [] : [{ algorithm, type: 'full', value: Buffer.from(value, 'base64') }]
   })
 }

@@ -1,20 +1,28 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { crc32c } from '@node-rs/crc32'
+import { S3Error } from '../errors.ts'
 import { Crc64Nvme } from './crc64.ts'
+import { XxHash } from './xxhash.ts'
 
-export { combineCrc, type CombinableCrc } from './crc-combine.ts'
+export { combineCrc, isCombinable, type CombinableCrc } from './crc-combine.ts'
 
 /**
- * The flexible checksums of S3 (AWS, "Checking object integrity"): names as in `x-amz-checksum-<name>`, digest sizes in
- * bytes, and which multipart types each allows. The wire value is base64 of the big-endian digest.
+ * The flexible checksums of S3 (AWS API, ChecksumAlgorithm; User Guide, "Checking object integrity"): names as in
+ * `x-amz-checksum-<name>`, digest sizes in bytes, and which types each allows of a multipart object. Only CRCs can be combined, so only
+ * they are of type FULL_OBJECT. The wire value is base64 of the big-endian digest.
  */
 export const checksumAlgorithms = {
   crc32: { bytes: 4, composite: true, fullObject: true },
   crc32c: { bytes: 4, composite: true, fullObject: true },
   crc64nvme: { bytes: 8, composite: false, fullObject: true },
   sha1: { bytes: 20, composite: true, fullObject: false },
-  sha256: { bytes: 32, composite: true, fullObject: false }
+  sha256: { bytes: 32, composite: true, fullObject: false },
+  md5: { bytes: 16, composite: true, fullObject: false },
+  sha512: { bytes: 64, composite: true, fullObject: false },
+  xxhash64: { bytes: 8, composite: true, fullObject: false },
+  xxhash3: { bytes: 8, composite: true, fullObject: false },
+  xxhash128: { bytes: 16, composite: true, fullObject: false }
 } as const
 
 export type ChecksumAlgorithm = keyof typeof checksumAlgorithms
@@ -32,13 +40,42 @@ export function checksumAlgorithmNamed(text: string): ChecksumAlgorithm | undefi
   return Object.hasOwn(checksumAlgorithms, name) ? name as ChecksumAlgorithm : undefined
 }
 
+const prefix = 'x-amz-checksum-'
+const noValues = new Set(['algorithm', 'mode', 'type'])
+
+/**
+ * @param header name in lower case, of a header, form field or trailer.
+ * @returns the name of the algorithm whose value it carries, known here or not; null when it carries none.
+ */
+export function algorithmOfHeader(header: string): string | null {
+  const name = header.startsWith(prefix) ? header.slice(prefix.length) : ''
+  return name === '' || noValues.has(name) ? null : name
+}
+
+/**
+ * The one rule for algorithms that are not computed here (docs/decisions/0035): they are refused wherever they are named, because a
+ * checksum that nobody verifies must not look verified.
+ * @throws S3Error InvalidRequest, as S3 words it.
+ */
+export function requireChecksumAlgorithm(text: string): ChecksumAlgorithm {
+  const algorithm = checksumAlgorithmNamed(text)
+  if (algorithm !== undefined) return algorithm
+  const known = Object.keys(checksumAlgorithms).map((name) => name.toUpperCase()).join(', ')
+  throw new S3Error('InvalidRequest', { message: `Checksum algorithm provided is unsupported. Please try again with any of the valid types: [${known}]` })
+}
+
 export function createChecksum(algorithm: ChecksumAlgorithm): Checksum {
   switch (algorithm) {
     case 'crc32': return new RunningCrc32(crc32)
     case 'crc32c': return new RunningCrc32(crc32c)
     case 'crc64nvme': return new Crc64Nvme()
     case 'sha1':
-    case 'sha256': return createHash(algorithm)
+    case 'sha256':
+    case 'sha512':
+    case 'md5': return createHash(algorithm)
+    case 'xxhash64':
+    case 'xxhash3':
+    case 'xxhash128': return new XxHash(algorithm)
   }
 }
 

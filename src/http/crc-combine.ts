@@ -9,6 +9,10 @@ const reflected32 = { crc32: 0xedb88320, crc32c: 0x82f63b78 } as const
 
 export type CombinableCrc = 'crc32' | 'crc32c' | 'crc64nvme'
 
+export function isCombinable(algorithm: string): algorithm is CombinableCrc {
+  return algorithm === 'crc64nvme' || Object.hasOwn(reflected32, algorithm)
+}
+
 /**
  * @param crcA CRC of the first piece, big-endian, 4 or 8 bytes. @param crcB CRC of what follows it.
  * @param lengthB bytes of the second piece.

@@ -59,7 +59,9 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
   the last one listed.
 * User metadata is limited to what the store leaves beside the gateway's entries (under 720 bytes); names beginning with
   \`x-amz-meta-sealgate\`, and two names that differ in \`-\` and \`_\` alone, are refused with InvalidArgument.
-* Checksums are CRC32, CRC32C, CRC64NVME, SHA-1 and SHA-256. They are given back for whole objects and parts, never for a range.
+* Checksums are AWS's ten: CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5, XXHASH64, XXHASH3, XXHASH128. They are given back for whole
+  objects and parts, never for a range. Any other is refused with 400, in buckets that are not encrypted too.
+* CompleteMultipartUpload compares the checksums of parts that are in its list and needs none; AWS demands them of COMPOSITE uploads.
 * A copy has the checksum of its source, or one of \`x-amz-checksum-algorithm\`: where that is not known yet, the bytes pass through the
   gateway. Copies of multipart objects keep a composite checksum unless asked, where AWS computes one over the whole; into a bucket that is
   not encrypted only a checksum goes along that is known before the body, and a store that holds parts to the checksum of their upload

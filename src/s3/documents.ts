@@ -1,5 +1,5 @@
 import { S3Error } from '../errors.ts'
-import { checksumAlgorithms } from '../http/checksum.ts'
+import { requireChecksumAlgorithm } from '../http/checksum.ts'
 import type { ChecksumAlgorithm } from '../http/checksum.ts'
 import { unquoteEtag } from './conditions.ts'
 import { childOf, childrenOf, childText, parseXml, textOf } from './xml.ts'
@@ -69,7 +69,7 @@ export interface CompletedPart {
 
 /**
  * The body of CompleteMultipartUpload: 1 to 10,000 parts in ascending order (AWS API).
- * @throws S3Error MalformedXML, InvalidArgument (part number), InvalidPartOrder, MaxMessageLengthExceeded
+ * @throws S3Error MalformedXML, InvalidArgument (part number), InvalidPartOrder, InvalidRequest (checksum of an unknown algorithm), MaxMessageLengthExceeded
  */
 export function parseCompletedParts(body: Buffer, limits: XmlLimits): CompletedPart[] {
   const document = parseRoot(body, limits, 'CompleteMultipartUpload')
@@ -89,8 +89,9 @@ function completedPart(document: XmlDocument, element: XmlElement): CompletedPar
   }
   const checksums: Partial<Record<ChecksumAlgorithm, string>> = {}
   for (const child of element.children) {
-    const algorithm = child.name.startsWith('Checksum') ? child.name.slice(8).toLowerCase() : ''
-    if (Object.hasOwn(checksumAlgorithms, algorithm)) checksums[algorithm as ChecksumAlgorithm] = textOf(document, child).trim()
+    // Some clients send an empty element where they mean none.
+    const text = child.name.startsWith('Checksum') ? textOf(document, child).trim() : ''
+    if (text !== '') checksums[requireChecksumAlgorithm(child.name.slice('Checksum'.length))] = text
   }
   return { partNumber, etag: unquoteEtag(requiredText(document, element, 'ETag')), checksums }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { S3Error } from '../errors.ts'
-import { checksumAlgorithmNamed, combineCrc, compositeChecksum, parseChecksum } from '../http/checksum.ts'
+import { algorithmOfHeader, combineCrc, compositeChecksum, isCombinable, parseChecksum, requireChecksumAlgorithm } from '../http/checksum.ts'
 import { textElement } from './xml.ts'
 import type { ChecksumAlgorithm } from '../http/checksum.ts'
 import type { HeaderList } from '../http/headers.ts'
@@ -13,20 +13,12 @@ export interface DeclaredChecksum {
   readonly value: string | null
 }
 
-/** @throws S3Error InvalidRequest for a name that is none of the algorithms. Case does not matter. */
-export function checksumAlgorithm(name: string): ChecksumAlgorithm {
-  const algorithm = checksumAlgorithmNamed(name)
-  if (algorithm !== undefined) return algorithm
-  throw new S3Error('InvalidRequest',
-    { message: 'Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]' })
-}
-
 /**
  * Which checksum comes with the body: one header, or one trailer (AWS, "Checking object integrity").
  * @throws S3Error InvalidRequest
  */
 export function declaredChecksum(headers: HeaderList): DeclaredChecksum | null {
-  const given = [...headers.names()].filter((name) => /^x-amz-checksum-(?!algorithm$|type$|mode$)/.test(name))
+  const given = [...headers.names()].filter((name) => algorithmOfHeader(name) !== null)
   const trailer = headers.get('x-amz-trailer')?.trim().toLowerCase()
   if (given.length + (trailer === undefined ? 0 : 1) > 1) {
     throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.' })
@@ -37,10 +29,11 @@ export function declaredChecksum(headers: HeaderList): DeclaredChecksum | null {
     throw new S3Error('InvalidRequest',
       { message: 'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.' })
   }
-  if (!name.startsWith('x-amz-checksum-')) {
+  const named = algorithmOfHeader(name)
+  if (named === null) {
     throw new S3Error('InvalidRequest', { message: 'The value specified in the x-amz-trailer header is not supported' })
   }
-  const algorithm = checksumAlgorithm(name.slice('x-amz-checksum-'.length))
+  const algorithm = requireChecksumAlgorithm(named)
   const value = given[0] === undefined ? null : headers.get(name) ?? ''
   if (value !== null && parseChecksum(algorithm, value) === null) {
     throw new S3Error('InvalidRequest', { message: `Value for ${name} header is invalid.` })
@@ -64,7 +57,7 @@ export function multipartChecksum(algorithm: ChecksumAlgorithm, type: StoredChec
   parts: readonly FinishedPart[]): StoredChecksum {
   const digests = parts.map(({ checksum }) => Buffer.from(checksum?.value ?? '', 'base64'))
   if (type === 'COMPOSITE') return { algorithm, type, value: `${compositeChecksum(algorithm, digests).toString('base64')}-${parts.length}` }
-  if (algorithm === 'sha1' || algorithm === 'sha256') throw new Error(`${algorithm} has no FULL_OBJECT checksum of parts`)
+  if (!isCombinable(algorithm)) throw new Error(`${algorithm} has no FULL_OBJECT checksum of parts`)
   const [first = Buffer.alloc(0), ...rest] = digests
   const value = rest.reduce<Buffer>((sum, digest, i) => combineCrc(algorithm, sum, digest, parts[i + 1]?.size ?? 0), first)
   return { algorithm, type, value: value.toString('base64') }

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { S3Error } from '../errors.ts'
-import { createChecksum } from '../http/checksum.ts'
+import { createChecksum, requireChecksumAlgorithm } from '../http/checksum.ts'
 import { percentDecode } from '../http/target.ts'
 import { currentSecond, isoDate, xmlAnswer } from './answer.ts'
 import { readAttributes } from './attributes.ts'
-import { checksumAlgorithm, checksumElement } from './checksums.ts'
+import { checksumElement } from './checksums.ts'
 import { copySourceConditions, writeConditions } from './conditions.ts'
 import { locate, slices, versionHeader } from './locate.ts'
 import { checkKey, checkLock, publish } from './put-object.ts'
@@ -42,7 +42,7 @@ export async function copyObject(request: StoreRequest, context: StoreContext): 
   writeConditions(headers, bucket.current(key))
   const asked = headers.get('x-amz-checksum-algorithm')
   const { version: copied } = source
-  const body = await copyBody(source, asked === undefined ? copied.checksum?.algorithm ?? null : checksumAlgorithm(asked))
+  const body = await copyBody(source, asked === undefined ? copied.checksum?.algorithm ?? null : requireChecksumAlgorithm(asked))
   const version = await publish(bucket, key, headers, {
     kind: 'object', ...attributes, ...body, lastModified: currentSecond(), size: copied.size, parts: null
   })

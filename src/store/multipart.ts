@@ -1,8 +1,8 @@
 import { S3Error } from '../errors.ts'
-import { checksumAlgorithms } from '../http/checksum.ts'
+import { checksumAlgorithms, requireChecksumAlgorithm } from '../http/checksum.ts'
 import { currentSecond, emptyAnswer, isoDate, xmlAnswer } from './answer.ts'
 import { readAttributes } from './attributes.ts'
-import { checksumAlgorithm, checksumElement, checksumHeaders, declaredChecksum } from './checksums.ts'
+import { checksumElement, checksumHeaders, declaredChecksum } from './checksums.ts'
 import { copySourceHeader, digest, readCopySource } from './copy-object.ts'
 import { readPartNumber } from './get-object.ts'
 import { orderedId } from './ids.ts'
@@ -46,7 +46,7 @@ function askedChecksum(headers: HeaderList): UploadRecord['checksum'] {
     }
     return null
   }
-  const algorithm = checksumAlgorithm(name)
+  const algorithm = requireChecksumAlgorithm(name)
   const { composite, fullObject } = checksumAlgorithms[algorithm]
   if (type === undefined) return { algorithm, type: composite ? 'COMPOSITE' : 'FULL_OBJECT' }
   if (type === 'COMPOSITE' && composite) return { algorithm, type }

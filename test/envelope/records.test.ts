@@ -1,5 +1,6 @@
 import t from 'tap'
 import { createHash, randomBytes } from 'node:crypto'
+import { checksumCodes, type ChecksumName } from '../../src/envelope/attributes.ts'
 import { ObjectKey } from '../../src/envelope/object-key.ts'
 import {
   attemptEtag, completedListHash, openPartRecord, openUploadRecord, parseUploadRecord, sealPartRecord, sealUploadRecord, uploadHash,
@@ -23,7 +24,7 @@ await t.test('part records round trip, as names of objects', async (t) => {
   const all: PartRecord[] = [
     record, { ...record, md5: null }, { ...record, checksum: null }, { ...record, inline: true, upstreamEtag: '', plaintextSize: 0 },
     { ...record, md5: null, checksum: null, number: 1 },
-    { ...record, checksum: { algorithm: 'crc32', value: randomBytes(4) }, number: 10_000 }
+    ...Object.entries(checksumCodes).map(([algorithm, { bytes }]) => ({ ...record, checksum: { algorithm: algorithm as ChecksumName, value: randomBytes(bytes) }, number: 10_000 }))
   ]
   for (const one of all) t.same(openPartRecord(objectKey, upload, sealPartRecord(objectKey, upload, one)), one)
   t.not(sealPartRecord(objectKey, upload, record), name, 'fresh salt')

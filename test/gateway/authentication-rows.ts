@@ -143,17 +143,20 @@ function optionsOf(gateway: TestGateway, payload: Payload, state: State, body: s
  * A form with a policy that allows it, or does not; posted to whatever the operation's address is.
  * @param bucket what the policy says of the bucket
  * @param file its name in the bucket, and what is in it
+ * @param more further fields, which the policy allows
  */
-export function form(gateway: TestGateway, state: State, bucket: readonly unknown[], file = { key: 'posted', text: 'file' }): string {
+export function form(
+  gateway: TestGateway, state: State, bucket: readonly unknown[], file = { key: 'posted', text: 'file' }, more: Readonly<Record<string, string>> = {}
+): string {
   const time = timestampOf(new Date(Date.now() + (clocks[state] ?? 0)))
   const credential = `${state === 'other key id' ? 'AKIAI44QH8DHBEXAMPLE' : gateway.accessKeyId}/${time.slice(0, 8)}/us-east-1/s3/aws4_request`
-  const conditions = [...bucket, ['starts-with', '$key', ''], { 'x-amz-algorithm': 'AWS4-HMAC-SHA256' }, { 'x-amz-credential': credential }, { 'x-amz-date': time }]
+  const conditions = [...bucket, ['starts-with', '$key', ''], { 'x-amz-algorithm': 'AWS4-HMAC-SHA256' }, { 'x-amz-credential': credential }, { 'x-amz-date': time }, ...Object.entries(more).map(([name, value]) => ({ [name]: value }))]
   const expiration = new Date(Date.now() + (state === 'stale' ? -hour : hour)).toISOString()
   const policy = Buffer.from(JSON.stringify({ expiration, conditions })).toString('base64')
   const secret = state === 'other secret' ? `${gateway.secretAccessKey}x` : gateway.secretAccessKey
   const signature = createHmac('sha256', signingKey(secret, time.slice(0, 8), 'us-east-1')).update(policy).digest('hex')
   const fields = {
-    'key': file.key, 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-credential': credential, 'x-amz-date': time, policy,
+    ...more, 'key': file.key, 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-credential': credential, 'x-amz-date': time, policy,
     ...state === 'missing' ? {} : { 'x-amz-signature': (damages[state] ?? ((value: string) => value))(signature) }
   }
   const parts = Object.entries(fields).map(([name, value]) => `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`)

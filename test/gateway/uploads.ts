@@ -40,7 +40,7 @@ export function upload(gateway: TestGateway, target: string, framing: Framing, d
   const shape = trailer === undefined ? { signed } : { signed, trailer }
   const announced: Headers = [
     ...headers, ['x-amz-decoded-content-length', String(options.decodedLength ?? data.length)], ['content-encoding', 'aws-chunked'],
-    ...trailer === undefined ? [] : [['x-amz-trailer', 'x-amz-checksum-crc32'] as const]
+    ...trailer === undefined ? [] : [['x-amz-trailer', trailer.slice(0, trailer.indexOf(':'))] as const]
   ]
   // The length of the framing does not depend on what the signatures are.
   const draft = headerSigned(gateway, { method: 'PUT', target, headers: announced }, '', { payloadHash: words[framing] })

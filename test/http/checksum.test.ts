@@ -1,7 +1,8 @@
 import t from 'tap'
 import fc from 'fast-check'
+import { checksumCodes } from '../../src/envelope/attributes.ts'
 import {
-  checksumAlgorithmNamed, checksumAlgorithms, combineCrc, compositeChecksum, createChecksum, decodeBase64, parseChecksum, type ChecksumAlgorithm
+  checksumAlgorithmNamed, checksumAlgorithms, combineCrc, compositeChecksum, createChecksum, decodeBase64, isCombinable, parseChecksum, type ChecksumAlgorithm
 } from '../../src/http/checksum.ts'
 
 const algorithms = Object.keys(checksumAlgorithms) as ChecksumAlgorithm[]
@@ -20,6 +21,13 @@ await t.test('the check values of the catalogues', async (t) => {
   t.equal(checksum('crc64nvme', nine).toString('hex'), 'ae8b14860a799888')
   t.equal(checksum('sha1', nine).toString('hex'), 'f7c3bc1d808e04732adf679965ccc34ca7ae3441')
   t.equal(checksum('sha256', nine).toString('hex'), '15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225')
+  t.equal(checksum('md5', nine).toString('hex'), '25f9e794323b453885f5181f1b624d0b')
+  t.match(checksum('sha512', nine).toString('hex'), /^d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274a/)
+  // xxHash: the test vectors of its reference implementation for nothing, and xxhsum for the rest.
+  t.equal(checksum('xxhash64').toString('hex'), 'ef46db3751d8e999')
+  t.equal(checksum('xxhash3').toString('hex'), '2d06800538d394c2')
+  t.equal(checksum('xxhash128').toString('hex'), '99aa06d3014798d86001c324468d497f')
+  t.equal(checksum('xxhash64', Buffer.from('xxhash')).toString('hex'), '32dd38952c4bc720')
   t.equal(checksum('crc64nvme', Buffer.alloc(4096)).toString('hex'), '6482d367eb22b64e', '4 KiB of zeros, NVMe specification')
   t.equal(checksum('crc64nvme', Buffer.alloc(4096, 0xff)).toString('hex'), 'c0ddba7302eca3ac', '4 KiB of ones, NVMe specification')
 })
@@ -47,6 +55,15 @@ await t.test('the split of the input does not matter, nor does alignment', async
     const pieces = at.slice(1).map((end, i) => view.subarray(at[i], end))
     return algorithms.every((algorithm) => checksum(algorithm, ...pieces).equals(checksum(algorithm, Buffer.from(bytes))))
   }), { numRuns: 500 })
+})
+
+await t.test('checksums that run at the same time do not disturb each other', async () => {
+  const step = fc.tuple(fc.nat(3), fc.uint8Array({ maxLength: 700 }))
+  fc.assert(fc.property(fc.array(step, { maxLength: 12 }), (steps) => algorithms.every((algorithm) => {
+    const running = Array.from({ length: 4 }, () => createChecksum(algorithm))
+    for (const [which, bytes] of steps) running[which]!.update(Buffer.from(bytes))
+    return running.every((one, which) => one.digest().equals(checksum(algorithm, Buffer.concat(steps.filter(([at]) => at === which).map(([, bytes]) => bytes)))))
+  })), { numRuns: 200 })
 })
 
 await t.test('combining equals computing over the concatenation', async () => {
@@ -88,5 +105,9 @@ await t.test('a checksum has one spelling', async (t) => {
 
 await t.test('names of algorithms', async (t) => {
   t.equal(checksumAlgorithmNamed('CRC64NVME'), 'crc64nvme')
-  for (const name of ['', 'md5', 'sha512', 'xxhash64', '__proto__', 'constructor', 'toString']) t.equal(checksumAlgorithmNamed(name), undefined, name)
+  t.equal(algorithms.length, 10, 'all of AWS')
+  t.same(algorithms.filter((name) => checksumAlgorithms[name].fullObject !== isCombinable(name)), [], 'only what can be combined is FULL_OBJECT')
+  t.same(Object.fromEntries(Object.entries(checksumCodes).map(([name, { bytes }]) => [name, bytes])), Object.fromEntries(algorithms.map((name) => [name, checksumAlgorithms[name].bytes])),
+    'the envelope has a code for each')
+  for (const name of ['', 'blake3', 'xxhash32', 'sha-256', '__proto__', 'constructor', 'toString']) t.equal(checksumAlgorithmNamed(name), undefined, name)
 })

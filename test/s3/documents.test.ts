@@ -39,10 +39,10 @@ await t.test('CompleteMultipartUpload', (t) => {
     bytes(`<CompleteMultipartUpload>${parts.map((p) => `<Part>${p}</Part>`).join('')}</CompleteMultipartUpload>`)
   const part = (number: number | string): string => `<PartNumber>${number}</PartNumber><ETag>"e"</ETag>`
   t.strictSame(parseCompletedParts(body(
-    '<ETag>"a"</ETag><PartNumber>1</PartNumber><ChecksumCRC32>AAAAAA==</ChecksumCRC32><ChecksumSHA512>x</ChecksumSHA512>',
+    '<ETag>"a"</ETag><PartNumber>1</PartNumber><ChecksumCRC32>AAAAAA==</ChecksumCRC32><ChecksumSHA512>x</ChecksumSHA512><ChecksumSHA1/>',
     '<PartNumber> 10000 </PartNumber><ETag>&quot;b-0&quot;</ETag><ChecksumCRC64NVME>y</ChecksumCRC64NVME>'
   ), limits), [
-    { partNumber: 1, etag: 'a', checksums: { crc32: 'AAAAAA==' } },
+    { partNumber: 1, etag: 'a', checksums: { crc32: 'AAAAAA==', sha512: 'x' } },
     { partNumber: 10000, etag: 'b-0', checksums: { crc64nvme: 'y' } }
   ])
   const all = Array.from({ length: 10_000 }, (_, i) => part(i + 1))
@@ -52,6 +52,7 @@ await t.test('CompleteMultipartUpload', (t) => {
     [body(), 'MalformedXML'], [bytes('<CompleteMultipartUpload/>'), 'MalformedXML'], [bytes('<Complete/>'), 'MalformedXML'],
       [body('<PartNumber>1</PartNumber>'), 'MalformedXML'],
     [body('<ETag>1</ETag>'), 'MalformedXML'], [body(part(2), part(1)), 'InvalidPartOrder'], [body(part(1), part(1)), 'InvalidPartOrder'],
+    [body(`${part(1)}<ChecksumBLAKE3>x</ChecksumBLAKE3>`), 'InvalidRequest'],
     [body(part(0)), 'InvalidArgument'], [body(part(-1)), 'InvalidArgument'], [body(part('1e3')), 'InvalidArgument'], [body(part('')),
       'InvalidArgument']
   ]

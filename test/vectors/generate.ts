@@ -16,6 +16,7 @@ import { completedListHash, uploadHash } from '../../src/envelope/records.ts'
 import { SingleSealer, type LateDigests } from '../../src/envelope/single.ts'
 import { storedPartSize, streamSize } from '../../src/envelope/sizes.ts'
 import { bucketKeyContext, wrap } from '../../src/envelope/wrap.ts'
+import { checksumAlgorithms, compositeChecksum, type ChecksumAlgorithm } from '../../src/http/checksum.ts'
 
 const directory = process.argv.slice(2).find((argument) => !argument.startsWith('--')) ?? dirname(fileURLToPath(import.meta.url))
 const place: Place = { realm: 'main', bucket: 'photos', objectKey: 'holidays/sea.jpg' }
@@ -79,14 +80,15 @@ interface SingleOptions {
   readonly at?: Place
   readonly late?: boolean
   readonly objectKey?: ObjectKey
+  readonly algorithm?: ChecksumAlgorithm
 }
 
 function single(
-  size: number, { at = place, source = localKey(at), late = false, objectKey = ObjectKey.random() }: SingleOptions = {}
+  size: number, { at = place, source = localKey(at), late = false, objectKey = ObjectKey.random(), algorithm = 'sha256' }: SingleOptions = {}
 ): Stored {
   const plaintext = randomBytes(size)
   const md5 = createHash('md5').update(plaintext).digest()
-  const checksums = [{ algorithm: 'sha256', type: 'full', value: createHash('sha256').update(plaintext).digest() }] as const
+  const checksums = [{ algorithm, type: 'full', value: compositeChecksum(algorithm, [plaintext]) }] as const
   const known: LateDigests = { md5, checksums }
   const sealer = new SingleSealer({ objectKey, plaintextSize: size, ...(late ? { digests: () => known } : {}) })
   const body = Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
@@ -96,7 +98,7 @@ function single(
   return { source, place: at, plaintext, body, input, envelope: sealEnvelope(input) }
 }
 
-function multipart(sizes: readonly number[]): Stored {
+function multipart(sizes: readonly number[], algorithm: ChecksumAlgorithm = 'sha256'): Stored {
   const objectKey = ObjectKey.random()
   const source = localKey(place)
   const plaintexts = sizes.map((size) => randomBytes(size))
@@ -105,12 +107,12 @@ function multipart(sizes: readonly number[]): Stored {
     const number = 2 * i + 1
     const sealer = new PartSealer({ objectKey, number, plaintextSize: plaintext.length })
     pieces.push(...sealer.update(plaintext), ...sealer.final())
-    const checksum = createHash('sha256').update(plaintext).digest()
+    const checksum = compositeChecksum(algorithm, [plaintext])
     return { number, plaintextSize: plaintext.length, header: sealer.header, md5: createHash('md5').update(plaintext).digest(), checksum }
   })
   const listHash = completedListHash(parts.map(({ number, md5 }) => ({ number, etag: md5?.toString('hex') ?? '' })))
   pieces.push(...sealTail(objectKey, {
-    kind: 'multipart', checksums: [], partChecksum: 'sha256', uploadHash: uploadHash(place, 'upload-1'), listHash, parts
+    kind: 'multipart', checksums: [], partChecksum: algorithm, uploadHash: uploadHash(place, 'upload-1'), listHash, parts
   }))
   const { kek, blob, scope } = source
   const attributes = attributesOf({ digestsInManifest: true })
@@ -172,6 +174,10 @@ function successes(): void {
   write('single-customer-key', 'SSE-C', single(300, { source: customerKey() }))
   write('single-unicode', 'an object name outside of ASCII', single(300, { at: { ...place, objectKey: 'Größe/漢字/😀 \u0001' } }))
   write('multipart-one', 'a multipart object of one part', multipart([70_000]))
+  for (const algorithm of Object.keys(checksumAlgorithms) as ChecksumAlgorithm[]) {
+    write(`single-${algorithm}`, `a checksum of ${algorithm}`, single(3, { algorithm }))
+    write(`multipart-${algorithm}`, `parts with checksums of ${algorithm}`, multipart([3], algorithm))
+  }
   write('multipart-empty', 'a multipart object of one part of 0 bytes', multipart([0]))
 }
 

@@ -1,7 +1,7 @@
 import type { UploadSettings } from '../../envelope/records.ts'
 import type { PayloadPromise } from '../../auth/types.ts'
 import { S3Error } from '../../errors.ts'
-import { checksumAlgorithmNamed, checksumAlgorithms, type ChecksumAlgorithm } from '../../http/checksum.ts'
+import { checksumAlgorithms, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksum.ts'
 
 type ChecksumSettings = Pick<UploadSettings, 'checksumAlgorithm' | 'checksumType'>
 
@@ -19,7 +19,7 @@ export function checksumSettings(headers: ReadonlyMap<string, string>): Checksum
     if (type !== undefined) throw invalid('The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.')
     return { checksumAlgorithm: null, checksumType: null }
   }
-  const algorithm = checksumAlgorithmOf(named)
+  const algorithm = requireChecksumAlgorithm(named)
   const { composite, fullObject } = checksumAlgorithms[algorithm]
   const chosen = type ?? (composite ? 'COMPOSITE' : 'FULL_OBJECT')
   if (chosen === 'COMPOSITE' ? !composite : !fullObject) {
@@ -42,14 +42,6 @@ export function partChecksum(
   if (checksumAlgorithm === null || given === checksumAlgorithm) return null
   if (given === null && (checksumType === 'full' || origin === 'copy')) return checksumAlgorithm
   throw invalid(`Checksum Type mismatch occurred, expected checksum Type: ${checksumAlgorithm}, actual checksum Type: ${given ?? 'null'}`)
-}
-
-/** @throws S3Error InvalidRequest for an algorithm that is not computed here. */
-export function checksumAlgorithmOf(named: string): ChecksumAlgorithm {
-  const algorithm = checksumAlgorithmNamed(named)
-  if (algorithm !== undefined) return algorithm
-  const known = Object.keys(checksumAlgorithms).map((name) => name.toUpperCase()).join(', ')
-  throw invalid(`Checksum algorithm provided is unsupported. Please try again with any of the valid types: [${known}]`)
 }
 
 function invalid(message: string): S3Error {

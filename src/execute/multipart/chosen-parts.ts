@@ -5,7 +5,7 @@ import type { HeldPart } from './store-parts.ts'
 import type { Upload } from './upload.ts'
 import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
-import { checksumAlgorithms, type ChecksumAlgorithm } from '../../http/checksum.ts'
+import { algorithmOfHeader, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksum.ts'
 import { header } from '../context.ts'
 
 /** What a Complete is judged by. */
@@ -16,7 +16,7 @@ export interface Known extends RecordedParts {
 /**
  * The attempts that the client's list names, in order. Each is one whose record opened under this upload's own key, and of
  * which the store says that it holds exactly this attempt; an older attempt, or a part of another upload, is an error.
- * @throws S3Error InvalidPart, EntityTooSmall, InvalidRequest (a checksum is missing).
+ * @throws S3Error InvalidPart, EntityTooSmall.
  */
 export function chooseParts(upload: Upload, listed: readonly CompletedPart[], known: Known): Attempt[] {
   return listed.map((part, i) => {
@@ -50,18 +50,13 @@ function invalidPart(upload: Upload, part: CompletedPart): S3Error {
   return new S3Error('InvalidPart', { fields: { UploadId: upload.id, PartNumber: String(part.partNumber), ETag: part.etag } })
 }
 
-/** Checksums in the list must be those of the parts; a composite one demands them all (AWS API, CompleteMultipartUpload). */
-function checkListedChecksums({ settings, ...upload }: Upload, part: CompletedPart, { checksum }: Attempt): void {
+/**
+ * Checksums in the list must be those of the parts. AWS demands them all where the upload is of type COMPOSITE; here those that are
+ * missing are the ones that were verified when the parts came (docs/decisions/0036).
+ */
+function checkListedChecksums(upload: Upload, part: CompletedPart, { checksum }: Attempt): void {
   for (const [algorithm, value] of Object.entries(part.checksums)) {
-    if (checksum?.algorithm !== algorithm || checksum.value.toString('base64') !== value) throw invalidPart({ settings, ...upload }, part)
-  }
-  const { checksumAlgorithm, checksumType } = settings
-  if (checksumAlgorithm !== null && checksumType === 'composite' && part.checksums[checksumAlgorithm] === undefined) {
-    throw new S3Error('InvalidRequest', {
-      message: `The upload was created using a ${checksumAlgorithm} checksum. `
-        + 'The complete request must include the checksum for each part. '
-        + `It was missing for part ${part.partNumber} in the request.`
-    })
+    if (checksum?.algorithm !== algorithm || checksum.value.toString('base64') !== value) throw invalidPart(upload, part)
   }
 }
 
@@ -91,11 +86,11 @@ export interface DeclaredChecksum {
   readonly value: string
 }
 
-/** @throws S3Error InvalidRequest when there is more than one. */
+/** @throws S3Error InvalidRequest when there is more than one, or one of an algorithm that is not computed here. */
 export function declaredChecksum(x: Execution): DeclaredChecksum | null {
-  const found = (Object.keys(checksumAlgorithms) as ChecksumAlgorithm[]).flatMap((algorithm) => {
-    const value = header(x, `x-amz-checksum-${algorithm}`)
-    return value === undefined ? [] : [{ algorithm, value }]
+  const found = [...x.request.headers].flatMap(([name, value]) => {
+    const named = algorithmOfHeader(name)
+    return named === null ? [] : [{ algorithm: requireChecksumAlgorithm(named), value }]
   })
   if (found.length > 1) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header.' })
   return found[0] ?? null

@@ -3,7 +3,7 @@ import type { Execution } from '../context.ts'
 import type { Attempt } from './part-records.ts'
 import type { Upload } from './upload.ts'
 import { S3Error } from '../../errors.ts'
-import { combineCrc, compositeChecksum } from '../../http/checksum.ts'
+import { combineCrc, compositeChecksum, isCombinable } from '../../http/checksum.ts'
 import { header } from '../context.ts'
 import { declaredChecksum } from './chosen-parts.ts'
 
@@ -46,7 +46,7 @@ function typeName(type: Checksum['type'] | null): string {
 }
 
 function combined(algorithm: Checksum['algorithm'], parts: readonly Attempt[], values: readonly Buffer[]): Buffer {
-  if (algorithm === 'sha1' || algorithm === 'sha256') throw new S3Error('InternalError')
+  if (!isCombinable(algorithm)) throw new S3Error('InternalError')
   const [first = Buffer.alloc(0), ...rest] = values
   return rest.reduce((crc, next, i) => combineCrc(algorithm, crc, next, parts[i + 1]?.plaintextSize ?? 0), first)
 }
