@@ -5,7 +5,7 @@
 export async function forEachOf<T>(pages: AsyncIterable<readonly T[]>, limit: number, work: (item: T) => Promise<void>): Promise<void> {
   const running = new Set<Promise<void>>()
   const failures: unknown[] = []
-  try {
+  const begin = async (): Promise<void> => {
     for await (const page of pages) {
       for (const item of page) {
         if (running.size >= limit) await Promise.race(running)
@@ -14,8 +14,8 @@ export async function forEachOf<T>(pages: AsyncIterable<readonly T[]>, limit: nu
         running.add(done)
       }
     }
-  } finally {
-    await Promise.all(running)
-    if (failures.length > 0) throw failures[0]
   }
+  await begin().catch((error: unknown) => { failures.push(error) })
+  await Promise.all(running)
+  if (failures.length > 0) throw failures[0]
 }

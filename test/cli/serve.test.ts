@@ -290,7 +290,8 @@ await t.test('files that a configuration names are looked at before it is taken 
 await t.test('the set-up to try out is made once, and only its owner can read it', async (t) => {
   const platform = new FakeProcess([])
   const first = await startTrial(platform)
-  const second = await startTrial(platform).finally(() => first.stop())
+  const second = await startTrial(platform)
+  await first.stop()
   await second.stop()
   t.match(first.config, { listen: { host: '127.0.0.1', port: 9000 }, buckets: [['*', { encryption: 'on', plaintext: 'refuse' }]] })
   t.equal(first.config.clients[0]?.secretAccessKey, second.config.clients[0]?.secretAccessKey)
