@@ -1,16 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
-import { parseDocument } from 'yaml'
 import type { z } from 'zod'
 import type { BucketPolicy, Config } from './config.ts'
 import { configSections, isLoopback, type Sources } from './config-schema.ts'
-
-/** One thing wrong with a configuration: where, and what it must be. */
-export interface ConfigFault {
-  /** Dotted path such as `clients.0.secretAccessKey`; empty for the file as a whole. */
-  readonly path: string
-  readonly message: string
-}
+import { expand, isMap, readTree, type ConfigFault, type Tree } from './config-tree.ts'
+import { faultsOf, noSuch, wordsOf } from './config-words.ts'
+import { systemWords } from './system-words.ts'
 
 /** Everything that is wrong with a configuration, in one error. Values are not quoted: they may be secrets. */
 export class ConfigError extends Error {
@@ -37,60 +32,31 @@ export function readConfigText(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new ConfigError(file, [{ path: '', message: `cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})` }])
+    throw new ConfigError(file, [{ path: '', message: `cannot be read: ${systemWords(error)}` }])
   }
 }
 
 /** As `loadConfig`, for text that is already there. */
 export function parseConfig(text: string, sources: Sources): Config {
-  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true })
-  if (document.errors.length > 0) {
-    const faults = document.errors.map((e) => ({ path: '', message: `line ${e.linePos?.[0].line ?? 0}: ${e.code.toLowerCase().replaceAll('_', ' ')}` }))
-    throw new ConfigError(sources.file, faults)
-  }
   const faults: ConfigFault[] = []
-  const tree = expand(document.toJS({ maxAliasCount: 100 }), '', sources.env, faults)
-  const config = isMap(tree) ? build(tree, sources, faults) : null
-  if (!isMap(tree)) faults.push({ path: '', message: 'must be a map of sections' })
+  const written = readTree(text, faults)
+  const config = written === null ? null : build(expand(written, '', sources.env, faults) as Tree, sources, faults)
   // A variable that is not set also makes an empty text: the first fault of a place explains the others.
   const first = faults.filter((fault, i) => fault.path === '' || faults.findIndex((f) => f.path === fault.path) === i)
   if (first.length > 0 || config === null) throw new ConfigError(sources.file, first)
   return freeze(config)
 }
 
-type Tree = Readonly<Record<string, unknown>>
-
-function isMap(value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** Replaces `${NAME}` in texts (`$${` stands for `${`) and leaves out options that were given no value. */
-function expand(value: unknown, path: string, env: Sources['env'], faults: ConfigFault[]): unknown {
-  if (typeof value === 'string') {
-    return value.replace(/(\$?)\$\{([^}]*)\}/g, (whole, escape: string, variable: string) => {
-      if (escape !== '') return whole.slice(1)
-      const found = env[variable]
-      if (found === undefined) faults.push({ path, message: `the environment variable ${variable} is not set` })
-      return found ?? ''
-    })
-  }
-  const at = (name: string | number): string => path === '' ? String(name) : `${path}.${name}`
-  if (Array.isArray(value)) return value.map((item, i) => expand(item, at(i), env, faults))
-  if (!isMap(value)) return value
-  const entries = Object.entries(value).filter(([, item]) => item !== null)
-  return Object.fromEntries(entries.map(([name, item]) => [name, expand(item, at(name), env, faults)]))
-}
-
 /** Section by section, so that a fault in one does not hide those of another. */
 function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | null {
   const schema = configSections(sources)
   for (const name of Object.keys(tree)) {
-    if (!Object.hasOwn(schema, name)) faults.push({ path: name, message: `no such section; there are ${Object.keys(schema).join(', ')}` })
+    if (!Object.hasOwn(schema, name)) faults.push({ path: name, message: noSuch('section', name, Object.keys(schema)) })
   }
   const take = <T>(name: keyof typeof schema, section: z.ZodType<T>): T | null => {
-    const result = section.safeParse(tree[name])
+    const result = section.safeParse(tree[name], { error: wordsOf })
     if (result.success) return result.data
-    for (const issue of result.error.issues) faults.push(...describe(name, issue, tree[name] === undefined))
+    for (const issue of result.error.issues) faults.push(...faultsOf(name, issue, tree[name] === undefined))
     return null
   }
   const listen = take('listen', schema.listen)
@@ -107,6 +73,7 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
   const workers = take('workers', schema.workers)
 
   checkListen(tree['listen'], faults)
+  checkPorts(tree, faults)
   checkReferences(tree['buckets'] ?? { '*': {} }, tree['keys'], faults)
   checkClients(clients ?? tree['clients'], faults)
   checkCredentials(tree['upstream'], faults)
@@ -129,14 +96,6 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
   }
 }
 
-function describe(section: string, issue: z.core.$ZodIssue, absent: boolean): ConfigFault[] {
-  const path = [section, ...issue.path].join('.')
-  if (absent && issue.path.length === 0) return [{ path, message: 'must be given' }]
-  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => ({ path: `${path}.${key}`, message: 'no such option' }))
-  if (issue.code === 'invalid_key') return [{ path, message: issue.issues[0]?.message ?? 'not a valid name' }]
-  return [{ path, message: issue.message }]
-}
-
 type RawPolicy = Omit<BucketPolicy, 'key'> & { readonly key?: string | undefined }
 
 function resolvePolicies(buckets: Readonly<Record<string, RawPolicy>>, keys: Config['keys']): (readonly [string, BucketPolicy])[] {
@@ -152,6 +111,30 @@ function checkListen(listen: unknown, faults: ConfigFault[]): void {
   const { host, tls, allowPlainBeyondLoopback } = listen
   if (typeof host !== 'string' || isLoopback(host) || tls !== undefined || allowPlainBeyondLoopback === true) return
   faults.push({ path: 'listen.host', message: `${host} is not a loopback address: give listen.tls, or set allowPlainBeyondLoopback: true` })
+}
+
+/** Two listeners on one port, or a gateway that is its own store. Only what is written as a number: other faults are told elsewhere. */
+function checkPorts(tree: Tree, faults: ConfigFault[]): void {
+  const { listen = {}, admin, upstream } = tree
+  if (!isMap(listen)) return
+  const { host = '127.0.0.1', port = 9000 } = listen
+  const own = Number(port)
+  if (isMap(admin) && own !== 0 && Number(admin['port'] ?? 9001) === own && overlap(host, admin['host'] ?? '127.0.0.1')) {
+    faults.push({ path: 'admin.port', message: `is that of listen.port (${own}): the admin listener needs another` })
+  }
+  const endpoint = isMap(upstream) && typeof upstream['endpoint'] === 'string' && URL.canParse(upstream['endpoint']) ? new URL(upstream['endpoint']) : null
+  if (endpoint === null || Number(endpoint.port || (endpoint.protocol === 'https:' ? 443 : 80)) !== own) return
+  const store = endpoint.hostname.replace(/^\[|\]$/g, '')
+  if (store === host || (isLoopback(store) && overlap(host, store))) {
+    faults.push({ path: 'upstream.endpoint', message: 'is the address of this gateway itself (listen): name the store' })
+  }
+}
+
+/** True when two listeners on these hosts would need the same address. */
+function overlap(a: unknown, b: unknown): boolean {
+  const any = (host: unknown): boolean => host === '0.0.0.0' || host === '::'
+  const plain = (host: unknown): unknown => host === 'localhost' ? '127.0.0.1' : host
+  return any(a) || any(b) || plain(a) === plain(b)
 }
 
 function checkReferences(buckets: unknown, keys: unknown, faults: ConfigFault[]): void {

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
+import { bytes, bytesPerSecond, seconds, wholeNumber } from './config-units.ts'
+import { systemWords } from './system-words.ts'
 
 /** Where values that are not in the file itself come from. */
 export interface Sources {
@@ -15,8 +17,8 @@ z.config({ jitless: true })
 
 const bucketPattern = z.string().regex(/^([A-Za-z0-9][A-Za-z0-9._-]*\*?|\*)$/, 'must be a bucket name, a prefix followed by "*", or "*"')
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, ".", "_" or "-"')
-const port = z.int().min(0).max(65_535)
-const count = z.int().min(1)
+const port = wholeNumber({ min: 0, max: 65_535 })
+const count = wholeNumber({ min: 1 })
 const host = z.string().min(1)
 
 /**
@@ -38,7 +40,7 @@ export function configSections(sources: Sources) {
     buckets: bucketsSection(),
     ...tuningSections(),
     audit: z.strictObject({ file: path.nullable().default(null) }).prefault({}),
-    workers: z.union([count, z.literal('auto')], { error: 'must be a number of processes or auto' }).default(1)
+    workers: z.union([z.literal('auto'), count], { error: 'must be a number of processes, at least 1, or auto' }).default(1)
   }
 }
 
@@ -58,13 +60,13 @@ function listenSection(path: Text) {
 
 function upstreamSection(path: Text, secret: Text) {
   return z.strictObject({
-    endpoint: z.string().refine(isOrigin, 'must be http(s)://host[:port] without path, query or credentials'),
+    endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT], without path, query or credentials'),
     region: z.string().min(1).default('us-east-1'),
     accessKeyId: secret.optional(),
     secretAccessKey: secret.optional(),
     sessionToken: secret.nullable().default(null),
     credentials: z.literal('aws').optional(),
-    stateBucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be a bucket name').default('sealgate-state'),
+    stateBucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be a bucket name: 3 to 63 lower-case letters, digits, "." or "-"').default('sealgate-state'),
     realm: name.default('default'),
     style: z.enum(['path', 'virtual-host']).default('path'),
     ca: path.nullable().default(null),
@@ -96,7 +98,7 @@ function keysSection(path: Text) {
       decryptOnly: z.array(arn()).default([]),
       aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
       region: z.string().min(1).nullable().default(null),
-      endpoint: z.string().refine(isOrigin, 'must be http(s)://host[:port]').nullable().default(null)
+      endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT]').nullable().default(null)
     })
   ], { error: 'must be local or aws-kms' }))
 }
@@ -124,26 +126,26 @@ function tuningSections() {
       ssecOverHttp: z.boolean().default(false)
     }).prefault({}),
     keyCache: z.strictObject({
-      maxAgeSeconds: z.number().min(0).max(86_400).default(300),
+      maxAgeSeconds: seconds({ min: 0 }).default(300),
       maxEntries: count.default(10_000),
-      maxUses: count.max(2 ** 32).default(1_000_000)
+      maxUses: wholeNumber({ min: 1, max: 2 ** 32 }).default(1_000_000)
     }).prefault({}),
     limits: z.strictObject({
       connections: count.default(4096),
       requestsInFlight: count.default(1024),
-      headerBytes: z.int().min(4096).max(65_536).default(16_384),
-      xmlBytes: z.int().min(65_536).max(16 * 1024 * 1024).default(4 * 1024 * 1024),
-      minRate: z.number().positive().default(1024),
-      minRateWindowSeconds: z.number().positive().default(60),
-      upstreamFirstByteSeconds: z.number().positive().default(60),
-      graceSeconds: z.number().min(0).default(25)
+      headerBytes: bytes({ min: 4096, max: 65_536 }).default(16_384),
+      xmlBytes: bytes({ min: 65_536, max: 16 * 1024 * 1024 }).default(4 * 1024 * 1024),
+      minRate: bytesPerSecond({ above: 0 }).default(1024),
+      minRateWindowSeconds: seconds({ above: 0 }).default(60),
+      upstreamFirstByteSeconds: seconds({ above: 0 }).default(60),
+      graceSeconds: seconds({ min: 0 }).default(25)
     }).prefault({}),
     log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({})
   }
 }
 
 function arn() {
-  return z.string().regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/, 'must be the ARN of a KMS key')
+  return z.string().regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/, 'must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias')
 }
 
 function readSecret(
@@ -157,7 +159,7 @@ function readSecret(
     try {
       text = readFileSync(value.file, 'utf8').replace(/\r?\n$/, '')
     } catch (error) {
-      fault(`cannot read ${value.file}: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`)
+      fault(`cannot read ${value.file}: ${systemWords(error)}`)
       return ''
     }
   }

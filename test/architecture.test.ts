@@ -20,16 +20,21 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   's3': ['errors.ts', 'http'],
   'config.ts': ['auth'],
   'config-policy.ts': ['config.ts', 'errors.ts'],
-  'config-schema.ts': [],
-  'config-load.ts': ['config-schema.ts', 'config.ts'],
+  // What the system says of a failed call.
+  'system-words.ts': [],
+  'config-units.ts': [],
+  'config-schema.ts': ['config-units.ts', 'system-words.ts'],
+  'config-tree.ts': ['config-schema.ts'],
+  'config-words.ts': ['config-tree.ts'],
+  'config-load.ts': ['config-schema.ts', 'config-tree.ts', 'config-words.ts', 'config.ts', 'system-words.ts'],
   'plan': ['config.ts', 'errors.ts', 'http', 's3'],
-  'keys': ['collections', 'config.ts', 'envelope', 'errors.ts'],
+  'keys': ['collections', 'config.ts', 'envelope', 'errors.ts', 'system-words.ts'],
   'upstream': ['collections', 'config.ts', 'errors.ts', 'http'],
   'observe': ['errors.ts', 'keys'],
   'execute': ['auth', 'collections', 'config.ts', 'envelope', 'errors.ts', 'http', 'keys', 'plan', 's3', 'upstream'],
   'proxy.ts': ['auth', 'config.ts', 'errors.ts', 'execute', 'http', 'plan', 's3'],
   // The front knows how to say an error in XML, and nothing else of S3.
-  'listener': ['collections', 'errors.ts', 'http', 'observe', 's3'],
+  'listener': ['collections', 'errors.ts', 'http', 'observe', 's3', 'system-words.ts'],
   'gateway-types.ts': ['config.ts', 'http', 'observe'],
   'gateway-health.ts': ['errors.ts', 'gateway-types.ts', 'observe', 'upstream'],
   'gateway-observer.ts': ['config.ts', 'errors.ts', 'gateway-types.ts', 'keys', 'observe', 'upstream'],
@@ -38,7 +43,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'store': ['errors.ts', 'http', 'sigv4'],
   // The engines of commands that work on the store itself, not on the requests of clients.
   'rewrap': ['envelope', 'errors.ts', 'execute', 'http', 'keys', 's3', 'upstream'],
-  'cli': ['config-load.ts', 'config-policy.ts', 'config.ts', 'envelope', 'errors.ts', 'execute', 'gateway-types.ts', 'gateway.ts', 'keys', 'listener', 'observe', 'rewrap', 'store', 'upstream'],
+  'cli': ['config-load.ts', 'config-policy.ts', 'config-tree.ts', 'config.ts', 'envelope', 'errors.ts', 'execute', 'gateway-types.ts', 'gateway.ts', 'keys', 'listener', 'observe', 'rewrap', 'store', 'system-words.ts', 'upstream'],
   'main.ts': ['cli']
 }
 
@@ -55,8 +60,8 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   'hash-wasm/dist/xxhash3.umd.min.js': ['http'],
   'hash-wasm/dist/xxhash64.umd.min.js': ['http'],
   'sax': ['s3'],
-  'yaml': ['config-load.ts'],
-  'zod': ['config-load.ts', 'config-schema.ts']
+  'yaml': ['config-tree.ts'],
+  'zod': ['config-load.ts', 'config-schema.ts', 'config-units.ts', 'config-words.ts']
 }
 
 interface Import {

@@ -90,7 +90,7 @@ await t.test('defaults, and the least there must be', (t) => {
   t.throws(() => { (config.listen as { port: number }).port = 1 }, TypeError, 'frozen')
   t.throws(() => { (config.clients as unknown[]).push(1) }, TypeError, 'frozen all the way down')
   t.match(faults({}), { upstream: 'must be given', clients: 'must be given', keys: 'must be given' })
-  t.match(faults(null), { '': 'must be a map of sections' })
+  t.match(faults(null), { '': 'is empty: it must be a map of sections' })
   t.match(read({ ...minimal, limits: null, log: { level: null } }), { log: { level: 'info' } }, 'an option without a value is left out')
   t.end()
 })
@@ -119,9 +119,9 @@ await t.test('every fault at once, each by its path', (t) => {
     t.match(store(wrong), { 'upstream.credentials': /give either/ }, Object.keys(wrong).join())
   }
   t.strictSame(store({ credentials: 'aws' }), {})
-  t.throws(() => parseConfig('listen: {port: 1}\nlisten: {port: 2}\n', { file, env }), /line 2: duplicate key/)
+  t.throws(() => parseConfig('listen: {port: 1}\nlisten: {port: 2}\n', { file, env }), /line 2: not valid YAML: duplicate key/)
   t.throws(() => parseConfig('listen: [', { file, env }), ConfigError)
-  t.throws(() => loadConfig({ file: join(directory, 'nowhere.yaml'), env }), /cannot be read \(ENOENT\)/)
+  t.throws(() => loadConfig({ file: join(directory, 'nowhere.yaml'), env }), /cannot be read: no such file or directory \(ENOENT\)/)
   t.end()
 })
 

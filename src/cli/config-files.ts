@@ -1,11 +1,14 @@
 import { constants } from 'node:fs'
-import { access, readFile } from 'node:fs/promises'
+import { access, readFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { ConfigError, type ConfigFault } from '../config-load.ts'
+import { ConfigError } from '../config-load.ts'
+import type { ConfigFault } from '../config-tree.ts'
 import type { Config } from '../config.ts'
 import { readKeyring } from '../keys/keyring-file.ts'
 import { KeyringError } from '../keys/keyring.ts'
-import { readTls } from '../listener/tls.ts'
+import { certificateFault } from '../listener/pem.ts'
+import { readTls, TlsFileError } from '../listener/tls.ts'
+import { systemWords } from '../system-words.ts'
 
 /**
  * Looks at the files a configuration names, which the loader does not: keyrings, certificates, the place of the audit file. As the
@@ -29,7 +32,7 @@ async function keyringFaults({ keys }: Config): Promise<ConfigFault[]> {
       if (names.has(keyring.name)) fault(`is named ${keyring.name}, as the keyring of another key`)
       names.add(keyring.name)
     } catch (error) {
-      fault(error instanceof KeyringError ? error.message : reason(error))
+      fault(error instanceof KeyringError ? error.message : systemWords(error))
     }
   }
   return faults
@@ -37,26 +40,24 @@ async function keyringFaults({ keys }: Config): Promise<ConfigFault[]> {
 
 async function tlsFaults({ listen: { tls } }: Config): Promise<ConfigFault[]> {
   if (tls === null) return []
-  const options = [['cert', tls.cert], ['key', tls.key], ['clientCa', tls.clientCa]] as const
-  const unread = await Promise.all(options.map(async ([option, path]) => path === null ? [] : unreadable(`listen.tls.${option}`, path)))
-  if (unread.flat().length > 0) return unread.flat()
-  return readTls(tls).then(() => [], (error: unknown) => [{ path: 'listen.tls', message: `the files are no certificate with its key: ${reason(error)}` }])
+  return readTls(tls).then(() => [], (error: unknown) => {
+    if (!(error instanceof TlsFileError)) throw error
+    return error.faults.map(({ option, message }) => ({ path: `listen.tls.${option}`, message }))
+  })
 }
 
 async function storeCaFaults({ upstream: { ca } }: Config): Promise<ConfigFault[]> {
-  return ca === null ? [] : unreadable('upstream.ca', ca)
+  if (ca === null) return []
+  const message = await readFile(ca).then(certificateFault, (error: unknown) => `cannot be read: ${systemWords(error)}`)
+  return message === null ? [] : [{ path: 'upstream.ca', message: `${ca} ${message}` }]
 }
 
 async function auditFaults({ audit: { file } }: Config): Promise<ConfigFault[]> {
   if (file === null) return []
-  const target = await access(file).then(() => file, () => dirname(file))
-  return access(target, constants.W_OK).then(() => [], (error: unknown) => [{ path: 'audit.file', message: `cannot be written: ${reason(error)}` }])
-}
-
-async function unreadable(path: string, file: string): Promise<ConfigFault[]> {
-  return readFile(file).then(() => [], (error: unknown) => [{ path, message: `cannot read ${file}: ${reason(error)}` }])
-}
-
-function reason(error: unknown): string {
-  return (error as NodeJS.ErrnoException).code ?? 'unknown error'
+  const fault = (why: string): ConfigFault[] => [{ path: 'audit.file', message: `${file} cannot be written: ${why}` }]
+  const found = await stat(file).catch(() => null)
+  if (found?.isDirectory() === true) return fault('it is a directory')
+  const target = found === null ? dirname(file) : file
+  const prefix = found === null ? `its directory: ` : ''
+  return access(target, constants.W_OK).then(() => [], (error: unknown) => fault(prefix + systemWords(error)))
 }

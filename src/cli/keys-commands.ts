@@ -2,6 +2,7 @@ import { open, readFile } from 'node:fs/promises'
 import { MIN_PASSPHRASE_BYTES, openBackup, sealBackup } from '../keys/keyring-backup.ts'
 import { createKeyring, editKeyring, readKeyring, writeAtomically, writeNewKeyring } from '../keys/keyring-file.ts'
 import { type Keyring, KeyringError, type KeyState } from '../keys/keyring.ts'
+import { systemWords } from '../system-words.ts'
 
 /** What a command may touch besides files. */
 export interface CommandIo {
@@ -135,5 +136,5 @@ function countOf(keyring: Keyring): string {
 }
 
 function unreadable(path: string, error: unknown): KeyringError {
-  return new KeyringError(`${path} could not be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}.`, { cause: error })
+  return new KeyringError(`${path} could not be read: ${systemWords(error)}.`, { cause: error })
 }

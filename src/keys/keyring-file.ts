@@ -5,7 +5,8 @@ import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Keyring, KeyringError } from './keyring.ts'
+import { systemWords } from '../system-words.ts'
+import { Keyring, KeyringError, otherContents } from './keyring.ts'
 
 /** Far beyond any real keyring: about 8,000 versions. */
 const MAX_FILE_BYTES = 1 << 20
@@ -71,7 +72,7 @@ export async function writeAtomically(path: string, bytes: Buffer): Promise<void
     await rename(temporary, path)
   } catch (error) {
     await rm(temporary, { force: true })
-    throw new KeyringError(`${path} could not be written: ${reason(error)}.`, { cause: error })
+    throw new KeyringError(`${path} could not be written: ${systemWords(error)}.`, { cause: error })
   } finally {
     bytes.fill(0)
   }
@@ -98,12 +99,17 @@ async function readOwnerOnly(path: string): Promise<Buffer> {
   try {
     const stat = await file.stat()
     if (!stat.isFile()) throw new KeyringError(`${path} is not a regular file.`)
+    if (stat.size > MAX_FILE_BYTES) throw new KeyringError(`${path} is larger than a keyring can be.`)
+    const bytes = await file.readFile()
     if (!isClosed(stat, process.geteuid?.() ?? 0)) {
+      const other = otherContents(bytes)
+      bytes.fill(0)
+      // The mode of a file that is named by mistake is not what is wrong.
+      if (other !== null) throw new KeyringError(`${path}: This is ${other}, not a keyring.`)
       const mode = (stat.mode & 0o777).toString(8).padStart(4, '0')
       throw new KeyringError(`${path} has mode ${mode}: a keyring must be closed to group and others. Run: chmod 600 ${path}`)
     }
-    if (stat.size > MAX_FILE_BYTES) throw new KeyringError(`${path} is larger than a keyring can be.`)
-    return await file.readFile()
+    return bytes
   } finally {
     await file.close()
   }
@@ -126,7 +132,7 @@ async function withLock<T>(path: string, waitMs: number, work: () => Promise<T>)
       }
       break
     } catch (error) {
-      if (code(error) !== 'EEXIST') throw new KeyringError(`${lock} could not be made: ${reason(error)}.`, { cause: error })
+      if (code(error) !== 'EEXIST') throw new KeyringError(`${lock} could not be made: ${systemWords(error)}.`, { cause: error })
       if (performance.now() > deadline) {
         const holder = await readFile(lock, 'utf8').catch(() => 'an unknown process')
         throw new KeyringError(`${path} is being edited by ${holder}. If that process is gone, remove ${lock} and try again.`)
@@ -155,13 +161,9 @@ function unreadable(path: string, error: unknown): KeyringError {
   if (code(error) === 'ENOENT') {
     return new KeyringError(`${path} does not exist. "sealgate keys create --keyring ${path}" makes a new one.`, { cause: error })
   }
-  return new KeyringError(`${path} could not be read: ${reason(error)}.`, { cause: error })
+  return new KeyringError(`${path} could not be read: ${systemWords(error)}.`, { cause: error })
 }
 
 function code(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException).code
-}
-
-function reason(error: unknown): string {
-  return code(error) ?? 'unknown error'
 }

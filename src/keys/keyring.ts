@@ -93,6 +93,8 @@ export class Keyring {
    * @throws KeyringError that names the fault and never quotes the file.
    */
   static parse(bytes: Buffer): Keyring {
+    const other = otherContents(bytes)
+    if (other !== null) throw new KeyringError(`This is ${other}, not a keyring.`)
     let value: unknown
     try {
       value = JSON.parse(bytes.toString('utf8'))
@@ -145,6 +147,16 @@ function parseVersion(value: unknown, where: string): MasterKeyVersion {
   const object = bytes === null ? null : takeKey(bytes)
   if (object === null) throw new KeyringError(`${where} has no valid "key": base64 of 32 bytes, not all zero.`)
   return { id, state: known, created, key: object }
+}
+
+/** What a file holds that an option for a keyring names by mistake; null: it may be a keyring. */
+export function otherContents(bytes: Buffer): string | null {
+  if (bytes.length === 0) return 'an empty file'
+  const head = bytes.toString('latin1', 0, 4096)
+  if (head.startsWith('sealgate-keys-')) return 'an encrypted backup ("sealgate keys restore" makes a keyring of it)'
+  const label = /^-----BEGIN ([A-Z0-9 ]{1,40})-----/m.exec(head)?.[1]
+  if (label === undefined) return null
+  return label.endsWith('CERTIFICATE') ? 'a certificate' : label.endsWith('PRIVATE KEY') ? 'a private key in PEM form' : 'a PEM file'
 }
 
 /** The fields of a JSON object that has exactly these names. */

@@ -170,7 +170,7 @@ await t.test('Kubernetes and compose: configurations are valid but for the secre
       t.fail(`${metadata.name}: the secrets cannot be here`)
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
-      for (const { path, message } of error.faults) t.match(message, /^cannot read \/etc\/sealgate\/credentials\/\w+: ENOENT$/, `${metadata.name}: ${path}`)
+      for (const { path, message } of error.faults) t.match(message, /^cannot read \/etc\/sealgate\/credentials\/\w+: no such file or directory \(ENOENT\)$/, `${metadata.name}: ${path}`)
     }
   }
 })
