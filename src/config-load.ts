@@ -144,7 +144,7 @@ function checkReferences(buckets: unknown, keys: unknown, faults: ConfigFault[])
     if (policy['key'] === undefined && policy['encryption'] !== 'off' && Object.keys(keys).length !== 1) {
       faults.push({ path: `buckets.${pattern}.key`, message: 'must be given, because keys does not name exactly one' })
     }
-    for (const [option, used] of [['key', [policy['key']]], ['allowedKeys', policy['allowedKeys']]] as const) {
+    for (const [option, used] of [['key', [policy['key']]], ['allowedKeys', policy['allowedKeys']], ['openKeys', policy['openKeys']]] as const) {
       const unknown = Array.isArray(used) ? used.filter((each) => typeof each === 'string' && !Object.hasOwn(keys, each)) : []
       for (const each of unknown) faults.push({ path: `buckets.${pattern}.${option}`, message: `keys has no ${String(each)}` })
     }

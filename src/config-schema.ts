@@ -114,7 +114,8 @@ function bucketsSection() {
     bucketKeys: z.boolean().default(true),
     aliases: z.array(z.string().min(1)).default([]),
     requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),
-    allowedKeys: z.array(name).default([])
+    allowedKeys: z.array(name).default([]),
+    openKeys: z.array(name).default([])
   })).prefault({ '*': {} })
 }
 

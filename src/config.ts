@@ -24,6 +24,21 @@ export interface BucketPolicy {
   readonly requireSse: readonly ('AES256' | 'aws:kms' | 'SSE-C')[]
   /** Names in `keys` a client may ask for by SSE-KMS key id, alias or ARN. */
   readonly allowedKeys: readonly string[]
+  /** Names in `keys` that may open what lies here, and seal nothing: keys that the bucket had before. */
+  readonly openKeys: readonly string[]
+}
+
+/** The keys that new objects of a bucket may be sealed with, by name. */
+export function sealingKeys({ key, allowedKeys }: Pick<BucketPolicy, 'key' | 'allowedKeys'>): readonly string[] {
+  return [key, ...allowedKeys]
+}
+
+/** What decides which keys may open what lies in a bucket. */
+export type KeyPins = Pick<BucketPolicy, 'key' | 'allowedKeys' | 'openKeys'>
+
+/** The keys that may open what lies in a bucket, by name. The store, which says what an object is sealed with, chooses among these only. */
+export function keysOf(policy: KeyPins): readonly string[] {
+  return [...sealingKeys(policy), ...policy.openKeys]
 }
 
 export type KeyConfig =

@@ -11,6 +11,7 @@ import type { KeyRegistry } from './keys/registry.ts'
 import type { StoreUpstream } from './upstream/upstream.ts'
 import { credentialLookup } from './auth/credentials.ts'
 import { policyFor } from './config-policy.ts'
+import { configWarnings } from './config-warnings.ts'
 import { LateParts } from './execute/multipart/late-parts.ts'
 import { ObjectCache } from './execute/object-cache.ts'
 import { SettingsCache } from './execute/settings-cache.ts'
@@ -81,6 +82,7 @@ class Assembly implements Gateway {
 
   async open(): Promise<void> {
     this.#useKeys(await this.#openKeys(this.#config))
+    this.#warn()
     this.#assemble(new ObjectCache())
     await this.#health.run()
     this.#health.start(HEALTH_EVERY_SECONDS)
@@ -136,6 +138,7 @@ class Assembly implements Gateway {
     const before = this.#keys
     this.#config = config
     this.#useKeys(keys)
+    this.#warn()
     this.#assemble(new ObjectCache())
     if (before !== null) this.#retire(before)
     await this.#health.run()
@@ -152,6 +155,10 @@ class Assembly implements Gateway {
     await this.#upstream.close()
     await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
     this.#observer.close()
+  }
+
+  #warn(): void {
+    for (const { path, message } of configWarnings(this.#config)) this.#tell('warn', 'configuration', { path, reason: message })
   }
 
   #useKeys(keys: KeyRegistry): void {

@@ -25,7 +25,7 @@ export interface Pipeline {
 /** Stands where a request has no bucket; nothing reads it but what asks for the bucket first. */
 const noBucket: BucketPolicy = {
   encryption: 'on', key: '', etag: 'opaque', plaintext: 'refuse', announce: 'none', publicRead: false, bucketKeys: true, aliases: [],
-  requireSse: [], allowedKeys: []
+  requireSse: [], allowedKeys: [], openKeys: []
 }
 
 /**

@@ -25,6 +25,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'config-units.ts': [],
   'config-schema.ts': ['config-units.ts', 'system-words.ts'],
   'config-tree.ts': ['config-schema.ts'],
+  'config-warnings.ts': ['config.ts'],
   'config-words.ts': ['config-tree.ts'],
   'config-load.ts': ['config-schema.ts', 'config-tree.ts', 'config-words.ts', 'config.ts', 'system-words.ts'],
   'plan': ['config.ts', 'errors.ts', 'http', 's3'],
@@ -38,12 +39,12 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'gateway-types.ts': ['config.ts', 'http', 'observe'],
   'gateway-health.ts': ['errors.ts', 'gateway-types.ts', 'observe', 'upstream'],
   'gateway-observer.ts': ['config.ts', 'errors.ts', 'gateway-types.ts', 'keys', 'observe', 'upstream'],
-  'gateway.ts': ['auth', 'config-policy.ts', 'config.ts', 'execute', 'gateway-health.ts', 'gateway-observer.ts', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],
+  'gateway.ts': ['auth', 'config-policy.ts', 'config-warnings.ts', 'config.ts', 'execute', 'gateway-health.ts', 'gateway-observer.ts', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],
   // The embedded store is the other side: it shares words with the gateway, never a decision.
   'store': ['errors.ts', 'http', 'sigv4'],
   // The engines of commands that work on the store itself, not on the requests of clients.
-  'rewrap': ['envelope', 'errors.ts', 'execute', 'http', 'keys', 's3', 'upstream'],
-  'cli': ['config-load.ts', 'config-policy.ts', 'config-tree.ts', 'config.ts', 'envelope', 'errors.ts', 'execute', 'gateway-types.ts', 'gateway.ts', 'keys', 'listener', 'observe', 'rewrap', 'store', 'system-words.ts', 'upstream'],
+  'rewrap': ['config.ts', 'envelope', 'errors.ts', 'execute', 'http', 'keys', 's3', 'upstream'],
+  'cli': ['config-load.ts', 'config-policy.ts', 'config-tree.ts', 'config-warnings.ts', 'config.ts', 'envelope', 'errors.ts', 'execute', 'gateway-types.ts', 'gateway.ts', 'keys', 'listener', 'observe', 'rewrap', 'store', 'system-words.ts', 'upstream'],
   'main.ts': ['cli']
 }
 

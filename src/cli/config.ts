@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ConfigError, loadConfig } from '../config-load.ts'
+import { configWarnings } from '../config-warnings.ts'
 import type { Config } from '../config.ts'
 import { checkFiles } from './config-files.ts'
 import { exitCodes, type Platform } from './platform.ts'
@@ -31,6 +32,7 @@ export async function runConfig(args: readonly string[], platform: Platform): Pr
     if (file === null) throw new TypeError('No configuration was named.')
     const config = await loadWhole(file, platform)
     platform.stdout.write(`${file} is valid: ${config.clients.length} clients, ${Object.keys(config.keys).length} keys, ${config.buckets.length} bucket policies\n`)
+    for (const { path, message } of configWarnings(config)) platform.stdout.write(`warning: ${path}: ${message}\n`)
     return exitCodes.done
   } catch (error) {
     if (!(error instanceof ConfigError) && !(error instanceof TypeError)) throw error

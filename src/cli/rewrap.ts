@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { loadConfig } from '../config-load.ts'
 import { policyFor } from '../config-policy.ts'
-import { isOwnBucket, type Config } from '../config.ts'
+import { isOwnBucket, sealingKeys, type Config } from '../config.ts'
 import { S3Error } from '../errors.ts'
 import { countObjects, rewrapBucket, type BucketCount, type Rewrapped } from '../rewrap/rewrap-bucket.ts'
 import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../rewrap/rewrap-object.ts'
@@ -27,12 +27,14 @@ under the current version of its key is copied onto itself inside the store; no 
 and started again at any time: what is done is skipped.
 
   --prefix P         only objects whose names begin so
-  --to KEYNAME       bring every object under this key of the configuration; without it each stays with the key it has
+  --to KEYNAME       bring every object under this key, which must be the bucket's own or in its allowedKeys; without it each stays
+                     with the key it has
   --dry-run          look and count; change nothing, ask no key
   --quiet-bucket     there are no writers. Where the store does not enforce conditions on copies, a write that happens while its
                      object is being re-wrapped may be lost, so there the command does not run without this word
   --concurrency N    objects at once (16)
 
+Only what the bucket may open (its key, allowedKeys, openKeys) is re-wrapped; an object under any other key is a failure.
 Left as they are and counted: objects under a customer's key, not encrypted, archived or locked. Noncurrent versions cannot be
 re-wrapped: keep their keys decrypt-only ("sealgate keys usage --versions" counts them).
 Exit codes: 0 done; 1 some objects could not be re-wrapped, or the store refused; 2 command line; 3 stopped, start it again.
@@ -88,6 +90,9 @@ function readOptions(args: readonly string[], platform: Platform): Options {
   if (file === null) throw new TypeError('No configuration was named.')
   const config = loadConfig({ file, env: platform.env })
   if (to !== undefined && !Object.hasOwn(config.keys, to)) throw new TypeError(`The configuration has no key named ${to}.`)
+  if (to !== undefined && !sealingKeys(policyFor(config, bucket)).includes(to)) {
+    throw new TypeError(`Objects of ${bucket} must not be sealed with ${to}: it is neither the bucket's key nor in its allowedKeys.`)
+  }
   if (isOwnBucket(config.upstream, bucket)) throw new TypeError('The state bucket holds no objects to re-wrap.')
   return {
     config, bucket, prefix, to: to ?? null, dryRun: values['dry-run'] === true, quietBucket: values['quiet-bucket'] === true, concurrency
@@ -103,13 +108,14 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
     platform.stderr.write(`${options.bucket} keeps versions: every re-wrap adds one, and the version before keeps its key and its bytes.\n`)
   }
   const state = new StoredBucket(upstream, config.upstream.stateBucket, signal)
-  const habits = dryRun ? unused : await habitsOf(options, upstream, signal)
   const total = await countObjects(bucket, prefix, versioned)
+  const habits = dryRun ? unused : await habitsOf(options, upstream, signal)
   const job: Job = {
     bucket, ...habits,
     state,
     journal: new TagJournal(state, bucket),
     keys: opened.keys,
+    pins: policyFor(config, options.bucket),
     target: options.to === null ? null : opened.keys.named(options.to),
     realm: config.upstream.realm,
     aliases: policyFor(config, options.bucket).aliases,
@@ -136,11 +142,11 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
 type Job = RewrapJob & { readonly state: StoredBucket }
 
 /** What lies in the state bucket for this bucket: what a killed run has left, and its default encryption. */
-async function settleState({ bucket }: Options, { state, journal, realm, keys, target, conditions }: Job, opened: OpenedKeys, platform: Platform): Promise<void> {
+async function settleState({ bucket }: Options, { state, journal, realm, keys, pins, target, conditions }: Job, opened: OpenedKeys, platform: Platform): Promise<void> {
   const recovered = await journal.recover()
   if (recovered > 0) platform.stderr.write(`Put back the tags of ${count(recovered)} objects, which a run before had not come to.\n`)
   const use = { ...opened.useFor(bucket, '', null), objectKey: null }
-  if (await rewrapDefault({ state, place: { realm, bucket }, keys, target, conditions, use })) {
+  if (await rewrapDefault({ state, place: { realm, bucket }, keys, pins, target, conditions, use })) {
     platform.stderr.write('The default encryption of the bucket has been re-wrapped.\n')
   }
 }

@@ -10,6 +10,7 @@ import { upstreamDocument } from '../s3/xml.ts'
 import { readDocument } from './body.ts'
 import { bucketOf, keyContext, keyUse, placeOf, send } from './context.ts'
 import { StateBucket } from './multipart/state-bucket.ts'
+import { openerIn } from './object-keys.ts'
 import { relayError } from './relay-error.ts'
 import { verified } from './stored-object.ts'
 
@@ -77,7 +78,8 @@ async function readDefault(x: Execution, bucket: string): Promise<BucketEncrypti
   if (body === null) return null
   const document = await verified(x, async () => {
     const record = parseBucketRecord(body)
-    const kek = await x.parts.keys.providerOf(record.keyId).unwrap(record, contextOf(x, bucket), useOf(x, bucket))
+    const use = useOf(x, bucket)
+    const kek = await openerIn(x, bucket, record.keyId, use).unwrap(record, contextOf(x, bucket), use)
     return openBucketRecord(record, kek, recordPlace(x, bucket))
   })
   return readBucketEncryption(document, upstreamDocument)

@@ -1,8 +1,9 @@
 import type { KeyObject } from 'node:crypto'
 import type { Attributes, Envelope, Place, SseMode } from '../envelope/envelope.ts'
-import type { WrappedBucketKey } from '../keys/types.ts'
+import type { KeyProvider, KeyUse, WrappedBucketKey } from '../keys/types.ts'
 import type { Execution } from './context.ts'
 import { S3Error } from '../errors.ts'
+import { ForeignKey } from '../keys/registry.ts'
 import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../keys/sse-headers.ts'
 import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../keys/ssec.ts'
 import { continuesUpload, keyContext, keyUse } from './context.ts'
@@ -65,6 +66,8 @@ export interface ReadKeyInput {
   readonly keyId: string
   /** Where the wrap is bound to. */
   readonly place: Place
+  /** The bucket it lies in, whose policy says which keys may open: for a replica another one than it is bound to. */
+  readonly bucket: string
   readonly requestContext: Readonly<Record<string, string>>
   readonly customerKey: CustomerKey | null
   readonly versionId: string | null
@@ -81,10 +84,24 @@ export async function keyForRead(x: Execution, input: ReadKeyInput): Promise<Key
   const use = keyUse(x, input.place, input.versionId)
   try {
     if (input.customerKey !== null) return x.parts.keys.openForCustomer(input.customerKey, wrapped, context, use)
-    return await x.parts.keys.providerOf(input.keyId).unwrap(wrapped, context, use)
+    return await openerIn(x, input.bucket, input.keyId, use).unwrap(wrapped, context, use)
   } catch (error) {
     // A wrap that does not open was damaged, or comes from another place: as much an alarm as a segment that does not.
     if (error instanceof S3Error && error.code === 'SealgateIntegrityError') x.parts.integrityFailure('box')
+    throw error
+  }
+}
+
+/**
+ * The key that opens what the store says is sealed with this key id, in a bucket.
+ * @throws S3Error SealgateKeyUnavailable; a key that the bucket may not open with is counted, because no writer of the gateway's puts
+ * one there.
+ */
+export function openerIn(x: Execution, bucket: string, keyId: string, use: KeyUse): KeyProvider {
+  try {
+    return x.parts.keys.openerOf(keyId, x.parts.policyFor(bucket), use).provider
+  } catch (error) {
+    if (error instanceof S3Error && error.cause instanceof ForeignKey) x.parts.integrityFailure('foreign-key')
     throw error
   }
 }

@@ -75,7 +75,7 @@ export async function openStored(
     const envelope = parseEnvelope(value)
     const requestContext = readContext(headers.get(CONTEXT_HEADER))
     const bound = boundPlace(x, place, envelope)
-    const kek = await keyForRead(x, { envelope, keyId, place: bound, requestContext, customerKey, versionId: shared.versionId })
+    const kek = await keyForRead(x, { envelope, keyId, place: bound, bucket: place.bucket, requestContext, customerKey, versionId: shared.versionId })
     const { objectKey, attributes } = openEnvelope(envelope, kek, bound)
     const size = plaintextSize(storedSize)
     if (size === null) throw new EnvelopeError('length')

@@ -6,7 +6,7 @@ import { KeyringError } from './keyring.ts'
 import { KmsKeyProvider } from './kms.ts'
 import { LocalKeyProvider } from './local.ts'
 import { openWithCustomerKey, sealWithCustomerKey, SSEC_KEY_ID, type CustomerKey } from './ssec.ts'
-import type { BucketPolicy } from '../config.ts'
+import { keysOf, sealingKeys, type BucketPolicy, type KeyPins } from '../config.ts'
 import type { AuditSink } from './audit-event.ts'
 import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 import type { KeyObject } from 'node:crypto'
@@ -43,6 +43,15 @@ export class KeyFault extends Error {
   }
 }
 
+/** What lies in a bucket names a key that the gateway holds and that the bucket may not open with. */
+export class ForeignKey extends Error {
+  /** @param key its name in the configuration */
+  constructor(key: string) {
+    super(`Key ${key} is neither the bucket's key nor in its allowedKeys or openKeys.`)
+    this.name = 'ForeignKey'
+  }
+}
+
 /** All keys the gateway may use, behind cache and audit trail. */
 export class KeyRegistry {
   readonly #keys: readonly ConfiguredKey[]
@@ -59,13 +68,21 @@ export class KeyRegistry {
     return this.#required(name).provider
   }
 
-  /** Who opens objects that carry this key id. @throws S3Error SealgateKeyUnavailable, naming the id. */
-  providerOf(keyId: string): KeyProvider {
+  /**
+   * The key that opens what carries this key id and lies in a bucket. The id is the store's word: which keys it may name there is the
+   * configuration's.
+   * @throws S3Error SealgateKeyUnavailable, naming the id; audited. Its cause is a ForeignKey where the gateway holds the key.
+   */
+  openerOf(keyId: string, policy: KeyPins, use: KeyUse): NamedProvider {
     const key = this.owner(keyId)
-    if (key === null) {
-      throw new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which the gateway does not hold.` })
-    }
-    return key.provider
+    if (key !== null && keysOf(policy).includes(key.name)) return key
+    const error = key === null
+      ? new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which the gateway does not hold.` })
+      : new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which must not open it in this bucket.`, cause: new ForeignKey(key.name) })
+    this.#audit({
+      ...auditEvent(use, null, new Date(), errorCodeOf(error, use)), action: 'refused', masterKeyId: keyId, cached: false
+    })
+    throw error
   }
 
   /** The configured key that a key id found in an object belongs to; null when it is none of ours. */
@@ -101,7 +118,7 @@ export class KeyRegistry {
       if (requested === null) return this.#required(policy.key)
       const entry = this.#keys.find((candidate) => answersTo(candidate, requested))
       if (entry === undefined) throw new S3Error('KMS.NotFoundException', { message: `Key '${requested}' does not exist` })
-      if (entry.name !== policy.key && !policy.allowedKeys.includes(entry.name)) throw new S3Error('AccessDenied')
+      if (!sealingKeys(policy).includes(entry.name)) throw new S3Error('AccessDenied')
       return entry
     } catch (error) {
       this.#audit({

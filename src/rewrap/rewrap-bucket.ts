@@ -64,10 +64,10 @@ export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewr
   return { from, to, left, ...counts }
 }
 
-async function lookAtObject({ bucket, keys, target }: RewrapJob, key: string): ReturnType<typeof rewrapObject> {
-  const headers = await bucket.head(key)
+async function lookAtObject(job: RewrapJob, key: string): ReturnType<typeof rewrapObject> {
+  const headers = await job.bucket.head(key)
   if (headers === null) return { outcome: 'gone' }
-  const verdict = judge(headers, keys, target, new Date())
+  const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
   return verdict.kind === 'leave'
     ? { outcome: 'left', reason: verdict.reason }
     : { outcome: 'rewrapped', keyId: verdict.keyId, to: verdict.to.currentKeyId() ?? '', bytes: storedBytes(headers) }

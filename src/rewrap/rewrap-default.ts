@@ -2,6 +2,7 @@ import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyContext, KeyUse, WrappedBucketKey } from '../keys/types.ts'
 import type { BucketRecord, RecordPlace } from '../envelope/bucket-record.ts'
+import type { KeyPins } from '../config.ts'
 import type { Conditions } from '../upstream/probe.ts'
 import { encodeBucketRecord, openBucketRecord, parseBucketRecord, sealBucketRecord } from '../envelope/bucket-record.ts'
 import { EnvelopeError } from '../envelope/error.ts'
@@ -17,6 +18,8 @@ export interface DefaultJob {
   readonly state: StoredBucket
   readonly place: RecordPlace
   readonly keys: KeyRegistry
+  /** Which keys may open what is of this bucket. */
+  readonly pins: KeyPins
   /** null: it stays with the key that owns it. */
   readonly target: NamedProvider | null
   readonly conditions: Conditions
@@ -30,15 +33,14 @@ export interface DefaultJob {
  * @throws S3Error PreconditionFailed when it was set anew meanwhile; of the key providers.
  */
 export async function rewrapDefault(job: DefaultJob): Promise<boolean> {
-  const { state, place, keys, target, conditions } = job
+  const { state, place, keys, pins, target, conditions, use } = job
   const key = bucketDefaultName(place)
   const response = await state.send({ method: 'GET', key, retry: true })
   const body = await readAll(response.body, RECORD_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
   if (response.status === 404) return false
   if (response.status !== 200) throw new S3Error('SealgateBadUpstream')
   const record = parse(body)
-  const from = keys.owner(record.keyId)
-  if (from === null) throw new S3Error('SealgateKeyUnavailable', { message: `The default encryption is sealed with key ${record.keyId}, which is not configured.` })
+  const from = keys.openerOf(record.keyId, pins, use)
   const to = target ?? from
   if (to.currentKeyId() === record.keyId) return false
   const etag = response.headers.get('etag') ?? ''

@@ -1,3 +1,4 @@
+import type { KeyPins } from '../config.ts'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { HeaderList } from '../http/headers.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
@@ -26,6 +27,8 @@ export interface RewrapJob {
   readonly keys: KeyRegistry
   /** null: each object stays with the key that owns its key id. */
   readonly target: NamedProvider | null
+  /** Which keys may open what lies in the bucket. */
+  readonly pins: KeyPins
   readonly realm: string
   readonly aliases: readonly string[]
   /** Which conditions the store enforces. */
@@ -95,7 +98,7 @@ interface Attempt {
 async function attemptOnce(job: RewrapJob, key: string): Promise<Attempt> {
   const headers = await job.bucket.head(key)
   if (headers === null) return { result: { outcome: 'gone' }, settled: true }
-  const verdict = judge(headers, job.keys, job.target, new Date())
+  const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
   if (verdict.kind === 'leave') return { result: { outcome: 'left', reason: verdict.reason }, settled: true }
   const etag = headers.get('etag')
   if (etag === undefined) throw new S3Error('SealgateBadUpstream', { message: 'The store gives it no ETag.' })

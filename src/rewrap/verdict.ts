@@ -1,6 +1,8 @@
 import type { HeaderList } from '../http/headers.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
+import type { KeyPins } from '../config.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
+import type { KeyUse } from '../keys/types.ts'
 import { ENVELOPE_HEADER } from '../execute/stored-object.ts'
 import { S3Error } from '../errors.ts'
 import { SSEC_KEY_ID } from '../keys/ssec.ts'
@@ -24,19 +26,25 @@ export type Verdict =
 /** Storage classes whose objects must be restored before they can be copied (AWS S3 User Guide, "Storage classes"). */
 const archives = new Set(['GLACIER', 'DEEP_ARCHIVE'])
 
+export interface Judging {
+  readonly keys: KeyRegistry
+  /** Which keys may open what lies in the bucket. */
+  readonly pins: KeyPins
+  readonly target: NamedProvider | null
+}
+
 /**
- * @param target the key that all objects get; null: each stays with the configured key that owns its key id, so that what a
+ * @param judging `target`: the key that all objects get; null: each stays with the configured key that owns its key id, so that what a
  * client asked for stays as it asked.
- * @throws S3Error SealgateKeyUnavailable for a key that is not configured, KMS.DisabledException when the target wraps nothing now.
+ * @throws S3Error SealgateKeyUnavailable for a key that is not configured or that the bucket may not open with: a re-wrap would make an
+ * object that the gateway refuses into one that it opens. KMS.DisabledException when the target wraps nothing now.
  */
-export function judge(headers: HeaderList, keys: KeyRegistry, target: NamedProvider | null, now: Date): Verdict {
+export function judge(headers: HeaderList, { keys, pins, target }: Judging, use: KeyUse, now: Date): Verdict {
   const keyId = keyIdOf(headers)
   if (keyId === null && !headers.has(ENVELOPE_HEADER)) return leave('plain')
   if (keyId === SSEC_KEY_ID) return leave('customer')
-  const from = keyId === null ? null : keys.owner(keyId)
-  if (from === null || keyId === null) {
-    throw new S3Error('SealgateKeyUnavailable', { message: `It is sealed with key ${keyId ?? '(none named)'}, which is not configured.` })
-  }
+  if (keyId === null) throw new S3Error('SealgateKeyUnavailable', { message: 'It names no key that it is sealed with.' })
+  const from = keys.openerOf(keyId, pins, use)
   const to = target ?? from
   const current = to.currentKeyId()
   if (current === keyId) return leave('current')

@@ -43,15 +43,31 @@ async function house(test: { teardown(work: () => Promise<void>): void }): Promi
 
 await t.test('a stored key id finds its owner; one that nobody has is named', async (t) => {
   const { registry, arn } = await house(t)
-  t.equal(registry.providerOf(arn), registry.providerFor('cloud'))
-  t.equal(registry.providerOf('local:ring:v1'), registry.providerFor('main'))
+  const pins = { key: 'main', allowedKeys: [], openKeys: ['cloud'] }
+  t.equal(registry.openerOf(arn, pins, keyUse()).provider, registry.providerFor('cloud'))
+  t.equal(registry.openerOf('local:ring:v1', pins, keyUse()).provider, registry.providerFor('main'))
   for (const keyId of ['local:other:v1', `${arn}x`, 'ssec', '']) {
-    t.throws(() => registry.providerOf(keyId), {
+    t.throws(() => registry.openerOf(keyId, pins, keyUse()), {
       code: 'SealgateKeyUnavailable', message: `The object is sealed with key ${keyId}, which the gateway does not hold.`
     })
   }
   t.throws(() => registry.providerFor('nope'), { code: 'InternalError' })
   await registry.selfTest()
+})
+
+await t.test('what a bucket may open with: its key, what it may be asked for, what it had before; every other key is refused, and told', async (t) => {
+  const { registry, events, arn } = await house(t)
+  const ids = { main: 'local:ring:v1', cloud: arn }
+  const named = ['main', 'cloud'] as const
+  for (const key of named) for (const allowed of [[], ...named.map((name) => [name])]) for (const open of [[], ...named.map((name) => [name])]) for (const asked of named) {
+    events.length = 0
+    const work = (): unknown => registry.openerOf(ids[asked], { key, allowedKeys: allowed, openKeys: open }, keyUse())
+    if ([key, ...allowed, ...open].includes(asked)) t.match(work(), { name: asked })
+    else {
+      t.throws(work, { code: 'SealgateKeyUnavailable', message: /must not open it in this bucket/, cause: { name: 'ForeignKey' } })
+      t.match(events, [{ action: 'refused', masterKeyId: ids[asked], error: 'SealgateKeyUnavailable' }])
+    }
+  }
 })
 
 await t.test('10,000 writes and reads cost few calls; disabling the key shows at the age of the cache, enabling soon after', async (t) => {

@@ -48,7 +48,7 @@ async function engine(t: Test, rig: RewrapRig, change: Partial<RewrapJob> = {}):
     await upstream.close()
   })
   return {
-    keys: opened.keys, target: null, realm: 'test', aliases: [],
+    keys: opened.keys, pins: { key: 'main', allowedKeys: [], openKeys: [] }, target: null, realm: 'test', aliases: [],
     conditions: await probeConditions(upstream, 'sealgate-state', signal), tagHabit: await probeTagHabit(upstream, 'sealgate-state', signal),
     singleCopyLimit: 6 * MIB, partSize: 5 * MIB, retryMs: 1, useFor: (key, versionId) => opened.useFor(Bucket, key, versionId),
     journal: new TagJournal(new StoredBucket(upstream, 'sealgate-state', signal), new StoredBucket(upstream, Bucket, signal)), ...change,
@@ -160,7 +160,7 @@ await t.test('what does not belong there is told, not touched', async (t) => {
   t.match(ran, { code: 1, out: /re-wrapped 2 objects[^]*3 objects failed/ })
   t.match(ran.err, /"damaged": SealgateIntegrityError: Its envelope does not open/)
   t.match(ran.err, /"half": SealgateKeyUnavailable/)
-  t.match(ran.err, /"foreign": SealgateKeyUnavailable: It is sealed with key local:elsewhere:1/)
+  t.match(ran.err, /"foreign": SealgateKeyUnavailable: The object is sealed with key local:elsewhere:1/)
   for (const [key, state] of states) t.same(metadataOf(key), state)
   t.notMatch(await readFile(rig.audit, 'utf8'), /"secret|"key":"[A-Za-z0-9+/]{43}="/)
 })

@@ -61,7 +61,7 @@ export async function startRewrapRig(t: Test, sections: Readonly<Record<string, 
   })
   return {
     store, gateway, s3: gateway.client(), config, audit, reload,
-    run: (...args) => runCli([...args.slice(0, args[0] === 'keys' ? 2 : 1), '--config', config, ...args.slice(args[0] === 'keys' ? 2 : 1)], folder),
+    run: (...args) => runCli([...args.slice(0, /^(keys|config)$/.test(args[0] ?? '') ? 2 : 1), '--config', config, ...args.slice(/^(keys|config)$/.test(args[0] ?? '') ? 2 : 1)], folder),
     rotate: async () => {
       await editKeyring(gateway.keyring, (keyring) => keyring.rotate(new Date()))
       await reload()

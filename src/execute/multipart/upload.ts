@@ -110,7 +110,7 @@ async function keyOf(x: Execution, place: Place, record: UploadRecord): ReturnTy
     })
   }
   try {
-    return await keyForRead(x, { envelope: { blob, scope }, keyId, place, requestContext, customerKey, versionId: null })
+    return await keyForRead(x, { envelope: { blob, scope }, keyId, place, bucket: place.bucket, requestContext, customerKey, versionId: null })
   } catch (error) {
     if (customerKey === null || !(error instanceof S3Error) || error.code !== 'AccessDenied') throw error
     throw new S3Error('InvalidRequest', {
