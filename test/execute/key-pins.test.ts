@@ -32,7 +32,8 @@ async function rig(t: Test) {
   t.equal((await send('POST', `/bucket/multipart?uploadId=${whole.id}`, [], whole.list)).status, 200)
   const begun = await begin('begun')
   const policy = (bucket: Readonly<Record<string, unknown>>): Promise<void> => made.reload({ buckets: { '*': { key: 'ka' }, 'other': { key: 'kb' }, 'bucket': bucket } })
-  return { ...made, send, begun, policy }
+  const reload = (change: Readonly<Record<string, unknown>>): Promise<void> => made.reload(change)
+  return { ...made, send, begun, policy, reload }
 }
 
 await t.test('what the store says is sealed with another key than the bucket may open with is refused, wherever that key is named', async (t) => {
