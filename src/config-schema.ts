@@ -54,8 +54,25 @@ function listenSection(path: Text) {
     region: z.union([z.string().min(1), z.array(z.string().min(1))], { error: 'must be a region or a list of regions' }).default([]),
     domains: z.array(z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a domain name in lower case')).default([]),
     trustedProxies: z.array(z.string().refine(isAddressOrRange, 'must be an IP address or a CIDR range')).default([]),
-    allowPlainBeyondLoopback: z.boolean().default(false)
+    allowPlainBeyondLoopback: z.boolean().default(false),
+    cors: z.array(corsRule()).max(100).default([])
   }).prefault({})
+}
+
+/** As a CORSRule of S3. */
+function corsRule() {
+  const pattern = z.string().regex(/^[\x21-\x2b\x2d-\x7e]+$/, 'must be a text without blanks and commas').refine(hasOneStar, 'may have one "*"')
+  return z.strictObject({
+    origins: z.array(pattern).min(1),
+    methods: z.array(z.enum(['GET', 'HEAD', 'PUT', 'POST', 'DELETE'])).min(1),
+    headers: z.array(pattern).default(['*']),
+    expose: z.array(pattern).default(['ETag']),
+    maxAge: z.int().min(0).max(86_400).nullable().default(null).transform((seconds) => seconds === null ? null : String(seconds))
+  })
+}
+
+function hasOneStar(text: string): boolean {
+  return text.split('*').length <= 2
 }
 
 function upstreamSection(path: Text, secret: Text) {

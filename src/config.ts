@@ -67,6 +67,15 @@ export interface Config {
     /** Addresses of front ends that terminate TLS for us and whose X-Forwarded-Proto is believed. */
     readonly trustedProxies: readonly string[]
     readonly allowPlainBeyondLoopback: boolean
+    /** What browsers are told of every bucket; empty: what the store says of each. */
+    readonly cors: readonly {
+      readonly origins: readonly string[]
+      readonly methods: readonly string[]
+      readonly headers: readonly string[]
+      readonly expose: readonly string[]
+      /** Seconds, as digits; null: not said. */
+      readonly maxAge: string | null
+    }[]
   }
   readonly admin: { readonly host: string; readonly port: number } | null
   readonly upstream: {

@@ -23,6 +23,7 @@ import { exposition } from './observe/exposition.ts'
 import { leaveRoomForBodies } from './http/body-garbage.ts'
 import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
+import { corsRule } from './s3/cors.ts'
 import { address } from './s3/route.ts'
 import { Capabilities } from './upstream/capabilities.ts'
 import { createUpstream } from './upstream/upstream.ts'
@@ -192,6 +193,7 @@ class Assembly implements Gateway {
       keys: this.#keys,
       objects,
       settings: new SettingsCache(),
+      ownCors: config.listen.cors.map(corsRule),
       lateParts: this.#lateParts,
       capabilities: this.#capabilities,
       integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },

@@ -35,7 +35,7 @@ const noBucket: BucketPolicy = {
  */
 export async function handle(pipeline: Pipeline, request: HttpRequest): Promise<HttpResponse> {
   const { parts } = pipeline
-  if (!request.headers.has('origin') && request.method !== 'OPTIONS') return answer(pipeline, request)
+  if (!request.headers.has('origin') && request.method !== 'OPTIONS') return (await answer(pipeline, request)).response
   const { bucket } = address(request.target, request.host, parts.config.listen.domains)
   if (request.method === 'OPTIONS' && bucket !== null) {
     request.annotate?.({ operation: 'Preflight', bucket })
@@ -45,9 +45,9 @@ export async function handle(pipeline: Pipeline, request: HttpRequest): Promise<
     throw error instanceof S3Error ? error.withHeaders(knownCorsHeaders(parts, request, bucket, error.headers)) : error
   }
   try {
-    const response = await answer(pipeline, request)
+    const { response, signed } = await answer(pipeline, request)
     const { pending } = response
-    const cors = await corsHeadersFor(parts, request, bucket, response.headers)
+    const cors = await corsHeadersFor(parts, request, bucket, signed ? 'signed' : 'unsigned')
     if (pending === undefined) return { ...response, headers: withCors(response.headers, cors) }
     return { ...response, pending: { headers: () => withCors(pending.headers(), cors), document: pending.document.catch(readable) } }
   } catch (error) {
@@ -55,7 +55,12 @@ export async function handle(pipeline: Pipeline, request: HttpRequest): Promise<
   }
 }
 
-async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<HttpResponse> {
+interface Answer {
+  readonly response: HttpResponse
+  readonly signed: boolean
+}
+
+async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<Answer> {
   const { domains } = parts.config.listen
   const posted = formTarget(request, domains)
   const authenticated = posted === null
@@ -81,7 +86,9 @@ async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<
   }
   refuseReservedMetadata(authenticated.request.headers)
   await verifyUnusedBody(execution)
-  return executors[executor](execution)
+  const response = await executors[executor](execution)
+  if (client !== null && operation.bucket !== null) parts.settings.cors.used(operation.bucket)
+  return { response, signed: client !== null }
 }
 
 /** What the access line says of an operation. The key of a form's upload stands in the form. */

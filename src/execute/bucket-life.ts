@@ -21,7 +21,7 @@ export async function deleteBucket(x: Execution): Promise<HttpResponse> {
     if (error instanceof S3Error && error.code === 'NoSuchBucket') return error
     throw error
   })
-  x.parts.settings.cors.delete(bucketOf(x))
+  x.parts.settings.cors.forget(bucketOf(x))
   await removeBucketDefault(x, bucketOf(x))
   if (outcome instanceof S3Error) throw outcome
   return outcome
@@ -30,7 +30,7 @@ export async function deleteBucket(x: Execution): Promise<HttpResponse> {
 /** PutBucketCors, DeleteBucketCors: a preflight that follows must not be answered from what was before. */
 export async function changeCors(x: Execution): Promise<HttpResponse> {
   const response = await forward(x)
-  x.parts.settings.cors.delete(bucketOf(x))
+  x.parts.settings.cors.forget(bucketOf(x))
   return response
 }
 

@@ -5,6 +5,7 @@ import type { Place } from '../envelope/envelope.ts'
 import type { KeyContext, KeyUse } from '../keys/types.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { PostForm } from '../s3/post-form.ts'
+import type { CorsRule } from '../s3/cors.ts'
 import type { Operation } from '../s3/route.ts'
 import type { Capabilities } from '../upstream/capabilities.ts'
 import type { Conditions } from '../upstream/probe.ts'
@@ -21,6 +22,8 @@ export interface Parts {
   readonly keys: KeyRegistry
   readonly objects: ObjectCache
   readonly settings: SettingsCache
+  /** `listen.cors`: where there are any, they hold for every bucket, and the store's are not asked for. */
+  readonly ownCors: readonly CorsRule[]
   readonly lateParts: LateParts
   /** What the store was seen to do, by kind of bucket. */
   readonly capabilities: Pick<Capabilities, 'of' | 'ofStateBucket' | 'known' | 'report'>

@@ -1,24 +1,25 @@
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import type { Parts } from './context.ts'
-import type { KnownCors } from './settings-cache.ts'
-import { isOwnBucket } from '../config.ts'
+import type { Asker, Asking, KnownCors } from './cors-knowledge.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
-import { corsHeaders, matchingRule, parseCors, requestedHeaders, type CorsQuestion } from '../s3/cors.ts'
-import { upstreamDocument } from '../s3/xml.ts'
+import { corsDocument, corsHeaders, exposed, matchingRule, parseCors, requestedHeaders, type CorsQuestion, type CorsRule } from '../s3/cors.ts'
 
 type Header = readonly [name: string, value: string]
 
-const ALLOW_ORIGIN = 'access-control-allow-origin'
 /** AWS's words (S3 User Guide, "Troubleshooting CORS"). */
 const notAllowed = 'CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / ' +
   'Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource\'s CORS spec.'
+/** Seconds that a store may take to answer what an unsigned request has asked. */
+const unsignedAnswerSeconds = 5
 
 /**
- * The answer to a browser's preflight. Preflights are unsigned by nature (Fetch standard, CORS-preflight fetch), so this is the one
- * request that is answered, and may go upstream, without a signature; it tells what the bucket's owner has published.
- * @throws S3Error BadRequest, AccessDenied, AccessForbidden, NoSuchBucket.
+ * The answer to a browser's preflight. Preflights are unsigned by nature (Fetch standard, CORS-preflight fetch): without
+ * `listen.cors` this is the one request for which the store is asked without a signature. It tells what the bucket's owner has
+ * published, and nothing else: a bucket that is not there, not served here, without rules, or with rules that do not match get one
+ * answer, and so does a question that may not be asked now.
+ * @throws S3Error BadRequest, AccessForbidden; the errors of a store that does not answer
  */
 export async function preflight(parts: Parts, request: HttpRequest, bucket: string): Promise<HttpResponse> {
   const question = questionOf(request)
@@ -26,11 +27,11 @@ export async function preflight(parts: Parts, request: HttpRequest, bucket: stri
   if (!request.headers.has('access-control-request-method')) {
     throw new S3Error('BadRequest', { message: 'Invalid Access-Control-Request-Method: null' })
   }
-  const known = await corsOf(parts, request, bucket)
-  if (known.kind === 'no-bucket') throw new S3Error('NoSuchBucket')
-  if (known.kind === 'none') throw forbidden('CORSResponse: CORS is not enabled for this bucket.')
-  const headers = known.kind === 'hidden' ? await storesHeaders(parts, request, bucket, question) : headersOf(known, question)
-  if (headers.length === 0) throw forbidden(notAllowed)
+  const headers = await headersFor(parts, bucket, question, { asker: 'unsigned', signal: request.signal }).catch((error: unknown) => {
+    if (error instanceof S3Error && (error.code === 'AccessDenied' || error.code === 'SlowDown')) return []
+    throw error
+  })
+  if (headers.length === 0) throw new S3Error('AccessDenied', { code: 'AccessForbidden', message: notAllowed })
   return { status: 200, headers: [...headers, ['content-length', '0']], body: null }
 }
 
@@ -39,42 +40,55 @@ export async function preflight(parts: Parts, request: HttpRequest, bucket: stri
  * must not send the gateway to the store. A browser's preflight has made them known shortly before.
  */
 export function knownCorsHeaders(parts: Parts, request: HttpRequest, bucket: string | null, headers: readonly Header[]): readonly Header[] {
-  const known = bucket === null ? undefined : parts.settings.cors.get(bucket)
-  return known === undefined || hasCors(headers) ? [] : headersOf(known, questionOf(request))
+  const own = ownRules(parts)
+  const known = own ?? (bucket === null ? undefined : parts.settings.cors.known(bucket))
+  return known?.kind !== 'rules' || hasCors(headers) ? [] : headersOf(known.rules, questionOf(request))
 }
 
 /**
- * The CORS headers for an answer that the store did not give: without them a browser shows its user nothing of it. Best effort:
- * an error here must not hide the answer.
+ * The CORS headers for an answer: without them a browser shows its user nothing of it. Best effort: an error here must not hide the
+ * answer. @param asker whether the request was signed
  */
-export async function corsHeadersFor(parts: Parts, request: HttpRequest, bucket: string | null, headers: readonly Header[]): Promise<readonly Header[]> {
+export async function corsHeadersFor(parts: Parts, request: HttpRequest, bucket: string | null, asker: Asker): Promise<readonly Header[]> {
   const question = questionOf(request)
-  if (question.origin === '' || bucket === null || hasCors(headers)) return []
-  try {
-    const known = await corsOf(parts, request, bucket)
-    return known.kind === 'hidden' ? await storesHeaders(parts, request, bucket, question) : headersOf(known, question)
-  } catch {
-    return []
-  }
+  if (question.origin === '' || bucket === null) return []
+  return headersFor(parts, bucket, question, { asker, signal: request.signal }).catch(() => [])
 }
 
-/** Headers of an answer with those for a browser, unless the store has said them. */
+/** Headers of an answer with those for a browser, in place of what the store says to browsers by itself. */
 export function withCors(headers: readonly Header[], cors: readonly Header[]): readonly Header[] {
-  return hasCors(headers) ? headers : [...headers, ...cors]
+  return cors.length === 0 ? headers : [...headers.filter(([name]) => !/^(access-control-.*|vary)$/i.test(name)), ...cors]
 }
 
 function hasCors(headers: readonly Header[]): boolean {
-  return headers.some(([name]) => name.toLowerCase() === ALLOW_ORIGIN)
+  return headers.some(([name]) => name.toLowerCase() === 'access-control-allow-origin')
 }
 
-function headersOf(known: KnownCors, question: CorsQuestion): readonly Header[] {
-  const rule = known.kind === 'rules' ? matchingRule(known.rules, question) : undefined
-  // Whoever wrote the rules wrote them in XML, which holds more than a header can: a line break would make every answer an error.
-  return rule === undefined ? [] : corsHeaders(rule, question).filter(([, value]) => /^[\t\x20-\x7e\x80-\xff]*$/.test(value))
+/** @throws S3Error AccessDenied for buckets that are not configured: a stranger must not find out which there are. */
+async function headersFor(parts: Parts, bucket: string, question: CorsQuestion, asking: Asking): Promise<readonly Header[]> {
+  if (question.headers === null) return []
+  const own = ownRules(parts)
+  if (own !== null) return headersOf(own.rules, question)
+  parts.policyFor(bucket)
+  const { cors } = parts.settings
+  const configured = parts.config.buckets.some(([pattern]) => pattern === bucket)
+  const known = await cors.rulesOf(bucket, { ...asking, configured }, (signal) => readRules(parts, bucket, { ...asking, signal }))
+  if (known.kind === 'rules') return headersOf(known.rules, question)
+  return cors.answerOf(bucket, question, asking, (signal) => storesHeaders(parts, bucket, question, { ...asking, signal }))
 }
 
-function forbidden(message: string): S3Error {
-  return new S3Error('AccessDenied', { code: 'AccessForbidden', message })
+function ownRules({ ownCors }: Parts): { kind: 'rules'; rules: readonly CorsRule[] } | null {
+  return ownCors.length === 0 ? null : { kind: 'rules', rules: ownCors }
+}
+
+function headersOf(rules: readonly CorsRule[], question: CorsQuestion): readonly Header[] {
+  const rule = matchingRule(rules, question)
+  return rule === undefined ? [] : corsHeaders(rule, question).filter(fitsHeader)
+}
+
+/** Whoever wrote the rules wrote them in XML, which holds more than a header can: a line break would make every answer an error. */
+function fitsHeader([, value]: Header): boolean {
+  return /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
 }
 
 function questionOf(request: HttpRequest): CorsQuestion {
@@ -85,37 +99,34 @@ function questionOf(request: HttpRequest): CorsQuestion {
   }
 }
 
-/** @throws S3Error AccessDenied for buckets that are not configured: a stranger must not find out which there are. */
-async function corsOf(parts: Parts, request: HttpRequest, bucket: string): Promise<KnownCors> {
-  parts.policyFor(bucket)
-  if (isOwnBucket(parts.config.upstream, bucket)) return { kind: 'no-bucket' }
-  const cached = parts.settings.cors.get(bucket)
-  if (cached !== undefined) return cached
-  const known = await readCors(parts, request, bucket)
-  parts.settings.cors.set(bucket, known)
-  return known
-}
-
-async function readCors(parts: Parts, request: HttpRequest, bucket: string): Promise<KnownCors> {
-  const response = await ask(parts, request, { method: 'GET', bucket, query: [['cors', null]] })
-  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+async function readRules(parts: Parts, bucket: string, asking: Asking): Promise<KnownCors> {
+  const response = await ask(parts, asking, { method: 'GET', bucket, query: [['cors', null]] })
+  const document = await readAll(response.body, corsDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   if (response.status === 200) return { kind: 'rules', rules: parseCors(document) }
-  if (response.status === 403) return { kind: 'hidden' }
-  if (response.status === 404) return { kind: document.includes('NoSuchBucket') ? 'no-bucket' : 'none' }
-  throw new S3Error(response.status === 501 ? 'NotImplemented' : 'ServiceUnavailable')
+  // 404: no rules, or no bucket. MinIO answers so for every bucket, older versions 501, and both answer preflights by themselves.
+  if ([403, 404, 405, 501].includes(response.status)) return { kind: 'ask' }
+  throw new S3Error('ServiceUnavailable')
 }
 
-/** Where the gateway may not read the rules, the store is asked what it would tell a browser. */
-async function storesHeaders(parts: Parts, request: HttpRequest, bucket: string, question: CorsQuestion): Promise<readonly Header[]> {
+/** Where there are no rules to read, the store is asked what it would tell a browser, as a browser asks: without a signature. */
+async function storesHeaders(parts: Parts, bucket: string, question: CorsQuestion, asking: Asking): Promise<readonly Header[]> {
   const headers: Header[] = [['origin', question.origin], ['access-control-request-method', question.method]]
-  if (question.headers.length > 0) headers.push(['access-control-request-headers', question.headers.join(',')])
-  const response = await ask(parts, request, { method: 'OPTIONS', bucket, headers, identity: null })
+  if (question.headers !== null && question.headers.length > 0) headers.push(['access-control-request-headers', question.headers.join(',')])
+  const response = await ask(parts, asking, { method: 'OPTIONS', bucket, headers, identity: null })
   response.body.resume()
-  return response.status >= 300 ? [] : response.headers.entries.filter(([name]) => /^(access-control-.*|vary)$/i.test(name))
+  const told = response.headers.entries.filter(([name, value]) => /^(access-control-.*|vary)$/i.test(name) && value.length <= 4096)
+  if (response.status >= 300 || !hasCors(told)) return []
+  // What may be read is told with other answers than preflights. The gateway sends no headers but those it knows.
+  const said = told.some(([name]) => name.toLowerCase() === 'access-control-expose-headers')
+  return said ? told : [...told, ['access-control-expose-headers', exposed(['ETag'])]]
 }
 
-function ask(parts: Parts, request: HttpRequest, sent: Pick<UpstreamRequest, 'method' | 'bucket'> & Partial<UpstreamRequest>): Promise<UpstreamResponse> {
+type Sent = Pick<UpstreamRequest, 'method' | 'bucket'> & Partial<UpstreamRequest>
+
+function ask(parts: Parts, { asker, signal }: Asking, sent: Sent): Promise<UpstreamResponse> {
   return parts.upstream.request({
-    key: null, query: [], headers: [], body: null, contentLength: 0, signal: request.signal, retry: true, pool: 'control', ...sent
+    key: null, query: [], headers: [], body: null, contentLength: 0, signal, retry: true,
+    ...asker === 'signed' ? { pool: 'control' } : { pool: 'preflight', answerSeconds: unsignedAnswerSeconds },
+    ...sent
   })
 }

@@ -1,10 +1,7 @@
 import type { BucketEncryption } from '../s3/bucket-encryption.ts'
-import type { CorsRule } from '../s3/cors.ts'
+import { CorsKnowledge } from './cors-knowledge.ts'
 
-/** What is known of a bucket's CORS rules. `hidden`: the gateway's own identity may not read them. */
-export type KnownCors = { readonly kind: 'rules'; readonly rules: readonly CorsRule[] } | { readonly kind: 'none' | 'no-bucket' | 'hidden' }
 
-const CORS_MS = 60_000
 const ENCRYPTION_MS = 5_000
 const MAX_ENTRIES = 10_000
 
@@ -13,12 +10,8 @@ const MAX_ENTRIES = 10_000
  * seen when that is over, what this one changes at once.
  */
 export class SettingsCache {
-  readonly #cors = new Timed<KnownCors>(CORS_MS)
+  readonly cors = new CorsKnowledge()
   readonly #encryption = new Timed<BucketEncryption | null>(ENCRYPTION_MS)
-
-  get cors(): Timed<KnownCors> {
-    return this.#cors
-  }
 
   /** null: the bucket has no default of its own. */
   get encryption(): Timed<BucketEncryption | null> {

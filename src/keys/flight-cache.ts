@@ -79,6 +79,18 @@ export class FlightCache<V> {
     this.#scheduleSweep()
   }
 
+  /** The value, if it is there and has not expired; nothing is loaded for it. */
+  peek(key: string): V | undefined {
+    return fresh(this.#values, key, this.#options.now())?.content
+  }
+
+  /** Forgets what is known of a key, also what a load under way will find. */
+  forget(key: string): void {
+    this.#values.delete(key)
+    this.#failures.delete(key)
+    this.#flights.delete(key)
+  }
+
   /** Drops an entry if it still is this one: another caller may have replaced it already. */
   drop(key: string, value: V): void {
     if (this.#values.get(key)?.content === value) this.#values.delete(key)

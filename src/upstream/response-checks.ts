@@ -56,7 +56,7 @@ function checkFraming(status: number, headers: HeaderList, asked: Asked): void {
   if (asked.method === 'HEAD' || status === 204 || status === 304) return
   if (length === undefined && coding === undefined) throw bad('a body that only the end of the connection delimits')
   // Of object data the length must be known before the first byte is passed on; XML may come chunked.
-  if (length === undefined && asked.method === 'GET' && asked.pool !== 'control' && status < 300) throw bad('object data without Content-Length')
+  if (length === undefined && asked.method === 'GET' && (asked.pool === 'data' || asked.pool === 'source') && status < 300) throw bad('object data without Content-Length')
 }
 
 function bad(fault: string): S3Error {

@@ -36,8 +36,9 @@ export interface UpstreamRequest {
   /**
    * Which pool: `data` for bodies, `control` for the rest, which transfers must not starve, and `source` for bodies on their way
    * into another request to the store: whoever holds one of those waits for one of `data`, and never the other way round.
+   * `preflight`: what the store is asked for requests without a signature, which must not keep any other waiting.
    */
-  readonly pool: 'data' | 'source' | 'control'
+  readonly pool: 'data' | 'source' | 'control' | 'preflight'
 }
 
 export interface UpstreamResponse {

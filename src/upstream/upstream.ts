@@ -55,14 +55,18 @@ export interface StoreUpstream extends Upstream {
   stats(): readonly PoolStats[]
 }
 
+const PREFLIGHT_CONNECTIONS = 4
+const PREFLIGHT_LINE_SECONDS = 2
+
 interface Lane {
   readonly slots: Slots
   readonly pools: Pools
 }
 
 /**
- * The only door to the store. Three pools, so that transfers starve neither small requests nor each other: `data` with
- * `settings.connections` connections, `source` with a quarter of them, at least 4, `control` with a quarter, at least 8.
+ * The only door to the store. Four pools, so that transfers starve neither small requests nor each other: `data` with
+ * `settings.connections` connections, `source` with a quarter of them, at least 4, `control` with a quarter, at least 8, and
+ * `preflight` with 4, for what unsigned requests ask.
  * @throws Error naming the setting when the endpoint is not usable
  */
 export function createUpstream(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions = {}): StoreUpstream {
@@ -92,7 +96,8 @@ class SigningUpstream implements StoreUpstream {
     this.#lanes = {
       data: lane(settings, limits, options, settings.connections),
       source: lane(settings, limits, options, Math.max(4, Math.ceil(settings.connections / 4))),
-      control: lane(settings, limits, options, Math.max(8, Math.ceil(settings.connections / 4)))
+      control: lane(settings, limits, options, Math.max(8, Math.ceil(settings.connections / 4))),
+      preflight: lane(settings, limits, { ...options, lineSeconds: PREFLIGHT_LINE_SECONDS }, PREFLIGHT_CONNECTIONS)
     }
     this.#sampler = this.#startSampler()
   }
@@ -107,7 +112,7 @@ class SigningUpstream implements StoreUpstream {
   }
 
   stats(): readonly PoolStats[] {
-    return (['data', 'source', 'control'] as const).map((pool) => {
+    return (['data', 'source', 'control', 'preflight'] as const).map((pool) => {
       const { slots, pools } = this.#lanes[pool]
       return { pool, connected: pools.connected, inFlight: slots.taken, waiting: slots.waiting }
     })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { corsHeaders, matchingRule, parseCors, requestedHeaders } from '../../src/s3/cors.ts'
+import { besidesETag, corsHeaders, corsRule, matchingRule, parseCors, requestedHeaders } from '../../src/s3/cors.ts'
 
 const rules = parseCors(Buffer.from(`<CORSConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
   <CORSRule><AllowedOrigin>start*end</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule>
@@ -25,9 +25,9 @@ await t.test('what a rule puts on an answer', (t) => {
   const [, named, everybody] = rules
   t.ok(named !== undefined && everybody !== undefined)
   if (named === undefined || everybody === undefined) return
-  t.same(Object.fromEntries(corsHeaders(named, { origin: 'https://a.example', method: 'PUT', headers: ['X-Amz-Date', 'content-type'] })), {
-    'access-control-allow-origin': 'https://a.example', 'access-control-allow-methods': 'PUT, POST', 'access-control-allow-headers': 'X-Amz-Date,content-type',
-    'access-control-expose-headers': 'ETag', 'access-control-max-age': '300', 'access-control-allow-credentials': 'true',
+  t.same(Object.fromEntries(corsHeaders(named, { origin: 'https://a.example', method: 'PUT', headers: ['x-amz-date', 'content-type'] })), {
+    'access-control-allow-origin': 'https://a.example', 'access-control-allow-methods': 'PUT, POST', 'access-control-allow-headers': 'x-amz-date,content-type',
+    'access-control-expose-headers': ['ETag', ...besidesETag].join(', '), 'access-control-max-age': '300', 'access-control-allow-credentials': 'true',
     'vary': 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method'
   })
   t.same(Object.fromEntries(corsHeaders(everybody, { origin: 'x', method: 'HEAD', headers: [] })), {
@@ -37,5 +37,28 @@ await t.test('what a rule puts on an answer', (t) => {
 })
 
 t.same(requestedHeaders(undefined), [])
-t.same(requestedHeaders(' a ,, B'), ['a', 'B'])
+t.same(requestedHeaders(' a ,, B, A,b'), ['a', 'b'], 'lower case, each once')
 t.throws(() => parseCors(Buffer.from('nonsense')), { code: 'SealgateBadUpstream' })
+
+await t.test('regression: matching does not multiply rules, patterns and names that repeat', async (t) => {
+  t.equal(requestedHeaders(Array.from({ length: 101 }, (_, i) => `x-${i}`).join()), null, 'more than 100 names are not looked at')
+  t.equal(requestedHeaders(Array.from({ length: 100 }, (_, i) => `x-${i}`).join())?.length, 100)
+  t.equal(requestedHeaders('a,'.repeat(8000))?.length, 1)
+  t.equal(matchingRule(rules, { origin: 'startend', method: 'GET', headers: null }), undefined)
+  t.throws(() => parseCors(Buffer.from(`<C>${'<CORSRule></CORSRule>'.repeat(101)}</C>`)), { code: 'SealgateBadUpstream' })
+  t.throws(() => parseCors(Buffer.from(`<C>${' '.repeat(256 * 1024)}</C>`)), { code: 'SealgateBadUpstream' })
+})
+
+await t.test('no rule makes an answer many times as large as the question', async (t) => {
+  const many = Array.from({ length: 5000 }, (_, i) => `x-${i}`)
+  const rule = corsRule({ origins: ['*'], methods: [...Array<string>(5000).fill('GET'), ...many], headers: ['*'], expose: many, maxAge: null })
+  const size = corsHeaders(rule, { origin: 'o', method: 'GET', headers: [] }).flat().join('').length
+  t.ok(size < 2500, String(size))
+})
+
+await t.test('what goes with ETag is exposed with it alone', async (t) => {
+  const exposedBy = (expose: string[]) => corsRule({ origins: ['*'], methods: ['GET'], headers: [], expose, maxAge: null }).exposeHeaders.split(', ')
+  t.same(exposedBy(['x-a']), ['x-a'])
+  t.same(exposedBy(['x-a', 'etag', 'X-Amz-Version-Id']), ['x-a', 'etag', 'X-Amz-Version-Id', ...besidesETag.filter((name) => name !== 'x-amz-version-id')])
+  t.ok(besidesETag.includes('x-amz-checksum-crc64nvme'))
+})

@@ -187,7 +187,7 @@ await t.test('more requests than connections wait in line, then run; a longer li
   t.equal(most, 3)
   const control = upstream.request(ask({ method: 'HEAD', pool: 'control' }))
   await text((await control).body)
-  t.same(upstream.stats().map(({ pool, inFlight, waiting }) => [pool, inFlight, waiting]), [['data', 0, 0], ['source', 0, 0], ['control', 0, 0]])
+  t.same(upstream.stats().map(({ pool, inFlight, waiting }) => [pool, inFlight, waiting]), [['data', 0, 0], ['source', 0, 0], ['control', 0, 0], ['preflight', 0, 0]])
 })
 
 await t.test('one retry, on a new connection, only where it is asked for and nothing came back', async (t) => {
