@@ -60,7 +60,6 @@ const doors: Readonly<Record<string, readonly string[]>> = {
   'hash-wasm/dist/xxhash128.umd.min.js': ['http'],
   'hash-wasm/dist/xxhash3.umd.min.js': ['http'],
   'hash-wasm/dist/xxhash64.umd.min.js': ['http'],
-  'sax': ['s3'],
   'yaml': ['config-tree.ts'],
   'zod': ['config-load.ts', 'config-schema.ts', 'config-units.ts', 'config-words.ts']
 }

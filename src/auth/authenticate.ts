@@ -42,21 +42,29 @@ export function isFormUpload(request: HttpRequest): boolean {
     credentialPlace(request) === 'none'
 }
 
+/** A form whose policy has verified. */
+export interface AuthenticatedForm {
+  /** Expanded. */
+  readonly fields: ReadonlyMap<string, string>
+  /** @param fileLength exact size of the file in bytes. @throws S3Error EntityTooSmall, EntityTooLarge by content-length-range. */
+  readonly withFile: (fileLength: number) => Authenticated
+}
+
 /**
  * Authenticates a form upload by the policy in it, before its file is read. The headers of the result come from the fields
  * alone: nothing signs the headers of the HTTP request.
- * @returns takes the exact size of the file in bytes; throws EntityTooSmall, EntityTooLarge by content-length-range.
  * @throws S3Error as `verifyPostPolicy`; InvalidDigest and InvalidRequest for checksum fields.
  */
-export function authenticateForm(request: HttpRequest, form: FormUpload, context: AuthContext): (fileLength: number) => Authenticated {
-  const { client, lengthRange } = verifyPostPolicy(form.fields, form.bucket, context)
-  const headers = formHeaders(form.fields)
+export function authenticateForm(request: HttpRequest, form: FormUpload, context: AuthContext): AuthenticatedForm {
+  const { client, fields, lengthRange } = verifyPostPolicy(form, context)
+  const headers = formHeaders(fields)
   const digests = declaredDigests(headers, null)
-  return (fileLength) => {
+  const withFile = (fileLength: number): Authenticated => {
     checkPostLength(lengthRange, fileLength)
     const payload = { framing: 'plain', length: fileLength, sha256: null, chunkSigner: null, ...digests, trailer: null } as const
     return brand({ request, client, scheme: 'post-policy', headers, payload })
   }
+  return { fields, withFile }
 }
 
 /** @throws S3Error InvalidArgument unless credentials are in one place only: two would let two readers pick differently. */

@@ -3,8 +3,10 @@ import { headerValue } from './effective-headers.ts'
 
 /** A browser form upload whose fields have been read, up to the first byte of the file. */
 export interface FormUpload {
-  /** Lower-case names, each once, decoded as UTF-8; `${filename}` in `key` already replaced. Without `file`. */
+  /** Lower-case names, each once, decoded as UTF-8, as they were sent. Without `file`. */
   readonly fields: ReadonlyMap<string, string>
+  /** The same with `${filename}` replaced, to be asked for once the signature has verified. @throws S3Error MaxMessageLengthExceeded */
+  readonly expanded: () => ReadonlyMap<string, string>
   /** The bucket of the URL. */
   readonly bucket: string
 }

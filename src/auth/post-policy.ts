@@ -7,11 +7,14 @@ import { checkPostPolicy, parsePostPolicy, type LengthRange } from '../sigv4/pos
 import { equalSignatures, signV4 } from '../sigv4/signature.ts'
 import type { AuthContext } from './context.ts'
 import { noSecret } from './credentials.ts'
+import type { FormUpload } from './form.ts'
 import { signatureMismatch, tokenRefused, unknownAccessKeyId, v2NotSupported } from './refusals.ts'
 import type { Client } from './types.ts'
 
 export interface VerifiedPolicy {
   readonly client: Client
+  /** Every field, `${filename}` replaced. */
+  readonly fields: ReadonlyMap<string, string>
   /** Bounds of the file in bytes; null: none given. */
   readonly lengthRange: LengthRange | null
 }
@@ -21,14 +24,12 @@ const malformedForm: Malformed = (message, fields) => new S3Error('InvalidArgume
 })
 
 /**
- * Checks the signature of a POST form (Version 4 or, where allowed, 2) and every condition of its policy.
- * @param fields as S3 form field names, in lower case, each once, all that precede `file`; `${filename}` in `key` already
- * replaced by the name of the file, because AWS expands it before it validates.
- * @param bucket the bucket of the URL; a field of that name does not change it.
+ * Checks the signature of a POST form (Version 4 or, where allowed, 2) on the fields as sent, and then every condition of its
+ * policy on the expanded ones, as AWS does. A field named `bucket` does not change the bucket of the URL.
  * @throws S3Error InvalidArgument, InvalidPolicyDocument, AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch,
- * InvalidToken, InvalidRequest, NotImplemented.
+ * InvalidToken, InvalidRequest, NotImplemented, MaxMessageLengthExceeded.
  */
-export function verifyPostPolicy(fields: ReadonlyMap<string, string>, bucket: string, context: AuthContext): VerifiedPolicy {
+export function verifyPostPolicy({ fields, expanded, bucket }: FormUpload, context: AuthContext): VerifiedPolicy {
   const policy = fields.get('policy')
   const v4 = ['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].some((name) => fields.has(name))
   const v2 = fields.has('awsaccesskeyid') || fields.has('signature')
@@ -37,8 +38,9 @@ export function verifyPostPolicy(fields: ReadonlyMap<string, string>, bucket: st
   if (policy === undefined) throw missing('policy')
   const client = v4 ? verifyV4(fields, policy, context) : verifyV2(fields, policy, context)
   if (fields.has('x-amz-security-token')) throw tokenRefused()
-  const lengthRange = checkPostPolicy(parsePostPolicy(policy), new Map(fields).set('bucket', bucket), context.now())
-  return { client, lengthRange }
+  const whole = expanded()
+  const lengthRange = checkPostPolicy(parsePostPolicy(policy), new Map(whole).set('bucket', bucket), context.now())
+  return { client, fields: whole, lengthRange }
 }
 
 function missing(name: string): S3Error {

@@ -100,8 +100,9 @@ function requestDate(headers: HeaderList): { readonly date: Date; readonly times
  */
 function refuseUnsignedHeaders(headers: HeaderList, signedHeaders: readonly string[], tolerated: string | null): void {
   let unsigned = ''
+  const signed = new Set(signedHeaders)
   for (const name of headers.names()) {
-    if (name.startsWith('x-amz-') && name !== tolerated && !signedHeaders.includes(name)) unsigned += `${unsigned === '' ? '' : ', '}${name}`
+    if (name.startsWith('x-amz-') && name !== tolerated && !signed.has(name)) unsigned += `${unsigned === '' ? '' : ', '}${name}`
   }
   if (unsigned === '') return
   throw new S3Error('AccessDenied', {

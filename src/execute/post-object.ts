@@ -22,11 +22,11 @@ import { storePlain } from './store-plain.ts'
  */
 export async function authenticatedForm(request: HttpRequest, auth: AuthContext, bucket: string): Promise<{ request: Authenticated; form: PostForm }> {
   request.sendContinue()
-  const { fields, openFile } = await readFormFields(request.body, request.headers.get('content-type') ?? '')
-  const authenticated = authenticateForm(request, { fields, bucket }, auth)
-  const { file, fileLength } = await openFile(request.contentLength)
+  const form = await readFormFields(request.body, request.headers.get('content-type') ?? '')
+  const { fields, withFile } = authenticateForm(request, { ...form, bucket }, auth)
+  const { file, fileLength } = await form.openFile(request.contentLength)
   if (fileLength === null) throw new S3Error('MissingContentLength')
-  return { request: authenticated(fileLength), form: { fields, file } }
+  return { request: withFile(fileLength), form: { fields, file } }
 }
 
 /** PostObject: the file of a browser form, stored as PutObject stores it (AWS API, "POST Object"). */

@@ -1,6 +1,7 @@
 import type { HeaderList } from '../http/headers.ts'
 import type { StoredBucket } from './stored-bucket.ts'
 import { KEY_ID_HEADER } from '../execute/stored-object.ts'
+import { S3Error } from '../errors.ts'
 import { forEachOf } from './each.ts'
 
 /** Objects and stored bytes of one key id. */
@@ -9,6 +10,8 @@ export interface KeyCount {
   readonly bytes: number
 }
 
+const MOST_KEY_IDS = 10_000
+
 /** Stands for objects that carry no key id: Sealgate did not write them. */
 export const NOT_ENCRYPTED = '(not encrypted)'
 
@@ -16,8 +19,12 @@ export const NOT_ENCRYPTED = '(not encrypted)'
 export class KeyCounts {
   readonly #counts = new Map<string, KeyCount>()
 
+  /** @throws S3Error SealgateBadUpstream for more key ids than anybody has: a store can invent as many as it shows objects. */
   add(keyId: string, bytes: number): void {
     const before = this.#counts.get(keyId) ?? { objects: 0, bytes: 0 }
+    if (this.#counts.size >= MOST_KEY_IDS && before.objects === 0) {
+      throw new S3Error('SealgateBadUpstream', { message: `The objects name more than ${MOST_KEY_IDS} key ids.` })
+    }
     this.#counts.set(keyId, { objects: before.objects + 1, bytes: before.bytes + bytes })
   }
 

@@ -2,8 +2,10 @@ import type { HeaderList } from '../http/headers.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
+import { percentDecode } from '../http/target.ts'
 import { parseErrorXml } from '../s3/error-xml.ts'
 import { listingField, readListing, type ListingRow } from '../s3/listing.ts'
+import { PageTurns } from '../s3/page-turns.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 
 const ERROR_LIMIT_BYTES = 65_536
@@ -37,27 +39,34 @@ export class StoredBucket {
     return response.headers
   }
 
-  /** Pages of the current objects, in the order of their keys. */
+  /** Pages of the current objects, in the order of their keys. @throws S3Error SealgateBadUpstream for a listing that does not end. */
   async* objects(prefix: string): AsyncGenerator<readonly ListingRow[]> {
+    const turns = new PageTurns(Number.POSITIVE_INFINITY)
     let token: string | null = null
-    do {
+    for (;;) {
       const query: [string, string][] = [['list-type', '2'], ['encoding-type', 'url'], ['prefix', prefix]]
       if (token !== null) query.push(['continuation-token', token])
       const page = await this.document({ method: 'GET', query, retry: true })
-      yield readListing(page)
-      token = listingField(page, 'IsTruncated') === 'true' ? listingField(page, 'NextContinuationToken') : null
-    } while (token !== null)
+      const rows = readListing(page)
+      yield rows
+      if (listingField(page, 'IsTruncated') !== 'true') return
+      token = listingField(page, 'NextContinuationToken')
+      turns.turn(token, rows.length)
+    }
   }
 
   /** Pages of all versions; delete markers are left out, they hold no key. */
   async* versions(prefix: string): AsyncGenerator<readonly (ListingRow & { readonly isLatest: boolean })[]> {
+    const turns = new PageTurns(Number.POSITIVE_INFINITY)
     let marker: readonly [key: string, version: string] | null = null
     do {
       const query: [string, string | null][] = [['versions', null], ['encoding-type', 'url'], ['prefix', prefix]]
       if (marker !== null) query.push(['key-marker', marker[0]], ['version-id-marker', marker[1]])
       const page = await this.document({ method: 'GET', query, retry: true })
-      yield latest(page)
+      const rows = latest(page)
+      yield rows
       marker = nextMarker(page)
+      if (marker !== null) turns.turn(JSON.stringify(marker), rows.length)
     } while (marker !== null)
   }
 
@@ -114,7 +123,7 @@ function nextMarker(page: Buffer): readonly [string, string] | null {
   const key = listingField(page, 'NextKeyMarker')
   if (key === null) throw unusable()
   const encoded = listingField(page, 'EncodingType') === 'url'
-  return [encoded ? decodeURIComponent(key.replaceAll('+', ' ')) : key, listingField(page, 'NextVersionIdMarker') ?? '']
+  return [encoded ? percentDecode(key.replaceAll('+', ' ')) : key, listingField(page, 'NextVersionIdMarker') ?? '']
 }
 
 /** Error of the store, with its own code and status. */

@@ -85,5 +85,6 @@ function dateOf(value: string | undefined): number | null {
 
 function holds(list: string, etag: string, weakCounts: boolean): boolean {
   const tags = parseEtagList(list)
-  return tags === '*' || tags.some(({ tag, weak }) => tag === unquoteEtag(etag) && (weakCounts || !weak))
+  const current = unquoteEtag(etag)
+  return tags === '*' || tags.some(({ tag, weak }) => tag === current && (weakCounts || !weak))
 }

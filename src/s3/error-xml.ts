@@ -9,19 +9,41 @@ export interface ErrorPlace {
   readonly hostId: string
 }
 
+/** Characters of one element of an error, and of all its further elements together: no answer is many times its request. */
+const maxText = 4096
+const maxFieldText = 24 * 1024
+
+/** Whole characters only. What was left out is counted, so that nobody takes the rest for all. */
+function bounded(text: string): string {
+  if (text.length <= maxText) return text
+  const kept = text.slice(0, maxText).replace(/[\ud800-\udbff]$/, '')
+  return `${kept}... (${text.length - kept.length} more characters)`
+}
+
+/** As many as there is room for, in order. */
+function boundedFields(fields: Readonly<Record<string, string>>): (readonly [name: string, text: string])[] {
+  let room = maxFieldText
+  return Object.entries(fields).filter(([name, text]) => {
+    room -= name.length + Math.min(text.length, maxText)
+    return room >= 0
+  })
+}
+
 /**
  * The error document of S3: `Error` with Code, Message, further fields in their order, Resource, RequestId, HostId
  * (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). No namespace, as S3 sends it.
+ * Texts are cut at 4,096 characters: they may be the client's own, which it has not proved to be any client's.
  */
 export function renderError(error: Pick<S3Error, 'code' | 'message' | 'fields'>, place: ErrorPlace): Buffer {
-  return renderXml(['Error', [
+  const elements: readonly (readonly [name: string, text: string])[] = [
     ['Code', error.code],
     ['Message', error.message],
-    ...Object.entries(error.fields),
+    ...boundedFields(error.fields),
     ['Resource', place.resource],
     ['RequestId', place.requestId],
     ['HostId', place.hostId]
-  ]], null)
+  ]
+  return renderXml(['Error', elements.map(([name, text]) => [name, bounded(text)])], null)
 }
 
 export interface ParsedError {

@@ -3,8 +3,15 @@ import { S3Error } from '../errors.ts'
 import { Gathered } from '../http/gathered.ts'
 import { FormSource } from './form-source.ts'
 
-/** AWS, "Creating an HTML form": all fields but the file, names and values together. */
+/** AWS, "Creating an HTML form": all fields but the file, names and values together, as sent and with `${filename}` replaced. */
 const maxFieldBytes = 20 * 1024
+/** Bytes of a file name without its folders. No file system has longer ones, and S3 no longer keys. */
+const maxFilenameBytes = 1024
+const filenameVariable = '${filename}'
+/** What the signature is verified with: never expanded, so that what is signed is what was sent. */
+const signatureFields = new Set([
+  'awsaccesskeyid', 'policy', 'signature', 'x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-security-token', 'x-amz-signature'
+])
 /** Fields with their part headers; far above what fits into `maxFieldBytes` with any real client's headers. */
 const maxHeadBytes = 64 * 1024
 /** A form whose rest is at most this is read whole before it is handed on: its length is exact whatever follows the file. */
@@ -22,7 +29,15 @@ export interface PostForm {
 }
 
 /** A form read up to the first byte of its file. */
-export interface FormFields extends Pick<PostForm, 'fields'> {
+export interface FormFields {
+  /** As sent, by lower-case name: `${filename}` still stands in them. */
+  readonly fields: ReadonlyMap<string, string>
+  /**
+   * The fields with `${filename}` replaced in all but those of the signature (AWS, "Creating a POST policy"). To be called once
+   * the signature has verified: expansion multiplies what an unauthenticated peer sent.
+   * @throws S3Error MaxMessageLengthExceeded when the expanded fields have more than 20 KiB.
+   */
+  readonly expanded: () => ReadonlyMap<string, string>
   /** Base name of the file the user chose; '' when the client sent none. */
   readonly filename: string
   /**
@@ -83,6 +98,29 @@ function parseHead(head: string): PartHead {
   return { name: name.toLowerCase(), filename: parameters.get('filename') ?? null }
 }
 
+function fieldsTooLarge(): S3Error {
+  return new S3Error('MaxMessageLengthExceeded', { message: 'Your POST request fields preceding the upload file were too large.' })
+}
+
+function checkFilename(filename: string): string {
+  if (Buffer.byteLength(filename) <= maxFilenameBytes) return filename
+  throw new S3Error('InvalidArgument', { message: `The name of the file is longer than ${maxFilenameBytes} bytes.`, fields: { ArgumentName: 'file' } })
+}
+
+/** The size of the result is computed before any of it is made. */
+function expandFilename(fields: ReadonlyMap<string, string>, filename: string): ReadonlyMap<string, string> {
+  const added = Buffer.byteLength(filename) - filenameVariable.length
+  let bytes = 0
+  const pieces = new Map<string, readonly string[]>()
+  for (const [name, value] of fields) {
+    const parts = signatureFields.has(name) ? [value] : value.split(filenameVariable)
+    bytes += Buffer.byteLength(name) + Buffer.byteLength(value) + (parts.length - 1) * added
+    if (bytes > maxFieldBytes) throw fieldsTooLarge()
+    pieces.set(name, parts)
+  }
+  return new Map([...pieces].map(([name, parts]) => [name, parts.join(filename)]))
+}
+
 /** Reads fields up to the file; the source then stands at the file's first byte. */
 async function readFields(source: FormSource): Promise<{ fields: Map<string, string>; filename: string }> {
   const fields = new Map<string, string>()
@@ -90,12 +128,10 @@ async function readFields(source: FormSource): Promise<{ fields: Map<string, str
   await source.start()
   for (;;) {
     const { name, filename } = parseHead(decode(await source.until('\r\n\r\n', maxHeadBytes)))
-    if (name === 'file') return { fields, filename: (filename ?? '').replace(/^.*[/\\]/s, '') }
+    if (name === 'file') return { fields, filename: checkFilename((filename ?? '').replace(/^.*[/\\]/s, '')) }
     const value = await source.until(source.delimiter, maxHeadBytes)
     bytes += name.length + value.length
-    if (bytes > maxFieldBytes || source.taken > maxHeadBytes) {
-      throw new S3Error('MaxMessageLengthExceeded', { message: 'Your POST request fields preceding the upload file were too large.' })
-    }
+    if (bytes > maxFieldBytes || source.taken > maxHeadBytes) throw fieldsTooLarge()
     if (fields.has(name)) {
       throw new S3Error('InvalidArgument', { message: 'A form field was given more than once.', fields: { ArgumentName: name } })
     }
@@ -111,13 +147,13 @@ async function readFields(source: FormSource): Promise<{ fields: Map<string, str
 /**
  * Reads a form up to its file, which `openFile` then hands on as a stream; memory is bounded by the fields and one chunk.
  * @param contentType of the request, with the boundary
- * @throws S3Error MalformedPOSTRequest, MaxMessageLengthExceeded (fields above 20 KiB), InvalidArgument (no file, a field twice)
+ * @throws S3Error MalformedPOSTRequest, MaxMessageLengthExceeded (fields above 20 KiB), InvalidArgument (no file, a field twice,
+ * a file name above 1,024 bytes)
  */
 export async function readFormFields(body: Readable, contentType: string): Promise<FormFields> {
   const source = new FormSource(body, boundaryOf(contentType))
   const { fields, filename } = await readFields(source)
-  const expanded = new Map([...fields].map(([name, value]) => [name, value.replaceAll('${filename}', () => filename)]))
-  return { fields: expanded, filename, openFile: (contentLength) => openFile(source, contentLength) }
+  return { fields, filename, expanded: () => expandFilename(fields, filename), openFile: (contentLength) => openFile(source, contentLength) }
 }
 
 async function openFile(source: FormSource, contentLength: number | null): Promise<OpenFile> {

@@ -1,21 +1,9 @@
-import sax from 'sax'
 import { S3Error } from '../errors.ts'
 import type { S3ErrorCode } from '../errors.ts'
+import { parseTree, references } from './xml-tree.ts'
+import type { XmlElement } from './xml-tree.ts'
 
-/**
- * The only door to the XML parser. S3's documents are small trees of elements with text; what else XML can do (document
- * types, entities, namespaces with prefixes that mean something) is refused or ignored.
- */
-export interface XmlElement {
-  /** Local name. */
-  readonly name: string
-  readonly children: readonly XmlElement[]
-  /** Offsets into the source, in UTF-16 units: the whole element, and what is between its tags. */
-  readonly start: number
-  readonly end: number
-  readonly innerStart: number
-  readonly innerEnd: number
-}
+export type { XmlElement } from './xml-tree.ts'
 
 export interface XmlDocument {
   readonly source: string
@@ -32,11 +20,6 @@ export interface XmlLimits {
 /** Documents of the store: 1,000 rows with keys of 1,024 bytes, every byte escaped, and owners and checksums on top. */
 export const upstreamDocument: XmlLimits = { maxBytes: 16 * 1024 * 1024, fault: 'SealgateBadUpstream' }
 
-const maxDepth = 12
-/** A Complete of 10,000 parts with five checksums each has 80,000. */
-const maxElements = 120_000
-
-const reference = /&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});/g
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
@@ -55,55 +38,11 @@ export function parseXml(document: Buffer, limits: XmlLimits): XmlDocument {
   }
 }
 
-/** An element while it is read; its end is known when its closing tag is. */
-interface OpenElement extends XmlElement {
-  readonly children: XmlElement[]
-  end: number
-  innerEnd: number
-}
-
-function parseTree(source: string): XmlElement {
-  const parser = sax.parser(true)
-  const open: OpenElement[] = []
-  let root: XmlElement | undefined
-  let count = 0
-  // The parser refuses references to control characters, which S3 keys may hold, and finds entities by property lookup.
-  // So it sees none: each is blanked to its own length, offsets stay, and `textOf` decodes the source itself.
-  parser.ENTITIES = Object.create(null) as Record<string, string>
-  const onerror = (error: Error): void => { throw error }
-  const ondoctype = (): void => { throw new Error('document type') }
-  const onopentag = (tag: sax.Tag | sax.QualifiedTag): void => {
-    count += 1
-    if (count > maxElements || open.length >= maxDepth || (root !== undefined && open.length === 0)) throw new Error('document shape')
-    open.push({
-      name: tag.name.slice(tag.name.indexOf(':') + 1),
-      children: [],
-      start: parser.startTagPosition - 1,
-      end: parser.position,
-      innerStart: parser.position,
-      innerEnd: tag.isSelfClosing ? parser.position : -1
-    })
-  }
-  const onclosetag = (): void => {
-    const closed = open.pop()
-    if (closed === undefined) throw new Error('document shape')
-    if (closed.innerEnd < 0) closed.innerEnd = parser.startTagPosition - 1
-    closed.end = parser.position
-    const parent = open.at(-1)
-    if (parent === undefined) root = closed
-    else parent.children.push(closed)
-  }
-  Object.assign(parser, { onerror, ondoctype, onopentag, onclosetag })
-  parser.write(source.replace(reference, (found) => '!'.repeat(found.length))).close()
-  if (root === undefined) throw new Error('no root')
-  return root
-}
-
 const predefined: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: '\'' }
 
 function decodeText(raw: string): string {
   if (!/[&\r]/.test(raw)) return raw
-  return raw.replace(/\r\n?/g, '\n').replace(reference, (found) => {
+  return raw.replace(/\r\n?/g, '\n').replace(references, (found) => {
     const name = found.slice(1, -1)
     if (!name.startsWith('#')) return predefined[name] ?? ''
     const point = name.startsWith('#x') ? parseInt(name.slice(2), 16) : parseInt(name.slice(1), 10)

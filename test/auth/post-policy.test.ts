@@ -2,6 +2,8 @@ import { createHmac } from 'node:crypto'
 import t from 'tap'
 import { authenticateForm } from '../../src/auth/authenticate.ts'
 import type { AuthContext } from '../../src/auth/context.ts'
+import type { FormUpload } from '../../src/auth/form.ts'
+import type { FormUpload } from '../../src/auth/form.ts'
 import { S3Error } from '../../src/errors.ts'
 import { accessKeyId, context, day, httpRequest, secretAccessKey, signingKey, timestamp } from './requests.ts'
 
@@ -27,10 +29,17 @@ function v2(policy: string, more: Fields = fields): Fields {
   return { ...more, awsaccesskeyid: accessKeyId, policy, signature: createHmac('sha1', secretAccessKey).update(policy).digest('base64') }
 }
 
+function uploadOf(form: Fields, bucket = 'bucket', expanded = form): FormUpload {
+  return { fields: new Map(Object.entries(form)), expanded: () => new Map(Object.entries(expanded)), bucket }
+}
+
+function uploadOf(form: Fields, bucket = 'bucket', expanded = form): FormUpload {
+  return { fields: new Map(Object.entries(form)), expanded: () => new Map(Object.entries(expanded)), bucket }
+}
+
 function outcome(form: Fields, options: { readonly size?: number; readonly bucket?: string; readonly context?: Partial<AuthContext> } = {}): string {
   try {
-    const upload = { fields: new Map(Object.entries(form)), bucket: options.bucket ?? 'bucket' }
-    return authenticateForm(request, upload, context(options.context))(options.size ?? 5).scheme
+    return authenticateForm(request, uploadOf(form, options.bucket), context(options.context)).withFile(options.size ?? 5).scheme
   } catch (error) {
     return error instanceof S3Error ? error.code : String(error)
   }
@@ -46,8 +55,7 @@ await t.test('valid forms', async (t) => {
   t.equal(outcome(signed()), 'post-policy')
   t.equal(outcome(v2(policyOf(conditions))), 'post-policy')
   t.equal(outcome(signed([], { 'x-ignore-me': '1' })), 'post-policy')
-  const upload = { fields: new Map(Object.entries(signed())), bucket: 'bucket' }
-  const { headers, payload, client } = authenticateForm(request, upload, context())(5)
+  const { headers, payload, client } = authenticateForm(request, uploadOf(signed()), context()).withFile(5)
   t.same([...headers].sort(), [['content-type', 'image/jpeg'], ['x-amz-acl', 'private'], ['x-amz-meta-a', Buffer.from('é').toString('latin1')]],
     'headers come from the fields, not from the request')
   t.match(payload, { framing: 'plain', length: 5, checksum: null })
@@ -85,6 +93,36 @@ await t.test('signatures', async (t) => {
     t.match(outcome(without(base, name)), /^(InvalidArgument|AccessDenied)$/, `without ${name}`)
   }
   t.equal(outcome(signed([['starts-with', '$x-amz-security-token', '']], { 'x-amz-security-token': 't' })), 'InvalidToken')
+})
+
+await t.test('the file name is expanded after the signature has verified, and before the conditions', async (t) => {
+  const form = signed([], { key: 'user/eric/${filename}' })
+  const { fields, withFile } = authenticateForm(request, uploadOf(form, 'bucket', { ...form, key: 'user/eric/a' }), context())
+  t.equal(fields.get('key'), 'user/eric/a')
+  t.equal(withFile(1).scheme, 'post-policy')
+  t.throws(() => authenticateForm(request, uploadOf(form, 'bucket', { ...form, key: 'other/a' }), context()), { code: 'AccessDenied' })
+  const never = (): never => { throw new Error('expanded') }
+  const mutations: readonly Fields[] = [
+    { 'x-amz-signature': '0'.repeat(64) }, { 'x-amz-credential': credential.replace(accessKeyId, 'other') }, { 'x-amz-date': 'x' }, { policy: '' }, { policy: 'AAAA' }
+  ]
+  for (const changed of mutations) {
+    t.throws(() => authenticateForm(request, { ...uploadOf({ ...form, ...changed }), expanded: never }, context()), S3Error)
+  }
+})
+
+await t.test('the file name is expanded after the signature has verified, and before the conditions', async (t) => {
+  const form = signed([], { key: 'user/eric/${filename}' })
+  const { fields, withFile } = authenticateForm(request, uploadOf(form, 'bucket', { ...form, key: 'user/eric/a' }), context())
+  t.equal(fields.get('key'), 'user/eric/a')
+  t.equal(withFile(1).scheme, 'post-policy')
+  t.throws(() => authenticateForm(request, uploadOf(form, 'bucket', { ...form, key: 'other/a' }), context()), { code: 'AccessDenied' })
+  const never = (): never => { throw new Error('expanded') }
+  const mutations: readonly Fields[] = [
+    { 'x-amz-signature': '0'.repeat(64) }, { 'x-amz-credential': credential.replace(accessKeyId, 'other') }, { 'x-amz-date': 'x' }, { policy: '' }, { policy: 'AAAA' }
+  ]
+  for (const changed of mutations) {
+    t.throws(() => authenticateForm(request, { ...uploadOf({ ...form, ...changed }), expanded: never }, context()), S3Error)
+  }
 })
 
 await t.test('every condition, broken once', async (t) => {

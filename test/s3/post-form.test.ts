@@ -42,9 +42,9 @@ async function* pieces(bytes: Buffer, sizes: readonly number[]): AsyncGenerator<
 }
 
 async function read(bytes: Buffer, sizes = [65536], length: number | null = bytes.length, type = contentType): Promise<Outcome> {
-  const { fields, filename, openFile } = await readFormFields(Readable.from(pieces(bytes, sizes)), type)
+  const { expanded, filename, openFile } = await readFormFields(Readable.from(pieces(bytes, sizes)), type)
   const { file, fileLength } = await openFile(length)
-  return { fields: new Map(fields), filename, file: Buffer.concat(await file.toArray() as Buffer[]), fileLength }
+  return { fields: new Map(expanded()), filename, file: Buffer.concat(await file.toArray() as Buffer[]), fileLength }
 }
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
@@ -144,6 +144,23 @@ await t.test('names, file names and ends as clients write them', async (t) => {
   t.equal((await read(encode({ filename: 'a\\"b%22c.txt' }))).filename, 'a"b"c.txt')
   t.equal((await read(encode({ filename: '$&.txt', fields: [['key', '${filename}/${filename}']] }))).fields.get('key'), '$&.txt/$&.txt')
   t.equal(await codeOf(read(encode({ filename: 'x"; name="key' }))), 'MalformedPOSTRequest', 'a part has one name')
+})
+
+await t.test('the file name is expanded on demand, never in what is signed, and within the bound of the fields', async (t) => {
+  const signed = ['AWSAccessKeyId', 'Policy', 'Signature', 'X-Amz-Algorithm', 'X-Amz-Credential', 'X-Amz-Date', 'X-Amz-Security-Token', 'X-Amz-Signature']
+  const variable = '${filename}'
+  const form = encode({ fields: [...signed, 'key', 'x-amz-meta-a'].map((name) => [name, `a/${variable}`]), filename: 'ä.txt' })
+  const { fields, expanded } = await readFormFields(Readable.from(pieces(form, [65536])), contentType)
+  t.ok([...fields.values()].every((value) => value === `a/${variable}`), 'as sent')
+  t.same([...expanded()].filter(([, value]) => value === 'a/ä.txt').map(([name]) => name), ['key', 'x-amz-meta-a'])
+  for (const [count, length, code] of [[1, 1024, ''], [19, 1024, ''], [20, 1024, 'MaxMessageLengthExceeded'], [1200, 1024, 'MaxMessageLengthExceeded'],
+    [1, 1025, 'InvalidArgument'], [0, 65_000, 'InvalidArgument']] as const) {
+    t.equal(await codeOf(read(encode({ fields: [['x', variable.repeat(count)]], filename: 'f'.repeat(length) }))), code, `${count} times ${length}`)
+  }
+  t.equal(await codeOf(read(encode({ fields: [['policy', variable.repeat(1200)]], filename: 'f'.repeat(1024) }))), '', 'a policy is not expanded')
+  const most = `${variable}${'x'.repeat(20 * 1024 - 1 - 1024)}`
+  t.equal((await read(encode({ fields: [['x', most]], filename: 'f'.repeat(1024) }))).fields.get('x')?.length, 20 * 1024 - 1)
+  t.equal(await codeOf(read(encode({ fields: [['x', `${most}y`]], filename: 'f'.repeat(1024) }))), 'MaxMessageLengthExceeded')
 })
 
 await t.test('what is no form', async (t) => {

@@ -144,6 +144,11 @@ await t.test('error documents', (t) => {
   t.strictSame(parseErrorXml(xml), { code: 'InvalidRange', message: 'no & never', fields: { RangeRequested: 'bytes=9-',
     ActualObjectSize: '3' } })
   t.strictSame(parseErrorXml(Buffer.from('<Error><Code>X</Code></Error>')), { code: 'X', message: '', fields: {} })
+  const long = (length: number): string => `${'a'.repeat(4095)}😀${'a'.repeat(length)}`
+  const bounded = parseErrorXml(renderError(new S3Error('AccessDenied', { message: long(95_000), fields: Object.fromEntries(
+    Array.from({ length: 40 }, (_, i) => [`F${i}`, long(i)])) }), { resource: `/${'k'.repeat(60_000)}`, requestId: 'R', hostId: 'H' }))
+  t.equal(bounded?.message, `${'a'.repeat(4095)}... (95002 more characters)`, 'cut between characters')
+  t.equal(Object.keys(bounded?.fields ?? {}).length, 5)
   for (const text of ['', '<html><body>502</body></html>', '<Error/>', '<Error><Code>1', 'Not found',
     '<CopyObjectResult><Code>1</Code></CopyObjectResult>',
     '<!DOCTYPE x><Error><Code>X</Code></Error>', '<Error><Code>1</Code><Code>2</Code></Error>']) {

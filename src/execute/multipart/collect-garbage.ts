@@ -6,6 +6,7 @@ import { parseUploadRecord, uploadHash, type UploadRecord } from '../../envelope
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
 import { parseErrorXml } from '../../s3/error-xml.ts'
+import { MOST_ROWS } from '../../s3/page-turns.ts'
 import { upstreamDocument } from '../../s3/xml.ts'
 import { UPLOADS_PREFIX } from './state-names.ts'
 
@@ -45,7 +46,7 @@ export interface Collected {
 export async function collectGarbage(collection: Collection): Promise<Collected> {
   const collected: Collected = { live: 0, unknown: 0, dead: 0, removed: 0, failed: 0 }
   for await (const entries of uploads(collection.state)) await collectUpload(collection, entries, collected)
-  for await (const page of collection.state.list(PROBE_PREFIX)) {
+  for await (const page of collection.state.list(PROBE_PREFIX, { mostRows: Number.POSITIVE_INFINITY })) {
     await remove(collection, page.filter(({ lastModified }) => isOld(lastModified, collection)).map(({ key }) => key), collected)
   }
   return collected
@@ -54,8 +55,9 @@ export async function collectGarbage(collection: Collection): Promise<Collected>
 /** The entries of one upload after another. */
 async function* uploads(state: StateBucket): AsyncGenerator<readonly StateEntry[]> {
   let current: StateEntry[] = []
-  for await (const page of state.list(UPLOADS_PREFIX)) {
+  for await (const page of state.list(UPLOADS_PREFIX, { mostRows: Number.POSITIVE_INFINITY })) {
     for (const entry of page) {
+      if (current.length > MOST_ROWS) throw new S3Error('SealgateBadUpstream', { message: 'The store gives one upload more records than it can have.' })
       const first = current[0]
       if (first !== undefined && directoryOf(first.key) !== directoryOf(entry.key)) {
         yield current

@@ -52,7 +52,7 @@ export async function readPartRecords(
   const attempts = new Map<number, Attempt[]>()
   let highestUpstream = 0
   const prefix = partRecordsPrefix(upload.hash)
-  for await (const page of stateBucketOf(x).list(prefix, after === 0 ? null : afterPartRecords(upload.hash, after))) {
+  for await (const page of stateBucketOf(x).list(prefix, { after: after === 0 ? null : afterPartRecords(upload.hash, after) })) {
     for (const { key, lastModified } of page) {
       const { time, sealed } = parsePartRecordName(key)
       const record = openNamed(x, upload, sealed)
@@ -69,9 +69,11 @@ export async function readPartRecords(
 
 function keep(attempts: Map<number, Attempt[]>, attempt: Attempt): void {
   const others = attempts.get(attempt.number) ?? []
-  const before = attempt.inline ? others.findIndex(({ inline }) => inline) : -1
-  if (before < 0) others.push(attempt)
-  else others[before] = newer(others[before] ?? attempt, attempt)
+  const [first] = others
+  // The one that waits in the state bucket stands first: looked for among all, it would cost the square of their number.
+  if (!attempt.inline) others.push(attempt)
+  else if (first?.inline === true) others[0] = newer(first, attempt)
+  else others.unshift(attempt)
   attempts.set(attempt.number, others)
 }
 

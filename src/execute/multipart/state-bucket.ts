@@ -4,6 +4,7 @@ import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
 import { parseErrorXml } from '../../s3/error-xml.ts'
 import { listingField, readListing } from '../../s3/listing.ts'
+import { MOST_ROWS, PageTurns } from '../../s3/page-turns.ts'
 import { upstreamDocument, renderXml, type XmlNode } from '../../s3/xml.ts'
 import { contentMd5 } from '../content-md5.ts'
 
@@ -72,16 +73,24 @@ export class StateBucket {
     return response.body
   }
 
-  /** All objects under a prefix, in order, a page at a time. @param after keys up to this one, itself included, are left out. */
-  async* list(prefix: string, after: string | null = null): AsyncGenerator<readonly StateEntry[]> {
+  /**
+   * All objects under a prefix, in order, a page at a time.
+   * @param options.after keys up to this one, itself included, are left out.
+   * @param options.mostRows a store that gives more is not believed.
+   * @throws S3Error SealgateBadUpstream for a listing that does not end.
+   */
+  async* list(prefix: string, options: { readonly after?: string | null; readonly mostRows?: number } = {}): AsyncGenerator<readonly StateEntry[]> {
+    const { after = null, mostRows = MOST_ROWS } = options
+    const turns = new PageTurns(mostRows)
     let from: readonly (readonly [string, string])[] = after === null ? [] : [['start-after', after]]
     for (;;) {
       const response = await this.#expect({ method: 'GET', query: [['list-type', '2'], ['prefix', prefix], ...from], retry: true })
       const rows = readListing(response)
       yield rows.map(({ key, lastModified }) => ({ key, lastModified: Date.parse(lastModified ?? '') }))
+      if (listingField(response, 'IsTruncated') !== 'true') return
       const token = listingField(response, 'NextContinuationToken')
-      if (listingField(response, 'IsTruncated') !== 'true' || token === null) return
-      from = [['continuation-token', token]]
+      turns.turn(token, rows.length)
+      from = [['continuation-token', token ?? '']]
     }
   }
 

@@ -1,10 +1,12 @@
 import type { XmlNode, XmlDocument, XmlElement } from '../../s3/xml.ts'
 import type { Execution } from '../context.ts'
+import { MAX_PARTS } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { checksumAlgorithmNamed, type ChecksumAlgorithm } from '../../http/checksum.ts'
 import { readAll } from '../../http/stage.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { listingField, readListing } from '../../s3/listing.ts'
+import { MOST_ROWS, PageTurns } from '../../s3/page-turns.ts'
 import { childOf, parseXml, textOf, upstreamDocument } from '../../s3/xml.ts'
 import { send } from '../context.ts'
 import { relayError } from '../relay-error.ts'
@@ -35,6 +37,7 @@ const PAGE = 1000
 /**
  * The parts the store holds of the upload this request names; null when it knows no such upload.
  * @param options.after part numbers above this one. @param options.until stop once a page reaches this number.
+ * @throws S3Error SealgateBadUpstream for a part number above 10,000 and a listing that does not end.
  */
 export async function listHeldParts(
   x: Execution, options: { readonly after?: number; readonly until?: number } = {}
@@ -42,18 +45,20 @@ export async function listHeldParts(
   const { after = 0, until = Number.POSITIVE_INFINITY } = options
   const parts = new Map<number, HeldPart>()
   let about: readonly XmlNode[] | null = null
+  const turns = new PageTurns(MOST_ROWS)
   for (let marker = after; ;) {
     const document = await askForParts(x, marker, PAGE)
     if (document === null) return null
     about ??= aboutUpload(document)
     let last = marker
-    for (const { partNumber, etag, size, checksums, lastModified } of readListing(document)) {
-      if (partNumber === null || etag === null || size === null) throw new S3Error('SealgateBadUpstream')
+    const rows = readListing(document)
+    for (const { partNumber, etag, size, checksums, lastModified } of rows) {
+      if (partNumber === null || partNumber < 1 || partNumber > MAX_PARTS || etag === null || size === null) throw new S3Error('SealgateBadUpstream')
       parts.set(partNumber, { number: partNumber, etag, size, checksums, lastModified })
       last = Math.max(last, partNumber)
     }
-    // A store that says there is more and gives nothing new would be asked for ever.
-    if (listingField(document, 'IsTruncated') !== 'true' || last === marker || last >= until) return { parts, about }
+    if (listingField(document, 'IsTruncated') !== 'true' || last >= until) return { parts, about }
+    turns.turn(last === marker ? null : String(last), rows.length)
     marker = last
   }
 }

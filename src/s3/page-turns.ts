@@ -1,0 +1,42 @@
+import { S3Error } from '../errors.ts'
+
+/** Rows of one page of a listing, as AWS, Ceph and MinIO give them unless asked for fewer. */
+const PAGE = 1000
+/** Rows that a listing made for a request may have: a hundred tries at each of 10,000 parts. */
+export const MOST_ROWS = 1_000_000
+
+/**
+ * Judges whether a store's listing comes to an end: its tokens are the store's own, and one that gave the same again and again,
+ * or another row each time, would be asked for ever. A token is held against the one before and against one that is replaced
+ * after 1, 2, 4, … pages (Brent), so that a cycle of any length is found and nothing grows.
+ */
+export class PageTurns {
+  readonly #mostRows: number
+  #rows = 0
+  #turns = 0
+  #last: string | null = null
+  #remembered: string | null = null
+  #nextRemembered = 1
+
+  /** @param mostRows a page counts as a full one even with fewer rows. Infinite for commands, which hold one page at a time. */
+  constructor(mostRows: number) {
+    this.#mostRows = mostRows
+  }
+
+  /**
+   * To be called when a page says that there is another.
+   * @param token names the next page; null where the store forgot it. @param rows of this page.
+   * @throws S3Error SealgateBadUpstream
+   */
+  turn(token: string | null, rows: number): void {
+    this.#turns += 1
+    this.#rows += Math.max(rows, PAGE)
+    if (token === null || token === this.#last || token === this.#remembered || this.#rows > this.#mostRows) {
+      throw new S3Error('SealgateBadUpstream', { message: 'The store gives a listing that does not end.' })
+    }
+    this.#last = token
+    if (this.#turns < this.#nextRemembered) return
+    this.#remembered = token
+    this.#nextRemembered *= 2
+  }
+}
