@@ -127,7 +127,9 @@ function bucketsSection() {
     etag: z.enum(['md5', 'opaque']).default('md5'),
     plaintext: z.enum(['refuse', 'allow']).default('refuse'),
     announce: z.enum(['none', 'aws:kms']).default('none'),
-    publicRead: z.union([z.boolean(), z.literal('store')], { error: 'must be true, false or store' }).default(false),
+    publicRead: z.union([z.boolean(), z.literal('store'), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {
+      error: 'must be true, false, store or { prefixes: [NAME, …] }'
+    }).default(false),
     bucketKeys: z.boolean().default(true),
     aliases: z.array(z.string().min(1)).default([]),
     requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),

@@ -12,10 +12,10 @@ export interface BucketPolicy {
   /** Answer reads with SSE-KMS headers although the client did not ask (old Java SDKs need it). */
   readonly announce: 'none' | 'aws:kms'
   /**
-   * Anonymous GET, HEAD and listing: `true`: answered, with the gateway's own rights; `store`: passed on unsigned, so that the
-   * store's ACLs and policies decide.
+   * Anonymous GET, HEAD and listing: `true`: answered, with the gateway's own rights; prefixes: the same, for what lies under one of them;
+   * `store`: passed on unsigned, so that the store's ACLs and policies decide. The store is not trusted, and then says who gets plaintext.
    */
-  readonly publicRead: boolean | 'store'
+  readonly publicRead: boolean | 'store' | { readonly prefixes: readonly string[] }
   /** KMS only: one wrap serves many objects for a while. */
   readonly bucketKeys: boolean
   /** Names of other buckets whose objects (replicas of theirs) open here, one way. */

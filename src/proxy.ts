@@ -13,6 +13,7 @@ import { executors } from './execute/executors.ts'
 import { authenticatedForm } from './execute/post-object.ts'
 import { refuseReservedMetadata } from './plan/headers.ts'
 import { plan } from './plan/plan.ts'
+import { isPublic } from './plan/public-read.ts'
 import { operations } from './s3/operations.ts'
 import { address, route, type Operation, type OperationOf, type RoutableRequest } from './s3/route.ts'
 
@@ -75,7 +76,7 @@ async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<
   const policy = operation.bucket === null ? null : parts.policyFor(operation.bucket)
   const everybody = client === null && operation.name === 'ListBuckets' ? parts.policyFor('') : policy
   if (everybody === policy || everybody?.publicRead !== 'store') {
-    const publicRead = policy?.publicRead === 'store' || (policy?.publicRead === true && row.public)
+    const publicRead = policy !== null && isPublic(policy.publicRead, operation)
     authorize(client, { bucket: operation.bucket, write: row.write, publicRead })
   }
   if (isOwnBucket(parts.config.upstream, operation.bucket)) throw new S3Error('NoSuchBucket')

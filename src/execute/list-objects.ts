@@ -5,7 +5,7 @@ import { plaintextSize } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
 import { downstreamHeaders } from '../plan/headers.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
-import { readListing, writeListing, type ListingRow, type RowEdit } from '../s3/listing.ts'
+import { listsOnly, readListing, writeListing, type ListingRow, type RowEdit } from '../s3/listing.ts'
 import { bucketOf, readerOf } from './context.ts'
 import { opaqueEtag } from './etag.ts'
 import { forwardForDocument } from './forward.ts'
@@ -26,6 +26,10 @@ const PARALLEL_LOOKUPS = 32
  */
 export async function listObjects(x: Execution): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(x)
+  // What everybody may list is one prefix: the store must not make more of it.
+  if (typeof x.policy.publicRead === 'object' && x.request.client === null && !listsOnly(document, x.operation.query.get('prefix') ?? '')) {
+    throw new S3Error('SealgateBadUpstream')
+  }
   const rows = readListing(document)
   const edits = await inParallel(rows, PARALLEL_LOOKUPS, (row) => editOf(x, row))
   const body = writeListing(document, (_, i) => edits[i] ?? {})

@@ -76,7 +76,7 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 * Buckets named \`admin\` or \`minio\` are InvalidBucketName: those paths are the stores' own administration interfaces.
 * Copy sources by ARN (access points, Outposts) and SigV4A are refused.
 * Redirects of the store are never relayed; a \`Location\` that names a host is left out.
-* Anonymous requests: reads only, and only where a bucket's \`publicRead\` says so (\`true\`: objects and listings, no settings; \`store\`: as
+* Anonymous requests: reads only, and only where a bucket's \`publicRead\` says so (\`true\`: objects and listings, no settings; \`prefixes\`: current objects under them and listings of them; \`store\`: as
   far as the store's ACLs allow). Unsigned writes are refused even where the store would take them, unsigned forms too.
 * IAM, STS and SNS calls that Ceph takes on the same endpoint are not passed on.
 * Bucket policies and \`?encryption\` of the store never see the client's SSE headers: a policy that demands them denies every write.

@@ -106,6 +106,19 @@ export function readListing(xml: Buffer): ListingRow[] {
   return rowsOf(parseXml(xml, upstreamDocument)).map(({ row }) => row)
 }
 
+/**
+ * Whether every key, common prefix and delete marker of a listing begins so.
+ * @throws S3Error SealgateBadUpstream
+ */
+export function listsOnly(xml: Buffer, prefix: string): boolean {
+  const document = parseXml(xml, upstreamDocument)
+  const encoded = childText(document, document.root, 'EncodingType') === 'url'
+  return document.root.children.every((element) => {
+    const name = element.name === 'CommonPrefixes' ? 'Prefix' : rowKinds.has(element.name) || element.name === 'DeleteMarker' ? 'Key' : null
+    return name === null || keyOf(childText(document, element, name) ?? '', encoded).startsWith(prefix)
+  })
+}
+
 /** A text element directly under the root, such as `NextKeyMarker` or `IsTruncated`; null when absent. */
 export function listingField(xml: Buffer, name: string): string | null {
   const document = parseXml(xml, upstreamDocument)
