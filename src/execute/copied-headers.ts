@@ -29,24 +29,48 @@ export function directiveOf(x: Execution, name: 'x-amz-metadata-directive' | 'x-
 /**
  * Headers that describe the destination of a copy, all sent anew: the store is told REPLACE, because the envelope among the
  * metadata is another one, and radosgw keeps nothing it is not told.
+ * @param tags from `copiedTags`; null: the store copies them.
  */
-export async function copiedHeaders(x: Execution, source: CopySource, object: StoredObject): Promise<Header[]> {
+export function copiedHeaders(x: Execution, object: StoredObject, tags: string | null): Header[] {
   const own = upstreamHeaders(x.request.headers, 'copy')
-  const tagsReplaced = directiveOf(x, 'x-amz-tagging-directive') === 'REPLACE'
   const description = directiveOf(x, 'x-amz-metadata-directive') === 'REPLACE'
     ? own.filter(([name]) => describing.test(name))
     : downstreamHeaders(object.headers, 'object').filter(([name]) => describing.test(name))
   const settings = own.filter(([name]) => !describing.test(name) && name !== 'x-amz-tagging')
-  const tags = tagsReplaced ? header(x, 'x-amz-tagging') ?? '' : await tagsOf(x, source, object.versionId)
-  return [...description, ...settings, ...tags === '' ? [] : [['x-amz-tagging', tags] as const]]
+  return [...description, ...settings, ...tags === null || tags === '' ? [] : [['x-amz-tagging', tags] as const]]
 }
 
-/** The tags of the source as `x-amz-tagging` carries them; empty when it has none or the store knows no tags. */
-async function tagsOf(x: Execution, source: CopySource, versionId: string | null): Promise<string> {
+/**
+ * The tags of a copy as `x-amz-tagging` carries them: those of the request, or those of the source.
+ * @param by `store`: who copies is the store. Where its HEAD counts no tags it is left to copy them, as S3 does unless it is told otherwise:
+ * there are none (radosgw, which loses them, and MinIO always count), or the client may not read them, and then AWS refuses the copy
+ * itself. `gateway`: the destination is written anew and would have none.
+ * @returns null: left to the store; '': none.
+ * @throws S3Error AccessDenied for tags that cannot be read: they are never lost in silence.
+ */
+export async function copiedTags(x: Execution, source: CopySource, object: StoredObject, by: 'store' | 'gateway'): Promise<string | null> {
+  if (directiveOf(x, 'x-amz-tagging-directive') === 'REPLACE') return header(x, 'x-amz-tagging') ?? ''
+  const counted = Number(object.headers.get('x-amz-tagging-count') ?? 0) > 0
+  if (by === 'store' && !counted) return null
+  const tags = await tagsOf(x, source, object.versionId)
+  if (tags !== null) return tags
+  throw new S3Error('AccessDenied', {
+    message: counted
+      ? 'The source has tags, and the store does not let them be read (s3:GetObjectTagging): a copy would lose them.'
+      : 'This copy passes through the gateway, and the store does not tell whether the source has tags (s3:GetObjectTagging): a copy might lose them.'
+  })
+}
+
+/** The tags of an object as `x-amz-tagging` carries them; empty when it has none or the store knows no tags; null: they may not be read. */
+async function tagsOf(x: Execution, source: CopySource, versionId: string | null): Promise<string | null> {
   const query: [string, string | null][] = [['tagging', null]]
   if (versionId !== null) query.push(['versionId', versionId])
   const response = await send(x, { method: 'GET', bucket: source.bucket, key: source.key, query, retry: true })
   const absent = response.status === 404 || response.status === 501
+  if (response.status === 403) {
+    response.body.resume()
+    return null
+  }
   if (response.status >= 300 && !absent) throw await relayError(x, response)
   const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   // What stands before the store may say 404, too: tags are not lost for that.
@@ -61,7 +85,8 @@ function tagQuery(tags: readonly Tag[]): string {
 }
 
 /**
- * Makes sure that a copy has its tags: radosgw 16 takes `x-amz-tagging` with a copy and keeps it in a form it cannot read.
+ * Makes sure that a copy has its tags: radosgw 16 takes `x-amz-tagging` with a copy and keeps it in a form it cannot read. Where they may
+ * not be read they are put: whoever sends tags with a copy needs that right anyway (AWS API, CopyObject).
  * @param wanted as `x-amz-tagging` carried them.
  * @throws the store's error: a copy without its tags is not what was asked for.
  */
@@ -69,7 +94,7 @@ export async function ensureTags(x: Execution, wanted: string, versionId: string
   const tags = parseQuery(wanted).parameters.map(({ name, value }): Tag => [name, value ?? ''])
   const [bucket, key] = [bucketOf(x), keyOf(x)]
   const has = await tagsOf(x, { bucket, key, versionId }, versionId)
-  if (sortedQuery(has) === sortedQuery(tagQuery(tags))) return
+  if (has !== null && sortedQuery(has) === sortedQuery(tagQuery(tags))) return
   const body = renderXml(['Tagging', [['TagSet', tags.map(([name, value]) => ['Tag', [['Key', name], ['Value', value]]])]]])
   const query: [string, string | null][] = [['tagging', null]]
   if (versionId !== null) query.push(['versionId', versionId])

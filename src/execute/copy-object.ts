@@ -13,7 +13,7 @@ import { bucketOf, conditionsIn, header, keyOf, placeOf, send } from './context.
 import { copiedChecksum } from './copied-checksum.ts'
 import { copyResult } from './copy-result.ts'
 import { copyThrough } from './copy-through.ts'
-import { copiedHeaders, directiveOf, ensureTags } from './copied-headers.ts'
+import { copiedHeaders, copiedTags, directiveOf, ensureTags } from './copied-headers.ts'
 import { copySourceOf, lookAtSource } from './copy-source-object.ts'
 import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './etag.ts'
@@ -92,7 +92,8 @@ async function rewrapAndCopy(x: Execution, { source, object, tie, manifest: seen
   const hidden = seen === null && object.attributes.digestsInManifest && x.policy.etag === 'md5'
   const manifest = hidden ? await readManifest(x, object) : seen
   const key = await keyForWrite(x, placeOf(x), await encryptionOfWrite(x))
-  const described = await copiedHeaders(x, source, object)
+  const tags = await copiedTags(x, source, object, 'store')
+  const described = copiedHeaders(x, object, tags)
   const { md5, checksums, digestsInManifest, plaintextSize } = object.attributes
   const envelope = envelopeHeaders(x, {
     key, described, objectKey: object.objectKey, kind: object.envelope.kind, streamHeader: object.envelope.streamHeader,
@@ -105,12 +106,12 @@ async function rewrapAndCopy(x: Execution, { source, object, tie, manifest: seen
       ...await writeConditions(x, 'copy'),
       ['x-amz-copy-source', formatCopySource({ ...source, versionId: source.versionId ?? object.versionId })],
       ['x-amz-metadata-directive', 'REPLACE'],
-      ['x-amz-tagging-directive', 'REPLACE'],
+      ...tags === null ? [] : [['x-amz-tagging-directive', 'REPLACE'] as const],
       ...tie
     ]
   })
   if (response.status < 300) known([...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders])
-  return answerOf(x, response, manifest, object, { key, tags: described.find(([name]) => name === 'x-amz-tagging')?.[1] ?? '' })
+  return answerOf(x, response, manifest, object, { key, tags: tags ?? '' })
 }
 
 /** @throws the store's error. */

@@ -7,7 +7,7 @@ import type { CopiedChecksum } from './copied-checksum.ts'
 import type { Looked } from './head-object.ts'
 import { S3Error } from '../errors.ts'
 import { algorithmOfHeader, checksumAlgorithmNamed } from '../http/checksum.ts'
-import { copiedHeaders } from './copied-headers.ts'
+import { copiedHeaders, copiedTags } from './copied-headers.ts'
 import { copyResult } from './copy-result.ts'
 import { fetchSlice } from './open-body.ts'
 import type { Known } from './pending-answer.ts'
@@ -25,7 +25,7 @@ interface Through {
  * that nobody knows yet. The only copies of whole objects that move data through the gateway.
  */
 export async function copyThrough(x: Execution, source: CopySource, { object, manifest }: Looked, { checksum, known }: Through): Promise<Buffer> {
-  const described = await copiedHeaders(x, source, object)
+  const described = copiedHeaders(x, object, await copiedTags(x, source, object, 'gateway'))
   const stream = await fetchSlice(x, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
   try {
     const body = plaintextSource(stream, object.size, checksum)

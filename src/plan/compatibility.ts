@@ -80,6 +80,11 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
   far as the store's ACLs allow). Unsigned writes are refused even where the store would take them, unsigned forms too.
 * IAM, STS and SNS calls that Ceph takes on the same endpoint are not passed on.
 * Bucket policies and \`?encryption\` of the store never see the client's SSE headers: a policy that demands them denies every write.
+* Of copies between sealed buckets policies see \`s3:x-amz-copy-source\` as \`bucket/key\`, without a slash in front and percent-encoded, with
+  the version where the source has one; \`s3:x-amz-metadata-directive\` is always REPLACE, because the envelope among the metadata is another one.
+  A copy into or out of a bucket that is not encrypted is a GET and a PUT to them, an UploadPartCopy too.
+* Buckets of other Ceph tenants (\`tenant:bucket\`, in paths and copy sources) are InvalidBucketName: what is sealed names its bucket, and one
+  bucket would have two names. Give the clients of a tenant a gateway whose credentials (\`upstream\`) are of that tenant.
 * A browser form with a file above 256 KiB must have the file as its last field and a Content-Length.
 
 ## What is known of stores

@@ -25,7 +25,7 @@ export async function probeTagHabit(upstream: Upstream, probeBucket: string, sig
     await bucket.document({
       method: 'PUT', key,
       headers: [
-        ['x-amz-copy-source', `/${probeBucket}/${key}`], ['x-amz-metadata-directive', 'REPLACE'], ['x-amz-meta-copied', directive],
+        ['x-amz-copy-source', `${probeBucket}/${key}`], ['x-amz-metadata-directive', 'REPLACE'], ['x-amz-meta-copied', directive],
         ...directive === 'COPY' ? [] : [['x-amz-tagging-directive', 'REPLACE'] as const, ...tagHeaders(TAGS)]
       ]
     })

@@ -54,8 +54,11 @@ function invalid(value: string, message: string, cause?: unknown): S3Error {
   return new S3Error('InvalidArgument', { message, fields: { ArgumentName: 'x-amz-copy-source', ArgumentValue: value }, cause })
 }
 
-/** Encodes a source for the store: everything but unreserved characters and "/". */
+/**
+ * Encodes a source for the store: everything but unreserved characters and "/". Without a slash in front, as AWS documents it: policies
+ * with conditions on `s3:x-amz-copy-source` compare the text.
+ */
 export function formatCopySource(source: CopySource): string {
-  const path = percentEncode(`/${source.bucket}/${source.key}`, { keepSlash: true })
+  const path = percentEncode(`${source.bucket}/${source.key}`, { keepSlash: true })
   return source.versionId === null ? path : `${path}?versionId=${percentEncode(source.versionId, { keepSlash: false })}`
 }

@@ -104,7 +104,7 @@ class Probe {
   async copy(): Promise<boolean> {
     const from = await this.#written('copy-from')
     const to = await this.#written('copy-to')
-    const source = ['x-amz-copy-source', `/${this.#bucket}/${from.key}`] as const
+    const source = ['x-amz-copy-source', `${this.#bucket}/${from.key}`] as const
     for (const condition of wrongConditions) if (!refused(await this.#send('PUT', to.key, { headers: [source, condition] }))) return false
     return accepted(await this.#send('PUT', to.key, { headers: [source, ['if-match', to.etag]] }))
   }
@@ -114,7 +114,7 @@ class Probe {
     const { key, etag } = await this.#written('source')
     for (const header of copySourceHeaders) {
       const copy = async (match: string): Promise<Reply> => this.#send('PUT', this.#name('source-to'), {
-        headers: [['x-amz-copy-source', `/${this.#bucket}/${key}`], [header, match]]
+        headers: [['x-amz-copy-source', `${this.#bucket}/${key}`], [header, match]]
       })
       if (refused(await copy(otherEtag)) && accepted(await copy(etag))) return header
     }

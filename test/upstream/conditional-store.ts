@@ -57,7 +57,7 @@ export async function conditionalStore(test: Pick<typeof t, 'teardown'>, enforce
       return { status: 204 }
     }
     if (method === 'PUT' && source !== null) {
-      const from = objects.get(source)
+      const from = objects.get(source.startsWith('/') ? source : `/${source}`)
       const wanted = enforced.copySource === null ? null : get(enforced.copySource)
       if (wanted !== null && wanted !== `"${from ?? ''}"`) return failed
       if (enforced.copy && fails(old, get, 'quoted')) return failed

@@ -10,7 +10,8 @@ import { header } from '../context.ts'
 
 /** What a Complete is judged by. */
 export interface Known extends RecordedParts {
-  readonly held: ReadonlyMap<number, HeldPart>
+  /** `denied`: the store does not let them be listed, and no part was sent to it twice. */
+  readonly held: ReadonlyMap<number, HeldPart> | 'denied'
 }
 
 /**
@@ -20,7 +21,7 @@ export interface Known extends RecordedParts {
  */
 export function chooseParts(upload: Upload, listed: readonly CompletedPart[], known: Known): Attempt[] {
   return listed.map((part, i) => {
-    const attempt = (known.attempts.get(part.partNumber) ?? []).find((one) => fits(one, part, known.held.get(one.number)))
+    const attempt = (known.attempts.get(part.partNumber) ?? []).find((one) => known.held === 'denied' ? one.etag === part.etag : fits(one, part, known.held.get(one.number)))
     if (attempt === undefined) throw invalidPart(upload, part)
     if (attempt.plaintextSize < MIN_PART_SIZE && i < listed.length - 1) {
       throw new S3Error('EntityTooSmall', {

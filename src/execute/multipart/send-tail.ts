@@ -2,6 +2,7 @@ import type { Checksum } from '../../envelope/envelope.ts'
 import type { UploadSettings } from '../../envelope/records.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Execution } from '../context.ts'
+import type { Known } from './chosen-parts.ts'
 import type { Attempt } from './part-records.ts'
 import type { HeldPart } from './store-parts.ts'
 import type { Upload } from './upload.ts'
@@ -27,8 +28,8 @@ export interface UpstreamPart {
 
 export interface TailInput {
   readonly parts: readonly Attempt[]
-  /** What the store holds, by part number. */
-  readonly held: ReadonlyMap<number, HeldPart>
+  /** What the store holds, by part number; `denied` where it does not say. */
+  readonly held: Known['held']
   readonly checksum: Checksum | null
   /** 32 bytes, from completedListHash. */
   readonly listHash: Buffer
@@ -48,7 +49,7 @@ export async function sendTail(x: Execution, upload: Upload, input: TailInput): 
   const tailBytes = tail.reduce((sum, { length }) => sum + length, 0)
   const last = parts.at(-1)
   const stored = parts.filter(({ inline }) => !inline)
-    .map((part) => ({ number: part.number, etag: part.upstreamEtag, checksum: checksumOf(storedChecksum, held.get(part.number)) }))
+    .map((part) => ({ number: part.number, etag: part.upstreamEtag, checksum: checksumOf(storedChecksum, held === 'denied' ? undefined : held.get(part.number)) }))
   const response = last?.inline === true
     ? await sendSmallPart(x, upload, last, tail, tailBytes)
     : await sendBare(x, upload, number, tail, tailBytes)

@@ -63,18 +63,32 @@ export async function listHeldParts(
   }
 }
 
-/** Whether the store still has the upload this request names. */
+/**
+ * Whether the store still has the upload this request names. Where it does not let the parts be listed, the record of the upload alone says
+ * that it lives: S3 asks for no such right of whoever uploads a part.
+ */
 export async function isHeld(x: Execution): Promise<boolean> {
-  return await askForParts(x, 0, 1) !== null
+  return await unlessDenied(askForParts(x, 0, 1)) !== null
+}
+
+/** @returns 'denied' where s3:ListMultipartUploadParts is missing. */
+export async function unlessDenied<T>(asked: Promise<T>): Promise<T | 'denied'> {
+  try {
+    return await asked
+  } catch (error) {
+    if (error instanceof S3Error && error.code === 'AccessDenied') return 'denied'
+    throw error
+  }
 }
 
 /**
  * The checksum that the store wants with every part of the upload this request names: of the algorithm it was created with.
- * @returns null: none. @throws S3Error NoSuchUpload.
+ * @returns null: none, or the parts may not be listed; a store that demands one will say so. @throws S3Error NoSuchUpload.
  */
 export async function demandedChecksum(x: Execution): Promise<ChecksumAlgorithm | null> {
-  const document = await askForParts(x, 0, 1)
+  const document = await unlessDenied(askForParts(x, 0, 1))
   if (document === null) throw noSuchUpload(x)
+  if (document === 'denied') return null
   return checksumAlgorithmNamed(listingField(document, 'ChecksumAlgorithm') ?? '') ?? null
 }
 
