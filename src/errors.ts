@@ -1,3 +1,5 @@
+import type { Diagnosis } from './diagnosis.ts'
+
 /**
  * The one table of S3 error codes: code → HTTP status and default message, as AWS words them
  * (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). Every error a client sees is an S3Error.
@@ -101,6 +103,16 @@ export interface S3ErrorOptions {
   readonly endedBy?: 'store' | 'keys' | 'gateway' | null
   /** For the log only; never sent. */
   readonly cause?: unknown
+  /** What is known of the cause, for the log, readiness and metrics; never sent. */
+  readonly diagnosis?: Diagnosis | null
+}
+
+/** A cause whose message is words of ours that quote nothing: the log may have it. */
+export class Finding extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'Finding'
+  }
 }
 
 /** An answer to the client that is an error. Thrown anywhere; rendered in one place (listener). */
@@ -111,6 +123,7 @@ export class S3Error extends Error {
   readonly fields: Readonly<Record<string, string>>
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly endedBy: 'store' | 'keys' | 'gateway' | null
+  #diagnosis: Diagnosis | null
 
   constructor(code: S3ErrorCode, options: S3ErrorOptions = {}) {
     const [status, message] = table[code]
@@ -121,12 +134,24 @@ export class S3Error extends Error {
     this.fields = options.fields ?? {}
     this.headers = options.headers ?? headersOf[code] ?? []
     this.endedBy = options.endedBy ?? null
+    this.#diagnosis = options.diagnosis ?? null
+  }
+
+  /** What is known of the cause; null: nothing beyond the code. */
+  get diagnosis(): Diagnosis | null {
+    return this.#diagnosis
+  }
+
+  /** Adds what is known of the cause, where nothing is known yet. */
+  diagnose(diagnosis: Diagnosis): this {
+    this.#diagnosis ??= diagnosis
+    return this
   }
 
   /** The same answer with further response headers. */
   withHeaders(headers: S3Error['headers']): S3Error {
     if (headers.length === 0) return this
-    const { code, status, message, fields, endedBy, cause } = this
-    return new S3Error('InternalError', { code, status, message, fields, endedBy, cause, headers: [...this.headers, ...headers] })
+    const { code, status, message, fields, endedBy, cause, diagnosis } = this
+    return new S3Error('InternalError', { code, status, message, fields, endedBy, cause, diagnosis, headers: [...this.headers, ...headers] })
   }
 }

@@ -1,8 +1,9 @@
+import { diagnosisOf, fieldsOf } from './diagnosis.ts'
 import { S3Error } from './errors.ts'
 import type { TellOperator } from './gateway-types.ts'
 import { Health } from './observe/health.ts'
 import type { Capabilities } from './upstream/capabilities.ts'
-import { StoreChecks } from './upstream/store-checks.ts'
+import { StoreChecks, type StoreChecksOptions } from './upstream/store-checks.ts'
 import type { Upstream } from './upstream/types.ts'
 
 const TIMEOUT_SECONDS = 10
@@ -15,12 +16,15 @@ export interface GatewayHealthOptions {
   /** Throws when the keys cannot be used. */
   readonly checkKeys: () => Promise<void>
   readonly tell: TellOperator
+  /** As for StoreChecks. */
+  readonly speaksTls: Exclude<StoreChecksOptions['speaksTls'], undefined>
+  readonly refused: (code: string) => void
 }
 
 /** The checks that make up readiness, and what the operator is told of them. */
-export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, tell }: GatewayHealthOptions): Health {
+export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, tell, speaksTls, refused }: GatewayHealthOptions): Health {
   const markers = (): void => { tell('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket }) }
-  const store = new StoreChecks(upstream, { stateBucket, region, markers })
+  const store = new StoreChecks(upstream, { stateBucket, region, markers, speaksTls, refused })
   return new Health([
     { name: 'keys', run: checkKeys },
     { name: 'store', run: (signal) => store.store(signal) },
@@ -37,10 +41,8 @@ export function gatewayHealth({ upstream, stateBucket, region, capabilities, che
   })
 }
 
-/** Our own words, and the system's code: what else an error says may quote anything. */
-function reasonOf(error: Error): { readonly code: string; readonly reason: string } {
-  if (!(error instanceof S3Error)) return { code: 'InternalError', reason: error.name }
-  const { cause } = error
-  const system = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? ` (${cause.code})` : ''
-  return { code: error.code, reason: error.message + system }
+/** Our own words, and what is known of the cause: what else an error says may quote anything. */
+export function reasonOf(error: Error): Readonly<Record<string, string | number>> {
+  const fields = fieldsOf(diagnosisOf(error))
+  return error instanceof S3Error ? { code: error.code, reason: error.message, ...fields } : { code: 'InternalError', reason: error.name, ...fields }
 }

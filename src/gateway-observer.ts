@@ -3,17 +3,26 @@ import type { Load } from './gateway-types.ts'
 import type { AuditEvent } from './keys/audit-event.ts'
 import type { KeyRegistryOptions } from './keys/configured-key.ts'
 import type { KeyRegistry } from './keys/registry.ts'
+import type { KeyState } from './keys/self-test.ts'
 import type { AccessRecord } from './observe/access-log.ts'
 import type { CheckResult } from './observe/health.ts'
 import type { Snapshot } from './observe/registry.ts'
 import type { Tracer } from './observe/tracing.ts'
+import type { CapabilityReport } from './upstream/capabilities.ts'
 import type { ExchangeReport } from './upstream/report.ts'
 import type { Upstream } from './upstream/types.ts'
 import type { PoolStats, UpstreamOptions } from './upstream/upstream.ts'
+import process from 'node:process'
+import { diagnosisOf, troubleOf } from './diagnosis.ts'
+import { capabilitiesOf } from './gateway-status.ts'
+import { envelopeErrorKinds } from './envelope/error.ts'
 import { S3Error } from './errors.ts'
+import { kmsTroubles } from './keys/kms-errors.ts'
 import { fileAuditTrail, type AuditTrail } from './observe/audit.ts'
-import { createMetrics, statusClass, type Metrics } from './observe/metrics.ts'
+import { createMetrics, startAtZero, statusClass, type Metrics } from './observe/metrics.ts'
 import { measureProcess } from './observe/process-metrics.ts'
+import { operationNames } from './s3/operations.ts'
+import { version } from './version.ts'
 
 /** What is read when metrics are asked for. */
 export interface Gauges {
@@ -21,6 +30,8 @@ export interface Gauges {
   readonly checks: readonly CheckResult[]
   /** Regions of key services, and whether their calls are held back. */
   readonly heldBack: ReturnType<KeyRegistry['heldBack']>
+  readonly keys: readonly KeyState[]
+  readonly capabilities: readonly CapabilityReport[]
 }
 
 /** Everything that looks at the gateway and changes nothing: metrics, audit trail, and traces where there are any. */
@@ -29,22 +40,47 @@ export class Observer {
   readonly #tracer: Tracer | null
   readonly #audit: AuditTrail | null
   readonly #stopMeasuring: () => void
+  #clockSkew: number | null = null
 
   /** @throws Error of the file system when the audit file cannot be opened. */
   constructor(config: Config, tracer: Tracer | null) {
     this.#tracer = tracer
     this.#audit = config.audit.file === null ? null : fileAuditTrail(config.audit.file)
     this.#stopMeasuring = measureProcess(this.#metrics.registry)
+    startAtZero(this.#metrics, { operations: operationNames, integrityKinds: [...envelopeErrorKinds, 'checksum'] })
+    this.#metrics.buildInfo.set({ version: version(), node: process.version }, 1)
+    this.reloaded(true)
     this.#metrics.workers.set({}, 1)
   }
 
   /** For the door to the store. */
-  upstream(): Pick<UpstreamOptions, 'onRefused' | 'onUnasked' | 'onExchange'> {
+  upstream(): Pick<UpstreamOptions, 'onRefused' | 'onUnasked' | 'onExchange' | 'onSkew'> {
     return {
-      onRefused: (code) => { this.#metrics.upstreamRefused.add({ code }) },
+      onRefused: (code) => { this.refused(code) },
+      onSkew: (seconds) => { this.#skew(seconds) },
       onUnasked: () => { this.#metrics.unaskedAnswers.add({}) },
       onExchange: (report) => { this.#exchange(report) }
     }
+  }
+
+  /** The store has refused the gateway's own credentials. */
+  refused(code: string): void {
+    this.#metrics.upstreamRefused.add({ code })
+  }
+
+  /** This clock minus the store's, in whole seconds; null: not known yet. */
+  get clockSkewSeconds(): number | null {
+    return this.#clockSkew
+  }
+
+  /** A reload was taken over, or the start; or else a reload was refused, and what was in force stays. */
+  reloaded(taken: boolean): void {
+    this.#metrics.reloadSuccessful.set({}, taken ? 1 : 0)
+    if (taken) this.#metrics.reloadTime.set({}, Date.now() / 1000)
+  }
+
+  certificateEnds(at: number): void {
+    this.#metrics.certificateExpiry.set({}, at)
   }
 
   /** The door to the store, with a span for every exchange that a request waits for, until its answer begins. */
@@ -74,6 +110,8 @@ export class Observer {
         call: (call, outcome, seconds) => {
           this.#metrics.kmsCalls.add({ call, outcome })
           this.#metrics.kmsSeconds.observe({ call }, seconds)
+          const trouble = kmsTroubles[outcome]
+          if (trouble !== null) this.#metrics.failures.add({ service: 'kms', trouble })
           this.#tracer?.past(`KMS ${call}`, seconds, outcome === 'ok' ? null : outcome)
         }
       }
@@ -105,9 +143,13 @@ export class Observer {
 
   watch(gauges: () => Gauges): void {
     this.#metrics.beforeSnapshot(() => {
-      const { pools, checks, heldBack } = gauges()
+      const { pools, checks, heldBack, keys, capabilities } = gauges()
       for (const { pool, connected } of pools) this.#metrics.upstreamConnections.set({ pool }, connected)
       for (const { name, ok } of checks) this.#metrics.checkFailing.set({ check: name }, ok ? 0 : 1)
+      this.#metrics.keyFailing.clear()
+      for (const { key, ok } of keys) this.#metrics.keyFailing.set({ key }, ok === false ? 1 : 0)
+      this.#metrics.storeCapability.clear()
+      for (const { kind, capability, supported } of capabilitiesOf(capabilities)) if (supported !== null) this.#metrics.storeCapability.set({ kind, capability }, supported ? 1 : 0)
       for (const [region, held] of heldBack) this.#metrics.kmsBreakerOpen.set({ region }, held ? 1 : 0)
     })
   }
@@ -139,7 +181,13 @@ export class Observer {
     this.#audit?.close()
   }
 
-  #exchange({ pool, method, error, headSeconds, bytesSent, bytesReceived }: ExchangeReport): void {
+  #skew(seconds: number): void {
+    this.#clockSkew = seconds
+    this.#metrics.clockSkew.set({}, seconds)
+  }
+
+  #exchange({ pool, method, error, trouble, headSeconds, bytesSent, bytesReceived }: ExchangeReport): void {
+    if (trouble !== null) this.#metrics.failures.add({ service: 'store', trouble })
     if (headSeconds !== null) this.#metrics.upstreamSeconds.observe({ pool, method }, headSeconds)
     if (error !== null) this.#metrics.upstreamErrors.add({ code: error })
     this.#metrics.upstreamBytes.add({ direction: 'sent' }, bytesSent)
@@ -149,6 +197,12 @@ export class Observer {
   #keyUse(event: AuditEvent): void {
     this.#metrics.keyCache.add({ result: event.outcome !== 'ok' ? 'refused' : event.cached ? 'hit' : 'miss' })
     this.#tracer?.event(event.requestId, `key ${event.action}`, { cached: event.cached, 'error.type': event.error })
-    this.#audit?.record(event)
+    try {
+      this.#audit?.record(event)
+    } catch (error) {
+      const known = diagnosisOf(error)
+      if (known !== null) this.#metrics.failures.add({ service: known.service, trouble: troubleOf(known) })
+      throw error
+    }
   }
 }

@@ -1,4 +1,5 @@
 import type { Config } from './config.ts'
+import type { GatewayStatus } from './gateway-status.ts'
 import type { HttpRequest, HttpResponse } from './http/message.ts'
 import type { AccessRecord } from './observe/access-log.ts'
 import type { Snapshot } from './observe/registry.ts'
@@ -36,11 +37,17 @@ export interface Gateway {
   reload(config: Config): Promise<void>
   /** Resolves when nothing is under way that no client waits for any more, after `graceMs` milliseconds at the latest. */
   settle?(graceMs: number): Promise<void>
+  /** What is known of the gateway and of its store, for the operator. */
+  status?(): GatewayStatus
+  /** Told of every reload: whether it has been taken over. */
+  noteReload?(taken: boolean): void
+  /** Told when the certificate of the listener ends, in seconds since 1970. */
+  certificateEnds?(at: number): void
   close(): Promise<void>
 }
 
-/** Tells the operator what no answer to a client says. Fields are names from the configuration, codes, and words of ours. */
-export type TellOperator = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string>>) => void
+/** Tells the operator what no answer to a client says. Fields are names from the configuration, codes, words of ours, and those of a Diagnosis. */
+export type TellOperator = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number | boolean | null>>) => void
 
 /** @param tracer null: requests are not traced. */
 export type CreateGateway = (config: Config, tell: TellOperator, tracer: Tracer | null) => Promise<Gateway>

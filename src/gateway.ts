@@ -1,15 +1,15 @@
 import { readFileSync } from 'node:fs'
-import type { AuthContext } from './auth/context.ts'
 import type { Config } from './config.ts'
 import type { Parts } from './execute/context.ts'
 import type { Gateway, Load, Readiness, TellOperator } from './gateway-types.ts'
+import { capabilityLine, gatewayStatus, type GatewayStatus } from './gateway-status.ts'
+import { fieldsOf } from './diagnosis.ts'
 import type { AccessRecord } from './observe/access-log.ts'
 import type { Health } from './observe/health.ts'
 import type { Snapshot } from './observe/registry.ts'
 import type { Tracer } from './observe/tracing.ts'
 import type { KeyRegistry } from './keys/registry.ts'
 import type { StoreUpstream } from './upstream/upstream.ts'
-import { credentialLookup } from './auth/credentials.ts'
 import { policyFor } from './config-policy.ts'
 import { configWarnings } from './config-warnings.ts'
 import { LateParts } from './execute/multipart/late-parts.ts'
@@ -17,18 +17,17 @@ import { ObjectCache } from './execute/object-cache.ts'
 import { SettingsCache } from './execute/settings-cache.ts'
 import { openKeyRegistry } from './keys/registry.ts'
 import { KeySelfTest } from './keys/self-test.ts'
+import { authContext } from './gateway-auth.ts'
 import { gatewayHealth } from './gateway-health.ts'
 import { Observer } from './gateway-observer.ts'
 import { exposition } from './observe/exposition.ts'
 import { leaveRoomForBodies } from './http/body-garbage.ts'
-import { parseTarget } from './http/target.ts'
 import { handle, type Pipeline } from './proxy.ts'
 import { corsRule } from './s3/cors.ts'
-import { address } from './s3/route.ts'
 import { Capabilities } from './upstream/capabilities.ts'
+import { speaksTls } from './upstream/tls-hint.ts'
 import { createUpstream } from './upstream/upstream.ts'
 
-const rootTarget = parseTarget('/')
 const HEALTH_EVERY_SECONDS = 15
 
 /**
@@ -70,14 +69,18 @@ class Assembly implements Gateway {
       patienceSeconds: config.limits.upstreamFirstByteSeconds,
       over: (outcome) => { this.#observer.latePart(outcome) }
     })
-    this.#capabilities = new Capabilities(this.#upstream, config.upstream)
+    this.#capabilities = new Capabilities(this.#upstream, { ...config.upstream, learned: (report) => { tell(...capabilityLine(report)) } })
     const { stateBucket, region } = config.upstream
+    const endpoint = new URL(config.upstream.endpoint)
     this.#health = gatewayHealth({
       upstream: this.#upstream, stateBucket, region, capabilities: this.#capabilities, tell,
+      speaksTls: endpoint.protocol === 'http:' ? (signal) => speaksTls(endpoint, signal) : null,
+      refused: (code) => { this.#observer.refused(code) },
       checkKeys: () => this.#checkKeys()
     })
     this.#observer.watch(() => ({
-      pools: this.#upstream.stats(), checks: this.#health.report().checks, heldBack: this.#keys?.heldBack() ?? new Map()
+      pools: this.#upstream.stats(), checks: this.#health.report().checks, heldBack: this.#keys?.heldBack() ?? new Map(),
+      keys: this.#selfTest?.states ?? [], capabilities: this.#capabilities.report()
     }))
   }
 
@@ -131,6 +134,21 @@ class Assembly implements Gateway {
     this.#observer.handshakeFailed(reason)
   }
 
+  status(): GatewayStatus {
+    return gatewayStatus({
+      config: this.#config, health: this.#health.report(), keys: this.#selfTest?.states ?? [],
+      clockSkewSeconds: this.#observer.clockSkewSeconds, capabilities: this.#capabilities.report()
+    })
+  }
+
+  noteReload(taken: boolean): void {
+    this.#observer.reloaded(taken)
+  }
+
+  certificateEnds(at: number): void {
+    this.#observer.certificateEnds(at)
+  }
+
   /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */
   async reload(next: Config): Promise<void> {
     const config = { ...next, upstream: this.#config.upstream }
@@ -164,7 +182,10 @@ class Assembly implements Gateway {
 
   #useKeys(keys: KeyRegistry): void {
     this.#keys = keys
-    this.#selfTest = new KeySelfTest(keys)
+    this.#selfTest = new KeySelfTest(keys, ({ key, ok, code, reason, diagnosis }) => {
+      if (ok === true) this.#tell('info', 'key serves again', { key })
+      else this.#tell('error', 'key does not serve', { key, code, reason, ...fieldsOf(diagnosis) })
+    })
   }
 
   /** Requests under way may still ask the keys they began with: closing those at once would cut their calls. */
@@ -178,8 +199,14 @@ class Assembly implements Gateway {
   }
 
   #openKeys(config: Config): Promise<KeyRegistry> {
+    const { audit, metrics } = this.#observer.keys()
     return openKeyRegistry({
-      keys: config.keys, cache: config.keyCache, realm: config.upstream.realm, stateBucket: config.upstream.stateBucket, ...this.#observer.keys()
+      keys: config.keys, cache: config.keyCache, realm: config.upstream.realm, stateBucket: config.upstream.stateBucket,
+      ...metrics === undefined ? {} : { metrics },
+      audit: (event) => {
+        audit(event)
+        this.#selfTest?.used(event)
+      }
     })
   }
 
@@ -214,20 +241,4 @@ class Assembly implements Gateway {
 
 function openUpstream({ upstream, limits }: Config, observer: Observer): StoreUpstream {
   return createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, observer.upstream())
-}
-
-function authContext(config: Config, policies: Parts['policyFor']): AuthContext {
-  const { domains, regions } = config.listen
-  return {
-    credential: credentialLookup(config.clients),
-    regions,
-    v2Query: config.auth.v2Query,
-    v2Header: config.auth.v2Header,
-    now: () => new Date(),
-    virtualHostBucket: (host) => address(rootTarget, host, domains).bucket,
-    isPublicRead: (request) => {
-      const { bucket } = address(request.target, request.host, domains)
-      return policies(bucket ?? '').publicRead !== false
-    }
-  }
 }

@@ -8,7 +8,10 @@ const root = join(import.meta.dirname, '..', 'src')
 
 /** Which rooms and single files a room may import, besides itself. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
-  'errors.ts': [],
+  // What is known of the cause of a failure: words for the log.
+  'diagnosis.ts': [],
+  'errors.ts': ['diagnosis.ts'],
+  'version.ts': [],
   // Containers that hold what every request touches.
   'collections': [],
   'http': ['errors.ts'],
@@ -29,22 +32,24 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'config-words.ts': ['config-tree.ts'],
   'config-load.ts': ['config-schema.ts', 'config-tree.ts', 'config-words.ts', 'config.ts', 'system-words.ts'],
   'plan': ['config.ts', 'errors.ts', 'http', 's3'],
-  'keys': ['collections', 'config.ts', 'envelope', 'errors.ts', 'system-words.ts'],
-  'upstream': ['collections', 'config.ts', 'errors.ts', 'http'],
-  'observe': ['errors.ts', 'keys'],
-  'execute': ['auth', 'collections', 'config.ts', 'envelope', 'errors.ts', 'http', 'keys', 'plan', 's3', 'upstream'],
+  'keys': ['collections', 'config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'system-words.ts'],
+  'upstream': ['collections', 'config.ts', 'diagnosis.ts', 'errors.ts', 'http'],
+  'observe': ['diagnosis.ts', 'errors.ts', 'keys'],
+  'execute': ['auth', 'collections', 'config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 'keys', 'plan', 's3', 'upstream'],
   'proxy.ts': ['auth', 'config.ts', 'errors.ts', 'execute', 'http', 'plan', 's3'],
   // The front knows how to say an error in XML, and nothing else of S3.
-  'listener': ['collections', 'errors.ts', 'http', 'observe', 's3', 'system-words.ts'],
-  'gateway-types.ts': ['config.ts', 'http', 'observe'],
-  'gateway-health.ts': ['errors.ts', 'gateway-types.ts', 'observe', 'upstream'],
-  'gateway-observer.ts': ['config.ts', 'errors.ts', 'gateway-types.ts', 'keys', 'observe', 'upstream'],
-  'gateway.ts': ['auth', 'config-policy.ts', 'config-warnings.ts', 'config.ts', 'execute', 'gateway-health.ts', 'gateway-observer.ts', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],
+  'listener': ['collections', 'diagnosis.ts', 'errors.ts', 'http', 'observe', 's3', 'system-words.ts'],
+  'gateway-types.ts': ['config.ts', 'gateway-status.ts', 'http', 'observe'],
+  'gateway-auth.ts': ['auth', 'config.ts', 'http', 's3'],
+  'gateway-status.ts': ['config.ts', 'diagnosis.ts', 'keys', 'observe', 'upstream', 'version.ts'],
+  'gateway-health.ts': ['diagnosis.ts', 'errors.ts', 'gateway-types.ts', 'observe', 'upstream'],
+  'gateway-observer.ts': ['config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'gateway-status.ts', 'gateway-types.ts', 'keys', 'observe', 's3', 'upstream', 'version.ts'],
+  'gateway.ts': ['auth', 'config-policy.ts', 'config-warnings.ts', 'config.ts', 'diagnosis.ts', 'execute', 'gateway-auth.ts', 'gateway-health.ts', 'gateway-observer.ts', 'gateway-status.ts', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],
   // The embedded store is the other side: it shares words with the gateway, never a decision.
   'store': ['errors.ts', 'http', 'sigv4'],
   // The engines of commands that work on the store itself, not on the requests of clients.
   'rewrap': ['config.ts', 'envelope', 'errors.ts', 'execute', 'http', 'keys', 's3', 'upstream'],
-  'cli': ['config-load.ts', 'config-policy.ts', 'config-tree.ts', 'config-warnings.ts', 'config.ts', 'envelope', 'errors.ts', 'execute', 'gateway-types.ts', 'gateway.ts', 'keys', 'listener', 'observe', 'rewrap', 'store', 'system-words.ts', 'upstream'],
+  'cli': ['config-load.ts', 'config-policy.ts', 'config-tree.ts', 'config-warnings.ts', 'config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'execute', 'gateway-status.ts', 'gateway-types.ts', 'gateway.ts', 'keys', 'listener', 'observe', 'rewrap', 'store', 'system-words.ts', 'upstream', 'version.ts'],
   'main.ts': ['cli']
 }
 

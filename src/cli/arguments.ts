@@ -1,6 +1,6 @@
 import { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { version } from './version.ts'
+import { version } from '../version.ts'
 
 interface Command {
   readonly summary: string

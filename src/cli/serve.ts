@@ -78,7 +78,7 @@ async function serveAlone(
   if (serving === undefined) return exitCodes.done
   const admin = config.admin === null
     ? null
-    : createAdminListener(config.admin, { ready: () => serving.ready(), metrics: () => serving.metrics() })
+    : createAdminListener(config.admin, { ready: () => serving.ready(), metrics: () => serving.metrics(), status: () => serving.status() })
   await admin?.start()
   announce?.(serving.address)
   try {

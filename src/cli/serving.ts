@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import { ConfigError } from '../config-load.ts'
 import type { Config } from '../config.ts'
+import type { GatewayStatus } from '../gateway-status.ts'
 import type { CreateGateway, Gateway, Readiness } from '../gateway-types.ts'
 import { createListener, type Listener } from '../listener/listener.ts'
 import { createLog, type Log } from '../listener/log.ts'
-import { readTls, watchTls } from '../listener/tls.ts'
+import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
 import { availableDescriptors, connectionsWithin } from './descriptors.ts'
@@ -68,7 +69,9 @@ export class Serving {
     const tracer = await openTracer(platform.env, log)
     const gateway = await createGateway(config, (level, message, fields) => { log.event(level, message, fields) }, tracer)
     try {
-      const listener = await listenerOf(config, gateway, log)
+      const material = config.listen.tls === null ? null : await readTls(config.listen.tls)
+      if (material !== null) gateway.certificateEnds?.(expiryOf(material))
+      const listener = listenerOf(config, material, gateway, log)
       const address = await listener.start()
       gateway.watch?.(() => listener.counts())
       log.event('info', 'listening', { host: address.host, port: address.port, tls: config.listen.tls !== null })
@@ -86,6 +89,11 @@ export class Serving {
   /** Prometheus text. */
   metrics(): string {
     return this.#gateway.metrics()
+  }
+
+  /** null: a gateway that has nothing to say of itself. */
+  status(): GatewayStatus | null {
+    return this.#gateway.status?.() ?? null
   }
 
   snapshot(): Snapshot {
@@ -134,8 +142,9 @@ export class Serving {
       const config = keepFixed(this.#config, wanted)
       const material = config.listen.tls === null ? null : await readTls(config.listen.tls)
       await this.#gateway.reload(config)
-      if (material !== null) this.#listener.reloadTls(material)
+      if (material !== null) this.#takeTls(material)
       this.#config = config
+      this.#gateway.noteReload?.(true)
       this.#watchTls(next)
       this.#log.event(needRestart === '' ? 'info' : 'warn', 'configuration reloaded', { needRestart })
     } catch (error) {
@@ -151,7 +160,7 @@ export class Serving {
     this.#unwatch = watchTls(tls, () => {
       next(async () => {
         try {
-          this.#listener.reloadTls(await readTls(tls))
+          this.#takeTls(await readTls(tls))
           this.#log.event('info', 'certificates reloaded')
         } catch (error) {
           this.#refused('certificates not reloaded', error)
@@ -160,7 +169,13 @@ export class Serving {
     })
   }
 
+  #takeTls(material: TlsMaterial): void {
+    this.#listener.reloadTls(material)
+    this.#gateway.certificateEnds?.(expiryOf(material))
+  }
+
   #refused(message: string, error: unknown): void {
+    this.#gateway.noteReload?.(false)
     // The text of a ConfigError quotes no values.
     this.#log.event('error', message, { faults: error instanceof ConfigError ? error.message : 'see failure' })
     if (!(error instanceof ConfigError)) this.#log.failure({ requestId: null, during: 'reload', error })
@@ -196,7 +211,7 @@ function keepFixed(before: Config, after: Config): Config {
   return { ...after, admin, upstream, limits, log, audit, workers, listen }
 }
 
-async function listenerOf(config: Config, gateway: Gateway, log: Log): Promise<Listener> {
+function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, log: Log): Listener {
   const { listen, limits, upstream } = config
   const connections = connectionsWithin(limits.connections, Math.ceil(upstream.connections * 1.5), availableDescriptors())
   if (connections < limits.connections) {
@@ -205,7 +220,7 @@ async function listenerOf(config: Config, gateway: Gateway, log: Log): Promise<L
   return createListener({
     host: listen.host,
     port: listen.port,
-    tls: listen.tls === null ? null : await readTls(listen.tls),
+    tls,
     trustedProxies: listen.trustedProxies,
     limits: {
       connections, requestsInFlight: limits.requestsInFlight, headerBytes: limits.headerBytes,

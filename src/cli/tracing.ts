@@ -2,7 +2,7 @@ import type { Log } from '../listener/log.ts'
 import { traceSettings } from '../observe/trace-settings.ts'
 import type { Tracer } from '../observe/tracing.ts'
 import type { Platform } from './platform.ts'
-import { version } from './version.ts'
+import { version } from '../version.ts'
 
 /**
  * The tracer that the environment asks for, or null. What it asks for wrongly is told in the log and does not keep a gateway from

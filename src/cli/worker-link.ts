@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster'
 import { availableParallelism } from 'node:os'
 import { parseConfig } from '../config-load.ts'
 import type { Config } from '../config.ts'
+import type { GatewayStatus } from '../gateway-status.ts'
 import type { CreateGateway, Readiness } from '../gateway-types.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Orders } from './orders.ts'
@@ -24,6 +25,7 @@ export type ToWorker =
 export interface Report {
   readonly ready: Readiness
   readonly metrics: Snapshot | null
+  readonly status: GatewayStatus | null
 }
 
 export type FromWorker =
@@ -122,7 +124,7 @@ class PrimaryLink {
 
   async #answer(id: number, metrics: boolean): Promise<void> {
     const serving = this.#serving
-    if (serving !== null) this.#send({ type: 'report', id, report: { ready: await serving.ready(), metrics: metrics ? serving.snapshot() : null } })
+    if (serving !== null) this.#send({ type: 'report', id, report: { ready: await serving.ready(), metrics: metrics ? serving.snapshot() : null, status: serving.status() } })
   }
 
   #send(message: FromWorker): void {

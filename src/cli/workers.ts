@@ -83,7 +83,7 @@ class Primary {
     orders.onReload(() => { this.#reloading = this.#reloading.then(() => this.#reload()) })
     const stopMeasuring = measureProcess(this.#metrics.registry)
     const admin = config.admin === null ? null : createAdminListener(config.admin, {
-      ready: () => this.#ready(), metrics: async () => exposition(await this.#snapshot())
+      ready: () => this.#ready(), metrics: async () => exposition(await this.#snapshot()), status: () => this.#status()
     })
     await admin?.start()
     for (let number = 1; number <= workers; number += 1) this.#seats.push(this.#seat(number))
@@ -181,9 +181,11 @@ class Primary {
       await checkFiles(config, file)
       this.#config = { ...this.#config, text }
       for (const seat of this.#seats) if (seat.greeted) send(seat, { type: 'reload', config: this.#config })
+      this.#metrics.reloadSuccessful.set({}, 1)
       this.#log.event('info', 'configuration passed on', { needRestart: changedFixed(this.#options.config, config).join(', ') })
     } catch (error) {
       const known = error instanceof ConfigError
+      this.#metrics.reloadSuccessful.set({}, 0)
       this.#log.event('error', 'configuration not reloaded', { faults: known ? error.message : 'see failure' })
       if (!known) this.#log.failure({ requestId: null, during: 'reload', error })
     }
@@ -198,6 +200,12 @@ class Primary {
       for (const [name, state] of Object.entries(ready.checks)) if (checks[name] === undefined || state !== 'ok') checks[name] = state
     }
     return { ok: checks['workers'] === 'ok' && reports.every(({ ready }) => ready.ok), checks }
+  }
+
+  /** One entry for each worker that answers. */
+  async #status(): Promise<{ readonly workers: readonly unknown[] }> {
+    const reports = await this.#reports.ask(this.#seats, false)
+    return { workers: reports.map(({ status }) => status) }
   }
 
   /** Of a worker that is too busy to answer: what it said last. */

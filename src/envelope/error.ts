@@ -6,9 +6,10 @@
  * `zeros`, `footer`, `manifest`: the tail · `record`: upload or part record · `metadata`: metadata digest ·
  * `key`: SSE-C check value, the customer's key is another one.
  */
-export type EnvelopeErrorKind =
-  | 'format' | 'place' | 'box' | 'commitment' | 'length' | 'header' | 'segment' | 'truncated' | 'trailing'
-  | 'zeros' | 'footer' | 'manifest' | 'record' | 'metadata' | 'key'
+export const envelopeErrorKinds = [
+  'format', 'place', 'box', 'commitment', 'length', 'header', 'segment', 'truncated', 'trailing', 'zeros', 'footer', 'manifest', 'record', 'metadata', 'key'
+] as const
+export type EnvelopeErrorKind = (typeof envelopeErrorKinds)[number]
 
 /** Sealed data that must not be used. The message is the same for every kind, so that it may go anywhere. */
 export class EnvelopeError extends Error {

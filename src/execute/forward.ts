@@ -69,7 +69,7 @@ export function forwardCopy(x: Execution, source: CopySource): HttpResponse {
 export async function successOf(x: Execution, response: UpstreamResponse): Promise<Buffer> {
   if (response.status >= 300) throw await relayError(x, response)
   const document = await documentOf(response)
-  const failed = errorOfDocument(document)
+  const failed = errorOfDocument(document, response)
   if (failed !== null) throw failed
   return document
 }

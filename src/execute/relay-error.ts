@@ -1,6 +1,7 @@
 import type { UpstreamResponse } from '../upstream/types.ts'
 import type { Execution } from './context.ts'
-import { S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
+import { diagnosis, nameOf, requestIdOf } from '../diagnosis.ts'
+import { Finding, S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { parseErrorXml, type ParsedError } from '../s3/error-xml.ts'
 import { header } from './context.ts'
@@ -22,7 +23,7 @@ const untouchedHeaders = new RegExp(`${relayedHeaders.source}|^(etag|last-modifi
 export async function relayError(x: Execution, response: UpstreamResponse): Promise<S3Error> {
   if (!isError(x, response.status)) {
     response.body.destroy()
-    return new S3Error('SealgateBadUpstream')
+    return new S3Error('SealgateBadUpstream', { cause: new Finding(`success ${response.status} of another kind than was asked for`) })
   }
   const body = await readAll(response.body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
   const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
@@ -30,7 +31,7 @@ export async function relayError(x: Execution, response: UpstreamResponse): Prom
   const parsed = body.length === 0 ? null : parseErrorXml(body)
   if (digestRefusals.has(parsed?.code ?? '') && !(untouched && header(x, 'x-amz-copy-source') === undefined)) {
     // The bytes and their digest are the gateway's: a client would look for a fault of its own, and not try again.
-    return new S3Error('SealgateBadUpstream', { message: 'The store did not receive the bytes that the gateway sent.', cause: new Error(parsed?.code) })
+    return new S3Error('SealgateBadUpstream', { message: 'The store did not receive the bytes that the gateway sent.', diagnosis: response.diagnosis ?? null })
   }
   const known = parsed === null ? undefined : s3ErrorCodes.find((code) => code === parsed.code)
   const code = known ?? codeOfStatus(response.status, x)
@@ -41,6 +42,7 @@ export async function relayError(x: Execution, response: UpstreamResponse): Prom
     headers,
     status: response.status,
     endedBy: 'store',
+    diagnosis: response.diagnosis ?? null,
     ...(parsed === null || known !== undefined ? {} : { code: parsed.code })
   })
 }
@@ -58,12 +60,18 @@ function messageOf(parsed: ParsedError | null): { readonly message?: string } {
   return parsed === null || parsed.message === '' || /\barn:/i.test(parsed.message) ? {} : { message: parsed.message }
 }
 
-/** The error that stands inside a 200 of CompleteMultipartUpload and of copies (AWS API); null when there is none. */
-export function errorOfDocument(document: Buffer): S3Error | null {
+/**
+ * The error that stands inside a 200 of CompleteMultipartUpload and of copies (AWS API); null when there is none.
+ */
+export function errorOfDocument(document: Buffer, { status, headers }: UpstreamResponse): S3Error | null {
   const parsed = parseErrorXml(document)
   if (parsed === null) return null
   const known = s3ErrorCodes.find((code) => code === parsed.code)
-  return new S3Error(known ?? 'InternalError', { ...messageOf(parsed), endedBy: 'store', ...(known === undefined ? { code: parsed.code } : {}) })
+  return new S3Error(known ?? 'InternalError', { ...messageOf(parsed), endedBy: 'store', ...(known === undefined ? { code: parsed.code } : {}),
+    diagnosis: diagnosis('store', 'error inside of a success', {
+      status, errorName: nameOf(parsed.code), remoteRequestId: requestIdOf(headers.get('x-amz-request-id'))
+    })
+  })
 }
 
 function codeOfStatus(status: number, x: Execution): S3ErrorCode {

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import { abandonOn } from './abort.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
-import { classifyKmsError, kmsS3Error, type KmsOutcome } from './kms-errors.ts'
+import { classifyKmsError, kmsS3Error, NoKmsCredentials, type KmsOutcome } from './kms-errors.ts'
 import type { KMSClient, KMSClientConfig } from '@aws-sdk/client-kms'
 import type * as Sdk from '@aws-sdk/client-kms'
 
@@ -57,6 +58,8 @@ export class KmsConnection {
   readonly #breaker: CircuitBreaker
   #client: Promise<[KMSClient, typeof Sdk]> | null = null
   #savedRetries = MAX_SAVED_RETRIES
+  /** What the last failed call found, for those that the breaker holds back. */
+  #lastFound: Diagnosis | null = null
 
   constructor(options: KmsConnectionOptions) {
     this.#options = options
@@ -85,7 +88,9 @@ export class KmsConnection {
       signal.throwIfAborted()
       const settle = this.#breaker.enter()
       if (settle === null) {
-        throw new S3Error('ServiceUnavailable', { message: 'The key service is not answering. Please try again.', endedBy: 'keys' })
+        throw new S3Error('ServiceUnavailable', {
+          message: 'The key service is not answering. Please try again.', endedBy: 'keys', diagnosis: this.#lastFound
+        })
       }
       const startedAt = performance.now()
       let refusal: S3Error
@@ -100,9 +105,10 @@ export class KmsConnection {
           throw signal.reason
         }
         const failure = classifyKmsError(error)
-        settle(failure === 'unavailable' ? 'failed' : 'answered')
+        settle(failure === 'unavailable' || failure === 'no-credentials' ? 'failed' : 'answered')
         this.#count(operation, failure, startedAt)
         refusal = kmsS3Error(failure, keyId, operation, error)
+        this.#lastFound = refusal.diagnosis
         if (!this.#mayRetry(failure, attempt)) throw refusal
       }
       await this.#pause(attempt, AbortSignal.any([signal, deadline]))
@@ -119,8 +125,20 @@ export class KmsConnection {
 
   async #attempt<T>(signal: AbortSignal, send: KmsSend<T>): Promise<T> {
     const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(this.#limits.callMs)])
-    // The race is for what does not heed the signal: loading the SDK, and the credential chain.
-    return abandonOn(abortSignal, this.#connect().then(([client, sdk]) => send(client, sdk, { abortSignal })))
+    let waitsForCredentials = false
+    try {
+      // The race is for what does not heed the signal: loading the SDK, and the credential chain.
+      return await abandonOn(abortSignal, this.#connect().then(async ([client, sdk]) => {
+        // Asked by itself, so that a chain that finds nothing, or waits for an instance metadata service that is not there, is not
+        // taken for a key service that does not answer.
+        waitsForCredentials = true
+        await client.config.credentials()
+        waitsForCredentials = false
+        return send(client, sdk, { abortSignal })
+      }))
+    } catch (error) {
+      throw waitsForCredentials ? new NoKmsCredentials(error) : error
+    }
   }
 
   #count(operation: KmsOperation, outcome: KmsOutcome, startedAt: number): void {
@@ -128,7 +146,7 @@ export class KmsConnection {
   }
 
   #mayRetry(failure: KmsOutcome, attempt: number): boolean {
-    if (failure !== 'throttled' && failure !== 'unavailable') return false
+    if (failure !== 'throttled' && failure !== 'unavailable' && failure !== 'no-credentials') return false
     if (attempt >= this.#limits.attempts || this.#savedRetries < 1) return false
     this.#savedRetries -= 1
     return true

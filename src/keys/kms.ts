@@ -1,4 +1,4 @@
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 import { encryptionContext, isReservedContextName } from './key-context.ts'
 import { KEY_BYTES, takeKey } from './key-material.ts'
 import { KmsConnection, type KmsLimits, type KmsMetrics } from './kms-connection.ts'
@@ -116,7 +116,7 @@ export class KmsKeyProvider implements KeyProvider {
     const made = await this.generate(context, use)
     const opened = await this.unwrap(made.wrapped, context, use)
     if (!opened.equals(made.key)) {
-      throw new S3Error('InternalError', { cause: new Error(`Self-test of ${this.#options.arn} gave another key back.`) })
+      throw new S3Error('InternalError', { cause: new Finding(`Self-test of ${this.#options.arn} gave another key back.`) })
     }
   }
 
@@ -162,7 +162,7 @@ export class KmsKeyProvider implements KeyProvider {
       })
     }
     if (wrapped.blob.length === 0 || wrapped.blob.length > MAX_BLOB_BYTES) {
-      throw new S3Error('SealgateIntegrityError', { cause: new Error('The wrapped key has an impossible length.') })
+      throw new S3Error('SealgateIntegrityError', { cause: new Finding('The wrapped key has an impossible length.') })
     }
     return wrapped
   }

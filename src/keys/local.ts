@@ -1,6 +1,6 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
 import { bucketKeyContext, unwrap, wrap } from '../envelope/wrap.ts'
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 import { KEY_BYTES, takeKey } from './key-material.ts'
 import { readKeyring } from './keyring-file.ts'
 import type { Keyring, MasterKeyVersion } from './keyring.ts'
@@ -71,7 +71,7 @@ export class LocalKeyProvider implements KeyProvider {
       const bytes = randomBytes(KEY_BYTES)
       const opened = unwrap(version.key, wrap(version.key, bytes, aad), aad)
       if (!opened.equals(bytes)) {
-        throw new S3Error('InternalError', { cause: new Error(`Self-test of ${this.#keyring.keyId(version)} gave another key back.`) })
+        throw new S3Error('InternalError', { cause: new Finding(`Self-test of ${this.#keyring.keyId(version)} gave another key back.`) })
       }
     }
   }
@@ -116,7 +116,7 @@ function aadOf(context: KeyContext): Buffer {
 /** A blob that opens to zeros or to another length was made by somebody who held the master key, but not by Sealgate. */
 function keyFrom(bytes: Buffer): KeyObject {
   const key = takeKey(bytes)
-  if (key === null) throw new S3Error('SealgateIntegrityError', { cause: new Error('The wrapped key is not 32 bytes or is zero.') })
+  if (key === null) throw new S3Error('SealgateIntegrityError', { cause: new Finding('The wrapped key is not 32 bytes or is zero.') })
   return key
 }
 

@@ -1,4 +1,4 @@
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 import { auditEvent, errorCodeOf } from './audit.ts'
 import { answersTo, openKey, type ConfiguredKey, type KeyRegistryOptions, type NamedProvider } from './configured-key.ts'
 import { Drain } from './drain.ts'
@@ -138,7 +138,17 @@ export class KeyRegistry {
     return this.#tellCustomerUse('unwrap', context, use, () => openWithCustomerKey(customer, wrapped.blob))
   }
 
-  /** Wraps and unwraps with every key. @throws AggregateError naming each key that failed; the gateway is not ready until none does. */
+  /** Names of all keys, in the order of the configuration. */
+  get keyNames(): readonly string[] {
+    return this.#keys.map(({ name }) => name)
+  }
+
+  /** Wraps and unwraps with the key of that name. @throws S3Error of the key; InternalError for a name that is not configured. */
+  async selfTestOf(name: string): Promise<void> {
+    await this.#required(name).source.selfTest()
+  }
+
+  /** Wraps and unwraps with every key. @throws AggregateError naming each key that failed. */
   async selfTest(): Promise<void> {
     await this.#forAll('self-test', async (key) => key.source.selfTest())
   }
@@ -172,9 +182,9 @@ export class KeyRegistry {
     })
   }
 
-  #required(name: string): NamedProvider {
-    const key = this.named(name)
-    if (key === null) throw new S3Error('InternalError', { cause: new Error(`No key named ${name} is configured.`) })
+  #required(name: string): ConfiguredKey {
+    const key = this.#keys.find((candidate) => candidate.name === name) ?? null
+    if (key === null) throw new S3Error('InternalError', { cause: new Finding(`No key named ${name} is configured.`) })
     return key
   }
 

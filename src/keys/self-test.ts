@@ -1,32 +1,88 @@
+import { diagnosisOf, type Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import { KeyFault, type KeyRegistry } from './registry.ts'
+import type { AuditEvent } from './audit-event.ts'
+import type { KeyRegistry } from './registry.ts'
+
+/** How one key of the configuration is. */
+export interface KeyState {
+  /** Its name in the configuration. */
+  readonly key: string
+  /** null: not yet tried. */
+  readonly ok: boolean | null
+  /** Why it does not serve: the code that requests with it get; null when it does. */
+  readonly code: string | null
+  /** For the operator, naming the key; null when it serves. */
+  readonly reason: string | null
+  readonly diagnosis: Diagnosis | null
+}
 
 /**
- * The self-test of every configured key, until it has passed once. Afterwards a key service that is away shows in the requests
- * that need it: those whose keys are in memory go on, so the gateway stays ready.
+ * The self-test of every configured key, until it has passed once, and what uses of the key have shown since. A key's own trouble is that
+ * key's: requests that need it fail with its error, and all others go on. Only when no key at all can be used can nobody be served
+ * (docs/decisions/0040-readiness-is-of-what-all-need.md).
  */
 export class KeySelfTest {
   readonly #keys: KeyRegistry
-  #passed = false
+  readonly #changed: (state: KeyState) => void
+  readonly #states = new Map<string, KeyState>()
 
-  constructor(keys: KeyRegistry) {
+  /** @param changed told when a key stops serving, in another way than before, and when it serves again. */
+  constructor(keys: KeyRegistry, changed: (state: KeyState) => void = () => undefined) {
     this.#keys = keys
+    this.#changed = changed
+    for (const key of keys.keyNames) this.#states.set(key, { key, ok: null, code: null, reason: null, diagnosis: null })
   }
 
-  /** @throws S3Error with the code of the first key that failed, and a message for the operator that names each with its reason. */
+  get states(): readonly KeyState[] {
+    return [...this.#states.values()]
+  }
+
+  /**
+   * Tests the keys that are not known to serve.
+   * @throws S3Error with the code of the first key, when none of them can be used, and a message for the operator that names each with its reason.
+   */
   async run(): Promise<void> {
-    if (this.#passed) return
-    try {
-      await this.#keys.selfTest()
-      this.#passed = true
-    } catch (error) {
-      const failures: readonly unknown[] = error instanceof AggregateError ? error.errors : [error]
-      const code = codeOf(failures[0])
-      throw new S3Error('SealgateKeyUnavailable', { ...code === null ? {} : { code }, message: (error as Error).message, cause: error })
+    const untested = this.states.filter(({ ok }) => ok !== true)
+    await Promise.all(untested.map(async ({ key }) => {
+      try {
+        await this.#keys.selfTestOf(key)
+        this.#set({ key, ok: true, code: null, reason: null, diagnosis: null })
+      } catch (error) {
+        const code = error instanceof S3Error ? error.code : 'InternalError'
+        const reason = `Key ${key}: self-test failed: ${error instanceof S3Error ? error.message : 'internal error'}`
+        this.#set({ key, ok: false, code, reason, diagnosis: diagnosisOf(error) })
+      }
+    }))
+    const [first, ...others] = this.states
+    if (first === undefined || this.states.some(({ ok }) => ok === true)) return
+    throw new S3Error('SealgateKeyUnavailable', {
+      ...first.code === null ? {} : { code: first.code }, diagnosis: first.diagnosis, message: [first, ...others].map(({ reason }) => reason).join(' ')
+    })
+  }
+
+  /** What a use of a key has shown. From memory it shows nothing; of keys that only open older objects neither. */
+  used({ masterKeyId, cached, action, error, operation }: AuditEvent): void {
+    if (cached || action === 'refused' || masterKeyId === null || operation === 'self-test') return
+    const key = this.#keys.owner(masterKeyId)
+    if (key === null || key.currentKeyId() !== masterKeyId) return
+    const before = this.#states.get(key.name)
+    if (error === null) {
+      if (before?.ok === false) this.#set({ key: key.name, ok: true, code: null, reason: null, diagnosis: null })
+    } else if (isTroubleOfKey(error) && before?.ok !== false) {
+      // The next self-test finds out more, and when it is over.
+      this.#set({ key: key.name, ok: false, code: error, reason: `Key ${key.name}: its last use failed.`, diagnosis: null })
     }
+  }
+
+  #set(state: KeyState): void {
+    const before = this.#states.get(state.key)
+    this.#states.set(state.key, state)
+    if (before?.ok === state.ok && before.code === state.code) return
+    if (state.ok === false || before?.ok === false) this.#changed(state)
   }
 }
 
-function codeOf(failure: unknown): string | null {
-  return failure instanceof KeyFault && failure.cause instanceof S3Error ? failure.cause.code : null
+/** As opposed to damaged blobs, other contexts, and clients that went away. */
+function isTroubleOfKey(code: string): boolean {
+  return code.startsWith('KMS.') || code === 'AccessDenied' || code === 'ServiceUnavailable'
 }

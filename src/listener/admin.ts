@@ -7,6 +7,8 @@ export interface AdminSources {
   ready(): Promise<{ readonly ok: boolean; readonly checks: Readonly<Record<string, string>> }>
   /** Prometheus text exposition format 0.0.4. */
   metrics(): string | Promise<string>
+  /** What is known of the gateway and its store, as JSON: read only, and of a size that the configuration bounds. */
+  status(): unknown
 }
 
 export interface AdminListener {
@@ -16,7 +18,7 @@ export interface AdminListener {
 
 /**
  * Health and metrics on a port of their own, so that no bucket name can ever collide with them and no client reaches them:
- * `/livez` (the process runs), `/readyz` (it can serve), `/metrics`.
+ * `/livez` (the process runs), `/readyz` (it can serve), `/metrics`, `/status`.
  */
 export function createAdminListener(address: { readonly host: string; readonly port: number }, sources: AdminSources): AdminListener {
   const app = fastify({ logger: false, requestTimeout: 10_000, connectionTimeout: 60_000, bodyLimit: 1024, forceCloseConnections: true })
@@ -26,6 +28,7 @@ export function createAdminListener(address: { readonly host: string; readonly p
     return reply.code(ok ? 200 : 503).send({ status: ok ? 'ready' : 'not ready', checks })
   })
   app.get('/metrics', async (_request, reply) => reply.type(expositionType).send(await sources.metrics()))
+  app.get('/status', async (_request, reply) => reply.send(await sources.status()))
   return {
     async start() {
       // Fastify writes into the object it is given.

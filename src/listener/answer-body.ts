@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 import type { HttpResponse } from '../http/message.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 
@@ -26,7 +26,7 @@ export async function rest(body: Readable): Promise<Buffer | undefined> {
   let surplus = 0
   body.on('data', (chunk: Buffer) => { surplus += chunk.length })
   await signOf(body, ['end'])
-  if (surplus > 0) throw new S3Error('InternalError', { cause: new Error('a body longer than announced') })
+  if (surplus > 0) throw new S3Error('InternalError', { cause: new Finding('a body longer than announced') })
   return whole ?? undefined
 }
 

@@ -78,9 +78,13 @@ export class Answers {
   }
 
   #report(exchange: Exchange, error: unknown): void {
-    // What is refused on purpose, 501 included, is no failure.
-    if (error instanceof ClientGone || (error instanceof S3Error && (error.status < 500 || error.status === 501))) return
+    if (error instanceof ClientGone || (error instanceof S3Error && isRefusal(error))) return
     if (error instanceof S3Error && exchange.res.headersSent) exchange.errorCode ??= error.code
     this.#log.failure({ requestId: exchange.id, during: exchange.res.headersSent ? 'response' : 'handling', error })
   }
+}
+
+/** What is refused on purpose, 501 included, is no failure; what a key service or a file refused is, whatever status tells the client of it. */
+function isRefusal({ status, diagnosis }: S3Error): boolean {
+  return (status < 500 || status === 501) && (diagnosis === null || diagnosis.service === 'store')
 }

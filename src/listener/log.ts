@@ -1,7 +1,8 @@
 import { hostname } from 'node:os'
 import { pid } from 'node:process'
 import { pino } from 'pino'
-import { S3Error } from '../errors.ts'
+import { diagnosisOf, fieldsOf } from '../diagnosis.ts'
+import { Finding, S3Error } from '../errors.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 
 /** What may be said about a failure: never its message, which can quote what a client or a store sent. */
@@ -15,7 +16,7 @@ export interface FailureRecord {
 export interface Log {
   /** One line per request: made by `accessRecord`, which copies field by field. */
   access(record: AccessRecord): void
-  /** Unexpected failures and failures of ours: error names, codes, and the frames of the stack. */
+  /** Unexpected failures and failures of ours: what is known of the cause (`Diagnosis`), error names, codes, and the frames of the stack. */
   failure(record: FailureRecord): void
   /** Events of the process. The fields are ours: numbers, names from the configuration, paths. */
   event(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, string | number | boolean | null>>): void
@@ -56,7 +57,8 @@ export function createLog(options: LogOptions): Log {
       logger.info(record, 'request')
     },
     failure(record) {
-      logger.error({ requestId: record.requestId, during: record.during, causes: describe(record.error) }, 'failure')
+      const { requestId, during, error } = record
+      logger.error({ requestId, during, ...fieldsOf(diagnosisOf(error)), causes: describe(error) }, 'failure')
     },
     event(level, message, fields) {
       logger[level]({ ...fields }, message)
@@ -74,17 +76,19 @@ export function createLog(options: LogOptions): Log {
 interface Cause {
   readonly name: string
   readonly code: string | null
+  /** Of a Finding: words of ours. */
+  readonly found?: string
   readonly at: readonly string[]
 }
 
-/** The chain of causes, without messages. */
+/** The chain of causes, without messages other than our own findings. */
 function describe(error: unknown): Cause[] {
   const causes: Cause[] = []
   for (let e = error; e instanceof Error && causes.length < 5; e = e.cause) {
     const code = 'code' in e && typeof e.code === 'string' ? e.code : null
     // An S3Error is told by its code; anything else needs the place it came from.
-    const frames = e instanceof S3Error ? [] : (e.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).slice(0, 8)
-    causes.push({ name: e.name, code, at: frames.map((line) => line.trim()) })
+    const frames = e instanceof S3Error || e instanceof Finding ? [] : (e.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).slice(0, 8)
+    causes.push({ name: e.name, code, ...e instanceof Finding ? { found: e.message } : {}, at: frames.map((line) => line.trim()) })
   }
   return causes
 }

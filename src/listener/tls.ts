@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { unwatchFile, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
@@ -74,6 +75,11 @@ function contentFaults(files: TlsFiles, cert: Buffer | null, key: Buffer | null,
   check('clientCa', clientCa, certificateFault)
   if (certGood && keyGood && cert !== null) check('key', key, (bytes) => pairFault(cert, bytes))
   return faults
+}
+
+/** When the certificate that clients are shown ends, in seconds since 1970. */
+export function expiryOf({ cert }: TlsMaterial): number {
+  return new X509Certificate(cert).validToDate.getTime() / 1000
 }
 
 /** TLS 1.2 and newer, OpenSSL's default suites of those. */

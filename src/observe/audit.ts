@@ -1,5 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Writable } from 'node:stream'
+import { diagnosis, systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import type { AuditEvent } from '../keys/audit-event.ts'
 
@@ -27,7 +28,10 @@ export function fileAuditTrail(path: string): AuditTrail {
       try {
         writeWhole(file, Buffer.from(auditLine(event)))
       } catch (cause) {
-        throw new S3Error('ServiceUnavailable', { message: 'The audit trail cannot be written.', endedBy: 'gateway', cause })
+        throw new S3Error('ServiceUnavailable', {
+          message: 'The audit trail cannot be written.', endedBy: 'gateway', cause,
+          diagnosis: diagnosis('files', 'write audit.file', { system: systemCodeOf(cause) })
+        })
       }
     },
     reopen() {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { diagnosisOf, type Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 
 export interface Check {
@@ -14,6 +15,8 @@ export interface CheckResult {
   readonly at: string | null
   /** Error code, fit for anyone's eyes; null when ok. */
   readonly error: string | null
+  /** For the operator: why it failed, in words of ours, and what is known of the cause; null when ok. */
+  readonly failure: { readonly reason: string; readonly diagnosis: Diagnosis | null } | null
 }
 
 export interface HealthOptions {
@@ -41,7 +44,7 @@ export class Health {
   readonly #options: HealthOptions
   /** Of the checks that are running. */
   readonly #cuts = new Set<AbortController>()
-  /** The message of each check's last failure. */
+  /** What was said of each check's last failure. */
   readonly #said = new Map<string, string | null>()
   readonly #results = new Map<string, CheckResult>()
   #draining = false
@@ -51,7 +54,7 @@ export class Health {
   constructor(checks: readonly Check[], options: HealthOptions) {
     this.#checks = checks
     this.#options = options
-    for (const { name } of checks) this.#results.set(name, { name, ok: false, at: null, error: 'NotYetRun' })
+    for (const { name } of checks) this.#results.set(name, { name, ok: false, at: null, error: 'NotYetRun', failure: null })
   }
 
   /** Last results; runs nothing. */
@@ -86,8 +89,9 @@ export class Health {
     await Promise.all(this.#checks.map(async (check) => {
       const failure = await this.#outcome(check)
       const error = failure === null ? null : failure instanceof S3Error ? failure.code : 'InternalError'
-      this.#results.set(check.name, { name: check.name, ok: error === null, at: (this.#options.now?.() ?? new Date()).toISOString(), error })
-      const said = failure?.message ?? null
+      const at = (this.#options.now?.() ?? new Date()).toISOString()
+      this.#results.set(check.name, { name: check.name, ok: error === null, at, error, failure: failure === null ? null : told(failure) })
+      const said = failure === null ? null : wordsOf(failure)
       const before = this.#said.get(check.name) ?? null
       this.#said.set(check.name, said)
       if (said !== before) this.#options.changed?.(check.name, failure)
@@ -122,4 +126,15 @@ export class Health {
       this.#cuts.delete(cut)
     }
   }
+}
+
+/** What tells one way of failing from another; ids and clocks differ every time. */
+function wordsOf(failure: Error): string {
+  const { status = null, errorName = null, system = null } = diagnosisOf(failure) ?? {}
+  return [failure.message, status, errorName, system].join('\n')
+}
+
+/** The message of an S3Error of a check is ours; what any other error says may quote anything. */
+function told(failure: Error): CheckResult['failure'] {
+  return { reason: failure instanceof S3Error ? failure.message : failure.name, diagnosis: diagnosisOf(failure) }
 }

@@ -1,3 +1,4 @@
+import { troubles } from '../diagnosis.ts'
 import { Registry, type Counter, type Gauge, type Histogram, type Snapshot } from './registry.ts'
 
 const requestBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
@@ -25,6 +26,12 @@ export interface Metrics {
   /** `sent`: to the store, `received`: from it. */
   readonly upstreamBytes: Counter<'direction'>
   readonly upstreamConnections: Gauge<'pool'>
+  /** Failures of the store, of key services and of files, by the kind of trouble. */
+  readonly failures: Counter<'service' | 'trouble'>
+  /** This clock minus the store's; whole seconds. */
+  readonly clockSkew: Gauge<never>
+  /** 1: the store was seen to do it in that kind of bucket. */
+  readonly storeCapability: Gauge<'kind' | 'capability'>
   /** The store refused the gateway's own credentials. */
   readonly upstreamRefused: Counter<'code'>
   /** Answers of the store that no request had asked for. Any is an alarm. */
@@ -42,12 +49,22 @@ export interface Metrics {
   /** Objects, records and manifests that did not verify. Any is an alarm. */
   readonly integrityFailures: Counter<'kind'>
 
+  /** 1 for every key of the configuration that does not serve, by its name there. */
+  readonly keyFailing: Gauge<'key'>
   /** 1 for every readiness check whose last run failed. */
   readonly checkFailing: Gauge<'check'>
   /** Processes that serve. */
   readonly workers: Gauge<never>
   /** Workers that ended without being told to, and were replaced. */
   readonly workerRestarts: Counter<never>
+
+  readonly buildInfo: Gauge<'version' | 'node'>
+  /** When the certificate of the listener ends, seconds since 1970. */
+  readonly certificateExpiry: Gauge<never>
+  /** 1: the last reload, or else the start, has taken over what it read. */
+  readonly reloadSuccessful: Gauge<never>
+  /** When the configuration in force was taken over, seconds since 1970. */
+  readonly reloadTime: Gauge<never>
 
   /** For values that are read when asked for (connections of a pool). */
   beforeSnapshot(collect: () => void): void
@@ -70,6 +87,9 @@ export function createMetrics(): Metrics {
     upstreamErrors: r.counter('sealgate_upstream_errors_total', 'Exchanges with the store that failed.', ['code']),
     upstreamBytes: r.counter('sealgate_upstream_body_bytes_total', 'Bytes of bodies sent to and received from the store.', ['direction']),
     upstreamConnections: r.gauge('sealgate_upstream_connections', 'Open connections to the store.', ['pool']),
+    failures: r.counter('sealgate_failures_total', 'Failures of the store, of key services and of files.', ['service', 'trouble']),
+    clockSkew: r.gaugeOnceKnown('sealgate_clock_skew_seconds', 'Clock of the gateway minus clock of the store.', 'max'),
+    storeCapability: r.gauge('sealgate_store_capability', 'What the store was seen to enforce, by kind of bucket.', ['kind', 'capability'], 'min'),
     upstreamRefused: r.counter('sealgate_upstream_refused_total', 'The store refused the credentials of the gateway.', ['code']),
     unaskedAnswers: r.counter('sealgate_upstream_unasked_answers_total', 'Answers of the store that no request had asked for.'),
     lateParts: r.counter('sealgate_late_parts_total', 'Parts that the store had whole when their client gave up.', ['outcome']),
@@ -78,9 +98,14 @@ export function createMetrics(): Metrics {
     keyCache: r.counter('sealgate_key_cache_total', 'Lookups in the bucket key cache.', ['result']),
     kmsBreakerOpen: r.gauge('sealgate_kms_breaker_open', 'Calls of a key service are held back after failures.', ['region'], 'max'),
     integrityFailures: r.counter('sealgate_integrity_failures_total', 'Stored data that did not verify.', ['kind']),
+    keyFailing: r.gauge('sealgate_key_failing', 'Keys of the configuration that do not serve.', ['key'], 'max'),
     checkFailing: r.gauge('sealgate_check_failing', 'Readiness checks whose last run failed.', ['check'], 'max'),
     workers: r.gauge('sealgate_workers', 'Processes that serve clients.'),
     workerRestarts: r.counter('sealgate_worker_restarts_total', 'Workers that ended by themselves and were replaced.'),
+    buildInfo: r.gauge('sealgate_build_info', 'Version of the gateway and of Node.', ['version', 'node'], 'max'),
+    certificateExpiry: r.gaugeOnceKnown('sealgate_tls_certificate_expiry_timestamp_seconds', 'End of the listener certificate.', 'min'),
+    reloadSuccessful: r.gaugeOnceKnown('sealgate_config_last_reload_successful', 'The last reload was taken over.', 'min'),
+    reloadTime: r.gaugeOnceKnown('sealgate_config_last_reload_success_timestamp_seconds', 'When the configuration was taken over.', 'max'),
     beforeSnapshot: (collect) => { r.beforeSnapshot(collect) },
     snapshot: () => r.snapshot(),
     registry: r
@@ -95,4 +120,30 @@ export function createMetrics(): Metrics {
 export function statusClass(status: number | null, code: string | null): string {
   if (status !== null && status < 300 && code !== null) return '5xx'
   return status === null ? 'none' : `${Math.trunc(status / 100)}xx`
+}
+
+/** Values of labels that are known beforehand. */
+export interface KnownLabels {
+  readonly operations: readonly string[]
+  readonly integrityKinds: readonly string[]
+}
+
+/**
+ * Makes the series of counters at 0, as far as their labels are known: the first failure is then an increase, which alarms see, and not a
+ * series that appears at 1 (prometheus.io, "Instrumentation", Avoid missing metrics).
+ */
+export function startAtZero(m: Metrics, { operations, integrityKinds }: KnownLabels): void {
+  for (const operation of [...operations, 'none']) for (const status of ['2xx', '5xx']) m.requests.add({ operation, status }, 0)
+  for (const kind of integrityKinds) m.integrityFailures.add({ kind }, 0)
+  for (const service of ['store', 'kms', 'files']) for (const trouble of troubles) m.failures.add({ service, trouble }, 0)
+  for (const direction of ['in', 'out']) m.clientBytes.add({ direction }, 0)
+  for (const direction of ['sent', 'received']) m.upstreamBytes.add({ direction }, 0)
+  for (const reason of ['certificate', 'refused', 'protocol', 'timeout', 'closed']) m.handshakeFailures.add({ reason }, 0)
+  for (const by of 'CSKPL') for (const phase of 'RAQUHD') m.terminations.add({ state: by + phase }, 0)
+  for (const code of ['SealgateBadUpstream', 'SealgateUpstreamTimeout', 'ServiceUnavailable', 'Aborted']) m.upstreamErrors.add({ code }, 0)
+  for (const code of ['AccessDenied', 'AuthorizationHeaderMalformed', 'ExpiredToken', 'InvalidAccessKeyId', 'RequestTimeTooSkewed', 'SignatureDoesNotMatch']) {
+    m.upstreamRefused.add({ code }, 0)
+  }
+  for (const outcome of ['recorded', 'failed']) m.lateParts.add({ outcome }, 0)
+  for (const result of ['hit', 'miss', 'refused']) m.keyCache.add({ result }, 0)
 }

@@ -16,7 +16,11 @@ export function measureProcess(registry: Registry): () => void {
   let counted = 0
   const peak = registry.gauge('process_resident_memory_peak_bytes', 'Largest resident memory so far.')
   const up = registry.gauge('process_uptime_seconds', 'Time since the start of the process.', [], 'max')
-  const delay = registry.gauge('nodejs_event_loop_delay_seconds', 'Event loop delay.', ['quantile'], 'max')
+  // Not one metric with a label `quantile`: that is the name of a summary's, which has a sum and a count as well.
+  const delays = [['p50', 50], ['p99', 99], ['max', 100]] as const
+  const delayed = delays.map(([name, percent]) => ({
+    percent, gauge: registry.gauge(`nodejs_event_loop_delay_${name}_seconds`, `Event loop delay since the last scrape, ${name}.`, [], 'max')
+  }))
   const histogram = monitorEventLoopDelay({ resolution: SAMPLE_MS })
   histogram.enable()
   registry.beforeSnapshot(() => {
@@ -30,9 +34,7 @@ export function measureProcess(registry: Registry): () => void {
     counted = used
     peak.set({}, resourceUsage().maxRSS * 1024)
     up.set({}, uptime())
-    for (const [quantile, percent] of [['0.5', 50], ['0.99', 99], ['1', 100]] as const) {
-      delay.set({ quantile }, histogram.count === 0 ? 0 : lateness(histogram.percentile(percent)))
-    }
+    for (const { gauge, percent } of delayed) gauge.set({}, histogram.count === 0 ? 0 : lateness(histogram.percentile(percent)))
     histogram.reset()
   })
   return () => { histogram.disable() }

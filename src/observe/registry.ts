@@ -2,6 +2,9 @@
 const maxSeries = 500
 const overflow = 'other'
 
+/** How values of several workers become one. */
+type Combine = 'sum' | 'max' | 'min'
+
 export type Labels<L extends string> = Readonly<Record<L, string>>
 
 /** A value of one combination of labels. For a histogram `counts` has one entry per bucket and one above them all. */
@@ -19,8 +22,7 @@ export interface FamilySnapshot {
   readonly labelNames: readonly string[]
   /** Upper bounds in ascending order; empty unless a histogram. */
   readonly buckets: readonly number[]
-  /** How values of several workers become one. */
-  readonly combine: 'sum' | 'max'
+  readonly combine: Combine
   readonly series: readonly Series[]
 }
 
@@ -31,11 +33,12 @@ class Family<L extends string> {
   readonly #labelNames: readonly L[]
   readonly #series = new Map<string, Series>()
 
-  constructor(shape: Omit<FamilySnapshot, 'series' | 'labelNames'>, labelNames: readonly L[]) {
+  /** @param absent true: without labels, too, there is no series before the first value */
+  constructor(shape: Omit<FamilySnapshot, 'series' | 'labelNames'>, labelNames: readonly L[], absent = false) {
     this.#shape = { ...shape, labelNames }
     this.#labelNames = labelNames
     // A metric without labels is there from the start, so that a rate over it is never "no data".
-    if (labelNames.length === 0) this.#of([])
+    if (labelNames.length === 0 && !absent) this.#of([])
   }
 
   get name(): string {
@@ -48,6 +51,10 @@ class Family<L extends string> {
 
   protected series(labels: Labels<L>): Series {
     return this.#of(this.#labelNames.map((name) => labels[name]))
+  }
+
+  protected forget(): void {
+    this.#series.clear()
   }
 
   protected get buckets(): readonly number[] {
@@ -82,6 +89,11 @@ export class Gauge<L extends string> extends Family<L> {
   add(labels: Labels<L>, amount: number): void {
     this.series(labels).value += amount
   }
+
+  /** Drops every series: for label values that come and go with the configuration. */
+  clear(): void {
+    this.forget()
+  }
 }
 
 export class Histogram<L extends string> extends Family<L> {
@@ -109,8 +121,13 @@ export class Registry {
   }
 
   /** @param combine how the values of several workers are put together */
-  gauge<L extends string = never>(name: string, help: string, labelNames: readonly L[] = [], combine: 'sum' | 'max' = 'sum'): Gauge<L> {
+  gauge<L extends string = never>(name: string, help: string, labelNames: readonly L[] = [], combine: Combine = 'sum'): Gauge<L> {
     return this.#add(new Gauge<L>({ name, help, type: 'gauge', buckets: [], combine }, labelNames))
+  }
+
+  /** A gauge without labels that is not exposed before its first value: 0 would be one. */
+  gaugeOnceKnown(name: string, help: string, combine: Combine): Gauge<never> {
+    return this.#add(new Gauge<never>({ name, help, type: 'gauge', buckets: [], combine }, [], true))
   }
 
   /** @param buckets upper bounds, ascending */
@@ -153,6 +170,6 @@ function mergeSeries(into: Map<string, Series>, from: Series, combine: FamilySna
     into.set(id, { ...from, counts: [...from.counts] })
     return
   }
-  before.value = combine === 'max' ? Math.max(before.value, from.value) : before.value + from.value
+  before.value = combine === 'sum' ? before.value + from.value : combine === 'max' ? Math.max(before.value, from.value) : Math.min(before.value, from.value)
   for (const [i, count] of from.counts.entries()) before.counts[i] = (before.counts[i] ?? 0) + count
 }

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { bucketKinds, kindBucket, type BucketKind, type Config } from '../config.ts'
+import { diagnosisOf, type Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import { probeConditions, unprobed, type Conditions } from './probe.ts'
 import { probeTrailers } from './probe-trailers.ts'
@@ -33,12 +34,14 @@ export interface CapabilityReport {
   readonly ageSeconds: number | null
   /** Why it could not be found out; null: it was, or nobody has asked yet. */
   readonly failure: string | null
+  readonly diagnosis: Diagnosis | null
 }
 
 interface Finding {
   readonly bucket: string
   readonly conditions: Conditions | null
   readonly failure: string | null
+  readonly diagnosis: Diagnosis | null
   readonly at: number
 }
 
@@ -95,7 +98,7 @@ export class Capabilities {
     const kind = await askBucketKind(this.#upstream, stateBucket, undefined, signal)
     if (kind === null) throw new S3Error('ServiceUnavailable', { message: 'The store does not say whether the state bucket keeps versions.' })
     const conditions = await probeConditions(this.#upstream, stateBucket, signal)
-    this.#keep(kind, { bucket: stateBucket, conditions, failure: null, at: this.#now() })
+    this.#keep(kind, { bucket: stateBucket, conditions, failure: null, diagnosis: null, at: this.#now() })
     this.#stateKind = kind
     return true
   }
@@ -126,7 +129,8 @@ export class Capabilities {
       bucket: found?.bucket ?? kindBucket(this.#options.stateBucket, kind),
       conditions: found === undefined ? null : found.conditions,
       ageSeconds: found === undefined ? null : (this.#now() - found.at) / 1000,
-      failure: found?.failure ?? null
+      failure: found?.failure ?? null,
+      diagnosis: found?.diagnosis ?? null
     }
   }
 
@@ -153,8 +157,8 @@ export class Capabilities {
     const { stateBucket, region } = this.#options
     const bucket = kind === this.#stateKind ? stateBucket : kindBucket(stateBucket, kind)
     const finding = await this.#look(kind, bucket, region, AbortSignal.timeout(PROBE_MS)).then(
-      (conditions) => ({ bucket, conditions, failure: null, at: this.#now() }),
-      (error: unknown) => ({ bucket, conditions: null, failure: error instanceof S3Error ? error.message : 'The probe took too long.', at: this.#now() })
+      (conditions) => ({ bucket, conditions, failure: null, diagnosis: null, at: this.#now() }),
+      (error: unknown) => ({ bucket, conditions: null, failure: error instanceof S3Error ? error.message : 'The probe took too long.', diagnosis: diagnosisOf(error), at: this.#now() })
     )
     this.#keep(kind, finding)
     return finding

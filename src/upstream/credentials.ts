@@ -1,3 +1,4 @@
+import { credentialPlaces, diagnosis, systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import type { Config } from '../config.ts'
 import type { UpstreamIdentity } from './types.ts'
@@ -24,7 +25,10 @@ function awsChain(): IdentitySource {
     try {
       return await (await chain)()
     } catch (cause) {
-      throw new S3Error('ServiceUnavailable', { message: 'The gateway has no credentials for the store at the moment.', cause })
+      throw new S3Error('ServiceUnavailable', {
+        message: 'The gateway has no credentials for the store at the moment.', cause,
+        diagnosis: diagnosis('store', `credentials: ${credentialPlaces}`, { errorName: 'CredentialsProviderError', system: systemCodeOf(cause) })
+      })
     }
   }
 }

@@ -1,14 +1,17 @@
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 import { HeaderList } from '../http/headers.ts'
 import { NO_READ_AHEAD, pushed } from '../http/stage.ts'
+import { diagnosis } from '../diagnosis.ts'
 import { isConnectionFailure, toS3Error } from './failures.ts'
 import { RateWatch } from './rate-watch.ts'
 import type { UpstreamResponse } from './types.ts'
 
 export interface ExchangePlan {
   readonly method: string
+  /** What is asked, in words of ours, for the log. */
+  readonly operation: string
   readonly path: string
   /** Name, value, name, value, … */
   readonly headers: string[]
@@ -106,7 +109,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const bytes = this.bytesSent + this.bytesReceived
     const slow = this.#watch.tooSlow(seconds, bytes - this.#sampledBytes, this.#waitsForStore())
     this.#sampledBytes = bytes
-    if (slow) this.abort(new S3Error('SealgateUpstreamTimeout', { message: 'The store transfers data too slowly.' }))
+    if (slow) this.abort(new S3Error('SealgateUpstreamTimeout', {
+      message: 'The store transfers data too slowly.', diagnosis: diagnosis('store', this.#plan.operation, { status: this.status, system: 'ETIMEDOUT' })
+    }))
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -125,7 +130,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (status < 200) {
       this.#interim += 1
-      if (this.#interim > maxInterim) controller.abort(new S3Error('SealgateBadUpstream'))
+      if (this.#interim > maxInterim) controller.abort(tooManyInterim(this.#plan.operation))
       return
     }
     this.status = status
@@ -161,7 +166,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** A 2xx acknowledges bytes; the store cannot have those that were not sent. */
   #checkBodySent(status: number): void {
     if (status < 300 && this.#plan.body !== null && this.bytesSent < this.#plan.contentLength) {
-      throw new S3Error('SealgateBadUpstream', { cause: new Error('success before the whole body was sent') })
+      throw new S3Error('SealgateBadUpstream', {
+        cause: new Finding('success before the whole body was sent'), diagnosis: diagnosis('store', this.#plan.operation, { status })
+      })
     }
   }
 
@@ -174,7 +181,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #settleFailed(): void {
-    const error = this.#plan.signal.aborted ? asError(this.#plan.signal.reason) : toS3Error(this.failure)
+    const error = this.#plan.signal.aborted ? asError(this.#plan.signal.reason) : toS3Error(this.failure, this.#plan.operation)
     if (this.#body === null) this.#answer.reject(error)
     else this.#body.destroy(error)
     if (this.#plan.body instanceof Readable) this.#plan.body.destroy(error)
@@ -221,6 +228,10 @@ function headerList(raw: Dispatcher.DispatchController['rawHeaders']): HeaderLis
 
 function latin1(field: string | Buffer | undefined): string {
   return typeof field === 'string' ? field : field?.toString('latin1') ?? ''
+}
+
+function tooManyInterim(operation: string): S3Error {
+  return new S3Error('SealgateBadUpstream', { cause: new Finding('too many interim answers'), diagnosis: diagnosis('store', operation) })
 }
 
 function asError(reason: unknown): Error {

@@ -1,11 +1,14 @@
 import { errors } from 'undici'
 import { S3Error } from '../errors.ts'
+import { diagnoseFailure } from './diagnose.ts'
 
 const unreachable = new Set([
   'ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'EHOSTUNREACH', 'ENETUNREACH',
   'EADDRNOTAVAIL', 'EMFILE', 'ENFILE', 'UND_ERR_SOCKET', 'UND_ERR_CLOSED', 'UND_ERR_DESTROYED'
 ])
 const late = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+/** TLS spoken to a port that answers in something else. */
+const notTls = new Set(['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG', 'ERR_SSL_HTTP_REQUEST', 'EPROTO'])
 const broken = new Set(['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_EXCEEDED_MAX_SIZE'])
 /** The body we were to send ended before its time: whoever made it went away. */
 const bodyGone = new Set(['UND_ERR_ABORTED', 'ERR_STREAM_PREMATURE_CLOSE'])
@@ -33,14 +36,26 @@ export function isUnaskedAnswer(error: unknown): boolean {
 /**
  * What a client is told of a failed exchange with the store. The raw error becomes the cause, for the log: it names
  * addresses. Errors of the body's own source (a digest that did not match) are S3Errors already and pass unchanged.
+ * @param operation what was asked, in words of ours (`operationOf`)
  */
-export function toS3Error(error: unknown): S3Error {
+export function toS3Error(error: unknown, operation: string): S3Error {
   if (error instanceof S3Error) return error
+  const known = byCode(error)
+  // The sender of the body is not the store.
+  return known.code === 'IncompleteBody' ? known : known.diagnose(diagnoseFailure(operation, error))
+}
+
+function byCode(error: unknown): S3Error {
   const code = codeOf(error)
   if (late.has(code)) return new S3Error('SealgateUpstreamTimeout', { cause: error })
   if (unreachable.has(code)) return new S3Error('ServiceUnavailable', { message: 'The store cannot be reached at the moment.', cause: error })
   // Not by code: undici leaves it out for some of the parser's errors.
   if (broken.has(code) || error instanceof errors.HTTPParserError) return new S3Error('SealgateBadUpstream', { cause: error })
+  if (notTls.has(code)) {
+    return new S3Error('SealgateBadUpstream', {
+      message: 'The store does not speak TLS at its address. The operator should check upstream.endpoint: https, or http?', cause: error
+    })
+  }
   if (isCertificateFailure(code)) {
     return new S3Error('SealgateBadUpstream', { message: 'The TLS certificate of the store did not verify.', cause: error })
   }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
+import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import type { ChecksumAlgorithm } from '../http/checksum.ts'
 import { readAll } from '../http/stage.ts'
@@ -29,6 +30,7 @@ interface Reply {
   readonly status: number
   readonly etag: string
   readonly body: Buffer
+  readonly diagnosis: Diagnosis | null
 }
 
 class TrailerProbe {
@@ -82,12 +84,12 @@ class TrailerProbe {
   async #expect(operation: string, sent: Promise<Reply>): Promise<Reply> {
     const reply = await sent.catch((error: unknown) => {
       // Ceph 16 takes the announcement for a hash, and so the signature for a wrong one.
-      throw error instanceof S3Error && error.code === 'SealgateBadUpstream' ? unfit(`${operation}: ${error.message}`) : error
+      throw error instanceof S3Error && error.code === 'SealgateBadUpstream' ? unfit(`${operation}: ${error.message}`, error.diagnosis) : error
     })
     const code = errorCode(reply.body)
-    if (reply.status >= 500 && reply.status !== 501) throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of checksums.' })
+    if (reply.status >= 500 && reply.status !== 501) throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of checksums.', diagnosis: reply.diagnosis })
     // An error may stand inside a 200 (AWS API, CompleteMultipartUpload).
-    if (reply.status >= 300 || code !== null) throw unfit(`${operation}: ${reply.status} ${code ?? ''}`)
+    if (reply.status >= 300 || code !== null) throw unfit(`${operation}: ${reply.status} ${code ?? ''}`, reply.diagnosis)
     return reply
   }
 
@@ -101,12 +103,12 @@ class TrailerProbe {
       signal: this.#signal, ...this.#place, ...more
     })
     const body = await readAll(response.body, 2 * PROBE_BYTES, () => new S3Error('SealgateBadUpstream'))
-    return { status: response.status, etag: response.headers.get('etag') ?? '', body }
+    return { status: response.status, etag: response.headers.get('etag') ?? '', body, diagnosis: response.diagnosis ?? null }
   }
 }
 
-function unfit(reason: string): S3Error {
+function unfit(reason: string, diagnosis: Diagnosis | null = null): S3Error {
   return new S3Error('ServiceUnavailable', {
-    message: `The store does not take checksums as upstream.checksum sends them (${reason}).`
+    message: `The store does not take checksums as upstream.checksum sends them (${reason}).`, diagnosis
   })
 }

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
+import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { CLEAN_UP_MS } from './probe-trailers.ts'
-import { errorCode } from './response-checks.ts'
 import type { Upstream, UpstreamRequest } from './types.ts'
 
 /** Which conditional requests the store enforces. What it ignores must be refused, never sent. */
@@ -36,6 +36,7 @@ interface Reply {
   readonly status: number
   readonly etag: string
   readonly text: string
+  readonly diagnosis: Diagnosis | null
 }
 
 /** No object has it: S3 ETags of single PUTs are MD5s, and nothing that was written here has this one. */
@@ -170,7 +171,7 @@ class Probe {
     const reply = await this.#send('PUT', key, { body: Buffer.from(`first ${name}`) })
     if (!accepted(reply)) {
       throw new S3Error('ServiceUnavailable', {
-        message: 'The state bucket cannot be written.', cause: new Error(`PUT ${key}: ${reply.status} ${errorCode(Buffer.from(reply.text)) ?? ''}`)
+        message: 'The state bucket cannot be written.', diagnosis: reply.diagnosis
       })
     }
     return { key, etag: reply.etag }
@@ -186,7 +187,7 @@ class Probe {
     const text = (await readAll(response.body, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8')
     // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
     const status = response.status === 200 && text.includes('<Error>') ? 500 : response.status
-    return { status: text.includes('<Code>PreconditionFailed</Code>') ? 412 : status, etag: response.headers.get('etag') ?? '', text }
+    return { status: text.includes('<Code>PreconditionFailed</Code>') ? 412 : status, etag: response.headers.get('etag') ?? '', text, diagnosis: response.diagnosis ?? null }
   }
 }
 
@@ -195,7 +196,7 @@ function refused(reply: Reply): boolean {
   // 409 ConditionalRequestConflict is a refusal too.
   if (reply.status === 412 || reply.status === 409) return true
   if (reply.status >= 500 && reply.status !== 501) {
-    throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of conditional requests.' })
+    throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of conditional requests.', diagnosis: reply.diagnosis })
   }
   return false
 }

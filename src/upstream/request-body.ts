@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 
 /**
  * Waits until a stream has given its first byte, or has ended well with none, before a connection is taken for it.
@@ -13,7 +13,7 @@ export async function awaitFirstByte(body: Readable, contentLength: number): Pro
   await firstByteOrEnd(body)
   const empty = body.readableLength === 0
   if (empty === (contentLength === 0)) return empty ? null : body
-  const error = new S3Error('InternalError', { cause: new Error(`body of another length than the declared ${contentLength}`) })
+  const error = new S3Error('InternalError', { cause: new Finding(`body of another length than the declared ${contentLength}`) })
   body.destroy(error)
   throw error
 }

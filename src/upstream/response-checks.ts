@@ -1,5 +1,6 @@
-import type { Readable } from 'node:stream'
-import { S3Error } from '../errors.ts'
+import { Readable } from 'node:stream'
+import type { Diagnosis } from '../diagnosis.ts'
+import { Finding, S3Error } from '../errors.ts'
 import type { HeaderList } from '../http/headers.ts'
 import type { ChecksumField } from './checksum-trailer.ts'
 import { readAll } from '../http/stage.ts'
@@ -17,6 +18,23 @@ const singleValued = [
 ]
 
 /**
+ * Both checks of the head of an answer.
+ * @param diagnose what is known of the answer; asked when it is refused
+ * @throws S3Error SealgateBadUpstream
+ */
+export function checkAnswer(
+  { status, headers, asked, sent }: { readonly status: number; readonly headers: HeaderList; readonly asked: Asked; readonly sent: ChecksumField | null },
+  diagnose: () => Diagnosis
+): void {
+  try {
+    checkHead(status, headers, asked)
+    checkEcho(status, headers, sent)
+  } catch (error) {
+    throw error instanceof S3Error ? error.diagnose(diagnose()) : error
+  }
+}
+
+/**
  * Refuses heads that cannot be trusted with a body: redirects (a client that followed one would go round the gateway
  * with plaintext), repeated fields, framing whose end a cut connection can fake (RFC 9112 6.3, close-delimited), and a success
  * that belongs to something else.
@@ -25,14 +43,12 @@ const singleValued = [
 export function checkHead(status: number, headers: HeaderList, asked: Asked): void {
   if (headers.entries.length > maxHeaders) throw bad('too many header fields')
   if (status >= 300 && status < 400 && status !== 304) {
-    const region = headers.get('x-amz-bucket-region')
     throw new S3Error('SealgateBadUpstream', {
-      message: 'The store redirected the request. The operator should check upstream.region and upstream.endpoint.',
-      cause: new Error(`status ${status}${region === undefined ? '' : `, x-amz-bucket-region ${region}`}`)
+      message: 'The store redirected the request. The operator should check upstream.region and upstream.endpoint.'
     })
   }
   for (const name of headers.repeatedNames()) {
-    if (singleValued.includes(name) || name.startsWith('x-amz-meta-sealgate')) throw bad(`repeated ${name}`)
+    if (singleValued.includes(name) || name.startsWith('x-amz-meta-sealgate')) throw bad(singleValued.includes(name) ? `repeated ${name}` : 'repeated metadata of the gateway')
   }
   checkFraming(status, headers, asked)
   if (status < 300 && storesBody(asked) && (headers.get('etag') ?? '') === '') throw bad('a write acknowledged without an ETag')
@@ -60,7 +76,7 @@ function checkFraming(status: number, headers: HeaderList, asked: Asked): void {
 }
 
 function bad(fault: string): S3Error {
-  return new S3Error('SealgateBadUpstream', { cause: new Error(fault) })
+  return new S3Error('SealgateBadUpstream', { cause: new Finding(fault) })
 }
 
 /**
@@ -105,4 +121,14 @@ export function errorCode(body: Buffer): string | null {
  */
 export async function readErrorBody(body: Readable): Promise<Buffer> {
   return readAll(body, maxErrorBytes, () => bad('an error document of more than 64 KiB'))
+}
+
+/** A stream of bytes that are there already. */
+export function whole(bytes: Buffer): Readable {
+  return new Readable({
+    read() {
+      this.push(bytes)
+      this.push(null)
+    }
+  })
 }

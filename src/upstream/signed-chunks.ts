@@ -1,7 +1,7 @@
 import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import { Gathered } from '../http/gathered.ts'
 import type { ByteStage } from '../http/stage.ts'
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 import type { ChecksumTrailer } from './checksum-trailer.ts'
 import { emptyBodyHash, type ChunkScope } from './signer.ts'
 
@@ -56,7 +56,7 @@ export class SignedChunks implements ByteStage {
 
   update(chunk: Buffer): readonly Buffer[] {
     this.#left -= chunk.length
-    if (this.#left < 0) throw new S3Error('InternalError', { cause: new Error('body longer than declared') })
+    if (this.#left < 0) throw new S3Error('InternalError', { cause: new Finding('body longer than declared') })
     this.#trailer?.update(chunk)
     this.#waiting.add(chunk)
     if (this.#waiting.length < chunkBytes) return []
@@ -69,7 +69,7 @@ export class SignedChunks implements ByteStage {
   }
 
   final(): readonly Buffer[] {
-    if (this.#left !== 0) throw new S3Error('InternalError', { cause: new Error('body shorter than declared') })
+    if (this.#left !== 0) throw new S3Error('InternalError', { cause: new Finding('body shorter than declared') })
     const rest = this.#waiting.take()
     return [...(rest.length > 0 ? this.#frame(rest) : []), this.#head(Buffer.alloc(0)), ...this.#trailerLines(), lineEnd]
   }

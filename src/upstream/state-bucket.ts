@@ -1,3 +1,4 @@
+import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { errorCode } from './response-checks.ts'
@@ -8,14 +9,14 @@ import type { Upstream, UpstreamRequest } from './types.ts'
 export type StateVersioning = 'none' | 'suspended'
 
 /** Sends a request for a bucket itself as the gateway, and reads the answer. */
-type SendToBucket = (method: string, query: UpstreamRequest['query'], body: Buffer | null) => Promise<{ status: number; text: string }>
+type SendToBucket = (method: string, query: UpstreamRequest['query'], body: Buffer | null) => Promise<Reply>
 
 function bucketSender(upstream: Upstream, name: string, signal: AbortSignal): SendToBucket {
   return async (method, query, body) => {
-    const { status, body: answer } = await upstream.request({
+    const { status, body: answer, diagnosis = null } = await upstream.request({
       method, bucket: name, key: null, query, headers: [], body, contentLength: body?.length ?? 0, signal, retry: true, pool: 'control'
     })
-    return { status, text: (await readAll(answer, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8') }
+    return { status, diagnosis, text: (await readAll(answer, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8') }
   }
 }
 
@@ -28,7 +29,7 @@ export async function ensureStateBucket(upstream: Upstream, name: string, region
   const send = bucketSender(upstream, name, signal)
   const head = await send('HEAD', [], null)
   if (head.status === 404) await create(name, region, async (body) => send('PUT', [], body))
-  else if (head.status !== 200) throw unusable(name, `HEAD answers ${head.status}`)
+  else if (head.status !== 200) throw unusable(name, `HEAD answers ${head.status}`, head.diagnosis)
   const versioning = await send('GET', [['versioning', null]], null)
   const status = versioning.status === 200 ? versioningStatus(versioning.text) : undefined
   // Records are deleted when an upload ends; with versions they would all stay.
@@ -71,19 +72,19 @@ export async function ensureKindBucket(upstream: Upstream, name: string, kind: B
   const send = bucketSender(upstream, name, signal)
   const head = await send('HEAD', [], null)
   if (head.status === 404) await create(name, region, async (body) => send('PUT', [], body))
-  else if (head.status !== 200) throw unusable(name, `HEAD answers ${head.status}`)
+  else if (head.status !== 200) throw unusable(name, `HEAD answers ${head.status}`, head.diagnosis)
   if (await askBucketKind(upstream, name, undefined, signal) === kind) return
   const listed = await send('GET', [['versions', null], ['max-keys', '1']], null)
-  if (kind === 'unversioned' || listed.status !== 200 || /<(Version|DeleteMarker)>/.test(listed.text)) throw unusable(name, `it is not ${kind}`)
+  if (kind === 'unversioned' || listed.status !== 200 || /<(Version|DeleteMarker)>/.test(listed.text)) throw unusable(name, `it is not ${kind}`, listed.diagnosis)
   // Suspended at once, never enabled in between: another instance may be probing already.
   const status = kind === 'versioned' ? 'Enabled' : 'Suspended'
   const body = Buffer.from(`<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>${status}</Status></VersioningConfiguration>`)
   const put = await send('PUT', [['versioning', null]], body)
-  if (put.status !== 200) throw unusable(name, `PUT versioning answers ${put.status} ${errorCode(Buffer.from(put.text)) ?? ''}`)
+  if (put.status !== 200) throw unusable(name, `PUT versioning answers ${put.status} ${errorCode(Buffer.from(put.text)) ?? ''}`, put.diagnosis)
   if (await askBucketKind(upstream, name, undefined, signal) !== kind) throw unusable(name, `it does not become ${kind}`)
 }
 
-async function create(name: string, region: string, put: (body: Buffer | null) => Promise<{ status: number; text: string }>): Promise<void> {
+async function create(name: string, region: string, put: (body: Buffer | null) => Promise<Reply>): Promise<void> {
   const constraint = region === 'us-east-1'
     ? null
     : Buffer.from('<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">' +
@@ -93,10 +94,16 @@ async function create(name: string, region: string, put: (body: Buffer | null) =
   if (constraint !== null && /LocationConstraint/.test(errorCode(Buffer.from(reply.text)) ?? '')) reply = await put(null)
   const code = errorCode(Buffer.from(reply.text))
   if ((reply.status >= 200 && reply.status < 300) || code === 'BucketAlreadyOwnedByYou' || code === 'OperationAborted') return
-  throw unusable(name, `PUT answers ${reply.status} ${code ?? ''}`)
+  throw unusable(name, `PUT answers ${reply.status} ${code ?? ''}`, reply.diagnosis)
+}
+
+interface Reply {
+  readonly status: number
+  readonly text: string
+  readonly diagnosis: Diagnosis | null
 }
 
 /** The error of a state bucket that does not do its work. @param reason for the operator: ends up in the log. */
-export function unusable(name: string, reason: string): S3Error {
-  return new S3Error('ServiceUnavailable', { message: `The state bucket ${name} cannot be used: ${reason}.` })
+export function unusable(name: string, reason: string, diagnosis: Diagnosis | null = null): S3Error {
+  return new S3Error('ServiceUnavailable', { message: `The state bucket ${name} cannot be used: ${reason}.`, diagnosis })
 }

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { Diagnosis } from '../diagnosis.ts'
 import type { ChecksumAlgorithm } from '../http/checksum.ts'
 import type { HeaderList } from '../http/headers.ts'
 
@@ -46,6 +47,8 @@ export interface UpstreamResponse {
   readonly headers: HeaderList
   /** Must be consumed or destroyed. Fails when the store ends it early; length equals Content-Length. */
   readonly body: Readable
+  /** Of an error status: what the log may say of it. */
+  readonly diagnosis?: Diagnosis
 }
 
 /** What the rest of the gateway knows of the store. */

@@ -1,5 +1,5 @@
 import type { ByteStage } from '../http/stage.ts'
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 import type { ChecksumTrailer } from './checksum-trailer.ts'
 
 export const unsignedChunksPayload = 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
@@ -40,7 +40,7 @@ export class UnsignedChunks implements ByteStage {
   }
 
   update(chunk: Buffer): readonly Buffer[] {
-    if (chunk.length > this.#left) throw new S3Error('InternalError', { cause: new Error('body longer than declared') })
+    if (chunk.length > this.#left) throw new S3Error('InternalError', { cause: new Finding('body longer than declared') })
     this.#trailer.update(chunk)
     const out: Buffer[] = []
     for (let at = 0; at < chunk.length;) {
@@ -55,7 +55,7 @@ export class UnsignedChunks implements ByteStage {
   }
 
   final(): readonly Buffer[] {
-    if (this.#left !== 0) throw new S3Error('InternalError', { cause: new Error('body shorter than declared') })
+    if (this.#left !== 0) throw new S3Error('InternalError', { cause: new Finding('body shorter than declared') })
     return [Buffer.from(`${this.#between}0${lineEnd}${this.#trailer.line()}${lineEnd}${lineEnd}`, 'latin1')]
   }
 

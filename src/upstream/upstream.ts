@@ -2,7 +2,8 @@ import type { LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
 import type { Config } from '../config.ts'
 import { Roster } from '../collections/roster.ts'
-import { S3Error } from '../errors.ts'
+import { clockSkewSeconds } from '../diagnosis.ts'
+import { diagnoseAnswer, operationOf, refusal } from './diagnose.ts'
 import { identitySource } from './credentials.ts'
 import { isLoopback, parseEndpoint, requestAddress } from './endpoint.ts'
 import { Exchange, type ExchangePlan } from './exchange.ts'
@@ -10,7 +11,7 @@ import { toS3Error } from './failures.ts'
 import { Pools } from './pools.ts'
 import { report, type ExchangeReport } from './report.ts'
 import { awaitFirstByte } from './request-body.ts'
-import { checkEcho, checkHead, ownFault, readErrorBody } from './response-checks.ts'
+import { checkAnswer, ownFault, readErrorBody, whole } from './response-checks.ts'
 import { Signer } from './signer.ts'
 import { Slots } from './slots.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from './types.ts'
@@ -41,6 +42,8 @@ export interface UpstreamOptions {
   readonly onRefused?: (code: string) => void
   /** An answer came that no request had asked for: an alarm, because the request before it may have been given another's answer. */
   readonly onUnasked?: () => void
+  /** This clock minus the store's, in whole seconds, as answers to small requests tell it. */
+  readonly onSkew?: (seconds: number) => void
 }
 
 export interface PoolStats {
@@ -107,7 +110,7 @@ class SigningUpstream implements StoreUpstream {
       return await this.#request(request)
     } catch (error) {
       if (request.body instanceof Readable) request.body.destroy()
-      throw request.signal.aborted ? request.signal.reason : toS3Error(error)
+      throw request.signal.aborted ? request.signal.reason : toS3Error(error, operationOf(request))
     }
   }
 
@@ -148,14 +151,15 @@ class SigningUpstream implements StoreUpstream {
   }
 
   #plan(request: UpstreamRequest, wire: WireRequest): ExchangePlan {
+    const operation = operationOf(request)
     return {
       ...wire,
       method: request.method,
+      operation,
       signal: request.signal,
       answerSeconds: request.answerSeconds ?? null,
       check: (status, headers) => {
-        checkHead(status, headers, request)
-        checkEcho(status, headers, wire.checksum())
+        checkAnswer({ status, headers, asked: request, sent: wire.checksum() }, () => diagnoseAnswer(operation, status, headers, null, this.#now()))
       },
       minRate: isKeptAlive(request) ? 0 : this.#limits.minRate,
       windowSeconds: this.#limits.minRateWindowSeconds
@@ -195,14 +199,20 @@ class SigningUpstream implements StoreUpstream {
 
   /** Reads error documents, because what they say of the gateway's own credentials stays here. */
   async #usable(request: UpstreamRequest, answer: UpstreamResponse): Promise<UpstreamResponse> {
-    if (answer.status < 400 || request.method === 'HEAD') return answer
-    const document = await readErrorBody(answer.body)
-    const fault = ownFault(document)
-    if (fault === null) return { ...answer, body: whole(document) }
+    const now = this.#now()
+    const skew = request.pool === 'control' ? clockSkewSeconds(answer.headers.get('date'), now) : null
+    if (skew !== null) this.#options.onSkew?.(skew)
+    if (answer.status < 400) return answer
+    const document = request.method === 'HEAD' ? null : await readErrorBody(answer.body)
+    const diagnosed = diagnoseAnswer(operationOf(request), answer.status, answer.headers, document, now)
+    const fault = document === null ? null : ownFault(document)
+    if (fault === null) return { ...answer, body: document === null ? answer.body : whole(document), diagnosis: diagnosed }
     this.#options.onRefused?.(fault)
-    throw new S3Error('SealgateBadUpstream', {
-      message: 'The store does not accept the credentials or the signature of the gateway.', cause: new Error(fault)
-    })
+    throw refusal(fault, diagnosed)
+  }
+
+  #now(): number {
+    return (this.#options.now?.() ?? new Date()).getTime()
   }
 
   #startSampler(): NodeJS.Timeout {
@@ -239,13 +249,4 @@ function lane(settings: UpstreamSettings, limits: UpstreamLimits, options: Upstr
  */
 function isKeptAlive({ method, query, headers }: UpstreamRequest): boolean {
   return (method === 'POST' && query.some(([name]) => name === 'uploadId')) || headers.some(([name]) => name === 'x-amz-copy-source')
-}
-
-function whole(bytes: Buffer): Readable {
-  return new Readable({
-    read() {
-      this.push(bytes)
-      this.push(null)
-    }
-  })
 }

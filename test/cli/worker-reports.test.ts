@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Report } from '../../src/cli/worker-link.ts'
 import { WorkerReports } from '../../src/cli/worker-reports.ts'
 
-const report: Report = { ready: { ok: true, checks: {} }, metrics: null }
+const report: Report = { ready: { ok: true, checks: {} }, metrics: null, status: null }
 
 await t.test('a worker that has not answered for six rounds hangs; one answer makes up for what was before', async (t) => {
   const [well, hanging, starting] = [{ listening: true }, { listening: true }, { listening: false }]

@@ -17,7 +17,7 @@ const families = new Map(metrics.snapshot().map((family) => [family.name, family
 
 /** Checks names and labels of metrics in a PromQL expression. @returns how many metrics it names. */
 function checkExpression(t: { ok(value: unknown, message: string): unknown }, expression: string): number {
-  const names = [...expression.matchAll(/\b((?:sealgate|process|nodejs)_[a-z_]+)(?:\{([^}]*)\})?/g)]
+  const names = [...expression.matchAll(/\b((?:sealgate|process|nodejs)_[a-z0-9_]+)(?:\{([^}]*)\})?/g)]
   for (const [, name = '', matchers = ''] of names) {
     const histogram = name.replace(/_(bucket|sum|count)$/, '')
     const family = families.get(name) ?? families.get(histogram)

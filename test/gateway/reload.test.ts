@@ -15,8 +15,8 @@ const silent = { stdout: { write: () => undefined }, stderr: { write: () => unde
 
 async function rig(t: Test, keys?: Readonly<Record<string, unknown>>) {
   const store = await startTestStore({ buckets: [Bucket] })
-  const told: Readonly<Record<string, string>>[] = []
-  const sections = keys === undefined ? {} : { keys, buckets: { '*': { encryption: 'on', key: Object.keys(keys)[0] } } }
+  const told: Readonly<Record<string, unknown>>[] = []
+  const sections = keys === undefined ? {} : { keys, buckets: { '*': { encryption: 'on', key: Object.keys(keys)[0], allowedKeys: Object.keys(keys) } } }
   const gateway = await startTestGateway(store, { sections, tell: (level, message, fields) => { told.push({ level, message, ...fields }) } })
   const { endpoint, region, accessKeyId, secretAccessKey } = store
   const config = (change: Readonly<Record<string, unknown>> = {}) => parseConfig(JSON.stringify({
@@ -88,22 +88,37 @@ await t.test('a reload cuts no call of the keys it replaces', async (t) => {
   t.equal(calls.length, 2, 'a call that was cut would have been made again')
 })
 
-await t.test('not ready until every key has passed its self-test, and the operator is told which did not', async (t) => {
+await t.test('a key that does not serve is told as its own trouble, and only when no key serves is nobody served', async (t) => {
   const kms = await FakeKms.start(t)
   const [good, bad] = [kms.addKey(), kms.addKey()]
   kms.setState(bad, 'disabled')
   const { gateway, told, config, s3 } = await rig(t, {
     good: { type: 'aws-kms', arn: good, endpoint: kms.endpoint }, bad: { type: 'aws-kms', arn: bad, endpoint: kms.endpoint }
   })
-  t.same(await gateway.gateway.ready(), { ok: false, checks: { keys: 'KMS.DisabledException', store: 'ok', stateBucket: 'ok' } })
-  t.same(told, [{ level: 'error', message: 'readiness check fails', check: 'keys', code: 'KMS.DisabledException', reason: `Key bad: self-test failed: ${bad} is disabled.` }])
+  const allGood = { ok: true, checks: { keys: 'ok', store: 'ok', stateBucket: 'ok' } }
+  const failing = (key: string) => gateway.metric(`sealgate_key_failing{key="${key}"}`)
+  t.same(await gateway.gateway.ready(), allGood)
+  const facts = { service: 'kms', operation: 'GenerateDataKey', status: 400, errorName: 'DisabledException', trouble: 'denied' }
+  t.match(told, [{
+    level: 'error', message: 'key does not serve', key: 'bad', code: 'KMS.DisabledException', reason: `Key bad: self-test failed: ${bad} is disabled.`, ...facts
+  }])
+  t.same([failing('good'), failing('bad')], [0, 1])
+  t.match(gateway.gateway.status?.().keys, [{ key: 'good', ok: true, code: null }, { key: 'bad', ok: false, code: 'KMS.DisabledException', ...facts }])
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o' }))
+  await t.rejects(s3.send(new PutObjectCommand({ Bucket, Key: 'p', Body: 'o', ServerSideEncryption: 'aws:kms', SSEKMSKeyId: 'bad' })), { name: 'KMS.DisabledException' })
   kms.setState(bad, 'enabled')
   await gateway.gateway.reload(config())
-  t.same(await gateway.gateway.ready(), { ok: true, checks: { keys: 'ok', store: 'ok', stateBucket: 'ok' } })
-  await s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o' }))
+  t.equal(failing('bad'), 0)
+  kms.setState(good, 'disabled')
+  await t.rejects(s3.send(new PutObjectCommand({ Bucket: 'other', Key: 'o', Body: 'o' })), { name: 'KMS.DisabledException' })
+  t.equal(failing('good'), 1, 'a use tells, too')
+  t.same(await gateway.gateway.ready(), allGood)
   kms.setState(bad, 'disabled')
   await gateway.gateway.reload(config())
-  t.match(await gateway.gateway.ready(), { ok: false }, 'the keys of a new configuration are tested anew')
+  t.match(await gateway.gateway.ready(), { ok: false, checks: { keys: 'KMS.DisabledException' } }, 'none can be used')
+  kms.setState(good, 'enabled')
+  await gateway.gateway.reload(config())
+  t.same(await gateway.gateway.ready(), allGood)
 })
 
 await t.test('a key service that was away counts as away until a call is answered, or other keys are used', async (t) => {
@@ -138,12 +153,12 @@ await t.test('the operator is told what is wrong with the store, and when it is 
   await gateway.gateway.reload(config())
   await store.listen()
   await gateway.gateway.reload(config())
-  const toldOf = (check: string) => told.filter((one) => one['check'] === check).map(({ level, message, code, reason }) => [level, message, code, reason])
-  const away = ['error', 'readiness check fails', 'ServiceUnavailable', 'The store cannot be reached at the moment. (ECONNREFUSED)']
-  const back = ['info', 'readiness check passes again', undefined, undefined]
+  const toldOf = (check: string) => told.filter((one) => one['check'] === check).map(({ level, message, code, reason, system }) => [level, message, code, reason, system])
+  const away = ['error', 'readiness check fails', 'ServiceUnavailable', 'The store cannot be reached at the moment.', 'ECONNREFUSED']
+  const back = ['info', 'readiness check passes again', undefined, undefined, undefined]
   t.same(toldOf('store'), [away, back])
   t.same(toldOf('stateBucket'), [
-    ['error', 'readiness check fails', 'ServiceUnavailable', 'The state bucket sealgate-state cannot be used: it keeps versions.'], away, back
+    ['error', 'readiness check fails', 'ServiceUnavailable', 'The state bucket sealgate-state cannot be used: it keeps versions.', undefined], away, back
   ])
 })
 

@@ -11,11 +11,11 @@ await t.test('not ready before every check has passed, and while any fails', asy
     { name: 'keys', run: async () => undefined }
   ], { timeoutSeconds: 5, againMs: 1, now })
   t.same(health.report(), { ready: false, draining: false, checks: [
-    { name: 'store', ok: false, at: null, error: 'NotYetRun' }, { name: 'keys', ok: false, at: null, error: 'NotYetRun' }
+    { name: 'store', ok: false, at: null, error: 'NotYetRun', failure: null }, { name: 'keys', ok: false, at: null, error: 'NotYetRun', failure: null }
   ] })
   t.same(await health.run(), { ready: false, draining: false, checks: [
-    { name: 'store', ok: false, at: '2026-01-02T03:04:05.000Z', error: 'ServiceUnavailable' },
-    { name: 'keys', ok: true, at: '2026-01-02T03:04:05.000Z', error: null }
+    { name: 'store', ok: false, at: '2026-01-02T03:04:05.000Z', error: 'ServiceUnavailable', failure: { reason: 'Service is unable to handle request.', diagnosis: null } },
+    { name: 'keys', ok: true, at: '2026-01-02T03:04:05.000Z', error: null, failure: null }
   ] })
   store = null
   t.equal((await health.run()).ready, true)

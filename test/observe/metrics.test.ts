@@ -7,7 +7,7 @@ await t.test('names and types follow the conventions', async (t) => {
   const metrics = createMetrics()
   t.teardown(measureProcess(metrics.registry))
   for (const { name, type, help, labelNames } of metrics.snapshot()) {
-    t.match(name, /^(sealgate|process|nodejs)_[a-z_]+$/, name)
+    t.match(name, /^(sealgate|process|nodejs)_[a-z0-9_]+$/, name)
     t.equal(name.endsWith('_total'), type === 'counter', `${name} is a ${type}`)
     t.match(help, /\.$/)
     for (const label of labelNames) t.match(label, /^[a-z]+$/)
@@ -23,7 +23,7 @@ await t.test('every line of the exposition parses', async (t) => {
   metrics.beforeSnapshot(() => { metrics.upstreamConnections.set({ pool: 'data' }, 7) })
   const text = exposition(metrics.snapshot())
   for (const line of text.trimEnd().split('\n')) {
-    t.match(line, /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{([a-z]+="[^"]*",?)+\})? (-?\d[\d.e+-]*|\+Inf))$/, line)
+    t.match(line, /^(# (HELP|TYPE) [a-z0-9_]+ .+|[a-z0-9_]+(\{([a-z]+="[^"]*",?)+\})? (-?\d[\d.e+-]*|\+Inf))$/, line)
   }
   t.match(text, /^sealgate_requests_total\{operation="GetObject",status="2xx"\} 1$/m)
   t.match(text, /^sealgate_upstream_connections\{pool="data"\} 7$/m)

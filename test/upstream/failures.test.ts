@@ -19,16 +19,16 @@ await t.test('what a client is told of each failure', async (t) => {
   }
   for (const [expected, codes] of Object.entries(rows)) {
     for (const code of codes) {
-      const error = toS3Error(coded(code))
+      const error = toS3Error(coded(code), 'GET bucket')
       t.equal(error.code, expected, code)
       t.notMatch(error.message, /10\.0\.0\.1/)
       t.equal((error.cause as Error).message, 'connect to 10.0.0.1 failed')
     }
   }
-  t.equal(toS3Error(new errors.HTTPParserError('bad')).code, 'SealgateBadUpstream')
+  t.equal(toS3Error(new errors.HTTPParserError('bad'), 'GET bucket').code, 'SealgateBadUpstream')
   const own = new S3Error('BadDigest')
-  t.equal(toS3Error(own), own)
-  t.equal(toS3Error('a string').code, 'InternalError')
+  t.equal(toS3Error(own, 'GET bucket'), own)
+  t.equal(toS3Error('a string', 'GET bucket').code, 'InternalError')
 })
 
 await t.test('only failures of the connection may be tried again', async (t) => {

@@ -120,7 +120,7 @@ async function completeUpstream(
   })
   if (response.status >= 300) return { failed: await relayError(x, response) }
   const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
-  const failed = errorOfDocument(document)
+  const failed = errorOfDocument(document, response)
   if (failed !== null) return { failed }
   const parsed = parseXml(document, upstreamDocument)
   if (parsed.root.name !== 'CompleteMultipartUploadResult') throw new S3Error('SealgateBadUpstream')

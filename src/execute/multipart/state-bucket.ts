@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
-import { S3Error } from '../../errors.ts'
+import { Finding, S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
 import { parseErrorXml } from '../../s3/error-xml.ts'
 import { listingField, readListing } from '../../s3/listing.ts'
@@ -38,7 +38,7 @@ export class StateBucket {
   async check(): Promise<void> {
     const response = await this.#send({ method: 'HEAD', retry: true })
     response.body.resume()
-    if (response.status !== 200) throw unusable(`HEAD answers ${response.status}`)
+    if (response.status !== 200) throw unusable(`HEAD answers ${response.status}`, response)
   }
 
   /** Writes a small object. @param once the store is to refuse when the object exists. */
@@ -59,7 +59,7 @@ export class StateBucket {
     const body = await readAll(response.body, RECORD_LIMIT_BYTES, () => unusable('a record is too long'))
     if (response.status === 200) return body
     if (parseErrorXml(body)?.code === 'NoSuchKey') return null
-    throw unusable('GET answers 404 for another reason than NoSuchKey')
+    throw unusable('GET answers 404 for another reason than NoSuchKey', response)
   }
 
   /** An object's bytes as they come, to be sent to the store again. @throws S3Error ServiceUnavailable when it is missing or not of this length. */
@@ -132,9 +132,9 @@ type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
 
 async function refused(method: string, response: UpstreamResponse): Promise<S3Error> {
   response.body.resume()
-  return unusable(`${method} answers ${response.status}`)
+  return unusable(`${method} answers ${response.status}`, response)
 }
 
-function unusable(reason: string): S3Error {
-  return new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.', cause: new Error(reason) })
+function unusable(reason: string, response: Pick<UpstreamResponse, 'diagnosis'> = {}): S3Error {
+  return new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.', cause: new Finding(reason), diagnosis: response.diagnosis ?? null })
 }

@@ -113,7 +113,7 @@ async function storeSmall(x: Execution, upload: Upload, source: BodySource, { st
   response.body.resume()
   if (response.status >= 300) {
     throw new S3Error('ServiceUnavailable', {
-      message: 'The state bucket of the gateway cannot be used.', cause: new Error(`PUT answers ${response.status}`)
+      message: 'The state bucket of the gateway cannot be used.', diagnosis: response.diagnosis ?? null
     })
   }
   const stored = record(null)

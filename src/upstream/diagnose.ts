@@ -1,0 +1,54 @@
+import { clockSkewSeconds, diagnosis, nameOf, regionOf, requestIdOf, systemCodeOf, troubleOf, type Diagnosis } from '../diagnosis.ts'
+import { Finding, S3Error } from '../errors.ts'
+import type { HeaderList } from '../http/headers.ts'
+import type { UpstreamRequest } from './types.ts'
+
+/** Sub-resources that the log may name: the rest of a query can be the client's. */
+const subresources: ReadonlySet<string> = new Set([
+  'accelerate', 'acl', 'attributes', 'cors', 'delete', 'encryption', 'legal-hold', 'lifecycle', 'list-type', 'location', 'logging', 'notification', 'object-lock',
+  'policy', 'replication', 'requestPayment', 'restore', 'retention', 'tagging', 'uploadId', 'uploads', 'versioning', 'versions', 'website'
+])
+
+/** A request to the store in words that name neither bucket nor key: `PUT object`, `GET bucket ?versioning`. */
+export function operationOf({ method, bucket, key, query }: Pick<UpstreamRequest, 'method' | 'bucket' | 'key' | 'query'>): string {
+  const place = bucket === null ? 'service' : key === null ? 'bucket' : 'object'
+  const named = query.find(([name]) => subresources.has(name))
+  return `${method} ${place}${named === undefined ? '' : ` ?${named[0]}`}`
+}
+
+/**
+ * What an answer of the store tells, whatever it is an answer to.
+ * @param document of an error; null: none
+ * @param now milliseconds since 1970, when the head of the answer came
+ */
+export function diagnoseAnswer(operation: string, status: number, headers: HeaderList, document: Buffer | null, now: number): Diagnosis {
+  const text = document?.toString('latin1') ?? ''
+  return diagnosis('store', operation, {
+    status,
+    errorName: elementOf(text, 'Code', nameOf),
+    remoteRequestId: requestIdOf(headers.get('x-amz-request-id')) ?? elementOf(text, 'RequestId', requestIdOf),
+    clockSkewSeconds: clockSkewSeconds(headers.get('date'), now),
+    expectedRegion: regionOf(headers.get('x-amz-bucket-region')) ?? elementOf(text, 'Region', regionOf)
+  })
+}
+
+/** What a failure without an answer tells. */
+export function diagnoseFailure(operation: string, error: unknown): Diagnosis {
+  return diagnosis('store', operation, { system: systemCodeOf(error), errorName: error instanceof Error && error.name !== 'Error' ? nameOf(error.name) : null })
+}
+
+/** The gateway's own signature was refused. Said to clients too, so that they do not look for the fault in theirs. */
+export function refusal(fault: string, diagnosed: Diagnosis): S3Error {
+  const trouble = troubleOf(diagnosed)
+  const message = trouble === 'clock' ? 'The clocks of the gateway and of the store differ by more than the store accepts.'
+    : trouble === 'region' ? 'The store is in another region than the gateway signs for. The operator should check upstream.region.'
+      : 'The store does not accept the credentials or the signature of the gateway.'
+  return new S3Error('SealgateBadUpstream', { message, cause: new Finding(fault), diagnosis: diagnosed })
+}
+
+function elementOf(text: string, name: string, bounded: (value: unknown) => string | null): string | null {
+  const open = text.indexOf(`<${name}>`)
+  const from = open + name.length + 2
+  const end = open < 0 ? -1 : text.indexOf('<', from)
+  return end < 0 || end - from > 200 ? null : bounded(text.slice(from, end).trim())
+}
