@@ -125,19 +125,19 @@ export class KmsConnection {
 
   async #attempt<T>(signal: AbortSignal, send: KmsSend<T>): Promise<T> {
     const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(this.#limits.callMs)])
-    let waitsForCredentials = false
+    const waits = { forCredentials: false }
     try {
       // The race is for what does not heed the signal: loading the SDK, and the credential chain.
       return await abandonOn(abortSignal, this.#connect().then(async ([client, sdk]) => {
         // Asked by itself, so that a chain that finds nothing, or waits for an instance metadata service that is not there, is not
         // taken for a key service that does not answer.
-        waitsForCredentials = true
+        waits.forCredentials = true
         await client.config.credentials()
-        waitsForCredentials = false
+        waits.forCredentials = false
         return send(client, sdk, { abortSignal })
       }))
     } catch (error) {
-      throw waitsForCredentials ? new NoKmsCredentials(error) : error
+      throw waits.forCredentials ? new NoKmsCredentials(error) : error
     }
   }
 

@@ -2,7 +2,8 @@ import { Readable } from 'node:stream'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import { HeaderList } from '../../src/http/headers.ts'
-import { checkHead, errorCode, ownFault, readErrorBody, type Asked } from '../../src/upstream/response-checks.ts'
+import { diagnoseAnswer } from '../../src/upstream/diagnose.ts'
+import { checkAnswer, checkHead, errorCode, ownFault, readErrorBody, type Asked } from '../../src/upstream/response-checks.ts'
 
 type Row = readonly [status: number, headers: readonly (readonly [string, string])[], asked: Asked]
 const get: Asked = { method: 'GET', pool: 'data', key: 'key', query: [], headers: [] }
@@ -54,13 +55,13 @@ await t.test('heads that are not', async (t) => {
 await t.test('a redirect names the settings to look at, and gives the client no other address', async (t) => {
   const headers = new HeaderList([ten, ['Location', 'https://elsewhere'], ['x-amz-bucket-region', 'eu-west-1']])
   try {
-    checkHead(301, headers, get)
+    checkAnswer({ status: 301, headers, asked: get, sent: null }, () => diagnoseAnswer('GET object', 301, headers, null, 0))
     t.fail('let through')
   } catch (error) {
     t.ok(error instanceof S3Error)
     t.match((error as S3Error).message, /upstream\.region/)
     t.notMatch((error as S3Error).message, /elsewhere|eu-west-1/)
-    t.match((error as S3Error).cause, { message: /eu-west-1/ })
+    t.match((error as S3Error).diagnosis, { service: 'store', status: 301, expectedRegion: 'eu-west-1' }, 'the operator is told')
   }
 })
 
