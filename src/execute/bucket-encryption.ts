@@ -4,10 +4,13 @@ import type { KeyContext, KeyUse } from '../keys/types.ts'
 import type { Execution } from './context.ts'
 import { bucketRecordHash, openBucketRecord, parseBucketRecord, sealBucketRecord, type RecordPlace } from '../envelope/bucket-record.ts'
 import { S3Error } from '../errors.ts'
+import { readAll } from '../http/stage.ts'
 import { readBucketEncryption, renderBucketEncryption } from '../s3/bucket-encryption.ts'
 import { clientDocument } from '../s3/documents.ts'
-import { upstreamDocument } from '../s3/xml.ts'
+import { parseErrorXml } from '../s3/error-xml.ts'
+import { parseXml, upstreamDocument } from '../s3/xml.ts'
 import { readDocument } from './body.ts'
+import { contentMd5 } from './content-md5.ts'
 import { bucketOf, keyContext, keyUse, placeOf, send } from './context.ts'
 import { StateBucket } from './multipart/state-bucket.ts'
 import { openerIn } from './object-keys.ts'
@@ -17,18 +20,19 @@ import { verified } from './stored-object.ts'
 /**
  * Put-, Get- and DeleteBucketEncryption: a default of the gateway's own, kept sealed in the state bucket. The store never
  * hears of it, because what it would encrypt is sealed already. It chooses for writers who ask for nothing and may forbid
- * customers' keys; what the configuration demands it cannot loosen.
+ * customers' keys; what the configuration demands it cannot loosen. The configuration says who may change it: clients that may write to the
+ * bucket. The store can refuse in addition (`checkRight`), and grant nothing.
  */
 export async function bucketEncryption(x: Execution): Promise<HttpResponse> {
   const bucket = bucketOf(x)
   if (x.operation.name === 'PutBucketEncryption') {
     // A document that is not the signed one must not make the gateway ask the store.
     const wanted = readBucketEncryption(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes))
-    await checkOwner(x)
+    await checkRight(x)
     await writeDefault(x, bucket, wanted)
     return { status: 200, headers: [['content-length', '0']], body: null }
   }
-  await checkOwner(x)
+  await checkRight(x)
   if (x.operation.name === 'DeleteBucketEncryption') {
     await removeBucketDefault(x, bucket)
     return { status: 204, headers: [], body: null }
@@ -57,11 +61,42 @@ export async function removeBucketDefault(x: Execution, bucket: string): Promise
   x.parts.settings.encryption.set(bucket, null)
 }
 
-/** The store says whether there is such a bucket, and whose it is: whoever may read its ACL may settle its encryption. */
-async function checkOwner(x: Execution): Promise<void> {
-  const response = await send(x, { method: 'GET', query: [['acl', null]], retry: true })
-  if (response.status !== 200) throw await relayError(x, response)
+/**
+ * Whether there is such a bucket, and for a client with an identity of its own at the store, whether the store would let it do the same there:
+ * the store's own setting is read, and for a change written back as it is (or removed where it has none), which changes nothing and needs
+ * exactly the right in question (s3:GetEncryptionConfiguration, s3:PutEncryptionConfiguration). A store that does not know the setting is asked
+ * for the bucket's ACL, which its owner may read.
+ * @throws S3Error of the store.
+ */
+async function checkRight(x: Execution): Promise<void> {
+  const { client } = x.request
+  if (client !== null && client.upstream === null) return expectSuccess(x, { method: 'HEAD', retry: true })
+  const query = [['encryption', null]] as const
+  const response = await send(x, { method: 'GET', query, retry: true })
+  if (response.status === 403) throw await relayError(x, response)
+  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  const known = response.status === 200 && rootOf(document) === 'ServerSideEncryptionConfiguration'
+  // radosgw 16 takes this GET for a listing, and would take the DELETE for one of the bucket.
+  const absent = response.status === 404 && parseErrorXml(document)?.code === 'ServerSideEncryptionConfigurationNotFoundError'
+  if (!known && !absent) return expectSuccess(x, { method: 'GET', query: [['acl', null]], retry: true })
+  if (x.operation.name === 'GetBucketEncryption') return
+  await (known
+    ? expectSuccess(x, { method: 'PUT', query, headers: [contentMd5(document), ['content-type', 'application/xml']], body: document })
+    : expectSuccess(x, { method: 'DELETE', query }))
+}
+
+async function expectSuccess(x: Execution, sent: Parameters<typeof send>[1]): Promise<void> {
+  const response = await send(x, sent)
+  if (response.status >= 300) throw await relayError(x, response)
   response.body.resume()
+}
+
+function rootOf(document: Buffer): string | null {
+  try {
+    return parseXml(document, upstreamDocument).root.name
+  } catch {
+    return null
+  }
 }
 
 async function writeDefault(x: Execution, bucket: string, value: BucketEncryption): Promise<void> {

@@ -53,8 +53,11 @@ const rewrite = (executor: ExecutorName, how: string): Planner => ({ on: { act: 
 const emulate = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'emulate', executor, how }, off: untouched })
 
 /** Settings by which the store writes into another bucket. */
-const targeted = (how: string): Planner => always('forward', 'targetBuckets', `${how} The client must be one that may write to the target bucket.`)
+const shapes = 'A document that names a target in another way than AWS documents it is refused.'
+const targeted = (how: string): Planner => always('forward', 'targetBuckets', `${how} The client must be one that may write to the target bucket. ${shapes}`)
 
+const changedEncryption = 'The gateway\'s own default encryption, sealed in the state bucket. The client must be one that may write to the bucket; one with an ' +
+  'identity of its own at the store needs the right there, too.'
 const reports = 'Reports show stored sizes, ETags and checksums.'
 const metadataTables = 'The tables show stored sizes, ETags and the gateway\'s own metadata.'
 const annotations = 'Annotations carry data that would not be sealed; a store that does not know them would act on the object itself.'
@@ -100,9 +103,9 @@ export const planners = {
   Preflight: always('emulate', 'preflight', 'Unsigned by nature: answered from the bucket\'s CORS rules, cached.'),
 
   // Encryption settings
-  PutBucketEncryption: emulate('bucketEncryption', 'The gateway\'s own default encryption, sealed in the state bucket.'),
+  PutBucketEncryption: emulate('bucketEncryption', changedEncryption),
   GetBucketEncryption: emulate('bucketEncryption', 'The gateway\'s own default encryption, sealed in the state bucket.'),
-  DeleteBucketEncryption: emulate('bucketEncryption', 'The gateway\'s own default encryption, sealed in the state bucket.'),
+  DeleteBucketEncryption: emulate('bucketEncryption', changedEncryption),
 
   // Settings the store keeps and whose bytes are not object bytes
   GetObjectAcl: forward(),
@@ -131,7 +134,7 @@ export const planners = {
   GetBucketLogging: forward('Log objects are written by the store and are not sealed.'),
   PutBucketLogging: targeted('Log objects are written by the store and are not sealed.'),
   GetBucketNotificationConfiguration: forward('Events carry stored sizes and ETags.'),
-  PutBucketNotificationConfiguration: forward('Events carry stored sizes and ETags.'),
+  PutBucketNotificationConfiguration: always('forward', 'targetBuckets', `Events carry stored sizes and ETags. ${shapes}`),
   GetBucketOwnershipControls: forward(),
   PutBucketOwnershipControls: forward(),
   DeleteBucketOwnershipControls: forward(),
@@ -170,7 +173,7 @@ export const planners = {
   DeleteBucketInventoryConfiguration: forward(reports),
   ListBucketInventoryConfigurations: forward(reports),
   GetBucketMetricsConfiguration: forward(reports),
-  PutBucketMetricsConfiguration: forward(reports),
+  PutBucketMetricsConfiguration: always('forward', 'targetBuckets', `${reports} ${shapes}`),
   DeleteBucketMetricsConfiguration: forward(reports),
   ListBucketMetricsConfigurations: forward(reports),
   CreateBucketMetadataConfiguration: forward(metadataTables),

@@ -40,7 +40,7 @@ await t.test('a plain bucket is passed through, but for what needs the gateway',
   const own = operationNames.filter((name) => !['forward', 'refuse'].includes(plan(name, plain).executor))
   t.strictSame([...own].sort(), [
     'CompleteMultipartUpload', 'CopyObject', 'DeleteBucketCors', 'ListBuckets', 'PostObject', 'Preflight', 'PutBucketAnalyticsConfiguration', 'PutBucketCors',
-    'PutBucketInventoryConfiguration', 'PutBucketLogging', 'PutBucketReplication', 'RestoreObject', 'UploadPartCopy'
+    'PutBucketInventoryConfiguration', 'PutBucketLogging', 'PutBucketMetricsConfiguration', 'PutBucketNotificationConfiguration', 'PutBucketReplication', 'RestoreObject', 'UploadPartCopy'
   ])
   t.end()
 })

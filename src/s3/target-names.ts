@@ -1,0 +1,103 @@
+import { S3Error } from '../errors.ts'
+import { checkBucketName } from './names.ts'
+import type { OperationName } from './operations.ts'
+import type { XmlDocument, XmlElement } from './xml.ts'
+
+/**
+ * Where settings name what the store will write to by itself. Two readers of one document must not see two names in it, so every shape that
+ * is not written here is refused: of the tree, of the tag, and of the text.
+ */
+
+/** Reads the text of an element. @returns the buckets it names @throws S3Error InvalidBucketName, MalformedXML for any other shape */
+type Read = (text: string) => readonly string[]
+
+/** A bucket by its plain name. */
+const plainName: Read = (text) => {
+  checkBucketName(text)
+  return [text]
+}
+
+/** `arn:aws:s3:::NAME`, which is how S3 writes it (AWS API, Destination); Ceph takes the plain name too. */
+const nameOrArn: Read = (text) => plainName(/^arn:aws(?:-[a-z]+)*:s3:::([^:]*)$/.exec(text)?.[1] ?? text)
+
+/** MinIO's remote target: `arn:minio:replication:REGION:ID:NAME` (madmin, ARN). The bucket is one of another server. */
+const minioTarget = /^arn:minio:replication:[a-z0-9-]*:[A-Za-z0-9-]+:([^:]*)$/
+
+const replica: Read = (text) => {
+  const remote = minioTarget.exec(text)?.[1]
+  return remote === undefined ? nameOrArn(text) : plainName(remote)
+}
+
+/** An IAM role, nothing (Ceph, MinIO), or MinIO's older place for its remote target. */
+const role: Read = (text) => {
+  if (text === '' || /^arn:aws(?:-[a-z]+)*:iam::\d{12}:role\/[\w+=,.@/-]+$/.test(text)) return []
+  const remote = minioTarget.exec(text)?.[1]
+  if (remote === undefined) throw new S3Error('MalformedXML')
+  return plainName(remote)
+}
+
+/** Topics, queues and functions of AWS, Ceph (sns) and MinIO (sqs): none is a bucket. */
+const receiver: Read = (text) => {
+  if (!/^arn:(?:aws(?:-[a-z]+)*|minio):(?:sns|sqs|lambda):[^<>&\s]+$/.test(text)) throw new S3Error('MalformedXML')
+  return []
+}
+
+/** A filter, not a target (AWS API, MetricsFilter). */
+const accessPoint: Read = (text) => {
+  if (!/^arn:aws(?:-[a-z]+)*:s3:[a-z0-9-]+:\d{12}:accesspoint\/[a-z0-9-]+$/.test(text)) throw new S3Error('MalformedXML')
+  return []
+}
+
+/** By operation: the path of every element that may name something outside of the bucket (AWS API reference). */
+const shapes = {
+  PutBucketLogging: { 'BucketLoggingStatus/LoggingEnabled/TargetBucket': plainName },
+  PutBucketReplication: { 'ReplicationConfiguration/Rule/Destination/Bucket': replica, 'ReplicationConfiguration/Role': role },
+  PutBucketInventoryConfiguration: { 'InventoryConfiguration/Destination/S3BucketDestination/Bucket': nameOrArn },
+  PutBucketAnalyticsConfiguration: { 'AnalyticsConfiguration/StorageClassAnalysis/DataExport/Destination/S3BucketDestination/Bucket': nameOrArn },
+  PutBucketMetricsConfiguration: { 'MetricsConfiguration/Filter/AccessPointArn': accessPoint, 'MetricsConfiguration/Filter/And/AccessPointArn': accessPoint },
+  PutBucketNotificationConfiguration: {
+    'NotificationConfiguration/TopicConfiguration/Topic': receiver,
+    'NotificationConfiguration/QueueConfiguration/Queue': receiver,
+    'NotificationConfiguration/CloudFunctionConfiguration/CloudFunction': receiver
+  }
+} as const satisfies Partial<Record<OperationName, Readonly<Record<string, Read>>>>
+
+/** Names of elements, in lower case, that some reader of one of these documents takes for the name of a target. */
+const naming: ReadonlySet<string> = new Set(Object.values(shapes).flatMap((shape) => Object.keys(shape).map((path) => lastOf(path).toLowerCase())))
+
+/**
+ * The buckets that a document of settings makes the store write to.
+ * @param operation one that has such documents; others name none
+ * @throws S3Error MalformedXML for a name in an unknown place or shape, or twice; InvalidBucketName
+ */
+export function targetBucketsOf(operation: OperationName, document: XmlDocument): readonly string[] {
+  const shape: Readonly<Record<string, Read>> = operation in shapes ? shapes[operation as keyof typeof shapes] : {}
+  const found: string[] = []
+  const walk = (element: XmlElement, parent: string): void => {
+    const path = parent === '' ? element.name : `${parent}/${element.name}`
+    if (naming.has(element.name.toLowerCase())) {
+      const read = Object.hasOwn(shape, path) ? shape[path] : undefined
+      if (read === undefined) throw new S3Error('MalformedXML')
+      found.push(...read(soleText(document, element)))
+      return
+    }
+    const named = element.children.filter(({ name }) => naming.has(name.toLowerCase()))
+    if (named.length > 1) throw new S3Error('MalformedXML')
+    for (const child of element.children) walk(child, path)
+  }
+  walk(document.root, '')
+  return found
+}
+
+/** Text that every reader of XML reads alike: a bare tag, no children, comments, sections, references or white space. */
+function soleText({ source }: XmlDocument, { name, start, innerStart, innerEnd, end }: XmlElement): string {
+  const tag = source.slice(start, innerStart)
+  if (tag === `<${name}/>` && end === innerStart) return ''
+  const text = source.slice(innerStart, innerEnd)
+  if (tag !== `<${name}>` || source.slice(innerEnd, end) !== `</${name}>` || /[<>&\s\0]/.test(text)) throw new S3Error('MalformedXML')
+  return text
+}
+
+function lastOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
