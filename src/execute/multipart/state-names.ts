@@ -18,19 +18,27 @@ export function partRecordsPrefix(hash: Buffer): string {
   return `${uploadPrefix(hash)}parts/`
 }
 
+/** Stores that keep objects as files (MinIO, versitygw) take at most 255 bytes between two slashes. */
+const MAX_SEGMENT = 255
+
 /**
- * @param sealed from sealPartRecord.
+ * @param sealed from sealPartRecord; cut by slashes where it is longer than a store may take in one piece.
  * @param time milliseconds since 1970 by the clock of this instance: stores tell times in whole seconds, and a part may be sent
  * twice in one. It only helps to tell which attempt is newer.
  */
 export function partRecordName(hash: Buffer, number: number, time: number, sealed: string): string {
-  return `${partRecordsPrefix(hash)}${String(number).padStart(5, '0')}/${time.toString(16).padStart(12, '0')}/${sealed}`
+  return `${partRecordsPrefix(hash)}${String(number).padStart(5, '0')}/${time.toString(16).padStart(12, '0')}/${cut(sealed)}`
+}
+
+function cut(sealed: string): string {
+  const pieces = Math.ceil(sealed.length / MAX_SEGMENT)
+  return Array.from({ length: pieces }, (_, i) => sealed.slice(i * MAX_SEGMENT, (i + 1) * MAX_SEGMENT)).join('/')
 }
 
 /** The changing parts of a name made by partRecordName. A time that does not parse is NaN. */
 export function parsePartRecordName(name: string): { readonly time: number; readonly sealed: string } {
-  const [sealed = '', time = ''] = name.split('/').reverse()
-  return { time: Number.parseInt(time, 16), sealed }
+  const [, , , , time = '', ...pieces] = name.split('/')
+  return { time: Number.parseInt(time, 16), sealed: pieces.join('') }
 }
 
 /** Sorts behind every record of this part number and before those of the next. */
