@@ -67,7 +67,7 @@ function corsRule() {
     methods: z.array(z.enum(['GET', 'HEAD', 'PUT', 'POST', 'DELETE'])).min(1),
     headers: z.array(pattern).default(['*']),
     expose: z.array(pattern).default(['ETag']),
-    maxAge: z.int().min(0).max(86_400).nullable().default(null).transform((seconds) => seconds === null ? null : String(seconds))
+    maxAge: seconds({ min: 0 }).nullable().default(null).transform((seconds) => seconds === null ? null : String(Math.ceil(seconds)))
   })
 }
 
@@ -160,7 +160,10 @@ function tuningSections() {
       upstreamFirstByteSeconds: seconds({ above: 0 }).default(60),
       graceSeconds: seconds({ min: 0 }).default(25)
     }).prefault({}),
-    log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info') }).prefault({})
+    log: z.strictObject({
+      level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+      format: z.enum(['auto', 'json', 'pretty']).default('auto')
+    }).prefault({})
   }
 }
 

@@ -122,7 +122,11 @@ export interface Config {
     readonly upstreamFirstByteSeconds: number
     readonly graceSeconds: number
   }
-  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent' }
+  readonly log: {
+    readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+    /** `auto`: for people on a terminal, JSON lines elsewhere. */
+    readonly format: 'auto' | 'json' | 'pretty'
+  }
   readonly audit: { readonly file: string | null }
   readonly workers: number | 'auto'
 }

@@ -28,7 +28,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'config-units.ts': [],
   'config-schema.ts': ['config-units.ts', 'system-words.ts'],
   'config-tree.ts': ['config-schema.ts'],
-  'config-warnings.ts': ['config.ts'],
+  'config-warnings.ts': ['config-tree.ts', 'config.ts'],
   'config-words.ts': ['config-tree.ts'],
   'config-load.ts': ['config-schema.ts', 'config-tree.ts', 'config-words.ts', 'config.ts', 'system-words.ts'],
   'plan': ['config.ts', 'errors.ts', 'http', 's3'],
@@ -49,13 +49,14 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'store': ['errors.ts', 'http', 'sigv4'],
   // The engines of commands that work on the store itself, not on the requests of clients.
   'rewrap': ['config.ts', 'envelope', 'errors.ts', 'execute', 'http', 'keys', 's3', 'upstream'],
-  'cli': ['config-load.ts', 'config-policy.ts', 'config-tree.ts', 'config-warnings.ts', 'config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'execute', 'gateway-status.ts', 'gateway-types.ts', 'gateway.ts', 'keys', 'listener', 'observe', 'rewrap', 'store', 'system-words.ts', 'upstream', 'version.ts'],
+  'cli': ['config-load.ts', 'config-policy.ts', 'config-schema.ts', 'config-tree.ts', 'config-units.ts', 'config-warnings.ts', 'config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'execute', 'gateway-status.ts', 'gateway-types.ts', 'gateway.ts', 'http', 'keys', 'listener', 'observe', 'rewrap', 'store', 'system-words.ts', 'upstream', 'version.ts'],
   'main.ts': ['cli']
 }
 
 const doors: Readonly<Record<string, readonly string[]>> = {
   'fastify': ['listener'],
   'pino': ['listener', 'observe'],
+  'pino-pretty': ['listener'],
   'undici': ['upstream'],
   '@aws-sdk/signature-v4': ['upstream'],
   '@aws-sdk/credential-provider-node': ['upstream'],

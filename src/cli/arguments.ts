@@ -1,60 +1,60 @@
-import { Orders } from './orders.ts'
+import { ConfigError } from '../config-load.ts'
+import { S3Error } from '../errors.ts'
+import { KeyringError } from '../keys/keyring.ts'
+import { helpOf, listOf, parse, UsageError, type Command } from './command-line.ts'
+import { commands } from './commands.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { version } from '../version.ts'
 
-interface Command {
-  readonly summary: string
-  /** @param args what follows the name of the command. @returns the exit code. */
-  run(args: readonly string[], platform: Platform): Promise<number>
-}
-
-/** Loaded when asked for: `keys` need not wait for the HTTP server, nor the other way round. */
-const commands: Readonly<Record<string, Command>> = {
-  serve: {
-    summary: 'run the gateway: serve [--config FILE]; without a configuration, one to try it out',
-    run: async (args, platform) => {
-      const orders = new Orders(platform)
-      const [{ serve }, { createGateway }] = await Promise.all([import('./serve.ts'), import('../gateway.ts')])
-      return serve(args, platform, createGateway, orders)
-    }
-  },
-  config: {
-    summary: 'check a configuration: config check --config FILE',
-    run: async (args, platform) => (await import('./config.ts')).runConfig(args, platform)
-  },
-  gc: {
-    summary: 'remove what crashed multipart uploads have left: gc --config FILE [--dry-run] [--older-than-hours 24]',
-    run: async (args, platform) => (await import('./gc.ts')).runGc(args, platform)
-  },
-  rewrap: {
-    summary: 'wrap the keys of a bucket\'s objects anew: rewrap --config FILE --bucket NAME [--to KEYNAME] [--dry-run]',
-    run: async (args, platform) => (await import('./rewrap.ts')).runRewrap(args, platform)
-  },
-  keys: {
-    summary: 'make, list and rotate local master keys, and count what they seal: keys help',
-    run: async (args, platform) => args[0] === 'usage'
-      ? (await import('./usage.ts')).runUsage(args.slice(1), platform)
-      : (await import('./keys.ts')).runKeys(args, platform)
-  }
-}
-
-/** Runs the command that the arguments name. @returns the exit code. */
+/**
+ * Runs the command that the arguments name, and gives every foreseen failure its exit code and its words on standard error.
+ * @returns the exit code.
+ */
 export async function runCommand(platform: Platform): Promise<number> {
-  const [name = '', ...args] = platform.args
-  if (name === '--version' || name === '-v') {
+  const [first, ...rest] = platform.args.filter((arg) => arg !== '--help' && arg !== '-h')
+  // `help keys create`, and `keys help`: further on the word may be a value.
+  const args = first === 'help' ? rest : [...first === undefined ? [] : [first], ...rest[0] === 'help' ? rest.slice(1) : rest]
+  const asksHelp = args.length < platform.args.length
+  if (args[0] === '--version' || args[0] === '-v') {
     platform.stdout.write(`sealgate ${version()}\n`)
     return exitCodes.done
   }
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (command !== undefined) return command.run(args, platform)
-  const asked = name === '--help' || name === '-h' || name === 'help'
-  const out = asked ? platform.stdout : platform.stderr
-  if (!asked && name !== '') out.write(`There is no command "${name}".\n\n`)
-  out.write(usage())
-  return asked ? exitCodes.done : exitCodes.usage
+  const command = commands.find(({ name }) => name.split(' ').every((word, i) => args[i] === word))
+  if (command === undefined) return listCommands(args, asksHelp, platform)
+  if (asksHelp) {
+    platform.stdout.write(helpOf(command))
+    return exitCodes.done
+  }
+  try {
+    return await command.run(parse(command, args.slice(command.name.split(' ').length)), platform)
+  } catch (error) {
+    return failed(command, error, platform)
+  }
 }
 
-function usage(): string {
-  const lines = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
-  return `Usage: sealgate COMMAND [options]\n\n${lines.join('\n')}\n\n  --help, --version\n\nSEALGATE_CONFIG names the configuration where --config does not.\n`
+function failed({ name }: Command, error: unknown, { stderr }: Platform): number {
+  if (error instanceof UsageError) {
+    stderr.write(`sealgate ${name}: ${error.message}\n"sealgate ${name} --help" prints options and examples.\n`)
+    return exitCodes.usage
+  }
+  if (error instanceof ConfigError) {
+    stderr.write(`${error.message}\n`)
+    return exitCodes.usage
+  }
+  if (!(error instanceof S3Error) && !(error instanceof KeyringError)) throw error
+  stderr.write(`sealgate ${name}: ${error.message}\n`)
+  return exitCodes.failed
+}
+
+/** For arguments that name no command: the commands of the group they name, or all. */
+function listCommands(args: readonly string[], asksHelp: boolean, { stdout, stderr }: Platform): number {
+  const [first = '', second] = args
+  const group = commands.some(({ name }) => name.startsWith(`${first} `)) ? first : ''
+  const named = group === '' ? first : second === undefined ? '' : `${first} ${second}`
+  if (asksHelp && (named === '' || group !== '')) {
+    stdout.write(listOf(group, commands))
+    return exitCodes.done
+  }
+  stderr.write(`${named === '' ? 'No command is given.' : `There is no command "${named}".`}\n\n${listOf(group, commands)}`)
+  return exitCodes.usage
 }

@@ -1,16 +1,28 @@
 import { resolve } from 'node:path'
-import { parseArgs } from 'node:util'
-import { ConfigError, loadConfig } from '../config-load.ts'
+import { loadConfig } from '../config-load.ts'
 import { configWarnings } from '../config-warnings.ts'
 import type { Config } from '../config.ts'
+import { UsageError } from './command-line.ts'
 import { checkFiles } from './config-files.ts'
+import { summaryOf } from './config-summary.ts'
+import { deploymentWarnings } from './deployment-warnings.ts'
 import { exitCodes, type Platform } from './platform.ts'
 
-/** `--config FILE`, else SEALGATE_CONFIG, else null. @throws TypeError for arguments that are not understood. */
-export function configFile(args: readonly string[], platform: Platform): string | null {
-  const { values } = parseArgs({ args: [...args], options: { config: { type: 'string' } }, strict: true, allowPositionals: false })
-  const file = values.config ?? platform.env['SEALGATE_CONFIG']
+interface Named {
+  readonly config: string | undefined
+}
+
+/** The path of `--config FILE`, else of SEALGATE_CONFIG; null: neither. */
+export function configFile({ config }: Named, platform: Platform): string | null {
+  const file = config ?? platform.env['SEALGATE_CONFIG']
   return file === undefined || file === '' ? null : resolve(platform.cwd, file)
+}
+
+/** As `configFile`. @throws UsageError when no configuration is named. */
+export function requiredConfig(named: Named, platform: Platform): string {
+  const file = configFile(named, platform)
+  if (file === null) throw new UsageError('No configuration is named: give --config FILE or SEALGATE_CONFIG.')
+  return file
 }
 
 /** Reads a configuration with its secrets, and looks at the files it names. @throws ConfigError with every fault found. */
@@ -20,23 +32,20 @@ export async function loadWhole(file: string, { env }: Pick<Platform, 'env'>): P
   return config
 }
 
-/** `sealgate config check`: reads a configuration with its secrets, keyrings and certificates and says every fault. Contacts nothing. */
-export async function runConfig(args: readonly string[], platform: Platform): Promise<number> {
-  const usage = 'Usage: sealgate config check --config FILE\n'
-  if (args[0] !== 'check') {
-    platform.stderr.write(usage)
-    return exitCodes.usage
-  }
-  try {
-    const file = configFile(args.slice(1), platform)
-    if (file === null) throw new TypeError('No configuration was named.')
-    const config = await loadWhole(file, platform)
-    platform.stdout.write(`${file} is valid: ${config.clients.length} clients, ${Object.keys(config.keys).length} keys, ${config.buckets.length} bucket policies\n`)
-    for (const { path, message } of configWarnings(config)) platform.stdout.write(`warning: ${path}: ${message}\n`)
-    return exitCodes.done
-  } catch (error) {
-    if (!(error instanceof ConfigError) && !(error instanceof TypeError)) throw error
-    platform.stderr.write(error instanceof ConfigError ? `${error.message}\n` : `${error.message}\n\n${usage}`)
-    return exitCodes.usage
-  }
+interface CheckValues extends Named {
+  readonly online: boolean
+  readonly bucket: string | undefined
+}
+
+/** `sealgate config check`. @returns the exit code. @throws UsageError, ConfigError with every fault. */
+export async function runConfig(values: CheckValues, platform: Platform): Promise<number> {
+  if (values.bucket !== undefined && !values.online) throw new UsageError('--bucket needs --online.')
+  const file = requiredConfig(values, platform)
+  const config = await loadWhole(file, platform)
+  platform.stdout.write(`${file} is valid.\n\n${await summaryOf(config)}`)
+  const warnings = [...configWarnings(config), ...await deploymentWarnings(config, file)]
+  if (warnings.length > 0) platform.stdout.write(`\nWarnings:\n${warnings.map(({ path, message }) => `  ${path}: ${message}\n`).join('')}`)
+  if (!values.online) return exitCodes.done
+  const { checkOnline } = await import('./online.ts')
+  return checkOnline(config, values.bucket ?? null, platform)
 }

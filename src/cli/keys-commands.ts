@@ -1,7 +1,11 @@
+import { randomBytes } from 'node:crypto'
 import { open, readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 import { MIN_PASSPHRASE_BYTES, openBackup, sealBackup } from '../keys/keyring-backup.ts'
 import { createKeyring, editKeyring, readKeyring, writeAtomically, writeNewKeyring } from '../keys/keyring-file.ts'
 import { type Keyring, KeyringError, type KeyState } from '../keys/keyring.ts'
+import { isOpenToAll } from './file-modes.ts'
+import { UsageError } from './command-line.ts'
 import { systemWords } from '../system-words.ts'
 
 /** What a command may touch besides files. */
@@ -9,6 +13,11 @@ export interface CommandIo {
   readonly stdout: { write(text: string): unknown }
   readonly stderr: { write(text: string): unknown }
   readonly env: Readonly<Record<string, string | undefined>>
+}
+
+interface BackupOptions {
+  readonly backup: string
+  readonly 'passphrase-file': string | undefined
 }
 
 const PASSPHRASE_VARIABLE = 'SEALGATE_KEYRING_PASSPHRASE'
@@ -60,21 +69,24 @@ export async function setKeyState(path: string, version: string, state: KeyState
   return 0
 }
 
-export async function exportKeys(path: string, backupPath: string, passphraseFile: string | null, io: CommandIo): Promise<number> {
+export async function exportKeys(options: BackupOptions & { readonly keyring: string; readonly 'make-passphrase': boolean }, io: CommandIo): Promise<number> {
+  const { keyring: path, backup: backupPath } = options
   const keyring = await readKeyring(path)
-  const passphrase = await readPassphrase(passphraseFile, io)
-  const backup = await sealBackup(keyring, passphrase).finally(() => passphrase.fill(0))
   await refuseExisting(backupPath)
+  if (options['make-passphrase']) await makePassphrase(options['passphrase-file'], io)
+  const passphrase = await readPassphrase(options, io)
+  const backup = await sealBackup(keyring, passphrase).finally(() => passphrase.fill(0))
   await writeAtomically(backupPath, backup)
   io.stdout.write(`Wrote a backup of keyring ${keyring.name} (${countOf(keyring)}) to ${backupPath}.\n`)
   io.stderr.write('Without the passphrase the backup is worthless. Keep the two apart, and check that it opens.\n')
   return 0
 }
 
-export async function checkBackup(backupPath: string, path: string | null, passphraseFile: string | null, io: CommandIo): Promise<number> {
-  const backup = await openBackupFile(backupPath, passphraseFile, io)
+export async function checkBackup(options: BackupOptions & { readonly keyring: string | undefined }, io: CommandIo): Promise<number> {
+  const { backup: backupPath, keyring: path } = options
+  const backup = await openBackupFile(options, io)
   io.stdout.write(`${backupPath} opens: keyring ${backup.name}, ${countOf(backup)}, newest ${backup.versions.at(-1)?.id ?? 'none'}.\n`)
-  if (path === null) return 0
+  if (path === undefined) return 0
   const keyring = await readKeyring(path)
   const missing = keyring.versions.filter((version) => backup.find(version.id)?.key.equals(version.key) !== true)
   if (missing.length > 0 || keyring.name !== backup.name) {
@@ -85,31 +97,50 @@ export async function checkBackup(backupPath: string, path: string | null, passp
   return 0
 }
 
-export async function restoreKeys(backupPath: string, path: string, passphraseFile: string | null, io: CommandIo): Promise<number> {
-  const keyring = await writeNewKeyring(path, await openBackupFile(backupPath, passphraseFile, io))
+export async function restoreKeys(options: BackupOptions & { readonly keyring: string }, io: CommandIo): Promise<number> {
+  const { keyring: path } = options
+  const keyring = await writeNewKeyring(path, await openBackupFile(options, io))
   io.stdout.write(`Restored keyring ${keyring.name} (${countOf(keyring)}) to ${path}.\n`)
   return 0
 }
 
-async function openBackupFile(backupPath: string, passphraseFile: string | null, io: CommandIo): Promise<Keyring> {
-  const backup = await readFile(backupPath).catch((error: unknown) => { throw unreadable(backupPath, error) })
-  const passphrase = await readPassphrase(passphraseFile, io)
+/** A keyring is named after its file unless a name is given. */
+export function nameFor(path: string): string {
+  return basename(path).replace(/\.[^.]*$/, '')
+}
+
+async function openBackupFile(options: BackupOptions, io: CommandIo): Promise<Keyring> {
+  const backup = await readFile(options.backup).catch((error: unknown) => { throw unreadable(options.backup, error) })
+  const passphrase = await readPassphrase(options, io)
   return openBackup(backup, passphrase).finally(() => passphrase.fill(0))
 }
 
+/** 256 random bits in base64url, which people can type and print. @throws KeyringError when the file exists. */
+async function makePassphrase(path: string | undefined, io: CommandIo): Promise<void> {
+  if (path === undefined) throw new UsageError('--make-passphrase needs --passphrase-file FILE, the file to make.')
+  await refuseExisting(path)
+  await writeAtomically(path, Buffer.from(`${randomBytes(32).toString('base64url')}\n`))
+  io.stdout.write(`Made a passphrase in ${path}.\n`)
+}
+
 /** From a file or the environment, never from the command line, which every user of the machine can read. */
-async function readPassphrase(path: string | null, io: CommandIo): Promise<Buffer> {
+async function readPassphrase({ 'passphrase-file': path }: BackupOptions, io: CommandIo): Promise<Buffer> {
   const fromEnvironment = io.env[PASSPHRASE_VARIABLE]
-  if (path === null && fromEnvironment === undefined) {
-    throw new KeyringError(`A passphrase is needed: --passphrase-file FILE or ${PASSPHRASE_VARIABLE}.`)
+  if (path === undefined && fromEnvironment === undefined) {
+    throw new KeyringError(`A passphrase is needed: --passphrase-file FILE or ${PASSPHRASE_VARIABLE}. "keys export" makes a new one with --make-passphrase.`)
   }
-  const bytes = path === null
+  const bytes = path === undefined
     ? Buffer.from(fromEnvironment ?? '')
     : await readFile(path).catch((error: unknown) => { throw unreadable(path, error) })
+  if (path !== undefined) await warnOfMode(path, io)
   // One line end at most: that which an editor or echo added.
   const end = bytes.at(-1) !== 0x0a ? bytes.length : bytes.at(-2) === 0x0d ? bytes.length - 2 : bytes.length - 1
   if (end < MIN_PASSPHRASE_BYTES) throw new KeyringError(`The passphrase must have at least ${MIN_PASSPHRASE_BYTES} bytes.`)
   return bytes.subarray(0, end)
+}
+
+async function warnOfMode(path: string, io: CommandIo): Promise<void> {
+  if (await isOpenToAll(path)) io.stderr.write(`Every user of this machine can read ${path}. Run: chmod 600 ${path}\n`)
 }
 
 /** An older backup may be the only one that holds a version; it is not replaced silently. */

@@ -4,7 +4,8 @@ export interface Platform {
   readonly args: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
-  readonly stdout: { write(text: string): unknown }
+  /** `isTTY`: a terminal. */
+  readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean }
   readonly stderr: { write(text: string): unknown }
   /** Where log lines go; absent: standard output, through the buffered writer of the log. */
   readonly writeLog?: (line: string) => void

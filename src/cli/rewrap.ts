@@ -1,4 +1,3 @@
-import { parseArgs } from 'node:util'
 import { loadConfig } from '../config-load.ts'
 import { policyFor } from '../config-policy.ts'
 import { isOwnBucket, sealingKeys, type Config } from '../config.ts'
@@ -14,31 +13,12 @@ import { Capabilities } from '../upstream/capabilities.ts'
 import { unprobed } from '../upstream/probe.ts'
 import { askBucketKind, ensureStateBucket } from '../upstream/state-bucket.ts'
 import type { StoreUpstream } from '../upstream/upstream.ts'
-import { configFile } from './config.ts'
+import { UsageError } from './command-line.ts'
+import { requiredConfig } from './config.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { Progress } from './progress.ts'
-import { countOption, openKeys, openStore, runStoreCommand, type OpenedKeys } from './store-command.ts'
+import { countOption, openKeys, openStore, type OpenedKeys } from './store-command.ts'
 
-const usage = `Usage: sealgate rewrap [--config FILE] --bucket NAME [--prefix P] [--to KEYNAME] [--dry-run] [--quiet-bucket]
-                       [--concurrency N]
-
-Wraps the keys of objects anew, after a rotation or on the way to another key. The current version of every object that is not
-under the current version of its key is copied onto itself inside the store; no body passes through this machine. Can be killed
-and started again at any time: what is done is skipped.
-
-  --prefix P         only objects whose names begin so
-  --to KEYNAME       bring every object under this key, which must be the bucket's own or in its allowedKeys; without it each stays
-                     with the key it has
-  --dry-run          look and count; change nothing, ask no key
-  --quiet-bucket     there are no writers. Where the store does not enforce conditions on copies, a write that happens while its
-                     object is being re-wrapped may be lost, so there the command does not run without this word
-  --concurrency N    objects at once (16)
-
-Only what the bucket may open (its key, allowedKeys, openKeys) is re-wrapped; an object under any other key is a failure.
-Left as they are and counted: objects under a customer's key, not encrypted, archived or locked. Noncurrent versions cannot be
-re-wrapped: keep their keys decrypt-only ("sealgate keys usage --versions" counts them).
-Exit codes: 0 done; 1 some objects could not be re-wrapped, or the store refused; 2 command line; 3 stopped, start it again.
-`
 const CONCURRENCY = 16
 const MOST = 256
 
@@ -52,51 +32,49 @@ interface Options {
   readonly concurrency: number
 }
 
-/** `sealgate rewrap`. @returns the exit code, as its usage says. */
-export async function runRewrap(args: readonly string[], platform: Platform): Promise<number> {
-  return runStoreCommand('rewrap', usage, platform, () => readOptions(args, platform), async (options) => {
-    const stop = new AbortController()
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) platform.onSignal(signal, () => { stop.abort() })
-    const upstream = openStore(options.config)
+interface RewrapValues {
+  readonly 'config': string | undefined
+  readonly 'bucket': string
+  readonly 'prefix': string | undefined
+  readonly 'to': string | undefined
+  readonly 'dry-run': boolean
+  readonly 'quiet-bucket': boolean
+  readonly 'concurrency': string | undefined
+}
+
+/** `sealgate rewrap`. @returns the exit code. @throws S3Error, KeyringError, and UsageError, ConfigError for what was asked. */
+export async function runRewrap(values: RewrapValues, platform: Platform): Promise<number> {
+  const options = readOptions(values, platform)
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) platform.onSignal(signal, () => { stop.abort() })
+  const upstream = openStore(options.config)
+  try {
     const opened = await openKeys(options.config, 'rewrap', stop.signal)
     try {
       return await rewrap(options, upstream, opened, stop.signal, platform)
-    } catch (error) {
-      if (!stop.signal.aborted) throw error
-      platform.stderr.write('Stopped. Start it again to go on.\n')
-      return exitCodes.cut
     } finally {
       await opened.close()
-      await upstream.close()
     }
-  })
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+    platform.stderr.write('Stopped. Start it again to go on.\n')
+    return exitCodes.cut
+  } finally {
+    await upstream.close()
+  }
 }
 
-/** @throws TypeError, ConfigError. */
-function readOptions(args: readonly string[], platform: Platform): Options {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      'config': { type: 'string' }, 'bucket': { type: 'string' }, 'prefix': { type: 'string' }, 'to': { type: 'string' },
-      'dry-run': { type: 'boolean' }, 'quiet-bucket': { type: 'boolean' }, 'concurrency': { type: 'string' }
-    },
-    strict: true,
-    allowPositionals: false
-  })
-  const { bucket = '', prefix = '', to } = values
-  if (bucket === '') throw new TypeError('--bucket must be given.')
+/** @throws UsageError, ConfigError. */
+function readOptions(values: RewrapValues, platform: Platform): Options {
+  const { bucket, prefix = '', to } = values
   const concurrency = countOption('concurrency', values.concurrency, CONCURRENCY, MOST)
-  const file = configFile(values.config === undefined ? [] : ['--config', values.config], platform)
-  if (file === null) throw new TypeError('No configuration was named.')
-  const config = loadConfig({ file, env: platform.env })
-  if (to !== undefined && !Object.hasOwn(config.keys, to)) throw new TypeError(`The configuration has no key named ${to}.`)
+  const config = loadConfig({ file: requiredConfig(values, platform), env: platform.env })
+  if (to !== undefined && !Object.hasOwn(config.keys, to)) throw new UsageError(`--to: the configuration has no key named ${to}.`)
   if (to !== undefined && !sealingKeys(policyFor(config, bucket)).includes(to)) {
-    throw new TypeError(`Objects of ${bucket} must not be sealed with ${to}: it is neither the bucket's key nor in its allowedKeys.`)
+    throw new UsageError(`--to: objects of ${bucket} must not be sealed with ${to}: it is neither the bucket's key nor in its allowedKeys.`)
   }
-  if (isOwnBucket(config.upstream, bucket)) throw new TypeError('The state bucket holds no objects to re-wrap.')
-  return {
-    config, bucket, prefix, to: to ?? null, dryRun: values['dry-run'] === true, quietBucket: values['quiet-bucket'] === true, concurrency
-  }
+  if (isOwnBucket(config.upstream, bucket)) throw new UsageError('--bucket: the state bucket holds no objects to re-wrap.')
+  return { config, bucket, prefix, to: to ?? null, dryRun: values['dry-run'], quietBucket: values['quiet-bucket'], concurrency }
 }
 
 /** @throws S3Error. */

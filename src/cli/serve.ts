@@ -1,14 +1,16 @@
 import cluster from 'node:cluster'
-import { ConfigError, parseConfig, readConfigText } from '../config-load.ts'
+import { parseConfig, readConfigText } from '../config-load.ts'
+import type { ConfigFault } from '../config-tree.ts'
 import type { Config } from '../config.ts'
 import type { CreateGateway } from '../gateway-types.ts'
 import { createAdminListener } from '../listener/admin.ts'
+import { UsageError } from './command-line.ts'
 import { checkFiles } from './config-files.ts'
+import { deploymentWarnings } from './deployment-warnings.ts'
 import { configFile, loadWhole } from './config.ts'
 import { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { Serving, type ReadConfig } from './serving.ts'
-import { startTrial } from './trial.ts'
+import { bind, openLog, Serving, tellWarnings, type ReadConfig } from './serving.ts'
 import { runWorker, workerCount } from './worker-link.ts'
 import { runWorkers } from './workers.ts'
 
@@ -22,31 +24,35 @@ interface ServeParts {
   readonly platform: Platform
   readonly orders: Orders
   readonly createGateway: CreateGateway
+  readonly warnings?: readonly ConfigFault[]
 }
 
 /**
  * `sealgate serve`: runs until SIGTERM or SIGINT, reloads on SIGHUP.
  * @returns the exit code: 0 stopped with everything delivered, 3 when transfers were cut, 1 when it could not start, 2 for
  * a bad command line or configuration.
+ * @throws UsageError, ConfigError.
  */
 export async function serve(
-  args: readonly string[], platform: Platform, createGateway: CreateGateway, orders = new Orders(platform)
+  values: { readonly config: string | undefined; readonly trial: boolean }, platform: Platform, createGateway: CreateGateway, orders = new Orders(platform)
 ): Promise<number> {
   if (cluster.isWorker) return runWorker(platform, orders, createGateway)
-  let named: Named | null
-  try {
-    named = await readNamed(configFile(args, platform), platform)
-  } catch (error) {
-    if (!(error instanceof ConfigError) && !(error instanceof TypeError)) throw error
-    platform.stderr.write(`${error.message}\n`)
-    return exitCodes.usage
+  const file = configFile(values, platform)
+  if (file === null && !values.trial) {
+    throw new UsageError('No configuration is named: give --config FILE or SEALGATE_CONFIG, or --trial for a set-up to try out.')
   }
+  const named = await readNamed(file, platform)
   try {
     if (named === null) return await serveTrial({ platform, orders, createGateway })
     const { file, text, config } = named
     const workers = workerCount(config.workers)
-    if (workers > 1) return await runWorkers({ file, text, config, workers, platform, orders })
-    return await serveAlone(config, () => loadWhole(file, platform), { platform, orders, createGateway })
+    const warnings = await deploymentWarnings(config, file)
+    if (workers > 1) {
+      const log = await openLog(config, platform)
+      tellWarnings(log, warnings)
+      return await runWorkers({ file, text, config, workers, platform, orders, log })
+    }
+    return await serveAlone(config, () => loadWhole(file, platform), { platform, orders, createGateway, warnings })
   } catch (error) {
     platform.stderr.write(`sealgate serve: ${error instanceof Error ? error.message : 'unknown error'}\n`)
     return exitCodes.failed
@@ -62,6 +68,8 @@ async function readNamed(file: string | null, { env }: Platform): Promise<Named 
 }
 
 async function serveTrial(parts: ServeParts): Promise<number> {
+  // The embedded store is no part of a gateway that serves.
+  const { startTrial } = await import('./trial.ts')
   const trial = await startTrial(parts.platform)
   try {
     return await serveAlone(trial.config, null, parts, (address) => { trial.announce(address) })
@@ -71,15 +79,16 @@ async function serveTrial(parts: ServeParts): Promise<number> {
 }
 
 async function serveAlone(
-  config: Config, read: ReadConfig | null, { platform, orders, createGateway }: ServeParts, announce?: (address: Serving['address']) => void
+  config: Config, read: ReadConfig | null, { platform, orders, createGateway, warnings }: ServeParts, announce?: (address: Serving['address']) => void
 ): Promise<number> {
   // A start can take as long as the store is waited for; until then nobody has been served.
-  const serving = await Promise.race([Serving.start(config, platform, createGateway), orders.stopped])
+  const serving = await Promise.race([Serving.start(config, platform, createGateway, warnings), orders.stopped])
   if (serving === undefined) return exitCodes.done
-  const admin = config.admin === null
+  const { admin: address } = config
+  const admin = address === null
     ? null
-    : createAdminListener(config.admin, { ready: () => serving.ready(), metrics: () => serving.metrics(), status: () => serving.status() })
-  await admin?.start()
+    : createAdminListener(address, { ready: () => serving.ready(), metrics: () => serving.metrics(), status: () => serving.status() })
+  if (admin !== null && address !== null) await bind('admin', address, () => admin.start())
   announce?.(serving.address)
   try {
     return await serving.untilStopped(orders, read)

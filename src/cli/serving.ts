@@ -1,13 +1,15 @@
 import { isDeepStrictEqual } from 'node:util'
 import { ConfigError } from '../config-load.ts'
+import type { ConfigFault } from '../config-tree.ts'
 import type { Config } from '../config.ts'
 import type { GatewayStatus } from '../gateway-status.ts'
 import type { CreateGateway, Gateway, Readiness } from '../gateway-types.ts'
 import { createListener, type Listener } from '../listener/listener.ts'
-import { createLog, type Log } from '../listener/log.ts'
+import { createLog, prettyLines, type Log } from '../listener/log.ts'
 import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
+import { systemWords } from '../system-words.ts'
 import { availableDescriptors, connectionsWithin } from './descriptors.ts'
 import type { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
@@ -31,8 +33,31 @@ type Tls = Config['listen']['tls']
 /** Reads the configuration again. @throws ConfigError when it is no good. */
 export type ReadConfig = () => Config | Promise<Config>
 
-export function openLog(config: Config, platform: Platform): Log {
-  return createLog({ level: config.log.level, ...(platform.writeLog === undefined ? {} : { write: platform.writeLog }) })
+export async function openLog({ log: { level, format } }: Config, { stdout, env, writeLog }: Platform): Promise<Log> {
+  const terminal = stdout.isTTY === true
+  const pretty = format === 'pretty' || (format === 'auto' && terminal)
+  return createLog({
+    level,
+    ...writeLog === undefined ? {} : { write: writeLog },
+    // NO_COLOR: see no-color.org.
+    ...pretty ? { pretty: await prettyLines(terminal && (env['NO_COLOR'] ?? '') === '') } : {}
+  })
+}
+
+/** Says in the log what is valid in a configuration and may not be meant. */
+export function tellWarnings(log: Log, warnings: readonly ConfigFault[]): void {
+  for (const { path, message } of warnings) log.event('warn', 'configuration', { path, reason: message })
+}
+
+/** Binds a listener. @throws Error that names the option where the address cannot be had. */
+export async function bind<T>(option: 'listen' | 'admin', { host, port }: { readonly host: string; readonly port: number }, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start()
+  } catch (error) {
+    if (!(error instanceof Error) || !('syscall' in error)) throw error
+    const named = error.syscall === 'listen' && 'code' in error && (error.code === 'EADDRINUSE' || error.code === 'EACCES') ? 'port' : 'host'
+    throw new Error(`${option}.${named}: cannot listen on ${host}:${port}: ${systemWords(error)}`, { cause: error })
+  }
 }
 
 interface ServingParts {
@@ -64,15 +89,16 @@ export class Serving {
   }
 
   /** @throws Error when keys or certificates cannot be read, or the address cannot be bound. */
-  static async start(config: Config, platform: Platform, createGateway: CreateGateway): Promise<Serving> {
-    const log = openLog(config, platform)
+  static async start(config: Config, platform: Platform, createGateway: CreateGateway, warnings: readonly ConfigFault[] = []): Promise<Serving> {
+    const log = await openLog(config, platform)
+    tellWarnings(log, warnings)
     const tracer = await openTracer(platform.env, log)
     const gateway = await createGateway(config, (level, message, fields) => { log.event(level, message, fields) }, tracer)
     try {
       const material = config.listen.tls === null ? null : await readTls(config.listen.tls)
       if (material !== null) gateway.certificateEnds?.(expiryOf(material))
       const listener = listenerOf(config, material, gateway, log)
-      const address = await listener.start()
+      const address = await bind('listen', config.listen, () => listener.start())
       gateway.watch?.(() => listener.counts())
       log.event('info', 'listening', { host: address.host, port: address.port, tls: config.listen.tls !== null })
       return new Serving({ log, gateway, listener, tracer }, config, address)

@@ -12,7 +12,7 @@ import { mergeSnapshots, type Snapshot } from '../observe/registry.ts'
 import { checkFiles } from './config-files.ts'
 import type { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { changedFixed, openLog } from './serving.ts'
+import { bind, changedFixed } from './serving.ts'
 import type { ConfigText, FromWorker, ToWorker } from './worker-link.ts'
 import { WorkerReports } from './worker-reports.ts'
 
@@ -33,6 +33,7 @@ export interface WorkersOptions {
   readonly workers: number
   readonly platform: Platform
   readonly orders: Orders
+  readonly log: Log
 }
 
 /** One place among the workers; processes follow each other in it. */
@@ -75,7 +76,7 @@ class Primary {
   constructor(options: WorkersOptions) {
     this.#options = options
     this.#config = { file: options.file, text: options.text, workers: options.workers }
-    this.#log = openLog(options.config, options.platform)
+    this.#log = options.log
   }
 
   async run(): Promise<number> {
@@ -85,7 +86,7 @@ class Primary {
     const admin = config.admin === null ? null : createAdminListener(config.admin, {
       ready: () => this.#ready(), metrics: async () => exposition(await this.#snapshot()), status: () => this.#status()
     })
-    await admin?.start()
+    if (admin !== null && config.admin !== null) await bind('admin', config.admin, () => admin.start())
     for (let number = 1; number <= workers; number += 1) this.#seats.push(this.#seat(number))
     const looking = setInterval(() => { void this.#killSilent() }, LOOK_AFTER_MS)
     const started = await Promise.race([this.#started.promise, orders.stopped.then(() => true)])

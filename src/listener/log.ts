@@ -35,6 +35,19 @@ export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Where lines go; standard output when absent. */
   readonly write?: (line: string) => void
+  /** Turns a JSON line into what is written instead; absent: the line itself. Made by `prettyLines`. */
+  readonly pretty?: (line: string) => string
+}
+
+/**
+ * Lines for people, from JSON lines: time, level, message, fields. The package is loaded here and only when it is used.
+ * @param colour whether the terminal is to be sent colours.
+ */
+export async function prettyLines(colour: boolean): Promise<(line: string) => string> {
+  const { prettyFactory } = await import('pino-pretty')
+  const format = prettyFactory({ colorize: colour, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' })
+  // Fields hold what clients have sent. JSON escapes C0; the C1 controls would reach the terminal.
+  return (line) => format(line.replaceAll(/[\u007f-\u009f]/g, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`))
 }
 
 /**
@@ -51,7 +64,9 @@ export function createLog(options: LogOptions): Log {
   const standardOutput = options.write === undefined
     ? pino.destination({ dest: 1, sync: false, minLength: gatherBytes, maxWrite: writeBytes, periodicFlush: gatherMs })
     : null
-  const logger = pino(settings, standardOutput ?? { write: options.write ?? (() => undefined) })
+  const { pretty } = options
+  const write = options.write ?? ((line: string) => { standardOutput?.write(line) })
+  const logger = pino(settings, pretty !== undefined ? { write: (line) => { write(pretty(line)) } } : standardOutput ?? { write })
   return {
     access(record) {
       logger.info(record, 'request')

@@ -37,12 +37,6 @@ export function isSwapped(cert: Buffer, key: Buffer): boolean {
   return certificateFault(cert) !== null && privateKeyFault(cert) === null && certificateFault(key) === null
 }
 
-/** When the first certificate of a file ceases to be valid; null: it holds none. */
-export function expiryOf(bytes: Buffer): Date | null {
-  const certificate = parse(certificatesIn(bytes)[0] ?? '')
-  return certificate === null ? null : new Date(certificate.validTo)
-}
-
 function certificatesIn(bytes: Buffer): string[] {
   return bytes.toString('latin1').match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]*-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g) ?? []
 }

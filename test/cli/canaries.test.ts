@@ -71,7 +71,7 @@ async function run(storeEndpoint: string, collector: string): Promise<Running> {
     args: [], env: { OTEL_EXPORTER_OTLP_ENDPOINT: collector }, cwd: directory, stdout: { write }, stderr: { write }, writeLog: write,
     onSignal: (signal, action) => { actions.set(signal, action) }
   }
-  const code = serve(['--config', join(directory, 'sealgate.yaml')], platform, createGateway)
+  const code = serve({ config: join(directory, 'sealgate.yaml'), trial: false }, platform, createGateway)
   return {
     port: await listening, admin, outputs: () => text,
     stop: () => {

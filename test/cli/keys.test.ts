@@ -2,7 +2,7 @@ import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { runKeys } from '../../src/cli/keys.ts'
+import { runCommand } from '../../src/cli/arguments.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'sealgate-cli-'))
@@ -18,7 +18,8 @@ interface Ran {
 async function keys(args: readonly string[], environment: Readonly<Record<string, string>> = env): Promise<Ran> {
   let out = ''
   let err = ''
-  const code = await runKeys(args, {
+  const code = await runCommand({
+    args: ['keys', ...args], cwd: directory, onSignal: () => undefined,
     stdout: { write: (text) => { out += text } }, stderr: { write: (text) => { err += text } }, env: environment
   })
   return { code, out, err }
@@ -110,12 +111,26 @@ await t.test('faults of the file are told in words', async (t) => {
   t.match(await keys(['create', '--keyring', join(directory, 'name with blanks.json')]), { code: 1, err: /keyring name/ })
 })
 
+await t.test('a passphrase is made when asked for, once, and open files are told', async (t) => {
+  const [ring, secret] = [join(directory, 'made.json'), join(directory, 'made.txt')]
+  await keys(['create', '--keyring', ring])
+  const args = ['export', '--keyring', ring, '--passphrase-file', secret]
+  t.match(await keys([...args, '--backup', `${ring}.1`], {}), { code: 1, err: /made\.txt could not be read: no such file or directory \(ENOENT\)/ })
+  t.match(await keys([...args, '--backup', `${ring}.1`, '--make-passphrase'], {}), { code: 0, out: /Made a passphrase in .*made\.txt\.\nWrote a backup/ })
+  t.equal((await stat(secret)).mode & 0o777, 0o600)
+  t.match(await readFile(secret, 'utf8'), /^[A-Za-z0-9_-]{43}\n$/)
+  t.match(await keys(['check-backup', '--backup', `${ring}.1`, '--keyring', ring, '--passphrase-file', secret], {}), { code: 0, err: '' })
+  t.match(await keys([...args, '--backup', `${ring}.2`, '--make-passphrase'], {}), { code: 1, err: /made\.txt exists already/ })
+  t.match(await keys(['export', '--keyring', ring, '--backup', `${ring}.2`, '--make-passphrase'], {}), { code: 2, err: /needs --passphrase-file FILE/ })
+  await chmod(secret, 0o644)
+  t.match(await keys(['check-backup', '--backup', `${ring}.1`, '--passphrase-file', secret], {}), { code: 0, err: /Every user of this machine can read .*made\.txt/ })
+})
+
 await t.test('a command line that is not understood does nothing', async (t) => {
   for (const [args, message] of [
-    [[], /Usage/], [['nope'], /no command/], [['__proto__'], /no command/], [['list'], /needs --keyring/],
-    [['list', '--keyring', ''], /needs --keyring/], [['list', '--keyring', 'x', '--name', 'y'], /does not take --name/],
-    [['list', '--keyring', 'x', '--unknown'], /nknown option/], [['rotate', '--keyring', 'x', 'y'], /positional/],
-    [['disable', '--keyring', 'x'], /needs --version/], [['export', '--keyring', 'x'], /needs --backup/]
+    [[], /No command is given/], [['nope'], /no command "keys nope"/], [['__proto__'], /no command/], [['list'], /--keyring FILE must be given/],
+    [['list', '--keyring', ''], /--keyring needs a value/], [['list', '--keyring', 'x', '--name', 'y'], /no option --name/],
+    [['list', '--keyring', 'x', '--unknown'], /no option --unknown/], [['rotate', '--keyring', 'x', 'y'], /"y" is no option/],
+    [['disable', '--keyring', 'x'], /--version ID must be given/], [['export', '--keyring', 'x'], /--backup FILE must be given/]
   ] as const) t.match(await keys(args), { code: 2, out: '', err: message }, args.join(' '))
-  t.match(await keys(['--help']), { code: 0, out: /Usage: sealgate keys/ })
 })

@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
 import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { createGateway } from '../../src/gateway.ts'
+import { runCommand } from '../../src/cli/arguments.ts'
 import { parseConfig } from '../../src/config-load.ts'
-import { runKeys } from '../../src/cli/keys.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
 import { FakeKms, send } from '../keys/fake-kms.ts'
 import { startTestGateway } from '../support/gateway.ts'
@@ -36,7 +36,7 @@ await t.test('rotate, disable and enable count at once when the configuration is
   const put = async (Key: string) => s3.send(new PutObjectCommand({ Bucket, Key, Body: Key }))
   const get = async (Key: string) => (await s3.send(new GetObjectCommand({ Bucket, Key }))).Body!.transformToString()
   const command = async (...args: string[]) => {
-    t.equal(await runKeys([args[0]!, '--keyring', gateway.keyring, ...args.slice(1)], silent), 0)
+    t.equal(await runCommand({ ...silent, cwd: '/', onSignal: () => undefined, args: ['keys', args[0]!, '--keyring', gateway.keyring, ...args.slice(1)] }), 0)
     await gateway.gateway.reload(config())
   }
   await put('old')

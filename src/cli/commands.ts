@@ -1,0 +1,167 @@
+import { command, type Command } from './command-line.ts'
+import { Orders } from './orders.ts'
+import { exitCodes } from './platform.ts'
+
+const config = { config: { value: 'FILE', help: 'the configuration; default: SEALGATE_CONFIG' } } as const
+const bucket = { bucket: { value: 'NAME', required: true, help: 'the bucket, as the store calls it' } } as const
+const keyring = { keyring: { value: 'FILE', required: true, help: 'the keyring' } } as const
+const version = { version: { value: 'ID', required: true, help: 'the version, as "keys list" prints it' } } as const
+const passphrase = {
+  'passphrase-file': {
+    value: 'FILE', help: 'the passphrase: the content of the file without its last line end, at least 12 bytes.\nDefault: the environment variable SEALGATE_KEYRING_PASSPHRASE'
+  }
+} as const
+
+/** Every command. What runs is loaded when asked for: `keys` need not wait for the HTTP server, nor the other way round. */
+export const commands: readonly Command[] = [
+  command({
+    name: 'serve',
+    summary: 'run the gateway',
+    description: 'Runs the gateway until SIGTERM or SIGINT, and reads the configuration again on SIGHUP.',
+    options: { ...config, trial: { help: 'where no configuration is named: run a set-up to try out, with a store, a keyring and a\ncredential under ./data. Not for data to keep' } },
+    examples: ['sealgate serve --config sealgate.yaml', 'sealgate serve --trial'],
+    codes: {
+      [exitCodes.done]: 'stopped, everything delivered', [exitCodes.failed]: 'could not start, or a failure of the gateway itself',
+      [exitCodes.cut]: 'stopped, but transfers had to be cut after limits.graceSeconds'
+    },
+    run: async (values, platform) => {
+      // Before anything is loaded: a signal that comes now must not get lost.
+      const orders = new Orders(platform)
+      const [{ serve }, { createGateway }] = await Promise.all([import('./serve.ts'), import('../gateway.ts')])
+      return serve(values, platform, createGateway, orders)
+    }
+  }),
+  command({
+    name: 'config check',
+    summary: 'check a configuration, and print what it means',
+    description: 'Reads a configuration with its secrets, keyrings and certificates, reports every fault by its path, and prints what was\n'
+      + 'understood, with warnings. Writes nothing. Contacts nothing, unless --online is given. Run it as the user of the gateway.',
+    options: {
+      ...config,
+      online: { help: 'also ask the store and the keys: address, credentials, clock, state bucket, rights, conditional\nrequests, every key. Writes and removes small objects under probe/ in the state bucket' },
+      bucket: { value: 'NAME', help: 'with --online: try the rights on this bucket too. An upload is begun and aborted there' }
+    },
+    examples: ['sealgate config check --config sealgate.yaml', 'sealgate config check --config sealgate.yaml --online --bucket backup-eu'],
+    codes: { [exitCodes.done]: 'good; with --online: every check passed', [exitCodes.failed]: '--online: a check failed' },
+    run: async (values, platform) => (await import('./config.ts')).runConfig(values, platform)
+  }),
+  command({
+    name: 'gc',
+    summary: 'remove what crashed multipart uploads have left in the state bucket',
+    description: 'Removes from the state bucket what belongs to no upload that the store knows, and has not changed for some hours.',
+    options: {
+      ...config,
+      'dry-run': { help: 'count, remove nothing' },
+      'older-than-hours': { value: 'N', help: 'hours without a change; 24, which is also the least' }
+    },
+    examples: ['sealgate gc --config sealgate.yaml --dry-run'],
+    run: async (values, platform) => (await import('./gc.ts')).runGc(values, platform)
+  }),
+  command({
+    name: 'rewrap',
+    summary: 'wrap the keys of a bucket\'s objects anew',
+    description: 'Wraps the keys of objects anew, after a rotation or on the way to another key. The current version of every object that is not\n'
+      + 'under the current version of its key is copied onto itself inside the store; no body passes through this machine. Can be killed\n'
+      + 'and started again at any time: what is done is skipped.\n\n'
+      + 'Only what the bucket may open (its key, allowedKeys, openKeys) is re-wrapped; an object under any other key is a failure.\n'
+      + 'Left as they are and counted: objects under a customer\'s key, not encrypted, archived or locked. Noncurrent versions cannot be\n'
+      + 're-wrapped: keep their keys decrypt-only ("sealgate keys usage --versions" counts them).',
+    options: {
+      ...config, ...bucket,
+      'prefix': { value: 'P', help: 'only objects whose names begin so' },
+      'to': { value: 'KEYNAME', help: 'bring every object under this key, which must be the bucket\'s own or in its allowedKeys;\ndefault: each stays with its key' },
+      'dry-run': { help: 'look and count; change nothing, ask no key' },
+      'quiet-bucket': { help: 'there are no writers. Where the store does not enforce conditions on copies, a write that happens\nwhile its object is being re-wrapped may be lost: there the command needs this option' },
+      'concurrency': { value: 'N', help: 'objects at once, 1 to 256; default 16' }
+    },
+    examples: ['sealgate rewrap --config sealgate.yaml --bucket backup-eu --dry-run', 'sealgate rewrap --config sealgate.yaml --bucket backup-eu --to cloud'],
+    codes: { [exitCodes.failed]: 'some objects could not be re-wrapped, or the store refused', [exitCodes.cut]: 'stopped by a signal: start it again' },
+    run: async (values, platform) => (await import('./rewrap.ts')).runRewrap(values, platform)
+  }),
+  command({
+    name: 'keys create',
+    summary: 'make a keyring with one new master key',
+    description: 'Makes a keyring, mode 0600, with one new master key. Back it up: a lost keyring is lost data.',
+    options: { ...keyring, name: { value: 'NAME', help: 'name of the keyring, part of its key ids; default: that of the file' } },
+    examples: ['sealgate keys create --keyring keyring.json --name main'],
+    run: async ({ keyring, name }, platform) => {
+      const { createKeys, nameFor } = await import('./keys-commands.ts')
+      return createKeys(keyring, name ?? nameFor(keyring), platform)
+    }
+  }),
+  command({
+    name: 'keys rotate',
+    summary: 'add a new version to a keyring',
+    description: 'Adds a new version, which new objects use after a reload (SIGHUP). Enabled versions become decrypt-only.',
+    options: keyring,
+    examples: ['sealgate keys rotate --keyring keyring.json'],
+    run: async ({ keyring }, platform) => (await import('./keys-commands.ts')).rotateKeys(keyring, platform)
+  }),
+  command({
+    name: 'keys list',
+    summary: 'print versions, states and dates; never keys',
+    description: 'Prints versions, states and dates of a keyring. Never keys.',
+    options: { ...keyring, json: { help: 'as JSON' } },
+    examples: ['sealgate keys list --keyring keyring.json'],
+    run: async ({ keyring, json }, platform) => (await import('./keys-commands.ts')).listKeys(keyring, json, platform)
+  }),
+  command({
+    name: 'keys enable',
+    summary: 'let a version wrap and unwrap again',
+    description: 'Lets a version wrap and unwrap again, after a reload (SIGHUP).',
+    options: { ...keyring, ...version },
+    examples: ['sealgate keys enable --keyring keyring.json --version 20260722-9f3c01ab'],
+    run: async ({ keyring, version }, platform) => (await import('./keys-commands.ts')).setKeyState(keyring, version, 'enabled', platform)
+  }),
+  command({
+    name: 'keys disable',
+    summary: 'refuse every use of a version, or only new wraps',
+    description: 'Refuses every use of a version after a reload (SIGHUP). Objects sealed with a disabled version cannot be read.',
+    options: { ...keyring, ...version, 'decrypt-only': { help: 'refuse only new wraps' } },
+    examples: ['sealgate keys disable --keyring keyring.json --version 20260722-9f3c01ab --decrypt-only'],
+    run: async ({ keyring, version, 'decrypt-only': decryptOnly }, platform) =>
+      (await import('./keys-commands.ts')).setKeyState(keyring, version, decryptOnly ? 'decrypt-only' : 'disabled', platform)
+  }),
+  command({
+    name: 'keys export',
+    summary: 'write an encrypted backup of a keyring',
+    description: 'Writes a backup of a keyring, encrypted with a passphrase. Keep the two apart, and away from the store.',
+    options: {
+      ...keyring, backup: { value: 'FILE', required: true, help: 'the backup to write; never one that exists' }, ...passphrase,
+      'make-passphrase': { help: 'make the file of --passphrase-file, with a new random passphrase and mode 0600' }
+    },
+    examples: ['sealgate keys export --keyring keyring.json --backup keyring.backup --passphrase-file passphrase.txt --make-passphrase'],
+    run: async (values, platform) => (await import('./keys-commands.ts')).exportKeys(values, platform)
+  }),
+  command({
+    name: 'keys check-backup',
+    summary: 'open a backup, and compare it with the keyring',
+    description: 'Opens a backup, and compares it with the keyring where one is named.',
+    options: { backup: { value: 'FILE', required: true, help: 'the backup' }, keyring: { value: 'FILE', help: 'a keyring all of whose keys the backup must hold' }, ...passphrase },
+    examples: ['sealgate keys check-backup --backup keyring.backup --keyring keyring.json --passphrase-file passphrase.txt'],
+    run: async (values, platform) => (await import('./keys-commands.ts')).checkBackup(values, platform)
+  }),
+  command({
+    name: 'keys restore',
+    summary: 'make a keyring from a backup',
+    description: 'Makes a keyring from a backup. Never replaces a file.',
+    options: { backup: { value: 'FILE', required: true, help: 'the backup' }, ...keyring, ...passphrase },
+    examples: ['sealgate keys restore --backup keyring.backup --keyring keyring.json --passphrase-file passphrase.txt'],
+    run: async (values, platform) => (await import('./keys-commands.ts')).restoreKeys(values, platform)
+  }),
+  command({
+    name: 'keys usage',
+    summary: 'count the objects of a bucket by the key that sealed them',
+    description: 'Counts the objects of a bucket and their stored bytes by the id of the key that sealed them. Asks no key: it reads what stands\n'
+      + 'beside each object, with one HEAD per object.',
+    options: {
+      ...config, ...bucket,
+      prefix: { value: 'P', help: 'only objects whose names begin so' },
+      versions: { help: 'every version, not the current ones alone: before a key is disabled, no version should need it' },
+      json: { help: 'as JSON' },
+      concurrency: { value: 'N', help: 'requests at once, 1 to 1000; default 32' }
+    },
+    examples: ['sealgate keys usage --config sealgate.yaml --bucket backup-eu --versions'],
+    run: async (values, platform) => (await import('./usage.ts')).runUsage(values, platform)
+  })
+]

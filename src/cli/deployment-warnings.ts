@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { isLoopback } from '../config-schema.ts'
+import { isMap, readTree, type ConfigFault } from '../config-tree.ts'
+import type { Config } from '../config.ts'
+import { expiryOf, readTls } from '../listener/tls.ts'
+import { isOpenToAll } from './file-modes.ts'
+
+const DAY_MS = 86_400_000
+const EXPIRY_DAYS = 14
+
+/** Shorter secrets can be found out from one signed request by trying all (AWS's have 40 letters). */
+const SECRET_LENGTH = 16
+
+/**
+ * What the place of a gateway leaves open, beside the policies that `configWarnings` looks at: networks without TLS, secrets that
+ * can be guessed or read by others, a certificate that expires. Quotes no secrets.
+ */
+export async function deploymentWarnings(config: Config, file: string, now = new Date()): Promise<ConfigFault[]> {
+  return [...exposed(config), ...weak(config), ...await openFiles(config, file), ...await expiring(config, now)]
+}
+
+/** What lets others see or forge more than the default does. */
+function exposed({ listen, upstream, auth, buckets, log }: Config): ConfigFault[] {
+  const found: ConfigFault[] = []
+  const warn = (path: string, message: string): void => { found.push({ path, message }) }
+  const { hostname, protocol } = new URL(upstream.endpoint)
+  if (listen.tls === null && !isLoopback(listen.host)) warn('listen.host', 'plain HTTP beyond this machine: objects are readable on the network between clients and gateway')
+  if (protocol === 'http:' && !isLoopback(hostname)) warn('upstream.endpoint', 'plain HTTP: names, sizes and metadata are readable on the network between gateway and store')
+  if (auth.ssecOverHttp) warn('auth.ssecOverHttp', 'keys of clients may cross the network unencrypted')
+  if (listen.trustedProxies.some((range) => range.endsWith('/0'))) warn('listen.trustedProxies', 'every address is believed to be a front end with TLS')
+  for (const [pattern, policy] of buckets) {
+    if (policy.encryption === 'on' && policy.plaintext === 'allow') warn(`buckets.${pattern}.plaintext`, 'allow: whoever can write to the store can put objects there that clients will believe')
+  }
+  if (log.level === 'silent') warn('log.level', 'silent: nothing says why the gateway fails')
+  return found
+}
+
+function weak({ clients }: Config): ConfigFault[] {
+  return clients.flatMap(({ secretAccessKey }, i) => secretAccessKey.length >= SECRET_LENGTH
+    ? []
+    : [{ path: `clients.${i}.secretAccessKey`, message: `has fewer than ${SECRET_LENGTH} letters: it can be guessed from one signed request` }])
+}
+
+/** Files that hold secrets and that every user of the machine can read. */
+async function openFiles({ listen: { tls } }: Config, file: string): Promise<ConfigFault[]> {
+  const { inline, files } = secretsIn(await readFile(file, 'utf8').catch(() => ''))
+  const wanted = [
+    ...files.map(({ path, name }) => ({ path, name: resolve(dirname(file), name) })),
+    ...inline.slice(0, 1).map((path) => ({ path, name: file })),
+    ...tls === null ? [] : [{ path: 'listen.tls.key', name: tls.key }]
+  ]
+  const open = await Promise.all(wanted.map(async ({ path, name }) => await isOpenToAll(name)
+    ? [{ path, message: `every user of this machine can read ${name}, which holds a secret: chmod o-r` }]
+    : []))
+  return open.flat()
+}
+
+/** Paths of secrets that stand in the text itself, and files that hold others, as they are written. */
+function secretsIn(text: string): { readonly inline: readonly string[]; readonly files: readonly { readonly path: string; readonly name: string }[] } {
+  const inline: string[] = []
+  const files: { path: string; name: string }[] = []
+  const walk = (value: unknown, path: string, option: string): void => {
+    if (['secretAccessKey', 'sessionToken', 'accessKeyId'].includes(option)) {
+      if (typeof value === 'string' && option !== 'accessKeyId' && !/^\$\{[^}]*\}$/.test(value)) inline.push(path)
+      if (isMap(value) && typeof value['file'] === 'string' && !value['file'].includes('${')) files.push({ path, name: value['file'] })
+      return
+    }
+    const entries = Array.isArray(value) ? value.map((item: unknown, i) => [String(i), item] as const) : isMap(value) ? Object.entries(value) : []
+    for (const [name, item] of entries) walk(item, path === '' ? name : `${path}.${name}`, name)
+  }
+  walk(readTree(text, []), '', '')
+  return { inline, files }
+}
+
+async function expiring({ listen: { tls } }: Config, now: Date): Promise<ConfigFault[]> {
+  // What cannot be read is a fault, and told by `checkFiles`.
+  const material = tls === null ? null : await readTls(tls).catch(() => null)
+  if (material === null) return []
+  const expiry = expiryOf(material) * 1000
+  const days = Math.floor((expiry - now.getTime()) / DAY_MS)
+  if (days >= EXPIRY_DAYS) return []
+  const date = new Date(expiry).toISOString().slice(0, 10)
+  return [{ path: 'listen.tls.cert', message: days < 0 ? `expired on ${date}` : `expires on ${date}, in ${days} days` }]
+}

@@ -1,0 +1,177 @@
+import { policyFor } from '../config-policy.ts'
+import type { Config } from '../config.ts'
+import { S3Error } from '../errors.ts'
+import { openKeyRegistry } from '../keys/registry.ts'
+import { probeConditions } from '../upstream/probe.ts'
+import { probeTrailers } from '../upstream/probe-trailers.ts'
+import type { StoreUpstream } from '../upstream/upstream.ts'
+import { exitCodes, type Platform } from './platform.ts'
+import { openStore } from './store-command.ts'
+import { ask, tryClientRights, tryStateRights, type Checked, type Place, type Reply } from './store-rights.ts'
+
+const PATIENCE_MS = 30_000
+/** S3 refuses signatures that are 15 minutes off (AWS, "Authenticating Requests"); a third of it is time to act. */
+const SKEW_ALLOWED_SECONDS = 300
+
+/**
+ * `sealgate config check --online`: asks the store and the keys everything that a start would, one row per check.
+ * @param bucket a bucket of clients whose rights are tried too; null: none.
+ * @returns the exit code: 0 every check passed, 1 one failed.
+ */
+export async function checkOnline(config: Config, bucket: string | null, platform: Platform): Promise<number> {
+  const refused: string[] = []
+  const upstream = openStore(config, { onRefused: (code) => { refused.push(code) } })
+  try {
+    const online = new Online(config, upstream, refused)
+    const [store, keys] = await Promise.all([online.store(bucket), online.keys()])
+    const rows = [...store, ...keys]
+    platform.stdout.write(`\n${tableOf(rows)}`)
+    const failed = rows.filter(({ ok }) => ok === false).length
+    platform.stdout.write(failed === 0 ? '\nEvery check passed.\n' : `\n${failed} of ${rows.length} checks failed.\n`)
+    return failed === 0 ? exitCodes.done : exitCodes.failed
+  } finally {
+    await upstream.close()
+  }
+}
+
+class Online {
+  readonly #config: Config
+  readonly #upstream: StoreUpstream
+  /** Codes with which the store refused the gateway's own credentials. */
+  readonly #refused: readonly string[]
+  readonly #signal = AbortSignal.timeout(PATIENCE_MS)
+
+  constructor(config: Config, upstream: StoreUpstream, refused: readonly string[]) {
+    this.#config = config
+    this.#upstream = upstream
+    this.#refused = refused
+  }
+
+  async store(bucket: string | null): Promise<Checked[]> {
+    const place = this.#place(this.#config.upstream.stateBucket)
+    let head: Reply
+    try {
+      head = await ask(place, { method: 'GET', query: [['versioning', null]] })
+    } catch (error) {
+      return this.#unreached(error)
+    }
+    const rows: Checked[] = [{ check: 'store answers', ok: head.status < 500 || head.status === 501, detail: this.#config.upstream.endpoint }, clock(head)]
+    rows.push(...await this.#group('state bucket', () => this.#stateBucket(place, head)))
+    if (rows.every(({ ok }) => ok !== false)) rows.push(...await this.#group('', () => this.#habits()))
+    if (bucket !== null) rows.push(...await this.#clientBucket(bucket))
+    return rows
+  }
+
+  /** Each key by itself: one that fails says nothing of the others. */
+  async keys(): Promise<Checked[]> {
+    const { keys, keyCache, upstream: { realm, stateBucket } } = this.#config
+    return Promise.all(Object.entries(keys).map(async ([name, key]) => {
+      const [row] = await this.#group('', async () => {
+        const registry = await openKeyRegistry({ keys: { [name]: key }, cache: keyCache, realm, stateBucket, audit: () => undefined })
+        try {
+          await registry.selfTest()
+        } finally {
+          await registry.close()
+        }
+        return [{ check: `key ${name}`, ok: true, detail: 'wraps and unwraps' }]
+      }, `key ${name}`)
+      return row ?? { check: `key ${name}`, ok: false, detail: 'no result' }
+    }))
+  }
+
+  #place(bucket: string, identity?: Place['identity']): Place {
+    return { upstream: this.#upstream, bucket, identity, signal: this.#signal }
+  }
+
+  /** The store gave no usable answer to the first request: what else there is to ask cannot be. */
+  #unreached(error: unknown): Checked[] {
+    const code = this.#refused[0]
+    const rest = { check: 'state bucket, rights, conditions', ok: null, detail: 'not tried' } as const
+    if (code === undefined) return [{ check: 'store answers', ok: false, detail: causeOf(error) }, rest]
+    const off = code === 'RequestTimeTooSkewed'
+    return [
+      { check: 'store answers', ok: true, detail: this.#config.upstream.endpoint },
+      { check: off ? 'clock' : 'credentials', ok: false, detail: `the store answers ${code}: ${off ? 'set the clock of this machine' : adviceFor(code)}` }, rest
+    ]
+  }
+
+  async #stateBucket(place: Place, head: Reply): Promise<Checked[]> {
+    const check = `bucket ${place.bucket}`
+    if (head.status === 404) {
+      return [{ check, ok: null, detail: 'is not there: the gateway makes it at start, with s3:CreateBucket. Its rights are not tried' }]
+    }
+    // Ceph answers AccessDenied also for an access key that it does not know.
+    if (head.status === 403) {
+      return [{ check, ok: false, detail: `403 ${head.code ?? ''}: the credentials are not good for this bucket, or the store does not know them` }]
+    }
+    const status = /<Status>\s*(\w+)/.exec(head.body.toString('utf8'))?.[1]
+    if (status === 'Enabled') return [{ check, ok: false, detail: 'keeps versions: the records of every upload would stay. Name a bucket without' }]
+    return [{ check, ok: true, detail: status === undefined ? '' : 'versioning is suspended: each delete leaves a marker' }, ...await tryStateRights(place)]
+  }
+
+  /** What the store does with conditions and checksums; what the configuration claims against it is a fault. */
+  async #habits(): Promise<Checked[]> {
+    const { stateBucket, checksum, conditions: claimed } = this.#config.upstream
+    const found = await probeConditions(this.#upstream, stateBucket, this.#signal)
+    const rows = (['put', 'complete', 'copy', 'delete'] as const).map((name): Checked => {
+      const check = `conditions: ${name}`
+      if (claimed[name] === true && !found[name]) return { check, ok: false, detail: `upstream.conditions.${name} is true, but the store ignores them` }
+      return { check, ok: true, detail: found[name] ? 'enforced by the store' : 'ignored by the store: such requests are refused' }
+    })
+    if (checksum === null) return rows
+    await probeTrailers(this.#upstream, stateBucket, checksum, this.#signal)
+    return [...rows, { check: `checksum ${checksum}`, ok: true, detail: 'taken by the store' }]
+  }
+
+  /** As the gateway, and as each client that has an identity of its own at the store and may use the bucket. */
+  async #clientBucket(bucket: string): Promise<Checked[]> {
+    const rows = await this.#group(bucket, async () => {
+      policyFor(this.#config, bucket)
+      return tryClientRights(this.#place(bucket))
+    })
+    for (const { accessKeyId, upstream, buckets } of this.#config.clients) {
+      const may = buckets.some((pattern) => pattern.endsWith('*') ? bucket.startsWith(pattern.slice(0, -1)) : pattern === bucket)
+      if (upstream !== null && may) rows.push(...await this.#group(`${bucket} as ${accessKeyId}`, () => tryClientRights(this.#place(bucket, upstream))))
+    }
+    return rows
+  }
+
+  /** Rows under a common name; a fault of the exchange becomes a row. */
+  async #group(name: string, work: () => Promise<Checked[]>, whole = name): Promise<Checked[]> {
+    try {
+      const rows = await work()
+      return name === '' ? rows : rows.map((row) => ({ ...row, check: `${name}: ${row.check}` }))
+    } catch (error) {
+      return [{ check: whole === '' ? 'conditions and checksums' : whole, ok: false, detail: causeOf(error) }]
+    }
+  }
+}
+
+function clock({ date }: Reply): Checked {
+  const check = 'clock'
+  if (date === null) return { check, ok: null, detail: 'the store does not say its time' }
+  const seconds = Math.round((Date.now() - date.getTime()) / 1000)
+  const off = Math.abs(seconds) <= 1 ? 'the same as the store\'s' : `${Math.abs(seconds)} s ${seconds > 0 ? 'ahead of' : 'behind'} the store's`
+  return { check, ok: Math.abs(seconds) <= SKEW_ALLOWED_SECONDS, detail: off }
+}
+
+function adviceFor(code: string): string {
+  if (code === 'SignatureDoesNotMatch') return 'upstream.secretAccessKey is wrong'
+  if (code === 'InvalidAccessKeyId') return 'upstream.accessKeyId is not known to it'
+  if (code === 'AuthorizationHeaderMalformed') return 'upstream.region is wrong'
+  return 'upstream.sessionToken or the credential has expired or is not valid'
+}
+
+/** Words of ours, and what the system or the service said in words that quote nothing. */
+function causeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown error'
+  const { cause } = error
+  const message = error instanceof S3Error || error.name !== 'TimeoutError' ? error.message : `no answer within ${PATIENCE_MS / 1000} s`
+  const code = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? ` (${cause.code})` : ''
+  return message + code
+}
+
+function tableOf(rows: readonly Checked[]): string {
+  const width = Math.max(...rows.map(({ check }) => check.length))
+  return rows.map(({ check, ok, detail }) => `${check.padEnd(width)}  ${ok === null ? '-     ' : ok ? 'ok    ' : 'FAILED'}  ${detail}`.trimEnd() + '\n').join('')
+}
