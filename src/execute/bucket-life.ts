@@ -5,6 +5,7 @@ import { S3Error } from '../errors.ts'
 import { removeBucketDefault } from './bucket-encryption.ts'
 import { bucketOf } from './context.ts'
 import { forward } from './forward.ts'
+import { withShownRegion } from './shown-region.ts'
 
 /** What a small object takes beyond its plaintext, and plaintext per stored byte of a large one (docs/FORMAT.md, Size law). */
 const OBJECT_OVERHEAD = storedSize(1) - 1
@@ -39,7 +40,8 @@ export async function changeCors(x: Execution): Promise<HttpResponse> {
  * segments, so that what is told is at most 20 bytes per object from the truth.
  */
 export async function headBucket(x: Execution): Promise<HttpResponse> {
-  const response = await forward(x)
+  const answered = await forward(x)
+  const response = { ...answered, headers: withShownRegion(x, answered.headers) }
   const told = (name: string): number => Number(response.headers.find(([header]) => header === name)?.[1] ?? Number.NaN)
   const stored = told(BYTES_USED) - told(OBJECT_COUNT) * OBJECT_OVERHEAD
   const headers = response.headers.filter(([name]) => name !== BYTES_USED)

@@ -22,6 +22,7 @@ import { uploadPart } from './multipart/upload-part.ts'
 import { uploadPartCopy } from './multipart/upload-part-copy.ts'
 import { postObject } from './post-object.ts'
 import { putObject } from './put-object.ts'
+import { bucketLocation, createBucket } from './regions.ts'
 import { restoreObject } from './restore-object.ts'
 import { targetBuckets } from './target-buckets.ts'
 
@@ -50,6 +51,8 @@ export const executors = {
   listMultipartUploads,
   bucketEncryption,
   changeCors,
+  createBucket,
+  bucketLocation,
   deleteBucket,
   headBucket,
   lifecycle,

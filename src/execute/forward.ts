@@ -135,7 +135,8 @@ function passedHeaders(response: UpstreamResponse): Header[] {
   return [...downstreamHeaders(response.headers, 'plain'), ...length === undefined ? [] : [['content-length', length] as const]]
 }
 
-async function passThrough(response: UpstreamResponse): Promise<HttpResponse> {
+/** The store's answer as it is, its headers filtered; a document of unknown length is read first. */
+export async function passThrough(response: UpstreamResponse): Promise<HttpResponse> {
   const headers = passedHeaders(response)
   if (response.headers.has('content-length')) {
     return { status: response.status, headers, body: new StagedReadable(response.body, [], { destroySource: true }) }

@@ -3,8 +3,9 @@ import type { Execution } from './context.ts'
 import { mayAccess } from '../auth/authorize.ts'
 import { isOwnBucket } from '../config.ts'
 import { downstreamHeaders } from '../plan/headers.ts'
-import { childOf, childText, rewriteXml } from '../s3/xml.ts'
+import { childOf, childText, rewriteXml, textOf } from '../s3/xml.ts'
 import { forwardForDocument } from './forward.ts'
+import { shownRegion } from './shown-region.ts'
 
 /** ListBuckets: without the gateway's own buckets, and only what the client may touch. */
 export async function listBuckets(x: Execution): Promise<HttpResponse> {
@@ -13,6 +14,8 @@ export async function listBuckets(x: Execution): Promise<HttpResponse> {
   const body = rewriteXml(document, (editor, parsed) => {
     for (const element of childOf(parsed, parsed.root, 'Buckets')?.children ?? []) {
       const bucket = childText(parsed, element, 'Name')
+      const region = childOf(parsed, element, 'BucketRegion')
+      if (region !== undefined) editor.setText(region, shownRegion(x, textOf(parsed, region)))
       if (isOwnBucket(upstream, bucket) || !mayAccess(x.request.client, { bucket, write: false })) editor.remove(element)
     }
   })

@@ -5,6 +5,7 @@ import { Finding, S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { parseErrorXml, type ParsedError } from '../s3/error-xml.ts'
 import { header } from './context.ts'
+import { withShownRegion } from './shown-region.ts'
 
 const ERROR_LIMIT_BYTES = 65536
 /** What may be told to a client of an error's extra elements: nothing that shows stored sizes or the store's own names. */
@@ -27,7 +28,7 @@ export async function relayError(x: Execution, response: UpstreamResponse): Prom
   }
   const body = await readAll(response.body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
   const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
-  const headers = response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name))
+  const headers = withShownRegion(x, response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name)))
   const parsed = body.length === 0 ? null : parseErrorXml(body)
   if (digestRefusals.has(parsed?.code ?? '') && !(untouched && header(x, 'x-amz-copy-source') === undefined)) {
     // The bytes and their digest are the gateway's: a client would look for a fault of its own, and not try again.

@@ -69,6 +69,7 @@ export const knownDifferences = {
   expectHeader: '`Expect` other than 100-continue is ignored. [radosgw closes the connection]',
   signedForms: 'Browser forms with a policy work. [radosgw 16.2.15 finds every policy malformed]',
   formAnswers: 'Browser forms: the policy\'s faults have AWS\'s statuses, and the answer names the ETag and the gateway as Location.',
+  bucketRegions: 'A location that the gateway accepts as a region makes a bucket in the store\'s own region. [radosgw: 400 for what is not its zone group]',
   usedBytes: 'A bucket\'s used bytes (`x-rgw-bytes-used`) are within 20 bytes per object of the plaintext.'
 } as const
 

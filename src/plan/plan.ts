@@ -22,7 +22,7 @@ export type ExecutorName =
   | 'restoreObject'
   | 'createMultipartUpload' | 'uploadPart' | 'uploadPartCopy' | 'completeMultipartUpload' | 'completePlain' | 'abortMultipartUpload' | 'listParts'
   | 'listMultipartUploads' | 'listObjects' | 'listVersions' | 'listBuckets' | 'bucketEncryption' | 'lifecycle'
-  | 'deleteBucket' | 'headBucket' | 'changeCors' | 'targetBuckets'
+  | 'createBucket' | 'bucketLocation' | 'deleteBucket' | 'headBucket' | 'changeCors' | 'targetBuckets'
 
 export interface Plan {
   readonly act: Act
@@ -96,10 +96,10 @@ export const planners = {
   ListObjectsV2: rewrite('listObjects', 'Plaintext sizes by arithmetic; ETags by the bucket\'s mode.'),
   ListObjectVersions: rewrite('listVersions', 'As ListObjects; delete markers untouched.'),
   ListBuckets: always('rewrite', 'listBuckets', 'The state bucket is left out, and those the client may not touch.'),
-  CreateBucket: forward(),
+  CreateBucket: always('forward', 'createBucket', 'A location that the gateway accepts as a region becomes the store\'s own.'),
   DeleteBucket: rewrite('deleteBucket', 'The gateway\'s record of default encryption goes with the bucket.'),
-  HeadBucket: rewrite('headBucket', 'Bytes used (Ceph) by arithmetic, within 20 bytes per object.'),
-  GetBucketLocation: forward('Clients should sign for the region that the gateway is configured for.'),
+  HeadBucket: always('rewrite', 'headBucket', 'Region as in GetBucketLocation. Bytes used (Ceph) by arithmetic, within 20 bytes per object.'),
+  GetBucketLocation: always('rewrite', 'bucketLocation', 'The store\'s region, or that of `listen.region` where clients may not sign for the store\'s.'),
   Preflight: always('emulate', 'preflight', 'Unsigned by nature: answered from the bucket\'s CORS rules, cached.'),
 
   // Encryption settings

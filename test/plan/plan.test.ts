@@ -39,8 +39,9 @@ await t.test('object bytes never travel unsealed in a sealed bucket', (t) => {
 await t.test('a plain bucket is passed through, but for what needs the gateway', (t) => {
   const own = operationNames.filter((name) => !['forward', 'refuse'].includes(plan(name, plain).executor))
   t.strictSame([...own].sort(), [
-    'CompleteMultipartUpload', 'CopyObject', 'DeleteBucketCors', 'ListBuckets', 'PostObject', 'Preflight', 'PutBucketAnalyticsConfiguration', 'PutBucketCors',
-    'PutBucketInventoryConfiguration', 'PutBucketLogging', 'PutBucketMetricsConfiguration', 'PutBucketNotificationConfiguration', 'PutBucketReplication', 'RestoreObject', 'UploadPartCopy'
+    'CompleteMultipartUpload', 'CopyObject', 'CreateBucket', 'DeleteBucketCors', 'GetBucketLocation', 'HeadBucket', 'ListBuckets', 'PostObject', 'Preflight',
+    'PutBucketAnalyticsConfiguration', 'PutBucketCors', 'PutBucketInventoryConfiguration', 'PutBucketLogging', 'PutBucketMetricsConfiguration',
+    'PutBucketNotificationConfiguration', 'PutBucketReplication', 'RestoreObject', 'UploadPartCopy'
   ])
   t.end()
 })
