@@ -13,6 +13,7 @@ import type { StoreUpstream } from './upstream/upstream.ts'
 import { policyFor } from './config-policy.ts'
 import { configWarnings } from './config-warnings.ts'
 import { LateParts } from './execute/multipart/late-parts.ts'
+import { Turns } from './execute/multipart/turns.ts'
 import { ObjectCache } from './execute/object-cache.ts'
 import { SettingsCache } from './execute/settings-cache.ts'
 import { openKeyRegistry } from './keys/registry.ts'
@@ -48,6 +49,7 @@ class Assembly implements Gateway {
   readonly #upstream: StoreUpstream
   readonly #capabilities: Capabilities
   readonly #lateParts: LateParts
+  readonly #completes = new Turns()
   readonly #tell: TellOperator
   readonly #tracer: Tracer | null
   /** Keys that a reload has replaced and requests may still use. */
@@ -222,6 +224,7 @@ class Assembly implements Gateway {
       settings: new SettingsCache(),
       ownCors: config.listen.cors.map(corsRule),
       lateParts: this.#lateParts,
+      completes: this.#completes,
       capabilities: this.#capabilities,
       integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
       policyFor: policies

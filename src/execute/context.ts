@@ -11,6 +11,7 @@ import type { Capabilities } from '../upstream/capabilities.ts'
 import type { Conditions } from '../upstream/probe.ts'
 import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import type { LateParts } from './multipart/late-parts.ts'
+import type { Turns } from './multipart/turns.ts'
 import type { ObjectCache } from './object-cache.ts'
 import type { SettingsCache } from './settings-cache.ts'
 import { S3Error } from '../errors.ts'
@@ -25,6 +26,8 @@ export interface Parts {
   /** `listen.cors`: where there are any, they hold for every bucket, and the store's are not asked for. */
   readonly ownCors: readonly CorsRule[]
   readonly lateParts: LateParts
+  /** One Complete of an upload at a time. */
+  readonly completes: Turns
   /** What the store was seen to do, by kind of bucket. */
   readonly capabilities: Pick<Capabilities, 'of' | 'ofStateBucket' | 'known' | 'report'>
   /** Counts objects that failed verification, by kind. */

@@ -235,3 +235,39 @@ void t.test('settings of an upload: storage class, tags, and encryption asked fo
   const head = await s3.send(new HeadObjectCommand({ Bucket, Key: 'asked' }))
   t.match(head, { ServerSideEncryption: 'AES256', ContentLanguage: 'fr', ContentLength: 5 })
 })
+
+void t.test('Completes of one list at the same time, through one instance and several: all get the one answer', async (t) => {
+  const { s3, store, another, gateway } = await rig(t)
+  const others = [s3, await another(), await another()]
+  for (const [i, sizes] of [[5 * MiB, 5 * MiB], [5 * MiB, 100], [100]].entries()) {
+    for (const clients of [[s3, s3, s3, s3], others, [...others, ...others]]) {
+      const Key = `at once ${i} ${clients.length} ${new Set(clients).size}`
+      const id = await create(s3, Key, { ChecksumAlgorithm: 'CRC32' })
+      const listed: CompletedPart[] = []
+      for (const [n, size] of sizes.entries()) {
+        const { ETag, ChecksumCRC32 } = await s3.send(new UploadPartCommand({ Bucket, Key, UploadId: id, PartNumber: n + 1, Body: bytes(size, n), ChecksumAlgorithm: 'CRC32' }))
+        listed.push({ PartNumber: n + 1, ETag, ChecksumCRC32 })
+      }
+      const answers = await Promise.all(clients.map(async (client) => {
+        const { ETag, ChecksumCRC32, ChecksumType } = await complete(client, Key, id, listed)
+        return JSON.stringify({ ETag, ChecksumCRC32, ChecksumType })
+      }))
+      t.equal(new Set(answers).size, 1, Key)
+      t.ok(Buffer.concat(sizes.map((size, n) => bytes(size, n))).equals(await read(s3, Key)))
+    }
+  }
+  t.ok(gateway.endpoint !== '' && store.requests.every(({ status }) => status !== 500))
+})
+
+void t.test('a store that refuses the list again and again, or has trouble of its own, is told of after a few tries', async (t) => {
+  const { s3, store } = await rig(t)
+  for (const [code, status, told, tries] of [['InvalidPart', 400, 'ServiceUnavailable', 4], ['InternalError', 500, 'InternalError', 4], ['SlowDown', 503, 'SlowDown', 1]] as const) {
+    const id = await create(s3, code)
+    const one = await put(s3, code, id, 1, bytes(5 * MiB))
+    const rule = store.rules.add({ when: { method: 'POST', bucket: Bucket, key: code, query: { uploadId: true } }, times: 100, fault: { type: 'error', status, code } })
+    t.equal(await codeOf(complete(s3, code, id, [one])), told)
+    t.equal(rule.fired % tries, 0, `${rule.fired} requests`)
+    rule.remove()
+    await complete(s3, code, id, [one])
+  }
+})

@@ -1,3 +1,5 @@
+import { randomInt } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { HttpResponse } from '../../http/message.ts'
 import type { CompletedPart } from '../../s3/documents.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
@@ -43,8 +45,44 @@ export async function completeMultipartUpload(x: Execution): Promise<HttpRespons
   })
 }
 
+/** Milliseconds, give or take half, until a Complete that another instance got in the way of is tried again. */
+const AGAIN_MS = [200, 600, 1800]
+
+/** The store refuses a list that was right when it was looked at. The client is at no fault, and may ask again. */
+class UploadChanged extends Error {
+  /** What the client is told in the end. */
+  readonly told: S3Error
+
+  constructor(refused: S3Error) {
+    super('The upload was changed while it was being completed.', { cause: refused })
+    this.told = refused.code === 'InternalError'
+      ? refused
+      : new S3Error('ServiceUnavailable', { message: `${this.message} Please ask again.`, cause: refused })
+  }
+}
+
+/**
+ * Clients that grow impatient send the same Complete again while the first is under way. Here the second waits for its turn, and finds the
+ * object made; between instances each takes the other's tail away, and so the loser looks and tries again.
+ */
 async function complete(x: Execution, listed: readonly CompletedPart[]): Promise<Completed> {
   const listHash = completedListHash(listed.map(({ partNumber, etag }) => ({ number: partNumber, etag })))
+  return x.parts.completes.take(uploadHashOf(x).toString('hex'), async () => {
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return await tryOnce(x, listed, listHash)
+      } catch (error) {
+        if (!(error instanceof UploadChanged)) throw error
+        const pause = AGAIN_MS[tries]
+        if (pause === undefined) throw error.told
+        // When the client goes away, the next request to the store says so.
+        await delay(pause / 2 + randomInt(pause), undefined, { signal: x.request.request.signal }).catch(() => undefined)
+      }
+    }
+  })
+}
+
+async function tryOnce(x: Execution, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
   const upload = await findUpload(x, 'fresh')
   if (upload === null) return over(x, listHash)
   const known = await lookAtParts(x, upload, listed)
@@ -143,13 +181,14 @@ async function afterFailure(
       cause: failed
     })
   }
-  if (!['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall'].includes(failed.code)) throw failed
+  if (!changedCodes.has(failed.code)) throw failed
   const before = await completedBefore(x, listHash)
   if (before !== null) return before
-  throw new S3Error('ServiceUnavailable', {
-    message: 'The upload was changed while it was being completed. Please ask again.', cause: failed
-  })
+  throw new UploadChanged(failed)
 }
+
+/** InternalError: what radosgw answers while another Complete of the upload is under way. */
+const changedCodes: ReadonlySet<string> = new Set(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'InternalError'])
 
 /** MD5 of the parts' MD5s, or what follows from the store's ETag; radosgw 16 gives an empty one, so it is asked for. */
 async function etagOf(x: Execution, parts: readonly Attempt[], { response, etag }: Exclude<Outcome, { failed: S3Error }>): Promise<string> {
