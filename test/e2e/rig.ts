@@ -1,5 +1,6 @@
-// Starts a gateway, once over HTTP and once over HTTPS, in front of a store, and says where: for clients that are programs.
-//   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32]
+// Starts a gateway, once over HTTP and once over HTTPS, and a second instance of it over HTTP, in front of a store, and says where: for
+// clients that are programs.
+//   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32] [--second-port N]
 // Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. Prints one line of
 // JSON (where the gateway and the store are, and who signs) and runs until its input ends.
 import { once } from 'node:events'
@@ -15,7 +16,12 @@ import { createLog } from '../../src/listener/log.ts'
 import { readTls } from '../../src/listener/tls.ts'
 import { startTestStore } from '../support/hostile.ts'
 
-const { values } = parseArgs({ options: { store: { type: 'string' }, 'access-key': { type: 'string' }, 'secret-key': { type: 'string' }, checksum: { type: 'string' } } })
+const { values } = parseArgs({
+  options: {
+    store: { type: 'string' }, 'access-key': { type: 'string' }, 'secret-key': { type: 'string' }, checksum: { type: 'string' },
+    'second-port': { type: 'string', default: '0' }
+  }
+})
 
 const folder = await mkdtemp(join(tmpdir(), 'sealgate-e2e-'))
 const keyring = join(folder, 'keyring.json')
@@ -36,27 +42,27 @@ const config = parseConfig(JSON.stringify({
   buckets: { '*': { encryption: 'on', key: 'main' }, 'opaque-*': { encryption: 'on', key: 'main', etag: 'opaque' } },
   auth: { v2Header: true, ssecOverHttp: true }
 }), { file: join(folder, 'sealgate.yaml'), env: {} })
-const gateway = await createGateway(config, () => undefined)
+const [gateway, another] = await Promise.all([createGateway(config, () => undefined), createGateway(config, () => undefined)])
 
-function listener(tls: Awaited<ReturnType<typeof readTls>> | null): Listener {
+function listener(tls: Awaited<ReturnType<typeof readTls>> | null, served = gateway, port = 0): Listener {
   return createListener({
-    host: '127.0.0.1', port: 0, tls, trustedProxies: [], heartbeatMs: 5000, log: createLog({ level: 'silent' }), observe: () => undefined,
+    host: '127.0.0.1', port, tls, trustedProxies: [], heartbeatMs: 5000, log: createLog({ level: 'silent' }), observe: () => undefined,
     limits: {
       connections: 1000, requestsInFlight: 1000, headerBytes: 16_384, minRate: 1024, minRateWindowMs: 60_000, headersMs: 10_000, keepAliveMs: 5000, highWaterMark: 65_536
     }
-  }, (request) => gateway.handle(request))
+  }, (request) => served.handle(request))
 }
 
-const listeners = [listener(null), listener(await readTls({ cert: certificate, key: certificate.replace('-cert', '-key'), clientCa: null }))]
-const [http, https] = await Promise.all(listeners.map(async (each) => (await each.start()).port))
+const listeners = [listener(null), listener(await readTls({ cert: certificate, key: certificate.replace('-cert', '-key'), clientCa: null })), listener(null, another, Number(values['second-port']))]
+const [http, https, second] = await Promise.all(listeners.map(async (each) => (await each.start()).port))
 process.stdout.write(`${JSON.stringify({
-  http: `http://127.0.0.1:${http ?? 0}`, https: `https://127.0.0.1:${https ?? 0}`, ca: certificate, ...client,
+  http: `http://127.0.0.1:${http ?? 0}`, https: `https://127.0.0.1:${https ?? 0}`, second: `http://127.0.0.1:${second ?? 0}`, ca: certificate, ...client,
   store: { endpoint: store.endpoint, accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey }
 })}\n`)
 
 process.stdin.resume()
 await once(process.stdin, 'end')
 await Promise.all(listeners.map((each) => each.stop(0)))
-await gateway.close()
+await Promise.all([gateway.close(), another.close()])
 await embedded?.close()
 await rm(folder, { recursive: true })

@@ -135,6 +135,8 @@ async function tailOrOver(x: Execution, upload: Upload, input: TailInput): Promi
     return await sendTail(x, upload, input)
   } catch (error) {
     if (error instanceof S3Error && error.code === 'NoSuchUpload') return over(x, input.listHash)
+    // A small last part that waited in the state bucket, and was cleared away.
+    if (error instanceof S3Error && error.code === 'NoSuchKey') throw new UploadChanged(error)
     throw error
   }
 }
@@ -187,8 +189,8 @@ async function afterFailure(
   throw new UploadChanged(failed)
 }
 
-/** InternalError: what radosgw answers while another Complete of the upload is under way. */
-const changedCodes: ReadonlySet<string> = new Set(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'InternalError'])
+/** InternalError, NoSuchKey: what radosgw answers while another Complete of the upload is under way. */
+const changedCodes: ReadonlySet<string> = new Set(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'InternalError', 'NoSuchKey'])
 
 /** MD5 of the parts' MD5s, or what follows from the store's ETag; radosgw 16 gives an empty one, so it is asked for. */
 async function etagOf(x: Execution, parts: readonly Attempt[], { response, etag }: Exclude<Outcome, { failed: S3Error }>): Promise<string> {

@@ -102,7 +102,8 @@ async function askForParts(x: Execution, marker: number, max: number): Promise<B
   })
   if (response.status < 300) return readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   const error = await relayError(x, response)
-  if (error.code === 'NoSuchUpload') return null
+  // NoSuchKey: radosgw 16, of an upload that is being completed.
+  if (error.code === 'NoSuchUpload' || error.code === 'NoSuchKey') return null
   throw error
 }
 
