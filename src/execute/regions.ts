@@ -3,7 +3,7 @@ import type { Execution } from './context.ts'
 import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
 import { S3Error } from '../errors.ts'
 import { clientDocument, parseLocationConstraint } from '../s3/documents.ts'
-import { childOf, rewriteXml, textOf } from '../s3/xml.ts'
+import { childOf, parseXml, rewriteXml, textOf, type XmlLimits } from '../s3/xml.ts'
 import { readDocument } from './body.ts'
 import { send } from './context.ts'
 import { forwardForDocument, passThrough } from './forward.ts'
@@ -42,24 +42,24 @@ export async function createBucket(x: Execution): Promise<HttpResponse> {
 
 /** What the store is asked for, in order: the next when it does not know the location. */
 function documentsFor(x: Execution, document: Buffer): readonly [Buffer, ...Buffer[]] {
-  const wanted = parseLocationConstraint(document, clientDocument(x.parts.config.limits.xmlBytes))
+  const limits = clientDocument(x.parts.config.limits.xmlBytes)
+  const wanted = parseLocationConstraint(document, limits)
   const { region } = x.parts.config.upstream
   // Ceph: `zonegroup:placement`, which chooses where bytes lie; no region is written so. What the gateway does not accept is the store's to judge.
   if (wanted === null || wanted.includes(':') || !(wanted === region || acceptsRegion(x, wanted))) return [document]
-  const unnamed = withLocation(document, null)
-  return region === UNNAMED ? [unnamed] : [withLocation(document, region), unnamed]
+  const unnamed = withLocation(document, null, limits)
+  return region === UNNAMED ? [unnamed] : [withLocation(document, region, limits), unnamed]
 }
 
-function withLocation(document: Buffer, region: string | null): Buffer {
-  let empty = false
-  const edited = rewriteXml(document, (editor, parsed) => {
+/** @param region null: without the element, and without a document that would be empty then. */
+function withLocation(document: Buffer, region: string | null, limits: XmlLimits): Buffer {
+  if (region === null && parseXml(document, limits).root.children.length === 1) return Buffer.alloc(0)
+  return rewriteXml(document, (editor, parsed) => {
     const location = childOf(parsed, parsed.root, 'LocationConstraint')
     if (location === undefined) return
-    if (region !== null) editor.setText(location, region)
-    else if (parsed.root.children.length > 1) editor.remove(location)
-    else empty = true
-  })
-  return empty ? Buffer.alloc(0) : edited
+    if (region === null) editor.remove(location)
+    else editor.setText(location, region)
+  }, limits)
 }
 
 /** GetBucketLocation: the store's own answer where clients may sign for that region, else the gateway's region. */
