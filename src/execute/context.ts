@@ -101,7 +101,7 @@ function identityOf(x: Execution): UpstreamIdentity | null | undefined {
 /** Which conditional requests the store enforces in a bucket, of the kind it is of now. @throws S3Error of the upstream. */
 export function conditionsIn(x: Execution, bucket: string): Promise<Conditions> {
   const identity = identityOf(x)
-  return x.parts.capabilities.of({ bucket, signal: x.request.request.signal, ...identity === undefined ? {} : { identity } })
+  return x.parts.capabilities.of({ bucket, headers: withTerms(x, bucket, []), signal: x.request.request.signal, ...identity === undefined ? {} : { identity } })
 }
 
 /** As whom this client's requests go upstream, as a name: what the store shows to one it may refuse to another. Anonymous: null. */

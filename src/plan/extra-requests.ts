@@ -17,6 +17,7 @@ export interface ExtraRequest {
 
 const relayed = 'answered to the client'
 const writes = ['PutObject', 'PostObject', 'CopyObject', 'CompleteMultipartUpload', 'DeleteObject', 'DeleteObjects'] as const
+const encryptionSettings = ['PutBucketEncryption', 'GetBucketEncryption', 'DeleteBucketEncryption'] as const
 const lists = ['ListObjects', 'ListObjectsV2', 'ListObjectVersions'] as const
 
 export const extraRequests: readonly ExtraRequest[] = [
@@ -107,8 +108,24 @@ export const extraRequests: readonly ExtraRequest[] = [
     when: 'the record of the upload could not be written', denied: 'the upload stays at the store; the client is answered the error of the record', missing: 'as denied'
   },
   {
-    operations: ['PutBucketEncryption', 'GetBucketEncryption', 'DeleteBucketEncryption'], request: 'GetBucketAcl', on: 'target', right: 's3:GetBucketAcl', implied: false,
-    when: 'always: the setting is kept by the gateway, and the store says whose bucket it is', denied: relayed, missing: relayed
+    operations: encryptionSettings, request: 'HeadBucket', on: 'target', right: 's3:ListBucket', implied: false,
+    when: 'the client has no identity of its own at the store: whether there is such a bucket', denied: relayed, missing: relayed
+  },
+  {
+    operations: encryptionSettings, request: 'GetBucketEncryption', on: 'target', right: 's3:GetEncryptionConfiguration', implied: true,
+    when: 'it has one', denied: relayed, missing: 'its ACL is asked for where the store knows no such setting'
+  },
+  {
+    operations: encryptionSettings, request: 'GetBucketAcl', on: 'target', right: 's3:GetBucketAcl', implied: false,
+    when: 'it has one, and the store knows no such setting', denied: relayed, missing: relayed
+  },
+  {
+    operations: ['PutBucketEncryption', 'DeleteBucketEncryption'], request: 'PutBucketEncryption', on: 'target', right: 's3:PutEncryptionConfiguration', implied: true,
+    when: 'it has one: the store\'s own setting is written back as it is', denied: relayed, missing: relayed
+  },
+  {
+    operations: ['PutBucketEncryption', 'DeleteBucketEncryption'], request: 'DeleteBucketEncryption', on: 'target', right: 's3:PutEncryptionConfiguration', implied: true,
+    when: 'it has one, and the bucket has no setting of the store\'s', denied: relayed, missing: relayed
   },
   {
     operations: ['Preflight'], request: 'GetBucketCors', on: 'target', right: 's3:GetBucketCORS', implied: false,

@@ -50,6 +50,8 @@ export interface AskedBucket {
   readonly bucket: string
   /** Of the client; the gateway's own is asked with where this one may not read the bucket's versioning. */
   readonly identity?: UpstreamRequest['identity']
+  /** Whom the client expects to own it, and that it pays: nothing is asked for a client that its own request would be refused. */
+  readonly headers?: UpstreamRequest['headers']
   readonly signal: AbortSignal
 }
 
@@ -139,9 +141,9 @@ export class Capabilities {
     this.#options.learned?.(this.#reportOf(kind))
   }
 
-  async #kindOf({ bucket, identity, signal }: AskedBucket): Promise<BucketKind | null> {
-    const own = await askBucketKind(this.#upstream, bucket, identity, signal)
-    return own === null && identity !== undefined ? askBucketKind(this.#upstream, bucket, undefined, signal) : own
+  async #kindOf({ bucket, identity, headers, signal }: AskedBucket): Promise<BucketKind | null> {
+    const own = await askBucketKind(this.#upstream, bucket, identity, signal, headers)
+    return own === null && identity !== undefined ? askBucketKind(this.#upstream, bucket, undefined, signal, headers) : own
   }
 
   /** Found out by one request for all that wait for it, and not ended by the client of that one. */

@@ -45,13 +45,13 @@ function versioningStatus(document: string): string | undefined {
 
 /**
  * The kind of a bucket, asked of the store now; null: it does not say.
- * @param identity as for UpstreamRequest. @throws S3Error of the upstream.
+ * @param identity as for UpstreamRequest. @param headers who is expected to own it, and who pays. @throws S3Error of the upstream.
  */
 export async function askBucketKind(
-  upstream: Upstream, bucket: string, identity: UpstreamRequest['identity'], signal: AbortSignal
+  upstream: Upstream, bucket: string, identity: UpstreamRequest['identity'], signal: AbortSignal, headers: UpstreamRequest['headers'] = []
 ): Promise<BucketKind | null> {
   const { status, body } = await upstream.request({
-    method: 'GET', bucket, key: null, query: [['versioning', null]], headers: [], body: null, contentLength: 0, signal, retry: true, pool: 'control',
+    method: 'GET', bucket, key: null, query: [['versioning', null]], headers, body: null, contentLength: 0, signal, retry: true, pool: 'control',
     ...identity === undefined ? {} : { identity }
   })
   const text = (await readAll(body, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8')

@@ -39,7 +39,7 @@ void t.test('who is expected to own a bucket, and who pays, is said with every r
   }
   const Rules = [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' as const } }]
   await s3.send(new PutBucketEncryptionCommand({ Bucket, ...terms, ServerSideEncryptionConfiguration: { Rules } }))
-  const asked = store.requests.findLast(({ query }) => query.has('acl'))
+  const asked = store.requests.findLast(({ method, key }) => method === 'HEAD' && key === '')
   t.equal(asked?.headers.get('x-amz-expected-bucket-owner'), '111111111111', 'also before what the store never hears of')
   await s3.send(new CopyObjectCommand({ ...copying, CopySource: `${Bucket}/source` }))
   const head = store.requests.findLast(({ method, key }) => method === 'HEAD' && key === 'source')
