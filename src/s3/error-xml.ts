@@ -1,5 +1,5 @@
 import type { S3Error } from '../errors.ts'
-import { childText, parseXml, renderXml, textOf, upstreamDocument } from './xml.ts'
+import { childText, escapeXml, parseXml, renderXml, textOf, upstreamDocument } from './xml.ts'
 
 /** Where an error happened and under which ids it is found in the log. */
 export interface ErrorPlace {
@@ -9,22 +9,31 @@ export interface ErrorPlace {
   readonly hostId: string
 }
 
-/** Characters of one element of an error, and of all its further elements together: no answer is many times its request. */
+/** Bytes of one element of an error as written, and of all its further elements together: no answer is many times its request. */
 const maxText = 4096
 const maxFieldText = 24 * 1024
 
-/** Whole characters only. What was left out is counted, so that nobody takes the rest for all. */
+/** Whole characters only, and so many that they are not more once they are escaped. What was left out is counted. */
 function bounded(text: string): string {
-  if (text.length <= maxText) return text
-  const kept = text.slice(0, maxText).replace(/[\ud800-\udbff]$/, '')
+  let bytes = 0
+  let end = 0
+  for (; end < text.length && bytes <= maxText; end += 1) bytes += writtenBytes(text.charCodeAt(end))
+  if (bytes <= maxText) return text
+  const kept = text.slice(0, end - 1).replace(/[\ud800-\udbff]$/, '')
   return `${kept}... (${text.length - kept.length} more characters)`
+}
+
+/** Bytes that a UTF-16 unit takes in XML at most: 6 for an escape. */
+function writtenBytes(unit: number): number {
+  if (unit >= 0x7f) return unit >= 0xfffe ? 8 : unit === 0x7f ? 6 : 3
+  return unit < 0x20 || unit === 0x22 || unit === 0x26 || unit === 0x3c || unit === 0x3e ? 6 : 1
 }
 
 /** As many as there is room for, in order. */
 function boundedFields(fields: Readonly<Record<string, string>>): (readonly [name: string, text: string])[] {
   let room = maxFieldText
-  return Object.entries(fields).filter(([name, text]) => {
-    room -= name.length + Math.min(text.length, maxText)
+  return Object.entries(fields).map(([name, text]) => [name, bounded(text)] as const).filter(([name, text]) => {
+    room -= 2 * name.length + Buffer.byteLength(escapeXml(text))
     return room >= 0
   })
 }
@@ -32,18 +41,17 @@ function boundedFields(fields: Readonly<Record<string, string>>): (readonly [nam
 /**
  * The error document of S3: `Error` with Code, Message, further fields in their order, Resource, RequestId, HostId
  * (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). No namespace, as S3 sends it.
- * Texts are cut at 4,096 characters: they may be the client's own, which it has not proved to be any client's.
+ * Texts are cut at 4,096 bytes, and all together at 36 KiB: they may be those of a peer that has proved nothing.
  */
 export function renderError(error: Pick<S3Error, 'code' | 'message' | 'fields'>, place: ErrorPlace): Buffer {
-  const elements: readonly (readonly [name: string, text: string])[] = [
-    ['Code', error.code],
-    ['Message', error.message],
+  return renderXml(['Error', [
+    ['Code', bounded(error.code)],
+    ['Message', bounded(error.message)],
     ...boundedFields(error.fields),
-    ['Resource', place.resource],
+    ['Resource', bounded(place.resource)],
     ['RequestId', place.requestId],
     ['HostId', place.hostId]
-  ]
-  return renderXml(['Error', elements.map(([name, text]) => [name, bounded(text)])], null)
+  ]], null)
 }
 
 export interface ParsedError {

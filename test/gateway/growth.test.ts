@@ -1,0 +1,35 @@
+import t from 'tap'
+import { growthOf, judgeGrowth } from '../support/growth.ts'
+import { httpGrowth } from '../support/http-growth.ts'
+import { parsers } from '../support/parsers.ts'
+import { startTestGateway } from '../support/gateway.ts'
+import { startTestStore } from '../support/hostile.ts'
+
+await t.test('a cost that grows with the square of the length is seen', async (t) => {
+  let sink = 0
+  const square = (length: number): void => { for (let i = 0; i < length; i += 1) for (let j = 0; j < length; j += 1) sink ^= i * j }
+  const linear = (length: number): void => { for (let i = 0; i < 2000 * length; i += 1) sink ^= i }
+  t.match((await judgeGrowth('square', 4096, square)).fault, /^square: \d+ µs/)
+  t.equal((await judgeGrowth('linear', 4096, linear)).fault, null)
+  t.type(sink, 'number')
+})
+
+await t.test('no parser costs more than linear, whatever does not end', async (t) => {
+  const { cases, faults } = await growthOf(parsers, 4096, 6)
+  t.same(faults, [])
+  t.ok(cases > 1500)
+  t.comment(`${cases.toLocaleString('en')} constructs that do not end in ${parsers.length} parsers, 0 of more than linear cost`)
+})
+
+await t.test('no peer that has proved nothing costs more than linear, or gets an answer of many times its request', async (t) => {
+  const store = await startTestStore({ buckets: ['bucket'] })
+  const gateway = await startTestGateway(store)
+  t.teardown(async () => {
+    await gateway.close()
+    await store.close()
+  })
+  const { cases, faults, largest } = await httpGrowth(Number(new URL(gateway.endpoint).port), 8)
+  t.same(faults, [])
+  t.ok(cases > 200)
+  t.comment(`${cases} unauthenticated requests of up to 60 KiB, the largest answer ${largest.toLocaleString('en')} bytes`)
+})
