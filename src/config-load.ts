@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import type { z } from 'zod'
-import type { BucketPolicy, Config } from './config.ts'
+import type { BucketPolicy, Config, KeyConfig } from './config.ts'
 import { configSections, isLoopback, type Sources } from './config-schema.ts'
 import { expand, isMap, readTree, type ConfigFault, type Tree } from './config-tree.ts'
 import { faultsOf, noSuch, wordsOf } from './config-words.ts'
@@ -77,9 +77,11 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
   checkReferences(tree['buckets'] ?? { '*': {} }, tree['keys'], faults)
   checkClients(clients ?? tree['clients'], faults)
   checkCredentials(tree['upstream'], faults)
+  checkKeyCredentials(tree['keys'], faults)
   if (listen === null || upstream === null || clients === null || keys === null || buckets === null || auth === null
     || keyCache === null || limits === null || log === null || audit === null || workers === null) return null
 
+  const keyConfigs = Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, keyConfig(key)]))
   const { region, ...rest } = listen
   const { accessKeyId, secretAccessKey, sessionToken, credentials, conditions, ...store } = upstream
   return {
@@ -92,7 +94,7 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
       credentials: credentials ?? conceal({ accessKeyId: accessKeyId ?? '', secretAccessKey: secretAccessKey ?? '', sessionToken })
     },
     clients: clients.map((client) => conceal({ ...client, upstream: client.upstream === null ? null : conceal(client.upstream) })),
-    keys, buckets: resolvePolicies(buckets, keys), auth, keyCache, limits, log, audit, workers
+    keys: keyConfigs, buckets: resolvePolicies(buckets, keyConfigs), auth, keyCache, limits, log, audit, workers
   }
 }
 
@@ -164,6 +166,26 @@ function checkCredentials(upstream: unknown, faults: ConfigFault[]): void {
   const [id, secret, chain] = ['accessKeyId', 'secretAccessKey', 'credentials'].map((option) => Object.hasOwn(upstream, option))
   if (chain === true ? id !== true && secret !== true : id === true && secret === true) return
   faults.push({ path: 'upstream.credentials', message: 'give either accessKeyId and secretAccessKey, or credentials: aws' })
+}
+
+/** Of a key service both halves or none: without them it is asked with the AWS chain. */
+function checkKeyCredentials(keys: unknown, faults: ConfigFault[]): void {
+  if (!isMap(keys)) return
+  for (const [name, key] of Object.entries(keys)) {
+    if (!isMap(key)) continue
+    const [id, secret, token, chain] = ['accessKeyId', 'secretAccessKey', 'sessionToken', 'credentials'].map((option) => Object.hasOwn(key, option))
+    if (id === secret && (chain !== true || id !== true) && (token !== true || id === true)) continue
+    faults.push({ path: `keys.${name}.credentials`, message: 'give both accessKeyId and secretAccessKey, or credentials: aws, or none of them (which is credentials: aws)' })
+  }
+}
+
+type RawKey = z.output<ReturnType<typeof configSections>['keys']>[string]
+
+function keyConfig(key: RawKey): KeyConfig {
+  if (key.type === 'local') return key
+  const { accessKeyId, secretAccessKey, sessionToken, credentials, ...rest } = key
+  const given = credentials === undefined && accessKeyId !== undefined && secretAccessKey !== undefined
+  return { ...rest, credentials: given ? conceal({ accessKeyId, secretAccessKey, sessionToken }) : 'aws' }
 }
 
 function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {

@@ -36,7 +36,7 @@ export function configSections(sources: Sources) {
     admin: z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001) }).nullable().default(null),
     upstream: upstreamSection(path, secret),
     clients: clientsSection(secret),
-    keys: keysSection(path),
+    keys: keysSection(path, secret),
     buckets: bucketsSection(),
     ...tuningSections(),
     audit: z.strictObject({ file: path.nullable().default(null) }).prefault({}),
@@ -106,7 +106,7 @@ function clientsSection(secret: Text) {
   })).min(1, 'must name at least one client')
 }
 
-function keysSection(path: Text) {
+function keysSection(path: Text, secret: Text) {
   return z.record(name, z.discriminatedUnion('type', [
     z.strictObject({ type: z.literal('local'), keyring: path }),
     z.strictObject({
@@ -115,7 +115,11 @@ function keysSection(path: Text) {
       decryptOnly: z.array(arn()).default([]),
       aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
       region: z.string().min(1).nullable().default(null),
-      endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT]').nullable().default(null)
+      endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT]').nullable().default(null),
+      accessKeyId: secret.optional(),
+      secretAccessKey: secret.optional(),
+      sessionToken: secret.nullable().default(null),
+      credentials: z.literal('aws').optional()
     })
   ], { error: 'must be local or aws-kms' }))
 }

@@ -41,6 +41,9 @@ export function keysOf(policy: KeyPins): readonly string[] {
   return [...sealingKeys(policy), ...policy.openKeys]
 }
 
+/** How requests to the store or to a key service are signed. */
+export type Credentials = 'aws' | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken: string | null }
+
 export type KeyConfig =
   | { readonly type: 'local'; readonly keyring: string }
   | {
@@ -53,6 +56,8 @@ export type KeyConfig =
       readonly aliases: readonly string[]
       readonly region: string | null
       readonly endpoint: string | null
+      /** `aws`: the standard AWS credential chain with refresh. */
+      readonly credentials: Credentials
     }
 
 export interface Config {
@@ -82,7 +87,7 @@ export interface Config {
     readonly endpoint: string
     readonly region: string
     /** `aws`: the standard AWS credential chain with refresh. */
-    readonly credentials: 'aws' | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken: string | null }
+    readonly credentials: Credentials
     readonly stateBucket: string
     readonly realm: string
     readonly style: 'path' | 'virtual-host'

@@ -46,7 +46,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'gateway-observer.ts': ['config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'gateway-status.ts', 'gateway-types.ts', 'keys', 'observe', 's3', 'upstream', 'version.ts'],
   'gateway.ts': ['auth', 'config-policy.ts', 'config-warnings.ts', 'config.ts', 'diagnosis.ts', 'execute', 'gateway-auth.ts', 'gateway-health.ts', 'gateway-observer.ts', 'gateway-status.ts', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],
   // The embedded store is the other side: it shares words with the gateway, never a decision.
-  'store': ['errors.ts', 'http', 'sigv4'],
+  'store': ['diagnosis.ts', 'errors.ts', 'http', 'sigv4'],
   // The engines of commands that work on the store itself, not on the requests of clients.
   'rewrap': ['config.ts', 'envelope', 'errors.ts', 'execute', 'http', 'keys', 's3', 'upstream'],
   'cli': ['config-load.ts', 'config-policy.ts', 'config-schema.ts', 'config-tree.ts', 'config-units.ts', 'config-warnings.ts', 'config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'execute', 'gateway-status.ts', 'gateway-types.ts', 'gateway.ts', 'http', 'keys', 'listener', 'observe', 'rewrap', 'store', 'system-words.ts', 'upstream', 'version.ts'],

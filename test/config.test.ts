@@ -13,11 +13,12 @@ import type { Config } from '../src/config.ts'
 const example = new URL('../config/sealgate.example.yaml', import.meta.url)
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-config-'))
 t.teardown(() => { rmSync(directory, { recursive: true }) })
-const env = { STORE_ACCESS_KEY_ID: 'AKSTORE', STORE_SESSION_TOKEN: 'session-canary', BACKUP_SECRET: 'backup-canary', EMPTY: '' }
+const env = { STORE_ACCESS_KEY_ID: 'AKSTORE', STORE_SESSION_TOKEN: 'session-canary', BACKUP_SECRET: 'backup-canary', EMPTY: '', KMS_ACCESS_KEY_ID: 'AKKMS', KMS_SESSION_TOKEN: 'kms-session-canary' }
 const file = join(directory, 'sealgate.yaml')
 cpSync(example, file)
 mkdirSync(join(directory, 'secrets'))
 writeFileSync(join(directory, 'secrets/store-secret'), 'store-canary\n')
+writeFileSync(join(directory, 'secrets/kms-secret'), 'kms-canary\n')
 writeFileSync(join(directory, 'secrets/backup-at-store'), 'identity-canary')
 
 const minimal = {
@@ -49,7 +50,7 @@ await t.test('the example is valid and names every option', (t) => {
     for (const [name, inner] of Object.entries(properties)) {
       options += 1
       const written = readFileSync(example, 'utf8').includes(`# ${name}: `)
-      t.ok(Object.hasOwn(value, name) || (path === 'upstream' && name === 'credentials' && written), `${path}.${name}`)
+      t.ok(Object.hasOwn(value, name) || (name === 'credentials' && written), `${path}.${name}`)
       walk(inner, (value as Record<string, unknown>)[name], `${path}.${name}`)
     }
   }

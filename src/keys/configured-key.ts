@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { withAudit } from './audit.ts'
 import { withBucketKeyCache, type CachingKeyProvider } from './cache.ts'
 import { KmsKeyProvider, type KmsProviderOptions } from './kms.ts'
@@ -66,14 +67,21 @@ function kmsProvider(config: KmsConfig, options: KeyRegistryOptions): KmsKeyProv
     endpoint: config.endpoint,
     selfTestContext: { realm: options.realm, bucket: options.stateBucket, objectKey: null, requestContext: {} },
     ...options.metrics === undefined ? {} : { metrics: options.metrics },
-    ...options.kmsCredentials === undefined ? {} : { credentials: options.kmsCredentials }
+    ...credentialsFor(config, options)
   })
 }
 
-/** ARNs of all keys that live in the same region of the same service. */
+/** What the configuration gives, else what the registry was given, else the standard chain. */
+function credentialsFor({ credentials }: KmsConfig, { kmsCredentials }: KeyRegistryOptions): Pick<KmsProviderOptions, 'credentials'> {
+  if (credentials === 'aws') return kmsCredentials === undefined ? {} : { credentials: kmsCredentials }
+  const { accessKeyId, secretAccessKey, sessionToken } = credentials
+  return { credentials: { accessKeyId, secretAccessKey, ...sessionToken === null ? {} : { sessionToken } } }
+}
+
+/** ARNs of all keys that live in the same region of the same service, and are asked for with the same credentials. */
 function siblings(config: KmsConfig, keys: Config['keys']): string[] {
   const serviceOf = (arn: string): string => arn.split(':', 4).join(':')
-  const kms = Object.values(keys).filter((key): key is KmsConfig => key.type === 'aws-kms' && key.endpoint === config.endpoint)
+  const kms = Object.values(keys).filter((key): key is KmsConfig => key.type === 'aws-kms' && key.endpoint === config.endpoint && isDeepStrictEqual(key.credentials, config.credentials))
   return kms.flatMap(({ arn, decryptOnly }) => [arn, ...decryptOnly]).filter((arn) => serviceOf(arn) === serviceOf(config.arn))
 }
 

@@ -1,4 +1,5 @@
 import { xmlDocument, textElement } from './xml.ts'
+import { systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
 
@@ -21,7 +22,7 @@ export function textAnswer(text: string, contentType: string, headers: ResponseH
 
 /** Any error as S3 shows it (AWS, "REST error responses"). HEAD and 304 have no body. */
 export function errorAnswer(error: unknown, request: Pick<HttpRequest, 'id' | 'method' | 'target'>): HttpResponse {
-  const shown = error instanceof S3Error ? error : new S3Error('InternalError')
+  const shown = error instanceof S3Error ? error : ofSystem(systemCodeOf(error))
   if (shown.status === 304) return { status: 304, headers: shown.headers, body: null }
   const fields = Object.entries(shown.fields).map(([name, value]) => textElement(name, value)).join('')
   const xml = xmlDocument('Error', textElement('Code', shown.code), textElement('Message', shown.message), fields,
@@ -29,6 +30,17 @@ export function errorAnswer(error: unknown, request: Pick<HttpRequest, 'id' | 'm
   // <Error> is the one document of S3 that is in no namespace.
   const answer = xmlAnswer(xml.replace(/ xmlns="[^"]*"/, ''), shown.headers, shown.status)
   return request.method === 'HEAD' ? { status: answer.status, headers: shown.headers, body: null } : answer
+}
+
+/**
+ * What the embedded store says of its own disk. A full one has a code and a status of its own: clients need not repeat the request, and the
+ * gateway tells its operator.
+ */
+function ofSystem(code: string | null): S3Error {
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new S3Error('InternalError', { code: 'StorageFull', status: 507, message: `No space is left on the disk of the store (${code}).` })
+  }
+  return code === null ? new S3Error('InternalError') : new S3Error('InternalError', { message: `The store cannot use its disk (${code}).` })
 }
 
 /** `x-amz-id-2`: S3 has something secret of the host here. */
