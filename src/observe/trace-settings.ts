@@ -28,7 +28,7 @@ export function traceSettings(env: Environment, version: string): TraceSettings 
   const protocol = text(env, 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? text(env, 'OTEL_EXPORTER_OTLP_PROTOCOL')
   // Collectors take JSON and protobuf on the same port and path; gRPC has another.
   if (protocol === 'grpc') throw new Error('traces are sent over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not supported')
-  const address = own ?? `${(shared ?? '').replace(/\/+$/, '')}/v1/traces`
+  const address = own ?? `${(shared ?? '').replace(/(?<!\/)\/+$/, '')}/v1/traces`
   if (!/^https?:/.test(address) || !URL.canParse(address)) throw new Error('OTEL_EXPORTER_OTLP_ENDPOINT is not an http(s) URL')
   return {
     url: new URL(address),

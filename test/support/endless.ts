@@ -8,13 +8,16 @@ export const units: readonly string[] = [
 
 /**
  * A seed of about `length` bytes with one construct repeated.
- * @param seed with one or more §. @param place which of them.
+ * @param seed with one or more §. @param place which of them. @param others `filled`: the other places share the length, with letters:
+ * what is multiplied by the length of something else is seen only where both grow.
  */
-export function endless(seed: string, place: number, unit: string, length: number): Buffer {
+export function endless(seed: string, place: number, unit: string, length: number, others: 'empty' | 'filled' = 'empty'): Buffer {
   const pieces = seed.split('§')
-  const rest = pieces.reduce((sum, piece) => sum + piece.length, 0)
-  const filling = unit.repeat(Math.max(1, Math.floor((length - rest) / unit.length)))
-  return Buffer.from(`${pieces.slice(0, place + 1).join('')}${filling}${pieces.slice(place + 1).join('')}`, 'latin1')
+  const room = length - pieces.reduce((sum, piece) => sum + piece.length, 0)
+  const share = others === 'empty' ? room : Math.floor(room / (pieces.length - 1))
+  const filling = unit.repeat(Math.max(1, Math.floor(share / unit.length)))
+  const letters = others === 'empty' ? '' : 'a'.repeat(Math.max(0, share))
+  return Buffer.from(pieces.map((piece, i) => i === pieces.length - 1 ? piece : `${piece}${i === place ? filling : letters}`).join(''), 'latin1')
 }
 
 /** How many places a seed has. */

@@ -59,7 +59,7 @@ export async function judgeGrowth(what: string, length: number, run: (length: nu
 /**
  * Every construct at every place of every seed.
  * @param most bytes of an input, where the parser's own limit is not less. @param share 3: every third construct at each place, another
- * third at the next.
+ * third at the next. The other places are filled at every second place then, else at all.
  */
 export async function growthOf(parsers: readonly Parser[], most: number, share = 1): Promise<GrowthReport> {
   const faults: string[] = []
@@ -69,7 +69,8 @@ export async function growthOf(parsers: readonly Parser[], most: number, share =
     const length = Math.min(limit, most)
     let places = 0
     for (const seed of seeds) for (let place = 0; place < placesOf(seed); place += 1, places += 1) for (const unit of units.filter((_, i) => (i + places) % share === 0)) {
-      const inputs = new Map([1, 2, 4].map((part) => [length / part, endless(seed, place, unit, length / part)]))
+      const others = share > 1 && places % 2 === 0 ? 'empty' : 'filled'
+      const inputs = new Map([1, 2, 4].map((part) => [length / part, endless(seed, place, unit, length / part, others)]))
       const what = `${name}, ${JSON.stringify(unit)} at place ${place + 1} of ${JSON.stringify(seed.slice(0, 60))}`
       const { fault, cost } = await judgeGrowth(what, length, async (bytes) => {
         try {

@@ -49,7 +49,7 @@ const paths: readonly Path[] = [
 /** What a client sends for a path; a head cannot have line ends within. */
 function requestOf({ seed, body }: Path, place: number, unit: string, length: number): Buffer {
   if (body !== null) {
-    const bytes = endless(body, place, unit, length)
+    const bytes = endless(body, place, unit, length, unit.startsWith('${') ? 'filled' : 'empty')
     return Buffer.concat([Buffer.from(`${seed}Connection: close\r\nContent-Length: ${bytes.length}\r\n\r\n`), bytes])
   }
   const inTarget = seed.split('§', place + 1).join('§').split('\r\n').length === 1

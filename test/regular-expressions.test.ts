@@ -1,0 +1,68 @@
+// Every regular expression of src against texts made of its own characters, repeated: one that goes back over what it has read costs more
+// than the length of its input, wherever it is used.
+import { readdirSync, readFileSync } from 'node:fs'
+import { stripTypeScriptTypes } from 'node:module'
+import { join } from 'node:path'
+import { parse } from 'acorn'
+import t from 'tap'
+import { judgeGrowth } from './support/growth.ts'
+
+const root = join(import.meta.dirname, '..', 'src')
+/** Characters of a run. A square cost of this many is a thousand times the linear one. */
+const length = 2048
+/** What stands for the classes of characters. */
+const common = [' ', '\t', '\r\n', 'a', 'A', '0', '"', '\'', ',', ';', '/', '=', '%', '-', '<', '&', '\u00e4']
+
+interface Found {
+  readonly file: string
+  readonly regex: RegExp
+}
+
+function expressionsOf(file: string): Found[] {
+  const found: Found[] = []
+  const source = stripTypeScriptTypes(readFileSync(join(root, file), 'utf8'))
+  // The tokenizer alone cannot tell a division from an expression: the parser drives it.
+  parse(source, {
+    ecmaVersion: 'latest', sourceType: 'module',
+    onToken: (token) => {
+      if (token.type.label !== 'regexp') return
+      const { pattern, flags } = (token as unknown as { readonly value: { readonly pattern: string; readonly flags: string } }).value
+      found.push({ file, regex: new RegExp(pattern, `${flags.replaceAll(/[gy]/g, '')}g`) })
+    }
+  })
+  return found
+}
+
+/** Pieces of the expression itself: escapes taken as their characters, classes by their members, and the words between. */
+function unitsOf({ regex }: Found): string[] {
+  const words = regex.source.match(/[A-Za-z0-9-]{2,}|\\.|[^\\]/g) ?? []
+  return [...new Set([...words.map((word) => word.replace(/^\\(?=[^a-zA-Z0-9])/, '')), ...common])]
+}
+
+const expressions = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts')).flatMap(expressionsOf)
+
+await t.test('no regular expression costs more than linear', async (t) => {
+  const faults: string[] = []
+  let texts = 0
+  for (const found of expressions) {
+    const units = unitsOf(found)
+    for (const unit of units) {
+      const make = (bytes: number): string => {
+        const run = unit.repeat(Math.ceil(bytes / unit.length))
+        // Alone, behind a beginning and before an end that does not fit.
+        return units.slice(0, 4).map((first) => `${first}${run}\u0001`).join('')
+      }
+      texts += 1
+      const { fault } = await judgeGrowth(`${found.file}: ${String(found.regex)} with ${JSON.stringify(unit)}`, length, (bytes) => make(bytes).replace(found.regex, ''))
+      if (fault !== null) faults.push(fault)
+    }
+  }
+  t.same(faults, [])
+  t.ok(expressions.length > 150)
+  t.comment(`${expressions.length} regular expressions, ${texts.toLocaleString('en')} texts, ${faults.length} of more than linear cost`)
+})
+
+await t.test('one that goes back is seen', async (t) => {
+  const { fault } = await judgeGrowth('blanks at the end', 2 * length, (bytes) => `${' '.repeat(bytes)}x`.replace(/[ \t]+$/g, ''))
+  t.match(fault, /^blanks at the end/)
+})
