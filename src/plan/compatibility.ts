@@ -43,7 +43,7 @@ const etagModes: readonly Row[] = [
     'a listing asks for each row it does not remember: one HEAD or one small read'
   ],
   [
-    '`opaque`', 'the store\'s ETag, with `-0` behind it where it has no dash',
+    '`opaque`', 'the store\'s ETag, with `-0` behind it where it has no dash; `-N` counts the client\'s parts where the store\'s ETags are MD5s of MD5s',
     'no MD5 to compare: rclone as AWS, Ceph or Minio needs `use_multipart_etag = false`, Java SDK v2 before 2.30 `announce: aws:kms`'
   ]
 ]

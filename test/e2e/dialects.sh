@@ -67,6 +67,15 @@ whole_source() {
 absolute() { signed --proxy "$http" "http://$host/$bucket/copy" -o "$work/got"; cmp "$work/large" "$work/got"; }
 host_region() { region=127.0.0.1 signed "$http/$bucket/copy" -o "$work/got"; cmp "$work/large" "$work/got"; }
 buster() { signed "$http/$bucket/copy?1467293847=" -o "$work/got"; cmp "$work/large" "$work/got"; }
+# Two parts of 8 MiB: the store holds three, and its ETag says so.
+two_parts() {
+  head -c 16777216 "$work/large" >"$work/two"; aws_ s3 mb "s3://opaque-$bucket"
+  aws_ s3 cp --no-progress "$work/two" "s3://opaque-$bucket/two"
+  aws_ s3api head-object --bucket "opaque-$bucket" --key two --query ETag --output text | grep -E -- '-2"$'
+  aws_ s3api list-objects-v2 --bucket "opaque-$bucket" --query 'Contents[0].ETag' --output text | grep -E -- '-2"$'
+  aws_ s3 cp --no-progress --sse-c AES256 --sse-c-key 0123456789abcdef0123456789abcdef "$work/two" "s3://$bucket/customer"
+  aws_ s3api list-objects-v2 --bucket "$bucket" --prefix customer --query 'Contents[0].ETag' --output text | grep -E -- '-2"$'
+}
 one_instance() { node "$here/at-once.ts" "$bucket" "$id" "$secret" "$http"; }
 two_instances() { node "$here/at-once.ts" "$bucket" "$id" "$secret" "$http" "$second"; }
 
@@ -79,6 +88,7 @@ if have "$AWS"; then
   if curl --aws-sigv4 2>&1 | grep -q 'requires parameter'; then
     step "copy source bucket%2Fkey" whole_source; step "curl through a proxy setting" absolute; step "region 127.0.0.1" host_region; step "?1467293847" buster
   else skip curl "no --aws-sigv4"; fi
+  step "ETags of two parts end in -2" two_parts
   step "Completes at once, one gateway" one_instance; step "Completes at once, two gateways" two_instances
 else skip aws "no $AWS"; fi
 printf '%d steps passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
