@@ -7,7 +7,7 @@ import { HEADER_SIZE } from './sizes.ts'
 import { unwrap, wrap, WRAP_OVERHEAD } from './wrap.ts'
 
 export type { Attributes, Checksum, SseMode } from './attributes.ts'
-export { metadataDigest } from './metadata.ts'
+export { isBindable, isTrustedType, metadataDigest, metadataMatches } from './metadata.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Metadata).
 const VERSION = 1

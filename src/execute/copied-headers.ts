@@ -4,12 +4,13 @@ import type { StoredObject } from './stored-object.ts'
 import { S3Error } from '../errors.ts'
 import { parseQuery, percentEncode } from '../http/target.ts'
 import { readAll } from '../http/stage.ts'
-import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
+import { upstreamHeaders } from '../plan/headers.ts'
 import { parseTagging, type Tag } from '../s3/documents.ts'
 import { parseErrorXml } from '../s3/error-xml.ts'
 import { renderXml, upstreamDocument } from '../s3/xml.ts'
 import { contentMd5 } from './content-md5.ts'
 import { bucketOf, header, keyOf, send } from './context.ts'
+import { describedHeaders } from './object-headers.ts'
 import { relayError } from './relay-error.ts'
 
 type Header = readonly [name: string, value: string]
@@ -35,7 +36,7 @@ export function copiedHeaders(x: Execution, object: StoredObject, tags: string |
   const own = upstreamHeaders(x.request.headers, 'copy')
   const description = directiveOf(x, 'x-amz-metadata-directive') === 'REPLACE'
     ? own.filter(([name]) => describing.test(name))
-    : downstreamHeaders(object.headers, 'object').filter(([name]) => describing.test(name))
+    : describedHeaders(object).filter(([name]) => describing.test(name))
   const settings = own.filter(([name]) => !describing.test(name) && name !== 'x-amz-tagging')
   return [...description, ...settings, ...tags === null || tags === '' ? [] : [['x-amz-tagging', tags] as const]]
 }

@@ -2,7 +2,7 @@ import type { Attributes, Checksum, Envelope } from '../envelope/envelope.ts'
 import type { ObjectKey } from '../envelope/object-key.ts'
 import type { Execution } from './context.ts'
 import type { WriteKey } from './object-keys.ts'
-import { metadataDigest, sealEnvelope } from '../envelope/envelope.ts'
+import { isBindable, metadataDigest, sealEnvelope } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { encodeContext } from '../keys/sse-headers.ts'
 import { placeOf } from './context.ts'
@@ -31,10 +31,11 @@ export interface EnvelopeInput {
 /**
  * The headers under which an object is stored: what describes it, and the envelope that binds this to its key and place.
  * @throws S3Error MetadataTooLarge with the numbers that are left for the client's own metadata; InvalidArgument for names that
- * stores may make one of.
+ * stores may make one of, and for a content type or encoding that cannot be bound.
  */
 export function envelopeHeaders(x: Execution, input: EnvelopeInput): Header[] {
   refuseTwins(input.described)
+  refuseUnbindable(input.described)
   const contentType = input.described.find(([name]) => name === 'content-type')?.[1] ?? DEFAULT_CONTENT_TYPE
   const described = [...input.described.filter(([name]) => name !== 'content-type'), ['content-type', contentType] as const]
   const attributes: Attributes = {
@@ -72,6 +73,18 @@ function refuseTwins(described: readonly Header[]): void {
       })
     }
     names.set(alike, name)
+  }
+}
+
+/**
+ * What a body is taken for is never the store's to choose: a content type or encoding that stores re-encode, and that the digest therefore cannot
+ * bind, is refused. No registered one has such characters (RFC 6838, 4.2; RFC 9110, 8.4.1).
+ */
+function refuseUnbindable(described: readonly Header[]): void {
+  for (const [name, value] of described) {
+    if ((name === 'content-type' || name === 'content-encoding') && !isBindable(value)) {
+      throw new S3Error('InvalidArgument', { message: `${name} must be of ASCII characters, without "=?".`, fields: { ArgumentName: name } })
+    }
   }
 }
 

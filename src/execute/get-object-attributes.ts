@@ -19,7 +19,7 @@ const attributeNames = ['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'Obje
 type AttributeName = (typeof attributeNames)[number]
 const MAX_PARTS_LISTED = 1000
 /** Facts of the object that stand in headers (AWS API, GetObjectAttributes). */
-const headerNames = /^(last-modified|x-amz-version-id|x-amz-delete-marker|x-amz-request-charged|access-control-.*|vary)$/
+const headerNames = /^(last-modified|x-amz-version-id|x-amz-delete-marker|x-amz-request-charged)$/
 
 /** GetObjectAttributes: answered from the sealed envelope and manifest; the store is asked for a HEAD. */
 export async function getObjectAttributes(x: Execution): Promise<HttpResponse> {

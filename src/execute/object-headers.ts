@@ -1,12 +1,16 @@
 import type { Manifest } from '../envelope/manifest.ts'
 import type { Execution } from './context.ts'
 import type { Slice } from './wanted-slice.ts'
+import { isTrustedType } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { downstreamHeaders } from '../plan/headers.ts'
 import { readEncryptionHeaders } from './object-keys.ts'
 import { clientEtag, wantsChecksum, type SealedObject, type StoredObject } from './stored-object.ts'
 
 type Header = readonly [name: string, value: string]
+
+/** Of which no browser makes anything. */
+const UNBOUND_TYPE = 'application/octet-stream'
 
 const overrides = {
   'response-content-type': 'content-type',
@@ -24,7 +28,7 @@ const overrides = {
 export function objectHeaders(x: Execution, object: StoredObject, manifest: Manifest | null, slice: Slice): Header[] {
   const overridden = responseOverrides(x)
   const replaced = new Set(overridden.map(([name]) => name))
-  const headers = downstreamHeaders(object.headers, 'object').filter(([name]) => !replaced.has(name))
+  const headers = describedHeaders(object).filter(([name]) => !replaced.has(name))
   headers.push(...overridden)
   headers.push(['content-length', String(Math.max(0, slice.last - slice.first + 1))])
   headers.push(['accept-ranges', 'bytes'])
@@ -37,6 +41,17 @@ export function objectHeaders(x: Execution, object: StoredObject, manifest: Mani
     if (wantsChecksum(x)) headers.push(...sliceChecksumHeaders(object, manifest, slice))
   }
   return headers
+}
+
+/**
+ * What the store says of an object. Of a sealed one a content type that the digest does not bind is not shown: the store could make
+ * a page of scripts of bytes that were written without one (docs/decisions/0028).
+ */
+export function describedHeaders(object: StoredObject): Header[] {
+  if (object.kind === 'plain') return downstreamHeaders(object.headers, 'plain-object')
+  return downstreamHeaders(object.headers, 'object').map(([name, value]): Header => [
+    name, name === 'content-type' && !isTrustedType(value) ? UNBOUND_TYPE : value
+  ])
 }
 
 /** The checksum of exactly the bytes of the answer: on a range every SDK would compare that of the object with the wrong ones. */

@@ -3,7 +3,7 @@ import type { Manifest } from '../envelope/manifest.ts'
 import type { ObjectKey } from '../envelope/object-key.ts'
 import type { HeaderList } from '../http/headers.ts'
 import type { Execution } from './context.ts'
-import { metadataDigest, openEnvelope, parseEnvelope } from '../envelope/envelope.ts'
+import { metadataMatches, openEnvelope, parseEnvelope } from '../envelope/envelope.ts'
 import { EnvelopeError } from '../envelope/error.ts'
 import { plaintextSize } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
@@ -80,7 +80,7 @@ export async function openStored(
     const size = plaintextSize(storedSize)
     if (size === null) throw new EnvelopeError('length')
     if (attributes.plaintextSize !== null && attributes.plaintextSize !== size) throw new EnvelopeError('length')
-    if (!metadataDigestOf(headers).equals(attributes.metadataDigest)) throw new EnvelopeError('metadata')
+    if (!isAsDescribed(headers, attributes.metadataDigest)) throw new EnvelopeError('metadata')
     return { kind: 'sealed', place: bound, envelope, keyId, requestContext, objectKey, attributes, size, ...shared }
   })
 }
@@ -109,13 +109,10 @@ function unverified(x: Execution, error: unknown): unknown {
   return new S3Error('SealgateIntegrityError', { cause: error })
 }
 
-/** The digest over what must not be swapped unnoticed: content type and user metadata as the store returns them. */
-export function metadataDigestOf(headers: HeaderList): Buffer {
-  const entries: [string, string][] = []
-  for (const name of headers.names()) {
-    if (name.startsWith('x-amz-meta-')) entries.push([name, headers.get(name) ?? ''])
-  }
-  return metadataDigest(headers.get('content-type') ?? '', entries)
+/** Whether what must not be swapped unnoticed is as it was written: content type and encoding, and user metadata. */
+function isAsDescribed(headers: HeaderList, digest: Buffer): boolean {
+  const entries = [...headers.names()].map((name) => [name, headers.get(name) ?? ''] as const)
+  return metadataMatches(digest, headers.get('content-type') ?? '', entries)
 }
 
 /** The ETag clients see, in every operation. A manifest is needed where the digests came after the metadata. */

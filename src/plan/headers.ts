@@ -67,11 +67,18 @@ export type UpstreamHeaderClass = keyof typeof upstream
 /** Answers to a browser are the store's, by its CORS rules. */
 const browser = ['access-control-*', 'vary'] as const
 
-const objectFacts = [
-  ...description, 'last-modified', 'x-amz-archive-status', 'x-amz-delete-marker', 'x-amz-expiration', 'x-amz-missing-meta',
-  'x-amz-object-lock-*', 'x-amz-replication-status', 'x-amz-request-charged', 'x-amz-restore', 'x-amz-storage-class',
-  'x-amz-tagging-count', 'x-amz-version-id', 'x-rgw-object-type'
+/**
+ * What is relayed of a sealed object by the store's word (docs/decisions/0028): what the digest binds (content type and encoding, user
+ * metadata), facts of its keeping, and advice on keeping and showing it that changes neither the bytes nor what they are. Nothing that
+ * sends a client elsewhere, and nothing that says to whom a browser may give it.
+ */
+const sealedFacts = [
+  'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires', 'x-amz-meta-*',
+  'last-modified', 'x-amz-archive-status', 'x-amz-delete-marker', 'x-amz-expiration', 'x-amz-missing-meta', 'x-amz-object-lock-*',
+  'x-amz-replication-status', 'x-amz-request-charged', 'x-amz-restore', 'x-amz-storage-class', 'x-amz-tagging-count', 'x-amz-version-id', 'x-rgw-object-type'
 ] as const
+
+const objectFacts = [...sealedFacts, 'x-amz-website-redirect-location'] as const
 
 const writeFacts = [
   'x-amz-abort-date', 'x-amz-abort-rule-id', 'x-amz-copy-source-version-id', 'x-amz-delete-marker', 'x-amz-expiration',
@@ -80,9 +87,11 @@ const writeFacts = [
 
 const downstream = {
   /** GET and HEAD of sealed objects. Length, range, ETag, checksums, parts and encryption are told of the plaintext by the executor. */
-  object: new HeaderSet(...browser, ...objectFacts),
+  object: new HeaderSet(...sealedFacts),
+  /** Reads of objects that Sealgate did not write, where they are allowed: all of them is the store's word. */
+  'plain-object': new HeaderSet(...objectFacts),
   /** Writes of sealed objects and parts. */
-  written: new HeaderSet(...browser, ...writeFacts),
+  written: new HeaderSet(...writeFacts),
   /** Forwarded answers: settings, and everything in buckets whose encryption is off. */
   plain: new HeaderSet(
     ...browser, ...objectFacts, ...writeFacts, 'accept-ranges', 'content-range', 'etag', 'location', 'x-amz-access-point-alias',

@@ -64,6 +64,8 @@ export const knownDifferences = {
     'Requests that S3 does not have are refused with AWS\'s codes. [radosgw 16 may take a DELETE of settings it does not know for a ' +
     'DELETE of the bucket: so does the gateway]',
   anonymousWrites: 'Writes without a signature are 403, whatever the store\'s ACLs allow.',
+  websiteRedirect: 'The website redirect of an object in an encrypted bucket is kept by the store and not told on reads: it would be the store that sends clients elsewhere.',
+  boundTypes: 'A Content-Type or Content-Encoding with characters beyond ASCII, or with `=?`, is 400 in encrypted buckets: it could not be bound to the object.',
   websiteAndPost: 'Website settings asked for anonymously, and POST to an object, are 403 and 405.',
   missingLength: 'A body of unknown length is 411 for every operation; a Content-Length that is no number is 400.',
   expectHeader: '`Expect` other than 100-continue is ignored. [radosgw closes the connection]',

@@ -54,6 +54,8 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   foreignRequests: (f) => outcome(f) && f.scenario === 'setting others',
   anonymousWrites: (f) => outcome(f) && (f.scenario === 'form anonymous' || f.scenario === 'access bucket public-read-write') && (f.gateway === '404' || f.gateway === 'NoSuchKey') ||
     outcome(f) && f.step.as === 'anonymous' && !['GET', 'HEAD', 'OPTIONS'].includes(f.step.method),
+  websiteRedirect: (f) => f.where === 'header x-amz-website-redirect-location' && f.gateway === '(absent)',
+  boundTypes: (f) => outcome(f) && /400|InvalidArgument/.test(f.gateway) && (f.step.headers ?? []).some(([name, value]) => /^content-(type|encoding)$/i.test(name) && /=\?|[^\x20-\x7e]/.test(value)),
   websiteAndPost: (f) => outcome(f) && (asked(f, 'website') || (f.step.method === 'POST' && f.step.key !== undefined)),
   missingLength: (f) => outcome(f) && (f.gateway === '411' || f.gateway === 'MissingContentLength' || has(f, /^content-length$/)),
   expectHeader: (f) => outcome(f) && has(f, /^expect$/),

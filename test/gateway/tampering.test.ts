@@ -153,6 +153,7 @@ void t.test('metadata', async (t) => {
   delete without['colour']
   const changes: Record<string, ObjectChange> = {
     'content type': { headers: { ...headers, 'content-type': 'text/html' } },
+    'content encoding': { headers: { ...headers, 'content-encoding': 'gzip' } },
     'value': { metadata: { ...metadata, colour: 'red' } },
     'added': { metadata: { ...metadata, more: 'x' } },
     'removed': { metadata: without },
