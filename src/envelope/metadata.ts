@@ -41,7 +41,10 @@ function digestOf(contentType: string | null, entries: Entries, underscored: boo
     const bound = lower === CONTENT_ENCODING ? lower : underscored ? lower.replaceAll('_', '-') : lower
     if (bound !== CONTENT_ENCODING && !isClients(bound)) continue
     const normal = bound === CONTENT_ENCODING ? codings(value) : normalise(value)
-    if (normal !== '') values.set(bound, [...values.get(bound) ?? [], normal])
+    if (normal === '') continue
+    const before = values.get(bound)
+    if (before === undefined) values.set(bound, [normal])
+    else before.push(normal)
   }
   const sorted = [...values].sort(([a], [b]) => (a < b ? -1 : 1))
   const type = normalise(contentType ?? '')

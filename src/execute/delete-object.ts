@@ -49,6 +49,7 @@ async function storedEtagOf(x: Execution, ifMatch: string): Promise<string> {
   if (wanted === '*') return '*'
   const current = await currentEtags(x, bucketOf(x), keyOf(x))
   if (current === null) throw new S3Error('NoSuchKey')
-  if (!wanted.some(({ tag }) => tag === unquoteEtag(current.visible))) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
+  const visible = unquoteEtag(current.visible)
+  if (!wanted.some(({ tag }) => tag === visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
   return current.upstream
 }

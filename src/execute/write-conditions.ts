@@ -58,5 +58,6 @@ function storeEtag({ putEtags }: Conditions, etag: string): string {
 
 function names(list: string, etag: string): boolean {
   const tags = parseEtagList(list)
-  return tags === '*' || tags.some(({ tag }) => tag === unquoteEtag(etag))
+  const bare = unquoteEtag(etag)
+  return tags === '*' || tags.some(({ tag }) => tag === bare)
 }

@@ -20,13 +20,16 @@ export function textAnswer(text: string, contentType: string, headers: ResponseH
   return { status, headers: [...headers, ['Content-Type', contentType], ['Content-Length', String(body.length)]], body }
 }
 
+/** Characters of one element of an error: no answer is many times its request. */
+const MOST_TEXT = 1024
+
 /** Any error as S3 shows it (AWS, "REST error responses"). HEAD and 304 have no body. */
 export function errorAnswer(error: unknown, request: Pick<HttpRequest, 'id' | 'method' | 'target'>): HttpResponse {
   const shown = error instanceof S3Error ? error : ofSystem(systemCodeOf(error))
   if (shown.status === 304) return { status: 304, headers: shown.headers, body: null }
-  const fields = Object.entries(shown.fields).map(([name, value]) => textElement(name, value)).join('')
-  const xml = xmlDocument('Error', textElement('Code', shown.code), textElement('Message', shown.message), fields,
-    textElement('Resource', request.target.rawPath), textElement('RequestId', request.id), textElement('HostId', hostId))
+  const fields = Object.entries(shown.fields).map(([name, value]) => textElement(name, value.slice(0, MOST_TEXT))).join('')
+  const xml = xmlDocument('Error', textElement('Code', shown.code), textElement('Message', shown.message.slice(0, MOST_TEXT)), fields,
+    textElement('Resource', request.target.rawPath.slice(0, MOST_TEXT)), textElement('RequestId', request.id), textElement('HostId', hostId))
   // <Error> is the one document of S3 that is in no namespace.
   const answer = xmlAnswer(xml.replace(/ xmlns="[^"]*"/, ''), shown.headers, shown.status)
   return request.method === 'HEAD' ? { status: answer.status, headers: shown.headers, body: null } : answer

@@ -6,8 +6,8 @@ import { isRefusal, type Parser } from './parsers.ts'
 /** CPU time that nobody has to explain, in microseconds per byte and for the whole. */
 const freePerByte = 0.15
 const freeMicroseconds = 5000
-/** A linear cost grows fourfold from n to 4n, a square one sixteenfold. */
-const mostGrowth = 8
+/** From n to 2n and from 2n to 4n: a linear cost doubles, a square one is four times as much; garbage collection comes at one length and not at another. */
+const mostGrowth = 2.7
 /** CPU time that is too much even where it grows linearly. */
 const mostPerByte = 4
 const repeats = 6
@@ -52,7 +52,7 @@ export async function judgeGrowth(what: string, length: number, run: (length: nu
   const again = Math.min(cost, await leastCost(() => run(length), 0))
   if (again <= free) return { fault: null, cost: again }
   const measured = `${what}: ${quarter} µs, ${half} µs, ${again} µs at ${length / 4}, ${length / 2} and ${length} bytes`
-  const grows = again > mostGrowth * quarter || (again > 3 * half && half > 3 * quarter)
+  const grows = again > mostGrowth * half && half > mostGrowth * quarter
   return { fault: grows || again > 10 * freeMicroseconds + mostPerByte * length ? measured : null, cost: again }
 }
 
