@@ -75,6 +75,10 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 * A request with two sub-resources (\`?acl&tagging\`), or with a parameter given twice, is InvalidArgument.
 * Buckets named \`admin\` or \`minio\` are InvalidBucketName: those paths are the stores' own administration interfaces.
 * Copy sources by ARN (access points, Outposts) and SigV4A are refused.
+* UploadPart, ListParts and CompleteMultipartUpload of an upload under a customer's key want its headers; stores complete without.
+* Encryption headers on requests that continue an upload are taken where they agree with it, and refused where they do not; MinIO and Ceph ignore
+  them, AWS refuses them all.
+* A request target in absolute form must name the host of the Host header.
 * Redirects of the store are never relayed; a \`Location\` that names a host is left out.
 * Anonymous requests: reads only, and only where a bucket's \`publicRead\` says so (\`true\`: objects and listings, no settings; \`prefixes\`: current objects under them and listings of them; \`store\`: as
   far as the store's ACLs allow). Unsigned writes are refused even where the store would take them, unsigned forms too.

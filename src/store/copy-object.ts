@@ -58,15 +58,16 @@ export function copySourceHeader({ bucket, version }: CopySource): ResponseHeade
 }
 
 /**
- * Finds the object that `x-amz-copy-source` names (percent-encoded once, a leading slash optional) and checks the conditions on it.
+ * Finds the object that `x-amz-copy-source` names (percent-encoded once, in part or as a whole, a leading slash optional) and checks the conditions on it.
  * @throws S3Error InvalidArgument, InvalidRequest, NoSuchBucket, NoSuchKey, NoSuchVersion, PreconditionFailed
  */
 export function readCopySource({ headers }: StoreRequest, { catalog }: StoreContext): CopySource {
   const header = headers.get('x-amz-copy-source') ?? ''
-  const match = /^\/?([^/?]+)\/([^?]+)(?:\?versionId=([^&]*))?$/.exec(header)
+  const [, path = '', rawVersion] = /^([^?]+)(?:\?versionId=([^&]*))?$/.exec(header) ?? []
+  const match = /^\/?([^/]+)\/(.+)$/s.exec(decodeSource(path, header))
   if (match === null) throw badCopySource(header)
-  const parts: readonly (string | undefined)[] = match.slice(1)
-  const [name, key, versionId] = parts.map((part) => part === undefined ? undefined : decodeSource(part, header))
+  const [, name, key] = match
+  const versionId = rawVersion === undefined ? undefined : decodeSource(rawVersion, header)
   const bucket = catalog.bucket(name ?? '')
   try {
     const version = locate(bucket, key ?? '', versionId)

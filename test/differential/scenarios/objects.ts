@@ -104,7 +104,8 @@ export const objects: readonly Scenario[] = [
       ...[past, future].flatMap((date) => [copy('{bucket:a}/s', 'c5', [['x-amz-copy-source-if-modified-since', date]]), copy('{bucket:a}/s', 'c5', [['x-amz-copy-source-if-unmodified-since', date]])]),
       copy('{bucket:a}/s', 'c6', [['x-amz-acl', 'public-read']]), ask('acl', { key: 'c6' }), copy('{bucket:a}/s', 'c7', [['x-amz-storage-class', 'STANDARD']]), head('c7'), copy('{bucket:a}/s', 'c8', [['if-none-match', '*']]), copy('{bucket:a}/s', 'c8', [['if-none-match', '*']]),
       put('empty', ''), copy('{bucket:a}/empty', 'empty-copy'), get('empty-copy'), copy('{bucket:a}/s', 'x1', [], { as: 'alt' }), copy('{bucket:a}/s', 'x1', [], { bucket: 'nobucket' }),
-      put('big', 'x'.repeat(300000)), copy('{bucket:a}/big', 'big2'), get('big2'), { method: 'PUT', bucket: 'a', key: 'c9', headers: [['x-amz-copy-source', '{bucket:a}/s']], body: 'a body', bare: true }
+      put('big', 'x'.repeat(300000)), copy('{bucket:a}/big', 'big2'), get('big2'), { method: 'PUT', bucket: 'a', key: 'c9', headers: [['x-amz-copy-source', '{bucket:a}/s']], body: 'a body', bare: true },
+      put('dir/s', 'whole'), copy('{bucket:a}%2Fdir%2Fs', 'c10'), get('c10'), copy('%2F{bucket:a}%2Fdir%2Fs', 'c11'), get('c11'), copy('{bucket:a}%2F', 'c12'), copy('{bucket:a}%2Fa%3FversionId%3D1', 'c12')
     ]
   },
   {

@@ -15,7 +15,16 @@ const abort = (key: string, upload: string): Step => ({ method: 'DELETE', bucket
 const partCopy = (key: string, upload: string, number: number, source: string, range?: string): Step =>
   ({ method: 'PUT', bucket: 'a', key, query: [['partNumber', String(number)], ['uploadId', `{${upload}}`]], headers: [['x-amz-copy-source', source], ...range === undefined ? [] : [['x-amz-copy-source-range', range] as const]], save: { [`e${number}`]: 'ETag' } })
 
+/** As minio-go repeats them with every request of an upload. */
+const encrypted = (step: Step): Step => ({ ...step, headers: [...step.headers ?? [], ['x-amz-server-side-encryption', 'AES256']] })
+
 export const uploads: readonly Scenario[] = [
+  {
+    name: 'upload with encryption headers on parts', buckets: ['a'],
+    steps: [
+      create('m', 'u'), encrypted(part('m', 'u', 1, 'part')), encrypted(parts('m', 'u')), encrypted(complete('m', 'u', [[1, '{e1}']])), get('m')
+    ]
+  },
   {
     name: 'upload life', buckets: ['a'],
     steps: [
