@@ -56,8 +56,10 @@ class Online {
       return this.#unreached(error)
     }
     const rows: Checked[] = [{ check: 'store answers', ok: head.status < 500 || head.status === 501, detail: this.#config.upstream.endpoint }, clock(head)]
-    rows.push(...await this.#group('state bucket', () => this.#stateBucket(place, head)))
-    if (rows.every(({ ok }) => ok !== false)) rows.push(...await this.#group('', () => this.#habits()))
+    const state = await this.#group('state bucket', () => this.#stateBucket(place, head))
+    rows.push(...state)
+    // The store is asked for its habits in the state bucket.
+    if (state.every(({ ok }) => ok === true)) rows.push(...await this.#group('', () => this.#habits()))
     if (bucket !== null) rows.push(...await this.#clientBucket(bucket))
     return rows
   }
@@ -96,7 +98,7 @@ class Online {
   }
 
   async #stateBucket(place: Place, head: Reply): Promise<Checked[]> {
-    const check = `bucket ${place.bucket}`
+    const check = place.bucket
     if (head.status === 404) {
       return [{ check, ok: null, detail: 'is not there: the gateway makes it at start, with s3:CreateBucket. Its rights are not tried' }]
     }

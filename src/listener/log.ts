@@ -46,8 +46,8 @@ export interface LogOptions {
 export async function prettyLines(colour: boolean): Promise<(line: string) => string> {
   const { prettyFactory } = await import('pino-pretty')
   const format = prettyFactory({ colorize: colour, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' })
-  // Fields hold what clients have sent. JSON escapes C0; the C1 controls would reach the terminal.
-  return (line) => format(line.replaceAll(/[\u007f-\u009f]/g, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`))
+  // Fields hold what clients have sent. JSON escapes C0; DEL and the C1 controls would reach the terminal.
+  return (line) => format(line).replaceAll(/[\u007f-\u009f]/g, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /**
