@@ -111,7 +111,7 @@ function diagnoseKms(operation: string, error: unknown): Diagnosis {
   return diagnosis('kms', operation, {
     // Without an answer the SDK says 0 or nothing.
     status: $metadata?.httpStatusCode ?? $response?.statusCode ?? null,
-    errorName: nameOf(name),
+    errorName: name === 'Error' ? null : nameOf(name),
     system: systemCodeOf(error),
     remoteRequestId: requestIdOf($metadata?.requestId),
     clockSkewSeconds: clockSkewSeconds($response?.headers?.['date'], Date.now())
