@@ -183,3 +183,13 @@ await t.test('Kubernetes: the network policy and the autoscaler mean the deploym
   t.match(byKind('Service').spec, { selector: labels })
   t.match(byKind('PodDisruptionBudget').spec, { selector: { matchLabels: labels } })
 })
+
+await t.test('systemd and compose: no core files, exit codes as documented, no debugger by signal', async (t) => {
+  const unit = read('docker/systemd/sealgate.service').split('\n')
+  for (const line of ['LimitCORE=0', 'RestartPreventExitStatus=2', 'SuccessExitStatus=3', 'UMask=0077']) t.ok(unit.includes(line), line)
+  t.ok(unit.find((line) => line.startsWith('ExecStart='))?.includes(' --disable-sigusr1 '))
+  const { services } = parse(read('docker-compose.yml')) as { services: Record<string, { ulimits?: unknown }> }
+  for (const name of ['gateway', 'keys']) t.same(services[name]?.ulimits, { core: 0 }, name)
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+  for (const name of ['start', 'sealgate', 'bench']) t.match(scripts[name], / --disable-sigusr1 /, name)
+})

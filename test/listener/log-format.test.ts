@@ -17,10 +17,10 @@ async function lines(format: string, isTTY: boolean, env: Readonly<Record<string
 
 await t.test('auto: for people on a terminal, JSON elsewhere; json and pretty force either', async (t) => {
   for (const [format, isTTY] of [['auto', false], ['json', true], ['json', false]] as const) {
-    t.match(JSON.parse(await lines(format, isTTY)), { level: 'warn', msg: 'told', bytes: 7 }, `${format}, terminal: ${isTTY}`)
+    t.match(JSON.parse(await lines(format, isTTY)), { level: 'warn', msg: 'told', bytes: 7 }, `${format}, terminal: ${String(isTTY)}`)
   }
   for (const [format, isTTY] of [['auto', true], ['pretty', true], ['pretty', false]] as const) {
-    t.match(await lines(format, isTTY), /^\[\d\d:\d\d:\d\d\.\d{3}\] .*WARN.*told.*"bytes":7/, `${format}, terminal: ${isTTY}`)
+    t.match(await lines(format, isTTY), /^\[\d\d:\d\d:\d\d\.\d{3}\] .*WARN.*told.*"bytes":7/, `${format}, terminal: ${String(isTTY)}`)
   }
 })
 
