@@ -7,6 +7,8 @@ import { expand, isMap, readTree, type ConfigFault, type Tree } from './config-t
 import { faultsOf, noSuch, wordsOf } from './config-words.ts'
 import { systemWords } from './system-words.ts'
 
+type ClientLimits = Config['clients'][number]['limits']
+
 /** Everything that is wrong with a configuration, in one error. Values are not quoted: they may be secrets. */
 export class ConfigError extends Error {
   readonly faults: readonly ConfigFault[]
@@ -83,6 +85,7 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
 
   const keyConfigs = Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, keyConfig(key)]))
   const { region, ...rest } = listen
+  const { perClient, ...shared } = limits
   const { accessKeyId, secretAccessKey, sessionToken, credentials, conditions, ...store } = upstream
   return {
     listen: { ...rest, regions: typeof region === 'string' ? [region] : region },
@@ -93,8 +96,17 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
       conditions: defined(conditions),
       credentials: credentials ?? conceal({ accessKeyId: accessKeyId ?? '', secretAccessKey: secretAccessKey ?? '', sessionToken })
     },
-    clients: clients.map((client) => conceal({ ...client, upstream: client.upstream === null ? null : conceal(client.upstream) })),
-    keys: keyConfigs, buckets: resolvePolicies(buckets, keyConfigs), auth, keyCache, limits, log, audit, workers
+    clients: clients.map((client) => conceal({ ...client, limits: limitsOf(client.limits, perClient), upstream: client.upstream === null ? null : conceal(client.upstream) })),
+    keys: keyConfigs, buckets: resolvePolicies(buckets, keyConfigs), auth, keyCache, limits: shared, log, audit, workers
+  }
+}
+
+/** What a client has of its own, and the rest as for all. */
+function limitsOf(own: ClientLimits, all: ClientLimits): ClientLimits {
+  return {
+    requests: own.requests ?? all.requests,
+    requestsPerSecond: own.requestsPerSecond ?? all.requestsPerSecond,
+    bytesPerSecond: own.bytesPerSecond ?? all.bytesPerSecond
   }
 }
 

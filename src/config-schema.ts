@@ -102,8 +102,14 @@ function clientsSection(secret: Text) {
     ...identity,
     buckets: z.array(bucketPattern).min(1).default(['*']),
     readOnly: z.boolean().default(false),
+    limits: clientLimits(),
     upstream: z.strictObject(identity).nullable().default(null)
   })).min(1, 'must name at least one client')
+}
+
+function clientLimits() {
+  const rate = z.number().positive().nullable().default(null)
+  return z.strictObject({ requests: count.nullable().default(null), requestsPerSecond: rate, bytesPerSecond: rate }).prefault({})
 }
 
 function keysSection(path: Text, secret: Text) {
@@ -157,6 +163,8 @@ function tuningSections() {
     limits: z.strictObject({
       connections: count.default(4096),
       requestsInFlight: count.default(1024),
+      unauthenticatedRequests: count.default(256),
+      perClient: clientLimits(),
       headerBytes: bytes({ min: 4096, max: 65_536 }).default(16_384),
       xmlBytes: bytes({ min: 65_536, max: 16 * 1024 * 1024 }).default(4 * 1024 * 1024),
       minRate: bytesPerSecond({ above: 0 }).default(1024),

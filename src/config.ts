@@ -119,6 +119,8 @@ export interface Config {
   readonly limits: {
     readonly connections: number
     readonly requestsInFlight: number
+    /** Forms up to their file, and preflights: of each so many at once. */
+    readonly unauthenticatedRequests: number
     readonly headerBytes: number
     readonly xmlBytes: number
     /** Bytes per second below which a transfer is cut, averaged over `minRateWindowSeconds`. */

@@ -130,6 +130,10 @@ export class Observer {
     this.#metrics.handshakeFailures.add({ reason })
   }
 
+  limited(limit: string): void {
+    this.#metrics.limited.add({ limit })
+  }
+
   /** A request is over. */
   request(record: AccessRecord): void {
     const operation = record.operation ?? 'none'
@@ -156,9 +160,10 @@ export class Observer {
 
   watchLoad(load: () => Load): void {
     this.#metrics.beforeSnapshot(() => {
-      const { connections, requestsInFlight } = load()
+      const { connections, requestsInFlight, unauthenticated } = load()
       this.#metrics.clientConnections.set({}, connections)
       this.#metrics.requestsInFlight.set({}, requestsInFlight)
+      this.#metrics.unauthenticatedRequests.set({}, unauthenticated)
     })
   }
 

@@ -15,6 +15,8 @@ export interface Readiness {
 export interface Load {
   readonly connections: number
   readonly requestsInFlight: number
+  /** Of those, how many hold a place without a signature. */
+  readonly unauthenticated: number
 }
 
 /** The gateway without its listeners. */
@@ -31,6 +33,8 @@ export interface Gateway {
   observe?(record: AccessRecord): void
   /** Told of every TLS handshake that came to nothing, and why, in a word of a closed set. */
   handshakeFailed?(reason: string): void
+  /** Told of every request and connection that a limit turns away or ends: which, in words of a closed set. */
+  limited?(limit: string): void
   /** Told once where the metrics find the load of the listener. */
   watch?(load: () => Load): void
   /** Takes over credentials, keys and policies. Transfers under way go on. */

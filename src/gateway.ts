@@ -151,6 +151,10 @@ class Assembly implements Gateway {
     this.#observer.certificateEnds(at)
   }
 
+  limited(limit: string): void {
+    this.#observer.limited(limit)
+  }
+
   /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */
   async reload(next: Config): Promise<void> {
     const config = { ...next, upstream: this.#config.upstream }

@@ -68,6 +68,7 @@ async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<
     ? { request: authenticate(request, auth), form: null }
     : await authenticatedForm(request, auth, posted.bucket)
   const { client } = authenticated.request
+  if (posted === null) request.admit?.(client === null ? { kind: 'anonymous' } : { kind: 'client', id: client.accessKeyId, limits: client.limits })
   if (client !== null) request.annotate?.({ client: client.accessKeyId })
   const operation = posted ?? routed({ ...request, headers: authenticated.request.headers }, domains)
   request.annotate?.(noteOf(operation, authenticated.form))

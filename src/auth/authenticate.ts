@@ -11,7 +11,7 @@ import { formHeaders, type FormUpload } from './form.ts'
 import { declaredDigests, payloadPromise } from './payload.ts'
 import { verifyPostPolicy } from './post-policy.ts'
 import { invalidAuthorization } from './refusals.ts'
-import type { Authenticated } from './types.ts'
+import type { Authenticated, Client } from './types.ts'
 import { verifyHeaderV2, verifyQueryV2 } from './verify-v2.ts'
 import { verifyHeaderV4, verifyQueryV4 } from './verify-v4.ts'
 
@@ -44,6 +44,7 @@ export function isFormUpload(request: HttpRequest): boolean {
 
 /** A form whose policy has verified. */
 export interface AuthenticatedForm {
+  readonly client: Client
   /** Expanded. */
   readonly fields: ReadonlyMap<string, string>
   /** @param fileLength exact size of the file in bytes. @throws S3Error EntityTooSmall, EntityTooLarge by content-length-range. */
@@ -64,7 +65,7 @@ export function authenticateForm(request: HttpRequest, form: FormUpload, context
     const payload = { framing: 'plain', length: fileLength, sha256: null, chunkSigner: null, ...digests, trailer: null } as const
     return brand({ request, client, scheme: 'post-policy', headers, payload })
   }
-  return { fields, withFile }
+  return { client, fields, withFile }
 }
 
 /** @throws S3Error InvalidArgument unless credentials are in one place only: two would let two readers pick differently. */

@@ -16,8 +16,8 @@ export type CredentialLookup = (accessKeyId: string) => Credential | undefined
  */
 export function credentialLookup(clients: readonly (Client & { readonly secretAccessKey: string })[]): CredentialLookup {
   const byId = new Map<string, Credential>()
-  for (const { accessKeyId, buckets, readOnly, upstream, secretAccessKey } of clients) {
-    byId.set(accessKeyId, { client: { accessKeyId, buckets, readOnly, upstream }, secret: new SigningSecret(secretAccessKey) })
+  for (const { secretAccessKey, ...client } of clients) {
+    byId.set(client.accessKeyId, { client, secret: new SigningSecret(secretAccessKey) })
   }
   return (accessKeyId) => byId.get(accessKeyId)
 }

@@ -1,4 +1,4 @@
-import type { HttpRequest } from '../http/message.ts'
+import type { ClientLimits, HttpRequest } from '../http/message.ts'
 import type { ChecksumAlgorithm } from '../http/checksum.ts'
 
 /** A client as configured: who may sign, what it may touch, and as whom it acts upstream. */
@@ -9,6 +9,7 @@ export interface Client {
   readonly readOnly: boolean
   /** Upstream identity of this client; null: the gateway's own. */
   readonly upstream: { readonly accessKeyId: string; readonly secretAccessKey: string } | null
+  readonly limits: ClientLimits
 }
 
 /** What the client promised about its body, taken from signed places only. */

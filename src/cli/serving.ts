@@ -19,6 +19,8 @@ const seconds = 1000
 /** Longer than the idle time-outs of common load balancers (60 s), so that they close first. */
 const keepAliveMs = 75 * seconds
 const headersMs = 30 * seconds
+/** Fields are at most 20 KiB, and a browser sends them at once. */
+const formFieldsMs = 10 * seconds
 /** Clients give up after about 60 s of silence. */
 const heartbeatMs = 5 * seconds
 /** Less than one segment, so that one that waits for the socket is enough to pause the store. */
@@ -249,12 +251,15 @@ function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, l
     tls,
     trustedProxies: listen.trustedProxies,
     limits: {
-      connections, requestsInFlight: limits.requestsInFlight, headerBytes: limits.headerBytes,
+      connections, requestsInFlight: limits.requestsInFlight, unauthenticatedRequests: limits.unauthenticatedRequests,
+      // Each holds a connection to the store.
+      anonymousRequests: Math.max(1, Math.ceil(upstream.connections / 2)), formFieldsMs, headerBytes: limits.headerBytes,
       minRate: limits.minRate, minRateWindowMs: limits.minRateWindowSeconds * seconds, headersMs, keepAliveMs, highWaterMark
     },
     heartbeatMs,
     log,
     observe: (record) => { gateway.observe?.(record) },
-    handshakeFailed: (reason) => { gateway.handshakeFailed?.(reason) }
+    handshakeFailed: (reason) => { gateway.handshakeFailed?.(reason) },
+    limited: (limit) => { gateway.limited?.(limit) }
   }, (request) => gateway.handle(request))
 }

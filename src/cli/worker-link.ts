@@ -46,13 +46,25 @@ export function workerCount(workers: Config['workers']): number {
 export function configOfWorker({ file, text, workers }: ConfigText, env: Platform['env']): Config {
   const config = parseConfig(text, { file, env })
   const share = (all: number): number => Math.ceil(all / workers)
-  const { limits, upstream } = config
+  const { limits, upstream, clients } = config
   return {
     ...config,
     admin: null,
     upstream: { ...upstream, connections: share(upstream.connections) },
-    limits: { ...limits, connections: share(limits.connections), requestsInFlight: share(limits.requestsInFlight) }
+    clients: clients.map((client) => withSharedLimits(client, workers)),
+    limits: {
+      ...limits, connections: share(limits.connections), requestsInFlight: share(limits.requestsInFlight),
+      unauthenticatedRequests: share(limits.unauthenticatedRequests)
+    }
   }
+}
+
+/** With its descriptors, because printing a client must go on showing stars for its secret. */
+function withSharedLimits(client: Config['clients'][number], workers: number): Config['clients'][number] {
+  const { requests, requestsPerSecond, bytesPerSecond } = client.limits
+  const part = (all: number | null): number | null => all === null ? null : all / workers
+  const limits = { requests: requests === null ? null : Math.ceil(requests / workers), requestsPerSecond: part(requestsPerSecond), bytesPerSecond: part(bytesPerSecond) }
+  return Object.defineProperties({ ...client }, { ...Object.getOwnPropertyDescriptors(client), limits: { value: limits, enumerable: true } })
 }
 
 /** A worker process: does as the primary says, and ends with it. @returns the exit code. */

@@ -22,6 +22,7 @@ const unsignedAnswerSeconds = 5
  * @throws S3Error BadRequest, AccessForbidden; the errors of a store that does not answer
  */
 export async function preflight(parts: Parts, request: HttpRequest, bucket: string): Promise<HttpResponse> {
+  request.admit?.({ kind: 'preflight' })
   const question = questionOf(request)
   if (question.origin === '') throw new S3Error('BadRequest', { message: 'Insufficient information. Origin request header needed.' })
   if (!request.headers.has('access-control-request-method')) {

@@ -21,9 +21,11 @@ import { storePlain } from './store-plain.ts'
  * @throws S3Error MissingContentLength when the size of the file cannot be told; the errors of the form and its policy.
  */
 export async function authenticatedForm(request: HttpRequest, auth: AuthContext, bucket: string): Promise<{ request: Authenticated; form: PostForm }> {
+  request.admit?.({ kind: 'form' })
   request.sendContinue()
   const form = await readFormFields(request.body, request.headers.get('content-type') ?? '')
-  const { fields, withFile } = authenticateForm(request, { ...form, bucket }, auth)
+  const { client, fields, withFile } = authenticateForm(request, { ...form, bucket }, auth)
+  request.admit?.({ kind: 'client', id: client.accessKeyId, limits: client.limits })
   const { file, fileLength } = await form.openFile(request.contentLength)
   if (fileLength === null) throw new S3Error('MissingContentLength')
   return { request: withFile(fileLength), form: { fields, file } }

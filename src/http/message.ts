@@ -27,6 +27,26 @@ export interface HttpRequest {
    * depend on it. Absent where there is no access log.
    */
   readonly annotate?: (note: RequestNote) => void
+  /**
+   * To be called before anything is done for the request that takes time, once it is known for whom: gives it one of the places there
+   * are for its kind, in exchange for the one it has. Absent where nothing is limited.
+   * Throws S3Error SlowDown when there is none.
+   */
+  readonly admit?: (as: Admittance) => void
+}
+
+/** For whom a request is served. Nobody has signed but a client. */
+export type Admittance =
+  | { readonly kind: 'form' | 'preflight' | 'anonymous' }
+  | { readonly kind: 'client'; readonly id: string; readonly limits: ClientLimits }
+
+/** What one client may use; null: no limit. */
+export interface ClientLimits {
+  /** At once. */
+  readonly requests: number | null
+  readonly requestsPerSecond: number | null
+  /** Of bodies, both ways together. Counted when they have passed: a request is let in unless earlier ones have used too much. */
+  readonly bytesPerSecond: number | null
 }
 
 /** What the access line says beyond the wire, noted by the stages as they learn it. */

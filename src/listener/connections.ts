@@ -2,20 +2,34 @@ import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { breakConnection, openConnection, type Connection } from './exchange.ts'
 
-/** The connections of one listener, those whose TLS handshake is still under way included. */
+/**
+ * The connections of one listener, those whose TLS handshake is still under way included, and no more than a number of them. When
+ * there are too many one gives way: first one on which nobody has authenticated, the oldest, then an idle one. So connections that do
+ * nothing, or nothing with a signature, keep nobody out.
+ */
 export class Connections {
-  readonly #open = new Map<Socket, Connection>()
+  readonly #limit: number
+  readonly #displaced: () => void
+  /** Nobody has authenticated on these. The oldest first, as everywhere here. */
+  readonly #strangers = new Map<Socket, Connection>()
+  readonly #clients = new Map<Socket, Connection>()
   /** By their addresses: Node does not say which TCP socket a TLS socket stands on. */
   readonly #handshakes = new Map<string, Socket>()
   #closing = false
 
+  /** @param displaced is told of every connection that is closed to make room, or for want of it */
+  constructor(limit: number, displaced: () => void) {
+    this.#limit = limit
+    this.#displaced = displaced
+  }
+
   get count(): number {
-    return this.#open.size + this.#handshakes.size
+    return this.#strangers.size + this.#clients.size + this.#handshakes.size
   }
 
   /** What is remembered of a connection; undefined when it is gone, or not secured yet. */
   of(socket: Socket): Connection | undefined {
-    return this.#open.get(socket)
+    return this.#strangers.get(socket) ?? this.#clients.get(socket)
   }
 
   follow(server: Server, secure: boolean): void {
@@ -23,34 +37,75 @@ export class Connections {
     server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => { this.#add(socket) })
   }
 
+  /** Somebody has authenticated on it. */
+  trust(connection: Connection): void {
+    if (this.#strangers.delete(connection.socket)) this.#clients.set(connection.socket, connection)
+  }
+
   /** Closes every connection that carries no request, and those that still come. */
   closeIdle(): void {
     this.#closing = true
     for (const socket of this.#handshakes.values()) socket.destroy()
-    for (const { current, socket } of this.#open.values()) if (current === null) socket.destroy()
+    for (const { current, socket } of this.#open()) if (current === null) socket.destroy()
   }
 
   /** Breaks every connection, visibly for a client that waits for an answer. */
   breakAll(): void {
-    for (const { current, socket } of this.#open.values()) {
+    for (const { current, socket } of this.#open()) {
       if (current === null) breakConnection(socket)
       else current.breakOff('gateway')
     }
   }
 
+  #open(): Connection[] {
+    return [...this.#strangers.values(), ...this.#clients.values()]
+  }
+
   #begin(socket: Socket): void {
-    if (this.#closing) socket.destroy()
+    if (this.#closing || !this.#makeRoom()) {
+      socket.destroy()
+      return
+    }
     const name = addresses(socket)
     this.#handshakes.set(name, socket)
-    socket.once('close', () => { this.#handshakes.delete(name) })
+    socket.once('close', () => { if (this.#handshakes.get(name) === socket) this.#handshakes.delete(name) })
   }
 
   #add(socket: Socket): void {
-    if (this.#closing) socket.destroy()
     this.#handshakes.delete(addresses(socket))
-    this.#open.set(socket, openConnection(socket))
-    socket.once('close', () => { this.#open.delete(socket) })
     socket.on('error', () => undefined)
+    if (this.#closing || !this.#makeRoom()) {
+      socket.destroy()
+      return
+    }
+    this.#strangers.set(socket, openConnection(socket))
+    socket.once('close', () => { this.#forget(socket) })
+  }
+
+  /** @returns false when every connection there is carries a request that has been let in */
+  #makeRoom(): boolean {
+    if (this.count < this.#limit) return true
+    this.#displaced()
+    const [handshake] = this.#handshakes
+    // A handshake takes a moment; whoever fills half of the places with them does not mean to end any.
+    const begun = handshake !== undefined && (this.#handshakes.size > this.#limit / 2 || this.#strangers.size === 0)
+    const socket = begun ? handshake[1] : this.#leastNeeded()
+    if (begun) this.#handshakes.delete(handshake[0])
+    if (socket === undefined) return false
+    this.#forget(socket)
+    socket.destroy()
+    return true
+  }
+
+  #leastNeeded(): Socket | undefined {
+    for (const [socket, { current }] of this.#strangers) if (current?.admitted !== true) return socket
+    for (const [socket, { current, waiting }] of this.#clients) if (current === null ? waiting === 0 : current.given) return socket
+    return undefined
+  }
+
+  #forget(socket: Socket): void {
+    this.#strangers.delete(socket)
+    this.#clients.delete(socket)
   }
 }
 

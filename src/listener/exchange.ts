@@ -4,10 +4,11 @@ import type { Readable } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { S3Error } from '../errors.ts'
 import { HeaderList } from '../http/headers.ts'
-import type { HttpRequest, RequestNote } from '../http/message.ts'
+import type { Admittance, HttpRequest, RequestNote } from '../http/message.ts'
 import { parseTarget } from '../http/target.ts'
 import { accessRecord, endedBy, type AccessRecord, type EndedBy, type Ending, type Phase } from '../observe/access-log.ts'
 import type { Admitted } from './gate.ts'
+import type { Guest } from './admission.ts'
 import type { Watched } from './rate-watch.ts'
 import { noBody, RequestBody } from './request-body.ts'
 import { newRequestId } from './request-id.ts'
@@ -48,7 +49,7 @@ export function breakConnection(socket: Socket): void {
 }
 
 /** One request and its answer on one connection: identity, life time, and what the access line will say. */
-export class Exchange implements Watched {
+export class Exchange implements Watched, Guest {
   readonly id = newRequestId()
   readonly req: RequestMessage
   readonly res: ServerResponse
@@ -71,6 +72,8 @@ export class Exchange implements Watched {
   given = false
   /** True while it counts among the requests in flight. */
   inFlight = false
+  /** True while it has a place (see Admission). */
+  admitted = false
 
   readonly #abort = new AbortController()
   readonly #started = performance.now()
@@ -119,7 +122,7 @@ export class Exchange implements Watched {
    * Makes the request that the stages see.
    * @throws S3Error InvalidURI.
    */
-  admit(admitted: Admitted, facts: { readonly secure: boolean; readonly remoteAddress: string }): void {
+  admit(admitted: Admitted, facts: { readonly secure: boolean; readonly remoteAddress: string }, admit: (as: Admittance) => void): void {
     this.#awaitsContinue = admitted.expectsContinue
     const { contentLength } = admitted
     this.request = {
@@ -134,7 +137,8 @@ export class Exchange implements Watched {
       secure: facts.secure,
       signal: this.#abort.signal,
       sendContinue: () => { this.#sendContinue() },
-      annotate: (note) => { this.#note = { ...this.#note, ...note } }
+      annotate: (note) => { this.#note = { ...this.#note, ...note } },
+      admit
     }
   }
 
@@ -156,6 +160,10 @@ export class Exchange implements Watched {
   clientOwes(): 'upload' | 'download' | null {
     if (this.connection.socket.writableLength > 0) return 'download'
     return this.#body?.waiting === true && !this.#awaitsContinue ? 'upload' : null
+  }
+
+  transferred(): number {
+    return (this.#body?.received ?? 0) + this.bodySent
   }
 
   received(): number {

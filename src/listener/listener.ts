@@ -4,8 +4,9 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fastify, type FastifyInstance } from 'fastify'
 import { S3Error } from '../errors.ts'
-import type { HttpRequest, HttpResponse } from '../http/message.ts'
+import type { Admittance, HttpRequest, HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
+import { Admission, type AdmissionLimits, type Limit } from './admission.ts'
 import { Answers } from './answers.ts'
 import { Connections } from './connections.ts'
 import { Exchange, type Connection } from './exchange.ts'
@@ -25,8 +26,7 @@ export interface ListenerOptions {
   readonly tls: TlsMaterial | null
   /** Addresses or CIDR ranges of front ends that terminate TLS and whose X-Forwarded-Proto is believed. */
   readonly trustedProxies: readonly string[]
-  readonly limits: ServerLimits & {
-    readonly requestsInFlight: number
+  readonly limits: ServerLimits & AdmissionLimits & {
     /** Bytes per second. */
     readonly minRate: number
     readonly minRateWindowMs: number
@@ -38,6 +38,8 @@ export interface ListenerOptions {
   readonly observe: (record: AccessRecord) => void
   /** Told of every TLS handshake that came to nothing. */
   readonly handshakeFailed?: (reason: HandshakeFailure) => void
+  /** Told of every request and connection that a limit turns away or ends. */
+  readonly limited?: (limit: Limit) => void
 }
 
 export interface Listener {
@@ -51,7 +53,7 @@ export interface Listener {
   /** New certificates for new connections; those that exist go on. @throws when the listener has no TLS. */
   reloadTls(material: TlsMaterial): void
   /** For the metrics. */
-  counts(): { readonly connections: number; readonly requestsInFlight: number }
+  counts(): { readonly connections: number; readonly requestsInFlight: number; readonly unauthenticated: number }
 }
 
 /** Fastify's own request listener. */
@@ -76,7 +78,8 @@ class HttpListener implements Listener {
   readonly #app: FastifyInstance
   readonly #answers: Answers
   readonly #trusted: TrustedProxies
-  readonly #connections = new Connections()
+  readonly #connections: Connections
+  readonly #admission: Admission
   #inFlight = 0
   #stopping = false
 
@@ -84,6 +87,9 @@ class HttpListener implements Listener {
     this.#options = options
     this.#handle = handle
     this.#trusted = new TrustedProxies(options.trustedProxies)
+    const limited = (limit: Limit): void => { options.limited?.(limit) }
+    this.#admission = new Admission(options.limits, limited)
+    this.#connections = new Connections(options.limits.connections, () => { limited('connections') })
     const { limits: { minRate, minRateWindowMs }, heartbeatMs, log, observe } = options
     this.#answers = new Answers({
       minRate, minRateWindowMs, heartbeatMs, log, observe,
@@ -122,8 +128,8 @@ class HttpListener implements Listener {
     server.setSecureContext(secureContext(material))
   }
 
-  counts(): { connections: number; requestsInFlight: number } {
-    return { connections: this.#connections.count, requestsInFlight: this.#inFlight }
+  counts(): { connections: number; requestsInFlight: number; unauthenticated: number } {
+    return { connections: this.#connections.count, requestsInFlight: this.#inFlight, unauthenticated: this.#admission.unauthenticated }
   }
 
   #build(): FastifyInstance {
@@ -182,7 +188,7 @@ class HttpListener implements Listener {
     connection.current = exchange
     try {
       const admitted = admit({ method: req.method ?? '', url: req.url ?? '', httpVersion: req.httpVersion, rawHeaders: req.rawHeaders })
-      exchange.admit(admitted, this.#facts(req))
+      exchange.admit(admitted, this.#facts(req), (as) => { this.#admit(exchange, as) })
     } catch (error) {
       connection.closing = true
       await this.#answers.perform(exchange, Promise.reject(error instanceof Error ? error : new S3Error('InternalError')))
@@ -193,13 +199,9 @@ class HttpListener implements Listener {
   }
 
   async #run(exchange: Exchange, request: HttpRequest): Promise<void> {
-    const full = this.#inFlight >= this.#options.limits.requestsInFlight
     this.#inFlight += 1
     exchange.inFlight = true
-    const handled = (async () => {
-      if (full) throw new S3Error('SlowDown')
-      return this.#handle(request)
-    })()
+    const handled = (async () => this.#handle(request))()
     exchange.performed = this.#answers.perform(exchange, handled)
     await exchange.performed
     // A handler that outlives its client still holds what it holds.
@@ -207,7 +209,16 @@ class HttpListener implements Listener {
     this.#settle(exchange)
   }
 
+  #admit(exchange: Exchange, as: Admittance): void {
+    exchange.admitted = false
+    this.#admission.admit(exchange, as)
+    exchange.admitted = true
+    if (as.kind === 'client') this.#connections.trust(exchange.connection)
+  }
+
   #settle(exchange: Exchange): void {
+    this.#admission.leave(exchange)
+    exchange.admitted = false
     if (exchange.inFlight) this.#inFlight -= 1
     exchange.inFlight = false
   }

@@ -4,7 +4,7 @@ import { RequestMessage } from './request-message.ts'
 import { secureContext, type TlsMaterial } from './tls.ts'
 
 export interface ServerLimits {
-  /** Connections held at once; more are closed as they come. */
+  /** Connections held at once. For more, those give way that are least needed (connections.ts). */
   readonly connections: number
   /** Bytes of request line and headers together. */
   readonly headerBytes: number
@@ -42,7 +42,8 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
       ...options, ...secureContext(tls), handshakeTimeout: 10_000, ALPNProtocols: ['http/1.1'],
       requestCert: tls.clientCa !== null, rejectUnauthorized: tls.clientCa !== null
     })
-  server.maxConnections = limits.connections
+  // The listener itself makes room for new ones. This is for those that come while the closed ones are on their way out.
+  server.maxConnections = limits.connections + Math.max(16, Math.ceil(limits.connections / 16))
   // Among workers Node would hand a connection that one refuses to the next, round and round while all are full.
   // The types of Node do not have it yet.
   Object.assign(server, { dropMaxConnection: true })

@@ -11,6 +11,9 @@ export interface Metrics {
   /** Seconds from the request's head to the last byte of its answer. */
   readonly requestSeconds: Histogram<'operation'>
   readonly requestsInFlight: Gauge<never>
+  readonly unauthenticatedRequests: Gauge<never>
+  /** Requests and connections that a limit turned away or ended. */
+  readonly limited: Counter<'limit'>
   /** Bytes of bodies; `in`: from clients, `out`: to clients. */
   readonly clientBytes: Counter<'direction'>
   readonly clientConnections: Gauge<never>
@@ -79,6 +82,8 @@ export function createMetrics(): Metrics {
     requests: r.counter('sealgate_requests_total', 'Requests answered.', ['operation', 'status']),
     requestSeconds: r.histogram('sealgate_request_duration_seconds', 'Time from request head to last byte.', requestBuckets, ['operation']),
     requestsInFlight: r.gauge('sealgate_requests_in_flight', 'Requests being served.'),
+    unauthenticatedRequests: r.gauge('sealgate_unauthenticated_requests', 'Requests being served that nobody has signed.'),
+    limited: r.counter('sealgate_limited_total', 'Requests and connections that a limit turned away or ended.', ['limit']),
     clientBytes: r.counter('sealgate_client_body_bytes_total', 'Bytes of bodies from (in) and to (out) clients.', ['direction']),
     clientConnections: r.gauge('sealgate_client_connections', 'Open client connections.'),
     handshakeFailures: r.counter('sealgate_tls_handshake_failures_total', 'TLS handshakes of clients that failed.', ['reason']),

@@ -58,8 +58,7 @@ export interface StoreUpstream extends Upstream {
   stats(): readonly PoolStats[]
 }
 
-const PREFLIGHT_CONNECTIONS = 4
-const PREFLIGHT_LINE_SECONDS = 2
+const PREFLIGHT = { connections: 4, lineSeconds: 2 }
 
 interface Lane {
   readonly slots: Slots
@@ -100,7 +99,7 @@ class SigningUpstream implements StoreUpstream {
       data: lane(settings, limits, options, settings.connections),
       source: lane(settings, limits, options, Math.max(4, Math.ceil(settings.connections / 4))),
       control: lane(settings, limits, options, Math.max(8, Math.ceil(settings.connections / 4))),
-      preflight: lane(settings, limits, { ...options, lineSeconds: PREFLIGHT_LINE_SECONDS }, PREFLIGHT_CONNECTIONS)
+      preflight: lane(settings, limits, { ...options, lineSeconds: PREFLIGHT.lineSeconds }, PREFLIGHT.connections)
     }
     this.#sampler = this.#startSampler()
   }

@@ -138,7 +138,7 @@ await t.test('who signed, and with what', async (t) => {
 })
 
 await t.test('secrets cannot be printed', async (t) => {
-  const credential = credentialLookup([{ accessKeyId, secretAccessKey, buckets: ['*'], readOnly: false, upstream: null }])(accessKeyId)
+  const credential = credentialLookup([{ accessKeyId, secretAccessKey, buckets: ['*'], readOnly: false, upstream: null, limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null } }])(accessKeyId)
   for (const text of [inspect(credential, { depth: 9, showHidden: true }), JSON.stringify(credential), String(credential?.secret)]) {
     t.notMatch(text, secretAccessKey)
     t.match(text, '******')

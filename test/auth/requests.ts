@@ -43,7 +43,7 @@ export function httpRequest(draft: Draft): HttpRequest {
 
 export function context(changes: Partial<AuthContext> = {}): AuthContext {
   return {
-    credential: credentialLookup([{ accessKeyId, secretAccessKey, buckets: ['*'], readOnly: false, upstream: null }]),
+    credential: credentialLookup([{ accessKeyId, secretAccessKey, buckets: ['*'], readOnly: false, upstream: null, limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null } }]),
     regions: [],
     v2Query: true,
     v2Header: true,

@@ -112,6 +112,7 @@ await t.test('the defaults in the table of limits are those of the schema', asyn
   const { limits, upstream, keyCache } = minimal
   for (const [row, values] of [
     ['limits.connections', [limits.connections]], ['limits.requestsInFlight', [limits.requestsInFlight]],
+    ['limits.unauthenticatedRequests', [limits.unauthenticatedRequests]],
     ['upstream.connections', [upstream.connections, upstream.connections / 4]], ['limits.headerBytes', [limits.headerBytes / 1024]],
     ['limits.xmlBytes', [limits.xmlBytes / 1024 ** 2]], ['limits.minRate', [limits.minRate / 1024, limits.minRateWindowSeconds]],
     ['limits.upstreamFirstByteSeconds', [limits.upstreamFirstByteSeconds]], ['limits.graceSeconds', [limits.graceSeconds]],

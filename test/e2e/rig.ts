@@ -48,7 +48,7 @@ function listener(tls: Awaited<ReturnType<typeof readTls>> | null, served = gate
   return createListener({
     host: '127.0.0.1', port, tls, trustedProxies: [], heartbeatMs: 5000, log: createLog({ level: 'silent' }), observe: () => undefined,
     limits: {
-      connections: 1000, requestsInFlight: 1000, headerBytes: 16_384, minRate: 1024, minRateWindowMs: 60_000, headersMs: 10_000, keepAliveMs: 5000, highWaterMark: 65_536
+      connections: 1000, requestsInFlight: 1000, unauthenticatedRequests: 256, anonymousRequests: 128, formFieldsMs: 10_000, headerBytes: 16_384, minRate: 1024, minRateWindowMs: 60_000, headersMs: 10_000, keepAliveMs: 5000, highWaterMark: 65_536
     }
   }, (request) => served.handle(request))
 }

@@ -1,9 +1,12 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { join } from 'node:path'
+import { connect as secureConnect } from 'node:tls'
 import { Readable } from 'node:stream'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
-import { readAll, roomyLimits, startListener, text, WireClient } from './wire.ts'
+import { readTls } from '../../src/listener/tls.ts'
+import { asClient, readAll, roomyLimits, startListener, text, WireClient } from './wire.ts'
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`
 /** 1 MB/s over 100 ms: whoever gives or takes less in that time is cut. */
@@ -76,6 +79,7 @@ await t.test('a handler that does not read is not held against the writer', asyn
 
 await t.test('a refused upload that trickles keeps nobody out', async (t) => {
   const started = await startListener(async (request) => {
+    asClient(request)
     if (request.method === 'PUT') throw new S3Error('NoSuchBucket')
     return text('ok')
   }, { limits: { ...roomyLimits, requestsInFlight: 1 } })
@@ -111,22 +115,56 @@ await t.test('heads that do not come are not waited for', async (t) => {
   t.equal(await idle.answer(), null, 'an idle connection is closed')
 })
 
-await t.test('connections beyond the limit are closed, those within go on', async (t) => {
-  const started = await startListener(async () => text('ok'), { limits: { ...roomyLimits, connections: 3 } })
+await t.test('connections beyond the limit: what nobody has signed gives way, then what is idle, and never a request', async (t) => {
+  let release: () => void = () => undefined
+  const held = new Promise<void>((resolve) => { release = resolve })
+  const limited: string[] = []
+  const started = await startListener(async (request) => {
+    if (request.target.rawPath !== '/stranger') asClient(request)
+    if (request.target.rawPath === '/held') await held
+    return text('ok')
+  }, { limits: { ...roomyLimits, connections: 3 }, limited: (limit) => { limited.push(limit) } })
   t.teardown(() => started.listener.stop(0))
-  const within = await Promise.all([1, 2, 3].map(() => WireClient.open(started.port)))
-  for (const client of within) {
-    client.write(get('/'))
-    t.equal((await client.answer())?.status, 200)
+  const open = async (path: string | null): Promise<WireClient> => {
+    const client = await WireClient.open(started.port)
+    if (path !== null) client.write(get(path))
+    if (path !== null && path !== '/held') t.equal((await client.answer())?.status, 200)
+    return client
   }
+  const known = await open('/known')
+  const stranger = await open('/stranger')
+  await open(null)
+  const second = await open('/known')
+  await stranger.closed()
+  for (let i = 0; i < 5; i += 1) await open(null)
+  for (const client of [known, second]) {
+    client.write(get('/held'))
+  }
+  while (started.listener.counts().requestsInFlight < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+  await open('/held')
+  while (started.listener.counts().requestsInFlight < 3) await new Promise((resolve) => setTimeout(resolve, 5))
   const surplus = connect(started.port, '127.0.0.1')
   surplus.on('error', () => undefined)
   await once(surplus, 'close')
-  for (const client of within) {
-    client.write(get('/'))
-    t.equal((await client.answer())?.status, 200)
-    client.socket.destroy()
-  }
+  release()
+  for (const client of [known, second]) t.equal((await client.answer())?.status, 200, 'requests under way go on')
+  await open('/known')
+  t.same([...new Set(limited)], ['connections'])
+})
+
+await t.test('handshakes that do not end keep nobody out', async (t) => {
+  const file = (name: string): string => join(import.meta.dirname, '../upstream', name)
+  const tls = await readTls({ cert: file('localhost-cert.pem'), key: file('localhost-key.pem'), clientCa: null })
+  const started = await startListener(async () => text('ok'), { tls, limits: { ...roomyLimits, connections: 4 } })
+  t.teardown(() => started.listener.stop(0))
+  const silent = Array.from({ length: 12 }, () => connect(started.port, '127.0.0.1').on('error', () => undefined))
+  await Promise.all(silent.slice(0, 4).map(async (socket) => once(socket, 'close')))
+  const client = secureConnect({ port: started.port, host: '127.0.0.1', rejectUnauthorized: false })
+  client.write(get('/'))
+  const [answer] = await once(client, 'data') as [Buffer]
+  t.match(answer.toString(), /^HTTP\/1\.1 200 /)
+  t.ok(started.listener.counts().connections <= 4)
+  for (const socket of [client, ...silent]) socket.destroy()
 })
 
 await t.test('a graceful stop lets transfers finish, closes idle connections, and takes no more', async (t) => {

@@ -86,7 +86,7 @@ await t.test('a body comes in whole, however it is framed and whenever it is rea
       if (randomInt(20) === 0) await new Promise((resolve) => setTimeout(resolve, randomInt(3)))
     }
     return text(Buffer.concat(chunks).toString('hex'))
-  }, { limits: { connections: 10, headerBytes: 16_384, headersMs: 20_000, keepAliveMs: 20_000, highWaterMark: 1024, requestsInFlight: 10, minRate: 1, minRateWindowMs: 60_000 } })
+  }, { limits: { connections: 10, headerBytes: 16_384, headersMs: 20_000, keepAliveMs: 20_000, highWaterMark: 1024, requestsInFlight: 10, unauthenticatedRequests: 256, anonymousRequests: 128, formFieldsMs: 10_000, minRate: 1, minRateWindowMs: 60_000 } })
   t.teardown(() => started.listener.stop(0))
   const client = await WireClient.open(started.port)
   for (let round = 0; round < 20; round += 1) {

@@ -5,7 +5,7 @@ import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import type { HttpRequest, HttpResponse } from '../../src/http/message.ts'
 import { StagedReadable } from '../../src/http/stage.ts'
-import { readAll, roomyLimits, startListener, text, WireClient, type Started } from './wire.ts'
+import { asClient, readAll, roomyLimits, startListener, text, WireClient, type Started } from './wire.ts'
 
 const get = (path: string, method = 'GET', version = '1.1'): string => `${method} ${path} HTTP/${version}\r\nHost: h\r\n\r\n`
 
@@ -272,6 +272,7 @@ await t.test('too many requests at once: 503 SlowDown with Retry-After, then rec
   let release: () => void = () => undefined
   const held = new Promise<void>((resolve) => { release = resolve })
   const started = await startListener(async (request) => {
+    asClient(request)
     if (request.target.rawPath === '/held') await held
     return text('ok')
   }, { limits: { ...roomyLimits, requestsInFlight: 1 } })

@@ -13,7 +13,7 @@ export interface Started {
 
 export const roomyLimits: ListenerOptions['limits'] = {
   connections: 200, headerBytes: 16_384, headersMs: 20_000, keepAliveMs: 20_000, highWaterMark: 65_536,
-  requestsInFlight: 100, minRate: 1, minRateWindowMs: 60_000
+  requestsInFlight: 100, unauthenticatedRequests: 256, anonymousRequests: 128, formFieldsMs: 10_000, minRate: 1, minRateWindowMs: 60_000
 }
 
 export async function startListener(
@@ -128,6 +128,11 @@ export async function readAll(request: HttpRequest): Promise<Buffer> {
   const chunks: Buffer[] = []
   for await (const chunk of request.body as AsyncIterable<Buffer>) chunks.push(chunk)
   return Buffer.concat(chunks)
+}
+
+/** As the pipeline does once a signature has verified. */
+export function asClient(request: HttpRequest, id = 'client'): void {
+  request.admit?.({ kind: 'client', id, limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null } })
 }
 
 export function text(body: string, status = 200): HttpResponse {

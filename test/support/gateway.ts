@@ -67,12 +67,13 @@ export async function startTestGateway(store: StoreAccess, options: TestGatewayO
   const listener = createListener({
     host: '127.0.0.1', port: 0, tls: null, trustedProxies: [],
     limits: {
-      connections: 1000, requestsInFlight: 1000, headerBytes: config.limits.headerBytes, minRate: config.limits.minRate,
+      connections: 1000, requestsInFlight: 1000, unauthenticatedRequests: 256, anonymousRequests: 128, formFieldsMs: 10_000, headerBytes: config.limits.headerBytes, minRate: config.limits.minRate,
       minRateWindowMs: config.limits.minRateWindowSeconds * 1000, headersMs: 10_000, keepAliveMs: 5000, highWaterMark: 65536
     },
     heartbeatMs: options.heartbeatMs ?? 5000,
     log: createLog(options.log === undefined ? { level: 'silent' } : { level: 'debug', write: options.log }),
-    observe: (record) => { gateway.observe?.(record) }
+    observe: (record) => { gateway.observe?.(record) },
+    limited: (limit) => { gateway.limited?.(limit) }
   }, (request) => gateway.handle(request))
   const { port } = await listener.start()
   const url = `http://127.0.0.1:${port}`

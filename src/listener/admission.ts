@@ -1,0 +1,183 @@
+import { TokenBucket } from '../collections/token-bucket.ts'
+import { S3Error } from '../errors.ts'
+import type { Admittance, ClientLimits } from '../http/message.ts'
+
+export interface AdmissionLimits {
+  /** Requests of authenticated clients at once. */
+  readonly requestsInFlight: number
+  /** Requests at once of each kind that nobody has signed: forms up to their file, preflights. */
+  readonly unauthenticatedRequests: number
+  /** Anonymous reads at once. */
+  readonly anonymousRequests: number
+  /** Milliseconds that a form may take up to its file. */
+  readonly formFieldsMs: number
+}
+
+/** What turns a request away, or ends one. The label of the metric. */
+export type Limit =
+  | 'requests in flight' | 'forms' | 'form time' | 'preflights' | 'anonymous requests'
+  | 'client requests' | 'client requests per second' | 'client bytes per second' | 'connections'
+
+/** A request that asks to be let in. */
+export interface Guest {
+  /** Bytes of bodies that have passed, both ways; only grows. */
+  transferred(): number
+  /** Ends the request with this error. */
+  fail(error: S3Error): void
+}
+
+/** What a guest holds, and how it gives that back. */
+type Leave = () => void
+
+/** SDKs wait as long as they are told, in seconds; some not longer than this. */
+const longestWait = 20
+
+/**
+ * Who may be served at once. Authenticated requests and those that nobody has signed have places of their own, so that what strangers
+ * hold never comes out of what clients need (docs/decisions/0021-allowances.md). Where forms are too many the oldest gives way: an
+ * honest one needs its place for a moment only.
+ */
+export class Admission {
+  readonly #limits: AdmissionLimits
+  readonly #limited: (limit: Limit) => void
+  readonly #now: () => number
+  readonly #held = new Map<Guest, Leave>()
+  readonly #forms = new Set<Guest>()
+  readonly #accounts = new Map<string, Account>()
+  #clients = 0
+  #preflights = 0
+  #anonymous = 0
+
+  /** @param limited is told of every request that a limit turns away or ends */
+  constructor(limits: AdmissionLimits, limited: (limit: Limit) => void, now: () => number = () => performance.now()) {
+    this.#limits = limits
+    this.#limited = limited
+    this.#now = now
+  }
+
+  /** Requests that hold a place without a signature. */
+  get unauthenticated(): number {
+    return this.#forms.size + this.#preflights + this.#anonymous
+  }
+
+  /**
+   * Gives the request a place, in exchange for the one it may have already.
+   * @throws S3Error SlowDown with Retry-After: there is none. The request then holds nothing.
+   */
+  admit(guest: Guest, as: Admittance): void {
+    this.leave(guest)
+    this.#held.set(guest, this.#enter(guest, as))
+  }
+
+  /** The request is over. Does nothing when it has left already. */
+  leave(guest: Guest): void {
+    const leave = this.#held.get(guest)
+    this.#held.delete(guest)
+    leave?.()
+  }
+
+  #enter(guest: Guest, as: Admittance): Leave {
+    switch (as.kind) {
+      case 'form': return this.#form(guest)
+      case 'preflight':
+        if (this.#preflights >= this.#limits.unauthenticatedRequests) this.#refuse('preflights')
+        this.#preflights += 1
+        return () => { this.#preflights -= 1 }
+      case 'anonymous':
+        if (this.#anonymous >= this.#limits.anonymousRequests) this.#refuse('anonymous requests')
+        this.#anonymous += 1
+        return () => { this.#anonymous -= 1 }
+      case 'client': return this.#client(guest, as.id, as.limits)
+    }
+  }
+
+  #form(guest: Guest): Leave {
+    const [oldest] = this.#forms
+    if (oldest !== undefined && this.#forms.size >= this.#limits.unauthenticatedRequests) this.#end(oldest, 'forms', new S3Error('SlowDown'))
+    this.#forms.add(guest)
+    const late = setTimeout(() => { this.#end(guest, 'form time', new S3Error('RequestTimeout')) }, this.#limits.formFieldsMs).unref()
+    return () => {
+      clearTimeout(late)
+      this.#forms.delete(guest)
+    }
+  }
+
+  #client(guest: Guest, id: string, limits: ClientLimits): Leave {
+    if (this.#clients >= this.#limits.requestsInFlight) this.#refuse('requests in flight')
+    const account = this.#account(id, limits)
+    const refused = account.enter(guest)
+    if (refused !== null) this.#refuse(refused.limit, refused.seconds)
+    this.#clients += 1
+    return () => {
+      this.#clients -= 1
+      account.leave(guest)
+    }
+  }
+
+  #account(id: string, limits: ClientLimits): Account {
+    const known = this.#accounts.get(id)
+    if (known?.has(limits) === true) return known
+    const account = new Account(limits, this.#now)
+    this.#accounts.set(id, account)
+    return account
+  }
+
+  #end(guest: Guest, limit: Limit, error: S3Error): void {
+    this.leave(guest)
+    this.#limited(limit)
+    guest.fail(error)
+  }
+
+  #refuse(limit: Limit, seconds = 1): never {
+    this.#limited(limit)
+    throw new S3Error('SlowDown', { headers: [['Retry-After', String(Math.min(longestWait, Math.max(1, Math.ceil(seconds))))]] })
+  }
+}
+
+/** What one client uses, as far as it is limited. */
+class Account {
+  readonly #limits: ClientLimits
+  readonly #requests: TokenBucket | null
+  readonly #bytes: TokenBucket | null
+  /** Bytes of each request under way that have been counted. */
+  readonly #running = new Map<Guest, number>()
+
+  constructor(limits: ClientLimits, now: () => number) {
+    const { requestsPerSecond, bytesPerSecond } = limits
+    this.#limits = limits
+    this.#requests = requestsPerSecond === null ? null : new TokenBucket(requestsPerSecond, Math.max(1, requestsPerSecond), now)
+    this.#bytes = bytesPerSecond === null ? null : new TokenBucket(bytesPerSecond, bytesPerSecond, now)
+  }
+
+  /** False after a reload that has changed them. */
+  has({ requests, requestsPerSecond, bytesPerSecond }: ClientLimits): boolean {
+    const mine = this.#limits
+    return mine.requests === requests && mine.requestsPerSecond === requestsPerSecond && mine.bytesPerSecond === bytesPerSecond
+  }
+
+  /** @returns null when the request may go on; else what is in its way, and for how long */
+  enter(guest: Guest): { readonly limit: Limit; readonly seconds: number } | null {
+    for (const running of this.#running.keys()) this.#count(running)
+    if (this.#running.size >= (this.#limits.requests ?? Infinity)) return { limit: 'client requests', seconds: 1 }
+    const debt = this.#bytes?.secondsUntil(0) ?? 0
+    if (debt > 0) return { limit: 'client bytes per second', seconds: debt }
+    const wait = this.#requests?.secondsUntil(1) ?? 0
+    if (wait > 0) return { limit: 'client requests per second', seconds: wait }
+    this.#requests?.spend(1)
+    if (this.#bytes !== null || this.#limits.requests !== null) this.#running.set(guest, guest.transferred())
+    return null
+  }
+
+  leave(guest: Guest): void {
+    this.#count(guest)
+    this.#running.delete(guest)
+  }
+
+  #count(guest: Guest): void {
+    const counted = this.#running.get(guest)
+    if (counted === undefined || this.#bytes === null) return
+    const transferred = guest.transferred()
+    this.#running.set(guest, transferred)
+    this.#bytes.spend(transferred - counted)
+  }
+}
