@@ -36,6 +36,11 @@ export class BoundedCache<V> {
     return entry.value
   }
 
+  /** Without its being asked for. */
+  peek(key: string): V | undefined {
+    return this.#entries.get(key)?.value
+  }
+
   /** A value heavier than the whole cache is not kept. */
   set(key: string, value: V, weight = 1): void {
     this.delete(key)
@@ -50,6 +55,21 @@ export class BoundedCache<V> {
     if (entry === undefined) return
     this.#entries.delete(key)
     this.#weight -= entry.weight
+  }
+
+  /** Drops the entry whose turn it is. @returns its key; undefined when there is none */
+  shed(): string | undefined {
+    // Ends: an entry that is put behind the others has lost its mark, and is dropped when its turn comes again.
+    for (const [key, entry] of this.#entries) {
+      this.#entries.delete(key)
+      if (!entry.used) {
+        this.#drop(entry)
+        return key
+      }
+      entry.used = false
+      this.#entries.set(key, entry)
+    }
+    return undefined
   }
 
   values(): V[] {
@@ -67,17 +87,11 @@ export class BoundedCache<V> {
   }
 
   #makeRoom(weight: number): void {
-    // Ends: an entry that is put behind the others has lost its mark, and is dropped when its turn comes again.
-    for (const [key, entry] of this.#entries) {
-      if (this.#weight + weight <= this.#maxWeight) return
-      this.#entries.delete(key)
-      if (entry.used) {
-        entry.used = false
-        this.#entries.set(key, entry)
-      } else {
-        this.#weight -= entry.weight
-        this.#evicted(entry.value)
-      }
-    }
+    while (this.#weight + weight > this.#maxWeight && this.shed() !== undefined) continue
+  }
+
+  #drop({ value, weight }: Entry<V>): void {
+    this.#weight -= weight
+    this.#evicted(value)
   }
 }

@@ -56,7 +56,7 @@ export class CorsKnowledge {
    * @throws S3Error SlowDown when unsigned requests have asked too much; what `load` throws; the reason of the signal
    */
   async rulesOf(bucket: string, { asker, configured, signal }: Asking & { readonly configured: boolean }, load: Load<KnownCors>): Promise<KnownCors> {
-    return this.known(bucket) ?? this.#rules[asker].get(bucket, signal, async (shared) => {
+    return this.known(bucket) ?? this.#rules[asker].get(bucket, asker, signal, async (shared) => {
       if (asker === 'unsigned' && !configured && this.#used.get(bucket) === undefined) afford(this.#names)
       return load(shared)
     }, () => undefined)
@@ -64,7 +64,7 @@ export class CorsKnowledge {
 
   /** What the store itself would tell a browser. @throws as `rulesOf` */
   async answerOf(bucket: string, question: CorsQuestion, { asker, signal }: Asking, load: Load<readonly Header[]>): Promise<readonly Header[]> {
-    return this.#answers[asker].get(questionKey(bucket, question), signal, async (shared) => {
+    return this.#answers[asker].get(questionKey(bucket, question), asker, signal, async (shared) => {
       if (asker === 'unsigned') afford(this.#questions)
       return load(shared)
     }, () => undefined)

@@ -5,7 +5,7 @@ import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } fro
 export interface BucketKeyCacheOptions {
   /** Seconds a bucket key is kept in clear, counted from the call that gave it: the delay of a revocation. */
   readonly maxAgeSeconds: number
-  /** Entries of each kind: keys to seal with, unwrapped keys, re-wraps, and failures of each. */
+  /** Entries of each kind: keys to seal with, unwrapped keys, re-wraps, and failures of each. Clients share them fairly. */
   readonly maxEntries: number
   /** Objects sealed under one bucket key before a new one is made. 1: a wrap for every object. */
   readonly maxUses: number
@@ -68,7 +68,7 @@ class BucketKeyCache implements CachingKeyProvider {
     if (this.#options.maxUses === 1 || context.objectKey !== null) return this.#make(context, use)
     const id = cacheKey(context)
     for (;;) {
-      const sealing = await this.#shared(use, (onShared) => this.#sealing.get(id, use.signal, async (signal) => ({
+      const sealing = await this.#shared(use, (onShared) => this.#sealing.get(id, use.principal, use.signal, async (signal) => ({
         bucketKey: await this.#make(context, { ...use, signal }), uses: 0
       }), onShared))
       if (sealing.value.uses < this.#options.maxUses) {
@@ -82,7 +82,7 @@ class BucketKeyCache implements CachingKeyProvider {
 
   async unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
     const id = cacheKey(context, wrapped)
-    const { value, shared } = await this.#shared(use, (onShared) => this.#unwrapped.get(id, use.signal, (signal) =>
+    const { value, shared } = await this.#shared(use, (onShared) => this.#unwrapped.get(id, use.principal, use.signal, (signal) =>
       this.#provider.unwrap(wrapped, context, { ...use, signal }), onShared))
     if (shared) this.#options.onShared?.(use)
     return value
@@ -90,7 +90,7 @@ class BucketKeyCache implements CachingKeyProvider {
 
   async rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
     const id = cacheKey(from, wrapped) + cacheKey(to)
-    const { value, shared } = await this.#shared(use, (onShared) => this.#rewrapped.get(id, use.signal, (signal) =>
+    const { value, shared } = await this.#shared(use, (onShared) => this.#rewrapped.get(id, use.principal, use.signal, (signal) =>
       this.#provider.rewrap(wrapped, from, to, { ...use, signal }), onShared))
     if (shared) this.#options.onShared?.(use)
     return value
@@ -122,7 +122,7 @@ class BucketKeyCache implements CachingKeyProvider {
     const startedAt = this.#options.now()
     const epoch = this.#epoch
     const bucketKey = await this.#provider.generate(context, use)
-    if (epoch === this.#epoch) this.#unwrapped.put(cacheKey(context, bucketKey.wrapped), bucketKey.key, startedAt)
+    if (epoch === this.#epoch) this.#unwrapped.put(cacheKey(context, bucketKey.wrapped), use.principal, bucketKey.key, startedAt)
     return bucketKey
   }
 

@@ -1,5 +1,5 @@
 import { S3Error } from '../errors.ts'
-import { BoundedCache } from '../collections/bounded-cache.ts'
+import { FairCache } from '../collections/fair-cache.ts'
 import { abandonOn } from './abort.ts'
 
 /** Seconds that a lasting refusal (disabled, denied, damaged) is repeated from memory. Enabling a key shows after this. */
@@ -32,15 +32,15 @@ interface Entry<T> {
  */
 export class FlightCache<V> {
   readonly #options: FlightCacheOptions
-  readonly #values: BoundedCache<Entry<V>>
-  readonly #failures: BoundedCache<Entry<unknown>>
+  readonly #values: FairCache<Entry<V>>
+  readonly #failures: FairCache<Entry<unknown>>
   readonly #flights = new Map<string, Flight<V>>()
   #sweeper: NodeJS.Timeout | null = null
 
   constructor(options: FlightCacheOptions) {
     this.#options = options
-    this.#values = new BoundedCache(options.maxEntries)
-    this.#failures = new BoundedCache(options.maxEntries)
+    this.#values = new FairCache(options.maxEntries)
+    this.#failures = new FairCache(options.maxEntries)
   }
 
   /** Entries held: values and remembered failures. */
@@ -49,12 +49,13 @@ export class FlightCache<V> {
   }
 
   /**
+   * @param owner for whom the value is loaded: one of a bounded number, each of whom has a fair share of the cache
    * @param load is given a signal that aborts when every caller has left.
    * @param onShared is called when no load is made for this caller: answered or refused from memory, or by a load that
    * another caller began.
    * @throws what load throws, or threw a moment ago; signal.reason when the caller leaves.
    */
-  async get(key: string, signal: AbortSignal, load: (signal: AbortSignal) => Promise<V>, onShared: () => void): Promise<V> {
+  async get(key: string, owner: string, signal: AbortSignal, load: (signal: AbortSignal) => Promise<V>, onShared: () => void): Promise<V> {
     signal.throwIfAborted()
     const value = fresh(this.#values, key, this.#options.now())
     const failure = value === null ? fresh(this.#failures, key, this.#options.now()) : null
@@ -62,7 +63,7 @@ export class FlightCache<V> {
     if (value !== null || failure !== null || flight !== undefined) onShared()
     if (value !== null) return value.content
     if (failure !== null) throw failure.content
-    flight ??= this.#takeOff(key, load)
+    flight ??= this.#takeOff(key, owner, load)
     flight.passengers += 1
     try {
       return await abandonOn(signal, flight.landing)
@@ -72,10 +73,10 @@ export class FlightCache<V> {
     }
   }
 
-  /** Adds a value that was learned elsewhere at time `loadedAt` (milliseconds, as `now` gives). */
-  put(key: string, value: V, loadedAt: number): void {
+  /** Adds a value that was learned elsewhere for an owner at time `loadedAt` (milliseconds, as `now` gives). */
+  put(key: string, owner: string, value: V, loadedAt: number): void {
     this.#failures.delete(key)
-    this.#values.set(key, { content: value, expires: loadedAt + this.#options.maxAgeSeconds * 1000 })
+    this.#values.set(key, { content: value, expires: loadedAt + this.#options.maxAgeSeconds * 1000 }, owner)
     this.#scheduleSweep()
   }
 
@@ -111,14 +112,14 @@ export class FlightCache<V> {
     if (this.size === 0) this.#stopSweeping()
   }
 
-  #takeOff(key: string, load: (signal: AbortSignal) => Promise<V>): Flight<V> {
+  #takeOff(key: string, owner: string, load: (signal: AbortSignal) => Promise<V>): Flight<V> {
     const controller = new AbortController()
     const startedAt = this.#options.now()
     const flight: Flight<V> = { landing: load(controller.signal), controller, passengers: 0 }
     this.#flights.set(key, flight)
     flight.landing.then(
-      (value) => { if (this.#land(key, flight)) this.put(key, value, startedAt) },
-      (error: unknown) => { if (this.#land(key, flight)) this.#remember(key, error) }
+      (value) => { if (this.#land(key, flight)) this.put(key, owner, value, startedAt) },
+      (error: unknown) => { if (this.#land(key, flight)) this.#remember(key, owner, error) }
     )
     return flight
   }
@@ -135,9 +136,9 @@ export class FlightCache<V> {
     flight.controller.abort(new DOMException('Every caller has left.', 'AbortError'))
   }
 
-  #remember(key: string, error: unknown): void {
+  #remember(key: string, owner: string, error: unknown): void {
     const seconds = isTransient(error) ? TRANSIENT_FAILURE_SECONDS : PERMANENT_FAILURE_SECONDS
-    this.#failures.set(key, { content: error, expires: this.#options.now() + seconds * 1000 })
+    this.#failures.set(key, { content: error, expires: this.#options.now() + seconds * 1000 }, owner)
     this.#scheduleSweep()
   }
 
@@ -160,7 +161,7 @@ function isTransient(error: unknown): boolean {
 }
 
 /** The entry if it has not expired. */
-function fresh<T>(cache: BoundedCache<Entry<T>>, key: string, now: number): Entry<T> | null {
+function fresh<T>(cache: FairCache<Entry<T>>, key: string, now: number): Entry<T> | null {
   const entry = cache.get(key)
   if (entry === undefined) return null
   if (entry.expires > now) return entry

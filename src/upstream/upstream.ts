@@ -58,8 +58,6 @@ export interface StoreUpstream extends Upstream {
   stats(): readonly PoolStats[]
 }
 
-const PREFLIGHT = { connections: 4, lineSeconds: 2 }
-
 interface Lane {
   readonly slots: Slots
   readonly pools: Pools
@@ -68,7 +66,7 @@ interface Lane {
 /**
  * The only door to the store. Four pools, so that transfers starve neither small requests nor each other: `data` with
  * `settings.connections` connections, `source` with a quarter of them, at least 4, `control` with a quarter, at least 8, and
- * `preflight` with 4, for what unsigned requests ask.
+ * `preflight` with 4, for what unsigned requests ask, which waits 2 s at most.
  * @throws Error naming the setting when the endpoint is not usable
  */
 export function createUpstream(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions = {}): StoreUpstream {
@@ -99,7 +97,7 @@ class SigningUpstream implements StoreUpstream {
       data: lane(settings, limits, options, settings.connections),
       source: lane(settings, limits, options, Math.max(4, Math.ceil(settings.connections / 4))),
       control: lane(settings, limits, options, Math.max(8, Math.ceil(settings.connections / 4))),
-      preflight: lane(settings, limits, { ...options, lineSeconds: PREFLIGHT.lineSeconds }, PREFLIGHT.connections)
+      preflight: lane(settings, limits, { ...options, lineSeconds: 2 }, 4)
     }
     this.#sampler = this.#startSampler()
   }

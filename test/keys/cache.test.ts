@@ -304,3 +304,18 @@ await t.test('clear forgets keys, failures, and what is on its way', async (t) =
   t.ok(cache.owns('counting'))
   await cache.selfTest()
 })
+
+await t.test('regression: a client with ever new contexts pushes out its own keys and nobody else\'s', async (t) => {
+  const provider = new CountingProvider()
+  const cache = withBucketKeyCache(provider, { maxAgeSeconds: 300, maxEntries: 20, maxUses: 1000, now: () => 0 })
+  const use = (principal: string): KeyUse => ({ ...keyUse(), principal })
+  const mine = await cache.generate(keyContext(), use('quiet'))
+  for (let i = 0; i < 200; i += 1) await cache.generate({ ...keyContext(), requestContext: { n: String(i) } }, use('greedy'))
+  provider.failure = new S3Error('ServiceUnavailable')
+  for (let i = 0; i < 200; i += 1) await cache.generate({ ...keyContext(), requestContext: { failing: String(i) } }, use('greedy')).catch(() => undefined)
+  provider.calls.length = 0
+  t.equal(await cache.unwrap(mine.wrapped, keyContext(), use('quiet')), mine.key)
+  t.equal((await cache.generate(keyContext(), use('quiet'))).key, mine.key)
+  t.same(provider.calls, [], 'the key service is not asked again')
+  cache.clear()
+})
