@@ -224,7 +224,7 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
   },
   { name: 'base64', seeds: ['AAAA§', '§'], run: (input) => decodeBase64(latin1(input), 16) },
   { name: 'tags in a header', seeds: ['a=b&c=d§', '§'], run: (input) => parseQuery(latin1(input)).parameters.map(({ name }) => percentEncode(name, { keepSlash: false })) },
-  { name: 'bucket patterns', seeds: ['bucket§', '§'], run: (input) => { authorize({ accessKeyId, buckets: ['a*b*c*d', '*a*', 'x*'], readOnly: false, upstream: null }, { bucket: latin1(input), write: true }) } },
+  { name: 'bucket patterns', seeds: ['bucket§', '§'], run: (input) => { authorize({ accessKeyId, buckets: ['a*b*c*d', '*a*', 'x*'], readOnly: false, upstream: null, limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null } }, { bucket: latin1(input), write: true }) } },
   {
     name: 'error answer', seeds: ['message§', '§'],
     run: (input) => {
