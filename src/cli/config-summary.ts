@@ -57,12 +57,17 @@ function policyOf(policy: BucketPolicy): string {
     `sealed with ${key}`, `etag ${etag}`,
     ...allowedKeys.length > 0 ? [`clients may name ${allowedKeys.join(', ')}`] : [],
     ...plaintext === 'allow' ? ['serves objects that are not sealed'] : [],
-    ...publicRead === false ? [] : [publicRead === 'store' ? 'public as the store says' : 'public'],
+    ...publicRead === false ? [] : [publicOf(publicRead)],
     ...announce === 'none' ? [] : [`announces ${announce}`],
     ...bucketKeys ? [] : ['one key call per object'],
     ...aliases.length > 0 ? [`opens objects of ${aliases.join(', ')}`] : [],
     ...requireSse.length > 0 ? [`demands ${requireSse.join(' or ')}`] : []
   ].join(', ')
+}
+
+function publicOf(rule: BucketPolicy['publicRead']): string {
+  if (rule === 'store') return 'public as the store says'
+  return typeof rule === 'object' ? `public below ${rule.prefixes.join(', ')}` : 'public'
 }
 
 function clientOf({ buckets, readOnly, upstream }: Config['clients'][number]): string {
