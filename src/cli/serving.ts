@@ -5,14 +5,14 @@ import type { Config } from '../config.ts'
 import type { GatewayStatus } from '../gateway-status.ts'
 import type { CreateGateway, Gateway, Readiness } from '../gateway-types.ts'
 import { createListener, type Listener } from '../listener/listener.ts'
-import { createLog, prettyLines, type Log } from '../listener/log.ts'
+import type { Log } from '../listener/log.ts'
 import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
-import { systemWords } from '../system-words.ts'
 import { availableDescriptors, connectionsWithin } from './descriptors.ts'
 import type { Orders } from './orders.ts'
 import { exitCodes, type Platform } from './platform.ts'
+import { bind, openLog, tellWarnings } from './start-up.ts'
 import { openTracer } from './tracing.ts'
 
 const seconds = 1000
@@ -34,33 +34,6 @@ type Tls = Config['listen']['tls']
 
 /** Reads the configuration again. @throws ConfigError when it is no good. */
 export type ReadConfig = () => Config | Promise<Config>
-
-export async function openLog({ log: { level, format } }: Config, { stdout, env, writeLog }: Platform): Promise<Log> {
-  const terminal = stdout.isTTY === true
-  const pretty = format === 'pretty' || (format === 'auto' && terminal)
-  return createLog({
-    level,
-    ...writeLog === undefined ? {} : { write: writeLog },
-    // NO_COLOR: see no-color.org.
-    ...pretty ? { pretty: await prettyLines(terminal && (env['NO_COLOR'] ?? '') === '') } : {}
-  })
-}
-
-/** Says in the log what is valid in a configuration and may not be meant. */
-export function tellWarnings(log: Log, warnings: readonly ConfigFault[]): void {
-  for (const { path, message } of warnings) log.event('warn', 'configuration', { path, reason: message })
-}
-
-/** Binds a listener. @throws Error that names the option where the address cannot be had. */
-export async function bind<T>(option: 'listen' | 'admin', { host, port }: { readonly host: string; readonly port: number }, start: () => Promise<T>): Promise<T> {
-  try {
-    return await start()
-  } catch (error) {
-    if (!(error instanceof Error) || !('syscall' in error)) throw error
-    const named = error.syscall === 'listen' && 'code' in error && (error.code === 'EADDRINUSE' || error.code === 'EACCES') ? 'port' : 'host'
-    throw new Error(`${option}.${named}: cannot listen on ${host}:${port}: ${systemWords(error)}`, { cause: error })
-  }
-}
 
 interface ServingParts {
   readonly log: Log
