@@ -109,7 +109,7 @@ function clientsSection(secret: Text) {
 
 function clientLimits() {
   const rate = z.number().positive().nullable().default(null)
-  return z.strictObject({ requests: count.nullable().default(null), requestsPerSecond: rate, bytesPerSecond: rate }).prefault({})
+  return z.strictObject({ requests: count.nullable().default(null), requestsPerSecond: rate, bytesPerSecond: bytesPerSecond({ above: 0 }).nullable().default(null) }).prefault({})
 }
 
 function keysSection(path: Text, secret: Text) {

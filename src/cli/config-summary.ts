@@ -80,7 +80,7 @@ function changed(config: Config): string[] {
   const defaults = { limits: sections.limits.parse({}), keyCache: sections.keyCache.parse({}), auth: sections.auth.parse({}) }
   return Object.entries(defaults).flatMap(([section, options]) => {
     const own = config[section as keyof typeof defaults] as Readonly<Record<string, unknown>>
-    return Object.entries(options).filter(([name, value]) => !isDeepStrictEqual(own[name], value))
+    return Object.entries(options).filter(([name, value]) => name in own && !isDeepStrictEqual(own[name], value))
       .map(([name, value]) => `${section}.${name} ${show(name, own[name])} (default ${show(name, value)})`)
   })
 }

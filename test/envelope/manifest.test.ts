@@ -152,7 +152,7 @@ await t.test('manifests that open but say something else', async (t) => {
     ['unknown kind', manifest([3, 0, 0, 0], ...good)],
     ['MD5 of the whole', manifest([2, 1, 0, 0], Buffer.alloc(16), ...good)],
     ['unknown flag', manifest([2, 2, 0, 0], ...good)],
-    ['unknown algorithm', manifest([2, 0, 6, 0], ...good)],
+    ['unknown algorithm', manifest([2, 0, 11, 0], ...good)],
     ['three checksums', manifest([2, 0, 0, 3], ...good)],
     ['no parts', manifest([2, 0, 0, 0], u16(0))],
     ['fewer parts than said', manifest([2, 0, 0, 0], u16(3), part(1, MIN_PART_SIZE), part(2, 100))],

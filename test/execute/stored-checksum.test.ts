@@ -158,8 +158,9 @@ void t.test('a part damaged on its way is refused by the store', async (t) => {
   const id = await create(s3, 'damaged')
   const part = await put(s3, 'damaged', id, 1, bytes(5 * MiB))
   // What the store lists is not what it will compare with.
-  store.rules.add({ when: { method: 'GET', query: { uploadId: true } }, fault: { type: 'rows', element: 'ChecksumCRC32', change: () => '<ChecksumCRC32>AAAAAA==</ChecksumCRC32>' } })
+  store.rules.add({ when: { method: 'GET', query: { uploadId: true } }, times: Infinity, fault: { type: 'rows', element: 'ChecksumCRC32', change: () => '<ChecksumCRC32>AAAAAA==</ChecksumCRC32>' } })
   t.equal(await codeOf(complete(s3, 'damaged', id, [part])), 'ServiceUnavailable')
+  store.rules.clear()
   await complete(s3, 'damaged', id, [part])
   t.ok(bytes(5 * MiB).equals(await read(s3, 'damaged')))
 })
@@ -225,11 +226,12 @@ void t.test('an upload keeps what it was created with, whatever the instance tha
 
 void t.test('a store that wants consecutive part numbers says so to the client', async (t) => {
   const { store, s3 } = await lockingRig(t)
-  const refuse = () => store.rules.add({ when: { method: 'POST', query: { uploadId: true } }, fault: { type: 'error', status: 400, code: 'InvalidPartOrder' } })
+  const refuse = () => store.rules.add({ when: { method: 'POST', query: { uploadId: true } }, times: Infinity, fault: { type: 'error', status: 400, code: 'InvalidPartOrder' } })
   const id = await create(s3, 'gaps')
   const listed = [await put(s3, 'gaps', id, 2, bytes(5 * MiB)), await put(s3, 'gaps', id, 4, bytes(1))]
   refuse()
   await t.rejects(complete(s3, 'gaps', id, listed), { name: 'InvalidPartOrder', message: /start at 1 and are consecutive/ })
+  store.rules.clear()
   await complete(s3, 'gaps', id, listed)
   const whole = await create(s3, 'no gaps')
   const good = [await put(s3, 'no gaps', whole, 1, bytes(5 * MiB)), await put(s3, 'no gaps', whole, 2, bytes(1))]

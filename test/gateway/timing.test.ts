@@ -129,5 +129,5 @@ await t.test('a transfer is right or visibly broken and never hangs, whoever sen
   }), { numRuns: 20, endOnFailure: true })
   const held = (): number[] => [started.listener.counts().requestsInFlight, ...upstream.stats().map(({ inFlight }) => inFlight)]
   for (let i = 0; i < 400 && held().some((count) => count > 0); i += 1) await delay(5)
-  t.same(held(), [0, 0, 0, 0], 'nothing is held for what is over')
+  t.ok(held().every((count) => count === 0), 'nothing is held for what is over')
 })

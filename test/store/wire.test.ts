@@ -129,7 +129,8 @@ await t.test('the wire', async (t) => {
     t.equal(code(await signedRequest(endpoint, { ...put, contentSha256: 'nonsense' })), '400 InvalidArgument')
     t.equal((await stored('signed')).toString(), 'x')
     t.equal(code(await rawRequest(endpoint, 'GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n')), '400 InvalidURI')
-    t.equal(code(await rawRequest(endpoint, 'GET http://x/wire HTTP/1.1\r\nHost: x\r\n\r\n')), '400 InvalidURI')
+    t.equal(code(await rawRequest(endpoint, 'GET ftp://x/wire HTTP/1.1\r\nHost: x\r\n\r\n')), '400 InvalidURI')
+    t.equal(code(await rawRequest(endpoint, 'GET http://x/wire HTTP/1.1\r\nHost: x\r\n\r\n')), '403 AccessDenied')
   })
 
   await t.test('Expect: 100-continue', async (t) => {
