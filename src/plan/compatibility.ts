@@ -90,6 +90,8 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 * Buckets of other Ceph tenants (\`tenant:bucket\`, in paths and copy sources) are InvalidBucketName: what is sealed names its bucket, and one
   bucket would have two names. Give the clients of a tenant a gateway whose credentials (\`upstream\`) are of that tenant.
 * A browser form with a file above 256 KiB must have the file as its last field and a Content-Length.
+* MinIO keeps no CORS rules of buckets (501 NotImplemented) and lets every origin in: without rules to read, the gateway relays what the store answers to a
+  preflight. \`listen.cors\` replaces the store's rules and answers for all buckets, and no preflight goes to the store then.
 
 ## What is known of stores
 

@@ -89,7 +89,8 @@ export class GatewayProcess {
   }
 
   client(maxAttempts = 1): S3Client {
-    return new S3Client({ endpoint: this.endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts, credentials })
+    // A copy: the SDK writes into what it is given.
+    return new S3Client({ endpoint: this.endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts, credentials: { ...credentials } })
   }
 
   #write(keyring: string): void {

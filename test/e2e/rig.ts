@@ -1,8 +1,9 @@
 // Starts a gateway, once over HTTP and once over HTTPS, and a second instance of it over HTTP, in front of a store, and says where: for
 // clients that are programs.
-//   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32] [--second-port N]
-// Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. Prints one line of
-// JSON (where the gateway and the store are, and who signs) and runs until its input ends.
+//   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32] [--second-port N] [--own-cors]
+// Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. With --own-cors the
+// gateway has `listen.cors` for all origins, which exposes `ETag`. Prints one line of JSON (where the gateway and the store are, and who
+// signs) and runs until its input ends.
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,7 +20,7 @@ import { startTestStore } from '../support/hostile.ts'
 const { values } = parseArgs({
   options: {
     store: { type: 'string' }, 'access-key': { type: 'string' }, 'secret-key': { type: 'string' }, checksum: { type: 'string' },
-    'second-port': { type: 'string', default: '0' }
+    'second-port': { type: 'string', default: '0' }, 'own-cors': { type: 'boolean', default: false }
   }
 })
 
@@ -32,7 +33,10 @@ const client = { accessKeyId: 'E2ECLIENT', secretAccessKey: 'e2e-client-secret' 
 const certificate = join(import.meta.dirname, '../upstream/localhost-cert.pem')
 
 const config = parseConfig(JSON.stringify({
-  listen: { host: '127.0.0.1', port: 0 },
+  listen: {
+    host: '127.0.0.1', port: 0,
+    ...values['own-cors'] ? { cors: [{ origins: ['*'], methods: ['GET', 'PUT', 'POST', 'DELETE'], headers: ['*'], expose: ['ETag'] }] } : {}
+  },
   upstream: {
     endpoint: store.endpoint, region: 'us-east-1', accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey,
     stateBucket: 'sealgate-state-e2e', realm: 'e2e', ...values.checksum === undefined ? {} : { checksum: values.checksum }
