@@ -134,6 +134,12 @@ export class Observer {
     this.#metrics.limited.add({ limit })
   }
 
+  /** Counts a look-up of CORS rules that a limit has turned away. @returns whether the error was one */
+  corsLimited({ code }: S3Error): boolean {
+    if (code === 'SlowDown') this.limited('CORS look-ups')
+    return code === 'SlowDown'
+  }
+
   /** A request is over. */
   request(record: AccessRecord): void {
     const operation = record.operation ?? 'none'

@@ -1,6 +1,7 @@
 import process from 'node:process'
 import type { Config } from './config.ts'
-import { fieldsOf } from './diagnosis.ts'
+import { diagnosisOf, fieldsOf } from './diagnosis.ts'
+import type { S3Error } from './errors.ts'
 import type { KeyState } from './keys/self-test.ts'
 import type { HealthReport } from './observe/health.ts'
 import type { CapabilityReport } from './upstream/capabilities.ts'
@@ -20,13 +21,18 @@ export function capabilitiesOf(reports: readonly CapabilityReport[]): StoreCapab
   return reports.flatMap(({ kind, conditions }) => capabilities.map((capability) => ({ kind, capability, supported: conditions?.[capability] ?? null })))
 }
 
-type CapabilityLine = readonly [level: 'info' | 'warn', message: string, fields: Readonly<Record<string, string | number | boolean | null>>]
+type Line = readonly [level: 'info' | 'warn', message: string, fields: Readonly<Record<string, string | number | boolean | null>>]
 
 /** The log line of a kind of bucket that has been found out, or could not be. */
-export function capabilityLine({ kind, bucket, conditions, failure, diagnosis }: CapabilityReport): CapabilityLine {
+export function capabilityLine({ kind, bucket, conditions, failure, diagnosis }: CapabilityReport): Line {
   return conditions === null
     ? ['warn', 'store capabilities not found out', { kind, bucket, reason: failure, ...fieldsOf(diagnosis) }]
     : ['info', 'store capabilities', { kind, bucket, ...conditions }]
+}
+
+/** The log line of an answer that had no CORS headers because the rules of its bucket could not be looked up. */
+export function corsLine(requestId: string, bucket: string, error: S3Error): Line {
+  return ['warn', 'CORS rules not looked up', { requestId, bucket, code: error.code, ...fieldsOf(diagnosisOf(error)) }]
 }
 
 type Fields = Readonly<Record<string, string | number>>

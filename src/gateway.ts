@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Config } from './config.ts'
 import type { Parts } from './execute/context.ts'
 import type { Gateway, Load, Readiness, TellOperator } from './gateway-types.ts'
-import { capabilityLine, gatewayStatus, type GatewayStatus } from './gateway-status.ts'
+import { capabilityLine, corsLine, gatewayStatus, type GatewayStatus } from './gateway-status.ts'
 import { fieldsOf } from './diagnosis.ts'
 import type { AccessRecord } from './observe/access-log.ts'
 import type { Health } from './observe/health.ts'
@@ -223,14 +223,13 @@ class Assembly implements Gateway {
     const parts: Parts = {
       config,
       upstream: this.#observer.traced(this.#upstream),
-      keys: this.#keys,
-      objects,
-      settings: new SettingsCache(),
+      keys: this.#keys, objects, settings: new SettingsCache(),
       ownCors: config.listen.cors.map(corsRule),
       lateParts: this.#lateParts,
       completes: this.#completes,
       capabilities: this.#capabilities,
       integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
+      corsUnknown: (...failed) => { if (!this.#observer.corsLimited(failed[2])) this.#tell(...corsLine(...failed)) },
       policyFor: policies
     }
     this.#pipeline = { parts, auth: authContext(config, policies) }

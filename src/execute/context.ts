@@ -32,6 +32,8 @@ export interface Parts {
   readonly capabilities: Pick<Capabilities, 'of' | 'ofStateBucket' | 'known' | 'report'>
   /** Counts objects that failed verification, by kind. */
   readonly integrityFailure: (kind: string) => void
+  /** Tells the operator why a browser was not given CORS headers, or was told that it may not: its rules could not be looked up. */
+  readonly corsUnknown: (requestId: string, bucket: string, error: S3Error) => void
   readonly policyFor: (bucket: string) => BucketPolicy
 }
 

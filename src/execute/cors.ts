@@ -29,8 +29,9 @@ export async function preflight(parts: Parts, request: HttpRequest, bucket: stri
     throw new S3Error('BadRequest', { message: 'Invalid Access-Control-Request-Method: null' })
   }
   const headers = await headersFor(parts, bucket, question, { asker: 'unsigned', signal: request.signal }).catch((error: unknown) => {
-    if (error instanceof S3Error && (error.code === 'AccessDenied' || error.code === 'SlowDown')) return []
-    throw error
+    if (!(error instanceof S3Error) || (error.code !== 'AccessDenied' && error.code !== 'SlowDown')) throw error
+    untold(parts, request, bucket, error)
+    return []
   })
   if (headers.length === 0) throw new S3Error('AccessDenied', { code: 'AccessForbidden', message: notAllowed })
   return { status: 200, headers: [...headers, ['content-length', '0']], body: null }
@@ -48,12 +49,21 @@ export function knownCorsHeaders(parts: Parts, request: HttpRequest, bucket: str
 
 /**
  * The CORS headers for an answer: without them a browser shows its user nothing of it. Best effort: an error here must not hide the
- * answer. @param asker whether the request was signed
+ * answer; the operator is told of it. @param asker whether the request was signed
  */
 export async function corsHeadersFor(parts: Parts, request: HttpRequest, bucket: string | null, asker: Asker): Promise<readonly Header[]> {
   const question = questionOf(request)
   if (question.origin === '' || bucket === null) return []
-  return headersFor(parts, bucket, question, { asker, signal: request.signal }).catch(() => [])
+  return headersFor(parts, bucket, question, { asker, signal: request.signal }).catch((error: unknown) => {
+    untold(parts, request, bucket, error)
+    return []
+  })
+}
+
+/** Nothing is to be told of a bucket that is not served here, nor of a client that has left. */
+function untold(parts: Parts, { id, signal }: HttpRequest, bucket: string, error: unknown): void {
+  if (signal.aborted || (error instanceof S3Error && error.code === 'AccessDenied')) return
+  parts.corsUnknown(id, bucket, error instanceof S3Error ? error : new S3Error('InternalError', { cause: error }))
 }
 
 /** Headers of an answer with those for a browser, in place of what the store says to browsers by itself. */
@@ -106,7 +116,7 @@ async function readRules(parts: Parts, bucket: string, asking: Asking): Promise<
   if (response.status === 200) return { kind: 'rules', rules: parseCors(document) }
   // 404: no rules, or no bucket. MinIO answers so for every bucket, older versions 501, and both answer preflights by themselves.
   if ([403, 404, 405, 501].includes(response.status)) return { kind: 'ask' }
-  throw new S3Error('ServiceUnavailable')
+  throw new S3Error('ServiceUnavailable', { diagnosis: response.diagnosis ?? null })
 }
 
 /** Where there are no rules to read, the store is asked what it would tell a browser, as a browser asks: without a signature. */

@@ -59,6 +59,27 @@ await t.test('regression: invented names neither flood the store nor keep anybod
   await flooded.close()
 })
 
+await t.test('the operator is told why an answer has no CORS headers, and the answer stays', async (t) => {
+  const lines: unknown[] = []
+  const blind = await startTestGateway(store, { keyring: gateway.keyring, tell: (...line) => { lines.push(line) } })
+  store.rules.add({ when: { method: 'GET', query: { cors: true } }, fault: { type: 'error', status: 500, code: 'InternalError' }, times: Infinity })
+  const withOrigin = blind.client()
+  withOrigin.middlewareStack.add((next) => async (args) => {
+    Object.assign((args.request as { headers: Record<string, string> }).headers, { origin: 'https://a.example' })
+    return next(args)
+  }, { step: 'build' })
+  lines.length = 0
+  t.equal((await withOrigin.send(new HeadObjectCommand({ Bucket, Key: 'a' }))).$metadata.httpStatusCode, 200)
+  t.match(lines, [['warn', 'CORS rules not looked up', { bucket: Bucket, requestId: /./, code: 'ServiceUnavailable', service: 'store', operation: 'GET bucket ?cors', status: 500, trouble: 'server-error' }]])
+  store.rules.clear()
+  const count = blind.metric('sealgate_limited_total{limit="CORS look-ups"}')
+  const asks = Array.from({ length: 60 }, async (_, i) => rawRequest(blind.endpoint, `OPTIONS /untold-${i}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: GET\r\n\r\n`))
+  t.same([...new Set((await Promise.all(asks)).map(({ status }) => status))], [403])
+  t.ok(blind.metric('sealgate_limited_total{limit="CORS look-ups"}') > count, 'what a limit turned away is counted')
+  t.equal(lines.length, 1, 'and not told line by line')
+  await blind.close()
+})
+
 await t.test('one look-up for preflights that come together, and absences are remembered', async (t) => {
   const fresh = await startTestGateway(store)
   const ask = async (method = 'GET') => rawRequest(fresh.endpoint, `OPTIONS /together/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: ${method}\r\n\r\n`)
