@@ -1,7 +1,6 @@
 import process from 'node:process'
 import type { Config } from './config.ts'
 import { diagnosisOf, fieldsOf } from './diagnosis.ts'
-import type { S3Error } from './errors.ts'
 import type { KeyState } from './keys/self-test.ts'
 import type { HealthReport } from './observe/health.ts'
 import type { CapabilityReport } from './upstream/capabilities.ts'
@@ -31,7 +30,7 @@ export function capabilityLine({ kind, bucket, conditions, failure, diagnosis }:
 }
 
 /** The log line of an answer that had no CORS headers because the rules of its bucket could not be looked up. */
-export function corsLine(requestId: string, bucket: string, error: S3Error): Line {
+export function corsLine(requestId: string, bucket: string, error: Error & { readonly code: string }): Line {
   return ['warn', 'CORS rules not looked up', { requestId, bucket, code: error.code, ...fieldsOf(diagnosisOf(error)) }]
 }
 

@@ -10,7 +10,9 @@ import { getSignedUrl } from './presign.ts'
 
 const readers = 256
 const gets = 200
-const atOnce = 8
+const atOnce = 50
+/** Of waiting for a first GET that is served while the readers are still there. */
+const patienceMs = 90_000
 const greedy = { accessKeyId: 'greedy', secretAccessKey: 'greedy-secret' }
 const [given, accessKeyId = 'store', secretAccessKey = 'store-secret'] = process.argv.slice(2)
 const store = given === undefined ? await startStoreProcess() : { endpoint: given, stop: () => undefined }
@@ -35,8 +37,8 @@ function crowd(gateway: GatewayProcess): { readonly sockets: readonly Socket[]; 
   return { sockets, statuses }
 }
 
-/** What became of the other client's GETs: `ok`, `wrong bytes`, or the name of the error. */
-async function others(gateway: GatewayProcess): Promise<{ readonly outcomes: Map<string, number>; readonly slowestMs: number }> {
+/** Sends a number of GETs as the other client. What became of them: `ok`, `wrong bytes`, or the name of the error. */
+async function others(gateway: GatewayProcess, gets: number): Promise<{ readonly outcomes: Map<string, number>; readonly slowestMs: number }> {
   const client = gateway.client()
   const outcomes = new Map<string, number>()
   let [left, slowestMs] = [gets, 0]
@@ -75,16 +77,21 @@ for (const limits of [{ requests: 64 }, undefined]) {
     await client.send(new PutObjectCommand({ Bucket, Key: 'large', Body: Buffer.alloc(32_000_000, 'x') }))
     await client.send(new PutObjectCommand({ Bucket, Key: 'small', Body: body }))
   }
+  const from = performance.now()
   const { sockets, statuses } = crowd(gateway)
   await delay(5000)
-  const { outcomes, slowestMs } = await others(gateway)
+  const { outcomes, slowestMs } = await others(gateway, gets)
+  let again = 0
+  while (again === 0 && performance.now() - from < patienceMs) {
+    if ((await others(gateway, 1)).outcomes.has('ok')) again = Math.round((performance.now() - from) / 1000)
+  }
   for (const socket of sockets) socket.destroy()
   await delay(1000)
-  const afterwards = await others(gateway)
+  const afterwards = await others(gateway, gets)
   const served = (counts: Map<string, number>): boolean => counts.get('ok') === gets
   if (limits !== undefined && !served(outcomes) || outcomes.has('wrong bytes') || !served(afterwards.outcomes)) failures += 1
   console.log(`${limits === undefined ? 'no limits' : `limits.requests: ${limits.requests}`}: ${readers} readers that stopped: ${said(statuses)}; ` +
-    `GETs of another client: ${said(outcomes)}, slowest ${slowestMs} ms; when they have left: ${said(afterwards.outcomes)}, slowest ${afterwards.slowestMs} ms; ` +
+    `GETs of another client: ${said(outcomes)}, slowest ${slowestMs} ms; the next was served ${again} s after the readers came; when they have left: ${said(afterwards.outcomes)}, slowest ${afterwards.slowestMs} ms; ` +
     `${gateway.usage().rss.toFixed(0)} MiB`)
   client.destroy()
   if (first) await gateway.kill()
