@@ -49,7 +49,10 @@ export async function readTls(files: TlsFiles): Promise<TlsMaterial> {
       return null
     })
   }
-  const [cert, key, clientCa] = await Promise.all([read('cert'), read('key'), read('clientCa')])
+  // One after the other: faults are told in the order of the options.
+  const cert = await read('cert')
+  const key = await read('key')
+  const clientCa = await read('clientCa')
   faults.push(...contentFaults(files, cert, key, clientCa))
   if (faults.length > 0 || cert === null || key === null) throw new TlsFileError(faults)
   const material = { cert, key, clientCa }
