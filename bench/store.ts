@@ -1,8 +1,8 @@
 // The store of the benchmarks: the embedded server in memory, or a sink that keeps nothing.
 import { createServer } from 'node:http'
 import process from 'node:process'
-import { MemoryBackend } from '../src/store/memory.ts'
-import { startStore } from '../src/store/server.ts'
+import { MemoryBackend } from '../src/embedded-store/memory.ts'
+import { startStore } from '../src/embedded-store/server.ts'
 
 const [kind = 'memory'] = process.argv.slice(2)
 

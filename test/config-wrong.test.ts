@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
 import { checkFiles } from '../src/cli/config-files.ts'
-import { ConfigError, parseConfig } from '../src/config-load.ts'
+import { ConfigError, parseConfig } from '../src/config/load.ts'
 import { createKeyring } from '../src/keys/keyring-file.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-wrong-'))

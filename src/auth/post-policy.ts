@@ -1,14 +1,14 @@
 import { createHmac } from 'node:crypto'
 import { S3Error } from '../errors.ts'
-import { algorithmV4, algorithmV4A, sigV4aRefused } from '../sigv4/authorization.ts'
+import { algorithmV4, algorithmV4A, sigV4aRefused } from '../sigv4/claims.ts'
 import { parseCredential, type Malformed } from '../sigv4/credential.ts'
 import { parseIsoBasic } from '../sigv4/date.ts'
 import { checkPostPolicy, parsePostPolicy, type LengthRange } from '../sigv4/post-policy.ts'
-import { equalSignatures, signV4 } from '../sigv4/signature.ts'
+import { equalSignatures, signV4 } from '../sigv4/signing.ts'
 import type { AuthContext } from './context.ts'
 import { noSecret } from './credentials.ts'
-import type { FormUpload } from './form.ts'
-import { signatureMismatch, tokenRefused, unknownAccessKeyId, v2NotSupported } from './refusals.ts'
+import type { FormUpload } from './verify-form.ts'
+import { signatureMismatch, tokenRefused, unknownAccessKeyId, v2NotSupported } from './errors.ts'
 import type { Client } from './types.ts'
 
 export interface VerifiedPolicy {

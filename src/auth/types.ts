@@ -1,5 +1,5 @@
 import type { ClientLimits, HttpRequest } from '../http/message.ts'
-import type { ChecksumAlgorithm } from '../http/checksum.ts'
+import type { ChecksumAlgorithm } from '../http/checksums.ts'
 
 /** A client as configured: who may sign, what it may touch, and as whom it acts upstream. */
 export interface Client {

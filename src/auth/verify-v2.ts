@@ -3,14 +3,14 @@ import type { HttpRequest } from '../http/message.ts'
 import { canonicalPath } from '../sigv4/canonical.ts'
 import { parseContentSha256, type ContentSha256 } from '../sigv4/content-sha256.ts'
 import { parseHttpDate, parseIsoBasic } from '../sigv4/date.ts'
-import { equalSignatures } from '../sigv4/signature.ts'
+import { equalSignatures } from '../sigv4/signing.ts'
 import { canonicalResourceV2, refuseUnsignedParameters, signV2, stringToSignV2 } from '../sigv4/v2.ts'
 import type { AuthContext, Verified } from './context.ts'
 import { noSecret } from './credentials.ts'
 import { effectiveHeaders, hoistedHeaders } from './effective-headers.ts'
 import {
   checkExpiry, checkSkew, contentSha256Refused, invalidAuthorization, invalidDate, signatureMismatch, tokenRefused, unknownAccessKeyId, v2NotSupported
-} from './refusals.ts'
+} from './errors.ts'
 import type { Client } from './types.ts'
 
 /**

@@ -1,16 +1,16 @@
 import { S3Error } from '../errors.ts'
 import type { HeaderList } from '../http/headers.ts'
 import type { HttpRequest } from '../http/message.ts'
-import { malformedHeader, parseAuthorization, type SignatureClaim } from '../sigv4/authorization.ts'
+import { malformedHeader, parseAuthorization, type SignatureClaim } from '../sigv4/claims.ts'
 import { ChunkSignatureChain } from '../sigv4/chunk-signer.ts'
 import { parseContentSha256, type ContentSha256 } from '../sigv4/content-sha256.ts'
 import { formatIsoBasic, maxSkewMilliseconds, parseHttpDate, parseIsoBasic } from '../sigv4/date.ts'
 import { parsePresigned, type PresignedClaim } from '../sigv4/presigned.ts'
-import { verifySignatureV4 } from '../sigv4/signature.ts'
+import { verifySignatureV4 } from '../sigv4/signing.ts'
 import type { AuthContext, Verified } from './context.ts'
 import { noSecret, type Credential } from './credentials.ts'
 import { effectiveHeaders, hoistedHeaders } from './effective-headers.ts'
-import { checkExpiry, checkSkew, contentSha256Refused, invalidDate, signatureMismatch, tokenRefused, unknownAccessKeyId } from './refusals.ts'
+import { checkExpiry, checkSkew, contentSha256Refused, invalidDate, signatureMismatch, tokenRefused, unknownAccessKeyId } from './errors.ts'
 
 const noHeaders: ReadonlyMap<string, string> = new Map()
 

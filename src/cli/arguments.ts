@@ -1,4 +1,4 @@
-import { ConfigError } from '../config-load.ts'
+import { ConfigError } from '../config/load.ts'
 import { S3Error } from '../errors.ts'
 import { KeyringError } from '../keys/keyring.ts'
 import { helpOf, listOf, parse, UsageError, type Command } from './command-line.ts'

@@ -1,5 +1,5 @@
 import { command, type Command } from './command-line.ts'
-import { Orders } from './orders.ts'
+import { Orders } from './signals.ts'
 import { exitCodes } from './platform.ts'
 
 const config = { config: { value: 'FILE', help: 'the configuration; default: SEALGATE_CONFIG' } } as const
@@ -27,7 +27,7 @@ export const commands: readonly Command[] = [
     run: async (values, platform) => {
       // Before anything is loaded: a signal that comes now must not get lost.
       const orders = new Orders(platform)
-      const [{ serve }, { createGateway }] = await Promise.all([import('./serve.ts'), import('../gateway.ts')])
+      const [{ serve }, { createGateway }] = await Promise.all([import('./serve.ts'), import('../gateway/gateway.ts')])
       return serve(values, platform, createGateway, orders)
     }
   }),
@@ -43,7 +43,7 @@ export const commands: readonly Command[] = [
     },
     examples: ['sealgate config check --config sealgate.yaml', 'sealgate config check --config sealgate.yaml --online --bucket backup-eu'],
     codes: { [exitCodes.done]: 'good; with --online: every check passed', [exitCodes.failed]: '--online: a check failed' },
-    run: async (values, platform) => (await import('./config.ts')).runConfig(values, platform)
+    run: async (values, platform) => (await import('./check-config.ts')).runConfig(values, platform)
   }),
   command({
     name: 'gc',

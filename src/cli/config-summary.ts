@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
-import { configSections, isLoopback } from '../config-schema.ts'
-import { showBytes, showSeconds } from '../config-units.ts'
-import type { BucketPolicy, Config, KeyConfig } from '../config.ts'
+import { configSections, isLoopback } from '../config/schema.ts'
+import { showBytes, showSeconds } from '../config/units.ts'
+import type { BucketPolicy, Config, KeyConfig } from '../config/config.ts'
 import { readKeyring } from '../keys/keyring-file.ts'
 
 type Row = readonly [section: string, name: string, text: string]

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { isLoopback } from '../config-schema.ts'
-import { isMap, readTree, type ConfigFault } from '../config-tree.ts'
-import type { Config } from '../config.ts'
+import { isLoopback } from '../config/schema.ts'
+import { isMap, readTree, type ConfigFault } from '../config/tree.ts'
+import type { Config } from '../config/config.ts'
 import { expiryOf, readTls } from '../listener/tls.ts'
 import { isOpenToAll } from './file-modes.ts'
 

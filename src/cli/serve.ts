@@ -1,19 +1,19 @@
 import cluster from 'node:cluster'
-import { parseConfig, readConfigText } from '../config-load.ts'
-import type { ConfigFault } from '../config-tree.ts'
-import type { Config } from '../config.ts'
-import type { CreateGateway } from '../gateway-types.ts'
+import { parseConfig, readConfigText } from '../config/load.ts'
+import type { ConfigFault } from '../config/tree.ts'
+import type { Config } from '../config/config.ts'
+import type { CreateGateway } from '../gateway/types.ts'
 import { createAdminListener } from '../listener/admin.ts'
 import { UsageError } from './command-line.ts'
 import { checkFiles } from './config-files.ts'
 import { deploymentWarnings } from './deployment-warnings.ts'
-import { configFile, loadWhole } from './config.ts'
-import { Orders } from './orders.ts'
+import { configFile, loadWhole } from './check-config.ts'
+import { Orders } from './signals.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { Serving, type ReadConfig } from './serving.ts'
+import { Serving, type ReadConfig } from './gateway-process.ts'
 import { bind, openLog, tellWarnings } from './start-up.ts'
-import { runWorker, workerCount } from './worker-link.ts'
-import { runWorkers } from './workers.ts'
+import { runWorker, workerCount } from './worker.ts'
+import { runWorkers } from './primary.ts'
 
 interface Named {
   readonly file: string
@@ -70,7 +70,7 @@ async function readNamed(file: string | null, { env }: Platform): Promise<Named 
 
 async function serveTrial(parts: ServeParts): Promise<number> {
   // The embedded store is no part of a gateway that serves.
-  const { startTrial } = await import('./trial.ts')
+  const { startTrial } = await import('./demo.ts')
   const trial = await startTrial(parts.platform)
   try {
     return await serveAlone(trial.config, null, parts, (address) => { trial.announce(address) })

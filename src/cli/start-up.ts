@@ -1,6 +1,6 @@
-import type { ConfigFault } from '../config-tree.ts'
-import type { Config } from '../config.ts'
-import { createLog, prettyLines, type Log } from '../listener/log.ts'
+import type { ConfigFault } from '../config/tree.ts'
+import type { Config } from '../config/config.ts'
+import { createLog, prettyLines, type Log } from '../observe/log.ts'
 import { systemWords } from '../system-words.ts'
 import type { Platform } from './platform.ts'
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { openKeyRegistry, type KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
-import { fileAuditTrail } from '../observe/audit.ts'
+import { fileAuditTrail } from '../observe/audit-trail.ts'
 import { createUpstream, type StoreUpstream, type UpstreamOptions } from '../upstream/upstream.ts'
 import { UsageError } from './command-line.ts'
 

@@ -1,4 +1,4 @@
-import type { Log } from '../listener/log.ts'
+import type { Log } from '../observe/log.ts'
 import { traceSettings } from '../observe/trace-settings.ts'
 import type { Tracer } from '../observe/tracing.ts'
 import type { Platform } from './platform.ts'

@@ -1,8 +1,8 @@
-import { loadConfig } from '../config-load.ts'
-import type { Config } from '../config.ts'
-import { countKeyUsage, type KeyCounts, type UsageOptions } from '../rewrap/key-usage.ts'
-import { StoredBucket } from '../rewrap/stored-bucket.ts'
-import { requiredConfig } from './config.ts'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
+import { countKeyUsage, type KeyCounts, type UsageOptions } from '../maintenance/key-usage.ts'
+import { StoredBucket } from '../store-client/bucket-client.ts'
+import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { countOption, openStore } from './store-command.ts'
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Report, ToWorker } from './worker-link.ts'
+import type { Report, ToWorker } from './worker.ts'
 
 /** How long a report is waited for. */
 const PATIENCE_MS = 2000

@@ -1,6 +1,6 @@
 import { hkdfSync, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { EnvelopeError } from './error.ts'
-import { deriveKey } from './object-key.ts'
+import { deriveKey } from './data-key.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Key providers, SSE-C).
 const SALT_SIZE = 32

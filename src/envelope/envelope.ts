@@ -2,7 +2,7 @@ import { timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encodeAttributes, parseAttributes, type Attributes } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8 } from './encoding.ts'
 import { EnvelopeError, type EnvelopeErrorKind } from './error.ts'
-import { KEY_SIZE, ObjectKey } from './object-key.ts'
+import { KEY_SIZE, ObjectKey } from './data-key.ts'
 import { HEADER_SIZE } from './sizes.ts'
 import { unwrap, wrap, WRAP_OVERHEAD } from './wrap.ts'
 

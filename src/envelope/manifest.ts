@@ -6,7 +6,7 @@ import {
 import { ByteReader, ByteWriter } from './encoding.ts'
 import type { EnvelopeKind } from './envelope.ts'
 import { EnvelopeError } from './error.ts'
-import type { ObjectKey } from './object-key.ts'
+import type { ObjectKey } from './data-key.ts'
 import {
   HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS, partOffsets, plaintextSize, storedSize, STORED_GEOMETRY, streamPlaintextSize, streamSize,
   type Geometry

@@ -1,4 +1,4 @@
-import type { ObjectKey } from './object-key.ts'
+import type { ObjectKey } from './data-key.ts'
 import { storedPartSize, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
 import { SegmentSealer } from './stream.ts'
 import { zeros } from './zeros.ts'

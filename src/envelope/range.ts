@@ -1,6 +1,6 @@
 import { EnvelopeError } from './error.ts'
 import type { Manifest } from './manifest.ts'
-import type { ObjectKey } from './object-key.ts'
+import type { ObjectKey } from './data-key.ts'
 import { partOffsets, segmentCount, segmentRange, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
 import type { StreamPart } from './segments.ts'
 import { SegmentOpener } from './stream.ts'

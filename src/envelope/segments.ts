@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import { deriveKey } from './object-key.ts'
+import { deriveKey } from './data-key.ts'
 import { HEADER_SIZE, segmentCount, segmentStart, TAG_SIZE } from './sizes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Streams): Tink's AES-GCM-HKDF streaming, fixed to

@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from 'node:crypto'
 import { byUtf8, fields } from './encoding.ts'
 import { EnvelopeError } from './error.ts'
-import { deriveKey } from './object-key.ts'
+import { deriveKey } from './data-key.ts'
 import { TAG_SIZE } from './sizes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Wrap).

@@ -1,4 +1,4 @@
-import { crc64NvmePolynomial, type Word64 } from './crc64.ts'
+import { crc64NvmePolynomial, type Word64 } from './crc.ts'
 
 /**
  * CRCs of a concatenation from the CRCs of its pieces. Appending n zero bytes multiplies a CRC by x^(8n) modulo the

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { notePassed } from './body-garbage.ts'
+import { notePassed } from './gc-tuning.ts'
 import { Gathered } from './gathered.ts'
 
 /**

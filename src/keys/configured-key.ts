@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
-import { withAudit } from './audit.ts'
-import { withBucketKeyCache, type CachingKeyProvider } from './cache.ts'
-import { KmsKeyProvider, type KmsProviderOptions } from './kms.ts'
-import { LocalKeyProvider } from './local.ts'
-import type { Config, KeyConfig } from '../config.ts'
+import { withAudit } from './audited-provider.ts'
+import { withBucketKeyCache, type CachingKeyProvider } from './bucket-key-cache.ts'
+import { KmsKeyProvider, type KmsProviderOptions } from './providers/aws-kms.ts'
+import { LocalKeyProvider } from './providers/local.ts'
+import type { Config, KeyConfig } from '../config/config.ts'
 import type { AuditSink } from './audit-event.ts'
-import type { KmsMetrics } from './kms-connection.ts'
+import type { KmsMetrics } from './providers/kms-connection.ts'
 import type { KeyProvider, KeyUse } from './types.ts'
 
 export interface KeyRegistryOptions {

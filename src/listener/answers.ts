@@ -3,7 +3,7 @@ import { S3Error } from '../errors.ts'
 import type { HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
-import type { Log } from './log.ts'
+import type { Log } from '../observe/log.ts'
 import { RateWatch } from './rate-watch.ts'
 import { discard, respond, respondError, type RespondOptions } from './respond.ts'
 

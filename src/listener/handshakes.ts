@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import type { TLSSocket } from 'node:tls'
-import type { Log } from './log.ts'
-import { plainAddress } from './remote.ts'
+import type { Log } from '../observe/log.ts'
+import { plainAddress } from './client-address.ts'
 
 /**
  * Why a TLS handshake came to nothing. `certificate`: the client has none, or none that is trusted; `refused`: the client sent an

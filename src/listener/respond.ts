@@ -5,8 +5,8 @@ import type { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { S3Error } from '../errors.ts'
 import type { HttpResponse, Pending } from '../http/message.ts'
-import { renderError } from '../s3/error-xml.ts'
-import { declaredLength, firstChunk, rest, sendExactly } from './answer-body.ts'
+import { renderError } from '../s3/error-document.ts'
+import { declaredLength, firstChunk, rest, sendExactly } from './response-body.ts'
 import type { Exchange } from './exchange.ts'
 
 /** Sent as `x-amz-id-2` and `HostId`: tells which process answered. */

@@ -1,4 +1,4 @@
-import type { BucketPolicy } from '../config.ts'
+import type { BucketPolicy } from '../config/config.ts'
 import type { OperationName } from '../s3/operations.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { BucketPolicy } from '../config.ts'
+import type { BucketPolicy } from '../config/config.ts'
 import { operations } from '../s3/operations.ts'
 import type { Operation } from '../s3/route.ts'
 

@@ -1,4 +1,4 @@
-import { checksumAlgorithms } from '../http/checksum.ts'
+import { checksumAlgorithms } from '../http/checksums.ts'
 import { S3Error } from '../errors.ts'
 import { childrenOf, childText, parseXml, textOf, upstreamDocument, type XmlLimits } from './xml.ts'
 

@@ -1,6 +1,6 @@
 import { S3Error } from '../errors.ts'
-import { requireChecksumAlgorithm } from '../http/checksum.ts'
-import type { ChecksumAlgorithm } from '../http/checksum.ts'
+import { requireChecksumAlgorithm } from '../http/checksums.ts'
+import type { ChecksumAlgorithm } from '../http/checksums.ts'
 import { unquoteEtag } from './conditions.ts'
 import { childOf, childrenOf, childText, parseXml, textOf } from './xml.ts'
 import type { XmlDocument, XmlElement, XmlLimits } from './xml.ts'

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
 import { Gathered } from '../http/gathered.ts'
-import { FormSource } from './form-source.ts'
+import { FormSource } from './form-parser.ts'
 
 /** AWS, "Creating an HTML form": all fields but the file, names and values together, as sent and with `${filename}` replaced. */
 const maxFieldBytes = 20 * 1024

@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import { emptySha256, signV4 } from './signature.ts'
+import { emptySha256, signV4 } from './signing.ts'
 
 /**
  * The chain of chunk signatures of STREAMING-AWS4-HMAC-SHA256-PAYLOAD and …-TRAILER (AWS, "Signature calculations for the

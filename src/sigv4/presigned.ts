@@ -1,6 +1,6 @@
 import { S3Error } from '../errors.ts'
 import type { Query } from '../http/target.ts'
-import { algorithmV4, algorithmV4A, sigV4aRefused, type SignatureClaim } from './authorization.ts'
+import { algorithmV4, algorithmV4A, sigV4aRefused, type SignatureClaim } from './claims.ts'
 import { parseCredential, parseSignedHeaders, type Malformed } from './credential.ts'
 import { parseIsoBasic } from './date.ts'
 

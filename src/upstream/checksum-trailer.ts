@@ -1,4 +1,4 @@
-import { createChecksum, checksumAlgorithms, type Checksum, type ChecksumAlgorithm } from '../http/checksum.ts'
+import { createChecksum, checksumAlgorithms, type Checksum, type ChecksumAlgorithm } from '../http/checksums.ts'
 
 /** `x-amz-checksum-*` and the checksum in base64. */
 export type ChecksumField = readonly [name: string, value: string]

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { buildConnector } from 'undici'
-import { codeOf } from './failures.ts'
+import { codeOf } from './errors.ts'
 
 /** Milliseconds for what has arrived on a connection that takes no more to be read. The end of it is mostly there at once. */
 const HEARING_MS = 1000

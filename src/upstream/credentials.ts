@@ -1,6 +1,6 @@
 import { credentialPlaces, diagnosis, systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { UpstreamIdentity } from './types.ts'
 
 /** Gives the gateway's own identity at the store. @throws S3Error ServiceUnavailable while there is none. */

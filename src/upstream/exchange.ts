@@ -4,7 +4,7 @@ import { Finding, S3Error } from '../errors.ts'
 import { HeaderList } from '../http/headers.ts'
 import { NO_READ_AHEAD, pushed } from '../http/stage.ts'
 import { diagnosis } from '../diagnosis.ts'
-import { isConnectionFailure, toS3Error } from './failures.ts'
+import { isConnectionFailure, toS3Error } from './errors.ts'
 import { RateWatch } from './rate-watch.ts'
 import type { UpstreamResponse } from './types.ts'
 

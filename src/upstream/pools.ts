@@ -2,7 +2,7 @@ import type { LookupFunction } from 'node:net'
 import { Client, Pool, type Dispatcher } from 'undici'
 import { BoundedCache } from '../collections/bounded-cache.ts'
 import { hearingConnector } from './connector.ts'
-import { isUnaskedAnswer } from './failures.ts'
+import { isUnaskedAnswer } from './errors.ts'
 
 export interface PoolSettings {
   readonly connections: number

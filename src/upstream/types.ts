@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Diagnosis } from '../diagnosis.ts'
-import type { ChecksumAlgorithm } from '../http/checksum.ts'
+import type { ChecksumAlgorithm } from '../http/checksums.ts'
 import type { HeaderList } from '../http/headers.ts'
 
 export interface UpstreamIdentity {

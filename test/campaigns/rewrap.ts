@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import process from 'node:process'
 import { startTestStore } from '../support/hostile.ts'
-import { rewrapUnderFire } from '../rewrap/under-fire.ts'
+import { rewrapUnderFire } from '../maintenance/under-fire.ts'
 
 const [endpoint, accessKeyId, secretAccessKey, guarded] = process.argv.slice(2)
 const embedded = endpoint === undefined ? await startTestStore({ keepBodies: false }) : null

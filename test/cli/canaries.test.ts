@@ -13,7 +13,7 @@ import t from 'tap'
 import { runCommand } from '../../src/cli/arguments.ts'
 import type { Platform } from '../../src/cli/platform.ts'
 import { serve } from '../../src/cli/serve.ts'
-import { createGateway } from '../../src/gateway.ts'
+import { createGateway } from '../../src/gateway/gateway.ts'
 import { createKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestStore } from '../support/hostile.ts'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Report } from '../../src/cli/worker-link.ts'
+import type { Report } from '../../src/cli/worker.ts'
 import { WorkerReports } from '../../src/cli/worker-reports.ts'
 
 const report: Report = { ready: { ok: true, checks: {} }, metrics: null, status: null }

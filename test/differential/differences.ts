@@ -1,4 +1,4 @@
-import type { KnownDifference } from '../../src/plan/known-differences.ts'
+import type { KnownDifference } from '../../docs/generate/known-differences.ts'
 import type { Finding } from './run.ts'
 
 const has = ({ step }: Finding, pattern: RegExp): boolean => (step.headers ?? []).some(([name]) => pattern.test(name))

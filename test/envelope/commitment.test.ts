@@ -3,7 +3,7 @@ import { createCipheriv, createSecretKey, randomBytes, type KeyObject } from 'no
 import { encodeAttributes } from '../../src/envelope/attributes.ts'
 import { openEnvelope, parseEnvelope } from '../../src/envelope/envelope.ts'
 import { fields } from '../../src/envelope/encoding.ts'
-import { deriveKey, ObjectKey } from '../../src/envelope/object-key.ts'
+import { deriveKey, ObjectKey } from '../../src/envelope/data-key.ts'
 import { unwrap } from '../../src/envelope/wrap.ts'
 import { attributes, kek, kindOf, place } from './fixtures.ts'
 

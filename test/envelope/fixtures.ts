@@ -2,7 +2,7 @@ import { createHash, createSecretKey, randomBytes, randomInt } from 'node:crypto
 import type { Attributes, Place } from '../../src/envelope/envelope.ts'
 import { EnvelopeError, type EnvelopeErrorKind } from '../../src/envelope/error.ts'
 import { sealTail, type ManifestPart, type MultipartContents } from '../../src/envelope/manifest.ts'
-import { ObjectKey } from '../../src/envelope/object-key.ts'
+import { ObjectKey } from '../../src/envelope/data-key.ts'
 import { PartSealer } from '../../src/envelope/part.ts'
 import type { Geometry } from '../../src/envelope/sizes.ts'
 

@@ -22,9 +22,9 @@ t.teardown(() => {
 const { attributes, kek, multipart, place, run, SMALL } = await import('./fixtures.ts')
 const { sealEnvelope } = await import('../../src/envelope/envelope.ts')
 const { sealTail } = await import('../../src/envelope/manifest.ts')
-const { ObjectKey } = await import('../../src/envelope/object-key.ts')
-const { sealPartRecord, sealUploadRecord, uploadHash } = await import('../../src/envelope/records.ts')
-const { SingleSealer } = await import('../../src/envelope/single.ts')
+const { ObjectKey } = await import('../../src/envelope/data-key.ts')
+const { sealPartRecord, sealUploadRecord, uploadHash } = await import('../../src/envelope/upload-records.ts')
+const { SingleSealer } = await import('../../src/envelope/body.ts')
 const { SegmentSealer } = await import('../../src/envelope/stream.ts')
 
 await t.test('no (key, nonce) pair repeats, whatever is tried again with the same keys and content', async (t) => {

@@ -1,9 +1,9 @@
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
 import { openTail, type Manifest } from '../../src/envelope/manifest.ts'
-import { ObjectKey } from '../../src/envelope/object-key.ts'
+import { ObjectKey } from '../../src/envelope/data-key.ts'
 import { planMultipart, planSingle, RangeOpener, type ReadPlan } from '../../src/envelope/range.ts'
-import { SingleSealer } from '../../src/envelope/single.ts'
+import { SingleSealer } from '../../src/envelope/body.ts'
 import { partOffsets, segmentRange, storedSize } from '../../src/envelope/sizes.ts'
 import { flip, PAYLOAD, run, SMALL, smallMultipart, splits, type SmallMultipart } from './fixtures.ts'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
-import { ObjectKey } from '../../src/envelope/object-key.ts'
+import { ObjectKey } from '../../src/envelope/data-key.ts'
 import type { StreamPart } from '../../src/envelope/segments.ts'
 import { segmentCount, segmentRange, segmentStart, streamSize } from '../../src/envelope/sizes.ts'
 import { SegmentOpener, SegmentSealer } from '../../src/envelope/stream.ts'

@@ -6,7 +6,7 @@ import { openEnvelope, parseEnvelope, type Envelope } from '../../src/envelope/e
 import { EnvelopeError } from '../../src/envelope/error.ts'
 import { openTail } from '../../src/envelope/manifest.ts'
 import { planMultipart, RangeOpener } from '../../src/envelope/range.ts'
-import { SingleOpener } from '../../src/envelope/single.ts'
+import { SingleOpener } from '../../src/envelope/body.ts'
 import { plaintextSize } from '../../src/envelope/sizes.ts'
 import { bucketKeyContext, unwrap } from '../../src/envelope/wrap.ts'
 import { kindOf, run, splits, type Outcome } from './fixtures.ts'

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { openWithCustomerKey, sealWithCustomerKey } from '../../src/envelope/customer-key.ts'
 import { fields } from '../../src/envelope/encoding.ts'
 import { EnvelopeError } from '../../src/envelope/error.ts'
-import { ObjectKey } from '../../src/envelope/object-key.ts'
+import { ObjectKey } from '../../src/envelope/data-key.ts'
 import { bucketKeyContext, unwrap, wrap } from '../../src/envelope/wrap.ts'
 import { faults, flip, kek, kindOf } from './fixtures.ts'
 

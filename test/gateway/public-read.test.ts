@@ -1,7 +1,7 @@
 // Who reads without a signature is the configuration's to say (decision 0007), under prefixes too.
 import t, { type Test } from 'tap'
-import { configWarnings } from '../../src/config-warnings.ts'
-import { parseConfig } from '../../src/config-load.ts'
+import { configWarnings } from '../../src/config/warnings.ts'
+import { parseConfig } from '../../src/config/load.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
 import { operationRequests } from './operation-requests.ts'

@@ -1,8 +1,8 @@
 // A disk without space: the embedded store's, and that of the audit file.
 import t from 'tap'
 import { CreateBucketCommand, PutObjectCommand, S3ServiceException } from '@aws-sdk/client-s3'
-import { MemoryBackend } from '../../src/store/memory.ts'
-import { startStore } from '../../src/store/server.ts'
+import { MemoryBackend } from '../../src/embedded-store/memory.ts'
+import { startStore } from '../../src/embedded-store/server.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
 

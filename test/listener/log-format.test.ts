@@ -1,6 +1,6 @@
 import t from 'tap'
 import { openLog } from '../../src/cli/start-up.ts'
-import { parseConfig } from '../../src/config-load.ts'
+import { parseConfig } from '../../src/config/load.ts'
 
 async function lines(format: string, isTTY: boolean, env: Readonly<Record<string, string>> = {}): Promise<string> {
   const config = parseConfig(JSON.stringify({

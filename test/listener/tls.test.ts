@@ -8,7 +8,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import t from 'tap'
 import { Handshakes } from '../../src/listener/handshakes.ts'
-import { createLog } from '../../src/listener/log.ts'
+import { createLog } from '../../src/observe/log.ts'
 import { readTls, watchTls } from '../../src/listener/tls.ts'
 import { roomyLimits, startListener, text, WireClient } from './wire.ts'
 

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import type { HttpRequest, HttpResponse } from '../../src/http/message.ts'
 import { createListener, type Listener, type ListenerOptions } from '../../src/listener/listener.ts'
-import { createLog } from '../../src/listener/log.ts'
+import { createLog } from '../../src/observe/log.ts'
 
 /** A listener on a free port, with the lines it logged. */
 export interface Started {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { operationNames, operations } from '../../src/s3/operations.ts'
-import { compatibilityMarkdown } from '../../src/plan/compatibility.ts'
+import { compatibilityMarkdown } from '../../docs/generate/compatibility.ts'
 import { plan, planners } from '../../src/plan/plan.ts'
 
 const sealed = { encryption: 'on' } as const
@@ -9,7 +9,7 @@ const plain = { encryption: 'off' } as const
 
 await t.test('docs/COMPATIBILITY.md is what the tables say', (t) => {
   const committed = readFileSync(new URL('../../docs/COMPATIBILITY.md', import.meta.url), 'utf8')
-  t.ok(committed === compatibilityMarkdown(), 'print it anew: node -e "import(\'./src/plan/compatibility.ts\')'
+  t.ok(committed === compatibilityMarkdown(), 'print it anew: node -e "import(\'./docs/generate/compatibility.ts\')'
     + '.then((m) => fs.writeFileSync(\'docs/COMPATIBILITY.md\', m.compatibilityMarkdown()))"')
   const model = JSON.parse(readFileSync(new URL('../s3/operations.json', import.meta.url), 'utf8')) as { name: string }[]
   t.strictSame(model.filter(({ name }) => !new RegExp(`[|,] ${name}(?= [|]|,)`).test(committed)).map(({ name }) => name), [],

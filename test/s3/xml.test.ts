@@ -1,7 +1,7 @@
 import t from 'tap'
 import fc from 'fast-check'
 import { S3Error } from '../../src/errors.ts'
-import { parseErrorXml, renderError } from '../../src/s3/error-xml.ts'
+import { parseErrorXml, renderError } from '../../src/s3/error-document.ts'
 import { childText, escapeXml, parseXml, renderXml, rewriteXml, textOf, upstreamDocument } from '../../src/s3/xml.ts'
 import type { XmlElement, XmlNode } from '../../src/s3/xml.ts'
 import { errorCode } from './error-code.ts'

@@ -1,7 +1,7 @@
 // The examples of the AWS documents, values as printed there.
 import t from 'tap'
 import { authenticate } from '../../src/auth/authenticate.ts'
-import { BodyVerifier } from '../../src/auth/body.ts'
+import { BodyVerifier } from '../../src/auth/body-verifier.ts'
 import { accessKeyId, context, emptyHash, httpRequest, type Headers } from '../auth/requests.ts'
 
 const host = ['Host', 'examplebucket.s3.amazonaws.com'] as const

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
-import { MemoryBackend } from '../../src/store/memory.ts'
-import { Catalog } from '../../src/store/catalog.ts'
-import { slices } from '../../src/store/locate.ts'
-import type { Bucket } from '../../src/store/bucket.ts'
-import type { StoredBucket } from '../../src/store/backend.ts'
-import type { Blob, ObjectVersion, Version } from '../../src/store/records.ts'
+import { MemoryBackend } from '../../src/embedded-store/memory.ts'
+import { Catalog } from '../../src/embedded-store/catalog.ts'
+import { slices } from '../../src/embedded-store/locate.ts'
+import type { Bucket } from '../../src/embedded-store/bucket.ts'
+import type { StoredBucket } from '../../src/embedded-store/backend.ts'
+import type { Blob, ObjectVersion, Version } from '../../src/embedded-store/records.ts'
 
 /** A memory backend that forgets nothing: every version a key ever had, and its bytes. */
 export class RememberingBackend extends MemoryBackend {

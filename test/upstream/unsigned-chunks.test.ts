@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
-import { checksumAlgorithms, createChecksum, type ChecksumAlgorithm } from '../../src/http/checksum.ts'
+import { checksumAlgorithms, createChecksum, type ChecksumAlgorithm } from '../../src/http/checksums.ts'
 import { ChecksumTrailer } from '../../src/upstream/checksum-trailer.ts'
 import { UnsignedChunks, unsignedChunksLength } from '../../src/upstream/unsigned-chunks.ts'
 

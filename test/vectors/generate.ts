@@ -10,13 +10,13 @@ import { fields } from '../../src/envelope/encoding.ts'
 import { metadataDigest, sealEnvelope, type Attributes, type Place, type SealEnvelopeInput } from '../../src/envelope/envelope.ts'
 import type { EnvelopeErrorKind } from '../../src/envelope/error.ts'
 import { sealTail, type ManifestPart } from '../../src/envelope/manifest.ts'
-import { ObjectKey } from '../../src/envelope/object-key.ts'
+import { ObjectKey } from '../../src/envelope/data-key.ts'
 import { PartSealer } from '../../src/envelope/part.ts'
-import { completedListHash, uploadHash } from '../../src/envelope/records.ts'
-import { SingleSealer, type LateDigests } from '../../src/envelope/single.ts'
+import { completedListHash, uploadHash } from '../../src/envelope/upload-records.ts'
+import { SingleSealer, type LateDigests } from '../../src/envelope/body.ts'
 import { storedPartSize, streamSize } from '../../src/envelope/sizes.ts'
 import { bucketKeyContext, wrap } from '../../src/envelope/wrap.ts'
-import { checksumAlgorithms, compositeChecksum, type ChecksumAlgorithm } from '../../src/http/checksum.ts'
+import { checksumAlgorithms, compositeChecksum, type ChecksumAlgorithm } from '../../src/http/checksums.ts'
 
 const directory = process.argv.slice(2).find((argument) => !argument.startsWith('--')) ?? dirname(fileURLToPath(import.meta.url))
 const place: Place = { realm: 'main', bucket: 'photos', objectKey: 'holidays/sea.jpg' }

@@ -1,0 +1,238 @@
+import { isDeepStrictEqual } from 'node:util'
+import { ConfigError } from '../config/load.ts'
+import type { ConfigFault } from '../config/tree.ts'
+import type { Config } from '../config/config.ts'
+import type { GatewayStatus } from '../gateway/status.ts'
+import type { CreateGateway, Gateway, Readiness } from '../gateway/types.ts'
+import { createListener, type Listener } from '../listener/listener.ts'
+import type { Log } from '../observe/log.ts'
+import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
+import type { Snapshot } from '../observe/registry.ts'
+import type { Tracer } from '../observe/tracing.ts'
+import { availableDescriptors, connectionsWithin } from './descriptors.ts'
+import type { Orders } from './signals.ts'
+import { exitCodes, type Platform } from './platform.ts'
+import { bind, openLog, tellWarnings } from './start-up.ts'
+import { openTracer } from './tracing.ts'
+
+const seconds = 1000
+/** Longer than the idle time-outs of common load balancers (60 s), so that they close first. */
+const keepAliveMs = 75 * seconds
+const headersMs = 30 * seconds
+/** Fields are at most 20 KiB, and a browser sends them at once. */
+const formFieldsMs = 10 * seconds
+/** Clients give up after about 60 s of silence. */
+const heartbeatMs = 5 * seconds
+/** Less than one segment, so that one that waits for the socket is enough to pause the store. */
+const highWaterMark = 32_768
+
+/** What is read at start only: transfers under way are bound to it, or the process is. */
+const fixedSections = ['admin', 'upstream', 'limits', 'log', 'audit', 'workers'] as const
+const fixedOfListen = ['host', 'port', 'trustedProxies'] as const
+
+type Tls = Config['listen']['tls']
+
+/** Reads the configuration again. @throws ConfigError when it is no good. */
+export type ReadConfig = () => Config | Promise<Config>
+
+interface ServingParts {
+  readonly log: Log
+  readonly gateway: Gateway
+  readonly listener: Listener
+  readonly tracer: Tracer | null
+}
+
+/** One process that serves clients: a gateway behind a listener, until a signal ends it. */
+export class Serving {
+  readonly address: { readonly host: string; readonly port: number }
+  readonly #log: Log
+  readonly #gateway: Gateway
+  readonly #listener: Listener
+  readonly #tracer: Tracer | null
+  #config: Config
+  #stopping = false
+  #reloading = Promise.resolve()
+  #unwatch: () => void = () => undefined
+
+  private constructor(parts: ServingParts, config: Config, address: Serving['address']) {
+    this.#log = parts.log
+    this.#gateway = parts.gateway
+    this.#listener = parts.listener
+    this.#tracer = parts.tracer
+    this.#config = config
+    this.address = address
+  }
+
+  /** @throws Error when keys or certificates cannot be read, or the address cannot be bound. */
+  static async start(config: Config, platform: Platform, createGateway: CreateGateway, warnings: readonly ConfigFault[] = []): Promise<Serving> {
+    const log = await openLog(config, platform)
+    tellWarnings(log, warnings)
+    const tracer = await openTracer(platform.env, log)
+    const gateway = await createGateway(config, (level, message, fields) => { log.event(level, message, fields) }, tracer)
+    try {
+      const material = config.listen.tls === null ? null : await readTls(config.listen.tls)
+      if (material !== null) gateway.certificateEnds?.(expiryOf(material))
+      const listener = listenerOf(config, material, gateway, log)
+      const address = await bind('listen', config.listen, () => listener.start())
+      gateway.watch?.(() => listener.counts())
+      log.event('info', 'listening', { host: address.host, port: address.port, tls: config.listen.tls !== null })
+      return new Serving({ log, gateway, listener, tracer }, config, address)
+    } catch (error) {
+      await gateway.close()
+      throw error
+    }
+  }
+
+  async ready(): Promise<Readiness> {
+    return this.#stopping ? { ok: false, checks: { gateway: 'stopping' } } : this.#gateway.ready()
+  }
+
+  /** Prometheus text. */
+  metrics(): string {
+    return this.#gateway.metrics()
+  }
+
+  /** null: a gateway that has nothing to say of itself. */
+  status(): GatewayStatus | null {
+    return this.#gateway.status?.() ?? null
+  }
+
+  snapshot(): Snapshot {
+    return this.#gateway.snapshot()
+  }
+
+  /**
+   * Serves until it is told to stop, then lets transfers finish; told again, it cuts them.
+   * @param read null: there is no file behind the configuration, and a reload does nothing.
+   * @returns exit code: 0 when everything was delivered, 3 when transfers were cut.
+   */
+  async untilStopped(orders: Orders, read: ReadConfig | null): Promise<number> {
+    const next = (work: () => Promise<void>): void => {
+      this.#reloading = this.#reloading.then(() => this.#stopping ? undefined : work())
+    }
+    orders.onReload(() => { if (read !== null) next(() => this.#reload(read, next)) })
+    this.#watchTls(next)
+    await orders.stopped
+    this.#stopping = true
+    this.#unwatch()
+    const { graceSeconds } = this.#config.limits
+    this.#log.event('info', 'stopping', { graceSeconds, requestsInFlight: this.#listener.counts().requestsInFlight })
+    const outcome = await this.#stop(orders, graceSeconds * seconds)
+    await this.#reloading
+    await this.#gateway.close()
+    await this.#tracer?.close()
+    this.#log.event(outcome === 'drained' ? 'info' : 'warn', 'stopped', { outcome })
+    await this.#log.flush()
+    return outcome === 'drained' ? exitCodes.done : exitCodes.cut
+  }
+
+  async #stop(orders: Orders, graceMs: number): Promise<'drained' | 'cut'> {
+    const until = performance.now() + graceMs
+    const hurried: Promise<'drained' | 'cut'>[] = []
+    void orders.hurried.then(() => { hurried.push(this.#listener.stop(0)) })
+    const outcome = await this.#listener.stop(graceMs)
+    await Promise.race([this.#gateway.settle?.(Math.max(0, until - performance.now())), orders.hurried])
+    return hurried[0] ?? outcome
+  }
+
+  /** Takes over a changed configuration, or keeps the one in force when the new one is no good. */
+  async #reload(read: ReadConfig, next: (work: () => Promise<void>) => void): Promise<void> {
+    try {
+      const wanted = await read()
+      const needRestart = changedFixed(this.#config, wanted).join(', ')
+      const config = keepFixed(this.#config, wanted)
+      const material = config.listen.tls === null ? null : await readTls(config.listen.tls)
+      await this.#gateway.reload(config)
+      if (material !== null) this.#takeTls(material)
+      this.#config = config
+      this.#gateway.noteReload?.(true)
+      this.#watchTls(next)
+      this.#log.event(needRestart === '' ? 'info' : 'warn', 'configuration reloaded', { needRestart })
+    } catch (error) {
+      this.#refused('configuration not reloaded', error)
+    }
+  }
+
+  /** Certificates renewed on disk are taken over by themselves; the rest of the configuration waits for SIGHUP. */
+  #watchTls(next: (work: () => Promise<void>) => void): void {
+    this.#unwatch()
+    const { tls } = this.#config.listen
+    if (tls === null) return
+    this.#unwatch = watchTls(tls, () => {
+      next(async () => {
+        try {
+          this.#takeTls(await readTls(tls))
+          this.#log.event('info', 'certificates reloaded')
+        } catch (error) {
+          this.#refused('certificates not reloaded', error)
+        }
+      })
+    })
+  }
+
+  #takeTls(material: TlsMaterial): void {
+    this.#listener.reloadTls(material)
+    this.#gateway.certificateEnds?.(expiryOf(material))
+  }
+
+  #refused(message: string, error: unknown): void {
+    this.#gateway.noteReload?.(false)
+    // The text of a ConfigError quotes no values.
+    this.#log.event('error', message, { faults: error instanceof ConfigError ? error.message : 'see failure' })
+    if (!(error instanceof ConfigError)) this.#log.failure({ requestId: null, during: 'reload', error })
+  }
+}
+
+/** Names of sections and options that differ and count only after a restart. */
+export function changedFixed(before: Config, after: Config): string[] {
+  return [
+    ...fixedSections.filter((name) => !isDeepStrictEqual(before[name], after[name])),
+    ...fixedOfListen.filter((name) => !isDeepStrictEqual(before.listen[name], after.listen[name])).map((name) => `listen.${name}`),
+    ...fixedOfTls(before.listen.tls, after.listen.tls)
+  ]
+}
+
+/** Files change at any time; whether there is TLS, and whether client certificates are demanded, Node takes up at start only. */
+function fixedOfTls(before: Tls, after: Tls): string[] {
+  if (before === null || after === null) return before === after ? [] : ['listen.tls']
+  return (before.clientCa === null) === (after.clientCa === null) ? [] : ['listen.tls.clientCa']
+}
+
+function keepFixedOfTls(before: Tls, after: Tls): Tls {
+  if (before === null || after === null) return before
+  return { ...after, clientCa: before.clientCa === null ? null : after.clientCa ?? before.clientCa }
+}
+
+/** The new configuration with what counts only after a restart as it was. */
+function keepFixed(before: Config, after: Config): Config {
+  const { host, port, trustedProxies, allowPlainBeyondLoopback } = before.listen
+  const tls = keepFixedOfTls(before.listen.tls, after.listen.tls)
+  const { admin, upstream, limits, log, audit, workers } = before
+  const listen = { ...after.listen, host, port, trustedProxies, allowPlainBeyondLoopback, tls }
+  return { ...after, admin, upstream, limits, log, audit, workers, listen }
+}
+
+function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, log: Log): Listener {
+  const { listen, limits, upstream } = config
+  const connections = connectionsWithin(limits.connections, Math.ceil(upstream.connections * 1.5), availableDescriptors())
+  if (connections < limits.connections) {
+    log.event('warn', 'fewer connections than configured: raise the limit of open files', { connections })
+  }
+  return createListener({
+    host: listen.host,
+    port: listen.port,
+    tls,
+    trustedProxies: listen.trustedProxies,
+    limits: {
+      connections, requestsInFlight: limits.requestsInFlight, unauthenticatedRequests: limits.unauthenticatedRequests,
+      // Each holds a connection to the store.
+      anonymousRequests: Math.max(1, Math.ceil(upstream.connections / 2)), formFieldsMs, headerBytes: limits.headerBytes,
+      minRate: limits.minRate, minRateWindowMs: limits.minRateWindowSeconds * seconds, headersMs, keepAliveMs, highWaterMark
+    },
+    heartbeatMs,
+    log,
+    observe: (record) => { gateway.observe?.(record) },
+    handshakeFailed: (reason) => { gateway.handshakeFailed?.(reason) },
+    limited: (limit) => { gateway.limited?.(limit) }
+  }, (request) => gateway.handle(request))
+}

@@ -1,0 +1,146 @@
+import cluster, { type Worker } from 'node:cluster'
+import { availableParallelism } from 'node:os'
+import { parseConfig } from '../config/load.ts'
+import type { Config } from '../config/config.ts'
+import type { GatewayStatus } from '../gateway/status.ts'
+import type { CreateGateway, Readiness } from '../gateway/types.ts'
+import type { Snapshot } from '../observe/registry.ts'
+import type { Orders } from './signals.ts'
+import { exitCodes, type Platform } from './platform.ts'
+import { Serving } from './gateway-process.ts'
+
+/** A configuration as its file had it, so that all workers have the same, also those that start later. */
+export interface ConfigText {
+  readonly file: string
+  readonly text: string
+  readonly workers: number
+}
+
+export type ToWorker =
+  | { readonly type: 'start' | 'reload'; readonly config: ConfigText }
+  | { readonly type: 'stop' | 'hurry' }
+  /** `metrics`: with a snapshot. Probes do without: each snapshot begins the measuring of delays anew. */
+  | { readonly type: 'report'; readonly id: number; readonly metrics: boolean }
+
+export interface Report {
+  readonly ready: Readiness
+  readonly metrics: Snapshot | null
+  readonly status: GatewayStatus | null
+}
+
+export type FromWorker =
+  /** Listens to messages: what was sent before is lost. */
+  | { readonly type: 'hello' }
+  | { readonly type: 'listening'; readonly host: string; readonly port: number }
+  | { readonly type: 'report'; readonly id: number; readonly report: Report }
+
+/** Number of processes that `workers` asks for: one per core that this process may use. */
+export function workerCount(workers: Config['workers']): number {
+  return workers === 'auto' ? availableParallelism() : workers
+}
+
+/**
+ * One worker's part: limits that the configuration gives for all are shared out evenly, and the admin port is the primary's.
+ * @throws ConfigError.
+ */
+export function configOfWorker({ file, text, workers }: ConfigText, env: Platform['env']): Config {
+  const config = parseConfig(text, { file, env })
+  const share = (all: number): number => Math.ceil(all / workers)
+  const { limits, upstream, clients } = config
+  return {
+    ...config,
+    admin: null,
+    upstream: { ...upstream, connections: share(upstream.connections) },
+    clients: clients.map((client) => withSharedLimits(client, workers)),
+    limits: {
+      ...limits, connections: share(limits.connections), requestsInFlight: share(limits.requestsInFlight),
+      unauthenticatedRequests: share(limits.unauthenticatedRequests)
+    }
+  }
+}
+
+/** With its descriptors, because printing a client must go on showing stars for its secret. */
+function withSharedLimits(client: Config['clients'][number], workers: number): Config['clients'][number] {
+  const { requests, requestsPerSecond, bytesPerSecond } = client.limits
+  const part = (all: number | null): number | null => all === null ? null : all / workers
+  const limits = { requests: requests === null ? null : Math.ceil(requests / workers), requestsPerSecond: part(requestsPerSecond), bytesPerSecond: part(bytesPerSecond) }
+  return Object.defineProperties({ ...client }, { ...Object.getOwnPropertyDescriptors(client), limits: { value: limits, enumerable: true } })
+}
+
+/** A worker process: does as the primary says, and ends with it. @returns the exit code. */
+export async function runWorker(platform: Platform, orders: Orders, createGateway: CreateGateway): Promise<number> {
+  const { worker } = cluster
+  if (worker === undefined) throw new TypeError('This process is not a worker.')
+  const link = new PrimaryLink(worker, orders)
+  const read = (): Config => configOfWorker(link.config(), platform.env)
+  try {
+    const serving = await Promise.race([link.started.then(() => Serving.start(read(), platform, createGateway)), orders.stopped])
+    if (serving === undefined) return exitCodes.done
+    link.report(serving)
+    return await serving.untilStopped(orders, read)
+  } catch (error) {
+    platform.stderr.write(`sealgate serve: ${error instanceof Error ? error.message : 'unknown error'}\n`)
+    return exitCodes.failed
+  }
+}
+
+class PrimaryLink {
+  /** Resolves when there is a configuration. */
+  readonly started: Promise<undefined>
+  readonly #worker: Worker
+  readonly #orders: Orders
+  readonly #start = Promise.withResolvers<undefined>()
+  #config: ConfigText | null = null
+  #serving: Serving | null = null
+
+  constructor(worker: Worker, orders: Orders) {
+    this.started = this.#start.promise
+    this.#worker = worker
+    this.#orders = orders
+    worker.on('message', (message: ToWorker) => { this.#hear(message) })
+    this.#send({ type: 'hello' })
+  }
+
+  /** What the primary sent last. */
+  config(): ConfigText {
+    if (this.#config === null) throw new TypeError('The primary has not sent a configuration.')
+    return this.#config
+  }
+
+  report(serving: Serving): void {
+    this.#serving = serving
+    this.#send({ type: 'listening', ...serving.address })
+  }
+
+  #hear(message: ToWorker): void {
+    switch (message.type) {
+      case 'start':
+        this.#config = message.config
+        this.#start.resolve(undefined)
+        break
+      case 'reload':
+        this.#config = message.config
+        this.#orders.reload()
+        break
+      case 'stop':
+        this.#orders.stop()
+        break
+      case 'hurry':
+        this.#orders.hurry()
+        break
+      case 'report':
+        void this.#answer(message.id, message.metrics)
+        break
+    }
+  }
+
+  async #answer(id: number, metrics: boolean): Promise<void> {
+    const serving = this.#serving
+    if (serving !== null) this.#send({ type: 'report', id, report: { ready: await serving.ready(), metrics: metrics ? serving.snapshot() : null, status: serving.status() } })
+  }
+
+  #send(message: FromWorker): void {
+    // A primary that is gone ends this process; nothing is to be done about a message it does not get.
+    this.#worker.send(message, () => undefined)
+  }
+}

@@ -1,0 +1,156 @@
+import type { Client } from '../auth/types.ts'
+
+/** What the configuration says of a bucket. Patterns are resolved to one policy per bucket name when asked. */
+export interface BucketPolicy {
+  /** `on`: every object is sealed. `off`: passed through untouched. */
+  readonly encryption: 'on' | 'off'
+  /** Name in `keys`. */
+  readonly key: string
+  readonly etag: 'md5' | 'opaque'
+  /** What to do with objects Sealgate did not write. */
+  readonly plaintext: 'refuse' | 'allow'
+  /** Answer reads with SSE-KMS headers although the client did not ask (old Java SDKs need it). */
+  readonly announce: 'none' | 'aws:kms'
+  /**
+   * Anonymous GET, HEAD and listing: `true`: answered, with the gateway's own rights; prefixes: the same, for what lies under one of them;
+   * `store`: passed on unsigned, so that the store's ACLs and policies decide. The store is not trusted, and then says who gets plaintext.
+   */
+  readonly publicRead: boolean | 'store' | { readonly prefixes: readonly string[] }
+  /** KMS only: one wrap serves many objects for a while. */
+  readonly bucketKeys: boolean
+  /** Names of other buckets whose objects (replicas of theirs) open here, one way. */
+  readonly aliases: readonly string[]
+  /** Uploads must ask for one of these modes; empty: no demand. */
+  readonly requireSse: readonly ('AES256' | 'aws:kms' | 'SSE-C')[]
+  /** Names in `keys` a client may ask for by SSE-KMS key id, alias or ARN. */
+  readonly allowedKeys: readonly string[]
+  /** Names in `keys` that may open what lies here, and seal nothing: keys that the bucket had before. */
+  readonly openKeys: readonly string[]
+}
+
+/** The keys that new objects of a bucket may be sealed with, by name. */
+export function sealingKeys({ key, allowedKeys }: Pick<BucketPolicy, 'key' | 'allowedKeys'>): readonly string[] {
+  return [key, ...allowedKeys]
+}
+
+/** What decides which keys may open what lies in a bucket. */
+export type KeyPins = Pick<BucketPolicy, 'key' | 'allowedKeys' | 'openKeys'>
+
+/** The keys that may open what lies in a bucket, by name. The store, which says what an object is sealed with, chooses among these only. */
+export function keysOf(policy: KeyPins): readonly string[] {
+  return [...sealingKeys(policy), ...policy.openKeys]
+}
+
+/** How requests to the store or to a key service are signed. */
+export type Credentials = 'aws' | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken: string | null }
+
+export type KeyConfig =
+  | { readonly type: 'local'; readonly keyring: string }
+  | {
+      readonly type: 'aws-kms'
+      /** Key ARN; never taken from an object. */
+      readonly arn: string
+      /** Older ARNs that may still unwrap. */
+      readonly decryptOnly: readonly string[]
+      /** Aliases clients may use for it. */
+      readonly aliases: readonly string[]
+      readonly region: string | null
+      readonly endpoint: string | null
+      /** `aws`: the standard AWS credential chain with refresh. */
+      readonly credentials: Credentials
+    }
+
+export interface Config {
+  readonly listen: {
+    readonly host: string
+    readonly port: number
+    readonly tls: { readonly cert: string; readonly key: string; readonly clientCa: string | null } | null
+    /** Regions accepted in credential scopes; empty: any. */
+    readonly regions: readonly string[]
+    /** Base domains for virtual-host style requests (`bucket.<domain>`). */
+    readonly domains: readonly string[]
+    /** Addresses of front ends that terminate TLS for us and whose X-Forwarded-Proto is believed. */
+    readonly trustedProxies: readonly string[]
+    readonly allowPlainBeyondLoopback: boolean
+    /** What browsers are told of every bucket; empty: what the store says of each. */
+    readonly cors: readonly {
+      readonly origins: readonly string[]
+      readonly methods: readonly string[]
+      readonly headers: readonly string[]
+      readonly expose: readonly string[]
+      /** Seconds, as digits; null: not said. */
+      readonly maxAge: string | null
+    }[]
+  }
+  readonly admin: { readonly host: string; readonly port: number } | null
+  readonly upstream: {
+    readonly endpoint: string
+    readonly region: string
+    /** `aws`: the standard AWS credential chain with refresh. */
+    readonly credentials: Credentials
+    readonly stateBucket: string
+    readonly realm: string
+    readonly style: 'path' | 'virtual-host'
+    readonly ca: string | null
+    readonly connections: number
+    /** Overrides what the probe of conditional requests found. */
+    readonly conditions: Readonly<Partial<Record<'put' | 'complete' | 'copy' | 'delete', boolean>>>
+    /** Checksum of the stored bytes that goes to the store with them: what buckets with Object Lock demand. null: none. */
+    readonly checksum: 'crc32' | null
+    /** The store wants equal part sizes (R2): multipart is refused. */
+    readonly equalParts: boolean
+  }
+  readonly clients: readonly (Client & { readonly secretAccessKey: string })[]
+  readonly keys: Readonly<Record<string, KeyConfig>>
+  readonly buckets: readonly (readonly [pattern: string, policy: BucketPolicy])[]
+  readonly auth: {
+    readonly v2Query: boolean
+    readonly v2Header: boolean
+    /** SSE-C without TLS: for tests only. */
+    readonly ssecOverHttp: boolean
+  }
+  readonly keyCache: {
+    /** Seconds an unwrapped bucket key is kept: also the delay of a revocation. */
+    readonly maxAgeSeconds: number
+    readonly maxEntries: number
+    /** Objects sealed under one bucket key before a new one is made. */
+    readonly maxUses: number
+  }
+  readonly limits: {
+    readonly connections: number
+    readonly requestsInFlight: number
+    /** Forms up to their file, and preflights: of each so many at once. */
+    readonly unauthenticatedRequests: number
+    readonly headerBytes: number
+    readonly xmlBytes: number
+    /** Bytes per second below which a transfer is cut, averaged over `minRateWindowSeconds`. */
+    readonly minRate: number
+    readonly minRateWindowSeconds: number
+    readonly upstreamFirstByteSeconds: number
+    readonly graceSeconds: number
+  }
+  readonly log: {
+    readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+    /** `auto`: for people on a terminal, JSON lines elsewhere. */
+    readonly format: 'auto' | 'json' | 'pretty'
+  }
+  readonly audit: { readonly file: string | null }
+  readonly workers: number | 'auto'
+}
+
+/** Stores keep objects of these kinds of bucket in different ways (AWS, PutBucketVersioning); Object Lock implies `versioned`. */
+export const bucketKinds = ['unversioned', 'versioned', 'suspended'] as const
+export type BucketKind = (typeof bucketKinds)[number]
+
+/** S3's limit of a bucket name, in characters. */
+const BUCKET_NAME_LENGTH = 63
+
+/** The gateway's own bucket of a kind, in which it finds out what the store does in buckets of that kind. Holds no data. */
+export function kindBucket(stateBucket: string, kind: BucketKind): string {
+  return `${stateBucket.slice(0, BUCKET_NAME_LENGTH - kind.length - 1)}-${kind}`
+}
+
+/** The state bucket and those of `kindBucket`: clients must neither see nor change them. */
+export function isOwnBucket({ stateBucket }: Pick<Config['upstream'], 'stateBucket'>, name: string | null): boolean {
+  return name === stateBucket || bucketKinds.some((kind) => name === kindBucket(stateBucket, kind))
+}

@@ -1,0 +1,220 @@
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { dirname, resolve } from 'node:path'
+import { z } from 'zod'
+import { bytes, bytesPerSecond, seconds, wholeNumber } from './units.ts'
+import { systemWords } from '../system-words.ts'
+
+/** Where values that are not in the file itself come from. */
+export interface Sources {
+  /** Path of the configuration file: relative paths in it start from its directory. */
+  readonly file: string
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+// Every schema here is used once: compiling it to code would cost more than it saves.
+z.config({ jitless: true })
+
+const bucketPattern = z.string().regex(/^([A-Za-z0-9][A-Za-z0-9._-]*\*?|\*)$/, 'must be a bucket name, a prefix followed by "*", or "*"')
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, ".", "_" or "-"')
+const port = wholeNumber({ min: 0, max: 65_535 })
+const count = wholeNumber({ min: 1 })
+const host = z.string().min(1)
+
+/**
+ * The sections of the configuration file and their options: the one list of what exists, what it may be, and what it is
+ * when left out. `config/sealgate.example.yaml` explains each; a test keeps the two equal.
+ */
+export function configSections(sources: Sources) {
+  const path = z.string().min(1).transform((value) => resolve(dirname(sources.file), value))
+  const secret = z.union(
+    [z.string().min(1), z.strictObject({ file: path }), z.strictObject({ env: z.string().min(1) })],
+    { error: 'must be a text, { file: PATH } or { env: NAME }' }
+  ).transform((value, context) => readSecret(value, sources, (message) => { context.addIssue({ code: 'custom', message }) }))
+  return {
+    listen: listenSection(path),
+    admin: z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001) }).nullable().default(null),
+    upstream: upstreamSection(path, secret),
+    clients: clientsSection(secret),
+    keys: keysSection(path, secret),
+    buckets: bucketsSection(),
+    ...tuningSections(),
+    audit: z.strictObject({ file: path.nullable().default(null) }).prefault({}),
+    workers: z.union([z.literal('auto'), count], { error: 'must be a number of processes, at least 1, or auto' }).default(1)
+  }
+}
+
+type Text = z.ZodType<string>
+
+function listenSection(path: Text) {
+  return z.strictObject({
+    host: host.default('127.0.0.1'),
+    port: port.default(9000),
+    tls: z.strictObject({ cert: path, key: path, clientCa: path.nullable().default(null) }).nullable().default(null),
+    region: z.union([z.string().min(1), z.array(z.string().min(1))], { error: 'must be a region or a list of regions' }).default([]),
+    domains: z.array(z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a domain name in lower case')).default([]),
+    trustedProxies: z.array(z.string().refine(isAddressOrRange, 'must be an IP address or a CIDR range')).default([]),
+    allowPlainBeyondLoopback: z.boolean().default(false),
+    cors: z.array(corsRule()).max(100).default([])
+  }).prefault({})
+}
+
+/** As a CORSRule of S3. */
+function corsRule() {
+  const pattern = z.string().regex(/^[\x21-\x2b\x2d-\x7e]+$/, 'must be a text without blanks and commas').refine(hasOneStar, 'may have one "*"')
+  return z.strictObject({
+    origins: z.array(pattern).min(1),
+    methods: z.array(z.enum(['GET', 'HEAD', 'PUT', 'POST', 'DELETE'])).min(1),
+    headers: z.array(pattern).default(['*']),
+    expose: z.array(pattern).default(['ETag']),
+    maxAge: seconds({ min: 0 }).nullable().default(null).transform((seconds) => seconds === null ? null : String(Math.ceil(seconds)))
+  })
+}
+
+function hasOneStar(text: string): boolean {
+  return text.split('*').length <= 2
+}
+
+function upstreamSection(path: Text, secret: Text) {
+  return z.strictObject({
+    endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT], without path, query or credentials'),
+    region: z.string().min(1).default('us-east-1'),
+    accessKeyId: secret.optional(),
+    secretAccessKey: secret.optional(),
+    sessionToken: secret.nullable().default(null),
+    credentials: z.literal('aws').optional(),
+    stateBucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be a bucket name: 3 to 63 lower-case letters, digits, "." or "-"').default('sealgate-state'),
+    realm: name.default('default'),
+    style: z.enum(['path', 'virtual-host']).default('path'),
+    ca: path.nullable().default(null),
+    connections: count.default(256),
+    conditions: z.strictObject({
+      put: z.boolean().optional(), complete: z.boolean().optional(), copy: z.boolean().optional(), delete: z.boolean().optional()
+    }).prefault({}),
+    checksum: z.enum(['none', 'crc32']).default('none').transform((value) => value === 'none' ? null : value),
+    equalParts: z.boolean().default(false)
+  })
+}
+
+function clientsSection(secret: Text) {
+  const identity = { accessKeyId: secret, secretAccessKey: secret }
+  return z.array(z.strictObject({
+    ...identity,
+    buckets: z.array(bucketPattern).min(1).default(['*']),
+    readOnly: z.boolean().default(false),
+    limits: clientLimits(),
+    upstream: z.strictObject(identity).nullable().default(null)
+  })).min(1, 'must name at least one client')
+}
+
+function clientLimits() {
+  const rate = z.number().positive().nullable().default(null)
+  return z.strictObject({ requests: count.nullable().default(null), requestsPerSecond: rate, bytesPerSecond: bytesPerSecond({ above: 0 }).nullable().default(null) }).prefault({})
+}
+
+function keysSection(path: Text, secret: Text) {
+  return z.record(name, z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('local'), keyring: path }),
+    z.strictObject({
+      type: z.literal('aws-kms'),
+      arn: arn(),
+      decryptOnly: z.array(arn()).default([]),
+      aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
+      region: z.string().min(1).nullable().default(null),
+      endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT]').nullable().default(null),
+      accessKeyId: secret.optional(),
+      secretAccessKey: secret.optional(),
+      sessionToken: secret.nullable().default(null),
+      credentials: z.literal('aws').optional()
+    })
+  ], { error: 'must be local or aws-kms' }))
+}
+
+function bucketsSection() {
+  return z.record(bucketPattern, z.strictObject({
+    encryption: z.enum(['on', 'off']).default('on'),
+    key: name.optional(),
+    etag: z.enum(['md5', 'opaque']).default('md5'),
+    plaintext: z.enum(['refuse', 'allow']).default('refuse'),
+    announce: z.enum(['none', 'aws:kms']).default('none'),
+    publicRead: z.union([z.boolean(), z.literal('store'), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {
+      error: 'must be true, false, store or { prefixes: [NAME, …] }'
+    }).default(false),
+    bucketKeys: z.boolean().default(true),
+    aliases: z.array(z.string().min(1)).default([]),
+    requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),
+    allowedKeys: z.array(name).default([]),
+    openKeys: z.array(name).default([])
+  })).prefault({ '*': {} })
+}
+
+function tuningSections() {
+  return {
+    auth: z.strictObject({
+      v2Query: z.boolean().default(true),
+      v2Header: z.boolean().default(false),
+      ssecOverHttp: z.boolean().default(false)
+    }).prefault({}),
+    keyCache: z.strictObject({
+      maxAgeSeconds: seconds({ min: 0 }).default(300),
+      maxEntries: count.default(10_000),
+      maxUses: wholeNumber({ min: 1, max: 2 ** 32 }).default(1_000_000)
+    }).prefault({}),
+    limits: z.strictObject({
+      connections: count.default(4096),
+      requestsInFlight: count.default(1024),
+      unauthenticatedRequests: count.default(256),
+      perClient: clientLimits(),
+      headerBytes: bytes({ min: 4096, max: 65_536 }).default(16_384),
+      xmlBytes: bytes({ min: 65_536, max: 16 * 1024 * 1024 }).default(4 * 1024 * 1024),
+      minRate: bytesPerSecond({ above: 0 }).default(1024),
+      minRateWindowSeconds: seconds({ above: 0 }).default(60),
+      upstreamFirstByteSeconds: seconds({ above: 0 }).default(60),
+      graceSeconds: seconds({ min: 0 }).default(25)
+    }).prefault({}),
+    log: z.strictObject({
+      level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+      format: z.enum(['auto', 'json', 'pretty']).default('auto')
+    }).prefault({})
+  }
+}
+
+function arn() {
+  return z.string().regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/, 'must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias')
+}
+
+function readSecret(
+  value: string | { readonly file: string } | { readonly env: string }, sources: Sources, fault: (message: string) => void
+): string {
+  if (typeof value === 'string') return value
+  let text = ''
+  if ('env' in value) {
+    text = sources.env[value.env] ?? ''
+  } else {
+    try {
+      text = readFileSync(value.file, 'utf8').replace(/\r?\n$/, '')
+    } catch (error) {
+      fault(`cannot read ${value.file}: ${systemWords(error)}`)
+      return ''
+    }
+  }
+  if (text === '') fault('env' in value ? `the environment variable ${value.env} is not set` : `${value.file} is empty`)
+  return text
+}
+
+/** True for addresses that only this machine can reach. */
+export function isLoopback(address: string): boolean {
+  return address === 'localhost' || address === '::1' || /^127\.\d+\.\d+\.\d+$/.test(address)
+}
+
+function isAddressOrRange(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128))
+}
+
+function isOrigin(text: string): boolean {
+  if (!/^https?:\/\/[^/?#@]+\/?$/.test(text)) return false
+  return URL.canParse(text)
+}

@@ -1,0 +1,60 @@
+import type { ConfigFault } from './tree.ts'
+import { isOwnBucket, keysOf, type Config } from './config.ts'
+
+/** What a valid configuration leaves open. Printed by `config check`, logged at start and on reload. Quotes no secrets. */
+export function configWarnings(config: Config): readonly ConfigFault[] {
+  return [...idleKeys(config), ...storeDecides(config), ...separatedByStore(config), ...unreachable(config)]
+}
+
+/** A key that no bucket may use opens nothing: objects sealed under it are refused. */
+function idleKeys({ keys, buckets }: Config): ConfigFault[] {
+  const used = new Set(buckets.flatMap(([, policy]) => policy.encryption === 'off' ? policy.openKeys : keysOf(policy)))
+  return Object.keys(keys).filter((name) => !used.has(name)).map((name) => ({
+    path: `keys.${name}`, message: 'no bucket may use it: name it as key, in allowedKeys, or in openKeys where old objects are sealed under it'
+  }))
+}
+
+/** The store is not trusted with plaintext, and here it says who gets it. */
+function storeDecides({ buckets }: Config): ConfigFault[] {
+  return buckets.filter(([, { encryption, publicRead }]) => encryption === 'on' && publicRead === 'store').map(([pattern]) => ({
+    path: `buckets.${pattern}.publicRead`,
+    message: 'the store decides who reads plaintext here, without a signature, and could let everybody: prefer true or { prefixes: […] }'
+  }))
+}
+
+/** Clients whose patterns share buckets and whose rights differ at the store alone. */
+function separatedByStore({ clients }: Config): ConfigFault[] {
+  return clients.flatMap((client, i) => {
+    const { upstream } = client
+    const shared = upstream !== null && clients.some((other) =>
+      other !== client && other.upstream?.accessKeyId !== upstream.accessKeyId && overlap(client.buckets, other.buckets))
+    return shared ? [{
+      path: `clients.${i}.upstream`,
+      message: 'within the buckets that it shares with other clients, the store\'s policies alone keep it apart from them, and the store is not trusted: give each its own buckets'
+    }] : []
+  })
+}
+
+/** Buckets that are named in one place and refused by another. */
+function unreachable({ buckets, clients, upstream }: Config): ConfigFault[] {
+  const found: ConfigFault[] = []
+  for (const [i, client] of clients.entries()) {
+    for (const [j, pattern] of client.buckets.entries()) {
+      if (!overlap(buckets.map(([policy]) => policy), [pattern])) {
+        found.push({ path: `clients.${i}.buckets.${j}`, message: `buckets has no policy for ${pattern}: such requests are refused` })
+      }
+    }
+  }
+  for (const [pattern] of buckets) {
+    if (isOwnBucket(upstream, pattern)) found.push({ path: `buckets.${pattern}`, message: 'is a bucket of the gateway itself, which no client may use' })
+  }
+  return found
+}
+
+/** Whether one name can match patterns of both lists: each is a name, or a prefix followed by "*". */
+function overlap(some: readonly string[], others: readonly string[]): boolean {
+  return some.some((a) => others.some((b) => {
+    const [x, y] = [a.replace(/\*$/, ''), b.replace(/\*$/, '')]
+    return a.endsWith('*') ? b.endsWith('*') ? x.startsWith(y) || y.startsWith(x) : y.startsWith(x) : b.endsWith('*') ? x.startsWith(y) : x === y
+  }))
+}

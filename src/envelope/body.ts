@@ -1,0 +1,137 @@
+import type { Checksum } from './attributes.ts'
+import { EnvelopeError } from './error.ts'
+import { openTail, sealTail, type Manifest } from './manifest.ts'
+import type { ObjectKey } from './data-key.ts'
+import { storedSize, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
+import { SegmentOpener, SegmentSealer } from './stream.ts'
+import { checkZeros } from './zeros.ts'
+
+/** Digests that were not known when the metadata was sent. */
+export interface LateDigests {
+  readonly md5: Buffer | null
+  readonly checksums: readonly Checksum[]
+}
+
+export interface SingleSealerInput {
+  readonly objectKey: ObjectKey
+  /** Bytes. */
+  readonly plaintextSize: number
+  /** Asked for once, in `final`: digests for the manifest. None when all are in the metadata. */
+  readonly digests?: () => LateDigests
+  readonly geometry?: Geometry
+}
+
+/**
+ * The whole body of a single PUT: plaintext in, stream ‖ zeros ‖ manifest ‖ footer out, storedSize(plaintextSize) bytes. The
+ * last segment and the tail come out of `final` alone.
+ */
+export class SingleSealer {
+  /** 40 bytes for the envelope. */
+  readonly header: Buffer
+  /** Content-Length of the upstream request. */
+  readonly storedSize: number
+  readonly #objectKey: ObjectKey
+  readonly #plaintextSize: number
+  readonly #digests: () => LateDigests
+  readonly #geometry: Geometry
+  readonly #sealer: SegmentSealer
+
+  constructor({ objectKey, plaintextSize, digests = noDigests, geometry = STORED_GEOMETRY }: SingleSealerInput) {
+    const part = { kind: 'single', number: 1, plaintextSize } as const
+    this.#sealer = new SegmentSealer({ streamKey: objectKey.stream, part, segmentSize: geometry.segmentSize })
+    this.header = this.#sealer.header
+    this.storedSize = storedSize(plaintextSize, geometry.segmentSize)
+    this.#objectKey = objectKey
+    this.#plaintextSize = plaintextSize
+    this.#digests = digests
+    this.#geometry = geometry
+  }
+
+  /** @throws EnvelopeError `length` when more comes than was announced. */
+  update(chunk: Buffer): readonly Buffer[] {
+    return this.#sealer.update(chunk)
+  }
+
+  /** @throws EnvelopeError `length` when less came than was announced. */
+  final(): readonly Buffer[] {
+    const last = this.#sealer.final()
+    const contents = { kind: 'single', plaintextSize: this.#plaintextSize, ...this.#digests() } as const
+    return [...last, ...sealTail(this.#objectKey, contents, this.#geometry)]
+  }
+}
+
+function noDigests(): LateDigests {
+  return { md5: null, checksums: [] }
+}
+
+export interface SingleOpenerInput {
+  readonly objectKey: ObjectKey
+  /** From the envelope. */
+  readonly header: Buffer
+  /** From the sealed attributes. */
+  readonly plaintextSize: number
+  readonly geometry?: Geometry
+}
+
+/** Manifest and footer of a single are at most 156 bytes (docs/FORMAT.md, Proof): what comes earlier must be zeros. */
+const KEPT_TAIL = 512
+
+/**
+ * The whole body of a single in, plaintext out. The last segment comes out of `final` alone, after byte count, zeros,
+ * manifest and footer have verified.
+ */
+export class SingleOpener {
+  readonly #objectKey: ObjectKey
+  readonly #geometry: Geometry
+  readonly #opener: SegmentOpener
+  readonly #storedSize: number
+  /** Stored bytes still to come: of the stream, of zeros that are not kept, of the kept tail. */
+  #streamMissing: number
+  #zerosMissing: number
+  readonly #tail: Buffer
+  #tailFilled = 0
+  #manifest: Manifest | null = null
+
+  constructor({ objectKey, header, plaintextSize, geometry = STORED_GEOMETRY }: SingleOpenerInput) {
+    const part = { kind: 'single', number: 1, plaintextSize } as const
+    this.#opener = new SegmentOpener({ streamKey: objectKey.stream, part, header, segmentSize: geometry.segmentSize })
+    this.#objectKey = objectKey
+    this.#geometry = geometry
+    this.#storedSize = storedSize(plaintextSize, geometry.segmentSize)
+    this.#streamMissing = streamSize(plaintextSize, geometry.segmentSize)
+    this.#tail = Buffer.alloc(Math.min(KEPT_TAIL, this.#storedSize - this.#streamMissing))
+    this.#zerosMissing = this.#storedSize - this.#streamMissing - this.#tail.length
+  }
+
+  /** The manifest with the late digests; null before `final`. */
+  get manifest(): Manifest | null {
+    return this.#manifest
+  }
+
+  /** @throws EnvelopeError `header`, `segment`, `zeros`, `trailing`. */
+  update(chunk: Buffer): readonly Buffer[] {
+    const stream = chunk.subarray(0, this.#streamMissing)
+    this.#streamMissing -= stream.length
+    const opened = stream.length === 0 ? [] : this.#opener.update(stream)
+    if (stream.length < chunk.length) this.#takeTail(chunk.subarray(stream.length))
+    return opened
+  }
+
+  /** @throws EnvelopeError `truncated`, `zeros`, `footer`, `manifest`. */
+  final(): readonly Buffer[] {
+    if (this.#streamMissing > 0 || this.#zerosMissing > 0 || this.#tailFilled < this.#tail.length) throw new EnvelopeError('truncated')
+    const opened = openTail(this.#tail, this.#storedSize, this.#objectKey, 'single', this.#geometry)
+    if ('need' in opened) throw new EnvelopeError('footer')
+    this.#manifest = opened
+    return this.#opener.final()
+  }
+
+  #takeTail(bytes: Buffer): void {
+    const gap = bytes.subarray(0, this.#zerosMissing)
+    checkZeros(gap)
+    this.#zerosMissing -= gap.length
+    const kept = bytes.subarray(gap.length)
+    if (this.#tailFilled + kept.length > this.#tail.length) throw new EnvelopeError('trailing')
+    this.#tailFilled += kept.copy(this.#tail, this.#tailFilled)
+  }
+}

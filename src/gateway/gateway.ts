@@ -1,0 +1,250 @@
+import { readFileSync } from 'node:fs'
+import type { Config } from '../config/config.ts'
+import type { Parts } from '../operations/context.ts'
+import type { Gateway, Load, Readiness, TellOperator } from './types.ts'
+import { capabilityLine, corsLine, gatewayStatus, type GatewayStatus } from './status.ts'
+import { fieldsOf } from '../diagnosis.ts'
+import type { AccessRecord } from '../observe/access-log.ts'
+import type { Health } from '../observe/health.ts'
+import type { Snapshot } from '../observe/registry.ts'
+import type { Tracer } from '../observe/tracing.ts'
+import type { KeyRegistry } from '../keys/registry.ts'
+import type { StoreUpstream } from '../upstream/upstream.ts'
+import { policyFor } from '../config/config-policy.ts'
+import { configWarnings } from '../config/warnings.ts'
+import { LateParts } from '../operations/multipart/detached-writes.ts'
+import { Turns } from '../concurrency/turns.ts'
+import { ObjectCache } from '../operations/caches.ts'
+import { SettingsCache } from '../operations/settings-cache.ts'
+import { openKeyRegistry } from '../keys/registry.ts'
+import { KeySelfTest } from '../keys/self-test.ts'
+import { authContext } from './gateway-auth.ts'
+import { gatewayHealth } from './readiness.ts'
+import { Observer } from './observer.ts'
+import { exposition } from '../observe/exposition.ts'
+import { leaveRoomForBodies } from '../http/gc-tuning.ts'
+import { handle, type Pipeline } from './pipeline.ts'
+import { corsRule } from '../s3/cors.ts'
+import { Capabilities } from '../store-client/capabilities.ts'
+import { speaksTls } from '../upstream/tls-hint.ts'
+import { createUpstream } from '../upstream/upstream.ts'
+
+const HEALTH_EVERY_SECONDS = 15
+
+/**
+ * Puts the gateway together. It can be up before the store is: then it is not ready, tries again, and refuses what it does
+ * not know the store to enforce.
+ * @throws Error when keys or certificates of the configuration cannot be read.
+ */
+export async function createGateway(config: Config, tell: TellOperator, tracer: Tracer | null = null): Promise<Gateway> {
+  leaveRoomForBodies()
+  const assembly = new Assembly(config, tell, tracer)
+  await assembly.open()
+  return assembly
+}
+
+class Assembly implements Gateway {
+  readonly #observer: Observer
+  readonly #health: Health
+  readonly #upstream: StoreUpstream
+  readonly #capabilities: Capabilities
+  readonly #lateParts: LateParts
+  readonly #completes = new Turns()
+  readonly #tell: TellOperator
+  readonly #tracer: Tracer | null
+  /** Keys that a reload has replaced and requests may still use. */
+  readonly #retired = new Set<KeyRegistry>()
+  #config: Config
+  #keys: KeyRegistry | null = null
+  #selfTest: KeySelfTest | null = null
+  #pipeline: Pipeline | null = null
+
+  constructor(config: Config, tell: TellOperator, tracer: Tracer | null) {
+    this.#config = config
+    this.#tell = tell
+    this.#tracer = tracer
+    this.#observer = new Observer(config, tracer)
+    this.#upstream = openUpstream(config, this.#observer)
+    this.#lateParts = new LateParts({
+      // The others are for those who wait.
+      limit: Math.ceil(config.upstream.connections / 4),
+      patienceSeconds: config.limits.upstreamFirstByteSeconds,
+      over: (outcome) => { this.#observer.latePart(outcome) }
+    })
+    this.#capabilities = new Capabilities(this.#upstream, { ...config.upstream, learned: (report) => { tell(...capabilityLine(report)) } })
+    const { stateBucket, region } = config.upstream
+    const endpoint = new URL(config.upstream.endpoint)
+    this.#health = gatewayHealth({
+      upstream: this.#upstream, stateBucket, region, capabilities: this.#capabilities, tell,
+      speaksTls: endpoint.protocol === 'http:' ? (signal) => speaksTls(endpoint, signal) : null,
+      refused: (code) => { this.#observer.refused(code) },
+      checkKeys: () => this.#checkKeys()
+    })
+    this.#observer.watch(() => ({
+      pools: this.#upstream.stats(), checks: this.#health.report().checks, heldBack: this.#keys?.heldBack() ?? new Map(),
+      keys: this.#selfTest?.states ?? [], capabilities: this.#capabilities.report()
+    }))
+  }
+
+  async open(): Promise<void> {
+    this.#useKeys(await this.#openKeys(this.#config))
+    this.#warn()
+    this.#assemble(new ObjectCache())
+    await this.#health.run()
+    this.#health.start(HEALTH_EVERY_SECONDS)
+  }
+
+  async handle(request: Parameters<Gateway['handle']>[0]): ReturnType<Gateway['handle']> {
+    if (this.#pipeline === null) throw new Error('The gateway is not open.')
+    const pipeline = this.#pipeline
+    const leave = pipeline.parts.keys.enter()
+    const work = (): ReturnType<Gateway['handle']> => handle(pipeline, request)
+    try {
+      const response = await (this.#tracer === null ? work() : this.#tracer.request(request.id, request.headers.get('traceparent'), work))
+      // The rest of a pending answer may ask for keys, too.
+      if (response.pending === undefined) leave()
+      else void response.pending.document.then(leave, leave)
+      return response
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  async ready(): Promise<Readiness> {
+    const { ready, checks } = this.#health.report()
+    return { ok: ready, checks: Object.fromEntries(checks.map(({ name, ok, error }) => [name, ok ? 'ok' : error ?? 'failed'])) }
+  }
+
+  metrics(): string {
+    return exposition(this.snapshot())
+  }
+
+  snapshot(): Snapshot {
+    return this.#observer.snapshot()
+  }
+
+  watch(load: () => Load): void {
+    this.#observer.watchLoad(load)
+  }
+
+  observe(record: AccessRecord): void {
+    this.#observer.request(record)
+  }
+
+  handshakeFailed(reason: string): void {
+    this.#observer.handshakeFailed(reason)
+  }
+
+  status(): GatewayStatus {
+    return gatewayStatus({
+      config: this.#config, health: this.#health.report(), keys: this.#selfTest?.states ?? [],
+      clockSkewSeconds: this.#observer.clockSkewSeconds, capabilities: this.#capabilities.report()
+    })
+  }
+
+  noteReload(taken: boolean): void {
+    this.#observer.reloaded(taken)
+  }
+
+  certificateEnds(at: number): void {
+    this.#observer.certificateEnds(at)
+  }
+
+  limited(limit: string): void {
+    this.#observer.limited(limit)
+  }
+
+  /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */
+  async reload(next: Config): Promise<void> {
+    const config = { ...next, upstream: this.#config.upstream }
+    const keys = await this.#openKeys(config)
+    this.#observer.reopenAudit()
+    const before = this.#keys
+    this.#config = config
+    this.#useKeys(keys)
+    this.#warn()
+    this.#assemble(new ObjectCache())
+    if (before !== null) this.#retire(before)
+    await this.#health.run()
+  }
+
+  async settle(graceMs: number): Promise<void> {
+    await this.#lateParts.settle(graceMs)
+  }
+
+  async close(): Promise<void> {
+    this.#health.drain()
+    this.#health.stop()
+    await this.#lateParts.close()
+    await this.#upstream.close()
+    await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
+    this.#observer.close()
+  }
+
+  #warn(): void {
+    for (const { path, message } of configWarnings(this.#config)) this.#tell('warn', 'configuration', { path, reason: message })
+  }
+
+  #useKeys(keys: KeyRegistry): void {
+    this.#keys = keys
+    this.#selfTest = new KeySelfTest(keys, ({ key, ok, code, reason, diagnosis }) => {
+      if (ok === true) this.#tell('info', 'key serves again', { key })
+      else this.#tell('error', 'key does not serve', { key, code, reason, ...fieldsOf(diagnosis) })
+    })
+  }
+
+  /** Requests under way may still ask the keys they began with: closing those at once would cut their calls. */
+  #retire(keys: KeyRegistry): void {
+    this.#retired.add(keys)
+    this.#observer.keysReplaced(keys)
+    void keys.retire().then(
+      () => { this.#retired.delete(keys) },
+      (error: unknown) => { this.#tell('warn', 'keys not closed', { reason: error instanceof Error ? error.message : 'unknown error' }) }
+    )
+  }
+
+  #openKeys(config: Config): Promise<KeyRegistry> {
+    const { audit, metrics } = this.#observer.keys()
+    return openKeyRegistry({
+      keys: config.keys, cache: config.keyCache, realm: config.upstream.realm, stateBucket: config.upstream.stateBucket,
+      ...metrics === undefined ? {} : { metrics },
+      audit: (event) => {
+        audit(event)
+        this.#selfTest?.used(event)
+      }
+    })
+  }
+
+  #assemble(objects: ObjectCache): void {
+    const config = this.#config
+    if (this.#keys === null) throw new Error('The gateway is not open.')
+    const policies = (bucket: string): ReturnType<typeof policyFor> => policyFor(config, bucket)
+    const parts: Parts = {
+      config,
+      upstream: this.#observer.traced(this.#upstream),
+      keys: this.#keys, objects, settings: new SettingsCache(),
+      ownCors: config.listen.cors.map(corsRule),
+      lateParts: this.#lateParts,
+      completes: this.#completes,
+      capabilities: this.#capabilities,
+      integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
+      corsUnknown: (...failed) => { if (!this.#observer.corsLimited(failed[2])) this.#tell(...corsLine(...failed)) },
+      policyFor: policies
+    }
+    this.#pipeline = { parts, auth: authContext(config, policies) }
+  }
+
+  /** A reload may come in between: what counts is the keys that are in use when this ends. */
+  async #checkKeys(): Promise<void> {
+    let tested: KeySelfTest | null
+    do {
+      tested = this.#selfTest
+      await tested?.run()
+    } while (tested !== this.#selfTest)
+  }
+}
+
+function openUpstream({ upstream, limits }: Config, observer: Observer): StoreUpstream {
+  return createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, observer.upstream())
+}

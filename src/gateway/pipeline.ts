@@ -1,0 +1,122 @@
+import { isOwnBucket, type BucketPolicy } from '../config/config.ts'
+import type { AuthContext } from '../auth/context.ts'
+import type { Execution, Parts } from '../operations/context.ts'
+import type { HttpRequest, HttpResponse, RequestNote } from '../http/message.ts'
+import type { PostForm } from '../s3/post-form.ts'
+import { authenticate, isFormUpload } from '../auth/authenticate.ts'
+import { authorize } from '../auth/authorize.ts'
+import { admitPayload } from '../auth/payload.ts'
+import { S3Error } from '../errors.ts'
+import { readDocument } from '../operations/request-body.ts'
+import { corsHeadersFor, knownCorsHeaders, preflight, withCors } from '../operations/buckets/cors.ts'
+import { executors } from '../operations/handlers.ts'
+import { authenticatedForm } from '../operations/objects/post-object.ts'
+import { refuseReservedMetadata } from '../plan/headers.ts'
+import { plan } from '../plan/plan.ts'
+import { isPublic } from '../plan/public-read.ts'
+import { operations } from '../s3/operations.ts'
+import { address, route, type Operation, type OperationOf, type RoutableRequest } from '../s3/route.ts'
+
+/** Everything the pipeline needs: replaced as a whole when the configuration is reloaded. */
+export interface Pipeline {
+  readonly parts: Parts
+  readonly auth: AuthContext
+}
+
+/** Stands where a request has no bucket; nothing reads it but what asks for the bucket first. */
+const noBucket: BucketPolicy = {
+  encryption: 'on', key: '', etag: 'opaque', plaintext: 'refuse', announce: 'none', publicRead: false, bucketKeys: true, aliases: [],
+  requireSse: [], allowedKeys: [], openKeys: []
+}
+
+/**
+ * The one way through the house: authenticate, route, authorise, plan, execute. Nothing goes upstream, and no key is asked
+ * for, before the first three are done.
+ * @throws S3Error for every answer that is an error.
+ */
+export async function handle(pipeline: Pipeline, request: HttpRequest): Promise<HttpResponse> {
+  const { parts } = pipeline
+  if (!request.headers.has('origin') && request.method !== 'OPTIONS') return (await answer(pipeline, request)).response
+  const { bucket } = address(request.target, request.host, parts.config.listen.domains)
+  if (request.method === 'OPTIONS' && bucket !== null) {
+    request.annotate?.({ operation: 'Preflight', bucket })
+    return preflight(parts, request, bucket)
+  }
+  const readable = (error: unknown): never => {
+    throw error instanceof S3Error ? error.withHeaders(knownCorsHeaders(parts, request, bucket, error.headers)) : error
+  }
+  try {
+    const { response, signed } = await answer(pipeline, request)
+    const { pending } = response
+    const cors = await corsHeadersFor(parts, request, bucket, signed ? 'signed' : 'unsigned')
+    if (pending === undefined) return { ...response, headers: withCors(response.headers, cors) }
+    return { ...response, pending: { headers: () => withCors(pending.headers(), cors), document: pending.document.catch(readable) } }
+  } catch (error) {
+    return readable(error)
+  }
+}
+
+interface Answer {
+  readonly response: HttpResponse
+  readonly signed: boolean
+}
+
+async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<Answer> {
+  const { domains } = parts.config.listen
+  const posted = formTarget(request, domains)
+  const authenticated = posted === null
+    ? { request: authenticate(request, auth), form: null }
+    : await authenticatedForm(request, auth, posted.bucket)
+  const { client } = authenticated.request
+  if (posted === null) request.admit?.(client === null ? { kind: 'anonymous' } : { kind: 'client', id: client.accessKeyId, limits: client.limits })
+  if (client !== null) request.annotate?.({ client: client.accessKeyId })
+  const operation = posted ?? routed({ ...request, headers: authenticated.request.headers }, domains)
+  request.annotate?.(noteOf(operation, authenticated.form))
+  const row = operations[operation.name]
+  admitPayload(authenticated.request, row.takesBody === 'data' ? 'object-data' : 'other')
+  const policy = operation.bucket === null ? null : parts.policyFor(operation.bucket)
+  const everybody = client === null && operation.name === 'ListBuckets' ? parts.policyFor('') : policy
+  if (everybody === policy || everybody?.publicRead !== 'store') {
+    const publicRead = policy !== null && isPublic(policy.publicRead, operation)
+    authorize(client, { bucket: operation.bucket, write: row.write, publicRead })
+  }
+  if (isOwnBucket(parts.config.upstream, operation.bucket)) throw new S3Error('NoSuchBucket')
+  const { executor, how } = plan(operation.name, policy)
+  if (executor === 'refuse' || executor === 'preflight') throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${how}` })
+  const execution: Execution = {
+    request: authenticated.request, form: authenticated.form, operation, parts, policy: everybody ?? noBucket
+  }
+  refuseReservedMetadata(authenticated.request.headers)
+  await verifyUnusedBody(execution)
+  const response = await executors[executor](execution)
+  if (client !== null && operation.bucket !== null) parts.settings.cors.used(operation.bucket)
+  return { response, signed: client !== null }
+}
+
+/** What the access line says of an operation. The key of a form's upload stands in the form. */
+function noteOf({ name, bucket, key }: Operation, form: PostForm | null): RequestNote {
+  const named = key ?? form?.fields.get('key')
+  return { operation: name, ...bucket === null ? {} : { bucket }, ...named === undefined ? {} : { key: named } }
+}
+
+/**
+ * What a request promises of its body holds before anything is done, also where the operation has no use for one: a signed
+ * hash of something else is somebody else's request.
+ */
+async function verifyUnusedBody(x: Execution): Promise<void> {
+  if (operations[x.operation.name].takesBody === 'none' && x.request.payload.framing !== 'none') await readDocument(x)
+}
+
+function routed({ method, target, headers, host }: RoutableRequest, domains: readonly string[]): Operation {
+  return route({ method, target, headers, host }, domains)
+}
+
+/**
+ * The upload a browser form asks for; null for every other request. A policy signs an upload and nothing else: a form that is
+ * posted to `?delete` is not a form to us, but a request without credentials.
+ */
+function formTarget(request: HttpRequest, domains: readonly string[]): OperationOf<'PostObject'> | null {
+  if (!isFormUpload(request)) return null
+  const operation = routed(request, domains)
+  return operation.name === 'PostObject' ? operation : null
+}

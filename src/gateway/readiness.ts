@@ -1,0 +1,48 @@
+import { diagnosisOf, fieldsOf } from '../diagnosis.ts'
+import { S3Error } from '../errors.ts'
+import type { TellOperator } from './types.ts'
+import { Health } from '../observe/health.ts'
+import type { Capabilities } from '../store-client/capabilities.ts'
+import { StoreChecks, type StoreChecksOptions } from '../store-client/readiness.ts'
+import type { Upstream } from '../upstream/types.ts'
+
+const TIMEOUT_SECONDS = 10
+
+export interface GatewayHealthOptions {
+  readonly upstream: Upstream
+  readonly stateBucket: string
+  readonly region: string
+  readonly capabilities: Pick<Capabilities, 'run'>
+  /** Throws when the keys cannot be used. */
+  readonly checkKeys: () => Promise<void>
+  readonly tell: TellOperator
+  /** As for StoreChecks. */
+  readonly speaksTls: Exclude<StoreChecksOptions['speaksTls'], undefined>
+  readonly refused: (code: string) => void
+}
+
+/** The checks that make up readiness, and what the operator is told of them. */
+export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, tell, speaksTls, refused }: GatewayHealthOptions): Health {
+  const markers = (): void => { tell('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket }) }
+  const store = new StoreChecks(upstream, { stateBucket, region, markers, speaksTls, refused })
+  return new Health([
+    { name: 'keys', run: checkKeys },
+    { name: 'store', run: (signal) => store.store(signal) },
+    { name: 'stateBucket', run: async (signal) => {
+      await store.stateBucket(signal)
+      await capabilities.run(signal)
+    } }
+  ], {
+    timeoutSeconds: TIMEOUT_SECONDS,
+    changed: (check, error) => {
+      if (error === null) tell('info', 'readiness check passes again', { check })
+      else tell('error', 'readiness check fails', { check, ...reasonOf(error) })
+    }
+  })
+}
+
+/** Our own words, and what is known of the cause: what else an error says may quote anything. */
+export function reasonOf(error: Error): Readonly<Record<string, string | number>> {
+  const fields = fieldsOf(diagnosisOf(error))
+  return error instanceof S3Error ? { code: error.code, reason: error.message, ...fields } : { code: 'InternalError', reason: error.name, ...fields }
+}

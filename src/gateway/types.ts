@@ -1,0 +1,57 @@
+import type { Config } from '../config/config.ts'
+import type { GatewayStatus } from './status.ts'
+import type { HttpRequest, HttpResponse } from '../http/message.ts'
+import type { AccessRecord } from '../observe/access-log.ts'
+import type { Snapshot } from '../observe/registry.ts'
+import type { Tracer } from '../observe/tracing.ts'
+
+/** Whether all is well, and each check by its name: `ok`, or a word on what is wrong that is fit for anyone's eyes. */
+export interface Readiness {
+  readonly ok: boolean
+  readonly checks: Readonly<Record<string, string>>
+}
+
+/** What a listener holds at this moment. */
+export interface Load {
+  readonly connections: number
+  readonly requestsInFlight: number
+  /** Of those, how many hold a place without a signature. */
+  readonly unauthenticated: number
+}
+
+/** The gateway without its listeners. */
+export interface Gateway {
+  /** Throws S3Error for every answer that is an error; anything else it throws becomes InternalError. */
+  handle(request: HttpRequest): Promise<HttpResponse>
+  /** True when it can serve: store, state bucket and keys reachable, self-tests passed. */
+  ready(): Promise<Readiness>
+  /** Prometheus text. */
+  metrics(): string
+  /** The same as data, to be added up with that of other processes. */
+  snapshot(): Snapshot
+  /** Told of every request that is over, for the metrics. */
+  observe?(record: AccessRecord): void
+  /** Told of every TLS handshake that came to nothing, and why, in a word of a closed set. */
+  handshakeFailed?(reason: string): void
+  /** Told of every request and connection that a limit turns away or ends: which, in words of a closed set. */
+  limited?(limit: string): void
+  /** Told once where the metrics find the load of the listener. */
+  watch?(load: () => Load): void
+  /** Takes over credentials, keys and policies. Transfers under way go on. */
+  reload(config: Config): Promise<void>
+  /** Resolves when nothing is under way that no client waits for any more, after `graceMs` milliseconds at the latest. */
+  settle?(graceMs: number): Promise<void>
+  /** What is known of the gateway and of its store, for the operator. */
+  status?(): GatewayStatus
+  /** Told of every reload: whether it has been taken over. */
+  noteReload?(taken: boolean): void
+  /** Told when the certificate of the listener ends, in seconds since 1970. */
+  certificateEnds?(at: number): void
+  close(): Promise<void>
+}
+
+/** Tells the operator what no answer to a client says. Fields are names from the configuration, codes, words of ours, and those of a Diagnosis. */
+export type TellOperator = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number | boolean | null>>) => void
+
+/** @param tracer null: requests are not traced. */
+export type CreateGateway = (config: Config, tell: TellOperator, tracer: Tracer | null) => Promise<Gateway>

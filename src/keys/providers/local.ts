@@ -1,0 +1,125 @@
+import { randomBytes, type KeyObject } from 'node:crypto'
+import { bucketKeyContext, unwrap, wrap } from '../../envelope/wrap.ts'
+import { Finding, S3Error } from '../../errors.ts'
+import { KEY_BYTES, takeKey } from '../key-material.ts'
+import { readKeyring } from '../keyring-file.ts'
+import type { Keyring, MasterKeyVersion } from '../keyring.ts'
+import type { BucketKey, KeyContext, KeyProvider, WrappedBucketKey } from '../types.ts'
+
+/** Master keys from a keyring file. Works in memory: nothing here waits, and no call can be slow. */
+export class LocalKeyProvider implements KeyProvider {
+  readonly #keyring: Keyring
+
+  private constructor(keyring: Keyring) {
+    this.#keyring = keyring
+  }
+
+  /** @throws KeyringError when the file is missing, malformed or open to others. */
+  static async open(path: string): Promise<LocalKeyProvider> {
+    return new LocalKeyProvider(await readKeyring(path))
+  }
+
+  get keyringName(): string {
+    return this.#keyring.name
+  }
+
+  /** Key id that new wraps get; null when no version is enabled. */
+  currentKeyId(): string | null {
+    const current = this.#keyring.current()
+    return current === null ? null : this.#keyring.keyId(current)
+  }
+
+  /** @throws S3Error KMS.DisabledException when no version is enabled. */
+  async generate(context: KeyContext): Promise<BucketKey> {
+    const bytes = randomBytes(KEY_BYTES)
+    try {
+      const wrapped = this.#wrap(bytes, context)
+      return { key: keyFrom(bytes), wrapped }
+    } finally {
+      bytes.fill(0)
+    }
+  }
+
+  /**
+   * @throws S3Error SealgateKeyUnavailable when the keyring lacks the version, KMS.DisabledException when it is disabled,
+   * SealgateIntegrityError when the blob does not open: damaged, or wrapped for another place.
+   */
+  async unwrap(wrapped: WrappedBucketKey, context: KeyContext): Promise<KeyObject> {
+    return keyFrom(this.#unwrap(wrapped, context))
+  }
+
+  /** @throws S3Error as unwrap and generate do. */
+  async rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext): Promise<WrappedBucketKey> {
+    const bytes = this.#unwrap(wrapped, from)
+    try {
+      return this.#wrap(bytes, to)
+    } finally {
+      bytes.fill(0)
+    }
+  }
+
+  /**
+   * Wraps and unwraps with every version that may unwrap, in memory. A keyring with no enabled version passes when it still
+   * can decrypt: a key kept for old objects is a sound configuration.
+   * @throws S3Error KMS.DisabledException when every version is disabled.
+   */
+  async selfTest(): Promise<void> {
+    const usable = this.#keyring.versions.filter((version) => version.state !== 'disabled')
+    if (usable.length === 0) throw disabled(`local:${this.#keyring.name}`)
+    const aad = aadOf({ realm: 'self-test', bucket: 'self-test', objectKey: null, requestContext: {} })
+    for (const version of usable) {
+      const bytes = randomBytes(KEY_BYTES)
+      const opened = unwrap(version.key, wrap(version.key, bytes, aad), aad)
+      if (!opened.equals(bytes)) {
+        throw new S3Error('InternalError', { cause: new Finding(`Self-test of ${this.#keyring.keyId(version)} gave another key back.`) })
+      }
+    }
+  }
+
+  owns(keyId: string): boolean {
+    return keyId.startsWith(`local:${this.#keyring.name}:`)
+  }
+
+  rewraps(keyId: string): boolean {
+    return this.owns(keyId)
+  }
+
+  #wrap(bytes: Buffer, context: KeyContext): WrappedBucketKey {
+    const current = this.#keyring.current()
+    if (current === null) throw disabled(`local:${this.#keyring.name}`)
+    return { keyId: this.#keyring.keyId(current), blob: wrap(current.key, bytes, aadOf(context)) }
+  }
+
+  #unwrap(wrapped: WrappedBucketKey, context: KeyContext): Buffer {
+    const version = this.#versionOf(wrapped.keyId)
+    if (version.state === 'disabled') throw disabled(wrapped.keyId)
+    try {
+      return unwrap(version.key, wrapped.blob, aadOf(context))
+    } catch (error) {
+      throw new S3Error('SealgateIntegrityError', { cause: error })
+    }
+  }
+
+  #versionOf(keyId: string): MasterKeyVersion {
+    const version = this.owns(keyId) ? this.#keyring.find(keyId.slice(`local:${this.#keyring.name}:`.length)) : null
+    if (version === null) {
+      throw new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which the gateway does not hold.` })
+    }
+    return version
+  }
+}
+
+function aadOf(context: KeyContext): Buffer {
+  return bucketKeyContext(context.realm, context.bucket, context.objectKey, context.requestContext)
+}
+
+/** A blob that opens to zeros or to another length was made by somebody who held the master key, but not by Sealgate. */
+function keyFrom(bytes: Buffer): KeyObject {
+  const key = takeKey(bytes)
+  if (key === null) throw new S3Error('SealgateIntegrityError', { cause: new Finding('The wrapped key is not 32 bytes or is zero.') })
+  return key
+}
+
+function disabled(keyId: string): S3Error {
+  return new S3Error('KMS.DisabledException', { message: `${keyId} is disabled.` })
+}

@@ -1,0 +1,170 @@
+import { S3Error } from '../errors.ts'
+import { FairCache } from '../collections/fair-cache.ts'
+import { abandonOn } from '../concurrency/abort.ts'
+
+/** Seconds that a lasting refusal (disabled, denied, damaged) is repeated from memory. Enabling a key shows after this. */
+const PERMANENT_FAILURE_SECONDS = 5
+/** Seconds between two calls for one key while the service fails. */
+const TRANSIENT_FAILURE_SECONDS = 1
+
+export interface FlightCacheOptions {
+  readonly maxAgeSeconds: number
+  readonly maxEntries: number
+  /** Milliseconds; only differences count. */
+  readonly now: () => number
+}
+
+interface Flight<V> {
+  readonly landing: Promise<V>
+  readonly controller: AbortController
+  passengers: number
+}
+
+interface Entry<T> {
+  readonly content: T
+  readonly expires: number
+}
+
+/**
+ * A bounded cache with one load per key at a time. Values live `maxAgeSeconds` from the start of their load (never longer,
+ * however often they are used); failures are remembered shortly, in a map of their own so that a store which invents
+ * blobs cannot push good entries out. A caller that leaves does not stop the load unless it is the last one.
+ */
+export class FlightCache<V> {
+  readonly #options: FlightCacheOptions
+  readonly #values: FairCache<Entry<V>>
+  readonly #failures: FairCache<Entry<unknown>>
+  readonly #flights = new Map<string, Flight<V>>()
+  #sweeper: NodeJS.Timeout | null = null
+
+  constructor(options: FlightCacheOptions) {
+    this.#options = options
+    this.#values = new FairCache(options.maxEntries)
+    this.#failures = new FairCache(options.maxEntries)
+  }
+
+  /** Entries held: values and remembered failures. */
+  get size(): number {
+    return this.#values.size + this.#failures.size
+  }
+
+  /**
+   * @param owner for whom the value is loaded: one of a bounded number, each of whom has a fair share of the cache
+   * @param load is given a signal that aborts when every caller has left.
+   * @param onShared is called when no load is made for this caller: answered or refused from memory, or by a load that
+   * another caller began.
+   * @throws what load throws, or threw a moment ago; signal.reason when the caller leaves.
+   */
+  async get(key: string, owner: string, signal: AbortSignal, load: (signal: AbortSignal) => Promise<V>, onShared: () => void): Promise<V> {
+    signal.throwIfAborted()
+    const value = fresh(this.#values, key, this.#options.now())
+    const failure = value === null ? fresh(this.#failures, key, this.#options.now()) : null
+    let flight = this.#flights.get(key)
+    if (value !== null || failure !== null || flight !== undefined) onShared()
+    if (value !== null) return value.content
+    if (failure !== null) throw failure.content
+    flight ??= this.#takeOff(key, owner, load)
+    flight.passengers += 1
+    try {
+      return await abandonOn(signal, flight.landing)
+    } finally {
+      flight.passengers -= 1
+      if (flight.passengers === 0) this.#cancel(key, flight)
+    }
+  }
+
+  /** Adds a value that was learned elsewhere for an owner at time `loadedAt` (milliseconds, as `now` gives). */
+  put(key: string, owner: string, value: V, loadedAt: number): void {
+    this.#failures.delete(key)
+    this.#values.set(key, { content: value, expires: loadedAt + this.#options.maxAgeSeconds * 1000 }, owner)
+    this.#scheduleSweep()
+  }
+
+  /** The value, if it is there and has not expired; nothing is loaded for it. */
+  peek(key: string): V | undefined {
+    return fresh(this.#values, key, this.#options.now())?.content
+  }
+
+  /** Forgets what is known of a key, also what a load under way will find. */
+  forget(key: string): void {
+    this.#values.delete(key)
+    this.#failures.delete(key)
+    this.#flights.delete(key)
+  }
+
+  /** Drops an entry if it still is this one: another caller may have replaced it already. */
+  drop(key: string, value: V): void {
+    if (this.#values.get(key)?.content === value) this.#values.delete(key)
+  }
+
+  /** Forgets everything. Loads in flight reach their callers, and are not remembered. */
+  clear(): void {
+    this.#values.clear()
+    this.#failures.clear()
+    this.#flights.clear()
+    this.#stopSweeping()
+  }
+
+  /** Drops what has expired, so that keys leave memory at their age and not only when somebody asks for them. */
+  sweep(): void {
+    const now = this.#options.now()
+    for (const cache of [this.#values, this.#failures]) cache.sweep(({ expires }) => expires <= now)
+    if (this.size === 0) this.#stopSweeping()
+  }
+
+  #takeOff(key: string, owner: string, load: (signal: AbortSignal) => Promise<V>): Flight<V> {
+    const controller = new AbortController()
+    const startedAt = this.#options.now()
+    const flight: Flight<V> = { landing: load(controller.signal), controller, passengers: 0 }
+    this.#flights.set(key, flight)
+    flight.landing.then(
+      (value) => { if (this.#land(key, flight)) this.put(key, owner, value, startedAt) },
+      (error: unknown) => { if (this.#land(key, flight)) this.#remember(key, owner, error) }
+    )
+    return flight
+  }
+
+  /** True when the flight still counts: not abandoned by all, and begun after the last clear. */
+  #land(key: string, flight: Flight<V>): boolean {
+    if (this.#flights.get(key) !== flight) return false
+    this.#flights.delete(key)
+    return true
+  }
+
+  #cancel(key: string, flight: Flight<V>): void {
+    if (this.#flights.get(key) === flight) this.#flights.delete(key)
+    flight.controller.abort(new DOMException('Every caller has left.', 'AbortError'))
+  }
+
+  #remember(key: string, owner: string, error: unknown): void {
+    const seconds = isTransient(error) ? TRANSIENT_FAILURE_SECONDS : PERMANENT_FAILURE_SECONDS
+    this.#failures.set(key, { content: error, expires: this.#options.now() + seconds * 1000 }, owner)
+    this.#scheduleSweep()
+  }
+
+  #scheduleSweep(): void {
+    if (this.#sweeper !== null) return
+    // A tenth of the age late at most; unref, because an idle cache must not keep a process alive.
+    const period = Math.min(Math.max(this.#options.maxAgeSeconds * 100, 1000), 30_000)
+    this.#sweeper = setInterval(() => { this.sweep() }, period).unref()
+  }
+
+  #stopSweeping(): void {
+    if (this.#sweeper !== null) clearInterval(this.#sweeper)
+    this.#sweeper = null
+  }
+}
+
+/** Worth asking again soon. What is not an S3Error is a fault of ours or of the network, never a verdict on the key. */
+function isTransient(error: unknown): boolean {
+  return !(error instanceof S3Error) || error.code === 'ServiceUnavailable' || error.code === 'SlowDown'
+}
+
+/** The entry if it has not expired. */
+function fresh<T>(cache: FairCache<Entry<T>>, key: string, now: number): Entry<T> | null {
+  const entry = cache.get(key)
+  if (entry === undefined) return null
+  if (entry.expires > now) return entry
+  cache.delete(key)
+  return null
+}

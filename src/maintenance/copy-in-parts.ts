@@ -1,0 +1,78 @@
+import type { StoredBucket } from '../store-client/bucket-client.ts'
+import { inParallel } from '../concurrency/in-parallel.ts'
+import { renderXml } from '../s3/xml.ts'
+import { fieldOf } from '../store-client/bucket-client.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** S3's limit of parts in an upload. */
+const MAX_PARTS = 10_000
+const MIB = 1024 * 1024
+/** Parts of one object that are copied at once. */
+const PARALLEL_PARTS = 4
+/** For what must be cleared away although the command is being stopped. */
+const CLEAN_UP_MS = 30_000
+
+export interface PartCopies {
+  readonly key: string
+  /** Stored bytes. */
+  readonly size: number
+  /** Bytes of a part, rounded up to whole MiB where that would make more than 10,000 parts. */
+  readonly partSize: number
+  /** What describes the new object, the envelope among it. */
+  readonly headers: readonly Header[]
+  /** `x-amz-copy-source` and the conditions on it, sent with every part: bytes of two objects are never mixed. */
+  readonly source: readonly Header[]
+  /** Conditions under which the object may be replaced. */
+  readonly destination: readonly Header[]
+  /** Asked right before the object is replaced; false gives the copy up. */
+  readonly unchanged: () => Promise<boolean>
+}
+
+/**
+ * Copies a stored body onto its own name part by part, inside the store, byte for byte: the way for bodies above the limit of
+ * CopyObject (5 GiB; AWS API, UploadPartCopy). Given up, it leaves nothing behind; killed, it leaves an upload that a
+ * lifecycle rule for incomplete uploads removes.
+ * @returns the ETag of the new object; null when it was given up because something changed.
+ * @throws S3Error what the store says.
+ */
+export async function copyInParts(bucket: StoredBucket, copies: PartCopies): Promise<string | null> {
+  const { key } = copies
+  const uploadId = fieldOf(await bucket.document({ method: 'POST', key, query: [['uploads', null]], headers: copies.headers }), 'UploadId')
+  let done = false
+  try {
+    const etags = await inParallel(rangesOf(copies), PARALLEL_PARTS, async (range) => copyPart(bucket, copies, uploadId, range))
+    if (!await copies.unchanged()) return null
+    const list = renderXml(['CompleteMultipartUpload', etags.map((etag, i) => ['Part', [['PartNumber', String(i + 1)], ['ETag', etag]]] as const)])
+    const completed = await bucket.document({
+      method: 'POST', key, query: [['uploadId', uploadId]], headers: [['content-type', 'application/xml'], ...copies.destination], body: list
+    })
+    done = true
+    return fieldOf(completed, 'ETag')
+  } finally {
+    if (!done) await abort(bucket, key, uploadId)
+  }
+}
+
+interface Range {
+  readonly number: number
+  readonly first: number
+  readonly last: number
+}
+
+function rangesOf({ size, partSize }: PartCopies): Range[] {
+  const step = Math.max(partSize, Math.ceil(size / MAX_PARTS / MIB) * MIB)
+  return Array.from({ length: Math.ceil(size / step) }, (_, i) => ({ number: i + 1, first: i * step, last: Math.min(size, (i + 1) * step) - 1 }))
+}
+
+async function copyPart(bucket: StoredBucket, { key, source }: PartCopies, uploadId: string, { number, first, last }: Range): Promise<string> {
+  return fieldOf(await bucket.document({
+    method: 'PUT', key, query: [['partNumber', String(number)], ['uploadId', uploadId]],
+    headers: [...source, ['x-amz-copy-source-range', `bytes=${first}-${last}`]]
+  }), 'ETag')
+}
+
+async function abort(bucket: StoredBucket, key: string, uploadId: string): Promise<void> {
+  await bucket.send({ method: 'DELETE', key, query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
+    .then((response) => { response.body.resume() }, () => undefined)
+}

@@ -1,0 +1,134 @@
+import type { Place } from '../envelope/envelope.ts'
+import type { Upstream } from '../upstream/types.ts'
+import type { StateBucket, StateEntry } from '../operations/multipart/upload-state.ts'
+import { EnvelopeError } from '../envelope/error.ts'
+import { parseUploadRecord, uploadHash, type UploadRecord } from '../envelope/upload-records.ts'
+import { S3Error } from '../errors.ts'
+import { readAll } from '../http/stage.ts'
+import { parseErrorXml } from '../s3/error-document.ts'
+import { MOST_ROWS } from '../s3/page-turns.ts'
+import { upstreamDocument } from '../s3/xml.ts'
+import { UPLOADS_PREFIX } from '../store-client/state-names.ts'
+
+/** What the probes of the store leave when they are interrupted. */
+const PROBE_PREFIX = 'probe/'
+
+export interface Collection {
+  readonly state: StateBucket
+  readonly upstream: Upstream
+  /** Realm of this configuration: records of another realm in the same bucket are none of ours. */
+  readonly realm: string
+  /** Milliseconds since 1970: nothing that was written after is touched. */
+  readonly olderThan: number
+  /** Count, but remove nothing. */
+  readonly dryRun: boolean
+  readonly signal: AbortSignal
+}
+
+/** Uploads are counted by what became of their state, objects by what was removed. */
+export interface Collected {
+  /** Uploads the store still knows, or that have changed lately: kept. */
+  live: number
+  /** Uploads of which it cannot be told: another realm, other credentials, a record that does not parse. Kept. */
+  unknown: number
+  /** Uploads that are over. */
+  dead: number
+  /** Objects removed, or that would be. */
+  removed: number
+  /** Objects the store would not remove. */
+  failed: number
+}
+
+/**
+ * Removes from the state bucket what belongs to no upload that the store knows and is older than the grace (docs/FORMAT.md,
+ * Multipart state). An upload's state goes as a whole or not at all, its record last: what is interrupted goes on next time.
+ */
+export async function collectGarbage(collection: Collection): Promise<Collected> {
+  const collected: Collected = { live: 0, unknown: 0, dead: 0, removed: 0, failed: 0 }
+  for await (const entries of uploads(collection.state)) await collectUpload(collection, entries, collected)
+  for await (const page of collection.state.list(PROBE_PREFIX, { mostRows: Number.POSITIVE_INFINITY })) {
+    await remove(collection, page.filter(({ lastModified }) => isOld(lastModified, collection)).map(({ key }) => key), collected)
+  }
+  return collected
+}
+
+/** The entries of one upload after another. */
+async function* uploads(state: StateBucket): AsyncGenerator<readonly StateEntry[]> {
+  let current: StateEntry[] = []
+  for await (const page of state.list(UPLOADS_PREFIX, { mostRows: Number.POSITIVE_INFINITY })) {
+    for (const entry of page) {
+      if (current.length > MOST_ROWS) throw new S3Error('SealgateBadUpstream', { message: 'The store gives one upload more records than it can have.' })
+      const first = current[0]
+      if (first !== undefined && directoryOf(first.key) !== directoryOf(entry.key)) {
+        yield current
+        current = []
+      }
+      current.push(entry)
+    }
+  }
+  if (current.length > 0) yield current
+}
+
+/** `uploads/<hash>/`. */
+function directoryOf(key: string): string {
+  return key.slice(0, key.indexOf('/', UPLOADS_PREFIX.length) + 1)
+}
+
+/** A time that cannot be read is never old. */
+function isOld(lastModified: number, { olderThan }: Collection): boolean {
+  return lastModified < olderThan
+}
+
+async function collectUpload(collection: Collection, entries: readonly StateEntry[], collected: Collected): Promise<void> {
+  if (!entries.every(({ lastModified }) => isOld(lastModified, collection))) {
+    collected.live += 1
+    return
+  }
+  const isRecord = (key: string): boolean => key === `${directoryOf(key)}upload`
+  const keys = entries.map(({ key }) => key)
+  const fate = await fateOf(collection, directoryOf(keys[0] ?? ''), keys.some(isRecord))
+  collected[fate] += 1
+  if (fate !== 'dead') return
+  await remove(collection, [...keys.filter((key) => !isRecord(key)), ...keys.filter(isRecord)], collected)
+}
+
+type Fate = 'live' | 'unknown' | 'dead'
+
+async function fateOf(collection: Collection, directory: string, listed: boolean): Promise<Fate> {
+  const body = await collection.state.get(`${directory}upload`)
+  // Without its record nobody can go on with an upload; of one that is listed, and not there, the next run will know.
+  if (body === null) return listed ? 'unknown' : 'dead'
+  const record = parsed(body)
+  if (record === null) return 'unknown'
+  const { bucket, objectKey, uploadId } = record.names
+  const place: Place = { realm: collection.realm, bucket, objectKey }
+  if (`${UPLOADS_PREFIX}${uploadHash(place, uploadId).toString('hex')}/` !== directory) return 'unknown'
+  return askStore(collection, place, uploadId)
+}
+
+function parsed(body: Buffer): UploadRecord | null {
+  try {
+    return parseUploadRecord(body)
+  } catch (error) {
+    if (error instanceof EnvelopeError) return null
+    throw error
+  }
+}
+
+/** Only the store's plain word that there is no such upload or bucket ends an upload. */
+async function askStore({ upstream, signal }: Collection, { bucket, objectKey }: Place, uploadId: string): Promise<Fate> {
+  const response = await upstream.request({
+    method: 'GET', bucket, key: objectKey, query: [['uploadId', uploadId], ['max-parts', '1']], headers: [], body: null, contentLength: 0,
+    signal, retry: true, pool: 'control'
+  })
+  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  if (response.status === 200) return 'live'
+  const code = parseErrorXml(document)?.code
+  return response.status === 404 && (code === 'NoSuchUpload' || code === 'NoSuchBucket') ? 'dead' : 'unknown'
+}
+
+async function remove({ state, dryRun }: Collection, keys: readonly string[], collected: Collected): Promise<void> {
+  const failed = dryRun ? 0 : await state.remove(keys)
+  collected.removed += keys.length - failed
+  collected.failed += failed
+}

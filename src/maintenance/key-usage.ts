@@ -1,0 +1,70 @@
+import type { HeaderList } from '../http/headers.ts'
+import type { StoredBucket } from '../store-client/bucket-client.ts'
+import { KEY_ID_HEADER } from '../operations/objects/sealed-object.ts'
+import { S3Error } from '../errors.ts'
+import { forEachOf } from '../concurrency/parallel.ts'
+
+/** Objects and stored bytes of one key id. */
+export interface KeyCount {
+  readonly objects: number
+  readonly bytes: number
+}
+
+const MOST_KEY_IDS = 10_000
+
+/** Stands for objects that carry no key id: Sealgate did not write them. */
+export const NOT_ENCRYPTED = '(not encrypted)'
+
+/** Counts by key id, in the order first seen. */
+export class KeyCounts {
+  readonly #counts = new Map<string, KeyCount>()
+
+  /** @throws S3Error SealgateBadUpstream for more key ids than anybody has: a store can invent as many as it shows objects. */
+  add(keyId: string, bytes: number): void {
+    const before = this.#counts.get(keyId) ?? { objects: 0, bytes: 0 }
+    if (this.#counts.size >= MOST_KEY_IDS && before.objects === 0) {
+      throw new S3Error('SealgateBadUpstream', { message: `The objects name more than ${MOST_KEY_IDS} key ids.` })
+    }
+    this.#counts.set(keyId, { objects: before.objects + 1, bytes: before.bytes + bytes })
+  }
+
+  entries(): readonly (readonly [keyId: string, count: KeyCount])[] {
+    return [...this.#counts]
+  }
+}
+
+export interface UsageOptions {
+  readonly prefix: string
+  /** Every version, not the current ones alone. */
+  readonly versions: boolean
+  readonly concurrency: number
+  /** Told of every object that has been looked at. */
+  readonly onObject?: () => void
+}
+
+/**
+ * Counts objects and stored bytes by the key id that stands readable beside each object. Nothing is unwrapped, so it works
+ * for keys that are lost, too.
+ * @throws S3Error what the store says.
+ */
+export async function countKeyUsage(bucket: StoredBucket, { prefix, versions, concurrency, onObject }: UsageOptions): Promise<KeyCounts> {
+  const counts = new KeyCounts()
+  await forEachOf(versions ? bucket.versions(prefix) : bucket.objects(prefix), concurrency, async (row) => {
+    bucket.signal.throwIfAborted()
+    const headers = await bucket.head(row.key, row.versionId)
+    // Gone since the listing was made.
+    if (headers !== null) counts.add(keyIdOf(headers) ?? NOT_ENCRYPTED, storedBytes(headers))
+    onObject?.()
+  })
+  return counts
+}
+
+/** Readable id of the key that sealed an object; null for one that Sealgate did not write. */
+export function keyIdOf(headers: HeaderList): string | null {
+  return headers.get(KEY_ID_HEADER) ?? null
+}
+
+/** Bytes of the body in the store. */
+export function storedBytes(headers: HeaderList): number {
+  return Number(headers.get('content-length') ?? 0)
+}

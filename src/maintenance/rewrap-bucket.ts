@@ -1,0 +1,96 @@
+import type { RewrapJob } from './rewrap-object.ts'
+import { S3Error } from '../errors.ts'
+import { forEachOf } from '../concurrency/parallel.ts'
+import { KeyCounts, storedBytes } from './key-usage.ts'
+import { rewrapObject } from './rewrap-object.ts'
+import type { StoredBucket } from '../store-client/bucket-client.ts'
+import { judge, type Reason } from './verdict.ts'
+
+/** Objects that fail one after another before the command gives up: then it is not the objects. */
+const FAILURES_IN_A_ROW = 25
+
+export interface RewrapRun {
+  readonly prefix: string
+  /** Judge every object, but change and unwrap nothing. */
+  readonly dryRun: boolean
+  readonly concurrency: number
+  readonly onObject: () => void
+  /** Told of every object that could not be re-wrapped. */
+  readonly onFailure: (key: string, error: S3Error) => void
+}
+
+/** What became of the objects of a bucket. */
+export interface Rewrapped {
+  /** By the key id they had. In a dry run: those that would be re-wrapped. */
+  readonly from: KeyCounts
+  /** By the key id they got. */
+  readonly to: KeyCounts
+  readonly left: Readonly<Record<Reason, number>>
+  readonly gone: number
+  readonly busy: number
+  readonly failed: number
+}
+
+/**
+ * Re-wraps the current version of every object under a prefix that is not under the current version of its target key.
+ * Keeps no state: whatever is already there is skipped, so it may be stopped and begun again at any time.
+ * @throws S3Error when the bucket cannot be listed or object after object fails; signal.reason when stopped.
+ */
+export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewrapped> {
+  const left: Record<Reason, number> = { current: 0, customer: 0, plain: 0, archived: 0, locked: 0 }
+  const counts = { gone: 0, busy: 0, failed: 0 }
+  const from = new KeyCounts()
+  const to = new KeyCounts()
+  let inARow = 0
+  await forEachOf(job.bucket.objects(run.prefix), run.concurrency, async ({ key }) => {
+    job.bucket.signal.throwIfAborted()
+    try {
+      const result = run.dryRun ? await lookAtObject(job, key) : await rewrapObject(job, key)
+      inARow = 0
+      if (result.outcome === 'left') left[result.reason] += 1
+      else if (result.outcome === 'rewrapped') {
+        from.add(result.keyId, result.bytes)
+        to.add(result.to, result.bytes)
+      } else counts[result.outcome] += 1
+    } catch (error) {
+      if (!(error instanceof S3Error)) throw error
+      counts.failed += 1
+      inARow += 1
+      run.onFailure(key, error)
+      if (inARow >= FAILURES_IN_A_ROW) throw error
+    }
+    run.onObject()
+  })
+  return { from, to, left, ...counts }
+}
+
+async function lookAtObject(job: RewrapJob, key: string): ReturnType<typeof rewrapObject> {
+  const headers = await job.bucket.head(key)
+  if (headers === null) return { outcome: 'gone' }
+  const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
+  return verdict.kind === 'leave'
+    ? { outcome: 'left', reason: verdict.reason }
+    : { outcome: 'rewrapped', keyId: verdict.keyId, to: verdict.to.currentKeyId() ?? '', bytes: storedBytes(headers) }
+}
+
+/** How many objects lie under a prefix, and versions behind them. */
+export interface BucketCount {
+  readonly objects: number
+  /** Versions that are not current: their keys stay as they are. */
+  readonly noncurrent: number
+}
+
+export async function countObjects(bucket: StoredBucket, prefix: string, versioned: boolean): Promise<BucketCount> {
+  let objects = 0
+  let noncurrent = 0
+  if (!versioned) {
+    for await (const page of bucket.objects(prefix)) objects += page.length
+    return { objects, noncurrent }
+  }
+  for await (const page of bucket.versions(prefix)) {
+    const current = page.filter(({ isLatest }) => isLatest).length
+    objects += current
+    noncurrent += page.length - current
+  }
+  return { objects, noncurrent }
+}

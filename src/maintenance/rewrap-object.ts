@@ -1,0 +1,196 @@
+import type { KeyPins } from '../config/config.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { HeaderList } from '../http/headers.ts'
+import type { NamedProvider } from '../keys/configured-key.ts'
+import type { KeyRegistry } from '../keys/registry.ts'
+import type { KeyUse } from '../keys/types.ts'
+import type { Conditions } from '../store-client/probe-conditions.ts'
+import { ENVELOPE_HEADER } from '../operations/objects/sealed-object.ts'
+import { S3Error } from '../errors.ts'
+import { formatCopySource } from '../s3/copy-source.ts'
+import { unquoteEtag } from '../s3/conditions.ts'
+import { describingHeaders, grantHeaders, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
+import { storedBytes } from './key-usage.ts'
+import { newEnvelope } from './new-envelope.ts'
+import { copyInParts } from './copy-in-parts.ts'
+import { fieldOf, type StoredBucket } from '../store-client/bucket-client.ts'
+import type { TagHabit } from '../store-client/probe-tags.ts'
+import type { TagJournal } from './tag-journal.ts'
+import type { Tag } from '../s3/documents.ts'
+import { judge, type Reason, type Verdict } from './verdict.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** What a re-wrap of a bucket works with. */
+export interface RewrapJob {
+  readonly bucket: StoredBucket
+  readonly keys: KeyRegistry
+  /** null: each object stays with the key that owns its key id. */
+  readonly target: NamedProvider | null
+  /** Which keys may open what lies in the bucket. */
+  readonly pins: KeyPins
+  readonly realm: string
+  readonly aliases: readonly string[]
+  /** Which conditions the store enforces. */
+  readonly conditions: Conditions
+  readonly tagHabit: TagHabit
+  readonly journal: TagJournal
+  /** Stored bytes above which an object is copied in parts, and bytes of such a part. */
+  readonly singleCopyLimit: number
+  readonly partSize: number
+  /** Ceiling of the first wait after a passing failure, in milliseconds; it doubles, and the wait is random below it. */
+  readonly retryMs: number
+  readonly useFor: (key: string, versionId: string | null) => KeyUse
+}
+
+/** S3's limit of CopyObject, in bytes (AWS API, CopyObject). */
+export const SINGLE_COPY_LIMIT = 5 * 1024 ** 3
+export const PART_COPY_SIZE = 512 * 1024 ** 2
+
+export type Result =
+  | { readonly outcome: 'left'; readonly reason: Reason }
+  | { readonly outcome: 'rewrapped'; readonly keyId: string; readonly to: string; readonly bytes: number }
+  /** Deleted since it was listed. */
+  | { readonly outcome: 'gone' }
+  /** Replaced again and again while it was being copied. */
+  | { readonly outcome: 'busy' }
+
+export const RETRY_MS = 200
+const ATTEMPTS = 6
+
+interface Found {
+  readonly key: string
+  readonly headers: HeaderList
+  readonly etag: string
+  readonly versionId: string | null
+  readonly due: Extract<Verdict, { kind: 'rewrap' }>
+}
+
+/**
+ * Brings the current version of one object under its target key, by a copy onto itself that is tied to what was read. Each
+ * attempt begins anew with what is there now, so that a lost answer, a kill or a writer in between needs no memory. Counted as
+ * done only when a HEAD shows the new envelope.
+ * @throws S3Error for what keeps this object from being re-wrapped.
+ */
+export async function rewrapObject(job: RewrapJob, key: string): Promise<Result> {
+  let last: Result = { outcome: 'busy' }
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    job.bucket.signal.throwIfAborted()
+    try {
+      const { result, settled } = await attemptOnce(job, key)
+      // Copied before and overwritten since, by a writer who has the current key: that is as good.
+      if (settled) return last.outcome === 'rewrapped' && result.outcome === 'left' && result.reason === 'current' ? last : result
+      last = result
+    } catch (error) {
+      if (!isTransient(error) || attempt === ATTEMPTS) throw error
+      await delay(Math.random() * job.retryMs * 2 ** (attempt - 1), undefined, { signal: job.bucket.signal })
+    }
+  }
+  return last
+}
+
+interface Attempt {
+  readonly result: Result
+  /** False: it was written to in between, and must be looked at again. */
+  readonly settled: boolean
+}
+
+async function attemptOnce(job: RewrapJob, key: string): Promise<Attempt> {
+  const headers = await job.bucket.head(key)
+  if (headers === null) return { result: { outcome: 'gone' }, settled: true }
+  const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
+  if (verdict.kind === 'leave') return { result: { outcome: 'left', reason: verdict.reason }, settled: true }
+  const etag = headers.get('etag')
+  if (etag === undefined) throw new S3Error('SealgateBadUpstream', { message: 'The store gives it no ETag.' })
+  const found: Found = { key, headers, etag, versionId: headers.get('x-amz-version-id') ?? null, due: verdict }
+  const copied = await copyOntoItself(job, found)
+  if (copied === null) return { result: { outcome: 'busy' }, settled: false }
+  const to = verdict.to.currentKeyId() ?? ''
+  return { result: { outcome: 'rewrapped', keyId: verdict.keyId, to, bytes: storedBytes(headers) }, settled: await stands(job, found, copied) }
+}
+
+interface Copied {
+  readonly envelope: string
+  readonly etag: string
+}
+
+/** @returns null when the object changed before it could be copied. */
+async function copyOntoItself(job: RewrapJob, found: Found): Promise<Copied | null> {
+  const { bucket } = job
+  const { key, headers, versionId, due } = found
+  const own = await newEnvelope(headers, due, { realm: job.realm, bucket: bucket.name, aliases: job.aliases, key }, job.useFor(key, versionId))
+  const described = [...describingHeaders(headers), ...own]
+  const envelope = own.find(([name]) => name === ENVELOPE_HEADER)?.[1] ?? ''
+  try {
+    const etag = storedBytes(headers) > job.singleCopyLimit ? await copyLarge(job, found, described) : await copyWhole(job, found, described)
+    return etag === null ? null : { envelope, etag }
+  } catch (error) {
+    if (error instanceof S3Error && (error.status === 412 || error.status === 409 || error.status === 404)) return null
+    throw error
+  }
+}
+
+async function copyWhole(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string> {
+  const { bucket, tagHabit, conditions, journal } = job
+  const { key, etag, versionId } = found
+  // Read as late as can be: what is set in between is lost, because no store keeps grants on a copy.
+  const [tags, grants] = await Promise.all([tagHabit === 'kept' ? [] : tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
+  const tagging: Header[] = tagHabit === 'sent' ? [['x-amz-tagging-directive', 'REPLACE'], ...tagHeaders(tags)] : []
+  return journal.guard(key, tagHabit === 'put' ? tags : [], async () => fieldOf(await bucket.document({
+    method: 'PUT', key,
+    headers: [
+      ...described, ...grants, ...tagging, ...sourceHeaders(job, found), ['x-amz-metadata-directive', 'REPLACE'],
+      ...conditions.copy ? [['if-match', etag] as const] : []
+    ]
+  }), 'ETag'))
+}
+
+/** An upload takes tags and grants when it begins: they are compared once more before it is completed. */
+async function copyLarge(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string | null> {
+  const { bucket, conditions, partSize, tagHabit, journal } = job
+  const { key, etag, versionId, headers } = found
+  const properties = async (): Promise<readonly [tags: readonly Tag[], grants: readonly Header[]]> =>
+    Promise.all([tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
+  const [tags, grants] = await properties()
+  return journal.guard(key, tagHabit === 'put' ? tags : [], () => copyInParts(bucket, {
+    key, partSize,
+    size: storedBytes(headers),
+    headers: [...described, ...grants, ...tagHabit === 'put' ? [] : tagHeaders(tags)],
+    source: sourceHeaders(job, found),
+    destination: conditions.complete ? [['if-match', etag]] : [],
+    unchanged: async () => {
+      const now = await bucket.head(key)
+      return now !== null && ['etag', 'last-modified', 'x-amz-version-id'].every((name) => now.get(name) === headers.get(name))
+        && JSON.stringify(await properties()) === JSON.stringify([tags, grants])
+    }
+  }))
+}
+
+/** The source, and that it must still be what was read. */
+function sourceHeaders({ bucket, conditions }: RewrapJob, { key, etag, versionId, headers }: Found): Header[] {
+  const lastModified = headers.get('last-modified')
+  return [
+    ['x-amz-copy-source', formatCopySource({ bucket: bucket.name, key, versionId })],
+    [conditions.copySourceHeader, etag],
+    ...lastModified === undefined ? [] : [['x-amz-copy-source-if-unmodified-since', lastModified] as const]
+  ]
+}
+
+/**
+ * Whether the object shows the new envelope. False when somebody has written since: then it is judged anew.
+ * @throws S3Error SealgateIntegrityError when the store shows the new envelope on another body.
+ */
+async function stands({ bucket }: RewrapJob, { key, headers }: Found, { envelope, etag }: Copied): Promise<boolean> {
+  const now = await bucket.head(key)
+  if (now?.get(ENVELOPE_HEADER) !== envelope) return false
+  if (storedBytes(now) !== storedBytes(headers) || unquoteEtag(now.get('etag') ?? '') !== unquoteEtag(etag)) {
+    throw new S3Error('SealgateIntegrityError', { message: 'After the copy the store shows another body than before.' })
+  }
+  return true
+}
+
+/** The store asks for patience, or something broke on the way; every attempt begins by looking what came of the one before. */
+function isTransient(error: unknown): boolean {
+  return error instanceof S3Error && (error.status === 503 || error.status === 504 || error.status === 500 || error.status === 502) &&
+    error.code !== 'SealgateIntegrityError'
+}

@@ -1,0 +1,69 @@
+import type { HeaderList } from '../http/headers.ts'
+import type { NamedProvider } from '../keys/configured-key.ts'
+import type { KeyPins } from '../config/config.ts'
+import type { KeyRegistry } from '../keys/registry.ts'
+import type { KeyUse } from '../keys/types.ts'
+import { ENVELOPE_HEADER } from '../operations/objects/sealed-object.ts'
+import { S3Error } from '../errors.ts'
+import { SSEC_KEY_ID } from '../keys/ssec.ts'
+import { keyIdOf } from './key-usage.ts'
+
+/** Why an object is left as it is. */
+export const reasons = {
+  current: 'already under the current key',
+  customer: 'under a customer\'s key (SSE-C)',
+  plain: 'not encrypted',
+  archived: 'archived',
+  locked: 'locked'
+} as const
+export type Reason = keyof typeof reasons
+
+/** What is to be done with an object, judged by its headers alone. */
+export type Verdict =
+  | { readonly kind: 'leave'; readonly reason: Reason }
+  | { readonly kind: 'rewrap'; readonly from: NamedProvider; readonly to: NamedProvider; readonly keyId: string }
+
+/** Storage classes whose objects must be restored before they can be copied (AWS S3 User Guide, "Storage classes"). */
+const archives = new Set(['GLACIER', 'DEEP_ARCHIVE'])
+
+export interface Judging {
+  readonly keys: KeyRegistry
+  /** Which keys may open what lies in the bucket. */
+  readonly pins: KeyPins
+  readonly target: NamedProvider | null
+}
+
+/**
+ * @param judging `target`: the key that all objects get; null: each stays with the configured key that owns its key id, so that what a
+ * client asked for stays as it asked.
+ * @throws S3Error SealgateKeyUnavailable for a key that is not configured or that the bucket may not open with: a re-wrap would make an
+ * object that the gateway refuses into one that it opens. KMS.DisabledException when the target wraps nothing now.
+ */
+export function judge(headers: HeaderList, { keys, pins, target }: Judging, use: KeyUse, now: Date): Verdict {
+  const keyId = keyIdOf(headers)
+  if (keyId === null && !headers.has(ENVELOPE_HEADER)) return leave('plain')
+  if (keyId === SSEC_KEY_ID) return leave('customer')
+  if (keyId === null) throw new S3Error('SealgateKeyUnavailable', { message: 'It names no key that it is sealed with.' })
+  const from = keys.openerOf(keyId, pins, use)
+  const to = target ?? from
+  const current = to.currentKeyId()
+  if (current === keyId) return leave('current')
+  if (isArchived(headers)) return leave('archived')
+  if (isLocked(headers, now)) return leave('locked')
+  if (current === null) throw new S3Error('KMS.DisabledException', { message: `Key ${to.name} has no enabled version to wrap with.` })
+  return { kind: 'rewrap', from, to, keyId }
+}
+
+function leave(reason: Reason): Verdict {
+  return { kind: 'leave', reason }
+}
+
+function isArchived(headers: HeaderList): boolean {
+  return archives.has(headers.get('x-amz-storage-class') ?? '') || headers.has('x-amz-archive-status')
+}
+
+/** A lock holds a version, not a name: a copy would be free of it, and the locked version keeps its wrap in any case. */
+function isLocked(headers: HeaderList, now: Date): boolean {
+  const until = Date.parse(headers.get('x-amz-object-lock-retain-until-date') ?? '')
+  return headers.get('x-amz-object-lock-legal-hold') === 'ON' || until > now.getTime()
+}

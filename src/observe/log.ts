@@ -1,0 +1,109 @@
+import { hostname } from 'node:os'
+import { pid } from 'node:process'
+import { pino } from 'pino'
+import { diagnosisOf, fieldsOf } from '../diagnosis.ts'
+import { Finding, S3Error } from '../errors.ts'
+import type { AccessRecord } from './access-log.ts'
+
+/** What may be said about a failure: never its message, which can quote what a client or a store sent. */
+export interface FailureRecord {
+  readonly requestId: string | null
+  /** What was being done, in words of ours. */
+  readonly during: string
+  readonly error: unknown
+}
+
+export interface Log {
+  /** One line per request: made by `accessRecord`, which copies field by field. */
+  access(record: AccessRecord): void
+  /** Unexpected failures and failures of ours: what is known of the cause (`Diagnosis`), error names, codes, and the frames of the stack. */
+  failure(record: FailureRecord): void
+  /** Events of the process. The fields are ours: numbers, names from the configuration, paths. */
+  event(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, string | number | boolean | null>>): void
+  /** Resolves when everything logged so far has been written. */
+  flush(): Promise<void>
+}
+
+/** Lines are written together: each by itself would be a system call and a turn of the thread pool per request. */
+const gatherBytes = 3072
+/** PIPE_BUF: up to here the lines of several workers that share a pipe cannot end up inside one another (POSIX, write). */
+const writeBytes = 4096
+/** How long a line may wait for others, in milliseconds: what a kill without warning can cost the log. */
+const gatherMs = 100
+
+export interface LogOptions {
+  readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  /** Where lines go; standard output when absent. */
+  readonly write?: (line: string) => void
+  /** Turns a JSON line into what is written instead; absent: the line itself. Made by `prettyLines`. */
+  readonly pretty?: (line: string) => string
+}
+
+/**
+ * Lines for people, from JSON lines: time, level, message, fields. The package is loaded here and only when it is used.
+ * @param colour whether the terminal is to be sent colours.
+ */
+export async function prettyLines(colour: boolean): Promise<(line: string) => string> {
+  const { prettyFactory } = await import('pino-pretty')
+  const format = prettyFactory({ colorize: colour, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' })
+  // Fields hold what clients have sent. JSON escapes C0; DEL and the C1 controls would reach the terminal.
+  return (line) => format(line).replaceAll(/[\u007f-\u009f]/g, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/**
+ * The log of the gateway: JSON lines through pino. Redaction is by construction: nothing is logged but records whose fields
+ * are on a list, so a new property of an object does not appear until someone adds it there.
+ */
+export function createLog(options: LogOptions): Log {
+  const settings = {
+    level: options.level,
+    base: { hostname: hostname(), pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) }
+  }
+  const standardOutput = options.write === undefined
+    ? pino.destination({ dest: 1, sync: false, minLength: gatherBytes, maxWrite: writeBytes, periodicFlush: gatherMs })
+    : null
+  const { pretty } = options
+  const write = options.write ?? ((line: string) => { standardOutput?.write(line) })
+  const logger = pino(settings, pretty !== undefined ? { write: (line) => { write(pretty(line)) } } : standardOutput ?? { write })
+  return {
+    access(record) {
+      logger.info(record, 'request')
+    },
+    failure(record) {
+      const { requestId, during, error } = record
+      logger.error({ requestId, during, ...fieldsOf(diagnosisOf(error)), causes: describe(error) }, 'failure')
+    },
+    event(level, message, fields) {
+      logger[level]({ ...fields }, message)
+    },
+    async flush() {
+      // Not flushSync: it overtakes a write that is under way.
+      await new Promise<void>((resolve) => {
+        if (standardOutput === null) resolve()
+        else standardOutput.flush(() => { resolve() })
+      })
+    }
+  }
+}
+
+interface Cause {
+  readonly name: string
+  readonly code: string | null
+  /** Of a Finding: words of ours. */
+  readonly found?: string
+  readonly at: readonly string[]
+}
+
+/** The chain of causes, without messages other than our own findings. */
+function describe(error: unknown): Cause[] {
+  const causes: Cause[] = []
+  for (let e = error; e instanceof Error && causes.length < 5; e = e.cause) {
+    const code = 'code' in e && typeof e.code === 'string' ? e.code : null
+    // An S3Error is told by its code; anything else needs the place it came from.
+    const frames = e instanceof S3Error || e instanceof Finding ? [] : (e.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).slice(0, 8)
+    causes.push({ name: e.name, code, ...e instanceof Finding ? { found: e.message } : {}, at: frames.map((line) => line.trim()) })
+  }
+  return causes
+}

@@ -1,0 +1,93 @@
+import type { Manifest } from '../envelope/manifest.ts'
+import type { UploadRecord } from '../envelope/upload-records.ts'
+import { BoundedCache } from '../collections/bounded-cache.ts'
+
+/** What a name was last seen to be: lets a ranged read of a multipart object ask for the right bytes at once. */
+export interface Hint {
+  readonly upstreamEtag: string
+  readonly manifest: Manifest
+}
+
+/** `reader`: as whom it was looked at, because another may list an object and not read it. */
+type RowName = readonly [reader: string | null, bucket: string, key: string, versionId: string | null, upstreamEtag: string]
+
+/** What a row of a listing shows. */
+export interface RowFacts {
+  readonly size: number
+  readonly etag: string
+}
+
+const MANIFEST_BYTES = 64 * 1024 * 1024
+const ROW_BYTES = 64 * 1024 * 1024
+const UPLOAD_BYTES = 16 * 1024 * 1024
+
+/**
+ * Caches of verified facts. Nothing in here opens an object: a manifest is used only after this request's own unwrap
+ * has given the same commitment, and a hint only chooses which bytes to ask for first, with If-Match.
+ */
+export class ObjectCache {
+  readonly #manifests = new BoundedCache<Manifest>(MANIFEST_BYTES)
+  readonly #hints = new BoundedCache<Hint>(MANIFEST_BYTES)
+  readonly #rows = new BoundedCache<RowFacts>(ROW_BYTES)
+  readonly #uploads = new BoundedCache<UploadRecord>(UPLOAD_BYTES)
+
+  manifest(commitment: Buffer, upstreamEtag: string): Manifest | undefined {
+    return this.#manifests.get(manifestKey(commitment, upstreamEtag))
+  }
+
+  rememberManifest(commitment: Buffer, upstreamEtag: string, manifest: Manifest): void {
+    this.#manifests.set(manifestKey(commitment, upstreamEtag), manifest, weightOf(manifest))
+  }
+
+  hint(bucket: string, key: string, versionId: string | null): Hint | undefined {
+    return this.#hints.get(nameKey(bucket, key, versionId))
+  }
+
+  rememberHint(bucket: string, key: string, versionId: string | null, hint: Hint): void {
+    this.#hints.set(nameKey(bucket, key, versionId), hint, weightOf(hint.manifest))
+  }
+
+  forgetHint(bucket: string, key: string, versionId: string | null): void {
+    this.#hints.delete(nameKey(bucket, key, versionId))
+  }
+
+  row(...row: RowName): RowFacts | undefined {
+    return this.#rows.get(nameKey(...row))
+  }
+
+  rememberRow(facts: RowFacts, ...row: RowName): void {
+    const name = nameKey(...row)
+    this.#rows.set(name, facts, 256 + name.length)
+  }
+
+  /** The record of an upload, still sealed, that has opened once. Records are written once: it is right as long as the upload lives. */
+  upload(hash: Buffer): UploadRecord | undefined {
+    return this.#uploads.get(hash.toString('base64'))
+  }
+
+  rememberUpload(hash: Buffer, record: UploadRecord): void {
+    this.#uploads.set(hash.toString('base64'), record, weightOfUpload(record))
+  }
+
+  forgetUpload(hash: Buffer): void {
+    this.#uploads.delete(hash.toString('base64'))
+  }
+}
+
+function manifestKey(commitment: Buffer, upstreamEtag: string): string {
+  return `${commitment.toString('base64')}\n${upstreamEtag}`
+}
+
+/** JSON, so that no two lists run together: names may hold any character, and in a listing all of it is the store's word. */
+function nameKey(...names: readonly (string | null)[]): string {
+  return JSON.stringify(names)
+}
+
+function weightOf(manifest: Manifest): number {
+  return 512 + manifest.parts.length * 256
+}
+
+/** Of the whole record, on which its fields are views. */
+function weightOfUpload({ blob }: UploadRecord): number {
+  return 512 + blob.buffer.byteLength
+}

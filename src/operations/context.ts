@@ -1,0 +1,180 @@
+import type { Authenticated } from '../auth/types.ts'
+import type { BucketPolicy, Config } from '../config/config.ts'
+import type { HttpResponse } from '../http/message.ts'
+import type { Place } from '../envelope/envelope.ts'
+import type { KeyContext, KeyUse } from '../keys/types.ts'
+import type { KeyRegistry } from '../keys/registry.ts'
+import type { PostForm } from '../s3/post-form.ts'
+import type { CorsRule } from '../s3/cors.ts'
+import type { Operation } from '../s3/route.ts'
+import type { Capabilities } from '../store-client/capabilities.ts'
+import type { Conditions } from '../store-client/probe-conditions.ts'
+import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
+import type { LateParts } from './multipart/detached-writes.ts'
+import type { Turns } from '../concurrency/turns.ts'
+import type { ObjectCache } from './caches.ts'
+import type { SettingsCache } from './settings-cache.ts'
+import { S3Error } from '../errors.ts'
+
+/** What every executor works with; made once at start and replaced as a whole on reload. */
+export interface Parts {
+  readonly config: Config
+  readonly upstream: Upstream
+  readonly keys: KeyRegistry
+  readonly objects: ObjectCache
+  readonly settings: SettingsCache
+  /** `listen.cors`: where there are any, they hold for every bucket, and the store's are not asked for. */
+  readonly ownCors: readonly CorsRule[]
+  readonly lateParts: LateParts
+  /** One Complete of an upload at a time. */
+  readonly completes: Turns
+  /** What the store was seen to do, by kind of bucket. */
+  readonly capabilities: Pick<Capabilities, 'of' | 'ofStateBucket' | 'known' | 'report'>
+  /** Counts objects that failed verification, by kind. */
+  readonly integrityFailure: (kind: string) => void
+  /** Tells the operator why a browser was not given CORS headers, or was told that it may not: its rules could not be looked up. */
+  readonly corsUnknown: (requestId: string, bucket: string, error: S3Error) => void
+  readonly policyFor: (bucket: string) => BucketPolicy
+}
+
+/** One authenticated, routed and authorised request on its way to an answer. */
+export interface Execution {
+  readonly request: Authenticated
+  readonly operation: Operation
+  readonly policy: BucketPolicy
+  readonly parts: Parts
+  /** The browser form of a PostObject, read up to its file. */
+  readonly form: PostForm | null
+}
+
+export type Executor = (x: Execution) => Promise<HttpResponse>
+
+/** @throws S3Error InternalError when the operation has no bucket: a fault in the operations table, not of the client. */
+export function bucketOf(x: Execution): string {
+  if (x.operation.bucket === null) throw new S3Error('InternalError')
+  return x.operation.bucket
+}
+
+/** @throws S3Error InternalError when the operation has no object key. */
+export function keyOf(x: Execution): string {
+  if (x.operation.key === null) throw new S3Error('InternalError')
+  return x.operation.key
+}
+
+/** Whether the request names an upload: a part, a list of parts, a Complete or an Abort. */
+export function continuesUpload(x: Execution): boolean {
+  return x.operation.query.has('uploadId')
+}
+
+/** Where an object of this request is bound to. */
+export function placeOf(x: Execution, bucket: string = bucketOf(x), objectKey: string = keyOf(x)): Place {
+  return { realm: x.parts.config.upstream.realm, bucket, objectKey }
+}
+
+/** What a bucket key is bound to: the bucket, or the object itself where bucket keys are off. */
+export function keyContext(place: Place, bucketKeys: boolean, requestContext: Readonly<Record<string, string>>): KeyContext {
+  return { realm: place.realm, bucket: place.bucket, objectKey: bucketKeys ? null : place.objectKey, requestContext }
+}
+
+/** Who uses a key, for the audit trail. */
+export function keyUse(x: Execution, place: Place, versionId: string | null = null): KeyUse {
+  return {
+    requestId: x.request.request.id,
+    principal: x.request.client?.accessKeyId ?? 'anonymous',
+    sourceAddress: x.request.request.remoteAddress,
+    operation: x.operation.name,
+    bucket: place.bucket,
+    objectKey: place.objectKey,
+    versionId,
+    signal: x.request.request.signal
+  }
+}
+
+/**
+ * As whom a request goes upstream; undefined: as the gateway itself. Anonymous requests that are left to the store go
+ * unsigned, so that it grants them what it grants everybody, and not what it grants the gateway.
+ */
+function identityOf(x: Execution): UpstreamIdentity | null | undefined {
+  const { client } = x.request
+  if (client !== null) return client.upstream ?? undefined
+  return x.policy.publicRead === 'store' ? null : undefined
+}
+
+/** Which conditional requests the store enforces in a bucket, of the kind it is of now. @throws S3Error of the upstream. */
+export function conditionsIn(x: Execution, bucket: string): Promise<Conditions> {
+  const identity = identityOf(x)
+  return x.parts.capabilities.of({ bucket, headers: withTerms(x, bucket, []), signal: x.request.request.signal, ...identity === undefined ? {} : { identity } })
+}
+
+/** As whom this client's requests go upstream, as a name: what the store shows to one it may refuse to another. Anonymous: null. */
+export function readerOf(x: Execution): string | null {
+  const identity = identityOf(x)
+  return identity === undefined ? '' : identity?.accessKeyId ?? null
+}
+
+const EXPECTED_OWNER = 'x-amz-expected-bucket-owner'
+const REQUEST_PAYER = 'x-amz-request-payer'
+
+type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
+
+/**
+ * Sends a request to the store as this client: what is not named is empty, the control pool, and not retried. Who the client
+ * expects to own the bucket, and that it pays, is said with each.
+ */
+export function send(x: Execution, sent: Sent): Promise<UpstreamResponse> {
+  const identity = identityOf(x)
+  const bucket = sent.bucket === undefined ? x.operation.bucket : sent.bucket
+  return x.parts.upstream.request({
+    bucket,
+    key: x.operation.key,
+    query: [],
+    body: null,
+    contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
+    signal: x.request.request.signal,
+    retry: false,
+    pool: 'control',
+    ...(identity === undefined ? {} : { identity }),
+    ...sent,
+    headers: withTerms(x, bucket, sent.headers ?? [])
+  })
+}
+
+/** A request that goes ahead of the client's own, or follows it, must not be answered where that one would be refused. */
+function withTerms(x: Execution, bucket: string | null, headers: UpstreamRequest['headers']): UpstreamRequest['headers'] {
+  const expected = header(x, bucket === x.operation.bucket ? EXPECTED_OWNER : 'x-amz-source-expected-bucket-owner')
+  const terms = [[EXPECTED_OWNER, bucket === null ? undefined : expected], [REQUEST_PAYER, header(x, REQUEST_PAYER)]] as const
+  const missing = terms.flatMap(([name, value]): [string, string][] =>
+    value === undefined || headers.some(([given]) => given === name) ? [] : [[name, value]])
+  return missing.length === 0 ? headers : [...headers, ...missing]
+}
+
+/**
+ * The checksum of stored bytes that goes to the store with them; null: none.
+ * @throws S3Error ServiceUnavailable as long as the store has not been seen to take the frames of such bodies off again.
+ */
+export function storedChecksum(x: Execution): Config['upstream']['checksum'] {
+  const { capabilities, config: { upstream: { checksum } } } = x.parts
+  if (checksum !== null && !capabilities.known) throw new S3Error('ServiceUnavailable', { message: 'The store has not yet been seen to take checksums as upstream.checksum sends them.' })
+  return checksum
+}
+
+/** Sends as the gateway itself: state bucket, probes. */
+export function sendAsGateway(x: Execution, sent: Sent): Promise<UpstreamResponse> {
+  return x.parts.upstream.request({
+    bucket: x.parts.config.upstream.stateBucket,
+    key: null,
+    query: [],
+    headers: [],
+    body: null,
+    contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
+    signal: x.request.request.signal,
+    retry: false,
+    pool: 'control',
+    ...sent
+  })
+}
+
+/** A header of the request as S3 sees it: hoisted query parameters included. */
+export function header(x: Execution, name: string): string | undefined {
+  return x.request.headers.get(name)
+}

@@ -1,0 +1,109 @@
+import type { CopySource } from '../../s3/copy-source.ts'
+import type { Execution } from '../context.ts'
+import type { StoredObject } from '../objects/sealed-object.ts'
+import { S3Error } from '../../errors.ts'
+import { parseQuery, percentEncode } from '../../http/target.ts'
+import { readAll } from '../../http/stage.ts'
+import { upstreamHeaders } from '../../plan/headers.ts'
+import { parseTagging, type Tag } from '../../s3/documents.ts'
+import { parseErrorXml } from '../../s3/error-document.ts'
+import { renderXml, upstreamDocument } from '../../s3/xml.ts'
+import { contentMd5 } from '../../store-client/content-md5.ts'
+import { bucketOf, header, keyOf, send } from '../context.ts'
+import { describedHeaders } from '../objects/response-headers.ts'
+import { relayError } from '../responses.ts'
+
+type Header = readonly [name: string, value: string]
+
+const describing = /^(cache-control|content-disposition|content-encoding|content-language|content-type|expires|x-amz-meta-.*)$/
+
+/** COPY or REPLACE. @throws S3Error InvalidArgument for anything else. */
+export function directiveOf(x: Execution, name: 'x-amz-metadata-directive' | 'x-amz-tagging-directive'): 'COPY' | 'REPLACE' {
+  const value = header(x, name) ?? 'COPY'
+  if (value !== 'COPY' && value !== 'REPLACE') {
+    const word = name === 'x-amz-metadata-directive' ? 'metadata' : 'tagging'
+    throw new S3Error('InvalidArgument', { message: `Unknown ${word} directive.`, fields: { ArgumentName: name, ArgumentValue: value } })
+  }
+  return value
+}
+
+/**
+ * Headers that describe the destination of a copy, all sent anew: the store is told REPLACE, because the envelope among the
+ * metadata is another one, and radosgw keeps nothing it is not told.
+ * @param tags from `copiedTags`; null: the store copies them.
+ */
+export function copiedHeaders(x: Execution, object: StoredObject, tags: string | null): Header[] {
+  const own = upstreamHeaders(x.request.headers, 'copy')
+  const description = directiveOf(x, 'x-amz-metadata-directive') === 'REPLACE'
+    ? own.filter(([name]) => describing.test(name))
+    : describedHeaders(object).filter(([name]) => describing.test(name))
+  const settings = own.filter(([name]) => !describing.test(name) && name !== 'x-amz-tagging')
+  return [...description, ...settings, ...tags === null || tags === '' ? [] : [['x-amz-tagging', tags] as const]]
+}
+
+/**
+ * The tags of a copy as `x-amz-tagging` carries them: those of the request, or those of the source.
+ * @param by `store`: who copies is the store. Where its HEAD counts no tags it is left to copy them, as S3 does unless it is told otherwise:
+ * there are none (radosgw, which loses them, and MinIO always count), or the client may not read them, and then AWS refuses the copy
+ * itself. `gateway`: the destination is written anew and would have none.
+ * @returns null: left to the store; '': none.
+ * @throws S3Error AccessDenied for tags that cannot be read: they are never lost in silence.
+ */
+export async function copiedTags(x: Execution, source: CopySource, object: StoredObject, by: 'store' | 'gateway'): Promise<string | null> {
+  if (directiveOf(x, 'x-amz-tagging-directive') === 'REPLACE') return header(x, 'x-amz-tagging') ?? ''
+  const counted = Number(object.headers.get('x-amz-tagging-count') ?? 0) > 0
+  if (by === 'store' && !counted) return null
+  const tags = await tagsOf(x, source, object.versionId)
+  if (tags !== null) return tags
+  throw new S3Error('AccessDenied', {
+    message: counted
+      ? 'The source has tags, and the store does not let them be read (s3:GetObjectTagging): a copy would lose them.'
+      : 'This copy passes through the gateway, and the store does not tell whether the source has tags (s3:GetObjectTagging): a copy might lose them.'
+  })
+}
+
+/** The tags of an object as `x-amz-tagging` carries them; empty when it has none or the store knows no tags; null: they may not be read. */
+async function tagsOf(x: Execution, source: CopySource, versionId: string | null): Promise<string | null> {
+  const query: [string, string | null][] = [['tagging', null]]
+  if (versionId !== null) query.push(['versionId', versionId])
+  const response = await send(x, { method: 'GET', bucket: source.bucket, key: source.key, query, retry: true })
+  const absent = response.status === 404 || response.status === 501
+  if (response.status === 403) {
+    response.body.resume()
+    return null
+  }
+  if (response.status >= 300 && !absent) throw await relayError(x, response)
+  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  // What stands before the store may say 404, too: tags are not lost for that.
+  if (response.status === 404 && parseErrorXml(document) === null) throw new S3Error('SealgateBadUpstream')
+  if (absent) return ''
+  // radosgw 16 answers with nothing where it cannot read what a copy left behind.
+  return document.length === 0 ? '' : tagQuery(parseTagging(document, upstreamDocument))
+}
+
+function tagQuery(tags: readonly Tag[]): string {
+  return tags.map(([key, value]) => `${percentEncode(key, { keepSlash: false })}=${percentEncode(value, { keepSlash: false })}`).join('&')
+}
+
+/**
+ * Makes sure that a copy has its tags: radosgw 16 takes `x-amz-tagging` with a copy and keeps it in a form it cannot read. Where they may
+ * not be read they are put: whoever sends tags with a copy needs that right anyway (AWS API, CopyObject).
+ * @param wanted as `x-amz-tagging` carried them.
+ * @throws the store's error: a copy without its tags is not what was asked for.
+ */
+export async function ensureTags(x: Execution, wanted: string, versionId: string | null): Promise<void> {
+  const tags = parseQuery(wanted).parameters.map(({ name, value }): Tag => [name, value ?? ''])
+  const [bucket, key] = [bucketOf(x), keyOf(x)]
+  const has = await tagsOf(x, { bucket, key, versionId }, versionId)
+  if (has !== null && sortedQuery(has) === sortedQuery(tagQuery(tags))) return
+  const body = renderXml(['Tagging', [['TagSet', tags.map(([name, value]) => ['Tag', [['Key', name], ['Value', value]]])]]])
+  const query: [string, string | null][] = [['tagging', null]]
+  if (versionId !== null) query.push(['versionId', versionId])
+  const response = await send(x, { method: 'PUT', query, headers: [contentMd5(body), ['content-type', 'application/xml']], body })
+  if (response.status >= 300) throw await relayError(x, response)
+  response.body.resume()
+}
+
+function sortedQuery(query: string): string {
+  return query.split('&').toSorted().join('&')
+}

@@ -1,0 +1,88 @@
+import type { Readable } from 'node:stream'
+import type { Checksum } from '../../envelope/envelope.ts'
+import type { CopySource } from '../../s3/copy-source.ts'
+import type { BodySource } from '../request-body.ts'
+import type { Execution } from '../context.ts'
+import type { CopiedChecksum } from './copied-checksum.ts'
+import type { Looked } from '../objects/inspect.ts'
+import { S3Error } from '../../errors.ts'
+import { algorithmOfHeader, checksumAlgorithmNamed } from '../../http/checksums.ts'
+import { copiedHeaders, copiedTags } from './copied-properties.ts'
+import { copyResult } from './copy-result.ts'
+import { fetchSlice } from '../objects/read-body.ts'
+import type { Known } from '../pending-answer.ts'
+import { sealObject, type StoredAnswer } from '../objects/put-object.ts'
+import { storePlain } from '../objects/store-plain.ts'
+
+interface Through {
+  readonly checksum: CopiedChecksum | null
+  readonly known: Known
+}
+
+/**
+ * A copy whose bytes change on the way: from an object Sealgate did not write into a sealed bucket, or from a sealed one into
+ * a bucket that is not encrypted; where the store cannot tie a copy to what was looked at; and where the copy is to have a checksum
+ * that nobody knows yet. The only copies of whole objects that move data through the gateway.
+ */
+export async function copyThrough(x: Execution, source: CopySource, { object, manifest }: Looked, { checksum, known }: Through): Promise<Buffer> {
+  const described = copiedHeaders(x, object, await copiedTags(x, source, object, 'gateway'))
+  const stream = await fetchSlice(x, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
+  try {
+    const body = plaintextSource(stream, object.size, checksum)
+    const stored = x.policy.encryption === 'off'
+      ? await storePlain(x, body, [...described, ...storesAffair(x), ...checksumHeader(checksum)])
+      : await sealObject(x, body, new Map([...described, ...encryptionHeaders(x)]))
+    known([
+      ...stored.headers.filter(([name]) => name !== 'etag' && !name.startsWith('x-amz-checksum-')),
+      ...object.versionId === null ? [] : [['x-amz-copy-source-version-id', object.versionId] as const]
+    ])
+    return copyResult(stored.etag, null, storedChecksums(stored))
+  } catch (error) {
+    throw error instanceof S3Error && error.code === 'BadDigest' ? spoilt(x, error) : error
+  } finally {
+    stream.destroy()
+  }
+}
+
+/** The source is not what its checksum says: nobody has declared one but the store. */
+function spoilt(x: Execution, error: S3Error): S3Error {
+  x.parts.integrityFailure('checksum')
+  return new S3Error('SealgateIntegrityError', { cause: error })
+}
+
+/** A store can be told of a checksum that is known before the body only. */
+function checksumHeader(checksum: CopiedChecksum | null): (readonly [string, string])[] {
+  const { value = null } = checksum ?? {}
+  return checksum === null || value === null ? [] : [[`x-amz-checksum-${checksum.algorithm}`, value.toString('base64')]]
+}
+
+function storedChecksums({ headers }: StoredAnswer): Checksum[] {
+  return headers.flatMap(([name, value]): Checksum[] => {
+    const algorithm = checksumAlgorithmNamed(algorithmOfHeader(name) ?? '')
+    return algorithm === undefined ? [] : [{ algorithm, type: 'full', value: Buffer.from(value, 'base64') }]
+  })
+}
+
+/**
+ * Plaintext that has been verified already: nothing more is promised of it but its length in bytes, and a checksum where one is
+ * known.
+ */
+export function plaintextSource(stream: Readable, length: number, checksum: CopiedChecksum | null = null): BodySource {
+  const { algorithm = null, value = null } = checksum ?? {}
+  const known = algorithm === null || value === null ? null : { algorithm, value }
+  return {
+    stream,
+    payload: { framing: 'plain', length, sha256: null, chunkSigner: null, contentMd5: null, checksum: known, trailer: null },
+    computeChecksum: known === null ? algorithm : null
+  }
+}
+
+/** What the request asks of the destination that in a bucket which is not encrypted is the store's to do. */
+function storesAffair(x: Execution): (readonly [string, string])[] {
+  const conditions = [...x.request.headers].filter(([name]) => name === 'if-match' || name === 'if-none-match')
+  return [...conditions, ...encryptionHeaders(x)]
+}
+
+function encryptionHeaders(x: Execution): (readonly [string, string])[] {
+  return [...x.request.headers].filter(([name]) => name.startsWith('x-amz-server-side-encryption'))
+}

@@ -1,0 +1,150 @@
+import type { HttpResponse } from '../http/message.ts'
+import type { CopySource } from '../s3/copy-source.ts'
+import type { UpstreamResponse } from '../upstream/types.ts'
+import type { Execution } from './context.ts'
+import { BodyVerifier } from '../auth/body-verifier.ts'
+import { S3Error } from '../errors.ts'
+import { readAll, StagedReadable } from '../http/stage.ts'
+import { isGeneralSseHeader } from '../keys/sse-headers.ts'
+import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
+import { formatCopySource } from '../s3/copy-source.ts'
+import { operations } from '../s3/operations.ts'
+import { HoldLast, readDocument, readVerified, requestBody, streamUpstream } from './request-body.ts'
+import { contentMd5 } from '../store-client/content-md5.ts'
+import { continuesUpload, header, send, storedChecksum } from './context.ts'
+import { pendingAnswer } from './pending-answer.ts'
+import { errorOfDocument, relayError } from './responses.ts'
+import { SMALL_BODY_BYTES } from './objects/store-plain.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** Answers that are documents are small; object bytes never come this way whole. */
+const DOCUMENT_LIMIT_BYTES = 16 * 1024 * 1024
+
+/**
+ * An operation that encryption does not touch: re-signed, its headers filtered, its body as it is.
+ * @param examine throws when the document of the request, verified by then, must not reach the store.
+ */
+export async function forward(x: Execution, examine?: (document: Buffer) => void): Promise<HttpResponse> {
+  const row = operations[x.operation.name]
+  const method = x.request.request.method
+  refuseSplitting(x)
+  const response = row.takesBody === 'data' ? await forwardData(x) : await forwardDocument(x, row.requiresDigest, examine)
+  if (response.status >= 400 || response.status === 304) throw await relayError(x, response)
+  if (method === 'HEAD') {
+    response.body.resume()
+    return { status: response.status, headers: passedHeaders(response), body: null }
+  }
+  return passThrough(response)
+}
+
+/** radosgw 16 writes response overrides into its answer as they come: a line break in one would make two answers of it. */
+function refuseSplitting(x: Execution): void {
+  for (const { name, value } of x.operation.query.parameters) {
+    if (name.startsWith('response-') && /[\x00-\x08\x0a-\x1f\x7f]/.test(value ?? '')) {
+      throw new S3Error('InvalidArgument', { message: 'Header value cannot be represented using ISO-8859-1.', fields: { ArgumentName: name } })
+    }
+  }
+}
+
+/**
+ * CopyObject or UploadPartCopy between buckets that are not encrypted. The source is said anew from what was authorised, so
+ * that the store copies nothing else; without it the request would be a write of nothing.
+ */
+export function forwardCopy(x: Execution, source: CopySource): HttpResponse {
+  const range = header(x, 'x-amz-copy-source-range')
+  const headers: Header[] = [...plainHeaders(x), ['x-amz-copy-source', formatCopySource(source)]]
+  if (range !== undefined) headers.push(['x-amz-copy-source-range', range])
+  return pendingAnswer(async (known) => {
+    const response = await send(x, { method: 'PUT', query: forwardedQuery(x), headers })
+    if (response.status < 300) known(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))
+    return successOf(x, response)
+  })
+}
+
+/**
+ * The document of a copy or a Complete, whose errors may stand inside of a 200 (AWS API, CopyObject, CompleteMultipartUpload).
+ * @throws the store's error as an S3Error.
+ */
+export async function successOf(x: Execution, response: UpstreamResponse): Promise<Buffer> {
+  if (response.status >= 300) throw await relayError(x, response)
+  const document = await documentOf(response)
+  const failed = errorOfDocument(document, response)
+  if (failed !== null) throw failed
+  return document
+}
+
+/**
+ * The client's headers for a bucket that is not encrypted. Those of SSE-S3 and SSE-KMS mean something when an upload is created; AWS
+ * refuses them later, where MinIO and Ceph ignore them, so they end here (docs/decisions/0031-sse-headers-of-parts.md).
+ */
+export function plainHeaders(x: Execution): Header[] {
+  const headers = upstreamHeaders(x.request.headers, 'plain-data')
+  return continuesUpload(x) ? headers.filter(([name]) => !isGeneralSseHeader(name)) : headers
+}
+
+/** Query of the client's operation as it goes upstream. */
+export function forwardedQuery(x: Execution): (readonly [string, string | null])[] {
+  return x.operation.query.parameters.map(({ name, value }) => [name, value] as const)
+}
+
+/** The store's document answer to a forwarded request. @throws the store's error as an S3Error. */
+export async function forwardForDocument(x: Execution, query = forwardedQuery(x)): Promise<{ response: UpstreamResponse; document: Buffer }> {
+  const response = await send(x, { method: x.request.request.method, query, headers: upstreamHeaders(x.request.headers, 'document'), retry: true })
+  if (response.status >= 300) throw await relayError(x, response)
+  return { response, document: await documentOf(response) }
+}
+
+async function forwardDocument(x: Execution, requiresDigest: boolean, examine?: (document: Buffer) => void): Promise<UpstreamResponse> {
+  // A body nobody asked for has been verified and stays here.
+  const body = operations[x.operation.name].takesBody === 'none' ? Buffer.alloc(0) : await readDocument(x)
+  examine?.(body)
+  const method = x.request.request.method
+  // In a bucket that is not encrypted ranges, conditions and checksums are the store's affair; in a sealed one they never are.
+  const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
+  const headers = (untouched ? plainHeaders(x) : upstreamHeaders(x.request.headers, 'document')).filter(([name]) => name !== 'content-md5')
+  if (requiresDigest && body.length > 0) headers.push(contentMd5(body))
+  return send(x, {
+    method,
+    query: forwardedQuery(x),
+    headers,
+    body: body.length === 0 ? null : body,
+    contentLength: body.length,
+    retry: method === 'GET' || method === 'HEAD',
+    pool: x.operation.name === 'GetObject' ? 'data' : 'control'
+  })
+}
+
+/**
+ * Object data of a bucket that is not encrypted: verified on the way, byte for byte what the client sent. Its checksum too: what stood
+ * in a header goes along with the others, what followed the body follows it again, where the store is known to take that.
+ */
+async function forwardData(x: Execution): Promise<UpstreamResponse> {
+  const source = requestBody(x)
+  const verifier = new BodyVerifier(source.payload, { computeMd5: false })
+  const sent = {
+    method: x.request.request.method, query: forwardedQuery(x), headers: plainHeaders(x), pool: 'data',
+    checksum: storedChecksum(x) === null ? null : source.payload.trailer
+  } as const
+  if (source.payload.length <= SMALL_BODY_BYTES) return send(x, { ...sent, body: await readVerified(x, source, verifier, SMALL_BODY_BYTES) })
+  return streamUpstream(x, source, [verifier, new HoldLast()], (body) => send(x, { ...sent, body, contentLength: source.payload.length }))
+}
+
+function passedHeaders(response: UpstreamResponse): Header[] {
+  const length = response.headers.get('content-length')
+  return [...downstreamHeaders(response.headers, 'plain'), ...length === undefined ? [] : [['content-length', length] as const]]
+}
+
+/** The store's answer as it is, its headers filtered; a document of unknown length is read first. */
+export async function passThrough(response: UpstreamResponse): Promise<HttpResponse> {
+  const headers = passedHeaders(response)
+  if (response.headers.has('content-length')) {
+    return { status: response.status, headers, body: new StagedReadable(response.body, [], { destroySource: true }) }
+  }
+  const document = await documentOf(response)
+  return { status: response.status, headers: [...headers, ['content-length', String(document.length)]], body: document }
+}
+
+function documentOf(response: UpstreamResponse): Promise<Buffer> {
+  return readAll(response.body, DOCUMENT_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
+}

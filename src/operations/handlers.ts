@@ -1,0 +1,60 @@
+import type { ExecutorName } from '../plan/plan.ts'
+import type { Executor } from './context.ts'
+import { bucketEncryption } from './buckets/bucket-encryption.ts'
+import { changeCors, deleteBucket, headBucket } from './buckets/buckets.ts'
+import { copyObject } from './copy/copy-object.ts'
+import { deleteObject } from './objects/delete.ts'
+import { deleteObjects } from './objects/delete-objects.ts'
+import { forward } from './forward.ts'
+import { getObjectAttributes } from './objects/get-object-attributes.ts'
+import { getObject } from './objects/get-object.ts'
+import { headObject } from './objects/inspect.ts'
+import { lifecycle } from './buckets/lifecycle.ts'
+import { listBuckets } from './buckets/list-buckets.ts'
+import { listObjects } from './buckets/list-objects.ts'
+import { abortMultipartUpload } from './multipart/abort.ts'
+import { completePlain } from './multipart/complete-plain.ts'
+import { completeMultipartUpload } from './multipart/complete.ts'
+import { createMultipartUpload } from './multipart/create.ts'
+import { listParts } from './multipart/list.ts'
+import { listMultipartUploads } from './multipart/list-uploads.ts'
+import { uploadPart } from './multipart/upload-part.ts'
+import { uploadPartCopy } from './multipart/upload-part-copy.ts'
+import { postObject } from './objects/post-object.ts'
+import { putObject } from './objects/put-object.ts'
+import { bucketLocation, createBucket } from './buckets/regions.ts'
+import { restoreObject } from './buckets/restore-object.ts'
+import { targetBuckets } from './buckets/guarded.ts'
+
+/** One way of acting for each executor the plan table names; a name without one does not compile. */
+export const executors = {
+  forward,
+  putObject,
+  postObject,
+  getObject,
+  headObject,
+  copyObject,
+  deleteObject,
+  deleteObjects,
+  listObjects,
+  listVersions: listObjects,
+  listBuckets,
+  getObjectAttributes,
+  restoreObject,
+  createMultipartUpload,
+  uploadPart,
+  uploadPartCopy,
+  completeMultipartUpload,
+  completePlain,
+  abortMultipartUpload,
+  listParts,
+  listMultipartUploads,
+  bucketEncryption,
+  changeCors,
+  createBucket,
+  bucketLocation,
+  deleteBucket,
+  headBucket,
+  lifecycle,
+  targetBuckets
+} as const satisfies Record<Exclude<ExecutorName, 'refuse' | 'preflight'>, Executor>

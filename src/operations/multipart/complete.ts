@@ -1,0 +1,208 @@
+import { randomInt } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { HttpResponse } from '../../http/message.ts'
+import type { CompletedPart } from '../../s3/documents.ts'
+import type { UpstreamResponse } from '../../upstream/types.ts'
+import type { Execution } from '../context.ts'
+import type { Completed } from './completed-answer.ts'
+import type { Attempt } from './part-records.ts'
+import type { TailInput, UpstreamPart } from './send-tail.ts'
+import type { Upload } from './upload.ts'
+import { md5OfMd5s } from '../../envelope/manifest.ts'
+import { completedListHash } from '../../envelope/upload-records.ts'
+import { S3Error } from '../../errors.ts'
+import { readAll } from '../../http/stage.ts'
+import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
+import { clientDocument, parseCompletedParts } from '../../s3/documents.ts'
+import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
+import { readDocument } from '../request-body.ts'
+import { send } from '../context.ts'
+import { visibleEtag } from '../objects/etag.ts'
+import { pendingAnswer } from '../pending-answer.ts'
+import { errorOfDocument, relayError } from '../responses.ts'
+import { writeConditions } from '../objects/write-options.ts'
+import { checkObjectSize, chooseParts, tailNumber, type Known } from './select-parts.ts'
+import { completedAnswer } from './completed-answer.ts'
+import { completedBefore } from './previous-completion.ts'
+import { lookAtParts } from './known-parts.ts'
+import { objectChecksum } from './object-checksum.ts'
+import { removeState } from './remove-state.ts'
+import { sendTail } from './send-tail.ts'
+import { findUpload, noSuchUpload, refuseEqualParts, uploadHashOf, uploadIdOf } from './upload.ts'
+
+/**
+ * CompleteMultipartUpload: the client's list chooses among the sealed records, the manifest is sealed behind the last part,
+ * and the store puts its own list together. Until the store has said so there is no object, and whatever fails on the way
+ * leaves the upload as it was.
+ */
+export async function completeMultipartUpload(x: Execution): Promise<HttpResponse> {
+  refuseEqualParts(x)
+  const listed = parseCompletedParts(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes))
+  return pendingAnswer(async (known) => {
+    const { headers, document } = await complete(x, listed)
+    known(headers)
+    return document
+  })
+}
+
+/** Milliseconds, give or take half, until a Complete that another instance got in the way of is tried again. */
+const AGAIN_MS = [200, 600, 1800]
+
+/** The store refuses a list that was right when it was looked at. The client is at no fault, and may ask again. */
+class UploadChanged extends Error {
+  /** What the client is told in the end. */
+  readonly told: S3Error
+
+  constructor(refused: S3Error) {
+    super('The upload was changed while it was being completed.', { cause: refused })
+    this.told = refused.code === 'InternalError'
+      ? refused
+      : new S3Error('ServiceUnavailable', { message: `${this.message} Please ask again.`, cause: refused })
+  }
+}
+
+/**
+ * Clients that grow impatient send the same Complete again while the first is under way. Here the second waits for its turn, and finds the
+ * object made; between instances each takes the other's tail away, and so the loser looks and tries again.
+ */
+async function complete(x: Execution, listed: readonly CompletedPart[]): Promise<Completed> {
+  const listHash = completedListHash(listed.map(({ partNumber, etag }) => ({ number: partNumber, etag })))
+  return x.parts.completes.take(uploadHashOf(x).toString('hex'), async () => {
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return await tryOnce(x, listed, listHash)
+      } catch (error) {
+        if (!(error instanceof UploadChanged)) throw error
+        const pause = AGAIN_MS[tries]
+        if (pause === undefined) throw error.told
+        // When the client goes away, the next request to the store says so.
+        await delay(pause / 2 + randomInt(pause), undefined, { signal: x.request.request.signal }).catch(() => undefined)
+      }
+    }
+  })
+}
+
+async function tryOnce(x: Execution, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
+  const upload = await findUpload(x, 'fresh')
+  if (upload === null) return over(x, listHash)
+  const known = await lookAtParts(x, upload, listed)
+  if (known === null) return over(x, listHash)
+  const { parts, number } = await choose(x, upload, listed, known, listHash)
+  if ('headers' in parts) return parts
+  const size = parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0)
+  checkObjectSize(x, size)
+  const checksum = objectChecksum(x, upload, parts)
+  const conditions = await writeConditions(x, 'complete')
+  const list = await tailOrOver(x, upload, { parts, held: known.held, checksum, listHash, number })
+  if (!Array.isArray(list)) return list
+  const outcome = await completeUpstream(x, list, conditions)
+  if ('failed' in outcome) return afterFailure(x, upload, list, listHash, outcome.failed)
+  const answer = completedAnswer(x, {
+    etag: await etagOf(x, parts, outcome),
+    checksums: checksum === null ? [] : [checksum],
+    parts: parts.length,
+    headers: [...downstreamHeaders(outcome.response.headers, 'written'), ...upload.encryptionHeaders]
+  })
+  await removeState(x, upload.hash)
+  return answer
+}
+
+/** The store knows no such upload: it was completed before, or never was. */
+async function over(x: Execution, listHash: Buffer): Promise<Completed> {
+  const before = await completedBefore(x, listHash)
+  if (before === null) throw noSuchUpload(x)
+  await removeState(x, uploadHashOf(x))
+  return before
+}
+
+/** A part that is missing may have been cleared away by another instance that was quicker with the same list. */
+async function choose(
+  x: Execution, upload: Upload, listed: readonly CompletedPart[], known: Known, listHash: Buffer
+): Promise<{ readonly parts: readonly Attempt[] | Completed; readonly number: number }> {
+  try {
+    const parts = chooseParts(upload, listed, known)
+    return { parts, number: tailNumber(parts, known) }
+  } catch (error) {
+    const before = error instanceof S3Error && error.code === 'InvalidPart' ? await completedBefore(x, listHash) : null
+    if (before === null) throw error
+    return { parts: before, number: 0 }
+  }
+}
+
+/** Between the list of parts and the tail another instance may have been quicker with the same list, too. */
+async function tailOrOver(x: Execution, upload: Upload, input: TailInput): Promise<UpstreamPart[] | Completed> {
+  try {
+    return await sendTail(x, upload, input)
+  } catch (error) {
+    if (error instanceof S3Error && error.code === 'NoSuchUpload') return over(x, input.listHash)
+    // A small last part that waited in the state bucket, and was cleared away.
+    if (error instanceof S3Error && error.code === 'NoSuchKey') throw new UploadChanged(error)
+    throw error
+  }
+}
+
+type Outcome = { readonly response: UpstreamResponse; readonly etag: string } | { readonly failed: S3Error }
+
+/** The store's Complete. Errors may stand inside of a 200 (AWS API, CompleteMultipartUpload). */
+async function completeUpstream(
+  x: Execution, list: readonly UpstreamPart[], conditions: readonly (readonly [string, string])[]
+): Promise<Outcome> {
+  const body = renderXml(['CompleteMultipartUpload', list.map(partNode)])
+  const response = await send(x, {
+    method: 'POST',
+    query: [['uploadId', uploadIdOf(x)]],
+    headers: [
+      ...upstreamHeaders(x.request.headers, 'document').filter(([name]) => name !== 'content-type'),
+      ['content-type', 'application/xml'], ...conditions
+    ],
+    body,
+    contentLength: body.length
+  })
+  if (response.status >= 300) return { failed: await relayError(x, response) }
+  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  const failed = errorOfDocument(document, response)
+  if (failed !== null) return { failed }
+  const parsed = parseXml(document, upstreamDocument)
+  if (parsed.root.name !== 'CompleteMultipartUploadResult') throw new S3Error('SealgateBadUpstream')
+  return { response, etag: childText(parsed, parsed.root, 'ETag') ?? '' }
+}
+
+/** The checksum of each part is demanded where the upload was created with one (AWS API, CompleteMultipartUpload). */
+function partNode({ number, etag, checksum }: UpstreamPart): XmlNode {
+  return ['Part', [['PartNumber', String(number)], ['ETag', `"${etag}"`], ...checksum === null ? [] : [checksum]]]
+}
+
+/** What the store refuses of a list that was checked against it is the doing of somebody who was quicker, not of the client. */
+async function afterFailure(
+  x: Execution, { settings }: Upload, list: readonly UpstreamPart[], listHash: Buffer, failed: S3Error
+): Promise<Completed> {
+  if (failed.code === 'NoSuchUpload') return over(x, listHash)
+  if (failed.code === 'InvalidPartOrder' && settings.storedChecksum !== null && list.some(({ number }, i) => number !== i + 1)) {
+    throw new S3Error('InvalidPartOrder', {
+      message: 'The store behind this gateway demands part numbers that start at 1 and are consecutive, and no part uploaded above the last one listed.',
+      cause: failed
+    })
+  }
+  if (!changedCodes.has(failed.code)) throw failed
+  const before = await completedBefore(x, listHash)
+  if (before !== null) return before
+  throw new UploadChanged(failed)
+}
+
+/** InternalError, NoSuchKey: what radosgw answers while another Complete of the upload is under way. */
+const changedCodes: ReadonlySet<string> = new Set(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'InternalError', 'NoSuchKey'])
+
+/** MD5 of the parts' MD5s, or what follows from the store's ETag; radosgw 16 gives an empty one, so it is asked for. */
+async function etagOf(x: Execution, parts: readonly Attempt[], { response, etag }: Exclude<Outcome, { failed: S3Error }>): Promise<string> {
+  const md5 = md5OfMd5s(parts)
+  const shown = md5 === null ? null : `${md5.toString('hex')}-${parts.length}`
+  const needed = x.policy.etag === 'opaque' || shown === null
+  if (!needed || etag.replaceAll('"', '') !== '') return visibleEtag(x.policy, etag, shown)
+  const version = response.headers.get('x-amz-version-id')
+  const head = await send(x, { method: 'HEAD', query: version === undefined ? [] : [['versionId', version]], retry: true })
+  head.body.resume()
+  const found = head.headers.get('etag')
+  // The object is there; only what to call it is not known. A repeated request will be told.
+  if (head.status !== 200 || found === undefined) throw new S3Error('ServiceUnavailable')
+  return visibleEtag(x.policy, found, shown)
+}

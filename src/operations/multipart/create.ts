@@ -1,0 +1,89 @@
+import type { HttpResponse } from '../../http/message.ts'
+import type { UploadSettings } from '../../envelope/upload-records.ts'
+import type { Execution } from '../context.ts'
+import type { WriteKey } from '../objects/object-keys.ts'
+import { ObjectKey } from '../../envelope/data-key.ts'
+import { sealUploadRecord, uploadHash } from '../../envelope/upload-records.ts'
+import { S3Error } from '../../errors.ts'
+import { readAll } from '../../http/stage.ts'
+import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
+import { childText, parseXml, renderXml, upstreamDocument } from '../../s3/xml.ts'
+import { bucketOf, keyOf, placeOf, send, storedChecksum } from '../context.ts'
+import { envelopeHeaders } from '../objects/envelope-headers.ts'
+import { keyForWrite } from '../objects/object-keys.ts'
+import { encryptionOfWrite } from '../objects/write-encryption.ts'
+import { relayError } from '../responses.ts'
+import { checksumSettings } from './checksum-settings.ts'
+import { uploadRecordName } from '../../store-client/state-names.ts'
+import { refuseEqualParts, stateBucketOf } from './upload.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** For what must be cleared away although the client may be gone. */
+const CLEAN_UP_MS = 30_000
+
+/**
+ * CreateMultipartUpload: the envelope goes upstream with the metadata, the upload record into the state bucket, and only
+ * then the client learns the store's own upload id.
+ */
+export async function createMultipartUpload(x: Execution): Promise<HttpResponse> {
+  refuseEqualParts(x)
+  const checksum = checksumSettings(x.request.headers)
+  const described = upstreamHeaders(x.request.headers, 'object')
+  const asked = await encryptionOfWrite(x)
+  const [key] = await Promise.all([keyForWrite(x, placeOf(x), asked), stateBucketOf(x).check()])
+  const objectKey = ObjectKey.random()
+  const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : x.policy.etag, storedChecksum: storedChecksum(x) }
+  const headers = envelopeHeaders(x, {
+    key, objectKey, described, kind: 'multipart', streamHeader: null, plaintextSize: null, md5: null, checksums: [], digestsInManifest: true
+  })
+  const { uploadId, answered } = await createUpstream(x, [...headers, ...storedChecksumHeaders(settings)])
+  await keepRecord(x, uploadId, key, objectKey, settings)
+  const body = renderXml(['InitiateMultipartUploadResult', [['Bucket', bucketOf(x)], ['Key', keyOf(x)], ['UploadId', uploadId]]])
+  return {
+    status: 200,
+    headers: [
+      ...answered, ...key.responseHeaders, ...checksumHeadersOf(settings),
+      ['content-type', 'application/xml'], ['content-length', String(body.length)]
+    ],
+    body
+  }
+}
+
+function checksumHeadersOf({ checksumAlgorithm, checksumType }: UploadSettings): Header[] {
+  if (checksumAlgorithm === null || checksumType === null) return []
+  return [
+    ['x-amz-checksum-algorithm', checksumAlgorithm.toUpperCase()],
+    ['x-amz-checksum-type', checksumType === 'full' ? 'FULL_OBJECT' : 'COMPOSITE']
+  ]
+}
+
+/** A checksum that comes with a part must have been settled for the upload (AWS API, UploadPart). Its type is S3's default. */
+function storedChecksumHeaders({ storedChecksum: algorithm }: UploadSettings): Header[] {
+  return algorithm === null ? [] : [['x-amz-checksum-algorithm', algorithm.toUpperCase()]]
+}
+
+async function createUpstream(x: Execution, headers: readonly Header[]): Promise<{ uploadId: string; answered: readonly Header[] }> {
+  const response = await send(x, { method: 'POST', query: [['uploads', null]], headers })
+  if (response.status >= 300) throw await relayError(x, response)
+  const document = parseXml(await readAll(response.body, 65536, () => new S3Error('SealgateBadUpstream')), upstreamDocument)
+  const uploadId = childText(document, document.root, 'UploadId')
+  if (uploadId === null || uploadId === '') throw new S3Error('SealgateBadUpstream')
+  return { uploadId, answered: downstreamHeaders(response.headers, 'written') }
+}
+
+/** Without its record an upload could never be completed: then it is taken back, and the client is told of no upload. */
+async function keepRecord(x: Execution, uploadId: string, key: WriteKey, objectKey: ObjectKey, settings: UploadSettings): Promise<void> {
+  const place = placeOf(x)
+  const record = sealUploadRecord({
+    kek: key.kek, keyId: key.wrapped.keyId, blob: key.wrapped.blob, sse: key.sse.mode, scope: key.scope, requestContext: key.requestContext,
+    objectKey, place, uploadId, settings
+  })
+  try {
+    await stateBucketOf(x).put(uploadRecordName(uploadHash(place, uploadId)), record, x.parts.capabilities.ofStateBucket.put)
+  } catch (error) {
+    await send(x, { method: 'DELETE', query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
+      .then((response) => { response.body.resume() }, () => undefined)
+    throw error
+  }
+}

@@ -1,0 +1,79 @@
+import type { HttpResponse } from '../../http/message.ts'
+import type { XmlNode } from '../../s3/xml.ts'
+import type { Execution } from '../context.ts'
+import type { Attempt } from './part-records.ts'
+import type { HeldPart } from './upstream-parts.ts'
+import type { Upload } from './upload.ts'
+import { S3Error } from '../../errors.ts'
+import { renderXml } from '../../s3/xml.ts'
+import { bucketOf, keyOf } from '../context.ts'
+import { newer, readPartRecords } from './part-records.ts'
+import { listHeldParts } from './upstream-parts.ts'
+import { noSuchUpload, openUpload, uploadIdOf } from './upload.ts'
+
+/** S3's limit, and what it takes when nothing is asked for (AWS API, ListParts). */
+const MAX_PARTS_LISTED = 1000
+
+/**
+ * ListParts: from the part records, because what the store holds are sealed parts and tails, and not the small ones. Shown is
+ * the attempt that a Complete would take: of a part upstream the one whose ETag the store tells.
+ */
+export async function listParts(x: Execution): Promise<HttpResponse> {
+  const max = Math.min(parameter(x, 'max-parts', MAX_PARTS_LISTED), MAX_PARTS_LISTED)
+  const marker = parameter(x, 'part-number-marker', 0)
+  const upload = await openUpload(x, 'fresh')
+  const { attempts } = await readPartRecords(x, upload, { after: marker, enough: max + 1 })
+  const numbers = [...attempts.keys()].sort((a, b) => a - b)
+  const page = numbers.slice(0, max)
+  const held = await listHeldParts(x, { after: marker, until: page.at(-1) ?? marker })
+  if (held === null) throw noSuchUpload(x)
+  const shown = page.flatMap((number) => {
+    const there = held.parts.get(number)
+    const attempt = currentAttempt(attempts.get(number) ?? [], there)
+    return attempt === null ? [] : [partNode(attempt, there)]
+  })
+  const body = renderXml(['ListPartsResult', [
+    ...headOf(x, upload, held.about),
+    ['PartNumberMarker', String(marker)],
+    // Of what has been looked at: numbers of which there is nothing to show are behind it, too.
+    ['NextPartNumberMarker', String(page.at(-1) ?? 0)],
+    ['MaxParts', String(max)],
+    ['IsTruncated', String(numbers.length > max)],
+    ...shown
+  ]])
+  const headers = [...upload.encryptionHeaders, ['content-type', 'application/xml'], ['content-length', String(body.length)]] as const
+  return { status: 200, headers, body }
+}
+
+/** @throws S3Error InvalidArgument unless it is a whole number. */
+function parameter(x: Execution, name: string, otherwise: number): number {
+  const text = x.operation.query.get(name)
+  if (text === undefined || text === '') return otherwise
+  if (/^\d{1,10}$/.test(text) && Number(text) <= 0x7fffffff) return Number(text)
+  throw new S3Error('InvalidArgument', {
+    message: `Argument ${name} must be an integer between 0 and 2147483647`, fields: { ArgumentName: name, ArgumentValue: text }
+  })
+}
+
+/** The attempt that counts: the newest, and of those upstream the one that the store has kept. */
+export function currentAttempt(attempts: readonly Attempt[], held: HeldPart | undefined): Attempt | null {
+  const usable = attempts.filter(({ inline, upstreamEtag }) => inline || upstreamEtag === held?.etag)
+  return usable.reduce<Attempt | null>((newest, attempt) => newest === null ? attempt : newer(newest, attempt), null)
+}
+
+function headOf(x: Execution, { settings }: Upload, about: readonly XmlNode[]): XmlNode[] {
+  const { checksumAlgorithm, checksumType } = settings
+  return [
+    ['Bucket', bucketOf(x)], ['Key', keyOf(x)], ['UploadId', uploadIdOf(x)], ...about,
+    ...checksumAlgorithm === null ? [] : [['ChecksumAlgorithm', checksumAlgorithm.toUpperCase()] as const],
+    ...checksumType === null ? [] : [['ChecksumType', checksumType === 'full' ? 'FULL_OBJECT' : 'COMPOSITE'] as const]
+  ]
+}
+
+function partNode({ number, inline, lastModified, etag, plaintextSize, checksum }: Attempt, held: HeldPart | undefined): XmlNode {
+  const modified = (inline ? null : held?.lastModified) ?? new Date(lastModified).toISOString()
+  return ['Part', [
+    ['PartNumber', String(number)], ['LastModified', modified], ['ETag', `"${etag}"`], ['Size', String(plaintextSize)],
+    ...checksum === null ? [] : [[`Checksum${checksum.algorithm.toUpperCase()}`, checksum.value.toString('base64')] as const]
+  ]]
+}

@@ -1,0 +1,95 @@
+import type { PartRecord } from '../../envelope/upload-records.ts'
+import type { Execution } from '../context.ts'
+import type { StateBucket } from './upload-state.ts'
+import type { Upload } from './upload.ts'
+import { attemptEtag, openPartRecord, sealPartRecord } from '../../envelope/upload-records.ts'
+import { EnvelopeError } from '../../envelope/error.ts'
+import { afterPartRecords, parsePartRecordName, partRecordName, partRecordsPrefix } from '../../store-client/state-names.ts'
+import { stateBucketOf } from './upload.ts'
+
+/** A successful attempt at a part, with the time the store took its record. */
+export interface Attempt extends PartRecord {
+  /** As clients see it, without quotes. */
+  readonly etag: string
+  /** Milliseconds since 1970, by the store's clock, which tells whole seconds. */
+  readonly lastModified: number
+  /** The same by the clock of the instance that took the part. */
+  readonly time: number
+}
+
+/**
+ * The ETag of a part as clients see it, without quotes: the plaintext MD5, or a name of this attempt. It does not depend on
+ * the store, so that what a client names in its Complete is exactly what it sent (docs/FORMAT.md, Multipart state).
+ */
+export function visiblePartEtag(record: Pick<PartRecord, 'md5' | 'header'>): string {
+  return record.md5 === null ? attemptEtag(record.header) : record.md5.toString('hex')
+}
+
+/** Remembers a part that the store has: only then it may be answered with 200. */
+export async function writePartRecord(state: StateBucket, upload: Upload, record: PartRecord): Promise<void> {
+  const name = partRecordName(upload.hash, record.number, Date.now(), sealPartRecord(upload.objectKey, upload.hash, record))
+  await state.put(name, Buffer.alloc(0), false)
+}
+
+/** What the records of an upload say. */
+export interface RecordedParts {
+  /** By part number. Of those that wait in the state bucket the newest alone: they cost a client so little that there may be any number. */
+  readonly attempts: ReadonlyMap<number, readonly Attempt[]>
+  /** The highest number that clients have sent to the store; 0 when none. */
+  readonly highestUpstream: number
+}
+
+/**
+ * The attempts at parts, in order of part number.
+ * @param options.after part numbers above this one only. @param options.enough stop once so many numbers are complete.
+ * @param options.named the ETag that counts of each number, without quotes; all when it is not given.
+ */
+export async function readPartRecords(
+  x: Execution, upload: Upload,
+  options: { readonly after?: number; readonly enough?: number; readonly named?: ReadonlyMap<number, string> } = {}
+): Promise<RecordedParts> {
+  const { after = 0, enough = Number.POSITIVE_INFINITY, named } = options
+  const attempts = new Map<number, Attempt[]>()
+  let highestUpstream = 0
+  const prefix = partRecordsPrefix(upload.hash)
+  for await (const page of stateBucketOf(x).list(prefix, { after: after === 0 ? null : afterPartRecords(upload.hash, after) })) {
+    for (const { key, lastModified } of page) {
+      const { time, sealed } = parsePartRecordName(key)
+      const record = openNamed(x, upload, sealed)
+      if (record === null) continue
+      const attempt = { ...record, etag: visiblePartEtag(record), lastModified, time }
+      if (!attempt.inline) highestUpstream = Math.max(highestUpstream, attempt.number)
+      if (named === undefined || named.get(attempt.number) === attempt.etag) keep(attempts, attempt)
+    }
+    // The last number of a page may go on in the next.
+    if (attempts.size > enough) break
+  }
+  return { attempts, highestUpstream }
+}
+
+function keep(attempts: Map<number, Attempt[]>, attempt: Attempt): void {
+  const others = attempts.get(attempt.number) ?? []
+  const [first] = others
+  // The one that waits in the state bucket stands first: looked for among all, it would cost the square of their number.
+  if (!attempt.inline) others.push(attempt)
+  else if (first?.inline === true) others[0] = newer(first, attempt)
+  else others.unshift(attempt)
+  attempts.set(attempt.number, others)
+}
+
+/** Of two attempts at one part the one that was made later, the first when that cannot be told. */
+export function newer(a: Attempt, b: Attempt): Attempt {
+  const later = a.lastModified === b.lastModified ? b.time > a.time : b.lastModified > a.lastModified
+  return later ? b : a
+}
+
+/** A name that is no record of this upload is counted and passed over: a part it hides is missing, and never another part. */
+function openNamed(x: Execution, upload: Upload, name: string): PartRecord | null {
+  try {
+    return openPartRecord(upload.objectKey, upload.hash, name)
+  } catch (error) {
+    if (!(error instanceof EnvelopeError)) throw error
+    x.parts.integrityFailure(error.kind)
+    return null
+  }
+}

@@ -1,0 +1,136 @@
+import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import type { ObjectKey } from '../../envelope/data-key.ts'
+import type { Checksum } from '../../envelope/envelope.ts'
+import type { UploadSettings } from '../../envelope/upload-records.ts'
+import type { UpstreamResponse } from '../../upstream/types.ts'
+import type { Execution } from '../context.ts'
+import type { Known } from './select-parts.ts'
+import type { Attempt } from './part-records.ts'
+import type { HeldPart } from './upstream-parts.ts'
+import type { Upload } from './upload.ts'
+import { sealTail, type MultipartContents } from '../../envelope/manifest.ts'
+import { streamSize } from '../../envelope/sizes.ts'
+import { StagedReadable } from '../../http/stage.ts'
+import { send } from '../context.ts'
+import { saysTailPart } from '../objects/etag.ts'
+import { relayError } from '../responses.ts'
+import { verified, verifiedSync } from '../objects/sealed-object.ts'
+import { SmallPartWithTail } from './part-stages.ts'
+import { smallPartName } from '../../store-client/state-names.ts'
+import { etagOf, sendPart } from './write-part.ts'
+import { stateBucketOf, uploadIdOf } from './upload.ts'
+
+/** An upstream part as the store's Complete wants it named. */
+export interface UpstreamPart {
+  readonly number: number
+  /** Without quotes. */
+  readonly etag: string
+  /** Of the stored bytes, as the store has said it: name and content of its element; null where the upload has none. */
+  readonly checksum: readonly [element: string, value: string] | null
+}
+
+export interface TailInput {
+  readonly parts: readonly Attempt[]
+  /** What the store holds, by part number; `denied` where it does not say. */
+  readonly held: Known['held']
+  readonly checksum: Checksum | null
+  /** 32 bytes, from completedListHash. */
+  readonly listHash: Buffer
+  /** Part number it is sent under, from tailNumber. */
+  readonly number: number
+}
+
+/** Tails sealed until one gives the object an ETag that counts right; 64 are enough on average. */
+const MOST_TAILS = 2048
+/** Sealed in one go, before others have their turn. */
+const TAILS_AT_ONCE = 16
+/** Small last parts sent until the ETag counts right: one in 64 has to be sent again. */
+const MOST_SENDS = 8
+
+/**
+ * Seals the manifest and sends the tail: behind a small last part, whose own stored bytes it fetches from the state bucket,
+ * or as a part of its own. Every sealing is another ciphertext: one is chosen by which the ETag that the store is about to give says
+ * whether the last part is the gateway's own (docs/decisions/0033-parts-in-opaque-etags.md).
+ * @returns the parts of the store's own list.
+ */
+export async function sendTail(x: Execution, upload: Upload, input: TailInput): Promise<UpstreamPart[]> {
+  const { parts, held, number } = input
+  const { storedChecksum } = upload.settings
+  const contents = contentsOf(upload, input)
+  const last = parts.at(-1)
+  const stored = parts.filter(({ inline }) => !inline)
+    .map((part) => ({ number: part.number, etag: part.upstreamEtag, checksum: checksumOf(storedChecksum, held === 'denied' ? undefined : held.get(part.number)) }))
+  const etags = stored.map(({ etag }) => etag)
+  // Elsewhere clients see MD5s of plaintext.
+  const counts = upload.settings.etagMode === 'opaque'
+  for (let sends = 1; ; sends += 1) {
+    const response = last?.inline === true
+      ? await sendSmallPart(x, upload, last, sealTail(upload.objectKey, contents))
+      : await sendBare(x, upload, number, await tailThatSaysSo(upload.objectKey, contents, counts ? etags : null))
+    if (response.status >= 300) throw await relayError(x, response)
+    response.body.resume()
+    const etag = etagOf(response)
+    if (counts && last?.inline === true && sends < MOST_SENDS && saysTailPart([...etags, etag]) === true) continue
+    return [...stored, { number, etag, checksum: checksumOf(storedChecksum, response) }]
+  }
+}
+
+/** @param etags of the parts before it, without quotes; null: any tail will do. */
+async function tailThatSaysSo(objectKey: ObjectKey, contents: MultipartContents, etags: readonly string[] | null): Promise<Buffer> {
+  for (let tails = 1; ; tails += 1) {
+    const tail = Buffer.concat(sealTail(objectKey, contents))
+    if (etags === null || tails === MOST_TAILS || saysTailPart([...etags, createHash('md5').update(tail).digest('hex')]) !== false) return tail
+    if (tails % TAILS_AT_ONCE === 0) await setImmediate()
+  }
+}
+
+/** @param said in a list of parts, or in the answer to one */
+function checksumOf(algorithm: UploadSettings['storedChecksum'], said: HeldPart | UpstreamResponse | undefined): UpstreamPart['checksum'] {
+  if (algorithm === null || said === undefined) return null
+  const element = `Checksum${algorithm.toUpperCase()}`
+  const value = 'checksums' in said ? said.checksums.get(element) : said.headers.get(`x-amz-checksum-${algorithm}`)
+  return value === undefined ? null : [element, value]
+}
+
+function contentsOf(upload: Upload, { parts, checksum, listHash }: TailInput): MultipartContents {
+  const algorithm = upload.settings.checksumAlgorithm
+  return {
+    kind: 'multipart',
+    checksums: checksum === null ? [] : [checksum],
+    partChecksum: algorithm,
+    uploadHash: upload.hash,
+    listHash,
+    parts: parts.map(({ number, plaintextSize, header, md5, checksum: own }) => ({
+      number, plaintextSize, header, md5, checksum: own !== null && own.algorithm === algorithm ? own.value : null
+    }))
+  }
+}
+
+function sendBare(
+  x: Execution, { settings }: Upload, number: number, tail: Buffer
+): Promise<UpstreamResponse> {
+  return send(x, {
+    method: 'PUT',
+    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(x)]],
+    body: tail,
+    contentLength: tail.length,
+    checksum: settings.storedChecksum,
+    retry: true,
+    pool: 'data'
+  })
+}
+
+async function sendSmallPart(
+  x: Execution, { objectKey, hash, settings }: Upload, part: Attempt, tail: readonly Buffer[]
+): Promise<UpstreamResponse> {
+  const size = streamSize(part.plaintextSize)
+  const tailBytes = tail.reduce((sum, { length }) => sum + length, 0)
+  const stored = await stateBucketOf(x).open(smallPartName(hash, part.header), size)
+  const stage = new SmallPartWithTail(objectKey, part, tail)
+  const body = new StagedReadable(stored, [{
+    update: (chunk) => verifiedSync(x, () => stage.update(chunk)),
+    final: () => verified(x, () => stage.final())
+  }], { destroySource: true })
+  return sendPart(x, part.number, { body, contentLength: size + tailBytes, checksum: settings.storedChecksum })
+}

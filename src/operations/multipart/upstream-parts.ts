@@ -1,0 +1,121 @@
+import type { XmlNode, XmlDocument, XmlElement } from '../../s3/xml.ts'
+import type { Execution } from '../context.ts'
+import { MAX_PARTS } from '../../envelope/sizes.ts'
+import { S3Error } from '../../errors.ts'
+import { checksumAlgorithmNamed, type ChecksumAlgorithm } from '../../http/checksums.ts'
+import { readAll } from '../../http/stage.ts'
+import { upstreamHeaders } from '../../plan/headers.ts'
+import { listingField, readListing } from '../../s3/listing.ts'
+import { MOST_ROWS, PageTurns } from '../../s3/page-turns.ts'
+import { childOf, parseXml, textOf, upstreamDocument } from '../../s3/xml.ts'
+import { send } from '../context.ts'
+import { relayError } from '../responses.ts'
+import { noSuchUpload, uploadIdOf } from './upload.ts'
+
+/** A part as the store tells it. */
+export interface HeldPart {
+  readonly number: number
+  /** Without quotes. */
+  readonly etag: string
+  /** Stored bytes. */
+  readonly size: number
+  /** Of the stored bytes, in base64, by the name of their element. */
+  readonly checksums: ReadonlyMap<string, string>
+  readonly lastModified: string | null
+}
+
+export interface HeldParts {
+  /** By part number: tails of earlier tries to complete are among them. */
+  readonly parts: ReadonlyMap<number, HeldPart>
+  /** Who made the upload and how it will be kept, as the store says it: Initiator, Owner, StorageClass. */
+  readonly about: readonly XmlNode[]
+}
+
+/** S3's limit of one ListParts. */
+const PAGE = 1000
+
+/**
+ * The parts the store holds of the upload this request names; null when it knows no such upload.
+ * @param options.after part numbers above this one. @param options.until stop once a page reaches this number.
+ * @throws S3Error SealgateBadUpstream for a part number above 10,000 and a listing that does not end.
+ */
+export async function listHeldParts(
+  x: Execution, options: { readonly after?: number; readonly until?: number } = {}
+): Promise<HeldParts | null> {
+  const { after = 0, until = Number.POSITIVE_INFINITY } = options
+  const parts = new Map<number, HeldPart>()
+  let about: readonly XmlNode[] | null = null
+  const turns = new PageTurns(MOST_ROWS)
+  for (let marker = after; ;) {
+    const document = await askForParts(x, marker, PAGE)
+    if (document === null) return null
+    about ??= aboutUpload(document)
+    let last = marker
+    const rows = readListing(document)
+    for (const { partNumber, etag, size, checksums, lastModified } of rows) {
+      if (partNumber === null || partNumber < 1 || partNumber > MAX_PARTS || etag === null || size === null) throw new S3Error('SealgateBadUpstream')
+      parts.set(partNumber, { number: partNumber, etag, size, checksums, lastModified })
+      last = Math.max(last, partNumber)
+    }
+    if (listingField(document, 'IsTruncated') !== 'true' || last >= until) return { parts, about }
+    turns.turn(last === marker ? null : String(last), rows.length)
+    marker = last
+  }
+}
+
+/**
+ * Whether the store still has the upload this request names. Where it does not let the parts be listed, the record of the upload alone says
+ * that it lives: S3 asks for no such right of whoever uploads a part.
+ */
+export async function isHeld(x: Execution): Promise<boolean> {
+  return await unlessDenied(askForParts(x, 0, 1)) !== null
+}
+
+/** @returns 'denied' where s3:ListMultipartUploadParts is missing. */
+export async function unlessDenied<T>(asked: Promise<T>): Promise<T | 'denied'> {
+  try {
+    return await asked
+  } catch (error) {
+    if (error instanceof S3Error && error.code === 'AccessDenied') return 'denied'
+    throw error
+  }
+}
+
+/**
+ * The checksum that the store wants with every part of the upload this request names: of the algorithm it was created with.
+ * @returns null: none, or the parts may not be listed; a store that demands one will say so. @throws S3Error NoSuchUpload.
+ */
+export async function demandedChecksum(x: Execution): Promise<ChecksumAlgorithm | null> {
+  const document = await unlessDenied(askForParts(x, 0, 1))
+  if (document === null) throw noSuchUpload(x)
+  if (document === 'denied') return null
+  return checksumAlgorithmNamed(listingField(document, 'ChecksumAlgorithm') ?? '') ?? null
+}
+
+async function askForParts(x: Execution, marker: number, max: number): Promise<Buffer | null> {
+  const from = marker === 0 ? [] : [['part-number-marker', String(marker)] as const]
+  const response = await send(x, {
+    method: 'GET',
+    query: [['uploadId', uploadIdOf(x)], ['max-parts', String(max)], ...from],
+    headers: upstreamHeaders(x.request.headers, 'document'),
+    retry: true
+  })
+  if (response.status < 300) return readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  const error = await relayError(x, response)
+  // NoSuchKey: radosgw 16, of an upload that is being completed.
+  if (error.code === 'NoSuchUpload' || error.code === 'NoSuchKey') return null
+  throw error
+}
+
+function aboutUpload(document: Buffer): readonly XmlNode[] {
+  const parsed = parseXml(document, upstreamDocument)
+  return ['Initiator', 'Owner', 'StorageClass'].flatMap((name) => {
+    const element = childOf(parsed, parsed.root, name)
+    return element === undefined ? [] : [nodeOf(parsed, element)]
+  })
+}
+
+function nodeOf(document: XmlDocument, element: XmlElement): XmlNode {
+  const { name, children } = element
+  return [name, children.length === 0 ? textOf(document, element) : children.map((child) => nodeOf(document, child))]
+}

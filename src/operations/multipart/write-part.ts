@@ -1,0 +1,163 @@
+import type { PartRecord } from '../../envelope/upload-records.ts'
+import type { ByteStage } from '../../http/stage.ts'
+import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
+import type { BodySource } from '../request-body.ts'
+import type { Execution } from '../context.ts'
+import type { Upload } from './upload.ts'
+import { BodyVerifier } from '../../auth/body-verifier.ts'
+import { PartSealer } from '../../envelope/part.ts'
+import { MAX_PART_PLAINTEXT, MAX_PARTS } from '../../envelope/sizes.ts'
+import { S3Error } from '../../errors.ts'
+import { upstreamHeaders } from '../../plan/headers.ts'
+import { unquoteEtag } from '../../s3/conditions.ts'
+import { streamUpstream } from '../request-body.ts'
+import { send } from '../context.ts'
+import { relayError } from '../responses.ts'
+import { partChecksum } from './checksum-settings.ts'
+import { isSmall } from './part-stages.ts'
+import { writePartRecord } from './part-records.ts'
+import { smallPartName } from '../../store-client/state-names.ts'
+import { isHeld } from './upstream-parts.ts'
+import { findUpload, noSuchUpload, stateBucketOf, uploadIdOf } from './upload.ts'
+
+/** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to 10,000. */
+export function partNumberOf(x: Execution): number {
+  const text = x.operation.query.get('partNumber') ?? ''
+  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0
+  if (number >= 1 && number <= MAX_PARTS) return number
+  throw new S3Error('InvalidArgument', {
+    message: 'Part number must be an integer between 1 and 10000, inclusive', fields: { ArgumentName: 'partNumber', ArgumentValue: text }
+  })
+}
+
+/**
+ * What of a part's size and number can never be completed is refused before a byte is sent.
+ * @throws S3Error EntityTooLarge above the limit of a part; InvalidArgument for a part 10,000 of 5 MiB or more, behind which
+ * the tail would need number 10,001.
+ */
+export function checkPartSize(number: number, size: number): void {
+  if (size > MAX_PART_PLAINTEXT) {
+    throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_PART_PLAINTEXT) } })
+  }
+  if (number === MAX_PARTS && !isSmall(size)) {
+    throw new S3Error('InvalidArgument', {
+      message: 'Part 10000 must be smaller than 5 MiB: this gateway stores what describes the object behind the last part.',
+      fields: { ArgumentName: 'partNumber', ArgumentValue: String(number) }
+    })
+  }
+}
+
+/**
+ * The upload a part of this size belongs to. A small part does not reach the store before Complete, so the store is asked
+ * whether the upload still lives; a large one is refused by the store itself.
+ * @throws S3Error NoSuchUpload
+ */
+export async function uploadForPart(x: Execution, size: number): Promise<Upload> {
+  if (!isSmall(size)) {
+    const upload = await findUpload(x, 'cached')
+    if (upload === null) throw noSuchUpload(x)
+    return upload
+  }
+  const [upload, held] = await Promise.all([findUpload(x, 'fresh'), isHeld(x)])
+  if (upload === null || !held) throw noSuchUpload(x)
+  return upload
+}
+
+/** One attempt at a part: what its body passes through, and what there is to remember of it. */
+interface Sealing {
+  readonly stages: readonly ByteStage[]
+  readonly header: Buffer
+  readonly storedSize: number
+  /** @param upstreamEtag without quotes; null: the part waits in the state bucket. @throws Error before the body has passed. */
+  readonly record: (upstreamEtag: string | null) => PartRecord
+}
+
+/**
+ * Seals one attempt at a part under a fresh salt and stores it: upstream, or in the state bucket when it is below 5 MiB. Its
+ * record is written after the store has it all and before anybody is told.
+ */
+export async function storePart(
+  x: Execution, upload: Upload, number: number, source: BodySource, origin: 'client' | 'copy' = 'client'
+): Promise<PartRecord> {
+  const sealing = sealPart(upload, number, source, origin)
+  return isSmall(source.payload.length) ? storeSmall(x, upload, source, sealing) : storeUpstream(x, upload, number, source, sealing)
+}
+
+function sealPart({ settings, objectKey }: Upload, number: number, { payload }: BodySource, origin: 'client' | 'copy'): Sealing {
+  const takesMd5 = settings.etagMode === 'md5'
+  const verifier = new BodyVerifier(payload, { computeMd5: takesMd5, computeChecksum: partChecksum(settings, payload, origin) })
+  const sealer = new PartSealer({ objectKey, number, plaintextSize: payload.length })
+  return {
+    stages: [verifier, sealer],
+    header: sealer.header,
+    storedSize: sealer.storedSize,
+    record: (upstreamEtag) => {
+      const { md5, checksum } = verifier.digests
+      return {
+        number,
+        plaintextSize: payload.length,
+        header: sealer.header,
+        md5: takesMd5 ? md5 : null,
+        checksum,
+        upstreamEtag: upstreamEtag ?? '',
+        inline: upstreamEtag === null
+      }
+    }
+  }
+}
+
+/** Each attempt has an object of its own: one that is carried out late takes the place of none. */
+async function storeSmall(x: Execution, upload: Upload, source: BodySource, { stages, header, storedSize, record }: Sealing): Promise<PartRecord> {
+  const state = stateBucketOf(x)
+  const response = await streamUpstream(x, source, stages, (body) => state.putStream(smallPartName(upload.hash, header), body, storedSize))
+  response.body.resume()
+  if (response.status >= 300) {
+    throw new S3Error('ServiceUnavailable', {
+      message: 'The state bucket of the gateway cannot be used.', diagnosis: response.diagnosis ?? null
+    })
+  }
+  const stored = record(null)
+  await writePartRecord(state, upload, stored)
+  return stored
+}
+
+async function storeUpstream(
+  x: Execution, upload: Upload, number: number, source: BodySource, { stages, storedSize, record }: Sealing
+): Promise<PartRecord> {
+  return x.parts.lateParts.follow(x.request.request.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
+    const response = await streamUpstream(x, source, stages, (body) => {
+      body.once('end', bodySent)
+      return sendPart(x, number, { body, contentLength: storedSize, checksum: upload.settings.storedChecksum, signal, answerSeconds })
+    })
+    answered()
+    if (response.status >= 300) {
+      if (response.status === 404) x.parts.objects.forgetUpload(upload.hash)
+      throw await relayError(x, response)
+    }
+    response.body.resume()
+    const stored = record(etagOf(response))
+    await writePartRecord(stateBucketOf(x, signal), upload, stored)
+    return stored
+  })
+}
+
+/** `checksum` is the one that the store's upload was created with. */
+type SentPart = Required<Pick<UpstreamRequest, 'body' | 'contentLength' | 'checksum'>> & Partial<Pick<UpstreamRequest, 'signal' | 'answerSeconds'>>
+
+/** One upstream part. */
+export function sendPart(x: Execution, number: number, sent: SentPart): Promise<UpstreamResponse> {
+  return send(x, {
+    method: 'PUT',
+    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(x)]],
+    headers: upstreamHeaders(x.request.headers, 'document'),
+    pool: 'data',
+    ...sent
+  })
+}
+
+/** The store's ETag of a part, without quotes. @throws S3Error SealgateBadUpstream when there is none. */
+export function etagOf(response: UpstreamResponse): string {
+  const etag = unquoteEtag(response.headers.get('etag') ?? '')
+  if (etag === '') throw new S3Error('SealgateBadUpstream')
+  return etag
+}

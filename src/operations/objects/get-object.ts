@@ -1,0 +1,126 @@
+import type { Manifest } from '../../envelope/manifest.ts'
+import type { HttpResponse } from '../../http/message.ts'
+import type { UpstreamResponse } from '../../upstream/types.ts'
+import type { Execution } from '../context.ts'
+import type { Hint } from '../caches.ts'
+import type { StoredObject } from './sealed-object.ts'
+import { planMultipart } from '../../envelope/range.ts'
+import { segmentRange } from '../../envelope/sizes.ts'
+import { S3Error } from '../../errors.ts'
+import { upstreamHeaders } from '../../plan/headers.ts'
+import { checkReadConditions, mustLookFirst, wantedOf } from './conditions.ts'
+import { bucketOf, keyOf, placeOf, send } from '../context.ts'
+import { lookAtTarget, type Looked } from './inspect.ts'
+import { objectHeaders } from './response-headers.ts'
+import { customerKeyOfAccess } from './object-keys.ts'
+import { fetchSlice, openAnswer, type StoredRange } from './read-body.ts'
+import { ObjectChanged, readManifest } from './read-manifest.ts'
+import { relayError } from '../responses.ts'
+import { withOneRestart } from './restart.ts'
+import { clientEtag, needsManifest, openStored } from './sealed-object.ts'
+import { sliceOf, wantedSlice, type Slice, type Wanted } from './read-range.ts'
+
+/**
+ * GetObject. Cold whole and `a-b` reads go to the store at once, on the guess that the object is a single; what was seen of
+ * a multipart object before makes later ranges right at once too. Reads that need the size first (suffix ranges, parts) and
+ * those that may end in 304 or without their range look before they fetch.
+ */
+export async function getObject(x: Execution): Promise<HttpResponse> {
+  return withOneRestart(() => {
+    const wanted = wantedSlice(x)
+    const needsSize = wanted.kind === 'part' || (wanted.kind === 'range' && wanted.spec.kind === 'suffix')
+    return needsSize || mustLookFirst(x) ? lookThenFetch(x, wanted) : fetchAtOnce(x, wanted)
+  })
+}
+
+async function lookThenFetch(x: Execution, wanted: Wanted): Promise<HttpResponse> {
+  const { object, manifest } = await lookAtTarget(x)
+  const slice = checked(x, wanted, object, manifest)
+  const headers = objectHeaders(x, object, manifest, slice)
+  return { status: slice.status, headers, body: await fetchSlice(x, object, manifest, slice) }
+}
+
+/** Conditions come before the range: a 412 or 304 tells nothing of sizes (RFC 9110 13.2.2). */
+function checked(x: Execution, wanted: Wanted, object: StoredObject, manifest: Manifest | null): Slice {
+  const [etag, lastModified] = [clientEtag(x, object, manifest), object.headers.get('last-modified')]
+  checkReadConditions(x, etag, lastModified)
+  return sliceOf(wantedOf(x, wanted, etag, lastModified), object, manifest)
+}
+
+async function fetchAtOnce(x: Execution, wanted: Wanted): Promise<HttpResponse> {
+  const versionId = x.operation.query.get('versionId') ?? null
+  const hint = x.parts.objects.hint(bucketOf(x), keyOf(x), versionId)
+  const guess = guessRange(wanted, hint)
+  const response = await ask(x, guess, hint)
+  try {
+    if (response.status === 412 && hint !== undefined) {
+      x.parts.objects.forgetHint(bucketOf(x), keyOf(x), versionId)
+      throw new ObjectChanged()
+    }
+    // The guess lies behind the end: only the size tells whether the client's range does.
+    if (response.status === 416 && wanted.kind === 'range') {
+      response.body.resume()
+      return await lookThenFetch(x, wanted)
+    }
+    if (response.status !== (guess === null ? 200 : 206)) throw await refusal(x, response)
+    return await openGuessed(x, wanted, response)
+  } catch (error) {
+    response.body.destroy()
+    throw error
+  }
+}
+
+async function refusal(x: Execution, response: UpstreamResponse): Promise<S3Error> {
+  return response.status >= 300 ? relayError(x, response) : new S3Error('SealgateBadUpstream')
+}
+
+async function openGuessed(x: Execution, wanted: Wanted, response: UpstreamResponse): Promise<HttpResponse> {
+  const got = storedRangeOf(response)
+  const object = await openStored(x, placeOf(x), response.headers, got.total, customerKeyOfAccess(x))
+  const looked: Looked = { object, manifest: needsManifest(x, object) && object.kind === 'sealed' ? await readManifest(x, object) : null }
+  remember(x, looked)
+  const slice = checked(x, wanted, object, looked.manifest)
+  // Whatever refuses the request does so before there is a body: nobody would be left to close that.
+  const headers = objectHeaders(x, object, looked.manifest, slice)
+  return { status: slice.status, headers, body: await openAnswer(x, object, looked.manifest, slice, { response, got }) }
+}
+
+function remember(x: Execution, { object, manifest }: Looked): void {
+  if (object.kind !== 'sealed' || manifest === null || object.envelope.kind !== 'multipart') return
+  const versionId = x.operation.query.get('versionId') ?? null
+  x.parts.objects.rememberHint(bucketOf(x), keyOf(x), versionId, { upstreamEtag: object.upstreamEtag, manifest })
+}
+
+/** Stored bytes to ask for before the object is known; null: all of them. `last` is null where the range is open. */
+function guessRange(wanted: Wanted, hint: Hint | undefined): { readonly first: number; readonly last: number | null } | null {
+  if (wanted.kind !== 'range' || wanted.spec.kind !== 'from') return null
+  const { first, last } = wanted.spec
+  if (hint !== undefined && first < hint.manifest.plaintextSize) {
+    const plan = planMultipart(hint.manifest, first, Math.min(last ?? Number.MAX_SAFE_INTEGER, hint.manifest.plaintextSize - 1))
+    return { first: plan.storedFirst, last: plan.storedLast }
+  }
+  const range = segmentRange(first, last ?? first, Number.POSITIVE_INFINITY)
+  return { first: range.storedFirst, last: last === null ? null : range.storedLast }
+}
+
+function ask(x: Execution, range: ReturnType<typeof guessRange>, hint: Hint | undefined): Promise<UpstreamResponse> {
+  const versionId = x.operation.query.get('versionId')
+  const headers = upstreamHeaders(x.request.headers, 'document')
+  if (range !== null) headers.push(['range', `bytes=${range.first}-${range.last ?? ''}`])
+  if (hint !== undefined) headers.push(['if-match', hint.upstreamEtag])
+  return send(x, {
+    method: 'GET', query: versionId === undefined ? [] : [['versionId', versionId]], headers, retry: true, pool: 'data'
+  })
+}
+
+/** Which stored bytes an answer holds, by its own word; each use of it is checked against the request or the envelope. */
+function storedRangeOf(response: UpstreamResponse): StoredRange {
+  if (response.status === 200) {
+    const total = Number(response.headers.get('content-length') ?? Number.NaN)
+    if (!Number.isSafeInteger(total)) throw new S3Error('SealgateBadUpstream')
+    return { first: 0, last: total - 1, total }
+  }
+  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get('content-range') ?? '')
+  if (match === null) throw new S3Error('SealgateBadUpstream')
+  return { first: Number(match[1]), last: Number(match[2]), total: Number(match[3]) }
+}

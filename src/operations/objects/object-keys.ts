@@ -1,0 +1,160 @@
+import type { KeyObject } from 'node:crypto'
+import type { Attributes, Envelope, Place, SseMode } from '../../envelope/envelope.ts'
+import type { KeyProvider, KeyUse, WrappedBucketKey } from '../../keys/types.ts'
+import type { Execution } from '../context.ts'
+import { S3Error } from '../../errors.ts'
+import { ForeignKey } from '../../keys/registry.ts'
+import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../../keys/sse-headers.ts'
+import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../../keys/ssec.ts'
+import { continuesUpload, keyContext, keyUse } from '../context.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** Everything a write needs to seal the object key, and what the client is told of it. */
+export interface WriteKey {
+  /** Wraps the object key: a bucket key, or what a customer's key gives. */
+  readonly kek: KeyObject
+  readonly wrapped: WrappedBucketKey
+  readonly scope: Envelope['scope']
+  readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
+  readonly requestContext: Readonly<Record<string, string>>
+  readonly responseHeaders: readonly Header[]
+}
+
+/** SSE-C keys may only come over TLS, to us or to a trusted front end (AWS S3 User Guide, SSE-C). */
+export function customerKeysAllowed(x: Execution): boolean {
+  return x.request.request.secure || x.parts.config.auth.ssecOverHttp
+}
+
+/**
+ * The key that will seal a new object. Asked for before a byte goes upstream.
+ * @throws S3Error of the key provider, KMS.NotFoundException or AccessDenied for key ids the client may not name.
+ */
+export async function keyForWrite(x: Execution, place: Place, asked: SseRequest): Promise<WriteKey> {
+  const use = keyUse(x, place)
+  if (asked.mode === 'SSE-C') {
+    const { key, wrapped } = x.parts.keys.sealForCustomer(asked.customer, keyContext(place, false, {}), use)
+    const applied: SseApplied = { mode: 'SSE-C', md5: asked.customer.md5 }
+    return {
+      kek: key, wrapped, scope: 'bucket', sse: { mode: 'SSE-C', bucketKeyEnabled: false }, requestContext: {},
+      responseHeaders: sseResponseHeaders(applied, 'write')
+    }
+  }
+  const requestContext = asked.mode === 'aws:kms' ? asked.context : {}
+  // S3 answers with the id as it was asked for, where it was asked for.
+  const requestedId = asked.mode === 'aws:kms' ? asked.keyId : null
+  const { provider } = x.parts.keys.resolve(requestedId, x.policy, use)
+  const bucketKeyEnabled = asked.mode === 'aws:kms' && asked.bucketKeyEnabled !== null ? asked.bucketKeyEnabled : x.policy.bucketKeys
+  const { key, wrapped } = await provider.generate(keyContext(place, bucketKeyEnabled, requestContext), use)
+  return {
+    kek: key,
+    wrapped,
+    scope: bucketKeyEnabled ? 'bucket' : 'object',
+    sse: { mode: asked.mode, bucketKeyEnabled },
+    requestContext,
+    responseHeaders: sseResponseHeaders(
+      asked.mode === 'aws:kms' || (asked.mode === 'none' && x.policy.announce === 'aws:kms')
+        ? { mode: 'aws:kms', keyId: requestedId ?? x.parts.keys.shownId(wrapped.keyId), context: requestContext, bucketKeyEnabled }
+        : { mode: asked.mode },
+      'write'
+    )
+  }
+}
+
+export interface ReadKeyInput {
+  readonly envelope: Pick<Envelope, 'blob' | 'scope'>
+  readonly keyId: string
+  /** Where the wrap is bound to. */
+  readonly place: Place
+  /** The bucket it lies in, whose policy says which keys may open: for a replica another one than it is bound to. */
+  readonly bucket: string
+  readonly requestContext: Readonly<Record<string, string>>
+  readonly customerKey: CustomerKey | null
+  readonly versionId: string | null
+}
+
+/**
+ * The key that opens an object's envelope. SSE-C headers must be there if and only if the object was sealed with such a
+ * key; which provider may unwrap is decided by configuration, never by the object.
+ */
+export async function keyForRead(x: Execution, input: ReadKeyInput): Promise<KeyObject> {
+  requireCustomerKey(input.keyId, input.customerKey)
+  const wrapped = { keyId: input.keyId, blob: input.envelope.blob }
+  const context = keyContext(input.place, input.envelope.scope === 'bucket', input.requestContext)
+  const use = keyUse(x, input.place, input.versionId)
+  try {
+    if (input.customerKey !== null) return x.parts.keys.openForCustomer(input.customerKey, wrapped, context, use)
+    return await openerIn(x, input.bucket, input.keyId, use).unwrap(wrapped, context, use)
+  } catch (error) {
+    // A wrap that does not open was damaged, or comes from another place: as much an alarm as a segment that does not.
+    if (error instanceof S3Error && error.code === 'SealgateIntegrityError') x.parts.integrityFailure('box')
+    throw error
+  }
+}
+
+/**
+ * The key that opens what the store says is sealed with this key id, in a bucket.
+ * @throws S3Error SealgateKeyUnavailable; a key that the bucket may not open with is counted, because no writer of the gateway's puts
+ * one there.
+ */
+export function openerIn(x: Execution, bucket: string, keyId: string, use: KeyUse): KeyProvider {
+  try {
+    return x.parts.keys.openerOf(keyId, x.parts.policyFor(bucket), use).provider
+  } catch (error) {
+    if (error instanceof S3Error && error.cause instanceof ForeignKey) x.parts.integrityFailure('foreign-key')
+    throw error
+  }
+}
+
+/** The customer's key of a request that reads or continues an upload; null when it sends none. */
+export function customerKeyOfAccess(x: Execution): CustomerKey | null {
+  const { headers } = x.request
+  // What else continues an upload may say is held against the record of the upload.
+  return continuesUpload(x) ? customerKeyOf(headers, 'object', customerKeysAllowed(x)) : sseOfAccess(headers, customerKeysAllowed(x))
+}
+
+/** The customer's key for the source of a copy. */
+export function customerKeyOfSource(x: Execution): CustomerKey | null {
+  return customerKeyOf(x.request.headers, 'copy-source', customerKeysAllowed(x))
+}
+
+/** What is told of encryption to whoever reads an object or continues an upload. */
+export interface ToldEncryption {
+  readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
+  readonly keyId: string
+  readonly requestContext: Readonly<Record<string, string>>
+  /** The bucket it was asked for in. */
+  readonly bucket: string
+}
+
+/** How an object is encrypted, as it is told to whoever reads it. */
+export function readEncryptionHeaders(x: Execution, object: Omit<ToldEncryption, 'sse'> & { readonly attributes: Pick<Attributes, 'sse'> }): readonly Header[] {
+  const { keyId, requestContext, bucket } = object
+  return accessEncryptionHeaders(x, { sse: object.attributes.sse, keyId, requestContext, bucket })
+}
+
+/** How an object or upload is encrypted, in the answer to a request that did not choose it. */
+export function accessEncryptionHeaders(x: Execution, { sse, keyId, requestContext, bucket }: ToldEncryption): readonly Header[] {
+  const { mode, bucketKeyEnabled } = sse
+  switch (mode) {
+    case 'SSE-C': {
+      const customer = customerKeyOfAccess(x)
+      return customer === null ? [] : sseResponseHeaders({ mode, md5: customer.md5 }, 'access')
+    }
+    case 'aws:kms':
+      return sseResponseHeaders({ mode, keyId: x.parts.keys.shownId(keyId), context: requestContext, bucketKeyEnabled }, 'access')
+    case 'AES256':
+      return sseResponseHeaders({ mode }, 'access')
+    case 'none':
+      return x.parts.policyFor(bucket).announce === 'aws:kms'
+        ? sseResponseHeaders({ mode: 'aws:kms', keyId: x.parts.keys.shownId(keyId), context: {}, bucketKeyEnabled }, 'access')
+        : []
+  }
+}
+
+/** True for objects that open only with a key the customer sends. */
+export function isCustomerSealed(keyId: string | undefined): boolean {
+  return keyId === SSEC_KEY_ID
+}
+
+export type { CustomerKey } from '../../keys/ssec.ts'

@@ -1,0 +1,141 @@
+import type { HttpResponse } from '../../http/message.ts'
+import type { Checksum } from '../../envelope/envelope.ts'
+import type { UpstreamResponse } from '../../upstream/types.ts'
+import type { Execution } from '../context.ts'
+import type { WriteKey } from './object-keys.ts'
+import { BodyVerifier } from '../../auth/body-verifier.ts'
+import { ObjectKey } from '../../envelope/data-key.ts'
+import { SingleSealer } from '../../envelope/body.ts'
+import { MAX_SINGLE_PLAINTEXT, storedSize } from '../../envelope/sizes.ts'
+import { S3Error } from '../../errors.ts'
+import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
+import { readVerified, requestBody, streamUpstream, type BodySource } from '../request-body.ts'
+import { contentMd5 } from '../../store-client/content-md5.ts'
+import { placeOf, send, storedChecksum } from '../context.ts'
+import { envelopeHeaders } from './envelope-headers.ts'
+import { visibleEtag } from './etag.ts'
+import { keyForWrite } from './object-keys.ts'
+import { relayError } from '../responses.ts'
+import { writeConditions } from './write-options.ts'
+import { encryptionOfWrite } from './write-encryption.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** One segment of plaintext: held until it has verified, so that every digest stands in the metadata (FORMAT, Metadata). */
+const HELD_BYTES = 65480
+
+/** PutObject: one sealed body, one upstream request. */
+export async function putObject(x: Execution): Promise<HttpResponse> {
+  const { headers } = await sealObject(x, requestBody(x), x.request.headers)
+  return { status: 200, headers: [...headers, ['content-length', '0']], body: null }
+}
+
+export interface StoredAnswer {
+  /** For the client: ETag, checksum, encryption, version. */
+  readonly headers: readonly Header[]
+  readonly etag: string
+}
+
+interface Write {
+  readonly x: Execution
+  readonly source: BodySource
+  readonly key: WriteKey
+  readonly verifier: BodyVerifier
+  readonly wantsMd5: boolean
+  readonly conditions: readonly Header[]
+  readonly described: readonly Header[]
+  readonly objectKey: ObjectKey
+}
+
+/**
+ * Seals a body of known length and stores it under the request's bucket and key.
+ * @param describing headers that describe the object: of the request itself, or made from the fields of a form.
+ * @throws S3Error EntityTooLarge before a byte is read; the errors of the body, of key providers and of the store.
+ */
+export async function sealObject(x: Execution, source: BodySource, describing: ReadonlyMap<string, string>): Promise<StoredAnswer> {
+  const size = source.payload.length
+  if (size > MAX_SINGLE_PLAINTEXT) {
+    throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_SINGLE_PLAINTEXT) } })
+  }
+  const described = upstreamHeaders(describing, 'object')
+  const asked = await encryptionOfWrite(x, describing)
+  const conditions = await writeConditions(x, 'put')
+  const key = await keyForWrite(x, placeOf(x), asked)
+  const wantsMd5 = x.policy.etag === 'md5' && key.sse.mode !== 'SSE-C'
+  const verifier = new BodyVerifier(source.payload, { computeMd5: wantsMd5, computeChecksum: source.computeChecksum ?? null })
+  const write: Write = { x, source, key, verifier, wantsMd5, conditions, described, objectKey: ObjectKey.random() }
+  const response = await (size <= HELD_BYTES ? putHeld(write) : putStreamed(write))
+  if (response.status >= 300) throw await relayError(x, response)
+  response.body.resume()
+  return answerOf(write, response)
+}
+
+function answerOf({ x, key, verifier, wantsMd5 }: Write, response: UpstreamResponse): StoredAnswer {
+  const upstreamEtag = response.headers.get('etag')
+  if (upstreamEtag === undefined) throw new S3Error('SealgateBadUpstream')
+  const { md5, checksum } = verifier.digests
+  const etag = visibleEtag(x.policy, upstreamEtag, wantsMd5 ? md5?.toString('hex') ?? null : null)
+  const headers: Header[] = [['etag', etag], ...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders]
+  if (checksum !== null) {
+    headers.push([`x-amz-checksum-${checksum.algorithm}`, checksum.value.toString('base64')], ['x-amz-checksum-type', 'FULL_OBJECT'])
+  }
+  return { headers, etag }
+}
+
+async function putHeld(write: Write): Promise<UpstreamResponse> {
+  const { x, source, verifier, conditions } = write
+  const stored = storedChecksum(x)
+  const plaintext = await readVerified(x, source, verifier, HELD_BYTES)
+  const sealer = new SingleSealer({ objectKey: write.objectKey, plaintextSize: plaintext.length })
+  const body = Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
+  const { md5, checksum } = verifier.digests
+  return send(x, {
+    method: 'PUT',
+    headers: [
+      ...headersOf(write, sealer.header, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }),
+      ...conditions,
+      // S3 demands a digest of a body that it is to lock (AWS API, PutObject).
+      ...stored === null && write.described.some(([name]) => name.startsWith('x-amz-object-lock-')) ? [contentMd5(body)] : []
+    ],
+    body,
+    contentLength: body.length,
+    checksum: stored,
+    retry: conditions.length === 0,
+    pool: 'data'
+  })
+}
+
+async function putStreamed(write: Write): Promise<UpstreamResponse> {
+  const { x, source, verifier, conditions, wantsMd5 } = write
+  const { contentMd5, checksum, trailer, length } = source.payload
+  const stored = storedChecksum(x)
+  // A digest that was declared may stand in the metadata: if it does not verify, there will be no object.
+  const late = (wantsMd5 && contentMd5 === null) || trailer !== null || (source.computeChecksum ?? null) !== null
+  const sealer = new SingleSealer({
+    objectKey: write.objectKey,
+    plaintextSize: length,
+    digests: () => late
+      ? { md5: wantsMd5 ? verifier.digests.md5 : null, checksums: fullObject(verifier.digests.checksum) }
+      : { md5: null, checksums: [] }
+  })
+  const known = late ? { md5: null, checksums: [] } : { md5: wantsMd5 ? contentMd5 : null, checksums: fullObject(checksum) }
+  const headers = [...headersOf(write, sealer.header, { ...known, digestsInManifest: late }), ...conditions]
+  return streamUpstream(x, source, [verifier, sealer], (body) => send(x, {
+    method: 'PUT', headers, body, contentLength: storedSize(length), checksum: stored, pool: 'data'
+  }))
+}
+
+interface Known {
+  readonly md5: Buffer | null
+  readonly checksums: readonly Checksum[]
+  readonly digestsInManifest: boolean
+}
+
+function headersOf(write: Write, streamHeader: Buffer, known: Known): Header[] {
+  const { x, key, objectKey, described, source } = write
+  return envelopeHeaders(x, { key, objectKey, described, kind: 'single', streamHeader, plaintextSize: source.payload.length, ...known })
+}
+
+function fullObject(checksum: Pick<Checksum, 'algorithm' | 'value'> | null): Checksum[] {
+  return checksum === null ? [] : [{ ...checksum, type: 'full' }]
+}

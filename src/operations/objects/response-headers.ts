@@ -1,0 +1,94 @@
+import type { Manifest } from '../../envelope/manifest.ts'
+import type { Execution } from '../context.ts'
+import type { Slice } from './read-range.ts'
+import { isTrustedType } from '../../envelope/envelope.ts'
+import { S3Error } from '../../errors.ts'
+import { downstreamHeaders } from '../../plan/headers.ts'
+import { readEncryptionHeaders } from './object-keys.ts'
+import { clientEtag, wantsChecksum, type SealedObject, type StoredObject } from './sealed-object.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** Of which no browser makes anything. */
+const UNBOUND_TYPE = 'application/octet-stream'
+
+const overrides = {
+  'response-content-type': 'content-type',
+  'response-content-language': 'content-language',
+  'response-expires': 'expires',
+  'response-cache-control': 'cache-control',
+  'response-content-disposition': 'content-disposition',
+  'response-content-encoding': 'content-encoding'
+} as const
+
+/**
+ * The headers of a GET or HEAD answer: what the store returned and may be shown, with length, range, ETag, checksums and
+ * encryption told of the plaintext.
+ */
+export function objectHeaders(x: Execution, object: StoredObject, manifest: Manifest | null, slice: Slice): Header[] {
+  const overridden = responseOverrides(x)
+  const replaced = new Set(overridden.map(([name]) => name))
+  const headers = describedHeaders(object).filter(([name]) => !replaced.has(name))
+  headers.push(...overridden)
+  headers.push(['content-length', String(Math.max(0, slice.last - slice.first + 1))])
+  headers.push(['accept-ranges', 'bytes'])
+  headers.push(['etag', clientEtag(x, object, manifest)])
+  // No range names the bytes of an empty part.
+  if (slice.status === 206 && slice.last >= slice.first) headers.push(['content-range', `bytes ${slice.first}-${slice.last}/${object.size}`])
+  if (slice.partsCount !== null) headers.push(['x-amz-mp-parts-count', String(slice.partsCount)])
+  if (object.kind === 'sealed') {
+    headers.push(...readEncryptionHeaders(x, object))
+    if (wantsChecksum(x)) headers.push(...sliceChecksumHeaders(object, manifest, slice))
+  }
+  return headers
+}
+
+/**
+ * What the store says of an object. Of a sealed one a content type that the digest does not bind is not shown: the store could make
+ * a page of scripts of bytes that were written without one (docs/decisions/0028).
+ */
+export function describedHeaders(object: StoredObject): Header[] {
+  if (object.kind === 'plain') return downstreamHeaders(object.headers, 'plain-object')
+  return downstreamHeaders(object.headers, 'object').map(([name, value]): Header => [
+    name, name === 'content-type' && !isTrustedType(value) ? UNBOUND_TYPE : value
+  ])
+}
+
+/** The checksum of exactly the bytes of the answer: on a range every SDK would compare that of the object with the wrong ones. */
+function sliceChecksumHeaders(object: SealedObject, manifest: Manifest | null, slice: Slice): Header[] {
+  if (slice.status === 200) return checksumHeaders(object, manifest)
+  if (slice.checksum === undefined) return []
+  const { algorithm, type, value } = slice.checksum
+  return [[`x-amz-checksum-${algorithm}`, value.toString('base64')], ['x-amz-checksum-type', type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT']]
+}
+
+/** The stored checksums of a whole object. */
+export function checksumHeaders(object: SealedObject, manifest: Manifest | null): Header[] {
+  const checksums = [...object.attributes.checksums, ...manifest?.checksums ?? []]
+  return checksums.flatMap((checksum): Header[] => {
+    const parts = checksum.type === 'composite' ? `-${manifest?.parts.length ?? 1}` : ''
+    return [
+      [`x-amz-checksum-${checksum.algorithm}`, `${checksum.value.toString('base64')}${parts}`],
+      ['x-amz-checksum-type', checksum.type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT']
+    ]
+  })
+}
+
+/**
+ * `response-*` overrides are applied here and not by the store, whose answer must show the content type that was sealed.
+ * @throws S3Error InvalidRequest on anonymous requests (AWS API, GetObject).
+ */
+function responseOverrides(x: Execution): Header[] {
+  if (x.operation.query.parameters.length === 0) return []
+  const given = Object.entries(overrides).flatMap(([parameter, name]): Header[] => {
+    const value = x.operation.query.get(parameter)
+    return value === undefined ? [] : [[name, Buffer.from(value, 'utf8').toString('latin1')]]
+  })
+  if (given.length > 0 && x.request.scheme === 'anonymous') {
+    throw new S3Error('InvalidRequest', { message: 'Request specific response headers cannot be used for anonymous GET requests.' })
+  }
+  if (given.some(([, value]) => /[^\x20-\x7e\x80-\xff\t]/.test(value))) {
+    throw new S3Error('InvalidArgument', { message: 'Header value cannot be represented using ISO-8859-1.' })
+  }
+  return given
+}

@@ -1,0 +1,158 @@
+import type { Attributes, Envelope, Place } from '../../envelope/envelope.ts'
+import type { Manifest } from '../../envelope/manifest.ts'
+import type { ObjectKey } from '../../envelope/data-key.ts'
+import type { HeaderList } from '../../http/headers.ts'
+import type { Execution } from '../context.ts'
+import { metadataMatches, openEnvelope, parseEnvelope } from '../../envelope/envelope.ts'
+import { EnvelopeError } from '../../envelope/error.ts'
+import { plaintextSize } from '../../envelope/sizes.ts'
+import { S3Error } from '../../errors.ts'
+import { visibleEtag } from './etag.ts'
+import { decodeContext } from '../../keys/sse-headers.ts'
+import { keyForRead, type CustomerKey } from './object-keys.ts'
+
+export const ENVELOPE_HEADER = 'x-amz-meta-sealgate'
+export const KEY_ID_HEADER = 'x-amz-meta-sealgate-key'
+export const CONTEXT_HEADER = 'x-amz-meta-sealgate-context'
+
+interface InStore {
+  /** Bytes in the store, by the store's word; `size` of a sealed object follows from it by the size law. */
+  readonly storedSize: number
+  /** Plaintext bytes. Of sealed objects authenticated: for singles at once, for multipart objects by their manifest. */
+  readonly size: number
+  /** The bucket it was asked for in; its bound bucket may be another one (a replica's source). */
+  readonly bucket: string
+  readonly key: string
+  readonly upstreamEtag: string
+  readonly versionId: string | null
+  readonly headers: HeaderList
+}
+
+/** An object of ours whose envelope has opened for this request. */
+export interface SealedObject extends InStore {
+  readonly kind: 'sealed'
+  /** Where it is bound to. */
+  readonly place: Place
+  readonly envelope: Envelope
+  readonly keyId: string
+  readonly requestContext: Readonly<Record<string, string>>
+  readonly objectKey: ObjectKey
+  readonly attributes: Attributes
+}
+
+/** An object Sealgate did not write, in a bucket whose policy allows such. */
+export interface PlainObject extends InStore {
+  readonly kind: 'plain'
+}
+
+export type StoredObject = SealedObject | PlainObject
+
+/**
+ * Opens the envelope in the headers of a HEAD or GET of the store (docs/FORMAT.md, order of a read, steps 3 to 6).
+ * @param storedSize whole stored size in bytes: Content-Length, or the total of Content-Range.
+ * @throws S3Error SealgateIntegrityError, SealgatePlaintextRefused, SealgateKeyUnavailable, or the errors of key providers.
+ */
+export async function openStored(
+  x: Execution, place: Place, headers: HeaderList, storedSize: number, customerKey: CustomerKey | null
+): Promise<StoredObject> {
+  const shared = {
+    storedSize,
+    bucket: place.bucket,
+    key: place.objectKey,
+    upstreamEtag: headers.get('etag') ?? '',
+    versionId: headers.get('x-amz-version-id') ?? null,
+    headers
+  }
+  const value = headers.get(ENVELOPE_HEADER)
+  const keyId = headers.get(KEY_ID_HEADER)
+  if (value === undefined && keyId === undefined) {
+    const { encryption, plaintext } = x.parts.policyFor(place.bucket)
+    if (encryption === 'off' || plaintext === 'allow') return { kind: 'plain', size: storedSize, ...shared }
+    throw new S3Error('SealgatePlaintextRefused')
+  }
+  return verified(x, async () => {
+    if (value === undefined || keyId === undefined) throw new EnvelopeError('format')
+    const envelope = parseEnvelope(value)
+    const requestContext = readContext(headers.get(CONTEXT_HEADER))
+    const bound = boundPlace(x, place, envelope)
+    const kek = await keyForRead(x, { envelope, keyId, place: bound, bucket: place.bucket, requestContext, customerKey, versionId: shared.versionId })
+    const { objectKey, attributes } = openEnvelope(envelope, kek, bound)
+    const size = plaintextSize(storedSize)
+    if (size === null) throw new EnvelopeError('length')
+    if (attributes.plaintextSize !== null && attributes.plaintextSize !== size) throw new EnvelopeError('length')
+    if (!isAsDescribed(headers, attributes.metadataDigest)) throw new EnvelopeError('metadata')
+    return { kind: 'sealed', place: bound, envelope, keyId, requestContext, objectKey, attributes, size, ...shared }
+  })
+}
+
+/** Runs a step of verification: its failures become the one answer that tells a client nothing, and a metric with the kind. */
+export async function verified<T>(x: Execution, step: () => Promise<T> | T): Promise<T> {
+  try {
+    return await step()
+  } catch (error) {
+    throw unverified(x, error)
+  }
+}
+
+/** As `verified`, for steps that a body's every chunk passes. */
+export function verifiedSync<T>(x: Execution, step: () => T): T {
+  try {
+    return step()
+  } catch (error) {
+    throw unverified(x, error)
+  }
+}
+
+function unverified(x: Execution, error: unknown): unknown {
+  if (!(error instanceof EnvelopeError)) return error
+  x.parts.integrityFailure(error.kind)
+  return new S3Error('SealgateIntegrityError', { cause: error })
+}
+
+/** Whether what must not be swapped unnoticed is as it was written: content type and encoding, and user metadata. */
+function isAsDescribed(headers: HeaderList, digest: Buffer): boolean {
+  const entries = [...headers.names()].map((name) => [name, headers.get(name) ?? ''] as const)
+  return metadataMatches(digest, headers.get('content-type') ?? '', entries)
+}
+
+/** The ETag clients see, in every operation. A manifest is needed where the digests came after the metadata. */
+export function clientEtag(x: Execution, object: StoredObject, manifest: Manifest | null): string {
+  const policy = x.parts.policyFor(object.bucket)
+  if (object.kind === 'plain') return policy.etag === 'md5' ? object.upstreamEtag : visibleEtag(policy, object.upstreamEtag, null)
+  return visibleEtag(policy, object.upstreamEtag, plaintextEtag(object, manifest))
+}
+
+/** Hex MD5 of a single object, or hex MD5 of the parts' MD5s with `-N`; null where no MD5 was ever computed. */
+export function plaintextEtag(object: SealedObject, manifest: Manifest | null): string | null {
+  if (object.attributes.sse.mode === 'SSE-C') return null
+  const md5 = object.attributes.md5 ?? manifest?.md5 ?? null
+  if (md5 === null) return null
+  return object.envelope.kind === 'multipart' ? `${md5.toString('hex')}-${manifest?.parts.length ?? 0}` : md5.toString('hex')
+}
+
+/** Whether the facts a client is shown stand in the manifest and not in the metadata. */
+export function needsManifest(x: Execution, object: StoredObject): boolean {
+  if (object.kind === 'plain') return false
+  if (object.envelope.kind === 'multipart') return true
+  return object.attributes.digestsInManifest && (x.parts.policyFor(object.bucket).etag === 'md5' || wantsChecksum(x))
+}
+
+/** `x-amz-checksum-mode: ENABLED`: the client asks for the checksum it stored (AWS API, HeadObject). */
+export function wantsChecksum(x: Execution): boolean {
+  return x.request.headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED'
+}
+
+function boundPlace(x: Execution, place: Place, envelope: Envelope): Place {
+  if (envelope.bucket === place.bucket) return place
+  if (x.parts.policyFor(place.bucket).aliases.includes(envelope.bucket)) return { ...place, bucket: envelope.bucket }
+  throw new EnvelopeError('place')
+}
+
+/** @throws EnvelopeError `format`: what does not parse was not written by the gateway. */
+function readContext(value: string | undefined): Readonly<Record<string, string>> {
+  try {
+    return value === undefined ? {} : decodeContext(value)
+  } catch {
+    throw new EnvelopeError('format')
+  }
+}

@@ -1,0 +1,63 @@
+import type { Conditions } from '../../store-client/probe-conditions.ts'
+import type { Execution } from '../context.ts'
+import { S3Error } from '../../errors.ts'
+import { parseEtagList, unquoteEtag } from '../../s3/conditions.ts'
+import { bucketOf, conditionsIn, header, keyOf } from '../context.ts'
+import { currentEtags } from './current-etags.ts'
+
+type Header = readonly [name: string, value: string]
+
+/** No object has it: ETags of stores are digests. */
+const NO_ETAG = '"00000000000000000000000000000000"'
+
+/** Operations whose conditions a store may or may not enforce, in one kind of bucket or another. */
+export type ConditionalWrite = 'put' | 'complete' | 'copy' | 'delete'
+
+/**
+ * Conditions of a write in the store's terms. The client's ETag is compared with the object as it is now, and the store
+ * is given the ETag just seen: so it enforces the condition itself, and nothing can slip in between.
+ * @throws S3Error NotImplemented when the store is known to ignore such conditions, PreconditionFailed, NoSuchKey.
+ */
+export async function writeConditions(x: Execution, write: ConditionalWrite): Promise<Header[]> {
+  const ifMatch = header(x, 'if-match')
+  const ifNoneMatch = header(x, 'if-none-match')
+  if (ifMatch === undefined && ifNoneMatch === undefined) return []
+  const enforced = await conditionsIn(x, bucketOf(x))
+  if (!enforced[write]) {
+    throw new S3Error('NotImplemented', {
+      message: 'The store behind this gateway does not enforce conditions on this operation in this kind of bucket, or is not known to.',
+      fields: { Header: ifMatch === undefined ? 'If-None-Match' : 'If-Match' }
+    })
+  }
+  if (ifMatch !== undefined && ifNoneMatch !== undefined) throw new S3Error('NotImplemented', { fields: { Header: 'If-None-Match' } })
+  if (ifNoneMatch !== undefined) return ifNoneMatch.trim() === '*' ? [['if-none-match', '*']] : unlessCurrent(x, enforced, ifNoneMatch)
+  return onlyIfCurrent(x, enforced, ifMatch ?? '')
+}
+
+async function onlyIfCurrent(x: Execution, enforced: Conditions, ifMatch: string): Promise<Header[]> {
+  if (ifMatch.trim() === '*') return [['if-match', '*']]
+  const current = await currentEtags(x, bucketOf(x), keyOf(x))
+  // The store says what it says of conditions on what is not there. The client's own ETag may be the MD5 of plaintext.
+  if (current === null) return [['if-match', storeEtag(enforced, NO_ETAG)]]
+  if (!names(ifMatch, current.visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
+  return [['if-match', storeEtag(enforced, current.upstream)]]
+}
+
+/** `If-None-Match: "etag"`: Ceph accepts it on writes. The write goes through only over exactly what was compared. */
+async function unlessCurrent(x: Execution, enforced: Conditions, ifNoneMatch: string): Promise<Header[]> {
+  const current = await currentEtags(x, bucketOf(x), keyOf(x))
+  if (current === null) return [['if-none-match', '*']]
+  if (names(ifNoneMatch, current.visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-None-Match' } })
+  return [['if-match', storeEtag(enforced, current.upstream)]]
+}
+
+/** The store's ETag as its PutObject wants it: radosgw 16 compares without quotes. */
+function storeEtag({ putEtags }: Conditions, etag: string): string {
+  return putEtags === 'bare' ? unquoteEtag(etag) : etag
+}
+
+function names(list: string, etag: string): boolean {
+  const tags = parseEtagList(list)
+  const bare = unquoteEtag(etag)
+  return tags === '*' || tags.some(({ tag }) => tag === bare)
+}

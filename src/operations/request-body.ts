@@ -1,0 +1,75 @@
+import type { Readable } from 'node:stream'
+import type { PayloadPromise } from '../auth/types.ts'
+import type { UpstreamResponse } from '../upstream/types.ts'
+import type { Execution } from './context.ts'
+import { BodyVerifier } from '../auth/body-verifier.ts'
+import { S3Error } from '../errors.ts'
+import type { ChecksumAlgorithm } from '../http/checksums.ts'
+import { readAll, StagedReadable, type ByteStage } from '../http/stage.ts'
+
+/** Where the plaintext of a write comes from: the request itself, or the file of a browser form. */
+export interface BodySource {
+  readonly stream: Readable
+  readonly payload: PayloadPromise
+  /** To be computed on the way where the payload promises none; absent or null: none. */
+  readonly computeChecksum?: ChecksumAlgorithm | null
+}
+
+export function requestBody(x: Execution): BodySource {
+  return { stream: x.request.request.body, payload: x.request.payload }
+}
+
+/** A verified body in memory: documents, and object data of at most one segment. */
+export async function readVerified(x: Execution, source: BodySource, verifier: BodyVerifier, limit: number): Promise<Buffer> {
+  if (source.payload.length > limit) throw new S3Error('MaxMessageLengthExceeded')
+  x.request.request.sendContinue()
+  const staged = new StagedReadable(source.stream, [verifier], { destroySource: false })
+  return readAll(staged, limit, () => new S3Error('MaxMessageLengthExceeded'))
+}
+
+/** The verified document of a request (XML, JSON policies); empty when there is none. */
+export function readDocument(x: Execution): Promise<Buffer> {
+  const source = requestBody(x)
+  return readVerified(x, source, new BodyVerifier(source.payload, { computeMd5: false }), x.parts.config.limits.xmlBytes)
+}
+
+/**
+ * Sends a body through stages to the store. When a stage fails, the store sees an aborted message (its Content-Length is
+ * unmet), and the client gets the stage's own error, not the store's.
+ * @throws S3Error of the stages; SealgateBadUpstream when the store claims success without having taken the whole body.
+ */
+export async function streamUpstream(
+  x: Execution, source: BodySource, stages: readonly ByteStage[], submit: (body: Readable) => Promise<UpstreamResponse>
+): Promise<UpstreamResponse> {
+  const body = new StagedReadable(source.stream, stages, { destroySource: false })
+  const failures: Error[] = []
+  body.on('error', (error) => { failures.push(error) })
+  x.request.request.sendContinue()
+  let response: UpstreamResponse
+  try {
+    response = await submit(body)
+  } catch (error) {
+    throw failures[0] instanceof S3Error ? failures[0] : error
+  }
+  if (response.status < 300 && !body.readableEnded) {
+    response.body.destroy()
+    throw failures[0] ?? new S3Error('SealgateBadUpstream')
+  }
+  return response
+}
+
+/** Keeps the end of a body back until everything before it has verified, for bodies that pass through unsealed. */
+export class HoldLast implements ByteStage {
+  #held: Buffer | null = null
+
+  update(chunk: Buffer): readonly Buffer[] {
+    if (chunk.length === 0) return []
+    const before = this.#held
+    this.#held = chunk
+    return before === null ? [] : [before]
+  }
+
+  final(): readonly Buffer[] {
+    return this.#held === null ? [] : [this.#held]
+  }
+}

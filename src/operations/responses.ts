@@ -1,0 +1,92 @@
+import type { UpstreamResponse } from '../upstream/types.ts'
+import type { Execution } from './context.ts'
+import { diagnosis, nameOf, requestIdOf } from '../diagnosis.ts'
+import { Finding, S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
+import { readAll } from '../http/stage.ts'
+import { parseErrorXml, type ParsedError } from '../s3/error-document.ts'
+import { header } from './context.ts'
+import { withShownRegion } from './shown-region.ts'
+
+const ERROR_LIMIT_BYTES = 65536
+/** What may be told to a client of an error's extra elements: nothing that shows stored sizes or the store's own names. */
+const relayedFields = new Set(['ArgumentName', 'ArgumentValue', 'Condition', 'Key', 'VersionId', 'UploadId', 'Header', 'Method', 'ResourceType', 'StorageClass'])
+const relayedHeaders = /^(x-amz-delete-marker|x-amz-version-id|retry-after|x-amz-bucket-region|allow|access-control-.*|vary)$/i
+/** What stores say of a body that is not what its digest says; the third is MinIO's. */
+const digestRefusals = new Set(['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'])
+/** In a bucket that is not encrypted a 304 or 416 may also tell of the object. */
+const untouchedHeaders = new RegExp(`${relayedHeaders.source}|^(etag|last-modified|content-range|cache-control|expires)$`, 'i')
+
+/**
+ * Turns an error status of the store into the error the client gets: same status, same code, the message, and only the
+ * fields that tell nothing of stored bytes. HEAD errors have no body: the status alone speaks. A success of another kind than
+ * was asked for is no error to pass on, but one of the store.
+ */
+export async function relayError(x: Execution, response: UpstreamResponse): Promise<S3Error> {
+  if (!isError(x, response.status)) {
+    response.body.destroy()
+    return new S3Error('SealgateBadUpstream', { cause: new Finding(`success ${response.status} of another kind than was asked for`) })
+  }
+  const body = await readAll(response.body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
+  const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
+  const headers = withShownRegion(x, response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name)))
+  const parsed = body.length === 0 ? null : parseErrorXml(body)
+  if (digestRefusals.has(parsed?.code ?? '') && !(untouched && header(x, 'x-amz-copy-source') === undefined)) {
+    // The bytes and their digest are the gateway's: a client would look for a fault of its own, and not try again.
+    return new S3Error('SealgateBadUpstream', { message: 'The store did not receive the bytes that the gateway sent.', diagnosis: response.diagnosis ?? null })
+  }
+  const known = parsed === null ? undefined : s3ErrorCodes.find((code) => code === parsed.code)
+  const code = known ?? codeOfStatus(response.status, x)
+  const fields = Object.fromEntries(Object.entries(parsed?.fields ?? {}).filter(([name]) => untouched || relayedFields.has(name)))
+  return new S3Error(code, {
+    ...messageOf(parsed),
+    fields,
+    headers,
+    status: response.status,
+    endedBy: 'store',
+    diagnosis: response.diagnosis ?? null,
+    ...(parsed === null || known !== undefined ? {} : { code: parsed.code })
+  })
+}
+
+/** Conditions on what clients see are never sent to the store: a 304 to anything else answers a question nobody asked. */
+function isError(x: Execution, status: number): boolean {
+  return status >= 400 || (status === 304 && x.policy.encryption === 'off')
+}
+
+/**
+ * The store's words, unless they name an ARN: AWS says who may not do what, and that is the gateway, with its user or role and
+ * account ("User: arn:aws:iam::… is not authorized to perform: …"). Then the code's own words.
+ */
+function messageOf(parsed: ParsedError | null): { readonly message?: string } {
+  return parsed === null || parsed.message === '' || /\barn:/i.test(parsed.message) ? {} : { message: parsed.message }
+}
+
+/**
+ * The error that stands inside a 200 of CompleteMultipartUpload and of copies (AWS API); null when there is none.
+ */
+export function errorOfDocument(document: Buffer, { status, headers }: UpstreamResponse): S3Error | null {
+  const parsed = parseErrorXml(document)
+  if (parsed === null) return null
+  const known = s3ErrorCodes.find((code) => code === parsed.code)
+  return new S3Error(known ?? 'InternalError', { ...messageOf(parsed), endedBy: 'store', ...(known === undefined ? { code: parsed.code } : {}),
+    diagnosis: diagnosis('store', 'error inside of a success', {
+      status, errorName: nameOf(parsed.code), remoteRequestId: requestIdOf(headers.get('x-amz-request-id'))
+    })
+  })
+}
+
+function codeOfStatus(status: number, x: Execution): S3ErrorCode {
+  switch (status) {
+    case 304: return 'NotModified'
+    case 400: return 'BadRequest'
+    case 403: return 'AccessDenied'
+    case 404: return x.operation.key === null ? 'NoSuchBucket' : x.operation.query.has('uploadId') ? 'NoSuchUpload' : x.operation.query.has('versionId') ? 'NoSuchVersion' : 'NoSuchKey'
+    case 405: return 'MethodNotAllowed'
+    case 409: return 'ConditionalRequestConflict'
+    case 412: return 'PreconditionFailed'
+    case 416: return 'InvalidRange'
+    case 501: return 'NotImplemented'
+    case 503: return 'SlowDown'
+    default: return status >= 500 ? 'InternalError' : 'BadRequest'
+  }
+}

@@ -1,0 +1,191 @@
+import { isDeepStrictEqual } from 'node:util'
+import { bucketKinds, kindBucket, type BucketKind, type Config } from '../config/config.ts'
+import { diagnosisOf, type Diagnosis } from '../diagnosis.ts'
+import { S3Error } from '../errors.ts'
+import { probeConditions, unprobed, type Conditions } from './probe-conditions.ts'
+import { probeTrailers } from './probe-trailers.ts'
+import { askBucketKind, ensureKindBucket } from './state-bucket.ts'
+import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
+
+/** What was found out is found out anew after this: stores are upgraded, and taken back, under a running gateway. */
+const EXPIRES_MS = 3_600_000
+/** A kind of bucket whose probe has failed is not probed again for this long. */
+const RETRY_MS = 60_000
+/** A probe of one kind, for which a request waits. */
+const PROBE_MS = 20_000
+
+export type CapabilitiesOptions = Pick<Config['upstream'], 'stateBucket' | 'region' | 'checksum'> & {
+  /** What the operator says the store enforces, in every kind of bucket: goes before what was found. */
+  readonly conditions?: Config['upstream']['conditions']
+  /** Milliseconds of a clock that is never set back. */
+  readonly now?: () => number
+  /** Told when a kind of bucket has been found out, or could not be. */
+  readonly learned?: (report: CapabilityReport) => void
+}
+
+/** What is known of the store in one kind of bucket. */
+export interface CapabilityReport {
+  readonly kind: BucketKind
+  /** The bucket it was found out in. */
+  readonly bucket: string
+  /** null: not known, and so refused. */
+  readonly conditions: Conditions | null
+  /** Seconds since it was found out; null: never. */
+  readonly ageSeconds: number | null
+  /** Why it could not be found out; null: it was, or nobody has asked yet. */
+  readonly failure: string | null
+  readonly diagnosis: Diagnosis | null
+}
+
+interface Finding {
+  readonly bucket: string
+  readonly conditions: Conditions | null
+  readonly failure: string | null
+  readonly diagnosis: Diagnosis | null
+  readonly at: number
+}
+
+/** A request that needs to know what the store enforces in one bucket. */
+export interface AskedBucket {
+  readonly bucket: string
+  /** Of the client; the gateway's own is asked with where this one may not read the bucket's versioning. */
+  readonly identity?: UpstreamRequest['identity']
+  /** Whom the client expects to own it, and that it pays: nothing is asked for a client that its own request would be refused. */
+  readonly headers?: UpstreamRequest['headers']
+  readonly signal: AbortSignal
+}
+
+/**
+ * What the store does, by kind of bucket: radosgw 16 enforces `If-None-Match: *` in buckets without versions, and ignores it in buckets
+ * with them. Each kind is probed in a bucket of the gateway's own that is of that kind; a client's bucket is never written to.
+ * What is not known is not believed (docs/decisions/0025).
+ */
+export class Capabilities {
+  readonly #upstream: Upstream
+  readonly #options: CapabilitiesOptions
+  readonly #now: () => number
+  readonly #findings = new Map<BucketKind, Finding>()
+  readonly #probing = new Map<BucketKind, Promise<Finding>>()
+  #takesChecksums: boolean
+  #stateKind: BucketKind | null = null
+
+  constructor(upstream: Upstream, options: CapabilitiesOptions) {
+    this.#upstream = upstream
+    this.#options = options
+    this.#now = options.now ?? (() => performance.now())
+    this.#takesChecksums = options.checksum === null
+  }
+
+  /** Whether the store has been asked at all. */
+  get known(): boolean {
+    return this.#stateKind !== null
+  }
+
+  /** What holds in the state bucket itself. */
+  get ofStateBucket(): Conditions {
+    return this.#believed(this.#stateKind === null ? undefined : this.#findings.get(this.#stateKind))
+  }
+
+  /**
+   * Finds out, in the state bucket, what is not known yet or was found out too long ago. Where time is too short for all of it, the next
+   * run begins where this one has stopped.
+   * @returns true when this run has found out the last of it
+   * @throws S3Error of the probes; the reason of `signal`
+   */
+  async run(signal: AbortSignal): Promise<boolean> {
+    const { stateBucket, checksum } = this.#options
+    if (this.#stateKind !== null && this.#isFresh(this.#findings.get(this.#stateKind))) return false
+    if (!this.#takesChecksums && checksum !== null) await probeTrailers(this.#upstream, stateBucket, checksum, signal)
+    this.#takesChecksums = true
+    const kind = await askBucketKind(this.#upstream, stateBucket, undefined, signal)
+    if (kind === null) throw new S3Error('ServiceUnavailable', { message: 'The store does not say whether the state bucket keeps versions.' })
+    const conditions = await probeConditions(this.#upstream, stateBucket, signal)
+    this.#keep(kind, { bucket: stateBucket, conditions, failure: null, diagnosis: null, at: this.#now() })
+    this.#stateKind = kind
+    return true
+  }
+
+  /**
+   * What the store enforces in this bucket, now. Where all kinds of bucket are known to be alike, the bucket's own is not asked for; else
+   * it is with every call, because it may change at any time.
+   * @throws S3Error of the upstream.
+   */
+  async of(asked: AskedBucket): Promise<Conditions> {
+    if (!this.known) return this.#believed(undefined)
+    const [first, ...others] = bucketKinds.map((kind) => this.#fresh(kind)?.conditions)
+    if (first !== undefined && others.every((other) => isDeepStrictEqual(first, other))) return this.#believed(this.#fresh('unversioned'))
+    const kind = await this.#kindOf(asked)
+    if (kind === null) return this.#believed(undefined)
+    return this.#believed(await this.#finding(kind))
+  }
+
+  /** Everything known, for logs and status pages. */
+  report(): readonly CapabilityReport[] {
+    return bucketKinds.map((kind) => this.#reportOf(kind))
+  }
+
+  #reportOf(kind: BucketKind): CapabilityReport {
+    const found = this.#findings.get(kind)
+    return {
+      kind,
+      bucket: found?.bucket ?? kindBucket(this.#options.stateBucket, kind),
+      conditions: found === undefined ? null : found.conditions,
+      ageSeconds: found === undefined ? null : (this.#now() - found.at) / 1000,
+      failure: found?.failure ?? null,
+      diagnosis: found?.diagnosis ?? null
+    }
+  }
+
+  #keep(kind: BucketKind, finding: Finding): void {
+    this.#findings.set(kind, finding)
+    this.#options.learned?.(this.#reportOf(kind))
+  }
+
+  async #kindOf({ bucket, identity, headers, signal }: AskedBucket): Promise<BucketKind | null> {
+    const own = await askBucketKind(this.#upstream, bucket, identity, signal, headers)
+    return own === null && identity !== undefined ? askBucketKind(this.#upstream, bucket, undefined, signal, headers) : own
+  }
+
+  /** Found out by one request for all that wait for it, and not ended by the client of that one. */
+  async #finding(kind: BucketKind): Promise<Finding> {
+    const known = this.#fresh(kind)
+    if (known !== undefined) return known
+    const running = this.#probing.get(kind) ?? this.#probe(kind).finally(() => { this.#probing.delete(kind) })
+    this.#probing.set(kind, running)
+    return running
+  }
+
+  async #probe(kind: BucketKind): Promise<Finding> {
+    const { stateBucket, region } = this.#options
+    const bucket = kind === this.#stateKind ? stateBucket : kindBucket(stateBucket, kind)
+    const finding = await this.#look(kind, bucket, region, AbortSignal.timeout(PROBE_MS)).then(
+      (conditions) => ({ bucket, conditions, failure: null, diagnosis: null, at: this.#now() }),
+      (error: unknown) => ({ bucket, conditions: null, failure: error instanceof S3Error ? error.message : 'The probe took too long.', diagnosis: diagnosisOf(error), at: this.#now() })
+    )
+    this.#keep(kind, finding)
+    return finding
+  }
+
+  async #look(kind: BucketKind, bucket: string, region: string, signal: AbortSignal): Promise<Conditions> {
+    if (bucket !== this.#options.stateBucket) await ensureKindBucket(this.#upstream, bucket, kind, region, signal)
+    const conditions = await probeConditions(this.#upstream, bucket, signal)
+    // Whoever has changed it meanwhile has made the finding one of another kind.
+    if (await askBucketKind(this.#upstream, bucket, undefined, signal) !== kind) {
+      throw new S3Error('ServiceUnavailable', { message: `The bucket ${bucket} does not stay ${kind}.` })
+    }
+    return conditions
+  }
+
+  #fresh(kind: BucketKind): Finding | undefined {
+    const found = this.#findings.get(kind)
+    return this.#isFresh(found) ? found : undefined
+  }
+
+  #isFresh(found: Finding | undefined): boolean {
+    return found !== undefined && this.#now() - found.at < (found.failure === null ? EXPIRES_MS : RETRY_MS)
+  }
+
+  #believed(found: Finding | undefined): Conditions {
+    return { ...found?.conditions ?? unprobed, ...this.#options.conditions }
+  }
+}

@@ -1,0 +1,222 @@
+import { randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type { Diagnosis } from '../diagnosis.ts'
+import { S3Error } from '../errors.ts'
+import { readAll } from '../http/stage.ts'
+import { CLEAN_UP_MS } from './probe-trailers.ts'
+import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
+
+/** Which conditional requests the store enforces. What it ignores must be refused, never sent. */
+export interface Conditions {
+  /** PutObject: `If-None-Match: *` and `If-Match`. */
+  readonly put: boolean
+  /** CompleteMultipartUpload: `If-None-Match: *` and `If-Match`. */
+  readonly complete: boolean
+  /** CopyObject, on the destination: `If-None-Match: *` and `If-Match`. */
+  readonly copy: boolean
+  /** DeleteObject: `If-Match`. */
+  readonly delete: boolean
+  /** CopyObject: `x-amz-copy-source-if-match`, or the name below. */
+  readonly copySourceIfMatch: boolean
+  /** How PutObject wants the ETag of If-Match: radosgw 16 compares it with its own, which has no quotes. */
+  readonly putEtags: 'quoted' | 'bare'
+  /** The header that makes the source a condition: radosgw 16 reads another name than S3's. */
+  readonly copySourceHeader: CopySourceHeader
+}
+
+const copySourceHeaders = ['x-amz-copy-source-if-match', 'x-amz-copy-if-match'] as const
+export type CopySourceHeader = (typeof copySourceHeaders)[number]
+
+/** What holds of a store that has not been asked: conditions it might ignore are refused. */
+export const unprobed: Conditions = {
+  put: false, complete: false, copy: false, delete: false, copySourceIfMatch: false, putEtags: 'quoted', copySourceHeader: copySourceHeaders[0]
+}
+
+interface Reply {
+  readonly status: number
+  readonly etag: string
+  readonly text: string
+  readonly diagnosis: Diagnosis | null
+}
+
+/** No object has it: S3 ETags of single PUTs are MD5s, and nothing that was written here has this one. */
+const otherEtag = '"00000000000000000000000000000000"'
+/** What an object that exists and has another ETag must refuse. */
+const wrongConditions = [['if-none-match', '*'], ['if-match', otherEtag]] as const
+
+/** Bytes of a body that goes upstream as a stream, in signed chunks: another way through the store than that of small bodies. */
+const STREAMED_BYTES = 70_000
+
+/**
+ * Finds out with real requests in a bucket of the gateway's own which conditions the store enforces in buckets of that kind; a wrong
+ * condition must be refused and a right one accepted. Removes what it wrote, versions and markers included.
+ * @throws S3Error ServiceUnavailable and the like when the store gives no usable answer: nothing is known then
+ */
+export async function probeConditions(upstream: Upstream, bucket: string, signal: AbortSignal): Promise<Conditions> {
+  const probe = new Probe(upstream, bucket, signal)
+  try {
+    const putEtags = await probe.put()
+    const copySourceHeader = await probe.copySource()
+    return {
+      put: putEtags !== null,
+      complete: await probe.complete(),
+      copy: await probe.copy(),
+      delete: await probe.delete(),
+      copySourceIfMatch: copySourceHeader !== null,
+      putEtags: putEtags ?? 'quoted',
+      copySourceHeader: copySourceHeader ?? copySourceHeaders[0]
+    }
+  } finally {
+    await probe.cleanUp()
+  }
+}
+
+class Probe {
+  readonly #upstream: Upstream
+  readonly #bucket: string
+  #signal: AbortSignal
+  /** Random, so that instances that start together do not disturb each other. */
+  readonly #prefix = `probe/${randomBytes(12).toString('hex')}/`
+  readonly #keys = new Set<string>()
+  readonly #uploads: [key: string, id: string][] = []
+
+  constructor(upstream: Upstream, bucket: string, signal: AbortSignal) {
+    this.#upstream = upstream
+    this.#bucket = bucket
+    this.#signal = signal
+  }
+
+  /** @returns the form of ETags that works; null when the conditions are not enforced in any */
+  async put(): Promise<Conditions['putEtags'] | null> {
+    const { key, etag } = await this.#written('put')
+    const put = async (name: string, value: string): Promise<Reply> =>
+      this.#send('PUT', key, { headers: [[name, value]], body: Buffer.from('put') })
+    if (!refused(await put('if-none-match', '*'))) return null
+    const streamed = Readable.from([Buffer.alloc(STREAMED_BYTES)])
+    if (!refused(await this.#send('PUT', key, { headers: [['if-none-match', '*']], body: streamed, contentLength: STREAMED_BYTES }))) return null
+    for (const form of ['quoted', 'bare'] as const) {
+      if (!refused(await put('if-match', shaped(otherEtag, form)))) return null
+      // Some refuse the right ETag too in the one form: safe, but of no use.
+      if (accepted(await put('if-match', shaped(etag, form)))) return form
+    }
+    return null
+  }
+
+  async copy(): Promise<boolean> {
+    const from = await this.#written('copy-from')
+    const to = await this.#written('copy-to')
+    const source = ['x-amz-copy-source', `${this.#bucket}/${from.key}`] as const
+    for (const condition of wrongConditions) if (!refused(await this.#send('PUT', to.key, { headers: [source, condition] }))) return false
+    return accepted(await this.#send('PUT', to.key, { headers: [source, ['if-match', to.etag]] }))
+  }
+
+  /** @returns the header that works; null when none does */
+  async copySource(): Promise<CopySourceHeader | null> {
+    const { key, etag } = await this.#written('source')
+    for (const header of copySourceHeaders) {
+      const copy = async (match: string): Promise<Reply> => this.#send('PUT', this.#name('source-to'), {
+        headers: [['x-amz-copy-source', `${this.#bucket}/${key}`], [header, match]]
+      })
+      if (refused(await copy(otherEtag)) && accepted(await copy(etag))) return header
+    }
+    return null
+  }
+
+  async delete(): Promise<boolean> {
+    const { key, etag } = await this.#written('delete')
+    if (!refused(await this.#send('DELETE', key, { headers: [['if-match', otherEtag]] }))) return false
+    return accepted(await this.#send('DELETE', key, { headers: [['if-match', etag]] }))
+  }
+
+  async complete(): Promise<boolean> {
+    const { key, etag } = await this.#written('complete')
+    const created = await this.#send('POST', key, { query: [['uploads', null]], body: Buffer.alloc(0) })
+    const id = /<UploadId>([^<]+)<\/UploadId>/.exec(created.text)?.[1]
+    if (!accepted(created) || id === undefined) return false
+    this.#uploads.push([key, id])
+    const part = await this.#send('PUT', key, { query: [['partNumber', '1'], ['uploadId', id]], body: Buffer.from('part') })
+    const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${part.etag}</ETag></Part></CompleteMultipartUpload>`
+    const finish = async (condition: readonly [string, string]): Promise<Reply> => this.#send('POST', key, {
+      query: [['uploadId', id]], headers: [condition, ['content-type', 'application/xml']], body: Buffer.from(list)
+    })
+    for (const wrong of wrongConditions) if (!refused(await finish(wrong))) return false
+    return accepted(await finish(['if-match', etag]))
+  }
+
+  /** Best effort: what stays behind has a name that says what it is. */
+  async cleanUp(): Promise<void> {
+    this.#signal = AbortSignal.timeout(CLEAN_UP_MS)
+    const quietly = async (method: string, key: string, query: UpstreamRequest['query']): Promise<void> => {
+      await this.#send(method, key, { query }).catch(() => undefined)
+    }
+    for (const [key, id] of this.#uploads) await quietly('DELETE', key, [['uploadId', id]])
+    for (const key of this.#keys) await quietly('DELETE', key, [])
+    for (const [key, version] of await this.#versions().catch(() => [])) await quietly('DELETE', key, [['versionId', version]])
+  }
+
+  /** What is left under the probe's own prefix after all of it was deleted: in a bucket with versions, those and their markers. */
+  async #versions(): Promise<readonly (readonly [key: string, version: string])[]> {
+    const { text } = await this.#send('GET', null, { query: [['versions', null], ['prefix', this.#prefix]] })
+    return versionsUnder(text, this.#prefix)
+  }
+
+  #name(name: string): string {
+    const key = this.#prefix + name
+    this.#keys.add(key)
+    return key
+  }
+
+  async #written(name: string): Promise<{ key: string; etag: string }> {
+    const key = this.#name(name)
+    const reply = await this.#send('PUT', key, { body: Buffer.from(`first ${name}`) })
+    if (!accepted(reply)) {
+      throw new S3Error('ServiceUnavailable', {
+        message: 'The state bucket cannot be written.', diagnosis: reply.diagnosis
+      })
+    }
+    return { key, etag: reply.etag }
+  }
+
+  async #send(
+    method: string, key: string | null, parts: Partial<Pick<UpstreamRequest, 'query' | 'headers' | 'body' | 'contentLength'>>
+  ): Promise<Reply> {
+    const response = await this.#upstream.request({
+      method, bucket: this.#bucket, key, query: [], headers: [], body: null,
+      contentLength: parts.body instanceof Buffer ? parts.body.length : 0, signal: this.#signal, retry: false, pool: 'control', ...parts
+    })
+    const text = (await readAll(response.body, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8')
+    // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
+    const status = response.status === 200 && text.includes('<Error>') ? 500 : response.status
+    return { status: text.includes('<Code>PreconditionFailed</Code>') ? 412 : status, etag: response.headers.get('etag') ?? '', text, diagnosis: response.diagnosis ?? null }
+  }
+}
+
+/** @throws S3Error when the answer says nothing about conditions: the store is ill */
+function refused(reply: Reply): boolean {
+  // 409 ConditionalRequestConflict is a refusal too.
+  if (reply.status === 412 || reply.status === 409) return true
+  if (reply.status >= 500 && reply.status !== 501) {
+    throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of conditional requests.', diagnosis: reply.diagnosis })
+  }
+  return false
+}
+
+/**
+ * Versions and delete markers under a prefix, from a ListVersionsResult of one page.
+ * @param prefix of the gateway's own: letters that need no escape, so that keys are compared as they stand
+ */
+export function versionsUnder(document: string, prefix: string): readonly (readonly [key: string, version: string])[] {
+  // Split, not matched: the store's text may be anything, and this is linear in it.
+  const fieldOf = (row: string, name: string): string => row.split(`<${name}>`, 2)[1]?.split('<', 1)[0] ?? ''
+  return document.split(/<(?:Version|DeleteMarker)>/).slice(1)
+    .map((row) => [fieldOf(row, 'Key'), fieldOf(row, 'VersionId')] as const)
+    .filter(([key, version]) => key.startsWith(prefix) && version !== '')
+}
+
+function shaped(etag: string, form: Conditions['putEtags']): string {
+  return form === 'quoted' ? etag : etag.replaceAll('"', '')
+}
+
+function accepted(reply: Reply): boolean {
+  return reply.status >= 200 && reply.status < 300
+}

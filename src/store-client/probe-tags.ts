@@ -1,0 +1,50 @@
+import { randomBytes } from 'node:crypto'
+import type { Upstream } from '../upstream/types.ts'
+import { versionsUnder } from './probe-conditions.ts'
+import { StoredBucket } from './bucket-client.ts'
+import { tagHeaders, tagsOf } from './object-properties.ts'
+
+/**
+ * What becomes of tags when an object is copied with new metadata. `kept`: the store copies them itself, as S3 does by default,
+ * so that tags which change at that moment are not lost. `sent`: it takes them from the request. `put`: it does neither (radosgw
+ * 16 loses them, and makes those of the request unreadable), so that they must be put again after the copy.
+ */
+export type TagHabit = 'kept' | 'sent' | 'put'
+
+/** Needs percent-encoding in a header, and has no character that AWS refuses in tags. */
+const TAGS = [['kept', 'yes + no']] as const
+
+/**
+ * Finds out in a bucket of the gateway's own, of the kind that the answer is to hold for.
+ * @throws S3Error when the store gives no usable answer.
+ */
+export async function probeTagHabit(upstream: Upstream, probeBucket: string, signal: AbortSignal): Promise<TagHabit> {
+  const bucket = new StoredBucket(upstream, probeBucket, signal)
+  const key = `probe/${randomBytes(12).toString('hex')}/tags`
+  const survive = async (directive: 'COPY' | 'REPLACE'): Promise<boolean> => {
+    await bucket.document({
+      method: 'PUT', key,
+      headers: [
+        ['x-amz-copy-source', `${probeBucket}/${key}`], ['x-amz-metadata-directive', 'REPLACE'], ['x-amz-meta-copied', directive],
+        ...directive === 'COPY' ? [] : [['x-amz-tagging-directive', 'REPLACE'] as const, ...tagHeaders(TAGS)]
+      ]
+    })
+    return JSON.stringify(await tagsOf(bucket, key, null)) === JSON.stringify(TAGS)
+  }
+  try {
+    await bucket.document({ method: 'PUT', key, headers: tagHeaders(TAGS), body: Buffer.from('tags') })
+    return await survive('COPY') ? 'kept' : await survive('REPLACE') ? 'sent' : 'put'
+  } finally {
+    await removeAll(bucket, key)
+  }
+}
+
+/** Best effort: in a bucket with versions, those and their markers too. */
+async function removeAll(bucket: StoredBucket, key: string): Promise<void> {
+  const remove = async (query: [string, string][]): Promise<void> => {
+    await bucket.send({ method: 'DELETE', key, query }).then((response) => { response.body.resume() }, () => undefined)
+  }
+  await remove([])
+  const listed = await bucket.documentOrNull({ method: 'GET', query: [['versions', null], ['prefix', key]] }).catch(() => null)
+  for (const [, version] of versionsUnder(listed?.toString('utf8') ?? '', key)) await remove([['versionId', version]])
+}

@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type { Diagnosis } from '../diagnosis.ts'
+import { S3Error } from '../errors.ts'
+import type { ChecksumAlgorithm } from '../http/checksums.ts'
+import { readAll } from '../http/stage.ts'
+import { errorCode } from '../upstream/response-checks.ts'
+import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
+
+const PROBE_BYTES = 70_000
+/** Milliseconds that a probe may take to remove what it wrote, also after its own time is over: nobody else finds an upload. */
+export const CLEAN_UP_MS = 5000
+
+/**
+ * Makes sure, with an object and an upload in the state bucket, that the store takes bodies with a checksum behind them and takes the
+ * frames off again: one that keeps them would acknowledge objects that nobody can open. Removes what it wrote.
+ * @throws S3Error ServiceUnavailable when it does not, or when it gives no usable answer
+ */
+export async function probeTrailers(upstream: Upstream, stateBucket: string, checksum: ChecksumAlgorithm, signal: AbortSignal): Promise<void> {
+  const probe = new TrailerProbe(upstream, stateBucket, checksum, signal)
+  try {
+    await probe.object()
+    await probe.upload()
+  } finally {
+    await probe.cleanUp()
+  }
+}
+
+interface Reply {
+  readonly status: number
+  readonly etag: string
+  readonly body: Buffer
+  readonly diagnosis: Diagnosis | null
+}
+
+class TrailerProbe {
+  readonly #upstream: Upstream
+  readonly #place: Pick<UpstreamRequest, 'bucket' | 'key'>
+  #signal: AbortSignal
+  readonly #checksum: ChecksumAlgorithm
+  readonly #data = randomBytes(PROBE_BYTES)
+  #uploadId: string | null = null
+
+  constructor(upstream: Upstream, bucket: string, checksum: ChecksumAlgorithm, signal: AbortSignal) {
+    this.#upstream = upstream
+    // Random, so that instances that start together do not disturb each other.
+    this.#place = { bucket, key: `probe/${randomBytes(12).toString('hex')}/checksum` }
+    this.#signal = signal
+    this.#checksum = checksum
+  }
+
+  async object(): Promise<void> {
+    await this.#expect('PutObject', this.#sendData([]))
+    await this.#compare('PutObject')
+  }
+
+  async upload(): Promise<void> {
+    const algorithm = this.#checksum.toUpperCase()
+    const created = await this.#expect('CreateMultipartUpload', this.#send('POST', [['uploads', null]], { headers: [['x-amz-checksum-algorithm', algorithm]] }))
+    const id = /<UploadId>([^<]+)<\/UploadId>/.exec(created.body.toString('utf8'))?.[1] ?? ''
+    this.#uploadId = id
+    const part = await this.#expect('UploadPart', this.#sendData([['partNumber', '1'], ['uploadId', id]]))
+    const parts = await this.#expect('ListParts', this.#send('GET', [['uploadId', id]]))
+    const [checksum = ''] = new RegExp(`<Checksum${algorithm}>[^<]+</Checksum${algorithm}>`).exec(parts.body.toString('utf8')) ?? []
+    const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${part.etag}</ETag>${checksum}</Part></CompleteMultipartUpload>`
+    const completing = this.#send('POST', [['uploadId', id]], { headers: [['content-type', 'application/xml']], body: Buffer.from(list) })
+    await this.#expect('CompleteMultipartUpload', completing)
+    this.#uploadId = null
+    await this.#compare('UploadPart')
+  }
+
+  /** Best effort: what stays behind has a name that says what it is. */
+  async cleanUp(): Promise<void> {
+    this.#signal = AbortSignal.timeout(CLEAN_UP_MS)
+    if (this.#uploadId !== null) await this.#send('DELETE', [['uploadId', this.#uploadId]]).catch(() => undefined)
+    await this.#send('DELETE', []).catch(() => undefined)
+  }
+
+  async #compare(operation: string): Promise<void> {
+    const { body } = await this.#expect('GetObject', this.#send('GET', []))
+    if (!body.equals(this.#data)) throw unfit(`${operation}: other bytes come back`)
+  }
+
+  async #expect(operation: string, sent: Promise<Reply>): Promise<Reply> {
+    const reply = await sent.catch((error: unknown) => {
+      // Ceph 16 takes the announcement for a hash, and so the signature for a wrong one.
+      throw error instanceof S3Error && error.code === 'SealgateBadUpstream' ? unfit(`${operation}: ${error.message}`, error.diagnosis) : error
+    })
+    const code = errorCode(reply.body)
+    if (reply.status >= 500 && reply.status !== 501) throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of checksums.', diagnosis: reply.diagnosis })
+    // An error may stand inside a 200 (AWS API, CompleteMultipartUpload).
+    if (reply.status >= 300 || code !== null) throw unfit(`${operation}: ${reply.status} ${code ?? ''}`, reply.diagnosis)
+    return reply
+  }
+
+  #sendData(query: UpstreamRequest['query']): Promise<Reply> {
+    return this.#send('PUT', query, { body: Readable.from([this.#data.subarray(0, 10), this.#data.subarray(10)]), contentLength: PROBE_BYTES, checksum: this.#checksum })
+  }
+
+  async #send(method: string, query: UpstreamRequest['query'], more: Partial<UpstreamRequest> = {}): Promise<Reply> {
+    const response = await this.#upstream.request({
+      method, query, headers: [], body: null, contentLength: more.body instanceof Buffer ? more.body.length : 0, retry: false, pool: 'control',
+      signal: this.#signal, ...this.#place, ...more
+    })
+    const body = await readAll(response.body, 2 * PROBE_BYTES, () => new S3Error('SealgateBadUpstream'))
+    return { status: response.status, etag: response.headers.get('etag') ?? '', body, diagnosis: response.diagnosis ?? null }
+  }
+}
+
+function unfit(reason: string, diagnosis: Diagnosis | null = null): S3Error {
+  return new S3Error('ServiceUnavailable', {
+    message: `The store does not take checksums as upstream.checksum sends them (${reason}).`, diagnosis
+  })
+}

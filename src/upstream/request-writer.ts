@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { createChecksum, type ChecksumAlgorithm } from '../http/checksums.ts'
+import { StagedReadable, type ByteStage } from '../http/stage.ts'
+import { ChecksumTrailer, type ChecksumField } from './checksum-trailer.ts'
+import type { IdentitySource } from './credentials.ts'
+import type { RequestAddress } from './endpoint.ts'
+import { SignedChunks, signedChunksLength, signedChunksPayload } from './aws-chunked-encoder.ts'
+import { emptyBodyHash, type Signer, type SigningRequest } from './signer.ts'
+import type { UpstreamIdentity, UpstreamRequest } from './types.ts'
+import { UnsignedChunks, unsignedChunksLength, unsignedChunksPayload } from './unsigned-chunks.ts'
+
+/** A request as it goes on the wire. */
+export interface WireRequest {
+  /** With the query, percent-encoded. */
+  readonly path: string
+  /** Name, value, name, value, … */
+  readonly headers: string[]
+  readonly body: Buffer | Readable | null
+  /** Bytes of `body`. */
+  readonly contentLength: number
+  /** What goes with object data; null when none does, and before the last byte of a stream. */
+  readonly checksum: () => ChecksumField | null
+}
+
+type Framing = Pick<WireRequest, 'body' | 'contentLength' | 'checksum'>
+
+/** Signs requests and frames their bodies. */
+export class RequestWriter {
+  readonly #signer: Signer
+  readonly #ownIdentity: IdentitySource
+  readonly #signStreams: boolean
+
+  constructor(signer: Signer, ownIdentity: IdentitySource, signStreams: boolean) {
+    this.#signer = signer
+    this.#ownIdentity = ownIdentity
+    this.#signStreams = signStreams
+  }
+
+  /** @param body `request.body`, null where it turned out to be empty */
+  async write(request: UpstreamRequest, body: Buffer | Readable | null, address: RequestAddress): Promise<WireRequest> {
+    const path = address.query === '' ? address.path : `${address.path}?${address.query}`
+    const identity = request.identity === undefined ? await this.#ownIdentity() : request.identity
+    const { headers, framing } = identity === null
+      ? { headers: { ...joined(request.headers), host: address.host }, framing: plain(request, body, null) }
+      : await this.#signed(request, body, address, identity)
+    return { path, ...framing, headers: flat(request.method, headers, framing) }
+  }
+
+  async #signed(
+    request: UpstreamRequest, body: Buffer | Readable | null, address: RequestAddress, identity: UpstreamIdentity
+  ): Promise<{ headers: Readonly<Record<string, string>>; framing: Framing }> {
+    const headers = joined(request.headers)
+    const target = { method: request.method, host: address.host, path: address.path, query: request.query, headers }
+    const algorithm = request.checksum ?? null
+    let field: ChecksumField | null = null
+    if (body instanceof Readable) {
+      if (this.#signStreams || algorithm !== null) return this.#chunked(target, body, request.contentLength, algorithm, identity)
+    } else if (algorithm !== null) {
+      field = checksumField(algorithm, body ?? Buffer.alloc(0))
+      announce(headers, algorithm, ...field)
+    }
+    const signed = await this.#signer.sign({ ...target, payloadHash: payloadHash(body) }, identity)
+    return { headers: signed.headers, framing: plain(request, body, field) }
+  }
+
+  /** A stream in chunks, signed where that is wanted, with its checksum behind it where there is one. */
+  async #chunked(
+    target: Target, body: Readable, length: number, algorithm: ChecksumAlgorithm | null, identity: UpstreamIdentity
+  ): Promise<{ headers: Readonly<Record<string, string>>; framing: Framing }> {
+    const { headers } = target
+    const trailer = algorithm === null ? null : new ChecksumTrailer(algorithm)
+    headers['x-amz-decoded-content-length'] = String(length)
+    if (algorithm !== null) announce(headers, algorithm, 'x-amz-trailer', `x-amz-checksum-${algorithm}`)
+    if (trailer !== null && !this.#signStreams) {
+      const signed = await this.#signer.sign({ ...target, payloadHash: unsignedChunksPayload }, identity)
+      return { headers: signed.headers, framing: framed(body, new UnsignedChunks(trailer, length), unsignedChunksLength(length, trailer), trailer) }
+    }
+    const { chunkScope, signature, headers: signed } = await this.#signer.sign({ ...target, payloadHash: signedChunksPayload(trailer) }, identity)
+    const framer = new SignedChunks(chunkScope, await chunkScope.signingKey(), signature, length, trailer)
+    return { headers: signed, framing: framed(body, framer, signedChunksLength(length, trailer), trailer) }
+  }
+}
+
+type Target = Omit<SigningRequest, 'payloadHash' | 'headers'> & { readonly headers: Record<string, string> }
+
+/** Where S3 demands a checksum it asks for the name of its algorithm as well (AWS API, PutObject); SDKs always send it. */
+function announce(headers: Record<string, string>, algorithm: ChecksumAlgorithm, name: string, value: string): void {
+  headers['x-amz-sdk-checksum-algorithm'] = algorithm.toUpperCase()
+  headers[name] = value
+}
+
+function checksumField(algorithm: ChecksumAlgorithm, body: Buffer): ChecksumField {
+  const checksum = createChecksum(algorithm)
+  checksum.update(body)
+  return [`x-amz-checksum-${algorithm}`, checksum.digest().toString('base64')]
+}
+
+function framed(body: Readable, framer: ByteStage, contentLength: number, trailer: ChecksumTrailer | null): Framing {
+  return { body: new StagedReadable(body, [framer], { destroySource: true }), contentLength, checksum: () => trailer?.field ?? null }
+}
+
+function plain(request: UpstreamRequest, body: Buffer | Readable | null, checksum: ChecksumField | null): Framing {
+  return { body, contentLength: body === null ? 0 : request.contentLength, checksum: () => checksum }
+}
+
+/** S3 joins repeated fields with ","; sent joined, they are what the signer sees. */
+function joined(headers: UpstreamRequest['headers']): Record<string, string> {
+  const out: Record<string, string> = {}
+  for (const [name, value] of headers) {
+    const before = out[name]
+    out[name] = before === undefined ? value : `${before},${value}`
+  }
+  return out
+}
+
+function payloadHash(body: Buffer | Readable | null): string {
+  if (body === null) return emptyBodyHash
+  return Buffer.isBuffer(body) ? createHash('sha256').update(body).digest('hex') : 'UNSIGNED-PAYLOAD'
+}
+
+/** undici's flat header list, with what is not signed: framing, and the wish for bytes as they are stored. */
+function flat(method: string, headers: Readonly<Record<string, string>>, framing: Framing): string[] {
+  const out: string[] = []
+  for (const [name, value] of Object.entries(headers)) out.push(name, value)
+  if (framing.body !== null) out.push('content-length', String(framing.contentLength))
+  if (method === 'GET') out.push('accept-encoding', 'identity')
+  return out
+}

@@ -1,0 +1,219 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer, get, type IncomingMessage } from 'node:http'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import t from 'tap'
+import { availableDescriptors, connectionsWithin } from '../../src/cli/descriptors.ts'
+import { configOfWorker, workerCount } from '../../src/cli/worker.ts'
+import { parseConfig } from '../../src/config/load.ts'
+import { createKeyring } from '../../src/keys/keyring-file.ts'
+import { DirectoryBackend } from '../../src/embedded-store/directory.ts'
+import { startStore } from '../../src/embedded-store/server.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'sealgate-workers-'))
+t.teardown(() => { rmSync(directory, { recursive: true }) })
+await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
+const main = new URL('../../src/main.ts', import.meta.url).pathname
+
+const store = await startStore({
+  backend: new DirectoryBackend(join(directory, 'store')), credentials: [{ accessKeyId: 'a', secretAccessKey: 'b' }], region: 'us-east-1', host: '127.0.0.1', port: 0
+})
+t.teardown(() => store.close())
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
+}
+
+interface Settings {
+  readonly endpoint?: string
+  readonly port?: number
+  readonly admin: number
+  readonly more?: string
+}
+
+const yaml = ({ endpoint = store.endpoint, port = 0, admin, more = '' }: Settings): string => `
+listen: { port: ${port} }
+admin: { port: ${admin} }
+upstream: { endpoint: "${endpoint}", accessKeyId: a, secretAccessKey: b }
+clients: [{ accessKeyId: c, secretAccessKey: "\${CLIENT_SECRET}" }]
+keys: { main: { type: local, keyring: ./keyring.json } }
+buckets: { "*": { publicRead: true } }
+audit: { file: ./audit.jsonl }
+workers: 2
+${more}`
+
+type Line = Record<string, unknown>
+
+/** `sealgate serve` as a process of its own, with its log. */
+class Served {
+  readonly child: ChildProcess
+  readonly exit: Promise<number | null>
+  readonly lines: Line[] = []
+  err = ''
+  #wake: () => void = () => undefined
+
+  constructor(file: string) {
+    this.child = spawn(process.execPath, [main, 'serve', '--config', file], { env: { ...process.env, CLIENT_SECRET: 'canary' }, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.exit = once(this.child, 'exit').then(([code]) => code as number | null)
+    createInterface({ input: this.child.stdout! }).on('line', (line) => {
+      this.lines.push(JSON.parse(line) as Line)
+      this.#wake()
+    })
+    this.child.stderr!.on('data', (text: Buffer) => { this.err += text.toString() })
+  }
+
+  async line(message: string, nth = 1): Promise<Line> {
+    for (;;) {
+      const found = this.lines.filter(({ msg }) => msg === message)[nth - 1]
+      if (found !== undefined) return found
+      await new Promise<void>((resolve) => { this.#wake = resolve })
+    }
+  }
+}
+
+async function fetchText(port: number, path: string): Promise<{ status: number | undefined; body: string }> {
+  const [response] = await once(get({ host: '127.0.0.1', port, path, agent: false }), 'response') as [IncomingMessage]
+  let body = ''
+  for await (const chunk of response) body += String(chunk)
+  return { status: response.statusCode, body }
+}
+
+function sample(text: string, name: string): number {
+  const lines = text.split('\n').filter((line) => line.startsWith(name))
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
+}
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter((text) => text !== '').map(Number)
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 20))
+}
+
+await t.test('two processes share a port, are counted together, replaced, reloaded and stopped', async (t) => {
+  const admin = await freePort()
+  const file = join(directory, 'two.yaml')
+  writeFileSync(file, yaml({ admin }))
+  const served = new Served(file)
+  t.teardown(() => { served.child.kill('SIGKILL') })
+  const { port, workers } = await served.line('workers listening')
+  t.equal(workers, 2)
+  t.match(await fetchText(admin, '/readyz'), { status: 200, body: /"workers":"ok"/ })
+
+  for (let i = 0; i < 20; i += 1) t.equal((await fetchText(Number(port), '/none/key')).status, 404)
+  const answered = served.lines.filter(({ msg }) => msg === 'request')
+  await until(async () => sample((await fetchText(admin, '/metrics')).body, 'sealgate_requests_total') === 20)
+  const before = (await fetchText(admin, '/metrics')).body
+  t.equal(sample(before, 'sealgate_requests_total'), 20)
+  t.equal(sample(before, 'sealgate_workers'), 2)
+  t.equal(before.match(/^# TYPE sealgate_requests_total/gm)?.length, 1)
+  t.ok(answered.length <= 20)
+
+  const [victim = 0] = childrenOf(served.child.pid!)
+  process.kill(victim, 'SIGKILL')
+  t.match(await served.line('worker ended'), { signal: 'SIGKILL', replacedInSeconds: 1 })
+  const during = await fetchText(admin, '/readyz')
+  t.match(during, { status: 503, body: /"workers":"1 of 2"/ })
+  t.equal((await fetchText(Number(port), '/none/key')).status, 404, 'the other goes on')
+  await served.line('workers listening', 2)
+  const after = (await fetchText(admin, '/metrics')).body
+  t.equal(sample(after, 'sealgate_worker_restarts_total'), 1)
+  t.equal(sample(after, 'sealgate_workers'), 2)
+  t.ok(sample(after, 'sealgate_requests_total') >= 20, 'what the dead one had counted is not lost')
+
+  writeFileSync(file, yaml({ admin, more: 'bucketz: {}' }))
+  served.child.kill('SIGHUP')
+  t.match(await served.line('configuration not reloaded'), { faults: /bucketz: no such section/ })
+  writeFileSync(file, yaml({ admin, more: 'limits: { graceSeconds: 1 }' }))
+  served.child.kill('SIGHUP')
+  await served.line('configuration reloaded', 2)
+  t.match(served.lines.filter(({ msg }) => msg === 'configuration reloaded'), [{ needRestart: 'limits' }, { needRestart: 'limits' }])
+
+  served.child.kill('SIGTERM')
+  t.equal(await served.exit, 0)
+  t.notMatch(JSON.stringify(served.lines) + served.err, /canary/)
+  t.same(served.lines.filter(({ msg }) => msg === 'stopped').map(({ outcome }) => outcome), ['drained', 'drained'])
+})
+
+await t.test('workers that cannot start end the gateway with 1, and say why', async (t) => {
+  const taken = createServer()
+  await new Promise<void>((resolve) => { taken.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { taken.close() })
+  const file = join(directory, 'taken.yaml')
+  writeFileSync(file, yaml({ admin: 0, port: (taken.address() as AddressInfo).port }))
+  const served = new Served(file)
+  t.equal(await served.exit, 1)
+  t.match(served.err, /EADDRINUSE/)
+})
+
+await t.test('workers that are still starting stop at once', async (t) => {
+  const silent = createServer((socket) => { socket.on('error', () => undefined) })
+  await new Promise<void>((resolve) => { silent.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { silent.close() })
+  const admin = await freePort()
+  const file = join(directory, 'starting.yaml')
+  const { port } = silent.address() as AddressInfo
+  writeFileSync(file, yaml({ admin, endpoint: `http://127.0.0.1:${port}`, more: 'limits: { graceSeconds: 60 }' }))
+  const served = new Served(file)
+  t.teardown(() => { served.child.kill('SIGKILL') })
+  let asked = 0
+  // Both wait for the store.
+  await new Promise<void>((resolve) => { silent.on('connection', () => { asked += 1; if (asked === 2) resolve() }) })
+  served.child.kill('SIGTERM')
+  t.equal(await served.exit, 0)
+  t.notOk(served.lines.some(({ msg }) => msg === 'listening'))
+})
+
+await t.test('transfers that are cut in any worker make the exit code 3', async (t) => {
+  const silent = createHttpServer((req, res) => { if (req.url !== '/none/key') res.writeHead(500).end() })
+  await new Promise<void>((resolve) => { silent.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { silent.closeAllConnections(); silent.close() })
+  const admin = await freePort()
+  const file = join(directory, 'cut.yaml')
+  const { port: storePort } = silent.address() as AddressInfo
+  writeFileSync(file, yaml({ admin, endpoint: `http://127.0.0.1:${storePort}`, more: 'limits: { graceSeconds: 0.1 }' }))
+  const served = new Served(file)
+  t.teardown(() => { served.child.kill('SIGKILL') })
+  const { port } = await served.line('workers listening')
+  const pending = get({ host: '127.0.0.1', port: Number(port), path: '/none/key', agent: false })
+  const failed = once(pending, 'error')
+  await until(async () => sample((await fetchText(admin, '/metrics')).body, 'sealgate_requests_in_flight') === 1)
+  served.child.kill('SIGTERM')
+  await failed
+  t.equal(await served.exit, 3)
+})
+
+await t.test('limits that hold for all are shared out', async (t) => {
+  const text = yaml({ admin: 1, more: 'limits: { connections: 101, requestsInFlight: 10 }' })
+  const env = { CLIENT_SECRET: 'canary' }
+  const file = join(directory, 'share.yaml')
+  const config = configOfWorker({ file, text, workers: 4 }, env)
+  t.match(config, { admin: null, limits: { connections: 26, requestsInFlight: 3, headerBytes: 16_384 }, upstream: { connections: 64 } })
+  t.same(config.clients, parseConfig(text, { file, env }).clients)
+  t.equal(workerCount(3), 3)
+  t.ok(workerCount('auto') >= 1)
+})
+
+await t.test('client connections leave descriptors for the store', async (t) => {
+  t.equal(connectionsWithin(4096, 320, null), 4096)
+  t.equal(connectionsWithin(4096, 320, 1_048_576), 4096)
+  t.equal(connectionsWithin(4096, 320, 4096), 4096 - 320 - 64)
+  t.equal(connectionsWithin(4096, 320, 256), 96)
+  t.equal(connectionsWithin(50, 320, 256), 50)
+  t.equal(connectionsWithin(4096, 320, 10), 1)
+  const file = join(directory, 'limits')
+  writeFileSync(file, 'Limit                     Soft Limit           Hard Limit           Units     \nMax open files            256                  512                  files     \n')
+  t.equal(availableDescriptors(file), 512)
+  writeFileSync(file, 'Max open files            unlimited            unlimited            files     \n')
+  t.equal(availableDescriptors(file), null)
+  t.equal(availableDescriptors(join(directory, 'nowhere')), null)
+})

@@ -1,0 +1,119 @@
+import t from 'tap'
+import { createHash, randomBytes } from 'node:crypto'
+import { checksumCodes, type ChecksumName } from '../../src/envelope/attributes.ts'
+import { ObjectKey } from '../../src/envelope/data-key.ts'
+import {
+  attemptEtag, completedListHash, openPartRecord, openUploadRecord, parseUploadRecord, sealPartRecord, sealUploadRecord, uploadHash,
+  type PartRecord, type SealUploadRecordInput, type UploadSettings
+} from '../../src/envelope/upload-records.ts'
+import { MAX_PART_PLAINTEXT } from '../../src/envelope/sizes.ts'
+import { faults, flip, kek, kindOf, place } from './fixtures.ts'
+
+const objectKey = ObjectKey.random()
+const upload = uploadHash(place, 'upload-1')
+const record: PartRecord = {
+  number: 17, plaintextSize: MAX_PART_PLAINTEXT, header: randomBytes(40), md5: randomBytes(16),
+  checksum: { algorithm: 'sha256', value: randomBytes(32) }, upstreamEtag: randomBytes(16).toString('hex'), inline: false
+}
+
+await t.test('part records round trip, as names of objects', async (t) => {
+  const name = sealPartRecord(objectKey, upload, record)
+  t.match(name, /^[A-Za-z0-9_-]+$/)
+  t.ok(name.length <= 255, `${name.length} characters, and file systems take 255`)
+  t.comment(`a part record of ${name.length} characters`)
+  const all: PartRecord[] = [
+    record, { ...record, md5: null }, { ...record, checksum: null }, { ...record, inline: true, upstreamEtag: '', plaintextSize: 0 },
+    { ...record, md5: null, checksum: null, number: 1 },
+    ...Object.entries(checksumCodes).map(([algorithm, { bytes }]) => ({ ...record, checksum: { algorithm: algorithm as ChecksumName, value: randomBytes(bytes) }, number: 10_000 }))
+  ]
+  for (const one of all) t.same(openPartRecord(objectKey, upload, sealPartRecord(objectKey, upload, one)), one)
+  t.not(sealPartRecord(objectKey, upload, record), name, 'fresh salt')
+})
+
+await t.test('faulty and foreign part records', async (t) => {
+  const raw = Buffer.from(sealPartRecord(objectKey, upload, record), 'base64url')
+  const open = (name: string, key = objectKey, of = upload) => kindOf(() => openPartRecord(key, of, name))
+  let tried = 0
+  for (const [name, faulty] of faults(raw)) {
+    tried += 1
+    if (open(faulty.toString('base64url')) !== 'record') t.fail(name)
+  }
+  t.comment(`${tried} faulty part records, 0 accepted`)
+  const name = raw.toString('base64url')
+  t.equal(open(name, ObjectKey.random()), 'record')
+  t.equal(open(name, objectKey, uploadHash(place, 'upload-2')), 'record')
+  for (const text of ['', `${name}=`, `${name}A`, 'A'.repeat(1025), 'ä']) t.equal(open(text), 'record')
+  t.throws(() => sealPartRecord(objectKey, upload, { ...record, upstreamEtag: 'e'.repeat(256) }), RangeError)
+  t.throws(() => sealPartRecord(objectKey, upload, { ...record, header: Buffer.alloc(39) }), RangeError)
+  t.equal(open(sealPartRecord(objectKey, upload, { ...record, number: 0 })), 'record')
+  t.equal(open(sealPartRecord(objectKey, upload, { ...record, number: 10_001 })), 'record')
+  t.equal(open(sealPartRecord(objectKey, upload, { ...record, plaintextSize: MAX_PART_PLAINTEXT + 1 })), 'record')
+})
+
+const key = kek()
+const settings: UploadSettings = { checksumAlgorithm: 'crc64nvme', checksumType: 'full', etagMode: 'md5', storedChecksum: null }
+const input: SealUploadRecordInput = {
+  kek: key, keyId: 'local:main:v1-abc', blob: randomBytes(80), sse: 'aws:kms', scope: 'object', requestContext: { team: 'ä', b: '' },
+  objectKey, place, uploadId: 'upload-1', settings
+}
+
+await t.test('upload records round trip', async (t) => {
+  const others: Partial<SealUploadRecordInput>[] = [
+    {}, { requestContext: {} }, { sse: 'SSE-C', scope: 'bucket' },
+    { settings: { checksumAlgorithm: null, checksumType: null, etagMode: 'opaque', storedChecksum: null } },
+    { settings: { checksumAlgorithm: 'sha1', checksumType: 'composite', etagMode: 'md5', storedChecksum: 'crc32' } }
+  ]
+  for (const change of others) {
+    const given = { ...input, ...change }
+    const parsed = parseUploadRecord(sealUploadRecord(given))
+    const { keyId, blob, sse, scope, requestContext } = given
+    t.match(parsed, { keyId, blob, sse, scope, requestContext })
+    const opened = openUploadRecord(parsed, key, place, 'upload-1')
+    t.ok(opened.objectKey.secret.equals(objectKey.secret))
+    t.same(opened.settings, given.settings)
+  }
+})
+
+await t.test('faulty and foreign upload records', async (t) => {
+  const body = sealUploadRecord(input)
+  const open = (bytes: Buffer) => kindOf(() => openUploadRecord(parseUploadRecord(bytes), key, place, 'upload-1'))
+  // Key id and blob are the provider's to authenticate.
+  const provider = { from: 6, to: 6 + input.keyId.length + 2 + 80 }
+  let tried = 0
+  for (const [name, faulty] of faults(body)) {
+    const bit = /^bit (\d+)/.exec(name)
+    const at = bit === null ? -1 : Number(bit[1]) >> 3
+    if ((at >= provider.from && at < provider.from + input.keyId.length) || (at >= provider.to - 80 && at < provider.to)) continue
+    tried += 1
+    if (open(faulty) !== 'record') t.fail(name)
+  }
+  t.comment(`${tried} faulty upload records, 0 accepted`)
+  const parsed = parseUploadRecord(body)
+  const foreign = (change: Partial<typeof place>, uploadId = 'upload-1', other = key) =>
+    kindOf(() => openUploadRecord(parsed, other, { ...place, ...change }, uploadId))
+  t.equal(foreign({ realm: 'x' }), 'record')
+  t.equal(foreign({ bucket: 'x' }), 'record')
+  t.equal(foreign({ objectKey: 'x' }), 'record')
+  t.equal(foreign({}, 'upload-2'), 'record')
+  t.equal(foreign({}, 'upload-1', kek()), 'record')
+  for (const change of [{ sse: 'none' }, { scope: 'bucket' }, { requestContext: {} }] as const) {
+    t.equal(kindOf(() => openUploadRecord({ ...parsed, ...change }, key, place, 'upload-1')), 'record')
+  }
+  t.equal(open(flip(body, 8 * 2)), 'record')
+})
+
+await t.test('hashes name exactly one upload and one list', async (t) => {
+  const hashes = [
+    uploadHash(place, 'u'), uploadHash(place, 'v'), uploadHash({ ...place, bucket: 'x' }, 'u'), uploadHash({ ...place, realm: 'x' }, 'u'),
+    uploadHash({ ...place, objectKey: 'x' }, 'u'), uploadHash({ ...place, objectKey: `${place.objectKey}u` }, ''),
+    completedListHash([]), completedListHash([{ number: 1, etag: 'a' }]), completedListHash([{ number: 2, etag: 'a' }]),
+    completedListHash([{ number: 1, etag: 'b' }]), completedListHash([{ number: 1, etag: 'a' }, { number: 2, etag: 'a' }])
+  ]
+  t.equal(new Set(hashes.map((hash) => hash.toString('hex'))).size, hashes.length)
+  t.ok(hashes.every((hash) => hash.length === 32))
+})
+
+await t.test('an opaque ETag names the attempt', async (t) => {
+  t.equal(attemptEtag(Buffer.alloc(40)), `${createHash('sha256').update(Buffer.alloc(40)).digest().subarray(0, 16).toString('hex')}-0`)
+  t.not(attemptEtag(randomBytes(40)), attemptEtag(randomBytes(40)))
+})
