@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { clockSkewSeconds, diagnosis, diagnosisOf, fieldsOf, nameOf, regionOf, requestIdOf, systemCodeOf, troubleOf, type Diagnosis, type Trouble } from '../src/diagnosis.ts'
 import { Finding, S3Error } from '../src/errors.ts'
-import { HeaderList } from '../src/http/headers.ts'
+import { HeaderList } from '../src/http/message.ts'
 import { diagnoseAnswer, diagnoseFailure, operationOf } from '../src/upstream/diagnose.ts'
 
 const coded = (code: string, more: object = {}) => Object.assign(new Error('secret words'), { code, ...more })

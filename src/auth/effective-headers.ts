@@ -1,5 +1,5 @@
 import { S3Error } from '../errors.ts'
-import type { HeaderList } from '../http/headers.ts'
+import type { HeaderList } from '../http/message.ts'
 import type { Query } from '../http/target.ts'
 import { isPresignParameter } from '../sigv4/presigned.ts'
 

@@ -1,5 +1,8 @@
+import { randomBytes } from 'node:crypto'
 import type { ClientLimits, HttpRequest } from '../http/message.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
+import type { ContentSha256 } from '../sigv4/claims.ts'
+import { SigningSecret } from '../sigv4/signing.ts'
 
 /** A client as configured: who may sign, what it may touch, and as whom it acts upstream. */
 export interface Client {
@@ -56,3 +59,56 @@ export interface Authenticated {
   readonly headers: ReadonlyMap<string, string>
   readonly payload: PayloadPromise
 }
+
+/** What authentication has to know besides the request. */
+export interface AuthContext {
+  readonly credential: CredentialLookup
+  /** Regions accepted in credential scopes; empty: any. The first is the one that error messages name. */
+  readonly regions: readonly string[]
+  /** Signature Version 2 in presigned queries and POST forms. */
+  readonly v2Query: boolean
+  /** Signature Version 2 in the Authorization header. */
+  readonly v2Header: boolean
+  readonly now: () => Date
+  /** The bucket that a Host header names (`bucket.<domain>`), null for path-style requests. V2 signs it. */
+  readonly virtualHostBucket: (host: string) => string | null
+  /** Whether the bucket of this request answers anonymous reads. */
+  readonly isPublicRead: (request: HttpRequest) => boolean
+  /** Whether anonymous writes to the bucket of this request are left to the store; absent: never. */
+}
+
+/** What a scheme found out: who signed, and what the signature covers. */
+export interface Verified {
+  readonly client: Client
+  readonly scheme: Authenticated['scheme']
+  readonly headers: ReadonlyMap<string, string>
+  /** null where nothing was said of the body. */
+  readonly contentSha256: ContentSha256 | null
+  readonly chunkSigner: ChunkSigner | null
+}
+
+/** A client and the secret it signs with. */
+export interface Credential {
+  readonly client: Client
+  readonly secret: SigningSecret
+}
+
+export type CredentialLookup = (accessKeyId: string) => Credential | undefined
+
+/**
+ * Makes the lookup of clients by access key id. The clients it gives out no longer carry their secret.
+ * @param clients as configured; access key ids are unique (the configuration sees to it).
+ */
+export function credentialLookup(clients: readonly (Client & { readonly secretAccessKey: string })[]): CredentialLookup {
+  const byId = new Map<string, Credential>()
+  for (const { secretAccessKey, ...client } of clients) {
+    byId.set(client.accessKeyId, { client, secret: new SigningSecret(secretAccessKey) })
+  }
+  return (accessKeyId) => byId.get(accessKeyId)
+}
+
+/**
+ * Stands in for the secret of an unknown access key id, so that such a request goes through the same computation as one
+ * with a wrong signature. Random: nobody can sign with it.
+ */
+export const noSecret = new SigningSecret(randomBytes(30).toString('base64'))

@@ -1,17 +1,16 @@
-import { S3Error } from '../errors.ts'
 import type { HttpRequest } from '../http/message.ts'
+import { S3Error } from '../errors.ts'
 import { canonicalPath } from '../sigv4/canonical.ts'
-import { parseContentSha256, type ContentSha256 } from '../sigv4/content-sha256.ts'
+import { parseContentSha256, type ContentSha256 } from '../sigv4/claims.ts'
 import { parseHttpDate, parseIsoBasic } from '../sigv4/date.ts'
 import { equalSignatures } from '../sigv4/signing.ts'
 import { canonicalResourceV2, refuseUnsignedParameters, signV2, stringToSignV2 } from '../sigv4/v2.ts'
-import type { AuthContext, Verified } from './context.ts'
-import { noSecret } from './credentials.ts'
+import { type AuthContext, type Verified, noSecret, type Client } from './types.ts'
 import { effectiveHeaders, hoistedHeaders } from './effective-headers.ts'
 import {
-  checkExpiry, checkSkew, contentSha256Refused, invalidAuthorization, invalidDate, signatureMismatch, tokenRefused, unknownAccessKeyId, v2NotSupported
+  checkExpiry, checkSkew, contentSha256Refused, invalidAuthorization, invalidDate, signatureMismatch, tokenRefused, unknownAccessKeyId,
+  v2NotSupported
 } from './errors.ts'
-import type { Client } from './types.ts'
 
 /**
  * `Authorization: AWS <id>:<signature>` (AWS, "Signing and authenticating REST requests"). Off unless configured: no

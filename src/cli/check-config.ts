@@ -1,12 +1,15 @@
 import { resolve } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import type { Config, BucketPolicy, KeyConfig } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { configWarnings } from '../config/warnings.ts'
-import type { Config } from '../config/config.ts'
 import { UsageError } from './command-line.ts'
 import { checkFiles } from './config-files.ts'
-import { summaryOf } from './config-summary.ts'
 import { deploymentWarnings } from './deployment-warnings.ts'
 import { exitCodes, type Platform } from './platform.ts'
+import { configSections, isLoopback } from '../config/schema.ts'
+import { showBytes, showSeconds } from '../config/units.ts'
+import { readKeyring } from '../keys/keyring-file.ts'
 
 interface Named {
   readonly config: string | undefined
@@ -48,4 +51,90 @@ export async function runConfig(values: CheckValues, platform: Platform): Promis
   if (!values.online) return exitCodes.done
   const { checkOnline } = await import('./online.ts')
   return checkOnline(config, values.bucket ?? null, platform)
+}
+
+type Row = readonly [section: string, name: string, text: string]
+
+/** What a configuration means, for people: one line for each thing. Secrets do not appear; clients by their ids. */
+export async function summaryOf(config: Config): Promise<string> {
+  const { listen, admin, upstream, clients, keys, buckets, audit, workers, log } = config
+  const address = (host: string, port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port === 0 ? '(any free port)' : port}`
+  const rows: Row[] = [
+    ['listen', '', `${listen.tls === null ? 'http' : 'https'}://${address(listen.host, listen.port)}, ${transportOf(listen)}`],
+    ['admin', '', admin === null ? 'none: no readiness, no metrics' : `http://${address(admin.host, admin.port)} /livez /readyz /metrics`],
+    ['store', '', `${upstream.endpoint}, region ${upstream.region}, ${upstream.style} style, ${credentialsOf(upstream)}`],
+    ['state bucket', '', upstream.stateBucket], ['realm', '', upstream.realm],
+    ...await Promise.all(Object.entries(keys).map(async ([name, key]): Promise<Row> => ['keys', name, await keyOf(key)])),
+    ...buckets.map(([pattern, policy]): Row => ['buckets', pattern, policyOf(policy)]),
+    ...clients.map((client): Row => ['clients', client.accessKeyId, clientOf(client)]),
+    ['processes', '', workers === 'auto' ? 'one per core' : String(workers)],
+    ['log', '', `level ${log.level}`], ['audit', '', audit.file ?? 'none'],
+    ...changed(config).map((text): Row => ['not default', '', text])
+  ]
+  const width = Math.max(...rows.map(([section]) => section.length))
+  const names = Math.max(...rows.map(([, name]) => name.length))
+  return rows.map(([section, name, text], i) => {
+    const again = rows[i - 1]?.[0] === section
+    return `${(again ? '' : section).padEnd(width)}  ${name === '' ? '' : `${name.padEnd(names)}  `}${text}\n`
+  }).join('')
+}
+
+function transportOf({ tls, host }: Config['listen']): string {
+  if (tls !== null) return tls.clientCa === null ? 'TLS' : 'TLS with client certificates'
+  return isLoopback(host) ? 'plain HTTP, this machine only' : 'plain HTTP'
+}
+
+function credentialsOf({ credentials }: Config['upstream']): string {
+  return credentials === 'aws' ? 'credentials of the AWS chain' : `access key ${credentials.accessKeyId}`
+}
+
+async function keyOf(key: KeyConfig): Promise<string> {
+  if (key.type === 'aws-kms') {
+    const older = key.decryptOnly.length === 0 ? '' : `; opens also ${key.decryptOnly.join(', ')}`
+    return `AWS KMS ${key.arn}${older}${key.aliases.length === 0 ? '' : `; aliases ${key.aliases.join(', ')}`}`
+  }
+  const keyring = await readKeyring(key.keyring)
+  const states = keyring.versions.map(({ id, state }) => `${id} ${state}`).join(', ')
+  const current = keyring.current()
+  return `keyring ${key.keyring}: ${states}; ${current === null ? 'no version is enabled: writes fail' : `seals with ${keyring.keyId(current)}`}`
+}
+
+function policyOf(policy: BucketPolicy): string {
+  if (policy.encryption === 'off') return 'not encrypted'
+  const { key, etag, allowedKeys, plaintext, publicRead, announce, bucketKeys, aliases, requireSse } = policy
+  return [
+    `sealed with ${key}`, `etag ${etag}`,
+    ...allowedKeys.length > 0 ? [`clients may name ${allowedKeys.join(', ')}`] : [],
+    ...plaintext === 'allow' ? ['serves objects that are not sealed'] : [],
+    ...publicRead === false ? [] : [publicOf(publicRead)],
+    ...announce === 'none' ? [] : [`announces ${announce}`],
+    ...bucketKeys ? [] : ['one key call per object'],
+    ...aliases.length > 0 ? [`opens objects of ${aliases.join(', ')}`] : [],
+    ...requireSse.length > 0 ? [`demands ${requireSse.join(' or ')}`] : []
+  ].join(', ')
+}
+
+function publicOf(rule: BucketPolicy['publicRead']): string {
+  if (rule === 'store') return 'public as the store says'
+  return typeof rule === 'object' ? `public below ${rule.prefixes.join(', ')}` : 'public'
+}
+
+function clientOf({ buckets, readOnly, upstream }: Config['clients'][number]): string {
+  return `${buckets.join(', ')}; ${readOnly ? 'reads' : 'reads and writes'}${upstream === null ? '' : `; at the store as ${upstream.accessKeyId}`}`
+}
+
+/** Options of the sections that tune, where they are not what they are by default. */
+function changed(config: Config): string[] {
+  const sections = configSections({ file: '/', env: {} })
+  const defaults = { limits: sections.limits.parse({}), keyCache: sections.keyCache.parse({}), auth: sections.auth.parse({}) }
+  return Object.entries(defaults).flatMap(([section, options]) => {
+    const own = config[section as keyof typeof defaults] as Readonly<Record<string, unknown>>
+    return Object.entries(options).filter(([name, value]) => name in own && !isDeepStrictEqual(own[name], value))
+      .map(([name, value]) => `${section}.${name} ${show(name, own[name])} (default ${show(name, value)})`)
+  })
+}
+
+function show(option: string, value: unknown): string {
+  if (typeof value !== 'number') return String(value)
+  return option.endsWith('Seconds') ? showSeconds(value) : /bytes$|Rate$/i.test(option) ? showBytes(value) : String(value)
 }

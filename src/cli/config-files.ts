@@ -8,7 +8,7 @@ import { readKeyring } from '../keys/keyring-file.ts'
 import { KeyringError } from '../keys/keyring.ts'
 import { certificateFault } from '../listener/pem.ts'
 import { readTls, TlsFileError } from '../listener/tls.ts'
-import { systemWords } from '../system-words.ts'
+import { systemWords } from '../diagnosis.ts'
 
 /**
  * Looks at the files a configuration names, which the loader does not: keyrings, certificates, the place of the audit file. As the

@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import type { Config } from '../config/config.ts'
 import { isLoopback } from '../config/schema.ts'
 import { isMap, readTree, type ConfigFault } from '../config/tree.ts'
-import type { Config } from '../config/config.ts'
 import { expiryOf, readTls } from '../listener/tls.ts'
-import { isOpenToAll } from './file-modes.ts'
 
 const DAY_MS = 86_400_000
 const EXPIRY_DAYS = 14
@@ -82,4 +81,10 @@ async function expiring({ listen: { tls } }: Config, now: Date): Promise<ConfigF
   if (days >= EXPIRY_DAYS) return []
   const date = new Date(expiry).toISOString().slice(0, 10)
   return [{ path: 'listen.tls.cert', message: days < 0 ? `expired on ${date}` : `expires on ${date}, in ${days} days` }]
+}
+
+/** True for a file that every user of the machine can read; false also where there is none. */
+export async function isOpenToAll(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => null)
+  return found !== null && (found.mode & 0o004) !== 0
 }

@@ -1,19 +1,19 @@
 import { isDeepStrictEqual } from 'node:util'
-import { ConfigError } from '../config/load.ts'
 import type { ConfigFault } from '../config/tree.ts'
 import type { Config } from '../config/config.ts'
 import type { GatewayStatus } from '../gateway/status.ts'
 import type { CreateGateway, Gateway, Readiness } from '../gateway/types.ts'
-import { createListener, type Listener } from '../listener/listener.ts'
 import type { Log } from '../observe/log.ts'
-import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
-import { availableDescriptors, connectionsWithin } from './descriptors.ts'
 import type { Orders } from './signals.ts'
-import { exitCodes, type Platform } from './platform.ts'
+import { ConfigError } from '../config/load.ts'
+import { createListener, type Listener } from '../listener/listener.ts'
+import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
+import { availableDescriptors, connectionsWithin, exitCodes, type Platform } from './platform.ts'
 import { bind, openLog, tellWarnings } from './start-up.ts'
-import { openTracer } from './tracing.ts'
+import { traceSettings } from '../observe/trace-settings.ts'
+import { version } from '../version.ts'
 
 const seconds = 1000
 /** Longer than the idle time-outs of common load balancers (60 s), so that they close first. */
@@ -235,4 +235,21 @@ function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, l
     handshakeFailed: (reason) => { gateway.handshakeFailed?.(reason) },
     limited: (limit) => { gateway.limited?.(limit) }
   }, (request) => gateway.handle(request))
+}
+
+/**
+ * The tracer that the environment asks for, or null. What it asks for wrongly is told in the log and does not keep a gateway from
+ * serving.
+ */
+export async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null> {
+  try {
+    const settings = traceSettings(env, version())
+    if (settings === null) return null
+    const { Tracer } = await import('../observe/tracing.ts')
+    log.event('info', 'tracing', { endpoint: settings.url.origin })
+    return new Tracer(settings, (reason, dropped) => { log.event('warn', 'spans dropped', { reason, dropped }) })
+  } catch (error) {
+    log.event('warn', 'not tracing', { reason: error instanceof Error ? error.message : 'unknown error' })
+    return null
+  }
 }

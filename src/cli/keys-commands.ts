@@ -4,9 +4,9 @@ import { basename } from 'node:path'
 import { MIN_PASSPHRASE_BYTES, openBackup, sealBackup } from '../keys/keyring-backup.ts'
 import { createKeyring, editKeyring, readKeyring, writeAtomically, writeNewKeyring } from '../keys/keyring-file.ts'
 import { type Keyring, KeyringError, type KeyState } from '../keys/keyring.ts'
-import { isOpenToAll } from './file-modes.ts'
+import { isOpenToAll } from './deployment-warnings.ts'
 import { UsageError } from './command-line.ts'
-import { systemWords } from '../system-words.ts'
+import { systemWords } from '../diagnosis.ts'
 
 /** What a command may touch besides files. */
 export interface CommandIo {

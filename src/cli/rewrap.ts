@@ -1,10 +1,9 @@
+import type { StoreUpstream } from '../upstream/upstream.ts'
 import { loadConfig } from '../config/load.ts'
-import { policyFor } from '../config/config-policy.ts'
-import { isOwnBucket, sealingKeys, type Config } from '../config/config.ts'
+import { policyFor, isOwnBucket, sealingKeys, type Config } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
-import { countObjects, rewrapBucket, type BucketCount, type Rewrapped } from '../maintenance/rewrap-bucket.ts'
+import { countObjects, rewrapBucket, type BucketCount, type Rewrapped, rewrapDefault } from '../maintenance/rewrap-bucket.ts'
 import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../maintenance/rewrap-object.ts'
-import { rewrapDefault } from '../maintenance/rewrap-default.ts'
 import { probeTagHabit } from '../store-client/probe-tags.ts'
 import { TagJournal } from '../maintenance/tag-journal.ts'
 import { StoredBucket } from '../store-client/bucket-client.ts'
@@ -12,11 +11,9 @@ import { reasons, type Reason } from '../maintenance/verdict.ts'
 import { Capabilities } from '../store-client/capabilities.ts'
 import { unprobed } from '../store-client/probe-conditions.ts'
 import { askBucketKind, ensureStateBucket } from '../store-client/state-bucket.ts'
-import type { StoreUpstream } from '../upstream/upstream.ts'
 import { UsageError } from './command-line.ts'
 import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { Progress } from './progress.ts'
 import { countOption, openKeys, openStore, type OpenedKeys } from './store-command.ts'
 
 const CONCURRENCY = 16
@@ -174,4 +171,44 @@ function total({ from }: Rewrapped): number {
 
 function count(value: number): string {
   return value.toLocaleString('en')
+}
+
+const EVERY_MS = 2000
+
+/** Counts work and says every two seconds how far it is, how fast it goes and how long it will take. */
+export class Progress {
+  readonly #stderr: { write(text: string): unknown }
+  readonly #total: number
+  readonly #started = performance.now()
+  readonly #timer: NodeJS.Timeout
+  #done = 0
+
+  /** @param total objects there are to look at, as last counted. */
+  constructor(total: number, stderr: { write(text: string): unknown }, everyMs: number = EVERY_MS) {
+    this.#total = total
+    this.#stderr = stderr
+    this.#timer = setInterval(() => { this.#stderr.write(`${this.line()}\n`) }, everyMs).unref()
+  }
+
+  step(): void {
+    this.#done += 1
+  }
+
+  line(): string {
+    const seconds = (performance.now() - this.#started) / 1000
+    const rate = seconds > 0 ? this.#done / seconds : 0
+    const left = Math.max(0, this.#total - this.#done)
+    const time = rate > 0 ? `, ${duration(left / rate)} left` : ''
+    return `${this.#done.toLocaleString('en')} of ${this.#total.toLocaleString('en')} objects, ${rate.toFixed(0)} per second${time}`
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+}
+
+function duration(seconds: number): string {
+  if (seconds < 60) return `${Math.ceil(seconds)} s`
+  if (seconds < 3600) return `${Math.ceil(seconds / 60)} min`
+  return `${Math.floor(seconds / 3600)} h ${Math.ceil(seconds % 3600 / 60)} min`
 }

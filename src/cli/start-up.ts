@@ -1,7 +1,7 @@
 import type { ConfigFault } from '../config/tree.ts'
 import type { Config } from '../config/config.ts'
 import { createLog, prettyLines, type Log } from '../observe/log.ts'
-import { systemWords } from '../system-words.ts'
+import { systemWords } from '../diagnosis.ts'
 import type { Platform } from './platform.ts'
 
 /** The log as the configuration wants it, on this output. */

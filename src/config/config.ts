@@ -1,4 +1,5 @@
 import type { Client } from '../auth/types.ts'
+import { S3Error } from '../errors.ts'
 
 /** What the configuration says of a bucket. Patterns are resolved to one policy per bucket name when asked. */
 export interface BucketPolicy {
@@ -153,4 +154,35 @@ export function kindBucket(stateBucket: string, kind: BucketKind): string {
 /** The state bucket and those of `kindBucket`: clients must neither see nor change them. */
 export function isOwnBucket({ stateBucket }: Pick<Config['upstream'], 'stateBucket'>, name: string | null): boolean {
   return name === stateBucket || bucketKinds.some((kind) => name === kindBucket(stateBucket, kind))
+}
+
+interface PolicyIndex {
+  readonly exact: ReadonlyMap<string, BucketPolicy>
+  /** Longest prefix first; "*" is the empty prefix. */
+  readonly prefixes: readonly (readonly [prefix: string, policy: BucketPolicy])[]
+}
+
+const indexes = new WeakMap<Config, PolicyIndex>()
+
+/**
+ * The policy of a bucket: its own name beats the longest matching prefix pattern, which beats "*".
+ * @throws S3Error AccessDenied when no pattern covers the bucket: what is not configured is not served.
+ */
+export function policyFor(config: Config, bucket: string): BucketPolicy {
+  let index = indexes.get(config)
+  if (index === undefined) {
+    index = build(config)
+    indexes.set(config, index)
+  }
+  const policy = index.exact.get(bucket) ?? index.prefixes.find(([prefix]) => bucket.startsWith(prefix))?.[1]
+  if (policy === undefined) throw new S3Error('AccessDenied')
+  return policy
+}
+
+function build(config: Config): PolicyIndex {
+  const prefixes = config.buckets.filter(([pattern]) => pattern.endsWith('*')).map(([pattern, policy]) => [pattern.slice(0, -1), policy] as const)
+  return {
+    exact: new Map(config.buckets.filter(([pattern]) => !pattern.endsWith('*'))),
+    prefixes: prefixes.toSorted(([a], [b]) => b.length - a.length)
+  }
 }

@@ -3,9 +3,8 @@ import { inspect } from 'node:util'
 import type { z } from 'zod'
 import type { BucketPolicy, Config, KeyConfig } from './config.ts'
 import { configSections, isLoopback, type Sources } from './schema.ts'
-import { expand, isMap, readTree, type ConfigFault, type Tree } from './tree.ts'
-import { faultsOf, noSuch, wordsOf } from './config-words.ts'
-import { systemWords } from '../system-words.ts'
+import { expand, isMap, readTree, type ConfigFault, type Tree, faultsOf, noSuch, wordsOf } from './tree.ts'
+import { systemWords } from '../diagnosis.ts'
 
 type ClientLimits = Config['clients'][number]['limits']
 

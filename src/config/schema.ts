@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { bytes, bytesPerSecond, seconds, wholeNumber } from './units.ts'
-import { systemWords } from '../system-words.ts'
+import { systemWords } from '../diagnosis.ts'
 
 /** Where values that are not in the file itself come from. */
 export interface Sources {

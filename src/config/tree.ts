@@ -1,4 +1,5 @@
 import { parseDocument } from 'yaml'
+import type { z } from 'zod'
 import type { Sources } from './schema.ts'
 
 /** One thing wrong with a configuration: where, and what it must be. */
@@ -57,4 +58,68 @@ export function expand(value: unknown, path: string, env: Sources['env'], faults
   if (!isMap(value)) return value
   const entries = Object.entries(value).filter(([, item]) => item !== null)
   return Object.fromEntries(entries.map(([name, item]) => [name, expand(item, at(name), env, faults)]))
+}
+
+/**
+ * The words for what a schema refuses, where the option has none of its own: what it must be, and what kind of value is there
+ * instead. Values are not quoted: they may be secrets.
+ */
+export function wordsOf(issue: z.core.$ZodRawIssue): string | undefined {
+  const { input } = issue
+  if (issue.code === 'invalid_type') return input === undefined ? 'must be given' : `must be ${nouns[issue.expected] ?? issue.expected}, not ${kindOf(input)}`
+  if (issue.code === 'invalid_value') return `must be ${oneOf(issue.values.map(String))}`
+  if (issue.code === 'too_small') return 'must not be empty'
+  if (issue.code === 'unrecognized_keys') return optionsOf(issue.inst)
+  return issue.code === 'invalid_key' ? 'is not a valid name' : undefined
+}
+
+const nouns: Readonly<Record<string, string>> = {
+  string: 'a text', boolean: 'true or false', object: 'a map of options', record: 'a map of names', array: 'a list'
+}
+
+function kindOf(value: unknown): string {
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'boolean') return String(value)
+  return typeof value === 'string' ? 'a text' : typeof value === 'number' ? 'a number' : 'a map'
+}
+
+function oneOf(values: readonly string[]): string {
+  return values.length === 1 ? values.join() : `${values.slice(0, -1).join(', ')} or ${values.at(-1) ?? ''}`
+}
+
+/** Names of the options of a map, separated by blanks; '' where the schema is not one. */
+function optionsOf(schema: unknown): string {
+  const definition = (schema as { readonly _zod?: { readonly def?: { readonly shape?: object } } } | undefined)?._zod?.def?.shape
+  return Object.keys(definition ?? {}).join(' ')
+}
+
+/** The faults an issue stands for: one for each option that does not exist. @param absent the section is not in the file at all. */
+export function faultsOf(section: string, issue: z.core.$ZodIssue, absent: boolean): ConfigFault[] {
+  const path = [section, ...issue.path].join('.')
+  if (absent && issue.path.length === 0) return [{ path, message: 'must be given' }]
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ path: `${path}.${key}`, message: noSuch('option', key, issue.message.split(' ')) }))
+  }
+  if (issue.code === 'invalid_key') return [{ path, message: issue.issues[0]?.message ?? issue.message }]
+  return [{ path, message: issue.message }]
+}
+
+/** "no such option; did you mean …?", or the list of those there are. */
+export function noSuch(what: string, name: string, known: readonly string[]): string {
+  const near = known.find((each) => distance(name.toLowerCase(), each.toLowerCase()) <= Math.min(2, Math.floor(each.length / 3)))
+  return near === undefined ? `no such ${what}; there are ${known.join(', ')}` : `no such ${what}; did you mean ${near}?`
+}
+
+/** Letters to insert, remove or replace between two names (Levenshtein); names too different in length count as far. */
+function distance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 2) return Infinity
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (const [i, letter] of Array.from(a).entries()) {
+    const next = [i + 1]
+    for (const [j, other] of Array.from(b).entries()) {
+      next.push(Math.min((row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1, (row[j] ?? 0) + (letter === other ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length] ?? Infinity
 }

@@ -1,7 +1,7 @@
 import { S3Error } from '../errors.ts'
 import { parseQuery } from '../http/target.ts'
-import type { HeaderList } from '../http/headers.ts'
-import type { ResponseHeaders } from './answer.ts'
+import type { HeaderList } from '../http/message.ts'
+import type { ResponseHeaders } from './request.ts'
 import type { CannedAcl, ObjectAttributes, Retention, StorageClass, Tag } from './records.ts'
 
 /** System metadata a writer may set (AWS, "Working with object metadata"), spelled as S3 answers it. */

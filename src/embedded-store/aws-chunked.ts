@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { S3Error } from '../errors.ts'
 import { equalSignatures } from '../sigv4/signing.ts'
 import type { Hash } from 'node:crypto'
-import type { ChunkSignatureChain } from '../sigv4/chunk-signer.ts'
+import type { ChunkSignatureChain } from '../sigv4/signing.ts'
 
 /** A chunk header is a size and one signature; a trailer is a checksum and one signature. */
 const LINE_LIMIT = 1024

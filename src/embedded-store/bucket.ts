@@ -1,10 +1,9 @@
-import { S3Error } from '../errors.ts'
-import { Locks } from './locks.ts'
-import { SortedMap } from './sorted.ts'
-import { orderedId } from './ids.ts'
 import type { Readable } from 'node:stream'
 import type { Backend, StoredBucket } from './backend.ts'
 import type { Blob, BucketRecord, ObjectVersion, Slice, UploadedPart, UploadRecord, Version } from './records.ts'
+import { S3Error } from '../errors.ts'
+import { Locks, orderedId } from './locks.ts'
+import { SortedMap } from './sorted.ts'
 
 export interface Upload {
   readonly record: UploadRecord

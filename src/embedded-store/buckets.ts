@@ -1,14 +1,12 @@
+import type { HttpResponse } from '../http/message.ts'
+import type { BucketRecord } from './records.ts'
 import { S3Error } from '../errors.ts'
-import { emptyAnswer, isoDate, xmlAnswer } from './answer.ts'
+import { emptyAnswer, isoDate, xmlAnswer, type StoreContext, type StoreRequest } from './request.ts'
 import { readAcl } from './attributes.ts'
 import { ownerElement } from './listings.ts'
 import { pageSize } from './page.ts'
 import { receiveDocument } from './receive.ts'
-import { parseXml } from './xml-reader.ts'
-import { element, textElement, xmlDocument } from './xml.ts'
-import type { HttpResponse } from '../http/message.ts'
-import type { BucketRecord } from './records.ts'
-import type { StoreContext, StoreRequest } from './request.ts'
+import { parseXml, element, textElement, xmlDocument } from './xml.ts'
 
 /** ListBuckets. */
 export async function listBuckets({ query }: StoreRequest, { catalog, region }: StoreContext): Promise<HttpResponse> {

@@ -3,8 +3,8 @@ import { S3Error } from '../errors.ts'
 import { algorithmOfHeader, combineCrc, compositeChecksum, isCombinable, parseChecksum, requireChecksumAlgorithm } from '../http/checksums.ts'
 import { textElement } from './xml.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
-import type { HeaderList } from '../http/headers.ts'
-import type { ResponseHeaders } from './answer.ts'
+import type { HeaderList } from '../http/message.ts'
+import type { ResponseHeaders } from './request.ts'
 import type { FinishedPart, StoredChecksum } from './records.ts'
 
 /** A checksum the client sent, or (value null) announced to send after the body. */

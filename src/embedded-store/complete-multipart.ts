@@ -1,18 +1,14 @@
+import type { Bucket, Upload } from './bucket.ts'
+import type { ObjectVersion, StoredChecksum, UploadedPart } from './records.ts'
 import { S3Error } from '../errors.ts'
-import { HeaderList } from '../http/headers.ts'
-import { currentSecond, xmlAnswer } from './answer.ts'
+import { HeaderList, type HttpResponse } from '../http/message.ts'
+import { currentSecond, xmlAnswer, type StoreContext, type StoreRequest } from './request.ts'
 import { checksumElement, checksumMismatch, multipartChecksum, multipartEtag } from './checksums.ts'
 import { writeConditions } from './conditions.ts'
 import { versionHeader } from './locate.ts'
 import { implicitChecksum } from './multipart.ts'
 import { receiveDocument } from './receive.ts'
-import { parseXml } from './xml-reader.ts'
-import { textElement, xmlDocument } from './xml.ts'
-import type { HttpResponse } from '../http/message.ts'
-import type { Bucket, Upload } from './bucket.ts'
-import type { ObjectVersion, StoredChecksum, UploadedPart } from './records.ts'
-import type { StoreContext, StoreRequest } from './request.ts'
-import type { XmlElement } from './xml-reader.ts'
+import { parseXml, textElement, xmlDocument, type XmlElement } from './xml.ts'
 
 /** All parts but the last have at least 5 MiB (AWS, "Amazon S3 multipart upload limits"). */
 const PART_MINIMUM = 5 * 1024 * 1024

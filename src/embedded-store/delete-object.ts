@@ -1,15 +1,12 @@
-import { S3Error } from '../errors.ts'
-import { currentSecond, emptyAnswer, xmlAnswer } from './answer.ts'
-import { deleteCondition } from './conditions.ts'
-import { checkVersionId } from './locate.ts'
-import { receiveDocument } from './receive.ts'
-import { parseXml } from './xml-reader.ts'
-import { element, textElement, xmlDocument } from './xml.ts'
 import type { HttpResponse } from '../http/message.ts'
 import type { Bucket } from './bucket.ts'
 import type { ObjectVersion, Version } from './records.ts'
-import type { StoreContext, StoreRequest } from './request.ts'
-import type { XmlElement } from './xml-reader.ts'
+import { S3Error } from '../errors.ts'
+import { currentSecond, emptyAnswer, xmlAnswer, type StoreContext, type StoreRequest } from './request.ts'
+import { deleteCondition } from './conditions.ts'
+import { checkVersionId } from './locate.ts'
+import { receiveDocument } from './receive.ts'
+import { parseXml, element, textElement, xmlDocument, type XmlElement } from './xml.ts'
 
 /** Keys in one DeleteObjects (AWS, DeleteObjects). */
 const DELETE_LIMIT = 1000

@@ -1,11 +1,9 @@
-import { S3Error } from '../errors.ts'
-import { emptyAnswer, textAnswer, xmlAnswer } from './answer.ts'
-import { receiveDocument } from './receive.ts'
-import { parseXml } from './xml-reader.ts'
-import { textElement, xmlDocument } from './xml.ts'
 import type { HttpResponse } from '../http/message.ts'
 import type { BucketRecord } from './records.ts'
-import type { StoreContext, StoreRequest } from './request.ts'
+import { S3Error } from '../errors.ts'
+import { emptyAnswer, textAnswer, xmlAnswer, type StoreContext, type StoreRequest } from './request.ts'
+import { receiveDocument } from './receive.ts'
+import { parseXml, textElement, xmlDocument } from './xml.ts'
 
 interface DocumentRule {
   /** Root element; null for the policy, which is JSON. */

@@ -1,17 +1,13 @@
+import type { HttpResponse } from '../http/message.ts'
+import type { ObjectVersion, StoredChecksum } from './records.ts'
 import { S3Error } from '../errors.ts'
-import { httpDate, xmlAnswer } from './answer.ts'
+import { httpDate, xmlAnswer, type ResponseHeaders, type StoreContext, type StoreRequest } from './request.ts'
 import { attributeHeaders, overrideHeaders } from './attributes.ts'
 import { checksumElement, checksumHeaders } from './checksums.ts'
-import { ifRangeHolds, readConditions } from './conditions.ts'
+import { ifRangeHolds, readConditions, parseRange, type ByteRange } from './conditions.ts'
 import { locate, slices, versionHeader } from './locate.ts'
 import { pageSize } from './page.ts'
-import { parseRange } from './range.ts'
 import { element, textElement, xmlDocument } from './xml.ts'
-import type { HttpResponse } from '../http/message.ts'
-import type { ResponseHeaders } from './answer.ts'
-import type { ByteRange } from './range.ts'
-import type { ObjectVersion, StoredChecksum } from './records.ts'
-import type { StoreContext, StoreRequest } from './request.ts'
 
 interface Selection {
   /** null: the whole object with status 200. */

@@ -1,6 +1,6 @@
 import { S3Error } from '../errors.ts'
-import { httpDate } from './answer.ts'
-import type { ResponseHeaders } from './answer.ts'
+import { httpDate } from './request.ts'
+import type { ResponseHeaders } from './request.ts'
 import type { Bucket } from './bucket.ts'
 import type { DeleteMarker, ObjectVersion, Slice, Version } from './records.ts'
 

@@ -1,17 +1,13 @@
+import type { HttpResponse } from '../http/message.ts'
+import type { Bucket } from './bucket.ts'
+import type { CannedAcl, ObjectVersion, Retention } from './records.ts'
 import { S3Error } from '../errors.ts'
-import { emptyAnswer, xmlAnswer } from './answer.ts'
+import { emptyAnswer, xmlAnswer, owner, type StoreContext, type StoreRequest } from './request.ts'
 import { checkRetention, checkTags, readAcl } from './attributes.ts'
 import { ownerElement } from './listings.ts'
 import { locate, versionHeader } from './locate.ts'
 import { receiveDocument } from './receive.ts'
-import { owner } from './request.ts'
-import { parseXml } from './xml-reader.ts'
-import { element, textElement, xmlDocument } from './xml.ts'
-import type { HttpResponse } from '../http/message.ts'
-import type { Bucket } from './bucket.ts'
-import type { CannedAcl, ObjectVersion, Retention } from './records.ts'
-import type { StoreContext, StoreRequest } from './request.ts'
-import type { XmlElement } from './xml-reader.ts'
+import { parseXml, element, textElement, xmlDocument, type XmlElement } from './xml.ts'
 
 /** GET, PUT and DELETE of `?tagging` on an object. */
 export async function objectTagging(request: StoreRequest, { catalog }: StoreContext): Promise<HttpResponse> {

@@ -1,15 +1,13 @@
+import type { HttpResponse, HeaderList } from '../http/message.ts'
+import type { Bucket } from './bucket.ts'
+import type { ObjectVersion } from './records.ts'
 import { S3Error } from '../errors.ts'
-import { currentSecond, emptyAnswer } from './answer.ts'
+import { currentSecond, emptyAnswer, type StoreContext, type StoreRequest } from './request.ts'
 import { readAttributes } from './attributes.ts'
 import { checksumHeaders } from './checksums.ts'
 import { writeConditions } from './conditions.ts'
 import { versionHeader } from './locate.ts'
 import { receiveBlob } from './receive.ts'
-import type { HttpResponse } from '../http/message.ts'
-import type { HeaderList } from '../http/headers.ts'
-import type { Bucket } from './bucket.ts'
-import type { ObjectVersion } from './records.ts'
-import type { StoreContext, StoreRequest } from './request.ts'
 
 /** Bytes of UTF-8 (AWS, "Creating object key names"). */
 const KEY_LIMIT = 1024

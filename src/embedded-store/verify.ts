@@ -1,14 +1,9 @@
 import { S3Error } from '../errors.ts'
-import { HeaderList } from '../http/headers.ts'
-import { algorithmV4, malformedHeader, parseAuthorization } from '../sigv4/claims.ts'
-import { ChunkSignatureChain } from '../sigv4/chunk-signer.ts'
-import { parseContentSha256 } from '../sigv4/content-sha256.ts'
+import { HeaderList, type HttpRequest } from '../http/message.ts'
+import { algorithmV4, malformedHeader, parseAuthorization, parseContentSha256, type SignatureClaim } from '../sigv4/claims.ts'
+import { ChunkSignatureChain, SigningSecret, verifySignatureV4 } from '../sigv4/signing.ts'
 import { formatIsoBasic, maxSkewMilliseconds, parseHttpDate, parseIsoBasic } from '../sigv4/date.ts'
 import { hasPresignedCredential, isPresignParameter, parsePresigned } from '../sigv4/presigned.ts'
-import { SigningSecret } from '../sigv4/secret.ts'
-import { verifySignatureV4 } from '../sigv4/signing.ts'
-import type { HttpRequest } from '../http/message.ts'
-import type { SignatureClaim } from '../sigv4/claims.ts'
 
 export interface Credential {
   readonly accessKeyId: string

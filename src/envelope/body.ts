@@ -1,10 +1,9 @@
 import type { Checksum } from './attributes.ts'
-import { EnvelopeError } from './error.ts'
-import { openTail, sealTail, type Manifest } from './manifest.ts'
 import type { ObjectKey } from './data-key.ts'
-import { storedSize, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
+import { EnvelopeError, checkZeros, zeros } from './encoding.ts'
+import { openTail, sealTail, type Manifest } from './manifest.ts'
+import { storedSize, STORED_GEOMETRY, streamSize, type Geometry, storedPartSize } from './sizes.ts'
 import { SegmentOpener, SegmentSealer } from './stream.ts'
-import { checkZeros } from './zeros.ts'
 
 /** Digests that were not known when the metadata was sent. */
 export interface LateDigests {
@@ -133,5 +132,45 @@ export class SingleOpener {
     const kept = bytes.subarray(gap.length)
     if (this.#tailFilled + kept.length > this.#tail.length) throw new EnvelopeError('trailing')
     this.#tailFilled += kept.copy(this.#tail, this.#tailFilled)
+  }
+}
+
+export interface PartSealerInput {
+  readonly objectKey: ObjectKey
+  /** 1 to 10,000. */
+  readonly number: number
+  /** Bytes. */
+  readonly plaintextSize: number
+  readonly geometry?: Geometry
+}
+
+/**
+ * One attempt at a part of a multipart upload: plaintext in, what the store gets out (docs/FORMAT.md, Size law). From 5 MiB on that
+ * is stream ‖ zeros, paddedPartSize bytes; below, the bare stream. The last segment comes out of `final` alone.
+ */
+export class PartSealer {
+  /** 40 bytes for the part record and the manifest; new for every attempt. */
+  readonly header: Buffer
+  /** Content-Length of the upstream request, or of the inline record. */
+  readonly storedSize: number
+  readonly #sealer: SegmentSealer
+  readonly #padding: number
+
+  constructor({ objectKey, number, plaintextSize, geometry = STORED_GEOMETRY }: PartSealerInput) {
+    const part = { kind: 'part', number, plaintextSize } as const
+    this.#sealer = new SegmentSealer({ streamKey: objectKey.stream, part, segmentSize: geometry.segmentSize })
+    this.header = this.#sealer.header
+    this.storedSize = storedPartSize(plaintextSize, geometry)
+    this.#padding = this.storedSize - streamSize(plaintextSize, geometry.segmentSize)
+  }
+
+  /** @throws EnvelopeError `length` when more comes than was announced. */
+  update(chunk: Buffer): readonly Buffer[] {
+    return this.#sealer.update(chunk)
+  }
+
+  /** @throws EnvelopeError `length` when less came than was announced. */
+  final(): readonly Buffer[] {
+    return [...this.#sealer.final(), ...zeros(this.#padding)]
   }
 }

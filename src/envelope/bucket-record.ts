@@ -1,8 +1,6 @@
-import type { KeyObject } from 'node:crypto'
-import { createHash } from 'node:crypto'
-import { ByteReader, ByteWriter, fields, utf8 } from './encoding.ts'
-import { EnvelopeError } from './error.ts'
-import { unwrap, wrap } from './wrap.ts'
+import { type KeyObject, createHash } from 'node:crypto'
+import { ByteReader, ByteWriter, fields, utf8, EnvelopeError } from './encoding.ts'
+import { unwrap, wrap } from './data-key.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Bucket record).
 const VERSION = 1

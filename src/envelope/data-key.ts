@@ -1,5 +1,6 @@
-import { createSecretKey, hkdfSync, randomBytes, type KeyObject } from 'node:crypto'
-import { EnvelopeError } from './error.ts'
+import { createSecretKey, hkdfSync, randomBytes, type KeyObject, createCipheriv, createDecipheriv, timingSafeEqual } from 'node:crypto'
+import { EnvelopeError, byUtf8, fields } from './encoding.ts'
+import { TAG_SIZE } from './sizes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Keys).
 const HKDF_SALT = Buffer.from('sealgate/v1/object-key-hkdf-salt', 'ascii')
@@ -62,4 +63,87 @@ export class ObjectKey {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toJSON()
   }
+}
+
+// STORED DATA depends on every constant here (docs/FORMAT.md, Wrap).
+const SALT_SIZE = 32
+const INFO = 'sealgate/v1/wrap'
+/** Zero is right here: the salt makes a key of its own for every wrap. */
+const NONCE = Buffer.alloc(12)
+
+/** How many bytes a wrap is longer than its plaintext. */
+export const WRAP_OVERHEAD = SALT_SIZE + TAG_SIZE
+
+/** Seals a short secret under a key-encryption key of 32 bytes. Result: salt (32) ‖ ciphertext ‖ tag (16). */
+export function wrap(kek: KeyObject, plaintext: Buffer, aad: Buffer): Buffer {
+  const salt = randomBytes(SALT_SIZE)
+  const cipher = createCipheriv('aes-256-gcm', deriveKey(kek, salt, INFO), NONCE, { authTagLength: TAG_SIZE })
+  cipher.setAAD(aad)
+  return Buffer.concat([salt, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+}
+
+/** @throws EnvelopeError `box` for anything that this key and AAD did not seal. */
+export function unwrap(kek: KeyObject, wrapped: Buffer, aad: Buffer): Buffer {
+  if (wrapped.length < WRAP_OVERHEAD) throw new EnvelopeError('box')
+  const key = deriveKey(kek, wrapped.subarray(0, SALT_SIZE), INFO)
+  const decipher = createDecipheriv('aes-256-gcm', key, NONCE, { authTagLength: TAG_SIZE })
+  decipher.setAAD(aad)
+  decipher.setAuthTag(wrapped.subarray(-TAG_SIZE))
+  const plaintext = decipher.update(wrapped.subarray(SALT_SIZE, -TAG_SIZE))
+  try {
+    decipher.final()
+  } catch {
+    plaintext.fill(0)
+    throw new EnvelopeError('box')
+  }
+  return plaintext
+}
+
+/**
+ * AAD of a bucket key wrapped by a local master key (docs/FORMAT.md, Key providers).
+ * @param objectKey name of the one object the bucket key serves; null when it serves the bucket.
+ * @throws EnvelopeError `place` for text that is not well-formed Unicode.
+ */
+export function bucketKeyContext(
+  realm: string, bucket: string, objectKey: string | null, requestContext: Readonly<Record<string, string>>
+): Buffer {
+  return fields('sealgate/v1/bucket-key', realm, bucket, objectKey ?? '', ...contextFields(requestContext))
+}
+
+/** Names and values of an encryption context in turn, sorted by name, bytewise. */
+export function contextFields(requestContext: Readonly<Record<string, string>>): string[] {
+  return Object.entries(requestContext).sort(([a], [b]) => byUtf8(a, b)).flat()
+}
+
+// STORED DATA depends on every constant here (docs/FORMAT.md, Key providers, SSE-C).
+const CHECK_SIZE = 16
+
+/** What an SSE-C key gives for one object. */
+export interface CustomerWrap {
+  /** Seals the box. */
+  readonly kek: KeyObject
+  /** Salt (32) ‖ check value (16): stands where other objects have their wrapped bucket key. */
+  readonly blob: Buffer
+}
+
+/** A fresh KEK from the 32-byte key of a customer. */
+export function sealWithCustomerKey(customerKey: KeyObject): CustomerWrap {
+  const salt = randomBytes(SALT_SIZE)
+  return { kek: kekOf(customerKey, salt), blob: Buffer.concat([salt, checkOf(customerKey, salt)]) }
+}
+
+/** @throws EnvelopeError `format` for a blob of another size, `key` when it was made with another customer key. */
+export function openWithCustomerKey(customerKey: KeyObject, blob: Buffer): KeyObject {
+  if (blob.length !== SALT_SIZE + CHECK_SIZE) throw new EnvelopeError('format')
+  const salt = blob.subarray(0, SALT_SIZE)
+  if (!timingSafeEqual(blob.subarray(SALT_SIZE), checkOf(customerKey, salt))) throw new EnvelopeError('key')
+  return kekOf(customerKey, salt)
+}
+
+function kekOf(customerKey: KeyObject, salt: Buffer): KeyObject {
+  return deriveKey(customerKey, salt, 'sealgate/v1/ssec-wrap')
+}
+
+function checkOf(customerKey: KeyObject, salt: Buffer): Buffer {
+  return Buffer.from(hkdfSync('sha256', customerKey, salt, 'sealgate/v1/ssec-check', CHECK_SIZE))
 }

@@ -1,5 +1,3 @@
-import { EnvelopeError, type EnvelopeErrorKind } from './error.ts'
-
 /**
  * `fields(a, b, …)` of docs/FORMAT.md (Terminology): each as u32 length ‖ bytes, so that two lists never look the same.
  * @throws EnvelopeError `place` for text that is not well-formed Unicode: Node would encode different texts alike.
@@ -126,5 +124,47 @@ export class ByteReader {
 
   end(): void {
     if (!this.done) throw new EnvelopeError(this.#kind)
+  }
+}
+
+/**
+ * What failed (docs/FORMAT.md, Test vectors). For metrics and tests; a client is never told.
+ * `format`: envelope or attributes do not parse · `place`: bound to another bucket · `box`: a wrap does not open ·
+ * `commitment`: other object key than the stored commitment says · `length`: stored size or byte count ·
+ * `header`: stored stream header · `segment`: a tag · `truncated`, `trailing`: bytes missing or surplus ·
+ * `zeros`, `footer`, `manifest`: the tail · `record`: upload or part record · `metadata`: metadata digest ·
+ * `key`: SSE-C check value, the customer's key is another one.
+ */
+export const envelopeErrorKinds = [
+  'format', 'place', 'box', 'commitment', 'length', 'header', 'segment', 'truncated', 'trailing', 'zeros', 'footer', 'manifest', 'record', 'metadata', 'key'
+] as const
+export type EnvelopeErrorKind = (typeof envelopeErrorKinds)[number]
+
+/** Sealed data that must not be used. The message is the same for every kind, so that it may go anywhere. */
+export class EnvelopeError extends Error {
+  readonly kind: EnvelopeErrorKind
+
+  constructor(kind: EnvelopeErrorKind) {
+    super('The sealed data did not verify.')
+    this.name = 'EnvelopeError'
+    this.kind = kind
+  }
+}
+
+/** Shared by every transfer; nobody may write to it. */
+const block = Buffer.alloc(65536)
+
+/** That many zeros, as views on one shared buffer. */
+export function zeros(size: number): Buffer[] {
+  const views: Buffer[] = []
+  for (let left = size; left > 0; left -= block.length) views.push(block.subarray(0, left))
+  return views
+}
+
+/** @throws EnvelopeError `zeros` when one byte is not zero. */
+export function checkZeros(bytes: Buffer): void {
+  for (let offset = 0; offset < bytes.length; offset += block.length) {
+    const size = Math.min(block.length, bytes.length - offset)
+    if (bytes.compare(block, 0, size, offset, offset + size) !== 0) throw new EnvelopeError('zeros')
   }
 }

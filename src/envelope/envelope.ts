@@ -1,13 +1,11 @@
 import { timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encodeAttributes, parseAttributes, type Attributes } from './attributes.ts'
-import { ByteReader, ByteWriter, decodeBase64url, fields, utf8 } from './encoding.ts'
-import { EnvelopeError, type EnvelopeErrorKind } from './error.ts'
-import { KEY_SIZE, ObjectKey } from './data-key.ts'
+import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError, type EnvelopeErrorKind } from './encoding.ts'
+import { KEY_SIZE, ObjectKey, unwrap, wrap, WRAP_OVERHEAD } from './data-key.ts'
 import { HEADER_SIZE } from './sizes.ts'
-import { unwrap, wrap, WRAP_OVERHEAD } from './wrap.ts'
 
 export type { Attributes, Checksum, SseMode } from './attributes.ts'
-export { isBindable, isTrustedType, metadataDigest, metadataMatches } from './metadata.ts'
+export { isBindable, isTrustedType, metadataDigest, metadataMatches } from './attributes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Metadata).
 const VERSION = 1

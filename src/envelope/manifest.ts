@@ -1,18 +1,16 @@
 import { createHash } from 'node:crypto'
-import {
-  checkSize, checksumCode, checksumCodes, checksumCount, MD5_SIZE, parseChecksumCode, readChecksums, writeChecksums,
-  type Checksum, type ChecksumName
-} from './attributes.ts'
-import { ByteReader, ByteWriter } from './encoding.ts'
 import type { EnvelopeKind } from './envelope.ts'
-import { EnvelopeError } from './error.ts'
 import type { ObjectKey } from './data-key.ts'
+import {
+  checkSize, checksumCode, checksumCodes, checksumCount, MD5_SIZE, parseChecksumCode, readChecksums, writeChecksums, type Checksum,
+  type ChecksumName
+} from './attributes.ts'
+import { ByteReader, ByteWriter, EnvelopeError, checkZeros, zeros } from './encoding.ts'
 import {
   HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS, partOffsets, plaintextSize, storedSize, STORED_GEOMETRY, streamPlaintextSize, streamSize,
   type Geometry
 } from './sizes.ts'
 import { SegmentOpener, SegmentSealer } from './stream.ts'
-import { checkZeros, zeros } from './zeros.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Manifest and footer).
 const kindCodes = { single: 1, multipart: 2 } as const

@@ -1,10 +1,9 @@
-import { EnvelopeError } from './error.ts'
 import type { Manifest } from './manifest.ts'
 import type { ObjectKey } from './data-key.ts'
-import { partOffsets, segmentCount, segmentRange, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
 import type { StreamPart } from './segments.ts'
+import { EnvelopeError, checkZeros } from './encoding.ts'
+import { partOffsets, segmentCount, segmentRange, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
 import { SegmentOpener } from './stream.ts'
-import { checkZeros } from './zeros.ts'
 
 /** Consecutive segments of one part, and what of them is wanted. */
 export interface ReadPiece {

@@ -1,4 +1,4 @@
-import { EnvelopeError } from './error.ts'
+import { EnvelopeError } from './encoding.ts'
 
 // Everything in this file is part of STORED DATA (docs/FORMAT.md: Streams, Size law, Limits). All sizes are in bytes.
 

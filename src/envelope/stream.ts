@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes, type CipherGCM, type DecipherGCM, type KeyObject } from 'node:crypto'
-import { EnvelopeError } from './error.ts'
+import { EnvelopeError } from './encoding.ts'
 import { PREFIX_SIZE, SALT_SIZE, segmentKey, Segments, type StreamPart } from './segments.ts'
 import { HEADER_SIZE, SEGMENT_SIZE, streamSize, TAG_SIZE } from './sizes.ts'
 

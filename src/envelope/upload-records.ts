@@ -3,12 +3,10 @@ import {
   checkSize, checksumCode, checksumCodes, checksumTypeCode, MD5_SIZE, parseChecksumCode, parseChecksumType, parseSse, sseCode,
   type ChecksumKind, type ChecksumName, type SseMode
 } from './attributes.ts'
-import { ByteReader, ByteWriter, decodeBase64url, fields, utf8 } from './encoding.ts'
+import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError } from './encoding.ts'
 import { parseScope, scopeCode, type KeyScope, type Place } from './envelope.ts'
-import { EnvelopeError } from './error.ts'
-import { KEY_SIZE, ObjectKey } from './data-key.ts'
+import { KEY_SIZE, ObjectKey, contextFields, unwrap, wrap } from './data-key.ts'
 import { HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS } from './sizes.ts'
-import { contextFields, unwrap, wrap } from './wrap.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Multipart state).
 const VERSION = 1

@@ -1,33 +1,30 @@
 import { readFileSync } from 'node:fs'
-import type { Config } from '../config/config.ts'
 import type { Parts } from '../operations/context.ts'
 import type { Gateway, Load, Readiness, TellOperator } from './types.ts'
-import { capabilityLine, corsLine, gatewayStatus, type GatewayStatus } from './status.ts'
-import { fieldsOf } from '../diagnosis.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 import type { Health } from '../observe/health.ts'
-import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
-import type { KeyRegistry } from '../keys/registry.ts'
-import type { StoreUpstream } from '../upstream/upstream.ts'
-import { policyFor } from '../config/config-policy.ts'
+import { type Config, policyFor, type BucketPolicy } from '../config/config.ts'
+import { capabilityLine, corsLine, gatewayStatus, type GatewayStatus } from './status.ts'
+import { fieldsOf } from '../diagnosis.ts'
+import { type Snapshot, exposition } from '../observe/registry.ts'
+import { type KeyRegistry, openKeyRegistry } from '../keys/registry.ts'
+import { type StoreUpstream, createUpstream } from '../upstream/upstream.ts'
 import { configWarnings } from '../config/warnings.ts'
 import { LateParts } from '../operations/multipart/detached-writes.ts'
 import { Turns } from '../concurrency/turns.ts'
-import { ObjectCache } from '../operations/caches.ts'
-import { SettingsCache } from '../operations/settings-cache.ts'
-import { openKeyRegistry } from '../keys/registry.ts'
+import { ObjectCache, SettingsCache } from '../operations/caches.ts'
 import { KeySelfTest } from '../keys/self-test.ts'
-import { authContext } from './gateway-auth.ts'
 import { gatewayHealth } from './readiness.ts'
 import { Observer } from './observer.ts'
-import { exposition } from '../observe/exposition.ts'
 import { leaveRoomForBodies } from '../http/gc-tuning.ts'
 import { handle, type Pipeline } from './pipeline.ts'
 import { corsRule } from '../s3/cors.ts'
 import { Capabilities } from '../store-client/capabilities.ts'
-import { speaksTls } from '../upstream/tls-hint.ts'
-import { createUpstream } from '../upstream/upstream.ts'
+import { speaksTls } from '../upstream/diagnose.ts'
+import { type AuthContext, credentialLookup } from '../auth/types.ts'
+import { parseTarget } from '../http/target.ts'
+import { address } from '../s3/route.ts'
 
 const HEALTH_EVERY_SECONDS = 15
 
@@ -247,4 +244,23 @@ class Assembly implements Gateway {
 
 function openUpstream({ upstream, limits }: Config, observer: Observer): StoreUpstream {
   return createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, observer.upstream())
+}
+
+const rootTarget = parseTarget('/')
+
+/** What the authentication needs to know of the configuration. */
+export function authContext(config: Config, policies: (bucket: string) => BucketPolicy): AuthContext {
+  const { domains, regions } = config.listen
+  return {
+    credential: credentialLookup(config.clients),
+    regions,
+    v2Query: config.auth.v2Query,
+    v2Header: config.auth.v2Header,
+    now: () => new Date(),
+    virtualHostBucket: (host) => address(rootTarget, host, domains).bucket,
+    isPublicRead: (request) => {
+      const { bucket } = address(request.target, request.host, domains)
+      return policies(bucket ?? '').publicRead !== false
+    }
+  }
 }

@@ -1,8 +1,8 @@
-import { S3Error } from '../errors.ts'
-import { encryptionContext } from './key-context.ts'
-import type { AuditEvent, AuditSink } from './audit-event.ts'
-import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 import type { KeyObject } from 'node:crypto'
+import { S3Error } from '../errors.ts'
+import {
+  encryptionContext, type AuditEvent, type AuditSink, type BucketKey, type KeyContext, type KeyProvider, type KeyUse, type WrappedBucketKey
+} from './types.ts'
 
 export interface AuditOptions {
   readonly sink: AuditSink

@@ -1,12 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
+import type { Config, KeyConfig } from '../config/config.ts'
+import type { AuditSink, KeyProvider, KeyUse } from './types.ts'
+import type { KmsMetrics } from './providers/kms-connection.ts'
 import { withAudit } from './audited-provider.ts'
 import { withBucketKeyCache, type CachingKeyProvider } from './bucket-key-cache.ts'
 import { KmsKeyProvider, type KmsProviderOptions } from './providers/aws-kms.ts'
 import { LocalKeyProvider } from './providers/local.ts'
-import type { Config, KeyConfig } from '../config/config.ts'
-import type { AuditSink } from './audit-event.ts'
-import type { KmsMetrics } from './providers/kms-connection.ts'
-import type { KeyProvider, KeyUse } from './types.ts'
 
 export interface KeyRegistryOptions {
   readonly keys: Config['keys']

@@ -5,7 +5,7 @@ import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as delay } from 'node:timers/promises'
-import { systemWords } from '../system-words.ts'
+import { systemWords } from '../diagnosis.ts'
 import { Keyring, KeyringError, otherContents } from './keyring.ts'
 
 /** Far beyond any real keyring: about 8,000 versions. */

@@ -1,3 +1,5 @@
+import type { KeyObject } from 'node:crypto'
+import type { AuditSink, BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 import { Finding, S3Error } from '../errors.ts'
 import { auditEvent, errorCodeOf } from './audited-provider.ts'
 import { answersTo, openKey, type ConfiguredKey, type KeyRegistryOptions, type NamedProvider } from './configured-key.ts'
@@ -7,9 +9,6 @@ import { KmsKeyProvider } from './providers/aws-kms.ts'
 import { LocalKeyProvider } from './providers/local.ts'
 import { openWithCustomerKey, sealWithCustomerKey, SSEC_KEY_ID, type CustomerKey } from './ssec.ts'
 import { keysOf, sealingKeys, type BucketPolicy, type KeyPins } from '../config/config.ts'
-import type { AuditSink } from './audit-event.ts'
-import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
-import type { KeyObject } from 'node:crypto'
 
 /**
  * Opens every key of the configuration. Keyrings are read; KMS is not called before it is needed.

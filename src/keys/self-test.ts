@@ -1,6 +1,6 @@
 import { diagnosisOf, type Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import type { AuditEvent } from './audit-event.ts'
+import type { AuditEvent } from './types.ts'
 import type { KeyRegistry } from './registry.ts'
 
 /** How one key of the configuration is. */

@@ -1,6 +1,6 @@
 import { S3Error } from '../errors.ts'
-import { FairCache } from '../collections/fair-cache.ts'
-import { abandonOn } from '../concurrency/abort.ts'
+import { FairCache } from '../collections/bounded-cache.ts'
+import { abandonOn } from '../concurrency/in-flight.ts'
 
 /** Seconds that a lasting refusal (disabled, denied, damaged) is repeated from memory. Enabling a key shows after this. */
 const PERMANENT_FAILURE_SECONDS = 5

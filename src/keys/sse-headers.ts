@@ -1,5 +1,5 @@
 import { S3Error } from '../errors.ts'
-import { isReservedContextName } from './key-context.ts'
+import { isReservedContextName } from './types.ts'
 import { decodeBase64 } from './key-material.ts'
 import { customerKeyOf, type CustomerKey } from './ssec.ts'
 

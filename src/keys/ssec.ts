@@ -1,6 +1,6 @@
 import { createHash, type KeyObject, timingSafeEqual } from 'node:crypto'
-import * as envelope from '../envelope/customer-key.ts'
-import { EnvelopeError } from '../envelope/error.ts'
+import * as envelope from '../envelope/data-key.ts'
+import { EnvelopeError } from '../envelope/encoding.ts'
 import { S3Error } from '../errors.ts'
 import { decodeBase64, takeKey } from './key-material.ts'
 import type { BucketKey } from './types.ts'

@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import { fastify } from 'fastify'
-import { expositionType } from '../observe/exposition.ts'
+import { expositionType } from '../observe/registry.ts'
 
 export interface AdminSources {
   /** Store, state bucket and keys reachable, self-tests passed: each check with a word on its state. */

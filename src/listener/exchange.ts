@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { S3Error } from '../errors.ts'
-import { HeaderList } from '../http/headers.ts'
+import { HeaderList } from '../http/message.ts'
 import type { Admittance, HttpRequest, RequestNote } from '../http/message.ts'
 import { parseTarget } from '../http/target.ts'
 import { accessRecord, endedBy, type AccessRecord, type EndedBy, type Ending, type Phase } from '../observe/access-log.ts'
@@ -12,7 +12,7 @@ import type { Guest } from './admission.ts'
 import type { Watched } from './rate-watch.ts'
 import { noBody, RequestBody } from './request-body.ts'
 import { newRequestId } from './request-id.ts'
-import type { RequestMessage } from './request-message.ts'
+import type { RequestMessage } from './request-body.ts'
 
 /** What one connection remembers from request to request. */
 export interface Connection {

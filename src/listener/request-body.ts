@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
+import { IncomingMessage } from 'node:http'
 import { S3Error } from '../errors.ts'
-import { NO_READ_AHEAD, pushed } from '../http/stage.ts'
-import type { RequestMessage } from './request-message.ts'
+import { NO_READ_AHEAD, pushed, Gathered } from '../http/stage.ts'
 
 /**
  * The body of a request, detached from its socket. Destroying an IncomingMessage destroys the connection under it, so a
@@ -68,4 +68,49 @@ export class RequestBody extends Readable {
 /** The body of a request that has none. */
 export function noBody(): Readable {
   return new Readable({ read() { this.push(null) } })
+}
+
+/** Chunks below this many bytes are copied together while nobody takes them; larger ones cost little more than their bytes. */
+const smallBytes = 1024
+const blockBytes = 4096
+
+/**
+ * A request as Node's parser fills it, whose chunks stay small in number while they wait. Node counts bytes: a body in chunks of one
+ * byte, each a Buffer of several hundred, may wait 64 KiB and a read of the socket deep, which is 20 MiB.
+ */
+export class RequestMessage extends IncomingMessage {
+  /** Made with the first small chunk that waits: most bodies have none. */
+  #held: Gathered | null = null
+
+  /** Bytes that have come in and that nobody has taken. */
+  get waitingLength(): number {
+    return this.readableLength + this.#heldLength
+  }
+
+  /** @returns false when the parser is to stop the socket. */
+  override push(chunk: Buffer | null): boolean {
+    const flows = this.readableFlowing === true && this.#heldLength === 0
+    if (chunk === null || chunk.length >= smallBytes || flows) {
+      this.#flush()
+      return super.push(chunk)
+    }
+    this.#held ??= new Gathered()
+    this.#held.add(chunk)
+    if (this.#held.length >= blockBytes) this.#flush()
+    return this.waitingLength < this.readableHighWaterMark
+  }
+
+  /** Gives what waits to become a block to those who read. Without it the socket, if that has been stopped, would stay so. */
+  override resume(): this {
+    this.#flush()
+    return super.resume()
+  }
+
+  #flush(): void {
+    if (this.#held !== null && this.#held.length > 0) super.push(this.#held.take())
+  }
+
+  get #heldLength(): number {
+    return this.#held?.length ?? 0
+  }
 }

@@ -1,5 +1,5 @@
 import type { StoredBucket } from '../store-client/bucket-client.ts'
-import { inParallel } from '../concurrency/in-parallel.ts'
+import { inParallel } from '../concurrency/parallel.ts'
 import { renderXml } from '../s3/xml.ts'
 import { fieldOf } from '../store-client/bucket-client.ts'
 

@@ -1,7 +1,7 @@
 import type { Place } from '../envelope/envelope.ts'
 import type { Upstream } from '../upstream/types.ts'
 import type { StateBucket, StateEntry } from '../operations/multipart/upload-state.ts'
-import { EnvelopeError } from '../envelope/error.ts'
+import { EnvelopeError } from '../envelope/encoding.ts'
 import { parseUploadRecord, uploadHash, type UploadRecord } from '../envelope/upload-records.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'

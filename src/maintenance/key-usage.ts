@@ -1,4 +1,4 @@
-import type { HeaderList } from '../http/headers.ts'
+import type { HeaderList } from '../http/message.ts'
 import type { StoredBucket } from '../store-client/bucket-client.ts'
 import { KEY_ID_HEADER } from '../operations/objects/sealed-object.ts'
 import { S3Error } from '../errors.ts'

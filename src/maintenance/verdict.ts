@@ -1,4 +1,4 @@
-import type { HeaderList } from '../http/headers.ts'
+import type { HeaderList } from '../http/message.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyPins } from '../config/config.ts'
 import type { KeyRegistry } from '../keys/registry.ts'

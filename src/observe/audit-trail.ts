@@ -2,7 +2,7 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { diagnosis, systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import type { AuditEvent } from '../keys/audit-event.ts'
+import type { AuditEvent } from '../keys/types.ts'
 
 export interface AuditTrail {
   /**

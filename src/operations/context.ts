@@ -12,8 +12,7 @@ import type { Conditions } from '../store-client/probe-conditions.ts'
 import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import type { LateParts } from './multipart/detached-writes.ts'
 import type { Turns } from '../concurrency/turns.ts'
-import type { ObjectCache } from './caches.ts'
-import type { SettingsCache } from './settings-cache.ts'
+import type { ObjectCache, SettingsCache } from './caches.ts'
 import { S3Error } from '../errors.ts'
 
 /** What every executor works with; made once at start and replaced as a whole on reload. */

@@ -1,5 +1,5 @@
 import { S3Error } from '../errors.ts'
-import type { HeaderList } from '../http/headers.ts'
+import type { HeaderList } from '../http/message.ts'
 
 /**
  * Which headers travel, in both directions. Allow-lists: what is not named stays here, so a header nobody thought of can

@@ -1,5 +1,6 @@
 import type { BucketPolicy } from '../config/config.ts'
-import type { OperationName } from '../s3/operations.ts'
+import type { Operation } from '../s3/route.ts'
+import { type OperationName, operations } from '../s3/operations.ts'
 
 /**
  * What encryption does to every S3 operation. Pure, and the one place that says it: executors do what a row names, the
@@ -206,4 +207,23 @@ export const planners = {
  */
 export function plan(operation: OperationName, policy: Pick<BucketPolicy, 'encryption'> | null): Plan {
   return policy?.encryption === 'off' ? planners[operation].off : planners[operation].on
+}
+
+/** Operations on one object, and on the listing of current objects, that a public prefix opens. */
+const ofPrefixes: ReadonlySet<string> = new Set(['GetObject', 'HeadObject', 'GetObjectAttributes', 'ListObjects', 'ListObjectsV2'])
+
+/**
+ * Whether everybody may read what this operation reads. `store`: the gateway does not decide, and asks the store unsigned. With prefixes:
+ * current objects under one of them, and listings that ask for no more than one (docs/decisions/0007).
+ */
+export function isPublic(publicRead: BucketPolicy['publicRead'], { name, key, query }: Operation): boolean {
+  if (publicRead === 'store') return true
+  if (typeof publicRead === 'boolean') return publicRead && operations[name].public
+  // A version that was replaced may have been replaced because everybody could read it.
+  return ofPrefixes.has(name) && !query.has('versionId') && isUnder(publicRead.prefixes, key ?? query.get('prefix') ?? '')
+}
+
+/** A store that keeps objects as files might take `public/../secret` for `secret`. */
+function isUnder(prefixes: readonly string[], name: string): boolean {
+  return prefixes.some((prefix) => name.startsWith(prefix)) && !name.split(/[/\\]/).some((part) => part === '.' || part === '..')
 }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
-import { Gathered } from '../http/gathered.ts'
+import { Gathered } from '../http/stage.ts'
 
 /** The bytes of a multipart/form-data body, taken piece by piece (RFC 2046 5.1, RFC 7578). */
 export class FormSource {

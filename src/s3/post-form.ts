@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
-import { Gathered } from '../http/gathered.ts'
+import { Gathered } from '../http/stage.ts'
 import { FormSource } from './form-parser.ts'
 
 /** AWS, "Creating an HTML form": all fields but the file, names and values together, as sent and with `${filename}` replaced. */

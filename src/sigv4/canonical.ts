@@ -1,4 +1,4 @@
-import type { HeaderList } from '../http/headers.ts'
+import type { HeaderList } from '../http/message.ts'
 import { percentDecode, percentEncode, type Query, type RequestTarget } from '../http/target.ts'
 
 /** What of a request a signature covers. */

@@ -1,5 +1,4 @@
 import { S3Error } from '../errors.ts'
-import { parseCredential, parseSignedHeaders, type Malformed, type ScopedCredential } from './credential.ts'
 
 /** What a request says of its SigV4 signature, wherever it says it. */
 export interface SignatureClaim {
@@ -48,4 +47,95 @@ function present(found: ReadonlyMap<string, string>, name: string): string {
   const value = found.get(name)
   if (value === undefined || value === '') throw malformedHeader(`the authorization header requires three components; missing "${name}".`)
   return value
+}
+
+/** `<access key id>/<YYYYMMDD>/<region>/s3/aws4_request`, taken apart. */
+export interface ScopedCredential {
+  readonly accessKeyId: string
+  /** YYYYMMDD, UTC. */
+  readonly date: string
+  readonly region: string
+  /** Everything after the access key id: a line of the string to sign. */
+  readonly scope: string
+}
+
+/**
+ * Clients of stores other than AWS sign with whatever stands for a region: `*`, `auto`, the host (git-annex: `127.0.0.1`), with a port.
+ * So a region is any text that no reader of the scope can take apart: printable ASCII without "/" and ",", as long as a DNS name with
+ * a port can be (RFC 1035 2.3.4: 253 characters).
+ */
+const regionText = /^[\x21-\x2b\x2d\x2e\x30-\x7e]{1,259}$/
+
+/** Makes the error of the place the credential stood in: header, query and form have different codes. */
+export type Malformed = (message: string, fields?: Readonly<Record<string, string>>) => S3Error
+
+/**
+ * @param regions accepted; empty accepts every region, because S3 clients of other stores are told to name any.
+ * @throws `malformed(…)` on any deviation, with `Region` when only the region is wrong (clients correct themselves by it).
+ */
+export function parseCredential(text: string, regions: readonly string[], malformed: Malformed): ScopedCredential {
+  const parts = text.split('/')
+  const [terminal, service, region, date] = [parts.pop(), parts.pop(), parts.pop(), parts.pop()]
+  // Stores other than AWS allow "/" in access key ids, so the scope is counted from the end.
+  const accessKeyId = parts.join('/')
+  if (date === undefined || region === undefined || accessKeyId === '' || accessKeyId.length > 128) {
+    throw malformed('the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
+  }
+  if (!/^\d{8}$/.test(date)) throw malformed('incorrect date format. This date in the credential must be in the format "yyyyMMdd".')
+  if (terminal !== 'aws4_request') throw malformed('incorrect terminal. This endpoint uses "aws4_request".')
+  if (service !== 's3') throw malformed('incorrect service. This endpoint belongs to "s3".')
+  if (!regionText.test(region)) throw malformed('the region is missing or not well-formed.')
+  const expected = regions[0]
+  if (expected !== undefined && !regions.includes(region)) {
+    throw malformed(`the region '${region}' is wrong; expecting '${expected}'`, { Region: expected })
+  }
+  return { accessKeyId, date, region, scope: `${date}/${region}/s3/aws4_request` }
+}
+
+/**
+ * Names in SignedHeaders, lower case and sorted: clients that list them otherwise still sign them so.
+ * @throws `malformed(…)` on names that are no header names, that come twice, and when `host` is not among them.
+ */
+export function parseSignedHeaders(text: string, malformed: Malformed): readonly string[] {
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+)*$/.test(text)) throw malformed('the SignedHeaders are not well-formed.')
+  const names = text.toLowerCase().split(';').sort()
+  if (names.some((name, i) => name === names[i + 1])) throw malformed('a header is listed twice in the SignedHeaders.')
+  if (!names.includes('host')) throw malformed('the host header must be signed.')
+  return names
+}
+
+/** What `x-amz-content-sha256` says of the body (AWS, "Signature calculations for the Authorization header"). */
+export type ContentSha256 =
+  | { readonly kind: 'hash'; readonly text: string }
+  | { readonly kind: 'unsigned'; readonly text: string }
+  | { readonly kind: 'streaming'; readonly text: string; readonly signed: boolean; readonly trailer: boolean }
+
+const words: Readonly<Record<string, ContentSha256>> = {
+  'UNSIGNED-PAYLOAD': { kind: 'unsigned', text: 'UNSIGNED-PAYLOAD' },
+  'STREAMING-UNSIGNED-PAYLOAD-TRAILER': { kind: 'streaming', text: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', signed: false, trailer: true },
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD': { kind: 'streaming', text: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', signed: true, trailer: false },
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER': {
+    kind: 'streaming', text: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER', signed: true, trailer: true
+  }
+}
+const legal = [
+  'UNSIGNED-PAYLOAD', 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
+  'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD', 'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER'
+]
+
+/**
+ * @throws S3Error InvalidArgument when the text is no legal word and not 64 lower-case hex digits; NotImplemented for
+ * the chunk signatures of SigV4A.
+ */
+export function parseContentSha256(text: string): ContentSha256 {
+  if (/^[0-9a-f]{64}$/.test(text)) return { kind: 'hash', text }
+  const word = Object.hasOwn(words, text) ? words[text] : undefined
+  if (word !== undefined) return word
+  if (legal.includes(text)) {
+    throw new S3Error('NotImplemented', { message: 'Signature Version 4A is not supported. Please use AWS4-HMAC-SHA256.' })
+  }
+  throw new S3Error('InvalidArgument', {
+    message: `x-amz-content-sha256 must be ${legal.join(', ')} or a valid sha256 value.`,
+    fields: { ArgumentName: 'x-amz-content-sha256', ArgumentValue: text.slice(0, 128) }
+  })
 }

@@ -1,7 +1,6 @@
-import { S3Error } from '../errors.ts'
 import type { Query } from '../http/target.ts'
-import { algorithmV4, algorithmV4A, sigV4aRefused, type SignatureClaim } from './claims.ts'
-import { parseCredential, parseSignedHeaders, type Malformed } from './credential.ts'
+import { S3Error } from '../errors.ts'
+import { algorithmV4, algorithmV4A, sigV4aRefused, type SignatureClaim, parseCredential, parseSignedHeaders, type Malformed } from './claims.ts'
 import { parseIsoBasic } from './date.ts'
 
 /** A presigned query, parsed. `X-Amz-Security-Token` and `X-Amz-Content-Sha256` are optional and null when absent. */

@@ -1,4 +1,5 @@
-import { createHmac, hash, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { createHmac, hash, timingSafeEqual, type KeyObject, createSecretKey } from 'node:crypto'
+import { inspect } from 'node:util'
 import { algorithmV4, type SignatureClaim } from './claims.ts'
 import { canonicalRequests, type SignableRequest } from './canonical.ts'
 
@@ -53,4 +54,95 @@ export function verifySignatureV4(
     first ??= { valid, canonicalRequest, stringToSign }
   }
   return first ?? { valid: false, canonicalRequest: '', stringToSign: '' }
+}
+
+/**
+ * The chain of chunk signatures of STREAMING-AWS4-HMAC-SHA256-PAYLOAD and …-TRAILER (AWS, "Signature calculations for the
+ * Authorization header: transferring payload in multiple chunks"): each signs the one before it, the first signs the
+ * signature of the request. So chunks can be neither dropped, swapped nor taken from another request.
+ */
+export class ChunkSignatureChain {
+  readonly #key: KeyObject
+  readonly #place: string
+  #previous: string
+
+  /** @param timestamp ISO basic, of the request. @param seed the verified signature of the request. */
+  constructor(key: KeyObject, timestamp: string, scope: string, seed: string) {
+    this.#key = key
+    this.#place = `${timestamp}\n${scope}`
+    this.#previous = seed
+  }
+
+  /** @returns the expected hex signature of the next chunk. Advances the chain. */
+  next(sha256OfChunk: Buffer): string {
+    this.#previous = signV4(this.#key,
+      `AWS4-HMAC-SHA256-PAYLOAD\n${this.#place}\n${this.#previous}\n${emptySha256}\n${sha256OfChunk.toString('hex')}`)
+    return this.#previous
+  }
+
+  /** @returns the expected hex signature of the trailer block. Advances the chain. */
+  trailer(sha256OfCanonicalTrailers: Buffer): string {
+    this.#previous = signV4(this.#key,
+      `AWS4-HMAC-SHA256-TRAILER\n${this.#place}\n${this.#previous}\n${sha256OfCanonicalTrailers.toString('hex')}`)
+    return this.#previous
+  }
+}
+
+/** Signing keys kept per secret. A client signs for one region and, around midnight UTC, two days; the rest is slack. */
+const keptSigningKeys = 16
+
+/**
+ * A secret access key that cannot be printed: it lives in key objects, and every way of turning it into text gives
+ * stars. Holds the signing keys derived from it, so that a reload with a new secret leaves none behind.
+ */
+export class SigningSecret {
+  readonly #v4: KeyObject
+  readonly #v2: KeyObject
+  readonly #signingKeys = new Map<string, KeyObject>()
+
+  constructor(secretAccessKey: string) {
+    this.#v4 = createSecretKey(`AWS4${secretAccessKey}`, 'utf8')
+    this.#v2 = createSecretKey(secretAccessKey, 'utf8')
+  }
+
+  /** HMAC-SHA1 key of Signature Version 2: the secret itself. */
+  get v2Key(): KeyObject {
+    return this.#v2
+  }
+
+  /**
+   * The SigV4 signing key of a day and region for service s3 (AWS, "Create a signed request": kDate … kSigning).
+   * @param date YYYYMMDD
+   */
+  signingKey(date: string, region: string): KeyObject {
+    const scope = `${date}/${region}`
+    const known = this.#signingKeys.get(scope)
+    if (known !== undefined) return known
+    let key = this.#v4
+    for (const step of [date, region, 's3', 'aws4_request']) {
+      const derived = createHmac('sha256', key).update(step, 'utf8').digest()
+      key = createSecretKey(derived)
+      derived.fill(0)
+    }
+    if (this.#signingKeys.size >= keptSigningKeys) {
+      for (const oldest of this.#signingKeys.keys()) {
+        this.#signingKeys.delete(oldest)
+        break
+      }
+    }
+    this.#signingKeys.set(scope, key)
+    return key
+  }
+
+  toString(): string {
+    return '******'
+  }
+
+  toJSON(): string {
+    return '******'
+  }
+
+  [inspect.custom](): string {
+    return '******'
+  }
 }

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { S3Error } from '../errors.ts'
 import type { Query } from '../http/target.ts'
-import type { SigningSecret } from './secret.ts'
+import type { SigningSecret } from './signing.ts'
 
 /** Query parameters that Signature Version 2 signs (the sub-resources of AWS "Signing and authenticating REST requests"). */
 const signedParameters = new Set([

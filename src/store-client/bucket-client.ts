@@ -1,4 +1,4 @@
-import type { HeaderList } from '../http/headers.ts'
+import type { HeaderList } from '../http/message.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'

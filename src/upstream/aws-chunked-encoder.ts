@@ -1,9 +1,8 @@
 import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
-import { Gathered } from '../http/gathered.ts'
-import type { ByteStage } from '../http/stage.ts'
+import { Gathered, type ByteStage } from '../http/stage.ts'
 import { Finding, S3Error } from '../errors.ts'
-import type { ChecksumTrailer } from './checksum-trailer.ts'
 import { emptyBodyHash, type ChunkScope } from './signer.ts'
+import { createChecksum, checksumAlgorithms, type Checksum, type ChecksumAlgorithm } from '../http/checksums.ts'
 
 /** The payload hash that announces signed chunks. */
 export function signedChunksPayload(trailer: ChecksumTrailer | null): string {
@@ -11,20 +10,20 @@ export function signedChunksPayload(trailer: ChecksumTrailer | null): string {
 }
 
 /** Plaintext bytes per chunk; S3 wants at least 8,192 in all but the last (InvalidChunkSizeError). */
-const chunkBytes = 65536
+const SIGNED_CHUNK_BYTES = 65536
 const frameBytes = ';chunk-signature='.length + 64 + '\r\n'.length * 2
 const trailerSignature = 'x-amz-trailer-signature:'
 const trailerFrameBytes = trailerSignature.length + 64 + '\r\n'.length * 2
 
 /** Bytes on the wire for `length` bytes of body: every chunk with its frame, the empty chunk that ends them, and the trailer. */
 export function signedChunksLength(length: number, trailer: ChecksumTrailer | null): number {
-  const rest = length % chunkBytes
-  const whole = (length - rest) / chunkBytes
+  const rest = length % SIGNED_CHUNK_BYTES
+  const whole = (length - rest) / SIGNED_CHUNK_BYTES
   const end = trailer === null ? 0 : trailer.lineLength + trailerFrameBytes
-  return whole * framed(chunkBytes) + (rest > 0 ? framed(rest) : 0) + framed(0) + end
+  return whole * signedFrameLength(SIGNED_CHUNK_BYTES) + (rest > 0 ? signedFrameLength(rest) : 0) + signedFrameLength(0) + end
 }
 
-function framed(length: number): number {
+function signedFrameLength(length: number): number {
   return length.toString(16).length + frameBytes + length
 }
 
@@ -59,11 +58,11 @@ export class SignedChunks implements ByteStage {
     if (this.#left < 0) throw new S3Error('InternalError', { cause: new Finding('body longer than declared') })
     this.#trailer?.update(chunk)
     this.#waiting.add(chunk)
-    if (this.#waiting.length < chunkBytes) return []
+    if (this.#waiting.length < SIGNED_CHUNK_BYTES) return []
     const bytes = this.#waiting.take()
     const out: Buffer[] = []
     let at = 0
-    for (; bytes.length - at >= chunkBytes; at += chunkBytes) out.push(...this.#frame(bytes.subarray(at, at + chunkBytes)))
+    for (; bytes.length - at >= SIGNED_CHUNK_BYTES; at += SIGNED_CHUNK_BYTES) out.push(...this.#frame(bytes.subarray(at, at + SIGNED_CHUNK_BYTES)))
     if (at < bytes.length) this.#waiting.add(bytes.subarray(at))
     return out
   }
@@ -71,7 +70,7 @@ export class SignedChunks implements ByteStage {
   final(): readonly Buffer[] {
     if (this.#left !== 0) throw new S3Error('InternalError', { cause: new Finding('body shorter than declared') })
     const rest = this.#waiting.take()
-    return [...(rest.length > 0 ? this.#frame(rest) : []), this.#head(Buffer.alloc(0)), ...this.#trailerLines(), lineEnd]
+    return [...(rest.length > 0 ? this.#frame(rest) : []), this.#head(Buffer.alloc(0)), ...this.#trailerLines(), crlf]
   }
 
   #trailerLines(): Buffer[] {
@@ -82,7 +81,7 @@ export class SignedChunks implements ByteStage {
   }
 
   #frame(data: Buffer): Buffer[] {
-    return [this.#head(data), data, lineEnd]
+    return [this.#head(data), data, crlf]
   }
 
   #head(data: Buffer): Buffer {
@@ -95,8 +94,106 @@ export class SignedChunks implements ByteStage {
   }
 }
 
-const lineEnd = Buffer.from('\r\n', 'latin1')
+const crlf = Buffer.from('\r\n', 'latin1')
 
 function sha256(data: Buffer | string): string {
   return createHash('sha256').update(data).digest('hex')
+}
+
+export const unsignedChunksPayload = 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
+
+/**
+ * Body bytes per chunk, as botocore frames them. S3 wants at least 8,192 in all but the last (InvalidChunkSizeError), MinIO takes
+ * 16 MiB at most.
+ */
+const UNSIGNED_CHUNK_BYTES = 1024 * 1024
+const CRLF = '\r\n'
+
+/** Bytes on the wire for `length` bytes of body: chunks with their sizes, the empty chunk that ends them, and the trailer. */
+export function unsignedChunksLength(length: number, trailer: ChecksumTrailer): number {
+  const rest = length % UNSIGNED_CHUNK_BYTES
+  const whole = (length - rest) / UNSIGNED_CHUNK_BYTES
+  return whole * unsignedFrameLength(UNSIGNED_CHUNK_BYTES) + (rest > 0 ? unsignedFrameLength(rest) : 0) + `0${CRLF}`.length + trailer.lineLength + 2 * CRLF.length
+}
+
+function unsignedFrameLength(length: number): number {
+  return length.toString(16).length + 2 * CRLF.length + length
+}
+
+/**
+ * Frames a body in chunks that nobody signs, with a checksum behind them (AWS, "Signature calculations: including trailing
+ * headers"). Bytes pass as they come, uncopied; the empty last chunk and the trailer leave only after the source ended well.
+ */
+export class UnsignedChunks implements ByteStage {
+  readonly #trailer: ChecksumTrailer
+  /** Bytes of the body, and of the chunk that has been announced, still to come. */
+  #left: number
+  #leftInChunk = 0
+  #between = ''
+
+  /** @param length bytes the source must give; the stage fails when it gives another number */
+  constructor(trailer: ChecksumTrailer, length: number) {
+    this.#trailer = trailer
+    this.#left = length
+  }
+
+  update(chunk: Buffer): readonly Buffer[] {
+    if (chunk.length > this.#left) throw new S3Error('InternalError', { cause: new Finding('body longer than declared') })
+    this.#trailer.update(chunk)
+    const out: Buffer[] = []
+    for (let at = 0; at < chunk.length;) {
+      if (this.#leftInChunk === 0) out.push(this.#nextHead())
+      const piece = chunk.subarray(at, at + this.#leftInChunk)
+      at += piece.length
+      this.#left -= piece.length
+      this.#leftInChunk -= piece.length
+      out.push(piece)
+    }
+    return out
+  }
+
+  final(): readonly Buffer[] {
+    if (this.#left !== 0) throw new S3Error('InternalError', { cause: new Finding('body shorter than declared') })
+    return [Buffer.from(`${this.#between}0${CRLF}${this.#trailer.line()}${CRLF}${CRLF}`, 'latin1')]
+  }
+
+  #nextHead(): Buffer {
+    this.#leftInChunk = Math.min(UNSIGNED_CHUNK_BYTES, this.#left)
+    const head = `${this.#between}${this.#leftInChunk.toString(16)}${CRLF}`
+    this.#between = CRLF
+    return Buffer.from(head, 'latin1')
+  }
+}
+
+/** `x-amz-checksum-*` and the checksum in base64. */
+export type ChecksumField = readonly [name: string, value: string]
+
+/** The checksum of a body that follows it (AWS, "Signature calculations: including trailing headers (chunked uploads)"). */
+export class ChecksumTrailer {
+  /** Bytes of `line`. */
+  readonly lineLength: number
+  readonly #name: string
+  readonly #checksum: Checksum
+  #field: ChecksumField | null = null
+
+  constructor(algorithm: ChecksumAlgorithm) {
+    this.#name = `x-amz-checksum-${algorithm}`
+    this.lineLength = `${this.#name}:`.length + Math.ceil(checksumAlgorithms[algorithm].bytes / 3) * 4
+    this.#checksum = createChecksum(algorithm)
+  }
+
+  update(chunk: Buffer): void {
+    this.#checksum.update(chunk)
+  }
+
+  /** Name and value, without a line end. Call once, after the last byte. */
+  line(): string {
+    this.#field = [this.#name, this.#checksum.digest().toString('base64')]
+    return this.#field.join(':')
+  }
+
+  /** null until `line` has been called. */
+  get field(): ChecksumField | null {
+    return this.#field
+  }
 }

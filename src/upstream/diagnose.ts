@@ -1,7 +1,9 @@
+import { connect } from 'node:tls'
+import { isIP } from 'node:net'
+import type { HeaderList } from '../http/message.ts'
+import type { UpstreamRequest } from './types.ts'
 import { clockSkewSeconds, diagnosis, nameOf, regionOf, requestIdOf, systemCodeOf, troubleOf, type Diagnosis } from '../diagnosis.ts'
 import { Finding, S3Error } from '../errors.ts'
-import type { HeaderList } from '../http/headers.ts'
-import type { UpstreamRequest } from './types.ts'
 
 /** Sub-resources that the log may name: the rest of a query can be the client's. */
 const subresources: ReadonlySet<string> = new Set([
@@ -51,4 +53,32 @@ function elementOf(text: string, name: string, bounded: (value: unknown) => stri
   const from = open + name.length + 2
   const end = open < 0 ? -1 : text.indexOf('<', from)
   return end < 0 || end - from > 200 ? null : bounded(text.slice(from, end).trim())
+}
+
+const PATIENCE_MS = 2000
+
+/**
+ * Whether a server that plain HTTP got no usable answer from speaks TLS at that address. Sends a TLS greeting and nothing else; whom its
+ * certificate names does not matter. Never rejects: no answer is a no.
+ * @param endpoint an http URL
+ */
+export function speaksTls(endpoint: URL, signal: AbortSignal): Promise<boolean> {
+  const host = endpoint.hostname.replace(/^\[|\]$/g, '')
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const socket = connect({
+    host, port: Number(endpoint.port === '' ? 80 : endpoint.port), rejectUnauthorized: false, ...isIP(host) === 0 ? { servername: host } : {}
+  })
+  const leave = (answer: boolean): void => {
+    socket.destroy()
+    resolve(answer)
+  }
+  socket.once('secureConnect', () => { leave(true) })
+  // An alert is TLS too: a server may demand a client certificate, or know no common version.
+  socket.on('error', (error: NodeJS.ErrnoException) => { leave(/^ERR_SSL_.*ALERT/.test(error.code ?? '')) })
+  socket.once('close', () => { leave(false) })
+  socket.setTimeout(PATIENCE_MS, () => { leave(false) })
+  const onAbort = (): void => { leave(false) }
+  if (signal.aborted) onAbort()
+  else signal.addEventListener('abort', onAbort, { once: true })
+  return promise.finally(() => { signal.removeEventListener('abort', onAbort) })
 }

@@ -1,12 +1,11 @@
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
+import type { UpstreamResponse } from './types.ts'
 import { Finding, S3Error } from '../errors.ts'
-import { HeaderList } from '../http/headers.ts'
+import { HeaderList } from '../http/message.ts'
 import { NO_READ_AHEAD, pushed } from '../http/stage.ts'
 import { diagnosis } from '../diagnosis.ts'
 import { isConnectionFailure, toS3Error } from './errors.ts'
-import { RateWatch } from './rate-watch.ts'
-import type { UpstreamResponse } from './types.ts'
 
 export interface ExchangePlan {
   readonly method: string
@@ -236,4 +235,42 @@ function tooManyInterim(operation: string): S3Error {
 
 function asError(reason: unknown): Error {
   return reason instanceof Error ? reason : new Error('aborted', { cause: reason })
+}
+
+/**
+ * Says when the other side has been slower than the minimum for a whole window. Time in which it was not the other side
+ * that was waited for does not count, so that a slow client is never blamed on the store.
+ */
+export class RateWatch {
+  readonly #bytesPerSecond: number
+  readonly #windowSeconds: number
+  #seconds = 0
+  #bytes = 0
+
+  /** @param bytesPerSecond 0 switches the watch off */
+  constructor(bytesPerSecond: number, windowSeconds: number) {
+    this.#bytesPerSecond = bytesPerSecond
+    this.#windowSeconds = windowSeconds
+  }
+
+  /**
+   * @param seconds since the last call
+   * @param bytes moved since the last call
+   * @param waiting the other side is the one waited for
+   * @returns true when it is too slow
+   */
+  tooSlow(seconds: number, bytes: number, waiting: boolean): boolean {
+    if (!waiting) {
+      this.#seconds = 0
+      this.#bytes = 0
+      return false
+    }
+    this.#seconds += seconds
+    this.#bytes += bytes
+    if (this.#seconds < this.#windowSeconds) return false
+    const slow = this.#bytes < this.#bytesPerSecond * this.#seconds
+    this.#seconds = 0
+    this.#bytes = 0
+    return slow
+  }
 }

@@ -1,8 +1,8 @@
-import type { LookupFunction } from 'node:net'
-import { Client, Pool, type Dispatcher } from 'undici'
+import type { LookupFunction, Socket } from 'node:net'
+import { Client, Pool, type Dispatcher, buildConnector } from 'undici'
 import { BoundedCache } from '../collections/bounded-cache.ts'
-import { hearingConnector } from './connector.ts'
-import { isUnaskedAnswer } from './errors.ts'
+import { isUnaskedAnswer, codeOf } from './errors.ts'
+import { S3Error } from '../errors.ts'
 
 export interface PoolSettings {
   readonly connections: number
@@ -89,6 +89,136 @@ export class Pools {
         ...(s.ca === null ? {} : { ca: s.ca }),
         ...(s.lookup === null ? {} : { lookup: s.lookup })
       })
+    }
+  }
+}
+
+/** Milliseconds for what has arrived on a connection that takes no more to be read. The end of it is mostly there at once. */
+const HEARING_MS = 1000
+
+/**
+ * undici's connector, with sockets that hear the store out. A store that refuses a body it has not read answers and closes, and what it left
+ * unread resets the connection (RFC 9112 9.6). The write that finds that out would destroy the socket, and with it the answer that has
+ * arrived before the reset: a refusal for good would be told as a store that cannot be reached.
+ */
+export function hearingConnector(options: buildConnector.BuildOptions): buildConnector.connector {
+  const connect = buildConnector(options)
+  return (to, callback) => {
+    connect(to, (...result) => {
+      if (result[0] === null) hearOut(result[1])
+      callback(...result)
+    })
+  }
+}
+
+type Done = (error?: Error | null) => void
+
+function hearOut(socket: Socket): void {
+  const write = socket._write.bind(socket)
+  const writev = socket._writev?.bind(socket)
+  function heard(done: Done): Done {
+    return (error) => {
+      if (error instanceof Error && isReset(error)) whenRead(socket, done, error)
+      else done(error)
+    }
+  }
+  function heardWrite(chunk: unknown, encoding: BufferEncoding, done: Done): void {
+    write(chunk, encoding, heard(done))
+  }
+  socket._write = heardWrite
+  if (writev === undefined) return
+  function heardWritev(chunks: { chunk: unknown; encoding: BufferEncoding }[], done: Done): void {
+    writev?.(chunks, heard(done))
+  }
+  socket._writev = heardWritev
+}
+
+function isReset(error: Error): boolean {
+  const code = codeOf(error)
+  return code === 'ECONNRESET' || code === 'EPIPE'
+}
+
+/** Whatever the reads bring ends the socket: an answer before the whole body was sent, the end, or an error. */
+function whenRead(socket: Socket, done: Done, error: Error): void {
+  const timer = setTimeout(done, HEARING_MS, error)
+  socket.once('close', () => { clearTimeout(timer) })
+}
+
+interface Waiter {
+  readonly grant: () => void
+}
+
+/**
+ * At most `limit` exchanges at once; a bounded line behind them. The line is kept here and not in undici's pool because
+ * that one has no bound and does not let a request leave before it reached a connection.
+ */
+export class Slots {
+  readonly #limit: number
+  readonly #lineLimit: number
+  readonly #waitMs: number
+  readonly #line = new Set<Waiter>()
+  #taken = 0
+
+  constructor(limit: number, lineLimit: number, waitMs: number) {
+    this.#limit = limit
+    this.#lineLimit = lineLimit
+    this.#waitMs = waitMs
+  }
+
+  get taken(): number {
+    return this.#taken
+  }
+
+  get waiting(): number {
+    return this.#line.size
+  }
+
+  /**
+   * @returns a function that gives the slot back; calling it again does nothing
+   * @throws S3Error SlowDown when the line is full or the wait too long; the signal's reason when it aborts
+   */
+  async take(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted()
+    if (this.#taken < this.#limit) {
+      this.#taken += 1
+    } else {
+      if (this.#line.size >= this.#lineLimit) throw new S3Error('SlowDown')
+      await this.#wait(signal)
+    }
+    return this.#release()
+  }
+
+  async #wait(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<undefined>()
+    const waiter: Waiter = { grant: () => { resolve(undefined) } }
+    const leave = (reason: unknown) => {
+      // A waiter no longer in line already holds a slot, which must not be lost.
+      if (this.#line.delete(waiter)) reject(reason)
+    }
+    const onAbort = () => { leave(signal.reason) }
+    const timer = setTimeout(() => { leave(new S3Error('SlowDown')) }, this.#waitMs)
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#line.add(waiter)
+    try {
+      await promise
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  #release(): () => void {
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      const [next] = this.#line
+      if (next === undefined) {
+        this.#taken -= 1
+        return
+      }
+      this.#line.delete(next)
+      next.grant()
     }
   }
 }

@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
+import type { RequestAddress } from './endpoint.ts'
+import type { UpstreamIdentity, UpstreamRequest } from './types.ts'
 import { createChecksum, type ChecksumAlgorithm } from '../http/checksums.ts'
 import { StagedReadable, type ByteStage } from '../http/stage.ts'
-import { ChecksumTrailer, type ChecksumField } from './checksum-trailer.ts'
-import type { IdentitySource } from './credentials.ts'
-import type { RequestAddress } from './endpoint.ts'
-import { SignedChunks, signedChunksLength, signedChunksPayload } from './aws-chunked-encoder.ts'
-import { emptyBodyHash, type Signer, type SigningRequest } from './signer.ts'
-import type { UpstreamIdentity, UpstreamRequest } from './types.ts'
-import { UnsignedChunks, unsignedChunksLength, unsignedChunksPayload } from './unsigned-chunks.ts'
+import {
+  ChecksumTrailer, type ChecksumField, SignedChunks, signedChunksLength, signedChunksPayload, UnsignedChunks, unsignedChunksLength,
+  unsignedChunksPayload
+} from './aws-chunked-encoder.ts'
+import { type IdentitySource, emptyBodyHash, type Signer, type SigningRequest } from './signer.ts'
+import { Finding, S3Error } from '../errors.ts'
 
 /** A request as it goes on the wire. */
 export interface WireRequest {
@@ -126,4 +127,42 @@ function flat(method: string, headers: Readonly<Record<string, string>>, framing
   if (framing.body !== null) out.push('content-length', String(framing.contentLength))
   if (method === 'GET') out.push('accept-encoding', 'identity')
   return out
+}
+
+/**
+ * Waits until a stream has given its first byte, or has ended well with none, before a connection is taken for it.
+ * A source that fails at once then never reaches the store, and one that ends empty against its declared length cannot
+ * become what undici would send for it: a complete, empty message.
+ * @returns the stream, or null when there is nothing to send
+ * @throws S3Error InternalError when the stream has another length than declared, as far as that is known here; whatever
+ * the stream fails with
+ */
+export async function awaitFirstByte(body: Readable, contentLength: number): Promise<Readable | null> {
+  await firstByteOrEnd(body)
+  const empty = body.readableLength === 0
+  if (empty === (contentLength === 0)) return empty ? null : body
+  const error = new S3Error('InternalError', { cause: new Finding(`body of another length than the declared ${contentLength}`) })
+  body.destroy(error)
+  throw error
+}
+
+async function firstByteOrEnd(body: Readable): Promise<void> {
+  // Later failures reach the exchange; without a listener in between they would end the process.
+  body.on('error', () => undefined)
+  if (body.errored !== null) throw body.errored
+  if (body.readableEnded || body.readableLength > 0) return
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>()
+  const onReadable = () => {
+    // "readable" also announces the end; read(0) makes an empty stream say so by "end".
+    if (body.readableLength > 0) resolve(undefined)
+    else body.read(0)
+  }
+  const onEnd = () => { resolve(undefined) }
+  const onClose = () => { reject(body.errored ?? new S3Error('IncompleteBody')) }
+  body.on('readable', onReadable).on('end', onEnd).on('error', reject).on('close', onClose)
+  try {
+    await promise
+  } finally {
+    body.off('readable', onReadable).off('end', onEnd).off('error', reject).off('close', onClose)
+  }
 }

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
 import type { Diagnosis } from '../diagnosis.ts'
 import { Finding, S3Error } from '../errors.ts'
-import type { HeaderList } from '../http/headers.ts'
-import type { ChecksumField } from './checksum-trailer.ts'
+import type { HeaderList } from '../http/message.ts'
+import type { ChecksumField } from './aws-chunked-encoder.ts'
 import { readAll } from '../http/stage.ts'
 import type { UpstreamRequest } from './types.ts'
 

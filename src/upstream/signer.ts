@@ -1,6 +1,10 @@
+import { isAscii } from 'node:buffer'
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
 import { getSigningKey, SignatureV4 } from '@aws-sdk/signature-v4'
 import type { UpstreamIdentity } from './types.ts'
-import { Sha256 } from './sha256.ts'
+import type { Config } from '../config/config.ts'
+import { credentialPlaces, diagnosis, systemCodeOf } from '../diagnosis.ts'
+import { S3Error } from '../errors.ts'
 
 export const emptyBodyHash = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
@@ -92,4 +96,102 @@ function queryBag(query: SigningRequest['query']): Record<string, string | strin
     bag[name] = before === undefined ? value ?? '' : [before, value ?? ''].flat()
   }
   return bag
+}
+
+/** Gives the gateway's own identity at the store. @throws S3Error ServiceUnavailable while there is none. */
+export type IdentitySource = () => Promise<UpstreamIdentity>
+
+/**
+ * The configured keys, or with `aws` the standard AWS chain (environment, profile, web identity, container, instance),
+ * which refreshes what expires.
+ */
+export function identitySource(credentials: Config['upstream']['credentials']): IdentitySource {
+  if (credentials === 'aws') return awsChain()
+  const { accessKeyId, secretAccessKey, sessionToken } = credentials
+  const identity = sessionToken === null ? { accessKeyId, secretAccessKey } : { accessKeyId, secretAccessKey, sessionToken }
+  return async () => identity
+}
+
+function awsChain(): IdentitySource {
+  let chain: Promise<IdentitySource> | undefined
+  return async () => {
+    // Loaded on first use: the chain pulls in SSO, STS and IMDS clients that a gateway with plain keys never needs.
+    chain ??= import('@aws-sdk/credential-provider-node').then(({ defaultProvider }) => defaultProvider())
+    try {
+      return await (await chain)()
+    } catch (cause) {
+      throw new S3Error('ServiceUnavailable', {
+        message: 'The gateway has no credentials for the store at the moment.', cause,
+        diagnosis: diagnosis('store', `credentials: ${credentialPlaces}`, { errorName: 'CredentialsProviderError', system: systemCodeOf(cause) })
+      })
+    }
+  }
+}
+
+type Secret = string | ArrayBuffer | ArrayBufferView
+
+/**
+ * SHA-256, or HMAC-SHA-256 when made with a secret, in the shape the signing library asks for. Made for its use, which
+ * is one short text per digest: no state in native memory that the garbage collector would have to follow.
+ */
+export class Sha256 {
+  readonly #secret: Secret | undefined
+  #text: Uint8Array = new Uint8Array()
+
+  constructor(secret?: Secret) {
+    this.#secret = secret
+  }
+
+  update(chunk: Uint8Array): void {
+    this.#text = this.#text.length === 0 ? chunk : Buffer.concat([this.#text, chunk])
+  }
+
+  async digest(): Promise<Uint8Array> {
+    if (this.#secret !== undefined) return createHmac('sha256', hmacKey(this.#secret)).update(this.#text).digest()
+    return hash('sha256', onTheWire(this.#text), 'buffer')
+  }
+
+  reset(): void {
+    this.#text = new Uint8Array()
+  }
+}
+
+/**
+ * The library encodes the canonical request as UTF-8. Header values here are latin1 characters that stand for the bytes
+ * on the wire, and those bytes are what the store hashes.
+ */
+function onTheWire(text: Uint8Array): Uint8Array {
+  return isAscii(text) ? text : Buffer.from(Buffer.from(text).toString('utf8'), 'latin1')
+}
+
+/** The library keeps the signing key of a day and hands over the same array each time. */
+const keys = new WeakMap<object, KeyObject>()
+/** It also takes an HMAC with the secret itself for every request, to find that key. As many as it keeps. */
+const textKeys = new Map<string, KeyObject>()
+const maxTextKeys = 50
+
+/** Given the bytes themselves Node 24's HMAC takes five times as long as with a KeyObject. */
+function hmacKey(secret: Secret): KeyObject {
+  if (typeof secret === 'string') return textKey(secret)
+  let key = keys.get(secret)
+  if (key === undefined) {
+    key = createSecretKey(ArrayBuffer.isView(secret)
+      ? new Uint8Array(secret.buffer, secret.byteOffset, secret.byteLength)
+      : new Uint8Array(secret))
+    keys.set(secret, key)
+  }
+  return key
+}
+
+function textKey(secret: string): KeyObject {
+  let key = textKeys.get(secret)
+  if (key === undefined) {
+    for (const oldest of textKeys.keys()) {
+      if (textKeys.size < maxTextKeys) break
+      textKeys.delete(oldest)
+    }
+    key = createSecretKey(secret, 'utf8')
+    textKeys.set(secret, key)
+  }
+  return key
 }

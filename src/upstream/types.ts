@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Diagnosis } from '../diagnosis.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
-import type { HeaderList } from '../http/headers.ts'
+import type { HeaderList } from '../http/message.ts'
 
 export interface UpstreamIdentity {
   readonly accessKeyId: string

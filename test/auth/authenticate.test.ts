@@ -1,10 +1,8 @@
-import t from 'tap'
 import { inspect } from 'node:util'
+import t from 'tap'
 import { authenticate, isFormUpload } from '../../src/auth/authenticate.ts'
-import type { AuthContext } from '../../src/auth/context.ts'
-import { credentialLookup } from '../../src/auth/credentials.ts'
+import { type AuthContext, credentialLookup, type Authenticated } from '../../src/auth/types.ts'
 import { admitPayload } from '../../src/auth/payload.ts'
-import type { Authenticated } from '../../src/auth/types.ts'
 import { S3Error } from '../../src/errors.ts'
 import {
   accessKeyId, context, day, emptyHash, httpRequest, now, secretAccessKey, signHeader, signHeaderV2, signQuery, signQueryV2, timestamp,

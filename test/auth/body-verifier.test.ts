@@ -1,12 +1,11 @@
 import { createHash, createHmac } from 'node:crypto'
 import t from 'tap'
 import fc from 'fast-check'
-import { BodyVerifier } from '../../src/auth/body-verifier.ts'
 import type { PayloadPromise } from '../../src/auth/types.ts'
+import { BodyVerifier } from '../../src/auth/body-verifier.ts'
 import { S3Error } from '../../src/errors.ts'
 import { checksumAlgorithms, createChecksum, type ChecksumAlgorithm } from '../../src/http/checksums.ts'
-import { ChunkSignatureChain } from '../../src/sigv4/chunk-signer.ts'
-import { SigningSecret } from '../../src/sigv4/secret.ts'
+import { ChunkSignatureChain, SigningSecret } from '../../src/sigv4/signing.ts'
 import { day, emptyHash, secretAccessKey, signingKey, timestamp } from './requests.ts'
 
 const scope = `${day}/us-east-1/s3/aws4_request`

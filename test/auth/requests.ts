@@ -1,9 +1,9 @@
 // Requests for the tests, and an independent signer written from the AWS documents alone.
 import { createHash, createHmac } from 'node:crypto'
 import { Readable } from 'node:stream'
-import type { AuthContext } from '../../src/auth/context.ts'
-import { credentialLookup } from '../../src/auth/credentials.ts'
-import { HeaderList } from '../../src/http/headers.ts'
+import type { AuthContext } from '../../src/auth/types.ts'
+import { credentialLookup } from '../../src/auth/types.ts'
+import { HeaderList } from '../../src/http/message.ts'
 import type { HttpRequest } from '../../src/http/message.ts'
 import { parseTarget } from '../../src/http/target.ts'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Report } from '../../src/cli/worker.ts'
-import { WorkerReports } from '../../src/cli/worker-reports.ts'
+import { WorkerReports } from '../../src/cli/worker.ts'
 
 const report: Report = { ready: { ok: true, checks: {} }, metrics: null, status: null }
 

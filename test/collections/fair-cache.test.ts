@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { FairCache } from '../../src/collections/fair-cache.ts'
+import { FairCache } from '../../src/collections/bounded-cache.ts'
 
 await t.test('one owner of ever new entries drives out its own', async (t) => {
   const cache = new FairCache<number>(10)

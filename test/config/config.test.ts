@@ -6,7 +6,7 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { ConfigError, loadConfig, parseConfig } from '../../src/config/load.ts'
-import { policyFor } from '../../src/config/config-policy.ts'
+import { policyFor } from '../../src/config/config.ts'
 import { configSections } from '../../src/config/schema.ts'
 import type { Config } from '../../src/config/config.ts'
 

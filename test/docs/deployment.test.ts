@@ -1,12 +1,11 @@
 // The files under docker/: that they parse, fit each other, and name metrics and options that exist.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
 import { parseAllDocuments, parse } from 'yaml'
-import { ConfigError, parseConfig } from '../../src/config/load.ts'
+import t from 'tap'
 import type { Config } from '../../src/config/config.ts'
-import { createMetrics } from '../../src/observe/metrics.ts'
-import { measureProcess } from '../../src/observe/process-metrics.ts'
+import { ConfigError, parseConfig } from '../../src/config/load.ts'
+import { createMetrics, measureProcess } from '../../src/observe/metrics.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')

@@ -1,14 +1,13 @@
 // What README and docs say is held against the code: links, options, error codes, metrics, limits, commands.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import t from 'tap'
 import { parse } from 'yaml'
+import t from 'tap'
 import { configSections } from '../../src/config/schema.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { s3ErrorCodes, S3Error, type S3ErrorCode } from '../../src/errors.ts'
 import { accessRecord } from '../../src/observe/access-log.ts'
-import { createMetrics } from '../../src/observe/metrics.ts'
-import { measureProcess } from '../../src/observe/process-metrics.ts'
+import { createMetrics, measureProcess } from '../../src/observe/metrics.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')

@@ -1,10 +1,9 @@
-import t from 'tap'
 import { createCipheriv, createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
+import t from 'tap'
 import { encodeAttributes } from '../../src/envelope/attributes.ts'
 import { openEnvelope, parseEnvelope } from '../../src/envelope/envelope.ts'
 import { fields } from '../../src/envelope/encoding.ts'
-import { deriveKey, ObjectKey } from '../../src/envelope/data-key.ts'
-import { unwrap } from '../../src/envelope/wrap.ts'
+import { deriveKey, ObjectKey, unwrap } from '../../src/envelope/data-key.ts'
 import { attributes, kek, kindOf, place } from './fixtures.ts'
 
 // AES-GCM does not commit to its key: whoever knows two keys can make one ciphertext that opens under both. This makes such

@@ -1,11 +1,10 @@
-import t from 'tap'
 import { createSecretKey, randomBytes } from 'node:crypto'
+import t from 'tap'
 import fc from 'fast-check'
 import { openEnvelope, parseEnvelope, sealEnvelope, type Attributes, type SealEnvelopeInput } from '../../src/envelope/envelope.ts'
 import { fields } from '../../src/envelope/encoding.ts'
-import { ObjectKey } from '../../src/envelope/data-key.ts'
+import { ObjectKey, wrap } from '../../src/envelope/data-key.ts'
 import { MAX_PLAINTEXT } from '../../src/envelope/sizes.ts'
-import { wrap } from '../../src/envelope/wrap.ts'
 import { attributes, flip, kek, kindOf, place } from './fixtures.ts'
 
 const key = kek()

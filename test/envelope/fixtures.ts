@@ -1,9 +1,9 @@
 import { createHash, createSecretKey, randomBytes, randomInt } from 'node:crypto'
 import type { Attributes, Place } from '../../src/envelope/envelope.ts'
-import { EnvelopeError, type EnvelopeErrorKind } from '../../src/envelope/error.ts'
+import { EnvelopeError, type EnvelopeErrorKind } from '../../src/envelope/encoding.ts'
 import { sealTail, type ManifestPart, type MultipartContents } from '../../src/envelope/manifest.ts'
 import { ObjectKey } from '../../src/envelope/data-key.ts'
-import { PartSealer } from '../../src/envelope/part.ts'
+import { PartSealer } from '../../src/envelope/body.ts'
 import type { Geometry } from '../../src/envelope/sizes.ts'
 
 /** Small enough that every bit of every segment can be flipped; the size law holds. */

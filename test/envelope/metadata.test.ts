@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { isTrustedType, metadataDigest, metadataMatches } from '../../src/envelope/metadata.ts'
+import { isTrustedType, metadataDigest, metadataMatches } from '../../src/envelope/attributes.ts'
 
 type Entry = readonly [string, string]
 const digest = (entries: readonly Entry[], type: string | null = 'text/plain') => metadataDigest(type, entries).toString('hex')

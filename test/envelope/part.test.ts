@@ -1,7 +1,7 @@
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
 import { ObjectKey } from '../../src/envelope/data-key.ts'
-import { PartSealer } from '../../src/envelope/part.ts'
+import { PartSealer } from '../../src/envelope/body.ts'
 import { MIN_PART_SIZE, paddedPartSize, streamSize } from '../../src/envelope/sizes.ts'
 import { SegmentOpener } from '../../src/envelope/stream.ts'
 import { run } from './fixtures.ts'

@@ -1,14 +1,13 @@
-import t from 'tap'
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
-import { openWithCustomerKey } from '../../src/envelope/customer-key.ts'
+import t from 'tap'
+import { openWithCustomerKey, bucketKeyContext, unwrap } from '../../src/envelope/data-key.ts'
 import { openEnvelope, parseEnvelope, type Envelope } from '../../src/envelope/envelope.ts'
-import { EnvelopeError } from '../../src/envelope/error.ts'
+import { EnvelopeError } from '../../src/envelope/encoding.ts'
 import { openTail } from '../../src/envelope/manifest.ts'
 import { planMultipart, RangeOpener } from '../../src/envelope/range.ts'
 import { SingleOpener } from '../../src/envelope/body.ts'
 import { plaintextSize } from '../../src/envelope/sizes.ts'
-import { bucketKeyContext, unwrap } from '../../src/envelope/wrap.ts'
 import { kindOf, run, splits, type Outcome } from './fixtures.ts'
 
 interface Vector {

@@ -1,11 +1,8 @@
-import t from 'tap'
 import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
+import t from 'tap'
 import fc from 'fast-check'
-import { openWithCustomerKey, sealWithCustomerKey } from '../../src/envelope/customer-key.ts'
-import { fields } from '../../src/envelope/encoding.ts'
-import { EnvelopeError } from '../../src/envelope/error.ts'
-import { ObjectKey } from '../../src/envelope/data-key.ts'
-import { bucketKeyContext, unwrap, wrap } from '../../src/envelope/wrap.ts'
+import { openWithCustomerKey, sealWithCustomerKey, ObjectKey, bucketKeyContext, unwrap, wrap } from '../../src/envelope/data-key.ts'
+import { fields, EnvelopeError } from '../../src/envelope/encoding.ts'
 import { faults, flip, kek, kindOf } from './fixtures.ts'
 
 await t.test('wrap and unwrap, every fault', async (t) => {

@@ -1,5 +1,5 @@
 import { Agent } from 'node:http'
-import { inParallel } from '../../src/concurrency/in-parallel.ts'
+import { inParallel } from '../../src/concurrency/parallel.ts'
 import { Bucket, type EncryptionRig } from './encryption.ts'
 import { presigned } from './presigned.ts'
 

@@ -1,7 +1,6 @@
 import { Readable } from 'node:stream'
 import t from 'tap'
-import { Gathered } from '../../src/http/gathered.ts'
-import { readAll } from '../../src/http/stage.ts'
+import { Gathered, readAll } from '../../src/http/stage.ts'
 
 await t.test('pieces of any size come out whole, and none of them is kept', async (t) => {
   const gathered = new Gathered()

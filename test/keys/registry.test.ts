@@ -1,7 +1,7 @@
 import { createSecretKey, randomBytes } from 'node:crypto'
 import t from 'tap'
 import type { KeyConfig } from '../../src/config/config.ts'
-import type { AuditEvent } from '../../src/keys/audit-event.ts'
+import type { AuditEvent } from '../../src/keys/types.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { openKeyRegistry, type KeyRegistry } from '../../src/keys/registry.ts'
 import { S3Error } from '../../src/errors.ts'

@@ -5,7 +5,7 @@ import type { IncomingMessage } from 'node:http'
 import { Socket } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { RequestMessage } from '../../src/listener/request-message.ts'
+import { RequestMessage } from '../../src/listener/request-body.ts'
 import { startListener, text, WireClient } from './wire.ts'
 
 await t.test('chunks of one byte wait in blocks, and stop the socket at the same number of bytes', async (t) => {

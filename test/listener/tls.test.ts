@@ -7,9 +7,8 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import t from 'tap'
-import { Handshakes } from '../../src/listener/handshakes.ts'
+import { Handshakes, readTls, watchTls } from '../../src/listener/tls.ts'
 import { createLog } from '../../src/observe/log.ts'
-import { readTls, watchTls } from '../../src/listener/tls.ts'
 import { roomyLimits, startListener, text, WireClient } from './wire.ts'
 
 const pem = (name: string): string => new URL(name, import.meta.url).pathname

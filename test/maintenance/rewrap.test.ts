@@ -5,7 +5,7 @@ import {
   CreateBucketCommand, GetBucketEncryptionCommand, GetObjectAclCommand, GetObjectCommand, GetObjectTaggingCommand, HeadObjectCommand, ListObjectVersionsCommand,
   PutBucketEncryptionCommand, PutBucketVersioningCommand, PutObjectCommand, PutObjectLegalHoldCommand, type S3Client
 } from '@aws-sdk/client-s3'
-import type { AuditEvent } from '../../src/keys/audit-event.ts'
+import type { AuditEvent } from '../../src/keys/types.ts'
 import { createKeyring, editKeyring } from '../../src/keys/keyring-file.ts'
 import { FakeKms } from '../keys/fake-kms.ts'
 import { startRewrapRig } from './rig.ts'

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import t from 'tap'
 import { fileAuditTrail, memoryAuditTrail, streamAuditTrail } from '../../src/observe/audit-trail.ts'
-import type { AuditEvent } from '../../src/keys/audit-event.ts'
+import type { AuditEvent } from '../../src/keys/types.ts'
 
 const entry: AuditEvent = {
   time: '2026-01-02T03:04:05.678Z',

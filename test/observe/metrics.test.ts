@@ -1,7 +1,6 @@
 import t from 'tap'
-import { exposition } from '../../src/observe/exposition.ts'
-import { createMetrics, statusClass } from '../../src/observe/metrics.ts'
-import { lateness, measureProcess } from '../../src/observe/process-metrics.ts'
+import { exposition } from '../../src/observe/registry.ts'
+import { createMetrics, statusClass, lateness, measureProcess } from '../../src/observe/metrics.ts'
 
 await t.test('names and types follow the conventions', async (t) => {
   const metrics = createMetrics()

@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { exposition } from '../../src/observe/exposition.ts'
-import { mergeSnapshots, Registry } from '../../src/observe/registry.ts'
+import { exposition, mergeSnapshots, Registry } from '../../src/observe/registry.ts'
 
 await t.test('the text of every type', async (t) => {
   const r = new Registry()

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { HeaderList } from '../../src/http/headers.ts'
+import { HeaderList } from '../../src/http/message.ts'
 import { downstreamHeaders, refuseReservedMetadata, upstreamHeaders } from '../../src/plan/headers.ts'
 import type { UpstreamHeaderClass } from '../../src/plan/headers.ts'
 import { errorCode } from '../s3/error-code.ts'

@@ -1,7 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { evaluateConditions, ifRangeHolds, parseEtagList, unquoteEtag } from '../../src/s3/conditions.ts'
-import { formatHttpDate, parseHttpDate } from '../../src/s3/http-date.ts'
+import { evaluateConditions, ifRangeHolds, parseEtagList, unquoteEtag, formatHttpDate, parseHttpDate } from '../../src/s3/conditions.ts'
 
 const modified = Date.UTC(2026, 0, 15, 12, 0, 0)
 const now = Date.UTC(2026, 5, 1)

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { HeaderList } from '../../src/http/headers.ts'
+import { HeaderList } from '../../src/http/message.ts'
 import { parseTarget } from '../../src/http/target.ts'
 import { foreignSubResources, olderNames, operationNames, operations } from '../../src/s3/operations.ts'
 import { route } from '../../src/s3/route.ts'

@@ -1,7 +1,7 @@
 import t from 'tap'
 import fc from 'fast-check'
 import { parseTarget } from '../../src/http/target.ts'
-import { formatCopySource, parseCopySource } from '../../src/s3/copy-source.ts'
+import { formatCopySource, parseCopySource } from '../../src/s3/names.ts'
 import { address } from '../../src/s3/route.ts'
 import { errorCode } from './error-code.ts'
 

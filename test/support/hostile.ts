@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { errorAnswer, hostId, xmlAnswer } from '../../src/embedded-store/answer.ts'
+import { errorAnswer, hostId, xmlAnswer } from '../../src/embedded-store/request.ts'
 import { closeServer, createStoreServer, listen, sendAnswer } from '../../src/embedded-store/server.ts'
 import { Store } from '../../src/embedded-store/store.ts'
 import { changeRows, flipBit, headBytes, resetConnection, wholeAnswer, withBody, withHeaders, writeRaw } from './faults.ts'

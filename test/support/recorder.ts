@@ -1,12 +1,10 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { resetConnection } from './faults.ts'
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
-import type { HeaderList } from '../../src/http/headers.ts'
-import type { HttpRequest } from '../../src/http/message.ts'
+import type { HeaderList, HttpRequest } from '../../src/http/message.ts'
 import type { Query } from '../../src/http/target.ts'
-import type { Fault } from './faults.ts'
+import { resetConnection, type Fault } from './faults.ts'
 
 /** What a test store was sent, and what it answered. Filled in as the request goes on. */
 export interface RecordedRequest {

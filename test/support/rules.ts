@@ -1,4 +1,4 @@
-import type { HeaderList } from '../../src/http/headers.ts'
+import type { HeaderList } from '../../src/http/message.ts'
 import type { Query } from '../../src/http/target.ts'
 import type { Fault } from './faults.ts'
 

@@ -1,6 +1,6 @@
 import { env } from 'node:process'
 import t from 'tap'
-import { identitySource } from '../../src/upstream/credentials.ts'
+import { identitySource } from '../../src/upstream/signer.ts'
 import { codeOf } from './raw-store.ts'
 
 function withEnvironment(test: Pick<typeof t, 'teardown'>, values: Readonly<Record<string, string>>): void {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { RateWatch } from '../../src/upstream/rate-watch.ts'
+import { RateWatch } from '../../src/upstream/exchange.ts'
 
 await t.test('slow for a whole window is too slow', async (t) => {
   const watch = new RateWatch(100, 10)

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
-import { HeaderList } from '../../src/http/headers.ts'
+import { HeaderList } from '../../src/http/message.ts'
 import { diagnoseAnswer } from '../../src/upstream/diagnose.ts'
 import { checkAnswer, checkHead, errorCode, ownFault, readErrorBody, type Asked } from '../../src/upstream/response-checks.ts'
 

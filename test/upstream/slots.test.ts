@@ -1,7 +1,7 @@
 import { setImmediate as tick } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
-import { Slots } from '../../src/upstream/slots.ts'
+import { Slots } from '../../src/upstream/pools.ts'
 import { codeOf } from './raw-store.ts'
 
 const never = new AbortController().signal

@@ -2,8 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import { checksumAlgorithms, createChecksum, type ChecksumAlgorithm } from '../../src/http/checksums.ts'
-import { ChecksumTrailer } from '../../src/upstream/checksum-trailer.ts'
-import { UnsignedChunks, unsignedChunksLength } from '../../src/upstream/unsigned-chunks.ts'
+import { ChecksumTrailer, UnsignedChunks, unsignedChunksLength } from '../../src/upstream/aws-chunked-encoder.ts'
 
 const MiB = 1024 * 1024
 

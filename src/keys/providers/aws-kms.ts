@@ -1,5 +1,5 @@
 import { Finding, S3Error } from '../../errors.ts'
-import { encryptionContext, isReservedContextName } from '../key-context.ts'
+import { encryptionContext, isReservedContextName } from '../types.ts'
 import { KEY_BYTES, takeKey } from '../key-material.ts'
 import { KmsConnection, type KmsLimits, type KmsMetrics } from './kms-connection.ts'
 import { WrongKmsAnswer } from './kms-errors.ts'

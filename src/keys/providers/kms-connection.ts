@@ -3,8 +3,7 @@ import type { KMSClient, KMSClientConfig } from '@aws-sdk/client-kms'
 import type * as Sdk from '@aws-sdk/client-kms'
 import type { Diagnosis } from '../../diagnosis.ts'
 import { S3Error } from '../../errors.ts'
-import { abandonOn } from '../../concurrency/abort.ts'
-import { CircuitBreaker } from './circuit-breaker.ts'
+import { abandonOn } from '../../concurrency/in-flight.ts'
 import { classifyKmsError, kmsS3Error, NoKmsCredentials, type KmsOutcome } from './kms-errors.ts'
 
 export type KmsOperation = 'GenerateDataKey' | 'Decrypt' | 'Encrypt' | 'ReEncrypt'
@@ -168,5 +167,65 @@ export class KmsConnection {
       ...this.#options.credentials === undefined ? {} : { credentials: this.#options.credentials }
     }), sdk])
     return this.#client
+  }
+}
+
+export type BreakerState = 'closed' | 'open' | 'half-open'
+
+export interface BreakerOptions {
+  /** Failures in a row that open it. */
+  readonly failures: number
+  /** Milliseconds it stays open before one probe is let through. */
+  readonly openMs: number
+  /** Milliseconds; only differences count. */
+  readonly now: () => number
+}
+
+/** What came of a call that was let through. `unknown`: the caller left before there was an answer. */
+export type CallOutcome = 'answered' | 'failed' | 'unknown'
+
+/**
+ * Closed: every call passes. After `failures` failures in a row, open: none passes for `openMs`. Then half-open: one call
+ * at a time passes; an answer closes it, a failure opens it again. An answer is anything the service said, refusals included.
+ */
+export class CircuitBreaker {
+  readonly #options: BreakerOptions
+  #state: BreakerState = 'closed'
+  #failuresInARow = 0
+  #openedAt = 0
+  #probing = false
+
+  constructor(options: BreakerOptions) {
+    this.#options = options
+  }
+
+  get state(): BreakerState {
+    return this.#state
+  }
+
+  /** @returns what to call with the outcome, or null when the call must not be made. */
+  enter(): ((outcome: CallOutcome) => void) | null {
+    if (this.#state === 'closed') return (outcome) => { this.#settle(outcome) }
+    if (this.#state === 'open' && this.#options.now() - this.#openedAt >= this.#options.openMs) this.#state = 'half-open'
+    if (this.#state === 'open' || this.#probing) return null
+    this.#probing = true
+    return (outcome) => {
+      this.#probing = false
+      this.#settle(outcome)
+    }
+  }
+
+  #settle(outcome: CallOutcome): void {
+    if (outcome === 'unknown') return
+    if (outcome === 'answered') {
+      this.#failuresInARow = 0
+      this.#state = 'closed'
+      return
+    }
+    this.#failuresInARow += 1
+    if (this.#state === 'half-open' || this.#failuresInARow >= this.#options.failures) {
+      this.#openedAt = this.#options.now()
+      this.#state = 'open'
+    }
   }
 }

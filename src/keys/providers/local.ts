@@ -1,5 +1,5 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
-import { bucketKeyContext, unwrap, wrap } from '../../envelope/wrap.ts'
+import { bucketKeyContext, unwrap, wrap } from '../../envelope/data-key.ts'
 import { Finding, S3Error } from '../../errors.ts'
 import { KEY_BYTES, takeKey } from '../key-material.ts'
 import { readKeyring } from '../keyring-file.ts'

@@ -1,12 +1,16 @@
 import type { HttpResponse } from '../../http/message.ts'
-import type { Execution } from '../context.ts'
+import { type Execution, send } from '../context.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
-import { clientDocument } from '../../s3/documents.ts'
+import { clientDocument, restoreSelects } from '../../s3/documents.ts'
 import { targetBucketsOf } from '../../s3/target-names.ts'
 import { parseXml } from '../../s3/xml.ts'
-import { forward } from '../forward.ts'
+import { forward, forwardedQuery } from '../forward.ts'
+import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
+import { readDocument } from '../request-body.ts'
+import { contentMd5 } from '../../store-client/object-properties.ts'
+import { relayError } from '../responses.ts'
 
 /**
  * PutBucketLogging, -Replication, -InventoryConfiguration, -AnalyticsConfiguration, -MetricsConfiguration and -NotificationConfiguration:
@@ -22,4 +26,22 @@ export async function targetBuckets(x: Execution): Promise<HttpResponse> {
       if (isOwnBucket(x.parts.config.upstream, name)) throw new S3Error('NoSuchBucket')
     }
   })
+}
+
+/**
+ * RestoreObject: forwarded, unless it asks for a SELECT.
+ * @throws S3Error NotImplemented for a SELECT, which would run on sealed bytes.
+ */
+export async function restoreObject(x: Execution): Promise<HttpResponse> {
+  const body = await readDocument(x)
+  if (body.length > 0 && restoreSelects(body, clientDocument(x.parts.config.limits.xmlBytes))) {
+    throw new S3Error('NotImplemented', { message: 'The store would have to read the plaintext to select from it.' })
+  }
+  const response = await send(x, {
+    method: 'POST', query: forwardedQuery(x), headers: [...upstreamHeaders(x.request.headers, 'document'), contentMd5(body)],
+    body: body.length === 0 ? null : body, contentLength: body.length
+  })
+  if (response.status >= 300) throw await relayError(x, response)
+  response.body.resume()
+  return { status: response.status, headers: [...downstreamHeaders(response.headers, 'plain'), ['content-length', '0']], body: null }
 }

@@ -1,18 +1,15 @@
 import type { HttpResponse } from '../../http/message.ts'
-import type { Execution } from '../context.ts'
 import type { RowFacts } from '../caches.ts'
+import { type Execution, bucketOf, readerOf } from '../context.ts'
 import { plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
 import { listsOnly, readListing, writeListing, type ListingRow, type RowEdit } from '../../s3/listing.ts'
-import { bucketOf, readerOf } from '../context.ts'
-import { opaqueEtag } from '../objects/etag.ts'
+import { opaqueEtag, clientEtag } from '../objects/sealed-object.ts'
 import { forwardForDocument } from '../forward.ts'
-import { lookAt } from '../objects/inspect.ts'
-import { inParallel } from '../../concurrency/in-parallel.ts'
-import { withOneRestart } from '../objects/restart.ts'
-import { clientEtag } from '../objects/sealed-object.ts'
+import { lookAt, withOneRestart } from '../objects/inspect.ts'
+import { inParallel } from '../../concurrency/parallel.ts'
 
 /** What says that an object does not open, as opposed to a store or key service that fails: SSE-C objects want their key. */
 const closedCodes: ReadonlySet<string> = new Set(['InvalidRequest', 'SealgateIntegrityError', 'SealgateKeyUnavailable', 'SealgatePlaintextRefused'])

@@ -1,15 +1,15 @@
-import type { CopySource } from '../../s3/copy-source.ts'
-import type { Execution } from '../context.ts'
+import type { CopySource } from '../../s3/names.ts'
 import type { StoredObject } from '../objects/sealed-object.ts'
+import type { Checksum } from '../../envelope/envelope.ts'
+import { type Execution, bucketOf, header, keyOf, send } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { parseQuery, percentEncode } from '../../http/target.ts'
 import { readAll } from '../../http/stage.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { parseTagging, type Tag } from '../../s3/documents.ts'
 import { parseErrorXml } from '../../s3/error-document.ts'
-import { renderXml, upstreamDocument } from '../../s3/xml.ts'
-import { contentMd5 } from '../../store-client/content-md5.ts'
-import { bucketOf, header, keyOf, send } from '../context.ts'
+import { renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
+import { contentMd5 } from '../../store-client/object-properties.ts'
 import { describedHeaders } from '../objects/response-headers.ts'
 import { relayError } from '../responses.ts'
 
@@ -106,4 +106,13 @@ export async function ensureTags(x: Execution, wanted: string, versionId: string
 
 function sortedQuery(query: string): string {
   return query.split('&').toSorted().join('&')
+}
+
+/** The CopyObjectResult of a copy. @param etag with quotes. */
+export function copyResult(etag: string, lastModified: string | null, checksums: readonly Checksum[]): Buffer {
+  const fields: XmlNode[] = [['ETag', etag], ['LastModified', lastModified ?? new Date().toISOString()]]
+  for (const { algorithm, type, value } of checksums) {
+    if (type === 'full') fields.push([`Checksum${algorithm.toUpperCase()}`, value.toString('base64')], ['ChecksumType', 'FULL_OBJECT'])
+  }
+  return renderXml(['CopyObjectResult', fields])
 }

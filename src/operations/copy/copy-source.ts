@@ -1,14 +1,16 @@
-import type { Execution } from '../context.ts'
-import type { Looked } from '../objects/inspect.ts'
+import type { Checksum } from '../../envelope/envelope.ts'
+import type { Manifest } from '../../envelope/manifest.ts'
+import type { HeaderList } from '../../http/message.ts'
+import { type Execution, header } from '../context.ts'
+import { type Looked, lookAt, readManifest } from '../objects/inspect.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
 import { evaluateConditions } from '../../s3/conditions.ts'
-import { parseCopySource, type CopySource } from '../../s3/copy-source.ts'
-import { header } from '../context.ts'
-import { lookAt } from '../objects/inspect.ts'
+import { parseCopySource, type CopySource } from '../../s3/names.ts'
 import { customerKeyOfSource } from '../objects/object-keys.ts'
-import { clientEtag } from '../objects/sealed-object.ts'
+import { clientEtag, type StoredObject } from '../objects/sealed-object.ts'
+import { checksumAlgorithms, parseChecksum, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksums.ts'
 
 /** The source a copy names. @throws S3Error InvalidArgument, NoSuchBucket for the state bucket, AccessDenied. */
 export function copySourceOf(x: Execution): CopySource {
@@ -42,4 +44,42 @@ export async function lookAtSource(x: Execution, source: CopySource): Promise<Lo
   }, { etag: clientEtag(x, looked.object, looked.manifest), lastModified: looked.object.headers.get('last-modified') })
   if (verdict !== 'pass') throw new S3Error('PreconditionFailed')
   return looked
+}
+
+/** The checksum a copy is to have. */
+export interface CopiedChecksum {
+  readonly algorithm: ChecksumAlgorithm
+  /** Over the bytes of the whole object, as the source tells it; null: to be computed. */
+  readonly value: Buffer | null
+}
+
+/**
+ * What S3 gives a copy: a checksum over the whole of it, of the algorithm the client asks for, else of the source's (AWS, "Checking
+ * object integrity").
+ * @returns null when neither names one.
+ * @throws S3Error InvalidRequest for an algorithm that is not computed here; ObjectChanged.
+ */
+export async function copiedChecksum(x: Execution, object: StoredObject, manifest: Manifest | null): Promise<CopiedChecksum | null> {
+  const named = header(x, 'x-amz-checksum-algorithm')
+  const asked = named === undefined ? null : requireChecksumAlgorithm(named)
+  const had = await checksumsOf(x, object, manifest)
+  const algorithm = asked ?? had[0]?.algorithm
+  if (algorithm === undefined) return null
+  return { algorithm, value: had.find((one) => one.algorithm === algorithm && one.type === 'full')?.value ?? null }
+}
+
+async function checksumsOf(x: Execution, object: StoredObject, manifest: Manifest | null): Promise<readonly Pick<Checksum, 'algorithm' | 'type' | 'value'>[]> {
+  if (object.kind === 'plain') return checksumsIn(object.headers)
+  const whole = manifest ?? (object.attributes.digestsInManifest ? await readManifest(x, object) : null)
+  return [...object.attributes.checksums, ...whole?.checksums ?? []]
+}
+
+/** What the store says of an object in clear. */
+function checksumsIn(headers: HeaderList): Pick<Checksum, 'algorithm' | 'type' | 'value'>[] {
+  return Object.keys(checksumAlgorithms).map((name) => name as ChecksumAlgorithm).flatMap((algorithm) => {
+    const text = headers.get(`x-amz-checksum-${algorithm}`)
+    if (text === undefined) return []
+    const value = headers.get('x-amz-checksum-type') === 'COMPOSITE' ? null : parseChecksum(algorithm, text)
+    return [{ algorithm, type: value === null ? 'composite' as const : 'full' as const, value: value ?? Buffer.alloc(0) }]
+  })
 }

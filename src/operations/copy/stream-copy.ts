@@ -1,18 +1,16 @@
 import type { Readable } from 'node:stream'
 import type { Checksum } from '../../envelope/envelope.ts'
-import type { CopySource } from '../../s3/copy-source.ts'
+import type { CopySource } from '../../s3/names.ts'
 import type { BodySource } from '../request-body.ts'
 import type { Execution } from '../context.ts'
-import type { CopiedChecksum } from './copied-checksum.ts'
+import type { CopiedChecksum } from './copy-source.ts'
 import type { Looked } from '../objects/inspect.ts'
+import type { Known } from '../responses.ts'
 import { S3Error } from '../../errors.ts'
 import { algorithmOfHeader, checksumAlgorithmNamed } from '../../http/checksums.ts'
-import { copiedHeaders, copiedTags } from './copied-properties.ts'
-import { copyResult } from './copy-result.ts'
+import { copiedHeaders, copiedTags, copyResult } from './copied-properties.ts'
 import { fetchSlice } from '../objects/read-body.ts'
-import type { Known } from '../pending-answer.ts'
-import { sealObject, type StoredAnswer } from '../objects/put-object.ts'
-import { storePlain } from '../objects/store-plain.ts'
+import { sealObject, type StoredAnswer, storePlain } from '../objects/put-object.ts'
 
 interface Through {
   readonly checksum: CopiedChecksum | null

@@ -1,11 +1,11 @@
 import type { HttpResponse } from '../../http/message.ts'
-import type { Execution } from '../context.ts'
+import { type Execution, send } from '../context.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { forwardedQuery } from '../forward.ts'
-import { send } from '../context.ts'
 import { relayError } from '../responses.ts'
-import { removeState } from './remove-state.ts'
-import { uploadHashOf } from './upload.ts'
+import { uploadHashOf, stateBucketOf } from './upload.ts'
+import { S3Error } from '../../errors.ts'
+import { uploadPrefix } from '../../store-client/state-names.ts'
 
 /** AbortMultipartUpload: the store first, so that no upload it still knows ever lacks its state. */
 export async function abortMultipartUpload(x: Execution): Promise<HttpResponse> {
@@ -18,4 +18,20 @@ export async function abortMultipartUpload(x: Execution): Promise<HttpResponse> 
   response.body.resume()
   await removeState(x, uploadHashOf(x))
   return { status: 204, headers: downstreamHeaders(response.headers, 'written'), body: null }
+}
+
+/** The client may be gone already; its records should go all the same. */
+const CLEAN_UP_MS = 30_000
+
+/**
+ * Removes everything in the state bucket about an upload that the store has said to be over. Best effort: the upload is over
+ * whether or not this works, and `sealgate gc` finds what stays.
+ */
+export async function removeState(x: Execution, hash: Buffer): Promise<void> {
+  x.parts.objects.forgetUpload(hash)
+  try {
+    await stateBucketOf(x, AbortSignal.timeout(CLEAN_UP_MS)).removeAll(uploadPrefix(hash))
+  } catch (error) {
+    if (!(error instanceof S3Error) && !(error instanceof DOMException)) throw error
+  }
 }

@@ -11,7 +11,7 @@ import { childText, parseXml, renderXml, upstreamDocument } from '../../s3/xml.t
 import { bucketOf, keyOf, placeOf, send, storedChecksum } from '../context.ts'
 import { envelopeHeaders } from '../objects/envelope-headers.ts'
 import { keyForWrite } from '../objects/object-keys.ts'
-import { encryptionOfWrite } from '../objects/write-encryption.ts'
+import { encryptionOfWrite } from '../objects/write-options.ts'
 import { relayError } from '../responses.ts'
 import { checksumSettings } from './checksum-settings.ts'
 import { uploadRecordName } from '../../store-client/state-names.ts'

@@ -1,15 +1,13 @@
 import type { HttpResponse } from '../../http/message.ts'
-import type { XmlNode } from '../../s3/xml.ts'
-import type { Execution } from '../context.ts'
-import type { Attempt } from './part-records.ts'
-import type { HeldPart } from './upstream-parts.ts'
-import type { Upload } from './upload.ts'
+import { type XmlNode, renderXml } from '../../s3/xml.ts'
+import { type Execution, bucketOf, keyOf } from '../context.ts'
+import { type Attempt, newer, readPartRecords } from './part-records.ts'
+import { type HeldPart, listHeldParts } from './upstream-parts.ts'
+import { type Upload, noSuchUpload, openUpload, uploadIdOf } from './upload.ts'
 import { S3Error } from '../../errors.ts'
-import { renderXml } from '../../s3/xml.ts'
-import { bucketOf, keyOf } from '../context.ts'
-import { newer, readPartRecords } from './part-records.ts'
-import { listHeldParts } from './upstream-parts.ts'
-import { noSuchUpload, openUpload, uploadIdOf } from './upload.ts'
+import { downstreamHeaders } from '../../plan/headers.ts'
+import { writeListing } from '../../s3/listing.ts'
+import { forwardForDocument } from '../forward.ts'
 
 /** S3's limit, and what it takes when nothing is asked for (AWS API, ListParts). */
 const MAX_PARTS_LISTED = 1000
@@ -76,4 +74,15 @@ function partNode({ number, inline, lastModified, etag, plaintextSize, checksum 
     ['PartNumber', String(number)], ['LastModified', modified], ['ETag', `"${etag}"`], ['Size', String(plaintextSize)],
     ...checksum === null ? [] : [[`Checksum${checksum.algorithm.toUpperCase()}`, checksum.value.toString('base64')] as const]
   ]]
+}
+
+/**
+ * ListMultipartUploads: the store's own, whose upload ids clients use. What it says of checksums is of stored bytes, and what
+ * was settled stands sealed in the records: nothing is said of them here.
+ */
+export async function listMultipartUploads(x: Execution): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(x)
+  const body = writeListing(document, () => ({ checksums: [] }))
+  const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
+  return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
 }

@@ -3,7 +3,7 @@ import type { Execution } from '../context.ts'
 import type { StateBucket } from './upload-state.ts'
 import type { Upload } from './upload.ts'
 import { attemptEtag, openPartRecord, sealPartRecord } from '../../envelope/upload-records.ts'
-import { EnvelopeError } from '../../envelope/error.ts'
+import { EnvelopeError } from '../../envelope/encoding.ts'
 import { afterPartRecords, parsePartRecordName, partRecordName, partRecordsPrefix } from '../../store-client/state-names.ts'
 import { stateBucketOf } from './upload.ts'
 

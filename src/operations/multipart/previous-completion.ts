@@ -1,13 +1,16 @@
-import type { Execution } from '../context.ts'
-import type { Looked } from '../objects/inspect.ts'
-import type { Completed } from './completed-answer.ts'
+import type { Checksum } from '../../envelope/envelope.ts'
+import type { HttpResponse } from '../../http/message.ts'
+import { type Execution, bucketOf, keyOf, send } from '../context.ts'
+import { type Looked, lookAtTarget, withOneRestart } from '../objects/inspect.ts'
 import { S3Error } from '../../errors.ts'
-import { lookAtTarget } from '../objects/inspect.ts'
 import { readEncryptionHeaders } from '../objects/object-keys.ts'
-import { withOneRestart } from '../objects/restart.ts'
 import { clientEtag } from '../objects/sealed-object.ts'
-import { completedAnswer } from './completed-answer.ts'
 import { uploadHashOf } from './upload.ts'
+import { renderXml, type XmlNode, childOf, rewriteXml } from '../../s3/xml.ts'
+import { downstreamHeaders } from '../../plan/headers.ts'
+import { readDocument } from '../request-body.ts'
+import { forwardedQuery, plainHeaders, successOf } from '../forward.ts'
+import { pendingAnswer } from '../responses.ts'
 
 /**
  * The answer to a Complete that was carried out before, by a request whose answer was lost or by another instance: the
@@ -42,4 +45,56 @@ async function lookAtObject(x: Execution): Promise<Looked | null> {
       message: 'It cannot be told whether the upload has been completed. Please ask again.', cause: error
     })
   }
+}
+
+type Header = readonly [name: string, value: string]
+
+/** What a Complete answers, once it is known. */
+export interface Completed {
+  readonly headers: readonly Header[]
+  readonly document: Buffer
+}
+
+export interface CompletedFacts {
+  /** With quotes, as clients see it. */
+  readonly etag: string
+  readonly checksums: readonly Checksum[]
+  readonly parts: number
+  readonly headers: readonly Header[]
+}
+
+/** The answer of CompleteMultipartUpload: the same however often the request is repeated. */
+export function completedAnswer(x: Execution, { etag, checksums, parts, headers }: CompletedFacts): Completed {
+  const fields: XmlNode[] = [['Location', locationOf(x)], ['Bucket', bucketOf(x)], ['Key', keyOf(x)], ['ETag', etag]]
+  for (const { algorithm, type, value } of checksums) {
+    fields.push(
+      [`Checksum${algorithm.toUpperCase()}`, `${value.toString('base64')}${type === 'composite' ? `-${parts}` : ''}`],
+      ['ChecksumType', type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT']
+    )
+  }
+  return { headers, document: renderXml(['CompleteMultipartUploadResult', fields]) }
+}
+
+/** Where the client will find the object: here, and not at the store. */
+export function locationOf(x: Execution): string {
+  const { secure, host, target } = x.request.request
+  return `${secure ? 'https' : 'http'}://${host}${target.rawPath}`
+}
+
+/**
+ * CompleteMultipartUpload in a bucket that is not encrypted: the store's answer, but for the `Location` in it, which would lead
+ * clients round the gateway.
+ */
+export async function completePlain(x: Execution): Promise<HttpResponse> {
+  const body = await readDocument(x)
+  return pendingAnswer(async (known) => {
+    const headers = plainHeaders(x).filter(([name]) => name !== 'content-md5')
+    const response = await send(x, { method: 'POST', query: forwardedQuery(x), headers, body, contentLength: body.length })
+    const document = await successOf(x, response)
+    known(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))
+    return rewriteXml(document, (editor, parsed) => {
+      const location = childOf(parsed, parsed.root, 'Location')
+      if (location !== undefined) editor.setText(location, locationOf(x))
+    })
+  })
 }

@@ -1,12 +1,15 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { CompletedPart } from '../../s3/documents.ts'
-import type { Execution } from '../context.ts'
-import type { Attempt, RecordedParts } from './part-records.ts'
-import type { HeldPart } from './upstream-parts.ts'
 import type { Upload } from './upload.ts'
+import type { Checksum } from '../../envelope/envelope.ts'
+import { type Execution, header } from '../context.ts'
+import { type Attempt, type RecordedParts, readPartRecords } from './part-records.ts'
+import { type HeldPart, listHeldParts, unlessDenied } from './upstream-parts.ts'
 import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
-import { algorithmOfHeader, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksums.ts'
-import { header } from '../context.ts'
+import {
+  algorithmOfHeader, requireChecksumAlgorithm, type ChecksumAlgorithm, combineCrc, compositeChecksum, isCombinable
+} from '../../http/checksums.ts'
 
 /** What a Complete is judged by. */
 export interface Known extends RecordedParts {
@@ -95,4 +98,94 @@ export function declaredChecksum(x: Execution): DeclaredChecksum | null {
   })
   if (found.length > 1) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header.' })
   return found[0] ?? null
+}
+
+/** Milliseconds before each further look: together less than clients wait for an ordinary answer. */
+const LOOK_AGAIN_MS = [250, 750, 2000]
+
+/**
+ * What the records and the store say of the parts in the client's list; null when the store knows no such upload. A store that has
+ * just carried out an earlier try late holds a part whose record is being written: then both are looked at again.
+ */
+export async function lookAtParts(x: Execution, upload: Upload, listed: readonly CompletedPart[]): Promise<Known | null> {
+  const named = new Map(listed.map(({ partNumber, etag }) => [partNumber, etag]))
+  for (const pause of [...LOOK_AGAIN_MS, null]) {
+    const [recorded, held] = await Promise.all([readPartRecords(x, upload, { named }), unlessDenied(listHeldParts(x))])
+    if (held === null) return null
+    if (held === 'denied') return onRecordsAlone(x, upload, recorded, listed)
+    const known = { ...recorded, held: held.parts }
+    if (pause === null || !listed.some((part) => lacksRecord(part, known))) return known
+    // When the client goes away, the next request to the store says so.
+    await delay(pause, undefined, { signal: x.request.request.signal }).catch(() => undefined)
+  }
+  return null
+}
+
+/**
+ * Where the store does not let the parts be listed, records alone can choose as long as each part was sent to the store once: the store
+ * itself compares the ETags of the Complete with what it holds.
+ * @throws S3Error AccessDenied where only the list could tell which try it kept, or what checksum it has.
+ */
+async function onRecordsAlone(x: Execution, upload: Upload, recorded: RecordedParts, listed: readonly CompletedPart[]): Promise<Known> {
+  const { attempts } = await readPartRecords(x, upload)
+  const ambiguous = listed.some(({ partNumber }) => (attempts.get(partNumber) ?? []).filter(({ inline }) => !inline).length > 1)
+  if (!ambiguous && upload.settings.storedChecksum === null) return { ...recorded, held: 'denied' }
+  throw new S3Error('AccessDenied', {
+    message: 'The store does not let the parts of this upload be listed (s3:ListMultipartUploadParts), and they are needed to complete it.'
+  })
+}
+
+/**
+ * Whether the store may hold another try at the same bytes. An opaque ETag names one try: of that one the record is there, and
+ * no other would do.
+ */
+function lacksRecord(part: CompletedPart, { attempts, held }: RecordedParts & { readonly held: ReadonlyMap<number, HeldPart> }): boolean {
+  const there = held.get(part.partNumber)
+  const tries = attempts.get(part.partNumber) ?? []
+  if (there === undefined || tries.some((one) => fits(one, part, there))) return false
+  return tries.some((one) => one.etag === part.etag && one.md5 !== null && sizeFits(one, there))
+}
+
+/**
+ * The checksum of the finished object, made of those of its parts: a digest of digests, or the CRCs combined as if over the
+ * whole (AWS, "Checking object integrity"). Held against what the request declares.
+ * @returns null when the upload was created without one.
+ * @throws S3Error InvalidRequest for another type or algorithm than the upload's, BadDigest for another value.
+ */
+export function objectChecksum(x: Execution, { settings }: Upload, parts: readonly Attempt[]): Checksum | null {
+  const { checksumAlgorithm: algorithm, checksumType: type } = settings
+  const named = header(x, 'x-amz-checksum-type')?.toUpperCase()
+  if (named !== undefined && named !== typeName(type)) {
+    throw new S3Error('InvalidRequest', {
+      message: `The upload was created using the ${typeName(type)} checksum mode. The complete request must use the same checksum mode.`
+    })
+  }
+  const declared = declaredChecksum(x)
+  if (algorithm === null || type === null) {
+    if (declared === null) return null
+    throw new S3Error('InvalidRequest', {
+      message: 'The upload was created without a checksum algorithm. The complete request must not give a checksum.'
+    })
+  }
+  const values = parts.map(({ checksum }) => checksum?.algorithm === algorithm ? checksum.value : null).filter((value) => value !== null)
+  // Parts are only stored with the checksum of their upload.
+  if (values.length !== parts.length) throw new S3Error('InternalError')
+  const value = type === 'composite' ? compositeChecksum(algorithm, values) : combined(algorithm, parts, values)
+  const text = value.toString('base64')
+  const right = declared === null || (declared.algorithm === algorithm
+    && (declared.value === text || (type === 'composite' && declared.value === `${text}-${parts.length}`)))
+  if (!right) {
+    throw new S3Error('BadDigest', { message: `The ${algorithm} you specified did not match the calculated checksum.` })
+  }
+  return { algorithm, type, value }
+}
+
+function typeName(type: Checksum['type'] | null): string {
+  return type === null ? 'null' : type === 'full' ? 'FULL_OBJECT' : 'COMPOSITE'
+}
+
+function combined(algorithm: Checksum['algorithm'], parts: readonly Attempt[], values: readonly Buffer[]): Buffer {
+  if (!isCombinable(algorithm)) throw new S3Error('InternalError')
+  const [first = Buffer.alloc(0), ...rest] = values
+  return rest.reduce((crc, next, i) => combineCrc(algorithm, crc, next, parts[i + 1]?.plaintextSize ?? 0), first)
 }

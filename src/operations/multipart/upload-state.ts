@@ -6,7 +6,7 @@ import { parseErrorXml } from '../../s3/error-document.ts'
 import { listingField, readListing } from '../../s3/listing.ts'
 import { MOST_ROWS, PageTurns } from '../../s3/page-turns.ts'
 import { upstreamDocument, renderXml, type XmlNode } from '../../s3/xml.ts'
-import { contentMd5 } from '../../store-client/content-md5.ts'
+import { contentMd5 } from '../../store-client/object-properties.ts'
 
 /** S3's limit of DeleteObjects. */
 const DELETE_AT_ONCE = 1000

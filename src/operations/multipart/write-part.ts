@@ -1,24 +1,22 @@
 import type { PartRecord } from '../../envelope/upload-records.ts'
 import type { ByteStage } from '../../http/stage.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
-import type { BodySource } from '../request-body.ts'
-import type { Execution } from '../context.ts'
-import type { Upload } from './upload.ts'
+import type { ObjectKey } from '../../envelope/data-key.ts'
+import { type BodySource, streamUpstream } from '../request-body.ts'
+import { type Execution, send } from '../context.ts'
+import { type Upload, findUpload, noSuchUpload, stateBucketOf, uploadIdOf } from './upload.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
-import { PartSealer } from '../../envelope/part.ts'
-import { MAX_PART_PLAINTEXT, MAX_PARTS } from '../../envelope/sizes.ts'
+import { PartSealer } from '../../envelope/body.ts'
+import { MAX_PART_PLAINTEXT, MAX_PARTS, MIN_PART_SIZE } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
-import { streamUpstream } from '../request-body.ts'
-import { send } from '../context.ts'
 import { relayError } from '../responses.ts'
 import { partChecksum } from './checksum-settings.ts'
-import { isSmall } from './part-stages.ts'
 import { writePartRecord } from './part-records.ts'
 import { smallPartName } from '../../store-client/state-names.ts'
 import { isHeld } from './upstream-parts.ts'
-import { findUpload, noSuchUpload, stateBucketOf, uploadIdOf } from './upload.ts'
+import { SegmentOpener } from '../../envelope/stream.ts'
 
 /** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to 10,000. */
 export function partNumberOf(x: Execution): number {
@@ -160,4 +158,40 @@ export function etagOf(response: UpstreamResponse): string {
   const etag = unquoteEtag(response.headers.get('etag') ?? '')
   if (etag === '') throw new S3Error('SealgateBadUpstream')
   return etag
+}
+
+/**
+ * A small part on its way from the state bucket to the store: passes unchanged, but its end only after the whole of it has
+ * opened, and then the tail behind it. So an upload is never completed with a part that could not be read.
+ */
+export class SmallPartWithTail implements ByteStage {
+  readonly #opener: SegmentOpener
+  readonly #tail: readonly Buffer[]
+  #held: Buffer | null = null
+
+  /** @param tail from sealTail. */
+  constructor(objectKey: ObjectKey, part: Pick<PartRecord, 'number' | 'plaintextSize' | 'header'>, tail: readonly Buffer[]) {
+    const { number, plaintextSize, header } = part
+    this.#opener = new SegmentOpener({ streamKey: objectKey.stream, part: { kind: 'part', number, plaintextSize }, header })
+    this.#tail = tail
+  }
+
+  /** @throws EnvelopeError `header`, `segment`, `trailing`. */
+  update(chunk: Buffer): readonly Buffer[] {
+    this.#opener.update(chunk)
+    const before = this.#held
+    this.#held = chunk
+    return before === null ? [] : [before]
+  }
+
+  /** @throws EnvelopeError `truncated`. */
+  final(): readonly Buffer[] {
+    this.#opener.final()
+    return [...this.#held === null ? [] : [this.#held], ...this.#tail]
+  }
+}
+
+/** Whether a part waits in the state bucket: S3 accepts one below 5 MiB as the last only, where the tail belongs behind it. */
+export function isSmall(plaintextSize: number): boolean {
+  return plaintextSize < MIN_PART_SIZE
 }

@@ -1,13 +1,18 @@
 import type { HttpResponse } from '../../http/message.ts'
-import type { Execution } from '../context.ts'
+import { type Execution, bucketOf, conditionsIn, header, keyOf, send } from '../context.ts'
 import { storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders, downstreamHeaders } from '../../plan/headers.ts'
 import { parseEtagList, unquoteEtag } from '../../s3/conditions.ts'
-import { bucketOf, conditionsIn, header, keyOf, send } from '../context.ts'
-import { currentEtags } from './current-etags.ts'
+import { currentEtags } from './inspect.ts'
 import { forwardedQuery } from '../forward.ts'
 import { relayError } from '../responses.ts'
+import { type DeleteEntry, clientDocument, parseDelete } from '../../s3/documents.ts'
+import { readAll } from '../../http/stage.ts'
+import { childOf, childrenOf, rewriteXml, upstreamDocument } from '../../s3/xml.ts'
+import { readDocument } from '../request-body.ts'
+import { contentMd5 } from '../../store-client/object-properties.ts'
+import { inParallel } from '../../concurrency/parallel.ts'
 
 type Header = readonly [name: string, value: string]
 
@@ -52,4 +57,79 @@ async function storedEtagOf(x: Execution, ifMatch: string): Promise<string> {
   const visible = unquoteEtag(current.visible)
   if (!wanted.some(({ tag }) => tag === visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
   return current.upstream
+}
+
+const PARALLEL_LOOKUPS = 32
+
+/** What a key's conditions are in the store's terms; `failed`: the object is not the one the client means. */
+type Translated = { readonly etag: string | null; readonly size: number | null } | 'failed'
+
+/** DeleteObjects: conditions of single keys are translated, the rest of the document goes upstream as it came. */
+export async function deleteObjects(x: Execution): Promise<HttpResponse> {
+  const limits = clientDocument(x.parts.config.limits.xmlBytes)
+  const body = await readDocument(x)
+  const { objects } = parseDelete(body, limits)
+  const conditional = objects.some((entry) => entry.etag !== null || entry.size !== null || entry.lastModifiedTime !== null)
+  if (conditional && !(await conditionsIn(x, bucketOf(x))).delete) {
+    throw new S3Error('NotImplemented', {
+      message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.'
+    })
+  }
+  const translated = conditional ? await inParallel(objects, PARALLEL_LOOKUPS, (entry) => translate(x, entry)) : []
+  const failed = objects.filter((_, i) => translated[i] === 'failed')
+  const document = conditional ? rewriteConditions(body, translated, limits) : body
+  const headers = failed.length === objects.length ? null : await submit(x, document)
+  const answer = headers ?? { headers: [], document: Buffer.from('<?xml version="1.0" encoding="UTF-8"?>\n<DeleteResult></DeleteResult>') }
+  const result = failed.length === 0 ? answer.document : addFailures(answer.document, failed)
+  return { status: 200, headers: [...answer.headers, ['content-type', 'application/xml'], ['content-length', String(result.length)]], body: result }
+}
+
+async function submit(x: Execution, document: Buffer): Promise<{ headers: readonly (readonly [string, string])[]; document: Buffer }> {
+  const response = await send(x, {
+    method: 'POST', query: [['delete', null]], body: document, contentLength: document.length,
+    headers: [...upstreamHeaders(x.request.headers, 'document'), contentMd5(document)]
+  })
+  if (response.status >= 300) throw await relayError(x, response)
+  return {
+    headers: downstreamHeaders(response.headers, 'written'),
+    document: await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  }
+}
+
+async function translate(x: Execution, entry: DeleteEntry): Promise<Translated> {
+  const size = entry.size === null ? null : storedSize(entry.size)
+  if (entry.etag === null || entry.etag === '*') return { etag: entry.etag, size }
+  const current = await currentEtags(x, bucketOf(x), entry.key)
+  if (current === null || unquoteEtag(current.visible) !== entry.etag) return 'failed'
+  return { etag: current.upstream, size }
+}
+
+function rewriteConditions(body: Buffer, translated: readonly Translated[], limits: ReturnType<typeof clientDocument>): Buffer {
+  return rewriteXml(body, (editor, document) => {
+    for (const [i, element] of childrenOf(document.root, 'Object').entries()) {
+      const entry = translated[i]
+      if (entry === undefined || entry === 'failed') {
+        editor.remove(element)
+        continue
+      }
+      const etag = childOf(document, element, 'ETag')
+      const size = childOf(document, element, 'Size')
+      if (etag !== undefined && entry.etag !== null) editor.setText(etag, entry.etag)
+      if (size !== undefined && entry.size !== null) editor.setText(size, String(entry.size))
+    }
+  }, limits)
+}
+
+function addFailures(document: Buffer, failed: readonly DeleteEntry[]): Buffer {
+  return rewriteXml(document, (editor, parsed) => {
+    for (const { key, versionId } of failed) {
+      const error = new S3Error('PreconditionFailed')
+      editor.append(parsed.root, ['Error', [
+        ['Key', key],
+        ...versionId === null ? [] : [['VersionId', versionId] as const],
+        ['Code', error.code],
+        ['Message', error.message]
+      ]])
+    }
+  })
 }

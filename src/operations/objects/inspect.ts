@@ -1,19 +1,19 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
-import type { Manifest } from '../../envelope/manifest.ts'
-import type { CustomerKey } from './object-keys.ts'
-import type { Execution } from '../context.ts'
+import { type Manifest, openTail } from '../../envelope/manifest.ts'
+import { type CustomerKey, customerKeyOfAccess, isCustomerSealed } from './object-keys.ts'
+import { type Execution, bucketOf, keyOf, placeOf, send } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
-import { checkReadConditions, wantedOf } from './conditions.ts'
-import { bucketOf, keyOf, placeOf, send } from '../context.ts'
+import { checkReadConditions, wantedOf, sliceOf, wantedSlice } from './read-range.ts'
 import { objectHeaders } from './response-headers.ts'
-import { customerKeyOfAccess } from './object-keys.ts'
-import { withOneRestart } from './restart.ts'
-import { readManifest } from './read-manifest.ts'
 import { relayError } from '../responses.ts'
-import { clientEtag, needsManifest, openStored, type StoredObject } from './sealed-object.ts'
-import { sliceOf, wantedSlice } from './read-range.ts'
+import {
+  clientEtag, needsManifest, openStored, type StoredObject, ENVELOPE_HEADER, verified, type SealedObject, opaqueEtag, KEY_ID_HEADER
+} from './sealed-object.ts'
+import { EnvelopeError } from '../../envelope/encoding.ts'
+import { storedSize } from '../../envelope/sizes.ts'
+import { readAll } from '../../http/stage.ts'
 
 export interface Looked {
   readonly object: StoredObject
@@ -81,4 +81,116 @@ export async function headObject(x: Execution): Promise<HttpResponse> {
     const slice = sliceOf(wantedOf(x, wanted, etag, lastModified), object, manifest)
     return { status: slice.status, headers: objectHeaders(x, object, manifest, slice), body: null }
   })
+}
+
+/** The object was replaced between two requests of one read: the caller starts over, once. */
+export class ObjectChanged extends Error {
+  constructor() {
+    super('The object changed between two requests of one read.')
+    this.name = 'ObjectChanged'
+  }
+}
+
+/** Covers the manifest of some 500 parts (FORMAT, Manifest); longer ones take a second read. */
+const SUFFIX_BYTES = 65536
+/** The tail of a single object: one part record, fixed fields and footer, at most 456 bytes. */
+const SINGLE_SUFFIX_BYTES = 512
+
+/**
+ * The manifest of an object whose envelope has opened: from the cache, or by one suffix read tied to the ETag just seen.
+ * @throws ObjectChanged when the object was replaced, re-wrapped or deleted since; S3Error SealgateIntegrityError when the tail does not open.
+ */
+export async function readManifest(x: Execution, object: SealedObject): Promise<Manifest> {
+  const cached = x.parts.objects.manifest(object.objectKey.commitment, object.upstreamEtag)
+  // The stored size is the word of the store, at every request anew: a manifest that was read once does not vouch for it.
+  if (cached !== undefined && storedSize(cached.plaintextSize) === object.storedSize) return cached
+  let wanted = Math.min(object.storedSize, object.envelope.kind === 'single' ? SINGLE_SUFFIX_BYTES : SUFFIX_BYTES)
+  // The footer is not authenticated before the manifest is: one that asks for more at every reading would be read for ever.
+  for (let readings = 0; readings < 2; readings += 1) {
+    const suffix = await readSuffix(x, object, wanted)
+    const opened = await verified(x, () => openTail(suffix, object.storedSize, object.objectKey, object.envelope.kind))
+    if ('parts' in opened) {
+      x.parts.objects.rememberManifest(object.objectKey.commitment, object.upstreamEtag, opened)
+      return opened
+    }
+    wanted = opened.need
+  }
+  throw new S3Error('SealgateIntegrityError')
+}
+
+async function readSuffix(x: Execution, object: SealedObject, bytes: number): Promise<Buffer> {
+  const first = object.storedSize - bytes
+  const response = await send(x, {
+    method: 'GET',
+    bucket: object.bucket,
+    key: object.key,
+    query: object.versionId === null ? [] : [['versionId', object.versionId]],
+    headers: [['range', `bytes=${first}-${object.storedSize - 1}`], ['if-match', object.upstreamEtag]],
+    retry: true
+  })
+  try {
+    if (response.status === 412 || response.status === 404) throw new ObjectChanged()
+    await verified(x, () => { checkSuffix(response, object, first) })
+    return await readAll(response.body, bytes, () => new S3Error('SealgateBadUpstream'))
+  } catch (error) {
+    response.body.destroy()
+    throw error
+  }
+}
+
+/** Both answers of one read must show the same object. */
+function checkSuffix(response: UpstreamResponse, object: SealedObject, first: number): void {
+  if (response.status !== 206) throw new S3Error(response.status >= 500 ? 'ServiceUnavailable' : 'SealgateBadUpstream')
+  if (response.headers.get('content-range') !== `bytes ${first}-${object.storedSize - 1}/${object.storedSize}`) throw new EnvelopeError('length')
+  // A copy onto itself, a re-wrap among them, may keep the ETag.
+  if (response.headers.get(ENVELOPE_HEADER) !== object.headers.get(ENVELOPE_HEADER)) throw new ObjectChanged()
+}
+
+/** Runs a read of several requests; when the object was replaced in between, once more from the start. */
+export async function withOneRestart<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read()
+  } catch (error) {
+    if (!(error instanceof ObjectChanged)) throw error
+  }
+  try {
+    return await read()
+  } catch (error) {
+    // Replaced again and again: the client may ask anew, nothing of two versions is ever mixed.
+    throw error instanceof ObjectChanged ? new S3Error('SlowDown', { endedBy: 'store', cause: error }) : error
+  }
+}
+
+export interface CurrentEtags {
+  /** As clients see it, quoted. */
+  readonly visible: string
+  /** As the store sent it. */
+  readonly upstream: string
+}
+
+/**
+ * Both ETags of the current object of a name; null when there is none. Objects sealed with a customer's key need no key
+ * for this: their visible ETag is opaque.
+ */
+export async function currentEtags(x: Execution, bucket: string, key: string): Promise<CurrentEtags | null> {
+  try {
+    const { object, manifest } = await withOneRestart(() => lookAt(x, { bucket, key, versionId: null, customerKey: null }))
+    return { visible: clientEtag(x, object, manifest), upstream: object.upstreamEtag }
+  } catch (error) {
+    if (!(error instanceof S3Error)) throw error
+    if (error.status === 404) return null
+    if (error.code === 'InvalidRequest') return customerSealedEtags(x, bucket, key)
+    throw error
+  }
+}
+
+async function customerSealedEtags(x: Execution, bucket: string, key: string): Promise<CurrentEtags | null> {
+  const response = await send(x, { method: 'HEAD', bucket, key, retry: true })
+  response.body.resume()
+  const upstream = response.headers.get('etag')
+  if (response.status === 404) return null
+  if (response.status !== 200 || upstream === undefined || !isCustomerSealed(response.headers.get(KEY_ID_HEADER))) {
+    throw new S3Error('SealgateBadUpstream')
+  }
+  return { visible: opaqueEtag(upstream), upstream }
 }

@@ -1,8 +1,7 @@
-import type { AuthContext } from '../../auth/context.ts'
-import type { Authenticated } from '../../auth/types.ts'
+import type { AuthContext, Authenticated } from '../../auth/types.ts'
 import type { HttpRequest, HttpResponse } from '../../http/message.ts'
-import type { Execution } from '../context.ts'
 import type { BodySource } from '../request-body.ts'
+import { type Execution, bucketOf } from '../context.ts'
 import { authenticateForm } from '../../auth/authenticate.ts'
 import { S3Error } from '../../errors.ts'
 import { percentEncode, Query } from '../../http/target.ts'
@@ -11,9 +10,7 @@ import { checkKey } from '../../s3/names.ts'
 import { readFormFields, type PostForm } from '../../s3/post-form.ts'
 import { parseTagging, clientDocument } from '../../s3/documents.ts'
 import { renderXml } from '../../s3/xml.ts'
-import { bucketOf } from '../context.ts'
-import { sealObject } from './put-object.ts'
-import { storePlain } from './store-plain.ts'
+import { sealObject, storePlain } from './put-object.ts'
 
 /**
  * Reads a browser form up to its file and authenticates it by its policy. The signature stands in the body, so this much of

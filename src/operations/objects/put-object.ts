@@ -1,23 +1,20 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
-import type { Execution } from '../context.ts'
-import type { WriteKey } from './object-keys.ts'
+import { type Execution, placeOf, send, storedChecksum } from '../context.ts'
+import { type WriteKey, keyForWrite } from './object-keys.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
 import { ObjectKey } from '../../envelope/data-key.ts'
 import { SingleSealer } from '../../envelope/body.ts'
 import { MAX_SINGLE_PLAINTEXT, storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
-import { readVerified, requestBody, streamUpstream, type BodySource } from '../request-body.ts'
-import { contentMd5 } from '../../store-client/content-md5.ts'
-import { placeOf, send, storedChecksum } from '../context.ts'
+import { readVerified, requestBody, streamUpstream, type BodySource, HoldLast } from '../request-body.ts'
+import { contentMd5 } from '../../store-client/object-properties.ts'
 import { envelopeHeaders } from './envelope-headers.ts'
-import { visibleEtag } from './etag.ts'
-import { keyForWrite } from './object-keys.ts'
+import { visibleEtag } from './sealed-object.ts'
 import { relayError } from '../responses.ts'
-import { writeConditions } from './write-options.ts'
-import { encryptionOfWrite } from './write-encryption.ts'
+import { writeConditions, encryptionOfWrite } from './write-options.ts'
 
 type Header = readonly [name: string, value: string]
 
@@ -138,4 +135,25 @@ function headersOf(write: Write, streamHeader: Buffer, known: Known): Header[] {
 
 function fullObject(checksum: Pick<Checksum, 'algorithm' | 'value'> | null): Checksum[] {
   return checksum === null ? [] : [{ ...checksum, type: 'full' }]
+}
+
+/** Below this a body goes upstream as one Buffer, with a real x-amz-content-sha256. */
+export const SMALL_BODY_BYTES = 65536
+
+/** Stores a body as it is, in a bucket that is not encrypted, under the request's bucket and key. */
+export async function storePlain(x: Execution, source: BodySource, headers: readonly (readonly [string, string])[]): Promise<StoredAnswer> {
+  const verifier = new BodyVerifier(source.payload, { computeMd5: false })
+  const declared = headers.some(([name]) => name === 'content-md5' || name.startsWith('x-amz-checksum-'))
+  const stored = storedChecksum(x)
+  const checksum = declared || stored === null ? null : source.computeChecksum ?? stored
+  const sent = { method: 'PUT', headers, checksum, pool: 'data' } as const
+  const { length } = source.payload
+  const response = length <= SMALL_BODY_BYTES
+    ? await send(x, { ...sent, body: await readVerified(x, source, verifier, SMALL_BODY_BYTES) })
+    : await streamUpstream(x, source, [verifier, new HoldLast()], (body) => send(x, { ...sent, body, contentLength: length }))
+  if (response.status >= 300) throw await relayError(x, response)
+  response.body.resume()
+  const etag = response.headers.get('etag')
+  if (etag === undefined) throw new S3Error('SealgateBadUpstream')
+  return { headers: downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length'), etag }
 }

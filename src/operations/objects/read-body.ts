@@ -10,7 +10,7 @@ import { SingleOpener } from '../../envelope/body.ts'
 import { S3Error } from '../../errors.ts'
 import { StagedReadable, type ByteStage } from '../../http/stage.ts'
 import { send } from '../context.ts'
-import { ObjectChanged } from './read-manifest.ts'
+import { ObjectChanged } from './inspect.ts'
 import { relayError } from '../responses.ts'
 import { ENVELOPE_HEADER, verified, verifiedSync } from './sealed-object.ts'
 

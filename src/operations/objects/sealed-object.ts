@@ -1,15 +1,16 @@
-import type { Attributes, Envelope, Place } from '../../envelope/envelope.ts'
+import { createHash } from 'node:crypto'
 import type { Manifest } from '../../envelope/manifest.ts'
 import type { ObjectKey } from '../../envelope/data-key.ts'
-import type { HeaderList } from '../../http/headers.ts'
+import type { HeaderList } from '../../http/message.ts'
 import type { Execution } from '../context.ts'
-import { metadataMatches, openEnvelope, parseEnvelope } from '../../envelope/envelope.ts'
-import { EnvelopeError } from '../../envelope/error.ts'
+import type { BucketPolicy } from '../../config/config.ts'
+import { type Attributes, type Envelope, type Place, metadataMatches, openEnvelope, parseEnvelope } from '../../envelope/envelope.ts'
+import { EnvelopeError } from '../../envelope/encoding.ts'
 import { plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
-import { visibleEtag } from './etag.ts'
 import { decodeContext } from '../../keys/sse-headers.ts'
 import { keyForRead, type CustomerKey } from './object-keys.ts'
+import { unquoteEtag } from '../../s3/conditions.ts'
 
 export const ENVELOPE_HEADER = 'x-amz-meta-sealgate'
 export const KEY_ID_HEADER = 'x-amz-meta-sealgate-key'
@@ -155,4 +156,39 @@ function readContext(value: string | undefined): Readonly<Record<string, string>
   } catch {
     throw new EnvelopeError('format')
   }
+}
+
+/** A multipart ETag whose digest says that the last of its parts is the gateway's own: the first six bits are zero. */
+const withTailPart = /^(0[0-3][0-9a-f]{30})-([2-9]|[1-9]\d{1,4})$/
+
+/**
+ * Opaque mode: the visible ETag is a pure function of the store's. A bare MD5 (of ciphertext) gets the suffix `-0`, which
+ * S3 itself never issues, so that no client takes it for the MD5 of its data; `-N` of multipart objects counts the client's parts, one
+ * less than the store's where the digest says so (docs/FORMAT.md, ETags; docs/decisions/0033-parts-in-opaque-etags.md).
+ * @param upstream as the store sent it, quotes included.
+ */
+export function opaqueEtag(upstream: string): string {
+  const bare = unquoteEtag(upstream)
+  const [, digest, parts] = withTailPart.exec(bare) ?? []
+  if (digest !== undefined) return `"${digest}-${Number(parts) - 1}"`
+  return bare === '' || bare.includes('-') ? `"${bare}"` : `"${bare}-0"`
+}
+
+/**
+ * Whether the store will give an object of these parts an ETag that says its last part is the gateway's own; null where the store's ETags are
+ * no MD5s, of which nothing can be foretold.
+ * @param etags of the stored parts, in order, without quotes.
+ */
+export function saysTailPart(etags: readonly string[]): boolean | null {
+  const hash = createHash('md5')
+  for (const etag of etags) {
+    if (!/^[0-9a-f]{32}$/i.test(etag)) return null
+    hash.update(etag, 'hex')
+  }
+  return hash.digest().readUInt8(0) < 4
+}
+
+/** The ETag a client sees: the MD5 of the plaintext where it is known and the bucket shows it, else the opaque one. */
+export function visibleEtag(policy: BucketPolicy, upstreamEtag: string, plaintextEtag: string | null): string {
+  return policy.etag === 'md5' && plaintextEtag !== null ? `"${plaintextEtag}"` : opaqueEtag(upstreamEtag)
 }

@@ -4,7 +4,7 @@ import t from 'tap'
 import {
   CreateMultipartUploadCommand, GetObjectAttributesCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, UploadPartCommand, type CompletedPart
 } from '@aws-sdk/client-s3'
-import { opaqueEtag, saysTailPart } from '../../../src/operations/objects/etag.ts'
+import { opaqueEtag, saysTailPart } from '../../../src/operations/objects/sealed-object.ts'
 import { Bucket, bytes, complete, MiB, rig } from '../multipart-rig.ts'
 
 const zeros = '0'.repeat(30)
