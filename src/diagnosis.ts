@@ -1,7 +1,7 @@
 import { getSystemErrorMessage } from 'node:util'
 
 /** Whose failure it was: the store, a key service, or the files of this machine. */
-export type Service = 'store' | 'kms' | 'files'
+type Service = 'store' | 'kms' | 'files'
 
 /**
  * What the operator is told of the cause of a failure. Nothing in it is quoted: numbers, words of ours, and names whose alphabet and length

@@ -88,7 +88,7 @@ export const s3ErrorCodes = Object.keys(table) as S3ErrorCode[]
 /** Headers that belong to a code: SDKs wait as long as an overloaded service tells them (RFC 9110 10.2.3). Seconds. */
 const headersOf: Partial<Record<S3ErrorCode, S3Error['headers']>> = { SlowDown: [['Retry-After', '1']] }
 
-export interface S3ErrorOptions {
+interface S3ErrorOptions {
   /** Replaces the table's message. Reaches the client: never a secret, never plaintext. */
   readonly message?: string
   /** Extra XML elements, in order, between Message and Resource (S3 gives `ArgumentName`, `Region`, …). */

@@ -40,7 +40,7 @@ export function isFormUpload(request: HttpRequest): boolean {
 }
 
 /** A form whose policy has verified. */
-export interface AuthenticatedForm {
+interface AuthenticatedForm {
   readonly client: Client
   /** Expanded. */
   readonly fields: ReadonlyMap<string, string>

@@ -1,7 +1,7 @@
 import { S3Error } from '../errors.ts'
 import type { Client } from './types.ts'
 
-export interface Access {
+interface Access {
   /** null for requests to the service itself (ListBuckets). */
   readonly bucket: string | null
   readonly write: boolean

@@ -7,7 +7,7 @@ import { AwsChunkedDecoder, type Trailers } from './aws-chunked-decoder.ts'
 import type { PayloadPromise } from './types.ts'
 
 /** Digests of the plaintext, known once the whole body has verified. */
-export interface BodyDigests {
+interface BodyDigests {
   /** null unless asked for, promised as Content-MD5 or given as the checksum. */
   readonly md5: Buffer | null
   /** The checksum the client gave, as a header or a trailer; else the one asked for. */

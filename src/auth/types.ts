@@ -93,7 +93,7 @@ export interface Credential {
   readonly secret: SigningSecret
 }
 
-export type CredentialLookup = (accessKeyId: string) => Credential | undefined
+type CredentialLookup = (accessKeyId: string) => Credential | undefined
 
 /**
  * Makes the lookup of clients by access key id. The clients it gives out no longer carry their secret.

@@ -41,7 +41,7 @@ export function formHeaders(fields: ReadonlyMap<string, string>): ReadonlyMap<st
   return headers
 }
 
-export interface VerifiedPolicy {
+interface VerifiedPolicy {
   readonly client: Client
   /** Every field, `${filename}` replaced. */
   readonly fields: ReadonlyMap<string, string>

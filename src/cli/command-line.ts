@@ -4,7 +4,7 @@ import { exitCodes, type Platform } from './platform.ts'
 /** A command line that is not understood: the text says what is wrong with it. */
 export class UsageError extends Error {}
 
-export interface Option {
+interface Option {
   /** What stands for the value in help: `FILE`. Absent: a switch without a value. */
   readonly value?: string
   readonly help: string
@@ -13,7 +13,7 @@ export interface Option {
 type Options = Readonly<Record<string, Option>>
 
 /** The values of the options as they were given: texts (undefined: left out) and switches. */
-export type Values<O extends Options> = {
+type Values<O extends Options> = {
   readonly [Name in keyof O]: O[Name] extends { readonly value: string }
     ? O[Name] extends { readonly required: true } ? string : string | undefined
     : boolean

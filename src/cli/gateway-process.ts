@@ -241,7 +241,7 @@ function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, l
  * The tracer that the environment asks for, or null. What it asks for wrongly is told in the log and does not keep a gateway from
  * serving.
  */
-export async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null> {
+async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null> {
   try {
     const settings = traceSettings(env, version())
     if (settings === null) return null

@@ -24,7 +24,7 @@ const LOOK_AFTER_MS = 10 * seconds
 /** Beyond the grace period, for a worker that does not even manage to cut its transfers. */
 const STOP_MARGIN_MS = 10 * seconds
 
-export interface WorkersOptions {
+interface WorkersOptions {
   readonly file: string
   readonly text: string
   readonly config: Config

@@ -43,7 +43,7 @@ export function keysOf(policy: KeyPins): readonly string[] {
 }
 
 /** How requests to the store or to a key service are signed. */
-export type Credentials = 'aws' | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken: string | null }
+type Credentials = 'aws' | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken: string | null }
 
 export type KeyConfig =
   | { readonly type: 'local'; readonly keyring: string }

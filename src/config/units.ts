@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 /** Bounds of a number, both included; `above` is not. */
-export interface Bounds {
+interface Bounds {
   readonly min?: number
   readonly above?: number
   readonly max?: number

@@ -11,7 +11,7 @@ export interface Upload {
 }
 
 /** What a change of a key makes of its versions. */
-export interface KeyChange<T> {
+interface KeyChange<T> {
   /** Newest first; empty when nothing is left of the key. */
   readonly versions: readonly Version[]
   readonly result: T

@@ -74,29 +74,29 @@ export async function listObjectVersions(request: StoreRequest, { catalog }: Sto
 }
 
 /** Reads the parameters all listings share. */
-export function pageQuery({ query }: StoreRequest, limitName: string, after: string, resume: boolean): PageQuery {
+function pageQuery({ query }: StoreRequest, limitName: string, after: string, resume: boolean): PageQuery {
   return { prefix: query.get('prefix') ?? '', delimiter: query.get('delimiter') ?? '', after, resume,
     limit: pageSize(limitName, query.get(limitName)) }
 }
 
 /** The elements all listings share. */
-export function frame(request: StoreRequest, page: Page<unknown>, asked: PageQuery, limitName: string,
+function frame(request: StoreRequest, page: Page<unknown>, asked: PageQuery, limitName: string,
   name: (text: string) => string): readonly string[] {
   return [textElement(limitName, asked.limit), asked.delimiter === '' ? '' : textElement('Delimiter', name(asked.delimiter)),
     textElement('EncodingType', request.query.get('encoding-type')), textElement('IsTruncated', page.last !== null)]
 }
 
-export function prefixes(page: Page<unknown>, name: (text: string) => string): readonly string[] {
+function prefixes(page: Page<unknown>, name: (text: string) => string): readonly string[] {
   return page.commonPrefixes.map((prefix) => element('CommonPrefixes', textElement('Prefix', name(prefix))))
 }
 
 /** An element that stands there even when it is empty. */
-export function echo(element: string, value: string, name: (text: string) => string): string {
+function echo(element: string, value: string, name: (text: string) => string): string {
   return textElement(element, name(value))
 }
 
 /** Where the next page starts; undefined when this is the last. */
-export function lastName(page: Page<{ readonly key: string }>): string | undefined {
+function lastName(page: Page<{ readonly key: string }>): string | undefined {
   if (page.last === null) return undefined
   return 'row' in page.last ? page.last.row.key : page.last.prefix
 }

@@ -12,13 +12,13 @@ import type { HttpRequest, HttpResponse } from '../http/message.ts'
 import type { RequestTarget } from '../http/target.ts'
 import type { StoreOptions } from './store.ts'
 
-export interface ServerOptions extends StoreOptions {
+interface ServerOptions extends StoreOptions {
   readonly host: string
   /** 0: any free port. */
   readonly port: number
 }
 
-export interface RunningStore {
+interface RunningStore {
   /** `http://host:port` */
   readonly endpoint: string
   /** Stops listening and breaks open connections. */
@@ -26,7 +26,7 @@ export interface RunningStore {
 }
 
 /** What serves a request: the store itself, or something around it that tests put there. */
-export type Exchange = (request: HttpRequest, response: ServerResponse) => Promise<void>
+type Exchange = (request: HttpRequest, response: ServerResponse) => Promise<void>
 
 /**
  * The embedded S3 server: the upstream of `npm start` and of the tests. It is plain node:http, not Fastify: there are no

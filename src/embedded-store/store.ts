@@ -148,7 +148,7 @@ const plainParameters = new Set(['bucket-region', 'continuation-token', 'delimit
  * @throws S3Error NotImplemented for sub-resources this store does not have (it would otherwise overwrite an object where an
  *   unknown property of it was meant), MethodNotAllowed
  */
-export function route(request: Pick<StoreRequest, 'method' | 'bucket' | 'key' | 'query'>): Handler {
+function route(request: Pick<StoreRequest, 'method' | 'bucket' | 'key' | 'query'>): Handler {
   const table = request.bucket === '' ? serviceTable : request.key === '' ? bucketTable : objectTable
   const name = Object.keys(table).find((candidate) => candidate !== '' && request.query.has(candidate)) ?? ''
   const unknown = request.query.parameters.find((parameter) => parameter.name !== name && !isPlain(parameter.name))

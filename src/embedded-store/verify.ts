@@ -15,7 +15,7 @@ export type Payload =
   | { readonly framing: 'plain'; /** Hex; null when unsigned. */ readonly sha256: string | null }
   | { readonly framing: 'aws-chunked'; /** null when chunks are unsigned. */ readonly chain: ChunkSignatureChain | null }
 
-export interface Verified {
+interface Verified {
   readonly anonymous: boolean
   /** The request's own, and for presigned requests the `x-amz-*` parameters that stand for headers. */
   readonly headers: HeaderList

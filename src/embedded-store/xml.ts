@@ -23,7 +23,7 @@ const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', 
  * Control characters become numeric references. XML 1.0 allows most of them in no form at all, but S3 answers so, and its
  * clients read it; without the reference a carriage return would come back as a line feed.
  */
-export function escapeXml(text: string): string {
+function escapeXml(text: string): string {
   return text.replace(/[&<>"'\u0000-\u001f\u007f\ufffe\uffff]/g, (char) => entities[char] ?? `&#x${char.charCodeAt(0).toString(16)};`)
 }
 

@@ -35,9 +35,9 @@ const sseCodes = { 'none': 0, 'AES256': 1, 'aws:kms': 2, 'SSE-C': 3 } as const
 /** Server-side encryption the client asked for. */
 export type SseMode = keyof typeof sseCodes
 
-export const MAX_CHECKSUMS = 2
+const MAX_CHECKSUMS = 2
 export const MD5_SIZE = 16
-export const METADATA_DIGEST_SIZE = 16
+const METADATA_DIGEST_SIZE = 16
 
 /** What is sealed together with the object key. */
 export interface Attributes {
@@ -153,7 +153,7 @@ export function checkSize(value: Buffer, size: number): Buffer {
 
 const USER_METADATA = 'x-amz-meta-'
 /** Reserved for Sealgate: clients never see these entries and cannot set them. */
-export const OWN_METADATA = 'x-amz-meta-sealgate'
+const OWN_METADATA = 'x-amz-meta-sealgate'
 const CONTENT_ENCODING = 'content-encoding'
 /** Stores name one of these when the client gave no content type. */
 const defaultTypes: readonly string[] = ['binary/octet-stream', 'application/octet-stream']

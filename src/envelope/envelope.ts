@@ -4,6 +4,11 @@ import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError, t
 import { KEY_SIZE, ObjectKey, unwrap, wrap, WRAP_OVERHEAD } from './data-key.ts'
 import { HEADER_SIZE } from './sizes.ts'
 
+/** Names of the entries of the store's metadata that make an object a sealed one (FORMAT, Stored object). */
+export const ENVELOPE_HEADER = 'x-amz-meta-sealgate'
+export const KEY_ID_HEADER = 'x-amz-meta-sealgate-key'
+export const CONTEXT_HEADER = 'x-amz-meta-sealgate-context'
+
 export type { Attributes, Checksum, SseMode } from './attributes.ts'
 export { isBindable, isTrustedType, metadataDigest, metadataMatches } from './attributes.ts'
 

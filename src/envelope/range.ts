@@ -6,7 +6,7 @@ import { partOffsets, segmentCount, segmentRange, STORED_GEOMETRY, streamSize, t
 import { SegmentOpener } from './stream.ts'
 
 /** Consecutive segments of one part, and what of them is wanted. */
-export interface ReadPiece {
+interface ReadPiece {
   readonly part: StreamPart
   /** Authenticated 40-byte header of the part's stream. */
   readonly header: Buffer
@@ -83,7 +83,7 @@ function emptyPart(geometry: Geometry): ReturnType<typeof segmentRange> {
   return { storedFirst: 0, storedLast: size - 1, firstSegment: 0, lastSegment: segmentCount(0, geometry.segmentSize) - 1, skip: 0 }
 }
 
-export interface RangeOpenerInput {
+interface RangeOpenerInput {
   readonly objectKey: ObjectKey
   readonly plan: ReadPlan
   /**

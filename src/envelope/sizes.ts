@@ -68,7 +68,7 @@ export function storedPartSize(plaintextSize: number, geometry: Geometry = STORE
 }
 
 /** Where each part starts, and where the last one's stored bytes end. */
-export interface PartOffsets {
+interface PartOffsets {
   /** Stored offset of each part's stream, in the order of the parts. */
   readonly stored: readonly number[]
   /** Plaintext offset of each part. */
@@ -107,7 +107,7 @@ export function tailSize(plaintextSizes: readonly number[], geometry: Geometry =
   return storedSize(plaintextEnd, geometry.segmentSize) - storedEnd
 }
 
-export interface SegmentRange {
+interface SegmentRange {
   /** Relative to the start of the part's stream; segment 0 begins with the header. */
   readonly storedFirst: number
   /** Inclusive. */

@@ -24,7 +24,7 @@ import { operationNames } from '../s3/operations.ts'
 import { version } from '../version.ts'
 
 /** What is read when metrics are asked for. */
-export interface Gauges {
+interface Gauges {
   readonly pools: readonly PoolStats[]
   readonly checks: readonly CheckResult[]
   /** Regions of key services, and whether their calls are held back. */

@@ -8,7 +8,7 @@ import type { Upstream } from '../upstream/types.ts'
 
 const TIMEOUT_SECONDS = 10
 
-export interface GatewayHealthOptions {
+interface GatewayHealthOptions {
   readonly upstream: Upstream
   readonly stateBucket: string
   readonly region: string
@@ -42,7 +42,7 @@ export function gatewayHealth({ upstream, stateBucket, region, capabilities, che
 }
 
 /** Our own words, and what is known of the cause: what else an error says may quote anything. */
-export function reasonOf(error: Error): Readonly<Record<string, string | number>> {
+function reasonOf(error: Error): Readonly<Record<string, string | number>> {
   const fields = fieldsOf(diagnosisOf(error))
   return error instanceof S3Error ? { code: error.code, reason: error.message, ...fields } : { code: 'InternalError', reason: error.name, ...fields }
 }

@@ -9,7 +9,7 @@ import { version } from '../version.ts'
 /** What the store was seen to enforce, as in `upstream.conditions` and for the source of a copy. */
 const capabilities = ['put', 'complete', 'copy', 'delete', 'copySourceIfMatch'] as const
 
-export interface StoreCapability {
+interface StoreCapability {
   readonly kind: string
   readonly capability: (typeof capabilities)[number]
   /** null: not known, and so refused. */
@@ -55,7 +55,7 @@ export interface GatewayStatus {
   }
 }
 
-export interface StatusSources {
+interface StatusSources {
   readonly config: Config
   readonly health: HealthReport
   readonly keys: readonly KeyState[]

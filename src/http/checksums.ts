@@ -134,13 +134,13 @@ const hashers = {
   xxhash128: await xxhash128.createXXHash128()
 }
 
-export type XxHashName = keyof typeof hashers
+type XxHashName = keyof typeof hashers
 
 /**
  * A running XXH64, XXH3 (64 bits) or XXH128, seed 0, in canonical form (xxHash specification: big-endian). All transfers share one
  * instance of each; between two chunks a checksum is its saved state of at most 580 bytes.
  */
-export class XxHash {
+class XxHash {
   readonly #hasher: IHasher
   #state: Uint8Array
 

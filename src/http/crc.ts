@@ -2,10 +2,10 @@
  * CRC-64/NVME (NVM Express NVM Command Set specification 1.0d, 5.2.1.3.4): reflected, initial value and final XOR all
  * ones. Node has no 64-bit integers that are fast, so every 64-bit word is a pair of unsigned 32-bit halves.
  */
-export type Word64 = readonly [high: number, low: number]
+type Word64 = readonly [high: number, low: number]
 
 /** The polynomial 0xad93d23594c93659 with its bits reflected. */
-export const crc64NvmePolynomial: Word64 = [0x9a6c9329, 0xac4bc9b5]
+const crc64NvmePolynomial: Word64 = [0x9a6c9329, 0xac4bc9b5]
 
 // Slicing-by-8: row k holds the effect of a byte that is followed by k zero bytes. Eight rows let one step take 8 bytes.
 const high = new Uint32Array(8 * 256)

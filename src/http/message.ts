@@ -1,6 +1,9 @@
 import type { Readable } from 'node:stream'
 import type { RequestTarget } from './target.ts'
 
+/** One header field, as it is on the wire. */
+export type Header = readonly [name: string, value: string]
+
 /** A request that has passed the front gate and nothing else: not yet authenticated. */
 export interface HttpRequest {
   /** S3-style request id, also sent to the client and written to the log. */

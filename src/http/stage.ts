@@ -12,7 +12,7 @@ export interface ByteStage {
   final(): readonly Buffer[] | Promise<readonly Buffer[]>
 }
 
-export interface StagedOptions {
+interface StagedOptions {
   /**
    * Whether the end of this stream is the end of its source. True for bodies from the store (a client that went away
    * must free the upstream socket); false for bodies from a client (destroying a request destroys the socket that the

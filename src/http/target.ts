@@ -83,7 +83,7 @@ export function percentEncode(text: string, options: { readonly keepSlash: boole
 }
 
 /** A request target as it stood on the request line, taken apart and not decoded. */
-export interface RawTarget {
+interface RawTarget {
   /** `host` or `host:port` of an absolute-form target; null in origin form. */
   readonly authority: string | null
   readonly rawPath: string

@@ -4,7 +4,7 @@ import {
   encryptionContext, type AuditEvent, type AuditSink, type BucketKey, type KeyContext, type KeyProvider, type KeyUse, type WrappedBucketKey
 } from './types.ts'
 
-export interface AuditOptions {
+interface AuditOptions {
   readonly sink: AuditSink
   readonly now: () => Date
   /** Key id that a failed `generate` would have used. */

@@ -2,7 +2,7 @@ import { hash, type KeyObject } from 'node:crypto'
 import { FlightCache } from './single-flight-cache.ts'
 import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 
-export interface BucketKeyCacheOptions {
+interface BucketKeyCacheOptions {
   /** Seconds a bucket key is kept in clear, counted from the call that gave it: the delay of a revocation. */
   readonly maxAgeSeconds: number
   /** Entries of each kind: keys to seal with, unwrapped keys, re-wraps, and failures of each. Clients share them fairly. */

@@ -7,7 +7,7 @@ const PERMANENT_FAILURE_SECONDS = 5
 /** Seconds between two calls for one key while the service fails. */
 const TRANSIENT_FAILURE_SECONDS = 1
 
-export interface FlightCacheOptions {
+interface FlightCacheOptions {
   readonly maxAgeSeconds: number
   readonly maxEntries: number
   /** Milliseconds; only differences count. */

@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { fastify } from 'fastify'
 import { expositionType } from '../observe/registry.ts'
 
-export interface AdminSources {
+interface AdminSources {
   /** Store, state bucket and keys reachable, self-tests passed: each check with a word on its state. */
   ready(): Promise<{ readonly ok: boolean; readonly checks: Readonly<Record<string, string>> }>
   /** Prometheus text exposition format 0.0.4. */
@@ -11,7 +11,7 @@ export interface AdminSources {
   status(): unknown
 }
 
-export interface AdminListener {
+interface AdminListener {
   start(): Promise<{ readonly host: string; readonly port: number }>
   stop(): Promise<void>
 }

@@ -7,7 +7,7 @@ import type { Log } from '../observe/log.ts'
 import { RateWatch } from './rate-watch.ts'
 import { discard, respond, respondError, type RespondOptions } from './respond.ts'
 
-export interface AnswersOptions extends Omit<RespondOptions, 'report'> {
+interface AnswersOptions extends Omit<RespondOptions, 'report'> {
   /** Bytes per second. */
   readonly minRate: number
   readonly minRateWindowMs: number

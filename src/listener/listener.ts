@@ -60,7 +60,7 @@ type Carry = (req: IncomingMessage, res: ServerResponse) => void
 /** Requests of one connection that may wait behind the one under way. No S3 client pipelines. */
 const maxPipelined = 8
 
-export type Handle = (request: HttpRequest) => Promise<HttpResponse>
+type Handle = (request: HttpRequest) => Promise<HttpResponse>
 
 /**
  * The front of the gateway. Fastify carries the connection and is given the request only after the gate has passed it;

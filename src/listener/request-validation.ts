@@ -2,7 +2,7 @@ import { S3Error } from '../errors.ts'
 import { splitTarget } from '../http/target.ts'
 
 /** The head of a request as Node's parser gives it, before anything has been made of it. */
-export interface RequestHead {
+interface RequestHead {
   readonly method: string
   readonly url: string
   /** `1.0` or `1.1`. */

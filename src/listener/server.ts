@@ -26,7 +26,7 @@ export interface ServerLimits {
 }
 
 /** Requests come here before Fastify sees them, whatever they expect. */
-export type Accept = (req: RequestMessage, res: ServerResponse) => void
+type Accept = (req: RequestMessage, res: ServerResponse) => void
 
 /** Node's HTTP or HTTPS server with every default that matters set (docs/decisions/0003-fastify-as-carrier.md). */
 export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, accept: Accept): Server {

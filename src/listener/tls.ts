@@ -16,7 +16,7 @@ export interface TlsMaterial {
   readonly clientCa: Buffer | null
 }
 
-export interface TlsFiles {
+interface TlsFiles {
   readonly cert: string
   readonly key: string
   readonly clientCa: string | null
@@ -33,7 +33,7 @@ export class TlsFileError extends Error {
   }
 }
 
-export interface TlsFault {
+interface TlsFault {
   readonly option: keyof TlsFiles
   readonly message: string
 }
@@ -123,7 +123,7 @@ export type HandshakeFailure = 'certificate' | 'refused' | 'protocol' | 'timeout
 /** Milliseconds between two lines for one reason: whoever can connect can fail as often as it likes. */
 const lineEveryMs = 60_000
 
-export interface HandshakesOptions {
+interface HandshakesOptions {
   readonly log: Log
   /** Told of each: the metrics. */
   readonly failed: (reason: HandshakeFailure) => void

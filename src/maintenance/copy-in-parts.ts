@@ -1,9 +1,8 @@
+import type { Header } from '../http/message.ts'
 import type { StoredBucket } from '../store-client/bucket-client.ts'
 import { inParallel } from '../concurrency/parallel.ts'
 import { renderXml } from '../s3/xml.ts'
 import { fieldOf } from '../store-client/bucket-client.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** S3's limit of parts in an upload. */
 const MAX_PARTS = 10_000
@@ -13,7 +12,7 @@ const PARALLEL_PARTS = 4
 /** For what must be cleared away although the command is being stopped. */
 const CLEAN_UP_MS = 30_000
 
-export interface PartCopies {
+interface PartCopies {
   readonly key: string
   /** Stored bytes. */
   readonly size: number

@@ -1,11 +1,11 @@
 import type { HeaderList } from '../http/message.ts'
 import type { StoredBucket } from '../store-client/bucket-client.ts'
-import { KEY_ID_HEADER } from '../operations/objects/sealed-object.ts'
+import { KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { forEachOf } from '../concurrency/parallel.ts'
 
 /** Objects and stored bytes of one key id. */
-export interface KeyCount {
+interface KeyCount {
   readonly objects: number
   readonly bytes: number
 }
@@ -13,7 +13,7 @@ export interface KeyCount {
 const MOST_KEY_IDS = 10_000
 
 /** Stands for objects that carry no key id: Sealgate did not write them. */
-export const NOT_ENCRYPTED = '(not encrypted)'
+const NOT_ENCRYPTED = '(not encrypted)'
 
 /** Counts by key id, in the order first seen. */
 export class KeyCounts {

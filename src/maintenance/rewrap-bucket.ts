@@ -20,7 +20,7 @@ import { unquoteEtag } from '../s3/conditions.ts'
 /** Objects that fail one after another before the command gives up: then it is not the objects. */
 const FAILURES_IN_A_ROW = 25
 
-export interface RewrapRun {
+interface RewrapRun {
   readonly prefix: string
   /** Judge every object, but change and unwrap nothing. */
   readonly dryRun: boolean
@@ -108,7 +108,7 @@ export async function countObjects(bucket: StoredBucket, prefix: string, version
 
 const RECORD_LIMIT_BYTES = 65_536
 
-export interface DefaultJob {
+interface DefaultJob {
   readonly state: StoredBucket
   readonly place: RecordPlace
   readonly keys: KeyRegistry

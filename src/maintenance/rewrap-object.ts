@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { KeyPins } from '../config/config.ts'
-import type { HeaderList } from '../http/message.ts'
+import type { Header, HeaderList } from '../http/message.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse, KeyContext } from '../keys/types.ts'
@@ -8,7 +8,6 @@ import type { Conditions } from '../store-client/probe-conditions.ts'
 import type { TagHabit } from '../store-client/probe-tags.ts'
 import type { TagJournal } from './tag-journal.ts'
 import type { Tag } from '../s3/documents.ts'
-import { ENVELOPE_HEADER, CONTEXT_HEADER, KEY_ID_HEADER } from '../operations/objects/sealed-object.ts'
 import { S3Error } from '../errors.ts'
 import { formatCopySource } from '../s3/names.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
@@ -17,11 +16,9 @@ import { storedBytes } from './key-usage.ts'
 import { copyInParts } from './copy-in-parts.ts'
 import { fieldOf, type StoredBucket } from '../store-client/bucket-client.ts'
 import { judge, type Reason, type Verdict } from './verdict.ts'
-import { type Envelope, type Place, openEnvelope, parseEnvelope, replaceBlob, sealEnvelope } from '../envelope/envelope.ts'
+import { type Envelope, type Place, openEnvelope, parseEnvelope, replaceBlob, sealEnvelope, ENVELOPE_HEADER, CONTEXT_HEADER, KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { decodeContext } from '../keys/sse-headers.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** What a re-wrap of a bucket works with. */
 export interface RewrapJob {
@@ -49,7 +46,7 @@ export interface RewrapJob {
 export const SINGLE_COPY_LIMIT = 5 * 1024 ** 3
 export const PART_COPY_SIZE = 512 * 1024 ** 2
 
-export type Result =
+type Result =
   | { readonly outcome: 'left'; readonly reason: Reason }
   | { readonly outcome: 'rewrapped'; readonly keyId: string; readonly to: string; readonly bytes: number }
   /** Deleted since it was listed. */
@@ -199,7 +196,7 @@ function isTransient(error: unknown): boolean {
 
 type Due = Extract<Verdict, { kind: 'rewrap' }>
 
-export interface EnvelopePlace {
+interface EnvelopePlace {
   readonly realm: string
   readonly bucket: string
   /** Buckets whose replicas open here: their objects stay bound to them. */
@@ -213,7 +210,7 @@ export interface EnvelopePlace {
  * digest stay what they are in both cases.
  * @throws S3Error of the key providers; SealgateIntegrityError for an envelope that does not open.
  */
-export async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: EnvelopePlace, use: KeyUse): Promise<Header[]> {
+async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: EnvelopePlace, use: KeyUse): Promise<Header[]> {
   try {
     const envelope = parseEnvelope(headers.get(ENVELOPE_HEADER) ?? '')
     if (envelope.bucket !== at.bucket && !at.aliases.includes(envelope.bucket)) throw new EnvelopeError('place')

@@ -3,7 +3,7 @@ import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyPins } from '../config/config.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
-import { ENVELOPE_HEADER } from '../operations/objects/sealed-object.ts'
+import { ENVELOPE_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { SSEC_KEY_ID } from '../keys/ssec.ts'
 import { keyIdOf } from './key-usage.ts'
@@ -26,7 +26,7 @@ export type Verdict =
 /** Storage classes whose objects must be restored before they can be copied (AWS S3 User Guide, "Storage classes"). */
 const archives = new Set(['GLACIER', 'DEEP_ARCHIVE'])
 
-export interface Judging {
+interface Judging {
   readonly keys: KeyRegistry
   /** Which keys may open what lies in the bucket. */
   readonly pins: KeyPins

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { diagnosisOf, type Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 
-export interface Check {
+interface Check {
   readonly name: string
   /** Resolves when all is well. */
   readonly run: (signal: AbortSignal) => Promise<void>
@@ -19,7 +19,7 @@ export interface CheckResult {
   readonly failure: { readonly reason: string; readonly diagnosis: Diagnosis | null } | null
 }
 
-export interface HealthOptions {
+interface HealthOptions {
   /** Seconds after which a check counts as failed. */
   readonly timeoutSeconds: number
   /** Milliseconds after which a check that has passed the last time and now fails runs once more, before that counts; 1,000 unless told. */

@@ -6,7 +6,7 @@ import { Finding, S3Error } from '../errors.ts'
 import type { AccessRecord } from './access-log.ts'
 
 /** What may be said about a failure: never its message, which can quote what a client or a store sent. */
-export interface FailureRecord {
+interface FailureRecord {
   readonly requestId: string | null
   /** What was being done, in words of ours. */
   readonly during: string
@@ -31,7 +31,7 @@ const writeBytes = 4096
 /** How long a line may wait for others, in milliseconds: what a kill without warning can cost the log. */
 const gatherMs = 100
 
-export interface LogOptions {
+interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Where lines go; standard output when absent. */
   readonly write?: (line: string) => void

@@ -130,7 +130,7 @@ export function statusClass(status: number | null, code: string | null): string 
 }
 
 /** Values of labels that are known beforehand. */
-export interface KnownLabels {
+interface KnownLabels {
   readonly operations: readonly string[]
   readonly integrityKinds: readonly string[]
 }

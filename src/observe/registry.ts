@@ -5,17 +5,17 @@ const overflow = 'other'
 /** How values of several workers become one. */
 type Combine = 'sum' | 'max' | 'min'
 
-export type Labels<L extends string> = Readonly<Record<L, string>>
+type Labels<L extends string> = Readonly<Record<L, string>>
 
 /** A value of one combination of labels. For a histogram `counts` has one entry per bucket and one above them all. */
-export interface Series {
+interface Series {
   readonly labels: readonly string[]
   value: number
   readonly counts: number[]
 }
 
 /** Everything a metric holds, as plain data: it crosses from a worker to the process that answers the scrape. */
-export interface FamilySnapshot {
+interface FamilySnapshot {
   readonly name: string
   readonly help: string
   readonly type: 'counter' | 'gauge' | 'histogram'

@@ -2,7 +2,7 @@ import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { TraceSettings } from './trace-settings.ts'
 
-export type AttributeValue = string | number | boolean
+type AttributeValue = string | number | boolean
 
 /** null: left out. */
 export type Attributes = Readonly<Record<string, AttributeValue | null>>
@@ -14,7 +14,7 @@ export interface SpanEvent {
 }
 
 /** A finished span. Times are milliseconds since 1970, with fractions. */
-export interface Span {
+interface Span {
   readonly traceId: string
   readonly spanId: string
   readonly parentSpanId: string | null

@@ -12,7 +12,7 @@ export interface TraceSettings {
 }
 
 /** Decides whether a request is traced. `parent`: what the client's traceparent says of its own, null without one. */
-export type Sampler = (traceId: string, parent: boolean | null) => boolean
+type Sampler = (traceId: string, parent: boolean | null) => boolean
 
 type Environment = Readonly<Record<string, string | undefined>>
 

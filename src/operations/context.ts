@@ -157,22 +157,6 @@ export function storedChecksum(x: Execution): Config['upstream']['checksum'] {
   return checksum
 }
 
-/** Sends as the gateway itself: state bucket, probes. */
-export function sendAsGateway(x: Execution, sent: Sent): Promise<UpstreamResponse> {
-  return x.parts.upstream.request({
-    bucket: x.parts.config.upstream.stateBucket,
-    key: null,
-    query: [],
-    headers: [],
-    body: null,
-    contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
-    signal: x.request.request.signal,
-    retry: false,
-    pool: 'control',
-    ...sent
-  })
-}
-
 /** A header of the request as S3 sees it: hoisted query parameters included. */
 export function header(x: Execution, name: string): string | undefined {
   return x.request.headers.get(name)

@@ -1,4 +1,4 @@
-import type { HttpResponse } from '../http/message.ts'
+import type { Header, HttpResponse } from '../http/message.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
 import { type CopySource, formatCopySource } from '../s3/names.ts'
 import { type Execution, continuesUpload, header, send, storedChecksum } from './context.ts'
@@ -12,8 +12,6 @@ import { HoldLast, readDocument, readVerified, requestBody, streamUpstream } fro
 import { contentMd5 } from '../store-client/object-properties.ts'
 import { pendingAnswer, errorOfDocument, relayError } from './responses.ts'
 import { SMALL_BODY_BYTES } from './objects/put-object.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** Answers that are documents are small; object bytes never come this way whole. */
 const DOCUMENT_LIMIT_BYTES = 16 * 1024 * 1024

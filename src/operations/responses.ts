@@ -1,5 +1,5 @@
 import type { UpstreamResponse } from '../upstream/types.ts'
-import type { HttpResponse } from '../http/message.ts'
+import type { Header, HttpResponse } from '../http/message.ts'
 import { type Execution, header } from './context.ts'
 import { diagnosis, nameOf, requestIdOf } from '../diagnosis.ts'
 import { Finding, S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
@@ -90,8 +90,6 @@ function codeOfStatus(status: number, x: Execution): S3ErrorCode {
     default: return status >= 500 ? 'InternalError' : 'BadRequest'
   }
 }
-
-type Header = readonly [name: string, value: string]
 
 /** Told of headers of the answer as soon as they are known: those that come after its head has gone out are lost. */
 export type Known = (headers: readonly Header[]) => void

@@ -1,6 +1,5 @@
+import type { Header } from '../http/message.ts'
 import type { Execution } from './context.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** Whether clients may sign for this region (`listen.region`). */
 export function acceptsRegion(x: Execution, region: string): boolean {

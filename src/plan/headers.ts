@@ -1,14 +1,13 @@
 import { S3Error } from '../errors.ts'
-import type { HeaderList } from '../http/message.ts'
+import type { Header, HeaderList } from '../http/message.ts'
 
 /**
  * Which headers travel, in both directions. Allow-lists: what is not named stays here, so a header nobody thought of can
  * neither carry a digest of plaintext to the store nor a fact about stored bytes to a client. A trailing "*" is a prefix.
  */
-type Header = readonly [name: string, value: string]
 
 /** Objects carry the gateway's own metadata under this name; clients neither set nor see it (object format, metadata). */
-export const reservedMetadataPrefix = 'x-amz-meta-sealgate'
+const reservedMetadataPrefix = 'x-amz-meta-sealgate'
 
 /** A list taken apart once: it is asked for every header of every message. */
 class HeaderSet {
@@ -100,7 +99,7 @@ const downstream = {
   )
 } satisfies Record<string, HeaderSet>
 
-export type DownstreamHeaderClass = keyof typeof downstream
+type DownstreamHeaderClass = keyof typeof downstream
 
 /**
  * @param headers lower-case names, of a request or a form

@@ -14,7 +14,7 @@ import { type OperationName, operations } from '../s3/operations.ts'
  * - `emulate`: the gateway answers
  * - `refuse`: 501 NotImplemented, with the reason
  */
-export type Act = 'forward' | 'seal' | 'open' | 'rewrite' | 'copy' | 'emulate' | 'refuse'
+type Act = 'forward' | 'seal' | 'open' | 'rewrite' | 'copy' | 'emulate' | 'refuse'
 
 /** One executor each in src/execute. */
 export type ExecutorName =
@@ -25,7 +25,7 @@ export type ExecutorName =
   | 'listMultipartUploads' | 'listObjects' | 'listVersions' | 'listBuckets' | 'bucketEncryption' | 'lifecycle'
   | 'createBucket' | 'bucketLocation' | 'deleteBucket' | 'headBucket' | 'changeCors' | 'targetBuckets'
 
-export interface Plan {
+interface Plan {
   readonly act: Act
   readonly executor: ExecutorName
   /** What changes on the way, or why not; '' when nothing does. Documentation, and the message of a refusal. */

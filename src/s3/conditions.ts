@@ -1,11 +1,11 @@
 /** `weak` tags compare equal for If-None-Match only (RFC 9110 8.8.3.2). `tag` is without quotes. */
-export interface EntityTag {
+interface EntityTag {
   readonly tag: string
   readonly weak: boolean
 }
 
 /** Header values as received; undefined: absent. */
-export interface Conditions {
+interface Conditions {
   readonly ifMatch?: string | undefined
   readonly ifNoneMatch?: string | undefined
   readonly ifModifiedSince?: string | undefined
@@ -13,12 +13,12 @@ export interface Conditions {
 }
 
 /** The object as the client sees it: ETag with or without quotes, Last-Modified as an HTTP date. */
-export interface Validators {
+interface Validators {
   readonly etag: string
   readonly lastModified: string | undefined
 }
 
-export type Verdict = 'pass' | 'not-modified' | 'failed'
+type Verdict = 'pass' | 'not-modified' | 'failed'
 
 /**
  * Without the quotes, however often a client wrapped them. S3 takes ETags with and without. The quotes at the end are looked for

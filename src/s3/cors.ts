@@ -3,7 +3,7 @@ import { S3Error } from '../errors.ts'
 import { childrenOf, childText, parseXml, textOf, upstreamDocument, type XmlLimits } from './xml.ts'
 
 /** What somebody wrote: a CORSRule of the AWS API, or one of `listen.cors`. Origins and headers have at most one "*" each. */
-export interface WrittenRule {
+interface WrittenRule {
   readonly origins: readonly string[]
   readonly methods: readonly string[]
   readonly headers: readonly string[]

@@ -97,7 +97,7 @@ function completedPart(document: XmlDocument, element: XmlElement): CompletedPar
 }
 
 /** `SSEAlgorithm` and what belongs to it, as written; the caller judges which it takes. */
-export interface DefaultEncryption {
+interface DefaultEncryption {
   readonly algorithm: string
   readonly kmsKeyId: string | null
   readonly bucketKeyEnabled: boolean

@@ -2,7 +2,7 @@ import type { S3Error } from '../errors.ts'
 import { childText, escapeXml, parseXml, renderXml, textOf, upstreamDocument } from './xml.ts'
 
 /** Where an error happened and under which ids it is found in the log. */
-export interface ErrorPlace {
+interface ErrorPlace {
   /** Path of the request as received. */
   readonly resource: string
   readonly requestId: string

@@ -3,7 +3,7 @@ import { rewriteXml, textOf } from './xml.ts'
 import type { XmlElement, XmlLimits } from './xml.ts'
 
 /** The size law: plaintext bytes → stored bytes, strictly increasing. */
-export type StoredSize = (plaintextBytes: number) => number
+type StoredSize = (plaintextBytes: number) => number
 
 /** No object is larger (AWS allows 50 TB since 2025); also keeps the search inside exact integers. */
 const maxPlaintextBytes = 2 ** 47

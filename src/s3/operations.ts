@@ -2,7 +2,7 @@
  * The operations of S3: AWS's service model of August 2026 (116 names; four are older names of another request, see
  * `olderNames`), the browser form upload and the CORS preflight, which the model leaves out. What is not here is refused.
  */
-export type Method = 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE' | 'OPTIONS'
+type Method = 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE' | 'OPTIONS'
 export type Level = 'service' | 'bucket' | 'object'
 
 export interface OperationRow {

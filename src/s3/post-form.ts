@@ -29,7 +29,7 @@ export interface PostForm {
 }
 
 /** A form read up to the first byte of its file. */
-export interface FormFields {
+interface FormFields {
   /** As sent, by lower-case name: `${filename}` still stands in them. */
   readonly fields: ReadonlyMap<string, string>
   /**
@@ -48,7 +48,7 @@ export interface FormFields {
   readonly openFile: (contentLength: number | null) => Promise<OpenFile>
 }
 
-export interface OpenFile extends Pick<PostForm, 'file'> {
+interface OpenFile extends Pick<PostForm, 'file'> {
   /**
    * Bytes of the file. For files above 256 KiB it is computed from Content-Length, taking the file for the last field, as
    * AWS documents, and a CRLF for the end of the form; null when such a form came chunked.

@@ -6,7 +6,7 @@ export type RangeSpec =
   | { readonly kind: 'suffix'; readonly length: number; readonly text: string }
 
 /** Bytes `first` to `last`, both counted from 0 and both included; never empty. */
-export interface ByteRange {
+interface ByteRange {
   readonly first: number
   readonly last: number
 }
@@ -42,7 +42,7 @@ export function resolveRange(range: RangeSpec, size: number): ByteRange {
 }
 
 /** The 416 of S3. Its body tells the size, so it must be the plaintext's. @param size plaintext bytes */
-export function invalidRange(requested: string, size: number): S3Error {
+function invalidRange(requested: string, size: number): S3Error {
   return new S3Error('InvalidRange', { fields: { RangeRequested: requested, ActualObjectSize: String(size) } })
 }
 

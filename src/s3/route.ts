@@ -7,7 +7,7 @@ import { extensions, foreignSubResources, operationNames, operations } from './o
 import type { Extension, Level, OperationName, OperationRow } from './operations.ts'
 
 /** Header fields by lower-case name: a HeaderList, or the map of an authenticated request. */
-export interface HeaderLookup {
+interface HeaderLookup {
   get(name: string): string | undefined
   keys?(): Iterable<string>
   names?(): Iterable<string>
@@ -22,7 +22,7 @@ export interface RoutableRequest {
 }
 
 /** What the path and the host name. */
-export type Address =
+type Address =
   | { readonly level: 'service'; readonly bucket: null; readonly key: null }
   | { readonly level: 'bucket'; readonly bucket: string; readonly key: null }
   | { readonly level: 'object'; readonly bucket: string; readonly key: string }

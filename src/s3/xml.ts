@@ -152,7 +152,7 @@ function splice(source: string, splices: Splice[]): string {
 export type XmlNode = readonly [name: string, content: string | readonly XmlNode[]]
 
 /** S3's namespace; most answers carry it, errors do not. */
-export const s3Namespace = 'http://s3.amazonaws.com/doc/2006-03-01/'
+const s3Namespace = 'http://s3.amazonaws.com/doc/2006-03-01/'
 
 /** Escapes text for XML. Control characters become references, which XML 1.0 forbids and S3 sends all the same. */
 export function escapeXml(text: string): string {

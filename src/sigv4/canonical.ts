@@ -24,7 +24,7 @@ export function canonicalPath(rawPath: string): string {
  * Parameters sorted by encoded name, then value; `?acl` counts as `acl=`.
  * @param without decoded name of the one parameter left out (`X-Amz-Signature`), or null.
  */
-export function canonicalQuery(query: Query, without: string | null): string {
+function canonicalQuery(query: Query, without: string | null): string {
   return joinSorted(query, without, (name, value, raw) => {
     const equals = raw.indexOf('=')
     const rawName = equals < 0 ? raw : raw.slice(0, equals)
@@ -37,7 +37,7 @@ export function canonicalQuery(query: Query, without: string | null): string {
 }
 
 /** As `canonicalQuery`, of the text as received: what clients sign that neither decode nor encode. */
-export function rawQuerySorted(query: Query, without: string | null): string {
+function rawQuerySorted(query: Query, without: string | null): string {
   return joinSorted(query, without, (_name, _value, raw) => {
     const equals = raw.indexOf('=')
     return equals < 0 ? [raw, ''] : [raw.slice(0, equals), raw.slice(equals + 1)]
@@ -65,13 +65,13 @@ function compare(a: string, b: string): number {
  * A header value as SigV4 takes it: outer white space gone, inner runs one space. Only space and tab are white space: header
  * values are bytes here, and String.trim would eat the byte A0 of a UTF-8 sequence.
  */
-export function canonicalHeaderValue(value: string): string {
+function canonicalHeaderValue(value: string): string {
   if (!/^[ \t]|[ \t]$|\t|  /.test(value)) return value
   return value.replace(/[ \t]+/g, ' ').replace(/^ | $/g, '')
 }
 
 /** `name:value\n` for each signed header; repeated fields joined with "," in the order received. */
-export function canonicalHeaders(request: SignableRequest, signedHeaders: readonly string[]): string {
+function canonicalHeaders(request: SignableRequest, signedHeaders: readonly string[]): string {
   let out = ''
   for (const name of signedHeaders) {
     if (name === 'host') {

@@ -50,7 +50,7 @@ function present(found: ReadonlyMap<string, string>, name: string): string {
 }
 
 /** `<access key id>/<YYYYMMDD>/<region>/s3/aws4_request`, taken apart. */
-export interface ScopedCredential {
+interface ScopedCredential {
   readonly accessKeyId: string
   /** YYYYMMDD, UTC. */
   readonly date: string

@@ -12,7 +12,7 @@ type Condition =
   | { readonly operator: 'content-length-range'; readonly range: LengthRange }
 
 /** A policy document (AWS, "POST policy"), parsed. */
-export interface PostPolicy {
+interface PostPolicy {
   readonly expiration: Date
   readonly conditions: readonly Condition[]
 }

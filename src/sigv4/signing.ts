@@ -7,7 +7,7 @@ import { canonicalRequests, type SignableRequest } from './canonical.ts'
 export const emptySha256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
 /** Hex SHA-256 of text whose characters stand for bytes (latin1), as header values do here. */
-export function sha256Hex(text: string): string {
+function sha256Hex(text: string): string {
   return hash('sha256', Buffer.from(text, 'latin1'), 'hex')
 }
 
@@ -20,7 +20,7 @@ export function equalSignatures(expected: string, received: string): boolean {
 }
 
 /** AWS, "Create a signed request", step 3. */
-export function stringToSignV4(timestamp: string, scope: string, canonicalRequest: string): string {
+function stringToSignV4(timestamp: string, scope: string, canonicalRequest: string): string {
   return `${algorithmV4}\n${timestamp}\n${scope}\n${sha256Hex(canonicalRequest)}`
 }
 
@@ -29,7 +29,7 @@ export function signV4(signingKey: KeyObject, stringToSign: string): string {
   return createHmac('sha256', signingKey).update(stringToSign, 'utf8').digest('hex')
 }
 
-export interface Verification {
+interface Verification {
   readonly valid: boolean
   /** What we signed, for the error that helps a developer find what his client signs otherwise. */
   readonly canonicalRequest: string

@@ -41,7 +41,7 @@ export function refuseUnsignedParameters(query: Query, hoisted: ReadonlyMap<stri
   }
 }
 
-export interface SignedPartsV2 {
+interface SignedPartsV2 {
   readonly method: string
   readonly contentMd5: string
   readonly contentType: string

@@ -14,7 +14,7 @@ const RETRY_MS = 60_000
 /** A probe of one kind, for which a request waits. */
 const PROBE_MS = 20_000
 
-export type CapabilitiesOptions = Pick<Config['upstream'], 'stateBucket' | 'region' | 'checksum'> & {
+type CapabilitiesOptions = Pick<Config['upstream'], 'stateBucket' | 'region' | 'checksum'> & {
   /** What the operator says the store enforces, in every kind of bucket: goes before what was found. */
   readonly conditions?: Config['upstream']['conditions']
   /** Milliseconds of a clock that is never set back. */
@@ -46,7 +46,7 @@ interface Finding {
 }
 
 /** A request that needs to know what the store enforces in one bucket. */
-export interface AskedBucket {
+interface AskedBucket {
   readonly bucket: string
   /** Of the client; the gateway's own is asked with where this one may not read the bucket's versioning. */
   readonly identity?: UpstreamRequest['identity']

@@ -1,13 +1,11 @@
 import { createHash } from 'node:crypto'
-import type { HeaderList } from '../http/message.ts'
+import type { Header, HeaderList } from '../http/message.ts'
 import type { StoredBucket } from './bucket-client.ts'
 import { percentEncode } from '../http/target.ts'
-import { CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../operations/objects/sealed-object.ts'
+import { CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { parseTagging, type Tag } from '../s3/documents.ts'
 import { renderXml, upstreamDocument, type XmlNode, childOf, childrenOf, childText, parseXml, type XmlDocument, type XmlElement } from '../s3/xml.ts'
-
-type Header = readonly [name: string, value: string]
 
 const kept = new Set([
   'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires', 'x-amz-storage-class',

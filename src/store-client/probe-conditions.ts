@@ -25,7 +25,7 @@ export interface Conditions {
 }
 
 const copySourceHeaders = ['x-amz-copy-source-if-match', 'x-amz-copy-if-match'] as const
-export type CopySourceHeader = (typeof copySourceHeaders)[number]
+type CopySourceHeader = (typeof copySourceHeaders)[number]
 
 /** What holds of a store that has not been asked: conditions it might ignore are refused. */
 export const unprobed: Conditions = {

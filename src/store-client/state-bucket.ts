@@ -6,7 +6,7 @@ import type { BucketKind } from '../config/config.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 
 /** Suspended: deletes take the object away and leave a marker under its name. */
-export type StateVersioning = 'none' | 'suspended'
+type StateVersioning = 'none' | 'suspended'
 
 /** Sends a request for a bucket itself as the gateway, and reads the answer. */
 type SendToBucket = (method: string, query: UpstreamRequest['query'], body: Buffer | null) => Promise<Reply>

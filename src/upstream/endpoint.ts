@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { S3Error } from '../errors.ts'
 import { percentEncode } from '../http/target.ts'
 
-export type AddressStyle = 'path' | 'virtual-host'
+type AddressStyle = 'path' | 'virtual-host'
 
 /** Where a request goes, already percent-encoded. */
 export interface RequestAddress {
@@ -16,7 +16,7 @@ export interface RequestAddress {
 }
 
 /** The part of a request that decides its address; key and parameters decoded. */
-export interface RequestPlace {
+interface RequestPlace {
   readonly bucket: string | null
   readonly key: string | null
   readonly query: readonly (readonly [name: string, value: string | null])[]

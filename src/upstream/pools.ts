@@ -4,7 +4,7 @@ import { BoundedCache } from '../collections/bounded-cache.ts'
 import { isUnaskedAnswer, codeOf } from './errors.ts'
 import { S3Error } from '../errors.ts'
 
-export interface PoolSettings {
+interface PoolSettings {
   readonly connections: number
   /** PEM certificates that alone are trusted; null: those Node trusts. */
   readonly ca: string | null
@@ -101,7 +101,7 @@ const HEARING_MS = 1000
  * unread resets the connection (RFC 9112 9.6). The write that finds that out would destroy the socket, and with it the answer that has
  * arrived before the reset: a refusal for good would be told as a store that cannot be reached.
  */
-export function hearingConnector(options: buildConnector.BuildOptions): buildConnector.connector {
+function hearingConnector(options: buildConnector.BuildOptions): buildConnector.connector {
   const connect = buildConnector(options)
   return (to, callback) => {
     connect(to, (...result) => {

@@ -85,7 +85,7 @@ function bad(fault: string): S3Error {
  * @param sent with the body; null: none
  * @throws S3Error SealgateBadUpstream
  */
-export function checkEcho(status: number, headers: HeaderList, sent: ChecksumField | null): void {
+function checkEcho(status: number, headers: HeaderList, sent: ChecksumField | null): void {
   if (sent === null || status >= 300) return
   const [name, value] = sent
   const said = headers.get(name)

@@ -21,7 +21,7 @@ export interface SigningRequest {
   readonly payloadHash: string
 }
 
-export interface SignedRequest {
+interface SignedRequest {
   /** Headers to add: host, x-amz-date, x-amz-content-sha256, x-amz-security-token, authorization. */
   readonly headers: Readonly<Record<string, string>>
   /** 64 hex digits: the seed of signed chunks. */

@@ -6,7 +6,7 @@ import { S3Error } from '../../errors.ts'
 import { abandonOn } from '../../concurrency/in-flight.ts'
 import { classifyKmsError, kmsS3Error, NoKmsCredentials, type KmsOutcome } from './kms-errors.ts'
 
-export type KmsOperation = 'GenerateDataKey' | 'Decrypt' | 'Encrypt' | 'ReEncrypt'
+type KmsOperation = 'GenerateDataKey' | 'Decrypt' | 'Encrypt' | 'ReEncrypt'
 
 /** What an observer may count. */
 export interface KmsMetrics {
@@ -26,11 +26,11 @@ export interface KmsLimits {
   readonly breakerOpenMs: number
 }
 
-export const KMS_LIMITS: KmsLimits = {
+const KMS_LIMITS: KmsLimits = {
   callMs: 2000, requestMs: 5000, attempts: 3, retryMs: 100, breakerFailures: 5, breakerOpenMs: 1000
 }
 
-export interface KmsConnectionOptions {
+interface KmsConnectionOptions {
   readonly region: string
   /** null: the public endpoint of the region. */
   readonly endpoint: string | null
@@ -41,7 +41,7 @@ export interface KmsConnectionOptions {
 }
 
 /** Sends one command. `options` must be handed to `client.send`. */
-export type KmsSend<T> = (client: KMSClient, sdk: typeof Sdk, options: { abortSignal: AbortSignal }) => Promise<T>
+type KmsSend<T> = (client: KMSClient, sdk: typeof Sdk, options: { abortSignal: AbortSignal }) => Promise<T>
 
 /** Retries earned per call: 0.1 keeps the extra load of a throttled service at a tenth of the real one. */
 const RETRIES_PER_CALL = 0.1
@@ -170,9 +170,9 @@ export class KmsConnection {
   }
 }
 
-export type BreakerState = 'closed' | 'open' | 'half-open'
+type BreakerState = 'closed' | 'open' | 'half-open'
 
-export interface BreakerOptions {
+interface BreakerOptions {
   /** Failures in a row that open it. */
   readonly failures: number
   /** Milliseconds it stays open before one probe is let through. */
@@ -182,13 +182,13 @@ export interface BreakerOptions {
 }
 
 /** What came of a call that was let through. `unknown`: the caller left before there was an answer. */
-export type CallOutcome = 'answered' | 'failed' | 'unknown'
+type CallOutcome = 'answered' | 'failed' | 'unknown'
 
 /**
  * Closed: every call passes. After `failures` failures in a row, open: none passes for `openMs`. Then half-open: one call
  * at a time passes; an answer closes it, a failure opens it again. An answer is anything the service said, refusals included.
  */
-export class CircuitBreaker {
+class CircuitBreaker {
   readonly #options: BreakerOptions
   #state: BreakerState = 'closed'
   #failuresInARow = 0

@@ -1,11 +1,10 @@
+import type { Header } from '../../http/message.ts'
 import { hash } from 'node:crypto'
 import { BoundedCache } from '../../collections/bounded-cache.ts'
 import { TokenBucket } from '../../collections/token-bucket.ts'
 import { S3Error } from '../../errors.ts'
 import { FlightCache } from '../../keys/single-flight-cache.ts'
 import type { CorsQuestion, CorsRule } from '../../s3/cors.ts'
-
-type Header = readonly [name: string, value: string]
 
 /**
  * What is known of a bucket. `ask`: there are no rules that the gateway can read, be it that the bucket has none, that there is no

@@ -1,12 +1,10 @@
-import type { HttpRequest, HttpResponse } from '../../http/message.ts'
+import type { Header, HttpRequest, HttpResponse } from '../../http/message.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
 import type { Parts } from '../context.ts'
 import type { Asker, Asking, KnownCors } from './cors-knowledge.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
 import { corsDocument, corsHeaders, exposed, matchingRule, parseCors, requestedHeaders, type CorsQuestion, type CorsRule } from '../../s3/cors.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** AWS's words (S3 User Guide, "Troubleshooting CORS"). */
 const notAllowed = 'CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / ' +

@@ -1,3 +1,4 @@
+import type { Header } from '../../http/message.ts'
 import type { CopySource } from '../../s3/names.ts'
 import type { StoredObject } from '../objects/sealed-object.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
@@ -12,8 +13,6 @@ import { renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { describedHeaders } from '../objects/response-headers.ts'
 import { relayError } from '../responses.ts'
-
-type Header = readonly [name: string, value: string]
 
 const describing = /^(cache-control|content-disposition|content-encoding|content-language|content-type|expires|x-amz-meta-.*)$/
 

@@ -1,4 +1,4 @@
-import type { HttpResponse } from '../../http/message.ts'
+import type { Header, HttpResponse } from '../../http/message.ts'
 import type { UploadSettings } from '../../envelope/upload-records.ts'
 import type { Execution } from '../context.ts'
 import type { WriteKey } from '../objects/object-keys.ts'
@@ -16,8 +16,6 @@ import { relayError } from '../responses.ts'
 import { checksumSettings } from './checksum-settings.ts'
 import { uploadRecordName } from '../../store-client/state-names.ts'
 import { refuseEqualParts, stateBucketOf } from './upload.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** For what must be cleared away although the client may be gone. */
 const CLEAN_UP_MS = 30_000

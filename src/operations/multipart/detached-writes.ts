@@ -5,7 +5,7 @@ import { Drain } from '../../concurrency/in-flight.ts'
 /** How many times as long as its client a try waits for the store's answer, once the store has the whole body. */
 const TIMES_AS_LONG = 6
 
-export interface LatePartsOptions {
+interface LatePartsOptions {
   /** Tries that are waited for though their clients are not, at most: each holds a connection to the store. */
   readonly limit: number
   /** Seconds until a client is told that the store has not answered: `limits.upstreamFirstByteSeconds`. */

@@ -54,7 +54,7 @@ function parameter(x: Execution, name: string, otherwise: number): number {
 }
 
 /** The attempt that counts: the newest, and of those upstream the one that the store has kept. */
-export function currentAttempt(attempts: readonly Attempt[], held: HeldPart | undefined): Attempt | null {
+function currentAttempt(attempts: readonly Attempt[], held: HeldPart | undefined): Attempt | null {
   const usable = attempts.filter(({ inline, upstreamEtag }) => inline || upstreamEtag === held?.etag)
   return usable.reduce<Attempt | null>((newest, attempt) => newest === null ? attempt : newer(newest, attempt), null)
 }

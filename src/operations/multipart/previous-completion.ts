@@ -1,5 +1,5 @@
 import type { Checksum } from '../../envelope/envelope.ts'
-import type { HttpResponse } from '../../http/message.ts'
+import type { Header, HttpResponse } from '../../http/message.ts'
 import { type Execution, bucketOf, keyOf, send } from '../context.ts'
 import { type Looked, lookAtTarget, withOneRestart } from '../objects/inspect.ts'
 import { S3Error } from '../../errors.ts'
@@ -47,15 +47,13 @@ async function lookAtObject(x: Execution): Promise<Looked | null> {
   }
 }
 
-type Header = readonly [name: string, value: string]
-
 /** What a Complete answers, once it is known. */
 export interface Completed {
   readonly headers: readonly Header[]
   readonly document: Buffer
 }
 
-export interface CompletedFacts {
+interface CompletedFacts {
   /** With quotes, as clients see it. */
   readonly etag: string
   readonly checksums: readonly Checksum[]
@@ -76,7 +74,7 @@ export function completedAnswer(x: Execution, { etag, checksums, parts, headers 
 }
 
 /** Where the client will find the object: here, and not at the store. */
-export function locationOf(x: Execution): string {
+function locationOf(x: Execution): string {
   const { secure, host, target } = x.request.request
   return `${secure ? 'https' : 'http'}://${host}${target.rawPath}`
 }

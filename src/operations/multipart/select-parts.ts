@@ -40,13 +40,13 @@ export function chooseParts(upload: Upload, listed: readonly CompletedPart[], kn
 }
 
 /** The same plaintext sent twice has one MD5 and two records: the store tells which attempt it kept. */
-export function fits(attempt: Attempt, listed: CompletedPart, held: HeldPart | undefined): boolean {
+function fits(attempt: Attempt, listed: CompletedPart, held: HeldPart | undefined): boolean {
   if (attempt.etag !== listed.etag) return false
   return attempt.inline || (held?.etag === attempt.upstreamEtag && sizeFits(attempt, held))
 }
 
 /** Whether what the store holds is as long as a stored try is: all tries at the same bytes are. */
-export function sizeFits({ plaintextSize }: Attempt, { size }: HeldPart): boolean {
+function sizeFits({ plaintextSize }: Attempt, { size }: HeldPart): boolean {
   return size === storedPartSize(plaintextSize)
 }
 
@@ -85,13 +85,13 @@ export function checkObjectSize(x: Execution, size: number): void {
 }
 
 /** The checksum of the object that a Complete declares. `-N` of a composite one may be there or not. */
-export interface DeclaredChecksum {
+interface DeclaredChecksum {
   readonly algorithm: ChecksumAlgorithm
   readonly value: string
 }
 
 /** @throws S3Error InvalidRequest when there is more than one, or one of an algorithm that is not computed here. */
-export function declaredChecksum(x: Execution): DeclaredChecksum | null {
+function declaredChecksum(x: Execution): DeclaredChecksum | null {
   const found = [...x.request.headers].flatMap(([name, value]) => {
     const named = algorithmOfHeader(name)
     return named === null ? [] : [{ algorithm: requireChecksumAlgorithm(named), value }]

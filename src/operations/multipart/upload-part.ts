@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { HttpResponse } from '../../http/message.ts'
+import type { Header, HttpResponse } from '../../http/message.ts'
 import type { PartRecord } from '../../envelope/upload-records.ts'
 import type { ChecksumAlgorithm } from '../../http/checksums.ts'
 import type { CopySource } from '../../s3/names.ts'
@@ -18,8 +18,6 @@ import { forwardCopy } from '../forward.ts'
 import { fetchSlice } from '../objects/read-body.ts'
 import { pendingAnswer, relayError } from '../responses.ts'
 import { demandedChecksum } from './upstream-parts.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** UploadPart: sealed on its own, in any order, any number of times, through any instance of the gateway. */
 export async function uploadPart(x: Execution): Promise<HttpResponse> {

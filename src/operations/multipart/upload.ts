@@ -1,3 +1,4 @@
+import type { Header } from '../../http/message.ts'
 import type { UploadRecord, UploadSettings } from '../../envelope/upload-records.ts'
 import type { Place } from '../../envelope/envelope.ts'
 import type { ObjectKey } from '../../envelope/data-key.ts'
@@ -11,8 +12,6 @@ import { accessEncryptionHeaders, customerKeyOfAccess, customerKeysAllowed, keyF
 import { verified } from '../objects/sealed-object.ts'
 import { StateBucket } from './upload-state.ts'
 import { uploadRecordName } from '../../store-client/state-names.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** An upload whose record has opened for this request. */
 export interface Upload {

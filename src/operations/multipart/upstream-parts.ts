@@ -24,7 +24,7 @@ export interface HeldPart {
   readonly lastModified: string | null
 }
 
-export interface HeldParts {
+interface HeldParts {
   /** By part number: tails of earlier tries to complete are among them. */
   readonly parts: ReadonlyMap<number, HeldPart>
   /** Who made the upload and how it will be kept, as the store says it: Initiator, Owner, StorageClass. */

@@ -192,6 +192,6 @@ export class SmallPartWithTail implements ByteStage {
 }
 
 /** Whether a part waits in the state bucket: S3 accepts one below 5 MiB as the last only, where the tail belongs behind it. */
-export function isSmall(plaintextSize: number): boolean {
+function isSmall(plaintextSize: number): boolean {
   return plaintextSize < MIN_PART_SIZE
 }

@@ -1,4 +1,4 @@
-import type { HttpResponse } from '../../http/message.ts'
+import type { Header, HttpResponse } from '../../http/message.ts'
 import { type Execution, bucketOf, conditionsIn, header, keyOf, send } from '../context.ts'
 import { storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
@@ -13,8 +13,6 @@ import { childOf, childrenOf, rewriteXml, upstreamDocument } from '../../s3/xml.
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { inParallel } from '../../concurrency/parallel.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** DeleteObject: conditions on what the client sees, enforced by the store on what it holds. */
 export async function deleteObject(x: Execution): Promise<HttpResponse> {

@@ -1,21 +1,19 @@
+import type { Header } from '../../http/message.ts'
 import type { Attributes, Checksum, Envelope } from '../../envelope/envelope.ts'
 import type { ObjectKey } from '../../envelope/data-key.ts'
 import type { Execution } from '../context.ts'
 import type { WriteKey } from './object-keys.ts'
-import { isBindable, metadataDigest, sealEnvelope } from '../../envelope/envelope.ts'
+import { isBindable, metadataDigest, sealEnvelope, CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
 import { S3Error } from '../../errors.ts'
 import { encodeContext } from '../../keys/sse-headers.ts'
 import { placeOf } from '../context.ts'
-import { CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from './sealed-object.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** S3's limit on user metadata: names without prefix and values, in bytes (AWS S3 User Guide, "Working with object metadata"). */
 const MAX_METADATA_BYTES = 2048
 const USER_METADATA = 'x-amz-meta-'
 const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
 
-export interface EnvelopeInput {
+interface EnvelopeInput {
   readonly key: WriteKey
   readonly objectKey: ObjectKey
   readonly kind: Envelope['kind']

@@ -8,9 +8,8 @@ import { upstreamHeaders } from '../../plan/headers.ts'
 import { checkReadConditions, wantedOf, sliceOf, wantedSlice } from './read-range.ts'
 import { objectHeaders } from './response-headers.ts'
 import { relayError } from '../responses.ts'
-import {
-  clientEtag, needsManifest, openStored, type StoredObject, ENVELOPE_HEADER, verified, type SealedObject, opaqueEtag, KEY_ID_HEADER
-} from './sealed-object.ts'
+import { ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
+import { clientEtag, needsManifest, openStored, type StoredObject, verified, type SealedObject, opaqueEtag } from './sealed-object.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'
 import { storedSize } from '../../envelope/sizes.ts'
 import { readAll } from '../../http/stage.ts'
@@ -22,7 +21,7 @@ export interface Looked {
 }
 
 /** Which object to look at, when it is not the one of the request's own target (copy sources). */
-export interface LookAt {
+interface LookAt {
   readonly bucket: string
   readonly key: string
   readonly versionId: string | null
@@ -161,7 +160,7 @@ export async function withOneRestart<T>(read: () => Promise<T>): Promise<T> {
   }
 }
 
-export interface CurrentEtags {
+interface CurrentEtags {
   /** As clients see it, quoted. */
   readonly visible: string
   /** As the store sent it. */

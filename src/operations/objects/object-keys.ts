@@ -1,3 +1,4 @@
+import type { Header } from '../../http/message.ts'
 import type { KeyObject } from 'node:crypto'
 import type { Attributes, Envelope, Place, SseMode } from '../../envelope/envelope.ts'
 import type { KeyProvider, KeyUse, WrappedBucketKey } from '../../keys/types.ts'
@@ -7,8 +8,6 @@ import { ForeignKey } from '../../keys/registry.ts'
 import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../../keys/sse-headers.ts'
 import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../../keys/ssec.ts'
 import { continuesUpload, keyContext, keyUse } from '../context.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** Everything a write needs to seal the object key, and what the client is told of it. */
 export interface WriteKey {
@@ -61,7 +60,7 @@ export async function keyForWrite(x: Execution, place: Place, asked: SseRequest)
   }
 }
 
-export interface ReadKeyInput {
+interface ReadKeyInput {
   readonly envelope: Pick<Envelope, 'blob' | 'scope'>
   readonly keyId: string
   /** Where the wrap is bound to. */
@@ -119,7 +118,7 @@ export function customerKeyOfSource(x: Execution): CustomerKey | null {
 }
 
 /** What is told of encryption to whoever reads an object or continues an upload. */
-export interface ToldEncryption {
+interface ToldEncryption {
   readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
   readonly keyId: string
   readonly requestContext: Readonly<Record<string, string>>

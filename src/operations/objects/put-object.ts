@@ -1,4 +1,4 @@
-import type { HttpResponse } from '../../http/message.ts'
+import type { Header, HttpResponse } from '../../http/message.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import { type Execution, placeOf, send, storedChecksum } from '../context.ts'
@@ -15,8 +15,6 @@ import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './sealed-object.ts'
 import { relayError } from '../responses.ts'
 import { writeConditions, encryptionOfWrite } from './write-options.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** One segment of plaintext: held until it has verified, so that every digest stands in the metadata (FORMAT, Metadata). */
 const HELD_BYTES = 65480

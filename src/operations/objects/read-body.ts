@@ -12,7 +12,8 @@ import { StagedReadable, type ByteStage } from '../../http/stage.ts'
 import { send } from '../context.ts'
 import { ObjectChanged } from './inspect.ts'
 import { relayError } from '../responses.ts'
-import { ENVELOPE_HEADER, verified, verifiedSync } from './sealed-object.ts'
+import { ENVELOPE_HEADER } from '../../envelope/envelope.ts'
+import { verified, verifiedSync } from './sealed-object.ts'
 
 type Pool = UpstreamRequest['pool']
 
@@ -23,7 +24,7 @@ export interface StoredRange {
   readonly total: number
 }
 
-export interface Answer {
+interface Answer {
   readonly response: UpstreamResponse
   readonly got: StoredRange
 }

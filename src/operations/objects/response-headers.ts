@@ -1,3 +1,4 @@
+import type { Header } from '../../http/message.ts'
 import type { Manifest } from '../../envelope/manifest.ts'
 import type { Execution } from '../context.ts'
 import type { Slice } from './read-range.ts'
@@ -6,8 +7,6 @@ import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { readEncryptionHeaders } from './object-keys.ts'
 import { clientEtag, wantsChecksum, type SealedObject, type StoredObject } from './sealed-object.ts'
-
-type Header = readonly [name: string, value: string]
 
 /** Of which no browser makes anything. */
 const UNBOUND_TYPE = 'application/octet-stream'
@@ -63,7 +62,7 @@ function sliceChecksumHeaders(object: SealedObject, manifest: Manifest | null, s
 }
 
 /** The stored checksums of a whole object. */
-export function checksumHeaders(object: SealedObject, manifest: Manifest | null): Header[] {
+function checksumHeaders(object: SealedObject, manifest: Manifest | null): Header[] {
   const checksums = [...object.attributes.checksums, ...manifest?.checksums ?? []]
   return checksums.flatMap((checksum): Header[] => {
     const parts = checksum.type === 'composite' ? `-${manifest?.parts.length ?? 1}` : ''

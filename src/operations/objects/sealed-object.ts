@@ -4,17 +4,13 @@ import type { ObjectKey } from '../../envelope/data-key.ts'
 import type { HeaderList } from '../../http/message.ts'
 import type { Execution } from '../context.ts'
 import type { BucketPolicy } from '../../config/config.ts'
-import { type Attributes, type Envelope, type Place, metadataMatches, openEnvelope, parseEnvelope } from '../../envelope/envelope.ts'
+import { ENVELOPE_HEADER, KEY_ID_HEADER, CONTEXT_HEADER, type Attributes, type Envelope, type Place, metadataMatches, openEnvelope, parseEnvelope } from '../../envelope/envelope.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'
 import { plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { decodeContext } from '../../keys/sse-headers.ts'
 import { keyForRead, type CustomerKey } from './object-keys.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
-
-export const ENVELOPE_HEADER = 'x-amz-meta-sealgate'
-export const KEY_ID_HEADER = 'x-amz-meta-sealgate-key'
-export const CONTEXT_HEADER = 'x-amz-meta-sealgate-context'
 
 interface InStore {
   /** Bytes in the store, by the store's word; `size` of a sealed object follows from it by the size law. */
@@ -42,7 +38,7 @@ export interface SealedObject extends InStore {
 }
 
 /** An object Sealgate did not write, in a bucket whose policy allows such. */
-export interface PlainObject extends InStore {
+interface PlainObject extends InStore {
   readonly kind: 'plain'
 }
 

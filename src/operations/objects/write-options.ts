@@ -1,3 +1,4 @@
+import type { Header } from '../../http/message.ts'
 import type { Conditions } from '../../store-client/probe-conditions.ts'
 import { type Execution, bucketOf, conditionsIn, header, keyOf } from '../context.ts'
 import { S3Error } from '../../errors.ts'
@@ -7,13 +8,11 @@ import { type SseRequest, sseOfWrite } from '../../keys/sse-headers.ts'
 import { bucketDefault } from '../buckets/bucket-encryption.ts'
 import { customerKeysAllowed } from './object-keys.ts'
 
-type Header = readonly [name: string, value: string]
-
 /** No object has it: ETags of stores are digests. */
 const NO_ETAG = '"00000000000000000000000000000000"'
 
 /** Operations whose conditions a store may or may not enforce, in one kind of bucket or another. */
-export type ConditionalWrite = 'put' | 'complete' | 'copy' | 'delete'
+type ConditionalWrite = 'put' | 'complete' | 'copy' | 'delete'
 
 /**
  * Conditions of a write in the store's terms. The client's ETag is compared with the object as it is now, and the store
