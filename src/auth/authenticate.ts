@@ -60,7 +60,7 @@ export function authenticateForm(request: HttpRequest, form: FormUpload, context
   const withFile = (fileLength: number): Authenticated => {
     checkPostLength(lengthRange, fileLength)
     const payload = { framing: 'plain', length: fileLength, sha256: null, chunkSigner: null, ...digests, trailer: null } as const
-    return brand({ request, client, scheme: 'post-policy', headers, payload })
+    return brand({ http: request, client, scheme: 'post-policy', headers, payload })
   }
   return { client, fields, withFile }
 }
@@ -95,7 +95,7 @@ function byHeader(request: HttpRequest, context: AuthContext): Verified {
 
 function authenticated(request: HttpRequest, verified: Verified): Authenticated {
   const { client, scheme, headers, contentSha256, chunkSigner } = verified
-  return brand({ request, client, scheme, headers, payload: payloadPromise(request, headers, contentSha256, chunkSigner) })
+  return brand({ http: request, client, scheme, headers, payload: payloadPromise(request, headers, contentSha256, chunkSigner) })
 }
 
 function anonymous(request: HttpRequest, context: AuthContext): Authenticated {
@@ -110,10 +110,10 @@ function anonymous(request: HttpRequest, context: AuthContext): Authenticated {
     throw new S3Error('InvalidRequest', { message: 'Request specific response headers cannot be used for anonymous GET requests.' })
   }
   const effective = effectiveHeaders(headers, new Map())
-  return brand({ request, client: null, scheme: 'anonymous', headers: effective, payload: payloadPromise(request, effective, word, null) })
+  return brand({ http: request, client: null, scheme: 'anonymous', headers: effective, payload: payloadPromise(request, effective, word, null) })
 }
 
-type Unbranded = Pick<Authenticated, 'request' | 'client' | 'scheme' | 'headers' | 'payload'>
+type Unbranded = Pick<Authenticated, 'http' | 'client' | 'scheme' | 'headers' | 'payload'>
 
 /** The only place where the brand is given. */
 function brand(value: Unbranded): Authenticated {

@@ -95,8 +95,8 @@ function trailerAlgorithm(headers: ReadonlyMap<string, string>, allowed: boolean
  * @throws S3Error InvalidRequest for aws-chunked framing elsewhere and for `x-amz-sdk-checksum-algorithm` without such a
  * checksum; MissingContentLength for object data of no stated length.
  */
-export function admitPayload(authenticated: Pick<Authenticated, 'request' | 'headers' | 'payload' | 'scheme'>, carries: 'object-data' | 'other'): void {
-  const { request, headers, payload } = authenticated
+export function admitPayload(authenticated: Pick<Authenticated, 'http' | 'headers' | 'payload' | 'scheme'>, carries: 'object-data' | 'other'): void {
+  const { http: request, headers, payload } = authenticated
   if (carries === 'other') {
     if (payload.framing === 'aws-chunked') throw contentSha256Refused()
     return

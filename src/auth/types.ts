@@ -48,7 +48,7 @@ declare const authenticated: unique symbol
  */
 export interface Authenticated {
   readonly [authenticated]: true
-  readonly request: HttpRequest
+  readonly http: HttpRequest
   /** null for anonymous access to a bucket configured as public-read. */
   readonly client: Client | null
   readonly scheme: 'anonymous' | 'v4-header' | 'v4-query' | 'v2-header' | 'v2-query' | 'post-policy'

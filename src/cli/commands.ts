@@ -1,5 +1,5 @@
 import { command, type Command } from './command-line.ts'
-import { Orders } from './signals.ts'
+import { ProcessSignals } from './signals.ts'
 import { exitCodes } from './platform.ts'
 
 const config = { config: { value: 'FILE', help: 'the configuration; default: SEALGATE_CONFIG' } } as const
@@ -26,7 +26,7 @@ export const commands: readonly Command[] = [
     },
     run: async (values, platform) => {
       // Before anything is loaded: a signal that comes now must not get lost.
-      const orders = new Orders(platform)
+      const orders = new ProcessSignals(platform)
       const [{ serve }, { createGateway }] = await Promise.all([import('./serve.ts'), import('../gateway/gateway.ts')])
       return serve(values, platform, createGateway, orders)
     }

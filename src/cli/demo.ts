@@ -9,7 +9,7 @@ import { startStore } from '../embedded-store/server.ts'
 import type { Platform } from './platform.ts'
 
 /** What `sealgate serve` runs when there is no configuration: everything on this machine, to be tried out. */
-export interface Trial {
+export interface Demo {
   readonly config: Config
   /** Prints what is running and how to use it. */
   announce(address: { readonly host: string; readonly port: number }): void
@@ -24,7 +24,7 @@ interface Credential {
 const region = 'us-east-1'
 
 /** Starts the embedded store on a loopback port, and makes a keyring and a credential under `data` where there are none. */
-export async function startTrial(platform: Platform): Promise<Trial> {
+export async function startTrial(platform: Platform): Promise<Demo> {
   const directory = join(platform.cwd, 'data')
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const keyring = join(directory, 'keyring.json')

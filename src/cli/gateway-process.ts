@@ -6,7 +6,7 @@ import type { CreateGateway, Gateway, Readiness } from '../gateway/types.ts'
 import type { Log } from '../observe/log.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
-import type { Orders } from './signals.ts'
+import type { ProcessSignals } from './signals.ts'
 import { ConfigError } from '../config/load.ts'
 import { createListener, type Listener } from '../listener/listener.ts'
 import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
@@ -43,7 +43,7 @@ interface ServingParts {
 }
 
 /** One process that serves clients: a gateway behind a listener, until a signal ends it. */
-export class Serving {
+export class GatewayProcess {
   readonly address: { readonly host: string; readonly port: number }
   readonly #log: Log
   readonly #gateway: Gateway
@@ -54,7 +54,7 @@ export class Serving {
   #reloading = Promise.resolve()
   #unwatch: () => void = () => undefined
 
-  private constructor(parts: ServingParts, config: Config, address: Serving['address']) {
+  private constructor(parts: ServingParts, config: Config, address: GatewayProcess['address']) {
     this.#log = parts.log
     this.#gateway = parts.gateway
     this.#listener = parts.listener
@@ -64,7 +64,7 @@ export class Serving {
   }
 
   /** @throws Error when keys or certificates cannot be read, or the address cannot be bound. */
-  static async start(config: Config, platform: Platform, createGateway: CreateGateway, warnings: readonly ConfigFault[] = []): Promise<Serving> {
+  static async start(config: Config, platform: Platform, createGateway: CreateGateway, warnings: readonly ConfigFault[] = []): Promise<GatewayProcess> {
     const log = await openLog(config, platform)
     tellWarnings(log, warnings)
     const tracer = await openTracer(platform.env, log)
@@ -76,7 +76,7 @@ export class Serving {
       const address = await bind('listen', config.listen, () => listener.start())
       gateway.watch?.(() => listener.counts())
       log.event('info', 'listening', { host: address.host, port: address.port, tls: config.listen.tls !== null })
-      return new Serving({ log, gateway, listener, tracer }, config, address)
+      return new GatewayProcess({ log, gateway, listener, tracer }, config, address)
     } catch (error) {
       await gateway.close()
       throw error
@@ -106,7 +106,7 @@ export class Serving {
    * @param read null: there is no file behind the configuration, and a reload does nothing.
    * @returns exit code: 0 when everything was delivered, 3 when transfers were cut.
    */
-  async untilStopped(orders: Orders, read: ReadConfig | null): Promise<number> {
+  async untilStopped(orders: ProcessSignals, read: ReadConfig | null): Promise<number> {
     const next = (work: () => Promise<void>): void => {
       this.#reloading = this.#reloading.then(() => this.#stopping ? undefined : work())
     }
@@ -126,7 +126,7 @@ export class Serving {
     return outcome === 'drained' ? exitCodes.done : exitCodes.cut
   }
 
-  async #stop(orders: Orders, graceMs: number): Promise<'drained' | 'cut'> {
+  async #stop(orders: ProcessSignals, graceMs: number): Promise<'drained' | 'cut'> {
     const until = performance.now() + graceMs
     const hurried: Promise<'drained' | 'cut'>[] = []
     void orders.hurried.then(() => { hurried.push(this.#listener.stop(0)) })

@@ -3,7 +3,7 @@ import cluster, { type Worker } from 'node:cluster'
 import type { Config } from '../config/config.ts'
 import type { Readiness } from '../gateway/types.ts'
 import type { Log } from '../observe/log.ts'
-import type { Orders } from './signals.ts'
+import type { ProcessSignals } from './signals.ts'
 import { ConfigError, parseConfig, readConfigText } from '../config/load.ts'
 import { createAdminListener } from '../listener/admin.ts'
 import { exposition, mergeSnapshots, type Snapshot } from '../observe/registry.ts'
@@ -30,7 +30,7 @@ interface WorkersOptions {
   readonly config: Config
   readonly workers: number
   readonly platform: Platform
-  readonly orders: Orders
+  readonly orders: ProcessSignals
   readonly log: Log
 }
 

@@ -4,9 +4,9 @@ import { policyFor, isOwnBucket, sealingKeys, type Config } from '../config/conf
 import { S3Error } from '../errors.ts'
 import { countObjects, rewrapBucket, type BucketCount, type Rewrapped, rewrapDefault } from '../maintenance/rewrap-bucket.ts'
 import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../maintenance/rewrap-object.ts'
-import { probeTagHabit } from '../store-client/probe-tags.ts'
+import { probeCopyTagMode } from '../store-client/probe-tags.ts'
 import { TagJournal } from '../maintenance/tag-journal.ts'
-import { StoredBucket } from '../store-client/bucket-client.ts'
+import { BucketClient } from '../store-client/bucket-client.ts'
 import { reasons, type Reason } from '../maintenance/verdict.ts'
 import { Capabilities } from '../store-client/capabilities.ts'
 import { unprobed } from '../store-client/probe-conditions.ts'
@@ -77,12 +77,12 @@ function readOptions(values: RewrapValues, platform: Platform): Options {
 /** @throws S3Error. */
 async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedKeys, signal: AbortSignal, platform: Platform): Promise<number> {
   const { config, prefix, dryRun, concurrency } = options
-  const bucket = new StoredBucket(upstream, options.bucket, signal)
+  const bucket = new BucketClient(upstream, options.bucket, signal)
   const versioned = await bucket.keepsVersions()
   if (versioned && !dryRun) {
     platform.stderr.write(`${options.bucket} keeps versions: every re-wrap adds one, and the version before keeps its key and its bytes.\n`)
   }
-  const state = new StoredBucket(upstream, config.upstream.stateBucket, signal)
+  const state = new BucketClient(upstream, config.upstream.stateBucket, signal)
   const total = await countObjects(bucket, prefix, versioned)
   const habits = dryRun ? unused : await habitsOf(options, upstream, signal)
   const job: Job = {
@@ -114,7 +114,7 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
   }
 }
 
-type Job = RewrapJob & { readonly state: StoredBucket }
+type Job = RewrapJob & { readonly state: BucketClient }
 
 /** What lies in the state bucket for this bucket: what a killed run has left, and its default encryption. */
 async function settleState({ bucket }: Options, { state, journal, realm, keys, pins, target, conditions }: Job, opened: OpenedKeys, platform: Platform): Promise<void> {
@@ -141,7 +141,7 @@ async function habitsOf({ config, bucket, quietBucket }: Options, upstream: Stor
   const conditions = await capabilities.of({ bucket, signal })
   const known = capabilities.report().find((report) => report.kind === kind && report.conditions !== null)
   // What is not known of this kind of bucket is taken to be the worst of it.
-  const tagHabit = known === undefined ? 'put' : await probeTagHabit(upstream, known.bucket, signal)
+  const tagHabit = known === undefined ? 'put' : await probeCopyTagMode(upstream, known.bucket, signal)
   if (!quietBucket && (!conditions.copy || !conditions.copySourceIfMatch || tagHabit !== 'kept')) {
     throw new S3Error('NotImplemented', {
       message: 'This store does not guard copies against writers at the same time (conditions on the destination, tags of the source), '

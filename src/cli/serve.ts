@@ -8,9 +8,9 @@ import { UsageError } from './command-line.ts'
 import { checkFiles } from './config-files.ts'
 import { deploymentWarnings } from './deployment-warnings.ts'
 import { configFile, loadWhole } from './check-config.ts'
-import { Orders } from './signals.ts'
+import { ProcessSignals } from './signals.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { Serving, type ReadConfig } from './gateway-process.ts'
+import { GatewayProcess, type ReadConfig } from './gateway-process.ts'
 import { bind, openLog, tellWarnings } from './start-up.ts'
 import { runWorker, workerCount } from './worker.ts'
 import { runWorkers } from './primary.ts'
@@ -23,7 +23,7 @@ interface Named {
 
 interface ServeParts {
   readonly platform: Platform
-  readonly orders: Orders
+  readonly orders: ProcessSignals
   readonly createGateway: CreateGateway
   readonly warnings?: readonly ConfigFault[]
 }
@@ -35,7 +35,7 @@ interface ServeParts {
  * @throws UsageError, ConfigError.
  */
 export async function serve(
-  values: { readonly config: string | undefined; readonly trial: boolean }, platform: Platform, createGateway: CreateGateway, orders = new Orders(platform)
+  values: { readonly config: string | undefined; readonly trial: boolean }, platform: Platform, createGateway: CreateGateway, orders = new ProcessSignals(platform)
 ): Promise<number> {
   if (cluster.isWorker) return runWorker(platform, orders, createGateway)
   const file = configFile(values, platform)
@@ -80,10 +80,10 @@ async function serveTrial(parts: ServeParts): Promise<number> {
 }
 
 async function serveAlone(
-  config: Config, read: ReadConfig | null, { platform, orders, createGateway, warnings }: ServeParts, announce?: (address: Serving['address']) => void
+  config: Config, read: ReadConfig | null, { platform, orders, createGateway, warnings }: ServeParts, announce?: (address: GatewayProcess['address']) => void
 ): Promise<number> {
   // A start can take as long as the store is waited for; until then nobody has been served.
-  const serving = await Promise.race([Serving.start(config, platform, createGateway, warnings), orders.stopped])
+  const serving = await Promise.race([GatewayProcess.start(config, platform, createGateway, warnings), orders.stopped])
   if (serving === undefined) return exitCodes.done
   const { admin: address } = config
   const admin = address === null

@@ -7,7 +7,7 @@ const AGAIN_MS = 1000
  * What the operator asks of a process that serves, by signals or through the primary. Heard from the first moment on: a signal that
  * comes while the process starts neither kills it nor gets lost (the kernel drops what process 1 of a container does not handle).
  */
-export class Orders {
+export class ProcessSignals {
   /** Resolves when the process is to stop. */
   readonly stopped: Promise<undefined>
   /** Resolves when it is to stop at once. */
@@ -26,7 +26,7 @@ export class Orders {
     this.hurried = this.#hurry.promise
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       platform.onSignal(signal, () => {
-        if (this.#stoppedAt !== null && this.#now() - this.#stoppedAt >= AGAIN_MS) this.hurry()
+        if (this.#stoppedAt !== null && this.#now() - this.#stoppedAt >= AGAIN_MS) this.forceStop()
         this.stop()
       })
     }
@@ -38,7 +38,7 @@ export class Orders {
     this.#stop.resolve(undefined)
   }
 
-  hurry(): void {
+  forceStop(): void {
     this.#hurry.resolve(undefined)
   }
 

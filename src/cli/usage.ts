@@ -1,7 +1,7 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/config.ts'
 import { countKeyUsage, type KeyCounts, type UsageOptions } from '../maintenance/key-usage.ts'
-import { StoredBucket } from '../store-client/bucket-client.ts'
+import { BucketClient } from '../store-client/bucket-client.ts'
 import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { countOption, openStore } from './store-command.ts'
@@ -29,7 +29,7 @@ export async function runUsage(values: UsageValues, platform: Platform): Promise
   const options = readOptions(values, platform)
   const upstream = openStore(options.config)
   try {
-    const bucket = new StoredBucket(upstream, options.bucket, new AbortController().signal)
+    const bucket = new BucketClient(upstream, options.bucket, new AbortController().signal)
     platform.stdout.write(report(await countKeyUsage(bucket, options), options.json))
     return exitCodes.done
   } finally {

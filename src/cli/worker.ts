@@ -5,10 +5,10 @@ import type { Config } from '../config/config.ts'
 import type { GatewayStatus } from '../gateway/status.ts'
 import type { CreateGateway, Readiness } from '../gateway/types.ts'
 import type { Snapshot } from '../observe/registry.ts'
-import type { Orders } from './signals.ts'
+import type { ProcessSignals } from './signals.ts'
 import { parseConfig } from '../config/load.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { Serving } from './gateway-process.ts'
+import { GatewayProcess } from './gateway-process.ts'
 
 /** A configuration as its file had it, so that all workers have the same, also those that start later. */
 export interface ConfigText {
@@ -69,13 +69,13 @@ function withSharedLimits(client: Config['clients'][number], workers: number): C
 }
 
 /** A worker process: does as the primary says, and ends with it. @returns the exit code. */
-export async function runWorker(platform: Platform, orders: Orders, createGateway: CreateGateway): Promise<number> {
+export async function runWorker(platform: Platform, orders: ProcessSignals, createGateway: CreateGateway): Promise<number> {
   const { worker } = cluster
   if (worker === undefined) throw new TypeError('This process is not a worker.')
   const link = new PrimaryLink(worker, orders)
   const read = (): Config => configOfWorker(link.config(), platform.env)
   try {
-    const serving = await Promise.race([link.started.then(() => Serving.start(read(), platform, createGateway)), orders.stopped])
+    const serving = await Promise.race([link.started.then(() => GatewayProcess.start(read(), platform, createGateway)), orders.stopped])
     if (serving === undefined) return exitCodes.done
     link.report(serving)
     return await serving.untilStopped(orders, read)
@@ -89,12 +89,12 @@ class PrimaryLink {
   /** Resolves when there is a configuration. */
   readonly started: Promise<undefined>
   readonly #worker: Worker
-  readonly #orders: Orders
+  readonly #orders: ProcessSignals
   readonly #start = Promise.withResolvers<undefined>()
   #config: ConfigText | null = null
-  #serving: Serving | null = null
+  #serving: GatewayProcess | null = null
 
-  constructor(worker: Worker, orders: Orders) {
+  constructor(worker: Worker, orders: ProcessSignals) {
     this.started = this.#start.promise
     this.#worker = worker
     this.#orders = orders
@@ -108,7 +108,7 @@ class PrimaryLink {
     return this.#config
   }
 
-  report(serving: Serving): void {
+  report(serving: GatewayProcess): void {
     this.#serving = serving
     this.#send({ type: 'listening', ...serving.address })
   }
@@ -127,7 +127,7 @@ class PrimaryLink {
         this.#orders.stop()
         break
       case 'hurry':
-        this.#orders.hurry()
+        this.#orders.forceStop()
         break
       case 'report':
         void this.#answer(message.id, message.metrics)

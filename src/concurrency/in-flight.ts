@@ -1,5 +1,5 @@
 /** Counts who is inside, and lets one wait until nobody is. */
-export class Drain {
+export class InFlight {
   #inside = 0
   #waiting: (() => void)[] = []
 
@@ -26,7 +26,7 @@ export class Drain {
  * Waits for work, but no longer than the signal: the work itself goes on, its late failure is swallowed.
  * @throws signal.reason as soon as the signal aborts.
  */
-export function abandonOn<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+export function rejectOnAbort<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const leave = (): void => { reject(signal.reason as Error) }
     if (signal.aborted) leave()

@@ -1,5 +1,5 @@
 import type { Checksum } from './attributes.ts'
-import type { ObjectKey } from './data-key.ts'
+import type { DataKey } from './data-key.ts'
 import { EnvelopeError, checkZeros, zeros } from './encoding.ts'
 import { openTail, sealTail, type Manifest } from './manifest.ts'
 import { storedSize, STORED_GEOMETRY, streamSize, type Geometry, storedPartSize } from './sizes.ts'
@@ -12,7 +12,7 @@ export interface LateDigests {
 }
 
 export interface SingleSealerInput {
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   /** Bytes. */
   readonly plaintextSize: number
   /** Asked for once, in `final`: digests for the manifest. None when all are in the metadata. */
@@ -29,18 +29,18 @@ export class SingleSealer {
   readonly header: Buffer
   /** Content-Length of the upstream request. */
   readonly storedSize: number
-  readonly #objectKey: ObjectKey
+  readonly #dataKey: DataKey
   readonly #plaintextSize: number
   readonly #digests: () => LateDigests
   readonly #geometry: Geometry
   readonly #sealer: SegmentSealer
 
-  constructor({ objectKey, plaintextSize, digests = noDigests, geometry = STORED_GEOMETRY }: SingleSealerInput) {
+  constructor({ dataKey, plaintextSize, digests = noDigests, geometry = STORED_GEOMETRY }: SingleSealerInput) {
     const part = { kind: 'single', number: 1, plaintextSize } as const
-    this.#sealer = new SegmentSealer({ streamKey: objectKey.stream, part, segmentSize: geometry.segmentSize })
+    this.#sealer = new SegmentSealer({ streamKey: dataKey.stream, part, segmentSize: geometry.segmentSize })
     this.header = this.#sealer.header
     this.storedSize = storedSize(plaintextSize, geometry.segmentSize)
-    this.#objectKey = objectKey
+    this.#dataKey = dataKey
     this.#plaintextSize = plaintextSize
     this.#digests = digests
     this.#geometry = geometry
@@ -55,7 +55,7 @@ export class SingleSealer {
   final(): readonly Buffer[] {
     const last = this.#sealer.final()
     const contents = { kind: 'single', plaintextSize: this.#plaintextSize, ...this.#digests() } as const
-    return [...last, ...sealTail(this.#objectKey, contents, this.#geometry)]
+    return [...last, ...sealTail(this.#dataKey, contents, this.#geometry)]
   }
 }
 
@@ -64,7 +64,7 @@ function noDigests(): LateDigests {
 }
 
 export interface SingleOpenerInput {
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   /** From the envelope. */
   readonly header: Buffer
   /** From the sealed attributes. */
@@ -80,7 +80,7 @@ const KEPT_TAIL = 512
  * manifest and footer have verified.
  */
 export class SingleOpener {
-  readonly #objectKey: ObjectKey
+  readonly #dataKey: DataKey
   readonly #geometry: Geometry
   readonly #opener: SegmentOpener
   readonly #storedSize: number
@@ -91,10 +91,10 @@ export class SingleOpener {
   #tailFilled = 0
   #manifest: Manifest | null = null
 
-  constructor({ objectKey, header, plaintextSize, geometry = STORED_GEOMETRY }: SingleOpenerInput) {
+  constructor({ dataKey, header, plaintextSize, geometry = STORED_GEOMETRY }: SingleOpenerInput) {
     const part = { kind: 'single', number: 1, plaintextSize } as const
-    this.#opener = new SegmentOpener({ streamKey: objectKey.stream, part, header, segmentSize: geometry.segmentSize })
-    this.#objectKey = objectKey
+    this.#opener = new SegmentOpener({ streamKey: dataKey.stream, part, header, segmentSize: geometry.segmentSize })
+    this.#dataKey = dataKey
     this.#geometry = geometry
     this.#storedSize = storedSize(plaintextSize, geometry.segmentSize)
     this.#streamMissing = streamSize(plaintextSize, geometry.segmentSize)
@@ -119,7 +119,7 @@ export class SingleOpener {
   /** @throws EnvelopeError `truncated`, `zeros`, `footer`, `manifest`. */
   final(): readonly Buffer[] {
     if (this.#streamMissing > 0 || this.#zerosMissing > 0 || this.#tailFilled < this.#tail.length) throw new EnvelopeError('truncated')
-    const opened = openTail(this.#tail, this.#storedSize, this.#objectKey, 'single', this.#geometry)
+    const opened = openTail(this.#tail, this.#storedSize, this.#dataKey, 'single', this.#geometry)
     if ('need' in opened) throw new EnvelopeError('footer')
     this.#manifest = opened
     return this.#opener.final()
@@ -136,7 +136,7 @@ export class SingleOpener {
 }
 
 export interface PartSealerInput {
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   /** 1 to 10,000. */
   readonly number: number
   /** Bytes. */
@@ -156,9 +156,9 @@ export class PartSealer {
   readonly #sealer: SegmentSealer
   readonly #padding: number
 
-  constructor({ objectKey, number, plaintextSize, geometry = STORED_GEOMETRY }: PartSealerInput) {
+  constructor({ dataKey, number, plaintextSize, geometry = STORED_GEOMETRY }: PartSealerInput) {
     const part = { kind: 'part', number, plaintextSize } as const
-    this.#sealer = new SegmentSealer({ streamKey: objectKey.stream, part, segmentSize: geometry.segmentSize })
+    this.#sealer = new SegmentSealer({ streamKey: dataKey.stream, part, segmentSize: geometry.segmentSize })
     this.header = this.#sealer.header
     this.storedSize = storedPartSize(plaintextSize, geometry)
     this.#padding = this.storedSize - streamSize(plaintextSize, geometry.segmentSize)

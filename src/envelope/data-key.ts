@@ -18,7 +18,7 @@ export function deriveKey(key: KeyObject, salt: Uint8Array, info: string | Uint8
  * The 32-byte key of one object and what is derived from it (docs/FORMAT.md, Keys). Holds KeyObjects only and shows
  * nothing when it is logged.
  */
-export class ObjectKey {
+export class DataKey {
   /** The object key itself: content of wraps and HKDF input, never a cipher's key. */
   readonly secret: KeyObject
   /** Input key of Tink's streams. */
@@ -32,23 +32,23 @@ export class ObjectKey {
     this.commitment = Buffer.from(hkdfSync('sha256', secret, HKDF_SALT, 'sealgate/v1/commitment', KEY_SIZE))
   }
 
-  static random(): ObjectKey {
-    return ObjectKey.#take(randomBytes(KEY_SIZE))
+  static random(): DataKey {
+    return DataKey.#take(randomBytes(KEY_SIZE))
   }
 
   /**
    * Takes the bytes over: `bytes` is all zeros afterwards.
    * @throws EnvelopeError `box` unless they are 32 and not all zero.
    */
-  static fromBytes(bytes: Buffer): ObjectKey {
+  static fromBytes(bytes: Buffer): DataKey {
     if (bytes.length !== KEY_SIZE || bytes.every((byte) => byte === 0)) throw new EnvelopeError('box')
-    return ObjectKey.#take(bytes)
+    return DataKey.#take(bytes)
   }
 
-  static #take(bytes: Buffer): ObjectKey {
+  static #take(bytes: Buffer): DataKey {
     const secret = createSecretKey(bytes)
     bytes.fill(0)
-    return new ObjectKey(secret)
+    return new DataKey(secret)
   }
 
   /** KEK of the part records of a multipart upload. */

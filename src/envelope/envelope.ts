@@ -1,7 +1,7 @@
 import { timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encodeAttributes, parseAttributes, type Attributes } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError, type EnvelopeErrorKind } from './encoding.ts'
-import { KEY_SIZE, ObjectKey, unwrap, wrap, WRAP_OVERHEAD } from './data-key.ts'
+import { KEY_SIZE, DataKey, unwrap, wrap, WRAP_OVERHEAD } from './data-key.ts'
 import { HEADER_SIZE } from './sizes.ts'
 
 /** Names of the entries of the store's metadata that make an object a sealed one (FORMAT, Stored object). */
@@ -58,7 +58,7 @@ export interface SealEnvelopeInput {
   readonly kek: KeyObject
   readonly blob: Buffer
   readonly scope: KeyScope
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   readonly place: Place
   readonly kind: EnvelopeKind
   readonly streamHeader: Buffer | null
@@ -70,13 +70,13 @@ export interface SealEnvelopeInput {
  * @throws RangeError for fields that have no encoding; EnvelopeError `place` for names that are not well-formed Unicode.
  */
 export function sealEnvelope(input: SealEnvelopeInput): string {
-  const { kek, blob, scope, objectKey, place, kind, streamHeader, attributes } = input
+  const { kek, blob, scope, dataKey, place, kind, streamHeader, attributes } = input
   const single = kind === 'single'
   if (streamHeader?.length !== (single ? HEADER_SIZE : undefined) || (attributes.plaintextSize === null) === single) {
     throw new RangeError('A single, and no multipart object, has a stream header and a plaintext size.')
   }
-  const commitment = objectKey.commitment
-  const secret = Buffer.concat([objectKey.secret.export(), encodeAttributes(attributes)])
+  const commitment = dataKey.commitment
+  const secret = Buffer.concat([dataKey.secret.export(), encodeAttributes(attributes)])
   const box = wrap(kek, secret, aadOf({ version: VERSION, suite: SUITE, kind, scope, commitment, streamHeader }, place))
   secret.fill(0)
   return encode({ version: VERSION, suite: SUITE, kind, scope, bucket: place.bucket, blob, commitment, streamHeader, box })
@@ -133,15 +133,15 @@ export function parseEnvelope(headerValue: string): Envelope {
  * @param place where the object is bound to: for a replica its source, once the configuration has allowed it.
  * @throws EnvelopeError `place` (bound to another bucket), `box`, `commitment`, `format` (attributes).
  */
-export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): { objectKey: ObjectKey, attributes: Attributes } {
+export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): { dataKey: DataKey, attributes: Attributes } {
   if (envelope.bucket !== place.bucket) throw new EnvelopeError('place')
   const secret = unwrap(kek, envelope.box, aadOf(envelope, place))
   if (secret.length < KEY_SIZE) throw new EnvelopeError('box')
   // Attributes are views on their source, and fromBytes zeroes its own.
   const attributeBytes = Buffer.from(secret.subarray(KEY_SIZE))
-  const objectKey = ObjectKey.fromBytes(secret.subarray(0, KEY_SIZE))
-  if (!timingSafeEqual(objectKey.commitment, envelope.commitment)) throw new EnvelopeError('commitment')
-  return { objectKey, attributes: parseAttributes(attributeBytes, envelope.kind) }
+  const dataKey = DataKey.fromBytes(secret.subarray(0, KEY_SIZE))
+  if (!timingSafeEqual(dataKey.commitment, envelope.commitment)) throw new EnvelopeError('commitment')
+  return { dataKey, attributes: parseAttributes(attributeBytes, envelope.kind) }
 }
 
 function parseKind(code: number): EnvelopeKind {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { EnvelopeKind } from './envelope.ts'
-import type { ObjectKey } from './data-key.ts'
+import type { DataKey } from './data-key.ts'
 import {
   checkSize, checksumCode, checksumCodes, checksumCount, MD5_SIZE, parseChecksumCode, readChecksums, writeChecksums, type Checksum,
   type ChecksumName
@@ -85,14 +85,14 @@ export interface SuffixTooShort {
  * @throws EnvelopeError `length` for part sizes that S3 would not take; RangeError for fields that have no encoding.
  */
 export function sealTail(
-  objectKey: ObjectKey, contents: SingleContents | MultipartContents, geometry: Geometry = STORED_GEOMETRY
+  dataKey: DataKey, contents: SingleContents | MultipartContents, geometry: Geometry = STORED_GEOMETRY
 ): Buffer[] {
   const plaintext = encodeManifest(contents)
   const footer = Buffer.alloc(FOOTER_SIZE)
   MAGIC.copy(footer)
   footer.writeUInt32BE(streamSize(plaintext.length), MAGIC.length)
   const part = { kind: 'manifest', number: 0, plaintextSize: plaintext.length } as const
-  const sealer = new SegmentSealer({ streamKey: objectKey.stream, part, associatedSuffix: footer })
+  const sealer = new SegmentSealer({ streamKey: dataKey.stream, part, associatedSuffix: footer })
   const manifest = [...sealer.update(plaintext), ...sealer.final(), footer]
   const { total, before } = extent(contents, geometry)
   return [...zeros(total - before - streamSize(plaintext.length) - FOOTER_SIZE), ...manifest]
@@ -119,7 +119,7 @@ function extent(contents: SingleContents | MultipartContents, geometry: Geometry
  * @throws EnvelopeError `length` (stored size outside of the size law, or not that of the parts), `footer`, `manifest`, `zeros`.
  */
 export function openTail(
-  suffix: Buffer, storedSize: number, objectKey: ObjectKey, kind: EnvelopeKind, geometry: Geometry = STORED_GEOMETRY
+  suffix: Buffer, storedSize: number, dataKey: DataKey, kind: EnvelopeKind, geometry: Geometry = STORED_GEOMETRY
 ): Manifest | SuffixTooShort {
   const total = plaintextSize(storedSize, geometry.segmentSize)
   if (total === null || suffix.length > storedSize) throw new EnvelopeError('length')
@@ -130,20 +130,20 @@ export function openTail(
   if (!footer.subarray(0, MAGIC.length).equals(MAGIC) || size > MAX_MANIFEST_STREAM || manifestStart < 0) throw new EnvelopeError('footer')
   if (suffix.length < size + FOOTER_SIZE) return { need: size + FOOTER_SIZE }
   const start = suffix.length - FOOTER_SIZE - size
-  const parsed = parseManifest(openManifest(suffix.subarray(start, start + size), footer, objectKey), kind)
+  const parsed = parseManifest(openManifest(suffix.subarray(start, start + size), footer, dataKey), kind)
   const dataEnd = endOfData(parsed.parts, total, geometry)
   if (dataEnd > manifestStart) throw new EnvelopeError('manifest')
   checkZeros(suffix.subarray(Math.max(0, dataEnd - (storedSize - suffix.length)), start))
   return { ...parsed, plaintextSize: total, manifestStart }
 }
 
-function openManifest(stored: Buffer, footer: Buffer, objectKey: ObjectKey): Buffer {
+function openManifest(stored: Buffer, footer: Buffer, dataKey: DataKey): Buffer {
   const size = streamPlaintextSize(stored.length)
   if (size === null) throw new EnvelopeError('footer')
   try {
     const part = { kind: 'manifest', number: 0, plaintextSize: size } as const
     const header = stored.subarray(0, HEADER_SIZE)
-    const opener = new SegmentOpener({ streamKey: objectKey.stream, part, header, associatedSuffix: footer })
+    const opener = new SegmentOpener({ streamKey: dataKey.stream, part, header, associatedSuffix: footer })
     return Buffer.concat([...opener.update(stored), ...opener.final()])
   } catch (error) {
     throw error instanceof EnvelopeError ? new EnvelopeError('manifest') : error

@@ -1,5 +1,5 @@
 import type { Manifest } from './manifest.ts'
-import type { ObjectKey } from './data-key.ts'
+import type { DataKey } from './data-key.ts'
 import type { StreamPart } from './segments.ts'
 import { EnvelopeError, checkZeros } from './encoding.ts'
 import { partOffsets, segmentCount, segmentRange, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
@@ -84,7 +84,7 @@ function emptyPart(geometry: Geometry): ReturnType<typeof segmentRange> {
 }
 
 interface RangeOpenerInput {
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   readonly plan: ReadPlan
   /**
    * Stored bytes that come behind the plan's: a range asked for before the size was known may reach past the stream. They
@@ -99,7 +99,7 @@ interface RangeOpenerInput {
  * alone, after the count was right.
  */
 export class RangeOpener {
-  readonly #objectKey: ObjectKey
+  readonly #dataKey: DataKey
   readonly #segmentSize: number
   readonly #pieces: readonly ReadPiece[]
   #next = 0
@@ -114,8 +114,8 @@ export class RangeOpener {
   /** The last wanted segment, when a part of 0 bytes behind it has still to open. */
   readonly #held: Buffer[] = []
 
-  constructor({ objectKey, plan, surplus = 0, geometry = STORED_GEOMETRY }: RangeOpenerInput) {
-    this.#objectKey = objectKey
+  constructor({ dataKey, plan, surplus = 0, geometry = STORED_GEOMETRY }: RangeOpenerInput) {
+    this.#dataKey = dataKey
     this.#segmentSize = geometry.segmentSize
     this.#pieces = plan.pieces
     this.#surplusMissing = surplus
@@ -156,7 +156,7 @@ export class RangeOpener {
     if (piece === undefined) throw new RangeError('A plan has at least one piece.')
     const { part, header, firstSegment, lastSegment } = piece
     this.#opener = new SegmentOpener({
-      streamKey: this.#objectKey.stream, part, header, firstSegment, lastSegment, segmentSize: this.#segmentSize
+      streamKey: this.#dataKey.stream, part, header, firstSegment, lastSegment, segmentSize: this.#segmentSize
     })
     this.#streamMissing = this.#opener.storedSize
     this.#gapMissing = piece.gap

@@ -5,7 +5,7 @@ import {
 } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError } from './encoding.ts'
 import { parseScope, scopeCode, type KeyScope, type Place } from './envelope.ts'
-import { KEY_SIZE, ObjectKey, contextFields, unwrap, wrap } from './data-key.ts'
+import { KEY_SIZE, DataKey, contextFields, unwrap, wrap } from './data-key.ts'
 import { HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS } from './sizes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Multipart state).
@@ -54,7 +54,7 @@ export interface PartRecord {
  * @param upload from uploadHash.
  * @throws RangeError for fields that have no encoding.
  */
-export function sealPartRecord(objectKey: ObjectKey, upload: Buffer, record: PartRecord): string {
+export function sealPartRecord(dataKey: DataKey, upload: Buffer, record: PartRecord): string {
   const { md5, checksum } = record
   const etag = utf8(record.upstreamEtag)
   if (etag.length > 255) throw new RangeError('An ETag has at most 255 bytes.')
@@ -66,14 +66,14 @@ export function sealPartRecord(objectKey: ObjectKey, upload: Buffer, record: Par
   if (md5 !== null) writer.bytes(checkSize(md5, MD5_SIZE))
   writer.u8(checksumCode(checksum?.algorithm ?? null))
   if (checksum !== null) writer.bytes(checkSize(checksum.value, checksumCodes[checksum.algorithm].bytes))
-  return wrap(objectKey.partRecord, writer.bytes(etag).end(), partRecordAad(upload)).toString('base64url')
+  return wrap(dataKey.partRecord, writer.bytes(etag).end(), partRecordAad(upload)).toString('base64url')
 }
 
 /** @throws EnvelopeError `record` for a name that is not a record of this upload. */
-export function openPartRecord(objectKey: ObjectKey, upload: Buffer, name: string): PartRecord {
+export function openPartRecord(dataKey: DataKey, upload: Buffer, name: string): PartRecord {
   const sealed = name.length <= 1024 ? decodeBase64url(name) : null
   if (sealed === null) throw new EnvelopeError('record')
-  const reader = new ByteReader(unwrapRecord(objectKey.partRecord, sealed, partRecordAad(upload)), 'record')
+  const reader = new ByteReader(unwrapRecord(dataKey.partRecord, sealed, partRecordAad(upload)), 'record')
   const [hasMd5, inline = false] = reader.flags(2)
   const number = reader.u16()
   if (number < 1 || number > MAX_PARTS) throw new EnvelopeError('record')
@@ -116,7 +116,7 @@ export interface UploadRecord {
 
 export interface SealUploadRecordInput extends Omit<UploadRecord, 'box' | 'names'> {
   readonly kek: KeyObject
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   readonly place: Place
   readonly uploadId: string
   readonly settings: UploadSettings
@@ -124,8 +124,8 @@ export interface SealUploadRecordInput extends Omit<UploadRecord, 'box' | 'names
 
 /** The body of the upload record. @throws RangeError for fields that have no encoding. */
 export function sealUploadRecord(input: SealUploadRecordInput): Buffer {
-  const { kek, objectKey, settings } = input
-  const secret = Buffer.concat([objectKey.secret.export(), Buffer.from([
+  const { kek, dataKey, settings } = input
+  const secret = Buffer.concat([dataKey.secret.export(), Buffer.from([
     checksumCode(settings.checksumAlgorithm), checksumTypeCode(settings.checksumType), etagModes[settings.etagMode],
     checksumCode(settings.storedChecksum)
   ])])
@@ -170,7 +170,7 @@ function parseNames(source: Buffer): UploadRecord['names'] {
 /** @throws EnvelopeError `record` for a record of another place, upload or key. */
 export function openUploadRecord(
   record: UploadRecord, kek: KeyObject, place: Place, uploadId: string
-): { objectKey: ObjectKey, settings: UploadSettings } {
+): { dataKey: DataKey, settings: UploadSettings } {
   const { names } = record
   if (names.bucket !== place.bucket || names.objectKey !== place.objectKey || names.uploadId !== uploadId) throw new EnvelopeError('record')
   const secret = unwrapRecord(kek, record.box, uploadRecordAad(record, place, uploadId))
@@ -181,7 +181,7 @@ export function openUploadRecord(
   const etagMode = parseEtagMode(reader.u8())
   const storedChecksum = parseChecksumCode(reader.u8(), 'record')
   reader.end()
-  return { objectKey: ObjectKey.fromBytes(key), settings: { checksumAlgorithm, checksumType, etagMode, storedChecksum } }
+  return { dataKey: DataKey.fromBytes(key), settings: { checksumAlgorithm, checksumType, etagMode, storedChecksum } }
 }
 
 function uploadRecordAad(record: Pick<UploadRecord, 'sse' | 'scope' | 'requestContext'>, place: Place, uploadId: string): Buffer {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
-import type { Parts } from '../operations/context.ts'
-import type { Gateway, Load, Readiness, TellOperator } from './types.ts'
+import type { Services } from '../operations/context.ts'
+import type { Gateway, Load, Readiness, OperatorLog } from './types.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 import type { Health } from '../observe/health.ts'
 import type { Tracer } from '../observe/tracing.ts'
@@ -11,7 +11,7 @@ import { type Snapshot, exposition } from '../observe/registry.ts'
 import { type KeyRegistry, openKeyRegistry } from '../keys/registry.ts'
 import { type StoreUpstream, createUpstream } from '../upstream/upstream.ts'
 import { configWarnings } from '../config/warnings.ts'
-import { LateParts } from '../operations/multipart/detached-writes.ts'
+import { DetachedPartWrites } from '../operations/multipart/detached-writes.ts'
 import { Turns } from '../concurrency/turns.ts'
 import { ObjectCache, SettingsCache } from '../operations/caches.ts'
 import { KeySelfTest } from '../keys/self-test.ts'
@@ -33,21 +33,21 @@ const HEALTH_EVERY_SECONDS = 15
  * not know the store to enforce.
  * @throws Error when keys or certificates of the configuration cannot be read.
  */
-export async function createGateway(config: Config, tell: TellOperator, tracer: Tracer | null = null): Promise<Gateway> {
+export async function createGateway(config: Config, tell: OperatorLog, tracer: Tracer | null = null): Promise<Gateway> {
   leaveRoomForBodies()
-  const assembly = new Assembly(config, tell, tracer)
+  const assembly = new GatewayImpl(config, tell, tracer)
   await assembly.open()
   return assembly
 }
 
-class Assembly implements Gateway {
+class GatewayImpl implements Gateway {
   readonly #observer: Observer
   readonly #health: Health
   readonly #upstream: StoreUpstream
   readonly #capabilities: Capabilities
-  readonly #lateParts: LateParts
+  readonly #lateParts: DetachedPartWrites
   readonly #completes = new Turns()
-  readonly #tell: TellOperator
+  readonly #tell: OperatorLog
   readonly #tracer: Tracer | null
   /** Keys that a reload has replaced and requests may still use. */
   readonly #retired = new Set<KeyRegistry>()
@@ -56,13 +56,13 @@ class Assembly implements Gateway {
   #selfTest: KeySelfTest | null = null
   #pipeline: Pipeline | null = null
 
-  constructor(config: Config, tell: TellOperator, tracer: Tracer | null) {
+  constructor(config: Config, tell: OperatorLog, tracer: Tracer | null) {
     this.#config = config
     this.#tell = tell
     this.#tracer = tracer
     this.#observer = new Observer(config, tracer)
     this.#upstream = openUpstream(config, this.#observer)
-    this.#lateParts = new LateParts({
+    this.#lateParts = new DetachedPartWrites({
       // The others are for those who wait.
       limit: Math.ceil(config.upstream.connections / 4),
       patienceSeconds: config.limits.upstreamFirstByteSeconds,
@@ -94,7 +94,7 @@ class Assembly implements Gateway {
   async handle(request: Parameters<Gateway['handle']>[0]): ReturnType<Gateway['handle']> {
     if (this.#pipeline === null) throw new Error('The gateway is not open.')
     const pipeline = this.#pipeline
-    const leave = pipeline.parts.keys.enter()
+    const leave = pipeline.services.keys.enter()
     const work = (): ReturnType<Gateway['handle']> => handle(pipeline, request)
     try {
       const response = await (this.#tracer === null ? work() : this.#tracer.request(request.id, request.headers.get('traceparent'), work))
@@ -217,19 +217,19 @@ class Assembly implements Gateway {
     const config = this.#config
     if (this.#keys === null) throw new Error('The gateway is not open.')
     const policies = (bucket: string): ReturnType<typeof policyFor> => policyFor(config, bucket)
-    const parts: Parts = {
+    const services: Services = {
       config,
       upstream: this.#observer.traced(this.#upstream),
       keys: this.#keys, objects, settings: new SettingsCache(),
       ownCors: config.listen.cors.map(corsRule),
-      lateParts: this.#lateParts,
+      detachedWrites: this.#lateParts,
       completes: this.#completes,
       capabilities: this.#capabilities,
       integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
       corsUnknown: (...failed) => { if (!this.#observer.corsLimited(failed[2])) this.#tell(...corsLine(...failed)) },
       policyFor: policies
     }
-    this.#pipeline = { parts, auth: authContext(config, policies) }
+    this.#pipeline = { services, auth: authContext(config, policies) }
   }
 
   /** A reload may come in between: what counts is the keys that are in use when this ends. */

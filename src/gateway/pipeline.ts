@@ -1,5 +1,5 @@
 import type { AuthContext } from '../auth/types.ts'
-import type { Execution, Parts } from '../operations/context.ts'
+import type { OperationContext, Services } from '../operations/context.ts'
 import type { HttpRequest, HttpResponse, RequestNote } from '../http/message.ts'
 import type { PostForm } from '../s3/post-form.ts'
 import { isOwnBucket, type BucketPolicy } from '../config/config.ts'
@@ -9,7 +9,7 @@ import { admitPayload } from '../auth/payload.ts'
 import { S3Error } from '../errors.ts'
 import { readDocument } from '../operations/request-body.ts'
 import { corsHeadersFor, knownCorsHeaders, preflight, withCors } from '../operations/buckets/cors.ts'
-import { executors } from '../operations/handlers.ts'
+import { handlers } from '../operations/handlers.ts'
 import { authenticatedForm } from '../operations/objects/post-object.ts'
 import { refuseReservedMetadata } from '../plan/headers.ts'
 import { plan, isPublic } from '../plan/plan.ts'
@@ -18,7 +18,7 @@ import { address, route, type Operation, type OperationOf, type RoutableRequest 
 
 /** Everything the pipeline needs: replaced as a whole when the configuration is reloaded. */
 export interface Pipeline {
-  readonly parts: Parts
+  readonly services: Services
   readonly auth: AuthContext
 }
 
@@ -34,20 +34,20 @@ const noBucket: BucketPolicy = {
  * @throws S3Error for every answer that is an error.
  */
 export async function handle(pipeline: Pipeline, request: HttpRequest): Promise<HttpResponse> {
-  const { parts } = pipeline
+  const { services } = pipeline
   if (!request.headers.has('origin') && request.method !== 'OPTIONS') return (await answer(pipeline, request)).response
-  const { bucket } = address(request.target, request.host, parts.config.listen.domains)
+  const { bucket } = address(request.target, request.host, services.config.listen.domains)
   if (request.method === 'OPTIONS' && bucket !== null) {
     request.annotate?.({ operation: 'Preflight', bucket })
-    return preflight(parts, request, bucket)
+    return preflight(services, request, bucket)
   }
   const readable = (error: unknown): never => {
-    throw error instanceof S3Error ? error.withHeaders(knownCorsHeaders(parts, request, bucket, error.headers)) : error
+    throw error instanceof S3Error ? error.withHeaders(knownCorsHeaders(services, request, bucket, error.headers)) : error
   }
   try {
     const { response, signed } = await answer(pipeline, request)
     const { pending } = response
-    const cors = await corsHeadersFor(parts, request, bucket, signed ? 'signed' : 'unsigned')
+    const cors = await corsHeadersFor(services, request, bucket, signed ? 'signed' : 'unsigned')
     if (pending === undefined) return { ...response, headers: withCors(response.headers, cors) }
     return { ...response, pending: { headers: () => withCors(pending.headers(), cors), document: pending.document.catch(readable) } }
   } catch (error) {
@@ -60,8 +60,8 @@ interface Answer {
   readonly signed: boolean
 }
 
-async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<Answer> {
-  const { domains } = parts.config.listen
+async function answer({ services, auth }: Pipeline, request: HttpRequest): Promise<Answer> {
+  const { domains } = services.config.listen
   const posted = formTarget(request, domains)
   const authenticated = posted === null
     ? { request: authenticate(request, auth), form: null }
@@ -73,22 +73,22 @@ async function answer({ parts, auth }: Pipeline, request: HttpRequest): Promise<
   request.annotate?.(noteOf(operation, authenticated.form))
   const row = operations[operation.name]
   admitPayload(authenticated.request, row.takesBody === 'data' ? 'object-data' : 'other')
-  const policy = operation.bucket === null ? null : parts.policyFor(operation.bucket)
-  const everybody = client === null && operation.name === 'ListBuckets' ? parts.policyFor('') : policy
+  const policy = operation.bucket === null ? null : services.policyFor(operation.bucket)
+  const everybody = client === null && operation.name === 'ListBuckets' ? services.policyFor('') : policy
   if (everybody === policy || everybody?.publicRead !== 'store') {
     const publicRead = policy !== null && isPublic(policy.publicRead, operation)
     authorize(client, { bucket: operation.bucket, write: row.write, publicRead })
   }
-  if (isOwnBucket(parts.config.upstream, operation.bucket)) throw new S3Error('NoSuchBucket')
+  if (isOwnBucket(services.config.upstream, operation.bucket)) throw new S3Error('NoSuchBucket')
   const { executor, how } = plan(operation.name, policy)
   if (executor === 'refuse' || executor === 'preflight') throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${how}` })
-  const execution: Execution = {
-    request: authenticated.request, form: authenticated.form, operation, parts, policy: everybody ?? noBucket
+  const execution: OperationContext = {
+    request: authenticated.request, form: authenticated.form, operation, services, policy: everybody ?? noBucket
   }
   refuseReservedMetadata(authenticated.request.headers)
   await verifyUnusedBody(execution)
-  const response = await executors[executor](execution)
-  if (client !== null && operation.bucket !== null) parts.settings.cors.used(operation.bucket)
+  const response = await handlers[executor](execution)
+  if (client !== null && operation.bucket !== null) services.settings.cors.used(operation.bucket)
   return { response, signed: client !== null }
 }
 
@@ -102,8 +102,8 @@ function noteOf({ name, bucket, key }: Operation, form: PostForm | null): Reques
  * What a request promises of its body holds before anything is done, also where the operation has no use for one: a signed
  * hash of something else is somebody else's request.
  */
-async function verifyUnusedBody(x: Execution): Promise<void> {
-  if (operations[x.operation.name].takesBody === 'none' && x.request.payload.framing !== 'none') await readDocument(x)
+async function verifyUnusedBody(ctx: OperationContext): Promise<void> {
+  if (operations[ctx.operation.name].takesBody === 'none' && ctx.request.payload.framing !== 'none') await readDocument(ctx)
 }
 
 function routed({ method, target, headers, host }: RoutableRequest, domains: readonly string[]): Operation {

@@ -1,6 +1,6 @@
 import { diagnosisOf, fieldsOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import type { TellOperator } from './types.ts'
+import type { OperatorLog } from './types.ts'
 import { Health } from '../observe/health.ts'
 import type { Capabilities } from '../store-client/capabilities.ts'
 import { StoreChecks, type StoreChecksOptions } from '../store-client/readiness.ts'
@@ -15,7 +15,7 @@ interface GatewayHealthOptions {
   readonly capabilities: Pick<Capabilities, 'run'>
   /** Throws when the keys cannot be used. */
   readonly checkKeys: () => Promise<void>
-  readonly tell: TellOperator
+  readonly tell: OperatorLog
   /** As for StoreChecks. */
   readonly speaksTls: Exclude<StoreChecksOptions['speaksTls'], undefined>
   readonly refused: (code: string) => void

@@ -51,7 +51,7 @@ export interface Gateway {
 }
 
 /** Tells the operator what no answer to a client says. Fields are names from the configuration, codes, words of ours, and those of a Diagnosis. */
-export type TellOperator = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number | boolean | null>>) => void
+export type OperatorLog = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number | boolean | null>>) => void
 
 /** @param tracer null: requests are not traced. */
-export type CreateGateway = (config: Config, tell: TellOperator, tracer: Tracer | null) => Promise<Gateway>
+export type CreateGateway = (config: Config, tell: OperatorLog, tracer: Tracer | null) => Promise<Gateway>

@@ -14,7 +14,7 @@ let collect: Collect | null = null
  * on its heap: the young generation hardly grows, so it is not collected, until 64 MiB of them start a collection of the
  * whole heap, ten times as long. Collecting the young ones in time halves the CPU of a large body (docs/PERFORMANCE.md).
  */
-export function notePassed(bytes: number): void {
+export function noteBodyBytes(bytes: number): void {
   passed += bytes
   if (passed < COLLECT_EVERY) return
   passed = 0

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { notePassed } from './gc-tuning.ts'
+import { noteBodyBytes } from './gc-tuning.ts'
 
 /**
  * A step that bytes pass through: a state machine that takes chunks and gives chunks. A throw (or a rejection of final)
@@ -65,7 +65,7 @@ export class StagedReadable extends Readable {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    notePassed(chunk.length)
+    noteBodyBytes(chunk.length)
     try {
       if (!this.#feed(chunk, 0)) this.#source.pause()
     } catch (error) {
@@ -122,7 +122,7 @@ export function pushed(stream: Readable, chunk: Buffer): boolean {
 
 /** Reads a stream into one Buffer. @throws the stream's error, or `tooLarge()` when more than `limit` bytes come. */
 export async function readAll(source: Readable, limit: number, tooLarge: () => Error): Promise<Buffer> {
-  const read = new Gathered()
+  const read = new ByteQueue()
   for await (const chunk of source as AsyncIterable<Buffer>) {
     if (read.length + chunk.length > limit) {
       source.destroy()
@@ -138,7 +138,7 @@ export async function readAll(source: Readable, limit: number, tooLarge: () => E
  * many: kept as they are, those of one byte each, as any client can frame them, would cost five hundred times their size, and
  * joined anew with each that comes they would cost the square of their number.
  */
-export class Gathered {
+export class ByteQueue {
   #bytes: Buffer = Buffer.alloc(0)
   #start = 0
   #length = 0

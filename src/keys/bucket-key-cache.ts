@@ -1,5 +1,5 @@
 import { hash, type KeyObject } from 'node:crypto'
-import { FlightCache } from './single-flight-cache.ts'
+import { SingleFlightCache } from './single-flight-cache.ts'
 import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 
 interface BucketKeyCacheOptions {
@@ -45,18 +45,18 @@ interface Found<V> {
 class BucketKeyCache implements CachingKeyProvider {
   readonly #provider: KeyProvider
   readonly #options: BucketKeyCacheOptions
-  readonly #sealing: FlightCache<Sealing>
-  readonly #unwrapped: FlightCache<KeyObject>
-  readonly #rewrapped: FlightCache<WrappedBucketKey>
+  readonly #sealing: SingleFlightCache<Sealing>
+  readonly #unwrapped: SingleFlightCache<KeyObject>
+  readonly #rewrapped: SingleFlightCache<WrappedBucketKey>
   /** Counts the calls of clear: a key that was asked for before must not enter after. */
   #epoch = 0
 
   constructor(provider: KeyProvider, options: BucketKeyCacheOptions) {
     this.#provider = provider
     this.#options = options
-    this.#sealing = new FlightCache(options)
-    this.#unwrapped = new FlightCache(options)
-    this.#rewrapped = new FlightCache(options)
+    this.#sealing = new SingleFlightCache(options)
+    this.#unwrapped = new SingleFlightCache(options)
+    this.#rewrapped = new SingleFlightCache(options)
   }
 
   get size(): number {

@@ -3,7 +3,7 @@ import type { AuditSink, BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBuck
 import { Finding, S3Error } from '../errors.ts'
 import { auditEvent, errorCodeOf } from './audited-provider.ts'
 import { answersTo, openKey, type ConfiguredKey, type KeyRegistryOptions, type NamedProvider } from './configured-key.ts'
-import { Drain } from '../concurrency/in-flight.ts'
+import { InFlight } from '../concurrency/in-flight.ts'
 import { KeyringError } from './keyring.ts'
 import { KmsKeyProvider } from './providers/aws-kms.ts'
 import { LocalKeyProvider } from './providers/local.ts'
@@ -55,7 +55,7 @@ export class ForeignKey extends Error {
 export class KeyRegistry {
   readonly #keys: readonly ConfiguredKey[]
   readonly #audit: AuditSink
-  readonly #users = new Drain()
+  readonly #users = new InFlight()
 
   constructor(keys: readonly ConfiguredKey[], audit: AuditSink) {
     this.#keys = keys

@@ -1,23 +1,23 @@
 import { S3Error } from '../errors.ts'
 import { FairCache } from '../collections/bounded-cache.ts'
-import { abandonOn } from '../concurrency/in-flight.ts'
+import { rejectOnAbort } from '../concurrency/in-flight.ts'
 
 /** Seconds that a lasting refusal (disabled, denied, damaged) is repeated from memory. Enabling a key shows after this. */
 const PERMANENT_FAILURE_SECONDS = 5
 /** Seconds between two calls for one key while the service fails. */
 const TRANSIENT_FAILURE_SECONDS = 1
 
-interface FlightCacheOptions {
+interface SingleFlightCacheOptions {
   readonly maxAgeSeconds: number
   readonly maxEntries: number
   /** Milliseconds; only differences count. */
   readonly now: () => number
 }
 
-interface Flight<V> {
-  readonly landing: Promise<V>
+interface SingleFlight<V> {
+  readonly result: Promise<V>
   readonly controller: AbortController
-  passengers: number
+  waiters: number
 }
 
 interface Entry<T> {
@@ -30,14 +30,14 @@ interface Entry<T> {
  * however often they are used); failures are remembered shortly, in a map of their own so that a store which invents
  * blobs cannot push good entries out. A caller that leaves does not stop the load unless it is the last one.
  */
-export class FlightCache<V> {
-  readonly #options: FlightCacheOptions
+export class SingleFlightCache<V> {
+  readonly #options: SingleFlightCacheOptions
   readonly #values: FairCache<Entry<V>>
   readonly #failures: FairCache<Entry<unknown>>
-  readonly #flights = new Map<string, Flight<V>>()
+  readonly #flights = new Map<string, SingleFlight<V>>()
   #sweeper: NodeJS.Timeout | null = null
 
-  constructor(options: FlightCacheOptions) {
+  constructor(options: SingleFlightCacheOptions) {
     this.#options = options
     this.#values = new FairCache(options.maxEntries)
     this.#failures = new FairCache(options.maxEntries)
@@ -64,12 +64,12 @@ export class FlightCache<V> {
     if (value !== null) return value.content
     if (failure !== null) throw failure.content
     flight ??= this.#takeOff(key, owner, load)
-    flight.passengers += 1
+    flight.waiters += 1
     try {
-      return await abandonOn(signal, flight.landing)
+      return await rejectOnAbort(signal, flight.result)
     } finally {
-      flight.passengers -= 1
-      if (flight.passengers === 0) this.#cancel(key, flight)
+      flight.waiters -= 1
+      if (flight.waiters === 0) this.#cancel(key, flight)
     }
   }
 
@@ -112,12 +112,12 @@ export class FlightCache<V> {
     if (this.size === 0) this.#stopSweeping()
   }
 
-  #takeOff(key: string, owner: string, load: (signal: AbortSignal) => Promise<V>): Flight<V> {
+  #takeOff(key: string, owner: string, load: (signal: AbortSignal) => Promise<V>): SingleFlight<V> {
     const controller = new AbortController()
     const startedAt = this.#options.now()
-    const flight: Flight<V> = { landing: load(controller.signal), controller, passengers: 0 }
+    const flight: SingleFlight<V> = { result: load(controller.signal), controller, waiters: 0 }
     this.#flights.set(key, flight)
-    flight.landing.then(
+    flight.result.then(
       (value) => { if (this.#land(key, flight)) this.put(key, owner, value, startedAt) },
       (error: unknown) => { if (this.#land(key, flight)) this.#remember(key, owner, error) }
     )
@@ -125,13 +125,13 @@ export class FlightCache<V> {
   }
 
   /** True when the flight still counts: not abandoned by all, and begun after the last clear. */
-  #land(key: string, flight: Flight<V>): boolean {
+  #land(key: string, flight: SingleFlight<V>): boolean {
     if (this.#flights.get(key) !== flight) return false
     this.#flights.delete(key)
     return true
   }
 
-  #cancel(key: string, flight: Flight<V>): void {
+  #cancel(key: string, flight: SingleFlight<V>): void {
     if (this.#flights.get(key) === flight) this.#flights.delete(key)
     flight.controller.abort(new DOMException('Every caller has left.', 'AbortError'))
   }

@@ -17,7 +17,7 @@ interface AnswersOptions extends Omit<RespondOptions, 'report'> {
 }
 
 /** Sees every exchange from what its handler promises to its access line: the answer or the error, within the minimum rates. */
-export class Answers {
+export class ResponseLifecycle {
   readonly #log: Log
   readonly #observe: (record: AccessRecord) => void
   readonly #rates: RateWatch

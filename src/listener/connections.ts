@@ -99,7 +99,7 @@ export class Connections {
 
   #leastNeeded(): Socket | undefined {
     for (const [socket, { current }] of this.#strangers) if (current?.admitted !== true) return socket
-    for (const [socket, { current, waiting }] of this.#clients) if (current === null ? waiting === 0 : current.given) return socket
+    for (const [socket, { current, waiting }] of this.#clients) if (current === null ? waiting === 0 : current.responseSent) return socket
     return undefined
   }
 

@@ -69,7 +69,7 @@ export class Exchange implements Watched, Guest {
   /** True once the whole answer has been written, though the connection is still held open. */
   answered = false
   /** True once the answer has left while the request has not come in: what becomes of the rest has ended nothing. */
-  given = false
+  responseSent = false
   /** True while it counts among the requests in flight. */
   inFlight = false
   /** True while it has a place (see Admission). */
@@ -240,7 +240,7 @@ export class Exchange implements Watched, Guest {
   }
 
   #over(reason: Error, by: EndedBy): void {
-    if (!this.given) this.#ending ??= { by, in: this.#phase() }
+    if (!this.responseSent) this.#ending ??= { by, in: this.#phase() }
     this.#body?.cutShort()
     this.#abort.abort(reason)
     this.#end(reason)

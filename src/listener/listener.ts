@@ -9,7 +9,7 @@ import type { Log } from '../observe/log.ts'
 import type { RequestMessage } from './request-body.ts'
 import { S3Error } from '../errors.ts'
 import { Admission, type AdmissionLimits, type Limit } from './admission.ts'
-import { Answers } from './answers.ts'
+import { ResponseLifecycle } from './answers.ts'
 import { Connections } from './connections.ts'
 import { Exchange, type Connection } from './exchange.ts'
 import { admit } from './request-validation.ts'
@@ -74,7 +74,7 @@ class HttpListener implements Listener {
   readonly #options: ListenerOptions
   readonly #handle: Handle
   readonly #app: FastifyInstance
-  readonly #answers: Answers
+  readonly #answers: ResponseLifecycle
   readonly #trusted: TrustedProxies
   readonly #connections: Connections
   readonly #admission: Admission
@@ -89,11 +89,11 @@ class HttpListener implements Listener {
     this.#admission = new Admission(options.limits, limited)
     this.#connections = new Connections(options.limits.connections, () => { limited('connections') })
     const { limits: { minRate, minRateWindowMs }, heartbeatMs, log, observe } = options
-    this.#answers = new Answers({
+    this.#answers = new ResponseLifecycle({
       minRate, minRateWindowMs, heartbeatMs, log, observe,
       stopping: () => this.#stopping,
       given: (exchange) => {
-        exchange.given = true
+        exchange.responseSent = true
         this.#settle(exchange)
       }
     })

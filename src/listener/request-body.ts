@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { IncomingMessage } from 'node:http'
 import { S3Error } from '../errors.ts'
-import { NO_READ_AHEAD, pushed, Gathered } from '../http/stage.ts'
+import { NO_READ_AHEAD, pushed, ByteQueue } from '../http/stage.ts'
 
 /**
  * The body of a request, detached from its socket. Destroying an IncomingMessage destroys the connection under it, so a
@@ -80,7 +80,7 @@ const blockBytes = 4096
  */
 export class RequestMessage extends IncomingMessage {
   /** Made with the first small chunk that waits: most bodies have none. */
-  #held: Gathered | null = null
+  #held: ByteQueue | null = null
 
   /** Bytes that have come in and that nobody has taken. */
   get waitingLength(): number {
@@ -94,7 +94,7 @@ export class RequestMessage extends IncomingMessage {
       this.#flush()
       return super.push(chunk)
     }
-    this.#held ??= new Gathered()
+    this.#held ??= new ByteQueue()
     this.#held.add(chunk)
     if (this.#held.length >= blockBytes) this.#flush()
     return this.waitingLength < this.readableHighWaterMark

@@ -1,5 +1,5 @@
 import type { Header } from '../http/message.ts'
-import type { StoredBucket } from '../store-client/bucket-client.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
 import { inParallel } from '../concurrency/parallel.ts'
 import { renderXml } from '../s3/xml.ts'
 import { fieldOf } from '../store-client/bucket-client.ts'
@@ -35,7 +35,7 @@ interface PartCopies {
  * @returns the ETag of the new object; null when it was given up because something changed.
  * @throws S3Error what the store says.
  */
-export async function copyInParts(bucket: StoredBucket, copies: PartCopies): Promise<string | null> {
+export async function copyInParts(bucket: BucketClient, copies: PartCopies): Promise<string | null> {
   const { key } = copies
   const uploadId = fieldOf(await bucket.document({ method: 'POST', key, query: [['uploads', null]], headers: copies.headers }), 'UploadId')
   let done = false
@@ -64,14 +64,14 @@ function rangesOf({ size, partSize }: PartCopies): Range[] {
   return Array.from({ length: Math.ceil(size / step) }, (_, i) => ({ number: i + 1, first: i * step, last: Math.min(size, (i + 1) * step) - 1 }))
 }
 
-async function copyPart(bucket: StoredBucket, { key, source }: PartCopies, uploadId: string, { number, first, last }: Range): Promise<string> {
+async function copyPart(bucket: BucketClient, { key, source }: PartCopies, uploadId: string, { number, first, last }: Range): Promise<string> {
   return fieldOf(await bucket.document({
     method: 'PUT', key, query: [['partNumber', String(number)], ['uploadId', uploadId]],
     headers: [...source, ['x-amz-copy-source-range', `bytes=${first}-${last}`]]
   }), 'ETag')
 }
 
-async function abort(bucket: StoredBucket, key: string, uploadId: string): Promise<void> {
+async function abort(bucket: BucketClient, key: string, uploadId: string): Promise<void> {
   await bucket.send({ method: 'DELETE', key, query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
     .then((response) => { response.body.resume() }, () => undefined)
 }

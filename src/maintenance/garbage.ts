@@ -86,7 +86,7 @@ async function collectUpload(collection: Collection, entries: readonly StateEntr
   }
   const isRecord = (key: string): boolean => key === `${directoryOf(key)}upload`
   const keys = entries.map(({ key }) => key)
-  const fate = await fateOf(collection, directoryOf(keys[0] ?? ''), keys.some(isRecord))
+  const fate = await status(collection, directoryOf(keys[0] ?? ''), keys.some(isRecord))
   collected[fate] += 1
   if (fate !== 'dead') return
   await remove(collection, [...keys.filter((key) => !isRecord(key)), ...keys.filter(isRecord)], collected)
@@ -94,7 +94,7 @@ async function collectUpload(collection: Collection, entries: readonly StateEntr
 
 type Fate = 'live' | 'unknown' | 'dead'
 
-async function fateOf(collection: Collection, directory: string, listed: boolean): Promise<Fate> {
+async function status(collection: Collection, directory: string, listed: boolean): Promise<Fate> {
   const body = await collection.state.get(`${directory}upload`)
   // Without its record nobody can go on with an upload; of one that is listed, and not there, the next run will know.
   if (body === null) return listed ? 'unknown' : 'dead'

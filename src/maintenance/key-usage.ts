@@ -1,5 +1,5 @@
 import type { HeaderList } from '../http/message.ts'
-import type { StoredBucket } from '../store-client/bucket-client.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
 import { KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { forEachOf } from '../concurrency/parallel.ts'
@@ -47,7 +47,7 @@ export interface UsageOptions {
  * for keys that are lost, too.
  * @throws S3Error what the store says.
  */
-export async function countKeyUsage(bucket: StoredBucket, { prefix, versions, concurrency, onObject }: UsageOptions): Promise<KeyCounts> {
+export async function countKeyUsage(bucket: BucketClient, { prefix, versions, concurrency, onObject }: UsageOptions): Promise<KeyCounts> {
   const counts = new KeyCounts()
   await forEachOf(versions ? bucket.versions(prefix) : bucket.objects(prefix), concurrency, async (row) => {
     bucket.signal.throwIfAborted()

@@ -1,4 +1,4 @@
-import type { StoredBucket } from '../store-client/bucket-client.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyContext, KeyUse, WrappedBucketKey } from '../keys/types.ts'
@@ -91,7 +91,7 @@ export interface BucketCount {
   readonly noncurrent: number
 }
 
-export async function countObjects(bucket: StoredBucket, prefix: string, versioned: boolean): Promise<BucketCount> {
+export async function countObjects(bucket: BucketClient, prefix: string, versioned: boolean): Promise<BucketCount> {
   let objects = 0
   let noncurrent = 0
   if (!versioned) {
@@ -109,7 +109,7 @@ export async function countObjects(bucket: StoredBucket, prefix: string, version
 const RECORD_LIMIT_BYTES = 65_536
 
 interface DefaultJob {
-  readonly state: StoredBucket
+  readonly state: BucketClient
   readonly place: RecordPlace
   readonly keys: KeyRegistry
   /** Which keys may open what is of this bucket. */

@@ -5,7 +5,7 @@ import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse, KeyContext } from '../keys/types.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
-import type { TagHabit } from '../store-client/probe-tags.ts'
+import type { CopyTagMode } from '../store-client/probe-tags.ts'
 import type { TagJournal } from './tag-journal.ts'
 import type { Tag } from '../s3/documents.ts'
 import { S3Error } from '../errors.ts'
@@ -14,7 +14,7 @@ import { unquoteEtag } from '../s3/conditions.ts'
 import { describingHeaders, grantHeaders, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
 import { storedBytes } from './key-usage.ts'
 import { copyInParts } from './copy-in-parts.ts'
-import { fieldOf, type StoredBucket } from '../store-client/bucket-client.ts'
+import { fieldOf, type BucketClient } from '../store-client/bucket-client.ts'
 import { judge, type Reason, type Verdict } from './verdict.ts'
 import { type Envelope, type Place, openEnvelope, parseEnvelope, replaceBlob, sealEnvelope, ENVELOPE_HEADER, CONTEXT_HEADER, KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
@@ -22,7 +22,7 @@ import { decodeContext } from '../keys/sse-headers.ts'
 
 /** What a re-wrap of a bucket works with. */
 export interface RewrapJob {
-  readonly bucket: StoredBucket
+  readonly bucket: BucketClient
   readonly keys: KeyRegistry
   /** null: each object stays with the key that owns its key id. */
   readonly target: NamedProvider | null
@@ -32,7 +32,7 @@ export interface RewrapJob {
   readonly aliases: readonly string[]
   /** Which conditions the store enforces. */
   readonly conditions: Conditions
-  readonly tagHabit: TagHabit
+  readonly tagHabit: CopyTagMode
   readonly journal: TagJournal
   /** Stored bytes above which an object is copied in parts, and bytes of such a part. */
   readonly singleCopyLimit: number
@@ -236,8 +236,8 @@ async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: En
 }
 
 function reseal(
-  { kind, scope, streamHeader }: Envelope, { objectKey, attributes }: ReturnType<typeof openEnvelope>,
+  { kind, scope, streamHeader }: Envelope, { dataKey, attributes }: ReturnType<typeof openEnvelope>,
   { key, wrapped }: Awaited<ReturnType<Due['to']['provider']['generate']>>, place: Place
 ): string {
-  return sealEnvelope({ kek: key, blob: wrapped.blob, scope, objectKey, place, kind, streamHeader, attributes })
+  return sealEnvelope({ kek: key, blob: wrapped.blob, scope, dataKey, place, kind, streamHeader, attributes })
 }

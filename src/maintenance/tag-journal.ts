@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Tag } from '../s3/documents.ts'
-import type { StoredBucket } from '../store-client/bucket-client.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
 import { putTags, tagsOf } from '../store-client/object-properties.ts'
 
 const PREFIX = 'rewrap-tags/'
@@ -16,10 +16,10 @@ interface Entry {
  * that a kill in between loses nothing. Tags are not secret from the store: it keeps them in clear on the object, too.
  */
 export class TagJournal {
-  readonly #state: StoredBucket
-  readonly #bucket: StoredBucket
+  readonly #state: BucketClient
+  readonly #bucket: BucketClient
 
-  constructor(state: StoredBucket, bucket: StoredBucket) {
+  constructor(state: BucketClient, bucket: BucketClient) {
     this.#state = state
     this.#bucket = bucket
   }

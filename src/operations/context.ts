@@ -10,13 +10,13 @@ import type { Operation } from '../s3/route.ts'
 import type { Capabilities } from '../store-client/capabilities.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
-import type { LateParts } from './multipart/detached-writes.ts'
+import type { DetachedPartWrites } from './multipart/detached-writes.ts'
 import type { Turns } from '../concurrency/turns.ts'
 import type { ObjectCache, SettingsCache } from './caches.ts'
 import { S3Error } from '../errors.ts'
 
 /** What every executor works with; made once at start and replaced as a whole on reload. */
-export interface Parts {
+export interface Services {
   readonly config: Config
   readonly upstream: Upstream
   readonly keys: KeyRegistry
@@ -24,7 +24,7 @@ export interface Parts {
   readonly settings: SettingsCache
   /** `listen.cors`: where there are any, they hold for every bucket, and the store's are not asked for. */
   readonly ownCors: readonly CorsRule[]
-  readonly lateParts: LateParts
+  readonly detachedWrites: DetachedPartWrites
   /** One Complete of an upload at a time. */
   readonly completes: Turns
   /** What the store was seen to do, by kind of bucket. */
@@ -37,37 +37,37 @@ export interface Parts {
 }
 
 /** One authenticated, routed and authorised request on its way to an answer. */
-export interface Execution {
+export interface OperationContext {
   readonly request: Authenticated
   readonly operation: Operation
   readonly policy: BucketPolicy
-  readonly parts: Parts
+  readonly services: Services
   /** The browser form of a PostObject, read up to its file. */
   readonly form: PostForm | null
 }
 
-export type Executor = (x: Execution) => Promise<HttpResponse>
+export type Handler = (ctx: OperationContext) => Promise<HttpResponse>
 
 /** @throws S3Error InternalError when the operation has no bucket: a fault in the operations table, not of the client. */
-export function bucketOf(x: Execution): string {
-  if (x.operation.bucket === null) throw new S3Error('InternalError')
-  return x.operation.bucket
+export function bucketOf(ctx: OperationContext): string {
+  if (ctx.operation.bucket === null) throw new S3Error('InternalError')
+  return ctx.operation.bucket
 }
 
 /** @throws S3Error InternalError when the operation has no object key. */
-export function keyOf(x: Execution): string {
-  if (x.operation.key === null) throw new S3Error('InternalError')
-  return x.operation.key
+export function keyOf(ctx: OperationContext): string {
+  if (ctx.operation.key === null) throw new S3Error('InternalError')
+  return ctx.operation.key
 }
 
 /** Whether the request names an upload: a part, a list of parts, a Complete or an Abort. */
-export function continuesUpload(x: Execution): boolean {
-  return x.operation.query.has('uploadId')
+export function continuesUpload(ctx: OperationContext): boolean {
+  return ctx.operation.query.has('uploadId')
 }
 
 /** Where an object of this request is bound to. */
-export function placeOf(x: Execution, bucket: string = bucketOf(x), objectKey: string = keyOf(x)): Place {
-  return { realm: x.parts.config.upstream.realm, bucket, objectKey }
+export function placeOf(ctx: OperationContext, bucket: string = bucketOf(ctx), objectKey: string = keyOf(ctx)): Place {
+  return { realm: ctx.services.config.upstream.realm, bucket, objectKey }
 }
 
 /** What a bucket key is bound to: the bucket, or the object itself where bucket keys are off. */
@@ -76,16 +76,16 @@ export function keyContext(place: Place, bucketKeys: boolean, requestContext: Re
 }
 
 /** Who uses a key, for the audit trail. */
-export function keyUse(x: Execution, place: Place, versionId: string | null = null): KeyUse {
+export function keyUse(ctx: OperationContext, place: Place, versionId: string | null = null): KeyUse {
   return {
-    requestId: x.request.request.id,
-    principal: x.request.client?.accessKeyId ?? 'anonymous',
-    sourceAddress: x.request.request.remoteAddress,
-    operation: x.operation.name,
+    requestId: ctx.request.http.id,
+    principal: ctx.request.client?.accessKeyId ?? 'anonymous',
+    sourceAddress: ctx.request.http.remoteAddress,
+    operation: ctx.operation.name,
     bucket: place.bucket,
     objectKey: place.objectKey,
     versionId,
-    signal: x.request.request.signal
+    signal: ctx.request.http.signal
   }
 }
 
@@ -93,21 +93,21 @@ export function keyUse(x: Execution, place: Place, versionId: string | null = nu
  * As whom a request goes upstream; undefined: as the gateway itself. Anonymous requests that are left to the store go
  * unsigned, so that it grants them what it grants everybody, and not what it grants the gateway.
  */
-function identityOf(x: Execution): UpstreamIdentity | null | undefined {
-  const { client } = x.request
+function identityOf(ctx: OperationContext): UpstreamIdentity | null | undefined {
+  const { client } = ctx.request
   if (client !== null) return client.upstream ?? undefined
-  return x.policy.publicRead === 'store' ? null : undefined
+  return ctx.policy.publicRead === 'store' ? null : undefined
 }
 
 /** Which conditional requests the store enforces in a bucket, of the kind it is of now. @throws S3Error of the upstream. */
-export function conditionsIn(x: Execution, bucket: string): Promise<Conditions> {
-  const identity = identityOf(x)
-  return x.parts.capabilities.of({ bucket, headers: withTerms(x, bucket, []), signal: x.request.request.signal, ...identity === undefined ? {} : { identity } })
+export function conditionsIn(ctx: OperationContext, bucket: string): Promise<Conditions> {
+  const identity = identityOf(ctx)
+  return ctx.services.capabilities.of({ bucket, headers: withTerms(ctx, bucket, []), signal: ctx.request.http.signal, ...identity === undefined ? {} : { identity } })
 }
 
 /** As whom this client's requests go upstream, as a name: what the store shows to one it may refuse to another. Anonymous: null. */
-export function readerOf(x: Execution): string | null {
-  const identity = identityOf(x)
+export function readerOf(ctx: OperationContext): string | null {
+  const identity = identityOf(ctx)
   return identity === undefined ? '' : identity?.accessKeyId ?? null
 }
 
@@ -120,28 +120,28 @@ type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
  * Sends a request to the store as this client: what is not named is empty, the control pool, and not retried. Who the client
  * expects to own the bucket, and that it pays, is said with each.
  */
-export function send(x: Execution, sent: Sent): Promise<UpstreamResponse> {
-  const identity = identityOf(x)
-  const bucket = sent.bucket === undefined ? x.operation.bucket : sent.bucket
-  return x.parts.upstream.request({
+export function send(ctx: OperationContext, sent: Sent): Promise<UpstreamResponse> {
+  const identity = identityOf(ctx)
+  const bucket = sent.bucket === undefined ? ctx.operation.bucket : sent.bucket
+  return ctx.services.upstream.request({
     bucket,
-    key: x.operation.key,
+    key: ctx.operation.key,
     query: [],
     body: null,
     contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
-    signal: x.request.request.signal,
+    signal: ctx.request.http.signal,
     retry: false,
     pool: 'control',
     ...(identity === undefined ? {} : { identity }),
     ...sent,
-    headers: withTerms(x, bucket, sent.headers ?? [])
+    headers: withTerms(ctx, bucket, sent.headers ?? [])
   })
 }
 
 /** A request that goes ahead of the client's own, or follows it, must not be answered where that one would be refused. */
-function withTerms(x: Execution, bucket: string | null, headers: UpstreamRequest['headers']): UpstreamRequest['headers'] {
-  const expected = header(x, bucket === x.operation.bucket ? EXPECTED_OWNER : 'x-amz-source-expected-bucket-owner')
-  const terms = [[EXPECTED_OWNER, bucket === null ? undefined : expected], [REQUEST_PAYER, header(x, REQUEST_PAYER)]] as const
+function withTerms(ctx: OperationContext, bucket: string | null, headers: UpstreamRequest['headers']): UpstreamRequest['headers'] {
+  const expected = header(ctx, bucket === ctx.operation.bucket ? EXPECTED_OWNER : 'x-amz-source-expected-bucket-owner')
+  const terms = [[EXPECTED_OWNER, bucket === null ? undefined : expected], [REQUEST_PAYER, header(ctx, REQUEST_PAYER)]] as const
   const missing = terms.flatMap(([name, value]): [string, string][] =>
     value === undefined || headers.some(([given]) => given === name) ? [] : [[name, value]])
   return missing.length === 0 ? headers : [...headers, ...missing]
@@ -151,13 +151,13 @@ function withTerms(x: Execution, bucket: string | null, headers: UpstreamRequest
  * The checksum of stored bytes that goes to the store with them; null: none.
  * @throws S3Error ServiceUnavailable as long as the store has not been seen to take the frames of such bodies off again.
  */
-export function storedChecksum(x: Execution): Config['upstream']['checksum'] {
-  const { capabilities, config: { upstream: { checksum } } } = x.parts
+export function storedChecksum(ctx: OperationContext): Config['upstream']['checksum'] {
+  const { capabilities, config: { upstream: { checksum } } } = ctx.services
   if (checksum !== null && !capabilities.known) throw new S3Error('ServiceUnavailable', { message: 'The store has not yet been seen to take checksums as upstream.checksum sends them.' })
   return checksum
 }
 
 /** A header of the request as S3 sees it: hoisted query parameters included. */
-export function header(x: Execution, name: string): string | undefined {
-  return x.request.headers.get(name)
+export function header(ctx: OperationContext, name: string): string | undefined {
+  return ctx.request.headers.get(name)
 }

@@ -1,7 +1,7 @@
 import type { Header, HttpResponse } from '../http/message.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
 import { type CopySource, formatCopySource } from '../s3/names.ts'
-import { type Execution, continuesUpload, header, send, storedChecksum } from './context.ts'
+import { type OperationContext, continuesUpload, header, send, storedChecksum } from './context.ts'
 import { BodyVerifier } from '../auth/body-verifier.ts'
 import { S3Error } from '../errors.ts'
 import { readAll, StagedReadable } from '../http/stage.ts'
@@ -10,7 +10,7 @@ import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
 import { operations } from '../s3/operations.ts'
 import { HoldLast, readDocument, readVerified, requestBody, streamUpstream } from './request-body.ts'
 import { contentMd5 } from '../store-client/object-properties.ts'
-import { pendingAnswer, errorOfDocument, relayError } from './responses.ts'
+import { slowResponse, errorOfDocument, relayError } from './responses.ts'
 import { SMALL_BODY_BYTES } from './objects/put-object.ts'
 
 /** Answers that are documents are small; object bytes never come this way whole. */
@@ -20,12 +20,12 @@ const DOCUMENT_LIMIT_BYTES = 16 * 1024 * 1024
  * An operation that encryption does not touch: re-signed, its headers filtered, its body as it is.
  * @param examine throws when the document of the request, verified by then, must not reach the store.
  */
-export async function forward(x: Execution, examine?: (document: Buffer) => void): Promise<HttpResponse> {
-  const row = operations[x.operation.name]
-  const method = x.request.request.method
-  refuseSplitting(x)
-  const response = row.takesBody === 'data' ? await forwardData(x) : await forwardDocument(x, row.requiresDigest, examine)
-  if (response.status >= 400 || response.status === 304) throw await relayError(x, response)
+export async function forward(ctx: OperationContext, examine?: (document: Buffer) => void): Promise<HttpResponse> {
+  const row = operations[ctx.operation.name]
+  const method = ctx.request.http.method
+  refuseSplitting(ctx)
+  const response = row.takesBody === 'data' ? await forwardData(ctx) : await forwardDocument(ctx, row.requiresDigest, examine)
+  if (response.status >= 400 || response.status === 304) throw await relayError(ctx, response)
   if (method === 'HEAD') {
     response.body.resume()
     return { status: response.status, headers: passedHeaders(response), body: null }
@@ -34,8 +34,8 @@ export async function forward(x: Execution, examine?: (document: Buffer) => void
 }
 
 /** radosgw 16 writes response overrides into its answer as they come: a line break in one would make two answers of it. */
-function refuseSplitting(x: Execution): void {
-  for (const { name, value } of x.operation.query.parameters) {
+function refuseSplitting(ctx: OperationContext): void {
+  for (const { name, value } of ctx.operation.query.parameters) {
     if (name.startsWith('response-') && /[\x00-\x08\x0a-\x1f\x7f]/.test(value ?? '')) {
       throw new S3Error('InvalidArgument', { message: 'Header value cannot be represented using ISO-8859-1.', fields: { ArgumentName: name } })
     }
@@ -46,14 +46,14 @@ function refuseSplitting(x: Execution): void {
  * CopyObject or UploadPartCopy between buckets that are not encrypted. The source is said anew from what was authorised, so
  * that the store copies nothing else; without it the request would be a write of nothing.
  */
-export function forwardCopy(x: Execution, source: CopySource): HttpResponse {
-  const range = header(x, 'x-amz-copy-source-range')
-  const headers: Header[] = [...plainHeaders(x), ['x-amz-copy-source', formatCopySource(source)]]
+export function forwardCopy(ctx: OperationContext, source: CopySource): HttpResponse {
+  const range = header(ctx, 'x-amz-copy-source-range')
+  const headers: Header[] = [...plainHeaders(ctx), ['x-amz-copy-source', formatCopySource(source)]]
   if (range !== undefined) headers.push(['x-amz-copy-source-range', range])
-  return pendingAnswer(async (known) => {
-    const response = await send(x, { method: 'PUT', query: forwardedQuery(x), headers })
+  return slowResponse(async (known) => {
+    const response = await send(ctx, { method: 'PUT', query: forwardedQuery(ctx), headers })
     if (response.status < 300) known(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))
-    return successOf(x, response)
+    return successOf(ctx, response)
   })
 }
 
@@ -61,8 +61,8 @@ export function forwardCopy(x: Execution, source: CopySource): HttpResponse {
  * The document of a copy or a Complete, whose errors may stand inside of a 200 (AWS API, CopyObject, CompleteMultipartUpload).
  * @throws the store's error as an S3Error.
  */
-export async function successOf(x: Execution, response: UpstreamResponse): Promise<Buffer> {
-  if (response.status >= 300) throw await relayError(x, response)
+export async function successOf(ctx: OperationContext, response: UpstreamResponse): Promise<Buffer> {
+  if (response.status >= 300) throw await relayError(ctx, response)
   const document = await documentOf(response)
   const failed = errorOfDocument(document, response)
   if (failed !== null) throw failed
@@ -73,40 +73,40 @@ export async function successOf(x: Execution, response: UpstreamResponse): Promi
  * The client's headers for a bucket that is not encrypted. Those of SSE-S3 and SSE-KMS mean something when an upload is created; AWS
  * refuses them later, where MinIO and Ceph ignore them, so they end here (docs/decisions/0031-sse-headers-of-parts.md).
  */
-export function plainHeaders(x: Execution): Header[] {
-  const headers = upstreamHeaders(x.request.headers, 'plain-data')
-  return continuesUpload(x) ? headers.filter(([name]) => !isGeneralSseHeader(name)) : headers
+export function plainHeaders(ctx: OperationContext): Header[] {
+  const headers = upstreamHeaders(ctx.request.headers, 'plain-data')
+  return continuesUpload(ctx) ? headers.filter(([name]) => !isGeneralSseHeader(name)) : headers
 }
 
 /** Query of the client's operation as it goes upstream. */
-export function forwardedQuery(x: Execution): (readonly [string, string | null])[] {
-  return x.operation.query.parameters.map(({ name, value }) => [name, value] as const)
+export function forwardedQuery(ctx: OperationContext): (readonly [string, string | null])[] {
+  return ctx.operation.query.parameters.map(({ name, value }) => [name, value] as const)
 }
 
 /** The store's document answer to a forwarded request. @throws the store's error as an S3Error. */
-export async function forwardForDocument(x: Execution, query = forwardedQuery(x)): Promise<{ response: UpstreamResponse; document: Buffer }> {
-  const response = await send(x, { method: x.request.request.method, query, headers: upstreamHeaders(x.request.headers, 'document'), retry: true })
-  if (response.status >= 300) throw await relayError(x, response)
+export async function forwardForDocument(ctx: OperationContext, query = forwardedQuery(ctx)): Promise<{ response: UpstreamResponse; document: Buffer }> {
+  const response = await send(ctx, { method: ctx.request.http.method, query, headers: upstreamHeaders(ctx.request.headers, 'document'), retry: true })
+  if (response.status >= 300) throw await relayError(ctx, response)
   return { response, document: await documentOf(response) }
 }
 
-async function forwardDocument(x: Execution, requiresDigest: boolean, examine?: (document: Buffer) => void): Promise<UpstreamResponse> {
+async function forwardDocument(ctx: OperationContext, requiresDigest: boolean, examine?: (document: Buffer) => void): Promise<UpstreamResponse> {
   // A body nobody asked for has been verified and stays here.
-  const body = operations[x.operation.name].takesBody === 'none' ? Buffer.alloc(0) : await readDocument(x)
+  const body = operations[ctx.operation.name].takesBody === 'none' ? Buffer.alloc(0) : await readDocument(ctx)
   examine?.(body)
-  const method = x.request.request.method
+  const method = ctx.request.http.method
   // In a bucket that is not encrypted ranges, conditions and checksums are the store's affair; in a sealed one they never are.
-  const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
-  const headers = (untouched ? plainHeaders(x) : upstreamHeaders(x.request.headers, 'document')).filter(([name]) => name !== 'content-md5')
+  const untouched = ctx.policy.encryption === 'off' && ctx.operation.bucket !== null
+  const headers = (untouched ? plainHeaders(ctx) : upstreamHeaders(ctx.request.headers, 'document')).filter(([name]) => name !== 'content-md5')
   if (requiresDigest && body.length > 0) headers.push(contentMd5(body))
-  return send(x, {
+  return send(ctx, {
     method,
-    query: forwardedQuery(x),
+    query: forwardedQuery(ctx),
     headers,
     body: body.length === 0 ? null : body,
     contentLength: body.length,
     retry: method === 'GET' || method === 'HEAD',
-    pool: x.operation.name === 'GetObject' ? 'data' : 'control'
+    pool: ctx.operation.name === 'GetObject' ? 'data' : 'control'
   })
 }
 
@@ -114,15 +114,15 @@ async function forwardDocument(x: Execution, requiresDigest: boolean, examine?: 
  * Object data of a bucket that is not encrypted: verified on the way, byte for byte what the client sent. Its checksum too: what stood
  * in a header goes along with the others, what followed the body follows it again, where the store is known to take that.
  */
-async function forwardData(x: Execution): Promise<UpstreamResponse> {
-  const source = requestBody(x)
+async function forwardData(ctx: OperationContext): Promise<UpstreamResponse> {
+  const source = requestBody(ctx)
   const verifier = new BodyVerifier(source.payload, { computeMd5: false })
   const sent = {
-    method: x.request.request.method, query: forwardedQuery(x), headers: plainHeaders(x), pool: 'data',
-    checksum: storedChecksum(x) === null ? null : source.payload.trailer
+    method: ctx.request.http.method, query: forwardedQuery(ctx), headers: plainHeaders(ctx), pool: 'data',
+    checksum: storedChecksum(ctx) === null ? null : source.payload.trailer
   } as const
-  if (source.payload.length <= SMALL_BODY_BYTES) return send(x, { ...sent, body: await readVerified(x, source, verifier, SMALL_BODY_BYTES) })
-  return streamUpstream(x, source, [verifier, new HoldLast()], (body) => send(x, { ...sent, body, contentLength: source.payload.length }))
+  if (source.payload.length <= SMALL_BODY_BYTES) return send(ctx, { ...sent, body: await readVerified(ctx, source, verifier, SMALL_BODY_BYTES) })
+  return streamUpstream(ctx, source, [verifier, new HoldLast()], (body) => send(ctx, { ...sent, body, contentLength: source.payload.length }))
 }
 
 function passedHeaders(response: UpstreamResponse): Header[] {

@@ -1,5 +1,5 @@
 import type { ExecutorName } from '../plan/plan.ts'
-import type { Executor } from './context.ts'
+import type { Handler } from './context.ts'
 import { bucketEncryption } from './buckets/bucket-encryption.ts'
 import { changeCors, deleteBucket, headBucket, lifecycle, listBuckets, bucketLocation, createBucket } from './buckets/buckets.ts'
 import { copyObject } from './copy/copy-object.ts'
@@ -20,7 +20,7 @@ import { putObject } from './objects/put-object.ts'
 import { restoreObject, targetBuckets } from './buckets/guarded.ts'
 
 /** One way of acting for each executor the plan table names; a name without one does not compile. */
-export const executors = {
+export const handlers = {
   forward,
   putObject,
   postObject,
@@ -50,4 +50,4 @@ export const executors = {
   headBucket,
   lifecycle,
   targetBuckets
-} as const satisfies Record<Exclude<ExecutorName, 'refuse' | 'preflight'>, Executor>
+} as const satisfies Record<Exclude<ExecutorName, 'refuse' | 'preflight'>, Handler>

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { PayloadPromise } from '../auth/types.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
-import type { Execution } from './context.ts'
+import type { OperationContext } from './context.ts'
 import { BodyVerifier } from '../auth/body-verifier.ts'
 import { S3Error } from '../errors.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
@@ -15,22 +15,22 @@ export interface BodySource {
   readonly computeChecksum?: ChecksumAlgorithm | null
 }
 
-export function requestBody(x: Execution): BodySource {
-  return { stream: x.request.request.body, payload: x.request.payload }
+export function requestBody(ctx: OperationContext): BodySource {
+  return { stream: ctx.request.http.body, payload: ctx.request.payload }
 }
 
 /** A verified body in memory: documents, and object data of at most one segment. */
-export async function readVerified(x: Execution, source: BodySource, verifier: BodyVerifier, limit: number): Promise<Buffer> {
+export async function readVerified(ctx: OperationContext, source: BodySource, verifier: BodyVerifier, limit: number): Promise<Buffer> {
   if (source.payload.length > limit) throw new S3Error('MaxMessageLengthExceeded')
-  x.request.request.sendContinue()
+  ctx.request.http.sendContinue()
   const staged = new StagedReadable(source.stream, [verifier], { destroySource: false })
   return readAll(staged, limit, () => new S3Error('MaxMessageLengthExceeded'))
 }
 
 /** The verified document of a request (XML, JSON policies); empty when there is none. */
-export function readDocument(x: Execution): Promise<Buffer> {
-  const source = requestBody(x)
-  return readVerified(x, source, new BodyVerifier(source.payload, { computeMd5: false }), x.parts.config.limits.xmlBytes)
+export function readDocument(ctx: OperationContext): Promise<Buffer> {
+  const source = requestBody(ctx)
+  return readVerified(ctx, source, new BodyVerifier(source.payload, { computeMd5: false }), ctx.services.config.limits.xmlBytes)
 }
 
 /**
@@ -39,12 +39,12 @@ export function readDocument(x: Execution): Promise<Buffer> {
  * @throws S3Error of the stages; SealgateBadUpstream when the store claims success without having taken the whole body.
  */
 export async function streamUpstream(
-  x: Execution, source: BodySource, stages: readonly ByteStage[], submit: (body: Readable) => Promise<UpstreamResponse>
+  ctx: OperationContext, source: BodySource, stages: readonly ByteStage[], submit: (body: Readable) => Promise<UpstreamResponse>
 ): Promise<UpstreamResponse> {
   const body = new StagedReadable(source.stream, stages, { destroySource: false })
   const failures: Error[] = []
   body.on('error', (error) => { failures.push(error) })
-  x.request.request.sendContinue()
+  ctx.request.http.sendContinue()
   let response: UpstreamResponse
   try {
     response = await submit(body)

@@ -1,6 +1,6 @@
 import type { UpstreamResponse } from '../upstream/types.ts'
 import type { Header, HttpResponse } from '../http/message.ts'
-import { type Execution, header } from './context.ts'
+import { type OperationContext, header } from './context.ts'
 import { diagnosis, nameOf, requestIdOf } from '../diagnosis.ts'
 import { Finding, S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
@@ -21,21 +21,21 @@ const untouchedHeaders = new RegExp(`${relayedHeaders.source}|^(etag|last-modifi
  * fields that tell nothing of stored bytes. HEAD errors have no body: the status alone speaks. A success of another kind than
  * was asked for is no error to pass on, but one of the store.
  */
-export async function relayError(x: Execution, response: UpstreamResponse): Promise<S3Error> {
-  if (!isError(x, response.status)) {
+export async function relayError(ctx: OperationContext, response: UpstreamResponse): Promise<S3Error> {
+  if (!isError(ctx, response.status)) {
     response.body.destroy()
     return new S3Error('SealgateBadUpstream', { cause: new Finding(`success ${response.status} of another kind than was asked for`) })
   }
   const body = await readAll(response.body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
-  const untouched = x.policy.encryption === 'off' && x.operation.bucket !== null
-  const headers = withShownRegion(x, response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name)))
+  const untouched = ctx.policy.encryption === 'off' && ctx.operation.bucket !== null
+  const headers = withShownRegion(ctx, response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name)))
   const parsed = body.length === 0 ? null : parseErrorXml(body)
-  if (digestRefusals.has(parsed?.code ?? '') && !(untouched && header(x, 'x-amz-copy-source') === undefined)) {
+  if (digestRefusals.has(parsed?.code ?? '') && !(untouched && header(ctx, 'x-amz-copy-source') === undefined)) {
     // The bytes and their digest are the gateway's: a client would look for a fault of its own, and not try again.
     return new S3Error('SealgateBadUpstream', { message: 'The store did not receive the bytes that the gateway sent.', diagnosis: response.diagnosis ?? null })
   }
   const known = parsed === null ? undefined : s3ErrorCodes.find((code) => code === parsed.code)
-  const code = known ?? codeOfStatus(response.status, x)
+  const code = known ?? codeOfStatus(response.status, ctx)
   const fields = Object.fromEntries(Object.entries(parsed?.fields ?? {}).filter(([name]) => untouched || relayedFields.has(name)))
   return new S3Error(code, {
     ...messageOf(parsed),
@@ -49,8 +49,8 @@ export async function relayError(x: Execution, response: UpstreamResponse): Prom
 }
 
 /** Conditions on what clients see are never sent to the store: a 304 to anything else answers a question nobody asked. */
-function isError(x: Execution, status: number): boolean {
-  return status >= 400 || (status === 304 && x.policy.encryption === 'off')
+function isError(ctx: OperationContext, status: number): boolean {
+  return status >= 400 || (status === 304 && ctx.policy.encryption === 'off')
 }
 
 /**
@@ -75,12 +75,12 @@ export function errorOfDocument(document: Buffer, { status, headers }: UpstreamR
   })
 }
 
-function codeOfStatus(status: number, x: Execution): S3ErrorCode {
+function codeOfStatus(status: number, ctx: OperationContext): S3ErrorCode {
   switch (status) {
     case 304: return 'NotModified'
     case 400: return 'BadRequest'
     case 403: return 'AccessDenied'
-    case 404: return x.operation.key === null ? 'NoSuchBucket' : x.operation.query.has('uploadId') ? 'NoSuchUpload' : x.operation.query.has('versionId') ? 'NoSuchVersion' : 'NoSuchKey'
+    case 404: return ctx.operation.key === null ? 'NoSuchBucket' : ctx.operation.query.has('uploadId') ? 'NoSuchUpload' : ctx.operation.query.has('versionId') ? 'NoSuchVersion' : 'NoSuchKey'
     case 405: return 'MethodNotAllowed'
     case 409: return 'ConditionalRequestConflict'
     case 412: return 'PreconditionFailed'
@@ -92,14 +92,14 @@ function codeOfStatus(status: number, x: Execution): S3ErrorCode {
 }
 
 /** Told of headers of the answer as soon as they are known: those that come after its head has gone out are lost. */
-export type Known = (headers: readonly Header[]) => void
+export type AddHeaders = (headers: readonly Header[]) => void
 
 /**
  * An XML answer with status 200 that may take long, as those of copies and of CompleteMultipartUpload: clients give up after
  * about 60 s of silence.
  * @param work makes the document. What it throws is answered as an error, inside of the 200 when that has begun.
  */
-export function pendingAnswer(work: (known: Known) => Promise<Buffer>): HttpResponse {
+export function slowResponse(work: (known: AddHeaders) => Promise<Buffer>): HttpResponse {
   const headers: Header[] = [['content-type', 'application/xml']]
   const document = work((more) => { headers.push(...more) })
   // It may fail before anyone has had a turn to listen.

@@ -14,7 +14,7 @@ import { type OperationName, operations } from '../s3/operations.ts'
  * - `emulate`: the gateway answers
  * - `refuse`: 501 NotImplemented, with the reason
  */
-type Act = 'forward' | 'seal' | 'open' | 'rewrite' | 'copy' | 'emulate' | 'refuse'
+type Effect = 'forward' | 'seal' | 'open' | 'rewrite' | 'copy' | 'emulate' | 'refuse'
 
 /** One executor each in src/execute. */
 export type ExecutorName =
@@ -26,7 +26,7 @@ export type ExecutorName =
   | 'createBucket' | 'bucketLocation' | 'deleteBucket' | 'headBucket' | 'changeCors' | 'targetBuckets'
 
 interface Plan {
-  readonly act: Act
+  readonly act: Effect
   readonly executor: ExecutorName
   /** What changes on the way, or why not; '' when nothing does. Documentation, and the message of a refusal. */
   readonly how: string
@@ -41,7 +41,7 @@ interface Planner {
 const untouched: Plan = { act: 'forward', executor: 'forward', how: '' }
 
 /** The same in both kinds of bucket. */
-function always(act: Act, executor: ExecutorName, how: string): Planner {
+function always(act: Effect, executor: ExecutorName, how: string): Planner {
   const both = { act, executor, how }
   return { on: both, off: both }
 }

@@ -1,13 +1,13 @@
 import type { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
-import { Gathered } from '../http/stage.ts'
+import { ByteQueue } from '../http/stage.ts'
 
 /** The bytes of a multipart/form-data body, taken piece by piece (RFC 2046 5.1, RFC 7578). */
 export class FormSource {
   /** CRLF, two hyphens, boundary: what ends a part. */
   readonly delimiter: Buffer
   readonly #chunks: AsyncIterator<Buffer, undefined>
-  readonly #held = new Gathered()
+  readonly #held = new ByteQueue()
   #taken = 0
 
   constructor(body: Readable, boundary: string) {

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
-import { Gathered } from '../http/stage.ts'
+import { ByteQueue } from '../http/stage.ts'
 import { FormSource } from './form-parser.ts'
 
 /** AWS, "Creating an HTML form": all fields but the file, names and values together, as sent and with `${filename}` replaced. */
@@ -166,8 +166,8 @@ async function openFile(source: FormSource, contentLength: number | null): Promi
   return { file: Readable.from(counted([held.take()], chunks, fileLength), { objectMode: false }), fileLength }
 }
 
-async function readAhead(chunks: AsyncIterator<Buffer, void>): Promise<{ held: Gathered; ended: boolean }> {
-  const held = new Gathered()
+async function readAhead(chunks: AsyncIterator<Buffer, void>): Promise<{ held: ByteQueue; ended: boolean }> {
+  const held = new ByteQueue()
   while (held.length <= smallFileBytes) {
     const { value, done } = await chunks.next()
     if (done === true) return { held, ended: true }

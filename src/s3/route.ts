@@ -145,12 +145,12 @@ function keepParameters(chosen: Candidate, query: Query): Query {
   const kept = query.parameters.filter((p) => allowed.has(p.name))
   for (const { name } of kept) query.get(name)
   for (const parameter of query.parameters) {
-    if (!allowed.has(parameter.name)) judgeStray(chosen, parameter)
+    if (!allowed.has(parameter.name)) rejectUnknownParameter(chosen, parameter)
   }
   return new Query(kept)
 }
 
-function judgeStray(chosen: Candidate, { name, value }: QueryParameter): void {
+function rejectUnknownParameter(chosen: Candidate, { name, value }: QueryParameter): void {
   const fail = (code: S3ErrorCode, message: string): never => {
     throw new S3Error(code, { message, fields: { ArgumentName: name, ArgumentValue: value ?? '' } })
   }

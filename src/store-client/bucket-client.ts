@@ -15,7 +15,7 @@ const WORDLESS_404 = 'Status404'
 export type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
 
 /** A bucket as it lies in the store, used with the gateway's own credentials: what the commands work on. */
-export class StoredBucket {
+export class BucketClient {
   readonly name: string
   readonly #upstream: Upstream
   readonly #signal: AbortSignal

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Header, HeaderList } from '../http/message.ts'
-import type { StoredBucket } from './bucket-client.ts'
+import type { BucketClient } from './bucket-client.ts'
 import { percentEncode } from '../http/target.ts'
 import { CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
@@ -27,13 +27,13 @@ export function describingHeaders(headers: HeaderList): Header[] {
 }
 
 /** Grants of the object beside its owner's, as headers of a write. Stores without ACLs have none. */
-export async function grantHeaders(bucket: StoredBucket, key: string, versionId: string | null): Promise<Header[]> {
+export async function grantHeaders(bucket: BucketClient, key: string, versionId: string | null): Promise<Header[]> {
   const acl = await bucket.documentOrNull({ method: 'GET', key, query: subresource('acl', versionId), retry: true })
   return acl === null ? [] : grantsAsHeaders(acl)
 }
 
 /** The tags of an object; none where the store knows no tags. */
-export async function tagsOf(bucket: StoredBucket, key: string, versionId: string | null): Promise<readonly Tag[]> {
+export async function tagsOf(bucket: BucketClient, key: string, versionId: string | null): Promise<readonly Tag[]> {
   const document = await bucket.documentOrNull({ method: 'GET', key, query: subresource('tagging', versionId), retry: true })
   // radosgw 16 answers with nothing at all for objects that came in parts.
   return document === null || document.length === 0 ? [] : parseTagging(document, upstreamDocument)
@@ -46,7 +46,7 @@ export function tagHeaders(tags: readonly Tag[]): Header[] {
 }
 
 /** PutObjectTagging on the current version. @throws S3Error what the store says. */
-export async function putTags(bucket: StoredBucket, key: string, tags: readonly Tag[]): Promise<void> {
+export async function putTags(bucket: BucketClient, key: string, tags: readonly Tag[]): Promise<void> {
   const set = tags.map(([name, value]): XmlNode => ['Tag', [['Key', name], ['Value', value]]])
   const body = renderXml(['Tagging', [['TagSet', set]]])
   await bucket.document({ method: 'PUT', key, query: [['tagging', null]], headers: [contentMd5(body), ['content-type', 'application/xml']], body })

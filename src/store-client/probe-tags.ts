@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Upstream } from '../upstream/types.ts'
 import { versionsUnder } from './probe-conditions.ts'
-import { StoredBucket } from './bucket-client.ts'
+import { BucketClient } from './bucket-client.ts'
 import { tagHeaders, tagsOf } from './object-properties.ts'
 
 /**
@@ -9,7 +9,7 @@ import { tagHeaders, tagsOf } from './object-properties.ts'
  * so that tags which change at that moment are not lost. `sent`: it takes them from the request. `put`: it does neither (radosgw
  * 16 loses them, and makes those of the request unreadable), so that they must be put again after the copy.
  */
-export type TagHabit = 'kept' | 'sent' | 'put'
+export type CopyTagMode = 'kept' | 'sent' | 'put'
 
 /** Needs percent-encoding in a header, and has no character that AWS refuses in tags. */
 const TAGS = [['kept', 'yes + no']] as const
@@ -18,8 +18,8 @@ const TAGS = [['kept', 'yes + no']] as const
  * Finds out in a bucket of the gateway's own, of the kind that the answer is to hold for.
  * @throws S3Error when the store gives no usable answer.
  */
-export async function probeTagHabit(upstream: Upstream, probeBucket: string, signal: AbortSignal): Promise<TagHabit> {
-  const bucket = new StoredBucket(upstream, probeBucket, signal)
+export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, signal: AbortSignal): Promise<CopyTagMode> {
+  const bucket = new BucketClient(upstream, probeBucket, signal)
   const key = `probe/${randomBytes(12).toString('hex')}/tags`
   const survive = async (directive: 'COPY' | 'REPLACE'): Promise<boolean> => {
     await bucket.document({
@@ -40,7 +40,7 @@ export async function probeTagHabit(upstream: Upstream, probeBucket: string, sig
 }
 
 /** Best effort: in a bucket with versions, those and their markers too. */
-async function removeAll(bucket: StoredBucket, key: string): Promise<void> {
+async function removeAll(bucket: BucketClient, key: string): Promise<void> {
   const remove = async (query: [string, string][]): Promise<void> => {
     await bucket.send({ method: 'DELETE', key, query }).then((response) => { response.body.resume() }, () => undefined)
   }

@@ -1,5 +1,5 @@
 import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
-import { Gathered, type ByteStage } from '../http/stage.ts'
+import { ByteQueue, type ByteStage } from '../http/stage.ts'
 import { Finding, S3Error } from '../errors.ts'
 import { emptyBodyHash, type ChunkScope } from './signer.ts'
 import { createChecksum, checksumAlgorithms, type Checksum, type ChecksumAlgorithm } from '../http/checksums.ts'
@@ -37,7 +37,7 @@ export class SignedChunks implements ByteStage {
   readonly #scope: string
   readonly #trailer: ChecksumTrailer | null
   readonly #key: KeyObject
-  readonly #waiting = new Gathered()
+  readonly #waiting = new ByteQueue()
   #signature: string
   #left: number
 

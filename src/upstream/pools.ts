@@ -77,7 +77,7 @@ export class Pools {
       // Shorter than the idle time of any store, so that it is the gateway that closes first.
       keepAliveTimeout: 4000,
       keepAliveMaxTimeout: 60_000,
-      connect: hearingConnector({
+      connect: lingeringConnector({
         allowH2: false,
         timeout: s.connectSeconds * 1000,
         autoSelectFamily: true,
@@ -101,11 +101,11 @@ const HEARING_MS = 1000
  * unread resets the connection (RFC 9112 9.6). The write that finds that out would destroy the socket, and with it the answer that has
  * arrived before the reset: a refusal for good would be told as a store that cannot be reached.
  */
-function hearingConnector(options: buildConnector.BuildOptions): buildConnector.connector {
+function lingeringConnector(options: buildConnector.BuildOptions): buildConnector.connector {
   const connect = buildConnector(options)
   return (to, callback) => {
     connect(to, (...result) => {
-      if (result[0] === null) hearOut(result[1])
+      if (result[0] === null) readBeforeClose(result[1])
       callback(...result)
     })
   }
@@ -113,7 +113,7 @@ function hearingConnector(options: buildConnector.BuildOptions): buildConnector.
 
 type Done = (error?: Error | null) => void
 
-function hearOut(socket: Socket): void {
+function readBeforeClose(socket: Socket): void {
   const write = socket._write.bind(socket)
   const writev = socket._writev?.bind(socket)
   function heard(done: Done): Done {
@@ -152,7 +152,7 @@ interface Waiter {
  * At most `limit` exchanges at once; a bounded line behind them. The line is kept here and not in undici's pool because
  * that one has no bound and does not let a request leave before it reached a connection.
  */
-export class Slots {
+export class ConnectionQueue {
   readonly #limit: number
   readonly #lineLimit: number
   readonly #waitMs: number

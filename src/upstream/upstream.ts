@@ -9,7 +9,7 @@ import { identitySource, Signer } from './signer.ts'
 import { isLoopback, parseEndpoint, requestAddress } from './endpoint.ts'
 import { Exchange, type ExchangePlan } from './exchange.ts'
 import { toS3Error } from './errors.ts'
-import { Pools, Slots } from './pools.ts'
+import { Pools, ConnectionQueue } from './pools.ts'
 import { report, type ExchangeReport } from './exchange-report.ts'
 import { awaitFirstByte, RequestWriter, type WireRequest } from './request-writer.ts'
 import { checkAnswer, ownFault, readErrorBody, whole } from './response-checks.ts'
@@ -56,7 +56,7 @@ export interface StoreUpstream extends Upstream {
 }
 
 interface Lane {
-  readonly slots: Slots
+  readonly slots: ConnectionQueue
   readonly pools: Pools
 }
 
@@ -223,7 +223,7 @@ class SigningUpstream implements StoreUpstream {
 
 function lane(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions, connections: number): Lane {
   return {
-    slots: new Slots(connections, options.lineLimit ?? connections * 4, (options.lineSeconds ?? 10) * 1000),
+    slots: new ConnectionQueue(connections, options.lineLimit ?? connections * 4, (options.lineSeconds ?? 10) * 1000),
     pools: new Pools({
       connections,
       ca: settings.ca,

@@ -10,7 +10,7 @@ import { Readable } from 'node:stream'
 import { connect } from 'node:tls'
 import t from 'tap'
 import { runCommand } from '../../src/cli/arguments.ts'
-import { Orders } from '../../src/cli/signals.ts'
+import { ProcessSignals } from '../../src/cli/signals.ts'
 import type { Platform } from '../../src/cli/platform.ts'
 import { serve } from '../../src/cli/serve.ts'
 import { startTrial } from '../../src/cli/demo.ts'
@@ -199,7 +199,7 @@ await t.test('asked to stop again, it does not wait any longer', async (t) => {
     return new Promise(() => undefined)
   })
   let clock = 0
-  const code = serve({ config: file, trial: false }, platform, async () => gateway, new Orders(platform, () => clock))
+  const code = serve({ config: file, trial: false }, platform, async () => gateway, new ProcessSignals(platform, () => clock))
   const { port } = await platform.line('listening')
   const failed = once(get({ host: '127.0.0.1', port: Number(port), agent: false }), 'error')
   await underWay.promise

@@ -1,14 +1,14 @@
 import t from 'tap'
 import { createHash, randomBytes } from 'node:crypto'
-import { ObjectKey } from '../../src/envelope/data-key.ts'
+import { DataKey } from '../../src/envelope/data-key.ts'
 import { SingleOpener, SingleSealer, type LateDigests } from '../../src/envelope/body.ts'
 import { storedSize, streamSize, type Geometry } from '../../src/envelope/sizes.ts'
 import { faults, PAYLOAD, run, SMALL, splits } from './fixtures.ts'
 
-const objectKey = ObjectKey.random()
+const dataKey = DataKey.random()
 
 function seal(plaintext: Buffer, digests?: () => LateDigests, geometry: Geometry = SMALL): { header: Buffer, body: Buffer } {
-  const sealer = new SingleSealer({ objectKey, plaintextSize: plaintext.length, geometry, ...(digests === undefined ? {} : { digests }) })
+  const sealer = new SingleSealer({ dataKey, plaintextSize: plaintext.length, geometry, ...(digests === undefined ? {} : { digests }) })
   return { header: sealer.header, body: run(() => sealer, plaintext).released }
 }
 
@@ -18,7 +18,7 @@ await t.test('round trips obey the size law', async (t) => {
     const { header, body } = seal(plaintext)
     t.equal(body.length, storedSize(size, SMALL.segmentSize))
     for (const [how, split] of Object.entries(splits)) {
-      const outcome = run(() => new SingleOpener({ objectKey, header, plaintextSize: size, geometry: SMALL }), body, split)
+      const outcome = run(() => new SingleOpener({ dataKey, header, plaintextSize: size, geometry: SMALL }), body, split)
       t.same(outcome, { released: plaintext, failure: null }, `${size} bytes, ${how}`)
     }
   }
@@ -27,12 +27,12 @@ await t.test('round trips obey the size law', async (t) => {
 await t.test('round trips at the stored segment size', async (t) => {
   for (const size of [0, 1, 65480, 65481, 65536, 65537, 10_000_000]) {
     const plaintext = randomBytes(size)
-    const sealer = new SingleSealer({ objectKey, plaintextSize: size })
+    const sealer = new SingleSealer({ dataKey, plaintextSize: size })
     const body = run(() => sealer, plaintext, (left) => Math.min(left, 40_000)).released
     t.equal(body.length, storedSize(size))
     t.equal(body.length, sealer.storedSize)
     const outcome = run(
-      () => new SingleOpener({ objectKey, header: sealer.header, plaintextSize: size }), body, (left) => Math.min(left, 65_536)
+      () => new SingleOpener({ dataKey, header: sealer.header, plaintextSize: size }), body, (left) => Math.min(left, 65_536)
     )
     t.ok(outcome.failure === null && outcome.released.equals(plaintext), `${size} bytes`)
   }
@@ -44,13 +44,13 @@ await t.test('late digests come back from the manifest, and are asked for at the
   const checksums = [{ algorithm: 'sha256', type: 'full', value: createHash('sha256').update(plaintext).digest() }] as const
   let asked = 0
   const sealer = new SingleSealer(
-    { objectKey, plaintextSize: 400, geometry: SMALL, digests: () => ({ md5, checksums, asked: asked += 1 }) }
+    { dataKey, plaintextSize: 400, geometry: SMALL, digests: () => ({ md5, checksums, asked: asked += 1 }) }
   )
   const first = sealer.update(plaintext)
   t.equal(asked, 0)
   const body = Buffer.concat([...first, ...sealer.final()])
   t.equal(asked, 1)
-  const opener = new SingleOpener({ objectKey, header: sealer.header, plaintextSize: 400, geometry: SMALL })
+  const opener = new SingleOpener({ dataKey, header: sealer.header, plaintextSize: 400, geometry: SMALL })
   t.equal(opener.manifest, null)
   run(() => opener, body)
   t.match(opener.manifest, { kind: 'single', md5, checksums, plaintextSize: 400, parts: [] })
@@ -64,7 +64,7 @@ await t.test('a faulty body never ends well, and releases nothing wrong', async 
     const { header, body } = seal(plaintext)
     for (const [name, faulty] of faults(body)) {
       tried += 1
-      const { released, failure } = run(() => new SingleOpener({ objectKey, header, plaintextSize: size, geometry: SMALL }), faulty)
+      const { released, failure } = run(() => new SingleOpener({ dataKey, header, plaintextSize: size, geometry: SMALL }), faulty)
       if (failure === null) t.fail(`${size}, ${name}: accepted`)
       if (!released.equals(plaintext.subarray(0, released.length))) t.fail(`${size}, ${name}: wrong bytes released`)
       if (size > 0 && released.length === size) t.fail(`${size}, ${name}: last segment released`)
@@ -81,10 +81,10 @@ await t.test('a tail of another object, or in another place, does not verify', a
   const two = seal(plaintext)
   const end = streamSize(300, SMALL.segmentSize)
   const open = (body: Buffer, header = one.header) => run(
-    () => new SingleOpener({ objectKey, header, plaintextSize: 300, geometry: SMALL }), body
+    () => new SingleOpener({ dataKey, header, plaintextSize: 300, geometry: SMALL }), body
   ).failure
   t.equal(open(two.body), 'header')
-  const strange = run(() => new SingleSealer({ objectKey: ObjectKey.random(), plaintextSize: 300, geometry: SMALL }), plaintext).released
+  const strange = run(() => new SingleSealer({ dataKey: DataKey.random(), plaintextSize: 300, geometry: SMALL }), plaintext).released
   t.equal(open(Buffer.concat([one.body.subarray(0, end), strange.subarray(end)])), 'manifest')
   t.equal(open(Buffer.concat([one.body.subarray(0, end), one.body.subarray(end + 1), Buffer.alloc(1)])), 'footer')
 })
@@ -99,7 +99,7 @@ await t.test('a zero that is not one is found anywhere in long zeros', async (t)
     faulty[at] = 1
     t.equal(
       run(
-        () => new SingleOpener({ objectKey, header, plaintextSize: size, geometry: SMALL }), faulty, (left) => Math.min(left, 65_536)
+        () => new SingleOpener({ dataKey, header, plaintextSize: size, geometry: SMALL }), faulty, (left) => Math.min(left, 65_536)
       ).failure, 'zeros'
     )
   }

@@ -3,7 +3,7 @@ import t from 'tap'
 import { encodeAttributes } from '../../src/envelope/attributes.ts'
 import { openEnvelope, parseEnvelope } from '../../src/envelope/envelope.ts'
 import { fields } from '../../src/envelope/encoding.ts'
-import { deriveKey, ObjectKey, unwrap } from '../../src/envelope/data-key.ts'
+import { deriveKey, DataKey, unwrap } from '../../src/envelope/data-key.ts'
 import { attributes, kek, kindOf, place } from './fixtures.ts'
 
 // AES-GCM does not commit to its key: whoever knows two keys can make one ciphertext that opens under both. This makes such
@@ -74,7 +74,7 @@ await t.test('boxes that open under two bucket keys', async (t) => {
     const ciphertext = Buffer.from(honest.map((byte, i) => byte ^ stream[i]!))
     // What the second key finds in place of the object key is known to the crafter too, who may commit to either.
     const other = keystream(derived[1], 32).map((byte, i) => byte ^ ciphertext[i]!)
-    const candidates = [secret, other].map((key) => ObjectKey.fromBytes(Buffer.from(key)).commitment)
+    const candidates = [secret, other].map((key) => DataKey.fromBytes(Buffer.from(key)).commitment)
     for (const [chosen, commitment] of [...candidates, wrong].entries()) {
       const header = randomBytes(40)
       const clear = Buffer.from([1, 1, 1, 1])
@@ -95,14 +95,14 @@ await t.test('boxes that open under two bucket keys', async (t) => {
 })
 
 await t.test('streams are bound to one object key by its commitment', async (t) => {
-  const seen = new Set(Array.from({ length: 1000 }, () => ObjectKey.random().commitment.toString('hex')))
+  const seen = new Set(Array.from({ length: 1000 }, () => DataKey.random().commitment.toString('hex')))
   t.equal(seen.size, 1000)
   const secret = randomBytes(32)
   for (let bit = 0; bit < 256; bit += 1) {
     const other = Buffer.from(secret)
     other[bit >> 3]! ^= 1 << (bit & 7)
-    const [a, b] = [ObjectKey.fromBytes(Buffer.from(secret)), ObjectKey.fromBytes(other)]
+    const [a, b] = [DataKey.fromBytes(Buffer.from(secret)), DataKey.fromBytes(other)]
     if (a.commitment.equals(b.commitment) || a.stream.equals(b.stream)) t.fail(`bit ${bit}`)
   }
-  t.notOk(createSecretKey(secret).equals(ObjectKey.fromBytes(Buffer.from(secret)).stream))
+  t.notOk(createSecretKey(secret).equals(DataKey.fromBytes(Buffer.from(secret)).stream))
 })

@@ -3,14 +3,14 @@ import t from 'tap'
 import fc from 'fast-check'
 import { openEnvelope, parseEnvelope, sealEnvelope, type Attributes, type SealEnvelopeInput } from '../../src/envelope/envelope.ts'
 import { fields } from '../../src/envelope/encoding.ts'
-import { ObjectKey, wrap } from '../../src/envelope/data-key.ts'
+import { DataKey, wrap } from '../../src/envelope/data-key.ts'
 import { MAX_PLAINTEXT } from '../../src/envelope/sizes.ts'
 import { attributes, flip, kek, kindOf, place } from './fixtures.ts'
 
 const key = kek()
-const objectKey = ObjectKey.random()
+const dataKey = DataKey.random()
 const single = (change: Partial<SealEnvelopeInput> = {}): SealEnvelopeInput => ({
-  kek: key, blob: randomBytes(80), scope: 'bucket', objectKey, place, kind: 'single', streamHeader: randomBytes(40),
+  kek: key, blob: randomBytes(80), scope: 'bucket', dataKey, place, kind: 'single', streamHeader: randomBytes(40),
   attributes: attributes(), ...change
 })
 const multipart = (change: Partial<SealEnvelopeInput> = {}) =>
@@ -38,7 +38,7 @@ await t.test('round trips', async (t) => {
       envelope, { version: 1, suite: 1, kind: input.kind, scope, bucket: 'photos', blob: input.blob, streamHeader: input.streamHeader }
     )
     const opened = openEnvelope(envelope, key, place)
-    t.ok(opened.objectKey.secret.equals(objectKey.secret))
+    t.ok(opened.dataKey.secret.equals(dataKey.secret))
     t.same(opened.attributes, attributes)
   }), { numRuns: 60 })
 })
@@ -105,7 +105,7 @@ function crafted(secret: Buffer, commitment: Buffer, kind: 1 | 2 = 1): string {
 
 await t.test('boxes that open but must not be used', async (t) => {
   const secret = randomBytes(32)
-  const { commitment } = ObjectKey.fromBytes(Buffer.from(secret))
+  const { commitment } = DataKey.fromBytes(Buffer.from(secret))
   const good = Buffer.concat([Buffer.from([0, 0, 0]), Buffer.alloc(16), Buffer.alloc(8)])
   const open = (content: Buffer, stored = commitment, kind: 1 | 2 = 1) => kindOf(
     () => openEnvelope(parseEnvelope(crafted(content, stored, kind)), key, place)
@@ -173,14 +173,14 @@ await t.test('input that has no encoding', async (t) => {
 
 await t.test('nothing of the key shows', async (t) => {
   const secret = randomBytes(32)
-  const shown = ObjectKey.fromBytes(Buffer.from(secret))
+  const shown = DataKey.fromBytes(Buffer.from(secret))
   const { inspect } = await import('node:util')
   for (const text of [inspect(shown, { depth: 9, showHidden: true }), JSON.stringify(shown), JSON.stringify({ shown })]) {
     t.notOk(text.includes(secret.toString('hex')))
     t.ok(text.includes('******'))
   }
   const bytes = Buffer.from(secret)
-  t.ok(ObjectKey.fromBytes(bytes).secret.equals(createSecretKey(secret)))
+  t.ok(DataKey.fromBytes(bytes).secret.equals(createSecretKey(secret)))
   t.ok(bytes.every((byte) => byte === 0), 'the bytes are zeroed')
-  for (const bad of [Buffer.alloc(32), randomBytes(31), randomBytes(33)]) t.equal(kindOf(() => ObjectKey.fromBytes(bad)), 'box')
+  for (const bad of [Buffer.alloc(32), randomBytes(31), randomBytes(33)]) t.equal(kindOf(() => DataKey.fromBytes(bad)), 'box')
 })

@@ -2,7 +2,7 @@ import { createHash, createSecretKey, randomBytes, randomInt } from 'node:crypto
 import type { Attributes, Place } from '../../src/envelope/envelope.ts'
 import { EnvelopeError, type EnvelopeErrorKind } from '../../src/envelope/encoding.ts'
 import { sealTail, type ManifestPart, type MultipartContents } from '../../src/envelope/manifest.ts'
-import { ObjectKey } from '../../src/envelope/data-key.ts'
+import { DataKey } from '../../src/envelope/data-key.ts'
 import { PartSealer } from '../../src/envelope/body.ts'
 import type { Geometry } from '../../src/envelope/sizes.ts'
 
@@ -85,7 +85,7 @@ export function* faults(source: Buffer): Generator<[name: string, faulty: Buffer
 }
 
 export interface SmallMultipart {
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   readonly plaintext: Buffer
   readonly body: Buffer
   readonly parts: readonly ManifestPart[]
@@ -93,19 +93,19 @@ export interface SmallMultipart {
 
 /** A multipart object of small segments, its parts numbered 1, 3, 5, …. */
 export function smallMultipart(sizes: readonly number[]): SmallMultipart {
-  const objectKey = ObjectKey.random()
+  const dataKey = DataKey.random()
   const plaintext = randomBytes(sizes.reduce((sum, size) => sum + size, 0))
   const stored: Buffer[] = []
   let offset = 0
   const parts = sizes.map((size, i) => {
     const number = 2 * i + 1
-    const sealer = new PartSealer({ objectKey, number, plaintextSize: size, geometry: SMALL })
+    const sealer = new PartSealer({ dataKey, number, plaintextSize: size, geometry: SMALL })
     const content = plaintext.subarray(offset, offset += size)
     stored.push(...sealer.update(content), ...sealer.final())
     return { number, plaintextSize: size, header: sealer.header, md5: createHash('md5').update(content).digest(), checksum: null }
   })
-  const body = Buffer.concat([...stored, ...sealTail(objectKey, multipart(parts), SMALL)])
-  return { objectKey, plaintext, body, parts }
+  const body = Buffer.concat([...stored, ...sealTail(dataKey, multipart(parts), SMALL)])
+  return { dataKey, plaintext, body, parts }
 }
 
 export function multipart(parts: readonly ManifestPart[], change: Partial<MultipartContents> = {}): MultipartContents {

@@ -3,19 +3,19 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Checksum } from '../../src/envelope/envelope.ts'
 import { checksumCodes } from '../../src/envelope/attributes.ts'
 import { MAX_MANIFEST_STREAM, md5OfMd5s, openTail, sealTail, type Manifest, type ManifestPart } from '../../src/envelope/manifest.ts'
-import { ObjectKey } from '../../src/envelope/data-key.ts'
+import { DataKey } from '../../src/envelope/data-key.ts'
 import { MIN_PART_SIZE, partOffsets, storedSize, streamSize, tailSize } from '../../src/envelope/sizes.ts'
 import { SegmentSealer } from '../../src/envelope/stream.ts'
 import { faults, kindOf, multipart } from './fixtures.ts'
 
-const objectKey = ObjectKey.random()
+const dataKey = DataKey.random()
 const partsOf = (sizes: readonly number[], change: Partial<ManifestPart> = {}): ManifestPart[] => sizes.map((plaintextSize, i) => (
   { number: i + 1, plaintextSize, header: randomBytes(40), md5: randomBytes(16), checksum: null, ...change }
 ))
 const sha256: Checksum = { algorithm: 'sha256', type: 'composite', value: Buffer.alloc(32, 8) }
 const sumOf = (parts: readonly ManifestPart[]) => parts.reduce((sum, part) => sum + part.plaintextSize, 0)
 
-function opened(tail: Buffer, stored: number, kind: 'single' | 'multipart', key = objectKey): Manifest {
+function opened(tail: Buffer, stored: number, kind: 'single' | 'multipart', key = dataKey): Manifest {
   const manifest = openTail(tail, stored, key, kind)
   if ('need' in manifest) throw new Error(`need ${manifest.need}`)
   return manifest
@@ -26,7 +26,7 @@ function crafted(plaintext: Buffer, total: number, before: number, size = stream
   const footer = Buffer.concat([Buffer.from('sealgate'), Buffer.alloc(4)])
   footer.writeUInt32BE(size, 8)
   const part = { kind: 'manifest', number: 0, plaintextSize: plaintext.length } as const
-  const sealer = new SegmentSealer({ streamKey: objectKey.stream, part, associatedSuffix: footer })
+  const sealer = new SegmentSealer({ streamKey: dataKey.stream, part, associatedSuffix: footer })
   const end = Buffer.concat([...sealer.update(plaintext), ...sealer.final(), footer])
   return Buffer.concat([Buffer.alloc(storedSize(total) - before - end.length), end])
 }
@@ -36,7 +36,7 @@ await t.test('round trips', async (t) => {
     for (const sizes of [[0], [5], [MIN_PART_SIZE], [MIN_PART_SIZE, 0], [MIN_PART_SIZE + 1, MIN_PART_SIZE, 77]]) {
       const parts = partsOf(sizes, { checksum })
       const contents = multipart(parts, { partChecksum: checksum === null ? null : 'sha256', checksums: [sha256] })
-      const tail = Buffer.concat(sealTail(objectKey, contents))
+      const tail = Buffer.concat(sealTail(dataKey, contents))
       t.equal(tail.length, tailSize(sizes))
       const manifest = opened(tail, storedSize(sumOf(parts)), 'multipart')
       t.match(manifest, { ...contents, plaintextSize: sumOf(parts), md5: md5OfMd5s(parts) })
@@ -44,7 +44,7 @@ await t.test('round trips', async (t) => {
   }
   for (const size of [0, 1, 65536, 1_000_000]) {
     const tail = Buffer.concat(
-      sealTail(objectKey, { kind: 'single', plaintextSize: size, md5: null, checksums: [sha256, { ...sha256, type: 'full' }] })
+      sealTail(dataKey, { kind: 'single', plaintextSize: size, md5: null, checksums: [sha256, { ...sha256, type: 'full' }] })
     )
     t.equal(tail.length, storedSize(size) - streamSize(size))
     t.match(
@@ -60,9 +60,9 @@ await t.test('10,000 parts: the largest manifest', async (t) => {
   const longest = Math.max(...Object.values(checksumCodes).map(({ bytes }) => bytes))
   t.equal(longest, 64, 'no checksum is longer')
   const composite: Checksum = { algorithm: 'sha512', type: 'composite', value: Buffer.alloc(64, 8) }
-  const tail = Buffer.concat(sealTail(objectKey, multipart(parts, { partChecksum: 'sha512', checksums: [composite, { ...composite, type: 'full' }] })))
+  const tail = Buffer.concat(sealTail(dataKey, multipart(parts, { partChecksum: 'sha512', checksums: [composite, { ...composite, type: 'full' }] })))
   const stored = storedSize(sumOf(parts))
-  t.same(openTail(tail.subarray(-65536), stored, objectKey, 'multipart'), { need: MAX_MANIFEST_STREAM + 12 })
+  t.same(openTail(tail.subarray(-65536), stored, dataKey, 'multipart'), { need: MAX_MANIFEST_STREAM + 12 })
   t.equal(opened(tail, stored, 'multipart').parts.length, 10_000)
   t.equal(opened(tail.subarray(-MAX_MANIFEST_STREAM - 12), stored, 'multipart').parts.length, 10_000)
 })
@@ -77,26 +77,26 @@ await t.test('the MD5 of MD5s is what S3 shows, and null unless every part has o
 await t.test('a short suffix says what it needs', async (t) => {
   const parts = partsOf([MIN_PART_SIZE, 100])
   const stored = storedSize(sumOf(parts))
-  const tail = Buffer.concat(sealTail(objectKey, multipart(parts)))
-  t.same(openTail(Buffer.alloc(0), stored, objectKey, 'multipart'), { need: 12 })
-  t.same(openTail(tail.subarray(-11), stored, objectKey, 'multipart'), { need: 12 })
-  const answer = openTail(tail.subarray(-12), stored, objectKey, 'multipart')
+  const tail = Buffer.concat(sealTail(dataKey, multipart(parts)))
+  t.same(openTail(Buffer.alloc(0), stored, dataKey, 'multipart'), { need: 12 })
+  t.same(openTail(tail.subarray(-11), stored, dataKey, 'multipart'), { need: 12 })
+  const answer = openTail(tail.subarray(-12), stored, dataKey, 'multipart')
   t.ok('need' in answer)
   const need = 'need' in answer ? answer.need : 0
-  t.same(openTail(tail.subarray(1 - need), stored, objectKey, 'multipart'), { need })
+  t.same(openTail(tail.subarray(1 - need), stored, dataKey, 'multipart'), { need })
   t.equal(opened(tail.subarray(-need), stored, 'multipart').parts.length, 2)
 })
 
 /** As a reader does: asks for more when it is told to, and gets what a store may make up. */
 function readTail(suffix: Buffer, stored: number): Manifest {
-  const answer = openTail(suffix, stored, objectKey, 'multipart')
+  const answer = openTail(suffix, stored, dataKey, 'multipart')
   return 'need' in answer ? readTail(Buffer.concat([randomBytes(answer.need - suffix.length), suffix]), stored) : answer
 }
 
 await t.test('faulty tails never open', async (t) => {
   const parts = partsOf([MIN_PART_SIZE, 100])
   const stored = storedSize(sumOf(parts))
-  const tail = Buffer.concat(sealTail(objectKey, multipart(parts)))
+  const tail = Buffer.concat(sealTail(dataKey, multipart(parts)))
   let tried = 0
   for (const [name, faulty] of faults(tail)) {
     tried += 1
@@ -104,30 +104,30 @@ await t.test('faulty tails never open', async (t) => {
     if (typeof outcome !== 'string') t.fail(`${name}: accepted`)
   }
   t.comment(`${tried} faulty tails, 0 accepted`)
-  t.equal(kindOf(() => openTail(tail, stored, ObjectKey.random(), 'multipart')), 'manifest')
-  t.equal(kindOf(() => openTail(tail, stored, objectKey, 'single')), 'manifest')
-  t.equal(kindOf(() => openTail(tail, stored + 1, objectKey, 'multipart')), 'length')
-  t.equal(kindOf(() => openTail(tail, 511, objectKey, 'multipart')), 'length')
-  t.equal(kindOf(() => openTail(tail, storedSize(0), objectKey, 'multipart')), 'length')
+  t.equal(kindOf(() => openTail(tail, stored, DataKey.random(), 'multipart')), 'manifest')
+  t.equal(kindOf(() => openTail(tail, stored, dataKey, 'single')), 'manifest')
+  t.equal(kindOf(() => openTail(tail, stored + 1, dataKey, 'multipart')), 'length')
+  t.equal(kindOf(() => openTail(tail, 511, dataKey, 'multipart')), 'length')
+  t.equal(kindOf(() => openTail(tail, storedSize(0), dataKey, 'multipart')), 'length')
 })
 
 await t.test('segments of long manifests cannot move', async (t) => {
   const parts = partsOf(Array.from({ length: 2200 }, () => MIN_PART_SIZE))
   const stored = storedSize(sumOf(parts))
-  const tail = Buffer.concat(sealTail(objectKey, multipart(parts)))
+  const tail = Buffer.concat(sealTail(dataKey, multipart(parts)))
   const { manifestStart } = opened(tail, stored, 'multipart')
   const stream = tail.subarray(manifestStart - stored, -12)
   const segments = [0, 1, 2].map((i) => stream.subarray(i * 65536, (i + 1) * 65536))
   for (const order of [[1, 0, 2], [0, 0, 2], [1, 1, 2]]) {
     const faulty = Buffer.concat([...order.map((i) => segments[i]!), tail.subarray(-12)])
-    t.equal(kindOf(() => openTail(faulty, stored, objectKey, 'multipart')), 'manifest', order.join())
+    t.equal(kindOf(() => openTail(faulty, stored, dataKey, 'multipart')), 'manifest', order.join())
   }
 })
 
 await t.test('footers lie about sizes', async (t) => {
   for (const size of [0, 11, 39, 55, 65537, MAX_MANIFEST_STREAM + 1, 2 ** 32 - 1]) {
     const tail = crafted(Buffer.from([1, 0, 0, 0]), 100, streamSize(100), size)
-    t.equal(kindOf(() => openTail(tail, storedSize(100), objectKey, 'single')), 'footer', String(size))
+    t.equal(kindOf(() => openTail(tail, storedSize(100), dataKey, 'single')), 'footer', String(size))
   }
 })
 
@@ -145,7 +145,7 @@ await t.test('manifests that open but say something else', async (t) => {
   const hashes = Buffer.alloc(64)
   const manifest = (fixed: readonly number[], ...rest: Buffer[]) => Buffer.concat([Buffer.from(fixed), hashes, ...rest])
   const good = [u16(2), part(1, MIN_PART_SIZE), part(2, 100)]
-  const open = (plaintext: Buffer) => kindOf(() => openTail(crafted(plaintext, total, before), stored, objectKey, 'multipart'))
+  const open = (plaintext: Buffer) => kindOf(() => openTail(crafted(plaintext, total, before), stored, dataKey, 'multipart'))
   t.match(open(manifest([2, 0, 0, 0], ...good)), { plaintextSize: total })
   const bad: [string, Buffer, string?][] = [
     ['kind single', manifest([1, 0, 0, 0], ...good)],
@@ -178,7 +178,7 @@ await t.test('manifests that open but say something else', async (t) => {
 
 await t.test('contents that have no encoding', async (t) => {
   const parts = partsOf([MIN_PART_SIZE, 100])
-  const seal = (change: Parameters<typeof multipart>[1]) => () => sealTail(objectKey, multipart(parts, change))
+  const seal = (change: Parameters<typeof multipart>[1]) => () => sealTail(dataKey, multipart(parts, change))
   t.throws(seal({ uploadHash: Buffer.alloc(31) }), RangeError)
   t.throws(seal({ listHash: Buffer.alloc(33) }), RangeError)
   t.throws(seal({ checksums: [sha256, sha256, sha256] }), RangeError)

@@ -22,32 +22,32 @@ t.teardown(() => {
 const { attributes, kek, multipart, place, run, SMALL } = await import('./fixtures.ts')
 const { sealEnvelope } = await import('../../src/envelope/envelope.ts')
 const { sealTail } = await import('../../src/envelope/manifest.ts')
-const { ObjectKey } = await import('../../src/envelope/data-key.ts')
+const { DataKey } = await import('../../src/envelope/data-key.ts')
 const { sealPartRecord, sealUploadRecord, uploadHash } = await import('../../src/envelope/upload-records.ts')
 const { SingleSealer } = await import('../../src/envelope/body.ts')
 const { SegmentSealer } = await import('../../src/envelope/stream.ts')
 
 await t.test('no (key, nonce) pair repeats, whatever is tried again with the same keys and content', async (t) => {
-  const objectKey = ObjectKey.random()
+  const dataKey = DataKey.random()
   const key = kek()
   const plaintext = randomBytes(2000)
   const upload = uploadHash(place, 'u')
   const settings = { checksumAlgorithm: null, checksumType: null, etagMode: 'md5', storedChecksum: null } as const
   for (let attempt = 0; attempt < 200; attempt += 1) {
-    run(() => new SingleSealer({ objectKey, plaintextSize: plaintext.length, geometry: SMALL }), plaintext)
+    run(() => new SingleSealer({ dataKey, plaintextSize: plaintext.length, geometry: SMALL }), plaintext)
     for (const number of [1, 2]) {
       const part = { kind: 'part', number, plaintextSize: plaintext.length } as const
-      run(() => new SegmentSealer({ streamKey: objectKey.stream, part, segmentSize: SMALL.segmentSize }), plaintext)
+      run(() => new SegmentSealer({ streamKey: dataKey.stream, part, segmentSize: SMALL.segmentSize }), plaintext)
     }
     const header = randomBytes(40)
-    sealTail(objectKey, multipart([{ number: 1, plaintextSize: 5, header, md5: null, checksum: null }]))
+    sealTail(dataKey, multipart([{ number: 1, plaintextSize: 5, header, md5: null, checksum: null }]))
     sealEnvelope(
-      { kek: key, blob: Buffer.alloc(1), scope: 'bucket', objectKey, place, kind: 'single', streamHeader: header, attributes: attributes() }
+      { kek: key, blob: Buffer.alloc(1), scope: 'bucket', dataKey, place, kind: 'single', streamHeader: header, attributes: attributes() }
     )
-    sealPartRecord(objectKey, upload, { number: 1, plaintextSize: 5, header, md5: null, checksum: null, upstreamEtag: '', inline: true })
+    sealPartRecord(dataKey, upload, { number: 1, plaintextSize: 5, header, md5: null, checksum: null, upstreamEtag: '', inline: true })
     sealUploadRecord({
       kek: key, keyId: 'k', blob: Buffer.alloc(1), sse: 'none', scope: 'bucket', requestContext: {},
-      objectKey, place, uploadId: 'u', settings
+      dataKey, place, uploadId: 'u', settings
     })
   }
   t.equal(used.size, [...used.values()].reduce((sum, times) => sum + times, 0))

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
 import { openTail, type Manifest } from '../../src/envelope/manifest.ts'
-import { ObjectKey } from '../../src/envelope/data-key.ts'
+import { DataKey } from '../../src/envelope/data-key.ts'
 import { planMultipart, planSingle, RangeOpener, type ReadPlan } from '../../src/envelope/range.ts'
 import { SingleSealer } from '../../src/envelope/body.ts'
 import { partOffsets, segmentRange, storedSize } from '../../src/envelope/sizes.ts'
@@ -9,29 +9,29 @@ import { flip, PAYLOAD, run, SMALL, smallMultipart, splits, type SmallMultipart 
 
 const { segmentSize } = SMALL
 
-const read = (objectKey: ObjectKey, body: Buffer, plan: ReadPlan, surplus = 0, split = splits.whole) => run(
-  () => new RangeOpener({ objectKey, plan, surplus, geometry: SMALL }),
+const read = (dataKey: DataKey, body: Buffer, plan: ReadPlan, surplus = 0, split = splits.whole) => run(
+  () => new RangeOpener({ dataKey, plan, surplus, geometry: SMALL }),
   body.subarray(plan.storedFirst, plan.storedLast + 1 + surplus),
   split
 )
 
-function manifestOf({ objectKey, body }: SmallMultipart): Manifest {
-  const manifest = openTail(body, body.length, objectKey, 'multipart', SMALL)
+function manifestOf({ dataKey, body }: SmallMultipart): Manifest {
+  const manifest = openTail(body, body.length, dataKey, 'multipart', SMALL)
   if ('need' in manifest) throw new Error('The whole body is never too short.')
   return manifest
 }
 
 await t.test('every range of small singles is the slice', async (t) => {
-  const objectKey = ObjectKey.random()
+  const dataKey = DataKey.random()
   let count = 0
   for (const size of [1, 2, PAYLOAD - 40, PAYLOAD - 39, 2 * PAYLOAD - 40, 3 * PAYLOAD - 39]) {
     const plaintext = randomBytes(size)
-    const sealer = new SingleSealer({ objectKey, plaintextSize: size, geometry: SMALL })
+    const sealer = new SingleSealer({ dataKey, plaintextSize: size, geometry: SMALL })
     const body = run(() => sealer, plaintext).released
     for (let a = 0; a < size; a += size > 200 ? 3 : 1) {
       for (let b = a; b < size; b += size > 200 ? 2 : 1) {
         count += 1
-        const outcome = read(objectKey, body, planSingle({ header: sealer.header, plaintextSize: size }, a, b, SMALL))
+        const outcome = read(dataKey, body, planSingle({ header: sealer.header, plaintextSize: size }, a, b, SMALL))
         if (outcome.failure !== null || !outcome.released.equals(plaintext.subarray(a, b + 1))) t.fail(`${a}-${b} of ${size}`)
       }
     }
@@ -40,10 +40,10 @@ await t.test('every range of small singles is the slice', async (t) => {
 })
 
 await t.test('a range asked for before the size was known', async (t) => {
-  const objectKey = ObjectKey.random()
+  const dataKey = DataKey.random()
   const size = 500
   const plaintext = randomBytes(size)
-  const sealer = new SingleSealer({ objectKey, plaintextSize: size, geometry: SMALL })
+  const sealer = new SingleSealer({ dataKey, plaintextSize: size, geometry: SMALL })
   const body = run(() => sealer, plaintext).released
   for (const [a, b] of [[0, 10], [0, 499], [0, 5000], [100, 100], [400, 600], [499, 9999]] as const) {
     const asked = segmentRange(a, b, Infinity, segmentSize)
@@ -51,8 +51,8 @@ await t.test('a range asked for before the size was known', async (t) => {
     const plan = planSingle({ header: sealer.header, plaintextSize: size }, a, Math.min(b, size - 1), SMALL)
     t.equal(plan.storedFirst, asked.storedFirst)
     const surplus = fetchedLast - plan.storedLast
-    t.same(read(objectKey, body, plan, surplus, splits.random), { released: plaintext.subarray(a, b + 1), failure: null }, `${a}-${b}`)
-    t.equal(run(() => new RangeOpener({ objectKey, plan, surplus: surplus + 1, geometry: SMALL }),
+    t.same(read(dataKey, body, plan, surplus, splits.random), { released: plaintext.subarray(a, b + 1), failure: null }, `${a}-${b}`)
+    t.equal(run(() => new RangeOpener({ dataKey, plan, surplus: surplus + 1, geometry: SMALL }),
       body.subarray(plan.storedFirst, fetchedLast + 1)).failure, 'truncated')
   }
 })
@@ -61,7 +61,7 @@ await t.test('ranges of multipart objects at all their boundaries', async (t) =>
   let count = 0
   for (const sizes of [[18_000, 18_001, 20_000], [18_123, 0], [0], [1], [18_000, 100], [18_000]]) {
     const object = smallMultipart(sizes)
-    const { plaintext, body, objectKey } = object
+    const { plaintext, body, dataKey } = object
     t.equal(body.length, storedSize(plaintext.length, segmentSize), 'the size law')
     const manifest = manifestOf(object)
     const starts = partOffsets(sizes, SMALL).plaintext
@@ -72,14 +72,14 @@ await t.test('ranges of multipart objects at all their boundaries', async (t) =>
     for (const a of inside) {
       for (const b of inside.filter((at) => at >= a)) {
         count += 1
-        const outcome = read(objectKey, body, planMultipart(manifest, a, b, SMALL))
+        const outcome = read(dataKey, body, planMultipart(manifest, a, b, SMALL))
         if (outcome.failure !== null || !outcome.released.equals(plaintext.subarray(a, b + 1))) t.fail(`${a}-${b} of ${sizes.join()}`)
       }
     }
     const whole = planMultipart(manifest, 0, plaintext.length - 1, SMALL)
     t.equal(whole.storedFirst, 0)
     t.equal(whole.storedLast, manifest.manifestStart - 1, 'a whole read goes up to the manifest')
-    for (const split of Object.values(splits)) t.same(read(objectKey, body, whole, 0, split), { released: plaintext, failure: null })
+    for (const split of Object.values(splits)) t.same(read(dataKey, body, whole, 0, split), { released: plaintext, failure: null })
     for (const [a, b] of [[-1, 0], [1, 0], [0, plaintext.length]] as const) t.throws(() => planMultipart(manifest, a, b, SMALL), RangeError)
   }
   t.comment(`${count} ranges of multipart objects`)
@@ -87,13 +87,13 @@ await t.test('ranges of multipart objects at all their boundaries', async (t) =>
 
 await t.test('faults in multipart bodies', async (t) => {
   const object = smallMultipart([18_000, 18_000, 18_000])
-  const { plaintext, body, objectKey, parts } = object
+  const { plaintext, body, dataKey, parts } = object
   const manifest = manifestOf(object)
   const whole = planMultipart(manifest, 0, plaintext.length - 1, SMALL)
   let tried = 0
   const check = (name: string, faulty: Buffer, plan = whole, from = 0) => {
     tried += 1
-    const { released, failure } = read(objectKey, faulty, plan)
+    const { released, failure } = read(dataKey, faulty, plan)
     if (failure === null) t.fail(`${name}: accepted`)
     if (!released.equals(plaintext.subarray(from, from + released.length))) t.fail(`${name}: wrong bytes released`)
     if (released.length === plan.plaintextSize) t.fail(`${name}: last segment released`)
@@ -113,9 +113,9 @@ await t.test('faults in multipart bodies', async (t) => {
   const across = planMultipart(manifest, 17_999, 18_000, SMALL)
   t.equal(check('a zero passed over', flip(body, lastZero * 8), across, 17_999), 'zeros')
   const inSecond = planMultipart(manifest, 18_000, 18_010, SMALL)
-  t.equal(read(objectKey, flip(body, lastZero * 8), inSecond).failure, null, 'a range that does not pass the zeros')
+  t.equal(read(dataKey, flip(body, lastZero * 8), inSecond).failure, null, 'a range that does not pass the zeros')
   const olderAttempt = { ...manifest, parts: manifest.parts.map((part, i) => i === 1 ? { ...part, header: parts[0]!.header } : part) }
-  t.equal(read(objectKey, body, planMultipart(olderAttempt, 18_000, 18_010, SMALL)).failure, 'header', 'another attempt at a part')
+  t.equal(read(dataKey, body, planMultipart(olderAttempt, 18_000, 18_010, SMALL)).failure, 'header', 'another attempt at a part')
   const middle = planMultipart(manifest, 18_500, 18_600, SMALL)
   for (let bit = middle.storedFirst * 8; bit <= middle.storedLast * 8; bit += 1) {
     check(`bit ${bit} in a range`, flip(body, bit), middle, 18_500)
@@ -124,7 +124,7 @@ await t.test('faults in multipart bodies', async (t) => {
   const toTheEnd = planMultipart(manifestOf(ending), 0, 17_999, SMALL)
   for (let at = partOffsets([18_000], SMALL).storedEnd; at <= toTheEnd.storedLast; at += 1) {
     tried += 1
-    const { released, failure } = read(ending.objectKey, flip(ending.body, at * 8), toTheEnd, 0, splits.random)
+    const { released, failure } = read(ending.dataKey, flip(ending.body, at * 8), toTheEnd, 0, splits.random)
     if (failure === null || released.length === 18_000) t.fail(`byte ${at} behind a last part of 0 bytes: all released`)
   }
   t.comment(`${tried} faulty reads of multipart bodies, 0 accepted`)

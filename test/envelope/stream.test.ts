@@ -1,14 +1,14 @@
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
-import { ObjectKey } from '../../src/envelope/data-key.ts'
+import { DataKey } from '../../src/envelope/data-key.ts'
 import type { StreamPart } from '../../src/envelope/segments.ts'
 import { segmentCount, segmentRange, segmentStart, streamSize } from '../../src/envelope/sizes.ts'
 import { SegmentOpener, SegmentSealer } from '../../src/envelope/stream.ts'
 import { faults, kindOf, PAYLOAD, run, SMALL, splits } from './fixtures.ts'
 
 const { segmentSize } = SMALL
-const objectKey = ObjectKey.random()
-const streamKey = objectKey.stream
+const dataKey = DataKey.random()
+const streamKey = dataKey.stream
 const sizes = [0, 1, PAYLOAD - 41, PAYLOAD - 40, PAYLOAD - 39, 2 * PAYLOAD - 41, 2 * PAYLOAD - 40, 2 * PAYLOAD - 39, 5 * PAYLOAD, 1000]
 const partOf = (plaintextSize: number): StreamPart => ({ kind: 'part', number: 7, plaintextSize })
 
@@ -115,7 +115,7 @@ await t.test('associated data: kind, number, length and key are bound', async (t
   t.equal(open({ ...partOf(100), number: 8 }), 'segment')
   t.equal(open(partOf(99)), 'segment')
   t.equal(open(partOf(101)), 'truncated')
-  t.equal(open(partOf(100), ObjectKey.random().stream), 'segment')
+  t.equal(open(partOf(100), DataKey.random().stream), 'segment')
   const suffixed = run(
     () => new SegmentOpener({ streamKey, header, part: partOf(100), segmentSize, associatedSuffix: Buffer.from('x') }), stored
   )

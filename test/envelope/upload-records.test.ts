@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createHash, randomBytes } from 'node:crypto'
 import { checksumCodes, type ChecksumName } from '../../src/envelope/attributes.ts'
-import { ObjectKey } from '../../src/envelope/data-key.ts'
+import { DataKey } from '../../src/envelope/data-key.ts'
 import {
   attemptEtag, completedListHash, openPartRecord, openUploadRecord, parseUploadRecord, sealPartRecord, sealUploadRecord, uploadHash,
   type PartRecord, type SealUploadRecordInput, type UploadSettings
@@ -9,7 +9,7 @@ import {
 import { MAX_PART_PLAINTEXT } from '../../src/envelope/sizes.ts'
 import { faults, flip, kek, kindOf, place } from './fixtures.ts'
 
-const objectKey = ObjectKey.random()
+const dataKey = DataKey.random()
 const upload = uploadHash(place, 'upload-1')
 const record: PartRecord = {
   number: 17, plaintextSize: MAX_PART_PLAINTEXT, header: randomBytes(40), md5: randomBytes(16),
@@ -17,7 +17,7 @@ const record: PartRecord = {
 }
 
 await t.test('part records round trip, as names of objects', async (t) => {
-  const name = sealPartRecord(objectKey, upload, record)
+  const name = sealPartRecord(dataKey, upload, record)
   t.match(name, /^[A-Za-z0-9_-]+$/)
   t.ok(name.length <= 255, `${name.length} characters, and file systems take 255`)
   t.comment(`a part record of ${name.length} characters`)
@@ -26,13 +26,13 @@ await t.test('part records round trip, as names of objects', async (t) => {
     { ...record, md5: null, checksum: null, number: 1 },
     ...Object.entries(checksumCodes).map(([algorithm, { bytes }]) => ({ ...record, checksum: { algorithm: algorithm as ChecksumName, value: randomBytes(bytes) }, number: 10_000 }))
   ]
-  for (const one of all) t.same(openPartRecord(objectKey, upload, sealPartRecord(objectKey, upload, one)), one)
-  t.not(sealPartRecord(objectKey, upload, record), name, 'fresh salt')
+  for (const one of all) t.same(openPartRecord(dataKey, upload, sealPartRecord(dataKey, upload, one)), one)
+  t.not(sealPartRecord(dataKey, upload, record), name, 'fresh salt')
 })
 
 await t.test('faulty and foreign part records', async (t) => {
-  const raw = Buffer.from(sealPartRecord(objectKey, upload, record), 'base64url')
-  const open = (name: string, key = objectKey, of = upload) => kindOf(() => openPartRecord(key, of, name))
+  const raw = Buffer.from(sealPartRecord(dataKey, upload, record), 'base64url')
+  const open = (name: string, key = dataKey, of = upload) => kindOf(() => openPartRecord(key, of, name))
   let tried = 0
   for (const [name, faulty] of faults(raw)) {
     tried += 1
@@ -40,21 +40,21 @@ await t.test('faulty and foreign part records', async (t) => {
   }
   t.comment(`${tried} faulty part records, 0 accepted`)
   const name = raw.toString('base64url')
-  t.equal(open(name, ObjectKey.random()), 'record')
-  t.equal(open(name, objectKey, uploadHash(place, 'upload-2')), 'record')
+  t.equal(open(name, DataKey.random()), 'record')
+  t.equal(open(name, dataKey, uploadHash(place, 'upload-2')), 'record')
   for (const text of ['', `${name}=`, `${name}A`, 'A'.repeat(1025), 'ä']) t.equal(open(text), 'record')
-  t.throws(() => sealPartRecord(objectKey, upload, { ...record, upstreamEtag: 'e'.repeat(256) }), RangeError)
-  t.throws(() => sealPartRecord(objectKey, upload, { ...record, header: Buffer.alloc(39) }), RangeError)
-  t.equal(open(sealPartRecord(objectKey, upload, { ...record, number: 0 })), 'record')
-  t.equal(open(sealPartRecord(objectKey, upload, { ...record, number: 10_001 })), 'record')
-  t.equal(open(sealPartRecord(objectKey, upload, { ...record, plaintextSize: MAX_PART_PLAINTEXT + 1 })), 'record')
+  t.throws(() => sealPartRecord(dataKey, upload, { ...record, upstreamEtag: 'e'.repeat(256) }), RangeError)
+  t.throws(() => sealPartRecord(dataKey, upload, { ...record, header: Buffer.alloc(39) }), RangeError)
+  t.equal(open(sealPartRecord(dataKey, upload, { ...record, number: 0 })), 'record')
+  t.equal(open(sealPartRecord(dataKey, upload, { ...record, number: 10_001 })), 'record')
+  t.equal(open(sealPartRecord(dataKey, upload, { ...record, plaintextSize: MAX_PART_PLAINTEXT + 1 })), 'record')
 })
 
 const key = kek()
 const settings: UploadSettings = { checksumAlgorithm: 'crc64nvme', checksumType: 'full', etagMode: 'md5', storedChecksum: null }
 const input: SealUploadRecordInput = {
   kek: key, keyId: 'local:main:v1-abc', blob: randomBytes(80), sse: 'aws:kms', scope: 'object', requestContext: { team: 'ä', b: '' },
-  objectKey, place, uploadId: 'upload-1', settings
+  dataKey, place, uploadId: 'upload-1', settings
 }
 
 await t.test('upload records round trip', async (t) => {
@@ -69,7 +69,7 @@ await t.test('upload records round trip', async (t) => {
     const { keyId, blob, sse, scope, requestContext } = given
     t.match(parsed, { keyId, blob, sse, scope, requestContext })
     const opened = openUploadRecord(parsed, key, place, 'upload-1')
-    t.ok(opened.objectKey.secret.equals(objectKey.secret))
+    t.ok(opened.dataKey.secret.equals(dataKey.secret))
     t.same(opened.settings, given.settings)
   }
 })

@@ -48,15 +48,15 @@ function read(vector: Vector, body: Buffer, split: (left: number) => number): Ou
   const place = { realm: vector.realm, bucket: vector.bucket, objectKey: vector.object }
   const envelope = parseEnvelope(vector.metadata['x-amz-meta-sealgate'] ?? '')
   if (envelope.bucket !== place.bucket) throw new EnvelopeError('place')
-  const { objectKey, attributes } = openEnvelope(envelope, keyOf(vector, envelope), place)
+  const { dataKey, attributes } = openEnvelope(envelope, keyOf(vector, envelope), place)
   const size = plaintextSize(body.length)
   if (size === null || (attributes.plaintextSize ?? size) !== size) throw new EnvelopeError('length')
   const header = envelope.streamHeader
-  if (header !== null) return run(() => new SingleOpener({ objectKey, header, plaintextSize: size }), body, split)
-  const manifest = openTail(body, body.length, objectKey, 'multipart')
+  if (header !== null) return run(() => new SingleOpener({ dataKey, header, plaintextSize: size }), body, split)
+  const manifest = openTail(body, body.length, dataKey, 'multipart')
   if ('need' in manifest) throw new EnvelopeError('footer')
   const plan = planMultipart(manifest, 0, size - 1)
-  return run(() => new RangeOpener({ objectKey, plan }), body.subarray(0, plan.storedLast + 1), split)
+  return run(() => new RangeOpener({ dataKey, plan }), body.subarray(0, plan.storedLast + 1), split)
 }
 
 await t.test('every vector opens, or fails as it says', async (t) => {

@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import t from 'tap'
 import fc from 'fast-check'
-import { openWithCustomerKey, sealWithCustomerKey, ObjectKey, bucketKeyContext, unwrap, wrap } from '../../src/envelope/data-key.ts'
+import { openWithCustomerKey, sealWithCustomerKey, DataKey, bucketKeyContext, unwrap, wrap } from '../../src/envelope/data-key.ts'
 import { fields, EnvelopeError } from '../../src/envelope/encoding.ts'
 import { faults, flip, kek, kindOf } from './fixtures.ts'
 
@@ -35,10 +35,10 @@ await t.test('derived keys are those of the format', async (t) => {
   const secret = randomBytes(32)
   const salt = Buffer.from('sealgate/v1/object-key-hkdf-salt')
   t.equal(salt.length, 32)
-  const objectKey = ObjectKey.fromBytes(Buffer.from(secret))
-  t.same(objectKey.stream.export(), hkdf(secret, salt, 'sealgate/v1/stream', 32))
-  t.same(objectKey.partRecord.export(), hkdf(secret, salt, 'sealgate/v1/part-record', 32))
-  t.same(objectKey.commitment, hkdf(secret, salt, 'sealgate/v1/commitment', 32))
+  const dataKey = DataKey.fromBytes(Buffer.from(secret))
+  t.same(dataKey.stream.export(), hkdf(secret, salt, 'sealgate/v1/stream', 32))
+  t.same(dataKey.partRecord.export(), hkdf(secret, salt, 'sealgate/v1/part-record', 32))
+  t.same(dataKey.commitment, hkdf(secret, salt, 'sealgate/v1/commitment', 32))
 })
 
 await t.test('customer keys', async (t) => {

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream'
 import t from 'tap'
-import { Gathered, readAll } from '../../src/http/stage.ts'
+import { ByteQueue, readAll } from '../../src/http/stage.ts'
 
 await t.test('pieces of any size come out whole, and none of them is kept', async (t) => {
-  const gathered = new Gathered()
+  const gathered = new ByteQueue()
   const piece = Buffer.alloc(1)
   const expected: number[] = []
   for (let i = 0; i < 1000; i += 1) {
@@ -26,7 +26,7 @@ await t.test('pieces of any size come out whole, and none of them is kept', asyn
 })
 
 await t.test('what was seen stays as it was, while bytes go at the front and come at the end', async (t) => {
-  const gathered = new Gathered()
+  const gathered = new ByteQueue()
   const all = Buffer.from(Array.from({ length: 5000 }, (_, i) => i % 253))
   const seen: (readonly [view: Buffer, from: number])[] = []
   let dropped = 0

@@ -7,9 +7,9 @@ import {
 import { loadConfig } from '../../src/config/load.ts'
 import { openKeys, openStore } from '../../src/cli/store-command.ts'
 import { rewrapObject, type RewrapJob } from '../../src/maintenance/rewrap-object.ts'
-import { probeTagHabit } from '../../src/store-client/probe-tags.ts'
+import { probeCopyTagMode } from '../../src/store-client/probe-tags.ts'
 import { TagJournal } from '../../src/maintenance/tag-journal.ts'
-import { StoredBucket, type Sent } from '../../src/store-client/bucket-client.ts'
+import { BucketClient, type Sent } from '../../src/store-client/bucket-client.ts'
 import { probeConditions } from '../../src/store-client/probe-conditions.ts'
 import { startRewrapRig, type RewrapRig } from './rig.ts'
 
@@ -21,7 +21,7 @@ async function bodyOf(s3: S3Client, Key: string): Promise<Buffer> {
 }
 
 /** Lets a test do something once a part has been copied. */
-class MeddledBucket extends StoredBucket {
+class MeddledBucket extends BucketClient {
   afterPart: (() => Promise<unknown>) | null = null
 
   override async document(sent: Sent): Promise<Buffer> {
@@ -49,9 +49,9 @@ async function engine(t: Test, rig: RewrapRig, change: Partial<RewrapJob> = {}):
   })
   return {
     keys: opened.keys, pins: { key: 'main', allowedKeys: [], openKeys: [] }, target: null, realm: 'test', aliases: [],
-    conditions: await probeConditions(upstream, 'sealgate-state', signal), tagHabit: await probeTagHabit(upstream, 'sealgate-state', signal),
+    conditions: await probeConditions(upstream, 'sealgate-state', signal), tagHabit: await probeCopyTagMode(upstream, 'sealgate-state', signal),
     singleCopyLimit: 6 * MIB, partSize: 5 * MIB, retryMs: 1, useFor: (key, versionId) => opened.useFor(Bucket, key, versionId),
-    journal: new TagJournal(new StoredBucket(upstream, 'sealgate-state', signal), new StoredBucket(upstream, Bucket, signal)), ...change,
+    journal: new TagJournal(new BucketClient(upstream, 'sealgate-state', signal), new BucketClient(upstream, Bucket, signal)), ...change,
     bucket: new MeddledBucket(upstream, Bucket, signal)
   }
 }

@@ -7,7 +7,7 @@ import { collectGarbage } from '../../src/maintenance/garbage.ts'
 import { StateBucket } from '../../src/operations/multipart/upload-state.ts'
 import { HeaderList } from '../../src/http/message.ts'
 import { KeyCounts } from '../../src/maintenance/key-usage.ts'
-import { StoredBucket } from '../../src/store-client/bucket-client.ts'
+import { BucketClient } from '../../src/store-client/bucket-client.ts'
 import { MOST_ROWS, PageTurns } from '../../src/s3/page-turns.ts'
 import { renderXml, type XmlNode } from '../../src/s3/xml.ts'
 import { Bucket, bytes, codeOf, complete, create, MiB, put, rig, upload } from './multipart-rig.ts'
@@ -73,13 +73,13 @@ await t.test('listings of the state bucket and of buckets come to an end', async
     await t.rejects(drain(new StateBucket(store, 's', signal).list('uploads/')), bad, what)
     t.ok(store.pages <= most, `${what}: ${store.pages} pages`)
     if (most > 1000) continue
-    for (const pages of [new StoredBucket(store, 'b', signal).objects(''), new StateBucket(store, 's', signal).list('', { mostRows: Infinity })]) {
+    for (const pages of [new BucketClient(store, 'b', signal).objects(''), new StateBucket(store, 's', signal).list('', { mostRows: Infinity })]) {
       await t.rejects(drain(pages), bad, what)
     }
   }
   const versions = endless(() => [['IsTruncated', 'true'], ['NextKeyMarker', 'k'], ['NextVersionIdMarker', 'v']])
-  await t.rejects(drain(new StoredBucket(versions, 'b', signal).versions('')), bad)
-  await t.rejects(drain(new StoredBucket(endless(() => [['IsTruncated', 'true'], ['EncodingType', 'url'], ['NextKeyMarker', '%zz']]), 'b', signal).versions('')), S3Error)
+  await t.rejects(drain(new BucketClient(versions, 'b', signal).versions('')), bad)
+  await t.rejects(drain(new BucketClient(endless(() => [['IsTruncated', 'true'], ['EncodingType', 'url'], ['NextKeyMarker', '%zz']]), 'b', signal).versions('')), S3Error)
   await t.rejects(new StateBucket(endless(() => more('same')), 's', signal).removeAll('uploads/x/'), bad)
   const upstream = endless((n) => [...Array.from({ length: 30_000 }, (_, i) => row(`uploads/x/${n}-${i}`)), ...more(String(n))])
   const collection = { state: new StateBucket(upstream, 's', signal), upstream, realm: 'r', olderThan: 0, dryRun: true, signal }

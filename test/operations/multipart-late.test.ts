@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { ListPartsCommand, UploadPartCommand, UploadPartCopyCommand, type CompletedPart } from '@aws-sdk/client-s3'
-import { LateParts, type PartTry } from '../../src/operations/multipart/detached-writes.ts'
+import { DetachedPartWrites, type PartTry } from '../../src/operations/multipart/detached-writes.ts'
 import type { Match } from '../support/rules.ts'
 import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig, stateBucket, type Rig } from './multipart-rig.ts'
 
@@ -161,10 +161,10 @@ void t.test('a gateway that stops waits for late answers', async (t) => {
 })
 
 /** A try that has handed over its body, and whose client has gone; it ends with its signal alone. */
-async function abandoned(parts: LateParts): Promise<AbortSignal> {
+async function abandoned(parts: DetachedPartWrites): Promise<AbortSignal> {
   const client = new AbortController()
   const started = Promise.withResolvers<PartTry>()
-  const followed = parts.follow(client.signal, (one) => {
+  const followed = parts.run(client.signal, (one) => {
     started.resolve(one)
     return new Promise((_, reject) => { one.signal.addEventListener('abort', () => { reject(new Error('given up')) }) })
   })
@@ -177,7 +177,7 @@ async function abandoned(parts: LateParts): Promise<AbortSignal> {
 
 void t.test('only so many are waited for: the oldest are given up', async (t) => {
   const outcomes: string[] = []
-  const parts = new LateParts({ limit: 2, patienceSeconds: 60, over: (outcome) => { outcomes.push(outcome) } })
+  const parts = new DetachedPartWrites({ limit: 2, patienceSeconds: 60, over: (outcome) => { outcomes.push(outcome) } })
   const signals: AbortSignal[] = []
   for (let i = 0; i < 4; i += 1) signals.push(await abandoned(parts))
   t.same(signals.map(({ aborted }) => aborted), [true, true, false, false])

@@ -7,7 +7,7 @@ import { createGateway } from '../../src/gateway/gateway.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { createListener } from '../../src/listener/listener.ts'
 import { createLog } from '../../src/observe/log.ts'
-import type { Gateway, TellOperator } from '../../src/gateway/types.ts'
+import type { Gateway, OperatorLog } from '../../src/gateway/types.ts'
 import type { Listener } from '../../src/listener/listener.ts'
 import type { TestStore } from './hostile.ts'
 
@@ -21,7 +21,7 @@ export interface TestGatewayOptions {
   /** Milliseconds between the white space of a pending answer. */
   readonly heartbeatMs?: number
   /** Told what the operator is told. */
-  readonly tell?: TellOperator
+  readonly tell?: OperatorLog
   /** Takes every line of the log, at its most talkative. Default: no log. */
   readonly log?: (line: string) => void
 }

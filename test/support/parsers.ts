@@ -11,7 +11,7 @@ import { parseBucketRecord } from '../../src/envelope/bucket-record.ts'
 import { openEnvelope, parseEnvelope } from '../../src/envelope/envelope.ts'
 import { EnvelopeError } from '../../src/envelope/encoding.ts'
 import { openTail } from '../../src/envelope/manifest.ts'
-import { ObjectKey } from '../../src/envelope/data-key.ts'
+import { DataKey } from '../../src/envelope/data-key.ts'
 import { openPartRecord, parseUploadRecord } from '../../src/envelope/upload-records.ts'
 import { storedSize } from '../../src/envelope/sizes.ts'
 import { S3Error } from '../../src/errors.ts'
@@ -64,7 +64,7 @@ const header = 16 * KiB
 const document = 2 * 1024 * KiB
 const client = clientDocument(document)
 const auth = context()
-const objectKey = ObjectKey.random()
+const dataKey = DataKey.random()
 const kek = createSecretKey(Buffer.alloc(32, 9))
 const place = { realm: 'r', bucket: 'b', objectKey: 'k' }
 const boundary = 'x'.repeat(70)
@@ -239,7 +239,7 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
   },
   { name: 'error code of the store', seeds: ['<Error><Code>§NoSuchKey§</Code>', '<Code>§', '§'], run: (input) => errorCode(input) },
   { name: 'traceparent', seeds: ['00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01§', '§'], run: (input) => parseTraceparent(latin1(input)) },
-  { name: 'name of a part record', seeds: ['AAAA§', '§'], run: (input) => openPartRecord(objectKey, Buffer.alloc(32), latin1(input)) }
+  { name: 'name of a part record', seeds: ['AAAA§', '§'], run: (input) => openPartRecord(dataKey, Buffer.alloc(32), latin1(input)) }
 ]
 
 const bodies: readonly Parser[] = [
@@ -274,7 +274,7 @@ const bodies: readonly Parser[] = [
     }
   },
   { name: 'attributes', limit: KiB, seeds: ['\0\0§', '§'], run: (input) => { for (const kind of ['single', 'multipart'] as const) parseAttributes(input, kind) } },
-  { name: 'manifest', limit: 1_310_562, seeds: ['§\0\0\0\0sealgate', '§'], run: (input) => { for (const kind of ['single', 'multipart'] as const) openTail(input, storedSize(5_000_000), objectKey, kind) } },
+  { name: 'manifest', limit: 1_310_562, seeds: ['§\0\0\0\0sealgate', '§'], run: (input) => { for (const kind of ['single', 'multipart'] as const) openTail(input, storedSize(5_000_000), dataKey, kind) } },
   { name: 'upload record', limit: 64 * KiB, seeds: ['\0§', '§'], run: (input) => parseUploadRecord(input) },
   { name: 'bucket record', limit: 64 * KiB, seeds: ['\0§', '§'], run: (input) => parseBucketRecord(input) },
   { name: 'keyring', limit: document, seeds: ['{"name":"n","keys":[{"id":"1§","state":"enabled","key":"AAAA§","created":"2020-01-01T00:00:00Z"},§]}', '§', '{"name":§'], run: (input) => Keyring.parse(Buffer.from(input)) },

@@ -1,13 +1,13 @@
 import { setImmediate as tick } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
-import { Slots } from '../../src/upstream/pools.ts'
+import { ConnectionQueue } from '../../src/upstream/pools.ts'
 import { codeOf } from './raw-store.ts'
 
 const never = new AbortController().signal
 
 await t.test('first come, first served, and never more than the limit', async (t) => {
-  const slots = new Slots(2, 10, 60_000)
+  const slots = new ConnectionQueue(2, 10, 60_000)
   const order: number[] = []
   const releases = await Promise.all([slots.take(never), slots.take(never)])
   const late = [3, 4, 5].map(async (n) => {
@@ -27,7 +27,7 @@ await t.test('first come, first served, and never more than the limit', async (t
 })
 
 await t.test('a full line and a long wait are SlowDown', async (t) => {
-  const slots = new Slots(1, 1, 20)
+  const slots = new ConnectionQueue(1, 1, 20)
   const release = await slots.take(never)
   const waiting = codeOf(slots.take(never))
   t.equal(await codeOf(slots.take(never)), 'SlowDown')
@@ -38,7 +38,7 @@ await t.test('a full line and a long wait are SlowDown', async (t) => {
 })
 
 await t.test('an abort leaves the line with its own reason', async (t) => {
-  const slots = new Slots(1, 5, 60_000)
+  const slots = new ConnectionQueue(1, 5, 60_000)
   const release = await slots.take(never)
   const stop = new AbortController()
   const waiting = slots.take(stop.signal)
@@ -52,7 +52,7 @@ await t.test('an abort leaves the line with its own reason', async (t) => {
 await t.test('whatever happens in whatever order, no slot is lost or made', async () => {
   const step = fc.constantFrom('take', 'release', 'abort')
   await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-    const slots = new Slots(3, 4, 60_000)
+    const slots = new ConnectionQueue(3, 4, 60_000)
     const held: (() => void)[] = []
     const stops: AbortController[] = []
     for (const what of steps) {

@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import process from 'node:process'
-import { sealWithCustomerKey, ObjectKey, bucketKeyContext, wrap } from '../../src/envelope/data-key.ts'
+import { sealWithCustomerKey, DataKey, bucketKeyContext, wrap } from '../../src/envelope/data-key.ts'
 import { fields, type EnvelopeErrorKind } from '../../src/envelope/encoding.ts'
 import { metadataDigest, sealEnvelope, type Attributes, type Place, type SealEnvelopeInput } from '../../src/envelope/envelope.ts'
 import { sealTail, type ManifestPart } from '../../src/envelope/manifest.ts'
@@ -75,44 +75,44 @@ interface SingleOptions {
   readonly source?: KeySource
   readonly at?: Place
   readonly late?: boolean
-  readonly objectKey?: ObjectKey
+  readonly dataKey?: DataKey
   readonly algorithm?: ChecksumAlgorithm
 }
 
 function single(
-  size: number, { at = place, source = localKey(at), late = false, objectKey = ObjectKey.random(), algorithm = 'sha256' }: SingleOptions = {}
+  size: number, { at = place, source = localKey(at), late = false, dataKey = DataKey.random(), algorithm = 'sha256' }: SingleOptions = {}
 ): Stored {
   const plaintext = randomBytes(size)
   const md5 = createHash('md5').update(plaintext).digest()
   const checksums = [{ algorithm, type: 'full', value: compositeChecksum(algorithm, [plaintext]) }] as const
   const known: LateDigests = { md5, checksums }
-  const sealer = new SingleSealer({ objectKey, plaintextSize: size, ...(late ? { digests: () => known } : {}) })
+  const sealer = new SingleSealer({ dataKey, plaintextSize: size, ...(late ? { digests: () => known } : {}) })
   const body = Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
   const attributes = attributesOf({ plaintextSize: size, digestsInManifest: late, ...(late ? {} : known) })
   const { kek, blob, scope } = source
-  const input: SealEnvelopeInput = { kek, blob, scope, objectKey, place: at, kind: 'single', streamHeader: sealer.header, attributes }
+  const input: SealEnvelopeInput = { kek, blob, scope, dataKey, place: at, kind: 'single', streamHeader: sealer.header, attributes }
   return { source, place: at, plaintext, body, input, envelope: sealEnvelope(input) }
 }
 
 function multipart(sizes: readonly number[], algorithm: ChecksumAlgorithm = 'sha256'): Stored {
-  const objectKey = ObjectKey.random()
+  const dataKey = DataKey.random()
   const source = localKey(place)
   const plaintexts = sizes.map((size) => randomBytes(size))
   const pieces: Buffer[] = []
   const parts = plaintexts.map((plaintext, i): ManifestPart => {
     const number = 2 * i + 1
-    const sealer = new PartSealer({ objectKey, number, plaintextSize: plaintext.length })
+    const sealer = new PartSealer({ dataKey, number, plaintextSize: plaintext.length })
     pieces.push(...sealer.update(plaintext), ...sealer.final())
     const checksum = compositeChecksum(algorithm, [plaintext])
     return { number, plaintextSize: plaintext.length, header: sealer.header, md5: createHash('md5').update(plaintext).digest(), checksum }
   })
   const listHash = completedListHash(parts.map(({ number, md5 }) => ({ number, etag: md5?.toString('hex') ?? '' })))
-  pieces.push(...sealTail(objectKey, {
+  pieces.push(...sealTail(dataKey, {
     kind: 'multipart', checksums: [], partChecksum: algorithm, uploadHash: uploadHash(place, 'upload-1'), listHash, parts
   }))
   const { kek, blob, scope } = source
   const attributes = attributesOf({ digestsInManifest: true })
-  const input: SealEnvelopeInput = { kek, blob, scope, objectKey, place, kind: 'multipart', streamHeader: null, attributes }
+  const input: SealEnvelopeInput = { kek, blob, scope, dataKey, place, kind: 'multipart', streamHeader: null, attributes }
   return { source, place, plaintext: Buffer.concat(plaintexts), body: Buffer.concat(pieces), input, envelope: sealEnvelope(input) }
 }
 
@@ -208,7 +208,7 @@ function envelopeFaults(): void {
   const commitment = randomBytes(32)
   const streamHeader = stored.input.streamHeader ?? Buffer.alloc(0)
   const secret = Buffer.concat(
-    [stored.input.objectKey.secret.export(), Buffer.from([0, 0, 0]), Buffer.alloc(16), Buffer.alloc(7), Buffer.from([20])]
+    [stored.input.dataKey.secret.export(), Buffer.from([0, 0, 0]), Buffer.alloc(16), Buffer.alloc(7), Buffer.from([20])]
   )
   const craft = (content: Buffer) => {
     const aad = fields('sealgate/v1/envelope', clear, commitment, streamHeader, place.realm, place.bucket, place.objectKey)
@@ -241,15 +241,15 @@ function bodyFaults(): void {
 }
 
 function smallBodyFaults(): void {
-  const objectKey = ObjectKey.random()
-  const stored = single(500, { objectKey })
+  const dataKey = DataKey.random()
+  const stored = single(500, { dataKey })
   const { body } = stored
   const end = streamSize(500)
   const bad = (name: string, description: string, fault: Fault) => { write(`bad-${name}`, description, stored, fault) }
   bad('bit', 'one bit of the only segment', { expect: 'segment', body: flip(body, 200) })
   bad('tag', 'one bit of a tag', { expect: 'segment', body: flip(body, end - 1) })
   bad('salt', 'one bit of the stored stream header', { expect: 'header', body: flip(body, 5) })
-  bad('attempt', 'the body of another attempt', { expect: 'header', body: single(500, { objectKey }).body })
+  bad('attempt', 'the body of another attempt', { expect: 'header', body: single(500, { dataKey }).body })
   bad('zeros', 'a byte of the zeros', { expect: 'zeros', body: flip(body, end + 3) })
   bad('footer', 'one bit of the footer\'s name', { expect: 'footer', body: flip(body, body.length - 12) })
   bad('footer-size', 'the footer says a larger manifest', { expect: 'footer', body: flip(body, body.length - 3) })
@@ -263,7 +263,7 @@ function smallBodyFaults(): void {
   bad('no-tail', 'the tail is missing', { expect: 'length', body: body.subarray(0, end) })
   bad('longer', 'one byte more', { expect: 'length', body: Buffer.concat([body, Buffer.alloc(1)]) })
   bad('empty', 'an empty body', { expect: 'length', body: Buffer.alloc(0) })
-  bad('other-size', 'a body of another size that obeys the law', { expect: 'length', body: single(501, { objectKey }).body })
+  bad('other-size', 'a body of another size that obeys the law', { expect: 'length', body: single(501, { dataKey }).body })
   const parts = multipart([500])
   const other = (name: string, description: string, fault: Fault) => { write(`bad-multipart-${name}`, description, parts, fault) }
   other('bit', 'one bit of the part', { expect: 'segment', body: flip(parts.body, 200) })
@@ -271,7 +271,7 @@ function smallBodyFaults(): void {
   other('zeros', 'a byte of the zeros', { expect: 'zeros', body: flip(parts.body, streamSize(500) + 1) })
   other(
     'single', 'the body of a single under the same object key', {
-      expect: 'manifest', body: single(500, { objectKey: parts.input.objectKey }).body
+      expect: 'manifest', body: single(500, { dataKey: parts.input.dataKey }).body
     }
   )
 }

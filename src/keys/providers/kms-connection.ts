@@ -3,7 +3,7 @@ import type { KMSClient, KMSClientConfig } from '@aws-sdk/client-kms'
 import type * as Sdk from '@aws-sdk/client-kms'
 import type { Diagnosis } from '../../diagnosis.ts'
 import { S3Error } from '../../errors.ts'
-import { abandonOn } from '../../concurrency/in-flight.ts'
+import { rejectOnAbort } from '../../concurrency/in-flight.ts'
 import { classifyKmsError, kmsS3Error, NoKmsCredentials, type KmsOutcome } from './kms-errors.ts'
 
 type KmsOperation = 'GenerateDataKey' | 'Decrypt' | 'Encrypt' | 'ReEncrypt'
@@ -127,7 +127,7 @@ export class KmsConnection {
     const waits = { forCredentials: false }
     try {
       // The race is for what does not heed the signal: loading the SDK, and the credential chain.
-      return await abandonOn(abortSignal, this.#connect().then(async ([client, sdk]) => {
+      return await rejectOnAbort(abortSignal, this.#connect().then(async ([client, sdk]) => {
         // Asked by itself, so that a chain that finds nothing, or waits for an instance metadata service that is not there, is not
         // taken for a key service that does not answer.
         waits.forCredentials = true

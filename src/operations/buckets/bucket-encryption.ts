@@ -1,7 +1,7 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { BucketEncryption } from '../../s3/bucket-encryption.ts'
 import type { KeyContext, KeyUse } from '../../keys/types.ts'
-import type { Execution } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import { bucketRecordHash, openBucketRecord, parseBucketRecord, sealBucketRecord, type RecordPlace } from '../../envelope/bucket-record.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
@@ -23,42 +23,42 @@ import { verified } from '../objects/sealed-object.ts'
  * customers' keys; what the configuration demands it cannot loosen. The configuration says who may change it: clients that may write to the
  * bucket. The store can refuse in addition (`checkRight`), and grant nothing.
  */
-export async function bucketEncryption(x: Execution): Promise<HttpResponse> {
-  const bucket = bucketOf(x)
-  if (x.operation.name === 'PutBucketEncryption') {
+export async function bucketEncryption(ctx: OperationContext): Promise<HttpResponse> {
+  const bucket = bucketOf(ctx)
+  if (ctx.operation.name === 'PutBucketEncryption') {
     // A document that is not the signed one must not make the gateway ask the store.
-    const wanted = readBucketEncryption(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes))
-    await checkRight(x)
-    await writeDefault(x, bucket, wanted)
+    const wanted = readBucketEncryption(await readDocument(ctx), clientDocument(ctx.services.config.limits.xmlBytes))
+    await checkRight(ctx)
+    await writeDefault(ctx, bucket, wanted)
     return { status: 200, headers: [['content-length', '0']], body: null }
   }
-  await checkRight(x)
-  if (x.operation.name === 'DeleteBucketEncryption') {
-    await removeBucketDefault(x, bucket)
+  await checkRight(ctx)
+  if (ctx.operation.name === 'DeleteBucketEncryption') {
+    await removeBucketDefault(ctx, bucket)
     return { status: 204, headers: [], body: null }
   }
-  const found = await readDefault(x, bucket)
+  const found = await readDefault(ctx, bucket)
   if (found === null) throw new S3Error('ServerSideEncryptionConfigurationNotFoundError', { fields: { BucketName: bucket } })
   const body = renderBucketEncryption(found)
   return { status: 200, headers: [['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
 }
 
 /** The bucket's own default, from the cache or the state bucket; null when it has none. @throws S3Error SealgateIntegrityError. */
-export async function bucketDefault(x: Execution, bucket: string): Promise<BucketEncryption | null> {
-  const cached = x.parts.settings.encryption.get(bucket)
+export async function bucketDefault(ctx: OperationContext, bucket: string): Promise<BucketEncryption | null> {
+  const cached = ctx.services.settings.encryption.get(bucket)
   if (cached !== undefined) return cached
-  const found = await readDefault(x, bucket)
-  x.parts.settings.encryption.set(bucket, found)
+  const found = await readDefault(ctx, bucket)
+  ctx.services.settings.encryption.set(bucket, found)
   return found
 }
 
 /** Also where there is none. @throws S3Error ServiceUnavailable when the store would not remove it. */
-export async function removeBucketDefault(x: Execution, bucket: string): Promise<void> {
-  if (await stateOf(x).remove([recordName(x, bucket)]) > 0) {
+export async function removeBucketDefault(ctx: OperationContext, bucket: string): Promise<void> {
+  if (await stateOf(ctx).remove([recordName(ctx, bucket)]) > 0) {
     throw new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.' })
   }
   // Now, and not before: a write in between may have read and remembered it.
-  x.parts.settings.encryption.set(bucket, null)
+  ctx.services.settings.encryption.set(bucket, null)
 }
 
 /**
@@ -68,26 +68,26 @@ export async function removeBucketDefault(x: Execution, bucket: string): Promise
  * for the bucket's ACL, which its owner may read.
  * @throws S3Error of the store.
  */
-async function checkRight(x: Execution): Promise<void> {
-  const { client } = x.request
-  if (client !== null && client.upstream === null) return expectSuccess(x, { method: 'HEAD', retry: true })
+async function checkRight(ctx: OperationContext): Promise<void> {
+  const { client } = ctx.request
+  if (client !== null && client.upstream === null) return expectSuccess(ctx, { method: 'HEAD', retry: true })
   const query = [['encryption', null]] as const
-  const response = await send(x, { method: 'GET', query, retry: true })
-  if (response.status === 403) throw await relayError(x, response)
+  const response = await send(ctx, { method: 'GET', query, retry: true })
+  if (response.status === 403) throw await relayError(ctx, response)
   const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   const known = response.status === 200 && rootOf(document) === 'ServerSideEncryptionConfiguration'
   // radosgw 16 takes this GET for a listing, and would take the DELETE for one of the bucket.
   const absent = response.status === 404 && parseErrorXml(document)?.code === 'ServerSideEncryptionConfigurationNotFoundError'
-  if (!known && !absent) return expectSuccess(x, { method: 'GET', query: [['acl', null]], retry: true })
-  if (x.operation.name === 'GetBucketEncryption') return
+  if (!known && !absent) return expectSuccess(ctx, { method: 'GET', query: [['acl', null]], retry: true })
+  if (ctx.operation.name === 'GetBucketEncryption') return
   await (known
-    ? expectSuccess(x, { method: 'PUT', query, headers: [contentMd5(document), ['content-type', 'application/xml']], body: document })
-    : expectSuccess(x, { method: 'DELETE', query }))
+    ? expectSuccess(ctx, { method: 'PUT', query, headers: [contentMd5(document), ['content-type', 'application/xml']], body: document })
+    : expectSuccess(ctx, { method: 'DELETE', query }))
 }
 
-async function expectSuccess(x: Execution, sent: Parameters<typeof send>[1]): Promise<void> {
-  const response = await send(x, sent)
-  if (response.status >= 300) throw await relayError(x, response)
+async function expectSuccess(ctx: OperationContext, sent: Parameters<typeof send>[1]): Promise<void> {
+  const response = await send(ctx, sent)
+  if (response.status >= 300) throw await relayError(ctx, response)
   response.body.resume()
 }
 
@@ -99,37 +99,37 @@ function rootOf(document: Buffer): string | null {
   }
 }
 
-async function writeDefault(x: Execution, bucket: string, value: BucketEncryption): Promise<void> {
-  const use = useOf(x, bucket)
+async function writeDefault(ctx: OperationContext, bucket: string, value: BucketEncryption): Promise<void> {
+  const use = useOf(ctx, bucket)
   // A key that no write could use later is refused now.
-  if (value.kmsKeyId !== null) x.parts.keys.resolve(value.kmsKeyId, x.policy, use)
-  const { key, wrapped } = await x.parts.keys.providerFor(x.policy.key).generate(contextOf(x, bucket), use)
-  await stateOf(x).put(recordName(x, bucket), sealBucketRecord(key, wrapped, recordPlace(x, bucket), renderBucketEncryption(value)), false)
-  x.parts.settings.encryption.set(bucket, value)
+  if (value.kmsKeyId !== null) ctx.services.keys.resolve(value.kmsKeyId, ctx.policy, use)
+  const { key, wrapped } = await ctx.services.keys.providerFor(ctx.policy.key).generate(contextOf(ctx, bucket), use)
+  await stateOf(ctx).put(recordName(ctx, bucket), sealBucketRecord(key, wrapped, recordPlace(ctx, bucket), renderBucketEncryption(value)), false)
+  ctx.services.settings.encryption.set(bucket, value)
 }
 
-async function readDefault(x: Execution, bucket: string): Promise<BucketEncryption | null> {
-  const body = await stateOf(x).get(recordName(x, bucket))
+async function readDefault(ctx: OperationContext, bucket: string): Promise<BucketEncryption | null> {
+  const body = await stateOf(ctx).get(recordName(ctx, bucket))
   if (body === null) return null
-  const document = await verified(x, async () => {
+  const document = await verified(ctx, async () => {
     const record = parseBucketRecord(body)
-    const use = useOf(x, bucket)
-    const kek = await openerIn(x, bucket, record.keyId, use).unwrap(record, contextOf(x, bucket), use)
-    return openBucketRecord(record, kek, recordPlace(x, bucket))
+    const use = useOf(ctx, bucket)
+    const kek = await openerIn(ctx, bucket, record.keyId, use).unwrap(record, contextOf(ctx, bucket), use)
+    return openBucketRecord(record, kek, recordPlace(ctx, bucket))
   })
   return readBucketEncryption(document, upstreamDocument)
 }
 
-function stateOf(x: Execution): StateBucket {
-  return new StateBucket(x.parts.upstream, x.parts.config.upstream.stateBucket, x.request.request.signal)
+function stateOf(ctx: OperationContext): StateBucket {
+  return new StateBucket(ctx.services.upstream, ctx.services.config.upstream.stateBucket, ctx.request.http.signal)
 }
 
-function recordPlace(x: Execution, bucket: string): RecordPlace {
-  return { realm: x.parts.config.upstream.realm, bucket }
+function recordPlace(ctx: OperationContext, bucket: string): RecordPlace {
+  return { realm: ctx.services.config.upstream.realm, bucket }
 }
 
-function recordName(x: Execution, bucket: string): string {
-  return bucketDefaultName(recordPlace(x, bucket))
+function recordName(ctx: OperationContext, bucket: string): string {
+  return bucketDefaultName(recordPlace(ctx, bucket))
 }
 
 /** Where the default of a bucket lies in the state bucket. */
@@ -137,10 +137,10 @@ export function bucketDefaultName(place: RecordPlace): string {
   return `encryption/${bucketRecordHash(place).toString('hex')}`
 }
 
-function contextOf(x: Execution, bucket: string): KeyContext {
-  return keyContext(placeOf(x, bucket, ''), true, {})
+function contextOf(ctx: OperationContext, bucket: string): KeyContext {
+  return keyContext(placeOf(ctx, bucket, ''), true, {})
 }
 
-function useOf(x: Execution, bucket: string): KeyUse {
-  return { ...keyUse(x, placeOf(x, bucket, '')), objectKey: null }
+function useOf(ctx: OperationContext, bucket: string): KeyUse {
+  return { ...keyUse(ctx, placeOf(ctx, bucket, '')), objectKey: null }
 }

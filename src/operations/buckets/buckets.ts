@@ -1,5 +1,5 @@
 import type { HttpResponse } from '../../http/message.ts'
-import { type Execution, bucketOf, send } from '../context.ts'
+import { type OperationContext, bucketOf, send } from '../context.ts'
 import { SEGMENT_SIZE, storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { removeBucketDefault } from './bucket-encryption.ts'
@@ -25,21 +25,21 @@ const OBJECT_COUNT = 'x-rgw-object-count'
  * DeleteBucket: what the gateway itself keeps of the bucket goes with it, also where the bucket is gone already: a request before
  * this one may have got no further, and the next bucket of the name must not inherit.
  */
-export async function deleteBucket(x: Execution): Promise<HttpResponse> {
-  const outcome = await forward(x).catch((error: unknown) => {
+export async function deleteBucket(ctx: OperationContext): Promise<HttpResponse> {
+  const outcome = await forward(ctx).catch((error: unknown) => {
     if (error instanceof S3Error && error.code === 'NoSuchBucket') return error
     throw error
   })
-  x.parts.settings.cors.forget(bucketOf(x))
-  await removeBucketDefault(x, bucketOf(x))
+  ctx.services.settings.cors.forget(bucketOf(ctx))
+  await removeBucketDefault(ctx, bucketOf(ctx))
   if (outcome instanceof S3Error) throw outcome
   return outcome
 }
 
 /** PutBucketCors, DeleteBucketCors: a preflight that follows must not be answered from what was before. */
-export async function changeCors(x: Execution): Promise<HttpResponse> {
-  const response = await forward(x)
-  x.parts.settings.cors.forget(bucketOf(x))
+export async function changeCors(ctx: OperationContext): Promise<HttpResponse> {
+  const response = await forward(ctx)
+  ctx.services.settings.cors.forget(bucketOf(ctx))
   return response
 }
 
@@ -47,28 +47,28 @@ export async function changeCors(x: Execution): Promise<HttpResponse> {
  * HeadBucket. Ceph tells how many bytes a bucket holds; of sealed ones that follows from the size law but for the number of
  * segments, so that what is told is at most 20 bytes per object from the truth.
  */
-export async function headBucket(x: Execution): Promise<HttpResponse> {
-  const answered = await forward(x)
-  const response = { ...answered, headers: withShownRegion(x, answered.headers) }
+export async function headBucket(ctx: OperationContext): Promise<HttpResponse> {
+  const answered = await forward(ctx)
+  const response = { ...answered, headers: withShownRegion(ctx, answered.headers) }
   const told = (name: string): number => Number(response.headers.find(([header]) => header === name)?.[1] ?? Number.NaN)
   const stored = told(BYTES_USED) - told(OBJECT_COUNT) * OBJECT_OVERHEAD
   const headers = response.headers.filter(([name]) => name !== BYTES_USED)
-  if (x.policy.encryption === 'off') return response
+  if (ctx.policy.encryption === 'off') return response
   if (!Number.isSafeInteger(stored)) return { ...response, headers }
   const plaintext = Math.max(0, Math.ceil(stored * PLAINTEXT_SHARE))
   return { ...response, headers: [...headers, [BYTES_USED, String(plaintext)]] }
 }
 
 /** ListBuckets: without the gateway's own buckets, and only what the client may touch. */
-export async function listBuckets(x: Execution): Promise<HttpResponse> {
-  const { response, document } = await forwardForDocument(x)
-  const { upstream } = x.parts.config
+export async function listBuckets(ctx: OperationContext): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(ctx)
+  const { upstream } = ctx.services.config
   const body = rewriteXml(document, (editor, parsed) => {
     for (const element of childOf(parsed, parsed.root, 'Buckets')?.children ?? []) {
       const bucket = childText(parsed, element, 'Name')
       const region = childOf(parsed, element, 'BucketRegion')
-      if (region !== undefined) editor.setText(region, shownRegion(x, textOf(parsed, region)))
-      if (isOwnBucket(upstream, bucket) || !mayAccess(x.request.client, { bucket, write: false })) editor.remove(element)
+      if (region !== undefined) editor.setText(region, shownRegion(ctx, textOf(parsed, region)))
+      if (isOwnBucket(upstream, bucket) || !mayAccess(ctx.request.client, { bucket, write: false })) editor.remove(element)
     }
   })
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
@@ -76,22 +76,22 @@ export async function listBuckets(x: Execution): Promise<HttpResponse> {
 }
 
 /** Get- and PutBucketLifecycleConfiguration: the store compares what it stores, so size filters are converted both ways. */
-export async function lifecycle(x: Execution): Promise<HttpResponse> {
-  return x.operation.name === 'PutBucketLifecycleConfiguration' ? putLifecycle(x) : getLifecycle(x)
+export async function lifecycle(ctx: OperationContext): Promise<HttpResponse> {
+  return ctx.operation.name === 'PutBucketLifecycleConfiguration' ? putLifecycle(ctx) : getLifecycle(ctx)
 }
 
-async function getLifecycle(x: Execution): Promise<HttpResponse> {
-  const { response, document } = await forwardForDocument(x)
+async function getLifecycle(ctx: OperationContext): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(ctx)
   const body = lifecycleForClient(document, storedSize, upstreamDocument)
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
   return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
 }
 
-async function putLifecycle(x: Execution): Promise<HttpResponse> {
-  const body = lifecycleForStore(await readDocument(x), storedSize, clientDocument(x.parts.config.limits.xmlBytes))
-  const headers = [...upstreamHeaders(x.request.headers, 'document'), contentMd5(body)]
-  const response = await send(x, { method: 'PUT', query: forwardedQuery(x), headers, body, contentLength: body.length })
-  if (response.status >= 300) throw await relayError(x, response)
+async function putLifecycle(ctx: OperationContext): Promise<HttpResponse> {
+  const body = lifecycleForStore(await readDocument(ctx), storedSize, clientDocument(ctx.services.config.limits.xmlBytes))
+  const headers = [...upstreamHeaders(ctx.request.headers, 'document'), contentMd5(body)]
+  const response = await send(ctx, { method: 'PUT', query: forwardedQuery(ctx), headers, body, contentLength: body.length })
+  if (response.status >= 300) throw await relayError(ctx, response)
   response.body.resume()
   return { status: response.status, headers: [...downstreamHeaders(response.headers, 'plain'), ['content-length', '0']], body: null }
 }
@@ -108,31 +108,31 @@ const noSuchLocation: ReadonlySet<string> = new Set([
  * CreateBucket. Clients name the region they sign for, which the store behind the gateway may know by another name or not at all
  * (docs/decisions/0032-regions-of-buckets.md): it is sent the name of its own region, and none where it does not know that either.
  */
-export async function createBucket(x: Execution): Promise<HttpResponse> {
-  const document = await readDocument(x)
-  const kind = x.policy.encryption === 'off' ? 'plain-data' : 'document'
+export async function createBucket(ctx: OperationContext): Promise<HttpResponse> {
+  const document = await readDocument(ctx)
+  const kind = ctx.policy.encryption === 'off' ? 'plain-data' : 'document'
   // Digests are of the client's document, and have been verified.
-  const headers = upstreamHeaders(x.request.headers, kind).filter(([name]) => name !== 'content-md5' && !name.startsWith('x-amz-checksum-'))
-  const put = (body: Buffer) => send(x, { method: 'PUT', headers, body: body.length === 0 ? null : body, contentLength: body.length })
-  const [first, ...others] = documentsFor(x, document)
+  const headers = upstreamHeaders(ctx.request.headers, kind).filter(([name]) => name !== 'content-md5' && !name.startsWith('x-amz-checksum-'))
+  const put = (body: Buffer) => send(ctx, { method: 'PUT', headers, body: body.length === 0 ? null : body, contentLength: body.length })
+  const [first, ...others] = documentsFor(ctx, document)
   let response = await put(first)
   for (const other of others) {
     if (response.status < 400) break
-    const error = await relayError(x, response)
+    const error = await relayError(ctx, response)
     if (!noSuchLocation.has(error.code)) throw error
     response = await put(other)
   }
-  if (response.status >= 400) throw await relayError(x, response)
+  if (response.status >= 400) throw await relayError(ctx, response)
   return passThrough(response)
 }
 
 /** What the store is asked for, in order: the next when it does not know the location. */
-function documentsFor(x: Execution, document: Buffer): readonly [Buffer, ...Buffer[]] {
-  const limits = clientDocument(x.parts.config.limits.xmlBytes)
+function documentsFor(ctx: OperationContext, document: Buffer): readonly [Buffer, ...Buffer[]] {
+  const limits = clientDocument(ctx.services.config.limits.xmlBytes)
   const wanted = parseLocationConstraint(document, limits)
-  const { region } = x.parts.config.upstream
+  const { region } = ctx.services.config.upstream
   // Ceph: `zonegroup:placement`, which chooses where bytes lie; no region is written so. What the gateway does not accept is the store's to judge.
-  if (wanted === null || wanted.includes(':') || !(wanted === region || acceptsRegion(x, wanted))) return [document]
+  if (wanted === null || wanted.includes(':') || !(wanted === region || acceptsRegion(ctx, wanted))) return [document]
   const unnamed = withLocation(document, null, limits)
   return region === UNNAMED ? [unnamed] : [withLocation(document, region, limits), unnamed]
 }
@@ -149,13 +149,13 @@ function withLocation(document: Buffer, region: string | null, limits: XmlLimits
 }
 
 /** GetBucketLocation: the store's own answer where clients may sign for that region, else the gateway's region. */
-export async function bucketLocation(x: Execution): Promise<HttpResponse> {
-  const { response, document } = await forwardForDocument(x)
+export async function bucketLocation(ctx: OperationContext): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(ctx)
   const body = rewriteXml(document, (editor, parsed) => {
     if (parsed.root.name !== 'LocationConstraint') throw new S3Error('SealgateBadUpstream')
     const said = textOf(parsed, parsed.root).trim()
     const region = said === '' ? UNNAMED : said
-    const shown = shownRegion(x, region)
+    const shown = shownRegion(ctx, region)
     if (shown !== region) editor.setText(parsed.root, shown === UNNAMED ? '' : shown)
   })
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { BoundedCache } from '../../collections/bounded-cache.ts'
 import { TokenBucket } from '../../collections/token-bucket.ts'
 import { S3Error } from '../../errors.ts'
-import { FlightCache } from '../../keys/single-flight-cache.ts'
+import { SingleFlightCache } from '../../keys/single-flight-cache.ts'
 import type { CorsQuestion, CorsRule } from '../../s3/cors.ts'
 
 /**
@@ -86,12 +86,12 @@ function afford(budget: TokenBucket): void {
   if (!budget.take(1)) throw new S3Error('SlowDown')
 }
 
-function rulesCache(maxEntries: number): FlightCache<KnownCors> {
-  return new FlightCache({ maxAgeSeconds, maxEntries, now })
+function rulesCache(maxEntries: number): SingleFlightCache<KnownCors> {
+  return new SingleFlightCache({ maxAgeSeconds, maxEntries, now })
 }
 
-function answersCache(): FlightCache<readonly Header[]> {
-  return new FlightCache({ maxAgeSeconds, maxEntries: 1000, now })
+function answersCache(): SingleFlightCache<readonly Header[]> {
+  return new SingleFlightCache({ maxAgeSeconds, maxEntries: 1000, now })
 }
 
 /** A hash, so that a key is small whatever a browser sends. */

@@ -1,6 +1,6 @@
 import type { Header, HttpRequest, HttpResponse } from '../../http/message.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
-import type { Parts } from '../context.ts'
+import type { Services } from '../context.ts'
 import type { Asker, Asking, KnownCors } from './cors-knowledge.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
@@ -19,16 +19,16 @@ const unsignedAnswerSeconds = 5
  * answer, and so does a question that may not be asked now.
  * @throws S3Error BadRequest, AccessForbidden; the errors of a store that does not answer
  */
-export async function preflight(parts: Parts, request: HttpRequest, bucket: string): Promise<HttpResponse> {
+export async function preflight(services: Services, request: HttpRequest, bucket: string): Promise<HttpResponse> {
   request.admit?.({ kind: 'preflight' })
   const question = questionOf(request)
   if (question.origin === '') throw new S3Error('BadRequest', { message: 'Insufficient information. Origin request header needed.' })
   if (!request.headers.has('access-control-request-method')) {
     throw new S3Error('BadRequest', { message: 'Invalid Access-Control-Request-Method: null' })
   }
-  const headers = await headersFor(parts, bucket, question, { asker: 'unsigned', signal: request.signal }).catch((error: unknown) => {
+  const headers = await headersFor(services, bucket, question, { asker: 'unsigned', signal: request.signal }).catch((error: unknown) => {
     if (!(error instanceof S3Error) || (error.code !== 'AccessDenied' && error.code !== 'SlowDown')) throw error
-    untold(parts, request, bucket, error)
+    untold(services, request, bucket, error)
     return []
   })
   if (headers.length === 0) throw new S3Error('AccessDenied', { code: 'AccessForbidden', message: notAllowed })
@@ -39,9 +39,9 @@ export async function preflight(parts: Parts, request: HttpRequest, bucket: stri
  * The CORS headers for an error, from rules that are known already: a request that has been refused, perhaps for its signature,
  * must not send the gateway to the store. A browser's preflight has made them known shortly before.
  */
-export function knownCorsHeaders(parts: Parts, request: HttpRequest, bucket: string | null, headers: readonly Header[]): readonly Header[] {
-  const own = ownRules(parts)
-  const known = own ?? (bucket === null ? undefined : parts.settings.cors.known(bucket))
+export function knownCorsHeaders(services: Services, request: HttpRequest, bucket: string | null, headers: readonly Header[]): readonly Header[] {
+  const own = ownRules(services)
+  const known = own ?? (bucket === null ? undefined : services.settings.cors.known(bucket))
   return known?.kind !== 'rules' || hasCors(headers) ? [] : headersOf(known.rules, questionOf(request))
 }
 
@@ -49,19 +49,19 @@ export function knownCorsHeaders(parts: Parts, request: HttpRequest, bucket: str
  * The CORS headers for an answer: without them a browser shows its user nothing of it. Best effort: an error here must not hide the
  * answer; the operator is told of it. @param asker whether the request was signed
  */
-export async function corsHeadersFor(parts: Parts, request: HttpRequest, bucket: string | null, asker: Asker): Promise<readonly Header[]> {
+export async function corsHeadersFor(services: Services, request: HttpRequest, bucket: string | null, asker: Asker): Promise<readonly Header[]> {
   const question = questionOf(request)
   if (question.origin === '' || bucket === null) return []
-  return headersFor(parts, bucket, question, { asker, signal: request.signal }).catch((error: unknown) => {
-    untold(parts, request, bucket, error)
+  return headersFor(services, bucket, question, { asker, signal: request.signal }).catch((error: unknown) => {
+    untold(services, request, bucket, error)
     return []
   })
 }
 
 /** Nothing is to be told of a bucket that is not served here, nor of a client that has left. */
-function untold(parts: Parts, { id, signal }: HttpRequest, bucket: string, error: unknown): void {
+function untold(services: Services, { id, signal }: HttpRequest, bucket: string, error: unknown): void {
   if (signal.aborted || (error instanceof S3Error && error.code === 'AccessDenied')) return
-  parts.corsUnknown(id, bucket, error instanceof S3Error ? error : new S3Error('InternalError', { cause: error }))
+  services.corsUnknown(id, bucket, error instanceof S3Error ? error : new S3Error('InternalError', { cause: error }))
 }
 
 /** Headers of an answer with those for a browser, in place of what the store says to browsers by itself. */
@@ -74,19 +74,19 @@ function hasCors(headers: readonly Header[]): boolean {
 }
 
 /** @throws S3Error AccessDenied for buckets that are not configured: a stranger must not find out which there are. */
-async function headersFor(parts: Parts, bucket: string, question: CorsQuestion, asking: Asking): Promise<readonly Header[]> {
+async function headersFor(services: Services, bucket: string, question: CorsQuestion, asking: Asking): Promise<readonly Header[]> {
   if (question.headers === null) return []
-  const own = ownRules(parts)
+  const own = ownRules(services)
   if (own !== null) return headersOf(own.rules, question)
-  parts.policyFor(bucket)
-  const { cors } = parts.settings
-  const configured = parts.config.buckets.some(([pattern]) => pattern === bucket)
-  const known = await cors.rulesOf(bucket, { ...asking, configured }, (signal) => readRules(parts, bucket, { ...asking, signal }))
+  services.policyFor(bucket)
+  const { cors } = services.settings
+  const configured = services.config.buckets.some(([pattern]) => pattern === bucket)
+  const known = await cors.rulesOf(bucket, { ...asking, configured }, (signal) => readRules(services, bucket, { ...asking, signal }))
   if (known.kind === 'rules') return headersOf(known.rules, question)
-  return cors.answerOf(bucket, question, asking, (signal) => storesHeaders(parts, bucket, question, { ...asking, signal }))
+  return cors.answerOf(bucket, question, asking, (signal) => storesHeaders(services, bucket, question, { ...asking, signal }))
 }
 
-function ownRules({ ownCors }: Parts): { kind: 'rules'; rules: readonly CorsRule[] } | null {
+function ownRules({ ownCors }: Services): { kind: 'rules'; rules: readonly CorsRule[] } | null {
   return ownCors.length === 0 ? null : { kind: 'rules', rules: ownCors }
 }
 
@@ -108,8 +108,8 @@ function questionOf(request: HttpRequest): CorsQuestion {
   }
 }
 
-async function readRules(parts: Parts, bucket: string, asking: Asking): Promise<KnownCors> {
-  const response = await ask(parts, asking, { method: 'GET', bucket, query: [['cors', null]] })
+async function readRules(services: Services, bucket: string, asking: Asking): Promise<KnownCors> {
+  const response = await ask(services, asking, { method: 'GET', bucket, query: [['cors', null]] })
   const document = await readAll(response.body, corsDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   if (response.status === 200) return { kind: 'rules', rules: parseCors(document) }
   // 404: no rules, or no bucket. MinIO answers so for every bucket, older versions 501, and both answer preflights by themselves.
@@ -118,10 +118,10 @@ async function readRules(parts: Parts, bucket: string, asking: Asking): Promise<
 }
 
 /** Where there are no rules to read, the store is asked what it would tell a browser, as a browser asks: without a signature. */
-async function storesHeaders(parts: Parts, bucket: string, question: CorsQuestion, asking: Asking): Promise<readonly Header[]> {
+async function storesHeaders(services: Services, bucket: string, question: CorsQuestion, asking: Asking): Promise<readonly Header[]> {
   const headers: Header[] = [['origin', question.origin], ['access-control-request-method', question.method]]
   if (question.headers !== null && question.headers.length > 0) headers.push(['access-control-request-headers', question.headers.join(',')])
-  const response = await ask(parts, asking, { method: 'OPTIONS', bucket, headers, identity: null })
+  const response = await ask(services, asking, { method: 'OPTIONS', bucket, headers, identity: null })
   response.body.resume()
   const told = response.headers.entries.filter(([name, value]) => /^(access-control-.*|vary)$/i.test(name) && value.length <= 4096)
   if (response.status >= 300 || !hasCors(told)) return []
@@ -132,8 +132,8 @@ async function storesHeaders(parts: Parts, bucket: string, question: CorsQuestio
 
 type Sent = Pick<UpstreamRequest, 'method' | 'bucket'> & Partial<UpstreamRequest>
 
-function ask(parts: Parts, { asker, signal }: Asking, sent: Sent): Promise<UpstreamResponse> {
-  return parts.upstream.request({
+function ask(services: Services, { asker, signal }: Asking, sent: Sent): Promise<UpstreamResponse> {
+  return services.upstream.request({
     key: null, query: [], headers: [], body: null, contentLength: 0, signal, retry: true,
     ...asker === 'signed' ? { pool: 'control' } : { pool: 'preflight', answerSeconds: unsignedAnswerSeconds },
     ...sent

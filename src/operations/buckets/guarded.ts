@@ -1,5 +1,5 @@
 import type { HttpResponse } from '../../http/message.ts'
-import { type Execution, send } from '../context.ts'
+import { type OperationContext, send } from '../context.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
@@ -17,13 +17,13 @@ import { relayError } from '../responses.ts'
  * forwarded, when the client may write to the buckets they name. The store will write there by itself, with the rights of whoever owns both buckets, which is the gateway.
  * @throws S3Error MalformedXML, InvalidBucketName, AccessDenied, NoSuchBucket for the gateway's own buckets.
  */
-export async function targetBuckets(x: Execution): Promise<HttpResponse> {
-  return forward(x, (document) => {
+export async function targetBuckets(ctx: OperationContext): Promise<HttpResponse> {
+  return forward(ctx, (document) => {
     if (document.length === 0) return
-    const parsed = parseXml(document, clientDocument(x.parts.config.limits.xmlBytes))
-    for (const name of targetBucketsOf(x.operation.name, parsed)) {
-      authorize(x.request.client, { bucket: name, write: true })
-      if (isOwnBucket(x.parts.config.upstream, name)) throw new S3Error('NoSuchBucket')
+    const parsed = parseXml(document, clientDocument(ctx.services.config.limits.xmlBytes))
+    for (const name of targetBucketsOf(ctx.operation.name, parsed)) {
+      authorize(ctx.request.client, { bucket: name, write: true })
+      if (isOwnBucket(ctx.services.config.upstream, name)) throw new S3Error('NoSuchBucket')
     }
   })
 }
@@ -32,16 +32,16 @@ export async function targetBuckets(x: Execution): Promise<HttpResponse> {
  * RestoreObject: forwarded, unless it asks for a SELECT.
  * @throws S3Error NotImplemented for a SELECT, which would run on sealed bytes.
  */
-export async function restoreObject(x: Execution): Promise<HttpResponse> {
-  const body = await readDocument(x)
-  if (body.length > 0 && restoreSelects(body, clientDocument(x.parts.config.limits.xmlBytes))) {
+export async function restoreObject(ctx: OperationContext): Promise<HttpResponse> {
+  const body = await readDocument(ctx)
+  if (body.length > 0 && restoreSelects(body, clientDocument(ctx.services.config.limits.xmlBytes))) {
     throw new S3Error('NotImplemented', { message: 'The store would have to read the plaintext to select from it.' })
   }
-  const response = await send(x, {
-    method: 'POST', query: forwardedQuery(x), headers: [...upstreamHeaders(x.request.headers, 'document'), contentMd5(body)],
+  const response = await send(ctx, {
+    method: 'POST', query: forwardedQuery(ctx), headers: [...upstreamHeaders(ctx.request.headers, 'document'), contentMd5(body)],
     body: body.length === 0 ? null : body, contentLength: body.length
   })
-  if (response.status >= 300) throw await relayError(x, response)
+  if (response.status >= 300) throw await relayError(ctx, response)
   response.body.resume()
   return { status: response.status, headers: [...downstreamHeaders(response.headers, 'plain'), ['content-length', '0']], body: null }
 }

@@ -1,6 +1,6 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { RowFacts } from '../caches.ts'
-import { type Execution, bucketOf, readerOf } from '../context.ts'
+import { type OperationContext, bucketOf, readerOf } from '../context.ts'
 import { plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
@@ -8,7 +8,7 @@ import { unquoteEtag } from '../../s3/conditions.ts'
 import { listsOnly, readListing, writeListing, type ListingRow, type RowEdit } from '../../s3/listing.ts'
 import { opaqueEtag, clientEtag } from '../objects/sealed-object.ts'
 import { forwardForDocument } from '../forward.ts'
-import { lookAt, withOneRestart } from '../objects/inspect.ts'
+import { inspectObject, retryOnChange } from '../objects/inspect.ts'
 import { inParallel } from '../../concurrency/parallel.ts'
 
 /** What says that an object does not open, as opposed to a store or key service that fails: SSE-C objects want their key. */
@@ -21,27 +21,27 @@ const PARALLEL_LOOKUPS = 32
  * ListObjects, ListObjectsV2, ListObjectVersions: sizes by the size law, ETags by the bucket's mode. Never fails for one row:
  * a row that does not open is shown as stored.
  */
-export async function listObjects(x: Execution): Promise<HttpResponse> {
-  const { response, document } = await forwardForDocument(x)
+export async function listObjects(ctx: OperationContext): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(ctx)
   // What everybody may list is one prefix: the store must not make more of it.
-  if (typeof x.policy.publicRead === 'object' && x.request.client === null && !listsOnly(document, x.operation.query.get('prefix') ?? '')) {
+  if (typeof ctx.policy.publicRead === 'object' && ctx.request.client === null && !listsOnly(document, ctx.operation.query.get('prefix') ?? '')) {
     throw new S3Error('SealgateBadUpstream')
   }
   const rows = readListing(document)
-  const edits = await inParallel(rows, PARALLEL_LOOKUPS, (row) => editOf(x, row))
+  const edits = await inParallel(rows, PARALLEL_LOOKUPS, (row) => editOf(ctx, row))
   const body = writeListing(document, (_, i) => edits[i] ?? {})
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
   return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
 }
 
-async function editOf(x: Execution, row: ListingRow): Promise<RowEdit> {
+async function editOf(ctx: OperationContext, row: ListingRow): Promise<RowEdit> {
   if (row.etag === null || row.size === null) return {}
   const byLaw = plaintextSize(row.size)
   // The size law needs no second look, unless plaintext may stand beside sealed objects.
-  if (x.policy.etag === 'opaque' && x.policy.plaintext === 'refuse') {
+  if (ctx.policy.etag === 'opaque' && ctx.policy.plaintext === 'refuse') {
     return { etag: unquoteEtag(opaqueEtag(row.etag)), checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
   }
-  const facts = await rowFacts(x, row)
+  const facts = await rowFacts(ctx, row)
   if (typeof facts === 'object') return { ...facts, checksums: [] }
   const etag = facts === 'unknown' ? null : unquoteEtag(opaqueEtag(row.etag))
   return { etag, checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
@@ -52,20 +52,20 @@ async function editOf(x: Execution, row: ListingRow): Promise<RowEdit> {
  * no other ETag in any operation. `unknown`: the store failed just now; another ETag than at other times would tell clients
  * that the object has changed, so it gets none.
  */
-async function rowFacts(x: Execution, row: ListingRow): Promise<RowFacts | 'closed' | 'unknown'> {
-  const bucket = bucketOf(x)
+async function rowFacts(ctx: OperationContext, row: ListingRow): Promise<RowFacts | 'closed' | 'unknown'> {
+  const bucket = bucketOf(ctx)
   const etag = row.etag ?? ''
-  const name = [readerOf(x), bucket, row.key, row.versionId, etag] as const
-  const cached = x.parts.objects.row(...name)
+  const name = [readerOf(ctx), bucket, row.key, row.versionId, etag] as const
+  const cached = ctx.services.objects.row(...name)
   if (cached !== undefined) return cached
   try {
-    const { object, manifest } = await withOneRestart(() => lookAt(x, { bucket, key: row.key, versionId: row.versionId, customerKey: null }))
+    const { object, manifest } = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId: row.versionId, customerKey: null }))
     // Overwritten since the store made the listing: what is shown is what is there now, but it is not remembered.
-    const facts = { size: object.size, etag: unquoteEtag(clientEtag(x, object, manifest)) }
-    if (unquoteEtag(object.upstreamEtag) === etag) x.parts.objects.rememberRow(facts, ...name)
+    const facts = { size: object.size, etag: unquoteEtag(clientEtag(ctx, object, manifest)) }
+    if (unquoteEtag(object.upstreamEtag) === etag) ctx.services.objects.rememberRow(facts, ...name)
     return facts
   } catch (error) {
-    if (!(error instanceof S3Error) || x.request.request.signal.aborted) throw error
+    if (!(error instanceof S3Error) || ctx.request.http.signal.aborted) throw error
     return closedCodes.has(error.code) ? 'closed' : 'unknown'
   }
 }

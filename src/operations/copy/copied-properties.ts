@@ -2,7 +2,7 @@ import type { Header } from '../../http/message.ts'
 import type { CopySource } from '../../s3/names.ts'
 import type { StoredObject } from '../objects/sealed-object.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
-import { type Execution, bucketOf, header, keyOf, send } from '../context.ts'
+import { type OperationContext, bucketOf, header, keyOf, send } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { parseQuery, percentEncode } from '../../http/target.ts'
 import { readAll } from '../../http/stage.ts'
@@ -17,8 +17,8 @@ import { relayError } from '../responses.ts'
 const describing = /^(cache-control|content-disposition|content-encoding|content-language|content-type|expires|x-amz-meta-.*)$/
 
 /** COPY or REPLACE. @throws S3Error InvalidArgument for anything else. */
-export function directiveOf(x: Execution, name: 'x-amz-metadata-directive' | 'x-amz-tagging-directive'): 'COPY' | 'REPLACE' {
-  const value = header(x, name) ?? 'COPY'
+export function directiveOf(ctx: OperationContext, name: 'x-amz-metadata-directive' | 'x-amz-tagging-directive'): 'COPY' | 'REPLACE' {
+  const value = header(ctx, name) ?? 'COPY'
   if (value !== 'COPY' && value !== 'REPLACE') {
     const word = name === 'x-amz-metadata-directive' ? 'metadata' : 'tagging'
     throw new S3Error('InvalidArgument', { message: `Unknown ${word} directive.`, fields: { ArgumentName: name, ArgumentValue: value } })
@@ -31,9 +31,9 @@ export function directiveOf(x: Execution, name: 'x-amz-metadata-directive' | 'x-
  * metadata is another one, and radosgw keeps nothing it is not told.
  * @param tags from `copiedTags`; null: the store copies them.
  */
-export function copiedHeaders(x: Execution, object: StoredObject, tags: string | null): Header[] {
-  const own = upstreamHeaders(x.request.headers, 'copy')
-  const description = directiveOf(x, 'x-amz-metadata-directive') === 'REPLACE'
+export function copiedHeaders(ctx: OperationContext, object: StoredObject, tags: string | null): Header[] {
+  const own = upstreamHeaders(ctx.request.headers, 'copy')
+  const description = directiveOf(ctx, 'x-amz-metadata-directive') === 'REPLACE'
     ? own.filter(([name]) => describing.test(name))
     : describedHeaders(object).filter(([name]) => describing.test(name))
   const settings = own.filter(([name]) => !describing.test(name) && name !== 'x-amz-tagging')
@@ -48,11 +48,11 @@ export function copiedHeaders(x: Execution, object: StoredObject, tags: string |
  * @returns null: left to the store; '': none.
  * @throws S3Error AccessDenied for tags that cannot be read: they are never lost in silence.
  */
-export async function copiedTags(x: Execution, source: CopySource, object: StoredObject, by: 'store' | 'gateway'): Promise<string | null> {
-  if (directiveOf(x, 'x-amz-tagging-directive') === 'REPLACE') return header(x, 'x-amz-tagging') ?? ''
+export async function copiedTags(ctx: OperationContext, source: CopySource, object: StoredObject, by: 'store' | 'gateway'): Promise<string | null> {
+  if (directiveOf(ctx, 'x-amz-tagging-directive') === 'REPLACE') return header(ctx, 'x-amz-tagging') ?? ''
   const counted = Number(object.headers.get('x-amz-tagging-count') ?? 0) > 0
   if (by === 'store' && !counted) return null
-  const tags = await tagsOf(x, source, object.versionId)
+  const tags = await tagsOf(ctx, source, object.versionId)
   if (tags !== null) return tags
   throw new S3Error('AccessDenied', {
     message: counted
@@ -62,16 +62,16 @@ export async function copiedTags(x: Execution, source: CopySource, object: Store
 }
 
 /** The tags of an object as `x-amz-tagging` carries them; empty when it has none or the store knows no tags; null: they may not be read. */
-async function tagsOf(x: Execution, source: CopySource, versionId: string | null): Promise<string | null> {
+async function tagsOf(ctx: OperationContext, source: CopySource, versionId: string | null): Promise<string | null> {
   const query: [string, string | null][] = [['tagging', null]]
   if (versionId !== null) query.push(['versionId', versionId])
-  const response = await send(x, { method: 'GET', bucket: source.bucket, key: source.key, query, retry: true })
+  const response = await send(ctx, { method: 'GET', bucket: source.bucket, key: source.key, query, retry: true })
   const absent = response.status === 404 || response.status === 501
   if (response.status === 403) {
     response.body.resume()
     return null
   }
-  if (response.status >= 300 && !absent) throw await relayError(x, response)
+  if (response.status >= 300 && !absent) throw await relayError(ctx, response)
   const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   // What stands before the store may say 404, too: tags are not lost for that.
   if (response.status === 404 && parseErrorXml(document) === null) throw new S3Error('SealgateBadUpstream')
@@ -90,16 +90,16 @@ function tagQuery(tags: readonly Tag[]): string {
  * @param wanted as `x-amz-tagging` carried them.
  * @throws the store's error: a copy without its tags is not what was asked for.
  */
-export async function ensureTags(x: Execution, wanted: string, versionId: string | null): Promise<void> {
+export async function ensureTags(ctx: OperationContext, wanted: string, versionId: string | null): Promise<void> {
   const tags = parseQuery(wanted).parameters.map(({ name, value }): Tag => [name, value ?? ''])
-  const [bucket, key] = [bucketOf(x), keyOf(x)]
-  const has = await tagsOf(x, { bucket, key, versionId }, versionId)
+  const [bucket, key] = [bucketOf(ctx), keyOf(ctx)]
+  const has = await tagsOf(ctx, { bucket, key, versionId }, versionId)
   if (has !== null && sortedQuery(has) === sortedQuery(tagQuery(tags))) return
   const body = renderXml(['Tagging', [['TagSet', tags.map(([name, value]) => ['Tag', [['Key', name], ['Value', value]]])]]])
   const query: [string, string | null][] = [['tagging', null]]
   if (versionId !== null) query.push(['versionId', versionId])
-  const response = await send(x, { method: 'PUT', query, headers: [contentMd5(body), ['content-type', 'application/xml']], body })
-  if (response.status >= 300) throw await relayError(x, response)
+  const response = await send(ctx, { method: 'PUT', query, headers: [contentMd5(body), ['content-type', 'application/xml']], body })
+  if (response.status >= 300) throw await relayError(ctx, response)
   response.body.resume()
 }
 

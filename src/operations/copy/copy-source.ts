@@ -1,8 +1,8 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { Manifest } from '../../envelope/manifest.ts'
 import type { HeaderList } from '../../http/message.ts'
-import { type Execution, header } from '../context.ts'
-import { type Looked, lookAt, readManifest } from '../objects/inspect.ts'
+import { type OperationContext, header } from '../context.ts'
+import { type InspectedObject, inspectObject, readManifest } from '../objects/inspect.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
@@ -13,35 +13,35 @@ import { clientEtag, type StoredObject } from '../objects/sealed-object.ts'
 import { checksumAlgorithms, parseChecksum, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksums.ts'
 
 /** The source a copy names. @throws S3Error InvalidArgument, NoSuchBucket for the state bucket, AccessDenied. */
-export function copySourceOf(x: Execution): CopySource {
-  const value = header(x, 'x-amz-copy-source')
+export function copySourceOf(ctx: OperationContext): CopySource {
+  const value = header(ctx, 'x-amz-copy-source')
   if (value === undefined) throw new S3Error('InvalidArgument', { fields: { ArgumentName: 'x-amz-copy-source' } })
   const source = parseCopySource(value)
-  authorize(x.request.client, { bucket: source.bucket, write: false, publicRead: x.parts.policyFor(source.bucket).publicRead !== false })
-  if (isOwnBucket(x.parts.config.upstream, source.bucket)) throw new S3Error('NoSuchBucket')
+  authorize(ctx.request.client, { bucket: source.bucket, write: false, publicRead: ctx.services.policyFor(source.bucket).publicRead !== false })
+  if (isOwnBucket(ctx.services.config.upstream, source.bucket)) throw new S3Error('NoSuchBucket')
   return source
 }
 
 /**
  * Looks at the source and evaluates the client's conditions on it, against what the client sees of it.
- * @throws S3Error PreconditionFailed; the errors of `lookAt`.
+ * @throws S3Error PreconditionFailed; the errors of `inspectObject`.
  */
-export async function lookAtSource(x: Execution, source: CopySource): Promise<Looked> {
+export async function inspectSource(ctx: OperationContext, source: CopySource): Promise<InspectedObject> {
   // Also where source and destination are in one bucket, of which `send` tells the destination's owner.
-  const owner = header(x, 'x-amz-source-expected-bucket-owner')
-  const { encryption, plaintext } = x.parts.policyFor(source.bucket)
+  const owner = header(ctx, 'x-amz-source-expected-bucket-owner')
+  const { encryption, plaintext } = ctx.services.policyFor(source.bucket)
   const headers = [
     ...owner === undefined ? [] : [['x-amz-expected-bucket-owner', owner] as const],
     // What the store keeps of an object in clear goes along with its copy.
     ...encryption === 'off' || plaintext === 'allow' ? [['x-amz-checksum-mode', 'ENABLED'] as const] : []
   ]
-  const looked = await lookAt(x, { ...source, customerKey: customerKeyOfSource(x), headers })
+  const looked = await inspectObject(ctx, { ...source, customerKey: customerKeyOfSource(ctx), headers })
   const verdict = evaluateConditions({
-    ifMatch: header(x, 'x-amz-copy-source-if-match'),
-    ifNoneMatch: header(x, 'x-amz-copy-source-if-none-match'),
-    ifModifiedSince: header(x, 'x-amz-copy-source-if-modified-since'),
-    ifUnmodifiedSince: header(x, 'x-amz-copy-source-if-unmodified-since')
-  }, { etag: clientEtag(x, looked.object, looked.manifest), lastModified: looked.object.headers.get('last-modified') })
+    ifMatch: header(ctx, 'x-amz-copy-source-if-match'),
+    ifNoneMatch: header(ctx, 'x-amz-copy-source-if-none-match'),
+    ifModifiedSince: header(ctx, 'x-amz-copy-source-if-modified-since'),
+    ifUnmodifiedSince: header(ctx, 'x-amz-copy-source-if-unmodified-since')
+  }, { etag: clientEtag(ctx, looked.object, looked.manifest), lastModified: looked.object.headers.get('last-modified') })
   if (verdict !== 'pass') throw new S3Error('PreconditionFailed')
   return looked
 }
@@ -59,18 +59,18 @@ export interface CopiedChecksum {
  * @returns null when neither names one.
  * @throws S3Error InvalidRequest for an algorithm that is not computed here; ObjectChanged.
  */
-export async function copiedChecksum(x: Execution, object: StoredObject, manifest: Manifest | null): Promise<CopiedChecksum | null> {
-  const named = header(x, 'x-amz-checksum-algorithm')
+export async function copiedChecksum(ctx: OperationContext, object: StoredObject, manifest: Manifest | null): Promise<CopiedChecksum | null> {
+  const named = header(ctx, 'x-amz-checksum-algorithm')
   const asked = named === undefined ? null : requireChecksumAlgorithm(named)
-  const had = await checksumsOf(x, object, manifest)
+  const had = await checksumsOf(ctx, object, manifest)
   const algorithm = asked ?? had[0]?.algorithm
   if (algorithm === undefined) return null
   return { algorithm, value: had.find((one) => one.algorithm === algorithm && one.type === 'full')?.value ?? null }
 }
 
-async function checksumsOf(x: Execution, object: StoredObject, manifest: Manifest | null): Promise<readonly Pick<Checksum, 'algorithm' | 'type' | 'value'>[]> {
+async function checksumsOf(ctx: OperationContext, object: StoredObject, manifest: Manifest | null): Promise<readonly Pick<Checksum, 'algorithm' | 'type' | 'value'>[]> {
   if (object.kind === 'plain') return checksumsIn(object.headers)
-  const whole = manifest ?? (object.attributes.digestsInManifest ? await readManifest(x, object) : null)
+  const whole = manifest ?? (object.attributes.digestsInManifest ? await readManifest(ctx, object) : null)
   return [...object.attributes.checksums, ...whole?.checksums ?? []]
 }
 

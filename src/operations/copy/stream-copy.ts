@@ -2,10 +2,10 @@ import type { Readable } from 'node:stream'
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { CopySource } from '../../s3/names.ts'
 import type { BodySource } from '../request-body.ts'
-import type { Execution } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import type { CopiedChecksum } from './copy-source.ts'
-import type { Looked } from '../objects/inspect.ts'
-import type { Known } from '../responses.ts'
+import type { InspectedObject } from '../objects/inspect.ts'
+import type { AddHeaders } from '../responses.ts'
 import { S3Error } from '../../errors.ts'
 import { algorithmOfHeader, checksumAlgorithmNamed } from '../../http/checksums.ts'
 import { copiedHeaders, copiedTags, copyResult } from './copied-properties.ts'
@@ -14,7 +14,7 @@ import { sealObject, type StoredAnswer, storePlain } from '../objects/put-object
 
 interface Through {
   readonly checksum: CopiedChecksum | null
-  readonly known: Known
+  readonly known: AddHeaders
 }
 
 /**
@@ -22,29 +22,29 @@ interface Through {
  * a bucket that is not encrypted; where the store cannot tie a copy to what was looked at; and where the copy is to have a checksum
  * that nobody knows yet. The only copies of whole objects that move data through the gateway.
  */
-export async function copyThrough(x: Execution, source: CopySource, { object, manifest }: Looked, { checksum, known }: Through): Promise<Buffer> {
-  const described = copiedHeaders(x, object, await copiedTags(x, source, object, 'gateway'))
-  const stream = await fetchSlice(x, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
+export async function streamCopy(ctx: OperationContext, source: CopySource, { object, manifest }: InspectedObject, { checksum, known }: Through): Promise<Buffer> {
+  const described = copiedHeaders(ctx, object, await copiedTags(ctx, source, object, 'gateway'))
+  const stream = await fetchSlice(ctx, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
   try {
     const body = plaintextSource(stream, object.size, checksum)
-    const stored = x.policy.encryption === 'off'
-      ? await storePlain(x, body, [...described, ...storesAffair(x), ...checksumHeader(checksum)])
-      : await sealObject(x, body, new Map([...described, ...encryptionHeaders(x)]))
+    const stored = ctx.policy.encryption === 'off'
+      ? await storePlain(ctx, body, [...described, ...storesAffair(ctx), ...checksumHeader(checksum)])
+      : await sealObject(ctx, body, new Map([...described, ...encryptionHeaders(ctx)]))
     known([
       ...stored.headers.filter(([name]) => name !== 'etag' && !name.startsWith('x-amz-checksum-')),
       ...object.versionId === null ? [] : [['x-amz-copy-source-version-id', object.versionId] as const]
     ])
     return copyResult(stored.etag, null, storedChecksums(stored))
   } catch (error) {
-    throw error instanceof S3Error && error.code === 'BadDigest' ? spoilt(x, error) : error
+    throw error instanceof S3Error && error.code === 'BadDigest' ? spoilt(ctx, error) : error
   } finally {
     stream.destroy()
   }
 }
 
 /** The source is not what its checksum says: nobody has declared one but the store. */
-function spoilt(x: Execution, error: S3Error): S3Error {
-  x.parts.integrityFailure('checksum')
+function spoilt(ctx: OperationContext, error: S3Error): S3Error {
+  ctx.services.integrityFailure('checksum')
   return new S3Error('SealgateIntegrityError', { cause: error })
 }
 
@@ -76,11 +76,11 @@ export function plaintextSource(stream: Readable, length: number, checksum: Copi
 }
 
 /** What the request asks of the destination that in a bucket which is not encrypted is the store's to do. */
-function storesAffair(x: Execution): (readonly [string, string])[] {
-  const conditions = [...x.request.headers].filter(([name]) => name === 'if-match' || name === 'if-none-match')
-  return [...conditions, ...encryptionHeaders(x)]
+function storesAffair(ctx: OperationContext): (readonly [string, string])[] {
+  const conditions = [...ctx.request.headers].filter(([name]) => name === 'if-match' || name === 'if-none-match')
+  return [...conditions, ...encryptionHeaders(ctx)]
 }
 
-function encryptionHeaders(x: Execution): (readonly [string, string])[] {
-  return [...x.request.headers].filter(([name]) => name.startsWith('x-amz-server-side-encryption'))
+function encryptionHeaders(ctx: OperationContext): (readonly [string, string])[] {
+  return [...ctx.request.headers].filter(([name]) => name.startsWith('x-amz-server-side-encryption'))
 }

@@ -1,5 +1,5 @@
 import type { HttpResponse } from '../../http/message.ts'
-import { type Execution, send } from '../context.ts'
+import { type OperationContext, send } from '../context.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { forwardedQuery } from '../forward.ts'
 import { relayError } from '../responses.ts'
@@ -8,15 +8,15 @@ import { S3Error } from '../../errors.ts'
 import { uploadPrefix } from '../../store-client/state-names.ts'
 
 /** AbortMultipartUpload: the store first, so that no upload it still knows ever lacks its state. */
-export async function abortMultipartUpload(x: Execution): Promise<HttpResponse> {
-  const response = await send(x, { method: 'DELETE', query: forwardedQuery(x), headers: upstreamHeaders(x.request.headers, 'document') })
+export async function abortMultipartUpload(ctx: OperationContext): Promise<HttpResponse> {
+  const response = await send(ctx, { method: 'DELETE', query: forwardedQuery(ctx), headers: upstreamHeaders(ctx.request.headers, 'document') })
   if (response.status >= 300) {
-    const error = await relayError(x, response)
-    if (error.code === 'NoSuchUpload') await removeState(x, uploadHashOf(x))
+    const error = await relayError(ctx, response)
+    if (error.code === 'NoSuchUpload') await removeState(ctx, uploadHashOf(ctx))
     throw error
   }
   response.body.resume()
-  await removeState(x, uploadHashOf(x))
+  await removeState(ctx, uploadHashOf(ctx))
   return { status: 204, headers: downstreamHeaders(response.headers, 'written'), body: null }
 }
 
@@ -27,10 +27,10 @@ const CLEAN_UP_MS = 30_000
  * Removes everything in the state bucket about an upload that the store has said to be over. Best effort: the upload is over
  * whether or not this works, and `sealgate gc` finds what stays.
  */
-export async function removeState(x: Execution, hash: Buffer): Promise<void> {
-  x.parts.objects.forgetUpload(hash)
+export async function removeState(ctx: OperationContext, hash: Buffer): Promise<void> {
+  ctx.services.objects.forgetUpload(hash)
   try {
-    await stateBucketOf(x, AbortSignal.timeout(CLEAN_UP_MS)).removeAll(uploadPrefix(hash))
+    await stateBucketOf(ctx, AbortSignal.timeout(CLEAN_UP_MS)).removeAll(uploadPrefix(hash))
   } catch (error) {
     if (!(error instanceof S3Error) && !(error instanceof DOMException)) throw error
   }

@@ -4,7 +4,7 @@ import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Attempt } from './part-records.ts'
 import { type CompletedPart, clientDocument, parseCompletedParts } from '../../s3/documents.ts'
-import { type Execution, send } from '../context.ts'
+import { type OperationContext, send } from '../context.ts'
 import { type Completed, completedAnswer, completedBefore } from './previous-completion.ts'
 import { type TailInput, type UpstreamPart, sendTail } from './send-tail.ts'
 import { type Upload, findUpload, noSuchUpload, refuseEqualParts, uploadHashOf, uploadIdOf } from './upload.ts'
@@ -16,9 +16,9 @@ import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
 import { readDocument } from '../request-body.ts'
 import { visibleEtag } from '../objects/sealed-object.ts'
-import { pendingAnswer, errorOfDocument, relayError } from '../responses.ts'
+import { slowResponse, errorOfDocument, relayError } from '../responses.ts'
 import { writeConditions } from '../objects/write-options.ts'
-import { checkObjectSize, chooseParts, tailNumber, type Known, lookAtParts, objectChecksum } from './select-parts.ts'
+import { checkObjectSize, selectParts, tailNumber, type PartState, readPartState, objectChecksum } from './select-parts.ts'
 import { removeState } from './abort.ts'
 
 /**
@@ -26,11 +26,11 @@ import { removeState } from './abort.ts'
  * and the store puts its own list together. Until the store has said so there is no object, and whatever fails on the way
  * leaves the upload as it was.
  */
-export async function completeMultipartUpload(x: Execution): Promise<HttpResponse> {
-  refuseEqualParts(x)
-  const listed = parseCompletedParts(await readDocument(x), clientDocument(x.parts.config.limits.xmlBytes))
-  return pendingAnswer(async (known) => {
-    const { headers, document } = await complete(x, listed)
+export async function completeMultipartUpload(ctx: OperationContext): Promise<HttpResponse> {
+  refuseEqualParts(ctx)
+  const listed = parseCompletedParts(await readDocument(ctx), clientDocument(ctx.services.config.limits.xmlBytes))
+  return slowResponse(async (known) => {
+    const { headers, document } = await complete(ctx, listed)
     known(headers)
     return document
   })
@@ -56,76 +56,76 @@ class UploadChanged extends Error {
  * Clients that grow impatient send the same Complete again while the first is under way. Here the second waits for its turn, and finds the
  * object made; between instances each takes the other's tail away, and so the loser looks and tries again.
  */
-async function complete(x: Execution, listed: readonly CompletedPart[]): Promise<Completed> {
+async function complete(ctx: OperationContext, listed: readonly CompletedPart[]): Promise<Completed> {
   const listHash = completedListHash(listed.map(({ partNumber, etag }) => ({ number: partNumber, etag })))
-  return x.parts.completes.take(uploadHashOf(x).toString('hex'), async () => {
+  return ctx.services.completes.take(uploadHashOf(ctx).toString('hex'), async () => {
     for (let tries = 0; ; tries += 1) {
       try {
-        return await tryOnce(x, listed, listHash)
+        return await tryOnce(ctx, listed, listHash)
       } catch (error) {
         if (!(error instanceof UploadChanged)) throw error
         const pause = AGAIN_MS[tries]
         if (pause === undefined) throw error.told
         // When the client goes away, the next request to the store says so.
-        await delay(pause / 2 + randomInt(pause), undefined, { signal: x.request.request.signal }).catch(() => undefined)
+        await delay(pause / 2 + randomInt(pause), undefined, { signal: ctx.request.http.signal }).catch(() => undefined)
       }
     }
   })
 }
 
-async function tryOnce(x: Execution, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
-  const upload = await findUpload(x, 'fresh')
-  if (upload === null) return over(x, listHash)
-  const known = await lookAtParts(x, upload, listed)
-  if (known === null) return over(x, listHash)
-  const { parts, number } = await choose(x, upload, listed, known, listHash)
+async function tryOnce(ctx: OperationContext, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
+  const upload = await findUpload(ctx, 'fresh')
+  if (upload === null) return over(ctx, listHash)
+  const known = await readPartState(ctx, upload, listed)
+  if (known === null) return over(ctx, listHash)
+  const { parts, number } = await choose(ctx, upload, listed, known, listHash)
   if ('headers' in parts) return parts
   const size = parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0)
-  checkObjectSize(x, size)
-  const checksum = objectChecksum(x, upload, parts)
-  const conditions = await writeConditions(x, 'complete')
-  const list = await tailOrOver(x, upload, { parts, held: known.held, checksum, listHash, number })
+  checkObjectSize(ctx, size)
+  const checksum = objectChecksum(ctx, upload, parts)
+  const conditions = await writeConditions(ctx, 'complete')
+  const list = await tailOrOver(ctx, upload, { parts, held: known.held, checksum, listHash, number })
   if (!Array.isArray(list)) return list
-  const outcome = await completeUpstream(x, list, conditions)
-  if ('failed' in outcome) return afterFailure(x, upload, list, listHash, outcome.failed)
-  const answer = completedAnswer(x, {
-    etag: await etagOf(x, parts, outcome),
+  const outcome = await completeUpstream(ctx, list, conditions)
+  if ('failed' in outcome) return afterFailure(ctx, upload, list, listHash, outcome.failed)
+  const answer = completedAnswer(ctx, {
+    etag: await etagOf(ctx, parts, outcome),
     checksums: checksum === null ? [] : [checksum],
     parts: parts.length,
     headers: [...downstreamHeaders(outcome.response.headers, 'written'), ...upload.encryptionHeaders]
   })
-  await removeState(x, upload.hash)
+  await removeState(ctx, upload.hash)
   return answer
 }
 
 /** The store knows no such upload: it was completed before, or never was. */
-async function over(x: Execution, listHash: Buffer): Promise<Completed> {
-  const before = await completedBefore(x, listHash)
-  if (before === null) throw noSuchUpload(x)
-  await removeState(x, uploadHashOf(x))
+async function over(ctx: OperationContext, listHash: Buffer): Promise<Completed> {
+  const before = await completedBefore(ctx, listHash)
+  if (before === null) throw noSuchUpload(ctx)
+  await removeState(ctx, uploadHashOf(ctx))
   return before
 }
 
 /** A part that is missing may have been cleared away by another instance that was quicker with the same list. */
 async function choose(
-  x: Execution, upload: Upload, listed: readonly CompletedPart[], known: Known, listHash: Buffer
+  ctx: OperationContext, upload: Upload, listed: readonly CompletedPart[], known: PartState, listHash: Buffer
 ): Promise<{ readonly parts: readonly Attempt[] | Completed; readonly number: number }> {
   try {
-    const parts = chooseParts(upload, listed, known)
+    const parts = selectParts(upload, listed, known)
     return { parts, number: tailNumber(parts, known) }
   } catch (error) {
-    const before = error instanceof S3Error && error.code === 'InvalidPart' ? await completedBefore(x, listHash) : null
+    const before = error instanceof S3Error && error.code === 'InvalidPart' ? await completedBefore(ctx, listHash) : null
     if (before === null) throw error
     return { parts: before, number: 0 }
   }
 }
 
 /** Between the list of parts and the tail another instance may have been quicker with the same list, too. */
-async function tailOrOver(x: Execution, upload: Upload, input: TailInput): Promise<UpstreamPart[] | Completed> {
+async function tailOrOver(ctx: OperationContext, upload: Upload, input: TailInput): Promise<UpstreamPart[] | Completed> {
   try {
-    return await sendTail(x, upload, input)
+    return await sendTail(ctx, upload, input)
   } catch (error) {
-    if (error instanceof S3Error && error.code === 'NoSuchUpload') return over(x, input.listHash)
+    if (error instanceof S3Error && error.code === 'NoSuchUpload') return over(ctx, input.listHash)
     // A small last part that waited in the state bucket, and was cleared away.
     if (error instanceof S3Error && error.code === 'NoSuchKey') throw new UploadChanged(error)
     throw error
@@ -136,20 +136,20 @@ type Outcome = { readonly response: UpstreamResponse; readonly etag: string } | 
 
 /** The store's Complete. Errors may stand inside of a 200 (AWS API, CompleteMultipartUpload). */
 async function completeUpstream(
-  x: Execution, list: readonly UpstreamPart[], conditions: readonly (readonly [string, string])[]
+  ctx: OperationContext, list: readonly UpstreamPart[], conditions: readonly (readonly [string, string])[]
 ): Promise<Outcome> {
   const body = renderXml(['CompleteMultipartUpload', list.map(partNode)])
-  const response = await send(x, {
+  const response = await send(ctx, {
     method: 'POST',
-    query: [['uploadId', uploadIdOf(x)]],
+    query: [['uploadId', uploadIdOf(ctx)]],
     headers: [
-      ...upstreamHeaders(x.request.headers, 'document').filter(([name]) => name !== 'content-type'),
+      ...upstreamHeaders(ctx.request.headers, 'document').filter(([name]) => name !== 'content-type'),
       ['content-type', 'application/xml'], ...conditions
     ],
     body,
     contentLength: body.length
   })
-  if (response.status >= 300) return { failed: await relayError(x, response) }
+  if (response.status >= 300) return { failed: await relayError(ctx, response) }
   const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   const failed = errorOfDocument(document, response)
   if (failed !== null) return { failed }
@@ -165,9 +165,9 @@ function partNode({ number, etag, checksum }: UpstreamPart): XmlNode {
 
 /** What the store refuses of a list that was checked against it is the doing of somebody who was quicker, not of the client. */
 async function afterFailure(
-  x: Execution, { settings }: Upload, list: readonly UpstreamPart[], listHash: Buffer, failed: S3Error
+  ctx: OperationContext, { settings }: Upload, list: readonly UpstreamPart[], listHash: Buffer, failed: S3Error
 ): Promise<Completed> {
-  if (failed.code === 'NoSuchUpload') return over(x, listHash)
+  if (failed.code === 'NoSuchUpload') return over(ctx, listHash)
   if (failed.code === 'InvalidPartOrder' && settings.storedChecksum !== null && list.some(({ number }, i) => number !== i + 1)) {
     throw new S3Error('InvalidPartOrder', {
       message: 'The store behind this gateway demands part numbers that start at 1 and are consecutive, and no part uploaded above the last one listed.',
@@ -175,7 +175,7 @@ async function afterFailure(
     })
   }
   if (!changedCodes.has(failed.code)) throw failed
-  const before = await completedBefore(x, listHash)
+  const before = await completedBefore(ctx, listHash)
   if (before !== null) return before
   throw new UploadChanged(failed)
 }
@@ -184,16 +184,16 @@ async function afterFailure(
 const changedCodes: ReadonlySet<string> = new Set(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'InternalError', 'NoSuchKey'])
 
 /** MD5 of the parts' MD5s, or what follows from the store's ETag; radosgw 16 gives an empty one, so it is asked for. */
-async function etagOf(x: Execution, parts: readonly Attempt[], { response, etag }: Exclude<Outcome, { failed: S3Error }>): Promise<string> {
+async function etagOf(ctx: OperationContext, parts: readonly Attempt[], { response, etag }: Exclude<Outcome, { failed: S3Error }>): Promise<string> {
   const md5 = md5OfMd5s(parts)
   const shown = md5 === null ? null : `${md5.toString('hex')}-${parts.length}`
-  const needed = x.policy.etag === 'opaque' || shown === null
-  if (!needed || etag.replaceAll('"', '') !== '') return visibleEtag(x.policy, etag, shown)
+  const needed = ctx.policy.etag === 'opaque' || shown === null
+  if (!needed || etag.replaceAll('"', '') !== '') return visibleEtag(ctx.policy, etag, shown)
   const version = response.headers.get('x-amz-version-id')
-  const head = await send(x, { method: 'HEAD', query: version === undefined ? [] : [['versionId', version]], retry: true })
+  const head = await send(ctx, { method: 'HEAD', query: version === undefined ? [] : [['versionId', version]], retry: true })
   head.body.resume()
   const found = head.headers.get('etag')
   // The object is there; only what to call it is not known. A repeated request will be told.
   if (head.status !== 200 || found === undefined) throw new S3Error('ServiceUnavailable')
-  return visibleEtag(x.policy, found, shown)
+  return visibleEtag(ctx.policy, found, shown)
 }

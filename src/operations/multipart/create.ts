@@ -1,8 +1,8 @@
 import type { Header, HttpResponse } from '../../http/message.ts'
 import type { UploadSettings } from '../../envelope/upload-records.ts'
-import type { Execution } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import type { WriteKey } from '../objects/object-keys.ts'
-import { ObjectKey } from '../../envelope/data-key.ts'
+import { DataKey } from '../../envelope/data-key.ts'
 import { sealUploadRecord, uploadHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
@@ -24,20 +24,20 @@ const CLEAN_UP_MS = 30_000
  * CreateMultipartUpload: the envelope goes upstream with the metadata, the upload record into the state bucket, and only
  * then the client learns the store's own upload id.
  */
-export async function createMultipartUpload(x: Execution): Promise<HttpResponse> {
-  refuseEqualParts(x)
-  const checksum = checksumSettings(x.request.headers)
-  const described = upstreamHeaders(x.request.headers, 'object')
-  const asked = await encryptionOfWrite(x)
-  const [key] = await Promise.all([keyForWrite(x, placeOf(x), asked), stateBucketOf(x).check()])
-  const objectKey = ObjectKey.random()
-  const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : x.policy.etag, storedChecksum: storedChecksum(x) }
-  const headers = envelopeHeaders(x, {
-    key, objectKey, described, kind: 'multipart', streamHeader: null, plaintextSize: null, md5: null, checksums: [], digestsInManifest: true
+export async function createMultipartUpload(ctx: OperationContext): Promise<HttpResponse> {
+  refuseEqualParts(ctx)
+  const checksum = checksumSettings(ctx.request.headers)
+  const described = upstreamHeaders(ctx.request.headers, 'object')
+  const asked = await encryptionOfWrite(ctx)
+  const [key] = await Promise.all([keyForWrite(ctx, placeOf(ctx), asked), stateBucketOf(ctx).check()])
+  const dataKey = DataKey.random()
+  const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : ctx.policy.etag, storedChecksum: storedChecksum(ctx) }
+  const headers = envelopeHeaders(ctx, {
+    key, dataKey, described, kind: 'multipart', streamHeader: null, plaintextSize: null, md5: null, checksums: [], digestsInManifest: true
   })
-  const { uploadId, answered } = await createUpstream(x, [...headers, ...storedChecksumHeaders(settings)])
-  await keepRecord(x, uploadId, key, objectKey, settings)
-  const body = renderXml(['InitiateMultipartUploadResult', [['Bucket', bucketOf(x)], ['Key', keyOf(x)], ['UploadId', uploadId]]])
+  const { uploadId, answered } = await createUpstream(ctx, [...headers, ...storedChecksumHeaders(settings)])
+  await keepRecord(ctx, uploadId, key, dataKey, settings)
+  const body = renderXml(['InitiateMultipartUploadResult', [['Bucket', bucketOf(ctx)], ['Key', keyOf(ctx)], ['UploadId', uploadId]]])
   return {
     status: 200,
     headers: [
@@ -61,9 +61,9 @@ function storedChecksumHeaders({ storedChecksum: algorithm }: UploadSettings): H
   return algorithm === null ? [] : [['x-amz-checksum-algorithm', algorithm.toUpperCase()]]
 }
 
-async function createUpstream(x: Execution, headers: readonly Header[]): Promise<{ uploadId: string; answered: readonly Header[] }> {
-  const response = await send(x, { method: 'POST', query: [['uploads', null]], headers })
-  if (response.status >= 300) throw await relayError(x, response)
+async function createUpstream(ctx: OperationContext, headers: readonly Header[]): Promise<{ uploadId: string; answered: readonly Header[] }> {
+  const response = await send(ctx, { method: 'POST', query: [['uploads', null]], headers })
+  if (response.status >= 300) throw await relayError(ctx, response)
   const document = parseXml(await readAll(response.body, 65536, () => new S3Error('SealgateBadUpstream')), upstreamDocument)
   const uploadId = childText(document, document.root, 'UploadId')
   if (uploadId === null || uploadId === '') throw new S3Error('SealgateBadUpstream')
@@ -71,16 +71,16 @@ async function createUpstream(x: Execution, headers: readonly Header[]): Promise
 }
 
 /** Without its record an upload could never be completed: then it is taken back, and the client is told of no upload. */
-async function keepRecord(x: Execution, uploadId: string, key: WriteKey, objectKey: ObjectKey, settings: UploadSettings): Promise<void> {
-  const place = placeOf(x)
+async function keepRecord(ctx: OperationContext, uploadId: string, key: WriteKey, dataKey: DataKey, settings: UploadSettings): Promise<void> {
+  const place = placeOf(ctx)
   const record = sealUploadRecord({
     kek: key.kek, keyId: key.wrapped.keyId, blob: key.wrapped.blob, sse: key.sse.mode, scope: key.scope, requestContext: key.requestContext,
-    objectKey, place, uploadId, settings
+    dataKey, place, uploadId, settings
   })
   try {
-    await stateBucketOf(x).put(uploadRecordName(uploadHash(place, uploadId)), record, x.parts.capabilities.ofStateBucket.put)
+    await stateBucketOf(ctx).put(uploadRecordName(uploadHash(place, uploadId)), record, ctx.services.capabilities.ofStateBucket.put)
   } catch (error) {
-    await send(x, { method: 'DELETE', query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
+    await send(ctx, { method: 'DELETE', query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
       .then((response) => { response.body.resume() }, () => undefined)
     throw error
   }

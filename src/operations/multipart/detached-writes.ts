@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { S3Error } from '../../errors.ts'
-import { Drain } from '../../concurrency/in-flight.ts'
+import { InFlight } from '../../concurrency/in-flight.ts'
 
 /** How many times as long as its client a try waits for the store's answer, once the store has the whole body. */
 const TIMES_AS_LONG = 6
@@ -31,11 +31,11 @@ export interface PartTry {
  * body of a part may carry it out after its client has given up, and after that client's next try: what it keeps then is the try
  * of which nobody was told. So the answer is waited for all the same, and its record written.
  */
-export class LateParts {
+export class DetachedPartWrites {
   readonly #options: LatePartsOptions
   /** The oldest first. */
   readonly #late = new Set<AbortController>()
-  readonly #drain = new Drain()
+  readonly #drain = new InFlight()
   #closed = false
 
   constructor(options: LatePartsOptions) {
@@ -46,7 +46,7 @@ export class LateParts {
    * Runs a try for a client. What it does after its client has gone is nobody's answer, and its failure nobody's error.
    * @throws the error of the try; the reason of `client` when that aborts; S3Error SealgateUpstreamTimeout when the store is silent.
    */
-  async follow<T>(client: AbortSignal, work: (one: PartTry) => Promise<T>): Promise<T> {
+  async run<T>(client: AbortSignal, work: (one: PartTry) => Promise<T>): Promise<T> {
     client.throwIfAborted()
     const { patienceSeconds } = this.#options
     const own = new AbortController()

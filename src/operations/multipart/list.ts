@@ -1,6 +1,6 @@
 import type { HttpResponse } from '../../http/message.ts'
 import { type XmlNode, renderXml } from '../../s3/xml.ts'
-import { type Execution, bucketOf, keyOf } from '../context.ts'
+import { type OperationContext, bucketOf, keyOf } from '../context.ts'
 import { type Attempt, newer, readPartRecords } from './part-records.ts'
 import { type HeldPart, listHeldParts } from './upstream-parts.ts'
 import { type Upload, noSuchUpload, openUpload, uploadIdOf } from './upload.ts'
@@ -16,22 +16,22 @@ const MAX_PARTS_LISTED = 1000
  * ListParts: from the part records, because what the store holds are sealed parts and tails, and not the small ones. Shown is
  * the attempt that a Complete would take: of a part upstream the one whose ETag the store tells.
  */
-export async function listParts(x: Execution): Promise<HttpResponse> {
-  const max = Math.min(parameter(x, 'max-parts', MAX_PARTS_LISTED), MAX_PARTS_LISTED)
-  const marker = parameter(x, 'part-number-marker', 0)
-  const upload = await openUpload(x, 'fresh')
-  const { attempts } = await readPartRecords(x, upload, { after: marker, enough: max + 1 })
+export async function listParts(ctx: OperationContext): Promise<HttpResponse> {
+  const max = Math.min(parameter(ctx, 'max-parts', MAX_PARTS_LISTED), MAX_PARTS_LISTED)
+  const marker = parameter(ctx, 'part-number-marker', 0)
+  const upload = await openUpload(ctx, 'fresh')
+  const { attempts } = await readPartRecords(ctx, upload, { after: marker, enough: max + 1 })
   const numbers = [...attempts.keys()].sort((a, b) => a - b)
   const page = numbers.slice(0, max)
-  const held = await listHeldParts(x, { after: marker, until: page.at(-1) ?? marker })
-  if (held === null) throw noSuchUpload(x)
+  const held = await listHeldParts(ctx, { after: marker, until: page.at(-1) ?? marker })
+  if (held === null) throw noSuchUpload(ctx)
   const shown = page.flatMap((number) => {
     const there = held.parts.get(number)
     const attempt = currentAttempt(attempts.get(number) ?? [], there)
     return attempt === null ? [] : [partNode(attempt, there)]
   })
   const body = renderXml(['ListPartsResult', [
-    ...headOf(x, upload, held.about),
+    ...headOf(ctx, upload, held.about),
     ['PartNumberMarker', String(marker)],
     // Of what has been looked at: numbers of which there is nothing to show are behind it, too.
     ['NextPartNumberMarker', String(page.at(-1) ?? 0)],
@@ -44,8 +44,8 @@ export async function listParts(x: Execution): Promise<HttpResponse> {
 }
 
 /** @throws S3Error InvalidArgument unless it is a whole number. */
-function parameter(x: Execution, name: string, otherwise: number): number {
-  const text = x.operation.query.get(name)
+function parameter(ctx: OperationContext, name: string, otherwise: number): number {
+  const text = ctx.operation.query.get(name)
   if (text === undefined || text === '') return otherwise
   if (/^\d{1,10}$/.test(text) && Number(text) <= 0x7fffffff) return Number(text)
   throw new S3Error('InvalidArgument', {
@@ -59,10 +59,10 @@ function currentAttempt(attempts: readonly Attempt[], held: HeldPart | undefined
   return usable.reduce<Attempt | null>((newest, attempt) => newest === null ? attempt : newer(newest, attempt), null)
 }
 
-function headOf(x: Execution, { settings }: Upload, about: readonly XmlNode[]): XmlNode[] {
+function headOf(ctx: OperationContext, { settings }: Upload, about: readonly XmlNode[]): XmlNode[] {
   const { checksumAlgorithm, checksumType } = settings
   return [
-    ['Bucket', bucketOf(x)], ['Key', keyOf(x)], ['UploadId', uploadIdOf(x)], ...about,
+    ['Bucket', bucketOf(ctx)], ['Key', keyOf(ctx)], ['UploadId', uploadIdOf(ctx)], ...about,
     ...checksumAlgorithm === null ? [] : [['ChecksumAlgorithm', checksumAlgorithm.toUpperCase()] as const],
     ...checksumType === null ? [] : [['ChecksumType', checksumType === 'full' ? 'FULL_OBJECT' : 'COMPOSITE'] as const]
   ]
@@ -80,8 +80,8 @@ function partNode({ number, inline, lastModified, etag, plaintextSize, checksum 
  * ListMultipartUploads: the store's own, whose upload ids clients use. What it says of checksums is of stored bytes, and what
  * was settled stands sealed in the records: nothing is said of them here.
  */
-export async function listMultipartUploads(x: Execution): Promise<HttpResponse> {
-  const { response, document } = await forwardForDocument(x)
+export async function listMultipartUploads(ctx: OperationContext): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(ctx)
   const body = writeListing(document, () => ({ checksums: [] }))
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
   return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }

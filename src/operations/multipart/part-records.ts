@@ -1,5 +1,5 @@
 import type { PartRecord } from '../../envelope/upload-records.ts'
-import type { Execution } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import type { StateBucket } from './upload-state.ts'
 import type { Upload } from './upload.ts'
 import { attemptEtag, openPartRecord, sealPartRecord } from '../../envelope/upload-records.ts'
@@ -27,7 +27,7 @@ export function visiblePartEtag(record: Pick<PartRecord, 'md5' | 'header'>): str
 
 /** Remembers a part that the store has: only then it may be answered with 200. */
 export async function writePartRecord(state: StateBucket, upload: Upload, record: PartRecord): Promise<void> {
-  const name = partRecordName(upload.hash, record.number, Date.now(), sealPartRecord(upload.objectKey, upload.hash, record))
+  const name = partRecordName(upload.hash, record.number, Date.now(), sealPartRecord(upload.dataKey, upload.hash, record))
   await state.put(name, Buffer.alloc(0), false)
 }
 
@@ -45,17 +45,17 @@ export interface RecordedParts {
  * @param options.named the ETag that counts of each number, without quotes; all when it is not given.
  */
 export async function readPartRecords(
-  x: Execution, upload: Upload,
+  ctx: OperationContext, upload: Upload,
   options: { readonly after?: number; readonly enough?: number; readonly named?: ReadonlyMap<number, string> } = {}
 ): Promise<RecordedParts> {
   const { after = 0, enough = Number.POSITIVE_INFINITY, named } = options
   const attempts = new Map<number, Attempt[]>()
   let highestUpstream = 0
   const prefix = partRecordsPrefix(upload.hash)
-  for await (const page of stateBucketOf(x).list(prefix, { after: after === 0 ? null : afterPartRecords(upload.hash, after) })) {
+  for await (const page of stateBucketOf(ctx).list(prefix, { after: after === 0 ? null : afterPartRecords(upload.hash, after) })) {
     for (const { key, lastModified } of page) {
       const { time, sealed } = parsePartRecordName(key)
-      const record = openNamed(x, upload, sealed)
+      const record = openNamed(ctx, upload, sealed)
       if (record === null) continue
       const attempt = { ...record, etag: visiblePartEtag(record), lastModified, time }
       if (!attempt.inline) highestUpstream = Math.max(highestUpstream, attempt.number)
@@ -84,12 +84,12 @@ export function newer(a: Attempt, b: Attempt): Attempt {
 }
 
 /** A name that is no record of this upload is counted and passed over: a part it hides is missing, and never another part. */
-function openNamed(x: Execution, upload: Upload, name: string): PartRecord | null {
+function openNamed(ctx: OperationContext, upload: Upload, name: string): PartRecord | null {
   try {
-    return openPartRecord(upload.objectKey, upload.hash, name)
+    return openPartRecord(upload.dataKey, upload.hash, name)
   } catch (error) {
     if (!(error instanceof EnvelopeError)) throw error
-    x.parts.integrityFailure(error.kind)
+    ctx.services.integrityFailure(error.kind)
     return null
   }
 }

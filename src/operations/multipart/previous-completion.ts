@@ -1,7 +1,7 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { Header, HttpResponse } from '../../http/message.ts'
-import { type Execution, bucketOf, keyOf, send } from '../context.ts'
-import { type Looked, lookAtTarget, withOneRestart } from '../objects/inspect.ts'
+import { type OperationContext, bucketOf, keyOf, send } from '../context.ts'
+import { type InspectedObject, inspectTarget, retryOnChange } from '../objects/inspect.ts'
 import { S3Error } from '../../errors.ts'
 import { readEncryptionHeaders } from '../objects/object-keys.ts'
 import { clientEtag } from '../objects/sealed-object.ts'
@@ -10,7 +10,7 @@ import { renderXml, type XmlNode, childOf, rewriteXml } from '../../s3/xml.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { readDocument } from '../request-body.ts'
 import { forwardedQuery, plainHeaders, successOf } from '../forward.ts'
-import { pendingAnswer } from '../responses.ts'
+import { slowResponse } from '../responses.ts'
 
 /**
  * The answer to a Complete that was carried out before, by a request whose answer was lost or by another instance: the
@@ -18,25 +18,25 @@ import { pendingAnswer } from '../responses.ts'
  * @returns null when the object is not there or of another making.
  * @throws S3Error ServiceUnavailable when it cannot be told: the client may ask again, and is at no fault.
  */
-export async function completedBefore(x: Execution, listHash: Buffer): Promise<Completed | null> {
-  const looked = await lookAtObject(x)
+export async function completedBefore(ctx: OperationContext, listHash: Buffer): Promise<Completed | null> {
+  const looked = await lookAtObject(ctx)
   if (looked?.object.kind !== 'sealed' || looked.manifest === null) return null
   const { object, manifest } = looked
-  if (manifest.uploadHash?.equals(uploadHashOf(x)) !== true || manifest.listHash?.equals(listHash) !== true) return null
-  return completedAnswer(x, {
-    etag: clientEtag(x, object, manifest),
+  if (manifest.uploadHash?.equals(uploadHashOf(ctx)) !== true || manifest.listHash?.equals(listHash) !== true) return null
+  return completedAnswer(ctx, {
+    etag: clientEtag(ctx, object, manifest),
     checksums: manifest.checksums,
     parts: manifest.parts.length,
     headers: [
       ...object.versionId === null ? [] : [['x-amz-version-id', object.versionId] as const],
-      ...readEncryptionHeaders(x, object)
+      ...readEncryptionHeaders(ctx, object)
     ]
   })
 }
 
-async function lookAtObject(x: Execution): Promise<Looked | null> {
+async function lookAtObject(ctx: OperationContext): Promise<InspectedObject | null> {
   try {
-    return await withOneRestart(() => lookAtTarget(x))
+    return await retryOnChange(() => inspectTarget(ctx))
   } catch (error) {
     if (!(error instanceof S3Error)) throw error
     // Another object under this name: none at all, one of another key, or one that was not written here.
@@ -62,8 +62,8 @@ interface CompletedFacts {
 }
 
 /** The answer of CompleteMultipartUpload: the same however often the request is repeated. */
-export function completedAnswer(x: Execution, { etag, checksums, parts, headers }: CompletedFacts): Completed {
-  const fields: XmlNode[] = [['Location', locationOf(x)], ['Bucket', bucketOf(x)], ['Key', keyOf(x)], ['ETag', etag]]
+export function completedAnswer(ctx: OperationContext, { etag, checksums, parts, headers }: CompletedFacts): Completed {
+  const fields: XmlNode[] = [['Location', locationOf(ctx)], ['Bucket', bucketOf(ctx)], ['Key', keyOf(ctx)], ['ETag', etag]]
   for (const { algorithm, type, value } of checksums) {
     fields.push(
       [`Checksum${algorithm.toUpperCase()}`, `${value.toString('base64')}${type === 'composite' ? `-${parts}` : ''}`],
@@ -74,8 +74,8 @@ export function completedAnswer(x: Execution, { etag, checksums, parts, headers 
 }
 
 /** Where the client will find the object: here, and not at the store. */
-function locationOf(x: Execution): string {
-  const { secure, host, target } = x.request.request
+function locationOf(ctx: OperationContext): string {
+  const { secure, host, target } = ctx.request.http
   return `${secure ? 'https' : 'http'}://${host}${target.rawPath}`
 }
 
@@ -83,16 +83,16 @@ function locationOf(x: Execution): string {
  * CompleteMultipartUpload in a bucket that is not encrypted: the store's answer, but for the `Location` in it, which would lead
  * clients round the gateway.
  */
-export async function completePlain(x: Execution): Promise<HttpResponse> {
-  const body = await readDocument(x)
-  return pendingAnswer(async (known) => {
-    const headers = plainHeaders(x).filter(([name]) => name !== 'content-md5')
-    const response = await send(x, { method: 'POST', query: forwardedQuery(x), headers, body, contentLength: body.length })
-    const document = await successOf(x, response)
+export async function completePlain(ctx: OperationContext): Promise<HttpResponse> {
+  const body = await readDocument(ctx)
+  return slowResponse(async (known) => {
+    const headers = plainHeaders(ctx).filter(([name]) => name !== 'content-md5')
+    const response = await send(ctx, { method: 'POST', query: forwardedQuery(ctx), headers, body, contentLength: body.length })
+    const document = await successOf(ctx, response)
     known(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))
     return rewriteXml(document, (editor, parsed) => {
       const location = childOf(parsed, parsed.root, 'Location')
-      if (location !== undefined) editor.setText(location, locationOf(x))
+      if (location !== undefined) editor.setText(location, locationOf(ctx))
     })
   })
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { CompletedPart } from '../../s3/documents.ts'
 import type { Upload } from './upload.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
-import { type Execution, header } from '../context.ts'
+import { type OperationContext, header } from '../context.ts'
 import { type Attempt, type RecordedParts, readPartRecords } from './part-records.ts'
 import { type HeldPart, listHeldParts, unlessDenied } from './upstream-parts.ts'
 import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
@@ -12,7 +12,7 @@ import {
 } from '../../http/checksums.ts'
 
 /** What a Complete is judged by. */
-export interface Known extends RecordedParts {
+export interface PartState extends RecordedParts {
   /** `denied`: the store does not let them be listed, and no part was sent to it twice. */
   readonly held: ReadonlyMap<number, HeldPart> | 'denied'
 }
@@ -22,7 +22,7 @@ export interface Known extends RecordedParts {
  * which the store says that it holds exactly this attempt; an older attempt, or a part of another upload, is an error.
  * @throws S3Error InvalidPart, EntityTooSmall.
  */
-export function chooseParts(upload: Upload, listed: readonly CompletedPart[], known: Known): Attempt[] {
+export function selectParts(upload: Upload, listed: readonly CompletedPart[], known: PartState): Attempt[] {
   return listed.map((part, i) => {
     const attempt = (known.attempts.get(part.partNumber) ?? []).find((one) => known.held === 'denied' ? one.etag === part.etag : fits(one, part, known.held.get(one.number)))
     if (attempt === undefined) throw invalidPart(upload, part)
@@ -76,8 +76,8 @@ export function tailNumber(parts: readonly Attempt[], { highestUpstream }: Recor
 }
 
 /** `x-amz-mp-object-size`, in plaintext bytes. @throws S3Error InvalidRequest when it is not the sum of the parts. */
-export function checkObjectSize(x: Execution, size: number): void {
-  const said = header(x, 'x-amz-mp-object-size')
+export function checkObjectSize(ctx: OperationContext, size: number): void {
+  const said = header(ctx, 'x-amz-mp-object-size')
   if (said === undefined || said === String(size)) return
   throw new S3Error('InvalidRequest', {
     message: `The provided 'x-amz-mp-object-size' header value ${said} does not match what was computed: ${size}`
@@ -91,8 +91,8 @@ interface DeclaredChecksum {
 }
 
 /** @throws S3Error InvalidRequest when there is more than one, or one of an algorithm that is not computed here. */
-function declaredChecksum(x: Execution): DeclaredChecksum | null {
-  const found = [...x.request.headers].flatMap(([name, value]) => {
+function declaredChecksum(ctx: OperationContext): DeclaredChecksum | null {
+  const found = [...ctx.request.headers].flatMap(([name, value]) => {
     const named = algorithmOfHeader(name)
     return named === null ? [] : [{ algorithm: requireChecksumAlgorithm(named), value }]
   })
@@ -107,16 +107,16 @@ const LOOK_AGAIN_MS = [250, 750, 2000]
  * What the records and the store say of the parts in the client's list; null when the store knows no such upload. A store that has
  * just carried out an earlier try late holds a part whose record is being written: then both are looked at again.
  */
-export async function lookAtParts(x: Execution, upload: Upload, listed: readonly CompletedPart[]): Promise<Known | null> {
+export async function readPartState(ctx: OperationContext, upload: Upload, listed: readonly CompletedPart[]): Promise<PartState | null> {
   const named = new Map(listed.map(({ partNumber, etag }) => [partNumber, etag]))
   for (const pause of [...LOOK_AGAIN_MS, null]) {
-    const [recorded, held] = await Promise.all([readPartRecords(x, upload, { named }), unlessDenied(listHeldParts(x))])
+    const [recorded, held] = await Promise.all([readPartRecords(ctx, upload, { named }), unlessDenied(listHeldParts(ctx))])
     if (held === null) return null
-    if (held === 'denied') return onRecordsAlone(x, upload, recorded, listed)
+    if (held === 'denied') return onRecordsAlone(ctx, upload, recorded, listed)
     const known = { ...recorded, held: held.parts }
     if (pause === null || !listed.some((part) => lacksRecord(part, known))) return known
     // When the client goes away, the next request to the store says so.
-    await delay(pause, undefined, { signal: x.request.request.signal }).catch(() => undefined)
+    await delay(pause, undefined, { signal: ctx.request.http.signal }).catch(() => undefined)
   }
   return null
 }
@@ -126,8 +126,8 @@ export async function lookAtParts(x: Execution, upload: Upload, listed: readonly
  * itself compares the ETags of the Complete with what it holds.
  * @throws S3Error AccessDenied where only the list could tell which try it kept, or what checksum it has.
  */
-async function onRecordsAlone(x: Execution, upload: Upload, recorded: RecordedParts, listed: readonly CompletedPart[]): Promise<Known> {
-  const { attempts } = await readPartRecords(x, upload)
+async function onRecordsAlone(ctx: OperationContext, upload: Upload, recorded: RecordedParts, listed: readonly CompletedPart[]): Promise<PartState> {
+  const { attempts } = await readPartRecords(ctx, upload)
   const ambiguous = listed.some(({ partNumber }) => (attempts.get(partNumber) ?? []).filter(({ inline }) => !inline).length > 1)
   if (!ambiguous && upload.settings.storedChecksum === null) return { ...recorded, held: 'denied' }
   throw new S3Error('AccessDenied', {
@@ -152,15 +152,15 @@ function lacksRecord(part: CompletedPart, { attempts, held }: RecordedParts & { 
  * @returns null when the upload was created without one.
  * @throws S3Error InvalidRequest for another type or algorithm than the upload's, BadDigest for another value.
  */
-export function objectChecksum(x: Execution, { settings }: Upload, parts: readonly Attempt[]): Checksum | null {
+export function objectChecksum(ctx: OperationContext, { settings }: Upload, parts: readonly Attempt[]): Checksum | null {
   const { checksumAlgorithm: algorithm, checksumType: type } = settings
-  const named = header(x, 'x-amz-checksum-type')?.toUpperCase()
+  const named = header(ctx, 'x-amz-checksum-type')?.toUpperCase()
   if (named !== undefined && named !== typeName(type)) {
     throw new S3Error('InvalidRequest', {
       message: `The upload was created using the ${typeName(type)} checksum mode. The complete request must use the same checksum mode.`
     })
   }
-  const declared = declaredChecksum(x)
+  const declared = declaredChecksum(ctx)
   if (algorithm === null || type === null) {
     if (declared === null) return null
     throw new S3Error('InvalidRequest', {

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
-import type { ObjectKey } from '../../envelope/data-key.ts'
+import type { DataKey } from '../../envelope/data-key.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { UploadSettings } from '../../envelope/upload-records.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
-import type { Known } from './select-parts.ts'
+import type { PartState } from './select-parts.ts'
 import type { Attempt } from './part-records.ts'
 import type { HeldPart } from './upstream-parts.ts'
-import { type Execution, send } from '../context.ts'
+import { type OperationContext, send } from '../context.ts'
 import { type Upload, stateBucketOf, uploadIdOf } from './upload.ts'
 import { sealTail, type MultipartContents } from '../../envelope/manifest.ts'
 import { streamSize } from '../../envelope/sizes.ts'
@@ -29,7 +29,7 @@ export interface UpstreamPart {
 export interface TailInput {
   readonly parts: readonly Attempt[]
   /** What the store holds, by part number; `denied` where it does not say. */
-  readonly held: Known['held']
+  readonly held: PartState['held']
   readonly checksum: Checksum | null
   /** 32 bytes, from completedListHash. */
   readonly listHash: Buffer
@@ -50,7 +50,7 @@ const MOST_SENDS = 8
  * whether the last part is the gateway's own (docs/decisions/0033-parts-in-opaque-etags.md).
  * @returns the parts of the store's own list.
  */
-export async function sendTail(x: Execution, upload: Upload, input: TailInput): Promise<UpstreamPart[]> {
+export async function sendTail(ctx: OperationContext, upload: Upload, input: TailInput): Promise<UpstreamPart[]> {
   const { parts, held, number } = input
   const { storedChecksum } = upload.settings
   const contents = contentsOf(upload, input)
@@ -62,9 +62,9 @@ export async function sendTail(x: Execution, upload: Upload, input: TailInput): 
   const counts = upload.settings.etagMode === 'opaque'
   for (let sends = 1; ; sends += 1) {
     const response = last?.inline === true
-      ? await sendSmallPart(x, upload, last, sealTail(upload.objectKey, contents))
-      : await sendBare(x, upload, number, await tailThatSaysSo(upload.objectKey, contents, counts ? etags : null))
-    if (response.status >= 300) throw await relayError(x, response)
+      ? await sendSmallPart(ctx, upload, last, sealTail(upload.dataKey, contents))
+      : await sendBare(ctx, upload, number, await tailThatSaysSo(upload.dataKey, contents, counts ? etags : null))
+    if (response.status >= 300) throw await relayError(ctx, response)
     response.body.resume()
     const etag = etagOf(response)
     if (counts && last?.inline === true && sends < MOST_SENDS && saysTailPart([...etags, etag]) === true) continue
@@ -73,9 +73,9 @@ export async function sendTail(x: Execution, upload: Upload, input: TailInput): 
 }
 
 /** @param etags of the parts before it, without quotes; null: any tail will do. */
-async function tailThatSaysSo(objectKey: ObjectKey, contents: MultipartContents, etags: readonly string[] | null): Promise<Buffer> {
+async function tailThatSaysSo(dataKey: DataKey, contents: MultipartContents, etags: readonly string[] | null): Promise<Buffer> {
   for (let tails = 1; ; tails += 1) {
-    const tail = Buffer.concat(sealTail(objectKey, contents))
+    const tail = Buffer.concat(sealTail(dataKey, contents))
     if (etags === null || tails === MOST_TAILS || saysTailPart([...etags, createHash('md5').update(tail).digest('hex')]) !== false) return tail
     if (tails % TAILS_AT_ONCE === 0) await setImmediate()
   }
@@ -104,11 +104,11 @@ function contentsOf(upload: Upload, { parts, checksum, listHash }: TailInput): M
 }
 
 function sendBare(
-  x: Execution, { settings }: Upload, number: number, tail: Buffer
+  ctx: OperationContext, { settings }: Upload, number: number, tail: Buffer
 ): Promise<UpstreamResponse> {
-  return send(x, {
+  return send(ctx, {
     method: 'PUT',
-    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(x)]],
+    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(ctx)]],
     body: tail,
     contentLength: tail.length,
     checksum: settings.storedChecksum,
@@ -118,15 +118,15 @@ function sendBare(
 }
 
 async function sendSmallPart(
-  x: Execution, { objectKey, hash, settings }: Upload, part: Attempt, tail: readonly Buffer[]
+  ctx: OperationContext, { dataKey, hash, settings }: Upload, part: Attempt, tail: readonly Buffer[]
 ): Promise<UpstreamResponse> {
   const size = streamSize(part.plaintextSize)
   const tailBytes = tail.reduce((sum, { length }) => sum + length, 0)
-  const stored = await stateBucketOf(x).open(smallPartName(hash, part.header), size)
-  const stage = new SmallPartWithTail(objectKey, part, tail)
+  const stored = await stateBucketOf(ctx).open(smallPartName(hash, part.header), size)
+  const stage = new SmallPartWithTail(dataKey, part, tail)
   const body = new StagedReadable(stored, [{
-    update: (chunk) => verifiedSync(x, () => stage.update(chunk)),
-    final: () => verified(x, () => stage.final())
+    update: (chunk) => verifiedSync(ctx, () => stage.update(chunk)),
+    final: () => verified(ctx, () => stage.final())
   }], { destroySource: true })
-  return sendPart(x, part.number, { body, contentLength: size + tailBytes, checksum: settings.storedChecksum })
+  return sendPart(ctx, part.number, { body, contentLength: size + tailBytes, checksum: settings.storedChecksum })
 }

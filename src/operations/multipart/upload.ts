@@ -1,8 +1,8 @@
 import type { Header } from '../../http/message.ts'
 import type { UploadRecord, UploadSettings } from '../../envelope/upload-records.ts'
 import type { Place } from '../../envelope/envelope.ts'
-import type { ObjectKey } from '../../envelope/data-key.ts'
-import type { Execution } from '../context.ts'
+import type { DataKey } from '../../envelope/data-key.ts'
+import type { OperationContext } from '../context.ts'
 import { openUploadRecord, parseUploadRecord, uploadHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
 import { agreesWithUpload, refuseGeneralSse, sseOfWrite } from '../../keys/sse-headers.ts'
@@ -19,38 +19,38 @@ export interface Upload {
   /** 32 bytes: names it in the state bucket and in its manifest. */
   readonly hash: Buffer
   readonly place: Place
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   readonly settings: UploadSettings
   /** How the upload is encrypted, as it is told to whoever continues it. */
   readonly encryptionHeaders: readonly Header[]
 }
 
 /** @throws S3Error NotImplemented where the store wants parts of equal size: the tail would be one of another (Cloudflare R2). */
-export function refuseEqualParts(x: Execution): void {
-  if (!x.parts.config.upstream.equalParts) return
+export function refuseEqualParts(ctx: OperationContext): void {
+  if (!ctx.services.config.upstream.equalParts) return
   throw new S3Error('NotImplemented', {
     message: 'Multipart uploads are not available: the store behind this gateway wants all parts to be of one size.'
   })
 }
 
 /** @throws S3Error InternalError when the operation has no upload id: a fault in the operations table. */
-export function uploadIdOf(x: Execution): string {
-  const id = x.operation.query.get('uploadId')
+export function uploadIdOf(ctx: OperationContext): string {
+  const id = ctx.operation.query.get('uploadId')
   if (id === undefined) throw new S3Error('InternalError')
   return id
 }
 
-export function noSuchUpload(x: Execution): S3Error {
-  return new S3Error('NoSuchUpload', { fields: { UploadId: uploadIdOf(x) } })
+export function noSuchUpload(ctx: OperationContext): S3Error {
+  return new S3Error('NoSuchUpload', { fields: { UploadId: uploadIdOf(ctx) } })
 }
 
 /** The hash of the upload this request names. */
-export function uploadHashOf(x: Execution): Buffer {
-  return uploadHash(placeOf(x), uploadIdOf(x))
+export function uploadHashOf(ctx: OperationContext): Buffer {
+  return uploadHash(placeOf(ctx), uploadIdOf(ctx))
 }
 
-export function stateBucketOf(x: Execution, signal: AbortSignal = x.request.request.signal): StateBucket {
-  return new StateBucket(x.parts.upstream, x.parts.config.upstream.stateBucket, signal)
+export function stateBucketOf(ctx: OperationContext, signal: AbortSignal = ctx.request.http.signal): StateBucket {
+  return new StateBucket(ctx.services.upstream, ctx.services.config.upstream.stateBucket, signal)
 }
 
 /**
@@ -59,47 +59,47 @@ export function stateBucketOf(x: Execution, signal: AbortSignal = x.request.requ
  * @param source `fresh`: whoever relies on the record alone must see that it is still there.
  * @throws S3Error SealgateIntegrityError, InvalidRequest for a customer's key that is missing or wrong, the errors of key providers.
  */
-export async function findUpload(x: Execution, source: 'cached' | 'fresh'): Promise<Upload | null> {
-  const hash = uploadHashOf(x)
-  const record = (source === 'cached' ? x.parts.objects.upload(hash) : undefined) ?? await readRecord(x, hash)
-  return record === null ? null : openRecord(x, hash, record)
+export async function findUpload(ctx: OperationContext, source: 'cached' | 'fresh'): Promise<Upload | null> {
+  const hash = uploadHashOf(ctx)
+  const record = (source === 'cached' ? ctx.services.objects.upload(hash) : undefined) ?? await readRecord(ctx, hash)
+  return record === null ? null : openRecord(ctx, hash, record)
 }
 
 /** As findUpload. @throws S3Error NoSuchUpload. */
-export async function openUpload(x: Execution, source: 'cached' | 'fresh'): Promise<Upload> {
-  const upload = await findUpload(x, source)
-  if (upload === null) throw noSuchUpload(x)
+export async function openUpload(ctx: OperationContext, source: 'cached' | 'fresh'): Promise<Upload> {
+  const upload = await findUpload(ctx, source)
+  if (upload === null) throw noSuchUpload(ctx)
   return upload
 }
 
-async function readRecord(x: Execution, hash: Buffer): Promise<UploadRecord | null> {
-  const body = await stateBucketOf(x).get(uploadRecordName(hash))
+async function readRecord(ctx: OperationContext, hash: Buffer): Promise<UploadRecord | null> {
+  const body = await stateBucketOf(ctx).get(uploadRecordName(hash))
   if (body === null) {
-    x.parts.objects.forgetUpload(hash)
+    ctx.services.objects.forgetUpload(hash)
     return null
   }
-  return verified(x, () => parseUploadRecord(body))
+  return verified(ctx, () => parseUploadRecord(body))
 }
 
-async function openRecord(x: Execution, hash: Buffer, record: UploadRecord): Promise<Upload> {
-  const place = placeOf(x)
-  const id = uploadIdOf(x)
-  const kek = await keyOf(x, place, record)
-  const { objectKey, settings } = await verified(x, () => openUploadRecord(record, kek, place, id))
+async function openRecord(ctx: OperationContext, hash: Buffer, record: UploadRecord): Promise<Upload> {
+  const place = placeOf(ctx)
+  const id = uploadIdOf(ctx)
+  const kek = await keyOf(ctx, place, record)
+  const { dataKey, settings } = await verified(ctx, () => openUploadRecord(record, kek, place, id))
   // Now, and not when it was read: what does not open would not open again and again, and may be as long as the store likes.
-  x.parts.objects.rememberUpload(hash, record)
-  return { id, hash, place, objectKey, settings, encryptionHeaders: encryptionHeadersOf(x, record, place) }
+  ctx.services.objects.rememberUpload(hash, record)
+  return { id, hash, place, dataKey, settings, encryptionHeaders: encryptionHeadersOf(ctx, record, place) }
 }
 
-function encryptionHeadersOf(x: Execution, { sse, scope, keyId, requestContext }: UploadRecord, { bucket }: Place): readonly Header[] {
+function encryptionHeadersOf(ctx: OperationContext, { sse, scope, keyId, requestContext }: UploadRecord, { bucket }: Place): readonly Header[] {
   const bucketKeyEnabled = scope === 'bucket' && sse !== 'SSE-C'
-  return accessEncryptionHeaders(x, { sse: { mode: sse, bucketKeyEnabled }, keyId, requestContext, bucket })
+  return accessEncryptionHeaders(ctx, { sse: { mode: sse, bucketKeyEnabled }, keyId, requestContext, bucket })
 }
 
 /** Codes and texts as S3 answers them for parts (AWS API, UploadPart; s3-tests, multipart SSE-C). */
-async function keyOf(x: Execution, place: Place, record: UploadRecord): ReturnType<typeof keyForRead> {
-  checkAskedEncryption(x, record)
-  const customerKey = customerKeyOfAccess(x)
+async function keyOf(ctx: OperationContext, place: Place, record: UploadRecord): ReturnType<typeof keyForRead> {
+  checkAskedEncryption(ctx, record)
+  const customerKey = customerKeyOfAccess(ctx)
   const { keyId, blob, scope, requestContext } = record
   if ((keyId === SSEC_KEY_ID) !== (customerKey !== null)) {
     throw new S3Error('InvalidRequest', {
@@ -109,7 +109,7 @@ async function keyOf(x: Execution, place: Place, record: UploadRecord): ReturnTy
     })
   }
   try {
-    return await keyForRead(x, { envelope: { blob, scope }, keyId, place, bucket: place.bucket, requestContext, customerKey, versionId: null })
+    return await keyForRead(ctx, { envelope: { blob, scope }, keyId, place, bucket: place.bucket, requestContext, customerKey, versionId: null })
   } catch (error) {
     if (customerKey === null || !(error instanceof S3Error) || error.code !== 'AccessDenied') throw error
     throw new S3Error('InvalidRequest', {
@@ -122,11 +122,11 @@ async function keyOf(x: Execution, place: Place, record: UploadRecord): ReturnTy
  * minio-go repeats the headers of CreateMultipartUpload with every part and the Complete, wherever the store is not at amazonaws.com.
  * @throws S3Error InvalidArgument for encryption that is not the upload's, in the words of AWS, which takes no such header here at all.
  */
-function checkAskedEncryption(x: Execution, { sse, scope, keyId, requestContext }: UploadRecord): void {
-  const { headers } = x.request
-  const announced = sse === 'none' && x.policy.announce === 'aws:kms' ? 'aws:kms' : sse
-  const agrees = agreesWithUpload(sseOfWrite(headers, customerKeysAllowed(x)), {
-    mode: announced, context: requestContext, bucketKeyEnabled: scope === 'bucket', answersTo: (requested) => x.parts.keys.names(requested, keyId)
+function checkAskedEncryption(ctx: OperationContext, { sse, scope, keyId, requestContext }: UploadRecord): void {
+  const { headers } = ctx.request
+  const announced = sse === 'none' && ctx.policy.announce === 'aws:kms' ? 'aws:kms' : sse
+  const agrees = agreesWithUpload(sseOfWrite(headers, customerKeysAllowed(ctx)), {
+    mode: announced, context: requestContext, bucketKeyEnabled: scope === 'bucket', answersTo: (requested) => ctx.services.keys.names(requested, keyId)
   })
   if (!agrees) refuseGeneralSse(headers)
 }

@@ -1,5 +1,5 @@
 import type { XmlNode, XmlDocument, XmlElement } from '../../s3/xml.ts'
-import type { Execution } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import { MAX_PARTS } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { checksumAlgorithmNamed, type ChecksumAlgorithm } from '../../http/checksums.ts'
@@ -40,14 +40,14 @@ const PAGE = 1000
  * @throws S3Error SealgateBadUpstream for a part number above 10,000 and a listing that does not end.
  */
 export async function listHeldParts(
-  x: Execution, options: { readonly after?: number; readonly until?: number } = {}
+  ctx: OperationContext, options: { readonly after?: number; readonly until?: number } = {}
 ): Promise<HeldParts | null> {
   const { after = 0, until = Number.POSITIVE_INFINITY } = options
   const parts = new Map<number, HeldPart>()
   let about: readonly XmlNode[] | null = null
   const turns = new PageTurns(MOST_ROWS)
   for (let marker = after; ;) {
-    const document = await askForParts(x, marker, PAGE)
+    const document = await askForParts(ctx, marker, PAGE)
     if (document === null) return null
     about ??= aboutUpload(document)
     let last = marker
@@ -67,8 +67,8 @@ export async function listHeldParts(
  * Whether the store still has the upload this request names. Where it does not let the parts be listed, the record of the upload alone says
  * that it lives: S3 asks for no such right of whoever uploads a part.
  */
-export async function isHeld(x: Execution): Promise<boolean> {
-  return await unlessDenied(askForParts(x, 0, 1)) !== null
+export async function isHeld(ctx: OperationContext): Promise<boolean> {
+  return await unlessDenied(askForParts(ctx, 0, 1)) !== null
 }
 
 /** @returns 'denied' where s3:ListMultipartUploadParts is missing. */
@@ -85,23 +85,23 @@ export async function unlessDenied<T>(asked: Promise<T>): Promise<T | 'denied'> 
  * The checksum that the store wants with every part of the upload this request names: of the algorithm it was created with.
  * @returns null: none, or the parts may not be listed; a store that demands one will say so. @throws S3Error NoSuchUpload.
  */
-export async function demandedChecksum(x: Execution): Promise<ChecksumAlgorithm | null> {
-  const document = await unlessDenied(askForParts(x, 0, 1))
-  if (document === null) throw noSuchUpload(x)
+export async function demandedChecksum(ctx: OperationContext): Promise<ChecksumAlgorithm | null> {
+  const document = await unlessDenied(askForParts(ctx, 0, 1))
+  if (document === null) throw noSuchUpload(ctx)
   if (document === 'denied') return null
   return checksumAlgorithmNamed(listingField(document, 'ChecksumAlgorithm') ?? '') ?? null
 }
 
-async function askForParts(x: Execution, marker: number, max: number): Promise<Buffer | null> {
+async function askForParts(ctx: OperationContext, marker: number, max: number): Promise<Buffer | null> {
   const from = marker === 0 ? [] : [['part-number-marker', String(marker)] as const]
-  const response = await send(x, {
+  const response = await send(ctx, {
     method: 'GET',
-    query: [['uploadId', uploadIdOf(x)], ['max-parts', String(max)], ...from],
-    headers: upstreamHeaders(x.request.headers, 'document'),
+    query: [['uploadId', uploadIdOf(ctx)], ['max-parts', String(max)], ...from],
+    headers: upstreamHeaders(ctx.request.headers, 'document'),
     retry: true
   })
   if (response.status < 300) return readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
-  const error = await relayError(x, response)
+  const error = await relayError(ctx, response)
   // NoSuchKey: radosgw 16, of an upload that is being completed.
   if (error.code === 'NoSuchUpload' || error.code === 'NoSuchKey') return null
   throw error

@@ -1,9 +1,9 @@
 import type { PartRecord } from '../../envelope/upload-records.ts'
 import type { ByteStage } from '../../http/stage.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
-import type { ObjectKey } from '../../envelope/data-key.ts'
+import type { DataKey } from '../../envelope/data-key.ts'
 import { type BodySource, streamUpstream } from '../request-body.ts'
-import { type Execution, send } from '../context.ts'
+import { type OperationContext, send } from '../context.ts'
 import { type Upload, findUpload, noSuchUpload, stateBucketOf, uploadIdOf } from './upload.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
 import { PartSealer } from '../../envelope/body.ts'
@@ -19,8 +19,8 @@ import { isHeld } from './upstream-parts.ts'
 import { SegmentOpener } from '../../envelope/stream.ts'
 
 /** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to 10,000. */
-export function partNumberOf(x: Execution): number {
-  const text = x.operation.query.get('partNumber') ?? ''
+export function partNumberOf(ctx: OperationContext): number {
+  const text = ctx.operation.query.get('partNumber') ?? ''
   const number = /^\d{1,5}$/.test(text) ? Number(text) : 0
   if (number >= 1 && number <= MAX_PARTS) return number
   throw new S3Error('InvalidArgument', {
@@ -50,14 +50,14 @@ export function checkPartSize(number: number, size: number): void {
  * whether the upload still lives; a large one is refused by the store itself.
  * @throws S3Error NoSuchUpload
  */
-export async function uploadForPart(x: Execution, size: number): Promise<Upload> {
+export async function uploadForPart(ctx: OperationContext, size: number): Promise<Upload> {
   if (!isSmall(size)) {
-    const upload = await findUpload(x, 'cached')
-    if (upload === null) throw noSuchUpload(x)
+    const upload = await findUpload(ctx, 'cached')
+    if (upload === null) throw noSuchUpload(ctx)
     return upload
   }
-  const [upload, held] = await Promise.all([findUpload(x, 'fresh'), isHeld(x)])
-  if (upload === null || !held) throw noSuchUpload(x)
+  const [upload, held] = await Promise.all([findUpload(ctx, 'fresh'), isHeld(ctx)])
+  if (upload === null || !held) throw noSuchUpload(ctx)
   return upload
 }
 
@@ -75,16 +75,16 @@ interface Sealing {
  * record is written after the store has it all and before anybody is told.
  */
 export async function storePart(
-  x: Execution, upload: Upload, number: number, source: BodySource, origin: 'client' | 'copy' = 'client'
+  ctx: OperationContext, upload: Upload, number: number, source: BodySource, origin: 'client' | 'copy' = 'client'
 ): Promise<PartRecord> {
   const sealing = sealPart(upload, number, source, origin)
-  return isSmall(source.payload.length) ? storeSmall(x, upload, source, sealing) : storeUpstream(x, upload, number, source, sealing)
+  return isSmall(source.payload.length) ? storeSmall(ctx, upload, source, sealing) : storeUpstream(ctx, upload, number, source, sealing)
 }
 
-function sealPart({ settings, objectKey }: Upload, number: number, { payload }: BodySource, origin: 'client' | 'copy'): Sealing {
+function sealPart({ settings, dataKey }: Upload, number: number, { payload }: BodySource, origin: 'client' | 'copy'): Sealing {
   const takesMd5 = settings.etagMode === 'md5'
   const verifier = new BodyVerifier(payload, { computeMd5: takesMd5, computeChecksum: partChecksum(settings, payload, origin) })
-  const sealer = new PartSealer({ objectKey, number, plaintextSize: payload.length })
+  const sealer = new PartSealer({ dataKey, number, plaintextSize: payload.length })
   return {
     stages: [verifier, sealer],
     header: sealer.header,
@@ -105,9 +105,9 @@ function sealPart({ settings, objectKey }: Upload, number: number, { payload }: 
 }
 
 /** Each attempt has an object of its own: one that is carried out late takes the place of none. */
-async function storeSmall(x: Execution, upload: Upload, source: BodySource, { stages, header, storedSize, record }: Sealing): Promise<PartRecord> {
-  const state = stateBucketOf(x)
-  const response = await streamUpstream(x, source, stages, (body) => state.putStream(smallPartName(upload.hash, header), body, storedSize))
+async function storeSmall(ctx: OperationContext, upload: Upload, source: BodySource, { stages, header, storedSize, record }: Sealing): Promise<PartRecord> {
+  const state = stateBucketOf(ctx)
+  const response = await streamUpstream(ctx, source, stages, (body) => state.putStream(smallPartName(upload.hash, header), body, storedSize))
   response.body.resume()
   if (response.status >= 300) {
     throw new S3Error('ServiceUnavailable', {
@@ -120,21 +120,21 @@ async function storeSmall(x: Execution, upload: Upload, source: BodySource, { st
 }
 
 async function storeUpstream(
-  x: Execution, upload: Upload, number: number, source: BodySource, { stages, storedSize, record }: Sealing
+  ctx: OperationContext, upload: Upload, number: number, source: BodySource, { stages, storedSize, record }: Sealing
 ): Promise<PartRecord> {
-  return x.parts.lateParts.follow(x.request.request.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
-    const response = await streamUpstream(x, source, stages, (body) => {
+  return ctx.services.detachedWrites.run(ctx.request.http.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
+    const response = await streamUpstream(ctx, source, stages, (body) => {
       body.once('end', bodySent)
-      return sendPart(x, number, { body, contentLength: storedSize, checksum: upload.settings.storedChecksum, signal, answerSeconds })
+      return sendPart(ctx, number, { body, contentLength: storedSize, checksum: upload.settings.storedChecksum, signal, answerSeconds })
     })
     answered()
     if (response.status >= 300) {
-      if (response.status === 404) x.parts.objects.forgetUpload(upload.hash)
-      throw await relayError(x, response)
+      if (response.status === 404) ctx.services.objects.forgetUpload(upload.hash)
+      throw await relayError(ctx, response)
     }
     response.body.resume()
     const stored = record(etagOf(response))
-    await writePartRecord(stateBucketOf(x, signal), upload, stored)
+    await writePartRecord(stateBucketOf(ctx, signal), upload, stored)
     return stored
   })
 }
@@ -143,11 +143,11 @@ async function storeUpstream(
 type SentPart = Required<Pick<UpstreamRequest, 'body' | 'contentLength' | 'checksum'>> & Partial<Pick<UpstreamRequest, 'signal' | 'answerSeconds'>>
 
 /** One upstream part. */
-export function sendPart(x: Execution, number: number, sent: SentPart): Promise<UpstreamResponse> {
-  return send(x, {
+export function sendPart(ctx: OperationContext, number: number, sent: SentPart): Promise<UpstreamResponse> {
+  return send(ctx, {
     method: 'PUT',
-    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(x)]],
-    headers: upstreamHeaders(x.request.headers, 'document'),
+    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(ctx)]],
+    headers: upstreamHeaders(ctx.request.headers, 'document'),
     pool: 'data',
     ...sent
   })
@@ -170,9 +170,9 @@ export class SmallPartWithTail implements ByteStage {
   #held: Buffer | null = null
 
   /** @param tail from sealTail. */
-  constructor(objectKey: ObjectKey, part: Pick<PartRecord, 'number' | 'plaintextSize' | 'header'>, tail: readonly Buffer[]) {
+  constructor(dataKey: DataKey, part: Pick<PartRecord, 'number' | 'plaintextSize' | 'header'>, tail: readonly Buffer[]) {
     const { number, plaintextSize, header } = part
-    this.#opener = new SegmentOpener({ streamKey: objectKey.stream, part: { kind: 'part', number, plaintextSize }, header })
+    this.#opener = new SegmentOpener({ streamKey: dataKey.stream, part: { kind: 'part', number, plaintextSize }, header })
     this.#tail = tail
   }
 

@@ -1,5 +1,5 @@
 import type { Header, HttpResponse } from '../../http/message.ts'
-import { type Execution, bucketOf, conditionsIn, header, keyOf, send } from '../context.ts'
+import { type OperationContext, bucketOf, conditionsIn, header, keyOf, send } from '../context.ts'
 import { storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders, downstreamHeaders } from '../../plan/headers.ts'
@@ -15,29 +15,29 @@ import { contentMd5 } from '../../store-client/object-properties.ts'
 import { inParallel } from '../../concurrency/parallel.ts'
 
 /** DeleteObject: conditions on what the client sees, enforced by the store on what it holds. */
-export async function deleteObject(x: Execution): Promise<HttpResponse> {
-  const response = await send(x, {
+export async function deleteObject(ctx: OperationContext): Promise<HttpResponse> {
+  const response = await send(ctx, {
     method: 'DELETE',
-    query: forwardedQuery(x),
-    headers: [...upstreamHeaders(x.request.headers, 'document'), ...await deleteConditions(x)]
+    query: forwardedQuery(ctx),
+    headers: [...upstreamHeaders(ctx.request.headers, 'document'), ...await deleteConditions(ctx)]
   })
-  if (response.status >= 300) throw await relayError(x, response)
+  if (response.status >= 300) throw await relayError(ctx, response)
   response.body.resume()
   return { status: 204, headers: downstreamHeaders(response.headers, 'written'), body: null }
 }
 
-async function deleteConditions(x: Execution): Promise<Header[]> {
-  const ifMatch = header(x, 'if-match')
-  const size = header(x, 'x-amz-if-match-size')
-  const modified = header(x, 'x-amz-if-match-last-modified-time')
+async function deleteConditions(ctx: OperationContext): Promise<Header[]> {
+  const ifMatch = header(ctx, 'if-match')
+  const size = header(ctx, 'x-amz-if-match-size')
+  const modified = header(ctx, 'x-amz-if-match-last-modified-time')
   if (ifMatch === undefined && size === undefined && modified === undefined) return []
-  if (!(await conditionsIn(x, bucketOf(x))).delete) {
+  if (!(await conditionsIn(ctx, bucketOf(ctx))).delete) {
     throw new S3Error('NotImplemented', { message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.', fields: { Header: 'If-Match' } })
   }
   const headers: Header[] = []
   if (modified !== undefined) headers.push(['x-amz-if-match-last-modified-time', modified])
   if (size !== undefined) headers.push(['x-amz-if-match-size', storedSizeOf(size)])
-  if (ifMatch !== undefined) headers.push(['if-match', await storedEtagOf(x, ifMatch)])
+  if (ifMatch !== undefined) headers.push(['if-match', await storedEtagOf(ctx, ifMatch)])
   return headers
 }
 
@@ -47,10 +47,10 @@ function storedSizeOf(size: string): string {
   return String(storedSize(Number(size)))
 }
 
-async function storedEtagOf(x: Execution, ifMatch: string): Promise<string> {
+async function storedEtagOf(ctx: OperationContext, ifMatch: string): Promise<string> {
   const wanted = parseEtagList(ifMatch)
   if (wanted === '*') return '*'
-  const current = await currentEtags(x, bucketOf(x), keyOf(x))
+  const current = await currentEtags(ctx, bucketOf(ctx), keyOf(ctx))
   if (current === null) throw new S3Error('NoSuchKey')
   const visible = unquoteEtag(current.visible)
   if (!wanted.some(({ tag }) => tag === visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
@@ -63,41 +63,41 @@ const PARALLEL_LOOKUPS = 32
 type Translated = { readonly etag: string | null; readonly size: number | null } | 'failed'
 
 /** DeleteObjects: conditions of single keys are translated, the rest of the document goes upstream as it came. */
-export async function deleteObjects(x: Execution): Promise<HttpResponse> {
-  const limits = clientDocument(x.parts.config.limits.xmlBytes)
-  const body = await readDocument(x)
+export async function deleteObjects(ctx: OperationContext): Promise<HttpResponse> {
+  const limits = clientDocument(ctx.services.config.limits.xmlBytes)
+  const body = await readDocument(ctx)
   const { objects } = parseDelete(body, limits)
   const conditional = objects.some((entry) => entry.etag !== null || entry.size !== null || entry.lastModifiedTime !== null)
-  if (conditional && !(await conditionsIn(x, bucketOf(x))).delete) {
+  if (conditional && !(await conditionsIn(ctx, bucketOf(ctx))).delete) {
     throw new S3Error('NotImplemented', {
       message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.'
     })
   }
-  const translated = conditional ? await inParallel(objects, PARALLEL_LOOKUPS, (entry) => translate(x, entry)) : []
+  const translated = conditional ? await inParallel(objects, PARALLEL_LOOKUPS, (entry) => translate(ctx, entry)) : []
   const failed = objects.filter((_, i) => translated[i] === 'failed')
   const document = conditional ? rewriteConditions(body, translated, limits) : body
-  const headers = failed.length === objects.length ? null : await submit(x, document)
+  const headers = failed.length === objects.length ? null : await submit(ctx, document)
   const answer = headers ?? { headers: [], document: Buffer.from('<?xml version="1.0" encoding="UTF-8"?>\n<DeleteResult></DeleteResult>') }
   const result = failed.length === 0 ? answer.document : addFailures(answer.document, failed)
   return { status: 200, headers: [...answer.headers, ['content-type', 'application/xml'], ['content-length', String(result.length)]], body: result }
 }
 
-async function submit(x: Execution, document: Buffer): Promise<{ headers: readonly (readonly [string, string])[]; document: Buffer }> {
-  const response = await send(x, {
+async function submit(ctx: OperationContext, document: Buffer): Promise<{ headers: readonly (readonly [string, string])[]; document: Buffer }> {
+  const response = await send(ctx, {
     method: 'POST', query: [['delete', null]], body: document, contentLength: document.length,
-    headers: [...upstreamHeaders(x.request.headers, 'document'), contentMd5(document)]
+    headers: [...upstreamHeaders(ctx.request.headers, 'document'), contentMd5(document)]
   })
-  if (response.status >= 300) throw await relayError(x, response)
+  if (response.status >= 300) throw await relayError(ctx, response)
   return {
     headers: downstreamHeaders(response.headers, 'written'),
     document: await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   }
 }
 
-async function translate(x: Execution, entry: DeleteEntry): Promise<Translated> {
+async function translate(ctx: OperationContext, entry: DeleteEntry): Promise<Translated> {
   const size = entry.size === null ? null : storedSize(entry.size)
   if (entry.etag === null || entry.etag === '*') return { etag: entry.etag, size }
-  const current = await currentEtags(x, bucketOf(x), entry.key)
+  const current = await currentEtags(ctx, bucketOf(ctx), entry.key)
   if (current === null || unquoteEtag(current.visible) !== entry.etag) return 'failed'
   return { etag: current.upstream, size }
 }

@@ -1,7 +1,7 @@
 import type { Header } from '../../http/message.ts'
 import type { Attributes, Checksum, Envelope } from '../../envelope/envelope.ts'
-import type { ObjectKey } from '../../envelope/data-key.ts'
-import type { Execution } from '../context.ts'
+import type { DataKey } from '../../envelope/data-key.ts'
+import type { OperationContext } from '../context.ts'
 import type { WriteKey } from './object-keys.ts'
 import { isBindable, metadataDigest, sealEnvelope, CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
 import { S3Error } from '../../errors.ts'
@@ -15,7 +15,7 @@ const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
 
 interface EnvelopeInput {
   readonly key: WriteKey
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   readonly kind: Envelope['kind']
   readonly streamHeader: Buffer | null
   readonly plaintextSize: number | null
@@ -31,7 +31,7 @@ interface EnvelopeInput {
  * @throws S3Error MetadataTooLarge with the numbers that are left for the client's own metadata; InvalidArgument for names that
  * stores may make one of, and for a content type or encoding that cannot be bound.
  */
-export function envelopeHeaders(x: Execution, input: EnvelopeInput): Header[] {
+export function envelopeHeaders(ctx: OperationContext, input: EnvelopeInput): Header[] {
   refuseTwins(input.described)
   refuseUnbindable(input.described)
   const contentType = input.described.find(([name]) => name === 'content-type')?.[1] ?? DEFAULT_CONTENT_TYPE
@@ -48,7 +48,7 @@ export function envelopeHeaders(x: Execution, input: EnvelopeInput): Header[] {
   const own: Header[] = [
     [KEY_ID_HEADER, wrapped.keyId],
     [ENVELOPE_HEADER, sealEnvelope({
-      kek, scope, blob: wrapped.blob, objectKey: input.objectKey, place: placeOf(x), kind: input.kind, streamHeader: input.streamHeader, attributes
+      kek, scope, blob: wrapped.blob, dataKey: input.dataKey, place: placeOf(ctx), kind: input.kind, streamHeader: input.streamHeader, attributes
     })]
   ]
   if (Object.keys(requestContext).length > 0) own.push([CONTEXT_HEADER, encodeContext(requestContext)])

@@ -2,13 +2,13 @@ import type { Checksum } from '../../envelope/envelope.ts'
 import type { Manifest, ManifestPart } from '../../envelope/manifest.ts'
 import type { HttpResponse } from '../../http/message.ts'
 import { type XmlNode, renderXml } from '../../s3/xml.ts'
-import { type Execution, header } from '../context.ts'
+import { type OperationContext, header } from '../context.ts'
 import { type StoredObject, clientEtag } from './sealed-object.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
 import { checkReadConditions } from './read-range.ts'
-import { lookAtTarget, type Looked, readManifest, withOneRestart } from './inspect.ts'
+import { inspectTarget, type InspectedObject, readManifest, retryOnChange } from './inspect.ts'
 
 const attributeNames = ['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize'] as const
 type AttributeName = (typeof attributeNames)[number]
@@ -17,14 +17,14 @@ const MAX_PARTS_LISTED = 1000
 const headerNames = /^(last-modified|x-amz-version-id|x-amz-delete-marker|x-amz-request-charged)$/
 
 /** GetObjectAttributes: answered from the sealed envelope and manifest; the store is asked for a HEAD. */
-export async function getObjectAttributes(x: Execution): Promise<HttpResponse> {
-  const wanted = wantedAttributes(x)
-  const page = wantedPage(x)
-  const looked = await withOneRestart(() => lookWithDigests(x, wanted.has('Checksum')))
+export async function getObjectAttributes(ctx: OperationContext): Promise<HttpResponse> {
+  const wanted = wantedAttributes(ctx)
+  const page = wantedPage(ctx)
+  const looked = await retryOnChange(() => lookWithDigests(ctx, wanted.has('Checksum')))
   const { object, manifest } = looked
-  checkReadConditions(x, clientEtag(x, object, manifest), object.headers.get('last-modified'))
+  checkReadConditions(ctx, clientEtag(ctx, object, manifest), object.headers.get('last-modified'))
   const nodes: XmlNode[] = []
-  if (wanted.has('ETag')) nodes.push(['ETag', unquoteEtag(clientEtag(x, object, manifest))])
+  if (wanted.has('ETag')) nodes.push(['ETag', unquoteEtag(clientEtag(ctx, object, manifest))])
   if (wanted.has('Checksum')) nodes.push(...checksumNode(looked))
   if (wanted.has('ObjectParts') && manifest !== null && manifest.kind === 'multipart') nodes.push(partsNode(manifest, page))
   if (wanted.has('StorageClass')) nodes.push(['StorageClass', object.headers.get('x-amz-storage-class') ?? 'STANDARD'])
@@ -35,8 +35,8 @@ export async function getObjectAttributes(x: Execution): Promise<HttpResponse> {
 }
 
 /** @throws S3Error InvalidArgument when none is named, or one that S3 does not know. */
-function wantedAttributes(x: Execution): ReadonlySet<AttributeName> {
-  const names = (header(x, 'x-amz-object-attributes') ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '')
+function wantedAttributes(ctx: OperationContext): ReadonlySet<AttributeName> {
+  const names = (header(ctx, 'x-amz-object-attributes') ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '')
   if (names.length === 0) {
     throw invalid(
       'x-amz-object-attributes', '',
@@ -55,9 +55,9 @@ interface Page {
   readonly marker: number
 }
 
-function wantedPage(x: Execution): Page {
+function wantedPage(ctx: OperationContext): Page {
   const read = (name: string, otherwise: number): number => {
-    const text = header(x, name)
+    const text = header(ctx, name)
     if (text === undefined) return otherwise
     if (/^\d{1,9}$/.test(text)) return Number(text)
     throw invalid(name, text, `Argument ${name} must be an integer between 0 and 2147483647`)
@@ -70,14 +70,14 @@ function invalid(name: string, value: string, message: string): S3Error {
 }
 
 /** A single's checksum may stand in its manifest, which no other attribute needs. */
-async function lookWithDigests(x: Execution, digests: boolean): Promise<Looked> {
-  const looked = await lookAtTarget(x)
+async function lookWithDigests(ctx: OperationContext, digests: boolean): Promise<InspectedObject> {
+  const looked = await inspectTarget(ctx)
   const { object } = looked
   if (!digests || looked.manifest !== null || object.kind === 'plain' || !object.attributes.digestsInManifest) return looked
-  return { object, manifest: await readManifest(x, object) }
+  return { object, manifest: await readManifest(ctx, object) }
 }
 
-function checksumNode({ object, manifest }: Looked): XmlNode[] {
+function checksumNode({ object, manifest }: InspectedObject): XmlNode[] {
   const checksums = checksumsOf(object, manifest)
   if (checksums.length === 0) return []
   const type = checksums[0]?.type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT'

@@ -2,17 +2,17 @@ import type { Manifest } from '../../envelope/manifest.ts'
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Hint } from '../caches.ts'
-import { type Execution, bucketOf, keyOf, placeOf, send } from '../context.ts'
+import { type OperationContext, bucketOf, keyOf, placeOf, send } from '../context.ts'
 import { type StoredObject, clientEtag, needsManifest, openStored } from './sealed-object.ts'
 import { planMultipart } from '../../envelope/range.ts'
 import { segmentRange } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
-import { checkReadConditions, mustLookFirst, wantedOf, sliceOf, wantedSlice, type Slice, type Wanted } from './read-range.ts'
-import { lookAtTarget, type Looked, ObjectChanged, readManifest, withOneRestart } from './inspect.ts'
+import { checkReadConditions, needsHeadFirst, effectiveRange, sliceOf, requestedRange, type Slice, type RequestedRange } from './read-range.ts'
+import { inspectTarget, type InspectedObject, ObjectChanged, readManifest, retryOnChange } from './inspect.ts'
 import { objectHeaders } from './response-headers.ts'
 import { customerKeyOfAccess } from './object-keys.ts'
-import { fetchSlice, openAnswer, type StoredRange } from './read-body.ts'
+import { fetchSlice, decryptingStream, type StoredRange } from './read-body.ts'
 import { relayError } from '../responses.ts'
 
 /**
@@ -20,74 +20,74 @@ import { relayError } from '../responses.ts'
  * a multipart object before makes later ranges right at once too. Reads that need the size first (suffix ranges, parts) and
  * those that may end in 304 or without their range look before they fetch.
  */
-export async function getObject(x: Execution): Promise<HttpResponse> {
-  return withOneRestart(() => {
-    const wanted = wantedSlice(x)
+export async function getObject(ctx: OperationContext): Promise<HttpResponse> {
+  return retryOnChange(() => {
+    const wanted = requestedRange(ctx)
     const needsSize = wanted.kind === 'part' || (wanted.kind === 'range' && wanted.spec.kind === 'suffix')
-    return needsSize || mustLookFirst(x) ? lookThenFetch(x, wanted) : fetchAtOnce(x, wanted)
+    return needsSize || needsHeadFirst(ctx) ? lookThenFetch(ctx, wanted) : fetchAtOnce(ctx, wanted)
   })
 }
 
-async function lookThenFetch(x: Execution, wanted: Wanted): Promise<HttpResponse> {
-  const { object, manifest } = await lookAtTarget(x)
-  const slice = checked(x, wanted, object, manifest)
-  const headers = objectHeaders(x, object, manifest, slice)
-  return { status: slice.status, headers, body: await fetchSlice(x, object, manifest, slice) }
+async function lookThenFetch(ctx: OperationContext, wanted: RequestedRange): Promise<HttpResponse> {
+  const { object, manifest } = await inspectTarget(ctx)
+  const slice = checked(ctx, wanted, object, manifest)
+  const headers = objectHeaders(ctx, object, manifest, slice)
+  return { status: slice.status, headers, body: await fetchSlice(ctx, object, manifest, slice) }
 }
 
 /** Conditions come before the range: a 412 or 304 tells nothing of sizes (RFC 9110 13.2.2). */
-function checked(x: Execution, wanted: Wanted, object: StoredObject, manifest: Manifest | null): Slice {
-  const [etag, lastModified] = [clientEtag(x, object, manifest), object.headers.get('last-modified')]
-  checkReadConditions(x, etag, lastModified)
-  return sliceOf(wantedOf(x, wanted, etag, lastModified), object, manifest)
+function checked(ctx: OperationContext, wanted: RequestedRange, object: StoredObject, manifest: Manifest | null): Slice {
+  const [etag, lastModified] = [clientEtag(ctx, object, manifest), object.headers.get('last-modified')]
+  checkReadConditions(ctx, etag, lastModified)
+  return sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object, manifest)
 }
 
-async function fetchAtOnce(x: Execution, wanted: Wanted): Promise<HttpResponse> {
-  const versionId = x.operation.query.get('versionId') ?? null
-  const hint = x.parts.objects.hint(bucketOf(x), keyOf(x), versionId)
+async function fetchAtOnce(ctx: OperationContext, wanted: RequestedRange): Promise<HttpResponse> {
+  const versionId = ctx.operation.query.get('versionId') ?? null
+  const hint = ctx.services.objects.hint(bucketOf(ctx), keyOf(ctx), versionId)
   const guess = guessRange(wanted, hint)
-  const response = await ask(x, guess, hint)
+  const response = await ask(ctx, guess, hint)
   try {
     if (response.status === 412 && hint !== undefined) {
-      x.parts.objects.forgetHint(bucketOf(x), keyOf(x), versionId)
+      ctx.services.objects.forgetHint(bucketOf(ctx), keyOf(ctx), versionId)
       throw new ObjectChanged()
     }
     // The guess lies behind the end: only the size tells whether the client's range does.
     if (response.status === 416 && wanted.kind === 'range') {
       response.body.resume()
-      return await lookThenFetch(x, wanted)
+      return await lookThenFetch(ctx, wanted)
     }
-    if (response.status !== (guess === null ? 200 : 206)) throw await refusal(x, response)
-    return await openGuessed(x, wanted, response)
+    if (response.status !== (guess === null ? 200 : 206)) throw await refusal(ctx, response)
+    return await openGuessed(ctx, wanted, response)
   } catch (error) {
     response.body.destroy()
     throw error
   }
 }
 
-async function refusal(x: Execution, response: UpstreamResponse): Promise<S3Error> {
-  return response.status >= 300 ? relayError(x, response) : new S3Error('SealgateBadUpstream')
+async function refusal(ctx: OperationContext, response: UpstreamResponse): Promise<S3Error> {
+  return response.status >= 300 ? relayError(ctx, response) : new S3Error('SealgateBadUpstream')
 }
 
-async function openGuessed(x: Execution, wanted: Wanted, response: UpstreamResponse): Promise<HttpResponse> {
+async function openGuessed(ctx: OperationContext, wanted: RequestedRange, response: UpstreamResponse): Promise<HttpResponse> {
   const got = storedRangeOf(response)
-  const object = await openStored(x, placeOf(x), response.headers, got.total, customerKeyOfAccess(x))
-  const looked: Looked = { object, manifest: needsManifest(x, object) && object.kind === 'sealed' ? await readManifest(x, object) : null }
-  remember(x, looked)
-  const slice = checked(x, wanted, object, looked.manifest)
+  const object = await openStored(ctx, placeOf(ctx), response.headers, got.total, customerKeyOfAccess(ctx))
+  const looked: InspectedObject = { object, manifest: needsManifest(ctx, object) && object.kind === 'sealed' ? await readManifest(ctx, object) : null }
+  remember(ctx, looked)
+  const slice = checked(ctx, wanted, object, looked.manifest)
   // Whatever refuses the request does so before there is a body: nobody would be left to close that.
-  const headers = objectHeaders(x, object, looked.manifest, slice)
-  return { status: slice.status, headers, body: await openAnswer(x, object, looked.manifest, slice, { response, got }) }
+  const headers = objectHeaders(ctx, object, looked.manifest, slice)
+  return { status: slice.status, headers, body: await decryptingStream(ctx, object, looked.manifest, slice, { response, got }) }
 }
 
-function remember(x: Execution, { object, manifest }: Looked): void {
+function remember(ctx: OperationContext, { object, manifest }: InspectedObject): void {
   if (object.kind !== 'sealed' || manifest === null || object.envelope.kind !== 'multipart') return
-  const versionId = x.operation.query.get('versionId') ?? null
-  x.parts.objects.rememberHint(bucketOf(x), keyOf(x), versionId, { upstreamEtag: object.upstreamEtag, manifest })
+  const versionId = ctx.operation.query.get('versionId') ?? null
+  ctx.services.objects.rememberHint(bucketOf(ctx), keyOf(ctx), versionId, { upstreamEtag: object.upstreamEtag, manifest })
 }
 
 /** Stored bytes to ask for before the object is known; null: all of them. `last` is null where the range is open. */
-function guessRange(wanted: Wanted, hint: Hint | undefined): { readonly first: number; readonly last: number | null } | null {
+function guessRange(wanted: RequestedRange, hint: Hint | undefined): { readonly first: number; readonly last: number | null } | null {
   if (wanted.kind !== 'range' || wanted.spec.kind !== 'from') return null
   const { first, last } = wanted.spec
   if (hint !== undefined && first < hint.manifest.plaintextSize) {
@@ -98,12 +98,12 @@ function guessRange(wanted: Wanted, hint: Hint | undefined): { readonly first: n
   return { first: range.storedFirst, last: last === null ? null : range.storedLast }
 }
 
-function ask(x: Execution, range: ReturnType<typeof guessRange>, hint: Hint | undefined): Promise<UpstreamResponse> {
-  const versionId = x.operation.query.get('versionId')
-  const headers = upstreamHeaders(x.request.headers, 'document')
+function ask(ctx: OperationContext, range: ReturnType<typeof guessRange>, hint: Hint | undefined): Promise<UpstreamResponse> {
+  const versionId = ctx.operation.query.get('versionId')
+  const headers = upstreamHeaders(ctx.request.headers, 'document')
   if (range !== null) headers.push(['range', `bytes=${range.first}-${range.last ?? ''}`])
   if (hint !== undefined) headers.push(['if-match', hint.upstreamEtag])
-  return send(x, {
+  return send(ctx, {
     method: 'GET', query: versionId === undefined ? [] : [['versionId', versionId]], headers, retry: true, pool: 'data'
   })
 }

@@ -2,10 +2,10 @@ import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import { type Manifest, openTail } from '../../envelope/manifest.ts'
 import { type CustomerKey, customerKeyOfAccess, isCustomerSealed } from './object-keys.ts'
-import { type Execution, bucketOf, keyOf, placeOf, send } from '../context.ts'
+import { type OperationContext, bucketOf, keyOf, placeOf, send } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
-import { checkReadConditions, wantedOf, sliceOf, wantedSlice } from './read-range.ts'
+import { checkReadConditions, effectiveRange, sliceOf, requestedRange } from './read-range.ts'
 import { objectHeaders } from './response-headers.ts'
 import { relayError } from '../responses.ts'
 import { ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
@@ -14,14 +14,14 @@ import { EnvelopeError } from '../../envelope/encoding.ts'
 import { storedSize } from '../../envelope/sizes.ts'
 import { readAll } from '../../http/stage.ts'
 
-export interface Looked {
+export interface InspectedObject {
   readonly object: StoredObject
   /** Present for multipart objects, and where digests the client is shown stand in it. */
   readonly manifest: Manifest | null
 }
 
 /** Which object to look at, when it is not the one of the request's own target (copy sources). */
-interface LookAt {
+interface ObjectAddress {
   readonly bucket: string
   readonly key: string
   readonly versionId: string | null
@@ -35,50 +35,50 @@ interface LookAt {
  * authenticated.
  * @throws the store's error (NoSuchKey, …), the errors of `openStored`, ObjectChanged.
  */
-export async function lookAt(x: Execution, at: LookAt, options: { readonly manifest: 'if-needed' | 'always' } = { manifest: 'if-needed' }): Promise<Looked> {
-  const response = await send(x, {
+export async function inspectObject(ctx: OperationContext, at: ObjectAddress, options: { readonly manifest: 'if-needed' | 'always' } = { manifest: 'if-needed' }): Promise<InspectedObject> {
+  const response = await send(ctx, {
     method: 'HEAD', bucket: at.bucket, key: at.key, query: at.versionId === null ? [] : [['versionId', at.versionId]],
     headers: at.headers ?? [], retry: true
   })
-  if (response.status !== 200) throw await errorOfHead(x, at, response)
+  if (response.status !== 200) throw await errorOfHead(ctx, at, response)
   response.body.resume()
   const storedSize = Number(response.headers.get('content-length') ?? Number.NaN)
   if (!Number.isSafeInteger(storedSize)) throw new S3Error('SealgateBadUpstream')
-  const object = await openStored(x, placeOf(x, at.bucket, at.key), response.headers, storedSize, at.customerKey)
+  const object = await openStored(ctx, placeOf(ctx, at.bucket, at.key), response.headers, storedSize, at.customerKey)
   if (object.kind === 'plain') return { object, manifest: null }
-  const wanted = options.manifest === 'always' || needsManifest(x, object)
-  return { object, manifest: wanted ? await readManifest(x, object) : null }
+  const wanted = options.manifest === 'always' || needsManifest(ctx, object)
+  return { object, manifest: wanted ? await readManifest(ctx, object) : null }
 }
 
 /** A HEAD tells no code: whoever asked with another method is told whether it is the bucket that is missing. */
-async function errorOfHead(x: Execution, at: LookAt, response: UpstreamResponse): Promise<S3Error> {
-  const told = await relayError(x, response)
+async function errorOfHead(ctx: OperationContext, at: ObjectAddress, response: UpstreamResponse): Promise<S3Error> {
+  const told = await relayError(ctx, response)
   if (response.status !== 404) return told
   // The request may name an upload besides, which is not what is missing.
   const error = new S3Error(at.versionId === null ? 'NoSuchKey' : 'NoSuchVersion', { headers: told.headers })
-  if (x.request.request.method === 'HEAD' || response.headers.has('x-amz-delete-marker')) return error
-  const bucket = await send(x, { method: 'HEAD', bucket: at.bucket, key: null, retry: true })
+  if (ctx.request.http.method === 'HEAD' || response.headers.has('x-amz-delete-marker')) return error
+  const bucket = await send(ctx, { method: 'HEAD', bucket: at.bucket, key: null, retry: true })
   bucket.body.resume()
   return bucket.status === 404 ? new S3Error('NoSuchBucket', { fields: { BucketName: at.bucket } }) : error
 }
 
 /** The object a GET or HEAD names. */
-export function lookAtTarget(x: Execution): Promise<Looked> {
-  return lookAt(x, {
-    bucket: bucketOf(x), key: keyOf(x), versionId: x.operation.query.get('versionId') ?? null, customerKey: customerKeyOfAccess(x),
-    headers: upstreamHeaders(x.request.headers, 'document')
+export function inspectTarget(ctx: OperationContext): Promise<InspectedObject> {
+  return inspectObject(ctx, {
+    bucket: bucketOf(ctx), key: keyOf(ctx), versionId: ctx.operation.query.get('versionId') ?? null, customerKey: customerKeyOfAccess(ctx),
+    headers: upstreamHeaders(ctx.request.headers, 'document')
   })
 }
 
 /** HeadObject (AWS API): sizes, digests and ETag of the plaintext. */
-export async function headObject(x: Execution): Promise<HttpResponse> {
-  return withOneRestart(async () => {
-    const wanted = wantedSlice(x)
-    const { object, manifest } = await lookAtTarget(x)
-    const [etag, lastModified] = [clientEtag(x, object, manifest), object.headers.get('last-modified')]
-    checkReadConditions(x, etag, lastModified)
-    const slice = sliceOf(wantedOf(x, wanted, etag, lastModified), object, manifest)
-    return { status: slice.status, headers: objectHeaders(x, object, manifest, slice), body: null }
+export async function headObject(ctx: OperationContext): Promise<HttpResponse> {
+  return retryOnChange(async () => {
+    const wanted = requestedRange(ctx)
+    const { object, manifest } = await inspectTarget(ctx)
+    const [etag, lastModified] = [clientEtag(ctx, object, manifest), object.headers.get('last-modified')]
+    checkReadConditions(ctx, etag, lastModified)
+    const slice = sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object, manifest)
+    return { status: slice.status, headers: objectHeaders(ctx, object, manifest, slice), body: null }
   })
 }
 
@@ -99,17 +99,17 @@ const SINGLE_SUFFIX_BYTES = 512
  * The manifest of an object whose envelope has opened: from the cache, or by one suffix read tied to the ETag just seen.
  * @throws ObjectChanged when the object was replaced, re-wrapped or deleted since; S3Error SealgateIntegrityError when the tail does not open.
  */
-export async function readManifest(x: Execution, object: SealedObject): Promise<Manifest> {
-  const cached = x.parts.objects.manifest(object.objectKey.commitment, object.upstreamEtag)
+export async function readManifest(ctx: OperationContext, object: SealedObject): Promise<Manifest> {
+  const cached = ctx.services.objects.manifest(object.dataKey.commitment, object.upstreamEtag)
   // The stored size is the word of the store, at every request anew: a manifest that was read once does not vouch for it.
   if (cached !== undefined && storedSize(cached.plaintextSize) === object.storedSize) return cached
   let wanted = Math.min(object.storedSize, object.envelope.kind === 'single' ? SINGLE_SUFFIX_BYTES : SUFFIX_BYTES)
   // The footer is not authenticated before the manifest is: one that asks for more at every reading would be read for ever.
   for (let readings = 0; readings < 2; readings += 1) {
-    const suffix = await readSuffix(x, object, wanted)
-    const opened = await verified(x, () => openTail(suffix, object.storedSize, object.objectKey, object.envelope.kind))
+    const suffix = await readSuffix(ctx, object, wanted)
+    const opened = await verified(ctx, () => openTail(suffix, object.storedSize, object.dataKey, object.envelope.kind))
     if ('parts' in opened) {
-      x.parts.objects.rememberManifest(object.objectKey.commitment, object.upstreamEtag, opened)
+      ctx.services.objects.rememberManifest(object.dataKey.commitment, object.upstreamEtag, opened)
       return opened
     }
     wanted = opened.need
@@ -117,9 +117,9 @@ export async function readManifest(x: Execution, object: SealedObject): Promise<
   throw new S3Error('SealgateIntegrityError')
 }
 
-async function readSuffix(x: Execution, object: SealedObject, bytes: number): Promise<Buffer> {
+async function readSuffix(ctx: OperationContext, object: SealedObject, bytes: number): Promise<Buffer> {
   const first = object.storedSize - bytes
-  const response = await send(x, {
+  const response = await send(ctx, {
     method: 'GET',
     bucket: object.bucket,
     key: object.key,
@@ -129,7 +129,7 @@ async function readSuffix(x: Execution, object: SealedObject, bytes: number): Pr
   })
   try {
     if (response.status === 412 || response.status === 404) throw new ObjectChanged()
-    await verified(x, () => { checkSuffix(response, object, first) })
+    await verified(ctx, () => { checkSuffix(response, object, first) })
     return await readAll(response.body, bytes, () => new S3Error('SealgateBadUpstream'))
   } catch (error) {
     response.body.destroy()
@@ -146,7 +146,7 @@ function checkSuffix(response: UpstreamResponse, object: SealedObject, first: nu
 }
 
 /** Runs a read of several requests; when the object was replaced in between, once more from the start. */
-export async function withOneRestart<T>(read: () => Promise<T>): Promise<T> {
+export async function retryOnChange<T>(read: () => Promise<T>): Promise<T> {
   try {
     return await read()
   } catch (error) {
@@ -171,20 +171,20 @@ interface CurrentEtags {
  * Both ETags of the current object of a name; null when there is none. Objects sealed with a customer's key need no key
  * for this: their visible ETag is opaque.
  */
-export async function currentEtags(x: Execution, bucket: string, key: string): Promise<CurrentEtags | null> {
+export async function currentEtags(ctx: OperationContext, bucket: string, key: string): Promise<CurrentEtags | null> {
   try {
-    const { object, manifest } = await withOneRestart(() => lookAt(x, { bucket, key, versionId: null, customerKey: null }))
-    return { visible: clientEtag(x, object, manifest), upstream: object.upstreamEtag }
+    const { object, manifest } = await retryOnChange(() => inspectObject(ctx, { bucket, key, versionId: null, customerKey: null }))
+    return { visible: clientEtag(ctx, object, manifest), upstream: object.upstreamEtag }
   } catch (error) {
     if (!(error instanceof S3Error)) throw error
     if (error.status === 404) return null
-    if (error.code === 'InvalidRequest') return customerSealedEtags(x, bucket, key)
+    if (error.code === 'InvalidRequest') return customerSealedEtags(ctx, bucket, key)
     throw error
   }
 }
 
-async function customerSealedEtags(x: Execution, bucket: string, key: string): Promise<CurrentEtags | null> {
-  const response = await send(x, { method: 'HEAD', bucket, key, retry: true })
+async function customerSealedEtags(ctx: OperationContext, bucket: string, key: string): Promise<CurrentEtags | null> {
+  const response = await send(ctx, { method: 'HEAD', bucket, key, retry: true })
   response.body.resume()
   const upstream = response.headers.get('etag')
   if (response.status === 404) return null

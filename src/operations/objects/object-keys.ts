@@ -2,7 +2,7 @@ import type { Header } from '../../http/message.ts'
 import type { KeyObject } from 'node:crypto'
 import type { Attributes, Envelope, Place, SseMode } from '../../envelope/envelope.ts'
 import type { KeyProvider, KeyUse, WrappedBucketKey } from '../../keys/types.ts'
-import type { Execution } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { ForeignKey } from '../../keys/registry.ts'
 import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../../keys/sse-headers.ts'
@@ -21,18 +21,18 @@ export interface WriteKey {
 }
 
 /** SSE-C keys may only come over TLS, to us or to a trusted front end (AWS S3 User Guide, SSE-C). */
-export function customerKeysAllowed(x: Execution): boolean {
-  return x.request.request.secure || x.parts.config.auth.ssecOverHttp
+export function customerKeysAllowed(ctx: OperationContext): boolean {
+  return ctx.request.http.secure || ctx.services.config.auth.ssecOverHttp
 }
 
 /**
  * The key that will seal a new object. Asked for before a byte goes upstream.
  * @throws S3Error of the key provider, KMS.NotFoundException or AccessDenied for key ids the client may not name.
  */
-export async function keyForWrite(x: Execution, place: Place, asked: SseRequest): Promise<WriteKey> {
-  const use = keyUse(x, place)
+export async function keyForWrite(ctx: OperationContext, place: Place, asked: SseRequest): Promise<WriteKey> {
+  const use = keyUse(ctx, place)
   if (asked.mode === 'SSE-C') {
-    const { key, wrapped } = x.parts.keys.sealForCustomer(asked.customer, keyContext(place, false, {}), use)
+    const { key, wrapped } = ctx.services.keys.sealForCustomer(asked.customer, keyContext(place, false, {}), use)
     const applied: SseApplied = { mode: 'SSE-C', md5: asked.customer.md5 }
     return {
       kek: key, wrapped, scope: 'bucket', sse: { mode: 'SSE-C', bucketKeyEnabled: false }, requestContext: {},
@@ -42,8 +42,8 @@ export async function keyForWrite(x: Execution, place: Place, asked: SseRequest)
   const requestContext = asked.mode === 'aws:kms' ? asked.context : {}
   // S3 answers with the id as it was asked for, where it was asked for.
   const requestedId = asked.mode === 'aws:kms' ? asked.keyId : null
-  const { provider } = x.parts.keys.resolve(requestedId, x.policy, use)
-  const bucketKeyEnabled = asked.mode === 'aws:kms' && asked.bucketKeyEnabled !== null ? asked.bucketKeyEnabled : x.policy.bucketKeys
+  const { provider } = ctx.services.keys.resolve(requestedId, ctx.policy, use)
+  const bucketKeyEnabled = asked.mode === 'aws:kms' && asked.bucketKeyEnabled !== null ? asked.bucketKeyEnabled : ctx.policy.bucketKeys
   const { key, wrapped } = await provider.generate(keyContext(place, bucketKeyEnabled, requestContext), use)
   return {
     kek: key,
@@ -52,8 +52,8 @@ export async function keyForWrite(x: Execution, place: Place, asked: SseRequest)
     sse: { mode: asked.mode, bucketKeyEnabled },
     requestContext,
     responseHeaders: sseResponseHeaders(
-      asked.mode === 'aws:kms' || (asked.mode === 'none' && x.policy.announce === 'aws:kms')
-        ? { mode: 'aws:kms', keyId: requestedId ?? x.parts.keys.shownId(wrapped.keyId), context: requestContext, bucketKeyEnabled }
+      asked.mode === 'aws:kms' || (asked.mode === 'none' && ctx.policy.announce === 'aws:kms')
+        ? { mode: 'aws:kms', keyId: requestedId ?? ctx.services.keys.shownId(wrapped.keyId), context: requestContext, bucketKeyEnabled }
         : { mode: asked.mode },
       'write'
     )
@@ -76,17 +76,17 @@ interface ReadKeyInput {
  * The key that opens an object's envelope. SSE-C headers must be there if and only if the object was sealed with such a
  * key; which provider may unwrap is decided by configuration, never by the object.
  */
-export async function keyForRead(x: Execution, input: ReadKeyInput): Promise<KeyObject> {
+export async function keyForRead(ctx: OperationContext, input: ReadKeyInput): Promise<KeyObject> {
   requireCustomerKey(input.keyId, input.customerKey)
   const wrapped = { keyId: input.keyId, blob: input.envelope.blob }
   const context = keyContext(input.place, input.envelope.scope === 'bucket', input.requestContext)
-  const use = keyUse(x, input.place, input.versionId)
+  const use = keyUse(ctx, input.place, input.versionId)
   try {
-    if (input.customerKey !== null) return x.parts.keys.openForCustomer(input.customerKey, wrapped, context, use)
-    return await openerIn(x, input.bucket, input.keyId, use).unwrap(wrapped, context, use)
+    if (input.customerKey !== null) return ctx.services.keys.openForCustomer(input.customerKey, wrapped, context, use)
+    return await openerIn(ctx, input.bucket, input.keyId, use).unwrap(wrapped, context, use)
   } catch (error) {
     // A wrap that does not open was damaged, or comes from another place: as much an alarm as a segment that does not.
-    if (error instanceof S3Error && error.code === 'SealgateIntegrityError') x.parts.integrityFailure('box')
+    if (error instanceof S3Error && error.code === 'SealgateIntegrityError') ctx.services.integrityFailure('box')
     throw error
   }
 }
@@ -96,25 +96,25 @@ export async function keyForRead(x: Execution, input: ReadKeyInput): Promise<Key
  * @throws S3Error SealgateKeyUnavailable; a key that the bucket may not open with is counted, because no writer of the gateway's puts
  * one there.
  */
-export function openerIn(x: Execution, bucket: string, keyId: string, use: KeyUse): KeyProvider {
+export function openerIn(ctx: OperationContext, bucket: string, keyId: string, use: KeyUse): KeyProvider {
   try {
-    return x.parts.keys.openerOf(keyId, x.parts.policyFor(bucket), use).provider
+    return ctx.services.keys.openerOf(keyId, ctx.services.policyFor(bucket), use).provider
   } catch (error) {
-    if (error instanceof S3Error && error.cause instanceof ForeignKey) x.parts.integrityFailure('foreign-key')
+    if (error instanceof S3Error && error.cause instanceof ForeignKey) ctx.services.integrityFailure('foreign-key')
     throw error
   }
 }
 
 /** The customer's key of a request that reads or continues an upload; null when it sends none. */
-export function customerKeyOfAccess(x: Execution): CustomerKey | null {
-  const { headers } = x.request
+export function customerKeyOfAccess(ctx: OperationContext): CustomerKey | null {
+  const { headers } = ctx.request
   // What else continues an upload may say is held against the record of the upload.
-  return continuesUpload(x) ? customerKeyOf(headers, 'object', customerKeysAllowed(x)) : sseOfAccess(headers, customerKeysAllowed(x))
+  return continuesUpload(ctx) ? customerKeyOf(headers, 'object', customerKeysAllowed(ctx)) : sseOfAccess(headers, customerKeysAllowed(ctx))
 }
 
 /** The customer's key for the source of a copy. */
-export function customerKeyOfSource(x: Execution): CustomerKey | null {
-  return customerKeyOf(x.request.headers, 'copy-source', customerKeysAllowed(x))
+export function customerKeyOfSource(ctx: OperationContext): CustomerKey | null {
+  return customerKeyOf(ctx.request.headers, 'copy-source', customerKeysAllowed(ctx))
 }
 
 /** What is told of encryption to whoever reads an object or continues an upload. */
@@ -127,26 +127,26 @@ interface ToldEncryption {
 }
 
 /** How an object is encrypted, as it is told to whoever reads it. */
-export function readEncryptionHeaders(x: Execution, object: Omit<ToldEncryption, 'sse'> & { readonly attributes: Pick<Attributes, 'sse'> }): readonly Header[] {
+export function readEncryptionHeaders(ctx: OperationContext, object: Omit<ToldEncryption, 'sse'> & { readonly attributes: Pick<Attributes, 'sse'> }): readonly Header[] {
   const { keyId, requestContext, bucket } = object
-  return accessEncryptionHeaders(x, { sse: object.attributes.sse, keyId, requestContext, bucket })
+  return accessEncryptionHeaders(ctx, { sse: object.attributes.sse, keyId, requestContext, bucket })
 }
 
 /** How an object or upload is encrypted, in the answer to a request that did not choose it. */
-export function accessEncryptionHeaders(x: Execution, { sse, keyId, requestContext, bucket }: ToldEncryption): readonly Header[] {
+export function accessEncryptionHeaders(ctx: OperationContext, { sse, keyId, requestContext, bucket }: ToldEncryption): readonly Header[] {
   const { mode, bucketKeyEnabled } = sse
   switch (mode) {
     case 'SSE-C': {
-      const customer = customerKeyOfAccess(x)
+      const customer = customerKeyOfAccess(ctx)
       return customer === null ? [] : sseResponseHeaders({ mode, md5: customer.md5 }, 'access')
     }
     case 'aws:kms':
-      return sseResponseHeaders({ mode, keyId: x.parts.keys.shownId(keyId), context: requestContext, bucketKeyEnabled }, 'access')
+      return sseResponseHeaders({ mode, keyId: ctx.services.keys.shownId(keyId), context: requestContext, bucketKeyEnabled }, 'access')
     case 'AES256':
       return sseResponseHeaders({ mode }, 'access')
     case 'none':
-      return x.parts.policyFor(bucket).announce === 'aws:kms'
-        ? sseResponseHeaders({ mode: 'aws:kms', keyId: x.parts.keys.shownId(keyId), context: {}, bucketKeyEnabled }, 'access')
+      return ctx.services.policyFor(bucket).announce === 'aws:kms'
+        ? sseResponseHeaders({ mode: 'aws:kms', keyId: ctx.services.keys.shownId(keyId), context: {}, bucketKeyEnabled }, 'access')
         : []
   }
 }

@@ -1,7 +1,7 @@
 import type { AuthContext, Authenticated } from '../../auth/types.ts'
 import type { HttpRequest, HttpResponse } from '../../http/message.ts'
 import type { BodySource } from '../request-body.ts'
-import { type Execution, bucketOf } from '../context.ts'
+import { type OperationContext, bucketOf } from '../context.ts'
 import { authenticateForm } from '../../auth/authenticate.ts'
 import { S3Error } from '../../errors.ts'
 import { percentEncode, Query } from '../../http/target.ts'
@@ -29,36 +29,36 @@ export async function authenticatedForm(request: HttpRequest, auth: AuthContext,
 }
 
 /** PostObject: the file of a browser form, stored as PutObject stores it (AWS API, "POST Object"). */
-export async function postObject(x: Execution): Promise<HttpResponse> {
+export async function postObject(ctx: OperationContext): Promise<HttpResponse> {
   // Forms bring no credentials outside the form (see isFormUpload); with any, this is no form S3 would take.
-  if (x.form === null) throw new S3Error('AccessDenied')
-  const { fields, file } = x.form
+  if (ctx.form === null) throw new S3Error('AccessDenied')
+  const { fields, file } = ctx.form
   const key = fields.get('key')
   if (key === undefined) {
     throw new S3Error('InvalidArgument', { message: 'Bucket POST must contain a field named \'key\'.', fields: { ArgumentName: 'key' } })
   }
   checkKey(key)
-  const bucket = bucketOf(x)
-  const put: Execution = { ...x, operation: { name: 'PutObject', bucket, key, query: new Query([]) } }
-  const source: BodySource = { stream: file, payload: x.request.payload }
-  const describing = withTags(x, fields.get('tagging'))
-  const { headers, etag } = x.policy.encryption === 'off'
+  const bucket = bucketOf(ctx)
+  const put: OperationContext = { ...ctx, operation: { name: 'PutObject', bucket, key, query: new Query([]) } }
+  const source: BodySource = { stream: file, payload: ctx.request.payload }
+  const describing = withTags(ctx, fields.get('tagging'))
+  const { headers, etag } = ctx.policy.encryption === 'off'
     ? await storePlain(put, source, upstreamHeaders(describing, 'plain-data'))
     : await sealObject(put, source, describing)
-  return answerOf(fields, headers, { bucket, key, etag, location: locationOf(x, key) })
+  return answerOf(fields, headers, { bucket, key, etag, location: locationOf(ctx, key) })
 }
 
 /** The `tagging` field is a document; PutObject takes tags as a query string. */
-function withTags(x: Execution, tagging: string | undefined): ReadonlyMap<string, string> {
-  if (tagging === undefined) return x.request.headers
-  const tags = parseTagging(Buffer.from(tagging, 'utf8'), clientDocument(x.parts.config.limits.xmlBytes))
+function withTags(ctx: OperationContext, tagging: string | undefined): ReadonlyMap<string, string> {
+  if (tagging === undefined) return ctx.request.headers
+  const tags = parseTagging(Buffer.from(tagging, 'utf8'), clientDocument(ctx.services.config.limits.xmlBytes))
   const query = tags.map(([name, value]) => `${percentEncode(name, { keepSlash: false })}=${percentEncode(value, { keepSlash: false })}`).join('&')
-  return new Map([...x.request.headers, ['x-amz-tagging', query]])
+  return new Map([...ctx.request.headers, ['x-amz-tagging', query]])
 }
 
 /** Forms are posted to the bucket, which stands in the path or in the host: the key goes behind either. */
-function locationOf(x: Execution, key: string): string {
-  const { secure, host, target } = x.request.request
+function locationOf(ctx: OperationContext, key: string): string {
+  const { secure, host, target } = ctx.request.http
   return `${secure ? 'https' : 'http'}://${host}${target.rawPath.replace(/\/$/, '')}/${percentEncode(key, { keepSlash: true })}`
 }
 

@@ -1,10 +1,10 @@
 import type { Header, HttpResponse } from '../../http/message.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
-import { type Execution, placeOf, send, storedChecksum } from '../context.ts'
+import { type OperationContext, placeOf, send, storedChecksum } from '../context.ts'
 import { type WriteKey, keyForWrite } from './object-keys.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
-import { ObjectKey } from '../../envelope/data-key.ts'
+import { DataKey } from '../../envelope/data-key.ts'
 import { SingleSealer } from '../../envelope/body.ts'
 import { MAX_SINGLE_PLAINTEXT, storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
@@ -20,8 +20,8 @@ import { writeConditions, encryptionOfWrite } from './write-options.ts'
 const HELD_BYTES = 65480
 
 /** PutObject: one sealed body, one upstream request. */
-export async function putObject(x: Execution): Promise<HttpResponse> {
-  const { headers } = await sealObject(x, requestBody(x), x.request.headers)
+export async function putObject(ctx: OperationContext): Promise<HttpResponse> {
+  const { headers } = await sealObject(ctx, requestBody(ctx), ctx.request.headers)
   return { status: 200, headers: [...headers, ['content-length', '0']], body: null }
 }
 
@@ -32,14 +32,14 @@ export interface StoredAnswer {
 }
 
 interface Write {
-  readonly x: Execution
+  readonly ctx: OperationContext
   readonly source: BodySource
   readonly key: WriteKey
   readonly verifier: BodyVerifier
   readonly wantsMd5: boolean
   readonly conditions: readonly Header[]
   readonly described: readonly Header[]
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
 }
 
 /**
@@ -47,29 +47,29 @@ interface Write {
  * @param describing headers that describe the object: of the request itself, or made from the fields of a form.
  * @throws S3Error EntityTooLarge before a byte is read; the errors of the body, of key providers and of the store.
  */
-export async function sealObject(x: Execution, source: BodySource, describing: ReadonlyMap<string, string>): Promise<StoredAnswer> {
+export async function sealObject(ctx: OperationContext, source: BodySource, describing: ReadonlyMap<string, string>): Promise<StoredAnswer> {
   const size = source.payload.length
   if (size > MAX_SINGLE_PLAINTEXT) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_SINGLE_PLAINTEXT) } })
   }
   const described = upstreamHeaders(describing, 'object')
-  const asked = await encryptionOfWrite(x, describing)
-  const conditions = await writeConditions(x, 'put')
-  const key = await keyForWrite(x, placeOf(x), asked)
-  const wantsMd5 = x.policy.etag === 'md5' && key.sse.mode !== 'SSE-C'
+  const asked = await encryptionOfWrite(ctx, describing)
+  const conditions = await writeConditions(ctx, 'put')
+  const key = await keyForWrite(ctx, placeOf(ctx), asked)
+  const wantsMd5 = ctx.policy.etag === 'md5' && key.sse.mode !== 'SSE-C'
   const verifier = new BodyVerifier(source.payload, { computeMd5: wantsMd5, computeChecksum: source.computeChecksum ?? null })
-  const write: Write = { x, source, key, verifier, wantsMd5, conditions, described, objectKey: ObjectKey.random() }
+  const write: Write = { ctx, source, key, verifier, wantsMd5, conditions, described, dataKey: DataKey.random() }
   const response = await (size <= HELD_BYTES ? putHeld(write) : putStreamed(write))
-  if (response.status >= 300) throw await relayError(x, response)
+  if (response.status >= 300) throw await relayError(ctx, response)
   response.body.resume()
   return answerOf(write, response)
 }
 
-function answerOf({ x, key, verifier, wantsMd5 }: Write, response: UpstreamResponse): StoredAnswer {
+function answerOf({ ctx, key, verifier, wantsMd5 }: Write, response: UpstreamResponse): StoredAnswer {
   const upstreamEtag = response.headers.get('etag')
   if (upstreamEtag === undefined) throw new S3Error('SealgateBadUpstream')
   const { md5, checksum } = verifier.digests
-  const etag = visibleEtag(x.policy, upstreamEtag, wantsMd5 ? md5?.toString('hex') ?? null : null)
+  const etag = visibleEtag(ctx.policy, upstreamEtag, wantsMd5 ? md5?.toString('hex') ?? null : null)
   const headers: Header[] = [['etag', etag], ...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders]
   if (checksum !== null) {
     headers.push([`x-amz-checksum-${checksum.algorithm}`, checksum.value.toString('base64')], ['x-amz-checksum-type', 'FULL_OBJECT'])
@@ -78,13 +78,13 @@ function answerOf({ x, key, verifier, wantsMd5 }: Write, response: UpstreamRespo
 }
 
 async function putHeld(write: Write): Promise<UpstreamResponse> {
-  const { x, source, verifier, conditions } = write
-  const stored = storedChecksum(x)
-  const plaintext = await readVerified(x, source, verifier, HELD_BYTES)
-  const sealer = new SingleSealer({ objectKey: write.objectKey, plaintextSize: plaintext.length })
+  const { ctx, source, verifier, conditions } = write
+  const stored = storedChecksum(ctx)
+  const plaintext = await readVerified(ctx, source, verifier, HELD_BYTES)
+  const sealer = new SingleSealer({ dataKey: write.dataKey, plaintextSize: plaintext.length })
   const body = Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
   const { md5, checksum } = verifier.digests
-  return send(x, {
+  return send(ctx, {
     method: 'PUT',
     headers: [
       ...headersOf(write, sealer.header, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }),
@@ -101,13 +101,13 @@ async function putHeld(write: Write): Promise<UpstreamResponse> {
 }
 
 async function putStreamed(write: Write): Promise<UpstreamResponse> {
-  const { x, source, verifier, conditions, wantsMd5 } = write
+  const { ctx, source, verifier, conditions, wantsMd5 } = write
   const { contentMd5, checksum, trailer, length } = source.payload
-  const stored = storedChecksum(x)
+  const stored = storedChecksum(ctx)
   // A digest that was declared may stand in the metadata: if it does not verify, there will be no object.
   const late = (wantsMd5 && contentMd5 === null) || trailer !== null || (source.computeChecksum ?? null) !== null
   const sealer = new SingleSealer({
-    objectKey: write.objectKey,
+    dataKey: write.dataKey,
     plaintextSize: length,
     digests: () => late
       ? { md5: wantsMd5 ? verifier.digests.md5 : null, checksums: fullObject(verifier.digests.checksum) }
@@ -115,7 +115,7 @@ async function putStreamed(write: Write): Promise<UpstreamResponse> {
   })
   const known = late ? { md5: null, checksums: [] } : { md5: wantsMd5 ? contentMd5 : null, checksums: fullObject(checksum) }
   const headers = [...headersOf(write, sealer.header, { ...known, digestsInManifest: late }), ...conditions]
-  return streamUpstream(x, source, [verifier, sealer], (body) => send(x, {
+  return streamUpstream(ctx, source, [verifier, sealer], (body) => send(ctx, {
     method: 'PUT', headers, body, contentLength: storedSize(length), checksum: stored, pool: 'data'
   }))
 }
@@ -127,8 +127,8 @@ interface Known {
 }
 
 function headersOf(write: Write, streamHeader: Buffer, known: Known): Header[] {
-  const { x, key, objectKey, described, source } = write
-  return envelopeHeaders(x, { key, objectKey, described, kind: 'single', streamHeader, plaintextSize: source.payload.length, ...known })
+  const { ctx, key, dataKey, described, source } = write
+  return envelopeHeaders(ctx, { key, dataKey, described, kind: 'single', streamHeader, plaintextSize: source.payload.length, ...known })
 }
 
 function fullObject(checksum: Pick<Checksum, 'algorithm' | 'value'> | null): Checksum[] {
@@ -139,17 +139,17 @@ function fullObject(checksum: Pick<Checksum, 'algorithm' | 'value'> | null): Che
 export const SMALL_BODY_BYTES = 65536
 
 /** Stores a body as it is, in a bucket that is not encrypted, under the request's bucket and key. */
-export async function storePlain(x: Execution, source: BodySource, headers: readonly (readonly [string, string])[]): Promise<StoredAnswer> {
+export async function storePlain(ctx: OperationContext, source: BodySource, headers: readonly (readonly [string, string])[]): Promise<StoredAnswer> {
   const verifier = new BodyVerifier(source.payload, { computeMd5: false })
   const declared = headers.some(([name]) => name === 'content-md5' || name.startsWith('x-amz-checksum-'))
-  const stored = storedChecksum(x)
+  const stored = storedChecksum(ctx)
   const checksum = declared || stored === null ? null : source.computeChecksum ?? stored
   const sent = { method: 'PUT', headers, checksum, pool: 'data' } as const
   const { length } = source.payload
   const response = length <= SMALL_BODY_BYTES
-    ? await send(x, { ...sent, body: await readVerified(x, source, verifier, SMALL_BODY_BYTES) })
-    : await streamUpstream(x, source, [verifier, new HoldLast()], (body) => send(x, { ...sent, body, contentLength: length }))
-  if (response.status >= 300) throw await relayError(x, response)
+    ? await send(ctx, { ...sent, body: await readVerified(ctx, source, verifier, SMALL_BODY_BYTES) })
+    : await streamUpstream(ctx, source, [verifier, new HoldLast()], (body) => send(ctx, { ...sent, body, contentLength: length }))
+  if (response.status >= 300) throw await relayError(ctx, response)
   response.body.resume()
   const etag = response.headers.get('etag')
   if (etag === undefined) throw new S3Error('SealgateBadUpstream')

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import type { Manifest } from '../../envelope/manifest.ts'
 import type { ReadPlan } from '../../envelope/range.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
-import type { Execution } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import type { SealedObject, StoredObject } from './sealed-object.ts'
 import type { Slice } from './read-range.ts'
 import { planMultipart, planSingle, RangeOpener } from '../../envelope/range.ts'
@@ -30,19 +30,19 @@ interface Answer {
 }
 
 /** The plaintext of a slice from an answer that may already hold its bytes; else they are fetched. */
-export async function openAnswer(x: Execution, object: StoredObject, manifest: Manifest | null, slice: Slice, { response, got }: Answer): Promise<Readable> {
+export async function decryptingStream(ctx: OperationContext, object: StoredObject, manifest: Manifest | null, slice: Slice, { response, got }: Answer): Promise<Readable> {
   if (object.kind === 'plain') {
-    if (got.first === slice.first && got.last === slice.last) return opened(x, response, [])
+    if (got.first === slice.first && got.last === slice.last) return opened(ctx, response, [])
   } else if (isWholeSingle(object, slice)) {
-    if (got.first === 0 && got.last === object.storedSize - 1) return opened(x, response, [wholeSingle(object)])
+    if (got.first === 0 && got.last === object.storedSize - 1) return opened(ctx, response, [wholeSingle(object)])
   } else {
     const plan = planOf(object, manifest, slice)
     if (got.first === plan.storedFirst && got.last >= plan.storedLast) {
-      return opened(x, response, [new RangeOpener({ objectKey: object.objectKey, plan, surplus: got.last - plan.storedLast })])
+      return opened(ctx, response, [new RangeOpener({ dataKey: object.dataKey, plan, surplus: got.last - plan.storedLast })])
     }
   }
   response.body.destroy()
-  return fetchSlice(x, object, manifest, slice)
+  return fetchSlice(ctx, object, manifest, slice)
 }
 
 /**
@@ -51,15 +51,15 @@ export async function openAnswer(x: Execution, object: StoredObject, manifest: M
  * @throws ObjectChanged when the object was replaced meanwhile.
  */
 export async function fetchSlice(
-  x: Execution, object: StoredObject, manifest: Manifest | null, slice: Slice, pool: Pool = 'data'
+  ctx: OperationContext, object: StoredObject, manifest: Manifest | null, slice: Slice, pool: Pool = 'data'
 ): Promise<Readable> {
-  if (object.kind === 'plain') return opened(x, await fetchStored(x, object, slice.last < slice.first ? null : slice, pool), [])
-  if (isWholeSingle(object, slice)) return opened(x, await fetchStored(x, object, null, pool), [wholeSingle(object)])
+  if (object.kind === 'plain') return opened(ctx, await fetchStored(ctx, object, slice.last < slice.first ? null : slice, pool), [])
+  if (isWholeSingle(object, slice)) return opened(ctx, await fetchStored(ctx, object, null, pool), [wholeSingle(object)])
   // A part of 0 bytes in a larger object: the manifest has said that there is nothing to read.
   if (slice.last < slice.first && object.size > 0) return Readable.from([])
   const plan = planOf(object, manifest, slice)
   const range = { first: plan.storedFirst, last: plan.storedLast }
-  return opened(x, await fetchStored(x, object, range, pool), [new RangeOpener({ objectKey: object.objectKey, plan })])
+  return opened(ctx, await fetchStored(ctx, object, range, pool), [new RangeOpener({ dataKey: object.dataKey, plan })])
 }
 
 function isWholeSingle(object: SealedObject, slice: Slice): boolean {
@@ -67,7 +67,7 @@ function isWholeSingle(object: SealedObject, slice: Slice): boolean {
 }
 
 function wholeSingle(object: SealedObject): SingleOpener {
-  return new SingleOpener({ objectKey: object.objectKey, header: headerOf(object), plaintextSize: object.size })
+  return new SingleOpener({ dataKey: object.dataKey, header: headerOf(object), plaintextSize: object.size })
 }
 
 function planOf(object: SealedObject, manifest: Manifest | null, slice: Slice): ReadPlan {
@@ -82,11 +82,11 @@ function headerOf(object: SealedObject): Buffer {
 }
 
 async function fetchStored(
-  x: Execution, object: StoredObject, range: Pick<StoredRange, 'first' | 'last'> | null, pool: Pool
+  ctx: OperationContext, object: StoredObject, range: Pick<StoredRange, 'first' | 'last'> | null, pool: Pool
 ): Promise<UpstreamResponse> {
   const headers: [string, string][] = [['if-match', object.upstreamEtag]]
   if (range !== null) headers.push(['range', `bytes=${range.first}-${range.last}`])
-  const response = await send(x, {
+  const response = await send(ctx, {
     method: 'GET',
     bucket: object.bucket,
     key: object.key,
@@ -97,7 +97,7 @@ async function fetchStored(
   })
   try {
     if (response.status === 412) throw new ObjectChanged()
-    if (response.status >= 300) throw await relayError(x, response)
+    if (response.status >= 300) throw await relayError(ctx, response)
     checkSame(response, object, range)
     return response
   } catch (error) {
@@ -117,10 +117,10 @@ function checkSame(response: UpstreamResponse, object: StoredObject, range: Pick
 }
 
 /** Store's bytes through the stages. What does not verify is counted, and is one and the same error to the client. */
-function opened(x: Execution, response: UpstreamResponse, stages: readonly ByteStage[]): Readable {
+function opened(ctx: OperationContext, response: UpstreamResponse, stages: readonly ByteStage[]): Readable {
   const guarded = stages.map((stage): ByteStage => ({
-    update: (chunk) => verifiedSync(x, () => stage.update(chunk)),
-    final: () => verified(x, () => stage.final())
+    update: (chunk) => verifiedSync(ctx, () => stage.update(chunk)),
+    final: () => verified(ctx, () => stage.final())
   }))
   return new StagedReadable(response.body, guarded, { destroySource: true })
 }

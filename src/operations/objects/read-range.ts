@@ -1,13 +1,13 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { Manifest, ManifestPart } from '../../envelope/manifest.ts'
 import type { StoredObject } from './sealed-object.ts'
-import { type Execution, header } from '../context.ts'
+import { type OperationContext, header } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { parseRange, resolveRange, type RangeSpec } from '../../s3/range.ts'
 import { evaluateConditions, ifRangeHolds } from '../../s3/conditions.ts'
 
 /** What a GET or HEAD asks for, before the object is known. */
-export type Wanted =
+export type RequestedRange =
   | { readonly kind: 'whole' }
   | { readonly kind: 'range'; readonly spec: RangeSpec }
   | { readonly kind: 'part'; readonly number: number }
@@ -27,9 +27,9 @@ export interface Slice {
  * Reads Range and partNumber (AWS API, GetObject).
  * @throws S3Error InvalidRequest when both are given, InvalidArgument for a part number outside 1 to 10,000.
  */
-export function wantedSlice(x: Execution): Wanted {
-  const part = x.operation.query.get('partNumber')
-  const range = header(x, 'range')
+export function requestedRange(ctx: OperationContext): RequestedRange {
+  const part = ctx.operation.query.get('partNumber')
+  const range = header(ctx, 'range')
   if (part === undefined) {
     const spec = range === undefined ? null : parseRange(range)
     return spec === null ? { kind: 'whole' } : { kind: 'range', spec }
@@ -47,7 +47,7 @@ export function wantedSlice(x: Execution): Wanted {
 }
 
 /** @throws S3Error InvalidRange with the plaintext size, InvalidPartNumber. */
-export function sliceOf(wanted: Wanted, object: StoredObject, manifest: Manifest | null): Slice {
+export function sliceOf(wanted: RequestedRange, object: StoredObject, manifest: Manifest | null): Slice {
   switch (wanted.kind) {
     case 'whole':
       return { first: 0, last: object.size - 1, status: 200, partsCount: null }
@@ -82,13 +82,13 @@ function checksumOf({ checksum }: ManifestPart, { partChecksum, checksums }: Man
 }
 
 /** Whether a request might end in 304, or without its range: then a HEAD goes first, so that no body is started only to be cut. */
-export function mustLookFirst(x: Execution): boolean {
-  return ['if-none-match', 'if-modified-since', 'if-range'].some((name) => header(x, name) !== undefined)
+export function needsHeadFirst(ctx: OperationContext): boolean {
+  return ['if-none-match', 'if-modified-since', 'if-range'].some((name) => header(ctx, name) !== undefined)
 }
 
 /** What is wanted of the object as it is: a range that If-Range asks for of another one is not. */
-export function wantedOf(x: Execution, wanted: Wanted, etag: string, lastModified: string | undefined): Wanted {
-  return wanted.kind !== 'range' || ifRangeHolds(header(x, 'if-range'), { etag, lastModified }) ? wanted : { kind: 'whole' }
+export function effectiveRange(ctx: OperationContext, wanted: RequestedRange, etag: string, lastModified: string | undefined): RequestedRange {
+  return wanted.kind !== 'range' || ifRangeHolds(header(ctx, 'if-range'), { etag, lastModified }) ? wanted : { kind: 'whole' }
 }
 
 /**
@@ -96,16 +96,16 @@ export function wantedOf(x: Execution, wanted: Wanted, etag: string, lastModifie
  * the look and the leap (RFC 9110 13.2.2).
  * @throws S3Error PreconditionFailed (412) or NotModified (304), the latter with the ETag as RFC 9110 15.4.5 asks.
  */
-export function checkReadConditions(x: Execution, etag: string, lastModified: string | undefined): void {
+export function checkReadConditions(ctx: OperationContext, etag: string, lastModified: string | undefined): void {
   const verdict = evaluateConditions({
-    ifMatch: header(x, 'if-match'),
-    ifNoneMatch: header(x, 'if-none-match'),
-    ifModifiedSince: header(x, 'if-modified-since'),
-    ifUnmodifiedSince: header(x, 'if-unmodified-since')
+    ifMatch: header(ctx, 'if-match'),
+    ifNoneMatch: header(ctx, 'if-none-match'),
+    ifModifiedSince: header(ctx, 'if-modified-since'),
+    ifUnmodifiedSince: header(ctx, 'if-unmodified-since')
   }, { etag, lastModified })
   if (verdict === 'failed') {
     throw new S3Error('PreconditionFailed', {
-      fields: { Condition: header(x, 'if-match') === undefined ? 'If-Unmodified-Since' : 'If-Match' }
+      fields: { Condition: header(ctx, 'if-match') === undefined ? 'If-Unmodified-Since' : 'If-Match' }
     })
   }
   if (verdict === 'not-modified') {

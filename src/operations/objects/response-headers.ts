@@ -1,6 +1,6 @@
 import type { Header } from '../../http/message.ts'
 import type { Manifest } from '../../envelope/manifest.ts'
-import type { Execution } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import type { Slice } from './read-range.ts'
 import { isTrustedType } from '../../envelope/envelope.ts'
 import { S3Error } from '../../errors.ts'
@@ -24,20 +24,20 @@ const overrides = {
  * The headers of a GET or HEAD answer: what the store returned and may be shown, with length, range, ETag, checksums and
  * encryption told of the plaintext.
  */
-export function objectHeaders(x: Execution, object: StoredObject, manifest: Manifest | null, slice: Slice): Header[] {
-  const overridden = responseOverrides(x)
+export function objectHeaders(ctx: OperationContext, object: StoredObject, manifest: Manifest | null, slice: Slice): Header[] {
+  const overridden = responseOverrides(ctx)
   const replaced = new Set(overridden.map(([name]) => name))
   const headers = describedHeaders(object).filter(([name]) => !replaced.has(name))
   headers.push(...overridden)
   headers.push(['content-length', String(Math.max(0, slice.last - slice.first + 1))])
   headers.push(['accept-ranges', 'bytes'])
-  headers.push(['etag', clientEtag(x, object, manifest)])
+  headers.push(['etag', clientEtag(ctx, object, manifest)])
   // No range names the bytes of an empty part.
   if (slice.status === 206 && slice.last >= slice.first) headers.push(['content-range', `bytes ${slice.first}-${slice.last}/${object.size}`])
   if (slice.partsCount !== null) headers.push(['x-amz-mp-parts-count', String(slice.partsCount)])
   if (object.kind === 'sealed') {
-    headers.push(...readEncryptionHeaders(x, object))
-    if (wantsChecksum(x)) headers.push(...sliceChecksumHeaders(object, manifest, slice))
+    headers.push(...readEncryptionHeaders(ctx, object))
+    if (wantsChecksum(ctx)) headers.push(...sliceChecksumHeaders(object, manifest, slice))
   }
   return headers
 }
@@ -77,13 +77,13 @@ function checksumHeaders(object: SealedObject, manifest: Manifest | null): Heade
  * `response-*` overrides are applied here and not by the store, whose answer must show the content type that was sealed.
  * @throws S3Error InvalidRequest on anonymous requests (AWS API, GetObject).
  */
-function responseOverrides(x: Execution): Header[] {
-  if (x.operation.query.parameters.length === 0) return []
+function responseOverrides(ctx: OperationContext): Header[] {
+  if (ctx.operation.query.parameters.length === 0) return []
   const given = Object.entries(overrides).flatMap(([parameter, name]): Header[] => {
-    const value = x.operation.query.get(parameter)
+    const value = ctx.operation.query.get(parameter)
     return value === undefined ? [] : [[name, Buffer.from(value, 'utf8').toString('latin1')]]
   })
-  if (given.length > 0 && x.request.scheme === 'anonymous') {
+  if (given.length > 0 && ctx.request.scheme === 'anonymous') {
     throw new S3Error('InvalidRequest', { message: 'Request specific response headers cannot be used for anonymous GET requests.' })
   }
   if (given.some(([, value]) => /[^\x20-\x7e\x80-\xff\t]/.test(value))) {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Manifest } from '../../envelope/manifest.ts'
-import type { ObjectKey } from '../../envelope/data-key.ts'
+import type { DataKey } from '../../envelope/data-key.ts'
 import type { HeaderList } from '../../http/message.ts'
-import type { Execution } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import type { BucketPolicy } from '../../config/config.ts'
 import { ENVELOPE_HEADER, KEY_ID_HEADER, CONTEXT_HEADER, type Attributes, type Envelope, type Place, metadataMatches, openEnvelope, parseEnvelope } from '../../envelope/envelope.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'
@@ -33,7 +33,7 @@ export interface SealedObject extends InStore {
   readonly envelope: Envelope
   readonly keyId: string
   readonly requestContext: Readonly<Record<string, string>>
-  readonly objectKey: ObjectKey
+  readonly dataKey: DataKey
   readonly attributes: Attributes
 }
 
@@ -50,7 +50,7 @@ export type StoredObject = SealedObject | PlainObject
  * @throws S3Error SealgateIntegrityError, SealgatePlaintextRefused, SealgateKeyUnavailable, or the errors of key providers.
  */
 export async function openStored(
-  x: Execution, place: Place, headers: HeaderList, storedSize: number, customerKey: CustomerKey | null
+  ctx: OperationContext, place: Place, headers: HeaderList, storedSize: number, customerKey: CustomerKey | null
 ): Promise<StoredObject> {
   const shared = {
     storedSize,
@@ -63,46 +63,46 @@ export async function openStored(
   const value = headers.get(ENVELOPE_HEADER)
   const keyId = headers.get(KEY_ID_HEADER)
   if (value === undefined && keyId === undefined) {
-    const { encryption, plaintext } = x.parts.policyFor(place.bucket)
+    const { encryption, plaintext } = ctx.services.policyFor(place.bucket)
     if (encryption === 'off' || plaintext === 'allow') return { kind: 'plain', size: storedSize, ...shared }
     throw new S3Error('SealgatePlaintextRefused')
   }
-  return verified(x, async () => {
+  return verified(ctx, async () => {
     if (value === undefined || keyId === undefined) throw new EnvelopeError('format')
     const envelope = parseEnvelope(value)
     const requestContext = readContext(headers.get(CONTEXT_HEADER))
-    const bound = boundPlace(x, place, envelope)
-    const kek = await keyForRead(x, { envelope, keyId, place: bound, bucket: place.bucket, requestContext, customerKey, versionId: shared.versionId })
-    const { objectKey, attributes } = openEnvelope(envelope, kek, bound)
+    const bound = boundPlace(ctx, place, envelope)
+    const kek = await keyForRead(ctx, { envelope, keyId, place: bound, bucket: place.bucket, requestContext, customerKey, versionId: shared.versionId })
+    const { dataKey, attributes } = openEnvelope(envelope, kek, bound)
     const size = plaintextSize(storedSize)
     if (size === null) throw new EnvelopeError('length')
     if (attributes.plaintextSize !== null && attributes.plaintextSize !== size) throw new EnvelopeError('length')
     if (!isAsDescribed(headers, attributes.metadataDigest)) throw new EnvelopeError('metadata')
-    return { kind: 'sealed', place: bound, envelope, keyId, requestContext, objectKey, attributes, size, ...shared }
+    return { kind: 'sealed', place: bound, envelope, keyId, requestContext, dataKey, attributes, size, ...shared }
   })
 }
 
 /** Runs a step of verification: its failures become the one answer that tells a client nothing, and a metric with the kind. */
-export async function verified<T>(x: Execution, step: () => Promise<T> | T): Promise<T> {
+export async function verified<T>(ctx: OperationContext, step: () => Promise<T> | T): Promise<T> {
   try {
     return await step()
   } catch (error) {
-    throw unverified(x, error)
+    throw unverified(ctx, error)
   }
 }
 
 /** As `verified`, for steps that a body's every chunk passes. */
-export function verifiedSync<T>(x: Execution, step: () => T): T {
+export function verifiedSync<T>(ctx: OperationContext, step: () => T): T {
   try {
     return step()
   } catch (error) {
-    throw unverified(x, error)
+    throw unverified(ctx, error)
   }
 }
 
-function unverified(x: Execution, error: unknown): unknown {
+function unverified(ctx: OperationContext, error: unknown): unknown {
   if (!(error instanceof EnvelopeError)) return error
-  x.parts.integrityFailure(error.kind)
+  ctx.services.integrityFailure(error.kind)
   return new S3Error('SealgateIntegrityError', { cause: error })
 }
 
@@ -113,8 +113,8 @@ function isAsDescribed(headers: HeaderList, digest: Buffer): boolean {
 }
 
 /** The ETag clients see, in every operation. A manifest is needed where the digests came after the metadata. */
-export function clientEtag(x: Execution, object: StoredObject, manifest: Manifest | null): string {
-  const policy = x.parts.policyFor(object.bucket)
+export function clientEtag(ctx: OperationContext, object: StoredObject, manifest: Manifest | null): string {
+  const policy = ctx.services.policyFor(object.bucket)
   if (object.kind === 'plain') return policy.etag === 'md5' ? object.upstreamEtag : visibleEtag(policy, object.upstreamEtag, null)
   return visibleEtag(policy, object.upstreamEtag, plaintextEtag(object, manifest))
 }
@@ -128,20 +128,20 @@ export function plaintextEtag(object: SealedObject, manifest: Manifest | null): 
 }
 
 /** Whether the facts a client is shown stand in the manifest and not in the metadata. */
-export function needsManifest(x: Execution, object: StoredObject): boolean {
+export function needsManifest(ctx: OperationContext, object: StoredObject): boolean {
   if (object.kind === 'plain') return false
   if (object.envelope.kind === 'multipart') return true
-  return object.attributes.digestsInManifest && (x.parts.policyFor(object.bucket).etag === 'md5' || wantsChecksum(x))
+  return object.attributes.digestsInManifest && (ctx.services.policyFor(object.bucket).etag === 'md5' || wantsChecksum(ctx))
 }
 
 /** `x-amz-checksum-mode: ENABLED`: the client asks for the checksum it stored (AWS API, HeadObject). */
-export function wantsChecksum(x: Execution): boolean {
-  return x.request.headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED'
+export function wantsChecksum(ctx: OperationContext): boolean {
+  return ctx.request.headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED'
 }
 
-function boundPlace(x: Execution, place: Place, envelope: Envelope): Place {
+function boundPlace(ctx: OperationContext, place: Place, envelope: Envelope): Place {
   if (envelope.bucket === place.bucket) return place
-  if (x.parts.policyFor(place.bucket).aliases.includes(envelope.bucket)) return { ...place, bucket: envelope.bucket }
+  if (ctx.services.policyFor(place.bucket).aliases.includes(envelope.bucket)) return { ...place, bucket: envelope.bucket }
   throw new EnvelopeError('place')
 }
 
