@@ -3,72 +3,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, normalize, relative } from 'node:path'
 import t from 'tap'
+import { architectureMarkdown, doors, rooms } from '../docs/generate/architecture.ts'
 
 const root = join(import.meta.dirname, '..', 'src')
-
-/** Which rooms and single files a room may import, besides itself. */
-const arrows: Readonly<Record<string, readonly string[]>> = {
-  // What is known of the cause of a failure: words for the log.
-  'diagnosis.ts': [],
-  'errors.ts': ['diagnosis.ts'],
-  'version.ts': [],
-  // Containers that hold what every request touches.
-  'collections': [],
-  'http': ['errors.ts'],
-  // Knows nothing of ours: it could be a package of its own.
-  'envelope': [],
-  // Pure: no I/O, nothing but words.
-  'sigv4': ['errors.ts', 'http'],
-  'auth': ['errors.ts', 'http', 'sigv4'],
-  's3': ['errors.ts', 'http'],
-  'config.ts': ['auth'],
-  'config-policy.ts': ['config.ts', 'errors.ts'],
-  // What the system says of a failed call.
-  'system-words.ts': [],
-  'config-units.ts': [],
-  'config-schema.ts': ['config-units.ts', 'system-words.ts'],
-  'config-tree.ts': ['config-schema.ts'],
-  'config-warnings.ts': ['config-tree.ts', 'config.ts'],
-  'config-words.ts': ['config-tree.ts'],
-  'config-load.ts': ['config-schema.ts', 'config-tree.ts', 'config-words.ts', 'config.ts', 'system-words.ts'],
-  'plan': ['config.ts', 'errors.ts', 'http', 's3'],
-  'keys': ['collections', 'config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'system-words.ts'],
-  'upstream': ['collections', 'config.ts', 'diagnosis.ts', 'errors.ts', 'http'],
-  'observe': ['diagnosis.ts', 'errors.ts', 'keys'],
-  'execute': ['auth', 'collections', 'config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 'keys', 'plan', 's3', 'upstream'],
-  'proxy.ts': ['auth', 'config.ts', 'errors.ts', 'execute', 'http', 'plan', 's3'],
-  // The front knows how to say an error in XML, and nothing else of S3.
-  'listener': ['collections', 'diagnosis.ts', 'errors.ts', 'http', 'observe', 's3', 'system-words.ts'],
-  'gateway-types.ts': ['config.ts', 'gateway-status.ts', 'http', 'observe'],
-  'gateway-auth.ts': ['auth', 'config.ts', 'http', 's3'],
-  'gateway-status.ts': ['config.ts', 'diagnosis.ts', 'keys', 'observe', 'upstream', 'version.ts'],
-  'gateway-health.ts': ['diagnosis.ts', 'errors.ts', 'gateway-types.ts', 'observe', 'upstream'],
-  'gateway-observer.ts': ['config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'gateway-status.ts', 'gateway-types.ts', 'keys', 'observe', 's3', 'upstream', 'version.ts'],
-  'gateway.ts': ['auth', 'config-policy.ts', 'config-warnings.ts', 'config.ts', 'diagnosis.ts', 'execute', 'gateway-auth.ts', 'gateway-health.ts', 'gateway-observer.ts', 'gateway-status.ts', 'gateway-types.ts', 'http', 'keys', 'observe', 'proxy.ts', 's3', 'upstream'],
-  // The embedded store is the other side: it shares words with the gateway, never a decision.
-  'store': ['diagnosis.ts', 'errors.ts', 'http', 'sigv4'],
-  // The engines of commands that work on the store itself, not on the requests of clients.
-  'rewrap': ['config.ts', 'envelope', 'errors.ts', 'execute', 'http', 'keys', 's3', 'upstream'],
-  'cli': ['config-load.ts', 'config-policy.ts', 'config-schema.ts', 'config-tree.ts', 'config-units.ts', 'config-warnings.ts', 'config.ts', 'diagnosis.ts', 'envelope', 'errors.ts', 'execute', 'gateway-status.ts', 'gateway-types.ts', 'gateway.ts', 'http', 'keys', 'listener', 'observe', 'rewrap', 'store', 'system-words.ts', 'upstream', 'version.ts'],
-  'main.ts': ['cli']
-}
-
-const doors: Readonly<Record<string, readonly string[]>> = {
-  'fastify': ['listener'],
-  'pino': ['listener', 'observe'],
-  'pino-pretty': ['listener'],
-  'undici': ['upstream'],
-  '@aws-sdk/signature-v4': ['upstream'],
-  '@aws-sdk/credential-provider-node': ['upstream'],
-  '@aws-sdk/client-kms': ['keys'],
-  '@node-rs/crc32': ['http'],
-  'hash-wasm': ['http'],
-  'hash-wasm/dist/xxhash128.umd.min.js': ['http'],
-  'hash-wasm/dist/xxhash3.umd.min.js': ['http'],
-  'hash-wasm/dist/xxhash64.umd.min.js': ['http'],
-  'yaml': ['config-tree.ts'],
-  'zod': ['config-load.ts', 'config-schema.ts', 'config-units.ts', 'config-words.ts']
-}
 
 interface Import {
   readonly file: string
@@ -100,15 +37,22 @@ const imports = files.flatMap(importsOf)
 await t.test('only arrows between rooms that are on the list', async (t) => {
   t.ok(imports.length > 500, 'the import lines have been found')
   const forbidden = imports
-    .filter(({ ours, room, target }) => ours && roomOf(target) !== room && !(arrows[room] ?? []).includes(roomOf(target)))
+    .filter(({ ours, room, target }) => ours && roomOf(target) !== room && !(rooms[room]?.imports ?? []).includes(roomOf(target)))
     .map(({ file, target }) => `${file} -> ${target}`)
   t.same(forbidden, [])
-  t.same([...new Set(files.map(roomOf))].filter((room) => arrows[room] === undefined), [], 'every room is on the list')
+  t.same([...new Set(files.map(roomOf))].filter((room) => rooms[room] === undefined), [], 'every room is on the list')
   t.comment(`${imports.filter(({ ours }) => ours).length} imports among ${files.length} files, 0 forbidden`)
 })
 
 await t.test('the list itself leads nowhere in a circle', async (t) => {
-  t.equal(findCycle(new Map(Object.entries(arrows))), null)
+  t.equal(findCycle(new Map(Object.entries(rooms).map(([name, { imports: allowed }]) => [name, allowed]))), null)
+})
+
+await t.test('a room imports only what stands below it, and docs/ARCHITECTURE.md is printed from the table', async (t) => {
+  const order = Object.keys(rooms)
+  for (const [name, { imports: allowed }] of Object.entries(rooms)) for (const below of allowed) t.ok(order.indexOf(below) > order.indexOf(name), `${name} -> ${below}`)
+  t.ok(readFileSync(join(root, '..', 'docs', 'ARCHITECTURE.md'), 'utf8') === architectureMarkdown(), 'print it anew: node -e "import(\'./docs/generate/architecture.ts\')'
+    + '.then((m) => fs.writeFileSync(\'docs/ARCHITECTURE.md\', m.architectureMarkdown()))"')
 })
 
 await t.test('every package comes in by its own door', async (t) => {
@@ -134,6 +78,19 @@ await t.test('pure rooms do no input or output, and the envelope needs little of
 await t.test('no barrels, no rooms for odds and ends', async (t) => {
   t.same(files.filter((file) => /^(index|utils?|helpers?|common|misc|shared)\.ts$/.test(basename(file))), [])
   t.same(files.filter((file) => /(^|\/)(utils?|helpers?|common|misc|shared)\//.test(file)), [])
+})
+
+await t.test('a production process loads the embedded store only where it is used', async (t) => {
+  const outside = imports.filter(({ target, room, ours }) => ours && roomOf(target) === 'embedded-store' && room !== 'embedded-store')
+  t.same([...new Set(outside.map(({ file }) => file))], ['cli/demo.ts'])
+  const demo = imports.filter(({ target, ours }) => ours && target === 'cli/demo.ts').map(({ file }) => file)
+  t.same(demo, ['cli/serve.ts'])
+  t.match(readFileSync(join(root, 'cli/serve.ts'), 'utf8'), /await import\('\.\/demo\.ts'\)/)
+  t.notMatch(readFileSync(join(root, 'cli/serve.ts'), 'utf8'), /^import (?!type).*'\.\/demo\.ts'/m)
+})
+
+await t.test('no file of src is above 300 lines', async (t) => {
+  t.same(files.filter((file) => readFileSync(join(root, file), 'utf8').split('\n').length > 301), [])
 })
 
 await t.test('only main.ts and the command line see the process', async (t) => {

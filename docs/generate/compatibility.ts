@@ -1,3 +1,4 @@
+import { table } from './table.ts'
 import { extensions, olderNames, operationNames, operations } from '../../src/s3/operations.ts'
 import type { OperationName } from '../../src/s3/operations.ts'
 import { knownDifferences } from './known-differences.ts'
@@ -105,11 +106,6 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 
 const comparison = 'The same requests, sent to Ceph radosgw 16 directly and through the gateway, to an encrypted and to an unencrypted bucket, are answered\n' +
   'alike (status, headers, documents) but for this list. In brackets: what radosgw does. `node test/differential/main.ts` compares again.'
-
-function table(header: Row, rows: readonly Row[]): string {
-  const line = (cells: Row): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
-  return [line(header), `|${'---|'.repeat(header.length)}`, ...rows.map(line)].join('\n')
-}
 
 /** The request line that selects an operation, as in AWS's own reference. */
 function wire(name: OperationName): string {

@@ -10,7 +10,7 @@ import { policyFor } from '../../src/config/config.ts'
 import { configSections } from '../../src/config/schema.ts'
 import type { Config } from '../../src/config/config.ts'
 
-const example = new URL('../config/sealgate.example.yaml', import.meta.url)
+const example = new URL('../../config/sealgate.example.yaml', import.meta.url)
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-config-'))
 t.teardown(() => { rmSync(directory, { recursive: true }) })
 const env = { STORE_ACCESS_KEY_ID: 'AKSTORE', STORE_SESSION_TOKEN: 'session-canary', BACKUP_SECRET: 'backup-canary', EMPTY: '', KMS_ACCESS_KEY_ID: 'AKKMS', KMS_SESSION_TOKEN: 'kms-session-canary' }

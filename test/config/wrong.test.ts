@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
-import { checkFiles } from '../src/cli/config-files.ts'
-import { ConfigError, parseConfig } from '../src/config/load.ts'
-import { createKeyring } from '../src/keys/keyring-file.ts'
+import { checkFiles } from '../../src/cli/config-files.ts'
+import { ConfigError, parseConfig } from '../../src/config/load.ts'
+import { createKeyring } from '../../src/keys/keyring-file.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-wrong-'))
 t.teardown(() => { rmSync(directory, { recursive: true }) })
