@@ -71,7 +71,7 @@ export const commands: readonly Command[] = [
       'prefix': { value: 'P', help: 'only objects whose names begin so' },
       'to': { value: 'KEYNAME', help: 'bring every object under this key, which must be the bucket\'s own or in its allowedKeys;\ndefault: each stays with its key' },
       'dry-run': { help: 'look and count; change nothing, ask no key' },
-      'quiet-bucket': { help: 'there are no writers. Where the store does not enforce conditions on copies, a write that happens\nwhile its object is being re-wrapped may be lost: there the command needs this option' },
+      'assume-no-writers': { help: 'there are no writers. Where the store does not enforce conditions on copies, a write that happens\nwhile its object is being re-wrapped may be lost: there the command needs this option' },
       'concurrency': { value: 'N', help: 'objects at once, 1 to 256; default 16' }
     },
     examples: ['sealgate rewrap --config sealgate.yaml --bucket backup-eu --dry-run', 'sealgate rewrap --config sealgate.yaml --bucket backup-eu --to cloud'],

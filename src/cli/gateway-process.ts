@@ -249,7 +249,7 @@ async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null
     log.event('info', 'tracing', { endpoint: settings.url.origin })
     return new Tracer(settings, (reason, dropped) => { log.event('warn', 'spans dropped', { reason, dropped }) })
   } catch (error) {
-    log.event('warn', 'not tracing', { reason: error instanceof Error ? error.message : 'unknown error' })
+    log.event('warn', 'tracing disabled', { reason: error instanceof Error ? error.message : 'unknown error' })
     return null
   }
 }

@@ -181,7 +181,7 @@ class Primary {
       this.#config = { ...this.#config, text }
       for (const seat of this.#seats) if (seat.greeted) send(seat, { type: 'reload', config: this.#config })
       this.#metrics.reloadSuccessful.set({}, 1)
-      this.#log.event('info', 'configuration passed on', { needRestart: changedFixed(this.#options.config, config).join(', ') })
+      this.#log.event('info', 'configuration sent to workers', { needRestart: changedFixed(this.#options.config, config).join(', ') })
     } catch (error) {
       const known = error instanceof ConfigError
       this.#metrics.reloadSuccessful.set({}, 0)

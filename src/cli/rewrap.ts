@@ -25,7 +25,7 @@ interface Options {
   readonly prefix: string
   readonly to: string | null
   readonly dryRun: boolean
-  readonly quietBucket: boolean
+  readonly assumeNoWriters: boolean
   readonly concurrency: number
 }
 
@@ -35,7 +35,7 @@ interface RewrapValues {
   readonly 'prefix': string | undefined
   readonly 'to': string | undefined
   readonly 'dry-run': boolean
-  readonly 'quiet-bucket': boolean
+  readonly 'assume-no-writers': boolean
   readonly 'concurrency': string | undefined
 }
 
@@ -54,7 +54,7 @@ export async function runRewrap(values: RewrapValues, platform: Platform): Promi
     }
   } catch (error) {
     if (!stop.signal.aborted) throw error
-    platform.stderr.write('Stopped. Start it again to go on.\n')
+    platform.stderr.write('Stopped. Run it again to resume.\n')
     return exitCodes.cut
   } finally {
     await upstream.close()
@@ -71,7 +71,7 @@ function readOptions(values: RewrapValues, platform: Platform): Options {
     throw new UsageError(`--to: objects of ${bucket} must not be sealed with ${to}: it is neither the bucket's key nor in its allowedKeys.`)
   }
   if (isOwnBucket(config.upstream, bucket)) throw new UsageError('--bucket: the state bucket holds no objects to re-wrap.')
-  return { config, bucket, prefix, to: to ?? null, dryRun: values['dry-run'], quietBucket: values['quiet-bucket'], concurrency }
+  return { config, bucket, prefix, to: to ?? null, dryRun: values['dry-run'], assumeNoWriters: values['assume-no-writers'], concurrency }
 }
 
 /** @throws S3Error. */
@@ -132,7 +132,7 @@ type Habits = Pick<RewrapJob, 'conditions' | 'tagHabit'>
 const unused: Habits = { conditions: unprobed, tagHabit: 'kept' }
 
 /** @throws S3Error NotImplemented where the store does not guard copies and nobody said that the bucket is quiet. */
-async function habitsOf({ config, bucket, quietBucket }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<Habits> {
+async function habitsOf({ config, bucket, assumeNoWriters }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<Habits> {
   const { stateBucket, region } = config.upstream
   await ensureStateBucket(upstream, stateBucket, region, signal)
   const capabilities = new Capabilities(upstream, config.upstream)
@@ -142,10 +142,10 @@ async function habitsOf({ config, bucket, quietBucket }: Options, upstream: Stor
   const known = capabilities.report().find((report) => report.kind === kind && report.conditions !== null)
   // What is not known of this kind of bucket is taken to be the worst of it.
   const tagHabit = known === undefined ? 'put' : await probeCopyTagMode(upstream, known.bucket, signal)
-  if (!quietBucket && (!conditions.copy || !conditions.copySourceIfMatch || tagHabit !== 'kept')) {
+  if (!assumeNoWriters && (!conditions.copy || !conditions.copySourceIfMatch || tagHabit !== 'kept')) {
     throw new S3Error('NotImplemented', {
       message: 'This store does not guard copies against writers at the same time (conditions on the destination, tags of the source), '
-        + 'so a write could be lost. Stop all writers of the bucket and say --quiet-bucket.'
+        + 'so a write could be lost. Stop all writers of the bucket and say --assume-no-writers.'
     })
   }
   return { conditions, tagHabit }

@@ -197,7 +197,7 @@ class GatewayImpl implements Gateway {
     this.#observer.keysReplaced(keys)
     void keys.retire().then(
       () => { this.#retired.delete(keys) },
-      (error: unknown) => { this.#tell('warn', 'keys not closed', { reason: error instanceof Error ? error.message : 'unknown error' }) }
+      (error: unknown) => { this.#tell('warn', 'closing keys failed', { reason: error instanceof Error ? error.message : 'unknown error' }) }
     )
   }
 

@@ -53,11 +53,11 @@ export class Observer {
   }
 
   /** For the door to the store. */
-  upstream(): Pick<UpstreamOptions, 'onRefused' | 'onUnasked' | 'onExchange' | 'onSkew'> {
+  upstream(): Pick<UpstreamOptions, 'onRefused' | 'onUnsolicited' | 'onExchange' | 'onSkew'> {
     return {
       onRefused: (code) => { this.refused(code) },
       onSkew: (seconds) => { this.#skew(seconds) },
-      onUnasked: () => { this.#metrics.unaskedAnswers.add({}) },
+      onUnsolicited: () => { this.#metrics.unsolicitedResponses.add({}) },
       onExchange: (report) => { this.#exchange(report) }
     }
   }

@@ -100,7 +100,7 @@ async function attemptOnce(job: RewrapJob, key: string): Promise<Attempt> {
   const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
   if (verdict.kind === 'leave') return { result: { outcome: 'left', reason: verdict.reason }, settled: true }
   const etag = headers.get('etag')
-  if (etag === undefined) throw new S3Error('SealgateBadUpstream', { message: 'The store gives it no ETag.' })
+  if (etag === undefined) throw new S3Error('SealgateBadUpstream', { message: 'The store returned no ETag.' })
   const found: Found = { key, headers, etag, versionId: headers.get('x-amz-version-id') ?? null, due: verdict }
   const copied = await copyOntoItself(job, found)
   if (copied === null) return { result: { outcome: 'busy' }, settled: false }
@@ -230,7 +230,7 @@ async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: En
     const fresh = await to.provider.generate(context, use)
     return [[KEY_ID_HEADER, fresh.wrapped.keyId], [ENVELOPE_HEADER, reseal(envelope, opened, fresh, place)], ...own]
   } catch (error) {
-    if (error instanceof EnvelopeError) throw new S3Error('SealgateIntegrityError', { message: 'Its envelope does not open.', cause: error })
+    if (error instanceof EnvelopeError) throw new S3Error('SealgateIntegrityError', { message: 'The envelope could not be verified.', cause: error })
     throw error
   }
 }

@@ -40,7 +40,7 @@ export interface Metrics {
   /** The store refused the gateway's own credentials. */
   readonly upstreamRefused: Counter<'code'>
   /** Answers of the store that no request had asked for. Any is an alarm. */
-  readonly unaskedAnswers: Counter<never>
+  readonly unsolicitedResponses: Counter<never>
   /** `outcome`: recorded, failed. */
   readonly lateParts: Counter<'outcome'>
 
@@ -90,7 +90,7 @@ export function createMetrics(): Metrics {
     clientConnections: r.gauge('sealgate_client_connections', 'Open client connections.'),
     handshakeFailures: r.counter('sealgate_tls_handshake_failures_total', 'TLS handshakes of clients that failed.', ['reason']),
     terminations: r.counter('sealgate_terminations_total', 'Requests that did not end well, by who ended them and when.', ['state']),
-    upstreamSeconds: r.histogram('sealgate_upstream_head_seconds', 'Time until the store answered.', callBuckets, ['pool', 'method']),
+    upstreamSeconds: r.histogram('sealgate_upstream_time_to_first_byte_seconds', 'Time until the store answered.', callBuckets, ['pool', 'method']),
     upstreamErrors: r.counter('sealgate_upstream_errors_total', 'Exchanges with the store that failed.', ['code']),
     upstreamBytes: r.counter('sealgate_upstream_body_bytes_total', 'Bytes of bodies sent to and received from the store.', ['direction']),
     upstreamConnections: r.gauge('sealgate_upstream_connections', 'Open connections to the store.', ['pool']),
@@ -98,8 +98,8 @@ export function createMetrics(): Metrics {
     clockSkew: r.gaugeOnceKnown('sealgate_clock_skew_seconds', 'Clock of the gateway minus clock of the store.', 'max'),
     storeCapability: r.gauge('sealgate_store_capability', 'What the store was seen to enforce, by kind of bucket.', ['kind', 'capability'], 'min'),
     upstreamRefused: r.counter('sealgate_upstream_refused_total', 'The store refused the credentials of the gateway.', ['code']),
-    unaskedAnswers: r.counter('sealgate_upstream_unasked_answers_total', 'Answers of the store that no request had asked for.'),
-    lateParts: r.counter('sealgate_late_parts_total', 'Parts that the store had whole when their client gave up.', ['outcome']),
+    unsolicitedResponses: r.counter('sealgate_upstream_unasked_answers_total', 'Answers of the store that no request had asked for.'),
+    lateParts: r.counter('sealgate_detached_part_writes_total', 'Parts that the store had whole when their client gave up.', ['outcome']),
     kmsCalls: r.counter('sealgate_kms_calls_total', 'Calls of key services.', ['call', 'outcome']),
     kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),
     keyCache: r.counter('sealgate_key_cache_total', 'Lookups in the bucket key cache.', ['result']),

@@ -153,7 +153,7 @@ function withTerms(ctx: OperationContext, bucket: string | null, headers: Upstre
  */
 export function storedChecksum(ctx: OperationContext): Config['upstream']['checksum'] {
   const { capabilities, config: { upstream: { checksum } } } = ctx.services
-  if (checksum !== null && !capabilities.known) throw new S3Error('ServiceUnavailable', { message: 'The store has not yet been seen to take checksums as upstream.checksum sends them.' })
+  if (checksum !== null && !capabilities.known) throw new S3Error('ServiceUnavailable', { message: 'Support for trailing checksums has not been confirmed yet (upstream.checksum).' })
   return checksum
 }
 

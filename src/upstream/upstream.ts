@@ -38,7 +38,7 @@ export interface UpstreamOptions {
   /** The store refused the gateway's own signature or credentials: an alarm for the operator. */
   readonly onRefused?: (code: string) => void
   /** An answer came that no request had asked for: an alarm, because the request before it may have been given another's answer. */
-  readonly onUnasked?: () => void
+  readonly onUnsolicited?: () => void
   /** This clock minus the store's, in whole seconds, as answers to small requests tell it. */
   readonly onSkew?: (seconds: number) => void
 }
@@ -232,7 +232,7 @@ function lane(settings: UpstreamSettings, limits: UpstreamLimits, options: Upstr
       firstByteSeconds: limits.upstreamFirstByteSeconds,
       stallSeconds: limits.minRateWindowSeconds,
       lookup: options.lookup ?? null,
-      unasked: () => options.onUnasked?.()
+      unasked: () => options.onUnsolicited?.()
     })
   }
 }

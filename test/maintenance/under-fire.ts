@@ -222,7 +222,7 @@ async function runUntilDone(fire: Fire, config: string): Promise<{ kills: number
   for (const bucket of fire.buckets) {
     for (let done = false, killed = 0; !done;) {
       const [least, most] = fire.life
-      const run = rewrap(['rewrap', '--config', config, '--bucket', bucket, '--prefix', 'objects/', ...fire.guarded ? [] : ['--quiet-bucket']])
+      const run = rewrap(['rewrap', '--config', config, '--bucket', bucket, '--prefix', 'objects/', ...fire.guarded ? [] : ['--assume-no-writers']])
       const patience = killed < fire.kills ? least + Math.random() * (most - least) : null
       const timer = patience === null ? undefined : setTimeout(() => { run.child.kill('SIGKILL') }, patience)
       const { code, out, err } = await run.ended

@@ -59,7 +59,7 @@ const parent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
 function tracer(env: Record<string, string>, failed: (reason: string, dropped: number) => void = () => undefined): Tracer {
   const settings = traceSettings(env, '1.2.3')
-  if (settings === null) throw new Error('not tracing')
+  if (settings === null) throw new Error('tracing disabled')
   return new Tracer(settings, failed)
 }
 

@@ -35,7 +35,7 @@ function hold({ store }: Rig, when: Match): Gate {
 
 /** How many parts the gateway has waited for without their clients. */
 function late({ gateway }: Rig, outcome: 'recorded' | 'failed'): number {
-  return gateway.metric(`sealgate_late_parts_total{outcome="${outcome}"}`)
+  return gateway.metric(`sealgate_detached_part_writes_total{outcome="${outcome}"}`)
 }
 
 async function until(condition: () => boolean): Promise<void> {

@@ -84,7 +84,7 @@ await t.test('bytes behind an answer do not become the next answer', async (t) =
       }
     })
     let unasked = 0
-    const upstream = upstreamTo(t, store.endpoint, { onUnasked: () => { unasked += 1 } }, {}, { connections: 1 })
+    const upstream = upstreamTo(t, store.endpoint, { onUnsolicited: () => { unasked += 1 } }, {}, { connections: 1 })
     for (let i = 0; i < 3; i += 1) {
       const outcome = await upstream.request(ask({ method: 'GET' })).then(async ({ body }) => (await read(body)).toString(), (e: unknown) => (e as S3Error).code)
       t.match(outcome, /^(ok|ServiceUnavailable)$/, name)

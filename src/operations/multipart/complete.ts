@@ -48,7 +48,7 @@ class UploadChanged extends Error {
     super('The upload was changed while it was being completed.', { cause: refused })
     this.told = refused.code === 'InternalError'
       ? refused
-      : new S3Error('ServiceUnavailable', { message: `${this.message} Please ask again.`, cause: refused })
+      : new S3Error('ServiceUnavailable', { message: `${this.message} Please retry the request.`, cause: refused })
   }
 }
 
