@@ -1,3 +1,4 @@
+import { systemMetadata } from '../s3/names.ts'
 import { S3Error } from '../errors.ts'
 import type { Header, HeaderList } from '../http/message.ts'
 
@@ -29,7 +30,7 @@ const general = ['access-control-request-*', 'origin', 'x-amz-expected-bucket-ow
 
 /** Kept with an object by the store and given back on reads. */
 const description = [
-  'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires', 'x-amz-meta-*',
+  ...systemMetadata, 'x-amz-meta-*',
   'x-amz-website-redirect-location'
 ] as const
 
@@ -72,7 +73,7 @@ const browser = ['access-control-*', 'vary'] as const
  * sends a client elsewhere, and nothing that says to whom a browser may give it.
  */
 const sealedFacts = [
-  'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires', 'x-amz-meta-*',
+  ...systemMetadata, 'x-amz-meta-*',
   'last-modified', 'x-amz-archive-status', 'x-amz-delete-marker', 'x-amz-expiration', 'x-amz-missing-meta', 'x-amz-object-lock-*',
   'x-amz-replication-status', 'x-amz-request-charged', 'x-amz-restore', 'x-amz-storage-class', 'x-amz-tagging-count', 'x-amz-version-id', 'x-rgw-object-type'
 ] as const

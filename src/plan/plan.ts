@@ -16,7 +16,7 @@ import { type OperationName, operations } from '../s3/operations.ts'
  */
 type Effect = 'forward' | 'seal' | 'open' | 'rewrite' | 'copy' | 'emulate' | 'refuse'
 
-/** One executor each in src/execute. */
+/** One handler each in src/operations. */
 export type ExecutorName =
   | 'forward' | 'refuse' | 'preflight'
   | 'putObject' | 'postObject' | 'getObject' | 'headObject' | 'getObjectAttributes' | 'copyObject' | 'deleteObject' | 'deleteObjects'

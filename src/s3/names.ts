@@ -2,6 +2,12 @@ import { S3Error } from '../errors.ts'
 import { percentDecode, percentEncode } from '../http/target.ts'
 
 /**
+ * The system-defined metadata of an object that its writer chooses (AWS, "Working with object metadata"): kept with the object beside its user metadata,
+ * and carried over by copies and by rewrap.
+ */
+export const systemMetadata = ['cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires'] as const
+
+/**
  * Names that are doors to a store's own interfaces when they stand first in a path: MinIO's `/minio/…` and radosgw's
  * `/admin/…` take the same signatures as S3, and the gateway's own identity may be an administrator there.
  */

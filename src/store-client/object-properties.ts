@@ -5,12 +5,10 @@ import { percentEncode } from '../http/target.ts'
 import { CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { parseTagging, type Tag } from '../s3/documents.ts'
+import { systemMetadata } from '../s3/names.ts'
 import { renderXml, upstreamDocument, type XmlNode, childOf, childrenOf, childText, parseXml, type XmlDocument, type XmlElement } from '../s3/xml.ts'
 
-const kept = new Set([
-  'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires', 'x-amz-storage-class',
-  'x-amz-website-redirect-location'
-])
+const kept: ReadonlySet<string> = new Set([...systemMetadata, 'x-amz-storage-class', 'x-amz-website-redirect-location'])
 const replaced = new Set([ENVELOPE_HEADER, KEY_ID_HEADER, CONTEXT_HEADER])
 
 /**

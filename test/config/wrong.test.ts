@@ -11,7 +11,7 @@ import { createKeyring } from '../../src/keys/keyring-file.ts'
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-wrong-'))
 t.teardown(() => { rmSync(directory, { recursive: true }) })
 const at = (name: string): string => join(directory, name)
-const pem = (name: string): string => new URL(name, import.meta.url).pathname
+const pem = (name: string): string => new URL(`../${name}`, import.meta.url).pathname
 const [cert, key] = [pem('upstream/localhost-cert.pem'), pem('upstream/localhost-key.pem')]
 const otherKey = pem('listener/renewed-key.pem')
 await createKeyring(at('keyring.json'), 'main', new Date())

@@ -8,13 +8,18 @@ import { parseQuery, percentEncode } from '../../http/target.ts'
 import { readAll } from '../../http/stage.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { parseTagging, type Tag } from '../../s3/documents.ts'
+import { systemMetadata } from '../../s3/names.ts'
 import { parseErrorXml } from '../../s3/error-document.ts'
 import { renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { describedHeaders } from '../objects/response-headers.ts'
 import { relayError } from '../responses.ts'
 
-const describing = /^(cache-control|content-disposition|content-encoding|content-language|content-type|expires|x-amz-meta-.*)$/
+const describing: ReadonlySet<string> = new Set(systemMetadata)
+
+function isDescribing(name: string): boolean {
+  return describing.has(name) || name.startsWith('x-amz-meta-')
+}
 
 /** COPY or REPLACE. @throws S3Error InvalidArgument for anything else. */
 export function directiveOf(ctx: OperationContext, name: 'x-amz-metadata-directive' | 'x-amz-tagging-directive'): 'COPY' | 'REPLACE' {
@@ -34,9 +39,9 @@ export function directiveOf(ctx: OperationContext, name: 'x-amz-metadata-directi
 export function copiedHeaders(ctx: OperationContext, object: StoredObject, tags: string | null): Header[] {
   const own = upstreamHeaders(ctx.request.headers, 'copy')
   const description = directiveOf(ctx, 'x-amz-metadata-directive') === 'REPLACE'
-    ? own.filter(([name]) => describing.test(name))
-    : describedHeaders(object).filter(([name]) => describing.test(name))
-  const settings = own.filter(([name]) => !describing.test(name) && name !== 'x-amz-tagging')
+    ? own.filter(([name]) => isDescribing(name))
+    : describedHeaders(object).filter(([name]) => isDescribing(name))
+  const settings = own.filter(([name]) => !isDescribing(name) && name !== 'x-amz-tagging')
   return [...description, ...settings, ...tags === null || tags === '' ? [] : [['x-amz-tagging', tags] as const]]
 }
 
