@@ -57,7 +57,7 @@ export class DataKey {
   }
 
   toJSON(): string {
-    return 'ObjectKey(******)'
+    return 'DataKey(******)'
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {

@@ -6,7 +6,7 @@ import { HEADER_SIZE, SEGMENT_SIZE, streamSize, TAG_SIZE } from './sizes.ts'
 const EMPTY = Buffer.alloc(0)
 
 export interface SegmentSealerInput {
-  /** ObjectKey.stream. */
+  /** DataKey.stream. */
   readonly streamKey: KeyObject
   readonly part: StreamPart
   readonly segmentSize?: number
@@ -85,7 +85,7 @@ export class SegmentSealer {
 }
 
 export interface SegmentOpenerInput {
-  /** ObjectKey.stream. */
+  /** DataKey.stream. */
   readonly streamKey: KeyObject
   readonly part: StreamPart
   /** 40 bytes from an authenticated place: envelope or manifest. */
