@@ -53,7 +53,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'concurrency': { purpose: 'Work side by side that stops at the first failure, and work in flight.', imports: [] },
   'collections': { purpose: 'Bounded containers for what every request touches.', imports: [] },
   'errors.ts': { purpose: 'The one table of S3 errors.', imports: ['diagnosis.ts'] },
-  'diagnosis.ts': { purpose: 'What an operator is told of a failure: the closed list of fields, which quote nothing.', imports: [] },
+  'diagnosis.ts': { purpose: 'The closed list of fields that report a failure to the operator. None of them quotes a message.', imports: [] },
   'version.ts': { purpose: 'The version of the package.', imports: [] }
 }
 

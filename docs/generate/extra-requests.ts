@@ -135,7 +135,7 @@ export const extraRequests: readonly ExtraRequest[] = [
 
 const introduction = `# Extra requests
 
-What the gateway asks of the store in client buckets besides what the client asked for, printed from \`docs/generate/extra-requests.ts\`; a test
+What the gateway asks of the store in client buckets in addition to what the client asked for, printed from \`docs/generate/extra-requests.ts\`; a test
 fails when it is out of date, and another when the gateway sends what is not in it. They go with the credentials of the client's requests
 (\`clients[].upstream\`, else the gateway's own), so that a policy for one program needs these rights or accepts what stands under *denied*.
 "Implied" are rights that AWS itself demands for the operation.

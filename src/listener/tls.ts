@@ -52,7 +52,7 @@ export async function readTls(files: TlsFiles): Promise<TlsMaterial> {
       return null
     })
   }
-  // One after the other: faults are told in the order of the options.
+  // In sequence, so that faults are reported in the order of the options.
   const cert = await read('cert')
   const key = await read('key')
   const clientCa = await read('clientCa')

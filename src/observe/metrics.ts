@@ -98,7 +98,7 @@ export function createMetrics(): Metrics {
     clockSkew: r.gaugeOnceKnown('sealgate_clock_skew_seconds', 'Clock of the gateway minus clock of the store.', 'max'),
     storeCapability: r.gauge('sealgate_store_capability', 'What the store was seen to enforce, by kind of bucket.', ['kind', 'capability'], 'min'),
     upstreamRefused: r.counter('sealgate_upstream_refused_total', 'The store refused the credentials of the gateway.', ['code']),
-    unsolicitedResponses: r.counter('sealgate_upstream_unasked_answers_total', 'Answers of the store that no request had asked for.'),
+    unsolicitedResponses: r.counter('sealgate_upstream_unsolicited_responses_total', 'Answers of the store that no request had asked for.'),
     lateParts: r.counter('sealgate_detached_part_writes_total', 'Parts that the store had whole when their client gave up.', ['outcome']),
     kmsCalls: r.counter('sealgate_kms_calls_total', 'Calls of key services.', ['call', 'outcome']),
     kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),
