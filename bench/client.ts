@@ -100,7 +100,11 @@ export class BenchClient {
 
   async #sign(method: string, path: string, { query = {}, sha256 = 'UNSIGNED-PAYLOAD', headers = {} }: SendOptions): Promise<Record<string, string>> {
     const signed = await this.#signer.sign({
-      method, protocol: 'http:', hostname: this.#url.host, path, query,
+      method,
+      protocol: 'http:',
+      hostname: this.#url.host,
+      path,
+      query,
       headers: { host: this.#url.host, 'x-amz-content-sha256': sha256, ...headers }
     })
     return signed.headers

@@ -17,7 +17,9 @@ const server = createServer({ requestTimeout: 0 }, (req, res) => {
     res.writeHead(answer.statusCode ?? 502, answer.rawHeaders)
     pipeline(answer, res, () => undefined)
   })
-  pipeline(req, onward, (error) => { if (error instanceof Error) res.destroy() })
+  pipeline(req, onward, (error) => {
+    if (error instanceof Error) res.destroy()
+  })
 })
 server.listen(0, '127.0.0.1', () => {
   const address = server.address()

@@ -74,7 +74,10 @@ export async function large(rig: Rig, quick: boolean): Promise<void> {
   const bare: Target = { name: 'bare undici relay', server: relay, account: storeAccount, bucket: 'off' }
   const through: Target = { name: 'gateway, passing through', ...sealed, bucket: 'off' }
   const both: readonly Target[] = [
-    bare, through, { name: 'gateway, sealed, opaque', ...sealed, bucket: 'opaque' }, { name: 'gateway, sealed, md5', ...sealed, bucket: 'md5' }
+    bare,
+    through,
+    { name: 'gateway, sealed, opaque', ...sealed, bucket: 'opaque' },
+    { name: 'gateway, sealed, md5', ...sealed, bucket: 'md5' }
   ]
   const signed: readonly Target[] = [
     { name: 'gateway, passing through, signed', ...sealed, bucket: 'off', signed: true },
@@ -90,8 +93,13 @@ export async function large(rig: Rig, quick: boolean): Promise<void> {
       // Sealing is set against passing through with the same payload mode.
       const base = figures.get(target.signed === true ? signed[0] ?? through : through)
       const cpu = median(cpuPerGib)
-      row(target.name, median(mibPerSecond).toFixed(0), cpu.toFixed(2), (cpu / median(figures.get(bare)?.cpuPerGib ?? [])).toFixed(2),
-        target.bucket === 'off' ? '' : ((cpu - median(base?.cpuPerGib ?? [])) / cipher).toFixed(2))
+      row(
+        target.name,
+        median(mibPerSecond).toFixed(0),
+        cpu.toFixed(2),
+        (cpu / median(figures.get(bare)?.cpuPerGib ?? [])).toFixed(2),
+        target.bucket === 'off' ? '' : ((cpu - median(base?.cpuPerGib ?? [])) / cipher).toFixed(2)
+      )
     }
     say()
   }

@@ -9,7 +9,9 @@ import type { Measured } from './processes.ts'
 /** The highest resident set while `work` runs, in MiB, looked at ten times a second. */
 async function peakOf(server: Measured, work: () => Promise<unknown>): Promise<number> {
   let peak = server.rssMiB()
-  const watch = setInterval(() => { peak = Math.max(peak, server.rssMiB()) }, 100)
+  const watch = setInterval(() => {
+    peak = Math.max(peak, server.rssMiB())
+  }, 100)
   await work()
   clearInterval(watch)
   return peak
@@ -23,10 +25,12 @@ async function atOnce(rig: Rig, uploadSize: number): Promise<void> {
   const reader = rig.client(down.endpoint)
   const writer = rig.client(up.endpoint)
   await reader.send('PUT', '/opaque/large', { body: bodyOf(size), size })
-  for (const [name, server, transfer] of [
-    [`GET of ${size / MIB} MiB`, down, () => reader.send('GET', '/opaque/large')],
-    [`PUT of ${uploadSize / MIB} MiB`, up, () => writer.send('PUT', '/opaque/large', { body: bodyOf(uploadSize), size: uploadSize })]
-  ] as const) {
+  for (
+    const [name, server, transfer] of [
+      [`GET of ${size / MIB} MiB`, down, () => reader.send('GET', '/opaque/large')],
+      [`PUT of ${uploadSize / MIB} MiB`, up, () => writer.send('PUT', '/opaque/large', { body: bodyOf(uploadSize), size: uploadSize })]
+    ] as const
+  ) {
     const before = server.rssMiB()
     const peak = await peakOf(server, () => Promise.all(Array.from({ length: 64 }, transfer)))
     say(`64 × ${name} at once: RSS ${before.toFixed(0)} → peak ${peak.toFixed(0)} MiB`)
@@ -58,8 +62,10 @@ async function stalled(rig: Rig, readers: number): Promise<void> {
     return closed
   }))
   await delay(2000)
-  say(`${readers} stalled readers: RSS ${before.toFixed(0)} → peak ${peak.toFixed(0)}, settled ${settled.toFixed(0)} MiB; ` +
-    `a reader besides them got ${status}; after they left ${gateway.rssMiB().toFixed(0)} MiB`)
+  say(
+    `${readers} stalled readers: RSS ${before.toFixed(0)} → peak ${peak.toFixed(0)}, settled ${settled.toFixed(0)} MiB; ` +
+      `a reader besides them got ${status}; after they left ${gateway.rssMiB().toFixed(0)} MiB`
+  )
 }
 
 export async function memory(rig: Rig, quick: boolean): Promise<void> {

@@ -68,8 +68,12 @@ class Connection {
 
   constructor(socket: Socket) {
     this.#socket = socket.setNoDelay(true)
-    socket.on('error', (error) => { this.#failed(error) })
-    socket.on('close', () => { this.#failed(new Error(`a connection ended ${this.#left === 0 ? 'between' : 'before'} answers`)) })
+    socket.on('error', (error) => {
+      this.#failed(error)
+    })
+    socket.on('close', () => {
+      this.#failed(new Error(`a connection ended ${this.#left === 0 ? 'between' : 'before'} answers`))
+    })
     socket.on('data', (chunk: Buffer) => {
       try {
         this.#left = (this.#left ?? answerLength(chunk)) - chunk.length

@@ -39,6 +39,8 @@ export async function ranges(rig: Rig, quick: boolean): Promise<void> {
     while (next++ < reads) await read()
   }))
   const perRead = (gateway.cpuSeconds() - cpu) / reads
-  say(`${reads} random ranges of 64 KiB of a multipart object of ${size / MIB} MiB: ${(await asked() - before)} requests to the store, ` +
-    `${(1 / perRead).toFixed(0)} per CPU-second`)
+  say(
+    `${reads} random ranges of 64 KiB of a multipart object of ${size / MIB} MiB: ${(await asked() - before)} requests to the store, ` +
+      `${(1 / perRead).toFixed(0)} per CPU-second`
+  )
 }

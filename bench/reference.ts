@@ -28,7 +28,8 @@ function sealedOf(size: number): { readonly bytes: Buffer; readonly tag: Buffer 
 }
 
 const signingKey = ['20260101', 'us-east-1', 's3', 'aws4_request'].reduce<Buffer>(
-  (last, part) => createHmac('sha256', last).update(part).digest(), Buffer.from(`AWS4${clientAccount.secretAccessKey}`)
+  (last, part) => createHmac('sha256', last).update(part).digest(),
+  Buffer.from(`AWS4${clientAccount.secretAccessKey}`)
 )
 
 /** The work of verifying, whatever comes of it: the yardstick is no gateway. */
@@ -39,7 +40,9 @@ function verify(method: string, path: string, headers: NodeJS.Dict<string | stri
 
 const app = fastify({ logger: false })
 app.removeAllContentTypeParsers()
-app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => { done(null, body) })
+app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
+  done(null, body)
+})
 app.route({
   method: ['GET', 'PUT'],
   url: '/*',
@@ -47,7 +50,14 @@ app.route({
     const method = request.method as 'GET' | 'PUT'
     verify(method, request.url, request.headers)
     const body = Buffer.isBuffer(request.body) ? request.body : null
-    const signed = await signer.sign({ method, protocol: 'http:', hostname: host, path: request.url, query: {}, headers: { host, 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' } })
+    const signed = await signer.sign({
+      method,
+      protocol: 'http:',
+      hostname: host,
+      path: request.url,
+      query: {},
+      headers: { host, 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' }
+    })
     const answer = await pool.request({ method, path: request.url, headers: signed.headers, body })
     const bytes = Buffer.from(await answer.body.arrayBuffer())
     const { bytes: ciphertext, tag } = sealedOf(method === 'GET' ? bytes.length : body?.length ?? 0)

@@ -19,7 +19,9 @@ const storeFlags = [...flags, '--single-threaded-gc']
 /** `off` passes through; the other two are sealed, with ETags of either kind. */
 export const buckets = ['off', 'opaque', 'md5'] as const
 
-export const say = (line = ''): void => { process.stdout.write(`${line}\n`) }
+export const say = (line = ''): void => {
+  process.stdout.write(`${line}\n`)
+}
 
 /** Prints one row: a name, then right-aligned columns. */
 export function row(name: string, ...columns: readonly string[]): void {
@@ -65,16 +67,19 @@ export class Rig {
     this.#gateways += 1
     const config = join(this.#folder, `gateway-${this.#gateways}.yaml`)
     const { workers = 1, connections = 256, sections = {} } = options
-    writeFileSync(config, JSON.stringify({
-      listen: { port: 0 },
-      upstream: { endpoint, region: 'us-east-1', connections, ...storeAccount },
-      clients: [clientAccount],
-      keys: { main: { type: 'local', keyring } },
-      buckets: { off: { encryption: 'off' }, opaque: { etag: 'opaque' }, md5: { etag: 'md5' } },
-      log: { level: 'info' },
-      workers,
-      ...sections
-    }))
+    writeFileSync(
+      config,
+      JSON.stringify({
+        listen: { port: 0 },
+        upstream: { endpoint, region: 'us-east-1', connections, ...storeAccount },
+        clients: [clientAccount],
+        keys: { main: { type: 'local', keyring } },
+        buckets: { off: { encryption: 'off' }, opaque: { etag: 'opaque' }, md5: { etag: 'md5' } },
+        log: { level: 'info' },
+        workers,
+        ...sections
+      })
+    )
     return this.#add(await startMeasured('src/main.ts', ['serve', '--config', config], flags, workers === 1 ? 'listening' : 'workers listening'))
   }
 

@@ -59,8 +59,13 @@ export async function small(rig: Rig, quick: boolean): Promise<void> {
   const relay = await rig.server('relay', store.endpoint)
   const reference = await rig.server('reference', store.endpoint)
   const gateway = await rig.gateway(store.endpoint)
-  const target = (name: string, server: Measured, bucket: string, account: Account): Target =>
-    ({ name, server, bucket, account, client: rig.client(server.endpoint, account) })
+  const target = (name: string, server: Measured, bucket: string, account: Account): Target => ({
+    name,
+    server,
+    bucket,
+    account,
+    client: rig.client(server.endpoint, account)
+  })
   const direct = target('store', store, 'off', storeAccount)
   const sealed = target('gateway, sealed, opaque', gateway, 'opaque', clientAccount)
   const targets = [

@@ -9,7 +9,12 @@ const [kind = 'memory'] = process.argv.slice(2)
 async function endpoint(): Promise<string> {
   if (kind === 'sink') return startSink()
   const store = await startStore({
-    backend: new MemoryBackend(), credentials: [{ accessKeyId: 'store', secretAccessKey: 'store-secret' }], region: 'us-east-1', host: '127.0.0.1', port: 0, defaultChecksum: false
+    backend: new MemoryBackend(),
+    credentials: [{ accessKeyId: 'store', secretAccessKey: 'store-secret' }],
+    region: 'us-east-1',
+    host: '127.0.0.1',
+    port: 0,
+    defaultChecksum: false
   })
   return store.endpoint
 }
@@ -24,10 +29,12 @@ function startSink(): Promise<string> {
     })
     req.resume()
   })
-  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => {
-    const address = server.address()
-    resolve(`http://127.0.0.1:${typeof address === 'object' ? address?.port ?? 0 : 0}`)
-  }))
+  return new Promise((resolve) =>
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      resolve(`http://127.0.0.1:${typeof address === 'object' ? address?.port ?? 0 : 0}`)
+    })
+  )
 }
 
 process.stdout.write(`${await endpoint()}\n`)

@@ -35,6 +35,10 @@ export async function workers(rig: Rig, quick: boolean): Promise<void> {
       }
     }
     const [one = 0, two = 0] = gateways.map(({ best }) => best)
-    say(`4 KiB ${method}, ${atOnce} at once: ${(count / one).toFixed(0)} per CPU-second with 1 worker, ${(count / two).toFixed(0)} with 2; CPU per request × ${(two / one).toFixed(2)}`)
+    say(
+      `4 KiB ${method}, ${atOnce} at once: ${(count / one).toFixed(0)} per CPU-second with 1 worker, ${(count / two).toFixed(0)} with 2; CPU per request × ${
+        (two / one).toFixed(2)
+      }`
+    )
   }
 }

@@ -27,7 +27,18 @@ export interface Diagnosis {
 
 /** A closed set: what kind of trouble it is, for metrics and alarms. */
 export const troubles = [
-  'certificate', 'clock', 'credentials', 'denied', 'other', 'protocol', 'region', 'server-error', 'storage-full', 'throttled', 'timeout', 'unreachable'
+  'certificate',
+  'clock',
+  'credentials',
+  'denied',
+  'other',
+  'protocol',
+  'region',
+  'server-error',
+  'storage-full',
+  'throttled',
+  'timeout',
+  'unreachable'
 ] as const
 export type Trouble = (typeof troubles)[number]
 
@@ -40,7 +51,15 @@ const SKEW_SECONDS = 300
 
 export function diagnosis(service: Service, operation: string, facts: Partial<Diagnosis> = {}): Diagnosis {
   return {
-    status: null, errorName: null, system: null, remoteRequestId: null, clockSkewSeconds: null, expectedRegion: null, ...facts, service, operation
+    status: null,
+    errorName: null,
+    system: null,
+    remoteRequestId: null,
+    clockSkewSeconds: null,
+    expectedRegion: null,
+    ...facts,
+    service,
+    operation
   }
 }
 
@@ -107,15 +126,48 @@ export function fieldsOf(d: Diagnosis | null): Readonly<Record<string, string | 
 }
 
 const byName: Readonly<Record<string, Trouble>> = {
-  ...named('credentials', 'InvalidAccessKeyId', 'SignatureDoesNotMatch', 'InvalidToken', 'ExpiredToken', 'TokenRefreshRequired', 'ExpiredTokenException',
-    'UnrecognizedClientException', 'InvalidClientTokenId', 'InvalidSignatureException', 'IncompleteSignature', 'MissingAuthenticationToken',
-    'MissingAuthenticationTokenException', 'CredentialsProviderError'),
+  ...named(
+    'credentials',
+    'InvalidAccessKeyId',
+    'SignatureDoesNotMatch',
+    'InvalidToken',
+    'ExpiredToken',
+    'TokenRefreshRequired',
+    'ExpiredTokenException',
+    'UnrecognizedClientException',
+    'InvalidClientTokenId',
+    'InvalidSignatureException',
+    'IncompleteSignature',
+    'MissingAuthenticationToken',
+    'MissingAuthenticationTokenException',
+    'CredentialsProviderError'
+  ),
   ...named('clock', 'RequestTimeTooSkewed', 'RequestExpired'),
   ...named('region', 'AuthorizationHeaderMalformed', 'PermanentRedirect', 'TemporaryRedirect', 'IllegalLocationConstraintException', 'InvalidRegion'),
-  ...named('denied', 'AccessDenied', 'AccessDeniedException', 'AllAccessDisabled', 'AccountProblem', 'NotAuthorized', 'OptInRequired',
-    'DisabledException', 'InvalidGrantTokenException'),
-  ...named('throttled', 'SlowDown', 'ThrottlingException', 'Throttling', 'TooManyRequestsException', 'LimitExceededException', 'RequestLimitExceeded',
-    'RequestThrottled', 'RequestThrottledException', 'SlowDownRead', 'SlowDownWrite'),
+  ...named(
+    'denied',
+    'AccessDenied',
+    'AccessDeniedException',
+    'AllAccessDisabled',
+    'AccountProblem',
+    'NotAuthorized',
+    'OptInRequired',
+    'DisabledException',
+    'InvalidGrantTokenException'
+  ),
+  ...named(
+    'throttled',
+    'SlowDown',
+    'ThrottlingException',
+    'Throttling',
+    'TooManyRequestsException',
+    'LimitExceededException',
+    'RequestLimitExceeded',
+    'RequestThrottled',
+    'RequestThrottledException',
+    'SlowDownRead',
+    'SlowDownWrite'
+  ),
   ...named('storage-full', 'StorageFull', 'XMinioStorageFull', 'InsufficientStorage', 'QuotaExceeded', 'XMinioAdminBucketQuotaExceeded', 'InsufficientCapacity')
 }
 

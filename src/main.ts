@@ -16,11 +16,15 @@ function codeOf(error: Error): string | null {
   return 'code' in error && typeof error.code === 'string' ? error.code : null
 }
 
-process.exit(await runCommand({
-  args: process.argv.slice(2),
-  env: process.env,
-  cwd: process.cwd(),
-  stdout: process.stdout,
-  stderr: process.stderr,
-  onSignal: (signal, action) => { process.on(signal, action) }
-}))
+process.exit(
+  await runCommand({
+    args: process.argv.slice(2),
+    env: process.env,
+    cwd: process.cwd(),
+    stdout: process.stdout,
+    stderr: process.stderr,
+    onSignal: (signal, action) => {
+      process.on(signal, action)
+    }
+  })
+)

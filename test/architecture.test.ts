@@ -50,9 +50,14 @@ await t.test('the list itself leads nowhere in a circle', async (t) => {
 
 await t.test('a room imports only what stands below it, and docs/ARCHITECTURE.md is printed from the table', async (t) => {
   const order = Object.keys(rooms)
-  for (const [name, { imports: allowed }] of Object.entries(rooms)) for (const below of allowed) t.ok(order.indexOf(below) > order.indexOf(name), `${name} -> ${below}`)
-  t.ok(readFileSync(join(root, '..', 'docs', 'ARCHITECTURE.md'), 'utf8') === architectureMarkdown(), 'print it anew: node -e "import(\'./docs/generate/architecture.ts\')'
-    + '.then((m) => fs.writeFileSync(\'docs/ARCHITECTURE.md\', m.architectureMarkdown()))"')
+  for (const [name, { imports: allowed }] of Object.entries(rooms)) {
+    for (const below of allowed) t.ok(order.indexOf(below) > order.indexOf(name), `${name} -> ${below}`)
+  }
+  t.ok(
+    readFileSync(join(root, '..', 'docs', 'ARCHITECTURE.md'), 'utf8') === architectureMarkdown(),
+    'print it anew: node -e "import(\'./docs/generate/architecture.ts\')'
+      + '.then((m) => fs.writeFileSync(\'docs/ARCHITECTURE.md\', m.architectureMarkdown()))"'
+  )
 })
 
 await t.test('every package comes in by its own door', async (t) => {
@@ -70,7 +75,8 @@ await t.test('no file imports itself by a detour', async (t) => {
 
 await t.test('pure rooms do no input or output, and the envelope needs little of Node', async (t) => {
   const builtIn = (rooms: readonly string[]): string[] =>
-    [...new Set(imports.filter(({ ours, room }) => !ours && rooms.includes(room)).map(({ target }) => target))].filter((name) => name.startsWith('node:')).sort()
+    [...new Set(imports.filter(({ ours, room }) => !ours && rooms.includes(room)).map(({ target }) => target))].filter((name) => name.startsWith('node:'))
+      .sort()
   t.same(builtIn(['envelope']).filter((name) => !['node:crypto', 'node:stream', 'node:util'].includes(name)), [])
   t.same(builtIn(['sigv4', 'plan']).filter((name) => !['node:crypto', 'node:util'].includes(name)), [])
 })

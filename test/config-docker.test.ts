@@ -6,7 +6,10 @@ import { parseConfig } from '../src/config/load.ts'
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 
 interface Compose {
-  readonly services: Record<string, { readonly environment?: Record<string, string>; readonly volumes?: string[]; readonly depends_on?: Record<string, unknown> }>
+  readonly services: Record<
+    string,
+    { readonly environment?: Record<string, string>; readonly volumes?: string[]; readonly depends_on?: Record<string, unknown> }
+  >
   readonly volumes: Record<string, unknown>
 }
 

@@ -1,6 +1,18 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { clockSkewSeconds, diagnosis, diagnosisOf, fieldsOf, nameOf, regionOf, requestIdOf, systemCodeOf, troubleOf, type Diagnosis, type Trouble } from '../src/diagnosis.ts'
+import {
+  clockSkewSeconds,
+  diagnosis,
+  diagnosisOf,
+  fieldsOf,
+  nameOf,
+  regionOf,
+  requestIdOf,
+  systemCodeOf,
+  troubleOf,
+  type Diagnosis,
+  type Trouble
+} from '../src/diagnosis.ts'
 import { Finding, S3Error } from '../src/errors.ts'
 import { HeaderList } from '../src/http/message.ts'
 import { diagnoseAnswer, diagnoseFailure, operationOf } from '../src/upstream/diagnose.ts'
@@ -37,14 +49,17 @@ await t.test('the kind of trouble', async (t) => {
 
 await t.test('whatever the other side says, no field carries more than a name', async (t) => {
   const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 300 }), fc.stringMatching(/^[A-Za-z0-9._:=+/ -]{0,300}$/))
-  fc.assert(fc.property(text, text, text, text, fc.integer({ min: 200, max: 599 }), (code, id, region, date, status) => {
-    const headers = new HeaderList([['x-amz-request-id', id], ['date', date], ['x-amz-bucket-region', region]])
-    const document = Buffer.from(`<Error><Code>${code}</Code><Message>${code}</Message><Region>${region}</Region><RequestId>${id}</RequestId></Error>`)
-    for (const value of Object.values(fieldsOf(diagnoseAnswer('GET bucket', status, headers, document, Date.now())))) {
-      if (typeof value === 'string') t.match(value, /^[A-Za-z0-9._:=+/ -]{1,128}$/)
-      else t.ok(Number.isFinite(value))
-    }
-  }), { numRuns: 300 })
+  fc.assert(
+    fc.property(text, text, text, text, fc.integer({ min: 200, max: 599 }), (code, id, region, date, status) => {
+      const headers = new HeaderList([['x-amz-request-id', id], ['date', date], ['x-amz-bucket-region', region]])
+      const document = Buffer.from(`<Error><Code>${code}</Code><Message>${code}</Message><Region>${region}</Region><RequestId>${id}</RequestId></Error>`)
+      for (const value of Object.values(fieldsOf(diagnoseAnswer('GET bucket', status, headers, document, Date.now())))) {
+        if (typeof value === 'string') t.match(value, /^[A-Za-z0-9._:=+/ -]{1,128}$/)
+        else t.ok(Number.isFinite(value))
+      }
+    }),
+    { numRuns: 300 }
+  )
   for (const bad of ['', 'two words', '<b>', 'x'.repeat(65), 5, null]) t.equal(nameOf(bad), null)
   for (const bad of ['', 'a b', 'x'.repeat(129), '"']) t.equal(requestIdOf(bad), null)
   for (const bad of ['EU', 'x'.repeat(41), 'a.b']) t.equal(regionOf(bad), null)
@@ -55,11 +70,20 @@ await t.test('what is found along the chain of causes', async (t) => {
   const known = diagnosis('kms', 'Decrypt', { status: 500 })
   t.equal(diagnosisOf(new Error('outer', { cause: new S3Error('SlowDown', { diagnosis: known }) })), known)
   t.equal(diagnosisOf(new AggregateError([new Error('key', { cause: new S3Error('SlowDown', { diagnosis: known }) })])), known)
-  t.match(diagnosisOf(new Error('outer', { cause: coded('ENOSPC', { syscall: 'write', path: '/secret/path' }) })), { service: 'files', operation: 'write', system: 'ENOSPC' })
+  t.match(diagnosisOf(new Error('outer', { cause: coded('ENOSPC', { syscall: 'write', path: '/secret/path' }) })), {
+    service: 'files',
+    operation: 'write',
+    system: 'ENOSPC'
+  })
   t.equal(diagnosisOf(new Finding('words')), null)
   t.equal(diagnosisOf('text'), null)
   t.same(fieldsOf(null), {})
-  t.same(fieldsOf(diagnosis('files', 'write audit.file', { system: 'ENOSPC' })), { service: 'files', operation: 'write audit.file', system: 'ENOSPC', trouble: 'storage-full' })
+  t.same(fieldsOf(diagnosis('files', 'write audit.file', { system: 'ENOSPC' })), {
+    service: 'files',
+    operation: 'write audit.file',
+    system: 'ENOSPC',
+    trouble: 'storage-full'
+  })
   const circle = new Error('circle')
   circle.cause = circle
   t.equal(diagnosisOf(circle), null)

@@ -23,7 +23,8 @@ function expressionsOf(file: string): Found[] {
   const source = stripTypeScriptTypes(readFileSync(join(root, file), 'utf8'))
   // The tokenizer alone cannot tell a division from an expression: the parser drives it.
   parse(source, {
-    ecmaVersion: 'latest', sourceType: 'module',
+    ecmaVersion: 'latest',
+    sourceType: 'module',
     onToken: (token) => {
       if (token.type.label !== 'regexp') return
       const { pattern, flags } = (token as unknown as { readonly value: { readonly pattern: string; readonly flags: string } }).value
@@ -53,7 +54,11 @@ await t.test('no regular expression costs more than linear', async (t) => {
         return units.slice(0, 4).map((first) => `${first}${run}\u0001`).join('')
       }
       texts += 1
-      const { fault } = await judgeGrowth(`${found.file}: ${String(found.regex)} with ${JSON.stringify(unit)}`, length, (bytes) => make(bytes).replace(found.regex, ''))
+      const { fault } = await judgeGrowth(
+        `${found.file}: ${String(found.regex)} with ${JSON.stringify(unit)}`,
+        length,
+        (bytes) => make(bytes).replace(found.regex, '')
+      )
       if (fault !== null) faults.push(fault)
     }
   }

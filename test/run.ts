@@ -60,7 +60,9 @@ function run(file: string): Promise<Outcome> {
   child.stdout.on('data', (part: Buffer) => output.push(part))
   return new Promise((resolve, reject) => {
     child.on('error', reject)
-    child.on('close', (code, signal) => { resolve({ output: Buffer.concat(output).toString(), end: signal ?? code ?? 1 }) })
+    child.on('close', (code, signal) => {
+      resolve({ output: Buffer.concat(output).toString(), end: signal ?? code ?? 1 })
+    })
   })
 }
 

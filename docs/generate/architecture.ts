@@ -14,11 +14,42 @@ export const rooms: Readonly<Record<string, Room>> = {
   'main.ts': { purpose: 'The entry point of the process.', imports: ['cli'] },
   'cli': {
     purpose: 'The commands: `serve` and its workers, `config check`, `keys`, `rewrap`, `gc`. The only room that sees arguments, environment and signals.',
-    imports: ['config', 'diagnosis.ts', 'embedded-store', 'errors.ts', 'gateway', 'http', 'keys', 'listener', 'maintenance', 'observe', 'operations', 'store-client', 'upstream', 'version.ts']
+    imports: [
+      'config',
+      'diagnosis.ts',
+      'embedded-store',
+      'errors.ts',
+      'gateway',
+      'http',
+      'keys',
+      'listener',
+      'maintenance',
+      'observe',
+      'operations',
+      'store-client',
+      'upstream',
+      'version.ts'
+    ]
   },
   'gateway': {
     purpose: 'Puts the services together; `pipeline.ts` is the one way of a request: authenticate, route, authorise, plan, handle.',
-    imports: ['auth', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 'keys', 'observe', 'operations', 'plan', 's3', 'store-client', 'upstream', 'version.ts']
+    imports: [
+      'auth',
+      'concurrency',
+      'config',
+      'diagnosis.ts',
+      'envelope',
+      'errors.ts',
+      'http',
+      'keys',
+      'observe',
+      'operations',
+      'plan',
+      's3',
+      'store-client',
+      'upstream',
+      'version.ts'
+    ]
   },
   'maintenance': {
     purpose: 'Engines of the commands that work on the store itself and not on the requests of clients: rewrap, key usage, garbage.',
@@ -32,21 +63,33 @@ export const rooms: Readonly<Record<string, Room>> = {
     purpose: 'The gateway\'s own requests to the store: state bucket, readiness, what the store was seen to do.',
     imports: ['config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 's3', 'upstream']
   },
-  'plan': { purpose: 'Pure tables: what encryption does to every operation, and which headers pass in which direction.', imports: ['config', 'errors.ts', 'http', 's3'] },
+  'plan': {
+    purpose: 'Pure tables: what encryption does to every operation, and which headers pass in which direction.',
+    imports: ['config', 'errors.ts', 'http', 's3']
+  },
   'listener': {
     purpose: 'HTTP towards clients: the strict checks of a request, answers, errors in XML, limits. The only room that knows Fastify.',
     imports: ['collections', 'diagnosis.ts', 'errors.ts', 'http', 'observe', 's3']
   },
   'observe': { purpose: 'Log, access log, audit trail, metrics, health and traces.', imports: ['diagnosis.ts', 'errors.ts', 'keys'] },
-  'keys': { purpose: 'Key services behind one interface, their cache, keyring files and the encryption headers of S3.', imports: ['collections', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts'] },
-  'upstream': { purpose: 'HTTP towards the store: pools, signing, retries, checks of its answers. Bytes only. The only room that knows undici.', imports: ['collections', 'config', 'diagnosis.ts', 'errors.ts', 'http'] },
+  'keys': {
+    purpose: 'Key services behind one interface, their cache, keyring files and the encryption headers of S3.',
+    imports: ['collections', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts']
+  },
+  'upstream': {
+    purpose: 'HTTP towards the store: pools, signing, retries, checks of its answers. Bytes only. The only room that knows undici.',
+    imports: ['collections', 'config', 'diagnosis.ts', 'errors.ts', 'http']
+  },
   'embedded-store': {
     purpose: 'A small S3 store for `npm start` and the tests. It shares words with the gateway, never a decision, and is loaded only where it is used.',
     imports: ['diagnosis.ts', 'errors.ts', 'http', 'sigv4']
   },
   'config': { purpose: 'The configuration file: its schema, loading, and the policy of a bucket.', imports: ['auth', 'diagnosis.ts', 'errors.ts'] },
   'auth': { purpose: 'From an HTTP request to an authenticated one; which client may touch which bucket.', imports: ['errors.ts', 'http', 'sigv4'] },
-  's3': { purpose: 'The words of S3: operations, routing, names, ranges, conditions, documents. The only room that parses XML.', imports: ['errors.ts', 'http'] },
+  's3': {
+    purpose: 'The words of S3: operations, routing, names, ranges, conditions, documents. The only room that parses XML.',
+    imports: ['errors.ts', 'http']
+  },
   'sigv4': { purpose: 'Signature Version 4 and 2: pure functions over text.', imports: ['errors.ts', 'http'] },
   'envelope': { purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours.', imports: [] },
   'http': { purpose: 'Messages, the request target, byte stages and checksums, shared by all. No input or output.', imports: ['errors.ts'] },
@@ -80,22 +123,33 @@ export function architectureMarkdown(): string {
   const names = Object.entries(rooms)
   const code = (name: string): string => `\`${name}\``
   return [
-    '# Architecture', '',
-    'Printed from the table that `test/architecture.test.ts` holds the code to (`docs/generate/architecture.ts`); a test fails when it is out of date.', '',
-    '## The way of a request', '',
+    '# Architecture',
+    '',
+    'Printed from the table that `test/architecture.test.ts` holds the code to (`docs/generate/architecture.ts`); a test fails when it is out of date.',
+    '',
+    '## The way of a request',
+    '',
     '```',
     'listener -> gateway/pipeline: authenticate -> route -> authorise -> plan -> handler -> upstream',
     '            auth            s3       auth         plan    operations |',
     '                                                  envelope (bytes), keys (key services)',
-    '```', '',
+    '```',
+    '',
     'Each stage takes only what the stage before it makes. Nothing goes to the store, and no key is asked for, before the first three are done. What the',
     'plan has no row for is refused with 501. Begin to read at `src/gateway/pipeline.ts`; then `src/plan/plan.ts`, the table of what encryption does to every',
-    'operation; then the handler of the operation in `src/operations`.', '',
-    '## Rooms', '',
-    'A room is a folder of `src`, or a single file. It imports only rooms that stand below it in this table.', '',
-    table(['room', 'what it is for', 'may import'], names.map(([name, { purpose, imports }]) => [code(name), purpose, imports.map(code).join(', ')])), '',
-    '## Packages', '',
-    'Each package has one door: the rooms that may import it.', '',
-    table(['package', 'door'], Object.entries(doors).map(([name, places]) => [code(name), places.map(code).join(', ')])), ''
+    'operation; then the handler of the operation in `src/operations`.',
+    '',
+    '## Rooms',
+    '',
+    'A room is a folder of `src`, or a single file. It imports only rooms that stand below it in this table.',
+    '',
+    table(['room', 'what it is for', 'may import'], names.map(([name, { purpose, imports }]) => [code(name), purpose, imports.map(code).join(', ')])),
+    '',
+    '## Packages',
+    '',
+    'Each package has one door: the rooms that may import it.',
+    '',
+    table(['package', 'door'], Object.entries(doors).map(([name, places]) => [code(name), places.map(code).join(', ')])),
+    ''
   ].join('\n')
 }

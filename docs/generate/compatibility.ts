@@ -40,11 +40,13 @@ const features: readonly Row[] = [
 
 const etagModes: readonly Row[] = [
   [
-    '`md5` (default)', 'the plaintext\'s MD5, and MD5 of MD5s with `-N` for multipart uploads, in every operation',
+    '`md5` (default)',
+    'the plaintext\'s MD5, and MD5 of MD5s with `-N` for multipart uploads, in every operation',
     'a listing asks for each row it does not remember: one HEAD or one small read'
   ],
   [
-    '`opaque`', 'the store\'s ETag, with `-0` behind it where it has no dash; `-N` counts the client\'s parts where the store\'s ETags are MD5s of MD5s',
+    '`opaque`',
+    'the store\'s ETag, with `-0` behind it where it has no dash; `-N` counts the client\'s parts where the store\'s ETags are MD5s of MD5s',
     'no MD5 to compare: rclone as AWS, Ceph or Minio needs `use_multipart_etag = false`, Java SDK v2 before 2.30 `announce: aws:kms`'
   ]
 ]
@@ -139,7 +141,9 @@ export function compatibilityMarkdown(): string {
   const reasons = table(['operation', 'request', 'why'], refused.map((name) => [namesOf(name), wire(name), planners[name].on.how]))
   const foreign = table(['extension', 'recognised by'], extensions.map((extension) => [extension.name, markOf(extension)]))
   return [
-    introduction, ...sections, `## Refused\n\n${reasons}\n`,
+    introduction,
+    ...sections,
+    `## Refused\n\n${reasons}\n`,
     `Also refused, whatever operation they ride on, because to ignore the mark would be to store or serve something else:\n\n${foreign}\n`,
     `## What other features of the store will show\n\nWhat reads a bucket without the gateway sees what is stored.\n`,
     `${table(['feature', 'what it shows'], features)}\n`,

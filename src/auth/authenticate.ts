@@ -23,10 +23,14 @@ export function authenticate(request: HttpRequest, context: AuthContext): Authen
   refuseRepeatedFields(request.headers)
   const place = credentialPlace(request)
   switch (place) {
-    case 'none': return anonymous(request, context)
-    case 'header': return authenticated(request, byHeader(request, context))
-    case 'v4-query': return authenticated(request, verifyQueryV4(request, context))
-    case 'v2-query': return authenticated(request, verifyQueryV2(request, context))
+    case 'none':
+      return anonymous(request, context)
+    case 'header':
+      return authenticated(request, byHeader(request, context))
+    case 'v4-query':
+      return authenticated(request, verifyQueryV4(request, context))
+    case 'v2-query':
+      return authenticated(request, verifyQueryV2(request, context))
   }
 }
 
@@ -73,7 +77,8 @@ function credentialPlace(request: HttpRequest): 'none' | 'header' | 'v4-query' |
   const v2 = hasV2Credential(query)
   if (Number(header) + Number(v4) + Number(v2) > 1) {
     throw new S3Error('InvalidArgument', {
-      message: 'Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified',
+      message:
+        'Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified',
       fields: { ArgumentName: 'Authorization' }
     })
   }
@@ -84,7 +89,7 @@ function byHeader(request: HttpRequest, context: AuthContext): Verified {
   const text = (request.headers.get('authorization') ?? '').trim()
   if (text === '') throw new S3Error('AccessDenied')
   const space = text.indexOf(' ')
-  if (space < 0) throw invalidAuthorization("Authorization header is invalid -- one and only one ' ' (space) required", '')
+  if (space < 0) throw invalidAuthorization('Authorization header is invalid -- one and only one \' \' (space) required', '')
   const scheme = text.slice(0, space)
   const parameters = text.slice(space + 1)
   if (scheme === algorithmV4) return verifyHeaderV4(request, parameters, context)

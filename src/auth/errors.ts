@@ -15,7 +15,10 @@ const signatureShape = /^(?:[0-9a-f]{64}|[A-Za-z0-9+/]{27}=)$/
  * @param canonicalRequest null for Signature Version 2 and forms, which have none.
  */
 export function signatureMismatch(
-  accessKeyId: string, signature: string, stringToSign: string, canonicalRequest: string | null
+  accessKeyId: string,
+  signature: string,
+  stringToSign: string,
+  canonicalRequest: string | null
 ): S3Error {
   const toSign = withoutSecrets(stringToSign)
   const fields: Record<string, string> = {

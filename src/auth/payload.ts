@@ -52,7 +52,8 @@ function decodedLength(headers: ReadonlyMap<string, string>): number {
 
 /** Content-MD5 and the flexible checksum given as headers or form fields (not in a trailer). */
 export function declaredDigests(
-  headers: ReadonlyMap<string, string>, trailer: ChecksumAlgorithm | null
+  headers: ReadonlyMap<string, string>,
+  trailer: ChecksumAlgorithm | null
 ): Pick<PayloadPromise, 'contentMd5' | 'checksum'> {
   return { contentMd5: contentMd5(headers), checksum: declaredChecksum(headers, trailer) }
 }

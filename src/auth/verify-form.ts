@@ -19,7 +19,13 @@ export interface FormUpload {
 }
 
 const headerFields = new Set([
-  'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-md5', 'content-type', 'expires'
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'content-md5',
+  'content-type',
+  'expires'
 ])
 const signatureFields = new Set(['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-security-token', 'x-amz-signature'])
 
@@ -49,9 +55,11 @@ interface VerifiedPolicy {
   readonly lengthRange: LengthRange | null
 }
 
-const malformedForm: Malformed = (message, fields) => new S3Error('InvalidArgument', {
-  message: `The form is malformed; ${message}`, fields: { ArgumentName: 'x-amz-credential', ...fields }
-})
+const malformedForm: Malformed = (message, fields) =>
+  new S3Error('InvalidArgument', {
+    message: `The form is malformed; ${message}`,
+    fields: { ArgumentName: 'x-amz-credential', ...fields }
+  })
 
 /**
  * Checks the signature of a POST form (Version 4 or, where allowed, 2) on the fields as sent, and then every condition of its

@@ -8,7 +8,14 @@ import { canonicalResourceV2, refuseUnsignedParameters, signV2, stringToSignV2 }
 import { type AuthContext, type Verified, noSecret, type Client } from './types.ts'
 import { effectiveHeaders, hoistedHeaders } from './effective-headers.ts'
 import {
-  checkExpiry, checkSkew, contentSha256Refused, invalidAuthorization, invalidDate, signatureMismatch, tokenRefused, unknownAccessKeyId,
+  checkExpiry,
+  checkSkew,
+  contentSha256Refused,
+  invalidAuthorization,
+  invalidDate,
+  signatureMismatch,
+  tokenRefused,
+  unknownAccessKeyId,
   v2NotSupported
 } from './errors.ts'
 
@@ -37,7 +44,10 @@ export function verifyHeaderV2(request: HttpRequest, parameters: string, context
   refuseUnsignedParameters(target.query, none)
   const signed = signedHeaders(request, none)
   const client = verifySignature(request, context, {
-    accessKeyId, signature, date: amzDate === undefined ? dateHeader ?? '' : '', headers: signed
+    accessKeyId,
+    signature,
+    date: amzDate === undefined ? dateHeader ?? '' : '',
+    headers: signed
   })
   if (headers.has('x-amz-security-token')) throw tokenRefused()
   return { client, scheme: 'v2-header', headers: effectiveHeaders(headers, none), contentSha256: bodyHash(request), chunkSigner: null }
@@ -90,14 +100,15 @@ function verifySignature(request: HttpRequest, context: AuthContext, claim: Clai
   const credential = context.credential(claim.accessKeyId)
   const secret = credential?.secret ?? noSecret
   const bucket = context.virtualHostBucket(request.host)
-  const stringToSign = (path: string): string => stringToSignV2({
-    method: request.method,
-    contentMd5: claim.headers.get('content-md5') ?? '',
-    contentType: claim.headers.get('content-type') ?? '',
-    date: claim.date,
-    headers: claim.headers,
-    resource: canonicalResourceV2(bucket, path, query)
-  })
+  const stringToSign = (path: string): string =>
+    stringToSignV2({
+      method: request.method,
+      contentMd5: claim.headers.get('content-md5') ?? '',
+      contentType: claim.headers.get('content-type') ?? '',
+      date: claim.date,
+      headers: claim.headers,
+      resource: canonicalResourceV2(bucket, path, query)
+    })
   const valid = signedPaths(rawPath, bucket === null).some((path) => equalSignatures(signV2(secret, stringToSign(path)), claim.signature))
   if (credential === undefined) throw unknownAccessKeyId(claim.accessKeyId)
   if (!valid) throw signatureMismatch(claim.accessKeyId, claim.signature, stringToSign(rawPath), null)

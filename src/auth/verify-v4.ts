@@ -29,7 +29,10 @@ export function verifyHeaderV4(request: HttpRequest, parameters: string, context
   const contentSha256 = parseContentSha256(text)
   refuseUnsignedHeaders(headers, claim.signedHeaders, null)
   const { client, secret } = verifySignature(request, claim, context, {
-    timestamp, payloadHash: text, withoutParameter: null, token: headers.has('x-amz-security-token')
+    timestamp,
+    payloadHash: text,
+    withoutParameter: null,
+    token: headers.has('x-amz-security-token')
   })
   const chunkSigner = contentSha256.kind === 'streaming' && contentSha256.signed
     ? new ChunkSignatureChain(secret.signingKey(claim.credential.date, claim.credential.region), timestamp, claim.credential.scope, claim.signature)
@@ -102,7 +105,8 @@ function refuseUnsignedHeaders(headers: HeaderList, signedHeaders: readonly stri
   }
   if (unsigned === '') return
   throw new S3Error('AccessDenied', {
-    message: 'There were headers present in the request which were not signed', fields: { HeadersNotSigned: unsigned }
+    message: 'There were headers present in the request which were not signed',
+    fields: { HeadersNotSigned: unsigned }
   })
 }
 

@@ -63,12 +63,14 @@ export async function summaryOf(config: Config): Promise<string> {
     ['listen', '', `${listen.tls === null ? 'http' : 'https'}://${address(listen.host, listen.port)}, ${transportOf(listen)}`],
     ['admin', '', admin === null ? 'none: no readiness, no metrics' : `http://${address(admin.host, admin.port)} /livez /readyz /metrics`],
     ['store', '', `${upstream.endpoint}, region ${upstream.region}, ${upstream.style} style, ${credentialsOf(upstream)}`],
-    ['state bucket', '', upstream.stateBucket], ['realm', '', upstream.realm],
+    ['state bucket', '', upstream.stateBucket],
+    ['realm', '', upstream.realm],
     ...await Promise.all(Object.entries(keys).map(async ([name, key]): Promise<Row> => ['keys', name, await keyOf(key)])),
     ...buckets.map(([pattern, policy]): Row => ['buckets', pattern, policyOf(policy)]),
     ...clients.map((client): Row => ['clients', client.accessKeyId, clientOf(client)]),
     ['processes', '', workers === 'auto' ? 'one per core' : String(workers)],
-    ['log', '', `level ${log.level}`], ['audit', '', audit.file ?? 'none'],
+    ['log', '', `level ${log.level}`],
+    ['audit', '', audit.file ?? 'none'],
     ...changed(config).map((text): Row => ['not default', '', text])
   ]
   const width = Math.max(...rows.map(([section]) => section.length))
@@ -103,7 +105,8 @@ function policyOf(policy: BucketPolicy): string {
   if (policy.encryption === 'off') return 'not encrypted'
   const { key, etag, allowedKeys, plaintext, publicRead, announce, bucketKeys, aliases, requireSse } = policy
   return [
-    `sealed with ${key}`, `etag ${etag}`,
+    `sealed with ${key}`,
+    `etag ${etag}`,
     ...allowedKeys.length > 0 ? [`clients may name ${allowedKeys.join(', ')}`] : [],
     ...plaintext === 'allow' ? ['serves objects that are not sealed'] : [],
     ...publicRead === false ? [] : [publicOf(publicRead)],

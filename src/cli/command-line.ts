@@ -14,8 +14,7 @@ type Options = Readonly<Record<string, Option>>
 
 /** The values of the options as they were given: texts (undefined: left out) and switches. */
 type Values<O extends Options> = {
-  readonly [Name in keyof O]: O[Name] extends { readonly value: string }
-    ? O[Name] extends { readonly required: true } ? string : string | undefined
+  readonly [Name in keyof O]: O[Name] extends { readonly value: string } ? O[Name] extends { readonly required: true } ? string : string | undefined
     : boolean
 }
 
@@ -41,11 +40,13 @@ const usualCodes: Readonly<Record<number, string>> = {
 }
 
 /** Makes a command whose `run` gets the values of exactly the options it declares. */
-export function command<const O extends Options>(definition: Omit<Command, 'options' | 'run' | 'codes'> & {
-  readonly options: O
-  readonly codes?: Command['codes']
-  run(values: Values<O>, platform: Platform): Promise<number>
-}): Command {
+export function command<const O extends Options>(
+  definition: Omit<Command, 'options' | 'run' | 'codes'> & {
+    readonly options: O
+    readonly codes?: Command['codes']
+    run(values: Values<O>, platform: Platform): Promise<number>
+  }
+): Command {
   // `parse` gives what the declaration says: this is the one place where the two meet.
   return { codes: {}, ...definition, run: (values, platform) => definition.run(values as Values<O>, platform) }
 }
@@ -54,7 +55,9 @@ export function command<const O extends Options>(definition: Omit<Command, 'opti
 export function parse({ options }: Command, args: readonly string[]): Record<string, string | boolean | undefined> {
   const types = Object.fromEntries(Object.entries(options).map(([name, { value }]) => [name, { type: value === undefined ? 'boolean' : 'string' }] as const))
   const { tokens } = parseArgs({ args: [...args], options: types, strict: false, tokens: true })
-  const values: Record<string, string | boolean | undefined> = Object.fromEntries(Object.entries(options).map(([name, { value }]) => [name, value === undefined ? false : undefined]))
+  const values: Record<string, string | boolean | undefined> = Object.fromEntries(
+    Object.entries(options).map(([name, { value }]) => [name, value === undefined ? false : undefined])
+  )
   for (const token of tokens) {
     if (token.kind === 'option-terminator') continue
     if (token.kind === 'positional') throw new UsageError(`"${token.value}" is no option: this command takes options only.`)
@@ -87,10 +90,18 @@ export function helpOf({ name, description, options, examples, codes }: Command)
   const all = { ...usualCodes, ...codes }
   return [
     `Usage: sealgate ${[name, ...shown.map(({ use }) => use)].join(' ')}`,
-    '', description, '', 'Options:',
+    '',
+    description,
+    '',
+    'Options:',
     ...table([...shown.map(({ flag, help }) => [flag, help] as const), ['--help', 'print this']]),
-    '', 'Examples:', ...examples.map((example) => `  ${example}`),
-    '', 'Exit codes:', ...table(Object.entries(all).map(([code, meaning]) => [code, meaning ?? ''])), ''
+    '',
+    'Examples:',
+    ...examples.map((example) => `  ${example}`),
+    '',
+    'Exit codes:',
+    ...table(Object.entries(all).map(([code, meaning]) => [code, meaning ?? ''])),
+    ''
   ].join('\n')
 }
 
@@ -98,10 +109,13 @@ export function helpOf({ name, description, options, examples, codes }: Command)
 export function listOf(group: string, commands: readonly Command[]): string {
   const prefix = group === '' ? '' : `${group} `
   return [
-    `Usage: sealgate ${prefix}COMMAND [options]`, '',
+    `Usage: sealgate ${prefix}COMMAND [options]`,
+    '',
     ...table(commands.filter(({ name }) => name.startsWith(prefix)).map(({ name, summary }) => [name, summary])),
-    '', `"sealgate ${prefix}COMMAND --help" prints options, examples and exit codes.`,
-    ...group === '' ? ['"sealgate --version" prints the version.', 'SEALGATE_CONFIG names the configuration where --config does not.'] : [], ''
+    '',
+    `"sealgate ${prefix}COMMAND --help" prints options, examples and exit codes.`,
+    ...group === '' ? ['"sealgate --version" prints the version.', 'SEALGATE_CONFIG names the configuration where --config does not.'] : [],
+    ''
   ].join('\n')
 }
 

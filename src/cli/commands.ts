@@ -8,7 +8,8 @@ const keyring = { keyring: { value: 'FILE', required: true, help: 'the keyring' 
 const version = { version: { value: 'ID', required: true, help: 'the version, as "keys list" prints it' } } as const
 const passphrase = {
   'passphrase-file': {
-    value: 'FILE', help: 'the passphrase: the content of the file without its last line end, at least 12 bytes.\nDefault: the environment variable SEALGATE_KEYRING_PASSPHRASE'
+    value: 'FILE',
+    help: 'the passphrase: the content of the file without its last line end, at least 12 bytes.\nDefault: the environment variable SEALGATE_KEYRING_PASSPHRASE'
   }
 } as const
 
@@ -18,10 +19,14 @@ export const commands: readonly Command[] = [
     name: 'serve',
     summary: 'run the gateway',
     description: 'Runs the gateway until SIGTERM or SIGINT, and reads the configuration again on SIGHUP.',
-    options: { ...config, trial: { help: 'where no configuration is named: run a set-up to try out, with a store, a keyring and a\ncredential under ./data. Not for data to keep' } },
+    options: {
+      ...config,
+      trial: { help: 'where no configuration is named: run a set-up to try out, with a store, a keyring and a\ncredential under ./data. Not for data to keep' }
+    },
     examples: ['sealgate serve --config sealgate.yaml', 'sealgate serve --trial'],
     codes: {
-      [exitCodes.done]: 'stopped, everything delivered', [exitCodes.failed]: 'could not start, or a failure of the gateway itself',
+      [exitCodes.done]: 'stopped, everything delivered',
+      [exitCodes.failed]: 'could not start, or a failure of the gateway itself',
       [exitCodes.cut]: 'stopped, but transfers had to be cut after limits.graceSeconds'
     },
     run: async (values, platform) => {
@@ -38,7 +43,10 @@ export const commands: readonly Command[] = [
       + 'understood, with warnings. Writes nothing. Contacts nothing, unless --online is given. Run it as the user of the gateway.',
     options: {
       ...config,
-      online: { help: 'also ask the store and the keys: address, credentials, clock, state bucket, rights, conditional\nrequests, every key. Writes and removes small objects under probe/ in the state bucket' },
+      online: {
+        help:
+          'also ask the store and the keys: address, credentials, clock, state bucket, rights, conditional\nrequests, every key. Writes and removes small objects under probe/ in the state bucket'
+      },
       bucket: { value: 'NAME', help: 'with --online: try the rights on this bucket too. An upload is begun and aborted there' }
     },
     examples: ['sealgate config check --config sealgate.yaml', 'sealgate config check --config sealgate.yaml --online --bucket backup-eu'],
@@ -67,11 +75,18 @@ export const commands: readonly Command[] = [
       + 'Left as they are and counted: objects under a customer\'s key, not encrypted, archived or locked. Noncurrent versions cannot be\n'
       + 're-wrapped: keep their keys decrypt-only ("sealgate keys usage --versions" counts them).',
     options: {
-      ...config, ...bucket,
+      ...config,
+      ...bucket,
       'prefix': { value: 'P', help: 'only objects whose names begin so' },
-      'to': { value: 'KEYNAME', help: 'bring every object under this key, which must be the bucket\'s own or in its allowedKeys;\ndefault: each stays with its key' },
+      'to': {
+        value: 'KEYNAME',
+        help: 'bring every object under this key, which must be the bucket\'s own or in its allowedKeys;\ndefault: each stays with its key'
+      },
       'dry-run': { help: 'look and count; change nothing, ask no key' },
-      'assume-no-writers': { help: 'there are no writers. Where the store does not enforce conditions on copies, a write that happens\nwhile its object is being re-wrapped may be lost: there the command needs this option' },
+      'assume-no-writers': {
+        help:
+          'there are no writers. Where the store does not enforce conditions on copies, a write that happens\nwhile its object is being re-wrapped may be lost: there the command needs this option'
+      },
       'concurrency': { value: 'N', help: 'objects at once, 1 to 256; default 16' }
     },
     examples: ['sealgate rewrap --config sealgate.yaml --bucket backup-eu --dry-run', 'sealgate rewrap --config sealgate.yaml --bucket backup-eu --to cloud'],
@@ -127,7 +142,9 @@ export const commands: readonly Command[] = [
     summary: 'write an encrypted backup of a keyring',
     description: 'Writes a backup of a keyring, encrypted with a passphrase. Keep the two apart, and away from the store.',
     options: {
-      ...keyring, backup: { value: 'FILE', required: true, help: 'the backup to write; never one that exists' }, ...passphrase,
+      ...keyring,
+      backup: { value: 'FILE', required: true, help: 'the backup to write; never one that exists' },
+      ...passphrase,
       'make-passphrase': { help: 'make the file of --passphrase-file, with a new random passphrase and mode 0600' }
     },
     examples: ['sealgate keys export --keyring keyring.json --backup keyring.backup --passphrase-file passphrase.txt --make-passphrase'],
@@ -137,7 +154,11 @@ export const commands: readonly Command[] = [
     name: 'keys check-backup',
     summary: 'open a backup, and compare it with the keyring',
     description: 'Opens a backup, and compares it with the keyring where one is named.',
-    options: { backup: { value: 'FILE', required: true, help: 'the backup' }, keyring: { value: 'FILE', help: 'a keyring all of whose keys the backup must hold' }, ...passphrase },
+    options: {
+      backup: { value: 'FILE', required: true, help: 'the backup' },
+      keyring: { value: 'FILE', help: 'a keyring all of whose keys the backup must hold' },
+      ...passphrase
+    },
     examples: ['sealgate keys check-backup --backup keyring.backup --keyring keyring.json --passphrase-file passphrase.txt'],
     run: async (values, platform) => (await import('./keys-commands.ts')).checkBackup(values, platform)
   }),
@@ -155,7 +176,8 @@ export const commands: readonly Command[] = [
     description: 'Counts the objects of a bucket and their stored bytes by the id of the key that sealed them. Asks no key: it reads what stands\n'
       + 'beside each object, with one HEAD per object.',
     options: {
-      ...config, ...bucket,
+      ...config,
+      ...bucket,
       prefix: { value: 'P', help: 'only objects whose names begin so' },
       versions: { help: 'every version, not the current ones alone: before a key is disabled, no version should need it' },
       json: { help: 'as JSON' },

@@ -26,7 +26,9 @@ async function keyringFaults({ keys }: Config): Promise<ConfigFault[]> {
   const names = new Set<string>()
   for (const [name, key] of Object.entries(keys)) {
     if (key.type !== 'local') continue
-    const fault = (message: string): void => { faults.push({ path: `keys.${name}.keyring`, message }) }
+    const fault = (message: string): void => {
+      faults.push({ path: `keys.${name}.keyring`, message })
+    }
     try {
       const keyring = await readKeyring(key.keyring)
       if (names.has(keyring.name)) fault(`is named ${keyring.name}, as the keyring of another key`)

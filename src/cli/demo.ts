@@ -34,16 +34,21 @@ export async function startTrial(platform: Platform): Promise<Demo> {
   // Only the gateway speaks to this store, and only while both run.
   const own = newCredential()
   const store = await startStore({ backend: new DirectoryBackend(join(directory, 'store')), credentials: [own], region, host: '127.0.0.1', port: 0 })
-  const config = parseConfig(JSON.stringify({
-    upstream: { endpoint: store.endpoint, region, ...own },
-    clients: [client],
-    keys: { main: { type: 'local', keyring } },
-    buckets: { '*': {} },
-    log: { level: 'warn' }
-  }), { file: join(directory, 'trial.yaml'), env: {} })
+  const config = parseConfig(
+    JSON.stringify({
+      upstream: { endpoint: store.endpoint, region, ...own },
+      clients: [client],
+      keys: { main: { type: 'local', keyring } },
+      buckets: { '*': {} },
+      log: { level: 'warn' }
+    }),
+    { file: join(directory, 'trial.yaml'), env: {} }
+  )
   return {
     config,
-    announce: ({ host, port }) => { platform.stdout.write(screen(`http://${host}:${port}`, client, fresh)) },
+    announce: ({ host, port }) => {
+      platform.stdout.write(screen(`http://${host}:${port}`, client, fresh))
+    },
     stop: () => store.close()
   }
 }
@@ -58,8 +63,10 @@ async function credential(path: string): Promise<Credential> {
     await writeFile(path, `${JSON.stringify(newCredential(), null, 2)}\n`, { mode: 0o600, flag: 'wx' })
   }
   const found: unknown = JSON.parse(await readFile(path, 'utf8'))
-  if (typeof found === 'object' && found !== null && 'accessKeyId' in found && 'secretAccessKey' in found
-    && typeof found.accessKeyId === 'string' && typeof found.secretAccessKey === 'string') {
+  if (
+    typeof found === 'object' && found !== null && 'accessKeyId' in found && 'secretAccessKey' in found
+    && typeof found.accessKeyId === 'string' && typeof found.secretAccessKey === 'string'
+  ) {
     return { accessKeyId: found.accessKeyId, secretAccessKey: found.secretAccessKey }
   }
   throw new Error(`${path} does not hold a credential. Remove it to get a new one.`)

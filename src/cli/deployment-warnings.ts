@@ -22,23 +22,33 @@ export async function deploymentWarnings(config: Config, file: string, now = new
 /** What lets others see or forge more than the default does. */
 function exposed({ listen, upstream, auth, buckets, log }: Config): ConfigFault[] {
   const found: ConfigFault[] = []
-  const warn = (path: string, message: string): void => { found.push({ path, message }) }
+  const warn = (path: string, message: string): void => {
+    found.push({ path, message })
+  }
   const { hostname, protocol } = new URL(upstream.endpoint)
-  if (listen.tls === null && !isLoopback(listen.host)) warn('listen.host', 'plain HTTP beyond this machine: objects are readable on the network between clients and gateway')
-  if (protocol === 'http:' && !isLoopback(hostname)) warn('upstream.endpoint', 'plain HTTP: names, sizes and metadata are readable on the network between gateway and store')
+  if (listen.tls === null && !isLoopback(listen.host)) {
+    warn('listen.host', 'plain HTTP beyond this machine: objects are readable on the network between clients and gateway')
+  }
+  if (protocol === 'http:' && !isLoopback(hostname)) {
+    warn('upstream.endpoint', 'plain HTTP: names, sizes and metadata are readable on the network between gateway and store')
+  }
   if (auth.ssecOverHttp) warn('auth.ssecOverHttp', 'keys of clients may cross the network unencrypted')
   if (listen.trustedProxies.some((range) => range.endsWith('/0'))) warn('listen.trustedProxies', 'every address is believed to be a front end with TLS')
   for (const [pattern, policy] of buckets) {
-    if (policy.encryption === 'on' && policy.plaintext === 'allow') warn(`buckets.${pattern}.plaintext`, 'allow: whoever can write to the store can put objects there that clients will believe')
+    if (policy.encryption === 'on' && policy.plaintext === 'allow') {
+      warn(`buckets.${pattern}.plaintext`, 'allow: whoever can write to the store can put objects there that clients will believe')
+    }
   }
   if (log.level === 'silent') warn('log.level', 'silent: nothing says why the gateway fails')
   return found
 }
 
 function weak({ clients }: Config): ConfigFault[] {
-  return clients.flatMap(({ secretAccessKey }, i) => secretAccessKey.length >= SECRET_LENGTH
-    ? []
-    : [{ path: `clients.${i}.secretAccessKey`, message: `has fewer than ${SECRET_LENGTH} letters: it can be guessed from one signed request` }])
+  return clients.flatMap(({ secretAccessKey }, i) =>
+    secretAccessKey.length >= SECRET_LENGTH
+      ? []
+      : [{ path: `clients.${i}.secretAccessKey`, message: `has fewer than ${SECRET_LENGTH} letters: it can be guessed from one signed request` }]
+  )
 }
 
 /** Files that hold secrets and that every user of the machine can read. */
@@ -49,9 +59,11 @@ async function openFiles({ listen: { tls } }: Config, file: string): Promise<Con
     ...inline.slice(0, 1).map((path) => ({ path, name: file })),
     ...tls === null ? [] : [{ path: 'listen.tls.key', name: tls.key }]
   ]
-  const open = await Promise.all(wanted.map(async ({ path, name }) => await isOpenToAll(name)
-    ? [{ path, message: `every user of this machine can read ${name}, which holds a secret: chmod o-r` }]
-    : []))
+  const open = await Promise.all(wanted.map(async ({ path, name }) =>
+    await isOpenToAll(name)
+      ? [{ path, message: `every user of this machine can read ${name}, which holds a secret: chmod o-r` }]
+      : []
+  ))
   return open.flat()
 }
 

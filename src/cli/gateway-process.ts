@@ -68,7 +68,9 @@ export class GatewayProcess {
     const log = await openLog(config, platform)
     tellWarnings(log, warnings)
     const tracer = await openTracer(platform.env, log)
-    const gateway = await createGateway(config, (level, message, fields) => { log.event(level, message, fields) }, tracer)
+    const gateway = await createGateway(config, (level, message, fields) => {
+      log.event(level, message, fields)
+    }, tracer)
     try {
       const material = config.listen.tls === null ? null : await readTls(config.listen.tls)
       if (material !== null) gateway.certificateEnds?.(expiryOf(material))
@@ -110,7 +112,9 @@ export class GatewayProcess {
     const next = (work: () => Promise<void>): void => {
       this.#reloading = this.#reloading.then(() => this.#stopping ? undefined : work())
     }
-    orders.onReload(() => { if (read !== null) next(() => this.#reload(read, next)) })
+    orders.onReload(() => {
+      if (read !== null) next(() => this.#reload(read, next))
+    })
     this.#watchTls(next)
     await orders.stopped
     this.#stopping = true
@@ -129,7 +133,9 @@ export class GatewayProcess {
   async #stop(orders: ProcessSignals, graceMs: number): Promise<'drained' | 'cut'> {
     const until = performance.now() + graceMs
     const hurried: Promise<'drained' | 'cut'>[] = []
-    void orders.hurried.then(() => { hurried.push(this.#listener.stop(0)) })
+    void orders.hurried.then(() => {
+      hurried.push(this.#listener.stop(0))
+    })
     const outcome = await this.#listener.stop(graceMs)
     await Promise.race([this.#gateway.settle?.(Math.max(0, until - performance.now())), orders.hurried])
     return hurried[0] ?? outcome
@@ -224,16 +230,30 @@ function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, l
     tls,
     trustedProxies: listen.trustedProxies,
     limits: {
-      connections, requestsInFlight: limits.requestsInFlight, unauthenticatedRequests: limits.unauthenticatedRequests,
+      connections,
+      requestsInFlight: limits.requestsInFlight,
+      unauthenticatedRequests: limits.unauthenticatedRequests,
       // Each holds a connection to the store.
-      anonymousRequests: Math.max(1, Math.ceil(upstream.connections / 2)), formFieldsMs, headerBytes: limits.headerBytes,
-      minRate: limits.minRate, minRateWindowMs: limits.minRateWindowSeconds * seconds, headersMs, keepAliveMs, highWaterMark
+      anonymousRequests: Math.max(1, Math.ceil(upstream.connections / 2)),
+      formFieldsMs,
+      headerBytes: limits.headerBytes,
+      minRate: limits.minRate,
+      minRateWindowMs: limits.minRateWindowSeconds * seconds,
+      headersMs,
+      keepAliveMs,
+      highWaterMark
     },
     heartbeatMs,
     log,
-    observe: (record) => { gateway.observe?.(record) },
-    handshakeFailed: (reason) => { gateway.handshakeFailed?.(reason) },
-    limited: (limit) => { gateway.limited?.(limit) }
+    observe: (record) => {
+      gateway.observe?.(record)
+    },
+    handshakeFailed: (reason) => {
+      gateway.handshakeFailed?.(reason)
+    },
+    limited: (limit) => {
+      gateway.limited?.(limit)
+    }
   }, (request) => gateway.handle(request))
 }
 
@@ -247,7 +267,9 @@ async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null
     if (settings === null) return null
     const { Tracer } = await import('../observe/tracing.ts')
     log.event('info', 'tracing', { endpoint: settings.url.origin })
-    return new Tracer(settings, (reason, dropped) => { log.event('warn', 'spans dropped', { reason, dropped }) })
+    return new Tracer(settings, (reason, dropped) => {
+      log.event('warn', 'spans dropped', { reason, dropped })
+    })
   } catch (error) {
     log.event('warn', 'tracing disabled', { reason: error instanceof Error ? error.message : 'unknown error' })
     return null

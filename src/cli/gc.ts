@@ -46,7 +46,11 @@ async function collect({ config, dryRun, hours }: Options): Promise<Collected> {
   try {
     return await collectGarbage({
       state: new StateBucket(upstream, settings.stateBucket, signal),
-      upstream, realm: settings.realm, olderThan: Date.now() - hours * HOUR_MS, dryRun, signal
+      upstream,
+      realm: settings.realm,
+      olderThan: Date.now() - hours * HOUR_MS,
+      dryRun,
+      signal
     })
   } finally {
     await upstream.close()

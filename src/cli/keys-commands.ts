@@ -45,8 +45,10 @@ export async function createKeys(path: string, name: string, io: CommandIo): Pro
 export async function rotateKeys(path: string, io: CommandIo): Promise<number> {
   const keyring = await editKeyring(path, (old) => old.rotate(new Date()))
   io.stdout.write(`Keyring ${keyring.name} now wraps with ${currentId(keyring)}. Earlier enabled versions are decrypt-only.\n`)
-  io.stderr.write('Bring the file to every gateway before any of them reloads (SIGHUP): one that lacks the new version cannot open\n'
-    + 'what is sealed with it. Then make a new backup: the old one lacks it too.\n')
+  io.stderr.write(
+    'Bring the file to every gateway before any of them reloads (SIGHUP): one that lacks the new version cannot open\n'
+      + 'what is sealed with it. Then make a new backup: the old one lacks it too.\n'
+  )
   return 0
 }
 
@@ -54,7 +56,10 @@ export async function listKeys(path: string, json: boolean, io: CommandIo): Prom
   const keyring = await readKeyring(path)
   const current = keyring.current()
   const rows = keyring.versions.map((version) => ({
-    keyId: keyring.keyId(version), state: version.state, created: version.created, current: version === current
+    keyId: keyring.keyId(version),
+    state: version.state,
+    created: version.created,
+    current: version === current
   }))
   if (json) io.stdout.write(`${JSON.stringify({ name: keyring.name, keys: rows })}\n`)
   else for (const row of rows) io.stdout.write(`${row.keyId}  ${row.state.padEnd(12)}  ${row.created}${row.current ? '  current' : ''}\n`)
@@ -110,7 +115,9 @@ export function nameFor(path: string): string {
 }
 
 async function openBackupFile(options: BackupOptions, io: CommandIo): Promise<Keyring> {
-  const backup = await readFile(options.backup).catch((error: unknown) => { throw unreadable(options.backup, error) })
+  const backup = await readFile(options.backup).catch((error: unknown) => {
+    throw unreadable(options.backup, error)
+  })
   const passphrase = await readPassphrase(options, io)
   return openBackup(backup, passphrase).finally(() => passphrase.fill(0))
 }
@@ -131,7 +138,9 @@ async function readPassphrase({ 'passphrase-file': path }: BackupOptions, io: Co
   }
   const bytes = path === undefined
     ? Buffer.from(fromEnvironment ?? '')
-    : await readFile(path).catch((error: unknown) => { throw unreadable(path, error) })
+    : await readFile(path).catch((error: unknown) => {
+      throw unreadable(path, error)
+    })
   if (path !== undefined) await warnOfMode(path, io)
   // One line end at most: that which an editor or echo added.
   const end = bytes.at(-1) !== 0x0a ? bytes.length : bytes.at(-2) === 0x0d ? bytes.length - 2 : bytes.length - 1

@@ -22,7 +22,11 @@ const SKEW_ALLOWED_SECONDS = 300
  */
 export async function checkOnline(config: Config, bucket: string | null, platform: Platform): Promise<number> {
   const refused: string[] = []
-  const upstream = openStore(config, { onRefused: (code) => { refused.push(code) } })
+  const upstream = openStore(config, {
+    onRefused: (code) => {
+      refused.push(code)
+    }
+  })
   try {
     const online = new Online(config, upstream, refused)
     const [store, keys] = await Promise.all([online.store(bucket), online.keys()])
@@ -69,18 +73,20 @@ class Online {
   /** Each key by itself: one that fails says nothing of the others. */
   async keys(): Promise<Checked[]> {
     const { keys, keyCache, upstream: { realm, stateBucket } } = this.#config
-    return Promise.all(Object.entries(keys).map(async ([name, key]) => {
-      const [row] = await this.#group('', async () => {
-        const registry = await openKeyRegistry({ keys: { [name]: key }, cache: keyCache, realm, stateBucket, audit: () => undefined })
-        try {
-          await registry.selfTest()
-        } finally {
-          await registry.close()
-        }
-        return [{ check: `key ${name}`, ok: true, detail: 'wraps and unwraps' }]
-      }, `key ${name}`)
-      return row ?? { check: `key ${name}`, ok: false, detail: 'no result' }
-    }))
+    return Promise.all(
+      Object.entries(keys).map(async ([name, key]) => {
+        const [row] = await this.#group('', async () => {
+          const registry = await openKeyRegistry({ keys: { [name]: key }, cache: keyCache, realm, stateBucket, audit: () => undefined })
+          try {
+            await registry.selfTest()
+          } finally {
+            await registry.close()
+          }
+          return [{ check: `key ${name}`, ok: true, detail: 'wraps and unwraps' }]
+        }, `key ${name}`)
+        return row ?? { check: `key ${name}`, ok: false, detail: 'no result' }
+      })
+    )
   }
 
   #place(bucket: string, identity?: Place['identity']): Place {
@@ -95,7 +101,8 @@ class Online {
     const off = code === 'RequestTimeTooSkewed'
     return [
       { check: 'store answers', ok: true, detail: this.#config.upstream.endpoint },
-      { check: off ? 'clock' : 'credentials', ok: false, detail: `the store answers ${code}: ${off ? 'set the clock of this machine' : adviceFor(code)}` }, rest
+      { check: off ? 'clock' : 'credentials', ok: false, detail: `the store answers ${code}: ${off ? 'set the clock of this machine' : adviceFor(code)}` },
+      rest
     ]
   }
 
@@ -177,17 +184,19 @@ function causeOf(error: unknown): string {
 
 function tableOf(rows: readonly Checked[]): string {
   const width = Math.max(...rows.map(({ check }) => check.length))
-  return rows.map(({ check, ok, detail }) => `${check.padEnd(width)}  ${ok === null ? '-     ' : ok ? 'ok    ' : 'FAILED'}  ${detail}`.trimEnd() + '\n').join('')
+  return rows.map(({ check, ok, detail }) => `${check.padEnd(width)}  ${ok === null ? '-     ' : ok ? 'ok    ' : 'FAILED'}  ${detail}`.trimEnd() + '\n').join(
+    ''
+  )
 }
 
 /** What became of one check; null: not tried, and `detail` says why. */
-export interface Checked {
+interface Checked {
   readonly check: string
   readonly ok: boolean | null
   readonly detail: string
 }
 
-export interface Reply {
+interface Reply {
   readonly status: number
   readonly code: string | null
   /** The `Date` of the answer; null where there is none that can be read. */
@@ -196,7 +205,7 @@ export interface Reply {
 }
 
 /** Where rights are tried. */
-export interface Place {
+interface Place {
   readonly upstream: Upstream
   readonly bucket: string
   /** undefined: the gateway's own. */
@@ -207,10 +216,19 @@ export interface Place {
 type Sent = Pick<UpstreamRequest, 'method'> & Partial<Pick<UpstreamRequest, 'key' | 'query'>> & { readonly body?: Buffer }
 
 /** One request of a check. @throws S3Error where there is no usable answer. */
-export async function ask({ upstream, bucket, identity, signal }: Place, { method, key = null, query = [], body }: Sent): Promise<Reply> {
+async function ask({ upstream, bucket, identity, signal }: Place, { method, key = null, query = [], body }: Sent): Promise<Reply> {
   const { status, headers, body: answer } = await upstream.request({
-    method, bucket, key, query, headers: [], body: body ?? null, contentLength: body?.length ?? 0,
-    ...identity === undefined ? {} : { identity }, signal, retry: false, pool: 'control'
+    method,
+    bucket,
+    key,
+    query,
+    headers: [],
+    body: body ?? null,
+    contentLength: body?.length ?? 0,
+    ...identity === undefined ? {} : { identity },
+    signal,
+    retry: false,
+    pool: 'control'
   })
   const read = await readAll(answer, 65_536, () => new S3Error('SealgateBadUpstream'))
   const date = new Date(headers.get('date') ?? '')
@@ -228,7 +246,7 @@ interface Right {
  * Tries one by one the rights that reading and writing objects of clients need (docs/OPERATIONS.md, "Permissions at the store"). Leaves
  * nothing behind: an upload is begun and aborted, and a name that does not exist is asked for.
  */
-export async function tryClientRights(place: Place): Promise<Checked[]> {
+async function tryClientRights(place: Place): Promise<Checked[]> {
   const key = `sealgate-probe-${randomBytes(12).toString('hex')}`
   const list = await tryRight(place, { action: 's3:ListBucket', sent: { method: 'GET', query: [['list-type', '2'], ['max-keys', '1']] }, granted: [200] })
   if (list.detail.endsWith('NoSuchBucket')) return [{ ...list, detail: 'there is no such bucket' }]
@@ -248,7 +266,7 @@ export async function tryClientRights(place: Place): Promise<Checked[]> {
 }
 
 /** Tries one by one the rights on the state bucket, with a small object that is removed again. */
-export async function tryStateRights(place: Place): Promise<Checked[]> {
+async function tryStateRights(place: Place): Promise<Checked[]> {
   const key = `probe/${randomBytes(12).toString('hex')}/check`
   const rows = [await tryRight(place, { action: 's3:PutObject', sent: { method: 'PUT', key, body: Buffer.from('check') }, granted: [200] })]
   if (rows[0]?.ok !== true) return rows

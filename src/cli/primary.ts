@@ -79,14 +79,20 @@ class Primary {
 
   async run(): Promise<number> {
     const { config, orders, workers } = this.#options
-    orders.onReload(() => { this.#reloading = this.#reloading.then(() => this.#reload()) })
+    orders.onReload(() => {
+      this.#reloading = this.#reloading.then(() => this.#reload())
+    })
     const stopMeasuring = measureProcess(this.#metrics.registry)
     const admin = config.admin === null ? null : createAdminListener(config.admin, {
-      ready: () => this.#ready(), metrics: async () => exposition(await this.#snapshot()), status: () => this.#status()
+      ready: () => this.#ready(),
+      metrics: async () => exposition(await this.#snapshot()),
+      status: () => this.#status()
     })
     if (admin !== null && config.admin !== null) await bind('admin', config.admin, () => admin.start())
     for (let number = 1; number <= workers; number += 1) this.#seats.push(this.#seat(number))
-    const looking = setInterval(() => { void this.#killSilent() }, LOOK_AFTER_MS)
+    const looking = setInterval(() => {
+      void this.#killSilent()
+    }, LOOK_AFTER_MS)
     const started = await Promise.race([this.#started.promise, orders.stopped.then(() => true)])
     if (started) await orders.stopped
     clearInterval(looking)
@@ -101,7 +107,13 @@ class Primary {
 
   #seat(number: number): Seat {
     const seat: Seat = {
-      number, worker: cluster.fork(), startedAt: performance.now(), greeted: false, listening: false, failures: 0, last: null
+      number,
+      worker: cluster.fork(),
+      startedAt: performance.now(),
+      greeted: false,
+      listening: false,
+      failures: 0,
+      last: null
     }
     this.#follow(seat)
     return seat
@@ -109,9 +121,15 @@ class Primary {
 
   #follow(seat: Seat): void {
     const { worker } = seat
-    worker.on('message', (message: FromWorker) => { this.#hear(seat, message) })
-    worker.on('error', (error) => { this.#log.failure({ requestId: null, during: 'worker', error }) })
-    worker.once('exit', (code: number | null, signal: string | null) => { void this.#ended(seat, code, signal) })
+    worker.on('message', (message: FromWorker) => {
+      this.#hear(seat, message)
+    })
+    worker.on('error', (error) => {
+      this.#log.failure({ requestId: null, during: 'worker', error })
+    })
+    worker.once('exit', (code: number | null, signal: string | null) => {
+      void this.#ended(seat, code, signal)
+    })
   }
 
   #hear(seat: Seat, message: FromWorker): void {
@@ -230,7 +248,9 @@ class Primary {
       if (seat.greeted) send(seat, { type: 'stop' })
       else seat.worker.process.kill('SIGTERM')
     }
-    void this.#options.orders.hurried.then(() => { for (const seat of this.#seats) send(seat, { type: 'hurry' }) })
+    void this.#options.orders.hurried.then(() => {
+      for (const seat of this.#seats) send(seat, { type: 'hurry' })
+    })
     const patience = new AbortController()
     const late = delay(graceMs + STOP_MARGIN_MS, undefined, { signal: patience.signal }).then(() => {
       for (const { worker } of this.#seats) worker.process.kill('SIGKILL')

@@ -43,7 +43,11 @@ interface RewrapValues {
 export async function runRewrap(values: RewrapValues, platform: Platform): Promise<number> {
   const options = readOptions(values, platform)
   const stop = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) platform.onSignal(signal, () => { stop.abort() })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    platform.onSignal(signal, () => {
+      stop.abort()
+    })
+  }
   const upstream = openStore(options.config)
   try {
     const opened = await openKeys(options.config, 'rewrap', stop.signal)
@@ -86,7 +90,8 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
   const total = await countObjects(bucket, prefix, versioned)
   const habits = dryRun ? unused : await habitsOf(options, upstream, signal)
   const job: Job = {
-    bucket, ...habits,
+    bucket,
+    ...habits,
     state,
     journal: new TagJournal(state, bucket),
     keys: opened.keys,
@@ -103,9 +108,15 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
   const progress = new Progress(total.objects, platform.stderr)
   try {
     const done = await rewrapBucket(job, {
-      prefix, dryRun, concurrency,
-      onObject: () => { progress.step() },
-      onFailure: (key, error) => { platform.stderr.write(`${JSON.stringify(key)}: ${error.code}: ${error.message}\n`) }
+      prefix,
+      dryRun,
+      concurrency,
+      onObject: () => {
+        progress.step()
+      },
+      onFailure: (key, error) => {
+        platform.stderr.write(`${JSON.stringify(key)}: ${error.code}: ${error.message}\n`)
+      }
     })
     platform.stdout.write(report(options, done, total))
     return done.failed + done.busy === 0 ? exitCodes.done : exitCodes.failed
@@ -117,7 +128,12 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
 type Job = RewrapJob & { readonly state: BucketClient }
 
 /** What lies in the state bucket for this bucket: what a killed run has left, and its default encryption. */
-async function settleState({ bucket }: Options, { state, journal, realm, keys, pins, target, conditions }: Job, opened: OpenedKeys, platform: Platform): Promise<void> {
+async function settleState(
+  { bucket }: Options,
+  { state, journal, realm, keys, pins, target, conditions }: Job,
+  opened: OpenedKeys,
+  platform: Platform
+): Promise<void> {
   const recovered = await journal.recover()
   if (recovered > 0) platform.stderr.write(`Put back the tags of ${count(recovered)} objects, which a run before had not come to.\n`)
   const use = { ...opened.useFor(bucket, '', null), objectKey: null }
@@ -187,7 +203,9 @@ export class Progress {
   constructor(total: number, stderr: { write(text: string): unknown }, everyMs: number = EVERY_MS) {
     this.#total = total
     this.#stderr = stderr
-    this.#timer = setInterval(() => { this.#stderr.write(`${this.line()}\n`) }, everyMs).unref()
+    this.#timer = setInterval(() => {
+      this.#stderr.write(`${this.line()}\n`)
+    }, everyMs).unref()
   }
 
   step(): void {

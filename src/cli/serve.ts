@@ -35,7 +35,10 @@ interface ServeParts {
  * @throws UsageError, ConfigError.
  */
 export async function serve(
-  values: { readonly config: string | undefined; readonly trial: boolean }, platform: Platform, createGateway: CreateGateway, orders = new ProcessSignals(platform)
+  values: { readonly config: string | undefined; readonly trial: boolean },
+  platform: Platform,
+  createGateway: CreateGateway,
+  orders = new ProcessSignals(platform)
 ): Promise<number> {
   if (cluster.isWorker) return runWorker(platform, orders, createGateway)
   const file = configFile(values, platform)
@@ -73,14 +76,19 @@ async function serveTrial(parts: ServeParts): Promise<number> {
   const { startTrial } = await import('./demo.ts')
   const trial = await startTrial(parts.platform)
   try {
-    return await serveAlone(trial.config, null, parts, (address) => { trial.announce(address) })
+    return await serveAlone(trial.config, null, parts, (address) => {
+      trial.announce(address)
+    })
   } finally {
     await trial.stop()
   }
 }
 
 async function serveAlone(
-  config: Config, read: ReadConfig | null, { platform, orders, createGateway, warnings }: ServeParts, announce?: (address: GatewayProcess['address']) => void
+  config: Config,
+  read: ReadConfig | null,
+  { platform, orders, createGateway, warnings }: ServeParts,
+  announce?: (address: GatewayProcess['address']) => void
 ): Promise<number> {
   // A start can take as long as the store is waited for; until then nobody has been served.
   const serving = await Promise.race([GatewayProcess.start(config, platform, createGateway, warnings), orders.stopped])

@@ -30,7 +30,9 @@ export class ProcessSignals {
         this.stop()
       })
     }
-    platform.onSignal('SIGHUP', () => { this.reload() })
+    platform.onSignal('SIGHUP', () => {
+      this.reload()
+    })
   }
 
   stop(): void {

@@ -22,7 +22,11 @@ export function tellWarnings(log: Log, warnings: readonly ConfigFault[]): void {
 }
 
 /** Binds a listener. @throws Error that names the option where the address cannot be had. */
-export async function bind<T>(option: 'listen' | 'admin', { host, port }: { readonly host: string; readonly port: number }, start: () => Promise<T>): Promise<T> {
+export async function bind<T>(
+  option: 'listen' | 'admin',
+  { host, port }: { readonly host: string; readonly port: number },
+  start: () => Promise<T>
+): Promise<T> {
   try {
     return await start()
   } catch (error) {

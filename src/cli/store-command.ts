@@ -24,13 +24,26 @@ export async function openKeys(config: Config, operation: string, signal: AbortS
   const trail = config.audit.file === null ? null : fileAuditTrail(config.audit.file)
   const { realm, stateBucket } = config.upstream
   const keys = await openKeyRegistry({
-    keys: config.keys, cache: config.keyCache, realm, stateBucket, audit: (event) => { trail?.record(event) }
+    keys: config.keys,
+    cache: config.keyCache,
+    realm,
+    stateBucket,
+    audit: (event) => {
+      trail?.record(event)
+    }
   })
   const requestId = `cli-${randomUUID()}`
   return {
     keys,
     useFor: (bucket, objectKey, versionId) => ({
-      requestId, principal: 'cli', sourceAddress: '', operation, bucket, objectKey, versionId, signal
+      requestId,
+      principal: 'cli',
+      sourceAddress: '',
+      operation,
+      bucket,
+      objectKey,
+      versionId,
+      signal
     }),
     close: async () => {
       await keys.close()

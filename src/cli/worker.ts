@@ -54,7 +54,9 @@ export function configOfWorker({ file, text, workers }: ConfigText, env: Platfor
     upstream: { ...upstream, connections: share(upstream.connections) },
     clients: clients.map((client) => withSharedLimits(client, workers)),
     limits: {
-      ...limits, connections: share(limits.connections), requestsInFlight: share(limits.requestsInFlight),
+      ...limits,
+      connections: share(limits.connections),
+      requestsInFlight: share(limits.requestsInFlight),
       unauthenticatedRequests: share(limits.unauthenticatedRequests)
     }
   }
@@ -64,7 +66,11 @@ export function configOfWorker({ file, text, workers }: ConfigText, env: Platfor
 function withSharedLimits(client: Config['clients'][number], workers: number): Config['clients'][number] {
   const { requests, requestsPerSecond, bytesPerSecond } = client.limits
   const part = (all: number | null): number | null => all === null ? null : all / workers
-  const limits = { requests: requests === null ? null : Math.ceil(requests / workers), requestsPerSecond: part(requestsPerSecond), bytesPerSecond: part(bytesPerSecond) }
+  const limits = {
+    requests: requests === null ? null : Math.ceil(requests / workers),
+    requestsPerSecond: part(requestsPerSecond),
+    bytesPerSecond: part(bytesPerSecond)
+  }
   return Object.defineProperties({ ...client }, { ...Object.getOwnPropertyDescriptors(client), limits: { value: limits, enumerable: true } })
 }
 
@@ -98,7 +104,9 @@ class PrimaryLink {
     this.started = this.#start.promise
     this.#worker = worker
     this.#orders = orders
-    worker.on('message', (message: ToWorker) => { this.#hear(message) })
+    worker.on('message', (message: ToWorker) => {
+      this.#hear(message)
+    })
     this.#send({ type: 'hello' })
   }
 
@@ -137,7 +145,9 @@ class PrimaryLink {
 
   async #answer(id: number, metrics: boolean): Promise<void> {
     const serving = this.#serving
-    if (serving !== null) this.#send({ type: 'report', id, report: { ready: await serving.ready(), metrics: metrics ? serving.snapshot() : null, status: serving.status() } })
+    if (serving !== null) {
+      this.#send({ type: 'report', id, report: { ready: await serving.ready(), metrics: metrics ? serving.snapshot() : null, status: serving.status() } })
+    }
   }
 
   #send(message: FromWorker): void {

@@ -17,7 +17,9 @@ export class Roster<T> {
   add(member: T): () => void {
     const seat = { member, at: this.#seats.length }
     this.#seats.push(seat)
-    return () => { this.#giveUp(seat) }
+    return () => {
+      this.#giveUp(seat)
+    }
   }
 
   /** Those on the roster now, in no order; who comes or goes meanwhile does not change the answer. */

@@ -18,7 +18,11 @@ export class InFlight {
 
   /** Resolves as soon as nobody is inside. */
   async empty(): Promise<void> {
-    if (this.#inside > 0) await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
+    if (this.#inside > 0) {
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve)
+      })
+    }
   }
 }
 
@@ -28,9 +32,13 @@ export class InFlight {
  */
 export function rejectOnAbort<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const leave = (): void => { reject(signal.reason as Error) }
+    const leave = (): void => {
+      reject(signal.reason as Error)
+    }
     if (signal.aborted) leave()
     else signal.addEventListener('abort', leave, { once: true })
-    work.then(resolve, reject).finally(() => { signal.removeEventListener('abort', leave) }).catch(leave)
+    work.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', leave)
+    }).catch(leave)
   })
 }

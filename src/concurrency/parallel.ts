@@ -10,12 +10,18 @@ export async function forEachOf<T>(pages: AsyncIterable<readonly T[]>, limit: nu
       for (const item of page) {
         if (running.size >= limit) await Promise.race(running)
         if (failures.length > 0) return
-        const done: Promise<void> = work(item).catch((error: unknown) => { failures.push(error) }).finally(() => { running.delete(done) })
+        const done: Promise<void> = work(item).catch((error: unknown) => {
+          failures.push(error)
+        }).finally(() => {
+          running.delete(done)
+        })
         running.add(done)
       }
     }
   }
-  await begin().catch((error: unknown) => { failures.push(error) })
+  await begin().catch((error: unknown) => {
+    failures.push(error)
+  })
   await Promise.all(running)
   if (failures.length > 0) throw failures[0]
 }

@@ -48,18 +48,18 @@ type Credentials = 'aws' | { readonly accessKeyId: string; readonly secretAccess
 export type KeyConfig =
   | { readonly type: 'local'; readonly keyring: string }
   | {
-      readonly type: 'aws-kms'
-      /** Key ARN; never taken from an object. */
-      readonly arn: string
-      /** Older ARNs that may still unwrap. */
-      readonly decryptOnly: readonly string[]
-      /** Aliases clients may use for it. */
-      readonly aliases: readonly string[]
-      readonly region: string | null
-      readonly endpoint: string | null
-      /** `aws`: the standard AWS credential chain with refresh. */
-      readonly credentials: Credentials
-    }
+    readonly type: 'aws-kms'
+    /** Key ARN; never taken from an object. */
+    readonly arn: string
+    /** Older ARNs that may still unwrap. */
+    readonly decryptOnly: readonly string[]
+    /** Aliases clients may use for it. */
+    readonly aliases: readonly string[]
+    readonly region: string | null
+    readonly endpoint: string | null
+    /** `aws`: the standard AWS credential chain with refresh. */
+    readonly credentials: Credentials
+  }
 
 export interface Config {
   readonly listen: {

@@ -79,8 +79,10 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
   checkClients(clients ?? tree['clients'], faults)
   checkCredentials(tree['upstream'], faults)
   checkKeyCredentials(tree['keys'], faults)
-  if (listen === null || upstream === null || clients === null || keys === null || buckets === null || auth === null
-    || keyCache === null || limits === null || log === null || audit === null || workers === null) return null
+  if (
+    listen === null || upstream === null || clients === null || keys === null || buckets === null || auth === null
+    || keyCache === null || limits === null || log === null || audit === null || workers === null
+  ) return null
 
   const keyConfigs = Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, keyConfig(key)]))
   const { region, ...rest } = listen
@@ -95,8 +97,17 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
       conditions: defined(conditions),
       credentials: credentials ?? conceal({ accessKeyId: accessKeyId ?? '', secretAccessKey: secretAccessKey ?? '', sessionToken })
     },
-    clients: clients.map((client) => conceal({ ...client, limits: limitsOf(client.limits, perClient), upstream: client.upstream === null ? null : conceal(client.upstream) })),
-    keys: keyConfigs, buckets: resolvePolicies(buckets, keyConfigs), auth, keyCache, limits: shared, log, audit, workers
+    clients: clients.map((client) =>
+      conceal({ ...client, limits: limitsOf(client.limits, perClient), upstream: client.upstream === null ? null : conceal(client.upstream) })
+    ),
+    keys: keyConfigs,
+    buckets: resolvePolicies(buckets, keyConfigs),
+    auth,
+    keyCache,
+    limits: shared,
+    log,
+    audit,
+    workers
   }
 }
 
@@ -186,7 +197,10 @@ function checkKeyCredentials(keys: unknown, faults: ConfigFault[]): void {
     if (!isMap(key)) continue
     const [id, secret, token, chain] = ['accessKeyId', 'secretAccessKey', 'sessionToken', 'credentials'].map((option) => Object.hasOwn(key, option))
     if (id === secret && (chain !== true || id !== true) && (token !== true || id === true)) continue
-    faults.push({ path: `keys.${name}.credentials`, message: 'give both accessKeyId and secretAccessKey, or credentials: aws, or none of them (which is credentials: aws)' })
+    faults.push({
+      path: `keys.${name}.credentials`,
+      message: 'give both accessKeyId and secretAccessKey, or credentials: aws, or none of them (which is credentials: aws)'
+    })
   }
 }
 
@@ -206,7 +220,9 @@ function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], un
 /** Keeps the secrets of an object out of logs and dumps: both ways of printing it show stars. */
 function conceal<T extends { readonly secretAccessKey: string }>(identity: T): T {
   const shown = (): Record<string, unknown> => ({
-    ...identity, secretAccessKey: '******', ...('sessionToken' in identity && identity.sessionToken !== null ? { sessionToken: '******' } : {})
+    ...identity,
+    secretAccessKey: '******',
+    ...('sessionToken' in identity && identity.sessionToken !== null ? { sessionToken: '******' } : {})
   })
   return Object.defineProperties({ ...identity }, { [inspect.custom]: { value: shown }, toJSON: { value: shown } })
 }

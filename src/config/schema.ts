@@ -30,7 +30,11 @@ export function configSections(sources: Sources) {
   const secret = z.union(
     [z.string().min(1), z.strictObject({ file: path }), z.strictObject({ env: z.string().min(1) })],
     { error: 'must be a text, { file: PATH } or { env: NAME }' }
-  ).transform((value, context) => readSecret(value, sources, (message) => { context.addIssue({ code: 'custom', message }) }))
+  ).transform((value, context) =>
+    readSecret(value, sources, (message) => {
+      context.addIssue({ code: 'custom', message })
+    })
+  )
   return {
     listen: listenSection(path),
     admin: z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001) }).nullable().default(null),
@@ -83,13 +87,18 @@ function upstreamSection(path: Text, secret: Text) {
     secretAccessKey: secret.optional(),
     sessionToken: secret.nullable().default(null),
     credentials: z.literal('aws').optional(),
-    stateBucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be a bucket name: 3 to 63 lower-case letters, digits, "." or "-"').default('sealgate-state'),
+    stateBucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be a bucket name: 3 to 63 lower-case letters, digits, "." or "-"').default(
+      'sealgate-state'
+    ),
     realm: name.default('default'),
     style: z.enum(['path', 'virtual-host']).default('path'),
     ca: path.nullable().default(null),
     connections: count.default(256),
     conditions: z.strictObject({
-      put: z.boolean().optional(), complete: z.boolean().optional(), copy: z.boolean().optional(), delete: z.boolean().optional()
+      put: z.boolean().optional(),
+      complete: z.boolean().optional(),
+      copy: z.boolean().optional(),
+      delete: z.boolean().optional()
     }).prefault({}),
     checksum: z.enum(['none', 'crc32']).default('none').transform((value) => value === 'none' ? null : value),
     equalParts: z.boolean().default(false)
@@ -109,43 +118,53 @@ function clientsSection(secret: Text) {
 
 function clientLimits() {
   const rate = z.number().positive().nullable().default(null)
-  return z.strictObject({ requests: count.nullable().default(null), requestsPerSecond: rate, bytesPerSecond: bytesPerSecond({ above: 0 }).nullable().default(null) }).prefault({})
+  return z.strictObject({
+    requests: count.nullable().default(null),
+    requestsPerSecond: rate,
+    bytesPerSecond: bytesPerSecond({ above: 0 }).nullable().default(null)
+  }).prefault({})
 }
 
 function keysSection(path: Text, secret: Text) {
-  return z.record(name, z.discriminatedUnion('type', [
-    z.strictObject({ type: z.literal('local'), keyring: path }),
-    z.strictObject({
-      type: z.literal('aws-kms'),
-      arn: arn(),
-      decryptOnly: z.array(arn()).default([]),
-      aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
-      region: z.string().min(1).nullable().default(null),
-      endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT]').nullable().default(null),
-      accessKeyId: secret.optional(),
-      secretAccessKey: secret.optional(),
-      sessionToken: secret.nullable().default(null),
-      credentials: z.literal('aws').optional()
-    })
-  ], { error: 'must be local or aws-kms' }))
+  return z.record(
+    name,
+    z.discriminatedUnion('type', [
+      z.strictObject({ type: z.literal('local'), keyring: path }),
+      z.strictObject({
+        type: z.literal('aws-kms'),
+        arn: arn(),
+        decryptOnly: z.array(arn()).default([]),
+        aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
+        region: z.string().min(1).nullable().default(null),
+        endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT]').nullable().default(null),
+        accessKeyId: secret.optional(),
+        secretAccessKey: secret.optional(),
+        sessionToken: secret.nullable().default(null),
+        credentials: z.literal('aws').optional()
+      })
+    ], { error: 'must be local or aws-kms' })
+  )
 }
 
 function bucketsSection() {
-  return z.record(bucketPattern, z.strictObject({
-    encryption: z.enum(['on', 'off']).default('on'),
-    key: name.optional(),
-    etag: z.enum(['md5', 'opaque']).default('md5'),
-    plaintext: z.enum(['refuse', 'allow']).default('refuse'),
-    announce: z.enum(['none', 'aws:kms']).default('none'),
-    publicRead: z.union([z.boolean(), z.literal('store'), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {
-      error: 'must be true, false, store or { prefixes: [NAME, …] }'
-    }).default(false),
-    bucketKeys: z.boolean().default(true),
-    aliases: z.array(z.string().min(1)).default([]),
-    requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),
-    allowedKeys: z.array(name).default([]),
-    openKeys: z.array(name).default([])
-  })).prefault({ '*': {} })
+  return z.record(
+    bucketPattern,
+    z.strictObject({
+      encryption: z.enum(['on', 'off']).default('on'),
+      key: name.optional(),
+      etag: z.enum(['md5', 'opaque']).default('md5'),
+      plaintext: z.enum(['refuse', 'allow']).default('refuse'),
+      announce: z.enum(['none', 'aws:kms']).default('none'),
+      publicRead: z.union([z.boolean(), z.literal('store'), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {
+        error: 'must be true, false, store or { prefixes: [NAME, …] }'
+      }).default(false),
+      bucketKeys: z.boolean().default(true),
+      aliases: z.array(z.string().min(1)).default([]),
+      requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),
+      allowedKeys: z.array(name).default([]),
+      openKeys: z.array(name).default([])
+    })
+  ).prefault({ '*': {} })
 }
 
 function tuningSections() {
@@ -180,11 +199,16 @@ function tuningSections() {
 }
 
 function arn() {
-  return z.string().regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/, 'must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias')
+  return z.string().regex(
+    /^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/,
+    'must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'
+  )
 }
 
 function readSecret(
-  value: string | { readonly file: string } | { readonly env: string }, sources: Sources, fault: (message: string) => void
+  value: string | { readonly file: string } | { readonly env: string },
+  sources: Sources,
+  fault: (message: string) => void
 ): string {
   if (typeof value === 'string') return value
   let text = ''

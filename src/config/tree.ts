@@ -74,7 +74,11 @@ export function wordsOf(issue: z.core.$ZodRawIssue): string | undefined {
 }
 
 const nouns: Readonly<Record<string, string>> = {
-  string: 'a text', boolean: 'true or false', object: 'a map of options', record: 'a map of names', array: 'a list'
+  string: 'a text',
+  boolean: 'true or false',
+  object: 'a map of options',
+  record: 'a map of names',
+  array: 'a list'
 }
 
 function kindOf(value: unknown): string {

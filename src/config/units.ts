@@ -17,8 +17,16 @@ interface Kind {
 }
 
 const sizeUnits = new Map([
-  ['', 1], ['b', 1], ['kb', 1e3], ['mb', 1e6], ['gb', 1e9], ['tb', 1e12],
-  ['kib', 2 ** 10], ['mib', 2 ** 20], ['gib', 2 ** 30], ['tib', 2 ** 40]
+  ['', 1],
+  ['b', 1],
+  ['kb', 1e3],
+  ['mb', 1e6],
+  ['gb', 1e9],
+  ['tb', 1e12],
+  ['kib', 2 ** 10],
+  ['mib', 2 ** 20],
+  ['gib', 2 ** 30],
+  ['tib', 2 ** 40]
 ])
 const timeUnits = new Map([['', 1], ['ms', 1e-3], ['s', 1], ['m', 60], ['h', 3600], ['d', 86_400]])
 const count: Kind = { is: 'a whole number', units: new Map([['', 1]]), whole: true, show: String }

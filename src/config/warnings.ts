@@ -10,7 +10,8 @@ export function configWarnings(config: Config): readonly ConfigFault[] {
 function idleKeys({ keys, buckets }: Config): ConfigFault[] {
   const used = new Set(buckets.flatMap(([, policy]) => policy.encryption === 'off' ? policy.openKeys : keysOf(policy)))
   return Object.keys(keys).filter((name) => !used.has(name)).map((name) => ({
-    path: `keys.${name}`, message: 'no bucket may use it: name it as key, in allowedKeys, or in openKeys where old objects are sealed under it'
+    path: `keys.${name}`,
+    message: 'no bucket may use it: name it as key, in allowedKeys, or in openKeys where old objects are sealed under it'
   }))
 }
 
@@ -26,12 +27,15 @@ function storeDecides({ buckets }: Config): ConfigFault[] {
 function separatedByStore({ clients }: Config): ConfigFault[] {
   return clients.flatMap((client, i) => {
     const { upstream } = client
-    const shared = upstream !== null && clients.some((other) =>
-      other !== client && other.upstream?.accessKeyId !== upstream.accessKeyId && overlap(client.buckets, other.buckets))
-    return shared ? [{
-      path: `clients.${i}.upstream`,
-      message: 'within the buckets that it shares with other clients, the store\'s policies alone keep it apart from them, and the store is not trusted: give each its own buckets'
-    }] : []
+    const shared = upstream !== null &&
+      clients.some((other) => other !== client && other.upstream?.accessKeyId !== upstream.accessKeyId && overlap(client.buckets, other.buckets))
+    return shared ?
+      [{
+        path: `clients.${i}.upstream`,
+        message:
+          'within the buckets that it shares with other clients, the store\'s policies alone keep it apart from them, and the store is not trusted: give each its own buckets'
+      }] :
+      []
   })
 }
 
@@ -53,8 +57,10 @@ function unreachable({ buckets, clients, upstream }: Config): ConfigFault[] {
 
 /** Whether one name can match patterns of both lists: each is a name, or a prefix followed by "*". */
 function overlap(some: readonly string[], others: readonly string[]): boolean {
-  return some.some((a) => others.some((b) => {
-    const [x, y] = [a.replace(/\*$/, ''), b.replace(/\*$/, '')]
-    return a.endsWith('*') ? b.endsWith('*') ? x.startsWith(y) || y.startsWith(x) : y.startsWith(x) : b.endsWith('*') ? x.startsWith(y) : x === y
-  }))
+  return some.some((a) =>
+    others.some((b) => {
+      const [x, y] = [a.replace(/\*$/, ''), b.replace(/\*$/, '')]
+      return a.endsWith('*') ? b.endsWith('*') ? x.startsWith(y) || y.startsWith(x) : y.startsWith(x) : b.endsWith('*') ? x.startsWith(y) : x === y
+    })
+  )
 }

@@ -5,19 +5,33 @@ import type { ResponseHeaders } from './request.ts'
 import type { CannedAcl, ObjectAttributes, Retention, StorageClass, Tag } from './records.ts'
 
 /** System metadata a writer may set (AWS, "Working with object metadata"), spelled as S3 answers it. */
-const systemHeaders = ['Cache-Control', 'Content-Disposition', 'Content-Encoding', 'Content-Language', 'Content-Type', 'Expires',
-  'x-amz-website-redirect-location'] as const
+const systemHeaders = [
+  'Cache-Control',
+  'Content-Disposition',
+  'Content-Encoding',
+  'Content-Language',
+  'Content-Type',
+  'Expires',
+  'x-amz-website-redirect-location'
+] as const
 
 const overridable = ['Cache-Control', 'Content-Disposition', 'Content-Encoding', 'Content-Language', 'Content-Type', 'Expires'] as const
 
 /** Bytes of names and values of user metadata, the prefix not counted. */
 const METADATA_LIMIT = 2048
 
-const cannedAcls: readonly CannedAcl[] = ['private', 'public-read', 'public-read-write', 'authenticated-read', 'aws-exec-read',
-  'bucket-owner-read', 'bucket-owner-full-control', 'log-delivery-write']
+const cannedAcls: readonly CannedAcl[] = [
+  'private',
+  'public-read',
+  'public-read-write',
+  'authenticated-read',
+  'aws-exec-read',
+  'bucket-owner-read',
+  'bucket-owner-full-control',
+  'log-delivery-write'
+]
 /** GLACIER and DEEP_ARCHIVE are missing: what is archived cannot be read, and this store has no restore. */
-const storageClasses: readonly StorageClass[] = ['STANDARD', 'REDUCED_REDUNDANCY', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING',
-  'GLACIER_IR']
+const storageClasses: readonly StorageClass[] = ['STANDARD', 'REDUCED_REDUNDANCY', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR']
 
 /**
  * Reads what a writing request says of its object.
@@ -96,8 +110,7 @@ function readRetention(headers: HeaderList): Retention | null {
 export function checkRetention(mode: string | undefined, until: string | undefined): Retention {
   const time = Date.parse(until ?? '')
   if ((mode !== 'GOVERNANCE' && mode !== 'COMPLIANCE') || Number.isNaN(time)) {
-    throw new S3Error('InvalidArgument',
-      { message: 'x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied' })
+    throw new S3Error('InvalidArgument', { message: 'x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied' })
   }
   if (time <= Date.now()) throw new S3Error('InvalidArgument', { message: 'The retain until date must be in the future!' })
   return { mode, until: new Date(time).toISOString() }

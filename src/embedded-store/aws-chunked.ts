@@ -100,8 +100,10 @@ export class AwsChunkedDecoder {
   #takeTrailer(line: string): void {
     if (line === '') {
       // minio-go ends a trailer line with \n\r\n, so an empty line may stand between the trailers and their signature.
-      if (this.#chain === null || this.#trailers.at(-1)?.[0] === 'x-amz-trailer-signature' ||
-        this.#trailers.length === 0) this.#state = 'end'
+      if (
+        this.#chain === null || this.#trailers.at(-1)?.[0] === 'x-amz-trailer-signature' ||
+        this.#trailers.length === 0
+      ) this.#state = 'end'
       return
     }
     const colon = line.indexOf(':')

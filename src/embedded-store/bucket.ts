@@ -37,8 +37,7 @@ export class Bucket {
     this.#backend = backend
     this.#record = stored.record
     this.#keys = new SortedMap(stored.keys)
-    this.#uploads = new SortedMap(stored.uploads.map(({ record, parts }) =>
-      [record.id, { record, parts: new Map(parts.map((part) => [part.number, part])) }]))
+    this.#uploads = new SortedMap(stored.uploads.map(({ record, parts }) => [record.id, { record, parts: new Map(parts.map((part) => [part.number, part])) }]))
   }
 
   get record(): BucketRecord {
@@ -192,7 +191,9 @@ export class Bucket {
 
   #retain(blobs: readonly Blob[]): () => void {
     for (const { id } of blobs) this.#readers.set(id, (this.#readers.get(id) ?? 0) + 1)
-    return () => { this.#release(blobs) }
+    return () => {
+      this.#release(blobs)
+    }
   }
 
   #release(blobs: readonly Blob[]): void {

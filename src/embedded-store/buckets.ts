@@ -15,11 +15,20 @@ export async function listBuckets({ query }: StoreRequest, { catalog, region }: 
   const limit = pageSize('max-buckets', query.get('max-buckets'))
   const all = [...catalog.buckets].map(({ record }) => record).filter(({ name }) => name.startsWith(prefix) && name > after)
   const page = all.slice(0, limit)
-  return xmlAnswer(xmlDocument('ListAllMyBucketsResult', ownerElement(),
-    element('Buckets', ...page.map(({ name, created }) =>
-      element('Bucket', textElement('Name', name), textElement('CreationDate', isoDate(created)), textElement('BucketRegion', region)))),
-    page.length < all.length ? textElement('ContinuationToken', page.at(-1)?.name) : '',
-    query.has('prefix') ? textElement('Prefix', prefix) : ''))
+  return xmlAnswer(
+    xmlDocument(
+      'ListAllMyBucketsResult',
+      ownerElement(),
+      element(
+        'Buckets',
+        ...page.map(({ name, created }) =>
+          element('Bucket', textElement('Name', name), textElement('CreationDate', isoDate(created)), textElement('BucketRegion', region))
+        )
+      ),
+      page.length < all.length ? textElement('ContinuationToken', page.at(-1)?.name) : '',
+      query.has('prefix') ? textElement('Prefix', prefix) : ''
+    )
+  )
 }
 
 /** CreateBucket. */
@@ -38,8 +47,12 @@ export async function createBucket(request: StoreRequest, { catalog, region }: S
   const objectLock = request.headers.get('x-amz-bucket-object-lock-enabled')?.toLowerCase() === 'true'
   const lockDocument = xmlDocument('ObjectLockConfiguration', textElement('ObjectLockEnabled', 'Enabled'))
   await catalog.createBucket({
-    name: request.bucket, created: Date.now(), versioning: objectLock ? 'Enabled' : 'Unversioned', objectLock,
-    acl: readAcl(request.headers), documents: objectLock ? { 'object-lock': lockDocument } : {}
+    name: request.bucket,
+    created: Date.now(),
+    versioning: objectLock ? 'Enabled' : 'Unversioned',
+    objectLock,
+    acl: readAcl(request.headers),
+    documents: objectLock ? { 'object-lock': lockDocument } : {}
   })
   return emptyAnswer(200, [['Location', `/${request.bucket}`]])
 }
@@ -85,7 +98,8 @@ export async function putBucketVersioning(request: StoreRequest, { catalog }: St
   await bucket.saveRecord((record): BucketRecord => {
     if (record.objectLock && status === 'Suspended') {
       throw new S3Error('InvalidRequest', {
-        code: 'InvalidBucketState', status: 409,
+        code: 'InvalidBucketState',
+        status: 409,
         message: 'An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.'
       })
     }

@@ -26,8 +26,9 @@ export function declaredChecksum(headers: HeaderList): DeclaredChecksum | null {
   const name = given[0] ?? trailer
   if (name === undefined) {
     if (!headers.has('x-amz-sdk-checksum-algorithm')) return null
-    throw new S3Error('InvalidRequest',
-      { message: 'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.' })
+    throw new S3Error('InvalidRequest', {
+      message: 'x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.'
+    })
   }
   const named = algorithmOfHeader(name)
   if (named === null) {
@@ -53,8 +54,7 @@ export function multipartEtag(etags: readonly string[]): string {
 }
 
 /** The checksum of an object uploaded in parts, from the checksums of all its parts. */
-export function multipartChecksum(algorithm: ChecksumAlgorithm, type: StoredChecksum['type'],
-  parts: readonly FinishedPart[]): StoredChecksum {
+export function multipartChecksum(algorithm: ChecksumAlgorithm, type: StoredChecksum['type'], parts: readonly FinishedPart[]): StoredChecksum {
   const digests = parts.map(({ checksum }) => Buffer.from(checksum?.value ?? '', 'base64'))
   if (type === 'COMPOSITE') return { algorithm, type, value: `${compositeChecksum(algorithm, digests).toString('base64')}-${parts.length}` }
   if (!isCombinable(algorithm)) throw new Error(`${algorithm} has no FULL_OBJECT checksum of parts`)

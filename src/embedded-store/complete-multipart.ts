@@ -35,10 +35,15 @@ export async function completeMultipartUpload(request: StoreRequest, { catalog }
     const result = await finish(bucket, request, upload, parts, checksum)
     return { kept: new Set(parts.map(({ blob }) => blob.id)), result }
   })
-  const xml = xmlDocument('CompleteMultipartUploadResult',
+  const xml = xmlDocument(
+    'CompleteMultipartUploadResult',
     textElement('Location', `http://${request.http.host}${request.http.target.rawPath}`),
-    textElement('Bucket', request.bucket), textElement('Key', request.key), textElement('ETag', `"${version.etag}"`),
-    checksumElement(version.checksum), textElement('ChecksumType', version.checksum?.type))
+    textElement('Bucket', request.bucket),
+    textElement('Key', request.key),
+    textElement('ETag', `"${version.etag}"`),
+    checksumElement(version.checksum),
+    textElement('ChecksumType', version.checksum?.type)
+  )
   return xmlAnswer(xml, versionHeader(bucket, version))
 }
 
@@ -68,16 +73,23 @@ function chooseParts({ record, parts }: Upload, listed: readonly ListedPart[]): 
     const given = algorithm === undefined ? undefined : element.value(`Checksum${algorithm.toUpperCase()}`)
     if (given !== undefined && given !== part.checksum?.value) throw invalidPart(record.id, number, etag)
     if (given === undefined && record.checksum?.type === 'COMPOSITE') {
-      throw new S3Error('InvalidRequest',
-        { message: `The upload was created using a ${record.checksum.algorithm} checksum. The complete request must include the checksum for each part. It was missing for part ${number} in the request.` })
+      throw new S3Error('InvalidRequest', {
+        message:
+          `The upload was created using a ${record.checksum.algorithm} checksum. The complete request must include the checksum for each part. It was missing for part ${number} in the request.`
+      })
     }
     return part
   })
   const small = chosen.slice(0, -1).find(({ size }) => size < PART_MINIMUM)
   if (small === undefined) return chosen
-  throw new S3Error('EntityTooSmall', { fields: {
-    ProposedSize: String(small.size), MinSizeAllowed: String(PART_MINIMUM), PartNumber: String(small.number), ETag: small.etag
-  } })
+  throw new S3Error('EntityTooSmall', {
+    fields: {
+      ProposedSize: String(small.size),
+      MinSizeAllowed: String(PART_MINIMUM),
+      PartNumber: String(small.number),
+      ETag: small.etag
+    }
+  })
 }
 
 function invalidPart(uploadId: string, number: number, etag: string): S3Error {
@@ -88,8 +100,7 @@ function checkTotal({ headers }: StoreRequest, parts: readonly UploadedPart[]): 
   const announced = headers.get('x-amz-mp-object-size')
   const total = parts.reduce((sum, { size }) => sum + size, 0)
   if (announced !== undefined && announced !== String(total)) {
-    throw new S3Error('InvalidRequest',
-      { message: `The provided 'x-amz-mp-object-size' header value ${announced} does not match what was computed: ${total}` })
+    throw new S3Error('InvalidRequest', { message: `The provided 'x-amz-mp-object-size' header value ${announced} does not match what was computed: ${total}` })
   }
 }
 
@@ -102,19 +113,30 @@ function finalChecksum({ record }: Upload, parts: readonly UploadedPart[]): Stor
 function checkSent({ record }: Upload, checksum: StoredChecksum | null, sent: ReadonlyMap<string, string | undefined>): void {
   const type = sent.get('x-amz-checksum-type')
   if (type !== undefined && record.checksum !== null && type !== record.checksum.type) {
-    throw new S3Error('InvalidRequest',
-      { message: `The upload was created using the ${record.checksum.type} checksum mode. The complete request must use the same checksum mode.` })
+    throw new S3Error('InvalidRequest', {
+      message: `The upload was created using the ${record.checksum.type} checksum mode. The complete request must use the same checksum mode.`
+    })
   }
   if (checksum === null) return
   const value = sent.get(`x-amz-checksum-${checksum.algorithm}`)
   if (value !== undefined && value !== checksum.value) throw checksumMismatch(checksum.algorithm)
 }
 
-async function finish(bucket: Bucket, { key, headers }: StoreRequest, { record }: Upload, parts: readonly UploadedPart[],
-  checksum: StoredChecksum | null): Promise<ObjectVersion> {
+async function finish(
+  bucket: Bucket,
+  { key, headers }: StoreRequest,
+  { record }: Upload,
+  parts: readonly UploadedPart[],
+  checksum: StoredChecksum | null
+): Promise<ObjectVersion> {
   const object: Omit<ObjectVersion, 'versionId'> = {
-    kind: 'object', ...record.attributes, lastModified: currentSecond(), etag: multipartEtag(parts.map(({ etag }) => etag)),
-    size: parts.reduce((sum, { size }) => sum + size, 0), checksum, blobs: parts.map(({ blob }) => blob),
+    kind: 'object',
+    ...record.attributes,
+    lastModified: currentSecond(),
+    etag: multipartEtag(parts.map(({ etag }) => etag)),
+    size: parts.reduce((sum, { size }) => sum + size, 0),
+    checksum,
+    blobs: parts.map(({ blob }) => blob),
     parts: parts.map(({ number, size, checksum: ofPart }) => ({ number, size, checksum: ofPart }))
   }
   // Not `publish`: when a condition fails, the upload and its parts stay.

@@ -126,7 +126,8 @@ export function parseCopyRange(header: string, size: number): ByteRange {
   const argument = { ArgumentName: 'x-amz-copy-source-range', ArgumentValue: header }
   const [start, end] = [Number(match?.[1]), Number(match?.[2]) + 1]
   if (match === null || end <= start) {
-    const message = 'The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy'
+    const message =
+      'The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy'
     throw new S3Error('InvalidArgument', { message, fields: argument })
   }
   if (end > size) {

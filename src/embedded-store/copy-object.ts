@@ -30,8 +30,7 @@ export async function copyObject(request: StoreRequest, context: StoreContext): 
   checkKey(key)
   const source = readCopySource(request, context)
   if (source.version.size > UPLOAD_LIMIT) {
-    throw new S3Error('InvalidRequest',
-      { message: `The specified copy source is larger than the maximum allowable size for a copy source: ${UPLOAD_LIMIT}` })
+    throw new S3Error('InvalidRequest', { message: `The specified copy source is larger than the maximum allowable size for a copy source: ${UPLOAD_LIMIT}` })
   }
   const attributes = copiedAttributes(request, source.version)
   refuseIdleCopy(request, source)
@@ -41,11 +40,20 @@ export async function copyObject(request: StoreRequest, context: StoreContext): 
   const { version: copied } = source
   const body = await copyBody(source, asked === undefined ? copied.checksum?.algorithm ?? null : requireChecksumAlgorithm(asked))
   const version = await publish(bucket, key, headers, {
-    kind: 'object', ...attributes, ...body, lastModified: currentSecond(), size: copied.size, parts: null
+    kind: 'object',
+    ...attributes,
+    ...body,
+    lastModified: currentSecond(),
+    size: copied.size,
+    parts: null
   })
-  const xml = xmlDocument('CopyObjectResult', textElement('LastModified', isoDate(version.lastModified)),
+  const xml = xmlDocument(
+    'CopyObjectResult',
+    textElement('LastModified', isoDate(version.lastModified)),
     textElement('ETag', `"${version.etag}"`),
-    textElement('ChecksumType', version.checksum?.type), checksumElement(version.checksum))
+    textElement('ChecksumType', version.checksum?.type),
+    checksumElement(version.checksum)
+  )
   return xmlAnswer(xml, [...copySourceHeader(source), ...versionHeader(bucket, version)])
 }
 
@@ -72,8 +80,7 @@ export function readCopySource({ headers }: StoreRequest, { catalog }: StoreCont
     return { bucket, key: key ?? '', version, named: versionId !== undefined }
   } catch (error) {
     if (error instanceof S3Error && error.code === 'MethodNotAllowed') {
-      throw new S3Error('InvalidRequest',
-        { message: 'The source of a copy request may not specifically refer to a delete marker by version id.' })
+      throw new S3Error('InvalidRequest', { message: 'The source of a copy request may not specifically refer to a delete marker by version id.' })
     }
     throw error
   }
@@ -90,7 +97,8 @@ function decodeSource(part: string, header: string): string {
 function badCopySource(header: string, cause?: unknown): S3Error {
   return new S3Error('InvalidArgument', {
     message: 'Copy Source must mention the source bucket and key: sourcebucket/sourcekey',
-    fields: { ArgumentName: 'x-amz-copy-source', ArgumentValue: header }, cause
+    fields: { ArgumentName: 'x-amz-copy-source', ArgumentValue: header },
+    cause
   })
 }
 
@@ -103,7 +111,8 @@ function copiedAttributes({ headers }: StoreRequest, source: ObjectVersion): Obj
   return {
     ...own,
     // The redirect is never copied (AWS, CopyObject).
-    headers: metadataFromRequest ? own.headers
+    headers: metadataFromRequest ?
+      own.headers
       : { ...withoutRedirect(source.headers), ...redirect === undefined ? {} : { 'x-amz-website-redirect-location': redirect } },
     metadata: metadataFromRequest ? own.metadata : source.metadata,
     tags: tagsFromRequest ? own.tags : source.tags
@@ -129,8 +138,10 @@ function refuseIdleCopy({ bucket, key, headers }: StoreRequest, source: CopySour
   const changes = headers.get('x-amz-metadata-directive') === 'REPLACE' || headers.has('x-amz-storage-class') ||
     headers.has('x-amz-website-redirect-location')
   if (itself && !changes) {
-    throw new S3Error('InvalidRequest',
-      { message: 'This copy request is illegal because it is trying to copy an object to itself without changing the object\'s metadata, storage class, website redirect location or encryption attributes.' })
+    throw new S3Error('InvalidRequest', {
+      message:
+        'This copy request is illegal because it is trying to copy an object to itself without changing the object\'s metadata, storage class, website redirect location or encryption attributes.'
+    })
   }
 }
 
@@ -138,17 +149,23 @@ function refuseIdleCopy({ bucket, key, headers }: StoreRequest, source: CopySour
  * The body under new names. Copies are single objects whatever their source was, so an object that came in parts gets the
  * MD5 of its whole as ETag, and a checksum of its whole.
  */
-async function copyBody({ bucket, version }: CopySource,
-  algorithm: ChecksumAlgorithm | null): Promise<{ blobs: readonly Blob[]; etag: string; checksum: StoredChecksum | null }> {
+async function copyBody(
+  { bucket, version }: CopySource,
+  algorithm: ChecksumAlgorithm | null
+): Promise<{ blobs: readonly Blob[]; etag: string; checksum: StoredChecksum | null }> {
   const kept = version.parts === null && version.checksum?.algorithm === (algorithm ?? undefined)
-  const digests = kept ? { md5: version.etag, checksum: version.checksum }
+  const digests = kept ?
+    { md5: version.etag, checksum: version.checksum }
     : await digest(bucket.read(slices(version, 0, version.size)), algorithm, () => undefined)
   return { blobs: await bucket.link(version.blobs), etag: digests.md5, checksum: digests.checksum }
 }
 
 /** Reads a stream to its end, and gives its MD5 in hex and a checksum on the way. */
-export async function digest(source: Readable, algorithm: ChecksumAlgorithm | null, write: (chunk: Buffer) => Promise<void> | undefined):
-Promise<{ md5: string; checksum: StoredChecksum | null }> {
+export async function digest(
+  source: Readable,
+  algorithm: ChecksumAlgorithm | null,
+  write: (chunk: Buffer) => Promise<void> | undefined
+): Promise<{ md5: string; checksum: StoredChecksum | null }> {
   const md5 = createHash('md5')
   const checksum = algorithm === null ? null : { algorithm, state: createChecksum(algorithm) }
   for await (const chunk of source as AsyncIterable<Buffer>) {
@@ -158,7 +175,8 @@ Promise<{ md5: string; checksum: StoredChecksum | null }> {
   }
   return {
     md5: md5.digest('hex'),
-    checksum: checksum === null ? null
+    checksum: checksum === null ?
+      null
       : { algorithm: checksum.algorithm, value: checksum.state.digest().toString('base64'), type: 'FULL_OBJECT' }
   }
 }

@@ -33,8 +33,10 @@ export async function deleteObject(request: StoreRequest, { catalog }: StoreCont
     ifMatch: request.headers.get('if-match'),
     bypassGovernance: bypasses(request)
   })
-  return emptyAnswer(204,
-    [...marker ? [['x-amz-delete-marker', 'true'] as const] : [], ...versionId === null ? [] : [['x-amz-version-id', versionId] as const]])
+  return emptyAnswer(204, [
+    ...marker ? [['x-amz-delete-marker', 'true'] as const] : [],
+    ...versionId === null ? [] : [['x-amz-version-id', versionId] as const]
+  ])
 }
 
 /** DeleteObjects: each key succeeds or fails by itself. */
@@ -56,8 +58,9 @@ async function deleteOne(bucket: Bucket, object: XmlElement, bypassGovernance: b
   try {
     if (object.value('Size') !== undefined || object.value('LastModifiedTime') !== undefined) throw new S3Error('NotImplemented')
     const deleted = await remove(bucket, { key, versionId, ifMatch: object.value('ETag'), bypassGovernance })
-    return quiet ? '' : element('Deleted', ...names,
-      deleted.marker ? textElement('DeleteMarker', true) + textElement('DeleteMarkerVersionId', deleted.versionId) : '')
+    return quiet ?
+      '' :
+      element('Deleted', ...names, deleted.marker ? textElement('DeleteMarker', true) + textElement('DeleteMarkerVersionId', deleted.versionId) : '')
   } catch (error) {
     if (!(error instanceof S3Error)) throw error
     return element('Error', ...names, textElement('Code', error.code), textElement('Message', error.message))

@@ -163,8 +163,8 @@ export class DirectoryBackend implements Backend {
     return createReadStream(this.#blobPath(blob.id), { start, end: end - 1, highWaterMark: READ_SIZE })
   }
 
-  async * #readSlices(slices: readonly Slice[]): AsyncGenerator<Buffer> {
-    for (const slice of slices) yield * this.#readSlice(slice) as AsyncIterable<Buffer>
+  async *#readSlices(slices: readonly Slice[]): AsyncGenerator<Buffer> {
+    for (const slice of slices) yield* this.#readSlice(slice) as AsyncIterable<Buffer>
   }
 
   async #prepare(): Promise<void> {
@@ -220,7 +220,8 @@ export class DirectoryBackend implements Backend {
 
   async #removeOrphans(buckets: readonly StoredBucket[]): Promise<void> {
     const named = new Set(buckets.flatMap(({ keys, uploads }) => [
-      ...keys.flatMap(([, versions]) => versions.flatMap(blobIds)), ...uploads.flatMap(({ parts }) => parts.map(({ blob }) => blob.id))
+      ...keys.flatMap(([, versions]) => versions.flatMap(blobIds)),
+      ...uploads.flatMap(({ parts }) => parts.map(({ blob }) => blob.id))
     ]))
     for (const directory of await list(this.#path('blobs'))) {
       for (const { name } of await list(this.#path('blobs', directory.name))) {

@@ -21,59 +21,87 @@ interface DocumentRule {
  */
 export const documentRules = {
   accelerate: {
-    root: 'AccelerateConfiguration', deletable: false, digest: 'optional',
+    root: 'AccelerateConfiguration',
+    deletable: false,
+    digest: 'optional',
     absent: { content: '' }
   },
   cors: {
-    root: 'CORSConfiguration', deletable: true, digest: 'demanded',
+    root: 'CORSConfiguration',
+    deletable: true,
+    digest: 'demanded',
     absent: { code: 'NoSuchCORSConfiguration', message: 'The CORS configuration does not exist' }
   },
   encryption: {
-    root: 'ServerSideEncryptionConfiguration', deletable: true, digest: 'optional',
+    root: 'ServerSideEncryptionConfiguration',
+    deletable: true,
+    digest: 'optional',
     absent: { code: 'ServerSideEncryptionConfigurationNotFoundError', message: 'The server side encryption configuration was not found' }
   },
   lifecycle: {
-    root: 'LifecycleConfiguration', deletable: true, digest: 'demanded',
+    root: 'LifecycleConfiguration',
+    deletable: true,
+    digest: 'demanded',
     absent: { code: 'NoSuchLifecycleConfiguration', message: 'The lifecycle configuration does not exist' }
   },
   logging: {
-    root: 'BucketLoggingStatus', deletable: false, digest: 'optional',
+    root: 'BucketLoggingStatus',
+    deletable: false,
+    digest: 'optional',
     absent: { content: '' }
   },
   notification: {
-    root: 'NotificationConfiguration', deletable: false, digest: 'optional',
+    root: 'NotificationConfiguration',
+    deletable: false,
+    digest: 'optional',
     absent: { content: '' }
   },
   'object-lock': {
-    root: 'ObjectLockConfiguration', deletable: false, digest: 'demanded',
+    root: 'ObjectLockConfiguration',
+    deletable: false,
+    digest: 'demanded',
     absent: { code: 'ObjectLockConfigurationNotFoundError', message: 'Object Lock configuration does not exist for this bucket' }
   },
   ownershipControls: {
-    root: 'OwnershipControls', deletable: true, digest: 'optional',
+    root: 'OwnershipControls',
+    deletable: true,
+    digest: 'optional',
     absent: { code: 'OwnershipControlsNotFoundError', message: 'The bucket ownership controls were not found' }
   },
   policy: {
-    root: null, deletable: true, digest: 'optional',
+    root: null,
+    deletable: true,
+    digest: 'optional',
     absent: { code: 'NoSuchBucketPolicy', message: 'The bucket policy does not exist' }
   },
   publicAccessBlock: {
-    root: 'PublicAccessBlockConfiguration', deletable: true, digest: 'optional',
+    root: 'PublicAccessBlockConfiguration',
+    deletable: true,
+    digest: 'optional',
     absent: { code: 'NoSuchPublicAccessBlockConfiguration', message: 'The public access block configuration was not found' }
   },
   replication: {
-    root: 'ReplicationConfiguration', deletable: true, digest: 'demanded',
+    root: 'ReplicationConfiguration',
+    deletable: true,
+    digest: 'demanded',
     absent: { code: 'ReplicationConfigurationNotFoundError', message: 'The replication configuration was not found' }
   },
   requestPayment: {
-    root: 'RequestPaymentConfiguration', deletable: false, digest: 'optional',
+    root: 'RequestPaymentConfiguration',
+    deletable: false,
+    digest: 'optional',
     absent: { content: textElement('Payer', 'BucketOwner') }
   },
   tagging: {
-    root: 'Tagging', deletable: true, digest: 'demanded',
+    root: 'Tagging',
+    deletable: true,
+    digest: 'demanded',
     absent: { code: 'NoSuchTagSet', message: 'The TagSet does not exist' }
   },
   website: {
-    root: 'WebsiteConfiguration', deletable: true, digest: 'optional',
+    root: 'WebsiteConfiguration',
+    deletable: true,
+    digest: 'optional',
     absent: { code: 'NoSuchWebsiteConfiguration', message: 'The specified bucket does not have a website configuration' }
   }
 } as const satisfies Record<string, DocumentRule>

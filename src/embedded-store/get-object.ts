@@ -22,8 +22,7 @@ export async function getObject(request: StoreRequest, { catalog }: StoreContext
   const bucket = catalog.bucket(request.bucket)
   const version = locate(bucket, request.key, request.query.get('versionId'))
   checkOverrides(request)
-  const identity: ResponseHeaders = [['ETag', `"${version.etag}"`], ['Last-Modified', httpDate(version.lastModified)],
-    ...versionHeader(bucket, version)]
+  const identity: ResponseHeaders = [['ETag', `"${version.etag}"`], ['Last-Modified', httpDate(version.lastModified)], ...versionHeader(bucket, version)]
   if (!readConditions(request.headers, version, Date.now())) return { status: 304, headers: identity, body: null }
   const { range, partsCount, checksum } = select(request, version)
   const { start, end } = range ?? { start: 0, end: version.size }
@@ -82,7 +81,8 @@ export function readPartNumber(text: string): number {
   const number = Number(text)
   if (!/^\d{1,5}$/.test(text) || number < 1 || number > 10000) {
     throw new S3Error('InvalidArgument', {
-      message: 'Part number must be an integer between 1 and 10000, inclusive', fields: { ArgumentName: 'partNumber', ArgumentValue: text }
+      message: 'Part number must be an integer between 1 and 10000, inclusive',
+      fields: { ArgumentName: 'partNumber', ArgumentValue: text }
     })
   }
   return number
@@ -98,22 +98,25 @@ export async function getObjectAttributes(request: StoreRequest, { catalog }: St
   const wanted = readAttributeNames(request.headers.get('x-amz-object-attributes'))
   const parts: Record<AttributeName, () => string> = {
     ETag: () => textElement('ETag', version.etag),
-    Checksum: () => version.checksum === null ? ''
-      : element('Checksum', checksumElement(version.checksum), textElement('ChecksumType', version.checksum.type)),
+    Checksum: () =>
+      version.checksum === null ?
+        ''
+        : element('Checksum', checksumElement(version.checksum), textElement('ChecksumType', version.checksum.type)),
     ObjectParts: () => objectParts(request, version),
     StorageClass: () => textElement('StorageClass', version.storageClass),
     ObjectSize: () => textElement('ObjectSize', version.size)
   }
-  return xmlAnswer(xmlDocument('GetObjectAttributesResponse', ...wanted.map((name) => parts[name]())),
-    [['Last-Modified', httpDate(version.lastModified)], ...versionHeader(bucket, version)])
+  return xmlAnswer(xmlDocument('GetObjectAttributesResponse', ...wanted.map((name) => parts[name]())), [
+    ['Last-Modified', httpDate(version.lastModified)],
+    ...versionHeader(bucket, version)
+  ])
 }
 
 function readAttributeNames(header: string | undefined): readonly AttributeName[] {
   const asked = (header ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '')
   const known = attributeNames.filter((name) => asked.includes(name))
   if (known.length === 0 || known.length < new Set(asked).size) {
-    throw new S3Error('InvalidArgument',
-      { message: 'Invalid attribute name specified.', fields: { ArgumentName: 'x-amz-object-attributes' } })
+    throw new S3Error('InvalidArgument', { message: 'Invalid attribute name specified.', fields: { ArgumentName: 'x-amz-object-attributes' } })
   }
   return known
 }
@@ -126,9 +129,13 @@ function objectParts(request: StoreRequest, { parts }: ObjectVersion): string {
   const limit = pageSize('x-amz-max-parts', request.headers.get('x-amz-max-parts'))
   const rest = parts.filter(({ number }) => number > marker)
   const page = rest.slice(0, limit)
-  return element('ObjectParts', textElement('PartsCount', parts.length), textElement('PartNumberMarker', marker),
-    textElement('NextPartNumberMarker', page.at(-1)?.number ?? 0), textElement('MaxParts', limit),
+  return element(
+    'ObjectParts',
+    textElement('PartsCount', parts.length),
+    textElement('PartNumberMarker', marker),
+    textElement('NextPartNumberMarker', page.at(-1)?.number ?? 0),
+    textElement('MaxParts', limit),
     textElement('IsTruncated', page.length < rest.length),
-    ...page.map(({ number, size, checksum }) => element('Part', textElement('PartNumber', number), textElement('Size', size),
-      checksumElement(checksum))))
+    ...page.map(({ number, size, checksum }) => element('Part', textElement('PartNumber', number), textElement('Size', size), checksumElement(checksum)))
+  )
 }

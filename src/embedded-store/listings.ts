@@ -28,10 +28,18 @@ export async function listObjects(request: StoreRequest, { catalog }: StoreConte
   const page = listPage(catalog.bucket(bucket).keys, asked, currentRow)
   // Without a delimiter the last key of the page is the next marker, and S3 leaves it to the client to see that.
   const next = asked.delimiter === '' ? undefined : lastName(page)
-  return xmlAnswer(xmlDocument('ListBucketResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name),
-    echo('Marker', marker, name),
-    next === undefined ? '' : textElement('NextMarker', name(next)), ...frame(request, page, asked, 'MaxKeys', name),
-    ...page.rows.map((row) => contents(row, name, true)), ...prefixes(page, name)))
+  return xmlAnswer(
+    xmlDocument(
+      'ListBucketResult',
+      textElement('Name', bucket),
+      echo('Prefix', asked.prefix, name),
+      echo('Marker', marker, name),
+      next === undefined ? '' : textElement('NextMarker', name(next)),
+      ...frame(request, page, asked, 'MaxKeys', name),
+      ...page.rows.map((row) => contents(row, name, true)),
+      ...prefixes(page, name)
+    )
+  )
 }
 
 /** ListObjectsV2. */
@@ -43,11 +51,20 @@ export async function listObjectsV2(request: StoreRequest, { catalog }: StoreCon
   const asked = pageQuery(request, 'max-keys', token === undefined ? startAfter ?? '' : readToken(token), false)
   const page = listPage(catalog.bucket(bucket).keys, asked, currentRow)
   const next = lastName(page)
-  return xmlAnswer(xmlDocument('ListBucketResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name),
-    startAfter === undefined ? '' : textElement('StartAfter', name(startAfter)), textElement('ContinuationToken', token),
-    next === undefined ? '' : textElement('NextContinuationToken', Buffer.from(next, 'utf8').toString('base64url')),
-    textElement('KeyCount', page.rows.length + page.commonPrefixes.length), ...frame(request, page, asked, 'MaxKeys', name),
-    ...page.rows.map((row) => contents(row, name, query.get('fetch-owner') === 'true')), ...prefixes(page, name)))
+  return xmlAnswer(
+    xmlDocument(
+      'ListBucketResult',
+      textElement('Name', bucket),
+      echo('Prefix', asked.prefix, name),
+      startAfter === undefined ? '' : textElement('StartAfter', name(startAfter)),
+      textElement('ContinuationToken', token),
+      next === undefined ? '' : textElement('NextContinuationToken', Buffer.from(next, 'utf8').toString('base64url')),
+      textElement('KeyCount', page.rows.length + page.commonPrefixes.length),
+      ...frame(request, page, asked, 'MaxKeys', name),
+      ...page.rows.map((row) => contents(row, name, query.get('fetch-owner') === 'true')),
+      ...prefixes(page, name)
+    )
+  )
 }
 
 /** ListObjectVersions. */
@@ -66,24 +83,35 @@ export async function listObjectVersions(request: StoreRequest, { catalog }: Sto
     return asked.resume && key === keyMarker ? rows.slice(rows.findIndex(({ version }) => version.versionId === versionMarker) + 1) : rows
   })
   const next = lastName(page)
-  return xmlAnswer(xmlDocument('ListVersionsResult', textElement('Name', bucket), echo('Prefix', asked.prefix, name),
-    echo('KeyMarker', keyMarker, name),
-    textElement('VersionIdMarker', versionMarker), next === undefined ? '' : textElement('NextKeyMarker', name(next)),
-    page.last !== null && 'row' in page.last ? textElement('NextVersionIdMarker', page.last.row.version.versionId) : '',
-    ...frame(request, page, asked, 'MaxKeys', name), ...page.rows.map((row) => versionElement(row, name)), ...prefixes(page, name)))
+  return xmlAnswer(
+    xmlDocument(
+      'ListVersionsResult',
+      textElement('Name', bucket),
+      echo('Prefix', asked.prefix, name),
+      echo('KeyMarker', keyMarker, name),
+      textElement('VersionIdMarker', versionMarker),
+      next === undefined ? '' : textElement('NextKeyMarker', name(next)),
+      page.last !== null && 'row' in page.last ? textElement('NextVersionIdMarker', page.last.row.version.versionId) : '',
+      ...frame(request, page, asked, 'MaxKeys', name),
+      ...page.rows.map((row) => versionElement(row, name)),
+      ...prefixes(page, name)
+    )
+  )
 }
 
 /** Reads the parameters all listings share. */
 function pageQuery({ query }: StoreRequest, limitName: string, after: string, resume: boolean): PageQuery {
-  return { prefix: query.get('prefix') ?? '', delimiter: query.get('delimiter') ?? '', after, resume,
-    limit: pageSize(limitName, query.get(limitName)) }
+  return { prefix: query.get('prefix') ?? '', delimiter: query.get('delimiter') ?? '', after, resume, limit: pageSize(limitName, query.get(limitName)) }
 }
 
 /** The elements all listings share. */
-function frame(request: StoreRequest, page: Page<unknown>, asked: PageQuery, limitName: string,
-  name: (text: string) => string): readonly string[] {
-  return [textElement(limitName, asked.limit), asked.delimiter === '' ? '' : textElement('Delimiter', name(asked.delimiter)),
-    textElement('EncodingType', request.query.get('encoding-type')), textElement('IsTruncated', page.last !== null)]
+function frame(request: StoreRequest, page: Page<unknown>, asked: PageQuery, limitName: string, name: (text: string) => string): readonly string[] {
+  return [
+    textElement(limitName, asked.limit),
+    asked.delimiter === '' ? '' : textElement('Delimiter', name(asked.delimiter)),
+    textElement('EncodingType', request.query.get('encoding-type')),
+    textElement('IsTruncated', page.last !== null)
+  ]
 }
 
 function prefixes(page: Page<unknown>, name: (text: string) => string): readonly string[] {
@@ -110,15 +138,24 @@ function currentRow(key: string, [newest]: readonly Version[]): readonly KeyRow[
 }
 
 function contents({ key, version }: KeyRow, name: (text: string) => string, withOwner: boolean): string {
-  return element('Contents', textElement('Key', name(key)), ...bodyElements(version), withOwner ? ownerElement() : '',
-    textElement('StorageClass', version.storageClass))
+  return element(
+    'Contents',
+    textElement('Key', name(key)),
+    ...bodyElements(version),
+    withOwner ? ownerElement() : '',
+    textElement('StorageClass', version.storageClass)
+  )
 }
 
 function bodyElements(version: ObjectVersion): readonly string[] {
-  return [textElement('LastModified', isoDate(version.lastModified)), textElement('ETag', `"${version.etag}"`),
-    ...version.checksum === null ? []
+  return [
+    textElement('LastModified', isoDate(version.lastModified)),
+    textElement('ETag', `"${version.etag}"`),
+    ...version.checksum === null ?
+      []
       : [textElement('ChecksumAlgorithm', version.checksum.algorithm.toUpperCase()), textElement('ChecksumType', version.checksum.type)],
-    textElement('Size', version.size)]
+    textElement('Size', version.size)
+  ]
 }
 
 function versionElement({ key, version, latest }: VersionRow, name: (text: string) => string): string {
@@ -132,8 +169,7 @@ function versionElement({ key, version, latest }: VersionRow, name: (text: strin
 function readToken(token: string): string {
   const key = Buffer.from(token, 'base64url').toString('utf8')
   if (key !== '' && Buffer.from(key, 'utf8').toString('base64url') === token) return key
-  throw new S3Error('InvalidArgument',
-    { message: 'The continuation token provided is incorrect', fields: { ArgumentName: 'continuation-token' } })
+  throw new S3Error('InvalidArgument', { message: 'The continuation token provided is incorrect', fields: { ArgumentName: 'continuation-token' } })
 }
 
 interface UploadRow {
@@ -149,20 +185,41 @@ export async function listMultipartUploads(request: StoreRequest, { catalog }: S
   // Without a key marker it has no meaning, and S3 ignores it.
   const idMarker = keyMarker === '' ? '' : query.get('upload-id-marker') ?? ''
   const asked = pageQuery(request, 'max-uploads', keyMarker, idMarker !== '')
-  const page = listPage(byKey(catalog.bucket(request.bucket).uploads), asked, (key, uploads): readonly UploadRow[] =>
-    uploads.filter(({ record }) => !(asked.resume && key === keyMarker && record.id <= idMarker)).map((upload) => ({ key, upload })))
+  const page = listPage(
+    byKey(catalog.bucket(request.bucket).uploads),
+    asked,
+    (key, uploads): readonly UploadRow[] =>
+      uploads.filter(({ record }) => !(asked.resume && key === keyMarker && record.id <= idMarker)).map((upload) => ({ key, upload }))
+  )
   const next = lastName(page)
   const last = page.last !== null && 'row' in page.last ? page.last.row.upload.record.id : undefined
-  return xmlAnswer(xmlDocument('ListMultipartUploadsResult', textElement('Bucket', request.bucket),
-    echo('KeyMarker', keyMarker, name), textElement('UploadIdMarker', idMarker),
-    next === undefined ? '' : textElement('NextKeyMarker', name(next)), textElement('NextUploadIdMarker', last),
-    echo('Prefix', asked.prefix, name), ...frame(request, page, asked, 'MaxUploads', name),
-    ...page.rows.map(({ upload: { record } }) => uploadElement(record, name)), ...prefixes(page, name)))
+  return xmlAnswer(
+    xmlDocument(
+      'ListMultipartUploadsResult',
+      textElement('Bucket', request.bucket),
+      echo('KeyMarker', keyMarker, name),
+      textElement('UploadIdMarker', idMarker),
+      next === undefined ? '' : textElement('NextKeyMarker', name(next)),
+      textElement('NextUploadIdMarker', last),
+      echo('Prefix', asked.prefix, name),
+      ...frame(request, page, asked, 'MaxUploads', name),
+      ...page.rows.map(({ upload: { record } }) => uploadElement(record, name)),
+      ...prefixes(page, name)
+    )
+  )
 }
 
 function uploadElement(record: UploadRecord, name: (text: string) => string): string {
-  return element('Upload', textElement('Key', name(record.key)), textElement('UploadId', record.id), ownerElement('Initiator'), ownerElement(),
-    textElement('StorageClass', record.attributes.storageClass), textElement('Initiated', isoDate(record.initiated)), ...checksumKind(record))
+  return element(
+    'Upload',
+    textElement('Key', name(record.key)),
+    textElement('UploadId', record.id),
+    ownerElement('Initiator'),
+    ownerElement(),
+    textElement('StorageClass', record.attributes.storageClass),
+    textElement('Initiated', isoDate(record.initiated)),
+    ...checksumKind(record)
+  )
 }
 
 function byKey(uploads: Iterable<Upload>): SortedMap<readonly Upload[]> {
@@ -178,20 +235,39 @@ export async function listParts(request: StoreRequest, { catalog }: StoreContext
   const marker = Number(query.get('part-number-marker') ?? 0)
   const rest = [...parts.values()].filter(({ number }) => number > marker).sort((a, b) => a.number - b.number)
   const page = rest.slice(0, limit)
-  return xmlAnswer(xmlDocument('ListPartsResult', textElement('Bucket', request.bucket), textElement('Key', name(key)),
-    textElement('UploadId', record.id), ownerElement('Initiator'), ownerElement(),
-    textElement('StorageClass', record.attributes.storageClass), textElement('PartNumberMarker', marker),
-    textElement('NextPartNumberMarker', page.at(-1)?.number ?? 0), textElement('MaxParts', limit),
-    textElement('EncodingType', query.get('encoding-type')), textElement('IsTruncated', page.length < rest.length),
-    ...checksumKind(record), ...page.map(partElement)))
+  return xmlAnswer(
+    xmlDocument(
+      'ListPartsResult',
+      textElement('Bucket', request.bucket),
+      textElement('Key', name(key)),
+      textElement('UploadId', record.id),
+      ownerElement('Initiator'),
+      ownerElement(),
+      textElement('StorageClass', record.attributes.storageClass),
+      textElement('PartNumberMarker', marker),
+      textElement('NextPartNumberMarker', page.at(-1)?.number ?? 0),
+      textElement('MaxParts', limit),
+      textElement('EncodingType', query.get('encoding-type')),
+      textElement('IsTruncated', page.length < rest.length),
+      ...checksumKind(record),
+      ...page.map(partElement)
+    )
+  )
 }
 
 function partElement({ number, lastModified, etag, size, checksum }: UploadedPart): string {
-  return element('Part', textElement('PartNumber', number), textElement('LastModified', isoDate(lastModified)),
-    textElement('ETag', `"${etag}"`), textElement('Size', size), checksumElement(checksum))
+  return element(
+    'Part',
+    textElement('PartNumber', number),
+    textElement('LastModified', isoDate(lastModified)),
+    textElement('ETag', `"${etag}"`),
+    textElement('Size', size),
+    checksumElement(checksum)
+  )
 }
 
 function checksumKind({ checksum }: UploadRecord): readonly string[] {
-  return checksum === null ? []
+  return checksum === null ?
+    []
     : [textElement('ChecksumAlgorithm', checksum.algorithm.toUpperCase()), textElement('ChecksumType', checksum.type)]
 }

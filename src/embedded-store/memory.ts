@@ -30,7 +30,9 @@ export class MemoryBackend implements Backend {
         return undefined
       },
       commit: async () => this.#keep(size <= COMPACT_LIMIT ? [Buffer.concat(buffers)] : buffers),
-      abort: async () => { buffers.length = 0 }
+      abort: async () => {
+        buffers.length = 0
+      }
     }
   }
 
@@ -70,7 +72,7 @@ export class MemoryBackend implements Backend {
 }
 
 /** The bytes of a slice, as views into the chunks. */
-function * cut(chunks: Chunks, { start, end }: Slice): Generator<Buffer> {
+function* cut(chunks: Chunks, { start, end }: Slice): Generator<Buffer> {
   if (start >= end) return
   for (let i = firstEndingAfter(chunks.ends, start); i < chunks.buffers.length; i += 1) {
     const buffer = chunks.buffers[i] as Buffer

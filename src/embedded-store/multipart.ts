@@ -24,10 +24,13 @@ export async function createMultipartUpload(request: StoreRequest, { catalog }: 
   const checksum = askedChecksum(request.headers)
   const record: UploadRecord = { id: orderedId(), key: request.key, initiated: Date.now(), attributes, checksum }
   await bucket.createUpload(record)
-  const xml = xmlDocument('InitiateMultipartUploadResult', textElement('Bucket', request.bucket), textElement('Key', request.key),
-    textElement('UploadId', record.id))
-  return xmlAnswer(xml,
-    checksum === null ? [] : [['x-amz-checksum-algorithm', checksum.algorithm.toUpperCase()], ['x-amz-checksum-type', checksum.type]])
+  const xml = xmlDocument(
+    'InitiateMultipartUploadResult',
+    textElement('Bucket', request.bucket),
+    textElement('Key', request.key),
+    textElement('UploadId', record.id)
+  )
+  return xmlAnswer(xml, checksum === null ? [] : [['x-amz-checksum-algorithm', checksum.algorithm.toUpperCase()], ['x-amz-checksum-type', checksum.type]])
 }
 
 /** @throws S3Error InvalidRequest for a type the algorithm does not have */
@@ -53,8 +56,9 @@ export async function uploadPart(request: StoreRequest, context: StoreContext): 
   const { bucket, record, number } = target(request, context)
   const declared = declaredChecksum(request.headers)
   if (record.checksum !== null && declared !== null && declared.algorithm !== record.checksum.algorithm) {
-    throw new S3Error('InvalidRequest',
-      { message: `Checksum Type mismatch occurred, expected checksum Type: ${record.checksum.algorithm}, actual checksum Type: ${declared.algorithm}` })
+    throw new S3Error('InvalidRequest', {
+      message: `Checksum Type mismatch occurred, expected checksum Type: ${record.checksum.algorithm}, actual checksum Type: ${declared.algorithm}`
+    })
   }
   const received = await receiveBlob(request, context, partAlgorithm(record, context))
   await savePart(bucket, record, number, received)
@@ -72,9 +76,15 @@ export async function uploadPartCopy(request: StoreRequest, context: StoreContex
   }
   const copied = await copyRange(context, source, { start, end }, partAlgorithm(record, context))
   const part = await savePart(bucket, record, number, copied)
-  return xmlAnswer(xmlDocument('CopyPartResult', textElement('LastModified', isoDate(part.lastModified)),
-    textElement('ETag', `"${part.etag}"`), checksumElement(part.checksum)),
-    copySourceHeader(source))
+  return xmlAnswer(
+    xmlDocument(
+      'CopyPartResult',
+      textElement('LastModified', isoDate(part.lastModified)),
+      textElement('ETag', `"${part.etag}"`),
+      checksumElement(part.checksum)
+    ),
+    copySourceHeader(source)
+  )
 }
 
 function target(request: StoreRequest, { catalog }: StoreContext): { bucket: Bucket; record: UploadRecord; number: number } {
@@ -88,8 +98,12 @@ function partAlgorithm(record: UploadRecord, { defaultChecksum }: StoreContext):
   return record.checksum?.algorithm ?? (defaultChecksum ? 'crc64nvme' : null)
 }
 
-async function copyRange({ catalog }: StoreContext, { bucket, version }: CopySource, { start, end }: ByteRange,
-  algorithm: ChecksumAlgorithm | null): Promise<Received> {
+async function copyRange(
+  { catalog }: StoreContext,
+  { bucket, version }: CopySource,
+  { start, end }: ByteRange,
+  algorithm: ChecksumAlgorithm | null
+): Promise<Received> {
   const writer = await catalog.backend.createBlob()
   try {
     const { md5, checksum } = await digest(bucket.read(slices(version, start, end)), algorithm, (chunk) => writer.write(chunk))
@@ -100,8 +114,7 @@ async function copyRange({ catalog }: StoreContext, { bucket, version }: CopySou
   }
 }
 
-async function savePart(bucket: Bucket, { id, key }: UploadRecord, number: number,
-  { blob, md5, checksum }: Received): Promise<UploadedPart> {
+async function savePart(bucket: Bucket, { id, key }: UploadRecord, number: number, { blob, md5, checksum }: Received): Promise<UploadedPart> {
   const part: UploadedPart = { number, size: blob.size, etag: md5, checksum, blob, lastModified: currentSecond() }
   try {
     await bucket.savePart(key, id, part)

@@ -25,11 +25,13 @@ export async function objectTagging(request: StoreRequest, { catalog }: StoreCon
 function readTagSet(root: XmlElement): ObjectVersion['tags'] {
   const [set] = root.all('TagSet')
   if (set === undefined) throw new S3Error('MalformedXML')
-  return checkTags(set.all('Tag').map((tag) => {
-    const [key, value] = [tag.value('Key'), tag.value('Value')]
-    if (key === undefined || value === undefined) throw new S3Error('MalformedXML')
-    return [key, value]
-  }))
+  return checkTags(
+    set.all('Tag').map((tag) => {
+      const [key, value] = [tag.value('Key'), tag.value('Value')]
+      if (key === undefined || value === undefined) throw new S3Error('MalformedXML')
+      return [key, value]
+    })
+  )
 }
 
 /** GET and PUT of `?retention`. */
@@ -128,8 +130,11 @@ function aclDocument(acl: CannedAcl): string {
 }
 
 function grant(type: string, who: string, permission: string): string {
-  return element('Grant', `<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="${type}">${who}</Grantee>`,
-    textElement('Permission', permission))
+  return element(
+    'Grant',
+    `<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="${type}">${who}</Grantee>`,
+    textElement('Permission', permission)
+  )
 }
 
 function target(bucket: Bucket, request: StoreRequest): ObjectVersion {
@@ -137,8 +142,7 @@ function target(bucket: Bucket, request: StoreRequest): ObjectVersion {
 }
 
 /** Replaces properties of a version in place: tags, locks and ACLs are no part of what a version is. */
-async function change(bucket: Bucket, request: StoreRequest,
-  make: (version: ObjectVersion) => Partial<ObjectVersion>): Promise<ObjectVersion> {
+async function change(bucket: Bucket, request: StoreRequest, make: (version: ObjectVersion) => Partial<ObjectVersion>): Promise<ObjectVersion> {
   return bucket.changeKey(request.key, (versions) => {
     const version = target(bucket, request)
     const changed: ObjectVersion = { ...version, ...make(version) }
@@ -147,6 +151,9 @@ async function change(bucket: Bucket, request: StoreRequest,
 }
 
 function noLock(): S3Error {
-  return new S3Error('InvalidRequest',
-    { code: 'NoSuchObjectLockConfiguration', status: 404, message: 'The specified object does not have a ObjectLock configuration' })
+  return new S3Error('InvalidRequest', {
+    code: 'NoSuchObjectLockConfiguration',
+    status: 404,
+    message: 'The specified object does not have a ObjectLock configuration'
+  })
 }

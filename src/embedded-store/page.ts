@@ -13,8 +13,10 @@ const PAGE_LIMIT = 1000
 export function pageSize(name: string, text: string | undefined): number {
   if (text === undefined || text === '') return PAGE_LIMIT
   if (!/^\d{1,10}$/.test(text) || Number(text) > 0x7fffffff) {
-    throw new S3Error('InvalidArgument',
-      { message: `Provided ${name} not an integer or within integer range`, fields: { ArgumentName: name, ArgumentValue: text } })
+    throw new S3Error('InvalidArgument', {
+      message: `Provided ${name} not an integer or within integer range`,
+      fields: { ArgumentName: name, ArgumentValue: text }
+    })
   }
   return Math.min(Number(text), PAGE_LIMIT)
 }
@@ -26,8 +28,10 @@ export function pageSize(name: string, text: string | undefined): number {
 export function nameEncoding(encodingType: string | undefined): (name: string) => string {
   if (encodingType === undefined || encodingType === '') return (name) => name
   if (encodingType.toLowerCase() === 'url') return (name) => percentEncode(name, { keepSlash: true })
-  throw new S3Error('InvalidArgument',
-    { message: 'Invalid Encoding Method specified in Request', fields: { ArgumentName: 'encoding-type', ArgumentValue: encodingType } })
+  throw new S3Error('InvalidArgument', {
+    message: 'Invalid Encoding Method specified in Request',
+    fields: { ArgumentName: 'encoding-type', ArgumentValue: encodingType }
+  })
 }
 
 export interface PageQuery {
@@ -51,8 +55,11 @@ export interface Page<Row> {
  * One page of a listing: rows, and in their place common prefixes where a delimiter follows the prefix.
  * @param expand the rows of a key, in order; none for keys that do not show
  */
-export function listPage<Value, Row>(source: Pick<SortedMap<Value>, 'get' | 'atOrAfter' | 'after' | 'afterPrefix'>, query: PageQuery,
-  expand: (key: string, value: Value) => readonly Row[]): Page<Row> {
+export function listPage<Value, Row>(
+  source: Pick<SortedMap<Value>, 'get' | 'atOrAfter' | 'after' | 'afterPrefix'>,
+  query: PageQuery,
+  expand: (key: string, value: Value) => readonly Row[]
+): Page<Row> {
   const rows: Row[] = []
   const commonPrefixes: string[] = []
   let last: Page<Row>['last'] = null
@@ -65,8 +72,11 @@ export function listPage<Value, Row>(source: Pick<SortedMap<Value>, 'get' | 'atO
   return { rows, commonPrefixes, last: null }
 }
 
-function * walk<Value, Row>(source: Pick<SortedMap<Value>, 'get' | 'atOrAfter' | 'after' | 'afterPrefix'>, query: PageQuery,
-  expand: (key: string, value: Value) => readonly Row[]): Generator<{ readonly row: Row } | { readonly prefix: string }> {
+function* walk<Value, Row>(
+  source: Pick<SortedMap<Value>, 'get' | 'atOrAfter' | 'after' | 'afterPrefix'>,
+  query: PageQuery,
+  expand: (key: string, value: Value) => readonly Row[]
+): Generator<{ readonly row: Row } | { readonly prefix: string }> {
   let key = firstKey(source, query)
   while (key?.startsWith(query.prefix) === true) {
     const rows = expand(key, source.get(key) as Value)

@@ -25,7 +25,14 @@ export async function putObject(request: StoreRequest, context: StoreContext): P
   writeConditions(request.headers, bucket.current(request.key))
   const { blob, md5, checksum } = await receiveBlob(request, context, context.defaultChecksum ? 'crc64nvme' : null)
   const version = await publish(bucket, request.key, request.headers, {
-    kind: 'object', ...attributes, lastModified: currentSecond(), etag: md5, size: blob.size, checksum, blobs: [blob], parts: null
+    kind: 'object',
+    ...attributes,
+    lastModified: currentSecond(),
+    etag: md5,
+    size: blob.size,
+    checksum,
+    blobs: [blob],
+    parts: null
   })
   return emptyAnswer(200, [['ETag', `"${md5}"`], ...versionHeader(bucket, version), ...checksumHeaders(checksum)])
 }
@@ -34,8 +41,7 @@ export async function putObject(request: StoreRequest, context: StoreContext): P
  * Makes an object visible, if the conditions of the request hold at that moment. Its blobs are freed if they do not.
  * @throws S3Error PreconditionFailed, NoSuchKey
  */
-export async function publish(bucket: Bucket, key: string, headers: HeaderList,
-  object: Omit<ObjectVersion, 'versionId'>): Promise<ObjectVersion> {
+export async function publish(bucket: Bucket, key: string, headers: HeaderList, object: Omit<ObjectVersion, 'versionId'>): Promise<ObjectVersion> {
   try {
     return await bucket.changeKey(key, (versions) => {
       writeConditions(headers, versions[0]?.kind === 'object' ? versions[0] : undefined)

@@ -106,8 +106,7 @@ class BodyCheck {
     const trailers = this.#decoder?.finish() ?? []
     const sha256 = this.#sha256?.digest('hex')
     if (payload.framing === 'plain' && payload.sha256 !== null && sha256 !== payload.sha256) {
-      throw new S3Error('XAmzContentSHA256Mismatch',
-        { fields: { ClientComputedContentSHA256: payload.sha256, S3ComputedContentSHA256: sha256 ?? '' } })
+      throw new S3Error('XAmzContentSHA256Mismatch', { fields: { ClientComputedContentSHA256: payload.sha256, S3ComputedContentSHA256: sha256 ?? '' } })
     }
     const md5 = this.#md5.digest()
     if (this.#contentMd5 !== undefined && md5.toString('base64') !== this.#contentMd5) {

@@ -60,8 +60,15 @@ export function errorAnswer(error: unknown, request: Pick<HttpRequest, 'id' | 'm
   const shown = error instanceof S3Error ? error : ofSystem(systemCodeOf(error))
   if (shown.status === 304) return { status: 304, headers: shown.headers, body: null }
   const fields = Object.entries(shown.fields).map(([name, value]) => textElement(name, value.slice(0, MOST_TEXT))).join('')
-  const xml = xmlDocument('Error', textElement('Code', shown.code), textElement('Message', shown.message.slice(0, MOST_TEXT)), fields,
-    textElement('Resource', request.target.rawPath.slice(0, MOST_TEXT)), textElement('RequestId', request.id), textElement('HostId', hostId))
+  const xml = xmlDocument(
+    'Error',
+    textElement('Code', shown.code),
+    textElement('Message', shown.message.slice(0, MOST_TEXT)),
+    fields,
+    textElement('Resource', request.target.rawPath.slice(0, MOST_TEXT)),
+    textElement('RequestId', request.id),
+    textElement('HostId', hostId)
+  )
   // <Error> is the one document of S3 that is in no namespace.
   const answer = xmlAnswer(xml.replace(/ xmlns="[^"]*"/, ''), shown.headers, shown.status)
   return request.method === 'HEAD' ? { status: answer.status, headers: shown.headers, body: null } : answer

@@ -46,13 +46,20 @@ export async function startStore(options: ServerOptions): Promise<RunningStore> 
 /** A server that hands every request to `exchange`, also those that expect "100 Continue". Not yet listening. */
 export function createStoreServer(exchange: Exchange): Server {
   const server = createServer({
-    requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 60_000, highWaterMark: 256 * 1024, maxHeaderSize: 64 * 1024, noDelay: true
+    requestTimeout: 0,
+    headersTimeout: 60_000,
+    keepAliveTimeout: 60_000,
+    highWaterMark: 256 * 1024,
+    maxHeaderSize: 64 * 1024,
+    noDelay: true
   })
   const accept = (message: IncomingMessage, response: ServerResponse): void => {
     // Errors of the socket end here: whoever reads the body or writes the answer hears of them there.
     message.on('error', () => undefined)
     response.on('error', () => undefined)
-    serve(message, response, exchange).catch(() => { response.destroy() })
+    serve(message, response, exchange).catch(() => {
+      response.destroy()
+    })
   }
   server.on('request', accept)
   server.on('checkContinue', accept)
@@ -63,15 +70,21 @@ export function createStoreServer(exchange: Exchange): Server {
 
 async function serve(message: IncomingMessage, response: ServerResponse, exchange: Exchange): Promise<void> {
   // A body that was refused is read to its end: closing the connection under it would lose the answer.
-  response.once('close', () => { if (!message.complete) message.resume() })
+  response.once('close', () => {
+    if (!message.complete) message.resume()
+  })
   const id = requestId()
   const method = message.method ?? ''
   const target = readTarget(message.url ?? '')
   if (target instanceof S3Error) return sendAnswer(response, { id, method }, errorAnswer(target, { id, method, target: nowhere }))
   const gone = new AbortController()
-  response.once('close', () => { if (!response.writableFinished) gone.abort() })
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort()
+  })
   await exchange({
-    id, method, target,
+    id,
+    method,
+    target,
     headers: HeaderList.fromRaw(message.rawHeaders),
     host: message.headers.host ?? '',
     body: message,
@@ -109,8 +122,11 @@ function readTarget(url: string): RequestTarget | S3Error {
 const nowhere = parseTarget('/')
 
 /** Writes an answer. A body that fails halfway breaks the connection: it must not look complete. */
-export async function sendAnswer(response: ServerResponse, { id, method }: Pick<HttpRequest, 'id' | 'method'>,
-  { status, headers, body }: HttpResponse): Promise<void> {
+export async function sendAnswer(
+  response: ServerResponse,
+  { id, method }: Pick<HttpRequest, 'id' | 'method'>,
+  { status, headers, body }: HttpResponse
+): Promise<void> {
   response.writeHead(status, [...headers, ['x-amz-request-id', id], ['x-amz-id-2', hostId]].flat())
   if (body === null || method === 'HEAD') response.end()
   else if (Buffer.isBuffer(body)) response.end(body)
@@ -132,7 +148,9 @@ export async function listen(server: Server, host: string, port: number): Promis
 
 export async function closeServer(server: Server): Promise<void> {
   await new Promise<void>((resolve) => {
-    server.close(() => { resolve() })
+    server.close(() => {
+      resolve()
+    })
     server.closeAllConnections()
   })
 }

@@ -66,7 +66,7 @@ export class SortedMap<V> {
     return this.#keys[this.#firstWhere((other) => compareUtf8(other, prefix) > 0 && !other.startsWith(prefix))]
   }
 
-  * values(): Generator<V> {
+  *values(): Generator<V> {
     for (const key of this.#keys) yield this.#values.get(key) as V
   }
 

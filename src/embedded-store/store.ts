@@ -92,8 +92,20 @@ export class Store {
 }
 
 /** Sub-resources and old versions are not covered by READ of the current object or the listing. */
-const privateParameters = new Set(['acl', 'attributes', 'legal-hold', 'location', 'retention', 'tagging', 'uploadId', 'uploads', 'versionId',
-  'versioning', 'versions', ...Object.keys(documentRules)])
+const privateParameters = new Set([
+  'acl',
+  'attributes',
+  'legal-hold',
+  'location',
+  'retention',
+  'tagging',
+  'uploadId',
+  'uploads',
+  'versionId',
+  'versioning',
+  'versions',
+  ...Object.keys(documentRules)
+])
 
 type Handler = (request: StoreRequest, context: StoreContext) => Promise<HttpResponse>
 type Methods = Readonly<Partial<Record<string, Handler>>>
@@ -138,10 +150,35 @@ function copyOr(copy: Handler, other: Handler): Handler {
 }
 
 /** Parameters that refine an operation and never choose one. */
-const plainParameters = new Set(['bucket-region', 'continuation-token', 'delimiter', 'encoding-type', 'fetch-owner', 'key-marker',
-  'list-type', 'marker', 'max-buckets', 'max-keys', 'max-parts', 'max-uploads', 'part-number-marker', 'partNumber', 'prefix',
-  'response-cache-control', 'response-content-disposition', 'response-content-encoding', 'response-content-language',
-  'response-content-type', 'response-expires', 'start-after', 'upload-id-marker', 'uploadId', 'version-id-marker', 'versionId', 'x-id'])
+const plainParameters = new Set([
+  'bucket-region',
+  'continuation-token',
+  'delimiter',
+  'encoding-type',
+  'fetch-owner',
+  'key-marker',
+  'list-type',
+  'marker',
+  'max-buckets',
+  'max-keys',
+  'max-parts',
+  'max-uploads',
+  'part-number-marker',
+  'partNumber',
+  'prefix',
+  'response-cache-control',
+  'response-content-disposition',
+  'response-content-encoding',
+  'response-content-language',
+  'response-content-type',
+  'response-expires',
+  'start-after',
+  'upload-id-marker',
+  'uploadId',
+  'version-id-marker',
+  'versionId',
+  'x-id'
+])
 
 /**
  * Finds the operation of a request.

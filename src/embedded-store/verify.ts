@@ -50,8 +50,10 @@ export class SignatureCheck {
     const authorization = request.headers.get('authorization')
     const presigned = hasPresignedCredential(request.target.query)
     if (authorization !== undefined && presigned) {
-      throw new S3Error('InvalidArgument',
-        { message: 'Only one auth mechanism allowed', fields: { ArgumentName: 'Authorization', ArgumentValue: authorization } })
+      throw new S3Error('InvalidArgument', {
+        message: 'Only one auth mechanism allowed',
+        fields: { ArgumentName: 'Authorization', ArgumentValue: authorization }
+      })
     }
     if (authorization !== undefined) return this.#verifyHeader(request, authorization, now)
     if (presigned) return this.#verifyQuery(request, now)
@@ -61,15 +63,18 @@ export class SignatureCheck {
   #verifyHeader(request: HttpRequest, authorization: string, now: number): Verified {
     if (!authorization.startsWith(`${algorithmV4} `)) {
       // s3cmd goes over to SigV4 on exactly this text.
-      throw new S3Error('InvalidRequest',
-        { message: `The authorization mechanism you have provided is not supported. Please use ${algorithmV4}.` })
+      throw new S3Error('InvalidRequest', { message: `The authorization mechanism you have provided is not supported. Please use ${algorithmV4}.` })
     }
     const claim = parseAuthorization(authorization.slice(algorithmV4.length + 1), [this.#region])
     const date = requestDate(request)
     if (Math.abs(now - date.getTime()) > maxSkewMilliseconds) {
-      throw new S3Error('RequestTimeTooSkewed', { fields: {
-        RequestTime: formatIsoBasic(date), ServerTime: new Date(now).toISOString(), MaxAllowedSkewMilliseconds: String(maxSkewMilliseconds)
-      } })
+      throw new S3Error('RequestTimeTooSkewed', {
+        fields: {
+          RequestTime: formatIsoBasic(date),
+          ServerTime: new Date(now).toISOString(),
+          MaxAllowedSkewMilliseconds: String(maxSkewMilliseconds)
+        }
+      })
     }
     const timestamp = formatIsoBasic(date)
     if (!timestamp.startsWith(claim.credential.date)) throw malformedHeader('the date in the credential is not that of the request.')
@@ -77,8 +82,7 @@ export class SignatureCheck {
     if (payloadHash === undefined) {
       throw new S3Error('InvalidRequest', { message: 'Missing required header for this request: x-amz-content-sha256' })
     }
-    return { anonymous: false, headers: request.headers,
-      payload: this.#check(request, { claim, timestamp, payloadHash, withoutParameter: null }) }
+    return { anonymous: false, headers: request.headers, payload: this.#check(request, { claim, timestamp, payloadHash, withoutParameter: null }) }
   }
 
   #verifyQuery(request: HttpRequest, now: number): Verified {
@@ -87,9 +91,14 @@ export class SignatureCheck {
     const [start, end] = [claim.date.getTime(), claim.date.getTime() + claim.expiresSeconds * 1000]
     if (start > now + maxSkewMilliseconds) throw new S3Error('AccessDenied', { message: 'Request is not yet valid' })
     if (end <= now) {
-      throw new S3Error('AccessDenied', { message: 'Request has expired', fields: {
-        'X-Amz-Expires': String(claim.expiresSeconds), Expires: new Date(end).toISOString(), ServerTime: new Date(now).toISOString()
-      } })
+      throw new S3Error('AccessDenied', {
+        message: 'Request has expired',
+        fields: {
+          'X-Amz-Expires': String(claim.expiresSeconds),
+          Expires: new Date(end).toISOString(),
+          ServerTime: new Date(now).toISOString()
+        }
+      })
     }
     const payloadHash = request.headers.get('x-amz-content-sha256') ?? claim.contentSha256 ?? 'UNSIGNED-PAYLOAD'
     const payload = this.#check(request, { claim, timestamp: claim.timestamp, payloadHash, withoutParameter: 'X-Amz-Signature' })
@@ -104,15 +113,22 @@ export class SignatureCheck {
     const signed = new Set(claim.signedHeaders)
     const unsigned = [...request.headers.names()].filter((name) => name.startsWith('x-amz-') && !signed.has(name))
     if (unsigned.length > 0) {
-      throw new S3Error('AccessDenied',
-        { message: 'There were headers present in the request which were not signed', fields: { HeadersNotSigned: unsigned.join(', ') } })
+      throw new S3Error('AccessDenied', {
+        message: 'There were headers present in the request which were not signed',
+        fields: { HeadersNotSigned: unsigned.join(', ') }
+      })
     }
     const key = secret.signingKey(date, region)
     const { valid, canonicalRequest, stringToSign } = verifySignatureV4(request, claim, { timestamp, payloadHash, withoutParameter, key })
     if (!valid) {
-      throw new S3Error('SignatureDoesNotMatch', { fields: {
-        AWSAccessKeyId: accessKeyId, StringToSign: stringToSign, SignatureProvided: claim.signature, CanonicalRequest: canonicalRequest
-      } })
+      throw new S3Error('SignatureDoesNotMatch', {
+        fields: {
+          AWSAccessKeyId: accessKeyId,
+          StringToSign: stringToSign,
+          SignatureProvided: claim.signature,
+          CanonicalRequest: canonicalRequest
+        }
+      })
     }
     return readPayload(payloadHash, () => new ChunkSignatureChain(key, timestamp, scope, claim.signature))
   }
@@ -130,9 +146,12 @@ function requestDate(request: HttpRequest): Date {
 function readPayload(text: string, chain: () => ChunkSignatureChain): Payload {
   const parsed = parseContentSha256(text)
   switch (parsed.kind) {
-    case 'hash': return { framing: 'plain', sha256: parsed.text }
-    case 'unsigned': return { framing: 'plain', sha256: null }
-    case 'streaming': return { framing: 'aws-chunked', chain: parsed.signed ? chain() : null }
+    case 'hash':
+      return { framing: 'plain', sha256: parsed.text }
+    case 'unsigned':
+      return { framing: 'plain', sha256: null }
+    case 'streaming':
+      return { framing: 'aws-chunked', chain: parsed.signed ? chain() : null }
   }
 }
 

@@ -17,7 +17,7 @@ export function textElement(name: string, text: string | number | boolean | null
   return text === null || text === undefined ? '' : `<${name}>${escapeXml(String(text))}</${name}>`
 }
 
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' }
+const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', '\'': '&apos;' }
 
 /**
  * Control characters become numeric references. XML 1.0 allows most of them in no form at all, but S3 answers so, and its
@@ -50,7 +50,7 @@ export class XmlElement {
 }
 
 const token = /<\?[^]*?\?>|<!--[^]*?-->|<!\[CDATA\[([^]*?)\]\]>|<(\/?)([^\s<>/!?="']+)((?:\s+[^\s<>/="']+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*)\s*(\/?)>|([^<]+)/y
-const references: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+const references: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: '\'' }
 
 /**
  * Reads the small documents of S3 requests. Document types and general entities are refused: nothing in S3 needs them.
@@ -90,8 +90,7 @@ function read([, cdata, slash, name, , selfClosing, text]: RegExpExecArray, open
 }
 
 function unescape(text: string): string {
-  return text.replace(/\r\n?/g, '\n').replace(/&(#x[0-9a-fA-F]{1,6}|#[0-9]{1,7}|[a-z]+)?(;?)/g,
-    (_, name: string | undefined, end: string) => {
+  return text.replace(/\r\n?/g, '\n').replace(/&(#x[0-9a-fA-F]{1,6}|#[0-9]{1,7}|[a-z]+)?(;?)/g, (_, name: string | undefined, end: string) => {
     if (name === undefined || end === '') throw new S3Error('MalformedXML')
     if (!name.startsWith('#')) return known(references[name])
     const code = name.startsWith('#x') ? parseInt(name.slice(2), 16) : parseInt(name.slice(1), 10)

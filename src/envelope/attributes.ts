@@ -49,7 +49,7 @@ export interface Attributes {
   readonly checksums: readonly Checksum[]
   /** Digests that came after the metadata stand in the manifest. */
   readonly digestsInManifest: boolean
-  readonly sse: { readonly mode: SseMode, readonly bucketKeyEnabled: boolean }
+  readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
   /** 16 bytes, from metadataDigest. */
   readonly metadataDigest: Buffer
 }

@@ -105,7 +105,10 @@ export function unwrap(kek: KeyObject, wrapped: Buffer, aad: Buffer): Buffer {
  * @throws EnvelopeError `place` for text that is not well-formed Unicode.
  */
 export function bucketKeyContext(
-  realm: string, bucket: string, objectKey: string | null, requestContext: Readonly<Record<string, string>>
+  realm: string,
+  bucket: string,
+  objectKey: string | null,
+  requestContext: Readonly<Record<string, string>>
 ): Buffer {
   return fields('sealgate/v1/bucket-key', realm, bucket, objectKey ?? '', ...contextFields(requestContext))
 }

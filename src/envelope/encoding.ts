@@ -136,7 +136,21 @@ export class ByteReader {
  * `key`: SSE-C check value, the customer's key is another one.
  */
 export const envelopeErrorKinds = [
-  'format', 'place', 'box', 'commitment', 'length', 'header', 'segment', 'truncated', 'trailing', 'zeros', 'footer', 'manifest', 'record', 'metadata', 'key'
+  'format',
+  'place',
+  'box',
+  'commitment',
+  'length',
+  'header',
+  'segment',
+  'truncated',
+  'trailing',
+  'zeros',
+  'footer',
+  'manifest',
+  'record',
+  'metadata',
+  'key'
 ] as const
 export type EnvelopeErrorKind = (typeof envelopeErrorKinds)[number]
 

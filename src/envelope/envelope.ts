@@ -133,7 +133,7 @@ export function parseEnvelope(headerValue: string): Envelope {
  * @param place where the object is bound to: for a replica its source, once the configuration has allowed it.
  * @throws EnvelopeError `place` (bound to another bucket), `box`, `commitment`, `format` (attributes).
  */
-export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): { dataKey: DataKey, attributes: Attributes } {
+export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): { dataKey: DataKey; attributes: Attributes } {
   if (envelope.bucket !== place.bucket) throw new EnvelopeError('place')
   const secret = unwrap(kek, envelope.box, aadOf(envelope, place))
   if (secret.length < KEY_SIZE) throw new EnvelopeError('box')

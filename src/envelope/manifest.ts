@@ -2,12 +2,28 @@ import { createHash } from 'node:crypto'
 import type { EnvelopeKind } from './envelope.ts'
 import type { DataKey } from './data-key.ts'
 import {
-  checkSize, checksumCode, checksumCodes, checksumCount, MD5_SIZE, parseChecksumCode, readChecksums, writeChecksums, type Checksum,
+  checkSize,
+  checksumCode,
+  checksumCodes,
+  checksumCount,
+  MD5_SIZE,
+  parseChecksumCode,
+  readChecksums,
+  writeChecksums,
+  type Checksum,
   type ChecksumName
 } from './attributes.ts'
 import { ByteReader, ByteWriter, EnvelopeError, checkZeros, zeros } from './encoding.ts'
 import {
-  HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS, partOffsets, plaintextSize, storedSize, STORED_GEOMETRY, streamPlaintextSize, streamSize,
+  HEADER_SIZE,
+  MAX_PART_PLAINTEXT,
+  MAX_PARTS,
+  partOffsets,
+  plaintextSize,
+  storedSize,
+  STORED_GEOMETRY,
+  streamPlaintextSize,
+  streamSize,
   type Geometry
 } from './sizes.ts'
 import { SegmentOpener, SegmentSealer } from './stream.ts'
@@ -15,7 +31,7 @@ import { SegmentOpener, SegmentSealer } from './stream.ts'
 // STORED DATA depends on every constant here (docs/FORMAT.md, Manifest and footer).
 const kindCodes = { single: 1, multipart: 2 } as const
 const MAGIC = Buffer.from('sealgate', 'ascii')
-export const FOOTER_SIZE = 12
+const FOOTER_SIZE = 12
 /** 10,000 parts with MD5 and SHA-512, and two such checksums of the object. */
 export const MAX_MANIFEST_STREAM = 1_310_562
 const HASH_SIZE = 32
@@ -85,7 +101,9 @@ export interface SuffixTooShort {
  * @throws EnvelopeError `length` for part sizes that S3 would not take; RangeError for fields that have no encoding.
  */
 export function sealTail(
-  dataKey: DataKey, contents: SingleContents | MultipartContents, geometry: Geometry = STORED_GEOMETRY
+  dataKey: DataKey,
+  contents: SingleContents | MultipartContents,
+  geometry: Geometry = STORED_GEOMETRY
 ): Buffer[] {
   const plaintext = encodeManifest(contents)
   const footer = Buffer.alloc(FOOTER_SIZE)
@@ -99,7 +117,7 @@ export function sealTail(
 }
 
 /** Stored size of the object and of what stands before the tail. */
-function extent(contents: SingleContents | MultipartContents, geometry: Geometry): { total: number, before: number } {
+function extent(contents: SingleContents | MultipartContents, geometry: Geometry): { total: number; before: number } {
   if (contents.kind === 'single') {
     return {
       total: storedSize(contents.plaintextSize, geometry.segmentSize),
@@ -119,7 +137,11 @@ function extent(contents: SingleContents | MultipartContents, geometry: Geometry
  * @throws EnvelopeError `length` (stored size outside of the size law, or not that of the parts), `footer`, `manifest`, `zeros`.
  */
 export function openTail(
-  suffix: Buffer, storedSize: number, dataKey: DataKey, kind: EnvelopeKind, geometry: Geometry = STORED_GEOMETRY
+  suffix: Buffer,
+  storedSize: number,
+  dataKey: DataKey,
+  kind: EnvelopeKind,
+  geometry: Geometry = STORED_GEOMETRY
 ): Manifest | SuffixTooShort {
   const total = plaintextSize(storedSize, geometry.segmentSize)
   if (total === null || suffix.length > storedSize) throw new EnvelopeError('length')

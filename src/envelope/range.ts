@@ -35,7 +35,10 @@ export interface ReadPlan {
  * @throws RangeError when the range is empty or not inside of the object.
  */
 export function planSingle(
-  single: { readonly header: Buffer, readonly plaintextSize: number }, first: number, last: number, geometry: Geometry = STORED_GEOMETRY
+  single: { readonly header: Buffer; readonly plaintextSize: number },
+  first: number,
+  last: number,
+  geometry: Geometry = STORED_GEOMETRY
 ): ReadPlan {
   const range = segmentRange(first, last, single.plaintextSize, geometry.segmentSize)
   const part = { kind: 'single', number: 1, plaintextSize: single.plaintextSize } as const
@@ -156,7 +159,12 @@ export class RangeOpener {
     if (piece === undefined) throw new RangeError('A plan has at least one piece.')
     const { part, header, firstSegment, lastSegment } = piece
     this.#opener = new SegmentOpener({
-      streamKey: this.#dataKey.stream, part, header, firstSegment, lastSegment, segmentSize: this.#segmentSize
+      streamKey: this.#dataKey.stream,
+      part,
+      header,
+      firstSegment,
+      lastSegment,
+      segmentSize: this.#segmentSize
     })
     this.#streamMissing = this.#opener.storedSize
     this.#gapMissing = piece.gap

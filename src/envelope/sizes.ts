@@ -124,7 +124,10 @@ interface SegmentRange {
  * @throws RangeError when the range is not inside of the part.
  */
 export function segmentRange(
-  first: number, last: number, partPlaintextSize: number, segmentSize: number = SEGMENT_SIZE
+  first: number,
+  last: number,
+  partPlaintextSize: number,
+  segmentSize: number = SEGMENT_SIZE
 ): SegmentRange {
   if (!(first >= 0 && first <= last && last < partPlaintextSize)) throw new RangeError('The range is not inside of the part.')
   const payload = segmentSize - TAG_SIZE

@@ -1,7 +1,17 @@
 import { createHash, type KeyObject } from 'node:crypto'
 import {
-  checkSize, checksumCode, checksumCodes, checksumTypeCode, MD5_SIZE, parseChecksumCode, parseChecksumType, parseSse, sseCode,
-  type ChecksumKind, type ChecksumName, type SseMode
+  checkSize,
+  checksumCode,
+  checksumCodes,
+  checksumTypeCode,
+  MD5_SIZE,
+  parseChecksumCode,
+  parseChecksumType,
+  parseSse,
+  sseCode,
+  type ChecksumKind,
+  type ChecksumName,
+  type SseMode
 } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError } from './encoding.ts'
 import { parseScope, scopeCode, type KeyScope, type Place } from './envelope.ts'
@@ -19,7 +29,7 @@ export function uploadHash(place: Place, uploadId: string): Buffer {
 }
 
 /** 32 bytes that name the list of parts in a client's Complete. ETags are without quotes. */
-export function completedListHash(parts: readonly { readonly number: number, readonly etag: string }[]): Buffer {
+export function completedListHash(parts: readonly { readonly number: number; readonly etag: string }[]): Buffer {
   const list = parts.flatMap(({ number, etag }) => [new ByteWriter().u16(number).end(), etag])
   return createHash('sha256').update(fields('sealgate/v1/completed-list', ...list)).digest()
 }
@@ -42,7 +52,7 @@ export interface PartRecord {
   /** 40-byte header of the attempt's stream. */
   readonly header: Buffer
   readonly md5: Buffer | null
-  readonly checksum: { readonly algorithm: ChecksumName, readonly value: Buffer } | null
+  readonly checksum: { readonly algorithm: ChecksumName; readonly value: Buffer } | null
   /** The store's ETag of the part, without quotes; empty for an inline one. */
   readonly upstreamEtag: string
   /** The stored part is below 5 MiB: it waits in the state bucket and is not yet upstream. */
@@ -110,7 +120,7 @@ export interface UploadRecord {
   /** The client's KMS encryption context. */
   readonly requestContext: Readonly<Record<string, string>>
   /** In clear, so that what is left of an upload can be told to belong to nothing; the name of the record is a hash. */
-  readonly names: { readonly bucket: string, readonly objectKey: string, readonly uploadId: string }
+  readonly names: { readonly bucket: string; readonly objectKey: string; readonly uploadId: string }
   readonly box: Buffer
 }
 
@@ -125,10 +135,15 @@ export interface SealUploadRecordInput extends Omit<UploadRecord, 'box' | 'names
 /** The body of the upload record. @throws RangeError for fields that have no encoding. */
 export function sealUploadRecord(input: SealUploadRecordInput): Buffer {
   const { kek, dataKey, settings } = input
-  const secret = Buffer.concat([dataKey.secret.export(), Buffer.from([
-    checksumCode(settings.checksumAlgorithm), checksumTypeCode(settings.checksumType), etagModes[settings.etagMode],
-    checksumCode(settings.storedChecksum)
-  ])])
+  const secret = Buffer.concat([
+    dataKey.secret.export(),
+    Buffer.from([
+      checksumCode(settings.checksumAlgorithm),
+      checksumTypeCode(settings.checksumType),
+      etagModes[settings.etagMode],
+      checksumCode(settings.storedChecksum)
+    ])
+  ])
   const box = wrap(kek, secret, uploadRecordAad(input, input.place, input.uploadId))
   secret.fill(0)
   const keyId = utf8(input.keyId)
@@ -169,8 +184,11 @@ function parseNames(source: Buffer): UploadRecord['names'] {
 
 /** @throws EnvelopeError `record` for a record of another place, upload or key. */
 export function openUploadRecord(
-  record: UploadRecord, kek: KeyObject, place: Place, uploadId: string
-): { dataKey: DataKey, settings: UploadSettings } {
+  record: UploadRecord,
+  kek: KeyObject,
+  place: Place,
+  uploadId: string
+): { dataKey: DataKey; settings: UploadSettings } {
   const { names } = record
   if (names.bucket !== place.bucket || names.objectKey !== place.objectKey || names.uploadId !== uploadId) throw new EnvelopeError('record')
   const secret = unwrapRecord(kek, record.box, uploadRecordAad(record, place, uploadId))

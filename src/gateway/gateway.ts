@@ -66,20 +66,36 @@ class GatewayImpl implements Gateway {
       // The others are for those who wait.
       limit: Math.ceil(config.upstream.connections / 4),
       patienceSeconds: config.limits.upstreamFirstByteSeconds,
-      over: (outcome) => { this.#observer.latePart(outcome) }
+      over: (outcome) => {
+        this.#observer.latePart(outcome)
+      }
     })
-    this.#capabilities = new Capabilities(this.#upstream, { ...config.upstream, learned: (report) => { tell(...capabilityLine(report)) } })
+    this.#capabilities = new Capabilities(this.#upstream, {
+      ...config.upstream,
+      learned: (report) => {
+        tell(...capabilityLine(report))
+      }
+    })
     const { stateBucket, region } = config.upstream
     const endpoint = new URL(config.upstream.endpoint)
     this.#health = gatewayHealth({
-      upstream: this.#upstream, stateBucket, region, capabilities: this.#capabilities, tell,
+      upstream: this.#upstream,
+      stateBucket,
+      region,
+      capabilities: this.#capabilities,
+      tell,
       speaksTls: endpoint.protocol === 'http:' ? (signal) => speaksTls(endpoint, signal) : null,
-      refused: (code) => { this.#observer.refused(code) },
+      refused: (code) => {
+        this.#observer.refused(code)
+      },
       checkKeys: () => this.#checkKeys()
     })
     this.#observer.watch(() => ({
-      pools: this.#upstream.stats(), checks: this.#health.report().checks, heldBack: this.#keys?.heldBack() ?? new Map(),
-      keys: this.#selfTest?.states ?? [], capabilities: this.#capabilities.report()
+      pools: this.#upstream.stats(),
+      checks: this.#health.report().checks,
+      heldBack: this.#keys?.heldBack() ?? new Map(),
+      keys: this.#selfTest?.states ?? [],
+      capabilities: this.#capabilities.report()
     }))
   }
 
@@ -135,8 +151,11 @@ class GatewayImpl implements Gateway {
 
   status(): GatewayStatus {
     return gatewayStatus({
-      config: this.#config, health: this.#health.report(), keys: this.#selfTest?.states ?? [],
-      clockSkewSeconds: this.#observer.clockSkewSeconds, capabilities: this.#capabilities.report()
+      config: this.#config,
+      health: this.#health.report(),
+      keys: this.#selfTest?.states ?? [],
+      clockSkewSeconds: this.#observer.clockSkewSeconds,
+      capabilities: this.#capabilities.report()
     })
   }
 
@@ -196,15 +215,22 @@ class GatewayImpl implements Gateway {
     this.#retired.add(keys)
     this.#observer.keysReplaced(keys)
     void keys.retire().then(
-      () => { this.#retired.delete(keys) },
-      (error: unknown) => { this.#tell('warn', 'closing keys failed', { reason: error instanceof Error ? error.message : 'unknown error' }) }
+      () => {
+        this.#retired.delete(keys)
+      },
+      (error: unknown) => {
+        this.#tell('warn', 'closing keys failed', { reason: error instanceof Error ? error.message : 'unknown error' })
+      }
     )
   }
 
   #openKeys(config: Config): Promise<KeyRegistry> {
     const { audit, metrics } = this.#observer.keys()
     return openKeyRegistry({
-      keys: config.keys, cache: config.keyCache, realm: config.upstream.realm, stateBucket: config.upstream.stateBucket,
+      keys: config.keys,
+      cache: config.keyCache,
+      realm: config.upstream.realm,
+      stateBucket: config.upstream.stateBucket,
       ...metrics === undefined ? {} : { metrics },
       audit: (event) => {
         audit(event)
@@ -220,13 +246,19 @@ class GatewayImpl implements Gateway {
     const services: Services = {
       config,
       upstream: this.#observer.traced(this.#upstream),
-      keys: this.#keys, objects, settings: new SettingsCache(),
+      keys: this.#keys,
+      objects,
+      settings: new SettingsCache(),
       ownCors: config.listen.cors.map(corsRule),
       detachedWrites: this.#lateParts,
       completes: this.#completes,
       capabilities: this.#capabilities,
-      integrityFailure: (kind) => { this.#observer.integrityFailure(kind) },
-      corsUnknown: (...failed) => { if (!this.#observer.corsLimited(failed[2])) this.#tell(...corsLine(...failed)) },
+      integrityFailure: (kind) => {
+        this.#observer.integrityFailure(kind)
+      },
+      corsUnknown: (...failed) => {
+        if (!this.#observer.corsLimited(failed[2])) this.#tell(...corsLine(...failed))
+      },
       policyFor: policies
     }
     this.#pipeline = { services, auth: authContext(config, policies) }
@@ -249,7 +281,7 @@ function openUpstream({ upstream, limits }: Config, observer: Observer): StoreUp
 const rootTarget = parseTarget('/')
 
 /** What the authentication needs to know of the configuration. */
-export function authContext(config: Config, policies: (bucket: string) => BucketPolicy): AuthContext {
+function authContext(config: Config, policies: (bucket: string) => BucketPolicy): AuthContext {
   const { domains, regions } = config.listen
   return {
     credential: credentialLookup(config.clients),

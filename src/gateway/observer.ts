@@ -55,10 +55,18 @@ export class Observer {
   /** For the door to the store. */
   upstream(): Pick<UpstreamOptions, 'onRefused' | 'onUnsolicited' | 'onExchange' | 'onSkew'> {
     return {
-      onRefused: (code) => { this.refused(code) },
-      onSkew: (seconds) => { this.#skew(seconds) },
-      onUnsolicited: () => { this.#metrics.unsolicitedResponses.add({}) },
-      onExchange: (report) => { this.#exchange(report) }
+      onRefused: (code) => {
+        this.refused(code)
+      },
+      onSkew: (seconds) => {
+        this.#skew(seconds)
+      },
+      onUnsolicited: () => {
+        this.#metrics.unsolicitedResponses.add({})
+      },
+      onExchange: (report) => {
+        this.#exchange(report)
+      }
     }
   }
 
@@ -104,7 +112,9 @@ export class Observer {
   /** For the keys. A use of a key that cannot be recorded throws S3Error ServiceUnavailable, and is not made. */
   keys(): Pick<KeyRegistryOptions, 'audit' | 'metrics'> {
     return {
-      audit: (event) => { this.#keyUse(event) },
+      audit: (event) => {
+        this.#keyUse(event)
+      },
       metrics: {
         call: (call, outcome, seconds) => {
           this.#metrics.kmsCalls.add({ call, outcome })
@@ -158,7 +168,9 @@ export class Observer {
       this.#metrics.keyFailing.clear()
       for (const { key, ok } of keys) this.#metrics.keyFailing.set({ key }, ok === false ? 1 : 0)
       this.#metrics.storeCapability.clear()
-      for (const { kind, capability, supported } of capabilitiesOf(capabilities)) if (supported !== null) this.#metrics.storeCapability.set({ kind, capability }, supported ? 1 : 0)
+      for (const { kind, capability, supported } of capabilitiesOf(capabilities)) {
+        if (supported !== null) this.#metrics.storeCapability.set({ kind, capability }, supported ? 1 : 0)
+      }
       for (const [region, held] of heldBack) this.#metrics.kmsBreakerOpen.set({ region }, held ? 1 : 0)
     })
   }

@@ -24,8 +24,17 @@ export interface Pipeline {
 
 /** Stands where a request has no bucket; nothing reads it but what asks for the bucket first. */
 const noBucket: BucketPolicy = {
-  encryption: 'on', key: '', etag: 'opaque', plaintext: 'refuse', announce: 'none', publicRead: false, bucketKeys: true, aliases: [],
-  requireSse: [], allowedKeys: [], openKeys: []
+  encryption: 'on',
+  key: '',
+  etag: 'opaque',
+  plaintext: 'refuse',
+  announce: 'none',
+  publicRead: false,
+  bucketKeys: true,
+  aliases: [],
+  requireSse: [],
+  allowedKeys: [],
+  openKeys: []
 }
 
 /**
@@ -81,9 +90,15 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
   }
   if (isOwnBucket(services.config.upstream, operation.bucket)) throw new S3Error('NoSuchBucket')
   const { executor, how } = plan(operation.name, policy)
-  if (executor === 'refuse' || executor === 'preflight') throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${how}` })
+  if (executor === 'refuse' || executor === 'preflight') {
+    throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${how}` })
+  }
   const execution: OperationContext = {
-    request: authenticated.request, form: authenticated.form, operation, services, policy: everybody ?? noBucket
+    request: authenticated.request,
+    form: authenticated.form,
+    operation,
+    services,
+    policy: everybody ?? noBucket
   }
   refuseReservedMetadata(authenticated.request.headers)
   await verifyUnusedBody(execution)

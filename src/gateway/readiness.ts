@@ -23,15 +23,20 @@ interface GatewayHealthOptions {
 
 /** The checks that make up readiness, and what the operator is told of them. */
 export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, tell, speaksTls, refused }: GatewayHealthOptions): Health {
-  const markers = (): void => { tell('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket }) }
+  const markers = (): void => {
+    tell('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket })
+  }
   const store = new StoreChecks(upstream, { stateBucket, region, markers, speaksTls, refused })
   return new Health([
     { name: 'keys', run: checkKeys },
     { name: 'store', run: (signal) => store.store(signal) },
-    { name: 'stateBucket', run: async (signal) => {
-      await store.stateBucket(signal)
-      await capabilities.run(signal)
-    } }
+    {
+      name: 'stateBucket',
+      run: async (signal) => {
+        await store.stateBucket(signal)
+        await capabilities.run(signal)
+      }
+    }
   ], {
     timeoutSeconds: TIMEOUT_SECONDS,
     changed: (check, error) => {

@@ -71,10 +71,17 @@ export function gatewayStatus({ config: { upstream }, health, keys, clockSkewSec
     uptimeSeconds: Math.round(process.uptime()),
     ready: health.ready,
     checks: health.checks.map(({ name, ok, at, error, failure }) => ({
-      name, ok, at, code: error, ...failure === null ? {} : { reason: failure.reason, ...fieldsOf(failure.diagnosis) }
+      name,
+      ok,
+      at,
+      code: error,
+      ...failure === null ? {} : { reason: failure.reason, ...fieldsOf(failure.diagnosis) }
     } as GatewayStatus['checks'][number])),
     keys: keys.map(({ key, ok, code, reason, diagnosis }) => ({
-      key, ok, code, ...reason === null ? {} : { reason, ...fieldsOf(diagnosis) }
+      key,
+      ok,
+      code,
+      ...reason === null ? {} : { reason, ...fieldsOf(diagnosis) }
     } as GatewayStatus['keys'][number])),
     store: { endpoint, region, style, stateBucket, clockSkewSeconds, capabilities: found }
   }

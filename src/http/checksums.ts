@@ -8,7 +8,7 @@ import xxhash64 from 'hash-wasm/dist/xxhash64.umd.min.js'
 import { S3Error } from '../errors.ts'
 import { Crc64Nvme } from './crc.ts'
 
-export { combineCrc, isCombinable, type CombinableCrc } from './crc.ts'
+export { combineCrc, isCombinable } from './crc.ts'
 
 /**
  * The flexible checksums of S3 (AWS API, ChecksumAlgorithm; User Guide, "Checking object integrity"): names as in
@@ -69,16 +69,21 @@ export function requireChecksumAlgorithm(text: string): ChecksumAlgorithm {
 
 export function createChecksum(algorithm: ChecksumAlgorithm): Checksum {
   switch (algorithm) {
-    case 'crc32': return new RunningCrc32(crc32)
-    case 'crc32c': return new RunningCrc32(crc32c)
-    case 'crc64nvme': return new Crc64Nvme()
+    case 'crc32':
+      return new RunningCrc32(crc32)
+    case 'crc32c':
+      return new RunningCrc32(crc32c)
+    case 'crc64nvme':
+      return new Crc64Nvme()
     case 'sha1':
     case 'sha256':
     case 'sha512':
-    case 'md5': return createHash(algorithm)
+    case 'md5':
+      return createHash(algorithm)
     case 'xxhash64':
     case 'xxhash3':
-    case 'xxhash128': return new XxHash(algorithm)
+    case 'xxhash128':
+      return new XxHash(algorithm)
   }
 }
 

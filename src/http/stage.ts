@@ -77,8 +77,12 @@ export class StagedReadable extends Readable {
     if (this.#state === 'done') return
     this.#state = 'finishing'
     this.#finish().then(
-      () => { if (!this.destroyed) this.push(null) },
-      (error: unknown) => { this.destroy(error as Error) }
+      () => {
+        if (!this.destroyed) this.push(null)
+      },
+      (error: unknown) => {
+        this.destroy(error as Error)
+      }
     )
   }
 

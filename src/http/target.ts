@@ -40,7 +40,8 @@ export class Query {
       if (p.name !== name) continue
       if (found !== undefined) {
         throw new S3Error('InvalidArgument', {
-          message: 'A query parameter was given more than once.', fields: { ArgumentName: name }
+          message: 'A query parameter was given more than once.',
+          fields: { ArgumentName: name }
         })
       }
       found = p

@@ -1,7 +1,14 @@
 import type { KeyObject } from 'node:crypto'
 import { S3Error } from '../errors.ts'
 import {
-  encryptionContext, type AuditEvent, type AuditSink, type BucketKey, type KeyContext, type KeyProvider, type KeyUse, type WrappedBucketKey
+  encryptionContext,
+  type AuditEvent,
+  type AuditSink,
+  type BucketKey,
+  type KeyContext,
+  type KeyProvider,
+  type KeyUse,
+  type WrappedBucketKey
 } from './types.ts'
 
 interface AuditOptions {
@@ -30,19 +37,22 @@ class AuditedKeyProvider implements KeyProvider {
   generate(context: KeyContext, use: KeyUse): Promise<BucketKey> {
     // From the cache no key is made: the object's key is wrapped under a bucket key made before.
     return this.#told(use, context, (call) => this.#provider.generate(context, call), (cached, result) => ({
-      action: cached ? 'wrap' : 'generate', masterKeyId: result?.wrapped.keyId ?? this.#options.currentKeyId()
+      action: cached ? 'wrap' : 'generate',
+      masterKeyId: result?.wrapped.keyId ?? this.#options.currentKeyId()
     }))
   }
 
   unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
     return this.#told(use, context, (call) => this.#provider.unwrap(wrapped, context, call), () => ({
-      action: 'unwrap', masterKeyId: wrapped.keyId
+      action: 'unwrap',
+      masterKeyId: wrapped.keyId
     }))
   }
 
   rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
     return this.#told(use, to, (call) => this.#provider.rewrap(wrapped, from, to, call), (_cached, result) => ({
-      action: 'rewrap', masterKeyId: result?.keyId ?? wrapped.keyId
+      action: 'rewrap',
+      masterKeyId: result?.keyId ?? wrapped.keyId
     }))
   }
 
@@ -69,7 +79,9 @@ class AuditedKeyProvider implements KeyProvider {
     const tell = (error: string | null, result: T | null): void => {
       const cached = this.#options.wasCached(call)
       this.#options.sink({
-        ...auditEvent(use, context, this.#options.now(), error), ...describe(cached, result), cached
+        ...auditEvent(use, context, this.#options.now(), error),
+        ...describe(cached, result),
+        cached
       })
     }
     let result: T
@@ -86,7 +98,10 @@ class AuditedKeyProvider implements KeyProvider {
 
 /** The fields of an event that come from the request and what became of it. */
 export function auditEvent(
-  use: KeyUse, context: KeyContext | null, now: Date, error: string | null
+  use: KeyUse,
+  context: KeyContext | null,
+  now: Date,
+  error: string | null
 ): Omit<AuditEvent, 'action' | 'masterKeyId' | 'cached'> {
   return {
     time: now.toISOString(),

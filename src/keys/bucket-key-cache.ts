@@ -68,9 +68,11 @@ class BucketKeyCache implements CachingKeyProvider {
     if (this.#options.maxUses === 1 || context.objectKey !== null) return this.#make(context, use)
     const id = cacheKey(context)
     for (;;) {
-      const sealing = await this.#shared(use, (onShared) => this.#sealing.get(id, use.principal, use.signal, async (signal) => ({
-        bucketKey: await this.#make(context, { ...use, signal }), uses: 0
-      }), onShared))
+      const sealing = await this.#shared(use, (onShared) =>
+        this.#sealing.get(id, use.principal, use.signal, async (signal) => ({
+          bucketKey: await this.#make(context, { ...use, signal }),
+          uses: 0
+        }), onShared))
       if (sealing.value.uses < this.#options.maxUses) {
         sealing.value.uses += 1
         if (sealing.shared) this.#options.onShared?.(use)
@@ -82,16 +84,20 @@ class BucketKeyCache implements CachingKeyProvider {
 
   async unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
     const id = cacheKey(context, wrapped)
-    const { value, shared } = await this.#shared(use, (onShared) => this.#unwrapped.get(id, use.principal, use.signal, (signal) =>
-      this.#provider.unwrap(wrapped, context, { ...use, signal }), onShared))
+    const { value, shared } = await this.#shared(
+      use,
+      (onShared) => this.#unwrapped.get(id, use.principal, use.signal, (signal) => this.#provider.unwrap(wrapped, context, { ...use, signal }), onShared)
+    )
     if (shared) this.#options.onShared?.(use)
     return value
   }
 
   async rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
     const id = cacheKey(from, wrapped) + cacheKey(to)
-    const { value, shared } = await this.#shared(use, (onShared) => this.#rewrapped.get(id, use.principal, use.signal, (signal) =>
-      this.#provider.rewrap(wrapped, from, to, { ...use, signal }), onShared))
+    const { value, shared } = await this.#shared(
+      use,
+      (onShared) => this.#rewrapped.get(id, use.principal, use.signal, (signal) => this.#provider.rewrap(wrapped, from, to, { ...use, signal }), onShared)
+    )
     if (shared) this.#options.onShared?.(use)
     return value
   }
@@ -130,7 +136,12 @@ class BucketKeyCache implements CachingKeyProvider {
   async #shared<V>(use: KeyUse, lookup: (onShared: () => void) => Promise<V>): Promise<Found<V>> {
     const found = { shared: false }
     try {
-      return { value: await lookup(() => { found.shared = true }), shared: found.shared }
+      return {
+        value: await lookup(() => {
+          found.shared = true
+        }),
+        shared: found.shared
+      }
     } catch (error) {
       if (found.shared) this.#options.onShared?.(use)
       throw error
@@ -142,8 +153,12 @@ class BucketKeyCache implements CachingKeyProvider {
 function cacheKey(context: KeyContext, wrapped?: WrappedBucketKey): string {
   const requestContext = Object.entries(context.requestContext).sort(([a], [b]) => a < b ? -1 : 1)
   const parts = [
-    wrapped?.keyId ?? null, wrapped?.blob.toString('base64') ?? null,
-    context.realm, context.bucket, context.objectKey, requestContext
+    wrapped?.keyId ?? null,
+    wrapped?.blob.toString('base64') ?? null,
+    context.realm,
+    context.bucket,
+    context.objectKey,
+    requestContext
   ]
   return hash('sha256', JSON.stringify(parts), 'base64')
 }

@@ -45,7 +45,9 @@ export async function openKey(name: string, config: KeyConfig, options: KeyRegis
   const cache = withBucketKeyCache(source, {
     ...options.cache,
     now: options.now ?? (() => performance.now()),
-    onShared: (use) => { shared.add(use) }
+    onShared: (use) => {
+      shared.add(use)
+    }
   })
   const currentKeyId = (): string | null => source instanceof LocalKeyProvider ? source.currentKeyId() : source.arn
   const provider = withAudit(cache, {
@@ -80,7 +82,9 @@ function credentialsFor({ credentials }: KmsConfig, { kmsCredentials }: KeyRegis
 /** ARNs of all keys that live in the same region of the same service, and are asked for with the same credentials. */
 function siblings(config: KmsConfig, keys: Config['keys']): string[] {
   const serviceOf = (arn: string): string => arn.split(':', 4).join(':')
-  const kms = Object.values(keys).filter((key): key is KmsConfig => key.type === 'aws-kms' && key.endpoint === config.endpoint && isDeepStrictEqual(key.credentials, config.credentials))
+  const kms = Object.values(keys).filter((key): key is KmsConfig =>
+    key.type === 'aws-kms' && key.endpoint === config.endpoint && isDeepStrictEqual(key.credentials, config.credentials)
+  )
   return kms.flatMap(({ arn, decryptOnly }) => [arn, ...decryptOnly]).filter((arn) => serviceOf(arn) === serviceOf(config.arn))
 }
 

@@ -47,7 +47,9 @@ export async function writeNewKeyring(path: string, keyring: Keyring): Promise<K
  */
 export async function editKeyring(path: string, edit: (keyring: Keyring) => Keyring, lockWaitMs = LOCK_WAIT_MS): Promise<Keyring> {
   // A link (secrets are often mounted so) is followed once: a rename would replace the link instead of the file.
-  const target = await realpath(path).catch((error: unknown) => { throw unreadable(path, error) })
+  const target = await realpath(path).catch((error: unknown) => {
+    throw unreadable(path, error)
+  })
   return withLock(target, lockWaitMs, async () => {
     const edited = edit(await readKeyring(target))
     await writeAtomically(target, edited.serialize())
@@ -95,7 +97,9 @@ export function isClosed({ mode, uid }: { readonly mode: number; readonly uid: n
 
 async function readOwnerOnly(path: string): Promise<Buffer> {
   // O_NONBLOCK: opening a FIFO must not hang before it can be seen to be none.
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => { throw unreadable(path, error) })
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
+    throw unreadable(path, error)
+  })
   try {
     const stat = await file.stat()
     if (!stat.isFile()) throw new KeyringError(`${path} is not a regular file.`)

@@ -75,8 +75,7 @@ export class Keyring {
    * stops writes instead of going back to a key that was meant to retire.
    */
   rotate(now: Date): Keyring {
-    const retired = this.versions.map((version) =>
-      version.state === 'enabled' ? { ...version, state: 'decrypt-only' as const } : version)
+    const retired = this.versions.map((version) => version.state === 'enabled' ? { ...version, state: 'decrypt-only' as const } : version)
     return new Keyring(this.name, [...retired, freshVersion(now)])
   }
 

@@ -31,7 +31,7 @@ export async function openKeyRegistry(options: KeyRegistryOptions): Promise<KeyR
 }
 
 /** What went wrong with one key among several. */
-export class KeyFault extends Error {
+class KeyFault extends Error {
   /** Its name in the configuration. */
   readonly key: string
 
@@ -77,9 +77,15 @@ export class KeyRegistry {
     if (key !== null && keysOf(policy).includes(key.name)) return key
     const error = key === null
       ? new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which the gateway does not hold.` })
-      : new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which must not open it in this bucket.`, cause: new ForeignKey(key.name) })
+      : new S3Error('SealgateKeyUnavailable', {
+        message: `The object is sealed with key ${keyId}, which must not open it in this bucket.`,
+        cause: new ForeignKey(key.name)
+      })
     this.#audit({
-      ...auditEvent(use, null, new Date(), errorCodeOf(error, use)), action: 'refused', masterKeyId: keyId, cached: false
+      ...auditEvent(use, null, new Date(), errorCodeOf(error, use)),
+      action: 'refused',
+      masterKeyId: keyId,
+      cached: false
     })
     throw error
   }
@@ -121,7 +127,10 @@ export class KeyRegistry {
       return entry
     } catch (error) {
       this.#audit({
-        ...auditEvent(use, null, new Date(), errorCodeOf(error, use)), action: 'refused', masterKeyId: requested, cached: false
+        ...auditEvent(use, null, new Date(), errorCodeOf(error, use)),
+        action: 'refused',
+        masterKeyId: requested,
+        cached: false
       })
       throw error
     }

@@ -56,7 +56,9 @@ export class KeySelfTest {
     const [first, ...others] = this.states
     if (first === undefined || this.states.some(({ ok }) => ok === true)) return
     throw new S3Error('SealgateKeyUnavailable', {
-      ...first.code === null ? {} : { code: first.code }, diagnosis: first.diagnosis, message: [first, ...others].map(({ reason }) => reason).join(' ')
+      ...first.code === null ? {} : { code: first.code },
+      diagnosis: first.diagnosis,
+      message: [first, ...others].map(({ reason }) => reason).join(' ')
     })
   }
 

@@ -118,8 +118,12 @@ export class SingleFlightCache<V> {
     const flight: SingleFlight<V> = { result: load(controller.signal), controller, waiters: 0 }
     this.#flights.set(key, flight)
     flight.result.then(
-      (value) => { if (this.#land(key, flight)) this.put(key, owner, value, startedAt) },
-      (error: unknown) => { if (this.#land(key, flight)) this.#remember(key, owner, error) }
+      (value) => {
+        if (this.#land(key, flight)) this.put(key, owner, value, startedAt)
+      },
+      (error: unknown) => {
+        if (this.#land(key, flight)) this.#remember(key, owner, error)
+      }
     )
     return flight
   }
@@ -146,7 +150,9 @@ export class SingleFlightCache<V> {
     if (this.#sweeper !== null) return
     // A tenth of the age late at most; unref, because an idle cache must not keep a process alive.
     const period = Math.min(Math.max(this.#options.maxAgeSeconds * 100, 1000), 30_000)
-    this.#sweeper = setInterval(() => { this.sweep() }, period).unref()
+    this.#sweeper = setInterval(() => {
+      this.sweep()
+    }, period).unref()
   }
 
   #stopSweeping(): void {

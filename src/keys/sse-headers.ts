@@ -8,14 +8,14 @@ export type SseRequest =
   | { readonly mode: 'none' }
   | { readonly mode: 'AES256' }
   | {
-      readonly mode: 'aws:kms'
-      /** As the client wrote it: key id, alias or ARN; null: the default key. */
-      readonly keyId: string | null
-      /** Sorted by name. */
-      readonly context: Readonly<Record<string, string>>
-      /** null: the bucket's setting decides. */
-      readonly bucketKeyEnabled: boolean | null
-    }
+    readonly mode: 'aws:kms'
+    /** As the client wrote it: key id, alias or ARN; null: the default key. */
+    readonly keyId: string | null
+    /** Sorted by name. */
+    readonly context: Readonly<Record<string, string>>
+    /** null: the bucket's setting decides. */
+    readonly bucketKeyEnabled: boolean | null
+  }
   | { readonly mode: 'SSE-C'; readonly customer: CustomerKey }
 
 /** The encryption an object has, as it is told to clients. */
@@ -23,11 +23,11 @@ export type SseApplied =
   | { readonly mode: 'none' }
   | { readonly mode: 'AES256' }
   | {
-      readonly mode: 'aws:kms'
-      readonly keyId: string
-      readonly context: Readonly<Record<string, string>>
-      readonly bucketKeyEnabled: boolean
-    }
+    readonly mode: 'aws:kms'
+    readonly keyId: string
+    readonly context: Readonly<Record<string, string>>
+    readonly bucketKeyEnabled: boolean
+  }
   | { readonly mode: 'SSE-C'; readonly md5: string }
 
 const sse = 'x-amz-server-side-encryption'
@@ -54,7 +54,9 @@ export function sseOfWrite(headers: ReadonlyMap<string, string>, allowed: boolea
   const kmsOnly = [kmsKeyId, encryptionContext, bucketKey].find((name) => headers.has(name))
   if (anyCustomer && (algorithm !== undefined || kmsOnly !== undefined)) {
     throw invalid(
-      'Server Side Encryption with Customer provided key is incompatible with the encryption method specified', sse, algorithm ?? 'null'
+      'Server Side Encryption with Customer provided key is incompatible with the encryption method specified',
+      sse,
+      algorithm ?? 'null'
     )
   }
   const customer = customerKeyOf(headers, 'object', allowed)
@@ -115,8 +117,10 @@ export interface UploadEncryption {
 export function agreesWithUpload(asked: SseRequest, upload: UploadEncryption): boolean {
   switch (asked.mode) {
     case 'none':
-    case 'SSE-C': return true
-    case 'AES256': return upload.mode === 'AES256' || upload.mode === 'none'
+    case 'SSE-C':
+      return true
+    case 'AES256':
+      return upload.mode === 'AES256' || upload.mode === 'none'
     case 'aws:kms': {
       const { keyId, context, bucketKeyEnabled } = asked
       return upload.mode === 'aws:kms' && (keyId === null || upload.answersTo(keyId)) &&
@@ -132,9 +136,12 @@ export function agreesWithUpload(asked: SseRequest, upload: UploadEncryption): b
  */
 export function sseResponseHeaders(applied: SseApplied, answer: 'write' | 'access'): readonly (readonly [name: string, value: string])[] {
   switch (applied.mode) {
-    case 'none': return []
-    case 'AES256': return [[sse, 'AES256']]
-    case 'SSE-C': return [[`${sse}-customer-algorithm`, 'AES256'], [`${sse}-customer-key-MD5`, applied.md5]]
+    case 'none':
+      return []
+    case 'AES256':
+      return [[sse, 'AES256']]
+    case 'SSE-C':
+      return [[`${sse}-customer-algorithm`, 'AES256'], [`${sse}-customer-key-MD5`, applied.md5]]
     case 'aws:kms': {
       const headers: [string, string][] = [[sse, 'aws:kms'], [kmsKeyId, applied.keyId]]
       if (answer === 'write' && Object.keys(applied.context).length > 0) headers.push([encryptionContext, encodeContext(applied.context)])
@@ -158,7 +165,8 @@ export function encodeContext(context: Readonly<Record<string, string>>): string
 export function decodeContext(text: string): Readonly<Record<string, string>> {
   const shape = invalid(
     `The header '${encryptionContext}' shall be Base64-encoded UTF-8 string holding JSON which represents a string-string map`,
-    encryptionContext, 'null'
+    encryptionContext,
+    'null'
   )
   const bytes = decodeBase64(text)
   if (bytes === null) throw shape

@@ -15,8 +15,15 @@ export interface AdmissionLimits {
 
 /** What turns a request away, or ends one. The label of the metric. */
 export type Limit =
-  | 'requests in flight' | 'forms' | 'form time' | 'preflights' | 'anonymous requests'
-  | 'client requests' | 'client requests per second' | 'client bytes per second' | 'connections'
+  | 'requests in flight'
+  | 'forms'
+  | 'form time'
+  | 'preflights'
+  | 'anonymous requests'
+  | 'client requests'
+  | 'client requests per second'
+  | 'client bytes per second'
+  | 'connections'
 
 /** A request that asks to be let in. */
 export interface Guest {
@@ -78,16 +85,22 @@ export class Admission {
 
   #enter(guest: Guest, as: Admittance): Leave {
     switch (as.kind) {
-      case 'form': return this.#form(guest)
+      case 'form':
+        return this.#form(guest)
       case 'preflight':
         if (this.#preflights >= this.#limits.unauthenticatedRequests) this.#refuse('preflights')
         this.#preflights += 1
-        return () => { this.#preflights -= 1 }
+        return () => {
+          this.#preflights -= 1
+        }
       case 'anonymous':
         if (this.#anonymous >= this.#limits.anonymousRequests) this.#refuse('anonymous requests')
         this.#anonymous += 1
-        return () => { this.#anonymous -= 1 }
-      case 'client': return this.#client(guest, as.id, as.limits)
+        return () => {
+          this.#anonymous -= 1
+        }
+      case 'client':
+        return this.#client(guest, as.id, as.limits)
     }
   }
 
@@ -95,7 +108,9 @@ export class Admission {
     const [oldest] = this.#forms
     if (oldest !== undefined && this.#forms.size >= this.#limits.unauthenticatedRequests) this.#end(oldest, 'forms', new S3Error('SlowDown'))
     this.#forms.add(guest)
-    const late = setTimeout(() => { this.#end(guest, 'form time', new S3Error('RequestTimeout')) }, this.#limits.formFieldsMs).unref()
+    const late = setTimeout(() => {
+      this.#end(guest, 'form time', new S3Error('RequestTimeout'))
+    }, this.#limits.formFieldsMs).unref()
     return () => {
       clearTimeout(late)
       this.#forms.delete(guest)

@@ -27,7 +27,12 @@ export class ResponseLifecycle {
     this.#log = log
     this.#observe = observe
     this.#rates = new RateWatch(minRate, minRateWindowMs)
-    this.#respond = { ...respond, report: (exchange, error) => { this.#report(exchange, error) } }
+    this.#respond = {
+      ...respond,
+      report: (exchange, error) => {
+        this.#report(exchange, error)
+      }
+    }
   }
 
   /** Resolves when the exchange is over, its line included. */

@@ -33,8 +33,14 @@ export class Connections {
   }
 
   follow(server: Server, secure: boolean): void {
-    if (secure) server.on('connection', (socket: Socket) => { this.#begin(socket) })
-    server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => { this.#add(socket) })
+    if (secure) {
+      server.on('connection', (socket: Socket) => {
+        this.#begin(socket)
+      })
+    }
+    server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => {
+      this.#add(socket)
+    })
   }
 
   /** Somebody has authenticated on it. */
@@ -68,7 +74,9 @@ export class Connections {
     }
     const name = addresses(socket)
     this.#handshakes.set(name, socket)
-    socket.once('close', () => { if (this.#handshakes.get(name) === socket) this.#handshakes.delete(name) })
+    socket.once('close', () => {
+      if (this.#handshakes.get(name) === socket) this.#handshakes.delete(name)
+    })
   }
 
   #add(socket: Socket): void {
@@ -79,7 +87,9 @@ export class Connections {
       return
     }
     this.#strangers.set(socket, openConnection(socket))
-    socket.once('close', () => { this.#forget(socket) })
+    socket.once('close', () => {
+      this.#forget(socket)
+    })
   }
 
   /** @returns false when every connection there is carries a request that has been let in */

@@ -90,9 +90,13 @@ export class Exchange implements Watched, Guest {
     this.req = req
     this.res = res
     this.connection = connection
-    this.ended = new Promise((_resolve, reject) => { this.#end = reject })
+    this.ended = new Promise((_resolve, reject) => {
+      this.#end = reject
+    })
     this.ended.catch(() => undefined)
-    res.once('finish', () => { this.#finished = true })
+    res.once('finish', () => {
+      this.#finished = true
+    })
     this.closed = new Promise((resolve) => {
       res.once('close', () => {
         if (!this.#finished) this.#over(new ClientGone(), 'client')
@@ -136,8 +140,12 @@ export class Exchange implements Watched, Guest {
       remoteAddress: facts.remoteAddress,
       secure: facts.secure,
       signal: this.#abort.signal,
-      sendContinue: () => { this.#sendContinue() },
-      annotate: (note) => { this.#note = { ...this.#note, ...note } },
+      sendContinue: () => {
+        this.#sendContinue()
+      },
+      annotate: (note) => {
+        this.#note = { ...this.#note, ...note }
+      },
       admit
     }
   }

@@ -85,12 +85,20 @@ class HttpListener implements Listener {
     this.#options = options
     this.#handle = handle
     this.#trusted = new TrustedProxies(options.trustedProxies)
-    const limited = (limit: Limit): void => { options.limited?.(limit) }
+    const limited = (limit: Limit): void => {
+      options.limited?.(limit)
+    }
     this.#admission = new Admission(options.limits, limited)
-    this.#connections = new Connections(options.limits.connections, () => { limited('connections') })
+    this.#connections = new Connections(options.limits.connections, () => {
+      limited('connections')
+    })
     const { limits: { minRate, minRateWindowMs }, heartbeatMs, log, observe } = options
     this.#answers = new ResponseLifecycle({
-      minRate, minRateWindowMs, heartbeatMs, log, observe,
+      minRate,
+      minRateWindowMs,
+      heartbeatMs,
+      log,
+      observe,
       stopping: () => this.#stopping,
       given: (exchange) => {
         exchange.responseSent = true
@@ -155,9 +163,16 @@ class HttpListener implements Listener {
 
   #createServer(carry: Carry): Server {
     const { tls, limits, log, handshakeFailed } = this.#options
-    const server = createHttpServer(tls, limits, (req, res) => { this.#accept(req, res, carry) })
+    const server = createHttpServer(tls, limits, (req, res) => {
+      this.#accept(req, res, carry)
+    })
     this.#connections.follow(server, tls !== null)
-    new Handshakes({ log, failed: (reason) => { handshakeFailed?.(reason) } }).follow(server)
+    new Handshakes({
+      log,
+      failed: (reason) => {
+        handshakeFailed?.(reason)
+      }
+    }).follow(server)
     return server
   }
 
@@ -186,7 +201,9 @@ class HttpListener implements Listener {
     connection.current = exchange
     try {
       const admitted = admit({ method: req.method ?? '', url: req.url ?? '', httpVersion: req.httpVersion, rawHeaders: req.rawHeaders })
-      exchange.admit(admitted, this.#facts(req), (as) => { this.#admit(exchange, as) })
+      exchange.admit(admitted, this.#facts(req), (as) => {
+        this.#admit(exchange, as)
+      })
     } catch (error) {
       connection.closing = true
       await this.#answers.perform(exchange, Promise.reject(error instanceof Error ? error : new S3Error('InternalError')))

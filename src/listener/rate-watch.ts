@@ -39,7 +39,9 @@ export class RateWatch {
   constructor(minRate: number, windowMs: number) {
     this.#windowMs = windowMs
     this.#bytesPerWindow = Math.max(1, (minRate * windowMs) / 1000)
-    this.#timer = setInterval(() => { this.#tick() }, Math.max(5, windowMs / 4))
+    this.#timer = setInterval(() => {
+      this.#tick()
+    }, Math.max(5, windowMs / 4))
     this.#timer.unref()
   }
 

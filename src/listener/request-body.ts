@@ -17,8 +17,12 @@ export class RequestBody extends Readable {
     this.#request = request
     // The handler may already be gone when the client goes: a failure of the body is told to those who read it.
     this.on('error', () => undefined)
-    request.once('error', () => { this.cutShort() })
-    request.once('close', () => { if (!request.complete) this.cutShort() })
+    request.once('error', () => {
+      this.cutShort()
+    })
+    request.once('close', () => {
+      if (!request.complete) this.cutShort()
+    })
   }
 
   /** True while we wait for the client's bytes: it has been asked for them and has not given all. */
@@ -67,7 +71,11 @@ export class RequestBody extends Readable {
 
 /** The body of a request that has none. */
 export function noBody(): Readable {
-  return new Readable({ read() { this.push(null) } })
+  return new Readable({
+    read() {
+      this.push(null)
+    }
+  })
 }
 
 /** Chunks below this many bytes are copied together while nobody takes them; larger ones cost little more than their bytes. */

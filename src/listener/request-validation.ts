@@ -26,15 +26,39 @@ const maxHeaderLines = 256
 
 /** Fields with one value. A second line would let two readers (a front end, the signature, the router) pick differently. */
 const singular = new Set([
-  'authorization', 'content-disposition', 'content-length', 'content-md5', 'content-type', 'date', 'expect', 'expires', 'host',
-  'if-match', 'if-modified-since', 'if-none-match', 'if-range', 'if-unmodified-since', 'origin', 'range', 'transfer-encoding',
+  'authorization',
+  'content-disposition',
+  'content-length',
+  'content-md5',
+  'content-type',
+  'date',
+  'expect',
+  'expires',
+  'host',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'origin',
+  'range',
+  'transfer-encoding',
   'x-forwarded-proto'
 ])
 /** Lists that SDKs send as several lines: SigV4 joins their values with ",". */
 const repeatable = new Set(['x-amz-object-attributes', 'x-amz-optional-object-attributes'])
 /** Fields that decide framing, routing or rights. Neither a spelling with "_" nor a `Connection` token may touch them. */
 const guarded = new Set([
-  ...singular, 'connection', 'content-encoding', 'keep-alive', 'te', 'trailer', 'upgrade', 'forwarded', 'x-forwarded-for', 'x-forwarded-host'
+  ...singular,
+  'connection',
+  'content-encoding',
+  'keep-alive',
+  'te',
+  'trailer',
+  'upgrade',
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host'
 ])
 
 /**

@@ -151,7 +151,9 @@ async function finish(exchange: Exchange, options: RespondOptions, body?: Buffer
   if (!req.complete && !exchange.abandoned && !exchange.withholdsBody && !exchange.over) {
     if (body === undefined) res.flushHeaders()
     // An empty one too tells when what is before it has left.
-    res.write(body ?? '', (error) => { if (!(error instanceof Error)) options.given(exchange) })
+    res.write(body ?? '', (error) => {
+      if (!(error instanceof Error)) options.given(exchange)
+    })
     await drain(req, exchange)
     res.end()
   } else if (body === undefined) {
@@ -180,7 +182,9 @@ async function respondPending(exchange: Exchange, response: HttpResponse, pendin
   // HTTP/1.0 knows no chunked framing: such a client waits in silence.
   const waiting = new AbortController()
   const waited = exchange.req.httpVersion === '1.0' ? [] : [pause(patience * options.heartbeatMs, waiting.signal)]
-  const early = await Promise.race([settled, exchange.ended, ...waited]).finally(() => { waiting.abort() })
+  const early = await Promise.race([settled, exchange.ended, ...waited]).finally(() => {
+    waiting.abort()
+  })
   if (early !== undefined && 'error' in early) throw early.error
   const headers = [...response.headers, ...pending.headers()].filter(([name]) => name.toLowerCase() !== 'content-length')
   if (early !== undefined) {
@@ -190,7 +194,9 @@ async function respondPending(exchange: Exchange, response: HttpResponse, pendin
   writeHead(exchange, response.status, headers, options)
   write(exchange, declaration)
   // AWS keeps the connection alive with white space between the declaration and the root element.
-  const heartbeat = setInterval(() => { write(exchange, ' ') }, options.heartbeatMs)
+  const heartbeat = setInterval(() => {
+    write(exchange, ' ')
+  }, options.heartbeatMs)
   try {
     const late = await Promise.race([settled, exchange.ended])
     write(exchange, withoutDeclaration('error' in late ? lateError(exchange, late.error, options) : late.document))

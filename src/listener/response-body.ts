@@ -24,7 +24,9 @@ export async function firstChunk(body: Readable): Promise<void> {
 export async function rest(body: Readable): Promise<Buffer | undefined> {
   const whole = body.read() as Buffer | null
   let surplus = 0
-  body.on('data', (chunk: Buffer) => { surplus += chunk.length })
+  body.on('data', (chunk: Buffer) => {
+    surplus += chunk.length
+  })
   await signOf(body, ['end'])
   if (surplus > 0) throw new S3Error('InternalError', { cause: new Finding('a body longer than announced') })
   return whole ?? undefined
@@ -42,9 +44,19 @@ async function signOf(body: Readable, events: readonly ('readable' | 'end')[]): 
       body.off('error', failed).off('close', closed)
       outcome()
     }
-    const came = (): void => { settle(resolve) }
-    const failed = (error: Error): void => { settle(() => { reject(error) }) }
-    const closed = (): void => { settle(() => { reject(new S3Error('InternalError')) }) }
+    const came = (): void => {
+      settle(resolve)
+    }
+    const failed = (error: Error): void => {
+      settle(() => {
+        reject(error)
+      })
+    }
+    const closed = (): void => {
+      settle(() => {
+        reject(new S3Error('InternalError'))
+      })
+    }
     for (const event of events) body.on(event, came)
     body.on('error', failed).on('close', closed)
   })

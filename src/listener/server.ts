@@ -48,8 +48,12 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
   const server = tls === null
     ? createServer(options)
     : createTlsServer({
-      ...options, ...secureContext(tls), handshakeTimeout: 10_000, ALPNProtocols: ['http/1.1'],
-      requestCert: tls.clientCa !== null, rejectUnauthorized: tls.clientCa !== null
+      ...options,
+      ...secureContext(tls),
+      handshakeTimeout: 10_000,
+      ALPNProtocols: ['http/1.1'],
+      requestCert: tls.clientCa !== null,
+      rejectUnauthorized: tls.clientCa !== null
     })
   // The listener itself makes room for new ones. This is for those that come while the closed ones are on their way out.
   server.maxConnections = limits.connections + Math.max(16, Math.ceil(limits.connections / 16))
@@ -96,10 +100,25 @@ export function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket, con
   socket.end(head(refused, requestId, document.length) + document.toString('utf8'))
   // Unread bytes would turn the close into a reset that overtakes the answer.
   socket.resume()
-  setTimeout(() => { socket.destroy() }, lingerMs).unref()
+  setTimeout(() => {
+    socket.destroy()
+  }, lingerMs).unref()
   return accessRecord({
-    requestId, principal: null, sourceAddress, secure: socket instanceof TLSSocket, method: '', operation: null, bucket: null, key: null,
-    status: refused.status, code: refused.code, bytesIn: 0, bytesOut: document.length, seconds: 0, firstByteSeconds: 0, userAgent: null
+    requestId,
+    principal: null,
+    sourceAddress,
+    secure: socket instanceof TLSSocket,
+    method: '',
+    operation: null,
+    bucket: null,
+    key: null,
+    status: refused.status,
+    code: refused.code,
+    bytesIn: 0,
+    bytesOut: document.length,
+    seconds: 0,
+    firstByteSeconds: 0,
+    userAgent: null
   }, { by: 'client', in: 'head' })
 }
 

@@ -144,7 +144,9 @@ export class Handshakes {
 
   /** @param server an HTTPS server; nothing happens on another one. */
   follow(server: Server): void {
-    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => { this.#failed(error, socket) })
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      this.#failed(error, socket)
+    })
   }
 
   #failed(error: NodeJS.ErrnoException, socket: TLSSocket): void {
@@ -162,7 +164,10 @@ export class Handshakes {
     if (now - line.at < lineEveryMs) return
     this.#options.log.event('warn', 'TLS handshake failed', {
       // Node does not know any more who it was when the connection is gone.
-      reason, code, address: socket.remoteAddress === undefined ? null : plainAddress(socket.remoteAddress), failures: line.since
+      reason,
+      code,
+      address: socket.remoteAddress === undefined ? null : plainAddress(socket.remoteAddress),
+      failures: line.since
     })
     line.at = now
     line.since = 0

@@ -44,7 +44,11 @@ export async function copyInParts(bucket: BucketClient, copies: PartCopies): Pro
     if (!await copies.unchanged()) return null
     const list = renderXml(['CompleteMultipartUpload', etags.map((etag, i) => ['Part', [['PartNumber', String(i + 1)], ['ETag', etag]]] as const)])
     const completed = await bucket.document({
-      method: 'POST', key, query: [['uploadId', uploadId]], headers: [['content-type', 'application/xml'], ...copies.destination], body: list
+      method: 'POST',
+      key,
+      query: [['uploadId', uploadId]],
+      headers: [['content-type', 'application/xml'], ...copies.destination],
+      body: list
     })
     done = true
     return fieldOf(completed, 'ETag')
@@ -65,13 +69,20 @@ function rangesOf({ size, partSize }: PartCopies): Range[] {
 }
 
 async function copyPart(bucket: BucketClient, { key, source }: PartCopies, uploadId: string, { number, first, last }: Range): Promise<string> {
-  return fieldOf(await bucket.document({
-    method: 'PUT', key, query: [['partNumber', String(number)], ['uploadId', uploadId]],
-    headers: [...source, ['x-amz-copy-source-range', `bytes=${first}-${last}`]]
-  }), 'ETag')
+  return fieldOf(
+    await bucket.document({
+      method: 'PUT',
+      key,
+      query: [['partNumber', String(number)], ['uploadId', uploadId]],
+      headers: [...source, ['x-amz-copy-source-range', `bytes=${first}-${last}`]]
+    }),
+    'ETag'
+  )
 }
 
 async function abort(bucket: BucketClient, key: string, uploadId: string): Promise<void> {
   await bucket.send({ method: 'DELETE', key, query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
-    .then((response) => { response.body.resume() }, () => undefined)
+    .then((response) => {
+      response.body.resume()
+    }, () => undefined)
 }

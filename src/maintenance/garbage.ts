@@ -118,8 +118,16 @@ function parsed(body: Buffer): UploadRecord | null {
 /** Only the store's plain word that there is no such upload or bucket ends an upload. */
 async function askStore({ upstream, signal }: Collection, { bucket, objectKey }: Place, uploadId: string): Promise<Fate> {
   const response = await upstream.request({
-    method: 'GET', bucket, key: objectKey, query: [['uploadId', uploadId], ['max-parts', '1']], headers: [], body: null, contentLength: 0,
-    signal, retry: true, pool: 'control'
+    method: 'GET',
+    bucket,
+    key: objectKey,
+    query: [['uploadId', uploadId], ['max-parts', '1']],
+    headers: [],
+    body: null,
+    contentLength: 0,
+    signal,
+    retry: true,
+    pool: 'control'
   })
   const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   if (response.status === 200) return 'live'

@@ -9,9 +9,7 @@ import { S3Error } from '../errors.ts'
 import { forEachOf } from '../concurrency/parallel.ts'
 import { KeyCounts, storedBytes } from './key-usage.ts'
 import { judge, type Reason } from './verdict.ts'
-import {
-  type BucketRecord, type RecordPlace, encodeBucketRecord, openBucketRecord, parseBucketRecord, sealBucketRecord
-} from '../envelope/bucket-record.ts'
+import { type BucketRecord, type RecordPlace, encodeBucketRecord, openBucketRecord, parseBucketRecord, sealBucketRecord } from '../envelope/bucket-record.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { bucketDefaultName } from '../operations/buckets/bucket-encryption.ts'
 import { readAll } from '../http/stage.ts'
@@ -157,7 +155,9 @@ function parse(body: Buffer): BucketRecord {
   try {
     return parseBucketRecord(body)
   } catch (error) {
-    if (error instanceof EnvelopeError) throw new S3Error('SealgateIntegrityError', { message: 'The default encryption of the bucket does not open.', cause: error })
+    if (error instanceof EnvelopeError) {
+      throw new S3Error('SealgateIntegrityError', { message: 'The default encryption of the bucket does not open.', cause: error })
+    }
     throw error
   }
 }

@@ -16,7 +16,17 @@ import { storedBytes } from './key-usage.ts'
 import { copyInParts } from './copy-in-parts.ts'
 import { fieldOf, type BucketClient } from '../store-client/bucket-client.ts'
 import { judge, type Reason, type Verdict } from './verdict.ts'
-import { type Envelope, type Place, openEnvelope, parseEnvelope, replaceBlob, sealEnvelope, ENVELOPE_HEADER, CONTEXT_HEADER, KEY_ID_HEADER } from '../envelope/envelope.ts'
+import {
+  type Envelope,
+  type Place,
+  openEnvelope,
+  parseEnvelope,
+  replaceBlob,
+  sealEnvelope,
+  ENVELOPE_HEADER,
+  CONTEXT_HEADER,
+  KEY_ID_HEADER
+} from '../envelope/envelope.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { decodeContext } from '../keys/sse-headers.ts'
 
@@ -135,13 +145,22 @@ async function copyWhole(job: RewrapJob, found: Found, described: readonly Heade
   // Read as late as can be: what is set in between is lost, because no store keeps grants on a copy.
   const [tags, grants] = await Promise.all([tagHabit === 'kept' ? [] : tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
   const tagging: Header[] = tagHabit === 'sent' ? [['x-amz-tagging-directive', 'REPLACE'], ...tagHeaders(tags)] : []
-  return journal.guard(key, tagHabit === 'put' ? tags : [], async () => fieldOf(await bucket.document({
-    method: 'PUT', key,
-    headers: [
-      ...described, ...grants, ...tagging, ...sourceHeaders(job, found), ['x-amz-metadata-directive', 'REPLACE'],
-      ...conditions.copy ? [['if-match', etag] as const] : []
-    ]
-  }), 'ETag'))
+  return journal.guard(key, tagHabit === 'put' ? tags : [], async () =>
+    fieldOf(
+      await bucket.document({
+        method: 'PUT',
+        key,
+        headers: [
+          ...described,
+          ...grants,
+          ...tagging,
+          ...sourceHeaders(job, found),
+          ['x-amz-metadata-directive', 'REPLACE'],
+          ...conditions.copy ? [['if-match', etag] as const] : []
+        ]
+      }),
+      'ETag'
+    ))
 }
 
 /** An upload takes tags and grants when it begins: they are compared once more before it is completed. */
@@ -151,18 +170,20 @@ async function copyLarge(job: RewrapJob, found: Found, described: readonly Heade
   const properties = async (): Promise<readonly [tags: readonly Tag[], grants: readonly Header[]]> =>
     Promise.all([tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
   const [tags, grants] = await properties()
-  return journal.guard(key, tagHabit === 'put' ? tags : [], () => copyInParts(bucket, {
-    key, partSize,
-    size: storedBytes(headers),
-    headers: [...described, ...grants, ...tagHabit === 'put' ? [] : tagHeaders(tags)],
-    source: sourceHeaders(job, found),
-    destination: conditions.complete ? [['if-match', etag]] : [],
-    unchanged: async () => {
-      const now = await bucket.head(key)
-      return now !== null && ['etag', 'last-modified', 'x-amz-version-id'].every((name) => now.get(name) === headers.get(name))
-        && JSON.stringify(await properties()) === JSON.stringify([tags, grants])
-    }
-  }))
+  return journal.guard(key, tagHabit === 'put' ? tags : [], () =>
+    copyInParts(bucket, {
+      key,
+      partSize,
+      size: storedBytes(headers),
+      headers: [...described, ...grants, ...tagHabit === 'put' ? [] : tagHeaders(tags)],
+      source: sourceHeaders(job, found),
+      destination: conditions.complete ? [['if-match', etag]] : [],
+      unchanged: async () => {
+        const now = await bucket.head(key)
+        return now !== null && ['etag', 'last-modified', 'x-amz-version-id'].every((name) => now.get(name) === headers.get(name))
+          && JSON.stringify(await properties()) === JSON.stringify([tags, grants])
+      }
+    }))
 }
 
 /** The source, and that it must still be what was read. */
@@ -217,7 +238,9 @@ async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: En
     const told = headers.get(CONTEXT_HEADER)
     const place: Place = { realm: at.realm, bucket: envelope.bucket, objectKey: at.key }
     const context: KeyContext = {
-      realm: at.realm, bucket: envelope.bucket, objectKey: envelope.scope === 'bucket' ? null : at.key,
+      realm: at.realm,
+      bucket: envelope.bucket,
+      objectKey: envelope.scope === 'bucket' ? null : at.key,
       requestContext: told === undefined ? {} : decodeContext(told)
     }
     const wrapped = { keyId, blob: envelope.blob }
@@ -236,8 +259,10 @@ async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: En
 }
 
 function reseal(
-  { kind, scope, streamHeader }: Envelope, { dataKey, attributes }: ReturnType<typeof openEnvelope>,
-  { key, wrapped }: Awaited<ReturnType<Due['to']['provider']['generate']>>, place: Place
+  { kind, scope, streamHeader }: Envelope,
+  { dataKey, attributes }: ReturnType<typeof openEnvelope>,
+  { key, wrapped }: Awaited<ReturnType<Due['to']['provider']['generate']>>,
+  place: Place
 ): string {
   return sealEnvelope({ kek: key, blob: wrapped.blob, scope, dataKey, place, kind, streamHeader, attributes })
 }

@@ -42,8 +42,16 @@ function endedByCode(code: string): EndedBy | null {
 }
 
 const refusals: ReadonlySet<string> = new Set([
-  'AccessDenied', 'AuthorizationHeaderMalformed', 'AuthorizationQueryParametersError', 'BadDigest', 'InvalidAccessKeyId', 'InternalError',
-  'RequestTimeTooSkewed', 'SealgatePlaintextRefused', 'SignatureDoesNotMatch', 'XAmzContentSHA256Mismatch'
+  'AccessDenied',
+  'AuthorizationHeaderMalformed',
+  'AuthorizationQueryParametersError',
+  'BadDigest',
+  'InvalidAccessKeyId',
+  'InternalError',
+  'RequestTimeTooSkewed',
+  'SealgatePlaintextRefused',
+  'SignatureDoesNotMatch',
+  'XAmzContentSHA256Mismatch'
 ])
 
 /**

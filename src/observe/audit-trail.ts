@@ -29,7 +29,9 @@ export function fileAuditTrail(path: string): AuditTrail {
         writeWhole(file, Buffer.from(auditLine(event)))
       } catch (cause) {
         throw new S3Error('ServiceUnavailable', {
-          message: 'The audit trail cannot be written.', endedBy: 'gateway', cause,
+          message: 'The audit trail cannot be written.',
+          endedBy: 'gateway',
+          cause,
           diagnosis: diagnosis('files', 'write audit.file', { system: systemCodeOf(cause) })
         })
       }
@@ -60,27 +62,36 @@ export function streamAuditTrail(stream: Writable): AuditTrail {
 /** The twin for tests. */
 export function memoryAuditTrail(): AuditTrail & { readonly events: readonly AuditEvent[] } {
   const events: AuditEvent[] = []
-  return { events, record: (event) => { events.push(event) }, reopen: () => undefined, close: () => undefined }
+  return {
+    events,
+    record: (event) => {
+      events.push(event)
+    },
+    reopen: () => undefined,
+    close: () => undefined
+  }
 }
 
 /** Fields are named one by one: what an event happens to carry besides does not get out. */
 function auditLine(event: AuditEvent): string {
-  return `${JSON.stringify({
-    time: event.time,
-    requestId: event.requestId,
-    principal: event.principal,
-    sourceAddress: event.sourceAddress,
-    operation: event.operation,
-    bucket: event.bucket,
-    key: event.key,
-    versionId: event.versionId,
-    masterKeyId: event.masterKeyId,
-    context: event.context,
-    action: event.action,
-    cached: event.cached,
-    outcome: event.outcome,
-    error: event.error
-  })}\n`
+  return `${
+    JSON.stringify({
+      time: event.time,
+      requestId: event.requestId,
+      principal: event.principal,
+      sourceAddress: event.sourceAddress,
+      operation: event.operation,
+      bucket: event.bucket,
+      key: event.key,
+      versionId: event.versionId,
+      masterKeyId: event.masterKeyId,
+      context: event.context,
+      action: event.action,
+      cached: event.cached,
+      outcome: event.outcome,
+      error: event.error
+    })
+  }\n`
 }
 
 function writeWhole(file: number, bytes: Buffer): void {

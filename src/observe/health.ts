@@ -65,12 +65,16 @@ export class Health {
 
   /** Runs every check now; joins a run that is under way. */
   async run(): Promise<HealthReport> {
-    this.#running ??= this.#runAll().finally(() => { this.#running = null })
+    this.#running ??= this.#runAll().finally(() => {
+      this.#running = null
+    })
     return this.#running
   }
 
   start(everySeconds: number): void {
-    this.#timer ??= setInterval(() => { void this.run() }, everySeconds * 1000).unref()
+    this.#timer ??= setInterval(() => {
+      void this.run()
+    }, everySeconds * 1000).unref()
   }
 
   /** Ends the checks that are running, too: nobody should have to wait for a store that does not answer. */
@@ -103,9 +107,13 @@ export class Health {
   async #outcome(check: Check): Promise<Error | null> {
     const { promise: late, reject } = Promise.withResolvers<never>()
     const cut = new AbortController()
-    cut.signal.addEventListener('abort', () => { reject(new S3Error('SealgateUpstreamTimeout')) }, { once: true })
+    cut.signal.addEventListener('abort', () => {
+      reject(new S3Error('SealgateUpstreamTimeout'))
+    }, { once: true })
     this.#cuts.add(cut)
-    const timer = setTimeout(() => { cut.abort() }, this.#options.timeoutSeconds * 1000)
+    const timer = setTimeout(() => {
+      cut.abort()
+    }, this.#options.timeoutSeconds * 1000)
     const attempt = async (): Promise<Error | null> => {
       try {
         // The race holds even where a check does not listen to its signal.

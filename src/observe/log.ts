@@ -65,8 +65,19 @@ export function createLog(options: LogOptions): Log {
     ? pino.destination({ dest: 1, sync: false, minLength: gatherBytes, maxWrite: writeBytes, periodicFlush: gatherMs })
     : null
   const { pretty } = options
-  const write = options.write ?? ((line: string) => { standardOutput?.write(line) })
-  const logger = pino(settings, pretty !== undefined ? { write: (line) => { write(pretty(line)) } } : standardOutput ?? { write })
+  const write = options.write ?? ((line: string) => {
+    standardOutput?.write(line)
+  })
+  const logger = pino(
+    settings,
+    pretty !== undefined
+      ? {
+        write: (line) => {
+          write(pretty(line))
+        }
+      }
+      : standardOutput ?? { write }
+  )
   return {
     access(record) {
       logger.info(record, 'request')
@@ -82,7 +93,9 @@ export function createLog(options: LogOptions): Log {
       // Not flushSync: it overtakes a write that is under way.
       await new Promise<void>((resolve) => {
         if (standardOutput === null) resolve()
-        else standardOutput.flush(() => { resolve() })
+        else {standardOutput.flush(() => {
+            resolve()
+          })}
       })
     }
   }

@@ -113,7 +113,9 @@ export function createMetrics(): Metrics {
     certificateExpiry: r.gaugeOnceKnown('sealgate_tls_certificate_expiry_timestamp_seconds', 'End of the listener certificate.', 'min'),
     reloadSuccessful: r.gaugeOnceKnown('sealgate_config_last_reload_successful', 'The last reload was taken over.', 'min'),
     reloadTime: r.gaugeOnceKnown('sealgate_config_last_reload_success_timestamp_seconds', 'When the configuration was taken over.', 'max'),
-    beforeSnapshot: (collect) => { r.beforeSnapshot(collect) },
+    beforeSnapshot: (collect) => {
+      r.beforeSnapshot(collect)
+    },
     snapshot: () => r.snapshot(),
     registry: r
   }
@@ -172,7 +174,8 @@ export function measureProcess(registry: Registry): () => void {
   // Not one metric with a label `quantile`: that is the name of a summary's, which has a sum and a count as well.
   const delays = [['p50', 50], ['p99', 99], ['max', 100]] as const
   const delayed = delays.map(([name, percent]) => ({
-    percent, gauge: registry.gauge(`nodejs_event_loop_delay_${name}_seconds`, `Event loop delay since the last scrape, ${name}.`, [], 'max')
+    percent,
+    gauge: registry.gauge(`nodejs_event_loop_delay_${name}_seconds`, `Event loop delay since the last scrape, ${name}.`, [], 'max')
   }))
   const histogram = monitorEventLoopDelay({ resolution: SAMPLE_MS })
   histogram.enable()
@@ -190,7 +193,9 @@ export function measureProcess(registry: Registry): () => void {
     for (const { gauge, percent } of delayed) gauge.set({}, histogram.count === 0 ? 0 : lateness(histogram.percentile(percent)))
     histogram.reset()
   })
-  return () => { histogram.disable() }
+  return () => {
+    histogram.disable()
+  }
 }
 
 /**

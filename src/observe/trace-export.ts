@@ -47,7 +47,9 @@ export class TraceExport {
   constructor(settings: TraceSettings, failed: (reason: string, dropped: number) => void) {
     this.#settings = settings
     this.#failed = failed
-    this.#timer = setInterval(() => { this.#flush() }, settings.scheduleMs).unref()
+    this.#timer = setInterval(() => {
+      this.#flush()
+    }, settings.scheduleMs).unref()
   }
 
   add(span: Span): void {
@@ -90,7 +92,8 @@ export class TraceExport {
     const { url, headers, timeoutMs } = this.#settings
     const { promise, resolve, reject } = Promise.withResolvers<undefined>()
     const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
-      method: 'POST', signal: AbortSignal.timeout(timeoutMs),
+      method: 'POST',
+      signal: AbortSignal.timeout(timeoutMs),
       headers: { ...headers, 'content-type': 'application/json', 'content-length': body.length }
     }, (response) => {
       response.resume()

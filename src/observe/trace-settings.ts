@@ -36,7 +36,9 @@ export function traceSettings(env: Environment, version: string): TraceSettings 
     timeoutMs: milliseconds(env, 'OTEL_EXPORTER_OTLP_TIMEOUT', 10_000),
     scheduleMs: milliseconds(env, 'OTEL_BSP_SCHEDULE_DELAY', 5000),
     resource: {
-      'service.name': text(env, 'OTEL_SERVICE_NAME') ?? 'sealgate', 'service.version': version, 'host.name': hostname(),
+      'service.name': text(env, 'OTEL_SERVICE_NAME') ?? 'sealgate',
+      'service.version': version,
+      'host.name': hostname(),
       ...pairs(text(env, 'OTEL_RESOURCE_ATTRIBUTES') ?? ''),
       ...text(env, 'OTEL_SERVICE_NAME') === null ? {} : { 'service.name': text(env, 'OTEL_SERVICE_NAME') ?? '' }
     },
@@ -57,10 +59,12 @@ function milliseconds(env: Environment, name: string, otherwise: number): number
 
 /** `name=value,name=value`, percent-encoded (W3C baggage, as the specification prescribes for both variables). */
 function pairs(list: string): Record<string, string> {
-  return Object.fromEntries(list.split(',').filter((item) => item.includes('=')).map((item) => {
-    const at = item.indexOf('=')
-    return [item.slice(0, at).trim(), decodeURIComponent(item.slice(at + 1).trim())]
-  }))
+  return Object.fromEntries(
+    list.split(',').filter((item) => item.includes('=')).map((item) => {
+      const at = item.indexOf('=')
+      return [item.slice(0, at).trim(), decodeURIComponent(item.slice(at + 1).trim())]
+    })
+  )
 }
 
 function sampler(name: string, argument: string | null): Sampler {

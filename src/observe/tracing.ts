@@ -51,7 +51,9 @@ export class Tracer {
     const trace = this.#current.getStore()
     if (trace === undefined) return noSpan
     const start = now()
-    return (error, more = {}) => { this.#add(trace, name, start, error, { ...attributes, ...more }) }
+    return (error, more = {}) => {
+      this.#add(trace, name, start, error, { ...attributes, ...more })
+    }
   }
 
   /** A child that ends now and has taken `seconds`. */
@@ -97,8 +99,16 @@ export class Tracer {
 
   #add(trace: Trace, name: string, start: number, error: string | null, attributes: Attributes): void {
     this.#export.add({
-      traceId: trace.traceId, spanId: randomBytes(8).toString('hex'), parentSpanId: trace.spanId, name, kind: 'client', start, end: now(),
-      attributes: { ...attributes, 'error.type': error }, events: [], failed: error !== null
+      traceId: trace.traceId,
+      spanId: randomBytes(8).toString('hex'),
+      parentSpanId: trace.spanId,
+      name,
+      kind: 'client',
+      start,
+      end: now(),
+      attributes: { ...attributes, 'error.type': error },
+      events: [],
+      failed: error !== null
     })
   }
 }

@@ -102,7 +102,12 @@ function identityOf(ctx: OperationContext): UpstreamIdentity | null | undefined 
 /** Which conditional requests the store enforces in a bucket, of the kind it is of now. @throws S3Error of the upstream. */
 export function conditionsIn(ctx: OperationContext, bucket: string): Promise<Conditions> {
   const identity = identityOf(ctx)
-  return ctx.services.capabilities.of({ bucket, headers: withTerms(ctx, bucket, []), signal: ctx.request.http.signal, ...identity === undefined ? {} : { identity } })
+  return ctx.services.capabilities.of({
+    bucket,
+    headers: withTerms(ctx, bucket, []),
+    signal: ctx.request.http.signal,
+    ...identity === undefined ? {} : { identity }
+  })
 }
 
 /** As whom this client's requests go upstream, as a name: what the store shows to one it may refuse to another. Anonymous: null. */
@@ -142,8 +147,7 @@ export function send(ctx: OperationContext, sent: Sent): Promise<UpstreamRespons
 function withTerms(ctx: OperationContext, bucket: string | null, headers: UpstreamRequest['headers']): UpstreamRequest['headers'] {
   const expected = header(ctx, bucket === ctx.operation.bucket ? EXPECTED_OWNER : 'x-amz-source-expected-bucket-owner')
   const terms = [[EXPECTED_OWNER, bucket === null ? undefined : expected], [REQUEST_PAYER, header(ctx, REQUEST_PAYER)]] as const
-  const missing = terms.flatMap(([name, value]): [string, string][] =>
-    value === undefined || headers.some(([given]) => given === name) ? [] : [[name, value]])
+  const missing = terms.flatMap(([name, value]): [string, string][] => value === undefined || headers.some(([given]) => given === name) ? [] : [[name, value]])
   return missing.length === 0 ? headers : [...headers, ...missing]
 }
 
@@ -153,7 +157,9 @@ function withTerms(ctx: OperationContext, bucket: string | null, headers: Upstre
  */
 export function storedChecksum(ctx: OperationContext): Config['upstream']['checksum'] {
   const { capabilities, config: { upstream: { checksum } } } = ctx.services
-  if (checksum !== null && !capabilities.known) throw new S3Error('ServiceUnavailable', { message: 'Support for trailing checksums has not been confirmed yet (upstream.checksum).' })
+  if (checksum !== null && !capabilities.known) {
+    throw new S3Error('ServiceUnavailable', { message: 'Support for trailing checksums has not been confirmed yet (upstream.checksum).' })
+  }
   return checksum
 }
 

@@ -118,7 +118,10 @@ async function forwardData(ctx: OperationContext): Promise<UpstreamResponse> {
   const source = requestBody(ctx)
   const verifier = new BodyVerifier(source.payload, { computeMd5: false })
   const sent = {
-    method: ctx.request.http.method, query: forwardedQuery(ctx), headers: plainHeaders(ctx), pool: 'data',
+    method: ctx.request.http.method,
+    query: forwardedQuery(ctx),
+    headers: plainHeaders(ctx),
+    pool: 'data',
     checksum: storedChecksum(ctx) === null ? null : source.payload.trailer
   } as const
   if (source.payload.length <= SMALL_BODY_BYTES) return send(ctx, { ...sent, body: await readVerified(ctx, source, verifier, SMALL_BODY_BYTES) })

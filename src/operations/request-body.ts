@@ -39,11 +39,16 @@ export function readDocument(ctx: OperationContext): Promise<Buffer> {
  * @throws S3Error of the stages; SealgateBadUpstream when the store claims success without having taken the whole body.
  */
 export async function streamUpstream(
-  ctx: OperationContext, source: BodySource, stages: readonly ByteStage[], submit: (body: Readable) => Promise<UpstreamResponse>
+  ctx: OperationContext,
+  source: BodySource,
+  stages: readonly ByteStage[],
+  submit: (body: Readable) => Promise<UpstreamResponse>
 ): Promise<UpstreamResponse> {
   const body = new StagedReadable(source.stream, stages, { destroySource: false })
   const failures: Error[] = []
-  body.on('error', (error) => { failures.push(error) })
+  body.on('error', (error) => {
+    failures.push(error)
+  })
   ctx.request.http.sendContinue()
   let response: UpstreamResponse
   try {

@@ -9,7 +9,18 @@ import { withShownRegion } from './shown-region.ts'
 
 const ERROR_LIMIT_BYTES = 65536
 /** What may be told to a client of an error's extra elements: nothing that shows stored sizes or the store's own names. */
-const relayedFields = new Set(['ArgumentName', 'ArgumentValue', 'Condition', 'Key', 'VersionId', 'UploadId', 'Header', 'Method', 'ResourceType', 'StorageClass'])
+const relayedFields = new Set([
+  'ArgumentName',
+  'ArgumentValue',
+  'Condition',
+  'Key',
+  'VersionId',
+  'UploadId',
+  'Header',
+  'Method',
+  'ResourceType',
+  'StorageClass'
+])
 const relayedHeaders = /^(x-amz-delete-marker|x-amz-version-id|retry-after|x-amz-bucket-region|allow|access-control-.*|vary)$/i
 /** What stores say of a body that is not what its digest says; the third is MinIO's. */
 const digestRefusals = new Set(['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'])
@@ -68,26 +79,48 @@ export function errorOfDocument(document: Buffer, { status, headers }: UpstreamR
   const parsed = parseErrorXml(document)
   if (parsed === null) return null
   const known = s3ErrorCodes.find((code) => code === parsed.code)
-  return new S3Error(known ?? 'InternalError', { ...messageOf(parsed), endedBy: 'store', ...(known === undefined ? { code: parsed.code } : {}),
+  return new S3Error(known ?? 'InternalError', {
+    ...messageOf(parsed),
+    endedBy: 'store',
+    ...(known === undefined ? { code: parsed.code } : {}),
     diagnosis: diagnosis('store', 'error inside of a success', {
-      status, errorName: nameOf(parsed.code), remoteRequestId: requestIdOf(headers.get('x-amz-request-id'))
+      status,
+      errorName: nameOf(parsed.code),
+      remoteRequestId: requestIdOf(headers.get('x-amz-request-id'))
     })
   })
 }
 
 function codeOfStatus(status: number, ctx: OperationContext): S3ErrorCode {
   switch (status) {
-    case 304: return 'NotModified'
-    case 400: return 'BadRequest'
-    case 403: return 'AccessDenied'
-    case 404: return ctx.operation.key === null ? 'NoSuchBucket' : ctx.operation.query.has('uploadId') ? 'NoSuchUpload' : ctx.operation.query.has('versionId') ? 'NoSuchVersion' : 'NoSuchKey'
-    case 405: return 'MethodNotAllowed'
-    case 409: return 'ConditionalRequestConflict'
-    case 412: return 'PreconditionFailed'
-    case 416: return 'InvalidRange'
-    case 501: return 'NotImplemented'
-    case 503: return 'SlowDown'
-    default: return status >= 500 ? 'InternalError' : 'BadRequest'
+    case 304:
+      return 'NotModified'
+    case 400:
+      return 'BadRequest'
+    case 403:
+      return 'AccessDenied'
+    case 404:
+      return ctx.operation.key === null
+        ? 'NoSuchBucket'
+        : ctx.operation.query.has('uploadId')
+        ? 'NoSuchUpload'
+        : ctx.operation.query.has('versionId')
+        ? 'NoSuchVersion'
+        : 'NoSuchKey'
+    case 405:
+      return 'MethodNotAllowed'
+    case 409:
+      return 'ConditionalRequestConflict'
+    case 412:
+      return 'PreconditionFailed'
+    case 416:
+      return 'InvalidRange'
+    case 501:
+      return 'NotImplemented'
+    case 503:
+      return 'SlowDown'
+    default:
+      return status >= 500 ? 'InternalError' : 'BadRequest'
   }
 }
 
@@ -101,7 +134,9 @@ export type AddHeaders = (headers: readonly Header[]) => void
  */
 export function slowResponse(work: (known: AddHeaders) => Promise<Buffer>): HttpResponse {
   const headers: Header[] = [['content-type', 'application/xml']]
-  const document = work((more) => { headers.push(...more) })
+  const document = work((more) => {
+    headers.push(...more)
+  })
   // It may fail before anyone has had a turn to listen.
   document.catch(() => undefined)
   return { status: 200, headers: [], body: null, pending: { headers: () => headers, document } }

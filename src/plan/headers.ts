@@ -30,25 +30,51 @@ const general = ['access-control-request-*', 'origin', 'x-amz-expected-bucket-ow
 
 /** Kept with an object by the store and given back on reads. */
 const description = [
-  ...systemMetadata, 'x-amz-meta-*',
+  ...systemMetadata,
+  'x-amz-meta-*',
   'x-amz-website-redirect-location'
 ] as const
 
 const objectSettings = [
-  'x-amz-acl', 'x-amz-grant-*', 'x-amz-object-lock-*', 'x-amz-storage-class', 'x-amz-tagging'
+  'x-amz-acl',
+  'x-amz-grant-*',
+  'x-amz-object-lock-*',
+  'x-amz-storage-class',
+  'x-amz-tagging'
 ] as const
 
 const documentSettings = [
-  'content-type', 'x-amz-acl', 'x-amz-bucket-namespace', 'x-amz-bucket-object-lock-*', 'x-amz-bypass-governance-retention',
-  'x-amz-confirm-remove-self-bucket-access', 'x-amz-grant-*', 'x-amz-if-match-initiated-time', 'x-amz-mfa', 'x-amz-object-ownership',
-  'x-amz-optional-object-attributes', 'x-amz-skip-destination-validation', 'x-amz-transition-default-minimum-object-size'
+  'content-type',
+  'x-amz-acl',
+  'x-amz-bucket-namespace',
+  'x-amz-bucket-object-lock-*',
+  'x-amz-bypass-governance-retention',
+  'x-amz-confirm-remove-self-bucket-access',
+  'x-amz-grant-*',
+  'x-amz-if-match-initiated-time',
+  'x-amz-mfa',
+  'x-amz-object-ownership',
+  'x-amz-optional-object-attributes',
+  'x-amz-skip-destination-validation',
+  'x-amz-transition-default-minimum-object-size'
 ] as const
 
 /** In a bucket that is not encrypted, the bytes are the client's own: so are their digests, keys, ranges and conditions. */
 const untouched = [
-  'content-md5', 'if-*', 'range', 'x-amz-checksum-*', 'x-amz-copy-source-if-*', 'x-amz-copy-source-server-side-encryption-*',
-  'x-amz-if-match-*', 'x-amz-max-parts', 'x-amz-metadata-directive', 'x-amz-mp-object-size', 'x-amz-object-attributes',
-  'x-amz-part-number-marker', 'x-amz-server-side-encryption*', 'x-amz-tagging-directive'
+  'content-md5',
+  'if-*',
+  'range',
+  'x-amz-checksum-*',
+  'x-amz-copy-source-if-*',
+  'x-amz-copy-source-server-side-encryption-*',
+  'x-amz-if-match-*',
+  'x-amz-max-parts',
+  'x-amz-metadata-directive',
+  'x-amz-mp-object-size',
+  'x-amz-object-attributes',
+  'x-amz-part-number-marker',
+  'x-amz-server-side-encryption*',
+  'x-amz-tagging-directive'
 ] as const
 
 const upstream = {
@@ -73,16 +99,33 @@ const browser = ['access-control-*', 'vary'] as const
  * sends a client elsewhere, and nothing that says to whom a browser may give it.
  */
 const sealedFacts = [
-  ...systemMetadata, 'x-amz-meta-*',
-  'last-modified', 'x-amz-archive-status', 'x-amz-delete-marker', 'x-amz-expiration', 'x-amz-missing-meta', 'x-amz-object-lock-*',
-  'x-amz-replication-status', 'x-amz-request-charged', 'x-amz-restore', 'x-amz-storage-class', 'x-amz-tagging-count', 'x-amz-version-id', 'x-rgw-object-type'
+  ...systemMetadata,
+  'x-amz-meta-*',
+  'last-modified',
+  'x-amz-archive-status',
+  'x-amz-delete-marker',
+  'x-amz-expiration',
+  'x-amz-missing-meta',
+  'x-amz-object-lock-*',
+  'x-amz-replication-status',
+  'x-amz-request-charged',
+  'x-amz-restore',
+  'x-amz-storage-class',
+  'x-amz-tagging-count',
+  'x-amz-version-id',
+  'x-rgw-object-type'
 ] as const
 
 const objectFacts = [...sealedFacts, 'x-amz-website-redirect-location'] as const
 
 const writeFacts = [
-  'x-amz-abort-date', 'x-amz-abort-rule-id', 'x-amz-copy-source-version-id', 'x-amz-delete-marker', 'x-amz-expiration',
-  'x-amz-request-charged', 'x-amz-version-id'
+  'x-amz-abort-date',
+  'x-amz-abort-rule-id',
+  'x-amz-copy-source-version-id',
+  'x-amz-delete-marker',
+  'x-amz-expiration',
+  'x-amz-request-charged',
+  'x-amz-version-id'
 ] as const
 
 const downstream = {
@@ -94,9 +137,24 @@ const downstream = {
   written: new HeaderSet(...writeFacts),
   /** Forwarded answers: settings, and everything in buckets whose encryption is off. */
   plain: new HeaderSet(
-    ...browser, ...objectFacts, ...writeFacts, 'accept-ranges', 'content-range', 'etag', 'location', 'x-amz-access-point-alias',
-    'x-amz-bucket-*', 'x-amz-checksum-*', 'x-amz-mp-parts-count', 'x-amz-object-size', 'x-amz-restore-output-path',
-    'x-amz-server-side-encryption*', 'x-amz-transition-default-minimum-object-size', 'x-rgw-bytes-used', 'x-rgw-object-count', 'x-rgw-quota-*'
+    ...browser,
+    ...objectFacts,
+    ...writeFacts,
+    'accept-ranges',
+    'content-range',
+    'etag',
+    'location',
+    'x-amz-access-point-alias',
+    'x-amz-bucket-*',
+    'x-amz-checksum-*',
+    'x-amz-mp-parts-count',
+    'x-amz-object-size',
+    'x-amz-restore-output-path',
+    'x-amz-server-side-encryption*',
+    'x-amz-transition-default-minimum-object-size',
+    'x-rgw-bytes-used',
+    'x-rgw-object-count',
+    'x-rgw-quota-*'
   )
 } satisfies Record<string, HeaderSet>
 
@@ -110,7 +168,8 @@ export function refuseReservedMetadata(headers: Iterable<Header>): void {
   for (const [name] of headers) {
     if (name.toLowerCase().startsWith(reservedMetadataPrefix)) {
       throw new S3Error('InvalidArgument', {
-        message: `Metadata names that begin with ${reservedMetadataPrefix} are reserved.`, fields: { ArgumentName: name.toLowerCase() }
+        message: `Metadata names that begin with ${reservedMetadataPrefix} are reserved.`,
+        fields: { ArgumentName: name.toLowerCase() }
       })
     }
   }
@@ -152,5 +211,6 @@ export function downstreamHeaders(headers: HeaderList, kind: DownstreamHeaderCla
     .filter(([name, value]) =>
       downstream[kind].has(name) &&
       !name.startsWith(reservedMetadataPrefix) &&
-      (name !== 'location' || /^\/(?!\/)/.test(value)))
+      (name !== 'location' || /^\/(?!\/)/.test(value))
+    )
 }

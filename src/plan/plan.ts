@@ -18,12 +18,37 @@ type Effect = 'forward' | 'seal' | 'open' | 'rewrite' | 'copy' | 'emulate' | 're
 
 /** One handler each in src/operations. */
 export type ExecutorName =
-  | 'forward' | 'refuse' | 'preflight'
-  | 'putObject' | 'postObject' | 'getObject' | 'headObject' | 'getObjectAttributes' | 'copyObject' | 'deleteObject' | 'deleteObjects'
+  | 'forward'
+  | 'refuse'
+  | 'preflight'
+  | 'putObject'
+  | 'postObject'
+  | 'getObject'
+  | 'headObject'
+  | 'getObjectAttributes'
+  | 'copyObject'
+  | 'deleteObject'
+  | 'deleteObjects'
   | 'restoreObject'
-  | 'createMultipartUpload' | 'uploadPart' | 'uploadPartCopy' | 'completeMultipartUpload' | 'completePlain' | 'abortMultipartUpload' | 'listParts'
-  | 'listMultipartUploads' | 'listObjects' | 'listVersions' | 'listBuckets' | 'bucketEncryption' | 'lifecycle'
-  | 'createBucket' | 'bucketLocation' | 'deleteBucket' | 'headBucket' | 'changeCors' | 'targetBuckets'
+  | 'createMultipartUpload'
+  | 'uploadPart'
+  | 'uploadPartCopy'
+  | 'completeMultipartUpload'
+  | 'completePlain'
+  | 'abortMultipartUpload'
+  | 'listParts'
+  | 'listMultipartUploads'
+  | 'listObjects'
+  | 'listVersions'
+  | 'listBuckets'
+  | 'bucketEncryption'
+  | 'lifecycle'
+  | 'createBucket'
+  | 'bucketLocation'
+  | 'deleteBucket'
+  | 'headBucket'
+  | 'changeCors'
+  | 'targetBuckets'
 
 interface Plan {
   readonly act: Effect
@@ -57,7 +82,8 @@ const emulate = (executor: ExecutorName, how: string): Planner => ({ on: { act: 
 const shapes = 'A document that names a target in another way than AWS documents it is refused.'
 const targeted = (how: string): Planner => always('forward', 'targetBuckets', `${how} The client must be one that may write to the target bucket. ${shapes}`)
 
-const changedEncryption = 'The gateway\'s own default encryption, sealed in the state bucket. The client must be one that may write to the bucket; one with an ' +
+const changedEncryption =
+  'The gateway\'s own default encryption, sealed in the state bucket. The client must be one that may write to the bucket; one with an ' +
   'identity of its own at the store needs the right there, too.'
 const reports = 'Reports show stored sizes, ETags and checksums.'
 const metadataTables = 'The tables show stored sizes, ETags and the gateway\'s own metadata.'
@@ -70,8 +96,11 @@ export const planners = {
   GetObject: open('getObject', 'Ranges and parts are of the plaintext; every byte verified before it is sent.'),
   HeadObject: open('headObject', 'Size, ETag and checksums of the plaintext, taken from the sealed envelope.'),
   GetObjectAttributes: emulate('getObjectAttributes', 'Answered from the sealed envelope and manifest.'),
-  CopyObject: always('copy', 'copyObject',
-    'Between sealed buckets no body moves: the envelope is re-wrapped and the store copies, held to the ETag or version. Else the body passes the gateway, and is held against the checksum of its source.'),
+  CopyObject: always(
+    'copy',
+    'copyObject',
+    'Between sealed buckets no body moves: the envelope is re-wrapped and the store copies, held to the ETag or version. Else the body passes the gateway, and is held against the checksum of its source.'
+  ),
   DeleteObject: rewrite('deleteObject', 'Conditions on ETag and size are translated to the stored ones.'),
   DeleteObjects: rewrite('deleteObjects', 'Conditions on ETag and size are translated; Content-MD5 added for older stores.'),
   RestoreObject: always('forward', 'restoreObject', 'A restore that asks for a SELECT is refused: it would run on sealed bytes.'),
@@ -79,11 +108,15 @@ export const planners = {
   // Multipart uploads
   CreateMultipartUpload: seal('createMultipartUpload', 'Object key made and wrapped here; upload state sealed in the state bucket.'),
   UploadPart: seal('uploadPart', 'Each attempt at a part is sealed on its own.'),
-  UploadPartCopy: always('copy', 'uploadPartCopy',
-    'Plaintext ranges do not align with sealed segments: the part passes through the gateway, opened and sealed again.'),
+  UploadPartCopy: always(
+    'copy',
+    'uploadPartCopy',
+    'Plaintext ranges do not align with sealed segments: the part passes through the gateway, opened and sealed again.'
+  ),
   CompleteMultipartUpload: {
     on: {
-      act: 'seal', executor: 'completeMultipartUpload',
+      act: 'seal',
+      executor: 'completeMultipartUpload',
       how: 'Part list checked against the sealed records; manifest sealed behind the last part.'
     },
     off: { act: 'forward', executor: 'completePlain', how: '' }

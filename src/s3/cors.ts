@@ -46,7 +46,10 @@ const knownMethods = new Set(['GET', 'HEAD', 'PUT', 'POST', 'DELETE'])
  * they complete an upload, and name the version they have read.
  */
 export const besidesETag: readonly string[] = [
-  ...Object.keys(checksumAlgorithms).map((name) => `x-amz-checksum-${name}`), 'x-amz-checksum-type', 'x-amz-version-id', 'x-amz-request-id'
+  ...Object.keys(checksumAlgorithms).map((name) => `x-amz-checksum-${name}`),
+  'x-amz-checksum-type',
+  'x-amz-version-id',
+  'x-amz-request-id'
 ]
 
 /**
@@ -60,7 +63,10 @@ export function parseCors(document: Buffer): CorsRule[] {
   return rules.map((rule) => {
     const texts = (name: string): string[] => childrenOf(rule, name).map((element) => textOf(parsed, element))
     return corsRule({
-      origins: texts('AllowedOrigin'), methods: texts('AllowedMethod'), headers: texts('AllowedHeader'), expose: texts('ExposeHeader'),
+      origins: texts('AllowedOrigin'),
+      methods: texts('AllowedMethod'),
+      headers: texts('AllowedHeader'),
+      expose: texts('ExposeHeader'),
       maxAge: childText(parsed, rule, 'MaxAgeSeconds')
     })
   })
@@ -81,7 +87,7 @@ export function corsRule({ origins, methods, headers, expose, maxAge }: WrittenR
 /** The value of Access-Control-Expose-Headers: what the rule names, and where that includes ETag, what goes with it. */
 export function exposed(names: readonly string[]): string {
   const told = new Map(names.map((name) => [name.toLowerCase(), name]))
-  if (told.has('etag')) for (const name of besidesETag) if (!told.has(name)) told.set(name, name)
+  if (told.has('etag')) { for (const name of besidesETag) if (!told.has(name)) told.set(name, name) }
   return joinedWithin([...told.values()], ', ')
 }
 
@@ -136,8 +142,8 @@ class Patterns {
   }
 
   match(text: string): boolean {
-    return this.all || this.#exact.has(text) || this.#starred.some(([before, after]) =>
-      text.length >= before.length + after.length && text.startsWith(before) && text.endsWith(after))
+    return this.all || this.#exact.has(text) ||
+      this.#starred.some(([before, after]) => text.length >= before.length + after.length && text.startsWith(before) && text.endsWith(after))
   }
 }
 

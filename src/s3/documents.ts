@@ -84,7 +84,8 @@ function completedPart(document: XmlDocument, element: XmlElement): CompletedPar
   const partNumber = /^\d{1,5}$/.test(text) ? Number(text) : 0
   if (partNumber < 1 || partNumber > 10_000) {
     throw new S3Error('InvalidArgument', {
-      message: 'PartNumber must be between 1 and 10000.', fields: { ArgumentName: 'partNumber', ArgumentValue: text }
+      message: 'PartNumber must be between 1 and 10000.',
+      fields: { ArgumentName: 'partNumber', ArgumentValue: text }
     })
   }
   const checksums: Partial<Record<ChecksumAlgorithm, string>> = {}
@@ -166,5 +167,6 @@ export function restoreSelects(body: Buffer, limits: XmlLimits): boolean {
   if (body.length === 0) return false
   const document = parseRoot(body, limits, 'RestoreRequest')
   return document.root.children.some((child) =>
-    ['SelectParameters', 'OutputLocation'].includes(child.name) || (child.name === 'Type' && textOf(document, child).trim() !== ''))
+    ['SelectParameters', 'OutputLocation'].includes(child.name) || (child.name === 'Type' && textOf(document, child).trim() !== '')
+  )
 }

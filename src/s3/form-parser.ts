@@ -72,7 +72,7 @@ export class FormSource {
    * are passed over.
    * @throws S3Error MalformedPOSTRequest
    */
-  async* file(): AsyncGenerator<Buffer, void> {
+  async *file(): AsyncGenerator<Buffer, void> {
     yield* this.#part()
     while (await this.afterDelimiter() === 'part') {
       const passedOver = this.#part()
@@ -82,7 +82,7 @@ export class FormSource {
     while ((await this.#chunks.next()).done !== true) continue
   }
 
-  async* #part(): AsyncGenerator<Buffer, void> {
+  async *#part(): AsyncGenerator<Buffer, void> {
     for (;;) {
       const held = this.#held.view
       const at = held.indexOf(this.delimiter)

@@ -38,8 +38,12 @@ const data = { ...write, takesBody: 'data' } as const
 const form = { ...write, takesBody: 'form' } as const
 
 const responseOverrides = [
-  'response-cache-control', 'response-content-disposition', 'response-content-encoding', 'response-content-language',
-  'response-content-type', 'response-expires'
+  'response-cache-control',
+  'response-content-disposition',
+  'response-content-encoding',
+  'response-content-language',
+  'response-content-type',
+  'response-expires'
 ] as const
 
 /** MinIO lists user metadata on request, Ceph lists unordered on request: neither changes what a row means. */
@@ -48,7 +52,11 @@ const listing = ['delimiter', 'encoding-type', 'max-keys', 'prefix', 'metadata',
 export const operations = {
   // Service
   ListBuckets: {
-    ...read, method: 'GET', level: 'service', select: [], parameters: ['max-buckets', 'continuation-token', 'prefix', 'bucket-region']
+    ...read,
+    method: 'GET',
+    level: 'service',
+    select: [],
+    parameters: ['max-buckets', 'continuation-token', 'prefix', 'bucket-region']
   },
   ListDirectoryBuckets: { ...read, method: 'GET', level: 'service', select: ['max-directory-buckets'], parameters: ['continuation-token'] },
 
@@ -102,20 +110,34 @@ export const operations = {
   HeadBucket: { ...open, method: 'HEAD', level: 'bucket', select: [] },
   ListBucketAnalyticsConfigurations: { ...read, method: 'GET', level: 'bucket', select: ['analytics'], parameters: ['continuation-token'] },
   ListBucketIntelligentTieringConfigurations: {
-    ...read, method: 'GET', level: 'bucket', select: ['intelligent-tiering'], parameters: ['continuation-token']
+    ...read,
+    method: 'GET',
+    level: 'bucket',
+    select: ['intelligent-tiering'],
+    parameters: ['continuation-token']
   },
   ListBucketInventoryConfigurations: { ...read, method: 'GET', level: 'bucket', select: ['inventory'], parameters: ['continuation-token'] },
   ListBucketMetricsConfigurations: { ...read, method: 'GET', level: 'bucket', select: ['metrics'], parameters: ['continuation-token'] },
   ListMultipartUploads: {
-    ...open, method: 'GET', level: 'bucket', select: ['uploads'],
+    ...open,
+    method: 'GET',
+    level: 'bucket',
+    select: ['uploads'],
     parameters: ['delimiter', 'encoding-type', 'key-marker', 'max-uploads', 'prefix', 'upload-id-marker']
   },
   ListObjectVersions: {
-    ...open, method: 'GET', level: 'bucket', select: ['versions'], parameters: [...listing, 'key-marker', 'version-id-marker']
+    ...open,
+    method: 'GET',
+    level: 'bucket',
+    select: ['versions'],
+    parameters: [...listing, 'key-marker', 'version-id-marker']
   },
   ListObjects: { ...open, method: 'GET', level: 'bucket', select: [], parameters: [...listing, 'marker'] },
   ListObjectsV2: {
-    ...open, method: 'GET', level: 'bucket', select: ['list-type=2'],
+    ...open,
+    method: 'GET',
+    level: 'bucket',
+    select: ['list-type=2'],
     parameters: [...listing, 'continuation-token', 'fetch-owner', 'start-after']
   },
   PostObject: { ...form, method: 'POST', level: 'bucket', select: [] },
@@ -153,7 +175,11 @@ export const operations = {
   CreateMultipartUpload: { ...write, method: 'POST', level: 'object', select: ['uploads'] },
   DeleteObject: { ...write, method: 'DELETE', level: 'object', select: [], parameters: ['versionId'] },
   DeleteObjectAnnotation: {
-    ...write, method: 'DELETE', level: 'object', select: ['annotation', 'annotationName'], parameters: ['versionId']
+    ...write,
+    method: 'DELETE',
+    level: 'object',
+    select: ['annotation', 'annotationName'],
+    parameters: ['versionId']
   },
   DeleteObjectTagging: { ...write, method: 'DELETE', level: 'object', select: ['tagging'], parameters: ['versionId'] },
   GetObject: { ...open, method: 'GET', level: 'object', select: [], parameters: [...responseOverrides, 'versionId', 'partNumber'] },
@@ -166,7 +192,10 @@ export const operations = {
   GetObjectTorrent: { ...read, method: 'GET', level: 'object', select: ['torrent'] },
   HeadObject: { ...open, method: 'HEAD', level: 'object', select: [], parameters: [...responseOverrides, 'versionId', 'partNumber'] },
   ListObjectAnnotations: {
-    ...read, method: 'GET', level: 'object', select: ['annotation'],
+    ...read,
+    method: 'GET',
+    level: 'object',
+    select: ['annotation'],
     parameters: ['versionId', 'max-annotation-results', 'annotation-prefix', 'continuation-token']
   },
   ListParts: { ...read, method: 'GET', level: 'object', select: ['uploadId'], parameters: ['max-parts', 'part-number-marker'] },
@@ -213,6 +242,7 @@ export interface Extension {
  * Bare query names that some S3 server, or a store with an S3 gateway, answers with something else than the object's bytes. They are never
  * dropped as unknown. In lower case, because they are looked for without case.
  */
+// dprint-ignore
 export const foreignSubResources: ReadonlySet<string> = new Set([
   // MinIO, Ceph, SeaweedFS, Garage
   'append', 'events', 'inspect', 'inventory', 'layout', 'lambdaarn', 'log', 'mdsearch', 'metadata', 'object-layout', 'ping', 'quota', 'replication-metrics',

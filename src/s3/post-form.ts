@@ -10,7 +10,14 @@ const maxFilenameBytes = 1024
 const filenameVariable = '${filename}'
 /** What the signature is verified with: never expanded, so that what is signed is what was sent. */
 const signatureFields = new Set([
-  'awsaccesskeyid', 'policy', 'signature', 'x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-security-token', 'x-amz-signature'
+  'awsaccesskeyid',
+  'policy',
+  'signature',
+  'x-amz-algorithm',
+  'x-amz-credential',
+  'x-amz-date',
+  'x-amz-security-token',
+  'x-amz-signature'
 ])
 /** Fields with their part headers; far above what fits into `maxFieldBytes` with any real client's headers. */
 const maxHeadBytes = 64 * 1024
@@ -138,7 +145,8 @@ async function readFields(source: FormSource): Promise<{ fields: Map<string, str
     fields.set(name, decode(value))
     if (await source.afterDelimiter() === 'end') {
       throw new S3Error('InvalidArgument', {
-        message: 'POST requires exactly one file upload per request.', fields: { ArgumentName: 'file', ArgumentValue: '0' }
+        message: 'POST requires exactly one file upload per request.',
+        fields: { ArgumentName: 'file', ArgumentValue: '0' }
       })
     }
   }

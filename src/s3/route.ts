@@ -30,8 +30,7 @@ type Address =
 type AddressOf<L extends Level> = Omit<Extract<Address, { level: L }>, 'level'>
 
 /** One request of one operation. `query` holds the operation's own parameters only: no signature, no `x-id`. */
-export type OperationOf<N extends OperationName> =
-  { readonly name: N; readonly query: Query } & AddressOf<(typeof operations)[N]['level']>
+export type OperationOf<N extends OperationName> = { readonly name: N; readonly query: Query } & AddressOf<(typeof operations)[N]['level']>
 
 /** A closed union: one variant for each operation, with a bucket and a key exactly where the operation has them. */
 export type Operation = { [N in OperationName]: OperationOf<N> }[OperationName]
@@ -124,7 +123,8 @@ function preflight(where: Address): Operation {
 function choose(request: RoutableRequest, where: Address, query: Query): Candidate {
   const found = candidatesOf.get(`${request.method} ${where.level}`)?.find(({ row, select }) =>
     select.every(([name, value]) => value === null ? query.has(name) : query.get(name) === value) &&
-    (row.header === undefined || lookup(request, row.header) !== undefined))
+    (row.header === undefined || lookup(request, row.header) !== undefined)
+  )
   if (found !== undefined) return found
   // IAM, STS and SNS speak by forms posted to the root (AWS query protocol); a posted root is no S3 request.
   if (where.level === 'service' && request.method === 'POST') {
@@ -185,7 +185,13 @@ function checkForm(headers: HeaderLookup): void {
 const signatureV2 = new Set(['AWSAccessKeyId', 'Signature', 'Expires'])
 /** Besides `x-amz-*`, what old boto puts into the query of a presigned request instead of a header. */
 const hoistable = new Set([
-  'content-type', 'content-md5', 'cache-control', 'content-disposition', 'content-encoding', 'content-language', 'expires'
+  'content-type',
+  'content-md5',
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'expires'
 ])
 
 function isPresigned(query: Query): boolean {

@@ -25,7 +25,8 @@ export const references = new RegExp(reference, 'g')
 const strayAmpersand = new RegExp(`&(?!${reference.slice(1)})`)
 
 // Name and NameStartChar of XML 1.0, within the Basic Multilingual Plane.
-const nameStart = ':A-Z_a-z\\u00c0-\\u00d6\\u00d8-\\u00f6\\u00f8-\\u02ff\\u0370-\\u037d\\u037f-\\u1fff\\u200c\\u200d\\u2070-\\u218f\\u2c00-\\u2fef\\u3001-\\ud7ff\\uf900-\\ufdcf\\ufdf0-\\ufffd'
+const nameStart =
+  ':A-Z_a-z\\u00c0-\\u00d6\\u00d8-\\u00f6\\u00f8-\\u02ff\\u0370-\\u037d\\u037f-\\u1fff\\u200c\\u200d\\u2070-\\u218f\\u2c00-\\u2fef\\u3001-\\ud7ff\\uf900-\\ufdcf\\ufdf0-\\ufffd'
 const nameText = `[${nameStart}][${nameStart}\\-.0-9\\u00b7\\u0300-\\u036f\\u203f\\u2040]*`
 const space = '[ \\t\\r\\n]'
 const openTag = new RegExp(`<(${nameText})`, 'y')
@@ -118,8 +119,13 @@ class TreeParser {
     const outside = parent === undefined && this.#root !== null
     if (end === null || this.#count > maxElements || this.#open.length >= maxDepth || outside) throw new Error('The shape of the document.')
     const element: OpenElement = {
-      qualifiedName, name: qualifiedName.slice(qualifiedName.indexOf(':') + 1), children: [],
-      start, end: this.#at, innerStart: this.#at, innerEnd: this.#at
+      qualifiedName,
+      name: qualifiedName.slice(qualifiedName.indexOf(':') + 1),
+      children: [],
+      start,
+      end: this.#at,
+      innerStart: this.#at,
+      innerEnd: this.#at
     }
     if (parent === undefined) this.#root = element
     else parent.children.push(element)

@@ -123,8 +123,12 @@ export function rewriteXml(bytes: Buffer, edit: (editor: XmlEditor, document: Xm
     setText: (element, text) => {
       if (element.children.length > 0 || textOf(document, element) !== text) setInner(element, element.innerStart, escapeXml(text))
     },
-    remove: (element) => { splices.push({ start: element.start, end: element.end, text: '' }) },
-    append: (parent, child) => { setInner(parent, parent.innerEnd, renderNode(child)) }
+    remove: (element) => {
+      splices.push({ start: element.start, end: element.end, text: '' })
+    },
+    append: (parent, child) => {
+      setInner(parent, parent.innerEnd, renderNode(child))
+    }
   }, document)
   if (splices.length === 0) return bytes
   return Buffer.from(splice(source, splices), 'utf8')
@@ -158,11 +162,16 @@ const s3Namespace = 'http://s3.amazonaws.com/doc/2006-03-01/'
 export function escapeXml(text: string): string {
   return text.replace(/[&<>"\u0000-\u001f\u007f\ufffe\uffff]/g, (c) => {
     switch (c) {
-      case '&': return '&amp;'
-      case '<': return '&lt;'
-      case '>': return '&gt;'
-      case '"': return '&quot;'
-      default: return `&#x${c.charCodeAt(0).toString(16).toUpperCase()};`
+      case '&':
+        return '&amp;'
+      case '<':
+        return '&lt;'
+      case '>':
+        return '&gt;'
+      case '"':
+        return '&quot;'
+      default:
+        return `&#x${c.charCodeAt(0).toString(16).toUpperCase()};`
     }
   })
 }

@@ -94,8 +94,11 @@ function canonicalHeaders(request: SignableRequest, signedHeaders: readonly stri
  * Accepting both forms gives nothing away: either text decodes to the same bucket, key and parameters as the request does.
  * @param withoutParameter `X-Amz-Signature` for presigned queries, else null.
  */
-export function * canonicalRequests(
-  request: SignableRequest, signedHeaders: readonly string[], payloadHash: string, withoutParameter: string | null
+export function* canonicalRequests(
+  request: SignableRequest,
+  signedHeaders: readonly string[],
+  payloadHash: string,
+  withoutParameter: string | null
 ): Generator<string, undefined> {
   const { rawPath, query } = request.target
   const tail = `${canonicalHeaders(request, signedHeaders)}\n${signedHeaders.join(';')}\n${payloadHash}`

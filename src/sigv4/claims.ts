@@ -11,9 +11,11 @@ export interface SignatureClaim {
 export const algorithmV4 = 'AWS4-HMAC-SHA256'
 export const algorithmV4A = 'AWS4-ECDSA-P256-SHA256'
 
-export const malformedHeader: Malformed = (message, fields) => new S3Error('AuthorizationHeaderMalformed', {
-  message: `The authorization header is malformed; ${message}`, ...(fields === undefined ? {} : { fields })
-})
+export const malformedHeader: Malformed = (message, fields) =>
+  new S3Error('AuthorizationHeaderMalformed', {
+    message: `The authorization header is malformed; ${message}`,
+    ...(fields === undefined ? {} : { fields })
+  })
 
 /** SigV4A exists for multi-region access points of AWS only. */
 export function sigV4aRefused(): S3Error {
@@ -115,12 +117,19 @@ const words: Readonly<Record<string, ContentSha256>> = {
   'STREAMING-UNSIGNED-PAYLOAD-TRAILER': { kind: 'streaming', text: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', signed: false, trailer: true },
   'STREAMING-AWS4-HMAC-SHA256-PAYLOAD': { kind: 'streaming', text: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', signed: true, trailer: false },
   'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER': {
-    kind: 'streaming', text: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER', signed: true, trailer: true
+    kind: 'streaming',
+    text: 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
+    signed: true,
+    trailer: true
   }
 }
 const legal = [
-  'UNSIGNED-PAYLOAD', 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
-  'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD', 'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER'
+  'UNSIGNED-PAYLOAD',
+  'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD',
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
+  'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD',
+  'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER'
 ]
 
 /**

@@ -122,7 +122,9 @@ export function checkPostPolicy(policy: PostPolicy, fields: ReadonlyMap<string, 
  * once for all conditions, so that their number is not multiplied by that of the members.
  */
 function meets(
-  condition: { readonly operator: 'eq' | 'starts-with'; readonly field: string; readonly value: string }, actual: string | undefined, types: string
+  condition: { readonly operator: 'eq' | 'starts-with'; readonly field: string; readonly value: string },
+  actual: string | undefined,
+  types: string
 ): boolean {
   // An empty prefix allows any value, and the field to be absent.
   if (actual === undefined) return condition.operator === 'starts-with' && condition.value === ''

@@ -30,9 +30,11 @@ export function isPresignParameter(lowerName: string): boolean {
   return spelling.has(lowerName)
 }
 
-const malformedQuery: Malformed = (message, fields) => new S3Error('AuthorizationQueryParametersError', {
-  message, ...(fields === undefined ? {} : { fields })
-})
+const malformedQuery: Malformed = (message, fields) =>
+  new S3Error('AuthorizationQueryParametersError', {
+    message,
+    ...(fields === undefined ? {} : { fields })
+  })
 const malformedCredential: Malformed = (message, fields) => malformedQuery(`Error parsing the X-Amz-Credential parameter; ${message}`, fields)
 
 /**

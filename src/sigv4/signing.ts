@@ -75,15 +75,13 @@ export class ChunkSignatureChain {
 
   /** @returns the expected hex signature of the next chunk. Advances the chain. */
   next(sha256OfChunk: Buffer): string {
-    this.#previous = signV4(this.#key,
-      `AWS4-HMAC-SHA256-PAYLOAD\n${this.#place}\n${this.#previous}\n${emptySha256}\n${sha256OfChunk.toString('hex')}`)
+    this.#previous = signV4(this.#key, `AWS4-HMAC-SHA256-PAYLOAD\n${this.#place}\n${this.#previous}\n${emptySha256}\n${sha256OfChunk.toString('hex')}`)
     return this.#previous
   }
 
   /** @returns the expected hex signature of the trailer block. Advances the chain. */
   trailer(sha256OfCanonicalTrailers: Buffer): string {
-    this.#previous = signV4(this.#key,
-      `AWS4-HMAC-SHA256-TRAILER\n${this.#place}\n${this.#previous}\n${sha256OfCanonicalTrailers.toString('hex')}`)
+    this.#previous = signV4(this.#key, `AWS4-HMAC-SHA256-TRAILER\n${this.#place}\n${this.#previous}\n${sha256OfCanonicalTrailers.toString('hex')}`)
     return this.#previous
   }
 }

@@ -5,17 +5,61 @@ import type { SigningSecret } from './signing.ts'
 
 /** Query parameters that Signature Version 2 signs (the sub-resources of AWS "Signing and authenticating REST requests"). */
 const signedParameters = new Set([
-  'accelerate', 'acl', 'analytics', 'cors', 'defaultObjectAcl', 'delete', 'inventory', 'lifecycle', 'location', 'logging', 'metrics',
-  'notification', 'object-lock', 'partNumber', 'policy', 'replication', 'requestPayment', 'response-cache-control',
-  'response-content-disposition', 'response-content-encoding', 'response-content-language', 'response-content-type',
-  'response-expires', 'restore', 'select', 'select-type', 'storageClass', 'tagging', 'torrent', 'uploadId', 'uploads', 'versionId',
-  'versioning', 'versions', 'website'
+  'accelerate',
+  'acl',
+  'analytics',
+  'cors',
+  'defaultObjectAcl',
+  'delete',
+  'inventory',
+  'lifecycle',
+  'location',
+  'logging',
+  'metrics',
+  'notification',
+  'object-lock',
+  'partNumber',
+  'policy',
+  'replication',
+  'requestPayment',
+  'response-cache-control',
+  'response-content-disposition',
+  'response-content-encoding',
+  'response-content-language',
+  'response-content-type',
+  'response-expires',
+  'restore',
+  'select',
+  'select-type',
+  'storageClass',
+  'tagging',
+  'torrent',
+  'uploadId',
+  'uploads',
+  'versionId',
+  'versioning',
+  'versions',
+  'website'
 ])
 
 /** Parameters V2 leaves unsigned that change what a listing shows, never which operation runs or on what. */
 const harmlessParameters = new Set([
-  'continuation-token', 'delimiter', 'encoding-type', 'fetch-owner', 'key-marker', 'list-type', 'marker', 'max-keys', 'max-parts',
-  'max-uploads', 'part-number-marker', 'prefix', 'start-after', 'upload-id-marker', 'version-id-marker', 'x-id'
+  'continuation-token',
+  'delimiter',
+  'encoding-type',
+  'fetch-owner',
+  'key-marker',
+  'list-type',
+  'marker',
+  'max-keys',
+  'max-parts',
+  'max-uploads',
+  'part-number-marker',
+  'prefix',
+  'start-after',
+  'upload-id-marker',
+  'version-id-marker',
+  'x-id'
 ])
 const credentialParameters = new Set(['AWSAccessKeyId', 'Expires', 'Signature'])
 

@@ -40,7 +40,7 @@ export class BucketClient {
   }
 
   /** Pages of the current objects, in the order of their keys. @throws S3Error SealgateBadUpstream for a listing that does not end. */
-  async* objects(prefix: string): AsyncGenerator<readonly ListingRow[]> {
+  async *objects(prefix: string): AsyncGenerator<readonly ListingRow[]> {
     const turns = new PageTurns(Number.POSITIVE_INFINITY)
     let token: string | null = null
     for (;;) {
@@ -56,7 +56,7 @@ export class BucketClient {
   }
 
   /** Pages of all versions; delete markers are left out, they hold no key. */
-  async* versions(prefix: string): AsyncGenerator<readonly (ListingRow & { readonly isLatest: boolean })[]> {
+  async *versions(prefix: string): AsyncGenerator<readonly (ListingRow & { readonly isLatest: boolean })[]> {
     const turns = new PageTurns(Number.POSITIVE_INFINITY)
     let marker: readonly [key: string, version: string] | null = null
     do {
@@ -97,8 +97,16 @@ export class BucketClient {
 
   send(sent: Sent): Promise<UpstreamResponse> {
     return this.#upstream.request({
-      bucket: this.name, key: null, query: [], headers: [], body: null, contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
-      signal: this.#signal, retry: false, pool: 'control', ...sent
+      bucket: this.name,
+      key: null,
+      query: [],
+      headers: [],
+      body: null,
+      contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
+      signal: this.#signal,
+      retry: false,
+      pool: 'control',
+      ...sent
     })
   }
 }
@@ -130,7 +138,11 @@ function nextMarker(page: Buffer): readonly [string, string] | null {
 function refusal(status: number, body: Buffer): S3Error {
   const parsed = parseErrorXml(body)
   const code = parsed?.code ?? `Status${status}`
-  return new S3Error('SealgateBadUpstream', { code, status: status < 300 ? 500 : status, message: `The store answers ${code}${parsed === null ? '' : `: ${parsed.message}`}` })
+  return new S3Error('SealgateBadUpstream', {
+    code,
+    status: status < 300 ? 500 : status,
+    message: `The store answers ${code}${parsed === null ? '' : `: ${parsed.message}`}`
+  })
 }
 
 function unusable(): S3Error {

@@ -150,7 +150,9 @@ export class Capabilities {
   async #finding(kind: BucketKind): Promise<Finding> {
     const known = this.#fresh(kind)
     if (known !== undefined) return known
-    const running = this.#probing.get(kind) ?? this.#probe(kind).finally(() => { this.#probing.delete(kind) })
+    const running = this.#probing.get(kind) ?? this.#probe(kind).finally(() => {
+      this.#probing.delete(kind)
+    })
     this.#probing.set(kind, running)
     return running
   }
@@ -160,7 +162,13 @@ export class Capabilities {
     const bucket = kind === this.#stateKind ? stateBucket : kindBucket(stateBucket, kind)
     const finding = await this.#look(kind, bucket, region, AbortSignal.timeout(PROBE_MS)).then(
       (conditions) => ({ bucket, conditions, failure: null, diagnosis: null, at: this.#now() }),
-      (error: unknown) => ({ bucket, conditions: null, failure: error instanceof S3Error ? error.message : 'The probe took too long.', diagnosis: diagnosisOf(error), at: this.#now() })
+      (error: unknown) => ({
+        bucket,
+        conditions: null,
+        failure: error instanceof S3Error ? error.message : 'The probe took too long.',
+        diagnosis: diagnosisOf(error),
+        at: this.#now()
+      })
     )
     this.#keep(kind, finding)
     return finding

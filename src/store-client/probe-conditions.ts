@@ -29,7 +29,13 @@ type CopySourceHeader = (typeof copySourceHeaders)[number]
 
 /** What holds of a store that has not been asked: conditions it might ignore are refused. */
 export const unprobed: Conditions = {
-  put: false, complete: false, copy: false, delete: false, copySourceIfMatch: false, putEtags: 'quoted', copySourceHeader: copySourceHeaders[0]
+  put: false,
+  complete: false,
+  copy: false,
+  delete: false,
+  copySourceIfMatch: false,
+  putEtags: 'quoted',
+  copySourceHeader: copySourceHeaders[0]
 }
 
 interface Reply {
@@ -89,8 +95,7 @@ class Probe {
   /** @returns the form of ETags that works; null when the conditions are not enforced in any */
   async put(): Promise<Conditions['putEtags'] | null> {
     const { key, etag } = await this.#written('put')
-    const put = async (name: string, value: string): Promise<Reply> =>
-      this.#send('PUT', key, { headers: [[name, value]], body: Buffer.from('put') })
+    const put = async (name: string, value: string): Promise<Reply> => this.#send('PUT', key, { headers: [[name, value]], body: Buffer.from('put') })
     if (!refused(await put('if-none-match', '*'))) return null
     const streamed = Readable.from([Buffer.alloc(STREAMED_BYTES)])
     if (!refused(await this.#send('PUT', key, { headers: [['if-none-match', '*']], body: streamed, contentLength: STREAMED_BYTES }))) return null
@@ -114,9 +119,10 @@ class Probe {
   async copySource(): Promise<CopySourceHeader | null> {
     const { key, etag } = await this.#written('source')
     for (const header of copySourceHeaders) {
-      const copy = async (match: string): Promise<Reply> => this.#send('PUT', this.#name('source-to'), {
-        headers: [['x-amz-copy-source', `${this.#bucket}/${key}`], [header, match]]
-      })
+      const copy = async (match: string): Promise<Reply> =>
+        this.#send('PUT', this.#name('source-to'), {
+          headers: [['x-amz-copy-source', `${this.#bucket}/${key}`], [header, match]]
+        })
       if (refused(await copy(otherEtag)) && accepted(await copy(etag))) return header
     }
     return null
@@ -136,9 +142,12 @@ class Probe {
     this.#uploads.push([key, id])
     const part = await this.#send('PUT', key, { query: [['partNumber', '1'], ['uploadId', id]], body: Buffer.from('part') })
     const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${part.etag}</ETag></Part></CompleteMultipartUpload>`
-    const finish = async (condition: readonly [string, string]): Promise<Reply> => this.#send('POST', key, {
-      query: [['uploadId', id]], headers: [condition, ['content-type', 'application/xml']], body: Buffer.from(list)
-    })
+    const finish = async (condition: readonly [string, string]): Promise<Reply> =>
+      this.#send('POST', key, {
+        query: [['uploadId', id]],
+        headers: [condition, ['content-type', 'application/xml']],
+        body: Buffer.from(list)
+      })
     for (const wrong of wrongConditions) if (!refused(await finish(wrong))) return false
     return accepted(await finish(['if-match', etag]))
   }
@@ -171,23 +180,40 @@ class Probe {
     const reply = await this.#send('PUT', key, { body: Buffer.from(`first ${name}`) })
     if (!accepted(reply)) {
       throw new S3Error('ServiceUnavailable', {
-        message: 'The state bucket cannot be written.', diagnosis: reply.diagnosis
+        message: 'The state bucket cannot be written.',
+        diagnosis: reply.diagnosis
       })
     }
     return { key, etag: reply.etag }
   }
 
   async #send(
-    method: string, key: string | null, parts: Partial<Pick<UpstreamRequest, 'query' | 'headers' | 'body' | 'contentLength'>>
+    method: string,
+    key: string | null,
+    parts: Partial<Pick<UpstreamRequest, 'query' | 'headers' | 'body' | 'contentLength'>>
   ): Promise<Reply> {
     const response = await this.#upstream.request({
-      method, bucket: this.#bucket, key, query: [], headers: [], body: null,
-      contentLength: parts.body instanceof Buffer ? parts.body.length : 0, signal: this.#signal, retry: false, pool: 'control', ...parts
+      method,
+      bucket: this.#bucket,
+      key,
+      query: [],
+      headers: [],
+      body: null,
+      contentLength: parts.body instanceof Buffer ? parts.body.length : 0,
+      signal: this.#signal,
+      retry: false,
+      pool: 'control',
+      ...parts
     })
     const text = (await readAll(response.body, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8')
     // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
     const status = response.status === 200 && text.includes('<Error>') ? 500 : response.status
-    return { status: text.includes('<Code>PreconditionFailed</Code>') ? 412 : status, etag: response.headers.get('etag') ?? '', text, diagnosis: response.diagnosis ?? null }
+    return {
+      status: text.includes('<Code>PreconditionFailed</Code>') ? 412 : status,
+      etag: response.headers.get('etag') ?? '',
+      text,
+      diagnosis: response.diagnosis ?? null
+    }
   }
 }
 

@@ -23,9 +23,12 @@ export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, 
   const key = `probe/${randomBytes(12).toString('hex')}/tags`
   const survive = async (directive: 'COPY' | 'REPLACE'): Promise<boolean> => {
     await bucket.document({
-      method: 'PUT', key,
+      method: 'PUT',
+      key,
       headers: [
-        ['x-amz-copy-source', `${probeBucket}/${key}`], ['x-amz-metadata-directive', 'REPLACE'], ['x-amz-meta-copied', directive],
+        ['x-amz-copy-source', `${probeBucket}/${key}`],
+        ['x-amz-metadata-directive', 'REPLACE'],
+        ['x-amz-meta-copied', directive],
         ...directive === 'COPY' ? [] : [['x-amz-tagging-directive', 'REPLACE'] as const, ...tagHeaders(TAGS)]
       ]
     })
@@ -42,7 +45,9 @@ export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, 
 /** Best effort: in a bucket with versions, those and their markers too. */
 async function removeAll(bucket: BucketClient, key: string): Promise<void> {
   const remove = async (query: [string, string][]): Promise<void> => {
-    await bucket.send({ method: 'DELETE', key, query }).then((response) => { response.body.resume() }, () => undefined)
+    await bucket.send({ method: 'DELETE', key, query }).then((response) => {
+      response.body.resume()
+    }, () => undefined)
   }
   await remove([])
   const listed = await bucket.documentOrNull({ method: 'GET', query: [['versions', null], ['prefix', key]] }).catch(() => null)

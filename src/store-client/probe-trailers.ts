@@ -87,20 +87,34 @@ class TrailerProbe {
       throw error instanceof S3Error && error.code === 'SealgateBadUpstream' ? unfit(`${operation}: ${error.message}`, error.diagnosis) : error
     })
     const code = errorCode(reply.body)
-    if (reply.status >= 500 && reply.status !== 501) throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of checksums.', diagnosis: reply.diagnosis })
+    if (reply.status >= 500 && reply.status !== 501) {
+      throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of checksums.', diagnosis: reply.diagnosis })
+    }
     // An error may stand inside a 200 (AWS API, CompleteMultipartUpload).
     if (reply.status >= 300 || code !== null) throw unfit(`${operation}: ${reply.status} ${code ?? ''}`, reply.diagnosis)
     return reply
   }
 
   #sendData(query: UpstreamRequest['query']): Promise<Reply> {
-    return this.#send('PUT', query, { body: Readable.from([this.#data.subarray(0, 10), this.#data.subarray(10)]), contentLength: PROBE_BYTES, checksum: this.#checksum })
+    return this.#send('PUT', query, {
+      body: Readable.from([this.#data.subarray(0, 10), this.#data.subarray(10)]),
+      contentLength: PROBE_BYTES,
+      checksum: this.#checksum
+    })
   }
 
   async #send(method: string, query: UpstreamRequest['query'], more: Partial<UpstreamRequest> = {}): Promise<Reply> {
     const response = await this.#upstream.request({
-      method, query, headers: [], body: null, contentLength: more.body instanceof Buffer ? more.body.length : 0, retry: false, pool: 'control',
-      signal: this.#signal, ...this.#place, ...more
+      method,
+      query,
+      headers: [],
+      body: null,
+      contentLength: more.body instanceof Buffer ? more.body.length : 0,
+      retry: false,
+      pool: 'control',
+      signal: this.#signal,
+      ...this.#place,
+      ...more
     })
     const body = await readAll(response.body, 2 * PROBE_BYTES, () => new S3Error('SealgateBadUpstream'))
     return { status: response.status, etag: response.headers.get('etag') ?? '', body, diagnosis: response.diagnosis ?? null }
@@ -109,6 +123,7 @@ class TrailerProbe {
 
 function unfit(reason: string, diagnosis: Diagnosis | null = null): S3Error {
   return new S3Error('ServiceUnavailable', {
-    message: `The store does not take checksums as upstream.checksum sends them (${reason}).`, diagnosis
+    message: `The store does not take checksums as upstream.checksum sends them (${reason}).`,
+    diagnosis
   })
 }

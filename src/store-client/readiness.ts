@@ -97,7 +97,15 @@ export class StoreChecks {
 
   async #send(sent: Pick<UpstreamRequest, 'method' | 'signal'> & Partial<UpstreamRequest>): Promise<Answer> {
     const { status, body, diagnosis = null } = await this.#upstream.request({
-      bucket: this.#options.stateBucket, key: null, query: [], headers: [], body: null, contentLength: 0, retry: true, pool: 'control', ...sent
+      bucket: this.#options.stateBucket,
+      key: null,
+      query: [],
+      headers: [],
+      body: null,
+      contentLength: 0,
+      retry: true,
+      pool: 'control',
+      ...sent
     })
     return { status, diagnosis, body: await readAll(body, 65536, () => new S3Error('SealgateBadUpstream')) }
   }
@@ -115,7 +123,8 @@ interface Answer {
 
 function plainToTls(cause: S3Error | null): S3Error {
   return new S3Error('SealgateBadUpstream', {
-    message: 'The address of the store speaks TLS: upstream.endpoint must say https.', cause: cause ?? undefined,
+    message: 'The address of the store speaks TLS: upstream.endpoint must say https.',
+    cause: cause ?? undefined,
     diagnosis: diagnosis('store', 'connect', { ...cause?.diagnosis, system: 'ERR_PLAIN_TO_TLS' })
   })
 }

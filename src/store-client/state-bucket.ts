@@ -14,7 +14,16 @@ type SendToBucket = (method: string, query: UpstreamRequest['query'], body: Buff
 function bucketSender(upstream: Upstream, name: string, signal: AbortSignal): SendToBucket {
   return async (method, query, body) => {
     const { status, body: answer, diagnosis = null } = await upstream.request({
-      method, bucket: name, key: null, query, headers: [], body, contentLength: body?.length ?? 0, signal, retry: true, pool: 'control'
+      method,
+      bucket: name,
+      key: null,
+      query,
+      headers: [],
+      body,
+      contentLength: body?.length ?? 0,
+      signal,
+      retry: true,
+      pool: 'control'
     })
     return { status, diagnosis, text: (await readAll(answer, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8') }
   }
@@ -48,10 +57,23 @@ function versioningStatus(document: string): string | undefined {
  * @param identity as for UpstreamRequest. @param headers who is expected to own it, and who pays. @throws S3Error of the upstream.
  */
 export async function askBucketKind(
-  upstream: Upstream, bucket: string, identity: UpstreamRequest['identity'], signal: AbortSignal, headers: UpstreamRequest['headers'] = []
+  upstream: Upstream,
+  bucket: string,
+  identity: UpstreamRequest['identity'],
+  signal: AbortSignal,
+  headers: UpstreamRequest['headers'] = []
 ): Promise<BucketKind | null> {
   const { status, body } = await upstream.request({
-    method: 'GET', bucket, key: null, query: [['versioning', null]], headers, body: null, contentLength: 0, signal, retry: true, pool: 'control',
+    method: 'GET',
+    bucket,
+    key: null,
+    query: [['versioning', null]],
+    headers,
+    body: null,
+    contentLength: 0,
+    signal,
+    retry: true,
+    pool: 'control',
     ...identity === undefined ? {} : { identity }
   })
   const text = (await readAll(body, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8')
@@ -75,7 +97,9 @@ export async function ensureKindBucket(upstream: Upstream, name: string, kind: B
   else if (head.status !== 200) throw unusable(name, `HEAD answers ${head.status}`, head.diagnosis)
   if (await askBucketKind(upstream, name, undefined, signal) === kind) return
   const listed = await send('GET', [['versions', null], ['max-keys', '1']], null)
-  if (kind === 'unversioned' || listed.status !== 200 || /<(Version|DeleteMarker)>/.test(listed.text)) throw unusable(name, `it is not ${kind}`, listed.diagnosis)
+  if (kind === 'unversioned' || listed.status !== 200 || /<(Version|DeleteMarker)>/.test(listed.text)) {
+    throw unusable(name, `it is not ${kind}`, listed.diagnosis)
+  }
   // Suspended at once, never enabled in between: another instance may be probing already.
   const status = kind === 'versioned' ? 'Enabled' : 'Suspended'
   const body = Buffer.from(`<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>${status}</Status></VersioningConfiguration>`)
@@ -87,8 +111,10 @@ export async function ensureKindBucket(upstream: Upstream, name: string, kind: B
 async function create(name: string, region: string, put: (body: Buffer | null) => Promise<Reply>): Promise<void> {
   const constraint = region === 'us-east-1'
     ? null
-    : Buffer.from('<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">' +
-      `<LocationConstraint>${region}</LocationConstraint></CreateBucketConfiguration>`)
+    : Buffer.from(
+      '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">' +
+        `<LocationConstraint>${region}</LocationConstraint></CreateBucketConfiguration>`
+    )
   let reply = await put(constraint)
   // Other stores take any region in a signature but know only their own names as a location.
   if (constraint !== null && /LocationConstraint/.test(errorCode(Buffer.from(reply.text)) ?? '')) reply = await put(null)

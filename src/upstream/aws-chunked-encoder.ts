@@ -113,7 +113,8 @@ const CRLF = '\r\n'
 export function unsignedChunksLength(length: number, trailer: ChecksumTrailer): number {
   const rest = length % UNSIGNED_CHUNK_BYTES
   const whole = (length - rest) / UNSIGNED_CHUNK_BYTES
-  return whole * unsignedFrameLength(UNSIGNED_CHUNK_BYTES) + (rest > 0 ? unsignedFrameLength(rest) : 0) + `0${CRLF}`.length + trailer.lineLength + 2 * CRLF.length
+  return whole * unsignedFrameLength(UNSIGNED_CHUNK_BYTES) + (rest > 0 ? unsignedFrameLength(rest) : 0) + `0${CRLF}`.length + trailer.lineLength +
+    2 * CRLF.length
 }
 
 function unsignedFrameLength(length: number): number {

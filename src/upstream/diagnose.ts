@@ -7,8 +7,30 @@ import { Finding, S3Error } from '../errors.ts'
 
 /** Sub-resources that the log may name: the rest of a query can be the client's. */
 const subresources: ReadonlySet<string> = new Set([
-  'accelerate', 'acl', 'attributes', 'cors', 'delete', 'encryption', 'legal-hold', 'lifecycle', 'list-type', 'location', 'logging', 'notification', 'object-lock',
-  'policy', 'replication', 'requestPayment', 'restore', 'retention', 'tagging', 'uploadId', 'uploads', 'versioning', 'versions', 'website'
+  'accelerate',
+  'acl',
+  'attributes',
+  'cors',
+  'delete',
+  'encryption',
+  'legal-hold',
+  'lifecycle',
+  'list-type',
+  'location',
+  'logging',
+  'notification',
+  'object-lock',
+  'policy',
+  'replication',
+  'requestPayment',
+  'restore',
+  'retention',
+  'tagging',
+  'uploadId',
+  'uploads',
+  'versioning',
+  'versions',
+  'website'
 ])
 
 /** A request to the store in words that name neither bucket nor key: `PUT object`, `GET bucket ?versioning`. */
@@ -42,9 +64,11 @@ export function diagnoseFailure(operation: string, error: unknown): Diagnosis {
 /** The gateway's own signature was refused. Said to clients too, so that they do not look for the fault in theirs. */
 export function refusal(fault: string, diagnosed: Diagnosis): S3Error {
   const trouble = troubleOf(diagnosed)
-  const message = trouble === 'clock' ? 'The clocks of the gateway and of the store differ by more than the store accepts.'
-    : trouble === 'region' ? 'The store is in another region than the gateway signs for. The operator should check upstream.region.'
-      : 'The store does not accept the credentials or the signature of the gateway.'
+  const message = trouble === 'clock' ?
+    'The clocks of the gateway and of the store differ by more than the store accepts.'
+    : trouble === 'region' ?
+    'The store is in another region than the gateway signs for. The operator should check upstream.region.'
+    : 'The store does not accept the credentials or the signature of the gateway.'
   return new S3Error('SealgateBadUpstream', { message, cause: new Finding(fault), diagnosis: diagnosed })
 }
 
@@ -66,19 +90,34 @@ export function speaksTls(endpoint: URL, signal: AbortSignal): Promise<boolean> 
   const host = endpoint.hostname.replace(/^\[|\]$/g, '')
   const { promise, resolve } = Promise.withResolvers<boolean>()
   const socket = connect({
-    host, port: Number(endpoint.port === '' ? 80 : endpoint.port), rejectUnauthorized: false, ...isIP(host) === 0 ? { servername: host } : {}
+    host,
+    port: Number(endpoint.port === '' ? 80 : endpoint.port),
+    rejectUnauthorized: false,
+    ...isIP(host) === 0 ? { servername: host } : {}
   })
   const leave = (answer: boolean): void => {
     socket.destroy()
     resolve(answer)
   }
-  socket.once('secureConnect', () => { leave(true) })
+  socket.once('secureConnect', () => {
+    leave(true)
+  })
   // An alert is TLS too: a server may demand a client certificate, or know no common version.
-  socket.on('error', (error: NodeJS.ErrnoException) => { leave(/^ERR_SSL_.*ALERT/.test(error.code ?? '')) })
-  socket.once('close', () => { leave(false) })
-  socket.setTimeout(PATIENCE_MS, () => { leave(false) })
-  const onAbort = (): void => { leave(false) }
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    leave(/^ERR_SSL_.*ALERT/.test(error.code ?? ''))
+  })
+  socket.once('close', () => {
+    leave(false)
+  })
+  socket.setTimeout(PATIENCE_MS, () => {
+    leave(false)
+  })
+  const onAbort = (): void => {
+    leave(false)
+  }
   if (signal.aborted) onAbort()
   else signal.addEventListener('abort', onAbort, { once: true })
-  return promise.finally(() => { signal.removeEventListener('abort', onAbort) })
+  return promise.finally(() => {
+    signal.removeEventListener('abort', onAbort)
+  })
 }

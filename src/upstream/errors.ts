@@ -3,8 +3,21 @@ import { S3Error } from '../errors.ts'
 import { diagnoseFailure } from './diagnose.ts'
 
 const unreachable = new Set([
-  'ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'EHOSTUNREACH', 'ENETUNREACH',
-  'EADDRNOTAVAIL', 'EMFILE', 'ENFILE', 'UND_ERR_SOCKET', 'UND_ERR_CLOSED', 'UND_ERR_DESTROYED'
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EAI_FAIL',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'EMFILE',
+  'ENFILE',
+  'UND_ERR_SOCKET',
+  'UND_ERR_CLOSED',
+  'UND_ERR_DESTROYED'
 ])
 const late = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
 /** TLS spoken to a port that answers in something else. */
@@ -53,7 +66,8 @@ function byCode(error: unknown): S3Error {
   if (broken.has(code) || error instanceof errors.HTTPParserError) return new S3Error('SealgateBadUpstream', { cause: error })
   if (notTls.has(code)) {
     return new S3Error('SealgateBadUpstream', {
-      message: 'The store does not speak TLS at its address. The operator should check upstream.endpoint: https, or http?', cause: error
+      message: 'The store does not speak TLS at its address. The operator should check upstream.endpoint: https, or http?',
+      cause: error
     })
   }
   if (isCertificateFailure(code)) {

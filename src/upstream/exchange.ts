@@ -56,7 +56,9 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   readonly #plan: ExchangePlan
   readonly #watch: RateWatch
-  readonly #onAbort = (): void => { this.abort(this.#plan.signal.reason) }
+  readonly #onAbort = (): void => {
+    this.abort(this.#plan.signal.reason)
+  }
   #controller: Dispatcher.DispatchController | null = null
   #body: ResponseBody | null = null
   #answered = false
@@ -108,9 +110,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const bytes = this.bytesSent + this.bytesReceived
     const slow = this.#watch.tooSlow(seconds, bytes - this.#sampledBytes, this.#waitsForStore())
     this.#sampledBytes = bytes
-    if (slow) this.abort(new S3Error('SealgateUpstreamTimeout', {
-      message: 'The store transfers data too slowly.', diagnosis: diagnosis('store', this.#plan.operation, { status: this.status, system: 'ETIMEDOUT' })
-    }))
+    if (slow) {
+      this.abort(
+        new S3Error('SealgateUpstreamTimeout', {
+          message: 'The store transfers data too slowly.',
+          diagnosis: diagnosis('store', this.#plan.operation, { status: this.status, system: 'ETIMEDOUT' })
+        })
+      )
+    }
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -166,7 +173,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #checkBodySent(status: number): void {
     if (status < 300 && this.#plan.body !== null && this.bytesSent < this.#plan.contentLength) {
       throw new S3Error('SealgateBadUpstream', {
-        cause: new Finding('success before the whole body was sent'), diagnosis: diagnosis('store', this.#plan.operation, { status })
+        cause: new Finding('success before the whole body was sent'),
+        diagnosis: diagnosis('store', this.#plan.operation, { status })
       })
     }
   }

@@ -28,7 +28,9 @@ const maxOrigins = 64
 /** HTTP/1.1 connections to the store, per origin. The caller bounds how many requests run at once. */
 export class Pools {
   readonly #settings: PoolSettings
-  readonly #pools = new BoundedCache<Pool>(maxOrigins, (pool) => { void pool.close() })
+  readonly #pools = new BoundedCache<Pool>(maxOrigins, (pool) => {
+    void pool.close()
+  })
 
   constructor(settings: PoolSettings) {
     this.#settings = settings
@@ -60,7 +62,9 @@ export class Pools {
   #open(origin: string): Pool {
     const { connections, maxAgeSeconds, unasked } = this.#settings
     const pool = new Pool(origin, { ...this.#options(), connections, clientTtl: maxAgeSeconds * 1000 })
-    pool.on('disconnect', (_origin, _targets, error) => { if (isUnaskedAnswer(error)) unasked() })
+    pool.on('disconnect', (_origin, _targets, error) => {
+      if (isUnaskedAnswer(error)) unasked()
+    })
     this.#pools.set(origin, pool)
     return pool
   }
@@ -85,7 +89,7 @@ export class Pools {
         minVersion: 'TLSv1.2',
         keepAlive: true,
         noDelay: true,
-        ...{  highWaterMark: socketBytes },
+        ...{ highWaterMark: socketBytes },
         ...(s.ca === null ? {} : { ca: s.ca }),
         ...(s.lookup === null ? {} : { lookup: s.lookup })
       })
@@ -141,7 +145,9 @@ function isReset(error: Error): boolean {
 /** Whatever the reads bring ends the socket: an answer before the whole body was sent, the end, or an error. */
 function whenRead(socket: Socket, done: Done, error: Error): void {
   const timer = setTimeout(done, HEARING_MS, error)
-  socket.once('close', () => { clearTimeout(timer) })
+  socket.once('close', () => {
+    clearTimeout(timer)
+  })
 }
 
 interface Waiter {
@@ -190,13 +196,21 @@ export class ConnectionQueue {
 
   async #wait(signal: AbortSignal): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<undefined>()
-    const waiter: Waiter = { grant: () => { resolve(undefined) } }
+    const waiter: Waiter = {
+      grant: () => {
+        resolve(undefined)
+      }
+    }
     const leave = (reason: unknown) => {
       // A waiter no longer in line already holds a slot, which must not be lost.
       if (this.#line.delete(waiter)) reject(reason)
     }
-    const onAbort = () => { leave(signal.reason) }
-    const timer = setTimeout(() => { leave(new S3Error('SlowDown')) }, this.#waitMs)
+    const onAbort = () => {
+      leave(signal.reason)
+    }
+    const timer = setTimeout(() => {
+      leave(new S3Error('SlowDown'))
+    }, this.#waitMs)
     signal.addEventListener('abort', onAbort, { once: true })
     this.#line.add(waiter)
     try {

@@ -5,7 +5,13 @@ import type { UpstreamIdentity, UpstreamRequest } from './types.ts'
 import { createChecksum, type ChecksumAlgorithm } from '../http/checksums.ts'
 import { StagedReadable, type ByteStage } from '../http/stage.ts'
 import {
-  ChecksumTrailer, type ChecksumField, SignedChunks, signedChunksLength, signedChunksPayload, UnsignedChunks, unsignedChunksLength,
+  ChecksumTrailer,
+  type ChecksumField,
+  SignedChunks,
+  signedChunksLength,
+  signedChunksPayload,
+  UnsignedChunks,
+  unsignedChunksLength,
   unsignedChunksPayload
 } from './aws-chunked-encoder.ts'
 import { type IdentitySource, emptyBodyHash, type Signer, type SigningRequest } from './signer.ts'
@@ -49,7 +55,10 @@ export class RequestWriter {
   }
 
   async #signed(
-    request: UpstreamRequest, body: Buffer | Readable | null, address: RequestAddress, identity: UpstreamIdentity
+    request: UpstreamRequest,
+    body: Buffer | Readable | null,
+    address: RequestAddress,
+    identity: UpstreamIdentity
   ): Promise<{ headers: Readonly<Record<string, string>>; framing: Framing }> {
     const headers = joined(request.headers)
     const target = { method: request.method, host: address.host, path: address.path, query: request.query, headers }
@@ -67,7 +76,11 @@ export class RequestWriter {
 
   /** A stream in chunks, signed where that is wanted, with its checksum behind it where there is one. */
   async #chunked(
-    target: Target, body: Readable, length: number, algorithm: ChecksumAlgorithm | null, identity: UpstreamIdentity
+    target: Target,
+    body: Readable,
+    length: number,
+    algorithm: ChecksumAlgorithm | null,
+    identity: UpstreamIdentity
   ): Promise<{ headers: Readonly<Record<string, string>>; framing: Framing }> {
     const { headers } = target
     const trailer = algorithm === null ? null : new ChecksumTrailer(algorithm)
@@ -157,8 +170,12 @@ async function firstByteOrEnd(body: Readable): Promise<void> {
     if (body.readableLength > 0) resolve(undefined)
     else body.read(0)
   }
-  const onEnd = () => { resolve(undefined) }
-  const onClose = () => { reject(body.errored ?? new S3Error('IncompleteBody')) }
+  const onEnd = () => {
+    resolve(undefined)
+  }
+  const onClose = () => {
+    reject(body.errored ?? new S3Error('IncompleteBody'))
+  }
   body.on('readable', onReadable).on('end', onEnd).on('error', reject).on('close', onClose)
   try {
     await promise

@@ -13,8 +13,16 @@ const maxHeaders = 200
 const maxErrorBytes = 65536
 /** Two values of any of these would let two readers pick differently. Entries of the gateway's own metadata come on top. */
 const singleValued = [
-  'content-length', 'content-range', 'content-type', 'content-encoding', 'etag', 'last-modified', 'transfer-encoding',
-  'x-amz-version-id', 'x-amz-delete-marker', 'x-amz-mp-parts-count'
+  'content-length',
+  'content-range',
+  'content-type',
+  'content-encoding',
+  'etag',
+  'last-modified',
+  'transfer-encoding',
+  'x-amz-version-id',
+  'x-amz-delete-marker',
+  'x-amz-mp-parts-count'
 ]
 
 /**
@@ -48,7 +56,9 @@ export function checkHead(status: number, headers: HeaderList, asked: Asked): vo
     })
   }
   for (const name of headers.repeatedNames()) {
-    if (singleValued.includes(name) || name.startsWith('x-amz-meta-sealgate')) throw bad(singleValued.includes(name) ? `repeated ${name}` : 'repeated metadata of the gateway')
+    if (singleValued.includes(name) || name.startsWith('x-amz-meta-sealgate')) {
+      throw bad(singleValued.includes(name) ? `repeated ${name}` : 'repeated metadata of the gateway')
+    }
   }
   checkFraming(status, headers, asked)
   if (status < 300 && storesBody(asked) && (headers.get('etag') ?? '') === '') throw bad('a write acknowledged without an ETag')
@@ -72,7 +82,9 @@ function checkFraming(status: number, headers: HeaderList, asked: Asked): void {
   if (asked.method === 'HEAD' || status === 204 || status === 304) return
   if (length === undefined && coding === undefined) throw bad('a body that only the end of the connection delimits')
   // Of object data the length must be known before the first byte is passed on; XML may come chunked.
-  if (length === undefined && asked.method === 'GET' && (asked.pool === 'data' || asked.pool === 'source') && status < 300) throw bad('object data without Content-Length')
+  if (length === undefined && asked.method === 'GET' && (asked.pool === 'data' || asked.pool === 'source') && status < 300) {
+    throw bad('object data without Content-Length')
+  }
 }
 
 function bad(fault: string): S3Error {
@@ -97,8 +109,15 @@ function checkEcho(status: number, headers: HeaderList, sent: ChecksumField | nu
  * and a client that reads them would look for the fault in its own credentials.
  */
 const ownFaults: ReadonlySet<string> = new Set([
-  'AuthorizationHeaderMalformed', 'ExpiredToken', 'InvalidAccessKeyId', 'InvalidToken', 'RequestExpired', 'RequestTimeTooSkewed',
-  'SignatureDoesNotMatch', 'TokenRefreshRequired', 'XAmzContentSHA256Mismatch'
+  'AuthorizationHeaderMalformed',
+  'ExpiredToken',
+  'InvalidAccessKeyId',
+  'InvalidToken',
+  'RequestExpired',
+  'RequestTimeTooSkewed',
+  'SignatureDoesNotMatch',
+  'TokenRefreshRequired',
+  'XAmzContentSHA256Mismatch'
 ])
 
 /**

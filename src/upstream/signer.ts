@@ -79,7 +79,12 @@ export class Signer {
     let signer = this.#signers.get(identity)
     if (signer === undefined) {
       signer = new SignatureV4({
-        credentials: identity, region: this.#region, service: 's3', sha256: Sha256, uriEscapePath: false, applyChecksum: false
+        credentials: identity,
+        region: this.#region,
+        service: 's3',
+        sha256: Sha256,
+        uriEscapePath: false,
+        applyChecksum: false
       })
       this.#signers.set(identity, signer)
     }
@@ -121,7 +126,8 @@ function awsChain(): IdentitySource {
       return await (await chain)()
     } catch (cause) {
       throw new S3Error('ServiceUnavailable', {
-        message: 'The gateway has no credentials for the store at the moment.', cause,
+        message: 'The gateway has no credentials for the store at the moment.',
+        cause,
         diagnosis: diagnosis('store', `credentials: ${credentialPlaces}`, { errorName: 'CredentialsProviderError', system: systemCodeOf(cause) })
       })
     }
@@ -175,9 +181,11 @@ function hmacKey(secret: Secret): KeyObject {
   if (typeof secret === 'string') return textKey(secret)
   let key = keys.get(secret)
   if (key === undefined) {
-    key = createSecretKey(ArrayBuffer.isView(secret)
-      ? new Uint8Array(secret.buffer, secret.byteOffset, secret.byteLength)
-      : new Uint8Array(secret))
+    key = createSecretKey(
+      ArrayBuffer.isView(secret)
+        ? new Uint8Array(secret.buffer, secret.byteOffset, secret.byteLength)
+        : new Uint8Array(secret)
+    )
     keys.set(secret, key)
   }
   return key

@@ -14,11 +14,10 @@ import { report, type ExchangeReport } from './exchange-report.ts'
 import { awaitFirstByte, RequestWriter, type WireRequest } from './request-writer.ts'
 import { checkAnswer, ownFault, readErrorBody, whole } from './response-checks.ts'
 
-export type UpstreamSettings =
-  Pick<Config['upstream'], 'endpoint' | 'region' | 'credentials' | 'style' | 'connections'> & {
-    /** PEM text of the certificates that alone are trusted; null: those Node trusts. */
-    readonly ca: string | null
-  }
+export type UpstreamSettings = Pick<Config['upstream'], 'endpoint' | 'region' | 'credentials' | 'style' | 'connections'> & {
+  /** PEM text of the certificates that alone are trusted; null: those Node trusts. */
+  readonly ca: string | null
+}
 
 export type UpstreamLimits = Pick<Config['limits'], 'minRate' | 'minRateWindowSeconds' | 'upstreamFirstByteSeconds'>
 
@@ -163,7 +162,9 @@ class SigningUpstream implements StoreUpstream {
   /** @returns an exchange whose answer has come or failed */
   async #exchange(request: UpstreamRequest, plan: ExchangePlan, origin: string): Promise<Exchange> {
     const { pools } = this.#lanes[request.pool]
-    const first = this.#start(request, plan, (exchange) => { exchange.start(pools.at(origin)) })
+    const first = this.#start(request, plan, (exchange) => {
+      exchange.start(pools.at(origin))
+    })
     if (!request.retry || plan.body instanceof Readable) return first
     try {
       await first.answer

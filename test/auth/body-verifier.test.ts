@@ -29,7 +29,8 @@ function encode(framing: Framing, chunks: readonly Buffer[], trailer: readonly [
     return previous
   }
   const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex')
-  const head = (data: Buffer): string => data.length.toString(16) +
+  const head = (data: Buffer): string =>
+    data.length.toString(16) +
     (framing === 'unsigned' ? '' : `;chunk-signature=${sign('PAYLOAD', emptyHash, sha256(data))}`) + '\r\n'
   const parts: (string | Buffer)[] = []
   for (const chunk of chunks) if (chunk.length > 0) parts.push(head(chunk), chunk, '\r\n')
@@ -73,23 +74,30 @@ const framings: readonly Framing[] = ['unsigned', 'signed', 'signed+trailer']
 const algorithms = Object.keys(checksumAlgorithms) as ChecksumAlgorithm[]
 
 await t.test('any chunks, any split, any framing: the plaintext comes out', async () => {
-  fc.assert(fc.property(
-    fc.constantFrom(...framings), fc.array(fc.uint8Array({ minLength: 1, maxLength: 60 }), { maxLength: 5 }),
-    fc.option(fc.constantFrom(...algorithms)), fc.array(fc.nat(2000), { maxLength: 8 }), fc.boolean(), fc.boolean(),
-    (framing, parts, algorithm, cuts, goLineEnd, noLast) => {
-      const chunks = parts.map((part) => Buffer.from(part))
-      const data = Buffer.concat(chunks)
-      const trailer = algorithm === null || framing === 'signed' ? null : algorithm
-      const field = trailer === null ? null : [`x-amz-checksum-${trailer}`, digest(trailer, data).toString('base64')] as const
-      const raw = encode(framing, chunks, field, goLineEnd ? '\n\r\n' : '\r\n', noLast ? '' : '\r\n')
-      const bytewise = [...raw].map((byte) => Buffer.from([byte]))
-      return [[raw], bytewise, split(raw, cuts)].every((pieces) => {
-        const result = read(promise(framing, data.length, trailer), pieces)
-        return result.data.equals(data) && result.body.digests.md5?.equals(createHash('md5').update(data).digest()) === true &&
-          (result.body.digests.checksum?.value ?? null)?.toString('base64') === field?.[1]
-      })
-    }
-  ), { numRuns: 600 })
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...framings),
+      fc.array(fc.uint8Array({ minLength: 1, maxLength: 60 }), { maxLength: 5 }),
+      fc.option(fc.constantFrom(...algorithms)),
+      fc.array(fc.nat(2000), { maxLength: 8 }),
+      fc.boolean(),
+      fc.boolean(),
+      (framing, parts, algorithm, cuts, goLineEnd, noLast) => {
+        const chunks = parts.map((part) => Buffer.from(part))
+        const data = Buffer.concat(chunks)
+        const trailer = algorithm === null || framing === 'signed' ? null : algorithm
+        const field = trailer === null ? null : [`x-amz-checksum-${trailer}`, digest(trailer, data).toString('base64')] as const
+        const raw = encode(framing, chunks, field, goLineEnd ? '\n\r\n' : '\r\n', noLast ? '' : '\r\n')
+        const bytewise = [...raw].map((byte) => Buffer.from([byte]))
+        return [[raw], bytewise, split(raw, cuts)].every((pieces) => {
+          const result = read(promise(framing, data.length, trailer), pieces)
+          return result.data.equals(data) && result.body.digests.md5?.equals(createHash('md5').update(data).digest()) === true &&
+            (result.body.digests.checksum?.value ?? null)?.toString('base64') === field?.[1]
+        })
+      }
+    ),
+    { numRuns: 600 }
+  )
 })
 
 await t.test('every bit of every byte, and every truncation', async (t) => {
@@ -102,15 +110,17 @@ await t.test('every bit of every byte, and every truncation', async (t) => {
     const trailer = framing === 'signed' ? null : 'crc32c'
     const raw = encode(framing, chunks, trailer === null ? null : ['x-amz-checksum-crc32c', digest('crc32c', data).toString('base64')])
     t.ok(read(promise(framing, data.length, trailer), [raw]).data.equals(data), framing)
-    for (let at = 0; at < raw.length; at += 1) for (let bit = 0; bit < 8; bit += 1) {
-      const flipped = Buffer.from(raw)
-      flipped[at] = flipped[at]! ^ (1 << bit)
-      flips += 1
-      if (failure(promise(framing, data.length, trailer), flipped) !== 'accepted') continue
-      // White space around a trailer and the case of its name say nothing. All else does: data, sizes and signatures above all.
-      const says = (body: Buffer): string => body.toString('latin1').replace(/x-amz-\S+?:/gi, (name) => name.toLowerCase()).replace(/[\t\r\n]/g, '')
-      if (says(flipped) !== says(raw)) wrong.push(`${framing}: bit ${bit} of byte ${at}`)
-      t.ok(read(promise(framing, data.length, trailer), [flipped]).data.equals(data))
+    for (let at = 0; at < raw.length; at += 1) {
+      for (let bit = 0; bit < 8; bit += 1) {
+        const flipped = Buffer.from(raw)
+        flipped[at] = flipped[at]! ^ (1 << bit)
+        flips += 1
+        if (failure(promise(framing, data.length, trailer), flipped) !== 'accepted') continue
+        // White space around a trailer and the case of its name say nothing. All else does: data, sizes and signatures above all.
+        const says = (body: Buffer): string => body.toString('latin1').replace(/x-amz-\S+?:/gi, (name) => name.toLowerCase()).replace(/[\t\r\n]/g, '')
+        if (says(flipped) !== says(raw)) wrong.push(`${framing}: bit ${bit} of byte ${at}`)
+        t.ok(read(promise(framing, data.length, trailer), [flipped]).data.equals(data))
+      }
     }
     for (let length = 0; length < raw.length; length += 1) {
       cuts += 1
@@ -188,7 +198,8 @@ await t.test('a chunk out of the chain', async (t) => {
   const chunks = [Buffer.from('aaaa'), Buffer.from('bbbb'), Buffer.from('cccc')]
   const lines = encode('signed', chunks, null).toString('latin1').split('\r\n')
   const [a, b, c, end] = [lines.slice(0, 2), lines.slice(2, 4), lines.slice(4, 6), lines.slice(6)] as [string[], string[], string[], string[]]
-  const run = (length: number, ...parts: readonly string[][]): string => failure(promise('signed', length, null), Buffer.from(parts.flat().join('\r\n'), 'latin1'))
+  const run = (length: number, ...parts: readonly string[][]): string =>
+    failure(promise('signed', length, null), Buffer.from(parts.flat().join('\r\n'), 'latin1'))
   t.equal(run(12, a, b, c, end), 'accepted')
   t.equal(run(12, b, a, c, end), 'SignatureDoesNotMatch', 'swapped')
   t.equal(run(12, a, a, c, end), 'SignatureDoesNotMatch', 'doubled')
@@ -227,8 +238,9 @@ await t.test('promises of plain bodies', async (t) => {
     t.equal(failure({ ...base, checksum }, other), 'BadDigest', algorithm)
     t.same(read({ ...base, checksum }, [data]).body.digests.checksum, checksum)
   }
-  t.throws(() => read({ ...base, checksum: { algorithm: 'crc32', value: Buffer.alloc(4) } }, [data]),
-    { message: 'The CRC32 you specified did not match the calculated checksum.' })
+  t.throws(() => read({ ...base, checksum: { algorithm: 'crc32', value: Buffer.alloc(4) } }, [data]), {
+    message: 'The CRC32 you specified did not match the calculated checksum.'
+  })
 })
 
 await t.test('digests only after the body has verified, and only those that were wanted', async (t) => {

@@ -4,18 +4,56 @@ import { authenticate } from '../../src/auth/authenticate.ts'
 import { admitPayload } from '../../src/auth/payload.ts'
 import { S3Error } from '../../src/errors.ts'
 import {
-  accessKeyId, context, emptyHash, httpRequest, secretAccessKey, signHeader, signHeaderV2, signQuery, signQueryV2, type Draft, type Headers, type SignOptions
+  accessKeyId,
+  context,
+  emptyHash,
+  httpRequest,
+  secretAccessKey,
+  signHeader,
+  signHeaderV2,
+  signQuery,
+  signQueryV2,
+  type Draft,
+  type Headers,
+  type SignOptions
 } from './requests.ts'
 
-const places = ['none', 'v4-header', 'v4-query', 'v2-header', 'v2-query', 'v4-header+v4-query', 'v4-header+v2-query', 'v2-header+v4-query', 'v4-query+v2-query'] as const
+const places = [
+  'none',
+  'v4-header',
+  'v4-query',
+  'v2-header',
+  'v2-query',
+  'v4-header+v4-query',
+  'v4-header+v2-query',
+  'v2-header+v4-query',
+  'v4-query+v2-query'
+] as const
 const payloads = [
-  'absent', 'hash', 'UNSIGNED-PAYLOAD', 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD',
-  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER', 'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD', 'STREAMING-UNSIGNED-PAYLOAD', 'garbage'
+  'absent',
+  'hash',
+  'UNSIGNED-PAYLOAD',
+  'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD',
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
+  'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD',
+  'STREAMING-UNSIGNED-PAYLOAD',
+  'garbage'
 ] as const
 const methods = ['GET', 'HEAD', 'PUT', 'POST', 'DELETE'] as const
 const targets = ['/bucket/key', '/bucket/a%20b/c?uploadId=x&partNumber=1', '/bucket?acl'] as const
 const states = [
-  'valid', 'last digit', 'empty', 'one short', 'one long', 'upper case', 'other secret', 'other key id', 'other method', 'other target', 'other payload'
+  'valid',
+  'last digit',
+  'empty',
+  'one short',
+  'one long',
+  'upper case',
+  'other secret',
+  'other key id',
+  'other method',
+  'other target',
+  'other payload'
 ] as const
 type Place = typeof places[number]
 type Payload = typeof payloads[number]
@@ -35,9 +73,14 @@ function damage(value: string, state: State): string {
 }
 
 function damaged(draft: Draft, state: State): Draft {
-  const headers = draft.headers.map(([name, value]) => [name, name !== 'Authorization'
-    ? value
-    : value.replace(/(?<=Signature=|^AWS [A-Z0-9a-z]+:).*$/, (text) => damage(text, state))] as const)
+  const headers = draft.headers.map(([name, value]) =>
+    [
+      name,
+      name !== 'Authorization'
+        ? value
+        : value.replace(/(?<=Signature=|^AWS [A-Z0-9a-z]+:).*$/, (text) => damage(text, state))
+    ] as const
+  )
   const target = draft.target.replace(/(?<=[&?](?:X-Amz-)?Signature=)[^&]*/, (text) => encodeURIComponent(damage(decodeURIComponent(text), state)))
   return { ...draft, headers, target }
 }
@@ -45,15 +88,24 @@ function damaged(draft: Draft, state: State): Draft {
 function signed(place: Place, draft: Draft, options: SignOptions, header: Headers): Draft {
   const plain = { ...draft, headers: [...draft.headers, ...header] }
   switch (place) {
-    case 'none': return plain
-    case 'v4-header': return signHeader(draft, options)
-    case 'v4-query': return signQuery(plain, options)
-    case 'v2-header': return signHeaderV2(plain, options)
-    case 'v2-query': return signQueryV2(plain, options)
-    case 'v4-header+v4-query': return signHeader(signQuery(draft, options), options)
-    case 'v4-header+v2-query': return signHeader(signQueryV2(draft, options), options)
-    case 'v2-header+v4-query': return signHeaderV2(signQuery(plain, options), options)
-    case 'v4-query+v2-query': return signQueryV2(signQuery(plain, options), options)
+    case 'none':
+      return plain
+    case 'v4-header':
+      return signHeader(draft, options)
+    case 'v4-query':
+      return signQuery(plain, options)
+    case 'v2-header':
+      return signHeaderV2(plain, options)
+    case 'v2-query':
+      return signQueryV2(plain, options)
+    case 'v4-header+v4-query':
+      return signHeader(signQuery(draft, options), options)
+    case 'v4-header+v2-query':
+      return signHeader(signQueryV2(draft, options), options)
+    case 'v2-header+v4-query':
+      return signHeaderV2(signQuery(plain, options), options)
+    case 'v4-query+v2-query':
+      return signQueryV2(signQuery(plain, options), options)
   }
 }
 
@@ -95,19 +147,27 @@ await t.test('nothing invalid is accepted, everything valid is', async (t) => {
   let rows = 0
   let accepted = 0
   const wrong: string[] = []
-  for (const place of places) for (const payload of payloads) for (const method of methods) for (const target of targets) for (const state of states) {
-    if (state === 'other payload' && payload === 'absent') continue
-    const expected = mayPass(place, payload, method, state)
-    rows += 1
-    let outcome: string
-    try {
-      const result = authenticate(httpRequest(build(place, payload, method, target, state)), context())
-      outcome = result.scheme === place && result.client?.accessKeyId === accessKeyId ? 'accepted' : 'accepted as another'
-      accepted += 1
-    } catch (error) {
-      outcome = error instanceof S3Error && error.status >= 400 && error.status < 502 && error.status !== 500 ? 'refused' : String(error)
+  for (const place of places) {
+    for (const payload of payloads) {
+      for (const method of methods) {
+        for (const target of targets) {
+          for (const state of states) {
+            if (state === 'other payload' && payload === 'absent') continue
+            const expected = mayPass(place, payload, method, state)
+            rows += 1
+            let outcome: string
+            try {
+              const result = authenticate(httpRequest(build(place, payload, method, target, state)), context())
+              outcome = result.scheme === place && result.client?.accessKeyId === accessKeyId ? 'accepted' : 'accepted as another'
+              accepted += 1
+            } catch (error) {
+              outcome = error instanceof S3Error && error.status >= 400 && error.status < 502 && error.status !== 500 ? 'refused' : String(error)
+            }
+            if (outcome !== (expected ? 'accepted' : 'refused')) wrong.push(`${place} ${payload} ${method} ${target} ${state}: ${outcome}`)
+          }
+        }
+      }
     }
-    if (outcome !== (expected ? 'accepted' : 'refused')) wrong.push(`${place} ${payload} ${method} ${target} ${state}: ${outcome}`)
   }
   t.same(wrong, [])
   t.ok(accepted > 100, `${accepted} valid rows`)

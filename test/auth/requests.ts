@@ -43,7 +43,14 @@ export function httpRequest(draft: Draft): HttpRequest {
 
 export function context(changes: Partial<AuthContext> = {}): AuthContext {
   return {
-    credential: credentialLookup([{ accessKeyId, secretAccessKey, buckets: ['*'], readOnly: false, upstream: null, limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null } }]),
+    credential: credentialLookup([{
+      accessKeyId,
+      secretAccessKey,
+      buckets: ['*'],
+      readOnly: false,
+      upstream: null,
+      limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null }
+    }]),
     regions: [],
     v2Query: true,
     v2Header: true,
@@ -85,8 +92,13 @@ function encode(text: string): string {
 function signature(draft: Draft, signed: readonly string[], payloadHash: string, time: string, region: string, secret: string): string {
   const [path, query = ''] = draft.target.split('?', 2) as [string, string?]
   const pairs = query.split('&').filter((p) => p !== '').map((p) => p.includes('=') ? p : `${p}=`)
-    .sort((a, b) => { const [x, y] = [a.split('='), b.split('=')]; return x[0]! < y[0]! ? -1 : x[0]! > y[0]! ? 1 : x[1]! < y[1]! ? -1 : 1 })
-  const lines = signed.map((name) => `${name}:${draft.headers.filter(([n]) => n.toLowerCase() === name).map(([, v]) => v.trim().replace(/ +/g, ' ')).join(',')}\n`)
+    .sort((a, b) => {
+      const [x, y] = [a.split('='), b.split('=')]
+      return x[0]! < y[0]! ? -1 : x[0]! > y[0]! ? 1 : x[1]! < y[1]! ? -1 : 1
+    })
+  const lines = signed.map((name) =>
+    `${name}:${draft.headers.filter(([n]) => n.toLowerCase() === name).map(([, v]) => v.trim().replace(/ +/g, ' ')).join(',')}\n`
+  )
   const canonical = `${draft.method}\n${path}\n${pairs.join('&')}\n${lines.join('')}\n${signed.join(';')}\n${payloadHash}`
   const toSign = `AWS4-HMAC-SHA256\n${time}\n${time.slice(0, 8)}/${region}/s3/aws4_request\n${sha256(canonical)}`
   return hmac(signingKey(secret, time.slice(0, 8), region), toSign).toString('hex')

@@ -26,14 +26,21 @@ const Bucket = 'clock'
 /** A client whose clock is right, whatever the gateway's says. */
 function client(): S3Client {
   return new S3Client({
-    endpoint: gateway.endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, systemClockOffset: -offset,
+    endpoint: gateway.endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    maxAttempts: 1,
+    systemClockOffset: -offset,
     credentials: { accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey }
   })
 }
 
 async function attempt(clockOfClient: 'right' | 'of the gateway'): Promise<string> {
   const s3 = clockOfClient === 'right' ? client() : new S3Client({
-    endpoint: gateway.endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1,
+    endpoint: gateway.endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    maxAttempts: 1,
     credentials: { accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey }
   })
   try {
@@ -60,7 +67,9 @@ for (const minutes of [0, 5, -5, 14, -14, 60, -60, 60 * 24, -60 * 24, 60 * 24 * 
   const expected = near ? ['ok', 'ok'] : ['RequestTimeTooSkewed', 'SealgateBadUpstream']
   const fine = right === expected[0] && same === expected[1]
   if (!fine) failures += 1
-  console.log(`gateway ${minutes} min ahead: client with the right clock ${right}, client with the gateway's ${same}${fine ? '' : `   EXPECTED ${expected.join(', ')}`}`)
+  console.log(
+    `gateway ${minutes} min ahead: client with the right clock ${right}, client with the gateway's ${same}${fine ? '' : `   EXPECTED ${expected.join(', ')}`}`
+  )
 }
 console.log(`${jumps} jumps, ${failures} surprises; the last one back to the right time`)
 await gateway.close()

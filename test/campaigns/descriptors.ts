@@ -40,7 +40,9 @@ async function honest(count: number): Promise<{ ok: number; wrong: number; error
 async function regular(): Promise<number> {
   let ok = 0
   for (let i = 0; i < 20; i += 1) {
-    await client.send(new PutObjectCommand({ Bucket, Key: 'regular', Body: body }), { abortSignal: AbortSignal.timeout(2000) }).then(() => { ok += 1 }, () => undefined)
+    await client.send(new PutObjectCommand({ Bucket, Key: 'regular', Body: body }), { abortSignal: AbortSignal.timeout(2000) }).then(() => {
+      ok += 1
+    }, () => undefined)
   }
   return ok
 }
@@ -50,7 +52,9 @@ const sockets: Socket[] = []
 let refused = 0
 for (let i = 0; i < idle; i += 1) {
   const socket = connect(gateway.port, '127.0.0.1')
-  socket.on('error', () => { refused += 1 })
+  socket.on('error', () => {
+    refused += 1
+  })
   sockets.push(socket)
 }
 await delay(1500)
@@ -63,7 +67,9 @@ const after = await honest(20)
 const { alive, rss } = gateway.usage()
 console.log('after  ', JSON.stringify(after), `alive ${String(alive)}, ${rss.toFixed(0)} MiB`)
 const good = alive && kept === 20 && during.wrong === 0 && after.ok === 20
-console.log(`${idle} idle connections against 256 descriptors: ${kept} of 20 requests of a client that was there before served, ${during.wrong} wrong answers, ${after.ok} of 20 served afterwards`)
+console.log(
+  `${idle} idle connections against 256 descriptors: ${kept} of 20 requests of a client that was there before served, ${during.wrong} wrong answers, ${after.ok} of 20 served afterwards`
+)
 await gateway.remove()
 store.stop()
 process.exit(good ? 0 : 1)

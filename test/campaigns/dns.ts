@@ -31,7 +31,9 @@ class Address {
 
   constructor(host: string) {
     this.host = host
-    this.#server = createServer((socket) => { this.#relay(socket) })
+    this.#server = createServer((socket) => {
+      this.#relay(socket)
+    })
   }
 
   async listen(port: number): Promise<number> {
@@ -61,12 +63,18 @@ class Address {
       this.lastAt = performance.now()
       if (!this.#silent) onward.write(chunk)
     })
-    onward.on('data', (chunk) => { if (!this.#silent) socket.write(chunk) })
+    onward.on('data', (chunk) => {
+      if (!this.#silent) socket.write(chunk)
+    })
     for (const [one, other] of [[socket, onward], [onward, socket]] as const) {
       one.on('error', () => undefined)
-      one.on('close', () => { other.destroy() })
+      one.on('close', () => {
+        other.destroy()
+      })
     }
-    socket.on('close', () => { this.#sockets.delete(socket) })
+    socket.on('close', () => {
+      this.#sockets.delete(socket)
+    })
   }
 }
 
@@ -76,7 +84,9 @@ await second.listen(port)
 
 const folder = mkdtempSync(join(tmpdir(), 'sealgate-dns-'))
 const file = join(folder, 'address')
-const pointTo = ({ host }: Address): void => { writeFileSync(file, host) }
+const pointTo = ({ host }: Address): void => {
+  writeFileSync(file, host)
+}
 pointTo(first)
 const gateway = new GatewayProcess({
   endpoint: `http://${name}:${port}`,
@@ -111,7 +121,9 @@ const work = Promise.all(Array.from({ length: workers }, async (_, worker) => {
 let surprises = 0
 function say(what: string, expected: boolean): void {
   if (!expected) surprises += 1
-  console.log(`${what}: ${counts.ok} pairs of PUT and GET served, failed ${JSON.stringify(counts.failed)}, ${counts.wrong} wrong${expected ? '' : '   UNEXPECTED'}`)
+  console.log(
+    `${what}: ${counts.ok} pairs of PUT and GET served, failed ${JSON.stringify(counts.failed)}, ${counts.wrong} wrong${expected ? '' : '   UNEXPECTED'}`
+  )
   counts.ok = 0
   counts.failed = {}
 }
@@ -125,14 +137,22 @@ say(`${first.host} alone, ${first.open} connections`, failures() === 0 && first.
 let changed = performance.now()
 pointTo(second)
 while (first.open > 0 && performance.now() < changed + (age + 30) * 1000) await delay(100)
-say(`name changed to ${second.host}, the old address still answering: last request there ${seconds(changed, first.lastAt)} s after the change (promised: ${age} s), ` +
-  `${first.open} connections left there, ${second.open} at the new one`, failures() === 0 && first.open === 0 && first.lastAt < changed + (age + 5) * 1000 && second.open > 0)
+say(
+  `name changed to ${second.host}, the old address still answering: last request there ${
+    seconds(changed, first.lastAt)
+  } s after the change (promised: ${age} s), ` +
+    `${first.open} connections left there, ${second.open} at the new one`,
+  failures() === 0 && first.open === 0 && first.lastAt < changed + (age + 5) * 1000 && second.open > 0
+)
 
 changed = performance.now()
 pointTo(first)
 second.break()
 await delay(5000)
-say(`name changed to ${first.host}, the old address broken: last failure ${seconds(changed, counts.lastFailure)} s after the change`, failures() <= 2 * workers && counts.lastFailure < changed + 1000 && first.open > 0)
+say(
+  `name changed to ${first.host}, the old address broken: last failure ${seconds(changed, counts.lastFailure)} s after the change`,
+  failures() <= 2 * workers && counts.lastFailure < changed + 1000 && first.open > 0
+)
 
 await second.listen(port)
 changed = performance.now()
@@ -141,8 +161,11 @@ first.fallSilent()
 const dead = first.open
 // More connections than workers: those a worker meets after its first failure cost it another.
 await delay((Math.ceil(dead / workers) * (patience + 1) + 5) * 1000)
-say(`name changed to ${second.host}, the old address silent with ${dead} connections: last failure ${seconds(changed, counts.lastFailure)} s after the change ` +
-  `(promised: each connection fails one request, after ${patience} s)`, failures() > 0 && failures() <= dead && first.open === 0 && second.open > 0)
+say(
+  `name changed to ${second.host}, the old address silent with ${dead} connections: last failure ${seconds(changed, counts.lastFailure)} s after the change ` +
+    `(promised: each connection fails one request, after ${patience} s)`,
+  failures() > 0 && failures() <= dead && first.open === 0 && second.open > 0
+)
 
 working = false
 await work

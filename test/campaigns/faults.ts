@@ -7,7 +7,11 @@ const [part = '1/1', name] = process.argv.slice(2)
 const [turn = 1, parts = 1] = part.split('/').map(Number)
 const { cases, points } = await wholeMatrix()
 const chosen = cases.filter(({ script }, i) => i % parts === turn - 1 && (name === undefined || script.name === name))
-console.log(`${scripts.length} operations, ${points} requests to the store, ${Object.keys(faults).length} faults: ${cases.length.toLocaleString('en')} cases, of which ${chosen.length.toLocaleString('en')} run`)
+console.log(
+  `${scripts.length} operations, ${points} requests to the store, ${Object.keys(faults).length} faults: ${cases.length.toLocaleString('en')} cases, of which ${
+    chosen.length.toLocaleString('en')
+  } run`
+)
 const told = { runs: 0, problems: 0, missed: 0 }
 const { runs, acknowledged, problems, missed } = await runCases(chosen, 8, (summary) => {
   for (const problem of summary.problems.slice(told.problems)) console.log(problem)
@@ -15,5 +19,9 @@ const { runs, acknowledged, problems, missed } = await runCases(chosen, 8, (summ
   if (summary.runs >= told.runs + 500) console.log(`${summary.runs} runs`)
   Object.assign(told, { runs: summary.runs - summary.runs % 500, problems: summary.problems.length, missed: summary.missed.length })
 })
-console.log(`${runs.toLocaleString('en')} runs, ${acknowledged.toLocaleString('en')} acknowledged and kept, ${problems.length} violations, ${missed.length} requests that never came`)
+console.log(
+  `${runs.toLocaleString('en')} runs, ${
+    acknowledged.toLocaleString('en')
+  } acknowledged and kept, ${problems.length} violations, ${missed.length} requests that never came`
+)
 process.exitCode = problems.length === 0 ? 0 : 1

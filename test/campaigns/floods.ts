@@ -12,7 +12,10 @@ const crowd = 400
 /** Of the gateway's admin port. */
 const adminPort = await freePort()
 const store = await startStoreProcess()
-const gateway = new GatewayProcess({ endpoint: store.endpoint, sections: { admin: { port: adminPort }, limits: { minRate: 1024, minRateWindowSeconds: 2, requestsInFlight: 4096 } } })
+const gateway = new GatewayProcess({
+  endpoint: store.endpoint,
+  sections: { admin: { port: adminPort }, limits: { minRate: 1024, minRateWindowSeconds: 2, requestsInFlight: 4096 } }
+})
 await gateway.prepare()
 await gateway.start()
 const client = gateway.client()
@@ -36,7 +39,6 @@ async function connectionsAtGateway(): Promise<number> {
   return Number(/^sealgate_client_connections (\d+)/m.exec(text)?.[1])
 }
 
-
 /** Opens the crowd; every socket is fed one byte each 100 ms after `head`. */
 function flood(head: (i: number) => string, byte: string, reads: boolean): { end(): void } {
   const sockets = Array.from({ length: crowd }, (_, i) => {
@@ -47,7 +49,9 @@ function flood(head: (i: number) => string, byte: string, reads: boolean): { end
     socket.write(head(i))
     return socket
   })
-  const timer = setInterval(() => { for (const socket of sockets) if (socket.writable) socket.write(byte) }, 100)
+  const timer = setInterval(() => {
+    for (const socket of sockets) if (socket.writable) socket.write(byte)
+  }, 100)
   return {
     end: () => {
       clearInterval(timer)
@@ -56,7 +60,13 @@ function flood(head: (i: number) => string, byte: string, reads: boolean): { end
   }
 }
 
-interface Honest { ok: number; heads: number; slowDown: number; wrong: number; slowestMs: number }
+interface Honest {
+  ok: number
+  heads: number
+  slowDown: number
+  wrong: number
+  slowestMs: number
+}
 
 /** Pairs of PUT and GET, each with a HEAD, which has connections to the store of its own. SlowDown is an honest answer, too. */
 async function honest(count: number): Promise<Honest> {
@@ -64,7 +74,9 @@ async function honest(count: number): Promise<Honest> {
   await Promise.all(Array.from({ length: count }, async (_, i) => {
     const from = performance.now()
     const Key = `honest-${i}`
-    await client.send(new HeadObjectCommand({ Bucket, Key: 'large' })).then(() => { result.heads += 1 }, () => undefined)
+    await client.send(new HeadObjectCommand({ Bucket, Key: 'large' })).then(() => {
+      result.heads += 1
+    }, () => undefined)
     try {
       await client.send(new PutObjectCommand({ Bucket, Key, Body: Key }))
       const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }))
@@ -81,11 +93,31 @@ async function honest(count: number): Promise<Honest> {
 
 const base = gateway.usage().rss
 let failures = 0
-for (const [name, head, byte, reads, patienceMs] of [
-  ['heads that never end', () => 'GET / HTTP/1.1\r\nHost: h\r\nX-Slow: ', 'x', true, 36_000],
-  ['bodies of 10 bytes a second', (i: number) => `PUT ${getSignedUrl('PUT', `/${Bucket}/slow-${i}`, gateway.endpoint, credentials)} HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\nContent-Length: 1000000\r\n\r\n`, 'x', true, 12_000],
-  ['readers that stopped', () => `GET ${getSignedUrl('GET', `/${Bucket}/large`, gateway.endpoint, credentials)} HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\nConnection: close\r\n\r\n`, '', false, 30_000]
-] as const) {
+for (
+  const [name, head, byte, reads, patienceMs] of [
+    ['heads that never end', () => 'GET / HTTP/1.1\r\nHost: h\r\nX-Slow: ', 'x', true, 36_000],
+    [
+      'bodies of 10 bytes a second',
+      (i: number) =>
+        `PUT ${
+          getSignedUrl('PUT', `/${Bucket}/slow-${i}`, gateway.endpoint, credentials)
+        } HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\nContent-Length: 1000000\r\n\r\n`,
+      'x',
+      true,
+      12_000
+    ],
+    [
+      'readers that stopped',
+      () =>
+        `GET ${
+          getSignedUrl('GET', `/${Bucket}/large`, gateway.endpoint, credentials)
+        } HTTP/1.1\r\nHost: 127.0.0.1:${gateway.port}\r\nConnection: close\r\n\r\n`,
+      '',
+      false,
+      30_000
+    ]
+  ] as const
+) {
   const flooding = flood(head, byte, reads)
   await delay(500)
   const peers = await honest(50)
@@ -99,9 +131,11 @@ for (const [name, head, byte, reads, patienceMs] of [
   await delay(500)
   const after = await honest(50)
   if (open > 0 || peers.wrong > 0 || peers.heads < 50 || after.ok < 50) failures += 1
-  console.log(`${crowd} ${name}: ${crowd - open} cut or answered, ${open} left; honest meanwhile: ${peers.ok} pairs of 50 served, ` +
-    `${peers.slowDown} SlowDown, ${peers.wrong} wrong, ${peers.heads} HEADs, slowest ${peers.slowestMs} ms; afterwards ${after.ok} of 50; ` +
-    `memory ${base.toFixed(0)} -> ${during.toFixed(0)} -> ${gateway.usage().rss.toFixed(0)} MiB`)
+  console.log(
+    `${crowd} ${name}: ${crowd - open} cut or answered, ${open} left; honest meanwhile: ${peers.ok} pairs of 50 served, ` +
+      `${peers.slowDown} SlowDown, ${peers.wrong} wrong, ${peers.heads} HEADs, slowest ${peers.slowestMs} ms; afterwards ${after.ok} of 50; ` +
+      `memory ${base.toFixed(0)} -> ${during.toFixed(0)} -> ${gateway.usage().rss.toFixed(0)} MiB`
+  )
 }
 const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket, Prefix: 'slow-' }))
 if (Contents.length > 0) failures += 1

@@ -57,14 +57,29 @@ function changed(corpus: readonly Buffer[]): Buffer {
     const at = random(input.length + 1)
     const length = random(1 + Math.min(input.length - at, 16))
     switch (random(8)) {
-      case 0: if (at < input.length) input[at] = (input[at] ?? 0) ^ (1 << random(8)); break
-      case 1: if (at < input.length) input[at] = random(256); break
-      case 2: input = Buffer.concat([input.subarray(0, at), Buffer.from(pick(units), 'latin1'), input.subarray(at)]); break
-      case 3: input = Buffer.concat([input.subarray(0, at), input.subarray(at + length)]); break
-      case 4: input = Buffer.concat([input.subarray(0, at + length), input.subarray(at)]); break
-      case 5: input = Buffer.concat([input.subarray(0, at), pick(corpus).subarray(random(64))]); break
-      case 6: input = Buffer.concat([input.subarray(0, at), Buffer.from(pick(units).repeat(1 + random(random(20) === 0 ? 500 : 8)), 'latin1'), input.subarray(at)]); break
-      default: if (at < input.length) input[at] = pick([0, 9, 10, 13, 32, 34, 38, 39, 47, 48, 57, 60, 62, 127, 128, 255])
+      case 0:
+        if (at < input.length) input[at] = (input[at] ?? 0) ^ (1 << random(8))
+        break
+      case 1:
+        if (at < input.length) input[at] = random(256)
+        break
+      case 2:
+        input = Buffer.concat([input.subarray(0, at), Buffer.from(pick(units), 'latin1'), input.subarray(at)])
+        break
+      case 3:
+        input = Buffer.concat([input.subarray(0, at), input.subarray(at + length)])
+        break
+      case 4:
+        input = Buffer.concat([input.subarray(0, at + length), input.subarray(at)])
+        break
+      case 5:
+        input = Buffer.concat([input.subarray(0, at), pick(corpus).subarray(random(64))])
+        break
+      case 6:
+        input = Buffer.concat([input.subarray(0, at), Buffer.from(pick(units).repeat(1 + random(random(20) === 0 ? 500 : 8)), 'latin1'), input.subarray(at)])
+        break
+      default:
+        if (at < input.length) input[at] = pick([0, 9, 10, 13, 32, 34, 38, 39, 47, 48, 57, 60, 62, 127, 128, 255])
     }
   }
   return input.length > longest ? input.subarray(0, longest) : input
@@ -120,8 +135,12 @@ async function minimised(target: Target): Promise<Buffer[]> {
 }
 
 const stop = new AbortController()
-process.on('SIGTERM', () => { stop.abort() })
-process.on('SIGINT', () => { stop.abort() })
+process.on('SIGTERM', () => {
+  stop.abort()
+})
+process.on('SIGINT', () => {
+  stop.abort()
+})
 const started = performance.now()
 const total = (): number => targets.reduce((sum, { count }) => sum + count, 0)
 let told = started
@@ -136,11 +155,17 @@ while (!stop.signal.aborted && performance.now() - started < seconds * 1000 && t
       if (coverage.news > before) target.corpus.push(input)
     }
     // A tick for signals.
-    await new Promise((resolve) => { setImmediate(resolve) })
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
   }
   if (performance.now() - told < 60_000) continue
   told = performance.now()
-  console.log(`${((told - started) / 1000).toFixed(0)} s: ${total().toLocaleString('en')} executions, ${coverage.news} of ${coverage.places} places, ${findings.size} findings`)
+  console.log(
+    `${((told - started) / 1000).toFixed(0)} s: ${
+      total().toLocaleString('en')
+    } executions, ${coverage.news} of ${coverage.places} places, ${findings.size} findings`
+  )
 }
 
 const reached = coverage.news
@@ -151,5 +176,9 @@ for (const target of targets) {
   writeFileSync(target.file, `${JSON.stringify(corpus.map((input) => input.toString('base64')), null, 0)}\n`)
   console.log(`${target.parser.name}: ${target.count.toLocaleString('en')} executions, corpus ${before} minimised to ${corpus.length}`)
 }
-console.log(`${total().toLocaleString('en')} executions of ${targets.length} parsers in ${((performance.now() - started) / 1000).toFixed(0)} s, ${reached} of ${coverage.places} places of src reached, ${findings.size} findings`)
+console.log(
+  `${total().toLocaleString('en')} executions of ${targets.length} parsers in ${
+    ((performance.now() - started) / 1000).toFixed(0)
+  } s, ${reached} of ${coverage.places} places of src reached, ${findings.size} findings`
+)
 process.exitCode = findings.size === 0 ? 0 : 1

@@ -15,7 +15,12 @@ export const credentials = { accessKeyId: 'client', secretAccessKey: 'client-sec
 export async function startStoreProcess(): Promise<{ readonly endpoint: string; stop(): void }> {
   const child = spawn(process.execPath, ['bench/store.ts', 'memory'], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
   const [endpoint] = await once(createInterface({ input: child.stdout }), 'line') as [string]
-  return { endpoint, stop: () => { child.kill('SIGKILL') } }
+  return {
+    endpoint,
+    stop: () => {
+      child.kill('SIGKILL')
+    }
+  }
 }
 
 export interface ProcessOptions {
@@ -94,11 +99,17 @@ export class GatewayProcess {
   }
 
   #write(keyring: string): void {
-    writeFileSync(join(this.#folder, 'sealgate.yaml'), JSON.stringify({
-      listen: { port: this.port },
-      upstream: { endpoint: this.#options.endpoint, accessKeyId: 'store', secretAccessKey: 'store-secret' },
-      clients: [credentials], keys: { main: { type: 'local', keyring } }, log: { level: 'info' }, ...this.#options.sections
-    }))
+    writeFileSync(
+      join(this.#folder, 'sealgate.yaml'),
+      JSON.stringify({
+        listen: { port: this.port },
+        upstream: { endpoint: this.#options.endpoint, accessKeyId: 'store', secretAccessKey: 'store-secret' },
+        clients: [credentials],
+        keys: { main: { type: 'local', keyring } },
+        log: { level: 'info' },
+        ...this.#options.sections
+      })
+    )
   }
 
   /** The port of the first start is kept for later ones. */

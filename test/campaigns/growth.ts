@@ -15,7 +15,11 @@ for (const parser of parsers.filter(({ name }) => named === undefined || name ==
   cases += report.cases
   faults.push(...report.faults)
   const { what, bytes, microseconds } = report.slowest
-  console.log(`${parser.name}: ${report.cases} cases of ${bytes.toLocaleString('en')} bytes, at most ${(microseconds / 1000).toFixed(1)} ms (${what}), ${report.faults.length} faults`)
+  console.log(
+    `${parser.name}: ${report.cases} cases of ${bytes.toLocaleString('en')} bytes, at most ${
+      (microseconds / 1000).toFixed(1)
+    } ms (${what}), ${report.faults.length} faults`
+  )
   for (const fault of report.faults) console.log(`  FAULT ${fault}`)
 }
 const store = await startTestStore({ buckets: ['bucket'] })
@@ -25,7 +29,11 @@ await gateway.close()
 await store.close()
 cases += http.cases
 faults.push(...http.faults)
-console.log(`unauthenticated requests: ${http.cases} cases, at most ${(http.slowest.microseconds / 1000).toFixed(1)} ms (${http.slowest.what}), largest answer ${http.largest.toLocaleString('en')} bytes`)
+console.log(
+  `unauthenticated requests: ${http.cases} cases, at most ${(http.slowest.microseconds / 1000).toFixed(1)} ms (${http.slowest.what}), largest answer ${
+    http.largest.toLocaleString('en')
+  } bytes`
+)
 for (const fault of http.faults) console.log(`  FAULT ${fault}`)
 console.log(`${cases.toLocaleString('en')} cases, ${faults.length} grow by more than their length`)
 process.exitCode = faults.length === 0 ? 0 : 1

@@ -3,7 +3,14 @@ import { createHash, randomBytes, randomInt } from 'node:crypto'
 import process from 'node:process'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
-  CompleteMultipartUploadCommand, CreateBucketCommand, CreateMultipartUploadCommand, GetObjectCommand, ListObjectsV2Command, PutObjectCommand, UploadPartCommand, type S3Client
+  CompleteMultipartUploadCommand,
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  UploadPartCommand,
+  type S3Client
 } from '@aws-sdk/client-s3'
 import { GatewayProcess, startStoreProcess } from './gateway-process.ts'
 
@@ -39,7 +46,7 @@ async function put(Key: string, body: Buffer): Promise<void> {
   const { UploadId } = await any().send(new CreateMultipartUploadCommand({ Bucket, Key }))
   const parts: { PartNumber: number; ETag: string | undefined }[] = []
   for (const [PartNumber, Body] of [[1, body.subarray(0, 5 * 1024 * 1024)], [2, body.subarray(5 * 1024 * 1024)]] as const) {
-    for (let attempt = 0; ; attempt += 1) {
+    for (let attempt = 0;; attempt += 1) {
       try {
         const { ETag } = await any().send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }))
         parts.push({ PartNumber, ETag })
@@ -101,8 +108,10 @@ for (const [Key, hashes] of possible) {
   }
 }
 const { Contents = [] } = await clients[0]!.send(new ListObjectsV2Command({ Bucket }))
-console.log(`${counts.kills} kills of ${gateways.length} instances; ${counts.acknowledged} writes acknowledged (${counts.parts} parts), ${counts.failed} failed; ` +
-  `${possible.size} names read again (${Contents.length} listed): ${wrong} lost, mixed or broken`)
+console.log(
+  `${counts.kills} kills of ${gateways.length} instances; ${counts.acknowledged} writes acknowledged (${counts.parts} parts), ${counts.failed} failed; ` +
+    `${possible.size} names read again (${Contents.length} listed): ${wrong} lost, mixed or broken`
+)
 for (const gateway of gateways) await gateway.remove()
 store.stop()
 process.exit(wrong === 0 ? 0 : 1)

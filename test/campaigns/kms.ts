@@ -10,7 +10,15 @@ const OUTAGE_MS = 60_000
 const RECOVERY_MS = 10_000
 
 const ends: (() => Promise<void>)[] = []
-const rig = await startEncryptionRig({ teardown: (work) => { ends.unshift(work) } }, { key: 'cloud', etag: 'opaque' }, { keyCache: { maxAgeSeconds: 30 } })
+const rig = await startEncryptionRig(
+  {
+    teardown: (work) => {
+      ends.unshift(work)
+    }
+  },
+  { key: 'cloud', etag: 'opaque' },
+  { keyCache: { maxAgeSeconds: 30 } }
+)
 const { s3, kms } = rig
 const calls = await callsForObjects(rig, 10_000)
 console.log(`10,000 PUTs and 10,000 GETs, keys kept for 30 s: ${calls} KMS calls`)
@@ -23,7 +31,8 @@ kms.misbehave = () => true
 for (let i = 0; performance.now() < began + OUTAGE_MS; i += 1) {
   const started = performance.now()
   const [read, write] = await Promise.all([
-    ask(s3, new GetObjectCommand({ Bucket, Key: `object/${i}` })), ask(s3, new PutObjectCommand({ Bucket, Key: `outage/${i}`, Body: 'x' }))
+    ask(s3, new GetObjectCommand({ Bucket, Key: `object/${i}` })),
+    ask(s3, new PutObjectCommand({ Bucket, Key: `outage/${i}`, Body: 'x' }))
   ])
   longest = Math.max(longest, performance.now() - started)
   for (const { status, code } of [read, write]) if (status !== 200 && status !== 503) strange.push(`${status} ${code}`)

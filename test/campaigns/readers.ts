@@ -90,9 +90,13 @@ for (const limits of [{ requests: 64 }, undefined]) {
   const afterwards = await others(gateway, gets)
   const served = (counts: Map<string, number>): boolean => counts.get('ok') === gets
   if (limits !== undefined && !served(outcomes) || outcomes.has('wrong bytes') || !served(afterwards.outcomes)) failures += 1
-  console.log(`${limits === undefined ? 'no limits' : `limits.requests: ${limits.requests}`}: ${readers} readers that stopped: ${said(statuses)}; ` +
-    `GETs of another client: ${said(outcomes)}, slowest ${slowestMs} ms; the next was served ${again} s after the readers came; when they have left: ${said(afterwards.outcomes)}, slowest ${afterwards.slowestMs} ms; ` +
-    `${gateway.usage().rss.toFixed(0)} MiB`)
+  console.log(
+    `${limits === undefined ? 'no limits' : `limits.requests: ${limits.requests}`}: ${readers} readers that stopped: ${said(statuses)}; ` +
+      `GETs of another client: ${said(outcomes)}, slowest ${slowestMs} ms; the next was served ${again} s after the readers came; when they have left: ${
+        said(afterwards.outcomes)
+      }, slowest ${afterwards.slowestMs} ms; ` +
+      `${gateway.usage().rss.toFixed(0)} MiB`
+  )
   client.destroy()
   if (first) await gateway.kill()
   else await gateway.remove()

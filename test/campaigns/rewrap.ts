@@ -12,13 +12,24 @@ const embedded = endpoint === undefined ? await startTestStore({ keepBodies: fal
 const access = embedded ?? { endpoint: endpoint ?? '', accessKeyId: accessKeyId ?? '', secretAccessKey: secretAccessKey ?? '', region: 'us-east-1' }
 const suffix = randomBytes(3).toString('hex')
 const damage = await rewrapUnderFire({
-  store: access, objects: 1000, multipart: 20, meanBytes: 100_000, stateBucket: `sealgate-state-${suffix}`,
-  buckets: [`rewrap-${suffix}`, `rewrap-versions-${suffix}`], guarded: embedded !== null || guarded === 'guarded', life: [500, 3000], kills: 12,
-  say: (line) => { console.log(line) }
+  store: access,
+  objects: 1000,
+  multipart: 20,
+  meanBytes: 100_000,
+  stateBucket: `sealgate-state-${suffix}`,
+  buckets: [`rewrap-${suffix}`, `rewrap-versions-${suffix}`],
+  guarded: embedded !== null || guarded === 'guarded',
+  life: [500, 3000],
+  kills: 12,
+  say: (line) => {
+    console.log(line)
+  }
 })
 for (const fault of damage.faults) console.log(`FAULT ${fault}`)
 for (const { keyId, objects } of damage.usage) console.log(`${objects} objects under ${keyId}${keyId === damage.current ? ' (current)' : ''}`)
-console.log(`${damage.kills} kills in ${damage.runs} runs; meanwhile ${damage.writes} overwrites, ${damage.tags} tags, ${damage.reads} reads; ${damage.faults.length} faults`)
+console.log(
+  `${damage.kills} kills in ${damage.runs} runs; meanwhile ${damage.writes} overwrites, ${damage.tags} tags, ${damage.reads} reads; ${damage.faults.length} faults`
+)
 console.log(`${damage.moved.toLocaleString('en')} bytes between command and store for ${damage.stored.toLocaleString('en')} stored bytes`)
 await embedded?.close()
 process.exitCode = damage.faults.length === 0 ? 0 : 1

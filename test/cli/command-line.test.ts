@@ -9,8 +9,20 @@ import { exitCodes } from '../../src/cli/platform.ts'
 async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   let [out, err] = ['', '']
   const code = await runCommand({
-    args, env: {}, cwd: '/nowhere', onSignal: () => undefined,
-    stdout: { write: (text) => { out += text } }, stderr: { write: (text) => { err += text } }
+    args,
+    env: {},
+    cwd: '/nowhere',
+    onSignal: () => undefined,
+    stdout: {
+      write: (text) => {
+        out += text
+      }
+    },
+    stderr: {
+      write: (text) => {
+        err += text
+      }
+    }
   })
   return { code, out, err }
 }
@@ -22,7 +34,9 @@ await t.test('--help of every command: options, examples that are understood, ex
     t.match({ code, err }, { code: 0, err: '' }, each.name)
     t.equal((await run('help', ...words)).out, out, `help ${each.name}`)
     t.equal((await run(...words, '-h', '--surplus')).out, out, `${each.name} -h wins over what is wrong`)
-    for (const [name, { value }] of Object.entries(each.options)) t.ok(out.includes(value === undefined ? `  --${name}` : `  --${name} ${value}  `), `${each.name} --${name}`)
+    for (const [name, { value }] of Object.entries(each.options)) {
+      t.ok(out.includes(value === undefined ? `  --${name}` : `  --${name} ${value}  `), `${each.name} --${name}`)
+    }
     for (const code of [0, 1, 2]) t.match(out, new RegExp(`\n  ${code}  \\S`), `${each.name}: exit code ${code}`)
     t.ok(each.examples.length > 0)
     for (const example of each.examples) {
@@ -42,24 +56,26 @@ await t.test('--help of every command: options, examples that are understood, ex
 })
 
 await t.test('every wrong command line: exit code 2, one line that says why, and where help is', async (t) => {
-  for (const [args, why] of [
-    [['gc', '--dryrun'], 'There is no option --dryrun.'],
-    [['gc', '-x'], 'There is no option -x.'],
-    [['gc', '--config'], '--config needs a value: --config FILE.'],
-    [['gc', '--config='], '--config needs a value: --config FILE.'],
-    [['gc', '--config', '--dry-run'], '--config needs a value: --config FILE, or --config=FILE.'],
-    [['gc', '--dry-run=yes'], '--dry-run takes no value.'],
-    [['gc', '--config', 'a', '--config', 'b'], '--config is given twice.'],
-    [['gc', 'now'], '"now" is no option: this command takes options only.'],
-    [['gc'], 'No configuration is named: give --config FILE or SEALGATE_CONFIG.'],
-    [['gc', '--older-than-hours', '1'], '--older-than-hours must be a whole number of at least 24.'],
-    [['rewrap'], '--bucket NAME must be given.'],
-    [['rewrap', '--bucket', 'help', '--concurrency', '0'], '--concurrency must be a whole number from 1 to 256.'],
-    [['keys', 'usage', '--bucket', 'b', '--concurrency', '9999'], '--concurrency must be a whole number from 1 to 1000.'],
-    [['config', 'check', '--bucket', 'b'], '--bucket needs --online.'],
-    [['serve'], 'No configuration is named: give --config FILE or SEALGATE_CONFIG, or --trial for a set-up to try out.'],
-    [['serve', '--__proto__'], 'There is no option --__proto__.']
-  ] as const) {
+  for (
+    const [args, why] of [
+      [['gc', '--dryrun'], 'There is no option --dryrun.'],
+      [['gc', '-x'], 'There is no option -x.'],
+      [['gc', '--config'], '--config needs a value: --config FILE.'],
+      [['gc', '--config='], '--config needs a value: --config FILE.'],
+      [['gc', '--config', '--dry-run'], '--config needs a value: --config FILE, or --config=FILE.'],
+      [['gc', '--dry-run=yes'], '--dry-run takes no value.'],
+      [['gc', '--config', 'a', '--config', 'b'], '--config is given twice.'],
+      [['gc', 'now'], '"now" is no option: this command takes options only.'],
+      [['gc'], 'No configuration is named: give --config FILE or SEALGATE_CONFIG.'],
+      [['gc', '--older-than-hours', '1'], '--older-than-hours must be a whole number of at least 24.'],
+      [['rewrap'], '--bucket NAME must be given.'],
+      [['rewrap', '--bucket', 'help', '--concurrency', '0'], '--concurrency must be a whole number from 1 to 256.'],
+      [['keys', 'usage', '--bucket', 'b', '--concurrency', '9999'], '--concurrency must be a whole number from 1 to 1000.'],
+      [['config', 'check', '--bucket', 'b'], '--bucket needs --online.'],
+      [['serve'], 'No configuration is named: give --config FILE or SEALGATE_CONFIG, or --trial for a set-up to try out.'],
+      [['serve', '--__proto__'], 'There is no option --__proto__.']
+    ] as const
+  ) {
     const name = args[0] === 'keys' || args[0] === 'config' ? `${args[0]} ${args[1]}` : args[0]
     t.same(await run(...args), { code: 2, out: '', err: `sealgate ${name}: ${why}\n"sealgate ${name} --help" prints options and examples.\n` }, args.join(' '))
   }
@@ -67,7 +83,12 @@ await t.test('every wrong command line: exit code 2, one line that says why, and
 
 await t.test('values', async (t) => {
   const probe = command({
-    name: 'probe', summary: '', description: '', examples: [], options: { text: { value: 'X', help: '' }, flag: { help: '' } }, run: async () => 0
+    name: 'probe',
+    summary: '',
+    description: '',
+    examples: [],
+    options: { text: { value: 'X', help: '' }, flag: { help: '' } },
+    run: async () => 0
   })
   t.same(parse(probe, []), { text: undefined, flag: false })
   t.same(parse(probe, ['--flag', '--text', 'a']), { text: 'a', flag: true })

@@ -28,10 +28,16 @@ async function rig(t: Test) {
     await rm(folder, { recursive: true })
   })
   const { signal } = new AbortController()
-  const collect = (more: Partial<Collection> = {}) => collectGarbage({
-    state: new StateBucket(upstream, stateBucket, signal), upstream, realm: 'test', signal,
-    olderThan: Date.now() + 60_000, dryRun: false, ...more
-  })
+  const collect = (more: Partial<Collection> = {}) =>
+    collectGarbage({
+      state: new StateBucket(upstream, stateBucket, signal),
+      upstream,
+      realm: 'test',
+      signal,
+      olderThan: Date.now() + 60_000,
+      dryRun: false,
+      ...more
+    })
   return { store, s3: gateway.client(), folder, settings, collect }
 }
 
@@ -110,9 +116,16 @@ void t.test('the command', async (t) => {
   await writeFile(file, settings)
   const run = async (...args: string[]) => {
     let out = ''
-    const write = (text: string) => { out += text }
+    const write = (text: string) => {
+      out += text
+    }
     const code = await runCommand({
-      args: ['gc', ...args], env: {}, cwd: folder, stdout: { write }, stderr: { write }, onSignal: () => undefined
+      args: ['gc', ...args],
+      env: {},
+      cwd: folder,
+      stdout: { write },
+      stderr: { write },
+      onSignal: () => undefined
     })
     return { code, out }
   }
@@ -123,8 +136,11 @@ void t.test('the command', async (t) => {
   t.match(done.out, /^uploads: 1 live or recent, 0 kept because it cannot be told, 0 over\nobjects: 0 removed/)
   t.match((await run('--config', file, '--dry-run')).out, /would be removed/)
   const wrong = [
-    [], ['--config', file, '--older-than-hours', '23'], ['--config', file, '--older-than-hours', 'x'],
-    ['--what'], ['--config', 'missing.yaml']
+    [],
+    ['--config', file, '--older-than-hours', '23'],
+    ['--config', file, '--older-than-hours', 'x'],
+    ['--what'],
+    ['--config', 'missing.yaml']
   ]
   for (const args of wrong) {
     t.equal((await run(...args)).code, 2, args.join(' '))

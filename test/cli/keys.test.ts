@@ -6,7 +6,9 @@ import { runCommand } from '../../src/cli/arguments.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'sealgate-cli-'))
-t.teardown(async () => { await rm(directory, { recursive: true, force: true }) })
+t.teardown(async () => {
+  await rm(directory, { recursive: true, force: true })
+})
 const env = { SEALGATE_KEYRING_PASSPHRASE: 'correct horse battery' }
 
 interface Ran {
@@ -19,8 +21,20 @@ async function keys(args: readonly string[], environment: Readonly<Record<string
   let out = ''
   let err = ''
   const code = await runCommand({
-    args: ['keys', ...args], cwd: directory, onSignal: () => undefined,
-    stdout: { write: (text) => { out += text } }, stderr: { write: (text) => { err += text } }, env: environment
+    args: ['keys', ...args],
+    cwd: directory,
+    onSignal: () => undefined,
+    stdout: {
+      write: (text) => {
+        out += text
+      }
+    },
+    stderr: {
+      write: (text) => {
+        err += text
+      }
+    },
+    env: environment
   })
   return { code, out, err }
 }
@@ -75,7 +89,8 @@ await t.test('export, check and restore', async (t) => {
   await keys(['create', '--keyring', ring, '--name', 'ops'])
   t.match(await keys(['export', '--keyring', ring, '--backup', backup], {}), { code: 1, err: /passphrase is needed/ })
   t.match(await keys(['export', '--keyring', ring, '--backup', backup], { SEALGATE_KEYRING_PASSPHRASE: 'short' }), {
-    code: 1, err: /12 bytes/
+    code: 1,
+    err: /12 bytes/
   })
   const exported = await keys(['export', '--keyring', ring, '--backup', backup])
   t.match(exported, { code: 0, out: /Wrote a backup of keyring ops \(1 key\)/ })
@@ -84,10 +99,12 @@ await t.test('export, check and restore', async (t) => {
   t.match(await keys(['export', '--keyring', ring, '--backup', backup]), { code: 1, err: /exists already/ })
 
   t.match(await keys(['check-backup', '--backup', backup, '--keyring', ring, '--passphrase-file', passphraseFile], {}), {
-    code: 0, out: /opens: keyring ops, 1 key.*\nIt holds every key/
+    code: 0,
+    out: /opens: keyring ops, 1 key.*\nIt holds every key/
   })
   t.match(await keys(['check-backup', '--backup', backup], { SEALGATE_KEYRING_PASSPHRASE: 'another passphrase' }), {
-    code: 1, err: /does not open/
+    code: 1,
+    err: /does not open/
   })
   await keys(['rotate', '--keyring', ring])
   const newest = (await readKeyring(ring)).versions[1]!.id
@@ -123,14 +140,25 @@ await t.test('a passphrase is made when asked for, once, and open files are told
   t.match(await keys([...args, '--backup', `${ring}.2`, '--make-passphrase'], {}), { code: 1, err: /made\.txt exists already/ })
   t.match(await keys(['export', '--keyring', ring, '--backup', `${ring}.2`, '--make-passphrase'], {}), { code: 2, err: /needs --passphrase-file FILE/ })
   await chmod(secret, 0o644)
-  t.match(await keys(['check-backup', '--backup', `${ring}.1`, '--passphrase-file', secret], {}), { code: 0, err: /Every user of this machine can read .*made\.txt/ })
+  t.match(await keys(['check-backup', '--backup', `${ring}.1`, '--passphrase-file', secret], {}), {
+    code: 0,
+    err: /Every user of this machine can read .*made\.txt/
+  })
 })
 
 await t.test('a command line that is not understood does nothing', async (t) => {
-  for (const [args, message] of [
-    [[], /No command is given/], [['nope'], /no command "keys nope"/], [['__proto__'], /no command/], [['list'], /--keyring FILE must be given/],
-    [['list', '--keyring', ''], /--keyring needs a value/], [['list', '--keyring', 'x', '--name', 'y'], /no option --name/],
-    [['list', '--keyring', 'x', '--unknown'], /no option --unknown/], [['rotate', '--keyring', 'x', 'y'], /"y" is no option/],
-    [['disable', '--keyring', 'x'], /--version ID must be given/], [['export', '--keyring', 'x'], /--backup FILE must be given/]
-  ] as const) t.match(await keys(args), { code: 2, out: '', err: message }, args.join(' '))
+  for (
+    const [args, message] of [
+      [[], /No command is given/],
+      [['nope'], /no command "keys nope"/],
+      [['__proto__'], /no command/],
+      [['list'], /--keyring FILE must be given/],
+      [['list', '--keyring', ''], /--keyring needs a value/],
+      [['list', '--keyring', 'x', '--name', 'y'], /no option --name/],
+      [['list', '--keyring', 'x', '--unknown'], /no option --unknown/],
+      [['rotate', '--keyring', 'x', 'y'], /"y" is no option/],
+      [['disable', '--keyring', 'x'], /--version ID must be given/],
+      [['export', '--keyring', 'x'], /--backup FILE must be given/]
+    ] as const
+  ) t.match(await keys(args), { code: 2, out: '', err: message }, args.join(' '))
 })

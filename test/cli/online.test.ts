@@ -8,20 +8,39 @@ import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestStore } from '../support/hostile.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'sealgate-online-'))
-t.teardown(async () => { await rm(directory, { recursive: true }) })
+t.teardown(async () => {
+  await rm(directory, { recursive: true })
+})
 await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
 await writeFile(join(directory, 'secret'), 'secret-canary-of-the-client', { mode: 0o600 })
 
 async function check(sections: object, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
   const file = join(directory, 'sealgate.yaml')
-  await writeFile(file, JSON.stringify({
-    clients: [{ accessKeyId: 'client-id', secretAccessKey: { file: './secret' } }], keys: { main: { type: 'local', keyring: './keyring.json' } }, ...sections
-  }))
+  await writeFile(
+    file,
+    JSON.stringify({
+      clients: [{ accessKeyId: 'client-id', secretAccessKey: { file: './secret' } }],
+      keys: { main: { type: 'local', keyring: './keyring.json' } },
+      ...sections
+    })
+  )
   await chmod(file, 0o600)
   let [out, err] = ['', '']
   const code = await runCommand({
-    args: ['config', 'check', '--config', file, ...args], env: {}, cwd: directory, onSignal: () => undefined,
-    stdout: { write: (text) => { out += text } }, stderr: { write: (text) => { err += text } }
+    args: ['config', 'check', '--config', file, ...args],
+    env: {},
+    cwd: directory,
+    onSignal: () => undefined,
+    stdout: {
+      write: (text) => {
+        out += text
+      }
+    },
+    stderr: {
+      write: (text) => {
+        err += text
+      }
+    }
   })
   return { code, out, err }
 }
@@ -34,23 +53,36 @@ await t.test('--online: a row for each check, exit code 0 only when all have pas
   const good = await check({ upstream }, '--online', '--bucket', 'data')
   t.match(good, { code: 0, err: '' })
   const rights = ['s3:PutObject', 's3:GetObject', 's3:ListMultipartUploadParts', 's3:AbortMultipartUpload', 's3:DeleteObject']
-  const names = ['store answers', 'clock', 'state bucket: sealgate-state', ...rights.map((right) => `state bucket: ${right}`), 'conditions: put', 'data: s3:ListBucket', ...rights.map((right) => `data: ${right}`), 'key main']
+  const names = [
+    'store answers',
+    'clock',
+    'state bucket: sealgate-state',
+    ...rights.map((right) => `state bucket: ${right}`),
+    'conditions: put',
+    'data: s3:ListBucket',
+    ...rights.map((right) => `data: ${right}`),
+    'key main'
+  ]
   for (const name of names) t.match(good.out, new RegExp(`^${name} +ok`, 'm'), name)
   t.match(good.out, /\nEvery check passed\.\n$/)
   const s3 = new S3Client({ endpoint, region, credentials: { accessKeyId, secretAccessKey }, forcePathStyle: true })
-  t.teardown(() => { s3.destroy() })
+  t.teardown(() => {
+    s3.destroy()
+  })
   for (const Bucket of ['data', 'sealgate-state']) {
     t.same((await s3.send(new ListObjectsV2Command({ Bucket }))).Contents ?? [], [], Bucket)
     t.same((await s3.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads ?? [], [], Bucket)
   }
 
-  for (const [change, row, args] of [
-    [{ secretAccessKey: 'wrong' }, /^credentials +FAILED +the store answers SignatureDoesNotMatch: upstream\.secretAccessKey is wrong$/m, []],
-    [{ accessKeyId: 'nobody' }, /^credentials +FAILED +the store answers InvalidAccessKeyId: upstream\.accessKeyId is not known to it$/m, []],
-    [{ endpoint: endpoint.replace('http:', 'https:') }, /^store answers +FAILED .*TLS/m, []],
-    [{ endpoint: 'http://127.0.0.1:9' }, /^store answers +FAILED .*\(ECONNREFUSED\)$/m, []],
-    [{}, /^none: s3:ListBucket +FAILED +there is no such bucket$/m, ['--bucket', 'none']]
-  ] as const) {
+  for (
+    const [change, row, args] of [
+      [{ secretAccessKey: 'wrong' }, /^credentials +FAILED +the store answers SignatureDoesNotMatch: upstream\.secretAccessKey is wrong$/m, []],
+      [{ accessKeyId: 'nobody' }, /^credentials +FAILED +the store answers InvalidAccessKeyId: upstream\.accessKeyId is not known to it$/m, []],
+      [{ endpoint: endpoint.replace('http:', 'https:') }, /^store answers +FAILED .*TLS/m, []],
+      [{ endpoint: 'http://127.0.0.1:9' }, /^store answers +FAILED .*\(ECONNREFUSED\)$/m, []],
+      [{}, /^none: s3:ListBucket +FAILED +there is no such bucket$/m, ['--bucket', 'none']]
+    ] as const
+  ) {
     const { code, out } = await check({ upstream: { ...upstream, ...change } }, '--online', ...args)
     t.equal(code, 1)
     t.match(out, row, JSON.stringify(change))
@@ -64,19 +96,36 @@ await t.test('--online: a row for each check, exit code 0 only when all have pas
 await t.test('what a configuration means is printed, and no secret', async (t) => {
   const { code, out } = await check({
     upstream: { endpoint: 'https://s3.example.org', accessKeyId: 'store-id', secretAccessKey: { file: './secret' }, realm: 'there' },
-    listen: { host: '10.0.0.1', allowPlainBeyondLoopback: true, port: 0 }, admin: {},
+    listen: { host: '10.0.0.1', allowPlainBeyondLoopback: true, port: 0 },
+    admin: {},
     buckets: { 'a-*': { publicRead: 'store', requireSse: ['SSE-C'] }, 'b': { encryption: 'off' } },
     clients: [{ accessKeyId: 'reader', secretAccessKey: 'short-canary', readOnly: true, buckets: ['a-1', 'c'] }],
-    limits: { graceSeconds: '90s', xmlBytes: '8MiB' }, auth: { ssecOverHttp: true }, log: { level: 'silent' }
+    limits: { graceSeconds: '90s', xmlBytes: '8MiB' },
+    auth: { ssecOverHttp: true },
+    log: { level: 'silent' }
   })
   t.equal(code, 0)
-  for (const line of [
-    /^listen +http:\/\/10\.0\.0\.1:\(any free port\), plain HTTP$/m, /^admin +http:\/\/127\.0\.0\.1:9001 /m, /^store +https:\/\/s3\.example\.org, .*access key store-id$/m,
-    /^realm +there$/m, /^keys +main +keyring .*: \d{8}-[0-9a-f]{8} enabled; seals with local:main:/m, /^buckets +a-\* +sealed with main, .*public as the store says, demands SSE-C$/m,
-    /^ +b +not encrypted$/m, /^clients +reader +a-1, c; reads$/m, /limits\.graceSeconds 90s \(default 25s\)$/m, /limits\.xmlBytes 8MiB \(default 4MiB\)$/m, /auth\.ssecOverHttp true \(default false\)$/m,
-    /^ {2}listen\.host: plain HTTP beyond this machine/m, /^ {2}clients\.0\.secretAccessKey: has fewer than 16 letters/m, /^ {2}buckets\.a-\*\.publicRead: the store decides/m,
-    /^ {2}clients\.0\.buckets\.1: buckets has no policy for c/m, /^ {2}auth\.ssecOverHttp: /m, /^ {2}log\.level: silent/m
-  ]) t.match(out, line, String(line))
+  for (
+    const line of [
+      /^listen +http:\/\/10\.0\.0\.1:\(any free port\), plain HTTP$/m,
+      /^admin +http:\/\/127\.0\.0\.1:9001 /m,
+      /^store +https:\/\/s3\.example\.org, .*access key store-id$/m,
+      /^realm +there$/m,
+      /^keys +main +keyring .*: \d{8}-[0-9a-f]{8} enabled; seals with local:main:/m,
+      /^buckets +a-\* +sealed with main, .*public as the store says, demands SSE-C$/m,
+      /^ +b +not encrypted$/m,
+      /^clients +reader +a-1, c; reads$/m,
+      /limits\.graceSeconds 90s \(default 25s\)$/m,
+      /limits\.xmlBytes 8MiB \(default 4MiB\)$/m,
+      /auth\.ssecOverHttp true \(default false\)$/m,
+      /^ {2}listen\.host: plain HTTP beyond this machine/m,
+      /^ {2}clients\.0\.secretAccessKey: has fewer than 16 letters/m,
+      /^ {2}buckets\.a-\*\.publicRead: the store decides/m,
+      /^ {2}clients\.0\.buckets\.1: buckets has no policy for c/m,
+      /^ {2}auth\.ssecOverHttp: /m,
+      /^ {2}log\.level: silent/m
+    ]
+  ) t.match(out, line, String(line))
   t.notMatch(out, /canary/)
 })
 

@@ -15,18 +15,26 @@ import { DirectoryBackend } from '../../src/embedded-store/directory.ts'
 import { startStore } from '../../src/embedded-store/server.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-workers-'))
-t.teardown(() => { rmSync(directory, { recursive: true }) })
+t.teardown(() => {
+  rmSync(directory, { recursive: true })
+})
 await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
 const main = new URL('../../src/main.ts', import.meta.url).pathname
 
 const store = await startStore({
-  backend: new DirectoryBackend(join(directory, 'store')), credentials: [{ accessKeyId: 'a', secretAccessKey: 'b' }], region: 'us-east-1', host: '127.0.0.1', port: 0
+  backend: new DirectoryBackend(join(directory, 'store')),
+  credentials: [{ accessKeyId: 'a', secretAccessKey: 'b' }],
+  region: 'us-east-1',
+  host: '127.0.0.1',
+  port: 0
 })
 t.teardown(() => store.close())
 
 async function freePort(): Promise<number> {
   const server = createServer()
-  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = server.address() as AddressInfo
   server.close()
   return port
@@ -61,20 +69,27 @@ class Served {
   #wake: () => void = () => undefined
 
   constructor(file: string) {
-    this.child = spawn(process.execPath, [main, 'serve', '--config', file], { env: { ...process.env, CLIENT_SECRET: 'canary' }, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(process.execPath, [main, 'serve', '--config', file], {
+      env: { ...process.env, CLIENT_SECRET: 'canary' },
+      stdio: ['ignore', 'pipe', 'pipe']
+    })
     this.exit = once(this.child, 'exit').then(([code]) => code as number | null)
     createInterface({ input: this.child.stdout! }).on('line', (line) => {
       this.lines.push(JSON.parse(line) as Line)
       this.#wake()
     })
-    this.child.stderr!.on('data', (text: Buffer) => { this.err += text.toString() })
+    this.child.stderr!.on('data', (text: Buffer) => {
+      this.err += text.toString()
+    })
   }
 
   async line(message: string, nth = 1): Promise<Line> {
     for (;;) {
       const found = this.lines.filter(({ msg }) => msg === message)[nth - 1]
       if (found !== undefined) return found
-      await new Promise<void>((resolve) => { this.#wake = resolve })
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
     }
   }
 }
@@ -104,7 +119,9 @@ await t.test('two processes share a port, are counted together, replaced, reload
   const file = join(directory, 'two.yaml')
   writeFileSync(file, yaml({ admin }))
   const served = new Served(file)
-  t.teardown(() => { served.child.kill('SIGKILL') })
+  t.teardown(() => {
+    served.child.kill('SIGKILL')
+  })
   const { port, workers } = await served.line('workers listening')
   t.equal(workers, 2)
   t.match(await fetchText(admin, '/readyz'), { status: 200, body: /"workers":"ok"/ })
@@ -146,8 +163,12 @@ await t.test('two processes share a port, are counted together, replaced, reload
 
 await t.test('workers that cannot start end the gateway with 1, and say why', async (t) => {
   const taken = createServer()
-  await new Promise<void>((resolve) => { taken.listen(0, '127.0.0.1', resolve) })
-  t.teardown(() => { taken.close() })
+  await new Promise<void>((resolve) => {
+    taken.listen(0, '127.0.0.1', resolve)
+  })
+  t.teardown(() => {
+    taken.close()
+  })
   const file = join(directory, 'taken.yaml')
   writeFileSync(file, yaml({ admin: 0, port: (taken.address() as AddressInfo).port }))
   const served = new Served(file)
@@ -156,33 +177,55 @@ await t.test('workers that cannot start end the gateway with 1, and say why', as
 })
 
 await t.test('workers that are still starting stop at once', async (t) => {
-  const silent = createServer((socket) => { socket.on('error', () => undefined) })
-  await new Promise<void>((resolve) => { silent.listen(0, '127.0.0.1', resolve) })
-  t.teardown(() => { silent.close() })
+  const silent = createServer((socket) => {
+    socket.on('error', () => undefined)
+  })
+  await new Promise<void>((resolve) => {
+    silent.listen(0, '127.0.0.1', resolve)
+  })
+  t.teardown(() => {
+    silent.close()
+  })
   const admin = await freePort()
   const file = join(directory, 'starting.yaml')
   const { port } = silent.address() as AddressInfo
   writeFileSync(file, yaml({ admin, endpoint: `http://127.0.0.1:${port}`, more: 'limits: { graceSeconds: 60 }' }))
   const served = new Served(file)
-  t.teardown(() => { served.child.kill('SIGKILL') })
+  t.teardown(() => {
+    served.child.kill('SIGKILL')
+  })
   let asked = 0
   // Both wait for the store.
-  await new Promise<void>((resolve) => { silent.on('connection', () => { asked += 1; if (asked === 2) resolve() }) })
+  await new Promise<void>((resolve) => {
+    silent.on('connection', () => {
+      asked += 1
+      if (asked === 2) resolve()
+    })
+  })
   served.child.kill('SIGTERM')
   t.equal(await served.exit, 0)
   t.notOk(served.lines.some(({ msg }) => msg === 'listening'))
 })
 
 await t.test('transfers that are cut in any worker make the exit code 3', async (t) => {
-  const silent = createHttpServer((req, res) => { if (req.url !== '/none/key') res.writeHead(500).end() })
-  await new Promise<void>((resolve) => { silent.listen(0, '127.0.0.1', resolve) })
-  t.teardown(() => { silent.closeAllConnections(); silent.close() })
+  const silent = createHttpServer((req, res) => {
+    if (req.url !== '/none/key') res.writeHead(500).end()
+  })
+  await new Promise<void>((resolve) => {
+    silent.listen(0, '127.0.0.1', resolve)
+  })
+  t.teardown(() => {
+    silent.closeAllConnections()
+    silent.close()
+  })
   const admin = await freePort()
   const file = join(directory, 'cut.yaml')
   const { port: storePort } = silent.address() as AddressInfo
   writeFileSync(file, yaml({ admin, endpoint: `http://127.0.0.1:${storePort}`, more: 'limits: { graceSeconds: 0.1 }' }))
   const served = new Served(file)
-  t.teardown(() => { served.child.kill('SIGKILL') })
+  t.teardown(() => {
+    served.child.kill('SIGKILL')
+  })
   const { port } = await served.line('workers listening')
   const pending = get({ host: '127.0.0.1', port: Number(port), path: '/none/key', agent: false })
   const failed = once(pending, 'error')
@@ -211,7 +254,10 @@ await t.test('client connections leave descriptors for the store', async (t) => 
   t.equal(connectionsWithin(50, 320, 256), 50)
   t.equal(connectionsWithin(4096, 320, 10), 1)
   const file = join(directory, 'limits')
-  writeFileSync(file, 'Limit                     Soft Limit           Hard Limit           Units     \nMax open files            256                  512                  files     \n')
+  writeFileSync(
+    file,
+    'Limit                     Soft Limit           Hard Limit           Units     \nMax open files            256                  512                  files     \n'
+  )
   t.equal(availableDescriptors(file), 512)
   writeFileSync(file, 'Max open files            unlimited            unlimited            files     \n')
   t.equal(availableDescriptors(file), null)

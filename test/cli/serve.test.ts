@@ -22,7 +22,9 @@ import type { Gateway } from '../../src/gateway/types.ts'
 import type { HttpResponse } from '../../src/http/message.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-serve-'))
-t.teardown(() => { rmSync(directory, { recursive: true }) })
+t.teardown(() => {
+  rmSync(directory, { recursive: true })
+})
 
 const yaml = (more = ''): string => `
 listen: { port: 0 }
@@ -43,8 +45,16 @@ class FakeProcess implements Platform {
   readonly cwd = directory
   out = ''
   err = ''
-  readonly stdout = { write: (text: string) => { this.out += text } }
-  readonly stderr = { write: (text: string) => { this.err += text } }
+  readonly stdout = {
+    write: (text: string) => {
+      this.out += text
+    }
+  }
+  readonly stderr = {
+    write: (text: string) => {
+      this.err += text
+    }
+  }
   readonly lines: Record<string, unknown>[] = []
   readonly #actions = new Map<string, () => void>()
   #wake: () => void = () => undefined
@@ -71,20 +81,31 @@ class FakeProcess implements Platform {
     for (;;) {
       const found = this.lines.filter((line) => line['msg'] === message)[nth - 1]
       if (found !== undefined) return found
-      await new Promise<void>((resolve) => { this.#wake = resolve })
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
     }
   }
 }
 
 function stub(handle: () => Promise<HttpResponse>): Gateway & { reloaded: Config[]; closed: number; observed: number } {
   return {
-    reloaded: [], closed: 0, observed: 0, handle,
+    reloaded: [],
+    closed: 0,
+    observed: 0,
+    handle,
     ready: async () => ({ ok: true, checks: {} }),
     metrics: () => '',
     snapshot: () => [],
-    observe() { this.observed += 1 },
-    async reload(config) { this.reloaded.push(config) },
-    async close() { this.closed += 1 }
+    observe() {
+      this.observed += 1
+    },
+    async reload(config) {
+      this.reloaded.push(config)
+    },
+    async close() {
+      this.closed += 1
+    }
   }
 }
 
@@ -217,7 +238,9 @@ await t.test('asked to stop again, it does not wait any longer', async (t) => {
 await t.test('the exit code tells when transfers were cut', async (t) => {
   const platform = new FakeProcess(['serve'])
   let arrived: () => void = () => undefined
-  const underWay = new Promise<void>((resolve) => { arrived = resolve })
+  const underWay = new Promise<void>((resolve) => {
+    arrived = resolve
+  })
   const gateway = stub(() => {
     arrived()
     return new Promise(() => undefined)
@@ -233,7 +256,9 @@ await t.test('the exit code tells when transfers were cut', async (t) => {
 })
 
 await t.test('what cannot start says why', async (t) => {
-  const noGateway = async (): Promise<Gateway> => { throw new Error('the keyring is not there') }
+  const noGateway = async (): Promise<Gateway> => {
+    throw new Error('the keyring is not there')
+  }
   const platform = new FakeProcess([])
   t.equal(await serve({ config: file, trial: false }, platform, noGateway), 1)
   t.match(platform.err, /the keyring is not there/)
@@ -268,12 +293,31 @@ await t.test('files that a configuration names are looked at before it is taken 
   writeFileSync(join(directory, 'open.json'), readFileSync(join(directory, 'keyring.json')), { mode: 0o644 })
   const tls = (cert: string, key: string): string => yaml().replace('listen: { port: 0 }', `listen: { port: 0, tls: { cert: ${cert}, key: ${key} } }`)
   t.equal(await check(tls(pem('listener/renewed-cert.pem'), pem('listener/renewed-key.pem')) + 'audit: { file: ./audit.jsonl }\n'), '')
-  t.match(await check(tls('./none.pem', './none.key')), /listen\.tls\.cert: cannot read .*none\.pem: no such file or directory \(ENOENT\)\n +listen\.tls\.key: /)
-  t.match(await check(tls(pem('listener/renewed-cert.pem'), pem('upstream/localhost-key.pem'))), /listen\.tls\.key: .*localhost-key\.pem is not the key of the certificate/)
-  const many = await check(yaml('audit: { file: ./nowhere/audit.jsonl }').replace('accessKeyId: a', 'ca: ./none.ca, accessKeyId: a')
-    .replace('./keyring.json }', './keyring.json }, twin: { type: local, keyring: ./keyring.json }, open: { type: local, keyring: ./open.json }, gone: { type: local, keyring: ./gone.json }')
-    .replace('limits:', 'buckets: { "*": { key: main } }\nlimits:'))
-  for (const fault of [/keys\.twin\.keyring: is named main/, /keys\.open\.keyring: .*0644.*chmod 600/, /keys\.gone\.keyring: .*does not exist/, /upstream\.ca: .*ENOENT/, /audit\.file: .*audit\.jsonl cannot be written: its directory: no such file or directory \(ENOENT\)/]) t.match(many, fault)
+  t.match(
+    await check(tls('./none.pem', './none.key')),
+    /listen\.tls\.cert: cannot read .*none\.pem: no such file or directory \(ENOENT\)\n +listen\.tls\.key: /
+  )
+  t.match(
+    await check(tls(pem('listener/renewed-cert.pem'), pem('upstream/localhost-key.pem'))),
+    /listen\.tls\.key: .*localhost-key\.pem is not the key of the certificate/
+  )
+  const many = await check(
+    yaml('audit: { file: ./nowhere/audit.jsonl }').replace('accessKeyId: a', 'ca: ./none.ca, accessKeyId: a')
+      .replace(
+        './keyring.json }',
+        './keyring.json }, twin: { type: local, keyring: ./keyring.json }, open: { type: local, keyring: ./open.json }, gone: { type: local, keyring: ./gone.json }'
+      )
+      .replace('limits:', 'buckets: { "*": { key: main } }\nlimits:')
+  )
+  for (
+    const fault of [
+      /keys\.twin\.keyring: is named main/,
+      /keys\.open\.keyring: .*0644.*chmod 600/,
+      /keys\.gone\.keyring: .*does not exist/,
+      /upstream\.ca: .*ENOENT/,
+      /audit\.file: .*audit\.jsonl cannot be written: its directory: no such file or directory \(ENOENT\)/
+    ]
+  ) t.match(many, fault)
   t.notOk(readdirSync(directory).includes('audit.jsonl'), 'nothing was written')
 
   const platform = new FakeProcess(['serve'])
@@ -300,7 +344,8 @@ await t.test('the set-up to try out is made once, and only its owner can read it
 
 await t.test('as a process: SIGTERM ends it with 0, a missing file with 2', async (t) => {
   const main = new URL('../../src/main.ts', import.meta.url).pathname
-  const run = (args: string[]) => spawn(process.execPath, [main, ...args], { cwd: directory, env: { ...process.env, CLIENT_SECRET: 'canary' }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const run = (args: string[]) =>
+    spawn(process.execPath, [main, ...args], { cwd: directory, env: { ...process.env, CLIENT_SECRET: 'canary' }, stdio: ['ignore', 'pipe', 'pipe'] })
   const bad = run(['serve', '--config', 'nowhere.yaml'])
   t.equal((await once(bad, 'exit'))[0], 2)
   const keys = run(['keys', 'create', '--keyring', 'another.json'])

@@ -4,7 +4,9 @@ import { BoundedCache } from '../../src/collections/bounded-cache.ts'
 
 await t.test('what was not asked for goes first, oldest first', async (t) => {
   const gone: string[] = []
-  const cache = new BoundedCache<string>(3, (value) => { gone.push(value) })
+  const cache = new BoundedCache<string>(3, (value) => {
+    gone.push(value)
+  })
   for (const key of ['a', 'b', 'c']) cache.set(key, key)
   cache.get('a')
   cache.set('d', 'd')
@@ -33,7 +35,9 @@ await t.test('never heavier than its bound, never another value than the last on
   )
   fc.assert(fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
     const held = new Map<number, number>()
-    const cache = new BoundedCache<number>(10, (value) => { held.delete(value) })
+    const cache = new BoundedCache<number>(10, (value) => {
+      held.delete(value)
+    })
     const last = new Map<string, number>()
     let count = 0
     for (const step of steps) {

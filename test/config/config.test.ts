@@ -12,8 +12,17 @@ import type { Config } from '../../src/config/config.ts'
 
 const example = new URL('../../config/sealgate.example.yaml', import.meta.url)
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-config-'))
-t.teardown(() => { rmSync(directory, { recursive: true }) })
-const env = { STORE_ACCESS_KEY_ID: 'AKSTORE', STORE_SESSION_TOKEN: 'session-canary', BACKUP_SECRET: 'backup-canary', EMPTY: '', KMS_ACCESS_KEY_ID: 'AKKMS', KMS_SESSION_TOKEN: 'kms-session-canary' }
+t.teardown(() => {
+  rmSync(directory, { recursive: true })
+})
+const env = {
+  STORE_ACCESS_KEY_ID: 'AKSTORE',
+  STORE_SESSION_TOKEN: 'session-canary',
+  BACKUP_SECRET: 'backup-canary',
+  EMPTY: '',
+  KMS_ACCESS_KEY_ID: 'AKKMS',
+  KMS_SESSION_TOKEN: 'kms-session-canary'
+}
 const file = join(directory, 'sealgate.yaml')
 cpSync(example, file)
 mkdirSync(join(directory, 'secrets'))
@@ -62,7 +71,9 @@ await t.test('the example is valid and names every option', (t) => {
     else if (name === 'buckets') walk(schema.additionalProperties as z.core.JSONSchema.BaseSchema, (value as Record<string, unknown>)['*'], name)
     else if (name === 'keys') {
       const kinds = schema.additionalProperties as z.core.JSONSchema.BaseSchema
-      for (const [i, key] of ['main', 'cloud'].entries()) walk(((kinds.oneOf ?? kinds.anyOf) as z.core.JSONSchema.BaseSchema[])[i]!, (value as Record<string, unknown>)[key], `keys.${key}`)
+      for (const [i, key] of ['main', 'cloud'].entries()) {
+        walk(((kinds.oneOf ?? kinds.anyOf) as z.core.JSONSchema.BaseSchema[])[i]!, (value as Record<string, unknown>)[key], `keys.${key}`)
+      }
     } else walk(schema, value, name)
   }
   t.ok(options > 60, `${options} options looked for`)
@@ -88,8 +99,20 @@ await t.test('defaults, and the least there must be', (t) => {
   t.match(config.listen, { host: '127.0.0.1', port: 9000, tls: null, regions: [] })
   t.match(config.buckets, [['*', { encryption: 'on', key: 'main', etag: 'md5', plaintext: 'refuse' }]])
   t.equal(config.admin, null)
-  t.throws(() => { (config.listen as { port: number }).port = 1 }, TypeError, 'frozen')
-  t.throws(() => { (config.clients as unknown[]).push(1) }, TypeError, 'frozen all the way down')
+  t.throws(
+    () => {
+      ;(config.listen as { port: number }).port = 1
+    },
+    TypeError,
+    'frozen'
+  )
+  t.throws(
+    () => {
+      ;(config.clients as unknown[]).push(1)
+    },
+    TypeError,
+    'frozen all the way down'
+  )
   t.match(faults({}), { upstream: 'must be given', clients: 'must be given', keys: 'must be given' })
   t.match(faults(null), { '': 'is empty: it must be a map of sections' })
   t.match(read({ ...minimal, limits: null, log: { level: null } }), { log: { level: 'info' } }, 'an option without a value is left out')
@@ -97,22 +120,53 @@ await t.test('defaults, and the least there must be', (t) => {
 })
 
 await t.test('every fault at once, each by its path', (t) => {
-  t.strictSame(Object.keys(faults({
-    listen: { host: '0.0.0.0', port: 70000, extra: 1, trustedProxies: ['10.0.0.0/33', 'x'], domains: ['UPPER'] },
-    upstream: { endpoint: 'ftp://x', credentials: 'aws', accessKeyId: 'a', secretAccessKey: { env: 'EMPTY' }, stateBucket: 'A' },
-    clients: [{ accessKeyId: 'same', secretAccessKey: '${NOT_SET}' }, { accessKeyId: 'same', secretAccessKey: { file: './none' }, buckets: ['a*b'] }],
-    keys: { main: { type: 'local', keyring: 'k' }, kms: { type: 'aws-kms', arn: 'arn:aws:s3:::b' }, odd: { type: 'x' } },
-    buckets: { '*': { key: 'none', etag: 'sha' }, 'b': { allowedKeys: ['gone'] }, 'a*b': {} },
-    limits: { minRate: 0 }, log: { level: 'loud' }, workers: 0, surprise: {}
-  })).sort(), [
-    'buckets.*.etag', 'buckets.*.key', 'buckets.a*b', 'buckets.a*b.key', 'buckets.b.allowedKeys', 'buckets.b.key', 'clients.0.secretAccessKey', 'clients.1.accessKeyId', 'clients.1.buckets.0',
-    'clients.1.secretAccessKey', 'keys.kms.arn', 'keys.odd.type', 'limits.minRate', 'listen.domains.0', 'listen.extra', 'listen.host', 'listen.port',
-    'listen.trustedProxies.0', 'listen.trustedProxies.1', 'log.level', 'surprise', 'upstream.credentials', 'upstream.endpoint',
-    'upstream.secretAccessKey', 'upstream.stateBucket', 'workers'
-  ])
+  t.strictSame(
+    Object.keys(faults({
+      listen: { host: '0.0.0.0', port: 70000, extra: 1, trustedProxies: ['10.0.0.0/33', 'x'], domains: ['UPPER'] },
+      upstream: { endpoint: 'ftp://x', credentials: 'aws', accessKeyId: 'a', secretAccessKey: { env: 'EMPTY' }, stateBucket: 'A' },
+      clients: [{ accessKeyId: 'same', secretAccessKey: '${NOT_SET}' }, { accessKeyId: 'same', secretAccessKey: { file: './none' }, buckets: ['a*b'] }],
+      keys: { main: { type: 'local', keyring: 'k' }, kms: { type: 'aws-kms', arn: 'arn:aws:s3:::b' }, odd: { type: 'x' } },
+      buckets: { '*': { key: 'none', etag: 'sha' }, 'b': { allowedKeys: ['gone'] }, 'a*b': {} },
+      limits: { minRate: 0 },
+      log: { level: 'loud' },
+      workers: 0,
+      surprise: {}
+    })).sort(),
+    [
+      'buckets.*.etag',
+      'buckets.*.key',
+      'buckets.a*b',
+      'buckets.a*b.key',
+      'buckets.b.allowedKeys',
+      'buckets.b.key',
+      'clients.0.secretAccessKey',
+      'clients.1.accessKeyId',
+      'clients.1.buckets.0',
+      'clients.1.secretAccessKey',
+      'keys.kms.arn',
+      'keys.odd.type',
+      'limits.minRate',
+      'listen.domains.0',
+      'listen.extra',
+      'listen.host',
+      'listen.port',
+      'listen.trustedProxies.0',
+      'listen.trustedProxies.1',
+      'log.level',
+      'surprise',
+      'upstream.credentials',
+      'upstream.endpoint',
+      'upstream.secretAccessKey',
+      'upstream.stateBucket',
+      'workers'
+    ]
+  )
   const [host, other] = [{ host: '10.0.0.1', port: -1 }, { ...minimal.keys, other: { type: 'x' } }]
-  t.strictSame(Object.keys(faults({ ...minimal, listen: host, keys: other })), ['listen.port', 'keys.other.type', 'listen.host', 'buckets.*.key'],
-    'no fault hides another of its section')
+  t.strictSame(
+    Object.keys(faults({ ...minimal, listen: host, keys: other })),
+    ['listen.port', 'keys.other.type', 'listen.host', 'buckets.*.key'],
+    'no fault hides another of its section'
+  )
   const twins = ['${BACKUP_SECRET}', { env: 'BACKUP_SECRET' }].map((accessKeyId) => ({ accessKeyId, secretAccessKey: 'x' }))
   t.strictSame(Object.keys(faults({ ...minimal, clients: twins })), ['clients.1.accessKeyId'], 'wherever the names come from')
   const store = (credentials: object) => faults({ ...minimal, upstream: { endpoint: 'http://h', ...credentials } })
@@ -165,7 +219,15 @@ await t.test('a plain listener beyond loopback only when asked for', (t) => {
 
 await t.test('an exact name beats the longest prefix, which beats "*"', (t) => {
   const bucket = (etag: string, key = 'main') => ({ etag, key, aliases: [] })
-  const config = read({ ...minimal, buckets: { 'logs-*': bucket('opaque'), 'logs-eu-*': { ...bucket('md5'), publicRead: true }, 'logs-eu-1': { encryption: 'off' }, '*': { announce: 'aws:kms' } } })
+  const config = read({
+    ...minimal,
+    buckets: {
+      'logs-*': bucket('opaque'),
+      'logs-eu-*': { ...bucket('md5'), publicRead: true },
+      'logs-eu-1': { encryption: 'off' },
+      '*': { announce: 'aws:kms' }
+    }
+  })
   t.match(policyFor(config, 'logs-eu-1'), { encryption: 'off' })
   t.match(policyFor(config, 'logs-eu-12'), { publicRead: true })
   t.match(policyFor(config, 'logs-us'), { etag: 'opaque', publicRead: false })

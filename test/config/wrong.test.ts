@@ -9,7 +9,9 @@ import { ConfigError, parseConfig } from '../../src/config/load.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-wrong-'))
-t.teardown(() => { rmSync(directory, { recursive: true }) })
+t.teardown(() => {
+  rmSync(directory, { recursive: true })
+})
 const at = (name: string): string => join(directory, name)
 const pem = (name: string): string => new URL(`../${name}`, import.meta.url).pathname
 const [cert, key] = [pem('upstream/localhost-cert.pem'), pem('upstream/localhost-key.pem')]
@@ -69,7 +71,10 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [limit({ connections: 1.5 }), 'limits.connections: must be a whole number, at least 1'],
   [limit({ connections: 'many' }), 'limits.connections: must be a whole number, at least 1'],
   [limit({ connections: true }), 'limits.connections: must be a whole number, at least 1'],
-  [limit({ xmlBytes: '2M' }), 'limits.xmlBytes: must be a size in bytes such as 65536, 64KiB or 2MiB, from 64KiB to 16MiB; there is no unit "m": kB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024'],
+  [
+    limit({ xmlBytes: '2M' }),
+    'limits.xmlBytes: must be a size in bytes such as 65536, 64KiB or 2MiB, from 64KiB to 16MiB; there is no unit "m": kB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024'
+  ],
   [limit({ xmlBytes: '1GiB' }), 'limits.xmlBytes: must be a size in bytes such as 65536, 64KiB or 2MiB, from 64KiB to 16MiB'],
   [limit({ xmlBytes: '5s' }), /^limits\.xmlBytes: must be a size .*; "s" is a unit of time$/],
   [limit({ headerBytes: '0.3B' }), 'limits.headerBytes: must be a size in bytes such as 65536, 64KiB or 2MiB, from 4KiB to 64KiB'],
@@ -98,7 +103,10 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   // Certificates.
   [tls({ cert: key, key: cert }), `listen.tls.cert: ${key} holds a private key, and ${cert} a certificate: cert and key are swapped`],
   [tls({ key: otherKey }), `listen.tls.key: ${otherKey} is not the key of the certificate in listen.tls.cert`],
-  [tls({ cert: './keyring.json' }), `listen.tls.cert: ${at('keyring.json')} holds JSON (a keyring?), not a certificate in PEM form (-----BEGIN CERTIFICATE-----)`],
+  [
+    tls({ cert: './keyring.json' }),
+    `listen.tls.cert: ${at('keyring.json')} holds JSON (a keyring?), not a certificate in PEM form (-----BEGIN CERTIFICATE-----)`
+  ],
   [tls({ cert: './gone.pem' }), `listen.tls.cert: cannot read ${at('gone.pem')}: no such file or directory (ENOENT)`],
   [tls({ cert: './folder' }), `listen.tls.cert: cannot read ${at('folder')}: illegal operation on a directory (EISDIR)`],
   [tls({ cert: './empty' }), /^listen\.tls\.cert: .*empty holds nothing, not a certificate/],
@@ -142,7 +150,10 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [keyring('./gone.json'), /^keys\.main\.keyring: .*gone\.json does not exist\. "sealgate keys create --keyring .*" makes a new one\.$/],
   [keyring('./folder'), /^keys\.main\.keyring: .*folder is not a regular file\.$/],
   [keyring('./empty'), /^keys\.main\.keyring: .*This is an empty file, not a keyring\.$/],
-  [kms({ arn: 'arn:aws:kms:eu-west-1:111122223333:alias/data' }), 'keys.main.arn: must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'],
+  [
+    kms({ arn: 'arn:aws:kms:eu-west-1:111122223333:alias/data' }),
+    'keys.main.arn: must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'
+  ],
   [kms({ aliases: ['data'] }), 'keys.main.aliases.0: must be alias/NAME'],
   [kms({ endpoint: 'kms.example.org' }), 'keys.main.endpoint: must be http://HOST[:PORT] or https://HOST[:PORT]'],
   // What holds for buckets.
@@ -152,10 +163,16 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [bucket({ etag: 'sha256' }), 'buckets.*.etag: must be md5 or opaque'],
   [bucket({ encrypt: 'on' }), /^buckets\.\*\.encrypt: no such option; there are encryption, key/],
   [{ buckets: { '*-backup': {} } }, 'buckets.*-backup: must be a bucket name, a prefix followed by "*", or "*"'],
-  [{ keys: { a: { type: 'local', keyring: 'k' }, b: { type: 'local', keyring: 'l' } } }, 'buckets.*.key: must be given, because keys does not name exactly one'],
+  [
+    { keys: { a: { type: 'local', keyring: 'k' }, b: { type: 'local', keyring: 'l' } } },
+    'buckets.*.key: must be given, because keys does not name exactly one'
+  ],
   // The rest.
   [{ log: { level: 'verbose' } }, 'log.level: must be debug, info, warn, error or silent'],
-  [{ audit: { file: './nowhere/audit.jsonl' } }, `audit.file: ${at('nowhere/audit.jsonl')} cannot be written: its directory: no such file or directory (ENOENT)`],
+  [
+    { audit: { file: './nowhere/audit.jsonl' } },
+    `audit.file: ${at('nowhere/audit.jsonl')} cannot be written: its directory: no such file or directory (ENOENT)`
+  ],
   [{ audit: { file: './folder' } }, `audit.file: ${at('folder')} cannot be written: it is a directory`]
 ]
 
@@ -172,14 +189,40 @@ await t.test('every wrong configuration says which option, what is wrong, and wh
 })
 
 await t.test('sizes and times with units are the same as plain numbers', async (t) => {
-  const limits = (text: string) => parseConfig(JSON.stringify({
-    ...upstream({}), ...client({}), ...keyring('k'), limits: parse(text) as unknown, keyCache: { maxAgeSeconds: '1h' }, workers: '2', admin: { port: '8080' }
-  }), { file: at('x.yaml'), env: {} })
-  for (const [text, expected] of [
-    ['{ xmlBytes: 2MiB, headerBytes: 64KiB, minRate: 0.5kB, graceSeconds: 250ms }', { xmlBytes: 2 * 1024 ** 2, headerBytes: 65_536, minRate: 500, graceSeconds: 0.25 }],
-    ['{ xmlBytes: 2mib, headerBytes: "8192", minRate: 1 MiB, graceSeconds: 2m }', { xmlBytes: 2 * 1024 ** 2, headerBytes: 8192, minRate: 1024 ** 2, graceSeconds: 120 }],
-    ['{ xmlBytes: 65536B, headerBytes: 20kb, minRate: 2, graceSeconds: 1.5 }', { xmlBytes: 65_536, headerBytes: 20_000, minRate: 2, graceSeconds: 1.5 }],
-    ['{ graceSeconds: 1d, upstreamFirstByteSeconds: 0.3s, minRateWindowSeconds: 1.1m }', { graceSeconds: 86_400, upstreamFirstByteSeconds: 0.3, minRateWindowSeconds: 66 }]
-  ] as const) t.match(limits(text).limits, expected, text)
+  const limits = (text: string) =>
+    parseConfig(
+      JSON.stringify({
+        ...upstream({}),
+        ...client({}),
+        ...keyring('k'),
+        limits: parse(text) as unknown,
+        keyCache: { maxAgeSeconds: '1h' },
+        workers: '2',
+        admin: { port: '8080' }
+      }),
+      { file: at('x.yaml'), env: {} }
+    )
+  for (
+    const [text, expected] of [
+      ['{ xmlBytes: 2MiB, headerBytes: 64KiB, minRate: 0.5kB, graceSeconds: 250ms }', {
+        xmlBytes: 2 * 1024 ** 2,
+        headerBytes: 65_536,
+        minRate: 500,
+        graceSeconds: 0.25
+      }],
+      ['{ xmlBytes: 2mib, headerBytes: "8192", minRate: 1 MiB, graceSeconds: 2m }', {
+        xmlBytes: 2 * 1024 ** 2,
+        headerBytes: 8192,
+        minRate: 1024 ** 2,
+        graceSeconds: 120
+      }],
+      ['{ xmlBytes: 65536B, headerBytes: 20kb, minRate: 2, graceSeconds: 1.5 }', { xmlBytes: 65_536, headerBytes: 20_000, minRate: 2, graceSeconds: 1.5 }],
+      ['{ graceSeconds: 1d, upstreamFirstByteSeconds: 0.3s, minRateWindowSeconds: 1.1m }', {
+        graceSeconds: 86_400,
+        upstreamFirstByteSeconds: 0.3,
+        minRateWindowSeconds: 66
+      }]
+    ] as const
+  ) t.match(limits(text).limits, expected, text)
   t.match(limits('{}'), { keyCache: { maxAgeSeconds: 3600 }, workers: 2, admin: { port: 8080 } })
 })

@@ -99,6 +99,8 @@ export function differences(store: ReadonlyMap<string, string>, gateway: Readonl
   const names = new Set([...store.keys(), ...gateway.keys()])
   const differ = (where: string): boolean => store.get(where) !== gateway.get(where)
   const failed = differ('status') || Number(store.get('status')) >= 300
-  return [...names].filter((where) => differ(where) && (!failed || where === 'status' || where === 'Error/Code' || (!differ('status') && toldOfErrors.test(where))))
+  return [...names].filter((where) =>
+    differ(where) && (!failed || where === 'status' || where === 'Error/Code' || (!differ('status') && toldOfErrors.test(where)))
+  )
     .map((where) => ({ where, store: store.get(where) ?? '(absent)', gateway: gateway.get(where) ?? '(absent)' }))
 }

@@ -26,7 +26,9 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   awsChunked: (f) => f.where === 'header content-encoding',
   copiedTags: (f) => f.where === 'header x-amz-tagging-count' || f.where.startsWith('Tagging/'),
   notCopied: (f) => /^header x-amz-(object-lock-legal-hold|website-redirect-location|storage-class)$/.test(f.where) && f.gateway === '(absent)',
-  readConditions: (f) => outcome(f) && f.scenario.startsWith('object read conditions') && (f.step.headers ?? []).some(([, value]) => (f.step.headers ?? []).length > 1 || value === '*' || value.includes(', "') || value.includes('2044')),
+  readConditions: (f) =>
+    outcome(f) && f.scenario.startsWith('object read conditions') &&
+    (f.step.headers ?? []).some(([, value]) => (f.step.headers ?? []).length > 1 || value === '*' || value.includes(', "') || value.includes('2044')),
   unenforcedConditions: (f) => outcome(f) && /501|NotImplemented/.test(f.gateway) && has(f, /^if-/),
   copyConditions: (f) => outcome(f) && has(f, /^x-amz-copy-source-if-/),
   writeConditions: (f) => outcome(f) && f.scenario === 'object write conditions' && has(f, /^if-/),
@@ -46,16 +48,22 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   deleteLists: (f) => outcome(f) && asked(f, 'delete'),
   partNumbers: (f) => outcome(f) && f.scenario.startsWith('upload') && /400|InvalidArgument/.test(f.gateway),
   unknownUploads: (f) => outcome(f) && asked(f, 'uploadId') && f.store.startsWith('5') || f.store === 'InternalError',
-  encryptedCopies: (f) => outcome(f) && f.scenario === 'sse copies' && (f.store === '501' || f.store === 'NotImplemented' || f.store === '404' || f.store === 'NoSuchKey'),
+  encryptedCopies: (f) =>
+    outcome(f) && f.scenario === 'sse copies' && (f.store === '501' || f.store === 'NotImplemented' || f.store === '404' || f.store === 'NoSuchKey'),
   missingDigest: (f) => outcome(f) && f.step.bare === true && asked(f, 'lifecycle') && (f.gateway === '200' || f.gateway === '(absent)'),
-  preflightAnswers: (f) => f.step.method === 'OPTIONS' && (/^header (vary|access-control-allow-credentials)$/.test(f.where) ||
-    (f.where === 'header access-control-allow-origin' && f.gateway === '*') || (f.where === 'header access-control-allow-methods' && f.gateway.split(', ').includes(f.store))),
+  preflightAnswers: (f) =>
+    f.step.method === 'OPTIONS' && (/^header (vary|access-control-allow-credentials)$/.test(f.where) ||
+      (f.where === 'header access-control-allow-origin' && f.gateway === '*') ||
+      (f.where === 'header access-control-allow-methods' && f.gateway.split(', ').includes(f.store))),
   preflightOrigin: (f) => outcome(f) && f.step.method === 'OPTIONS' && f.gateway === '400' || f.gateway === 'BadRequest',
   foreignRequests: (f) => outcome(f) && f.scenario === 'setting others',
-  anonymousWrites: (f) => outcome(f) && (f.scenario === 'form anonymous' || f.scenario === 'access bucket public-read-write') && (f.gateway === '404' || f.gateway === 'NoSuchKey') ||
+  anonymousWrites: (f) =>
+    outcome(f) && (f.scenario === 'form anonymous' || f.scenario === 'access bucket public-read-write') && (f.gateway === '404' || f.gateway === 'NoSuchKey') ||
     outcome(f) && f.step.as === 'anonymous' && !['GET', 'HEAD', 'OPTIONS'].includes(f.step.method),
   websiteRedirect: (f) => f.where === 'header x-amz-website-redirect-location' && f.gateway === '(absent)',
-  boundTypes: (f) => outcome(f) && /400|InvalidArgument/.test(f.gateway) && (f.step.headers ?? []).some(([name, value]) => /^content-(type|encoding)$/i.test(name) && /=\?|[^\x20-\x7e]/.test(value)),
+  boundTypes: (f) =>
+    outcome(f) && /400|InvalidArgument/.test(f.gateway) &&
+    (f.step.headers ?? []).some(([name, value]) => /^content-(type|encoding)$/i.test(name) && /=\?|[^\x20-\x7e]/.test(value)),
   websiteAndPost: (f) => outcome(f) && (asked(f, 'website') || (f.step.method === 'POST' && f.step.key !== undefined)),
   missingLength: (f) => outcome(f) && (f.gateway === '411' || f.gateway === 'MissingContentLength' || has(f, /^content-length$/)),
   expectHeader: (f) => outcome(f) && has(f, /^expect$/),

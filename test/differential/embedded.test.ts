@@ -16,7 +16,8 @@ await t.test('the gateway answers as the store does', async (t) => {
   const user = { accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey }
   const gateway = await startTestGateway(store, {
     sections: {
-      clients: [{ ...user, buckets: ['*'] }], auth: { v2Header: true },
+      clients: [{ ...user, buckets: ['*'] }],
+      auth: { v2Header: true },
       buckets: { '*': { encryption: 'on', key: 'main', publicRead: 'store' }, 'plain-*': { encryption: 'off', publicRead: 'store' } }
     }
   })
@@ -33,11 +34,21 @@ await t.test('the gateway answers as the store does', async (t) => {
   const all = [...scenarios(user).filter(({ name }) => chosen.test(name)), ...Array.from({ length: 2 }, (_, i) => randomScenario(seed + i, 40))]
   let compared = 0
   for (const [i, scenario] of all.entries()) {
-    const { compared: count, findings } = await runScenario({ ...scenario, steps: scenario.steps.filter(({ as, sign }) => as === undefined && sign !== 'v2-header' && sign !== 'v2-query') }, `t${i}`, sides)
+    const { compared: count, findings } = await runScenario(
+      {
+        ...scenario,
+        steps: scenario.steps.filter(({ as, sign }) => as === undefined && sign !== 'v2-header' && sign !== 'v2-query')
+      },
+      `t${i}`,
+      sides
+    )
     compared += count
     for (const finding of findings.filter((f) => !isDeclared(f))) {
       const { step, side, where, store: direct, gateway: through } = finding
-      t.fail(`${scenario.name}: ${step.method} ${step.key ?? ''} ${JSON.stringify(step.query ?? [])} ${JSON.stringify(step.headers ?? [])} on ${side}: ${where}`, { direct, through })
+      t.fail(
+        `${scenario.name}: ${step.method} ${step.key ?? ''} ${JSON.stringify(step.query ?? [])} ${JSON.stringify(step.headers ?? [])} on ${side}: ${where}`,
+        { direct, through }
+      )
     }
   }
   t.ok(compared > 1000)

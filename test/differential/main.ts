@@ -61,7 +61,9 @@ for (const [i, scenario] of chosen.entries()) {
 function show(step: Step): string {
   const query = (step.query ?? []).map(([n, v]) => v === null ? n : `${n}=${v}`).join('&')
   const headers = (step.headers ?? []).map(([n, v]) => `${n}: ${v.slice(0, 60)}`).join(', ')
-  return `${step.as ?? ''} ${step.method} ${step.path ?? `${step.bucket ?? ''}/${(step.key ?? '').slice(0, 60)}`}${query === '' ? '' : `?${query}`} [${headers}]`
+  return `${step.as ?? ''} ${step.method} ${step.path ?? `${step.bucket ?? ''}/${(step.key ?? '').slice(0, 60)}`}${
+    query === '' ? '' : `?${query}`
+  } [${headers}]`
 }
 
 const undeclared = findings.filter((finding) => values.all || !isDeclared(finding))
@@ -70,7 +72,11 @@ for (const finding of undeclared) {
   const head = `${finding.scenario} #${finding.index}: ${show(finding.step)}`
   if (head !== last) process.stdout.write(`\n${head}\n`)
   last = head
-  process.stdout.write(`  ${finding.side.padEnd(8)} ${finding.where}: ${JSON.stringify(finding.store.slice(0, 150))} | ${JSON.stringify(finding.gateway.slice(0, 150))}\n`)
+  process.stdout.write(
+    `  ${finding.side.padEnd(8)} ${finding.where}: ${JSON.stringify(finding.store.slice(0, 150))} | ${JSON.stringify(finding.gateway.slice(0, 150))}\n`
+  )
 }
-process.stdout.write(`\n${compared} answers compared in ${chosen.length} scenarios, ${findings.length} differences, ${undeclared.length} undeclared; ${failed} scenarios could not be run\n`)
+process.stdout.write(
+  `\n${compared} answers compared in ${chosen.length} scenarios, ${findings.length} differences, ${undeclared.length} undeclared; ${failed} scenarios could not be run\n`
+)
 process.exitCode = undeclared.length === 0 && failed === 0 ? 0 : 1

@@ -5,7 +5,7 @@ import { ask, copy, get, head, list, put, remove, set } from './scenarios/steps.
 type Headers = readonly (readonly [string, string])[]
 
 /** A small generator with a seed (mulberry32): a run can be had again. */
-export class Dice {
+class Dice {
   #state: number
 
   constructor(seed: number) {
@@ -36,15 +36,72 @@ export class Dice {
   }
 }
 
-const alphabet = ['a', 'b', 'Z', '0', '-', '_', '.', '~', '/', ' ', '+', '%', '&', '=', '?', '#', '"', '<', '>', '\'', '*', '(', ';', ':', '@', ',', '$', '!', '\\', '|', '^', '[', '{', '\t', '\u0001', 'ü', 'ß', '日', '😀', '\u0301']
+const alphabet = [
+  'a',
+  'b',
+  'Z',
+  '0',
+  '-',
+  '_',
+  '.',
+  '~',
+  '/',
+  ' ',
+  '+',
+  '%',
+  '&',
+  '=',
+  '?',
+  '#',
+  '"',
+  '<',
+  '>',
+  '\'',
+  '*',
+  '(',
+  ';',
+  ':',
+  '@',
+  ',',
+  '$',
+  '!',
+  '\\',
+  '|',
+  '^',
+  '[',
+  '{',
+  '\t',
+  '\u0001',
+  'ü',
+  'ß',
+  '日',
+  '😀',
+  '\u0301'
+]
 const sizes = [0, 1, 5, 100, 65479, 65480, 65481, 131000]
 const describing: Headers = [
-  ['cache-control', 'max-age=60'], ['content-disposition', 'attachment; filename="x"'], ['content-encoding', 'gzip'], ['content-language', 'de-AT'], ['expires', 'Tue, 07 Jun 2033 19:00:00 GMT'], ['content-type', 'text/x; charset=utf-8'],
-  ['x-amz-meta-colour', 'blue'], ['x-amz-meta-empty', ''], ['x-amz-meta-under_score', 'kept'], ['x-amz-meta-latin', 'caf\xe9'], ['x-amz-meta-spaced', 'a  b'], ['x-amz-tagging', 'k=v&l=w%20x'], ['x-amz-acl', 'public-read'], ['x-amz-storage-class', 'STANDARD'], ['x-amz-website-redirect-location', '/there']
+  ['cache-control', 'max-age=60'],
+  ['content-disposition', 'attachment; filename="x"'],
+  ['content-encoding', 'gzip'],
+  ['content-language', 'de-AT'],
+  ['expires', 'Tue, 07 Jun 2033 19:00:00 GMT'],
+  ['content-type', 'text/x; charset=utf-8'],
+  ['x-amz-meta-colour', 'blue'],
+  ['x-amz-meta-empty', ''],
+  ['x-amz-meta-under_score', 'kept'],
+  ['x-amz-meta-latin', 'caf\xe9'],
+  ['x-amz-meta-spaced', 'a  b'],
+  ['x-amz-tagging', 'k=v&l=w%20x'],
+  ['x-amz-acl', 'public-read'],
+  ['x-amz-storage-class', 'STANDARD'],
+  ['x-amz-website-redirect-location', '/there']
 ]
 const ranges = ['bytes=0-0', 'bytes=0-', 'bytes=-1', 'bytes=-65480', 'bytes=2-4', 'bytes=65470-65490', 'bytes=65480-', 'bytes=200000-']
 const listParameters: readonly (readonly [string, readonly string[]])[] = [
-  ['prefix', ['', 'a', '/', 'b/', 'nothing', 'ü']], ['delimiter', ['/', 'a', ' ', 'b']], ['max-keys', ['0', '1', '2', '5', '1000', '-1', 'x']], ['encoding-type', ['url']]
+  ['prefix', ['', 'a', '/', 'b/', 'nothing', 'ü']],
+  ['delimiter', ['/', 'a', ' ', 'b']],
+  ['max-keys', ['0', '1', '2', '5', '1000', '-1', 'x']],
+  ['encoding-type', ['url']]
 ]
 
 /** A scenario of random requests on few keys, so that they meet: valid ones mostly. */
@@ -66,27 +123,60 @@ function keyOf(dice: Dice): string {
 
 function stepOf(dice: Dice, keys: readonly string[]): Step[] {
   const key = dice.pick(keys)
-  const rest: Partial<Step> = { ...dice.chance(15) ? { sign: dice.pick(['query', 'v2-query', 'v2-header'] as const) } : {}, ...dice.chance(5) ? { as: 'anonymous' as const } : {} }
+  const rest: Partial<Step> = {
+    ...dice.chance(15) ? { sign: dice.pick(['query', 'v2-query', 'v2-header'] as const) } : {},
+    ...dice.chance(5) ? { as: 'anonymous' as const } : {}
+  }
   switch (dice.roll(12)) {
-    case 0: case 1: case 2: {
+    case 0:
+    case 1:
+    case 2: {
       // radosgw checks Signature Version 2 against its own spelling of this name.
-      const headers = dice.some(describing, 15).filter(([name]) => rest.sign !== 'v2-header' && rest.sign !== 'v2-query' ? true : name !== 'x-amz-meta-under_score')
+      const headers = dice.some(describing, 15).filter(([name]) =>
+        rest.sign !== 'v2-header' && rest.sign !== 'v2-query' ? true : name !== 'x-amz-meta-under_score'
+      )
       return [put(key, 'x'.repeat(dice.pick(sizes)), { ...rest, headers })]
     }
-    case 3: return [get(key, { ...rest, headers: readHeaders(dice) })]
-    case 4: return [head(key, { ...rest, headers: readHeaders(dice) })]
-    case 5: return [remove(key, rest)]
-    case 6: return [copyOf(dice, key, dice.pick(keys)), get(key), head(key)]
-    case 7: return [list(listQuery(dice), rest)]
-    case 8: return [set('tagging', `<Tagging><TagSet>${dice.some(['a', 'b', 'ü + ß'], 60).map((name) => `<Tag><Key>${name}</Key><Value>${name} 1</Value></Tag>`).join('')}</TagSet></Tagging>`, { key })]
-    case 9: return [ask(dice.pick(['tagging', 'acl']), { key, ...rest })]
-    case 10: return [ask(dice.pick(['location', 'versioning', 'acl', 'policy', 'cors', 'tagging', 'uploads', 'requestPayment', 'lifecycle']), rest)]
-    default: return [{ method: 'POST', bucket: 'a', query: [['delete', null]], body: `<Delete>${dice.chance(30) ? '<Quiet>true</Quiet>' : ''}${dice.some(keys.filter(isXmlText), 30).concat('never').map((name) => `<Object><Key>${escape(name)}</Key></Object>`).join('')}</Delete>` }]
+    case 3:
+      return [get(key, { ...rest, headers: readHeaders(dice) })]
+    case 4:
+      return [head(key, { ...rest, headers: readHeaders(dice) })]
+    case 5:
+      return [remove(key, rest)]
+    case 6:
+      return [copyOf(dice, key, dice.pick(keys)), get(key), head(key)]
+    case 7:
+      return [list(listQuery(dice), rest)]
+    case 8:
+      return [
+        set(
+          'tagging',
+          `<Tagging><TagSet>${
+            dice.some(['a', 'b', 'ü + ß'], 60).map((name) => `<Tag><Key>${name}</Key><Value>${name} 1</Value></Tag>`).join('')
+          }</TagSet></Tagging>`,
+          { key }
+        )
+      ]
+    case 9:
+      return [ask(dice.pick(['tagging', 'acl']), { key, ...rest })]
+    case 10:
+      return [ask(dice.pick(['location', 'versioning', 'acl', 'policy', 'cors', 'tagging', 'uploads', 'requestPayment', 'lifecycle']), rest)]
+    default:
+      return [{
+        method: 'POST',
+        bucket: 'a',
+        query: [['delete', null]],
+        body: `<Delete>${dice.chance(30) ? '<Quiet>true</Quiet>' : ''}${
+          dice.some(keys.filter(isXmlText), 30).concat('never').map((name) => `<Object><Key>${escape(name)}</Key></Object>`).join('')
+        }</Delete>`
+      }]
   }
 }
 
 function copyOf(dice: Dice, key: string, source: string): Step {
-  const replaced: Headers = dice.chance(40) ? [['x-amz-metadata-directive', 'REPLACE'], ...dice.some(describing.filter(([name]) => !/^x-amz-(tagging|acl|storage|website)/.test(name)), 20)] : []
+  const replaced: Headers = dice.chance(40)
+    ? [['x-amz-metadata-directive', 'REPLACE'], ...dice.some(describing.filter(([name]) => !/^x-amz-(tagging|acl|storage|website)/.test(name)), 20)]
+    : []
   return copy(`{bucket:a}/${encodeURIComponent(source)}`, key, replaced)
 }
 

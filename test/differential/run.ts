@@ -31,7 +31,11 @@ export async function runScenario(scenario: Scenario, id: string, sides: readonl
   let compared = 0
   await Promise.all(memories.map((memory) => makeBuckets(scenario, memory)))
   for (const [index, step] of scenario.steps.entries()) {
-    if (step.after !== undefined) await new Promise((resolve) => { setTimeout(resolve, step.after) })
+    if (step.after !== undefined) {
+      await new Promise((resolve) => {
+        setTimeout(resolve, step.after)
+      })
+    }
     const answers = await Promise.all(memories.map(async (memory) => ({ memory, answer: await answerOf(step, memory) })))
     const [store, ...others] = answers.map(({ memory, answer }) => ({ side: memory.side, facts: factsOf(step, answer, memory) }))
     if (store === undefined) throw new Error('there is no side')

@@ -119,11 +119,16 @@ function signed(step: Step, draft: Draft & { readonly body: Buffer }, side: Side
   const user = role === 'unknown' ? { accessKeyId: 'NOBODYATALL', secretAccessKey: 'nothing' } : side.users[role]
   if (user === undefined) throw new Error(`${side.name} has no user for ${role}`)
   switch (step.sign ?? 'header') {
-    case 'header': return signV4(draft, user, draft.body)
-    case 'query': return presignV4(draft, user, step.expires ?? 300)
-    case 'v2-header': return signV2(draft, user)
-    case 'v2-query': return presignV2(draft, user, step.expires ?? 300)
-    case 'wrong-secret': return signV4(draft, { ...user, secretAccessKey: 'wrong' }, draft.body)
+    case 'header':
+      return signV4(draft, user, draft.body)
+    case 'query':
+      return presignV4(draft, user, step.expires ?? 300)
+    case 'v2-header':
+      return signV2(draft, user)
+    case 'v2-query':
+      return presignV2(draft, user, step.expires ?? 300)
+    case 'wrong-secret':
+      return signV4(draft, { ...user, secretAccessKey: 'wrong' }, draft.body)
   }
 }
 
@@ -140,11 +145,15 @@ export async function send(step: Step, memory: Memory): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const target = query.length === 0 ? path : `${path}?${query.join('&')}`
     const outgoing = httpRequest({ hostname, port, method, path: target, headers: flat, agent, timeout: 30_000 })
-    outgoing.once('timeout', () => { outgoing.destroy(new Error('no answer in 30 s')) })
+    outgoing.once('timeout', () => {
+      outgoing.destroy(new Error('no answer in 30 s'))
+    })
     outgoing.once('error', reject)
     outgoing.once('response', (incoming) => {
       const chunks: Buffer[] = []
-      incoming.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+      incoming.on('data', (chunk: Buffer) => {
+        chunks.push(chunk)
+      })
       incoming.once('error', reject)
       incoming.once('end', () => {
         const list: [string, string][] = []

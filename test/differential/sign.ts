@@ -57,7 +57,10 @@ export function signV4(draft: Draft, user: Credentials, body: Buffer): Draft {
   const unsigned = new Set(['content-length', 'transfer-encoding', 'expect', 'user-agent'])
   const names = [...new Set(headers.map(([name]) => name))].filter((name) => !unsigned.has(name)).sort()
   const value = signature({ ...draft, headers }, names, payloadHash, time, user.secretAccessKey)
-  headers.push(['authorization', `AWS4-HMAC-SHA256 Credential=${user.accessKeyId}/${time.slice(0, 8)}/${region}/s3/aws4_request, SignedHeaders=${names.join(';')}, Signature=${value}`])
+  headers.push([
+    'authorization',
+    `AWS4-HMAC-SHA256 Credential=${user.accessKeyId}/${time.slice(0, 8)}/${region}/s3/aws4_request, SignedHeaders=${names.join(';')}, Signature=${value}`
+  ])
   return { ...draft, headers }
 }
 
@@ -66,16 +69,48 @@ export function presignV4(draft: Draft, user: Credentials, expires: number): Dra
   const time = isoNow()
   const names = [...new Set(draft.headers.map(([name]) => name))].filter((name) => name === 'host' || name.startsWith('x-amz-')).sort()
   const query = [
-    ...draft.query, 'X-Amz-Algorithm=AWS4-HMAC-SHA256', `X-Amz-Credential=${encode(`${user.accessKeyId}/${time.slice(0, 8)}/${region}/s3/aws4_request`)}`,
-    `X-Amz-Date=${time}`, `X-Amz-Expires=${expires}`, `X-Amz-SignedHeaders=${encode(names.join(';'))}`
+    ...draft.query,
+    'X-Amz-Algorithm=AWS4-HMAC-SHA256',
+    `X-Amz-Credential=${encode(`${user.accessKeyId}/${time.slice(0, 8)}/${region}/s3/aws4_request`)}`,
+    `X-Amz-Date=${time}`,
+    `X-Amz-Expires=${expires}`,
+    `X-Amz-SignedHeaders=${encode(names.join(';'))}`
   ]
   return { ...draft, query: [...query, `X-Amz-Signature=${signature({ ...draft, query }, names, 'UNSIGNED-PAYLOAD', time, user.secretAccessKey)}`] }
 }
 
 const subResources = new Set([
-  'accelerate', 'acl', 'cors', 'delete', 'encryption', 'lifecycle', 'location', 'logging', 'notification', 'object-lock', 'partNumber', 'policy',
-  'policyStatus', 'publicAccessBlock', 'legal-hold', 'requestPayment', 'response-cache-control', 'response-content-disposition', 'response-content-encoding', 'response-content-language',
-  'response-content-type', 'response-expires', 'restore', 'retention', 'tagging', 'torrent', 'uploadId', 'uploads', 'versionId', 'versioning', 'versions',
+  'accelerate',
+  'acl',
+  'cors',
+  'delete',
+  'encryption',
+  'lifecycle',
+  'location',
+  'logging',
+  'notification',
+  'object-lock',
+  'partNumber',
+  'policy',
+  'policyStatus',
+  'publicAccessBlock',
+  'legal-hold',
+  'requestPayment',
+  'response-cache-control',
+  'response-content-disposition',
+  'response-content-encoding',
+  'response-content-language',
+  'response-content-type',
+  'response-expires',
+  'restore',
+  'retention',
+  'tagging',
+  'torrent',
+  'uploadId',
+  'uploads',
+  'versionId',
+  'versioning',
+  'versions',
   'website'
 ])
 

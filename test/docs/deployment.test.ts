@@ -60,7 +60,14 @@ await t.test('dashboard', async (t) => {
 })
 
 interface Alerts {
-  readonly groups: readonly { readonly rules: readonly { readonly alert: string; readonly expr: string; readonly labels: { readonly severity: string }; readonly annotations: { readonly summary: string } }[] }[]
+  readonly groups: readonly {
+    readonly rules: readonly {
+      readonly alert: string
+      readonly expr: string
+      readonly labels: { readonly severity: string }
+      readonly annotations: { readonly summary: string }
+    }[]
+  }[]
 }
 
 await t.test('alerts', async (t) => {
@@ -105,16 +112,26 @@ interface Resource {
 
 const manifests = readdirSync(join(root, 'docker/kubernetes')).map((name) => {
   const parsed = parseAllDocuments(read(join('docker/kubernetes', name)))
-  return { name, resources: (Array.isArray(parsed) ? parsed : []).map((document) => {
-    if (document.errors.length > 0) throw document.errors[0]!
-    return document.toJS() as Resource
-  }) }
+  return {
+    name,
+    resources: (Array.isArray(parsed) ? parsed : []).map((document) => {
+      if (document.errors.length > 0) throw document.errors[0]!
+      return document.toJS() as Resource
+    })
+  }
 })
 const resources = manifests.flatMap((manifest) => manifest.resources)
 
 await t.test('Kubernetes: what there is', async (t) => {
   t.same([...new Set(resources.map(({ kind }) => kind))].sort(), [
-    'ConfigMap', 'Deployment', 'HorizontalPodAutoscaler', 'Namespace', 'NetworkPolicy', 'PodDisruptionBudget', 'Secret', 'Service'
+    'ConfigMap',
+    'Deployment',
+    'HorizontalPodAutoscaler',
+    'Namespace',
+    'NetworkPolicy',
+    'PodDisruptionBudget',
+    'Secret',
+    'Service'
   ])
   for (const { kind, apiVersion, metadata } of resources) t.ok(apiVersion && metadata.name, kind)
 })
@@ -169,7 +186,9 @@ await t.test('Kubernetes and compose: configurations are valid but for the secre
       t.fail(`${metadata.name}: the secrets cannot be here`)
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
-      for (const { path, message } of error.faults) t.match(message, /^cannot read \/etc\/sealgate\/credentials\/\w+: no such file or directory \(ENOENT\)$/, `${metadata.name}: ${path}`)
+      for (const { path, message } of error.faults) {
+        t.match(message, /^cannot read \/etc\/sealgate\/credentials\/\w+: no such file or directory \(ENOENT\)$/, `${metadata.name}: ${path}`)
+      }
     }
   }
 })

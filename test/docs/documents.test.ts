@@ -11,7 +11,10 @@ import { createMetrics, measureProcess } from '../../src/observe/metrics.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
-const documents = ['README.md', ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md')).map((name) => join('docs', name))]
+const documents = [
+  'README.md',
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md')).map((name) => join('docs', name))
+]
 
 const metrics = createMetrics()
 t.teardown(measureProcess(metrics.registry))
@@ -19,8 +22,7 @@ const families = metrics.snapshot()
 
 /** GitHub's way of making an anchor of a heading. */
 function anchors(text: string): Set<string> {
-  return new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
-    heading.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')))
+  return new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => heading.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')))
 }
 
 await t.test('every link leads somewhere', async (t) => {
@@ -50,7 +52,11 @@ await t.test('OPERATIONS lists exactly the error codes that are ours', async (t)
   const own = s3ErrorCodes.filter((code) => code.startsWith('Sealgate')).map((code) => [code, new S3Error(code).status])
   t.same(rows, own)
   for (const document of documents) {
-    for (const [code] of read(document).matchAll(/\bSealgate(?!Integrity\w*Failure|Errors?\b|NotReady|Down|Workers|Overloaded|Key\w*Failing|Store|EventLoop|Memory|Clock|Storage|Certificate|Reload)[A-Z]\w+/g)) {
+    for (
+      const [code] of read(document).matchAll(
+        /\bSealgate(?!Integrity\w*Failure|Errors?\b|NotReady|Down|Workers|Overloaded|Key\w*Failing|Store|EventLoop|Memory|Clock|Storage|Certificate|Reload)[A-Z]\w+/g
+      )
+    ) {
       t.ok(s3ErrorCodes.includes(code as S3ErrorCode), `${document}: ${code}`)
     }
   }
@@ -66,8 +72,21 @@ await t.test('OPERATIONS lists exactly the fields of the access line', async (t)
   const section = read('docs/OPERATIONS.md').split('## Log')[1]?.split('\n## ')[0] ?? ''
   const named = [...section.matchAll(/^\| (`\w+`(?:, `\w+`)*) \|/gm)].flatMap(([, cell = '']) => cell.replaceAll('`', '').split(', '))
   const record = accessRecord({
-    requestId: '', principal: null, sourceAddress: '', secure: false, method: '', operation: null, bucket: null, key: null, status: null, code: null,
-    bytesIn: 0, bytesOut: 0, seconds: 0, firstByteSeconds: null, userAgent: null
+    requestId: '',
+    principal: null,
+    sourceAddress: '',
+    secure: false,
+    method: '',
+    operation: null,
+    bucket: null,
+    key: null,
+    status: null,
+    code: null,
+    bytesIn: 0,
+    bytesOut: 0,
+    seconds: 0,
+    firstByteSeconds: null,
+    userAgent: null
   }, null)
   t.same(named.sort(), Object.keys(record).sort())
 })
@@ -105,18 +124,29 @@ await t.test('the configuration in README is a whole one', async (t) => {
 
 await t.test('the defaults in the table of limits are those of the schema', async (t) => {
   const section = read('docs/OPERATIONS.md').split('## Limits')[1]?.split('\n## ')[0] ?? ''
-  const minimal = parseConfig(JSON.stringify({
-    upstream: { endpoint: 'http://127.0.0.1:1', accessKeyId: 'a', secretAccessKey: 'b' }, clients: [{ accessKeyId: 'c', secretAccessKey: 'd' }], keys: { m: { type: 'local', keyring: 'k' } }
-  }), { file: '/x', env: {} })
+  const minimal = parseConfig(
+    JSON.stringify({
+      upstream: { endpoint: 'http://127.0.0.1:1', accessKeyId: 'a', secretAccessKey: 'b' },
+      clients: [{ accessKeyId: 'c', secretAccessKey: 'd' }],
+      keys: { m: { type: 'local', keyring: 'k' } }
+    }),
+    { file: '/x', env: {} }
+  )
   const { limits, upstream, keyCache } = minimal
-  for (const [row, values] of [
-    ['limits.connections', [limits.connections]], ['limits.requestsInFlight', [limits.requestsInFlight]],
-    ['limits.unauthenticatedRequests', [limits.unauthenticatedRequests]],
-    ['upstream.connections', [upstream.connections, upstream.connections / 4]], ['limits.headerBytes', [limits.headerBytes / 1024]],
-    ['limits.xmlBytes', [limits.xmlBytes / 1024 ** 2]], ['limits.minRate', [limits.minRate / 1024, limits.minRateWindowSeconds]],
-    ['limits.upstreamFirstByteSeconds', [limits.upstreamFirstByteSeconds]], ['limits.graceSeconds', [limits.graceSeconds]],
-    ['keyCache.*', [keyCache.maxEntries.toLocaleString('en-US'), keyCache.maxAgeSeconds]]
-  ] as const) {
+  for (
+    const [row, values] of [
+      ['limits.connections', [limits.connections]],
+      ['limits.requestsInFlight', [limits.requestsInFlight]],
+      ['limits.unauthenticatedRequests', [limits.unauthenticatedRequests]],
+      ['upstream.connections', [upstream.connections, upstream.connections / 4]],
+      ['limits.headerBytes', [limits.headerBytes / 1024]],
+      ['limits.xmlBytes', [limits.xmlBytes / 1024 ** 2]],
+      ['limits.minRate', [limits.minRate / 1024, limits.minRateWindowSeconds]],
+      ['limits.upstreamFirstByteSeconds', [limits.upstreamFirstByteSeconds]],
+      ['limits.graceSeconds', [limits.graceSeconds]],
+      ['keyCache.*', [keyCache.maxEntries.toLocaleString('en-US'), keyCache.maxAgeSeconds]]
+    ] as const
+  ) {
     const line = section.split('\n').find((each) => each.includes(`\`${row}\``)) ?? ''
     for (const value of values) t.match(line, new RegExp(`\\b${value}\\b`), `${row}: ${value}`)
   }

@@ -15,7 +15,11 @@ import { CreateBucketCommand, PutBucketCorsCommand, S3Client } from '@aws-sdk/cl
 import { getSignedUrl } from '../campaigns/presign.ts'
 import type { Given } from './browser-page.ts'
 
-interface Said { readonly http: string; readonly accessKeyId: string; readonly secretAccessKey: string }
+interface Said {
+  readonly http: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+}
 
 const uploadBytes = 11_000_000
 /** For all steps together. */
@@ -48,8 +52,10 @@ function signedForm(key: string): { readonly url: string; readonly fields: Reado
 
 await s3.send(new CreateBucketCommand({ Bucket: bucket }))
 const rules = { AllowedOrigins: ['*'], AllowedMethods: ['GET', 'PUT', 'POST', 'DELETE'], AllowedHeaders: ['*'], ExposeHeaders: ['ETag'] }
-const kept = await s3.send(new PutBucketCorsCommand({ Bucket: bucket, CORSConfiguration: { CORSRules: [rules] } })).then(() => 'the rules of the bucket',
-  (error: unknown) => `no rules of the bucket (${error instanceof Error ? error.name : 'unknown error'})`)
+const kept = await s3.send(new PutBucketCorsCommand({ Bucket: bucket, CORSConfiguration: { CORSRules: [rules] } })).then(
+  () => 'the rules of the bucket',
+  (error: unknown) => `no rules of the bucket (${error instanceof Error ? error.name : 'unknown error'})`
+)
 console.log(`${'CORS by'.padEnd(34)} ${rigArguments.includes('--own-cors') ? 'listen.cors' : kept}`)
 
 const sign = (method: string, key: string): string => endpoint + getSignedUrl(method, `/${bucket}/${key}`, endpoint, credentials)
@@ -66,18 +72,32 @@ const server = createServer((request, response) => {
     const name = url.searchParams.get('name') ?? ''
     if (name === '') ended.resolve('')
     else told(name, url.searchParams.get('error') ?? '')
-  } else response.setHeader('content-type', 'text/html').end(`<!doctype html><script>given=${JSON.stringify(given)}</script><script type="module" src="/bundle.js"></script>`)
+  } else {response.setHeader('content-type', 'text/html').end(
+      `<!doctype html><script>given=${JSON.stringify(given)}</script><script type="module" src="/bundle.js"></script>`
+    )}
 }).listen(0, '127.0.0.1')
 await once(server, 'listening')
 
 const profile = await mkdtemp(join(tmpdir(), 'sealgate-browser-'))
 const browser = spawn(chromium, [
-  '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-  '--remote-debugging-port=0', `--user-data-dir=${profile}`, `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--remote-debugging-port=0',
+  `--user-data-dir=${profile}`,
+  `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
 ], { stdio: 'ignore' })
 const exited = once(browser, 'exit')
-const timer = setTimeout(() => { ended.resolve(`not within ${patienceMs / 1000} s`) }, patienceMs)
-void exited.then(() => { ended.resolve('the browser has ended') })
+const timer = setTimeout(() => {
+  ended.resolve(`not within ${patienceMs / 1000} s`)
+}, patienceMs)
+void exited.then(() => {
+  ended.resolve('the browser has ended')
+})
 const fault = await ended.promise
 clearTimeout(timer)
 if (fault !== '') told('the end of the page', fault)

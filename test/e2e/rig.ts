@@ -19,8 +19,12 @@ import { startTestStore } from '../support/hostile.ts'
 
 const { values } = parseArgs({
   options: {
-    store: { type: 'string' }, 'access-key': { type: 'string' }, 'secret-key': { type: 'string' }, checksum: { type: 'string' },
-    'second-port': { type: 'string', default: '0' }, 'own-cors': { type: 'boolean', default: false }
+    store: { type: 'string' },
+    'access-key': { type: 'string' },
+    'secret-key': { type: 'string' },
+    checksum: { type: 'string' },
+    'second-port': { type: 'string', default: '0' },
+    'own-cors': { type: 'boolean', default: false }
   }
 })
 
@@ -32,37 +36,72 @@ const store = embedded ?? { endpoint: values.store, accessKeyId: values['access-
 const client = { accessKeyId: 'E2ECLIENT', secretAccessKey: 'e2e-client-secret' }
 const certificate = join(import.meta.dirname, '../upstream/localhost-cert.pem')
 
-const config = parseConfig(JSON.stringify({
-  listen: {
-    host: '127.0.0.1', port: 0,
-    ...values['own-cors'] ? { cors: [{ origins: ['*'], methods: ['GET', 'PUT', 'POST', 'DELETE'], headers: ['*'], expose: ['ETag'] }] } : {}
-  },
-  upstream: {
-    endpoint: store.endpoint, region: 'us-east-1', accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey,
-    stateBucket: 'sealgate-state-e2e', realm: 'e2e', ...values.checksum === undefined ? {} : { checksum: values.checksum }
-  },
-  clients: [{ ...client, buckets: ['*'] }],
-  keys: { main: { type: 'local', keyring } },
-  buckets: { '*': { encryption: 'on', key: 'main' }, 'opaque-*': { encryption: 'on', key: 'main', etag: 'opaque' } },
-  auth: { v2Header: true, ssecOverHttp: true }
-}), { file: join(folder, 'sealgate.yaml'), env: {} })
+const config = parseConfig(
+  JSON.stringify({
+    listen: {
+      host: '127.0.0.1',
+      port: 0,
+      ...values['own-cors'] ? { cors: [{ origins: ['*'], methods: ['GET', 'PUT', 'POST', 'DELETE'], headers: ['*'], expose: ['ETag'] }] } : {}
+    },
+    upstream: {
+      endpoint: store.endpoint,
+      region: 'us-east-1',
+      accessKeyId: store.accessKeyId,
+      secretAccessKey: store.secretAccessKey,
+      stateBucket: 'sealgate-state-e2e',
+      realm: 'e2e',
+      ...values.checksum === undefined ? {} : { checksum: values.checksum }
+    },
+    clients: [{ ...client, buckets: ['*'] }],
+    keys: { main: { type: 'local', keyring } },
+    buckets: { '*': { encryption: 'on', key: 'main' }, 'opaque-*': { encryption: 'on', key: 'main', etag: 'opaque' } },
+    auth: { v2Header: true, ssecOverHttp: true }
+  }),
+  { file: join(folder, 'sealgate.yaml'), env: {} }
+)
 const [gateway, another] = await Promise.all([createGateway(config, () => undefined), createGateway(config, () => undefined)])
 
 function listener(tls: Awaited<ReturnType<typeof readTls>> | null, served = gateway, port = 0): Listener {
   return createListener({
-    host: '127.0.0.1', port, tls, trustedProxies: [], heartbeatMs: 5000, log: createLog({ level: 'silent' }), observe: () => undefined,
+    host: '127.0.0.1',
+    port,
+    tls,
+    trustedProxies: [],
+    heartbeatMs: 5000,
+    log: createLog({ level: 'silent' }),
+    observe: () => undefined,
     limits: {
-      connections: 1000, requestsInFlight: 1000, unauthenticatedRequests: 256, anonymousRequests: 128, formFieldsMs: 10_000, headerBytes: 16_384, minRate: 1024, minRateWindowMs: 60_000, headersMs: 10_000, keepAliveMs: 5000, highWaterMark: 65_536
+      connections: 1000,
+      requestsInFlight: 1000,
+      unauthenticatedRequests: 256,
+      anonymousRequests: 128,
+      formFieldsMs: 10_000,
+      headerBytes: 16_384,
+      minRate: 1024,
+      minRateWindowMs: 60_000,
+      headersMs: 10_000,
+      keepAliveMs: 5000,
+      highWaterMark: 65_536
     }
   }, (request) => served.handle(request))
 }
 
-const listeners = [listener(null), listener(await readTls({ cert: certificate, key: certificate.replace('-cert', '-key'), clientCa: null })), listener(null, another, Number(values['second-port']))]
+const listeners = [
+  listener(null),
+  listener(await readTls({ cert: certificate, key: certificate.replace('-cert', '-key'), clientCa: null })),
+  listener(null, another, Number(values['second-port']))
+]
 const [http, https, second] = await Promise.all(listeners.map(async (each) => (await each.start()).port))
-process.stdout.write(`${JSON.stringify({
-  http: `http://127.0.0.1:${http ?? 0}`, https: `https://127.0.0.1:${https ?? 0}`, second: `http://127.0.0.1:${second ?? 0}`, ca: certificate, ...client,
-  store: { endpoint: store.endpoint, accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey }
-})}\n`)
+process.stdout.write(`${
+  JSON.stringify({
+    http: `http://127.0.0.1:${http ?? 0}`,
+    https: `https://127.0.0.1:${https ?? 0}`,
+    second: `http://127.0.0.1:${second ?? 0}`,
+    ca: certificate,
+    ...client,
+    store: { endpoint: store.endpoint, accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey }
+  })
+}\n`)
 
 process.stdin.resume()
 await once(process.stdin, 'end')

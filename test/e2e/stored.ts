@@ -3,7 +3,10 @@
 import { deflateRawSync } from 'node:zlib'
 import { GetObjectCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3'
 
-interface Access { readonly accessKeyId: string; readonly secretAccessKey: string }
+interface Access {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+}
 const [line = '', Bucket = ''] = process.argv.slice(2)
 const rig = JSON.parse(line) as Access & { readonly http: string; readonly store: Access & { readonly endpoint: string } }
 

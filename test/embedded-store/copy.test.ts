@@ -1,6 +1,12 @@
 import {
-  CopyObjectCommand, CreateBucketCommand, DeleteObjectCommand, GetObjectCommand, GetObjectTaggingCommand, HeadObjectCommand,
-    PutBucketVersioningCommand, PutObjectCommand
+  CopyObjectCommand,
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  HeadObjectCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand
 } from '@aws-sdk/client-s3'
 import t from 'tap'
 import { backends, failure, pattern, startRig } from './rig.ts'
@@ -17,10 +23,9 @@ for (const { name, make } of backends) {
     const Bucket = 'copies'
     const body = pattern(300_000)
     await client.send(new CreateBucketCommand({ Bucket }))
-    const { ETag } = await client.send(new PutObjectCommand({ Bucket, Key: 'source', Body: body, ContentType: 'a/b', Metadata: { m: '1' },
-      Tagging: 't=1' }))
-    const copy = (input: Partial<CopyObjectCommandInput>) => client.send(new CopyObjectCommand({ Bucket, Key: 'target',
-      CopySource: `${Bucket}/source`, ...input }))
+    const { ETag } = await client.send(new PutObjectCommand({ Bucket, Key: 'source', Body: body, ContentType: 'a/b', Metadata: { m: '1' }, Tagging: 't=1' }))
+    const copy = (input: Partial<CopyObjectCommandInput>) =>
+      client.send(new CopyObjectCommand({ Bucket, Key: 'target', CopySource: `${Bucket}/source`, ...input }))
 
     await t.test('directives', async (t) => {
       const result = await copy({})
@@ -28,12 +33,9 @@ for (const { name, make } of backends) {
       const got = await client.send(new GetObjectCommand({ Bucket, Key: 'target' }))
       t.match(got, { ContentType: 'a/b', Metadata: { m: '1' }, TagCount: 1, ETag })
       t.ok(body.equals(await got.Body!.transformToByteArray()))
-      await copy({ MetadataDirective: 'REPLACE', TaggingDirective: 'REPLACE', ContentType: 'c/d', Metadata: { n: '2' },
-        Tagging: 'u=2&v=3' })
-      t.match(await client.send(new HeadObjectCommand({ Bucket, Key: 'target' })),
-        { ContentType: 'c/d', Metadata: { n: '2', m: undefined } })
-      t.same((await client.send(new GetObjectTaggingCommand({ Bucket, Key: 'target' }))).TagSet,
-        [{ Key: 'u', Value: '2' }, { Key: 'v', Value: '3' }])
+      await copy({ MetadataDirective: 'REPLACE', TaggingDirective: 'REPLACE', ContentType: 'c/d', Metadata: { n: '2' }, Tagging: 'u=2&v=3' })
+      t.match(await client.send(new HeadObjectCommand({ Bucket, Key: 'target' })), { ContentType: 'c/d', Metadata: { n: '2', m: undefined } })
+      t.same((await client.send(new GetObjectTaggingCommand({ Bucket, Key: 'target' }))).TagSet, [{ Key: 'u', Value: '2' }, { Key: 'v', Value: '3' }])
       t.equal(await failure(copy({ MetadataDirective: 'MERGE' as 'COPY' })), '400 InvalidArgument')
       t.equal((await copy({ ChecksumAlgorithm: 'SHA256' })).CopyObjectResult?.ChecksumSHA256?.length, 44)
     })

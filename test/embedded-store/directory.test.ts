@@ -1,18 +1,28 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
-  CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand, DeleteBucketCommand,
-    DeleteObjectCommand, GetBucketPolicyCommand, GetObjectCommand,
-  ListMultipartUploadsCommand, ListObjectVersionsCommand, ListPartsCommand, PutBucketPolicyCommand, PutBucketVersioningCommand,
-    PutObjectCommand, UploadPartCommand
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  DeleteBucketCommand,
+  DeleteObjectCommand,
+  GetBucketPolicyCommand,
+  GetObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectVersionsCommand,
+  ListPartsCommand,
+  PutBucketPolicyCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  UploadPartCommand
 } from '@aws-sdk/client-s3'
 import t from 'tap'
 import { DirectoryBackend } from '../../src/embedded-store/directory.ts'
 import { pattern, startRig, temporaryDirectory } from './rig.ts'
 
 const files = async (root: string): Promise<readonly string[]> =>
-  (await readdir(root, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath,
-    entry.name))
+  (await readdir(root, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
 
 await t.test('everything is there after a restart', async (t) => {
   const root = await temporaryDirectory()
@@ -30,8 +40,10 @@ await t.test('everything is there after a restart', async (t) => {
   await first.client.send(new DeleteObjectCommand({ Bucket, Key: 'gone' }))
   const upload = await first.client.send(new CreateMultipartUploadCommand({ Bucket, Key: 'multi' }))
   const at = { Bucket, Key: 'multi', UploadId: upload.UploadId }
-  const parts = [await first.client.send(new UploadPartCommand({ ...at, PartNumber: 1, Body: part })),
-    await first.client.send(new UploadPartCommand({ ...at, PartNumber: 2, Body: 'end' }))]
+  const parts = [
+    await first.client.send(new UploadPartCommand({ ...at, PartNumber: 1, Body: part })),
+    await first.client.send(new UploadPartCommand({ ...at, PartNumber: 2, Body: 'end' }))
+  ]
   await first.close()
 
   const second = await startRig(new DirectoryBackend(root))
@@ -46,8 +58,7 @@ await t.test('everything is there after a restart', async (t) => {
   t.same([versions.Versions?.length, versions.DeleteMarkers?.length], [2, 1])
   t.equal((await second.client.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads?.length, 1)
   t.equal((await second.client.send(new ListPartsCommand(at))).Parts?.length, 2)
-  await second.client.send(new CompleteMultipartUploadCommand({ ...at,
-    MultipartUpload: { Parts: parts.map(({ ETag }, i) => ({ ETag, PartNumber: i + 1 })) } }))
+  await second.client.send(new CompleteMultipartUploadCommand({ ...at, MultipartUpload: { Parts: parts.map(({ ETag }, i) => ({ ETag, PartNumber: i + 1 })) } }))
   await second.client.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/multi` }))
   await second.close()
 
@@ -56,8 +67,12 @@ await t.test('everything is there after a restart', async (t) => {
     const whole = await (await third.client.send(new GetObjectCommand({ Bucket, Key }))).Body!.transformToByteArray()
     t.ok(Buffer.concat([part, Buffer.from('end')]).equals(whole), Key)
   }
-  for (const { Key, VersionId } of (await third.client.send(new ListObjectVersionsCommand({ Bucket }))).Versions ?? []) await third.client.send(new DeleteObjectCommand({ Bucket, Key, VersionId }))
-  for (const { Key, VersionId } of (await third.client.send(new ListObjectVersionsCommand({ Bucket }))).DeleteMarkers ?? []) await third.client.send(new DeleteObjectCommand({ Bucket, Key, VersionId }))
+  for (const { Key, VersionId } of (await third.client.send(new ListObjectVersionsCommand({ Bucket }))).Versions ?? []) {
+    await third.client.send(new DeleteObjectCommand({ Bucket, Key, VersionId }))
+  }
+  for (const { Key, VersionId } of (await third.client.send(new ListObjectVersionsCommand({ Bucket }))).DeleteMarkers ?? []) {
+    await third.client.send(new DeleteObjectCommand({ Bucket, Key, VersionId }))
+  }
   await third.client.send(new DeleteBucketCommand({ Bucket }))
   await third.close()
   t.same(await files(root), [join(root, 'store.json')], 'nothing is left of what was deleted')
@@ -78,8 +93,7 @@ await t.test('what a crash leaves is cleared away', async (t) => {
   await mkdir(join(root, 'buckets', 'half-made', 'keys'), { recursive: true })
   await mkdir(join(root, 'buckets', Bucket, 'uploads', 'half-made'), { recursive: true })
   // A crash between the record of the finished object and the removal of its upload.
-  const { versions } = JSON.parse(await readFile(whole.find((path) => path.includes('/keys/'))!,
-    'utf8')) as { versions: { blobs: object[] }[] }
+  const { versions } = JSON.parse(await readFile(whole.find((path) => path.includes('/keys/'))!, 'utf8')) as { versions: { blobs: object[] }[] }
   const half = join(root, 'buckets', Bucket, 'uploads', 'completed')
   await mkdir(half)
   await writeFile(join(half, 'upload.json'), JSON.stringify({ id: 'completed', key: 'k' }))

@@ -6,53 +6,62 @@ import { compareUtf8, SortedMap } from '../../src/embedded-store/sorted.ts'
 import { startTestStore } from '../support/hostile.ts'
 import { failure } from './rig.ts'
 
-const key = fc.string({ unit: fc.constantFrom('a', 'b', '/', '-', 'é', '\ud7ff', '\ue000', '\uffff', '\u{10000}'), minLength: 1,
-  maxLength: 6 })
+const key = fc.string({ unit: fc.constantFrom('a', 'b', '/', '-', 'é', '\ud7ff', '\ue000', '\uffff', '\u{10000}'), minLength: 1, maxLength: 6 })
 
 await t.test('keys sort by their UTF-8 bytes', async (t) => {
-  fc.assert(fc.property(key, key, (a, b) => Math.sign(compareUtf8(a, b)) === Buffer.compare(Buffer.from(a), Buffer.from(b))),
-    { numRuns: 5000 })
-  fc.assert(fc.property(fc.array(fc.tuple(fc.boolean(), key)), key, (steps, probe) => {
-    const map = new SortedMap<string>()
-    const model = new Set<string>()
-    for (const [add, k] of steps) {
-      if (add) map.set(k, k)
-      else map.delete(k)
-      if (add) model.add(k)
-      else model.delete(k)
-    }
-    const sorted = [...model].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
-    const bytes = Buffer.from(probe)
-    return JSON.stringify([...map.values()]) === JSON.stringify(sorted) &&
-      map.atOrAfter(probe) === sorted.find((k) => Buffer.compare(Buffer.from(k), bytes) >= 0) &&
-      map.after(probe) === sorted.find((k) => Buffer.compare(Buffer.from(k), bytes) > 0) &&
-      map.afterPrefix(probe) === sorted.find((k) => Buffer.compare(Buffer.from(k), bytes) > 0 && !k.startsWith(probe))
-  }), { numRuns: 1000 })
+  fc.assert(fc.property(key, key, (a, b) => Math.sign(compareUtf8(a, b)) === Buffer.compare(Buffer.from(a), Buffer.from(b))), { numRuns: 5000 })
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.boolean(), key)), key, (steps, probe) => {
+      const map = new SortedMap<string>()
+      const model = new Set<string>()
+      for (const [add, k] of steps) {
+        if (add) map.set(k, k)
+        else map.delete(k)
+        if (add) model.add(k)
+        else model.delete(k)
+      }
+      const sorted = [...model].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+      const bytes = Buffer.from(probe)
+      return JSON.stringify([...map.values()]) === JSON.stringify(sorted) &&
+        map.atOrAfter(probe) === sorted.find((k) => Buffer.compare(Buffer.from(k), bytes) >= 0) &&
+        map.after(probe) === sorted.find((k) => Buffer.compare(Buffer.from(k), bytes) > 0) &&
+        map.afterPrefix(probe) === sorted.find((k) => Buffer.compare(Buffer.from(k), bytes) > 0 && !k.startsWith(probe))
+    }),
+    { numRuns: 1000 }
+  )
   t.pass('5,000 pairs and 1,000 maps agree with Buffer.compare')
 })
 
 await t.test('pages of any size, put together, are the listing as its definition says', async (t) => {
   let pages = 0
-  fc.assert(fc.property(fc.uniqueArray(key, { maxLength: 30 }), fc.constantFrom('', 'a', 'a/', 'é'), fc.constantFrom('', '/', 'a', '-b'),
-    fc.integer({ min: 1, max: 5 }), (keys, prefix, delimiter, limit) => {
-    const expected: string[] = []
-    for (const k of keys.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {
-      if (!k.startsWith(prefix)) continue
-      const at = delimiter === '' ? -1 : k.indexOf(delimiter, prefix.length)
-      const shown = at < 0 ? `key ${k}` : `prefix ${k.slice(0, at + delimiter.length)}`
-      if (expected.at(-1) !== shown) expected.push(shown)
-    }
-    const source = new SortedMap(keys.map((k) => [k, k]))
-    const found: string[] = []
-    for (let after = '', more = true; more; pages += 1) {
-      const page = listPage(source, { prefix, delimiter, after, resume: false, limit }, (k) => [k])
-      if (page.rows.length + page.commonPrefixes.length > limit) return false
-      found.push(...page.rows.map((k) => `key ${k}`), ...page.commonPrefixes.map((p) => `prefix ${p}`))
-      more = page.last !== null
-      if (page.last !== null) after = 'row' in page.last ? page.last.row : page.last.prefix
-    }
-    return JSON.stringify(found.sort()) === JSON.stringify(expected.sort())
-  }), { numRuns: 2000 })
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(key, { maxLength: 30 }),
+      fc.constantFrom('', 'a', 'a/', 'é'),
+      fc.constantFrom('', '/', 'a', '-b'),
+      fc.integer({ min: 1, max: 5 }),
+      (keys, prefix, delimiter, limit) => {
+        const expected: string[] = []
+        for (const k of keys.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {
+          if (!k.startsWith(prefix)) continue
+          const at = delimiter === '' ? -1 : k.indexOf(delimiter, prefix.length)
+          const shown = at < 0 ? `key ${k}` : `prefix ${k.slice(0, at + delimiter.length)}`
+          if (expected.at(-1) !== shown) expected.push(shown)
+        }
+        const source = new SortedMap(keys.map((k) => [k, k]))
+        const found: string[] = []
+        for (let after = '', more = true; more; pages += 1) {
+          const page = listPage(source, { prefix, delimiter, after, resume: false, limit }, (k) => [k])
+          if (page.rows.length + page.commonPrefixes.length > limit) return false
+          found.push(...page.rows.map((k) => `key ${k}`), ...page.commonPrefixes.map((p) => `prefix ${p}`))
+          more = page.last !== null
+          if (page.last !== null) after = 'row' in page.last ? page.last.row : page.last.prefix
+        }
+        return JSON.stringify(found.sort()) === JSON.stringify(expected.sort())
+      }
+    ),
+    { numRuns: 2000 }
+  )
   t.comment(`${pages} pages of 2,000 listings`)
   t.ok(pages > 2000)
 })
@@ -68,10 +77,17 @@ await t.test('over HTTP', async (t) => {
   for (const name of ['a', 'b/1', 'b/2', 'c d', 'e+f', 'z']) await store.object(Bucket, name).set({ body: Buffer.from(name) })
 
   const v2 = await client.send(new ListObjectsV2Command({ Bucket, Delimiter: '/', MaxKeys: 2, StartAfter: 'Z' }))
-  t.match(v2, { KeyCount: 2, MaxKeys: 2, IsTruncated: true, StartAfter: 'Z', Contents: [{ Key: 'a', Size: 1, StorageClass: 'STANDARD' }],
-    CommonPrefixes: [{ Prefix: 'b/' }] })
-  const next = await client.send(new ListObjectsV2Command({ Bucket, Delimiter: '/', ContinuationToken: v2.NextContinuationToken,
-    EncodingType: 'url', FetchOwner: true }))
+  t.match(v2, {
+    KeyCount: 2,
+    MaxKeys: 2,
+    IsTruncated: true,
+    StartAfter: 'Z',
+    Contents: [{ Key: 'a', Size: 1, StorageClass: 'STANDARD' }],
+    CommonPrefixes: [{ Prefix: 'b/' }]
+  })
+  const next = await client.send(
+    new ListObjectsV2Command({ Bucket, Delimiter: '/', ContinuationToken: v2.NextContinuationToken, EncodingType: 'url', FetchOwner: true })
+  )
   t.same(next.Contents?.map(({ Key }) => Key), ['c%20d', 'e%2Bf', 'z'])
   t.ok(next.Contents?.[0]?.Owner?.ID)
   t.match(await client.send(new ListObjectsV2Command({ Bucket, MaxKeys: 0 })), { KeyCount: 0, IsTruncated: false })

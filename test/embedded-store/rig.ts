@@ -36,16 +36,17 @@ export async function startRig(backend: Backend, options: { readonly region?: st
 }
 
 /** The same suite runs on both backends. */
-export const backends: readonly { readonly name: string; readonly make: () => Promise<{ readonly backend: Backend; readonly remove: () => Promise<void> }> }[] = [
-  { name: 'memory', make: async () => ({ backend: new MemoryBackend(), remove: async () => undefined }) },
-  {
-    name: 'directory',
-    make: async () => {
-      const root = await temporaryDirectory()
-      return { backend: new DirectoryBackend(root), remove: () => rm(root, { recursive: true, force: true }) }
+export const backends: readonly { readonly name: string; readonly make: () => Promise<{ readonly backend: Backend; readonly remove: () => Promise<void> }> }[] =
+  [
+    { name: 'memory', make: async () => ({ backend: new MemoryBackend(), remove: async () => undefined }) },
+    {
+      name: 'directory',
+      make: async () => {
+        const root = await temporaryDirectory()
+        return { backend: new DirectoryBackend(root), remove: () => rm(root, { recursive: true, force: true }) }
+      }
     }
-  }
-]
+  ]
 
 export function temporaryDirectory(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'store-test-'))

@@ -41,32 +41,45 @@ export function sign(endpoint: string, request: SignedRequest): Signer {
     'x-amz-content-sha256': request.contentSha256 ?? sha256(body),
     'x-amz-date': timestamp,
     ...request.unsized !== true &&
-      (body.length > 0 || request.method === 'PUT' || request.method === 'POST') ? { 'content-length': String(body.length) } : {},
+        (body.length > 0 || request.method === 'PUT' || request.method === 'POST') ?
+      { 'content-length': String(body.length) } :
+      {},
     ...request.contentMd5 === true ? { 'content-md5': createHash('md5').update(body).digest('base64') } : {},
     ...request.headers
   }
   const names = Object.keys(headers).sort()
   const [path = '', query = ''] = request.path.split('?')
   const canonicalQuery = query.split('&').filter((one) => one !== '').map((one) => one.includes('=') ? one : `${one}=`).join('&')
-  const canonical = [request.method, path, canonicalQuery, ...names.map((name) => `${name}:${headers[name] ?? ''}`), '', names.join(';'),
-    headers['x-amz-content-sha256']].join('\n')
+  const canonical = [
+    request.method,
+    path,
+    canonicalQuery,
+    ...names.map((name) => `${name}:${headers[name] ?? ''}`),
+    '',
+    names.join(';'),
+    headers['x-amz-content-sha256']
+  ].join('\n')
   const key = scope.split('/').reduce<string | Buffer>((last, step) => hmac(last, step), `AWS4${credentials.secretAccessKey}`) as Buffer
   const signature = hmac(key, ['AWS4-HMAC-SHA256', timestamp, scope, sha256(canonical)].join('\n')).toString('hex')
-  const lines = [...names.map((name) => `${name}: ${headers[name] ?? ''}`),
-    `authorization: AWS4-HMAC-SHA256 Credential=${credentials.accessKeyId}/${scope},SignedHeaders=${names.join(';')},Signature=${signature}`]
+  const lines = [
+    ...names.map((name) => `${name}: ${headers[name] ?? ''}`),
+    `authorization: AWS4-HMAC-SHA256 Credential=${credentials.accessKeyId}/${scope},SignedHeaders=${names.join(';')},Signature=${signature}`
+  ]
   return { head: `${request.method} ${request.path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`, signature, timestamp, scope, key }
 }
 
 /** Sends it on a connection of its own. */
 export function signedRequest(endpoint: string, request: SignedRequest): Promise<RawResponse> {
   const { head } = sign(endpoint, request)
-  return rawRequest(endpoint, Buffer.concat([Buffer.from(head, 'latin1'), Buffer.from(request.body ?? '')]),
-    { bodyless: request.method === 'HEAD' })
+  return rawRequest(endpoint, Buffer.concat([Buffer.from(head, 'latin1'), Buffer.from(request.body ?? '')]), { bodyless: request.method === 'HEAD' })
 }
 
 /** An aws-chunked body with chunk signatures; `trailer` ends it with a signed trailer. */
-export function signedChunks({ signature, timestamp, scope, key }: Signer, chunks: readonly (string | Buffer)[],
-  trailer?: readonly [name: string, value: string]): Buffer {
+export function signedChunks(
+  { signature, timestamp, scope, key }: Signer,
+  chunks: readonly (string | Buffer)[],
+  trailer?: readonly [name: string, value: string]
+): Buffer {
   let previous = signature
   const signChunk = (data: Buffer): string => {
     previous = hmac(key, ['AWS4-HMAC-SHA256-PAYLOAD', timestamp, scope, previous, sha256(''), sha256(data)].join('\n')).toString('hex')
@@ -74,8 +87,11 @@ export function signedChunks({ signature, timestamp, scope, key }: Signer, chunk
   }
   const pieces = [...chunks, ''].map((chunk) => {
     const data = Buffer.from(chunk)
-    return Buffer.concat([Buffer.from(`${data.length.toString(16)};chunk-signature=${signChunk(data)}\r\n`), data,
-      Buffer.from(data.length === 0 ? '' : '\r\n')])
+    return Buffer.concat([
+      Buffer.from(`${data.length.toString(16)};chunk-signature=${signChunk(data)}\r\n`),
+      data,
+      Buffer.from(data.length === 0 ? '' : '\r\n')
+    ])
   })
   if (trailer === undefined) return Buffer.concat([...pieces, Buffer.from('\r\n')])
   const line = `${trailer[0]}:${trailer[1]}\n`

@@ -1,8 +1,17 @@
 import {
-  CreateBucketCommand, DeleteObjectCommand, DeleteObjectsCommand, GetObjectCommand, GetObjectLegalHoldCommand, GetObjectRetentionCommand,
-    HeadObjectCommand,
-  ListObjectsV2Command, ListObjectVersionsCommand, PutBucketVersioningCommand, PutObjectCommand, PutObjectLegalHoldCommand,
-    PutObjectRetentionCommand
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  GetObjectLegalHoldCommand,
+  GetObjectRetentionCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  ListObjectVersionsCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  PutObjectLegalHoldCommand,
+  PutObjectRetentionCommand
 } from '@aws-sdk/client-s3'
 import t from 'tap'
 import { backends, failure, startRig } from './rig.ts'
@@ -19,10 +28,12 @@ for (const { name, make } of backends) {
     const Key = 'k'
     await client.send(new CreateBucketCommand({ Bucket }))
     const put = async (Body: string) => (await client.send(new PutObjectCommand({ Bucket, Key, Body }))).VersionId
-    const read = async (VersionId?: string) => (await client.send(new GetObjectCommand({ Bucket, Key,
-      VersionId }))).Body!.transformToString()
-    const versioning = (Status: 'Enabled'
-      | 'Suspended') => client.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status } }))
+    const read = async (VersionId?: string) => (await client.send(new GetObjectCommand({ Bucket, Key, VersionId }))).Body!.transformToString()
+    const versioning = (
+      Status:
+        | 'Enabled'
+        | 'Suspended'
+    ) => client.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status } }))
 
     await t.test('a life of versions', async (t) => {
       t.equal(await put('before'), undefined)
@@ -44,11 +55,9 @@ for (const { name, make } of backends) {
       t.same(listed.Versions?.map(({ VersionId, IsLatest }) => [VersionId, IsLatest]), [[second, false], [first, false], ['null', false]])
       t.match(listed.DeleteMarkers, [{ VersionId: marker.VersionId, IsLatest: true }])
 
-      t.match(await client.send(new DeleteObjectCommand({ Bucket, Key, VersionId: marker.VersionId })),
-        { DeleteMarker: true, VersionId: marker.VersionId })
+      t.match(await client.send(new DeleteObjectCommand({ Bucket, Key, VersionId: marker.VersionId })), { DeleteMarker: true, VersionId: marker.VersionId })
       t.equal(await read(), 'second', 'the marker is gone')
-      t.match(await client.send(new DeleteObjectCommand({ Bucket, Key, VersionId: second })),
-        { DeleteMarker: undefined, VersionId: second })
+      t.match(await client.send(new DeleteObjectCommand({ Bucket, Key, VersionId: second })), { DeleteMarker: undefined, VersionId: second })
       t.equal(await read(), 'first')
 
       await versioning('Suspended')
@@ -61,8 +70,7 @@ for (const { name, make } of backends) {
     await t.test('pages of versions cut one key in two', async (t) => {
       await versioning('Enabled')
       const all: string[] = []
-      for (let i = 0; i < 3; i += 1) for (const key of ['p/a',
-        'p/b']) await client.send(new PutObjectCommand({ Bucket, Key: key, Body: String(i) }))
+      for (let i = 0; i < 3; i += 1) for (const key of ['p/a', 'p/b']) await client.send(new PutObjectCommand({ Bucket, Key: key, Body: String(i) }))
       let KeyMarker: string | undefined
       let VersionIdMarker: string | undefined
       do {
@@ -78,12 +86,12 @@ for (const { name, make } of backends) {
     await t.test('DeleteObjects', async (t) => {
       await client.send(new CreateBucketCommand({ Bucket: 'many' }))
       for (const key of ['a', 'b', 'c']) await client.send(new PutObjectCommand({ Bucket: 'many', Key: key, Body: key }))
-      const result = await client.send(new DeleteObjectsCommand({ Bucket: 'many',
-        Delete: { Objects: [{ Key: 'a' }, { Key: 'b', ETag: '"wrong"' }, { Key: 'never' }] } }))
+      const result = await client.send(
+        new DeleteObjectsCommand({ Bucket: 'many', Delete: { Objects: [{ Key: 'a' }, { Key: 'b', ETag: '"wrong"' }, { Key: 'never' }] } })
+      )
       t.same(result.Deleted?.map(({ Key }) => Key), ['a', 'never'])
       t.match(result.Errors, [{ Key: 'b', Code: 'PreconditionFailed' }])
-      const quiet = await client.send(new DeleteObjectsCommand({ Bucket: 'many',
-        Delete: { Quiet: true, Objects: [{ Key: 'b' }, { Key: 'c' }] } }))
+      const quiet = await client.send(new DeleteObjectsCommand({ Bucket: 'many', Delete: { Quiet: true, Objects: [{ Key: 'b' }, { Key: 'c' }] } }))
       t.same([quiet.Deleted, quiet.Errors], [undefined, undefined])
       t.equal((await client.send(new ListObjectsV2Command({ Bucket: 'many' }))).KeyCount, 0)
       const Objects = Array.from({ length: 1001 }, (_, i) => ({ Key: String(i) }))
@@ -102,28 +110,36 @@ for (const { name, make } of backends) {
       const Locked = 'locked'
       await client.send(new CreateBucketCommand({ Bucket: Locked, ObjectLockEnabledForBucket: true }))
       const RetainUntilDate = new Date(Date.now() + 3_600_000)
-      const { VersionId } = await client.send(new PutObjectCommand({
-        Bucket: Locked, Key, Body: 'x', ObjectLockMode: 'GOVERNANCE', ObjectLockRetainUntilDate: RetainUntilDate,
+      const { VersionId } = await client.send(
+        new PutObjectCommand({
+          Bucket: Locked,
+          Key,
+          Body: 'x',
+          ObjectLockMode: 'GOVERNANCE',
+          ObjectLockRetainUntilDate: RetainUntilDate,
           ObjectLockLegalHoldStatus: 'ON'
-      }))
+        })
+      )
       const at = { Bucket: Locked, Key, VersionId }
-      t.match(await client.send(new HeadObjectCommand(at)),
-        { ObjectLockMode: 'GOVERNANCE', ObjectLockLegalHoldStatus: 'ON', ObjectLockRetainUntilDate: RetainUntilDate })
+      t.match(await client.send(new HeadObjectCommand(at)), {
+        ObjectLockMode: 'GOVERNANCE',
+        ObjectLockLegalHoldStatus: 'ON',
+        ObjectLockRetainUntilDate: RetainUntilDate
+      })
       t.equal((await client.send(new GetObjectRetentionCommand(at))).Retention?.Mode, 'GOVERNANCE')
-      t.equal(await failure(client.send(new DeleteObjectCommand({ ...at, BypassGovernanceRetention: true }))), '403 AccessDenied',
-        'the hold')
+      t.equal(await failure(client.send(new DeleteObjectCommand({ ...at, BypassGovernanceRetention: true }))), '403 AccessDenied', 'the hold')
       await client.send(new PutObjectLegalHoldCommand({ ...at, LegalHold: { Status: 'OFF' } }))
       t.equal((await client.send(new GetObjectLegalHoldCommand(at))).LegalHold?.Status, 'OFF')
       t.equal(await failure(client.send(new DeleteObjectCommand(at))), '403 AccessDenied', 'the retention')
       const sooner = { Mode: 'GOVERNANCE', RetainUntilDate: new Date(Date.now() + 60_000) } as const
       t.equal(await failure(client.send(new PutObjectRetentionCommand({ ...at, Retention: sooner }))), '403 AccessDenied')
-      t.equal(await failure(client.send(new PutObjectRetentionCommand({ ...at, Retention: sooner, BypassGovernanceRetention: true }))),
-        'no failure')
+      t.equal(await failure(client.send(new PutObjectRetentionCommand({ ...at, Retention: sooner, BypassGovernanceRetention: true }))), 'no failure')
       t.equal(await failure(client.send(new DeleteObjectCommand({ ...at, BypassGovernanceRetention: true }))), 'no failure')
-      t.equal(await failure(client.send(new PutObjectCommand({ Bucket, Key, ObjectLockLegalHoldStatus: 'ON' }))), '400 InvalidRequest',
-        'a bucket without lock')
-      t.equal(await failure(client.send(new PutBucketVersioningCommand({ Bucket: Locked,
-        VersioningConfiguration: { Status: 'Suspended' } }))), '409 InvalidBucketState')
+      t.equal(await failure(client.send(new PutObjectCommand({ Bucket, Key, ObjectLockLegalHoldStatus: 'ON' }))), '400 InvalidRequest', 'a bucket without lock')
+      t.equal(
+        await failure(client.send(new PutBucketVersioningCommand({ Bucket: Locked, VersioningConfiguration: { Status: 'Suspended' } }))),
+        '409 InvalidBucketState'
+      )
     })
   })
 }

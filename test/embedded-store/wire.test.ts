@@ -18,16 +18,19 @@ await t.test('the wire', async (t) => {
   const { endpoint } = store
   t.teardown(() => store.close())
   const stored = (key: string): Promise<Buffer> => store.object('wire', key).body()
-  const code = (answer: { readonly status: number; readonly body: Buffer }): string => `${answer.status} ${/<Code>(.*?)<\/Code>/.exec(answer.body.toString())?.[1] ?? ''}`.trim()
+  const code = (answer: { readonly status: number; readonly body: Buffer }): string =>
+    `${answer.status} ${/<Code>(.*?)<\/Code>/.exec(answer.body.toString())?.[1] ?? ''}`.trim()
 
   await t.test('signed chunks, with and without trailer', async (t) => {
     const chunks = [body.subarray(0, 8192), body.subarray(8192, 16384), body.subarray(16384)]
     const contentSha256 = 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD'
-    const request = (key: string, length: number, more: Record<string, string> = {}, hash = contentSha256) => sign(endpoint, {
-      method: 'PUT', path: `/wire/${key}`, contentSha256: hash,
-      headers: { 'content-encoding': 'aws-chunked', 'x-amz-decoded-content-length': String(body.length), 'content-length': String(length),
-        ...more }
-    })
+    const request = (key: string, length: number, more: Record<string, string> = {}, hash = contentSha256) =>
+      sign(endpoint, {
+        method: 'PUT',
+        path: `/wire/${key}`,
+        contentSha256: hash,
+        headers: { 'content-encoding': 'aws-chunked', 'x-amz-decoded-content-length': String(body.length), 'content-length': String(length), ...more }
+      })
     const framed = signedChunks(request('chunked', 0), chunks).length
     const signer = request('chunked', framed)
     const good = signedChunks(signer, chunks)
@@ -53,16 +56,19 @@ await t.test('the wire', async (t) => {
     t.equal((await rawRequest(endpoint, Buffer.concat([Buffer.from(trailed.head), signedChunks(trailed, chunks, trailer)]))).status, 200)
     t.ok(body.equals(await stored('trailed')))
     const lying = request('lying', length, { 'x-amz-trailer': trailer[0] }, withTrailer)
-    t.equal(code(await rawRequest(endpoint,
-      Buffer.concat([Buffer.from(lying.head), signedChunks(lying, chunks, [trailer[0], 'AAAAAA=='])]))), '400 BadDigest')
+    t.equal(code(await rawRequest(endpoint, Buffer.concat([Buffer.from(lying.head), signedChunks(lying, chunks, [trailer[0], 'AAAAAA=='])]))), '400 BadDigest')
     t.notOk(store.object('wire', 'lying').exists)
   })
 
   await t.test('unsigned chunks, in every spelling seen of them, cut anywhere', async (t) => {
-    const request = (framing: string, more: Record<string, string> = {}) => signedRequest(endpoint, {
-      method: 'PUT', path: '/wire/unsigned', contentSha256: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', body: framing,
+    const request = (framing: string, more: Record<string, string> = {}) =>
+      signedRequest(endpoint, {
+        method: 'PUT',
+        path: '/wire/unsigned',
+        contentSha256: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+        body: framing,
         headers: { 'x-amz-decoded-content-length': '11', ...more }
-    })
+      })
     const state = createChecksum('crc32')
     state.update(Buffer.from('hello world'))
     const value = state.digest().toString('base64')
@@ -96,7 +102,10 @@ await t.test('the wire', async (t) => {
     const [text, headers] = good[1]!
     for (let cut = 1; cut < text.length; cut += 1) {
       const { head } = sign(endpoint, {
-        method: 'PUT', path: `/wire/cut-${cut}`, contentSha256: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', unsized: true,
+        method: 'PUT',
+        path: `/wire/cut-${cut}`,
+        contentSha256: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+        unsized: true,
         headers: { 'x-amz-decoded-content-length': '11', ...headers, 'transfer-encoding': 'chunked' }
       })
       const http = (piece: string) => `${piece.length.toString(16)}\r\n${piece}\r\n`
@@ -107,9 +116,10 @@ await t.test('the wire', async (t) => {
       connection.close()
       if (status !== 200 || (await stored(`cut-${cut}`)).toString() !== 'hello world') t.fail(`cut at ${cut}: ${status}`)
     }
-    t.equal(code(await signedRequest(endpoint,
-      { method: 'PUT', path: '/wire/x', contentSha256: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', body: good[3]![0] })),
-      '411 MissingContentLength')
+    t.equal(
+      code(await signedRequest(endpoint, { method: 'PUT', path: '/wire/x', contentSha256: 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', body: good[3]![0] })),
+      '411 MissingContentLength'
+    )
   })
 
   await t.test('signatures', async (t) => {
@@ -144,13 +154,14 @@ await t.test('the wire', async (t) => {
     await connection.send(next.head)
     t.equal((await connection.response()).body.toString(), 'hello', 'the connection goes on')
 
-    for (const [name, text] of Object.entries({
-      'a wrong signature': head.replace('/wire/expected', '/wire/forged'),
-      'no such bucket': sign(endpoint,
-        { method: 'PUT', path: '/absent/expected', body: 'hello', headers: { expect: '100-continue' } }).head,
-      'a condition that fails': sign(endpoint,
-        { method: 'PUT', path: '/wire/expected', body: 'hello', headers: { 'expect': '100-continue', 'if-none-match': '*' } }).head
-    })) {
+    for (
+      const [name, text] of Object.entries({
+        'a wrong signature': head.replace('/wire/expected', '/wire/forged'),
+        'no such bucket': sign(endpoint, { method: 'PUT', path: '/absent/expected', body: 'hello', headers: { expect: '100-continue' } }).head,
+        'a condition that fails':
+          sign(endpoint, { method: 'PUT', path: '/wire/expected', body: 'hello', headers: { 'expect': '100-continue', 'if-none-match': '*' } }).head
+      })
+    ) {
       const refused = await RawConnection.open(endpoint)
       await refused.send(text)
       const answer = await refused.response()
@@ -183,14 +194,21 @@ await t.test('the wire', async (t) => {
     t.equal(code(await signedRequest(endpoint, unsized)), '411 MissingContentLength')
     const chunked = sign(endpoint, { ...unsized, headers: { 'transfer-encoding': 'chunked' }, contentSha256: 'UNSIGNED-PAYLOAD' })
     t.equal(code(await rawRequest(endpoint, `${chunked.head}1\r\nx\r\n0\r\n\r\n`)), '411 MissingContentLength')
-    t.equal(code(await signedRequest(endpoint,
-      { method: 'PUT', path: '/wire/length', headers: { 'content-length': String(5 * 1024 ** 3 + 1) },
-      contentSha256: 'UNSIGNED-PAYLOAD' })), '400 EntityTooLarge')
+    t.equal(
+      code(
+        await signedRequest(endpoint, {
+          method: 'PUT',
+          path: '/wire/length',
+          headers: { 'content-length': String(5 * 1024 ** 3 + 1) },
+          contentSha256: 'UNSIGNED-PAYLOAD'
+        })
+      ),
+      '400 EntityTooLarge'
+    )
 
     const connection = await RawConnection.open(endpoint)
     for (let i = 0; i < 3; i += 1) {
-      const bad = sign(endpoint,
-        { method: 'PUT', path: '/wire/digest', body, headers: { 'content-md5': createHash('md5').digest('base64') } })
+      const bad = sign(endpoint, { method: 'PUT', path: '/wire/digest', body, headers: { 'content-md5': createHash('md5').digest('base64') } })
       await connection.send(Buffer.concat([Buffer.from(bad.head), body]))
       t.equal(code(await connection.response()), '400 BadDigest')
       const missing = sign(endpoint, { method: 'HEAD', path: '/wire/digest' })

@@ -7,7 +7,7 @@ import { faults, PAYLOAD, run, SMALL, splits } from './fixtures.ts'
 
 const dataKey = DataKey.random()
 
-function seal(plaintext: Buffer, digests?: () => LateDigests, geometry: Geometry = SMALL): { header: Buffer, body: Buffer } {
+function seal(plaintext: Buffer, digests?: () => LateDigests, geometry: Geometry = SMALL): { header: Buffer; body: Buffer } {
   const sealer = new SingleSealer({ dataKey, plaintextSize: plaintext.length, geometry, ...(digests === undefined ? {} : { digests }) })
   return { header: sealer.header, body: run(() => sealer, plaintext).released }
 }
@@ -32,7 +32,9 @@ await t.test('round trips at the stored segment size', async (t) => {
     t.equal(body.length, storedSize(size))
     t.equal(body.length, sealer.storedSize)
     const outcome = run(
-      () => new SingleOpener({ dataKey, header: sealer.header, plaintextSize: size }), body, (left) => Math.min(left, 65_536)
+      () => new SingleOpener({ dataKey, header: sealer.header, plaintextSize: size }),
+      body,
+      (left) => Math.min(left, 65_536)
     )
     t.ok(outcome.failure === null && outcome.released.equals(plaintext), `${size} bytes`)
   }
@@ -80,9 +82,11 @@ await t.test('a tail of another object, or in another place, does not verify', a
   const one = seal(plaintext)
   const two = seal(plaintext)
   const end = streamSize(300, SMALL.segmentSize)
-  const open = (body: Buffer, header = one.header) => run(
-    () => new SingleOpener({ dataKey, header, plaintextSize: 300, geometry: SMALL }), body
-  ).failure
+  const open = (body: Buffer, header = one.header) =>
+    run(
+      () => new SingleOpener({ dataKey, header, plaintextSize: 300, geometry: SMALL }),
+      body
+    ).failure
   t.equal(open(two.body), 'header')
   const strange = run(() => new SingleSealer({ dataKey: DataKey.random(), plaintextSize: 300, geometry: SMALL }), plaintext).released
   t.equal(open(Buffer.concat([one.body.subarray(0, end), strange.subarray(end)])), 'manifest')
@@ -99,8 +103,11 @@ await t.test('a zero that is not one is found anywhere in long zeros', async (t)
     faulty[at] = 1
     t.equal(
       run(
-        () => new SingleOpener({ dataKey, header, plaintextSize: size, geometry: SMALL }), faulty, (left) => Math.min(left, 65_536)
-      ).failure, 'zeros'
+        () => new SingleOpener({ dataKey, header, plaintextSize: size, geometry: SMALL }),
+        faulty,
+        (left) => Math.min(left, 65_536)
+      ).failure,
+      'zeros'
     )
   }
 })

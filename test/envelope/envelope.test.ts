@@ -10,8 +10,15 @@ import { attributes, flip, kek, kindOf, place } from './fixtures.ts'
 const key = kek()
 const dataKey = DataKey.random()
 const single = (change: Partial<SealEnvelopeInput> = {}): SealEnvelopeInput => ({
-  kek: key, blob: randomBytes(80), scope: 'bucket', dataKey, place, kind: 'single', streamHeader: randomBytes(40),
-  attributes: attributes(), ...change
+  kek: key,
+  blob: randomBytes(80),
+  scope: 'bucket',
+  dataKey,
+  place,
+  kind: 'single',
+  streamHeader: randomBytes(40),
+  attributes: attributes(),
+  ...change
 })
 const multipart = (change: Partial<SealEnvelopeInput> = {}) =>
   single({ kind: 'multipart', streamHeader: null, attributes: attributes({ plaintextSize: null, digestsInManifest: true }), ...change })
@@ -30,17 +37,21 @@ const anyAttributes: fc.Arbitrary<Attributes> = fc.record({
 })
 
 await t.test('round trips', async (t) => {
-  fc.assert(fc.property(anyAttributes, fc.constantFrom('bucket', 'object'), fc.boolean(), (given, scope, isSingle) => {
-    const attributes = isSingle ? given : { ...given, plaintextSize: null }
-    const input = isSingle ? single({ attributes, scope }) : multipart({ attributes, scope })
-    const envelope = parseEnvelope(sealEnvelope(input))
-    t.match(
-      envelope, { version: 1, suite: 1, kind: input.kind, scope, bucket: 'photos', blob: input.blob, streamHeader: input.streamHeader }
-    )
-    const opened = openEnvelope(envelope, key, place)
-    t.ok(opened.dataKey.secret.equals(dataKey.secret))
-    t.same(opened.attributes, attributes)
-  }), { numRuns: 60 })
+  fc.assert(
+    fc.property(anyAttributes, fc.constantFrom('bucket', 'object'), fc.boolean(), (given, scope, isSingle) => {
+      const attributes = isSingle ? given : { ...given, plaintextSize: null }
+      const input = isSingle ? single({ attributes, scope }) : multipart({ attributes, scope })
+      const envelope = parseEnvelope(sealEnvelope(input))
+      t.match(
+        envelope,
+        { version: 1, suite: 1, kind: input.kind, scope, bucket: 'photos', blob: input.blob, streamHeader: input.streamHeader }
+      )
+      const opened = openEnvelope(envelope, key, place)
+      t.ok(opened.dataKey.secret.equals(dataKey.secret))
+      t.same(opened.attributes, attributes)
+    }),
+    { numRuns: 60 }
+  )
 })
 
 await t.test('the budget: below 720 bytes with names, counted as MinIO does', async (t) => {
@@ -107,9 +118,10 @@ await t.test('boxes that open but must not be used', async (t) => {
   const secret = randomBytes(32)
   const { commitment } = DataKey.fromBytes(Buffer.from(secret))
   const good = Buffer.concat([Buffer.from([0, 0, 0]), Buffer.alloc(16), Buffer.alloc(8)])
-  const open = (content: Buffer, stored = commitment, kind: 1 | 2 = 1) => kindOf(
-    () => openEnvelope(parseEnvelope(crafted(content, stored, kind)), key, place)
-  )
+  const open = (content: Buffer, stored = commitment, kind: 1 | 2 = 1) =>
+    kindOf(
+      () => openEnvelope(parseEnvelope(crafted(content, stored, kind)), key, place)
+    )
   const withKey = (attributes: Buffer) => open(Buffer.concat([secret, attributes]))
   t.match(withKey(good), { attributes: { plaintextSize: 0 } })
   t.equal(open(Buffer.concat([secret, good]), randomBytes(32)), 'commitment')
@@ -120,7 +132,8 @@ await t.test('boxes that open but must not be used', async (t) => {
     ['unknown flag', Buffer.concat([Buffer.from([8, 0, 0]), good.subarray(3)])],
     ['unknown encryption', Buffer.concat([Buffer.from([0, 4, 0]), good.subarray(3)])],
     [
-      'three checksums', Buffer.concat(
+      'three checksums',
+      Buffer.concat(
         [Buffer.from([0, 0, 3]), good.subarray(3), ...Array.from({ length: 3 }, () => Buffer.from([1, 1, 0, 0, 0, 0]))]
       )
     ],
@@ -140,13 +153,23 @@ await t.test('only canonical base64url of bounded size', async (t) => {
   t.match(parse(value), { kind: 'multipart' })
   for (
     const text of [
-      '', ' ', `${value}=`, `${value} `, ` ${value}`, `${value}\n`, value.replace(/.$/, '+'), value.replace(/.$/, '/'), 'A'.repeat(9217)
+      '',
+      ' ',
+      `${value}=`,
+      `${value} `,
+      ` ${value}`,
+      `${value}\n`,
+      value.replace(/.$/, '+'),
+      value.replace(/.$/, '/'),
+      'A'.repeat(9217)
     ]
   ) {
     t.equal(parse(text), 'format', JSON.stringify(text.slice(-12)))
   }
   const unpadded = [
-    multipart(), multipart({ blob: randomBytes(81) }), multipart({ blob: randomBytes(82) })
+    multipart(),
+    multipart({ blob: randomBytes(81) }),
+    multipart({ blob: randomBytes(82) })
   ].map(sealEnvelope).find((text) => text.length % 4 === 2)!
   const last = unpadded.at(-1)!
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
@@ -160,10 +183,15 @@ await t.test('only canonical base64url of bounded size', async (t) => {
 
 await t.test('input that has no encoding', async (t) => {
   const bad: Partial<SealEnvelopeInput>[] = [
-    { blob: Buffer.alloc(0) }, { blob: Buffer.alloc(6145) }, { streamHeader: null },
-    { streamHeader: Buffer.alloc(39) }, { kind: 'multipart' },
-    { place: { ...place, bucket: '' } }, { place: { ...place, bucket: 'b'.repeat(256) } },
-    { attributes: attributes({ plaintextSize: null }) }, { attributes: attributes({ md5: Buffer.alloc(15) }) },
+    { blob: Buffer.alloc(0) },
+    { blob: Buffer.alloc(6145) },
+    { streamHeader: null },
+    { streamHeader: Buffer.alloc(39) },
+    { kind: 'multipart' },
+    { place: { ...place, bucket: '' } },
+    { place: { ...place, bucket: 'b'.repeat(256) } },
+    { attributes: attributes({ plaintextSize: null }) },
+    { attributes: attributes({ md5: Buffer.alloc(15) }) },
     { attributes: attributes({ metadataDigest: Buffer.alloc(32) }) }
   ]
   for (const change of bad) t.throws(() => sealEnvelope(single(change)), RangeError)

@@ -110,6 +110,12 @@ export function smallMultipart(sizes: readonly number[]): SmallMultipart {
 
 export function multipart(parts: readonly ManifestPart[], change: Partial<MultipartContents> = {}): MultipartContents {
   return {
-    kind: 'multipart', checksums: [], partChecksum: null, uploadHash: Buffer.alloc(32, 3), listHash: Buffer.alloc(32, 4), parts, ...change
+    kind: 'multipart',
+    checksums: [],
+    partChecksum: null,
+    uploadHash: Buffer.alloc(32, 3),
+    listHash: Buffer.alloc(32, 4),
+    parts,
+    ...change
   }
 }

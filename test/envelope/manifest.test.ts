@@ -9,9 +9,10 @@ import { SegmentSealer } from '../../src/envelope/stream.ts'
 import { faults, kindOf, multipart } from './fixtures.ts'
 
 const dataKey = DataKey.random()
-const partsOf = (sizes: readonly number[], change: Partial<ManifestPart> = {}): ManifestPart[] => sizes.map((plaintextSize, i) => (
-  { number: i + 1, plaintextSize, header: randomBytes(40), md5: randomBytes(16), checksum: null, ...change }
-))
+const partsOf = (sizes: readonly number[], change: Partial<ManifestPart> = {}): ManifestPart[] =>
+  sizes.map((plaintextSize, i) => (
+    { number: i + 1, plaintextSize, header: randomBytes(40), md5: randomBytes(16), checksum: null, ...change }
+  ))
 const sha256: Checksum = { algorithm: 'sha256', type: 'composite', value: Buffer.alloc(32, 8) }
 const sumOf = (parts: readonly ManifestPart[]) => parts.reduce((sum, part) => sum + part.plaintextSize, 0)
 
@@ -48,8 +49,13 @@ await t.test('round trips', async (t) => {
     )
     t.equal(tail.length, storedSize(size) - streamSize(size))
     t.match(
-      opened(tail, storedSize(size), 'single'), {
-        kind: 'single', plaintextSize: size, md5: null, checksums: [sha256, { ...sha256, type: 'full' }], parts: []
+      opened(tail, storedSize(size), 'single'),
+      {
+        kind: 'single',
+        plaintextSize: size,
+        md5: null,
+        checksums: [sha256, { ...sha256, type: 'full' }],
+        parts: []
       }
     )
   }
@@ -163,8 +169,12 @@ await t.test('manifests that open but say something else', async (t) => {
     ['number 10,001', manifest([2, 0, 0, 0], u16(2), part(1, MIN_PART_SIZE), part(10_001, 100))],
     ['part above the limit', manifest([2, 0, 0, 0], u16(2), part(1, 5_367_071_381), part(2, 100))],
     [
-      'length of 2^64-1', manifest(
-        [2, 0, 0, 0], u16(2), Buffer.concat([u16(1), Buffer.from([0]), Buffer.alloc(8, 255), header]), part(2, 100)
+      'length of 2^64-1',
+      manifest(
+        [2, 0, 0, 0],
+        u16(2),
+        Buffer.concat([u16(1), Buffer.from([0]), Buffer.alloc(8, 255), header]),
+        part(2, 100)
       )
     ],
     ['unknown part flag', manifest([2, 0, 0, 0], u16(2), part(1, MIN_PART_SIZE, 4), part(2, 100))],

@@ -46,8 +46,16 @@ await t.test('no (key, nonce) pair repeats, whatever is tried again with the sam
     )
     sealPartRecord(dataKey, upload, { number: 1, plaintextSize: 5, header, md5: null, checksum: null, upstreamEtag: '', inline: true })
     sealUploadRecord({
-      kek: key, keyId: 'k', blob: Buffer.alloc(1), sse: 'none', scope: 'bucket', requestContext: {},
-      dataKey, place, uploadId: 'u', settings
+      kek: key,
+      keyId: 'k',
+      blob: Buffer.alloc(1),
+      sse: 'none',
+      scope: 'bucket',
+      requestContext: {},
+      dataKey,
+      place,
+      uploadId: 'u',
+      settings
     })
   }
   t.equal(used.size, [...used.values()].reduce((sum, times) => sum + times, 0))

@@ -9,11 +9,12 @@ import { flip, PAYLOAD, run, SMALL, smallMultipart, splits, type SmallMultipart 
 
 const { segmentSize } = SMALL
 
-const read = (dataKey: DataKey, body: Buffer, plan: ReadPlan, surplus = 0, split = splits.whole) => run(
-  () => new RangeOpener({ dataKey, plan, surplus, geometry: SMALL }),
-  body.subarray(plan.storedFirst, plan.storedLast + 1 + surplus),
-  split
-)
+const read = (dataKey: DataKey, body: Buffer, plan: ReadPlan, surplus = 0, split = splits.whole) =>
+  run(
+    () => new RangeOpener({ dataKey, plan, surplus, geometry: SMALL }),
+    body.subarray(plan.storedFirst, plan.storedLast + 1 + surplus),
+    split
+  )
 
 function manifestOf({ dataKey, body }: SmallMultipart): Manifest {
   const manifest = openTail(body, body.length, dataKey, 'multipart', SMALL)
@@ -52,8 +53,10 @@ await t.test('a range asked for before the size was known', async (t) => {
     t.equal(plan.storedFirst, asked.storedFirst)
     const surplus = fetchedLast - plan.storedLast
     t.same(read(dataKey, body, plan, surplus, splits.random), { released: plaintext.subarray(a, b + 1), failure: null }, `${a}-${b}`)
-    t.equal(run(() => new RangeOpener({ dataKey, plan, surplus: surplus + 1, geometry: SMALL }),
-      body.subarray(plan.storedFirst, fetchedLast + 1)).failure, 'truncated')
+    t.equal(
+      run(() => new RangeOpener({ dataKey, plan, surplus: surplus + 1, geometry: SMALL }), body.subarray(plan.storedFirst, fetchedLast + 1)).failure,
+      'truncated'
+    )
   }
 })
 

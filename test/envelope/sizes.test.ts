@@ -1,8 +1,21 @@
 import t from 'tap'
 import fc from 'fast-check'
 import {
-  MAX_PART_PLAINTEXT, MAX_PLAINTEXT, MAX_SINGLE_PLAINTEXT, MAX_STORED_SINGLE, MIN_PART_SIZE, paddedPartSize, partOffsets, plaintextSize,
-  segmentRange, segmentStart, storedPartSize, storedSize, streamPlaintextSize, streamSize, tailSize
+  MAX_PART_PLAINTEXT,
+  MAX_PLAINTEXT,
+  MAX_SINGLE_PLAINTEXT,
+  MAX_STORED_SINGLE,
+  MIN_PART_SIZE,
+  paddedPartSize,
+  partOffsets,
+  plaintextSize,
+  segmentRange,
+  segmentStart,
+  storedPartSize,
+  storedSize,
+  streamPlaintextSize,
+  streamSize,
+  tailSize
 } from '../../src/envelope/sizes.ts'
 import { kindOf, SMALL } from './fixtures.ts'
 
@@ -77,13 +90,18 @@ await t.test('the tail fits behind parts of any sizes', async (t) => {
     fc.constantFrom(MIN_PART_SIZE, MIN_PART_SIZE + 1, MAX_PART_PLAINTEXT)
   )
   const last = fc.oneof(
-    size, fc.integer({ min: 0, max: MIN_PART_SIZE - 1 }), fc.constantFrom(0, 1, 65480, 65481, 65536, 65537, MIN_PART_SIZE - 1)
+    size,
+    fc.integer({ min: 0, max: MIN_PART_SIZE - 1 }),
+    fc.constantFrom(0, 1, 65480, 65481, 65536, 65537, MIN_PART_SIZE - 1)
   )
-  fc.assert(fc.property(fc.array(size, { maxLength: 60 }), last, (sizes, end) => {
-    const all = [...sizes, end]
-    const tail = tailSize(all)
-    return tail >= tailBound(all.length) && tail <= 852 + 180 * all.length
-  }), { numRuns: 3000 })
+  fc.assert(
+    fc.property(fc.array(size, { maxLength: 60 }), last, (sizes, end) => {
+      const all = [...sizes, end]
+      const tail = tailSize(all)
+      return tail >= tailBound(all.length) && tail <= 852 + 180 * all.length
+    }),
+    { numRuns: 3000 }
+  )
   for (const part of [MIN_PART_SIZE, MIN_PART_SIZE + 65535, MAX_PART_PLAINTEXT]) {
     for (const end of [0, 1, 65481, MIN_PART_SIZE - 1, MIN_PART_SIZE, part]) {
       const all = [...Array.from({ length: 9999 }, () => part), end]
@@ -103,7 +121,11 @@ await t.test('offsets of parts', async (t) => {
   t.equal(storedPartSize(MIN_PART_SIZE), paddedPartSize(MIN_PART_SIZE))
   t.equal(storedPartSize(MIN_PART_SIZE - 1), streamSize(MIN_PART_SIZE - 1))
   const bad = [
-    [], [1, 1], [MIN_PART_SIZE - 1, MIN_PART_SIZE], [MAX_PART_PLAINTEXT + 1], Array.from({ length: 10_001 }, () => MIN_PART_SIZE)
+    [],
+    [1, 1],
+    [MIN_PART_SIZE - 1, MIN_PART_SIZE],
+    [MAX_PART_PLAINTEXT + 1],
+    Array.from({ length: 10_001 }, () => MIN_PART_SIZE)
   ]
   for (const list of bad) t.equal(kindOf(() => partOffsets(list)), 'length')
 })

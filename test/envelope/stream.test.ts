@@ -12,7 +12,7 @@ const streamKey = dataKey.stream
 const sizes = [0, 1, PAYLOAD - 41, PAYLOAD - 40, PAYLOAD - 39, 2 * PAYLOAD - 41, 2 * PAYLOAD - 40, 2 * PAYLOAD - 39, 5 * PAYLOAD, 1000]
 const partOf = (plaintextSize: number): StreamPart => ({ kind: 'part', number: 7, plaintextSize })
 
-function seal(plaintext: Buffer, split = splits.whole): { header: Buffer, stored: Buffer } {
+function seal(plaintext: Buffer, split = splits.whole): { header: Buffer; stored: Buffer } {
   const sealer = new SegmentSealer({ streamKey, part: partOf(plaintext.length), segmentSize })
   return { header: sealer.header, stored: run(() => sealer, plaintext, split).released }
 }
@@ -38,7 +38,9 @@ await t.test('round trips at the stored segment size', async (t) => {
     const stored = Buffer.concat(buffers)
     t.equal(stored.length, streamSize(size))
     const outcome = run(
-      () => new SegmentOpener({ streamKey, header: sealer.header, part: partOf(size) }), stored, (left) => Math.min(left, 50_000)
+      () => new SegmentOpener({ streamKey, header: sealer.header, part: partOf(size) }),
+      stored,
+      (left) => Math.min(left, 50_000)
     )
     t.same(outcome, { released: plaintext, failure: null }, `${size} bytes`)
   }
@@ -71,7 +73,9 @@ await t.test('a faulty stream never ends well, and releases nothing wrong', asyn
   const check = (name: string, plaintext: Buffer, header: Buffer, faulty: Buffer, split = splits.whole) => {
     tried += 1
     const { released, failure } = run(
-      () => new SegmentOpener({ streamKey, header, part: partOf(plaintext.length), segmentSize }), faulty, split
+      () => new SegmentOpener({ streamKey, header, part: partOf(plaintext.length), segmentSize }),
+      faulty,
+      split
     )
     if (failure === null) t.fail(`${name}: accepted`)
     if (!released.equals(plaintext.subarray(0, released.length))) t.fail(`${name}: wrong bytes released`)
@@ -106,9 +110,11 @@ await t.test('a faulty stream never ends well, and releases nothing wrong', asyn
 await t.test('associated data: kind, number, length and key are bound', async (t) => {
   const plaintext = randomBytes(100)
   const { header, stored } = seal(plaintext)
-  const open = (part: StreamPart, key = streamKey) => run(
-    () => new SegmentOpener({ streamKey: key, header, part, segmentSize }), stored
-  ).failure
+  const open = (part: StreamPart, key = streamKey) =>
+    run(
+      () => new SegmentOpener({ streamKey: key, header, part, segmentSize }),
+      stored
+    ).failure
   t.equal(open(partOf(100)), null)
   t.equal(open({ ...partOf(100), kind: 'single' }), 'segment')
   t.equal(open({ ...partOf(100), kind: 'manifest' }), 'segment')
@@ -117,7 +123,8 @@ await t.test('associated data: kind, number, length and key are bound', async (t
   t.equal(open(partOf(101)), 'truncated')
   t.equal(open(partOf(100), DataKey.random().stream), 'segment')
   const suffixed = run(
-    () => new SegmentOpener({ streamKey, header, part: partOf(100), segmentSize, associatedSuffix: Buffer.from('x') }), stored
+    () => new SegmentOpener({ streamKey, header, part: partOf(100), segmentSize, associatedSuffix: Buffer.from('x') }),
+    stored
   )
   t.equal(suffixed.failure, 'segment')
 })
@@ -147,7 +154,10 @@ await t.test('headers of a wrong form are refused', async (t) => {
   const header = Buffer.concat([Buffer.from([0x28]), randomBytes(39)])
   for (
     const bad of [
-      header.subarray(1), Buffer.concat([header, header]), Buffer.concat([Buffer.from([0x27]), header.subarray(1)]), Buffer.alloc(0)
+      header.subarray(1),
+      Buffer.concat([header, header]),
+      Buffer.concat([Buffer.from([0x27]), header.subarray(1)]),
+      Buffer.alloc(0)
     ]
   ) {
     t.equal(kindOf(() => new SegmentOpener({ streamKey, part, header: bad })), 'header')

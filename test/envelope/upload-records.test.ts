@@ -3,8 +3,17 @@ import { createHash, randomBytes } from 'node:crypto'
 import { checksumCodes, type ChecksumName } from '../../src/envelope/attributes.ts'
 import { DataKey } from '../../src/envelope/data-key.ts'
 import {
-  attemptEtag, completedListHash, openPartRecord, openUploadRecord, parseUploadRecord, sealPartRecord, sealUploadRecord, uploadHash,
-  type PartRecord, type SealUploadRecordInput, type UploadSettings
+  attemptEtag,
+  completedListHash,
+  openPartRecord,
+  openUploadRecord,
+  parseUploadRecord,
+  sealPartRecord,
+  sealUploadRecord,
+  uploadHash,
+  type PartRecord,
+  type SealUploadRecordInput,
+  type UploadSettings
 } from '../../src/envelope/upload-records.ts'
 import { MAX_PART_PLAINTEXT } from '../../src/envelope/sizes.ts'
 import { faults, flip, kek, kindOf, place } from './fixtures.ts'
@@ -12,8 +21,13 @@ import { faults, flip, kek, kindOf, place } from './fixtures.ts'
 const dataKey = DataKey.random()
 const upload = uploadHash(place, 'upload-1')
 const record: PartRecord = {
-  number: 17, plaintextSize: MAX_PART_PLAINTEXT, header: randomBytes(40), md5: randomBytes(16),
-  checksum: { algorithm: 'sha256', value: randomBytes(32) }, upstreamEtag: randomBytes(16).toString('hex'), inline: false
+  number: 17,
+  plaintextSize: MAX_PART_PLAINTEXT,
+  header: randomBytes(40),
+  md5: randomBytes(16),
+  checksum: { algorithm: 'sha256', value: randomBytes(32) },
+  upstreamEtag: randomBytes(16).toString('hex'),
+  inline: false
 }
 
 await t.test('part records round trip, as names of objects', async (t) => {
@@ -22,9 +36,16 @@ await t.test('part records round trip, as names of objects', async (t) => {
   t.ok(name.length <= 255, `${name.length} characters, and file systems take 255`)
   t.comment(`a part record of ${name.length} characters`)
   const all: PartRecord[] = [
-    record, { ...record, md5: null }, { ...record, checksum: null }, { ...record, inline: true, upstreamEtag: '', plaintextSize: 0 },
+    record,
+    { ...record, md5: null },
+    { ...record, checksum: null },
+    { ...record, inline: true, upstreamEtag: '', plaintextSize: 0 },
     { ...record, md5: null, checksum: null, number: 1 },
-    ...Object.entries(checksumCodes).map(([algorithm, { bytes }]) => ({ ...record, checksum: { algorithm: algorithm as ChecksumName, value: randomBytes(bytes) }, number: 10_000 }))
+    ...Object.entries(checksumCodes).map(([algorithm, { bytes }]) => ({
+      ...record,
+      checksum: { algorithm: algorithm as ChecksumName, value: randomBytes(bytes) },
+      number: 10_000
+    }))
   ]
   for (const one of all) t.same(openPartRecord(dataKey, upload, sealPartRecord(dataKey, upload, one)), one)
   t.not(sealPartRecord(dataKey, upload, record), name, 'fresh salt')
@@ -53,13 +74,23 @@ await t.test('faulty and foreign part records', async (t) => {
 const key = kek()
 const settings: UploadSettings = { checksumAlgorithm: 'crc64nvme', checksumType: 'full', etagMode: 'md5', storedChecksum: null }
 const input: SealUploadRecordInput = {
-  kek: key, keyId: 'local:main:v1-abc', blob: randomBytes(80), sse: 'aws:kms', scope: 'object', requestContext: { team: 'ä', b: '' },
-  dataKey, place, uploadId: 'upload-1', settings
+  kek: key,
+  keyId: 'local:main:v1-abc',
+  blob: randomBytes(80),
+  sse: 'aws:kms',
+  scope: 'object',
+  requestContext: { team: 'ä', b: '' },
+  dataKey,
+  place,
+  uploadId: 'upload-1',
+  settings
 }
 
 await t.test('upload records round trip', async (t) => {
   const others: Partial<SealUploadRecordInput>[] = [
-    {}, { requestContext: {} }, { sse: 'SSE-C', scope: 'bucket' },
+    {},
+    { requestContext: {} },
+    { sse: 'SSE-C', scope: 'bucket' },
     { settings: { checksumAlgorithm: null, checksumType: null, etagMode: 'opaque', storedChecksum: null } },
     { settings: { checksumAlgorithm: 'sha1', checksumType: 'composite', etagMode: 'md5', storedChecksum: 'crc32' } }
   ]
@@ -104,10 +135,17 @@ await t.test('faulty and foreign upload records', async (t) => {
 
 await t.test('hashes name exactly one upload and one list', async (t) => {
   const hashes = [
-    uploadHash(place, 'u'), uploadHash(place, 'v'), uploadHash({ ...place, bucket: 'x' }, 'u'), uploadHash({ ...place, realm: 'x' }, 'u'),
-    uploadHash({ ...place, objectKey: 'x' }, 'u'), uploadHash({ ...place, objectKey: `${place.objectKey}u` }, ''),
-    completedListHash([]), completedListHash([{ number: 1, etag: 'a' }]), completedListHash([{ number: 2, etag: 'a' }]),
-    completedListHash([{ number: 1, etag: 'b' }]), completedListHash([{ number: 1, etag: 'a' }, { number: 2, etag: 'a' }])
+    uploadHash(place, 'u'),
+    uploadHash(place, 'v'),
+    uploadHash({ ...place, bucket: 'x' }, 'u'),
+    uploadHash({ ...place, realm: 'x' }, 'u'),
+    uploadHash({ ...place, objectKey: 'x' }, 'u'),
+    uploadHash({ ...place, objectKey: `${place.objectKey}u` }, ''),
+    completedListHash([]),
+    completedListHash([{ number: 1, etag: 'a' }]),
+    completedListHash([{ number: 2, etag: 'a' }]),
+    completedListHash([{ number: 1, etag: 'b' }]),
+    completedListHash([{ number: 1, etag: 'a' }, { number: 2, etag: 'a' }])
   ]
   t.equal(new Set(hashes.map((hash) => hash.toString('hex'))).size, hashes.length)
   t.ok(hashes.every((hash) => hash.length === 32))

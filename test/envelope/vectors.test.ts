@@ -17,7 +17,7 @@ interface Vector {
   readonly bucket: string
   readonly object: string
   readonly metadata: Readonly<Record<string, string>>
-  readonly keyring?: { readonly name: string, readonly keys: readonly { readonly id: string, readonly key: string }[] }
+  readonly keyring?: { readonly name: string; readonly keys: readonly { readonly id: string; readonly key: string }[] }
   readonly bucketKey?: string
   readonly customerKey?: string
   readonly body: string
@@ -72,9 +72,13 @@ await t.test('every vector opens, or fails as it says', async (t) => {
       const { failure, released } = typeof outcome === 'string' ? { failure: outcome, released: Buffer.alloc(0) } : outcome
       t.equal(failure ?? 'success', vector.expect, `${name}, ${how}: ${vector.description}`)
       if (failure === null) t.equal(sha256(released), vector.sha256)
-      else if (released.length > 0) t.match(
-        vector, { released: released.length, releasedSha256: sha256(released) }, 'only right bytes were released'
-      )
+      else if (released.length > 0) {
+        t.match(
+          vector,
+          { released: released.length, releasedSha256: sha256(released) },
+          'only right bytes were released'
+        )
+      }
     }
   }
   const faulty = names.filter((name) => name.startsWith('bad-')).length

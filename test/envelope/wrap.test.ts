@@ -69,8 +69,10 @@ await t.test('contexts: different ones never have one encoding, the order of pai
   fc.assert(fc.property(context, context, (a, b) => encode(a).equals(encode(b)) === (canonical(a) === canonical(b))), { numRuns: 2000 })
   t.same(bucketKeyContext('r', 'b', null, { a: '1', b: '2' }), bucketKeyContext('r', 'b', null, { b: '2', a: '1' }))
   t.notSame(bucketKeyContext('ab', 'c', null, {}), bucketKeyContext('a', 'bc', null, {}))
-  t.same(bucketKeyContext('r', 'b', 'k', { n: 'v' }).toString('latin1'),
-    '\0\0\0\x16sealgate/v1/bucket-key\0\0\0\x01r\0\0\0\x01b\0\0\0\x01k\0\0\0\x01n\0\0\0\x01v')
+  t.same(
+    bucketKeyContext('r', 'b', 'k', { n: 'v' }).toString('latin1'),
+    '\0\0\0\x16sealgate/v1/bucket-key\0\0\0\x01r\0\0\0\x01b\0\0\0\x01k\0\0\0\x01n\0\0\0\x01v'
+  )
   // U+FF61 sorts before U+1F600 in UTF-8, and after it in UTF-16.
   t.same(
     bucketKeyContext('r', 'b', null, { '\u{1f600}': '', '\uff61': '' }),

@@ -7,7 +7,9 @@ import { headerSigned, querySigned, Wire, type Answer } from './wire.ts'
 
 const store = await startTestStore({ buckets: ['sealed', 'plain-a', 'opaque-a'], keepBodies: false })
 const gateway = await startTestGateway(store, {
-  sections: { buckets: { '*': { encryption: 'on', key: 'main' }, 'plain-*': { encryption: 'off' }, 'opaque-*': { encryption: 'on', key: 'main', etag: 'opaque' } } }
+  sections: {
+    buckets: { '*': { encryption: 'on', key: 'main' }, 'plain-*': { encryption: 'off' }, 'opaque-*': { encryption: 'on', key: 'main', etag: 'opaque' } }
+  }
 })
 const wire = new Wire(gateway.endpoint)
 const { host } = new URL(gateway.endpoint)
@@ -19,15 +21,23 @@ t.teardown(async () => {
 
 type Headers = readonly (readonly [name: string, value: string])[]
 
-function send(method: string, target: string, { headers = [], body = '', region }: { headers?: Headers, body?: string | Buffer, region?: string } = {}): Promise<Answer> {
+function send(
+  method: string,
+  target: string,
+  { headers = [], body = '', region }: { headers?: Headers; body?: string | Buffer; region?: string } = {}
+): Promise<Answer> {
   return wire.send(headerSigned(gateway, { method, target, headers }, body, region === undefined ? {} : { region }), body)
 }
 
 void t.test('targets in absolute form, signed as in origin form', async (t) => {
   t.equal((await send('PUT', '/sealed/a%20b', { body: 'absolute' })).status, 200)
-  for (const [signed, sent] of [
-    ['/sealed/a%20b', `http://${host}/sealed/a%20b`], ['/sealed/a%20b?x=1', `HTTP://${host}/sealed/a%20b?x=1`], ['/sealed/a%20b', `https://${host}/sealed/a%20b`]
-  ] as const) {
+  for (
+    const [signed, sent] of [
+      ['/sealed/a%20b', `http://${host}/sealed/a%20b`],
+      ['/sealed/a%20b?x=1', `HTTP://${host}/sealed/a%20b?x=1`],
+      ['/sealed/a%20b', `https://${host}/sealed/a%20b`]
+    ] as const
+  ) {
     const answer = await wire.send({ ...headerSigned(gateway, { method: 'GET', target: signed, headers: [] }), target: sent })
     t.match([answer.status, answer.body.toString()], [200, 'absolute'], sent)
   }
@@ -53,10 +63,13 @@ void t.test('a copy source encoded as a whole', async (t) => {
     const old = (await send('PUT', path, { body: `old ${key}` })).headers['x-amz-version-id']
     await send('PUT', path, { body: `new ${key}` })
     for (const target of ['/sealed/copy', '/plain-a/copy']) {
-      for (const [source, expected] of [
-        [encodeURIComponent(`sealed/${key}`), `new ${key}`], [encodeURIComponent(`/sealed/${key}`), `new ${key}`],
-        [`${encodeURIComponent(`sealed/${key}`)}?versionId=${String(old)}`, `old ${key}`]
-      ] as const) {
+      for (
+        const [source, expected] of [
+          [encodeURIComponent(`sealed/${key}`), `new ${key}`],
+          [encodeURIComponent(`/sealed/${key}`), `new ${key}`],
+          [`${encodeURIComponent(`sealed/${key}`)}?versionId=${String(old)}`, `old ${key}`]
+        ] as const
+      ) {
         t.equal((await send('PUT', target, { headers: [['x-amz-copy-source', source]] })).status, 200, source)
         t.equal((await send('GET', target)).body.toString(), expected, source)
       }
@@ -71,8 +84,11 @@ void t.test('bare words of pages against caches, signed and presigned', async (t
       t.equal((await send('GET', `/${bucket}/page?${word}`)).body.toString(), 'page', word)
       t.equal((await send('HEAD', `/${bucket}/page?${word}`)).status, 200)
       t.equal((await wire.send(querySigned(gateway, { method: 'GET', target: `/${bucket}/page?${word}`, headers: [] }))).status, 200)
-      t.equal((await wire.send({ ...headerSigned(gateway, { method: 'GET', target: `/${bucket}/page`, headers: [] }), target: `/${bucket}/page?${word}` })).code,
-        'SignatureDoesNotMatch', 'it is signed all the same')
+      t.equal(
+        (await wire.send({ ...headerSigned(gateway, { method: 'GET', target: `/${bucket}/page`, headers: [] }), target: `/${bucket}/page?${word}` })).code,
+        'SignatureDoesNotMatch',
+        'it is signed all the same'
+      )
     }
     t.equal((await send('PUT', `/${bucket}/page?v2`, { body: 'x' })).status, 501)
     t.equal((await send('DELETE', `/${bucket}/page?v2`)).status, 501)
@@ -103,7 +119,8 @@ void t.test('Content-Encoding keeps what the client wrote', async (t) => {
 })
 
 void t.test('the longest list of parts is read: 10,000 with SHA-256, indented, with &quot;', async (t) => {
-  const part = (number: number): string => `    <Part>\r\n        <ETag>&quot;${'d'.repeat(32)}&quot;</ETag>\r\n` +
+  const part = (number: number): string =>
+    `    <Part>\r\n        <ETag>&quot;${'d'.repeat(32)}&quot;</ETag>\r\n` +
     `        <ChecksumSHA256>${'A'.repeat(43)}=</ChecksumSHA256>\r\n        <PartNumber>${number}</PartNumber>\r\n    </Part>\r\n`
   const list = Array.from({ length: 10_000 }, (_, i) => part(i + 1)).join('')
   const body = `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">\n${list}</CompleteMultipartUpload>`

@@ -15,10 +15,20 @@ await t.test('half-sent forms and half-sent refused bodies leave signed requests
   t.teardown(() => gateway.close())
   const port = Number(new URL(gateway.endpoint).port)
   const sockets: Socket[] = []
-  const half = (text: string): void => { sockets.push(connect(port, '127.0.0.1', function (this: Socket) { this.write(text) }).on('error', () => undefined)) }
-  t.teardown(() => { for (const socket of sockets) socket.destroy() })
+  const half = (text: string): void => {
+    sockets.push(
+      connect(port, '127.0.0.1', function(this: Socket) {
+        this.write(text)
+      }).on('error', () => undefined)
+    )
+  }
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+  })
   for (let i = 0; i < 300; i += 1) {
-    half(`POST /${Bucket} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000\r\n\r\n--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nhal`)
+    half(
+      `POST /${Bucket} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000\r\n\r\n--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nhal`
+    )
   }
   for (let i = 0; i < 50; i += 1) half(`PUT /${Bucket}/k HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nhalf`)
   const load = () => gateway.listener.counts()
@@ -35,7 +45,8 @@ await t.test('a client that takes all it may is told to slow down, and others go
   const first = { accessKeyId: 'FIRST', secretAccessKey: 'first-secret', limits: { requests: 3 } }
   const gateway = await startTestGateway(store, { sections: { clients: [first, second], limits: { perClient: { requestsPerSecond: 1000 } } } })
   t.teardown(() => gateway.close())
-  const as = (credentials: typeof second) => new S3Client({ endpoint: gateway.endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials })
+  const as = (credentials: typeof second) =>
+    new S3Client({ endpoint: gateway.endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials })
   await as(second).send(new PutObjectCommand({ Bucket, Key: 'large', Body: Buffer.alloc(8 * 1024 * 1024) }))
   const get = async (who: typeof second) => as(who).send(new GetObjectCommand({ Bucket, Key: 'large' }))
   // Their bodies are not read: three readers that hold what they have got.

@@ -7,14 +7,32 @@ import type { TestGateway } from '../support/gateway.ts'
 
 const places = ['none', 'header', 'query', 'v2-header', 'v2-query', 'header+query', 'header+v2-query', 'query+v2-query', 'header+stray', 'form'] as const
 const payloads = [
-  'absent', 'hash', 'wrong hash', 'UNSIGNED-PAYLOAD', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
-  'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'UNKNOWN-WORD'
+  'absent',
+  'hash',
+  'wrong hash',
+  'UNSIGNED-PAYLOAD',
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD',
+  'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
+  'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+  'UNKNOWN-WORD'
 ] as const
 const states = [
-  'valid', 'last digit', 'empty', 'one short', 'one long', 'upper case', 'missing', 'other secret', 'other key id', 'other method', 'other target', 'stale', 'from the future'
+  'valid',
+  'last digit',
+  'empty',
+  'one short',
+  'one long',
+  'upper case',
+  'missing',
+  'other secret',
+  'other key id',
+  'other method',
+  'other target',
+  'stale',
+  'from the future'
 ] as const
-export type Place = typeof places[number]
-export type Payload = typeof payloads[number]
+type Place = typeof places[number]
+type Payload = typeof payloads[number]
 export type State = typeof states[number]
 
 export interface Row {
@@ -58,8 +76,14 @@ function rowOf(place: Place, payload: Payload, state: State, request: OperationR
 }
 
 export function* allRows(bucket: string, key: string): Generator<Row> {
-  for (const request of requests(bucket, key)) for (const place of places) for (const payload of payloads) for (const state of states) {
-    yield rowOf(place, payload, state, request)
+  for (const request of requests(bucket, key)) {
+    for (const place of places) {
+      for (const payload of payloads) {
+        for (const state of states) {
+          yield rowOf(place, payload, state, request)
+        }
+      }
+    }
   }
 }
 
@@ -67,9 +91,11 @@ export function* allRows(bucket: string, key: string): Generator<Row> {
 export function* sampledRows(bucket: string, key: string): Generator<Row> {
   let turn = 0
   for (const request of requests(bucket, key)) {
-    for (const place of places) for (const payload of payloads) {
-      turn += 1
-      if (turn % 2 === 0) yield rowOf(place, payload, states[(turn * 7) % states.length] ?? 'valid', request)
+    for (const place of places) {
+      for (const payload of payloads) {
+        turn += 1
+        if (turn % 2 === 0) yield rowOf(place, payload, states[(turn * 7) % states.length] ?? 'valid', request)
+      }
     }
     turn += 1
     for (const state of states) {
@@ -112,15 +138,24 @@ function signed(place: Place, draft: Draft, options: SignOptions, word: Headers)
   const plain = { ...draft, headers: [...draft.headers, ...word] }
   switch (place) {
     case 'none':
-    case 'form': return plain
-    case 'header': return signHeader(draft, options)
-    case 'query': return signQuery(plain, options)
-    case 'v2-header': return signHeaderV2(plain, options)
-    case 'v2-query': return signQueryV2(plain, options)
-    case 'header+query': return signHeader(signQuery(draft, options), options)
-    case 'header+v2-query': return signHeader(signQueryV2(draft, options), options)
-    case 'query+v2-query': return signQueryV2(signQuery(plain, options), options)
-    case 'header+stray': return signHeader({ ...draft, target: `${draft.target}${draft.target.includes('?') ? '&' : '?'}X-Amz-Credential=x` }, options)
+    case 'form':
+      return plain
+    case 'header':
+      return signHeader(draft, options)
+    case 'query':
+      return signQuery(plain, options)
+    case 'v2-header':
+      return signHeaderV2(plain, options)
+    case 'v2-query':
+      return signQueryV2(plain, options)
+    case 'header+query':
+      return signHeader(signQuery(draft, options), options)
+    case 'header+v2-query':
+      return signHeader(signQueryV2(draft, options), options)
+    case 'query+v2-query':
+      return signQueryV2(signQuery(plain, options), options)
+    case 'header+stray':
+      return signHeader({ ...draft, target: `${draft.target}${draft.target.includes('?') ? '&' : '?'}X-Amz-Credential=x` }, options)
   }
 }
 
@@ -131,7 +166,8 @@ function optionsOf(gateway: TestGateway, payload: Payload, state: State, body: s
   const clock = new Date(Date.now() + (clocks[state] ?? 0))
   return signOptions(gateway, {
     payloadHash: payload === 'hash' ? sha256(body) : payload === 'wrong hash' ? sha256(`${body}x`) : payload === 'absent' ? 'UNSIGNED-PAYLOAD' : payload,
-    time: timestampOf(clock), clock,
+    time: timestampOf(clock),
+    clock,
     // Two hours ago with a life of one.
     expires: 3600,
     ...(state === 'other secret' ? { secret: `${gateway.secretAccessKey}x` } : {}),
@@ -146,17 +182,28 @@ function optionsOf(gateway: TestGateway, payload: Payload, state: State, body: s
  * @param more further fields, which the policy allows
  */
 export function form(
-  gateway: TestGateway, state: State, bucket: readonly unknown[], file = { key: 'posted', text: 'file' }, more: Readonly<Record<string, string>> = {}
+  gateway: TestGateway,
+  state: State,
+  bucket: readonly unknown[],
+  file = { key: 'posted', text: 'file' },
+  more: Readonly<Record<string, string>> = {}
 ): string {
   const time = timestampOf(new Date(Date.now() + (clocks[state] ?? 0)))
   const credential = `${state === 'other key id' ? 'AKIAI44QH8DHBEXAMPLE' : gateway.accessKeyId}/${time.slice(0, 8)}/us-east-1/s3/aws4_request`
-  const conditions = [...bucket, ['starts-with', '$key', ''], { 'x-amz-algorithm': 'AWS4-HMAC-SHA256' }, { 'x-amz-credential': credential }, { 'x-amz-date': time }, ...Object.entries(more).map(([name, value]) => ({ [name]: value }))]
+  const conditions = [...bucket, ['starts-with', '$key', ''], { 'x-amz-algorithm': 'AWS4-HMAC-SHA256' }, { 'x-amz-credential': credential }, {
+    'x-amz-date': time
+  }, ...Object.entries(more).map(([name, value]) => ({ [name]: value }))]
   const expiration = new Date(Date.now() + (state === 'stale' ? -hour : hour)).toISOString()
   const policy = Buffer.from(JSON.stringify({ expiration, conditions })).toString('base64')
   const secret = state === 'other secret' ? `${gateway.secretAccessKey}x` : gateway.secretAccessKey
   const signature = createHmac('sha256', signingKey(secret, time.slice(0, 8), 'us-east-1')).update(policy).digest('hex')
   const fields = {
-    ...more, 'key': file.key, 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-credential': credential, 'x-amz-date': time, policy,
+    ...more,
+    'key': file.key,
+    'x-amz-algorithm': 'AWS4-HMAC-SHA256',
+    'x-amz-credential': credential,
+    'x-amz-date': time,
+    policy,
     ...state === 'missing' ? {} : { 'x-amz-signature': (damages[state] ?? ((value: string) => value))(signature) }
   }
   const parts = Object.entries(fields).map(([name, value]) => `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`)
@@ -175,7 +222,8 @@ export async function sendRow(wire: Wire, gateway: TestGateway, { place, payload
     method: state === 'other method' ? 'OPTIONS' : draft.method,
     target: state === 'other target' ? draft.target.replace(/^\/[^/?]*/, '/theirs') : draft.target,
     headers: [
-      ['Host', new URL(gateway.endpoint).host], ...draft.headers.filter(([name]) => !(place === 'form' && name === 'Content-Type')),
+      ['Host', new URL(gateway.endpoint).host],
+      ...draft.headers.filter(([name]) => !(place === 'form' && name === 'Content-Type')),
       ...place === 'form' ? [['Content-Type', 'multipart/form-data; boundary=b'] as const] : [],
       ...streaming ? [['x-amz-decoded-content-length', '4'] as const] : [],
       ...streaming && payload.endsWith('TRAILER') ? [['x-amz-trailer', 'x-amz-checksum-crc32'] as const] : [],
@@ -190,7 +238,8 @@ export async function sendRow(wire: Wire, gateway: TestGateway, { place, payload
   }
   if (!streaming || !takesBody) return wire.send(sent, takesBody ? body : '')
   const chunks = framed(gateway, sent, [Buffer.from('data')], {
-    signed: payload.includes('HMAC'), ...payload.endsWith('TRAILER') ? { trailer: 'x-amz-checksum-crc32:rfPzYw==' } : {}
+    signed: payload.includes('HMAC'),
+    ...payload.endsWith('TRAILER') ? { trailer: 'x-amz-checksum-crc32:rfPzYw==' } : {}
   })
   return wire.send({ ...sent, headers: [...sent.headers, ['Content-Length', String(chunks.length)]] }, chunks)
 }

@@ -40,8 +40,18 @@ async function rig(t: Test, sections: Record<string, unknown> = {}): Promise<Rig
 }
 
 const refusals = new Set([
-  'AccessDenied', 'AuthorizationHeaderMalformed', 'AuthorizationQueryParametersError', 'InvalidAccessKeyId', 'InvalidArgument', 'InvalidRequest',
-  'MalformedPOSTRequest', 'MissingContentLength', 'NotImplemented', 'RequestTimeTooSkewed', 'SignatureDoesNotMatch', 'XAmzContentSHA256Mismatch'
+  'AccessDenied',
+  'AuthorizationHeaderMalformed',
+  'AuthorizationQueryParametersError',
+  'InvalidAccessKeyId',
+  'InvalidArgument',
+  'InvalidRequest',
+  'MalformedPOSTRequest',
+  'MissingContentLength',
+  'NotImplemented',
+  'RequestTimeTooSkewed',
+  'SignatureDoesNotMatch',
+  'XAmzContentSHA256Mismatch'
 ])
 
 function isRefused({ status, code }: Answer, row: Row): boolean {
@@ -74,7 +84,9 @@ void t.test('A1: every valid row passes authentication', async (t) => {
   for (const row of valid) {
     const answer = await sendRow(wire, gateway, row)
     upstream += Math.min(1, seen().length)
-    if (denied.has(answer.code) || answer.status >= 500 && answer.status !== 501) wrong.push(`${row.name}: ${answer.status} ${answer.code} ${answer.body.toString()}`)
+    if (denied.has(answer.code) || answer.status >= 500 && answer.status !== 501) {
+      wrong.push(`${row.name}: ${answer.status} ${answer.code} ${answer.body.toString()}`)
+    }
   }
   t.same(wrong.slice(0, 20), [])
   t.ok(upstream > 100, 'most of them reach the store')
@@ -137,7 +149,16 @@ void t.test('regression: a signed hash is held to where the operation has no use
 
 void t.test('regression: a public bucket opens its objects and listings to everybody, and none of its settings', async (t) => {
   const { gateway, wire, seen } = await rig(t, { buckets: { '*': { encryption: 'on', key: 'main', publicRead: true, plaintext: 'allow' } } })
-  const open = new Set(['GetObject', 'HeadObject', 'GetObjectAttributes', 'HeadBucket', 'ListObjects', 'ListObjectsV2', 'ListObjectVersions', 'ListMultipartUploads'])
+  const open = new Set([
+    'GetObject',
+    'HeadObject',
+    'GetObjectAttributes',
+    'HeadBucket',
+    'ListObjects',
+    'ListObjectsV2',
+    'ListObjectVersions',
+    'ListMultipartUploads'
+  ])
   const host: Headers = [['Host', new URL(gateway.endpoint).host]]
   for (const { name, draft, body } of operationRequests(bucket, key)) {
     if (name === 'Preflight') continue
@@ -151,26 +172,80 @@ void t.test('regression: a public bucket opens its objects and listings to every
 })
 
 const injected = [
-  'acl', 'bucket-object-lock-enabled', 'bypass-governance-retention', 'checksum-crc32', 'checksum-crc32c', 'checksum-crc64nvme', 'checksum-sha1',
-  'checksum-sha256', 'checksum-algorithm', 'checksum-mode', 'checksum-type', 'copy-source', 'copy-source-if-match', 'copy-source-if-modified-since',
-  'copy-source-if-none-match', 'copy-source-if-unmodified-since', 'copy-source-range', 'copy-source-server-side-encryption-customer-algorithm',
-  'copy-source-server-side-encryption-customer-key', 'copy-source-server-side-encryption-customer-key-md5', 'date', 'decoded-content-length',
-  'expected-bucket-owner', 'source-expected-bucket-owner', 'grant-full-control', 'grant-read', 'grant-read-acp', 'grant-write', 'grant-write-acp',
-  'id-2', 'if-match-initiated-time', 'if-match-last-modified-time', 'if-match-size', 'meta-colour', 'meta-sealgate', 'metadata-directive', 'mfa',
-  'mp-object-size', 'object-attributes', 'object-lock-legal-hold', 'object-lock-mode', 'object-lock-retain-until-date', 'object-ownership',
-  'optional-object-attributes', 'request-payer', 'request-route', 'sdk-checksum-algorithm', 'security-token', 'server-side-encryption',
-  'server-side-encryption-aws-kms-key-id', 'server-side-encryption-bucket-key-enabled', 'server-side-encryption-context',
-  'server-side-encryption-customer-algorithm', 'server-side-encryption-customer-key', 'server-side-encryption-customer-key-md5', 'storage-class',
-  'tagging', 'tagging-directive', 'trailer', 'transition-default-minimum-object-size', 'website-redirect-location', 'write-offset-bytes', 'unheard-of'
+  'acl',
+  'bucket-object-lock-enabled',
+  'bypass-governance-retention',
+  'checksum-crc32',
+  'checksum-crc32c',
+  'checksum-crc64nvme',
+  'checksum-sha1',
+  'checksum-sha256',
+  'checksum-algorithm',
+  'checksum-mode',
+  'checksum-type',
+  'copy-source',
+  'copy-source-if-match',
+  'copy-source-if-modified-since',
+  'copy-source-if-none-match',
+  'copy-source-if-unmodified-since',
+  'copy-source-range',
+  'copy-source-server-side-encryption-customer-algorithm',
+  'copy-source-server-side-encryption-customer-key',
+  'copy-source-server-side-encryption-customer-key-md5',
+  'date',
+  'decoded-content-length',
+  'expected-bucket-owner',
+  'source-expected-bucket-owner',
+  'grant-full-control',
+  'grant-read',
+  'grant-read-acp',
+  'grant-write',
+  'grant-write-acp',
+  'id-2',
+  'if-match-initiated-time',
+  'if-match-last-modified-time',
+  'if-match-size',
+  'meta-colour',
+  'meta-sealgate',
+  'metadata-directive',
+  'mfa',
+  'mp-object-size',
+  'object-attributes',
+  'object-lock-legal-hold',
+  'object-lock-mode',
+  'object-lock-retain-until-date',
+  'object-ownership',
+  'optional-object-attributes',
+  'request-payer',
+  'request-route',
+  'sdk-checksum-algorithm',
+  'security-token',
+  'server-side-encryption',
+  'server-side-encryption-aws-kms-key-id',
+  'server-side-encryption-bucket-key-enabled',
+  'server-side-encryption-context',
+  'server-side-encryption-customer-algorithm',
+  'server-side-encryption-customer-key',
+  'server-side-encryption-customer-key-md5',
+  'storage-class',
+  'tagging',
+  'tagging-directive',
+  'trailer',
+  'transition-default-minimum-object-size',
+  'website-redirect-location',
+  'write-offset-bytes',
+  'unheard-of'
 ].map((name) => `x-amz-${name}`)
 
 void t.test('A3: an x-amz header that is not signed is refused on every operation, and nothing goes upstream', async (t) => {
   const { gateway, wire, seen } = await rig(t)
-  const rows = operationRequests(bucket, key).filter(({ name }) => name !== 'Preflight').flatMap((request, i) => injected.flatMap((name, j) => {
-    if (request.draft.headers.some(([given]) => given.toLowerCase() === name)) return []
-    // Every header meets every second operation, and every eighth presigned.
-    return (i + j) % 2 === 1 ? [] : [[request, name, (i + j) % 8 === 0 ? querySigned : headerSigned] as const]
-  }))
+  const rows = operationRequests(bucket, key).filter(({ name }) => name !== 'Preflight').flatMap((request, i) =>
+    injected.flatMap((name, j) => {
+      if (request.draft.headers.some(([given]) => given.toLowerCase() === name)) return []
+      // Every header meets every second operation, and every eighth presigned.
+      return (i + j) % 2 === 1 ? [] : [[request, name, (i + j) % 8 === 0 ? querySigned : headerSigned] as const]
+    })
+  )
   const wrong: string[] = []
   await forEach(rows, 16, async ([request, name, sign]) => {
     if (name === 'x-amz-date' && sign === headerSigned) return
@@ -183,7 +258,14 @@ void t.test('A3: an x-amz header that is not signed is refused on every operatio
   t.comment(`${rows.length.toLocaleString('en')} requests with one unsigned x-amz header, all 403, 0 requests upstream`)
 })
 
-const reserved = ['x-amz-meta-sealgate', 'x-amz-meta-sealgate-key', 'x-amz-meta-sealgate-context', 'X-Amz-Meta-SealGate', 'x-amz-meta-sealgate-of-the-future', 'x-amz-meta-sealgatex']
+const reserved = [
+  'x-amz-meta-sealgate',
+  'x-amz-meta-sealgate-key',
+  'x-amz-meta-sealgate-context',
+  'X-Amz-Meta-SealGate',
+  'x-amz-meta-sealgate-of-the-future',
+  'x-amz-meta-sealgatex'
+]
 
 void t.test('A2: nobody sets the metadata of the gateway', async (t) => {
   const { gateway, wire, store, seen } = await rig(t)
@@ -210,9 +292,17 @@ void t.test('A2: nobody sets the metadata of the gateway', async (t) => {
 })
 
 const conditions: Headers = [
-  ['If-Match', '"x"'], ['If-Match', '*'], ['If-None-Match', '"x"'], ['If-None-Match', '*'], ['If-Modified-Since', 'Sat, 01 Jan 2000 00:00:00 GMT'],
-  ['If-Modified-Since', 'Fri, 01 Jan 2100 00:00:00 GMT'], ['If-Unmodified-Since', 'Sat, 01 Jan 2000 00:00:00 GMT'], ['If-Range', '"x"'],
-  ['Range', 'bytes=0-0'], ['Range', 'bytes=999999-'], ['Range', 'nonsense']
+  ['If-Match', '"x"'],
+  ['If-Match', '*'],
+  ['If-None-Match', '"x"'],
+  ['If-None-Match', '*'],
+  ['If-Modified-Since', 'Sat, 01 Jan 2000 00:00:00 GMT'],
+  ['If-Modified-Since', 'Fri, 01 Jan 2100 00:00:00 GMT'],
+  ['If-Unmodified-Since', 'Sat, 01 Jan 2000 00:00:00 GMT'],
+  ['If-Range', '"x"'],
+  ['Range', 'bytes=0-0'],
+  ['Range', 'bytes=999999-'],
+  ['Range', 'nonsense']
 ]
 
 /** What a client can tell apart: everything but the ids, the clock and the length of a body that names them. */
@@ -253,7 +343,9 @@ void t.test('A4: who may not ask learns nothing from conditions, whether or not 
       const bad = headerSigned({ ...gateway, secretAccessKey: 'wrong' }, { method, target: '/theirs/key', headers: [...length, ...more] })
       const answer = await wire.send(bad)
       rows += 1
-      if (answer.status !== 403 || (method !== 'HEAD' && answer.code !== 'SignatureDoesNotMatch')) t.fail(`${method} ${more.join()}: ${answer.status} ${answer.code}`)
+      if (answer.status !== 403 || (method !== 'HEAD' && answer.code !== 'SignatureDoesNotMatch')) {
+        t.fail(`${method} ${more.join()}: ${answer.status} ${answer.code}`)
+      }
     }
   }
   t.same(seen(), [])
@@ -269,7 +361,11 @@ void t.test('a tenant gets one answer for buckets of others and for those that a
   }
   for (const { name, row, draft, body } of operationRequests('theirs', key)) {
     if (row.level === 'service' || name === 'Preflight') continue
-    const elsewhere: Draft = { ...draft, target: draft.target.replace('/theirs', '/nowhere'), headers: draft.headers.map(([n, v]) => [n, v.replace('/theirs', '/nowhere')]) }
+    const elsewhere: Draft = {
+      ...draft,
+      target: draft.target.replace('/theirs', '/nowhere'),
+      headers: draft.headers.map(([n, v]) => [n, v.replace('/theirs', '/nowhere')])
+    }
     const [theirs, nowhere] = [await sent(draft, body), await sent(elsewhere, body)]
     if (theirs !== nowhere) t.fail(`${name}: ${theirs} ${nowhere}`)
     if (!theirs.startsWith('[403') && !theirs.startsWith('[4')) t.fail(`${name}: ${theirs}`)
@@ -279,7 +375,9 @@ void t.test('a tenant gets one answer for buckets of others and for those that a
     const from = (source: string): Draft => ({ ...draft, headers: [['x-amz-copy-source', source]] })
     const spellings = ['theirs/key', '/theirs/key', 'theirs/keep', '%74heirs/key', '/theirs%2Fkey', 'theirs/key?versionId=null']
     const theirs = new Set(await Promise.all(spellings.map((source) => sent(from(source), body))))
-    const nowhere = new Set(await Promise.all(spellings.map((source) => sent(from(source.replace('theirs', 'nowhere').replace('%74heirs', '%6Eowhere')), body))))
+    const nowhere = new Set(
+      await Promise.all(spellings.map((source) => sent(from(source.replace('theirs', 'nowhere').replace('%74heirs', '%6Eowhere')), body)))
+    )
     t.same(theirs, nowhere, `${name} from elsewhere`)
   }
   t.same(seen().map((r) => `${r.method} ${r.path}`), [])
@@ -290,16 +388,22 @@ void t.test('regression: no setting makes the store write into a bucket that the
   const { gateway, wire, seen, as } = await tenantRig(t)
   const documents: Readonly<Record<string, (name: string) => string>> = {
     'logging': (name) => `<BucketLoggingStatus><LoggingEnabled><TargetBucket>${name}</TargetBucket></LoggingEnabled></BucketLoggingStatus>`,
-    'replication': (name) => `<ReplicationConfiguration><Rule><Destination><Bucket>arn:aws:s3:::${name}</Bucket></Destination></Rule></ReplicationConfiguration>`,
-    'id=x&inventory': (name) => `<InventoryConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Destination><S3BucketDestination><Bucket>arn:aws:s3:::${name}</Bucket></S3BucketDestination></Destination></InventoryConfiguration>`,
-    'analytics&id=x': (name) => `<AnalyticsConfiguration><StorageClassAnalysis><DataExport><Destination><S3BucketDestination><Bucket>arn:aws:s3:::${name}</Bucket></S3BucketDestination></Destination></DataExport></StorageClassAnalysis></AnalyticsConfiguration>`
+    'replication': (name) =>
+      `<ReplicationConfiguration><Rule><Destination><Bucket>arn:aws:s3:::${name}</Bucket></Destination></Rule></ReplicationConfiguration>`,
+    'id=x&inventory': (name) =>
+      `<InventoryConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Destination><S3BucketDestination><Bucket>arn:aws:s3:::${name}</Bucket></S3BucketDestination></Destination></InventoryConfiguration>`,
+    'analytics&id=x': (name) =>
+      `<AnalyticsConfiguration><StorageClassAnalysis><DataExport><Destination><S3BucketDestination><Bucket>arn:aws:s3:::${name}</Bucket></S3BucketDestination></Destination></DataExport></StorageClassAnalysis></AnalyticsConfiguration>`
   }
   for (const [query, document] of Object.entries(documents)) {
-    const put = async (body: string, sign: typeof as): Promise<Answer> => wire.send(sign({ method: 'PUT', target: `/${bucket}?${query}`, headers: [] }, body), body)
+    const put = async (body: string, sign: typeof as): Promise<Answer> =>
+      wire.send(sign({ method: 'PUT', target: `/${bucket}?${query}`, headers: [] }, body), body)
     const everybodys: typeof as = (draft, body = '') => headerSigned(gateway, draft, body)
     t.match(await put(document('theirs'), as), { status: 403, code: 'AccessDenied' }, query)
     t.match(await put(document('sealgate-state'), everybodys), { status: 404, code: 'NoSuchBucket' }, query)
-    for (const odd of ['<b/>theirs', ' theirs', 'theirs<!-- -->', `theirs:${bucket}`]) t.match(await put(document(odd), as), { status: 400 }, `${query}: ${odd}`)
+    for (const odd of ['<b/>theirs', ' theirs', 'theirs<!-- -->', `theirs:${bucket}`]) {
+      t.match(await put(document(odd), as), { status: 400 }, `${query}: ${odd}`)
+    }
     t.same(seen(), [], query)
     await put(document(bucket), as)
     await put(document('theirs'), everybodys)

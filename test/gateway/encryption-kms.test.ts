@@ -25,7 +25,10 @@ await t.test('objects under one bucket key have object keys of their own, and me
   t.ok(first!.blob.equals(second!.blob), 'one bucket key')
   t.notOk(first!.commitment.equals(second!.commitment), 'two object keys')
   t.notOk((await a!.body()).equals(await b!.body()))
-  const moved = [['b\'s metadata on a', { metadata: b!.metadata }], ['b\'s body on a', { body: await b!.body() }], ['all of b as a', { metadata: b!.metadata, body: await b!.body() }]] as const
+  const moved = [['b\'s metadata on a', { metadata: b!.metadata }], ['b\'s body on a', { body: await b!.body() }], ['all of b as a', {
+    metadata: b!.metadata,
+    body: await b!.body()
+  }]] as const
   const before = { metadata: a!.metadata, body: await a!.body() }
   for (const [name, change] of moved) {
     await a!.set(change)
@@ -36,11 +39,13 @@ await t.test('objects under one bucket key have object keys of their own, and me
 })
 
 await t.test('a policy that demands a mode refuses writes without it, presigned ones, too', async (t) => {
-  for (const [demanded, fitting, others] of [
-    ['aws:kms', { [sse]: 'aws:kms', [`${sse}-aws-kms-key-id`]: 'cloud' }, [{}, { [sse]: 'AES256' }, customerHeaders(customer)]],
-    ['AES256', { [sse]: 'AES256' }, [{}, { [sse]: 'aws:kms', [`${sse}-aws-kms-key-id`]: 'cloud' }, customerHeaders(customer)]],
-    ['SSE-C', customerHeaders(customer), [{}, { [sse]: 'AES256' }]]
-  ] as readonly (readonly [string, Headers, readonly Headers[]])[]) {
+  for (
+    const [demanded, fitting, others] of [
+      ['aws:kms', { [sse]: 'aws:kms', [`${sse}-aws-kms-key-id`]: 'cloud' }, [{}, { [sse]: 'AES256' }, customerHeaders(customer)]],
+      ['AES256', { [sse]: 'AES256' }, [{}, { [sse]: 'aws:kms', [`${sse}-aws-kms-key-id`]: 'cloud' }, customerHeaders(customer)]],
+      ['SSE-C', customerHeaders(customer), [{}, { [sse]: 'AES256' }]]
+    ] as readonly (readonly [string, Headers, readonly Headers[]])[]
+  ) {
     const rig = await startEncryptionRig(t, { requireSse: [demanded] })
     const { store } = rig
     for (const headers of others) {

@@ -21,7 +21,10 @@ await t.test('a disabled key fails new reads within the cache\'s age, and opens 
   const opened = await until(() => ask(s3, new GetObjectCommand({ Bucket, Key: 'o' })), ({ status }) => status === 200)
   t.equal(opened.body.toString(), 'body')
   kms.setState(arn, 'pending-deletion')
-  t.match(await until(() => ask(s3, new GetObjectCommand({ Bucket, Key: 'o' })), ({ status }) => status !== 200), { status: 400, code: 'KMS.KMSInvalidStateException' })
+  t.match(await until(() => ask(s3, new GetObjectCommand({ Bucket, Key: 'o' })), ({ status }) => status !== 200), {
+    status: 400,
+    code: 'KMS.KMSInvalidStateException'
+  })
 })
 
 await t.test('a key service that hangs: nothing waits beyond the deadline, nothing is stored, and it goes on afterwards', patient, async (t) => {
@@ -31,7 +34,8 @@ await t.test('a key service that hangs: nothing waits beyond the deadline, nothi
   kms.misbehave = () => true
   const started = performance.now()
   const answers = await Promise.all([...Array(20).keys()].flatMap((i) => [
-    ask(s3, new PutObjectCommand({ Bucket, Key: `during/${i}`, Body: secret })), ask(s3, new GetObjectCommand({ Bucket, Key: 'before' }))
+    ask(s3, new PutObjectCommand({ Bucket, Key: `during/${i}`, Body: secret })),
+    ask(s3, new GetObjectCommand({ Bucket, Key: 'before' }))
   ]))
   const seconds = (performance.now() - started) / 1000
   for (const answer of answers) t.match(answer, { status: 503, body: Buffer.alloc(0) })

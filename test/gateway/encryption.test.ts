@@ -3,10 +3,27 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import {
-  CompleteMultipartUploadCommand, CopyObjectCommand, CreateMultipartUploadCommand, GetObjectCommand, HeadObjectCommand, ListPartsCommand,
-  PutObjectCommand, UploadPartCommand
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListPartsCommand,
+  PutObjectCommand,
+  UploadPartCommand
 } from '@aws-sdk/client-s3'
-import { ask, Bucket, customer, customerHeaders, encodedContext, type EncryptionRig, type Headers, sourceHeaders, sse, startEncryptionRig } from './encryption.ts'
+import {
+  ask,
+  Bucket,
+  customer,
+  customerHeaders,
+  encodedContext,
+  type EncryptionRig,
+  type Headers,
+  sourceHeaders,
+  sse,
+  startEncryptionRig
+} from './encryption.ts'
 
 interface Mode {
   readonly name: string
@@ -23,7 +40,9 @@ function modesOf({ arn }: EncryptionRig): Mode[] {
   const none = { read: {}, source: {} }
   // A write repeats the key id as it was asked for; a read says which key it is.
   const kms = (name: string, headers: Headers, more: Headers = {}, told: Headers = more): Mode => ({
-    name: `aws:kms ${name}`, ...none, write: { [sse]: 'aws:kms', ...headers },
+    name: `aws:kms ${name}`,
+    ...none,
+    write: { [sse]: 'aws:kms', ...headers },
     written: { [sse]: 'aws:kms', [`${sse}-aws-kms-key-id`]: headers[`${sse}-aws-kms-key-id`] ?? '', ...more },
     told: { [sse]: 'aws:kms', [`${sse}-aws-kms-key-id`]: arn, ...told }
   })
@@ -37,7 +56,8 @@ function modesOf({ arn }: EncryptionRig): Mode[] {
     { name: 'none', ...none, write: {}, written: {}, told: {} },
     { name: 'AES256', ...none, write: { [sse]: 'AES256' }, written: { [sse]: 'AES256' }, told: { [sse]: 'AES256' } },
     ...[arn, arn.slice(arn.indexOf(':key/') + 5), 'cloud', 'alias/cloud', 'alias/team/photos', `${account}alias/team/photos`].map((name) =>
-      kms(`by ${name}`, id(name), flag('true'))),
+      kms(`by ${name}`, id(name), flag('true'))
+    ),
     kms('bucket key on', { ...id('cloud'), ...flag('true') }, flag('true')),
     kms('bucket key off', { ...id('cloud'), ...flag('false') }),
     kms('with a context', { ...id('cloud'), [`${sse}-context`]: context }, { ...flag('true'), [`${sse}-context`]: context }, flag('true')),
@@ -69,7 +89,12 @@ function refusedWrites({ forbidden }: EncryptionRig): readonly (readonly [name: 
     ['SSE-C without key', without('key'), 400, 'InvalidArgument'],
     ['SSE-C without MD5', without('key-md5'), 400, 'InvalidArgument'],
     ['SSE-C with another algorithm', { ...own, [`${sse}-customer-algorithm`]: 'AES128' }, 400, 'InvalidEncryptionAlgorithmError'],
-    ['SSE-C with the MD5 of another key', { ...own, [`${sse}-customer-key-md5`]: customerHeaders(randomBytes(32))[`${sse}-customer-key-md5`] ?? '' }, 400, 'InvalidArgument'],
+    [
+      'SSE-C with the MD5 of another key',
+      { ...own, [`${sse}-customer-key-md5`]: customerHeaders(randomBytes(32))[`${sse}-customer-key-md5`] ?? '' },
+      400,
+      'InvalidArgument'
+    ],
     ['SSE-C with 31 bytes', customerHeaders(randomBytes(31)), 400, 'InvalidArgument'],
     ['SSE-C with zeros', customerHeaders(Buffer.alloc(32)), 400, 'InvalidArgument']
   ]
@@ -122,7 +147,9 @@ await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', { timeou
   }
   t.notOk(store.requests.some(({ headers }) => [...headers.names()].some((name) => name.includes('server-side-encryption'))), 'the store hears of none of it')
   const secrets = [customer.toString('base64'), customer.toString('hex')]
-  t.notOk(store.requests.some(({ headers, path }) => secrets.some((secret) => path.includes(secret) || headers.entries.some(([, value]) => value.includes(secret)))))
+  t.notOk(
+    store.requests.some(({ headers, path }) => secrets.some((secret) => path.includes(secret) || headers.entries.some(([, value]) => value.includes(secret))))
+  )
   t.comment(`${answers} answers of ${modes.length} modes as documented`)
 })
 
@@ -133,11 +160,13 @@ await t.test('what is refused, on every operation that makes an object, before a
   const rows = refusedWrites(rig)
   for (const [name, headers, status, code] of rows) {
     const before = store.requests.length
-    for (const [operation, command] of [
-      ['PUT', new PutObjectCommand({ Bucket, Key: 'refused', Body: 'refused' })],
-      ['COPY', new CopyObjectCommand({ Bucket, Key: 'refused', CopySource: `${Bucket}/source` })],
-      ['create', new CreateMultipartUploadCommand({ Bucket, Key: 'refused' })]
-    ] as const) t.match(await ask(s3, command, headers), { status, code }, `${operation} with ${name}`)
+    for (
+      const [operation, command] of [
+        ['PUT', new PutObjectCommand({ Bucket, Key: 'refused', Body: 'refused' })],
+        ['COPY', new CopyObjectCommand({ Bucket, Key: 'refused', CopySource: `${Bucket}/source` })],
+        ['create', new CreateMultipartUploadCommand({ Bucket, Key: 'refused' })]
+      ] as const
+    ) t.match(await ask(s3, command, headers), { status, code }, `${operation} with ${name}`)
     t.notOk(store.requests.slice(before).some(({ key, bucket }) => bucket === Bucket && key === 'refused'), `${name}: nothing goes upstream`)
   }
   t.comment(`${rows.length * 3} refusals as documented`)
@@ -154,13 +183,23 @@ await t.test('reading with a missing, wrong or needless key', async (t) => {
     ['no key', 'customer', {}, {}, 400, 'InvalidRequest'],
     ['another key', 'customer', customerHeaders(other), sourceHeaders(other), 400, 'InvalidRequest'],
     ['a key for an object that has none', 'ours', own, sourceHeaders(customer), 400, 'InvalidRequest'],
-    ['a key without its MD5', 'customer', { ...own, [`${sse}-customer-key-md5`]: '' }, { ...sourceHeaders(customer), 'x-amz-copy-source-server-side-encryption-customer-key-md5': '' }, 400, 'InvalidArgument']
+    [
+      'a key without its MD5',
+      'customer',
+      { ...own, [`${sse}-customer-key-md5`]: '' },
+      { ...sourceHeaders(customer), 'x-amz-copy-source-server-side-encryption-customer-key-md5': '' },
+      400,
+      'InvalidArgument'
+    ]
   ]
   for (const [name, Key, headers, source, status, code] of rows) {
-    for (const [operation, command] of [
-      ['GET', new GetObjectCommand({ Bucket, Key })], ['range', new GetObjectCommand({ Bucket, Key, Range: 'bytes=1-2' })],
-      ['part', new GetObjectCommand({ Bucket, Key, PartNumber: 1 })]
-    ] as const) {
+    for (
+      const [operation, command] of [
+        ['GET', new GetObjectCommand({ Bucket, Key })],
+        ['range', new GetObjectCommand({ Bucket, Key, Range: 'bytes=1-2' })],
+        ['part', new GetObjectCommand({ Bucket, Key, PartNumber: 1 })]
+      ] as const
+    ) {
       const got = await ask(s3, command, headers)
       t.match(got, { status, code, body: Buffer.alloc(0) }, `${operation} with ${name}`)
     }
@@ -195,6 +234,8 @@ await t.test('where the bucket\'s own key is a KMS key, aws:kms alone means it',
 await t.test('over plain HTTP a customer\'s key is refused', async (t) => {
   const { s3 } = await startEncryptionRig(t, {}, { auth: {} })
   t.match(await ask(s3, new PutObjectCommand({ Bucket, Key: 'o', Body: 'o' }), customerHeaders(customer)), {
-    status: 400, code: 'InvalidRequest', message: /must be made over a secure connection/
+    status: 400,
+    code: 'InvalidRequest',
+    message: /must be made over a secure connection/
   })
 })

@@ -25,7 +25,9 @@ export interface EncryptionRig {
 
 /** A bucket whose own key is a local one, and where clients may also ask for the KMS key `cloud`. */
 export async function startEncryptionRig(
-  t: { teardown(work: () => Promise<void>): void }, policy: Readonly<Record<string, unknown>> = {}, sections: Readonly<Record<string, unknown>> = {}
+  t: { teardown(work: () => Promise<void>): void },
+  policy: Readonly<Record<string, unknown>> = {},
+  sections: Readonly<Record<string, unknown>> = {}
 ): Promise<EncryptionRig> {
   process.env['AWS_ACCESS_KEY_ID'] = 'x'
   process.env['AWS_SECRET_ACCESS_KEY'] = 'y'
@@ -56,7 +58,8 @@ export async function startEncryptionRig(
 
 export function customerHeaders(key: Buffer, prefix = `${sse}-customer`): Headers {
   return {
-    [`${prefix}-algorithm`]: 'AES256', [`${prefix}-key`]: key.toString('base64'),
+    [`${prefix}-algorithm`]: 'AES256',
+    [`${prefix}-key`]: key.toString('base64'),
     [`${prefix}-key-md5`]: createHash('md5').update(key).digest('base64')
   }
 }
@@ -82,7 +85,9 @@ export interface Answer {
   readonly output: { readonly Body?: { transformToByteArray(): Promise<Uint8Array> }; readonly UploadId?: string; readonly ETag?: string }
 }
 
-type Next = (args: { readonly request: { headers: Record<string, string> } }) => Promise<{ readonly response: { readonly statusCode: number; readonly headers: Headers } }>
+type Next = (
+  args: { readonly request: { headers: Record<string, string> } }
+) => Promise<{ readonly response: { readonly statusCode: number; readonly headers: Headers } }>
 
 /** What all commands of the SDK have in common, each with types of its own. */
 interface Stack {
@@ -104,7 +109,12 @@ export async function ask(s3: S3Client, command: { readonly middlewareStack: unk
     return result
   }, { step: 'deserialize', priority: 'low', name: 'seen' })
   const answer = (code: string, message: string, body: Buffer, output: Answer['output']): Answer => ({
-    status: seen.status, code, message, body, output, sse: Object.fromEntries(Object.entries(seen.headers).filter(([name]) => name.startsWith(sse)))
+    status: seen.status,
+    code,
+    message,
+    body,
+    output,
+    sse: Object.fromEntries(Object.entries(seen.headers).filter(([name]) => name.startsWith(sse)))
   })
   try {
     const output = await (s3.send as unknown as (command: unknown) => Promise<Answer['output']>).call(s3, command)

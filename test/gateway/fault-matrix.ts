@@ -8,7 +8,10 @@ import type { Fault } from '../support/faults.ts'
 const on = (header: string, change: (value: string) => string): Fault => ({
   type: 'transform',
   // What a store says of its own writes it is believed: nobody else knows.
-  change: (answer, { method }) => method === 'PUT' || method === 'POST' ? answer : ({ ...answer, headers: answer.headers.map(([name, value]) => name.toLowerCase() === header ? [name, change(value)] : [name, value]) })
+  change: (answer, { method }) =>
+    method === 'PUT' || method === 'POST'
+      ? answer
+      : ({ ...answer, headers: answer.headers.map(([name, value]) => name.toLowerCase() === header ? [name, change(value)] : [name, value]) })
 })
 
 /** Each kind of fault where it makes a difference: before, in the middle of, and after the work. */
@@ -81,8 +84,12 @@ export interface Matrix {
 /** Every case there is. */
 export async function wholeMatrix(): Promise<Matrix> {
   const found = await allPoints()
-  const cases = found.flatMap(({ script, points }) => points.flatMap((point, i) => Object.keys(faults)
-    .filter((fault) => applies(fault, script, point)).map((fault) => ({ script, nth: i + 1, fault }))))
+  const cases = found.flatMap(({ script, points }) =>
+    points.flatMap((point, i) =>
+      Object.keys(faults)
+        .filter((fault) => applies(fault, script, point)).map((fault) => ({ script, nth: i + 1, fault }))
+    )
+  )
   return { cases, points: count(found) }
 }
 
@@ -92,11 +99,13 @@ export async function sample(perScript: number): Promise<Matrix> {
   const names = Object.keys(faults)
   // The least used of those that apply, so that those that apply to few requests come up, too.
   const used = new Map(names.map((name) => [name, 0]))
-  const cases = found.flatMap(({ script, points }, turn) => chosen(points.length, perScript, turn).map((i) => {
-    const fault = names.filter((name) => applies(name, script, points[i]!)).reduce((a, b) => used.get(b)! < used.get(a)! ? b : a)
-    used.set(fault, used.get(fault)! + 1)
-    return { script, nth: i + 1, fault }
-  }))
+  const cases = found.flatMap(({ script, points }, turn) =>
+    chosen(points.length, perScript, turn).map((i) => {
+      const fault = names.filter((name) => applies(name, script, points[i]!)).reduce((a, b) => used.get(b)! < used.get(a)! ? b : a)
+      used.set(fault, used.get(fault)! + 1)
+      return { script, nth: i + 1, fault }
+    })
+  )
   return { cases, points: count(found) }
 }
 

@@ -92,7 +92,9 @@ export class FaultRig {
       upstream: { endpoint, region, accessKeyId, secretAccessKey, stateBucket: 'sealgate-state', realm: 'test' },
       clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey, buckets: ['*'] }],
       keys: { main: { type: 'local', keyring: gateway.keyring } },
-      limits, buckets, auth
+      limits,
+      buckets,
+      auth
     })
     await writeFile(file, text)
     const rig = new FaultRig(store, gateway, file, parseConfig(text, { file, env: {} }), name)
@@ -107,7 +109,12 @@ export class FaultRig {
     await this.#forget()
     const before = this.#store.requests.length
     await script.act(run, state)
-    return this.#store.requests.slice(before).filter(isWork).map(({ method, key, headers, bodyLength }) => ({ method, key, range: headers.has('range'), bodyLength }))
+    return this.#store.requests.slice(before).filter(isWork).map(({ method, key, headers, bodyLength }) => ({
+      method,
+      key,
+      range: headers.has('range'),
+      bodyLength
+    }))
   }
 
   async run({ script, nth, name, fault }: Shot): Promise<Outcome> {
@@ -168,7 +175,9 @@ export class FaultRig {
   static async alive(): Promise<Leaks> {
     const deadline = performance.now() + restMs
     for (;;) {
-      const found = Object.fromEntries([Exchange, StagedReadable, RequestBody].map((type) => [`objects of ${type.name} alive`, queryObjects(type, { format: 'count' })]))
+      const found = Object.fromEntries(
+        [Exchange, StagedReadable, RequestBody].map((type) => [`objects of ${type.name} alive`, queryObjects(type, { format: 'count' })])
+      )
       if (Object.values(found).every((left) => left === 0) || performance.now() > deadline) return found
       await sleep(100)
     }
@@ -182,7 +191,10 @@ export class FaultRig {
   #next(s3: S3Client): Run {
     this.#runs += 1
     return {
-      s3, id: `${this.#name}-${this.#runs}`, gateway: this.#gateway, store: this.#store,
+      s3,
+      id: `${this.#name}-${this.#runs}`,
+      gateway: this.#gateway,
+      store: this.#store,
       command: async (name, ...args) => (await runCli([name, '--config', this.#file, ...args], dirname(this.#file))).code
     }
   }
@@ -204,7 +216,9 @@ export class FaultRig {
 
   /** Keys of a run that its script does not know of. */
   #strays(id: string): string[] {
-    return [Bucket, Versions, Plain].flatMap((bucket) => this.#store.keys(bucket).filter((key) => key.startsWith(id) && !/^[^/]*(\/(1|2|copy|source))?$/.test(key)))
+    return [Bucket, Versions, Plain].flatMap((bucket) =>
+      this.#store.keys(bucket).filter((key) => key.startsWith(id) && !/^[^/]*(\/(1|2|copy|source))?$/.test(key))
+    )
   }
 
   #busy(): boolean {
@@ -224,7 +238,9 @@ function isWork(request: SeenRequest): boolean {
 
 async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => { reject(new Hanging(`nothing for ${milliseconds} ms`)) }, milliseconds)
+  const timer = setTimeout(() => {
+    reject(new Hanging(`nothing for ${milliseconds} ms`))
+  }, milliseconds)
   try {
     return await Promise.race([work, promise])
   } finally {

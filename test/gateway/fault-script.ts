@@ -48,7 +48,8 @@ export const old = bytes(70_000, 3)
 /** Further fields of a command, such as another bucket, a version or a customer's key. */
 type More = Readonly<Record<string, unknown>>
 
-export const put = ({ s3, id }: Run, Body: Buffer, more: More = {}): Promise<PutObjectCommandOutput> => s3.send(new PutObjectCommand({ Bucket, Key: id, Body, ...more }))
+export const put = ({ s3, id }: Run, Body: Buffer, more: More = {}): Promise<PutObjectCommandOutput> =>
+  s3.send(new PutObjectCommand({ Bucket, Key: id, Body, ...more }))
 
 export const get = (more: More) => async ({ s3, id }: Run): Promise<Buffer> => {
   const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key: id, ...more }))
@@ -74,17 +75,18 @@ export async function isOneOf(run: Run, Key: string, allowed: readonly (Buffer |
 
 /** @param more fields of the write under fire, given the ETag of what was there */
 export function write(name: string, before: Buffer | null, after: Buffer, more: (etag: string) => More = () => ({})): Script {
-  return script(name,
+  return script(
+    name,
     async (run) => before === null ? '' : (await put(run, before)).ETag ?? '',
     (run, etag) => put(run, after, more(etag)),
-    (run, _, acknowledged) => isOneOf(run, run.id, acknowledged ? [after] : [before, after]))
+    (run, _, acknowledged) => isOneOf(run, run.id, acknowledged ? [after] : [before, after])
+  )
 }
 
 export function reading(name: string, body: Buffer, read: (run: Run) => Promise<Buffer>, expected: Buffer, more: More = {}): Script {
-  return script(name,
-    (run) => put(run, body, more),
-    async (run) => { isTrue(await read(run), expected) },
-    (run) => isOneOf(run, run.id, [body], more))
+  return script(name, (run) => put(run, body, more), async (run) => {
+    isTrue(await read(run), expected)
+  }, (run) => isOneOf(run, run.id, [body], more))
 }
 
 /** @throws WrongAnswer */

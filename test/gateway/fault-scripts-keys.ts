@@ -1,7 +1,14 @@
 // Customers' keys, the default encryption of a bucket, and re-wrapping.
 import { createHash } from 'node:crypto'
 import {
-  CopyObjectCommand, CreateBucketCommand, DeleteBucketCommand, DeleteBucketEncryptionCommand, GetBucketEncryptionCommand, HeadObjectCommand, PutBucketEncryptionCommand, S3ServiceException
+  CopyObjectCommand,
+  CreateBucketCommand,
+  DeleteBucketCommand,
+  DeleteBucketEncryptionCommand,
+  GetBucketEncryptionCommand,
+  HeadObjectCommand,
+  PutBucketEncryptionCommand,
+  S3ServiceException
 } from '@aws-sdk/client-s3'
 import { editKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
 import { Bucket, get, isOneOf, large, old, put, reading, script, WrongAnswer, type Run, type Script } from './fault-script.ts'
@@ -53,24 +60,44 @@ export const keyScripts: readonly Script[] = [
     return sealed ? isOneOf(run, run.id, [large], customer) : isOneOf(run, run.id, [old])
   }),
   reading('get with a customer\'s key', large, get(customer), large, customer),
-  script('copy from a customer\'s key', (run) => put(run, large, customer), ({ s3, id }) => s3.send(new CopyObjectCommand({
-    Bucket, Key: `${id}/copy`, CopySource: `${Bucket}/${id}`, ...ofSource
-  })), async (run, _, acknowledged) => await isOneOf(run, run.id, [large], customer) ?? isOneOf(run, `${run.id}/copy`, acknowledged ? [large] : [null, large])),
-  script('set a default encryption', makeBucket, ({ s3 }, name) => s3.send(new PutBucketEncryptionCommand({ Bucket: name, ServerSideEncryptionConfiguration })),
-    (run, name, acknowledged) => hasDefault(run, name, acknowledged ? ['AES256'] : [null, 'AES256'])),
+  script('copy from a customer\'s key', (run) => put(run, large, customer), ({ s3, id }) =>
+    s3.send(
+      new CopyObjectCommand({
+        Bucket,
+        Key: `${id}/copy`,
+        CopySource: `${Bucket}/${id}`,
+        ...ofSource
+      })
+    ), async (run, _, acknowledged) => await isOneOf(run, run.id, [large], customer) ?? isOneOf(run, `${run.id}/copy`, acknowledged ? [large] : [null, large])),
+  script(
+    'set a default encryption',
+    makeBucket,
+    ({ s3 }, name) => s3.send(new PutBucketEncryptionCommand({ Bucket: name, ServerSideEncryptionConfiguration })),
+    (run, name, acknowledged) => hasDefault(run, name, acknowledged ? ['AES256'] : [null, 'AES256'])
+  ),
   script('get a default encryption', makeBucketWithDefault, async (run, name) => {
     const found = await defaultOf(run, name)
     if (found !== 'AES256') throw new WrongAnswer(`the default encryption is ${String(found)}`)
   }, (run, name) => hasDefault(run, name, ['AES256'])),
-  script('remove a default encryption', makeBucketWithDefault, ({ s3 }, name) => s3.send(new DeleteBucketEncryptionCommand({ Bucket: name })),
-    (run, name, acknowledged) => hasDefault(run, name, acknowledged ? [null] : [null, 'AES256'])),
-  script('delete a bucket with a default encryption', makeBucketWithDefault, ({ s3 }, name) => s3.send(new DeleteBucketCommand({ Bucket: name })),
+  script(
+    'remove a default encryption',
+    makeBucketWithDefault,
+    ({ s3 }, name) => s3.send(new DeleteBucketEncryptionCommand({ Bucket: name })),
+    (run, name, acknowledged) => hasDefault(run, name, acknowledged ? [null] : [null, 'AES256'])
+  ),
+  script(
+    'delete a bucket with a default encryption',
+    makeBucketWithDefault,
+    ({ s3 }, name) => s3.send(new DeleteBucketCommand({ Bucket: name })),
     async (run, name, acknowledged) => {
       if (acknowledged) await makeBucket(run)
       // Refused, it may be there with its default, without, or be gone: whichever, it must be of use.
-      else await makeBucket(run).catch((error: unknown) => { if (!(error instanceof S3ServiceException) || error.name !== 'BucketAlreadyOwnedByYou') throw error })
+      else {await makeBucket(run).catch((error: unknown) => {
+          if (!(error instanceof S3ServiceException) || error.name !== 'BucketAlreadyOwnedByYou') throw error
+        })}
       return hasDefault(run, name, acknowledged ? [null] : [null, 'AES256'])
-    }),
+    }
+  ),
   script('re-wrap', async (run) => {
     await put(run, large, { Tagging: 'colour=blue' })
     await editKeyring(run.gateway.keyring, (keyring) => keyring.rotate(new Date()))

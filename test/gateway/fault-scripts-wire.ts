@@ -23,18 +23,25 @@ function acknowledged({ status, body }: Answer): void {
 
 /** Writes `large` by other means over what was there, or where there was nothing. */
 function sends(name: string, before: Buffer | null, send: (run: Run) => Promise<Answer>): Script {
-  return script(name,
-    async (run) => { if (before !== null) await put(run, before) },
-    async (run) => { acknowledged(await send(run)) },
-    (run, _, done) => isOneOf(run, run.id, done ? [large] : [before, large]))
+  return script(name, async (run) => {
+    if (before !== null) await put(run, before)
+  }, async (run) => {
+    acknowledged(await send(run))
+  }, (run, _, done) => isOneOf(run, run.id, done ? [large] : [before, large]))
 }
 
 export const wireScripts: readonly Script[] = [
-  ...framings.map((framing, i) => sends(`put with framing ${framing}`, i % 2 === 0 ? null : old, async ({ gateway, id }) => {
-    const { head, body } = upload(gateway, `/${Bucket}/${id}`, framing, large)
-    return rawRequest(gateway.endpoint, Buffer.concat([head, body]), { timeout })
-  })),
-  sends('put presigned', old, ({ gateway, id }) => presigned(gateway, { method: 'PUT', path: `/${Bucket}/${id}`, body: large.toString('latin1'), agent: new Agent() })),
+  ...framings.map((framing, i) =>
+    sends(`put with framing ${framing}`, i % 2 === 0 ? null : old, async ({ gateway, id }) => {
+      const { head, body } = upload(gateway, `/${Bucket}/${id}`, framing, large)
+      return rawRequest(gateway.endpoint, Buffer.concat([head, body]), { timeout })
+    })
+  ),
+  sends(
+    'put presigned',
+    old,
+    ({ gateway, id }) => presigned(gateway, { method: 'PUT', path: `/${Bucket}/${id}`, body: large.toString('latin1'), agent: new Agent() })
+  ),
   script('get presigned', (run) => put(run, large), async ({ gateway, id }) => {
     const answer = await presigned(gateway, { method: 'GET', path: `/${Bucket}/${id}`, agent: new Agent() })
     acknowledged(answer)

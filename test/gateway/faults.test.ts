@@ -11,15 +11,21 @@ import { scripts } from './fault-scripts.ts'
 import { snapshot } from './reading.ts'
 import type { S3Client } from '@aws-sdk/client-s3'
 
-void t.test('whatever goes wrong with whichever request to the store: no lie, no loss, nothing half done, nothing left open', { timeout: 110_000 }, async (t) => {
-  const { cases } = await sample(2)
-  t.equal(new Set(cases.map(({ script }) => script)).size, scripts.length, 'every operation')
-  t.same(new Set(cases.map(({ fault }) => fault)), new Set(Object.keys(faults)), 'every fault')
-  const { runs, acknowledged, problems, missed } = await runCases(cases, 8)
-  t.same(problems, [])
-  t.same(missed, [], 'every fault has met its request')
-  t.comment(`${scripts.length} operations, ${Object.keys(faults).length} faults: ${runs} runs, ${acknowledged} acknowledged and kept, ${problems.length} violations`)
-})
+void t.test(
+  'whatever goes wrong with whichever request to the store: no lie, no loss, nothing half done, nothing left open',
+  { timeout: 110_000 },
+  async (t) => {
+    const { cases } = await sample(2)
+    t.equal(new Set(cases.map(({ script }) => script)).size, scripts.length, 'every operation')
+    t.same(new Set(cases.map(({ fault }) => fault)), new Set(Object.keys(faults)), 'every fault')
+    const { runs, acknowledged, problems, missed } = await runCases(cases, 8)
+    t.same(problems, [])
+    t.same(missed, [], 'every fault has met its request')
+    t.comment(
+      `${scripts.length} operations, ${Object.keys(faults).length} faults: ${runs} runs, ${acknowledged} acknowledged and kept, ${problems.length} violations`
+    )
+  }
+)
 
 void t.test('regression: a body that failed before anybody read it fails its reader', async (t) => {
   const source = new Readable({ read: () => undefined })
@@ -65,11 +71,25 @@ void t.test('regression: an object overwritten while a listing or a condition lo
   const first = await snapshot(store.object(Bucket, 'busy'))
   const overwrite = (): void => {
     store.rules.clear()
-    store.rules.add({ when: { key: 'busy', method: 'HEAD' }, fault: { type: 'transform', change: (answer) => { void store.object(Bucket, 'busy').set(second); return answer } } })
+    store.rules.add({
+      when: { key: 'busy', method: 'HEAD' },
+      fault: {
+        type: 'transform',
+        change: (answer) => {
+          void store.object(Bucket, 'busy').set(second)
+          return answer
+        }
+      }
+    })
   }
   overwrite()
   t.match((await s3.send(new ListObjectsV2Command({ Bucket }))).Contents, [{ Key: 'busy', Size: 200_000, ETag: newer }])
-  for (const command of [new PutObjectCommand({ Bucket, Key: 'busy', Body: 'x', IfMatch: older }), new DeleteObjectCommand({ Bucket, Key: 'busy', IfMatch: older })]) {
+  for (
+    const command of [
+      new PutObjectCommand({ Bucket, Key: 'busy', Body: 'x', IfMatch: older }),
+      new DeleteObjectCommand({ Bucket, Key: 'busy', IfMatch: older })
+    ]
+  ) {
     await store.object(Bucket, 'busy').set(first)
     overwrite()
     const error: unknown = await (command instanceof PutObjectCommand ? s3.send(command) : s3.send(command)).catch((failure: unknown) => failure)

@@ -7,7 +7,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { createInterface } from 'node:readline'
-import { CreateBucketCommand, DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client
+} from '@aws-sdk/client-s3'
 import t from 'tap'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestStore } from '../support/hostile.ts'
@@ -15,7 +23,9 @@ import { startTestStore } from '../support/hostile.ts'
 const root = join(import.meta.dirname, '..', '..')
 const credentials = { accessKeyId: 'client', secretAccessKey: 'client-secret' }
 const folder = mkdtempSync(join(tmpdir(), 'sealgate-garbage-'))
-t.teardown(() => { rmSync(folder, { recursive: true }) })
+t.teardown(() => {
+  rmSync(folder, { recursive: true })
+})
 
 const mib = 1 << 20
 
@@ -41,14 +51,28 @@ async function startGateway(): Promise<Gateway> {
   const store = await startTestStore({ buckets: ['sealgate-state'], keepBodies: false })
   t.teardown(() => store.close())
   await createKeyring(join(folder, 'keyring.json'), 'garbage', new Date())
-  writeFileSync(join(folder, 'sealgate.yaml'), JSON.stringify({
-    listen: { port: 0 }, clients: [credentials], keys: { main: { type: 'local', keyring: './keyring.json' } }, log: { level: 'info' },
-    upstream: { endpoint: store.endpoint, accessKeyId: 'AKIDTESTSTORE', secretAccessKey: 'test-store-secret' }
-  }))
+  writeFileSync(
+    join(folder, 'sealgate.yaml'),
+    JSON.stringify({
+      listen: { port: 0 },
+      clients: [credentials],
+      keys: { main: { type: 'local', keyring: './keyring.json' } },
+      log: { level: 'info' },
+      upstream: { endpoint: store.endpoint, accessKeyId: 'AKIDTESTSTORE', secretAccessKey: 'test-store-secret' }
+    })
+  )
   const child = spawn(process.execPath, [
-    '--expose-gc', '--import', join(import.meta.dirname, 'garbage-probe.ts'), join(root, 'src', 'main.ts'), 'serve', '--config', join(folder, 'sealgate.yaml')
+    '--expose-gc',
+    '--import',
+    join(import.meta.dirname, 'garbage-probe.ts'),
+    join(root, 'src', 'main.ts'),
+    'serve',
+    '--config',
+    join(folder, 'sealgate.yaml')
   ], { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.teardown(() => { child.kill('SIGKILL') })
+  t.teardown(() => {
+    child.kill('SIGKILL')
+  })
   const lines = createInterface({ input: child.stdout })
   // One listener for good: lines that arrive together are emitted together, and a listener set after the first misses the others.
   const told = new EventEmitter()
@@ -69,7 +93,9 @@ async function startGateway(): Promise<Gateway> {
       const { oldBytes = Number.NaN, full = Number.NaN } = await collected
       return { oldBytes, full }
     },
-    collectAll: () => { child.kill('SIGWINCH') }
+    collectAll: () => {
+      child.kill('SIGWINCH')
+    }
   }
 }
 
@@ -81,7 +107,9 @@ await client.send(new PutObjectCommand({ ...at, Body: Buffer.alloc(4096, 1) }))
 await client.send(new PutObjectCommand({ ...at, Key: 'large', Body: Buffer.alloc(200_000, 1) }))
 
 const agent = new Agent({ keepAlive: true })
-t.teardown(() => { agent.destroy() })
+t.teardown(() => {
+  agent.destroy()
+})
 
 /** Resolves when the whole answer is there, whatever it says. */
 async function anonymous(): Promise<void> {

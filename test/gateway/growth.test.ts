@@ -7,8 +7,12 @@ import { startTestStore } from '../support/hostile.ts'
 
 await t.test('a cost that grows with the square of the length is seen', async (t) => {
   let sink = 0
-  const square = (length: number): void => { for (let i = 0; i < length; i += 1) for (let j = 0; j < length; j += 1) sink ^= i * j }
-  const linear = (length: number): void => { for (let i = 0; i < 2000 * length; i += 1) sink ^= i }
+  const square = (length: number): void => {
+    for (let i = 0; i < length; i += 1) for (let j = 0; j < length; j += 1) sink ^= i * j
+  }
+  const linear = (length: number): void => {
+    for (let i = 0; i < 2000 * length; i += 1) sink ^= i
+  }
   t.match((await judgeGrowth('square', 4096, square)).fault, /^square: \d+ µs/)
   t.equal((await judgeGrowth('linear', 4096, linear)).fault, null)
   t.type(sink, 'number')

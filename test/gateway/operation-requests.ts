@@ -15,7 +15,8 @@ const values: Readonly<Record<string, string>> = { id: 'x', uploadId: 'upload', 
 const documents: Readonly<Partial<Record<OperationName, string>>> = {
   DeleteObjects: '<Delete><Object><Key>key</Key></Object></Delete>',
   CompleteMultipartUpload: '<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"x"</ETag></Part></CompleteMultipartUpload>',
-  PutBucketLifecycleConfiguration: '<LifecycleConfiguration><Rule><ID>r</ID><Filter/><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>',
+  PutBucketLifecycleConfiguration:
+    '<LifecycleConfiguration><Rule><ID>r</ID><Filter/><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>',
   RestoreObject: '<RestoreRequest><Days>1</Days></RestoreRequest>'
 }
 

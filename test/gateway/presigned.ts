@@ -14,11 +14,15 @@ export interface Presigned {
 }
 
 /** Sends a request whose URL was signed before: with less work than a client of the SDK. */
-export async function presigned({ endpoint, accessKeyId, secretAccessKey }: TestGateway, { method, path, headers = {}, body, agent }: Presigned):
-Promise<{ readonly status: number; readonly body: Buffer }> {
+export async function presigned(
+  { endpoint, accessKeyId, secretAccessKey }: TestGateway,
+  { method, path, headers = {}, body, agent }: Presigned
+): Promise<{ readonly status: number; readonly body: Buffer }> {
   const { host, hostname, port } = new URL(endpoint)
   const draft = signQuery({ method, target: path, headers: [['host', host], ...Object.entries(headers)] }, {
-    id: accessKeyId, secret: secretAccessKey, time: new Date().toISOString().replace(/\.\d+|[-:]/g, '')
+    id: accessKeyId,
+    secret: secretAccessKey,
+    time: new Date().toISOString().replace(/\.\d+|[-:]/g, '')
   })
   const sent = request({ hostname, port, method, path: draft.target, headers: Object.fromEntries(draft.headers), ...agent === undefined ? {} : { agent } })
   // Whoever waits for the answer or reads it is told; the request tells of a broken connection once more.

@@ -18,7 +18,8 @@ async function rig(t: Test, publicRead: unknown, more: Readonly<Record<string, u
     await store.close()
   })
   const host: Headers = [['Host', new URL(gateway.endpoint).host]]
-  const signed = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> => wire.send(headerSigned(gateway, { method, target, headers }, body), body)
+  const signed = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> =>
+    wire.send(headerSigned(gateway, { method, target, headers }, body), body)
   const anyone = (target: string, method = 'GET', headers: Headers = []): Promise<Answer> => wire.send({ method, target, headers: [...host, ...headers] }, '')
   for (const key of ['public/a', 'public/deep/b', 'publicity', 'secret', 'img/c']) t.equal((await signed('PUT', `/bucket/${key}`, [], `of ${key}`)).status, 200)
   return { store, gateway, wire, host, signed, anyone }
@@ -36,15 +37,36 @@ await t.test('what lies under a public prefix is everybody\'s to read and list, 
   t.match(await anyone('/bucket?list-type=2&prefix=public/deep'), { status: 200 }, 'a longer prefix too')
   const before = store.requests.length
   const refused = [
-    '/bucket/secret', '/bucket/publicity', '/bucket/Public/a', '/bucket/public', '/bucket/public/../secret', '/bucket/public/%2e%2e/secret', '/bucket/public/./a',
-    '/bucket/public/..%5csecret', '/bucket/public/a?versionId=null', '/bucket/public/a?acl', '/bucket/public/a?tagging', '/bucket', '/bucket?prefix=', '/bucket?prefix=pub',
-    '/bucket?prefix=public', '/bucket?list-type=2', '/bucket?list-type=2&prefix=secret', '/bucket?list-type=2&prefix=public/../', '/bucket?versions&prefix=public/',
-    '/bucket?uploads&prefix=public/', '/bucket?location', '/', '/other/public/../x'
+    '/bucket/secret',
+    '/bucket/publicity',
+    '/bucket/Public/a',
+    '/bucket/public',
+    '/bucket/public/../secret',
+    '/bucket/public/%2e%2e/secret',
+    '/bucket/public/./a',
+    '/bucket/public/..%5csecret',
+    '/bucket/public/a?versionId=null',
+    '/bucket/public/a?acl',
+    '/bucket/public/a?tagging',
+    '/bucket',
+    '/bucket?prefix=',
+    '/bucket?prefix=pub',
+    '/bucket?prefix=public',
+    '/bucket?list-type=2',
+    '/bucket?list-type=2&prefix=secret',
+    '/bucket?list-type=2&prefix=public/../',
+    '/bucket?versions&prefix=public/',
+    '/bucket?uploads&prefix=public/',
+    '/bucket?location',
+    '/',
+    '/other/public/../x'
   ]
-  for (const target of refused) for (const method of ['GET', 'HEAD']) {
-    const { status } = await anyone(target, method)
-    // 501: a HEAD of a sub-resource is no operation.
-    t.ok([400, 403, 405, 501].includes(status), `${method} ${target}: ${status}`)
+  for (const target of refused) {
+    for (const method of ['GET', 'HEAD']) {
+      const { status } = await anyone(target, method)
+      // 501: a HEAD of a sub-resource is no operation.
+      t.ok([400, 403, 405, 501].includes(status), `${method} ${target}: ${status}`)
+    }
   }
   t.equal(store.requests.length, before, 'none of them reaches the store')
 })
@@ -66,11 +88,15 @@ await t.test('a store that shows more of a listing than the public prefix', asyn
   const { anyone, store, signed } = await rig(t, { prefixes: ['public/'] }, { etag: 'opaque' })
   for (const [element, inside] of [['Key', 'public/a'], ['Prefix', 'public/deep/']] as const) {
     const rule = store.rules.add({
-      when: { method: 'GET', bucket: 'bucket', key: '' }, times: Infinity,
-      fault: { type: 'transform', change: (answer) => {
-        const body = Buffer.from(answer.body.toString().replace(`<${element}>${inside}`, `<${element}>${'secret'.padEnd(inside.length, 'x')}`))
-        return { ...answer, body }
-      } }
+      when: { method: 'GET', bucket: 'bucket', key: '' },
+      times: Infinity,
+      fault: {
+        type: 'transform',
+        change: (answer) => {
+          const body = Buffer.from(answer.body.toString().replace(`<${element}>${inside}`, `<${element}>${'secret'.padEnd(inside.length, 'x')}`))
+          return { ...answer, body }
+        }
+      }
     })
     t.match(await anyone('/bucket?prefix=public/&delimiter=/'), { status: 502 }, element)
     t.match(await signed('GET', '/bucket?prefix=public/&delimiter=/'), { status: 200 }, 'a client may list anything there')
@@ -85,7 +111,10 @@ await t.test('with "store" the store decides who reads plaintext, which is said 
   t.match(await anyone('/bucket/secret'), { status: 403 }, 'as far as it is honest')
   const told: unknown[] = []
   const gateway = await startTestGateway(store, {
-    sections: { buckets: { '*': { key: 'main' }, 'pages': { key: 'main', publicRead: 'store' } } }, tell: (level, message, fields) => { told.push([level, message, fields]) }
+    sections: { buckets: { '*': { key: 'main' }, 'pages': { key: 'main', publicRead: 'store' } } },
+    tell: (level, message, fields) => {
+      told.push([level, message, fields])
+    }
   })
   await gateway.close()
   t.match(told, [['warn', 'configuration', { path: 'buckets.pages.publicRead', reason: /the store decides who reads plaintext here/ }]])
@@ -94,19 +123,26 @@ await t.test('with "store" the store decides who reads plaintext, which is said 
 await t.test('what is left to the store is warned of, and what is not is not', async (t) => {
   const warned = (sections: Readonly<Record<string, unknown>>): string[] => {
     const base = {
-      upstream: { endpoint: 'http://127.0.0.1:1', accessKeyId: 'a', secretAccessKey: 'b' }, clients: [{ accessKeyId: 'c', secretAccessKey: 'd' }],
+      upstream: { endpoint: 'http://127.0.0.1:1', accessKeyId: 'a', secretAccessKey: 'b' },
+      clients: [{ accessKeyId: 'c', secretAccessKey: 'd' }],
       keys: { main: { type: 'local', keyring: 'k' } }
     }
     return configWarnings(parseConfig(JSON.stringify({ ...base, ...sections }), { file: '/x/y.yaml', env: {} })).map(({ path }) => path)
   }
   const client = (accessKeyId: string, buckets: readonly string[], upstream: string | null): unknown => ({
-    accessKeyId, secretAccessKey: 's', buckets, ...upstream === null ? {} : { upstream: { accessKeyId: upstream, secretAccessKey: 's' } }
+    accessKeyId,
+    secretAccessKey: 's',
+    buckets,
+    ...upstream === null ? {} : { upstream: { accessKeyId: upstream, secretAccessKey: 's' } }
   })
   t.same(warned({}), [])
   t.same(warned({ buckets: { '*': { publicRead: true }, 'a': { publicRead: { prefixes: ['p/'] } }, 'off': { encryption: 'off', publicRead: 'store' } } }), [])
   t.same(warned({ buckets: { '*': { publicRead: 'store' } } }), ['buckets.*.publicRead'])
   t.same(warned({ clients: [client('one', ['a-*'], 'x'), client('two', ['b-*'], 'y')] }), [])
-  t.same(warned({ clients: [client('one', ['a-*'], 'x'), client('two', ['a-1'], 'y'), client('three', ['z'], null)] }), ['clients.0.upstream', 'clients.1.upstream'])
+  t.same(warned({ clients: [client('one', ['a-*'], 'x'), client('two', ['a-1'], 'y'), client('three', ['z'], null)] }), [
+    'clients.0.upstream',
+    'clients.1.upstream'
+  ])
   t.same(warned({ clients: [client('one', ['*'], 'x'), client('two', ['a'], null)] }), ['clients.0.upstream'])
   t.same(warned({ clients: [client('one', ['*'], 'x'), client('two', ['a'], 'x')] }), [], 'one identity: the store does not tell them apart')
   for (const wrong of ['yes', { prefixes: [] }, { prefixes: [''] }, { prefix: 'a' }, ['a']]) {

@@ -18,8 +18,13 @@ export interface Asking {
 }
 
 const whole = (truth: Buffer): Buffer => truth
-const asking = (name: string, headers: Headers, expected: Asking['expected'], method: Asking['method'] = 'GET', query = ''): Asking =>
-  ({ name, method, headers, query, expected })
+const asking = (name: string, headers: Headers, expected: Asking['expected'], method: Asking['method'] = 'GET', query = ''): Asking => ({
+  name,
+  method,
+  headers,
+  query,
+  expected
+})
 
 export const askings: readonly Asking[] = [
   asking('whole', [], whole),
@@ -50,7 +55,9 @@ export async function read(gateway: TestGateway, path: string, { method, headers
     return { ...answer, complete, code: /<Code>([^<]*)</.exec(answer.body.toString('latin1'))?.[1] ?? '' }
   } catch (error) {
     // A connection that ends without a head is a broken transfer; silence is not.
-    if (error instanceof Error && error.message.startsWith('the connection ended')) return { status: 0, headers: {}, code: '', body: Buffer.alloc(0), complete: false }
+    if (error instanceof Error && error.message.startsWith('the connection ended')) {
+      return { status: 0, headers: {}, code: '', body: Buffer.alloc(0), complete: false }
+    }
     throw error
   } finally {
     connection.close()

@@ -17,13 +17,25 @@ async function rig(t: Test, keys?: Readonly<Record<string, unknown>>) {
   const store = await startTestStore({ buckets: [Bucket] })
   const told: Readonly<Record<string, unknown>>[] = []
   const sections = keys === undefined ? {} : { keys, buckets: { '*': { encryption: 'on', key: Object.keys(keys)[0], allowedKeys: Object.keys(keys) } } }
-  const gateway = await startTestGateway(store, { sections, tell: (level, message, fields) => { told.push({ level, message, ...fields }) } })
+  const gateway = await startTestGateway(store, {
+    sections,
+    tell: (level, message, fields) => {
+      told.push({ level, message, ...fields })
+    }
+  })
   const { endpoint, region, accessKeyId, secretAccessKey } = store
-  const config = (change: Readonly<Record<string, unknown>> = {}) => parseConfig(JSON.stringify({
-    upstream: { endpoint, region, accessKeyId, secretAccessKey, stateBucket: 'sealgate-state', realm: 'test' },
-    clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey, buckets: ['*'] }],
-    keys: { main: { type: 'local', keyring: gateway.keyring } }, buckets: { '*': { encryption: 'on', key: 'main' } }, ...sections, ...change
-  }), { file: '/sealgate.yaml', env: {} })
+  const config = (change: Readonly<Record<string, unknown>> = {}) =>
+    parseConfig(
+      JSON.stringify({
+        upstream: { endpoint, region, accessKeyId, secretAccessKey, stateBucket: 'sealgate-state', realm: 'test' },
+        clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey, buckets: ['*'] }],
+        keys: { main: { type: 'local', keyring: gateway.keyring } },
+        buckets: { '*': { encryption: 'on', key: 'main' } },
+        ...sections,
+        ...change
+      }),
+      { file: '/sealgate.yaml', env: {} }
+    )
   t.teardown(async () => {
     await gateway.close()
     await store.close()
@@ -70,11 +82,15 @@ await t.test('a reload cuts no call of the keys it replaces', async (t) => {
   const { gateway, s3, config } = await rig(t, { cloud: { type: 'aws-kms', arn, endpoint: kms.endpoint } })
   let release = (): void => undefined
   let asked = (): void => undefined
-  const underWay = new Promise<void>((resolve) => { asked = resolve })
+  const underWay = new Promise<void>((resolve) => {
+    asked = resolve
+  })
   kms.misbehave = (call, response) => {
     if (call.operation !== 'GenerateDataKey' || JSON.stringify(call.input).includes('sealgate-state')) return false
     kms.misbehave = null
-    release = () => { send(response, 200, { KeyId: arn, Plaintext: Buffer.alloc(32, 7).toString('base64'), CiphertextBlob: 'AAAA' }) }
+    release = () => {
+      send(response, 200, { KeyId: arn, Plaintext: Buffer.alloc(32, 7).toString('base64'), CiphertextBlob: 'AAAA' })
+    }
     asked()
     return true
   }
@@ -93,19 +109,27 @@ await t.test('a key that does not serve is told as its own trouble, and only whe
   const [good, bad] = [kms.addKey(), kms.addKey()]
   kms.setState(bad, 'disabled')
   const { gateway, told, config, s3 } = await rig(t, {
-    good: { type: 'aws-kms', arn: good, endpoint: kms.endpoint }, bad: { type: 'aws-kms', arn: bad, endpoint: kms.endpoint }
+    good: { type: 'aws-kms', arn: good, endpoint: kms.endpoint },
+    bad: { type: 'aws-kms', arn: bad, endpoint: kms.endpoint }
   })
   const allGood = { ok: true, checks: { keys: 'ok', store: 'ok', stateBucket: 'ok' } }
   const failing = (key: string) => gateway.metric(`sealgate_key_failing{key="${key}"}`)
   t.same(await gateway.gateway.ready(), allGood)
   const facts = { service: 'kms', operation: 'GenerateDataKey', status: 400, errorName: 'DisabledException', trouble: 'denied' }
   t.match(told, [{
-    level: 'error', message: 'key does not serve', key: 'bad', code: 'KMS.DisabledException', reason: `Key bad: self-test failed: ${bad} is disabled.`, ...facts
+    level: 'error',
+    message: 'key does not serve',
+    key: 'bad',
+    code: 'KMS.DisabledException',
+    reason: `Key bad: self-test failed: ${bad} is disabled.`,
+    ...facts
   }])
   t.same([failing('good'), failing('bad')], [0, 1])
   t.match(gateway.gateway.status?.().keys, [{ key: 'good', ok: true, code: null }, { key: 'bad', ok: false, code: 'KMS.DisabledException', ...facts }])
   await s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o' }))
-  await t.rejects(s3.send(new PutObjectCommand({ Bucket, Key: 'p', Body: 'o', ServerSideEncryption: 'aws:kms', SSEKMSKeyId: 'bad' })), { name: 'KMS.DisabledException' })
+  await t.rejects(s3.send(new PutObjectCommand({ Bucket, Key: 'p', Body: 'o', ServerSideEncryption: 'aws:kms', SSEKMSKeyId: 'bad' })), {
+    name: 'KMS.DisabledException'
+  })
   kms.setState(bad, 'enabled')
   await gateway.gateway.reload(config())
   t.equal(failing('bad'), 0)
@@ -125,7 +149,10 @@ await t.test('a key service that was away counts as away until a call is answere
   const kms = await FakeKms.start(t)
   const arn = kms.addKey()
   const other = kms.addKey()
-  const { gateway, s3, config } = await rig(t, { cloud: { type: 'aws-kms', arn, endpoint: kms.endpoint }, other: { type: 'aws-kms', arn: other, endpoint: kms.endpoint } })
+  const { gateway, s3, config } = await rig(t, {
+    cloud: { type: 'aws-kms', arn, endpoint: kms.endpoint },
+    other: { type: 'aws-kms', arn: other, endpoint: kms.endpoint }
+  })
   const metric = 'sealgate_kms_breaker_open{region="eu-west-1"}'
   kms.misbehave = ({ input }, response) => {
     if (input['KeyId'] !== arn) return false
@@ -143,7 +170,8 @@ await t.test('a key service that was away counts as away until a call is answere
 await t.test('the operator is told what is wrong with the store, and when it is well again', async (t) => {
   const { store, gateway, told, config } = await rig(t)
   const versioned = store.rules.add({
-    when: { method: 'GET', bucket: 'sealgate-state', query: { versioning: true } }, times: 3,
+    when: { method: 'GET', bucket: 'sealgate-state', query: { versioning: true } },
+    times: 3,
     fault: { type: 'answer', status: 200, body: '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>' }
   })
   await gateway.gateway.reload(config())
@@ -153,12 +181,15 @@ await t.test('the operator is told what is wrong with the store, and when it is 
   await gateway.gateway.reload(config())
   await store.listen()
   await gateway.gateway.reload(config())
-  const toldOf = (check: string) => told.filter((one) => one['check'] === check).map(({ level, message, code, reason, system }) => [level, message, code, reason, system])
+  const toldOf = (check: string) =>
+    told.filter((one) => one['check'] === check).map(({ level, message, code, reason, system }) => [level, message, code, reason, system])
   const away = ['error', 'readiness check fails', 'ServiceUnavailable', 'The store cannot be reached at the moment.', 'ECONNREFUSED']
   const back = ['info', 'readiness check passes again', undefined, undefined, undefined]
   t.same(toldOf('store'), [away, back])
   t.same(toldOf('stateBucket'), [
-    ['error', 'readiness check fails', 'ServiceUnavailable', 'The state bucket sealgate-state cannot be used: it keeps versions.', undefined], away, back
+    ['error', 'readiness check fails', 'ServiceUnavailable', 'The state bucket sealgate-state cannot be used: it keeps versions.', undefined],
+    away,
+    back
   ])
 })
 

@@ -5,7 +5,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import t from 'tap'
-import { CompleteMultipartUploadCommand, CopyObjectCommand, CreateMultipartUploadCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
+import {
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  UploadPartCommand
+} from '@aws-sdk/client-s3'
 import { signingKey, type Draft, type Headers } from '../auth/requests.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
@@ -18,7 +27,15 @@ const Bucket = 'secrets'
 /** A secret in every spelling it could be written out in. */
 function spellings(secret: Buffer): readonly Buffer[] {
   const hex = secret.toString('hex')
-  const texts = [hex, hex.toUpperCase(), hex.replace(/..(?=.)/g, '$& '), secret.toString('base64').replace(/=+$/, ''), secret.toString('base64url'), [...secret].join(','), encodeURIComponent(secret.toString('base64'))]
+  const texts = [
+    hex,
+    hex.toUpperCase(),
+    hex.replace(/..(?=.)/g, '$& '),
+    secret.toString('base64').replace(/=+$/, ''),
+    secret.toString('base64url'),
+    [...secret].join(','),
+    encodeURIComponent(secret.toString('base64'))
+  ]
   return [secret, ...texts.map((text) => Buffer.from(text))]
 }
 
@@ -43,7 +60,9 @@ void t.test('no secret and no plaintext in logs, metrics, the audit trail, error
   })
 
   const canaries = new Map<string, readonly Buffer[]>()
-  const canary = (name: string, secret: Buffer | string): void => { canaries.set(name, spellings(Buffer.from(secret))) }
+  const canary = (name: string, secret: Buffer | string): void => {
+    canaries.set(name, spellings(Buffer.from(secret)))
+  }
   canary('the client\'s secret', gateway.secretAccessKey)
   canary('the store\'s secret', store.secretAccessKey)
   const day = timestampOf(new Date()).slice(0, 8)
@@ -58,11 +77,15 @@ void t.test('no secret and no plaintext in logs, metrics, the audit trail, error
   const token = `SESSION${randomBytes(24).toString('base64url')}`
   canary('a session token', token)
 
-  const keep = (name: string, bytes: Buffer): void => { outputs.get(name)?.push(bytes) }
+  const keep = (name: string, bytes: Buffer): void => {
+    outputs.get(name)?.push(bytes)
+  }
   const send = async (draft: Draft, body: string | Buffer = ''): Promise<number> => {
     for (const [name, value] of draft.headers) {
       // A signature that is valid where it stands: whoever finds it can use it.
-      if (name === 'Authorization' && !draft.headers.some(([n]) => n === 'x-spoilt')) canary(`a signature of ${draft.method} ${draft.target}`, /Signature=([0-9a-f]{64})/.exec(value)?.[1] ?? token)
+      if (name === 'Authorization' && !draft.headers.some(([n]) => n === 'x-spoilt')) {
+        canary(`a signature of ${draft.method} ${draft.target}`, /Signature=([0-9a-f]{64})/.exec(value)?.[1] ?? token)
+      }
     }
     const answer = await wire.send({ ...draft, headers: draft.headers.filter(([n]) => n !== 'x-spoilt') }, body)
     keep('heads of answers', Buffer.from(JSON.stringify(answer.headers)))
@@ -71,7 +94,8 @@ void t.test('no secret and no plaintext in logs, metrics, the audit trail, error
   }
 
   const customer: Headers = [
-    ['x-amz-server-side-encryption-customer-algorithm', 'AES256'], ['x-amz-server-side-encryption-customer-key', customerKey.toString('base64')],
+    ['x-amz-server-side-encryption-customer-algorithm', 'AES256'],
+    ['x-amz-server-side-encryption-customer-key', customerKey.toString('base64')],
     ['x-amz-server-side-encryption-customer-key-md5', createHash('md5').update(customerKey).digest('base64')]
   ]
   const asSource: Headers = customer.map(([name, value]) => [name.replace('x-amz-', 'x-amz-copy-source-'), value])
@@ -89,7 +113,16 @@ void t.test('no secret and no plaintext in logs, metrics, the audit trail, error
     await s3.send(new GetObjectCommand({ Bucket, Key: `good/${i}`, ChecksumMode: 'ENABLED' })).then(({ Body: body }) => body?.transformToByteArray())
     await s3.send(new HeadObjectCommand({ Bucket, Key: `sha/${i}`, ChecksumMode: 'ENABLED' }))
     await s3.send(new CopyObjectCommand({ Bucket, Key: `copy/${i}`, CopySource: `${Bucket}/good/${i}` }))
-    t.equal(await send(headerSigned(gateway, { method: 'PUT', target: `/${Bucket}/ssec-copy/${i}`, headers: [['x-amz-copy-source', `/${Bucket}/ssec/${i}`], ...asSource, ...customer] })), 200)
+    t.equal(
+      await send(
+        headerSigned(gateway, {
+          method: 'PUT',
+          target: `/${Bucket}/ssec-copy/${i}`,
+          headers: [['x-amz-copy-source', `/${Bucket}/ssec/${i}`], ...asSource, ...customer]
+        })
+      ),
+      200
+    )
     const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: `parts/${i}` }))
     const { ETag } = await s3.send(new UploadPartCommand({ Bucket, Key: `parts/${i}`, UploadId, PartNumber: 1, Body }))
     await s3.send(new CompleteMultipartUploadCommand({ Bucket, Key: `parts/${i}`, UploadId, MultipartUpload: { Parts: [{ PartNumber: 1, ETag }] } }))
@@ -105,19 +138,53 @@ void t.test('no secret and no plaintext in logs, metrics, the audit trail, error
     await send(headerSigned(gateway, withKey, body), body)
     await send(spoilt(headerSigned({ ...gateway, secretAccessKey: 'wrong' }, withKey, body)), body)
     await send(querySigned(gateway, { ...draft, target: `${draft.target}${draft.target.includes('?') ? '&' : '?'}${inQuery}` }, body), body)
-    await send(spoilt(querySigned({ ...gateway, secretAccessKey: 'wrong' }, { ...draft, target: `${draft.target}${draft.target.includes('?') ? '&' : '?'}${inQuery}&x-amz-copy-source-server-side-encryption-customer-key=${encodeURIComponent(customerKey.toString('base64'))}` }, body)), body)
+    await send(
+      spoilt(
+        querySigned({ ...gateway, secretAccessKey: 'wrong' }, {
+          ...draft,
+          target: `${draft.target}${draft.target.includes('?') ? '&' : '?'}${inQuery}&x-amz-copy-source-server-side-encryption-customer-key=${
+            encodeURIComponent(customerKey.toString('base64'))
+          }`
+        }, body)
+      ),
+      body
+    )
     await send(headerSigned(gateway, { ...draft, headers: [...draft.headers, ['x-amz-security-token', token]] }, body), body)
-    await send(spoilt(headerSigned({ ...gateway, secretAccessKey: 'wrong' }, { ...draft, headers: [...draft.headers, ['x-amz-security-token', token]] }, body)), body)
-    await send(spoilt(querySigned({ ...gateway, secretAccessKey: 'wrong' }, { ...draft, target: `${draft.target}${draft.target.includes('?') ? '&' : '?'}X-Amz-Security-Token=${token}` }, body)), body)
+    await send(
+      spoilt(headerSigned({ ...gateway, secretAccessKey: 'wrong' }, { ...draft, headers: [...draft.headers, ['x-amz-security-token', token]] }, body)),
+      body
+    )
+    await send(
+      spoilt(
+        querySigned({ ...gateway, secretAccessKey: 'wrong' }, {
+          ...draft,
+          target: `${draft.target}${draft.target.includes('?') ? '&' : '?'}X-Amz-Security-Token=${token}`
+        }, body)
+      ),
+      body
+    )
     const late = signOptions(gateway, { time: timestampOf(new Date(Date.now() - 7_200_000)) })
     await send(headerSigned(gateway, withKey, body, late), body)
     await send(querySigned(gateway, draft, body, late), body)
   })
-  for (const authorization of [
-    `Basic ${Buffer.from(`${gateway.accessKeyId}:${gateway.secretAccessKey}`).toString('base64')}`, `Bearer ${token}`, `AWS ${gateway.accessKeyId}:${gateway.secretAccessKey}`,
-    `AWS4-HMAC-SHA256 Credential=${gateway.accessKeyId}/${day}/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=${token}`, token, `${gateway.secretAccessKey} x`
-  ]) {
-    await send({ method: 'GET', target: `/${Bucket}/good/0`, headers: [...host, ['Authorization', authorization], ['x-amz-date', timestampOf(new Date())], ['x-amz-content-sha256', 'UNSIGNED-PAYLOAD'], ['x-spoilt', '']] })
+  for (
+    const authorization of [
+      `Basic ${Buffer.from(`${gateway.accessKeyId}:${gateway.secretAccessKey}`).toString('base64')}`,
+      `Bearer ${token}`,
+      `AWS ${gateway.accessKeyId}:${gateway.secretAccessKey}`,
+      `AWS4-HMAC-SHA256 Credential=${gateway.accessKeyId}/${day}/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=${token}`,
+      token,
+      `${gateway.secretAccessKey} x`
+    ]
+  ) {
+    await send({
+      method: 'GET',
+      target: `/${Bucket}/good/0`,
+      headers: [...host, ['Authorization', authorization], ['x-amz-date', timestampOf(new Date())], ['x-amz-content-sha256', 'UNSIGNED-PAYLOAD'], [
+        'x-spoilt',
+        ''
+      ]]
+    })
   }
   const short: Headers = [customer[0]!, ['x-amz-server-side-encryption-customer-key', customerKey.subarray(0, 31).toString('base64')], customer[2]!]
   const otherMd5: Headers = [customer[0]!, customer[1]!, ['x-amz-server-side-encryption-customer-key-md5', createHash('md5').digest('base64')]]
@@ -155,12 +222,16 @@ void t.test('no secret and no plaintext in logs, metrics, the audit trail, error
   outputs.set('the log', log.map((line) => Buffer.from(line)))
   outputs.set('the audit trail', [events])
   outputs.set('metrics', [Buffer.from(gateway.gateway.metrics())])
-  const upstream = store.requests.flatMap(({ path, headers, body }) => [Buffer.from(`${path}\n${headers.entries.map((field) => field.join(': ')).join('\n')}`, 'latin1'), body ?? Buffer.alloc(0)])
+  const upstream = store.requests.flatMap((
+    { path, headers, body }
+  ) => [Buffer.from(`${path}\n${headers.entries.map((field) => field.join(': ')).join('\n')}`, 'latin1'), body ?? Buffer.alloc(0)])
   outputs.set('requests to the store', upstream)
 
   // What would tell of the plaintext.
   for (const [i, plaintext] of plaintexts.entries()) {
-    for (const at of [0, 1000, plaintext.length - 16].filter((offset) => offset + 16 <= plaintext.length)) canaries.set(`plaintext ${i} at ${at}`, [plaintext.subarray(at, at + 16)])
+    for (const at of [0, 1000, plaintext.length - 16].filter((offset) => offset + 16 <= plaintext.length)) {
+      canaries.set(`plaintext ${i} at ${at}`, [plaintext.subarray(at, at + 16)])
+    }
     canary(`SHA-256 of plaintext ${i}`, createHash('sha256').update(plaintext).digest())
     canary(`MD5 of plaintext ${i}`, createHash('md5').update(plaintext).digest())
     const crc = Buffer.alloc(4)
@@ -180,5 +251,7 @@ void t.test('no secret and no plaintext in logs, metrics, the audit trail, error
   }
   t.same(hits, [])
   t.ok(Buffer.concat(outputs.get('requests to the store') ?? []).length > 1_000_000, 'bodies were searched too')
-  t.comment(`${canaries.size} secrets in ${[...canaries.values()].flat().length} spellings, ${searched.toLocaleString('en')} bytes of output, ${hits.length} hits`)
+  t.comment(
+    `${canaries.size} secrets in ${[...canaries.values()].flat().length} spellings, ${searched.toLocaleString('en')} bytes of output, ${hits.length} hits`
+  )
 })

@@ -9,7 +9,9 @@ const { store, gateway, arn, forbidden } = await startEncryptionRig(t, {}, {
   buckets: { '*': { encryption: 'on', key: 'main', allowedKeys: ['cloud'] }, 'plain-*': { encryption: 'off' } }
 })
 const wire = new Wire(gateway.endpoint)
-t.teardown(() => { wire.close() })
+t.teardown(() => {
+  wire.close()
+})
 
 type Headers = Readonly<Record<string, string>>
 
@@ -60,7 +62,11 @@ void t.test('parts, lists and Completes, against the encryption of their upload'
     const etag = String((await send('PUT', part, own, 'part')).headers['etag'])
     const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${etag}</ETag></Part></CompleteMultipartUpload>`
     t.equal((await send('PUT', part, asked, 'part')).code, code, `UploadPart, ${label}`)
-    t.equal((await send('PUT', `${key}?partNumber=2&uploadId=${id}`, { ...asked, 'x-amz-copy-source': `/${Bucket}/source` })).code, code, `UploadPartCopy, ${label}`)
+    t.equal(
+      (await send('PUT', `${key}?partNumber=2&uploadId=${id}`, { ...asked, 'x-amz-copy-source': `/${Bucket}/source` })).code,
+      code,
+      `UploadPartCopy, ${label}`
+    )
     t.equal((await send('GET', `${key}?uploadId=${id}`, asked)).code, code, `ListParts, ${label}`)
     if (code === '' && created !== customer) {
       const listed = /<ETag>([^<]*)</.exec((await send('GET', `${key}?uploadId=${id}`, asked)).body.toString())?.[1] ?? ''
@@ -78,7 +84,9 @@ void t.test('parts, lists and Completes, against the encryption of their upload'
 
 void t.test('no encryption header of any operation ever reaches the store', async (t) => {
   const sets: readonly Headers[] = [
-    kms, { [sse]: 'AES256' }, { ...customer, ...customerHeaders(randomBytes(32), 'x-amz-copy-source-server-side-encryption-customer') }
+    kms,
+    { [sse]: 'AES256' },
+    { ...customer, ...customerHeaders(randomBytes(32), 'x-amz-copy-source-server-side-encryption-customer') }
   ]
   const before = store.requests.length
   for (const { draft, body } of operationRequests(Bucket, 'key')) {

@@ -2,8 +2,19 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import {
-  CompleteMultipartUploadCommand, CopyObjectCommand, CreateMultipartUploadCommand, DeleteObjectCommand, GetBucketEncryptionCommand, GetObjectCommand,
-  HeadObjectCommand, ListObjectsV2Command, PutBucketEncryptionCommand, PutObjectCommand, S3ServiceException, UploadPartCommand, type S3Client
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetBucketEncryptionCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutBucketEncryptionCommand,
+  PutObjectCommand,
+  S3ServiceException,
+  UploadPartCommand,
+  type S3Client
 } from '@aws-sdk/client-s3'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
@@ -32,7 +43,10 @@ const expected: Readonly<Record<string, readonly [lost: number, readOnly: number
 }
 
 async function statusOf(command: Promise<{ $metadata: { httpStatusCode?: number | undefined } }>): Promise<number> {
-  return command.then(({ $metadata }) => $metadata.httpStatusCode ?? 0, (error: unknown) => error instanceof S3ServiceException ? error.$metadata.httpStatusCode ?? 0 : 0)
+  return command.then(
+    ({ $metadata }) => $metadata.httpStatusCode ?? 0,
+    (error: unknown) => error instanceof S3ServiceException ? error.$metadata.httpStatusCode ?? 0 : 0
+  )
 }
 
 async function begun(s3: S3Client, Key: string): Promise<{ UploadId: string; ETag: string }> {
@@ -54,7 +68,12 @@ for (const [index, [what, faults]] of Object.entries(rules).entries()) {
     const open = await begun(before.client(), 'open')
     const ready = await begun(before.client(), 'ready')
     // Another instance, which remembers nothing, and was started before the loss.
-    const gateway = await startTestGateway(store, { keyring: before.keyring, tell: (level, message, fields) => { told.push({ level, message, ...fields }) } })
+    const gateway = await startTestGateway(store, {
+      keyring: before.keyring,
+      tell: (level, message, fields) => {
+        told.push({ level, message, ...fields })
+      }
+    })
     t.teardown(async () => {
       await gateway.close()
       await before.close()
@@ -73,13 +92,20 @@ for (const [index, [what, faults]] of Object.entries(rules).entries()) {
       UploadPart: await statusOf(s3.send(new UploadPartCommand({ Bucket, Key: 'open', UploadId: open.UploadId, PartNumber: 2, Body: 'part' }))),
       CompleteMultipartUpload: await statusOf(s3.send(complete(ready, 'ready'))),
       GetBucketEncryption: await statusOf(s3.send(new GetBucketEncryptionCommand({ Bucket }))),
-      PutBucketEncryption: await statusOf(s3.send(new PutBucketEncryptionCommand({
-        Bucket, ServerSideEncryptionConfiguration: { Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }] }
-      }))),
+      PutBucketEncryption: await statusOf(s3.send(
+        new PutBucketEncryptionCommand({
+          Bucket,
+          ServerSideEncryptionConfiguration: { Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }] }
+        })
+      )),
       DeleteObject: await statusOf(s3.send(new DeleteObjectCommand({ Bucket, Key: 'o' })))
     }
     t.same(seen, Object.fromEntries(Object.keys(seen).map((name) => [name, expected[name]?.[index]])))
     store.rules.clear()
-    t.equal(await statusOf(s3.send(new UploadPartCommand({ Bucket, Key: 'open', UploadId: open.UploadId, PartNumber: 1, Body: 'part' }))), 200, 'and goes on when it is back')
+    t.equal(
+      await statusOf(s3.send(new UploadPartCommand({ Bucket, Key: 'open', UploadId: open.UploadId, PartNumber: 1, Body: 'part' }))),
+      200,
+      'and goes on when it is back'
+    )
   })
 }

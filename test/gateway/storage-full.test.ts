@@ -9,7 +9,10 @@ import { startTestStore } from '../support/hostile.ts'
 const Bucket = 'full'
 
 async function failure(command: Promise<unknown>): Promise<unknown> {
-  return command.then(() => null, (error: unknown) => error instanceof S3ServiceException ? { name: error.name, status: error.$metadata.httpStatusCode, message: error.message } : error)
+  return command.then(
+    () => null,
+    (error: unknown) => error instanceof S3ServiceException ? { name: error.name, status: error.$metadata.httpStatusCode, message: error.message } : error
+  )
 }
 
 await t.test('the store says so, and so do the log and the metric', async (t) => {
@@ -17,7 +20,11 @@ await t.test('the store says so, and so do the log and the metric', async (t) =>
   const access = { accessKeyId: 'store', secretAccessKey: 'secret', region: 'us-east-1' }
   const store = await startStore({ backend, credentials: [access], region: access.region, host: '127.0.0.1', port: 0 })
   const lines: Record<string, unknown>[] = []
-  const gateway = await startTestGateway({ ...access, endpoint: store.endpoint }, { log: (line) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
+  const gateway = await startTestGateway({ ...access, endpoint: store.endpoint }, {
+    log: (line) => {
+      lines.push(JSON.parse(line) as Record<string, unknown>)
+    }
+  })
   t.teardown(async () => {
     await gateway.close()
     await store.close()
@@ -32,9 +39,17 @@ await t.test('the store says so, and so do the log and the metric', async (t) =>
   for (const [code, trouble, expected] of rows) {
     const metric = `sealgate_failures_total{service="store",trouble="${trouble}"}`
     const before = gateway.metric(metric)
-    backend.createBlob = async () => { throw Object.assign(new Error('/secret/path'), { code, syscall: 'open' }) }
+    backend.createBlob = async () => {
+      throw Object.assign(new Error('/secret/path'), { code, syscall: 'open' })
+    }
     t.match(await failure(s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'body' }))), expected, code)
-    t.match(lines.findLast(({ msg }) => msg === 'failure'), { service: 'store', operation: 'PUT object', status: expected.status, errorName: expected.name, trouble })
+    t.match(lines.findLast(({ msg }) => msg === 'failure'), {
+      service: 'store',
+      operation: 'PUT object',
+      status: expected.status,
+      errorName: expected.name,
+      trouble
+    })
     t.ok(String(lines.findLast(({ msg }) => msg === 'failure')?.['remoteRequestId']).length > 5, 'the store\'s own request id')
     t.equal(gateway.metric(metric), before + 1)
   }
@@ -44,12 +59,20 @@ await t.test('the store says so, and so do the log and the metric', async (t) =>
 await t.test('the audit file', { skip: process.platform === 'linux' ? false : 'needs /dev/full' }, async (t) => {
   const store = await startTestStore({ buckets: [Bucket] })
   const lines: Record<string, unknown>[] = []
-  const gateway = await startTestGateway(store, { sections: { audit: { file: '/dev/full' } }, log: (line) => { lines.push(JSON.parse(line) as Record<string, unknown>) } })
+  const gateway = await startTestGateway(store, {
+    sections: { audit: { file: '/dev/full' } },
+    log: (line) => {
+      lines.push(JSON.parse(line) as Record<string, unknown>)
+    }
+  })
   t.teardown(async () => {
     await gateway.close()
     await store.close()
   })
-  t.match(await failure(gateway.client().send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'body' }))), { status: 503, message: 'The audit trail cannot be written.' })
+  t.match(await failure(gateway.client().send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'body' }))), {
+    status: 503,
+    message: 'The audit trail cannot be written.'
+  })
   t.match(lines.findLast(({ msg }) => msg === 'failure'), { service: 'files', operation: 'write audit.file', system: 'ENOSPC', trouble: 'storage-full' })
   t.equal(gateway.metric('sealgate_failures_total{service="files",trouble="storage-full"}'), 1)
   t.same(store.keys(Bucket), [], 'no key is used')

@@ -97,7 +97,9 @@ void t.test('changed bytes of a stored body', async (t) => {
       flipped[offset]! ^= 1 << (offset % 8)
       add(sum, await tampered(t, r, key, `bit at ${offset}`, { body: flipped }, key === 'a' ? bodyAskings : bodyAskings.slice(0, 1)))
     }
-    const lengths = [0, 1, 20, 39, 40, 511, 512, 531, 65536, 65556, 131072, body.length - 1, body.length - 20, body.length - 512].filter((n) => n >= 0 && n < body.length)
+    const lengths = [0, 1, 20, 39, 40, 511, 512, 531, 65536, 65556, 131072, body.length - 1, body.length - 20, body.length - 512].filter((n) =>
+      n >= 0 && n < body.length
+    )
     for (const length of new Set(lengths)) add(sum, await tampered(t, r, key, `cut to ${length}`, { body: body.subarray(0, length) }))
     for (const more of [1, 16, 20, 512, 65556]) add(sum, await tampered(t, r, key, `longer by ${more}`, { body: Buffer.concat([body, Buffer.alloc(more)]) }))
   }
@@ -189,8 +191,12 @@ void t.test('moved to another name, bucket or realm', async (t) => {
     keyring: r.gateway.keyring,
     sections: {
       upstream: {
-        endpoint: r.store.endpoint, region: r.store.region, accessKeyId: r.store.accessKeyId, secretAccessKey: r.store.secretAccessKey,
-        stateBucket: 'sealgate-state', realm: 'another'
+        endpoint: r.store.endpoint,
+        region: r.store.region,
+        accessKeyId: r.store.accessKeyId,
+        secretAccessKey: r.store.secretAccessKey,
+        stateBucket: 'sealgate-state',
+        realm: 'another'
       }
     }
   })
@@ -217,14 +223,68 @@ const lies: Readonly<Record<string, { readonly fault: Fault; readonly network?: 
   'ETag weak': { fault: { type: 'headers', set: { ETag: 'W/"00000000000000000000000000000000"' } } },
   'ETag of another': { fault: { type: 'headers', set: { ETag: '"00000000000000000000000000000000"' } } },
   'envelope twice': { fault: { type: 'headers', add: [['x-amz-meta-sealgate', 'x']] }, network: true },
-  'Content-Length one less': { fault: { type: 'transform', change: (a) => ({ ...a, headers: a.headers.map(([n, v]) => n.toLowerCase() === 'content-length' ? [n, String(Math.max(0, Number(v) - 1))] : [n, v]) }) } },
-  'Content-Length one segment less': { fault: { type: 'transform', change: (a) => ({ ...a, body: a.body.subarray(65556), headers: a.headers.map(([n, v]) => n.toLowerCase() === 'content-length' ? [n, String(Math.max(0, Number(v) - 65556))] : [n, v]) }) } },
+  'Content-Length one less': {
+    fault: {
+      type: 'transform',
+      change: (a) => ({ ...a, headers: a.headers.map(([n, v]) => n.toLowerCase() === 'content-length' ? [n, String(Math.max(0, Number(v) - 1))] : [n, v]) })
+    }
+  },
+  'Content-Length one segment less': {
+    fault: {
+      type: 'transform',
+      change: (a) => ({
+        ...a,
+        body: a.body.subarray(65556),
+        headers: a.headers.map(([n, v]) => n.toLowerCase() === 'content-length' ? [n, String(Math.max(0, Number(v) - 65556))] : [n, v])
+      })
+    }
+  },
   'Content-Range missing': { fault: { type: 'headers', set: { 'Content-Range': null } } },
-  'Content-Range of other bytes': { fault: { type: 'transform', change: (a) => ({ ...a, headers: a.headers.map(([n, v]) => n.toLowerCase() === 'content-range' ? [n, v.replace(/bytes (\d+)/, (_, first: string) => `bytes ${Number(first) + 1}`)] : [n, v]) }) } },
-  'Content-Range of another size': { fault: { type: 'transform', change: (a) => ({ ...a, headers: a.headers.map(([n, v]) => n.toLowerCase() === 'content-range' ? [n, v.replace(/\d+$/, (size) => String(Number(size) + 1))] : [n, v]) }) } },
-  'Content-Range nonsense': { fault: { type: 'transform', change: (a) => ({ ...a, headers: a.headers.map(([n, v]) => n.toLowerCase() === 'content-range' ? [n, 'bytes */*'] : [n, v]) }) } },
-  '200 for a range': { fault: { type: 'transform', change: (a) => ({ ...a, status: a.status === 206 ? 200 : a.status, headers: a.headers.filter(([n]) => n.toLowerCase() !== 'content-range') }) } },
-  '206 for the whole': { fault: { type: 'transform', change: (a) => a.status !== 200 ? a : { ...a, status: 206, headers: [...a.headers, ['Content-Range', `bytes 0-${a.body.length - 1}/${a.body.length}`]] } } },
+  'Content-Range of other bytes': {
+    fault: {
+      type: 'transform',
+      change: (a) => ({
+        ...a,
+        headers: a.headers.map(([n, v]) =>
+          n.toLowerCase() === 'content-range'
+            ? [n, v.replace(/bytes (\d+)/, (_, first: string) => `bytes ${Number(first) + 1}`)]
+            : [n, v]
+        )
+      })
+    }
+  },
+  'Content-Range of another size': {
+    fault: {
+      type: 'transform',
+      change: (a) => ({
+        ...a,
+        headers: a.headers.map(([n, v]) =>
+          n.toLowerCase() === 'content-range'
+            ? [n, v.replace(/\d+$/, (size) => String(Number(size) + 1))]
+            : [n, v]
+        )
+      })
+    }
+  },
+  'Content-Range nonsense': {
+    fault: { type: 'transform', change: (a) => ({ ...a, headers: a.headers.map(([n, v]) => n.toLowerCase() === 'content-range' ? [n, 'bytes */*'] : [n, v]) }) }
+  },
+  '200 for a range': {
+    fault: {
+      type: 'transform',
+      change: (a) => ({
+        ...a,
+        status: a.status === 206 ? 200 : a.status,
+        headers: a.headers.filter(([n]) => n.toLowerCase() !== 'content-range')
+      })
+    }
+  },
+  '206 for the whole': {
+    fault: {
+      type: 'transform',
+      change: (a) => a.status !== 200 ? a : { ...a, status: 206, headers: [...a.headers, ['Content-Range', `bytes 0-${a.body.length - 1}/${a.body.length}`]] }
+    }
+  },
   '206 of other bytes': { fault: { type: 'shift', by: 16 } },
   '206 of bytes before': { fault: { type: 'shift', by: -16 } },
   '201': { fault: { type: 'transform', change: (a) => ({ ...a, status: 201 }) } },
@@ -234,7 +294,10 @@ const lies: Readonly<Record<string, { readonly fault: Fault; readonly network?: 
   'close-delimited': { fault: { type: 'close-delimited' }, network: true },
   'close-delimited and cut': { fault: { type: 'close-delimited', bytes: 66_000 }, network: true },
   'body longer': { fault: { type: 'extra', bytes: Buffer.from('more'), where: 'in-body' } },
-  'bytes behind the answer': { fault: { type: 'extra', bytes: Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil'), where: 'after-response' }, network: true },
+  'bytes behind the answer': {
+    fault: { type: 'extra', bytes: Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil'), where: 'after-response' },
+    network: true
+  },
   'compressed': { fault: { type: 'headers', set: { 'Content-Encoding': 'gzip' } } },
   'chunked': { fault: { type: 'headers', set: { 'Content-Length': null, 'Transfer-Encoding': 'chunked' } }, network: true },
   'redirect': { fault: { type: 'redirect', status: 307, location: 'http://127.0.0.1:1/' }, network: true },
@@ -285,13 +348,25 @@ void t.test('overwritten between any two requests of a read: one version or the 
     await r.s3.send(new PutObjectCommand({ Bucket, Key: 'a', Body, ContentType: 'text/x-other' }))
     const second = await snapshot(r.store.object(Bucket, 'a'))
     const sum = new Map<string, number>()
-    for (const ask of [...askings, ...askings.map((one) => ({ ...one, name: `${one.name}, if-none-match`, headers: [...one.headers, ['If-None-Match', '"x"'] as const] }))]) {
+    for (
+      const ask of [
+        ...askings,
+        ...askings.map((one) => ({ ...one, name: `${one.name}, if-none-match`, headers: [...one.headers, ['If-None-Match', '"x"'] as const] }))
+      ]
+    ) {
       for (const nth of [1, 2, 3]) {
         await r.store.object(Bucket, 'a').set(first)
         const rule = r.store.rules.add({
-          when: { bucket: Bucket, key: 'a' }, nth,
+          when: { bucket: Bucket, key: 'a' },
+          nth,
           // Before the answer has left the store, the object is another.
-          fault: { type: 'transform', change: (answer) => { void r.store.object(Bucket, 'a').set(second); return answer } }
+          fault: {
+            type: 'transform',
+            change: (answer) => {
+              void r.store.object(Bucket, 'a').set(second)
+              return answer
+            }
+          }
         })
         const answer = await read(r.gateway, `/${Bucket}/a`, ask)
         rule.remove()
@@ -321,7 +396,23 @@ void t.test('multipart objects: parts, manifest and padding', async (t) => {
   ]
   const sum = new Map<string, number>()
   const tailStart = body.length - 2000
-  for (const at of [0, 39, 40, 70_000, 5242880, body.length - 70_000, tailStart, body.length - 500, body.length - 300, body.length - 100, body.length - 30, body.length - 10, body.length - 1]) {
+  for (
+    const at of [
+      0,
+      39,
+      40,
+      70_000,
+      5242880,
+      body.length - 70_000,
+      tailStart,
+      body.length - 500,
+      body.length - 300,
+      body.length - 100,
+      body.length - 30,
+      body.length - 10,
+      body.length - 1
+    ]
+  ) {
     const flipped = Buffer.from(body)
     flipped[at]! ^= 1
     const changed = await tampered(t, r, 'parts', `bit at ${at}`, { body: flipped }, ways)
@@ -336,7 +427,9 @@ void t.test('multipart objects: parts, manifest and padding', async (t) => {
     'cut by a segment': { body: body.subarray(0, -65556) },
     'longer': { body: Buffer.concat([body, Buffer.alloc(20)]) },
     'manifest moved': { body: Buffer.concat([body.subarray(20), body.subarray(0, 20)]) },
-    'parts exchanged': { body: Buffer.concat([body.subarray(half, half + 200_000), body.subarray(200_000, half), body.subarray(0, 200_000), body.subarray(half + 200_000)]) },
+    'parts exchanged': {
+      body: Buffer.concat([body.subarray(half, half + 200_000), body.subarray(200_000, half), body.subarray(0, 200_000), body.subarray(half + 200_000)])
+    },
     'envelope of a single': { metadata: r.originals.get('a')!.metadata },
     'body of a single': { body: r.originals.get('a')!.body },
     'nothing left': { body: Buffer.alloc(0) },
@@ -352,9 +445,15 @@ void t.test('listings: rows that lie about size and ETag are put right or shown 
   const rowsOf = async () => (await r.s3.send(new ListObjectsV2Command({ Bucket }))).Contents ?? []
   const right = (await rowsOf()).map(({ Key, Size, ETag }) => ({ Key, Size, ETag }))
   t.equal(right.length, 4)
-  r.store.rules.add({ when: { bucket: Bucket, query: { 'list-type': '2' } }, fault: { type: 'rows', element: 'Contents', change: (row) => row.replace(/<Size>\d+/, '<Size>7') } })
+  r.store.rules.add({
+    when: { bucket: Bucket, query: { 'list-type': '2' } },
+    fault: { type: 'rows', element: 'Contents', change: (row) => row.replace(/<Size>\d+/, '<Size>7') }
+  })
   t.same((await rowsOf()).map(({ Key, ETag }) => ({ Key, ETag })), right.map(({ Key, ETag }) => ({ Key, ETag })))
-  r.store.rules.add({ when: { bucket: Bucket, query: { 'list-type': '2' } }, fault: { type: 'rows', element: 'Contents', change: (row) => row.replace(/<ETag>[^<]*/, '<ETag>"00000000000000000000000000000000"') } })
+  r.store.rules.add({
+    when: { bucket: Bucket, query: { 'list-type': '2' } },
+    fault: { type: 'rows', element: 'Contents', change: (row) => row.replace(/<ETag>[^<]*/, '<ETag>"00000000000000000000000000000000"') }
+  })
   t.same((await rowsOf()).map(({ Key, Size, ETag }) => ({ Key, Size, ETag })), right, 'looked up where the ETag is not known')
   await r.store.object(Bucket, 'a').set({ body: Buffer.alloc(7) })
   t.equal((await rowsOf()).find(({ Key }) => Key === 'a')?.Size, 7, 'a size outside the law is shown as stored')

@@ -72,7 +72,12 @@ class Rig {
 async function rig(t: Test, options: TestGatewayOptions = {}): Promise<Rig> {
   const store = await startTestStore({ buckets: [Bucket, 'kms'], keepBodies: false })
   const lines: Line[] = []
-  const gateway = await startTestGateway(store, { ...options, log: (line) => { lines.push(JSON.parse(line) as Line) } })
+  const gateway = await startTestGateway(store, {
+    ...options,
+    log: (line) => {
+      lines.push(JSON.parse(line) as Line)
+    }
+  })
   t.teardown(async () => {
     await gateway.close()
     await store.close()
@@ -138,9 +143,13 @@ await t.test('by the client, the store, or the gateway', async (t) => {
 await t.test('by a key service', async (t) => {
   const kms = await FakeKms.start(t)
   const arn = kms.addKey()
-  const r = await rig(t, { sections: {
-    keys: { cloud: { type: 'aws-kms', arn, endpoint: kms.endpoint } }, buckets: { '*': { bucketKeys: false, etag: 'opaque' } }, keyCache: { maxAgeSeconds: 0 }
-  } })
+  const r = await rig(t, {
+    sections: {
+      keys: { cloud: { type: 'aws-kms', arn, endpoint: kms.endpoint } },
+      buckets: { '*': { bucketKeys: false, etag: 'opaque' } },
+      keyCache: { maxAgeSeconds: 0 }
+    }
+  })
   const ask = async (key: string, bytes: Buffer): Promise<Line> => {
     const connection = await r.sent(bytes)
     const line = await r.line(key)
@@ -148,7 +157,9 @@ await t.test('by a key service', async (t) => {
     return line
   }
   // A refusal is remembered for a while: one object for each.
-  for (const key of ['disabled', 'AccessDeniedException', 'ThrottlingException', 'KMSInternalException']) t.match(await ask(key, r.put(key)), { termination: '--' })
+  for (const key of ['disabled', 'AccessDeniedException', 'ThrottlingException', 'KMSInternalException']) {
+    t.match(await ask(key, r.put(key)), { termination: '--' })
+  }
   kms.setState(arn, 'disabled')
   t.match(await ask('disabled', r.get('disabled')), { termination: 'KH', code: 'KMS.DisabledException' })
   kms.setState(arn, 'enabled')
@@ -158,7 +169,12 @@ await t.test('by a key service', async (t) => {
       return true
     }
   }
-  for (const [name, code] of [['AccessDeniedException', 'AccessDenied'], ['ThrottlingException', 'SlowDown'], ['KMSInternalException', 'ServiceUnavailable']] as const) {
+  for (
+    const [name, code] of [['AccessDeniedException', 'AccessDenied'], ['ThrottlingException', 'SlowDown'], [
+      'KMSInternalException',
+      'ServiceUnavailable'
+    ]] as const
+  ) {
     fails(name === 'KMSInternalException' ? 500 : 400, name)
     t.match(await ask(name, r.get(name)), { termination: 'KH', code }, name)
   }

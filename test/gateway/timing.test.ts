@@ -74,7 +74,9 @@ function restful(socket: Socket, { rests }: Transfer): void {
     reads += 1
     if (rest === 0) return
     socket.pause()
-    setTimeout(() => { socket.resume() }, rest)
+    setTimeout(() => {
+      socket.resume()
+    }, rest)
   })
 }
 
@@ -83,7 +85,9 @@ await t.test('a transfer is right or visibly broken and never hangs, whoever sen
   const stored = new Map<string, Seen>()
   const of = (path: string): Transfer => transfers.get(path.split('/').at(-1) ?? '')!
   const store = await rawStore(t, {
-    onHead: (socket, { path, headers }) => { if (headers.has('content-length')) restful(socket, of(path)) },
+    onHead: (socket, { path, headers }) => {
+      if (headers.has('content-length')) restful(socket, of(path))
+    },
     onRequest: (socket, seen) => {
       const { method, size } = of(seen.path)
       stored.set(seen.path, seen)
@@ -122,11 +126,14 @@ await t.test('a transfer is right or visibly broken and never hangs, whoever sen
     const bytes = wanted.method === 'GET' ? answer.body : stored.get(`/bucket/${name}`)?.body
     return bytes?.equals(data.subarray(0, wanted.size)) === true ? 'right' : 'wrong'
   }
-  await fc.assert(fc.asyncProperty(fc.array(transfer, { minLength: 8, maxLength: 8 }), async (together) => {
-    const outcomes = await Promise.race([Promise.all(together.map(outcome)), delay(20_000, null, { ref: false })])
-    deepEqual(outcomes, together.map(({ breaksAt, size }) => breaksAt === null || size === 0 ? 'right' : 'broken'))
-    // What hangs in one run hangs in the next: nothing would come of shrinking it.
-  }), { numRuns: 20, endOnFailure: true })
+  await fc.assert(
+    fc.asyncProperty(fc.array(transfer, { minLength: 8, maxLength: 8 }), async (together) => {
+      const outcomes = await Promise.race([Promise.all(together.map(outcome)), delay(20_000, null, { ref: false })])
+      deepEqual(outcomes, together.map(({ breaksAt, size }) => breaksAt === null || size === 0 ? 'right' : 'broken'))
+      // What hangs in one run hangs in the next: nothing would come of shrinking it.
+    }),
+    { numRuns: 20, endOnFailure: true }
+  )
   const held = (): number[] => [started.listener.counts().requestsInFlight, ...upstream.stats().map(({ inFlight }) => inFlight)]
   for (let i = 0; i < 400 && held().some((count) => count > 0); i += 1) await delay(5)
   t.ok(held().every((count) => count === 0), 'nothing is held for what is over')

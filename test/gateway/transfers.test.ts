@@ -56,11 +56,13 @@ void t.test('a client that vanishes in an upload leaves no object and no socket'
   }
   for (const framing of framings) {
     for (const [size, offsets] of [[1000, [0, 500, -1]], [300_000, [0, 1, 65479, 65480, 65600, 131_100, 200_000, -100, -3, -1]]] as const) {
-      await Promise.all(offsets.flatMap((offset) => (['reset', 'finish'] as const).flatMap((how) => [
-        vanish(`/${Bucket}/new-${uploads}-${framing.replaceAll(' ', '-')}-${offset}-${how}`, framing, size, offset, how),
-        vanish(`/${Bucket}/old`, framing, size, offset, how),
-        vanish(`/${Bucket}/parts?partNumber=1&uploadId=${UploadId ?? ''}`, framing, size, offset, how)
-      ])))
+      await Promise.all(offsets.flatMap((offset) =>
+        (['reset', 'finish'] as const).flatMap((how) => [
+          vanish(`/${Bucket}/new-${uploads}-${framing.replaceAll(' ', '-')}-${offset}-${how}`, framing, size, offset, how),
+          vanish(`/${Bucket}/old`, framing, size, offset, how),
+          vanish(`/${Bucket}/parts?partNumber=1&uploadId=${UploadId ?? ''}`, framing, size, offset, how)
+        ])
+      ))
     }
   }
   t.ok(await idle(gateway), 'no request of a client is left')
@@ -101,13 +103,31 @@ function spoilt(data: Buffer): Readonly<Record<string, Spoilt>> {
     'last byte changed, hashed': { framing: 'hash', spoil: ({ head }) => ({ head, body: other }), codes: ['XAmzContentSHA256Mismatch'] },
     'other Content-MD5': { framing: 'unsigned', options: { headers: [['Content-MD5', md5Of(other)]] }, codes: ['BadDigest'] },
     'other crc32': { framing: 'unsigned', options: { headers: [['x-amz-checksum-crc32', crc32Of(other)]] }, codes: ['BadDigest'] },
-    'other sha256': { framing: 'unsigned', options: { headers: [['x-amz-checksum-sha256', Buffer.from(sha256(other), 'hex').toString('base64')]] }, codes: ['BadDigest'] },
-    'last byte changed, crc32': { framing: 'unsigned', options: { headers: [['x-amz-checksum-crc32', crc32Of(data)]] }, spoil: ({ head }) => ({ head, body: other }), codes: ['BadDigest'] },
-    'trailer of other data, signed': { framing: 'signed chunks and trailer', options: { trailer: `x-amz-checksum-crc32:${crc32Of(other)}` }, codes: ['BadDigest'] },
+    'other sha256': {
+      framing: 'unsigned',
+      options: { headers: [['x-amz-checksum-sha256', Buffer.from(sha256(other), 'hex').toString('base64')]] },
+      codes: ['BadDigest']
+    },
+    'last byte changed, crc32': {
+      framing: 'unsigned',
+      options: { headers: [['x-amz-checksum-crc32', crc32Of(data)]] },
+      spoil: ({ head }) => ({ head, body: other }),
+      codes: ['BadDigest']
+    },
+    'trailer of other data, signed': {
+      framing: 'signed chunks and trailer',
+      options: { trailer: `x-amz-checksum-crc32:${crc32Of(other)}` },
+      codes: ['BadDigest']
+    },
     'trailer of other data': { framing: 'unsigned chunks and trailer', options: { trailer: `x-amz-checksum-crc32:${crc32Of(other)}` }, codes: ['BadDigest'] },
-    'trailer of another name': { framing: 'unsigned chunks and trailer', options: { trailer: `x-amz-checksum-sha1:${crc32Of(data)}` }, codes: ['InvalidRequest'] },
+    'trailer of another name': {
+      framing: 'unsigned chunks and trailer',
+      options: { trailer: `x-amz-checksum-sha1:${crc32Of(data)}` },
+      codes: ['InvalidRequest']
+    },
     'trailer signature changed': {
-      framing: 'signed chunks and trailer', codes: ['SignatureDoesNotMatch'],
+      framing: 'signed chunks and trailer',
+      codes: ['SignatureDoesNotMatch'],
       spoil: ({ head, body }) => ({ head, body: everywhere(body, 'x-amz-trailer-signature:', -1, nextDigit) })
     }
   }
@@ -115,7 +135,8 @@ function spoilt(data: Buffer): Readonly<Record<string, Spoilt>> {
     all[`${framing}, more announced`] = { framing, options: { decodedLength: data.length + 1 }, codes: ['IncompleteBody'] }
     all[`${framing}, less announced`] = { framing, options: { decodedLength: data.length - 1 }, codes: ['IncompleteBody'] }
     all[`${framing}, byte changed in the last chunk`] = {
-      framing, codes: ['SignatureDoesNotMatch', 'BadDigest'],
+      framing,
+      codes: ['SignatureDoesNotMatch', 'BadDigest'],
       spoil: ({ head, body }) => {
         const at = body.indexOf(data.subarray(-16))
         const changed = Buffer.from(body)
@@ -126,7 +147,8 @@ function spoilt(data: Buffer): Readonly<Record<string, Spoilt>> {
     if (framing === 'unsigned chunks and trailer') continue
     for (const nth of [0, 1, 2, -1]) {
       all[`${framing}, signature of chunk ${nth} changed`] = {
-        framing, codes: ['SignatureDoesNotMatch'],
+        framing,
+        codes: ['SignatureDoesNotMatch'],
         spoil: ({ head, body }) => ({ head, body: everywhere(body, 'chunk-signature=', nth, nextDigit) })
       }
     }
@@ -278,9 +300,16 @@ void t.test('100 Continue comes after the signature, never before an error that 
   const refused = await send(forged.head)
   t.equal(refused.first, 403)
   refused.connection.close()
-  const large = headOf(headerSigned(gateway, {
-    method: 'PUT', target: `/${Bucket}/large`, headers: [['Expect', '100-continue'], ['Content-Length', String(6 * 1024 ** 3)]]
-  }, '', { payloadHash: 'UNSIGNED-PAYLOAD' }))
+  const large = headOf(headerSigned(
+    gateway,
+    {
+      method: 'PUT',
+      target: `/${Bucket}/large`,
+      headers: [['Expect', '100-continue'], ['Content-Length', String(6 * 1024 ** 3)]]
+    },
+    '',
+    { payloadHash: 'UNSIGNED-PAYLOAD' }
+  ))
   const tooLarge = await send(large)
   t.equal(tooLarge.first, 400, 'EntityTooLarge is told before a byte of the body')
   tooLarge.connection.close()
@@ -290,14 +319,44 @@ void t.test('sizes that are only announced cost nothing', async (t) => {
   const { store, gateway } = await rig(t)
   const before = process.memoryUsage().arrayBuffers
   const tebi = String(5 * 1024 ** 4)
-  const cases: readonly (readonly [name: string, draft: { method: string; target: string; headers: readonly (readonly [string, string])[] }, hash: string, code: string])[] = [
+  const cases: readonly (readonly [
+    name: string,
+    draft: { method: string; target: string; headers: readonly (readonly [string, string])[] },
+    hash: string,
+    code: string
+  ])[] = [
     ['PUT of 5 TiB', { method: 'PUT', target: `/${Bucket}/huge`, headers: [['Content-Length', tebi]] }, 'UNSIGNED-PAYLOAD', 'EntityTooLarge'],
-    ['chunks of 5 TiB', { method: 'PUT', target: `/${Bucket}/huge`, headers: [['Content-Length', tebi], ['x-amz-decoded-content-length', tebi]] }, 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'EntityTooLarge'],
-    ['5 TiB in few chunks', { method: 'PUT', target: `/${Bucket}/huge`, headers: [['Content-Length', '100'], ['x-amz-decoded-content-length', tebi]] }, 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', 'EntityTooLarge'],
+    [
+      'chunks of 5 TiB',
+      { method: 'PUT', target: `/${Bucket}/huge`, headers: [['Content-Length', tebi], ['x-amz-decoded-content-length', tebi]] },
+      'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+      'EntityTooLarge'
+    ],
+    [
+      '5 TiB in few chunks',
+      { method: 'PUT', target: `/${Bucket}/huge`, headers: [['Content-Length', '100'], ['x-amz-decoded-content-length', tebi]] },
+      'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+      'EntityTooLarge'
+    ],
     ['XML of 5 TiB', { method: 'POST', target: `/${Bucket}?delete`, headers: [['Content-Length', tebi]] }, 'UNSIGNED-PAYLOAD', 'MaxMessageLengthExceeded'],
-    ['policy of 1 GiB', { method: 'PUT', target: `/${Bucket}?policy`, headers: [['Content-Length', String(1024 ** 3)]] }, 'UNSIGNED-PAYLOAD', 'MaxMessageLengthExceeded'],
-    ['part list of 5 MiB', { method: 'POST', target: `/${Bucket}/huge?uploadId=x`, headers: [['Content-Length', String(5 * 1024 ** 2)]] }, 'UNSIGNED-PAYLOAD', 'MaxMessageLengthExceeded'],
-    ['copy with a body of 1 GiB', { method: 'PUT', target: `/${Bucket}/huge`, headers: [['x-amz-copy-source', `/${Bucket}/x`], ['Content-Length', String(1024 ** 3)]] }, 'UNSIGNED-PAYLOAD', 'MaxMessageLengthExceeded']
+    [
+      'policy of 1 GiB',
+      { method: 'PUT', target: `/${Bucket}?policy`, headers: [['Content-Length', String(1024 ** 3)]] },
+      'UNSIGNED-PAYLOAD',
+      'MaxMessageLengthExceeded'
+    ],
+    [
+      'part list of 5 MiB',
+      { method: 'POST', target: `/${Bucket}/huge?uploadId=x`, headers: [['Content-Length', String(5 * 1024 ** 2)]] },
+      'UNSIGNED-PAYLOAD',
+      'MaxMessageLengthExceeded'
+    ],
+    [
+      'copy with a body of 1 GiB',
+      { method: 'PUT', target: `/${Bucket}/huge`, headers: [['x-amz-copy-source', `/${Bucket}/x`], ['Content-Length', String(1024 ** 3)]] },
+      'UNSIGNED-PAYLOAD',
+      'MaxMessageLengthExceeded'
+    ]
   ]
   store.requests.length = 0
   for (const [name, draft, payloadHash, code] of cases) {
@@ -314,7 +373,13 @@ void t.test('sizes that are only announced cost nothing', async (t) => {
 void t.test('documents of the store that are too large are not taken into memory', async (t) => {
   const { store, gateway } = await rig(t)
   const huge = Buffer.alloc(80 * 1024 * 1024, ' ')
-  for (const [target, method, status] of [[`/${Bucket}?list-type=2`, 'GET', 200], [`/${Bucket}?delete`, 'POST', 200], [`/${Bucket}/x`, 'GET', 404], [`/${Bucket}?acl`, 'GET', 500]] as const) {
+  for (
+    const [target, method, status] of [[`/${Bucket}?list-type=2`, 'GET', 200], [`/${Bucket}?delete`, 'POST', 200], [`/${Bucket}/x`, 'GET', 404], [
+      `/${Bucket}?acl`,
+      'GET',
+      500
+    ]] as const
+  ) {
     store.rules.add({ when: { bucket: Bucket }, fault: { type: 'answer', status, headers: [['Content-Type', 'application/xml']], body: huge } })
     const body = method === 'POST' ? '<Delete><Object><Key>x</Key></Object></Delete>' : ''
     const connection = await RawConnection.open(gateway.endpoint)

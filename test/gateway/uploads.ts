@@ -14,8 +14,11 @@ export interface Upload {
 }
 
 const words: Readonly<Record<Framing, string>> = {
-  'hash': '', 'unsigned': 'UNSIGNED-PAYLOAD', 'signed chunks': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD',
-  'signed chunks and trailer': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER', 'unsigned chunks and trailer': 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
+  'hash': '',
+  'unsigned': 'UNSIGNED-PAYLOAD',
+  'signed chunks': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD',
+  'signed chunks and trailer': 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER',
+  'unsigned chunks and trailer': 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
 }
 
 export interface UploadOptions {
@@ -39,13 +42,17 @@ export function upload(gateway: TestGateway, target: string, framing: Framing, d
   const signed = framing !== 'unsigned chunks and trailer'
   const shape = trailer === undefined ? { signed } : { signed, trailer }
   const announced: Headers = [
-    ...headers, ['x-amz-decoded-content-length', String(options.decodedLength ?? data.length)], ['content-encoding', 'aws-chunked'],
+    ...headers,
+    ['x-amz-decoded-content-length', String(options.decodedLength ?? data.length)],
+    ['content-encoding', 'aws-chunked'],
     ...trailer === undefined ? [] : [['x-amz-trailer', trailer.slice(0, trailer.indexOf(':'))] as const]
   ]
   // The length of the framing does not depend on what the signatures are.
   const draft = headerSigned(gateway, { method: 'PUT', target, headers: announced }, '', { payloadHash: words[framing] })
   const { length } = framed(gateway, draft, chunks, shape)
-  const sized = headerSigned(gateway, { method: 'PUT', target, headers: [...announced, ['Content-Length', String(length)]] }, '', { payloadHash: words[framing] })
+  const sized = headerSigned(gateway, { method: 'PUT', target, headers: [...announced, ['Content-Length', String(length)]] }, '', {
+    payloadHash: words[framing]
+  })
   return { head: headOf(sized), body: framed(gateway, sized, chunks, shape) }
 }
 

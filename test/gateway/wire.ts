@@ -86,7 +86,13 @@ export class Wire {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     const headers = draft.headers.flatMap(([name, value]) => [name, value])
     const request = httpRequest({
-      agent: this.#agent, host: this.#url.hostname, port: this.#url.port, method: draft.method, path: draft.target, headers, setHost: false
+      agent: this.#agent,
+      host: this.#url.hostname,
+      port: this.#url.port,
+      method: draft.method,
+      path: draft.target,
+      headers,
+      setHost: false
     }, (response) => {
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk))

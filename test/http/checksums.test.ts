@@ -2,7 +2,15 @@ import t from 'tap'
 import fc from 'fast-check'
 import { checksumCodes } from '../../src/envelope/attributes.ts'
 import {
-  checksumAlgorithmNamed, checksumAlgorithms, combineCrc, compositeChecksum, createChecksum, decodeBase64, isCombinable, parseChecksum, type ChecksumAlgorithm
+  checksumAlgorithmNamed,
+  checksumAlgorithms,
+  combineCrc,
+  compositeChecksum,
+  createChecksum,
+  decodeBase64,
+  isCombinable,
+  parseChecksum,
+  type ChecksumAlgorithm
 } from '../../src/http/checksums.ts'
 
 const algorithms = Object.keys(checksumAlgorithms) as ChecksumAlgorithm[]
@@ -40,50 +48,68 @@ await t.test('every algorithm gives a digest of its declared size, of nothing to
 
 await t.test('three parts of 5 MiB, as the S3 conformance suite has them', async (t) => {
   const parts = ['A', 'B', 'C'].map((letter) => Buffer.alloc(5 * 1024 * 1024, letter))
-  const combined = combinable.map((algorithm) => parts.map((part) => checksum(algorithm, part))
-    .reduce((all, part) => combineCrc(algorithm, all, part, 5 * 1024 * 1024)).toString('base64'))
+  const combined = combinable.map((algorithm) =>
+    parts.map((part) => checksum(algorithm, part))
+      .reduce((all, part) => combineCrc(algorithm, all, part, 5 * 1024 * 1024)).toString('base64')
+  )
   t.same(combined, ['WgDhBQ==', 'xU+Krw==', 'i+6LR0y3eFo='])
   t.equal(compositeChecksum('sha256', parts.map((part) => checksum('sha256', part))).toString('base64'), 'uWBwpe1dxI4Vw8Gf0X9ynOdw/SS6VBzfWm9giiv1sf4=')
 })
 
 await t.test('the split of the input does not matter, nor does alignment', async () => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.array(fc.nat(200), { maxLength: 6 }), fc.nat(9), (bytes, cuts, offset) => {
-    const data = Buffer.alloc(bytes.length + offset)
-    data.set(bytes, offset)
-    const view = data.subarray(offset)
-    const at = [0, ...cuts.map((cut) => Math.min(cut, view.length)).sort((a, b) => a - b), view.length]
-    const pieces = at.slice(1).map((end, i) => view.subarray(at[i], end))
-    return algorithms.every((algorithm) => checksum(algorithm, ...pieces).equals(checksum(algorithm, Buffer.from(bytes))))
-  }), { numRuns: 500 })
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), fc.array(fc.nat(200), { maxLength: 6 }), fc.nat(9), (bytes, cuts, offset) => {
+      const data = Buffer.alloc(bytes.length + offset)
+      data.set(bytes, offset)
+      const view = data.subarray(offset)
+      const at = [0, ...cuts.map((cut) => Math.min(cut, view.length)).sort((a, b) => a - b), view.length]
+      const pieces = at.slice(1).map((end, i) => view.subarray(at[i], end))
+      return algorithms.every((algorithm) => checksum(algorithm, ...pieces).equals(checksum(algorithm, Buffer.from(bytes))))
+    }),
+    { numRuns: 500 }
+  )
 })
 
 await t.test('checksums that run at the same time do not disturb each other', async () => {
   const step = fc.tuple(fc.nat(3), fc.uint8Array({ maxLength: 700 }))
-  fc.assert(fc.property(fc.array(step, { maxLength: 12 }), (steps) => algorithms.every((algorithm) => {
-    const running = Array.from({ length: 4 }, () => createChecksum(algorithm))
-    for (const [which, bytes] of steps) running[which]!.update(Buffer.from(bytes))
-    return running.every((one, which) => one.digest().equals(checksum(algorithm, Buffer.concat(steps.filter(([at]) => at === which).map(([, bytes]) => bytes)))))
-  })), { numRuns: 200 })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), (steps) =>
+      algorithms.every((algorithm) => {
+        const running = Array.from({ length: 4 }, () => createChecksum(algorithm))
+        for (const [which, bytes] of steps) running[which]!.update(Buffer.from(bytes))
+        return running.every((one, which) =>
+          one.digest().equals(checksum(algorithm, Buffer.concat(steps.filter(([at]) => at === which).map(([, bytes]) => bytes))))
+        )
+      })),
+    { numRuns: 200 }
+  )
 })
 
 await t.test('combining equals computing over the concatenation', async () => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), fc.uint8Array({ maxLength: 3000 }), (a, b) => combinable.every((algorithm) => {
-    const [first, second] = [Buffer.from(a), Buffer.from(b)]
-    return combineCrc(algorithm, checksum(algorithm, first), checksum(algorithm, second), second.length)
-      .equals(checksum(algorithm, first, second))
-  })), { numRuns: 1000 })
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), fc.uint8Array({ maxLength: 3000 }), (a, b) =>
+      combinable.every((algorithm) => {
+        const [first, second] = [Buffer.from(a), Buffer.from(b)]
+        return combineCrc(algorithm, checksum(algorithm, first), checksum(algorithm, second), second.length)
+          .equals(checksum(algorithm, first, second))
+      })),
+    { numRuns: 1000 }
+  )
 })
 
 await t.test('combining is associative for lengths no test can compute over', async () => {
   const length = fc.integer({ min: 0, max: 2 ** 52 })
-  fc.assert(fc.property(fc.nat(2), fc.uint8Array({ minLength: 24, maxLength: 24 }), length, length, (which, bytes, lengthB, lengthC) => {
-    const algorithm = combinable[which]!
-    const size = checksumAlgorithms[algorithm].bytes
-    const [a, b, c] = [0, 8, 16].map((at) => Buffer.from(bytes.subarray(at, at + size))) as [Buffer, Buffer, Buffer]
-    const left = combineCrc(algorithm, combineCrc(algorithm, a, b, lengthB), c, lengthC)
-    const right = combineCrc(algorithm, a, combineCrc(algorithm, b, c, lengthC), lengthB + lengthC)
-    return left.equals(right)
-  }), { numRuns: 1000 })
+  fc.assert(
+    fc.property(fc.nat(2), fc.uint8Array({ minLength: 24, maxLength: 24 }), length, length, (which, bytes, lengthB, lengthC) => {
+      const algorithm = combinable[which]!
+      const size = checksumAlgorithms[algorithm].bytes
+      const [a, b, c] = [0, 8, 16].map((at) => Buffer.from(bytes.subarray(at, at + size))) as [Buffer, Buffer, Buffer]
+      const left = combineCrc(algorithm, combineCrc(algorithm, a, b, lengthB), c, lengthC)
+      const right = combineCrc(algorithm, a, combineCrc(algorithm, b, c, lengthC), lengthB + lengthC)
+      return left.equals(right)
+    }),
+    { numRuns: 1000 }
+  )
 })
 
 await t.test('combining refuses what cannot be right', async (t) => {
@@ -107,7 +133,10 @@ await t.test('names of algorithms', async (t) => {
   t.equal(checksumAlgorithmNamed('CRC64NVME'), 'crc64nvme')
   t.equal(algorithms.length, 10, 'all of AWS')
   t.same(algorithms.filter((name) => checksumAlgorithms[name].fullObject !== isCombinable(name)), [], 'only what can be combined is FULL_OBJECT')
-  t.same(Object.fromEntries(Object.entries(checksumCodes).map(([name, { bytes }]) => [name, bytes])), Object.fromEntries(algorithms.map((name) => [name, checksumAlgorithms[name].bytes])),
-    'the envelope has a code for each')
+  t.same(
+    Object.fromEntries(Object.entries(checksumCodes).map(([name, { bytes }]) => [name, bytes])),
+    Object.fromEntries(algorithms.map((name) => [name, checksumAlgorithms[name].bytes])),
+    'the envelope has a code for each'
+  )
   for (const name of ['', 'blake3', 'xxhash32', 'sha-256', '__proto__', 'constructor', 'toString']) t.equal(checksumAlgorithmNamed(name), undefined, name)
 })

@@ -72,7 +72,14 @@ function bench(change: { maxAgeSeconds?: number; maxEntries?: number; maxUses?: 
   const clock = { ms: 1_000_000 }
   const shared: KeyUse[] = []
   const cache = withBucketKeyCache(provider, {
-    maxAgeSeconds: 300, maxEntries: 1000, maxUses: 1_000_000, ...change, now: () => clock.ms, onShared: (use) => { shared.push(use) }
+    maxAgeSeconds: 300,
+    maxEntries: 1000,
+    maxUses: 1_000_000,
+    ...change,
+    now: () => clock.ms,
+    onShared: (use) => {
+      shared.push(use)
+    }
   })
   return { provider, cache, clock, shared }
 }
@@ -100,13 +107,16 @@ await t.test('one wrap per object where the context names the object, or one use
 })
 
 await t.test('a bucket key serves exactly maxUses objects, however they crowd', async (t) => {
-  await fc.assert(fc.asyncProperty(fc.integer({ min: 2, max: 9 }), fc.integer({ min: 1, max: 60 }), async (maxUses, objects) => {
-    const { provider, cache } = bench({ maxUses })
-    const made = await Promise.all(Array.from({ length: objects }, () => cache.generate(context, keyUse())))
-    const uses = new Map<KeyObject, number>()
-    for (const { key } of made) uses.set(key, (uses.get(key) ?? 0) + 1)
-    return provider.calls.length === Math.ceil(objects / maxUses) && [...uses.values()].every((count) => count <= maxUses)
-  }), { numRuns: 100 })
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 2, max: 9 }), fc.integer({ min: 1, max: 60 }), async (maxUses, objects) => {
+      const { provider, cache } = bench({ maxUses })
+      const made = await Promise.all(Array.from({ length: objects }, () => cache.generate(context, keyUse())))
+      const uses = new Map<KeyObject, number>()
+      for (const { key } of made) uses.set(key, (uses.get(key) ?? 0) + 1)
+      return provider.calls.length === Math.ceil(objects / maxUses) && [...uses.values()].every((count) => count <= maxUses)
+    }),
+    { numRuns: 100 }
+  )
   t.pass('100 combinations')
 })
 
@@ -126,7 +136,9 @@ await t.test('age counts from the call and is not stretched by use', async (t) =
 await t.test('the age of a slow call counts from its start', async (t) => {
   const { provider, cache, clock } = bench({ maxAgeSeconds: 10 })
   let release = (): void => undefined
-  provider.hold = new Promise((resolve) => { release = resolve })
+  provider.hold = new Promise((resolve) => {
+    release = resolve
+  })
   const slow = cache.generate(context, keyUse())
   clock.ms += 4000
   release()
@@ -171,14 +183,17 @@ await t.test('contexts of the same text in other fields are other contexts', asy
   const { provider, cache } = bench()
   let made = 0
   const pairsOfText = fc.array(fc.tuple(fc.string(), fc.string()), { maxLength: 3 })
-  await fc.assert(fc.asyncProperty(pairsOfText, fc.string(), fc.string(), async (pairs, realm, bucket) => {
-    const requestContext = Object.fromEntries(pairs)
-    const left = keyContext({ realm, bucket, requestContext })
-    const right = keyContext({ realm: `${realm}"`, bucket, requestContext })
-    const [a, b] = [await cache.generate(left, keyUse()), await cache.generate(right, keyUse())]
-    made += 1
-    return a.key !== b.key
-  }), { numRuns: 200 })
+  await fc.assert(
+    fc.asyncProperty(pairsOfText, fc.string(), fc.string(), async (pairs, realm, bucket) => {
+      const requestContext = Object.fromEntries(pairs)
+      const left = keyContext({ realm, bucket, requestContext })
+      const right = keyContext({ realm: `${realm}"`, bucket, requestContext })
+      const [a, b] = [await cache.generate(left, keyUse()), await cache.generate(right, keyUse())]
+      made += 1
+      return a.key !== b.key
+    }),
+    { numRuns: 200 }
+  )
   t.ok(made === 200 && provider.calls.length > 200)
 })
 
@@ -199,7 +214,9 @@ await t.test('a caller that leaves does not stop the others; the last one does',
   const { wrapped } = await cache.generate(context, keyUse())
   cache.clear()
   let release = (): void => undefined
-  provider.hold = new Promise((resolve) => { release = resolve })
+  provider.hold = new Promise((resolve) => {
+    release = resolve
+  })
   const leavers = Array.from({ length: 3 }, () => new AbortController())
   const waiting = leavers.map((leaver) => cache.unwrap(wrapped, context, keyUse({ signal: leaver.signal })))
   const stayer = cache.unwrap(wrapped, context, keyUse())
@@ -210,7 +227,9 @@ await t.test('a caller that leaves does not stop the others; the last one does',
   t.ok(await stayer)
 
   cache.clear()
-  provider.hold = new Promise((resolve) => { release = resolve })
+  provider.hold = new Promise((resolve) => {
+    release = resolve
+  })
   const last = new AbortController()
   const alone = cache.unwrap(wrapped, context, keyUse({ signal: last.signal }))
   last.abort(new Error('gone'))
@@ -222,10 +241,16 @@ await t.test('a caller that leaves does not stop the others; the last one does',
 })
 
 await t.test('lasting refusals are repeated from memory for 5 s, passing ones for 1 s', async (t) => {
-  for (const [failure, seconds] of [
-    [new S3Error('KMS.DisabledException'), 5], [new S3Error('AccessDenied'), 5], [new S3Error('SealgateIntegrityError'), 5],
-    [new S3Error('ServiceUnavailable'), 1], [new S3Error('SlowDown'), 1], [new TypeError('a fault of ours'), 1]
-  ] as const) {
+  for (
+    const [failure, seconds] of [
+      [new S3Error('KMS.DisabledException'), 5],
+      [new S3Error('AccessDenied'), 5],
+      [new S3Error('SealgateIntegrityError'), 5],
+      [new S3Error('ServiceUnavailable'), 1],
+      [new S3Error('SlowDown'), 1],
+      [new TypeError('a fault of ours'), 1]
+    ] as const
+  ) {
     const { provider, cache, clock, shared } = bench()
     const { wrapped } = await cache.generate(context, keyUse())
     cache.clear()
@@ -284,7 +309,9 @@ await t.test('entries are bounded, the least used goes first, and junk does not 
 await t.test('clear forgets keys, failures, and what is on its way', async (t) => {
   const { provider, cache } = bench()
   let release = (): void => undefined
-  provider.hold = new Promise((resolve) => { release = resolve })
+  provider.hold = new Promise((resolve) => {
+    release = resolve
+  })
   const before = cache.generate(context, keyUse())
   cache.clear()
   release()

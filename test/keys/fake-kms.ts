@@ -96,11 +96,13 @@ export class FakeKms {
         const plaintext = this.#open(source, blob, input['SourceEncryptionContext'] as Context)
         const destination = String(input['DestinationKeyId'])
         return {
-          SourceKeyId: source, KeyId: destination,
+          SourceKeyId: source,
+          KeyId: destination,
           CiphertextBlob: this.#seal(destination, plaintext, input['DestinationEncryptionContext'] as Context)
         }
       }
-      default: throw new Error('UnknownOperationException')
+      default:
+        throw new Error('UnknownOperationException')
     }
   }
 

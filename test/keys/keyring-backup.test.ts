@@ -9,8 +9,7 @@ await t.test('a backup opens with its passphrase and no other', async (t) => {
   const backup = await sealBackup(keyring, passphrase, 14)
   const opened = await openBackup(backup, passphrase)
   t.equal(opened.name, 'main')
-  t.same(opened.versions.map(({ id, state, created }) => ({ id, state, created })),
-    keyring.versions.map(({ id, state, created }) => ({ id, state, created })))
+  t.same(opened.versions.map(({ id, state, created }) => ({ id, state, created })), keyring.versions.map(({ id, state, created }) => ({ id, state, created })))
   t.ok(opened.versions.every((version, i) => version.key.equals(keyring.versions[i]!.key)))
   await t.rejects(openBackup(backup, Buffer.from('correct horse batterz')), { name: 'KeyringError', message: /passphrase is wrong or/ })
   for (const { key } of keyring.versions) {

@@ -79,7 +79,8 @@ await t.test('a lock left behind is named, not broken', async (t) => {
   await createKeyring(path, 'main', now)
   await writeFile(`${path}.lock`, 'process 4711 on elsewhere')
   await t.rejects(editKeyring(path, (keyring) => keyring.rotate(now), 100), {
-    name: 'KeyringError', message: /process 4711 on elsewhere.*remove .*ring\.json\.lock/
+    name: 'KeyringError',
+    message: /process 4711 on elsewhere.*remove .*ring\.json\.lock/
   })
   t.equal((await readKeyring(path)).versions.length, 1)
 })
@@ -99,7 +100,13 @@ await t.test('who may read a keyring file', async (t) => {
   const closed = (mode: number, uid: number, processUid: number) => isClosed({ mode: 0o100_000 | mode, uid }, processUid)
   for (const mode of [0o600, 0o400]) for (const uid of [0, 1000]) for (const own of [0, 1000]) t.ok(closed(mode, uid, own), `${mode.toString(8)} ${uid} ${own}`)
   t.ok(closed(0o440, 0, 65_532), 'a mounted secret of root, for the group of a process that is not root')
-  for (const [mode, uid, own] of [[0o440, 0, 0], [0o440, 65_532, 65_532], [0o440, 1000, 65_532], [0o460, 0, 65_532], [0o444, 0, 65_532], [0o441, 0, 65_532]] as const) {
+  for (
+    const [mode, uid, own] of [[0o440, 0, 0], [0o440, 65_532, 65_532], [0o440, 1000, 65_532], [0o460, 0, 65_532], [0o444, 0, 65_532], [
+      0o441,
+      0,
+      65_532
+    ]] as const
+  ) {
     t.notOk(closed(mode, uid, own), `${mode.toString(8)} of ${uid}, read by ${own}`)
   }
 })

@@ -32,33 +32,37 @@ await t.test('state machine: the newest enabled version wraps, whatever came bef
     fc.record({ kind: fc.constant('state' as const), index: fc.nat(), state: fc.constantFrom(...keyStates) })
   )
   let runs = 0
-  fc.assert(fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
-    let keyring = Keyring.create('main', at)
-    let model: KeyState[] = ['enabled']
-    for (const each of steps) {
-      if (each.kind === 'rotate') {
-        keyring = keyring.rotate(at)
-        model = [...model.map((state) => state === 'enabled' ? 'decrypt-only' as const : state), 'enabled']
-      } else {
-        const index = each.index % model.length
-        keyring = keyring.withState(keyring.versions[index]!.id, each.state)
-        model[index] = each.state
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+      let keyring = Keyring.create('main', at)
+      let model: KeyState[] = ['enabled']
+      for (const each of steps) {
+        if (each.kind === 'rotate') {
+          keyring = keyring.rotate(at)
+          model = [...model.map((state) => state === 'enabled' ? 'decrypt-only' as const : state), 'enabled']
+        } else {
+          const index = each.index % model.length
+          keyring = keyring.withState(keyring.versions[index]!.id, each.state)
+          model[index] = each.state
+        }
+        const reread = Keyring.parse(keyring.serialize())
+        if (JSON.stringify(reread.versions.map((version) => version.state)) !== JSON.stringify(model)) return false
+        if (!reread.versions.every((version, i) => version.key.equals(keyring.versions[i]!.key))) return false
+        const expected = model.lastIndexOf('enabled')
+        if (reread.current() !== (expected === -1 ? null : reread.versions[expected])) return false
+        runs += 1
       }
-      const reread = Keyring.parse(keyring.serialize())
-      if (JSON.stringify(reread.versions.map((version) => version.state)) !== JSON.stringify(model)) return false
-      if (!reread.versions.every((version, i) => version.key.equals(keyring.versions[i]!.key))) return false
-      const expected = model.lastIndexOf('enabled')
-      if (reread.current() !== (expected === -1 ? null : reread.versions[expected])) return false
-      runs += 1
-    }
-    return true
-  }), { numRuns: 200 })
+      return true
+    }),
+    { numRuns: 200 }
+  )
   t.ok(runs > 200)
   t.comment(`${runs} keyring states checked against the model`)
 })
 
 const good = (): Record<string, unknown> => ({
-  name: 'main', keys: [{ id: 'v1', state: 'enabled', key: randomBytes(32).toString('base64'), created: '2026-07-22T10:11:12Z' }]
+  name: 'main',
+  keys: [{ id: 'v1', state: 'enabled', key: randomBytes(32).toString('base64'), created: '2026-07-22T10:11:12Z' }]
 })
 const firstKey = (value: Record<string, unknown>): Record<string, unknown> => (value['keys'] as Record<string, unknown>[])[0]!
 

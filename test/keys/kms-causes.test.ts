@@ -13,8 +13,14 @@ const arn = 'arn:aws:kms:eu-west-1:111122223333:key/1-a'
 
 async function told(change: Partial<KmsProviderOptions>) {
   const provider = new KmsKeyProvider({
-    arn, decryptOnly: [], region: null, endpoint: null, credentials, selfTestContext: keyContext(),
-    limits: { callMs: 5000, requestMs: 10_000, attempts: 1, breakerFailures: 1, breakerOpenMs: 60_000 }, ...change
+    arn,
+    decryptOnly: [],
+    region: null,
+    endpoint: null,
+    credentials,
+    selfTestContext: keyContext(),
+    limits: { callMs: 5000, requestMs: 10_000, attempts: 1, breakerFailures: 1, breakerOpenMs: 60_000 },
+    ...change
   })
   const ask = async () => provider.generate(keyContext(), keyUse()).then(() => null, (error: unknown) => error)
   const errors = [await ask(), await ask()]
@@ -23,10 +29,16 @@ async function told(change: Partial<KmsProviderOptions>) {
 }
 
 await t.test('no credentials: nothing was sent, and where they were looked for is said', async (t) => {
-  const none = async () => { throw Object.assign(new Error('Could not load credentials from any providers: AKIACANARY'), { name: 'CredentialsProviderError' }) }
+  const none = async () => {
+    throw Object.assign(new Error('Could not load credentials from any providers: AKIACANARY'), { name: 'CredentialsProviderError' })
+  }
   const expected = {
-    code: 'ServiceUnavailable', message: 'The gateway has no credentials for the key service at the moment.',
-    service: 'kms', operation: /^credentials: environment \(AWS_ACCESS_KEY_ID.*AWS_WEB_IDENTITY_TOKEN_FILE.*instance metadata$/, errorName: 'CredentialsProviderError', trouble: 'credentials'
+    code: 'ServiceUnavailable',
+    message: 'The gateway has no credentials for the key service at the moment.',
+    service: 'kms',
+    operation: /^credentials: environment \(AWS_ACCESS_KEY_ID.*AWS_WEB_IDENTITY_TOKEN_FILE.*instance metadata$/,
+    errorName: 'CredentialsProviderError',
+    trouble: 'credentials'
   }
   const [first, heldBack] = await told({ credentials: none })
   t.match(first, expected)
@@ -34,7 +46,9 @@ await t.test('no credentials: nothing was sent, and where they were looked for i
   t.notMatch(JSON.stringify([first, heldBack]), /CANARY/)
   // Time limits of requests keep no process alive by themselves.
   const alive = setTimeout(() => undefined, 30_000)
-  t.teardown(() => { clearTimeout(alive) })
+  t.teardown(() => {
+    clearTimeout(alive)
+  })
   const [hanging] = await told({ credentials: async () => new Promise(() => undefined), limits: { callMs: 200, requestMs: 400, attempts: 1 } })
   t.match(hanging, expected, 'a metadata service that is not there')
 })
@@ -77,17 +91,33 @@ await t.test('credentials of a key in the configuration sign its calls, and show
     authorizations.push(`${response.req.headers.authorization ?? ''} ${String(response.req.headers['x-amz-security-token'])}`)
     return false
   }
-  const config = parseConfig(JSON.stringify({
-    upstream: { endpoint: 'http://127.0.0.1:9', credentials: 'aws' }, clients: [{ accessKeyId: 'a', secretAccessKey: 'b' }],
-    keys: {
-      own: { type: 'aws-kms', arn: kms.addKey(), endpoint: kms.endpoint, accessKeyId: 'AKIAOWN', secretAccessKey: 'secret-canary', sessionToken: 'token-canary' },
-      chain: { type: 'aws-kms', arn: kms.addKey(), endpoint: kms.endpoint, credentials: 'aws' }
-    },
-    buckets: { '*': { key: 'own' } }
-  }), { file: '/sealgate.yaml', env: {} })
+  const config = parseConfig(
+    JSON.stringify({
+      upstream: { endpoint: 'http://127.0.0.1:9', credentials: 'aws' },
+      clients: [{ accessKeyId: 'a', secretAccessKey: 'b' }],
+      keys: {
+        own: {
+          type: 'aws-kms',
+          arn: kms.addKey(),
+          endpoint: kms.endpoint,
+          accessKeyId: 'AKIAOWN',
+          secretAccessKey: 'secret-canary',
+          sessionToken: 'token-canary'
+        },
+        chain: { type: 'aws-kms', arn: kms.addKey(), endpoint: kms.endpoint, credentials: 'aws' }
+      },
+      buckets: { '*': { key: 'own' } }
+    }),
+    { file: '/sealgate.yaml', env: {} }
+  )
   t.notMatch(JSON.stringify(config), /canary/)
   const registry = await openKeyRegistry({
-    keys: config.keys, cache: config.keyCache, realm: 'r', stateBucket: 's', audit: () => undefined, kmsCredentials: { accessKeyId: 'AKIACHAIN', secretAccessKey: 'x' }
+    keys: config.keys,
+    cache: config.keyCache,
+    realm: 'r',
+    stateBucket: 's',
+    audit: () => undefined,
+    kmsCredentials: { accessKeyId: 'AKIACHAIN', secretAccessKey: 'x' }
   })
   await registry.selfTestOf('own')
   await registry.selfTestOf('chain')

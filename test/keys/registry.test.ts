@@ -34,7 +34,14 @@ async function house(test: { teardown(work: () => Promise<void>): void }): Promi
   const events: AuditEvent[] = []
   const clock = { ms: 0 }
   const registry = await openKeyRegistry({
-    keys, cache, realm: 'default', stateBucket: 'state', audit: (event) => { events.push(event) }, kmsCredentials: credentials,
+    keys,
+    cache,
+    realm: 'default',
+    stateBucket: 'state',
+    audit: (event) => {
+      events.push(event)
+    },
+    kmsCredentials: credentials,
     now: () => clock.ms
   })
   test.teardown(() => registry.close())
@@ -48,7 +55,8 @@ await t.test('a stored key id finds its owner; one that nobody has is named', as
   t.equal(registry.openerOf('local:ring:v1', pins, keyUse()).provider, registry.providerFor('main'))
   for (const keyId of ['local:other:v1', `${arn}x`, 'ssec', '']) {
     t.throws(() => registry.openerOf(keyId, pins, keyUse()), {
-      code: 'SealgateKeyUnavailable', message: `The object is sealed with key ${keyId}, which the gateway does not hold.`
+      code: 'SealgateKeyUnavailable',
+      message: `The object is sealed with key ${keyId}, which the gateway does not hold.`
     })
   }
   t.throws(() => registry.providerFor('nope'), { code: 'InternalError' })
@@ -59,13 +67,19 @@ await t.test('what a bucket may open with: its key, what it may be asked for, wh
   const { registry, events, arn } = await house(t)
   const ids = { main: 'local:ring:v1', cloud: arn }
   const named = ['main', 'cloud'] as const
-  for (const key of named) for (const allowed of [[], ...named.map((name) => [name])]) for (const open of [[], ...named.map((name) => [name])]) for (const asked of named) {
-    events.length = 0
-    const work = (): unknown => registry.openerOf(ids[asked], { key, allowedKeys: allowed, openKeys: open }, keyUse())
-    if ([key, ...allowed, ...open].includes(asked)) t.match(work(), { name: asked })
-    else {
-      t.throws(work, { code: 'SealgateKeyUnavailable', message: /must not open it in this bucket/, cause: { name: 'ForeignKey' } })
-      t.match(events, [{ action: 'refused', masterKeyId: ids[asked], error: 'SealgateKeyUnavailable' }])
+  for (const key of named) {
+    for (const allowed of [[], ...named.map((name) => [name])]) {
+      for (const open of [[], ...named.map((name) => [name])]) {
+        for (const asked of named) {
+          events.length = 0
+          const work = (): unknown => registry.openerOf(ids[asked], { key, allowedKeys: allowed, openKeys: open }, keyUse())
+          if ([key, ...allowed, ...open].includes(asked)) t.match(work(), { name: asked })
+          else {
+            t.throws(work, { code: 'SealgateKeyUnavailable', message: /must not open it in this bucket/, cause: { name: 'ForeignKey' } })
+            t.match(events, [{ action: 'refused', masterKeyId: ids[asked], error: 'SealgateKeyUnavailable' }])
+          }
+        }
+      }
     }
   }
 })
@@ -97,10 +111,20 @@ await t.test('which key a client may ask for', async (t) => {
   const { registry, events, arn } = await house(t)
   const account = 'arn:aws:kms:eu-west-1:111122223333:'
   const both = { key: 'main', allowedKeys: ['cloud'] }
-  for (const requested of [
-    arn, arn.slice(`${account}key/`.length), 'cloud', 'alias/cloud', 'alias/invoices', 'invoices', `${account}alias/invoices`,
-    'hr', 'alias/hr', `${account}alias/hr`
-  ]) t.equal(registry.resolve(requested, both, keyUse()).name, 'cloud', requested)
+  for (
+    const requested of [
+      arn,
+      arn.slice(`${account}key/`.length),
+      'cloud',
+      'alias/cloud',
+      'alias/invoices',
+      'invoices',
+      `${account}alias/invoices`,
+      'hr',
+      'alias/hr',
+      `${account}alias/hr`
+    ]
+  ) t.equal(registry.resolve(requested, both, keyUse()).name, 'cloud', requested)
   for (const requested of [null, 'main', 'alias/main', 'local:ring:any']) t.equal(registry.resolve(requested, both, keyUse()).name, 'main')
   t.equal(events.length, 0)
   for (const requested of ['nope', 'alias/nope', `${account}key/nope`, 'arn:aws:kms:eu-west-1:999922223333:alias/invoices', 'arn', '']) {
@@ -108,7 +132,12 @@ await t.test('which key a client may ask for', async (t) => {
   }
   t.equal(await codeOf(() => registry.resolve(arn, { key: 'main', allowedKeys: [] }, keyUse())), 'AccessDenied')
   t.match(events.at(-1), {
-    action: 'refused', masterKeyId: arn, outcome: 'failed', error: 'AccessDenied', principal: 'AKIATEST', cached: false
+    action: 'refused',
+    masterKeyId: arn,
+    outcome: 'failed',
+    error: 'AccessDenied',
+    principal: 'AKIATEST',
+    cached: false
   })
   t.equal(events.length, 7)
 })
@@ -124,13 +153,23 @@ await t.test('every key use is told, cached or not, with who, what and where, an
   await provider.rewrap(made.wrapped, context, keyContext({ bucket: 'copy' }), use)
   await codeOf(provider.unwrap(made.wrapped, keyContext({ bucket: 'elsewhere' }), use))
   t.same(events.map(({ action, cached, outcome, error }) => [action, cached, outcome, error]), [
-    ['generate', false, 'ok', null], ['wrap', true, 'ok', null], ['unwrap', true, 'ok', null],
-    ['rewrap', false, 'ok', null], ['unwrap', false, 'failed', 'SealgateIntegrityError']
+    ['generate', false, 'ok', null],
+    ['wrap', true, 'ok', null],
+    ['unwrap', true, 'ok', null],
+    ['rewrap', false, 'ok', null],
+    ['unwrap', false, 'failed', 'SealgateIntegrityError']
   ])
   t.equal(events.filter((event) => !event.cached).length, kms.calls.length, 'uncached lines and calls of the service are as many')
   t.match(events[0], {
-    time: /^\d{4}-\d\d-\d\dT.*Z$/, requestId: 'REQ1', principal: 'AKIATEST', sourceAddress: '192.0.2.1', operation: 'PutObject',
-    bucket: 'bucket', key: 'a/b', versionId: 'v9', masterKeyId: arn,
+    time: /^\d{4}-\d\d-\d\dT.*Z$/,
+    requestId: 'REQ1',
+    principal: 'AKIATEST',
+    sourceAddress: '192.0.2.1',
+    operation: 'PutObject',
+    bucket: 'bucket',
+    key: 'a/b',
+    versionId: 'v9',
+    masterKeyId: arn,
     context: { 'aws:s3:arn': 'arn:aws:s3:::bucket', 'sealgate:realm': 'default', 'dept': 'hr' }
   })
   const told = JSON.stringify(events)
@@ -149,20 +188,27 @@ await t.test('a key use that cannot be told fails', async (t) => {
   const file = await temporaryDirectory(t)
   await createKeyring(file('ring'), 'ring', now)
   const registry = await openKeyRegistry({
-    keys: { main: { type: 'local', keyring: file('ring') } }, cache, realm: 'default', stateBucket: 'state',
-    audit: () => { throw new S3Error('ServiceUnavailable') }
+    keys: { main: { type: 'local', keyring: file('ring') } },
+    cache,
+    realm: 'default',
+    stateBucket: 'state',
+    audit: () => {
+      throw new S3Error('ServiceUnavailable')
+    }
   })
   t.equal(await codeOf(registry.providerFor('main').generate(keyContext(), keyUse())), 'ServiceUnavailable')
 })
 
-await t.test("a customer's key is used, told, and kept nowhere", async (t) => {
+await t.test('a customer\'s key is used, told, and kept nowhere', async (t) => {
   const { registry, events } = await house(t)
   const [mine, other] = [0, 1].map(() => ({ key: createSecretKey(randomBytes(32)), md5: 'md5' }))
   const sealed = registry.sealForCustomer(mine!, keyContext(), keyUse())
   t.ok(registry.openForCustomer(mine!, sealed.wrapped, keyContext(), keyUse()).equals(sealed.key))
   t.equal(await codeOf(() => registry.openForCustomer(other!, sealed.wrapped, keyContext(), keyUse())), 'InvalidRequest')
   t.same(events.map(({ action, masterKeyId, cached, error }) => [action, masterKeyId, cached, error]), [
-    ['wrap', 'ssec', false, null], ['unwrap', 'ssec', false, null], ['unwrap', 'ssec', false, 'InvalidRequest']
+    ['wrap', 'ssec', false, null],
+    ['unwrap', 'ssec', false, null],
+    ['unwrap', 'ssec', false, 'InvalidRequest']
   ])
 })
 
@@ -179,8 +225,12 @@ await t.test('two keyrings of one name are refused, and so is a missing one', as
   await createKeyring(file('a'), 'same', now)
   await createKeyring(file('b'), 'same', now)
   const options = { cache, realm: 'default', stateBucket: 'state', audit: () => undefined }
-  await t.rejects(openKeyRegistry({
-    ...options, keys: { a: { type: 'local', keyring: file('a') }, b: { type: 'local', keyring: file('b') } }
-  }), { name: 'KeyringError', message: /named same/ })
+  await t.rejects(
+    openKeyRegistry({
+      ...options,
+      keys: { a: { type: 'local', keyring: file('a') }, b: { type: 'local', keyring: file('b') } }
+    }),
+    { name: 'KeyringError', message: /named same/ }
+  )
   await t.rejects(openKeyRegistry({ ...options, keys: { a: { type: 'local', keyring: file('absent') } } }), { name: 'KeyringError' })
 })

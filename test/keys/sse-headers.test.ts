@@ -3,7 +3,13 @@ import fc from 'fast-check'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import {
-  agreesWithUpload, decodeContext, encodeContext, sseOfAccess, sseOfWrite, sseResponseHeaders, type UploadEncryption
+  agreesWithUpload,
+  decodeContext,
+  encodeContext,
+  sseOfAccess,
+  sseOfWrite,
+  sseResponseHeaders,
+  type UploadEncryption
 } from '../../src/keys/sse-headers.ts'
 import { customerKeyOf, openWithCustomerKey, requireCustomerKey, sealWithCustomerKey } from '../../src/keys/ssec.ts'
 
@@ -31,9 +37,18 @@ await t.test('what a write may ask for', async (t) => {
   t.same(sseOfWrite(headers({ [sse]: 'AES256' }), true), { mode: 'AES256' })
   t.same(sseOfWrite(headers({ [sse]: 'AES256', [`${sse}-bucket-key-enabled`]: 'true' }), true), { mode: 'AES256' })
   t.same(sseOfWrite(headers({ [sse]: 'aws:kms' }), true), { mode: 'aws:kms', keyId: null, context: {}, bucketKeyEnabled: null })
-  t.same(sseOfWrite(headers({
-    [sse]: 'aws:kms', [`${sse}-aws-kms-key-id`]: 'alias/main', [`${sse}-context`]: context, [`${sse}-bucket-key-enabled`]: 'False'
-  }), true), { mode: 'aws:kms', keyId: 'alias/main', context: { a: 'ü', b: '2' }, bucketKeyEnabled: false })
+  t.same(
+    sseOfWrite(
+      headers({
+        [sse]: 'aws:kms',
+        [`${sse}-aws-kms-key-id`]: 'alias/main',
+        [`${sse}-context`]: context,
+        [`${sse}-bucket-key-enabled`]: 'False'
+      }),
+      true
+    ),
+    { mode: 'aws:kms', keyId: 'alias/main', context: { a: 'ü', b: '2' }, bucketKeyEnabled: false }
+  )
   const asked = sseOfWrite(headers(customer), true)
   t.equal(asked.mode, 'SSE-C')
   t.ok(asked.mode === 'SSE-C' && asked.customer.key.export().equals(key) && asked.customer.md5 === md5(key))
@@ -73,27 +88,38 @@ await t.test('request and answer, as S3 answers: customer keys', async (t) => {
     ['no MD5', { ...customer, [`${sse}-customer-key-md5`]: undefined }, 'InvalidArgument', /client calculated MD5/],
     ['wrong MD5', { ...customer, [`${sse}-customer-key-md5`]: md5(short) }, 'InvalidArgument', /MD5 hash of the key did not match/],
     ['MD5 no base64', { ...customer, [`${sse}-customer-key-md5`]: 'x' }, 'InvalidArgument', /did not match/],
-    ['short key', { ...customer, [`${sse}-customer-key`]: base64(short), [`${sse}-customer-key-md5`]: md5(short) },
-      'InvalidArgument', /secret key was invalid/],
+    [
+      'short key',
+      { ...customer, [`${sse}-customer-key`]: base64(short), [`${sse}-customer-key-md5`]: md5(short) },
+      'InvalidArgument',
+      /secret key was invalid/
+    ],
     ['short key, other MD5', { ...customer, [`${sse}-customer-key`]: base64(short) }, 'InvalidArgument', /did not match/],
     ['key no base64', { ...customer, [`${sse}-customer-key`]: '!' }, 'InvalidArgument', /secret key was invalid/],
-    ['zero key', { ...customer, [`${sse}-customer-key`]: base64(Buffer.alloc(32)), [`${sse}-customer-key-md5`]: md5(Buffer.alloc(32)) },
-      'InvalidArgument', /secret key was invalid/]
+    [
+      'zero key',
+      { ...customer, [`${sse}-customer-key`]: base64(Buffer.alloc(32)), [`${sse}-customer-key-md5`]: md5(Buffer.alloc(32)) },
+      'InvalidArgument',
+      /secret key was invalid/
+    ]
   ]
   const source = (fields: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> =>
     Object.fromEntries(Object.entries(fields).map(([name, value]) => [name.replace('x-amz-', 'x-amz-copy-source-'), value]))
   for (const [name, fields, code, message] of rows) {
-    for (const work of [
-      () => sseOfWrite(headers(fields), true),
-      () => sseOfAccess(headers(fields), true),
-      () => customerKeyOf(headers(source(fields)), 'copy-source', true)
-    ]) {
+    for (
+      const work of [
+        () => sseOfWrite(headers(fields), true),
+        () => sseOfAccess(headers(fields), true),
+        () => customerKeyOf(headers(source(fields)), 'copy-source', true)
+      ]
+    ) {
       const error = failure(work)
       t.match(error, { code, message }, name)
       t.notMatch(JSON.stringify(error), fields[`${sse}-customer-key`] ?? 'none was sent', 'the key is not repeated')
     }
     t.match(failure(() => sseOfWrite(headers(fields), false)), {
-      code: 'InvalidRequest', message: /secure connection/
+      code: 'InvalidRequest',
+      message: /secure connection/
     }, 'without TLS nothing else is looked at')
   }
   t.equal(customerKeyOf(headers(customer), 'copy-source', true), null)
@@ -106,16 +132,29 @@ await t.test('requests that take an object as it is may carry a customer key and
   t.ok(sseOfAccess(headers(customer), true)?.key.export().equals(key))
   for (const name of [sse, `${sse}-aws-kms-key-id`, `${sse}-context`, `${sse}-bucket-key-enabled`]) {
     t.match(failure(() => sseOfAccess(headers({ [name]: 'AES256' }), true)), {
-      code: 'InvalidArgument', message: /not supported for this operation/
+      code: 'InvalidArgument',
+      message: /not supported for this operation/
     })
   }
 })
 
 await t.test('encryption contexts: base64 of a JSON object of strings, sorted, and nothing else', async (t) => {
   const encode = (text: string): string => base64(Buffer.from(text))
-  for (const text of [
-    '', '[]', 'null', '"a"', '{"a":1}', '{"a":null}', '{"a":{"b":"c"}}', '{"":"a"}', '{"__proto__":"a"}', '{"a":"\\ud800"}', '{'
-  ]) {
+  for (
+    const text of [
+      '',
+      '[]',
+      'null',
+      '"a"',
+      '{"a":1}',
+      '{"a":null}',
+      '{"a":{"b":"c"}}',
+      '{"":"a"}',
+      '{"__proto__":"a"}',
+      '{"a":"\\ud800"}',
+      '{'
+    ]
+  ) {
     t.match(failure(() => decodeContext(encode(text))), { code: 'InvalidArgument', message: /string-string map/ }, text)
   }
   const notUtf8 = Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x22, 0x22, 0x7d])
@@ -137,25 +176,35 @@ await t.test('answers tell the mode, and the context only where S3 does', async 
   t.same(sseResponseHeaders({ mode: 'none' }, 'write'), [])
   t.same(sseResponseHeaders({ mode: 'AES256' }, 'access'), [[sse, 'AES256']])
   t.same(sseResponseHeaders({ mode: 'SSE-C', md5: 'm' }, 'write'), [
-    [`${sse}-customer-algorithm`, 'AES256'], [`${sse}-customer-key-MD5`, 'm']
+    [`${sse}-customer-algorithm`, 'AES256'],
+    [`${sse}-customer-key-MD5`, 'm']
   ])
   const kms = { mode: 'aws:kms', keyId: 'k', context: { a: 'b' }, bucketKeyEnabled: true } as const
   t.same(sseResponseHeaders(kms, 'write'), [
-    [sse, 'aws:kms'], [`${sse}-aws-kms-key-id`, 'k'], [`${sse}-context`, base64(Buffer.from('{"a":"b"}'))],
+    [sse, 'aws:kms'],
+    [`${sse}-aws-kms-key-id`, 'k'],
+    [`${sse}-context`, base64(Buffer.from('{"a":"b"}'))],
     [`${sse}-bucket-key-enabled`, 'true']
   ])
   t.same(sseResponseHeaders(kms, 'access'), [[sse, 'aws:kms'], [`${sse}-aws-kms-key-id`, 'k'], [`${sse}-bucket-key-enabled`, 'true']])
   t.same(sseResponseHeaders({ ...kms, context: {}, bucketKeyEnabled: false }, 'write'), [
-    [sse, 'aws:kms'], [`${sse}-aws-kms-key-id`, 'k']
+    [sse, 'aws:kms'],
+    [`${sse}-aws-kms-key-id`, 'k']
   ])
 })
 
 await t.test('a customer key opens what it sealed; another is told apart from damage', async (t) => {
   const mine = customerKeyOf(headers(customer), 'object', true)!
   const otherBytes = randomBytes(32)
-  const other = customerKeyOf(headers({
-    ...customer, [`${sse}-customer-key`]: base64(otherBytes), [`${sse}-customer-key-md5`]: md5(otherBytes)
-  }), 'object', true)!
+  const other = customerKeyOf(
+    headers({
+      ...customer,
+      [`${sse}-customer-key`]: base64(otherBytes),
+      [`${sse}-customer-key-md5`]: md5(otherBytes)
+    }),
+    'object',
+    true
+  )!
   const sealed = sealWithCustomerKey(mine)
   t.equal(sealed.wrapped.keyId, 'ssec')
   t.equal(sealed.wrapped.blob.length, 48)
@@ -163,7 +212,9 @@ await t.test('a customer key opens what it sealed; another is told apart from da
   t.notOk(sealed.key.export().equals(key))
   t.notOk(sealWithCustomerKey(mine).wrapped.blob.equals(sealed.wrapped.blob), 'salted')
   t.match(failure(() => openWithCustomerKey(other, sealed.wrapped.blob)), {
-    code: 'InvalidRequest', status: 400, message: /correct secret key/
+    code: 'InvalidRequest',
+    status: 400,
+    message: /correct secret key/
   })
   let accepted = 0
   for (let bit = 0; bit < 48 * 8; bit++) {
@@ -175,22 +226,44 @@ await t.test('a customer key opens what it sealed; another is told apart from da
   for (const length of [0, 47, 49]) {
     t.match(failure(() => openWithCustomerKey(mine, Buffer.alloc(length))), { code: 'SealgateIntegrityError' })
   }
-  t.match(failure(() => { requireCustomerKey('ssec', null) }), { code: 'InvalidRequest', message: /stored using a form/ })
-  t.match(failure(() => { requireCustomerKey('local:main:v1', mine) }), { code: 'InvalidRequest', message: /not applicable/ })
+  t.match(
+    failure(() => {
+      requireCustomerKey('ssec', null)
+    }),
+    { code: 'InvalidRequest', message: /stored using a form/ }
+  )
+  t.match(
+    failure(() => {
+      requireCustomerKey('local:main:v1', mine)
+    }),
+    { code: 'InvalidRequest', message: /not applicable/ }
+  )
   requireCustomerKey('ssec', mine)
   requireCustomerKey('local:main:v1', null)
 })
 
 await t.test('what a request that continues an upload may say of encryption', async (t) => {
-  const upload = (mode: 'none' | 'AES256' | 'aws:kms' | 'SSE-C'): UploadEncryption =>
-    ({ mode, context: { a: '1' }, bucketKeyEnabled: true, answersTo: (id) => id === 'mine' })
+  const upload = (mode: 'none' | 'AES256' | 'aws:kms' | 'SSE-C'): UploadEncryption => ({
+    mode,
+    context: { a: '1' },
+    bucketKeyEnabled: true,
+    answersTo: (id) => id === 'mine'
+  })
   const asked = { keyId: null, context: {}, bucketKeyEnabled: null, mode: 'aws:kms' } as const
   for (const mode of ['none', 'AES256', 'aws:kms', 'SSE-C'] as const) {
     t.equal(agreesWithUpload({ mode: 'none' }, upload(mode)), true, mode)
     t.equal(agreesWithUpload({ mode: 'AES256' }, upload(mode)), mode === 'AES256' || mode === 'none', mode)
-    for (const [more, agrees] of [
-      [{}, true], [{ keyId: 'mine' }, true], [{ keyId: 'other' }, false], [{ context: { a: '1' } }, true], [{ context: { a: '2' } }, false],
-      [{ context: { a: '1', b: '2' } }, false], [{ bucketKeyEnabled: true }, true], [{ bucketKeyEnabled: false }, false]
-    ] as const) t.equal(agreesWithUpload({ ...asked, ...more }, upload(mode)), agrees && mode === 'aws:kms', `${mode} ${JSON.stringify(more)}`)
+    for (
+      const [more, agrees] of [
+        [{}, true],
+        [{ keyId: 'mine' }, true],
+        [{ keyId: 'other' }, false],
+        [{ context: { a: '1' } }, true],
+        [{ context: { a: '2' } }, false],
+        [{ context: { a: '1', b: '2' } }, false],
+        [{ bucketKeyEnabled: true }, true],
+        [{ bucketKeyEnabled: false }, false]
+      ] as const
+    ) t.equal(agreesWithUpload({ ...asked, ...more }, upload(mode)), agrees && mode === 'aws:kms', `${mode} ${JSON.stringify(more)}`)
   }
 })

@@ -7,8 +7,15 @@ import type { KeyContext, KeyUse } from '../../src/keys/types.ts'
 /** A key use with nothing special about it. */
 export function keyUse(change: Partial<KeyUse> = {}): KeyUse {
   return {
-    requestId: 'REQ1', principal: 'AKIATEST', sourceAddress: '192.0.2.1', operation: 'PutObject', bucket: 'bucket',
-    objectKey: 'a/b', versionId: null, signal: new AbortController().signal, ...change
+    requestId: 'REQ1',
+    principal: 'AKIATEST',
+    sourceAddress: '192.0.2.1',
+    operation: 'PutObject',
+    bucket: 'bucket',
+    objectKey: 'a/b',
+    versionId: null,
+    signal: new AbortController().signal,
+    ...change
   }
 }
 
@@ -41,6 +48,8 @@ export async function codeOf(work: Promise<unknown> | (() => unknown)): Promise<
 /** A directory of its own for a test, removed afterwards. */
 export async function temporaryDirectory(test: { teardown(work: () => Promise<void>): void }): Promise<(name: string) => string> {
   const directory = await mkdtemp(join(tmpdir(), 'sealgate-keys-'))
-  test.teardown(async () => { await rm(directory, { recursive: true, force: true }) })
+  test.teardown(async () => {
+    await rm(directory, { recursive: true, force: true })
+  })
   return (name) => join(directory, name)
 }

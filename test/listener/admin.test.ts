@@ -14,7 +14,8 @@ await t.test('health and metrics', async (t) => {
   let ok = true
   const admin = createAdminListener({ host: '127.0.0.1', port: 0 }, {
     ready: async () => ({ ok, checks: { store: ok ? 'ok' : 'unreachable' } }),
-    status: () => ({ version: '1' }), metrics: () => '# TYPE a counter\na 1\n'
+    status: () => ({ version: '1' }),
+    metrics: () => '# TYPE a counter\na 1\n'
   })
   const { port } = await admin.start()
   t.teardown(() => admin.stop())

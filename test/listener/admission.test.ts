@@ -9,14 +9,20 @@ const sizes = { requestsInFlight: 4, unauthenticatedRequests: 3, anonymousReques
 class Visitor implements Guest {
   bytes = 0
   ended: string | null = null
-  transferred(): number { return this.bytes }
-  fail({ code }: { code: string }): void { this.ended = code }
+  transferred(): number {
+    return this.bytes
+  }
+  fail({ code }: { code: string }): void {
+    this.ended = code
+  }
 }
 
 function rig(limits = sizes) {
   const told: Limit[] = []
   let now = 0
-  const admission = new Admission(limits, (limit) => { told.push(limit) }, () => now)
+  const admission = new Admission(limits, (limit) => {
+    told.push(limit)
+  }, () => now)
   const client = (id: string, own = unlimited) => {
     const guest = new Visitor()
     admission.admit(guest, { kind: 'client', id, limits: own })
@@ -27,18 +33,32 @@ function rig(limits = sizes) {
     admission.admit(guest, { kind })
     return guest
   }
-  return { admission, told, client, stranger, pass: (seconds: number) => { now += seconds * 1000 } }
+  return {
+    admission,
+    told,
+    client,
+    stranger,
+    pass: (seconds: number) => {
+      now += seconds * 1000
+    }
+  }
 }
 
 await t.test('what nobody has signed leaves every place of the clients free, and of each kind there are so many', async (t) => {
   const { client, stranger, told } = rig()
   for (let i = 0; i < 3; i += 1) stranger('preflight')
-  t.throws(() => { stranger('preflight') }, { code: 'SlowDown', headers: [['Retry-After', '1']] })
+  t.throws(() => {
+    stranger('preflight')
+  }, { code: 'SlowDown', headers: [['Retry-After', '1']] })
   for (let i = 0; i < 2; i += 1) stranger('anonymous')
-  t.throws(() => { stranger('anonymous') }, { code: 'SlowDown' })
+  t.throws(() => {
+    stranger('anonymous')
+  }, { code: 'SlowDown' })
   for (let i = 0; i < 9; i += 1) stranger('form')
   for (let i = 0; i < 4; i += 1) client('a')
-  t.throws(() => { client('b') }, { code: 'SlowDown' })
+  t.throws(() => {
+    client('b')
+  }, { code: 'SlowDown' })
   t.same(told, ['preflights', 'anonymous requests', ...Array<Limit>(6).fill('forms'), 'requests in flight'])
 })
 
@@ -54,7 +74,13 @@ await t.test('the oldest form gives way, and one that has been signed is a clien
   admission.leave(first)
   admission.leave(first)
   for (let i = 0; i < 3; i += 1) client('a')
-  t.throws(() => { client('a') }, { code: 'SlowDown' }, 'a place is given back once')
+  t.throws(
+    () => {
+      client('a')
+    },
+    { code: 'SlowDown' },
+    'a place is given back once'
+  )
 })
 
 await t.test('fields have a short time', async (t) => {
@@ -70,7 +96,9 @@ await t.test('requests of one client at once', async (t) => {
   const limits = { ...unlimited, requests: 2 }
   const first = client('a', limits)
   client('a', limits)
-  t.throws(() => { client('a', limits) }, { code: 'SlowDown' })
+  t.throws(() => {
+    client('a', limits)
+  }, { code: 'SlowDown' })
   client('b', limits)
   admission.leave(first)
   client('a', limits)
@@ -81,10 +109,14 @@ await t.test('requests of one client per second', async (t) => {
   const { client, pass, told } = rig({ ...sizes, requestsInFlight: 100 })
   const limits = { ...unlimited, requestsPerSecond: 0.5 }
   client('a', limits)
-  t.throws(() => { client('a', limits) }, { code: 'SlowDown', headers: [['Retry-After', '2']] })
+  t.throws(() => {
+    client('a', limits)
+  }, { code: 'SlowDown', headers: [['Retry-After', '2']] })
   client('b', limits)
   pass(1.9)
-  t.throws(() => { client('a', limits) }, { code: 'SlowDown' })
+  t.throws(() => {
+    client('a', limits)
+  }, { code: 'SlowDown' })
   pass(0.1)
   client('a', limits)
   t.same(told, Array<Limit>(2).fill('client requests per second'))
@@ -97,11 +129,15 @@ await t.test('bytes of one client per second: counted as they pass, in requests 
   long.bytes = 100
   client('a', limits)
   long.bytes = 350
-  t.throws(() => { client('a', limits) }, { code: 'SlowDown', headers: [['Retry-After', '3']] })
+  t.throws(() => {
+    client('a', limits)
+  }, { code: 'SlowDown', headers: [['Retry-After', '3']] })
   client('b', limits)
   long.bytes = 100_000
   admission.leave(long)
-  t.throws(() => { client('a', limits) }, { code: 'SlowDown', headers: [['Retry-After', '20']] })
+  t.throws(() => {
+    client('a', limits)
+  }, { code: 'SlowDown', headers: [['Retry-After', '20']] })
   pass(1000)
   client('a', limits)
 })
@@ -109,7 +145,9 @@ await t.test('bytes of one client per second: counted as they pass, in requests 
 await t.test('limits that a reload has changed hold at once', async (t) => {
   const { client } = rig({ ...sizes, requestsInFlight: 100 })
   client('a', { ...unlimited, requests: 1 })
-  t.throws(() => { client('a', { ...unlimited, requests: 1 }) }, { code: 'SlowDown' })
+  t.throws(() => {
+    client('a', { ...unlimited, requests: 1 })
+  }, { code: 'SlowDown' })
   client('a', { ...unlimited, requests: 2 })
 })
 

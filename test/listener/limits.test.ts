@@ -14,10 +14,18 @@ const strict = { ...roomyLimits, minRate: 1_000_000, minRateWindowMs: 100 }
 
 await t.test('a reader that stalls is cut, and what fed it is freed', async (t) => {
   let freed: () => void = () => undefined
-  const closed = new Promise<void>((resolve) => { freed = resolve })
+  const closed = new Promise<void>((resolve) => {
+    freed = resolve
+  })
   const started = await startListener(async () => {
-    const body = new Readable({ read() { this.push(Buffer.alloc(65_536)) } })
-    body.once('close', () => { freed() })
+    const body = new Readable({
+      read() {
+        this.push(Buffer.alloc(65_536))
+      }
+    })
+    body.once('close', () => {
+      freed()
+    })
     return { status: 200, headers: [['Content-Length', '1000000000000']], body }
   }, { limits: strict })
   t.teardown(() => started.listener.stop(0))
@@ -32,7 +40,7 @@ await t.test('a reader that stalls is cut, and what fed it is freed', async (t) 
 
 await t.test('a store that is slow is not held against the reader', async (t) => {
   const started = await startListener(async () => {
-    const body = Readable.from((async function* () {
+    const body = Readable.from((async function*() {
       for (let i = 0; i < 10; i += 1) {
         await new Promise((resolve) => setTimeout(resolve, 40))
         yield Buffer.alloc(10)
@@ -49,9 +57,15 @@ await t.test('a store that is slow is not held against the reader', async (t) =>
 
 await t.test('a writer that stalls gets RequestTimeout, and its body fails', async (t) => {
   let told: (outcome: string) => void = () => undefined
-  const outcome = new Promise<string>((resolve) => { told = resolve })
+  const outcome = new Promise<string>((resolve) => {
+    told = resolve
+  })
   const started = await startListener(async (request) => {
-    await readAll(request).then(() => { told('ended') }, () => { told('failed') })
+    await readAll(request).then(() => {
+      told('ended')
+    }, () => {
+      told('failed')
+    })
     return text('late')
   }, { limits: strict })
   t.teardown(() => started.listener.stop(0))
@@ -87,7 +101,9 @@ await t.test('a refused upload that trickles keeps nobody out', async (t) => {
   const trickle = await WireClient.open(started.port)
   trickle.write('PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome')
   t.match(await trickle.answer(), { status: 404, whole: true })
-  const timer = setInterval(() => { trickle.write('.') }, 20)
+  const timer = setInterval(() => {
+    trickle.write('.')
+  }, 20)
   const other = await WireClient.open(started.port)
   other.write(get('/'))
   t.match(await other.answer(), { status: 200 })
@@ -117,13 +133,20 @@ await t.test('heads that do not come are not waited for', async (t) => {
 
 await t.test('connections beyond the limit: what nobody has signed gives way, then what is idle, and never a request', async (t) => {
   let release: () => void = () => undefined
-  const held = new Promise<void>((resolve) => { release = resolve })
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
   const limited: string[] = []
   const started = await startListener(async (request) => {
     if (request.target.rawPath !== '/stranger') asClient(request)
     if (request.target.rawPath === '/held') await held
     return text('ok')
-  }, { limits: { ...roomyLimits, connections: 3 }, limited: (limit) => { limited.push(limit) } })
+  }, {
+    limits: { ...roomyLimits, connections: 3 },
+    limited: (limit) => {
+      limited.push(limit)
+    }
+  })
   t.teardown(() => started.listener.stop(0))
   const open = async (path: string | null): Promise<WireClient> => {
     const client = await WireClient.open(started.port)
@@ -169,7 +192,9 @@ await t.test('handshakes that do not end keep nobody out', async (t) => {
 
 await t.test('a graceful stop lets transfers finish, closes idle connections, and takes no more', async (t) => {
   let release: () => void = () => undefined
-  const held = new Promise<void>((resolve) => { release = resolve })
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
   const started = await startListener(async () => {
     await held
     return text('done')
@@ -191,7 +216,13 @@ await t.test('a graceful stop lets transfers finish, closes idle connections, an
 
 await t.test('what does not finish within the grace period is broken, visibly', async (t) => {
   const started = await startListener(async () => ({
-    status: 200, headers: [['Content-Length', '100']], body: new Readable({ read() { if (this.readableLength === 0) this.push('x') } })
+    status: 200,
+    headers: [['Content-Length', '100']],
+    body: new Readable({
+      read() {
+        if (this.readableLength === 0) this.push('x')
+      }
+    })
   }))
   const client = await WireClient.open(started.port)
   client.write(get('/'))

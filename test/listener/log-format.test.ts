@@ -3,13 +3,26 @@ import { openLog } from '../../src/cli/start-up.ts'
 import { parseConfig } from '../../src/config/load.ts'
 
 async function lines(format: string, isTTY: boolean, env: Readonly<Record<string, string>> = {}): Promise<string> {
-  const config = parseConfig(JSON.stringify({
-    upstream: { endpoint: 'http://127.0.0.1:1', accessKeyId: 'a', secretAccessKey: 'b' }, clients: [{ accessKeyId: 'c', secretAccessKey: 'd' }],
-    keys: { m: { type: 'local', keyring: 'k' } }, log: { format }
-  }), { file: '/x', env: {} })
+  const config = parseConfig(
+    JSON.stringify({
+      upstream: { endpoint: 'http://127.0.0.1:1', accessKeyId: 'a', secretAccessKey: 'b' },
+      clients: [{ accessKeyId: 'c', secretAccessKey: 'd' }],
+      keys: { m: { type: 'local', keyring: 'k' } },
+      log: { format }
+    }),
+    { file: '/x', env: {} }
+  )
   let text = ''
   const log = await openLog(config, {
-    args: [], env, cwd: '/', stdout: { write: () => undefined, isTTY }, stderr: { write: () => undefined }, onSignal: () => undefined, writeLog: (line) => { text += line }
+    args: [],
+    env,
+    cwd: '/',
+    stdout: { write: () => undefined, isTTY },
+    stderr: { write: () => undefined },
+    onSignal: () => undefined,
+    writeLog: (line) => {
+      text += line
+    }
   })
   log.event('warn', 'told', { userAgent: 'evil\u001b[31m\u009b31m\u007f\n', bytes: 7 })
   return text

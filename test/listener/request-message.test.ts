@@ -18,7 +18,9 @@ await t.test('chunks of one byte wait in blocks, and stop the socket at the same
   t.equal(message.waitingLength, bytes.length)
   message.push(null)
   const chunks: Buffer[] = []
-  message.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+  message.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+  })
   await once(message, 'end')
   t.ok(Buffer.concat(chunks).equals(bytes))
   t.equal(chunks.length, Math.ceil(bytes.length / 4096), 'of 4 KiB')
@@ -31,7 +33,9 @@ await t.test('what flows is not held up, and what is large is not copied', async
   message.push(large)
   t.equal(message.readableLength, 2001, 'order is kept')
   const chunks: Buffer[] = []
-  message.on('data', (chunk: Buffer) => { chunks.push(chunk) })
+  message.on('data', (chunk: Buffer) => {
+    chunks.push(chunk)
+  })
   await turn()
   message.push(Buffer.of(2))
   t.same(chunks.map(({ length }) => length), [1, 2000, 1])
@@ -40,10 +44,14 @@ await t.test('what flows is not held up, and what is large is not copied', async
 
 await t.test('a body that waits behind another request waits in blocks, too', async (t) => {
   const arrived: IncomingMessage[] = []
-  const onRequest = (event: unknown): void => { arrived.push((event as { request: IncomingMessage }).request) }
+  const onRequest = (event: unknown): void => {
+    arrived.push((event as { request: IncomingMessage }).request)
+  }
   const requests = channel('http.server.request.start')
   requests.subscribe(onRequest)
-  t.teardown(() => { requests.unsubscribe(onRequest) })
+  t.teardown(() => {
+    requests.unsubscribe(onRequest)
+  })
   const first = Promise.withResolvers<undefined>()
   const started = await startListener(async (request) => {
     if (request.method === 'GET') return first.promise.then(() => text('first'))
@@ -71,7 +79,8 @@ await t.test('a socket that was stopped while some waited to become a block is r
   }
   message.read(0)
   message.push(randomBytes(1100))
-  do await turn(); while (message.push(randomBytes(100)))
+  do await turn()
+  while (message.push(randomBytes(100)))
   asked = 0
   message.resume()
   await turn()
@@ -86,7 +95,21 @@ await t.test('a body comes in whole, however it is framed and whenever it is rea
       if (randomInt(20) === 0) await new Promise((resolve) => setTimeout(resolve, randomInt(3)))
     }
     return text(Buffer.concat(chunks).toString('hex'))
-  }, { limits: { connections: 10, headerBytes: 16_384, headersMs: 20_000, keepAliveMs: 20_000, highWaterMark: 1024, requestsInFlight: 10, unauthenticatedRequests: 256, anonymousRequests: 128, formFieldsMs: 10_000, minRate: 1, minRateWindowMs: 60_000 } })
+  }, {
+    limits: {
+      connections: 10,
+      headerBytes: 16_384,
+      headersMs: 20_000,
+      keepAliveMs: 20_000,
+      highWaterMark: 1024,
+      requestsInFlight: 10,
+      unauthenticatedRequests: 256,
+      anonymousRequests: 128,
+      formFieldsMs: 10_000,
+      minRate: 1,
+      minRateWindowMs: 60_000
+    }
+  })
   t.teardown(() => started.listener.stop(0))
   const client = await WireClient.open(started.port)
   for (let round = 0; round < 20; round += 1) {

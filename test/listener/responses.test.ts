@@ -38,9 +38,11 @@ function failing(after: number, error: Error): Readable {
 const streamed = (body: Readable, length: number): HttpResponse => ({ status: 200, headers: [['Content-Length', String(length)]], body })
 
 await t.test('a body that fails before its first byte becomes an error status', async (t) => {
-  const started = await startListener(async (request) => request.target.rawPath === '/known'
-    ? streamed(failing(0, new S3Error('SealgateIntegrityError')), 10)
-    : streamed(failing(0, new Error('secret-in-message')), 10))
+  const started = await startListener(async (request) =>
+    request.target.rawPath === '/known'
+      ? streamed(failing(0, new S3Error('SealgateIntegrityError')), 10)
+      : streamed(failing(0, new Error('secret-in-message')), 10)
+  )
   t.teardown(() => started.listener.stop(0))
   const known = await one(started, get('/known'))
   t.match([known.answer?.status, codeIn(known.answer?.body)], [500, 'SealgateIntegrityError'])
@@ -53,8 +55,12 @@ await t.test('a body that fails before its first byte becomes an error status', 
 })
 
 await t.test('a body that fails later never looks whole', async (t) => {
-  const lengths = { '/fails': () => streamed(failing(1000, new S3Error('SealgateIntegrityError')), 2000), '/short': () => streamed(Readable.from([Buffer.alloc(1000)]), 2000),
-    '/long': () => streamed(Readable.from([Buffer.alloc(1000), Buffer.alloc(1000)]), 1500), '/empty': () => streamed(Readable.from([]), 5) }
+  const lengths = {
+    '/fails': () => streamed(failing(1000, new S3Error('SealgateIntegrityError')), 2000),
+    '/short': () => streamed(Readable.from([Buffer.alloc(1000)]), 2000),
+    '/long': () => streamed(Readable.from([Buffer.alloc(1000), Buffer.alloc(1000)]), 1500),
+    '/empty': () => streamed(Readable.from([]), 5)
+  }
   const started = await startListener(async (request) => {
     const make = lengths[request.target.rawPath as keyof typeof lengths]
     return make()
@@ -66,14 +72,15 @@ await t.test('a body that fails later never looks whole', async (t) => {
     t.ok((answer?.body.length ?? 0) <= 2000)
     await client.closed()
   }
-  t.match(started.lines.filter((line) => line['msg'] === 'request').map((line) => line['termination']),
-    ['SD', 'SD', 'SD', 'SD'])
+  t.match(started.lines.filter((line) => line['msg'] === 'request').map((line) => line['termination']), ['SD', 'SD', 'SD', 'SD'])
 })
 
 await t.test('a streamed body without a length, and headers that cannot be sent, are errors of ours', async (t) => {
-  const started = await startListener(async (request) => request.target.rawPath === '/length'
-    ? { status: 200, headers: [], body: Readable.from([Buffer.from('x')]) }
-    : { status: 200, headers: [['X-Bad', 'a\r\nb: c']], body: null })
+  const started = await startListener(async (request) =>
+    request.target.rawPath === '/length'
+      ? { status: 200, headers: [], body: Readable.from([Buffer.from('x')]) }
+      : { status: 200, headers: [['X-Bad', 'a\r\nb: c']], body: null }
+  )
   t.teardown(() => started.listener.stop(0))
   for (const path of ['/length', '/header']) {
     const { client, answer } = await one(started, get(path))
@@ -85,12 +92,18 @@ await t.test('a streamed body without a length, and headers that cannot be sent,
 await t.test('heads, bodies and what the listener adds', async (t) => {
   const started = await startListener(async (request) => {
     switch (request.target.rawPath) {
-      case '/none': return { status: 204, headers: [['Content-Length', '5'], ['Connection', 'upgrade'], ['x-amz-request-id', 'theirs']], body: null }
-      case '/304': throw new S3Error('NotModified', { headers: [['ETag', '"e"']] })
-      case '/missing': throw new S3Error('NoSuchKey', { fields: { Key: 'a<b' } })
-      case '/head': return { status: 200, headers: [['Content-Length', '123'], ['x-amz-meta-u', 'Ã©']], body: null }
-      case '/headstream': return streamed(Readable.from([Buffer.alloc(7)]), 7)
-      default: return streamed(Readable.from([Buffer.from('abc'), Buffer.from('def')]), 6)
+      case '/none':
+        return { status: 204, headers: [['Content-Length', '5'], ['Connection', 'upgrade'], ['x-amz-request-id', 'theirs']], body: null }
+      case '/304':
+        throw new S3Error('NotModified', { headers: [['ETag', '"e"']] })
+      case '/missing':
+        throw new S3Error('NoSuchKey', { fields: { Key: 'a<b' } })
+      case '/head':
+        return { status: 200, headers: [['Content-Length', '123'], ['x-amz-meta-u', 'Ã©']], body: null }
+      case '/headstream':
+        return streamed(Readable.from([Buffer.alloc(7)]), 7)
+      default:
+        return streamed(Readable.from([Buffer.from('abc'), Buffer.from('def')]), 6)
     }
   })
   t.teardown(() => started.listener.stop(0))
@@ -126,7 +139,14 @@ await t.test('answers that take long keep the client waiting, and tell errors in
     return document
   }
   const started = await startListener(
-    async (request) => ({ status: 200, headers: [['Content-Type', 'application/xml']], body: null, pending: { headers: () => known, document: later(request.target.rawPath) } }), { heartbeatMs: 10 })
+    async (request) => ({
+      status: 200,
+      headers: [['Content-Type', 'application/xml']],
+      body: null,
+      pending: { headers: () => known, document: later(request.target.rawPath) }
+    }),
+    { heartbeatMs: 10 }
+  )
   t.teardown(() => started.listener.stop(0))
   const quick = await one(started, get('/good'))
   t.match([quick.answer?.status, quick.answer?.body.toString(), quick.answer?.headers.get('content-length')], [200, document.toString(), '46'])
@@ -149,14 +169,21 @@ await t.test('100-continue is sent when the handler says so, and not before', as
     mayContinue = () => undefined
     void startListener(async (request) => {
       if (request.target.rawPath === '/denied') throw new S3Error('AccessDenied')
-      await new Promise<void>((go) => { mayContinue = go; resolve(request) })
+      await new Promise<void>((go) => {
+        mayContinue = go
+        resolve(request)
+      })
       request.sendContinue()
       request.sendContinue()
       return text((await readAll(request)).toString())
-    }).then((started) => { ready(started) })
+    }).then((started) => {
+      ready(started)
+    })
   })
   let ready: (started: Started) => void = () => undefined
-  const started = await new Promise<Started>((resolve) => { ready = resolve })
+  const started = await new Promise<Started>((resolve) => {
+    ready = resolve
+  })
   t.teardown(() => started.listener.stop(0))
   const put = (path: string) => `PUT ${path} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n`
 
@@ -178,7 +205,9 @@ await t.test('100-continue is sent when the handler says so, and not before', as
 })
 
 await t.test('an early answer to an unread body reaches the client, and the connection closes', async (t) => {
-  const started = await startListener(async () => { throw new S3Error('AccessDenied') })
+  const started = await startListener(async () => {
+    throw new S3Error('AccessDenied')
+  })
   t.teardown(() => started.listener.stop(0))
   const client = await WireClient.open(started.port)
   client.write(Buffer.concat([Buffer.from('PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 3000000\r\n\r\n'), Buffer.alloc(3_000_000, 'G')]))
@@ -214,13 +243,17 @@ await t.test('a client that sends its whole body before it looks for an answer g
     throw new S3Error('AccessDenied')
   })
   t.teardown(() => started.listener.stop(0))
-  for (const [name, head] of [
-    ['whose body was read in part', `PUT /read HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`],
-    ['that did not wait for the 100', `PUT /b/k HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: ${size}\r\n\r\n`]
-  ] as const) {
+  for (
+    const [name, head] of [
+      ['whose body was read in part', `PUT /read HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`],
+      ['that did not wait for the 100', `PUT /b/k HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: ${size}\r\n\r\n`]
+    ] as const
+  ) {
     const client = await WireClient.open(started.port)
     client.socket.pause()
-    const failed = await new Promise((resolve) => { client.socket.write(Buffer.concat([Buffer.from(head), Buffer.alloc(size)]), resolve) })
+    const failed = await new Promise((resolve) => {
+      client.socket.write(Buffer.concat([Buffer.from(head), Buffer.alloc(size)]), resolve)
+    })
     client.socket.resume()
     t.equal(failed ?? null, null, name)
     t.match(await client.answer(), { status: 403, whole: true }, name)
@@ -230,11 +263,17 @@ await t.test('a client that sends its whole body before it looks for an answer g
 
 await t.test('a client that goes away aborts the request, and its body never ends', async (t) => {
   let told: (value: string) => void = () => undefined
-  const outcome = new Promise<string>((resolve) => { told = resolve })
+  const outcome = new Promise<string>((resolve) => {
+    told = resolve
+  })
   let arrived: () => void = () => undefined
-  const underWay = new Promise<void>((resolve) => { arrived = resolve })
+  const underWay = new Promise<void>((resolve) => {
+    arrived = resolve
+  })
   const started = await startListener(async (request) => {
-    request.body.once('data', () => { arrived() })
+    request.body.once('data', () => {
+      arrived()
+    })
     const body = await readAll(request).then(() => 'ended', (error: unknown) => error instanceof S3Error ? error.code : 'other')
     told(`${body} ${request.signal.aborted ? 'aborted' : 'going'}`)
     return text('late')
@@ -251,10 +290,18 @@ await t.test('a client that goes away aborts the request, and its body never end
 
 await t.test('a client that goes away in mid-download frees the body', async (t) => {
   let freed: () => void = () => undefined
-  const closed = new Promise<void>((resolve) => { freed = resolve })
+  const closed = new Promise<void>((resolve) => {
+    freed = resolve
+  })
   const started = await startListener(async () => {
-    const body = new Readable({ read() { this.push(Buffer.alloc(65_536)) } })
-    body.once('close', () => { freed() })
+    const body = new Readable({
+      read() {
+        this.push(Buffer.alloc(65_536))
+      }
+    })
+    body.once('close', () => {
+      freed()
+    })
     return streamed(body, 1e12)
   })
   t.teardown(() => started.listener.stop(0))
@@ -270,7 +317,9 @@ await t.test('a client that goes away in mid-download frees the body', async (t)
 
 await t.test('too many requests at once: 503 SlowDown with Retry-After, then recovery', async (t) => {
   let release: () => void = () => undefined
-  const held = new Promise<void>((resolve) => { release = resolve })
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
   const started = await startListener(async (request) => {
     asClient(request)
     if (request.target.rawPath === '/held') await held

@@ -88,7 +88,9 @@ await t.test('a renewed certificate serves new connections while the old ones go
 
 await t.test('a key that does not fit its certificate is refused before it serves', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'sealgate-tls-'))
-  t.teardown(() => { rmSync(directory, { recursive: true }) })
+  t.teardown(() => {
+    rmSync(directory, { recursive: true })
+  })
   copyFileSync(renewed.cert, join(directory, 'cert'))
   copyFileSync(first.key, join(directory, 'key'))
   const files = { cert: join(directory, 'cert'), key: join(directory, 'key'), clientCa: null }
@@ -101,7 +103,9 @@ await t.test('a key that does not fit its certificate is refused before it serve
 
 await t.test('a certificate that is swapped by its link, as Kubernetes does it, is noticed', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'sealgate-tls-'))
-  t.teardown(() => { rmSync(directory, { recursive: true }) })
+  t.teardown(() => {
+    rmSync(directory, { recursive: true })
+  })
   const at = (name: string): string => join(directory, name)
   writeFileSync(at('old'), 'old')
   writeFileSync(at('new'), 'newer')
@@ -113,8 +117,12 @@ await t.test('a certificate that is swapped by its link, as Kubernetes does it, 
     symlinkSync(at('new'), at('next'))
     // Keeps the process awake: the watching itself does not.
     const awake = setInterval(() => undefined, 1000)
-    t.teardown(() => { clearInterval(awake) })
-    setTimeout(() => { renameSync(at('next'), at('cert')) }, 100)
+    t.teardown(() => {
+      clearInterval(awake)
+    })
+    setTimeout(() => {
+      renameSync(at('next'), at('cert'))
+    }, 100)
   })
   unwatch()
 })
@@ -139,7 +147,12 @@ await t.test('client certificates are demanded where an authority is named', asy
 await t.test('handshakes that fail are counted by reason, and told once a minute of each', async (t) => {
   const clientCa = pem('client-cert.pem')
   const reasons: string[] = []
-  const started = await startListener(async () => text('ok'), { tls: await readTls({ ...first, clientCa }), handshakeFailed: (reason) => { reasons.push(reason) } })
+  const started = await startListener(async () => text('ok'), {
+    tls: await readTls({ ...first, clientCa }),
+    handshakeFailed: (reason) => {
+      reasons.push(reason)
+    }
+  })
   t.teardown(() => started.listener.stop(0))
   const own = { cert: readFileSync(clientCa), key: readFileSync(pem('client-key.pem')) }
   const fails = async (options: ConnectionOptions | string | null): Promise<void> => {
@@ -171,7 +184,16 @@ await t.test('a line tells how many there were since the last', async (t) => {
   const server = createServer()
   const lines: unknown[] = []
   let now = 0
-  const handshakes = new Handshakes({ failed: () => undefined, now: () => now, log: createLog({ level: 'info', write: (line) => { lines.push(JSON.parse(line)) } }) })
+  const handshakes = new Handshakes({
+    failed: () => undefined,
+    now: () => now,
+    log: createLog({
+      level: 'info',
+      write: (line) => {
+        lines.push(JSON.parse(line))
+      }
+    })
+  })
   handshakes.follow(server)
   const fail = (code: string) => server.emit('tlsClientError', Object.assign(new Error(), { code }), { authorizationError: null })
   for (now of [0, 1000, 59_999, 60_000, 119_999]) fail('ERR_TLS_HANDSHAKE_TIMEOUT')
@@ -182,11 +204,18 @@ await t.test('a line tells how many there were since the last', async (t) => {
 })
 
 await t.test('X-Forwarded-Proto is believed from trusted front ends only', async (t) => {
-  for (const [trustedProxies, header, secure] of [
-    [['127.0.0.1'], 'X-Forwarded-Proto: https', 'true'], [['127.0.0.0/8'], 'x-forwarded-proto: HTTPS', 'true'], [['127.0.0.1'], 'X-Forwarded-Proto: http', 'false'],
-    [['127.0.0.1'], 'X-Forwarded-Proto: https, http', 'false'], [['127.0.0.1'], 'Forwarded: proto=https', 'false'], [['127.0.0.1'], 'X-Other: https', 'false'],
-    [[], 'X-Forwarded-Proto: https', 'false'], [['127.0.0.2', '10.0.0.0/8', '::1'], 'X-Forwarded-Proto: https', 'false']
-  ] as const) {
+  for (
+    const [trustedProxies, header, secure] of [
+      [['127.0.0.1'], 'X-Forwarded-Proto: https', 'true'],
+      [['127.0.0.0/8'], 'x-forwarded-proto: HTTPS', 'true'],
+      [['127.0.0.1'], 'X-Forwarded-Proto: http', 'false'],
+      [['127.0.0.1'], 'X-Forwarded-Proto: https, http', 'false'],
+      [['127.0.0.1'], 'Forwarded: proto=https', 'false'],
+      [['127.0.0.1'], 'X-Other: https', 'false'],
+      [[], 'X-Forwarded-Proto: https', 'false'],
+      [['127.0.0.2', '10.0.0.0/8', '::1'], 'X-Forwarded-Proto: https', 'false']
+    ] as const
+  ) {
     const started = await startListener(async (request) => text(`${String(request.secure)} ${request.remoteAddress}`), { trustedProxies, limits: roomyLimits })
     const client = await WireClient.open(started.port)
     client.write(`GET / HTTP/1.1\r\nHost: h\r\n${header}\r\n\r\n`)

@@ -12,17 +12,37 @@ export interface Started {
 }
 
 export const roomyLimits: ListenerOptions['limits'] = {
-  connections: 200, headerBytes: 16_384, headersMs: 20_000, keepAliveMs: 20_000, highWaterMark: 65_536,
-  requestsInFlight: 100, unauthenticatedRequests: 256, anonymousRequests: 128, formFieldsMs: 10_000, minRate: 1, minRateWindowMs: 60_000
+  connections: 200,
+  headerBytes: 16_384,
+  headersMs: 20_000,
+  keepAliveMs: 20_000,
+  highWaterMark: 65_536,
+  requestsInFlight: 100,
+  unauthenticatedRequests: 256,
+  anonymousRequests: 128,
+  formFieldsMs: 10_000,
+  minRate: 1,
+  minRateWindowMs: 60_000
 }
 
 export async function startListener(
-  handle: (request: HttpRequest) => Promise<HttpResponse>, changes: Partial<ListenerOptions> = {}
+  handle: (request: HttpRequest) => Promise<HttpResponse>,
+  changes: Partial<ListenerOptions> = {}
 ): Promise<Started> {
   const lines: Record<string, unknown>[] = []
   const listener = createListener({
-    host: '127.0.0.1', port: 0, tls: null, trustedProxies: [], limits: roomyLimits, heartbeatMs: 20_000,
-    log: createLog({ level: 'info', write: (line) => { lines.push(JSON.parse(line) as Record<string, unknown>) } }),
+    host: '127.0.0.1',
+    port: 0,
+    tls: null,
+    trustedProxies: [],
+    limits: roomyLimits,
+    heartbeatMs: 20_000,
+    log: createLog({
+      level: 'info',
+      write: (line) => {
+        lines.push(JSON.parse(line) as Record<string, unknown>)
+      }
+    }),
     observe: () => undefined,
     ...changes
   }, handle)
@@ -119,7 +139,9 @@ export class WireClient {
 
   async #more(): Promise<void> {
     if (this.#closed) return
-    await new Promise<void>((resolve) => { this.#wake = resolve })
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+    })
   }
 }
 

@@ -2,7 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import {
-  CopyObjectCommand, GetObjectCommand, GetObjectTaggingCommand, HeadObjectCommand, ListMultipartUploadsCommand, PutObjectCommand, PutObjectTaggingCommand, type S3Client
+  CopyObjectCommand,
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  PutObjectCommand,
+  PutObjectTaggingCommand,
+  type S3Client
 } from '@aws-sdk/client-s3'
 import { loadConfig } from '../../src/config/load.ts'
 import { openKeys, openStore } from '../../src/cli/store-command.ts'
@@ -48,10 +55,19 @@ async function engine(t: Test, rig: RewrapRig, change: Partial<RewrapJob> = {}):
     await upstream.close()
   })
   return {
-    keys: opened.keys, pins: { key: 'main', allowedKeys: [], openKeys: [] }, target: null, realm: 'test', aliases: [],
-    conditions: await probeConditions(upstream, 'sealgate-state', signal), tagHabit: await probeCopyTagMode(upstream, 'sealgate-state', signal),
-    singleCopyLimit: 6 * MIB, partSize: 5 * MIB, retryMs: 1, useFor: (key, versionId) => opened.useFor(Bucket, key, versionId),
-    journal: new TagJournal(new BucketClient(upstream, 'sealgate-state', signal), new BucketClient(upstream, Bucket, signal)), ...change,
+    keys: opened.keys,
+    pins: { key: 'main', allowedKeys: [], openKeys: [] },
+    target: null,
+    realm: 'test',
+    aliases: [],
+    conditions: await probeConditions(upstream, 'sealgate-state', signal),
+    tagHabit: await probeCopyTagMode(upstream, 'sealgate-state', signal),
+    singleCopyLimit: 6 * MIB,
+    partSize: 5 * MIB,
+    retryMs: 1,
+    useFor: (key, versionId) => opened.useFor(Bucket, key, versionId),
+    journal: new TagJournal(new BucketClient(upstream, 'sealgate-state', signal), new BucketClient(upstream, Bucket, signal)),
+    ...change,
     bucket: new MeddledBucket(upstream, Bucket, signal)
   }
 }
@@ -67,7 +83,9 @@ await t.test('a body above the limit of one copy goes part by part, inside the s
   const rig = await startRewrapRig(t)
   const { s3, store } = rig
   const Body = randomBytes(12 * MIB + 5)
-  await s3.send(new PutObjectCommand({ Bucket, Key: 'large', Body, ContentType: 'text/x-large', Metadata: { colour: 'red' }, Tagging: 'a=1', ACL: 'public-read' }))
+  await s3.send(
+    new PutObjectCommand({ Bucket, Key: 'large', Body, ContentType: 'text/x-large', Metadata: { colour: 'red' }, Tagging: 'a=1', ACL: 'public-read' })
+  )
   const before = await s3.send(new HeadObjectCommand({ Bucket, Key: 'large' }))
   const stored = await store.object(Bucket, 'large').body()
   await rig.rotate()
@@ -102,11 +120,18 @@ await t.test('whatever breaks at whichever request, nothing is lost and the next
   const rig = await startRewrapRig(t)
   const { s3, store } = rig
   const faults = [
-    { type: 'error', status: 503, code: 'SlowDown' }, { type: 'reset', at: 'before' }, { type: 'reset', at: 'after-head' }, { type: 'lost-answer', status: 500, code: 'InternalError' },
-    { type: 'error', status: 412, code: 'PreconditionFailed' }, { type: 'error', status: 403, code: 'AccessDenied' }, { type: 'garbage' }
+    { type: 'error', status: 503, code: 'SlowDown' },
+    { type: 'reset', at: 'before' },
+    { type: 'reset', at: 'after-head' },
+    { type: 'lost-answer', status: 500, code: 'InternalError' },
+    { type: 'error', status: 412, code: 'PreconditionFailed' },
+    { type: 'error', status: 403, code: 'AccessDenied' },
+    { type: 'garbage' }
   ] as const
   const requests = [
-    { method: 'HEAD', bucket: Bucket, key: 'o' }, { method: 'GET', bucket: Bucket, query: { acl: true } }, { method: 'PUT', bucket: Bucket, key: 'o' }
+    { method: 'HEAD', bucket: Bucket, key: 'o' },
+    { method: 'GET', bucket: Bucket, query: { acl: true } },
+    { method: 'PUT', bucket: Bucket, key: 'o' }
   ] as const
   let cases = 0
   const Body = randomBytes(70_000)
@@ -124,7 +149,9 @@ await t.test('whatever breaks at whichever request, nothing is lost and the next
         if (!Body.equals(await bodyOf(s3, 'o'))) t.fail(`${JSON.stringify({ when, fault, times })}: another body`)
         await rewrapObject(job, 'o')
         if (!Body.equals(await bodyOf(s3, 'o'))) t.fail(`${JSON.stringify({ when, fault, times })}: another body after the second run`)
-        if (store.object(Bucket, 'o').metadata['sealgate-key'] !== await rig.currentKeyId()) t.fail(`${JSON.stringify({ when, fault, times })}: not under the new key`)
+        if (store.object(Bucket, 'o').metadata['sealgate-key'] !== await rig.currentKeyId()) {
+          t.fail(`${JSON.stringify({ when, fault, times })}: not under the new key`)
+        }
         t.match(await s3.send(new HeadObjectCommand({ Bucket, Key: 'o' })), { TagCount: 1, Metadata: { m: '1' } })
         cases += 1
       }
@@ -195,15 +222,20 @@ await t.test('stores whose copies lose tags get them sent, or put again, also af
   t.match(await rewrapObject(job, 'o'), { outcome: 'rewrapped' })
   t.same(await tags(), expected)
   // What a store does that loses them on copies.
-  const lose = async (): Promise<void> => { await rig.s3.send(new PutObjectTaggingCommand({ Bucket, Key: 'o', Tagging: { TagSet: [] } })) }
+  const lose = async (): Promise<void> => {
+    await rig.s3.send(new PutObjectTaggingCommand({ Bucket, Key: 'o', Tagging: { TagSet: [] } }))
+  }
   const { journal } = job
   const read = [['a', '1'], ['b', '+=']] as const
   await journal.guard('o', read, lose)
   t.same(await tags(), expected)
-  await t.rejects(journal.guard('o', read, async () => {
-    await lose()
-    throw new Error('the answer was lost')
-  }), /lost/)
+  await t.rejects(
+    journal.guard('o', read, async () => {
+      await lose()
+      throw new Error('the answer was lost')
+    }),
+    /lost/
+  )
   t.same(await tags(), expected)
   const rule = rig.store.rules.add({ when: { bucket: Bucket }, times: Infinity, fault: { type: 'reset', at: 'before' } })
   await t.rejects(journal.guard('o', read, async () => {

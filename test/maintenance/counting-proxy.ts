@@ -38,8 +38,12 @@ export async function startCountingProxy(target: string): Promise<CountingProxy>
   await once(server, 'listening')
   return {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    get sent() { return counts.sent },
-    get received() { return counts.received },
+    get sent() {
+      return counts.sent
+    },
+    get received() {
+      return counts.received
+    },
     async close() {
       for (const socket of sockets) socket.destroy()
       server.close()

@@ -6,8 +6,18 @@ await t.test('killed at random and begun again, while clients write, tag and rea
   const store = await startTestStore({ keepBodies: false })
   t.teardown(() => store.close())
   const damage = await rewrapUnderFire({
-    store, objects: 90, multipart: 2, meanBytes: 60_000, stateBucket: 'sealgate-state', buckets: ['fire', 'fire-versions'], guarded: true,
-    life: [350, 600], kills: 1, say: (line) => { t.comment(line) }
+    store,
+    objects: 90,
+    multipart: 2,
+    meanBytes: 60_000,
+    stateBucket: 'sealgate-state',
+    buckets: ['fire', 'fire-versions'],
+    guarded: true,
+    life: [350, 600],
+    kills: 1,
+    say: (line) => {
+      t.comment(line)
+    }
   })
   t.same(damage.faults, [])
   t.ok(damage.kills > 0, 'it was killed')

@@ -2,8 +2,18 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import {
-  CreateBucketCommand, GetBucketEncryptionCommand, GetObjectAclCommand, GetObjectCommand, GetObjectTaggingCommand, HeadObjectCommand, ListObjectVersionsCommand,
-  PutBucketEncryptionCommand, PutBucketVersioningCommand, PutObjectCommand, PutObjectLegalHoldCommand, type S3Client
+  CreateBucketCommand,
+  GetBucketEncryptionCommand,
+  GetObjectAclCommand,
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  HeadObjectCommand,
+  ListObjectVersionsCommand,
+  PutBucketEncryptionCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  PutObjectLegalHoldCommand,
+  type S3Client
 } from '@aws-sdk/client-s3'
 import type { AuditEvent } from '../../src/keys/types.ts'
 import { createKeyring, editKeyring } from '../../src/keys/keyring-file.ts'
@@ -13,7 +23,8 @@ import { startRewrapRig } from './rig.ts'
 const Bucket = 'bucket'
 const customer = randomBytes(32)
 const ssec = {
-  SSECustomerAlgorithm: 'AES256', SSECustomerKey: customer.toString('base64'),
+  SSECustomerAlgorithm: 'AES256',
+  SSECustomerKey: customer.toString('base64'),
   SSECustomerKeyMD5: createHash('md5').update(customer).digest('base64')
 }
 
@@ -27,11 +38,26 @@ await t.test('after a rotation every object comes under the new version, with al
   const { s3, store, run } = rig
   const bodies = new Map([...Array(40).keys()].map((i) => [`o/${i} ü+%&?`, randomBytes(i * 5000)]))
   for (const [Key, Body] of bodies) await s3.send(new PutObjectCommand({ Bucket, Key, Body }))
-  await s3.send(new PutObjectCommand({
-    Bucket, Key: 'rich', Body: 'rich', ContentType: 'text/x-rich', CacheControl: 'max-age=1', ContentDisposition: 'inline', ContentEncoding: 'x-a',
-    ContentLanguage: 'de', Expires: new Date('2030-01-01T00:00:00Z'), Metadata: { colour: 'blue', empty: '' }, Tagging: 'a=1&b=2%203', ACL: 'public-read',
-    StorageClass: 'STANDARD_IA', WebsiteRedirectLocation: '/elsewhere', ChecksumAlgorithm: 'SHA256', ServerSideEncryption: 'AES256'
-  }))
+  await s3.send(
+    new PutObjectCommand({
+      Bucket,
+      Key: 'rich',
+      Body: 'rich',
+      ContentType: 'text/x-rich',
+      CacheControl: 'max-age=1',
+      ContentDisposition: 'inline',
+      ContentEncoding: 'x-a',
+      ContentLanguage: 'de',
+      Expires: new Date('2030-01-01T00:00:00Z'),
+      Metadata: { colour: 'blue', empty: '' },
+      Tagging: 'a=1&b=2%203',
+      ACL: 'public-read',
+      StorageClass: 'STANDARD_IA',
+      WebsiteRedirectLocation: '/elsewhere',
+      ChecksumAlgorithm: 'SHA256',
+      ServerSideEncryption: 'AES256'
+    })
+  )
   await s3.send(new PutObjectCommand({ Bucket, Key: 'customer', Body: 'mine', ...ssec }))
   await store.object(Bucket, 'plain').set({ body: Buffer.from('plain') })
   await store.object(Bucket, 'archived').set({ body: Buffer.from('x') })
@@ -51,11 +77,20 @@ await t.test('after a rotation every object comes under the new version, with al
   t.match(ran.out, `41 objects to ${current}`)
   t.match(ran.out, /1 objects left: under a customer's key/)
   t.match(ran.out, /2 objects left: not encrypted/)
-  const moved = store.requests.filter(({ bucket }) => bucket === Bucket).reduce((sum, { method, bodyLength, responseLength }) =>
-    sum + bodyLength + (method === 'HEAD' ? 0 : responseLength ?? 0), 0)
-  t.comment(`41 objects of ${[...bodies.values()].reduce((sum, { length }) => sum + length, 0).toLocaleString('en')} bytes re-wrapped, ${moved.toLocaleString('en')} bytes of documents moved`)
+  const moved = store.requests.filter(({ bucket }) => bucket === Bucket).reduce(
+    (sum, { method, bodyLength, responseLength }) => sum + bodyLength + (method === 'HEAD' ? 0 : responseLength ?? 0),
+    0
+  )
+  t.comment(
+    `41 objects of ${[...bodies.values()].reduce((sum, { length }) => sum + length, 0).toLocaleString('en')} bytes re-wrapped, ${
+      moved.toLocaleString('en')
+    } bytes of documents moved`
+  )
   t.ok(store.requests.every(({ method, bodyLength, query }) => method !== 'PUT' || bodyLength < 1000 || query.has('delete')), 'no body is sent')
-  t.notOk(store.requests.some(({ method, bucket, key, query }) => method === 'GET' && bucket === Bucket && key !== '' && !query.has('acl') && !query.has('tagging')), 'no body is read')
+  t.notOk(
+    store.requests.some(({ method, bucket, key, query }) => method === 'GET' && bucket === Bucket && key !== '' && !query.has('acl') && !query.has('tagging')),
+    'no body is read'
+  )
   for (const request of store.requests.filter(({ method, bucket }) => method === 'PUT' && bucket === Bucket)) {
     t.ok(request.headers.has('if-match') && request.headers.has('x-amz-copy-source-if-match') && request.headers.has('x-amz-copy-source-if-unmodified-since'))
   }
@@ -64,8 +99,11 @@ await t.test('after a rotation every object comes under the new version, with al
     t.equal(store.object(Bucket, Key).metadata['sealgate-key'], current)
     t.ok(Body.equals(await bodyOf(s3, Key)))
   }
-  t.same({ ...await s3.send(new HeadObjectCommand({ Bucket, Key: 'rich', ChecksumMode: 'ENABLED' })), LastModified: null, $metadata: null },
-    { ...rich, LastModified: null, $metadata: null })
+  t.same({ ...await s3.send(new HeadObjectCommand({ Bucket, Key: 'rich', ChecksumMode: 'ENABLED' })), LastModified: null, $metadata: null }, {
+    ...rich,
+    LastModified: null,
+    $metadata: null
+  })
   t.equal(rich.StorageClass, 'STANDARD_IA')
   t.same((await s3.send(new GetObjectTaggingCommand({ Bucket, Key: 'rich' }))).TagSet, [{ Key: 'a', Value: '1' }, { Key: 'b', Value: '2 3' }])
   t.match((await s3.send(new GetObjectAclCommand({ Bucket, Key: 'rich' }))).Grants, [{}, { Permission: 'READ' }])
@@ -97,10 +135,16 @@ await t.test('to another key, between kinds of keys, without KMS letting a bucke
   const rig = await startRewrapRig(t, { keys, buckets: { '*': { encryption: 'on', key: 'first', allowedKeys: ['second', 'far', 'other'] } } })
   const { s3, run, store } = rig
   for (let i = 0; i < 20; i += 1) {
-    await s3.send(new PutObjectCommand({
-      Bucket, Key: `k${i}`, Body: `body ${i}`, ServerSideEncryption: 'aws:kms', BucketKeyEnabled: i % 4 !== 0,
-      ...i % 5 === 0 ? { SSEKMSEncryptionContext: Buffer.from('{"team":"blue"}').toString('base64') } : {}
-    }))
+    await s3.send(
+      new PutObjectCommand({
+        Bucket,
+        Key: `k${i}`,
+        Body: `body ${i}`,
+        ServerSideEncryption: 'aws:kms',
+        BucketKeyEnabled: i % 4 !== 0,
+        ...i % 5 === 0 ? { SSEKMSEncryptionContext: Buffer.from('{"team":"blue"}').toString('base64') } : {}
+      })
+    )
   }
   const step = async (to: string, expected: string | RegExp, forbidden: readonly string[]): Promise<void> => {
     kms.calls.length = 0
@@ -115,7 +159,7 @@ await t.test('to another key, between kinds of keys, without KMS letting a bucke
   await step('far', far, ['ReEncrypt'])
   await step('other', /^local:other:/, ['ReEncrypt', 'GenerateDataKey', 'Encrypt'])
   await step('first', first, ['ReEncrypt', 'Encrypt'])
-  t.match((await s3.send(new HeadObjectCommand({ Bucket, Key: 'k1' }))), { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: first, BucketKeyEnabled: true })
+  t.match(await s3.send(new HeadObjectCommand({ Bucket, Key: 'k1' })), { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: first, BucketKeyEnabled: true })
   t.match(await run('rewrap', '--bucket', Bucket, '--to', 'nope'), { code: 2, err: /no key named nope/ })
   t.match(await run('rewrap', '--bucket', Bucket), { code: 0, out: /re-wrapped 0 objects/ }, 'without --to each stays with its key')
 })
@@ -127,15 +171,23 @@ await t.test('versions, locks and archives', async (t) => {
   for (let i = 0; i < 3; i += 1) await s3.send(new PutObjectCommand({ Bucket: 'locks', Key: 'v', Body: `version ${i}` }))
   await s3.send(new PutObjectCommand({ Bucket: 'locks', Key: 'held', Body: 'held' }))
   await s3.send(new PutObjectLegalHoldCommand({ Bucket: 'locks', Key: 'held', LegalHold: { Status: 'ON' } }))
-  await s3.send(new PutObjectCommand({
-    Bucket: 'locks', Key: 'retained', Body: 'held', ObjectLockMode: 'GOVERNANCE', ObjectLockRetainUntilDate: new Date(Date.now() + 3_600_000)
-  }))
+  await s3.send(
+    new PutObjectCommand({
+      Bucket: 'locks',
+      Key: 'retained',
+      Body: 'held',
+      ObjectLockMode: 'GOVERNANCE',
+      ObjectLockRetainUntilDate: new Date(Date.now() + 3_600_000)
+    })
+  )
   await s3.send(new PutObjectCommand({ Bucket: 'locks', Key: 'cold', Body: 'cold' }))
   store.rules.add({ when: { method: 'HEAD', key: 'cold' }, times: Infinity, fault: { type: 'headers', set: { 'x-amz-storage-class': 'DEEP_ARCHIVE' } } })
   await rig.rotate()
   const ran = await run('rewrap', '--bucket', 'locks')
   t.match(ran, { code: 0, err: /locks keeps versions: every re-wrap adds one/ })
-  for (const line of [/re-wrapped 1 objects/, /2 objects left: locked/, /1 objects left: archived/, /2 noncurrent versions keep their keys/]) t.match(ran.out, line)
+  for (const line of [/re-wrapped 1 objects/, /2 objects left: locked/, /1 objects left: archived/, /2 noncurrent versions keep their keys/]) {
+    t.match(ran.out, line)
+  }
   const versions = await s3.send(new ListObjectVersionsCommand({ Bucket: 'locks', Prefix: 'v' }))
   t.equal(versions.Versions?.length, 4)
   for (const { VersionId } of versions.Versions ?? []) {
@@ -168,7 +220,9 @@ await t.test('command lines that are not understood', async (t) => {
   const rig = await startRewrapRig(t)
   t.match(await rig.run('rewrap'), { code: 2, err: /--bucket NAME must be given/ })
   t.match(await rig.run('rewrap', '--bucket', 'sealgate-state'), { code: 2, err: /state bucket/ })
-  for (const concurrency of ['0', '-1', 'x', '257', '1.5']) t.match(await rig.run('rewrap', '--bucket', Bucket, `--concurrency=${concurrency}`), { code: 2, err: /from 1 to 256/ })
+  for (const concurrency of ['0', '-1', 'x', '257', '1.5']) {
+    t.match(await rig.run('rewrap', '--bucket', Bucket, `--concurrency=${concurrency}`), { code: 2, err: /from 1 to 256/ })
+  }
   t.match(await rig.run('keys', 'usage'), { code: 2, err: /--bucket NAME must be given/ })
   t.match(await rig.run('rewrap', '--bucket', 'absent'), { code: 1, err: /NoSuchBucket/ })
 })

@@ -60,8 +60,19 @@ export async function startRewrapRig(t: Test, sections: Readonly<Record<string, 
     await rm(folder, { recursive: true })
   })
   return {
-    store, gateway, s3: gateway.client(), config, audit, reload,
-    run: (...args) => runCli([...args.slice(0, /^(keys|config)$/.test(args[0] ?? '') ? 2 : 1), '--config', config, ...args.slice(/^(keys|config)$/.test(args[0] ?? '') ? 2 : 1)], folder),
+    store,
+    gateway,
+    s3: gateway.client(),
+    config,
+    audit,
+    reload,
+    run: (...args) =>
+      runCli([
+        ...args.slice(0, /^(keys|config)$/.test(args[0] ?? '') ? 2 : 1),
+        '--config',
+        config,
+        ...args.slice(/^(keys|config)$/.test(args[0] ?? '') ? 2 : 1)
+      ], folder),
     rotate: async () => {
       await editKeyring(gateway.keyring, (keyring) => keyring.rotate(new Date()))
       await reload()
@@ -78,7 +89,20 @@ export async function runCli(args: readonly string[], cwd: string, onSignal: Pla
   let out = ''
   let err = ''
   const code = await runCommand({
-    args, cwd, env: {}, onSignal, stdout: { write: (text) => { out += text } }, stderr: { write: (text) => { err += text } }
+    args,
+    cwd,
+    env: {},
+    onSignal,
+    stdout: {
+      write: (text) => {
+        out += text
+      }
+    },
+    stderr: {
+      write: (text) => {
+        err += text
+      }
+    }
   })
   return { code, out, err }
 }

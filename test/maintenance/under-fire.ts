@@ -6,8 +6,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  CompleteMultipartUploadCommand, CreateBucketCommand, CreateMultipartUploadCommand, GetObjectCommand, GetObjectTaggingCommand,
-  PutBucketVersioningCommand, PutObjectCommand, PutObjectTaggingCommand, UploadPartCommand, type S3Client
+  CompleteMultipartUploadCommand,
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  PutObjectTaggingCommand,
+  UploadPartCommand,
+  type S3Client
 } from '@aws-sdk/client-s3'
 import { parseConfig } from '../../src/config/load.ts'
 import { createKeyring, editKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
@@ -62,7 +70,9 @@ interface Known {
 
 const customer = randomBytes(32)
 const ssec = {
-  SSECustomerAlgorithm: 'AES256', SSECustomerKey: customer.toString('base64'), SSECustomerKeyMD5: createHash('md5').update(customer).digest('base64')
+  SSECustomerAlgorithm: 'AES256',
+  SSECustomerKey: customer.toString('base64'),
+  SSECustomerKeyMD5: createHash('md5').update(customer).digest('base64')
 }
 const PART_BYTES = 5 * 1024 * 1024
 
@@ -76,15 +86,19 @@ export async function rewrapUnderFire(fire: Fire): Promise<Damage> {
   await createKeyring(keyring, 'fire', new Date())
   const { endpoint, region, accessKeyId, secretAccessKey } = fire.store
   const sections = {
-    upstream: { endpoint, region, accessKeyId, secretAccessKey, stateBucket: fire.stateBucket, realm: 'fire' }, auth: { ssecOverHttp: true }
+    upstream: { endpoint, region, accessKeyId, secretAccessKey, stateBucket: fire.stateBucket, realm: 'fire' },
+    auth: { ssecOverHttp: true }
   }
   const proxy = await startCountingProxy(endpoint)
   const gateway = await startTestGateway(fire.store, { keyring, sections })
-  const text = (upstream: string): string => JSON.stringify({
-    ...sections, upstream: { ...sections.upstream, endpoint: upstream },
-    clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey, buckets: ['*'] }],
-    keys: { main: { type: 'local', keyring } }, buckets: { '*': { encryption: 'on', key: 'main' } }
-  })
+  const text = (upstream: string): string =>
+    JSON.stringify({
+      ...sections,
+      upstream: { ...sections.upstream, endpoint: upstream },
+      clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey, buckets: ['*'] }],
+      keys: { main: { type: 'local', keyring } },
+      buckets: { '*': { encryption: 'on', key: 'main' } }
+    })
   const config = join(folder, 'sealgate.yaml')
   await writeFile(config, text(proxy.endpoint))
   const s3 = gateway.client()
@@ -101,7 +115,12 @@ export async function rewrapUnderFire(fire: Fire): Promise<Damage> {
     const usage = await usageOf(fire, config)
     const faults = [...clients.faults, ...await checkAll(s3, known)]
     return {
-      ...runs, ...clients.counts, faults, moved, usage, stored: usage.reduce((sum, { bytes }) => sum + bytes, 0),
+      ...runs,
+      ...clients.counts,
+      faults,
+      moved,
+      usage,
+      stored: usage.reduce((sum, { bytes }) => sum + bytes, 0),
       current: ring.keyId(ring.current()!)
     }
   } finally {
@@ -128,7 +147,9 @@ async function fill(fire: Fire, s3: S3Client): Promise<Known[]> {
     known.push({ bucket, key, sha256: sha256(body), tag: 'first', ssec: sealedByClient, busy: false })
   }
   for (let i = 0; i < fire.objects; i += 8) await Promise.all([...Array(Math.min(8, fire.objects - i)).keys()].map((j) => write(i + j)))
-  fire.say(`${fire.objects} objects written, ${known.filter((one) => one.ssec).length} under a customer's key, ${fire.multipart} in parts, one in three with versions`)
+  fire.say(
+    `${fire.objects} objects written, ${known.filter((one) => one.ssec).length} under a customer's key, ${fire.multipart} in parts, one in three with versions`
+  )
   return known
 }
 
@@ -155,7 +176,11 @@ class Clients {
   constructor(s3: S3Client, known: Known[], guarded: boolean) {
     this.#s3 = s3
     // Where writers may lose, they get objects of their own, outside of what is re-wrapped.
-    if (!guarded) for (let i = 0; i < 50; i += 1) known.push({ bucket: known[0]!.bucket, key: `beside/${i}`, sha256: '', tag: '', ssec: false, busy: false })
+    if (!guarded) {
+      for (let i = 0; i < 50; i += 1) {
+        known.push({ bucket: known[0]!.bucket, key: `beside/${i}`, sha256: '', tag: '', ssec: false, busy: false })
+      }
+    }
     this.#known = known
     this.#written = known.filter(({ key, ssec }) => !ssec && (guarded || key.startsWith('beside/')))
   }
@@ -224,7 +249,9 @@ async function runUntilDone(fire: Fire, config: string): Promise<{ kills: number
       const [least, most] = fire.life
       const run = rewrap(['rewrap', '--config', config, '--bucket', bucket, '--prefix', 'objects/', ...fire.guarded ? [] : ['--assume-no-writers']])
       const patience = killed < fire.kills ? least + Math.random() * (most - least) : null
-      const timer = patience === null ? undefined : setTimeout(() => { run.child.kill('SIGKILL') }, patience)
+      const timer = patience === null ? undefined : setTimeout(() => {
+        run.child.kill('SIGKILL')
+      }, patience)
       const { code, out, err } = await run.ended
       clearTimeout(timer)
       runs += 1
@@ -247,8 +274,12 @@ const main = new URL('../../src/main.ts', import.meta.url).pathname
 function rewrap(args: readonly string[]): { child: ReturnType<typeof spawn>; ended: Promise<{ code: number | null; out: string; err: string }> } {
   const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const text = { out: '', err: '' }
-  child.stdout.on('data', (chunk: Buffer) => { text.out += chunk.toString() })
-  child.stderr.on('data', (chunk: Buffer) => { text.err += chunk.toString() })
+  child.stdout.on('data', (chunk: Buffer) => {
+    text.out += chunk.toString()
+  })
+  child.stderr.on('data', (chunk: Buffer) => {
+    text.err += chunk.toString()
+  })
   return { child, ended: once(child, 'close').then(([code]) => ({ code: code as number | null, ...text })) }
 }
 

@@ -3,8 +3,21 @@ import { S3Error, s3ErrorCodes } from '../../src/errors.ts'
 import { accessRecord, endedBy, terminationState, type AccessRecord, type EndedBy, type Phase } from '../../src/observe/access-log.ts'
 
 const fields: Omit<AccessRecord, 'termination'> = {
-  requestId: 'R1', principal: 'AKID', sourceAddress: '10.0.0.1', secure: true, method: 'GET', operation: 'GetObject', bucket: 'b', key: 'k',
-  status: 200, code: null, bytesIn: 0, bytesOut: 10, seconds: 0.1, firstByteSeconds: 0.05, userAgent: 'agent'
+  requestId: 'R1',
+  principal: 'AKID',
+  sourceAddress: '10.0.0.1',
+  secure: true,
+  method: 'GET',
+  operation: 'GetObject',
+  bucket: 'b',
+  key: 'k',
+  status: 200,
+  code: null,
+  bytesIn: 0,
+  bytesOut: 10,
+  seconds: 0.1,
+  firstByteSeconds: 0.05,
+  userAgent: 'agent'
 }
 
 await t.test('the fields of the allow-list, and no other', async (t) => {
@@ -28,7 +41,9 @@ await t.test('every ending has its own two letters', async (t) => {
 
 await t.test('who is behind each error code', async (t) => {
   const ended = new Map<string, EndedBy | null>(s3ErrorCodes.map((code) => [code, endedBy(new S3Error(code))]))
-  for (const code of ['NoSuchKey', 'NoSuchBucket', 'PreconditionFailed', 'NotModified', 'InvalidRange', 'BucketNotEmpty'] as const) t.equal(ended.get(code), null, code)
+  for (const code of ['NoSuchKey', 'NoSuchBucket', 'PreconditionFailed', 'NotModified', 'InvalidRange', 'BucketNotEmpty'] as const) {
+    t.equal(ended.get(code), null, code)
+  }
   t.equal(ended.get('SealgateBadUpstream'), 'store')
   t.equal(ended.get('SealgateUpstreamTimeout'), 'store')
   t.equal(ended.get('SealgateKeyUnavailable'), 'keys')

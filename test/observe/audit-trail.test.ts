@@ -9,8 +9,19 @@ import type { AuditEvent } from '../../src/keys/types.ts'
 
 const entry: AuditEvent = {
   time: '2026-01-02T03:04:05.678Z',
-  requestId: 'R1', principal: 'AKID', sourceAddress: '10.0.0.1', operation: 'PutObject', bucket: 'b', key: 'line\nbreak "ü"', versionId: null,
-  masterKeyId: 'local:main:1', context: { realm: 'default' }, action: 'generate', cached: false, outcome: 'ok', error: null
+  requestId: 'R1',
+  principal: 'AKID',
+  sourceAddress: '10.0.0.1',
+  operation: 'PutObject',
+  bucket: 'b',
+  key: 'line\nbreak "ü"',
+  versionId: null,
+  masterKeyId: 'local:main:1',
+  context: { realm: 'default' },
+  action: 'generate',
+  cached: false,
+  outcome: 'ok',
+  error: null
 }
 
 await t.test('one JSON line per use, appended, private', async (t) => {
@@ -57,7 +68,9 @@ await t.test('a failed reopen keeps the old file', async (t) => {
   renameSync(path, join(dir, 'audit.log.1'))
   mkdirSync(path)
   chmodSync(path, 0o700)
-  t.throws(() => { trail.reopen() }, { code: 'EISDIR' })
+  t.throws(() => {
+    trail.reopen()
+  }, { code: 'EISDIR' })
   trail.record(entry)
   trail.close()
   t.match(readFileSync(join(dir, 'audit.log.1'), 'utf8'), /"R1"/)
@@ -65,12 +78,16 @@ await t.test('a failed reopen keeps the old file', async (t) => {
 
 await t.test('a use that cannot be recorded is not made', async (t) => {
   const trail = fileAuditTrail('/dev/full')
-  t.throws(() => { trail.record(entry) }, { code: 'ServiceUnavailable', status: 503 })
+  t.throws(() => {
+    trail.record(entry)
+  }, { code: 'ServiceUnavailable', status: 503 })
   trail.close()
   t.throws(() => fileAuditTrail('/nowhere/audit.log'), { code: 'ENOENT' })
   const stream = new PassThrough()
   stream.end()
-  t.throws(() => { streamAuditTrail(stream).record(entry) }, { code: 'ServiceUnavailable' })
+  t.throws(() => {
+    streamAuditTrail(stream).record(entry)
+  }, { code: 'ServiceUnavailable' })
 })
 
 await t.test('processes that share a file do not tear lines', async (t) => {

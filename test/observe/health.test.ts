@@ -7,16 +7,36 @@ const now = () => new Date('2026-01-02T03:04:05Z')
 await t.test('not ready before every check has passed, and while any fails', async (t) => {
   let store: Error | null = new S3Error('ServiceUnavailable', { cause: new Error('connect 10.0.0.1') })
   const health = new Health([
-    { name: 'store', run: async () => { if (store !== null) throw store } },
+    {
+      name: 'store',
+      run: async () => {
+        if (store !== null) throw store
+      }
+    },
     { name: 'keys', run: async () => undefined }
   ], { timeoutSeconds: 5, againMs: 1, now })
-  t.same(health.report(), { ready: false, draining: false, checks: [
-    { name: 'store', ok: false, at: null, error: 'NotYetRun', failure: null }, { name: 'keys', ok: false, at: null, error: 'NotYetRun', failure: null }
-  ] })
-  t.same(await health.run(), { ready: false, draining: false, checks: [
-    { name: 'store', ok: false, at: '2026-01-02T03:04:05.000Z', error: 'ServiceUnavailable', failure: { reason: 'Service is unable to handle request.', diagnosis: null } },
-    { name: 'keys', ok: true, at: '2026-01-02T03:04:05.000Z', error: null, failure: null }
-  ] })
+  t.same(health.report(), {
+    ready: false,
+    draining: false,
+    checks: [
+      { name: 'store', ok: false, at: null, error: 'NotYetRun', failure: null },
+      { name: 'keys', ok: false, at: null, error: 'NotYetRun', failure: null }
+    ]
+  })
+  t.same(await health.run(), {
+    ready: false,
+    draining: false,
+    checks: [
+      {
+        name: 'store',
+        ok: false,
+        at: '2026-01-02T03:04:05.000Z',
+        error: 'ServiceUnavailable',
+        failure: { reason: 'Service is unable to handle request.', diagnosis: null }
+      },
+      { name: 'keys', ok: true, at: '2026-01-02T03:04:05.000Z', error: null, failure: null }
+    ]
+  })
   store = null
   t.equal((await health.run()).ready, true)
   store = new Error('secret address')
@@ -33,10 +53,16 @@ await t.test('a check that hangs is cut, whether it listens to its signal or not
   let aborted = false
   const health = new Health([
     { name: 'deaf', run: async () => new Promise(() => undefined) },
-    { name: 'listening', run: async (signal) => new Promise((_, reject) => { signal.addEventListener('abort', () => {
-      aborted = true
-      reject(new Error('stopped'))
-    }) }) }
+    {
+      name: 'listening',
+      run: async (signal) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            aborted = true
+            reject(new Error('stopped'))
+          })
+        })
+    }
   ], { timeoutSeconds: 0.02, now })
   const { checks } = await health.run()
   t.match(checks, [{ name: 'deaf', ok: false, error: 'SealgateUpstreamTimeout' }, { name: 'listening', ok: false }])
@@ -44,7 +70,12 @@ await t.test('a check that hangs is cut, whether it listens to its signal or not
 })
 
 await t.test('a check that throws before it has begun has failed, and no more', async (t) => {
-  const health = new Health([{ name: 'rash', run: () => { throw new Error('at once') } }], { timeoutSeconds: 5 })
+  const health = new Health([{
+    name: 'rash',
+    run: () => {
+      throw new Error('at once')
+    }
+  }], { timeoutSeconds: 5 })
   t.match(await health.run(), { ready: false, checks: [{ name: 'rash', ok: false, error: 'InternalError' }] })
 })
 
@@ -59,11 +90,20 @@ await t.test('a check that has passed gets a second try when it fails, one that 
   const failures: (string | null)[] = []
   let runs = 0
   const told: (string | null)[] = []
-  const health = new Health([{ name: 'store', run: async () => {
-    runs += 1
-    const failure = failures.shift() ?? null
-    if (failure !== null) throw new S3Error('ServiceUnavailable', { message: failure })
-  } }], { timeoutSeconds: 5, againMs: 1, changed: (_, error) => { told.push(error?.message ?? null) } })
+  const health = new Health([{
+    name: 'store',
+    run: async () => {
+      runs += 1
+      const failure = failures.shift() ?? null
+      if (failure !== null) throw new S3Error('ServiceUnavailable', { message: failure })
+    }
+  }], {
+    timeoutSeconds: 5,
+    againMs: 1,
+    changed: (_, error) => {
+      told.push(error?.message ?? null)
+    }
+  })
   const next = async (...answers: (string | null)[]): Promise<readonly [ready: boolean, runs: number]> => {
     failures.push(...answers)
     runs = 0
@@ -80,7 +120,9 @@ await t.test('a check that has passed gets a second try when it fails, one that 
 
 await t.test('the second try has what is left of the time, and ends with the gateway', async (t) => {
   const start = async (second: () => Promise<void>, timeoutSeconds: number, againMs: number) => {
-    const answers = [async () => undefined, async () => { throw new Error('busy') }, second]
+    const answers = [async () => undefined, async () => {
+      throw new Error('busy')
+    }, second]
     const health = new Health([{ name: 'store', run: async () => answers.shift()?.() }], { timeoutSeconds, againMs })
     await health.run()
     return { health, run: health.run(), answers }
@@ -98,8 +140,17 @@ await t.test('the second try has what is left of the time, and ends with the gat
 await t.test('what changes is told, with the reason, and what stays as it is is not', async (t) => {
   let failure: Error | null = null
   const told: [string, string | null][] = []
-  const health = new Health([{ name: 'store', run: async () => { if (failure !== null) throw failure } }], {
-    timeoutSeconds: 5, againMs: 1, changed: (check, error) => { told.push([check, error?.message ?? null]) }
+  const health = new Health([{
+    name: 'store',
+    run: async () => {
+      if (failure !== null) throw failure
+    }
+  }], {
+    timeoutSeconds: 5,
+    againMs: 1,
+    changed: (check, error) => {
+      told.push([check, error?.message ?? null])
+    }
   })
   const runs = async (next: Error | null): Promise<void> => {
     failure = next
@@ -116,7 +167,12 @@ await t.test('what changes is told, with the reason, and what stays as it is is 
 
 await t.test('many askers, one run', async (t) => {
   let runs = 0
-  const health = new Health([{ name: 'one', run: async () => { runs += 1 } }], { timeoutSeconds: 5 })
+  const health = new Health([{
+    name: 'one',
+    run: async () => {
+      runs += 1
+    }
+  }], { timeoutSeconds: 5 })
   await Promise.all(Array.from({ length: 10 }, async () => health.run()))
   t.equal(runs, 1)
   for (let i = 0; i < 10; i += 1) health.report()
@@ -128,10 +184,13 @@ await t.test('many askers, one run', async (t) => {
 await t.test('runs by itself until stopped', async (t) => {
   const { promise, resolve } = Promise.withResolvers<undefined>()
   let runs = 0
-  const health = new Health([{ name: 'one', run: async () => {
-    runs += 1
-    if (runs === 3) resolve(undefined)
-  } }], { timeoutSeconds: 5 })
+  const health = new Health([{
+    name: 'one',
+    run: async () => {
+      runs += 1
+      if (runs === 3) resolve(undefined)
+    }
+  }], { timeoutSeconds: 5 })
   health.start(0.005)
   health.start(0.005)
   const alive = setTimeout(() => undefined, 10_000)
@@ -140,6 +199,8 @@ await t.test('runs by itself until stopped', async (t) => {
   health.stop()
   await health.run()
   const after = runs
-  await new Promise((done) => { setTimeout(done, 30) })
+  await new Promise((done) => {
+    setTimeout(done, 30)
+  })
   t.equal(runs, after)
 })

@@ -19,7 +19,9 @@ await t.test('every line of the exposition parses', async (t) => {
   metrics.requests.add({ operation: 'GetObject', status: statusClass(200, null) })
   metrics.requestSeconds.observe({ operation: 'GetObject' }, 0.003)
   metrics.integrityFailures.add({ kind: 'segment' })
-  metrics.beforeSnapshot(() => { metrics.upstreamConnections.set({ pool: 'data' }, 7) })
+  metrics.beforeSnapshot(() => {
+    metrics.upstreamConnections.set({ pool: 'data' }, 7)
+  })
   const text = exposition(metrics.snapshot())
   for (const line of text.trimEnd().split('\n')) {
     t.match(line, /^(# (HELP|TYPE) [a-z0-9_]+ .+|[a-z0-9_]+(\{([a-z]+="[^"]*",?)+\})? (-?\d[\d.e+-]*|\+Inf))$/, line)

@@ -14,21 +14,40 @@ await t.test('the text of every type', async (t) => {
   gauge.add({}, 0.25)
   const h = r.histogram('d_seconds', 'D.', [0.1, 1], ['op'])
   for (const value of [0.05, 0.1, 0.5, 1, 7]) h.observe({ op: 'x' }, value)
-  t.equal(exposition(r.snapshot()), [
-    '# HELP a_total Help with \\\\ and\\nline.', '# TYPE a_total counter', 'a_total 0',
-    '# HELP b_total B.', '# TYPE b_total counter', 'b_total{code="2xx",method="GET"} 3', 'b_total{code="quote \\" back \\\\ line \\n",method=""} 1',
-    '# HELP c C.', '# TYPE c gauge', 'c -1.25',
-    '# HELP d_seconds D.', '# TYPE d_seconds histogram',
-    'd_seconds_bucket{op="x",le="0.1"} 2', 'd_seconds_bucket{op="x",le="1"} 4', 'd_seconds_bucket{op="x",le="+Inf"} 5',
-    'd_seconds_sum{op="x"} 8.65', 'd_seconds_count{op="x"} 5', ''
-  ].join('\n'))
+  t.equal(
+    exposition(r.snapshot()),
+    [
+      '# HELP a_total Help with \\\\ and\\nline.',
+      '# TYPE a_total counter',
+      'a_total 0',
+      '# HELP b_total B.',
+      '# TYPE b_total counter',
+      'b_total{code="2xx",method="GET"} 3',
+      'b_total{code="quote \\" back \\\\ line \\n",method=""} 1',
+      '# HELP c C.',
+      '# TYPE c gauge',
+      'c -1.25',
+      '# HELP d_seconds D.',
+      '# TYPE d_seconds histogram',
+      'd_seconds_bucket{op="x",le="0.1"} 2',
+      'd_seconds_bucket{op="x",le="1"} 4',
+      'd_seconds_bucket{op="x",le="+Inf"} 5',
+      'd_seconds_sum{op="x"} 8.65',
+      'd_seconds_count{op="x"} 5',
+      ''
+    ].join('\n')
+  )
 })
 
 await t.test('a counter only grows; a name is given once', async (t) => {
   const r = new Registry()
   const counter = r.counter('a_total', '')
-  t.throws(() => { counter.add({}, -1) }, RangeError)
-  t.throws(() => { counter.add({}, NaN) }, RangeError)
+  t.throws(() => {
+    counter.add({}, -1)
+  }, RangeError)
+  t.throws(() => {
+    counter.add({}, NaN)
+  }, RangeError)
   t.throws(() => r.gauge('a_total', ''), /exists/)
 })
 
@@ -55,28 +74,34 @@ await t.test('workers add up: merged snapshots equal one process that saw it all
   const make = () => {
     const r = new Registry()
     return {
-      r, counter: r.counter('n_total', '', ['op']), hist: r.histogram('h', '', [1, 5, 10], ['op']),
-      sum: r.gauge('sum', ''), max: r.gauge('max', '', [], 'max')
+      r,
+      counter: r.counter('n_total', '', ['op']),
+      hist: r.histogram('h', '', [1, 5, 10], ['op']),
+      sum: r.gauge('sum', ''),
+      max: r.gauge('max', '', [], 'max')
     }
   }
   let runs = 0
-  fc.assert(fc.property(fc.array(event, { maxLength: 40 }), (events) => {
-    const workers = [make(), make(), make()]
-    const one = make()
-    for (const { worker, op, value } of events) {
-      for (const m of [workers[worker]!, one]) {
-        m.counter.add({ op }, value)
-        m.hist.observe({ op }, value)
-        m.sum.add({}, value)
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 40 }), (events) => {
+      const workers = [make(), make(), make()]
+      const one = make()
+      for (const { worker, op, value } of events) {
+        for (const m of [workers[worker]!, one]) {
+          m.counter.add({ op }, value)
+          m.hist.observe({ op }, value)
+          m.sum.add({}, value)
+        }
       }
-    }
-    for (const [i, m] of workers.entries()) m.max.set({}, i)
-    one.max.set({}, 2)
-    const merged = mergeSnapshots(workers.map(({ r }) => JSON.parse(JSON.stringify(r.snapshot())) as ReturnType<Registry['snapshot']>))
-    const lines = (snapshot: ReturnType<Registry['snapshot']>) => exposition(snapshot).split('\n').sort().join('\n')
-    runs += 1
-    return lines(merged) === lines(one.r.snapshot())
-  }), { numRuns: 200 })
+      for (const [i, m] of workers.entries()) m.max.set({}, i)
+      one.max.set({}, 2)
+      const merged = mergeSnapshots(workers.map(({ r }) => JSON.parse(JSON.stringify(r.snapshot())) as ReturnType<Registry['snapshot']>))
+      const lines = (snapshot: ReturnType<Registry['snapshot']>) => exposition(snapshot).split('\n').sort().join('\n')
+      runs += 1
+      return lines(merged) === lines(one.r.snapshot())
+    }),
+    { numRuns: 200 }
+  )
   t.equal(mergeSnapshots([]).length, 0)
   t.comment(`${runs} merges equal to one process`)
 })

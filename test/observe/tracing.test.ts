@@ -8,7 +8,10 @@ import type { AccessRecord } from '../../src/observe/access-log.ts'
 import { traceSettings } from '../../src/observe/trace-settings.ts'
 import { parseTraceparent, Tracer } from '../../src/observe/tracing.ts'
 
-interface Attribute { readonly key: string; readonly value: Readonly<Record<string, unknown>> }
+interface Attribute {
+  readonly key: string
+  readonly value: Readonly<Record<string, unknown>>
+}
 interface SpanDocument {
   readonly traceId: string
   readonly spanId: string
@@ -46,13 +49,30 @@ async function collector(t: { teardown(action: () => void): void }, status = 200
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.teardown(() => { server.close() })
+  t.teardown(() => {
+    server.close()
+  })
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, spans, requests, texts }
 }
 
 const record = (over: Partial<AccessRecord> = {}): AccessRecord => ({
-  requestId: 'R1', principal: 'client', sourceAddress: '127.0.0.1', secure: false, method: 'GET', operation: 'GetObject', bucket: 'b', key: 'secret-name',
-  status: 200, code: null, bytesIn: 0, bytesOut: 7, seconds: 0.1, firstByteSeconds: 0.05, termination: '--', userAgent: null, ...over
+  requestId: 'R1',
+  principal: 'client',
+  sourceAddress: '127.0.0.1',
+  secure: false,
+  method: 'GET',
+  operation: 'GetObject',
+  bucket: 'b',
+  key: 'secret-name',
+  status: 200,
+  code: null,
+  bytesIn: 0,
+  bytesOut: 7,
+  seconds: 0.1,
+  firstByteSeconds: 0.05,
+  termination: '--',
+  userAgent: null,
+  ...over
 })
 
 const parent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
@@ -65,7 +85,12 @@ function tracer(env: Record<string, string>, failed: (reason: string, dropped: n
 
 await t.test('a request is a span with its children, under what the client sent', async (t) => {
   const { url, spans, requests, texts } = await collector(t)
-  const own = tracer({ OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/`, OTEL_EXPORTER_OTLP_HEADERS: 'x-token=a%20b', OTEL_RESOURCE_ATTRIBUTES: 'service.name=other,zone=a', OTEL_SERVICE_NAME: 'gate' })
+  const own = tracer({
+    OTEL_EXPORTER_OTLP_ENDPOINT: `${url}/`,
+    OTEL_EXPORTER_OTLP_HEADERS: 'x-token=a%20b',
+    OTEL_RESOURCE_ATTRIBUTES: 'service.name=other,zone=a',
+    OTEL_SERVICE_NAME: 'gate'
+  })
   await own.request('R1', parent, async () => {
     const end = own.child('store GET', { 'sealgate.pool': 'data' })
     await delay(5)
@@ -99,7 +124,9 @@ await t.test('a request is a span with its children, under what the client sent'
 await t.test('requests that failed are marked, also those without a status', async (t) => {
   const { url, spans } = await collector(t)
   const own = tracer({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${url}/else` })
-  for (const [requestId, over] of [['a', { status: 500, code: 'InternalError' }], ['b', { status: null }], ['c', { status: 404, code: 'NoSuchKey' }]] as const) {
+  for (
+    const [requestId, over] of [['a', { status: 500, code: 'InternalError' }], ['b', { status: null }], ['c', { status: 404, code: 'NoSuchKey' }]] as const
+  ) {
     own.request(requestId, undefined, () => undefined)
     own.finish(record({ requestId, ...over }))
   }
@@ -113,7 +140,9 @@ await t.test('a collector that is away or refuses costs spans, never the gateway
   const told: [string, number][] = []
   const { url } = await collector(t, 503)
   for (const endpoint of [url, 'http://127.0.0.1:9']) {
-    const own = tracer({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }, (reason, dropped) => { told.push([reason, dropped]) })
+    const own = tracer({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }, (reason, dropped) => {
+      told.push([reason, dropped])
+    })
     own.request('a', undefined, () => undefined)
     own.finish(record({ requestId: 'a' }))
     await own.close()
@@ -124,7 +153,9 @@ await t.test('a collector that is away or refuses costs spans, never the gateway
 await t.test('more spans than can be sent are counted and dropped', async (t) => {
   const told: [string, number][] = []
   const { url, spans } = await collector(t)
-  const own = tracer({ OTEL_EXPORTER_OTLP_ENDPOINT: url }, (reason, dropped) => { told.push([reason, dropped]) })
+  const own = tracer({ OTEL_EXPORTER_OTLP_ENDPOINT: url }, (reason, dropped) => {
+    told.push([reason, dropped])
+  })
   for (let i = 0; i < 3000; i += 1) {
     own.request(String(i), undefined, () => undefined)
     own.finish(record({ requestId: String(i) }))
@@ -143,8 +174,13 @@ await t.test('sampling', async (t) => {
   t.same([sampled({}, low, null), sampled({}, low, false), sampled({}, low, true)], [true, false, true])
   t.same([sampled({ OTEL_TRACES_SAMPLER: 'always_on' }, low, false), sampled({ OTEL_TRACES_SAMPLER: 'always_off' }, low, true)], [true, false])
   t.same([sampled(ratio, low, false), sampled(ratio, high, true)], [true, false])
-  t.same([sampled({ ...ratio, OTEL_TRACES_SAMPLER: 'parentbased_traceidratio' }, high, true), sampled({ ...ratio, OTEL_TRACES_SAMPLER: 'parentbased_traceidratio' }, high, null)], [true, false])
-  const off = tracer({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9', OTEL_TRACES_SAMPLER: 'always_off' }, () => { t.fail('nothing is sent') })
+  t.same([
+    sampled({ ...ratio, OTEL_TRACES_SAMPLER: 'parentbased_traceidratio' }, high, true),
+    sampled({ ...ratio, OTEL_TRACES_SAMPLER: 'parentbased_traceidratio' }, high, null)
+  ], [true, false])
+  const off = tracer({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9', OTEL_TRACES_SAMPLER: 'always_off' }, () => {
+    t.fail('nothing is sent')
+  })
   t.equal(off.request('a', undefined, () => 5), 5)
   off.finish(record({ requestId: 'a' }))
   await off.close()
@@ -158,18 +194,34 @@ await t.test('what the environment asks for', async (t) => {
   t.equal(traceSettings({ ...endpoint, OTEL_TRACES_EXPORTER: 'none' }, '1'), null)
   t.equal(traceSettings(endpoint, '1')?.url.href, 'http://c:4318/base/v1/traces')
   t.equal(traceSettings({ ...endpoint, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://d/x' }, '1')?.url.href, 'http://d/x')
-  for (const wrong of [
-    { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }, { OTEL_TRACES_SAMPLER: 'sometimes' }, { OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '2' },
-    { OTEL_EXPORTER_OTLP_TIMEOUT: 'soon' }, { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' }
-  ]) t.throws(() => traceSettings({ ...endpoint, ...wrong }, '1'), JSON.stringify(wrong))
+  for (
+    const wrong of [
+      { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+      { OTEL_TRACES_SAMPLER: 'sometimes' },
+      { OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '2' },
+      { OTEL_EXPORTER_OTLP_TIMEOUT: 'soon' },
+      { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' }
+    ]
+  ) t.throws(() => traceSettings({ ...endpoint, ...wrong }, '1'), JSON.stringify(wrong))
 })
 
 await t.test('traceparent', async (t) => {
   t.same(parseTraceparent(parent), { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331', sampled: true })
   t.match(parseTraceparent(parent.replace(/01$/, '02')), { sampled: false })
   t.ok(parseTraceparent(`01${parent.slice(2)}-later`), 'a later version may have more fields')
-  for (const bad of [
-    undefined, '', `${parent}-more`, parent.toUpperCase(), `ff${parent.slice(2)}`, parent.replace(/0af7\w+/, '0'.repeat(32)), parent.replace(/b7ad\w+/, '0'.repeat(16)), parent.slice(0, -1)
-  ]) t.equal(parseTraceparent(bad), null, String(bad))
-  fc.assert(fc.property(fc.string(), (text) => { parseTraceparent(text) }))
+  for (
+    const bad of [
+      undefined,
+      '',
+      `${parent}-more`,
+      parent.toUpperCase(),
+      `ff${parent.slice(2)}`,
+      parent.replace(/0af7\w+/, '0'.repeat(32)),
+      parent.replace(/b7ad\w+/, '0'.repeat(16)),
+      parent.slice(0, -1)
+    ]
+  ) t.equal(parseTraceparent(bad), null, String(bad))
+  fc.assert(fc.property(fc.string(), (text) => {
+    parseTraceparent(text)
+  }))
 })

@@ -17,11 +17,16 @@ async function rig(t: Test) {
     await gateway.close()
     await store.close()
   })
-  const send = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> => wire.send(headerSigned(gateway, { method, target, headers }, body), body)
+  const send = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> =>
+    wire.send(headerSigned(gateway, { method, target, headers }, body), body)
   // Whatever is versioned ignores conditions: what goes there with one is written, over whatever there is.
   store.rules.add({
-    when: { test: ({ bucket, headers, method }) => /^(versioned|sealgate-state-versioned)$/.test(bucket) && method !== 'GET' && (headers.has('if-none-match') || headers.has('if-match')) },
-    times: Infinity, fault: { type: 'answer', status: 200, headers: [['ETag', '"ignored"']], body: '<R><ETag>"ignored"</ETag></R>' }
+    when: {
+      test: ({ bucket, headers, method }) =>
+        /^(versioned|sealgate-state-versioned)$/.test(bucket) && method !== 'GET' && (headers.has('if-none-match') || headers.has('if-match'))
+    },
+    times: Infinity,
+    fault: { type: 'answer', status: 200, headers: [['ETag', '"ignored"']], body: '<R><ETag>"ignored"</ETag></R>' }
   })
   await send('PUT', '/versioned?versioning', [], ENABLED)
   await send('PUT', '/suspended?versioning', [], SUSPENDED)

@@ -1,9 +1,19 @@
 // Settings that the gateway itself acts on: default encryption, lifecycle sizes, CORS.
 import t from 'tap'
 import {
-  CreateBucketCommand, DeleteBucketCommand, DeleteBucketCorsCommand, DeleteBucketEncryptionCommand, GetBucketEncryptionCommand,
-  GetBucketLifecycleConfigurationCommand, HeadObjectCommand, PutBucketCorsCommand, PutBucketEncryptionCommand,
-  PutBucketLifecycleConfigurationCommand, PutObjectCommand, RestoreObjectCommand, type ServerSideEncryptionConfiguration
+  CreateBucketCommand,
+  DeleteBucketCommand,
+  DeleteBucketCorsCommand,
+  DeleteBucketEncryptionCommand,
+  GetBucketEncryptionCommand,
+  GetBucketLifecycleConfigurationCommand,
+  HeadObjectCommand,
+  PutBucketCorsCommand,
+  PutBucketEncryptionCommand,
+  PutBucketLifecycleConfigurationCommand,
+  PutObjectCommand,
+  RestoreObjectCommand,
+  type ServerSideEncryptionConfiguration
 } from '@aws-sdk/client-s3'
 import { storedSize } from '../../src/envelope/sizes.ts'
 import { startTestGateway } from '../support/gateway.ts'
@@ -24,7 +34,10 @@ const rule = (algorithm: 'AES256' | 'aws:kms', key?: string): ServerSideEncrypti
 })
 
 await t.test('default encryption is the gateway\'s own', async (t) => {
-  await t.rejects(s3.send(new GetBucketEncryptionCommand({ Bucket })), { name: 'ServerSideEncryptionConfigurationNotFoundError', $metadata: { httpStatusCode: 404 } })
+  await t.rejects(s3.send(new GetBucketEncryptionCommand({ Bucket })), {
+    name: 'ServerSideEncryptionConfigurationNotFoundError',
+    $metadata: { httpStatusCode: 404 }
+  })
   await s3.send(new DeleteBucketEncryptionCommand({ Bucket }))
   t.equal((await s3.send(new PutObjectCommand({ Bucket, Key: 'a', Body: 'x' }))).ServerSideEncryption, undefined)
 
@@ -37,7 +50,9 @@ await t.test('default encryption is the gateway\'s own', async (t) => {
   await s3.send(new PutBucketEncryptionCommand({ Bucket, ServerSideEncryptionConfiguration: rule('aws:kms', 'main') }))
   t.match(await s3.send(new PutObjectCommand({ Bucket, Key: 'c', Body: 'x' })), { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: 'main' })
   t.match(await s3.send(new HeadObjectCommand({ Bucket, Key: 'c' })), { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: 'main' })
-  await t.rejects(s3.send(new PutBucketEncryptionCommand({ Bucket, ServerSideEncryptionConfiguration: rule('aws:kms', 'nobody') })), { name: 'KMS.NotFoundException' })
+  await t.rejects(s3.send(new PutBucketEncryptionCommand({ Bucket, ServerSideEncryptionConfiguration: rule('aws:kms', 'nobody') })), {
+    name: 'KMS.NotFoundException'
+  })
 
   await s3.send(new DeleteBucketEncryptionCommand({ Bucket }))
   t.equal((await s3.send(new PutObjectCommand({ Bucket, Key: 'd', Body: 'x' }))).ServerSideEncryption, undefined)
@@ -104,14 +119,19 @@ await t.test('preflights are answered from the bucket\'s rules', async (t) => {
   t.match(await ask(allowed), { status: 403 }, 'no rules')
   const CORSRules = [{ AllowedOrigins: ['https://a.example'], AllowedMethods: ['PUT'], AllowedHeaders: ['x-amz-*'], MaxAgeSeconds: 60 }]
   await s3.send(new PutBucketCorsCommand({ Bucket, CORSConfiguration: { CORSRules } }))
-  t.match(await ask(allowed), { status: 200, headers: { 'access-control-allow-origin': 'https://a.example', 'access-control-allow-methods': 'PUT', 'access-control-max-age': '60' } })
+  t.match(await ask(allowed), {
+    status: 200,
+    headers: { 'access-control-allow-origin': 'https://a.example', 'access-control-allow-methods': 'PUT', 'access-control-max-age': '60' }
+  })
   t.match(await ask(allowed.replace('PUT', 'DELETE')), { status: 403 })
   t.match(await ask('Origin: https://a.example\r\n'), { status: 400 })
   t.match(await ask('Access-Control-Request-Method: PUT\r\n'), { status: 400 })
   t.match(await ask(allowed, 'nowhere'), { status: 403 })
   t.match(await ask(allowed, 'sealgate-state'), { status: 403 }, 'the state bucket is nobody\'s')
-  t.match(await rawRequest(gateway.endpoint, `PUT /${Bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nContent-Length: 0\r\n\r\n`),
-    { status: 403, headers: { 'access-control-allow-origin': 'https://a.example' } }, 'a refusal can be read by the page')
+  t.match(await rawRequest(gateway.endpoint, `PUT /${Bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nContent-Length: 0\r\n\r\n`), {
+    status: 403,
+    headers: { 'access-control-allow-origin': 'https://a.example' }
+  }, 'a refusal can be read by the page')
   await s3.send(new DeleteBucketCorsCommand({ Bucket }))
   t.match(await ask(allowed), { status: 403 }, 'at once')
 })
@@ -119,7 +139,10 @@ await t.test('preflights are answered from the bucket\'s rules', async (t) => {
 await t.test('regression: rules that no header can hold spoil no answer', async (t) => {
   const CORSRules = [{ AllowedOrigins: ['*'], AllowedMethods: ['GET', 'PUT'], ExposeHeaders: ['ETag\nSet-Cookie: a=b', '\u20ac'] }]
   await s3.send(new PutBucketCorsCommand({ Bucket, CORSConfiguration: { CORSRules } }))
-  const preflight = await rawRequest(gateway.endpoint, `OPTIONS /${Bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n`)
+  const preflight = await rawRequest(
+    gateway.endpoint,
+    `OPTIONS /${Bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n`
+  )
   t.match(preflight, { status: 200, headers: { 'access-control-allow-origin': '*', 'access-control-expose-headers': undefined, 'set-cookie': undefined } })
   await s3.send(new DeleteBucketCorsCommand({ Bucket }))
 })

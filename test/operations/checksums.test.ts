@@ -2,8 +2,14 @@
 // does not know, refused by one rule.
 import t from 'tap'
 import {
-  CopyObjectCommand, GetObjectAttributesCommand, HeadObjectCommand, ListPartsCommand, PutObjectCommand, UploadPartCommand,
-  type ChecksumAlgorithm as Name, type CompletedPart
+  CopyObjectCommand,
+  GetObjectAttributesCommand,
+  HeadObjectCommand,
+  ListPartsCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+  type ChecksumAlgorithm as Name,
+  type CompletedPart
 } from '@aws-sdk/client-s3'
 import { checksumAlgorithms, compositeChecksum, createChecksum, type ChecksumAlgorithm } from '../../src/http/checksums.ts'
 import { form } from '../gateway/authentication-rows.ts'
@@ -59,19 +65,30 @@ await t.test('of whole objects: in a header, a trailer, a form; shown by HEAD, G
     await s3.send(new CopyObjectCommand({ Bucket, Key: `${algorithm}-copy`, CopySource: `${Bucket}/${algorithm}-${from}` }))
     await shown(`${algorithm}-copy`, bytes(from, algorithm.length))
     await s3.send(new PutObjectCommand({ Bucket, Key: 'bare', Body: bytes(from) }))
-    await s3.send(new CopyObjectCommand({ Bucket, Key: `${algorithm}-asked`, CopySource: `${Bucket}/bare`, ChecksumAlgorithm: algorithm.toUpperCase() as Name }))
+    await s3.send(
+      new CopyObjectCommand({ Bucket, Key: `${algorithm}-asked`, CopySource: `${Bucket}/bare`, ChecksumAlgorithm: algorithm.toUpperCase() as Name })
+    )
     await shown(`${algorithm}-asked`, bytes(from))
     const text = `posted with ${algorithm}`
     for (const [key, value, status] of [['posted', text, 204], ['wrong', 'another', 400]] as const) {
-      const body = form(gateway, 'valid', [{ bucket: Bucket }], { key: `${algorithm}-${key}`, text }, { [field]: digest(algorithm, Buffer.from(value)).toString('base64') })
-      const headers = [['Host', new URL(gateway.endpoint).host], ['Content-Type', 'multipart/form-data; boundary=b'], ['Content-Length', String(body.length)]] as const
+      const body = form(gateway, 'valid', [{ bucket: Bucket }], { key: `${algorithm}-${key}`, text }, {
+        [field]: digest(algorithm, Buffer.from(value)).toString('base64')
+      })
+      const headers = [['Host', new URL(gateway.endpoint).host], ['Content-Type', 'multipart/form-data; boundary=b'], [
+        'Content-Length',
+        String(body.length)
+      ]] as const
       t.equal((await wire.send({ method: 'POST', target: `/${Bucket}`, headers }, body)).status, status, `${algorithm}: a form, ${key}`)
     }
     await shown(`${algorithm}-posted`, Buffer.from(text))
     const document = '<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>'
     for (const [value, status] of [[document, 200], ['another', 400]] as const) {
       const headers = [[field, digest(algorithm, Buffer.from(value)).toString('base64')], ['x-amz-sdk-checksum-algorithm', algorithm.toUpperCase()]] as const
-      t.equal((await wire.send(headerSigned(gateway, { method: 'PUT', target: `/${Bucket}/${algorithm}-posted?tagging`, headers }, document), document)).status, status, `${algorithm}: a document`)
+      t.equal(
+        (await wire.send(headerSigned(gateway, { method: 'PUT', target: `/${Bucket}/${algorithm}-posted?tagging`, headers }, document), document)).status,
+        status,
+        `${algorithm}: a document`
+      )
     }
   }
   t.same(store.keys(Bucket).filter((key) => key.endsWith('wrong')), [], 'nothing that failed its checksum is there')
@@ -94,7 +111,11 @@ await t.test('of parts: composite, listed, and completed by what was verified wh
       listed.push({ PartNumber: i + 1, ETag })
     }
     const list = await s3.send(new ListPartsCommand({ Bucket, Key, UploadId: id }))
-    t.match(list, { ChecksumAlgorithm: algorithm.toUpperCase(), ChecksumType: 'COMPOSITE', Parts: values.map((value) => ({ [member]: value.toString('base64') })) }, Key)
+    t.match(list, {
+      ChecksumAlgorithm: algorithm.toUpperCase(),
+      ChecksumType: 'COMPOSITE',
+      Parts: values.map((value) => ({ [member]: value.toString('base64') }))
+    }, Key)
     t.equal(await codeOf(complete(s3, Key, id, [{ ...listed[0], [member]: digest(algorithm, bytes(7)).toString('base64') }])), 'InvalidPart', `${Key}: another`)
     const expected = { [member]: `${compositeChecksum(algorithm, values).toString('base64')}-${parts.length}`, ChecksumType: 'COMPOSITE' }
     t.match(await complete(s3, Key, id, listed), expected, Key)
@@ -103,7 +124,11 @@ await t.test('of parts: composite, listed, and completed by what was verified wh
     t.match(attributes, { Checksum: expected, ObjectParts: { Parts: values.map((value) => ({ [member]: value.toString('base64') })) } }, `${Key}: attributes`)
     t.ok(Buffer.concat(parts).equals(await read(s3, Key)), `${Key}: bytes`)
     if (!checksumAlgorithms[algorithm].fullObject) {
-      t.equal(await codeOf(create(s3, Key, { ChecksumAlgorithm: algorithm.toUpperCase() as Name, ChecksumType: 'FULL_OBJECT' })), 'InvalidRequest', `${Key}: FULL_OBJECT`)
+      t.equal(
+        await codeOf(create(s3, Key, { ChecksumAlgorithm: algorithm.toUpperCase() as Name, ChecksumType: 'FULL_OBJECT' })),
+        'InvalidRequest',
+        `${Key}: FULL_OBJECT`
+      )
     }
   }
 })
@@ -116,24 +141,35 @@ await t.test('an algorithm that is not computed here is refused wherever it is n
   const id = await create(s3, Key)
   const { ETag } = await put(s3, Key, id, 1, bytes(10))
   const before = store.keys(Bucket)
-  const list = (more: string): string => `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${ETag ?? ''}</ETag>${more}</Part></CompleteMultipartUpload>`
+  const list = (more: string): string =>
+    `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${ETag ?? ''}</ETag>${more}</Part></CompleteMultipartUpload>`
   const named = ['x-amz-checksum-algorithm', 'BLAKE3'] as const
   const given = ['x-amz-checksum-blake3', 'AAAA'] as const
   const requests = [
-    ['PUT', '/unknown', [given], 'data'], ['PUT', `/${Key}?partNumber=1&uploadId=${id}`, [given], 'data'],
-    ['PUT', '/unknown?tagging', [given], '<Tagging/>'], ['POST', '/unknown?uploads', [named], ''],
+    ['PUT', '/unknown', [given], 'data'],
+    ['PUT', `/${Key}?partNumber=1&uploadId=${id}`, [given], 'data'],
+    ['PUT', '/unknown?tagging', [given], '<Tagging/>'],
+    ['POST', '/unknown?uploads', [named], ''],
     ['PUT', '/unknown', [['x-amz-copy-source', `${Bucket}/${Key}`], named], ''],
-    ['POST', `/${Key}?uploadId=${id}`, [given], list('')], ['POST', `/${Key}?uploadId=${id}`, [], list('<ChecksumBLAKE3>AAAA</ChecksumBLAKE3>')]
+    ['POST', `/${Key}?uploadId=${id}`, [given], list('')],
+    ['POST', `/${Key}?uploadId=${id}`, [], list('<ChecksumBLAKE3>AAAA</ChecksumBLAKE3>')]
   ] as const
   await s3.send(new PutObjectCommand({ Bucket, Key, Body: 'x' }))
   for (const [method, path, headers, body] of requests) {
     const answer = await wire.send(headerSigned(gateway, { method, target: `/${Bucket}${path}`, headers }, body), body)
-    t.match({ status: answer.status, code: answer.code, body: answer.body.toString() }, { status: 400, code: 'InvalidRequest', body: /Checksum algorithm provided is unsupported/ }, `${method} ${path}`)
+    t.match({ status: answer.status, code: answer.code, body: answer.body.toString() }, {
+      status: 400,
+      code: 'InvalidRequest',
+      body: /Checksum algorithm provided is unsupported/
+    }, `${method} ${path}`)
   }
   const sent = upload(gateway, `/${Bucket}/unknown`, 'unsigned chunks and trailer', bytes(10), { trailer: 'x-amz-checksum-blake3:AAAA' })
   t.equal((await rawRequest(gateway.endpoint, Buffer.concat([sent.head, sent.body]))).status, 400, 'a trailer')
   const body = form(gateway, 'valid', [{ bucket: Bucket }], { key: 'unknown', text: 'x' }, { 'x-amz-checksum-blake3': 'AAAA' })
-  const headers = [['Host', new URL(gateway.endpoint).host], ['Content-Type', 'multipart/form-data; boundary=b'], ['Content-Length', String(body.length)]] as const
+  const headers = [['Host', new URL(gateway.endpoint).host], ['Content-Type', 'multipart/form-data; boundary=b'], [
+    'Content-Length',
+    String(body.length)
+  ]] as const
   t.match(await wire.send({ method: 'POST', target: `/${Bucket}`, headers }, body), { status: 400, code: 'InvalidRequest' }, 'a form')
   t.same(store.keys(Bucket).filter((key) => !before.includes(key) && key !== Key), [])
 })

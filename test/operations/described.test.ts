@@ -13,17 +13,23 @@ t.teardown(async () => {
   await gateway.close()
   await store.close()
 })
-const send = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> => wire.send(headerSigned(gateway, { method, target, headers }, body), body)
+const send = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> =>
+  wire.send(headerSigned(gateway, { method, target, headers }, body), body)
 
 await t.test('what cannot be bound is refused when it is written', async (t) => {
   const bad = ['text/html; x==?', 'text/html; x==?utf-8?q?y?=', 'text/h\xe4ml', 'text/html; =?']
-  for (const name of ['Content-Type', 'Content-Encoding']) for (const value of bad) {
-    for (const [method, target] of [['PUT', '/bucket/bad'], ['POST', '/bucket/bad?uploads']] as const) {
-      t.match(await send(method, target, [[name, value]]), { status: 400, code: 'InvalidArgument' }, `${method} ${name}: ${value}`)
+  for (const name of ['Content-Type', 'Content-Encoding']) {
+    for (const value of bad) {
+      for (const [method, target] of [['PUT', '/bucket/bad'], ['POST', '/bucket/bad?uploads']] as const) {
+        t.match(await send(method, target, [[name, value]]), { status: 400, code: 'InvalidArgument' }, `${method} ${name}: ${value}`)
+      }
     }
   }
   t.equal((await send('PUT', '/bucket/source', [], 'x')).status, 200)
-  t.match(await send('PUT', '/bucket/copy', [['x-amz-copy-source', '/bucket/source'], ['x-amz-metadata-directive', 'REPLACE'], ['Content-Type', bad[0]!]]), { status: 400, code: 'InvalidArgument' })
+  t.match(await send('PUT', '/bucket/copy', [['x-amz-copy-source', '/bucket/source'], ['x-amz-metadata-directive', 'REPLACE'], ['Content-Type', bad[0]!]]), {
+    status: 400,
+    code: 'InvalidArgument'
+  })
   t.same(store.keys('bucket'), ['source'])
   t.equal((await send('PUT', '/bucket/good', [['Content-Type', 'text/html; charset="utf-8"'], ['Content-Encoding', 'gzip']], 'x')).status, 200)
   t.match((await send('GET', '/bucket/good')).headers, { 'content-type': 'text/html; charset="utf-8"', 'content-encoding': 'gzip' })
@@ -37,10 +43,12 @@ await t.test('a store gives an object no type, encoding or name that was not wri
     'an encoding': { 'Content-Encoding': 'gzip' },
     'a name': { 'x-amz-meta-a-b': null, 'x-amz-meta-a_b': '1' }
   }
-  for (const [name, set] of Object.entries(lies)) for (const method of ['GET', 'HEAD']) {
-    const rule = store.rules.add({ when: { method, key: 'none' }, times: Infinity, fault: { type: 'headers', set } })
-    t.equal((await send(method, '/bucket/none')).status, 500, `${method} ${name}`)
-    rule.remove()
+  for (const [name, set] of Object.entries(lies)) {
+    for (const method of ['GET', 'HEAD']) {
+      const rule = store.rules.add({ when: { method, key: 'none' }, times: Infinity, fault: { type: 'headers', set } })
+      t.equal((await send(method, '/bucket/none')).status, 500, `${method} ${name}`)
+      rule.remove()
+    }
   }
   for (const type of ['text/html; x==?', 'text/html; x="\xe4"']) {
     const rule = store.rules.add({ when: { key: 'none' }, times: Infinity, fault: { type: 'headers', set: { 'Content-Type': type } } })
@@ -57,14 +65,26 @@ await t.test('of the rest: advice on keeping and showing is the store\'s word; w
   t.equal((await send('PUT', '/bucket/told', [['Cache-Control', 'no-store'], ['x-amz-website-redirect-location', '/there']], 'x')).status, 200)
   const relayed = { 'cache-control': 'public', 'content-disposition': 'inline', 'content-language': 'de', 'expires': 'Thu, 01 Jan 2037 00:00:00 GMT' }
   const withheld = {
-    'x-amz-website-redirect-location': 'https://elsewhere.example/', 'access-control-allow-origin': '*', 'access-control-allow-credentials': 'true', 'location': '/x',
-    'refresh': '0; url=/x', 'link': '</x>; rel=preload', 'set-cookie': 'a=b', 'content-security-policy': 'x', 'service-worker-allowed': '/', 'vary': '*'
+    'x-amz-website-redirect-location': 'https://elsewhere.example/',
+    'access-control-allow-origin': '*',
+    'access-control-allow-credentials': 'true',
+    'location': '/x',
+    'refresh': '0; url=/x',
+    'link': '</x>; rel=preload',
+    'set-cookie': 'a=b',
+    'content-security-policy': 'x',
+    'service-worker-allowed': '/',
+    'vary': '*'
   }
   store.rules.add({ when: { method: ['GET', 'HEAD'], key: 'told' }, times: Infinity, fault: { type: 'headers', set: { ...relayed, ...withheld } } })
   for (const [method, more] of [['GET', []], ['HEAD', []], ['GET', [['Range', 'bytes=0-0']]], ['GET', [['Origin', 'https://page.example']]]] as const) {
     const { headers } = await send(method, '/bucket/told', more)
     t.match(headers, relayed)
-    t.same(Object.keys(withheld).filter((name) => name in headers && headers[name] === withheld[name as keyof typeof withheld]), [], `${method} ${JSON.stringify(more)}`)
+    t.same(
+      Object.keys(withheld).filter((name) => name in headers && headers[name] === withheld[name as keyof typeof withheld]),
+      [],
+      `${method} ${JSON.stringify(more)}`
+    )
   }
   t.equal(store.object('bucket', 'told').version.headers['x-amz-website-redirect-location'] ?? '/there', '/there', 'the store keeps it for its own website')
 })

@@ -14,7 +14,12 @@ async function rig(t: Test) {
   const store = await startTestStore({ buckets: ['bucket'] })
   const { accessKeyId, secretAccessKey } = store
   const gateway = await startTestGateway(store, {
-    sections: { clients: [{ ...tenant, buckets: ['bucket'], upstream: { accessKeyId, secretAccessKey } }, { ...reader, buckets: ['bucket'], readOnly: true }, { accessKeyId: 'OWN', secretAccessKey: 'own-secret' }] }
+    sections: {
+      clients: [{ ...tenant, buckets: ['bucket'], upstream: { accessKeyId, secretAccessKey } }, { ...reader, buckets: ['bucket'], readOnly: true }, {
+        accessKeyId: 'OWN',
+        secretAccessKey: 'own-secret'
+      }]
+    }
   })
   const wire = new Wire(gateway.endpoint)
   t.teardown(async () => {
@@ -25,8 +30,12 @@ async function rig(t: Test) {
   const send = (who: typeof tenant, method: string, body = '', bucket = 'bucket'): Promise<Answer> =>
     wire.send(headerSigned({ ...gateway, ...who }, { method, target: `/${bucket}?encryption`, headers: [] }, body), body)
   /** What was asked of the client's bucket. */
-  const asked = (): string[] => store.requests.splice(0).filter(({ bucket }) => bucket === 'bucket').map(({ method, query }) => `${method} ${[...query.parameters].map(({ name }) => name).join('&')}`)
-  const answers = (method: string, name: string, fault: Fault): unknown => store.rules.add({ when: { method, bucket: 'bucket', query: { [name]: true } }, times: Infinity, fault })
+  const asked = (): string[] =>
+    store.requests.splice(0).filter(({ bucket }) => bucket === 'bucket').map(({ method, query }) =>
+      `${method} ${[...query.parameters].map(({ name }) => name).join('&')}`
+    )
+  const answers = (method: string, name: string, fault: Fault): unknown =>
+    store.rules.add({ when: { method, bucket: 'bucket', query: { [name]: true } }, times: Infinity, fault })
   asked()
   return { store, send, asked, answers }
 }
@@ -58,7 +67,11 @@ await t.test('a client with an identity of its own needs the same right at the s
 await t.test('what the store refuses is refused', async (t) => {
   for (const known of [true, false]) {
     const { send, answers, store } = await rig(t)
-    answers('GET', 'encryption', known ? { type: 'answer', status: 200, body: DOCUMENT } : { type: 'error', status: 404, code: 'ServerSideEncryptionConfigurationNotFoundError' })
+    answers(
+      'GET',
+      'encryption',
+      known ? { type: 'answer', status: 200, body: DOCUMENT } : { type: 'error', status: 404, code: 'ServerSideEncryptionConfigurationNotFoundError' }
+    )
     answers(known ? 'PUT' : 'DELETE', 'encryption', forbidden)
     t.match(await send(tenant, 'PUT', DOCUMENT), { status: 403, code: 'AccessDenied' })
     t.match(await send(tenant, 'DELETE'), { status: 403, code: 'AccessDenied' })
@@ -71,8 +84,10 @@ await t.test('what the store refuses is refused', async (t) => {
 
 await t.test('a store that does not know the setting is never sent a change of it: radosgw 16 would make or remove the bucket', async (t) => {
   const unknown: Fault[] = [
-    { type: 'answer', status: 200, body: '<ListBucketResult><Name>bucket</Name></ListBucketResult>' }, { type: 'error', status: 501, code: 'NotImplemented' },
-    { type: 'error', status: 404, code: 'NoSuchKey' }, { type: 'answer', status: 200, body: 'no document' }
+    { type: 'answer', status: 200, body: '<ListBucketResult><Name>bucket</Name></ListBucketResult>' },
+    { type: 'error', status: 501, code: 'NotImplemented' },
+    { type: 'error', status: 404, code: 'NoSuchKey' },
+    { type: 'answer', status: 200, body: 'no document' }
   ]
   for (const fault of unknown) {
     const { send, asked, answers } = await rig(t)

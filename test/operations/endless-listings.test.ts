@@ -51,13 +51,21 @@ await t.test('tokens that come back are found, whatever the length of the cycle;
   }
   t.equal(turnsUntilBad((n) => String(n)), -1)
   t.equal(turnsUntilBad(() => null), 0)
-  for (const before of [0, 1, 2, 5, 100, 1000]) for (const cycle of [1, 2, 3, 7, 64, 999]) {
-    const at = turnsUntilBad((n) => n < before ? `b${n}` : `c${(n - before) % cycle}`)
-    t.ok(at > 0 && at <= 4 * (before + cycle), `${before} pages, then a cycle of ${cycle}: found at ${at}`)
+  for (const before of [0, 1, 2, 5, 100, 1000]) {
+    for (const cycle of [1, 2, 3, 7, 64, 999]) {
+      const at = turnsUntilBad((n) => n < before ? `b${n}` : `c${(n - before) % cycle}`)
+      t.ok(at > 0 && at <= 4 * (before + cycle), `${before} pages, then a cycle of ${cycle}: found at ${at}`)
+    }
   }
   const bounded = new PageTurns(MOST_ROWS)
   for (let n = 1; n <= 1000; n += 1) bounded.turn(String(n), 5)
-  t.throws(() => { bounded.turn('last', 5) }, bad, 'pages of few rows count as full ones')
+  t.throws(
+    () => {
+      bounded.turn('last', 5)
+    },
+    bad,
+    'pages of few rows count as full ones'
+  )
   t.end()
 })
 
@@ -79,13 +87,22 @@ await t.test('listings of the state bucket and of buckets come to an end', async
   }
   const versions = endless(() => [['IsTruncated', 'true'], ['NextKeyMarker', 'k'], ['NextVersionIdMarker', 'v']])
   await t.rejects(drain(new BucketClient(versions, 'b', signal).versions('')), bad)
-  await t.rejects(drain(new BucketClient(endless(() => [['IsTruncated', 'true'], ['EncodingType', 'url'], ['NextKeyMarker', '%zz']]), 'b', signal).versions('')), S3Error)
+  await t.rejects(
+    drain(new BucketClient(endless(() => [['IsTruncated', 'true'], ['EncodingType', 'url'], ['NextKeyMarker', '%zz']]), 'b', signal).versions('')),
+    S3Error
+  )
   await t.rejects(new StateBucket(endless(() => more('same')), 's', signal).removeAll('uploads/x/'), bad)
   const upstream = endless((n) => [...Array.from({ length: 30_000 }, (_, i) => row(`uploads/x/${n}-${i}`)), ...more(String(n))])
   const collection = { state: new StateBucket(upstream, 's', signal), upstream, realm: 'r', olderThan: 0, dryRun: true, signal }
   await t.rejects(collectGarbage(collection), bad, 'an upload of more records than there can be')
   const counts = new KeyCounts()
-  t.throws(() => { for (let i = 0; i < 20_000; i += 1) counts.add(`key ${i}`, 1) }, bad, 'key ids without end')
+  t.throws(
+    () => {
+      for (let i = 0; i < 20_000; i += 1) counts.add(`key ${i}`, 1)
+    },
+    bad,
+    'key ids without end'
+  )
   t.equal(counts.entries().length, 10_000)
 })
 
@@ -101,11 +118,15 @@ await t.test('ListParts without end, or of part numbers that S3 does not have', 
   ]
   for (const [what, change] of listings) {
     const rule = store.rules.add({
-      when: { method: 'GET', query: { uploadId: true, 'max-parts': '1000' } }, times: 100,
-      fault: { type: 'transform', change: (answer) => {
-        const body = Buffer.from(change(answer.body.toString()))
-        return { ...answer, body, headers: answer.headers.map(([name, value]) => [name, /^content-length$/i.test(name) ? String(body.length) : value]) }
-      } }
+      when: { method: 'GET', query: { uploadId: true, 'max-parts': '1000' } },
+      times: 100,
+      fault: {
+        type: 'transform',
+        change: (answer) => {
+          const body = Buffer.from(change(answer.body.toString()))
+          return { ...answer, body, headers: answer.headers.map(([name, value]) => [name, /^content-length$/i.test(name) ? String(body.length) : value]) }
+        }
+      }
     })
     // It stops at the last part that it has a record of.
     t.equal(await codeOf(s3.send(new ListPartsCommand({ Bucket, Key: 'k', UploadId: id }))), what === 'the same page' ? 'no error' : bad.code, what)
@@ -122,12 +143,16 @@ await t.test('a footer that names a longer manifest at every reading is read twi
   const reader = await another()
   let size = 66_000
   const suffixes = store.rules.add({
-    when: { method: 'GET', key: 'long' }, times: 1000,
-    fault: { type: 'transform', change: (answer) => {
-      const body = Buffer.from(answer.body)
-      body.writeUInt32BE(size += 1000, body.length - 4)
-      return { ...answer, body }
-    } }
+    when: { method: 'GET', key: 'long' },
+    times: 1000,
+    fault: {
+      type: 'transform',
+      change: (answer) => {
+        const body = Buffer.from(answer.body)
+        body.writeUInt32BE(size += 1000, body.length - 4)
+        return { ...answer, body }
+      }
+    }
   })
   t.match(await codeOf(reader.send(new HeadObjectCommand({ Bucket, Key: 'long' }))), /^(?!$)/)
   t.ok(suffixes.fired <= 4 && suffixes.fired > 1, `${suffixes.fired} readings`)

@@ -2,8 +2,20 @@
 // that a client with the rights S3 itself demands does not get by without.
 import t from 'tap'
 import {
-  CopyObjectCommand, DeleteObjectCommand, DeleteObjectsCommand, GetBucketEncryptionCommand, GetObjectAttributesCommand, GetObjectCommand, GetObjectTaggingCommand,
-  HeadObjectCommand, ListObjectsV2Command, ListObjectVersionsCommand, ListPartsCommand, PutBucketEncryptionCommand, PutObjectCommand, UploadPartCopyCommand
+  CopyObjectCommand,
+  DeleteObjectCommand,
+  DeleteObjectsCommand,
+  GetBucketEncryptionCommand,
+  GetObjectAttributesCommand,
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  ListObjectVersionsCommand,
+  ListPartsCommand,
+  PutBucketEncryptionCommand,
+  PutObjectCommand,
+  UploadPartCopyCommand
 } from '@aws-sdk/client-s3'
 import { extraRequests, extraRequestsMarkdown } from '../../docs/generate/extra-requests.ts'
 import { parseTarget } from '../../src/http/target.ts'
@@ -20,11 +32,15 @@ function operationOf({ method, path, query, headers }: RecordedRequest): Operati
 }
 
 const buckets = [Bucket, 'other', 'plain-a', 'hidden']
-const sections = { buckets: { '*': { encryption: 'on', key: 'main' }, 'hidden': { encryption: 'on', key: 'main', etag: 'opaque' }, 'plain-*': { encryption: 'off' } } }
+const sections = {
+  buckets: { '*': { encryption: 'on', key: 'main' }, 'hidden': { encryption: 'on', key: 'main', etag: 'opaque' }, 'plain-*': { encryption: 'off' } }
+}
 
 await t.test('docs/EXTRA-REQUESTS.md is what the table says', async (t) => {
-  t.ok(readFileSync(new URL('../../docs/EXTRA-REQUESTS.md', import.meta.url), 'utf8') === extraRequestsMarkdown(),
-    'print it anew: node -e "import(\'./docs/generate/extra-requests.ts\').then((m) => fs.writeFileSync(\'docs/EXTRA-REQUESTS.md\', m.extraRequestsMarkdown()))"')
+  t.ok(
+    readFileSync(new URL('../../docs/EXTRA-REQUESTS.md', import.meta.url), 'utf8') === extraRequestsMarkdown(),
+    'print it anew: node -e "import(\'./docs/generate/extra-requests.ts\').then((m) => fs.writeFileSync(\'docs/EXTRA-REQUESTS.md\', m.extraRequestsMarkdown()))"'
+  )
   t.ok(extraRequests.every(({ operations, request }) => [...operations, request].every((name) => operationNames.includes(name))))
 })
 
@@ -56,7 +72,9 @@ await t.test('every operation sends what the table says, and nothing else', asyn
   await during('GetObjectAttributes', () => s3.send(new GetObjectAttributesCommand({ Bucket, Key: 'k', ObjectAttributes: ['ETag', 'Checksum'] })))
   await during('GetObjectAttributes', () => codeOf(s3.send(new GetObjectAttributesCommand({ Bucket, Key: 'absent', ObjectAttributes: ['ETag'] }))))
   for (const target of buckets) {
-    for (const source of [CopySource, `${Bucket}/tagged`]) await during('CopyObject', () => s3.send(new CopyObjectCommand({ Bucket: target, Key: 'copy', CopySource: source })))
+    for (const source of [CopySource, `${Bucket}/tagged`]) {
+      await during('CopyObject', () => s3.send(new CopyObjectCommand({ Bucket: target, Key: 'copy', CopySource: source })))
+    }
   }
   await during('CopyObject', () => s3.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: 'plain-a/copy' })))
   // As radosgw 16: it takes the tags of a copy and has none.
@@ -66,7 +84,10 @@ await t.test('every operation sends what the table says, and nothing else', asyn
   await during('ListObjectVersions', () => s3.send(new ListObjectVersionsCommand({ Bucket: 'hidden' })))
   const id = await during('CreateMultipartUpload', () => create(s3, 'm'))
   const listed = [await during('UploadPart', () => put(s3, 'm', id, 1, large))]
-  const { CopyPartResult } = await during('UploadPartCopy', () => s3.send(new UploadPartCopyCommand({ Bucket, Key: 'm', UploadId: id, PartNumber: 2, CopySource })))
+  const { CopyPartResult } = await during(
+    'UploadPartCopy',
+    () => s3.send(new UploadPartCopyCommand({ Bucket, Key: 'm', UploadId: id, PartNumber: 2, CopySource }))
+  )
   listed.push({ PartNumber: 2, ETag: CopyPartResult?.ETag })
   await during('ListParts', () => s3.send(new ListPartsCommand({ Bucket, Key: 'm', UploadId: id })))
   await during('CompleteMultipartUpload', () => complete(s3, 'm', id, listed))
@@ -89,7 +110,13 @@ await t.test('with the rights that S3 itself demands: GetObject and PutObject', 
   await s3.send(new PutObjectCommand({ Bucket, Key: 'bare', Body: bytes(1000) }))
   await s3.send(new PutObjectCommand({ Bucket, Key: 'tagged', Body: bytes(1000, 1), Tagging: 'a=b' }))
   const allowed: ReadonlySet<OperationName> = new Set([
-    'GetObject', 'HeadObject', 'PutObject', 'CopyObject', 'CreateMultipartUpload', 'UploadPart', 'CompleteMultipartUpload',
+    'GetObject',
+    'HeadObject',
+    'PutObject',
+    'CopyObject',
+    'CreateMultipartUpload',
+    'UploadPart',
+    'CompleteMultipartUpload',
     // Asked with the gateway's own credentials where the client's may not.
     'GetBucketVersioning'
   ])
@@ -103,11 +130,16 @@ await t.test('with the rights that S3 itself demands: GetObject and PutObject', 
         return !allowed.has(name)
       }
     },
-    times: Infinity, fault: { type: 'error', status: 403, code: 'AccessDenied' }
+    times: Infinity,
+    fault: { type: 'error', status: 403, code: 'AccessDenied' }
   })
   await s3.send(new CopyObjectCommand({ Bucket, Key: 'renamed', CopySource: `${Bucket}/bare` }))
   t.ok(bytes(1000).equals(await read(s3, 'renamed')), 'a rename of an object without tags')
-  t.equal(await codeOf(s3.send(new CopyObjectCommand({ Bucket, Key: 'untagged', CopySource: `${Bucket}/tagged` }))), 'AccessDenied', 'tags that cannot be read are not lost')
+  t.equal(
+    await codeOf(s3.send(new CopyObjectCommand({ Bucket, Key: 'untagged', CopySource: `${Bucket}/tagged` }))),
+    'AccessDenied',
+    'tags that cannot be read are not lost'
+  )
   const replaced = { Bucket, Key: 'replaced', CopySource: `${Bucket}/tagged`, TaggingDirective: 'REPLACE' as const }
   await s3.send(new CopyObjectCommand(replaced))
   for (const sizes of [[10], [5 * MiB, 10], [5 * MiB, 5 * MiB]]) {
@@ -120,7 +152,11 @@ await t.test('with the rights that S3 itself demands: GetObject and PutObject', 
   }
   const id = await create(s3, 'twice')
   await put(s3, 'twice', id, 1, bytes(5 * MiB, 1))
-  t.equal(await codeOf(complete(s3, 'twice', id, [await put(s3, 'twice', id, 1, bytes(5 * MiB, 2))])), 'AccessDenied', 'which of two tries the store has kept only its list tells')
+  t.equal(
+    await codeOf(complete(s3, 'twice', id, [await put(s3, 'twice', id, 1, bytes(5 * MiB, 2))])),
+    'AccessDenied',
+    'which of two tries the store has kept only its list tells'
+  )
   store.rules.clear()
   t.same(store.keys(Bucket).filter((key) => key === 'untagged' || key === 'twice'), [])
   t.same((await s3.send(new GetObjectTaggingCommand({ Bucket, Key: 'replaced' }))).TagSet, [])

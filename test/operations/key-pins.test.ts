@@ -17,7 +17,9 @@ async function rig(t: Test) {
   const keys = { ka: { type: 'local', keyring: `${folder}/ka.json` }, kb: { type: 'local', keyring: `${folder}/kb.json` } }
   const made = await startRewrapRig(t, { keys, buckets: { '*': { key: 'ka' }, 'other': { key: 'kb', allowedKeys: ['kb'] } } })
   const wire = new Wire(made.gateway.endpoint)
-  t.teardown(() => { wire.close() })
+  t.teardown(() => {
+    wire.close()
+  })
   const send = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> =>
     wire.send(headerSigned(made.gateway, { method, target, headers }, body), body)
   t.equal((await send('PUT', '/other')).status, 200)
@@ -31,7 +33,8 @@ async function rig(t: Test) {
   const whole = await begin('multipart')
   t.equal((await send('POST', `/bucket/multipart?uploadId=${whole.id}`, [], whole.list)).status, 200)
   const begun = await begin('begun')
-  const policy = (bucket: Readonly<Record<string, unknown>>): Promise<void> => made.reload({ buckets: { '*': { key: 'ka' }, 'other': { key: 'kb' }, 'bucket': bucket } })
+  const policy = (bucket: Readonly<Record<string, unknown>>): Promise<void> =>
+    made.reload({ buckets: { '*': { key: 'ka' }, 'other': { key: 'kb' }, 'bucket': bucket } })
   const reload = (change: Readonly<Record<string, unknown>>): Promise<void> => made.reload(change)
   return { ...made, send, begun, policy, reload }
 }

@@ -21,7 +21,8 @@ t.teardown(async () => {
 
 void t.test('regression: of a form', async (t) => {
   const addresses: readonly (readonly [host: string, target: string, location: string])[] = [
-    ['s3.test', '/sealed', 'http://s3.test/sealed/posted'], ['s3.test', '/sealed/', 'http://s3.test/sealed/posted'],
+    ['s3.test', '/sealed', 'http://s3.test/sealed/posted'],
+    ['s3.test', '/sealed/', 'http://s3.test/sealed/posted'],
     ['sealed.s3.test', '/', 'http://sealed.s3.test/posted']
   ]
   for (const [host, target, location] of addresses) {
@@ -36,7 +37,11 @@ void t.test('regression: of a multipart upload, in a bucket that is not encrypte
   for (const bucket of ['sealed', 'plain-a']) {
     const id = /<UploadId>([^<]*)</.exec((await send('POST', `/${bucket}/k?uploads`)).body.toString())?.[1] ?? ''
     const { headers: { etag } } = await send('PUT', `/${bucket}/k?partNumber=1&uploadId=${id}`, 'part')
-    const done = await send('POST', `/${bucket}/k?uploadId=${id}`, `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${String(etag)}</ETag></Part></CompleteMultipartUpload>`)
+    const done = await send(
+      'POST',
+      `/${bucket}/k?uploadId=${id}`,
+      `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${String(etag)}</ETag></Part></CompleteMultipartUpload>`
+    )
     t.equal(done.status, 200)
     t.match(done.body.toString(), `<Location>${gateway.endpoint}/${bucket}/k</Location>`)
   }

@@ -1,6 +1,11 @@
 import t from 'tap'
 import {
-  CreateMultipartUploadCommand, CompleteMultipartUploadCommand, GetObjectCommand, PutObjectCommand, UploadPartCopyCommand, type S3Client
+  CreateMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  GetObjectCommand,
+  PutObjectCommand,
+  UploadPartCopyCommand,
+  type S3Client
 } from '@aws-sdk/client-s3'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
@@ -10,7 +15,12 @@ const sections = { buckets: { '*': { encryption: 'on', key: 'main', plaintext: '
 const plain = 'plain-bucket'
 
 function copyPart(
-  s3: S3Client, Key: string, UploadId: string, PartNumber: number, CopySource: string, input: Record<string, unknown> = {}
+  s3: S3Client,
+  Key: string,
+  UploadId: string,
+  PartNumber: number,
+  CopySource: string,
+  input: Record<string, unknown> = {}
 ) {
   return s3.send(new UploadPartCopyCommand({ Bucket, Key, UploadId, PartNumber, CopySource, ...input }))
 }

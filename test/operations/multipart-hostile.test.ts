@@ -129,17 +129,20 @@ const lies: readonly (readonly [what: string, tell: (scene: Scene) => unknown])[
   ['list of parts repeated', (scene) => rows(scene, parts, 'Part', 'repeat')],
   ['list of parts with other ETags', (scene) => rows(scene, parts, 'Part', (row) => row.replace(/[0-9a-f]{32}/, 'f'.repeat(32)))],
   ['list of parts with other sizes', (scene) => rows(scene, parts, 'Part', (row) => row.replace(/<Size>\d+/, '<Size>1'))],
-  ['list of parts with other numbers', (scene) => rows(scene, parts, 'Part',
-    (row) => row.replace(/<PartNumber>(\d)/, (_, n) => `<PartNumber>${3 - Number(n)}`))],
+  [
+    'list of parts with other numbers',
+    (scene) => rows(scene, parts, 'Part', (row) => row.replace(/<PartNumber>(\d)/, (_, n) => `<PartNumber>${3 - Number(n)}`))
+  ],
   ['records without the first', (scene) => rows(scene, records, 'Contents', 'drop', 0)],
   ['records without the second', (scene) => rows(scene, records, 'Contents', 'drop', 1)],
   ['records without the third', (scene) => rows(scene, records, 'Contents', 'drop', 2)],
   ['records repeated', (scene) => rows(scene, records, 'Contents', 'repeat')],
   ['records reversed', (scene) => rows(scene, records, 'Contents', 'reverse')],
-  ['records under other numbers', (scene) => rows(scene, records, 'Contents',
-    (row) => row.replace(/parts\/0000(\d)/, (_, n) => `parts/0000${3 - Number(n)}`))],
-  ['records changed by one character', (scene) => rows(scene, records, 'Contents',
-    (row) => row.replace(/(.)<\/Key>/, (_, c: string) => `${c === 'A' ? 'B' : 'A'}</Key>`))],
+  ['records under other numbers', (scene) => rows(scene, records, 'Contents', (row) => row.replace(/parts\/0000(\d)/, (_, n) => `parts/0000${3 - Number(n)}`))],
+  [
+    'records changed by one character',
+    (scene) => rows(scene, records, 'Contents', (row) => row.replace(/(.)<\/Key>/, (_, c: string) => `${c === 'A' ? 'B' : 'A'}</Key>`))
+  ],
   ['records of another upload', async ({ store, mine, other }) => {
     for (const key of other) await store.object(stateBucket, asOf(mine, key)).set({ body: await store.object(stateBucket, key).body() })
   }],
@@ -169,10 +172,11 @@ const lies: readonly (readonly [what: string, tell: (scene: Scene) => unknown])[
     for (const key of mine.filter((name) => name.includes('/small/'))) await store.object(stateBucket, key).remove()
   }],
   ['the tail taken for a part', ({ store, key }) => answerOf(store, { method: 'PUT', bucket: Bucket, key, query: { partNumber: true } })],
-  ['a Complete that does nothing', ({ store, key }) => store.rules.add({
-    when: { method: 'POST', bucket: Bucket, key, query: { uploadId: true } },
-    fault: { type: 'answer', status: 200, body: '<CompleteMultipartUploadResult><ETag>"x-3"</ETag></CompleteMultipartUploadResult>' }
-  })]
+  ['a Complete that does nothing', ({ store, key }) =>
+    store.rules.add({
+      when: { method: 'POST', bucket: Bucket, key, query: { uploadId: true } },
+      fault: { type: 'answer', status: 200, body: '<CompleteMultipartUploadResult><ETag>"x-3"</ETag></CompleteMultipartUploadResult>' }
+    })]
 ]
 
 const parts: Match = { method: 'GET', bucket: Bucket, query: { uploadId: true } }

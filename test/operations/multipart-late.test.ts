@@ -27,9 +27,24 @@ interface Gate {
 function hold({ store }: Rig, when: Match): Gate {
   const taken = Promise.withResolvers<undefined>()
   const gate = Promise.withResolvers<undefined>()
-  store.rules.add({ when, fault: { type: 'late', until: () => { taken.resolve(undefined); return gate.promise } } })
+  store.rules.add({
+    when,
+    fault: {
+      type: 'late',
+      until: () => {
+        taken.resolve(undefined)
+        return gate.promise
+      }
+    }
+  })
   return {
-    taken: taken.promise, open: () => { gate.resolve(undefined) }, breakOff: () => { gate.reject(new Error('broken off')) }
+    taken: taken.promise,
+    open: () => {
+      gate.resolve(undefined)
+    },
+    breakOff: () => {
+      gate.reject(new Error('broken off'))
+    }
   }
 }
 
@@ -53,7 +68,9 @@ const waitInVain: GiveUp = ({ s3 }, key, id) => codeOf(put(s3, key, id, 1, part)
 
 const goAway: GiveUp = ({ s3 }, Key, UploadId, gate) => {
   const client = new AbortController()
-  void gate.taken.then(() => { client.abort() })
+  void gate.taken.then(() => {
+    client.abort()
+  })
   return codeOf(s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber: 1, Body: part }), { abortSignal: client.signal }))
 }
 
@@ -166,7 +183,11 @@ async function abandoned(parts: DetachedPartWrites): Promise<AbortSignal> {
   const started = Promise.withResolvers<PartTry>()
   const followed = parts.run(client.signal, (one) => {
     started.resolve(one)
-    return new Promise((_, reject) => { one.signal.addEventListener('abort', () => { reject(new Error('given up')) }) })
+    return new Promise((_, reject) => {
+      one.signal.addEventListener('abort', () => {
+        reject(new Error('given up'))
+      })
+    })
   })
   const { signal, bodySent } = await started.promise
   bodySent()
@@ -177,7 +198,13 @@ async function abandoned(parts: DetachedPartWrites): Promise<AbortSignal> {
 
 void t.test('only so many are waited for: the oldest are given up', async (t) => {
   const outcomes: string[] = []
-  const parts = new DetachedPartWrites({ limit: 2, patienceSeconds: 60, over: (outcome) => { outcomes.push(outcome) } })
+  const parts = new DetachedPartWrites({
+    limit: 2,
+    patienceSeconds: 60,
+    over: (outcome) => {
+      outcomes.push(outcome)
+    }
+  })
   const signals: AbortSignal[] = []
   for (let i = 0; i < 4; i += 1) signals.push(await abandoned(parts))
   t.same(signals.map(({ aborted }) => aborted), [true, true, false, false])

@@ -1,8 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import {
-  CompleteMultipartUploadCommand, CreateMultipartUploadCommand, GetObjectCommand, UploadPartCommand,
-  type CompletedPart, type CreateMultipartUploadCommandInput, type S3Client, type UploadPartCommandInput
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  UploadPartCommand,
+  type CompletedPart,
+  type CreateMultipartUploadCommandInput,
+  type S3Client,
+  type UploadPartCommandInput
 } from '@aws-sdk/client-s3'
 import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../support/gateway.ts'
 import { startTestStore, type TestStore, type TestStoreOptions } from '../support/hostile.ts'
@@ -47,7 +53,9 @@ export async function rig(t: Test, options: TestGatewayOptions & TestStoreOption
   })
   const gateway = gateways[0]!
   return {
-    store, gateway, s3: gateway.client(),
+    store,
+    gateway,
+    s3: gateway.client(),
     another: async () => {
       const next = await startTestGateway(store, { ...options, keyring: gateway.keyring })
       gateways.unshift(next)
@@ -61,7 +69,12 @@ export async function create(s3: S3Client, Key: string, input: Partial<CreateMul
 }
 
 export async function put(
-  s3: S3Client, Key: string, UploadId: string, PartNumber: number, Body: Buffer, input: Partial<UploadPartCommandInput> = {}
+  s3: S3Client,
+  Key: string,
+  UploadId: string,
+  PartNumber: number,
+  Body: Buffer,
+  input: Partial<UploadPartCommandInput> = {}
 ): Promise<CompletedPart> {
   const { ETag } = await s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body, ...input }))
   return { PartNumber, ETag }

@@ -1,8 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto'
 import t from 'tap'
 import {
-  AbortMultipartUploadCommand, CreateMultipartUploadCommand, HeadObjectCommand, ListPartsCommand, PutObjectCommand, UploadPartCommand,
-  type CompletedPart, type S3Client
+  AbortMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  HeadObjectCommand,
+  ListPartsCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+  type CompletedPart,
+  type S3Client
 } from '@aws-sdk/client-s3'
 import { combineCrc, compositeChecksum, createChecksum, type ChecksumAlgorithm } from '../../src/http/checksums.ts'
 import { startTestGateway } from '../support/gateway.ts'
@@ -100,7 +106,8 @@ void t.test('checksums of parts and objects: composite, full, and none', async (
   const id = await create(s3, 'mismatch', { ChecksumAlgorithm: 'SHA1' })
   t.equal(await codeOf(put(s3, 'mismatch', id, 1, bytes(5), { ChecksumAlgorithm: 'CRC32' })), 'InvalidRequest', 'another algorithm')
   const contradictions = [
-    { ChecksumType: 'FULL_OBJECT' }, { ChecksumAlgorithm: 'SHA256', ChecksumType: 'FULL_OBJECT' },
+    { ChecksumType: 'FULL_OBJECT' },
+    { ChecksumAlgorithm: 'SHA256', ChecksumType: 'FULL_OBJECT' },
     { ChecksumAlgorithm: 'CRC64NVME', ChecksumType: 'COMPOSITE' }
   ] as const
   for (const input of contradictions) {
@@ -125,8 +132,15 @@ void t.test('conditions on Complete', async (t) => {
 })
 
 void t.test('a store that ignores conditions, or wants equal parts, is not asked', async (t) => {
-  const upstream = ({ endpoint, region, accessKeyId, secretAccessKey }: TestStore, more: object) =>
-    ({ endpoint, region, accessKeyId, secretAccessKey, stateBucket, realm: 'test', ...more })
+  const upstream = ({ endpoint, region, accessKeyId, secretAccessKey }: TestStore, more: object) => ({
+    endpoint,
+    region,
+    accessKeyId,
+    secretAccessKey,
+    stateBucket,
+    realm: 'test',
+    ...more
+  })
   const store = await startTestStore({ buckets: [Bucket] })
   const unconditional = await startTestGateway(store, { sections: { upstream: upstream(store, { conditions: { complete: false } }) } })
   const equal = await startTestGateway(store, { sections: { upstream: upstream(store, { equalParts: true }) } })
@@ -240,14 +254,19 @@ void t.test('Completes of one list at the same time, through one instance and se
   const { s3, another } = await rig(t)
   const others = [s3, await another(), await another()]
   const cases: readonly (readonly [sizes: number[], clients: S3Client[]])[] = [
-    [[100], [s3, s3, s3, s3]], [[100], [...others, ...others]], [[5 * MiB, 100], others], [[5 * MiB], others]
+    [[100], [s3, s3, s3, s3]],
+    [[100], [...others, ...others]],
+    [[5 * MiB, 100], others],
+    [[5 * MiB], others]
   ]
   for (const [i, [sizes, clients]] of cases.entries()) {
     const Key = `at once ${i}`
     const id = await create(s3, Key, { ChecksumAlgorithm: 'CRC32' })
     const listed: CompletedPart[] = []
     for (const [n, size] of sizes.entries()) {
-      const { ETag, ChecksumCRC32 } = await s3.send(new UploadPartCommand({ Bucket, Key, UploadId: id, PartNumber: n + 1, Body: bytes(size, n), ChecksumAlgorithm: 'CRC32' }))
+      const { ETag, ChecksumCRC32 } = await s3.send(
+        new UploadPartCommand({ Bucket, Key, UploadId: id, PartNumber: n + 1, Body: bytes(size, n), ChecksumAlgorithm: 'CRC32' })
+      )
       listed.push({ PartNumber: n + 1, ETag, ChecksumCRC32 })
     }
     const answers = await Promise.all(clients.map(async (client) => {
@@ -261,10 +280,21 @@ void t.test('Completes of one list at the same time, through one instance and se
 
 void t.test('a store that refuses the list again and again, or has trouble of its own, is told of after a few tries', async (t) => {
   const { s3, store } = await rig(t)
-  for (const [code, status, told, tries] of [['InvalidPart', 400, 'ServiceUnavailable', 4], ['InternalError', 500, 'InternalError', 4], ['SlowDown', 503, 'SlowDown', 1]] as const) {
+  for (
+    const [code, status, told, tries] of [['InvalidPart', 400, 'ServiceUnavailable', 4], ['InternalError', 500, 'InternalError', 4], [
+      'SlowDown',
+      503,
+      'SlowDown',
+      1
+    ]] as const
+  ) {
     const id = await create(s3, code)
     const one = await put(s3, code, id, 1, bytes(5 * MiB))
-    const rule = store.rules.add({ when: { method: 'POST', bucket: Bucket, key: code, query: { uploadId: true } }, times: 100, fault: { type: 'error', status, code } })
+    const rule = store.rules.add({
+      when: { method: 'POST', bucket: Bucket, key: code, query: { uploadId: true } },
+      times: 100,
+      fault: { type: 'error', status, code }
+    })
     t.equal(await codeOf(complete(s3, code, id, [one])), told)
     t.equal(rule.fired % tries, 0, `${rule.fired} requests`)
     rule.remove()

@@ -1,7 +1,17 @@
 import t, { type Test } from 'tap'
 import {
-  AbortMultipartUploadCommand, CopyObjectCommand, DeleteBucketCommand, DeleteObjectCommand, GetObjectAttributesCommand, GetObjectCommand,
-  HeadObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command, ListPartsCommand, type CompletedPart, type S3Client
+  AbortMultipartUploadCommand,
+  CopyObjectCommand,
+  DeleteBucketCommand,
+  DeleteObjectCommand,
+  GetObjectAttributesCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  ListPartsCommand,
+  type CompletedPart,
+  type S3Client
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { storedSize } from '../../src/envelope/sizes.ts'
@@ -72,7 +82,8 @@ for (const etag of ['md5', 'opaque'] as const) {
       const parts = sizes.map((size, i) => [numbers?.[i] ?? i + 1, bytes(size, i * 100)] as const)
       const { id, listed } = await uploadTheHardWay(instances, name, parts)
       t.match(await s3.send(new ListPartsCommand({ Bucket, Key: name, UploadId: id })), {
-        UploadId: id, IsTruncated: false,
+        UploadId: id,
+        IsTruncated: false,
         Parts: parts.map(([PartNumber, data], i) => ({ PartNumber, Size: data.length, ETag: listed[i]?.ETag }))
       }, name)
       if (etag === 'md5') t.same(listed.map(({ ETag }) => ETag), parts.map(([, data]) => `"${md5(data)}"`))
@@ -100,7 +111,16 @@ void t.test('an upload that another instance completes between the list of parts
     const id = await create(s3, Key)
     const listed = [await put(s3, Key, id, 1, bytes(5 * MiB)), await put(s3, Key, id, 2, bytes(last, 1))]
     let parts: WholeAnswer | null = null
-    store.rules.add({ when: listing, fault: { type: 'transform', change: (answer) => { parts = answer; return answer } } })
+    store.rules.add({
+      when: listing,
+      fault: {
+        type: 'transform',
+        change: (answer) => {
+          parts = answer
+          return answer
+        }
+      }
+    })
     // The state is not removed, and the list of parts is the one of before: so the slower one gets as far as the tail.
     store.rules.add({ when: { method: 'POST', bucket: stateBucket }, fault: { type: 'error', status: 503, code: 'SlowDown' } })
     const quick = await complete(s3, Key, id, listed)
@@ -145,14 +165,22 @@ void t.test('lists of parts in pages, and what objects are made of', async (t) =
   const named = all.map(({ PartNumber, ETag, ChecksumCRC32 }) => ({ PartNumber, ETag, ChecksumCRC32 }))
   const { ETag, ChecksumCRC32 } = await complete(s3, 'paged', id, named)
   t.match(ChecksumCRC32, /-3$/)
-  const attributes = await s3.send(new GetObjectAttributesCommand({
-    Bucket, Key: 'paged', ObjectAttributes: ['ETag', 'Checksum', 'ObjectParts', 'ObjectSize', 'StorageClass'], MaxParts: 2
-  }))
+  const attributes = await s3.send(
+    new GetObjectAttributesCommand({
+      Bucket,
+      Key: 'paged',
+      ObjectAttributes: ['ETag', 'Checksum', 'ObjectParts', 'ObjectSize', 'StorageClass'],
+      MaxParts: 2
+    })
+  )
   t.match(attributes, {
-    ETag: ETag?.replaceAll('"', ''), ObjectSize: 10 * MiB + 9, StorageClass: 'STANDARD',
+    ETag: ETag?.replaceAll('"', ''),
+    ObjectSize: 10 * MiB + 9,
+    StorageClass: 'STANDARD',
     Checksum: { ChecksumCRC32, ChecksumType: 'COMPOSITE' },
     ObjectParts: {
-      TotalPartsCount: 3, IsTruncated: true,
+      TotalPartsCount: 3,
+      IsTruncated: true,
       Parts: [{ PartNumber: 1, Size: 5 * MiB, ChecksumCRC32: all[0]?.ChecksumCRC32 }, { PartNumber: 2 }]
     }
   })

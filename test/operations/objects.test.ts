@@ -1,7 +1,16 @@
 import { createHash, randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import {
-  CopyObjectCommand, DeleteObjectCommand, DeleteObjectsCommand, GetObjectCommand, HeadObjectCommand, ListBucketsCommand, ListObjectsV2Command, PutBucketAclCommand, PutObjectCommand, S3Client
+  CopyObjectCommand,
+  DeleteObjectCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListBucketsCommand,
+  ListObjectsV2Command,
+  PutBucketAclCommand,
+  PutObjectCommand,
+  S3Client
 } from '@aws-sdk/client-s3'
 import { plaintextSize, storedSize } from '../../src/envelope/sizes.ts'
 import { startTestGateway } from '../support/gateway.ts'
@@ -85,9 +94,16 @@ void t.test('copies keep the bytes, open only under their own name, and are boun
   t.ok(Body.equals(Buffer.from(await copy.Body!.transformToByteArray())))
   t.match(copy, { ContentType: 'text/x-a', Metadata: { colour: 'red' }, TagCount: 1 })
   await t.rejects(s3.send(new CopyObjectCommand({ Bucket, Key: 'a', CopySource: `${Bucket}/a` })), { name: 'InvalidRequest' })
-  await s3.send(new CopyObjectCommand({
-    Bucket, Key: 'a', CopySource: `${Bucket}/a`, MetadataDirective: 'REPLACE', Metadata: { colour: 'green' }, ContentType: 'text/x-b'
-  }))
+  await s3.send(
+    new CopyObjectCommand({
+      Bucket,
+      Key: 'a',
+      CopySource: `${Bucket}/a`,
+      MetadataDirective: 'REPLACE',
+      Metadata: { colour: 'green' },
+      ContentType: 'text/x-b'
+    })
+  )
   t.match(await s3.send(new HeadObjectCommand({ Bucket, Key: 'a' })), { Metadata: { colour: 'green' }, ContentType: 'text/x-b', ContentLength: 300_000 })
   await t.rejects(s3.send(new CopyObjectCommand({ Bucket, Key: 'c', CopySource: `${Bucket}/a`, CopySourceIfMatch: '"other"' })), { name: 'PreconditionFailed' })
 })
@@ -138,7 +154,9 @@ void t.test('objects that were not written here are refused, or served where the
     buckets: { '*': { encryption: 'on', key: 'main' }, 'other': { encryption: 'on', key: 'main', plaintext: 'allow' } }
   })
   const direct = new S3Client({
-    endpoint: store.endpoint, region: store.region, forcePathStyle: true,
+    endpoint: store.endpoint,
+    region: store.region,
+    forcePathStyle: true,
     credentials: { accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey }
   })
   for (const name of [Bucket, 'other']) await direct.send(new PutObjectCommand({ Bucket: name, Key: 'plain', Body: 'written by someone else' }))

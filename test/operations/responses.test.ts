@@ -20,6 +20,10 @@ void t.test('regression: an error of the store does not tell who the gateway is 
     t.match(answer, { status: 403, code: 'AccessDenied', body: /<Message>Access Denied</ }, bucket)
     t.notMatch(answer.body.toString(), '111122223333', bucket)
     store.rules.add({ when: { method: 'GET', bucket }, fault: { type: 'error', status: 403, code: 'AccessDenied', message: 'Under a legal hold.' } })
-    t.match(await wire.send(headerSigned(gateway, { method: 'GET', target: `/${bucket}/k`, headers: [] })), { body: /Under a legal hold/ }, 'other words are passed on')
+    t.match(
+      await wire.send(headerSigned(gateway, { method: 'GET', target: `/${bucket}/k`, headers: [] })),
+      { body: /Under a legal hold/ },
+      'other words are passed on'
+    )
   }
 })

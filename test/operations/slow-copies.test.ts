@@ -1,8 +1,14 @@
 // Copies that take longer than clients wait in silence: white space keeps them waiting, and errors come inside of the 200.
 import t from 'tap'
 import {
-  CompleteMultipartUploadCommand, CopyObjectCommand, CreateMultipartUploadCommand, GetObjectTaggingCommand, PutBucketCorsCommand, PutObjectCommand,
-  UploadPartCommand, UploadPartCopyCommand
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  GetObjectTaggingCommand,
+  PutBucketCorsCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+  UploadPartCopyCommand
 } from '@aws-sdk/client-s3'
 import { headerSigned, Wire } from '../gateway/wire.ts'
 import { Bucket, bytes, create, rig } from './multipart-rig.ts'
@@ -17,7 +23,9 @@ const waited = /^<\?xml [^>]+\?>\n +</
 await t.test('every kind of copy, and the Complete of a bucket that is not encrypted', async (t) => {
   const { store, gateway, s3 } = await rig(t, { sections, buckets, heartbeatMs: 5 })
   const wire = new Wire(gateway.endpoint)
-  t.teardown(() => { wire.close() })
+  t.teardown(() => {
+    wire.close()
+  })
   for (const bucket of buckets) await s3.send(new PutObjectCommand({ Bucket: bucket, Key: 'source', Body: bytes(100_000) }))
   const ask = (method: string, path: string, headers: [string, string][] = [], body = '') =>
     wire.send(headerSigned(gateway, { method, target: path, headers }, body), body)
@@ -72,7 +80,10 @@ await t.test('an early error has its own status', async (t) => {
   for (const [from, to] of [[Bucket, Bucket], [Bucket, plain], [plain, Bucket], [plain, 'plain-other']] as const) {
     await s3.send(new PutObjectCommand({ Bucket: from, Key: 'source', Body: 'source' }))
     store.rules.add({ when: { method: 'PUT', bucket: to, key: 'copy' }, fault: { type: 'error', status: 503, code: 'SlowDown' } })
-    await t.rejects(s3.send(new CopyObjectCommand({ Bucket: to, Key: 'copy', CopySource: `${from}/source` })), { name: 'SlowDown', $metadata: { httpStatusCode: 503 } })
+    await t.rejects(s3.send(new CopyObjectCommand({ Bucket: to, Key: 'copy', CopySource: `${from}/source` })), {
+      name: 'SlowDown',
+      $metadata: { httpStatusCode: 503 }
+    })
   }
 })
 
@@ -91,13 +102,16 @@ await t.test('a page gets to read why a copy failed, and a copy that fails at on
   const { store, gateway, s3 } = await rig(t, { sections })
   await s3.send(new PutObjectCommand({ Bucket, Key: 'source', Body: bytes(1000) }))
   const wire = new Wire(gateway.endpoint)
-  t.teardown(() => { wire.close() })
+  t.teardown(() => {
+    wire.close()
+  })
   const UploadId = await create(s3, 'target')
   await s3.send(new PutBucketCorsCommand({ Bucket, CORSConfiguration: { CORSRules: [{ AllowedOrigins: ['*'], AllowedMethods: ['PUT'] }] } }))
   const copy = () => {
     store.rules.add({ when: { method: 'GET', key: 'source' }, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
     return wire.send(headerSigned(gateway, {
-      method: 'PUT', target: `/${Bucket}/target?partNumber=1&uploadId=${UploadId}`,
+      method: 'PUT',
+      target: `/${Bucket}/target?partNumber=1&uploadId=${UploadId}`,
       headers: [['Origin', 'https://a.example'], ['x-amz-copy-source', `/${Bucket}/source`]]
     }))
   }

@@ -13,14 +13,22 @@ await t.test('names of part records with every checksum and the longest ETag', a
   for (const [algorithm, { bytes }] of Object.entries(checksumCodes)) {
     for (const etag of ['', randomBytes(16).toString('hex'), 'e'.repeat(255)]) {
       const record: PartRecord = {
-        number: 10_000, plaintextSize: 5_367_071_380, header: randomBytes(40), md5: randomBytes(16), inline: etag === '', upstreamEtag: etag,
+        number: 10_000,
+        plaintextSize: 5_367_071_380,
+        header: randomBytes(40),
+        md5: randomBytes(16),
+        inline: etag === '',
+        upstreamEtag: etag,
         checksum: { algorithm: algorithm as ChecksumName, value: randomBytes(bytes) }
       }
       const name = partRecordName(hash, record.number, 1_800_000_000_000, sealPartRecord(dataKey, hash, record))
       const { time, sealed } = parsePartRecordName(name)
       t.equal(time, 1_800_000_000_000)
       t.same(openPartRecord(dataKey, hash, sealed), record)
-      t.ok(name.length <= 1024 && name.split('/').every((piece) => piece.length > 0 && piece.length <= 255), `${algorithm}, ETag of ${etag.length}: ${name.length} characters`)
+      t.ok(
+        name.length <= 1024 && name.split('/').every((piece) => piece.length > 0 && piece.length <= 255),
+        `${algorithm}, ETag of ${etag.length}: ${name.length} characters`
+      )
       t.ok(name.startsWith(partRecordsPrefix(hash)) && name < afterPartRecords(hash, record.number) && name > afterPartRecords(hash, record.number - 1))
       longest = Math.max(longest, name.length)
     }

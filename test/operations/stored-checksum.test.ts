@@ -4,9 +4,20 @@ import { connect } from 'node:net'
 import { crc32 } from 'node:zlib'
 import t, { type Test } from 'tap'
 import {
-  CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand,
-  GetObjectAttributesCommand, GetObjectCommand, HeadObjectCommand, ListMultipartUploadsCommand,
-  ListObjectsV2Command, ListPartsCommand, PutObjectCommand, S3Client, UploadPartCopyCommand, type S3ClientConfig
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  GetObjectAttributesCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  ListPartsCommand,
+  PutObjectCommand,
+  S3Client,
+  UploadPartCopyCommand,
+  type S3ClientConfig
 } from '@aws-sdk/client-s3'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { upload as rawUpload, type Framing } from '../gateway/uploads.ts'
@@ -16,7 +27,8 @@ import { startTestStore, type TestStore } from '../support/hostile.ts'
 
 const plain = 'plain-bucket'
 const options = {
-  upstream: { checksum: 'crc32' }, buckets: [plain],
+  upstream: { checksum: 'crc32' },
+  buckets: [plain],
   sections: { buckets: { '*': { encryption: 'on', key: 'main' }, 'plain-*': { encryption: 'off' } } }
 } as const
 const locked = { ObjectLockMode: 'GOVERNANCE', ObjectLockRetainUntilDate: new Date(Date.now() + 3_600_000) } as const
@@ -35,8 +47,17 @@ function carriesData({ method, bucket, key, headers, query }: Pick<RecordedReque
 /** As AWS behaves with buckets that lock. */
 function demandDigests(store: TestStore) {
   return store.rules.add({
-    when: { test: (request) => carriesData(request) && ![...request.headers.names()].some((name) => /^(content-md5|x-amz-trailer|x-amz-checksum-(crc|sha).*)$/.test(name)) }, times: Infinity,
-    fault: { type: 'error', status: 400, code: 'InvalidRequest', message: 'Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters' }
+    when: {
+      test: (request) =>
+        carriesData(request) && ![...request.headers.names()].some((name) => /^(content-md5|x-amz-trailer|x-amz-checksum-(crc|sha).*)$/.test(name))
+    },
+    times: Infinity,
+    fault: {
+      type: 'error',
+      status: 400,
+      code: 'InvalidRequest',
+      message: 'Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters'
+    }
   })
 }
 
@@ -114,7 +135,9 @@ void t.test('uploads in parts, through two instances in turn', async (t) => {
     t.equal(told.Checksum?.ChecksumCRC32, undefined)
     if (sizes[1] !== 1000) continue
     const copied = await create(s3, `${Key}-copy`)
-    const { CopyPartResult } = await s3.send(new UploadPartCopyCommand({ Bucket, Key: `${Key}-copy`, UploadId: copied, PartNumber: 1, CopySource: `${Bucket}/${Key}` }))
+    const { CopyPartResult } = await s3.send(
+      new UploadPartCopyCommand({ Bucket, Key: `${Key}-copy`, UploadId: copied, PartNumber: 1, CopySource: `${Bucket}/${Key}` })
+    )
     await complete(s3, `${Key}-copy`, copied, [{ PartNumber: 1, ETag: CopyPartResult?.ETag }])
     t.ok(Buffer.concat(parts).equals(await read(s3, `${Key}-copy`)), `${Key}-copy`)
   }
@@ -126,7 +149,9 @@ void t.test('what does not verify, or breaks off, never becomes an object', asyn
   const data = bytes(300_000)
   const id = await create(s3, 'part')
   for (const target of [`/${Bucket}/single`, `/${Bucket}/part?partNumber=1&uploadId=${id}`]) {
-    for (const [framing, spoilt] of [['hash', { hash: 'a'.repeat(64) }], ['unsigned chunks and trailer', { trailer: 'x-amz-checksum-crc32:AAAAAA==' }]] as const) {
+    for (
+      const [framing, spoilt] of [['hash', { hash: 'a'.repeat(64) }], ['unsigned chunks and trailer', { trailer: 'x-amz-checksum-crc32:AAAAAA==' }]] as const
+    ) {
       t.match(await answerTo(gateway, target, framing, data, spoilt), /^HTTP\/1\.1 400 /, `${framing} ${target}`)
     }
     await answerTo(gateway, target, 'unsigned', data, {}, data.length - 1)
@@ -142,13 +167,19 @@ async function answerTo(gateway: TestGateway, target: string, framing: Framing, 
   const socket = connect(Number(new URL(gateway.endpoint).port), '127.0.0.1')
   socket.write(head)
   if (cut !== undefined) {
-    await new Promise((resolve) => { socket.write(body.subarray(0, cut), resolve) })
+    await new Promise((resolve) => {
+      socket.write(body.subarray(0, cut), resolve)
+    })
     socket.destroySoon()
-    await new Promise((resolve) => { socket.once('close', resolve) })
+    await new Promise((resolve) => {
+      socket.once('close', resolve)
+    })
     return ''
   }
   socket.write(body)
-  const answer = await new Promise<Buffer>((resolve, reject) => { socket.once('data', resolve).once('error', reject) })
+  const answer = await new Promise<Buffer>((resolve, reject) => {
+    socket.once('data', resolve).once('error', reject)
+  })
   socket.destroy()
   return answer.toString('latin1')
 }
@@ -158,7 +189,11 @@ void t.test('a part damaged on its way is refused by the store', async (t) => {
   const id = await create(s3, 'damaged')
   const part = await put(s3, 'damaged', id, 1, bytes(5 * MiB))
   // What the store lists is not what it will compare with.
-  store.rules.add({ when: { method: 'GET', query: { uploadId: true } }, times: Infinity, fault: { type: 'rows', element: 'ChecksumCRC32', change: () => '<ChecksumCRC32>AAAAAA==</ChecksumCRC32>' } })
+  store.rules.add({
+    when: { method: 'GET', query: { uploadId: true } },
+    times: Infinity,
+    fault: { type: 'rows', element: 'ChecksumCRC32', change: () => '<ChecksumCRC32>AAAAAA==</ChecksumCRC32>' }
+  })
   t.equal(await codeOf(complete(s3, 'damaged', id, [part])), 'ServiceUnavailable')
   store.rules.clear()
   await complete(s3, 'damaged', id, [part])
@@ -176,20 +211,31 @@ void t.test('a body damaged on its way to the store is not the client\'s fault, 
     () => s3.send(new CopyObjectCommand({ Bucket, Key: 'through', CopySource: `${Bucket}/source`, ChecksumAlgorithm: 'SHA256' })),
     () => s3.send(new CopyObjectCommand({ Bucket: plain, Key: 'opened', CopySource: `${Bucket}/source` }))
   ]
-  for (const code of ['BadDigest', 'XAmzContentChecksumMismatch', 'XAmzContentSHA256Mismatch']) for (const write of writes) {
-    store.rules.add({ when: { test: carriesData }, fault: { type: 'error', status: 400, code } })
-    t.equal(await codeOf(write()), 'SealgateBadUpstream')
+  for (const code of ['BadDigest', 'XAmzContentChecksumMismatch', 'XAmzContentSHA256Mismatch']) {
+    for (const write of writes) {
+      store.rules.add({ when: { test: carriesData }, fault: { type: 'error', status: 400, code } })
+      t.equal(await codeOf(write()), 'SealgateBadUpstream')
+    }
   }
   t.equal(gateway.metric('sealgate_integrity_failures_total{kind="checksum"}'), 0)
   store.rules.add({ when: { test: carriesData }, fault: { type: 'error', status: 400, code: 'BadDigest' } })
-  t.equal(await codeOf(s3.send(new PutObjectCommand({ Bucket: plain, Key: 'own', Body: 'own' }))), 'BadDigest', 'where the client\'s bytes go as they are, the store speaks')
+  t.equal(
+    await codeOf(s3.send(new PutObjectCommand({ Bucket: plain, Key: 'own', Body: 'own' }))),
+    'BadDigest',
+    'where the client\'s bytes go as they are, the store speaks'
+  )
 })
 
 void t.test('before the store has been seen to take them nothing is written', async (t) => {
   const store = await startTestStore({ buckets: [Bucket, plain] })
   store.rules.add({ when: { method: 'GET', key: /^probe\/.*checksum$/ }, times: Infinity, fault: { type: 'flip', offset: 0 } })
   const told: string[] = []
-  const gateway = await startTestGateway(store, { ...options, tell: (...line) => { told.push(JSON.stringify(line)) } })
+  const gateway = await startTestGateway(store, {
+    ...options,
+    tell: (...line) => {
+      told.push(JSON.stringify(line))
+    }
+  })
   t.teardown(async () => {
     await gateway.close()
     await store.close()
@@ -198,7 +244,9 @@ void t.test('before the store has been seen to take them nothing is written', as
   t.match(await gateway.gateway.ready(), { ok: false })
   t.match(told.join(), /upstream.checksum sends them \(PutObject: other bytes come back\)/)
   for (const size of [10, 100_000]) {
-    for (const name of [Bucket, plain]) t.equal(await codeOf(s3.send(new PutObjectCommand({ Bucket: name, Key: 'x', Body: bytes(size) }))), 'ServiceUnavailable')
+    for (const name of [Bucket, plain]) {
+      t.equal(await codeOf(s3.send(new PutObjectCommand({ Bucket: name, Key: 'x', Body: bytes(size) }))), 'ServiceUnavailable')
+    }
   }
   t.equal(await codeOf(create(s3, 'x')), 'ServiceUnavailable')
   t.same([store.keys(Bucket), store.keys(plain), store.uploads(Bucket)], [[], [], 0])
@@ -226,7 +274,8 @@ void t.test('an upload keeps what it was created with, whatever the instance tha
 
 void t.test('a store that wants consecutive part numbers says so to the client', async (t) => {
   const { store, s3 } = await lockingRig(t)
-  const refuse = () => store.rules.add({ when: { method: 'POST', query: { uploadId: true } }, times: Infinity, fault: { type: 'error', status: 400, code: 'InvalidPartOrder' } })
+  const refuse = () =>
+    store.rules.add({ when: { method: 'POST', query: { uploadId: true } }, times: Infinity, fault: { type: 'error', status: 400, code: 'InvalidPartOrder' } })
   const id = await create(s3, 'gaps')
   const listed = [await put(s3, 'gaps', id, 2, bytes(5 * MiB)), await put(s3, 'gaps', id, 4, bytes(1))]
   refuse()
@@ -270,7 +319,9 @@ void t.test('a copy out of a sealed bucket has the checksum that is asked for, a
   for (const size of [1000, 100_000]) {
     const data = bytes(size)
     await s3.send(new PutObjectCommand({ Bucket, Key: 'source', Body: data, ChecksumAlgorithm: 'CRC32' }))
-    const { CopyObjectResult } = await s3.send(new CopyObjectCommand({ Bucket: plain, Key: 'copy', CopySource: `${Bucket}/source`, ChecksumAlgorithm: 'SHA256' }))
+    const { CopyObjectResult } = await s3.send(
+      new CopyObjectCommand({ Bucket: plain, Key: 'copy', CopySource: `${Bucket}/source`, ChecksumAlgorithm: 'SHA256' })
+    )
     t.equal(CopyObjectResult?.ChecksumSHA256, sha256(data), `${size} bytes`)
     const to = { Bucket: plain, Key: 'parts' }
     for (const ChecksumAlgorithm of ['SHA256', undefined] as const) {
@@ -283,5 +334,8 @@ void t.test('a copy out of a sealed bucket has the checksum that is asked for, a
       t.ok(data.equals(await read(s3, 'parts', { Bucket: plain })))
     }
   }
-  t.equal(await codeOf(s3.send(new UploadPartCopyCommand({ Bucket: plain, Key: 'parts', UploadId: 'over', PartNumber: 1, CopySource: `${Bucket}/source` }))), 'NoSuchUpload')
+  t.equal(
+    await codeOf(s3.send(new UploadPartCopyCommand({ Bucket: plain, Key: 'parts', UploadId: 'over', PartNumber: 1, CopySource: `${Bucket}/source` }))),
+    'NoSuchUpload'
+  )
 })

@@ -9,11 +9,13 @@ const plain = { encryption: 'off' } as const
 
 await t.test('docs/COMPATIBILITY.md is what the tables say', (t) => {
   const committed = readFileSync(new URL('../../docs/COMPATIBILITY.md', import.meta.url), 'utf8')
-  t.ok(committed === compatibilityMarkdown(), 'print it anew: node -e "import(\'./docs/generate/compatibility.ts\')'
-    + '.then((m) => fs.writeFileSync(\'docs/COMPATIBILITY.md\', m.compatibilityMarkdown()))"')
+  t.ok(
+    committed === compatibilityMarkdown(),
+    'print it anew: node -e "import(\'./docs/generate/compatibility.ts\')'
+      + '.then((m) => fs.writeFileSync(\'docs/COMPATIBILITY.md\', m.compatibilityMarkdown()))"'
+  )
   const model = JSON.parse(readFileSync(new URL('../s3/operations.json', import.meta.url), 'utf8')) as { name: string }[]
-  t.strictSame(model.filter(({ name }) => !new RegExp(`[|,] ${name}(?= [|]|,)`).test(committed)).map(({ name }) => name), [],
-    'all 116 are named')
+  t.strictSame(model.filter(({ name }) => !new RegExp(`[|,] ${name}(?= [|]|,)`).test(committed)).map(({ name }) => name), [], 'all 116 are named')
   t.end()
 })
 
@@ -26,11 +28,25 @@ await t.test('object bytes never travel unsealed in a sealed bucket', (t) => {
     if (act === 'open') t.notOk(write, `${name} is a read`)
   }
   // Whatever tells of sizes, ETags or bytes of objects is not handed on as it is.
-  for (const name of [
-    'GetObject', 'HeadObject', 'GetObjectAttributes', 'CopyObject', 'UploadPartCopy', 'ListObjects', 'ListObjectsV2', 'ListObjectVersions',
+  for (
+    const name of [
+      'GetObject',
+      'HeadObject',
+      'GetObjectAttributes',
+      'CopyObject',
+      'UploadPartCopy',
+      'ListObjects',
+      'ListObjectsV2',
+      'ListObjectVersions',
       'ListParts',
-    'DeleteObject', 'DeleteObjects', 'CompleteMultipartUpload', 'SelectObjectContent', 'GetObjectTorrent', 'PutBucketLifecycleConfiguration'
-  ] as const) {
+      'DeleteObject',
+      'DeleteObjects',
+      'CompleteMultipartUpload',
+      'SelectObjectContent',
+      'GetObjectTorrent',
+      'PutBucketLifecycleConfiguration'
+    ] as const
+  ) {
     t.not(plan(name, sealed).executor, 'forward', name)
   }
   t.end()
@@ -39,9 +55,24 @@ await t.test('object bytes never travel unsealed in a sealed bucket', (t) => {
 await t.test('a plain bucket is passed through, but for what needs the gateway', (t) => {
   const own = operationNames.filter((name) => !['forward', 'refuse'].includes(plan(name, plain).executor))
   t.strictSame([...own].sort(), [
-    'CompleteMultipartUpload', 'CopyObject', 'CreateBucket', 'DeleteBucketCors', 'GetBucketLocation', 'HeadBucket', 'ListBuckets', 'PostObject', 'Preflight',
-    'PutBucketAnalyticsConfiguration', 'PutBucketCors', 'PutBucketInventoryConfiguration', 'PutBucketLogging', 'PutBucketMetricsConfiguration',
-    'PutBucketNotificationConfiguration', 'PutBucketReplication', 'RestoreObject', 'UploadPartCopy'
+    'CompleteMultipartUpload',
+    'CopyObject',
+    'CreateBucket',
+    'DeleteBucketCors',
+    'GetBucketLocation',
+    'HeadBucket',
+    'ListBuckets',
+    'PostObject',
+    'Preflight',
+    'PutBucketAnalyticsConfiguration',
+    'PutBucketCors',
+    'PutBucketInventoryConfiguration',
+    'PutBucketLogging',
+    'PutBucketMetricsConfiguration',
+    'PutBucketNotificationConfiguration',
+    'PutBucketReplication',
+    'RestoreObject',
+    'UploadPartCopy'
   ])
   t.end()
 })

@@ -10,9 +10,23 @@ const rules = parseCors(Buffer.from(`<CORSConfiguration xmlns="http://s3.amazona
 
 await t.test('which rule answers', (t) => {
   const cases: readonly (readonly [origin: string, method: string, headers: string, rule: number])[] = [
-    ['startend', 'GET', '', 0], ['start-x-end', 'GET', '', 0], ['starten', 'GET', '', -1], ['xstartend', 'GET', '', -1], ['startendx', 'GET', '', -1], ['startend', 'PUT', '', -1], ['startend', 'GET', 'x', -1],
-    ['https://a.example', 'PUT', '', 1], ['https://a.example', 'POST', 'x-amz-date, CONTENT-TYPE', 1], ['https://a.example', 'PUT', 'authorization', -1], ['https://b.example', 'PUT', '', -1], ['https://x.b.example', 'PUT', '', 1],
-    ['https://a.example', 'GET', '', -1], ['https://A.example', 'PUT', '', -1], ['anybody', 'HEAD', '', 2], ['', 'HEAD', '', 2], ['https://a.example', 'put', '', -1]
+    ['startend', 'GET', '', 0],
+    ['start-x-end', 'GET', '', 0],
+    ['starten', 'GET', '', -1],
+    ['xstartend', 'GET', '', -1],
+    ['startendx', 'GET', '', -1],
+    ['startend', 'PUT', '', -1],
+    ['startend', 'GET', 'x', -1],
+    ['https://a.example', 'PUT', '', 1],
+    ['https://a.example', 'POST', 'x-amz-date, CONTENT-TYPE', 1],
+    ['https://a.example', 'PUT', 'authorization', -1],
+    ['https://b.example', 'PUT', '', -1],
+    ['https://x.b.example', 'PUT', '', 1],
+    ['https://a.example', 'GET', '', -1],
+    ['https://A.example', 'PUT', '', -1],
+    ['anybody', 'HEAD', '', 2],
+    ['', 'HEAD', '', 2],
+    ['https://a.example', 'put', '', -1]
   ]
   for (const [origin, method, headers, rule] of cases) {
     const found = matchingRule(rules, { origin, method, headers: requestedHeaders(headers) })
@@ -26,12 +40,18 @@ await t.test('what a rule puts on an answer', (t) => {
   t.ok(named !== undefined && everybody !== undefined)
   if (named === undefined || everybody === undefined) return
   t.same(Object.fromEntries(corsHeaders(named, { origin: 'https://a.example', method: 'PUT', headers: ['x-amz-date', 'content-type'] })), {
-    'access-control-allow-origin': 'https://a.example', 'access-control-allow-methods': 'PUT, POST', 'access-control-allow-headers': 'x-amz-date,content-type',
-    'access-control-expose-headers': ['ETag', ...besidesETag].join(', '), 'access-control-max-age': '300', 'access-control-allow-credentials': 'true',
+    'access-control-allow-origin': 'https://a.example',
+    'access-control-allow-methods': 'PUT, POST',
+    'access-control-allow-headers': 'x-amz-date,content-type',
+    'access-control-expose-headers': ['ETag', ...besidesETag].join(', '),
+    'access-control-max-age': '300',
+    'access-control-allow-credentials': 'true',
     'vary': 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method'
   })
   t.same(Object.fromEntries(corsHeaders(everybody, { origin: 'x', method: 'HEAD', headers: [] })), {
-    'access-control-allow-origin': '*', 'access-control-allow-methods': 'HEAD', 'vary': 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method'
+    'access-control-allow-origin': '*',
+    'access-control-allow-methods': 'HEAD',
+    'vary': 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method'
   }, 'no credentials for everybody')
   t.end()
 })

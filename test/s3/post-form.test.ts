@@ -96,11 +96,13 @@ await t.test('random forms, random splits', async (t) => {
   const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/).filter((n) => n !== 'file')
   const fields = fc.uniqueArray(fc.tuple(name, value), { selector: ([n]) => n, maxLength: 8 })
   const file = fc.oneof(fc.uint8Array({ maxLength: 2000 }), fc.constant(new Uint8Array(nasty)))
-  await fc.assert(fc.asyncProperty(fields, file, fields, fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1 }), async (before, data,
-    after, sizes) => {
-    const got = await read(encode({ fields: before, file: Buffer.from(data), after }), sizes)
-    if (!got.file.equals(Buffer.from(data)) || JSON.stringify([...got.fields]) !== JSON.stringify(before)) throw new Error('differs')
-  }), { numRuns: 300 })
+  await fc.assert(
+    fc.asyncProperty(fields, file, fields, fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1 }), async (before, data, after, sizes) => {
+      const got = await read(encode({ fields: before, file: Buffer.from(data), after }), sizes)
+      if (!got.file.equals(Buffer.from(data)) || JSON.stringify([...got.fields]) !== JSON.stringify(before)) throw new Error('differs')
+    }),
+    { numRuns: 300 }
+  )
   t.pass('fields before the file kept, fields after it ignored')
 })
 
@@ -116,8 +118,7 @@ await t.test('large files stream with their length known', async (t) => {
   t.equal(await codeOf(read(encode({ file, after: [['submit', 'Send']] }))), 'MalformedPOSTRequest', 'a field behind a large file')
   t.equal(await codeOf(read(encode({ file, end: `--${boundary}--` }))), 'MalformedPOSTRequest', 'another end than the length counted on')
   t.equal(await codeOf(read(bytes.subarray(0, -10), [65536], bytes.length)), 'MalformedPOSTRequest')
-  t.equal((await read(encode({ file: file.subarray(0, 200_000), after: [['submit', 'Send']] }))).fileLength, 200_000,
-    'exact for small ones')
+  t.equal((await read(encode({ file: file.subarray(0, 200_000), after: [['submit', 'Send']] }))).fileLength, 200_000, 'exact for small ones')
 })
 
 await t.test('the file is not read ahead of its reader', async (t) => {
@@ -153,8 +154,13 @@ await t.test('the file name is expanded on demand, never in what is signed, and 
   const { fields, expanded } = await readFormFields(Readable.from(pieces(form, [65536])), contentType)
   t.ok([...fields.values()].every((value) => value === `a/${variable}`), 'as sent')
   t.same([...expanded()].filter(([, value]) => value === 'a/ä.txt').map(([name]) => name), ['key', 'x-amz-meta-a'])
-  for (const [count, length, code] of [[1, 1024, ''], [19, 1024, ''], [20, 1024, 'MaxMessageLengthExceeded'], [1200, 1024, 'MaxMessageLengthExceeded'],
-    [1, 1025, 'InvalidArgument'], [0, 65_000, 'InvalidArgument']] as const) {
+  for (
+    const [count, length, code] of [[1, 1024, ''], [19, 1024, ''], [20, 1024, 'MaxMessageLengthExceeded'], [1200, 1024, 'MaxMessageLengthExceeded'], [
+      1,
+      1025,
+      'InvalidArgument'
+    ], [0, 65_000, 'InvalidArgument']] as const
+  ) {
     t.equal(await codeOf(read(encode({ fields: [['x', variable.repeat(count)]], filename: 'f'.repeat(length) }))), code, `${count} times ${length}`)
   }
   t.equal(await codeOf(read(encode({ fields: [['policy', variable.repeat(1200)]], filename: 'f'.repeat(1024) }))), '', 'a policy is not expanded')
@@ -165,8 +171,14 @@ await t.test('the file name is expanded on demand, never in what is signed, and 
 
 await t.test('what is no form', async (t) => {
   const good = encode({ fields: [['key', 'k']] })
-  for (const type of ['multipart/form-data', 'multipart/form-data; boundary=', `multipart/form-data; boundary=${'a'.repeat(71)}`,
-    'multipart/form-data; boundary=other']) {
+  for (
+    const type of [
+      'multipart/form-data',
+      'multipart/form-data; boundary=',
+      `multipart/form-data; boundary=${'a'.repeat(71)}`,
+      'multipart/form-data; boundary=other'
+    ]
+  ) {
     t.equal(await codeOf(read(good, [65536], good.length, type)), 'MalformedPOSTRequest', type)
   }
   t.equal((await read(good, [65536], good.length, `multipart/form-data; charset=utf-8; boundary="${boundary}"`)).file.toString(), 'data')

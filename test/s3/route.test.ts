@@ -22,7 +22,11 @@ interface ModelOperation {
 const model = JSON.parse(readFileSync(new URL('operations.json', import.meta.url), 'utf8')) as ModelOperation[]
 const domains = ['s3.example.com', 'example.com']
 
-interface Ask { host?: string, headers?: Record<string, string>, anyDomains?: string[] }
+interface Ask {
+  host?: string
+  headers?: Record<string, string>
+  anyDomains?: string[]
+}
 
 function ask(method: string, target: string, { host = 'localhost:9000', headers = {}, anyDomains = domains }: Ask = {}): Operation {
   return route({ method, target: parseTarget(target), headers: new HeaderList(Object.entries(headers)), host }, anyDomains)
@@ -32,7 +36,7 @@ function asked(method: string, target: string, options: Ask = {}): string {
   return errorCode(() => ask(method, target, options))
 }
 
-function targetOf(operation: ModelOperation, path: { bucket: string, key: string }): string {
+function targetOf(operation: ModelOperation, path: { bucket: string; key: string }): string {
   const [uri = '', fixed = ''] = operation.uri.split('?')
   const query = [...fixed === '' ? [] : [fixed], ...operation.requiredQuery.map((name) => `${name}=7`)]
   // The wire does not tell these two apart but by this parameter (the endpoint does).
@@ -76,8 +80,7 @@ await t.test('every operation routes to itself, in every style of address and wi
   ]
   const scope = 'X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a%2Fb&X-Amz-Date=1&X-Amz-Expires=9'
   const signature = `${scope}&X-Amz-SignedHeaders=host&X-Amz-Signature=ab`
-  const marks = ['', 'x-id=Whatever', signature, 'AWSAccessKeyId=a&Expires=1&Signature=b%3D',
-    `x-id=X&${signature}&x-amz-acl=private&X-Amz-Meta-A=1`]
+  const marks = ['', 'x-id=Whatever', signature, 'AWSAccessKeyId=a&Expires=1&Signature=b%3D', `x-id=X&${signature}&x-amz-acl=private&X-Amz-Meta-A=1`]
   let count = 0
   for (const operation of model) {
     for (const { host, ...path } of styles) {
@@ -129,7 +132,9 @@ await t.test('no second sub-resource, no unknown one, no foreign verb is ever ig
           const values = (name: string): string => ({ 'list-type': 'list-type=2', 'select-type': 'select-type=2' })[name] ?? name
           const target = `${path}?${values(a)}${a === b ? '' : `&${values(b)}`}`
           let routed: Operation | undefined
-          const code = errorCode(() => { routed = ask(method, target, { headers: { 'content-type': 'multipart/form-data' } }) })
+          const code = errorCode(() => {
+            routed = ask(method, target, { headers: { 'content-type': 'multipart/form-data' } })
+          })
           if (routed === undefined) {
             refused += 1
             if (!['InvalidArgument', 'MethodNotAllowed', 'NotImplemented'].includes(code)) t.fail(`${method} ${target}: ${code}`)
@@ -235,7 +240,9 @@ await t.test('no word that some server knows is dropped from a read of an object
     }
   }
   const known = operationNames.flatMap((name) => operations[name].select.map((text) => text.split('=')[0] ?? ''))
-  for (const word of known.filter((name) => name !== 'partNumber')) t.equal(asked('GET', `/my-bucket/k?${word}&v2`) === '' ? ask('GET', `/my-bucket/k?${word}&v2`).name : 'refused', 'refused', word)
+  for (const word of known.filter((name) => name !== 'partNumber')) {
+    t.equal(asked('GET', `/my-bucket/k?${word}&v2`) === '' ? ask('GET', `/my-bucket/k?${word}&v2`).name : 'refused', 'refused', word)
+  }
   t.end()
 })
 

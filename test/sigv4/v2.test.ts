@@ -15,7 +15,9 @@ await t.test('regression: a signed parameter cannot be hidden in the value of an
   const signed = parseQuery('response-content-type=text/plain&versionId=1')
   const changed = parseQuery('response-content-type=text/plain%26versionId%3D1')
   t.equal(canonicalResourceV2(null, '/b/k', changed), canonicalResourceV2(null, '/b/k', signed), 'one signature is good for both')
-  const check = (text: string) => () => { refuseUnsignedParameters(parseQuery(text), new Map()) }
+  const check = (text: string) => () => {
+    refuseUnsignedParameters(parseQuery(text), new Map())
+  }
   for (const text of ['response-content-type=text/plain%26versionId%3D1', 'response-expires=%26tagging', 'versionId=%26website%26x']) {
     t.throws(check(text), { name: 'S3Error', code: 'AccessDenied' }, text)
   }

@@ -17,7 +17,14 @@ async function rig(t: Test, options: Partial<ConstructorParameters<typeof Capabi
   const clock = { now: 0 }
   const told: CapabilityReport[] = []
   const capabilities = new Capabilities(upstream, {
-    stateBucket: 'state', region, checksum: null, now: () => clock.now, learned: (report) => { told.push(report) }, ...options
+    stateBucket: 'state',
+    region,
+    checksum: null,
+    now: () => clock.now,
+    learned: (report) => {
+      told.push(report)
+    },
+    ...options
   })
   const write = async (bucket: string, key: string): Promise<number> => {
     const answer = await upstream.request(ask({ method: 'PUT', bucket, key, body: Buffer.from('x'), pool: 'control' }))
@@ -44,7 +51,8 @@ async function rig(t: Test, options: Partial<ConstructorParameters<typeof Capabi
 /** As radosgw 16 in buckets with versions: the condition is not looked at, and the object is written. */
 function ignoresConditions(store: TestStore, bucket: string): void {
   store.rules.add({
-    when: { method: 'PUT', bucket, test: ({ headers }) => headers.has('if-none-match') }, times: Infinity,
+    when: { method: 'PUT', bucket, test: ({ headers }) => headers.has('if-none-match') },
+    times: Infinity,
     fault: { type: 'answer', status: 200, headers: [['ETag', '"ignored"']] }
   })
 }
@@ -59,7 +67,9 @@ await t.test('each kind is found out in a bucket of its own, once, and nothing s
   t.match(await of(await make('versioned', 'versioned')), { put: false, complete: true })
   t.match(await of(await make('suspended', 'suspended')), always)
   t.same(told.map(({ kind, bucket, failure }) => [kind, bucket, failure]), [
-    ['unversioned', 'state', null], ['versioned', 'state-versioned', null], ['suspended', 'state-suspended', null]
+    ['unversioned', 'state', null],
+    ['versioned', 'state-versioned', null],
+    ['suspended', 'state-suspended', null]
   ])
   t.match(capabilities.report().map(({ kind, conditions }) => [kind, conditions?.put]), [['unversioned', true], ['versioned', false], ['suspended', true]])
   for (const bucket of ['state', 'state-versioned', 'state-suspended']) {
@@ -113,20 +123,38 @@ await t.test('where all kinds are alike, none is asked for any more', async (t) 
 await t.test('what cannot be found out is refused: no bucket, another kind, no answer', async (t) => {
   const cases: Record<string, (store: TestStore) => void> = {
     'its own bucket may not be made': (store) => {
-      store.rules.add({ when: { method: 'PUT', bucket: 'state-versioned', key: '' }, times: Infinity, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+      store.rules.add({
+        when: { method: 'PUT', bucket: 'state-versioned', key: '' },
+        times: Infinity,
+        fault: { type: 'error', status: 403, code: 'AccessDenied' }
+      })
     },
     'its own bucket does not become versioned': (store) => {
-      store.rules.add({ when: { method: 'PUT', bucket: 'state-versioned', query: { versioning: true } }, times: Infinity, fault: { type: 'answer', status: 200 } })
+      store.rules.add({
+        when: { method: 'PUT', bucket: 'state-versioned', query: { versioning: true } },
+        times: Infinity,
+        fault: { type: 'answer', status: 200 }
+      })
     },
     'it stops while it is probed': (store) => {
-      store.rules.add({ when: { method: 'PUT', bucket: 'state-versioned', key: /copy-to/ }, times: Infinity, fault: { type: 'error', status: 500, code: 'InternalError' } })
+      store.rules.add({
+        when: { method: 'PUT', bucket: 'state-versioned', key: /copy-to/ },
+        times: Infinity,
+        fault: { type: 'error', status: 500, code: 'InternalError' }
+      })
     },
     'the bucket does not tell its kind': (store) => {
-      store.rules.add({ when: { bucket: 'versioned', query: { versioning: true } }, times: Infinity, nth: 2, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+      store.rules.add({
+        when: { bucket: 'versioned', query: { versioning: true } },
+        times: Infinity,
+        nth: 2,
+        fault: { type: 'error', status: 403, code: 'AccessDenied' }
+      })
     },
     'the bucket tells nonsense': (store) => {
       store.rules.add({
-        when: { method: 'GET', bucket: 'versioned', query: { versioning: true } }, times: Infinity,
+        when: { method: 'GET', bucket: 'versioned', query: { versioning: true } },
+        times: Infinity,
         fault: { type: 'answer', status: 200, body: '<VersioningConfiguration><Status>Maybe</Status></VersioningConfiguration>' }
       })
     }
@@ -143,7 +171,11 @@ await t.test('what cannot be found out is refused: no bucket, another kind, no a
 
 await t.test('a failed probe is told, and tried again after a minute', async (t) => {
   const { store, capabilities, clock, make, of } = await rig(t)
-  const rule = store.rules.add({ when: { method: 'PUT', bucket: 'state-versioned', key: '' }, times: Infinity, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+  const rule = store.rules.add({
+    when: { method: 'PUT', bucket: 'state-versioned', key: '' },
+    times: Infinity,
+    fault: { type: 'error', status: 403, code: 'AccessDenied' }
+  })
   await capabilities.run(signal)
   await make('versioned', 'versioned')
   await Promise.all([of('versioned'), of('versioned'), of('versioned')])

@@ -8,18 +8,29 @@ const either = [false, true]
 
 await t.test('finds exactly what the store enforces, whatever that is, and leaves nothing behind', async (t) => {
   let stores = 0
-  for (const put of either) for (const complete of either) for (const copy of either) for (const del of either) {
-    for (const copySource of [null, 'x-amz-copy-source-if-match', 'x-amz-copy-if-match'] as const) {
-      for (const putEtags of ['quoted', 'bare'] as const) {
-        const enforced: Enforced = { put, complete, copy, delete: del, copySource, putEtags }
-        const store = await conditionalStore(t, enforced)
-        const found = await probeConditions(upstreamTo(t, store.endpoint), 'state', never)
-        t.same(found, {
-          put, complete, copy, delete: del, copySourceIfMatch: copySource !== null,
-          putEtags: put ? putEtags : 'quoted', copySourceHeader: copySource ?? 'x-amz-copy-source-if-match'
-        }, JSON.stringify(enforced))
-        t.same([store.objects.size, store.uploads.size], [0, 0])
-        stores += 1
+  for (const put of either) {
+    for (const complete of either) {
+      for (const copy of either) {
+        for (const del of either) {
+          for (const copySource of [null, 'x-amz-copy-source-if-match', 'x-amz-copy-if-match'] as const) {
+            for (const putEtags of ['quoted', 'bare'] as const) {
+              const enforced: Enforced = { put, complete, copy, delete: del, copySource, putEtags }
+              const store = await conditionalStore(t, enforced)
+              const found = await probeConditions(upstreamTo(t, store.endpoint), 'state', never)
+              t.same(found, {
+                put,
+                complete,
+                copy,
+                delete: del,
+                copySourceIfMatch: copySource !== null,
+                putEtags: put ? putEtags : 'quoted',
+                copySourceHeader: copySource ?? 'x-amz-copy-source-if-match'
+              }, JSON.stringify(enforced))
+              t.same([store.objects.size, store.uploads.size], [0, 0])
+              stores += 1
+            }
+          }
+        }
       }
     }
   }
@@ -33,20 +44,33 @@ await t.test('an ill store gives no result instead of a wrong one', async (t) =>
   }
   for (const [name, [first, then]] of Object.entries(answers)) {
     let count = 0
-    const store = await rawStore(t, { onRequest: (socket) => {
-      count += 1
-      socket.write(count === 1 ? first! : then ?? first!)
-    } })
+    const store = await rawStore(t, {
+      onRequest: (socket) => {
+        count += 1
+        socket.write(count === 1 ? first! : then ?? first!)
+      }
+    })
     t.equal(await codeOf(probeConditions(upstreamTo(t, store.endpoint), 'state', never)), 'ServiceUnavailable', name)
   }
 })
 
 await t.test('a refusal may come late, inside a 200', async (t) => {
   const document = '<Error><Code>PreconditionFailed</Code></Error>'
-  const store = await rawStore(t, { onRequest: (socket, { path, headers }) => {
-    const body = path.endsWith('?uploads') ? '<R><UploadId>u</UploadId></R>'
-      : headers.get('if-none-match') === '*' || headers.get('if-match')?.startsWith('"000') === true ? document : ''
-    socket.write(`HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
-  } })
-  t.match(await probeConditions(upstreamTo(t, store.endpoint), 'state', never), { put: true, complete: true, copy: true, delete: true, copySourceIfMatch: false })
+  const store = await rawStore(t, {
+    onRequest: (socket, { path, headers }) => {
+      const body = path.endsWith('?uploads') ?
+        '<R><UploadId>u</UploadId></R>'
+        : headers.get('if-none-match') === '*' || headers.get('if-match')?.startsWith('"000') === true
+        ? document
+        : ''
+      socket.write(`HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    }
+  })
+  t.match(await probeConditions(upstreamTo(t, store.endpoint), 'state', never), {
+    put: true,
+    complete: true,
+    copy: true,
+    delete: true,
+    copySourceIfMatch: false
+  })
 })

@@ -13,8 +13,11 @@ async function startStore(): Promise<{ store: TestStore; upstream: StoreUpstream
   const store = await startTestStore({ buckets: ['state'] })
   const { endpoint, region, accessKeyId, secretAccessKey } = store
   const credentials = { accessKeyId, secretAccessKey, sessionToken: null }
-  const upstream = createUpstream({ endpoint, region, credentials, style: 'path', connections: 4, ca: null },
-    { minRate: 0, minRateWindowSeconds: 10, upstreamFirstByteSeconds: 10 })
+  const upstream = createUpstream({ endpoint, region, credentials, style: 'path', connections: 4, ca: null }, {
+    minRate: 0,
+    minRateWindowSeconds: 10,
+    upstreamFirstByteSeconds: 10
+  })
   return { store, upstream }
 }
 
@@ -22,8 +25,10 @@ async function startStore(): Promise<{ store: TestStore; upstream: StoreUpstream
 async function probed(faults: readonly Rule[]): Promise<{ said: string; left: readonly [number, number] }> {
   const { store, upstream } = await startStore()
   for (const fault of faults) store.rules.add(fault)
-  const said = await probeTrailers(upstream, 'state', 'crc32', never).then(() => 'good', (error: unknown) =>
-    error instanceof S3Error ? `${error.code} ${error.message}` : String(error))
+  const said = await probeTrailers(upstream, 'state', 'crc32', never).then(
+    () => 'good',
+    (error: unknown) => error instanceof S3Error ? `${error.code} ${error.message}` : String(error)
+  )
   const left = [store.keys('state').length, store.uploads('state')] as const
   await upstream.close()
   await store.close()
@@ -40,7 +45,10 @@ await t.test('stores that do not, and where they show it; nothing is left there'
     [{ when: { method: 'PUT' }, fault: { type: 'error', status: 403, code: 'SignatureDoesNotMatch' } }, /PutObject: .*signature/],
     [{ when: { method: 'GET' }, fault: { type: 'flip', offset: 0 } }, /PutObject: other bytes come back/],
     [{ when: { method: 'GET', without: ['uploadId'] }, nth: 2, fault: { type: 'flip', offset: 69_999 } }, /UploadPart: other bytes come back/],
-    [{ when: { method: 'GET', query: { uploadId: true } }, fault: { type: 'rows', element: 'ChecksumCRC32', change: 'drop' } }, /CompleteMultipartUpload: 400 InvalidRequest/],
+    [
+      { when: { method: 'GET', query: { uploadId: true } }, fault: { type: 'rows', element: 'ChecksumCRC32', change: 'drop' } },
+      /CompleteMultipartUpload: 400 InvalidRequest/
+    ],
     [{ when: { method: 'POST', query: { uploads: true } }, fault: { type: 'error', status: 400, code: 'InvalidRequest' } }, /CreateMultipartUpload: 400/]
   ]
   for (const [rule, expected] of cases) {
@@ -65,7 +73,15 @@ await t.test('a store that is too slow for one run: nothing is left there, and t
   const left = (): readonly number[] => [store.keys('state').length, store.uploads('state')]
   for (const when of [{ method: 'GET', query: { uploadId: true } }, { method: 'POST', key: /complete$/, query: { uploadId: true } }] as const) {
     const patience = new AbortController()
-    store.rules.add({ when, fault: { type: 'late', until: async () => { patience.abort(new Error('too slow')) } } })
+    store.rules.add({
+      when,
+      fault: {
+        type: 'late',
+        until: async () => {
+          patience.abort(new Error('too slow'))
+        }
+      }
+    })
     await t.rejects(probes.run(patience.signal), { message: 'too slow' })
     t.same(left(), [0, 0])
     t.equal(probes.known, false)
@@ -79,11 +95,13 @@ await t.test('a store that is too slow for one run: nothing is left there, and t
 
 await t.test('a store that keeps the frames', async (t) => {
   let kept: Buffer = Buffer.alloc(0)
-  const store = await rawStore(t, { onRequest: (socket, { head, body }) => {
-    if (head.startsWith('PUT')) kept = body
-    const sent = head.startsWith('GET') ? kept : Buffer.alloc(0)
-    socket.write(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: ${sent.length}\r\n\r\n`), sent]))
-  } })
+  const store = await rawStore(t, {
+    onRequest: (socket, { head, body }) => {
+      if (head.startsWith('PUT')) kept = body
+      const sent = head.startsWith('GET') ? kept : Buffer.alloc(0)
+      socket.write(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: ${sent.length}\r\n\r\n`), sent]))
+    }
+  })
   await t.rejects(probeTrailers(upstreamTo(t, store.endpoint), 'state', 'crc32', never), { code: 'ServiceUnavailable', message: /other bytes come back/ })
   t.ok(kept.length > 70_000)
 })

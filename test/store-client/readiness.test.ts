@@ -14,11 +14,22 @@ async function rig(t: Test) {
   const upstream = upstreamTo(t, endpoint, {}, {}, { credentials: { accessKeyId, secretAccessKey, sessionToken: null } })
   const clock = { now: 0 }
   let told = 0
-  const checks = new StoreChecks(upstream, { stateBucket, region, now: () => clock.now, markers: () => { told += 1 } })
+  const checks = new StoreChecks(upstream, {
+    stateBucket,
+    region,
+    now: () => clock.now,
+    markers: () => {
+      told += 1
+    }
+  })
   return {
-    store, checks, clock, told: () => told,
+    store,
+    checks,
+    clock,
+    told: () => told,
     outcome: async () => ({ store: await codeOf(checks.store(never)), stateBucket: await codeOf(checks.stateBucket(never)) }),
-    refuse: (when: Match) => store.rules.add({ when: { bucket: stateBucket, ...when }, times: Infinity, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+    refuse: (when: Match) =>
+      store.rules.add({ when: { bucket: stateBucket, ...when }, times: Infinity, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
   }
 }
 
@@ -59,7 +70,8 @@ await t.test('a state bucket that is gone and may not be made is not the fault o
 await t.test('suspended versioning is put up with, and the operator is told once', async (t) => {
   const { store, checks, told } = await rig(t)
   store.rules.add({
-    when: { method: 'GET', query: { versioning: true } }, times: Infinity,
+    when: { method: 'GET', query: { versioning: true } },
+    times: Infinity,
     fault: { type: 'answer', status: 200, body: '<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>' }
   })
   await checks.stateBucket(never)

@@ -25,7 +25,9 @@ function isNode(value: unknown): value is SyntaxNode {
 function instrument(source: string): string {
   const inserts: { readonly at: number; readonly text: string }[] = []
   const mark = (): string => `__c[${coverage.places}]||__n(${coverage.places++})`
-  const statement = (at: number): void => { inserts.push({ at, text: `${mark()};` }) }
+  const statement = (at: number): void => {
+    inserts.push({ at, text: `${mark()};` })
+  }
   const expression = (node: SyntaxNode): void => {
     inserts.push({ at: node.start, text: `(${mark()},` }, { at: node.end, text: ')' })
   }
@@ -38,11 +40,13 @@ function instrument(source: string): string {
       if (first !== undefined) statement(first.start)
     }
     if (node.type === 'IfStatement') {
-      for (const arm of [node['consequent'], node['alternate']]) if (isNode(arm) && arm.type !== 'BlockStatement' && arm.type !== 'IfStatement') {
-        inserts.push({ at: arm.start, text: `{${mark()};` }, { at: arm.end, text: '}' })
+      for (const arm of [node['consequent'], node['alternate']]) {
+        if (isNode(arm) && arm.type !== 'BlockStatement' && arm.type !== 'IfStatement') {
+          inserts.push({ at: arm.start, text: `{${mark()};` }, { at: arm.end, text: '}' })
+        }
       }
     }
-    if (node.type === 'ConditionalExpression') for (const arm of ['consequent', 'alternate']) expression(node[arm] as SyntaxNode)
+    if (node.type === 'ConditionalExpression') { for (const arm of ['consequent', 'alternate']) expression(node[arm] as SyntaxNode) }
     if (node.type === 'LogicalExpression') expression(node['right'] as SyntaxNode)
   }
   visit(parse(source, { ecmaVersion: 'latest', sourceType: 'module' }) as unknown as SyntaxNode)

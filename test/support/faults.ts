@@ -16,8 +16,14 @@ export interface WholeAnswer {
 export type Fault =
   // The request is not carried out.
   | { readonly type: 'refuse' }
-  | { readonly type: 'answer'; readonly status: number; readonly headers?: readonly (readonly [string, string])[]; readonly body?: string
-    | Buffer }
+  | {
+    readonly type: 'answer'
+    readonly status: number
+    readonly headers?: readonly (readonly [string, string])[]
+    readonly body?:
+      | string
+      | Buffer
+  }
   | { readonly type: 'error'; readonly status: number; readonly code: string; readonly message?: string }
   | { readonly type: 'redirect'; readonly status: 301 | 302 | 303 | 307 | 308; readonly location: string }
   | { readonly type: 'garbage'; readonly bytes?: Buffer }
@@ -33,8 +39,7 @@ export type Fault =
   // The request is carried out, and the answer begins at once and goes on with so many white spaces (AWS API, CopyObject).
   | { readonly type: 'white-space'; readonly count: number; readonly everyMs: number }
   | { readonly type: 'lost-answer'; readonly status: number; readonly code: string }
-  | { readonly type: 'headers'; readonly set?: Readonly<Record<string,
-    string | null>>; readonly add?: readonly (readonly [string, string])[] }
+  | { readonly type: 'headers'; readonly set?: Readonly<Record<string, string | null>>; readonly add?: readonly (readonly [string, string])[] }
   | { readonly type: 'content-length'; readonly value: number }
   | { readonly type: 'truncate'; readonly bytes: number }
   | { readonly type: 'close-delimited'; readonly bytes?: number }
@@ -43,8 +48,12 @@ export type Fault =
   | { readonly type: 'shift'; readonly by: number }
   | { readonly type: 'substitute'; readonly bucket?: string; readonly key: string; readonly what: 'body' | 'metadata' | 'both' }
   | { readonly type: 'older'; readonly back?: number; readonly what: 'body' | 'metadata' | 'both' }
-  | { readonly type: 'rows'; readonly element: string; readonly change: 'drop' | 'repeat' | 'reverse'
-    | ((row: string, index: number) => string); readonly index?: number }
+  | {
+    readonly type: 'rows'
+    readonly element: string
+    readonly change: 'drop' | 'repeat' | 'reverse' | ((row: string, index: number) => string)
+    readonly index?: number
+  }
   | { readonly type: 'transform'; readonly change: (answer: WholeAnswer, request: HttpRequest) => WholeAnswer }
 
 export async function wholeAnswer(answer: HttpResponse): Promise<WholeAnswer> {

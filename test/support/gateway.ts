@@ -52,36 +52,70 @@ export async function startTestGateway(store: StoreAccess, options: TestGatewayO
   const keyring = options.keyring ?? join(folder, 'keyring.json')
   if (options.keyring === undefined) await createKeyring(keyring, 'test', new Date())
   const { endpoint, region } = store
-  const config = parseConfig(JSON.stringify({
-    listen: { host: '127.0.0.1', port: 0 },
-    upstream: {
-      endpoint, region, accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey, stateBucket: 'sealgate-state', realm: 'test',
-      ...options.upstream
-    },
-    clients: [{ accessKeyId, secretAccessKey, buckets: ['*'] }],
-    keys: { main: { type: 'local', keyring } },
-    buckets: { '*': { encryption: 'on', key: 'main' } },
-    ...options.sections
-  }), { file: join(folder, 'sealgate.yaml'), env: {} })
+  const config = parseConfig(
+    JSON.stringify({
+      listen: { host: '127.0.0.1', port: 0 },
+      upstream: {
+        endpoint,
+        region,
+        accessKeyId: store.accessKeyId,
+        secretAccessKey: store.secretAccessKey,
+        stateBucket: 'sealgate-state',
+        realm: 'test',
+        ...options.upstream
+      },
+      clients: [{ accessKeyId, secretAccessKey, buckets: ['*'] }],
+      keys: { main: { type: 'local', keyring } },
+      buckets: { '*': { encryption: 'on', key: 'main' } },
+      ...options.sections
+    }),
+    { file: join(folder, 'sealgate.yaml'), env: {} }
+  )
   const gateway = await createGateway(config, options.tell ?? (() => undefined))
   const listener = createListener({
-    host: '127.0.0.1', port: 0, tls: null, trustedProxies: [],
+    host: '127.0.0.1',
+    port: 0,
+    tls: null,
+    trustedProxies: [],
     limits: {
-      connections: 1000, requestsInFlight: 1000, unauthenticatedRequests: 256, anonymousRequests: 128, formFieldsMs: 10_000, headerBytes: config.limits.headerBytes, minRate: config.limits.minRate,
-      minRateWindowMs: config.limits.minRateWindowSeconds * 1000, headersMs: 10_000, keepAliveMs: 5000, highWaterMark: 65536
+      connections: 1000,
+      requestsInFlight: 1000,
+      unauthenticatedRequests: 256,
+      anonymousRequests: 128,
+      formFieldsMs: 10_000,
+      headerBytes: config.limits.headerBytes,
+      minRate: config.limits.minRate,
+      minRateWindowMs: config.limits.minRateWindowSeconds * 1000,
+      headersMs: 10_000,
+      keepAliveMs: 5000,
+      highWaterMark: 65536
     },
     heartbeatMs: options.heartbeatMs ?? 5000,
     log: createLog(options.log === undefined ? { level: 'silent' } : { level: 'debug', write: options.log }),
-    observe: (record) => { gateway.observe?.(record) },
-    limited: (limit) => { gateway.limited?.(limit) }
+    observe: (record) => {
+      gateway.observe?.(record)
+    },
+    limited: (limit) => {
+      gateway.limited?.(limit)
+    }
   }, (request) => gateway.handle(request))
   const { port } = await listener.start()
   const url = `http://127.0.0.1:${port}`
   return {
-    endpoint: url, gateway, listener, keyring, accessKeyId, secretAccessKey,
-    client: () => new S3Client({
-      endpoint: url, region, forcePathStyle: true, maxAttempts: 1, credentials: { accessKeyId, secretAccessKey }
-    }),
+    endpoint: url,
+    gateway,
+    listener,
+    keyring,
+    accessKeyId,
+    secretAccessKey,
+    client: () =>
+      new S3Client({
+        endpoint: url,
+        region,
+        forcePathStyle: true,
+        maxAttempts: 1,
+        credentials: { accessKeyId, secretAccessKey }
+      }),
     metric: (name) => Number(gateway.metrics().split('\n').find((line) => line.startsWith(`${name} `))?.slice(name.length + 1) ?? 0),
     close: async () => {
       await listener.stop(0)

@@ -12,7 +12,7 @@ const mostGrowth = 2.7
 const mostPerByte = 4
 const repeats = 6
 
-export interface Verdict {
+interface Verdict {
   readonly what: string
   readonly bytes: number
   readonly microseconds: number
@@ -43,7 +43,11 @@ async function leastCost(run: () => unknown, enough: number): Promise<number> {
  * Judges one construct at n, 2n and 4n.
  * @param run with a length in bytes. @returns null when its cost is no more than linear.
  */
-export async function judgeGrowth(what: string, length: number, run: (length: number) => unknown): Promise<{ readonly fault: string | null; readonly cost: number }> {
+export async function judgeGrowth(
+  what: string,
+  length: number,
+  run: (length: number) => unknown
+): Promise<{ readonly fault: string | null; readonly cost: number }> {
   const free = freeMicroseconds + freePerByte * length
   const cost = await leastCost(() => run(length), free)
   if (cost <= free) return { fault: null, cost }
@@ -68,20 +72,26 @@ export async function growthOf(parsers: readonly Parser[], most: number, share =
   for (const { name, limit, seeds, run } of parsers) {
     const length = Math.min(limit, most)
     let places = 0
-    for (const seed of seeds) for (let place = 0; place < placesOf(seed); place += 1, places += 1) for (const unit of units.filter((_, i) => (i + places) % share === 0)) {
-      const others = share > 1 && places % 2 === 0 ? 'empty' : 'filled'
-      const inputs = new Map([1, 2, 4].map((part) => [length / part, endless(seed, place, unit, length / part, others)]))
-      const what = `${name}, ${JSON.stringify(unit)} at place ${place + 1} of ${JSON.stringify(seed.slice(0, 60))}`
-      const { fault, cost } = await judgeGrowth(what, length, async (bytes) => {
-        try {
-          await run(inputs.get(bytes) ?? Buffer.alloc(0))
-        } catch (error) {
-          if (!isRefusal(error)) throw new Error(what, { cause: error })
+    for (const seed of seeds) {
+      for (let place = 0; place < placesOf(seed); place += 1, places += 1) {
+        for (const unit of units.filter((_, i) => (i + places) % share === 0)) {
+          const others = share > 1 && places % 2 === 0 ? 'empty' : 'filled'
+          const inputs = new Map([1, 2, 4].map((part) => [length / part, endless(seed, place, unit, length / part, others)]))
+          const what = `${name}, ${JSON.stringify(unit)} at place ${place + 1} of ${JSON.stringify(seed.slice(0, 60))}`
+          const { fault, cost } = await judgeGrowth(what, length, async (bytes) => {
+            try {
+              await run(inputs.get(bytes) ?? Buffer.alloc(0))
+            } catch (error) {
+              if (!isRefusal(error)) throw new Error(what, { cause: error })
+            }
+          })
+          cases += 1
+          if (fault !== null) {
+            faults.push(fault)
+          }
+          if (cost / length > slowest.microseconds / slowest.bytes) slowest = { what, bytes: length, microseconds: cost }
         }
-      })
-      cases += 1
-      if (fault !== null) faults.push(fault)
-      if (cost / length > slowest.microseconds / slowest.bytes) slowest = { what, bytes: length, microseconds: cost }
+      }
     }
   }
   return { cases, slowest, faults }

@@ -1,5 +1,4 @@
-import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectAclCommand, PutObjectCommand,
-  S3Client } from '@aws-sdk/client-s3'
+import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectAclCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import t from 'tap'
 import { startTestStore } from './hostile.ts'
 import { RawConnection } from './raw-client.ts'
@@ -44,11 +43,9 @@ await t.test('a hostile store', async (t) => {
     store.requests.length = 0
     const answer = await get('Range: bytes=2-3\r\n')
     t.match(answer, { status: 206, headers: { 'content-length': '2', 'x-amz-meta-is': 'own' }, end: 'open' })
-    t.match(store.requests,
-      [{ method: 'GET', bucket: 'b', key: 'k', path: '/b/k', status: 206, responseLength: 2, fault: null, bodyLength: 0 }])
+    t.match(store.requests, [{ method: 'GET', bucket: 'b', key: 'k', path: '/b/k', status: 206, responseLength: 2, fault: null, bodyLength: 0 }])
     await client.send(new PutObjectCommand({ Bucket: 'b', Key: 'recorded', Body: body }))
-    t.match(store.requests[1],
-      { bodyLength: 10, body, complete: true, bodySha256: '84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882' })
+    t.match(store.requests[1], { bodyLength: 10, body, complete: true, bodySha256: '84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882' })
     t.ok(store.traffic.received > 100 && store.traffic.sent > 100 && store.traffic.connections >= 2)
     t.same(store.keys('b'), ['k', 'other', 'recorded'])
   })
@@ -56,8 +53,9 @@ await t.test('a hostile store', async (t) => {
   await t.test('rules fire when they should', async (t) => {
     const rule = store.rules.add({ when: { method: 'GET', key: /^k$/ }, nth: 2, times: 2, fault: { type: 'answer', status: 503 } })
     const statuses: number[] = []
-    for (let i = 0; i < 5; i += 1) statuses.push(await client.send(new HeadObjectCommand({ Bucket: 'b', Key: 'k' })).then(() => 200),
-      ((await get()) as RawResponse).status)
+    for (let i = 0; i < 5; i += 1) {
+      statuses.push(await client.send(new HeadObjectCommand({ Bucket: 'b', Key: 'k' })).then(() => 200), ((await get()) as RawResponse).status)
+    }
     t.same(statuses, [200, 200, 200, 503, 200, 503, 200, 200, 200, 200])
     t.same([rule.matched, rule.fired], [5, 2])
     rule.remove()
@@ -66,10 +64,8 @@ await t.test('a hostile store', async (t) => {
   await t.test('answers that are not the store\'s', async (t) => {
     t.match(await during({ type: 'error', status: 500, code: 'InternalError' }), { status: 500 })
     t.match((await during({ type: 'error', status: 503, code: 'SlowDown' })).body.toString(), '<Code>SlowDown</Code>')
-    t.match(await during({ type: 'redirect', status: 307, location: 'http://evil/' }),
-      { status: 307, headers: { location: 'http://evil/' } })
-    t.match(await during({ type: 'answer', status: 200, headers: [['x', 'y']], body: 'z' }),
-      { status: 200, headers: { x: 'y' }, body: Buffer.from('z') })
+    t.match(await during({ type: 'redirect', status: 307, location: 'http://evil/' }), { status: 307, headers: { location: 'http://evil/' } })
+    t.match(await during({ type: 'answer', status: 200, headers: [['x', 'y']], body: 'z' }), { status: 200, headers: { x: 'y' }, body: Buffer.from('z') })
     t.match(await during({ type: 'lost-answer', status: 500, code: 'InternalError' }), { status: 500 })
     t.match(await during({ type: 'delay', milliseconds: 5 }), { status: 200 })
   })
@@ -77,20 +73,21 @@ await t.test('a hostile store', async (t) => {
   await t.test('answers that are bent', async (t) => {
     t.equal((await during({ type: 'flip', offset: -1, bit: 0 })).body.toString(), '0123456788')
     t.not((await during({ type: 'flip', offset: 'random' })).body.toString(), body.toString())
-    t.match(await during({ type: 'headers', set: { 'ETag': '"x"', 'x-amz-meta-is': null }, add: [['x-amz-meta-a', '1']] }),
-      { headers: { 'etag': '"x"', 'x-amz-meta-is': undefined, 'x-amz-meta-a': '1' } })
-    t.match(await during({ type: 'headers', set: { 'Content-Range': 'bytes 0-1/10' } }, 'Range: bytes=2-3\r\n'),
-      { body: Buffer.from('23'), headers: { 'content-range': 'bytes 0-1/10' } })
+    t.match(await during({ type: 'headers', set: { 'ETag': '"x"', 'x-amz-meta-is': null }, add: [['x-amz-meta-a', '1']] }), {
+      headers: { 'etag': '"x"', 'x-amz-meta-is': undefined, 'x-amz-meta-a': '1' }
+    })
+    t.match(await during({ type: 'headers', set: { 'Content-Range': 'bytes 0-1/10' } }, 'Range: bytes=2-3\r\n'), {
+      body: Buffer.from('23'),
+      headers: { 'content-range': 'bytes 0-1/10' }
+    })
     t.equal((await during({ type: 'shift', by: 1 }, 'Range: bytes=2-3\r\n')).body.toString(), '34')
     t.match(await during({ type: 'truncate', bytes: 4 }), { body: Buffer.from('0123'), headers: { 'content-length': '10' }, end: 'fin' })
     t.match(await during({ type: 'content-length', value: 12 }), { body, headers: { 'content-length': '12' }, end: 'fin' })
-    t.match(await during({ type: 'close-delimited', bytes: 9 }),
-      { body: body.subarray(0, 9), headers: { 'content-length': undefined }, end: 'fin' })
+    t.match(await during({ type: 'close-delimited', bytes: 9 }), { body: body.subarray(0, 9), headers: { 'content-length': undefined }, end: 'fin' })
     t.match(await during({ type: 'extra', bytes: Buffer.from('!'), where: 'in-body' }), { body: Buffer.from('0123456789!') })
     const changed = await during({ type: 'transform', change: (answer) => ({ ...answer, status: 299 }) })
     t.equal(changed.status, 299)
-    const rule = store.rules.add({ fault: { type: 'extra', bytes: Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
-      where: 'after-response' } })
+    const rule = store.rules.add({ fault: { type: 'extra', bytes: Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'), where: 'after-response' } })
     const connection = await RawConnection.open(store.endpoint)
     await connection.send('GET /b/k HTTP/1.1\r\nHost: x\r\n\r\n')
     await connection.response()
@@ -140,8 +137,7 @@ await t.test('a hostile store', async (t) => {
 
   await t.test('listings that lie', async (t) => {
     const keys = async (change: Extract<Fault, { type: 'rows' }>['change'], index?: number) => {
-      store.rules.add({ when: { query: { 'list-type': '2' } },
-        fault: { type: 'rows', element: 'Contents', change, ...index === undefined ? {} : { index } } })
+      store.rules.add({ when: { query: { 'list-type': '2' } }, fault: { type: 'rows', element: 'Contents', change, ...index === undefined ? {} : { index } } })
       return (await client.send(new ListObjectsV2Command({ Bucket: 'b' }))).Contents?.map(({ Key }) => Key)
     }
     t.same(await keys('drop', 0), ['other', 'recorded'])

@@ -39,15 +39,16 @@ export async function startTestStore(options: TestStoreOptions = {}): Promise<Te
   const { region = 'us-east-1', accessKeyId = 'AKIDTESTSTORE', secretAccessKey = 'test-store-secret' } = options
   const backend = new RememberingBackend()
   const store = await Store.open({
-    backend, region, credentials: [{ accessKeyId, secretAccessKey }], defaultChecksum: options.defaultChecksum ?? true,
+    backend,
+    region,
+    credentials: [{ accessKeyId, secretAccessKey }],
+    defaultChecksum: options.defaultChecksum ?? true,
     ...options.domain === undefined ? {} : { domain: options.domain }
   })
   for (const name of options.buckets ?? []) {
-    await store.catalog.createBucket({ name, created: Date.now(), versioning: 'Unversioned', objectLock: false, acl: 'private',
-      documents: {} })
+    await store.catalog.createBucket({ name, created: Date.now(), versioning: 'Unversioned', objectLock: false, acl: 'private', documents: {} })
   }
-  const testStore = new TestStore(store, backend,
-    { region, accessKeyId, secretAccessKey, keepBodies: options.keepBodies ?? true, seed: options.seed ?? 1 })
+  const testStore = new TestStore(store, backend, { region, accessKeyId, secretAccessKey, keepBodies: options.keepBodies ?? true, seed: options.seed ?? 1 })
   if (options.keepAliveMs !== undefined) testStore.keepAlive(options.keepAliveMs)
   await testStore.listen()
   return testStore
@@ -235,8 +236,7 @@ export class TestStore {
     return wholeAnswer(await this.#store.handle(request))
   }
 
-  #bend(answer: WholeAnswer, request: HttpRequest, fault: Extract<Fault,
-    { type: 'headers' | 'extra' | 'flip' | 'rows' | 'transform' }>): WholeAnswer {
+  #bend(answer: WholeAnswer, request: HttpRequest, fault: Extract<Fault, { type: 'headers' | 'extra' | 'flip' | 'rows' | 'transform' }>): WholeAnswer {
     switch (fault.type) {
       case 'headers': {
         const changed = withHeaders(answer, fault.set ?? {})
@@ -255,8 +255,7 @@ export class TestStore {
     }
   }
 
-  async #breakOff(request: HttpRequest, response: ServerResponse, fault: Extract<Fault,
-    { type: 'reset' | 'stall' }>): Promise<typeof taken> {
+  async #breakOff(request: HttpRequest, response: ServerResponse, fault: Extract<Fault, { type: 'reset' | 'stall' }>): Promise<typeof taken> {
     if (fault.at !== 'before') {
       const answer = await this.#carryOut(request)
       const head = rawHead(request, answer)
@@ -272,8 +271,11 @@ export class TestStore {
   }
 
   /** A head that says another length than the body has, or none, ended by a clean FIN. */
-  async #badFraming(request: HttpRequest, response: ServerResponse, fault: Extract<Fault,
-    { type: 'truncate' | 'close-delimited' | 'content-length' }>): Promise<typeof taken> {
+  async #badFraming(
+    request: HttpRequest,
+    response: ServerResponse,
+    fault: Extract<Fault, { type: 'truncate' | 'close-delimited' | 'content-length' }>
+  ): Promise<typeof taken> {
     const answer = await this.#carryOut(request)
     const length = fault.type === 'close-delimited' ? null : String(fault.type === 'truncate' ? answer.body.length : fault.value)
     await writeRaw(response, rawHead(request, withHeaders(answer, { 'Content-Length': length, 'Connection': 'close' })))
@@ -283,7 +285,9 @@ export class TestStore {
   }
 
   async #whiteSpace(
-    request: HttpRequest, response: ServerResponse, { count, everyMs }: Extract<Fault, { type: 'white-space' }>
+    request: HttpRequest,
+    response: ServerResponse,
+    { count, everyMs }: Extract<Fault, { type: 'white-space' }>
   ): Promise<typeof taken> {
     const answer = await this.#carryOut(request)
     const start = answer.body.indexOf('>') + 1
@@ -303,7 +307,8 @@ export class TestStore {
     const { bucket: name, key } = this.#store.address(request)
     const bucket = this.#store.catalog.bucket(name)
     const own = this.object(name, key)
-    const other = fault.type === 'substitute' ? this.object(fault.bucket ?? name, fault.key).version
+    const other = fault.type === 'substitute' ?
+      this.object(fault.bucket ?? name, fault.key).version
       : own.history.at(-1 - (fault.back ?? 1))
     if (other === undefined) throw new Error(`${key} was never anything else`)
     const served = own.exists ? mix(own.version, other, fault.what) : other

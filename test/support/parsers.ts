@@ -95,77 +95,149 @@ function visitTexts(bytes: Buffer): void {
 
 function signedRequest(headers: Headers, target = '/bucket/key'): void {
   const names = [...new Set(['host', ...headers.map(([name]) => name.toLowerCase())])].sort().join(';')
-  authenticate(httpRequest({
-    method: 'GET', target,
-    headers: [['Host', 'gateway'], ['X-Amz-Date', timestamp], ['X-Amz-Content-Sha256', zeros], ...headers,
-      ['Authorization', `AWS4-HMAC-SHA256 Credential=${accessKeyId}/20130524/us-east-1/s3/aws4_request, SignedHeaders=${names};x-amz-content-sha256;x-amz-date, Signature=${zeros}`]]
-  }), auth)
+  authenticate(
+    httpRequest({
+      method: 'GET',
+      target,
+      headers: [['Host', 'gateway'], ['X-Amz-Date', timestamp], ['X-Amz-Content-Sha256', zeros], ...headers, [
+        'Authorization',
+        `AWS4-HMAC-SHA256 Credential=${accessKeyId}/20130524/us-east-1/s3/aws4_request, SignedHeaders=${names};x-amz-content-sha256;x-amz-date, Signature=${zeros}`
+      ]]
+    }),
+    auth
+  )
 }
 
-const authorized = (value: string): unknown => authenticate(httpRequest({
-  method: 'GET', target: '/bucket/key',
-  headers: [['Host', 'gateway'], ['Date', 'Fri, 24 May 2013 00:00:00 GMT'], ['X-Amz-Date', timestamp], ['X-Amz-Content-Sha256', zeros], ['Authorization', value]]
-}), auth)
+const authorized = (value: string): unknown =>
+  authenticate(
+    httpRequest({
+      method: 'GET',
+      target: '/bucket/key',
+      headers: [['Host', 'gateway'], ['Date', 'Fri, 24 May 2013 00:00:00 GMT'], ['X-Amz-Date', timestamp], ['X-Amz-Content-Sha256', zeros], [
+        'Authorization',
+        value
+      ]]
+    }),
+    auth
+  )
 
 const xmlSeeds = [
-  '<A>§</A>', '<A b="§">x</A>', '<A><!--§--><B/></A>', '<A><![CDATA[§]]></A>', '<A><?p §?></A>', '<A>§<B>1</B>§</A>', '<A§/>', '<!§><A/>', '§', '<A/>§'
+  '<A>§</A>',
+  '<A b="§">x</A>',
+  '<A><!--§--><B/></A>',
+  '<A><![CDATA[§]]></A>',
+  '<A><?p §?></A>',
+  '<A>§<B>1</B>§</A>',
+  '<A§/>',
+  '<!§><A/>',
+  '§',
+  '<A/>§'
 ]
 
 const documents: readonly (Omit<Parser, 'limit'> & { readonly limit?: number })[] = [
   { name: 'XML editor', seeds: xmlSeeds, run: visitTexts },
   { name: 'XML reader of the embedded store', seeds: xmlSeeds, run: (input) => parseStoreXml(input, 'A') },
-  { name: 'DeleteObjects', seeds: ['<Delete><Object><Key>k§</Key><ETag>"e§"</ETag><Size>1</Size></Object>§<Quiet>true</Quiet></Delete>'], run: (input) => parseDelete(input, client) },
   {
-    name: 'CompleteMultipartUpload', run: (input) => parseCompletedParts(input, client),
-    seeds: ['<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"e§"</ETag><ChecksumCRC32>§AAAAAA==</ChecksumCRC32></Part>§</CompleteMultipartUpload>']
+    name: 'DeleteObjects',
+    seeds: ['<Delete><Object><Key>k§</Key><ETag>"e§"</ETag><Size>1</Size></Object>§<Quiet>true</Quiet></Delete>'],
+    run: (input) => parseDelete(input, client)
+  },
+  {
+    name: 'CompleteMultipartUpload',
+    run: (input) => parseCompletedParts(input, client),
+    seeds: [
+      '<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"e§"</ETag><ChecksumCRC32>§AAAAAA==</ChecksumCRC32></Part>§</CompleteMultipartUpload>'
+    ]
   },
   { name: 'Tagging', seeds: ['<Tagging><TagSet><Tag><Key>k§</Key><Value>v§</Value></Tag>§</TagSet></Tagging>'], run: (input) => parseTagging(input, client) },
-  { name: 'CreateBucketConfiguration', seeds: ['<CreateBucketConfiguration><LocationConstraint>eu§</LocationConstraint></CreateBucketConfiguration>'], run: (input) => parseLocationConstraint(input, client) },
+  {
+    name: 'CreateBucketConfiguration',
+    seeds: ['<CreateBucketConfiguration><LocationConstraint>eu§</LocationConstraint></CreateBucketConfiguration>'],
+    run: (input) => parseLocationConstraint(input, client)
+  },
   { name: 'RestoreRequest', seeds: ['<RestoreRequest><Days>1§</Days><Type>§</Type></RestoreRequest>'], run: (input) => restoreSelects(input, client) },
   {
-    name: 'PutBucketEncryption', run: (input) => readBucketEncryption(input, client),
-    seeds: ['<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms§</SSEAlgorithm><KMSMasterKeyID>k§</KMSMasterKeyID></ApplyServerSideEncryptionByDefault><BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType>§</BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>']
-  },
-  {
-    name: 'lifecycle for the store', run: (input) => lifecycleForStore(input, storedSize, client),
-    seeds: ['<LifecycleConfiguration><Rule><Filter><ObjectSizeGreaterThan>5§</ObjectSizeGreaterThan></Filter></Rule>§</LifecycleConfiguration>']
-  },
-  {
-    name: 'lifecycle for the client', limit: 16 * 1024 * KiB, run: (input) => lifecycleForClient(input, storedSize, upstreamDocument),
-    seeds: ['<LifecycleConfiguration><Rule><Filter><ObjectSizeLessThan>5000§</ObjectSizeLessThan></Filter></Rule>§</LifecycleConfiguration>']
-  },
-  {
-    name: 'listing', limit: 16 * 1024 * KiB, run: (input) => writeListing(input, () => ({ size: 1, etag: 'e', checksums: [['ChecksumCRC32', 'x']] })),
-    seeds: ['<ListBucketResult><EncodingType>url</EncodingType><KeyCount>1</KeyCount><Contents><Key>a%20b§</Key><Size>5</Size><ETag>"e§"</ETag><ChecksumCRC32>§</ChecksumCRC32><UserMetadata><X-Amz-Meta-Sealgate>§</X-Amz-Meta-Sealgate></UserMetadata></Contents>§</ListBucketResult>',
-      '<ListPartsResult><Key>k</Key><Part><PartNumber>1</PartNumber><ETag>"e"</ETag><Size>5</Size></Part>§</ListPartsResult>']
-  },
-  { name: 'error document of the store', limit: 64 * KiB, run: (input) => parseErrorXml(input), seeds: ['<Error><Code>NoSuchKey</Code><Message>m§</Message><Key>k</Key>§</Error>', '<!§>', '§'] },
-  {
-    name: 'CORS rules', limit: 256 * KiB, run: (input) => parseCors(input),
-    seeds: ['<CORSConfiguration><CORSRule><AllowedOrigin>https://*.example§</AllowedOrigin><AllowedMethod>GET</AllowedMethod><AllowedHeader>x-*§</AllowedHeader><ExposeHeader>ETag</ExposeHeader>§</CORSRule>§</CORSConfiguration>']
-  },
-  {
-    name: 'AccessControlPolicy', limit: 16 * 1024 * KiB, run: (input) => grantsAsHeaders(input),
-    seeds: ['<AccessControlPolicy><Owner><ID>o</ID></Owner><AccessControlList><Grant><Grantee><ID>i§</ID></Grantee><Permission>READ</Permission></Grant>§</AccessControlList></AccessControlPolicy>']
-  }
-]
-
-const rules = Array.from({ length: 100 }, (_, i) => corsRule({
-  origins: Array.from({ length: 8 }, (_, j) => `https://*.${i}-${j}.example`), methods: ['GET'], headers: Array.from({ length: 20 }, (_, j) => `x-${i}-${j}-*`), expose: ['ETag'], maxAge: null
-}))
-
-const texts: readonly Omit<Parser, 'limit'>[] = [
-  { name: 'Authorization, Version 4', seeds: [`AWS4-HMAC-SHA256 Credential=${accessKeyId}§/20130524/us-east-1§/s3/aws4_request, SignedHeaders=host§;x-amz-content-sha256;x-amz-date, Signature=${zeros}§`, 'AWS4-HMAC-SHA256 §'], run: (input) => authorized(latin1(input)) },
-  { name: 'Authorization, Version 2', seeds: [`AWS ${accessKeyId}§:§AAAAAAAAAAAAAAAAAAAAAAAAAAA=`, 'AWS §'], run: (input) => authorized(latin1(input)) },
-  {
-    name: 'presigned query', run: (input) => authenticate(httpRequest({ method: 'GET', target: latin1(input), headers: [['Host', 'gateway']] }), auth),
+    name: 'PutBucketEncryption',
+    run: (input) => readBucketEncryption(input, client),
     seeds: [
-      `/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${accessKeyId}%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=${timestamp}&X-Amz-Expires=60&X-Amz-SignedHeaders=host§&x-amz-meta-a=§&§&X-Amz-Signature=${zeros}`,
-      `/b/k§?AWSAccessKeyId=${accessKeyId}§&Expires=1369353700&versionId=§&x-amz-meta-a=§&§&Signature=AAAA`, '/b/k?X-Amz-Signature=§'
+      '<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms§</SSEAlgorithm><KMSMasterKeyID>k§</KMSMasterKeyID></ApplyServerSideEncryptionByDefault><BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType>§</BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>'
     ]
   },
   {
-    name: 'target and route', seeds: ['/bucket/key§?versionId=1§&partNumber=1§', '/bucket?list-type=2&prefix=§&delimiter=§', '/bucket?uploads§', '/§', '/bucket/k?§'],
+    name: 'lifecycle for the store',
+    run: (input) => lifecycleForStore(input, storedSize, client),
+    seeds: ['<LifecycleConfiguration><Rule><Filter><ObjectSizeGreaterThan>5§</ObjectSizeGreaterThan></Filter></Rule>§</LifecycleConfiguration>']
+  },
+  {
+    name: 'lifecycle for the client',
+    limit: 16 * 1024 * KiB,
+    run: (input) => lifecycleForClient(input, storedSize, upstreamDocument),
+    seeds: ['<LifecycleConfiguration><Rule><Filter><ObjectSizeLessThan>5000§</ObjectSizeLessThan></Filter></Rule>§</LifecycleConfiguration>']
+  },
+  {
+    name: 'listing',
+    limit: 16 * 1024 * KiB,
+    run: (input) => writeListing(input, () => ({ size: 1, etag: 'e', checksums: [['ChecksumCRC32', 'x']] })),
+    seeds: [
+      '<ListBucketResult><EncodingType>url</EncodingType><KeyCount>1</KeyCount><Contents><Key>a%20b§</Key><Size>5</Size><ETag>"e§"</ETag><ChecksumCRC32>§</ChecksumCRC32><UserMetadata><X-Amz-Meta-Sealgate>§</X-Amz-Meta-Sealgate></UserMetadata></Contents>§</ListBucketResult>',
+      '<ListPartsResult><Key>k</Key><Part><PartNumber>1</PartNumber><ETag>"e"</ETag><Size>5</Size></Part>§</ListPartsResult>'
+    ]
+  },
+  {
+    name: 'error document of the store',
+    limit: 64 * KiB,
+    run: (input) => parseErrorXml(input),
+    seeds: ['<Error><Code>NoSuchKey</Code><Message>m§</Message><Key>k</Key>§</Error>', '<!§>', '§']
+  },
+  {
+    name: 'CORS rules',
+    limit: 256 * KiB,
+    run: (input) => parseCors(input),
+    seeds: [
+      '<CORSConfiguration><CORSRule><AllowedOrigin>https://*.example§</AllowedOrigin><AllowedMethod>GET</AllowedMethod><AllowedHeader>x-*§</AllowedHeader><ExposeHeader>ETag</ExposeHeader>§</CORSRule>§</CORSConfiguration>'
+    ]
+  },
+  {
+    name: 'AccessControlPolicy',
+    limit: 16 * 1024 * KiB,
+    run: (input) => grantsAsHeaders(input),
+    seeds: [
+      '<AccessControlPolicy><Owner><ID>o</ID></Owner><AccessControlList><Grant><Grantee><ID>i§</ID></Grantee><Permission>READ</Permission></Grant>§</AccessControlList></AccessControlPolicy>'
+    ]
+  }
+]
+
+const rules = Array.from({ length: 100 }, (_, i) =>
+  corsRule({
+    origins: Array.from({ length: 8 }, (_, j) => `https://*.${i}-${j}.example`),
+    methods: ['GET'],
+    headers: Array.from({ length: 20 }, (_, j) => `x-${i}-${j}-*`),
+    expose: ['ETag'],
+    maxAge: null
+  }))
+
+const texts: readonly Omit<Parser, 'limit'>[] = [
+  {
+    name: 'Authorization, Version 4',
+    seeds: [
+      `AWS4-HMAC-SHA256 Credential=${accessKeyId}§/20130524/us-east-1§/s3/aws4_request, SignedHeaders=host§;x-amz-content-sha256;x-amz-date, Signature=${zeros}§`,
+      'AWS4-HMAC-SHA256 §'
+    ],
+    run: (input) => authorized(latin1(input))
+  },
+  { name: 'Authorization, Version 2', seeds: [`AWS ${accessKeyId}§:§AAAAAAAAAAAAAAAAAAAAAAAAAAA=`, 'AWS §'], run: (input) => authorized(latin1(input)) },
+  {
+    name: 'presigned query',
+    run: (input) => authenticate(httpRequest({ method: 'GET', target: latin1(input), headers: [['Host', 'gateway']] }), auth),
+    seeds: [
+      `/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=${accessKeyId}%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=${timestamp}&X-Amz-Expires=60&X-Amz-SignedHeaders=host§&x-amz-meta-a=§&§&X-Amz-Signature=${zeros}`,
+      `/b/k§?AWSAccessKeyId=${accessKeyId}§&Expires=1369353700&versionId=§&x-amz-meta-a=§&§&Signature=AAAA`,
+      '/b/k?X-Amz-Signature=§'
+    ]
+  },
+  {
+    name: 'target and route',
+    seeds: ['/bucket/key§?versionId=1§&partNumber=1§', '/bucket?list-type=2&prefix=§&delimiter=§', '/bucket?uploads§', '/§', '/bucket/k?§'],
     run: (input) => {
       const target = parseTarget(latin1(input))
       for (const method of ['GET', 'PUT', 'POST', 'DELETE']) {
@@ -178,12 +250,20 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
     }
   },
   {
-    name: 'headers at the gate', seeds: ['host: gateway\ncontent-length: 5§\nconnection: close, §\nexpect: §\nx-amz-meta-a: §', '§: 1\nhost: §'],
+    name: 'headers at the gate',
+    seeds: ['host: gateway\ncontent-length: 5§\nconnection: close, §\nexpect: §\nx-amz-meta-a: §', '§: 1\nhost: §'],
     run: (input) => admit({ method: 'PUT', url: '/b/k', httpVersion: '1.1', rawHeaders: lines(input).flat() })
   },
-  { name: 'headers that are signed', seeds: ['x-amz-meta-a: b§\nrange: §\ncontent-type: a§', 'x-amz-meta-a: 1\nx-amz-meta-a: §\n§: 1'], run: (input) => { signedRequest(lines(input).slice(0, 256)) } },
   {
-    name: 'headers of the policy of headers', seeds: ['x-amz-meta-sealgate-x: §\nx-amz-grant-read: §\nx-amz-checksum-crc32: §', '§: 1'],
+    name: 'headers that are signed',
+    seeds: ['x-amz-meta-a: b§\nrange: §\ncontent-type: a§', 'x-amz-meta-a: 1\nx-amz-meta-a: §\n§: 1'],
+    run: (input) => {
+      signedRequest(lines(input).slice(0, 256))
+    }
+  },
+  {
+    name: 'headers of the policy of headers',
+    seeds: ['x-amz-meta-sealgate-x: §\nx-amz-grant-read: §\nx-amz-checksum-crc32: §', '§: 1'],
     run: (input) => {
       const headers = lines(input).map(([name, value]): [string, string] => [name.toLowerCase(), value])
       upstreamHeaders(headers, 'document')
@@ -192,9 +272,17 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
       refuseReservedMetadata(headers)
     }
   },
-  { name: 'range', seeds: ['bytes=0§-5§', 'bytes=-5§', '§'], run: (input) => { parseRange(latin1(input)); copySourceRange(latin1(input), 10) } },
   {
-    name: 'conditions and dates', seeds: ['"a", W/"b", §', 'Sun, 06 Nov 1994 08:49:37 GMT§', '"§', 'Sunday, 06-Nov-94 08:49:37 GMT', 'Sun Nov  6 08:49:37 1994'],
+    name: 'range',
+    seeds: ['bytes=0§-5§', 'bytes=-5§', '§'],
+    run: (input) => {
+      parseRange(latin1(input))
+      copySourceRange(latin1(input), 10)
+    }
+  },
+  {
+    name: 'conditions and dates',
+    seeds: ['"a", W/"b", §', 'Sun, 06 Nov 1994 08:49:37 GMT§', '"§', 'Sunday, 06-Nov-94 08:49:37 GMT', 'Sun Nov  6 08:49:37 1994'],
     run: (input) => {
       const value = latin1(input)
       const object = { etag: '"abc"', lastModified: 'Sun, 06 Nov 1994 08:49:37 GMT' }
@@ -204,7 +292,8 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
   },
   { name: 'copy source', seeds: ['/bucket/k%20e§?versionId=1§', '§', 'arn:aws:s3:::§'], run: (input) => parseCopySource(latin1(input)) },
   {
-    name: 'CORS question', seeds: ['https://a.5-3.example§\nx-5-3-a, §', '§\n§'],
+    name: 'CORS question',
+    seeds: ['https://a.5-3.example§\nx-5-3-a, §', '§\n§'],
     run: (input) => {
       const [origin = '', names = ''] = latin1(input).split('\n')
       const question = { origin, method: 'GET', headers: requestedHeaders(names) }
@@ -214,7 +303,11 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
   },
   { name: 'encryption context', seeds: [Buffer.from('{"a":"b"}').toString('base64'), '§'], run: (input) => decodeContext(latin1(input)) },
   {
-    name: 'encryption headers', seeds: ['x-amz-server-side-encryption: aws:kms§\nx-amz-server-side-encryption-context: §', 'x-amz-server-side-encryption-customer-algorithm: AES256\nx-amz-server-side-encryption-customer-key: §AAAA\nx-amz-server-side-encryption-customer-key-md5: §'],
+    name: 'encryption headers',
+    seeds: [
+      'x-amz-server-side-encryption: aws:kms§\nx-amz-server-side-encryption-context: §',
+      'x-amz-server-side-encryption-customer-algorithm: AES256\nx-amz-server-side-encryption-customer-key: §AAAA\nx-amz-server-side-encryption-customer-key-md5: §'
+    ],
     run: (input) => {
       const headers = new Map(lines(input))
       sseOfWrite(headers, true)
@@ -222,17 +315,40 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
     }
   },
   { name: 'base64', seeds: ['AAAA§', '§'], run: (input) => decodeBase64(latin1(input), 16) },
-  { name: 'tags in a header', seeds: ['a=b&c=d§', '§'], run: (input) => parseQuery(latin1(input)).parameters.map(({ name }) => percentEncode(name, { keepSlash: false })) },
-  { name: 'bucket patterns', seeds: ['bucket§', '§'], run: (input) => { authorize({ accessKeyId, buckets: ['a*b*c*d', '*a*', 'x*'], readOnly: false, upstream: null, limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null } }, { bucket: latin1(input), write: true }) } },
   {
-    name: 'error answer', seeds: ['message§', '§'],
+    name: 'tags in a header',
+    seeds: ['a=b&c=d§', '§'],
+    run: (input) => parseQuery(latin1(input)).parameters.map(({ name }) => percentEncode(name, { keepSlash: false }))
+  },
+  {
+    name: 'bucket patterns',
+    seeds: ['bucket§', '§'],
     run: (input) => {
-      const error = new S3Error('InvalidArgument', { message: latin1(input), fields: { StringToSign: latin1(input), CanonicalRequest: latin1(input), CanonicalRequestBytes: latin1(input) } })
-      if (renderError(error, { resource: latin1(input), requestId: 'R', hostId: 'H' }).length > errorAllowance) throw new Error('An answer of many times its request.')
+      authorize({
+        accessKeyId,
+        buckets: ['a*b*c*d', '*a*', 'x*'],
+        readOnly: false,
+        upstream: null,
+        limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null }
+      }, { bucket: latin1(input), write: true })
     }
   },
   {
-    name: 'envelope', seeds: ['AQAA§', '§'],
+    name: 'error answer',
+    seeds: ['message§', '§'],
+    run: (input) => {
+      const error = new S3Error('InvalidArgument', {
+        message: latin1(input),
+        fields: { StringToSign: latin1(input), CanonicalRequest: latin1(input), CanonicalRequestBytes: latin1(input) }
+      })
+      if (renderError(error, { resource: latin1(input), requestId: 'R', hostId: 'H' }).length > errorAllowance) {
+        throw new Error('An answer of many times its request.')
+      }
+    }
+  },
+  {
+    name: 'envelope',
+    seeds: ['AQAA§', '§'],
     run: (input) => {
       openEnvelope(parseEnvelope(latin1(input)), kek, place)
     }
@@ -244,8 +360,14 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
 
 const bodies: readonly Parser[] = [
   {
-    name: 'policy of a form', limit: 20 * KiB,
-    seeds: ['{"expiration":"2013-05-25T00:00:00Z","conditions":[{"bucket":"b"},["starts-with","$key","§"],["content-length-range",0,5],§]}', '§', '{"conditions":§', '{"a":§'],
+    name: 'policy of a form',
+    limit: 20 * KiB,
+    seeds: [
+      '{"expiration":"2013-05-25T00:00:00Z","conditions":[{"bucket":"b"},["starts-with","$key","§"],["content-length-range",0,5],§]}',
+      '§',
+      '{"conditions":§',
+      '{"a":§'
+    ],
     run: (input) => {
       const fields = new Map([['key', 'k'], ['bucket', 'b'], ['content-type', 'a,'.repeat(5000)]])
       checkPostPolicy(parsePostPolicy(input.toString('base64')), fields, new Date('2013-05-24T00:00:00Z'))
@@ -253,10 +375,13 @@ const bodies: readonly Parser[] = [
   },
   { name: 'policy of a form, as sent', limit: 20 * KiB, seeds: ['eyJ9§', '§'], run: (input) => parsePostPolicy(latin1(input)) },
   {
-    name: 'form', limit: 80 * KiB,
+    name: 'form',
+    limit: 80 * KiB,
     seeds: [
       `--${boundary}\r\nContent-Disposition: form-data; name="key"§\r\n\r\nk\${filename}§\r\n--${boundary}\r\nContent-Disposition: form-data; name="policy"\r\n\r\n§\r\n--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="f§"\r\n\r\nx§\r\n--${boundary}--\r\n`,
-      `--${boundary}\r\nContent-Disposition: form-data; name="§`, `--${boundary}\r\nContent-Disposition: form-data; §`, '§'
+      `--${boundary}\r\nContent-Disposition: form-data; name="§`,
+      `--${boundary}\r\nContent-Disposition: form-data; §`,
+      '§'
     ],
     run: async (input) => {
       const form = await readFormFields(Readable.from([input], { objectMode: false }), `multipart/form-data; boundary=${boundary}`)
@@ -265,7 +390,8 @@ const bodies: readonly Parser[] = [
     }
   },
   {
-    name: 'aws-chunked', limit: document,
+    name: 'aws-chunked',
+    limit: document,
     seeds: ['5\r\nhello\r\n0§\r\nx-amz-checksum-crc32:AAAAAA==§\r\n\r\n', '5§\r\nhello§', '0\r\n§', '§'],
     run: (input) => {
       const decoder = new AwsChunkedDecoder(5, null, true)
@@ -273,19 +399,45 @@ const bodies: readonly Parser[] = [
       decoder.end()
     }
   },
-  { name: 'attributes', limit: KiB, seeds: ['\0\0§', '§'], run: (input) => { for (const kind of ['single', 'multipart'] as const) parseAttributes(input, kind) } },
-  { name: 'manifest', limit: 1_310_562, seeds: ['§\0\0\0\0sealgate', '§'], run: (input) => { for (const kind of ['single', 'multipart'] as const) openTail(input, storedSize(5_000_000), dataKey, kind) } },
+  {
+    name: 'attributes',
+    limit: KiB,
+    seeds: ['\0\0§', '§'],
+    run: (input) => {
+      for (const kind of ['single', 'multipart'] as const) parseAttributes(input, kind)
+    }
+  },
+  {
+    name: 'manifest',
+    limit: 1_310_562,
+    seeds: ['§\0\0\0\0sealgate', '§'],
+    run: (input) => {
+      for (const kind of ['single', 'multipart'] as const) openTail(input, storedSize(5_000_000), dataKey, kind)
+    }
+  },
   { name: 'upload record', limit: 64 * KiB, seeds: ['\0§', '§'], run: (input) => parseUploadRecord(input) },
   { name: 'bucket record', limit: 64 * KiB, seeds: ['\0§', '§'], run: (input) => parseBucketRecord(input) },
-  { name: 'keyring', limit: document, seeds: ['{"name":"n","keys":[{"id":"1§","state":"enabled","key":"AAAA§","created":"2020-01-01T00:00:00Z"},§]}', '§', '{"name":§'], run: (input) => Keyring.parse(Buffer.from(input)) },
-  { name: 'keyring backup', limit: document, seeds: ['sealgate-keys-1\n\0§', '§'], run: async (input) => {
-    // Without the cost of scrypt, which the file names within bounds.
-    const backup = Buffer.from(input)
-    backup[16] = 0
-    await openBackup(backup, Buffer.from('a passphrase of many bytes'))
-  } }
+  {
+    name: 'keyring',
+    limit: document,
+    seeds: ['{"name":"n","keys":[{"id":"1§","state":"enabled","key":"AAAA§","created":"2020-01-01T00:00:00Z"},§]}', '§', '{"name":§'],
+    run: (input) => Keyring.parse(Buffer.from(input))
+  },
+  {
+    name: 'keyring backup',
+    limit: document,
+    seeds: ['sealgate-keys-1\n\0§', '§'],
+    run: async (input) => {
+      // Without the cost of scrypt, which the file names within bounds.
+      const backup = Buffer.from(input)
+      backup[16] = 0
+      await openBackup(backup, Buffer.from('a passphrase of many bytes'))
+    }
+  }
 ]
 
 export const parsers: readonly Parser[] = [
-  ...documents.map((parser) => ({ limit: document, ...parser })), ...texts.map((parser) => ({ limit: header, ...parser })), ...bodies
+  ...documents.map((parser) => ({ limit: document, ...parser })),
+  ...texts.map((parser) => ({ limit: header, ...parser })),
+  ...bodies
 ]

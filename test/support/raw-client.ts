@@ -22,10 +22,22 @@ export class RawConnection {
 
   private constructor(socket: Socket) {
     this.#socket = socket
-    socket.on('data', (chunk: Buffer) => { this.#received = Buffer.concat([this.#received, chunk]); this.#wake() })
-    socket.on('end', () => { if (this.#end === 'open') this.#end = 'fin'; this.#wake() })
-    socket.on('error', () => { this.#end = 'reset'; this.#wake() })
-    socket.on('close', () => { if (this.#end === 'open') this.#end = 'reset'; this.#wake() })
+    socket.on('data', (chunk: Buffer) => {
+      this.#received = Buffer.concat([this.#received, chunk])
+      this.#wake()
+    })
+    socket.on('end', () => {
+      if (this.#end === 'open') this.#end = 'fin'
+      this.#wake()
+    })
+    socket.on('error', () => {
+      this.#end = 'reset'
+      this.#wake()
+    })
+    socket.on('close', () => {
+      if (this.#end === 'open') this.#end = 'reset'
+      this.#wake()
+    })
   }
 
   /** @param endpoint `http://host:port` @throws ECONNREFUSED and the like */
@@ -46,8 +58,11 @@ export class RawConnection {
 
   /** Resolves when the kernel has taken the bytes. Text is latin1. */
   async send(bytes: string | Buffer): Promise<void> {
-    await new Promise<void>((resolve) => { this.#socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes,
-      () => { resolve() }) })
+    await new Promise<void>((resolve) => {
+      this.#socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes, () => {
+        resolve()
+      })
+    })
   }
 
   /** Reads nothing more until `resume`: what comes fills the kernel's buffers. */
@@ -104,17 +119,24 @@ export class RawConnection {
     const deadline = Date.now() + timeout
     while (!done() && this.#end === 'open') {
       await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => { reject(new Error(`nothing more came in ${timeout} ms: ${JSON.stringify(this.#received.toString('latin1').slice(0, 500))}`)) },
-          Math.max(0, deadline - Date.now()))
-        this.#wake = () => { clearTimeout(timer); resolve() }
+        const timer = setTimeout(() => {
+          reject(new Error(`nothing more came in ${timeout} ms: ${JSON.stringify(this.#received.toString('latin1').slice(0, 500))}`))
+        }, Math.max(0, deadline - Date.now()))
+        this.#wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
       })
     }
   }
 }
 
 /** Sends one message on a connection of its own and reads one response. */
-export async function rawRequest(endpoint: string, bytes: string | Buffer,
-  options: { readonly bodyless?: boolean; readonly timeout?: number } = {}): Promise<RawResponse> {
+export async function rawRequest(
+  endpoint: string,
+  bytes: string | Buffer,
+  options: { readonly bodyless?: boolean; readonly timeout?: number } = {}
+): Promise<RawResponse> {
   const connection = await RawConnection.open(endpoint)
   try {
     await connection.send(bytes)

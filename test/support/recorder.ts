@@ -73,7 +73,7 @@ export class Recording implements RecordedRequest {
     return { ...request, body: Readable.from(this.#tap(request.body, limit, atLimit), { objectMode: false, highWaterMark: 65536 }) }
   }
 
-  async * #tap(body: Readable, limit: number, atLimit: () => Promise<never>): AsyncGenerator<Buffer> {
+  async *#tap(body: Readable, limit: number, atLimit: () => Promise<never>): AsyncGenerator<Buffer> {
     for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       this.bodyLength += chunk.length
       this.#hash.update(chunk)

@@ -47,8 +47,12 @@ export class Rules {
     const added = { rule, matched: 0, fired: 0 }
     this.#rules.push(added)
     return {
-      get matched() { return added.matched },
-      get fired() { return added.fired },
+      get matched() {
+        return added.matched
+      },
+      get fired() {
+        return added.fired
+      },
       remove: () => {
         const at = this.#rules.indexOf(added)
         if (at >= 0) this.#rules.splice(at, 1)

@@ -104,8 +104,7 @@ export class StoredObject {
       checksum: body === undefined ? before.checksum : null,
       parts: size === before.size ? before.parts : null
     }
-    await this.#bucket.changeKey(this.#key,
-      (versions) => ({ versions: [version, ...versions.filter((one) => one !== before)], result: undefined }))
+    await this.#bucket.changeKey(this.#key, (versions) => ({ versions: [version, ...versions.filter((one) => one !== before)], result: undefined }))
   }
 
   async remove(): Promise<void> {
@@ -114,8 +113,19 @@ export class StoredObject {
 }
 
 const blank: ObjectVersion = {
-  kind: 'object', versionId: 'null', lastModified: 0, etag: createHash('md5').digest('hex'), size: 0, checksum: null, blobs: [],
-    parts: null,
-  headers: { 'content-type': 'binary/octet-stream' }, metadata: {}, tags: [], acl: 'private', storageClass: 'STANDARD', retention: null,
-    legalHold: false
+  kind: 'object',
+  versionId: 'null',
+  lastModified: 0,
+  etag: createHash('md5').digest('hex'),
+  size: 0,
+  checksum: null,
+  blobs: [],
+  parts: null,
+  headers: { 'content-type': 'binary/octet-stream' },
+  metadata: {},
+  tags: [],
+  acl: 'private',
+  storageClass: 'STANDARD',
+  retention: null,
+  legalHold: false
 }

@@ -10,7 +10,8 @@ const scope = '20130524/us-east-1/s3/aws4_request'
 const chunkScope = { date, scope, signingKey: async () => new Uint8Array() }
 const seed = '4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9'
 const key = ['20130524', 'us-east-1', 's3', 'aws4_request'].reduce<Buffer>(
-  (k, text) => createHmac('sha256', k).update(text).digest(), Buffer.from('AWS4wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY')
+  (k, text) => createHmac('sha256', k).update(text).digest(),
+  Buffer.from('AWS4wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY')
 )
 
 function frame(chunks: readonly Buffer[], length: number): Buffer {
@@ -58,8 +59,10 @@ await t.test('the example of AWS with a trailer', async (t) => {
   const wire = Buffer.concat([...stage.update(data), ...stage.final()]).toString('latin1')
   t.equal(wire.length, length)
   t.match(wire, /\r\n0;chunk-signature=2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992\r\n/)
-  t.ok(wire.endsWith('\r\nx-amz-checksum-crc32c:sOO8/Q==\r\n' +
-    'x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n'))
+  t.ok(wire.endsWith(
+    '\r\nx-amz-checksum-crc32c:sOO8/Q==\r\n' +
+      'x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n'
+  ))
 })
 
 await t.test('length law and signatures for every boundary, however the bytes arrive', async (t) => {
@@ -74,12 +77,15 @@ await t.test('length law and signatures for every boundary, however the bytes ar
       t.ok(unframe(wire)?.equals(data))
     }
   }
-  fc.assert(fc.property(fc.array(fc.integer({ min: 0, max: 90_000 }), { maxLength: 8 }), (lengths) => {
-    const chunks = lengths.map((length, i) => Buffer.alloc(length, i + 1))
-    const data = Buffer.concat(chunks)
-    const wire = frame(chunks, data.length)
-    return wire.length === signedChunksLength(data.length, null) && unframe(wire)?.equals(data) === true
-  }), { numRuns: 60 })
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 90_000 }), { maxLength: 8 }), (lengths) => {
+      const chunks = lengths.map((length, i) => Buffer.alloc(length, i + 1))
+      const data = Buffer.concat(chunks)
+      const wire = frame(chunks, data.length)
+      return wire.length === signedChunksLength(data.length, null) && unframe(wire)?.equals(data) === true
+    }),
+    { numRuns: 60 }
+  )
 })
 
 await t.test('a body of another length never gets its end', async (t) => {

@@ -21,14 +21,39 @@ const credentials = { accessKeyId: 'id', secretAccessKey: 'secret', sessionToken
 async function told(t: Test, endpoint: string, settings: Partial<UpstreamSettings> = {}, now: () => Date = () => new Date()) {
   const refused: string[] = []
   const skews: number[] = []
-  const upstream = upstreamTo(t, endpoint, { now, onRefused: (code) => { refused.push(code) }, onSkew: (seconds) => { skews.push(seconds) } }, {}, { credentials, ...settings })
+  const upstream = upstreamTo(
+    t,
+    endpoint,
+    {
+      now,
+      onRefused: (code) => {
+        refused.push(code)
+      },
+      onSkew: (seconds) => {
+        skews.push(seconds)
+      }
+    },
+    {},
+    { credentials, ...settings }
+  )
   const url = new URL(endpoint)
   const checks = new StoreChecks(upstream, {
-    stateBucket: 'state', region: 'us-east-1', markers: () => undefined, refused: (code) => { refused.push(code) },
+    stateBucket: 'state',
+    region: 'us-east-1',
+    markers: () => undefined,
+    refused: (code) => {
+      refused.push(code)
+    },
     speaksTls: url.protocol === 'http:' ? (signal) => speaksTls(url, signal) : null
   })
   const error = await checks.store(never).then(() => null, (failure: unknown) => failure)
-  return { code: error instanceof S3Error ? error.code : null, message: error instanceof S3Error ? error.message : null, fields: fieldsOf(diagnosisOf(error)), refused, skews }
+  return {
+    code: error instanceof S3Error ? error.code : null,
+    message: error instanceof S3Error ? error.message : null,
+    fields: fieldsOf(diagnosisOf(error)),
+    refused,
+    skews
+  }
 }
 
 async function listening(t: Test, server: Server): Promise<number> {
@@ -72,21 +97,41 @@ const wordings: Readonly<Record<string, Readonly<Record<string, Wording>>>> = {
     clock: { status: 403, code: 'AccessDenied', behind: 1200 }
   }
 }
-const troubles: Readonly<Record<string, readonly string[]>> = { id: ['credentials', 'denied'], secret: ['credentials', 'denied'], clock: ['clock'], region: ['region'] }
+const troubles: Readonly<Record<string, readonly string[]>> = {
+  id: ['credentials', 'denied'],
+  secret: ['credentials', 'denied'],
+  clock: ['clock'],
+  region: ['region']
+}
 
 for (const [store, faults] of Object.entries(wordings)) {
   for (const [fault, { status, code, region, behind = 0 }] of Object.entries(faults)) {
     await t.test(`${store}: wrong ${fault}`, async (t) => {
       const server = createServer((request, response) => {
         request.resume()
-        response.writeHead(status, { 'x-amz-request-id': 'REQ-1', 'date': new Date(Date.now() - behind * 1000).toUTCString(), 'content-type': 'application/xml' })
+        response.writeHead(status, {
+          'x-amz-request-id': 'REQ-1',
+          'date': new Date(Date.now() - behind * 1000).toUTCString(),
+          'content-type': 'application/xml'
+        })
         const extra = region === undefined ? '' : `<Region>${region}</Region>`
-        response.end(request.method === 'HEAD' ? undefined : `<Error><Code>${code}</Code><Message>secret words of AKIAID</Message>${extra}<RequestId>REQ-1</RequestId></Error>`)
+        response.end(
+          request.method === 'HEAD'
+            ? undefined
+            : `<Error><Code>${code}</Code><Message>secret words of AKIAID</Message>${extra}<RequestId>REQ-1</RequestId></Error>`
+        )
       })
       const found = await told(t, `http://127.0.0.1:${await listening(t, server)}`)
       t.equal(found.code, 'SealgateBadUpstream', 'not ready')
       const { clockSkewSeconds, trouble, ...fields } = found.fields
-      t.same(fields, { service: 'store', operation: 'GET bucket ?versioning', status, errorName: code, remoteRequestId: 'REQ-1', ...region === undefined ? {} : { expectedRegion: region } })
+      t.same(fields, {
+        service: 'store',
+        operation: 'GET bucket ?versioning',
+        status,
+        errorName: code,
+        remoteRequestId: 'REQ-1',
+        ...region === undefined ? {} : { expectedRegion: region }
+      })
       t.ok(troubles[fault]?.includes(String(trouble)), String(trouble))
       t.ok(Math.abs(Number(clockSkewSeconds) - behind) <= 2, `${clockSkewSeconds ?? ''} s`)
       t.same(found.refused, [code], 'the alarm')
@@ -101,9 +146,18 @@ await t.test('the embedded store', async (t) => {
   t.teardown(() => store.close())
   const good = { accessKeyId: store.accessKeyId, secretAccessKey: store.secretAccessKey, sessionToken: null }
   t.match(await told(t, store.endpoint, { credentials: good }), { code: null, refused: [], fields: {} })
-  t.match(await told(t, store.endpoint, { credentials: { ...good, accessKeyId: 'nobody' } }), { refused: ['InvalidAccessKeyId'], fields: { trouble: 'credentials' } })
-  t.match(await told(t, store.endpoint, { credentials: { ...good, secretAccessKey: 'wrong' } }), { refused: ['SignatureDoesNotMatch'], fields: { trouble: 'credentials' } })
-  t.match(await told(t, store.endpoint, { credentials: good, region: 'eu-west-1' }), { refused: ['AuthorizationHeaderMalformed'], fields: { trouble: 'region' } })
+  t.match(await told(t, store.endpoint, { credentials: { ...good, accessKeyId: 'nobody' } }), {
+    refused: ['InvalidAccessKeyId'],
+    fields: { trouble: 'credentials' }
+  })
+  t.match(await told(t, store.endpoint, { credentials: { ...good, secretAccessKey: 'wrong' } }), {
+    refused: ['SignatureDoesNotMatch'],
+    fields: { trouble: 'credentials' }
+  })
+  t.match(await told(t, store.endpoint, { credentials: good, region: 'eu-west-1' }), {
+    refused: ['AuthorizationHeaderMalformed'],
+    fields: { trouble: 'region' }
+  })
   for (const seconds of [1200, -1200]) {
     const found = await told(t, store.endpoint, { credentials: good }, () => new Date(Date.now() + seconds * 1000))
     t.match(found, { refused: ['RequestTimeTooSkewed'], fields: { trouble: 'clock', errorName: 'RequestTimeTooSkewed' } })
@@ -116,7 +170,9 @@ await t.test('the embedded store', async (t) => {
 
 await t.test('plain HTTP to a port that speaks TLS', async (t) => {
   const pem = (name: string) => readFileSync(new URL(`localhost-${name}.pem`, import.meta.url), 'utf8')
-  const secure = createTlsServer({ key: pem('key'), cert: pem('cert') }, (_request, response) => { response.end() })
+  const secure = createTlsServer({ key: pem('key'), cert: pem('cert') }, (_request, response) => {
+    response.end()
+  })
   const expected = { code: 'SealgateBadUpstream', message: /speaks TLS.*must say https/, fields: { trouble: 'protocol', system: 'ERR_PLAIN_TO_TLS' } }
   t.match(await told(t, `http://127.0.0.1:${await listening(t, secure)}`), expected, 'one that closes')
   // As Go's net/http and nginx do.
@@ -135,6 +191,8 @@ await t.test('plain HTTP to a port that speaks TLS', async (t) => {
     })
   })
   t.match(await told(t, `http://127.0.0.1:${await listening(t, front)}`), expected, 'one that answers in words')
-  const silent = createTcpServer((socket) => { socket.destroy() })
+  const silent = createTcpServer((socket) => {
+    socket.destroy()
+  })
   t.match(await told(t, `http://127.0.0.1:${await listening(t, silent)}`), { code: 'ServiceUnavailable', fields: { trouble: 'unreachable' } }, 'no TLS either')
 })

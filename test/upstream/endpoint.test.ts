@@ -4,7 +4,14 @@ import { isLoopback, parseEndpoint, requestAddress } from '../../src/upstream/en
 
 await t.test('endpoints that cannot be used are refused by name', async (t) => {
   const bad = [
-    'nonsense', 'ftp://store', 'http://store/base', 'http://store/?q', 'http://store/#f', 'http://key:secret@store', 'http://key@store', ''
+    'nonsense',
+    'ftp://store',
+    'http://store/base',
+    'http://store/?q',
+    'http://store/#f',
+    'http://key:secret@store',
+    'http://key@store',
+    ''
   ]
   for (const endpoint of bad) t.throws(() => parseEndpoint(endpoint, 'path'), /^upstream\.endpoint/, endpoint)
   for (const ip of ['http://127.0.0.1:9000', 'https://[::1]']) {
@@ -30,7 +37,10 @@ await t.test('addresses', async (t) => {
   t.same(requestAddress(http, 'path', place).path, '/my.bucket/a%20b/../%C3%BC')
   t.same(requestAddress(http, 'path', { ...place, key: '/' }).path, '/my.bucket//')
   t.same(requestAddress(https, 'virtual-host', place), {
-    origin: 'https://my.bucket.store.example', host: 'my.bucket.store.example', path: '/a%20b/../%C3%BC', query: ''
+    origin: 'https://my.bucket.store.example',
+    host: 'my.bucket.store.example',
+    path: '/a%20b/../%C3%BC',
+    query: ''
   })
   t.same(requestAddress(https, 'virtual-host', { ...place, key: null }).path, '/')
   t.same(requestAddress(https, 'virtual-host', none).host, 'store.example')
@@ -44,9 +54,12 @@ await t.test('regression: a bucket in upper case is none where buckets are hosts
 })
 
 await t.test('a key survives: decoding the path gives it back, and nothing in it ends the path', async (t) => {
-  fc.assert(fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), (key) => {
-    const { path } = requestAddress(new URL('http://store'), 'path', { bucket: 'b', key, query: [] })
-    return decodeURIComponent(path) === `/b/${key}` && /^[A-Za-z0-9\-._~/%]+$/.test(path)
-  }), { numRuns: 500 })
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), (key) => {
+      const { path } = requestAddress(new URL('http://store'), 'path', { bucket: 'b', key, query: [] })
+      return decodeURIComponent(path) === `/b/${key}` && /^[A-Za-z0-9\-._~/%]+$/.test(path)
+    }),
+    { numRuns: 500 }
+  )
   t.pass()
 })

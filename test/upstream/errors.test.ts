@@ -10,9 +10,14 @@ await t.test('what a client is told of each failure', async (t) => {
     ServiceUnavailable: ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_SOCKET', 'UND_ERR_CLOSED'],
     SealgateUpstreamTimeout: ['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'],
     SealgateBadUpstream: [
-      'UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'UND_ERR_HEADERS_OVERFLOW',
-      'SELF_SIGNED_CERT_IN_CHAIN', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'CERT_HAS_EXPIRED',
-      'ERR_TLS_CERT_ALTNAME_INVALID', 'ERR_SSL_WRONG_VERSION_NUMBER'
+      'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+      'UND_ERR_HEADERS_OVERFLOW',
+      'SELF_SIGNED_CERT_IN_CHAIN',
+      'DEPTH_ZERO_SELF_SIGNED_CERT',
+      'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+      'CERT_HAS_EXPIRED',
+      'ERR_TLS_CERT_ALTNAME_INVALID',
+      'ERR_SSL_WRONG_VERSION_NUMBER'
     ],
     IncompleteBody: ['UND_ERR_ABORTED', 'ERR_STREAM_PREMATURE_CLOSE'],
     InternalError: ['UND_ERR_INVALID_ARG', 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH', 'ERR_ASSERTION', '']
@@ -33,6 +38,8 @@ await t.test('what a client is told of each failure', async (t) => {
 
 await t.test('only failures of the connection may be tried again', async (t) => {
   for (const code of ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'UND_ERR_CONNECT_TIMEOUT']) t.ok(isConnectionFailure(coded(code)), code)
-  for (const code of ['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'HPE_INVALID_CONSTANT', 'UND_ERR_ABORTED', '']) t.notOk(isConnectionFailure(coded(code)), code)
+  for (const code of ['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'HPE_INVALID_CONSTANT', 'UND_ERR_ABORTED', '']) {
+    t.notOk(isConnectionFailure(coded(code)), code)
+  }
   t.notOk(isConnectionFailure(new S3Error('SlowDown')))
 })

@@ -17,8 +17,14 @@ const play = (answer: Answer) => (socket: Socket) => {
   if (typeof answer === 'string') socket.write(answer, 'latin1')
   else answer(socket)
 }
-const thenEnd = (text: string) => (socket: Socket) => { socket.end(text, 'latin1') }
-const thenReset = (text: string) => (socket: Socket) => { socket.write(text, () => { socket.resetAndDestroy() }) }
+const thenEnd = (text: string) => (socket: Socket) => {
+  socket.end(text, 'latin1')
+}
+const thenReset = (text: string) => (socket: Socket) => {
+  socket.write(text, () => {
+    socket.resetAndDestroy()
+  })
+}
 
 /** Answers no byte of which may look like a whole one. */
 const broken: Record<string, Answer> = {
@@ -84,9 +90,22 @@ await t.test('bytes behind an answer do not become the next answer', async (t) =
       }
     })
     let unasked = 0
-    const upstream = upstreamTo(t, store.endpoint, { onUnsolicited: () => { unasked += 1 } }, {}, { connections: 1 })
+    const upstream = upstreamTo(
+      t,
+      store.endpoint,
+      {
+        onUnsolicited: () => {
+          unasked += 1
+        }
+      },
+      {},
+      { connections: 1 }
+    )
     for (let i = 0; i < 3; i += 1) {
-      const outcome = await upstream.request(ask({ method: 'GET' })).then(async ({ body }) => (await read(body)).toString(), (e: unknown) => (e as S3Error).code)
+      const outcome = await upstream.request(ask({ method: 'GET' })).then(
+        async ({ body }) => (await read(body)).toString(),
+        (e: unknown) => (e as S3Error).code
+      )
       t.match(outcome, /^(ok|ServiceUnavailable)$/, name)
       await store.allClosed()
     }
@@ -95,7 +114,11 @@ await t.test('bytes behind an answer do not become the next answer', async (t) =
 })
 
 await t.test('regression: an answer too many, on its way when a write leaves, does not acknowledge it, and its connection ends', async (t) => {
-  const store = await rawStore(t, { onRequest: (socket, { connection }) => { socket.write(connection === 1 ? extra + ok : ok) } })
+  const store = await rawStore(t, {
+    onRequest: (socket, { connection }) => {
+      socket.write(connection === 1 ? extra + ok : ok)
+    }
+  })
   const upstream = upstreamTo(t, store.endpoint, {}, {}, { connections: 1 })
   const put = ask({ method: 'PUT', body: Buffer.alloc(0) })
   t.equal(await codeOf(upstream.request(put)), 'SealgateBadUpstream')
@@ -104,7 +127,12 @@ await t.test('regression: an answer too many, on its way when a write leaves, do
 })
 
 await t.test('answers without bodies that bring one all the same', async (t) => {
-  for (const [method, answer] of [['HEAD', ok], ['GET', 'HTTP/1.1 304 N\r\nETag: "e"\r\nContent-Length: 4\r\n\r\nevil'], ['DELETE', 'HTTP/1.1 204 N\r\n\r\nevil']] as const) {
+  for (
+    const [method, answer] of [['HEAD', ok], ['GET', 'HTTP/1.1 304 N\r\nETag: "e"\r\nContent-Length: 4\r\n\r\nevil'], [
+      'DELETE',
+      'HTTP/1.1 204 N\r\n\r\nevil'
+    ]] as const
+  ) {
     const store = await rawStore(t, { onRequest: play(answer) })
     const upstream = upstreamTo(t, store.endpoint, {}, {}, { connections: 1 })
     for (let i = 0; i < 3; i += 1) {
@@ -124,7 +152,9 @@ await t.test('an upload that fails on our side is never complete at the store', 
           const chunk = Buffer.alloc(Math.min(left, 10_000), 'x')
           left -= chunk.length
           this.push(chunk)
-        } else setImmediate(() => { fail(this) })
+        } else {setImmediate(() => {
+            fail(this)
+          })}
       }
     })
   }
@@ -132,13 +162,19 @@ await t.test('an upload that fails on our side is never complete at the store', 
     'error of a check': [(s) => s.destroy(new S3Error('BadDigest')), 'BadDigest'],
     'other error': [(s) => s.destroy(new Error('bug')), 'InternalError'],
     'closed without an error': [(s) => s.destroy(), 'IncompleteBody'],
-    'ended early': [(s) => { s.push(null) }, 'InternalError']
+    'ended early': [(s) => {
+      s.push(null)
+    }, 'InternalError']
   }
   let attempts = 0
   for (const signStreams of [false, true]) {
     for (const bytes of [0, 1, 10_000, length - 1]) {
       for (const [name, [fail, code]] of Object.entries(ways)) {
-        const store = await rawStore(t, { onRequest: (socket) => { socket.write(ok) } })
+        const store = await rawStore(t, {
+          onRequest: (socket) => {
+            socket.write(ok)
+          }
+        })
         const upstream = upstreamTo(t, store.endpoint, { signStreams })
         const got = await codeOf(upstream.request(ask({ method: 'PUT', body: failing(bytes, fail), contentLength: length })))
         await store.allClosed()
@@ -164,7 +200,11 @@ await t.test('a body longer than declared is cut off before the first byte too m
 })
 
 await t.test('success before the store can have the whole body is no success', async (t) => {
-  const store = await rawStore(t, { onHead: (socket) => { socket.write(ok) } })
+  const store = await rawStore(t, {
+    onHead: (socket) => {
+      socket.write(ok)
+    }
+  })
   const upstream = upstreamTo(t, store.endpoint)
   let pushed = 0
   const slow = new Readable({
@@ -180,9 +220,17 @@ await t.test('success before the store can have the whole body is no success', a
 
 await t.test('an early refusal is handed on, and the upload ends', async (t) => {
   const refusal = '<Error><Code>AccessDenied</Code></Error>'
-  const store = await rawStore(t, { onHead: (socket) => { socket.write(`HTTP/1.1 403 No\r\nContent-Length: ${refusal.length}\r\n\r\n${refusal}`) } })
+  const store = await rawStore(t, {
+    onHead: (socket) => {
+      socket.write(`HTTP/1.1 403 No\r\nContent-Length: ${refusal.length}\r\n\r\n${refusal}`)
+    }
+  })
   const upstream = upstreamTo(t, store.endpoint)
-  const endless = new Readable({ read() { setTimeout(() => this.push(Buffer.alloc(1000)), 2) } })
+  const endless = new Readable({
+    read() {
+      setTimeout(() => this.push(Buffer.alloc(1000)), 2)
+    }
+  })
   const response = await upstream.request(ask({ method: 'PUT', body: endless, contentLength: 1 << 30 }))
   t.equal(response.status, 403)
   t.equal((await read(response.body)).toString(), refusal)
@@ -196,12 +244,14 @@ await t.test('an early refusal is handed on though the connection breaks under t
   for (const [name, answer] of Object.entries(answers)) {
     const body = new Readable({ read: () => undefined })
     body.push(Buffer.alloc(1000))
-    const store = await rawStore(t, { onHead: (socket) => {
-      socket.write(answer)
-      socket.resetAndDestroy()
-      // Written before anyone can have read the answer.
-      body.push(Buffer.alloc(100_000))
-    } })
+    const store = await rawStore(t, {
+      onHead: (socket) => {
+        socket.write(answer)
+        socket.resetAndDestroy()
+        // Written before anyone can have read the answer.
+        body.push(Buffer.alloc(100_000))
+      }
+    })
     const asked = upstreamTo(t, store.endpoint).request(ask({ method: 'PUT', body, contentLength: 1 << 20 }))
     if (name === 'refused') {
       const response = await asked
@@ -217,14 +267,20 @@ await t.test('an early refusal is handed on though the connection breaks under t
 await t.test('the client goes away', async (t) => {
   const phases: Record<string, (socket: Socket, seen: Seen) => void> = {
     'before the head': () => undefined,
-    'in the middle of the body': (socket) => { socket.write(head('Content-Length: 1000') + 'part') }
+    'in the middle of the body': (socket) => {
+      socket.write(head('Content-Length: 1000') + 'part')
+    }
   }
   for (const [phase, onRequest] of Object.entries(phases)) {
     const stop = new AbortController()
-    const store = await rawStore(t, { onRequest: (socket, seen) => {
-      onRequest(socket, seen)
-      setTimeout(() => { stop.abort(new Error('client went away')) }, 20)
-    } })
+    const store = await rawStore(t, {
+      onRequest: (socket, seen) => {
+        onRequest(socket, seen)
+        setTimeout(() => {
+          stop.abort(new Error('client went away'))
+        }, 20)
+      }
+    })
     const upstream = upstreamTo(t, store.endpoint)
     await t.rejects(upstream.request(ask({ method: 'GET', signal: stop.signal })).then(async ({ body }) => read(body)), /client went away/, phase)
     await store.allClosed()
@@ -232,9 +288,19 @@ await t.test('the client goes away', async (t) => {
   }
   const stop = new AbortController()
   // Not before there is a connection: until that has been made or given up, the request keeps its slot.
-  const store = await rawStore(t, { onHead: () => { setTimeout(() => { stop.abort(new Error('client went away')) }, 20) } })
+  const store = await rawStore(t, {
+    onHead: () => {
+      setTimeout(() => {
+        stop.abort(new Error('client went away'))
+      }, 20)
+    }
+  })
   const upstream = upstreamTo(t, store.endpoint)
-  const body = new Readable({ read() { setTimeout(() => this.push(Buffer.alloc(1000)), 2) } })
+  const body = new Readable({
+    read() {
+      setTimeout(() => this.push(Buffer.alloc(1000)), 2)
+    }
+  })
   await t.rejects(upstream.request(ask({ method: 'PUT', body, contentLength: 1 << 30, signal: stop.signal })), /client went away/)
   await store.allClosed()
   t.ok(body.destroyed)
@@ -250,11 +316,15 @@ await t.test('the client goes away', async (t) => {
 })
 
 await t.test('an answer that nobody reads and that never ends does not hold up the end', async (t) => {
-  const store = await rawStore(t, { onRequest: (socket) => {
-    socket.write(head('Content-Length: 1000000000\r\nETag: "e"'))
-    const timer = setInterval(() => socket.write(Buffer.alloc(1000)), 10)
-    socket.on('close', () => { clearInterval(timer) })
-  } })
+  const store = await rawStore(t, {
+    onRequest: (socket) => {
+      socket.write(head('Content-Length: 1000000000\r\nETag: "e"'))
+      const timer = setInterval(() => socket.write(Buffer.alloc(1000)), 10)
+      socket.on('close', () => {
+        clearInterval(timer)
+      })
+    }
+  })
   const upstream = upstreamTo(t, store.endpoint, { closeSeconds: 0.05 })
   const { body } = await upstream.request(ask({ method: 'PUT', body: Buffer.from('x') }))
   body.resume()
@@ -264,7 +334,11 @@ await t.test('an answer that nobody reads and that never ends does not hold up t
 })
 
 await t.test('the reader stops in the middle: the connection is closed', async (t) => {
-  const store = await rawStore(t, { onRequest: (socket) => { socket.write(head('Content-Length: 1000000') + 'x'.repeat(1000)) } })
+  const store = await rawStore(t, {
+    onRequest: (socket) => {
+      socket.write(head('Content-Length: 1000000') + 'x'.repeat(1000))
+    }
+  })
   const errors: (string | null)[] = []
   const upstream = upstreamTo(t, store.endpoint, { onExchange: ({ error }) => errors.push(error) })
   for (const reason of [undefined, new Error('what it read did not verify')]) {
@@ -279,19 +353,21 @@ await t.test('the reader stops in the middle: the connection is closed', async (
 await t.test('a slow reader pauses the store, and is not called a slow store', async (t) => {
   const total = 8 << 20
   let sent = 0
-  const store = await rawStore(t, { onRequest: (socket) => {
-    socket.write(head(`Content-Length: ${total}`))
-    const fill = (): void => {
-      while (sent < total) {
-        sent += 65536
-        if (!socket.write(Buffer.alloc(65536))) {
-          socket.once('drain', fill)
-          return
+  const store = await rawStore(t, {
+    onRequest: (socket) => {
+      socket.write(head(`Content-Length: ${total}`))
+      const fill = (): void => {
+        while (sent < total) {
+          sent += 65536
+          if (!socket.write(Buffer.alloc(65536))) {
+            socket.once('drain', fill)
+            return
+          }
         }
       }
+      fill()
     }
-    fill()
-  } })
+  })
   const upstream = upstreamTo(t, store.endpoint, {}, { minRate: 1 << 20, minRateWindowSeconds: 0.2 })
   const { body } = await upstream.request(ask({ method: 'GET' }))
   await pause(600)
@@ -306,7 +382,9 @@ await t.test('slow stores are cut', async (t) => {
   const trickle = (socket: Socket) => {
     socket.write(head('Content-Length: 1000000'))
     const timer = setInterval(() => socket.write('x'), 10)
-    socket.on('close', () => { clearInterval(timer) })
+    socket.on('close', () => {
+      clearInterval(timer)
+    })
   }
   const cases: Record<string, [Answer, Parameters<typeof ask>[0]]> = {
     'no answer': [() => undefined, { method: 'GET' }],
@@ -316,7 +394,9 @@ await t.test('slow stores are cut', async (t) => {
     'a trickle of an error': [(socket) => {
       socket.write('HTTP/1.1 500 E\r\nContent-Length: 1000\r\n\r\n')
       const timer = setInterval(() => socket.write('x'), 10)
-      socket.on('close', () => { clearInterval(timer) })
+      socket.on('close', () => {
+        clearInterval(timer)
+      })
     }, { method: 'GET' }]
   }
   for (const [name, [answer, parts]] of Object.entries(cases)) {
@@ -329,24 +409,42 @@ await t.test('slow stores are cut', async (t) => {
 
 await t.test('a request may give the store more time to answer than others, or less', async (t) => {
   // undici looks at its clock every half a second.
-  const store = await rawStore(t, { onRequest: (socket) => { setTimeout(() => socket.write(ok), 1500) } })
+  const store = await rawStore(t, {
+    onRequest: (socket) => {
+      setTimeout(() => socket.write(ok), 1500)
+    }
+  })
   const upstream = upstreamTo(t, store.endpoint, {}, { upstreamFirstByteSeconds: 0.1 })
   const patient = upstreamTo(t, store.endpoint)
   const put = ask({ method: 'PUT', body: Buffer.from('x') })
   const [usual, more, less] = await Promise.all([
-    codeOf(upstream.request(put)), codeOf(upstream.request({ ...put, answerSeconds: 30 })), codeOf(patient.request({ ...put, answerSeconds: 0.1 }))
+    codeOf(upstream.request(put)),
+    codeOf(upstream.request({ ...put, answerSeconds: 30 })),
+    codeOf(patient.request({ ...put, answerSeconds: 0.1 }))
   ])
   t.same({ usual, more, less }, { usual: 'SealgateUpstreamTimeout', more: 'ok', less: 'SealgateUpstreamTimeout' })
 })
 
 await t.test('a store that stops taking an upload is cut, a slow source is not', async (t) => {
   const limits = { minRate: 1 << 20, minRateWindowSeconds: 0.3, upstreamFirstByteSeconds: 30 }
-  const deaf = await rawStore(t, { onConnection: (socket) => { socket.pause() } })
-  const endless = new Readable({ read() { this.push(Buffer.alloc(65536)) } })
+  const deaf = await rawStore(t, {
+    onConnection: (socket) => {
+      socket.pause()
+    }
+  })
+  const endless = new Readable({
+    read() {
+      this.push(Buffer.alloc(65536))
+    }
+  })
   const upstream = upstreamTo(t, deaf.endpoint, {}, limits)
   t.equal(await codeOf(upstream.request(ask({ method: 'PUT', body: endless, contentLength: 1 << 30 }))), 'SealgateUpstreamTimeout')
   t.ok(endless.destroyed)
-  const store = await rawStore(t, { onRequest: (socket) => { socket.write(ok) } })
+  const store = await rawStore(t, {
+    onRequest: (socket) => {
+      socket.write(ok)
+    }
+  })
   let pushed = 0
   const slow = new Readable({
     read() {

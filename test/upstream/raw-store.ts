@@ -89,10 +89,12 @@ export async function rawStore(test: Pick<typeof t, 'teardown'>, behaviour: Beha
 
 function parseHead(head: string, connection: number): Seen {
   const lines = head.split('\r\n')
-  const headers = new Map(lines.slice(1).map((line) => {
-    const colon = line.indexOf(':')
-    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()] as const
-  }))
+  const headers = new Map(
+    lines.slice(1).map((line) => {
+      const colon = line.indexOf(':')
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()] as const
+    })
+  )
   return { head, path: lines[0]?.split(' ')[1] ?? '', headers, body: Buffer.alloc(0), complete: false, connection }
 }
 
@@ -100,7 +102,10 @@ export const accessKeyId = 'AKIDEXAMPLE'
 export const secretAccessKey = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'
 
 export function upstreamTo(
-  test: Pick<typeof t, 'teardown'>, endpoint: string, options: UpstreamOptions = {}, limits: Partial<UpstreamLimits> = {},
+  test: Pick<typeof t, 'teardown'>,
+  endpoint: string,
+  options: UpstreamOptions = {},
+  limits: Partial<UpstreamLimits> = {},
   settings: Partial<Parameters<typeof createUpstream>[0]> = {}
 ): StoreUpstream {
   const upstream = createUpstream(
@@ -115,9 +120,16 @@ export function upstreamTo(
 /** A request with everything not named left plain. */
 export function ask(parts: Partial<UpstreamRequest> & Pick<UpstreamRequest, 'method'>): UpstreamRequest {
   return {
-    bucket: 'bucket', key: 'key', query: [], headers: [], body: null,
+    bucket: 'bucket',
+    key: 'key',
+    query: [],
+    headers: [],
+    body: null,
     contentLength: Buffer.isBuffer(parts.body) ? parts.body.length : 0,
-    signal: new AbortController().signal, retry: false, pool: 'data', ...parts
+    signal: new AbortController().signal,
+    retry: false,
+    pool: 'data',
+    ...parts
   }
 }
 

@@ -17,12 +17,22 @@ const chunked = ['Transfer-Encoding', 'chunked'] as const
 
 await t.test('heads that are used', async (t) => {
   const good: Row[] = [
-    [200, [ten], get], [206, [ten, ['ETag', '"x"'], ['Content-Range', 'bytes 0-9/10']], get],
-    [200, [chunked], list], [200, [chunked, etag], put], [200, [ten, etag], part], [412, [ten], put],
+    [200, [ten], get],
+    [206, [ten, ['ETag', '"x"'], ['Content-Range', 'bytes 0-9/10']], get],
+    [200, [chunked], list],
+    [200, [chunked, etag], put],
+    [200, [ten, etag], part],
+    [412, [ten], put],
     // No writes of bodies, and not answered with ETags.
-    [200, [ten], { ...put, key: null }], [200, [ten], { ...put, query: [['tagging', null]] }],
-    [200, [chunked], { ...part, headers: [['x-amz-copy-source', '/a/b']] }], [404, [chunked], get], [500, [ten], get],
-    [204, [], { ...head, method: 'DELETE' }], [304, [['ETag', '"x"']], get], [200, [], head], [200, [ten], head],
+    [200, [ten], { ...put, key: null }],
+    [200, [ten], { ...put, query: [['tagging', null]] }],
+    [200, [chunked], { ...part, headers: [['x-amz-copy-source', '/a/b']] }],
+    [404, [chunked], get],
+    [500, [ten], get],
+    [204, [], { ...head, method: 'DELETE' }],
+    [304, [['ETag', '"x"']], get],
+    [200, [], head],
+    [200, [ten], head],
     [200, [ten, ['x-amz-meta-a', '1'], ['x-amz-meta-a', '2'], ['Vary', 'a'], ['Vary', 'b']], get],
     [200, [['Content-Length', '9007199254740991']], head]
   ]
@@ -34,21 +44,49 @@ await t.test('heads that are used', async (t) => {
 
 await t.test('heads that are not', async (t) => {
   const repeats = [
-    'content-length', 'content-range', 'content-type', 'content-encoding', 'etag', 'last-modified', 'transfer-encoding', 'x-amz-version-id',
-    'x-amz-delete-marker', 'x-amz-mp-parts-count', 'x-amz-meta-sealgate', 'x-amz-meta-sealgate-key', 'X-Amz-Meta-Sealgate-Context'
+    'content-length',
+    'content-range',
+    'content-type',
+    'content-encoding',
+    'etag',
+    'last-modified',
+    'transfer-encoding',
+    'x-amz-version-id',
+    'x-amz-delete-marker',
+    'x-amz-mp-parts-count',
+    'x-amz-meta-sealgate',
+    'x-amz-meta-sealgate-key',
+    'X-Amz-Meta-Sealgate-Context'
   ]
   const bad: Row[] = [
     ...[300, 301, 302, 303, 305, 307, 308, 399].map((status): Row => [status, [ten], get]),
     ...repeats.map((name): Row => [200, [ten, [name, 'a'], [name.toUpperCase(), 'a']], get]),
-    [200, [], get], [200, [etag], put], [200, [ten], put], [200, [ten, ['ETag', '']], part], [206, [chunked], get], [200, [chunked], get], [404, [], get], [200, [], list],
-    [200, [['Transfer-Encoding', 'gzip, chunked']], list], [200, [['Transfer-Encoding', 'identity'], ten], list], [200, [ten, ['Transfer-Encoding', '']], head],
-    [200, [['Content-Length', '9007199254740992']], head], [200, [['Content-Length', '+10']], get], [200, [['Content-Length', '1e3']], get],
-    [200, [['Content-Length', '']], get], [200, [['Content-Length', '10, 10']], get],
+    [200, [], get],
+    [200, [etag], put],
+    [200, [ten], put],
+    [200, [ten, ['ETag', '']], part],
+    [206, [chunked], get],
+    [200, [chunked], get],
+    [404, [], get],
+    [200, [], list],
+    [200, [['Transfer-Encoding', 'gzip, chunked']], list],
+    [200, [['Transfer-Encoding', 'identity'], ten], list],
+    [200, [ten, ['Transfer-Encoding', '']], head],
+    [200, [['Content-Length', '9007199254740992']], head],
+    [200, [['Content-Length', '+10']], get],
+    [200, [['Content-Length', '1e3']], get],
+    [200, [['Content-Length', '']], get],
+    [200, [['Content-Length', '10, 10']], get],
     [200, [ten, ...Array.from({ length: 200 }, (_, i) => [`x-amz-meta-${i}`, ''] as const)], get]
   ]
   for (const [status, headers, asked] of bad) {
-    t.throws(() => { checkHead(status, new HeaderList(headers), asked) }, { code: 'SealgateBadUpstream', status: 502 },
-      `${asked.method} ${status} ${JSON.stringify(headers).slice(0, 90)}`)
+    t.throws(
+      () => {
+        checkHead(status, new HeaderList(headers), asked)
+      },
+      { code: 'SealgateBadUpstream', status: 502 },
+      `${asked.method} ${status} ${JSON.stringify(headers).slice(0, 90)}`
+    )
   }
 })
 

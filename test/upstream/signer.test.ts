@@ -8,7 +8,12 @@ const identity = { accessKeyId: 'AKIAIOSFODNN7EXAMPLE', secretAccessKey: 'wJalrX
 const day = new Date('2013-05-24T00:00:00Z')
 const signer = new Signer('us-east-1', () => day)
 const plain: SigningRequest = {
-  method: 'GET', host: 'examplebucket.s3.amazonaws.com', path: '/', query: [], headers: {}, payloadHash: emptyBodyHash
+  method: 'GET',
+  host: 'examplebucket.s3.amazonaws.com',
+  path: '/',
+  query: [],
+  headers: {},
+  payloadHash: emptyBodyHash
 }
 
 /** AWS "Create a signed request", written out here a second time. */
@@ -22,7 +27,13 @@ function expected(request: SigningRequest, date: string, region: string, secret:
     .sort(([a, x], [b, y]) => a === b ? (x < y ? -1 : 1) : a < b ? -1 : 1)
     .map((pair) => pair.join('=')).join('&')
   const canonical = [
-    request.method, request.path, query, ...headers.map((pair) => pair.join(':')), '', headers.map(([name]) => name).join(';'), request.payloadHash
+    request.method,
+    request.path,
+    query,
+    ...headers.map((pair) => pair.join(':')),
+    '',
+    headers.map(([name]) => name).join(';'),
+    request.payloadHash
   ].join('\n')
   const scope = `${date.slice(0, 8)}/${region}/s3/aws4_request`
   const toSign = ['AWS4-HMAC-SHA256', date, scope, createHash('sha256').update(Buffer.from(canonical, 'latin1')).digest('hex')].join('\n')
@@ -39,7 +50,10 @@ await t.test('the signatures AWS publishes', async (t) => {
   for (const [name, parts, signature] of cases) {
     const signed = await signer.sign({ ...plain, ...parts }, identity)
     t.equal(signed.signature, signature, name)
-    t.match(signed.headers['authorization'], new RegExp(`^AWS4-HMAC-SHA256 Credential=${identity.accessKeyId}/20130524/us-east-1/s3/aws4_request, SignedHeaders=[a-z0-9;-]+, Signature=${signature}$`))
+    t.match(
+      signed.headers['authorization'],
+      new RegExp(`^AWS4-HMAC-SHA256 Credential=${identity.accessKeyId}/20130524/us-east-1/s3/aws4_request, SignedHeaders=[a-z0-9;-]+, Signature=${signature}$`)
+    )
     t.equal(signed.headers['x-amz-date'], '20130524T000000Z')
     t.equal(signed.chunkScope.scope, '20130524/us-east-1/s3/aws4_request')
   }
@@ -54,18 +68,22 @@ await t.test('equals an independent computation, for odd keys, queries and heade
     path: fc.string({ unit: 'grapheme' }).map((key) => `/${percentEncode(key, { keepSlash: true })}`),
     query: fc.uniqueArray(fc.tuple(fc.string({ unit: 'grapheme', minLength: 1 }), fc.option(fc.string({ unit: 'grapheme' }))), {
       // The library leaves out a parameter of this name, and an object key of that one.
-      maxLength: 4, selector: ([name]) => name
+      maxLength: 4,
+      selector: ([name]) => name
     }).filter((all) => all.every(([name]) => name !== '__proto__' && name.toLowerCase() !== 'x-amz-signature')),
     headers: fc.dictionary(word.map((name) => `x-amz-meta-${name}`), bytes, { maxKeys: 4 }),
     payloadHash: fc.constantFrom('UNSIGNED-PAYLOAD', emptyBodyHash)
   })
   let count = 0
-  await fc.assert(fc.asyncProperty(arbitrary, fc.date({ min: new Date('2020-01-01'), max: new Date('2040-01-01'), noInvalidDate: true }), async (parts, now) => {
-    const request = { ...plain, ...parts }
-    const { headers, signature } = await new Signer('eu-west-3', () => now).sign(request, identity)
-    count += 1
-    return signature === expected(request, headers['x-amz-date'] ?? '', 'eu-west-3', identity.secretAccessKey)
-  }), { numRuns: 400 })
+  await fc.assert(
+    fc.asyncProperty(arbitrary, fc.date({ min: new Date('2020-01-01'), max: new Date('2040-01-01'), noInvalidDate: true }), async (parts, now) => {
+      const request = { ...plain, ...parts }
+      const { headers, signature } = await new Signer('eu-west-3', () => now).sign(request, identity)
+      count += 1
+      return signature === expected(request, headers['x-amz-date'] ?? '', 'eu-west-3', identity.secretAccessKey)
+    }),
+    { numRuns: 400 }
+  )
   t.comment(`${count} signatures equal to an independent computation`)
 })
 

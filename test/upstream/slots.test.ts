@@ -51,24 +51,27 @@ await t.test('an abort leaves the line with its own reason', async (t) => {
 
 await t.test('whatever happens in whatever order, no slot is lost or made', async () => {
   const step = fc.constantFrom('take', 'release', 'abort')
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-    const slots = new ConnectionQueue(3, 4, 60_000)
-    const held: (() => void)[] = []
-    const stops: AbortController[] = []
-    for (const what of steps) {
-      if (what === 'take') {
-        const stop = new AbortController()
-        stops.push(stop)
-        void slots.take(stop.signal).then((release) => held.push(release), () => undefined)
-      } else if (what === 'release') held.shift()?.()
-      else stops.shift()?.abort(new Error('gone'))
-      await tick()
-      if (slots.taken > 3 || slots.waiting > 4 || slots.taken !== held.length) return false
-    }
-    while (held.length > 0) {
-      held.shift()?.()
-      await tick()
-    }
-    return slots.taken === 0 && slots.waiting === 0
-  }), { numRuns: 200 })
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      const slots = new ConnectionQueue(3, 4, 60_000)
+      const held: (() => void)[] = []
+      const stops: AbortController[] = []
+      for (const what of steps) {
+        if (what === 'take') {
+          const stop = new AbortController()
+          stops.push(stop)
+          void slots.take(stop.signal).then((release) => held.push(release), () => undefined)
+        } else if (what === 'release') held.shift()?.()
+        else stops.shift()?.abort(new Error('gone'))
+        await tick()
+        if (slots.taken > 3 || slots.waiting > 4 || slots.taken !== held.length) return false
+      }
+      while (held.length > 0) {
+        held.shift()?.()
+        await tick()
+      }
+      return slots.taken === 0 && slots.waiting === 0
+    }),
+    { numRuns: 200 }
+  )
 })

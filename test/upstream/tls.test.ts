@@ -22,9 +22,10 @@ await t.test('certificates are verified', async (t) => {
     server.close()
   })
   const { port } = server.address() as AddressInfo
-  const put = async (endpoint: string, ca: string | null) => codeOf(
-    upstreamTo(t, endpoint, {}, {}, { ca }).request(ask({ method: 'PUT', body: Readable.from([Buffer.from('x')]), contentLength: 1 }))
-  )
+  const put = async (endpoint: string, ca: string | null) =>
+    codeOf(
+      upstreamTo(t, endpoint, {}, {}, { ca }).request(ask({ method: 'PUT', body: Readable.from([Buffer.from('x')]), contentLength: 1 }))
+    )
   t.equal(await put(`https://127.0.0.1:${port}`, null), 'SealgateBadUpstream', 'self-signed')
   t.equal(await put(`https://127.0.0.1:${port}`, cert), 'ok')
   t.equal(await put(`https://localhost.localhost:${port}`, cert), 'ServiceUnavailable', 'a name that does not resolve')

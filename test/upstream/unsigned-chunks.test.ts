@@ -20,7 +20,7 @@ function checksumOf(data: Buffer, algorithm: ChecksumAlgorithm): string {
 /** Takes the frames off. @returns the data and the trailer; null when anything is wrong */
 function unframe(wire: Buffer): { data: Buffer; trailer: string } | null {
   const data: Buffer[] = []
-  for (let at = 0; ;) {
+  for (let at = 0;;) {
     const end = wire.indexOf('\r\n', at)
     const size = parseInt(wire.toString('latin1', at, end), 16)
     at = end + 2
@@ -61,12 +61,15 @@ await t.test('length law for every boundary, every algorithm, however the bytes 
     t.equal(wire.length, unsignedChunksLength(data.length, new ChecksumTrailer(algorithm)), algorithm)
     t.equal(unframe(wire)?.trailer, `x-amz-checksum-${algorithm}:${checksumOf(data, algorithm)}`)
   }
-  fc.assert(fc.property(fc.array(fc.integer({ min: 0, max: 400_000 }), { maxLength: 8 }), (lengths) => {
-    const chunks = lengths.map((length, i) => Buffer.alloc(length, i + 1))
-    const data = Buffer.concat(chunks)
-    const wire = frame(chunks, data.length)
-    return wire.length === unsignedChunksLength(data.length, new ChecksumTrailer('crc32')) && unframe(wire)?.data.equals(data) === true
-  }), { numRuns: 20 })
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 400_000 }), { maxLength: 8 }), (lengths) => {
+      const chunks = lengths.map((length, i) => Buffer.alloc(length, i + 1))
+      const data = Buffer.concat(chunks)
+      const wire = frame(chunks, data.length)
+      return wire.length === unsignedChunksLength(data.length, new ChecksumTrailer('crc32')) && unframe(wire)?.data.equals(data) === true
+    }),
+    { numRuns: 20 }
+  )
 })
 
 await t.test('a body of another length never gets its end', async (t) => {

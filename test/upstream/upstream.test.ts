@@ -12,7 +12,9 @@ import type { ExchangeReport } from '../../src/upstream/exchange-report.ts'
 import { accessKeyId, ask, codeOf, rawStore, secretAccessKey, upstreamTo } from './raw-store.ts'
 
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: "e"\r\n\r\nok'
-const answer = (text: string) => (socket: Socket) => { socket.write(text) }
+const answer = (text: string) => (socket: Socket) => {
+  socket.write(text)
+}
 const errorAnswer = (status: number, code: string) => {
   const body = `<Error><Code>${code}</Code><StringToSign>SECRET</StringToSign></Error>`
   return `HTTP/1.1 ${status} X\r\nContent-Length: ${body.length}\r\n\r\n${body}`
@@ -25,7 +27,10 @@ await t.test('what goes on the wire', async (t) => {
   const upstream = upstreamTo(t, store.endpoint, { now: () => now })
   const body = Buffer.from('hello')
   const request = ask({
-    method: 'PUT', key: '/a//../ü %2F', query: [['tagging', null], ['versionId', 'a+b']], body,
+    method: 'PUT',
+    key: '/a//../ü %2F',
+    query: [['tagging', null], ['versionId', 'a+b']],
+    body,
     headers: [['content-type', 'text/plain; x="y"'], ['x-amz-meta-a', '1'], ['x-amz-meta-a', '2'], ['x-amz-meta-u', 'Ã¼']]
   })
   const response = await upstream.request(request)
@@ -36,14 +41,25 @@ await t.test('what goes on the wire', async (t) => {
   t.equal(seen?.path, '/bucket//a//../%C3%BC%20%252F?tagging&versionId=a%2Bb')
   t.equal(seen?.body.toString(), 'hello')
   const { headers, signature } = await new Signer('us-east-1', () => now).sign({
-    method: 'PUT', host: `127.0.0.1:${store.port}`, path: '/bucket//a//../%C3%BC%20%252F', query: request.query,
+    method: 'PUT',
+    host: `127.0.0.1:${store.port}`,
+    path: '/bucket//a//../%C3%BC%20%252F',
+    query: request.query,
     headers: { 'content-type': 'text/plain; x="y"', 'x-amz-meta-a': '1,2', 'x-amz-meta-u': 'Ã¼' },
     payloadHash: createHash('sha256').update(body).digest('hex')
   }, { accessKeyId, secretAccessKey })
   t.equal(seen?.headers.get('authorization'), headers['authorization'])
   t.match(seen?.headers.get('authorization'), new RegExp(signature))
   t.same([...seen?.headers.keys() ?? []].sort(), [
-    'authorization', 'connection', 'content-length', 'content-type', 'host', 'x-amz-content-sha256', 'x-amz-date', 'x-amz-meta-a', 'x-amz-meta-u'
+    'authorization',
+    'connection',
+    'content-length',
+    'content-type',
+    'host',
+    'x-amz-content-sha256',
+    'x-amz-date',
+    'x-amz-meta-a',
+    'x-amz-meta-u'
   ])
   t.equal(seen?.headers.get('x-amz-meta-u'), 'Ã¼', 'bytes, not characters')
 })
@@ -85,15 +101,28 @@ await t.test('signed chunks on request', async (t) => {
   t.equal(seen?.headers.get('x-amz-decoded-content-length'), '70000')
   t.match(seen?.headers.get('authorization'), /x-amz-decoded-content-length/)
   t.notOk(seen?.headers.has('content-encoding'), 'it would be stored with the object')
-  t.match(seen?.body.toString('latin1'), /^10000;chunk-signature=[0-9a-f]{64}\r\nd+\r\n1170;chunk-signature=[0-9a-f]{64}\r\nd+\r\n0;chunk-signature=[0-9a-f]{64}\r\n\r\n$/)
+  t.match(
+    seen?.body.toString('latin1'),
+    /^10000;chunk-signature=[0-9a-f]{64}\r\nd+\r\n1170;chunk-signature=[0-9a-f]{64}\r\nd+\r\n0;chunk-signature=[0-9a-f]{64}\r\n\r\n$/
+  )
   t.equal(seen?.body.length, Number(seen?.headers.get('content-length')))
 })
 
 await t.test('an answer with the checksum of another body acknowledges nothing, and its connection ends', async (t) => {
   const saying = (checksum: string) => ok.replace('\r\n\r\n', `\r\nx-amz-checksum-crc32: ${checksum}\r\n\r\n`)
   const digits = Buffer.from('123456789')
-  for (const [name, body, signStreams] of [['buffer', () => digits, false], ['stream', () => Readable.from([digits]), false], ['signed stream', () => Readable.from([digits]), true]] as const) {
-    const store = await rawStore(t, { onRequest: (socket, { connection }) => { socket.write(saying(connection === 1 ? 'AAAAAA==' : 'y/Q5Jg==')) } })
+  for (
+    const [name, body, signStreams] of [['buffer', () => digits, false], ['stream', () => Readable.from([digits]), false], [
+      'signed stream',
+      () => Readable.from([digits]),
+      true
+    ]] as const
+  ) {
+    const store = await rawStore(t, {
+      onRequest: (socket, { connection }) => {
+        socket.write(saying(connection === 1 ? 'AAAAAA==' : 'y/Q5Jg=='))
+      }
+    })
     const upstream = upstreamTo(t, store.endpoint, { signStreams }, {}, { connections: 1 })
     const put = () => codeOf(upstream.request(ask({ method: 'PUT', body: body(), contentLength: 9, checksum: 'crc32' })))
     t.equal(await put(), 'SealgateBadUpstream', name)
@@ -110,8 +139,10 @@ await t.test('a checksum goes before a Buffer and behind a stream', async (t) =>
     await text((await upstream.request(request)).body)
     return store.seen.at(-1)!
   }
-  const of = (seen: Awaited<ReturnType<typeof send>>) => ['x-amz-content-sha256', 'x-amz-sdk-checksum-algorithm', 'x-amz-checksum-crc32',
-    'x-amz-trailer', 'x-amz-decoded-content-length', 'content-encoding'].map((name) => seen.headers.get(name))
+  const of = (seen: Awaited<ReturnType<typeof send>>) =>
+    ['x-amz-content-sha256', 'x-amz-sdk-checksum-algorithm', 'x-amz-checksum-crc32', 'x-amz-trailer', 'x-amz-decoded-content-length', 'content-encoding'].map((
+      name
+    ) => seen.headers.get(name))
   const data = Buffer.from('123456789')
   const digest = createHash('sha256').update(data).digest('hex')
   const whole = await send(plain, data, 9)
@@ -130,8 +161,11 @@ await t.test('a checksum goes before a Buffer and behind a stream', async (t) =>
 await t.test('HEAD keeps its connection; 204 and 304 have no body', async (t) => {
   const store = await rawStore(t, {
     onRequest: (socket, { path }) => {
-      socket.write(path.endsWith('head') ? 'HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 12345\r\n\r\n'
-        : `HTTP/1.1 ${path.slice(-3)} X\r\nETag: "e"\r\n\r\n`)
+      socket.write(
+        path.endsWith('head') ?
+          'HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 12345\r\n\r\n'
+          : `HTTP/1.1 ${path.slice(-3)} X\r\nETag: "e"\r\n\r\n`
+      )
     }
   })
   const upstream = upstreamTo(t, store.endpoint, {}, {}, { connections: 1 })
@@ -150,7 +184,9 @@ await t.test('HEAD keeps its connection; 204 and 304 have no body', async (t) =>
 
 await t.test('errors of the store are handed on, body and all; those about our own credentials are not', async (t) => {
   const store = await rawStore(t, {
-    onRequest: (socket, { path }) => { socket.write(errorAnswer(Number(path.slice(-3)), path.split('/')[2]?.slice(0, -3) ?? '')) }
+    onRequest: (socket, { path }) => {
+      socket.write(errorAnswer(Number(path.slice(-3)), path.split('/')[2]?.slice(0, -3) ?? ''))
+    }
   })
   const refused: string[] = []
   const upstream = upstreamTo(t, store.endpoint, { onRefused: (code) => refused.push(code) })
@@ -187,7 +223,11 @@ await t.test('more requests than connections wait in line, then run; a longer li
   t.equal(most, 3)
   const control = upstream.request(ask({ method: 'HEAD', pool: 'control' }))
   await text((await control).body)
-  t.same(upstream.stats().map(({ pool, inFlight, waiting }) => [pool, inFlight, waiting]), [['data', 0, 0], ['source', 0, 0], ['control', 0, 0], ['preflight', 0, 0]])
+  t.same(upstream.stats().map(({ pool, inFlight, waiting }) => [pool, inFlight, waiting]), [['data', 0, 0], ['source', 0, 0], ['control', 0, 0], [
+    'preflight',
+    0,
+    0
+  ]])
 })
 
 await t.test('one retry, on a new connection, only where it is asked for and nothing came back', async (t) => {
@@ -203,10 +243,18 @@ await t.test('one retry, on a new connection, only where it is asked for and not
     const code = await codeOf(upstream.request(ask({ method: 'PUT', retry, ...parts })).then(async (r) => text(r.body)))
     t.same([code, store.seen.length], [times === 2 ? 'ok' : 'ServiceUnavailable', times], `${String(retry)} ${String(body)}`)
   }
-  const always = await rawStore(t, { onRequest: (socket) => { socket.resetAndDestroy() } })
+  const always = await rawStore(t, {
+    onRequest: (socket) => {
+      socket.resetAndDestroy()
+    }
+  })
   t.equal(await codeOf(upstreamTo(t, always.endpoint).request(ask({ method: 'GET', retry: true }))), 'ServiceUnavailable')
   t.equal(always.seen.length, 2, 'one retry, not more')
-  const half = await rawStore(t, { onRequest: (socket) => { socket.end('HTTP/1.1 200 OK\r\nContent-Le') } })
+  const half = await rawStore(t, {
+    onRequest: (socket) => {
+      socket.end('HTTP/1.1 200 OK\r\nContent-Le')
+    }
+  })
   t.not(await codeOf(upstreamTo(t, half.endpoint).request(ask({ method: 'GET', retry: true }))), 'ok')
   t.equal(half.seen.length, 1, 'something came back')
 })
@@ -227,16 +275,24 @@ await t.test('nobody there', async (t) => {
 await t.test('virtual-host style connects to the host of the bucket', async (t) => {
   const store = await rawStore(t, { onRequest: answer(ok) })
   const asked: string[] = []
-  const upstream = upstreamTo(t, `http://store.test:${store.port}`, {
-    lookup: (name, options, done) => {
-      asked.push(name)
-      if (options.all === true) done(null, [{ address: '127.0.0.1', family: 4 }])
-      else done(null, '127.0.0.1', 4)
-    }
-  }, {}, { style: 'virtual-host' })
+  const upstream = upstreamTo(
+    t,
+    `http://store.test:${store.port}`,
+    {
+      lookup: (name, options, done) => {
+        asked.push(name)
+        if (options.all === true) done(null, [{ address: '127.0.0.1', family: 4 }])
+        else done(null, '127.0.0.1', 4)
+      }
+    },
+    {},
+    { style: 'virtual-host' }
+  )
   for (const bucket of ['one', 'two', null]) await text((await upstream.request(ask({ method: 'GET', bucket, key: bucket === null ? null : 'k' }))).body)
   t.same(store.seen.map(({ path, headers }) => [headers.get('host'), path]), [
-    [`one.store.test:${store.port}`, '/k'], [`two.store.test:${store.port}`, '/k'], [`store.test:${store.port}`, '/']
+    [`one.store.test:${store.port}`, '/k'],
+    [`two.store.test:${store.port}`, '/k'],
+    [`store.test:${store.port}`, '/']
   ])
   t.equal(await codeOf(upstream.request(ask({ method: 'GET', bucket: 'ONE' }))), 'InvalidBucketName', 'regression: it would be the host of bucket one')
   t.same(asked, ['one.store.test', 'two.store.test', 'store.test'])
@@ -256,13 +312,19 @@ await t.test('reports', async (t) => {
 await t.test('old connections are given up, and new ones ask for the store\'s address again', async (t) => {
   const store = await rawStore(t, { onRequest: answer(ok) })
   const asked: string[] = []
-  const upstream = upstreamTo(t, `http://store.test:${store.port}`, {
-    maxConnectionAgeSeconds: 0.02,
-    lookup: (name, _options, done) => {
-      asked.push(name)
-      done(null, [{ address: '127.0.0.1', family: 4 }])
-    }
-  }, {}, { connections: 1 })
+  const upstream = upstreamTo(
+    t,
+    `http://store.test:${store.port}`,
+    {
+      maxConnectionAgeSeconds: 0.02,
+      lookup: (name, _options, done) => {
+        asked.push(name)
+        done(null, [{ address: '127.0.0.1', family: 4 }])
+      }
+    },
+    {},
+    { connections: 1 }
+  )
   for (let i = 0; i < 3; i += 1) {
     await text((await upstream.request(ask({ method: 'GET' }))).body)
     await pause(60)

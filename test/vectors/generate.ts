@@ -55,7 +55,11 @@ function rawKey(): KeySource {
   const bucketKey = randomBytes(32)
   const keyId = 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab'
   return {
-    kek: createSecretKey(bucketKey), blob: randomBytes(184), scope: 'bucket', keyId, members: { bucketKey: bucketKey.toString('hex') }
+    kek: createSecretKey(bucketKey),
+    blob: randomBytes(184),
+    scope: 'bucket',
+    keyId,
+    members: { bucketKey: bucketKey.toString('hex') }
   }
 }
 
@@ -66,8 +70,13 @@ function customerKey(): KeySource {
 
 function attributesOf(change: Partial<Attributes>): Attributes {
   return {
-    plaintextSize: null, md5: null, checksums: [], digestsInManifest: false, sse: { mode: 'none', bucketKeyEnabled: true },
-    metadataDigest: metadataDigest('image/jpeg', []), ...change
+    plaintextSize: null,
+    md5: null,
+    checksums: [],
+    digestsInManifest: false,
+    sse: { mode: 'none', bucketKeyEnabled: true },
+    metadataDigest: metadataDigest('image/jpeg', []),
+    ...change
   }
 }
 
@@ -80,7 +89,8 @@ interface SingleOptions {
 }
 
 function single(
-  size: number, { at = place, source = localKey(at), late = false, dataKey = DataKey.random(), algorithm = 'sha256' }: SingleOptions = {}
+  size: number,
+  { at = place, source = localKey(at), late = false, dataKey = DataKey.random(), algorithm = 'sha256' }: SingleOptions = {}
 ): Stored {
   const plaintext = randomBytes(size)
   const md5 = createHash('md5').update(plaintext).digest()
@@ -108,7 +118,12 @@ function multipart(sizes: readonly number[], algorithm: ChecksumAlgorithm = 'sha
   })
   const listHash = completedListHash(parts.map(({ number, md5 }) => ({ number, etag: md5?.toString('hex') ?? '' })))
   pieces.push(...sealTail(dataKey, {
-    kind: 'multipart', checksums: [], partChecksum: algorithm, uploadHash: uploadHash(place, 'upload-1'), listHash, parts
+    kind: 'multipart',
+    checksums: [],
+    partChecksum: algorithm,
+    uploadHash: uploadHash(place, 'upload-1'),
+    listHash,
+    parts
   }))
   const { kek, blob, scope } = source
   const attributes = attributesOf({ digestsInManifest: true })
@@ -164,8 +179,11 @@ function successes(): void {
     write(`single-${size}`, `a single of ${size} bytes`, single(size))
   }
   write('single-late-digests', 'MD5 and SHA-256 stand in the manifest', single(300, { late: true }))
-  write('single-object-scope', 'the bucket key serves one object; client\'s encryption context',
-    single(300, { source: localKey(place, 'object', { team: 'Küste', 'a': '' }) }))
+  write(
+    'single-object-scope',
+    'the bucket key serves one object; client\'s encryption context',
+    single(300, { source: localKey(place, 'object', { team: 'Küste', 'a': '' }) })
+  )
   write('single-raw-key', 'the bucket key comes from elsewhere, as from a KMS', single(300, { source: rawKey() }))
   write('single-customer-key', 'SSE-C', single(300, { source: customerKey() }))
   write('single-unicode', 'an object name outside of ASCII', single(300, { at: { ...place, objectKey: 'Größe/漢字/😀 \u0001' } }))
@@ -180,10 +198,13 @@ function successes(): void {
 function envelopeFaults(): void {
   const stored = single(20)
   const raw = Buffer.from(stored.envelope, 'base64url')
-  const set = (at: number, value: number) => Buffer.concat(
-    [raw.subarray(0, at), Buffer.from([value]), raw.subarray(at + 1)]
-  ).toString('base64url')
-  const bad = (name: string, description: string, fault: Fault) => { write(`bad-${name}`, description, stored, fault) }
+  const set = (at: number, value: number) =>
+    Buffer.concat(
+      [raw.subarray(0, at), Buffer.from([value]), raw.subarray(at + 1)]
+    ).toString('base64url')
+  const bad = (name: string, description: string, fault: Fault) => {
+    write(`bad-${name}`, description, stored, fault)
+  }
   bad('version', 'version 2', { expect: 'format', envelope: set(0, 2) })
   bad('suite', 'suite 2', { expect: 'format', envelope: set(1, 2) })
   bad('kind', 'kind 3', { expect: 'format', envelope: set(2, 3) })
@@ -192,8 +213,10 @@ function envelopeFaults(): void {
   bad('short', 'the envelope is cut in its commitment', { expect: 'format', envelope: raw.subarray(0, 110).toString('base64url') })
   bad('bucket', 'asked for in another bucket', { expect: 'place', place: { ...place, bucket: 'other' } })
   bad('bound-bucket', 'the bound bucket was exchanged', {
-    expect: 'box', envelope: Buffer.from(raw.toString('latin1').replace('photos', 'videos'), 'latin1').toString('base64url'),
-    place: { ...place, bucket: 'videos' }, members: { bucketKey: Buffer.from(stored.input.kek.export()).toString('hex') }
+    expect: 'box',
+    envelope: Buffer.from(raw.toString('latin1').replace('photos', 'videos'), 'latin1').toString('base64url'),
+    place: { ...place, bucket: 'videos' },
+    members: { bucketKey: Buffer.from(stored.input.kek.export()).toString('hex') }
   })
   bad('realm', 'another realm', { expect: 'box', place: { ...place, realm: 'other' } })
   bad('object', 'moved to another name', { expect: 'box', place: { ...place, objectKey: 'holidays/sea.jpg2' } })
@@ -226,15 +249,25 @@ function bodyFaults(): void {
   const end = streamSize(stored.plaintext.length)
   const at = (i: number) => body.subarray(i * 65536, Math.min((i + 1) * 65536, end))
   const tail = body.subarray(end)
-  const bad = (name: string, description: string, fault: Fault) => { write(`bad-${name}`, description, stored, fault) }
+  const bad = (name: string, description: string, fault: Fault) => {
+    write(`bad-${name}`, description, stored, fault)
+  }
   bad(
-    'segments-swapped', 'segments 1 and 2 in the wrong order', {
-      expect: 'segment', released: 65_480, body: Buffer.concat([at(0), at(2), at(1), at(3), tail])
+    'segments-swapped',
+    'segments 1 and 2 in the wrong order',
+    {
+      expect: 'segment',
+      released: 65_480,
+      body: Buffer.concat([at(0), at(2), at(1), at(3), tail])
     }
   )
   bad(
-    'segment-doubled', 'segment 1 in place of segment 2', {
-      expect: 'segment', released: 131_000, body: Buffer.concat([at(0), at(1), at(1), at(3), tail])
+    'segment-doubled',
+    'segment 1 in place of segment 2',
+    {
+      expect: 'segment',
+      released: 131_000,
+      body: Buffer.concat([at(0), at(1), at(1), at(3), tail])
     }
   )
   smallBodyFaults()
@@ -245,7 +278,9 @@ function smallBodyFaults(): void {
   const stored = single(500, { dataKey })
   const { body } = stored
   const end = streamSize(500)
-  const bad = (name: string, description: string, fault: Fault) => { write(`bad-${name}`, description, stored, fault) }
+  const bad = (name: string, description: string, fault: Fault) => {
+    write(`bad-${name}`, description, stored, fault)
+  }
   bad('bit', 'one bit of the only segment', { expect: 'segment', body: flip(body, 200) })
   bad('tag', 'one bit of a tag', { expect: 'segment', body: flip(body, end - 1) })
   bad('salt', 'one bit of the stored stream header', { expect: 'header', body: flip(body, 5) })
@@ -255,8 +290,11 @@ function smallBodyFaults(): void {
   bad('footer-size', 'the footer says a larger manifest', { expect: 'footer', body: flip(body, body.length - 3) })
   bad('manifest', 'one bit of the manifest', { expect: 'manifest', body: flip(body, body.length - 20) })
   bad(
-    'tail', 'the tail of another object', {
-      expect: 'manifest', body: Buffer.concat([body.subarray(0, end), single(500).body.subarray(end)])
+    'tail',
+    'the tail of another object',
+    {
+      expect: 'manifest',
+      body: Buffer.concat([body.subarray(0, end), single(500).body.subarray(end)])
     }
   )
   bad('cut', 'the last byte is missing', { expect: 'length', body: body.subarray(0, -1) })
@@ -265,13 +303,18 @@ function smallBodyFaults(): void {
   bad('empty', 'an empty body', { expect: 'length', body: Buffer.alloc(0) })
   bad('other-size', 'a body of another size that obeys the law', { expect: 'length', body: single(501, { dataKey }).body })
   const parts = multipart([500])
-  const other = (name: string, description: string, fault: Fault) => { write(`bad-multipart-${name}`, description, parts, fault) }
+  const other = (name: string, description: string, fault: Fault) => {
+    write(`bad-multipart-${name}`, description, parts, fault)
+  }
   other('bit', 'one bit of the part', { expect: 'segment', body: flip(parts.body, 200) })
   other('manifest', 'one bit of the manifest', { expect: 'manifest', body: flip(parts.body, parts.body.length - 30) })
   other('zeros', 'a byte of the zeros', { expect: 'zeros', body: flip(parts.body, streamSize(500) + 1) })
   other(
-    'single', 'the body of a single under the same object key', {
-      expect: 'manifest', body: single(500, { dataKey: parts.input.dataKey }).body
+    'single',
+    'the body of a single under the same object key',
+    {
+      expect: 'manifest',
+      body: single(500, { dataKey: parts.input.dataKey }).body
     }
   )
 }
@@ -281,7 +324,9 @@ if (process.argv.includes('--large')) {
   const large = multipart([5_242_880, 5_300_001, 70_000])
   write('multipart-three', 'a multipart object of three parts', large)
   write('bad-multipart-gap', 'a byte of the zeros between two parts', large, {
-    expect: 'zeros', released: 5_242_880 - 1, body: flip(large.body, storedPartSize(5_242_880) - 1)
+    expect: 'zeros',
+    released: 5_242_880 - 1,
+    body: flip(large.body, storedPartSize(5_242_880) - 1)
   })
 } else {
   successes()

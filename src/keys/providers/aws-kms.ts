@@ -56,9 +56,14 @@ export class KmsKeyProvider implements KeyProvider {
     const { arn } = this.#options
     const bound = kmsContext(context)
     return this.#at(arn).call('GenerateDataKey', arn, use.signal, async (client, sdk, options) => {
-      const answer = await client.send(new sdk.GenerateDataKeyCommand({
-        KeyId: arn, KeySpec: 'AES_256', EncryptionContext: bound
-      }), options)
+      const answer = await client.send(
+        new sdk.GenerateDataKeyCommand({
+          KeyId: arn,
+          KeySpec: 'AES_256',
+          EncryptionContext: bound
+        }),
+        options
+      )
       const key = keyOf(answer.Plaintext)
       expectKeyId(answer.KeyId, arn)
       return { key, wrapped: { keyId: arn, blob: blobOf(answer.CiphertextBlob) } }
@@ -73,9 +78,14 @@ export class KmsKeyProvider implements KeyProvider {
     const { keyId, blob } = this.#check(wrapped)
     const bound = kmsContext(context)
     return this.#at(keyId).call('Decrypt', keyId, use.signal, async (client, sdk, options) => {
-      const answer = await client.send(new sdk.DecryptCommand({
-        KeyId: keyId, CiphertextBlob: blob, EncryptionContext: bound
-      }), options)
+      const answer = await client.send(
+        new sdk.DecryptCommand({
+          KeyId: keyId,
+          CiphertextBlob: blob,
+          EncryptionContext: bound
+        }),
+        options
+      )
       const key = keyOf(answer.Plaintext)
       expectKeyId(answer.KeyId, keyId)
       return key
@@ -93,13 +103,16 @@ export class KmsKeyProvider implements KeyProvider {
     const source = kmsContext(from)
     const destination = kmsContext(to)
     return this.#at(arn).call('ReEncrypt', arn, use.signal, async (client, sdk, options) => {
-      const answer = await client.send(new sdk.ReEncryptCommand({
-        CiphertextBlob: blob,
-        SourceKeyId: keyId,
-        SourceEncryptionContext: source,
-        DestinationKeyId: arn,
-        DestinationEncryptionContext: destination
-      }), options)
+      const answer = await client.send(
+        new sdk.ReEncryptCommand({
+          CiphertextBlob: blob,
+          SourceKeyId: keyId,
+          SourceEncryptionContext: source,
+          DestinationKeyId: arn,
+          DestinationEncryptionContext: destination
+        }),
+        options
+      )
       expectKeyId(answer.SourceKeyId, keyId)
       expectKeyId(answer.KeyId, arn)
       return { keyId: arn, blob: blobOf(answer.CiphertextBlob) }
@@ -110,8 +123,14 @@ export class KmsKeyProvider implements KeyProvider {
   async selfTest(): Promise<void> {
     const context = this.#options.selfTestContext
     const use: KeyUse = {
-      requestId: 'self-test', principal: 'self-test', sourceAddress: '', operation: 'self-test',
-      bucket: context.bucket, objectKey: null, versionId: null, signal: new AbortController().signal
+      requestId: 'self-test',
+      principal: 'self-test',
+      sourceAddress: '',
+      operation: 'self-test',
+      bucket: context.bucket,
+      objectKey: null,
+      versionId: null,
+      signal: new AbortController().signal
     }
     const made = await this.generate(context, use)
     const opened = await this.unwrap(made.wrapped, context, use)
@@ -144,9 +163,14 @@ export class KmsKeyProvider implements KeyProvider {
     const bytes = key.export()
     try {
       return await this.#at(arn).call('Encrypt', arn, use.signal, async (client, sdk, options) => {
-        const answer = await client.send(new sdk.EncryptCommand({
-          KeyId: arn, Plaintext: bytes, EncryptionContext: bound
-        }), options)
+        const answer = await client.send(
+          new sdk.EncryptCommand({
+            KeyId: arn,
+            Plaintext: bytes,
+            EncryptionContext: bound
+          }),
+          options
+        )
         expectKeyId(answer.KeyId, arn)
         return { keyId: arn, blob: blobOf(answer.CiphertextBlob) }
       })
@@ -175,7 +199,8 @@ export class KmsKeyProvider implements KeyProvider {
     let connection = this.#connections.get(region)
     if (connection === undefined) {
       connection = new KmsConnection({
-        region, endpoint,
+        region,
+        endpoint,
         ...credentials === undefined ? {} : { credentials },
         ...limits === undefined ? {} : { limits },
         ...metrics === undefined ? {} : { metrics }

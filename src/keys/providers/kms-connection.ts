@@ -27,7 +27,12 @@ export interface KmsLimits {
 }
 
 const KMS_LIMITS: KmsLimits = {
-  callMs: 2000, requestMs: 5000, attempts: 3, retryMs: 100, breakerFailures: 5, breakerOpenMs: 1000
+  callMs: 2000,
+  requestMs: 5000,
+  attempts: 3,
+  retryMs: 100,
+  breakerFailures: 5,
+  breakerOpenMs: 1000
 }
 
 interface KmsConnectionOptions {
@@ -83,12 +88,14 @@ export class KmsConnection {
   async call<T>(operation: KmsOperation, keyId: string, signal: AbortSignal, send: KmsSend<T>): Promise<T> {
     const deadline = AbortSignal.timeout(this.#limits.requestMs)
     this.#savedRetries = Math.min(MAX_SAVED_RETRIES, this.#savedRetries + RETRIES_PER_CALL)
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 1;; attempt++) {
       signal.throwIfAborted()
       const settle = this.#breaker.enter()
       if (settle === null) {
         throw new S3Error('ServiceUnavailable', {
-          message: 'The key service is not answering. Please try again.', endedBy: 'keys', diagnosis: this.#lastFound
+          message: 'The key service is not answering. Please try again.',
+          endedBy: 'keys',
+          diagnosis: this.#lastFound
         })
       }
       const startedAt = performance.now()
@@ -127,14 +134,17 @@ export class KmsConnection {
     const waits = { forCredentials: false }
     try {
       // The race is for what does not heed the signal: loading the SDK, and the credential chain.
-      return await rejectOnAbort(abortSignal, this.#connect().then(async ([client, sdk]) => {
-        // Asked by itself, so that a chain that finds nothing, or waits for an instance metadata service that is not there, is not
-        // taken for a key service that does not answer.
-        waits.forCredentials = true
-        await client.config.credentials()
-        waits.forCredentials = false
-        return send(client, sdk, { abortSignal })
-      }))
+      return await rejectOnAbort(
+        abortSignal,
+        this.#connect().then(async ([client, sdk]) => {
+          // Asked by itself, so that a chain that finds nothing, or waits for an instance metadata service that is not there, is not
+          // taken for a key service that does not answer.
+          waits.forCredentials = true
+          await client.config.credentials()
+          waits.forCredentials = false
+          return send(client, sdk, { abortSignal })
+        })
+      )
     } catch (error) {
       throw waits.forCredentials ? new NoKmsCredentials(error) : error
     }
@@ -159,13 +169,16 @@ export class KmsConnection {
 
   /** Imports the SDK when the first key request comes: a gateway on a local keyring never loads it. */
   #connect(): Promise<[KMSClient, typeof Sdk]> {
-    this.#client ??= import('@aws-sdk/client-kms').then((sdk) => [new sdk.KMSClient({
-      region: this.#options.region,
-      maxAttempts: 1,
-      requestHandler: { connectionTimeout: this.#limits.callMs, requestTimeout: this.#limits.callMs },
-      ...this.#options.endpoint === null ? {} : { endpoint: this.#options.endpoint },
-      ...this.#options.credentials === undefined ? {} : { credentials: this.#options.credentials }
-    }), sdk])
+    this.#client ??= import('@aws-sdk/client-kms').then((sdk) => [
+      new sdk.KMSClient({
+        region: this.#options.region,
+        maxAttempts: 1,
+        requestHandler: { connectionTimeout: this.#limits.callMs, requestTimeout: this.#limits.callMs },
+        ...this.#options.endpoint === null ? {} : { endpoint: this.#options.endpoint },
+        ...this.#options.credentials === undefined ? {} : { credentials: this.#options.credentials }
+      }),
+      sdk
+    ])
     return this.#client
   }
 }
@@ -205,7 +218,11 @@ class CircuitBreaker {
 
   /** @returns what to call with the outcome, or null when the call must not be made. */
   enter(): ((outcome: CallOutcome) => void) | null {
-    if (this.#state === 'closed') return (outcome) => { this.#settle(outcome) }
+    if (this.#state === 'closed') {
+      return (outcome) => {
+        this.#settle(outcome)
+      }
+    }
     if (this.#state === 'open' && this.#options.now() - this.#openedAt >= this.#options.openMs) this.#state = 'half-open'
     if (this.#state === 'open' || this.#probing) return null
     this.#probing = true

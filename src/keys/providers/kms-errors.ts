@@ -3,13 +3,33 @@ import { S3Error } from '../../errors.ts'
 
 /** How a call to the key service ended; also the label of its metric. */
 export type KmsOutcome =
-  | 'ok' | 'no-credentials' | 'throttled' | 'unavailable' | 'disabled' | 'invalid-state' | 'denied' | 'gone'
-  | 'wrong-context' | 'wrong-key' | 'wrong-answer' | 'rejected'
+  | 'ok'
+  | 'no-credentials'
+  | 'throttled'
+  | 'unavailable'
+  | 'disabled'
+  | 'invalid-state'
+  | 'denied'
+  | 'gone'
+  | 'wrong-context'
+  | 'wrong-key'
+  | 'wrong-answer'
+  | 'rejected'
 
 /** As the metric of all failures has them; null: no failure of the service or of the way to it. */
 export const kmsTroubles: Readonly<Record<KmsOutcome, Trouble | null>> = {
-  'ok': null, 'no-credentials': 'credentials', 'throttled': 'throttled', 'unavailable': 'unreachable', 'disabled': 'denied', 'invalid-state': 'denied',
-  'denied': 'denied', 'gone': 'denied', 'wrong-context': null, 'wrong-key': null, 'wrong-answer': 'protocol', 'rejected': 'other'
+  'ok': null,
+  'no-credentials': 'credentials',
+  'throttled': 'throttled',
+  'unavailable': 'unreachable',
+  'disabled': 'denied',
+  'invalid-state': 'denied',
+  'denied': 'denied',
+  'gone': 'denied',
+  'wrong-context': null,
+  'wrong-key': null,
+  'wrong-answer': 'protocol',
+  'rejected': 'other'
 }
 
 /** The service answered, and the answer cannot be what was asked for. */
@@ -84,21 +104,33 @@ export function kmsS3Error(outcome: Exclude<KmsOutcome, 'ok'>, keyId: string, op
 
 function answerFor(outcome: Exclude<KmsOutcome, 'ok'>, keyId: string, cause: Error): S3Error {
   switch (outcome) {
-    case 'throttled': return new S3Error('SlowDown', { endedBy: 'keys', cause })
-    case 'no-credentials': return new S3Error('ServiceUnavailable', {
-      message: 'The gateway has no credentials for the key service at the moment.', endedBy: 'keys', cause
-    })
-    case 'unavailable': return new S3Error('ServiceUnavailable', { message: 'The key service did not answer. Please try again.', endedBy: 'keys', cause })
-    case 'disabled': return new S3Error('KMS.DisabledException', { message: `${keyId} is disabled.`, cause })
-    case 'invalid-state': return new S3Error('KMS.KMSInvalidStateException', {
-      message: `${keyId} is pending deletion or in another state that does not allow this.`, cause
-    })
-    case 'denied': return new S3Error('AccessDenied', { endedBy: 'keys', cause })
-    case 'gone': return new S3Error('KMS.NotFoundException', { message: `Key '${keyId}' does not exist`, cause })
+    case 'throttled':
+      return new S3Error('SlowDown', { endedBy: 'keys', cause })
+    case 'no-credentials':
+      return new S3Error('ServiceUnavailable', {
+        message: 'The gateway has no credentials for the key service at the moment.',
+        endedBy: 'keys',
+        cause
+      })
+    case 'unavailable':
+      return new S3Error('ServiceUnavailable', { message: 'The key service did not answer. Please try again.', endedBy: 'keys', cause })
+    case 'disabled':
+      return new S3Error('KMS.DisabledException', { message: `${keyId} is disabled.`, cause })
+    case 'invalid-state':
+      return new S3Error('KMS.KMSInvalidStateException', {
+        message: `${keyId} is pending deletion or in another state that does not allow this.`,
+        cause
+      })
+    case 'denied':
+      return new S3Error('AccessDenied', { endedBy: 'keys', cause })
+    case 'gone':
+      return new S3Error('KMS.NotFoundException', { message: `Key '${keyId}' does not exist`, cause })
     case 'wrong-context':
-    case 'wrong-key': return new S3Error('SealgateIntegrityError', { cause })
+    case 'wrong-key':
+      return new S3Error('SealgateIntegrityError', { cause })
     case 'wrong-answer':
-    case 'rejected': return new S3Error('InternalError', { endedBy: 'keys', cause })
+    case 'rejected':
+      return new S3Error('InternalError', { endedBy: 'keys', cause })
   }
 }
 

@@ -101,7 +101,10 @@ const UNNAMED = 'us-east-1'
 
 /** What AWS, Ceph and MinIO say of a location they do not have. */
 const noSuchLocation: ReadonlySet<string> = new Set([
-  'InvalidLocationConstraint', 'IllegalLocationConstraintException', 'InvalidRegion', 'InvalidRegionName'
+  'InvalidLocationConstraint',
+  'IllegalLocationConstraintException',
+  'InvalidRegion',
+  'InvalidRegionName'
 ])
 
 /**

@@ -134,7 +134,13 @@ type Sent = Pick<UpstreamRequest, 'method' | 'bucket'> & Partial<UpstreamRequest
 
 function ask(services: Services, { asker, signal }: Asking, sent: Sent): Promise<UpstreamResponse> {
   return services.upstream.request({
-    key: null, query: [], headers: [], body: null, contentLength: 0, signal, retry: true,
+    key: null,
+    query: [],
+    headers: [],
+    body: null,
+    contentLength: 0,
+    signal,
+    retry: true,
     ...asker === 'signed' ? { pool: 'control' } : { pool: 'preflight', answerSeconds: unsignedAnswerSeconds },
     ...sent
   })

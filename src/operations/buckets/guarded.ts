@@ -38,8 +38,11 @@ export async function restoreObject(ctx: OperationContext): Promise<HttpResponse
     throw new S3Error('NotImplemented', { message: 'The store would have to read the plaintext to select from it.' })
   }
   const response = await send(ctx, {
-    method: 'POST', query: forwardedQuery(ctx), headers: [...upstreamHeaders(ctx.request.headers, 'document'), contentMd5(body)],
-    body: body.length === 0 ? null : body, contentLength: body.length
+    method: 'POST',
+    query: forwardedQuery(ctx),
+    headers: [...upstreamHeaders(ctx.request.headers, 'document'), contentMd5(body)],
+    body: body.length === 0 ? null : body,
+    contentLength: body.length
   })
   if (response.status >= 300) throw await relayError(ctx, response)
   response.body.resume()

@@ -26,24 +26,26 @@ import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 export async function copyObject(ctx: OperationContext): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
   if (ctx.policy.encryption === 'off' && ctx.services.policyFor(source.bucket).encryption === 'off') return forwardCopy(ctx, source)
-  return slowResponse((known) => retryOnChange(async () => {
-    const looked = await inspectSource(ctx, source)
-    refuseIdleCopy(ctx, source)
-    if (looked.object.size > MAX_SINGLE_PLAINTEXT) {
-      throw new S3Error('InvalidRequest', {
-        message: 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120'
-      })
-    }
-    const { object, manifest } = looked
-    const tie = object.kind === 'plain' || ctx.policy.encryption === 'off' ? null : await tieTo(ctx, source, object)
-    if (object.kind === 'plain' || tie === null) {
-      return streamCopy(ctx, source, looked, { checksum: await copiedChecksum(ctx, object, manifest), known })
-    }
-    const checksum = header(ctx, 'x-amz-checksum-algorithm') === undefined ? null : await copiedChecksum(ctx, object, manifest)
-    return checksum?.value === null
-      ? streamCopy(ctx, source, looked, { checksum, known })
-      : rewrapAndCopy(ctx, { source, object, tie, manifest: looked.manifest }, known)
-  }))
+  return slowResponse((known) =>
+    retryOnChange(async () => {
+      const looked = await inspectSource(ctx, source)
+      refuseIdleCopy(ctx, source)
+      if (looked.object.size > MAX_SINGLE_PLAINTEXT) {
+        throw new S3Error('InvalidRequest', {
+          message: 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120'
+        })
+      }
+      const { object, manifest } = looked
+      const tie = object.kind === 'plain' || ctx.policy.encryption === 'off' ? null : await tieTo(ctx, source, object)
+      if (object.kind === 'plain' || tie === null) {
+        return streamCopy(ctx, source, looked, { checksum: await copiedChecksum(ctx, object, manifest), known })
+      }
+      const checksum = header(ctx, 'x-amz-checksum-algorithm') === undefined ? null : await copiedChecksum(ctx, object, manifest)
+      return checksum?.value === null
+        ? streamCopy(ctx, source, looked, { checksum, known })
+        : rewrapAndCopy(ctx, { source, object, tie, manifest: looked.manifest }, known)
+    })
+  )
 }
 
 /** A copy of an object onto itself must change something (AWS API, CopyObject). */
@@ -88,8 +90,15 @@ async function rewrapAndCopy(ctx: OperationContext, { source, object, tie, manif
   const described = copiedHeaders(ctx, object, tags)
   const { md5, checksums, digestsInManifest, plaintextSize } = object.attributes
   const envelope = envelopeHeaders(ctx, {
-    key, described, dataKey: object.dataKey, kind: object.envelope.kind, streamHeader: object.envelope.streamHeader,
-    plaintextSize, md5, checksums, digestsInManifest
+    key,
+    described,
+    dataKey: object.dataKey,
+    kind: object.envelope.kind,
+    streamHeader: object.envelope.streamHeader,
+    plaintextSize,
+    md5,
+    checksums,
+    digestsInManifest
   })
   const response = await send(ctx, {
     method: 'PUT',
@@ -108,7 +117,11 @@ async function rewrapAndCopy(ctx: OperationContext, { source, object, tie, manif
 
 /** @throws the store's error. */
 async function answerOf(
-  ctx: OperationContext, response: UpstreamResponse, manifest: Manifest | null, object: SealedObject, { key, tags }: { readonly key: WriteKey; readonly tags: string }
+  ctx: OperationContext,
+  response: UpstreamResponse,
+  manifest: Manifest | null,
+  object: SealedObject,
+  { key, tags }: { readonly key: WriteKey; readonly tags: string }
 ): Promise<Buffer> {
   const document = await successOf(ctx, response)
   const parsed = parseXml(document, upstreamDocument)
@@ -117,6 +130,7 @@ async function answerOf(
   if (tags !== '') await ensureTags(ctx, tags, response.headers.get('x-amz-version-id') ?? null)
   const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object, manifest)
   return copyResult(visibleEtag(ctx.policy, upstreamEtag, shown), childText(parsed, parsed.root, 'LastModified'), [
-    ...object.attributes.checksums, ...manifest?.checksums ?? []
+    ...object.attributes.checksums,
+    ...manifest?.checksums ?? []
   ])
 }

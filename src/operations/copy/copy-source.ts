@@ -68,7 +68,11 @@ export async function copiedChecksum(ctx: OperationContext, object: StoredObject
   return { algorithm, value: had.find((one) => one.algorithm === algorithm && one.type === 'full')?.value ?? null }
 }
 
-async function checksumsOf(ctx: OperationContext, object: StoredObject, manifest: Manifest | null): Promise<readonly Pick<Checksum, 'algorithm' | 'type' | 'value'>[]> {
+async function checksumsOf(
+  ctx: OperationContext,
+  object: StoredObject,
+  manifest: Manifest | null
+): Promise<readonly Pick<Checksum, 'algorithm' | 'type' | 'value'>[]> {
   if (object.kind === 'plain') return checksumsIn(object.headers)
   const whole = manifest ?? (object.attributes.digestsInManifest ? await readManifest(ctx, object) : null)
   return [...object.attributes.checksums, ...whole?.checksums ?? []]

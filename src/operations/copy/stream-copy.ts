@@ -22,7 +22,12 @@ interface Through {
  * a bucket that is not encrypted; where the store cannot tie a copy to what was looked at; and where the copy is to have a checksum
  * that nobody knows yet. The only copies of whole objects that move data through the gateway.
  */
-export async function streamCopy(ctx: OperationContext, source: CopySource, { object, manifest }: InspectedObject, { checksum, known }: Through): Promise<Buffer> {
+export async function streamCopy(
+  ctx: OperationContext,
+  source: CopySource,
+  { object, manifest }: InspectedObject,
+  { checksum, known }: Through
+): Promise<Buffer> {
   const described = copiedHeaders(ctx, object, await copiedTags(ctx, source, object, 'gateway'))
   const stream = await fetchSlice(ctx, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
   try {

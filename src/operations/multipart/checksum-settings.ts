@@ -35,7 +35,9 @@ export function checksumSettings(headers: ReadonlyMap<string, string>): Checksum
  * @throws S3Error InvalidRequest when the algorithms differ, as S3 words it.
  */
 export function partChecksum(
-  settings: ChecksumSettings, payload: Pick<PayloadPromise, 'checksum' | 'trailer'>, origin: 'client' | 'copy'
+  settings: ChecksumSettings,
+  payload: Pick<PayloadPromise, 'checksum' | 'trailer'>,
+  origin: 'client' | 'copy'
 ): ChecksumAlgorithm | null {
   const given = payload.checksum?.algorithm ?? payload.trailer
   const { checksumAlgorithm, checksumType } = settings

@@ -59,7 +59,7 @@ class UploadChanged extends Error {
 async function complete(ctx: OperationContext, listed: readonly CompletedPart[]): Promise<Completed> {
   const listHash = completedListHash(listed.map(({ partNumber, etag }) => ({ number: partNumber, etag })))
   return ctx.services.completes.take(uploadHashOf(ctx).toString('hex'), async () => {
-    for (let tries = 0; ; tries += 1) {
+    for (let tries = 0;; tries += 1) {
       try {
         return await tryOnce(ctx, listed, listHash)
       } catch (error) {
@@ -108,7 +108,11 @@ async function over(ctx: OperationContext, listHash: Buffer): Promise<Completed>
 
 /** A part that is missing may have been cleared away by another instance that was quicker with the same list. */
 async function choose(
-  ctx: OperationContext, upload: Upload, listed: readonly CompletedPart[], known: PartState, listHash: Buffer
+  ctx: OperationContext,
+  upload: Upload,
+  listed: readonly CompletedPart[],
+  known: PartState,
+  listHash: Buffer
 ): Promise<{ readonly parts: readonly Attempt[] | Completed; readonly number: number }> {
   try {
     const parts = selectParts(upload, listed, known)
@@ -136,7 +140,9 @@ type Outcome = { readonly response: UpstreamResponse; readonly etag: string } | 
 
 /** The store's Complete. Errors may stand inside of a 200 (AWS API, CompleteMultipartUpload). */
 async function completeUpstream(
-  ctx: OperationContext, list: readonly UpstreamPart[], conditions: readonly (readonly [string, string])[]
+  ctx: OperationContext,
+  list: readonly UpstreamPart[],
+  conditions: readonly (readonly [string, string])[]
 ): Promise<Outcome> {
   const body = renderXml(['CompleteMultipartUpload', list.map(partNode)])
   const response = await send(ctx, {
@@ -144,7 +150,8 @@ async function completeUpstream(
     query: [['uploadId', uploadIdOf(ctx)]],
     headers: [
       ...upstreamHeaders(ctx.request.headers, 'document').filter(([name]) => name !== 'content-type'),
-      ['content-type', 'application/xml'], ...conditions
+      ['content-type', 'application/xml'],
+      ...conditions
     ],
     body,
     contentLength: body.length
@@ -165,7 +172,11 @@ function partNode({ number, etag, checksum }: UpstreamPart): XmlNode {
 
 /** What the store refuses of a list that was checked against it is the doing of somebody who was quicker, not of the client. */
 async function afterFailure(
-  ctx: OperationContext, { settings }: Upload, list: readonly UpstreamPart[], listHash: Buffer, failed: S3Error
+  ctx: OperationContext,
+  { settings }: Upload,
+  list: readonly UpstreamPart[],
+  listHash: Buffer,
+  failed: S3Error
 ): Promise<Completed> {
   if (failed.code === 'NoSuchUpload') return over(ctx, listHash)
   if (failed.code === 'InvalidPartOrder' && settings.storedChecksum !== null && list.some(({ number }, i) => number !== i + 1)) {

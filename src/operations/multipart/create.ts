@@ -33,7 +33,15 @@ export async function createMultipartUpload(ctx: OperationContext): Promise<Http
   const dataKey = DataKey.random()
   const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : ctx.policy.etag, storedChecksum: storedChecksum(ctx) }
   const headers = envelopeHeaders(ctx, {
-    key, dataKey, described, kind: 'multipart', streamHeader: null, plaintextSize: null, md5: null, checksums: [], digestsInManifest: true
+    key,
+    dataKey,
+    described,
+    kind: 'multipart',
+    streamHeader: null,
+    plaintextSize: null,
+    md5: null,
+    checksums: [],
+    digestsInManifest: true
   })
   const { uploadId, answered } = await createUpstream(ctx, [...headers, ...storedChecksumHeaders(settings)])
   await keepRecord(ctx, uploadId, key, dataKey, settings)
@@ -41,8 +49,11 @@ export async function createMultipartUpload(ctx: OperationContext): Promise<Http
   return {
     status: 200,
     headers: [
-      ...answered, ...key.responseHeaders, ...checksumHeadersOf(settings),
-      ['content-type', 'application/xml'], ['content-length', String(body.length)]
+      ...answered,
+      ...key.responseHeaders,
+      ...checksumHeadersOf(settings),
+      ['content-type', 'application/xml'],
+      ['content-length', String(body.length)]
     ],
     body
   }
@@ -74,14 +85,24 @@ async function createUpstream(ctx: OperationContext, headers: readonly Header[])
 async function keepRecord(ctx: OperationContext, uploadId: string, key: WriteKey, dataKey: DataKey, settings: UploadSettings): Promise<void> {
   const place = placeOf(ctx)
   const record = sealUploadRecord({
-    kek: key.kek, keyId: key.wrapped.keyId, blob: key.wrapped.blob, sse: key.sse.mode, scope: key.scope, requestContext: key.requestContext,
-    dataKey, place, uploadId, settings
+    kek: key.kek,
+    keyId: key.wrapped.keyId,
+    blob: key.wrapped.blob,
+    sse: key.sse.mode,
+    scope: key.scope,
+    requestContext: key.requestContext,
+    dataKey,
+    place,
+    uploadId,
+    settings
   })
   try {
     await stateBucketOf(ctx).put(uploadRecordName(uploadHash(place, uploadId)), record, ctx.services.capabilities.ofStateBucket.put)
   } catch (error) {
     await send(ctx, { method: 'DELETE', query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
-      .then((response) => { response.body.resume() }, () => undefined)
+      .then((response) => {
+        response.body.resume()
+      }, () => undefined)
     throw error
   }
 }

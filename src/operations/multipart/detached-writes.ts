@@ -60,16 +60,22 @@ export class DetachedPartWrites {
         left.reject(reason)
       }
     }
-    const onGone = (): void => { leave(client.reason) }
+    const onGone = (): void => {
+      leave(client.reason)
+    }
     client.addEventListener('abort', onGone, { once: true })
     const done = work({
       signal: own.signal,
       answerSeconds: patienceSeconds * TIMES_AS_LONG,
       bodySent: () => {
         sent = true
-        patience = setTimeout(() => { leave(new S3Error('SealgateUpstreamTimeout')) }, patienceSeconds * 1000)
+        patience = setTimeout(() => {
+          leave(new S3Error('SealgateUpstreamTimeout'))
+        }, patienceSeconds * 1000)
       },
-      answered: () => { clearTimeout(patience) }
+      answered: () => {
+        clearTimeout(patience)
+      }
     })
     try {
       return await Promise.race([done, left.promise])

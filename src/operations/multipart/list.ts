@@ -49,7 +49,8 @@ function parameter(ctx: OperationContext, name: string, otherwise: number): numb
   if (text === undefined || text === '') return otherwise
   if (/^\d{1,10}$/.test(text) && Number(text) <= 0x7fffffff) return Number(text)
   throw new S3Error('InvalidArgument', {
-    message: `Argument ${name} must be an integer between 0 and 2147483647`, fields: { ArgumentName: name, ArgumentValue: text }
+    message: `Argument ${name} must be an integer between 0 and 2147483647`,
+    fields: { ArgumentName: name, ArgumentValue: text }
   })
 }
 
@@ -62,7 +63,10 @@ function currentAttempt(attempts: readonly Attempt[], held: HeldPart | undefined
 function headOf(ctx: OperationContext, { settings }: Upload, about: readonly XmlNode[]): XmlNode[] {
   const { checksumAlgorithm, checksumType } = settings
   return [
-    ['Bucket', bucketOf(ctx)], ['Key', keyOf(ctx)], ['UploadId', uploadIdOf(ctx)], ...about,
+    ['Bucket', bucketOf(ctx)],
+    ['Key', keyOf(ctx)],
+    ['UploadId', uploadIdOf(ctx)],
+    ...about,
     ...checksumAlgorithm === null ? [] : [['ChecksumAlgorithm', checksumAlgorithm.toUpperCase()] as const],
     ...checksumType === null ? [] : [['ChecksumType', checksumType === 'full' ? 'FULL_OBJECT' : 'COMPOSITE'] as const]
   ]
@@ -71,7 +75,10 @@ function headOf(ctx: OperationContext, { settings }: Upload, about: readonly Xml
 function partNode({ number, inline, lastModified, etag, plaintextSize, checksum }: Attempt, held: HeldPart | undefined): XmlNode {
   const modified = (inline ? null : held?.lastModified) ?? new Date(lastModified).toISOString()
   return ['Part', [
-    ['PartNumber', String(number)], ['LastModified', modified], ['ETag', `"${etag}"`], ['Size', String(plaintextSize)],
+    ['PartNumber', String(number)],
+    ['LastModified', modified],
+    ['ETag', `"${etag}"`],
+    ['Size', String(plaintextSize)],
     ...checksum === null ? [] : [[`Checksum${checksum.algorithm.toUpperCase()}`, checksum.value.toString('base64')] as const]
   ]]
 }

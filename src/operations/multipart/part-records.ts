@@ -45,7 +45,8 @@ export interface RecordedParts {
  * @param options.named the ETag that counts of each number, without quotes; all when it is not given.
  */
 export async function readPartRecords(
-  ctx: OperationContext, upload: Upload,
+  ctx: OperationContext,
+  upload: Upload,
   options: { readonly after?: number; readonly enough?: number; readonly named?: ReadonlyMap<number, string> } = {}
 ): Promise<RecordedParts> {
   const { after = 0, enough = Number.POSITIVE_INFINITY, named } = options

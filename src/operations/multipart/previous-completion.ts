@@ -42,7 +42,8 @@ async function lookAtObject(ctx: OperationContext): Promise<InspectedObject | nu
     // Another object under this name: none at all, one of another key, or one that was not written here.
     if (error.status === 404 || ['InvalidRequest', 'AccessDenied', 'SealgatePlaintextRefused'].includes(error.code)) return null
     throw new S3Error('ServiceUnavailable', {
-      message: 'Cannot determine whether the upload has been completed. Please retry the request.', cause: error
+      message: 'Cannot determine whether the upload has been completed. Please retry the request.',
+      cause: error
     })
   }
 }

@@ -7,9 +7,7 @@ import { type Attempt, type RecordedParts, readPartRecords } from './part-record
 import { type HeldPart, listHeldParts, unlessDenied } from './upstream-parts.ts'
 import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
-import {
-  algorithmOfHeader, requireChecksumAlgorithm, type ChecksumAlgorithm, combineCrc, compositeChecksum, isCombinable
-} from '../../http/checksums.ts'
+import { algorithmOfHeader, requireChecksumAlgorithm, type ChecksumAlgorithm, combineCrc, compositeChecksum, isCombinable } from '../../http/checksums.ts'
 
 /** What a Complete is judged by. */
 export interface PartState extends RecordedParts {
@@ -24,13 +22,17 @@ export interface PartState extends RecordedParts {
  */
 export function selectParts(upload: Upload, listed: readonly CompletedPart[], known: PartState): Attempt[] {
   return listed.map((part, i) => {
-    const attempt = (known.attempts.get(part.partNumber) ?? []).find((one) => known.held === 'denied' ? one.etag === part.etag : fits(one, part, known.held.get(one.number)))
+    const attempt = (known.attempts.get(part.partNumber) ?? []).find((one) =>
+      known.held === 'denied' ? one.etag === part.etag : fits(one, part, known.held.get(one.number))
+    )
     if (attempt === undefined) throw invalidPart(upload, part)
     if (attempt.plaintextSize < MIN_PART_SIZE && i < listed.length - 1) {
       throw new S3Error('EntityTooSmall', {
         fields: {
-          ProposedSize: String(attempt.plaintextSize), MinSizeAllowed: String(MIN_PART_SIZE),
-          PartNumber: String(part.partNumber), ETag: part.etag
+          ProposedSize: String(attempt.plaintextSize),
+          MinSizeAllowed: String(MIN_PART_SIZE),
+          PartNumber: String(part.partNumber),
+          ETag: part.etag
         }
       })
     }

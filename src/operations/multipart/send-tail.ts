@@ -56,11 +56,15 @@ export async function sendTail(ctx: OperationContext, upload: Upload, input: Tai
   const contents = contentsOf(upload, input)
   const last = parts.at(-1)
   const stored = parts.filter(({ inline }) => !inline)
-    .map((part) => ({ number: part.number, etag: part.upstreamEtag, checksum: checksumOf(storedChecksum, held === 'denied' ? undefined : held.get(part.number)) }))
+    .map((part) => ({
+      number: part.number,
+      etag: part.upstreamEtag,
+      checksum: checksumOf(storedChecksum, held === 'denied' ? undefined : held.get(part.number))
+    }))
   const etags = stored.map(({ etag }) => etag)
   // Elsewhere clients see MD5s of plaintext.
   const counts = upload.settings.etagMode === 'opaque'
-  for (let sends = 1; ; sends += 1) {
+  for (let sends = 1;; sends += 1) {
     const response = last?.inline === true
       ? await sendSmallPart(ctx, upload, last, sealTail(upload.dataKey, contents))
       : await sendBare(ctx, upload, number, await tailThatSaysSo(upload.dataKey, contents, counts ? etags : null))
@@ -74,7 +78,7 @@ export async function sendTail(ctx: OperationContext, upload: Upload, input: Tai
 
 /** @param etags of the parts before it, without quotes; null: any tail will do. */
 async function tailThatSaysSo(dataKey: DataKey, contents: MultipartContents, etags: readonly string[] | null): Promise<Buffer> {
-  for (let tails = 1; ; tails += 1) {
+  for (let tails = 1;; tails += 1) {
     const tail = Buffer.concat(sealTail(dataKey, contents))
     if (etags === null || tails === MOST_TAILS || saysTailPart([...etags, createHash('md5').update(tail).digest('hex')]) !== false) return tail
     if (tails % TAILS_AT_ONCE === 0) await setImmediate()
@@ -98,13 +102,20 @@ function contentsOf(upload: Upload, { parts, checksum, listHash }: TailInput): M
     uploadHash: upload.hash,
     listHash,
     parts: parts.map(({ number, plaintextSize, header, md5, checksum: own }) => ({
-      number, plaintextSize, header, md5, checksum: own !== null && own.algorithm === algorithm ? own.value : null
+      number,
+      plaintextSize,
+      header,
+      md5,
+      checksum: own !== null && own.algorithm === algorithm ? own.value : null
     }))
   }
 }
 
 function sendBare(
-  ctx: OperationContext, { settings }: Upload, number: number, tail: Buffer
+  ctx: OperationContext,
+  { settings }: Upload,
+  number: number,
+  tail: Buffer
 ): Promise<UpstreamResponse> {
   return send(ctx, {
     method: 'PUT',
@@ -118,7 +129,10 @@ function sendBare(
 }
 
 async function sendSmallPart(
-  ctx: OperationContext, { dataKey, hash, settings }: Upload, part: Attempt, tail: readonly Buffer[]
+  ctx: OperationContext,
+  { dataKey, hash, settings }: Upload,
+  part: Attempt,
+  tail: readonly Buffer[]
 ): Promise<UpstreamResponse> {
   const size = streamSize(part.plaintextSize)
   const tailBytes = tail.reduce((sum, { length }) => sum + length, 0)

@@ -98,9 +98,12 @@ async function copySealed(ctx: OperationContext, source: CopySource, seen: Inspe
     checkPartSize(number, size)
     const record = await storePart(ctx, upload, number, plaintextSource(stream, size), 'copy')
     const { checksum } = record
-    return copyPartResult(`"${visiblePartEtag(record)}"`, checksum === null
-      ? []
-      : [[`Checksum${checksum.algorithm.toUpperCase()}`, checksum.value.toString('base64')]])
+    return copyPartResult(
+      `"${visiblePartEtag(record)}"`,
+      checksum === null
+        ? []
+        : [[`Checksum${checksum.algorithm.toUpperCase()}`, checksum.value.toString('base64')]]
+    )
   } finally {
     stream.destroy()
   }
@@ -116,7 +119,12 @@ async function copyIntoPlain(ctx: OperationContext, source: CopySource, number: 
   })
 }
 
-async function sendPlain(ctx: OperationContext, { stream, size }: Omit<OpenSource, 'looked'>, number: number, checksum: ChecksumAlgorithm | null): Promise<Buffer> {
+async function sendPlain(
+  ctx: OperationContext,
+  { stream, size }: Omit<OpenSource, 'looked'>,
+  number: number,
+  checksum: ChecksumAlgorithm | null
+): Promise<Buffer> {
   try {
     const response = await streamUpstream(ctx, plaintextSource(stream, size), [], (body) => sendPart(ctx, number, { body, contentLength: size, checksum }))
     if (response.status >= 300) throw await relayError(ctx, response)

@@ -79,7 +79,7 @@ export class StateBucket {
    * @param options.mostRows a store that gives more is not believed.
    * @throws S3Error SealgateBadUpstream for a listing that does not end.
    */
-  async* list(prefix: string, options: { readonly after?: string | null; readonly mostRows?: number } = {}): AsyncGenerator<readonly StateEntry[]> {
+  async *list(prefix: string, options: { readonly after?: string | null; readonly mostRows?: number } = {}): AsyncGenerator<readonly StateEntry[]> {
     const { after = null, mostRows = MOST_ROWS } = options
     const turns = new PageTurns(mostRows)
     let from: readonly (readonly [string, string])[] = after === null ? [] : [['start-after', after]]
@@ -101,8 +101,12 @@ export class StateBucket {
       const objects = keys.slice(from, from + DELETE_AT_ONCE).map((key): XmlNode => ['Object', [['Key', key]]])
       const body = renderXml(['Delete', [['Quiet', 'true'], ...objects]])
       const answer = await this.#expect({
-        method: 'POST', query: [['delete', null]], headers: [contentMd5(body), ['content-type', 'application/xml']], body,
-        contentLength: body.length, retry: true
+        method: 'POST',
+        query: [['delete', null]],
+        headers: [contentMd5(body), ['content-type', 'application/xml']],
+        body,
+        contentLength: body.length,
+        retry: true
       })
       failed += answer.toString('utf8').split('<Error>').length - 1
     }
@@ -122,8 +126,16 @@ export class StateBucket {
 
   #send(sent: Sent): Promise<UpstreamResponse> {
     return this.#upstream.request({
-      bucket: this.#bucket, key: null, query: [], headers: [], body: null, contentLength: 0, signal: this.#signal,
-      retry: false, pool: 'control', ...sent
+      bucket: this.#bucket,
+      key: null,
+      query: [],
+      headers: [],
+      body: null,
+      contentLength: 0,
+      signal: this.#signal,
+      retry: false,
+      pool: 'control',
+      ...sent
     })
   }
 }
@@ -136,5 +148,9 @@ async function refused(method: string, response: UpstreamResponse): Promise<S3Er
 }
 
 function unusable(reason: string, response: Pick<UpstreamResponse, 'diagnosis'> = {}): S3Error {
-  return new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.', cause: new Finding(reason), diagnosis: response.diagnosis ?? null })
+  return new S3Error('ServiceUnavailable', {
+    message: 'The state bucket of the gateway cannot be used.',
+    cause: new Finding(reason),
+    diagnosis: response.diagnosis ?? null
+  })
 }

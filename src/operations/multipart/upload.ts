@@ -113,7 +113,8 @@ async function keyOf(ctx: OperationContext, place: Place, record: UploadRecord):
   } catch (error) {
     if (customerKey === null || !(error instanceof S3Error) || error.code !== 'AccessDenied') throw error
     throw new S3Error('InvalidRequest', {
-      message: 'The provided encryption parameters did not match the ones used originally.', cause: error
+      message: 'The provided encryption parameters did not match the ones used originally.',
+      cause: error
     })
   }
 }
@@ -126,7 +127,10 @@ function checkAskedEncryption(ctx: OperationContext, { sse, scope, keyId, reques
   const { headers } = ctx.request
   const announced = sse === 'none' && ctx.policy.announce === 'aws:kms' ? 'aws:kms' : sse
   const agrees = agreesWithUpload(sseOfWrite(headers, customerKeysAllowed(ctx)), {
-    mode: announced, context: requestContext, bucketKeyEnabled: scope === 'bucket', answersTo: (requested) => ctx.services.keys.names(requested, keyId)
+    mode: announced,
+    context: requestContext,
+    bucketKeyEnabled: scope === 'bucket',
+    answersTo: (requested) => ctx.services.keys.names(requested, keyId)
   })
   if (!agrees) refuseGeneralSse(headers)
 }

@@ -40,13 +40,14 @@ const PAGE = 1000
  * @throws S3Error SealgateBadUpstream for a part number above 10,000 and a listing that does not end.
  */
 export async function listHeldParts(
-  ctx: OperationContext, options: { readonly after?: number; readonly until?: number } = {}
+  ctx: OperationContext,
+  options: { readonly after?: number; readonly until?: number } = {}
 ): Promise<HeldParts | null> {
   const { after = 0, until = Number.POSITIVE_INFINITY } = options
   const parts = new Map<number, HeldPart>()
   let about: readonly XmlNode[] | null = null
   const turns = new PageTurns(MOST_ROWS)
-  for (let marker = after; ;) {
+  for (let marker = after;;) {
     const document = await askForParts(ctx, marker, PAGE)
     if (document === null) return null
     about ??= aboutUpload(document)

@@ -24,7 +24,8 @@ export function partNumberOf(ctx: OperationContext): number {
   const number = /^\d{1,5}$/.test(text) ? Number(text) : 0
   if (number >= 1 && number <= MAX_PARTS) return number
   throw new S3Error('InvalidArgument', {
-    message: 'Part number must be an integer between 1 and 10000, inclusive', fields: { ArgumentName: 'partNumber', ArgumentValue: text }
+    message: 'Part number must be an integer between 1 and 10000, inclusive',
+    fields: { ArgumentName: 'partNumber', ArgumentValue: text }
   })
 }
 
@@ -75,7 +76,11 @@ interface Sealing {
  * record is written after the store has it all and before anybody is told.
  */
 export async function storePart(
-  ctx: OperationContext, upload: Upload, number: number, source: BodySource, origin: 'client' | 'copy' = 'client'
+  ctx: OperationContext,
+  upload: Upload,
+  number: number,
+  source: BodySource,
+  origin: 'client' | 'copy' = 'client'
 ): Promise<PartRecord> {
   const sealing = sealPart(upload, number, source, origin)
   return isSmall(source.payload.length) ? storeSmall(ctx, upload, source, sealing) : storeUpstream(ctx, upload, number, source, sealing)
@@ -111,7 +116,8 @@ async function storeSmall(ctx: OperationContext, upload: Upload, source: BodySou
   response.body.resume()
   if (response.status >= 300) {
     throw new S3Error('ServiceUnavailable', {
-      message: 'The state bucket of the gateway cannot be used.', diagnosis: response.diagnosis ?? null
+      message: 'The state bucket of the gateway cannot be used.',
+      diagnosis: response.diagnosis ?? null
     })
   }
   const stored = record(null)
@@ -120,7 +126,11 @@ async function storeSmall(ctx: OperationContext, upload: Upload, source: BodySou
 }
 
 async function storeUpstream(
-  ctx: OperationContext, upload: Upload, number: number, source: BodySource, { stages, storedSize, record }: Sealing
+  ctx: OperationContext,
+  upload: Upload,
+  number: number,
+  source: BodySource,
+  { stages, storedSize, record }: Sealing
 ): Promise<PartRecord> {
   return ctx.services.detachedWrites.run(ctx.request.http.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
     const response = await streamUpstream(ctx, source, stages, (body) => {

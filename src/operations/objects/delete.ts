@@ -32,7 +32,10 @@ async function deleteConditions(ctx: OperationContext): Promise<Header[]> {
   const modified = header(ctx, 'x-amz-if-match-last-modified-time')
   if (ifMatch === undefined && size === undefined && modified === undefined) return []
   if (!(await conditionsIn(ctx, bucketOf(ctx))).delete) {
-    throw new S3Error('NotImplemented', { message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.', fields: { Header: 'If-Match' } })
+    throw new S3Error('NotImplemented', {
+      message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.',
+      fields: { Header: 'If-Match' }
+    })
   }
   const headers: Header[] = []
   if (modified !== undefined) headers.push(['x-amz-if-match-last-modified-time', modified])
@@ -84,7 +87,10 @@ export async function deleteObjects(ctx: OperationContext): Promise<HttpResponse
 
 async function submit(ctx: OperationContext, document: Buffer): Promise<{ headers: readonly (readonly [string, string])[]; document: Buffer }> {
   const response = await send(ctx, {
-    method: 'POST', query: [['delete', null]], body: document, contentLength: document.length,
+    method: 'POST',
+    query: [['delete', null]],
+    body: document,
+    contentLength: document.length,
     headers: [...upstreamHeaders(ctx.request.headers, 'document'), contentMd5(document)]
   })
   if (response.status >= 300) throw await relayError(ctx, response)

@@ -47,9 +47,19 @@ export function envelopeHeaders(ctx: OperationContext, input: EnvelopeInput): He
   const { kek, wrapped, scope, requestContext } = input.key
   const own: Header[] = [
     [KEY_ID_HEADER, wrapped.keyId],
-    [ENVELOPE_HEADER, sealEnvelope({
-      kek, scope, blob: wrapped.blob, dataKey: input.dataKey, place: placeOf(ctx), kind: input.kind, streamHeader: input.streamHeader, attributes
-    })]
+    [
+      ENVELOPE_HEADER,
+      sealEnvelope({
+        kek,
+        scope,
+        blob: wrapped.blob,
+        dataKey: input.dataKey,
+        place: placeOf(ctx),
+        kind: input.kind,
+        streamHeader: input.streamHeader,
+        attributes
+      })
+    ]
   ]
   if (Object.keys(requestContext).length > 0) own.push([CONTEXT_HEADER, encodeContext(requestContext)])
   checkMetadataSize(described, own)
@@ -67,7 +77,8 @@ function refuseTwins(described: readonly Header[]): void {
     const alike = name.replaceAll('_', '-')
     if ((names.get(alike) ?? name) !== name) {
       throw new S3Error('InvalidArgument', {
-        message: 'Metadata names that differ in "-" and "_" alone cannot be told apart by every store.', fields: { ArgumentName: name }
+        message: 'Metadata names that differ in "-" and "_" alone cannot be told apart by every store.',
+        fields: { ArgumentName: name }
       })
     }
     names.set(alike, name)
@@ -87,9 +98,10 @@ function refuseUnbindable(described: readonly Header[]): void {
 }
 
 function checkMetadataSize(described: readonly Header[], own: readonly Header[]): void {
-  const sizeOf = (headers: readonly Header[]): number => headers
-    .filter(([name]) => name.startsWith(USER_METADATA))
-    .reduce((sum, [name, value]) => sum + name.length - USER_METADATA.length + value.length, 0)
+  const sizeOf = (headers: readonly Header[]): number =>
+    headers
+      .filter(([name]) => name.startsWith(USER_METADATA))
+      .reduce((sum, [name, value]) => sum + name.length - USER_METADATA.length + value.length, 0)
   const clients = sizeOf(described)
   const left = MAX_METADATA_BYTES - sizeOf(own)
   if (clients > left) {

@@ -39,7 +39,8 @@ function wantedAttributes(ctx: OperationContext): ReadonlySet<AttributeName> {
   const names = (header(ctx, 'x-amz-object-attributes') ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '')
   if (names.length === 0) {
     throw invalid(
-      'x-amz-object-attributes', '',
+      'x-amz-object-attributes',
+      '',
       'The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty'
     )
   }

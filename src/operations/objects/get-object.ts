@@ -104,7 +104,11 @@ function ask(ctx: OperationContext, range: ReturnType<typeof guessRange>, hint: 
   if (range !== null) headers.push(['range', `bytes=${range.first}-${range.last ?? ''}`])
   if (hint !== undefined) headers.push(['if-match', hint.upstreamEtag])
   return send(ctx, {
-    method: 'GET', query: versionId === undefined ? [] : [['versionId', versionId]], headers, retry: true, pool: 'data'
+    method: 'GET',
+    query: versionId === undefined ? [] : [['versionId', versionId]],
+    headers,
+    retry: true,
+    pool: 'data'
   })
 }
 

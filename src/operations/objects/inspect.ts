@@ -35,10 +35,18 @@ interface ObjectAddress {
  * authenticated.
  * @throws the store's error (NoSuchKey, …), the errors of `openStored`, ObjectChanged.
  */
-export async function inspectObject(ctx: OperationContext, at: ObjectAddress, options: { readonly manifest: 'if-needed' | 'always' } = { manifest: 'if-needed' }): Promise<InspectedObject> {
+export async function inspectObject(
+  ctx: OperationContext,
+  at: ObjectAddress,
+  options: { readonly manifest: 'if-needed' | 'always' } = { manifest: 'if-needed' }
+): Promise<InspectedObject> {
   const response = await send(ctx, {
-    method: 'HEAD', bucket: at.bucket, key: at.key, query: at.versionId === null ? [] : [['versionId', at.versionId]],
-    headers: at.headers ?? [], retry: true
+    method: 'HEAD',
+    bucket: at.bucket,
+    key: at.key,
+    query: at.versionId === null ? [] : [['versionId', at.versionId]],
+    headers: at.headers ?? [],
+    retry: true
   })
   if (response.status !== 200) throw await errorOfHead(ctx, at, response)
   response.body.resume()
@@ -65,7 +73,10 @@ async function errorOfHead(ctx: OperationContext, at: ObjectAddress, response: U
 /** The object a GET or HEAD names. */
 export function inspectTarget(ctx: OperationContext): Promise<InspectedObject> {
   return inspectObject(ctx, {
-    bucket: bucketOf(ctx), key: keyOf(ctx), versionId: ctx.operation.query.get('versionId') ?? null, customerKey: customerKeyOfAccess(ctx),
+    bucket: bucketOf(ctx),
+    key: keyOf(ctx),
+    versionId: ctx.operation.query.get('versionId') ?? null,
+    customerKey: customerKeyOfAccess(ctx),
     headers: upstreamHeaders(ctx.request.headers, 'document')
   })
 }
@@ -129,7 +140,9 @@ async function readSuffix(ctx: OperationContext, object: SealedObject, bytes: nu
   })
   try {
     if (response.status === 412 || response.status === 404) throw new ObjectChanged()
-    await verified(ctx, () => { checkSuffix(response, object, first) })
+    await verified(ctx, () => {
+      checkSuffix(response, object, first)
+    })
     return await readAll(response.body, bytes, () => new S3Error('SealgateBadUpstream'))
   } catch (error) {
     response.body.destroy()

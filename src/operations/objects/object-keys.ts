@@ -35,7 +35,11 @@ export async function keyForWrite(ctx: OperationContext, place: Place, asked: Ss
     const { key, wrapped } = ctx.services.keys.sealForCustomer(asked.customer, keyContext(place, false, {}), use)
     const applied: SseApplied = { mode: 'SSE-C', md5: asked.customer.md5 }
     return {
-      kek: key, wrapped, scope: 'bucket', sse: { mode: 'SSE-C', bucketKeyEnabled: false }, requestContext: {},
+      kek: key,
+      wrapped,
+      scope: 'bucket',
+      sse: { mode: 'SSE-C', bucketKeyEnabled: false },
+      requestContext: {},
       responseHeaders: sseResponseHeaders(applied, 'write')
     }
   }
@@ -127,7 +131,10 @@ interface ToldEncryption {
 }
 
 /** How an object is encrypted, as it is told to whoever reads it. */
-export function readEncryptionHeaders(ctx: OperationContext, object: Omit<ToldEncryption, 'sse'> & { readonly attributes: Pick<Attributes, 'sse'> }): readonly Header[] {
+export function readEncryptionHeaders(
+  ctx: OperationContext,
+  object: Omit<ToldEncryption, 'sse'> & { readonly attributes: Pick<Attributes, 'sse'> }
+): readonly Header[] {
   const { keyId, requestContext, bucket } = object
   return accessEncryptionHeaders(ctx, { sse: object.attributes.sse, keyId, requestContext, bucket })
 }

@@ -109,15 +109,22 @@ async function putStreamed(write: Write): Promise<UpstreamResponse> {
   const sealer = new SingleSealer({
     dataKey: write.dataKey,
     plaintextSize: length,
-    digests: () => late
-      ? { md5: wantsMd5 ? verifier.digests.md5 : null, checksums: fullObject(verifier.digests.checksum) }
-      : { md5: null, checksums: [] }
+    digests: () =>
+      late
+        ? { md5: wantsMd5 ? verifier.digests.md5 : null, checksums: fullObject(verifier.digests.checksum) }
+        : { md5: null, checksums: [] }
   })
   const known = late ? { md5: null, checksums: [] } : { md5: wantsMd5 ? contentMd5 : null, checksums: fullObject(checksum) }
   const headers = [...headersOf(write, sealer.header, { ...known, digestsInManifest: late }), ...conditions]
-  return streamUpstream(ctx, source, [verifier, sealer], (body) => send(ctx, {
-    method: 'PUT', headers, body, contentLength: storedSize(length), checksum: stored, pool: 'data'
-  }))
+  return streamUpstream(ctx, source, [verifier, sealer], (body) =>
+    send(ctx, {
+      method: 'PUT',
+      headers,
+      body,
+      contentLength: storedSize(length),
+      checksum: stored,
+      pool: 'data'
+    }))
 }
 
 interface Known {

@@ -30,7 +30,13 @@ interface Answer {
 }
 
 /** The plaintext of a slice from an answer that may already hold its bytes; else they are fetched. */
-export async function decryptingStream(ctx: OperationContext, object: StoredObject, manifest: Manifest | null, slice: Slice, { response, got }: Answer): Promise<Readable> {
+export async function decryptingStream(
+  ctx: OperationContext,
+  object: StoredObject,
+  manifest: Manifest | null,
+  slice: Slice,
+  { response, got }: Answer
+): Promise<Readable> {
   if (object.kind === 'plain') {
     if (got.first === slice.first && got.last === slice.last) return opened(ctx, response, [])
   } else if (isWholeSingle(object, slice)) {
@@ -51,7 +57,11 @@ export async function decryptingStream(ctx: OperationContext, object: StoredObje
  * @throws ObjectChanged when the object was replaced meanwhile.
  */
 export async function fetchSlice(
-  ctx: OperationContext, object: StoredObject, manifest: Manifest | null, slice: Slice, pool: Pool = 'data'
+  ctx: OperationContext,
+  object: StoredObject,
+  manifest: Manifest | null,
+  slice: Slice,
+  pool: Pool = 'data'
 ): Promise<Readable> {
   if (object.kind === 'plain') return opened(ctx, await fetchStored(ctx, object, slice.last < slice.first ? null : slice, pool), [])
   if (isWholeSingle(object, slice)) return opened(ctx, await fetchStored(ctx, object, null, pool), [wholeSingle(object)])
@@ -82,7 +92,10 @@ function headerOf(object: SealedObject): Buffer {
 }
 
 async function fetchStored(
-  ctx: OperationContext, object: StoredObject, range: Pick<StoredRange, 'first' | 'last'> | null, pool: Pool
+  ctx: OperationContext,
+  object: StoredObject,
+  range: Pick<StoredRange, 'first' | 'last'> | null,
+  pool: Pool
 ): Promise<UpstreamResponse> {
   const headers: [string, string][] = [['if-match', object.upstreamEtag]]
   if (range !== null) headers.push(['range', `bytes=${range.first}-${range.last}`])

@@ -40,7 +40,8 @@ export function requestedRange(ctx: OperationContext): RequestedRange {
   const number = /^\d{1,5}$/.test(part) ? Number(part) : 0
   if (number < 1 || number > 10000) {
     throw new S3Error('InvalidArgument', {
-      message: 'Part number must be an integer between 1 and 10000, inclusive', fields: { ArgumentName: 'partNumber', ArgumentValue: part }
+      message: 'Part number must be an integer between 1 and 10000, inclusive',
+      fields: { ArgumentName: 'partNumber', ArgumentValue: part }
     })
   }
   return { kind: 'part', number }

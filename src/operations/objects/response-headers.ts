@@ -49,7 +49,8 @@ export function objectHeaders(ctx: OperationContext, object: StoredObject, manif
 export function describedHeaders(object: StoredObject): Header[] {
   if (object.kind === 'plain') return downstreamHeaders(object.headers, 'plain-object')
   return downstreamHeaders(object.headers, 'object').map(([name, value]): Header => [
-    name, name === 'content-type' && !isTrustedType(value) ? UNBOUND_TYPE : value
+    name,
+    name === 'content-type' && !isTrustedType(value) ? UNBOUND_TYPE : value
   ])
 }
 

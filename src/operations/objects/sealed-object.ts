@@ -4,7 +4,17 @@ import type { DataKey } from '../../envelope/data-key.ts'
 import type { HeaderList } from '../../http/message.ts'
 import type { OperationContext } from '../context.ts'
 import type { BucketPolicy } from '../../config/config.ts'
-import { ENVELOPE_HEADER, KEY_ID_HEADER, CONTEXT_HEADER, type Attributes, type Envelope, type Place, metadataMatches, openEnvelope, parseEnvelope } from '../../envelope/envelope.ts'
+import {
+  ENVELOPE_HEADER,
+  KEY_ID_HEADER,
+  CONTEXT_HEADER,
+  type Attributes,
+  type Envelope,
+  type Place,
+  metadataMatches,
+  openEnvelope,
+  parseEnvelope
+} from '../../envelope/envelope.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'
 import { plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
@@ -50,7 +60,11 @@ export type StoredObject = SealedObject | PlainObject
  * @throws S3Error SealgateIntegrityError, SealgatePlaintextRefused, SealgateKeyUnavailable, or the errors of key providers.
  */
 export async function openStored(
-  ctx: OperationContext, place: Place, headers: HeaderList, storedSize: number, customerKey: CustomerKey | null
+  ctx: OperationContext,
+  place: Place,
+  headers: HeaderList,
+  storedSize: number,
+  customerKey: CustomerKey | null
 ): Promise<StoredObject> {
   const shared = {
     storedSize,

@@ -11,5 +11,10 @@ export const list = (query: NonNullable<Step['query']> = [], rest: Rest = {}): S
 export const ask = (name: string, rest: Rest = {}): Step => ({ method: 'GET', bucket: 'a', query: [[name, null]], ...rest })
 export const set = (name: string, body: string, rest: Rest = {}): Step => ({ method: 'PUT', bucket: 'a', query: [[name, null]], body, ...rest })
 export const drop = (name: string, rest: Rest = {}): Step => ({ method: 'DELETE', bucket: 'a', query: [[name, null]], ...rest })
-export const copy = (source: string, key: string, headers: NonNullable<Step['headers']> = [], rest: Rest = {}): Step =>
-  ({ method: 'PUT', bucket: 'a', key, headers: [['x-amz-copy-source', source], ...headers], ...rest })
+export const copy = (source: string, key: string, headers: NonNullable<Step['headers']> = [], rest: Rest = {}): Step => ({
+  method: 'PUT',
+  bucket: 'a',
+  key,
+  headers: [['x-amz-copy-source', source], ...headers],
+  ...rest
+})

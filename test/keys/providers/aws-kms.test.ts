@@ -13,7 +13,14 @@ const context = keyContext({ requestContext: { a: '1' } })
 
 function open(kms: FakeKms, arn: string, change: Partial<KmsProviderOptions> = {}): KmsKeyProvider {
   return new KmsKeyProvider({
-    arn, decryptOnly: [], region: null, endpoint: kms.endpoint, credentials, limits, selfTestContext: keyContext(), ...change
+    arn,
+    decryptOnly: [],
+    region: null,
+    endpoint: kms.endpoint,
+    credentials,
+    limits,
+    selfTestContext: keyContext(),
+    ...change
   })
 }
 
@@ -30,7 +37,8 @@ await t.test('what is wrapped unwraps, and only for the very same context', asyn
     t.equal(await codeOf(provider.unwrap(wrapped, other, keyUse())), 'SealgateIntegrityError', JSON.stringify(other))
   }
   t.same(kms.calls.find((call) => call.operation === 'GenerateDataKey' && JSON.stringify(call.input).includes('"a":"1"'))?.input, {
-    KeyId: arn, KeySpec: 'AES_256',
+    KeyId: arn,
+    KeySpec: 'AES_256',
     EncryptionContext: { 'a': '1', 'aws:s3:arn': 'arn:aws:s3:::bucket', 'sealgate:realm': 'default' }
   })
   await provider.generate(keyContext({ objectKey: 'a/ü' }), keyUse())
@@ -106,7 +114,11 @@ await t.test('each refusal of the service is told as S3 tells it, once, and name
   const arn = kms.addKey()
   const seen: [string, KmsOutcome][] = []
   const provider = open(kms, arn, {
-    metrics: { call: (operation, outcome) => { seen.push([operation, outcome]) } }
+    metrics: {
+      call: (operation, outcome) => {
+        seen.push([operation, outcome])
+      }
+    }
   })
   t.teardown(() => provider.close())
   const rows: [string, string, KmsOutcome, number][] = [
@@ -128,10 +140,19 @@ await t.test('each refusal of the service is told as S3 tells it, once, and name
   for (const [name, code, outcome, calls] of rows) {
     // The status is misleading on purpose: only the name counts.
     for (const status of [400, 403, 500]) {
-      kms.misbehave = (_call, response) => { refuse(response, name, status); return true }
+      kms.misbehave = (_call, response) => {
+        refuse(response, name, status)
+        return true
+      }
       kms.calls.length = 0
       seen.length = 0
-      const fresh = open(kms, arn, { metrics: { call: (operation, kind) => { seen.push([operation, kind]) } } })
+      const fresh = open(kms, arn, {
+        metrics: {
+          call: (operation, kind) => {
+            seen.push([operation, kind])
+          }
+        }
+      })
       t.equal(await codeOf(fresh.generate(context, keyUse())), code, `${name} with ${status}`)
       t.same(seen, Array.from({ length: calls }, () => ['GenerateDataKey', outcome]))
       t.equal(kms.calls.length, calls)
@@ -175,20 +196,33 @@ await t.test('answers that cannot be are refused, and leave no key in the error'
     ['no JSON', `<html>${secret}</html>`, 'ServiceUnavailable']
   ]
   for (const [name, answer, code] of answers) {
-    kms.misbehave = (_call, response) => { send(response, 200, answer); return true }
+    kms.misbehave = (_call, response) => {
+      send(response, 200, answer)
+      return true
+    }
     for (const work of [() => provider.generate(context, keyUse()), () => provider.unwrap(wrapped, context, keyUse())]) {
       const error = await work().then(() => null, (failure: unknown) => failure)
       t.equal((error as S3Error).code, code, name)
       t.notMatch(inspect(error, { depth: 10, showHidden: true }), secret.slice(0, 12), name)
     }
   }
-  for (const [name, answer] of [['no blob', { KeyId: arn, Plaintext: secret }], ['long blob', {
-    KeyId: arn, Plaintext: secret, CiphertextBlob: Buffer.alloc(6145).toString('base64')
-  }]] as const) {
-    kms.misbehave = (_call, response) => { send(response, 200, answer); return true }
+  for (
+    const [name, answer] of [['no blob', { KeyId: arn, Plaintext: secret }], ['long blob', {
+      KeyId: arn,
+      Plaintext: secret,
+      CiphertextBlob: Buffer.alloc(6145).toString('base64')
+    }]] as const
+  ) {
+    kms.misbehave = (_call, response) => {
+      send(response, 200, answer)
+      return true
+    }
     t.equal(await codeOf(provider.generate(context, keyUse())), 'InternalError', name)
   }
-  kms.misbehave = (_call, response) => { send(response, 200, { SourceKeyId: `${arn}x`, KeyId: arn, CiphertextBlob: blob }); return true }
+  kms.misbehave = (_call, response) => {
+    send(response, 200, { SourceKeyId: `${arn}x`, KeyId: arn, CiphertextBlob: blob })
+    return true
+  }
   t.equal(await codeOf(provider.rewrap(wrapped, context, context, keyUse())), 'InternalError', 're-encrypted by another key')
 })
 
@@ -197,9 +231,18 @@ await t.test('a service that hangs, at any point of its answer, is given up in t
   const arn = kms.addKey()
   const stalls: [string, Misbehaviour][] = [
     ['no answer', () => true],
-    ['no body', (_call, response) => { response.writeHead(200, { 'content-length': 100 }).flushHeaders(); return true }],
-    ['half a body', (_call, response) => { response.writeHead(200, { 'content-length': 100 }).write('{"KeyId'); return true }],
-    ['connection reset', (_call, response) => { response.destroy(); return true }]
+    ['no body', (_call, response) => {
+      response.writeHead(200, { 'content-length': 100 }).flushHeaders()
+      return true
+    }],
+    ['half a body', (_call, response) => {
+      response.writeHead(200, { 'content-length': 100 }).write('{"KeyId')
+      return true
+    }],
+    ['connection reset', (_call, response) => {
+      response.destroy()
+      return true
+    }]
   ]
   for (const [name, stall] of stalls) {
     kms.misbehave = stall
@@ -221,7 +264,11 @@ await t.test('a caller that leaves is let go at once and does not count as a fai
   const calls: string[] = []
   const provider = open(kms, kms.addKey(), {
     limits: { ...limits, callMs: 60_000, requestMs: 60_000, breakerFailures: 1 },
-    metrics: { call: (_operation, outcome) => { calls.push(outcome) } }
+    metrics: {
+      call: (_operation, outcome) => {
+        calls.push(outcome)
+      }
+    }
   })
   t.teardown(() => provider.close())
   const leave = new AbortController()
@@ -239,7 +286,10 @@ await t.test('the circuit breaker opens, lets one probe through at a time, and c
   t.teardown(() => provider.close())
   const { key, wrapped } = await provider.generate(context, keyUse())
   kms.calls.length = 0
-  kms.misbehave = (_call, response) => { refuse(response, 'KMSInternalException', 500); return true }
+  kms.misbehave = (_call, response) => {
+    refuse(response, 'KMSInternalException', 500)
+    return true
+  }
   for (let i = 0; i < 100; i++) t.equal(await codeOf(provider.unwrap(wrapped, context, keyUse())), 'ServiceUnavailable')
   t.ok(kms.calls.length >= 3 && kms.calls.length < 100, `${kms.calls.length} calls for 100 requests`)
   t.same(provider.heldBack(), [['eu-west-1', true]])
@@ -260,7 +310,10 @@ await t.test('refusals and throttling do not open the breaker', async (t) => {
   const provider = open(kms, arn, { limits: { ...limits, breakerFailures: 2 } })
   t.teardown(() => provider.close())
   for (const name of ['DisabledException', 'ThrottlingException']) {
-    kms.misbehave = (_call, response) => { refuse(response, name); return true }
+    kms.misbehave = (_call, response) => {
+      refuse(response, name)
+      return true
+    }
     for (let i = 0; i < 5; i++) await codeOf(provider.generate(context, keyUse()))
     kms.misbehave = null
     t.equal(await codeOf(provider.generate(context, keyUse())), 'no error', name)
@@ -271,7 +324,10 @@ await t.test('a throttled service gets at most a tenth more calls than there are
   const kms = await FakeKms.start(t)
   const provider = open(kms, kms.addKey(), { limits: { ...limits, retryMs: 0 } })
   t.teardown(() => provider.close())
-  kms.misbehave = (_call, response) => { refuse(response, 'ThrottlingException'); return true }
+  kms.misbehave = (_call, response) => {
+    refuse(response, 'ThrottlingException')
+    return true
+  }
   const requests = 300
   for (let i = 0; i < requests; i++) t.equal(await codeOf(provider.generate(context, keyUse())), 'SlowDown')
   const extra = kms.calls.length - requests

@@ -16,8 +16,11 @@ t.teardown(async () => {
 await s3.send(new PutObjectCommand({ Bucket, Key: 'a', Body: 'x' }))
 
 await t.test('regression: a preflight tells no bucket from another, and does not go to the store for those that are not configured', async (t) => {
-  const narrow = await startTestGateway(store, { sections: { buckets: { 'else*': { encryption: 'on', key: 'main' }, [Bucket]: { encryption: 'on', key: 'main' } } } })
-  const ask = async (bucket: string, of = narrow) => rawRequest(of.endpoint, `OPTIONS /${bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://b.example\r\nAccess-Control-Request-Method: GET\r\n\r\n`)
+  const narrow = await startTestGateway(store, {
+    sections: { buckets: { 'else*': { encryption: 'on', key: 'main' }, [Bucket]: { encryption: 'on', key: 'main' } } }
+  })
+  const ask = async (bucket: string, of = narrow) =>
+    rawRequest(of.endpoint, `OPTIONS /${bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://b.example\r\nAccess-Control-Request-Method: GET\r\n\r\n`)
   const told = async (bucket: string, of = narrow) => {
     const { status, body } = await ask(bucket, of)
     return [status, body.toString().replaceAll(bucket, '').replace(/<RequestId>.*<\/HostId>/, '')]
@@ -38,7 +41,8 @@ await t.test('regression: a preflight tells no bucket from another, and does not
 
 await t.test('regression: invented names neither flood the store nor keep anybody waiting', async (t) => {
   const flooded = await startTestGateway(store, { keyring: gateway.keyring })
-  const ask = async (bucket: string, origin = 'https://a.example') => rawRequest(flooded.endpoint, `OPTIONS /${bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: ${origin}\r\nAccess-Control-Request-Method: GET\r\n\r\n`)
+  const ask = async (bucket: string, origin = 'https://a.example') =>
+    rawRequest(flooded.endpoint, `OPTIONS /${bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: ${origin}\r\nAccess-Control-Request-Method: GET\r\n\r\n`)
   const asked = () => store.requests.filter(({ query }) => query.has('cors')).length
   const { promise: released, resolve: release } = Promise.withResolvers<undefined>()
   store.rules.add({ when: { query: { cors: true } }, fault: { type: 'late', until: async () => released }, times: Infinity })
@@ -61,7 +65,12 @@ await t.test('regression: invented names neither flood the store nor keep anybod
 
 await t.test('the operator is told why an answer has no CORS headers, and the answer stays', async (t) => {
   const lines: unknown[] = []
-  const blind = await startTestGateway(store, { keyring: gateway.keyring, tell: (...line) => { lines.push(line) } })
+  const blind = await startTestGateway(store, {
+    keyring: gateway.keyring,
+    tell: (...line) => {
+      lines.push(line)
+    }
+  })
   store.rules.add({ when: { method: 'GET', query: { cors: true } }, fault: { type: 'error', status: 500, code: 'InternalError' }, times: Infinity })
   const withOrigin = blind.client()
   withOrigin.middlewareStack.add((next) => async (args) => {
@@ -70,10 +79,22 @@ await t.test('the operator is told why an answer has no CORS headers, and the an
   }, { step: 'build' })
   lines.length = 0
   t.equal((await withOrigin.send(new HeadObjectCommand({ Bucket, Key: 'a' }))).$metadata.httpStatusCode, 200)
-  t.match(lines, [['warn', 'CORS rules not looked up', { bucket: Bucket, requestId: /./, code: 'ServiceUnavailable', service: 'store', operation: 'GET bucket ?cors', status: 500, trouble: 'server-error' }]])
+  t.match(lines, [['warn', 'CORS rules not looked up', {
+    bucket: Bucket,
+    requestId: /./,
+    code: 'ServiceUnavailable',
+    service: 'store',
+    operation: 'GET bucket ?cors',
+    status: 500,
+    trouble: 'server-error'
+  }]])
   store.rules.clear()
   const count = blind.metric('sealgate_limited_total{limit="CORS look-ups"}')
-  const asks = Array.from({ length: 60 }, async (_, i) => rawRequest(blind.endpoint, `OPTIONS /untold-${i}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: GET\r\n\r\n`))
+  const asks = Array.from(
+    { length: 60 },
+    async (_, i) =>
+      rawRequest(blind.endpoint, `OPTIONS /untold-${i}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: GET\r\n\r\n`)
+  )
   t.same([...new Set((await Promise.all(asks)).map(({ status }) => status))], [403])
   t.ok(blind.metric('sealgate_limited_total{limit="CORS look-ups"}') > count, 'what a limit turned away is counted')
   t.equal(lines.length, 1, 'and not told line by line')
@@ -82,7 +103,8 @@ await t.test('the operator is told why an answer has no CORS headers, and the an
 
 await t.test('one look-up for preflights that come together, and absences are remembered', async (t) => {
   const fresh = await startTestGateway(store)
-  const ask = async (method = 'GET') => rawRequest(fresh.endpoint, `OPTIONS /together/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: ${method}\r\n\r\n`)
+  const ask = async (method = 'GET') =>
+    rawRequest(fresh.endpoint, `OPTIONS /together/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: ${method}\r\n\r\n`)
   store.requests.length = 0
   for (let round = 0; round < 3; round += 1) await Promise.all(Array.from({ length: 10 }, async () => ask()))
   t.same(store.requests.map(({ method, query }) => [method, query.has('cors')]), [['GET', true], ['OPTIONS', false]])
@@ -93,11 +115,20 @@ await t.test('rules of the gateway itself: the store is asked nothing', async (t
   const cors = [{ origins: ['https://*.example'], methods: ['PUT', 'GET'], maxAge: 60 }]
   const own = await startTestGateway(store, { sections: { listen: { host: '127.0.0.1', port: 0, cors } } })
   store.requests.length = 0
-  const ask = async (origin: string) => rawRequest(own.endpoint, `OPTIONS /any/k HTTP/1.1\r\nHost: x\r\nOrigin: ${origin}\r\nAccess-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-any\r\n\r\n`)
-  t.match(await ask('https://a.example'), { status: 200, headers: { 'access-control-allow-origin': 'https://a.example', 'access-control-allow-headers': 'x-any', 'access-control-max-age': '60' } })
+  const ask = async (origin: string) =>
+    rawRequest(
+      own.endpoint,
+      `OPTIONS /any/k HTTP/1.1\r\nHost: x\r\nOrigin: ${origin}\r\nAccess-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-any\r\n\r\n`
+    )
+  t.match(await ask('https://a.example'), {
+    status: 200,
+    headers: { 'access-control-allow-origin': 'https://a.example', 'access-control-allow-headers': 'x-any', 'access-control-max-age': '60' }
+  })
   t.match(await ask('https://a.other'), { status: 403 })
-  t.match(await rawRequest(own.endpoint, 'GET /any/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\n\r\n'),
-    { status: 403, headers: { 'access-control-allow-origin': 'https://a.example', 'access-control-expose-headers': /^ETag, x-amz-checksum-crc32,/ } })
+  t.match(await rawRequest(own.endpoint, 'GET /any/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\n\r\n'), {
+    status: 403,
+    headers: { 'access-control-allow-origin': 'https://a.example', 'access-control-expose-headers': /^ETag, x-amz-checksum-crc32,/ }
+  })
   t.same(store.requests, [])
   await own.close()
 })
@@ -106,10 +137,18 @@ await t.test('a store that keeps no rules is asked what it would tell a browser'
   const lone = await startTestGateway(store)
   store.rules.add({ when: { method: 'GET', query: { cors: true } }, fault: { type: 'error', status: 501, code: 'NotImplemented' }, times: Infinity })
   store.rules.add({
-    when: { method: 'OPTIONS' }, times: Infinity,
-    fault: { type: 'answer', status: 200, headers: [['Access-Control-Allow-Origin', 'https://a.example'], ['Access-Control-Allow-Methods', 'PUT'], ['X-Other', 'a']] }
+    when: { method: 'OPTIONS' },
+    times: Infinity,
+    fault: {
+      type: 'answer',
+      status: 200,
+      headers: [['Access-Control-Allow-Origin', 'https://a.example'], ['Access-Control-Allow-Methods', 'PUT'], ['X-Other', 'a']]
+    }
   })
-  const answer = await rawRequest(lone.endpoint, `OPTIONS /${Bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n`)
+  const answer = await rawRequest(
+    lone.endpoint,
+    `OPTIONS /${Bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n`
+  )
   t.match(answer, { status: 200, headers: { 'access-control-allow-origin': 'https://a.example', 'access-control-expose-headers': /^ETag, / } })
   t.equal(answer.headers['x-other'], undefined)
   store.rules.clear()

@@ -25,21 +25,36 @@ async function rig(t: { teardown(work: () => Promise<void>): void }, region: str
     await store.close()
   })
   const first = typeof accepted === 'string' ? accepted : accepted?.[0]
-  return { store, send: (method, target, body = '', region = first ?? 'eu-west-3') => wire.send(headerSigned(gateway, { method, target, headers: [] }, body, { region }), body) }
+  return {
+    store,
+    send: (method, target, body = '', region = first ?? 'eu-west-3') =>
+      wire.send(headerSigned(gateway, { method, target, headers: [] }, body, { region }), body)
+  }
 }
 
-const located = (region: string, more = ''): string => `<CreateBucketConfiguration>${more}<LocationConstraint>${region}</LocationConstraint></CreateBucketConfiguration>`
-const lastBody = (store: TestStore): string => store.requests.findLast(({ method, key, bucket }) => method === 'PUT' && key === '' && bucket !== 'sealgate-state')?.body?.toString() ?? ''
+const located = (region: string, more = ''): string =>
+  `<CreateBucketConfiguration>${more}<LocationConstraint>${region}</LocationConstraint></CreateBucketConfiguration>`
+const lastBody = (store: TestStore): string =>
+  store.requests.findLast(({ method, key, bucket }) => method === 'PUT' && key === '' && bucket !== 'sealgate-state')?.body?.toString() ?? ''
 
 for (const bucket of ['sealed', 'plain-a']) {
   void t.test(`buckets are made in the store's own region: ${bucket}`, async (t) => {
     for (const region of ['us-east-1', 'eu-central-1']) {
       const { store, send } = await rig(t, region, null)
       const own = region === 'us-east-1' ? '' : located(region)
-      for (const [i, [sent, stored]] of [
-        ['', ''], [located('eu-west-3'), own], [located('us-east-1'), own], [located('*'), own], [located(region), own],
-        [located('eu-west-3', '<Tags/>'), region === 'us-east-1' ? '<CreateBucketConfiguration><Tags/></CreateBucketConfiguration>' : located(region, '<Tags/>')]
-      ].entries()) {
+      for (
+        const [i, [sent, stored]] of [
+          ['', ''],
+          [located('eu-west-3'), own],
+          [located('us-east-1'), own],
+          [located('*'), own],
+          [located(region), own],
+          [
+            located('eu-west-3', '<Tags/>'),
+            region === 'us-east-1' ? '<CreateBucketConfiguration><Tags/></CreateBucketConfiguration>' : located(region, '<Tags/>')
+          ]
+        ].entries()
+      ) {
         t.equal((await send('PUT', `/${bucket}-${i}`, sent)).status, 200, `${region}: ${String(sent)}`)
         t.equal(lastBody(store), stored)
         t.equal((await send('HEAD', `/${bucket}-${i}`)).headers['x-amz-bucket-region'], region)

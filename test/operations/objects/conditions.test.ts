@@ -14,7 +14,8 @@ async function rig(t: Test) {
     await gateway.close()
     await store.close()
   })
-  const send = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> => wire.send(headerSigned(gateway, { method, target, headers }, body), body)
+  const send = (method: string, target: string, headers: Headers = [], body = ''): Promise<Answer> =>
+    wire.send(headerSigned(gateway, { method, target, headers }, body), body)
   return { store, send }
 }
 
@@ -67,9 +68,16 @@ void t.test('regression: a quiet list of deletes tells every key whose condition
   const { store, send } = await rig(t)
   for (const key of ['a', 'b', 'c']) await send('PUT', `/sealed/${key}`, [], key)
   // The way AWS writes a document with nothing in it.
-  store.rules.add({ when: { query: { delete: true } }, fault: { type: 'answer', status: 200, body: '<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>' } })
-  const answer = await send('POST', '/sealed?delete', [],
-    '<Delete><Quiet>true</Quiet><Object><Key>a</Key><ETag>"x"</ETag></Object><Object><Key>b</Key></Object><Object><Key>c</Key><ETag>"x"</ETag></Object></Delete>')
+  store.rules.add({
+    when: { query: { delete: true } },
+    fault: { type: 'answer', status: 200, body: '<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>' }
+  })
+  const answer = await send(
+    'POST',
+    '/sealed?delete',
+    [],
+    '<Delete><Quiet>true</Quiet><Object><Key>a</Key><ETag>"x"</ETag></Object><Object><Key>b</Key></Object><Object><Key>c</Key><ETag>"x"</ETag></Object></Delete>'
+  )
   t.equal(answer.status, 200)
   t.same([...answer.body.toString().matchAll(/<Error><Key>(.)<\/Key><Code>PreconditionFailed</g)].map(([, key]) => key), ['a', 'c'])
 })

@@ -2,7 +2,13 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import {
-  CreateMultipartUploadCommand, GetObjectAttributesCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, UploadPartCommand, type CompletedPart
+  CreateMultipartUploadCommand,
+  GetObjectAttributesCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  UploadPartCommand,
+  type CompletedPart
 } from '@aws-sdk/client-s3'
 import { opaqueEtag, saysTailPart } from '../../../src/operations/objects/sealed-object.ts'
 import { Bucket, bytes, complete, MiB, rig } from '../multipart-rig.ts'
@@ -10,11 +16,21 @@ import { Bucket, bytes, complete, MiB, rig } from '../multipart-rig.ts'
 const zeros = '0'.repeat(30)
 
 void t.test('what an opaque ETag shows', async (t) => {
-  for (const [upstream, visible] of [
-    ['"d41d8cd98f00b204e9800998ecf8427e"', '"d41d8cd98f00b204e9800998ecf8427e-0"'], ['""', '""'],
-    [`"04${zeros}-3"`, `"04${zeros}-3"`], [`"03${zeros}-3"`, `"03${zeros}-2"`], [`"00${zeros}-2"`, `"00${zeros}-1"`], [`"00${zeros}-1"`, `"00${zeros}-1"`],
-    [`"00${zeros}-10001"`, `"00${zeros}-10000"`], [`"00${zeros}-02"`, `"00${zeros}-02"`], [`"00${zeros}"`, `"00${zeros}-0"`], ['"00-3"', '"00-3"'], ['"x-3"', '"x-3"']
-  ] as const) t.equal(opaqueEtag(upstream), visible, upstream)
+  for (
+    const [upstream, visible] of [
+      ['"d41d8cd98f00b204e9800998ecf8427e"', '"d41d8cd98f00b204e9800998ecf8427e-0"'],
+      ['""', '""'],
+      [`"04${zeros}-3"`, `"04${zeros}-3"`],
+      [`"03${zeros}-3"`, `"03${zeros}-2"`],
+      [`"00${zeros}-2"`, `"00${zeros}-1"`],
+      [`"00${zeros}-1"`, `"00${zeros}-1"`],
+      [`"00${zeros}-10001"`, `"00${zeros}-10000"`],
+      [`"00${zeros}-02"`, `"00${zeros}-02"`],
+      [`"00${zeros}"`, `"00${zeros}-0"`],
+      ['"00-3"', '"00-3"'],
+      ['"x-3"', '"x-3"']
+    ] as const
+  ) t.equal(opaqueEtag(upstream), visible, upstream)
 })
 
 void t.test('what the store is going to say', async (t) => {
@@ -28,7 +44,11 @@ void t.test('objects under a customer\'s key and with opaque ETags count the cli
   const key = bytes(32)
   const customer = { SSECustomerAlgorithm: 'AES256', SSECustomerKey: key.toString('base64'), SSECustomerKeyMD5: createHash('md5').update(key).digest('base64') }
   const shapes: readonly (readonly number[])[] = [
-    [5 * MiB], [5 * MiB, 5 * MiB], [5 * MiB, 100], ...Array.from({ length: 12 }, () => [50]), [5 * MiB, 5 * MiB, 0]
+    [5 * MiB],
+    [5 * MiB, 5 * MiB],
+    [5 * MiB, 100],
+    ...Array.from({ length: 12 }, () => [50]),
+    [5 * MiB, 5 * MiB, 0]
   ]
   for (const [i, sizes] of shapes.entries()) {
     for (const sse of i < 4 ? [customer, {}] : [{}]) {
