@@ -1,9 +1,20 @@
-// What `npm run check` does: types and style of every file, from one program (docs/decisions/0002-lint-bans.md). Prints what is wrong;
-// exit code 1 if anything is.
-import { spawnSync } from 'node:child_process'
+// What `npm run check` does: types and style of every file (docs/decisions/0002-lint-bans.md), its format, and that every export, file and
+// dependency is used. Prints what is wrong; exit code 1 if anything is.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import process from 'node:process'
 
 const places = ['src', 'test', 'bench', 'docs/generate', '.ci']
-const { status, error } = spawnSync('node_modules/.bin/oxlint', ['--config', '.ci/oxlint.json', '--type-aware', '--type-check', '--report-unused-disable-directives', ...places], { stdio: 'inherit' })
-if (error !== undefined) process.stderr.write(`oxlint cannot be run: ${error.message}\n`)
-process.exitCode = status ?? 1
+const steps: readonly (readonly [program: string, ...rest: string[]])[] = [
+  ['node_modules/.bin/oxlint', '--config', '.ci/oxlint.json', '--type-aware', '--type-check', '--report-unused-disable-directives', ...places],
+  ['node_modules/.bin/knip', '--config', '.ci/knip.json', '--no-progress'],
+  [process.execPath, '.ci/format.ts', '--check']
+]
+
+const codes = await Promise.all(steps.map(async ([program, ...rest]) => {
+  const child = spawn(program, rest, { stdio: 'inherit' })
+  child.on('error', (error) => process.stderr.write(`${program} cannot be run: ${error.message}\n`))
+  const [code] = await once(child, 'close') as [number | null]
+  return code
+}))
+if (codes.some((code) => code !== 0)) process.exitCode = 1
