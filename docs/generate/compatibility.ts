@@ -125,20 +125,20 @@ function namesOf(name: OperationName): string {
 function operationRows(names: readonly OperationName[]): Row[] {
   return names.map((name) => {
     const { on, off } = planners[name]
-    return [namesOf(name), wire(name), on.act, off.act, on.how]
+    return [namesOf(name), wire(name), on.effect, off.effect, on.note]
   })
 }
 
 /** The whole of docs/COMPATIBILITY.md. */
 export function compatibilityMarkdown(): string {
-  const served = operationNames.filter((name) => planners[name].on.act !== 'refuse')
-  const refused = operationNames.filter((name) => planners[name].on.act === 'refuse')
+  const served = operationNames.filter((name) => planners[name].on.effect !== 'refuse')
+  const refused = operationNames.filter((name) => planners[name].on.effect === 'refuse')
   const header = ['operation', 'request', 'sealed', 'plain', 'note']
   const sections = (['object', 'bucket', 'service'] as const).map((level) => {
     const title = { object: 'Objects', bucket: 'Buckets', service: 'Service' }[level]
     return `## ${title}\n\n${table(header, operationRows(served.filter((name) => operations[name].level === level)))}\n`
   })
-  const reasons = table(['operation', 'request', 'why'], refused.map((name) => [namesOf(name), wire(name), planners[name].on.how]))
+  const reasons = table(['operation', 'request', 'why'], refused.map((name) => [namesOf(name), wire(name), planners[name].on.note]))
   const foreign = table(['extension', 'recognised by'], extensions.map((extension) => [extension.name, markOf(extension)]))
   return [
     introduction,

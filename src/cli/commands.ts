@@ -31,9 +31,9 @@ export const commands: readonly Command[] = [
     },
     run: async (values, platform) => {
       // Before anything is loaded: a signal that comes now must not get lost.
-      const orders = new ProcessSignals(platform)
+      const signals = new ProcessSignals(platform)
       const [{ serve }, { createGateway }] = await Promise.all([import('./serve.ts'), import('../gateway/gateway.ts')])
-      return serve(values, platform, createGateway, orders)
+      return serve(values, platform, createGateway, signals)
     }
   }),
   command({

@@ -24,7 +24,7 @@ interface Credential {
 const region = 'us-east-1'
 
 /** Starts the embedded store on a loopback port, and makes a keyring and a credential under `data` where there are none. */
-export async function startTrial(platform: Platform): Promise<Demo> {
+export async function startDemo(platform: Platform): Promise<Demo> {
   const directory = join(platform.cwd, 'data')
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const keyring = join(directory, 'keyring.json')

@@ -108,20 +108,20 @@ export class GatewayProcess {
    * @param read null: there is no file behind the configuration, and a reload does nothing.
    * @returns exit code: 0 when everything was delivered, 3 when transfers were cut.
    */
-  async untilStopped(orders: ProcessSignals, read: ReadConfig | null): Promise<number> {
+  async untilStopped(signals: ProcessSignals, read: ReadConfig | null): Promise<number> {
     const next = (work: () => Promise<void>): void => {
       this.#reloading = this.#reloading.then(() => this.#stopping ? undefined : work())
     }
-    orders.onReload(() => {
+    signals.onReload(() => {
       if (read !== null) next(() => this.#reload(read, next))
     })
     this.#watchTls(next)
-    await orders.stopped
+    await signals.stopped
     this.#stopping = true
     this.#unwatch()
     const { graceSeconds } = this.#config.limits
     this.#log.event('info', 'stopping', { graceSeconds, requestsInFlight: this.#listener.counts().requestsInFlight })
-    const outcome = await this.#stop(orders, graceSeconds * seconds)
+    const outcome = await this.#stop(signals, graceSeconds * seconds)
     await this.#reloading
     await this.#gateway.close()
     await this.#tracer?.close()
@@ -130,15 +130,15 @@ export class GatewayProcess {
     return outcome === 'drained' ? exitCodes.done : exitCodes.cut
   }
 
-  async #stop(orders: ProcessSignals, graceMs: number): Promise<'drained' | 'cut'> {
+  async #stop(signals: ProcessSignals, graceMs: number): Promise<'drained' | 'cut'> {
     const until = performance.now() + graceMs
-    const hurried: Promise<'drained' | 'cut'>[] = []
-    void orders.hurried.then(() => {
-      hurried.push(this.#listener.stop(0))
+    const forced: Promise<'drained' | 'cut'>[] = []
+    void signals.forced.then(() => {
+      forced.push(this.#listener.stop(0))
     })
     const outcome = await this.#listener.stop(graceMs)
-    await Promise.race([this.#gateway.settle?.(Math.max(0, until - performance.now())), orders.hurried])
-    return hurried[0] ?? outcome
+    await Promise.race([this.#gateway.settle?.(Math.max(0, until - performance.now())), signals.forced])
+    return forced[0] ?? outcome
   }
 
   /** Takes over a changed configuration, or keeps the one in force when the new one is no good. */

@@ -64,8 +64,8 @@ class Online {
     const rows: Checked[] = [{ check: 'store answers', ok: head.status < 500 || head.status === 501, detail: this.#config.upstream.endpoint }, clock(head)]
     const state = await this.#group('state bucket', () => this.#stateBucket(place, head))
     rows.push(...state)
-    // The store is asked for its habits in the state bucket.
-    if (state.every(({ ok }) => ok === true)) rows.push(...await this.#group('', () => this.#habits()))
+    // The store is asked for its capabilities in the state bucket.
+    if (state.every(({ ok }) => ok === true)) rows.push(...await this.#group('', () => this.#capabilities()))
     if (bucket !== null) rows.push(...await this.#clientBucket(bucket))
     return rows
   }
@@ -121,7 +121,7 @@ class Online {
   }
 
   /** What the store does with conditions and checksums; what the configuration claims against it is a fault. */
-  async #habits(): Promise<Checked[]> {
+  async #capabilities(): Promise<Checked[]> {
     const { stateBucket, checksum, conditions: claimed } = this.#config.upstream
     const found = await probeConditions(this.#upstream, stateBucket, this.#signal)
     const rows = (['put', 'complete', 'copy', 'delete'] as const).map((name): Checked => {
@@ -255,7 +255,7 @@ async function tryClientRights(place: Place): Promise<Checked[]> {
   const unversioned = versioning.status === 200 && !versioning.body.includes('<Status>')
   return [
     list,
-    verdict('s3:GetBucketVersioning', place, versioning, [200, 501]),
+    classify('s3:GetBucketVersioning', place, versioning, [200, 501]),
     await tryRight(place, { action: 's3:GetBucketCORS', sent: { method: 'GET', query: [['cors', null]] }, granted: [200, 404, 501] }),
     await tryRight(place, { action: 's3:GetObject', sent: { method: 'HEAD', key }, granted: [404] }),
     ...await tryUpload(place, key),
@@ -278,7 +278,7 @@ async function tryStateRights(place: Place): Promise<Checked[]> {
 
 async function tryUpload(place: Place, key: string): Promise<Checked[]> {
   const begun = await ask(place, { method: 'POST', key, query: [['uploads', null]], body: Buffer.alloc(0) })
-  const put = verdict('s3:PutObject', place, begun, [200])
+  const put = classify('s3:PutObject', place, begun, [200])
   const id = /<UploadId>([^<]+)<\/UploadId>/.exec(begun.body.toString('utf8'))?.[1]
   if (put.ok !== true || id === undefined) return [put]
   const upload = { key, query: [['uploadId', id]] } as const
@@ -290,10 +290,10 @@ async function tryUpload(place: Place, key: string): Promise<Checked[]> {
 }
 
 async function tryRight(place: Place, { action, sent, granted }: Right): Promise<Checked> {
-  return verdict(action, place, await ask(place, sent), granted)
+  return classify(action, place, await ask(place, sent), granted)
 }
 
-function verdict(check: string, { bucket }: Place, { status, code }: Reply, granted: readonly number[]): Checked {
+function classify(check: string, { bucket }: Place, { status, code }: Reply, granted: readonly number[]): Checked {
   if (granted.includes(status)) return { check, ok: true, detail: '' }
   const answer = code === null ? String(status) : `${status} ${code}`
   return { check, ok: false, detail: status === 403 ? `${answer}: allow ${check} on ${bucket}` : `the store answers ${answer}` }

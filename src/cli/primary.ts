@@ -30,7 +30,7 @@ interface WorkersOptions {
   readonly config: Config
   readonly workers: number
   readonly platform: Platform
-  readonly orders: ProcessSignals
+  readonly signals: ProcessSignals
   readonly log: Log
 }
 
@@ -78,8 +78,8 @@ class Primary {
   }
 
   async run(): Promise<number> {
-    const { config, orders, workers } = this.#options
-    orders.onReload(() => {
+    const { config, signals, workers } = this.#options
+    signals.onReload(() => {
       this.#reloading = this.#reloading.then(() => this.#reload())
     })
     const stopMeasuring = measureProcess(this.#metrics.registry)
@@ -93,8 +93,8 @@ class Primary {
     const looking = setInterval(() => {
       void this.#killSilent()
     }, LOOK_AFTER_MS)
-    const started = await Promise.race([this.#started.promise, orders.stopped.then(() => true)])
-    if (started) await orders.stopped
+    const started = await Promise.race([this.#started.promise, signals.stopped.then(() => true)])
+    if (started) await signals.stopped
     clearInterval(looking)
     await this.#stopAll(config.limits.graceSeconds * seconds)
     await admin?.stop()
@@ -248,8 +248,8 @@ class Primary {
       if (seat.greeted) send(seat, { type: 'stop' })
       else seat.worker.process.kill('SIGTERM')
     }
-    void this.#options.orders.hurried.then(() => {
-      for (const seat of this.#seats) send(seat, { type: 'hurry' })
+    void this.#options.signals.forced.then(() => {
+      for (const seat of this.#seats) send(seat, { type: 'forceStop' })
     })
     const patience = new AbortController()
     const late = delay(graceMs + STOP_MARGIN_MS, undefined, { signal: patience.signal }).then(() => {

@@ -88,10 +88,10 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
   }
   const state = new BucketClient(upstream, config.upstream.stateBucket, signal)
   const total = await countObjects(bucket, prefix, versioned)
-  const habits = dryRun ? unused : await habitsOf(options, upstream, signal)
+  const capabilities = dryRun ? unused : await copyCapabilities(options, upstream, signal)
   const job: Job = {
     bucket,
-    ...habits,
+    ...capabilities,
     state,
     journal: new TagJournal(state, bucket),
     keys: opened.keys,
@@ -142,13 +142,13 @@ async function settleState(
   }
 }
 
-type Habits = Pick<RewrapJob, 'conditions' | 'tagHabit'>
+type CopyCapabilities = Pick<RewrapJob, 'conditions' | 'copyTagMode'>
 
 /** A dry run copies nothing: what the store does on copies need not be known, and nothing is written to find it out. */
-const unused: Habits = { conditions: unprobed, tagHabit: 'kept' }
+const unused: CopyCapabilities = { conditions: unprobed, copyTagMode: 'kept' }
 
 /** @throws S3Error NotImplemented where the store does not guard copies and nobody said that the bucket is quiet. */
-async function habitsOf({ config, bucket, assumeNoWriters }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<Habits> {
+async function copyCapabilities({ config, bucket, assumeNoWriters }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<CopyCapabilities> {
   const { stateBucket, region } = config.upstream
   await ensureStateBucket(upstream, stateBucket, region, signal)
   const capabilities = new Capabilities(upstream, config.upstream)
@@ -157,14 +157,14 @@ async function habitsOf({ config, bucket, assumeNoWriters }: Options, upstream: 
   const conditions = await capabilities.of({ bucket, signal })
   const known = capabilities.report().find((report) => report.kind === kind && report.conditions !== null)
   // What is not known of this kind of bucket is taken to be the worst of it.
-  const tagHabit = known === undefined ? 'put' : await probeCopyTagMode(upstream, known.bucket, signal)
-  if (!assumeNoWriters && (!conditions.copy || !conditions.copySourceIfMatch || tagHabit !== 'kept')) {
+  const copyTagMode = known === undefined ? 'put' : await probeCopyTagMode(upstream, known.bucket, signal)
+  if (!assumeNoWriters && (!conditions.copy || !conditions.copySourceIfMatch || copyTagMode !== 'kept')) {
     throw new S3Error('NotImplemented', {
       message: 'This store does not guard copies against writers at the same time (conditions on the destination, tags of the source), '
         + 'so a write could be lost. Stop all writers of the bucket and say --assume-no-writers.'
     })
   }
-  return { conditions, tagHabit }
+  return { conditions, copyTagMode }
 }
 
 function report({ bucket, dryRun }: Options, done: Rewrapped, { noncurrent }: BucketCount): string {

@@ -23,7 +23,7 @@ interface Named {
 
 interface ServeParts {
   readonly platform: Platform
-  readonly orders: ProcessSignals
+  readonly signals: ProcessSignals
   readonly createGateway: CreateGateway
   readonly warnings?: readonly ConfigFault[]
 }
@@ -38,25 +38,25 @@ export async function serve(
   values: { readonly config: string | undefined; readonly trial: boolean },
   platform: Platform,
   createGateway: CreateGateway,
-  orders = new ProcessSignals(platform)
+  signals = new ProcessSignals(platform)
 ): Promise<number> {
-  if (cluster.isWorker) return runWorker(platform, orders, createGateway)
+  if (cluster.isWorker) return runWorker(platform, signals, createGateway)
   const file = configFile(values, platform)
   if (file === null && !values.trial) {
     throw new UsageError('No configuration is named: give --config FILE or SEALGATE_CONFIG, or --trial for a set-up to try out.')
   }
   const named = await readNamed(file, platform)
   try {
-    if (named === null) return await serveTrial({ platform, orders, createGateway })
+    if (named === null) return await serveDemo({ platform, signals, createGateway })
     const { file, text, config } = named
     const workers = workerCount(config.workers)
     const warnings = await deploymentWarnings(config, file)
     if (workers > 1) {
       const log = await openLog(config, platform)
       tellWarnings(log, warnings)
-      return await runWorkers({ file, text, config, workers, platform, orders, log })
+      return await runWorkers({ file, text, config, workers, platform, signals, log })
     }
-    return await serveAlone(config, () => loadWhole(file, platform), { platform, orders, createGateway, warnings })
+    return await serveAlone(config, () => loadWhole(file, platform), { platform, signals, createGateway, warnings })
   } catch (error) {
     platform.stderr.write(`sealgate serve: ${error instanceof Error ? error.message : 'unknown error'}\n`)
     return exitCodes.failed
@@ -71,27 +71,27 @@ async function readNamed(file: string | null, { env }: Platform): Promise<Named 
   return { file, text, config }
 }
 
-async function serveTrial(parts: ServeParts): Promise<number> {
+async function serveDemo(parts: ServeParts): Promise<number> {
   // The embedded store is no part of a gateway that serves.
-  const { startTrial } = await import('./demo.ts')
-  const trial = await startTrial(parts.platform)
+  const { startDemo } = await import('./demo.ts')
+  const demo = await startDemo(parts.platform)
   try {
-    return await serveAlone(trial.config, null, parts, (address) => {
-      trial.announce(address)
+    return await serveAlone(demo.config, null, parts, (address) => {
+      demo.announce(address)
     })
   } finally {
-    await trial.stop()
+    await demo.stop()
   }
 }
 
 async function serveAlone(
   config: Config,
   read: ReadConfig | null,
-  { platform, orders, createGateway, warnings }: ServeParts,
+  { platform, signals, createGateway, warnings }: ServeParts,
   announce?: (address: GatewayProcess['address']) => void
 ): Promise<number> {
   // A start can take as long as the store is waited for; until then nobody has been served.
-  const serving = await Promise.race([GatewayProcess.start(config, platform, createGateway, warnings), orders.stopped])
+  const serving = await Promise.race([GatewayProcess.start(config, platform, createGateway, warnings), signals.stopped])
   if (serving === undefined) return exitCodes.done
   const { admin: address } = config
   const admin = address === null
@@ -100,7 +100,7 @@ async function serveAlone(
   if (admin !== null && address !== null) await bind('admin', address, () => admin.start())
   announce?.(serving.address)
   try {
-    return await serving.untilStopped(orders, read)
+    return await serving.untilStopped(signals, read)
   } finally {
     await admin?.stop()
   }

@@ -11,9 +11,9 @@ export class ProcessSignals {
   /** Resolves when the process is to stop. */
   readonly stopped: Promise<undefined>
   /** Resolves when it is to stop at once. */
-  readonly hurried: Promise<undefined>
+  readonly forced: Promise<undefined>
   readonly #stop = Promise.withResolvers<undefined>()
-  readonly #hurry = Promise.withResolvers<undefined>()
+  readonly #force = Promise.withResolvers<undefined>()
   readonly #now: () => number
   #stoppedAt: number | null = null
   #reload: (() => void) | null = null
@@ -23,7 +23,7 @@ export class ProcessSignals {
   constructor(platform: Pick<Platform, 'onSignal'>, now: () => number = () => performance.now()) {
     this.#now = now
     this.stopped = this.#stop.promise
-    this.hurried = this.#hurry.promise
+    this.forced = this.#force.promise
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       platform.onSignal(signal, () => {
         if (this.#stoppedAt !== null && this.#now() - this.#stoppedAt >= AGAIN_MS) this.forceStop()
@@ -41,7 +41,7 @@ export class ProcessSignals {
   }
 
   forceStop(): void {
-    this.#hurry.resolve(undefined)
+    this.#force.resolve(undefined)
   }
 
   reload(): void {

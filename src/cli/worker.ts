@@ -19,7 +19,7 @@ export interface ConfigText {
 
 export type ToWorker =
   | { readonly type: 'start' | 'reload'; readonly config: ConfigText }
-  | { readonly type: 'stop' | 'hurry' }
+  | { readonly type: 'stop' | 'forceStop' }
   /** `metrics`: with a snapshot. Probes do without: each snapshot begins the measuring of delays anew. */
   | { readonly type: 'report'; readonly id: number; readonly metrics: boolean }
 
@@ -75,16 +75,16 @@ function withSharedLimits(client: Config['clients'][number], workers: number): C
 }
 
 /** A worker process: does as the primary says, and ends with it. @returns the exit code. */
-export async function runWorker(platform: Platform, orders: ProcessSignals, createGateway: CreateGateway): Promise<number> {
+export async function runWorker(platform: Platform, signals: ProcessSignals, createGateway: CreateGateway): Promise<number> {
   const { worker } = cluster
   if (worker === undefined) throw new TypeError('This process is not a worker.')
-  const link = new PrimaryLink(worker, orders)
+  const link = new PrimaryLink(worker, signals)
   const read = (): Config => configOfWorker(link.config(), platform.env)
   try {
-    const serving = await Promise.race([link.started.then(() => GatewayProcess.start(read(), platform, createGateway)), orders.stopped])
+    const serving = await Promise.race([link.started.then(() => GatewayProcess.start(read(), platform, createGateway)), signals.stopped])
     if (serving === undefined) return exitCodes.done
     link.report(serving)
-    return await serving.untilStopped(orders, read)
+    return await serving.untilStopped(signals, read)
   } catch (error) {
     platform.stderr.write(`sealgate serve: ${error instanceof Error ? error.message : 'unknown error'}\n`)
     return exitCodes.failed
@@ -95,15 +95,15 @@ class PrimaryLink {
   /** Resolves when there is a configuration. */
   readonly started: Promise<undefined>
   readonly #worker: Worker
-  readonly #orders: ProcessSignals
+  readonly #signals: ProcessSignals
   readonly #start = Promise.withResolvers<undefined>()
   #config: ConfigText | null = null
   #serving: GatewayProcess | null = null
 
-  constructor(worker: Worker, orders: ProcessSignals) {
+  constructor(worker: Worker, signals: ProcessSignals) {
     this.started = this.#start.promise
     this.#worker = worker
-    this.#orders = orders
+    this.#signals = signals
     worker.on('message', (message: ToWorker) => {
       this.#hear(message)
     })
@@ -129,13 +129,13 @@ class PrimaryLink {
         break
       case 'reload':
         this.#config = message.config
-        this.#orders.reload()
+        this.#signals.reload()
         break
       case 'stop':
-        this.#orders.stop()
+        this.#signals.stop()
         break
-      case 'hurry':
-        this.#orders.forceStop()
+      case 'forceStop':
+        this.#signals.forceStop()
         break
       case 'report':
         void this.#answer(message.id, message.metrics)

@@ -33,11 +33,11 @@ const HEALTH_EVERY_SECONDS = 15
  * not know the store to enforce.
  * @throws Error when keys or certificates of the configuration cannot be read.
  */
-export async function createGateway(config: Config, tell: OperatorLog, tracer: Tracer | null = null): Promise<Gateway> {
+export async function createGateway(config: Config, log: OperatorLog, tracer: Tracer | null = null): Promise<Gateway> {
   leaveRoomForBodies()
-  const assembly = new GatewayImpl(config, tell, tracer)
-  await assembly.open()
-  return assembly
+  const gateway = new GatewayImpl(config, log, tracer)
+  await gateway.open()
+  return gateway
 }
 
 class GatewayImpl implements Gateway {
@@ -45,9 +45,9 @@ class GatewayImpl implements Gateway {
   readonly #health: Health
   readonly #upstream: StoreUpstream
   readonly #capabilities: Capabilities
-  readonly #lateParts: DetachedPartWrites
+  readonly #detachedWrites: DetachedPartWrites
   readonly #completes = new Turns()
-  readonly #tell: OperatorLog
+  readonly #log: OperatorLog
   readonly #tracer: Tracer | null
   /** Keys that a reload has replaced and requests may still use. */
   readonly #retired = new Set<KeyRegistry>()
@@ -56,13 +56,13 @@ class GatewayImpl implements Gateway {
   #selfTest: KeySelfTest | null = null
   #pipeline: Pipeline | null = null
 
-  constructor(config: Config, tell: OperatorLog, tracer: Tracer | null) {
+  constructor(config: Config, log: OperatorLog, tracer: Tracer | null) {
     this.#config = config
-    this.#tell = tell
+    this.#log = log
     this.#tracer = tracer
     this.#observer = new Observer(config, tracer)
     this.#upstream = openUpstream(config, this.#observer)
-    this.#lateParts = new DetachedPartWrites({
+    this.#detachedWrites = new DetachedPartWrites({
       // The others are for those who wait.
       limit: Math.ceil(config.upstream.connections / 4),
       patienceSeconds: config.limits.upstreamFirstByteSeconds,
@@ -73,7 +73,7 @@ class GatewayImpl implements Gateway {
     this.#capabilities = new Capabilities(this.#upstream, {
       ...config.upstream,
       learned: (report) => {
-        tell(...capabilityLine(report))
+        log(...capabilityLine(report))
       }
     })
     const { stateBucket, region } = config.upstream
@@ -83,7 +83,7 @@ class GatewayImpl implements Gateway {
       stateBucket,
       region,
       capabilities: this.#capabilities,
-      tell,
+      log,
       speaksTls: endpoint.protocol === 'http:' ? (signal) => speaksTls(endpoint, signal) : null,
       refused: (code) => {
         this.#observer.refused(code)
@@ -186,27 +186,27 @@ class GatewayImpl implements Gateway {
   }
 
   async settle(graceMs: number): Promise<void> {
-    await this.#lateParts.settle(graceMs)
+    await this.#detachedWrites.settle(graceMs)
   }
 
   async close(): Promise<void> {
     this.#health.drain()
     this.#health.stop()
-    await this.#lateParts.close()
+    await this.#detachedWrites.close()
     await this.#upstream.close()
     await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
     this.#observer.close()
   }
 
   #warn(): void {
-    for (const { path, message } of configWarnings(this.#config)) this.#tell('warn', 'configuration', { path, reason: message })
+    for (const { path, message } of configWarnings(this.#config)) this.#log('warn', 'configuration', { path, reason: message })
   }
 
   #useKeys(keys: KeyRegistry): void {
     this.#keys = keys
     this.#selfTest = new KeySelfTest(keys, ({ key, ok, code, reason, diagnosis }) => {
-      if (ok === true) this.#tell('info', 'key serves again', { key })
-      else this.#tell('error', 'key does not serve', { key, code, reason, ...fieldsOf(diagnosis) })
+      if (ok === true) this.#log('info', 'key serves again', { key })
+      else this.#log('error', 'key does not serve', { key, code, reason, ...fieldsOf(diagnosis) })
     })
   }
 
@@ -219,7 +219,7 @@ class GatewayImpl implements Gateway {
         this.#retired.delete(keys)
       },
       (error: unknown) => {
-        this.#tell('warn', 'closing keys failed', { reason: error instanceof Error ? error.message : 'unknown error' })
+        this.#log('warn', 'closing keys failed', { reason: error instanceof Error ? error.message : 'unknown error' })
       }
     )
   }
@@ -250,14 +250,14 @@ class GatewayImpl implements Gateway {
       objects,
       settings: new SettingsCache(),
       ownCors: config.listen.cors.map(corsRule),
-      detachedWrites: this.#lateParts,
+      detachedWrites: this.#detachedWrites,
       completes: this.#completes,
       capabilities: this.#capabilities,
       integrityFailure: (kind) => {
         this.#observer.integrityFailure(kind)
       },
       corsUnknown: (...failed) => {
-        if (!this.#observer.corsLimited(failed[2])) this.#tell(...corsLine(...failed))
+        if (!this.#observer.corsLimited(failed[2])) this.#log(...corsLine(...failed))
       },
       policyFor: policies
     }

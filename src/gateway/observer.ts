@@ -132,7 +132,7 @@ export class Observer {
   }
 
   latePart(outcome: 'recorded' | 'failed'): void {
-    this.#metrics.lateParts.add({ outcome })
+    this.#metrics.detachedPartWrites.add({ outcome })
   }
 
   handshakeFailed(reason: string): void {

@@ -89,11 +89,11 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
     authorize(client, { bucket: operation.bucket, write: row.write, publicRead })
   }
   if (isOwnBucket(services.config.upstream, operation.bucket)) throw new S3Error('NoSuchBucket')
-  const { executor, how } = plan(operation.name, policy)
-  if (executor === 'refuse' || executor === 'preflight') {
-    throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${how}` })
+  const { handler, note } = plan(operation.name, policy)
+  if (handler === 'refuse' || handler === 'preflight') {
+    throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${note}` })
   }
-  const execution: OperationContext = {
+  const ctx: OperationContext = {
     request: authenticated.request,
     form: authenticated.form,
     operation,
@@ -101,8 +101,8 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
     policy: everybody ?? noBucket
   }
   refuseReservedMetadata(authenticated.request.headers)
-  await verifyUnusedBody(execution)
-  const response = await handlers[executor](execution)
+  await verifyUnusedBody(ctx)
+  const response = await handlers[handler](ctx)
   if (client !== null && operation.bucket !== null) services.settings.cors.used(operation.bucket)
   return { response, signed: client !== null }
 }

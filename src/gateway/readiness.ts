@@ -15,16 +15,16 @@ interface GatewayHealthOptions {
   readonly capabilities: Pick<Capabilities, 'run'>
   /** Throws when the keys cannot be used. */
   readonly checkKeys: () => Promise<void>
-  readonly tell: OperatorLog
+  readonly log: OperatorLog
   /** As for StoreChecks. */
   readonly speaksTls: Exclude<StoreChecksOptions['speaksTls'], undefined>
   readonly refused: (code: string) => void
 }
 
 /** The checks that make up readiness, and what the operator is told of them. */
-export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, tell, speaksTls, refused }: GatewayHealthOptions): Health {
+export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, log, speaksTls, refused }: GatewayHealthOptions): Health {
   const markers = (): void => {
-    tell('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket })
+    log('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket })
   }
   const store = new StoreChecks(upstream, { stateBucket, region, markers, speaksTls, refused })
   return new Health([
@@ -40,8 +40,8 @@ export function gatewayHealth({ upstream, stateBucket, region, capabilities, che
   ], {
     timeoutSeconds: TIMEOUT_SECONDS,
     changed: (check, error) => {
-      if (error === null) tell('info', 'readiness check passes again', { check })
-      else tell('error', 'readiness check fails', { check, ...reasonOf(error) })
+      if (error === null) log('info', 'readiness check passes again', { check })
+      else log('error', 'readiness check fails', { check, ...reasonOf(error) })
     }
   })
 }

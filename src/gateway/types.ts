@@ -54,4 +54,4 @@ export interface Gateway {
 export type OperatorLog = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number | boolean | null>>) => void
 
 /** @param tracer null: requests are not traced. */
-export type CreateGateway = (config: Config, tell: OperatorLog, tracer: Tracer | null) => Promise<Gateway>
+export type CreateGateway = (config: Config, log: OperatorLog, tracer: Tracer | null) => Promise<Gateway>

@@ -4,7 +4,7 @@ import type { RequestTarget } from './target.ts'
 /** One header field, as it is on the wire. */
 export type Header = readonly [name: string, value: string]
 
-/** A request that has passed the front gate and nothing else: not yet authenticated. */
+/** A request that has passed the request validation of the listener and nothing else: not yet authenticated. */
 export interface HttpRequest {
   /** S3-style request id, also sent to the client and written to the log. */
   readonly id: string

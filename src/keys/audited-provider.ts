@@ -76,7 +76,7 @@ class AuditedKeyProvider implements KeyProvider {
   ): Promise<T> {
     // A request may use keys several times with one KeyUse: a copy of it identifies this call.
     const call = { ...use }
-    const tell = (error: string | null, result: T | null): void => {
+    const report = (error: string | null, result: T | null): void => {
       const cached = this.#options.wasCached(call)
       this.#options.sink({
         ...auditEvent(use, context, this.#options.now(), error),
@@ -88,10 +88,10 @@ class AuditedKeyProvider implements KeyProvider {
     try {
       result = await work(call)
     } catch (error) {
-      tell(errorCodeOf(error, use), null)
+      report(errorCodeOf(error, use), null)
       throw error
     }
-    tell(null, result)
+    report(null, result)
     return result
   }
 }

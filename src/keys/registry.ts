@@ -209,17 +209,17 @@ export class KeyRegistry {
   }
 
   #tellCustomerUse<T>(action: 'wrap' | 'unwrap', context: KeyContext, use: KeyUse, work: () => T): T {
-    const tell = (error: string | null): void => {
+    const report = (error: string | null): void => {
       this.#audit({ ...auditEvent(use, context, new Date(), error), action, masterKeyId: SSEC_KEY_ID, cached: false })
     }
     let result: T
     try {
       result = work()
     } catch (error) {
-      tell(errorCodeOf(error, use))
+      report(errorCodeOf(error, use))
       throw error
     }
-    tell(null)
+    report(null)
     return result
   }
 }

@@ -63,7 +63,7 @@ export class SingleFlightCache<V> {
     if (value !== null || failure !== null || flight !== undefined) onShared()
     if (value !== null) return value.content
     if (failure !== null) throw failure.content
-    flight ??= this.#takeOff(key, owner, load)
+    flight ??= this.#start(key, owner, load)
     flight.waiters += 1
     try {
       return await rejectOnAbort(signal, flight.result)
@@ -112,24 +112,24 @@ export class SingleFlightCache<V> {
     if (this.size === 0) this.#stopSweeping()
   }
 
-  #takeOff(key: string, owner: string, load: (signal: AbortSignal) => Promise<V>): SingleFlight<V> {
+  #start(key: string, owner: string, load: (signal: AbortSignal) => Promise<V>): SingleFlight<V> {
     const controller = new AbortController()
     const startedAt = this.#options.now()
     const flight: SingleFlight<V> = { result: load(controller.signal), controller, waiters: 0 }
     this.#flights.set(key, flight)
     flight.result.then(
       (value) => {
-        if (this.#land(key, flight)) this.put(key, owner, value, startedAt)
+        if (this.#settle(key, flight)) this.put(key, owner, value, startedAt)
       },
       (error: unknown) => {
-        if (this.#land(key, flight)) this.#remember(key, owner, error)
+        if (this.#settle(key, flight)) this.#remember(key, owner, error)
       }
     )
     return flight
   }
 
   /** True when the flight still counts: not abandoned by all, and begun after the last clear. */
-  #land(key: string, flight: SingleFlight<V>): boolean {
+  #settle(key: string, flight: SingleFlight<V>): boolean {
     if (this.#flights.get(key) !== flight) return false
     this.#flights.delete(key)
     return true

@@ -44,10 +44,10 @@ export class ResponseLifecycle {
     unwatch()
     connection.current = null
     connection.received = connection.socket.bytesRead
-    this.tell(exchange.record(exchange.request?.secure ?? connection.socket instanceof TLSSocket))
+    this.log(exchange.record(exchange.request?.secure ?? connection.socket instanceof TLSSocket))
   }
 
-  tell(record: AccessRecord): void {
+  log(record: AccessRecord): void {
     this.#log.access(record)
     this.#observe(record)
   }

@@ -63,7 +63,7 @@ const maxPipelined = 8
 type Handle = (request: HttpRequest) => Promise<HttpResponse>
 
 /**
- * The front of the gateway. Fastify carries the connection and is given the request only after the gate has passed it;
+ * The front of the gateway. Fastify carries the connection and is given the request only after it has passed validation;
  * its router, parsers and replies are not used, so URL, headers and body stay as they came.
  */
 export function createListener(options: ListenerOptions, handle: Handle): Listener {
@@ -100,7 +100,7 @@ class HttpListener implements Listener {
       log,
       observe,
       stopping: () => this.#stopping,
-      given: (exchange) => {
+      sent: (exchange) => {
         exchange.responseSent = true
         this.#settle(exchange)
       }
@@ -148,7 +148,7 @@ class HttpListener implements Listener {
       rewriteUrl: () => '/',
       clientErrorHandler: (error, socket) => {
         const refused = refuseUnparsed(error, socket, this.#connections.of(socket))
-        if (refused !== null) this.#answers.tell(refused)
+        if (refused !== null) this.#answers.log(refused)
       },
       serverFactory: (handler) => this.#createServer(handler)
     })
@@ -195,7 +195,7 @@ class HttpListener implements Listener {
     })
   }
 
-  /** Gate, then Fastify. Resolves when the exchange is over. */
+  /** Validation, then Fastify. Resolves when the exchange is over. */
   async #begin(req: RequestMessage, res: ServerResponse, connection: Connection, carry: Carry): Promise<void> {
     const exchange = new Exchange(req, res, connection)
     connection.current = exchange

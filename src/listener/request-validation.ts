@@ -11,7 +11,7 @@ interface RequestHead {
   readonly rawHeaders: readonly string[]
 }
 
-/** What the gate learned while checking. */
+/** What the validation found out. */
 export interface Admitted {
   readonly host: string
   /** Declared Content-Length in bytes; null when chunked; 0 when there is no body. */
@@ -62,7 +62,7 @@ const guarded = new Set([
 ])
 
 /**
- * The strict front gate: refuses every request that Node's parser lets through although two HTTP implementations could
+ * Strict validation: refuses every request that Node's parser lets through although two HTTP implementations could
  * read it differently (RFC 9112 6.1, 6.3, 11.2; RFC 9110 5.3, 7.2, 8.6). Pure. Chunk extensions cannot be refused here:
  * llhttp drops them unseen (they are never forwarded, and Node bounds their size).
  *

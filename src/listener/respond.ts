@@ -37,7 +37,7 @@ export interface RespondOptions {
   /** Told of a failure that the client learns of inside a 200. */
   readonly report: (exchange: Exchange, error: unknown) => void
   /** Told when the answer has left, and only what has not come in of the request is still being swallowed. */
-  readonly given: (exchange: Exchange) => void
+  readonly sent: (exchange: Exchange) => void
 }
 
 /**
@@ -152,7 +152,7 @@ async function finish(exchange: Exchange, options: RespondOptions, body?: Buffer
     if (body === undefined) res.flushHeaders()
     // An empty one too tells when what is before it has left.
     res.write(body ?? '', (error) => {
-      if (!(error instanceof Error)) options.given(exchange)
+      if (!(error instanceof Error)) options.sent(exchange)
     })
     await drain(req, exchange)
     res.end()

@@ -40,7 +40,7 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
     maxHeaderSize: limits.headerBytes,
     highWaterMark: limits.highWaterMark,
     insecureHTTPParser: false,
-    // Node would answer for itself and go on with what is behind; the gate refuses and closes.
+    // Node would answer for itself and go on with what is behind; request validation refuses and closes.
     requireHostHeader: false,
     joinDuplicateHeaders: false,
     noDelay: true
@@ -61,7 +61,7 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
   // The types of Node do not have it yet.
   Object.assign(server, { dropMaxConnection: true })
   server.timeout = 0
-  // The gate counts lines itself; Node's limit would drop the surplus silently.
+  // Request validation counts lines itself; Node's limit would drop the surplus silently.
   server.maxHeadersCount = 0
   server.on('request', accept)
   // With listeners of our own Node sends neither a 100 nor a 417 by itself.

@@ -54,7 +54,7 @@ export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewr
   await forEachOf(job.bucket.objects(run.prefix), run.concurrency, async ({ key }) => {
     job.bucket.signal.throwIfAborted()
     try {
-      const result = run.dryRun ? await lookAtObject(job, key) : await rewrapObject(job, key)
+      const result = run.dryRun ? await previewRewrap(job, key) : await rewrapObject(job, key)
       inARow = 0
       if (result.outcome === 'left') left[result.reason] += 1
       else if (result.outcome === 'rewrapped') {
@@ -73,7 +73,7 @@ export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewr
   return { from, to, left, ...counts }
 }
 
-async function lookAtObject(job: RewrapJob, key: string): ReturnType<typeof rewrapObject> {
+async function previewRewrap(job: RewrapJob, key: string): ReturnType<typeof rewrapObject> {
   const headers = await job.bucket.head(key)
   if (headers === null) return { outcome: 'gone' }
   const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())

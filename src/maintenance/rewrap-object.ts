@@ -42,7 +42,7 @@ export interface RewrapJob {
   readonly aliases: readonly string[]
   /** Which conditions the store enforces. */
   readonly conditions: Conditions
-  readonly tagHabit: CopyTagMode
+  readonly copyTagMode: CopyTagMode
   readonly journal: TagJournal
   /** Stored bytes above which an object is copied in parts, and bytes of such a part. */
   readonly singleCopyLimit: number
@@ -140,12 +140,12 @@ async function copyOntoItself(job: RewrapJob, found: Found): Promise<Copied | nu
 }
 
 async function copyWhole(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string> {
-  const { bucket, tagHabit, conditions, journal } = job
+  const { bucket, copyTagMode, conditions, journal } = job
   const { key, etag, versionId } = found
   // Read as late as can be: what is set in between is lost, because no store keeps grants on a copy.
-  const [tags, grants] = await Promise.all([tagHabit === 'kept' ? [] : tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
-  const tagging: Header[] = tagHabit === 'sent' ? [['x-amz-tagging-directive', 'REPLACE'], ...tagHeaders(tags)] : []
-  return journal.guard(key, tagHabit === 'put' ? tags : [], async () =>
+  const [tags, grants] = await Promise.all([copyTagMode === 'kept' ? [] : tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
+  const tagging: Header[] = copyTagMode === 'sent' ? [['x-amz-tagging-directive', 'REPLACE'], ...tagHeaders(tags)] : []
+  return journal.guard(key, copyTagMode === 'put' ? tags : [], async () =>
     fieldOf(
       await bucket.document({
         method: 'PUT',
@@ -165,17 +165,17 @@ async function copyWhole(job: RewrapJob, found: Found, described: readonly Heade
 
 /** An upload takes tags and grants when it begins: they are compared once more before it is completed. */
 async function copyLarge(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string | null> {
-  const { bucket, conditions, partSize, tagHabit, journal } = job
+  const { bucket, conditions, partSize, copyTagMode, journal } = job
   const { key, etag, versionId, headers } = found
   const properties = async (): Promise<readonly [tags: readonly Tag[], grants: readonly Header[]]> =>
     Promise.all([tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
   const [tags, grants] = await properties()
-  return journal.guard(key, tagHabit === 'put' ? tags : [], () =>
+  return journal.guard(key, copyTagMode === 'put' ? tags : [], () =>
     copyInParts(bucket, {
       key,
       partSize,
       size: storedBytes(headers),
-      headers: [...described, ...grants, ...tagHabit === 'put' ? [] : tagHeaders(tags)],
+      headers: [...described, ...grants, ...copyTagMode === 'put' ? [] : tagHeaders(tags)],
       source: sourceHeaders(job, found),
       destination: conditions.complete ? [['if-match', etag]] : [],
       unchanged: async () => {

@@ -42,7 +42,7 @@ export interface Metrics {
   /** Answers of the store that no request had asked for. Any is an alarm. */
   readonly unsolicitedResponses: Counter<never>
   /** `outcome`: recorded, failed. */
-  readonly lateParts: Counter<'outcome'>
+  readonly detachedPartWrites: Counter<'outcome'>
 
   /** `call`: GenerateDataKey, Decrypt, …; `outcome`: `ok` or the name of the error. */
   readonly kmsCalls: Counter<'call' | 'outcome'>
@@ -99,7 +99,7 @@ export function createMetrics(): Metrics {
     storeCapability: r.gauge('sealgate_store_capability', 'What the store was seen to enforce, by kind of bucket.', ['kind', 'capability'], 'min'),
     upstreamRefused: r.counter('sealgate_upstream_refused_total', 'The store refused the credentials of the gateway.', ['code']),
     unsolicitedResponses: r.counter('sealgate_upstream_unsolicited_responses_total', 'Answers of the store that no request had asked for.'),
-    lateParts: r.counter('sealgate_detached_part_writes_total', 'Parts that the store had whole when their client gave up.', ['outcome']),
+    detachedPartWrites: r.counter('sealgate_detached_part_writes_total', 'Parts that the store had whole when their client gave up.', ['outcome']),
     kmsCalls: r.counter('sealgate_kms_calls_total', 'Calls of key services.', ['call', 'outcome']),
     kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),
     keyCache: r.counter('sealgate_key_cache_total', 'Lookups in the bucket key cache.', ['result']),
@@ -153,7 +153,7 @@ export function startAtZero(m: Metrics, { operations, integrityKinds }: KnownLab
   for (const code of ['AccessDenied', 'AuthorizationHeaderMalformed', 'ExpiredToken', 'InvalidAccessKeyId', 'RequestTimeTooSkewed', 'SignatureDoesNotMatch']) {
     m.upstreamRefused.add({ code }, 0)
   }
-  for (const outcome of ['recorded', 'failed']) m.lateParts.add({ outcome }, 0)
+  for (const outcome of ['recorded', 'failed']) m.detachedPartWrites.add({ outcome }, 0)
   for (const result of ['hit', 'miss', 'refused']) m.keyCache.add({ result }, 0)
 }
 

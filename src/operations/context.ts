@@ -15,7 +15,7 @@ import type { Turns } from '../concurrency/turns.ts'
 import type { ObjectCache, SettingsCache } from './caches.ts'
 import { S3Error } from '../errors.ts'
 
-/** What every executor works with; made once at start and replaced as a whole on reload. */
+/** What every handler works with; made once at start and replaced as a whole on reload. */
 export interface Services {
   readonly config: Config
   readonly upstream: Upstream

@@ -50,9 +50,9 @@ export function forwardCopy(ctx: OperationContext, source: CopySource): HttpResp
   const range = header(ctx, 'x-amz-copy-source-range')
   const headers: Header[] = [...plainHeaders(ctx), ['x-amz-copy-source', formatCopySource(source)]]
   if (range !== undefined) headers.push(['x-amz-copy-source-range', range])
-  return slowResponse(async (known) => {
+  return slowResponse(async (addHeaders) => {
     const response = await send(ctx, { method: 'PUT', query: forwardedQuery(ctx), headers })
-    if (response.status < 300) known(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))
+    if (response.status < 300) addHeaders(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))
     return successOf(ctx, response)
   })
 }

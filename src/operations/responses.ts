@@ -132,7 +132,7 @@ export type AddHeaders = (headers: readonly Header[]) => void
  * about 60 s of silence.
  * @param work makes the document. What it throws is answered as an error, inside of the 200 when that has begun.
  */
-export function slowResponse(work: (known: AddHeaders) => Promise<Buffer>): HttpResponse {
+export function slowResponse(work: (addHeaders: AddHeaders) => Promise<Buffer>): HttpResponse {
   const headers: Header[] = [['content-type', 'application/xml']]
   const document = work((more) => {
     headers.push(...more)

@@ -82,7 +82,7 @@ const upstream = {
   document: new HeaderSet(...general, ...documentSettings),
   /** Writes of sealed objects: PutObject, CreateMultipartUpload, PostObject. */
   object: new HeaderSet(...general, ...description, ...objectSettings),
-  /** CopyObject in sealed buckets; conditions, directives and sources are the executor's. */
+  /** CopyObject in sealed buckets; conditions, directives and sources are the handler's. */
   copy: new HeaderSet(...general, ...description, ...objectSettings, 'x-amz-source-expected-bucket-owner'),
   /** Every operation in buckets whose encryption is off. */
   'plain-data': new HeaderSet(...general, ...description, ...objectSettings, ...documentSettings, ...untouched, 'x-amz-source-expected-bucket-owner')
@@ -129,7 +129,7 @@ const writeFacts = [
 ] as const
 
 const downstream = {
-  /** GET and HEAD of sealed objects. Length, range, ETag, checksums, parts and encryption are told of the plaintext by the executor. */
+  /** GET and HEAD of sealed objects. Length, range, ETag, checksums, parts and encryption are told of the plaintext by the handler. */
   object: new HeaderSet(...sealedFacts),
   /** Reads of objects that Sealgate did not write, where they are allowed: all of them is the store's word. */
   'plain-object': new HeaderSet(...objectFacts),

@@ -3,7 +3,7 @@ import type { Operation } from '../s3/route.ts'
 import { type OperationName, operations } from '../s3/operations.ts'
 
 /**
- * What encryption does to every S3 operation. Pure, and the one place that says it: executors do what a row names, the
+ * What encryption does to every S3 operation. Pure, and the one place that says it: handlers do what a row names, the
  * documentation is printed from it, and an operation without a row does not compile.
  *
  * - `forward`: re-signed, headers filtered, body untouched
@@ -17,7 +17,7 @@ import { type OperationName, operations } from '../s3/operations.ts'
 type Effect = 'forward' | 'seal' | 'open' | 'rewrite' | 'copy' | 'emulate' | 'refuse'
 
 /** One handler each in src/operations. */
-export type ExecutorName =
+export type HandlerName =
   | 'forward'
   | 'refuse'
   | 'preflight'
@@ -51,10 +51,10 @@ export type ExecutorName =
   | 'targetBuckets'
 
 interface Plan {
-  readonly act: Effect
-  readonly executor: ExecutorName
+  readonly effect: Effect
+  readonly handler: HandlerName
   /** What changes on the way, or why not; '' when nothing does. Documentation, and the message of a refusal. */
-  readonly how: string
+  readonly note: string
 }
 
 interface Planner {
@@ -63,24 +63,24 @@ interface Planner {
   readonly off: Plan
 }
 
-const untouched: Plan = { act: 'forward', executor: 'forward', how: '' }
+const untouched: Plan = { effect: 'forward', handler: 'forward', note: '' }
 
 /** The same in both kinds of bucket. */
-function always(act: Effect, executor: ExecutorName, how: string): Planner {
-  const both = { act, executor, how }
+function always(effect: Effect, handler: HandlerName, note: string): Planner {
+  const both = { effect, handler, note }
   return { on: both, off: both }
 }
 
-const forward = (how = ''): Planner => ({ on: { act: 'forward', executor: 'forward', how }, off: untouched })
-const refuse = (how: string): Planner => always('refuse', 'refuse', how)
-const seal = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'seal', executor, how }, off: untouched })
-const open = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'open', executor, how }, off: untouched })
-const rewrite = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'rewrite', executor, how }, off: untouched })
-const emulate = (executor: ExecutorName, how: string): Planner => ({ on: { act: 'emulate', executor, how }, off: untouched })
+const forward = (note = ''): Planner => ({ on: { effect: 'forward', handler: 'forward', note }, off: untouched })
+const refuse = (note: string): Planner => always('refuse', 'refuse', note)
+const seal = (handler: HandlerName, note: string): Planner => ({ on: { effect: 'seal', handler, note }, off: untouched })
+const open = (handler: HandlerName, note: string): Planner => ({ on: { effect: 'open', handler, note }, off: untouched })
+const rewrite = (handler: HandlerName, note: string): Planner => ({ on: { effect: 'rewrite', handler, note }, off: untouched })
+const emulate = (handler: HandlerName, note: string): Planner => ({ on: { effect: 'emulate', handler, note }, off: untouched })
 
 /** Settings by which the store writes into another bucket. */
 const shapes = 'A document that names a target in another way than AWS documents it is refused.'
-const targeted = (how: string): Planner => always('forward', 'targetBuckets', `${how} The client must be one that may write to the target bucket. ${shapes}`)
+const targeted = (note: string): Planner => always('forward', 'targetBuckets', `${note} The client must be one that may write to the target bucket. ${shapes}`)
 
 const changedEncryption =
   'The gateway\'s own default encryption, sealed in the state bucket. The client must be one that may write to the bucket; one with an ' +
@@ -115,11 +115,11 @@ export const planners = {
   ),
   CompleteMultipartUpload: {
     on: {
-      act: 'seal',
-      executor: 'completeMultipartUpload',
-      how: 'Part list checked against the sealed records; manifest sealed behind the last part.'
+      effect: 'seal',
+      handler: 'completeMultipartUpload',
+      note: 'Part list checked against the sealed records; manifest sealed behind the last part.'
     },
-    off: { act: 'forward', executor: 'completePlain', how: '' }
+    off: { effect: 'forward', handler: 'completePlain', note: '' }
   },
   AbortMultipartUpload: rewrite('abortMultipartUpload', 'Upload state removed after the store has aborted.'),
   ListParts: rewrite('listParts', 'Sizes, ETags and checksums of the plaintext parts.'),

@@ -42,7 +42,7 @@ export function isConnectionFailure(error: unknown): boolean {
  * True for a connection that was closed because an answer, or bytes that are none, came on it while no request waited. Nothing but
  * undici's words tells it from other faults of the peer.
  */
-export function isUnaskedAnswer(error: unknown): boolean {
+export function isUnsolicitedResponse(error: unknown): boolean {
   return error instanceof errors.SocketError && error.message === 'bad response'
 }
 

@@ -1,7 +1,7 @@
 import type { LookupFunction, Socket } from 'node:net'
 import { Client, Pool, type Dispatcher, buildConnector } from 'undici'
 import { BoundedCache } from '../collections/bounded-cache.ts'
-import { isUnaskedAnswer, codeOf } from './errors.ts'
+import { isUnsolicitedResponse, codeOf } from './errors.ts'
 import { S3Error } from '../errors.ts'
 
 interface PoolSettings {
@@ -17,7 +17,7 @@ interface PoolSettings {
   /** Replaces the system's resolver. */
   readonly lookup: LookupFunction | null
   /** A connection was closed because an answer came on it that no request had asked for. */
-  readonly unasked: () => void
+  readonly onUnsolicited: () => void
 }
 
 /** Less than what one read brings, so that a socket whose reader is paused holds one read and not two. */
@@ -60,10 +60,10 @@ export class Pools {
   }
 
   #open(origin: string): Pool {
-    const { connections, maxAgeSeconds, unasked } = this.#settings
+    const { connections, maxAgeSeconds, onUnsolicited } = this.#settings
     const pool = new Pool(origin, { ...this.#options(), connections, clientTtl: maxAgeSeconds * 1000 })
     pool.on('disconnect', (_origin, _targets, error) => {
-      if (isUnaskedAnswer(error)) unasked()
+      if (isUnsolicitedResponse(error)) onUnsolicited()
     })
     this.#pools.set(origin, pool)
     return pool

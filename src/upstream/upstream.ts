@@ -233,7 +233,7 @@ function lane(settings: UpstreamSettings, limits: UpstreamLimits, options: Upstr
       firstByteSeconds: limits.upstreamFirstByteSeconds,
       stallSeconds: limits.minRateWindowSeconds,
       lookup: options.lookup ?? null,
-      unasked: () => options.onUnsolicited?.()
+      onUnsolicited: () => options.onUnsolicited?.()
     })
   }
 }

@@ -22,7 +22,7 @@ export interface Draft {
   readonly headers: Headers
 }
 
-/** A request as the front gate would hand it over. `host` is the Host header. */
+/** A request as the listener would hand it over. `host` is the Host header. */
 export function httpRequest(draft: Draft): HttpRequest {
   const headers = new HeaderList(draft.headers)
   const length = headers.get('content-length')

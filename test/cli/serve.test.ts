@@ -13,7 +13,7 @@ import { runCommand } from '../../src/cli/arguments.ts'
 import { ProcessSignals } from '../../src/cli/signals.ts'
 import type { Platform } from '../../src/cli/platform.ts'
 import { serve } from '../../src/cli/serve.ts'
-import { startTrial } from '../../src/cli/demo.ts'
+import { startDemo } from '../../src/cli/demo.ts'
 import { ConfigError } from '../../src/config/load.ts'
 import { version } from '../../src/version.ts'
 import type { Config } from '../../src/config/config.ts'
@@ -328,8 +328,8 @@ await t.test('files that a configuration names are looked at before it is taken 
 
 await t.test('the set-up to try out is made once, and only its owner can read it', async (t) => {
   const platform = new FakeProcess([])
-  const first = await startTrial(platform)
-  const second = await startTrial(platform)
+  const first = await startDemo(platform)
+  const second = await startDemo(platform)
   await first.stop()
   await second.stop()
   t.match(first.config, { listen: { host: '127.0.0.1', port: 9000 }, buckets: [['*', { encryption: 'on', plaintext: 'refuse' }]] })
@@ -339,7 +339,7 @@ await t.test('the set-up to try out is made once, and only its owner can read it
   t.match(platform.out, /http:\/\/127\.0\.0\.1:9000[^]*to try out[^]*aws --endpoint-url http:\/\/127\.0\.0\.1:9000 s3 mb s3:\/\/demo/)
   for (const name of ['keyring.json', 'credentials.json']) t.equal(statSync(join(directory, 'data', name)).mode & 0o777, 0o600, name)
   writeFileSync(join(directory, 'data/credentials.json'), '{}')
-  await t.rejects(startTrial(platform), /does not hold a credential/)
+  await t.rejects(startDemo(platform), /does not hold a credential/)
 })
 
 await t.test('as a process: SIGTERM ends it with 0, a missing file with 2', async (t) => {

@@ -140,7 +140,7 @@ void t.test('regression: a form whose signature is wrong is refused before its f
 void t.test('regression: a signed hash is held to where the operation has no use for a body', async (t) => {
   const { gateway, wire, seen } = await rig(t)
   for (const { name, row, draft } of operationRequests(bucket, key)) {
-    if (row.takesBody !== 'none' || planners[name].on.act === 'refuse' || (draft.method !== 'PUT' && draft.method !== 'POST')) continue
+    if (row.takesBody !== 'none' || planners[name].on.effect === 'refuse' || (draft.method !== 'PUT' && draft.method !== 'POST')) continue
     const answer = await wire.send(headerSigned(gateway, draft, '', { payloadHash: sha256('something else') }))
     t.match(answer, { status: 400, code: 'XAmzContentSHA256Mismatch' }, name)
   }

@@ -112,7 +112,7 @@ await t.test('with "store" the store decides who reads plaintext, which is said 
   const told: unknown[] = []
   const gateway = await startTestGateway(store, {
     sections: { buckets: { '*': { key: 'main' }, 'pages': { key: 'main', publicRead: 'store' } } },
-    tell: (level, message, fields) => {
+    operatorLog: (level, message, fields) => {
       told.push([level, message, fields])
     }
   })

@@ -19,7 +19,7 @@ async function rig(t: Test, keys?: Readonly<Record<string, unknown>>) {
   const sections = keys === undefined ? {} : { keys, buckets: { '*': { encryption: 'on', key: Object.keys(keys)[0], allowedKeys: Object.keys(keys) } } }
   const gateway = await startTestGateway(store, {
     sections,
-    tell: (level, message, fields) => {
+    operatorLog: (level, message, fields) => {
       told.push({ level, message, ...fields })
     }
   })

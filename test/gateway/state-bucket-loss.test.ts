@@ -70,7 +70,7 @@ for (const [index, [what, faults]] of Object.entries(rules).entries()) {
     // Another instance, which remembers nothing, and was started before the loss.
     const gateway = await startTestGateway(store, {
       keyring: before.keyring,
-      tell: (level, message, fields) => {
+      operatorLog: (level, message, fields) => {
         told.push({ level, message, ...fields })
       }
     })

@@ -61,7 +61,7 @@ async function engine(t: Test, rig: RewrapRig, change: Partial<RewrapJob> = {}):
     realm: 'test',
     aliases: [],
     conditions: await probeConditions(upstream, 'sealgate-state', signal),
-    tagHabit: await probeCopyTagMode(upstream, 'sealgate-state', signal),
+    copyTagMode: await probeCopyTagMode(upstream, 'sealgate-state', signal),
     singleCopyLimit: 6 * MIB,
     partSize: 5 * MIB,
     retryMs: 1,
@@ -212,8 +212,8 @@ await t.test('stores whose copies lose tags get them sent, or put again, also af
   const tags = async () => (await rig.s3.send(new GetObjectTaggingCommand({ Bucket, Key: 'o' }))).TagSet
   const expected = [{ Key: 'a', Value: '1' }, { Key: 'b', Value: '+=' }]
   await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o', Tagging: 'a=1&b=%2B%3D' }))
-  let job = await engine(t, rig, { tagHabit: 'sent' })
-  t.equal((await engine(t, rig)).tagHabit, 'kept', 'the embedded store keeps them')
+  let job = await engine(t, rig, { copyTagMode: 'sent' })
+  t.equal((await engine(t, rig)).copyTagMode, 'kept', 'the embedded store keeps them')
   const turn = async (): Promise<void> => {
     await rig.rotate()
     job = await reopened(t, rig, job)

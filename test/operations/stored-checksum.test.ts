@@ -232,7 +232,7 @@ void t.test('before the store has been seen to take them nothing is written', as
   const told: string[] = []
   const gateway = await startTestGateway(store, {
     ...options,
-    tell: (...line) => {
+    operatorLog: (...line) => {
       told.push(JSON.stringify(line))
     }
   })

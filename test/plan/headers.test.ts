@@ -112,7 +112,7 @@ await t.test('every header of AWS\'s model is decided on purpose', (t) => {
   const names = new Set(model.flatMap(({ requiredHeaders, optionalHeaders }) => [...requiredHeaders, ...optionalHeaders]))
   const refusedOperations = /^x-amz-(fwd-|rename-source|request-(route|token)|create-session-mode|client-token|object-if-match|write-offset-bytes)/
   const stays = [...names].filter((name) => !travels(name, 'plain-data') && !refusedOperations.test(name)).sort()
-  t.strictSame(stays, ['content-length', 'x-amz-copy-source', 'x-amz-copy-source-range', 'x-amz-sdk-checksum-algorithm'], 'the executors\' own')
+  t.strictSame(stays, ['content-length', 'x-amz-copy-source', 'x-amz-copy-source-range', 'x-amz-sdk-checksum-algorithm'], 'the handlers\' own')
   t.ok(names.size > 80)
   t.end()
 })

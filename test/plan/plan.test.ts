@@ -21,11 +21,11 @@ await t.test('docs/COMPATIBILITY.md is what the tables say', (t) => {
 
 await t.test('object bytes never travel unsealed in a sealed bucket', (t) => {
   for (const name of operationNames) {
-    const { act } = plan(name, sealed)
+    const { effect } = plan(name, sealed)
     const { takesBody, write } = operations[name]
-    if (takesBody === 'data' || takesBody === 'form') t.ok(['seal', 'refuse'].includes(act), `${name}: ${act}`)
-    if (act === 'seal') t.ok(write, `${name} is a write`)
-    if (act === 'open') t.notOk(write, `${name} is a read`)
+    if (takesBody === 'data' || takesBody === 'form') t.ok(['seal', 'refuse'].includes(effect), `${name}: ${effect}`)
+    if (effect === 'seal') t.ok(write, `${name} is a write`)
+    if (effect === 'open') t.notOk(write, `${name} is a read`)
   }
   // Whatever tells of sizes, ETags or bytes of objects is not handed on as it is.
   for (
@@ -47,13 +47,13 @@ await t.test('object bytes never travel unsealed in a sealed bucket', (t) => {
       'PutBucketLifecycleConfiguration'
     ] as const
   ) {
-    t.not(plan(name, sealed).executor, 'forward', name)
+    t.not(plan(name, sealed).handler, 'forward', name)
   }
   t.end()
 })
 
 await t.test('a plain bucket is passed through, but for what needs the gateway', (t) => {
-  const own = operationNames.filter((name) => !['forward', 'refuse'].includes(plan(name, plain).executor))
+  const own = operationNames.filter((name) => !['forward', 'refuse'].includes(plan(name, plain).handler))
   t.strictSame([...own].sort(), [
     'CompleteMultipartUpload',
     'CopyObject',
@@ -80,10 +80,10 @@ await t.test('a plain bucket is passed through, but for what needs the gateway',
 await t.test('refusals say why, and hold in both kinds of bucket', (t) => {
   for (const name of operationNames) {
     const { on, off } = planners[name]
-    t.equal(on.act === 'refuse', on.executor === 'refuse', name)
-    t.equal(on.act === 'refuse', off.act === 'refuse', name)
-    if (on.act !== 'forward') t.not(on.how, '', `${name} says what changes`)
+    t.equal(on.effect === 'refuse', on.handler === 'refuse', name)
+    t.equal(on.effect === 'refuse', off.effect === 'refuse', name)
+    if (on.effect !== 'forward') t.not(on.note, '', `${name} says what changes`)
   }
-  t.equal(plan('ListBuckets', null).act, 'rewrite', 'no bucket, no policy')
+  t.equal(plan('ListBuckets', null).effect, 'rewrite', 'no bucket, no policy')
   t.end()
 })

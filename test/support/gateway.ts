@@ -21,7 +21,7 @@ export interface TestGatewayOptions {
   /** Milliseconds between the white space of a pending answer. */
   readonly heartbeatMs?: number
   /** Told what the operator is told. */
-  readonly tell?: OperatorLog
+  readonly operatorLog?: OperatorLog
   /** Takes every line of the log, at its most talkative. Default: no log. */
   readonly log?: (line: string) => void
 }
@@ -71,7 +71,7 @@ export async function startTestGateway(store: StoreAccess, options: TestGatewayO
     }),
     { file: join(folder, 'sealgate.yaml'), env: {} }
   )
-  const gateway = await createGateway(config, options.tell ?? (() => undefined))
+  const gateway = await createGateway(config, options.operatorLog ?? (() => undefined))
   const listener = createListener({
     host: '127.0.0.1',
     port: 0,

@@ -250,7 +250,7 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
     }
   },
   {
-    name: 'headers at the gate',
+    name: 'headers of a request',
     seeds: ['host: gateway\ncontent-length: 5§\nconnection: close, §\nexpect: §\nx-amz-meta-a: §', '§: 1\nhost: §'],
     run: (input) => admit({ method: 'PUT', url: '/b/k', httpVersion: '1.1', rawHeaders: lines(input).flat() })
   },

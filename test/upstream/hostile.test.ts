@@ -58,8 +58,8 @@ const broken: Record<string, Answer> = {
   'folded field': head('Content-Length: 2\r\nx-a: 1\r\n 2') + 'ok',
   'control byte in a field': head('Content-Length: 2\r\nx-a: \x00') + 'ok',
   'flood of interim answers': 'HTTP/1.1 103 Early\r\n\r\n'.repeat(2000) + ok,
-  'unasked continue': 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(2000),
-  'unasked upgrade': 'HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n',
+  'unsolicited continue': 'HTTP/1.1 100 Continue\r\n\r\n'.repeat(2000),
+  'unsolicited upgrade': 'HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n',
   'moved permanently': 'HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: http://127.0.0.1:1/\r\n\r\n',
   'temporary redirect': 'HTTP/1.1 307 Moved\r\nContent-Length: 0\r\nLocation: http://127.0.0.1:1/\r\n\r\n',
   'endless error document': 'HTTP/1.1 500 Bad\r\nTransfer-Encoding: chunked\r\n\r\n' + `4000\r\n${'x'.repeat(0x4000)}\r\n`.repeat(8),
@@ -89,13 +89,13 @@ await t.test('bytes behind an answer do not become the next answer', async (t) =
         }
       }
     })
-    let unasked = 0
+    let unsolicited = 0
     const upstream = upstreamTo(
       t,
       store.endpoint,
       {
         onUnsolicited: () => {
-          unasked += 1
+          unsolicited += 1
         }
       },
       {},
@@ -109,7 +109,7 @@ await t.test('bytes behind an answer do not become the next answer', async (t) =
       t.match(outcome, /^(ok|ServiceUnavailable)$/, name)
       await store.allClosed()
     }
-    t.equal(unasked, 3, 'told of')
+    t.equal(unsolicited, 3, 'told of')
   }
 })
 

@@ -26,24 +26,24 @@ import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 export async function copyObject(ctx: OperationContext): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
   if (ctx.policy.encryption === 'off' && ctx.services.policyFor(source.bucket).encryption === 'off') return forwardCopy(ctx, source)
-  return slowResponse((known) =>
+  return slowResponse((addHeaders) =>
     retryOnChange(async () => {
-      const looked = await inspectSource(ctx, source)
+      const inspected = await inspectSource(ctx, source)
       refuseIdleCopy(ctx, source)
-      if (looked.object.size > MAX_SINGLE_PLAINTEXT) {
+      if (inspected.object.size > MAX_SINGLE_PLAINTEXT) {
         throw new S3Error('InvalidRequest', {
           message: 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120'
         })
       }
-      const { object, manifest } = looked
+      const { object, manifest } = inspected
       const tie = object.kind === 'plain' || ctx.policy.encryption === 'off' ? null : await tieTo(ctx, source, object)
       if (object.kind === 'plain' || tie === null) {
-        return streamCopy(ctx, source, looked, { checksum: await copiedChecksum(ctx, object, manifest), known })
+        return streamCopy(ctx, source, inspected, { checksum: await copiedChecksum(ctx, object, manifest), addHeaders })
       }
       const checksum = header(ctx, 'x-amz-checksum-algorithm') === undefined ? null : await copiedChecksum(ctx, object, manifest)
       return checksum?.value === null
-        ? streamCopy(ctx, source, looked, { checksum, known })
-        : rewrapAndCopy(ctx, { source, object, tie, manifest: looked.manifest }, known)
+        ? streamCopy(ctx, source, inspected, { checksum, addHeaders })
+        : rewrapAndCopy(ctx, { source, object, tie, manifest: inspected.manifest }, addHeaders)
     })
   )
 }
@@ -81,7 +81,7 @@ interface TiedSource {
   readonly tie: NonNullable<CopyTie>
 }
 
-async function rewrapAndCopy(ctx: OperationContext, { source, object, tie, manifest: seen }: TiedSource, known: AddHeaders): Promise<Buffer> {
+async function rewrapAndCopy(ctx: OperationContext, { source, object, tie, manifest: seen }: TiedSource, addHeaders: AddHeaders): Promise<Buffer> {
   // Where the source's bucket shows no MD5, nobody has looked for it yet; the destination may show it.
   const hidden = seen === null && object.attributes.digestsInManifest && ctx.policy.etag === 'md5'
   const manifest = hidden ? await readManifest(ctx, object) : seen
@@ -111,7 +111,7 @@ async function rewrapAndCopy(ctx: OperationContext, { source, object, tie, manif
       ...tie
     ]
   })
-  if (response.status < 300) known([...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders])
+  if (response.status < 300) addHeaders([...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders])
   return answerOf(ctx, response, manifest, object, { key, tags: tags ?? '' })
 }
 

@@ -35,15 +35,15 @@ export async function inspectSource(ctx: OperationContext, source: CopySource): 
     // What the store keeps of an object in clear goes along with its copy.
     ...encryption === 'off' || plaintext === 'allow' ? [['x-amz-checksum-mode', 'ENABLED'] as const] : []
   ]
-  const looked = await inspectObject(ctx, { ...source, customerKey: customerKeyOfSource(ctx), headers })
+  const inspected = await inspectObject(ctx, { ...source, customerKey: customerKeyOfSource(ctx), headers })
   const verdict = evaluateConditions({
     ifMatch: header(ctx, 'x-amz-copy-source-if-match'),
     ifNoneMatch: header(ctx, 'x-amz-copy-source-if-none-match'),
     ifModifiedSince: header(ctx, 'x-amz-copy-source-if-modified-since'),
     ifUnmodifiedSince: header(ctx, 'x-amz-copy-source-if-unmodified-since')
-  }, { etag: clientEtag(ctx, looked.object, looked.manifest), lastModified: looked.object.headers.get('last-modified') })
+  }, { etag: clientEtag(ctx, inspected.object, inspected.manifest), lastModified: inspected.object.headers.get('last-modified') })
   if (verdict !== 'pass') throw new S3Error('PreconditionFailed')
-  return looked
+  return inspected
 }
 
 /** The checksum a copy is to have. */

@@ -14,7 +14,7 @@ import { sealObject, type StoredAnswer, storePlain } from '../objects/put-object
 
 interface Through {
   readonly checksum: CopiedChecksum | null
-  readonly known: AddHeaders
+  readonly addHeaders: AddHeaders
 }
 
 /**
@@ -26,7 +26,7 @@ export async function streamCopy(
   ctx: OperationContext,
   source: CopySource,
   { object, manifest }: InspectedObject,
-  { checksum, known }: Through
+  { checksum, addHeaders }: Through
 ): Promise<Buffer> {
   const described = copiedHeaders(ctx, object, await copiedTags(ctx, source, object, 'gateway'))
   const stream = await fetchSlice(ctx, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
@@ -35,20 +35,20 @@ export async function streamCopy(
     const stored = ctx.policy.encryption === 'off'
       ? await storePlain(ctx, body, [...described, ...storesAffair(ctx), ...checksumHeader(checksum)])
       : await sealObject(ctx, body, new Map([...described, ...encryptionHeaders(ctx)]))
-    known([
+    addHeaders([
       ...stored.headers.filter(([name]) => name !== 'etag' && !name.startsWith('x-amz-checksum-')),
       ...object.versionId === null ? [] : [['x-amz-copy-source-version-id', object.versionId] as const]
     ])
     return copyResult(stored.etag, null, storedChecksums(stored))
   } catch (error) {
-    throw error instanceof S3Error && error.code === 'BadDigest' ? spoilt(ctx, error) : error
+    throw error instanceof S3Error && error.code === 'BadDigest' ? corruptedSource(ctx, error) : error
   } finally {
     stream.destroy()
   }
 }
 
 /** The source is not what its checksum says: nobody has declared one but the store. */
-function spoilt(ctx: OperationContext, error: S3Error): S3Error {
+function corruptedSource(ctx: OperationContext, error: S3Error): S3Error {
   ctx.services.integrityFailure('checksum')
   return new S3Error('SealgateIntegrityError', { cause: error })
 }

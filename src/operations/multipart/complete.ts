@@ -29,9 +29,9 @@ import { removeState } from './abort.ts'
 export async function completeMultipartUpload(ctx: OperationContext): Promise<HttpResponse> {
   refuseEqualParts(ctx)
   const listed = parseCompletedParts(await readDocument(ctx), clientDocument(ctx.services.config.limits.xmlBytes))
-  return slowResponse(async (known) => {
+  return slowResponse(async (addHeaders) => {
     const { headers, document } = await complete(ctx, listed)
-    known(headers)
+    addHeaders(headers)
     return document
   })
 }
@@ -78,7 +78,7 @@ async function tryOnce(ctx: OperationContext, listed: readonly CompletedPart[], 
   if (upload === null) return over(ctx, listHash)
   const known = await readPartState(ctx, upload, listed)
   if (known === null) return over(ctx, listHash)
-  const { parts, number } = await choose(ctx, upload, listed, known, listHash)
+  const { parts, number } = await selectListed(ctx, upload, listed, known, listHash)
   if ('headers' in parts) return parts
   const size = parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0)
   checkObjectSize(ctx, size)
@@ -107,7 +107,7 @@ async function over(ctx: OperationContext, listHash: Buffer): Promise<Completed>
 }
 
 /** A part that is missing may have been cleared away by another instance that was quicker with the same list. */
-async function choose(
+async function selectListed(
   ctx: OperationContext,
   upload: Upload,
   listed: readonly CompletedPart[],

@@ -5,7 +5,7 @@ import { InFlight } from '../../concurrency/in-flight.ts'
 /** How many times as long as its client a try waits for the store's answer, once the store has the whole body. */
 const TIMES_AS_LONG = 6
 
-interface LatePartsOptions {
+interface DetachedPartWritesOptions {
   /** Tries that are waited for though their clients are not, at most: each holds a connection to the store. */
   readonly limit: number
   /** Seconds until a client is told that the store has not answered: `limits.upstreamFirstByteSeconds`. */
@@ -32,13 +32,13 @@ export interface PartTry {
  * of which nobody was told. So the answer is waited for all the same, and its record written.
  */
 export class DetachedPartWrites {
-  readonly #options: LatePartsOptions
+  readonly #options: DetachedPartWritesOptions
   /** The oldest first. */
   readonly #late = new Set<AbortController>()
   readonly #drain = new InFlight()
   #closed = false
 
-  constructor(options: LatePartsOptions) {
+  constructor(options: DetachedPartWritesOptions) {
     this.#options = options
   }
 

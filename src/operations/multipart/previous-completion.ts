@@ -19,9 +19,9 @@ import { slowResponse } from '../responses.ts'
  * @throws S3Error ServiceUnavailable when it cannot be told: the client may ask again, and is at no fault.
  */
 export async function completedBefore(ctx: OperationContext, listHash: Buffer): Promise<Completed | null> {
-  const looked = await lookAtObject(ctx)
-  if (looked?.object.kind !== 'sealed' || looked.manifest === null) return null
-  const { object, manifest } = looked
+  const inspected = await inspectIfThere(ctx)
+  if (inspected?.object.kind !== 'sealed' || inspected.manifest === null) return null
+  const { object, manifest } = inspected
   if (manifest.uploadHash?.equals(uploadHashOf(ctx)) !== true || manifest.listHash?.equals(listHash) !== true) return null
   return completedAnswer(ctx, {
     etag: clientEtag(ctx, object, manifest),
@@ -34,7 +34,7 @@ export async function completedBefore(ctx: OperationContext, listHash: Buffer): 
   })
 }
 
-async function lookAtObject(ctx: OperationContext): Promise<InspectedObject | null> {
+async function inspectIfThere(ctx: OperationContext): Promise<InspectedObject | null> {
   try {
     return await retryOnChange(() => inspectTarget(ctx))
   } catch (error) {
@@ -86,11 +86,11 @@ function locationOf(ctx: OperationContext): string {
  */
 export async function completePlain(ctx: OperationContext): Promise<HttpResponse> {
   const body = await readDocument(ctx)
-  return slowResponse(async (known) => {
+  return slowResponse(async (addHeaders) => {
     const headers = plainHeaders(ctx).filter(([name]) => name !== 'content-md5')
     const response = await send(ctx, { method: 'POST', query: forwardedQuery(ctx), headers, body, contentLength: body.length })
     const document = await successOf(ctx, response)
-    known(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))
+    addHeaders(downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-type'))
     return rewriteXml(document, (editor, parsed) => {
       const location = childOf(parsed, parsed.root, 'Location')
       if (location !== undefined) editor.setText(location, locationOf(ctx))

@@ -49,13 +49,13 @@ export async function uploadPartCopy(ctx: OperationContext): Promise<HttpRespons
     return ctx.services.policyFor(source.bucket).encryption === 'off' ? forwardCopy(ctx, source) : copyIntoPlain(ctx, source, number)
   }
   refuseEqualParts(ctx)
-  const looked = await retryOnChange(() => inspectSource(ctx, source))
-  const size = sizeOf(sliceOf(ctx, looked))
+  const inspected = await retryOnChange(() => inspectSource(ctx, source))
+  const size = sizeOf(sliceOf(ctx, inspected))
   checkPartSize(number, size)
   const upload = await uploadForPart(ctx, size)
-  return slowResponse((known) => {
-    known([...versionOf(looked), ...upload.encryptionHeaders])
-    return copySealed(ctx, source, looked, upload, number)
+  return slowResponse((addHeaders) => {
+    addHeaders([...versionOf(inspected), ...upload.encryptionHeaders])
+    return copySealed(ctx, source, inspected, upload, number)
   })
 }
 
@@ -78,17 +78,17 @@ function versionOf({ object: { versionId } }: InspectedObject): Header[] {
 interface OpenSource {
   readonly stream: Readable
   readonly size: number
-  readonly looked: InspectedObject
+  readonly inspected: InspectedObject
 }
 
 /** The plaintext of what is to be copied; looked at anew when the source was replaced between the look and the fetch. */
 async function openSource(ctx: OperationContext, source: CopySource, seen: InspectedObject | null): Promise<OpenSource> {
   let first = seen
   return retryOnChange(async () => {
-    const looked = first ?? await inspectSource(ctx, source)
+    const inspected = first ?? await inspectSource(ctx, source)
     first = null
-    const slice = sliceOf(ctx, looked)
-    return { stream: await fetchSlice(ctx, looked.object, looked.manifest, slice, 'source'), size: sizeOf(slice), looked }
+    const slice = sliceOf(ctx, inspected)
+    return { stream: await fetchSlice(ctx, inspected.object, inspected.manifest, slice, 'source'), size: sizeOf(slice), inspected }
   })
 }
 
@@ -112,16 +112,16 @@ async function copySealed(ctx: OperationContext, source: CopySource, seen: Inspe
 async function copyIntoPlain(ctx: OperationContext, source: CopySource, number: number): Promise<HttpResponse> {
   // Where the store would copy it would compute this; it can be sent behind the bytes where the store is known to take that.
   const checksum = storedChecksum(ctx) === null ? null : await demandedChecksum(ctx)
-  const { stream, size, looked } = await openSource(ctx, source, null)
-  return slowResponse((known) => {
-    known(versionOf(looked))
+  const { stream, size, inspected } = await openSource(ctx, source, null)
+  return slowResponse((addHeaders) => {
+    addHeaders(versionOf(inspected))
     return sendPlain(ctx, { stream, size }, number, checksum)
   })
 }
 
 async function sendPlain(
   ctx: OperationContext,
-  { stream, size }: Omit<OpenSource, 'looked'>,
+  { stream, size }: Omit<OpenSource, 'inspected'>,
   number: number,
   checksum: ChecksumAlgorithm | null
 ): Promise<Buffer> {

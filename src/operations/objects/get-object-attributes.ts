@@ -20,12 +20,12 @@ const headerNames = /^(last-modified|x-amz-version-id|x-amz-delete-marker|x-amz-
 export async function getObjectAttributes(ctx: OperationContext): Promise<HttpResponse> {
   const wanted = wantedAttributes(ctx)
   const page = wantedPage(ctx)
-  const looked = await retryOnChange(() => lookWithDigests(ctx, wanted.has('Checksum')))
-  const { object, manifest } = looked
+  const inspected = await retryOnChange(() => inspectWithDigests(ctx, wanted.has('Checksum')))
+  const { object, manifest } = inspected
   checkReadConditions(ctx, clientEtag(ctx, object, manifest), object.headers.get('last-modified'))
   const nodes: XmlNode[] = []
   if (wanted.has('ETag')) nodes.push(['ETag', unquoteEtag(clientEtag(ctx, object, manifest))])
-  if (wanted.has('Checksum')) nodes.push(...checksumNode(looked))
+  if (wanted.has('Checksum')) nodes.push(...checksumNode(inspected))
   if (wanted.has('ObjectParts') && manifest !== null && manifest.kind === 'multipart') nodes.push(partsNode(manifest, page))
   if (wanted.has('StorageClass')) nodes.push(['StorageClass', object.headers.get('x-amz-storage-class') ?? 'STANDARD'])
   if (wanted.has('ObjectSize')) nodes.push(['ObjectSize', String(object.size)])
@@ -71,10 +71,10 @@ function invalid(name: string, value: string, message: string): S3Error {
 }
 
 /** A single's checksum may stand in its manifest, which no other attribute needs. */
-async function lookWithDigests(ctx: OperationContext, digests: boolean): Promise<InspectedObject> {
-  const looked = await inspectTarget(ctx)
-  const { object } = looked
-  if (!digests || looked.manifest !== null || object.kind === 'plain' || !object.attributes.digestsInManifest) return looked
+async function inspectWithDigests(ctx: OperationContext, digests: boolean): Promise<InspectedObject> {
+  const inspected = await inspectTarget(ctx)
+  const { object } = inspected
+  if (!digests || inspected.manifest !== null || object.kind === 'plain' || !object.attributes.digestsInManifest) return inspected
   return { object, manifest: await readManifest(ctx, object) }
 }
 

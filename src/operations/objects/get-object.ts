@@ -24,11 +24,11 @@ export async function getObject(ctx: OperationContext): Promise<HttpResponse> {
   return retryOnChange(() => {
     const wanted = requestedRange(ctx)
     const needsSize = wanted.kind === 'part' || (wanted.kind === 'range' && wanted.spec.kind === 'suffix')
-    return needsSize || needsHeadFirst(ctx) ? lookThenFetch(ctx, wanted) : fetchAtOnce(ctx, wanted)
+    return needsSize || needsHeadFirst(ctx) ? inspectThenFetch(ctx, wanted) : fetchAtOnce(ctx, wanted)
   })
 }
 
-async function lookThenFetch(ctx: OperationContext, wanted: RequestedRange): Promise<HttpResponse> {
+async function inspectThenFetch(ctx: OperationContext, wanted: RequestedRange): Promise<HttpResponse> {
   const { object, manifest } = await inspectTarget(ctx)
   const slice = checked(ctx, wanted, object, manifest)
   const headers = objectHeaders(ctx, object, manifest, slice)
@@ -55,7 +55,7 @@ async function fetchAtOnce(ctx: OperationContext, wanted: RequestedRange): Promi
     // The guess lies behind the end: only the size tells whether the client's range does.
     if (response.status === 416 && wanted.kind === 'range') {
       response.body.resume()
-      return await lookThenFetch(ctx, wanted)
+      return await inspectThenFetch(ctx, wanted)
     }
     if (response.status !== (guess === null ? 200 : 206)) throw await refusal(ctx, response)
     return await openGuessed(ctx, wanted, response)
@@ -70,14 +70,14 @@ async function refusal(ctx: OperationContext, response: UpstreamResponse): Promi
 }
 
 async function openGuessed(ctx: OperationContext, wanted: RequestedRange, response: UpstreamResponse): Promise<HttpResponse> {
-  const got = storedRangeOf(response)
-  const object = await openStored(ctx, placeOf(ctx), response.headers, got.total, customerKeyOfAccess(ctx))
-  const looked: InspectedObject = { object, manifest: needsManifest(ctx, object) && object.kind === 'sealed' ? await readManifest(ctx, object) : null }
-  remember(ctx, looked)
-  const slice = checked(ctx, wanted, object, looked.manifest)
+  const storedRange = storedRangeOf(response)
+  const object = await openStored(ctx, placeOf(ctx), response.headers, storedRange.total, customerKeyOfAccess(ctx))
+  const inspected: InspectedObject = { object, manifest: needsManifest(ctx, object) && object.kind === 'sealed' ? await readManifest(ctx, object) : null }
+  remember(ctx, inspected)
+  const slice = checked(ctx, wanted, object, inspected.manifest)
   // Whatever refuses the request does so before there is a body: nobody would be left to close that.
-  const headers = objectHeaders(ctx, object, looked.manifest, slice)
-  return { status: slice.status, headers, body: await decryptingStream(ctx, object, looked.manifest, slice, { response, got }) }
+  const headers = objectHeaders(ctx, object, inspected.manifest, slice)
+  return { status: slice.status, headers, body: await decryptingStream(ctx, object, inspected.manifest, slice, { response, storedRange }) }
 }
 
 function remember(ctx: OperationContext, { object, manifest }: InspectedObject): void {

@@ -26,7 +26,7 @@ export interface StoredRange {
 
 interface Answer {
   readonly response: UpstreamResponse
-  readonly got: StoredRange
+  readonly storedRange: StoredRange
 }
 
 /** The plaintext of a slice from an answer that may already hold its bytes; else they are fetched. */
@@ -35,16 +35,16 @@ export async function decryptingStream(
   object: StoredObject,
   manifest: Manifest | null,
   slice: Slice,
-  { response, got }: Answer
+  { response, storedRange }: Answer
 ): Promise<Readable> {
   if (object.kind === 'plain') {
-    if (got.first === slice.first && got.last === slice.last) return opened(ctx, response, [])
+    if (storedRange.first === slice.first && storedRange.last === slice.last) return opened(ctx, response, [])
   } else if (isWholeSingle(object, slice)) {
-    if (got.first === 0 && got.last === object.storedSize - 1) return opened(ctx, response, [wholeSingle(object)])
+    if (storedRange.first === 0 && storedRange.last === object.storedSize - 1) return opened(ctx, response, [wholeSingle(object)])
   } else {
     const plan = planOf(object, manifest, slice)
-    if (got.first === plan.storedFirst && got.last >= plan.storedLast) {
-      return opened(ctx, response, [new RangeOpener({ dataKey: object.dataKey, plan, surplus: got.last - plan.storedLast })])
+    if (storedRange.first === plan.storedFirst && storedRange.last >= plan.storedLast) {
+      return opened(ctx, response, [new RangeOpener({ dataKey: object.dataKey, plan, surplus: storedRange.last - plan.storedLast })])
     }
   }
   response.body.destroy()

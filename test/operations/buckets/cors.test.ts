@@ -67,7 +67,7 @@ await t.test('the operator is told why an answer has no CORS headers, and the an
   const lines: unknown[] = []
   const blind = await startTestGateway(store, {
     keyring: gateway.keyring,
-    tell: (...line) => {
+    operatorLog: (...line) => {
       lines.push(line)
     }
   })
