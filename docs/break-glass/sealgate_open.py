@@ -3,12 +3,21 @@
 
 Needs Python 3.9 or newer and the package `cryptography` (https://cryptography.io), nothing else.
 
-    sealgate_open.py --body stored.bin --key-id "$KEY" --envelope "$ENVELOPE" \\
-        --realm main --bucket photos --object a/b.jpg --keyring keyring.json --out b.jpg
+    aws s3api get-object --bucket photos --key a/b.jpg stored.bin > head.json
+    sealgate_open.py --body stored.bin --headers head.json --bucket photos --object a/b.jpg \\
+        --backup keyring.backup --passphrase-file passphrase.txt --out b.jpg
 
-KEY and ENVELOPE are the values of x-amz-meta-sealgate-key and x-amz-meta-sealgate, as the store's HEAD shows them. Where the
-bucket key is wrapped by AWS KMS, unwrap it with `--print-blob` and `aws kms decrypt`, and pass it with --bucket-key.
-The output appears under its name only after every byte of the body has verified. Exit status 1: it did not.
+The realm comes from the keyring or its backup where they hold it, else from --realm. Where the bucket key is wrapped by AWS KMS,
+`--print-blob` and `--print-kms-context` print what `aws kms decrypt` takes; pass the answer with --bucket-key.
+The output appears under its name only after every byte of the body has verified; its SHA-256 is printed.
+
+Exit status:
+  0  opened
+  1  the stored data did not verify: it is damaged or was changed
+  2  the command line, or a file that it names, is not good
+  3  the backup does not open: wrong passphrase, or the backup is damaged or cut
+  4  a key is missing: not in the keyring, disabled, or of another kind
+  5  other realm, bucket, object name, context or key than the object was sealed for
 """
 import argparse
 import base64
@@ -16,26 +25,50 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import struct
 import sys
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 SEGMENT, HEADER, TAG, FOOTER = 65536, 40, 16, 12
-MIN_PART, MAX_PART = 5 * 1024 * 1024, 5367071380
+MIN_PART, MAX_PART, MAX_PARTS = 5 * 1024 * 1024, 5367071380, 10000
+MAX_MANIFEST, MAX_ENVELOPE, MAX_BLOB = 1310562, 9216, 6144
 CHECKSUM_SIZES = {1: 4, 2: 4, 3: 8, 4: 20, 5: 32, 6: 16, 7: 64, 8: 8, 9: 8, 10: 16}
+OBJECT_KEY_SALT = b'sealgate/v1/object-key-hkdf-salt'
 
 
-class Invalid(Exception):
+class Failure(Exception):
+    """Why an object was not opened. `status` is the exit status."""
+    status = 2
+
+
+class Damaged(Failure):
     """The stored data did not verify."""
+    status = 1
 
 
-def require(condition, what):
+class BackupFailure(Failure):
+    status = 3
+
+
+class MissingKey(Failure):
+    status = 4
+
+
+class Elsewhere(Failure):
+    """Sealed for another realm, bucket, name, context or key."""
+    status = 5
+
+
+def require(condition, what, failure=Damaged):
     if not condition:
-        raise Invalid(what)
+        raise failure(what)
 
 
 def hkdf(key, salt, info, length=32):
@@ -52,7 +85,7 @@ def unwrap(kek, wrapped, aad, what):
     try:
         return AESGCM(hkdf(kek, wrapped[:32], b'sealgate/v1/wrap')).decrypt(bytes(12), wrapped[32:], aad)
     except InvalidTag:
-        raise Invalid(what) from None
+        raise Elsewhere(what) from None
 
 
 class Reader:
@@ -71,6 +104,11 @@ class Reader:
         code = self.int(1)
         require(code in codes, self.what)
         return code
+
+    def length(self):
+        length = self.int(8)
+        require(length <= MAX_PARTS * MAX_PART, self.what)
+        return length
 
     def rest(self):
         return self.bytes(len(self.data) - self.at)
@@ -106,70 +144,222 @@ def stored_part_size(p):
     return stream_size(p) if p < MIN_PART else p + 20 * (p // SEGMENT) - 160
 
 
-# Keys
+# Keyring and backup
+
+class Keyring:
+    """What a keyring file holds. `realm` is None where it names none."""
+
+    def __init__(self, text, source):
+        try:
+            value = json.loads(text)
+            self.name, self.realm = value['name'], value.get('realm')
+            self.keys = {f"local:{self.name}:{key['id']}": (key['state'], base64.b64decode(key['key'], validate=True)) for key in value['keys']}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Failure(f'{source} is not a keyring') from None
+
+    def key(self, key_id):
+        require(key_id in self.keys, f'the keyring does not hold {key_id}', MissingKey)
+        state, key = self.keys[key_id]
+        require(state in ('enabled', 'decrypt-only'), f'{key_id} is {state} in the keyring', MissingKey)
+        require(len(key) == 32, f'{key_id} is not 32 bytes in the keyring', MissingKey)
+        require(any(key), f'{key_id} is zero in the keyring', MissingKey)
+        return key
+
+
+def open_backup(backup, passphrase):
+    """The keyring file in a backup (FORMAT, Backup of a keyring)."""
+    require(backup[:16] == b'sealgate-keys-1\n', 'this is not a keyring backup of a known version', BackupFailure)
+    require(len(backup) >= 65, 'the backup is cut', BackupFailure)
+    require(len(backup) <= 1 << 21, 'the backup is larger than one can be', BackupFailure)
+    require(14 <= backup[16] <= 20, 'the backup names a scrypt cost outside 14 to 20', BackupFailure)
+    header, sealed = backup[:49], backup[49:]
+    key = Scrypt(salt=header[17:], length=32, n=1 << header[16], r=8, p=1).derive(passphrase)
+    try:
+        return AESGCM(key).decrypt(bytes(12), sealed, header)
+    except InvalidTag:
+        # How the text begins tells a damaged backup from a wrong passphrase. Nothing of it is used.
+        start = Cipher(algorithms.AES(key), modes.GCM(bytes(12))).decryptor().update(sealed[:-TAG])
+        what = 'the passphrase is right, but the backup is damaged or cut' if start.startswith(b'{\n') else 'the backup does not open: wrong passphrase, or damaged'
+        raise BackupFailure(what) from None
+
+
+def read_passphrase(path):
+    """The content of a file without its last line end."""
+    with open(path, 'rb') as file:
+        text = file.read()
+    return text[:-2] if text.endswith(b'\r\n') else text[:-1] if text.endswith(b'\n') else text
+
+
+def load_keyring(keyring, backup, passphrase_file):
+    """From the file of --keyring, or from that of --backup; None where neither is named."""
+    if backup:
+        require(passphrase_file, '--backup needs --passphrase-file', Failure)
+        with open(backup, 'rb') as file:
+            return Keyring(open_backup(file.read(), read_passphrase(passphrase_file)), backup)
+    if not keyring:
+        return None
+    with open(keyring, 'rb') as file:
+        text = file.read()
+    require(not text.startswith(b'sealgate-keys-'), f'{keyring} is a backup: use --backup', Failure)
+    require(b'age-encryption.org' not in text[:64] and not text.startswith(b'-----BEGIN AGE'), f'{keyring} is encrypted: "age -d" makes a keyring of it', Failure)
+    return Keyring(text, keyring)
+
+
+def realm_of(given, keyring):
+    """The realm that is given, else that of the keyring; the two MUST agree."""
+    named = keyring.realm if keyring else None
+    require(given is None or named in (None, given), f'the keyring is of realm {named}, not of {given}', Elsewhere)
+    realm = named if given is None else given
+    require(realm is not None, 'the realm is not known: --realm is needed', Failure)
+    return realm
+
+
+# Key providers
 
 def parse_context(text):
-    return sorted((json.loads(base64.b64decode(text)) if text else {}).items(), key=lambda pair: pair[0].encode())
+    """The pairs of a client's encryption context, sorted by name."""
+    if not text:
+        return []
+    try:
+        pairs = json.loads(base64.b64decode(text, validate=True))
+        ordered = sorted(pairs.items(), key=lambda pair: pair[0].encode())
+    except (ValueError, AttributeError):
+        raise Damaged('the encryption context is malformed') from None
+    require(all(isinstance(value, str) for _, value in ordered), 'the encryption context is malformed')
+    require(not any(re.match('(aws|sealgate):', name, re.I) for name, _ in ordered), 'the encryption context has a reserved name')
+    return ordered
 
 
-def bucket_key(args, envelope):
-    """The key that opens the box (FORMAT, Key providers)."""
-    if args.bucket_key:
-        return bytes.fromhex(args.bucket_key)
-    if args.customer_key:
-        customer, salt, check = bytes.fromhex(args.customer_key), envelope['blob'][:32], envelope['blob'][32:]
-        require(hmac.compare_digest(hkdf(customer, salt, b'sealgate/v1/ssec-check', 16), check), 'another SSE-C key is needed')
-        return hkdf(customer, salt, b'sealgate/v1/ssec-wrap')
-    with open(args.keyring, encoding='utf-8') as file:
-        keyring = json.load(file)
-    versions = {f"local:{keyring['name']}:{key['id']}": key for key in keyring['keys']}
-    require(args.key_id in versions, f'the keyring does not hold {args.key_id}')
-    require(versions[args.key_id]['state'] != 'disabled', f'{args.key_id} is disabled')
-    name = args.object if envelope['scope'] == 2 else ''
-    pairs = [text for pair in parse_context(args.context) for text in pair]
-    aad = fields('sealgate/v1/bucket-key', args.realm, args.bucket, name, *pairs)
-    return unwrap(base64.b64decode(versions[args.key_id]['key']), envelope['blob'], aad, 'the bucket key does not open')
+def context_of(envelope, realm, bucket, name, context):
+    """The encryption context of AWS KMS. Always JSON: names may hold commas, quotes and anything else."""
+    arn = f'arn:aws:s3:::{bucket}' + (f'/{name}' if envelope['scope'] == 2 else '')
+    return {**dict(parse_context(context)), 'aws:s3:arn': arn, 'sealgate:realm': realm}
+
+
+def local_bucket_key(envelope, master_key, realm, bucket, name, context):
+    pairs = [text for pair in parse_context(context) for text in pair]
+    aad = fields('sealgate/v1/bucket-key', realm, bucket, name if envelope['scope'] == 2 else '', *pairs)
+    return unwrap(master_key, envelope['blob'], aad, 'the bucket key does not open: other realm, bucket, context or key')
+
+
+def customer_kek(envelope, customer_key):
+    blob = envelope['blob']
+    require(len(blob) == 48, 'the envelope is malformed')
+    require(envelope['scope'] == 1, 'the envelope is malformed')
+    check = hkdf(customer_key, blob[:32], b'sealgate/v1/ssec-check', 16)
+    require(hmac.compare_digest(check, blob[32:]), 'another SSE-C key is needed', MissingKey)
+    return hkdf(customer_key, blob[:32], b'sealgate/v1/ssec-wrap')
 
 
 # Envelope
 
 def parse_envelope(text):
-    require(len(text) <= 9216, 'the envelope is too long')
+    require(len(text) <= MAX_ENVELOPE, 'the envelope is too long')
+    require(re.fullmatch('[A-Za-z0-9_-]*', text) and len(text) % 4 != 1, 'the envelope is not base64url')
     raw = base64.urlsafe_b64decode(text + '=' * (-len(text) % 4))
-    require(base64.urlsafe_b64encode(raw).rstrip(b'=').decode() == text, 'the envelope is not base64url')
-    reader = Reader(raw, 'the envelope is malformed')
+    require(base64.urlsafe_b64encode(raw).rstrip(b'=').decode() == text, 'the envelope is not canonical base64url')
+    reader = Reader(raw, 'the envelope is malformed, or of a later version')
     reader.one_of(1)
     reader.one_of(1)
-    kind, scope = reader.one_of(1, 2), reader.one_of(1, 2)
-    bucket = reader.bytes(reader.int(1)).decode()
+    kind = reader.one_of(1, 2)
+    scope = reader.one_of(1, 2)
+    name = reader.bytes(reader.int(1))
     blob = reader.bytes(reader.int(2))
-    require(bucket and 1 <= len(blob) <= 6144, reader.what)
     commitment = reader.bytes(32)
     header = reader.bytes(HEADER) if kind == 1 else b''
+    bucket = name.decode(errors='replace')
+    require(name != b'', reader.what)
+    require(bucket.encode() == name, reader.what)
+    require(1 <= len(blob) <= MAX_BLOB, reader.what)
     return {'clear': raw[:4], 'kind': kind, 'scope': scope, 'bucket': bucket, 'blob': blob, 'commitment': commitment,
             'header': header, 'box': reader.rest()}
 
 
 def open_envelope(envelope, kek, realm, name):
-    """Returns the stream key and, for a single, the plaintext length."""
-    require(len(kek) == 32 and any(kek), 'the bucket key is not 32 bytes')
+    """Returns what the box holds."""
+    require(len(kek) == 32, 'the bucket key is not 32 bytes')
+    require(any(kek), 'the bucket key is zero')
     aad = fields('sealgate/v1/envelope', envelope['clear'], envelope['commitment'], envelope['header'], realm, envelope['bucket'], name)
-    secret = unwrap(kek, envelope['box'], aad, 'the envelope does not open: other key, place or content')
+    secret = unwrap(kek, envelope['box'], aad, 'the envelope does not open: other realm, bucket, object name or key, or damaged')
     object_key = secret[:32]
-    require(len(object_key) == 32 and any(object_key), 'the object key is not a key')
-    salt = b'sealgate/v1/object-key-hkdf-salt'
-    commitment = hkdf(object_key, salt, b'sealgate/v1/commitment')
+    require(len(object_key) == 32, 'the object key is cut')
+    require(any(object_key), 'the object key is zero')
+    commitment = hkdf(object_key, OBJECT_KEY_SALT, b'sealgate/v1/commitment')
     require(hmac.compare_digest(commitment, envelope['commitment']), 'the commitment is of another key')
-    reader = Reader(secret[32:], 'the attributes are malformed')
+    attributes = parse_attributes(secret[32:], envelope['kind'])
+    return {**attributes, 'stream_key': hkdf(object_key, OBJECT_KEY_SALT, b'sealgate/v1/stream')}
+
+
+def parse_attributes(data, kind):
+    reader = Reader(data, 'the attributes are malformed, or of a later version')
     flags = reader.one_of(*range(8))
     reader.one_of(0, 1, 2, 3)
     count = reader.int(1)
-    reader.bytes(16)
-    length = reader.int(8) if envelope['kind'] == 1 else None
+    digest = reader.bytes(16)
+    length = reader.length() if kind == 1 else None
     reader.bytes(16 if flags & 1 else 0)
     reader.checksums(count)
     reader.end()
-    return hkdf(object_key, salt, b'sealgate/v1/stream'), length
+    return {'length': length, 'metadata_digest': digest}
+
+
+# Metadata digest
+
+def normal(value):
+    return re.sub(' +', ' ', value.strip(' \t'))
+
+
+def normal_encoding(value):
+    members = [normal(member).lower() for member in value.split(',')]
+    return ','.join(member for member in members if member not in ('', 'aws-chunked'))
+
+
+def bindable(value):
+    return '' if re.search(r'[^\x20-\x7e]', value) or '=?' in value else value
+
+
+def bound_entries(headers):
+    """The entries that the digest binds, as (lower-cased name, normalised value), without empty ones."""
+    for name, value in headers:
+        name = name.lower()
+        if name == 'content-encoding':
+            name_and_value = name, normal_encoding(value)
+        elif name.startswith('x-amz-meta-') and not name.startswith('x-amz-meta-sealgate'):
+            name_and_value = name, normal(value)
+        else:
+            continue
+        if name_and_value[1] != '':
+            yield name_and_value
+
+
+def metadata_digest(content_type, entries, underscores):
+    values = {}
+    for name, value in entries:
+        values.setdefault(name.replace('_', '-') if underscores else name, []).append(value)
+    pairs = [text for name in sorted(values) for text in (name, bindable(','.join(values[name])))]
+    kind = normal(content_type)
+    kind = '' if kind in ('binary/octet-stream', 'application/octet-stream') else bindable(kind)
+    return hashlib.sha256(fields('sealgate/v1/metadata', kind, *pairs, *(['_'] if underscores else []))).digest()[:16]
+
+
+def check_metadata(opened, headers):
+    """`headers`: names and values as the store returns them, names in full."""
+    content_type = ','.join(value for name, value in headers if name.lower() == 'content-type')
+    entries = list(bound_entries(headers))
+    forms = [True] if any('_' in name for name, _ in entries) else [False, True]
+    digests = [metadata_digest(content_type, entries, underscores) for underscores in forms]
+    require(opened['metadata_digest'] in digests, 'the content type, the content encoding or the user metadata was changed')
+
+
+def headers_of(answer, source):
+    """Names and values in an answer of `aws s3api get-object` or `head-object`."""
+    try:
+        metadata = [(f'x-amz-meta-{name}', value) for name, value in answer.get('Metadata', {}).items()]
+        named = [('content-type', answer.get('ContentType', '')), ('content-encoding', answer.get('ContentEncoding', ''))]
+    except AttributeError:
+        raise Failure(f'{source} is not an answer of get-object or head-object') from None
+    require(all(isinstance(value, str) for _, value in metadata + named), f'{source} is not an answer of get-object or head-object', Failure)
+    return named + metadata
 
 
 # Body
@@ -187,12 +377,16 @@ def read_zeros(body, size):
         size -= len(data)
 
 
+def associated_data(kind, number, length):
+    return b'sealgate' + struct.pack('>BBHQ', 1, kind, number, length)
+
+
 def open_stream(body, stream_key, kind, number, length, header, suffix=b''):
     """Yields the plaintext of one Tink stream that starts where `body` stands, segment by segment."""
     stored = read_exactly(body, HEADER)
-    require(header in (None, stored) and stored[0] == HEADER, 'a stream header is not the sealed one')
-    data = b'sealgate' + struct.pack('>BBHQ', 1, kind, number, length) + suffix
-    cipher = AESGCM(hkdf(stream_key, stored[1:33], data))
+    require(header in (None, stored), 'a stream header is not the sealed one')
+    require(stored[0] == HEADER, 'a stream header is not the sealed one')
+    cipher = AESGCM(hkdf(stream_key, stored[1:33], associated_data(kind, number, length) + suffix))
     left, index = stream_size(length) - HEADER, 0
     while left > 0:
         size = min(left, SEGMENT - HEADER if index == 0 else SEGMENT)
@@ -201,7 +395,7 @@ def open_stream(body, stream_key, kind, number, length, header, suffix=b''):
         try:
             yield cipher.decrypt(nonce, read_exactly(body, size), None)
         except InvalidTag:
-            raise Invalid(f'segment {index} of part {number} does not verify') from None
+            raise Damaged(f'segment {index} of {"the manifest" if kind == 3 else f"part {number}"} does not verify') from None
         index += 1
 
 
@@ -212,11 +406,19 @@ def open_manifest(body, size, stream_key, kind):
     footer = read_exactly(body, FOOTER)
     stored = int.from_bytes(footer[8:], 'big')
     start = size - FOOTER - stored
-    require(footer[:8] == b'sealgate' and stored <= 1310562 and start >= 0, 'the footer is malformed')
     length = stored - HEADER - TAG * -(-stored // SEGMENT)
-    require(length >= 0 and stream_size(length) == stored, 'the footer is malformed')
+    require(footer[:8] == b'sealgate', 'the footer is malformed')
+    require(stored <= MAX_MANIFEST, 'the footer is malformed')
+    require(start >= 0, 'the footer is malformed')
+    require(length >= 0, 'the footer is malformed')
+    require(stream_size(length) == stored, 'the footer is malformed')
     body.seek(start)
-    reader = Reader(b''.join(open_stream(body, stream_key, 3, 0, length, None, footer)), 'the manifest is malformed')
+    manifest = b''.join(open_stream(body, stream_key, 3, 0, length, None, footer))
+    return start, parse_manifest(manifest, kind)
+
+
+def parse_manifest(manifest, kind):
+    reader = Reader(manifest, 'the manifest is malformed, or of a later version')
     reader.one_of(kind)
     md5 = reader.one_of(0, 1) if kind == 1 else reader.one_of(0)
     part_checksum = reader.one_of(0, *CHECKSUM_SIZES) if kind == 2 else reader.one_of(0)
@@ -227,67 +429,187 @@ def open_manifest(body, size, stream_key, kind):
     if kind == 2:
         reader.bytes(64)
         total = reader.int(2)
-        require(1 <= total <= 10000, reader.what)
+        require(1 <= total <= MAX_PARTS, reader.what)
         for _ in range(total):
-            number, flags, length = reader.int(2), reader.one_of(0, 1, 2, 3), reader.int(8)
-            require((parts[-1][0] if parts else 0) < number <= 10000 and length <= MAX_PART, reader.what)
+            number = reader.int(2)
+            flags = reader.one_of(0, 1, 2, 3)
+            length = reader.length()
+            header = reader.bytes(HEADER)
+            require(number > (parts[-1][0] if parts else 0), reader.what)
+            require(number <= MAX_PARTS, reader.what)
+            require(length <= MAX_PART, reader.what)
             require(not flags & 2 or part_checksum, reader.what)
-            parts.append((number, length, reader.bytes(HEADER)))
             reader.bytes((16 if flags & 1 else 0) + (CHECKSUM_SIZES[part_checksum] if flags & 2 else 0))
+            parts.append((number, length, header))
         require(all(length >= MIN_PART for _, length, _ in parts[:-1]), reader.what)
     reader.end()
-    return start, parts
+    return parts
 
 
-def open_body(body, size, stream_key, envelope, length):
+def streams_of(body, size, envelope, opened):
+    """Checks the sizes. Returns where the manifest starts, and the streams as (number, length, header, offset)."""
     total = plaintext_size(size)
-    manifest_start, parts = open_manifest(body, size, stream_key, envelope['kind'])
-    kind = 1 if envelope['kind'] == 1 else 2
-    streams = [(1, length, envelope['header'])] if kind == 1 else parts
-    require(sum(part[1] for part in streams) == total, 'the body has another size than was sealed')
+    require(envelope['kind'] == 2 or opened['length'] == total, 'the body has another size than was sealed')
+    manifest_start, parts = open_manifest(body, size, opened['stream_key'], envelope['kind'])
+    parts = parts or [(1, opened['length'], envelope['header'])]
+    require(sum(part[1] for part in parts) == total, 'the body has another size than was sealed')
+    streams, at = [], 0
+    for number, length, header in parts:
+        require(at + stream_size(length) <= manifest_start, 'the manifest overlaps the parts')
+        streams.append((number, length, header, at))
+        at += stored_part_size(length)
+    return manifest_start, streams
+
+
+def open_body(body, size, envelope, opened):
+    """Yields the plaintext. Whoever keeps it MUST wait for the end: zeros and later segments are still to be checked."""
+    manifest_start, streams = streams_of(body, size, envelope, opened)
     body.seek(0)
-    at = 0
-    for i, (number, part_length, header) in enumerate(streams):
-        yield from open_stream(body, stream_key, kind, number, part_length, header)
-        end = at + stream_size(part_length)
-        at = at + stored_part_size(part_length) if i + 1 < len(streams) else manifest_start
-        require(end <= at, 'the manifest overlaps the parts')
-        read_zeros(body, at - end)
+    for i, (number, length, header, at) in enumerate(streams):
+        yield from open_stream(body, opened['stream_key'], envelope['kind'], number, length, header)
+        end = streams[i + 1][3] if i + 1 < len(streams) else manifest_start
+        read_zeros(body, end - at - stream_size(length))
+
+
+def write_plaintext(segments, out):
+    """Writes a file that appears under its name only when it is whole. Returns its SHA-256 and its size."""
+    partial, digest, size = out + '.partial', hashlib.sha256(), 0
+    try:
+        with open(partial, 'wb') as file:
+            for segment in segments:
+                digest.update(segment)
+                size += file.write(segment)
+        os.replace(partial, out)
+    except BaseException:
+        if os.path.exists(partial):
+            os.remove(partial)
+        raise
+    return digest.hexdigest(), size
+
+
+# Command line
+
+def add_key_options(parser):
+    parser.add_argument('--keyring', help='keyring file; what "age -d" makes of a backup for age is one')
+    parser.add_argument('--backup', help='encrypted backup of a keyring ("sealgate keys export")')
+    parser.add_argument('--passphrase-file', help='file with the passphrase of the backup')
+    parser.add_argument('--realm', help='upstream.realm of the configuration, where the keyring does not name it')
+
+
+def hex_key(text, option):
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b''
+    require(len(key) == 32, f'{option} is 32 bytes in hex', Failure)
+    return key
+
+
+def kek_of(args, envelope, keyring, realm):
+    """The key that opens the box (FORMAT, Key providers)."""
+    if args.bucket_key:
+        return hex_key(args.bucket_key, '--bucket-key')
+    if args.customer_key:
+        require(args.key_id in (None, 'ssec'), f'the object is sealed with {args.key_id}, not with a customer\'s key', MissingKey)
+        return customer_kek(envelope, hex_key(args.customer_key, '--customer-key'))
+    require(args.key_id != 'ssec', 'the object is sealed with a customer\'s key: --customer-key is needed', MissingKey)
+    require(not args.key_id.startswith('arn:'), f'the object is sealed with {args.key_id}: --print-blob, --print-kms-context and --bucket-key are needed', MissingKey)
+    return local_bucket_key(envelope, keyring.key(args.key_id), realm, args.bucket, args.object, args.context)
+
+
+def read_headers(args):
+    """Takes key id, envelope and context from --headers. Returns the headers; None where there are none."""
+    if not args.headers:
+        return None
+    with open(args.headers, 'rb') as file:
+        text = file.read()
+    try:
+        headers = headers_of(json.loads(text), args.headers)
+    except ValueError:
+        raise Failure(f'{args.headers} is not JSON') from None
+    found = dict(headers)
+    require('x-amz-meta-sealgate' in found, 'the object was not written by Sealgate: its metadata has no entry "sealgate"')
+    args.envelope = found['x-amz-meta-sealgate']
+    args.key_id = found.get('x-amz-meta-sealgate-key')
+    args.context = found.get('x-amz-meta-sealgate-context')
+    return headers
+
+
+def open_object(args):
+    """Everything up to the body. Returns the envelope, what its box holds, and the headers."""
+    headers, envelope = read_envelope(args)
+    keyring = load_keyring(args.keyring, args.backup, args.passphrase_file)
+    realm = realm_of(args.realm, keyring)
+    opened = open_envelope(envelope, kek_of(args, envelope, keyring, realm), realm, args.object)
+    if headers is not None:
+        check_metadata(opened, headers)
+    return envelope, opened, headers
+
+
+def read_envelope(args):
+    headers = read_headers(args)
+    require(args.envelope and args.key_id, '--headers is needed, or --envelope and --key-id', Failure)
+    envelope = parse_envelope(args.envelope)
+    require(envelope['bucket'] == args.bucket, f"the object is bound to bucket {envelope['bucket']}", Elsewhere)
+    return headers, envelope
+
+
+def run(args):
+    if args.print_blob or args.print_kms_context:
+        _, envelope = read_envelope(args)
+        context = context_of(envelope, realm_of(args.realm, None), args.bucket, args.object, args.context)
+        print(base64.b64encode(envelope['blob']).decode() if args.print_blob else json.dumps(context, indent=2))
+        return
+    envelope, opened, headers = open_object(args)
+    with open(args.body, 'rb') as body:
+        size = os.fstat(body.fileno()).st_size
+        if args.print_streams:
+            for number, length, _, at in streams_of(body, size, envelope, opened)[1]:
+                data = associated_data(envelope['kind'], number, length).hex()
+                print(json.dumps({'offset': at, 'size': stream_size(length), 'plaintext': length, 'associatedData': data}))
+            return
+        digest, _ = write_plaintext(open_body(body, size, envelope, opened), args.out)
+    print(digest)
+    if headers is None:
+        print('sealgate_open: content type and user metadata were not checked: that needs --headers', file=sys.stderr)
+
+
+def command_line():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--bucket', required=True)
+    parser.add_argument('--object', required=True, help='name of the object')
+    parser.add_argument('--body', help='file with the stored body')
+    parser.add_argument('--headers', help='file with the answer of "aws s3api get-object" or "head-object"')
+    parser.add_argument('--envelope', help='without --headers: value of x-amz-meta-sealgate')
+    parser.add_argument('--key-id', help='without --headers: value of x-amz-meta-sealgate-key')
+    parser.add_argument('--context', help='without --headers: value of x-amz-meta-sealgate-context, where there is one')
+    parser.add_argument('--out', help='file to write')
+    parser.add_argument('--print-blob', action='store_true', help='print the wrapped bucket key in base64, and stop')
+    parser.add_argument('--print-kms-context', action='store_true', help='print the encryption context of the bucket key as JSON, and stop')
+    parser.add_argument('--print-streams', action='store_true', help='print where the Tink streams are in the body, one JSON line each, and stop')
+    add_key_options(parser)
+    parser.add_argument('--bucket-key', help='32 bytes in hex, already unwrapped')
+    parser.add_argument('--customer-key', help='SSE-C key, 32 bytes in hex')
+    return parser
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ('--key-id', '--envelope', '--realm', '--bucket', '--object'):
-        parser.add_argument(name, required=True)
-    parser.add_argument('--body', help='file with the stored body')
-    parser.add_argument('--context', help='value of x-amz-meta-sealgate-context, where there is one')
-    parser.add_argument('--out', help='file to write')
-    keys = parser.add_mutually_exclusive_group(required=True)
-    keys.add_argument('--keyring', help='keyring file')
-    keys.add_argument('--bucket-key', help='32 bytes in hex, already unwrapped')
-    keys.add_argument('--customer-key', help='SSE-C key, 32 bytes in hex')
-    keys.add_argument('--print-blob', action='store_true', help='print the wrapped bucket key in base64 and stop')
+    parser = command_line()
     args = parser.parse_args()
+    prints = args.print_blob or args.print_kms_context
+    if sum(map(bool, [args.keyring, args.backup, args.bucket_key, args.customer_key, prints])) != 1:
+        parser.error('one of --keyring, --backup, --bucket-key, --customer-key, --print-blob and --print-kms-context is needed')
+    if not (prints or args.body and (args.out or args.print_streams)):
+        parser.error('--body and --out are needed')
     try:
-        envelope = parse_envelope(args.envelope)
-        if args.print_blob:
-            print(base64.b64encode(envelope['blob']).decode())
-            return 0
-        if not (args.body and args.out):
-            parser.error('--body and --out are needed')
-        require(envelope['bucket'] == args.bucket, f"the object is bound to bucket {envelope['bucket']}")
-        stream_key, length = open_envelope(envelope, bucket_key(args, envelope), args.realm, args.object)
-        partial, digest = args.out + '.partial', hashlib.sha256()
-        with open(args.body, 'rb') as body, open(partial, 'wb') as out:
-            for segment in open_body(body, os.path.getsize(args.body), stream_key, envelope, length):
-                digest.update(segment)
-                out.write(segment)
-        os.replace(partial, args.out)
-        print(digest.hexdigest())
+        run(args)
         return 0
-    except (Invalid, ValueError, KeyError) as error:
+    except Failure as error:
         print(f'sealgate_open: {error}', file=sys.stderr)
-        return 1
+        return error.status
+    except OSError as error:
+        print(f'sealgate_open: {error.filename or "output"}: {error.strerror}', file=sys.stderr)
+        return 2
 
 
 if __name__ == '__main__':
