@@ -39,6 +39,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 SEGMENT, HEADER, TAG, FOOTER = 65536, 40, 16, 12
 MIN_PART, MAX_PART, MAX_PARTS = 5 * 1024 * 1024, 5367071380, 10000
 MAX_MANIFEST, MAX_ENVELOPE, MAX_BLOB = 1310562, 9216, 6144
+SINGLE, MULTIPART, EMPTY = 1, 2, 3
 CHECKSUM_SIZES = {1: 4, 2: 4, 3: 8, 4: 20, 5: 32, 6: 16, 7: 64, 8: 8, 9: 8, 10: 16}
 OBJECT_KEY_SALT = b'sealgate/v1/object-key-hkdf-salt'
 
@@ -261,12 +262,12 @@ def parse_envelope(text):
     reader = Reader(raw, 'the envelope is malformed, or of a later version')
     reader.one_of(1)
     reader.one_of(1)
-    kind = reader.one_of(1, 2)
+    kind = reader.one_of(SINGLE, MULTIPART, EMPTY)
     scope = reader.one_of(1, 2)
     name = reader.bytes(reader.int(1))
     blob = reader.bytes(reader.int(2))
     commitment = reader.bytes(32)
-    header = reader.bytes(HEADER) if kind == 1 else b''
+    header = reader.bytes(HEADER) if kind == SINGLE else b''
     bucket = name.decode(errors='replace')
     require(name != b'', reader.what)
     require(bucket.encode() == name, reader.what)
@@ -291,16 +292,46 @@ def open_envelope(envelope, kek, realm, name):
 
 
 def parse_attributes(data, kind):
+    """The plaintext length (None for multipart), and the digest of the metadata or, where it is sealed, the metadata itself."""
     reader = Reader(data, 'the attributes are malformed, or of a later version')
-    flags = reader.one_of(*range(8))
+    flags = reader.one_of(*range(32))
     reader.one_of(0, 1, 2, 3)
     count = reader.int(1)
-    digest = reader.bytes(16)
-    length = reader.length() if kind == 1 else None
+    digest = None if flags & 8 else reader.bytes(16)
+    length = {SINGLE: reader.length, MULTIPART: lambda: None, EMPTY: lambda: 0}[kind]()
     reader.bytes(16 if flags & 1 else 0)
     reader.checksums(count)
+    metadata = parse_metadata(reader.rest()) if flags & 8 else None
     reader.end()
-    return {'length': length, 'metadata_digest': digest}
+    require(not (kind == EMPTY and flags & 2), reader.what)
+    return {'length': length, 'metadata_digest': digest, 'metadata': metadata}
+
+
+# Sealed metadata
+
+DESCRIBING = {1: 'content-type', 2: 'content-encoding', 3: 'content-language', 4: 'content-disposition', 5: 'cache-control', 6: 'expires'}
+
+
+def parse_metadata(data):
+    """Describing headers and user metadata as (name in full, bytes of the value)."""
+    reader = Reader(data, 'the sealed metadata is malformed, or of a later version')
+    found, before = [], (0, b'')
+    while reader.at < len(data) and data[reader.at] != 0:
+        code = reader.one_of(*DESCRIBING, 7)
+        name = reader.bytes(reader.int(1)) if code == 7 else b''
+        value = reader.bytes(reader.int(2))
+        require((code, name) > before, reader.what)
+        require(code != 7 or re.fullmatch(rb"[a-z0-9!#$%&'*+.^_`|~-]+", name), reader.what)
+        require(not name.startswith(b'sealgate'), reader.what)
+        require(code == 7 or value, reader.what)
+        require(re.fullmatch(rb'[\t\x20-\x7e\x80-\xff]*', value), reader.what)
+        require(value == value.strip(b' \t'), reader.what)
+        require(code != 2 or not re.search(rb'(^|,)[ \t]*aws-chunked[ \t]*(,|$)', value, re.I), reader.what)
+        before = code, name
+        found.append((DESCRIBING.get(code) or 'x-amz-meta-' + name.decode(), value))
+    require(len(data) == 64 * max(1, -(-reader.at // 64)), reader.what)
+    require(not any(reader.rest()), reader.what)
+    return found
 
 
 # Metadata digest
@@ -343,12 +374,24 @@ def metadata_digest(content_type, entries, underscores):
 
 
 def check_metadata(opened, headers):
-    """`headers`: names and values as the store returns them, names in full."""
+    """`headers`: names and values as the store returns them, names in full. Where the metadata is sealed they are of no account."""
+    if opened['metadata'] is not None:
+        return
     content_type = ','.join(value for name, value in headers if name.lower() == 'content-type')
     entries = list(bound_entries(headers))
     forms = [True] if any('_' in name for name, _ in entries) else [False, True]
     digests = [metadata_digest(content_type, entries, underscores) for underscores in forms]
     require(opened['metadata_digest'] in digests, 'the content type, the content encoding or the user metadata was changed')
+
+
+def shown_metadata(opened, headers):
+    """What describes the object, as text, once it has been checked: from the envelope where it is sealed, else as the store returned it."""
+    if opened['metadata'] is not None:
+        return [(name, value.decode(errors='backslashreplace')) for name, value in opened['metadata']]
+    own = [(name.lower(), value) for name, value in headers or [] if not name.lower().startswith('x-amz-meta-sealgate')]
+    # A content type that the digest does not bind is the store's word.
+    own = [(name, value) for name, value in own if name != 'content-type' or bindable(normal(value))]
+    return [(name, value) for name, value in own if value and (name in ('content-type', 'content-encoding') or name.startswith('x-amz-meta-'))]
 
 
 def headers_of(answer, source):
@@ -400,7 +443,7 @@ def open_stream(body, stream_key, kind, number, length, header, suffix=b''):
 
 
 def open_manifest(body, size, stream_key, kind):
-    """Returns the manifest's offset and the parts as (number, length, header); none for a single."""
+    """Returns the manifest's offset and the parts as (number, length, header), none for a single. `kind`: that of the object."""
     require(size >= FOOTER, 'the body is truncated')
     body.seek(size - FOOTER)
     footer = read_exactly(body, FOOTER)
@@ -420,13 +463,13 @@ def open_manifest(body, size, stream_key, kind):
 def parse_manifest(manifest, kind):
     reader = Reader(manifest, 'the manifest is malformed, or of a later version')
     reader.one_of(kind)
-    md5 = reader.one_of(0, 1) if kind == 1 else reader.one_of(0)
-    part_checksum = reader.one_of(0, *CHECKSUM_SIZES) if kind == 2 else reader.one_of(0)
+    md5 = reader.one_of(0, 1) if kind == SINGLE else reader.one_of(0)
+    part_checksum = reader.one_of(0, *CHECKSUM_SIZES) if kind == MULTIPART else reader.one_of(0)
     count = reader.int(1)
     reader.bytes(16 * md5)
     reader.checksums(count)
     parts = []
-    if kind == 2:
+    if kind == MULTIPART:
         reader.bytes(64)
         total = reader.int(2)
         require(1 <= total <= MAX_PARTS, reader.what)
@@ -448,8 +491,11 @@ def parse_manifest(manifest, kind):
 
 def streams_of(body, size, envelope, opened):
     """Checks the sizes. Returns where the manifest starts, and the streams as (number, length, header, offset)."""
+    if envelope['kind'] == EMPTY:
+        require(size == 0, 'an empty object has a body')
+        return 0, []
     total = plaintext_size(size)
-    require(envelope['kind'] == 2 or opened['length'] == total, 'the body has another size than was sealed')
+    require(envelope['kind'] == MULTIPART or opened['length'] == total, 'the body has another size than was sealed')
     manifest_start, parts = open_manifest(body, size, opened['stream_key'], envelope['kind'])
     parts = parts or [(1, opened['length'], envelope['header'])]
     require(sum(part[1] for part in parts) == total, 'the body has another size than was sealed')
@@ -570,7 +616,10 @@ def run(args):
             return
         digest, _ = write_plaintext(open_body(body, size, envelope, opened), args.out)
     print(digest)
-    if headers is None:
+    if args.metadata_out:
+        with open(args.metadata_out, 'w', encoding='utf-8') as file:
+            json.dump(dict(shown_metadata(opened, headers)), file, indent=2)
+    if headers is None and opened['metadata'] is None:
         print('sealgate_open: content type and user metadata were not checked: that needs --headers', file=sys.stderr)
 
 
@@ -584,6 +633,7 @@ def command_line():
     parser.add_argument('--key-id', help='without --headers: value of x-amz-meta-sealgate-key')
     parser.add_argument('--context', help='without --headers: value of x-amz-meta-sealgate-context, where there is one')
     parser.add_argument('--out', help='file to write')
+    parser.add_argument('--metadata-out', help='file for content type, user metadata and the like, as JSON')
     parser.add_argument('--print-blob', action='store_true', help='print the wrapped bucket key in base64, and stop')
     parser.add_argument('--print-kms-context', action='store_true', help='print the encryption context of the bucket key as JSON, and stop')
     parser.add_argument('--print-streams', action='store_true', help='print where the Tink streams are in the body, one JSON line each, and stop')
