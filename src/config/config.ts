@@ -61,6 +61,9 @@ export type KeyConfig =
     readonly credentials: Credentials
   }
 
+/** SSE-S3, or SSE-KMS under a key of the store's key service (AWS API, PutObject). */
+export type StoreEncryption = 'AES256' | { readonly kms: string; readonly context: Readonly<Record<string, string>>; readonly bucketKey: boolean }
+
 export interface Config {
   readonly listen: {
     readonly host: string
@@ -96,6 +99,8 @@ export interface Config {
     readonly connections: number
     /** Overrides what the probe of conditional requests found. */
     readonly conditions: Readonly<Partial<Record<'put' | 'complete' | 'copy' | 'delete', boolean>>>
+    /** The store's own encryption, asked for with every object and upload that is made; null: what the store does by itself. */
+    readonly sse: StoreEncryption | null
     /** Checksum of the stored bytes that goes to the store with them: what buckets with Object Lock demand. null: none. */
     readonly checksum: 'crc32' | null
     /** The store wants equal part sizes (R2): multipart is refused. */

@@ -100,9 +100,20 @@ function upstreamSection(path: Text, secret: Text) {
       copy: z.boolean().optional(),
       delete: z.boolean().optional()
     }).prefault({}),
+    sse: storeEncryption(),
     checksum: z.enum(['none', 'crc32']).default('none').transform((value) => value === 'none' ? null : value),
     equalParts: z.boolean().default(false)
   })
+}
+
+/** What the store itself is asked to encrypt with, beside the sealing: policies of buckets and organisations demand these headers. */
+function storeEncryption() {
+  const kms = z.strictObject({
+    kms: z.string().regex(/^[\x21-\x7e]{1,2048}$/, 'must be the ARN, id or alias of a key, in ASCII'),
+    context: z.record(z.string().min(1), z.string()).default({}),
+    bucketKey: z.boolean().default(true)
+  })
+  return z.union([z.literal('AES256'), kms], { error: 'must be AES256 or { kms: ARN }' }).nullable().default(null)
 }
 
 function clientsSection(secret: Text) {

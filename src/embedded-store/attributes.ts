@@ -1,7 +1,7 @@
 import { S3Error } from '../errors.ts'
 import { parseQuery } from '../http/target.ts'
 import type { HeaderList } from '../http/message.ts'
-import type { ResponseHeaders } from './request.ts'
+import type { ResponseHeaders, StoreSettings } from './request.ts'
 import type { CannedAcl, ObjectAttributes, Retention, StorageClass, Tag } from './records.ts'
 
 /** System metadata a writer may set (AWS, "Working with object metadata"), spelled as S3 answers it. */
@@ -36,10 +36,12 @@ const storageClasses: readonly StorageClass[] = ['STANDARD', 'REDUCED_REDUNDANCY
 /**
  * Reads what a writing request says of its object.
  * @throws S3Error MetadataTooLarge, InvalidTag, InvalidStorageClass, InvalidArgument, NotImplemented (server-side encryption,
- *   grants: this store would have to pretend)
+ *   grants: this store would have to pretend), AccessDenied where the store demands server-side encryption
  */
-export function readAttributes(headers: HeaderList): ObjectAttributes {
+export function readAttributes(headers: HeaderList, { demandsSse }: Pick<StoreSettings, 'demandsSse'>): ObjectAttributes {
+  if (demandsSse && headers.get('x-amz-server-side-encryption') !== 'AES256') throw new S3Error('AccessDenied')
   for (const name of headers.names()) {
+    if (demandsSse && name === 'x-amz-server-side-encryption') continue
     if (name.startsWith('x-amz-server-side-encryption') || name.startsWith('x-amz-grant-')) {
       throw new S3Error('NotImplemented', { fields: { Header: name } })
     }

@@ -32,7 +32,7 @@ export async function copyObject(request: StoreRequest, context: StoreContext): 
   if (source.version.size > UPLOAD_LIMIT) {
     throw new S3Error('InvalidRequest', { message: `The specified copy source is larger than the maximum allowable size for a copy source: ${UPLOAD_LIMIT}` })
   }
-  const attributes = copiedAttributes(request, source.version)
+  const attributes = copiedAttributes(request, context, source.version)
   refuseIdleCopy(request, source)
   checkLock(bucket, attributes)
   writeConditions(headers, bucket.current(key))
@@ -103,8 +103,8 @@ function badCopySource(header: string, cause?: unknown): S3Error {
 }
 
 /** The directives: each of metadata and tags comes whole from the source or whole from the request. */
-function copiedAttributes({ headers }: StoreRequest, source: ObjectVersion): ObjectAttributes {
-  const own = readAttributes(headers)
+function copiedAttributes({ headers }: StoreRequest, context: StoreContext, source: ObjectVersion): ObjectAttributes {
+  const own = readAttributes(headers, context)
   const metadataFromRequest = directive('x-amz-metadata-directive', headers.get('x-amz-metadata-directive'))
   const tagsFromRequest = directive('x-amz-tagging-directive', headers.get('x-amz-tagging-directive'))
   const redirect = own.headers['x-amz-website-redirect-location']

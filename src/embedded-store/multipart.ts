@@ -16,10 +16,10 @@ import { receiveBlob, UPLOAD_LIMIT, type Received } from './receive.ts'
 import { textElement, xmlDocument } from './xml.ts'
 
 /** CreateMultipartUpload. */
-export async function createMultipartUpload(request: StoreRequest, { catalog }: StoreContext): Promise<HttpResponse> {
-  const bucket = catalog.bucket(request.bucket)
+export async function createMultipartUpload(request: StoreRequest, context: StoreContext): Promise<HttpResponse> {
+  const bucket = context.catalog.bucket(request.bucket)
   checkKey(request.key)
-  const attributes = readAttributes(request.headers)
+  const attributes = readAttributes(request.headers, context)
   checkLock(bucket, attributes)
   const checksum = askedChecksum(request.headers)
   const record: UploadRecord = { id: orderedId(), key: request.key, initiated: Date.now(), attributes, checksum }

@@ -19,7 +19,7 @@ export async function putObject(request: StoreRequest, context: StoreContext): P
   if (request.headers.has('x-amz-write-offset-bytes')) {
     throw new S3Error('NotImplemented', { fields: { Header: 'x-amz-write-offset-bytes' } })
   }
-  const attributes = readAttributes(request.headers)
+  const attributes = readAttributes(request.headers, context)
   checkLock(bucket, attributes)
   // Asked here as well, so that a client that waits for "100 Continue" need not send a body in vain.
   writeConditions(request.headers, bucket.current(request.key))

@@ -25,6 +25,8 @@ export interface StoreSettings {
   readonly region: string
   /** Whether objects written without a checksum get a CRC-64/NVME, as AWS does. Costs CPU time per byte. */
   readonly defaultChecksum: boolean
+  /** As a bucket policy that denies objects without `x-amz-server-side-encryption: AES256`. Nothing is encrypted: for tests. */
+  readonly demandsSse: boolean
 }
 
 /** What operations work on. */

@@ -27,6 +27,8 @@ export interface StoreOptions {
    * per byte, which benchmarks of something else do not want to pay.
    */
   readonly defaultChecksum?: boolean
+  /** Default false: headers of server-side encryption are refused. */
+  readonly demandsSse?: boolean
   /** Base domain: requests to `bucket.<domain>` are virtual-host style. Default: none, path style only. */
   readonly domain?: string
 }
@@ -46,8 +48,8 @@ export class Store {
   }
 
   static async open(options: StoreOptions): Promise<Store> {
-    const { region, defaultChecksum = true } = options
-    return new Store(await Catalog.open(options.backend), { region, defaultChecksum }, options)
+    const { region, defaultChecksum = true, demandsSse = false } = options
+    return new Store(await Catalog.open(options.backend), { region, defaultChecksum, demandsSse }, options)
   }
 
   /**

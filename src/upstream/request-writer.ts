@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
+import type { StoreEncryption } from '../config/config.ts'
+import type { Header } from '../http/message.ts'
 import type { RequestAddress } from './endpoint.ts'
 import type { UpstreamIdentity, UpstreamRequest } from './types.ts'
 import { createChecksum, type ChecksumAlgorithm } from '../http/checksums.ts'
@@ -30,6 +32,8 @@ export interface WireRequest {
   readonly checksum: () => ChecksumField | null
 }
 
+const SSE = 'x-amz-server-side-encryption'
+
 type Framing = Pick<WireRequest, 'body' | 'contentLength' | 'checksum'>
 
 /** Signs requests and frames their bodies. */
@@ -37,8 +41,11 @@ export class RequestWriter {
   readonly #signer: Signer
   readonly #ownIdentity: IdentitySource
   readonly #signStreams: boolean
+  readonly #storeEncryption: readonly Header[]
 
-  constructor(signer: Signer, ownIdentity: IdentitySource, signStreams: boolean) {
+  /** @param sse what the store is asked to encrypt with whenever a request makes an object or an upload */
+  constructor(signer: Signer, ownIdentity: IdentitySource, signStreams: boolean, sse: StoreEncryption | null) {
+    this.#storeEncryption = sse === null ? [] : storeEncryptionHeaders(sse)
     this.#signer = signer
     this.#ownIdentity = ownIdentity
     this.#signStreams = signStreams
@@ -60,7 +67,7 @@ export class RequestWriter {
     address: RequestAddress,
     identity: UpstreamIdentity
   ): Promise<{ headers: Readonly<Record<string, string>>; framing: Framing }> {
-    const headers = joined(request.headers)
+    const headers = joined(this.#makesObject(request) ? [...request.headers, ...this.#storeEncryption] : request.headers)
     const target = { method: request.method, host: address.host, path: address.path, query: request.query, headers }
     const algorithm = request.checksum ?? null
     let field: ChecksumField | null = null
@@ -72,6 +79,15 @@ export class RequestWriter {
     }
     const signed = await this.#signer.sign({ ...target, payloadHash: payloadHash(body) }, identity)
     return { headers: signed.headers, framing: plain(request, body, field) }
+  }
+
+  /**
+   * PutObject, CopyObject and CreateMultipartUpload. S3 takes no such header with the parts of an upload. What the request itself says
+   * of encryption goes first: it is a client's wish for an object that is stored as it is.
+   */
+  #makesObject({ method, key, query, headers }: UpstreamRequest): boolean {
+    if (this.#storeEncryption.length === 0 || key === null || headers.some(([name]) => name.startsWith(SSE))) return false
+    return (method === 'PUT' && query.length === 0) || (method === 'POST' && query.some(([name]) => name === 'uploads'))
   }
 
   /** A stream in chunks, signed where that is wanted, with its checksum behind it where there is one. */
@@ -97,6 +113,15 @@ export class RequestWriter {
 }
 
 type Target = Omit<SigningRequest, 'payloadHash' | 'headers'> & { readonly headers: Record<string, string> }
+
+/** As PutObject takes them (AWS API): the context is base64 of JSON. */
+function storeEncryptionHeaders(sse: StoreEncryption): Header[] {
+  if (sse === 'AES256') return [[SSE, 'AES256']]
+  const headers: Header[] = [[SSE, 'aws:kms'], [`${SSE}-aws-kms-key-id`, sse.kms]]
+  if (Object.keys(sse.context).length > 0) headers.push([`${SSE}-context`, Buffer.from(JSON.stringify(sse.context)).toString('base64')])
+  if (sse.bucketKey) headers.push([`${SSE}-bucket-key-enabled`, 'true'])
+  return headers
+}
 
 /** Where S3 demands a checksum it asks for the name of its algorithm as well (AWS API, PutObject); SDKs always send it. */
 function announce(headers: Record<string, string>, algorithm: ChecksumAlgorithm, name: string, value: string): void {

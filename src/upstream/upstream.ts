@@ -14,7 +14,7 @@ import { report, type ExchangeReport } from './exchange-report.ts'
 import { awaitFirstByte, RequestWriter, type WireRequest } from './request-writer.ts'
 import { checkAnswer, ownFault, readErrorBody, whole } from './response-checks.ts'
 
-export type UpstreamSettings = Pick<Config['upstream'], 'endpoint' | 'region' | 'credentials' | 'style' | 'connections'> & {
+export type UpstreamSettings = Pick<Config['upstream'], 'endpoint' | 'region' | 'credentials' | 'style' | 'connections' | 'sse'> & {
   /** PEM text of the certificates that alone are trusted; null: those Node trusts. */
   readonly ca: string | null
 }
@@ -87,7 +87,8 @@ class SigningUpstream implements StoreUpstream {
     this.#writer = new RequestWriter(
       new Signer(settings.region, options.now ?? (() => new Date())),
       identitySource(settings.credentials),
-      options.signStreams ?? (this.#endpoint.protocol === 'http:' && !isLoopback(this.#endpoint))
+      options.signStreams ?? (this.#endpoint.protocol === 'http:' && !isLoopback(this.#endpoint)),
+      settings.sse
     )
     this.#lanes = {
       data: lane(settings, limits, options, settings.connections),

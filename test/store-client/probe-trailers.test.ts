@@ -13,7 +13,7 @@ async function startStore(): Promise<{ store: TestStore; upstream: StoreUpstream
   const store = await startTestStore({ buckets: ['state'] })
   const { endpoint, region, accessKeyId, secretAccessKey } = store
   const credentials = { accessKeyId, secretAccessKey, sessionToken: null }
-  const upstream = createUpstream({ endpoint, region, credentials, style: 'path', connections: 4, ca: null }, {
+  const upstream = createUpstream({ endpoint, region, credentials, style: 'path', connections: 4, ca: null, sse: null }, {
     minRate: 0,
     minRateWindowSeconds: 10,
     upstreamFirstByteSeconds: 10

@@ -22,6 +22,8 @@ export interface TestStoreOptions {
   readonly buckets?: readonly string[]
   /** Whether the store adds a checksum of its own to objects without one. Default true, as AWS. */
   readonly defaultChecksum?: boolean
+  /** Deny objects without `x-amz-server-side-encryption: AES256`, as a bucket policy does. Default false. */
+  readonly demandsSse?: boolean
   /** Keep the bytes of request bodies, not only their hash. Default true. */
   readonly keepBodies?: boolean
   /** Base domain of virtual-host style requests. */
@@ -43,6 +45,7 @@ export async function startTestStore(options: TestStoreOptions = {}): Promise<Te
     region,
     credentials: [{ accessKeyId, secretAccessKey }],
     defaultChecksum: options.defaultChecksum ?? true,
+    demandsSse: options.demandsSse ?? false,
     ...options.domain === undefined ? {} : { domain: options.domain }
   })
   for (const name of options.buckets ?? []) {

@@ -109,7 +109,16 @@ export function upstreamTo(
   settings: Partial<Parameters<typeof createUpstream>[0]> = {}
 ): StoreUpstream {
   const upstream = createUpstream(
-    { endpoint, region: 'us-east-1', style: 'path', ca: null, connections: 8, credentials: { accessKeyId, secretAccessKey, sessionToken: null }, ...settings },
+    {
+      endpoint,
+      region: 'us-east-1',
+      style: 'path',
+      ca: null,
+      sse: null,
+      connections: 8,
+      credentials: { accessKeyId, secretAccessKey, sessionToken: null },
+      ...settings
+    },
     { minRate: 0, minRateWindowSeconds: 60, upstreamFirstByteSeconds: 30, ...limits },
     options
   )
