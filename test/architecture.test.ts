@@ -1,5 +1,5 @@
-// Reads the import lines of src: an arrow between rooms that is not on the list is an error, and so is a package that comes
-// in by another door than its own.
+// Reads the import lines of src and test: an arrow between rooms that is not on the list is an error, and so are a package outside of its
+// own door and a test file that is not where its source file is.
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, normalize, relative } from 'node:path'
 import t from 'tap'
@@ -16,6 +16,9 @@ interface Import {
 }
 
 const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+
+const testRoot = import.meta.dirname
+const testFiles = readdirSync(testRoot, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
 
 function roomOf(file: string): string {
   return file.split('/', 1)[0] ?? ''
@@ -99,10 +102,34 @@ await t.test('no file of src is above 300 lines', async (t) => {
   t.same(files.filter((file) => readFileSync(join(root, file), 'utf8').split('\n').length > 301), [])
 })
 
+// Folders of test that have no counterpart in src: suites through the whole gateway, against documents, against two stores, of the helpers themselves.
+const suites = ['gateway', 'docs', 'differential', 'support']
+const overAllOfSrc = ['architecture.test.ts', 'regular-expressions.test.ts']
+
+await t.test('test mirrors src: a test file begins with the path of the file of src that it is about', async (t) => {
+  const homeless = testFiles.filter((file) => file.endsWith('.test.ts') && !suites.includes(roomOf(file)) && !overAllOfSrc.includes(file))
+    .filter((file) => !files.some((source) => /^[-.]/.test(tail(file, source.replace(/\.ts$/, '')) ?? '')))
+  t.same(homeless, [])
+})
+
+await t.test('a helper that several folders of test import is in test/support', async (t) => {
+  const strays = testFiles.flatMap((file) => {
+    const text = readFileSync(join(testRoot, file), 'utf8')
+    const targets = [...text.matchAll(/^(?:import|export)\b[^'"]*?\bfrom '(\.[^']+)'/gm)].map(([, path]) => normalize(join(dirname(file), path ?? '')))
+    return targets.filter((target) => !target.startsWith('..') && ![roomOf(file), 'support'].includes(roomOf(target))).map((target) => `${file} -> ${target}`)
+  })
+  t.same(strays.filter((stray) => !/^(campaigns|e2e)\//.test(stray)), [])
+})
+
 await t.test('only main.ts and the command line see the process', async (t) => {
   const seeing = files.filter((file) => /\bprocess\.(env|argv|exit|on|stdin|stdout)\b/.test(readFileSync(join(root, file), 'utf8')))
   t.same(seeing.filter((file) => file !== 'main.ts' && roomOf(file) !== 'cli'), [])
 })
+
+/** What follows `start` in `text`; null when it does not begin with it. */
+function tail(text: string, start: string): string | null {
+  return text.startsWith(start) ? text.slice(start.length) : null
+}
 
 /** The names on a circle, joined; null when there is none. */
 function findCycle(graph: ReadonlyMap<string, readonly string[]>): string | null {

@@ -9,7 +9,16 @@ import process from 'node:process'
 
 const CHECK = '.ci/check.ts'
 // Folders whose files take longest, in the order they start: what starts last decides when everything ends.
-const SLOW_FOLDERS = ['test/gateway', 'test/cli', 'test/operations', 'test/maintenance', 'test/differential', 'test/upstream']
+const SLOW_FOLDERS = [
+  'test/gateway',
+  'test/cli',
+  'test/operations/multipart',
+  'test/operations/objects',
+  'test/operations/copy',
+  'test/maintenance',
+  'test/differential',
+  'test/upstream'
+]
 const FILE_SECONDS = 120
 // A file that is past its time has this long to say what it was waiting for.
 const KILL_SECONDS = FILE_SECONDS + 15

@@ -1,6 +1,6 @@
 import type { OperationName } from '../../src/s3/operations.ts'
 
-/** Requests to a client's bucket that the gateway sends besides the client's own; `test/operations/extra-requests.test.ts` finds any other. */
+/** Requests to a client's bucket that the gateway sends besides the client's own; `test/gateway/extra-requests.test.ts` finds any other. */
 export interface ExtraRequest {
   readonly operations: readonly OperationName[]
   readonly request: OperationName

@@ -19,7 +19,7 @@ import {
   timestamp,
   type Draft,
   type Headers
-} from './requests.ts'
+} from '../support/signing.ts'
 
 const host: Headers = [['Host', 'gateway.test']]
 const get: Draft = { method: 'GET', target: '/bucket/key', headers: host }

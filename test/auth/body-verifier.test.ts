@@ -6,7 +6,7 @@ import { BodyVerifier } from '../../src/auth/body-verifier.ts'
 import { S3Error } from '../../src/errors.ts'
 import { checksumAlgorithms, createChecksum, type ChecksumAlgorithm } from '../../src/http/checksums.ts'
 import { ChunkSignatureChain, SigningSecret } from '../../src/sigv4/signing.ts'
-import { day, emptyHash, secretAccessKey, signingKey, timestamp } from './requests.ts'
+import { day, emptyHash, secretAccessKey, signingKey, timestamp } from '../support/signing.ts'
 
 const scope = `${day}/us-east-1/s3/aws4_request`
 const seed = '4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9'

@@ -1,7 +1,7 @@
 // Every row of the authentication product, over HTTP, in about a minute: node test/campaigns/authentication.ts
 import process from 'node:process'
 import { allRows, productRows, sendRow, type Row } from '../gateway/authentication-rows.ts'
-import { forEach, Wire } from '../gateway/wire.ts'
+import { forEach, Wire } from '../support/wire.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { isHealthCheck } from '../support/health-checks.ts'
 import { startTestStore } from '../support/hostile.ts'

@@ -2,7 +2,7 @@
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
-import { ask, Bucket, startEncryptionRig } from '../gateway/encryption.ts'
+import { ask, Bucket, startEncryptionRig } from '../gateway/encryption-rig.ts'
 import { callsForObjects } from '../gateway/kms-calls.ts'
 
 const OUTAGE_MS = 60_000

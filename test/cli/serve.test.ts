@@ -147,13 +147,13 @@ await t.test('serves, reloads what is good, keeps what it has when it is not, an
 })
 
 await t.test('SIGHUP brings new certificates, and keeps the old ones when the new do not fit; transfers go on', async (t) => {
-  const pem = (name: string): Buffer => readFileSync(new URL(`../${name}`, import.meta.url))
+  const pem = (name: string): Buffer => readFileSync(new URL(`../support/tls/${name}`, import.meta.url))
   const [certFile, keyFile, tlsFile] = ['cert.pem', 'key.pem', 'tls.yaml'].map((name) => join(directory, name)) as [string, string, string]
   const use = (cert: Buffer, key: Buffer): void => {
     writeFileSync(certFile, cert)
     writeFileSync(keyFile, key)
   }
-  use(pem('upstream/localhost-cert.pem'), pem('upstream/localhost-key.pem'))
+  use(pem('localhost-cert.pem'), pem('localhost-key.pem'))
   writeFileSync(tlsFile, yaml().replace('listen: { port: 0 }', 'listen: { port: 0, tls: { cert: ./cert.pem, key: ./key.pem } }').replace('0.05', '10'))
   const platform = new FakeProcess(['serve'])
   const body = new Readable({ read: () => undefined })
@@ -172,11 +172,11 @@ await t.test('SIGHUP brings new certificates, and keeps the old ones when the ne
   const sent = getSecure({ host: '127.0.0.1', port: Number(port), rejectUnauthorized: false, agent: false })
   body.push('first')
   const [response] = await once(sent, 'response') as [IncomingMessage]
-  use(pem('listener/renewed-cert.pem'), pem('upstream/localhost-key.pem'))
+  use(pem('renewed-cert.pem'), pem('localhost-key.pem'))
   platform.signal('SIGHUP')
   t.match(await platform.line('configuration not reloaded'), { level: 'error' })
   t.equal(await offered(), before, 'a pair that does not fit')
-  use(pem('listener/renewed-cert.pem'), pem('listener/renewed-key.pem'))
+  use(pem('renewed-cert.pem'), pem('renewed-key.pem'))
   platform.signal('SIGHUP')
   await platform.line('configuration reloaded')
   t.not(await offered(), before)
@@ -289,16 +289,16 @@ await t.test('files that a configuration names are looked at before it is taken 
     t.equal(await runCommand(platform), platform.err === '' ? 0 : 2)
     return platform.err
   }
-  const pem = (name: string): string => new URL(`../${name}`, import.meta.url).pathname
+  const pem = (name: string): string => new URL(`../support/tls/${name}`, import.meta.url).pathname
   writeFileSync(join(directory, 'open.json'), readFileSync(join(directory, 'keyring.json')), { mode: 0o644 })
   const tls = (cert: string, key: string): string => yaml().replace('listen: { port: 0 }', `listen: { port: 0, tls: { cert: ${cert}, key: ${key} } }`)
-  t.equal(await check(tls(pem('listener/renewed-cert.pem'), pem('listener/renewed-key.pem')) + 'audit: { file: ./audit.jsonl }\n'), '')
+  t.equal(await check(tls(pem('renewed-cert.pem'), pem('renewed-key.pem')) + 'audit: { file: ./audit.jsonl }\n'), '')
   t.match(
     await check(tls('./none.pem', './none.key')),
     /listen\.tls\.cert: cannot read .*none\.pem: no such file or directory \(ENOENT\)\n +listen\.tls\.key: /
   )
   t.match(
-    await check(tls(pem('listener/renewed-cert.pem'), pem('upstream/localhost-key.pem'))),
+    await check(tls(pem('renewed-cert.pem'), pem('localhost-key.pem'))),
     /listen\.tls\.key: .*localhost-key\.pem is not the key of the certificate/
   )
   const many = await check(

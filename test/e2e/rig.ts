@@ -34,7 +34,7 @@ await createKeyring(keyring, 'e2e', new Date())
 const embedded = values.store === undefined ? await startTestStore({ keepBodies: false }) : null
 const store = embedded ?? { endpoint: values.store, accessKeyId: values['access-key'], secretAccessKey: values['secret-key'] }
 const client = { accessKeyId: 'E2ECLIENT', secretAccessKey: 'e2e-client-secret' }
-const certificate = join(import.meta.dirname, '../upstream/localhost-cert.pem')
+const certificate = join(import.meta.dirname, '../support/tls/localhost-cert.pem')
 
 const config = parseConfig(
   JSON.stringify({

@@ -3,7 +3,7 @@ import t from 'tap'
 import { PutBucketVersioningCommand } from '@aws-sdk/client-s3'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
-import { headerSigned, querySigned, Wire, type Answer } from './wire.ts'
+import { headerSigned, querySigned, Wire, type Answer } from '../support/wire.ts'
 
 const store = await startTestStore({ buckets: ['sealed', 'plain-a', 'opaque-a'], keepBodies: false })
 const gateway = await startTestGateway(store, {

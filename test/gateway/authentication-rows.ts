@@ -1,8 +1,8 @@
 // The product of which the gateway's authentication test sends a sample and the campaign everything.
 import { createHmac } from 'node:crypto'
-import { signHeader, signHeaderV2, signingKey, signQuery, signQueryV2, type Draft, type Headers, type SignOptions } from '../auth/requests.ts'
+import { signHeader, signHeaderV2, signingKey, signQuery, signQueryV2, type Draft, type Headers, type SignOptions } from '../support/signing.ts'
 import { operationRequests, type OperationRequest } from './operation-requests.ts'
-import { framed, sha256, signOptions, timestampOf, type Answer, type Wire } from './wire.ts'
+import { framed, sha256, signOptions, timestampOf, type Answer, type Wire } from '../support/wire.ts'
 import type { TestGateway } from '../support/gateway.ts'
 
 const places = ['none', 'header', 'query', 'v2-header', 'v2-query', 'header+query', 'header+v2-query', 'query+v2-query', 'header+stray', 'form'] as const

@@ -2,7 +2,7 @@
 // the whole gateway: what is not valid is refused, and not a request leaves for the store.
 import t, { type Test } from 'tap'
 import { form, productRows, sampledRows, sendRow, v2Covers, type Row } from './authentication-rows.ts'
-import { headerSigned, forEach, querySigned, sha256, Wire, type Answer } from './wire.ts'
+import { headerSigned, forEach, querySigned, sha256, Wire, type Answer } from '../support/wire.ts'
 import { operationRequest, operationRequests } from './operation-requests.ts'
 import { planners } from '../../src/plan/plan.ts'
 import { storedSize } from '../../src/envelope/sizes.ts'
@@ -10,7 +10,7 @@ import { startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { isHealthCheck } from '../support/health-checks.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { RawConnection } from '../support/raw-client.ts'
-import type { Draft, Headers } from '../auth/requests.ts'
+import type { Draft, Headers } from '../support/signing.ts'
 import type { RecordedRequest } from '../support/recorder.ts'
 
 const bucket = 'mine'

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { parseEnvelope } from '../../src/envelope/envelope.ts'
-import { ask, Bucket, customer, customerHeaders, sse, startEncryptionRig, type EncryptionRig, type Headers } from './encryption.ts'
+import { ask, Bucket, customer, customerHeaders, sse, startEncryptionRig, type EncryptionRig, type Headers } from './encryption-rig.ts'
 import { callsForObjects } from './kms-calls.ts'
 import { presigned } from './presigned.ts'
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { CopyObjectCommand, GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
-import { ask, Bucket, startEncryptionRig } from './encryption.ts'
+import { ask, Bucket, startEncryptionRig } from './encryption-rig.ts'
 
 /** Machines that do much else take their time. */
 const patient = { timeout: 100_000 }

@@ -23,7 +23,7 @@ import {
   sourceHeaders,
   sse,
   startEncryptionRig
-} from './encryption.ts'
+} from './encryption-rig.ts'
 
 interface Mode {
   readonly name: string

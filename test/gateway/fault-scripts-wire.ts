@@ -4,8 +4,8 @@ import { rawRequest } from '../support/raw-client.ts'
 import { form } from './authentication-rows.ts'
 import { Bucket, isOneOf, isTrue, large, old, put, script, type Run, type Script } from './fault-script.ts'
 import { presigned } from './presigned.ts'
-import { framings, upload } from './uploads.ts'
-import { headOf } from './wire.ts'
+import { framings, upload } from '../support/uploads.ts'
+import { headOf } from '../support/wire.ts'
 
 /** Longer than any run may take: silence is for the rig to report. */
 const timeout = 60_000

@@ -8,7 +8,7 @@ import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { faults, runCases, sample } from './fault-matrix.ts'
 import { scripts } from './fault-scripts.ts'
-import { snapshot } from './reading.ts'
+import { snapshot } from '../support/reading.ts'
 import type { S3Client } from '@aws-sdk/client-s3'
 
 void t.test(

@@ -1,6 +1,6 @@
 import { Agent } from 'node:http'
 import { inParallel } from '../../src/concurrency/parallel.ts'
-import { Bucket, type EncryptionRig } from './encryption.ts'
+import { Bucket, type EncryptionRig } from './encryption-rig.ts'
 import { presigned } from './presigned.ts'
 
 /** Writes and reads as many objects. @returns the calls of the key service they cost. @throws Error for a wrong body. */

@@ -1,6 +1,6 @@
 // One request for every operation of the table, so that a new operation cannot be left out of a test.
 import { operationNames, operations, type OperationName, type OperationRow } from '../../src/s3/operations.ts'
-import type { Draft, Headers } from '../auth/requests.ts'
+import type { Draft, Headers } from '../support/signing.ts'
 
 export interface OperationRequest {
   readonly name: OperationName

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { request, type Agent, type IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
-import { signQuery } from '../auth/requests.ts'
+import { signQuery } from '../support/signing.ts'
 import type { TestGateway } from '../support/gateway.ts'
 
 export interface Presigned {

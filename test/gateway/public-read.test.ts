@@ -5,8 +5,8 @@ import { parseConfig } from '../../src/config/load.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
 import { operationRequests } from './operation-requests.ts'
-import { headerSigned, Wire, type Answer } from './wire.ts'
-import type { Headers } from '../auth/requests.ts'
+import { headerSigned, Wire, type Answer } from '../support/wire.ts'
+import type { Headers } from '../support/signing.ts'
 
 async function rig(t: Test, publicRead: unknown, more: Readonly<Record<string, unknown>> = {}) {
   const store = await startTestStore({ buckets: ['bucket'] })

@@ -4,7 +4,7 @@ import { createGateway } from '../../src/gateway/gateway.ts'
 import { runCommand } from '../../src/cli/arguments.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
-import { FakeKms, send } from '../keys/fake-kms.ts'
+import { FakeKms, send } from '../support/fake-kms.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
 

@@ -15,11 +15,11 @@ import {
   PutObjectCommand,
   UploadPartCommand
 } from '@aws-sdk/client-s3'
-import { signingKey, type Draft, type Headers } from '../auth/requests.ts'
+import { signingKey, type Draft, type Headers } from '../support/signing.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
 import { operationRequests } from './operation-requests.ts'
-import { forEach, headerSigned, headOf, querySigned, signOptions, timestampOf, Wire } from './wire.ts'
+import { forEach, headerSigned, headOf, querySigned, signOptions, timestampOf, Wire } from '../support/wire.ts'
 import { RawConnection } from '../support/raw-client.ts'
 
 const Bucket = 'secrets'

@@ -1,9 +1,9 @@
 // Every operation with every encryption header (docs/decisions/0031-sse-headers-of-parts.md).
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { customerHeaders, startEncryptionRig, sse } from './encryption.ts'
+import { customerHeaders, startEncryptionRig, sse } from './encryption-rig.ts'
 import { operationRequests } from './operation-requests.ts'
-import { headerSigned, Wire, type Answer } from './wire.ts'
+import { headerSigned, Wire, type Answer } from '../support/wire.ts'
 
 const { store, gateway, arn, forbidden } = await startEncryptionRig(t, {}, {
   buckets: { '*': { encryption: 'on', key: 'main', allowedKeys: ['cloud'] }, 'plain-*': { encryption: 'off' } }

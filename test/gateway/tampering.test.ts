@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { ListObjectsV2Command, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
-import { askings, integrityFailures, judge, putMultipart, read, snapshot, type Asking, type Snapshot } from './reading.ts'
+import { askings, integrityFailures, judge, putMultipart, read, snapshot, type Asking, type Snapshot } from '../support/reading.ts'
 import type { Fault } from '../support/faults.ts'
 import type { ObjectChange } from '../support/stored-object.ts'
 

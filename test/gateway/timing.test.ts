@@ -7,8 +7,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { StagedReadable, type ByteStage } from '../../src/http/stage.ts'
 import type { HttpRequest, HttpResponse } from '../../src/http/message.ts'
-import { startListener, text, WireClient } from '../listener/wire.ts'
-import { ask, rawStore, upstreamTo, type Seen } from '../upstream/raw-store.ts'
+import { startListener, text, WireClient } from '../support/listener.ts'
+import { ask, rawStore, upstreamTo, type Seen } from '../support/raw-store.ts'
 
 interface Transfer {
   readonly method: 'GET' | 'PUT'

@@ -11,9 +11,9 @@ import { breakConnection } from '../../src/listener/exchange.ts'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { RawConnection } from '../support/raw-client.ts'
-import { askings, integrityFailures, judge, read, settled } from './reading.ts'
-import { crc32Of, framings, md5Of, upload, type Framing, type Upload, type UploadOptions } from './uploads.ts'
-import { headerSigned, headOf, sha256 } from './wire.ts'
+import { askings, integrityFailures, judge, read, settled } from '../support/reading.ts'
+import { crc32Of, framings, md5Of, upload, type Framing, type Upload, type UploadOptions } from '../support/uploads.ts'
+import { headerSigned, headOf, sha256 } from '../support/wire.ts'
 
 const Bucket = 'transfers'
 

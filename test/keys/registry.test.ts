@@ -5,7 +5,7 @@ import type { AuditEvent } from '../../src/keys/types.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { openKeyRegistry, type KeyRegistry } from '../../src/keys/registry.ts'
 import { S3Error } from '../../src/errors.ts'
-import { FakeKms } from './fake-kms.ts'
+import { FakeKms } from '../support/fake-kms.ts'
 import { codeOf, keyContext, keyUse, temporaryDirectory } from './support.ts'
 
 const now = new Date('2026-07-22T10:11:12.000Z')

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { HttpRequest, HttpResponse } from '../../src/http/message.ts'
 import { hostileRequests } from './hostile-requests.ts'
-import { readAll, startListener, text, WireClient } from './wire.ts'
+import { readAll, startListener, text, WireClient } from '../support/listener.ts'
 
 interface Heard {
   readonly path: string

@@ -9,10 +9,10 @@ import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import t from 'tap'
 import { Handshakes, readTls, watchTls } from '../../src/listener/tls.ts'
 import { createLog } from '../../src/observe/log.ts'
-import { roomyLimits, startListener, text, WireClient } from './wire.ts'
+import { roomyLimits, startListener, text, WireClient } from '../support/listener.ts'
 
-const pem = (name: string): string => new URL(name, import.meta.url).pathname
-const first = { cert: pem('../upstream/localhost-cert.pem'), key: pem('../upstream/localhost-key.pem'), clientCa: null }
+const pem = (name: string): string => new URL(`../support/tls/${name}`, import.meta.url).pathname
+const first = { cert: pem('localhost-cert.pem'), key: pem('localhost-key.pem'), clientCa: null }
 const renewed = { cert: pem('renewed-cert.pem'), key: pem('renewed-key.pem'), clientCa: null }
 const request = 'GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n'
 

@@ -1,6 +1,6 @@
 // What a client is told of the store's errors.
 import t from 'tap'
-import { headerSigned, Wire } from '../gateway/wire.ts'
+import { headerSigned, Wire } from '../support/wire.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { HeaderList } from '../../src/http/message.ts'
 import { downstreamHeaders, refuseReservedMetadata, upstreamHeaders } from '../../src/plan/headers.ts'
 import type { UpstreamHeaderClass } from '../../src/plan/headers.ts'
-import { errorCode } from '../s3/error-code.ts'
+import { errorCode } from '../support/error-code.ts'
 
 const upstreamClasses: UpstreamHeaderClass[] = ['document', 'object', 'copy', 'plain-data']
 

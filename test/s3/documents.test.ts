@@ -8,7 +8,7 @@ import {
   parseTagging,
   restoreSelects
 } from '../../src/s3/documents.ts'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../support/error-code.ts'
 
 const limits = clientDocument(2_000_000)
 const bytes = (text: string): Buffer => Buffer.from(text)

@@ -2,7 +2,7 @@ import t from 'tap'
 import fc from 'fast-check'
 import { lifecycleForClient, lifecycleForStore } from '../../src/s3/lifecycle.ts'
 import { upstreamDocument } from '../../src/s3/xml.ts'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../support/error-code.ts'
 
 const client = { maxBytes: 100_000, fault: 'MalformedXML' } as const
 /** The law of the object format, at a segment of 10 bytes, where every boundary is near. */

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { listingField, readListing, writeListing } from '../../src/s3/listing.ts'
 import { renderXml } from '../../src/s3/xml.ts'
 import type { XmlNode } from '../../src/s3/xml.ts'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../support/error-code.ts'
 
 const aws = `<?xml version="1.0" encoding="UTF-8"?>
 <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name><Prefix></Prefix>

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import { copySourceRange, parseRange, resolveRange } from '../../src/s3/range.ts'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../support/error-code.ts'
 
 /** The bytes a range means, written down without arithmetic: each offset is asked whether it is meant. */
 function meant(size: number, isMeant: (offset: number) => boolean): number[] {

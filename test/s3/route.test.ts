@@ -5,7 +5,7 @@ import { parseTarget } from '../../src/http/target.ts'
 import { foreignSubResources, olderNames, operationNames, operations } from '../../src/s3/operations.ts'
 import { route } from '../../src/s3/route.ts'
 import type { Operation } from '../../src/s3/route.ts'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../support/error-code.ts'
 
 interface ModelOperation {
   readonly name: string

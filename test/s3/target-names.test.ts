@@ -4,7 +4,7 @@ import { clientDocument } from '../../src/s3/documents.ts'
 import type { OperationName } from '../../src/s3/operations.ts'
 import { targetBucketsOf } from '../../src/s3/target-names.ts'
 import { parseXml } from '../../src/s3/xml.ts'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../support/error-code.ts'
 
 const limits = clientDocument(65_536)
 const read = (operation: OperationName, xml: string): readonly string[] => targetBucketsOf(operation, parseXml(Buffer.from(xml), limits))

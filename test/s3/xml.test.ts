@@ -4,7 +4,7 @@ import { S3Error } from '../../src/errors.ts'
 import { parseErrorXml, renderError } from '../../src/s3/error-document.ts'
 import { childText, escapeXml, parseXml, renderXml, rewriteXml, textOf, upstreamDocument } from '../../src/s3/xml.ts'
 import type { XmlElement, XmlNode } from '../../src/s3/xml.ts'
-import { errorCode } from './error-code.ts'
+import { errorCode } from '../support/error-code.ts'
 
 const client = { maxBytes: 100_000, fault: 'MalformedXML' } as const
 

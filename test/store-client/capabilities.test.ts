@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { kindBucket, type BucketKind } from '../../src/config/config.ts'
 import { Capabilities, type CapabilityReport } from '../../src/store-client/capabilities.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
-import { ask, upstreamTo } from '../upstream/raw-store.ts'
+import { ask, upstreamTo } from '../support/raw-store.ts'
 
 const signal = new AbortController().signal
 const never = { put: false, complete: false, copy: false, delete: false, copySourceIfMatch: false }

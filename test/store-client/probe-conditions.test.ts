@@ -1,7 +1,7 @@
 import t from 'tap'
 import { probeConditions } from '../../src/store-client/probe-conditions.ts'
-import { conditionalStore, type Enforced } from '../upstream/conditional-store.ts'
-import { codeOf, rawStore, upstreamTo } from '../upstream/raw-store.ts'
+import { conditionalStore, type Enforced } from './conditional-store.ts'
+import { codeOf, rawStore, upstreamTo } from '../support/raw-store.ts'
 
 const never = new AbortController().signal
 const either = [false, true]

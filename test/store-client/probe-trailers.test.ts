@@ -3,7 +3,7 @@ import { S3Error } from '../../src/errors.ts'
 import { probeTrailers } from '../../src/store-client/probe-trailers.ts'
 import { Capabilities } from '../../src/store-client/capabilities.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
-import { rawStore, upstreamTo } from '../upstream/raw-store.ts'
+import { rawStore, upstreamTo } from '../support/raw-store.ts'
 import { createUpstream, type StoreUpstream } from '../../src/upstream/upstream.ts'
 import type { Rule } from '../support/rules.ts'
 

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { StoreChecks } from '../../src/store-client/readiness.ts'
 import { startTestStore } from '../support/hostile.ts'
 import type { Match } from '../support/rules.ts'
-import { codeOf, upstreamTo } from '../upstream/raw-store.ts'
+import { codeOf, upstreamTo } from '../support/raw-store.ts'
 
 const never = new AbortController().signal
 const stateBucket = 'state'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { ensureStateBucket } from '../../src/store-client/state-bucket.ts'
-import { codeOf, rawStore, upstreamTo } from '../upstream/raw-store.ts'
+import { codeOf, rawStore, upstreamTo } from '../support/raw-store.ts'
 
 const never = new AbortController().signal
 

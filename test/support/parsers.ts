@@ -41,7 +41,7 @@ import { checkPostPolicy, parsePostPolicy } from '../../src/sigv4/post-policy.ts
 import { parseXml as parseStoreXml } from '../../src/embedded-store/xml.ts'
 import { parseTraceparent } from '../../src/observe/tracing.ts'
 import { errorCode } from '../../src/upstream/response-checks.ts'
-import { accessKeyId, context, httpRequest, timestamp, type Headers } from '../auth/requests.ts'
+import { accessKeyId, context, httpRequest, timestamp, type Headers } from './signing.ts'
 
 export interface Parser {
   readonly name: string

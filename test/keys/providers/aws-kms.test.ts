@@ -3,7 +3,7 @@ import t from 'tap'
 import { S3Error } from '../../../src/errors.ts'
 import { KmsKeyProvider, type KmsProviderOptions } from '../../../src/keys/providers/aws-kms.ts'
 import type { KmsOutcome } from '../../../src/keys/providers/kms-errors.ts'
-import { FakeKms, type Misbehaviour, refuse, send } from '../fake-kms.ts'
+import { FakeKms, type Misbehaviour, refuse, send } from '../../support/fake-kms.ts'
 import { codeOf, keyContext, keyUse, otherContexts } from '../support.ts'
 
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }

@@ -1,0 +1,232 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { connect as secureConnect } from 'node:tls'
+import { Readable } from 'node:stream'
+import t from 'tap'
+import { S3Error } from '../../src/errors.ts'
+import { readTls } from '../../src/listener/tls.ts'
+import { asClient, readAll, roomyLimits, startListener, text, WireClient } from '../support/listener.ts'
+
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`
+/** 1 MB/s over 100 ms: whoever gives or takes less in that time is cut. */
+const strict = { ...roomyLimits, minRate: 1_000_000, minRateWindowMs: 100 }
+
+await t.test('a reader that stalls is cut, and what fed it is freed', async (t) => {
+  let freed: () => void = () => undefined
+  const closed = new Promise<void>((resolve) => {
+    freed = resolve
+  })
+  const started = await startListener(async () => {
+    const body = new Readable({
+      read() {
+        this.push(Buffer.alloc(65_536))
+      }
+    })
+    body.once('close', () => {
+      freed()
+    })
+    return { status: 200, headers: [['Content-Length', '1000000000000']], body }
+  }, { limits: strict })
+  t.teardown(() => started.listener.stop(0))
+  const client = await WireClient.open(started.port)
+  client.write(get('/b/k'))
+  await client.until('Sealgate')
+  client.socket.pause()
+  await closed
+  await started.listener.stop(5000)
+  t.match(started.lines.find((line) => line['msg'] === 'request'), { termination: 'CD', status: 200 })
+})
+
+await t.test('a store that is slow is not held against the reader', async (t) => {
+  const started = await startListener(async () => {
+    const body = Readable.from((async function*() {
+      for (let i = 0; i < 10; i += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 40))
+        yield Buffer.alloc(10)
+      }
+    })())
+    return { status: 200, headers: [['Content-Length', '100']], body }
+  }, { limits: strict })
+  t.teardown(() => started.listener.stop(0))
+  const client = await WireClient.open(started.port)
+  client.write(get('/b/k'))
+  t.match(await client.answer(), { status: 200, whole: true })
+  client.socket.destroy()
+})
+
+await t.test('a writer that stalls gets RequestTimeout, and its body fails', async (t) => {
+  let told: (outcome: string) => void = () => undefined
+  const outcome = new Promise<string>((resolve) => {
+    told = resolve
+  })
+  const started = await startListener(async (request) => {
+    await readAll(request).then(() => {
+      told('ended')
+    }, () => {
+      told('failed')
+    })
+    return text('late')
+  }, { limits: strict })
+  t.teardown(() => started.listener.stop(0))
+  const client = await WireClient.open(started.port)
+  client.write('PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome')
+  const answer = await client.answer()
+  t.match([answer?.status, answer?.headers.get('connection')], [400, 'close'])
+  t.match(answer?.body.toString(), /<Code>RequestTimeout</)
+  t.equal(await outcome, 'failed')
+  await client.closed()
+})
+
+await t.test('a handler that does not read is not held against the writer', async (t) => {
+  const started = await startListener(async (request) => {
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    return text(String((await readAll(request)).length))
+  }, { limits: strict })
+  t.teardown(() => started.listener.stop(0))
+  const client = await WireClient.open(started.port)
+  client.write(Buffer.concat([Buffer.from('PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\n'), Buffer.alloc(500_000)]))
+  const answer = await client.answer()
+  t.match([answer?.status, answer?.body.toString()], [200, '500000'])
+  client.socket.destroy()
+})
+
+await t.test('a refused upload that trickles keeps nobody out', async (t) => {
+  const started = await startListener(async (request) => {
+    asClient(request)
+    if (request.method === 'PUT') throw new S3Error('NoSuchBucket')
+    return text('ok')
+  }, { limits: { ...roomyLimits, requestsInFlight: 1 } })
+  t.teardown(() => started.listener.stop(0))
+  const trickle = await WireClient.open(started.port)
+  trickle.write('PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome')
+  t.match(await trickle.answer(), { status: 404, whole: true })
+  const timer = setInterval(() => {
+    trickle.write('.')
+  }, 20)
+  const other = await WireClient.open(started.port)
+  other.write(get('/'))
+  t.match(await other.answer(), { status: 200 })
+  t.notOk(trickle.socket.readableEnded, 'what it sends is still swallowed')
+  clearInterval(timer)
+  trickle.socket.destroy()
+  other.socket.destroy()
+  const line = () => started.lines.find(({ method }) => method === 'PUT')
+  while (line() === undefined) await new Promise((resolve) => setTimeout(resolve, 5))
+  t.match(line(), { termination: '--', status: 404, code: 'NoSuchBucket' }, 'nobody has cut it short')
+})
+
+await t.test('heads that do not come are not waited for', async (t) => {
+  const started = await startListener(async () => text('ok'), { limits: { ...roomyLimits, headersMs: 100, keepAliveMs: 50 } })
+  t.teardown(() => started.listener.stop(0))
+  const silent = await WireClient.open(started.port)
+  t.equal(await silent.answer(), null, 'a connection that says nothing is closed')
+  const slow = await WireClient.open(started.port)
+  slow.write('GET / HTTP/1.1\r\nHost: h\r\nX-Sl')
+  t.match((await slow.answer())?.body.toString(), /<Code>RequestTimeout</)
+  await slow.closed()
+  const idle = await WireClient.open(started.port)
+  idle.write(get('/'))
+  t.equal((await idle.answer())?.status, 200)
+  t.equal(await idle.answer(), null, 'an idle connection is closed')
+})
+
+await t.test('connections beyond the limit: what nobody has signed gives way, then what is idle, and never a request', async (t) => {
+  let release: () => void = () => undefined
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const limited: string[] = []
+  const started = await startListener(async (request) => {
+    if (request.target.rawPath !== '/stranger') asClient(request)
+    if (request.target.rawPath === '/held') await held
+    return text('ok')
+  }, {
+    limits: { ...roomyLimits, connections: 3 },
+    limited: (limit) => {
+      limited.push(limit)
+    }
+  })
+  t.teardown(() => started.listener.stop(0))
+  const open = async (path: string | null): Promise<WireClient> => {
+    const client = await WireClient.open(started.port)
+    if (path !== null) client.write(get(path))
+    if (path !== null && path !== '/held') t.equal((await client.answer())?.status, 200)
+    return client
+  }
+  const known = await open('/known')
+  const stranger = await open('/stranger')
+  await open(null)
+  const second = await open('/known')
+  await stranger.closed()
+  for (let i = 0; i < 5; i += 1) await open(null)
+  for (const client of [known, second]) {
+    client.write(get('/held'))
+  }
+  while (started.listener.counts().requestsInFlight < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+  await open('/held')
+  while (started.listener.counts().requestsInFlight < 3) await new Promise((resolve) => setTimeout(resolve, 5))
+  const surplus = connect(started.port, '127.0.0.1')
+  surplus.on('error', () => undefined)
+  await once(surplus, 'close')
+  release()
+  for (const client of [known, second]) t.equal((await client.answer())?.status, 200, 'requests under way go on')
+  await open('/known')
+  t.same([...new Set(limited)], ['connections'])
+})
+
+await t.test('handshakes that do not end keep nobody out', async (t) => {
+  const file = (name: string): string => join(import.meta.dirname, '../support/tls', name)
+  const tls = await readTls({ cert: file('localhost-cert.pem'), key: file('localhost-key.pem'), clientCa: null })
+  const started = await startListener(async () => text('ok'), { tls, limits: { ...roomyLimits, connections: 4 } })
+  t.teardown(() => started.listener.stop(0))
+  const silent = Array.from({ length: 12 }, () => connect(started.port, '127.0.0.1').on('error', () => undefined))
+  await Promise.all(silent.slice(0, 4).map(async (socket) => once(socket, 'close')))
+  const client = secureConnect({ port: started.port, host: '127.0.0.1', rejectUnauthorized: false })
+  client.write(get('/'))
+  const [answer] = await once(client, 'data') as [Buffer]
+  t.match(answer.toString(), /^HTTP\/1\.1 200 /)
+  t.ok(started.listener.counts().connections <= 4)
+  for (const socket of [client, ...silent]) socket.destroy()
+})
+
+await t.test('a graceful stop lets transfers finish, closes idle connections, and takes no more', async (t) => {
+  let release: () => void = () => undefined
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const started = await startListener(async () => {
+    await held
+    return text('done')
+  })
+  const idle = await WireClient.open(started.port)
+  const busy = await WireClient.open(started.port)
+  busy.write(get('/'))
+  while (started.listener.counts().requestsInFlight === 0) await new Promise((resolve) => setImmediate(resolve))
+  const stopped = started.listener.stop(20_000)
+  await idle.closed()
+  const late = connect(started.port, '127.0.0.1')
+  const [refused] = await once(late, 'error') as [NodeJS.ErrnoException]
+  t.equal(refused.code, 'ECONNREFUSED')
+  release()
+  const answer = await busy.answer()
+  t.match([answer?.status, answer?.body.toString(), answer?.headers.get('connection')], [200, 'done', 'close'])
+  t.equal(await stopped, 'drained')
+})
+
+await t.test('what does not finish within the grace period is broken, visibly', async (t) => {
+  const started = await startListener(async () => ({
+    status: 200,
+    headers: [['Content-Length', '100']],
+    body: new Readable({
+      read() {
+        if (this.readableLength === 0) this.push('x')
+      }
+    })
+  }))
+  const client = await WireClient.open(started.port)
+  client.write(get('/'))
+  await client.until('Sealgate')
+  t.equal(await started.listener.stop(10), 'cut')
+  t.equal((await client.answer())?.whole, false)
+})

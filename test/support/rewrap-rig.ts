@@ -1,0 +1,108 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { S3Client } from '@aws-sdk/client-s3'
+import type { Test } from 'tap'
+import { runCommand } from '../../src/cli/arguments.ts'
+import type { Platform } from '../../src/cli/platform.ts'
+import { editKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
+import { startTestGateway, type TestGateway } from './gateway.ts'
+import { startTestStore, type TestStore } from './hostile.ts'
+import { parseConfig } from '../../src/config/load.ts'
+
+export interface Ran {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+export interface RewrapRig {
+  readonly store: TestStore
+  readonly gateway: TestGateway
+  readonly s3: S3Client
+  /** Path of the configuration the commands read. */
+  readonly config: string
+  readonly audit: string
+  readonly run: (...args: string[]) => Promise<Ran>
+  /** Rotates the main keyring and lets the gateway know. */
+  readonly rotate: () => Promise<void>
+  /** Key id that new objects of the main keyring get. */
+  currentKeyId(): Promise<string>
+  reload(sections?: Readonly<Record<string, unknown>>): Promise<void>
+}
+
+/** A gateway in front of a test store, and the commands for the same configuration. */
+export async function startRewrapRig(t: Test, sections: Readonly<Record<string, unknown>> = {}): Promise<RewrapRig> {
+  const folder = await mkdtemp(join(tmpdir(), 'sealgate-rewrap-'))
+  const store = await startTestStore({ buckets: ['bucket'], keepBodies: false })
+  const audit = join(folder, 'audit.log')
+  const own = { auth: { ssecOverHttp: true }, audit: { file: audit }, ...sections }
+  const gateway = await startTestGateway(store, { sections: own })
+  const config = join(folder, 'sealgate.yaml')
+  const { endpoint, region, accessKeyId, secretAccessKey } = store
+  const document = {
+    listen: { host: '127.0.0.1', port: 0 },
+    upstream: { endpoint, region, accessKeyId, secretAccessKey, stateBucket: 'sealgate-state', realm: 'test' },
+    clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey, buckets: ['*'] }],
+    keys: { main: { type: 'local', keyring: gateway.keyring } },
+    buckets: { '*': { encryption: 'on', key: 'main' } },
+    ...own
+  }
+  await writeFile(config, JSON.stringify(document))
+  const reload = async (change: Readonly<Record<string, unknown>> = {}): Promise<void> => {
+    const text = JSON.stringify({ ...document, ...change })
+    await writeFile(config, text)
+    await gateway.gateway.reload(parseConfig(text, { file: config, env: {} }))
+  }
+  t.teardown(async () => {
+    await gateway.close()
+    await store.close()
+    await rm(folder, { recursive: true })
+  })
+  return {
+    store,
+    gateway,
+    s3: gateway.client(),
+    config,
+    audit,
+    reload,
+    run: (...args) =>
+      runCli([
+        ...args.slice(0, /^(keys|config)$/.test(args[0] ?? '') ? 2 : 1),
+        '--config',
+        config,
+        ...args.slice(/^(keys|config)$/.test(args[0] ?? '') ? 2 : 1)
+      ], folder),
+    rotate: async () => {
+      await editKeyring(gateway.keyring, (keyring) => keyring.rotate(new Date()))
+      await reload()
+    },
+    currentKeyId: async () => {
+      const keyring = await readKeyring(gateway.keyring)
+      return keyring.keyId(keyring.current()!)
+    }
+  }
+}
+
+/** Runs a command as the process would. */
+export async function runCli(args: readonly string[], cwd: string, onSignal: Platform['onSignal'] = () => undefined): Promise<Ran> {
+  let out = ''
+  let err = ''
+  const code = await runCommand({
+    args,
+    cwd,
+    env: {},
+    onSignal,
+    stdout: {
+      write: (text) => {
+        out += text
+      }
+    },
+    stderr: {
+      write: (text) => {
+        err += text
+      }
+    }
+  })
+  return { code, out, err }
+}
