@@ -15,7 +15,7 @@ import type { StoreEncryption } from '../../src/config/config.ts'
 import type { RecordedRequest } from '../support/recorder.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
-import { ask, rawStore, upstreamTo } from './raw-store.ts'
+import { ask, rawStore, upstreamTo } from '../support/raw-store.ts'
 
 const SSE = 'x-amz-server-side-encryption'
 const arn = 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab'
