@@ -1,5 +1,5 @@
 // Runs the check and every test file, several at a time, and prints one last line that machines read: "N passed, N failed".
-// `node test/run.ts FILE…` runs these files alone. The files are started here and not by the command `tap`, whose loaders
+// `node test/run.ts FILE-OR-FOLDER…` runs these files alone. The files are started here and not by the command `tap`, whose loaders
 // cost every process more than most files take; a file's own summary and exit code say the same.
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -34,7 +34,7 @@ interface Count {
   readonly failed: number
 }
 
-const queue = process.argv.length > 2 ? process.argv.slice(2) : [CHECK, ...testFiles()]
+const queue = process.argv.length > 2 ? process.argv.slice(2).flatMap(filesOf) : [CHECK, ...testFiles()]
 const total = { passed: 0, failed: 0 }
 await Promise.all(Array.from({ length: availableParallelism() + 1 }, async () => {
   for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
@@ -50,6 +50,10 @@ await Promise.all(Array.from({ length: availableParallelism() + 1 }, async () =>
 }))
 console.log(`${total.passed} passed, ${total.failed} failed`)
 process.exitCode = total.failed === 0 ? 0 : 1
+
+function filesOf(path: string): string[] {
+  return path.endsWith('.ts') ? [path] : globSync(`${path}/**/*.test.ts`).sort()
+}
 
 function testFiles(): string[] {
   const files = globSync('test/**/*.test.ts').sort()
