@@ -6,7 +6,8 @@ import type { KeyContext, KeyUse } from '../keys/types.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { PostForm } from '../s3/post-form.ts'
 import type { CorsRule } from '../s3/cors.ts'
-import type { Operation } from '../s3/route.ts'
+import type { Level, OperationName, operations } from '../s3/operations.ts'
+import type { OperationOf } from '../s3/route.ts'
 import type { Capabilities } from '../store-client/capabilities.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
@@ -36,38 +37,44 @@ export interface Services {
   readonly policyFor: (bucket: string) => BucketPolicy
 }
 
-/** One authenticated, routed and authorised request on its way to an answer. */
-export interface OperationContext {
+interface Context<O, P> {
   readonly request: Authenticated
-  readonly operation: Operation
-  readonly policy: BucketPolicy
+  readonly operation: O
+  readonly policy: P
   readonly services: Services
   /** The browser form of a PostObject, read up to its file. */
   readonly form: PostForm | null
 }
 
-export type Handler = (ctx: OperationContext) => Promise<HttpResponse>
+/** Of the bucket. For requests without one: what the configuration says of any bucket, where the request is anonymous; else null. */
+type PolicyOf<N extends OperationName> = BucketPolicy | ('service' extends (typeof operations)[N]['level'] ? null : never)
 
-/** @throws S3Error InternalError when the operation has no bucket: a fault in the operations table, not of the client. */
-export function bucketOf(ctx: OperationContext): string {
-  if (ctx.operation.bucket === null) throw new S3Error('InternalError')
-  return ctx.operation.bucket
-}
+/**
+ * One authenticated, routed and authorised request on its way to an answer. `N`: the operations that it may be of, which prove that
+ * there is a bucket, a key or an upload id.
+ */
+export type OperationContext<N extends OperationName = OperationName> = Context<OperationOf<N>, PolicyOf<N>>
 
-/** @throws S3Error InternalError when the operation has no object key. */
-export function keyOf(ctx: OperationContext): string {
-  if (ctx.operation.key === null) throw new S3Error('InternalError')
-  return ctx.operation.key
-}
+type NamesOf<L extends Level> = { [N in OperationName]: (typeof operations)[N]['level'] extends L ? N : never }[OperationName]
+type NamesOfUploads = { [N in OperationName]: 'uploadId' extends (typeof operations)[N]['select'][number] ? N : never }[OperationName]
 
-/** Whether the request names an upload: a part, a list of parts, a Complete or an Abort. */
-export function continuesUpload(ctx: OperationContext): boolean {
-  return ctx.operation.query.has('uploadId')
-}
+/** A request for a bucket or for an object in it. */
+export type BucketContext = OperationContext<NamesOf<'bucket' | 'object'>>
+/** A request for an object. */
+export type ObjectContext = OperationContext<NamesOf<'object'>>
+/** A request that names an upload: a part, a list of parts, a Complete or an Abort. */
+export type UploadContext = OperationContext<NamesOfUploads>
 
-/** Where an object of this request is bound to. */
-export function placeOf(ctx: OperationContext, bucket: string = bucketOf(ctx), objectKey: string = keyOf(ctx)): Place {
+export type Handler<N extends OperationName> = (ctx: OperationContext<N>) => Promise<HttpResponse>
+
+/** Where an object of this realm is bound to. */
+export function placeIn(ctx: OperationContext, bucket: string, objectKey: string): Place {
   return { realm: ctx.services.config.upstream.realm, bucket, objectKey }
+}
+
+/** Where the object of this request is bound to. */
+export function placeOf(ctx: ObjectContext): Place {
+  return placeIn(ctx, ctx.operation.bucket, ctx.operation.key)
 }
 
 /** What a bucket key is bound to: the bucket, or the object itself where bucket keys are off. */
@@ -96,7 +103,7 @@ export function keyUse(ctx: OperationContext, place: Place, versionId: string | 
 function identityOf(ctx: OperationContext): UpstreamIdentity | null | undefined {
   const { client } = ctx.request
   if (client !== null) return client.upstream ?? undefined
-  return ctx.policy.publicRead === 'store' ? null : undefined
+  return ctx.policy?.publicRead === 'store' ? null : undefined
 }
 
 /** Which conditional requests the store enforces in a bucket, of the kind it is of now. @throws S3Error of the upstream. */

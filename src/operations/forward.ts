@@ -1,7 +1,7 @@
 import type { Header, HttpResponse } from '../http/message.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
 import { type CopySource, formatCopySource } from '../s3/names.ts'
-import { type OperationContext, continuesUpload, header, send, storedChecksum } from './context.ts'
+import { type OperationContext, header, send, storedChecksum } from './context.ts'
 import { BodyVerifier } from '../auth/body-verifier.ts'
 import { S3Error } from '../errors.ts'
 import { readAll, StagedReadable } from '../http/stage.ts'
@@ -75,7 +75,7 @@ export async function successOf(ctx: OperationContext, response: UpstreamRespons
  */
 export function plainHeaders(ctx: OperationContext): Header[] {
   const headers = upstreamHeaders(ctx.request.headers, 'plain-data')
-  return continuesUpload(ctx) ? headers.filter(([name]) => !isGeneralSseHeader(name)) : headers
+  return ctx.operation.uploadId !== null ? headers.filter(([name]) => !isGeneralSseHeader(name)) : headers
 }
 
 /** Query of the client's operation as it goes upstream. */
@@ -96,7 +96,7 @@ async function forwardDocument(ctx: OperationContext, requiresDigest: boolean, e
   examine?.(body)
   const method = ctx.request.http.method
   // In a bucket that is not encrypted ranges, conditions and checksums are the store's affair; in a sealed one they never are.
-  const untouched = ctx.policy.encryption === 'off' && ctx.operation.bucket !== null
+  const untouched = ctx.policy?.encryption === 'off' && ctx.operation.bucket !== null
   const headers = (untouched ? plainHeaders(ctx) : upstreamHeaders(ctx.request.headers, 'document')).filter(([name]) => name !== 'content-md5')
   if (requiresDigest && body.length > 0) headers.push(contentMd5(body))
   return send(ctx, {

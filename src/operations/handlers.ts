@@ -1,4 +1,4 @@
-import type { HandlerName } from '../plan/plan.ts'
+import type { HandlerName, OperationsOf } from '../plan/plan.ts'
 import type { Handler } from './context.ts'
 import { bucketEncryption } from './buckets/bucket-encryption.ts'
 import { changeCors, deleteBucket, headBucket, lifecycle, listBuckets, bucketLocation, createBucket } from './buckets/buckets.ts'
@@ -19,7 +19,10 @@ import { postObject } from './objects/post-object.ts'
 import { putObject } from './objects/put-object.ts'
 import { restoreObject, targetBuckets } from './buckets/guarded.ts'
 
-/** One way of acting for each handler the plan table names; a name without one does not compile. */
+/**
+ * The handlers that the plan table names. A name without one does not compile, nor one that is planned for an operation which
+ * lacks what it needs: a key, an upload id.
+ */
 export const handlers = {
   forward,
   putObject,
@@ -50,4 +53,4 @@ export const handlers = {
   headBucket,
   lifecycle,
   targetBuckets
-} as const satisfies Record<Exclude<HandlerName, 'refuse' | 'preflight'>, Handler>
+} as const satisfies { [H in Exclude<HandlerName, 'refuse' | 'preflight'>]: Handler<OperationsOf<H>> }

@@ -38,7 +38,7 @@ export async function relayError(ctx: OperationContext, response: UpstreamRespon
     return new S3Error('SealgateBadUpstream', { cause: new Finding(`success ${response.status} of another kind than was asked for`) })
   }
   const body = await readAll(response.body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
-  const untouched = ctx.policy.encryption === 'off' && ctx.operation.bucket !== null
+  const untouched = ctx.policy?.encryption === 'off' && ctx.operation.bucket !== null
   const headers = withShownRegion(ctx, response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name)))
   const parsed = body.length === 0 ? null : parseErrorXml(body)
   if (digestRefusals.has(parsed?.code ?? '') && !(untouched && header(ctx, 'x-amz-copy-source') === undefined)) {
@@ -61,7 +61,7 @@ export async function relayError(ctx: OperationContext, response: UpstreamRespon
 
 /** Conditions on what clients see are never sent to the store: a 304 to anything else answers a question nobody asked. */
 function isError(ctx: OperationContext, status: number): boolean {
-  return status >= 400 || (status === 304 && ctx.policy.encryption === 'off')
+  return status >= 400 || (status === 304 && ctx.policy?.encryption === 'off')
 }
 
 /**
@@ -102,7 +102,7 @@ function codeOfStatus(status: number, ctx: OperationContext): S3ErrorCode {
     case 404:
       return ctx.operation.key === null
         ? 'NoSuchBucket'
-        : ctx.operation.query.has('uploadId')
+        : ctx.operation.uploadId !== null
         ? 'NoSuchUpload'
         : ctx.operation.query.has('versionId')
         ? 'NoSuchVersion'

@@ -16,71 +16,43 @@ import { type OperationName, operations } from '../s3/operations.ts'
  */
 type Effect = 'forward' | 'seal' | 'open' | 'rewrite' | 'copy' | 'emulate' | 'refuse'
 
-/** One handler each in src/operations. */
-export type HandlerName =
-  | 'forward'
-  | 'refuse'
-  | 'preflight'
-  | 'putObject'
-  | 'postObject'
-  | 'getObject'
-  | 'headObject'
-  | 'getObjectAttributes'
-  | 'copyObject'
-  | 'deleteObject'
-  | 'deleteObjects'
-  | 'restoreObject'
-  | 'createMultipartUpload'
-  | 'uploadPart'
-  | 'uploadPartCopy'
-  | 'completeMultipartUpload'
-  | 'completePlain'
-  | 'abortMultipartUpload'
-  | 'listParts'
-  | 'listMultipartUploads'
-  | 'listObjects'
-  | 'listVersions'
-  | 'listBuckets'
-  | 'bucketEncryption'
-  | 'lifecycle'
-  | 'createBucket'
-  | 'bucketLocation'
-  | 'deleteBucket'
-  | 'headBucket'
-  | 'changeCors'
-  | 'targetBuckets'
-
-interface Plan {
+interface Plan<H extends string = string> {
   readonly effect: Effect
-  readonly handler: HandlerName
+  /** The handler in src/operations/handlers.ts; `refuse` and `preflight` are the pipeline's own. */
+  readonly handler: H
   /** What changes on the way, or why not; '' when nothing does. Documentation, and the message of a refusal. */
   readonly note: string
 }
 
-interface Planner {
+interface Planner<On extends string = string, Off extends string = string> {
   /** In buckets whose encryption is on, and for requests without a bucket. */
-  readonly on: Plan
-  readonly off: Plan
+  readonly on: Plan<On>
+  readonly off: Plan<Off>
 }
 
-const untouched: Plan = { effect: 'forward', handler: 'forward', note: '' }
+const untouched: Plan<'forward'> = { effect: 'forward', handler: 'forward', note: '' }
 
 /** The same in both kinds of bucket. */
-function always(effect: Effect, handler: HandlerName, note: string): Planner {
+function always<H extends string>(effect: Effect, handler: H, note: string): Planner<H, H> {
   const both = { effect, handler, note }
   return { on: both, off: both }
 }
 
-const forward = (note = ''): Planner => ({ on: { effect: 'forward', handler: 'forward', note }, off: untouched })
-const refuse = (note: string): Planner => always('refuse', 'refuse', note)
-const seal = (handler: HandlerName, note: string): Planner => ({ on: { effect: 'seal', handler, note }, off: untouched })
-const open = (handler: HandlerName, note: string): Planner => ({ on: { effect: 'open', handler, note }, off: untouched })
-const rewrite = (handler: HandlerName, note: string): Planner => ({ on: { effect: 'rewrite', handler, note }, off: untouched })
-const emulate = (handler: HandlerName, note: string): Planner => ({ on: { effect: 'emulate', handler, note }, off: untouched })
+/** In sealed buckets; others are passed through. */
+function sealed<H extends string>(effect: Effect, handler: H, note: string): Planner<H, 'forward'> {
+  return { on: { effect, handler, note }, off: untouched }
+}
+
+const forward = (note = '') => sealed('forward', 'forward', note)
+const refuse = (note: string) => always('refuse', 'refuse', note)
+const seal = <H extends string>(handler: H, note: string) => sealed('seal', handler, note)
+const open = <H extends string>(handler: H, note: string) => sealed('open', handler, note)
+const rewrite = <H extends string>(handler: H, note: string) => sealed('rewrite', handler, note)
+const emulate = <H extends string>(handler: H, note: string) => sealed('emulate', handler, note)
 
 /** Settings by which the store writes into another bucket. */
 const shapes = 'A document that names a target in another way than AWS documents it is refused.'
-const targeted = (note: string): Planner => always('forward', 'targetBuckets', `${note} The client must be one that may write to the target bucket. ${shapes}`)
+const targeted = (note: string) => always('forward', 'targetBuckets', `${note} The client must be one that may write to the target bucket. ${shapes}`)
 
 const changedEncryption =
   'The gateway\'s own default encryption, sealed in the state bucket. The client must be one that may write to the bucket; one with an ' +
@@ -234,11 +206,19 @@ export const planners = {
   DeleteObjectAnnotation: refuse(annotations)
 } as const satisfies Record<OperationName, Planner>
 
+type Handlers<N extends OperationName> = (typeof planners)[N]['on' | 'off']['handler']
+
+/** The handlers that the table names. */
+export type HandlerName = Handlers<OperationName>
+
+/** The operations that a handler is planned for. */
+export type OperationsOf<H extends HandlerName> = { [N in OperationName]: H extends Handlers<N> ? N : never }[OperationName]
+
 /**
  * The plan for an operation.
  * @param policy of the bucket; null for requests without one
  */
-export function plan(operation: OperationName, policy: Pick<BucketPolicy, 'encryption'> | null): Plan {
+export function plan(operation: OperationName, policy: Pick<BucketPolicy, 'encryption'> | null): Plan<HandlerName> {
   return policy?.encryption === 'off' ? planners[operation].off : planners[operation].on
 }
 

@@ -29,10 +29,22 @@ type Address =
 
 type AddressOf<L extends Level> = Omit<Extract<Address, { level: L }>, 'level'>
 
-/** One request of one operation. `query` holds the operation's own parameters only: no signature, no `x-id`. */
-export type OperationOf<N extends OperationName> = { readonly name: N; readonly query: Query } & AddressOf<(typeof operations)[N]['level']>
+/** The id of the upload, of operations that it selects. */
+type UploadIdOf<N extends OperationName> = N extends unknown ? 'uploadId' extends (typeof operations)[N]['select'][number] ? string : null : never
 
-/** A closed union: one variant for each operation, with a bucket and a key exactly where the operation has them. */
+/**
+ * A request of one operation, or of one of several. `query` holds the operation's own parameters only: no signature, no `x-id`.
+ * Bucket, key and upload id are there exactly where the operation has them.
+ */
+export type OperationOf<N extends OperationName> = Own<N> & AddressOf<(typeof operations)[N]['level']>
+
+interface Own<N extends OperationName> {
+  readonly name: N
+  readonly query: Query
+  readonly uploadId: UploadIdOf<N>
+}
+
+/** A closed union: one variant for each operation. */
 export type Operation = { [N in OperationName]: OperationOf<N> }[OperationName]
 
 interface Candidate {
@@ -111,13 +123,13 @@ export function route(request: RoutableRequest, domains: readonly string[]): Ope
   const kept = keepParameters(chosen, query)
   if (chosen.name === 'PostObject') checkForm(request.headers)
   // The table gives each name its level and `choose` matched it: the one place where that is told to the compiler.
-  return { name: chosen.name, bucket: where.bucket, key: where.key, query: kept } as Operation
+  return { name: chosen.name, bucket: where.bucket, key: where.key, query: kept, uploadId: kept.get('uploadId') ?? null } as Operation
 }
 
 /** A preflight asks about a bucket; what it asks stands in headers (Fetch standard, CORS protocol). */
 function preflight(where: Address): Operation {
   if (where.bucket === null) throw new S3Error('MethodNotAllowed', { fields: { Method: 'OPTIONS', ResourceType: 'SERVICE' } })
-  return { name: 'Preflight', bucket: where.bucket, key: null, query: new Query([]) }
+  return { name: 'Preflight', bucket: where.bucket, key: null, query: new Query([]), uploadId: null }
 }
 
 function choose(request: RoutableRequest, where: Address, query: Query): Candidate {

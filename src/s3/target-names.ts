@@ -65,13 +65,15 @@ const shapes = {
 /** Names of elements, in lower case, that some reader of one of these documents takes for the name of a target. */
 const naming: ReadonlySet<string> = new Set(Object.values(shapes).flatMap((shape) => Object.keys(shape).map((path) => lastOf(path).toLowerCase())))
 
+/** Operations whose documents name targets. */
+export type TargetOperation = keyof typeof shapes
+
 /**
  * The buckets that a document of settings makes the store write to.
- * @param operation one that has such documents; others name none
  * @throws S3Error MalformedXML for a name in an unknown place or shape, or twice; InvalidBucketName
  */
-export function targetBucketsOf(operation: OperationName, document: XmlDocument): readonly string[] {
-  const shape: Readonly<Record<string, Read>> = operation in shapes ? shapes[operation as keyof typeof shapes] : {}
+export function targetBucketsOf(operation: TargetOperation, document: XmlDocument): readonly string[] {
+  const shape: Readonly<Record<string, Read>> = shapes[operation]
   const found: string[] = []
   const walk = (element: XmlElement, parent: string): void => {
     const path = parent === '' ? element.name : `${parent}/${element.name}`

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { operationNames, operations } from '../../src/s3/operations.ts'
 import { compatibilityMarkdown } from '../../docs/generate/compatibility.ts'
-import { plan, planners } from '../../src/plan/plan.ts'
+import { type OperationsOf, plan, planners } from '../../src/plan/plan.ts'
+import type { Handler, ObjectContext, OperationContext, UploadContext } from '../../src/operations/context.ts'
+import { handlers } from '../../src/operations/handlers.ts'
 
 const sealed = { encryption: 'on' } as const
 const plain = { encryption: 'off' } as const
@@ -16,6 +18,30 @@ await t.test('docs/COMPATIBILITY.md is what the tables say', (t) => {
   )
   const model = JSON.parse(readFileSync(new URL('../s3/operations.json', import.meta.url), 'utf8')) as { name: string }[]
   t.strictSame(model.filter(({ name }) => !new RegExp(`[|,] ${name}(?= [|]|,)`).test(committed)).map(({ name }) => name), [], 'all 116 are named')
+  t.end()
+})
+
+await t.test('a handler is planned only for operations that have what it needs', (t) => {
+  type Answer = ReturnType<Handler<'GetObject'>>
+  const handler = <C>(_: (ctx: C) => Answer): (ctx: C) => Answer => _
+  const ofKey = handler((_: ObjectContext): Answer => Promise.reject(new Error('a type is all that is asked of it')))
+  const ofUpload = handler((_: UploadContext): Answer => ofKey(_))
+  const ofAny = handler((_: OperationContext): Answer => Promise.reject(new Error('a type is all that is asked of it')))
+  const fits: readonly unknown[] = [
+    ofKey satisfies Handler<OperationsOf<'getObject'>>,
+    ofUpload satisfies Handler<OperationsOf<'uploadPart'>>,
+    ofAny satisfies Handler<OperationsOf<'forward'>>,
+    // @ts-expect-error a bucket has no key
+    ofKey satisfies Handler<OperationsOf<'listObjects'>>,
+    // @ts-expect-error no upload is named when one is created
+    ofUpload satisfies Handler<OperationsOf<'createMultipartUpload'>>,
+    // @ts-expect-error whatever is forwarded may be of a bucket
+    ofKey satisfies Handler<OperationsOf<'forward'>>
+  ]
+  t.equal(fits.length, 6)
+  const planned = new Set(operationNames.flatMap((name) => [planners[name].on.handler, planners[name].off.handler]))
+  t.strictSame([...planned].filter((name) => !(name in handlers)).sort(), ['preflight', 'refuse'], 'each has its handler')
+  t.strictSame(Object.keys(handlers).filter((name) => !([...planned] as string[]).includes(name)), [], 'and none is left over')
   t.end()
 })
 

@@ -99,6 +99,8 @@ await t.test('every operation routes to itself, in every style of address and wi
         const { level } = operations[routed.name]
         const addressed = routed.bucket === null ? 'service' : routed.key === null ? 'bucket' : 'object'
         if (addressed !== level) t.fail(`${routed.name} level`)
+        const selected: readonly string[] = operations[routed.name].select
+        if (routed.uploadId !== (selected.includes('uploadId') ? '7' : null)) t.fail(`${routed.name} upload id ${String(routed.uploadId)}`)
         if (routed.key !== null && routed.key !== 'a/b c') t.fail(`${routed.name} key ${routed.key}`)
         if (routed.bucket !== null && routed.bucket !== 'my-bucket') t.fail(`${routed.name} bucket ${routed.bucket}`)
         count += 1

@@ -1,13 +1,12 @@
 // A document that two readers could read differently must not name the bucket that the store writes to.
 import t from 'tap'
 import { clientDocument } from '../../src/s3/documents.ts'
-import type { OperationName } from '../../src/s3/operations.ts'
-import { targetBucketsOf } from '../../src/s3/target-names.ts'
+import { type TargetOperation, targetBucketsOf } from '../../src/s3/target-names.ts'
 import { parseXml } from '../../src/s3/xml.ts'
 import { errorCode } from '../support/error-code.ts'
 
 const limits = clientDocument(65_536)
-const read = (operation: OperationName, xml: string): readonly string[] => targetBucketsOf(operation, parseXml(Buffer.from(xml), limits))
+const read = (operation: TargetOperation, xml: string): readonly string[] => targetBucketsOf(operation, parseXml(Buffer.from(xml), limits))
 
 const logging = (inner: string): string =>
   `<BucketLoggingStatus xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><LoggingEnabled>${inner}<TargetPrefix>p</TargetPrefix></LoggingEnabled></BucketLoggingStatus>`
@@ -22,7 +21,7 @@ const analytics = (bucket: string): string =>
 const notification = (inner: string): string => `<NotificationConfiguration>${inner}</NotificationConfiguration>`
 
 await t.test('documents as AWS, Ceph and MinIO write them', async (t) => {
-  const good: [OperationName, string, readonly string[]][] = [
+  const good: [TargetOperation, string, readonly string[]][] = [
     ['PutBucketLogging', logging('<TargetBucket>logs</TargetBucket>'), ['logs']],
     ['PutBucketLogging', '<BucketLoggingStatus/>', []],
     ['PutBucketReplication', replication('<Bucket>arn:aws:s3:::copy-1</Bucket>'), ['copy-1']],
@@ -122,7 +121,7 @@ const tags = (name: string): string[] => [
 ]
 
 await t.test('what can be read in two ways, or is no name that AWS documents, is refused', async (t) => {
-  const forms: [OperationName, string, (element: string) => string][] = [
+  const forms: [TargetOperation, string, (element: string) => string][] = [
     ['PutBucketLogging', 'TargetBucket', logging],
     ['PutBucketReplication', 'Bucket', replication],
     ['PutBucketInventoryConfiguration', 'Bucket', inventory],
@@ -135,7 +134,7 @@ await t.test('what can be read in two ways, or is no name that AWS documents, is
       refused += 1
     }
   }
-  const others: [OperationName, string][] = [
+  const others: [TargetOperation, string][] = [
     ['PutBucketLogging', logging('<TargetBucket>arn:aws:s3:::mine</TargetBucket>')],
     ['PutBucketLogging', logging('<Bucket>theirs</Bucket><TargetBucket>mine</TargetBucket>')],
     ['PutBucketLogging', '<BucketLoggingStatus><TargetBucket>mine</TargetBucket></BucketLoggingStatus>'],

@@ -1,7 +1,7 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { BucketEncryption } from '../../s3/bucket-encryption.ts'
 import type { KeyContext, KeyUse } from '../../keys/types.ts'
-import type { OperationContext } from '../context.ts'
+import { type BucketContext, type OperationContext, keyContext, keyUse, placeIn, send } from '../context.ts'
 import { bucketRecordHash, openBucketRecord, parseBucketRecord, sealBucketRecord, type RecordPlace } from '../../envelope/bucket-record.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
@@ -11,7 +11,6 @@ import { parseErrorXml } from '../../s3/error-document.ts'
 import { parseXml, upstreamDocument } from '../../s3/xml.ts'
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
-import { bucketOf, keyContext, keyUse, placeOf, send } from '../context.ts'
 import { StateBucket } from '../multipart/upload-state.ts'
 import { openerIn } from '../objects/object-keys.ts'
 import { relayError } from '../responses.ts'
@@ -23,8 +22,8 @@ import { verified } from '../objects/sealed-object.ts'
  * customers' keys; what the configuration demands it cannot loosen. The configuration says who may change it: clients that may write to the
  * bucket. The store can refuse in addition (`checkRight`), and grant nothing.
  */
-export async function bucketEncryption(ctx: OperationContext): Promise<HttpResponse> {
-  const bucket = bucketOf(ctx)
+export async function bucketEncryption(ctx: OperationContext<'PutBucketEncryption' | 'GetBucketEncryption' | 'DeleteBucketEncryption'>): Promise<HttpResponse> {
+  const bucket = ctx.operation.bucket
   if (ctx.operation.name === 'PutBucketEncryption') {
     // A document that is not the signed one must not make the gateway ask the store.
     const wanted = readBucketEncryption(await readDocument(ctx), clientDocument(ctx.services.config.limits.xmlBytes))
@@ -99,7 +98,7 @@ function rootOf(document: Buffer): string | null {
   }
 }
 
-async function writeDefault(ctx: OperationContext, bucket: string, value: BucketEncryption): Promise<void> {
+async function writeDefault(ctx: BucketContext, bucket: string, value: BucketEncryption): Promise<void> {
   const use = useOf(ctx, bucket)
   // A key that no write could use later is refused now.
   if (value.kmsKeyId !== null) ctx.services.keys.resolve(value.kmsKeyId, ctx.policy, use)
@@ -138,9 +137,9 @@ export function bucketDefaultName(place: RecordPlace): string {
 }
 
 function contextOf(ctx: OperationContext, bucket: string): KeyContext {
-  return keyContext(placeOf(ctx, bucket, ''), true, {})
+  return keyContext(placeIn(ctx, bucket, ''), true, {})
 }
 
 function useOf(ctx: OperationContext, bucket: string): KeyUse {
-  return { ...keyUse(ctx, placeOf(ctx, bucket, '')), objectKey: null }
+  return { ...keyUse(ctx, placeIn(ctx, bucket, '')), objectKey: null }
 }

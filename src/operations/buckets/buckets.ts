@@ -1,5 +1,5 @@
 import type { HttpResponse } from '../../http/message.ts'
-import { type OperationContext, bucketOf, send } from '../context.ts'
+import { type OperationContext, send } from '../context.ts'
 import { SEGMENT_SIZE, storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { removeBucketDefault } from './bucket-encryption.ts'
@@ -25,21 +25,21 @@ const OBJECT_COUNT = 'x-rgw-object-count'
  * DeleteBucket: what the gateway itself keeps of the bucket goes with it, also where the bucket is gone already: a request before
  * this one may have got no further, and the next bucket of the name must not inherit.
  */
-export async function deleteBucket(ctx: OperationContext): Promise<HttpResponse> {
+export async function deleteBucket(ctx: OperationContext<'DeleteBucket'>): Promise<HttpResponse> {
   const outcome = await forward(ctx).catch((error: unknown) => {
     if (error instanceof S3Error && error.code === 'NoSuchBucket') return error
     throw error
   })
-  ctx.services.settings.cors.forget(bucketOf(ctx))
-  await removeBucketDefault(ctx, bucketOf(ctx))
+  ctx.services.settings.cors.forget(ctx.operation.bucket)
+  await removeBucketDefault(ctx, ctx.operation.bucket)
   if (outcome instanceof S3Error) throw outcome
   return outcome
 }
 
 /** PutBucketCors, DeleteBucketCors: a preflight that follows must not be answered from what was before. */
-export async function changeCors(ctx: OperationContext): Promise<HttpResponse> {
+export async function changeCors(ctx: OperationContext<'PutBucketCors' | 'DeleteBucketCors'>): Promise<HttpResponse> {
   const response = await forward(ctx)
-  ctx.services.settings.cors.forget(bucketOf(ctx))
+  ctx.services.settings.cors.forget(ctx.operation.bucket)
   return response
 }
 
@@ -47,7 +47,7 @@ export async function changeCors(ctx: OperationContext): Promise<HttpResponse> {
  * HeadBucket. Ceph tells how many bytes a bucket holds; of sealed ones that follows from the size law but for the number of
  * segments, so that what is told is at most 20 bytes per object from the truth.
  */
-export async function headBucket(ctx: OperationContext): Promise<HttpResponse> {
+export async function headBucket(ctx: OperationContext<'HeadBucket'>): Promise<HttpResponse> {
   const answered = await forward(ctx)
   const response = { ...answered, headers: withShownRegion(ctx, answered.headers) }
   const told = (name: string): number => Number(response.headers.find(([header]) => header === name)?.[1] ?? Number.NaN)
@@ -60,7 +60,7 @@ export async function headBucket(ctx: OperationContext): Promise<HttpResponse> {
 }
 
 /** ListBuckets: without the gateway's own buckets, and only what the client may touch. */
-export async function listBuckets(ctx: OperationContext): Promise<HttpResponse> {
+export async function listBuckets(ctx: OperationContext<'ListBuckets'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
   const { upstream } = ctx.services.config
   const body = rewriteXml(document, (editor, parsed) => {
@@ -76,7 +76,7 @@ export async function listBuckets(ctx: OperationContext): Promise<HttpResponse> 
 }
 
 /** Get- and PutBucketLifecycleConfiguration: the store compares what it stores, so size filters are converted both ways. */
-export async function lifecycle(ctx: OperationContext): Promise<HttpResponse> {
+export async function lifecycle(ctx: OperationContext<'GetBucketLifecycleConfiguration' | 'PutBucketLifecycleConfiguration'>): Promise<HttpResponse> {
   return ctx.operation.name === 'PutBucketLifecycleConfiguration' ? putLifecycle(ctx) : getLifecycle(ctx)
 }
 
@@ -111,7 +111,7 @@ const noSuchLocation: ReadonlySet<string> = new Set([
  * CreateBucket. Clients name the region they sign for, which the store behind the gateway may know by another name or not at all
  * (docs/decisions/0032-regions-of-buckets.md): it is sent the name of its own region, and none where it does not know that either.
  */
-export async function createBucket(ctx: OperationContext): Promise<HttpResponse> {
+export async function createBucket(ctx: OperationContext<'CreateBucket'>): Promise<HttpResponse> {
   const document = await readDocument(ctx)
   const kind = ctx.policy.encryption === 'off' ? 'plain-data' : 'document'
   // Digests are of the client's document, and have been verified.
@@ -152,7 +152,7 @@ function withLocation(document: Buffer, region: string | null, limits: XmlLimits
 }
 
 /** GetBucketLocation: the store's own answer where clients may sign for that region, else the gateway's region. */
-export async function bucketLocation(ctx: OperationContext): Promise<HttpResponse> {
+export async function bucketLocation(ctx: OperationContext<'GetBucketLocation'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
   const body = rewriteXml(document, (editor, parsed) => {
     if (parsed.root.name !== 'LocationConstraint') throw new S3Error('SealgateBadUpstream')

@@ -4,7 +4,7 @@ import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
 import { clientDocument, restoreSelects } from '../../s3/documents.ts'
-import { targetBucketsOf } from '../../s3/target-names.ts'
+import { targetBucketsOf, type TargetOperation } from '../../s3/target-names.ts'
 import { parseXml } from '../../s3/xml.ts'
 import { forward, forwardedQuery } from '../forward.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
@@ -17,7 +17,7 @@ import { relayError } from '../responses.ts'
  * forwarded, when the client may write to the buckets they name. The store will write there by itself, with the rights of whoever owns both buckets, which is the gateway.
  * @throws S3Error MalformedXML, InvalidBucketName, AccessDenied, NoSuchBucket for the gateway's own buckets.
  */
-export async function targetBuckets(ctx: OperationContext): Promise<HttpResponse> {
+export async function targetBuckets(ctx: OperationContext<TargetOperation>): Promise<HttpResponse> {
   return forward(ctx, (document) => {
     if (document.length === 0) return
     const parsed = parseXml(document, clientDocument(ctx.services.config.limits.xmlBytes))
@@ -32,7 +32,7 @@ export async function targetBuckets(ctx: OperationContext): Promise<HttpResponse
  * RestoreObject: forwarded, unless it asks for a SELECT.
  * @throws S3Error NotImplemented for a SELECT, which would run on sealed bytes.
  */
-export async function restoreObject(ctx: OperationContext): Promise<HttpResponse> {
+export async function restoreObject(ctx: OperationContext<'RestoreObject'>): Promise<HttpResponse> {
   const body = await readDocument(ctx)
   if (body.length > 0 && restoreSelects(body, clientDocument(ctx.services.config.limits.xmlBytes))) {
     throw new S3Error('NotImplemented', { message: 'The store would have to read the plaintext to select from it.' })

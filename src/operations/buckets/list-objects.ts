@@ -1,6 +1,6 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { RowFacts } from '../caches.ts'
-import { type OperationContext, bucketOf, readerOf } from '../context.ts'
+import { type BucketContext, type OperationContext, readerOf } from '../context.ts'
 import { plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
@@ -21,7 +21,7 @@ const PARALLEL_LOOKUPS = 32
  * ListObjects, ListObjectsV2, ListObjectVersions: sizes by the size law, ETags by the bucket's mode. Never fails for one row:
  * a row that does not open is shown as stored.
  */
-export async function listObjects(ctx: OperationContext): Promise<HttpResponse> {
+export async function listObjects(ctx: OperationContext<'ListObjects' | 'ListObjectsV2' | 'ListObjectVersions'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
   // What everybody may list is one prefix: the store must not make more of it.
   if (typeof ctx.policy.publicRead === 'object' && ctx.request.client === null && !listsOnly(document, ctx.operation.query.get('prefix') ?? '')) {
@@ -34,7 +34,7 @@ export async function listObjects(ctx: OperationContext): Promise<HttpResponse> 
   return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
 }
 
-async function editOf(ctx: OperationContext, row: ListingRow): Promise<RowEdit> {
+async function editOf(ctx: BucketContext, row: ListingRow): Promise<RowEdit> {
   if (row.etag === null || row.size === null) return {}
   const byLaw = plaintextSize(row.size)
   // The size law needs no second look, unless plaintext may stand beside sealed objects.
@@ -52,8 +52,8 @@ async function editOf(ctx: OperationContext, row: ListingRow): Promise<RowEdit> 
  * no other ETag in any operation. `unknown`: the store failed just now; another ETag than at other times would tell clients
  * that the object has changed, so it gets none.
  */
-async function rowFacts(ctx: OperationContext, row: ListingRow): Promise<RowFacts | 'closed' | 'unknown'> {
-  const bucket = bucketOf(ctx)
+async function rowFacts(ctx: BucketContext, row: ListingRow): Promise<RowFacts | 'closed' | 'unknown'> {
+  const bucket = ctx.operation.bucket
   const etag = row.etag ?? ''
   const name = [readerOf(ctx), bucket, row.key, row.versionId, etag] as const
   const cached = ctx.services.objects.row(...name)

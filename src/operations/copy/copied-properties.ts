@@ -2,7 +2,7 @@ import type { Header } from '../../http/message.ts'
 import type { CopySource } from '../../s3/names.ts'
 import type { StoredObject } from '../objects/sealed-object.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
-import { type OperationContext, bucketOf, header, keyOf, send } from '../context.ts'
+import { type ObjectContext, type OperationContext, header, send } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { parseQuery, percentEncode } from '../../http/target.ts'
 import { readAll } from '../../http/stage.ts'
@@ -95,9 +95,9 @@ function tagQuery(tags: readonly Tag[]): string {
  * @param wanted as `x-amz-tagging` carried them.
  * @throws the store's error: a copy without its tags is not what was asked for.
  */
-export async function ensureTags(ctx: OperationContext, wanted: string, versionId: string | null): Promise<void> {
+export async function ensureTags(ctx: ObjectContext, wanted: string, versionId: string | null): Promise<void> {
   const tags = parseQuery(wanted).parameters.map(({ name, value }): Tag => [name, value ?? ''])
-  const [bucket, key] = [bucketOf(ctx), keyOf(ctx)]
+  const [bucket, key] = [ctx.operation.bucket, ctx.operation.key]
   const has = await tagsOf(ctx, { bucket, key, versionId }, versionId)
   if (has !== null && sortedQuery(has) === sortedQuery(tagQuery(tags))) return
   const body = renderXml(['Tagging', [['TagSet', tags.map(([name, value]) => ['Tag', [['Key', name], ['Value', value]]])]]])

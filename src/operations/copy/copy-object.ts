@@ -2,7 +2,7 @@ import type { Manifest } from '../../envelope/manifest.ts'
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import { type CopySource, formatCopySource } from '../../s3/names.ts'
-import { type OperationContext, bucketOf, conditionsIn, header, keyOf, placeOf, send } from '../context.ts'
+import { type ObjectContext, type OperationContext, conditionsIn, header, placeOf, send } from '../context.ts'
 import { type SealedObject, visibleEtag, plaintextEtag } from '../objects/sealed-object.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
@@ -23,7 +23,7 @@ import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
  * destination, and the store copies the sealed bytes, tied to the ETag that was unwrapped. Where the store cannot be held to that, or
  * a checksum is asked for that is not known, the bytes pass through the gateway.
  */
-export async function copyObject(ctx: OperationContext): Promise<HttpResponse> {
+export async function copyObject(ctx: OperationContext<'CopyObject'>): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
   if (ctx.policy.encryption === 'off' && ctx.services.policyFor(source.bucket).encryption === 'off') return forwardCopy(ctx, source)
   return slowResponse((addHeaders) =>
@@ -50,7 +50,7 @@ export async function copyObject(ctx: OperationContext): Promise<HttpResponse> {
 
 /** A copy of an object onto itself must change something (AWS API, CopyObject). */
 function refuseIdleCopy(ctx: OperationContext, source: CopySource): void {
-  const same = source.bucket === bucketOf(ctx) && source.key === keyOf(ctx) && source.versionId === null
+  const same = source.bucket === ctx.operation.bucket && source.key === ctx.operation.key && source.versionId === null
   const changes = directiveOf(ctx, 'x-amz-metadata-directive') === 'REPLACE' || directiveOf(ctx, 'x-amz-tagging-directive') === 'REPLACE' ||
     ['x-amz-storage-class', 'x-amz-website-redirect-location', 'x-amz-server-side-encryption', 'x-amz-server-side-encryption-customer-algorithm']
       .some((name) => header(ctx, name) !== undefined)
@@ -81,7 +81,7 @@ interface TiedSource {
   readonly tie: NonNullable<CopyTie>
 }
 
-async function rewrapAndCopy(ctx: OperationContext, { source, object, tie, manifest: seen }: TiedSource, addHeaders: AddHeaders): Promise<Buffer> {
+async function rewrapAndCopy(ctx: ObjectContext, { source, object, tie, manifest: seen }: TiedSource, addHeaders: AddHeaders): Promise<Buffer> {
   // Where the source's bucket shows no MD5, nobody has looked for it yet; the destination may show it.
   const hidden = seen === null && object.attributes.digestsInManifest && ctx.policy.etag === 'md5'
   const manifest = hidden ? await readManifest(ctx, object) : seen
@@ -117,7 +117,7 @@ async function rewrapAndCopy(ctx: OperationContext, { source, object, tie, manif
 
 /** @throws the store's error. */
 async function answerOf(
-  ctx: OperationContext,
+  ctx: ObjectContext,
   response: UpstreamResponse,
   manifest: Manifest | null,
   object: SealedObject,

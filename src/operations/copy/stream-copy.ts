@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { CopySource } from '../../s3/names.ts'
 import type { BodySource } from '../request-body.ts'
-import type { OperationContext } from '../context.ts'
+import type { ObjectContext, OperationContext } from '../context.ts'
 import type { CopiedChecksum } from './copy-source.ts'
 import type { InspectedObject } from '../objects/inspect.ts'
 import type { AddHeaders } from '../responses.ts'
@@ -23,7 +23,7 @@ interface Through {
  * that nobody knows yet. The only copies of whole objects that move data through the gateway.
  */
 export async function streamCopy(
-  ctx: OperationContext,
+  ctx: ObjectContext,
   source: CopySource,
   { object, manifest }: InspectedObject,
   { checksum, addHeaders }: Through

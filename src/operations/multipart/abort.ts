@@ -8,7 +8,7 @@ import { S3Error } from '../../errors.ts'
 import { uploadPrefix } from '../../store-client/state-names.ts'
 
 /** AbortMultipartUpload: the store first, so that no upload it still knows ever lacks its state. */
-export async function abortMultipartUpload(ctx: OperationContext): Promise<HttpResponse> {
+export async function abortMultipartUpload(ctx: OperationContext<'AbortMultipartUpload'>): Promise<HttpResponse> {
   const response = await send(ctx, { method: 'DELETE', query: forwardedQuery(ctx), headers: upstreamHeaders(ctx.request.headers, 'document') })
   if (response.status >= 300) {
     const error = await relayError(ctx, response)

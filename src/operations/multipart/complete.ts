@@ -4,10 +4,10 @@ import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Attempt } from './part-records.ts'
 import { type CompletedPart, clientDocument, parseCompletedParts } from '../../s3/documents.ts'
-import { type OperationContext, send } from '../context.ts'
+import { type BucketContext, type OperationContext, type UploadContext, send } from '../context.ts'
 import { type Completed, completedAnswer, completedBefore } from './previous-completion.ts'
 import { type TailInput, type UpstreamPart, sendTail } from './send-tail.ts'
-import { type Upload, findUpload, noSuchUpload, refuseEqualParts, uploadHashOf, uploadIdOf } from './upload.ts'
+import { type Upload, findUpload, noSuchUpload, refuseEqualParts, uploadHashOf } from './upload.ts'
 import { md5OfMd5s } from '../../envelope/manifest.ts'
 import { completedListHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
@@ -26,7 +26,7 @@ import { removeState } from './abort.ts'
  * and the store puts its own list together. Until the store has said so there is no object, and whatever fails on the way
  * leaves the upload as it was.
  */
-export async function completeMultipartUpload(ctx: OperationContext): Promise<HttpResponse> {
+export async function completeMultipartUpload(ctx: OperationContext<'CompleteMultipartUpload'>): Promise<HttpResponse> {
   refuseEqualParts(ctx)
   const listed = parseCompletedParts(await readDocument(ctx), clientDocument(ctx.services.config.limits.xmlBytes))
   return slowResponse(async (addHeaders) => {
@@ -56,7 +56,7 @@ class UploadChanged extends Error {
  * Clients that grow impatient send the same Complete again while the first is under way. Here the second waits for its turn, and finds the
  * object made; between instances each takes the other's tail away, and so the loser looks and tries again.
  */
-async function complete(ctx: OperationContext, listed: readonly CompletedPart[]): Promise<Completed> {
+async function complete(ctx: UploadContext, listed: readonly CompletedPart[]): Promise<Completed> {
   const listHash = completedListHash(listed.map(({ partNumber, etag }) => ({ number: partNumber, etag })))
   return ctx.services.completes.take(uploadHashOf(ctx).toString('hex'), async () => {
     for (let tries = 0;; tries += 1) {
@@ -73,7 +73,7 @@ async function complete(ctx: OperationContext, listed: readonly CompletedPart[])
   })
 }
 
-async function tryOnce(ctx: OperationContext, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
+async function tryOnce(ctx: UploadContext, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
   const upload = await findUpload(ctx, 'fresh')
   if (upload === null) return over(ctx, listHash)
   const known = await readPartState(ctx, upload, listed)
@@ -99,7 +99,7 @@ async function tryOnce(ctx: OperationContext, listed: readonly CompletedPart[], 
 }
 
 /** The store knows no such upload: it was completed before, or never was. */
-async function over(ctx: OperationContext, listHash: Buffer): Promise<Completed> {
+async function over(ctx: UploadContext, listHash: Buffer): Promise<Completed> {
   const before = await completedBefore(ctx, listHash)
   if (before === null) throw noSuchUpload(ctx)
   await removeState(ctx, uploadHashOf(ctx))
@@ -108,7 +108,7 @@ async function over(ctx: OperationContext, listHash: Buffer): Promise<Completed>
 
 /** A part that is missing may have been cleared away by another instance that was quicker with the same list. */
 async function selectListed(
-  ctx: OperationContext,
+  ctx: UploadContext,
   upload: Upload,
   listed: readonly CompletedPart[],
   known: PartState,
@@ -125,7 +125,7 @@ async function selectListed(
 }
 
 /** Between the list of parts and the tail another instance may have been quicker with the same list, too. */
-async function tailOrOver(ctx: OperationContext, upload: Upload, input: TailInput): Promise<UpstreamPart[] | Completed> {
+async function tailOrOver(ctx: UploadContext, upload: Upload, input: TailInput): Promise<UpstreamPart[] | Completed> {
   try {
     return await sendTail(ctx, upload, input)
   } catch (error) {
@@ -147,7 +147,7 @@ async function completeUpstream(
   const body = renderXml(['CompleteMultipartUpload', list.map(partNode)])
   const response = await send(ctx, {
     method: 'POST',
-    query: [['uploadId', uploadIdOf(ctx)]],
+    query: [['uploadId', ctx.operation.uploadId]],
     headers: [
       ...upstreamHeaders(ctx.request.headers, 'document').filter(([name]) => name !== 'content-type'),
       ['content-type', 'application/xml'],
@@ -172,7 +172,7 @@ function partNode({ number, etag, checksum }: UpstreamPart): XmlNode {
 
 /** What the store refuses of a list that was checked against it is the doing of somebody who was quicker, not of the client. */
 async function afterFailure(
-  ctx: OperationContext,
+  ctx: UploadContext,
   { settings }: Upload,
   list: readonly UpstreamPart[],
   listHash: Buffer,
@@ -195,7 +195,7 @@ async function afterFailure(
 const changedCodes: ReadonlySet<string> = new Set(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'InternalError', 'NoSuchKey'])
 
 /** MD5 of the parts' MD5s, or what follows from the store's ETag; radosgw 16 gives an empty one, so it is asked for. */
-async function etagOf(ctx: OperationContext, parts: readonly Attempt[], { response, etag }: Exclude<Outcome, { failed: S3Error }>): Promise<string> {
+async function etagOf(ctx: BucketContext, parts: readonly Attempt[], { response, etag }: Exclude<Outcome, { failed: S3Error }>): Promise<string> {
   const md5 = md5OfMd5s(parts)
   const shown = md5 === null ? null : `${md5.toString('hex')}-${parts.length}`
   const needed = ctx.policy.etag === 'opaque' || shown === null

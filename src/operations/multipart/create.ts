@@ -1,6 +1,6 @@
 import type { Header, HttpResponse } from '../../http/message.ts'
 import type { UploadSettings } from '../../envelope/upload-records.ts'
-import type { OperationContext } from '../context.ts'
+import { type ObjectContext, type OperationContext, placeOf, send, storedChecksum } from '../context.ts'
 import type { WriteKey } from '../objects/object-keys.ts'
 import { DataKey } from '../../envelope/data-key.ts'
 import { sealUploadRecord, uploadHash } from '../../envelope/upload-records.ts'
@@ -8,7 +8,6 @@ import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { childText, parseXml, renderXml, upstreamDocument } from '../../s3/xml.ts'
-import { bucketOf, keyOf, placeOf, send, storedChecksum } from '../context.ts'
 import { envelopeHeaders } from '../objects/envelope-headers.ts'
 import { keyForWrite } from '../objects/object-keys.ts'
 import { encryptionOfWrite } from '../objects/write-options.ts'
@@ -24,7 +23,7 @@ const CLEAN_UP_MS = 30_000
  * CreateMultipartUpload: the envelope goes upstream with the metadata, the upload record into the state bucket, and only
  * then the client learns the store's own upload id.
  */
-export async function createMultipartUpload(ctx: OperationContext): Promise<HttpResponse> {
+export async function createMultipartUpload(ctx: OperationContext<'CreateMultipartUpload'>): Promise<HttpResponse> {
   refuseEqualParts(ctx)
   const checksum = checksumSettings(ctx.request.headers)
   const described = upstreamHeaders(ctx.request.headers, 'object')
@@ -45,7 +44,7 @@ export async function createMultipartUpload(ctx: OperationContext): Promise<Http
   })
   const { uploadId, answered } = await createUpstream(ctx, [...headers, ...storedChecksumHeaders(settings)])
   await keepRecord(ctx, uploadId, key, dataKey, settings)
-  const body = renderXml(['InitiateMultipartUploadResult', [['Bucket', bucketOf(ctx)], ['Key', keyOf(ctx)], ['UploadId', uploadId]]])
+  const body = renderXml(['InitiateMultipartUploadResult', [['Bucket', ctx.operation.bucket], ['Key', ctx.operation.key], ['UploadId', uploadId]]])
   return {
     status: 200,
     headers: [
@@ -82,7 +81,7 @@ async function createUpstream(ctx: OperationContext, headers: readonly Header[])
 }
 
 /** Without its record an upload could never be completed: then it is taken back, and the client is told of no upload. */
-async function keepRecord(ctx: OperationContext, uploadId: string, key: WriteKey, dataKey: DataKey, settings: UploadSettings): Promise<void> {
+async function keepRecord(ctx: ObjectContext, uploadId: string, key: WriteKey, dataKey: DataKey, settings: UploadSettings): Promise<void> {
   const place = placeOf(ctx)
   const record = sealUploadRecord({
     kek: key.kek,

@@ -1,9 +1,9 @@
 import type { HttpResponse } from '../../http/message.ts'
 import { type XmlNode, renderXml } from '../../s3/xml.ts'
-import { type OperationContext, bucketOf, keyOf } from '../context.ts'
+import type { OperationContext, UploadContext } from '../context.ts'
 import { type Attempt, newer, readPartRecords } from './part-records.ts'
 import { type HeldPart, listHeldParts } from './upstream-parts.ts'
-import { type Upload, noSuchUpload, openUpload, uploadIdOf } from './upload.ts'
+import { type Upload, noSuchUpload, openUpload } from './upload.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { writeListing } from '../../s3/listing.ts'
@@ -16,7 +16,7 @@ const MAX_PARTS_LISTED = 1000
  * ListParts: from the part records, because what the store holds are sealed parts and tails, and not the small ones. Shown is
  * the attempt that a Complete would take: of a part upstream the one whose ETag the store tells.
  */
-export async function listParts(ctx: OperationContext): Promise<HttpResponse> {
+export async function listParts(ctx: OperationContext<'ListParts'>): Promise<HttpResponse> {
   const max = Math.min(parameter(ctx, 'max-parts', MAX_PARTS_LISTED), MAX_PARTS_LISTED)
   const marker = parameter(ctx, 'part-number-marker', 0)
   const upload = await openUpload(ctx, 'fresh')
@@ -60,12 +60,12 @@ function currentAttempt(attempts: readonly Attempt[], held: HeldPart | undefined
   return usable.reduce<Attempt | null>((newest, attempt) => newest === null ? attempt : newer(newest, attempt), null)
 }
 
-function headOf(ctx: OperationContext, { settings }: Upload, about: readonly XmlNode[]): XmlNode[] {
+function headOf(ctx: UploadContext, { settings }: Upload, about: readonly XmlNode[]): XmlNode[] {
   const { checksumAlgorithm, checksumType } = settings
   return [
-    ['Bucket', bucketOf(ctx)],
-    ['Key', keyOf(ctx)],
-    ['UploadId', uploadIdOf(ctx)],
+    ['Bucket', ctx.operation.bucket],
+    ['Key', ctx.operation.key],
+    ['UploadId', ctx.operation.uploadId],
     ...about,
     ...checksumAlgorithm === null ? [] : [['ChecksumAlgorithm', checksumAlgorithm.toUpperCase()] as const],
     ...checksumType === null ? [] : [['ChecksumType', checksumType === 'full' ? 'FULL_OBJECT' : 'COMPOSITE'] as const]
@@ -87,7 +87,7 @@ function partNode({ number, inline, lastModified, etag, plaintextSize, checksum 
  * ListMultipartUploads: the store's own, whose upload ids clients use. What it says of checksums is of stored bytes, and what
  * was settled stands sealed in the records: nothing is said of them here.
  */
-export async function listMultipartUploads(ctx: OperationContext): Promise<HttpResponse> {
+export async function listMultipartUploads(ctx: OperationContext<'ListMultipartUploads'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
   const body = writeListing(document, () => ({ checksums: [] }))
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')

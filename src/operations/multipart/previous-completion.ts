@@ -1,6 +1,6 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { Header, HttpResponse } from '../../http/message.ts'
-import { type OperationContext, bucketOf, keyOf, send } from '../context.ts'
+import { type ObjectContext, type OperationContext, type UploadContext, send } from '../context.ts'
 import { type InspectedObject, inspectTarget, retryOnChange } from '../objects/inspect.ts'
 import { S3Error } from '../../errors.ts'
 import { readEncryptionHeaders } from '../objects/object-keys.ts'
@@ -18,7 +18,7 @@ import { slowResponse } from '../responses.ts'
  * @returns null when the object is not there or of another making.
  * @throws S3Error ServiceUnavailable when it cannot be told: the client may ask again, and is at no fault.
  */
-export async function completedBefore(ctx: OperationContext, listHash: Buffer): Promise<Completed | null> {
+export async function completedBefore(ctx: UploadContext, listHash: Buffer): Promise<Completed | null> {
   const inspected = await inspectIfThere(ctx)
   if (inspected?.object.kind !== 'sealed' || inspected.manifest === null) return null
   const { object, manifest } = inspected
@@ -34,7 +34,7 @@ export async function completedBefore(ctx: OperationContext, listHash: Buffer): 
   })
 }
 
-async function inspectIfThere(ctx: OperationContext): Promise<InspectedObject | null> {
+async function inspectIfThere(ctx: ObjectContext): Promise<InspectedObject | null> {
   try {
     return await retryOnChange(() => inspectTarget(ctx))
   } catch (error) {
@@ -63,8 +63,8 @@ interface CompletedFacts {
 }
 
 /** The answer of CompleteMultipartUpload: the same however often the request is repeated. */
-export function completedAnswer(ctx: OperationContext, { etag, checksums, parts, headers }: CompletedFacts): Completed {
-  const fields: XmlNode[] = [['Location', locationOf(ctx)], ['Bucket', bucketOf(ctx)], ['Key', keyOf(ctx)], ['ETag', etag]]
+export function completedAnswer(ctx: ObjectContext, { etag, checksums, parts, headers }: CompletedFacts): Completed {
+  const fields: XmlNode[] = [['Location', locationOf(ctx)], ['Bucket', ctx.operation.bucket], ['Key', ctx.operation.key], ['ETag', etag]]
   for (const { algorithm, type, value } of checksums) {
     fields.push(
       [`Checksum${algorithm.toUpperCase()}`, `${value.toString('base64')}${type === 'composite' ? `-${parts}` : ''}`],
@@ -84,7 +84,7 @@ function locationOf(ctx: OperationContext): string {
  * CompleteMultipartUpload in a bucket that is not encrypted: the store's answer, but for the `Location` in it, which would lead
  * clients round the gateway.
  */
-export async function completePlain(ctx: OperationContext): Promise<HttpResponse> {
+export async function completePlain(ctx: OperationContext<'CompleteMultipartUpload'>): Promise<HttpResponse> {
   const body = await readDocument(ctx)
   return slowResponse(async (addHeaders) => {
     const headers = plainHeaders(ctx).filter(([name]) => name !== 'content-md5')

@@ -8,7 +8,7 @@ import type { PartState } from './select-parts.ts'
 import type { Attempt } from './part-records.ts'
 import type { HeldPart } from './upstream-parts.ts'
 import { type OperationContext, send } from '../context.ts'
-import { type Upload, stateBucketOf, uploadIdOf } from './upload.ts'
+import { type Upload, stateBucketOf } from './upload.ts'
 import { sealTail, type MultipartContents } from '../../envelope/manifest.ts'
 import { streamSize } from '../../envelope/sizes.ts'
 import { StagedReadable } from '../../http/stage.ts'
@@ -119,7 +119,7 @@ function sendBare(
 ): Promise<UpstreamResponse> {
   return send(ctx, {
     method: 'PUT',
-    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(ctx)]],
+    query: [['partNumber', String(number)], ['uploadId', ctx.operation.uploadId]],
     body: tail,
     contentLength: tail.length,
     checksum: settings.storedChecksum,

@@ -4,7 +4,7 @@ import type { PartRecord } from '../../envelope/upload-records.ts'
 import type { ChecksumAlgorithm } from '../../http/checksums.ts'
 import type { CopySource } from '../../s3/names.ts'
 import type { Slice } from '../objects/read-range.ts'
-import { type OperationContext, header, storedChecksum } from '../context.ts'
+import { type OperationContext, type UploadContext, header, storedChecksum } from '../context.ts'
 import { requestBody, streamUpstream } from '../request-body.ts'
 import { visiblePartEtag } from './part-records.ts'
 import { checkPartSize, partNumberOf, storePart, uploadForPart, etagOf, sendPart } from './write-part.ts'
@@ -20,7 +20,7 @@ import { slowResponse, relayError } from '../responses.ts'
 import { demandedChecksum } from './upstream-parts.ts'
 
 /** UploadPart: sealed on its own, in any order, any number of times, through any instance of the gateway. */
-export async function uploadPart(ctx: OperationContext): Promise<HttpResponse> {
+export async function uploadPart(ctx: OperationContext<'UploadPart'>): Promise<HttpResponse> {
   refuseEqualParts(ctx)
   const source = requestBody(ctx)
   const number = partNumberOf(ctx)
@@ -42,7 +42,7 @@ function checksumOf({ checksum }: PartRecord): Header[] {
  * UploadPartCopy. A range of plaintext lies across sealed segments, and every part is sealed on its own: so the bytes come
  * through the gateway, opened and sealed again. Between buckets that are not encrypted the store copies.
  */
-export async function uploadPartCopy(ctx: OperationContext): Promise<HttpResponse> {
+export async function uploadPartCopy(ctx: OperationContext<'UploadPartCopy'>): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
   const number = partNumberOf(ctx)
   if (ctx.policy.encryption === 'off') {
@@ -109,7 +109,7 @@ async function copySealed(ctx: OperationContext, source: CopySource, seen: Inspe
   }
 }
 
-async function copyIntoPlain(ctx: OperationContext, source: CopySource, number: number): Promise<HttpResponse> {
+async function copyIntoPlain(ctx: UploadContext, source: CopySource, number: number): Promise<HttpResponse> {
   // Where the store would copy it would compute this; it can be sent behind the bytes where the store is known to take that.
   const checksum = storedChecksum(ctx) === null ? null : await demandedChecksum(ctx)
   const { stream, size, inspected } = await openSource(ctx, source, null)

@@ -2,12 +2,11 @@ import type { Header } from '../../http/message.ts'
 import type { UploadRecord, UploadSettings } from '../../envelope/upload-records.ts'
 import type { Place } from '../../envelope/envelope.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
-import type { OperationContext } from '../context.ts'
+import { type BucketContext, type OperationContext, type UploadContext, placeOf } from '../context.ts'
 import { openUploadRecord, parseUploadRecord, uploadHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
 import { agreesWithUpload, refuseGeneralSse, sseOfWrite } from '../../keys/sse-headers.ts'
 import { SSEC_KEY_ID } from '../../keys/ssec.ts'
-import { placeOf } from '../context.ts'
 import { accessEncryptionHeaders, customerKeyOfAccess, customerKeysAllowed, keyForRead } from '../objects/object-keys.ts'
 import { verified } from '../objects/sealed-object.ts'
 import { StateBucket } from './upload-state.ts'
@@ -33,20 +32,13 @@ export function refuseEqualParts(ctx: OperationContext): void {
   })
 }
 
-/** @throws S3Error InternalError when the operation has no upload id: a fault in the operations table. */
-export function uploadIdOf(ctx: OperationContext): string {
-  const id = ctx.operation.query.get('uploadId')
-  if (id === undefined) throw new S3Error('InternalError')
-  return id
-}
-
-export function noSuchUpload(ctx: OperationContext): S3Error {
-  return new S3Error('NoSuchUpload', { fields: { UploadId: uploadIdOf(ctx) } })
+export function noSuchUpload(ctx: UploadContext): S3Error {
+  return new S3Error('NoSuchUpload', { fields: { UploadId: ctx.operation.uploadId } })
 }
 
 /** The hash of the upload this request names. */
-export function uploadHashOf(ctx: OperationContext): Buffer {
-  return uploadHash(placeOf(ctx), uploadIdOf(ctx))
+export function uploadHashOf(ctx: UploadContext): Buffer {
+  return uploadHash(placeOf(ctx), ctx.operation.uploadId)
 }
 
 export function stateBucketOf(ctx: OperationContext, signal: AbortSignal = ctx.request.http.signal): StateBucket {
@@ -59,14 +51,14 @@ export function stateBucketOf(ctx: OperationContext, signal: AbortSignal = ctx.r
  * @param source `fresh`: whoever relies on the record alone must see that it is still there.
  * @throws S3Error SealgateIntegrityError, InvalidRequest for a customer's key that is missing or wrong, the errors of key providers.
  */
-export async function findUpload(ctx: OperationContext, source: 'cached' | 'fresh'): Promise<Upload | null> {
+export async function findUpload(ctx: UploadContext, source: 'cached' | 'fresh'): Promise<Upload | null> {
   const hash = uploadHashOf(ctx)
   const record = (source === 'cached' ? ctx.services.objects.upload(hash) : undefined) ?? await readRecord(ctx, hash)
   return record === null ? null : openRecord(ctx, hash, record)
 }
 
 /** As findUpload. @throws S3Error NoSuchUpload. */
-export async function openUpload(ctx: OperationContext, source: 'cached' | 'fresh'): Promise<Upload> {
+export async function openUpload(ctx: UploadContext, source: 'cached' | 'fresh'): Promise<Upload> {
   const upload = await findUpload(ctx, source)
   if (upload === null) throw noSuchUpload(ctx)
   return upload
@@ -81,10 +73,10 @@ async function readRecord(ctx: OperationContext, hash: Buffer): Promise<UploadRe
   return verified(ctx, () => parseUploadRecord(body))
 }
 
-async function openRecord(ctx: OperationContext, hash: Buffer, record: UploadRecord): Promise<Upload> {
+async function openRecord(ctx: UploadContext, hash: Buffer, record: UploadRecord): Promise<Upload> {
   const place = placeOf(ctx)
-  const id = uploadIdOf(ctx)
-  const kek = await keyOf(ctx, place, record)
+  const id = ctx.operation.uploadId
+  const kek = await keyOfRecord(ctx, place, record)
   const { dataKey, settings } = await verified(ctx, () => openUploadRecord(record, kek, place, id))
   // Now, and not when it was read: what does not open would not open again and again, and may be as long as the store likes.
   ctx.services.objects.rememberUpload(hash, record)
@@ -97,7 +89,7 @@ function encryptionHeadersOf(ctx: OperationContext, { sse, scope, keyId, request
 }
 
 /** Codes and texts as S3 answers them for parts (AWS API, UploadPart; s3-tests, multipart SSE-C). */
-async function keyOf(ctx: OperationContext, place: Place, record: UploadRecord): ReturnType<typeof keyForRead> {
+async function keyOfRecord(ctx: BucketContext, place: Place, record: UploadRecord): ReturnType<typeof keyForRead> {
   checkAskedEncryption(ctx, record)
   const customerKey = customerKeyOfAccess(ctx)
   const { keyId, blob, scope, requestContext } = record
@@ -123,7 +115,7 @@ async function keyOf(ctx: OperationContext, place: Place, record: UploadRecord):
  * minio-go repeats the headers of CreateMultipartUpload with every part and the Complete, wherever the store is not at amazonaws.com.
  * @throws S3Error InvalidArgument for encryption that is not the upload's, in the words of AWS, which takes no such header here at all.
  */
-function checkAskedEncryption(ctx: OperationContext, { sse, scope, keyId, requestContext }: UploadRecord): void {
+function checkAskedEncryption(ctx: BucketContext, { sse, scope, keyId, requestContext }: UploadRecord): void {
   const { headers } = ctx.request
   const announced = sse === 'none' && ctx.policy.announce === 'aws:kms' ? 'aws:kms' : sse
   const agrees = agreesWithUpload(sseOfWrite(headers, customerKeysAllowed(ctx)), {

@@ -1,5 +1,5 @@
 import type { XmlNode, XmlDocument, XmlElement } from '../../s3/xml.ts'
-import type { OperationContext } from '../context.ts'
+import { type OperationContext, type UploadContext, send } from '../context.ts'
 import { MAX_PARTS } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { checksumAlgorithmNamed, type ChecksumAlgorithm } from '../../http/checksums.ts'
@@ -8,9 +8,8 @@ import { upstreamHeaders } from '../../plan/headers.ts'
 import { listingField, readListing } from '../../s3/listing.ts'
 import { MOST_ROWS, PageTurns } from '../../s3/page-turns.ts'
 import { childOf, parseXml, textOf, upstreamDocument } from '../../s3/xml.ts'
-import { send } from '../context.ts'
 import { relayError } from '../responses.ts'
-import { noSuchUpload, uploadIdOf } from './upload.ts'
+import { noSuchUpload } from './upload.ts'
 
 /** A part as the store tells it. */
 export interface HeldPart {
@@ -86,7 +85,7 @@ export async function unlessDenied<T>(asked: Promise<T>): Promise<T | 'denied'> 
  * The checksum that the store wants with every part of the upload this request names: of the algorithm it was created with.
  * @returns null: none, or the parts may not be listed; a store that demands one will say so. @throws S3Error NoSuchUpload.
  */
-export async function demandedChecksum(ctx: OperationContext): Promise<ChecksumAlgorithm | null> {
+export async function demandedChecksum(ctx: UploadContext): Promise<ChecksumAlgorithm | null> {
   const document = await unlessDenied(askForParts(ctx, 0, 1))
   if (document === null) throw noSuchUpload(ctx)
   if (document === 'denied') return null
@@ -97,7 +96,7 @@ async function askForParts(ctx: OperationContext, marker: number, max: number): 
   const from = marker === 0 ? [] : [['part-number-marker', String(marker)] as const]
   const response = await send(ctx, {
     method: 'GET',
-    query: [['uploadId', uploadIdOf(ctx)], ['max-parts', String(max)], ...from],
+    query: [['uploadId', ctx.operation.uploadId], ['max-parts', String(max)], ...from],
     headers: upstreamHeaders(ctx.request.headers, 'document'),
     retry: true
   })

@@ -3,8 +3,8 @@ import type { ByteStage } from '../../http/stage.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
 import { type BodySource, streamUpstream } from '../request-body.ts'
-import { type OperationContext, send } from '../context.ts'
-import { type Upload, findUpload, noSuchUpload, stateBucketOf, uploadIdOf } from './upload.ts'
+import { type OperationContext, type UploadContext, send } from '../context.ts'
+import { type Upload, findUpload, noSuchUpload, stateBucketOf } from './upload.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
 import { PartSealer } from '../../envelope/body.ts'
 import { MAX_PART_PLAINTEXT, MAX_PARTS, MIN_PART_SIZE } from '../../envelope/sizes.ts'
@@ -51,7 +51,7 @@ export function checkPartSize(number: number, size: number): void {
  * whether the upload still lives; a large one is refused by the store itself.
  * @throws S3Error NoSuchUpload
  */
-export async function uploadForPart(ctx: OperationContext, size: number): Promise<Upload> {
+export async function uploadForPart(ctx: UploadContext, size: number): Promise<Upload> {
   if (!isSmall(size)) {
     const upload = await findUpload(ctx, 'cached')
     if (upload === null) throw noSuchUpload(ctx)
@@ -156,7 +156,7 @@ type SentPart = Required<Pick<UpstreamRequest, 'body' | 'contentLength' | 'check
 export function sendPart(ctx: OperationContext, number: number, sent: SentPart): Promise<UpstreamResponse> {
   return send(ctx, {
     method: 'PUT',
-    query: [['partNumber', String(number)], ['uploadId', uploadIdOf(ctx)]],
+    query: [['partNumber', String(number)], ['uploadId', ctx.operation.uploadId]],
     headers: upstreamHeaders(ctx.request.headers, 'document'),
     pool: 'data',
     ...sent

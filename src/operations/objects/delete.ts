@@ -1,5 +1,5 @@
 import type { Header, HttpResponse } from '../../http/message.ts'
-import { type OperationContext, bucketOf, conditionsIn, header, keyOf, send } from '../context.ts'
+import { type BucketContext, type ObjectContext, type OperationContext, conditionsIn, header, send } from '../context.ts'
 import { storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders, downstreamHeaders } from '../../plan/headers.ts'
@@ -15,7 +15,7 @@ import { contentMd5 } from '../../store-client/object-properties.ts'
 import { inParallel } from '../../concurrency/parallel.ts'
 
 /** DeleteObject: conditions on what the client sees, enforced by the store on what it holds. */
-export async function deleteObject(ctx: OperationContext): Promise<HttpResponse> {
+export async function deleteObject(ctx: OperationContext<'DeleteObject'>): Promise<HttpResponse> {
   const response = await send(ctx, {
     method: 'DELETE',
     query: forwardedQuery(ctx),
@@ -26,12 +26,12 @@ export async function deleteObject(ctx: OperationContext): Promise<HttpResponse>
   return { status: 204, headers: downstreamHeaders(response.headers, 'written'), body: null }
 }
 
-async function deleteConditions(ctx: OperationContext): Promise<Header[]> {
+async function deleteConditions(ctx: ObjectContext): Promise<Header[]> {
   const ifMatch = header(ctx, 'if-match')
   const size = header(ctx, 'x-amz-if-match-size')
   const modified = header(ctx, 'x-amz-if-match-last-modified-time')
   if (ifMatch === undefined && size === undefined && modified === undefined) return []
-  if (!(await conditionsIn(ctx, bucketOf(ctx))).delete) {
+  if (!(await conditionsIn(ctx, ctx.operation.bucket)).delete) {
     throw new S3Error('NotImplemented', {
       message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.',
       fields: { Header: 'If-Match' }
@@ -50,10 +50,10 @@ function storedSizeOf(size: string): string {
   return String(storedSize(Number(size)))
 }
 
-async function storedEtagOf(ctx: OperationContext, ifMatch: string): Promise<string> {
+async function storedEtagOf(ctx: ObjectContext, ifMatch: string): Promise<string> {
   const wanted = parseEtagList(ifMatch)
   if (wanted === '*') return '*'
-  const current = await currentEtags(ctx, bucketOf(ctx), keyOf(ctx))
+  const current = await currentEtags(ctx, ctx.operation.bucket, ctx.operation.key)
   if (current === null) throw new S3Error('NoSuchKey')
   const visible = unquoteEtag(current.visible)
   if (!wanted.some(({ tag }) => tag === visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
@@ -66,12 +66,12 @@ const PARALLEL_LOOKUPS = 32
 type Translated = { readonly etag: string | null; readonly size: number | null } | 'failed'
 
 /** DeleteObjects: conditions of single keys are translated, the rest of the document goes upstream as it came. */
-export async function deleteObjects(ctx: OperationContext): Promise<HttpResponse> {
+export async function deleteObjects(ctx: OperationContext<'DeleteObjects'>): Promise<HttpResponse> {
   const limits = clientDocument(ctx.services.config.limits.xmlBytes)
   const body = await readDocument(ctx)
   const { objects } = parseDelete(body, limits)
   const conditional = objects.some((entry) => entry.etag !== null || entry.size !== null || entry.lastModifiedTime !== null)
-  if (conditional && !(await conditionsIn(ctx, bucketOf(ctx))).delete) {
+  if (conditional && !(await conditionsIn(ctx, ctx.operation.bucket)).delete) {
     throw new S3Error('NotImplemented', {
       message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.'
     })
@@ -100,10 +100,10 @@ async function submit(ctx: OperationContext, document: Buffer): Promise<{ header
   }
 }
 
-async function translate(ctx: OperationContext, entry: DeleteEntry): Promise<Translated> {
+async function translate(ctx: BucketContext, entry: DeleteEntry): Promise<Translated> {
   const size = entry.size === null ? null : storedSize(entry.size)
   if (entry.etag === null || entry.etag === '*') return { etag: entry.etag, size }
-  const current = await currentEtags(ctx, bucketOf(ctx), entry.key)
+  const current = await currentEtags(ctx, ctx.operation.bucket, entry.key)
   if (current === null || unquoteEtag(current.visible) !== entry.etag) return 'failed'
   return { etag: current.upstream, size }
 }

@@ -1,12 +1,11 @@
 import type { Header } from '../../http/message.ts'
 import type { Attributes, Checksum, Envelope } from '../../envelope/envelope.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
-import type { OperationContext } from '../context.ts'
+import { type ObjectContext, placeOf } from '../context.ts'
 import type { WriteKey } from './object-keys.ts'
 import { isBindable, metadataDigest, sealEnvelope, CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
 import { S3Error } from '../../errors.ts'
 import { encodeContext } from '../../keys/sse-headers.ts'
-import { placeOf } from '../context.ts'
 
 /** S3's limit on user metadata: names without prefix and values, in bytes (AWS S3 User Guide, "Working with object metadata"). */
 const MAX_METADATA_BYTES = 2048
@@ -31,7 +30,7 @@ interface EnvelopeInput {
  * @throws S3Error MetadataTooLarge with the numbers that are left for the client's own metadata; InvalidArgument for names that
  * stores may make one of, and for a content type or encoding that cannot be bound.
  */
-export function envelopeHeaders(ctx: OperationContext, input: EnvelopeInput): Header[] {
+export function envelopeHeaders(ctx: ObjectContext, input: EnvelopeInput): Header[] {
   refuseTwins(input.described)
   refuseUnbindable(input.described)
   const contentType = input.described.find(([name]) => name === 'content-type')?.[1] ?? DEFAULT_CONTENT_TYPE

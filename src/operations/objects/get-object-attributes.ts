@@ -2,7 +2,7 @@ import type { Checksum } from '../../envelope/envelope.ts'
 import type { Manifest, ManifestPart } from '../../envelope/manifest.ts'
 import type { HttpResponse } from '../../http/message.ts'
 import { type XmlNode, renderXml } from '../../s3/xml.ts'
-import { type OperationContext, header } from '../context.ts'
+import { type ObjectContext, type OperationContext, header } from '../context.ts'
 import { type StoredObject, clientEtag } from './sealed-object.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
@@ -17,7 +17,7 @@ const MAX_PARTS_LISTED = 1000
 const headerNames = /^(last-modified|x-amz-version-id|x-amz-delete-marker|x-amz-request-charged)$/
 
 /** GetObjectAttributes: answered from the sealed envelope and manifest; the store is asked for a HEAD. */
-export async function getObjectAttributes(ctx: OperationContext): Promise<HttpResponse> {
+export async function getObjectAttributes(ctx: OperationContext<'GetObjectAttributes'>): Promise<HttpResponse> {
   const wanted = wantedAttributes(ctx)
   const page = wantedPage(ctx)
   const inspected = await retryOnChange(() => inspectWithDigests(ctx, wanted.has('Checksum')))
@@ -71,7 +71,7 @@ function invalid(name: string, value: string, message: string): S3Error {
 }
 
 /** A single's checksum may stand in its manifest, which no other attribute needs. */
-async function inspectWithDigests(ctx: OperationContext, digests: boolean): Promise<InspectedObject> {
+async function inspectWithDigests(ctx: ObjectContext, digests: boolean): Promise<InspectedObject> {
   const inspected = await inspectTarget(ctx)
   const { object } = inspected
   if (!digests || inspected.manifest !== null || object.kind === 'plain' || !object.attributes.digestsInManifest) return inspected

@@ -2,7 +2,7 @@ import type { Manifest } from '../../envelope/manifest.ts'
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Hint } from '../caches.ts'
-import { type OperationContext, bucketOf, keyOf, placeOf, send } from '../context.ts'
+import { type ObjectContext, type OperationContext, placeOf, send } from '../context.ts'
 import { type StoredObject, clientEtag, needsManifest, openStored } from './sealed-object.ts'
 import { planMultipart } from '../../envelope/range.ts'
 import { segmentRange } from '../../envelope/sizes.ts'
@@ -20,7 +20,7 @@ import { relayError } from '../responses.ts'
  * a multipart object before makes later ranges right at once too. Reads that need the size first (suffix ranges, parts) and
  * those that may end in 304 or without their range look before they fetch.
  */
-export async function getObject(ctx: OperationContext): Promise<HttpResponse> {
+export async function getObject(ctx: OperationContext<'GetObject'>): Promise<HttpResponse> {
   return retryOnChange(() => {
     const wanted = requestedRange(ctx)
     const needsSize = wanted.kind === 'part' || (wanted.kind === 'range' && wanted.spec.kind === 'suffix')
@@ -28,7 +28,7 @@ export async function getObject(ctx: OperationContext): Promise<HttpResponse> {
   })
 }
 
-async function inspectThenFetch(ctx: OperationContext, wanted: RequestedRange): Promise<HttpResponse> {
+async function inspectThenFetch(ctx: ObjectContext, wanted: RequestedRange): Promise<HttpResponse> {
   const { object, manifest } = await inspectTarget(ctx)
   const slice = checked(ctx, wanted, object, manifest)
   const headers = objectHeaders(ctx, object, manifest, slice)
@@ -42,14 +42,14 @@ function checked(ctx: OperationContext, wanted: RequestedRange, object: StoredOb
   return sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object, manifest)
 }
 
-async function fetchAtOnce(ctx: OperationContext, wanted: RequestedRange): Promise<HttpResponse> {
+async function fetchAtOnce(ctx: ObjectContext, wanted: RequestedRange): Promise<HttpResponse> {
   const versionId = ctx.operation.query.get('versionId') ?? null
-  const hint = ctx.services.objects.hint(bucketOf(ctx), keyOf(ctx), versionId)
+  const hint = ctx.services.objects.hint(ctx.operation.bucket, ctx.operation.key, versionId)
   const guess = guessRange(wanted, hint)
   const response = await ask(ctx, guess, hint)
   try {
     if (response.status === 412 && hint !== undefined) {
-      ctx.services.objects.forgetHint(bucketOf(ctx), keyOf(ctx), versionId)
+      ctx.services.objects.forgetHint(ctx.operation.bucket, ctx.operation.key, versionId)
       throw new ObjectChanged()
     }
     // The guess lies behind the end: only the size tells whether the client's range does.
@@ -69,7 +69,7 @@ async function refusal(ctx: OperationContext, response: UpstreamResponse): Promi
   return response.status >= 300 ? relayError(ctx, response) : new S3Error('SealgateBadUpstream')
 }
 
-async function openGuessed(ctx: OperationContext, wanted: RequestedRange, response: UpstreamResponse): Promise<HttpResponse> {
+async function openGuessed(ctx: ObjectContext, wanted: RequestedRange, response: UpstreamResponse): Promise<HttpResponse> {
   const storedRange = storedRangeOf(response)
   const object = await openStored(ctx, placeOf(ctx), response.headers, storedRange.total, customerKeyOfAccess(ctx))
   const inspected: InspectedObject = { object, manifest: needsManifest(ctx, object) && object.kind === 'sealed' ? await readManifest(ctx, object) : null }
@@ -80,10 +80,10 @@ async function openGuessed(ctx: OperationContext, wanted: RequestedRange, respon
   return { status: slice.status, headers, body: await decryptingStream(ctx, object, inspected.manifest, slice, { response, storedRange }) }
 }
 
-function remember(ctx: OperationContext, { object, manifest }: InspectedObject): void {
+function remember(ctx: ObjectContext, { object, manifest }: InspectedObject): void {
   if (object.kind !== 'sealed' || manifest === null || object.envelope.kind !== 'multipart') return
   const versionId = ctx.operation.query.get('versionId') ?? null
-  ctx.services.objects.rememberHint(bucketOf(ctx), keyOf(ctx), versionId, { upstreamEtag: object.upstreamEtag, manifest })
+  ctx.services.objects.rememberHint(ctx.operation.bucket, ctx.operation.key, versionId, { upstreamEtag: object.upstreamEtag, manifest })
 }
 
 /** Stored bytes to ask for before the object is known; null: all of them. `last` is null where the range is open. */

@@ -2,7 +2,7 @@ import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import { type Manifest, openTail } from '../../envelope/manifest.ts'
 import { type CustomerKey, customerKeyOfAccess, isCustomerSealed } from './object-keys.ts'
-import { type OperationContext, bucketOf, keyOf, placeOf, send } from '../context.ts'
+import { type ObjectContext, type OperationContext, placeIn, send } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { checkReadConditions, effectiveRange, sliceOf, requestedRange } from './read-range.ts'
@@ -52,7 +52,7 @@ export async function inspectObject(
   response.body.resume()
   const storedSize = Number(response.headers.get('content-length') ?? Number.NaN)
   if (!Number.isSafeInteger(storedSize)) throw new S3Error('SealgateBadUpstream')
-  const object = await openStored(ctx, placeOf(ctx, at.bucket, at.key), response.headers, storedSize, at.customerKey)
+  const object = await openStored(ctx, placeIn(ctx, at.bucket, at.key), response.headers, storedSize, at.customerKey)
   if (object.kind === 'plain') return { object, manifest: null }
   const wanted = options.manifest === 'always' || needsManifest(ctx, object)
   return { object, manifest: wanted ? await readManifest(ctx, object) : null }
@@ -71,10 +71,10 @@ async function errorOfHead(ctx: OperationContext, at: ObjectAddress, response: U
 }
 
 /** The object a GET or HEAD names. */
-export function inspectTarget(ctx: OperationContext): Promise<InspectedObject> {
+export function inspectTarget(ctx: ObjectContext): Promise<InspectedObject> {
   return inspectObject(ctx, {
-    bucket: bucketOf(ctx),
-    key: keyOf(ctx),
+    bucket: ctx.operation.bucket,
+    key: ctx.operation.key,
     versionId: ctx.operation.query.get('versionId') ?? null,
     customerKey: customerKeyOfAccess(ctx),
     headers: upstreamHeaders(ctx.request.headers, 'document')
@@ -82,7 +82,7 @@ export function inspectTarget(ctx: OperationContext): Promise<InspectedObject> {
 }
 
 /** HeadObject (AWS API): sizes, digests and ETag of the plaintext. */
-export async function headObject(ctx: OperationContext): Promise<HttpResponse> {
+export async function headObject(ctx: OperationContext<'HeadObject'>): Promise<HttpResponse> {
   return retryOnChange(async () => {
     const wanted = requestedRange(ctx)
     const { object, manifest } = await inspectTarget(ctx)

@@ -2,12 +2,11 @@ import type { Header } from '../../http/message.ts'
 import type { KeyObject } from 'node:crypto'
 import type { Attributes, Envelope, Place, SseMode } from '../../envelope/envelope.ts'
 import type { KeyProvider, KeyUse, WrappedBucketKey } from '../../keys/types.ts'
-import type { OperationContext } from '../context.ts'
+import { type BucketContext, type OperationContext, keyContext, keyUse } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { ForeignKey } from '../../keys/registry.ts'
 import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../../keys/sse-headers.ts'
 import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../../keys/ssec.ts'
-import { continuesUpload, keyContext, keyUse } from '../context.ts'
 
 /** Everything a write needs to seal the object key, and what the client is told of it. */
 export interface WriteKey {
@@ -29,7 +28,7 @@ export function customerKeysAllowed(ctx: OperationContext): boolean {
  * The key that will seal a new object. Asked for before a byte goes upstream.
  * @throws S3Error of the key provider, KMS.NotFoundException or AccessDenied for key ids the client may not name.
  */
-export async function keyForWrite(ctx: OperationContext, place: Place, asked: SseRequest): Promise<WriteKey> {
+export async function keyForWrite(ctx: BucketContext, place: Place, asked: SseRequest): Promise<WriteKey> {
   const use = keyUse(ctx, place)
   if (asked.mode === 'SSE-C') {
     const { key, wrapped } = ctx.services.keys.sealForCustomer(asked.customer, keyContext(place, false, {}), use)
@@ -113,7 +112,7 @@ export function openerIn(ctx: OperationContext, bucket: string, keyId: string, u
 export function customerKeyOfAccess(ctx: OperationContext): CustomerKey | null {
   const { headers } = ctx.request
   // What else continues an upload may say is held against the record of the upload.
-  return continuesUpload(ctx) ? customerKeyOf(headers, 'object', customerKeysAllowed(ctx)) : sseOfAccess(headers, customerKeysAllowed(ctx))
+  return ctx.operation.uploadId === null ? sseOfAccess(headers, customerKeysAllowed(ctx)) : customerKeyOf(headers, 'object', customerKeysAllowed(ctx))
 }
 
 /** The customer's key for the source of a copy. */

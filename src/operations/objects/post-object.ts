@@ -1,7 +1,7 @@
 import type { AuthContext, Authenticated } from '../../auth/types.ts'
 import type { HttpRequest, HttpResponse } from '../../http/message.ts'
 import type { BodySource } from '../request-body.ts'
-import { type OperationContext, bucketOf } from '../context.ts'
+import type { OperationContext } from '../context.ts'
 import { authenticateForm } from '../../auth/authenticate.ts'
 import { S3Error } from '../../errors.ts'
 import { percentEncode, Query } from '../../http/target.ts'
@@ -29,7 +29,7 @@ export async function authenticatedForm(request: HttpRequest, auth: AuthContext,
 }
 
 /** PostObject: the file of a browser form, stored as PutObject stores it (AWS API, "POST Object"). */
-export async function postObject(ctx: OperationContext): Promise<HttpResponse> {
+export async function postObject(ctx: OperationContext<'PostObject'>): Promise<HttpResponse> {
   // Forms bring no credentials outside the form (see isFormUpload); with any, this is no form S3 would take.
   if (ctx.form === null) throw new S3Error('AccessDenied')
   const { fields, file } = ctx.form
@@ -38,8 +38,8 @@ export async function postObject(ctx: OperationContext): Promise<HttpResponse> {
     throw new S3Error('InvalidArgument', { message: 'Bucket POST must contain a field named \'key\'.', fields: { ArgumentName: 'key' } })
   }
   checkKey(key)
-  const bucket = bucketOf(ctx)
-  const put: OperationContext = { ...ctx, operation: { name: 'PutObject', bucket, key, query: new Query([]) } }
+  const bucket = ctx.operation.bucket
+  const put: OperationContext<'PutObject'> = { ...ctx, operation: { name: 'PutObject', bucket, key, query: new Query([]), uploadId: null } }
   const source: BodySource = { stream: file, payload: ctx.request.payload }
   const describing = withTags(ctx, fields.get('tagging'))
   const { headers, etag } = ctx.policy.encryption === 'off'

@@ -1,7 +1,7 @@
 import type { Header, HttpResponse } from '../../http/message.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
-import { type OperationContext, placeOf, send, storedChecksum } from '../context.ts'
+import { type ObjectContext, type OperationContext, placeOf, send, storedChecksum } from '../context.ts'
 import { type WriteKey, keyForWrite } from './object-keys.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
 import { DataKey } from '../../envelope/data-key.ts'
@@ -20,7 +20,7 @@ import { writeConditions, encryptionOfWrite } from './write-options.ts'
 const HELD_BYTES = 65480
 
 /** PutObject: one sealed body, one upstream request. */
-export async function putObject(ctx: OperationContext): Promise<HttpResponse> {
+export async function putObject(ctx: OperationContext<'PutObject'>): Promise<HttpResponse> {
   const { headers } = await sealObject(ctx, requestBody(ctx), ctx.request.headers)
   return { status: 200, headers: [...headers, ['content-length', '0']], body: null }
 }
@@ -32,7 +32,7 @@ export interface StoredAnswer {
 }
 
 interface Write {
-  readonly ctx: OperationContext
+  readonly ctx: ObjectContext
   readonly source: BodySource
   readonly key: WriteKey
   readonly verifier: BodyVerifier
@@ -47,7 +47,7 @@ interface Write {
  * @param describing headers that describe the object: of the request itself, or made from the fields of a form.
  * @throws S3Error EntityTooLarge before a byte is read; the errors of the body, of key providers and of the store.
  */
-export async function sealObject(ctx: OperationContext, source: BodySource, describing: ReadonlyMap<string, string>): Promise<StoredAnswer> {
+export async function sealObject(ctx: ObjectContext, source: BodySource, describing: ReadonlyMap<string, string>): Promise<StoredAnswer> {
   const size = source.payload.length
   if (size > MAX_SINGLE_PLAINTEXT) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_SINGLE_PLAINTEXT) } })

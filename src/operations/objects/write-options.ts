@@ -1,6 +1,6 @@
 import type { Header } from '../../http/message.ts'
 import type { Conditions } from '../../store-client/probe-conditions.ts'
-import { type OperationContext, bucketOf, conditionsIn, header, keyOf } from '../context.ts'
+import { type BucketContext, type ObjectContext, conditionsIn, header } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { parseEtagList, unquoteEtag } from '../../s3/conditions.ts'
 import { currentEtags } from './inspect.ts'
@@ -19,11 +19,11 @@ type ConditionalWrite = 'put' | 'complete' | 'copy' | 'delete'
  * is given the ETag just seen: so it enforces the condition itself, and nothing can slip in between.
  * @throws S3Error NotImplemented when the store is known to ignore such conditions, PreconditionFailed, NoSuchKey.
  */
-export async function writeConditions(ctx: OperationContext, write: ConditionalWrite): Promise<Header[]> {
+export async function writeConditions(ctx: ObjectContext, write: ConditionalWrite): Promise<Header[]> {
   const ifMatch = header(ctx, 'if-match')
   const ifNoneMatch = header(ctx, 'if-none-match')
   if (ifMatch === undefined && ifNoneMatch === undefined) return []
-  const enforced = await conditionsIn(ctx, bucketOf(ctx))
+  const enforced = await conditionsIn(ctx, ctx.operation.bucket)
   if (!enforced[write]) {
     throw new S3Error('NotImplemented', {
       message: 'The store behind this gateway does not enforce conditions on this operation in this kind of bucket, or is not known to.',
@@ -35,9 +35,9 @@ export async function writeConditions(ctx: OperationContext, write: ConditionalW
   return onlyIfCurrent(ctx, enforced, ifMatch ?? '')
 }
 
-async function onlyIfCurrent(ctx: OperationContext, enforced: Conditions, ifMatch: string): Promise<Header[]> {
+async function onlyIfCurrent(ctx: ObjectContext, enforced: Conditions, ifMatch: string): Promise<Header[]> {
   if (ifMatch.trim() === '*') return [['if-match', '*']]
-  const current = await currentEtags(ctx, bucketOf(ctx), keyOf(ctx))
+  const current = await currentEtags(ctx, ctx.operation.bucket, ctx.operation.key)
   // The store says what it says of conditions on what is not there. The client's own ETag may be the MD5 of plaintext.
   if (current === null) return [['if-match', storeEtag(enforced, NO_ETAG)]]
   if (!names(ifMatch, current.visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
@@ -45,8 +45,8 @@ async function onlyIfCurrent(ctx: OperationContext, enforced: Conditions, ifMatc
 }
 
 /** `If-None-Match: "etag"`: Ceph accepts it on writes. The write goes through only over exactly what was compared. */
-async function unlessCurrent(ctx: OperationContext, enforced: Conditions, ifNoneMatch: string): Promise<Header[]> {
-  const current = await currentEtags(ctx, bucketOf(ctx), keyOf(ctx))
+async function unlessCurrent(ctx: ObjectContext, enforced: Conditions, ifNoneMatch: string): Promise<Header[]> {
+  const current = await currentEtags(ctx, ctx.operation.bucket, ctx.operation.key)
   if (current === null) return [['if-none-match', '*']]
   if (names(ifNoneMatch, current.visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-None-Match' } })
   return [['if-match', storeEtag(enforced, current.upstream)]]
@@ -68,14 +68,14 @@ function names(list: string, etag: string): boolean {
  * demanded of the client itself, so that no default of the bucket can loosen it.
  * @throws S3Error as `sseOfWrite`; AccessDenied.
  */
-export async function encryptionOfWrite(ctx: OperationContext, headers: ReadonlyMap<string, string> = ctx.request.headers): Promise<SseRequest> {
+export async function encryptionOfWrite(ctx: BucketContext, headers: ReadonlyMap<string, string> = ctx.request.headers): Promise<SseRequest> {
   const asked = sseOfWrite(headers, customerKeysAllowed(ctx))
   const { requireSse } = ctx.policy
   if (requireSse.length > 0 && !requireSse.some((mode) => mode === asked.mode)) {
     throw new S3Error('AccessDenied', { message: `Uploads to this bucket must ask for server-side encryption: ${requireSse.join(' or ')}.` })
   }
   if (asked.mode !== 'none' && asked.mode !== 'SSE-C') return asked
-  const byDefault = await bucketDefault(ctx, bucketOf(ctx))
+  const byDefault = await bucketDefault(ctx, ctx.operation.bucket)
   if (byDefault === null) return asked
   if (asked.mode === 'SSE-C') {
     if (!byDefault.customerKeysBlocked) return asked
