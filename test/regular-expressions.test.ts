@@ -1,11 +1,10 @@
 // Every regular expression of src against texts made of its own characters, repeated: one that goes back over what it has read costs more
 // than the length of its input, wherever it is used.
 import { readdirSync, readFileSync } from 'node:fs'
-import { stripTypeScriptTypes } from 'node:module'
 import { join } from 'node:path'
-import { parse } from 'acorn'
 import t from 'tap'
 import { judgeGrowth } from './support/growth.ts'
+import { childrenOf, parseTypeScript, type SyntaxNode } from './support/syntax.ts'
 
 const root = join(import.meta.dirname, '..', 'src')
 /** Characters of a run. A square cost of this many is a thousand times the linear one. */
@@ -20,17 +19,12 @@ interface Found {
 
 function expressionsOf(file: string): Found[] {
   const found: Found[] = []
-  const source = stripTypeScriptTypes(readFileSync(join(root, file), 'utf8'))
-  // The tokenizer alone cannot tell a division from an expression: the parser drives it.
-  parse(source, {
-    ecmaVersion: 'latest',
-    sourceType: 'module',
-    onToken: (token) => {
-      if (token.type.label !== 'regexp') return
-      const { pattern, flags } = (token as unknown as { readonly value: { readonly pattern: string; readonly flags: string } }).value
-      found.push({ file, regex: new RegExp(pattern, `${flags.replaceAll(/[gy]/g, '')}g`) })
-    }
-  })
+  const visit = (node: SyntaxNode): void => {
+    const { value } = node
+    if (value instanceof RegExp) found.push({ file, regex: new RegExp(value.source, `${value.flags.replaceAll(/[gy]/g, '')}g`) })
+    for (const child of childrenOf(node)) visit(child)
+  }
+  visit(parseTypeScript(readFileSync(join(root, file), 'utf8')).tree)
   return found
 }
 

@@ -1,25 +1,14 @@
 // Loads src with a counter in every block and arm of a condition: what the guided fuzzer steers by. To be imported before anything of src.
 import { readFileSync } from 'node:fs'
-import { registerHooks, stripTypeScriptTypes } from 'node:module'
+import { registerHooks } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parse } from 'acorn'
+import { childrenOf, isNode, parseTypeScript, type SyntaxNode } from './syntax.ts'
 
 const root = join(import.meta.dirname, '..', '..', 'src')
 
 /** What has been reached, by the number of the place; `news` counts the places reached for the first time. */
 export const coverage = { reached: new Uint8Array(65_536), places: 0, news: 0 }
-
-interface SyntaxNode {
-  readonly type: string
-  readonly start: number
-  readonly end: number
-  readonly [member: string]: unknown
-}
-
-function isNode(value: unknown): value is SyntaxNode {
-  return typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'
-}
 
 /** Adds `__reached(n)` at the beginning of every block and case, and around the arms of `?:`, `&&`, `||` and `??`. */
 function instrument(source: string): string {
@@ -33,7 +22,7 @@ function instrument(source: string): string {
   }
   const visit = (node: SyntaxNode): void => {
     // From the inside out: of what ends at one place the inner comes first, of what begins there the outer, which is noted later.
-    for (const member of Object.values(node)) for (const child of Array.isArray(member) ? member : [member]) if (isNode(child)) visit(child)
+    for (const child of childrenOf(node)) visit(child)
     if (node.type === 'BlockStatement') statement(node.start + 1)
     if (node.type === 'SwitchCase') {
       const [first] = node['consequent'] as SyntaxNode[]
@@ -49,8 +38,9 @@ function instrument(source: string): string {
     if (node.type === 'ConditionalExpression') { for (const arm of ['consequent', 'alternate']) expression(node[arm] as SyntaxNode) }
     if (node.type === 'LogicalExpression') expression(node['right'] as SyntaxNode)
   }
-  visit(parse(source, { ecmaVersion: 'latest', sourceType: 'module' }) as unknown as SyntaxNode)
-  return spliced(source, inserts)
+  const { tree, text } = parseTypeScript(source)
+  visit(tree)
+  return spliced(text, inserts)
 }
 
 function spliced(source: string, inserts: readonly { readonly at: number; readonly text: string }[]): string {
@@ -75,6 +65,6 @@ Object.assign(globalThis, { __c: coverage.reached, __n: reachedNew })
 registerHooks({
   load(url, hookContext, nextLoad) {
     if (!url.startsWith('file:') || !fileURLToPath(url).startsWith(root)) return nextLoad(url, hookContext)
-    return { format: 'module', shortCircuit: true, source: instrument(stripTypeScriptTypes(readFileSync(fileURLToPath(url), 'utf8'))) }
+    return { format: 'module', shortCircuit: true, source: instrument(readFileSync(fileURLToPath(url), 'utf8')) }
   }
 })
