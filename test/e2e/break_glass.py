@@ -49,15 +49,20 @@ def options(path, vector, work):
     return [str(text) for pair in given for text in pair]
 
 
+def right(vector, out, code, stdout, stderr):
+    """Whether the program did with a vector what the vector says."""
+    if vector['expect'] != 'success':
+        silent = not out.exists() and not out.with_suffix('.partial').exists() and stdout == ''
+        return code in STATUS.get(vector['expect'], (1,)) and silent and re.fullmatch('sealgate_open: .+\n', stderr) is not None
+    return code == 0 and stderr == '' and hashlib.sha256(out.read_bytes()).hexdigest() == vector['sha256']
+
+
 def check(path, vector, work):
     out = pathlib.Path(work) / 'plaintext'
     out.unlink(missing_ok=True)
     command = [sys.executable, str(script), *options(path, vector, work), '--out', str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if vector['expect'] != 'success':
-        silent = not out.exists() and not out.with_suffix('.partial').exists() and done.stdout == ''
-        return done.returncode in STATUS.get(vector['expect'], (1,)) and silent and re.fullmatch('sealgate_open: .+\n', done.stderr) is not None
-    return done.returncode == 0 and done.stderr == '' and hashlib.sha256(out.read_bytes()).hexdigest() == vector['sha256']
+    return right(vector, out, done.returncode, done.stdout, done.stderr)
 
 
 def tink_primitive(stream_key):

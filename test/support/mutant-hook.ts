@@ -1,8 +1,9 @@
 // Loads one file of src with one change, which the variable MUTANT of the environment names; loaded with --import by the processes of
 // test/campaigns/mutation.ts, and by the processes and workers that they start. CPU_LOG names a file that every process adds its CPU time to.
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
 import process from 'node:process'
+import { fileURLToPath } from 'node:url'
 
 /** Where in which file which text stands in place of what was there. */
 export interface Change {
@@ -18,7 +19,7 @@ if (process.env['MUTANT'] !== undefined) {
     load(loaded, context, nextLoad) {
       const result = nextLoad(loaded, context)
       if (loaded !== url) return result
-      const source = String(result.source)
+      const source = readFileSync(fileURLToPath(url), 'utf8')
       return { ...result, source: source.slice(0, start) + text + source.slice(end) }
     }
   })

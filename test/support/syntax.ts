@@ -15,7 +15,7 @@ export function isNode(value: unknown): value is SyntaxNode {
 
 /** The nodes directly below a node, in the order of its members. */
 export function childrenOf(node: SyntaxNode): SyntaxNode[] {
-  return Object.values(node).flatMap((member) => Array.isArray(member) ? member : [member]).filter(isNode)
+  return Object.values(node).flatMap((member): unknown[] => Array.isArray(member) ? member : [member]).filter(isNode)
 }
 
 /** The tree of a file, and its text without types, which has the same length. */
