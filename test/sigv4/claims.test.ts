@@ -1,0 +1,108 @@
+import t from 'tap'
+import { S3Error } from '../../src/errors.ts'
+import { parseQuery } from '../../src/http/target.ts'
+import { malformedHeader, parseAuthorization, parseContentSha256, parseCredential, parseSignedHeaders } from '../../src/sigv4/claims.ts'
+import { hasPresignedCredential, isPresignParameter } from '../../src/sigv4/presigned.ts'
+
+function refusal(read: () => unknown): S3Error {
+  try {
+    read()
+  } catch (error) {
+    if (error instanceof S3Error) return error
+  }
+  throw new Error('accepted')
+}
+
+const credential = (text: string) => parseCredential(text, [], malformedHeader)
+
+await t.test('credentials are counted from the end', (t) => {
+  t.same(credential('AKIA/20130524/us-east-1/s3/aws4_request'), {
+    accessKeyId: 'AKIA',
+    date: '20130524',
+    region: 'us-east-1',
+    scope: '20130524/us-east-1/s3/aws4_request'
+  })
+  t.equal(credential('a/b//20130524/r/s3/aws4_request').accessKeyId, 'a/b/')
+  t.equal(credential(`${'a'.repeat(128)}/20130524/r/s3/aws4_request`).accessKeyId.length, 128)
+  for (
+    const text of [
+      '',
+      'aws4_request',
+      's3/aws4_request',
+      'r/s3/aws4_request',
+      '20130524/r/s3/aws4_request',
+      '/20130524/r/s3/aws4_request',
+      `${'a'.repeat(129)}/20130524/r/s3/aws4_request`,
+      'a/2013052/r/s3/aws4_request',
+      'a/201305240/r/s3/aws4_request',
+      'a/2013052x/r/s3/aws4_request',
+      'a/20130524/r,/s3/aws4_request',
+      'a/20130524/r/s3/aws4_request/',
+      'a/20130524/r/S3/aws4_request',
+      'a/20130524/r/s3/AWS4_request'
+    ]
+  ) t.equal(refusal(() => credential(text)).code, 'AuthorizationHeaderMalformed', text)
+  const wrong = refusal(() => parseCredential('a/20130524/r/s3/aws4_request', ['x', 'y'], malformedHeader))
+  t.same([wrong.code, wrong.fields], ['AuthorizationHeaderMalformed', { Region: 'x' }])
+  t.equal(parseCredential('a/20130524/y/s3/aws4_request', ['x', 'y'], malformedHeader).region, 'y')
+  t.end()
+})
+
+await t.test('the three components, once each', (t) => {
+  const items = ['Credential=a/20130524/r/s3/aws4_request', 'SignedHeaders=host', 'Signature=x=y']
+  t.match(parseAuthorization(items.join(' , '), []), { credential: { accessKeyId: 'a' }, signedHeaders: ['host'], signature: 'x=y' })
+  for (let i = 0; i < items.length; i += 1) {
+    const [item = ''] = items.slice(i)
+    const others = items.filter((_, j) => j !== i)
+    for (const changed of [null, item.replace(/=.*/, '='), item.replace(/=.*/, ''), item.toLowerCase(), `x${item}`, `${item},${item}`, '']) {
+      t.equal(refusal(() => parseAuthorization([...others, ...(changed === null ? [] : [changed])].join(','), [])).code, 'AuthorizationHeaderMalformed')
+    }
+  }
+  t.end()
+})
+
+await t.test('names of signed headers', (t) => {
+  t.same(parseSignedHeaders('x-b;Host;x-a', malformedHeader), ['host', 'x-a', 'x-b'])
+  for (const text of ['', ';host', 'host;', 'host;;a', 'host a', 'host\n', 'a;b', 'host;b;B', 'hosts', 'host;\u00e4']) {
+    t.equal(refusal(() => parseSignedHeaders(text, malformedHeader)).code, 'AuthorizationHeaderMalformed', JSON.stringify(text))
+  }
+  t.end()
+})
+
+await t.test('what x-amz-content-sha256 may say', (t) => {
+  const hash = '0123456789abcdef'.repeat(4)
+  t.same(parseContentSha256(hash), { kind: 'hash', text: hash })
+  const streaming = (text: string, signed: boolean, trailer: boolean) => ({ kind: 'streaming', text, signed, trailer })
+  for (
+    const expected of [
+      { kind: 'unsigned', text: 'UNSIGNED-PAYLOAD' },
+      streaming('STREAMING-UNSIGNED-PAYLOAD-TRAILER', false, true),
+      streaming('STREAMING-AWS4-HMAC-SHA256-PAYLOAD', true, false),
+      streaming('STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER', true, true)
+    ]
+  ) t.same(parseContentSha256(expected.text), expected, expected.text)
+  for (const text of ['STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD', 'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER']) {
+    t.equal(refusal(() => parseContentSha256(text)).code, 'NotImplemented', text)
+  }
+  for (const text of ['', hash.slice(1), `${hash}0`, ` ${hash}`, `${hash}\n`, hash.toUpperCase(), 'unsigned-payload', 'toString', '__proto__']) {
+    const { code, fields, message } = refusal(() => parseContentSha256(text))
+    t.same([code, fields], ['InvalidArgument', { ArgumentName: 'x-amz-content-sha256', ArgumentValue: text }], JSON.stringify(text))
+    t.match(message, 'STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER')
+  }
+  t.equal(refusal(() => parseContentSha256('x'.repeat(200))).fields['ArgumentValue'], 'x'.repeat(128), 'bounded')
+  t.end()
+})
+
+await t.test('which parameters look like a presigned query', (t) => {
+  for (const name of ['Algorithm', 'Credential', 'Date', 'Expires', 'SignedHeaders', 'Signature']) {
+    t.ok(hasPresignedCredential(parseQuery(`a&x-amz-${name}=1`)), name)
+    t.notOk(hasPresignedCredential(parseQuery(`xx-amz-${name}=1&X-Amz-${name}x=1`)), `inside another name: ${name}`)
+    t.ok(isPresignParameter(`x-amz-${name.toLowerCase()}`), name)
+  }
+  for (const name of ['x-amz-security-token', 'x-amz-content-sha256']) {
+    t.notOk(hasPresignedCredential(parseQuery(`${name}=1`)), name)
+    t.ok(isPresignParameter(name), name)
+  }
+  t.notOk(isPresignParameter('x-amz-acl'))
+  t.end()
+})
