@@ -106,6 +106,7 @@ export const doors: Readonly<Record<string, readonly string[]>> = {
   '@aws-sdk/credential-provider-node': ['upstream'],
   '@aws-sdk/signature-v4': ['upstream'],
   '@node-rs/crc32': ['http'],
+  'age-encryption': ['keys'],
   'fastify': ['listener'],
   'hash-wasm': ['http'],
   'hash-wasm/dist/xxhash128.umd.min.js': ['http'],

@@ -13,6 +13,10 @@ const passphrase = {
   }
 } as const
 
+const ageIdentity = {
+  'age-identity': { value: 'FILE', help: 'of a backup for age: the file with the identity (secret key), in place of the passphrase' }
+} as const
+
 /** Every command. What runs is loaded when asked for: `keys` need not wait for the HTTP server, nor the other way round. */
 export const commands: readonly Command[] = [
   command({
@@ -97,11 +101,15 @@ export const commands: readonly Command[] = [
     name: 'keys create',
     summary: 'make a keyring with one new master key',
     description: 'Makes a keyring, mode 0600, with one new master key. Back it up: a lost keyring is lost data.',
-    options: { ...keyring, name: { value: 'NAME', help: 'name of the keyring, part of its key ids; default: that of the file' } },
+    options: {
+      ...keyring,
+      name: { value: 'NAME', help: 'name of the keyring, part of its key ids; default: that of the file' },
+      realm: { value: 'NAME', help: 'upstream.realm of the configuration, which the keyring then holds; default: "default", as there' }
+    },
     examples: ['sealgate keys create --keyring keyring.json --name main'],
-    run: async ({ keyring, name }, platform) => {
+    run: async ({ keyring, name, realm = 'default' }, platform) => {
       const { createKeys, nameFor } = await import('./keys-commands.ts')
-      return createKeys(keyring, name ?? nameFor(keyring), platform)
+      return createKeys(keyring, name ?? nameFor(keyring), realm, platform)
     }
   }),
   command({
@@ -114,11 +122,19 @@ export const commands: readonly Command[] = [
   }),
   command({
     name: 'keys list',
-    summary: 'print versions, states and dates; never keys',
-    description: 'Prints versions, states and dates of a keyring. Never keys.',
+    summary: 'print realm, versions, states and dates; never keys',
+    description: 'Prints realm, versions, states and dates of a keyring. Never keys.',
     options: { ...keyring, json: { help: 'as JSON' } },
     examples: ['sealgate keys list --keyring keyring.json'],
     run: async ({ keyring, json }, platform) => (await import('./keys-commands.ts')).listKeys(keyring, json, platform)
+  }),
+  command({
+    name: 'keys set-realm',
+    summary: 'write into a keyring which realm it serves',
+    description: 'Writes upstream.realm of the configuration into the keyring, and so into its backups: a lost realm is lost data.',
+    options: { ...keyring, realm: { value: 'NAME', help: 'the realm; left out: the keyring names none, as one that serves several must' } },
+    examples: ['sealgate keys set-realm --keyring keyring.json --realm default'],
+    run: async ({ keyring, realm }, platform) => (await import('./keys-commands.ts')).setRealm(keyring, realm, platform)
   }),
   command({
     name: 'keys enable',
@@ -140,14 +156,19 @@ export const commands: readonly Command[] = [
   command({
     name: 'keys export',
     summary: 'write an encrypted backup of a keyring',
-    description: 'Writes a backup of a keyring, encrypted with a passphrase. Keep the two apart, and away from the store.',
+    description: 'Writes a backup of a keyring, encrypted with a passphrase or for recipients of age (age-encryption.org). Keep the backup and what\n'
+      + 'opens it apart, and away from the store.',
     options: {
       ...keyring,
       backup: { value: 'FILE', required: true, help: 'the backup to write; never one that exists' },
       ...passphrase,
-      'make-passphrase': { help: 'make the file of --passphrase-file, with a new random passphrase and mode 0600' }
+      'make-passphrase': { help: 'make the file of --passphrase-file, with a new random passphrase and mode 0600' },
+      'age': { value: 'RECIPIENTS', help: 'in place of a passphrase: public keys of age (age1…), with commas between them' }
     },
-    examples: ['sealgate keys export --keyring keyring.json --backup keyring.backup --passphrase-file passphrase.txt --make-passphrase'],
+    examples: [
+      'sealgate keys export --keyring keyring.json --backup keyring.backup --passphrase-file passphrase.txt --make-passphrase',
+      'sealgate keys export --keyring keyring.json --backup keyring.age --age age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p'
+    ],
     run: async (values, platform) => (await import('./keys-commands.ts')).exportKeys(values, platform)
   }),
   command({
@@ -157,7 +178,8 @@ export const commands: readonly Command[] = [
     options: {
       backup: { value: 'FILE', required: true, help: 'the backup' },
       keyring: { value: 'FILE', help: 'a keyring all of whose keys the backup must hold' },
-      ...passphrase
+      ...passphrase,
+      ...ageIdentity
     },
     examples: ['sealgate keys check-backup --backup keyring.backup --keyring keyring.json --passphrase-file passphrase.txt'],
     run: async (values, platform) => (await import('./keys-commands.ts')).checkBackup(values, platform)
@@ -166,8 +188,11 @@ export const commands: readonly Command[] = [
     name: 'keys restore',
     summary: 'make a keyring from a backup',
     description: 'Makes a keyring from a backup. Never replaces a file.',
-    options: { backup: { value: 'FILE', required: true, help: 'the backup' }, ...keyring, ...passphrase },
-    examples: ['sealgate keys restore --backup keyring.backup --keyring keyring.json --passphrase-file passphrase.txt'],
+    options: { backup: { value: 'FILE', required: true, help: 'the backup' }, ...keyring, ...passphrase, ...ageIdentity },
+    examples: [
+      'sealgate keys restore --backup keyring.backup --keyring keyring.json --passphrase-file passphrase.txt',
+      'sealgate keys restore --backup keyring.age --keyring keyring.json --age-identity identity.txt'
+    ],
     run: async (values, platform) => (await import('./keys-commands.ts')).restoreKeys(values, platform)
   }),
   command({

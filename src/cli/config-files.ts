@@ -21,7 +21,7 @@ export async function checkFiles(config: Config, file: string): Promise<void> {
   if (faults.length > 0) throw new ConfigError(file, faults)
 }
 
-async function keyringFaults({ keys }: Config): Promise<ConfigFault[]> {
+async function keyringFaults({ keys, upstream: { realm } }: Config): Promise<ConfigFault[]> {
   const faults: ConfigFault[] = []
   const names = new Set<string>()
   for (const [name, key] of Object.entries(keys)) {
@@ -30,7 +30,7 @@ async function keyringFaults({ keys }: Config): Promise<ConfigFault[]> {
       faults.push({ path: `keys.${name}.keyring`, message })
     }
     try {
-      const keyring = await readKeyring(key.keyring)
+      const keyring = await readKeyring(key.keyring, realm)
       if (names.has(keyring.name)) fault(`is named ${keyring.name}, as the keyring of another key`)
       names.add(keyring.name)
     } catch (error) {

@@ -22,6 +22,7 @@ interface Credential {
 }
 
 const region = 'us-east-1'
+const realm = 'default'
 
 /** Starts the embedded store on a loopback port, and makes a keyring and a credential under `data` where there are none. */
 export async function startDemo(platform: Platform): Promise<Demo> {
@@ -29,14 +30,14 @@ export async function startDemo(platform: Platform): Promise<Demo> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const keyring = join(directory, 'keyring.json')
   const fresh = !await exists(keyring)
-  if (fresh) await createKeyring(keyring, 'main', new Date())
+  if (fresh) await createKeyring(keyring, 'main', new Date(), realm)
   const client = await credential(join(directory, 'credentials.json'))
   // Only the gateway speaks to this store, and only while both run.
   const own = newCredential()
   const store = await startStore({ backend: new DirectoryBackend(join(directory, 'store')), credentials: [own], region, host: '127.0.0.1', port: 0 })
   const config = parseConfig(
     JSON.stringify({
-      upstream: { endpoint: store.endpoint, region, ...own },
+      upstream: { endpoint: store.endpoint, region, realm, ...own },
       clients: [client],
       keys: { main: { type: 'local', keyring } },
       buckets: { '*': {} },
@@ -84,6 +85,7 @@ Every object is encrypted before it is stored. Stop with Ctrl-C.
 This is a set-up to try out, not one to keep data in:
   store       ./data/store             a directory in place of your S3 store
   keyring     ./data/keyring.json      ${fresh ? 'made just now' : 'as it was'}; without it nothing in the store can be read again
+  realm       ${realm.padEnd(24)} part of what every object is bound to: keep it with the keyring
   credential  ./data/credentials.json  the one client that may sign
   no TLS      and so only reachable from this machine
 For your own store write a configuration: see config/sealgate.example.yaml and sealgate serve --config FILE.

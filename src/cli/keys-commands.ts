@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { open, readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { MIN_PASSPHRASE_BYTES, openBackup, sealBackup } from '../keys/keyring-backup.ts'
+import { MIN_PASSPHRASE_BYTES, openBackup, openFromAge, sealBackup, sealForAge } from '../keys/keyring-backup.ts'
 import { createKeyring, editKeyring, readKeyring, writeAtomically, writeNewKeyring } from '../keys/keyring-file.ts'
 import { type Keyring, KeyringError, type KeyState } from '../keys/keyring.ts'
 import { isOpenToAll } from './deployment-warnings.ts'
@@ -20,6 +20,16 @@ interface BackupOptions {
   readonly 'passphrase-file': string | undefined
 }
 
+interface OpenOptions extends BackupOptions {
+  readonly 'age-identity': string | undefined
+}
+
+interface ExportOptions extends BackupOptions {
+  readonly 'keyring': string
+  readonly 'make-passphrase': boolean
+  readonly 'age': string | undefined
+}
+
 const PASSPHRASE_VARIABLE = 'SEALGATE_KEYRING_PASSPHRASE'
 
 /*
@@ -27,9 +37,9 @@ const PASSPHRASE_VARIABLE = 'SEALGATE_KEYRING_PASSPHRASE'
  * All throw KeyringError with a text for the operator.
  */
 
-export async function createKeys(path: string, name: string, io: CommandIo): Promise<number> {
-  const keyring = await createKeyring(path, name, new Date())
-  io.stdout.write(`Created keyring ${keyring.name} in ${path} with key ${currentId(keyring)}.\n`)
+export async function createKeys(path: string, name: string, realm: string, io: CommandIo): Promise<number> {
+  const keyring = await createKeyring(path, name, new Date(), realm)
+  io.stdout.write(`Created keyring ${keyring.name} of realm ${realm} in ${path} with key ${currentId(keyring)}.\n`)
   io.stderr.write(`
   ************************************************************************
   *  A LOST KEYRING IS LOST DATA.                                        *
@@ -61,8 +71,19 @@ export async function listKeys(path: string, json: boolean, io: CommandIo): Prom
     created: version.created,
     current: version === current
   }))
-  if (json) io.stdout.write(`${JSON.stringify({ name: keyring.name, keys: rows })}\n`)
-  else for (const row of rows) io.stdout.write(`${row.keyId}  ${row.state.padEnd(12)}  ${row.created}${row.current ? '  current' : ''}\n`)
+  if (json) {
+    io.stdout.write(`${JSON.stringify({ name: keyring.name, realm: keyring.realm, keys: rows })}\n`)
+    return 0
+  }
+  io.stdout.write(`${realmOf(keyring)}\n`)
+  for (const row of rows) io.stdout.write(`${row.keyId}  ${row.state.padEnd(12)}  ${row.created}${row.current ? '  current' : ''}\n`)
+  return 0
+}
+
+/** @param realm undefined: the keyring is to name none. */
+export async function setRealm(path: string, realm: string | undefined, io: CommandIo): Promise<number> {
+  const keyring = await editKeyring(path, (old) => old.withRealm(realm ?? null))
+  io.stdout.write(`${keyring.name}: ${realmOf(keyring)}. Make a new backup: the old one does not say so.\n`)
   return 0
 }
 
@@ -74,23 +95,25 @@ export async function setKeyState(path: string, version: string, state: KeyState
   return 0
 }
 
-export async function exportKeys(options: BackupOptions & { readonly keyring: string; readonly 'make-passphrase': boolean }, io: CommandIo): Promise<number> {
-  const { keyring: path, backup: backupPath } = options
+export async function exportKeys(options: ExportOptions, io: CommandIo): Promise<number> {
+  const { keyring: path, backup: backupPath, age } = options
+  if (age !== undefined && (options['passphrase-file'] !== undefined || options['make-passphrase'])) {
+    throw new UsageError('A backup for --age recipients has no passphrase.')
+  }
   const keyring = await readKeyring(path)
   await refuseExisting(backupPath)
   if (options['make-passphrase']) await makePassphrase(options['passphrase-file'], io)
-  const passphrase = await readPassphrase(options, io)
-  const backup = await sealBackup(keyring, passphrase).finally(() => passphrase.fill(0))
-  await writeAtomically(backupPath, backup)
-  io.stdout.write(`Wrote a backup of keyring ${keyring.name} (${countOf(keyring)}) to ${backupPath}.\n`)
-  io.stderr.write('Without the passphrase the backup is worthless. Keep the two apart, and check that it opens.\n')
+  await writeAtomically(backupPath, age === undefined ? await underPassphrase(keyring, options, io) : await sealForAge(keyring, age.split(',')))
+  io.stdout.write(`Wrote a backup of keyring ${keyring.name} (${countOf(keyring)}, ${realmOf(keyring)}) to ${backupPath}.\n`)
+  const secret = age === undefined ? 'passphrase' : 'identity (secret key) of a recipient'
+  io.stderr.write(`Without the ${secret} the backup is worthless. Keep the two apart, and check that it opens.\n`)
   return 0
 }
 
-export async function checkBackup(options: BackupOptions & { readonly keyring: string | undefined }, io: CommandIo): Promise<number> {
+export async function checkBackup(options: OpenOptions & { readonly keyring: string | undefined }, io: CommandIo): Promise<number> {
   const { backup: backupPath, keyring: path } = options
   const backup = await openBackupFile(options, io)
-  io.stdout.write(`${backupPath} opens: keyring ${backup.name}, ${countOf(backup)}, newest ${backup.versions.at(-1)?.id ?? 'none'}.\n`)
+  io.stdout.write(`${backupPath} opens: keyring ${backup.name}, ${realmOf(backup)}, ${countOf(backup)}, newest ${backup.versions.at(-1)?.id ?? 'none'}.\n`)
   if (path === undefined) return 0
   const keyring = await readKeyring(path)
   const missing = keyring.versions.filter((version) => backup.find(version.id)?.key.equals(version.key) !== true)
@@ -98,14 +121,15 @@ export async function checkBackup(options: BackupOptions & { readonly keyring: s
     const ids = missing.map((version) => keyring.keyId(version)).join(', ')
     throw new KeyringError(`The backup does not cover ${path}: ${missing.length > 0 ? `it lacks ${ids}` : 'it is of another keyring'}.`)
   }
+  if (keyring.realm !== backup.realm) throw new KeyringError(`The backup says ${realmOf(backup)}, and ${path} ${realmOf(keyring)}.`)
   io.stdout.write(`It holds every key of ${path}.\n`)
   return 0
 }
 
-export async function restoreKeys(options: BackupOptions & { readonly keyring: string }, io: CommandIo): Promise<number> {
+export async function restoreKeys(options: OpenOptions & { readonly keyring: string }, io: CommandIo): Promise<number> {
   const { keyring: path } = options
   const keyring = await writeNewKeyring(path, await openBackupFile(options, io))
-  io.stdout.write(`Restored keyring ${keyring.name} (${countOf(keyring)}) to ${path}.\n`)
+  io.stdout.write(`Restored keyring ${keyring.name} (${countOf(keyring)}, ${realmOf(keyring)}) to ${path}.\n`)
   return 0
 }
 
@@ -114,10 +138,19 @@ export function nameFor(path: string): string {
   return basename(path).replace(/\.[^.]*$/, '')
 }
 
-async function openBackupFile(options: BackupOptions, io: CommandIo): Promise<Keyring> {
-  const backup = await readFile(options.backup).catch((error: unknown) => {
-    throw unreadable(options.backup, error)
-  })
+async function underPassphrase(keyring: Keyring, options: BackupOptions, io: CommandIo): Promise<Buffer> {
+  const passphrase = await readPassphrase(options, io)
+  return sealBackup(keyring, passphrase).finally(() => passphrase.fill(0))
+}
+
+async function openBackupFile(options: OpenOptions, io: CommandIo): Promise<Keyring> {
+  const backup = await readNamed(options.backup)
+  const { 'age-identity': identity } = options
+  if (identity !== undefined) {
+    const identities = await readNamed(identity)
+    await warnOfMode(identity, io)
+    return openFromAge(backup, identities.toString()).finally(() => identities.fill(0))
+  }
   const passphrase = await readPassphrase(options, io)
   return openBackup(backup, passphrase).finally(() => passphrase.fill(0))
 }
@@ -138,9 +171,7 @@ async function readPassphrase({ 'passphrase-file': path }: BackupOptions, io: Co
   }
   const bytes = path === undefined
     ? Buffer.from(fromEnvironment ?? '')
-    : await readFile(path).catch((error: unknown) => {
-      throw unreadable(path, error)
-    })
+    : await readNamed(path)
   if (path !== undefined) await warnOfMode(path, io)
   // One line end at most: that which an editor or echo added.
   const end = bytes.at(-1) !== 0x0a ? bytes.length : bytes.at(-2) === 0x0d ? bytes.length - 2 : bytes.length - 1
@@ -175,6 +206,12 @@ function countOf(keyring: Keyring): string {
   return keyring.versions.length === 1 ? '1 key' : `${keyring.versions.length} keys`
 }
 
-function unreadable(path: string, error: unknown): KeyringError {
-  return new KeyringError(`${path} could not be read: ${systemWords(error)}.`, { cause: error })
+function realmOf({ realm }: Keyring): string {
+  return realm === null ? 'no realm' : `realm ${realm}`
+}
+
+async function readNamed(path: string): Promise<Buffer> {
+  return readFile(path).catch((error: unknown) => {
+    throw new KeyringError(`${path} could not be read: ${systemWords(error)}.`, { cause: error })
+  })
 }

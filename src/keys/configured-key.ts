@@ -40,7 +40,7 @@ type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
 
 /** Reads a keyring; KMS is not called before it is needed. @throws KeyringError; S3Error InvalidArgument for a bad ARN. */
 export async function openKey(name: string, config: KeyConfig, options: KeyRegistryOptions): Promise<ConfiguredKey> {
-  const source = config.type === 'local' ? await LocalKeyProvider.open(config.keyring) : kmsProvider(config, options)
+  const source = config.type === 'local' ? await LocalKeyProvider.open(config.keyring, options.realm) : kmsProvider(config, options)
   const shared = new WeakSet<KeyUse>()
   const cache = withBucketKeyCache(source, {
     ...options.cache,

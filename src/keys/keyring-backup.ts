@@ -1,18 +1,9 @@
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes, scrypt, type KeyObject } from 'node:crypto'
-import { Keyring, KeyringError } from './keyring.ts'
+import { isAge, Keyring, KeyringError } from './keyring.ts'
 
 /*
- * An encrypted backup of a keyring. STORED DATA: every number here is part of the format.
- *
- *   offset  bytes  content
- *        0     16  "sealgate-keys-1" and a line feed
- *       16      1  log2 of the scrypt cost N (r = 8, p = 1; RFC 7914)
- *       17     32  salt, random
- *       49      n  AES-256-GCM ciphertext of the keyring file as it stands on disk
- *     49+n     16  GCM tag
- *
- *   key = scrypt(passphrase, salt, N, r = 8, p = 1, 32 bytes); nonce = 12 zero bytes (the salt makes every key single-use);
- *   AAD = the first 49 bytes.
+ * An encrypted backup of a keyring: under a passphrase, in a format of our own, or for recipients of age. STORED DATA: every number
+ * here is part of the format (docs/FORMAT.md, Backup of a keyring).
  */
 const MAGIC = Buffer.from('sealgate-keys-1\n', 'latin1')
 const COST_OFFSET = 16
@@ -26,6 +17,8 @@ const DEFAULT_COST = 17
 const MIN_COST = 14
 const MAX_COST = 20
 const MAX_BACKUP_BYTES = 1 << 21
+/** How every serialised keyring begins. */
+const KEYRING_START = '{\n'
 
 /** Shorter passphrases fall to guessing whatever the cost. Bytes of UTF-8. */
 export const MIN_PASSPHRASE_BYTES = 12
@@ -50,12 +43,14 @@ export async function sealBackup(keyring: Keyring, passphrase: Buffer, cost = DE
   }
 }
 
-/** Opens a backup. @throws KeyringError when it is not a backup, damaged, or the passphrase is wrong (one text for both). */
+/** Opens a backup. @throws KeyringError when it is not a backup, damaged or cut, or the passphrase is wrong. */
 export async function openBackup(backup: Buffer, passphrase: Buffer): Promise<Keyring> {
   const cost = backup[COST_OFFSET] ?? 0
-  if (backup.length < HEADER_BYTES + TAG_BYTES || backup.length > MAX_BACKUP_BYTES || !backup.subarray(0, COST_OFFSET).equals(MAGIC)) {
+  if (isAgeBackup(backup)) throw new KeyringError('The backup is encrypted with age: name the identity with --age-identity FILE.')
+  if (backup.length > MAX_BACKUP_BYTES || !backup.subarray(0, COST_OFFSET).equals(MAGIC)) {
     throw new KeyringError('This is not a keyring backup of a known version.')
   }
+  if (backup.length < HEADER_BYTES + TAG_BYTES) throw new KeyringError('The backup is cut.')
   if (cost < MIN_COST || cost > MAX_COST) throw new KeyringError('The backup names a scrypt cost outside 14 to 20.')
   const header = backup.subarray(0, HEADER_BYTES)
   const key = await deriveKey(passphrase, header.subarray(SALT_OFFSET), cost)
@@ -65,10 +60,66 @@ export async function openBackup(backup: Buffer, passphrase: Buffer): Promise<Ke
   try {
     decipher.final()
   } catch (error) {
+    // How the text begins tells a damaged backup from a wrong passphrase. Nothing of it is used.
+    const known = clear.toString('latin1', 0, KEYRING_START.length) === KEYRING_START
     clear.fill(0)
-    throw new KeyringError('The backup does not open: the passphrase is wrong or the file is damaged.', { cause: error })
+    const why = known ? 'the passphrase is right, but the backup is damaged or cut' : 'the passphrase is wrong, or the backup is damaged'
+    throw new KeyringError(`The backup does not open: ${why}.`, { cause: error })
   }
   return Keyring.parse(clear)
+}
+
+/**
+ * Encrypts a keyring for recipients of age (age-encryption.org), armored: text that can be printed. The `age` program opens it.
+ * @param recipients public keys, `age1…`. @throws KeyringError for one that is none.
+ */
+export async function sealForAge(keyring: Keyring, recipients: readonly string[]): Promise<Buffer> {
+  const { armor, Encrypter } = await import('age-encryption')
+  const encrypter = new Encrypter()
+  for (const recipient of recipients) {
+    try {
+      encrypter.addRecipient(recipient)
+    } catch (error) {
+      throw new KeyringError(`${recipient} is not a recipient of age: one begins with "age1".`, { cause: error })
+    }
+  }
+  const clear = keyring.serialize()
+  try {
+    return Buffer.from(armor.encode(await encrypter.encrypt(clear)))
+  } finally {
+    clear.fill(0)
+  }
+}
+
+/**
+ * Opens what `sealForAge` or the `age` program made.
+ * @param identities an identity file of age: a secret key in each line, `#` before remarks.
+ * @throws KeyringError when there is no identity, none fits, or the backup is damaged or not of age.
+ */
+export async function openFromAge(backup: Buffer, identities: string): Promise<Keyring> {
+  const { armor, Decrypter } = await import('age-encryption')
+  if (backup.length > MAX_BACKUP_BYTES || !isAgeBackup(backup)) throw new KeyringError('This backup is not encrypted with age.')
+  const decrypter = new Decrypter()
+  const keys = identities.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#'))
+  try {
+    for (const key of keys) decrypter.addIdentity(key)
+  } catch {
+    // The library's message may quote the key.
+    throw new KeyringError('The identity file holds a line that is not a secret key of age (AGE-SECRET-KEY-1…).')
+  }
+  if (keys.length === 0) throw new KeyringError('The identity file holds no secret key of age (AGE-SECRET-KEY-1…).')
+  const text = backup.toString('latin1')
+  let clear: Uint8Array
+  try {
+    clear = await decrypter.decrypt(text.startsWith('age-') ? backup : armor.decode(text))
+  } catch (error) {
+    throw new KeyringError('The backup does not open: it is not for this identity, or damaged.', { cause: error })
+  }
+  return Keyring.parse(Buffer.from(clear.buffer, clear.byteOffset, clear.byteLength))
+}
+
+function isAgeBackup(backup: Buffer): boolean {
+  return isAge(backup.toString('latin1', 0, 64))
 }
 
 async function deriveKey(passphrase: Buffer, salt: Buffer, cost: number): Promise<KeyObject> {

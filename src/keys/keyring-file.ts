@@ -15,20 +15,23 @@ const LOCK_POLL_MS = 50
 
 /**
  * Reads a keyring file that nobody but its owner may read or write.
- * @throws KeyringError when it is missing, not a regular file, open to group or others, too large or malformed.
+ * @param realm what it is to be used for; null: that does not matter.
+ * @throws KeyringError when it is missing, not a regular file, open to group or others, too large or malformed, or of another realm.
  */
-export async function readKeyring(path: string): Promise<Keyring> {
+export async function readKeyring(path: string, realm: string | null = null): Promise<Keyring> {
   const bytes = await readOwnerOnly(path)
   try {
-    return Keyring.parse(bytes)
+    const keyring = Keyring.parse(bytes)
+    if (realm !== null) keyring.requireRealm(realm)
+    return keyring
   } catch (error) {
     throw error instanceof KeyringError ? new KeyringError(`${path}: ${error.message}`, { cause: error }) : error
   }
 }
 
 /** Creates a keyring with one fresh key. @throws KeyringError when the file exists: overwriting it would lose data. */
-export async function createKeyring(path: string, name: string, now: Date): Promise<Keyring> {
-  return writeNewKeyring(path, Keyring.create(name, now))
+export async function createKeyring(path: string, name: string, now: Date, realm: string | null = null): Promise<Keyring> {
+  return writeNewKeyring(path, Keyring.create(name, now, realm))
 }
 
 /** Writes a keyring (a restored backup) where none is. @throws KeyringError when the file exists. */

@@ -24,6 +24,8 @@ export class KeyringError extends Error {
 
 /** Short, because it is stored with every object as part of the key id. */
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
+/** As `upstream.realm` of the configuration. */
+const realmPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 const versionPattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/
 const timePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
 
@@ -32,11 +34,16 @@ export class Keyring {
   readonly name: string
   /** Oldest first. */
   readonly versions: readonly MasterKeyVersion[]
+  /** The one realm it serves: objects open only under the realm they were sealed in, so it is kept where the keys are. null: not said. */
+  readonly realm: string | null
 
-  /** @throws KeyringError on a bad name, no version, or the same id or the same key bytes twice. */
-  constructor(name: string, versions: readonly MasterKeyVersion[]) {
+  /** @throws KeyringError on a bad name or realm, no version, or the same id or the same key bytes twice. */
+  constructor(name: string, versions: readonly MasterKeyVersion[], realm: string | null = null) {
     if (!namePattern.test(name)) {
       throw new KeyringError('A keyring name is 1 to 32 letters, digits, "-" or "_", and starts with a letter or digit.')
+    }
+    if (realm !== null && !realmPattern.test(realm)) {
+      throw new KeyringError('A realm is 1 to 63 letters, digits, ".", "_" or "-", and starts with a letter or digit.')
     }
     if (versions.length === 0) throw new KeyringError(`Keyring ${name} holds no key.`)
     for (const [i, version] of versions.entries()) {
@@ -49,11 +56,12 @@ export class Keyring {
     }
     this.name = name
     this.versions = versions
+    this.realm = realm
   }
 
-  /** A keyring with one fresh enabled key. @throws KeyringError on a bad name. */
-  static create(name: string, now: Date): Keyring {
-    return new Keyring(name, [freshVersion(now)])
+  /** A keyring with one fresh enabled key. @throws KeyringError on a bad name or realm. */
+  static create(name: string, now: Date, realm: string | null = null): Keyring {
+    return new Keyring(name, [freshVersion(now)], realm)
   }
 
   /** The version that wraps: the newest enabled one. null when none is enabled. */
@@ -76,17 +84,31 @@ export class Keyring {
    */
   rotate(now: Date): Keyring {
     const retired = this.versions.map((version) => version.state === 'enabled' ? { ...version, state: 'decrypt-only' as const } : version)
-    return new Keyring(this.name, [...retired, freshVersion(now)])
+    return new Keyring(this.name, [...retired, freshVersion(now)], this.realm)
+  }
+
+  /** @param realm null: it serves several, or it is not to be said. @throws KeyringError on a bad one. */
+  withRealm(realm: string | null): Keyring {
+    return new Keyring(this.name, this.versions, realm)
+  }
+
+  /** @throws KeyringError when it serves another realm. */
+  requireRealm(realm: string): void {
+    if (this.realm === null || this.realm === realm) return
+    throw new KeyringError(
+      `Keyring ${this.name} is of realm ${this.realm}, and upstream.realm is ${realm}. Objects open only under the realm they were sealed in: `
+        + 'set upstream.realm to that of the keyring, or the keyring\'s with "sealgate keys set-realm".'
+    )
   }
 
   /** @throws KeyringError when there is no such version. */
   withState(id: string, state: KeyState): Keyring {
     if (this.find(id) === null) throw new KeyringError(`Keyring ${this.name} holds no version ${id}.`)
-    return new Keyring(this.name, this.versions.map((version) => version.id === id ? { ...version, state } : version))
+    return new Keyring(this.name, this.versions.map((version) => version.id === id ? { ...version, state } : version), this.realm)
   }
 
   /**
-   * Parses the file format `{ name, keys: [{ id, state, key, created }] }`; `key` is base64 of 32 bytes. Unknown fields are
+   * Parses the file format `{ name, realm, keys: [{ id, state, key, created }] }`; `realm` may be left out, `key` is base64 of 32 bytes. Unknown fields are
    * errors: a reader that drops what it does not know would lose it at the next rotation. `bytes` is zeroed; the
    * strings JSON.parse makes cannot be.
    * @throws KeyringError that names the fault and never quotes the file.
@@ -103,11 +125,12 @@ export class Keyring {
     } finally {
       bytes.fill(0)
     }
-    const { name, keys } = fields(value, ['name', 'keys'], 'The keyring')
+    const { name, realm = null, keys } = fields(value, ['name', 'realm', 'keys'], 'The keyring')
     if (typeof name !== 'string' || !Array.isArray(keys)) {
       throw new KeyringError('The keyring needs a "name" and an array of "keys".')
     }
-    return new Keyring(name, keys.map((key: unknown, i) => parseVersion(key, `Key ${i + 1} of keyring ${name}`)))
+    if (realm !== null && typeof realm !== 'string') throw new KeyringError(`Keyring ${name} has a "realm" that is no text.`)
+    return new Keyring(name, keys.map((key: unknown, i) => parseVersion(key, `Key ${i + 1} of keyring ${name}`)), realm)
   }
 
   /** @returns the file format, in clear. The caller zeroes it after use. */
@@ -118,7 +141,7 @@ export class Keyring {
       bytes.fill(0)
       return { id: version.id, state: version.state, key, created: version.created }
     })
-    return Buffer.from(JSON.stringify({ name: this.name, keys }, null, 2) + '\n')
+    return Buffer.from(JSON.stringify({ name: this.name, ...this.realm === null ? {} : { realm: this.realm }, keys }, null, 2) + '\n')
   }
 }
 
@@ -152,10 +175,15 @@ function parseVersion(value: unknown, where: string): MasterKeyVersion {
 export function otherContents(bytes: Buffer): string | null {
   if (bytes.length === 0) return 'an empty file'
   const head = bytes.toString('latin1', 0, 4096)
-  if (head.startsWith('sealgate-keys-')) return 'an encrypted backup ("sealgate keys restore" makes a keyring of it)'
+  if (head.startsWith('sealgate-keys-') || isAge(head)) return 'an encrypted backup ("sealgate keys restore" makes a keyring of it)'
   const label = /^-----BEGIN ([A-Z0-9 ]{1,40})-----/m.exec(head)?.[1]
   if (label === undefined) return null
   return label.endsWith('CERTIFICATE') ? 'a certificate' : label.endsWith('PRIVATE KEY') ? 'a private key in PEM form' : 'a PEM file'
+}
+
+/** Whether a file begins as one that is encrypted with age, binary or armored (age specification, C2SP). */
+export function isAge(head: string): boolean {
+  return head.startsWith('age-encryption.org/v1\n') || head.trimStart().startsWith('-----BEGIN AGE ENCRYPTED FILE-----')
 }
 
 /** The fields of a JSON object that has exactly these names. */

@@ -2,6 +2,7 @@ import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { generateIdentity, identityToRecipient } from 'age-encryption'
 import { runCommand } from '../../src/cli/arguments.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
 
@@ -54,7 +55,7 @@ await t.test('create, rotate, list, disable, enable', async (t) => {
   const created = await keys(['create', '--keyring', ring])
   t.equal(created.code, 0)
   t.match(created.err, /A LOST KEYRING IS LOST DATA/)
-  t.match(created.out, /Created keyring main .* local:main:\d{8}-[0-9a-f]{8}/)
+  t.match(created.out, /Created keyring main of realm default .* local:main:\d{8}-[0-9a-f]{8}/)
   t.equal((await stat(ring)).mode & 0o777, 0o600)
   await assertSilent(t, ring, created)
   t.match(await keys(['create', '--keyring', ring]), { code: 1, err: /exists already/ })
@@ -64,12 +65,13 @@ await t.test('create, rotate, list, disable, enable', async (t) => {
   await assertSilent(t, ring, rotated)
   const listed = await keys(['list', '--keyring', ring])
   await assertSilent(t, ring, listed)
-  t.match(listed.out, /^local:main:\S+ {2}decrypt-only {2}\S+Z\nlocal:main:\S+ {2}enabled {7}\S+Z {2}current\n$/)
+  t.match(listed.out, /^realm default\nlocal:main:\S+ {2}decrypt-only {2}\S+Z\nlocal:main:\S+ {2}enabled {7}\S+Z {2}current\n$/)
   const json = JSON.parse((await keys(['list', '--keyring', ring, '--json'])).out) as {
     name: string
+    realm: string | null
     keys: { keyId: string; state: string; current: boolean }[]
   }
-  t.equal(json.name, 'main')
+  t.same([json.name, json.realm], ['main', 'default'])
   t.same(json.keys.map(({ state, current }) => [state, current]), [['decrypt-only', false], ['enabled', true]])
 
   const [old, current] = json.keys.map(({ keyId }) => keyId)
@@ -92,15 +94,17 @@ await t.test('export, check and restore', async (t) => {
     code: 1,
     err: /12 bytes/
   })
+  t.match(await keys(['set-realm', '--keyring', ring, '--realm', 'a:b']), { code: 1, err: /realm is 1 to 63/ })
+  t.match(await keys(['set-realm', '--keyring', ring, '--realm', 'eu-1']), { code: 0, out: /ops: realm eu-1\. Make a new backup/ })
   const exported = await keys(['export', '--keyring', ring, '--backup', backup])
-  t.match(exported, { code: 0, out: /Wrote a backup of keyring ops \(1 key\)/ })
+  t.match(exported, { code: 0, out: /Wrote a backup of keyring ops \(1 key, realm eu-1\)/ })
   await assertSilent(t, ring, exported)
   t.equal((await stat(backup)).mode & 0o777, 0o600)
   t.match(await keys(['export', '--keyring', ring, '--backup', backup]), { code: 1, err: /exists already/ })
 
   t.match(await keys(['check-backup', '--backup', backup, '--keyring', ring, '--passphrase-file', passphraseFile], {}), {
     code: 0,
-    out: /opens: keyring ops, 1 key.*\nIt holds every key/
+    out: /opens: keyring ops, realm eu-1, 1 key.*\nIt holds every key/
   })
   t.match(await keys(['check-backup', '--backup', backup], { SEALGATE_KEYRING_PASSPHRASE: 'another passphrase' }), {
     code: 1,
@@ -111,12 +115,36 @@ await t.test('export, check and restore', async (t) => {
   t.match(await keys(['check-backup', '--backup', backup, '--keyring', ring]), { code: 1, err: new RegExp(`lacks local:ops:${newest}`) })
 
   const restored = join(directory, 'restored.json')
-  t.match(await keys(['restore', '--backup', backup, '--keyring', restored]), { code: 0, out: /Restored keyring ops/ })
+  t.match(await keys(['restore', '--backup', backup, '--keyring', restored]), { code: 0, out: /Restored keyring ops \(1 key, realm eu-1\)/ })
+  await keys(['set-realm', '--keyring', restored])
+  t.match(await keys(['list', '--keyring', restored]), { code: 0, out: /^no realm\n/ })
+  t.match(await keys(['check-backup', '--backup', backup, '--keyring', restored]), {
+    code: 1,
+    err: /The backup says realm eu-1, and .*restored\.json no realm/
+  })
   t.ok((await readKeyring(restored)).versions[0]!.key.equals((await readKeyring(ring)).versions[0]!.key))
   t.equal((await stat(restored)).mode & 0o777, 0o600)
   const before = await readFile(ring)
   t.match(await keys(['restore', '--backup', backup, '--keyring', ring]), { code: 1, err: /exists already/ })
   t.same(await readFile(ring), before)
+})
+
+await t.test('a backup for age in place of a passphrase', async (t) => {
+  const [ring, backup, identity] = [join(directory, 'aged.json'), join(directory, 'aged.age'), join(directory, 'identity')]
+  const secret = await generateIdentity()
+  await writeFile(identity, `${secret}\n`, { mode: 0o600 })
+  await keys(['create', '--keyring', ring])
+  const args = ['export', '--keyring', ring, '--backup', backup, '--age', await identityToRecipient(secret)]
+  t.match(await keys([...args, '--make-passphrase'], {}), { code: 2, err: /has no passphrase/ })
+  const exported = await keys(args, {})
+  t.match(exported, { code: 0, err: /Without the identity/ })
+  await assertSilent(t, ring, exported)
+  t.match(await keys(['list', '--keyring', backup], {}), { code: 1, err: /an encrypted backup/ })
+  t.match(await keys(['check-backup', '--backup', backup, '--keyring', ring, '--age-identity', identity], {}), { code: 0, out: /holds every key/, err: '' })
+  t.match(await keys(['check-backup', '--backup', backup]), { code: 1, err: /--age-identity FILE/ })
+  t.match(await keys(['restore', '--backup', backup, '--keyring', `${ring}.2`, '--age-identity', identity], {}), { code: 0, out: /realm default/ })
+  t.same(await readFile(`${ring}.2`), await readFile(ring))
+  t.match(await keys(['restore', '--backup', backup, '--keyring', `${ring}.3`, '--age-identity', ring], {}), { code: 1, err: /not a secret key of age/ })
 })
 
 await t.test('faults of the file are told in words', async (t) => {

@@ -17,6 +17,7 @@ const pem = (name: string): string => new URL(`../support/tls/${name}`, import.m
 const [cert, key] = [pem('localhost-cert.pem'), pem('localhost-key.pem')]
 const otherKey = pem('renewed-key.pem')
 await createKeyring(at('keyring.json'), 'main', new Date())
+await createKeyring(at('elsewhere.json'), 'elsewhere', new Date(), 'eu-1')
 writeFileSync(at('empty'), '')
 writeFileSync(at('request.pem'), '-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n')
 writeFileSync(at('encrypted.pem'), '-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n')
@@ -148,6 +149,7 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [keyring(cert), new RegExp(`^keys\\.main\\.keyring: ${cert}: This is a certificate, not a keyring\\.$`)],
   [keyring(key), /^keys\.main\.keyring: .* This is a private key in PEM form, not a keyring\.$/],
   [keyring('./gone.json'), /^keys\.main\.keyring: .*gone\.json does not exist\. "sealgate keys create --keyring .*" makes a new one\.$/],
+  [keyring('./elsewhere.json'), /^keys\.main\.keyring: .*Keyring elsewhere is of realm eu-1, and upstream\.realm is default\./],
   [keyring('./folder'), /^keys\.main\.keyring: .*folder is not a regular file\.$/],
   [keyring('./empty'), /^keys\.main\.keyring: .*This is an empty file, not a keyring\.$/],
   [

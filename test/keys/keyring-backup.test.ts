@@ -1,17 +1,19 @@
 import t from 'tap'
-import { openBackup, sealBackup } from '../../src/keys/keyring-backup.ts'
+import { armor, Encrypter, generateIdentity, identityToRecipient } from 'age-encryption'
+import { openBackup, openFromAge, sealBackup, sealForAge } from '../../src/keys/keyring-backup.ts'
 import { Keyring, KeyringError } from '../../src/keys/keyring.ts'
 
 const passphrase = Buffer.from('correct horse battery')
-const keyring = Keyring.create('main', new Date('2026-07-22T10:11:12.000Z')).rotate(new Date('2026-07-23T10:11:12.000Z'))
+const keyring = Keyring.create('main', new Date('2026-07-22T10:11:12.000Z'), 'eu-1').rotate(new Date('2026-07-23T10:11:12.000Z'))
 
 await t.test('a backup opens with its passphrase and no other', async (t) => {
   const backup = await sealBackup(keyring, passphrase, 14)
   const opened = await openBackup(backup, passphrase)
   t.equal(opened.name, 'main')
+  t.equal(opened.realm, 'eu-1')
   t.same(opened.versions.map(({ id, state, created }) => ({ id, state, created })), keyring.versions.map(({ id, state, created }) => ({ id, state, created })))
   t.ok(opened.versions.every((version, i) => version.key.equals(keyring.versions[i]!.key)))
-  await t.rejects(openBackup(backup, Buffer.from('correct horse batterz')), { name: 'KeyringError', message: /passphrase is wrong or/ })
+  await t.rejects(openBackup(backup, Buffer.from('correct horse batterz')), { name: 'KeyringError', message: /passphrase is wrong, or/ })
   for (const { key } of keyring.versions) {
     t.notOk(backup.includes(key.export()) || backup.includes(key.export().toString('base64')), 'no key in clear')
   }
@@ -28,8 +30,13 @@ await t.test('a damaged backup never opens', async (t) => {
     damaged.writeUInt8(damaged.readUInt8(place) ^ 1, place)
     await t.rejects(openBackup(damaged, passphrase), KeyringError, `byte ${place}`)
   }
-  for (const length of [0, 16, 64, backup.length - 1]) {
-    await t.rejects(openBackup(backup.subarray(0, length), passphrase), KeyringError, `${length} bytes`)
+  for (
+    const [length, message] of [[0, /not a keyring backup/], [16, /is cut/], [64, /is cut/], [
+      backup.length - 1,
+      /passphrase is right, but the backup is damaged or cut/
+    ]] as const
+  ) {
+    await t.rejects(openBackup(backup.subarray(0, length), passphrase), { name: 'KeyringError', message }, `${length} bytes`)
   }
   await t.rejects(openBackup(Buffer.concat([backup, Buffer.alloc(1)]), passphrase), KeyringError, 'a byte more')
   for (const cost of [0, 13, 21, 255]) {
@@ -41,4 +48,30 @@ await t.test('a damaged backup never opens', async (t) => {
 
 await t.test('a short passphrase is refused', async (t) => {
   await t.rejects(sealBackup(keyring, Buffer.from('12345678901'), 14), { name: 'KeyringError', message: /12 bytes/ })
+})
+
+await t.test('a backup for age opens with each recipient\'s identity, and no other', async (t) => {
+  const [one, two, other] = await Promise.all([generateIdentity(), generateIdentity(), generateIdentity()])
+  const backup = await sealForAge(keyring, [await identityToRecipient(one), await identityToRecipient(two)])
+  t.match(backup.toString(), /^-----BEGIN AGE ENCRYPTED FILE-----\n/)
+  const binary = Buffer.from(armor.decode(backup.toString()))
+  for (const [file, identity] of [[backup, one], [backup, two], [binary, one]] as const) {
+    const opened = await openFromAge(file, `# a remark\r\n\n${identity}\n`)
+    t.equal(opened.realm, 'eu-1')
+    t.ok(opened.versions.every((version, i) => version.key.equals(keyring.versions[i]!.key)))
+  }
+  await t.rejects(openFromAge(backup, other), { name: 'KeyringError', message: /not for this identity, or damaged/ })
+  await t.rejects(openFromAge(binary.subarray(0, -1), one), { name: 'KeyringError', message: /damaged/ })
+  await t.rejects(openFromAge(Buffer.from(backup.toString().replace('-----END', '')), one), { name: 'KeyringError', message: /damaged/ })
+  await t.rejects(openFromAge(backup, '# nothing'), { name: 'KeyringError', message: /holds no secret key/ })
+  const secret = 'AGE-SECRET-KEY-1WRONG'
+  const refused = await openFromAge(backup, secret).catch((error: unknown) => String(error))
+  t.match(refused, /KeyringError: .*not a secret key/)
+  t.notMatch(refused, secret)
+  await t.rejects(openFromAge(await sealBackup(keyring, passphrase, 14), one), { name: 'KeyringError', message: /not encrypted with age/ })
+  await t.rejects(openBackup(backup, passphrase), { name: 'KeyringError', message: /--age-identity/ })
+  await t.rejects(sealForAge(keyring, ['ssh-ed25519 AAAA']), { name: 'KeyringError', message: /ssh-ed25519 AAAA is not a recipient/ })
+  const encrypter = new Encrypter()
+  encrypter.addRecipient(await identityToRecipient(one))
+  await t.rejects(openFromAge(Buffer.from(await encrypter.encrypt('{"key": "c2VjcmV0"')), one), { message: 'The keyring is not JSON.' })
 })

@@ -77,6 +77,10 @@ await t.test('malformed keyrings are refused, and no message quotes a key', asyn
     ['long name', (value) => ({ ...value, name: 'a'.repeat(33) })],
     ['no keys', (value) => ({ ...value, keys: [] })],
     ['keys not an array', (value) => ({ ...value, keys: {} })],
+    ['realm not a text', (value) => ({ ...value, realm: 1 })],
+    ['empty realm', (value) => ({ ...value, realm: '' })],
+    ['realm with a colon', (value) => ({ ...value, realm: 'a:b' })],
+    ['long realm', (value) => ({ ...value, realm: 'a'.repeat(64) })],
     ['unknown field', (value) => ({ ...value, more: 1 })],
     ['unknown field of a key', (value) => ({ ...value, keys: [{ ...firstKey(value), more: 1 }] })],
     ['unknown state', (value) => ({ ...value, keys: [{ ...firstKey(value), state: 'Enabled' }] })],
@@ -119,4 +123,24 @@ await t.test('bytes are zeroed once they are keys', async (t) => {
 
 await t.test('a state is changed only of a version that exists', async (t) => {
   t.throws(() => Keyring.create('main', at).withState('nope', 'disabled'), KeyringError)
+})
+
+await t.test('a keyring keeps its realm through every change, and serves no other', async (t) => {
+  const first = Keyring.create('main', at, 'eu-1')
+  const changes = [first, first.rotate(at), first.withState(first.versions[0]!.id, 'disabled'), Keyring.parse(first.serialize())]
+  for (const keyring of changes) {
+    t.equal(keyring.realm, 'eu-1')
+    t.doesNotThrow(() => {
+      keyring.requireRealm('eu-1')
+    })
+    t.throws(() => {
+      keyring.requireRealm('eu-2')
+    }, { name: 'KeyringError', message: /Keyring main is of realm eu-1, and upstream\.realm is eu-2\./ })
+  }
+  const none = first.withRealm(null)
+  t.equal(none.realm, null)
+  t.notOk(none.serialize().includes('realm'))
+  t.doesNotThrow(() => {
+    none.requireRealm('anything')
+  })
 })

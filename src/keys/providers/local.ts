@@ -14,9 +14,9 @@ export class LocalKeyProvider implements KeyProvider {
     this.#keyring = keyring
   }
 
-  /** @throws KeyringError when the file is missing, malformed or open to others. */
-  static async open(path: string): Promise<LocalKeyProvider> {
-    return new LocalKeyProvider(await readKeyring(path))
+  /** @throws KeyringError when the file is missing, malformed, open to others, or of another realm. */
+  static async open(path: string, realm: string | null = null): Promise<LocalKeyProvider> {
+    return new LocalKeyProvider(await readKeyring(path, realm))
   }
 
   get keyringName(): string {
