@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { armor, Encrypter, generateIdentity, identityToRecipient } from 'age-encryption'
 import { openBackup, openFromAge, sealBackup, sealForAge } from '../../src/keys/keyring-backup.ts'
@@ -74,4 +76,23 @@ await t.test('a backup for age opens with each recipient\'s identity, and no oth
   const encrypter = new Encrypter()
   encrypter.addRecipient(await identityToRecipient(one))
   await t.rejects(openFromAge(Buffer.from(await encrypter.encrypt('{"key": "c2VjcmV0"')), one), { message: 'The keyring is not JSON.' })
+})
+
+const words: Readonly<Record<string, RegExp>> = {
+  version: /not a keyring backup of a known version/,
+  cut: /is cut/,
+  cost: /scrypt cost outside 14 to 20/,
+  wrong: /passphrase is wrong/,
+  damaged: /passphrase is right, but the backup is damaged or cut/,
+  content: /^The keyring has an unknown field/
+}
+
+await t.test('the vectors of backups open or say what is wrong', async (t) => {
+  const folder = join(import.meta.dirname, '../vectors/backups')
+  for (const name of readdirSync(folder)) {
+    const vector = JSON.parse(readFileSync(join(folder, name), 'utf8')) as Readonly<Record<'expect' | 'backup' | 'passphrase', string>> & { keyring?: object }
+    const opened = openBackup(Buffer.from(vector.backup, 'base64'), Buffer.from(vector.passphrase))
+    if (vector.expect === 'success') t.same(JSON.parse((await opened).serialize().toString()), vector.keyring, name)
+    else await t.rejects(opened, { name: 'KeyringError', message: words[vector.expect]! }, name)
+  }
 })
