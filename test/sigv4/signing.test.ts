@@ -51,12 +51,8 @@ await t.test('the query is sorted by name, then by value, as encoded and as rece
   t.same(forms('/b?=1'), [form('/b', '=1')])
   t.same(forms('/b/a!'), [form('/b/a%21', ''), form('/b/a!', '')])
   t.same(forms('/b/a!?a=!'), [form('/b/a%21', 'a=%21'), form('/b/a!', 'a=%21'), form('/b/a%21', 'a=!'), form('/b/a!', 'a=!')])
-  for (
-    const [sent, encoded] of [['%7e', '~'], ['%2F', '/'], ['%41', 'A'], ['%5F', '_'], ['%2D', '-'], ['%2E', '.'], ['%30', '0'], ['%61', 'a'], ['%5a', 'Z'], [
-      '%c3%a4',
-      '%C3%A4'
-    ]]
-  ) {
+  const others = { '%7e': '~', '%2F': '/', '%41': 'A', '%5F': '_', '%2D': '-', '%2E': '.', '%30': '0', '%61': 'a', '%5a': 'Z', '%c3%a4': '%C3%A4' }
+  for (const [sent, encoded] of Object.entries(others)) {
     t.same(forms(`/b/${sent}`), [form(`/b/${encoded}`, ''), form(`/b/${sent}`, '')], sent)
   }
   for (const kept of ['%20', '%2B', '%3A', '%40', '%5B', '%5E', '%60', '%7B', '%7F', '%C3%A4', '~', '-._/']) {
