@@ -146,7 +146,15 @@ await t.test('every condition, broken once', async (t) => {
   t.equal(outcome({ ...form, bucket: 'bucket' }, { bucket: 'other' }), 'AccessDenied', 'a field does not change it')
   t.equal(outcome(v4(policyOf([...conditions.slice(1), ...v4Conditions]))), 'AccessDenied', 'no condition on the bucket')
   t.equal(outcome(v2(policyOf(conditions.slice(1)))), 'AccessDenied', 'no condition on the bucket, Version 2')
-  for (const name of ['x-amz-storage-class', 'tagging', 'success_action_status', 'x-amz-checksum-crc32']) {
+  for (const [name, value] of [['acl', 'privateer'], ['x-amz-meta-a', 'é!'], ['content-type', 'Image/png']] as const) {
+    t.equal(outcome({ ...form, [name]: value }), 'AccessDenied', `${name} begins with what it must be: ${value}`)
+  }
+  t.equal(outcome(form, { bucket: 'bucket2' }), 'AccessDenied', 'a longer bucket')
+  t.equal(outcome(signed([['starts-with', '$X-Amz-Meta-B', '']])), 'post-policy', 'an empty prefix needs no field')
+  t.equal(outcome(signed([['eq', '$x-amz-meta-b', '']])), 'AccessDenied', 'an empty value needs a field')
+  t.equal(outcome(signed([{ 'X-Amz-Meta-B': 'b' }], { 'x-amz-meta-b': 'b' })), 'post-policy', 'names in any case')
+  t.equal(outcome(form, { context: { now: () => new Date('2013-05-24T00:59:59.999Z') } }), 'post-policy', 'the last moment')
+  for (const name of ['x-amz-storage-class', 'x-ignore', 'tagging', 'success_action_status', 'x-amz-checksum-crc32']) {
     t.equal(outcome({ ...form, [name]: '1' }), 'AccessDenied', `extra ${name}`)
   }
   t.equal(outcome(form, { context: { now: () => new Date('2013-05-24T01:00:00Z') } }), 'AccessDenied', 'expired')
@@ -154,6 +162,11 @@ await t.test('every condition, broken once', async (t) => {
 
 await t.test('content-length-range', async (t) => {
   const range = signed([['content-length-range', 2, '10'], ['content-length-range', 0, 8]])
+  t.equal(outcome(signed(), { size: 2 ** 40 }), 'post-policy', 'no range')
+  t.equal(outcome(signed([['content-length-range', 0, '9007199254740991']]), { size: 2 ** 53 - 1 }), 'post-policy')
+  for (const most of ['9007199254740992', 2 ** 53, '01234567890123456', ' 1', '1\n', '', true]) {
+    t.equal(outcome(signed([['content-length-range', 0, most]])), 'InvalidPolicyDocument', JSON.stringify(most))
+  }
   for (const [size, code] of [[1, 'EntityTooSmall'], [2, 'post-policy'], [8, 'post-policy'], [9, 'EntityTooLarge'], [11, 'EntityTooLarge']] as const) {
     t.equal(outcome(range, { size }), code, `${size} bytes`)
   }
@@ -167,6 +180,9 @@ await t.test('policies that cannot be read', async (t) => {
     Buffer.from('[]').toString('base64'),
     Buffer.from('null').toString('base64'),
     Buffer.from([0xff, 0xfe]).toString('base64'),
+    `${policyOf(conditions)}!`,
+    `!${policyOf(conditions)}`,
+    `${policyOf(conditions)}===`,
     policyOf([], null),
     policyOf([], 'tomorrow'),
     policyOf([], '2013-05-24'),
@@ -193,6 +209,23 @@ await t.test('policies that cannot be read', async (t) => {
     ].map((list) => policyOf(list))
   ]
   for (const policy of broken) t.equal(outcome(v4(policy)), 'InvalidPolicyDocument', Buffer.from(policy, 'base64').toString().slice(0, 80))
+})
+
+await t.test('a policy in lines is read as one text', async (t) => {
+  const policy = policyOf([...conditions, ...v4Conditions])
+  t.equal(outcome(v4(policy.replace(/.{64}/g, '$&\r\n'))), 'post-policy')
+})
+
+await t.test('which fields become headers', async (t) => {
+  const plain = ['cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires']
+  const named = [...plain, 'x-amz-meta-b', 'x-amz-storage-class']
+  const form = signed(
+    [...named, 'success_action_status', 'x-amz', 'x-amz-meta-c'].map((name) => ['starts-with', `$${name}`, '']),
+    { ...Object.fromEntries(named.map((name) => [name, 'image/v'])), 'success_action_status': '201', 'x-amz': '1', 'x-ignore-b': '1', 'x-amz-meta-c': '\t' }
+  )
+  const { headers } = authenticateForm(request, uploadOf(form), context()).withFile(5)
+  t.same([...headers.keys()].sort(), [...named, 'x-amz-acl', 'x-amz-meta-a', 'x-amz-meta-c'].sort())
+  t.equal(outcome(signed([['starts-with', '$x-amz-meta b', '']], { 'x-amz-meta b': '1' })), 'InvalidArgument')
 })
 
 await t.test('fields that cannot be headers', async (t) => {
