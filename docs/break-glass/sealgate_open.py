@@ -231,25 +231,45 @@ def parse_context(text):
     return ordered
 
 
-def context_of(envelope, realm, bucket, name, context):
+def context_of(envelope, realm, name, context):
     """The encryption context of AWS KMS. Always JSON: names may hold commas, quotes and anything else."""
-    arn = f'arn:aws:s3:::{bucket}' + (f'/{name}' if envelope['scope'] == 2 else '')
+    arn = f"arn:aws:s3:::{envelope['bucket']}" + (f'/{name}' if envelope['scope'] == 2 else '')
     return {**dict(parse_context(context)), 'aws:s3:arn': arn, 'sealgate:realm': realm}
 
 
-def local_bucket_key(envelope, master_key, realm, bucket, name, context):
+def local_bucket_key(envelope, master_key, realm, name, context):
     pairs = [text for pair in parse_context(context) for text in pair]
-    aad = fields('sealgate/v1/bucket-key', realm, bucket, name if envelope['scope'] == 2 else '', *pairs)
+    aad = fields('sealgate/v1/bucket-key', realm, envelope['bucket'], name if envelope['scope'] == 2 else '', *pairs)
     return unwrap(master_key, envelope['blob'], aad, 'the bucket key does not open: other realm, bucket, context or key')
 
 
-def customer_kek(envelope, customer_key):
+def customer_kek(envelope, customer_keys):
     blob = envelope['blob']
     require(len(blob) == 48, 'the envelope is malformed')
     require(envelope['scope'] == 1, 'the envelope is malformed')
-    check = hkdf(customer_key, blob[:32], b'sealgate/v1/ssec-check', 16)
-    require(hmac.compare_digest(check, blob[32:]), 'another SSE-C key is needed', MissingKey)
-    return hkdf(customer_key, blob[:32], b'sealgate/v1/ssec-wrap')
+    fitting = [key for key in customer_keys if hmac.compare_digest(hkdf(key, blob[:32], b'sealgate/v1/ssec-check', 16), blob[32:])]
+    require(fitting, 'another SSE-C key is needed', MissingKey)
+    return hkdf(fitting[0], blob[:32], b'sealgate/v1/ssec-wrap')
+
+
+class Keys:
+    """What may open a box. `kms` unwraps a blob: it takes envelope, key id and encryption context, and returns 32 bytes."""
+
+    def __init__(self, keyring=None, bucket_key=None, customer_keys=(), kms=None):
+        self.keyring, self.bucket_key, self.customer_keys, self.kms = keyring, bucket_key, customer_keys, kms
+
+    def kek(self, envelope, key_id, realm, name, context):
+        """The key that opens the box (FORMAT, Key providers)."""
+        if self.bucket_key:
+            return self.bucket_key
+        if key_id == 'ssec':
+            require(self.customer_keys, 'the object is sealed with a customer\'s key: --customer-key is needed', MissingKey)
+            return customer_kek(envelope, self.customer_keys)
+        if key_id.startswith('arn:'):
+            require(self.kms, f'the object is sealed with {key_id}: AWS KMS is needed', MissingKey)
+            return self.kms(envelope, key_id, context_of(envelope, realm, name, context))
+        require(self.keyring, f'the object is sealed with {key_id}: --keyring or --backup is needed', MissingKey)
+        return local_bucket_key(envelope, self.keyring.key(key_id), realm, name, context)
 
 
 # Envelope
@@ -517,9 +537,9 @@ def open_body(body, size, envelope, opened):
         read_zeros(body, end - at - stream_size(length))
 
 
-def write_plaintext(segments, out):
-    """Writes a file that appears under its name only when it is whole. Returns its SHA-256 and its size."""
-    partial, digest, size = out + '.partial', hashlib.sha256(), 0
+def write_plaintext(segments, out, partial):
+    """Writes a file that appears under its name only when it is whole, and as `partial` before. Returns its SHA-256 and its size."""
+    digest, size = hashlib.sha256(), 0
     try:
         with open(partial, 'wb') as file:
             for segment in segments:
@@ -551,18 +571,6 @@ def hex_key(text, option):
     return key
 
 
-def kek_of(args, envelope, keyring, realm):
-    """The key that opens the box (FORMAT, Key providers)."""
-    if args.bucket_key:
-        return hex_key(args.bucket_key, '--bucket-key')
-    if args.customer_key:
-        require(args.key_id in (None, 'ssec'), f'the object is sealed with {args.key_id}, not with a customer\'s key', MissingKey)
-        return customer_kek(envelope, hex_key(args.customer_key, '--customer-key'))
-    require(args.key_id != 'ssec', 'the object is sealed with a customer\'s key: --customer-key is needed', MissingKey)
-    require(not args.key_id.startswith('arn:'), f'the object is sealed with {args.key_id}: --print-blob, --print-kms-context and --bucket-key are needed', MissingKey)
-    return local_bucket_key(envelope, keyring.key(args.key_id), realm, args.bucket, args.object, args.context)
-
-
 def read_headers(args):
     """Takes key id, envelope and context from --headers. Returns the headers; None where there are none."""
     if not args.headers:
@@ -586,7 +594,9 @@ def open_object(args):
     headers, envelope = read_envelope(args)
     keyring = load_keyring(args.keyring, args.backup, args.passphrase_file)
     realm = realm_of(args.realm, keyring)
-    opened = open_envelope(envelope, kek_of(args, envelope, keyring, realm), realm, args.object)
+    bucket_key = args.bucket_key and hex_key(args.bucket_key, '--bucket-key')
+    keys = Keys(keyring, bucket_key, [hex_key(args.customer_key, '--customer-key')] if args.customer_key else [])
+    opened = open_envelope(envelope, keys.kek(envelope, args.key_id, realm, args.object, args.context), realm, args.object)
     if headers is not None:
         check_metadata(opened, headers)
     return envelope, opened, headers
@@ -603,7 +613,7 @@ def read_envelope(args):
 def run(args):
     if args.print_blob or args.print_kms_context:
         _, envelope = read_envelope(args)
-        context = context_of(envelope, realm_of(args.realm, None), args.bucket, args.object, args.context)
+        context = context_of(envelope, realm_of(args.realm, None), args.object, args.context)
         print(base64.b64encode(envelope['blob']).decode() if args.print_blob else json.dumps(context, indent=2))
         return
     envelope, opened, headers = open_object(args)
@@ -614,7 +624,7 @@ def run(args):
                 data = associated_data(envelope['kind'], number, length).hex()
                 print(json.dumps({'offset': at, 'size': stream_size(length), 'plaintext': length, 'associatedData': data}))
             return
-        digest, _ = write_plaintext(open_body(body, size, envelope, opened), args.out)
+        digest, _ = write_plaintext(open_body(body, size, envelope, opened), args.out, args.out + '.partial')
     print(digest)
     if args.metadata_out:
         with open(args.metadata_out, 'w', encoding='utf-8') as file:
