@@ -243,13 +243,13 @@ def local_bucket_key(envelope, master_key, realm, name, context):
     return unwrap(master_key, envelope['blob'], aad, 'the bucket key does not open: other realm, bucket, context or key')
 
 
-def customer_kek(envelope, customer_keys):
+def customer_kek(envelope, customer_key):
     blob = envelope['blob']
     require(len(blob) == 48, 'the envelope is malformed')
     require(envelope['scope'] == 1, 'the envelope is malformed')
-    fitting = [key for key in customer_keys if hmac.compare_digest(hkdf(key, blob[:32], b'sealgate/v1/ssec-check', 16), blob[32:])]
-    require(fitting, 'another SSE-C key is needed', MissingKey)
-    return hkdf(fitting[0], blob[:32], b'sealgate/v1/ssec-wrap')
+    check = hkdf(customer_key, blob[:32], b'sealgate/v1/ssec-check', 16)
+    require(hmac.compare_digest(check, blob[32:]), 'another SSE-C key is needed', MissingKey)
+    return hkdf(customer_key, blob[:32], b'sealgate/v1/ssec-wrap')
 
 
 class Keys:
@@ -264,12 +264,20 @@ class Keys:
             return self.bucket_key
         if key_id == 'ssec':
             require(self.customer_keys, 'the object is sealed with a customer\'s key: --customer-key is needed', MissingKey)
-            return customer_kek(envelope, self.customer_keys)
+            return self.customer_kek(envelope)
         if key_id.startswith('arn:'):
             require(self.kms, f'the object is sealed with {key_id}: AWS KMS is needed', MissingKey)
             return self.kms(envelope, key_id, context_of(envelope, realm, name, context))
         require(self.keyring, f'the object is sealed with {key_id}: --keyring or --backup is needed', MissingKey)
         return local_bucket_key(envelope, self.keyring.key(key_id), realm, name, context)
+
+    def customer_kek(self, envelope):
+        for i, key in enumerate(self.customer_keys, 1):
+            try:
+                return customer_kek(envelope, key)
+            except MissingKey:
+                if i == len(self.customer_keys):
+                    raise
 
 
 # Envelope
