@@ -80,7 +80,7 @@ const table = {
   TokenRefreshRequired: [400, 'The provided token must be refreshed.'],
   XAmzContentSHA256Mismatch: [400, 'The provided \'x-amz-content-sha256\' header does not match what was computed.'],
 
-  // Sealgate's own, documented in docs/OPERATIONS.md. Names no S3 store uses, so that an alarm can match them.
+  // Sealgate's own, documented in docs/REFERENCE.md. Names no S3 store uses, so that an alarm can match them.
   SealgateBadUpstream: [502, 'The store gave an answer that the gateway cannot use.'],
   SealgateIntegrityError: [500, 'The stored object failed verification and was not released.'],
   SealgateKeyUnavailable: [403, 'The key that sealed this object is not available to the gateway.'],

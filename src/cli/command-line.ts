@@ -33,7 +33,7 @@ export interface Command {
   run(values: Readonly<Record<string, string | boolean | undefined>>, platform: Platform): Promise<number>
 }
 
-const usualCodes: Readonly<Record<number, string>> = {
+export const usualCodes: Readonly<Record<number, string>> = {
   [exitCodes.done]: 'done',
   [exitCodes.failed]: 'refused or failed; the reason is on standard error',
   [exitCodes.usage]: 'the command line, the configuration, or a file that it names is not good'

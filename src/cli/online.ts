@@ -138,11 +138,11 @@ class Online {
   async #clientBucket(bucket: string): Promise<Checked[]> {
     const rows = await this.#group(bucket, async () => {
       policyFor(this.#config, bucket)
-      return tryClientRights(this.#place(bucket))
+      return tryClientRights(this.#place(bucket), this.#config.listen.cors.length === 0)
     })
     for (const { accessKeyId, upstream, buckets } of this.#config.clients) {
       const may = buckets.some((pattern) => pattern.endsWith('*') ? bucket.startsWith(pattern.slice(0, -1)) : pattern === bucket)
-      if (upstream !== null && may) rows.push(...await this.#group(`${bucket} as ${accessKeyId}`, () => tryClientRights(this.#place(bucket, upstream))))
+      if (upstream !== null && may) rows.push(...await this.#group(`${bucket} as ${accessKeyId}`, () => tryClientRights(this.#place(bucket, upstream), false)))
     }
     return rows
   }
@@ -243,10 +243,10 @@ interface Right {
 }
 
 /**
- * Tries one by one the rights that reading and writing objects of clients need (docs/OPERATIONS.md, "Permissions at the store"). Leaves
- * nothing behind: an upload is begun and aborted, and a name that does not exist is asked for.
+ * Tries one by one the rights that reading and writing objects of clients need (docs/PERMISSIONS.md). Leaves nothing behind: an upload is
+ * started and aborted, and a name that does not exist is read. @param cors whether preflights read the rules of buckets under this identity
  */
-async function tryClientRights(place: Place): Promise<Checked[]> {
+async function tryClientRights(place: Place, cors: boolean): Promise<Checked[]> {
   const key = `sealgate-probe-${randomBytes(12).toString('hex')}`
   const list = await tryRight(place, { action: 's3:ListBucket', sent: { method: 'GET', query: [['list-type', '2'], ['max-keys', '1']] }, granted: [200] })
   if (list.detail.endsWith('NoSuchBucket')) return [{ ...list, detail: 'there is no such bucket' }]
@@ -256,7 +256,7 @@ async function tryClientRights(place: Place): Promise<Checked[]> {
   return [
     list,
     classify('s3:GetBucketVersioning', place, versioning, [200, 501]),
-    await tryRight(place, { action: 's3:GetBucketCORS', sent: { method: 'GET', query: [['cors', null]] }, granted: [200, 404, 501] }),
+    ...!cors ? [] : [await tryRight(place, { action: 's3:GetBucketCORS', sent: { method: 'GET', query: [['cors', null]] }, granted: [200, 404, 501] })],
     await tryRight(place, { action: 's3:GetObject', sent: { method: 'HEAD', key }, granted: [404] }),
     ...await tryUpload(place, key),
     unversioned

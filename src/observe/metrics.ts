@@ -81,38 +81,79 @@ export interface Metrics {
 export function createMetrics(): Metrics {
   const r = new Registry()
   return {
-    requests: r.counter('sealgate_requests_total', 'Requests answered.', ['operation', 'status']),
-    requestSeconds: r.histogram('sealgate_request_duration_seconds', 'Time from request head to last byte.', requestBuckets, ['operation']),
+    requests: r.counter('sealgate_requests_total', 'Requests answered. status: 2xx to 5xx, or none; 5xx also when the error came after the head of a 2xx.', [
+      'operation',
+      'status'
+    ]),
+    requestSeconds: r.histogram('sealgate_request_duration_seconds', 'Time from the head of a request to the last byte of its answer.', requestBuckets, [
+      'operation'
+    ]),
     requestsInFlight: r.gauge('sealgate_requests_in_flight', 'Requests being served.'),
-    unauthenticatedRequests: r.gauge('sealgate_unauthenticated_requests', 'Requests being served that nobody has signed.'),
-    limited: r.counter('sealgate_limited_total', 'Requests and connections that a limit turned away or ended.', ['limit']),
+    unauthenticatedRequests: r.gauge('sealgate_unauthenticated_requests', 'Requests being served without a signature: forms, preflights, anonymous reads.'),
+    limited: r.counter(
+      'sealgate_limited_total',
+      'Requests and connections that a limit turned away or ended. CORS look-ups: answers without CORS headers, and preflights refused, because too many buckets were asked for at once.',
+      ['limit']
+    ),
     clientBytes: r.counter('sealgate_client_body_bytes_total', 'Bytes of bodies from (in) and to (out) clients.', ['direction']),
     clientConnections: r.gauge('sealgate_client_connections', 'Open client connections.'),
     handshakeFailures: r.counter('sealgate_tls_handshake_failures_total', 'TLS handshakes of clients that failed.', ['reason']),
-    terminations: r.counter('sealgate_terminations_total', 'Requests that did not end well, by who ended them and when.', ['state']),
-    upstreamSeconds: r.histogram('sealgate_upstream_time_to_first_byte_seconds', 'Time until the store answered.', callBuckets, ['pool', 'method']),
-    upstreamErrors: r.counter('sealgate_upstream_errors_total', 'Exchanges with the store that failed.', ['code']),
+    terminations: r.counter('sealgate_terminations_total', 'Requests that did not end well, by the two letters of `termination` in the access log.', ['state']),
+    upstreamSeconds: r.histogram('sealgate_upstream_time_to_first_byte_seconds', 'Time until the store began to answer.', callBuckets, ['pool', 'method']),
+    upstreamErrors: r.counter('sealgate_upstream_errors_total', 'Exchanges with the store without a usable answer.', ['code']),
     upstreamBytes: r.counter('sealgate_upstream_body_bytes_total', 'Bytes of bodies sent to and received from the store.', ['direction']),
-    upstreamConnections: r.gauge('sealgate_upstream_connections', 'Open connections to the store.', ['pool']),
+    upstreamConnections: r.gauge(
+      'sealgate_upstream_connections',
+      'Open connections to the store. pool: data for bodies, source for bodies that copies read, control for the rest.',
+      ['pool']
+    ),
     failures: r.counter('sealgate_failures_total', 'Failures of the store, of key services and of files.', ['service', 'trouble']),
-    clockSkew: r.gaugeOnceKnown('sealgate_clock_skew_seconds', 'Clock of the gateway minus clock of the store.', 'max'),
-    storeCapability: r.gauge('sealgate_store_capability', 'What the store was seen to enforce, by kind of bucket.', ['kind', 'capability'], 'min'),
-    upstreamRefused: r.counter('sealgate_upstream_refused_total', 'The store refused the credentials of the gateway.', ['code']),
-    unsolicitedResponses: r.counter('sealgate_upstream_unsolicited_responses_total', 'Answers of the store that no request had asked for.'),
-    detachedPartWrites: r.counter('sealgate_detached_part_writes_total', 'Parts that the store had whole when their client gave up.', ['outcome']),
+    clockSkew: r.gaugeOnceKnown(
+      'sealgate_clock_skew_seconds',
+      'Clock of the gateway minus clock of the store, in whole seconds; absent until the store has answered.',
+      'max'
+    ),
+    storeCapability: r.gauge('sealgate_store_capability', '1: the store enforced these conditions in buckets of this kind; 0: it did not.', [
+      'kind',
+      'capability'
+    ], 'min'),
+    upstreamRefused: r.counter('sealgate_upstream_refused_total', 'Requests that the store refused because of the credentials of the gateway.', ['code']),
+    unsolicitedResponses: r.counter(
+      'sealgate_upstream_unsolicited_responses_total',
+      'Answers of the store that belong to no request; their connections are closed.'
+    ),
+    detachedPartWrites: r.counter(
+      'sealgate_detached_part_writes_total',
+      'Parts that the store had received completely when their client gave up. outcome: recorded, or failed when the store refused or did not answer.',
+      ['outcome']
+    ),
     kmsCalls: r.counter('sealgate_kms_calls_total', 'Calls of key services.', ['call', 'outcome']),
     kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),
-    keyCache: r.counter('sealgate_key_cache_total', 'Lookups in the bucket key cache.', ['result']),
-    kmsBreakerOpen: r.gauge('sealgate_kms_breaker_open', 'Calls of a key service are held back after failures.', ['region'], 'max'),
-    integrityFailures: r.counter('sealgate_integrity_failures_total', 'Stored data that did not verify.', ['kind']),
-    keyFailing: r.gauge('sealgate_key_failing', 'Keys of the configuration that do not serve.', ['key'], 'max'),
-    checkFailing: r.gauge('sealgate_check_failing', 'Readiness checks whose last run failed.', ['check'], 'max'),
+    keyCache: r.counter('sealgate_key_cache_total', 'Lookups in the bucket key cache: hit, miss, refused.', ['result']),
+    kmsBreakerOpen: r.gauge('sealgate_kms_breaker_open', '1: calls of the key service are held back, from the fifth failure in a row until one is answered.', [
+      'region'
+    ], 'max'),
+    integrityFailures: r.counter(
+      'sealgate_integrity_failures_total',
+      'Stored data that did not verify. foreign-key: it names a key of the gateway that its bucket may not open with (openKeys).',
+      ['kind']
+    ),
+    keyFailing: r.gauge('sealgate_key_failing', '1: this key of the configuration cannot be used.', ['key'], 'max'),
+    checkFailing: r.gauge('sealgate_check_failing', '1: this readiness check failed.', ['check'], 'max'),
     workers: r.gauge('sealgate_workers', 'Processes that serve clients.'),
     workerRestarts: r.counter('sealgate_worker_restarts_total', 'Workers that ended by themselves and were replaced.'),
-    buildInfo: r.gauge('sealgate_build_info', 'Version of the gateway and of Node.', ['version', 'node'], 'max'),
-    certificateExpiry: r.gaugeOnceKnown('sealgate_tls_certificate_expiry_timestamp_seconds', 'End of the listener certificate.', 'min'),
-    reloadSuccessful: r.gaugeOnceKnown('sealgate_config_last_reload_successful', 'The last reload was taken over.', 'min'),
-    reloadTime: r.gaugeOnceKnown('sealgate_config_last_reload_success_timestamp_seconds', 'When the configuration was taken over.', 'max'),
+    buildInfo: r.gauge('sealgate_build_info', '1, with the versions of the gateway and of Node.', ['version', 'node'], 'max'),
+    certificateExpiry: r.gaugeOnceKnown(
+      'sealgate_tls_certificate_expiry_timestamp_seconds',
+      'When the certificate of the listener expires; absent without TLS.',
+      'min'
+    ),
+    reloadSuccessful: r.gaugeOnceKnown(
+      'sealgate_config_last_reload_successful',
+      '0: the last reload was refused, and the configuration before it is in force.',
+      'min'
+    ),
+    reloadTime: r.gaugeOnceKnown('sealgate_config_last_reload_success_timestamp_seconds', 'When the configuration in force was loaded.', 'max'),
     beforeSnapshot: (collect) => {
       r.beforeSnapshot(collect)
     },
@@ -170,12 +211,17 @@ export function measureProcess(registry: Registry): () => void {
   const cpu = registry.counter('process_cpu_seconds_total', 'CPU time used, user and system.')
   let counted = 0
   const peak = registry.gauge('process_resident_memory_peak_bytes', 'Largest resident memory so far.')
-  const up = registry.gauge('process_uptime_seconds', 'Time since the start of the process.', [], 'max')
+  const up = registry.gauge('process_uptime_seconds', 'Time since the start of the process; the longest of several.', [], 'max')
   // Not one metric with a label `quantile`: that is the name of a summary's, which has a sum and a count as well.
   const delays = [['p50', 50], ['p99', 99], ['max', 100]] as const
   const delayed = delays.map(([name, percent]) => ({
     percent,
-    gauge: registry.gauge(`nodejs_event_loop_delay_${name}_seconds`, `Event loop delay since the last scrape, ${name}.`, [], 'max')
+    gauge: registry.gauge(
+      `nodejs_event_loop_delay_${name}_seconds`,
+      `Event loop delay since the last scrape, ${name}, of the process where it is longest.`,
+      [],
+      'max'
+    )
   }))
   const histogram = monitorEventLoopDelay({ resolution: SAMPLE_MS })
   histogram.enable()

@@ -11,7 +11,7 @@ import { GatewayProcess, startStoreProcess } from './gateway-process.ts'
 
 const name = 'store.test'
 const workers = 16
-/** Of a connection to the store, in seconds, as docs/OPERATIONS.md says. */
+/** Of a connection to the store, in seconds, as docs/REFERENCE.md says. */
 const age = 300
 /** `limits.upstreamFirstByteSeconds` of this gateway. */
 const patience = 5

@@ -1,10 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import t from 'tap'
 import { runCommand } from '../../src/cli/arguments.ts'
 import { command, parse } from '../../src/cli/command-line.ts'
 import { commands } from '../../src/cli/commands.ts'
-import { exitCodes } from '../../src/cli/platform.ts'
 
 async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   let [out, err] = ['', '']
@@ -94,10 +91,4 @@ await t.test('values', async (t) => {
   t.same(parse(probe, ['--flag', '--text', 'a']), { text: 'a', flag: true })
   t.same(parse(probe, ['--text=-a=b']), { text: '-a=b', flag: false })
   t.throws(() => parse(probe, ['--', 'x']), /"x" is no option/)
-})
-
-await t.test('OPERATIONS lists the exit codes', async (t) => {
-  const text = readFileSync(join(import.meta.dirname, '../../docs/OPERATIONS.md'), 'utf8')
-  const rows = [...text.matchAll(/^\| (\d) \| \S/gm)].map(([, code]) => Number(code))
-  t.same(rows, Object.values(exitCodes))
 })

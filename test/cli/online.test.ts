@@ -65,6 +65,9 @@ await t.test('--online: a row for each check, exit code 0 only when all have pas
   ]
   for (const name of names) t.match(good.out, new RegExp(`^${name} +ok`, 'm'), name)
   t.match(good.out, /\nEvery check passed\.\n$/)
+  t.match(good.out, /^data: s3:GetBucketCORS +ok/m)
+  const cors = [{ origins: ['*'], methods: ['GET'] }]
+  t.notMatch((await check({ upstream, listen: { cors } }, '--online', '--bucket', 'data')).out, /GetBucketCORS/, 'own rules: those of buckets are not read')
   const s3 = new S3Client({ endpoint, region, credentials: { accessKeyId, secretAccessKey }, forcePathStyle: true })
   t.teardown(() => {
     s3.destroy()

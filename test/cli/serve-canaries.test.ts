@@ -198,7 +198,7 @@ await t.test('secrets and plaintext turn up in no output', { timeout: 60_000 }, 
     admin.push(await textOf((await once(get({ host: '127.0.0.1', port: running.admin, path, agent: false }), 'response') as [IncomingMessage])[0]))
   }
   const scraped = [...admin[0]!.matchAll(/^(?:.*")?# TYPE (\w+) /gm)].map(([, name]) => name)
-  const documented = readFileSync(new URL('../../docs/OPERATIONS.md', import.meta.url), 'utf8').split('## Monitoring')[1]!.split('\n## ')[0]!
+  const documented = readFileSync(new URL('../../docs/REFERENCE.md', import.meta.url), 'utf8').split('## Metrics')[1]!.split('\n## ')[0]!
   t.same(
     [...new Set(documented.match(/(?<=`)(?:sealgate|process|nodejs)_[a-z0-9_]+(?=`)/g))].sort(),
     scraped.sort(),

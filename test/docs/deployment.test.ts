@@ -73,13 +73,13 @@ interface Alerts {
 await t.test('alerts', async (t) => {
   const { groups } = parse(read('docker/prometheus-alerts.yaml')) as Alerts
   const rules = groups.flatMap((group) => group.rules)
-  const alarms = read('docs/OPERATIONS.md').split('## Alarms')[1]?.split('\n## ')[0] ?? ''
+  const alerts = read('docs/OPERATIONS.md').split('## Alerts')[1]?.split('\n## ')[0] ?? ''
   for (const { alert, expr, labels, annotations } of rules) {
     t.ok(checkExpression(t, expr) > 0, alert)
     t.notMatch(expr, /job[=!]/, `${alert} does not depend on what the job is called`)
     t.match(labels.severity, /^(critical|warning)$/)
     t.ok(annotations.summary)
-    t.match(alarms, `\`${alert}\``, `${alert} is explained`)
+    t.match(alerts, `\`${alert}\``, `${alert} is explained`)
   }
   t.equal(new Set(rules.map(({ alert }) => alert)).size, rules.length)
 })

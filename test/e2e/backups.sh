@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Backup tools through the gateway over TLS, as docs/OPERATIONS.md tells to set them up: back up, verify, restore, compare; then look
+# Backup tools through the gateway over TLS, set up as in docs/RECIPES.md: back up, verify, restore, compare; then look
 # at what the store holds. Once with `etag: md5`, once with `etag: opaque`. One line per tool and step; the last line counts.
 #
 #   test/e2e/backups.sh                                          in front of the embedded store
