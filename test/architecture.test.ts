@@ -63,6 +63,13 @@ await t.test('a room imports only what stands below it, and docs/ARCHITECTURE.md
   )
 })
 
+await t.test('the file to read first in each room begins with what the room is for', async (t) => {
+  for (const [name, { main }] of Object.entries(rooms)) {
+    if (name.endsWith('.ts')) continue
+    t.match(readFileSync(join(root, name, main ?? ''), 'utf8'), /^(\/\/ .{20,}\n){2,4}(?!\/\/)/, `${name}/${main ?? ''}`)
+  }
+})
+
 await t.test('every package comes in by its own door', async (t) => {
   const strangers = imports
     .filter(({ ours, room, target }) => !ours && !target.startsWith('node:') && !(doors[target] ?? []).includes(room))

@@ -5,6 +5,8 @@ import { table } from './table.ts'
 export interface Room {
   /** What is found there, for somebody who has never seen the code. */
   readonly purpose: string
+  /** The file to read first: its head explains the room. Absent: the room is one file. */
+  readonly main?: string
   /** The rooms and single files of src that its files may import. */
   readonly imports: readonly string[]
 }
@@ -13,6 +15,7 @@ export interface Room {
 export const rooms: Readonly<Record<string, Room>> = {
   'main.ts': { purpose: 'The entry point of the process.', imports: ['cli'] },
   'cli': {
+    main: 'commands.ts',
     purpose: 'The commands: `serve` and its workers, `config check`, `keys`, `rewrap`, `gc`. The only room that sees arguments, environment and signals.',
     imports: [
       'config',
@@ -32,6 +35,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     ]
   },
   'gateway': {
+    main: 'pipeline.ts',
     purpose: 'Puts the services together; `pipeline.ts` is the one way of a request: authenticate, route, authorise, plan, handle.',
     imports: [
       'auth',
@@ -52,49 +56,70 @@ export const rooms: Readonly<Record<string, Room>> = {
     ]
   },
   'maintenance': {
+    main: 'rewrap-bucket.ts',
     purpose: 'Engines of the commands that work on the store itself and not on the requests of clients: rewrap, key usage, garbage.',
     imports: ['concurrency', 'config', 'envelope', 'errors.ts', 'http', 'keys', 'operations', 's3', 'store-client', 'upstream']
   },
   'operations': {
+    main: 'handlers.ts',
     purpose: 'One handler per way of acting on an S3 operation: objects, copies, multipart uploads, buckets.',
     imports: ['auth', 'collections', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 'keys', 'plan', 's3', 'store-client', 'upstream']
   },
   'store-client': {
+    main: 'bucket-client.ts',
     purpose: 'The gateway\'s own requests to the store: state bucket, readiness, what the store was seen to do.',
     imports: ['config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 's3', 'upstream']
   },
   'plan': {
+    main: 'plan.ts',
     purpose: 'Pure tables: what encryption does to every operation, and which headers pass in which direction.',
     imports: ['config', 'errors.ts', 'http', 's3']
   },
   'listener': {
+    main: 'listener.ts',
     purpose: 'HTTP towards clients: the strict checks of a request, answers, errors in XML, limits. The only room that knows Fastify.',
     imports: ['collections', 'diagnosis.ts', 'errors.ts', 'http', 'observe', 's3']
   },
-  'observe': { purpose: 'Log, access log, audit trail, metrics, health and traces.', imports: ['diagnosis.ts', 'errors.ts', 'keys'] },
+  'observe': { main: 'log.ts', purpose: 'Log, access log, audit trail, metrics, health and traces.', imports: ['diagnosis.ts', 'errors.ts', 'keys'] },
   'keys': {
+    main: 'types.ts',
     purpose: 'Key services behind one interface, their cache, keyring files and the encryption headers of S3.',
     imports: ['collections', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts']
   },
   'upstream': {
+    main: 'upstream.ts',
     purpose: 'HTTP towards the store: pools, signing, retries, checks of its answers. Bytes only. The only room that knows undici.',
     imports: ['collections', 'config', 'diagnosis.ts', 'errors.ts', 'http']
   },
   'embedded-store': {
+    main: 'store.ts',
     purpose: 'A small S3 store for `npm start` and the tests. It shares words with the gateway, never a decision, and is loaded only where it is used.',
     imports: ['diagnosis.ts', 'errors.ts', 'http', 'sigv4']
   },
-  'config': { purpose: 'The configuration file: its schema, loading, and the policy of a bucket.', imports: ['auth', 'diagnosis.ts', 'errors.ts'] },
-  'auth': { purpose: 'From an HTTP request to an authenticated one; which client may touch which bucket.', imports: ['errors.ts', 'http', 'sigv4'] },
+  'config': {
+    main: 'schema.ts',
+    purpose: 'The configuration file: its schema, loading, and the policy of a bucket.',
+    imports: ['auth', 'diagnosis.ts', 'errors.ts']
+  },
+  'auth': {
+    main: 'authenticate.ts',
+    purpose: 'From an HTTP request to an authenticated one; which client may touch which bucket.',
+    imports: ['errors.ts', 'http', 'sigv4']
+  },
   's3': {
+    main: 'operations.ts',
     purpose: 'The words of S3: operations, routing, names, ranges, conditions, documents. The only room that parses XML.',
     imports: ['errors.ts', 'http']
   },
-  'sigv4': { purpose: 'Signature Version 4 and 2: pure functions over text.', imports: ['errors.ts', 'http'] },
-  'envelope': { purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours.', imports: [] },
-  'http': { purpose: 'Messages, the request target, byte stages and checksums, shared by all. No input or output.', imports: ['errors.ts'] },
-  'concurrency': { purpose: 'Work side by side that stops at the first failure, and work in flight.', imports: [] },
-  'collections': { purpose: 'Bounded containers for what every request touches.', imports: [] },
+  'sigv4': { main: 'canonical.ts', purpose: 'Signature Version 4 and 2: pure functions over text.', imports: ['errors.ts', 'http'] },
+  'envelope': { main: 'envelope.ts', purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours.', imports: [] },
+  'http': {
+    main: 'message.ts',
+    purpose: 'Messages, the request target, byte stages and checksums, shared by all. No input or output.',
+    imports: ['errors.ts']
+  },
+  'concurrency': { main: 'parallel.ts', purpose: 'Work side by side that stops at the first failure, and work in flight.', imports: [] },
+  'collections': { main: 'bounded-cache.ts', purpose: 'Bounded containers for what every request touches.', imports: [] },
   'errors.ts': { purpose: 'The one table of S3 errors.', imports: ['diagnosis.ts'] },
   'diagnosis.ts': { purpose: 'The closed list of fields that report a failure to the operator. None of them quotes a message.', imports: [] },
   'version.ts': { purpose: 'The version of the package.', imports: [] }
@@ -142,9 +167,12 @@ export function architectureMarkdown(): string {
     '',
     '## Rooms',
     '',
-    'A room is a folder of `src`, or a single file. It imports only rooms that stand below it in this table.',
+    'A room is a folder of `src`, or a single file. It imports only rooms that stand below it in this table. The file to read first has a head that explains the room.',
     '',
-    table(['room', 'what it is for', 'may import'], names.map(([name, { purpose, imports }]) => [code(name), purpose, imports.map(code).join(', ')])),
+    table(
+      ['room', 'what it is for', 'read first', 'may import'],
+      names.map(([name, { purpose, main, imports }]) => [code(name), purpose, main === undefined ? '' : code(main), imports.map(code).join(', ')])
+    ),
     '',
     '## Packages',
     '',

@@ -1,3 +1,6 @@
+// From an HTTP request to an authenticated one: Signature Version 4 and 2, in headers, in the query and in browser forms, and the check of the
+// body while it arrives (body-verifier.ts). authorize.ts decides which client may use which bucket.
+// Pure functions: no clock, key or setting but those in the AuthContext.
 import type { HttpRequest } from '../http/message.ts'
 import type { AuthContext, Verified, Authenticated, Client } from './types.ts'
 import { S3Error } from '../errors.ts'

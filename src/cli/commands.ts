@@ -1,3 +1,6 @@
+// The command line: every command with its options, help and exit codes, and the file that runs it, which is loaded when it is called.
+// `serve` with its worker processes is in serve.ts, primary.ts and worker.ts; commands that work on a store are engines of `maintenance`.
+// Only this room sees arguments, environment and signals; what it gets of the process is a `Platform`.
 import { command, type Command } from './command-line.ts'
 import { ProcessSignals } from './signals.ts'
 import { exitCodes } from './platform.ts'

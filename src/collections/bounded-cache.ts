@@ -1,3 +1,5 @@
+// Containers with a bound, for what every request touches: a cache with weights and expiry (here), a roster of what is open (roster.ts), and a
+// rate limit (token-bucket.ts). No input can make them grow beyond their bound.
 interface Entry<V> {
   readonly value: V
   readonly weight: number

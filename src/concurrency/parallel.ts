@@ -1,3 +1,5 @@
+// Work side by side: `parallel` stops at the first failure (here), in-flight.ts counts work that a stop waits for, turns.ts lets work on
+// one thing begin only when the work on it before has ended. No input or output.
 /**
  * Runs work over the items of pages, at most `limit` at once, across the ends of pages. The first failure stops it: what is
  * under way ends, nothing new begins.

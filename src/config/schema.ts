@@ -1,3 +1,6 @@
+// The configuration file: every option, its type, bounds and default, here; load.ts reads and checks a file, config.ts has what the rest of the
+// program gets, with the policy of a bucket, warnings.ts what is valid and may not be meant.
+// A new option also needs its line in config/sealgate.example.yaml; a test compares the two.
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'

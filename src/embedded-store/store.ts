@@ -1,3 +1,6 @@
+// A small S3 store for `npm start` and the tests, in memory or in a directory. The tests compare the gateway with it, so it has its own XML
+// reader, chunk decoder and conditions: it shares words with the gateway and no decision.
+// A production process never loads it (test/architecture.test.ts).
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
 import type { Backend } from './backend.ts'
 import type { CannedAcl } from './records.ts'

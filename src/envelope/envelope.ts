@@ -1,3 +1,6 @@
+// The object format of docs/FORMAT.md, and nothing else: envelope, attributes, data keys, segments and streams, manifests, state of uploads.
+// It knows neither HTTP nor S3, and imports no other room. Numbers and labels that are stored never change; test/vectors holds them.
+// Read FORMAT.md first.
 import { timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encodeAttributes, parseAttributes, type Attributes } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError, type EnvelopeErrorKind } from './encoding.ts'

@@ -1,3 +1,6 @@
+// The way of every request: authenticate, route, authorise, plan, handle. Each step takes only what the step before it made, and nothing
+// is sent to the store before the first three are done. gateway.ts makes the services that handlers use and reloads them; the other files are
+// readiness, status and the metrics of a request.
 import type { AuthContext } from '../auth/types.ts'
 import type { Handler, OperationContext, Services } from '../operations/context.ts'
 import type { HttpRequest, HttpResponse, RequestNote } from '../http/message.ts'

@@ -1,3 +1,5 @@
+// HTTP messages as all rooms pass them on, the request target (target.ts), streams of bytes that end or fail as a whole (stage.ts), and
+// checksums (checksums.ts, crc.ts). No input or output.
 import type { Readable } from 'node:stream'
 import type { RequestTarget } from './target.ts'
 

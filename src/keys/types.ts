@@ -1,3 +1,6 @@
+// Key services behind one interface, `KeyProvider`, with one file each in providers/. configured-key.ts puts audit, the cache of bucket keys and
+// single flight around every provider, so that a provider has none of them; registry.ts holds the keys of the configuration.
+// Also here: keyring files and their backups, and the encryption headers of S3 (sse-headers.ts, ssec.ts).
 import type { KeyObject } from 'node:crypto'
 
 /** What a wrap is bound to. It reaches the provider as KMS encryption context, or as AAD of a local wrap. */

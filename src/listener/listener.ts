@@ -1,3 +1,6 @@
+// HTTP towards clients. A request passes admission.ts (limits), request-validation.ts (strict checks of head and target) and request-body.ts, and
+// is answered by respond.ts; exchange.ts is its state. Fastify is only the carrier (docs/decisions/0003-fastify-as-carrier.md).
+// This room knows no S3 operation: it hands an HttpRequest to the pipeline and writes an HttpResponse.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'

@@ -1,3 +1,6 @@
+// Engines of the commands that work on whole buckets: `rewrap` here and in rewrap-object.ts, `keys usage` in key-usage.ts, `gc` in garbage.ts.
+// They use the store through store-client and read objects as the handlers of `operations` do; no request of a client passes here.
+// Each can be killed at any time and run again.
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'

@@ -1,3 +1,6 @@
+// What the operator sees: the log, here; one access line per request (access-log.ts), the audit trail of keys, metrics, readiness and traces.
+// Nothing here quotes a message of somebody else: failures are fields of a Diagnosis, and an access line has a closed list of fields.
+// Metrics and their help texts are in metrics.ts.
 import { hostname } from 'node:os'
 import { pid } from 'node:process'
 import { pino } from 'pino'

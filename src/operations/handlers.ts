@@ -1,3 +1,6 @@
+// Handlers: what is done for an S3 operation, by the handler that its plan names. objects/ has reads and single writes, copy/ copies, multipart/
+// uploads, buckets/ settings and listings; forward.ts sends a request on unchanged. A handler gets an `OperationContext` (context.ts) and
+// sends its requests to the store with `send`.
 import type { HandlerName, OperationsOf } from '../plan/plan.ts'
 import type { Handler } from './context.ts'
 import { bucketEncryption } from './buckets/bucket-encryption.ts'

@@ -1,3 +1,6 @@
+// Tables without input or output: here, for every S3 operation, what is done in sealed and in plain buckets; in headers.ts, which header passes in
+// which direction. docs/COMPATIBILITY.md is printed from them.
+// What has no row here is refused, and what has no planner does not compile.
 import type { BucketPolicy } from '../config/config.ts'
 import type { Operation } from '../s3/route.ts'
 import { type OperationName, operations } from '../s3/operations.ts'

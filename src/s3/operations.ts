@@ -1,3 +1,6 @@
+// The words of S3: this table of operations, routing (route.ts), names of buckets and objects, ranges, conditions, and the documents of requests and
+// responses (documents.ts, listing.ts, xml.ts). Pure functions; only this room parses XML, with one parser (docs/decisions/0015-own-xml-parser.md).
+// What an operation does to sealed objects is in `plan`.
 /**
  * The operations of S3: AWS's service model of August 2026 (116 names; four are older names of another request, see
  * `olderNames`), the browser form upload and the CORS preflight, which the model leaves out. What is not here is refused.

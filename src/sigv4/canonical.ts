@@ -1,3 +1,6 @@
+// Signature Version 4 and 2 as functions of text: canonical requests here, the string to sign and keys in signing.ts, credentials and times in
+// claims.ts, date.ts and presigned.ts, form policies in post-policy.ts, Version 2 in v2.ts.
+// Nothing here decides whether a request is accepted: `auth` does.
 import type { HeaderList } from '../http/message.ts'
 import { percentDecode, percentEncode, type Query, type RequestTarget } from '../http/target.ts'
 

@@ -1,3 +1,6 @@
+// The gateway's own requests to the store, apart from those it makes for a client: this client of one bucket, the state bucket (state-bucket.ts),
+// readiness, and the probes that find out what a store enforces in which kind of bucket (capabilities.ts).
+// May read XML with `s3`; bytes and connections are in `upstream`.
 import type { HeaderList } from '../http/message.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import { S3Error } from '../errors.ts'

@@ -1,3 +1,6 @@
+// HTTP towards the store: pools of connections, signing, retries, and checks that a response belongs to its request and is complete.
+// It moves bytes and knows neither objects nor documents. Errors of the store become S3Errors in errors.ts, their causes diagnoses in diagnose.ts.
+// Only this room knows undici.
 import type { LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
 import type { Config } from '../config/config.ts'
