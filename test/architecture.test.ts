@@ -105,13 +105,35 @@ await t.test('a production process loads the embedded store only where it is use
   t.notMatch(readFileSync(join(root, 'cli/serve.ts'), 'utf8'), /^import (?!type).*'\.\/demo\.ts'/m)
 })
 
+/** What may wait for several things at once though none of them ends the others, and why. */
+const sideBySide: Readonly<Record<string, string>> = {
+  'cli/check-config.ts': 'reads keyrings',
+  'cli/commands.ts': 'imports',
+  'cli/config-files.ts': 'reports the faults of all files',
+  'cli/deployment-warnings.ts': 'looks at files',
+  'cli/online.ts': 'reports every key and the store, whatever the others do',
+  'cli/worker.ts': 'asks worker processes',
+  'gateway/gateway.ts': 'closes keys',
+  'keys/providers/aws-kms.ts': 'closes connections',
+  'keys/registry.ts': 'reports every key',
+  'keys/self-test.ts': 'reports every key',
+  'observe/health.ts': 'reports every check',
+  'upstream/pools.ts': 'closes connections',
+  'upstream/upstream.ts': 'closes connections'
+}
+
+await t.test('what is done side by side stops at the first failure: Promise.all does not', async (t) => {
+  const found = files.filter((file) => roomOf(file) !== 'concurrency' && /\bPromise\.(all|allSettled|any)\b/.test(readFileSync(join(root, file), 'utf8')))
+  t.same(found.toSorted(), Object.keys(sideBySide), 'requests to the store go through concurrency/parallel.ts; anything else is on the list with its reason')
+})
+
 await t.test('no file of src is above 300 lines', async (t) => {
   t.same(files.filter((file) => readFileSync(join(root, file), 'utf8').split('\n').length > 301), [])
 })
 
 // Folders of test that have no counterpart in src: suites through the whole gateway, against documents, against two stores, of the helpers themselves.
 const suites = ['gateway', 'docs', 'differential', 'support']
-const overAllOfSrc = ['architecture.test.ts', 'regular-expressions.test.ts']
+const overAllOfSrc = ['architecture.test.ts', 'fan-outs.test.ts', 'regular-expressions.test.ts']
 
 await t.test('test mirrors src: a test file begins with the path of the file of src that it is about', async (t) => {
   const homeless = testFiles.filter((file) => file.endsWith('.test.ts') && !suites.includes(roomOf(file)) && !overAllOfSrc.includes(file))

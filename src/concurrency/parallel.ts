@@ -1,40 +1,72 @@
 // Work side by side: `parallel` stops at the first failure (here), in-flight.ts counts work that a stop waits for, turns.ts lets work on
 // one thing begin only when the work on it before has ended. No input or output.
-/**
- * Runs work over the items of pages, at most `limit` at once, across the ends of pages. The first failure stops it: what is
- * under way ends, nothing new begins.
- */
-export async function forEachOf<T>(pages: AsyncIterable<readonly T[]>, limit: number, work: (item: T) => Promise<void>): Promise<void> {
-  const running = new Set<Promise<void>>()
-  const failures: unknown[] = []
-  const begin = async (): Promise<void> => {
-    for await (const page of pages) {
-      for (const item of page) {
-        if (running.size >= limit) await Promise.race(running)
-        if (failures.length > 0) return
-        const done: Promise<void> = work(item).catch((error: unknown) => {
-          failures.push(error)
-        }).finally(() => {
-          running.delete(done)
-        })
-        running.add(done)
-      }
-    }
-  }
-  await begin().catch((error: unknown) => {
-    failures.push(error)
-  })
-  await Promise.all(running)
-  if (failures.length > 0) throw failures[0]
+interface Limits {
+  /** Tasks that run at the same time, at most. */
+  readonly limit: number
+  /** Ends the whole: of the client or of the command. */
+  readonly signal: AbortSignal
 }
 
-/** Runs `work` over all items, at most `limit` at once; results in the order of the items. The first failure fails all. */
-export async function inParallel<T, R>(items: readonly T[], limit: number, work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = []
-  const queue = items.entries()
+/** @param signal aborts with the first failure among all tasks, or with the signal that ends the whole. */
+type Task<T, R> = (item: T, signal: AbortSignal) => Promise<R>
+
+/**
+ * Runs `work` over all items, at most `limit` at once. The first failure stops it: no further item is begun, the signal of every task
+ * aborts, and nothing is under way any more when this throws.
+ * @throws the first failure, of the items or of a task; the reason of `signal`.
+ */
+export async function parallel<T>(items: Iterable<T> | AsyncIterable<T>, { limit, signal }: Limits, work: Task<T, void>): Promise<void> {
+  const { joined, fail } = stopOf(signal)
+  const queue = queueOf(items)
   const worker = async (): Promise<void> => {
-    for (const [i, item] of queue) results[i] = await work(item)
+    for await (const item of queue) {
+      if (joined.aborted) return
+      await work(item, joined).catch(fail)
+    }
   }
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker))
+  await Promise.all(Array.from({ length: limit }, () => worker().catch(fail)))
+  joined.throwIfAborted()
+}
+
+/** As `parallel`. @returns the results in the order of the items. */
+export async function parallelMap<T, R>(items: readonly T[], limits: Limits, work: Task<T, R>): Promise<R[]> {
+  const results: R[] = []
+  await parallel(items.entries(), limits, async ([i, item], signal) => {
+    results[i] = await work(item, signal)
+  })
   return results
+}
+
+/** Two tasks at once, as `parallel` runs them. */
+export async function both<A, B>(
+  signal: AbortSignal,
+  first: (signal: AbortSignal) => Promise<A>,
+  second: (signal: AbortSignal) => Promise<B>
+): Promise<readonly [A, B]> {
+  const { joined, fail } = stopOf(signal)
+  const tasks = [first(joined), second(joined)] as const
+  await Promise.all(tasks.map((task) => task.catch(fail)))
+  joined.throwIfAborted()
+  return Promise.all(tasks)
+}
+
+function stopOf(signal: AbortSignal): { readonly joined: AbortSignal; readonly fail: (error: unknown) => void } {
+  const stop = new AbortController()
+  return {
+    joined: AbortSignal.any([signal, stop.signal]),
+    // Only the first call counts.
+    fail: (error) => {
+      stop.abort(error)
+    }
+  }
+}
+
+/** One iterator for all workers: each item goes to one of them, and where one leaves early it ends for all. */
+async function* queueOf<T>(items: Iterable<T> | AsyncIterable<T>): AsyncGenerator<T> {
+  yield* items
+}
+
+/** The rows of pages. */
+export async function* rowsOf<T>(pages: AsyncIterable<readonly T[]>): AsyncGenerator<T> {
+  for await (const page of pages) yield* page
 }

@@ -86,7 +86,8 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
     form: authenticated.form,
     operation,
     services,
-    policy: everybody
+    policy: everybody,
+    signal: request.signal
   }
   refuseReservedMetadata(authenticated.request.headers)
   await verifyUnusedBody(ctx)

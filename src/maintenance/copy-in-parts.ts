@@ -1,6 +1,6 @@
 import type { Header } from '../http/message.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
-import { inParallel } from '../concurrency/parallel.ts'
+import { parallelMap } from '../concurrency/parallel.ts'
 import { renderXml } from '../s3/xml.ts'
 import { fieldOf } from '../store-client/bucket-client.ts'
 
@@ -40,7 +40,11 @@ export async function copyInParts(bucket: BucketClient, copies: PartCopies): Pro
   const uploadId = fieldOf(await bucket.document({ method: 'POST', key, query: [['uploads', null]], headers: copies.headers }), 'UploadId')
   let done = false
   try {
-    const etags = await inParallel(rangesOf(copies), PARALLEL_PARTS, async (range) => copyPart(bucket, copies, uploadId, range))
+    const etags = await parallelMap(
+      rangesOf(copies),
+      { limit: PARALLEL_PARTS, signal: bucket.signal },
+      (range, signal) => copyPart(bucket, copies, { uploadId, range, signal })
+    )
     if (!await copies.unchanged()) return null
     const list = renderXml(['CompleteMultipartUpload', etags.map((etag, i) => ['Part', [['PartNumber', String(i + 1)], ['ETag', etag]]] as const)])
     const completed = await bucket.document({
@@ -68,13 +72,20 @@ function rangesOf({ size, partSize }: PartCopies): Range[] {
   return Array.from({ length: Math.ceil(size / step) }, (_, i) => ({ number: i + 1, first: i * step, last: Math.min(size, (i + 1) * step) - 1 }))
 }
 
-async function copyPart(bucket: BucketClient, { key, source }: PartCopies, uploadId: string, { number, first, last }: Range): Promise<string> {
+interface PartCopy {
+  readonly uploadId: string
+  readonly range: Range
+  readonly signal: AbortSignal
+}
+
+async function copyPart(bucket: BucketClient, { key, source }: PartCopies, { uploadId, range: { number, first, last }, signal }: PartCopy): Promise<string> {
   return fieldOf(
     await bucket.document({
       method: 'PUT',
       key,
       query: [['partNumber', String(number)], ['uploadId', uploadId]],
-      headers: [...source, ['x-amz-copy-source-range', `bytes=${first}-${last}`]]
+      headers: [...source, ['x-amz-copy-source-range', `bytes=${first}-${last}`]],
+      signal
     }),
     'ETag'
   )

@@ -2,7 +2,8 @@ import type { HeaderList } from '../http/message.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import { KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
-import { forEachOf } from '../concurrency/parallel.ts'
+import type { ListingRow } from '../s3/listing.ts'
+import { parallel, rowsOf } from '../concurrency/parallel.ts'
 
 /** Objects and stored bytes of one key id. */
 interface KeyCount {
@@ -49,9 +50,9 @@ export interface UsageOptions {
  */
 export async function countKeyUsage(bucket: BucketClient, { prefix, versions, concurrency, onObject }: UsageOptions): Promise<KeyCounts> {
   const counts = new KeyCounts()
-  await forEachOf(versions ? bucket.versions(prefix) : bucket.objects(prefix), concurrency, async (row) => {
-    bucket.signal.throwIfAborted()
-    const headers = await bucket.head(row.key, row.versionId)
+  const rows = rowsOf<ListingRow>(versions ? bucket.versions(prefix) : bucket.objects(prefix))
+  await parallel(rows, { limit: concurrency, signal: bucket.signal }, async (row, signal) => {
+    const headers = await bucket.until(signal).head(row.key, row.versionId)
     // Gone since the listing was made.
     if (headers !== null) counts.add(keyIdOf(headers) ?? NOT_ENCRYPTED, storedBytes(headers))
     onObject?.()

@@ -9,7 +9,7 @@ import type { KeyPins } from '../config/config.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import { type RewrapJob, rewrapObject } from './rewrap-object.ts'
 import { S3Error } from '../errors.ts'
-import { forEachOf } from '../concurrency/parallel.ts'
+import { parallel, rowsOf } from '../concurrency/parallel.ts'
 import { KeyCounts, storedBytes } from './key-usage.ts'
 import { judge, type Reason } from './verdict.ts'
 import { type BucketRecord, type RecordPlace, encodeBucketRecord, openBucketRecord, parseBucketRecord, sealBucketRecord } from '../envelope/bucket-record.ts'
@@ -54,10 +54,10 @@ export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewr
   const from = new KeyCounts()
   const to = new KeyCounts()
   let inARow = 0
-  await forEachOf(job.bucket.objects(run.prefix), run.concurrency, async ({ key }) => {
-    job.bucket.signal.throwIfAborted()
+  const rows = rowsOf(job.bucket.objects(run.prefix))
+  await parallel(rows, { limit: run.concurrency, signal: job.bucket.signal }, async ({ key }, signal) => {
     try {
-      const result = run.dryRun ? await previewRewrap(job, key) : await rewrapObject(job, key)
+      const result = run.dryRun ? await previewRewrap(job, key, signal) : await rewrapObject(job, key, signal)
       inARow = 0
       if (result.outcome === 'left') left[result.reason] += 1
       else if (result.outcome === 'rewrapped') {
@@ -65,7 +65,8 @@ export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewr
         to.add(result.to, result.bytes)
       } else counts[result.outcome] += 1
     } catch (error) {
-      if (!(error instanceof S3Error)) throw error
+      // What another object has ended is no failure of this one.
+      if (signal.aborted || !(error instanceof S3Error)) throw error
       counts.failed += 1
       inARow += 1
       run.onFailure(key, error)
@@ -76,8 +77,8 @@ export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewr
   return { from, to, left, ...counts }
 }
 
-async function previewRewrap(job: RewrapJob, key: string): ReturnType<typeof rewrapObject> {
-  const headers = await job.bucket.head(key)
+async function previewRewrap(job: RewrapJob, key: string, signal: AbortSignal): ReturnType<typeof rewrapObject> {
+  const headers = await job.bucket.until(signal).head(key)
   if (headers === null) return { outcome: 'gone' }
   const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
   return verdict.kind === 'leave'

@@ -8,6 +8,7 @@ import type { Conditions } from '../store-client/probe-conditions.ts'
 import type { CopyTagMode } from '../store-client/probe-tags.ts'
 import type { TagJournal } from './tag-journal.ts'
 import type { Tag } from '../s3/documents.ts'
+import { both } from '../concurrency/parallel.ts'
 import { S3Error } from '../errors.ts'
 import { formatCopySource } from '../s3/names.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
@@ -79,20 +80,21 @@ interface Found {
  * Brings the current version of one object under its target key, by a copy onto itself that is tied to what was read. Each
  * attempt begins anew with what is there now, so that a lost answer, a kill or a writer in between needs no memory. Counted as
  * done only when a HEAD shows the new envelope.
+ * @param signal ends it before a copy has begun; a copy that has begun is brought to its end, with the tags that it loses, by all but the
+ * signal of `job.bucket`: the store may carry it out late.
  * @throws S3Error for what keeps this object from being re-wrapped.
  */
-export async function rewrapObject(job: RewrapJob, key: string): Promise<Result> {
+export async function rewrapObject(job: RewrapJob, key: string, signal: AbortSignal = job.bucket.signal): Promise<Result> {
   let last: Result = { outcome: 'busy' }
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    job.bucket.signal.throwIfAborted()
     try {
-      const { result, settled } = await attemptOnce(job, key)
+      const { result, settled } = await attemptOnce(job, key, signal)
       // Copied before and overwritten since, by a writer who has the current key: that is as good.
       if (settled) return last.outcome === 'rewrapped' && result.outcome === 'left' && result.reason === 'current' ? last : result
       last = result
     } catch (error) {
       if (!isTransient(error) || attempt === ATTEMPTS) throw error
-      await delay(Math.random() * job.retryMs * 2 ** (attempt - 1), undefined, { signal: job.bucket.signal })
+      await delay(Math.random() * job.retryMs * 2 ** (attempt - 1), undefined, { signal })
     }
   }
   return last
@@ -104,8 +106,9 @@ interface Attempt {
   readonly settled: boolean
 }
 
-async function attemptOnce(job: RewrapJob, key: string): Promise<Attempt> {
-  const headers = await job.bucket.head(key)
+async function attemptOnce(job: RewrapJob, key: string, signal: AbortSignal): Promise<Attempt> {
+  signal.throwIfAborted()
+  const headers = await job.bucket.until(signal).head(key)
   if (headers === null) return { result: { outcome: 'gone' }, settled: true }
   const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
   if (verdict.kind === 'leave') return { result: { outcome: 'left', reason: verdict.reason }, settled: true }
@@ -143,7 +146,7 @@ async function copyWhole(job: RewrapJob, found: Found, described: readonly Heade
   const { bucket, copyTagMode, conditions, journal } = job
   const { key, etag, versionId } = found
   // Read as late as can be: what is set in between is lost, because no store keeps grants on a copy.
-  const [tags, grants] = await Promise.all([copyTagMode === 'kept' ? [] : tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
+  const [tags, grants] = copyTagMode === 'kept' ? [[], await grantHeaders(bucket, key, versionId)] as const : await propertiesOf(bucket, key, versionId)
   const tagging: Header[] = copyTagMode === 'sent' ? [['x-amz-tagging-directive', 'REPLACE'], ...tagHeaders(tags)] : []
   return journal.guard(key, copyTagMode === 'put' ? tags : [], async () =>
     fieldOf(
@@ -163,13 +166,19 @@ async function copyWhole(job: RewrapJob, found: Found, described: readonly Heade
     ))
 }
 
+async function propertiesOf(bucket: BucketClient, key: string, versionId: string | null): Promise<readonly [tags: readonly Tag[], grants: readonly Header[]]> {
+  return both(
+    bucket.signal,
+    (signal) => tagsOf(bucket.until(signal), key, versionId),
+    (signal) => grantHeaders(bucket.until(signal), key, versionId)
+  )
+}
+
 /** An upload takes tags and grants when it begins: they are compared once more before it is completed. */
 async function copyLarge(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string | null> {
   const { bucket, conditions, partSize, copyTagMode, journal } = job
   const { key, etag, versionId, headers } = found
-  const properties = async (): Promise<readonly [tags: readonly Tag[], grants: readonly Header[]]> =>
-    Promise.all([tagsOf(bucket, key, versionId), grantHeaders(bucket, key, versionId)])
-  const [tags, grants] = await properties()
+  const [tags, grants] = await propertiesOf(bucket, key, versionId)
   return journal.guard(key, copyTagMode === 'put' ? tags : [], () =>
     copyInParts(bucket, {
       key,
@@ -181,7 +190,7 @@ async function copyLarge(job: RewrapJob, found: Found, described: readonly Heade
       unchanged: async () => {
         const now = await bucket.head(key)
         return now !== null && ['etag', 'last-modified', 'x-amz-version-id'].every((name) => now.get(name) === headers.get(name))
-          && JSON.stringify(await properties()) === JSON.stringify([tags, grants])
+          && JSON.stringify(await propertiesOf(bucket, key, versionId)) === JSON.stringify([tags, grants])
       }
     }))
 }

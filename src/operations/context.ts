@@ -44,6 +44,8 @@ interface Context<O, P> {
   readonly services: Services
   /** The browser form of a PostObject, read up to its file. */
   readonly form: PostForm | null
+  /** Aborts when nobody waits for what is done: the client's own, or that of one of several things that are done at once for it. */
+  readonly signal: AbortSignal
 }
 
 /** Of the bucket. For requests without one: what the configuration says of any bucket, where the request is anonymous; else null. */
@@ -92,7 +94,7 @@ export function keyUse(ctx: OperationContext, place: Place, versionId: string | 
     bucket: place.bucket,
     objectKey: place.objectKey,
     versionId,
-    signal: ctx.request.http.signal
+    signal: ctx.signal
   }
 }
 
@@ -112,7 +114,7 @@ export function conditionsIn(ctx: OperationContext, bucket: string): Promise<Con
   return ctx.services.capabilities.of({
     bucket,
     headers: withTerms(ctx, bucket, []),
-    signal: ctx.request.http.signal,
+    signal: ctx.signal,
     ...identity === undefined ? {} : { identity }
   })
 }
@@ -141,7 +143,7 @@ export function send(ctx: OperationContext, sent: Sent): Promise<UpstreamRespons
     query: [],
     body: null,
     contentLength: sent.body instanceof Buffer ? sent.body.length : 0,
-    signal: ctx.request.http.signal,
+    signal: ctx.signal,
     retry: false,
     pool: 'control',
     ...(identity === undefined ? {} : { identity }),

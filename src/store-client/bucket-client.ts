@@ -33,6 +33,11 @@ export class BucketClient {
     return this.#signal
   }
 
+  /** The same bucket, whose requests end with another signal. */
+  until(signal: AbortSignal): BucketClient {
+    return new BucketClient(this.#upstream, this.name, signal)
+  }
+
   /** The headers of an object; null when there is none (also under a delete marker). @throws S3Error what the store says. */
   async head(key: string, versionId: string | null = null): Promise<HeaderList | null> {
     const response = await this.send({ method: 'HEAD', key, query: versionId === null ? [] : [['versionId', versionId]], retry: true })

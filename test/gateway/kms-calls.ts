@@ -1,5 +1,5 @@
 import { Agent } from 'node:http'
-import { inParallel } from '../../src/concurrency/parallel.ts'
+import { parallel } from '../../src/concurrency/parallel.ts'
 import { Bucket, type EncryptionRig } from './encryption-rig.ts'
 import { presigned } from './presigned.ts'
 
@@ -7,7 +7,7 @@ import { presigned } from './presigned.ts'
 export async function callsForObjects({ gateway, kms }: EncryptionRig, objects: number): Promise<number> {
   const before = kms.calls.length
   const agent = new Agent({ keepAlive: true })
-  await inParallel([...Array(objects).keys()], 8, async (i) => {
+  await parallel(Array(objects).keys(), { limit: 8, signal: new AbortController().signal }, async (i) => {
     const path = `/${Bucket}/object/${i}`
     const put = await presigned(gateway, { method: 'PUT', path, body: `body ${i}`, agent })
     const got = await presigned(gateway, { method: 'GET', path, agent })

@@ -12,64 +12,15 @@ import {
   type S3Client
 } from '@aws-sdk/client-s3'
 import { loadConfig } from '../../src/config/load.ts'
-import { openKeys, openStore } from '../../src/cli/store-command.ts'
-import { rewrapObject, type RewrapJob } from '../../src/maintenance/rewrap-object.ts'
-import { probeCopyTagMode } from '../../src/store-client/probe-tags.ts'
-import { TagJournal } from '../../src/maintenance/tag-journal.ts'
-import { BucketClient, type Sent } from '../../src/store-client/bucket-client.ts'
-import { probeConditions } from '../../src/store-client/probe-conditions.ts'
-import { startRewrapRig, type RewrapRig } from '../support/rewrap-rig.ts'
+import { openKeys } from '../../src/cli/store-command.ts'
+import { rewrapObject } from '../../src/maintenance/rewrap-object.ts'
+import { engine, startRewrapRig, type Engine, type RewrapRig } from '../support/rewrap-rig.ts'
 
 const Bucket = 'bucket'
 const MIB = 1024 * 1024
 
 async function bodyOf(s3: S3Client, Key: string): Promise<Buffer> {
   return Buffer.from(await (await s3.send(new GetObjectCommand({ Bucket, Key }))).Body!.transformToByteArray())
-}
-
-/** Lets a test do something once a part has been copied. */
-class MeddledBucket extends BucketClient {
-  afterPart: (() => Promise<unknown>) | null = null
-
-  override async document(sent: Sent): Promise<Buffer> {
-    const answer = await super.document(sent)
-    const work = this.afterPart
-    if (work !== null && sent.query?.some(([name]) => name === 'partNumber') === true) {
-      this.afterPart = null
-      await work()
-    }
-    return answer
-  }
-}
-
-type Engine = RewrapJob & { readonly bucket: MeddledBucket }
-
-/** The engine itself, with limits of a size that tests can reach. */
-async function engine(t: Test, rig: RewrapRig, change: Partial<RewrapJob> = {}): Promise<Engine> {
-  const config = loadConfig({ file: rig.config, env: {} })
-  const { signal } = new AbortController()
-  const upstream = openStore(config)
-  const opened = await openKeys(config, 'rewrap', signal)
-  t.teardown(async () => {
-    await opened.close()
-    await upstream.close()
-  })
-  return {
-    keys: opened.keys,
-    pins: { key: 'main', allowedKeys: [], openKeys: [] },
-    target: null,
-    realm: 'test',
-    aliases: [],
-    conditions: await probeConditions(upstream, 'sealgate-state', signal),
-    copyTagMode: await probeCopyTagMode(upstream, 'sealgate-state', signal),
-    singleCopyLimit: 6 * MIB,
-    partSize: 5 * MIB,
-    retryMs: 1,
-    useFor: (key, versionId) => opened.useFor(Bucket, key, versionId),
-    journal: new TagJournal(new BucketClient(upstream, 'sealgate-state', signal), new BucketClient(upstream, Bucket, signal)),
-    ...change,
-    bucket: new MeddledBucket(upstream, Bucket, signal)
-  }
 }
 
 /** The same engine with the keys as their files are now. */

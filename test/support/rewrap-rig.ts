@@ -5,10 +5,18 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import type { Test } from 'tap'
 import { runCommand } from '../../src/cli/arguments.ts'
 import type { Platform } from '../../src/cli/platform.ts'
+import { openKeys, openStore } from '../../src/cli/store-command.ts'
 import { editKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestGateway, type TestGateway } from './gateway.ts'
 import { startTestStore, type TestStore } from './hostile.ts'
-import { parseConfig } from '../../src/config/load.ts'
+import { loadConfig, parseConfig } from '../../src/config/load.ts'
+import type { RewrapJob } from '../../src/maintenance/rewrap-object.ts'
+import { TagJournal } from '../../src/maintenance/tag-journal.ts'
+import { BucketClient, type Sent } from '../../src/store-client/bucket-client.ts'
+import { probeConditions } from '../../src/store-client/probe-conditions.ts'
+import { probeCopyTagMode } from '../../src/store-client/probe-tags.ts'
+
+const MIB = 1024 * 1024
 
 export interface Ran {
   readonly code: number
@@ -81,6 +89,55 @@ export async function startRewrapRig(t: Test, sections: Readonly<Record<string, 
       const keyring = await readKeyring(gateway.keyring)
       return keyring.keyId(keyring.current()!)
     }
+  }
+}
+
+/** Lets a test do something once a part has been copied. */
+class MeddledBucket extends BucketClient {
+  afterPart: (() => Promise<unknown>) | null = null
+
+  override async document(sent: Sent): Promise<Buffer> {
+    const answer = await super.document(sent)
+    const work = this.afterPart
+    if (work !== null && sent.query?.some(([name]) => name === 'partNumber') === true) {
+      this.afterPart = null
+      await work()
+    }
+    return answer
+  }
+}
+
+export type Engine = RewrapJob & { readonly bucket: MeddledBucket }
+
+/** The engine itself, with limits of a size that tests can reach. */
+export async function engine(
+  t: Test,
+  rig: RewrapRig,
+  change: Partial<RewrapJob> = {},
+  { signal }: Pick<AbortController, 'signal'> = new AbortController()
+): Promise<Engine> {
+  const config = loadConfig({ file: rig.config, env: {} })
+  const upstream = openStore(config)
+  const opened = await openKeys(config, 'rewrap', signal)
+  t.teardown(async () => {
+    await opened.close()
+    await upstream.close()
+  })
+  return {
+    keys: opened.keys,
+    pins: { key: 'main', allowedKeys: [], openKeys: [] },
+    target: null,
+    realm: 'test',
+    aliases: [],
+    conditions: await probeConditions(upstream, 'sealgate-state', signal),
+    copyTagMode: await probeCopyTagMode(upstream, 'sealgate-state', signal),
+    singleCopyLimit: 6 * MIB,
+    partSize: 5 * MIB,
+    retryMs: 1,
+    useFor: (key, versionId) => opened.useFor('bucket', key, versionId),
+    journal: new TagJournal(new BucketClient(upstream, 'sealgate-state', signal), new BucketClient(upstream, 'bucket', signal)),
+    ...change,
+    bucket: new MeddledBucket(upstream, 'bucket', signal)
   }
 }
 

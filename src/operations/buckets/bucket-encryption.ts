@@ -120,7 +120,7 @@ async function readDefault(ctx: OperationContext, bucket: string): Promise<Bucke
 }
 
 function stateOf(ctx: OperationContext): StateBucket {
-  return new StateBucket(ctx.services.upstream, ctx.services.config.upstream.stateBucket, ctx.request.http.signal)
+  return new StateBucket(ctx.services.upstream, ctx.services.config.upstream.stateBucket, ctx.signal)
 }
 
 function recordPlace(ctx: OperationContext, bucket: string): RecordPlace {

@@ -9,7 +9,7 @@ import { listsOnly, readListing, writeListing, type ListingRow, type RowEdit } f
 import { opaqueEtag, clientEtag } from '../objects/sealed-object.ts'
 import { forwardForDocument } from '../forward.ts'
 import { inspectObject, retryOnChange } from '../objects/inspect.ts'
-import { inParallel } from '../../concurrency/parallel.ts'
+import { parallelMap } from '../../concurrency/parallel.ts'
 
 /** What says that an object does not open, as opposed to a store or key service that fails: SSE-C objects want their key. */
 const closedCodes: ReadonlySet<string> = new Set(['InvalidRequest', 'SealgateIntegrityError', 'SealgateKeyUnavailable', 'SealgatePlaintextRefused'])
@@ -28,7 +28,7 @@ export async function listObjects(ctx: OperationContext<'ListObjects' | 'ListObj
     throw new S3Error('SealgateBadUpstream')
   }
   const rows = readListing(document)
-  const edits = await inParallel(rows, PARALLEL_LOOKUPS, (row) => editOf(ctx, row))
+  const edits = await parallelMap(rows, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, (row, signal) => editOf({ ...ctx, signal }, row))
   const body = writeListing(document, (_, i) => edits[i] ?? {})
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
   return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
@@ -65,7 +65,7 @@ async function rowFacts(ctx: BucketContext, row: ListingRow): Promise<RowFacts |
     if (unquoteEtag(object.upstreamEtag) === etag) ctx.services.objects.rememberRow(facts, ...name)
     return facts
   } catch (error) {
-    if (!(error instanceof S3Error) || ctx.request.http.signal.aborted) throw error
+    if (!(error instanceof S3Error) || ctx.signal.aborted) throw error
     return closedCodes.has(error.code) ? 'closed' : 'unknown'
   }
 }

@@ -2,7 +2,7 @@ import type { Checksum } from '../../envelope/envelope.ts'
 import type { Manifest } from '../../envelope/manifest.ts'
 import type { HeaderList } from '../../http/message.ts'
 import { type OperationContext, header } from '../context.ts'
-import { type InspectedObject, inspectObject, readManifest } from '../objects/inspect.ts'
+import { type InspectedObject, inspectNamed, readManifest } from '../objects/inspect.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
@@ -24,7 +24,7 @@ export function copySourceOf(ctx: OperationContext): CopySource {
 
 /**
  * Looks at the source and evaluates the client's conditions on it, against what the client sees of it.
- * @throws S3Error PreconditionFailed; the errors of `inspectObject`.
+ * @throws S3Error PreconditionFailed; the errors of `inspectNamed`.
  */
 export async function inspectSource(ctx: OperationContext, source: CopySource): Promise<InspectedObject> {
   // Also where source and destination are in one bucket, of which `send` tells the destination's owner.
@@ -35,7 +35,7 @@ export async function inspectSource(ctx: OperationContext, source: CopySource): 
     // What the store keeps of an object in clear goes along with its copy.
     ...encryption === 'off' || plaintext === 'allow' ? [['x-amz-checksum-mode', 'ENABLED'] as const] : []
   ]
-  const inspected = await inspectObject(ctx, { ...source, customerKey: customerKeyOfSource(ctx), headers })
+  const inspected = await inspectNamed(ctx, { ...source, customerKey: customerKeyOfSource(ctx), headers })
   const verdict = evaluateConditions({
     ifMatch: header(ctx, 'x-amz-copy-source-if-match'),
     ifNoneMatch: header(ctx, 'x-amz-copy-source-if-none-match'),

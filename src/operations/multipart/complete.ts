@@ -67,7 +67,7 @@ async function complete(ctx: UploadContext, listed: readonly CompletedPart[]): P
         const pause = AGAIN_MS[tries]
         if (pause === undefined) throw error.told
         // When the client goes away, the next request to the store says so.
-        await delay(pause / 2 + randomInt(pause), undefined, { signal: ctx.request.http.signal }).catch(() => undefined)
+        await delay(pause / 2 + randomInt(pause), undefined, { signal: ctx.signal }).catch(() => undefined)
       }
     }
   })

@@ -4,6 +4,7 @@ import { type ObjectContext, type OperationContext, placeOf, send, storedChecksu
 import type { WriteKey } from '../objects/object-keys.ts'
 import { DataKey } from '../../envelope/data-key.ts'
 import { sealUploadRecord, uploadHash } from '../../envelope/upload-records.ts'
+import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
@@ -28,7 +29,11 @@ export async function createMultipartUpload(ctx: OperationContext<'CreateMultipa
   const checksum = checksumSettings(ctx.request.headers)
   const described = upstreamHeaders(ctx.request.headers, 'object')
   const asked = await encryptionOfWrite(ctx)
-  const [key] = await Promise.all([keyForWrite(ctx, placeOf(ctx), asked), stateBucketOf(ctx).check()])
+  const [key] = await both(
+    ctx.signal,
+    (signal) => keyForWrite({ ...ctx, signal }, placeOf(ctx), asked),
+    (signal) => stateBucketOf(ctx, signal).check()
+  )
   const dataKey = DataKey.random()
   const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : ctx.policy.etag, storedChecksum: storedChecksum(ctx) }
   const headers = envelopeHeaders(ctx, {

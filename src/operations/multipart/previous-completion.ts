@@ -1,7 +1,7 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { Header, HttpResponse } from '../../http/message.ts'
 import { type ObjectContext, type OperationContext, type UploadContext, send } from '../context.ts'
-import { type InspectedObject, inspectTarget, retryOnChange } from '../objects/inspect.ts'
+import { type InspectedObject, inspectObject, targetOf, retryOnChange } from '../objects/inspect.ts'
 import { S3Error } from '../../errors.ts'
 import { readEncryptionHeaders } from '../objects/object-keys.ts'
 import { clientEtag } from '../objects/sealed-object.ts'
@@ -36,7 +36,7 @@ export async function completedBefore(ctx: UploadContext, listHash: Buffer): Pro
 
 async function inspectIfThere(ctx: ObjectContext): Promise<InspectedObject | null> {
   try {
-    return await retryOnChange(() => inspectTarget(ctx))
+    return await retryOnChange(() => inspectObject(ctx, targetOf(ctx)))
   } catch (error) {
     if (!(error instanceof S3Error)) throw error
     // Another object under this name: none at all, one of another key, or one that was not written here.

@@ -6,6 +6,7 @@ import { type OperationContext, header } from '../context.ts'
 import { type Attempt, type RecordedParts, readPartRecords } from './part-records.ts'
 import { type HeldPart, listHeldParts, unlessDenied } from './upstream-parts.ts'
 import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
+import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
 import { algorithmOfHeader, requireChecksumAlgorithm, type ChecksumAlgorithm, combineCrc, compositeChecksum, isCombinable } from '../../http/checksums.ts'
 
@@ -112,13 +113,17 @@ const LOOK_AGAIN_MS = [250, 750, 2000]
 export async function readPartState(ctx: OperationContext, upload: Upload, listed: readonly CompletedPart[]): Promise<PartState | null> {
   const named = new Map(listed.map(({ partNumber, etag }) => [partNumber, etag]))
   for (const pause of [...LOOK_AGAIN_MS, null]) {
-    const [recorded, held] = await Promise.all([readPartRecords(ctx, upload, { named }), unlessDenied(listHeldParts(ctx))])
+    const [recorded, held] = await both(
+      ctx.signal,
+      (signal) => readPartRecords({ ...ctx, signal }, upload, { named }),
+      (signal) => unlessDenied(listHeldParts({ ...ctx, signal }))
+    )
     if (held === null) return null
     if (held === 'denied') return onRecordsAlone(ctx, upload, recorded, listed)
     const known = { ...recorded, held: held.parts }
     if (pause === null || !listed.some((part) => lacksRecord(part, known))) return known
     // When the client goes away, the next request to the store says so.
-    await delay(pause, undefined, { signal: ctx.request.http.signal }).catch(() => undefined)
+    await delay(pause, undefined, { signal: ctx.signal }).catch(() => undefined)
   }
   return null
 }

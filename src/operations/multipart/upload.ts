@@ -41,7 +41,7 @@ export function uploadHashOf(ctx: UploadContext): Buffer {
   return uploadHash(placeOf(ctx), ctx.operation.uploadId)
 }
 
-export function stateBucketOf(ctx: OperationContext, signal: AbortSignal = ctx.request.http.signal): StateBucket {
+export function stateBucketOf(ctx: OperationContext, signal: AbortSignal = ctx.signal): StateBucket {
   return new StateBucket(ctx.services.upstream, ctx.services.config.upstream.stateBucket, signal)
 }
 

@@ -8,6 +8,7 @@ import { type Upload, findUpload, noSuchUpload, stateBucketOf } from './upload.t
 import { BodyVerifier } from '../../auth/body-verifier.ts'
 import { PartSealer } from '../../envelope/body.ts'
 import { MAX_PART_PLAINTEXT, MAX_PARTS, MIN_PART_SIZE } from '../../envelope/sizes.ts'
+import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
@@ -57,7 +58,7 @@ export async function uploadForPart(ctx: UploadContext, size: number): Promise<U
     if (upload === null) throw noSuchUpload(ctx)
     return upload
   }
-  const [upload, held] = await Promise.all([findUpload(ctx, 'fresh'), isHeld(ctx)])
+  const [upload, held] = await both(ctx.signal, (signal) => findUpload({ ...ctx, signal }, 'fresh'), (signal) => isHeld({ ...ctx, signal }))
   if (upload === null || !held) throw noSuchUpload(ctx)
   return upload
 }
@@ -132,7 +133,7 @@ async function storeUpstream(
   source: BodySource,
   { stages, storedSize, record }: Sealing
 ): Promise<PartRecord> {
-  return ctx.services.detachedWrites.run(ctx.request.http.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
+  return ctx.services.detachedWrites.run(ctx.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
     const response = await streamUpstream(ctx, source, stages, (body) => {
       body.once('end', bodySent)
       return sendPart(ctx, number, { body, contentLength: storedSize, checksum: upload.settings.storedChecksum, signal, answerSeconds })

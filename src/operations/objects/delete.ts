@@ -12,7 +12,7 @@ import { readAll } from '../../http/stage.ts'
 import { childOf, childrenOf, rewriteXml, upstreamDocument } from '../../s3/xml.ts'
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
-import { inParallel } from '../../concurrency/parallel.ts'
+import { parallelMap } from '../../concurrency/parallel.ts'
 
 /** DeleteObject: conditions on what the client sees, enforced by the store on what it holds. */
 export async function deleteObject(ctx: OperationContext<'DeleteObject'>): Promise<HttpResponse> {
@@ -76,7 +76,9 @@ export async function deleteObjects(ctx: OperationContext<'DeleteObjects'>): Pro
       message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.'
     })
   }
-  const translated = conditional ? await inParallel(objects, PARALLEL_LOOKUPS, (entry) => translate(ctx, entry)) : []
+  const translated = conditional
+    ? await parallelMap(objects, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, (entry, signal) => translate({ ...ctx, signal }, entry))
+    : []
   const failed = objects.filter((_, i) => translated[i] === 'failed')
   const document = conditional ? rewriteConditions(body, translated, limits) : body
   const headers = failed.length === objects.length ? null : await submit(ctx, document)

@@ -8,7 +8,7 @@ import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
 import { checkReadConditions } from './read-range.ts'
-import { inspectTarget, type InspectedObject, readManifest, retryOnChange } from './inspect.ts'
+import { inspectNamed, targetOf, type InspectedObject, readManifest, retryOnChange } from './inspect.ts'
 
 const attributeNames = ['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize'] as const
 type AttributeName = (typeof attributeNames)[number]
@@ -72,7 +72,7 @@ function invalid(name: string, value: string, message: string): S3Error {
 
 /** A single's checksum may stand in its manifest, which no other attribute needs. */
 async function inspectWithDigests(ctx: ObjectContext, digests: boolean): Promise<InspectedObject> {
-  const inspected = await inspectTarget(ctx)
+  const inspected = await inspectNamed(ctx, targetOf(ctx))
   const { object } = inspected
   if (!digests || inspected.manifest !== null || object.kind === 'plain' || !object.attributes.digestsInManifest) return inspected
   return { object, manifest: await readManifest(ctx, object) }

@@ -9,7 +9,7 @@ import { segmentRange } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { checkReadConditions, needsHeadFirst, effectiveRange, sliceOf, requestedRange, type Slice, type RequestedRange } from './read-range.ts'
-import { inspectTarget, type InspectedObject, ObjectChanged, readManifest, retryOnChange } from './inspect.ts'
+import { inspectNamed, targetOf, type InspectedObject, ObjectChanged, readManifest, retryOnChange } from './inspect.ts'
 import { objectHeaders } from './response-headers.ts'
 import { customerKeyOfAccess } from './object-keys.ts'
 import { fetchSlice, decryptingStream, type StoredRange } from './read-body.ts'
@@ -29,7 +29,7 @@ export async function getObject(ctx: OperationContext<'GetObject'>): Promise<Htt
 }
 
 async function inspectThenFetch(ctx: ObjectContext, wanted: RequestedRange): Promise<HttpResponse> {
-  const { object, manifest } = await inspectTarget(ctx)
+  const { object, manifest } = await inspectNamed(ctx, targetOf(ctx))
   const slice = checked(ctx, wanted, object, manifest)
   const headers = objectHeaders(ctx, object, manifest, slice)
   return { status: slice.status, headers, body: await fetchSlice(ctx, object, manifest, slice) }

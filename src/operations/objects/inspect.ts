@@ -48,7 +48,11 @@ export async function inspectObject(
     headers: at.headers ?? [],
     retry: true
   })
-  if (response.status !== 200) throw await errorOfHead(ctx, at, response)
+  if (response.status !== 200) {
+    const error = await relayError(ctx, response)
+    // The request may also name an upload, which is not what is missing.
+    throw response.status === 404 ? new S3Error(at.versionId === null ? 'NoSuchKey' : 'NoSuchVersion', { headers: error.headers }) : error
+  }
   response.body.resume()
   const storedSize = Number(response.headers.get('content-length') ?? Number.NaN)
   if (!Number.isSafeInteger(storedSize)) throw new S3Error('SealgateBadUpstream')
@@ -58,34 +62,38 @@ export async function inspectObject(
   return { object, manifest: wanted ? await readManifest(ctx, object) : null }
 }
 
-/** A HEAD tells no code: whoever asked with another method is told whether it is the bucket that is missing. */
-async function errorOfHead(ctx: OperationContext, at: ObjectAddress, response: UpstreamResponse): Promise<S3Error> {
-  const told = await relayError(ctx, response)
-  if (response.status !== 404) return told
-  // The request may name an upload besides, which is not what is missing.
-  const error = new S3Error(at.versionId === null ? 'NoSuchKey' : 'NoSuchVersion', { headers: told.headers })
-  if (ctx.request.http.method === 'HEAD' || response.headers.has('x-amz-delete-marker')) return error
-  const bucket = await send(ctx, { method: 'HEAD', bucket: at.bucket, key: null, retry: true })
-  bucket.body.resume()
-  return bucket.status === 404 ? new S3Error('NoSuchBucket', { fields: { BucketName: at.bucket } }) : error
+/**
+ * As `inspectObject`, for an object that the request itself names. A HEAD tells no code: here the store is asked whether it is the bucket
+ * that is missing, unless the client sent a HEAD, too. Rows of a list are never worth that question.
+ */
+export async function inspectNamed(ctx: OperationContext, at: ObjectAddress): Promise<InspectedObject> {
+  try {
+    return await inspectObject(ctx, at)
+  } catch (error) {
+    const asked = error instanceof S3Error && error.status === 404 && ctx.request.http.method !== 'HEAD'
+    if (!asked || error.headers.some(([name]) => name.toLowerCase() === 'x-amz-delete-marker')) throw error
+    const bucket = await send(ctx, { method: 'HEAD', bucket: at.bucket, key: null, retry: true })
+    bucket.body.resume()
+    throw bucket.status === 404 ? new S3Error('NoSuchBucket', { fields: { BucketName: at.bucket } }) : error
+  }
 }
 
-/** The object a GET or HEAD names. */
-export function inspectTarget(ctx: ObjectContext): Promise<InspectedObject> {
-  return inspectObject(ctx, {
+/** The object the request is for. */
+export function targetOf(ctx: ObjectContext): ObjectAddress {
+  return {
     bucket: ctx.operation.bucket,
     key: ctx.operation.key,
     versionId: ctx.operation.query.get('versionId') ?? null,
     customerKey: customerKeyOfAccess(ctx),
     headers: upstreamHeaders(ctx.request.headers, 'document')
-  })
+  }
 }
 
 /** HeadObject (AWS API): sizes, digests and ETag of the plaintext. */
 export async function headObject(ctx: OperationContext<'HeadObject'>): Promise<HttpResponse> {
   return retryOnChange(async () => {
     const wanted = requestedRange(ctx)
-    const { object, manifest } = await inspectTarget(ctx)
+    const { object, manifest } = await inspectNamed(ctx, targetOf(ctx))
     const [etag, lastModified] = [clientEtag(ctx, object, manifest), object.headers.get('last-modified')]
     checkReadConditions(ctx, etag, lastModified)
     const slice = sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object, manifest)

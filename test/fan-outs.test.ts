@@ -1,0 +1,203 @@
+// Everything that sends several requests to the store at once: after the first failure, and after whoever asked has gone, no request
+// goes to the store any more, and those under way are given up. The store here fails one request and is silent to all others.
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import {
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  UploadPartCommand
+} from '@aws-sdk/client-s3'
+import { copyInParts } from '../src/maintenance/copy-in-parts.ts'
+import { countKeyUsage } from '../src/maintenance/key-usage.ts'
+import { rewrapBucket } from '../src/maintenance/rewrap-bucket.ts'
+import { rewrapObject } from '../src/maintenance/rewrap-object.ts'
+import { engine, startRewrapRig, type RewrapRig } from './support/rewrap-rig.ts'
+import type { Match } from './support/rules.ts'
+
+const Bucket = 'bucket'
+const state = 'sealgate-state'
+const MiB = 1024 * 1024
+const OBJECTS = 40
+const NAMED = 200
+
+type Rig = RewrapRig & { readonly test: Test }
+
+interface FanOut {
+  /** Where in src it stands. */
+  readonly file: string
+  /** Its requests. */
+  readonly when: Match
+  /** Requests that it has under way at once. */
+  readonly limit: number
+  /** Failures that it takes before it ends; null: it never fails for one of its requests. */
+  readonly failures: number | null
+  /** @returns what begins it. */
+  readonly prepare: (rig: Rig) => Promise<(signal: AbortSignal) => Promise<unknown>>
+}
+
+const absent = Array.from({ length: NAMED }, (_, i) => ({ Key: `absent-${i}`, ETag: '"0123456789abcdef0123456789abcdef"' }))
+const isObject: Match = { bucket: Bucket, method: 'HEAD', key: /./ }
+
+async function beginUpload({ s3 }: Rig): Promise<string> {
+  return (await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'm' }))).UploadId!
+}
+
+async function putObjects({ s3 }: Rig): Promise<void> {
+  for (let i = 0; i < OBJECTS; i += 1) await s3.send(new PutObjectCommand({ Bucket, Key: `k${i}`, Body: 'x' }))
+}
+
+const fanOuts: readonly FanOut[] = [
+  {
+    file: 'operations/objects/delete.ts',
+    when: isObject,
+    limit: 32,
+    failures: 1,
+    prepare: async ({ s3 }) => (abortSignal) => s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: absent } }), { abortSignal })
+  },
+  {
+    file: 'operations/buckets/list-objects.ts',
+    when: isObject,
+    limit: 32,
+    failures: null,
+    prepare: async (rig) => {
+      await putObjects(rig)
+      return (abortSignal) => rig.s3.send(new ListObjectsV2Command({ Bucket }), { abortSignal })
+    }
+  },
+  {
+    file: 'operations/multipart/create.ts',
+    when: { bucket: state, method: 'HEAD' },
+    limit: 1,
+    failures: 1,
+    prepare: async ({ s3 }) => (abortSignal) => s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'm' }), { abortSignal })
+  },
+  {
+    file: 'operations/multipart/write-part.ts',
+    when: { method: 'GET' },
+    limit: 2,
+    failures: 1,
+    prepare: async (rig) => {
+      const UploadId = await beginUpload(rig)
+      return (abortSignal) => rig.s3.send(new UploadPartCommand({ Bucket, Key: 'm', UploadId, PartNumber: 1, Body: 'small' }), { abortSignal })
+    }
+  },
+  {
+    file: 'operations/multipart/select-parts.ts',
+    when: { method: 'GET', test: ({ bucket, query }) => bucket === Bucket || query.has('list-type') },
+    limit: 2,
+    failures: 1,
+    prepare: async (rig) => {
+      const UploadId = await beginUpload(rig)
+      const { ETag } = await rig.s3.send(new UploadPartCommand({ Bucket, Key: 'm', UploadId, PartNumber: 1, Body: 'small' }))
+      const MultipartUpload = { Parts: [{ PartNumber: 1, ETag }] }
+      return (abortSignal) => rig.s3.send(new CompleteMultipartUploadCommand({ Bucket, Key: 'm', UploadId, MultipartUpload }), { abortSignal })
+    }
+  },
+  {
+    file: 'maintenance/key-usage.ts',
+    when: isObject,
+    limit: 5,
+    failures: 1,
+    prepare: async (rig) => {
+      await putObjects(rig)
+      return async (signal) => countKeyUsage((await engine(rig.test, rig, {}, { signal })).bucket, { prefix: '', versions: false, concurrency: 5 })
+    }
+  },
+  {
+    file: 'maintenance/rewrap-bucket.ts',
+    when: isObject,
+    limit: 5,
+    failures: 25,
+    prepare: async (rig) => {
+      await putObjects(rig)
+      return async (signal) => {
+        const job = await engine(rig.test, rig, {}, { signal })
+        return rewrapBucket(job, { prefix: '', dryRun: true, concurrency: 5, onObject: () => undefined, onFailure: () => undefined })
+      }
+    }
+  },
+  {
+    file: 'maintenance/rewrap-object.ts',
+    when: { bucket: Bucket, method: 'GET', test: ({ query }) => query.has('tagging') || query.has('acl') },
+    limit: 2,
+    failures: 1,
+    prepare: async (rig) => {
+      await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'x' }))
+      await rig.rotate()
+      return async (signal) => rewrapObject(await engine(rig.test, rig, { copyTagMode: 'sent' }, { signal }), 'k')
+    }
+  },
+  {
+    file: 'maintenance/copy-in-parts.ts',
+    when: { bucket: Bucket, method: 'PUT', query: { partNumber: true } },
+    limit: 4,
+    failures: 1,
+    prepare: async (rig) => {
+      await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'x' }))
+      return async (signal) => {
+        const { bucket } = await engine(rig.test, rig, {}, { signal })
+        const source = [['x-amz-copy-source', `${Bucket}/k`]] as const
+        return copyInParts(bucket, { key: 'k', size: 40 * MiB, partSize: MiB, headers: [], source, destination: [], unchanged: async () => true })
+      }
+    }
+  }
+]
+
+await t.test('every fan-out of src is in the table', (t) => {
+  const root = join(import.meta.dirname, '..', 'src')
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts') && !file.startsWith('concurrency/'))
+  const found = files.filter((file) => /\b(?:parallel|parallelMap|both)\(/.test(readFileSync(join(root, file), 'utf8')))
+  t.strictSame(found.sort(), fanOuts.map(({ file }) => file).sort())
+  t.end()
+})
+
+/** Waits until the store has got so many. */
+async function reached(count: () => number, wanted: number): Promise<void> {
+  for (let i = 0; i < 500 && count() < wanted; i += 1) await delay(10)
+}
+
+for (const { file, when, limit, failures, prepare } of fanOuts) {
+  await t.test(file, async (t) => {
+    const rig = { ...await startRewrapRig(t), test: t }
+    const { rules } = rig.store
+    const run = await prepare(rig)
+    const seen = rules.add({ when, times: 0, fault: { type: 'refuse' } })
+    const silence = { when, times: Infinity, fault: { type: 'stall', at: 'before' } } as const
+    let most = 0
+    if (failures !== null) {
+      const failing = rules.add({ when, times: failures, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+      const silent = rules.add(silence)
+      await t.rejects(run(new AbortController().signal), 'it fails, though the store is silent to all others')
+      // Those that were sent before the failure came may reach the store after it.
+      await delay(30)
+      most += failures - 1 + limit
+      t.ok(seen.matched >= failures && seen.matched <= most, `${seen.matched} requests, ${failures} failures, ${limit} at once`)
+      failing.remove()
+      silent.remove()
+    }
+    const before = seen.matched
+    rules.add(silence)
+    const client = new AbortController()
+    const gone = t.rejects(run(client.signal))
+    await reached(() => seen.matched, before + limit)
+    t.ok(seen.matched >= before + limit, 'all of them are under way')
+    client.abort()
+    await gone
+    await delay(30)
+    most += limit
+    t.ok(seen.matched <= most, `${seen.matched} requests, of ${most} that may be, after the client has gone`)
+  })
+}
+
+await t.test('after a 404 the bucket is asked for at most once in a request, not once in a row', async (t) => {
+  const { s3, store } = await startRewrapRig(t)
+  const asked = store.rules.add({ when: { bucket: Bucket, method: 'HEAD', key: '' }, times: 0, fault: { type: 'refuse' } })
+  const { Errors } = await s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: absent } }))
+  t.equal(Errors?.length, NAMED)
+  t.equal(asked.matched, 0)
+})
