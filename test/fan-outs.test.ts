@@ -22,7 +22,6 @@ import type { Match } from './support/rules.ts'
 const Bucket = 'bucket'
 const state = 'sealgate-state'
 const MiB = 1024 * 1024
-const OBJECTS = 40
 const NAMED = 200
 
 type Rig = RewrapRig & { readonly test: Test }
@@ -41,32 +40,36 @@ interface FanOut {
 }
 
 const absent = Array.from({ length: NAMED }, (_, i) => ({ Key: `absent-${i}`, ETag: '"0123456789abcdef0123456789abcdef"' }))
-const isObject: Match = { bucket: Bucket, method: 'HEAD', key: /./ }
+
+/** HEADs of the objects that are called so. */
+function heads(prefix: string): Match {
+  return { bucket: Bucket, method: 'HEAD', key: new RegExp(`^${prefix}`) }
+}
 
 async function beginUpload({ s3 }: Rig): Promise<string> {
   return (await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'm' }))).UploadId!
 }
 
-async function putObjects({ s3 }: Rig): Promise<void> {
-  for (let i = 0; i < OBJECTS; i += 1) await s3.send(new PutObjectCommand({ Bucket, Key: `k${i}`, Body: 'x' }))
+async function putObjects({ s3 }: Rig, prefix: string, count: number): Promise<void> {
+  for (let i = 0; i < count; i += 1) await s3.send(new PutObjectCommand({ Bucket, Key: `${prefix}${i}`, Body: 'x' }))
 }
 
 const fanOuts: readonly FanOut[] = [
   {
     file: 'operations/objects/delete.ts',
-    when: isObject,
+    when: heads('absent'),
     limit: 32,
     failures: 1,
     prepare: async ({ s3 }) => (abortSignal) => s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: absent } }), { abortSignal })
   },
   {
     file: 'operations/buckets/list-objects.ts',
-    when: isObject,
+    when: heads('list'),
     limit: 32,
     failures: null,
     prepare: async (rig) => {
-      await putObjects(rig)
-      return (abortSignal) => rig.s3.send(new ListObjectsV2Command({ Bucket }), { abortSignal })
+      await putObjects(rig, 'list', 40)
+      return (abortSignal) => rig.s3.send(new ListObjectsV2Command({ Bucket, Prefix: 'list' }), { abortSignal })
     }
   },
   {
@@ -100,24 +103,24 @@ const fanOuts: readonly FanOut[] = [
   },
   {
     file: 'maintenance/key-usage.ts',
-    when: isObject,
+    when: heads('usage'),
     limit: 5,
     failures: 1,
     prepare: async (rig) => {
-      await putObjects(rig)
-      return async (signal) => countKeyUsage((await engine(rig.test, rig, {}, { signal })).bucket, { prefix: '', versions: false, concurrency: 5 })
+      await putObjects(rig, 'usage', 12)
+      return async (signal) => countKeyUsage((await engine(rig.test, rig, {}, { signal })).bucket, { prefix: 'usage', versions: false, concurrency: 5 })
     }
   },
   {
     file: 'maintenance/rewrap-bucket.ts',
-    when: isObject,
+    when: heads('rewrap'),
     limit: 5,
     failures: 25,
     prepare: async (rig) => {
-      await putObjects(rig)
+      await putObjects(rig, 'rewrap', 36)
       return async (signal) => {
         const job = await engine(rig.test, rig, {}, { signal })
-        return rewrapBucket(job, { prefix: '', dryRun: true, concurrency: 5, onObject: () => undefined, onFailure: () => undefined })
+        return rewrapBucket(job, { prefix: 'rewrap', dryRun: true, concurrency: 5, onObject: () => undefined, onFailure: () => undefined })
       }
     }
   },
@@ -161,9 +164,11 @@ async function reached(count: () => number, wanted: number): Promise<void> {
   for (let i = 0; i < 500 && count() < wanted; i += 1) await delay(10)
 }
 
+const shared = await startRewrapRig(t)
+
 for (const { file, when, limit, failures, prepare } of fanOuts) {
   await t.test(file, async (t) => {
-    const rig = { ...await startRewrapRig(t), test: t }
+    const rig = { ...shared, test: t }
     const { rules } = rig.store
     const run = await prepare(rig)
     const seen = rules.add({ when, times: 0, fault: { type: 'refuse' } })
@@ -191,11 +196,12 @@ for (const { file, when, limit, failures, prepare } of fanOuts) {
     await delay(30)
     most += limit
     t.ok(seen.matched <= most, `${seen.matched} requests, of ${most} that may be, after the client has gone`)
+    rules.clear()
   })
 }
 
 await t.test('after a 404 the bucket is asked for at most once in a request, not once in a row', async (t) => {
-  const { s3, store } = await startRewrapRig(t)
+  const { s3, store } = shared
   const asked = store.rules.add({ when: { bucket: Bucket, method: 'HEAD', key: '' }, times: 0, fault: { type: 'refuse' } })
   const { Errors } = await s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: absent } }))
   t.equal(Errors?.length, NAMED)
