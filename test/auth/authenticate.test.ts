@@ -79,6 +79,14 @@ await t.test('Authorization headers that cannot be read', async (t) => {
     t.same([error.code, error.status], [code, status], value)
     t.notMatch(JSON.stringify(error.fields), /abc|Zm9v/, 'credentials of other schemes are not repeated')
   }
+  const told = (value: string): unknown => {
+    const { code, fields } = refusal(withHeader(signHeader(get), 'Authorization', value))
+    return [code, fields['ArgumentValue']]
+  }
+  for (const scheme of ['Basic', 'Bearer', 'Digest', 'Negotiate', 'Token', 'AWS4-HMAC-SHA512']) t.same(told(`${scheme} abc`), ['InvalidArgument', scheme])
+  t.same(told('AWS abc'), ['InvalidArgument', 'AWS'])
+  for (const secret of ['Secret abc', 'basic abc', 'AWS4abc x', 'AWS4-HMAC-SHA256']) t.same(told(secret), ['InvalidArgument', ''], secret)
+  t.same(told(`AWS4-${'x'.repeat(100)} abc`), ['InvalidArgument', `AWS4-${'x'.repeat(59)}`], 'bounded')
 })
 
 await t.test('spellings that clients use', async (t) => {

@@ -219,6 +219,19 @@ await t.test('the trailer signature', async (t) => {
   t.equal(failure(promise('signed+trailer', 5, null), Buffer.from(raw)), 'MalformedTrailerError', 'not announced')
 })
 
+await t.test('what is too long fails at once, and not at its end', async (t) => {
+  for (
+    const body of [new BodyVerifier({ ...plain, length: 4 }, { computeMd5: false }), new BodyVerifier(promise('unsigned', 4, null), { computeMd5: false })]
+  ) {
+    t.throws(() => body.update(Buffer.from('5\r\nhello')), { code: 'IncompleteBody' })
+  }
+  const line = (length: number): string => failure(promise('unsigned', 0, 'crc32'), Buffer.from(`0\r\n${'a'.repeat(length - 3)}:\r\n\r\n`))
+  t.equal(line(4096), 'MalformedTrailerError', 'the longest line')
+  t.equal(line(4097), 'IncompleteBody')
+  const fields = (count: number): string => failure(promise('unsigned', 0, 'crc32'), Buffer.from(`0\r\n${'a:b\r\n'.repeat(count)}`))
+  t.equal(fields(8), 'MalformedTrailerError')
+})
+
 await t.test('promises of plain bodies', async (t) => {
   const data = Buffer.from('Welcome to Amazon S3.')
   const sha256 = createHash('sha256').update(data).digest('hex')

@@ -206,13 +206,14 @@ function rangesOf(marks: Uint8Array): [number, number][] {
 
 /** The mutants of each room whose hashes with the seed are the lowest: the choice does not change with the order of the files. */
 function chosen(): Target[] {
-  const again = options.again === undefined ? null : readFileSync(options.again, 'utf8')
+  const lines = options.again === undefined ? null : readFileSync(options.again, 'utf8').split('\n').map((line) => line.replace(/ # .*$/, ''))
+  const again = lines === null ? null : new Set(lines.flatMap((line) => /^(?:survived|no coverage) (.*)$/.exec(line)?.slice(1) ?? []))
   return options.room.flatMap((room) => {
     const all = [...sources].filter(([file]) => file.startsWith(`${room}/`)).flatMap(([file, source]) =>
       mutantsOf(source).map((mutant): Target => ({ ...mutant, room, file }))
     )
     const wanted = all.filter((target) =>
-      (again?.includes(describe(target)) ?? true)
+      (again?.has(describe(target)) ?? true)
       && (options.at.length === 0 || options.at.some((place) => place === target.file || place === `${target.file}:${target.line}`))
     )
     console.log(`${room}: ${all.length} mutants in ${[...sources.keys()].filter((file) => file.startsWith(`${room}/`)).length} files`)
