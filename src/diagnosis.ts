@@ -4,8 +4,8 @@ import { getSystemErrorMessage } from 'node:util'
 type Service = 'store' | 'kms' | 'files'
 
 /**
- * What the operator is told of the cause of a failure. Nothing in it is quoted: numbers, words of ours, and names whose alphabet and length
- * are bounded (`nameOf`, `requestIdOf`), so that neither keys nor contents nor credentials can be carried in it.
+ * The cause of a failure as the operator sees it. Only numbers, texts of the gateway, and names whose alphabet and length are bounded
+ * (`nameOf`, `requestIdOf`), so that it cannot contain keys, contents or credentials.
  */
 export interface Diagnosis {
   readonly service: Service
@@ -21,7 +21,7 @@ export interface Diagnosis {
   readonly remoteRequestId: string | null
   /** This clock minus the other side's, in whole seconds, from the `Date` of its answer; its resolution is one second. */
   readonly clockSkewSeconds: number | null
-  /** The region that the other side says it is. */
+  /** The region that the other side reports. */
   readonly expectedRegion: string | null
 }
 
@@ -98,7 +98,7 @@ export function clockSkewSeconds(date: string | undefined, now: number): number 
   return Math.round((now - theirs - 500) / 1000)
 }
 
-/** The diagnosis that an error or one of its causes carries; else what a system error of the file system tells; null: neither. */
+/** The diagnosis that an error or one of its causes carries; else that of a system error of the file system; null: neither. */
 export function diagnosisOf(error: unknown): Diagnosis | null {
   let system: Diagnosis | null = null
   for (let e = error, depth = 0; e instanceof Error && depth < 8; e = e instanceof AggregateError ? firstOf(e) : e.cause, depth += 1) {

@@ -103,7 +103,7 @@ interface S3ErrorOptions {
   readonly headers?: readonly (readonly [name: string, value: string])[]
   /** The status the store gave, where it differs from the table's. */
   readonly status?: number
-  /** A code of the store that is not in the table, sent on as it came. */
+  /** A code of the store that is not in the table, relayed unchanged. */
   readonly code?: string
   /** Who is behind it, where the code alone would name another: S3 has one SlowDown for gateway, store and key service. For the log only. */
   readonly endedBy?: 'store' | 'keys' | 'gateway' | null
@@ -123,7 +123,7 @@ export class Finding extends Error {
 
 /** An answer to the client that is an error. Thrown anywhere; rendered in one place (listener). */
 export class S3Error extends Error {
-  /** One of the table's codes, or what the store said. */
+  /** One of the table's codes, or the store's. */
   readonly code: string
   readonly status: number
   readonly fields: Readonly<Record<string, string>>

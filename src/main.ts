@@ -3,7 +3,7 @@ import { writeSync } from 'node:fs'
 import process from 'node:process'
 import { runCommand } from './cli/arguments.ts'
 
-// A state nobody thought of: going on could break a promise, so say where it happened (messages may quote data) and end.
+// An unexpected state: to continue could break a promise. Logs the place without the message, which may quote data, and exits.
 process.on('uncaughtException', (thrown: unknown) => {
   // Not everything that is thrown is an Error.
   const error = thrown instanceof Error ? thrown : new Error()

@@ -27,7 +27,7 @@ export function mayAccess(client: Client | null, access: Access): boolean {
   return bucket === null || client.buckets.some((pattern) => matchesPattern(pattern, bucket))
 }
 
-/** Compares with a pattern in which "*" stands for any text, in time linear in the product of the lengths at worst. */
+/** Compares with a pattern in which "*" matches any text. Worst case: time proportional to the product of the lengths. */
 function matchesPattern(pattern: string, name: string): boolean {
   if (!pattern.includes('*')) return pattern === name
   const pieces = pattern.split('*')

@@ -5,7 +5,7 @@ import type { ChunkSigner } from './types.ts'
 
 /** Bytes of a chunk header or trailer line, its end included. MinIO caps the line likewise. */
 const maxLine = 4096
-/** Trailer lines of which S3 knows one and the signature; the rest is room to say what is wrong. */
+/** Trailer lines that are read. S3 has one and the signature; more are read so that the error can name what is wrong. */
 const maxTrailerLines = 8
 const emptyDigest = Buffer.from(emptySha256, 'hex')
 
@@ -106,7 +106,7 @@ export class AwsChunkedDecoder {
     if (this.#state === 'header') this.#startChunk(line)
     else if (this.#state === 'trailer') this.#takeTrailer(line)
     else if (line === '') this.#state = 'header'
-    else throw broken('A chunk is longer than its header says.')
+    else throw broken('A chunk is longer than its header declares.')
   }
 
   #startChunk(line: string): void {

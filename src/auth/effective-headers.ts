@@ -3,7 +3,7 @@ import type { HeaderList } from '../http/message.ts'
 import type { Query } from '../http/target.ts'
 import { isPresignParameter } from '../sigv4/presigned.ts'
 
-/** Fields of which two values would be a choice between them. */
+/** Fields that must have one value: with two, readers could choose different ones. */
 const single = new Set(['authorization', 'content-length', 'content-md5', 'content-type', 'date', 'host', 'range'])
 /** Of the x-amz fields only these are lists, or merged by S3 itself. */
 const repeatable = /^x-amz-(?:meta-|grant-|object-attributes$|optional-object-attributes$)/

@@ -7,7 +7,7 @@ export function unknownAccessKeyId(accessKeyId: string): S3Error {
   return new S3Error('InvalidAccessKeyId', { fields: { AWSAccessKeyId: accessKeyId } })
 }
 
-/** Hex of Version 4, base64 of Version 2. Anything else may be a secret that somebody put where the signature belongs. */
+/** Hex of Version 4, base64 of Version 2. Anything else may be a secret in the wrong place. */
 const signatureShape = /^(?:[0-9a-f]{64}|[A-Za-z0-9+/]{27}=)$/
 
 /**
@@ -88,18 +88,18 @@ export function v2NotSupported(): S3Error {
 
 const knownSchemes: ReadonlySet<string> = new Set(['AWS', 'Basic', 'Bearer', 'Digest', 'Negotiate', 'Token'])
 
-/** @param scheme the first word: told back if it is the name of a scheme, for it may as well be a password or a token. */
+/** @param scheme the first word. Quoted only if it is the name of a scheme: it may be a password or a token. */
 export function invalidAuthorization(message: string, scheme: string): S3Error {
-  const told = knownSchemes.has(scheme) || scheme.startsWith('AWS4-') ? scheme.slice(0, 64) : ''
-  return new S3Error('InvalidArgument', { message, fields: { ArgumentName: 'Authorization', ArgumentValue: told } })
+  const quoted = knownSchemes.has(scheme) || scheme.startsWith('AWS4-') ? scheme.slice(0, 64) : ''
+  return new S3Error('InvalidArgument', { message, fields: { ArgumentName: 'Authorization', ArgumentValue: quoted } })
 }
 
-/** Clients are configured with fixed keys: no session token was ever issued for one. */
+/** Clients are configured with fixed keys, for which no session tokens are issued. */
 export function tokenRefused(): S3Error {
   return new S3Error('InvalidToken')
 }
 
-/** As AWS says it where the word is legal but not for this operation. */
+/** As AWS answers where the value is valid, but not for this operation. */
 export function contentSha256Refused(): S3Error {
   return new S3Error('InvalidRequest', { message: 'The value of x-amz-content-sha256 header is invalid.' })
 }

@@ -10,7 +10,7 @@ import type { Authenticated, ChunkSigner, PayloadPromise } from './types.ts'
  * What the headers of a verified request promise about its body. Depends on the method at most; what only some
  * operations allow is checked by `admitPayload`, once the operation is known.
  * @param headers as S3 sees them, names in lower case.
- * @param word null where the scheme says nothing of the body (Signature Version 2, anonymous).
+ * @param word null where the scheme does not cover the body (Signature Version 2, anonymous).
  * @param chunkSigner for signed streaming words.
  * @throws S3Error MissingContentLength, InvalidDigest, InvalidRequest, XAmzContentSHA256Mismatch
  */
@@ -102,7 +102,7 @@ export function admitPayload(authenticated: Pick<Authenticated, 'http' | 'header
     if (payload.framing === 'aws-chunked') throw contentSha256Refused()
     return
   }
-  // HTTP lets a request without any length stand for an empty body; AWS wants to be told (curl -X PUT gets a 411).
+  // In HTTP a request without a length has an empty body; AWS demands a length (curl -X PUT gets a 411).
   if (payload.framing !== 'aws-chunked' && authenticated.scheme !== 'post-policy' && !request.headers.has('content-length')) {
     throw new S3Error('MissingContentLength')
   }

@@ -60,7 +60,7 @@ export interface Authenticated {
   readonly payload: PayloadPromise
 }
 
-/** What authentication has to know besides the request. */
+/** What authentication needs to know in addition to the request. */
 export interface AuthContext {
   readonly credential: CredentialLookup
   /** Regions accepted in credential scopes; empty: any. The first is the one that error messages name. */
@@ -82,7 +82,7 @@ export interface Verified {
   readonly client: Client
   readonly scheme: Authenticated['scheme']
   readonly headers: ReadonlyMap<string, string>
-  /** null where nothing was said of the body. */
+  /** null where the request declares nothing about the body. */
   readonly contentSha256: ContentSha256 | null
   readonly chunkSigner: ChunkSigner | null
 }

@@ -30,7 +30,7 @@ const headerFields = new Set([
 const signatureFields = new Set(['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-security-token', 'x-amz-signature'])
 
 /**
- * The fields of a form that are headers of the upload; `acl` stands for `x-amz-acl`.
+ * The fields of a form that are headers of the upload; `acl` means `x-amz-acl`.
  * @throws S3Error InvalidArgument for values no header can carry and for an ACL given twice.
  */
 export function formHeaders(fields: ReadonlyMap<string, string>): ReadonlyMap<string, string> {

@@ -67,7 +67,7 @@ export function verifyQueryV4(request: HttpRequest, context: AuthContext): Verif
 
 /**
  * The hash that was signed and the one the body must have. A presigned request signs UNSIGNED-PAYLOAD unless the query or a
- * signed header says otherwise. A hash in an unsigned header only tightens what the signature leaves open, so it is
+ * signed header differs. A hash in an unsigned header only tightens what the signature leaves open, so it is
  * heeded (clients add that header without thinking of presigning).
  */
 function presignedPayload(headers: HeaderList, claim: PresignedClaim): { readonly payloadHash: string; readonly contentSha256: ContentSha256 } {

@@ -20,7 +20,7 @@ export class BoundedCache<V> {
 
   /**
    * @param maxWeight in the unit of `set`'s weight (bytes, or 1 per entry).
-   * @param evicted is told of each value that has to make room; not of those deleted, replaced or swept
+   * @param evicted is called with each value that has to make room; not with those deleted, replaced or swept
    */
   constructor(maxWeight: number, evicted: (value: V) => void = () => undefined) {
     this.#maxWeight = maxWeight
@@ -99,8 +99,8 @@ export class BoundedCache<V> {
 }
 
 /**
- * A map bounded in entries that many share: where it is full, whoever holds the most gives one up. So one owner of ever new entries
- * drives out its own, and all of it is anybody's while nobody else needs it.
+ * A map with a bounded number of entries that many owners share: when it is full, the owner of the most entries loses one. So an owner
+ * that adds more and more evicts its own, and a single owner can use all of it while no other needs it.
  */
 export class FairCache<V> {
   readonly #maxEntries: number
@@ -115,7 +115,7 @@ export class FairCache<V> {
     return this.#owners.size
   }
 
-  /** Whoever has set it. */
+  /** The value, of any owner. */
   get(key: string): V | undefined {
     return this.#shareOf(key)?.get(key)
   }

@@ -6,9 +6,9 @@ interface Seat<T> {
 }
 
 /**
- * What is under way, where members come and go thousands of times a second. A Set would do the same and cost more: the table
- * that V8 leaves behind when it rehashes one goes on pointing to its successor, so that one dead table in the old generation
- * keeps all that came after it, members included, until the next full collection (docs/decisions/0014).
+ * A set of what is in progress, for members that come and go thousands of times a second. A Set costs more: a table that V8 discards
+ * when it rehashes still points to its successor, so that one dead table in the old generation keeps all later ones and their
+ * members until the next full collection (docs/decisions/0014).
  */
 export class Roster<T> {
   readonly #seats: Seat<T>[] = []

@@ -1,9 +1,9 @@
-/** Counts who is inside, and lets one wait until nobody is. */
+/** Counts work in progress, and waits until there is none. */
 export class InFlight {
   #inside = 0
   #waiting: (() => void)[] = []
 
-  /** @returns what the one who entered calls when leaving; more calls of it count once. */
+  /** @returns to be called at the end of the work; further calls do nothing. */
   enter(): () => void {
     this.#inside += 1
     let left = false
@@ -16,7 +16,7 @@ export class InFlight {
     }
   }
 
-  /** Resolves as soon as nobody is inside. */
+  /** Resolves as soon as no work is in progress. */
   async empty(): Promise<void> {
     if (this.#inside > 0) {
       await new Promise<void>((resolve) => {
@@ -27,7 +27,7 @@ export class InFlight {
 }
 
 /**
- * Waits for work, but no longer than the signal: the work itself goes on, its late failure is swallowed.
+ * Waits for work until the signal aborts. The work itself is not stopped; its failure after that is ignored.
  * @throws signal.reason as soon as the signal aborts.
  */
 export function rejectOnAbort<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {

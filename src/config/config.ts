@@ -1,7 +1,7 @@
 import type { Client } from '../auth/types.ts'
 import { S3Error } from '../errors.ts'
 
-/** What the configuration says of a bucket. Patterns are resolved to one policy per bucket name when asked. */
+/** The policy of a bucket. Patterns are resolved to one policy per bucket name when asked. */
 export interface BucketPolicy {
   /** `on`: every object is sealed. `off`: passed through untouched. */
   readonly encryption: 'on' | 'off'
@@ -14,7 +14,7 @@ export interface BucketPolicy {
   readonly announce: 'none' | 'aws:kms'
   /**
    * Anonymous GET, HEAD and listing: `true`: answered, with the gateway's own rights; prefixes: the same, for what lies under one of them;
-   * `store`: passed on unsigned, so that the store's ACLs and policies decide. The store is not trusted, and then says who gets plaintext.
+   * `store`: passed on unsigned, so that the store's ACLs and policies decide. The store is not trusted, but then decides who reads plaintext.
    */
   readonly publicRead: boolean | 'store' | { readonly prefixes: readonly string[] }
   /** KMS only: one wrap serves many objects for a while. */
@@ -37,7 +37,7 @@ export function sealingKeys({ key, allowedKeys }: Pick<BucketPolicy, 'key' | 'al
 /** What decides which keys may open what lies in a bucket. */
 export type KeyPins = Pick<BucketPolicy, 'key' | 'allowedKeys' | 'openKeys'>
 
-/** The keys that may open what lies in a bucket, by name. The store, which says what an object is sealed with, chooses among these only. */
+/** Names of the keys that may open objects of a bucket. The envelope, which the store could replace, can name these only. */
 export function keysOf(policy: KeyPins): readonly string[] {
   return [...sealingKeys(policy), ...policy.openKeys]
 }
@@ -76,13 +76,13 @@ export interface Config {
     /** Addresses of front ends that terminate TLS for us and whose X-Forwarded-Proto is believed. */
     readonly trustedProxies: readonly string[]
     readonly allowPlainBeyondLoopback: boolean
-    /** What browsers are told of every bucket; empty: what the store says of each. */
+    /** CORS rules for all buckets; empty: the store's rules of each bucket. */
     readonly cors: readonly {
       readonly origins: readonly string[]
       readonly methods: readonly string[]
       readonly headers: readonly string[]
       readonly expose: readonly string[]
-      /** Seconds, as digits; null: not said. */
+      /** Seconds, as digits; null: not set. */
       readonly maxAge: string | null
     }[]
   }

@@ -28,7 +28,7 @@ export function loadConfig(sources: Sources): Config {
   return parseConfig(readConfigText(sources.file), sources)
 }
 
-/** The text of a configuration file, not yet looked at. @throws ConfigError when it cannot be read. */
+/** The text of a configuration file, not parsed yet. @throws ConfigError when it cannot be read. */
 export function readConfigText(file: string): string {
   try {
     return readFileSync(file, 'utf8')
@@ -128,7 +128,7 @@ function resolvePolicies(buckets: Readonly<Record<string, RawPolicy>>, keys: Con
   return Object.entries(buckets).map(([pattern, policy]) => [pattern, { ...policy, key: policy.key ?? only }] as const)
 }
 
-// From here on the tree itself is looked at, so that what belongs together is checked even where a section has other faults.
+// From here on the tree itself is checked, so that options that depend on each other are compared even where a section has other faults.
 
 function checkListen(listen: unknown, faults: ConfigFault[]): void {
   if (!isMap(listen)) return
@@ -137,7 +137,7 @@ function checkListen(listen: unknown, faults: ConfigFault[]): void {
   faults.push({ path: 'listen.host', message: `${host} is not a loopback address: give listen.tls, or set allowPlainBeyondLoopback: true` })
 }
 
-/** Two listeners on one port, or a gateway that is its own store. Only what is written as a number: other faults are told elsewhere. */
+/** Two listeners on one port, or a gateway that is its own store. Only ports that are numbers: other faults are reported elsewhere. */
 function checkPorts(tree: Tree, faults: ConfigFault[]): void {
   const { listen = {}, admin, upstream } = tree
   if (!isMap(listen)) return

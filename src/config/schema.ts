@@ -109,7 +109,7 @@ function upstreamSection(path: Text, secret: Text) {
   })
 }
 
-/** What the store itself is asked to encrypt with, beside the sealing: policies of buckets and organisations demand these headers. */
+/** The store's own encryption, in addition to sealing: policies of buckets and organisations demand these headers. */
 function storeEncryption() {
   const kms = z.strictObject({
     kms: z.string().regex(/^[\x21-\x7e]{1,2048}$/, 'must be the ARN, id or alias of a key, in ASCII'),

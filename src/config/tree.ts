@@ -43,7 +43,7 @@ function plain(read: () => unknown, faults: ConfigFault[]): unknown {
   }
 }
 
-/** Replaces `${NAME}` in texts (`$${` stands for `${`) and leaves out options that were given no value. */
+/** Replaces `${NAME}` in texts (`$${` means `${`) and leaves out options that were given no value. */
 export function expand(value: unknown, path: string, env: Sources['env'], faults: ConfigFault[]): unknown {
   if (typeof value === 'string') {
     return value.replace(/(\$?)\$\{([^}]*)\}/g, (whole, escape: string, variable: string) => {
@@ -97,7 +97,7 @@ function optionsOf(schema: unknown): string {
   return Object.keys(definition ?? {}).join(' ')
 }
 
-/** The faults an issue stands for: one for each option that does not exist. @param absent the section is not in the file at all. */
+/** The faults of an issue: one for each option that does not exist. @param absent the section is not in the file at all. */
 export function faultsOf(section: string, issue: z.core.$ZodIssue, absent: boolean): ConfigFault[] {
   const path = [section, ...issue.path].join('.')
   if (absent && issue.path.length === 0) return [{ path, message: 'must be given' }]

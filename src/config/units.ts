@@ -78,7 +78,7 @@ function within(value: number, { whole }: Kind, { min = -Infinity, above = -Infi
   return (!whole || Number.isSafeInteger(value)) && value >= min && value > above && value <= max
 }
 
-/** What is wrong with a text that is no number of this kind; '' when nothing better than the rule can be said. */
+/** What is wrong with a text that is not a number of this kind; '' when the rule itself is the best answer. */
 function unitFault(written: unknown, kind: Kind): string {
   const unit = /^[0-9.]+ ?([A-Za-z]{1,7})$/.exec(String(written))?.[1]?.toLowerCase()
   if (unit === undefined) return ''

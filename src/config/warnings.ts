@@ -15,7 +15,7 @@ function idleKeys({ keys, buckets }: Config): ConfigFault[] {
   }))
 }
 
-/** The store is not trusted with plaintext, and here it says who gets it. */
+/** The store is not trusted with plaintext, but decides here who reads it. */
 function storeDecides({ buckets }: Config): ConfigFault[] {
   return buckets.filter(([, { encryption, publicRead }]) => encryption === 'on' && publicRead === 'store').map(([pattern]) => ({
     path: `buckets.${pattern}.publicRead`,

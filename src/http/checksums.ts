@@ -107,7 +107,7 @@ class RunningCrc32 implements Checksum {
 }
 
 /**
- * Reads a checksum as it stands in a header, a trailer or in XML.
+ * Reads a checksum as written in a header, a trailer or in XML.
  * @returns null unless the text is the one base64 spelling of a digest of the right size.
  */
 export function parseChecksum(algorithm: ChecksumAlgorithm, text: string): Buffer | null {

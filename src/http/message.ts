@@ -39,7 +39,7 @@ export interface HttpRequest {
   readonly admit?: (as: Admittance) => void
 }
 
-/** For whom a request is served. Nobody has signed but a client. */
+/** For whom a request is served. Only requests of the kind `client` are signed. */
 export type Admittance =
   | { readonly kind: 'form' | 'preflight' | 'anonymous' }
   | { readonly kind: 'client'; readonly id: string; readonly limits: ClientLimits }
@@ -53,7 +53,7 @@ export interface ClientLimits {
   readonly bytesPerSecond: number | null
 }
 
-/** What the access line says beyond the wire, noted by the stages as they learn it. */
+/** What the access line has in addition to method, target and status, noted by each stage that finds it out. */
 export interface RequestNote {
   /** S3 operation name. */
   readonly operation?: string
@@ -66,7 +66,7 @@ export interface RequestNote {
 
 export interface HttpResponse {
   readonly status: number
-  /** In the order sent; latin1 characters stand for bytes. Content-Length included wherever a body has one. */
+  /** In the order sent; a latin1 character is a byte. Content-Length included wherever a body has one. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   /**
    * A stream is read only after the status line is due: the listener waits for its first chunk (or end, or error) before
@@ -82,7 +82,7 @@ export interface HttpResponse {
 }
 
 export interface Pending {
-  /** Headers besides those of the response, as far as they are known: asked for when the head goes out. */
+  /** Further headers of the response that are known when the head is sent. */
   readonly headers: () => HttpResponse['headers']
   readonly document: Promise<Buffer>
 }

@@ -38,9 +38,9 @@ export class StagedReadable extends Readable {
     this.#destroySource = options.destroySource
     source.on('error', this.#onError)
     source.on('close', this.#onClose)
-    // The source may fail before a reader has had its turn to listen; whoever reads later still gets the error.
+    // The source may fail before a reader listens; a later reader still gets the error.
     this.on('error', () => undefined)
-    // A source that failed before this existed says nothing any more: to wait for it would be to wait for ever.
+    // A source that failed before emits no further event: waiting for one would never end.
     if (source.destroyed && !source.readableEnded) this.destroy(source.errored ?? new Error('The source of the transfer closed before its end.'))
   }
 
@@ -110,15 +110,15 @@ export class StagedReadable extends Readable {
 }
 
 /**
- * High-water mark of the streams of a transfer: nothing is fetched for a reader that does not read. What waits in a stalled
- * transfer then is what was on its way when the reader stopped, and not a segment or two in every stream besides.
+ * High-water mark of the streams of a transfer: nothing is fetched for a reader that does not read. A stalled transfer then
+ * holds what was on its way when the reader stopped, and not a segment or two more in every stream.
  */
 export const NO_READ_AHEAD = 0
 
 /**
- * Pushes a chunk. @returns false when the source is to be paused: the chunk has to wait here, or was taken by a reader that
- * wants no more. Node says so of the next chunk only, which then would have to wait, too. Empty chunks are dropped: nobody
- * would read them and so ask for more.
+ * Pushes a chunk. @returns false when the source is to be paused: the chunk has to wait here, or was read by a reader that has
+ * paused since. Node returns false only for the next chunk, which then would have to wait, too. Empty chunks are dropped: they
+ * would not be read, and so no more would be requested.
  */
 export function pushed(stream: Readable, chunk: Buffer): boolean {
   return chunk.length === 0 || (stream.push(chunk) && !stream.isPaused())
@@ -138,9 +138,9 @@ export async function readAll(source: Readable, limit: number, tooLarge: () => E
 }
 
 /**
- * Bytes gathered piece by piece and taken from the front. Pieces are copied together as they come, into room for twice as
- * many: kept as they are, those of one byte each, as any client can frame them, would cost five hundred times their size, and
- * joined anew with each that comes they would cost the square of their number.
+ * Bytes that are added piece by piece and taken from the front. Pieces are copied into one buffer of up to twice their size: kept as they
+ * are, pieces of one byte, which any client can send, would cost five hundred times their size; joined with each new piece, they
+ * would cost the square of their number.
  */
 export class ByteQueue {
   #bytes: Buffer = Buffer.alloc(0)
@@ -151,7 +151,7 @@ export class ByteQueue {
     return this.#length
   }
 
-  /** What is held. Stays as it is, whatever is added or dropped afterwards. */
+  /** What is held. Not changed by what is added or dropped afterwards. */
   get view(): Buffer {
     return this.#bytes.subarray(this.#start, this.#start + this.#length)
   }
@@ -167,13 +167,13 @@ export class ByteQueue {
     this.#length += piece.length
   }
 
-  /** Lets go of bytes at the front, of which at least so many are held. */
+  /** Drops bytes at the front. @param bytes at most `length` */
   drop(bytes: number): void {
     this.#start += bytes
     this.#length -= bytes
   }
 
-  /** All of them, and begins anew. */
+  /** All bytes; the queue is empty afterwards. */
   take(): Buffer {
     const bytes = this.view
     this.#bytes = Buffer.alloc(0)

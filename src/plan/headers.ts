@@ -3,7 +3,7 @@ import { S3Error } from '../errors.ts'
 import type { Header, HeaderList } from '../http/message.ts'
 
 /**
- * Which headers travel, in both directions. Allow-lists: what is not named stays here, so a header nobody thought of can
+ * Which headers travel, in both directions. Allow-lists: what is not named is dropped, so an unknown header can
  * neither carry a digest of plaintext to the store nor a fact about stored bytes to a client. A trailing "*" is a prefix.
  */
 
@@ -28,7 +28,7 @@ class HeaderSet {
 /** Say who asks and pays, and let the store answer a browser's Origin; they touch no bytes. */
 const general = ['access-control-request-*', 'origin', 'x-amz-expected-bucket-owner', 'x-amz-request-payer'] as const
 
-/** Kept with an object by the store and given back on reads. */
+/** Stored with an object and returned on reads. */
 const description = [
   ...systemMetadata,
   'x-amz-meta-*',
@@ -94,9 +94,9 @@ export type UpstreamHeaderClass = keyof typeof upstream
 const browser = ['access-control-*', 'vary'] as const
 
 /**
- * What is relayed of a sealed object by the store's word (docs/decisions/0028): what the digest binds (content type and encoding, user
- * metadata), facts of its keeping, and advice on keeping and showing it that changes neither the bytes nor what they are. Nothing that
- * sends a client elsewhere, and nothing that says to whom a browser may give it.
+ * What is relayed from the store about a sealed object (docs/decisions/0028): what the digest binds (content type and encoding, user
+ * metadata), facts of its storage, and advice on caching and display that changes neither the bytes nor their meaning. No header that
+ * redirects a client, and none that controls which origins a browser gives it to.
  */
 const sealedFacts = [
   ...systemMetadata,
@@ -129,7 +129,7 @@ const writeFacts = [
 ] as const
 
 const downstream = {
-  /** GET and HEAD of sealed objects. Length, range, ETag, checksums, parts and encryption are told of the plaintext by the handler. */
+  /** GET and HEAD of sealed objects. Length, range, ETag, checksums, parts and encryption are added by the handler. */
   object: new HeaderSet(...sealedFacts),
   /** Reads of objects that Sealgate did not write, where they are allowed: all of them is the store's word. */
   'plain-object': new HeaderSet(...objectFacts),
@@ -187,7 +187,7 @@ export function upstreamHeaders(headers: Iterable<Header>, kind: UpstreamHeaderC
   return given.flatMap(([name, value]): Header[] => {
     if (!upstream[kind].has(name)) return []
     if (name !== 'content-encoding') return [[name, value]]
-    // What the client wrote of the other codings stays as it is, blanks too: it is given back so.
+    // The other codings stay exactly as the client wrote them, blanks too: they are returned so.
     const codings = value.split(',').filter((c) => c.trim().toLowerCase() !== 'aws-chunked').join(',').trim()
     return codings === '' ? [] : [[name, codings]]
   })

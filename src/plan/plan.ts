@@ -6,7 +6,7 @@ import type { Operation } from '../s3/route.ts'
 import { type OperationName, operations } from '../s3/operations.ts'
 
 /**
- * What encryption does to every S3 operation. Pure, and the one place that says it: handlers do what a row names, the
+ * What encryption does to every S3 operation. Pure, and the only place that decides it: handlers do what a row names, the
  * documentation is printed from it, and an operation without a row does not compile.
  *
  * - `forward`: re-signed, headers filtered, body untouched
@@ -98,7 +98,7 @@ export const planners = {
   },
   AbortMultipartUpload: rewrite('abortMultipartUpload', 'Upload state removed after the store has aborted.'),
   ListParts: rewrite('listParts', 'Sizes, ETags and checksums of the plaintext parts.'),
-  ListMultipartUploads: rewrite('listMultipartUploads', 'The store\'s own list; nothing is said of checksums, whose settings are sealed.'),
+  ListMultipartUploads: rewrite('listMultipartUploads', 'The store\'s own list, without the settings of checksums, which are sealed.'),
 
   // Listings and buckets
   ListObjects: rewrite('listObjects', 'Plaintext sizes by arithmetic; ETags by the bucket\'s mode.'),

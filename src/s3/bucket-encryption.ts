@@ -16,7 +16,7 @@ export interface BucketEncryption {
 
 /**
  * Reads the document of PutBucketEncryption, and what `renderBucketEncryption` wrote.
- * @throws S3Error MalformedXML, InvalidArgument for a key id beside AES256, NotImplemented for aws:kms:dsse.
+ * @throws S3Error MalformedXML, InvalidArgument for a key id together with AES256, NotImplemented for aws:kms:dsse.
  */
 export function readBucketEncryption(document: Buffer, limits: XmlLimits): BucketEncryption {
   const { algorithm, kmsKeyId, bucketKeyEnabled, blockedTypes } = parseEncryptionConfiguration(document, limits)

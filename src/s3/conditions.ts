@@ -44,7 +44,7 @@ export function parseEtagList(text: string): '*' | readonly EntityTag[] {
 /**
  * Evaluates the conditions of a read, in the order of RFC 9110 13.2.2: If-Match outranks If-Unmodified-Since,
  * If-None-Match outranks If-Modified-Since; dates that are no dates are ignored, and so is an If-Modified-Since of the
- * future (S3 does as RFC 2616 14.25 said). For copies, where nothing can be "not modified", `not-modified` is a failure.
+ * future (S3 follows RFC 2616 14.25). For copies, where nothing can be "not modified", `not-modified` is a failure.
  * @param object null: there is none, so that every If-Match fails and every If-None-Match passes
  * @param now milliseconds since 1970
  */
@@ -110,7 +110,7 @@ export function parseHttpDate(text: string): number | null {
   const [hour = 0, minute = 0, second = 0] = (groups['time'] ?? '').split(':').map(Number)
   if (month < 0 || day < 1 || hour > 23 || minute > 59 || second > 60) return null
   const time = Date.UTC(fullYear(groups['year'] ?? ''), month, day, hour, minute, second)
-  // Date.UTC carries 31 Feb into March; a date that does not exist is no date. A leap second is the next minute.
+  // Date.UTC carries 31 Feb into March; a date that does not exist is not a date. A leap second becomes the next minute.
   return new Date(Date.UTC(fullYear(groups['year'] ?? ''), month, day)).getUTCDate() === day ? time : null
 }
 

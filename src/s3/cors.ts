@@ -2,13 +2,13 @@ import { checksumAlgorithms } from '../http/checksums.ts'
 import { S3Error } from '../errors.ts'
 import { childrenOf, childText, parseXml, textOf, upstreamDocument, type XmlLimits } from './xml.ts'
 
-/** What somebody wrote: a CORSRule of the AWS API, or one of `listen.cors`. Origins and headers have at most one "*" each. */
+/** A rule as written: a CORSRule of the AWS API, or one of `listen.cors`. Origins and headers have at most one "*" each. */
 interface WrittenRule {
   readonly origins: readonly string[]
   readonly methods: readonly string[]
   readonly headers: readonly string[]
   readonly expose: readonly string[]
-  /** Seconds a browser may keep the answer; null: not said. */
+  /** Seconds a browser may keep the answer; null: not set. */
   readonly maxAge: string | null
 }
 
@@ -28,7 +28,7 @@ export interface CorsRule {
 export interface CorsQuestion {
   readonly origin: string
   readonly method: string
-  /** Names of `Access-Control-Request-Headers` in lower case, each once; null: more than are looked at. */
+  /** Names of `Access-Control-Request-Headers` in lower case, each once; null: more than are examined. */
   readonly headers: readonly string[] | null
 }
 
@@ -86,9 +86,9 @@ export function corsRule({ origins, methods, headers, expose, maxAge }: WrittenR
 
 /** The value of Access-Control-Expose-Headers: what the rule names, and where that includes ETag, what goes with it. */
 export function exposed(names: readonly string[]): string {
-  const told = new Map(names.map((name) => [name.toLowerCase(), name]))
-  if (told.has('etag')) { for (const name of besidesETag) if (!told.has(name)) told.set(name, name) }
-  return joinedWithin([...told.values()], ', ')
+  const shown = new Map(names.map((name) => [name.toLowerCase(), name]))
+  if (shown.has('etag')) { for (const name of besidesETag) if (!shown.has(name)) shown.set(name, name) }
+  return joinedWithin([...shown.values()], ', ')
 }
 
 /** The names in `Access-Control-Request-Headers`, in lower case and each once; null when there are more than 100. */
@@ -124,7 +124,7 @@ export function corsHeaders(rule: CorsRule, { origin, headers }: CorsQuestion): 
   ]
 }
 
-/** Texts with at most one "*", which stands for any text. Those without are found in one step, the others are tried in turn. */
+/** Texts with at most one "*", which matches any text. Those without are found in one step, the others are tried in turn. */
 class Patterns {
   /** True when one of them matches everything. */
   readonly all: boolean

@@ -102,7 +102,7 @@ interface DefaultEncryption {
   readonly algorithm: string
   readonly kmsKeyId: string | null
   readonly bucketKeyEnabled: boolean
-  /** `SSE-C`, `NONE`; empty when the document says nothing. */
+  /** `SSE-C`, `NONE`; empty when the document does not name one. */
   readonly blockedTypes: readonly string[]
 }
 

@@ -61,7 +61,7 @@ export interface ParsedError {
   readonly fields: Readonly<Record<string, string>>
 }
 
-/** At most what S3 itself ever sends; a longer "error" is not read. */
+/** Larger than any error of S3; a longer one is not read. */
 const errorDocument = { ...upstreamDocument, maxBytes: 65536 }
 
 /**
@@ -82,7 +82,7 @@ export function parseErrorXml(document: Buffer): ParsedError | null {
     }
     return { code, message: childText(xml, xml.root, 'Message') ?? '', fields }
   } catch {
-    // Whatever made it unreadable, it is no error document; the status line still says what happened.
+    // Not an error document: the status line alone reports the error.
     return null
   }
 }

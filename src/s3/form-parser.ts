@@ -25,9 +25,9 @@ export class FormSource {
   async start(): Promise<void> {
     while (this.#held.length < 2) await this.#more()
     if (!this.#held.view.subarray(0, 2).equals(this.delimiter.subarray(0, 2))) {
-      const begun = this.#held.take()
+      const first = this.#held.take()
       this.#held.add(this.delimiter.subarray(0, 2))
-      this.#held.add(begun)
+      this.#held.add(first)
       this.#taken -= 2
     }
     while (this.#held.length < this.delimiter.length) await this.#more()

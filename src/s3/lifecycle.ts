@@ -18,7 +18,7 @@ export function lifecycleForStore(document: Buffer, storedSize: StoredSize, limi
 }
 
 /**
- * The way back. A number that no plaintext size maps to (set at the store by somebody else) becomes the bound that
+ * The way back. A number that no plaintext size maps to (set at the store, not through the gateway) becomes the bound that
  * chooses the same objects: the largest plaintext at or below it for GreaterThan, the smallest at or above it for LessThan
  * (an empty object apart, which "greater than -1" would be needed for).
  * @throws S3Error SealgateBadUpstream

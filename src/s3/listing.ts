@@ -7,7 +7,7 @@ import type { XmlDocument, XmlEditor, XmlElement } from './xml.ts'
 type RowKind = 'object' | 'version' | 'upload' | 'part'
 const rowKinds: ReadonlyMap<string, RowKind> = new Map([['Contents', 'object'], ['Version', 'version'], ['Upload', 'upload'], ['Part', 'part']])
 
-/** A row of ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads or ListParts, as the store tells it. */
+/** A row of ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads or ListParts, as the store lists it. */
 export interface ListingRow {
   readonly kind: RowKind
   /** Decoded object key. Rows of ListParts all have the key of the upload. */
@@ -19,7 +19,7 @@ export interface ListingRow {
   readonly etag: string | null
   /** Stored bytes. */
   readonly size: number | null
-  /** Of the stored bytes of a part, in base64, by the name of their element (`ChecksumCRC32`); other rows tell no values. */
+  /** Of the stored bytes of a part, in base64, by the name of their element (`ChecksumCRC32`); empty for other rows. */
   readonly checksums: ReadonlyMap<string, string>
   readonly lastModified: string | null
   readonly storageClass: string | null
@@ -52,7 +52,7 @@ function keyOf(text: string, encoded: boolean): string {
   try {
     return percentDecode(text.replaceAll('+', ' '))
   } catch {
-    // A listing never fails for one row: a key that does not decode is shown as it came and found by nobody.
+    // A listing does not fail for one row: a key that does not decode is shown as the store wrote it.
     return text
   }
 }

@@ -46,8 +46,8 @@ export interface CopySource {
  * Reads `x-amz-copy-source`: `bucket/key` or `/bucket/key`, percent-encoded in part or as a whole (`bucket%2Fkey`: AWS's samples
  * for Java and Go), with `?versionId=` behind it. The order is that of AWS, MinIO and radosgw: cut at the first bare "?", decode
  * once, then cut at the first "/". An encoded "?" is part of the key. "+" is a plus, as in request paths: the gateway authorises and
- * unwraps what the store will copy. Stores crash on what does not decode (radosgw 16), so nothing of the header travels;
- * `formatCopySource` says it again.
+ * unwraps what the store will copy. Stores crash on what does not decode (radosgw 16), so the header itself is never sent on:
+ * `formatCopySource` writes a new one.
  * @param value header value as received: latin1 characters stand for bytes
  * @throws S3Error InvalidArgument (syntax, bad escapes), NotImplemented (ARNs), InvalidBucketName, KeyTooLongError
  */

@@ -15,7 +15,7 @@ export interface OperationRow {
   readonly select: readonly string[]
   /** A header that must be present too. */
   readonly header?: string
-  /** Query parameters that may come besides; they go upstream. */
+  /** Further query parameters that are accepted; they go upstream. */
   readonly parameters: readonly string[]
   /** Needs the right to write. Data that leaves the store or a changed setting counts, a query of data does not. */
   readonly write: boolean

@@ -2,13 +2,13 @@ import { S3Error } from '../errors.ts'
 
 /** Rows of one page of a listing, as AWS, Ceph and MinIO give them unless asked for fewer. */
 const PAGE = 1000
-/** Rows that a listing made for a request may have: a hundred tries at each of 10,000 parts. */
+/** Rows that a listing made for a request may have: a hundred attempts at each of 10,000 parts. */
 export const MOST_ROWS = 1_000_000
 
 /**
- * Judges whether a store's listing comes to an end: its tokens are the store's own, and one that gave the same again and again,
- * or another row each time, would be asked for ever. A token is held against the one before and against one that is replaced
- * after 1, 2, 4, … pages (Brent), so that a cycle of any length is found and nothing grows.
+ * Detects a listing that does not end: the store chooses the tokens, and could repeat one, or return new rows, for ever. Each token is
+ * compared with the one before and with one that is replaced after 1, 2, 4, … pages (Brent's algorithm), so that a cycle of any
+ * length is found with constant memory.
  */
 export class PageTurns {
   readonly #mostRows: number
@@ -24,15 +24,15 @@ export class PageTurns {
   }
 
   /**
-   * To be called when a page says that there is another.
-   * @param token names the next page; null where the store forgot it. @param rows of this page.
+   * To be called when a page is not the last.
+   * @param token names the next page; null where the store did not name one. @param rows of this page.
    * @throws S3Error SealgateBadUpstream
    */
   turn(token: string | null, rows: number): void {
     this.#turns += 1
     this.#rows += Math.max(rows, PAGE)
     if (token === null || token === this.#last || token === this.#remembered || this.#rows > this.#mostRows) {
-      throw new S3Error('SealgateBadUpstream', { message: 'The store gives a listing that does not end.' })
+      throw new S3Error('SealgateBadUpstream', { message: 'The store returned a listing that does not end.' })
     }
     this.#last = token
     if (this.#turns < this.#nextRemembered) return

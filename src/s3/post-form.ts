@@ -21,7 +21,7 @@ const signatureFields = new Set([
 ])
 /** Fields with their part headers; far above what fits into `maxFieldBytes` with any real client's headers. */
 const maxHeadBytes = 64 * 1024
-/** A form whose rest is at most this is read whole before it is handed on: its length is exact whatever follows the file. */
+/** A form whose rest is at most this is read whole before it is handed on: its length is then exact, also when fields follow the file. */
 const smallFileBytes = 256 * 1024
 
 /** A browser form as S3 takes it (AWS, "POST Object"). */
@@ -29,15 +29,15 @@ export interface PostForm {
   /** Fields in front of the file by lower-case name, `${filename}` replaced. Fields behind the file are ignored, as S3 does. */
   readonly fields: ReadonlyMap<string, string>
   /**
-   * Fails with MalformedPOSTRequest when the form does not end as it should, or not after `fileLength` bytes: reading to the
-   * end is what tells a whole file from a cut one.
+   * Fails with MalformedPOSTRequest when the form does not end as it should, or not after `fileLength` bytes: only after the end
+   * has been read is the file known to be complete.
    */
   readonly file: Readable
 }
 
 /** A form read up to the first byte of its file. */
 interface FormFields {
-  /** As sent, by lower-case name: `${filename}` still stands in them. */
+  /** As sent, by lower-case name: `${filename}` is not replaced yet. */
   readonly fields: ReadonlyMap<string, string>
   /**
    * The fields with `${filename}` replaced in all but those of the signature (AWS, "Creating a POST policy"). To be called once
@@ -168,7 +168,7 @@ async function openFile(source: FormSource, contentLength: number | null): Promi
   const fileStart = source.taken
   const chunks = source.file()
   const { held, ended } = await readAhead(chunks)
-  // Closing delimiter and "--" and CRLF stand behind the file.
+  // The closing delimiter, "--" and CRLF follow the file.
   const computed = contentLength === null ? null : contentLength - fileStart - source.delimiter.length - 4
   const fileLength = ended ? held.length : computed
   return { file: Readable.from(counted([held.take()], chunks, fileLength), { objectMode: false }), fileLength }

@@ -41,7 +41,7 @@ export function resolveRange(range: RangeSpec, size: number): ByteRange {
   return { first, last }
 }
 
-/** The 416 of S3. Its body tells the size, so it must be the plaintext's. @param size plaintext bytes */
+/** The 416 of S3. Its body has the size, which must be the plaintext's. @param size plaintext bytes */
 function invalidRange(requested: string, size: number): S3Error {
   return new S3Error('InvalidRange', { fields: { RangeRequested: requested, ActualObjectSize: String(size) } })
 }

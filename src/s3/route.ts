@@ -122,7 +122,7 @@ export function route(request: RoutableRequest, domains: readonly string[]): Ope
   const chosen = choose(request, where, query)
   const kept = keepParameters(chosen, query)
   if (chosen.name === 'PostObject') checkForm(request.headers)
-  // The table gives each name its level and `choose` matched it: the one place where that is told to the compiler.
+  // The table gives each name its level and `choose` matched it: the compiler cannot know it.
   return { name: chosen.name, bucket: where.bucket, key: where.key, query: kept, uploadId: kept.get('uploadId') ?? null } as Operation
 }
 
@@ -195,7 +195,7 @@ function checkForm(headers: HeaderLookup): void {
 }
 
 const signatureV2 = new Set(['AWSAccessKeyId', 'Signature', 'Expires'])
-/** Besides `x-amz-*`, what old boto puts into the query of a presigned request instead of a header. */
+/** What old boto puts into the query of a presigned request instead of a header, in addition to `x-amz-*`. */
 const hoistable = new Set([
   'content-type',
   'content-md5',

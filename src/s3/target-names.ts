@@ -62,7 +62,7 @@ const shapes = {
   }
 } as const satisfies Partial<Record<OperationName, Readonly<Record<string, Read>>>>
 
-/** Names of elements, in lower case, that some reader of one of these documents takes for the name of a target. */
+/** Names of elements, in lower case, that a reader of one of these documents may read as the name of a target. */
 const naming: ReadonlySet<string> = new Set(Object.values(shapes).flatMap((shape) => Object.keys(shape).map((path) => lastOf(path).toLowerCase())))
 
 /** Operations whose documents name targets. */

@@ -1,6 +1,6 @@
 /**
- * The parser of S3's documents: small trees of elements with text. Every step moves forward by what it has read, and what does not
- * end is looked for once, so that the time is linear in the length whatever a client or a store writes
+ * The parser of S3's documents: small trees of elements with text. Every step moves forward by what it has read, and a missing end
+ * is searched for once, so that the time is linear in the length for every input
  * (docs/decisions/0015-own-xml-parser.md). What else XML can do (document types, declared entities) is refused; attributes,
  * comments and processing instructions are passed over.
  */

@@ -13,7 +13,7 @@ export interface SignableRequest {
 }
 
 // Text that strict re-encoding would not change: unreserved characters, and upper-case escapes of others ("/" is kept
-// bare in paths, so its escape is not canonical there). Nearly all requests pass, and need no decoding at all.
+// bare in paths, so its escape is not canonical there). Nearly all requests pass, and need no decoding.
 const escapedOther = '%(?!2D|2E|3\\d|4[1-9A-F]|5[\\dA]|5F|6[1-9A-F]|7[\\dA]|7E)[\\dA-F]{2}'
 const canonicalPathText = new RegExp(`^(?:[A-Za-z0-9\\-._~/]|(?!%2F)${escapedOther})*$`)
 const canonicalQueryText = new RegExp(`^(?:[A-Za-z0-9\\-._~]|${escapedOther})*$`)

@@ -1,6 +1,6 @@
 import { S3Error } from '../errors.ts'
 
-/** What a request says of its SigV4 signature, wherever it says it. */
+/** The signature of a request and what it claims to cover, from the header or the query. */
 export interface SignatureClaim {
   readonly credential: ScopedCredential
   readonly signedHeaders: readonly string[]
@@ -62,8 +62,8 @@ interface ScopedCredential {
 }
 
 /**
- * Clients of stores other than AWS sign with whatever stands for a region: `*`, `auto`, the host (git-annex: `127.0.0.1`), with a port.
- * So a region is any text that no reader of the scope can take apart: printable ASCII without "/" and ",", as long as a DNS name with
+ * Clients of stores other than AWS sign with other texts as a region: `*`, `auto`, the host (git-annex: `127.0.0.1`), with a port.
+ * So a region is any text that does not split the scope: printable ASCII without "/" and ",", as long as a DNS name with
  * a port can be (RFC 1035 2.3.4: 253 characters).
  */
 const regionText = /^[\x21-\x2b\x2d\x2e\x30-\x7e]{1,259}$/
@@ -72,7 +72,7 @@ const regionText = /^[\x21-\x2b\x2d\x2e\x30-\x7e]{1,259}$/
 export type Malformed = (message: string, fields?: Readonly<Record<string, string>>) => S3Error
 
 /**
- * @param regions accepted; empty accepts every region, because S3 clients of other stores are told to name any.
+ * @param regions accepted; empty accepts every region, because documentation of other stores lets clients name any.
  * @throws `malformed(…)` on any deviation, with `Region` when only the region is wrong (clients correct themselves by it).
  */
 export function parseCredential(text: string, regions: readonly string[], malformed: Malformed): ScopedCredential {
@@ -106,7 +106,7 @@ export function parseSignedHeaders(text: string, malformed: Malformed): readonly
   return names
 }
 
-/** What `x-amz-content-sha256` says of the body (AWS, "Signature calculations for the Authorization header"). */
+/** What `x-amz-content-sha256` declares about the body (AWS, "Signature calculations for the Authorization header"). */
 export type ContentSha256 =
   | { readonly kind: 'hash'; readonly text: string }
   | { readonly kind: 'unsigned'; readonly text: string }

@@ -20,7 +20,7 @@ const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 const httpDate = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) (?:GMT|UTC|[+-]0000)$/
 
 /**
- * RFC 1123 date as in a `Date` header. Besides GMT also `+0000`, which s3cmd writes.
+ * RFC 1123 date as in a `Date` header, with GMT, or with `+0000`, which s3cmd writes.
  * @returns undefined when the text is anything else or no real date.
  */
 export function parseHttpDate(text: string): Date | undefined {
@@ -42,7 +42,7 @@ export function parseIsoExtended(text: string): Date | undefined {
 
 function realDate(year: number, month: number, day: number, hour: number, minute: number, second: number): Date | undefined {
   const date = new Date(Date.UTC(year, month - 1, day, hour, minute, second))
-  // Date.UTC rolls 31 February over into March: whatever did not come back as it went in was no date.
+  // Date.UTC rolls 31 February over into March: a date that changes by being read and written does not exist.
   const same = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1 && date.getUTCDate() === day &&
     date.getUTCHours() === hour && date.getUTCMinutes() === minute && date.getUTCSeconds() === second
   return same ? date : undefined

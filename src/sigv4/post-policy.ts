@@ -85,13 +85,13 @@ function size(value: unknown): number {
   return number
 }
 
-/** Fields no condition need cover; besides these, everything named `x-ignore-…`. */
+/** Fields that no condition has to cover, as are all whose names begin with `x-ignore-`. */
 const uncovered = new Set(['awsaccesskeyid', 'file', 'policy', 'signature', 'x-amz-signature'])
 
 /**
  * Checks a form against its policy: not expired, every condition met, every field covered by a condition; the bucket counts as
- * a field, so that a policy is good for no bucket it does not speak of.
- * @param fields lower-case names; `bucket` is the bucket of the URL, whatever the form says; `${filename}` in `key`
+ * a field, so that a policy is valid only for buckets it names.
+ * @param fields lower-case names; `bucket` is the bucket of the URL, not that of the form; `${filename}` in `key`
  * already replaced, because AWS expands variables before it validates.
  * @returns the intersection of all `content-length-range` conditions, or null when there is none.
  * @throws S3Error AccessDenied
@@ -118,8 +118,8 @@ export function checkPostPolicy(policy: PostPolicy, fields: ReadonlyMap<string, 
 }
 
 /**
- * @param types what all members of the Content-Type begin with. AWS: it may be a list, of which every member has to match. Taken
- * once for all conditions, so that their number is not multiplied by that of the members.
+ * @param types the common beginning of all members of the Content-Type. AWS: it may be a list, and every member has to match.
+ * Computed once for all conditions, so that the cost is not the number of conditions times the number of members.
  */
 function meets(
   condition: { readonly operator: 'eq' | 'starts-with'; readonly field: string; readonly value: string },

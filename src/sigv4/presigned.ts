@@ -46,7 +46,7 @@ export function parsePresigned(query: Query, regions: readonly string[]): Presig
   for (const p of query.parameters) {
     const name = spelling.get(p.name.toLowerCase())
     if (name === undefined) continue
-    // Signers that hoist headers hoist the optional two in whatever case the caller wrote them.
+    // Signers that move headers into the query keep the case in which the caller wrote the optional two.
     const wellSpelt = name === p.name || !required.some((r) => r === name)
     if (!wellSpelt || found.has(name)) throw malformedQuery(`The query parameter ${name} must be spelled so and be given once.`)
     found.set(name, p.value ?? '')

@@ -6,7 +6,7 @@ import { canonicalRequests, type SignableRequest } from './canonical.ts'
 /** Hex SHA-256 of nothing. */
 export const emptySha256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
-/** Hex SHA-256 of text whose characters stand for bytes (latin1), as header values do here. */
+/** Hex SHA-256 of text in which a character is a byte (latin1), as in header values here. */
 function sha256Hex(text: string): string {
   return hash('sha256', Buffer.from(text, 'latin1'), 'hex')
 }
@@ -38,7 +38,7 @@ interface Verification {
 
 /**
  * Checks the signature of a request against every form it may have been signed in (see `canonicalRequests`).
- * @param timestamp ISO basic. @param payloadHash the hash or word that stands for the body.
+ * @param timestamp ISO basic. @param payloadHash the hash of the body, or the word in its place.
  * @param withoutParameter the query parameter the signature does not cover, or null.
  */
 export function verifySignatureV4(

@@ -114,12 +114,12 @@ function bytes(text: string): string {
 
 export function stringToSignV2(parts: SignedPartsV2): string {
   const amz = [...parts.headers].filter(([name]) => name.startsWith('x-amz-')).sort(([a], [b]) => a < b ? -1 : 1)
-  // Unlike Version 4, inner runs of spaces stay as they are. Nobody has proved who he is yet: the end is looked for once per run.
+  // Unlike Version 4, inner runs of spaces stay as they are. The request is not authenticated yet, so the time must be linear: the end of a run is searched for once.
   const amzLines = amz.map(([name, value]) => `${name}:${value.replace(/^[ \t]+|(?<![ \t])[ \t]+$/g, '')}\n`).join('')
   return `${parts.method}\n${parts.contentMd5}\n${parts.contentType}\n${parts.date}\n${amzLines}${parts.resource}`
 }
 
-/** @returns base64 HMAC-SHA1 of the bytes that the characters stand for. */
+/** @returns base64 HMAC-SHA1 of the bytes that the characters encode. */
 export function signV2(secret: SigningSecret, stringToSign: string): string {
   return createHmac('sha1', secret.v2Key).update(Buffer.from(stringToSign, 'latin1')).digest('base64')
 }
