@@ -26,6 +26,7 @@ await t.test('patterns of bucket names', async (t) => {
     ['a*', 'a', true],
     ['a*b*c', 'aXbYc', true],
     ['a*b*c', 'acb', false],
+    ['a*b*c', 'abc', true],
     ['a**c', 'abc', true],
     ['a.c', 'abc', false],
     ['', 'a', false],

@@ -1,7 +1,7 @@
 // Mutation: one small fault at a time in the rooms where a fault costs most, and whether any test notices (docs/decisions/0061-mutation.md).
-//   nice -n 15 node test/campaigns/mutation.ts [--room DIRECTORY]... [--sample N] [--seed N] [--budget SECONDS] [--jobs N] [--tests GLOB]... [--at FILE[:LINE]]... [--again OUTPUT]
+//   nice -n 15 node test/campaigns/mutation.ts [--room DIRECTORY]... [--sample N] [--seed N] [--budget SECONDS] [--jobs N] [--tests GLOB]... [--at FILE[:LINE]]... [--again OUTPUT] [--resume OUTPUT]
 // --sample: mutants per room, chosen by the seed; 0 for all. --budget: CPU seconds of tests that one mutant may cost, the cheapest tests first; 0 for no
-// limit. --tests: only these test files. --at: only the mutants there. --again: only those that survived in an earlier output. --measure: measure anew what tests execute.
+// limit. --tests: only these test files. --at: only the mutants there. --again: only those that survived in an earlier output. --resume: what an interrupted run has judged is taken from its output. --measure: measure anew what tests execute.
 // A mutant is a change to the text of one file while it is loaded: nothing is written into the tree. Each meets the test files that execute its
 // line, until one fails.
 import { spawn } from 'node:child_process'
@@ -29,6 +29,7 @@ const { values: options } = parseArgs({
     tests: { type: 'string', multiple: true, default: ['test/**/*.test.ts'] },
     at: { type: 'string', multiple: true, default: [] },
     again: { type: 'string' },
+    resume: { type: 'string' },
     measure: { type: 'boolean', default: false }
   }
 })
@@ -70,8 +71,11 @@ const tests = Object.keys(measurements).filter((file) => measurements[file]?.pas
 const worth = new Map(tests.map((file) => [file, { runs: 0, kills: 0 }]))
 const verdicts = new Map<Target, Verdict>()
 const started = performance.now()
+const judged = options.resume === undefined ? new Map<string, Verdict>() : judgedIn(options.resume)
 await inTurns(chosen(), async (target) => {
-  verdicts.set(target, await judge(target))
+  const known = judged.get(describe(target))
+  if (known !== undefined) console.log(`${known} ${describe(target)} # taken over`)
+  verdicts.set(target, known ?? await judge(target))
 })
 report()
 
@@ -204,16 +208,21 @@ function rangesOf(marks: Uint8Array): [number, number][] {
   return ranges
 }
 
+/** What an earlier output says of each mutant. */
+function judgedIn(output: string): Map<string, Verdict> {
+  const lines = readFileSync(output, 'utf8').matchAll(/^(killed|timed out|survived|no coverage) (.*?)(?: # .*)?$/gm)
+  return new Map([...lines].map(([, verdict, mutant = '']) => [mutant, verdict as Verdict]))
+}
+
 /** The mutants of each room whose hashes with the seed are the lowest: the choice does not change with the order of the files. */
 function chosen(): Target[] {
-  const lines = options.again === undefined ? null : readFileSync(options.again, 'utf8').split('\n').map((line) => line.replace(/ # .*$/, ''))
-  const again = lines === null ? null : new Set(lines.flatMap((line) => /^(?:survived|no coverage) (.*)$/.exec(line)?.slice(1) ?? []))
+  const again = options.again === undefined ? null : judgedIn(options.again)
   return options.room.flatMap((room) => {
     const all = [...sources].filter(([file]) => file.startsWith(`${room}/`)).flatMap(([file, source]) =>
       mutantsOf(source).map((mutant): Target => ({ ...mutant, room, file }))
     )
     const wanted = all.filter((target) =>
-      (again?.has(describe(target)) ?? true)
+      (again === null || /^(?:survived|no coverage)$/.test(again.get(describe(target)) ?? ''))
       && (options.at.length === 0 || options.at.some((place) => place === target.file || place === `${target.file}:${target.line}`))
     )
     console.log(`${room}: ${all.length} mutants in ${[...sources.keys()].filter((file) => file.startsWith(`${room}/`)).length} files`)
