@@ -4,25 +4,31 @@ import type { Client } from './types.ts'
 interface Access {
   /** null for requests to the service itself (ListBuckets). */
   readonly bucket: string | null
+  /** Whether it is one of the gateway's own buckets (`isOwnBucket`), which nobody may use. */
+  readonly own: boolean
   readonly write: boolean
-  /** The bucket answers anonymous reads of this kind. */
+  /** The configuration leaves reads of this kind to everybody. */
   readonly publicRead?: boolean
 }
 
 /**
- * Whether a client may touch a bucket. One function for the bucket of the request and for the source of a copy, so that
- * the two cannot drift apart.
+ * Whether a client may touch a bucket. One function for the bucket of the request, the source of a copy, the buckets that a document
+ * names and the bucket of a preflight, so that they cannot drift apart.
  * @param client null: anonymous, which may do what the configuration leaves to everybody and nothing else.
- * @throws S3Error AccessDenied, the same whether or not the bucket exists.
+ * @throws S3Error AccessDenied, the same whether or not the bucket exists; NoSuchBucket for the gateway's own buckets.
  */
 export function authorize(client: Client | null, access: Access): void {
-  if (!mayAccess(client, access)) throw new S3Error('AccessDenied')
+  if (!isAllowed(client, access)) throw new S3Error('AccessDenied')
+  if (access.own) throw new S3Error('NoSuchBucket')
 }
 
 /** As `authorize`, as a question: listings of buckets show only what the client may touch. */
 export function mayAccess(client: Client | null, access: Access): boolean {
-  const { bucket, write, publicRead = false } = access
-  if (client === null) return bucket !== null && !write && publicRead
+  return !access.own && isAllowed(client, access)
+}
+
+function isAllowed(client: Client | null, { bucket, write, publicRead = false }: Access): boolean {
+  if (client === null) return !write && publicRead
   if (write && client.readOnly) return false
   return bucket === null || client.buckets.some((pattern) => matchesPattern(pattern, bucket))
 }

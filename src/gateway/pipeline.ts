@@ -72,11 +72,8 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
   admitPayload(authenticated.request, row.takesBody === 'data' ? 'object-data' : 'other')
   const policy = operation.bucket === null ? null : services.policyFor(operation.bucket)
   const everybody = client === null && operation.name === 'ListBuckets' ? services.policyFor('') : policy
-  if (everybody === policy || everybody?.publicRead !== 'store') {
-    const publicRead = policy !== null && isPublic(policy.publicRead, operation)
-    authorize(client, { bucket: operation.bucket, write: row.write, publicRead })
-  }
-  if (isOwnBucket(services.config.upstream, operation.bucket)) throw new S3Error('NoSuchBucket')
+  const publicRead = policy === null ? everybody?.publicRead === 'store' : isPublic(policy.publicRead, operation)
+  authorize(client, { bucket: operation.bucket, own: isOwnBucket(services.config.upstream, operation.bucket), write: row.write, publicRead })
   const { handler, note } = plan(operation.name, policy)
   if (handler === 'refuse' || handler === 'preflight') {
     throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${note}` })

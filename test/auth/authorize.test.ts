@@ -33,7 +33,7 @@ await t.test('patterns of bucket names', async (t) => {
     ['*a*a*', 'a', false],
     ['tenant-*', 'tenant', false]
   ]
-  for (const [pattern, bucket, matches] of cases) t.equal(mayAccess(client([pattern]), { bucket, write: false }), matches, `${pattern} ${bucket}`)
+  for (const [pattern, bucket, matches] of cases) t.equal(mayAccess(client([pattern]), { bucket, own: false, write: false }), matches, `${pattern} ${bucket}`)
 })
 
 await t.test('what each may do', async (t) => {
@@ -47,12 +47,12 @@ await t.test('what each may do', async (t) => {
     [null, 'a', false, true, true],
     [null, 'a', false, false, false],
     [null, 'a', true, true, false],
-    [null, null, false, true, false]
+    [null, null, false, true, true]
   ]
   for (const [who, bucket, write, publicRead, allowed] of cases) {
-    const call = (): void => authorize(who, { bucket, write, publicRead })
+    const call = (): void => authorize(who, { bucket, own: false, write, publicRead })
     if (allowed) t.doesNotThrow(call)
     else t.throws(call, { code: 'AccessDenied', message: 'Access Denied' })
   }
-  t.throws(() => authorize(null, { bucket: 'a', write: false }), { code: 'AccessDenied' })
+  t.throws(() => authorize(null, { bucket: 'a', own: false, write: false }), { code: 'AccessDenied' })
 })

@@ -330,7 +330,7 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
         readOnly: false,
         upstream: null,
         limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null }
-      }, { bucket: latin1(input), write: true })
+      }, { bucket: latin1(input), own: false, write: true })
     }
   },
   {

@@ -68,7 +68,7 @@ export async function listBuckets(ctx: OperationContext<'ListBuckets'>): Promise
       const bucket = childText(parsed, element, 'Name')
       const region = childOf(parsed, element, 'BucketRegion')
       if (region !== undefined) editor.setText(region, shownRegion(ctx, textOf(parsed, region)))
-      if (isOwnBucket(upstream, bucket) || !mayAccess(ctx.request.client, { bucket, write: false })) editor.remove(element)
+      if (!mayAccess(ctx.request.client, { bucket, own: isOwnBucket(upstream, bucket), write: false })) editor.remove(element)
     }
   })
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')

@@ -2,6 +2,8 @@ import type { Header, HttpRequest, HttpResponse } from '../../http/message.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
 import type { Services } from '../context.ts'
 import type { Asker, Asking, KnownCors } from './cors-knowledge.ts'
+import { authorize } from '../../auth/authorize.ts'
+import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
 import { corsDocument, corsHeaders, exposed, matchingRule, parseCors, requestedHeaders, type CorsQuestion, type CorsRule } from '../../s3/cors.ts'
@@ -27,7 +29,7 @@ export async function preflight(services: Services, request: HttpRequest, bucket
     throw new S3Error('BadRequest', { message: 'Invalid Access-Control-Request-Method: null' })
   }
   const headers = await headersFor(services, bucket, question, { asker: 'unsigned', signal: request.signal }).catch((error: unknown) => {
-    if (!(error instanceof S3Error) || (error.code !== 'AccessDenied' && error.code !== 'SlowDown')) throw error
+    if (!(error instanceof S3Error) || !['AccessDenied', 'NoSuchBucket', 'SlowDown'].includes(error.code)) throw error
     untold(services, request, bucket, error)
     return []
   })
@@ -60,7 +62,7 @@ export async function corsHeadersFor(services: Services, request: HttpRequest, b
 
 /** Nothing is to be told of a bucket that is not served here, nor of a client that has left. */
 function untold(services: Services, { id, signal }: HttpRequest, bucket: string, error: unknown): void {
-  if (signal.aborted || (error instanceof S3Error && error.code === 'AccessDenied')) return
+  if (signal.aborted || (error instanceof S3Error && ['AccessDenied', 'NoSuchBucket'].includes(error.code))) return
   services.corsUnknown(id, bucket, error instanceof S3Error ? error : new S3Error('InternalError', { cause: error }))
 }
 
@@ -73,12 +75,13 @@ function hasCors(headers: readonly Header[]): boolean {
   return headers.some(([name]) => name.toLowerCase() === 'access-control-allow-origin')
 }
 
-/** @throws S3Error AccessDenied for buckets that are not configured: a stranger must not find out which there are. */
+/** @throws S3Error AccessDenied for buckets that are not configured, NoSuchBucket for the gateway's own: a stranger must not find out which there are. */
 async function headersFor(services: Services, bucket: string, question: CorsQuestion, asking: Asking): Promise<readonly Header[]> {
   if (question.headers === null) return []
   const own = ownRules(services)
   if (own !== null) return headersOf(own.rules, question)
   services.policyFor(bucket)
+  authorize(null, { bucket, own: isOwnBucket(services.config.upstream, bucket), write: false, publicRead: true })
   const { cors } = services.settings
   const configured = services.config.buckets.some(([pattern]) => pattern === bucket)
   const known = await cors.rulesOf(bucket, { ...asking, configured }, (signal) => readRules(services, bucket, { ...asking, signal }))

@@ -22,8 +22,7 @@ export async function targetBuckets(ctx: OperationContext<TargetOperation>): Pro
     if (document.length === 0) return
     const parsed = parseXml(document, clientDocument(ctx.services.config.limits.xmlBytes))
     for (const name of targetBucketsOf(ctx.operation.name, parsed)) {
-      authorize(ctx.request.client, { bucket: name, write: true })
-      if (isOwnBucket(ctx.services.config.upstream, name)) throw new S3Error('NoSuchBucket')
+      authorize(ctx.request.client, { bucket: name, own: isOwnBucket(ctx.services.config.upstream, name), write: true })
     }
   })
 }

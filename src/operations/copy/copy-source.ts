@@ -17,8 +17,12 @@ export function copySourceOf(ctx: OperationContext): CopySource {
   const value = header(ctx, 'x-amz-copy-source')
   if (value === undefined) throw new S3Error('InvalidArgument', { fields: { ArgumentName: 'x-amz-copy-source' } })
   const source = parseCopySource(value)
-  authorize(ctx.request.client, { bucket: source.bucket, write: false, publicRead: ctx.services.policyFor(source.bucket).publicRead !== false })
-  if (isOwnBucket(ctx.services.config.upstream, source.bucket)) throw new S3Error('NoSuchBucket')
+  authorize(ctx.request.client, {
+    bucket: source.bucket,
+    own: isOwnBucket(ctx.services.config.upstream, source.bucket),
+    write: false,
+    publicRead: ctx.services.policyFor(source.bucket).publicRead !== false
+  })
   return source
 }
 
