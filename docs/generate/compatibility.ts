@@ -60,8 +60,11 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 * A part 10,000 of 5 MiB or more is refused when it is uploaded: its number is needed for what is behind the last part.
 * With \`upstream.checksum: crc32\` stores that hold to AWS's rule want part numbers to start at 1 without gaps, and no part uploaded above
   the last one listed.
-* User metadata is limited to what the store leaves beside the gateway's entries (under 720 bytes); names beginning with
-  \`x-amz-meta-sealgate\`, and two names that differ in \`-\` and \`_\` alone, are refused with InvalidArgument.
+* User metadata is limited to what the store leaves beside the gateway's entries: 1,152 bytes with the describing headers when they are sealed
+  ([FORMAT, Limits](FORMAT.md#limits)), 2 KB less 720 bytes with \`metadata: clear\`. Names beginning with \`x-amz-meta-sealgate\`, and in clear
+  two names that differ in \`-\` and \`_\` alone, are refused with InvalidArgument.
+* Sealed metadata comes back byte for byte. AWS and MinIO return bytes beyond ASCII as RFC 2047 encoded words. A store's own use of
+  a content type (website endpoints, CDNs that compress) sees \`application/octet-stream\`.
 * Checksums are AWS's ten: CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5, XXHASH64, XXHASH3, XXHASH128. They are given back for whole
   objects and parts, never for a range. Any other is refused with 400, in buckets that are not encrypted too.
 * CompleteMultipartUpload compares the checksums of parts that are in its list and needs none; AWS demands them of COMPOSITE uploads.

@@ -57,7 +57,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: false,
-    when: 'each row that is not remembered, with `etag: md5` or `plaintext: allow`',
+    when: 'each row that is not remembered, with `etag: md5` or `plaintext: allow`; every row with `metadata=true` (MinIO)',
     denied: 'the row shows the opaque ETag',
     missing: 'the row shows no ETag'
   },

@@ -8,6 +8,8 @@ export interface BucketPolicy {
   /** Name in `keys`. */
   readonly key: string
   readonly etag: 'md5' | 'opaque'
+  /** `sealed`: what describes an object is written sealed with its key; `clear`: the store has it, and a digest binds it. */
+  readonly metadata: 'sealed' | 'clear'
   /** What to do with objects Sealgate did not write. */
   readonly plaintext: 'refuse' | 'allow'
   /** Answer reads with SSE-KMS headers although the client did not ask (old Java SDKs need it). */
@@ -103,6 +105,8 @@ export interface Config {
     readonly sse: StoreEncryption | null
     /** Checksum of the stored bytes that goes to the store with them: what buckets with Object Lock demand. null: none. */
     readonly checksum: 'crc32' | null
+    /** Bytes of user metadata that the store takes with an object, Sealgate's own included. */
+    readonly metadataBytes: number
     /** The store wants equal part sizes (R2): multipart is refused. */
     readonly equalParts: boolean
   }

@@ -105,6 +105,7 @@ function upstreamSection(path: Text, secret: Text) {
     }).prefault({}),
     sse: storeEncryption(),
     checksum: z.enum(['none', 'crc32']).default('none').transform((value) => value === 'none' ? null : value),
+    metadataBytes: bytes({ min: 1024, max: 8192 }).default(2048),
     equalParts: z.boolean().default(false)
   })
 }
@@ -167,6 +168,7 @@ function bucketsSection() {
       encryption: z.enum(['on', 'off']).default('on'),
       key: name.optional(),
       etag: z.enum(['md5', 'opaque']).default('md5'),
+      metadata: z.enum(['sealed', 'clear']).default('sealed'),
       plaintext: z.enum(['refuse', 'allow']).default('refuse'),
       announce: z.enum(['none', 'aws:kms']).default('none'),
       publicRead: z.union([z.boolean(), z.literal('store'), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {

@@ -13,7 +13,6 @@ export const KEY_ID_HEADER = 'x-amz-meta-sealgate-key'
 export const CONTEXT_HEADER = 'x-amz-meta-sealgate-context'
 
 export type { Attributes, Checksum, SseMode } from './attributes.ts'
-export { isBindable, isTrustedType, metadataDigest, metadataMatches } from './attributes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Metadata).
 const VERSION = 1

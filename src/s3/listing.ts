@@ -23,6 +23,8 @@ export interface ListingRow {
   readonly checksums: ReadonlyMap<string, string>
   readonly lastModified: string | null
   readonly storageClass: string | null
+  /** It tells what describes the object: MinIO's listings with `metadata=true` do. */
+  readonly described: boolean
 }
 
 /** What changes in a row; undefined stays as it is. */
@@ -33,6 +35,8 @@ export interface RowEdit {
   readonly etag?: string | null
   /** Replaces every `Checksum…` element of the row: they speak of stored bytes. */
   readonly checksums?: readonly (readonly [name: string, value: string])[]
+  /** Describing headers and user metadata, with lower-case names, in place of those the store tells. */
+  readonly described?: readonly (readonly [name: string, value: string])[]
   readonly remove?: boolean
 }
 
@@ -92,7 +96,8 @@ function rowsOf(document: XmlDocument): LocatedRow[] {
       size: numberOf(document, element, 'Size'),
       checksums: kind === 'part' ? checksumsOf(document, element) : noChecksums,
       lastModified: text('LastModified'),
-      storageClass: text('StorageClass')
+      storageClass: text('StorageClass'),
+      described: childOf(document, element, 'UserMetadata') !== undefined
     }
     return [{ row, element }]
   })
@@ -159,10 +164,29 @@ function editRow(editor: XmlEditor, document: XmlDocument, element: XmlElement, 
     for (const child of element.children) if (child.name.startsWith('Checksum')) editor.remove(child)
     for (const checksum of change.checksums) editor.append(element, checksum)
   }
-  for (const entry of childOf(document, element, 'UserMetadata')?.children ?? []) {
+  const described = childOf(document, element, 'UserMetadata')
+  if (described !== undefined) editDescription(editor, document, described, change.described)
+}
+
+function editDescription(editor: XmlEditor, document: XmlDocument, described: XmlElement, entries: RowEdit['described']): void {
+  for (const entry of described.children) {
     const named = entry.children.length > 0 ? childText(document, entry, 'Key') ?? '' : entry.name
-    if (reservedMetadata.test(named)) editor.remove(entry)
+    if (entries !== undefined || reservedMetadata.test(named)) editor.remove(entry)
   }
+  for (const [name, value] of entries ?? []) {
+    // A header may have a name that no element can have: its object is listed without it.
+    if (/^[a-z_][a-z0-9._-]*$/.test(name)) editor.append(described, [asMinioWritesIt(name), textOfHeader(value)])
+  }
+}
+
+/** `X-Amz-Meta-Colour`, but `content-type`. */
+function asMinioWritesIt(name: string): string {
+  return name.startsWith('x-amz-meta-') ? name.replace(/(?<=^|-)[a-z]/g, (letter) => letter.toUpperCase()) : name
+}
+
+/** Latin1 characters stand for bytes, which should be UTF-8; XML knows no control characters but the tab. */
+function textOfHeader(value: string): string {
+  return Buffer.from(value, 'latin1').toString('utf8')
 }
 
 function remove(editor: XmlEditor, element: XmlElement | undefined): void {

@@ -33,7 +33,11 @@ const anyAttributes: fc.Arbitrary<Attributes> = fc.record({
   checksums: fc.array(checksum, { maxLength: 2 }),
   digestsInManifest: fc.boolean(),
   sse: fc.record({ mode: fc.constantFrom('none', 'AES256', 'aws:kms', 'SSE-C'), bucketKeyEnabled: fc.boolean() }),
-  metadataDigest: fc.constant(randomBytes(16))
+  metadata: fc.oneof(
+    fc.record({ kind: fc.constant('clear'), digest: fc.constant(randomBytes(16)) }),
+    fc.record({ kind: fc.constant('sealed'), entries: fc.constantFrom([], [['content-type', 'text/html'], ['x-amz-meta-a', '']] as const) })
+  ),
+  isPublic: fc.boolean()
 })
 
 await t.test('round trips', async (t) => {
@@ -129,7 +133,7 @@ await t.test('boxes that open but must not be used', async (t) => {
   t.equal(open(Buffer.concat([secret, good]), commitment, 2), 'format', 'a length in a multipart object')
   t.equal(open(secret), 'format', 'no attributes')
   const bad: [string, Buffer][] = [
-    ['unknown flag', Buffer.concat([Buffer.from([8, 0, 0]), good.subarray(3)])],
+    ['unknown flag', Buffer.concat([Buffer.from([32, 0, 0]), good.subarray(3)])],
     ['unknown encryption', Buffer.concat([Buffer.from([0, 4, 0]), good.subarray(3)])],
     [
       'three checksums',
@@ -192,7 +196,7 @@ await t.test('input that has no encoding', async (t) => {
     { place: { ...place, bucket: 'b'.repeat(256) } },
     { attributes: attributes({ plaintextSize: null }) },
     { attributes: attributes({ md5: Buffer.alloc(15) }) },
-    { attributes: attributes({ metadataDigest: Buffer.alloc(32) }) }
+    { attributes: attributes({ metadata: { kind: 'clear', digest: Buffer.alloc(32) } }) }
   ]
   for (const change of bad) t.throws(() => sealEnvelope(single(change)), RangeError)
   t.throws(() => sealEnvelope(multipart({ streamHeader: Buffer.alloc(40) })), RangeError)

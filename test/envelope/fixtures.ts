@@ -19,7 +19,8 @@ export const attributes = (change: Partial<Attributes> = {}): Attributes => ({
   checksums: [],
   digestsInManifest: false,
   sse: { mode: 'none', bucketKeyEnabled: false },
-  metadataDigest: Buffer.alloc(16, 1),
+  metadata: { kind: 'clear', digest: Buffer.alloc(16, 1) },
+  isPublic: false,
   ...change
 })
 

@@ -1,8 +1,7 @@
 // The product of which the gateway's authentication test sends a sample and the campaign everything.
-import { createHmac } from 'node:crypto'
-import { signHeader, signHeaderV2, signingKey, signQuery, signQueryV2, type Draft, type Headers, type SignOptions } from '../support/signing.ts'
+import { signHeader, signHeaderV2, signQuery, signQueryV2, type Draft, type Headers, type SignOptions } from '../support/signing.ts'
 import { operationRequests, type OperationRequest } from './operation-requests.ts'
-import { framed, sha256, signOptions, timestampOf, type Answer, type Wire } from '../support/wire.ts'
+import { framed, policyForm, sha256, signOptions, timestampOf, type Answer, type Wire } from '../support/wire.ts'
 import type { TestGateway } from '../support/gateway.ts'
 
 const places = ['none', 'header', 'query', 'v2-header', 'v2-query', 'header+query', 'header+v2-query', 'query+v2-query', 'header+stray', 'form'] as const
@@ -189,25 +188,16 @@ export function form(
   more: Readonly<Record<string, string>> = {}
 ): string {
   const time = timestampOf(new Date(Date.now() + (clocks[state] ?? 0)))
-  const credential = `${state === 'other key id' ? 'AKIAI44QH8DHBEXAMPLE' : gateway.accessKeyId}/${time.slice(0, 8)}/us-east-1/s3/aws4_request`
-  const conditions = [...bucket, ['starts-with', '$key', ''], { 'x-amz-algorithm': 'AWS4-HMAC-SHA256' }, { 'x-amz-credential': credential }, {
-    'x-amz-date': time
-  }, ...Object.entries(more).map(([name, value]) => ({ [name]: value }))]
-  const expiration = new Date(Date.now() + (state === 'stale' ? -hour : hour)).toISOString()
-  const policy = Buffer.from(JSON.stringify({ expiration, conditions })).toString('base64')
-  const secret = state === 'other secret' ? `${gateway.secretAccessKey}x` : gateway.secretAccessKey
-  const signature = createHmac('sha256', signingKey(secret, time.slice(0, 8), 'us-east-1')).update(policy).digest('hex')
-  const fields = {
-    ...more,
-    'key': file.key,
-    'x-amz-algorithm': 'AWS4-HMAC-SHA256',
-    'x-amz-credential': credential,
-    'x-amz-date': time,
-    policy,
-    ...state === 'missing' ? {} : { 'x-amz-signature': (damages[state] ?? ((value: string) => value))(signature) }
-  }
-  const parts = Object.entries(fields).map(([name, value]) => `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`)
-  return `${parts.join('')}--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n${file.text}\r\n--b--\r\n`
+  return policyForm({
+    id: state === 'other key id' ? 'AKIAI44QH8DHBEXAMPLE' : gateway.accessKeyId,
+    secret: state === 'other secret' ? `${gateway.secretAccessKey}x` : gateway.secretAccessKey,
+    time,
+    expires: new Date(Date.now() + (state === 'stale' ? -hour : hour)),
+    conditions: bucket,
+    fields: more,
+    file,
+    signed: (signature) => state === 'missing' ? null : (damages[state] ?? ((value: string) => value))(signature)
+  })
 }
 
 /** Builds a row's request and sends it. */

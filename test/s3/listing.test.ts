@@ -38,7 +38,8 @@ await t.test('rows as the store tells them', (t) => {
     size: 532,
     checksums: new Map(),
     lastModified: '2026-01-01T00:00:00.000Z',
-    storageClass: 'STANDARD'
+    storageClass: 'STANDARD',
+    described: false
   })
   t.match(second, { key: ' ', etag: 'bb-2', size: 0, storageClass: null })
   t.strictSame(readListing(Buffer.from(versions)).map(({ kind, key, versionId, etag, size }) => [kind, key, versionId, etag, size]), [[

@@ -40,6 +40,32 @@ function withHost(gateway: TestGateway, draft: Draft, body: string | Buffer): Dr
   return { ...draft, headers: [['Host', new URL(gateway.endpoint).host], ...draft.headers, ...length] }
 }
 
+export interface PolicyForm {
+  readonly id: string
+  readonly secret: string
+  readonly time: string
+  readonly expires: Date
+  /** Beside those of the key, the signature and `fields`. */
+  readonly conditions: readonly unknown[]
+  readonly fields: Readonly<Record<string, string>>
+  readonly file: { readonly key: string; readonly text: string }
+  /** What stands as signature; null: none. */
+  readonly signed: (signature: string) => string | null
+}
+
+/** The body of a browser form, with boundary `b`. */
+export function policyForm({ id, secret, time, expires, conditions, fields, file, signed }: PolicyForm): string {
+  const credential = `${id}/${time.slice(0, 8)}/us-east-1/s3/aws4_request`
+  const signing = { 'x-amz-algorithm': 'AWS4-HMAC-SHA256', 'x-amz-credential': credential, 'x-amz-date': time }
+  const each = Object.entries({ ...signing, ...fields }).map(([name, value]) => ({ [name]: value }))
+  const document = { expiration: expires.toISOString(), conditions: [...conditions, ['starts-with', '$key', ''], ...each] }
+  const policy = Buffer.from(JSON.stringify(document)).toString('base64')
+  const signature = signed(createHmac('sha256', signingKey(secret, time.slice(0, 8), 'us-east-1')).update(policy).digest('hex'))
+  const all = { ...fields, key: file.key, ...signing, policy, ...signature === null ? {} : { 'x-amz-signature': signature } }
+  const parts = Object.entries(all).map(([name, value]) => `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`)
+  return `${parts.join('')}--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n${file.text}\r\n--b--\r\n`
+}
+
 export interface Framing {
   /** Sign the chunks, with the signature of the head as seed. */
   readonly signed: boolean
@@ -104,7 +130,8 @@ export class Wire {
       })
     })
     request.on('error', reject)
-    request.end(body)
+    // Node writes the head in the encoding of a body that is text; latin1 characters of headers are bytes.
+    request.end(Buffer.from(body))
     return promise
   }
 

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import process from 'node:process'
 import { sealWithCustomerKey, DataKey, bucketKeyContext, wrap } from '../../src/envelope/data-key.ts'
 import { fields, type EnvelopeErrorKind } from '../../src/envelope/encoding.ts'
-import { metadataDigest, sealEnvelope, type Attributes, type Place, type SealEnvelopeInput } from '../../src/envelope/envelope.ts'
+import { sealEnvelope, type Attributes, type Place, type SealEnvelopeInput } from '../../src/envelope/envelope.ts'
+import { metadataDigest } from '../../src/envelope/metadata.ts'
 import { sealTail, type ManifestPart } from '../../src/envelope/manifest.ts'
 import { PartSealer, SingleSealer, type LateDigests } from '../../src/envelope/body.ts'
 import { completedListHash, uploadHash } from '../../src/envelope/upload-records.ts'
@@ -75,7 +76,8 @@ function attributesOf(change: Partial<Attributes>): Attributes {
     checksums: [],
     digestsInManifest: false,
     sse: { mode: 'none', bucketKeyEnabled: true },
-    metadataDigest: metadataDigest('image/jpeg', []),
+    metadata: { kind: 'clear', digest: metadataDigest('image/jpeg', []) },
+    isPublic: false,
     ...change
   }
 }

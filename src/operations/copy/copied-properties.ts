@@ -6,20 +6,14 @@ import { type ObjectContext, type OperationContext, header, send } from '../cont
 import { S3Error } from '../../errors.ts'
 import { parseQuery, percentEncode } from '../../http/target.ts'
 import { readAll } from '../../http/stage.ts'
+import { isDescribing } from '../../envelope/metadata.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { parseTagging, type Tag } from '../../s3/documents.ts'
-import { systemMetadata } from '../../s3/names.ts'
 import { parseErrorXml } from '../../s3/error-document.ts'
 import { renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { describedHeaders } from '../objects/response-headers.ts'
 import { relayError } from '../responses.ts'
-
-const describing: ReadonlySet<string> = new Set(systemMetadata)
-
-function isDescribing(name: string): boolean {
-  return describing.has(name) || name.startsWith('x-amz-meta-')
-}
 
 /** COPY or REPLACE. @throws S3Error InvalidArgument for anything else. */
 export function directiveOf(ctx: OperationContext, name: 'x-amz-metadata-directive' | 'x-amz-tagging-directive'): 'COPY' | 'REPLACE' {

@@ -3,14 +3,24 @@ import type { Attributes, Checksum, Envelope } from '../../envelope/envelope.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
 import { type ObjectContext, placeOf } from '../context.ts'
 import type { WriteKey } from './object-keys.ts'
-import { isBindable, metadataDigest, sealEnvelope, CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
+import { sealEnvelope, CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
+import {
+  DEFAULT_CONTENT_TYPE,
+  describingEntries,
+  entriesSize,
+  isBindable,
+  isDescribing,
+  metadataDigest,
+  paddedSize,
+  STORE_CONTENT_TYPE,
+  type MetadataEntry
+} from '../../envelope/metadata.ts'
 import { S3Error } from '../../errors.ts'
 import { encodeContext } from '../../keys/sse-headers.ts'
 
-/** S3's limit on user metadata: names without prefix and values, in bytes (AWS S3 User Guide, "Working with object metadata"). */
-const MAX_METADATA_BYTES = 2048
 const USER_METADATA = 'x-amz-meta-'
-const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
+/** Characters of a name that has an encoding (docs/FORMAT.md, Sealed metadata). */
+const MAX_NAME = USER_METADATA.length + 255
 
 interface EnvelopeInput {
   readonly key: WriteKey
@@ -26,22 +36,21 @@ interface EnvelopeInput {
 }
 
 /**
- * The headers under which an object is stored: what describes it, and the envelope that binds this to its key and place.
- * @throws S3Error MetadataTooLarge with the numbers that are left for the client's own metadata; InvalidArgument for names that
+ * The headers under which an object is stored: what describes it, in clear or sealed, and the envelope that binds this to its key and
+ * place.
+ * @throws S3Error MetadataTooLarge with the numbers that are left for the client's own metadata; in clear also InvalidArgument for names that
  * stores may make one of, and for a content type or encoding that cannot be bound.
  */
 export function envelopeHeaders(ctx: ObjectContext, input: EnvelopeInput): Header[] {
-  refuseTwins(input.described)
-  refuseUnbindable(input.described)
-  const contentType = input.described.find(([name]) => name === 'content-type')?.[1] ?? DEFAULT_CONTENT_TYPE
-  const described = [...input.described.filter(([name]) => name !== 'content-type'), ['content-type', contentType] as const]
+  const { metadata, described } = ctx.policy.metadata === 'sealed' ? sealedDescription(input.described) : clearDescription(input.described)
   const attributes: Attributes = {
     plaintextSize: input.plaintextSize,
     md5: input.md5,
     checksums: input.checksums,
     digestsInManifest: input.digestsInManifest,
     sse: input.key.sse,
-    metadataDigest: metadataDigest(contentType, described)
+    metadata,
+    isPublic: asksForEverybody(input.described)
   }
   const { kek, wrapped, scope, requestContext } = input.key
   const own: Header[] = [
@@ -61,8 +70,41 @@ export function envelopeHeaders(ctx: ObjectContext, input: EnvelopeInput): Heade
     ]
   ]
   if (Object.keys(requestContext).length > 0) own.push([CONTEXT_HEADER, encodeContext(requestContext)])
-  checkMetadataSize(described, own)
+  const { metadataBytes } = ctx.services.config.upstream
+  if (metadata.kind === 'sealed') checkSealedSize(metadata.entries, own, metadataBytes)
+  else checkClearSize(described, own, metadataBytes)
   return [...described, ...own]
+}
+
+interface Description {
+  readonly metadata: Attributes['metadata']
+  /** What the store is told. */
+  readonly described: readonly Header[]
+}
+
+function sealedDescription(headers: readonly Header[]): Description {
+  const entries = describingEntries(headers)
+  const surplus = Math.max(0, ...entries.map(([name]) => name.length - MAX_NAME))
+  if (surplus > 0) throw tooLarge(userMetadataSize(entries), userMetadataSize(entries) - surplus)
+  return { metadata: { kind: 'sealed', entries }, described: [...headers.filter(([name]) => !isDescribing(name)), ['content-type', STORE_CONTENT_TYPE]] }
+}
+
+function clearDescription(headers: readonly Header[]): Description {
+  refuseTwins(headers)
+  refuseUnbindable(headers)
+  const contentType = headers.find(([name]) => name === 'content-type')?.[1] ?? DEFAULT_CONTENT_TYPE
+  const described = [...headers.filter(([name]) => name !== 'content-type'), ['content-type', contentType] as const]
+  return { metadata: { kind: 'clear', digest: metadataDigest(contentType, described) }, described }
+}
+
+const EVERYBODY = 'http://acs.amazonaws.com/groups/global/AllUsers'
+
+/** Whether a write asks for everybody to read the object (docs/FORMAT.md, Public mark). */
+function asksForEverybody(headers: readonly Header[]): boolean {
+  return headers.some(([name, value]) => {
+    if (name === 'x-amz-acl') return value === 'public-read' || value === 'public-read-write'
+    return (name === 'x-amz-grant-read' || name === 'x-amz-grant-full-control') && value.includes(EVERYBODY)
+  })
 }
 
 /**
@@ -96,14 +138,30 @@ function refuseUnbindable(described: readonly Header[]): void {
   }
 }
 
-function checkMetadataSize(described: readonly Header[], own: readonly Header[]): void {
-  const sizeOf = (headers: readonly Header[]): number =>
-    headers
-      .filter(([name]) => name.startsWith(USER_METADATA))
-      .reduce((sum, [name, value]) => sum + name.length - USER_METADATA.length + value.length, 0)
-  const clients = sizeOf(described)
-  const left = MAX_METADATA_BYTES - sizeOf(own)
-  if (clients > left) {
-    throw new S3Error('MetadataTooLarge', { fields: { Size: String(clients), MaxSizeAllowed: String(Math.max(0, left)) } })
-  }
+/** S3's count: names without prefix and values (AWS S3 User Guide, "Working with object metadata"). */
+function userMetadataSize(headers: readonly MetadataEntry[]): number {
+  return headers
+    .filter(([name]) => name.startsWith(USER_METADATA))
+    .reduce((sum, [name, value]) => sum + name.length - USER_METADATA.length + value.length, 0)
+}
+
+function checkClearSize(described: readonly Header[], own: readonly Header[], limit: number): void {
+  const clients = userMetadataSize(described)
+  const left = limit - userMetadataSize(own)
+  if (clients > left) throw tooLarge(clients, left)
+}
+
+/** All of it is counted as MinIO does, which is the narrowest count: names with their prefix. */
+function checkSealedSize(entries: readonly MetadataEntry[], own: readonly Header[], limit: number): void {
+  const over = userMetadataSize(own) + own.length * USER_METADATA.length - limit
+  if (over <= 0) return
+  // base64url makes four characters of three bytes, and the bytes come in blocks.
+  const size = entriesSize(entries)
+  const room = paddedSize(size) - paddedSize(Math.ceil(over * 3 / 4) + 1)
+  const clients = userMetadataSize(entries)
+  throw tooLarge(clients, clients - (size - room))
+}
+
+function tooLarge(size: number, limit: number): S3Error {
+  return new S3Error('MetadataTooLarge', { fields: { Size: String(size), MaxSizeAllowed: String(Math.max(0, limit)) } })
 }

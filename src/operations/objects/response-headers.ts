@@ -2,7 +2,7 @@ import type { Header } from '../../http/message.ts'
 import type { Manifest } from '../../envelope/manifest.ts'
 import type { OperationContext } from '../context.ts'
 import type { Slice } from './read-range.ts'
-import { isTrustedType } from '../../envelope/envelope.ts'
+import { DEFAULT_CONTENT_TYPE, isDescribing, isTrustedType } from '../../envelope/metadata.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { readEncryptionHeaders } from './object-keys.ts'
@@ -43,15 +43,23 @@ export function objectHeaders(ctx: OperationContext, object: StoredObject, manif
 }
 
 /**
- * What the store says of an object. Of a sealed one a content type that the digest does not bind is not shown: the store could make
- * a page of scripts of bytes that were written without one (docs/decisions/0028).
+ * What describes an object, and the store's facts about it. Where the metadata is sealed, nothing that describes it is taken from the
+ * store. Where it is in clear, a content type that the digest does not bind is not shown: the store could make a page of scripts of bytes
+ * that were written without one (docs/decisions/0028).
  */
 export function describedHeaders(object: StoredObject): Header[] {
   if (object.kind === 'plain') return downstreamHeaders(object.headers, 'plain-object')
-  return downstreamHeaders(object.headers, 'object').map(([name, value]): Header => [
-    name,
-    name === 'content-type' && !isTrustedType(value) ? UNBOUND_TYPE : value
-  ])
+  const { metadata } = object.attributes
+  const told = downstreamHeaders(object.headers, 'object')
+  if (metadata.kind === 'clear') {
+    return told.map(([name, value]): Header => [name, name === 'content-type' && !isTrustedType(value) ? UNBOUND_TYPE : value])
+  }
+  const hasType = metadata.entries.some(([name]) => name === 'content-type')
+  return [
+    ...told.filter(([name]) => !isDescribing(name) && name !== 'x-amz-missing-meta'),
+    ...metadata.entries,
+    ...hasType ? [] : [['content-type', DEFAULT_CONTENT_TYPE] as const]
+  ]
 }
 
 /** The checksum of exactly the bytes of the answer: on a range every SDK would compare that of the object with the wrong ones. */

@@ -11,11 +11,11 @@ import {
   type Attributes,
   type Envelope,
   type Place,
-  metadataMatches,
   openEnvelope,
   parseEnvelope
 } from '../../envelope/envelope.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'
+import { metadataMatches } from '../../envelope/metadata.ts'
 import { plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { decodeContext } from '../../keys/sse-headers.ts'
@@ -91,7 +91,7 @@ export async function openStored(
     const size = plaintextSize(storedSize)
     if (size === null) throw new EnvelopeError('length')
     if (attributes.plaintextSize !== null && attributes.plaintextSize !== size) throw new EnvelopeError('length')
-    if (!isAsDescribed(headers, attributes.metadataDigest)) throw new EnvelopeError('metadata')
+    if (!isAsDescribed(headers, attributes)) throw new EnvelopeError('metadata')
     return { kind: 'sealed', place: bound, envelope, keyId, requestContext, dataKey, attributes, size, ...shared }
   })
 }
@@ -120,10 +120,11 @@ function unverified(ctx: OperationContext, error: unknown): unknown {
   return new S3Error('SealgateIntegrityError', { cause: error })
 }
 
-/** Whether what must not be swapped unnoticed is as it was written: content type and encoding, and user metadata. */
-function isAsDescribed(headers: HeaderList, digest: Buffer): boolean {
+/** Whether what must not be swapped unnoticed is as it was written: content type and encoding, and user metadata. Sealed, nobody asks the store. */
+function isAsDescribed(headers: HeaderList, { metadata }: Attributes): boolean {
+  if (metadata.kind === 'sealed') return true
   const entries = [...headers.names()].map((name) => [name, headers.get(name) ?? ''] as const)
-  return metadataMatches(digest, headers.get('content-type') ?? '', entries)
+  return metadataMatches(metadata.digest, headers.get('content-type') ?? '', entries)
 }
 
 /** The ETag clients see, in every operation. A manifest is needed where the digests came after the metadata. */

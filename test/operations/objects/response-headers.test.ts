@@ -6,7 +6,7 @@ import { startTestStore } from '../../support/hostile.ts'
 import type { Headers } from '../../support/signing.ts'
 
 const store = await startTestStore({ buckets: ['bucket'] })
-const gateway = await startTestGateway(store)
+const gateway = await startTestGateway(store, { sections: { buckets: { '*': { metadata: 'clear' } } } })
 const wire = new Wire(gateway.endpoint)
 t.teardown(async () => {
   wire.close()
