@@ -103,7 +103,7 @@ MUTANTS = [
     ('surplus bytes of the manifest', '    reader.end()\n    return parts', '    return parts'),
     # Backup of a keyring
     ('version of a backup', "require(backup[:16] == b'sealgate-keys-1\\n', 'this is not a keyring backup of a known version', BackupFailure)", 'pass'),
-    ('bounds of the scrypt cost', "require(14 <= backup[16] <= 20, 'the backup names a scrypt cost outside 14 to 20', BackupFailure)", 'pass'),
+    ('bounds of the scrypt cost of a backup', "require(14 <= backup[16] <= 20, 'the backup names a scrypt cost outside 14 to 20', BackupFailure)", 'pass'),
     ('associated data of a backup', 'decrypt(bytes(12), sealed, header)', 'decrypt(bytes(12), sealed, None)'),
     ('realm of a backup', "self.name, self.realm = value['name'], value.get('realm')", "self.name, self.realm = value['name'], None"),
 ]
