@@ -288,6 +288,7 @@ await t.test('Signature Version 2', async (t) => {
   t.equal(refusal({ ...put, target: `${target}&x-amz-meta-a=2` }).code, 'InvalidRequest', 'not two values')
   t.equal(refusal({ ...get, target: `${signQueryV2(get).target}&retention` }).code, 'AccessDenied', 'parameters V2 does not know')
   t.equal(pass({ ...get, target: `${signQueryV2(get).target}&max-keys=1` }).scheme, 'v2-query')
+  t.equal(pass(signQueryV2({ ...get, target: '/bucket' })).scheme, 'v2-query')
   const bucket = signQueryV2({ ...get, target: '/bucket/' })
   t.equal(pass({ ...bucket, target: bucket.target.replace('/bucket/', '/bucket') }).scheme, 'v2-query', 'botocore signs a "/" behind the bucket')
   const vhost = signQueryV2({ ...get, target: '/photos/key' })
