@@ -20,7 +20,7 @@ interface AuditOptions {
   readonly wasCached: (use: KeyUse) => boolean
 }
 
-/** Tells the audit trail of every call, whatever its outcome. The outermost decorator: cached uses are uses. */
+/** Records every call in the audit trail, also failures. The outermost decorator: a use answered from the cache is a use. */
 export function withAudit(provider: KeyProvider, options: AuditOptions): KeyProvider {
   return new AuditedKeyProvider(provider, options)
 }
@@ -36,21 +36,21 @@ class AuditedKeyProvider implements KeyProvider {
 
   generate(context: KeyContext, use: KeyUse): Promise<BucketKey> {
     // From the cache no key is made: the object's key is wrapped under a bucket key made before.
-    return this.#told(use, context, (call) => this.#provider.generate(context, call), (cached, result) => ({
+    return this.#audited(use, context, (call) => this.#provider.generate(context, call), (cached, result) => ({
       action: cached ? 'wrap' : 'generate',
       masterKeyId: result?.wrapped.keyId ?? this.#options.currentKeyId()
     }))
   }
 
   unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
-    return this.#told(use, context, (call) => this.#provider.unwrap(wrapped, context, call), () => ({
+    return this.#audited(use, context, (call) => this.#provider.unwrap(wrapped, context, call), () => ({
       action: 'unwrap',
       masterKeyId: wrapped.keyId
     }))
   }
 
   rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
-    return this.#told(use, to, (call) => this.#provider.rewrap(wrapped, from, to, call), (_cached, result) => ({
+    return this.#audited(use, to, (call) => this.#provider.rewrap(wrapped, from, to, call), (_cached, result) => ({
       action: 'rewrap',
       masterKeyId: result?.keyId ?? wrapped.keyId
     }))
@@ -68,7 +68,7 @@ class AuditedKeyProvider implements KeyProvider {
     return this.#provider.rewraps(keyId)
   }
 
-  async #told<T>(
+  async #audited<T>(
     use: KeyUse,
     context: KeyContext,
     work: (call: KeyUse) => Promise<T>,

@@ -3,7 +3,7 @@ import { SingleFlightCache } from './single-flight-cache.ts'
 import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 
 interface BucketKeyCacheOptions {
-  /** Seconds a bucket key is kept in clear, counted from the call that gave it: the delay of a revocation. */
+  /** Seconds a bucket key is kept in plaintext, counted from the call that returned it: the delay of a revocation. */
   readonly maxAgeSeconds: number
   /** Entries of each kind: keys to seal with, unwrapped keys, re-wraps, and failures of each. Clients share them fairly. */
   readonly maxEntries: number
@@ -123,7 +123,7 @@ class BucketKeyCache implements CachingKeyProvider {
     for (const cache of [this.#sealing, this.#unwrapped, this.#rewrapped]) cache.sweep()
   }
 
-  /** A new bucket key; whoever reads what was just written finds it already unwrapped. */
+  /** A new bucket key, kept unwrapped for reads of what is written with it. */
   async #make(context: KeyContext, use: KeyUse): Promise<BucketKey> {
     const startedAt = this.#options.now()
     const epoch = this.#epoch
@@ -132,7 +132,7 @@ class BucketKeyCache implements CachingKeyProvider {
     return bucketKey
   }
 
-  /** Runs a lookup and notes whether it was shared; a failure from memory is told at once, because it is thrown. */
+  /** Runs a lookup and notes whether it was shared; a remembered failure is thrown at once. */
   async #shared<V>(use: KeyUse, lookup: (onShared: () => void) => Promise<V>): Promise<Found<V>> {
     const found = { shared: false }
     try {
@@ -149,7 +149,7 @@ class BucketKeyCache implements CachingKeyProvider {
   }
 }
 
-/** A hash, so that a key of the cache is small whatever the blob and context; JSON, so that no two lists run together. */
+/** A hash, so that a key of the cache is small for every blob and context; of JSON, so that different lists have different texts. */
 function cacheKey(context: KeyContext, wrapped?: WrappedBucketKey): string {
   const requestContext = Object.entries(context.requestContext).sort(([a], [b]) => a < b ? -1 : 1)
   const parts = [

@@ -90,7 +90,7 @@ function siblings(config: KmsConfig, keys: Config['keys']): string[] {
 
 /**
  * The forms in which KMS takes a key id (AWS KMS API reference, GenerateDataKey, KeyId), and the name in our configuration,
- * as plain name or alias, so that local keys can be asked for too. A local key id of any version, as told in answers, means
+ * as plain name or alias, so that clients can name local keys too. A local key id of any version, as answers have it, means
  * the keyring: its versions are to it what key material is to a KMS key.
  */
 export function answersTo(key: ConfiguredKey, requested: string): boolean {

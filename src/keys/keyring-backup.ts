@@ -20,7 +20,7 @@ const MAX_BACKUP_BYTES = 1 << 21
 /** How every serialised keyring begins. */
 const KEYRING_START = '{\n'
 
-/** Shorter passphrases fall to guessing whatever the cost. Bytes of UTF-8. */
+/** Shorter passphrases can be guessed at any scrypt cost. Bytes of UTF-8. */
 export const MIN_PASSPHRASE_BYTES = 12
 
 /**
@@ -34,12 +34,12 @@ export async function sealBackup(keyring: Keyring, passphrase: Buffer, cost = DE
   }
   const header = Buffer.concat([MAGIC, Buffer.from([cost]), randomBytes(HEADER_BYTES - SALT_OFFSET)])
   const key = await deriveKey(passphrase, header.subarray(SALT_OFFSET), cost)
-  const clear = keyring.serialize()
+  const plaintext = keyring.serialize()
   try {
     const cipher = createCipheriv('aes-256-gcm', key, NONCE, { authTagLength: TAG_BYTES }).setAAD(header)
-    return Buffer.concat([header, cipher.update(clear), cipher.final(), cipher.getAuthTag()])
+    return Buffer.concat([header, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
   } finally {
-    clear.fill(0)
+    plaintext.fill(0)
   }
 }
 
@@ -56,17 +56,17 @@ export async function openBackup(backup: Buffer, passphrase: Buffer): Promise<Ke
   const key = await deriveKey(passphrase, header.subarray(SALT_OFFSET), cost)
   const decipher = createDecipheriv('aes-256-gcm', key, NONCE, { authTagLength: TAG_BYTES }).setAAD(header)
   decipher.setAuthTag(backup.subarray(backup.length - TAG_BYTES))
-  const clear = decipher.update(backup.subarray(HEADER_BYTES, backup.length - TAG_BYTES))
+  const plaintext = decipher.update(backup.subarray(HEADER_BYTES, backup.length - TAG_BYTES))
   try {
     decipher.final()
   } catch (error) {
-    // How the text begins tells a damaged backup from a wrong passphrase. Nothing of it is used.
-    const known = clear.toString('latin1', 0, KEYRING_START.length) === KEYRING_START
-    clear.fill(0)
+    // The beginning of the text distinguishes a damaged backup from a wrong passphrase. It is used for nothing else.
+    const known = plaintext.toString('latin1', 0, KEYRING_START.length) === KEYRING_START
+    plaintext.fill(0)
     const why = known ? 'the passphrase is right, but the backup is damaged or cut' : 'the passphrase is wrong, or the backup is damaged'
     throw new KeyringError(`The backup does not open: ${why}.`, { cause: error })
   }
-  return Keyring.parse(clear)
+  return Keyring.parse(plaintext)
 }
 
 /**
@@ -83,11 +83,11 @@ export async function sealForAge(keyring: Keyring, recipients: readonly string[]
       throw new KeyringError(`${recipient} is not a recipient of age: one begins with "age1".`, { cause: error })
     }
   }
-  const clear = keyring.serialize()
+  const plaintext = keyring.serialize()
   try {
-    return Buffer.from(armor.encode(await encrypter.encrypt(clear)))
+    return Buffer.from(armor.encode(await encrypter.encrypt(plaintext)))
   } finally {
-    clear.fill(0)
+    plaintext.fill(0)
   }
 }
 
@@ -109,13 +109,13 @@ export async function openFromAge(backup: Buffer, identities: string): Promise<K
   }
   if (keys.length === 0) throw new KeyringError('The identity file holds no secret key of age (AGE-SECRET-KEY-1…).')
   const text = backup.toString('latin1')
-  let clear: Uint8Array
+  let plaintext: Uint8Array
   try {
-    clear = await decrypter.decrypt(text.startsWith('age-') ? backup : armor.decode(text))
+    plaintext = await decrypter.decrypt(text.startsWith('age-') ? backup : armor.decode(text))
   } catch (error) {
     throw new KeyringError('The backup does not open: it is not for this identity, or damaged.', { cause: error })
   }
-  return Keyring.parse(Buffer.from(clear.buffer, clear.byteOffset, clear.byteLength))
+  return Keyring.parse(Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength))
 }
 
 function isAgeBackup(backup: Buffer): boolean {

@@ -14,8 +14,8 @@ const LOCK_WAIT_MS = 5000
 const LOCK_POLL_MS = 50
 
 /**
- * Reads a keyring file that nobody but its owner may read or write.
- * @param realm what it is to be used for; null: that does not matter.
+ * Reads a keyring file that only its owner may read or write.
+ * @param realm the realm it is to be used for; null: any.
  * @throws KeyringError when it is missing, not a regular file, open to group or others, too large or malformed, or of another realm.
  */
 export async function readKeyring(path: string, realm: string | null = null): Promise<Keyring> {
@@ -61,7 +61,7 @@ export async function editKeyring(path: string, edit: (keyring: Keyring) => Keyr
 }
 
 /**
- * Writes bytes that only the owner may read, whole or not at all: a temporary file of mode 0600 beside the target,
+ * Writes bytes that only the owner may read, completely or not: a temporary file of mode 0600 beside the target,
  * fsync, rename, fsync of the directory. `bytes` is zeroed.
  */
 export async function writeAtomically(path: string, bytes: Buffer): Promise<void> {
@@ -123,8 +123,8 @@ async function readOwnerOnly(path: string): Promise<Buffer> {
 }
 
 /**
- * A lock file rather than an advisory lock, which Node does not offer. One left by a killed process is not broken by
- * guesswork (process ids mean nothing across containers): the message says who made it and what to do.
+ * A lock file rather than an advisory lock, which Node does not offer. One left by a killed process is not removed
+ * (process ids mean nothing across containers): the error names the process that made it and what to do.
  */
 async function withLock<T>(path: string, waitMs: number, work: () => Promise<T>): Promise<T> {
   const lock = `${path}.lock`

@@ -34,7 +34,7 @@ export class Keyring {
   readonly name: string
   /** Oldest first. */
   readonly versions: readonly MasterKeyVersion[]
-  /** The one realm it serves: objects open only under the realm they were sealed in, so it is kept where the keys are. null: not said. */
+  /** The one realm it serves: objects open only under the realm they were sealed in, so it is stored with the keys. null: not recorded. */
   readonly realm: string | null
 
   /** @throws KeyringError on a bad name or realm, no version, or the same id or the same key bytes twice. */
@@ -87,7 +87,7 @@ export class Keyring {
     return new Keyring(this.name, [...retired, freshVersion(now)], this.realm)
   }
 
-  /** @param realm null: it serves several, or it is not to be said. @throws KeyringError on a bad one. */
+  /** @param realm null: it serves several, or is not to be recorded. @throws KeyringError on a bad one. */
   withRealm(realm: string | null): Keyring {
     return new Keyring(this.name, this.versions, realm)
   }
@@ -133,7 +133,7 @@ export class Keyring {
     return new Keyring(name, keys.map((key: unknown, i) => parseVersion(key, `Key ${i + 1} of keyring ${name}`)), realm)
   }
 
-  /** @returns the file format, in clear. The caller zeroes it after use. */
+  /** @returns the file format, with the keys in plaintext. The caller zeroes it after use. */
   serialize(): Buffer {
     const keys = this.versions.map((version) => {
       const bytes = version.key.export()

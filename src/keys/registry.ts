@@ -21,7 +21,7 @@ export async function openKeyRegistry(options: KeyRegistryOptions): Promise<KeyR
     const key = await openKey(name, config, options)
     if (key.source instanceof LocalKeyProvider) {
       const { keyringName } = key.source
-      // Their key ids would be told apart by nothing.
+      // Their key ids would be the same.
       if (keyrings.has(keyringName)) throw new KeyringError(`Two keys use keyrings named ${keyringName}.`)
       keyrings.add(keyringName)
     }

@@ -17,8 +17,8 @@ export interface KeyState {
 }
 
 /**
- * The self-test of every configured key, until it has passed once, and what uses of the key have shown since. A key's own trouble is that
- * key's: requests that need it fail with its error, and all others go on. Only when no key at all can be used can nobody be served
+ * The self-test of every configured key, until it has passed once, and what uses of the key have shown since. A failing key affects only
+ * the requests that need it. Readiness depends on whether at least one key can be used
  * (docs/decisions/0040-readiness-is-of-what-all-need.md).
  */
 export class KeySelfTest {
@@ -26,7 +26,7 @@ export class KeySelfTest {
   readonly #changed: (state: KeyState) => void
   readonly #states = new Map<string, KeyState>()
 
-  /** @param changed told when a key stops serving, in another way than before, and when it serves again. */
+  /** @param changed called when a key stops serving, fails in a different way than before, or serves again. */
   constructor(keys: KeyRegistry, changed: (state: KeyState) => void = () => undefined) {
     this.#keys = keys
     this.#changed = changed

@@ -105,7 +105,7 @@ export class SingleFlightCache<V> {
     this.#stopSweeping()
   }
 
-  /** Drops what has expired, so that keys leave memory at their age and not only when somebody asks for them. */
+  /** Drops what has expired, so that keys leave memory when they expire and not at their next use. */
   sweep(): void {
     const now = this.#options.now()
     for (const cache of [this.#values, this.#failures]) cache.sweep(({ expires }) => expires <= now)
@@ -128,7 +128,7 @@ export class SingleFlightCache<V> {
     return flight
   }
 
-  /** True when the flight still counts: not abandoned by all, and begun after the last clear. */
+  /** True when the flight still counts: not abandoned by all, and started after the last clear. */
   #settle(key: string, flight: SingleFlight<V>): boolean {
     if (this.#flights.get(key) !== flight) return false
     this.#flights.delete(key)

@@ -18,7 +18,7 @@ export type SseRequest =
   }
   | { readonly mode: 'SSE-C'; readonly customer: CustomerKey }
 
-/** The encryption an object has, as it is told to clients. */
+/** The encryption of an object, as clients see it. */
 export type SseApplied =
   | { readonly mode: 'none' }
   | { readonly mode: 'AES256' }
@@ -70,7 +70,7 @@ export function sseOfWrite(headers: ReadonlyMap<string, string>, allowed: boolea
     throw invalid(`Server Side Encryption with AWS KMS managed key requires HTTP header ${sse} : aws:kms`, sse, algorithm ?? 'null')
   }
   if (kmsOnly === encryptionContext) throw invalid(`${encryptionContext} requires HTTP header ${sse} : aws:kms`, sse, algorithm ?? 'null')
-  // SDKs send the bucket-key flag beside AES256 and alone; S3 takes it, where it means nothing. A malformed one is refused.
+  // SDKs send the bucket-key flag with AES256 and alone; S3 accepts it there, without effect. A malformed one is refused.
   flagOf(headers)
   return algorithm === undefined ? { mode: 'none' } : { mode: 'AES256' }
 }
@@ -131,7 +131,7 @@ export function agreesWithUpload(asked: SseRequest, upload: UploadEncryption): b
 }
 
 /**
- * The headers that tell a client how an object is encrypted.
+ * The response headers about the encryption of an object.
  * @param answer `write`: PutObject, CopyObject, CreateMultipartUpload, which also repeat the encryption context; `access`: all others.
  */
 export function sseResponseHeaders(applied: SseApplied, answer: 'write' | 'access'): readonly (readonly [name: string, value: string])[] {

@@ -54,7 +54,7 @@ function decodeCustomerKey(text: string, md5: string): CustomerKey {
   const sum = createHash('md5').update(bytes).digest()
   const key = takeKey(bytes)
   const claimed = decodeBase64(md5)
-  // S3 compares the MD5 before it looks at the length.
+  // S3 compares the MD5 before it checks the length.
   if (claimed?.length !== sum.length || !timingSafeEqual(claimed, sum)) {
     throw invalid('The calculated MD5 hash of the key did not match the hash that was provided.')
   }

@@ -77,7 +77,7 @@ export interface AuditEvent {
   readonly versionId: string | null
   /** A KMS key ARN, `local:<keyring>:<version>`, `ssec`, or what the client asked for. null when none was chosen. */
   readonly masterKeyId: string | null
-  /** What the wrap is bound to, as a key service is told it. Empty when none was made. */
+  /** What the wrap is bound to, as sent to a key service. Empty when none was made. */
   readonly context: Readonly<Record<string, string>>
   /**
    * `generate`: a bucket key was made and wrapped by the master key. `wrap`: an object is sealed under a bucket key made

@@ -17,7 +17,7 @@ interface AdminListener {
 }
 
 /**
- * Health and metrics on a port of their own, so that no bucket name can ever collide with them and no client reaches them:
+ * Health and metrics on a port of their own, so that no bucket name can collide with them and no client reaches them:
  * `/livez` (the process runs), `/readyz` (it can serve), `/metrics`, `/status`.
  */
 export function createAdminListener(address: { readonly host: string; readonly port: number }, sources: AdminSources): AdminListener {

@@ -5,7 +5,7 @@ import type { Admittance, ClientLimits } from '../http/message.ts'
 export interface AdmissionLimits {
   /** Requests of authenticated clients at once. */
   readonly requestsInFlight: number
-  /** Requests at once of each kind that nobody has signed: forms up to their file, preflights. */
+  /** Requests at once of each unsigned kind: forms before their file, preflights. */
   readonly unauthenticatedRequests: number
   /** Anonymous reads at once. */
   readonly anonymousRequests: number
@@ -36,13 +36,13 @@ export interface Guest {
 /** What a guest holds, and how it gives that back. */
 type Leave = () => void
 
-/** SDKs wait as long as they are told, in seconds; some not longer than this. */
+/** SDKs wait as long as Retry-After demands, some not longer than this. Seconds. */
 const longestWait = 20
 
 /**
- * Who may be served at once. Authenticated requests and those that nobody has signed have places of their own, so that what strangers
- * hold never comes out of what clients need (docs/decisions/0021-allowances.md). Where forms are too many the oldest gives way: an
- * honest one needs its place for a moment only.
+ * Which requests may be served at once. Signed and unsigned requests are counted apart, so that unsigned ones never use what clients
+ * need (docs/decisions/0021-allowances.md). When there are too many forms the oldest is ended: a normal one needs its place for a
+ * moment only.
  */
 export class Admission {
   readonly #limits: AdmissionLimits
@@ -55,7 +55,7 @@ export class Admission {
   #preflights = 0
   #anonymous = 0
 
-  /** @param limited is told of every request that a limit turns away or ends */
+  /** @param limited called for every request that a limit turns away or ends */
   constructor(limits: AdmissionLimits, limited: (limit: Limit) => void, now: () => number = () => performance.now()) {
     this.#limits = limits
     this.#limited = limited
@@ -170,7 +170,7 @@ class Account {
     return mine.requests === requests && mine.requestsPerSecond === requestsPerSecond && mine.bytesPerSecond === bytesPerSecond
   }
 
-  /** @returns null when the request may go on; else what is in its way, and for how long */
+  /** @returns null when the request may proceed; else the limit that it meets, and for how long */
   enter(guest: Guest): { readonly limit: Limit; readonly seconds: number } | null {
     for (const running of this.#running.keys()) this.#count(running)
     if (this.#running.size >= (this.#limits.requests ?? Infinity)) return { limit: 'client requests', seconds: 1 }

@@ -89,7 +89,7 @@ export class ResponseLifecycle {
   }
 }
 
-/** What is refused on purpose, 501 included, is no failure; what a key service or a file refused is, whatever status tells the client of it. */
+/** A refusal by rule, 501 included, is not a failure; a refusal of a key service or a file is one, with any status. */
 function isRefusal({ status, diagnosis }: S3Error): boolean {
   return (status < 500 || status === 501) && (diagnosis === null || diagnosis.service === 'store')
 }

@@ -3,21 +3,21 @@ import type { Socket } from 'node:net'
 import { breakConnection, openConnection, type Connection } from './exchange.ts'
 
 /**
- * The connections of one listener, those whose TLS handshake is still under way included, and no more than a number of them. When
- * there are too many one gives way: first one on which nobody has authenticated, the oldest, then an idle one. So connections that do
- * nothing, or nothing with a signature, keep nobody out.
+ * The connections of one listener, with those in their TLS handshake, up to a limit. At the limit one is closed for a new one: the
+ * oldest without an authenticated request, else an idle one. So connections that do nothing, or nothing with a signature, do not
+ * keep others out.
  */
 export class Connections {
   readonly #limit: number
   readonly #displaced: () => void
-  /** Nobody has authenticated on these. The oldest first, as everywhere here. */
+  /** Without an authenticated request so far. The oldest first, in all these maps. */
   readonly #strangers = new Map<Socket, Connection>()
   readonly #clients = new Map<Socket, Connection>()
-  /** By their addresses: Node does not say which TCP socket a TLS socket stands on. */
+  /** By their addresses: Node does not expose the TCP socket below a TLS socket. */
   readonly #handshakes = new Map<string, Socket>()
   #closing = false
 
-  /** @param displaced is told of every connection that is closed to make room, or for want of it */
+  /** @param displaced called for every connection that is closed to make room, or because there is none */
   constructor(limit: number, displaced: () => void) {
     this.#limit = limit
     this.#displaced = displaced
@@ -43,7 +43,7 @@ export class Connections {
     })
   }
 
-  /** Somebody has authenticated on it. */
+  /** A request on it has been authenticated. */
   trust(connection: Connection): void {
     if (this.#strangers.delete(connection.socket)) this.#clients.set(connection.socket, connection)
   }
@@ -97,10 +97,10 @@ export class Connections {
     if (this.count < this.#limit) return true
     this.#displaced()
     const [handshake] = this.#handshakes
-    // A handshake takes a moment; whoever fills half of the places with them does not mean to end any.
-    const begun = handshake !== undefined && (this.#handshakes.size > this.#limit / 2 || this.#strangers.size === 0)
-    const socket = begun ? handshake[1] : this.#leastNeeded()
-    if (begun) this.#handshakes.delete(handshake[0])
+    // A handshake takes a moment: half of all connections in their handshake are an attack.
+    const unfinished = handshake !== undefined && (this.#handshakes.size > this.#limit / 2 || this.#strangers.size === 0)
+    const socket = unfinished ? handshake[1] : this.#leastNeeded()
+    if (unfinished) this.#handshakes.delete(handshake[0])
     if (socket === undefined) return false
     this.#forget(socket)
     socket.destroy()

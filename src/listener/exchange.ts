@@ -17,11 +17,11 @@ import type { RequestMessage } from './request-body.ts'
 /** What one connection remembers from request to request. */
 export interface Connection {
   readonly socket: Socket
-  /** Once true, nothing more that arrives on it is looked at: after an error its bytes may not be where we think. */
+  /** Once true, all further bytes are ignored: after an error the boundaries of messages are not known. */
   closing: boolean
-  /** The exchange under way; the next one waits for it, so that a pipelined request never runs behind a refused one. */
+  /** The exchange in progress; the next one waits for it, so that a pipelined request never runs behind a refused one. */
   current: Exchange | null
-  /** Resolves when every exchange begun so far is over. */
+  /** Resolves when every exchange started so far is over. */
   turn: Promise<void>
   /** Pipelined requests that wait for their turn. */
   waiting: number
@@ -117,7 +117,7 @@ export class Exchange implements Watched, Guest {
     return this.#awaitsContinue && this.req.waitingLength === 0
   }
 
-  /** Takes the request from whoever reads its body, so that what is left of it can be passed over. */
+  /** Takes the request from the reader of its body, so that the rest can be discarded. */
   dropBody(): void {
     this.#body?.destroy()
   }
@@ -192,7 +192,7 @@ export class Exchange implements Watched, Guest {
   }
 
   /** Notes that the head of the answer has been written. */
-  begun(status: number): void {
+  started(status: number): void {
     this.#status = status
     this.#firstByteSeconds = this.#seconds()
   }

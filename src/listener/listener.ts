@@ -37,7 +37,7 @@ export interface ListenerOptions {
   readonly log: Log
   /** Told of every request that is over: the metrics. */
   readonly observe: (record: AccessRecord) => void
-  /** Told of every TLS handshake that came to nothing. */
+  /** Called for every TLS handshake that failed. */
   readonly handshakeFailed?: (reason: HandshakeFailure) => void
   /** Told of every request and connection that a limit turns away or ends. */
   readonly limited?: (limit: Limit) => void
@@ -51,7 +51,7 @@ export interface Listener {
    * @returns `cut` when something had to be broken.
    */
   stop(graceMs: number): Promise<'drained' | 'cut'>
-  /** New certificates for new connections; those that exist go on. @throws when the listener has no TLS. */
+  /** New certificates for new connections; existing ones keep theirs. @throws when the listener has no TLS. */
   reloadTls(material: TlsMaterial): void
   /** For the metrics. */
   counts(): { readonly connections: number; readonly requestsInFlight: number; readonly unauthenticated: number }
@@ -222,7 +222,7 @@ class HttpListener implements Listener {
     const handled = (async () => this.#handle(request))()
     exchange.performed = this.#answers.perform(exchange, handled)
     await exchange.performed
-    // A handler that outlives its client still holds what it holds.
+    // A handler that outlives its client still uses its share of the limits.
     await handled.then(({ pending }) => pending?.document).catch(() => undefined)
     this.#settle(exchange)
   }

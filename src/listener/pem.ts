@@ -32,7 +32,7 @@ export function pairFault(cert: Buffer, key: Buffer): string | null {
     : 'is not the key of the certificate in listen.tls.cert'
 }
 
-/** True when each file holds what belongs into the other. */
+/** True when each file has the content of the other. */
 export function isSwapped(cert: Buffer, key: Buffer): boolean {
   return certificateFault(cert) !== null && privateKeyFault(cert) === null && certificateFault(key) === null
 }

@@ -15,7 +15,7 @@ export class RequestBody extends Readable {
   constructor(request: RequestMessage) {
     super({ highWaterMark: NO_READ_AHEAD, emitClose: true })
     this.#request = request
-    // The handler may already be gone when the client goes: a failure of the body is told to those who read it.
+    // The handler may have ended before the client disconnects: only a reader gets the failure of the body.
     this.on('error', () => undefined)
     request.once('error', () => {
       this.cutShort()
@@ -78,7 +78,7 @@ export function noBody(): Readable {
   })
 }
 
-/** Chunks below this many bytes are copied together while nobody takes them; larger ones cost little more than their bytes. */
+/** Chunks below this many bytes are copied together while they wait to be read; larger ones cost little more than their bytes. */
 const smallBytes = 1024
 const blockBytes = 4096
 
@@ -90,7 +90,7 @@ export class RequestMessage extends IncomingMessage {
   /** Made with the first small chunk that waits: most bodies have none. */
   #held: ByteQueue | null = null
 
-  /** Bytes that have come in and that nobody has taken. */
+  /** Bytes that have arrived and have not been read. */
   get waitingLength(): number {
     return this.readableLength + this.#heldLength
   }

@@ -9,7 +9,7 @@ import { renderError } from '../s3/error-document.ts'
 import { declaredLength, firstChunk, rest, sendExactly } from './response-body.ts'
 import type { Exchange } from './exchange.ts'
 
-/** Sent as `x-amz-id-2` and `HostId`: tells which process answered. */
+/** Sent as `x-amz-id-2` and `HostId`: identifies the process that answered. */
 export const hostId = randomBytes(32).toString('base64')
 
 /**
@@ -18,12 +18,12 @@ export const hostId = randomBytes(32).toString('base64')
  */
 const drainBytes = 8 * 1024 * 1024
 const drainMs = 5000
-/** A client that sends nothing for so long has stopped, or waits for us. */
+/** Milliseconds: a client that sends nothing for this time has stopped, or waits for the answer. */
 const quietMs = 250
 /** Bodies of at most this many bytes that are there as a whole leave in one write with their head. */
 const shortBytes = 65_536
 
-/** The listener alone frames and dates answers; what a stage says of it is dropped. */
+/** Set by the listener alone: these headers of a handler's response are dropped. */
 const reserved = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date', 'server', 'x-amz-request-id', 'x-amz-id-2'])
 /** So many heartbeats an answer may take and still be an ordinary one, with every header and a status of its own. */
 const patience = 3
@@ -83,7 +83,7 @@ export async function discard(handled: Promise<HttpResponse>): Promise<void> {
     }
     await pending?.document
   } catch {
-    // Nobody is left to be told, and the abort signal has told the handler why.
+    // There is no client left to answer, and the handler has the reason from the abort signal.
   }
 }
 
@@ -112,7 +112,7 @@ function writeHead(exchange: Exchange, status: number, headers: Headers, options
     flat.push('Connection', 'close')
   }
   exchange.res.writeHead(status, flat)
-  exchange.begun(status)
+  exchange.started(status)
 }
 
 function write(exchange: Exchange, bytes: Buffer | string): void {
@@ -150,7 +150,7 @@ async function finish(exchange: Exchange, options: RespondOptions, body?: Buffer
   exchange.answered = true
   if (!req.complete && !exchange.abandoned && !exchange.withholdsBody && !exchange.over) {
     if (body === undefined) res.flushHeaders()
-    // An empty one too tells when what is before it has left.
+    // The callback of an empty write also runs after all earlier bytes have been sent.
     res.write(body ?? '', (error) => {
       if (!(error instanceof Error)) options.sent(exchange)
     })
@@ -206,7 +206,7 @@ async function respondPending(exchange: Exchange, response: HttpResponse, pendin
   await finish(exchange, options)
 }
 
-/** AWS: a 200 that has begun may still carry an error document; SDKs treat it as the error it is. */
+/** AWS: a 200 whose head was sent may still carry an error document; SDKs report it as an error. */
 function lateError(exchange: Exchange, error: unknown, options: RespondOptions): Buffer {
   options.report(exchange, error)
   const known = error instanceof S3Error ? error : new S3Error('InternalError', { cause: error })

@@ -4,10 +4,10 @@ import { Finding, S3Error } from '../errors.ts'
 import type { HttpResponse } from '../http/message.ts'
 import { ClientGone, type Exchange } from './exchange.ts'
 
-/** @throws TypeError where a streamed answer says no length. */
+/** @throws TypeError where a streamed answer has no length. */
 export function declaredLength(headers: HttpResponse['headers']): number {
   const value = headers.find(([name]) => name.toLowerCase() === 'content-length')?.[1]
-  // Without a length a client cannot tell a cut body from a whole one.
+  // Without a length a client cannot distinguish a cut body from a complete one.
   if (value === undefined || !/^[0-9]+$/.test(value)) throw new TypeError('A streamed answer needs a Content-Length.')
   return Number(value)
 }
@@ -18,8 +18,8 @@ export async function firstChunk(body: Readable): Promise<void> {
 }
 
 /**
- * What waits in a body, which must be all of it. Nothing has been written yet: whatever goes wrong is still an error status.
- * @throws S3Error InternalError when more comes; whatever the stream fails with.
+ * The bytes that wait in a body, which must be all of it. Nothing has been written yet, so that a failure still becomes an error status.
+ * @throws S3Error InternalError when more comes; the stream's own error.
  */
 export async function rest(body: Readable): Promise<Buffer | undefined> {
   const whole = body.read() as Buffer | null

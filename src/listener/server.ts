@@ -25,7 +25,7 @@ export interface ServerLimits {
   readonly highWaterMark: number
 }
 
-/** Requests come here before Fastify sees them, whatever they expect. */
+/** Requests come here before Fastify sees them, with any `Expect`. */
 type Accept = (req: RequestMessage, res: ServerResponse) => void
 
 /** Node's HTTP or HTTPS server with every default that matters set (docs/decisions/0003-fastify-as-carrier.md). */
@@ -40,7 +40,7 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
     maxHeaderSize: limits.headerBytes,
     highWaterMark: limits.highWaterMark,
     insecureHTTPParser: false,
-    // Node would answer for itself and go on with what is behind; request validation refuses and closes.
+    // Node would answer by itself and read the next request; request validation refuses and closes.
     requireHostHeader: false,
     joinDuplicateHeaders: false,
     noDelay: true

@@ -114,13 +114,13 @@ export function watchTls(files: TlsFiles, changed: () => void, intervalMs = 10_0
 }
 
 /**
- * Why a TLS handshake came to nothing. `certificate`: the client has none, or none that is trusted; `refused`: the client sent an
- * alert, most often because it does not trust the gateway's certificate; `protocol`: no common version or cipher, or no TLS at
- * all; `timeout`: not done within 10 s; `closed`: the client went away, as port probes do.
+ * Why a TLS handshake failed. `certificate`: the client has none, or none that is trusted; `refused`: the client sent an
+ * alert, most often because it does not trust the gateway's certificate; `protocol`: no common version or cipher, or no
+ * TLS; `timeout`: not done within 10 s; `closed`: the client disconnected, as port probes do.
  */
 export type HandshakeFailure = 'certificate' | 'refused' | 'protocol' | 'timeout' | 'closed'
 
-/** Milliseconds between two lines for one reason: whoever can connect can fail as often as it likes. */
+/** Milliseconds between two lines for one reason: every peer can cause any number of failures. */
 const lineEveryMs = 60_000
 
 interface HandshakesOptions {
@@ -150,8 +150,7 @@ export class Handshakes {
   }
 
   #failed(error: NodeJS.ErrnoException, socket: TLSSocket): void {
-    // An untrusted certificate is no error to Node: it closes the connection, and tells of that.
-    // The types say Error; it is the code of one, or null.
+    // For an untrusted certificate Node closes the connection and sets `authorizationError`, in its types an Error, to a code or null.
     const distrust = socket.authorizationError as unknown
     const code = typeof distrust === 'string' ? distrust : error.code ?? 'unknown'
     const reason = typeof distrust === 'string' ? 'certificate' : reasonOf(code)

@@ -16,7 +16,7 @@ export interface Ending {
 
 /**
  * Two letters that say who ended a request and when, in the manner of HAProxy's termination state; `--` when it ran to
- * its end, whatever its status.
+ * its end, with any status.
  */
 export function terminationState(ending: Ending | null): string {
   return ending === null ? '--' : endedByLetter[ending.by] + phaseLetter[ending.in]
@@ -84,7 +84,7 @@ export interface AccessRecord {
 
 const maxUserAgent = 256
 
-/** Copies the fields of the allow-list, and only those, from whatever carries them. */
+/** Copies the fields of the allow-list, and only those. */
 export function accessRecord(from: Omit<AccessRecord, 'termination'>, ending: Ending | null): AccessRecord {
   return {
     requestId: from.requestId,

@@ -72,7 +72,7 @@ export function memoryAuditTrail(): AuditTrail & { readonly events: readonly Aud
   }
 }
 
-/** Fields are named one by one: what an event happens to carry besides does not get out. */
+/** Fields are named one by one, so that further properties of an event are not written. */
 function auditLine(event: AuditEvent): string {
   return `${
     JSON.stringify({

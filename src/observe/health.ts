@@ -22,10 +22,10 @@ export interface CheckResult {
 interface HealthOptions {
   /** Seconds after which a check counts as failed. */
   readonly timeoutSeconds: number
-  /** Milliseconds after which a check that has passed the last time and now fails runs once more, before that counts; 1,000 unless told. */
+  /** Milliseconds after which a check that passed the last time and now fails runs once more before the failure counts. Default 1,000. */
   readonly againMs?: number
   readonly now?: () => Date
-  /** Told when a check fails in another way than the last time, and when it passes after a failure: `error` is null then. */
+  /** Called when a check fails in a different way than the last time, and when it passes after a failure: `error` is null then. */
   readonly changed?: (check: string, error: Error | null) => void
 }
 
@@ -44,8 +44,8 @@ export class Health {
   readonly #options: HealthOptions
   /** Of the checks that are running. */
   readonly #cuts = new Set<AbortController>()
-  /** What was said of each check's last failure. */
-  readonly #said = new Map<string, string | null>()
+  /** What identifies each check's last failure. */
+  readonly #lastFailures = new Map<string, string | null>()
   readonly #results = new Map<string, CheckResult>()
   #draining = false
   #running: Promise<HealthReport> | null = null
@@ -77,14 +77,14 @@ export class Health {
     }, everySeconds * 1000).unref()
   }
 
-  /** Ends the checks that are running, too: nobody should have to wait for a store that does not answer. */
+  /** Also ends the checks that are running, so that a stop does not wait for a store that does not answer. */
   stop(): void {
     for (const cut of this.#cuts) cut.abort()
     if (this.#timer !== null) clearInterval(this.#timer)
     this.#timer = null
   }
 
-  /** Readiness goes down for good: a graceful stop has begun. */
+  /** Readiness goes down for good: a graceful stop has started. */
   drain(): void {
     this.#draining = true
   }
@@ -94,11 +94,11 @@ export class Health {
       const failure = await this.#outcome(check)
       const error = failure === null ? null : failure instanceof S3Error ? failure.code : 'InternalError'
       const at = (this.#options.now?.() ?? new Date()).toISOString()
-      this.#results.set(check.name, { name: check.name, ok: error === null, at, error, failure: failure === null ? null : told(failure) })
-      const said = failure === null ? null : wordsOf(failure)
-      const before = this.#said.get(check.name) ?? null
-      this.#said.set(check.name, said)
-      if (said !== before) this.#options.changed?.(check.name, failure)
+      this.#results.set(check.name, { name: check.name, ok: error === null, at, error, failure: failure === null ? null : reasonOf(failure) })
+      const now = failure === null ? null : identityOf(failure)
+      const before = this.#lastFailures.get(check.name) ?? null
+      this.#lastFailures.set(check.name, now)
+      if (now !== before) this.#options.changed?.(check.name, failure)
     }))
     return this.report()
   }
@@ -136,13 +136,13 @@ export class Health {
   }
 }
 
-/** What tells one way of failing from another; ids and clocks differ every time. */
-function wordsOf(failure: Error): string {
+/** Equal for failures of the same kind; without ids and clocks, which differ every time. */
+function identityOf(failure: Error): string {
   const { status = null, errorName = null, system = null } = diagnosisOf(failure) ?? {}
   return [failure.message, status, errorName, system].join('\n')
 }
 
-/** The message of an S3Error of a check is ours; what any other error says may quote anything. */
-function told(failure: Error): CheckResult['failure'] {
+/** The message of an S3Error of a check is a text of the gateway; that of any other error may quote anything. */
+function reasonOf(failure: Error): CheckResult['failure'] {
   return { reason: failure instanceof S3Error ? failure.message : failure.name, diagnosis: diagnosisOf(failure) }
 }

@@ -1,5 +1,5 @@
 // What the operator sees: the log, here; one access line per request (access-log.ts), the audit trail of keys, metrics, readiness and traces.
-// Nothing here quotes a message of somebody else: failures are fields of a Diagnosis, and an access line has a closed list of fields.
+// Messages of other programs are never logged: failures are fields of a Diagnosis, and an access line has a closed list of fields.
 // Metrics and their help texts are in metrics.ts.
 import { hostname } from 'node:os'
 import { pid } from 'node:process'
@@ -8,7 +8,7 @@ import { diagnosisOf, fieldsOf } from '../diagnosis.ts'
 import { Finding, S3Error } from '../errors.ts'
 import type { AccessRecord } from './access-log.ts'
 
-/** What may be said about a failure: never its message, which can quote what a client or a store sent. */
+/** What is logged of a failure: never its message, which can quote what a client or a store sent. */
 interface FailureRecord {
   readonly requestId: string | null
   /** What was being done, in words of ours. */
@@ -117,7 +117,7 @@ function describe(error: unknown): Cause[] {
   const causes: Cause[] = []
   for (let e = error; e instanceof Error && causes.length < 5; e = e.cause) {
     const code = 'code' in e && typeof e.code === 'string' ? e.code : null
-    // An S3Error is told by its code; anything else needs the place it came from.
+    // An S3Error is identified by its code; any other error needs its place.
     const frames = e instanceof S3Error || e instanceof Finding ? [] : (e.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).slice(0, 8)
     causes.push({ name: e.name, code, ...e instanceof Finding ? { found: e.message } : {}, at: frames.map((line) => line.trim()) })
   }

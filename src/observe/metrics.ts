@@ -19,7 +19,7 @@ export interface Metrics {
   /** Bytes of bodies; `in`: from clients, `out`: to clients. */
   readonly clientBytes: Counter<'direction'>
   readonly clientConnections: Gauge<never>
-  /** TLS handshakes of clients that came to nothing. */
+  /** TLS handshakes of clients that failed. */
   readonly handshakeFailures: Counter<'reason'>
   /** How requests ended that did not end well: the two letters of the access log. */
   readonly terminations: Counter<'state'>
@@ -60,15 +60,15 @@ export interface Metrics {
   readonly checkFailing: Gauge<'check'>
   /** Processes that serve. */
   readonly workers: Gauge<never>
-  /** Workers that ended without being told to, and were replaced. */
+  /** Workers that ended by themselves and were replaced. */
   readonly workerRestarts: Counter<never>
 
   readonly buildInfo: Gauge<'version' | 'node'>
   /** When the certificate of the listener ends, seconds since 1970. */
   readonly certificateExpiry: Gauge<never>
-  /** 1: the last reload, or else the start, has taken over what it read. */
+  /** 1: the last reload succeeded, or there was none. */
   readonly reloadSuccessful: Gauge<never>
-  /** When the configuration in force was taken over, seconds since 1970. */
+  /** When the configuration in force was loaded, seconds since 1970. */
   readonly reloadTime: Gauge<never>
 
   /** For values that are read when asked for (connections of a pool). */
@@ -245,7 +245,7 @@ export function measureProcess(registry: Registry): () => void {
 }
 
 /**
- * Node records the time from one sample to the next, of which the pause between them is no delay.
+ * Node records the time from one sample to the next, with the pause between them, which is subtracted.
  * @param nanoseconds what it recorded. @returns seconds
  */
 export function lateness(nanoseconds: number): number {

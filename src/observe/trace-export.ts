@@ -43,7 +43,7 @@ export class TraceExport {
   #overflow = 0
   #sending: Promise<void> = Promise.resolve()
 
-  /** @param failed told of spans that were dropped, and why. */
+  /** @param failed called with the number of spans that were dropped, and why. */
   constructor(settings: TraceSettings, failed: (reason: string, dropped: number) => void) {
     this.#settings = settings
     this.#failed = failed

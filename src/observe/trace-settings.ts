@@ -11,7 +11,7 @@ export interface TraceSettings {
   readonly sampler: Sampler
 }
 
-/** Decides whether a request is traced. `parent`: what the client's traceparent says of its own, null without one. */
+/** Decides whether a request is traced. `parent`: the client's own decision in its traceparent, null without one. */
 type Sampler = (traceId: string, parent: boolean | null) => boolean
 
 type Environment = Readonly<Record<string, string | undefined>>

@@ -19,7 +19,7 @@ export type EndSpan = (error: string | null, attributes?: Attributes) => void
 const noSpan: EndSpan = () => undefined
 
 /**
- * One span per request, with children for what it waits for. Nothing of it is sent to the store: a trace id there would tell which of
+ * One span per request, with children for what it waits for. Nothing of it is sent to the store: a trace id there would show which of
  * a client's requests belong together (docs/decisions/0008-own-trace-exporter.md).
  */
 export class Tracer {

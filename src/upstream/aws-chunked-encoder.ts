@@ -28,7 +28,7 @@ function signedFrameLength(length: number): number {
 }
 
 /**
- * Frames a body in signed chunks: each signature covers its chunk and the signature before it, so that nobody between
+ * Frames a body in signed chunks: each signature covers its chunk and the signature before it, so that no party between
  * here and the store can change, drop or cut bytes (AWS "Signature calculations … transferring payload in multiple
  * chunks", and "including trailing headers"). Used where the way to the store is plain HTTP. The empty last chunk and the trailer
  * leave only after the source ended well.
@@ -122,7 +122,7 @@ function unsignedFrameLength(length: number): number {
 }
 
 /**
- * Frames a body in chunks that nobody signs, with a checksum behind them (AWS, "Signature calculations: including trailing
+ * Frames a body in unsigned chunks, with a checksum behind them (AWS, "Signature calculations: including trailing
  * headers"). Bytes pass as they come, uncopied; the empty last chunk and the trailer leave only after the source ended well.
  */
 export class UnsignedChunks implements ByteStage {

@@ -41,7 +41,7 @@ export function operationOf({ method, bucket, key, query }: Pick<UpstreamRequest
 }
 
 /**
- * What an answer of the store tells, whatever it is an answer to.
+ * The diagnosis of an answer of the store.
  * @param document of an error; null: none
  * @param now milliseconds since 1970, when the head of the answer came
  */
@@ -56,7 +56,7 @@ export function diagnoseAnswer(operation: string, status: number, headers: Heade
   })
 }
 
-/** What a failure without an answer tells. */
+/** The diagnosis of a failure without an answer. */
 export function diagnoseFailure(operation: string, error: unknown): Diagnosis {
   return diagnosis('store', operation, { system: systemCodeOf(error), errorName: error instanceof Error && error.name !== 'Error' ? nameOf(error.name) : null })
 }

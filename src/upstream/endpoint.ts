@@ -37,7 +37,7 @@ export function parseEndpoint(endpoint: string, style: AddressStyle): URL {
   return url
 }
 
-/** True where no byte leaves the machine: nobody on the way could change a body that is not signed. */
+/** True where no byte leaves the machine, so that an unsigned body cannot be changed on its way. */
 export function isLoopback(endpoint: URL): boolean {
   const host = bareHost(endpoint)
   return host === 'localhost' || host.endsWith('.localhost') || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))

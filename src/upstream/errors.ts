@@ -23,7 +23,7 @@ const late = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_T
 /** TLS spoken to a port that answers in something else. */
 const notTls = new Set(['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG', 'ERR_SSL_HTTP_REQUEST', 'EPROTO'])
 const broken = new Set(['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_EXCEEDED_MAX_SIZE'])
-/** The body we were to send ended before its time: whoever made it went away. */
+/** The body to be sent ended too early: its source was closed. */
 const bodyGone = new Set(['UND_ERR_ABORTED', 'ERR_STREAM_PREMATURE_CLOSE'])
 
 /** The system's, Node's or undici's code of an error; '' when it has none. */
@@ -39,15 +39,15 @@ export function isConnectionFailure(error: unknown): boolean {
 }
 
 /**
- * True for a connection that was closed because an answer, or bytes that are none, came on it while no request waited. Nothing but
- * undici's words tells it from other faults of the peer.
+ * True for a connection that was closed because an answer, or bytes that are none, came on it while no request waited. Only undici's
+ * message distinguishes it from other faults of the peer.
  */
 export function isUnsolicitedResponse(error: unknown): boolean {
   return error instanceof errors.SocketError && error.message === 'bad response'
 }
 
 /**
- * What a client is told of a failed exchange with the store. The raw error becomes the cause, for the log: it names
+ * The client's error for a failed exchange with the store. The raw error becomes the cause, for the log: it names
  * addresses. Errors of the body's own source (a digest that did not match) are S3Errors already and pass unchanged.
  * @param operation what was asked, in words of ours (`operationOf`)
  */

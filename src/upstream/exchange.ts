@@ -29,7 +29,7 @@ export interface ExchangePlan {
 
 /** More interim answers than any server has reason to send (RFC 9110 15.2). */
 const maxInterim = 16
-/** Answers up to here are taken in whether somebody reads them or not: a document that nobody wants must not hold a connection. */
+/** Bytes: answers up to this size are read from the connection even without a reader, so that an unused document does not hold it. */
 const unreadBytes = 16_384
 
 /**
@@ -211,7 +211,7 @@ class ResponseBody extends Readable {
     super({ highWaterMark: NO_READ_AHEAD })
     this.#exchange = exchange
     this.#controller = controller
-    // The store may fail before the reader has had its turn to listen; whoever reads later still gets the error.
+    // The store may fail before the reader listens; a later reader still gets the error.
     this.on('error', () => undefined)
   }
 

@@ -97,13 +97,13 @@ export class Pools {
   }
 }
 
-/** Milliseconds for what has arrived on a connection that takes no more to be read. The end of it is mostly there at once. */
-const HEARING_MS = 1000
+/** Milliseconds to read what has arrived on a connection that can no longer be written to. Most often its end is there at once. */
+const LINGER_MS = 1000
 
 /**
- * undici's connector, with sockets that hear the store out. A store that refuses a body it has not read answers and closes, and what it left
- * unread resets the connection (RFC 9112 9.6). The write that finds that out would destroy the socket, and with it the answer that has
- * arrived before the reset: a refusal for good would be told as a store that cannot be reached.
+ * undici's connector, with sockets that are read to their end. A store that refuses a body without reading it answers and closes, and the
+ * unread bytes reset the connection (RFC 9112 9.6). The failed write would destroy the socket together with the answer that arrived
+ * before the reset, and a refusal would be reported as a store that cannot be reached.
  */
 function lingeringConnector(options: buildConnector.BuildOptions): buildConnector.connector {
   const connect = buildConnector(options)
@@ -142,9 +142,9 @@ function isReset(error: Error): boolean {
   return code === 'ECONNRESET' || code === 'EPIPE'
 }
 
-/** Whatever the reads bring ends the socket: an answer before the whole body was sent, the end, or an error. */
+/** Every result of the reads ends the socket: an answer before the whole body was sent, the end, or an error. */
 function whenRead(socket: Socket, done: Done, error: Error): void {
-  const timer = setTimeout(done, HEARING_MS, error)
+  const timer = setTimeout(done, LINGER_MS, error)
   socket.once('close', () => {
     clearTimeout(timer)
   })

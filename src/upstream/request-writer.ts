@@ -82,8 +82,8 @@ export class RequestWriter {
   }
 
   /**
-   * PutObject, CopyObject and CreateMultipartUpload. S3 takes no such header with the parts of an upload. What the request itself says
-   * of encryption goes first: it is a client's wish for an object that is stored as it is.
+   * PutObject, CopyObject and CreateMultipartUpload. S3 takes no such header with the parts of an upload. Encryption headers of the
+   * request itself have precedence: they are the client's, for an object that is not sealed.
    */
   #makesObject({ method, key, query, headers }: UpstreamRequest): boolean {
     if (this.#storeEncryption.length === 0 || key === null || headers.some(([name]) => name.startsWith(SSE))) return false
@@ -172,8 +172,8 @@ function flat(method: string, headers: Readonly<Record<string, string>>, framing
  * A source that fails at once then never reaches the store, and one that ends empty against its declared length cannot
  * become what undici would send for it: a complete, empty message.
  * @returns the stream, or null when there is nothing to send
- * @throws S3Error InternalError when the stream has another length than declared, as far as that is known here; whatever
- * the stream fails with
+ * @throws S3Error InternalError when the stream has another length than declared, as far as that is known here; the
+ * stream's own error
  */
 export async function awaitFirstByte(body: Readable, contentLength: number): Promise<Readable | null> {
   await firstByteOrEnd(body)

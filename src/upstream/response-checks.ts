@@ -100,8 +100,8 @@ function bad(fault: string): S3Error {
 function checkEcho(status: number, headers: HeaderList, sent: ChecksumField | null): void {
   if (sent === null || status >= 300) return
   const [name, value] = sent
-  const said = headers.get(name)
-  if (said !== undefined && said !== value) throw bad('the checksum of another body')
+  const returned = headers.get(name)
+  if (returned !== undefined && returned !== value) throw bad('the checksum of another body')
 }
 
 /**
@@ -136,7 +136,7 @@ export function errorCode(body: Buffer): string | null {
 
 /**
  * Reads an error document of at most 64 KiB.
- * @throws S3Error SealgateBadUpstream when it is longer; whatever the stream fails with
+ * @throws S3Error SealgateBadUpstream when it is longer; the stream's own error
  */
 export async function readErrorBody(body: Readable): Promise<Buffer> {
   return readAll(body, maxErrorBytes, () => bad('an error document of more than 64 KiB'))

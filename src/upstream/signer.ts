@@ -163,8 +163,8 @@ export class Sha256 {
 }
 
 /**
- * The library encodes the canonical request as UTF-8. Header values here are latin1 characters that stand for the bytes
- * on the wire, and those bytes are what the store hashes.
+ * The library encodes the canonical request as UTF-8. Header values here are the bytes on the wire as latin1
+ * characters, and the store hashes those bytes.
  */
 function onTheWire(text: Uint8Array): Uint8Array {
   return isAscii(text) ? text : Buffer.from(Buffer.from(text).toString('utf8'), 'latin1')

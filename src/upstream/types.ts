@@ -36,8 +36,8 @@ export interface UpstreamRequest {
   readonly retry: boolean
   /**
    * Which pool: `data` for bodies, `control` for the rest, which transfers must not starve, and `source` for bodies on their way
-   * into another request to the store: whoever holds one of those waits for one of `data`, and never the other way round.
-   * `preflight`: what the store is asked for requests without a signature, which must not keep any other waiting.
+   * into another request to the store: a request that holds one of `source` may wait for one of `data`, never the other way round.
+   * `preflight`: requests caused by unsigned requests, which must not make any other wait.
    */
   readonly pool: 'data' | 'source' | 'control' | 'preflight'
 }

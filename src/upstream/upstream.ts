@@ -34,14 +34,14 @@ export interface UpstreamOptions {
   /** Requests that may wait for a connection, per pool. */
   readonly lineLimit?: number
   readonly lineSeconds?: number
-  /** How long `close` lets requests in flight go on: nobody need be waiting for them (answers that are read to be rid of them). */
+  /** Seconds that `close` waits for requests in flight: some have no reader (answers that are read only to free the connection). */
   readonly closeSeconds?: number
   readonly onExchange?: (report: ExchangeReport) => void
   /** The store refused the gateway's own signature or credentials: an alarm for the operator. */
   readonly onRefused?: (code: string) => void
-  /** An answer came that no request had asked for: an alarm, because the request before it may have been given another's answer. */
+  /** An answer came that belongs to no request: an alarm, because the request before it may have received the answer of another. */
   readonly onUnsolicited?: () => void
-  /** This clock minus the store's, in whole seconds, as answers to small requests tell it. */
+  /** This clock minus the store's, in whole seconds, from answers to small requests. */
   readonly onSkew?: (seconds: number) => void
 }
 
@@ -136,7 +136,7 @@ class SigningUpstream implements StoreUpstream {
     try {
       const address = requestAddress(this.#endpoint, this.#style, request)
       const wire = await this.#writer.write(request, body, address)
-      // From here on the exchange listens to the signal, which says nothing any more once it has aborted.
+      // From here on the exchange listens to the signal, which emits no event once it has aborted.
       request.signal.throwIfAborted()
       const plan = this.#plan(request, wire)
       exchange = await this.#exchange(request, plan, address.origin)

@@ -133,12 +133,12 @@ export class KmsConnection {
     const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(this.#limits.callMs)])
     const waits = { forCredentials: false }
     try {
-      // The race is for what does not heed the signal: loading the SDK, and the credential chain.
+      // Loading the SDK and the credential chain do not stop at the signal.
       return await rejectOnAbort(
         abortSignal,
         this.#connect().then(async ([client, sdk]) => {
-          // Asked by itself, so that a chain that finds nothing, or waits for an instance metadata service that is not there, is not
-          // taken for a key service that does not answer.
+          // Called by itself, so that a chain that finds nothing, or waits for an instance metadata service that is not there, is not
+          // reported as a key service that does not answer.
           waits.forCredentials = true
           await client.config.credentials()
           waits.forCredentials = false
@@ -199,7 +199,7 @@ type CallOutcome = 'answered' | 'failed' | 'unknown'
 
 /**
  * Closed: every call passes. After `failures` failures in a row, open: none passes for `openMs`. Then half-open: one call
- * at a time passes; an answer closes it, a failure opens it again. An answer is anything the service said, refusals included.
+ * at a time passes; an answer closes it, a failure opens it again. Every response of the service is an answer, also a refusal.
  */
 class CircuitBreaker {
   readonly #options: BreakerOptions

@@ -141,7 +141,7 @@ function diagnoseKms(operation: string, error: unknown): Diagnosis {
     return diagnosis('kms', `credentials: ${credentialPlaces}`, { errorName: name ?? null, system: systemCodeOf(error) })
   }
   return diagnosis('kms', operation, {
-    // Without an answer the SDK says 0 or nothing.
+    // Without an answer the SDK has 0 or nothing here.
     status: $metadata?.httpStatusCode ?? $response?.statusCode ?? null,
     errorName: name === 'Error' ? null : nameOf(name),
     system: systemCodeOf(error),

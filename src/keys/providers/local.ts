@@ -113,7 +113,7 @@ function aadOf(context: KeyContext): Buffer {
   return bucketKeyContext(context.realm, context.bucket, context.objectKey, context.requestContext)
 }
 
-/** A blob that opens to zeros or to another length was made by somebody who held the master key, but not by Sealgate. */
+/** A blob that opens to zeros or to another length was made with the master key, but not by Sealgate. */
 function keyFrom(bytes: Buffer): KeyObject {
   const key = takeKey(bytes)
   if (key === null) throw new S3Error('SealgateIntegrityError', { cause: new Finding('The wrapped key is not 32 bytes or is zero.') })
