@@ -28,7 +28,7 @@ export function requiredConfig(named: Named, platform: Platform): string {
   return file
 }
 
-/** Reads a configuration with its secrets, and looks at the files it names. @throws ConfigError with every fault found. */
+/** Reads a configuration with its secrets, and checks the files it names. @throws ConfigError with every fault found. */
 export async function loadWhole(file: string, { env }: Pick<Platform, 'env'>): Promise<Config> {
   const config = loadConfig({ file, env })
   await checkFiles(config, file)
@@ -118,7 +118,7 @@ function policyOf(policy: BucketPolicy): string {
 }
 
 function publicOf(rule: BucketPolicy['publicRead']): string {
-  if (rule === 'store') return 'public as the store says'
+  if (rule === 'store') return 'public as the store decides'
   return typeof rule === 'object' ? `public below ${rule.prefixes.join(', ')}` : 'public'
 }
 

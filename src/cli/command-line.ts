@@ -1,11 +1,11 @@
 import { parseArgs } from 'node:util'
 import { exitCodes, type Platform } from './platform.ts'
 
-/** A command line that is not understood: the text says what is wrong with it. */
+/** A wrong command line. The message names what is wrong with it. */
 export class UsageError extends Error {}
 
 interface Option {
-  /** What stands for the value in help: `FILE`. Absent: a switch without a value. */
+  /** Name of the value in help: `FILE`. Absent: a switch without a value. */
   readonly value?: string
   readonly help: string
   readonly required?: true
@@ -18,7 +18,7 @@ type Values<O extends Options> = {
     : boolean
 }
 
-/** One command: what its help says, and what runs it. */
+/** One command: its help, and what runs it. */
 export interface Command {
   /** Words that call it: `keys create`. */
   readonly name: string
@@ -47,7 +47,7 @@ export function command<const O extends Options>(
     run(values: Values<O>, platform: Platform): Promise<number>
   }
 ): Command {
-  // `parse` gives what the declaration says: this is the one place where the two meet.
+  // `parse` returns exactly the declared values, which the compiler cannot know.
   return { codes: {}, ...definition, run: (values, platform) => definition.run(values as Values<O>, platform) }
 }
 

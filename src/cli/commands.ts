@@ -54,7 +54,7 @@ export const commands: readonly Command[] = [
         help:
           'also ask the store and the keys: address, credentials, clock, state bucket, rights, conditional\nrequests, every key. Writes and removes small objects under probe/ in the state bucket'
       },
-      bucket: { value: 'NAME', help: 'with --online: try the rights on this bucket too. An upload is begun and aborted there' }
+      bucket: { value: 'NAME', help: 'with --online: try the rights on this bucket too. An upload is started and aborted there' }
     },
     examples: ['sealgate config check --config sealgate.yaml', 'sealgate config check --config sealgate.yaml --online --bucket backup-eu'],
     codes: { [exitCodes.done]: 'good; with --online: every check passed', [exitCodes.failed]: '--online: a check failed' },
@@ -74,8 +74,8 @@ export const commands: readonly Command[] = [
   }),
   command({
     name: 'rewrap',
-    summary: 'wrap the keys of a bucket\'s objects anew',
-    description: 'Wraps the keys of objects anew, after a rotation or on the way to another key. The current version of every object that is not\n'
+    summary: 're-wrap the keys of a bucket\'s objects',
+    description: 'Re-wraps the keys of objects, after a rotation or to move to another key. The current version of every object that is not\n'
       + 'under the current version of its key is copied onto itself inside the store; no body passes through this machine. Can be killed\n'
       + 'and started again at any time: what is done is skipped.\n\n'
       + 'Only what the bucket may open (its key, allowedKeys, openKeys) is re-wrapped; an object under any other key is a failure.\n'
@@ -84,12 +84,12 @@ export const commands: readonly Command[] = [
     options: {
       ...config,
       ...bucket,
-      'prefix': { value: 'P', help: 'only objects whose names begin so' },
+      'prefix': { value: 'P', help: 'only objects whose names begin with P' },
       'to': {
         value: 'KEYNAME',
         help: 'bring every object under this key, which must be the bucket\'s own or in its allowedKeys;\ndefault: each stays with its key'
       },
-      'dry-run': { help: 'look and count; change nothing, ask no key' },
+      'dry-run': { help: 'count; change nothing, use no key' },
       'assume-no-writers': {
         help:
           'there are no writers. Where the store does not enforce conditions on copies, a write that happens\nwhile its object is being re-wrapped may be lost: there the command needs this option'
@@ -201,12 +201,12 @@ export const commands: readonly Command[] = [
   command({
     name: 'keys usage',
     summary: 'count the objects of a bucket by the key that sealed them',
-    description: 'Counts the objects of a bucket and their stored bytes by the id of the key that sealed them. Asks no key: it reads what stands\n'
-      + 'beside each object, with one HEAD per object.',
+    description: 'Counts the objects of a bucket and their stored bytes by the id of the key that sealed them. Asks no key: it reads the\n'
+      + 'metadata of each object, with one HEAD per object.',
     options: {
       ...config,
       ...bucket,
-      prefix: { value: 'P', help: 'only objects whose names begin so' },
+      prefix: { value: 'P', help: 'only objects whose names begin with P' },
       versions: { help: 'every version, not the current ones alone: before a key is disabled, no version should need it' },
       json: { help: 'as JSON' },
       concurrency: { value: 'N', help: 'requests at once, 1 to 1000; default 32' }

@@ -11,8 +11,8 @@ import { readTls, TlsFileError } from '../listener/tls.ts'
 import { systemWords } from '../diagnosis.ts'
 
 /**
- * Looks at the files a configuration names, which the loader does not: keyrings, certificates, the place of the audit file. As the
- * user who asks, who should be the gateway's. Writes nothing.
+ * Checks the files a configuration names, which the loader does not: keyrings, certificates, the directory of the audit file. Runs as the
+ * current user, who should be the gateway's. Writes nothing.
  * @throws ConfigError with every fault found.
  */
 export async function checkFiles(config: Config, file: string): Promise<void> {

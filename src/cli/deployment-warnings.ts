@@ -12,7 +12,7 @@ const EXPIRY_DAYS = 14
 const SECRET_LENGTH = 16
 
 /**
- * What the place of a gateway leaves open, beside the policies that `configWarnings` looks at: networks without TLS, secrets that
+ * Weaknesses of a deployment, in addition to those of policies (`configWarnings`): networks without TLS, secrets that
  * can be guessed or read by others, a certificate that expires. Quotes no secrets.
  */
 export async function deploymentWarnings(config: Config, file: string, now = new Date()): Promise<ConfigFault[]> {
@@ -36,10 +36,10 @@ function exposed({ listen, upstream, auth, buckets, log }: Config): ConfigFault[
   if (listen.trustedProxies.some((range) => range.endsWith('/0'))) warn('listen.trustedProxies', 'every address is believed to be a front end with TLS')
   for (const [pattern, policy] of buckets) {
     if (policy.encryption === 'on' && policy.plaintext === 'allow') {
-      warn(`buckets.${pattern}.plaintext`, 'allow: whoever can write to the store can put objects there that clients will believe')
+      warn(`buckets.${pattern}.plaintext`, 'allow: everybody who can write to the store can put objects there that clients will trust')
     }
   }
-  if (log.level === 'silent') warn('log.level', 'silent: nothing says why the gateway fails')
+  if (log.level === 'silent') warn('log.level', 'silent: the reasons of failures are not logged')
   return found
 }
 
@@ -67,7 +67,7 @@ async function openFiles({ listen: { tls } }: Config, file: string): Promise<Con
   return open.flat()
 }
 
-/** Paths of secrets that stand in the text itself, and files that hold others, as they are written. */
+/** Paths of secrets that are written in the text itself, and files that hold others, as they are written. */
 function secretsIn(text: string): { readonly inline: readonly string[]; readonly files: readonly { readonly path: string; readonly name: string }[] } {
   const inline: string[] = []
   const files: { path: string; name: string }[] = []
@@ -85,7 +85,7 @@ function secretsIn(text: string): { readonly inline: readonly string[]; readonly
 }
 
 async function expiring({ listen: { tls } }: Config, now: Date): Promise<ConfigFault[]> {
-  // What cannot be read is a fault, and told by `checkFiles`.
+  // Files that cannot be read are reported by `checkFiles`.
   const material = tls === null ? null : await readTls(tls).catch(() => null)
   if (material === null) return []
   const expiry = expiryOf(material) * 1000

@@ -104,7 +104,7 @@ export class GatewayProcess {
   }
 
   /**
-   * Serves until it is told to stop, then lets transfers finish; told again, it cuts them.
+   * Serves until a stop is requested, then lets transfers finish; a second request cuts them.
    * @param read null: there is no file behind the configuration, and a reload does nothing.
    * @returns exit code: 0 when everything was delivered, 3 when transfers were cut.
    */
@@ -159,7 +159,7 @@ export class GatewayProcess {
     }
   }
 
-  /** Certificates renewed on disk are taken over by themselves; the rest of the configuration waits for SIGHUP. */
+  /** Reloads certificates that were renewed on disk; the rest of the configuration waits for SIGHUP. */
   #watchTls(next: (work: () => Promise<void>) => void): void {
     this.#unwatch()
     const { tls } = this.#config.listen
@@ -258,7 +258,7 @@ function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, l
 }
 
 /**
- * The tracer that the environment asks for, or null. What it asks for wrongly is told in the log and does not keep a gateway from
+ * The tracer that the environment configures, or null. A wrong setting is logged and does not keep the gateway from
  * serving.
  */
 async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null> {

@@ -34,7 +34,7 @@ export async function runGc(values: GcValues, platform: Platform): Promise<numbe
 function readOptions(values: GcValues, platform: Platform): Options {
   const text = values['older-than-hours'] ?? String(DEFAULT_HOURS)
   const hours = /^\d{1,6}$/.test(text) ? Number(text) : 0
-  // An upload may pause for long between two parts, and what it leaves would be missed by nobody but its client.
+  // An upload may pause for hours between two parts, and its state must not be removed then.
   if (hours < DEFAULT_HOURS) throw new UsageError(`--older-than-hours must be a whole number of at least ${DEFAULT_HOURS}.`)
   return { config: loadConfig({ file: requiredConfig(values, platform), env: platform.env }), dryRun: values['dry-run'], hours }
 }
@@ -58,6 +58,6 @@ async function collect({ config, dryRun, hours }: Options): Promise<Collected> {
 }
 
 function reportOf({ live, unknown, dead, removed, failed }: Collected, dryRun: boolean): string {
-  return `uploads: ${live} live or recent, ${unknown} kept because it cannot be told, ${dead} over\n`
+  return `uploads: ${live} live or recent, ${unknown} kept because their state is not known, ${dead} over\n`
     + `objects: ${removed} ${dryRun ? 'would be removed' : 'removed'}, ${failed} could not be removed\n`
 }

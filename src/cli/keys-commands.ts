@@ -8,7 +8,7 @@ import { isOpenToAll } from './deployment-warnings.ts'
 import { UsageError } from './command-line.ts'
 import { systemWords } from '../diagnosis.ts'
 
-/** What a command may touch besides files. */
+/** Input and output of a command, other than files. */
 export interface CommandIo {
   readonly stdout: { write(text: string): unknown }
   readonly stderr: { write(text: string): unknown }
@@ -121,7 +121,7 @@ export async function checkBackup(options: OpenOptions & { readonly keyring: str
     const ids = missing.map((version) => keyring.keyId(version)).join(', ')
     throw new KeyringError(`The backup does not cover ${path}: ${missing.length > 0 ? `it lacks ${ids}` : 'it is of another keyring'}.`)
   }
-  if (keyring.realm !== backup.realm) throw new KeyringError(`The backup says ${realmOf(backup)}, and ${path} ${realmOf(keyring)}.`)
+  if (keyring.realm !== backup.realm) throw new KeyringError(`The backup is for ${realmOf(backup)}, and ${path} for ${realmOf(keyring)}.`)
   io.stdout.write(`It holds every key of ${path}.\n`)
   return 0
 }

@@ -70,7 +70,7 @@ class Online {
     return rows
   }
 
-  /** Each key by itself: one that fails says nothing of the others. */
+  /** Each key by itself: the failure of one does not affect the others. */
   async keys(): Promise<Checked[]> {
     const { keys, keyCache, upstream: { realm, stateBucket } } = this.#config
     return Promise.all(
@@ -173,7 +173,7 @@ function adviceFor(code: string): string {
   return 'upstream.sessionToken or the credential has expired or is not valid'
 }
 
-/** Words of ours, and what the system or the service said in words that quote nothing. */
+/** The cause in texts of the gateway, with codes of the system or the service. */
 function causeOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error'
   const { cause } = error
@@ -189,7 +189,7 @@ function tableOf(rows: readonly Checked[]): string {
   )
 }
 
-/** What became of one check; null: not tried, and `detail` says why. */
+/** The result of one check; null: not tried, `detail` has the reason. */
 interface Checked {
   readonly check: string
   readonly ok: boolean | null
@@ -277,9 +277,9 @@ async function tryStateRights(place: Place): Promise<Checked[]> {
 }
 
 async function tryUpload(place: Place, key: string): Promise<Checked[]> {
-  const begun = await ask(place, { method: 'POST', key, query: [['uploads', null]], body: Buffer.alloc(0) })
-  const put = classify('s3:PutObject', place, begun, [200])
-  const id = /<UploadId>([^<]+)<\/UploadId>/.exec(begun.body.toString('utf8'))?.[1]
+  const created = await ask(place, { method: 'POST', key, query: [['uploads', null]], body: Buffer.alloc(0) })
+  const put = classify('s3:PutObject', place, created, [200])
+  const id = /<UploadId>([^<]+)<\/UploadId>/.exec(created.body.toString('utf8'))?.[1]
   if (put.ok !== true || id === undefined) return [put]
   const upload = { key, query: [['uploadId', id]] } as const
   return [

@@ -29,8 +29,8 @@ export const exitCodes = {
 const OWN = 64
 
 /**
- * How many client connections to hold so that descriptors are left for those to the store: a gateway that has spent all on
- * idle clients serves nobody. Node raises its soft limit to the hard one at start.
+ * How many client connections to hold so that descriptors are left for those to the store: without any left for the store, no
+ * request can be served. Node raises its soft limit to the hard one at start.
  * @param wanted the configured number of client connections. @param toStore connections to the store, all pools.
  * @param available what the operating system grants; null: not known.
  */

@@ -18,7 +18,7 @@ const seconds = 1000
 /** First pause before a worker is replaced; doubles with each that ends early. */
 const FIRST_PAUSE_MS = 1 * seconds
 const LONGEST_PAUSE_MS = 30 * seconds
-/** A worker that has lived so long does not count as having failed to start. */
+/** A worker that has run for this time does not count as having failed to start. */
 const SETTLED_MS = 60 * seconds
 const LOOK_AFTER_MS = 10 * seconds
 /** Beyond the grace period, for a worker that does not even manage to cut its transfers. */
@@ -225,14 +225,14 @@ class Primary {
     return { workers: reports.map(({ status }) => status) }
   }
 
-  /** Of a worker that is too busy to answer: what it said last. */
+  /** For a worker that is too busy to answer: its last report. */
   async #snapshot(): Promise<Snapshot> {
     await this.#reports.ask(this.#seats, true)
     const latest = this.#seats.flatMap(({ last }) => last === null ? [] : [last])
     return mergeSnapshots([this.#metrics.snapshot(), this.#departed, ...latest])
   }
 
-  /** A process that hangs would hold its connections, and its share of new ones, for ever. */
+  /** A process that hangs would keep its connections, and its share of new ones, for ever. */
   async #killSilent(): Promise<void> {
     for (const seat of await this.#reports.silent(this.#seats)) {
       if (this.#stopping || !seat.listening) continue
@@ -262,6 +262,6 @@ class Primary {
 }
 
 function send(seat: Seat, message: ToWorker): void {
-  // What cannot be delivered was for a process that has ended, and its end is told by an event of its own.
+  // A message that cannot be delivered was for a process that has ended, which an event of its own reports.
   if (seat.worker.isConnected()) seat.worker.send(message, () => undefined)
 }

@@ -147,7 +147,7 @@ type CopyCapabilities = Pick<RewrapJob, 'conditions' | 'copyTagMode'>
 /** A dry run copies nothing: what the store does on copies need not be known, and nothing is written to find it out. */
 const unused: CopyCapabilities = { conditions: unprobed, copyTagMode: 'kept' }
 
-/** @throws S3Error NotImplemented where the store does not guard copies and nobody said that the bucket is quiet. */
+/** @throws S3Error NotImplemented where the store does not guard copies and `--assume-no-writers` is not given. */
 async function copyCapabilities({ config, bucket, assumeNoWriters }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<CopyCapabilities> {
   const { stateBucket, region } = config.upstream
   await ensureStateBucket(upstream, stateBucket, region, signal)
@@ -191,7 +191,7 @@ function count(value: number): string {
 
 const EVERY_MS = 2000
 
-/** Counts work and says every two seconds how far it is, how fast it goes and how long it will take. */
+/** Counts work, and prints progress, speed and remaining time every two seconds. */
 export class Progress {
   readonly #stderr: { write(text: string): unknown }
   readonly #total: number
@@ -199,7 +199,7 @@ export class Progress {
   readonly #timer: NodeJS.Timeout
   #done = 0
 
-  /** @param total objects there are to look at, as last counted. */
+  /** @param total objects to be examined, as last counted. */
   constructor(total: number, stderr: { write(text: string): unknown }, everyMs: number = EVERY_MS) {
     this.#total = total
     this.#stderr = stderr

@@ -90,7 +90,7 @@ async function serveAlone(
   { platform, signals, createGateway, warnings }: ServeParts,
   announce?: (address: GatewayProcess['address']) => void
 ): Promise<number> {
-  // A start can take as long as the store is waited for; until then nobody has been served.
+  // A start can take as long as the store does to answer; no request has been served until then.
   const serving = await Promise.race([GatewayProcess.start(config, platform, createGateway, warnings), signals.stopped])
   if (serving === undefined) return exitCodes.done
   const { admin: address } = config

@@ -20,7 +20,7 @@ export interface ConfigText {
 export type ToWorker =
   | { readonly type: 'start' | 'reload'; readonly config: ConfigText }
   | { readonly type: 'stop' | 'forceStop' }
-  /** `metrics`: with a snapshot. Probes do without: each snapshot begins the measuring of delays anew. */
+  /** `metrics`: with a snapshot. Probes do without: each snapshot restarts the measurement of delays. */
   | { readonly type: 'report'; readonly id: number; readonly metrics: boolean }
 
 export interface Report {
@@ -62,7 +62,7 @@ export function configOfWorker({ file, text, workers }: ConfigText, env: Platfor
   }
 }
 
-/** With its descriptors, because printing a client must go on showing stars for its secret. */
+/** Keeps the property descriptors, so that a printed client still shows stars in place of its secret. */
 function withSharedLimits(client: Config['clients'][number], workers: number): Config['clients'][number] {
   const { requests, requestsPerSecond, bytesPerSecond } = client.limits
   const part = (all: number | null): number | null => all === null ? null : all / workers
@@ -74,7 +74,7 @@ function withSharedLimits(client: Config['clients'][number], workers: number): C
   return Object.defineProperties({ ...client }, { ...Object.getOwnPropertyDescriptors(client), limits: { value: limits, enumerable: true } })
 }
 
-/** A worker process: does as the primary says, and ends with it. @returns the exit code. */
+/** A worker process: follows the messages of the primary, and ends with it. @returns the exit code. */
 export async function runWorker(platform: Platform, signals: ProcessSignals, createGateway: CreateGateway): Promise<number> {
   const { worker } = cluster
   if (worker === undefined) throw new TypeError('This process is not a worker.')
@@ -158,7 +158,7 @@ class PrimaryLink {
 
 /** How long a report is waited for. */
 const PATIENCE_MS = 2000
-/** Rounds in a row without an answer after which a process counts as hanging: nothing that works keeps its event loop for so long. */
+/** Rounds in a row without an answer after which a process counts as hanging: no working process blocks its event loop for that time. */
 const SILENT_ROUNDS = 6
 
 interface Asked {
@@ -190,8 +190,8 @@ export class WorkerReports<Seat extends Asked> {
   }
 
   /**
-   * One round of looking after those that listen; in rounds and not in seconds, so that a machine that was suspended accuses nobody.
-   * @returns those that have not answered for so many rounds that they hang.
+   * One round of checking the workers that listen; counted in rounds and not in seconds, so that after a suspend of the machine no worker counts
+   * as hanging. @returns those that have not answered for too many rounds.
    */
   async silent(seats: readonly Seat[]): Promise<Seat[]> {
     await Promise.all(seats.map(async (seat) => {

@@ -34,7 +34,7 @@ const cannedAcls: readonly CannedAcl[] = [
 const storageClasses: readonly StorageClass[] = ['STANDARD', 'REDUCED_REDUNDANCY', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR']
 
 /**
- * Reads what a writing request says of its object.
+ * Reads the attributes of an object from a writing request.
  * @throws S3Error MetadataTooLarge, InvalidTag, InvalidStorageClass, InvalidArgument, NotImplemented (server-side encryption,
  *   grants: this store would have to pretend), AccessDenied where the store demands server-side encryption
  */

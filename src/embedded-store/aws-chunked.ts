@@ -12,8 +12,8 @@ type State = 'header' | 'data' | 'data-end' | 'trailer' | 'end'
 
 /**
  * Takes the aws-chunked framing off a body (AWS, "Signature calculations for the Authorization header: transferring payload
- * in multiple chunks") and verifies chunk signatures as the bytes pass. Data is given out before the signature of its chunk
- * has been seen: whoever takes it must not publish it before `finish` has returned.
+ * in multiple chunks") and verifies chunk signatures as the bytes pass. Data is returned before the signature of its chunk
+ * has been read: it must not be published before `finish` has returned.
  */
 export class AwsChunkedDecoder {
   readonly #chain: ChunkSignatureChain | null

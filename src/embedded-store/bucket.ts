@@ -99,7 +99,7 @@ export class Bucket {
     await this.free(before.flatMap(blobsOf).filter(({ id }) => !kept.has(id)))
   }
 
-  /** Puts a new version on top: beside the others where the bucket is versioned, in place of `null` elsewhere. */
+  /** Puts a new version on top: in addition to the others where the bucket is versioned, in place of `null` elsewhere. */
   addVersion(versions: readonly Version[], make: (versionId: string) => Version): readonly Version[] {
     if (this.#record.versioning === 'Enabled') return [make(orderedId()), ...versions]
     return [make('null'), ...versions.filter(({ versionId }) => versionId !== 'null')]
@@ -129,7 +129,7 @@ export class Bucket {
     })
   }
 
-  /** Ends an upload. `finish` gets it under its lock and says which blobs live on elsewhere. */
+  /** Ends an upload. `finish` runs under its lock and returns the blobs that are used elsewhere. */
   async endUpload<T>(key: string, id: string, finish: (upload: Upload) => Promise<{ kept: ReadonlySet<string>; result: T }>): Promise<T> {
     return this.#locks.hold(`upload ${id}`, async () => {
       const upload = this.upload(key, id)
@@ -164,7 +164,7 @@ export class Bucket {
     }
   }
 
-  /** Removes blobs nobody refers to, as soon as nobody reads them. */
+  /** Removes unreferenced blobs, as soon as they have no reader. */
   async free(blobs: readonly Blob[]): Promise<void> {
     for (const blob of blobs) {
       if (this.#readers.has(blob.id)) this.#doomed.set(blob.id, blob)

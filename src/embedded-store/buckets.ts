@@ -76,7 +76,7 @@ export async function deleteBucket(request: StoreRequest, { catalog }: StoreCont
   return emptyAnswer(204)
 }
 
-/** GetBucketLocation: the first region is written as nothing at all. */
+/** GetBucketLocation: the first region is written as an empty element. */
 export async function getBucketLocation(request: StoreRequest, { catalog, region }: StoreContext): Promise<HttpResponse> {
   catalog.bucket(request.bucket)
   return xmlAnswer(xmlDocument('LocationConstraint', region === 'us-east-1' ? '' : region))

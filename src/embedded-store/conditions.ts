@@ -35,7 +35,7 @@ export function readConditions(headers: HeaderList, version: ObjectVersion, now:
   return verdict === 'met'
 }
 
-/** Conditions on the source of a copy: there is no 304, whatever fails is 412. @throws S3Error PreconditionFailed */
+/** Conditions on the source of a copy: there is no 304, every failure is 412. @throws S3Error PreconditionFailed */
 export function copySourceConditions(headers: HeaderList, version: ObjectVersion, now: number): void {
   const verdict = evaluate(headers, 'x-amz-copy-source-', version, now)
   if (verdict === 'met') return

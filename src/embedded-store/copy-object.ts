@@ -146,7 +146,7 @@ function refuseIdleCopy({ bucket, key, headers }: StoreRequest, source: CopySour
 }
 
 /**
- * The body under new names. Copies are single objects whatever their source was, so an object that came in parts gets the
+ * The body under new names. Copies are always single objects, so an object that was uploaded in parts gets the
  * MD5 of its whole as ETag, and a checksum of its whole.
  */
 async function copyBody(

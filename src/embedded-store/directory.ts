@@ -107,7 +107,7 @@ export class DirectoryBackend implements Backend {
   }
 
   async removeBucket(name: string): Promise<void> {
-    // The record first: a directory without it is no bucket any more, whatever else a crash leaves in it.
+    // The record first: a directory without it is no bucket any more, also when a crash leaves other files in it.
     await rm(this.#path('buckets', name, 'bucket.json'))
     await syncDirectory(this.#path('buckets', name))
     await rm(this.#path('buckets', name), { recursive: true })

@@ -16,7 +16,7 @@ interface DocumentRule {
 }
 
 /**
- * Sub-resources of buckets that are kept as they came and given back. They have no effect here: this store runs no
+ * Sub-resources of buckets that are stored and returned unchanged. They have no effect here: this store runs no
  * lifecycle, sends no events, and checks no policy.
  */
 export const documentRules = {

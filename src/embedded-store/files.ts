@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import type { FileHandle } from 'node:fs/promises'
 
 /**
- * A file that appears under its name whole and durable or not at all: written beside, synced, renamed, and the directory
+ * A file that appears under its name complete and durable, or not: written beside, synced, renamed, and the directory
  * synced so that the name survives a loss of power too.
  */
 export class NewFile {

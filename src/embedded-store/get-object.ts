@@ -57,7 +57,7 @@ function select(request: StoreRequest, version: ObjectVersion): Selection {
     return selectPart(version, readPartNumber(partNumber))
   }
   const range = ifRangeHolds(request.headers.get('if-range'), version) ? parseRange(header, version.size) : null
-  // A checksum of the whole says nothing of a part of it, and clients compare.
+  // Clients would compare a checksum of the whole with the part that they get.
   return { range, partsCount: null, checksum: range === null ? version.checksum : null }
 }
 

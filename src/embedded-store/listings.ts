@@ -118,7 +118,7 @@ function prefixes(page: Page<unknown>, name: (text: string) => string): readonly
   return page.commonPrefixes.map((prefix) => element('CommonPrefixes', textElement('Prefix', name(prefix))))
 }
 
-/** An element that stands there even when it is empty. */
+/** An element that is written even when it is empty. */
 function echo(element: string, value: string, name: (text: string) => string): string {
   return textElement(element, name(value))
 }

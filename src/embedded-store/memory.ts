@@ -93,7 +93,7 @@ function firstEndingAfter(ends: readonly number[], position: number): number {
   return low
 }
 
-/** Readable.from would wrap every chunk in a promise; this hands over whatever the reader has room for. */
+/** Readable.from would wrap every chunk in a promise; this hands over as much as the reader has room for. */
 class BufferReadable extends Readable {
   readonly #buffers: readonly Buffer[]
   #next = 0

@@ -93,8 +93,8 @@ export async function bucketAcl(request: StoreRequest, { catalog }: StoreContext
 }
 
 /**
- * A canned name in a header, or a document. Of documents only the one that says what is true of every private object is
- * taken: the owner has FULL_CONTROL. @throws S3Error NotImplemented for other grants
+ * A canned name in a header, or a document. The only document that is
+ * accepted is that of every private object: the owner has FULL_CONTROL. @throws S3Error NotImplemented for other grants
  */
 async function readPutAcl(request: StoreRequest): Promise<CannedAcl> {
   const body = await receiveDocument(request)
@@ -115,7 +115,7 @@ const groups = {
   logDelivery: 'http://acs.amazonaws.com/groups/s3/LogDelivery'
 } as const
 
-/** Grants besides the owner's (AWS, "Canned ACL"). */
+/** Grants in addition to the owner's (AWS, "Canned ACL"). */
 const cannedGrants: Readonly<Partial<Record<CannedAcl, readonly (readonly [group: string, permission: string])[]>>> = {
   'public-read': [[groups.everybody, 'READ']],
   'public-read-write': [[groups.everybody, 'READ'], [groups.everybody, 'WRITE']],

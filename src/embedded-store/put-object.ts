@@ -21,7 +21,7 @@ export async function putObject(request: StoreRequest, context: StoreContext): P
   }
   const attributes = readAttributes(request.headers, context)
   checkLock(bucket, attributes)
-  // Asked here as well, so that a client that waits for "100 Continue" need not send a body in vain.
+  // Asked here as well, so that a client that waits for "100 Continue" does not send a body that will be refused.
   writeConditions(request.headers, bucket.current(request.key))
   const { blob, md5, checksum } = await receiveBlob(request, context, context.defaultChecksum ? 'crc64nvme' : null)
   const version = await publish(bucket, request.key, request.headers, {

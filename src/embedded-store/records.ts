@@ -47,9 +47,9 @@ export interface Retention {
   readonly until: string
 }
 
-/** What a writer says about an object besides its bytes: given to PutObject, CreateMultipartUpload and CopyObject alike. */
+/** What a writer sets for an object in addition to its bytes: sent with PutObject, CreateMultipartUpload and CopyObject alike. */
 export interface ObjectAttributes {
-  /** `content-type`, `cache-control` and the like: lower-case names, latin1 values, given back as they are. */
+  /** `content-type`, `cache-control` and the like: lower-case names, latin1 values, returned unchanged. */
   readonly headers: Readonly<Record<string, string>>
   /** User metadata without the `x-amz-meta-` prefix: lower-case names, latin1 values. */
   readonly metadata: Readonly<Record<string, string>>

@@ -77,8 +77,8 @@ export function errorAnswer(error: unknown, request: Pick<HttpRequest, 'id' | 'm
 }
 
 /**
- * What the embedded store says of its own disk. A full one has a code and a status of its own: clients need not repeat the request, and the
- * gateway tells its operator.
+ * Errors of the embedded store's own disk. A full one has a code and a status of its own, so that clients do not repeat the request and the
+ * gateway reports it.
  */
 function ofSystem(code: string | null): S3Error {
   if (code === 'ENOSPC' || code === 'EDQUOT') {

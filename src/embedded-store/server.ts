@@ -32,7 +32,7 @@ type Exchange = (request: HttpRequest, response: ServerResponse) => Promise<void
  * The embedded S3 server: the upstream of `npm start` and of the tests. It is plain node:http, not Fastify: there are no
  * routes to match and no hooks to run, it must not share faults with the gateway's own listener, and it must be fast enough
  * that benchmarks measure the gateway.
- * @throws whatever the backend throws while it loads, and errors of listening (EADDRINUSE, …)
+ * @throws errors of the backend while it loads, and errors of listening (EADDRINUSE, …)
  */
 export async function startStore(options: ServerOptions): Promise<RunningStore> {
   const store = await Store.open(options)
@@ -54,7 +54,7 @@ export function createStoreServer(exchange: Exchange): Server {
     noDelay: true
   })
   const accept = (message: IncomingMessage, response: ServerResponse): void => {
-    // Errors of the socket end here: whoever reads the body or writes the answer hears of them there.
+    // Errors of the socket end here: the reader of the body and the writer of the answer get their own.
     message.on('error', () => undefined)
     response.on('error', () => undefined)
     serve(message, response, exchange).catch(() => {
@@ -98,7 +98,7 @@ async function serve(message: IncomingMessage, response: ServerResponse, exchang
 
 /**
  * A client that waits for "100 Continue" and gets a final answer instead may send its body or may not (RFC 9110 10.1.1), so
- * nobody can tell what the next bytes on the connection are: it closes, unless the 100 was sent.
+ * it is not known what the next bytes on the connection are: it closes, unless the 100 was sent.
  */
 function continueSender(message: IncomingMessage, response: ServerResponse): () => void {
   if (message.headers.expect?.toLowerCase() !== '100-continue') return () => undefined

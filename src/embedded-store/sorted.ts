@@ -1,5 +1,5 @@
 /**
- * Orders strings as S3 lists keys: by their UTF-8 bytes. UTF-16 order differs only where surrogates (which stand for
+ * Orders strings as S3 lists keys: by their UTF-8 bytes. UTF-16 order differs only where surrogates (which encode
  * U+10000 and up) meet U+E000–U+FFFF, so moving these two ranges past each other saves the encoding.
  * @returns negative, zero or positive
  */

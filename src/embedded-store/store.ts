@@ -56,7 +56,7 @@ export class Store {
   }
 
   /**
-   * Never rejects: whatever goes wrong becomes an error answer.
+   * Never rejects: every failure becomes an error answer.
    * @param catalog what the answer is about, where that is not what is stored
    */
   async handle(request: HttpRequest, catalog: Catalog = this.catalog): Promise<HttpResponse> {
@@ -73,7 +73,7 @@ export class Store {
   }
 
   /**
-   * Bucket and key of a request, each '' when there is none. Decoded once; whatever follows the slash after the bucket is the key.
+   * Bucket and key of a request, each '' when there is none. Decoded once; everything after the slash that follows the bucket is the key.
    * @throws S3Error InvalidURI
    */
   address({ host, target: { rawPath } }: Pick<HttpRequest, 'host' | 'target'>): { readonly bucket: string; readonly key: string } {
@@ -115,7 +115,7 @@ const privateParameters = new Set([
 type Handler = (request: StoreRequest, context: StoreContext) => Promise<HttpResponse>
 type Methods = Readonly<Partial<Record<string, Handler>>>
 
-/** A request with one of these parameters is about that sub-resource; `''` stands for none. First match wins. */
+/** A request with one of these parameters is about that sub-resource; `''` means none. First match wins. */
 type Table = Readonly<Record<string, Methods>>
 
 const serviceTable: Table = { '': { GET: listBuckets } }

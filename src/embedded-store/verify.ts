@@ -10,14 +10,14 @@ export interface Credential {
   readonly secretAccessKey: string
 }
 
-/** What the signature says of the body. */
+/** What the signature covers of the body. */
 export type Payload =
   | { readonly framing: 'plain'; /** Hex; null when unsigned. */ readonly sha256: string | null }
   | { readonly framing: 'aws-chunked'; /** null when chunks are unsigned. */ readonly chain: ChunkSignatureChain | null }
 
 interface Verified {
   readonly anonymous: boolean
-  /** The request's own, and for presigned requests the `x-amz-*` parameters that stand for headers. */
+  /** The request's own, and for presigned requests the `x-amz-*` parameters in place of headers. */
   readonly headers: HeaderList
   readonly payload: Payload
 }
@@ -159,7 +159,7 @@ const bodyChecksum = /^x-amz-(?:checksum-(?!mode$|algorithm$|type$)|sdk-checksum
 
 /**
  * Query parameters that SDKs move there from headers. Checksums among them are those of an empty body (JS SDK from 3.729),
- * and S3 does not look at them.
+ * and S3 ignores them.
  */
 function withHoisted(request: HttpRequest): HeaderList {
   const hoisted = request.target.query.parameters

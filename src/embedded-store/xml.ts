@@ -12,7 +12,7 @@ export function element(name: string, ...content: readonly string[]): string {
   return `<${name}>${content.join('')}</${name}>`
 }
 
-/** An element around text; nothing at all when there is no text. */
+/** An element around text; '' when there is no text. */
 export function textElement(name: string, text: string | number | boolean | null | undefined): string {
   return text === null || text === undefined ? '' : `<${name}>${escapeXml(String(text))}</${name}>`
 }
@@ -20,7 +20,7 @@ export function textElement(name: string, text: string | number | boolean | null
 const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', '\'': '&apos;' }
 
 /**
- * Control characters become numeric references. XML 1.0 allows most of them in no form at all, but S3 answers so, and its
+ * Control characters become numeric references. XML 1.0 allows most of them in no form, but S3 answers so, and its
  * clients read it; without the reference a carriage return would come back as a line feed.
  */
 function escapeXml(text: string): string {

@@ -33,7 +33,7 @@ interface Gauges {
   readonly capabilities: readonly CapabilityReport[]
 }
 
-/** Everything that looks at the gateway and changes nothing: metrics, audit trail, and traces where there are any. */
+/** Everything that observes the gateway and changes nothing: metrics, audit trail, and traces where configured. */
 export class Observer {
   readonly #metrics: Metrics = createMetrics()
   readonly #tracer: Tracer | null
@@ -80,7 +80,7 @@ export class Observer {
     return this.#clockSkew
   }
 
-  /** A reload was taken over, or the start; or else a reload was refused, and what was in force stays. */
+  /** @param taken true: the start or a reload succeeded; false: a reload was refused, and the configuration before it is in force */
   reloaded(taken: boolean): void {
     this.#metrics.reloadSuccessful.set({}, taken ? 1 : 0)
     if (taken) this.#metrics.reloadTime.set({}, Date.now() / 1000)

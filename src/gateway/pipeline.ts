@@ -88,21 +88,21 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
   }
   refuseReservedMetadata(authenticated.request.headers)
   await verifyUnusedBody(ctx)
-  // `handlers` takes of each name the operations that the table plans for it: the one place where that is told to the compiler.
+  // A handler accepts the operations that the table plans for it, which the compiler cannot know here.
   const response = await (handlers[handler] as Handler<OperationName>)(ctx)
   if (client !== null && operation.bucket !== null) services.settings.cors.used(operation.bucket)
   return { response, signed: client !== null }
 }
 
-/** What the access line says of an operation. The key of a form's upload stands in the form. */
+/** What the access line has of an operation. The key of a form's upload is a field of the form. */
 function noteOf({ name, bucket, key }: Operation, form: PostForm | null): RequestNote {
   const named = key ?? form?.fields.get('key')
   return { operation: name, ...bucket === null ? {} : { bucket }, ...named === undefined ? {} : { key: named } }
 }
 
 /**
- * What a request promises of its body holds before anything is done, also where the operation has no use for one: a signed
- * hash of something else is somebody else's request.
+ * What a request declares of its body is checked before anything is done, also where the operation does not use a body: a signed
+ * hash of other bytes belongs to another request.
  */
 async function verifyUnusedBody(ctx: OperationContext): Promise<void> {
   if (operations[ctx.operation.name].takesBody === 'none' && ctx.request.payload.framing !== 'none') await readDocument(ctx)

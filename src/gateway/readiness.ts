@@ -21,7 +21,7 @@ interface GatewayHealthOptions {
   readonly refused: (code: string) => void
 }
 
-/** The checks that make up readiness, and what the operator is told of them. */
+/** The checks that make up readiness, and the log lines about them. */
 export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, log, speaksTls, refused }: GatewayHealthOptions): Health {
   const markers = (): void => {
     log('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket })
@@ -46,7 +46,7 @@ export function gatewayHealth({ upstream, stateBucket, region, capabilities, che
   })
 }
 
-/** Our own words, and what is known of the cause: what else an error says may quote anything. */
+/** Texts of the gateway, and the diagnosis of the cause: any other message may quote anything. */
 function reasonOf(error: Error): Readonly<Record<string, string | number>> {
   const fields = fieldsOf(diagnosisOf(error))
   return error instanceof S3Error ? { code: error.code, reason: error.message, ...fields } : { code: 'InternalError', reason: error.name, ...fields }

@@ -36,7 +36,7 @@ export function corsLine(requestId: string, bucket: string, error: Error & { rea
 
 type Fields = Readonly<Record<string, string | number>>
 
-/** What `GET /status` on the admin port says. No secret, no name of an object or a client; its size depends on the configuration alone. */
+/** The document of `GET /status` on the admin port. No secret, no name of an object or a client; its size depends on the configuration alone. */
 export interface GatewayStatus {
   readonly version: string
   readonly node: string

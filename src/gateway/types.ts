@@ -37,20 +37,20 @@ export interface Gateway {
   limited?(limit: string): void
   /** Told once where the metrics find the load of the listener. */
   watch?(load: () => Load): void
-  /** Takes over credentials, keys and policies. Transfers under way go on. */
+  /** Replaces credentials, keys and policies. Transfers in progress are not affected. */
   reload(config: Config): Promise<void>
   /** Resolves when nothing is under way that no client waits for any more, after `graceMs` milliseconds at the latest. */
   settle?(graceMs: number): Promise<void>
   /** What is known of the gateway and of its store, for the operator. */
   status?(): GatewayStatus
-  /** Told of every reload: whether it has been taken over. */
+  /** Called after every reload. @param taken whether it succeeded */
   noteReload?(taken: boolean): void
   /** Told when the certificate of the listener ends, in seconds since 1970. */
   certificateEnds?(at: number): void
   close(): Promise<void>
 }
 
-/** Tells the operator what no answer to a client says. Fields are names from the configuration, codes, words of ours, and those of a Diagnosis. */
+/** Reports to the operator what no answer to a client contains. Fields are names from the configuration, codes, own texts, and those of a Diagnosis. */
 export type OperatorLog = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number | boolean | null>>) => void
 
 /** @param tracer null: requests are not traced. */

@@ -85,7 +85,7 @@ void t.test('what is over and old goes, what lives or is young stays', async (t)
   t.same(await collect(), { live: 1, unknown: 0, dead: 0, removed: 0, failed: 0 }, 'and again there is nothing to do')
 })
 
-void t.test('what cannot be told stays', async (t) => {
+void t.test('uploads whose state is not known stay', async (t) => {
   const { store, s3, collect } = await rig(t)
   const id = await begin(s3, 'key')
   const keys = store.keys(stateBucket)
@@ -133,7 +133,7 @@ void t.test('the command', async (t) => {
   await s3.send(new PutObjectCommand({ Bucket, Key: 'object', Body: 'x' }))
   const done = await run('--config', file)
   t.equal(done.code, 0)
-  t.match(done.out, /^uploads: 1 live or recent, 0 kept because it cannot be told, 0 over\nobjects: 0 removed/)
+  t.match(done.out, /^uploads: 1 live or recent, 0 kept because their state is not known, 0 over\nobjects: 0 removed/)
   t.match((await run('--config', file, '--dry-run')).out, /would be removed/)
   const wrong = [
     [],

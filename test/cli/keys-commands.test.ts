@@ -120,7 +120,7 @@ await t.test('export, check and restore', async (t) => {
   t.match(await keys(['list', '--keyring', restored]), { code: 0, out: /^no realm\n/ })
   t.match(await keys(['check-backup', '--backup', backup, '--keyring', restored]), {
     code: 1,
-    err: /The backup says realm eu-1, and .*restored\.json no realm/
+    err: /The backup is for realm eu-1, and .*restored\.json for no realm/
   })
   t.ok((await readKeyring(restored)).versions[0]!.key.equals((await readKeyring(ring)).versions[0]!.key))
   t.equal((await stat(restored)).mode & 0o777, 0o600)

@@ -115,7 +115,7 @@ await t.test('what a configuration means is printed, and no secret', async (t) =
       /^store +https:\/\/s3\.example\.org, .*access key store-id$/m,
       /^realm +there$/m,
       /^keys +main +keyring .*: \d{8}-[0-9a-f]{8} enabled; seals with local:main:/m,
-      /^buckets +a-\* +sealed with main, .*public as the store says, demands SSE-C$/m,
+      /^buckets +a-\* +sealed with main, .*public as the store decides, demands SSE-C$/m,
       /^ +b +not encrypted$/m,
       /^clients +reader +a-1, c; reads$/m,
       /limits\.graceSeconds 90s \(default 25s\)$/m,
