@@ -2,7 +2,7 @@ import { type KeyObject, createHash } from 'node:crypto'
 import { ByteReader, ByteWriter, fields, utf8, EnvelopeError } from './encoding.ts'
 import { unwrap, wrap } from './data-key.ts'
 
-// STORED DATA depends on every constant here (docs/FORMAT.md, Bucket record).
+// STORED DATA depends on every constant here (docs/MULTIPART-STATE.md).
 const VERSION = 1
 
 /** Whose settings a record holds. */

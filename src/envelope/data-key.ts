@@ -135,9 +135,12 @@ export function sealWithCustomerKey(customerKey: KeyObject): CustomerWrap {
   return { kek: kekOf(customerKey, salt), blob: Buffer.concat([salt, checkOf(customerKey, salt)]) }
 }
 
-/** @throws EnvelopeError `format` for a blob of another size, `key` when it was made with another customer key. */
-export function openWithCustomerKey(customerKey: KeyObject, blob: Buffer): KeyObject {
-  if (blob.length !== SALT_SIZE + CHECK_SIZE) throw new EnvelopeError('format')
+/**
+ * @param sealed as the envelope says: a customer's key serves no bucket key, whose scope could be another than `bucket`.
+ * @throws EnvelopeError `format` for a blob of another size or another scope, `key` when it was made with another customer key.
+ */
+export function openWithCustomerKey(customerKey: KeyObject, { blob, scope }: { readonly blob: Buffer; readonly scope: 'bucket' | 'object' }): KeyObject {
+  if (blob.length !== SALT_SIZE + CHECK_SIZE || scope !== 'bucket') throw new EnvelopeError('format')
   const salt = blob.subarray(0, SALT_SIZE)
   if (!timingSafeEqual(blob.subarray(SALT_SIZE), checkOf(customerKey, salt))) throw new EnvelopeError('key')
   return kekOf(customerKey, salt)

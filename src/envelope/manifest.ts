@@ -153,6 +153,7 @@ export function openTail(
   if (suffix.length < size + FOOTER_SIZE) return { need: size + FOOTER_SIZE }
   const start = suffix.length - FOOTER_SIZE - size
   const parsed = parseManifest(openManifest(suffix.subarray(start, start + size), footer, dataKey), kind)
+  if (parsed.parts.slice(0, -1).some((part) => part.plaintextSize < geometry.minPartSize)) throw new EnvelopeError('manifest')
   const dataEnd = endOfData(parsed.parts, total, geometry)
   if (dataEnd > manifestStart) throw new EnvelopeError('manifest')
   checkZeros(suffix.subarray(Math.max(0, dataEnd - (storedSize - suffix.length)), start))

@@ -14,6 +14,7 @@ export const STORE_CONTENT_TYPE = 'application/octet-stream'
 /** A header that describes an object, with its name in full; latin1 characters stand for the bytes of the value. */
 export type MetadataEntry = readonly [name: string, value: string]
 
+const CONTENT_ENCODING = 'content-encoding'
 /** The describing headers, each at its code; from `userCode` on the entry has a name. */
 const describing = ['', 'content-type', 'content-encoding', 'content-language', 'content-disposition', 'cache-control', 'expires']
 const userCode = describing.length
@@ -44,10 +45,20 @@ export function describingEntries(headers: Iterable<MetadataEntry>): MetadataEnt
     const lower = name.toLowerCase()
     if (!isDescribing(lower)) continue
     const before = values.get(lower)
-    values.set(lower, before === undefined ? trim(value) : `${before},${trim(value)}`)
+    const own = lower === CONTENT_ENCODING ? withoutFraming(value) : trim(value)
+    values.set(lower, before === undefined ? own : `${before},${own}`)
   }
   const said = [...values].filter(([name, value]) => codeOf(name) === userCode || !(value === '' || isDefaultType(name, value)))
   return said.sort(([a], [b]) => codeOf(a) - codeOf(b) || (a < b ? -1 : 1))
+}
+
+/** The codings of an object, without that of its transfer. */
+function withoutFraming(contentEncoding: string): string {
+  return trim(contentEncoding.split(',').filter((coding) => !isFraming(coding)).join(','))
+}
+
+function isFraming(coding: string): boolean {
+  return trim(coding).toLowerCase() === 'aws-chunked'
 }
 
 function isDefaultType(name: string, value: string): boolean {
@@ -106,7 +117,7 @@ export function readEntries(reader: ByteReader): MetadataEntry[] {
 }
 
 function isWellFormed(name: string, value: string): boolean {
-  if (!wellFormedValue.test(value)) return false
+  if (!wellFormedValue.test(value) || (name === CONTENT_ENCODING && value.split(',').some(isFraming))) return false
   return codeOf(name) < userCode ? value !== '' && !isDefaultType(name, value) : wellFormedName.test(name.slice(USER_METADATA.length))
 }
 
@@ -123,7 +134,6 @@ function trim(value: string): string {
   return value.replace(/^[ \t]+|(?<![ \t])[ \t]+$/g, '')
 }
 
-const CONTENT_ENCODING = 'content-encoding'
 /** Stores name one of these when the client gave no content type. */
 const defaultTypes: readonly string[] = [DEFAULT_CONTENT_TYPE, STORE_CONTENT_TYPE]
 
@@ -196,7 +206,7 @@ function namesUnderscore(entries: readonly MetadataEntry[]): boolean {
 
 /** Codings are names without case (RFC 9110, 8.4.1); `aws-chunked` is one of the way, which some stores keep. */
 function codings(value: string): string {
-  return value.split(',').map((coding) => normalise(coding).toLowerCase()).filter((coding) => coding !== '' && coding !== 'aws-chunked').join(',')
+  return value.split(',').map((coding) => normalise(coding).toLowerCase()).filter((coding) => coding !== '' && !isFraming(coding)).join(',')
 }
 
 function normalise(value: string): string {

@@ -18,7 +18,7 @@ import { parseScope, scopeCode, type KeyScope, type Place } from './envelope.ts'
 import { KEY_SIZE, DataKey, contextFields, unwrap, wrap } from './data-key.ts'
 import { HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS } from './sizes.ts'
 
-// STORED DATA depends on every constant here (docs/FORMAT.md, Multipart state).
+// STORED DATA depends on every constant here (docs/MULTIPART-STATE.md).
 const VERSION = 1
 const SUITE = 1
 const etagModes = { opaque: 1, md5: 2 } as const

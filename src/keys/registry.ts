@@ -143,7 +143,12 @@ export class KeyRegistry {
 
   /** openWithCustomerKey, audited. Never cached. @throws S3Error InvalidRequest for a wrong key. */
   openForCustomer(customer: CustomerKey, wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): KeyObject {
-    return this.#tellCustomerUse('unwrap', context, use, () => openWithCustomerKey(customer, wrapped.blob))
+    return this.#tellCustomerUse(
+      'unwrap',
+      context,
+      use,
+      () => openWithCustomerKey(customer, { blob: wrapped.blob, scope: context.objectKey === null ? 'bucket' : 'object' })
+    )
   }
 
   /** Names of all keys, in the order of the configuration. */

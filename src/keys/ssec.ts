@@ -95,11 +95,11 @@ export function sealWithCustomerKey(customer: CustomerKey): BucketKey {
 
 /**
  * @throws S3Error InvalidRequest when the check value shows another key (docs/decisions/0006-wrong-customer-key.md).
- * SealgateIntegrityError when the blob has an impossible length.
+ * SealgateIntegrityError when the blob has an impossible length, or a scope that no SSE-C object has.
  */
-export function openWithCustomerKey(customer: CustomerKey, blob: Buffer): KeyObject {
+export function openWithCustomerKey(customer: CustomerKey, sealed: Parameters<typeof envelope.openWithCustomerKey>[1]): KeyObject {
   try {
-    return envelope.openWithCustomerKey(customer.key, blob)
+    return envelope.openWithCustomerKey(customer.key, sealed)
   } catch (error) {
     if (error instanceof EnvelopeError && error.kind === 'key') {
       throw new S3Error('InvalidRequest', { message: `${requests} must provide the correct secret key.` })

@@ -40,8 +40,7 @@ export interface Collected {
 }
 
 /**
- * Removes from the state bucket what belongs to no upload that the store knows and is older than the grace (docs/FORMAT.md,
- * Multipart state). An upload's state goes as a whole or not at all, its record last: what is interrupted goes on next time.
+ * Removes from the state bucket what belongs to no upload that the store knows and is older than the grace (docs/MULTIPART-STATE.md). An upload's state goes as a whole or not at all, its record last: what is interrupted goes on next time.
  */
 export async function collectGarbage(collection: Collection): Promise<Collected> {
   const collected: Collected = { live: 0, unknown: 0, dead: 0, removed: 0, failed: 0 }

@@ -1,6 +1,6 @@
 import { attemptEtag } from '../envelope/upload-records.ts'
 
-// STORED DATA: names of objects in the state bucket (docs/FORMAT.md, Multipart state).
+// STORED DATA: names of objects in the state bucket (docs/MULTIPART-STATE.md).
 
 /** Under which everything about uploads stands. */
 export const UPLOADS_PREFIX = 'uploads/'

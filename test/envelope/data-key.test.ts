@@ -48,13 +48,14 @@ await t.test('customer keys', async (t) => {
   t.equal(blob.length, 48)
   t.same(kek.export(), hkdf(bytes, blob.subarray(0, 32), 'sealgate/v1/ssec-wrap', 32))
   t.same(blob.subarray(32), hkdf(bytes, blob.subarray(0, 32), 'sealgate/v1/ssec-check', 16))
-  t.ok(openWithCustomerKey(customer, blob).equals(kek))
-  t.equal(kindOf(() => openWithCustomerKey(createSecretKey(randomBytes(32)), blob)), 'key')
+  t.ok(openWithCustomerKey(customer, { blob, scope: 'bucket' }).equals(kek))
+  t.equal(kindOf(() => openWithCustomerKey(createSecretKey(randomBytes(32)), { blob, scope: 'bucket' })), 'key')
   for (let bit = 0; bit < blob.length * 8; bit += 1) {
-    if (kindOf(() => openWithCustomerKey(customer, flip(blob, bit))) !== 'key') t.fail(`bit ${bit}`)
+    if (kindOf(() => openWithCustomerKey(customer, { blob: flip(blob, bit), scope: 'bucket' })) !== 'key') t.fail(`bit ${bit}`)
   }
-  for (const size of [0, 47]) t.equal(kindOf(() => openWithCustomerKey(customer, blob.subarray(0, size))), 'format')
-  t.equal(kindOf(() => openWithCustomerKey(customer, Buffer.concat([blob, Buffer.alloc(1)]))), 'format')
+  for (const size of [0, 47]) t.equal(kindOf(() => openWithCustomerKey(customer, { blob: blob.subarray(0, size), scope: 'bucket' })), 'format')
+  t.equal(kindOf(() => openWithCustomerKey(customer, { blob: Buffer.concat([blob, Buffer.alloc(1)]), scope: 'bucket' })), 'format')
+  t.equal(kindOf(() => openWithCustomerKey(customer, { blob, scope: 'object' })), 'format')
   t.notSame(sealWithCustomerKey(customer).blob, blob)
 })
 

@@ -19,7 +19,7 @@ export interface Attempt extends PartRecord {
 
 /**
  * The ETag of a part as clients see it, without quotes: the plaintext MD5, or a name of this attempt. It does not depend on
- * the store, so that what a client names in its Complete is exactly what it sent (docs/FORMAT.md, Multipart state).
+ * the store, so that what a client names in its Complete is exactly what it sent (docs/MULTIPART-STATE.md).
  */
 export function visiblePartEtag(record: Pick<PartRecord, 'md5' | 'header'>): string {
   return record.md5 === null ? attemptEtag(record.header) : record.md5.toString('hex')

@@ -20,7 +20,7 @@ export interface StateEntry {
 }
 
 /**
- * The gateway's own bucket, used with its own credentials (docs/FORMAT.md, Multipart state). Whatever the store answers
+ * The gateway's own bucket, used with its own credentials (docs/MULTIPART-STATE.md). Whatever the store answers
  * that is of no use becomes ServiceUnavailable: the client's request is not at fault.
  */
 export class StateBucket {
