@@ -300,8 +300,10 @@ def parse_envelope(text):
     require(name != b'', reader.what)
     require(bucket.encode() == name, reader.what)
     require(1 <= len(blob) <= MAX_BLOB, reader.what)
+    box = reader.rest()
+    require(len(box) >= 48 + 32, reader.what)
     return {'clear': raw[:4], 'kind': kind, 'scope': scope, 'bucket': bucket, 'blob': blob, 'commitment': commitment,
-            'header': header, 'box': reader.rest()}
+            'header': header, 'box': box}
 
 
 def open_envelope(envelope, kek, realm, name):
@@ -352,6 +354,7 @@ def parse_metadata(data):
         require(code != 7 or re.fullmatch(rb"[a-z0-9!#$%&'*+.^_`|~-]+", name), reader.what)
         require(not name.startswith(b'sealgate'), reader.what)
         require(code == 7 or value, reader.what)
+        require(code != 1 or value != b'binary/octet-stream', reader.what)
         require(re.fullmatch(rb'[\t\x20-\x7e\x80-\xff]*', value), reader.what)
         require(value == value.strip(b' \t'), reader.what)
         require(code != 2 or not re.search(rb'(^|,)[ \t]*aws-chunked[ \t]*(,|$)', value, re.I), reader.what)
@@ -456,7 +459,7 @@ def open_stream(body, stream_key, kind, number, length, header, suffix=b''):
     """Yields the plaintext of one Tink stream that starts where `body` stands, segment by segment."""
     stored = read_exactly(body, HEADER)
     require(header in (None, stored), 'a stream header is not the sealed one')
-    require(stored[0] == HEADER, 'a stream header is not the sealed one')
+    require(stored[0] == HEADER, 'the manifest is malformed' if kind == 3 else 'a stream header is not the sealed one')
     cipher = AESGCM(hkdf(stream_key, stored[1:33], associated_data(kind, number, length) + suffix))
     left, index = stream_size(length) - HEADER, 0
     while left > 0:

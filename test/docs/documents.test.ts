@@ -7,6 +7,7 @@ import { referenceMarkdown } from '../../docs/generate/reference.ts'
 import { configSections } from '../../src/config/schema.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { s3ErrorCodes, type S3ErrorCode } from '../../src/errors.ts'
+import { example } from '../vectors/example.ts'
 import { createMetrics, measureProcess } from '../../src/observe/metrics.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -111,6 +112,12 @@ await t.test('test/README.md names every helper and every campaign', async (t) =
     const part = ['gateway-process.ts', 'presign.ts', 'resolver.ts', 'at-once.ts', 'browser-page.ts', 'browser.ts', 'sdk.ts', 'stored.ts'].includes(name)
     if (!part && !name.endsWith('.test.ts')) t.ok(text.includes(name), file)
   }
+})
+
+await t.test('the worked example of FORMAT is what comes out', (t) => {
+  const [, printed = ''] = read('docs/FORMAT.md').split(/<!-- printed by test\/vectors\/example\.ts -->\n\n|\n<!-- end -->/)
+  t.equal(printed, example())
+  t.end()
 })
 
 await t.test('every promise names its tests', async (t) => {

@@ -23,47 +23,93 @@ except ImportError:
     tink = None
 
 
-# Exit statuses by kind of failure; 1 for every other. A box that does not open is of another place or key (5), or opens to no key (1).
-STATUS = {'place': (5,), 'box': (5, 1), 'key': (4,)}
+# What the program says, by kind of failure (docs/FORMAT.md, Kinds of failure), and with which exit status.
+SAYS = {
+    'format': (1, 'the envelope is (too long|not base64url|not canonical base64url|malformed)|the attributes are malformed|the sealed metadata is malformed'
+                  '|the encryption context (is malformed|has a reserved name)'),
+    'place': (5, 'the object is bound to bucket'),
+    'key': (4, "the keyring does not hold|local:\\S+ is disabled in the keyring|another SSE-C key is needed"),
+    'box': (5, 'the bucket key does not open|the envelope does not open'),
+    'box ': (1, 'the bucket key is (zero|not 32 bytes)|the object key is zero|the data key is zero'),
+    'commitment': (1, 'the commitment is of another key'),
+    'metadata': (1, 'the content type, the content encoding or the user metadata was changed'),
+    'length': (1, 'the size of the body is not one of a sealed object|the body has another size than was sealed|an empty object has a body'),
+    'footer': (1, 'the footer is malformed'),
+    'manifest': (1, 'segment \\d+ of the manifest does not verify|the manifest is malformed|the manifest overlaps the parts'),
+    'header': (1, 'a stream header is not the sealed one'),
+    'segment': (1, 'segment \\d+ of part \\d+ does not verify'),
+    'zeros': (1, 'the padding is not zero'),
+}
 
 
 def answer_of(vector):
     """What `aws s3api get-object` prints for the object of a vector."""
+    headers = {name.lower(): value for name, value in vector['headers'].items()}
     prefix = 'x-amz-meta-'
-    metadata = {name[len(prefix):]: value for name, value in vector['metadata'].items() if name.startswith(prefix)}
-    return {'ContentType': vector.get('contentType', 'image/jpeg'), 'Metadata': metadata}
+    answer = {'Metadata': {name[len(prefix):]: value for name, value in headers.items() if name.startswith(prefix)}}
+    for member, name in ('ContentType', 'content-type'), ('ContentEncoding', 'content-encoding'):
+        if name in headers:
+            answer[member] = headers[name]
+    return answer
+
+
+def write_body(vector, path):
+    """Bytes in hex, and numbers of zeros, which become holes in the file."""
+    with open(path, 'wb') as file:
+        for piece in vector['body']:
+            if isinstance(piece, int):
+                file.seek(piece, os.SEEK_CUR)
+            else:
+                file.write(bytes.fromhex(piece))
+        file.truncate(vector['bodySize'])
 
 
 def options(path, vector, work):
-    headers = pathlib.Path(work) / 'head.json'
+    work = pathlib.Path(work)
+    headers, body, vector['metadataFile'] = work / 'head.json', work / 'body', work / 'metadata.json'
     headers.write_text(json.dumps(answer_of(vector)))
+    write_body(vector, body)
     given = [('--headers', headers), ('--realm', vector['realm']), ('--bucket', vector['bucket']), ('--object', vector['object']),
-             ('--body', path.parent / vector['body'])]
+             ('--body', body), ('--metadata-out', vector['metadataFile'])]
     if 'bucketKey' in vector:
         given.append(('--bucket-key', vector['bucketKey']))
     elif 'customerKey' in vector:
         given.append(('--customer-key', vector['customerKey']))
     else:
-        keyring = pathlib.Path(work) / 'keyring.json'
+        keyring = work / 'keyring.json'
         keyring.write_text(json.dumps(vector['keyring']))
         given.append(('--keyring', keyring))
     return [str(text) for pair in given for text in pair]
 
 
 def right(vector, out, code, stdout, stderr):
-    """Whether the program did with a vector what the vector says."""
+    """Whether the program did with a vector what the vector says: the right bytes, or the right reason and nothing else."""
     if vector['expect'] != 'success':
         silent = not out.exists() and not out.with_suffix('.partial').exists() and stdout == ''
-        return code in STATUS.get(vector['expect'], (1,)) and silent and re.fullmatch('sealgate_open: .+\n', stderr) is not None
-    return code == 0 and stderr == '' and hashlib.sha256(out.read_bytes()).hexdigest() == vector['sha256']
+        said = any(code == status and re.fullmatch(f'sealgate_open: ({text}).*\n', stderr)
+                   for kind, (status, text) in SAYS.items() if kind.strip() == vector['expect'])
+        return silent and said
+    if code != 0 or stderr != '' or hashlib.sha256(out.read_bytes()).hexdigest() != vector['sha256']:
+        return False
+    shown = json.loads(vector['metadataFile'].read_text())
+    return 'metadata' not in vector or shown == {name: value.encode('latin1').decode(errors='backslashreplace') for name, value in vector['metadata']}
+
+
+def says_context(vector, command):
+    """Whether it says to AWS KMS what the vector says."""
+    if 'kmsContext' not in vector or vector['expect'] != 'success':
+        return True
+    without_key = command[:command.index('--bucket-key')] + command[command.index('--bucket-key') + 2:]
+    done = subprocess.run([sys.executable, str(script), *without_key, '--print-kms-context'], capture_output=True, text=True, check=False)
+    return done.returncode == 0 and json.loads(done.stdout) == vector['kmsContext']
 
 
 def check(path, vector, work):
     out = pathlib.Path(work) / 'plaintext'
     out.unlink(missing_ok=True)
-    command = [sys.executable, str(script), *options(path, vector, work), '--out', str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return right(vector, out, done.returncode, done.stdout, done.stderr)
+    command = options(path, vector, work)
+    done = subprocess.run([sys.executable, str(script), *command, '--out', str(out)], capture_output=True, text=True, check=False)
+    return right(vector, out, done.returncode, done.stdout, done.stderr) and says_context(vector, command)
 
 
 WORDS = {
@@ -95,7 +141,7 @@ def streams_of(path, vector):
     """Stream key, and for each stream its stored bytes and associated data."""
     with tempfile.TemporaryDirectory() as work:
         envelope, opened, _ = sealgate.open_object(sealgate.command_line().parse_args(options(path, vector, work)))
-    body = (path.parent / vector['body']).read_bytes()
+        body = (pathlib.Path(work) / 'body').read_bytes()
     _, streams = sealgate.streams_of(io.BytesIO(body), len(body), envelope, opened)
     kind = envelope['kind']
     return opened['stream_key'], [
