@@ -104,7 +104,7 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 | store | conditions enforced | besides |
 |---|---|---|
 | Ceph radosgw 16.2.15 | PutObject without versioning or with it suspended (with it enabled: none, so 501), source of copies | loses tags of copies; default encryption, \`partNumber\` and GetObjectAttributes are the gateway's |
-| versitygw 1.8.0 (files) | PutObject, CompleteMultipartUpload, DeleteObject, source of copies | verifies trailing checksums, wants no digest of bodies that it locks. No object under a name that ends in \`/\`: it would be a folder with content, as a sealed empty object has 512 bytes (400 DirectoryObjectContainsData). \`a//b\` is listed as \`a/b\` and opens under the name it was written by alone. HEAD with \`versionId=null\` is 404 in buckets without versions: their version listings show no ETags with \`etag: md5\` |
+| versitygw 1.8.0 (files) | PutObject, CompleteMultipartUpload, DeleteObject, source of copies | verifies trailing checksums, wants no digest of bodies that it locks. Objects under names that end in \`/\` must be empty, and it copies none (400 DirectoryObjectContainsData), sealed or not. \`a//b\` is listed as \`a/b\` and opens under the name it was written by alone. HEAD with \`versionId=null\` is 404 in buckets without versions: their version listings show no ETags with \`etag: md5\` |
 | MinIO (built from the last open source, 28 November 2026) | PutObject, CompleteMultipartUpload, source of copies, alike in all kinds of bucket | |
 | moto 5.2.5 | PutObject, DeleteObject | a simulation for tests; copies pass through the gateway |
 `

@@ -40,7 +40,7 @@ export const MD5_SIZE = 16
 
 /** What is sealed together with the object key. */
 export interface Attributes {
-  /** Bytes; null for multipart objects, whose manifest says it. */
+  /** Bytes of a single. Null for the other kinds: multipart objects say it in their manifest, empty ones by their kind. */
   readonly plaintextSize: number | null
   /** MD5 of the plaintext, 16 bytes, where it was known before the body. */
   readonly md5: Buffer | null
@@ -76,9 +76,10 @@ export function encodeAttributes(attributes: Attributes): Buffer {
 }
 
 /** @throws EnvelopeError `format`. */
-export function parseAttributes(source: Buffer, kind: 'single' | 'multipart'): Attributes {
+export function parseAttributes(source: Buffer, kind: 'single' | 'multipart' | 'empty'): Attributes {
   const reader = new ByteReader(source, 'format')
   const [hasMd5, digestsInManifest = false, bucketKeyEnabled = false, isSealed, isPublic = false] = reader.flags(5)
+  if (kind === 'empty' && digestsInManifest) throw new EnvelopeError('format')
   const mode = parseSse(reader.u8(), 'format')
   const count = checksumCount(reader, 'format')
   const digest = isSealed === true ? null : reader.bytes(METADATA_DIGEST_SIZE)

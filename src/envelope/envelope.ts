@@ -5,7 +5,7 @@ import { timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encodeAttributes, parseAttributes, type Attributes } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError, type EnvelopeErrorKind } from './encoding.ts'
 import { KEY_SIZE, DataKey, unwrap, wrap, WRAP_OVERHEAD } from './data-key.ts'
-import { HEADER_SIZE } from './sizes.ts'
+import { HEADER_SIZE, plaintextSize } from './sizes.ts'
 
 /** Names of the entries of the store's metadata that make an object a sealed one (FORMAT, Stored object). */
 export const ENVELOPE_HEADER = 'x-amz-meta-sealgate'
@@ -17,14 +17,17 @@ export type { Attributes, Checksum, SseMode } from './attributes.ts'
 // STORED DATA depends on every constant here (docs/FORMAT.md, Metadata).
 const VERSION = 1
 const SUITE = 1
-const kindCodes = { single: 1, multipart: 2 } as const
+const kindCodes = { single: 1, multipart: 2, empty: 3 } as const
 const scopeCodes = { bucket: 1, object: 2 } as const
 const MAX_BUCKET_SIZE = 255
 const MAX_BLOB_SIZE = 6144
 const COMMITMENT_SIZE = 32
 const MAX_ENVELOPE_CHARACTERS = 9216
 
+/** `empty`: of 0 bytes, not uploaded in parts, and so without a body. */
 export type EnvelopeKind = keyof typeof kindCodes
+/** Kinds that have a body, and a manifest in it. */
+export type BodyKind = Exclude<EnvelopeKind, 'empty'>
 /** What a bucket key serves, which its provider's context says too: every object of its bucket, or this one alone. */
 export type KeyScope = keyof typeof scopeCodes
 
@@ -50,7 +53,7 @@ export interface Envelope {
   readonly blob: Buffer
   /** 32 bytes. */
   readonly commitment: Buffer
-  /** 40 bytes for a single; null for multipart. */
+  /** 40 bytes for a single; null for other kinds. */
   readonly streamHeader: Buffer | null
   readonly box: Buffer
 }
@@ -75,8 +78,9 @@ export function sealEnvelope(input: SealEnvelopeInput): string {
   const { kek, blob, scope, dataKey, place, kind, streamHeader, attributes } = input
   const single = kind === 'single'
   if (streamHeader?.length !== (single ? HEADER_SIZE : undefined) || (attributes.plaintextSize === null) === single) {
-    throw new RangeError('A single, and no multipart object, has a stream header and a plaintext size.')
+    throw new RangeError('A single, and no other object, has a stream header and a plaintext size.')
   }
+  if (kind === 'empty' && attributes.digestsInManifest) throw new RangeError('An empty object has no manifest.')
   const commitment = dataKey.commitment
   const secret = Buffer.concat([dataKey.secret.export(), encodeAttributes(attributes)])
   const box = wrap(kek, secret, aadOf({ version: VERSION, suite: SUITE, kind, scope, commitment, streamHeader }, place))
@@ -146,9 +150,20 @@ export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): 
   return { dataKey, attributes: parseAttributes(attributeBytes, envelope.kind) }
 }
 
+/**
+ * Bytes of plaintext, as the stored size says and the envelope allows. For multipart objects the manifest has yet to agree.
+ * @throws EnvelopeError `length`: no other object can be cut to nothing, and no empty one given a body.
+ */
+export function sizeOf({ kind }: Envelope, attributes: Attributes, storedSize: number): number {
+  const size = kind === 'empty' ? storedSize === 0 ? 0 : null : plaintextSize(storedSize)
+  if (size === null || (attributes.plaintextSize ?? size) !== size) throw new EnvelopeError('length')
+  return size
+}
+
 function parseKind(code: number): EnvelopeKind {
   if (code === kindCodes.single) return 'single'
   if (code === kindCodes.multipart) return 'multipart'
+  if (code === kindCodes.empty) return 'empty'
   throw new EnvelopeError('format')
 }
 

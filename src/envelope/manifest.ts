@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { EnvelopeKind } from './envelope.ts'
+import type { BodyKind } from './envelope.ts'
 import type { DataKey } from './data-key.ts'
 import {
   checkSize,
@@ -74,7 +74,7 @@ export interface MultipartContents {
 
 /** An opened manifest: all of it authenticated, and in keeping with the stored size. */
 export interface Manifest {
-  readonly kind: EnvelopeKind
+  readonly kind: BodyKind
   /** Bytes. */
   readonly plaintextSize: number
   /** A single: MD5 of the plaintext. Multipart: MD5 of the parts' MD5s, as S3 shows it, when all parts have one. */
@@ -140,7 +140,7 @@ export function openTail(
   suffix: Buffer,
   storedSize: number,
   dataKey: DataKey,
-  kind: EnvelopeKind,
+  kind: BodyKind,
   geometry: Geometry = STORED_GEOMETRY
 ): Manifest | SuffixTooShort {
   const total = plaintextSize(storedSize, geometry.segmentSize)
@@ -214,7 +214,7 @@ function writePart(writer: ByteWriter, part: ManifestPart, partChecksum: Checksu
   if (part.checksum !== null) writer.bytes(checkSize(part.checksum, partChecksum === null ? 0 : checksumCodes[partChecksum].bytes))
 }
 
-function parseManifest(source: Buffer, kind: EnvelopeKind): Omit<Manifest, 'plaintextSize' | 'manifestStart'> {
+function parseManifest(source: Buffer, kind: BodyKind): Omit<Manifest, 'plaintextSize' | 'manifestStart'> {
   const reader = new ByteReader(source, 'manifest')
   if (reader.u8() !== kindCodes[kind]) throw new EnvelopeError('manifest')
   const [hasMd5] = reader.flags(kind === 'single' ? 1 : 0)

@@ -42,7 +42,7 @@ export function streamPlaintextSize(size: number, segmentSize: number = SEGMENT_
   return plaintext >= 0 && streamSize(plaintext, segmentSize) === size ? plaintext : null
 }
 
-/** The size law: stored size of an object, single or multipart. */
+/** The size law: stored size of an object, single or multipart. An empty object has no body, and so no size by it. */
 export function storedSize(plaintextSize: number, segmentSize: number = SEGMENT_SIZE): number {
   return plaintextSize + 512 + 20 * Math.ceil(plaintextSize / segmentSize)
 }

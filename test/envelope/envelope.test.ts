@@ -23,6 +23,9 @@ const single = (change: Partial<SealEnvelopeInput> = {}): SealEnvelopeInput => (
 const multipart = (change: Partial<SealEnvelopeInput> = {}) =>
   single({ kind: 'multipart', streamHeader: null, attributes: attributes({ plaintextSize: null, digestsInManifest: true }), ...change })
 
+const empty = (change: Partial<SealEnvelopeInput> = {}) =>
+  single({ kind: 'empty', streamHeader: null, attributes: attributes({ plaintextSize: null }), ...change })
+
 const checksum = fc.constantFrom(
   ...([['crc32', 4], ['crc32c', 4], ['crc64nvme', 8], ['sha1', 20], ['sha256', 32]] as const)
     .flatMap(([algorithm, size]) => (['full', 'composite'] as const).map((type) => ({ algorithm, type, value: randomBytes(size) })))
@@ -42,9 +45,9 @@ const anyAttributes: fc.Arbitrary<Attributes> = fc.record({
 
 await t.test('round trips', async (t) => {
   fc.assert(
-    fc.property(anyAttributes, fc.constantFrom('bucket', 'object'), fc.boolean(), (given, scope, isSingle) => {
-      const attributes = isSingle ? given : { ...given, plaintextSize: null }
-      const input = isSingle ? single({ attributes, scope }) : multipart({ attributes, scope })
+    fc.property(anyAttributes, fc.constantFrom('bucket', 'object'), fc.constantFrom('single', 'multipart', 'empty'), (given, scope, kind) => {
+      const attributes = kind === 'single' ? given : { ...given, plaintextSize: null, digestsInManifest: given.digestsInManifest && kind === 'multipart' }
+      const input = { single, multipart, empty }[kind]({ attributes, scope })
       const envelope = parseEnvelope(sealEnvelope(input))
       t.match(
         envelope,
@@ -71,7 +74,7 @@ await t.test('the budget: below 720 bytes with names, counted as MinIO does', as
 
 await t.test('every bit, truncation and extension of an envelope', async (t) => {
   let tried = 0
-  for (const input of [single(), multipart(), single({ attributes: attributes({ md5: randomBytes(16) }), scope: 'object' })]) {
+  for (const input of [single(), multipart(), empty(), single({ attributes: attributes({ md5: randomBytes(16) }), scope: 'object' })]) {
     const raw = Buffer.from(sealEnvelope(input), 'base64url')
     const blobAt = 4 + 1 + 'photos'.length + 2
     const open = (bytes: Buffer) => kindOf(() => openEnvelope(parseEnvelope(bytes.toString('base64url')), key, place))
@@ -91,7 +94,7 @@ await t.test('every bit, truncation and extension of an envelope', async (t) => 
 })
 
 await t.test('place and key are bound', async (t) => {
-  for (const input of [single(), multipart()]) {
+  for (const input of [single(), multipart(), empty()]) {
     const envelope = parseEnvelope(sealEnvelope(input))
     const open = (change: Partial<typeof place>, other = key) => kindOf(() => openEnvelope(envelope, other, { ...place, ...change }))
     t.equal(open({ realm: 'other' }), 'box')
@@ -109,7 +112,7 @@ await t.test('place and key are bound', async (t) => {
 })
 
 /** A box with any content, in an envelope with any commitment: what only a holder of the bucket key can make. */
-function crafted(secret: Buffer, commitment: Buffer, kind: 1 | 2 = 1): string {
+function crafted(secret: Buffer, commitment: Buffer, kind: 1 | 2 | 3 = 1): string {
   const header = kind === 1 ? randomBytes(40) : Buffer.alloc(0)
   const clear = Buffer.from([1, 1, kind, 1])
   const box = wrap(key, secret, fields('sealgate/v1/envelope', clear, commitment, header, place.realm, place.bucket, place.objectKey))
@@ -122,7 +125,7 @@ await t.test('boxes that open but must not be used', async (t) => {
   const secret = randomBytes(32)
   const { commitment } = DataKey.fromBytes(Buffer.from(secret))
   const good = Buffer.concat([Buffer.from([0, 0, 0]), Buffer.alloc(16), Buffer.alloc(8)])
-  const open = (content: Buffer, stored = commitment, kind: 1 | 2 = 1) =>
+  const open = (content: Buffer, stored = commitment, kind: 1 | 2 | 3 = 1) =>
     kindOf(
       () => openEnvelope(parseEnvelope(crafted(content, stored, kind)), key, place)
     )
@@ -131,6 +134,9 @@ await t.test('boxes that open but must not be used', async (t) => {
   t.equal(open(Buffer.concat([secret, good]), randomBytes(32)), 'commitment')
   t.equal(open(Buffer.concat([Buffer.alloc(32), good])), 'box', 'an object key of zeros')
   t.equal(open(Buffer.concat([secret, good]), commitment, 2), 'format', 'a length in a multipart object')
+  t.equal(open(Buffer.concat([secret, good]), commitment, 3), 'format', 'a length in an empty object')
+  t.match(open(Buffer.concat([secret, good.subarray(0, -8)]), commitment, 3), { attributes: { plaintextSize: null } })
+  t.equal(open(Buffer.concat([secret, Buffer.from([2]), good.subarray(1, -8)]), commitment, 3), 'format', 'a manifest of an empty object')
   t.equal(open(secret), 'format', 'no attributes')
   const bad: [string, Buffer][] = [
     ['unknown flag', Buffer.concat([Buffer.from([32, 0, 0]), good.subarray(3)])],
@@ -192,6 +198,8 @@ await t.test('input that has no encoding', async (t) => {
     { streamHeader: null },
     { streamHeader: Buffer.alloc(39) },
     { kind: 'multipart' },
+    { kind: 'empty' },
+    { kind: 'empty', streamHeader: null, attributes: attributes({ plaintextSize: null, digestsInManifest: true }) },
     { place: { ...place, bucket: '' } },
     { place: { ...place, bucket: 'b'.repeat(256) } },
     { attributes: attributes({ plaintextSize: null }) },

@@ -119,14 +119,16 @@ const SINGLE_SUFFIX_BYTES = 512
  * @throws ObjectChanged when the object was replaced, re-wrapped or deleted since; S3Error SealgateIntegrityError when the tail does not open.
  */
 export async function readManifest(ctx: OperationContext, object: SealedObject): Promise<Manifest> {
+  const { kind } = object.envelope
+  if (kind === 'empty') throw new S3Error('InternalError')
   const cached = ctx.services.objects.manifest(object.dataKey.commitment, object.upstreamEtag)
   // The stored size is the word of the store, at every request anew: a manifest that was read once does not vouch for it.
   if (cached !== undefined && storedSize(cached.plaintextSize) === object.storedSize) return cached
-  let wanted = Math.min(object.storedSize, object.envelope.kind === 'single' ? SINGLE_SUFFIX_BYTES : SUFFIX_BYTES)
+  let wanted = Math.min(object.storedSize, kind === 'single' ? SINGLE_SUFFIX_BYTES : SUFFIX_BYTES)
   // The footer is not authenticated before the manifest is: one that asks for more at every reading would be read for ever.
   for (let readings = 0; readings < 2; readings += 1) {
     const suffix = await readSuffix(ctx, object, wanted)
-    const opened = await verified(ctx, () => openTail(suffix, object.storedSize, object.dataKey, object.envelope.kind))
+    const opened = await verified(ctx, () => openTail(suffix, object.storedSize, object.dataKey, kind))
     if ('parts' in opened) {
       ctx.services.objects.rememberManifest(object.dataKey.commitment, object.upstreamEtag, opened)
       return opened

@@ -81,13 +81,14 @@ async function putHeld(write: Write): Promise<UpstreamResponse> {
   const { ctx, source, verifier, conditions } = write
   const stored = storedChecksum(ctx)
   const plaintext = await readVerified(ctx, source, verifier, HELD_BYTES)
-  const sealer = new SingleSealer({ dataKey: write.dataKey, plaintextSize: plaintext.length })
-  const body = Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
+  // An object of no bytes has no body: stores that keep objects as files take none under names that end in "/" (docs/FORMAT.md).
+  const sealer = plaintext.length === 0 ? null : new SingleSealer({ dataKey: write.dataKey, plaintextSize: plaintext.length })
+  const body = sealer === null ? plaintext : Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
   const { md5, checksum } = verifier.digests
   return send(ctx, {
     method: 'PUT',
     headers: [
-      ...headersOf(write, sealer.header, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }),
+      ...headersOf(write, sealer?.header ?? null, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }),
       ...conditions,
       // S3 demands a digest of a body that it is to lock (AWS API, PutObject).
       ...stored === null && write.described.some(([name]) => name.startsWith('x-amz-object-lock-')) ? [contentMd5(body)] : []
@@ -133,9 +134,11 @@ interface Known {
   readonly digestsInManifest: boolean
 }
 
-function headersOf(write: Write, streamHeader: Buffer, known: Known): Header[] {
+/** @param streamHeader null: an empty object. */
+function headersOf(write: Write, streamHeader: Buffer | null, known: Known): Header[] {
   const { ctx, key, dataKey, described, source } = write
-  return envelopeHeaders(ctx, { key, dataKey, described, kind: 'single', streamHeader, plaintextSize: source.payload.length, ...known })
+  const kind = streamHeader === null ? 'empty' : 'single'
+  return envelopeHeaders(ctx, { key, dataKey, described, kind, streamHeader, plaintextSize: kind === 'empty' ? null : source.payload.length, ...known })
 }
 
 function fullObject(checksum: Pick<Checksum, 'algorithm' | 'value'> | null): Checksum[] {

@@ -38,6 +38,9 @@ export async function decryptingStream(
 ): Promise<Readable> {
   if (object.kind === 'plain') {
     if (storedRange.first === slice.first && storedRange.last === slice.last) return opened(ctx, response, [])
+  } else if (object.envelope.kind === 'empty') {
+    response.body.resume()
+    return Readable.from([])
   } else if (isWholeSingle(object, slice)) {
     if (storedRange.first === 0 && storedRange.last === object.storedSize - 1) return opened(ctx, response, [wholeSingle(object)])
   } else {
@@ -64,8 +67,8 @@ export async function fetchSlice(
 ): Promise<Readable> {
   if (object.kind === 'plain') return opened(ctx, await fetchStored(ctx, object, slice.last < slice.first ? null : slice, pool), [])
   if (isWholeSingle(object, slice)) return opened(ctx, await fetchStored(ctx, object, null, pool), [wholeSingle(object)])
-  // A part of 0 bytes in a larger object: the manifest has said that there is nothing to read.
-  if (slice.last < slice.first && object.size > 0) return Readable.from([])
+  // An empty object, or a part of 0 bytes in a larger one: envelope or manifest have said that there is nothing to read.
+  if (object.envelope.kind === 'empty' || (slice.last < slice.first && object.size > 0)) return Readable.from([])
   const plan = planOf(object, manifest, slice)
   const range = { first: plan.storedFirst, last: plan.storedLast }
   return opened(ctx, await fetchStored(ctx, object, range, pool), [new RangeOpener({ dataKey: object.dataKey, plan })])

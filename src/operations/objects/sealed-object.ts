@@ -12,11 +12,11 @@ import {
   type Envelope,
   type Place,
   openEnvelope,
-  parseEnvelope
+  parseEnvelope,
+  sizeOf
 } from '../../envelope/envelope.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'
 import { metadataMatches } from '../../envelope/metadata.ts'
-import { plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { decodeContext } from '../../keys/sse-headers.ts'
 import { keyForRead, type CustomerKey } from './object-keys.ts'
@@ -88,9 +88,7 @@ export async function openStored(
     const bound = boundPlace(ctx, place, envelope)
     const kek = await keyForRead(ctx, { envelope, keyId, place: bound, bucket: place.bucket, requestContext, customerKey, versionId: shared.versionId })
     const { dataKey, attributes } = openEnvelope(envelope, kek, bound)
-    const size = plaintextSize(storedSize)
-    if (size === null) throw new EnvelopeError('length')
-    if (attributes.plaintextSize !== null && attributes.plaintextSize !== size) throw new EnvelopeError('length')
+    const size = sizeOf(envelope, attributes, storedSize)
     if (!isAsDescribed(headers, attributes)) throw new EnvelopeError('metadata')
     return { kind: 'sealed', place: bound, envelope, keyId, requestContext, dataKey, attributes, size, ...shared }
   })

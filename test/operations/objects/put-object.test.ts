@@ -20,6 +20,12 @@ import { rawRequest } from '../../support/raw-client.ts'
 const Bucket = 'objects'
 const sizes = [0, 1, 100, 65479, 65480, 65481, 65535, 65536, 65537, 131040, 1_000_000]
 
+/** Of the answer, whatever it is. */
+async function statusOf(sent: Promise<{ $metadata: { httpStatusCode?: number | undefined } }>): Promise<number | undefined> {
+  const { $metadata } = await sent.catch((error: unknown) => error as Awaited<typeof sent>)
+  return $metadata.httpStatusCode
+}
+
 async function rig(t: Test, sections: Record<string, unknown> = {}) {
   const store = await startTestStore({ buckets: [Bucket, 'other'] })
   const gateway = await startTestGateway(store, { sections })
@@ -42,7 +48,7 @@ for (const etag of ['md5', 'opaque'] as const) {
       else t.match(put.ETag, /^"[0-9a-f]{32}-0"$/)
       etags.set(Key, put.ETag ?? '')
       const stored = await store.object(Bucket, Key).body()
-      t.equal(stored.length, storedSize(size), 'the size law')
+      t.equal(stored.length, size === 0 ? 0 : storedSize(size), 'the size law')
       if (size >= 16) t.notOk(stored.includes(Body.subarray(0, 16)), 'no plaintext in the store')
       const got = await s3.send(new GetObjectCommand({ Bucket, Key }))
       t.ok(Body.equals(Buffer.from(await got.Body!.transformToByteArray())), `${size} bytes come back`)
@@ -199,4 +205,70 @@ void t.test('what one client has seen of an object is not listed to another who 
   t.match(listing, '<Key>private</Key>')
   t.notMatch(listing, '<ETag>')
   t.equal(store.requests.at(-1)?.status, 403)
+})
+
+void t.test('an empty object has no body, under any name, and is what it is in every operation', async (t) => {
+  for (const etag of ['md5', 'opaque'] as const) {
+    const { store, gateway, s3 } = await rig(t, { buckets: { '*': { encryption: 'on', key: 'main', etag } } })
+    const described = { ContentType: 'application/x-directory', Metadata: { mode: '040755' } }
+    for (const Key of ['folder/', 'empty', 'a/b/']) {
+      const put = await s3.send(new PutObjectCommand({ Bucket, Key, Body: '', ...described, ChecksumAlgorithm: 'CRC32' }))
+      t.equal((await store.object(Bucket, Key).body()).length, 0)
+      const shown = { ContentLength: 0, ETag: put.ETag, ...described }
+      t.match(await s3.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: 'ENABLED' })), { ...shown, ChecksumCRC32: put.ChecksumCRC32 })
+      const got = await s3.send(new GetObjectCommand({ Bucket, Key }))
+      t.match(got, shown)
+      t.equal((await got.Body!.transformToByteArray()).length, 0)
+      t.match(await s3.send(new GetObjectCommand({ Bucket, Key, PartNumber: 1 })), shown)
+      t.match(await s3.send(new GetObjectCommand({ Bucket, Key, Range: 'bytes=-5' })), shown)
+      await t.rejects(s3.send(new GetObjectCommand({ Bucket, Key, Range: 'bytes=0-' })), { name: 'InvalidRange' })
+      t.equal(await statusOf(s3.send(new GetObjectCommand({ Bucket, Key, IfNoneMatch: put.ETag }))), 304)
+    }
+    const { Contents } = await s3.send(new ListObjectsV2Command({ Bucket }))
+    t.same(Contents?.map(({ Size }) => Size), [0, 0, 0])
+    const requests = store.requests.length
+    await s3.send(new GetObjectCommand({ Bucket, Key: 'folder/' }))
+    t.equal(store.requests.length, requests + 1, 'one request')
+    for (const [Key, source] of [['moved/', 'folder/'], ['file', 'folder/'], ['dir/', 'empty']] as const) {
+      await s3.send(new CopyObjectCommand({ Bucket, Key, CopySource: `${Bucket}/${source}` }))
+      t.match(await s3.send(new GetObjectCommand({ Bucket, Key })), { ContentLength: 0, ...described }, `${source} as ${Key}`)
+      t.equal((await store.object(Bucket, Key).body()).length, 0)
+    }
+    await s3.send(new CopyObjectCommand({ Bucket: 'other', Key: 'x/', CopySource: `${Bucket}/folder/`, MetadataDirective: 'REPLACE', Metadata: { a: 'b' } }))
+    t.match(await s3.send(new HeadObjectCommand({ Bucket: 'other', Key: 'x/' })), { ContentLength: 0, Metadata: { a: 'b' } })
+    t.equal(gateway.metric('sealgate_integrity_failures_total{kind="length"}'), 0)
+  }
+})
+
+void t.test('a store can neither cut an object to nothing nor fill an empty one', async (t) => {
+  const { store, gateway, s3 } = await rig(t)
+  const put = (Key: string, Body: string) => s3.send(new PutObjectCommand({ Bucket, Key, Body }))
+  await Promise.all([put('full', 'content'), put('empty', ''), put('other', '')])
+  const [full, empty, other] = ['full', 'empty', 'other'].map((key) => store.object(Bucket, key))
+  const body = await full!.body()
+  const refused = async (what: string) => {
+    for (const Key of ['full', 'empty']) {
+      t.equal(await statusOf(s3.send(new HeadObjectCommand({ Bucket, Key }))), 500, `${what}: HEAD ${Key}`)
+      await t.rejects(s3.send(new GetObjectCommand({ Bucket, Key })), { name: 'SealgateIntegrityError' }, `${what}: GET ${Key}`)
+    }
+  }
+  const kept = { full: full!.metadata, empty: empty!.metadata }
+  await full!.set({ body: Buffer.alloc(0) })
+  await empty!.set({ body: Buffer.alloc(512) })
+  await refused('sizes')
+  t.equal(gateway.metric('sealgate_integrity_failures_total{kind="length"}'), 4)
+  await empty!.set({ body, metadata: kept.full })
+  await full!.set({ body: Buffer.alloc(0), metadata: kept.empty })
+  await refused('exchanged')
+  await empty!.set({ body: Buffer.alloc(0), metadata: other!.metadata })
+  await full!.set({ body: Buffer.alloc(0), metadata: other!.metadata })
+  await refused('of another empty object')
+  const asSingle = (value: string | undefined, kind: number) => {
+    const bytes = Buffer.from(value ?? '', 'base64url')
+    bytes[2] = kind
+    return bytes.toString('base64url')
+  }
+  await full!.set({ body: Buffer.alloc(0), metadata: { ...kept.full, sealgate: asSingle(kept.full['sealgate'], 3) } })
+  await empty!.set({ body, metadata: { ...kept.empty, sealgate: asSingle(kept.empty['sealgate'], 1) } })
+  await refused('with the kind changed')
 })
