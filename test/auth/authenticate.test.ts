@@ -308,6 +308,7 @@ await t.test('anonymous requests', async (t) => {
     const result = pass({ ...get, method }, open)
     t.same([result.client, result.scheme, result.payload.framing], [null, 'anonymous', 'none'])
   }
+  t.equal(pass({ ...get, target: '/bucket/key?versionId=1&x-id=GetObject' }, open).scheme, 'anonymous')
   for (const method of ['PUT', 'POST', 'DELETE', 'OPTIONS', 'PATCH']) {
     t.equal(refusal({ method, target: '/bucket/key', headers: empty }, open).code, 'AccessDenied', method)
   }

@@ -207,6 +207,8 @@ await t.test('a chunk out of the chain', async (t) => {
   t.equal(run(8, a, b, end), 'SignatureDoesNotMatch', 'last dropped')
   t.equal(run(12, a, b, c), 'IncompleteBody', 'end dropped')
   t.equal(run(12, a, b, c, ['0', '', '']), 'IncompleteBody', 'end unsigned')
+  t.equal(run(12, [`x${a[0]}`, ...a.slice(1)], b, c, end), 'IncompleteBody', 'more before a size')
+  t.equal(run(12, [`${a[0]}0`, ...a.slice(1)], b, c, end), 'IncompleteBody', 'more behind a signature')
 })
 
 await t.test('the trailer signature', async (t) => {
@@ -217,6 +219,8 @@ await t.test('the trailer signature', async (t) => {
   t.equal(failure(promise('signed+trailer', 5, 'crc32'), Buffer.from(raw.replace(/(trailer-signature:)./, '$1g'))), 'SignatureDoesNotMatch')
   t.equal(failure(promise('signed+trailer', 5, 'crc32'), Buffer.from(raw.replace(trailer[1], 'AAAAAA=='))), 'SignatureDoesNotMatch', 'other value')
   t.equal(failure(promise('signed+trailer', 5, null), Buffer.from(raw)), 'MalformedTrailerError', 'not announced')
+  const swapped = raw.replace(/(x-amz-checksum-crc32:.*\r\n)(x-amz-trailer-signature:.*\r\n)/, '$2$1')
+  t.equal(failure(promise('signed+trailer', 5, 'crc32'), Buffer.from(swapped)), 'MalformedTrailerError', 'before what it signs')
 })
 
 await t.test('what is too long fails at once, and not at its end', async (t) => {
@@ -263,4 +267,10 @@ await t.test('digests only after the body has verified, and only those that were
   t.throws(() => body.digests)
   body.final()
   t.same(body.digests, { md5: null, checksum: null, sha256: null })
+  for (const algorithm of algorithms) {
+    const computing = new BodyVerifier({ ...plain, length: 1 }, { computeMd5: false, computeChecksum: algorithm })
+    computing.update(Buffer.from('a'))
+    computing.final()
+    t.same(computing.digests.checksum, { algorithm, value: digest(algorithm, Buffer.from('a')) }, `${algorithm} was wanted`)
+  }
 })
