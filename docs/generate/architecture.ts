@@ -171,7 +171,9 @@ export function architectureMarkdown(): string {
     '',
     table(
       ['room', 'what it is for', 'read first', 'may import'],
-      names.map(([name, { purpose, main, imports }]) => [code(name), purpose, main === undefined ? '' : code(`${name}/${main}`), imports.map(code).join(', ')])
+      names.map((
+        [name, { purpose, main, imports }]
+      ) => [code(name), purpose, main === undefined ? '' : code(`src/${name}/${main}`), imports.map(code).join(', ')])
     ),
     '',
     '## Packages',
