@@ -238,18 +238,18 @@ const diagnosisFields: Readonly<Record<keyof Diagnosis | 'trouble', string>> = {
 
 const auditFields: Readonly<Record<keyof AuditEvent, string>> = {
   time: 'ISO 8601, UTC',
-  requestId: 'as in the access line',
-  principal: 'access key id of the client, or `cli`',
+  requestId: 'as in the access line; `cli-…` for one run of a command',
+  principal: 'access key id of the client, `anonymous`, or `cli`',
   sourceAddress: '',
   operation: 'name of the S3 operation, or the command',
   bucket: '',
-  key: 'the object name',
-  versionId: '',
+  key: 'the object name; null for settings of a bucket',
+  versionId: 'null where none is known',
   masterKeyId: 'ARN of the KMS key, `local:KEYRING:VERSION`, `ssec`, or what the client named',
   context: 'the encryption context that the wrap is bound to',
   action:
     '`generate`: a bucket key was made and wrapped. `wrap`: an object is sealed under a bucket key made before, or under a customer\'s key. `unwrap`, `rewrap`. `refused`: the client may not use the key it named',
-  cached: 'true: answered from memory, without a call of the key service',
+  cached: 'true: answered from memory, or by the call of another request',
   outcome: '`ok` or `failed`',
   error: 'S3 error code, or `Aborted` when the client disconnected; null on success'
 }
