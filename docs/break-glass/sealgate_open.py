@@ -41,7 +41,7 @@ MIN_PART, MAX_PART, MAX_PARTS = 5 * 1024 * 1024, 5367071380, 10000
 MAX_MANIFEST, MAX_ENVELOPE, MAX_BLOB = 1310562, 9216, 6144
 SINGLE, MULTIPART, EMPTY = 1, 2, 3
 CHECKSUM_SIZES = {1: 4, 2: 4, 3: 8, 4: 20, 5: 32, 6: 16, 7: 64, 8: 8, 9: 8, 10: 16}
-OBJECT_KEY_SALT = b'sealgate/v1/object-key-hkdf-salt'
+DATA_KEY_SALT = b'sealgate/v1/object-key-hkdf-salt'
 
 
 class Failure(Exception):
@@ -222,11 +222,13 @@ def parse_context(text):
     if not text:
         return []
     try:
-        pairs = json.loads(base64.b64decode(text, validate=True))
-        ordered = sorted(pairs.items(), key=lambda pair: pair[0].encode())
-    except (ValueError, AttributeError):
+        raw = base64.b64decode(text, validate=True)
+        ordered = sorted(json.loads(raw.decode()).items(), key=lambda pair: pair[0].encode())
+        ''.join(value for _, value in ordered).encode()
+    except (ValueError, AttributeError, TypeError):
         raise Damaged('the encryption context is malformed') from None
-    require(all(isinstance(value, str) for _, value in ordered), 'the encryption context is malformed')
+    require(base64.b64encode(raw).decode() == text and len(raw) <= 1536, 'the encryption context is malformed')
+    require(all(name not in ('', '__proto__') for name, _ in ordered), 'the encryption context is malformed')
     require(not any(re.match('(aws|sealgate):', name, re.I) for name, _ in ordered), 'the encryption context has a reserved name')
     return ordered
 
@@ -312,13 +314,12 @@ def open_envelope(envelope, kek, realm, name):
     require(any(kek), 'the bucket key is zero')
     aad = fields('sealgate/v1/envelope', envelope['clear'], envelope['commitment'], envelope['header'], realm, envelope['bucket'], name)
     secret = unwrap(kek, envelope['box'], aad, 'the envelope does not open: other realm, bucket, object name or key, or damaged')
-    object_key = secret[:32]
-    require(len(object_key) == 32, 'the object key is cut')
-    require(any(object_key), 'the object key is zero')
-    commitment = hkdf(object_key, OBJECT_KEY_SALT, b'sealgate/v1/commitment')
+    data_key = secret[:32]
+    require(any(data_key), 'the data key is zero')
+    commitment = hkdf(data_key, DATA_KEY_SALT, b'sealgate/v1/commitment')
     require(hmac.compare_digest(commitment, envelope['commitment']), 'the commitment is of another key')
     attributes = parse_attributes(secret[32:], envelope['kind'])
-    return {**attributes, 'stream_key': hkdf(object_key, OBJECT_KEY_SALT, b'sealgate/v1/stream')}
+    return {**attributes, 'stream_key': hkdf(data_key, DATA_KEY_SALT, b'sealgate/v1/stream')}
 
 
 def parse_attributes(data, kind):

@@ -38,7 +38,7 @@ export type SseMode = keyof typeof sseCodes
 const MAX_CHECKSUMS = 2
 export const MD5_SIZE = 16
 
-/** What is sealed together with the object key. */
+/** What is sealed together with the data key. */
 export interface Attributes {
   /** Bytes of a single. Null for the other kinds: multipart objects say it in their manifest, empty ones by their kind. */
   readonly plaintextSize: number | null

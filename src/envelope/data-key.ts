@@ -19,7 +19,7 @@ export function deriveKey(key: KeyObject, salt: Uint8Array, info: string | Uint8
  * nothing when it is logged.
  */
 export class DataKey {
-  /** The object key itself: content of wraps and HKDF input, never a cipher's key. */
+  /** The data key itself: content of wraps and HKDF input, never a cipher's key. */
   readonly secret: KeyObject
   /** Input key of Tink's streams. */
   readonly stream: KeyObject

@@ -130,7 +130,7 @@ export class ByteReader {
 /**
  * What failed (docs/FORMAT.md, Test vectors). For metrics and tests; a client is never told.
  * `format`: envelope or attributes do not parse · `place`: bound to another bucket · `box`: a wrap does not open ·
- * `commitment`: other object key than the stored commitment says · `length`: stored size or byte count ·
+ * `commitment`: other data key than the stored commitment says · `length`: stored size or byte count ·
  * `header`: stored stream header · `segment`: a tag · `truncated`, `trailing`: bytes missing or surplus ·
  * `zeros`, `footer`, `manifest`: the tail · `record`: upload or part record · `metadata`: metadata digest ·
  * `key`: SSE-C check value, the customer's key is another one.

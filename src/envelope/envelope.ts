@@ -135,7 +135,7 @@ export function parseEnvelope(headerValue: string): Envelope {
 }
 
 /**
- * Opens the box and checks the commitment, in constant time, before the object key is given out.
+ * Opens the box and checks the commitment, in constant time, before the data key is given out.
  * @param place where the object is bound to: for a replica its source, once the configuration has allowed it.
  * @throws EnvelopeError `place` (bound to another bucket), `box`, `commitment`, `format` (attributes).
  */

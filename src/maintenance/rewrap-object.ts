@@ -236,7 +236,7 @@ interface EnvelopePlace {
 
 /**
  * The metadata entries under the target key. Where the target takes over the wrap as it is, the bucket key is never seen here
- * and the box stays; else the object key is unwrapped and sealed under a bucket key of the target. Attributes and metadata
+ * and the box stays; else the data key is unwrapped and sealed under a bucket key of the target. Attributes and metadata
  * digest stay what they are in both cases.
  * @throws S3Error of the key providers; SealgateIntegrityError for an envelope that does not open.
  */

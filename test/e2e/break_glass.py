@@ -30,7 +30,7 @@ SAYS = {
     'place': (5, 'the object is bound to bucket'),
     'key': (4, "the keyring does not hold|local:\\S+ is disabled in the keyring|another SSE-C key is needed"),
     'box': (5, 'the bucket key does not open|the envelope does not open'),
-    'box ': (1, 'the bucket key is (zero|not 32 bytes)|the object key is zero|the data key is zero'),
+    'box ': (1, 'the bucket key is (zero|not 32 bytes)|the data key is zero'),
     'commitment': (1, 'the commitment is of another key'),
     'metadata': (1, 'the content type, the content encoding or the user metadata was changed'),
     'length': (1, 'the size of the body is not one of a sealed object|the body has another size than was sealed|an empty object has a body'),

@@ -4,13 +4,15 @@ import { chmodSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { Attributes } from '../../src/envelope/attributes.ts'
-import { openWithCustomerKey, type DataKey } from '../../src/envelope/data-key.ts'
+import { openWithCustomerKey, DataKey } from '../../src/envelope/data-key.ts'
+import { bucketRecordHash, openBucketRecord, parseBucketRecord } from '../../src/envelope/bucket-record.ts'
 import { openEnvelope, parseEnvelope, sizeOf, type Envelope } from '../../src/envelope/envelope.ts'
 import { EnvelopeError } from '../../src/envelope/encoding.ts'
 import { openTail, type Manifest } from '../../src/envelope/manifest.ts'
 import { metadataMatches } from '../../src/envelope/metadata.ts'
 import { planMultipart, planSingle, RangeOpener, type ReadPlan } from '../../src/envelope/range.ts'
 import { SingleOpener } from '../../src/envelope/body.ts'
+import { attemptEtag, completedListHash, openPartRecord, openUploadRecord, parseUploadRecord, uploadHash } from '../../src/envelope/upload-records.ts'
 import { S3Error } from '../../src/errors.ts'
 import { takeKey } from '../../src/keys/key-material.ts'
 import { LocalKeyProvider } from '../../src/keys/providers/local.ts'
@@ -199,3 +201,75 @@ for (const [set, folder] of [['vectors', ''], ['vectors of version 0.1.0', '0.1.
     t.comment(`${names.length} vectors, ${names.filter((name) => name.startsWith('bad-')).length} of them faulty`)
   })
 }
+
+interface RecordVector {
+  readonly description: string
+  readonly kind: 'upload' | 'part' | 'bucket' | 'hashes'
+  readonly expect: string
+  readonly realm: string
+  readonly bucket: string
+  readonly object: string
+  readonly uploadId: string
+  readonly record: string
+  /** Whatever comes out of the record, and the hashes. */
+  readonly [member: string]: unknown
+}
+
+const bytes = (hex: unknown): Buffer => Buffer.from(String(hex), 'hex')
+const hexOf = (value: Buffer | null | undefined): string | null => value?.toString('hex') ?? null
+const typeOf = { full: 'FULL_OBJECT', composite: 'COMPOSITE' } as const
+
+/** What comes out of a record, in the words of its vector. */
+function openRecord(vector: RecordVector): Record<string, unknown> {
+  const place = { realm: vector.realm, bucket: vector.bucket, objectKey: vector.object }
+  if (vector.kind === 'bucket') {
+    const record = parseBucketRecord(bytes(vector.record))
+    const document = openBucketRecord(record, createSecretKey(bytes(vector['bucketKey'])), place).toString()
+    return { keyId: record.keyId, wrappedBucketKey: hexOf(record.blob), document, stateName: `encryption/${bucketRecordHash(place).toString('hex')}` }
+  }
+  if (vector.kind === 'upload') {
+    const record = parseUploadRecord(bytes(vector.record))
+    const { dataKey, settings } = openUploadRecord(record, createSecretKey(bytes(vector['bucketKey'])), place, vector.uploadId)
+    const { checksumAlgorithm, checksumType, etagMode, storedChecksum } = settings
+    return {
+      keyId: record.keyId,
+      wrappedBucketKey: hexOf(record.blob),
+      context: record.requestContext,
+      commitment: hexOf(dataKey.commitment),
+      settings: { checksumAlgorithm, checksumType: checksumType === null ? null : typeOf[checksumType], etagMode, storedChecksum }
+    }
+  }
+  const upload = uploadHash(place, vector.uploadId)
+  const { number, plaintextSize, header, md5, checksum, upstreamEtag, inline } = openPartRecord(
+    DataKey.fromBytes(bytes(vector['dataKey'])),
+    upload,
+    vector.record
+  )
+  return {
+    number,
+    plaintextSize,
+    header: hexOf(header),
+    md5: hexOf(md5),
+    checksum: checksum === null ? null : { algorithm: checksum.algorithm, value: hexOf(checksum.value) },
+    etag: upstreamEtag,
+    waits: inline
+  }
+}
+
+await t.test('the records open, or fail as they say', async (t) => {
+  const names = readdirSync(join(directory, 'records'))
+  for (const name of names) {
+    const vector = JSON.parse(readFileSync(join(directory, 'records', name), 'utf8')) as RecordVector
+    if (vector.kind === 'hashes') {
+      const place = { realm: vector.realm, bucket: vector.bucket, objectKey: vector.object }
+      t.equal(hexOf(uploadHash(place, vector.uploadId)), vector['uploadHash'])
+      t.equal(hexOf(completedListHash(vector['list'] as { number: number; etag: string }[])), vector['listHash'])
+      t.equal(attemptEtag(bytes(vector['header'])), vector['opaqueEtag'])
+      continue
+    }
+    const opened = await attempt(() => openRecord(vector))
+    t.equal('failure' in opened ? opened.failure : 'success', vector.expect, `${name}: ${vector.description}`)
+    if ('value' in opened) t.match(vector, opened.value, name)
+  }
+  t.comment(`${names.length} vectors of records`)
+})

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import process from 'node:process'
 import { records } from './records.ts'
-import { allChecksums, checksum, customer, keyring, kms, object, type Headers, type ObjectOptions, type Vector } from './objects.ts'
+import { allChecksums, checksum, customer, keyring, kms, object, type Headers, type KeyMaker, type ObjectOptions, type Vector } from './objects.ts'
 import {
   cut,
   derive,
@@ -119,6 +119,21 @@ function keys(add: Add, bad: Bad): void {
     size: 30,
     key: keyring({ context: { 'sealgate:realm': 'main' } })
   })
+  const contextOf = (text: string): KeyMaker => keyring({ context: { a: '1' }, contextText: Buffer.from(text).toString('base64') })
+  const strings = 'Key providers: names and values of the client are well-formed text, no name is empty or __proto__'
+  bad('key-context-surrogate', 'format', strings, { size: 30, key: contextOf('{"a":"\\ud800"}') })
+  bad('key-context-surrogate-name', 'format', strings, { size: 30, key: contextOf('{"\\udc00":"1"}') })
+  bad('key-context-no-name', 'format', strings, { size: 30, key: keyring({ context: { '': '1' } }) })
+  bad('key-context-proto', 'format', strings, { size: 30, key: keyring({ context: Object.fromEntries([['__proto__', '1']]) as Record<string, string> }) })
+  bad('key-context-not-json', 'format', 'Metadata: the context is JSON', { size: 30, key: contextOf('{"a":"1"') })
+  bad('key-context-array', 'format', 'Metadata: the context is an object of strings', { size: 30, key: contextOf('["a","1"]') })
+  // A blank behind the JSON, and bits of the last character that are not 0.
+  bad('key-context-base64', 'format', 'Metadata: the base64 of a context is canonical', {
+    size: 30,
+    key: keyring({ context: { a: '1' }, contextText: 'eyJhIjoiMSJ9IB==' })
+  })
+  bad('key-context-long', 'format', 'Metadata: a context has at most 1,536 bytes of JSON', { size: 30, key: keyring({ context: { a: 'x'.repeat(1529) } }) })
+  add('key-context-longest', 'a context of 1,536 bytes of JSON', { size: 30, key: keyring({ context: { a: 'x'.repeat(1528) } }) })
   bad('key-context-value', 'format', 'Metadata: the context is an object of strings', {
     size: 30,
     key: keyring({ context: { a: '1' }, contextText: Buffer.from('{"a":1}').toString('base64') })

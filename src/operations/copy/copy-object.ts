@@ -19,7 +19,7 @@ import { readManifest, retryOnChange } from '../objects/inspect.ts'
 import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 
 /**
- * CopyObject. Between sealed buckets no body moves: the source's object key is unwrapped and wrapped anew for the
+ * CopyObject. Between sealed buckets no body moves: the source's data key is unwrapped and wrapped anew for the
  * destination, and the store copies the sealed bytes, tied to the ETag that was unwrapped. Where the store cannot be held to that, or
  * a checksum is asked for that is not known, the bytes pass through the gateway.
  */

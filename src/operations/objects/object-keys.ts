@@ -8,9 +8,9 @@ import { ForeignKey } from '../../keys/registry.ts'
 import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../../keys/sse-headers.ts'
 import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../../keys/ssec.ts'
 
-/** Everything a write needs to seal the object key, and what the client is told of it. */
+/** Everything a write needs to seal the data key, and what the client is told of it. */
 export interface WriteKey {
-  /** Wraps the object key: a bucket key, or what a customer's key gives. */
+  /** Wraps the data key: a bucket key, or what a customer's key gives. */
   readonly kek: KeyObject
   readonly wrapped: WrappedBucketKey
   readonly scope: Envelope['scope']
