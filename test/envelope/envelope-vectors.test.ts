@@ -161,7 +161,7 @@ async function check(t: Test, name: string, vector: Vector, keyringFile: string)
   }
   if (vector.bodySize > WHOLE) return
   for (const [how, split] of Object.entries({ whole: splits.whole, pieces: (left: number) => Math.min(left, 4099), bytes: splits.bytes })) {
-    if (how === 'bytes' && vector.bodySize > 20_000) continue
+    if ((how === 'bytes' && vector.bodySize > 20_000) || (how === 'whole' && vector.bodySize > 1_000_000)) continue
     const { failure, released } = await outcomeOf(vector, opened.value, split)
     t.equal(failure ?? 'success', vector.expect, `${what}, ${how}`)
     if (failure === null) t.equal(sha256(released), vector.sha256, what)
