@@ -101,6 +101,21 @@ export const commands: readonly Command[] = [
     run: async (values, platform) => (await import('./rewrap.ts')).runRewrap(values, platform)
   }),
   command({
+    name: 'export-key',
+    summary: 'print the key of one object\'s streams as a keyset of Tink',
+    description: 'Prints the key of one object\'s streams, in clear, as a keyset of Tink in JSON (AesGcmHkdfStreaming), so that Google\'s libraries open\n'
+      + 'the streams in its stored body. The use of the master key stands in the audit trail as "export-key". Whoever has the key and the\n'
+      + 'stored bytes reads this object for ever; other objects it does not open. docs/TINK.md: where the streams are, and programs.',
+    options: {
+      ...config,
+      'tink-keyset': { value: 'BUCKET/OBJECT', required: true, help: 'the object; its name as clients know it' },
+      'version-id': { value: 'ID', help: 'a version of it; default: the current one' },
+      'customer-key-file': { value: 'FILE', help: 'of an object under a customer\'s key (SSE-C): the key, 32 bytes in hex' }
+    },
+    examples: ['sealgate export-key --config sealgate.yaml --tink-keyset photos/a/b.jpg'],
+    run: async (values, platform) => (await import('./export-key.ts')).runExportKey(values, platform)
+  }),
+  command({
     name: 'keys create',
     summary: 'make a keyring with one new master key',
     description: 'Makes a keyring, mode 0600, with one new master key. Back it up: a lost keyring is lost data.',

@@ -3,7 +3,7 @@ import type { KeyPins } from '../config/config.ts'
 import type { Header, HeaderList } from '../http/message.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
-import type { KeyUse, KeyContext } from '../keys/types.ts'
+import type { KeyUse } from '../keys/types.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import type { CopyTagMode } from '../store-client/probe-tags.ts'
 import type { TagJournal } from './tag-journal.ts'
@@ -17,19 +17,9 @@ import { storedBytes } from './key-usage.ts'
 import { copyInParts } from './copy-in-parts.ts'
 import { fieldOf, type BucketClient } from '../store-client/bucket-client.ts'
 import { judge, type Reason, type Verdict } from './verdict.ts'
-import {
-  type Envelope,
-  type Place,
-  openEnvelope,
-  parseEnvelope,
-  replaceBlob,
-  sealEnvelope,
-  ENVELOPE_HEADER,
-  CONTEXT_HEADER,
-  KEY_ID_HEADER
-} from '../envelope/envelope.ts'
+import { type Envelope, type Place, openEnvelope, replaceBlob, sealEnvelope, ENVELOPE_HEADER, CONTEXT_HEADER, KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
-import { decodeContext } from '../keys/sse-headers.ts'
+import { storedEnvelope, type EnvelopePlace } from './stored-envelope.ts'
 
 /** What a re-wrap of a bucket works with. */
 export interface RewrapJob {
@@ -226,14 +216,6 @@ function isTransient(error: unknown): boolean {
 
 type Due = Extract<Verdict, { kind: 'rewrap' }>
 
-interface EnvelopePlace {
-  readonly realm: string
-  readonly bucket: string
-  /** Buckets whose replicas open here: their objects stay bound to them. */
-  readonly aliases: readonly string[]
-  readonly key: string
-}
-
 /**
  * The metadata entries under the target key. Where the target takes over the wrap as it is, the bucket key is never seen here
  * and the box stays; else the data key is unwrapped and sealed under a bucket key of the target. Attributes and metadata
@@ -242,16 +224,8 @@ interface EnvelopePlace {
  */
 async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: EnvelopePlace, use: KeyUse): Promise<Header[]> {
   try {
-    const envelope = parseEnvelope(headers.get(ENVELOPE_HEADER) ?? '')
-    if (envelope.bucket !== at.bucket && !at.aliases.includes(envelope.bucket)) throw new EnvelopeError('place')
+    const { envelope, place, context } = storedEnvelope(headers, at)
     const told = headers.get(CONTEXT_HEADER)
-    const place: Place = { realm: at.realm, bucket: envelope.bucket, objectKey: at.key }
-    const context: KeyContext = {
-      realm: at.realm,
-      bucket: envelope.bucket,
-      objectKey: envelope.scope === 'bucket' ? null : at.key,
-      requestContext: told === undefined ? {} : decodeContext(told)
-    }
     const wrapped = { keyId, blob: envelope.blob }
     const own: Header[] = told === undefined ? [] : [[CONTEXT_HEADER, told]]
     if (to.provider.rewraps(keyId)) {
