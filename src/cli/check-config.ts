@@ -119,6 +119,7 @@ function policyOf(policy: BucketPolicy): string {
 
 function publicOf(rule: BucketPolicy['publicRead']): string {
   if (rule === 'store') return 'public as the store decides'
+  if (rule === 'marked') return 'public as the store decides, where the object was written so'
   return typeof rule === 'object' ? `public below ${rule.prefixes.join(', ')}` : 'public'
 }
 

@@ -17,8 +17,9 @@ export interface BucketPolicy {
   /**
    * Anonymous GET, HEAD and listing: `true`: answered, with the gateway's own rights; prefixes: the same, for what lies under one of them;
    * `store`: passed on unsigned, so that the store's ACLs and policies decide. The store is not trusted, but then decides who reads plaintext.
+   * `marked`: the same, and only for objects that were written to be public, which they say themselves (docs/FORMAT.md, Public mark).
    */
-  readonly publicRead: boolean | 'store' | { readonly prefixes: readonly string[] }
+  readonly publicRead: boolean | 'store' | 'marked' | { readonly prefixes: readonly string[] }
   /** KMS only: one wrap serves many objects for a while. */
   readonly bucketKeys: boolean
   /** Names of other buckets whose objects (replicas of theirs) open here, one way. */

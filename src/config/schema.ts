@@ -171,8 +171,8 @@ function bucketsSection() {
       metadata: z.enum(['sealed', 'clear']).default('sealed'),
       plaintext: z.enum(['refuse', 'allow']).default('refuse'),
       announce: z.enum(['none', 'aws:kms']).default('none'),
-      publicRead: z.union([z.boolean(), z.literal('store'), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {
-        error: 'must be true, false, store or { prefixes: [NAME, …] }'
+      publicRead: z.union([z.boolean(), z.enum(['store', 'marked']), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {
+        error: 'must be true, false, store, marked or { prefixes: [NAME, …] }'
       }).default(false),
       bucketKeys: z.boolean().default(true),
       aliases: z.array(z.string().min(1)).default([]),

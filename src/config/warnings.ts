@@ -19,7 +19,7 @@ function idleKeys({ keys, buckets }: Config): ConfigFault[] {
 function storeDecides({ buckets }: Config): ConfigFault[] {
   return buckets.filter(([, { encryption, publicRead }]) => encryption === 'on' && publicRead === 'store').map(([pattern]) => ({
     path: `buckets.${pattern}.publicRead`,
-    message: 'the store decides who reads plaintext here, without a signature, and could let everybody: prefer true or { prefixes: […] }'
+    message: 'the store decides who reads plaintext here, without a signature, and could let everybody: prefer marked, true or { prefixes: […] }'
   }))
 }
 

@@ -105,7 +105,8 @@ export function keyUse(ctx: OperationContext, place: Place, versionId: string | 
 function identityOf(ctx: OperationContext): UpstreamIdentity | null | undefined {
   const { client } = ctx.request
   if (client !== null) return client.upstream ?? undefined
-  return ctx.policy?.publicRead === 'store' ? null : undefined
+  const publicRead = ctx.policy?.publicRead
+  return publicRead === 'store' || publicRead === 'marked' ? null : undefined
 }
 
 /** Which conditional requests the store enforces in a bucket, of the kind it is of now. @throws S3Error of the upstream. */

@@ -229,11 +229,11 @@ export function plan(operation: OperationName, policy: Pick<BucketPolicy, 'encry
 const ofPrefixes: ReadonlySet<string> = new Set(['GetObject', 'HeadObject', 'GetObjectAttributes', 'ListObjects', 'ListObjectsV2'])
 
 /**
- * Whether everybody may read what this operation reads. `store`: the gateway does not decide, and asks the store unsigned. With prefixes:
+ * Whether everybody may read what this operation reads. `store`, `marked`: the gateway asks the store unsigned. With prefixes:
  * current objects under one of them, and listings that ask for no more than one (docs/decisions/0007).
  */
 export function isPublic(publicRead: BucketPolicy['publicRead'], { name, key, query }: Operation): boolean {
-  if (publicRead === 'store') return true
+  if (publicRead === 'store' || publicRead === 'marked') return true
   if (typeof publicRead === 'boolean') return publicRead && operations[name].public
   // A version that was replaced may have been replaced because everybody could read it.
   return ofPrefixes.has(name) && !query.has('versionId') && isUnder(publicRead.prefixes, key ?? query.get('prefix') ?? '')

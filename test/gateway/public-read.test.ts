@@ -120,6 +120,34 @@ await t.test('with "store" the store decides who reads plaintext, which is said 
   t.match(told, [['warn', 'configuration', { path: 'buckets.pages.publicRead', reason: /the store decides who reads plaintext here/ }]])
 })
 
+await t.test('with "marked" a store that grants everything opens only what was written to be public', async (t) => {
+  const { anyone, signed, store } = await rig(t, 'marked')
+  const acl: Headers = [['x-amz-acl', 'public-read']]
+  t.equal((await signed('PUT', '/bucket/page', acl, 'page')).status, 200)
+  await signed('PUT', '/bucket/copy', [['x-amz-copy-source', '/bucket/page']])
+  await signed('PUT', '/bucket/shared', [['x-amz-copy-source', '/bucket/secret'], ...acl])
+  const upload = /<UploadId>([^<]+)/.exec((await signed('POST', '/bucket/parts?uploads', acl)).body.toString())?.[1] ?? ''
+  const part = await signed('PUT', `/bucket/parts?partNumber=1&uploadId=${upload}`, [], 'page')
+  const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${String(part.headers['etag'])}</ETag></Part></CompleteMultipartUpload>`
+  t.equal((await signed('POST', `/bucket/parts?uploadId=${upload}`, [], list)).status, 200)
+  // The store gives everything away, whatever was asked of it.
+  for (const key of store.keys('bucket')) t.equal((await signed('PUT', `/bucket/${key}?acl`, acl)).status, 200)
+  for (const key of ['page', 'shared', 'parts']) {
+    for (const method of ['GET', 'HEAD']) t.equal((await anyone(`/bucket/${key}`, method)).status, 200, `${method} ${key}`)
+    t.equal((await anyone(`/bucket/${key}`, 'GET', [['Range', 'bytes=0-1']])).status, 206, key)
+  }
+  for (const key of ['secret', 'copy', 'public/a']) {
+    for (const method of ['GET', 'HEAD']) t.equal((await anyone(`/bucket/${key}`, method)).status, 403, `${method} ${key}`)
+    t.equal((await anyone(`/bucket/${key}`, 'GET', [['Range', 'bytes=0-1']])).status, 403, key)
+    t.equal((await signed('GET', `/bucket/${key}`)).status, 200)
+  }
+  await signed('PUT', '/bucket/page?acl', [['x-amz-acl', 'private']])
+  t.equal((await anyone('/bucket/page')).status, 403, 'nor does the mark open what the store does not grant')
+  const secret = store.rules.add({ when: { key: 'shared' }, times: Infinity, fault: { type: 'substitute', key: 'secret', what: 'both' } })
+  t.equal((await anyone('/bucket/shared')).status, 500, 'a private object under a public name')
+  secret.remove()
+})
+
 await t.test('what is left to the store is warned of, and what is not is not', async (t) => {
   const warned = (sections: Readonly<Record<string, unknown>>): string[] => {
     const base = {

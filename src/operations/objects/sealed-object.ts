@@ -57,7 +57,8 @@ export type StoredObject = SealedObject | PlainObject
 /**
  * Opens the envelope in the headers of a HEAD or GET of the store (docs/FORMAT.md, order of a read, steps 3 to 6).
  * @param storedSize whole stored size in bytes: Content-Length, or the total of Content-Range.
- * @throws S3Error SealgateIntegrityError, SealgatePlaintextRefused, SealgateKeyUnavailable, or the errors of key providers.
+ * @throws S3Error SealgateIntegrityError, SealgatePlaintextRefused, SealgateKeyUnavailable, AccessDenied to everybody where an object
+ * must say itself that it is public, or the errors of key providers.
  */
 export async function openStored(
   ctx: OperationContext,
@@ -88,6 +89,7 @@ export async function openStored(
     const bound = boundPlace(ctx, place, envelope)
     const kek = await keyForRead(ctx, { envelope, keyId, place: bound, bucket: place.bucket, requestContext, customerKey, versionId: shared.versionId })
     const { dataKey, attributes } = openEnvelope(envelope, kek, bound)
+    if (ctx.request.client === null && !attributes.isPublic && ctx.services.policyFor(place.bucket).publicRead === 'marked') throw new S3Error('AccessDenied')
     const size = sizeOf(envelope, attributes, storedSize)
     if (!isAsDescribed(headers, attributes)) throw new EnvelopeError('metadata')
     return { kind: 'sealed', place: bound, envelope, keyId, requestContext, dataKey, attributes, size, ...shared }
