@@ -1,0 +1,73 @@
+// Runs test files one after the other, as test/run.ts sends them, and reports what each has printed, counted and cost. Files share the
+// process because loading and compiling the modules of the gateway takes longer than most files: each file still has a `t` of its own.
+import { flushCompileCache, registerHooks } from 'node:module'
+import { resolve } from 'node:path'
+import process from 'node:process'
+import { pathToFileURL } from 'node:url'
+import { Test, type TestOpts } from 'tap'
+import { cpuSeconds } from './support/cpu.ts'
+
+export interface Order {
+  readonly file: string
+  readonly seconds: number
+}
+
+export interface Report {
+  readonly file: string
+  readonly passed: number
+  readonly failed: number
+  /** What tap printed. */
+  readonly output: string
+  /** Seconds of CPU, with those of child processes. */
+  readonly cpu: number
+  /** Resident memory of the process. */
+  readonly bytes: number
+}
+
+/** Milliseconds after which a process that was let go and still runs says why. */
+const patienceMs = 5000
+
+let current: Test | undefined
+Object.defineProperty(globalThis, 'testOfFile', { get: () => current })
+
+registerHooks({
+  // What a test file imports from tap is the test of this file, not that of the process.
+  resolve: (specifier, context, next) =>
+    specifier === 'tap' && context.parentURL?.endsWith('.test.ts') === true
+      ? { url: `data:text/javascript,export default testOfFile // ${context.parentURL}`, format: 'module', shortCircuit: true }
+      : next(specifier, context)
+})
+
+process.on('message', ({ file, seconds }: Order) => {
+  void run(file, seconds).then((report) => process.send?.(report))
+})
+process.once('disconnect', () => {
+  setTimeout(() => {
+    console.error(`still open: ${process.getActiveResourcesInfo().join()}`)
+  }, patienceMs).unref()
+})
+
+async function run(file: string, seconds: number): Promise<Report> {
+  const before = cpuSeconds()
+  const options: TestOpts = { name: file, timeout: seconds * 1000 }
+  const test: Test = new Test(options)
+  current = test
+  let output = ''
+  test.on('data', (part) => output += String(part))
+  const done = new Promise<void>((resolve) => {
+    test.runMain(resolve)
+  })
+  const loaded = import(pathToFileURL(resolve(file)).href).catch((error: unknown) => {
+    test.threw(error)
+  })
+  // A file that waits for its own tests at its top has not been loaded when it is out of time.
+  await Promise.race([loaded, done])
+  test.end()
+  await done
+  // Its timer would go on, and report a test that is long over.
+  test.setTimeout(0)
+  // So that processes which tests start, and are killed before they would write it, find the compiled modules.
+  flushCompileCache()
+  const { pass, fail } = test.counts
+  return { file, passed: pass, failed: fail, output, cpu: cpuSeconds() - before, bytes: process.memoryUsage.rss() }
+}
