@@ -1,6 +1,6 @@
-// Every row of the authentication product, over HTTP, in about a minute: node test/campaigns/authentication.ts
+// Every row of the authentication product, and every operation with every x-amz header unsigned, over HTTP, in about a minute.
 import process from 'node:process'
-import { allRows, productRows, sendRow, type Row } from '../gateway/authentication-rows.ts'
+import { allRows, productRows, sendRow, sendUnsignedHeader, unsignedHeaderRows, type Row } from '../gateway/authentication-rows.ts'
 import { forEach, Wire } from '../support/wire.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { isHealthCheck } from '../support/health-checks.ts'
@@ -32,8 +32,19 @@ async function pass(chosen: (row: Row) => boolean, allowed: (method: string) => 
 
 await pass((row) => !mayLook(row), () => false)
 await pass(mayLook, (method) => method === 'GET')
+store.requests.length = 0
+const unsigned = unsignedHeaderRows('mine', 'key', 1)
+await forEach(unsigned, 16, async (row) => {
+  const { status } = await sendUnsignedHeader(wire, gateway, row)
+  if (status !== 403) accepted.push(`${row.name}: ${status}`)
+})
+upstream.push(...store.requests.filter((r) => !isHealthCheck(r)).map(({ method, path }) => `unsigned header: ${method} ${path}`))
 console.log([...accepted, ...upstream].join('\n'))
-console.log(`${sent.toLocaleString('en')} invalid rows, ${accepted.length} accepted, ${upstream.length} requests upstream`)
+console.log(
+  `${sent.toLocaleString('en')} invalid rows and ${
+    unsigned.length.toLocaleString('en')
+  } requests with an unsigned header, ${accepted.length} accepted, ${upstream.length} requests upstream`
+)
 wire.close()
 await gateway.close()
 await store.close()

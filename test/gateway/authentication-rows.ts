@@ -1,7 +1,7 @@
 // The product of which the gateway's authentication test sends a sample and the campaign everything.
 import { signHeader, signHeaderV2, signQuery, signQueryV2, type Draft, type Headers, type SignOptions } from '../support/signing.ts'
 import { operationRequests, type OperationRequest } from './operation-requests.ts'
-import { framed, policyForm, sha256, signOptions, timestampOf, type Answer, type Wire } from '../support/wire.ts'
+import { framed, headerSigned, policyForm, querySigned, sha256, signOptions, timestampOf, type Answer, type Wire } from '../support/wire.ts'
 import type { TestGateway } from '../support/gateway.ts'
 
 const places = ['none', 'header', 'query', 'v2-header', 'v2-query', 'header+query', 'header+v2-query', 'query+v2-query', 'header+stray', 'form'] as const
@@ -86,21 +86,26 @@ export function* allRows(bucket: string, key: string): Generator<Row> {
   }
 }
 
-/** Every operation in every place, with every payload in turn and in the states by turns; and every state of the plain cases. */
+/**
+ * Every pair of operation and place, of operation and payload, of place and payload, and of state with each of them but operations, which
+ * meet every state in a header or in a query, by turns, and validly in both.
+ */
 export function* sampledRows(bucket: string, key: string): Generator<Row> {
   let turn = 0
   for (const request of requests(bucket, key)) {
     for (const place of places) {
       for (const payload of payloads) {
+        // No common divisor with the number of places, payloads or states.
+        if (turn % 7 === 0) yield rowOf(place, payload, states[turn % states.length]!, request)
         turn += 1
-        if (turn % 2 === 0) yield rowOf(place, payload, states[(turn * 7) % states.length] ?? 'valid', request)
       }
     }
-    turn += 1
-    for (const state of states) {
-      yield rowOf('header', 'hash', state, request)
-      yield rowOf('query', 'UNSIGNED-PAYLOAD', state, request)
+    for (const [i, state] of states.entries()) {
+      const inHeader = (turn + i) % 2 === 0
+      if (inHeader || state === 'valid') yield rowOf('header', 'hash', state, request)
+      if (!inHeader || state === 'valid') yield rowOf('query', 'UNSIGNED-PAYLOAD', state, request)
     }
+    turn += 1
   }
 }
 
@@ -232,4 +237,93 @@ export async function sendRow(wire: Wire, gateway: TestGateway, { place, payload
     ...payload.endsWith('TRAILER') ? { trailer: 'x-amz-checksum-crc32:rfPzYw==' } : {}
   })
   return wire.send({ ...sent, headers: [...sent.headers, ['Content-Length', String(chunks.length)]] }, chunks)
+}
+
+const injected = [
+  'acl',
+  'bucket-object-lock-enabled',
+  'bypass-governance-retention',
+  'checksum-crc32',
+  'checksum-crc32c',
+  'checksum-crc64nvme',
+  'checksum-sha1',
+  'checksum-sha256',
+  'checksum-algorithm',
+  'checksum-mode',
+  'checksum-type',
+  'copy-source',
+  'copy-source-if-match',
+  'copy-source-if-modified-since',
+  'copy-source-if-none-match',
+  'copy-source-if-unmodified-since',
+  'copy-source-range',
+  'copy-source-server-side-encryption-customer-algorithm',
+  'copy-source-server-side-encryption-customer-key',
+  'copy-source-server-side-encryption-customer-key-md5',
+  'date',
+  'decoded-content-length',
+  'expected-bucket-owner',
+  'source-expected-bucket-owner',
+  'grant-full-control',
+  'grant-read',
+  'grant-read-acp',
+  'grant-write',
+  'grant-write-acp',
+  'id-2',
+  'if-match-initiated-time',
+  'if-match-last-modified-time',
+  'if-match-size',
+  'meta-colour',
+  'meta-sealgate',
+  'metadata-directive',
+  'mfa',
+  'mp-object-size',
+  'object-attributes',
+  'object-lock-legal-hold',
+  'object-lock-mode',
+  'object-lock-retain-until-date',
+  'object-ownership',
+  'optional-object-attributes',
+  'request-payer',
+  'request-route',
+  'sdk-checksum-algorithm',
+  'security-token',
+  'server-side-encryption',
+  'server-side-encryption-aws-kms-key-id',
+  'server-side-encryption-bucket-key-enabled',
+  'server-side-encryption-context',
+  'server-side-encryption-customer-algorithm',
+  'server-side-encryption-customer-key',
+  'server-side-encryption-customer-key-md5',
+  'storage-class',
+  'tagging',
+  'tagging-directive',
+  'trailer',
+  'transition-default-minimum-object-size',
+  'website-redirect-location',
+  'write-offset-bytes',
+  'unheard-of'
+].map((name) => `x-amz-${name}`)
+
+export interface UnsignedHeaderRow {
+  readonly name: string
+  readonly request: OperationRequest
+  readonly header: string
+  readonly sign: typeof headerSigned
+}
+
+/** Operations with one header that the signature leaves out: every `step`th of the pairs, every fourth of these presigned. */
+export function unsignedHeaderRows(bucket: string, key: string, step: number): UnsignedHeaderRow[] {
+  return requests(bucket, key).flatMap((request, i) =>
+    injected.flatMap((header, j) => {
+      const sign = Math.floor((i + j) / step) % 4 === 0 ? querySigned : headerSigned
+      const given = request.draft.headers.some(([name]) => name.toLowerCase() === header) || (header === 'x-amz-date' && sign === headerSigned)
+      return given || (i + j) % step > 0 ? [] : [{ name: `${sign.name} ${request.name} ${header}`, request, header, sign }]
+    })
+  )
+}
+
+export function sendUnsignedHeader(wire: Wire, gateway: TestGateway, { request, header, sign }: UnsignedHeaderRow): Promise<Answer> {
+  const draft = sign(gateway, request.draft, request.body)
+  return wire.send({ ...draft, headers: [...draft.headers, [header, '/theirs/key']] }, request.body)
 }

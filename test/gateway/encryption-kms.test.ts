@@ -6,14 +6,10 @@ import { ask, Bucket, customer, customerHeaders, sse, startEncryptionRig, type E
 import { callsForObjects } from './kms-calls.ts'
 import { presigned } from './presigned.ts'
 
-/** Machines that do much else take their time. */
-const patient = { timeout: 100_000 }
-
-await t.test('a thousand PUTs and GETs with bucket keys ask KMS hardly ever', patient, async (t) => {
+await t.test('a hundred PUTs and GETs with bucket keys ask KMS hardly ever', async (t) => {
   const rig = await startEncryptionRig(t, { key: 'cloud', etag: 'opaque' })
-  const calls = await callsForObjects(rig, 1000)
-  t.ok(calls < 20, `${calls} calls`)
-  t.comment(`1,000 PUTs and 1,000 GETs: ${calls} KMS calls`)
+  const calls = await callsForObjects(rig, 100)
+  t.ok(calls < 3, `${calls} calls`)
 })
 
 await t.test('objects under one bucket key have object keys of their own, and metadata that moves opens nothing', async (t) => {

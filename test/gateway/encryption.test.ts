@@ -100,7 +100,7 @@ function refusedWrites({ forbidden }: EncryptionRig): readonly (readonly [name: 
   ]
 }
 
-await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', { timeout: 100_000 }, async (t) => {
+await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', async (t) => {
   const rig = await startEncryptionRig(t)
   const { s3, store } = rig
   const modes = modesOf(rig)
@@ -135,8 +135,10 @@ await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', { timeou
     expect(`GET multipart ${name}`, assembled, 200, told)
     t.ok(Body.equals(assembled.body))
   }
-  for (const from of modes) {
-    for (const to of modes) {
+  for (const [i, from] of modes.entries()) {
+    for (const [j, to] of modes.entries()) {
+      // From every mode into every third, and into every mode from every third; those that leave the mode as it is are all there.
+      if (i !== j && (i + j) % 3 > 0) continue
       const Key = `copy/${from.name} to ${to.name}`
       const copy = new CopyObjectCommand({ Bucket, Key, CopySource: `${Bucket}/${encodeURIComponent(`put/${from.name}`)}` })
       expect(Key, await ask(s3, copy, { ...to.write, ...from.source }), 200, to.written)

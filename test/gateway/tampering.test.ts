@@ -51,8 +51,23 @@ async function rig(t: Test, options: { readonly multipart?: boolean; readonly et
 /** What is refused by rule and not by verification: no envelope at all, or a key the configuration does not name. */
 const refusals = new Set(['SealgatePlaintextRefused', 'SealgateKeyUnavailable'])
 
-/** Puts an object into another state, reads it in every way, and puts it back. @returns how it was answered */
-async function tampered(t: Test, r: Rig, key: string, name: string, change: ObjectChange, ways: readonly Asking[] = askings): Promise<Map<string, number>> {
+let turn = 0
+
+/** The whole and two of the other ways, by turns: every change is read in three ways, and every way reads a third of the changes. */
+function someAskings(): Asking[] {
+  turn += 1
+  return [askings[0]!, askings[1 + turn % 6]!, askings[1 + (turn + 3) % 6]!]
+}
+
+/** Puts an object into another state, reads it in some ways, and puts it back. @returns how it was answered */
+async function tampered(
+  t: Test,
+  r: Rig,
+  key: string,
+  name: string,
+  change: ObjectChange,
+  ways: readonly Asking[] = someAskings()
+): Promise<Map<string, number>> {
   const original = r.originals.get(key)!
   const object = r.store.object(Bucket, key)
   await object.set(change)
@@ -95,7 +110,17 @@ void t.test('changed bytes of a stored body', async (t) => {
     for (const offset of at) {
       const flipped = Buffer.from(body)
       flipped[offset]! ^= 1 << (offset % 8)
-      add(sum, await tampered(t, r, key, `bit at ${offset}`, { body: flipped }, key === 'a' ? bodyAskings : bodyAskings.slice(0, 1)))
+      add(
+        sum,
+        await tampered(
+          t,
+          r,
+          key,
+          `bit at ${offset}`,
+          { body: flipped },
+          key === 'a' ? [bodyAskings[0]!, bodyAskings[1 + offset % 5]!] : bodyAskings.slice(0, 1)
+        )
+      )
     }
     const lengths = [0, 1, 20, 39, 40, 511, 512, 531, 65536, 65556, 131072, body.length - 1, body.length - 20, body.length - 512].filter((n) =>
       n >= 0 && n < body.length
@@ -111,7 +136,7 @@ void t.test('changed bytes of a stored body', async (t) => {
 void t.test('a truncated body keeps no etag of the whole', async (t) => {
   const r = await rig(t)
   const { body } = r.originals.get('a')!
-  const sum = await tampered(t, r, 'a', 'cut, ETag kept', { body: body.subarray(0, 65536), etag: 'keep' })
+  const sum = await tampered(t, r, 'a', 'cut, ETag kept', { body: body.subarray(0, 65536), etag: 'keep' }, askings)
   t.notOk(sum.has('wrong'))
   t.notOk(sum.has('right'), 'not even a HEAD states a length that was not authenticated')
 })
@@ -178,7 +203,7 @@ void t.test('metadata', async (t) => {
   }
   const sum = new Map<string, number>()
   for (const [name, change] of Object.entries(changes)) add(sum, await tampered(t, r, 'a', name, change, [askings[0]!, askings[6]!]))
-  const plain = await tampered(t, r, 'a', 'plaintext in its place', { body: Buffer.from('evil'), metadata: {} })
+  const plain = await tampered(t, r, 'a', 'plaintext in its place', { body: Buffer.from('evil'), metadata: {} }, askings)
   add(sum, plain)
   t.notOk(sum.has('wrong'))
   t.notOk(sum.has('right'), 'none of these opens')
@@ -312,9 +337,11 @@ const lies: Readonly<Record<string, { readonly fault: Fault; readonly network?: 
 void t.test('lies in the answers to each of the gateway\'s requests', async (t) => {
   const r = await rig(t)
   const sum = new Map<string, number>()
-  for (const [name, { fault, network }] of Object.entries(lies)) {
-    for (const ask of askings) {
+  for (const [index, [name, { fault, network }]] of Object.entries(lies).entries()) {
+    for (const [i, ask] of askings.entries()) {
       for (const nth of [1, 2]) {
+        // A read of the whole always; the others by turns.
+        if (i > 0 && (index + i + nth) % 3 > 0) continue
         // A HEAD has no body to cut; its Content-Length alone would be the lie.
         const when = { bucket: Bucket, key: 'a', ...network === true ? { method: 'GET' } : {} }
         const rule = r.store.rules.add({ when, nth, times: 1, fault })
@@ -331,7 +358,7 @@ void t.test('lies in the answers to each of the gateway\'s requests', async (t) 
       }
     }
   }
-  t.ok((sum.get('error') ?? 0) + (sum.get('broken') ?? 0) > 100)
+  t.ok((sum.get('error') ?? 0) + (sum.get('broken') ?? 0) > 60)
   t.equal(judge(await read(r.gateway, `/${Bucket}/a`, askings[0]!), askings[0]!, [r.truth.get('a')!]), 'right', 'the next read is in step')
   t.comment(`${Object.keys(lies).length} lies: ${told(sum)}`)
 })

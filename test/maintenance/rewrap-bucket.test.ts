@@ -36,7 +36,7 @@ async function bodyOf(s3: S3Client, Key: string, options: object = {}): Promise<
 await t.test('after a rotation every object comes under the new version, with all it has', async (t) => {
   const rig = await startRewrapRig(t)
   const { s3, store, run } = rig
-  const bodies = new Map([...Array(40).keys()].map((i) => [`o/${i} ü+%&?`, randomBytes(i * 5000)]))
+  const bodies = new Map([...Array(12).keys()].map((i) => [`o/${i} ü+%&?`, randomBytes(i * 15_000)]))
   for (const [Key, Body] of bodies) await s3.send(new PutObjectCommand({ Bucket, Key, Body }))
   await s3.send(
     new PutObjectCommand({
@@ -68,13 +68,13 @@ await t.test('after a rotation every object comes under the new version, with al
   t.not(before, current)
 
   const dry = await run('rewrap', '--bucket', Bucket, '--dry-run')
-  t.match(dry, { code: 0, out: /would re-wrap 41 objects/ })
+  t.match(dry, { code: 0, out: /would re-wrap 13 objects/ })
   t.ok(store.keys(Bucket).filter((key) => store.object(Bucket, key).metadata['sealgate-key'] === current).length === 0, 'a dry run changes nothing')
 
   store.requests.length = 0
   const ran = await run('rewrap', '--bucket', Bucket)
-  t.match(ran, { code: 0, out: /re-wrapped 41 objects/ })
-  t.match(ran.out, `41 objects to ${current}`)
+  t.match(ran, { code: 0, out: /re-wrapped 13 objects/ })
+  t.match(ran.out, `13 objects to ${current}`)
   t.match(ran.out, /1 objects left: under a customer's key/)
   t.match(ran.out, /2 objects left: not encrypted/)
   const moved = store.requests.filter(({ bucket }) => bucket === Bucket).reduce(
@@ -82,7 +82,7 @@ await t.test('after a rotation every object comes under the new version, with al
     0
   )
   t.comment(
-    `41 objects of ${[...bodies.values()].reduce((sum, { length }) => sum + length, 0).toLocaleString('en')} bytes re-wrapped, ${
+    `13 objects of ${[...bodies.values()].reduce((sum, { length }) => sum + length, 0).toLocaleString('en')} bytes re-wrapped, ${
       moved.toLocaleString('en')
     } bytes of documents moved`
   )
@@ -113,11 +113,11 @@ await t.test('after a rotation every object comes under the new version, with al
   t.match(again, { code: 0, out: /re-wrapped 0 objects/ }, 'idempotent')
   const events = (await readFile(rig.audit, 'utf8')).trim().split('\n').map((line) => JSON.parse(line) as AuditEvent)
   const rewraps = events.filter(({ action }) => action === 'rewrap')
-  t.equal(rewraps.length, 41)
+  t.equal(rewraps.length, 13)
   t.match(rewraps[0], { principal: 'cli', operation: 'rewrap', bucket: Bucket, masterKeyId: current, outcome: 'ok', error: null })
 
   const usage = await run('keys', 'usage', '--bucket', Bucket)
-  t.match(usage, { code: 0, out: new RegExp(`\\(not encrypted\\)  2 objects  6 bytes\n${current}  41 objects .*\nssec  1 objects`) })
+  t.match(usage, { code: 0, out: new RegExp(`\\(not encrypted\\)  2 objects  6 bytes\n${current}  13 objects .*\nssec  1 objects`) })
   t.same(JSON.parse((await run('keys', 'usage', '--bucket', Bucket, '--prefix', 'rich', '--json')).out), [{ keyId: current, objects: 1, bytes: 536 }])
   await s3.send(new PutObjectCommand({ Bucket, Key: 'later', Body: 'x' }))
   t.equal(store.object(Bucket, 'later').metadata['sealgate-key'], current)
@@ -134,26 +134,27 @@ await t.test('to another key, between kinds of keys, without KMS letting a bucke
   const keys = { first: aws(first), second: aws(second), far: aws(far), other: { type: 'local', keyring: `${folder}/other.json` } }
   const rig = await startRewrapRig(t, { keys, buckets: { '*': { encryption: 'on', key: 'first', allowedKeys: ['second', 'far', 'other'] } } })
   const { s3, run, store } = rig
-  for (let i = 0; i < 20; i += 1) {
+  // With and without a bucket key, with and without a context.
+  for (let i = 0; i < 6; i += 1) {
     await s3.send(
       new PutObjectCommand({
         Bucket,
         Key: `k${i}`,
         Body: `body ${i}`,
         ServerSideEncryption: 'aws:kms',
-        BucketKeyEnabled: i % 4 !== 0,
-        ...i % 5 === 0 ? { SSEKMSEncryptionContext: Buffer.from('{"team":"blue"}').toString('base64') } : {}
+        BucketKeyEnabled: i % 3 !== 0,
+        ...i % 2 === 0 ? { SSEKMSEncryptionContext: Buffer.from('{"team":"blue"}').toString('base64') } : {}
       })
     )
   }
   const step = async (to: string, expected: string | RegExp, forbidden: readonly string[]): Promise<void> => {
     kms.calls.length = 0
-    t.match(await run('rewrap', '--bucket', Bucket, '--to', to), { code: 0, out: /re-wrapped 20 objects/ }, to)
+    t.match(await run('rewrap', '--bucket', Bucket, '--to', to), { code: 0, out: /re-wrapped 6 objects/ }, to)
     for (const operation of forbidden) t.equal(kms.count(operation), 0, `${to}: no ${operation}`)
     t.match(store.object(Bucket, 'k0').metadata['sealgate-key'], expected)
     await rig.reload()
-    for (let i = 0; i < 20; i += 1) t.equal((await bodyOf(s3, `k${i}`)).toString(), `body ${i}`)
-    t.comment(`20 objects to ${to}: ${kms.calls.length} KMS calls`)
+    for (let i = 0; i < 6; i += 1) t.equal((await bodyOf(s3, `k${i}`)).toString(), `body ${i}`)
+    t.comment(`6 objects to ${to}: ${kms.calls.length} KMS calls`)
   }
   await step('second', second, ['GenerateDataKey', 'Encrypt'])
   await step('far', far, ['ReEncrypt'])

@@ -19,20 +19,23 @@ export function timestampOf(date: Date): string {
   return date.toISOString().replace(/\.\d+|[-:]/g, '')
 }
 
+/** Where a gateway is, and who signs. */
+export type Access = Pick<TestGateway, 'endpoint' | 'accessKeyId' | 'secretAccessKey'>
+
 /** The credentials of the rig's client, signing now. */
-export function signOptions(gateway: Pick<TestGateway, 'accessKeyId' | 'secretAccessKey'>, options: SignOptions = {}): SignOptions {
+export function signOptions(gateway: Omit<Access, 'endpoint'>, options: SignOptions = {}): SignOptions {
   return { id: gateway.accessKeyId, secret: gateway.secretAccessKey, time: timestampOf(new Date()), clock: new Date(), ...options }
 }
 
-export function headerSigned(gateway: TestGateway, draft: Draft, body: string | Buffer = '', options: SignOptions = {}): Draft {
+export function headerSigned(gateway: Access, draft: Draft, body: string | Buffer = '', options: SignOptions = {}): Draft {
   return signHeader(withHost(gateway, draft, body), signOptions(gateway, { payloadHash: sha256(body), ...options }))
 }
 
-export function querySigned(gateway: TestGateway, draft: Draft, body: string | Buffer = '', options: SignOptions = {}): Draft {
+export function querySigned(gateway: Access, draft: Draft, body: string | Buffer = '', options: SignOptions = {}): Draft {
   return signQuery(withHost(gateway, draft, body), signOptions(gateway, options))
 }
 
-function withHost(gateway: TestGateway, draft: Draft, body: string | Buffer): Draft {
+function withHost(gateway: Access, draft: Draft, body: string | Buffer): Draft {
   const given = new Set(draft.headers.map(([name]) => name.toLowerCase()))
   const length: Headers = (draft.method === 'PUT' || draft.method === 'POST') && !given.has('content-length')
     ? [['Content-Length', String(Buffer.byteLength(body))]]
