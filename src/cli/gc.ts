@@ -1,7 +1,7 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/config.ts'
 import { collectGarbage, type Collected } from '../maintenance/garbage.ts'
-import { StateBucket } from '../operations/multipart/upload-state.ts'
+import { StateBucket } from '../store-client/state-bucket.ts'
 import { UsageError } from './command-line.ts'
 import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { StoreUpstream } from '../upstream/upstream.ts'
-import type { Upstream, UpstreamIdentity, UpstreamRequest } from '../upstream/types.ts'
+import type { UpstreamIdentity, UpstreamRequest } from '../upstream/types.ts'
 import { policyFor, type Config } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
 import { openKeyRegistry } from '../keys/registry.ts'
@@ -8,8 +8,7 @@ import { probeConditions } from '../store-client/probe-conditions.ts'
 import { probeTrailers } from '../store-client/probe-trailers.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { openStore } from './store-command.ts'
-import { readAll } from '../http/stage.ts'
-import { errorCode } from '../upstream/response-checks.ts'
+import { BucketClient, versioningStatus, type Answer } from '../store-client/bucket-client.ts'
 
 const PATIENCE_MS = 30_000
 /** S3 refuses signatures that are 15 minutes off (AWS, "Authenticating Requests"); a third of it is time to act. */
@@ -55,7 +54,7 @@ class Online {
 
   async store(bucket: string | null): Promise<Checked[]> {
     const place = this.#place(this.#config.upstream.stateBucket)
-    let head: Reply
+    let head: Answer
     try {
       head = await ask(place, { method: 'GET', query: [['versioning', null]] })
     } catch (error) {
@@ -90,7 +89,7 @@ class Online {
   }
 
   #place(bucket: string, identity?: Place['identity']): Place {
-    return { upstream: this.#upstream, bucket, identity, signal: this.#signal }
+    return { bucket: new BucketClient(this.#upstream, bucket, this.#signal), identity }
   }
 
   /** The store gave no usable answer to the first request: what else there is to ask cannot be. */
@@ -106,16 +105,16 @@ class Online {
     ]
   }
 
-  async #stateBucket(place: Place, head: Reply): Promise<Checked[]> {
-    const check = place.bucket
+  async #stateBucket(place: Place, head: Answer): Promise<Checked[]> {
+    const check = place.bucket.name
     if (head.status === 404) {
       return [{ check, ok: null, detail: 'is not there: the gateway makes it at start, with s3:CreateBucket. Its rights are not tried' }]
     }
     // Ceph answers AccessDenied also for an access key that it does not know.
     if (head.status === 403) {
-      return [{ check, ok: false, detail: `403 ${head.code ?? ''}: the credentials are not good for this bucket, or the store does not know them` }]
+      return [{ check, ok: false, detail: `403 ${head.error?.code ?? ''}: the credentials are not good for this bucket, or the store does not know them` }]
     }
-    const status = /<Status>\s*(\w+)/.exec(head.body.toString('utf8'))?.[1]
+    const status = versioningStatus(head.body)
     if (status === 'Enabled') return [{ check, ok: false, detail: 'keeps versions: the records of every upload would stay. Name a bucket without' }]
     return [{ check, ok: true, detail: status === undefined ? '' : 'versioning is suspended: each delete leaves a marker' }, ...await tryStateRights(place)]
   }
@@ -158,9 +157,10 @@ class Online {
   }
 }
 
-function clock({ date }: Reply): Checked {
+function clock({ headers }: Answer): Checked {
   const check = 'clock'
-  if (date === null) return { check, ok: null, detail: 'the store does not say its time' }
+  const date = new Date(headers.get('date') ?? '')
+  if (Number.isNaN(date.getTime())) return { check, ok: null, detail: 'the store does not say its time' }
   const seconds = Math.round((Date.now() - date.getTime()) / 1000)
   const off = Math.abs(seconds) <= 1 ? 'the same as the store\'s' : `${Math.abs(seconds)} s ${seconds > 0 ? 'ahead of' : 'behind'} the store's`
   return { check, ok: Math.abs(seconds) <= SKEW_ALLOWED_SECONDS, detail: off }
@@ -196,43 +196,17 @@ interface Checked {
   readonly detail: string
 }
 
-interface Reply {
-  readonly status: number
-  readonly code: string | null
-  /** The `Date` of the answer; null where there is none that can be read. */
-  readonly date: Date | null
-  readonly body: Buffer
-}
-
-/** Where rights are tried. */
+/** Where rights are tried, and as whom; undefined: as the gateway. */
 interface Place {
-  readonly upstream: Upstream
-  readonly bucket: string
-  /** undefined: the gateway's own. */
+  readonly bucket: BucketClient
   readonly identity: UpstreamIdentity | undefined
-  readonly signal: AbortSignal
 }
 
-type Sent = Pick<UpstreamRequest, 'method'> & Partial<Pick<UpstreamRequest, 'key' | 'query'>> & { readonly body?: Buffer }
+type Sent = Pick<UpstreamRequest, 'method'> & Partial<Pick<UpstreamRequest, 'key' | 'query' | 'body'>>
 
 /** One request of a check. @throws S3Error where there is no usable answer. */
-async function ask({ upstream, bucket, identity, signal }: Place, { method, key = null, query = [], body }: Sent): Promise<Reply> {
-  const { status, headers, body: answer } = await upstream.request({
-    method,
-    bucket,
-    key,
-    query,
-    headers: [],
-    body: body ?? null,
-    contentLength: body?.length ?? 0,
-    ...identity === undefined ? {} : { identity },
-    signal,
-    retry: false,
-    pool: 'control'
-  })
-  const read = await readAll(answer, 65_536, () => new S3Error('SealgateBadUpstream'))
-  const date = new Date(headers.get('date') ?? '')
-  return { status, code: errorCode(read), date: Number.isNaN(date.getTime()) ? null : date, body: read }
+function ask({ bucket, identity }: Place, sent: Sent): Promise<Answer> {
+  return bucket.answer({ ...sent, ...identity === undefined ? {} : { identity } })
 }
 
 /** One right: the action's name, the requests that need it, and the answers that show it to be there. */
@@ -293,8 +267,8 @@ async function tryRight(place: Place, { action, sent, granted }: Right): Promise
   return classify(action, place, await ask(place, sent), granted)
 }
 
-function classify(check: string, { bucket }: Place, { status, code }: Reply, granted: readonly number[]): Checked {
+function classify(check: string, { bucket }: Place, { status, error }: Answer, granted: readonly number[]): Checked {
   if (granted.includes(status)) return { check, ok: true, detail: '' }
-  const answer = code === null ? String(status) : `${status} ${code}`
-  return { check, ok: false, detail: status === 403 ? `${answer}: allow ${check} on ${bucket}` : `the store answers ${answer}` }
+  const answer = error === null ? String(status) : `${status} ${error.code}`
+  return { check, ok: false, detail: status === 403 ? `${answer}: allow ${check} on ${bucket.name}` : `the store answers ${answer}` }
 }

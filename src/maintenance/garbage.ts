@@ -1,13 +1,11 @@
 import type { Place } from '../envelope/envelope.ts'
 import type { Upstream } from '../upstream/types.ts'
-import type { StateBucket, StateEntry } from '../operations/multipart/upload-state.ts'
+import type { StateBucket, StateEntry } from '../store-client/state-bucket.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { parseUploadRecord, uploadHash, type UploadRecord } from '../envelope/upload-records.ts'
 import { S3Error } from '../errors.ts'
-import { readAll } from '../http/stage.ts'
-import { parseErrorXml } from '../s3/error-document.ts'
 import { MOST_ROWS } from '../s3/page-turns.ts'
-import { upstreamDocument } from '../s3/xml.ts'
+import { BucketClient } from '../store-client/bucket-client.ts'
 import { UPLOADS_PREFIX } from '../store-client/state-names.ts'
 
 /** What the probes of the store leave when they are interrupted. */
@@ -116,22 +114,14 @@ function parsed(body: Buffer): UploadRecord | null {
 
 /** Only the store's plain word that there is no such upload or bucket ends an upload. */
 async function askStore({ upstream, signal }: Collection, { bucket, objectKey }: Place, uploadId: string): Promise<Fate> {
-  const response = await upstream.request({
+  const { status, error } = await new BucketClient(upstream, bucket, signal).answer({
     method: 'GET',
-    bucket,
     key: objectKey,
     query: [['uploadId', uploadId], ['max-parts', '1']],
-    headers: [],
-    body: null,
-    contentLength: 0,
-    signal,
-    retry: true,
-    pool: 'control'
+    retry: true
   })
-  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
-  if (response.status === 200) return 'live'
-  const code = parseErrorXml(document)?.code
-  return response.status === 404 && (code === 'NoSuchUpload' || code === 'NoSuchBucket') ? 'dead' : 'unknown'
+  if (status === 200) return 'live'
+  return status === 404 && (error?.code === 'NoSuchUpload' || error?.code === 'NoSuchBucket') ? 'dead' : 'unknown'
 }
 
 async function remove({ state, dryRun }: Collection, keys: readonly string[], collected: Collected): Promise<void> {

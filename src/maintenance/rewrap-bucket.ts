@@ -15,7 +15,6 @@ import { judge, type Reason } from './verdict.ts'
 import { type BucketRecord, type RecordPlace, encodeBucketRecord, openBucketRecord, parseBucketRecord, sealBucketRecord } from '../envelope/bucket-record.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { bucketDefaultName } from '../operations/buckets/bucket-encryption.ts'
-import { readAll } from '../http/stage.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 
 /** Objects that fail one after another before the command gives up: then it is not the objects. */
@@ -108,8 +107,6 @@ export async function countObjects(bucket: BucketClient, prefix: string, version
   return { objects, noncurrent }
 }
 
-const RECORD_LIMIT_BYTES = 65_536
-
 interface DefaultJob {
   readonly state: BucketClient
   readonly place: RecordPlace
@@ -131,15 +128,14 @@ interface DefaultJob {
 export async function rewrapDefault(job: DefaultJob): Promise<boolean> {
   const { state, place, keys, pins, target, conditions, use } = job
   const key = bucketDefaultName(place)
-  const response = await state.send({ method: 'GET', key, retry: true })
-  const body = await readAll(response.body, RECORD_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
-  if (response.status === 404) return false
-  if (response.status !== 200) throw new S3Error('SealgateBadUpstream')
+  const { status, headers, body } = await state.answer({ method: 'GET', key, retry: true })
+  if (status === 404) return false
+  if (status !== 200) throw new S3Error('SealgateBadUpstream')
   const record = parse(body)
   const from = keys.openerOf(record.keyId, pins, use)
   const to = target ?? from
   if (to.currentKeyId() === record.keyId) return false
-  const etag = response.headers.get('etag') ?? ''
+  const etag = headers.get('etag') ?? ''
   const condition = conditions.put ? [['if-match', conditions.putEtags === 'bare' ? unquoteEtag(etag) : etag] as const] : []
   const renewed = await renew(job, record, from, to)
   await state.document({ method: 'PUT', key, body: renewed, headers: condition })

@@ -4,17 +4,14 @@ import { type CopySource, formatCopySource } from '../s3/names.ts'
 import { type OperationContext, header, send, storedChecksum } from './context.ts'
 import { BodyVerifier } from '../auth/body-verifier.ts'
 import { S3Error } from '../errors.ts'
-import { readAll, StagedReadable } from '../http/stage.ts'
+import { StagedReadable } from '../http/stage.ts'
 import { isGeneralSseHeader } from '../keys/sse-headers.ts'
 import { downstreamHeaders, upstreamHeaders } from '../plan/headers.ts'
 import { operations } from '../s3/operations.ts'
 import { HoldLast, readDocument, readVerified, requestBody, streamUpstream } from './request-body.ts'
 import { contentMd5 } from '../store-client/object-properties.ts'
-import { slowResponse, errorOfDocument, relayError } from './responses.ts'
+import { slowResponse, errorOfDocument, relayError, documentOf } from './responses.ts'
 import { SMALL_BODY_BYTES } from './objects/put-object.ts'
-
-/** Answers that are documents are small; object bytes never come this way whole. */
-const DOCUMENT_LIMIT_BYTES = 16 * 1024 * 1024
 
 /**
  * An operation that encryption does not touch: re-signed, its headers filtered, its body as it is.
@@ -141,8 +138,4 @@ export async function passThrough(response: UpstreamResponse): Promise<HttpRespo
   }
   const document = await documentOf(response)
   return { status: response.status, headers: [...headers, ['content-length', String(document.length)]], body: document }
-}
-
-function documentOf(response: UpstreamResponse): Promise<Buffer> {
-  return readAll(response.body, DOCUMENT_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
 }

@@ -4,7 +4,9 @@ import { type OperationContext, header } from './context.ts'
 import { diagnosis, nameOf, requestIdOf } from '../diagnosis.ts'
 import { Finding, S3Error, s3ErrorCodes, type S3ErrorCode } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
+import { downstreamHeaders } from '../plan/headers.ts'
 import { parseErrorXml, type ParsedError } from '../s3/error-document.ts'
+import { upstreamDocument } from '../s3/xml.ts'
 import { withShownRegion } from './shown-region.ts'
 
 const ERROR_LIMIT_BYTES = 65536
@@ -37,7 +39,7 @@ export async function relayError(ctx: OperationContext, response: UpstreamRespon
     response.body.destroy()
     return new S3Error('SealgateBadUpstream', { cause: new Finding(`success ${response.status} of another kind than was asked for`) })
   }
-  const body = await readAll(response.body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
+  const body = await documentOf(response, ERROR_LIMIT_BYTES)
   const untouched = ctx.policy?.encryption === 'off' && ctx.operation.bucket !== null
   const headers = withShownRegion(ctx, response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name)))
   const parsed = body.length === 0 ? null : parseErrorXml(body)
@@ -122,6 +124,32 @@ function codeOfStatus(status: number, ctx: OperationContext): S3ErrorCode {
     default:
       return status >= 500 ? 'InternalError' : 'BadRequest'
   }
+}
+
+/**
+ * Takes an answer for a success, whose body is nobody's concern. @returns the answer.
+ * @throws the store's error as an S3Error.
+ */
+export async function expectSuccess(ctx: OperationContext, response: UpstreamResponse): Promise<UpstreamResponse> {
+  if (response.status >= 300) throw await relayError(ctx, response)
+  response.body.resume()
+  return response
+}
+
+/** A document of the store, read whole. @throws S3Error SealgateBadUpstream for one of more than `maxBytes`. */
+export function documentOf({ body }: Pick<UpstreamResponse, 'body'>, maxBytes: number = upstreamDocument.maxBytes): Promise<Buffer> {
+  return readAll(body, maxBytes, () => new S3Error('SealgateBadUpstream'))
+}
+
+/** Success with a document of the gateway's own. */
+export function xmlResponse(body: Buffer, headers: readonly Header[] = []): HttpResponse {
+  return { status: 200, headers: [...headers, ['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
+}
+
+/** The store's success with another document than its own. */
+export function editedResponse(response: UpstreamResponse, body: Buffer): HttpResponse {
+  const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
+  return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
 }
 
 /** Told of headers of the answer as soon as they are known: those that come after its head has gone out are lost. */

@@ -1,12 +1,13 @@
 // The gateway's own requests to the store, apart from those it makes for a client: this client of one bucket, the state bucket (state-bucket.ts),
 // readiness, and the probes that find out what a store enforces in which kind of bucket (capabilities.ts).
 // May read XML with `s3`; bytes and connections are in `upstream`.
+import type { Diagnosis } from '../diagnosis.ts'
 import type { HeaderList } from '../http/message.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { percentDecode } from '../http/target.ts'
-import { parseErrorXml } from '../s3/error-document.ts'
+import { parseErrorXml, type ParsedError } from '../s3/error-document.ts'
 import { listingField, readListing, type ListingRow } from '../s3/listing.ts'
 import { PageTurns } from '../s3/page-turns.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
@@ -15,18 +16,55 @@ const ERROR_LIMIT_BYTES = 65_536
 /** Code of a 404 without an error document. */
 const WORDLESS_404 = 'Status404'
 
+/** A request: what is not named is the bucket, empty, the control pool and not retried. */
 export type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
 
-/** A bucket as it lies in the store, used with the gateway's own credentials: what the commands work on. */
+/** A small answer whole, whatever its status. */
+export interface Answer {
+  readonly status: number
+  readonly headers: HeaderList
+  readonly body: Buffer
+  /** Of an error document, also of one inside a 200 (AWS API, CopyObject). */
+  readonly error: ParsedError | null
+  readonly diagnosis: Diagnosis | null
+}
+
+/** Makes the error of an answer that is none of use. */
+type Refusal = (sent: Sent, answer: Pick<Answer, 'status' | 'error' | 'diagnosis'>) => S3Error
+
+interface ListOptions {
+  /** Keys up to this one, itself included, are left out. */
+  readonly after?: string | null
+  /** Rows that a store may give before it is not believed. Default: any number; whoever lists holds one page at a time. */
+  readonly mostRows?: number
+}
+
+type Query = readonly (readonly [name: string, value: string | null])[]
+
+/** How a listing is read page by page. */
+interface Listing<T> {
+  readonly query: Query
+  /** Where it begins. */
+  readonly from: Query
+  readonly mostRows?: number
+  readonly rows: (page: Buffer) => readonly T[]
+  /** Names the next page: null where the store forgot to, which is an error. Asked where there is one. */
+  readonly next: (page: Buffer) => Query | null
+}
+
+/** A bucket as it lies in the store, used with the gateway's own credentials: the one client of the gateway's own requests. */
 export class BucketClient {
   readonly name: string
   readonly #upstream: Upstream
   readonly #signal: AbortSignal
+  readonly #refusal: Refusal
 
-  constructor(upstream: Upstream, name: string, signal: AbortSignal) {
+  /** @param refusal default: the store's own code and status. */
+  constructor(upstream: Upstream, name: string, signal: AbortSignal, refusal: Refusal = storesError) {
     this.name = name
     this.#upstream = upstream
     this.#signal = signal
+    this.#refusal = refusal
   }
 
   get signal(): AbortSignal {
@@ -35,61 +73,59 @@ export class BucketClient {
 
   /** The same bucket, whose requests end with another signal. */
   until(signal: AbortSignal): BucketClient {
-    return new BucketClient(this.#upstream, this.name, signal)
+    return new BucketClient(this.#upstream, this.name, signal, this.#refusal)
   }
 
   /** The headers of an object; null when there is none (also under a delete marker). @throws S3Error what the store says. */
   async head(key: string, versionId: string | null = null): Promise<HeaderList | null> {
-    const response = await this.send({ method: 'HEAD', key, query: versionId === null ? [] : [['versionId', versionId]], retry: true })
-    response.body.resume()
-    if (response.status === 404 || response.status === 405) return null
-    if (response.status !== 200) throw refusal(response.status, Buffer.alloc(0))
-    return response.headers
+    const { status, headers } = await this.answer({ method: 'HEAD', key, query: versionId === null ? [] : [['versionId', versionId]], retry: true })
+    if (status === 404 || status === 405) return null
+    if (status !== 200) throw storesError({ method: 'HEAD' }, { status, error: null, diagnosis: null })
+    return headers
   }
 
   /** Pages of the current objects, in the order of their keys. @throws S3Error SealgateBadUpstream for a listing that does not end. */
-  async *objects(prefix: string): AsyncGenerator<readonly ListingRow[]> {
-    const turns = new PageTurns(Number.POSITIVE_INFINITY)
-    let token: string | null = null
-    for (;;) {
-      const query: [string, string][] = [['list-type', '2'], ['encoding-type', 'url'], ['prefix', prefix]]
-      if (token !== null) query.push(['continuation-token', token])
-      const page = await this.document({ method: 'GET', query, retry: true })
-      const rows = readListing(page)
-      yield rows
-      if (listingField(page, 'IsTruncated') !== 'true') return
-      token = listingField(page, 'NextContinuationToken')
-      turns.turn(token, rows.length)
-    }
+  objects(prefix: string, { after = null, mostRows }: ListOptions = {}): AsyncGenerator<readonly ListingRow[]> {
+    return this.#pages({
+      query: [['list-type', '2'], ['encoding-type', 'url'], ['prefix', prefix]],
+      from: after === null ? [] : [['start-after', after]],
+      ...mostRows === undefined ? {} : { mostRows },
+      rows: readListing,
+      next: (page) => {
+        const token = listingField(page, 'NextContinuationToken')
+        return token === null ? null : [['continuation-token', token]]
+      }
+    })
   }
 
   /** Pages of all versions; delete markers are left out, they hold no key. */
-  async *versions(prefix: string): AsyncGenerator<readonly (ListingRow & { readonly isLatest: boolean })[]> {
-    const turns = new PageTurns(Number.POSITIVE_INFINITY)
-    let marker: readonly [key: string, version: string] | null = null
-    do {
-      const query: [string, string | null][] = [['versions', null], ['encoding-type', 'url'], ['prefix', prefix]]
-      if (marker !== null) query.push(['key-marker', marker[0]], ['version-id-marker', marker[1]])
-      const page = await this.document({ method: 'GET', query, retry: true })
-      const rows = latest(page)
-      yield rows
-      marker = nextMarker(page)
-      if (marker !== null) turns.turn(JSON.stringify(marker), rows.length)
-    } while (marker !== null)
+  versions(prefix: string): AsyncGenerator<readonly (ListingRow & { readonly isLatest: boolean })[]> {
+    return this.#pages({ query: [['versions', null], ['encoding-type', 'url'], ['prefix', prefix]], from: [], rows: versionRows, next: nextVersion })
+  }
+
+  async *#pages<T>({ query, from, mostRows = Number.POSITIVE_INFINITY, rows, next }: Listing<T>): AsyncGenerator<readonly T[]> {
+    const turns = new PageTurns(mostRows)
+    for (let at: Query | null = from; at !== null;) {
+      const page = await this.document({ method: 'GET', query: [...query, ...at], retry: true })
+      const found = rows(page)
+      yield found
+      if (listingField(page, 'IsTruncated') !== 'true') return
+      at = next(page)
+      turns.turn(at === null ? null : JSON.stringify(at), found.length)
+    }
   }
 
   /** True when a write adds a version and keeps the one before. */
   async keepsVersions(): Promise<boolean> {
     const document = await this.documentOrNull({ method: 'GET', query: [['versioning', null]], retry: true })
-    return document !== null && /<Status>\s*Enabled\s*<\/Status>/.test(document.toString('utf8'))
+    return document !== null && versioningStatus(document) === 'Enabled'
   }
 
   /** The document of a successful answer. @throws S3Error what the store says, also inside a 200 (AWS API, CopyObject). */
   async document(sent: Sent): Promise<Buffer> {
-    const response = await this.send(sent)
-    const body = await readAll(response.body, response.status < 300 ? upstreamDocument.maxBytes : ERROR_LIMIT_BYTES, unusable)
-    if (response.status >= 300 || parseErrorXml(body) !== null) throw refusal(response.status, body)
-    return body
+    const answer = await this.answer(sent, upstreamDocument.maxBytes)
+    if (answer.status >= 300 || answer.error !== null) throw this.#refusal(sent, answer)
+    return answer.body
   }
 
   /** As `document`; null for what the store says it does not have or does not know. What stands before it may say 404, too. */
@@ -101,6 +137,13 @@ export class BucketClient {
       if (absent && error.code !== WORDLESS_404) return null
       throw error
     }
+  }
+
+  /** Any answer, read whole. @param maxBytes of a success. @throws S3Error SealgateBadUpstream for a longer one; of the upstream. */
+  async answer(sent: Sent, maxBytes: number = ERROR_LIMIT_BYTES): Promise<Answer> {
+    const { status, headers, body, diagnosis = null } = await this.send(sent)
+    const read = await readAll(body, status < 300 ? maxBytes : ERROR_LIMIT_BYTES, unusable)
+    return { status, headers, body: read, error: parseErrorXml(read), diagnosis }
   }
 
   send(sent: Sent): Promise<UpstreamResponse> {
@@ -119,6 +162,11 @@ export class BucketClient {
   }
 }
 
+/** The word of a VersioningConfiguration; undefined where versions were never switched on (AWS API, GetBucketVersioning). */
+export function versioningStatus(document: Buffer): string | undefined {
+  return /<Status>\s*(\w+)\s*<\/Status>/.exec(document.toString('utf8'))?.[1]
+}
+
 /** Text of an element right under the root. @throws S3Error SealgateBadUpstream when it is not there. */
 export function fieldOf(document: Buffer, name: string): string {
   const xml = parseXml(document, upstreamDocument)
@@ -127,29 +175,30 @@ export function fieldOf(document: Buffer, name: string): string {
   return text
 }
 
-function latest(page: Buffer): (ListingRow & { readonly isLatest: boolean })[] {
+function versionRows(page: Buffer): (ListingRow & { readonly isLatest: boolean })[] {
   const xml = parseXml(page, upstreamDocument)
   const flags = xml.root.children.filter(({ name }) => name === 'Version').map((element) => childText(xml, element, 'IsLatest') === 'true')
   return readListing(page).map((row, i) => ({ ...row, isLatest: flags[i] === true }))
 }
 
 /** Decoded: the store encodes the marker as it encodes keys. */
-function nextMarker(page: Buffer): readonly [string, string] | null {
-  if (listingField(page, 'IsTruncated') !== 'true') return null
+function nextVersion(page: Buffer): Query {
   const key = listingField(page, 'NextKeyMarker')
   if (key === null) throw unusable()
   const encoded = listingField(page, 'EncodingType') === 'url'
-  return [encoded ? percentDecode(key.replaceAll('+', ' ')) : key, listingField(page, 'NextVersionIdMarker') ?? '']
+  return [
+    ['key-marker', encoded ? percentDecode(key.replaceAll('+', ' ')) : key],
+    ['version-id-marker', listingField(page, 'NextVersionIdMarker') ?? '']
+  ]
 }
 
-/** Error of the store, with its own code and status. */
-function refusal(status: number, body: Buffer): S3Error {
-  const parsed = parseErrorXml(body)
-  const code = parsed?.code ?? `Status${status}`
+function storesError(_: Sent, { status, error, diagnosis }: Pick<Answer, 'status' | 'error' | 'diagnosis'>): S3Error {
+  const code = error?.code ?? `Status${status}`
   return new S3Error('SealgateBadUpstream', {
     code,
     status: status < 300 ? 500 : status,
-    message: `The store answers ${code}${parsed === null ? '' : `: ${parsed.message}`}`
+    message: `The store answers ${code}${error === null ? '' : `: ${error.message}`}`,
+    diagnosis
   })
 }
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import { readAll } from '../http/stage.ts'
+import { BucketClient } from './bucket-client.ts'
 import { CLEAN_UP_MS } from './probe-trailers.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 
@@ -78,18 +78,14 @@ export async function probeConditions(upstream: Upstream, bucket: string, signal
 }
 
 class Probe {
-  readonly #upstream: Upstream
-  readonly #bucket: string
-  #signal: AbortSignal
+  #bucket: BucketClient
   /** Random, so that instances that start together do not disturb each other. */
   readonly #prefix = `probe/${randomBytes(12).toString('hex')}/`
   readonly #keys = new Set<string>()
   readonly #uploads: [key: string, id: string][] = []
 
   constructor(upstream: Upstream, bucket: string, signal: AbortSignal) {
-    this.#upstream = upstream
-    this.#bucket = bucket
-    this.#signal = signal
+    this.#bucket = new BucketClient(upstream, bucket, signal)
   }
 
   /** @returns the form of ETags that works; null when the conditions are not enforced in any */
@@ -110,7 +106,7 @@ class Probe {
   async copy(): Promise<boolean> {
     const from = await this.#written('copy-from')
     const to = await this.#written('copy-to')
-    const source = ['x-amz-copy-source', `${this.#bucket}/${from.key}`] as const
+    const source = ['x-amz-copy-source', `${this.#bucket.name}/${from.key}`] as const
     for (const condition of wrongConditions) if (!refused(await this.#send('PUT', to.key, { headers: [source, condition] }))) return false
     return accepted(await this.#send('PUT', to.key, { headers: [source, ['if-match', to.etag]] }))
   }
@@ -121,7 +117,7 @@ class Probe {
     for (const header of copySourceHeaders) {
       const copy = async (match: string): Promise<Reply> =>
         this.#send('PUT', this.#name('source-to'), {
-          headers: [['x-amz-copy-source', `${this.#bucket}/${key}`], [header, match]]
+          headers: [['x-amz-copy-source', `${this.#bucket.name}/${key}`], [header, match]]
         })
       if (refused(await copy(otherEtag)) && accepted(await copy(etag))) return header
     }
@@ -154,7 +150,7 @@ class Probe {
 
   /** Best effort: what stays behind has a name that says what it is. */
   async cleanUp(): Promise<void> {
-    this.#signal = AbortSignal.timeout(CLEAN_UP_MS)
+    this.#bucket = this.#bucket.until(AbortSignal.timeout(CLEAN_UP_MS))
     const quietly = async (method: string, key: string, query: UpstreamRequest['query']): Promise<void> => {
       await this.#send(method, key, { query }).catch(() => undefined)
     }
@@ -192,27 +188,14 @@ class Probe {
     key: string | null,
     parts: Partial<Pick<UpstreamRequest, 'query' | 'headers' | 'body' | 'contentLength'>>
   ): Promise<Reply> {
-    const response = await this.#upstream.request({
-      method,
-      bucket: this.#bucket,
-      key,
-      query: [],
-      headers: [],
-      body: null,
-      contentLength: parts.body instanceof Buffer ? parts.body.length : 0,
-      signal: this.#signal,
-      retry: false,
-      pool: 'control',
-      ...parts
-    })
-    const text = (await readAll(response.body, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8')
-    // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
-    const status = response.status === 200 && text.includes('<Error>') ? 500 : response.status
+    const { status, headers, body, error, diagnosis } = await this.#bucket.answer({ method, key, ...parts })
+    const failed = status === 200 && error !== null
     return {
-      status: text.includes('<Code>PreconditionFailed</Code>') ? 412 : status,
-      etag: response.headers.get('etag') ?? '',
-      text,
-      diagnosis: response.diagnosis ?? null
+      // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
+      status: error?.code === 'PreconditionFailed' ? 412 : failed ? 500 : status,
+      etag: headers.get('etag') ?? '',
+      text: body.toString('utf8'),
+      diagnosis
     }
   }
 }

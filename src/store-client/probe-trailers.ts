@@ -3,9 +3,8 @@ import { Readable } from 'node:stream'
 import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
-import { readAll } from '../http/stage.ts'
-import { errorCode } from '../upstream/response-checks.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
+import { BucketClient, type Answer } from './bucket-client.ts'
 
 const PROBE_BYTES = 70_000
 /** Milliseconds that a probe may take to remove what it wrote, also after its own time is over: nobody else finds an upload. */
@@ -26,26 +25,16 @@ export async function probeTrailers(upstream: Upstream, stateBucket: string, che
   }
 }
 
-interface Reply {
-  readonly status: number
-  readonly etag: string
-  readonly body: Buffer
-  readonly diagnosis: Diagnosis | null
-}
-
 class TrailerProbe {
-  readonly #upstream: Upstream
-  readonly #place: Pick<UpstreamRequest, 'bucket' | 'key'>
-  #signal: AbortSignal
+  #bucket: BucketClient
+  // Random, so that instances that start together do not disturb each other.
+  readonly #key = `probe/${randomBytes(12).toString('hex')}/checksum`
   readonly #checksum: ChecksumAlgorithm
   readonly #data = randomBytes(PROBE_BYTES)
   #uploadId: string | null = null
 
   constructor(upstream: Upstream, bucket: string, checksum: ChecksumAlgorithm, signal: AbortSignal) {
-    this.#upstream = upstream
-    // Random, so that instances that start together do not disturb each other.
-    this.#place = { bucket, key: `probe/${randomBytes(12).toString('hex')}/checksum` }
-    this.#signal = signal
+    this.#bucket = new BucketClient(upstream, bucket, signal)
     this.#checksum = checksum
   }
 
@@ -62,7 +51,9 @@ class TrailerProbe {
     const part = await this.#expect('UploadPart', this.#sendData([['partNumber', '1'], ['uploadId', id]]))
     const parts = await this.#expect('ListParts', this.#send('GET', [['uploadId', id]]))
     const [checksum = ''] = new RegExp(`<Checksum${algorithm}>[^<]+</Checksum${algorithm}>`).exec(parts.body.toString('utf8')) ?? []
-    const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${part.etag}</ETag>${checksum}</Part></CompleteMultipartUpload>`
+    const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${
+      part.headers.get('etag') ?? ''
+    }</ETag>${checksum}</Part></CompleteMultipartUpload>`
     const completing = this.#send('POST', [['uploadId', id]], { headers: [['content-type', 'application/xml']], body: Buffer.from(list) })
     await this.#expect('CompleteMultipartUpload', completing)
     this.#uploadId = null
@@ -71,7 +62,7 @@ class TrailerProbe {
 
   /** Best effort: what stays behind has a name that says what it is. */
   async cleanUp(): Promise<void> {
-    this.#signal = AbortSignal.timeout(CLEAN_UP_MS)
+    this.#bucket = this.#bucket.until(AbortSignal.timeout(CLEAN_UP_MS))
     if (this.#uploadId !== null) await this.#send('DELETE', [['uploadId', this.#uploadId]]).catch(() => undefined)
     await this.#send('DELETE', []).catch(() => undefined)
   }
@@ -81,12 +72,12 @@ class TrailerProbe {
     if (!body.equals(this.#data)) throw unfit(`${operation}: other bytes come back`)
   }
 
-  async #expect(operation: string, sent: Promise<Reply>): Promise<Reply> {
+  async #expect(operation: string, sent: Promise<Answer>): Promise<Answer> {
     const reply = await sent.catch((error: unknown) => {
       // Ceph 16 takes the announcement for a hash, and so the signature for a wrong one.
       throw error instanceof S3Error && error.code === 'SealgateBadUpstream' ? unfit(`${operation}: ${error.message}`, error.diagnosis) : error
     })
-    const code = errorCode(reply.body)
+    const code = reply.error?.code ?? null
     if (reply.status >= 500 && reply.status !== 501) {
       throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of checksums.', diagnosis: reply.diagnosis })
     }
@@ -95,7 +86,7 @@ class TrailerProbe {
     return reply
   }
 
-  #sendData(query: UpstreamRequest['query']): Promise<Reply> {
+  #sendData(query: UpstreamRequest['query']): Promise<Answer> {
     return this.#send('PUT', query, {
       body: Readable.from([this.#data.subarray(0, 10), this.#data.subarray(10)]),
       contentLength: PROBE_BYTES,
@@ -103,21 +94,8 @@ class TrailerProbe {
     })
   }
 
-  async #send(method: string, query: UpstreamRequest['query'], more: Partial<UpstreamRequest> = {}): Promise<Reply> {
-    const response = await this.#upstream.request({
-      method,
-      query,
-      headers: [],
-      body: null,
-      contentLength: more.body instanceof Buffer ? more.body.length : 0,
-      retry: false,
-      pool: 'control',
-      signal: this.#signal,
-      ...this.#place,
-      ...more
-    })
-    const body = await readAll(response.body, 2 * PROBE_BYTES, () => new S3Error('SealgateBadUpstream'))
-    return { status: response.status, etag: response.headers.get('etag') ?? '', body, diagnosis: response.diagnosis ?? null }
+  #send(method: string, query: UpstreamRequest['query'], more: Partial<UpstreamRequest> = {}): Promise<Answer> {
+    return this.#bucket.answer({ method, key: this.#key, query, ...more }, 2 * PROBE_BYTES)
   }
 }
 

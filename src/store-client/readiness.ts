@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { diagnosis, type Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import { readAll } from '../http/stage.ts'
+import { BucketClient, type Answer, type Sent } from './bucket-client.ts'
 import { ensureStateBucket, unusable } from './state-bucket.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 
@@ -86,7 +86,7 @@ export class StoreChecks {
   async #prove(signal: AbortSignal): Promise<void> {
     const key = this.#key
     const written = randomBytes(16)
-    const put = await this.#send({ method: 'PUT', key, body: written, contentLength: written.length, signal })
+    const put = await this.#send({ method: 'PUT', key, body: written, signal })
     if (put.status !== 200) throw this.#unusable(`PUT answers ${put.status}`, put)
     const get = await this.#send({ method: 'GET', key, signal })
     if (get.status !== 200) throw this.#unusable(`GET answers ${get.status}`, get)
@@ -95,30 +95,14 @@ export class StoreChecks {
     if (removed.status !== 204 && removed.status !== 200) throw this.#unusable(`DELETE answers ${removed.status}`, removed)
   }
 
-  async #send(sent: Pick<UpstreamRequest, 'method' | 'signal'> & Partial<UpstreamRequest>): Promise<Answer> {
-    const { status, body, diagnosis = null } = await this.#upstream.request({
-      bucket: this.#options.stateBucket,
-      key: null,
-      query: [],
-      headers: [],
-      body: null,
-      contentLength: 0,
-      retry: true,
-      pool: 'control',
-      ...sent
-    })
-    return { status, diagnosis, body: await readAll(body, 65536, () => new S3Error('SealgateBadUpstream')) }
+  /** Repeated where the connection breaks: a check that fails for that would take the gateway out of service. */
+  #send({ signal, ...sent }: Sent & Pick<UpstreamRequest, 'signal'>): Promise<Answer> {
+    return new BucketClient(this.#upstream, this.#options.stateBucket, signal).answer({ retry: true, ...sent })
   }
 
   #unusable(reason: string, { diagnosis }: Pick<Answer, 'diagnosis'>): S3Error {
     return unusable(this.#options.stateBucket, reason, diagnosis)
   }
-}
-
-interface Answer {
-  readonly status: number
-  readonly body: Buffer
-  readonly diagnosis: Diagnosis | null
 }
 
 function plainToTls(cause: S3Error | null): S3Error {

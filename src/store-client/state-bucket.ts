@@ -1,33 +1,108 @@
+import type { Readable } from 'node:stream'
 import type { Diagnosis } from '../diagnosis.ts'
-import { S3Error } from '../errors.ts'
-import { readAll } from '../http/stage.ts'
-import { errorCode } from '../upstream/response-checks.ts'
 import type { BucketKind } from '../config/config.ts'
-import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
+import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
+import { Finding, S3Error } from '../errors.ts'
+import { MOST_ROWS } from '../s3/page-turns.ts'
+import { renderXml, type XmlNode } from '../s3/xml.ts'
+import { BucketClient, versioningStatus, type Answer } from './bucket-client.ts'
+import { contentMd5 } from './object-properties.ts'
+
+/** S3's limit of DeleteObjects. */
+const DELETE_AT_ONCE = 1000
+
+/** An object of the state bucket, as a listing shows it. */
+export interface StateEntry {
+  readonly key: string
+  /** Milliseconds since 1970, by the store's clock. */
+  readonly lastModified: number
+}
+
+/**
+ * The gateway's own bucket, used with its own credentials (docs/MULTIPART-STATE.md). Whatever the store answers
+ * that is of no use becomes ServiceUnavailable: the client's request is not at fault.
+ */
+export class StateBucket {
+  readonly #client: BucketClient
+
+  constructor(upstream: Upstream, bucket: string, signal: AbortSignal) {
+    this.#client = new BucketClient(upstream, bucket, signal, ({ method }, { status, diagnosis }) => stateUnusable(`${method} answers ${status}`, diagnosis))
+  }
+
+  /** @throws S3Error ServiceUnavailable unless the bucket is there. */
+  async check(): Promise<void> {
+    await this.#client.document({ method: 'HEAD', retry: true })
+  }
+
+  /** Writes a small object. @param once the store is to refuse when the object exists. */
+  async put(key: string, body: Buffer, once: boolean): Promise<void> {
+    const headers = once ? [['if-none-match', '*'] as const] : []
+    await this.#client.document({ method: 'PUT', key, headers, body, retry: !once })
+  }
+
+  /** Writes object data of known length. @returns the store's answer, whatever its status. */
+  async putStream(key: string, body: Readable, contentLength: number): Promise<UpstreamResponse> {
+    return this.#client.send({ method: 'PUT', key, body, contentLength, pool: 'data' })
+  }
+
+  /** A small object whole; null when the store says in plain words that there is none: a 404 may come from whatever stands before it. */
+  async get(key: string): Promise<Buffer | null> {
+    const { status, body, error, diagnosis } = await this.#client.answer({ method: 'GET', key, retry: true })
+    if (status === 200) return body
+    if (status === 404 && error?.code === 'NoSuchKey') return null
+    throw stateUnusable(`GET answers ${status} ${error?.code ?? 'without an error document'}`, diagnosis)
+  }
+
+  /** An object's bytes as they come, to be sent to the store again. @throws S3Error ServiceUnavailable when it is missing or not of this length. */
+  async open(key: string, length: number): Promise<Readable> {
+    const { status, headers, body, diagnosis } = await this.#client.send({ method: 'GET', key, retry: true, pool: 'source' })
+    if (status === 200 && headers.get('content-length') === String(length)) return body
+    body.destroy()
+    throw stateUnusable(status === 200 ? 'a stored part has another length' : `GET answers ${status}`, diagnosis)
+  }
+
+  /**
+   * All objects under a prefix, in order, a page at a time.
+   * @param options.after keys up to this one, itself included, are left out.
+   * @param options.mostRows a store that gives more is not believed.
+   * @throws S3Error SealgateBadUpstream for a listing that does not end.
+   */
+  async *list(prefix: string, options: { readonly after?: string | null; readonly mostRows?: number } = {}): AsyncGenerator<readonly StateEntry[]> {
+    for await (const rows of this.#client.objects(prefix, { mostRows: MOST_ROWS, ...options })) {
+      yield rows.map(({ key, lastModified }) => ({ key, lastModified: Date.parse(lastModified ?? '') }))
+    }
+  }
+
+  /** @returns how many the store says it could not remove. */
+  async remove(keys: readonly string[]): Promise<number> {
+    let failed = 0
+    for (let from = 0; from < keys.length; from += DELETE_AT_ONCE) {
+      const objects = keys.slice(from, from + DELETE_AT_ONCE).map((key): XmlNode => ['Object', [['Key', key]]])
+      const body = renderXml(['Delete', [['Quiet', 'true'], ...objects]])
+      const answer = await this.#client.document({
+        method: 'POST',
+        query: [['delete', null]],
+        headers: [contentMd5(body), ['content-type', 'application/xml']],
+        body,
+        retry: true
+      })
+      failed += answer.toString('utf8').split('<Error>').length - 1
+    }
+    return failed
+  }
+
+  /** Removes everything under a prefix, in order, a page at a time. */
+  async removeAll(prefix: string): Promise<void> {
+    for await (const page of this.list(prefix)) await this.remove(page.map(({ key }) => key))
+  }
+}
+
+function stateUnusable(reason: string, diagnosis: Diagnosis | null = null): S3Error {
+  return new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.', cause: new Finding(reason), diagnosis })
+}
 
 /** Suspended: deletes take the object away and leave a marker under its name. */
 type StateVersioning = 'none' | 'suspended'
-
-/** Sends a request for a bucket itself as the gateway, and reads the answer. */
-type SendToBucket = (method: string, query: UpstreamRequest['query'], body: Buffer | null) => Promise<Reply>
-
-function bucketSender(upstream: Upstream, name: string, signal: AbortSignal): SendToBucket {
-  return async (method, query, body) => {
-    const { status, body: answer, diagnosis = null } = await upstream.request({
-      method,
-      bucket: name,
-      key: null,
-      query,
-      headers: [],
-      body,
-      contentLength: body?.length ?? 0,
-      signal,
-      retry: true,
-      pool: 'control'
-    })
-    return { status, diagnosis, text: (await readAll(answer, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8') }
-  }
-}
 
 /**
  * Makes sure that the state bucket is there and the gateway's own; several instances may do so at once.
@@ -35,21 +110,14 @@ function bucketSender(upstream: Upstream, name: string, signal: AbortSignal): Se
  * @throws S3Error ServiceUnavailable naming the bucket when it can neither be used nor made
  */
 export async function ensureStateBucket(upstream: Upstream, name: string, region: string, signal: AbortSignal): Promise<StateVersioning> {
-  const send = bucketSender(upstream, name, signal)
-  const head = await send('HEAD', [], null)
-  if (head.status === 404) await create(name, region, async (body) => send('PUT', [], body))
-  else if (head.status !== 200) throw unusable(name, `HEAD answers ${head.status}`, head.diagnosis)
-  const versioning = await send('GET', [['versioning', null]], null)
-  const status = versioning.status === 200 ? versioningStatus(versioning.text) : undefined
+  const bucket = new BucketClient(upstream, name, signal)
+  await ensureThere(bucket, region)
+  const versioning = await bucket.answer({ method: 'GET', query: [['versioning', null]], retry: true })
+  const status = versioning.status === 200 ? versioningStatus(versioning.body) : undefined
   // Records are deleted when an upload ends; with versions they would all stay.
   if (status === 'Enabled') throw unusable(name, 'it keeps versions')
   // No bucket that has once had versions can get rid of that state (AWS, PutBucketVersioning): refused, it could never be used again.
   return status === 'Suspended' ? 'suspended' : 'none'
-}
-
-/** The word of a VersioningConfiguration; undefined where versions were never switched on (AWS API, GetBucketVersioning). */
-function versioningStatus(document: string): string | undefined {
-  return /<Status>\s*(\w+)\s*<\/Status>/.exec(document)?.[1]
 }
 
 /**
@@ -63,25 +131,18 @@ export async function askBucketKind(
   signal: AbortSignal,
   headers: UpstreamRequest['headers'] = []
 ): Promise<BucketKind | null> {
-  const { status, body } = await upstream.request({
+  const { status, body } = await new BucketClient(upstream, bucket, signal).answer({
     method: 'GET',
-    bucket,
-    key: null,
     query: [['versioning', null]],
     headers,
-    body: null,
-    contentLength: 0,
-    signal,
     retry: true,
-    pool: 'control',
     ...identity === undefined ? {} : { identity }
   })
-  const text = (await readAll(body, 65536, () => new S3Error('SealgateBadUpstream'))).toString('utf8')
   // A store that does not know the question has no versions (AWS API, NotImplemented).
   if (status === 501) return 'unversioned'
-  if (status !== 200 || !text.includes('VersioningConfiguration')) return null
-  const word = versioningStatus(text)
-  if (word === undefined) return text.includes('<Status') ? null : 'unversioned'
+  if (status !== 200 || !body.includes('VersioningConfiguration')) return null
+  const word = versioningStatus(body)
+  if (word === undefined) return body.includes('<Status') ? null : 'unversioned'
   return word === 'Enabled' ? 'versioned' : word === 'Suspended' ? 'suspended' : null
 }
 
@@ -91,42 +152,38 @@ export async function askBucketKind(
  * @throws S3Error ServiceUnavailable naming the bucket when it can neither be used nor made
  */
 export async function ensureKindBucket(upstream: Upstream, name: string, kind: BucketKind, region: string, signal: AbortSignal): Promise<void> {
-  const send = bucketSender(upstream, name, signal)
-  const head = await send('HEAD', [], null)
-  if (head.status === 404) await create(name, region, async (body) => send('PUT', [], body))
-  else if (head.status !== 200) throw unusable(name, `HEAD answers ${head.status}`, head.diagnosis)
+  const bucket = new BucketClient(upstream, name, signal)
+  await ensureThere(bucket, region)
   if (await askBucketKind(upstream, name, undefined, signal) === kind) return
-  const listed = await send('GET', [['versions', null], ['max-keys', '1']], null)
-  if (kind === 'unversioned' || listed.status !== 200 || /<(Version|DeleteMarker)>/.test(listed.text)) {
+  const listed = await bucket.answer({ method: 'GET', query: [['versions', null], ['max-keys', '1']], retry: true })
+  if (kind === 'unversioned' || listed.status !== 200 || /<(Version|DeleteMarker)>/.test(listed.body.toString('utf8'))) {
     throw unusable(name, `it is not ${kind}`, listed.diagnosis)
   }
   // Suspended at once, never enabled in between: another instance may be probing already.
   const status = kind === 'versioned' ? 'Enabled' : 'Suspended'
   const body = Buffer.from(`<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>${status}</Status></VersioningConfiguration>`)
-  const put = await send('PUT', [['versioning', null]], body)
-  if (put.status !== 200) throw unusable(name, `PUT versioning answers ${put.status} ${errorCode(Buffer.from(put.text)) ?? ''}`, put.diagnosis)
+  const put = await bucket.answer({ method: 'PUT', query: [['versioning', null]], body, retry: true })
+  if (put.status !== 200) throw unusable(name, `PUT versioning answers ${put.status} ${put.error?.code ?? ''}`, put.diagnosis)
   if (await askBucketKind(upstream, name, undefined, signal) !== kind) throw unusable(name, `it does not become ${kind}`)
 }
 
-async function create(name: string, region: string, put: (body: Buffer | null) => Promise<Reply>): Promise<void> {
+async function ensureThere(bucket: BucketClient, region: string): Promise<void> {
+  const head = await bucket.answer({ method: 'HEAD', retry: true })
+  if (head.status === 200) return
+  if (head.status !== 404) throw unusable(bucket.name, `HEAD answers ${head.status}`, head.diagnosis)
+  const put = (body: Buffer | null): Promise<Answer> => bucket.answer({ method: 'PUT', body, retry: true })
   const constraint = region === 'us-east-1'
     ? null
     : Buffer.from(
       '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">' +
         `<LocationConstraint>${region}</LocationConstraint></CreateBucketConfiguration>`
     )
-  let reply = await put(constraint)
+  let answer = await put(constraint)
   // Other stores take any region in a signature but know only their own names as a location.
-  if (constraint !== null && /LocationConstraint/.test(errorCode(Buffer.from(reply.text)) ?? '')) reply = await put(null)
-  const code = errorCode(Buffer.from(reply.text))
-  if ((reply.status >= 200 && reply.status < 300) || code === 'BucketAlreadyOwnedByYou' || code === 'OperationAborted') return
-  throw unusable(name, `PUT answers ${reply.status} ${code ?? ''}`, reply.diagnosis)
-}
-
-interface Reply {
-  readonly status: number
-  readonly text: string
-  readonly diagnosis: Diagnosis | null
+  if (constraint !== null && answer.error?.code.includes('LocationConstraint') === true) answer = await put(null)
+  const { status, error, diagnosis } = answer
+  if ((status >= 200 && status < 300) || error?.code === 'BucketAlreadyOwnedByYou' || error?.code === 'OperationAborted') return
+  throw unusable(bucket.name, `PUT answers ${status} ${error?.code ?? ''}`, diagnosis)
 }
 
 /** The error of a state bucket that does not do its work. @param reason for the operator: ends up in the log. */

@@ -6,7 +6,7 @@ import { CreateMultipartUploadCommand, PutObjectCommand, UploadPartCommand } fro
 import { runCommand } from '../../src/cli/arguments.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { collectGarbage, type Collection } from '../../src/maintenance/garbage.ts'
-import { StateBucket } from '../../src/operations/multipart/upload-state.ts'
+import { StateBucket } from '../../src/store-client/state-bucket.ts'
 import { createUpstream } from '../../src/upstream/upstream.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'

@@ -4,16 +4,15 @@ import type { KeyContext, KeyUse } from '../../keys/types.ts'
 import { type BucketContext, type OperationContext, keyContext, keyUse, placeIn, send } from '../context.ts'
 import { bucketRecordHash, openBucketRecord, parseBucketRecord, sealBucketRecord, type RecordPlace } from '../../envelope/bucket-record.ts'
 import { S3Error } from '../../errors.ts'
-import { readAll } from '../../http/stage.ts'
 import { readBucketEncryption, renderBucketEncryption } from '../../s3/bucket-encryption.ts'
 import { clientDocument } from '../../s3/documents.ts'
 import { parseErrorXml } from '../../s3/error-document.ts'
 import { parseXml, upstreamDocument } from '../../s3/xml.ts'
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
-import { StateBucket } from '../multipart/upload-state.ts'
+import { StateBucket } from '../../store-client/state-bucket.ts'
 import { openerIn } from '../objects/object-keys.ts'
-import { relayError } from '../responses.ts'
+import { relayError, documentOf, expectSuccess, xmlResponse } from '../responses.ts'
 import { verified } from '../objects/sealed-object.ts'
 
 /**
@@ -38,8 +37,7 @@ export async function bucketEncryption(ctx: OperationContext<'PutBucketEncryptio
   }
   const found = await readDefault(ctx, bucket)
   if (found === null) throw new S3Error('ServerSideEncryptionConfigurationNotFoundError', { fields: { BucketName: bucket } })
-  const body = renderBucketEncryption(found)
-  return { status: 200, headers: [['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
+  return xmlResponse(renderBucketEncryption(found))
 }
 
 /** The bucket's own default, from the cache or the state bucket; null when it has none. @throws S3Error SealgateIntegrityError. */
@@ -69,25 +67,23 @@ export async function removeBucketDefault(ctx: OperationContext, bucket: string)
  */
 async function checkRight(ctx: OperationContext): Promise<void> {
   const { client } = ctx.request
-  if (client !== null && client.upstream === null) return expectSuccess(ctx, { method: 'HEAD', retry: true })
+  if (client !== null && client.upstream === null) return tried(ctx, { method: 'HEAD', retry: true })
   const query = [['encryption', null]] as const
   const response = await send(ctx, { method: 'GET', query, retry: true })
   if (response.status === 403) throw await relayError(ctx, response)
-  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  const document = await documentOf(response)
   const known = response.status === 200 && rootOf(document) === 'ServerSideEncryptionConfiguration'
   // radosgw 16 takes this GET for a listing, and would take the DELETE for one of the bucket.
   const absent = response.status === 404 && parseErrorXml(document)?.code === 'ServerSideEncryptionConfigurationNotFoundError'
-  if (!known && !absent) return expectSuccess(ctx, { method: 'GET', query: [['acl', null]], retry: true })
+  if (!known && !absent) return tried(ctx, { method: 'GET', query: [['acl', null]], retry: true })
   if (ctx.operation.name === 'GetBucketEncryption') return
   await (known
-    ? expectSuccess(ctx, { method: 'PUT', query, headers: [contentMd5(document), ['content-type', 'application/xml']], body: document })
-    : expectSuccess(ctx, { method: 'DELETE', query }))
+    ? tried(ctx, { method: 'PUT', query, headers: [contentMd5(document), ['content-type', 'application/xml']], body: document })
+    : tried(ctx, { method: 'DELETE', query }))
 }
 
-async function expectSuccess(ctx: OperationContext, sent: Parameters<typeof send>[1]): Promise<void> {
-  const response = await send(ctx, sent)
-  if (response.status >= 300) throw await relayError(ctx, response)
-  response.body.resume()
+async function tried(ctx: OperationContext, sent: Parameters<typeof send>[1]): Promise<void> {
+  await expectSuccess(ctx, await send(ctx, sent))
 }
 
 function rootOf(document: Buffer): string | null {

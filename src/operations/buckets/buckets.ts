@@ -13,7 +13,7 @@ import { clientDocument, parseLocationConstraint } from '../../s3/documents.ts'
 import { lifecycleForClient, lifecycleForStore } from '../../s3/lifecycle.ts'
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
-import { relayError } from '../responses.ts'
+import { relayError, editedResponse, expectSuccess } from '../responses.ts'
 
 /** What a small object takes beyond its plaintext, and plaintext per stored byte of a large one (docs/FORMAT.md, Size law). */
 const OBJECT_OVERHEAD = storedSize(1) - 1
@@ -71,8 +71,7 @@ export async function listBuckets(ctx: OperationContext<'ListBuckets'>): Promise
       if (!mayAccess(ctx.request.client, { bucket, own: isOwnBucket(upstream, bucket), write: false })) editor.remove(element)
     }
   })
-  const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
-  return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
+  return editedResponse(response, body)
 }
 
 /** Get- and PutBucketLifecycleConfiguration: the store compares what it stores, so size filters are converted both ways. */
@@ -83,16 +82,14 @@ export async function lifecycle(ctx: OperationContext<'GetBucketLifecycleConfigu
 async function getLifecycle(ctx: OperationContext): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
   const body = lifecycleForClient(document, storedSize, upstreamDocument)
-  const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
-  return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
+  return editedResponse(response, body)
 }
 
 async function putLifecycle(ctx: OperationContext): Promise<HttpResponse> {
   const body = lifecycleForStore(await readDocument(ctx), storedSize, clientDocument(ctx.services.config.limits.xmlBytes))
   const headers = [...upstreamHeaders(ctx.request.headers, 'document'), contentMd5(body)]
   const response = await send(ctx, { method: 'PUT', query: forwardedQuery(ctx), headers, body, contentLength: body.length })
-  if (response.status >= 300) throw await relayError(ctx, response)
-  response.body.resume()
+  await expectSuccess(ctx, response)
   return { status: response.status, headers: [...downstreamHeaders(response.headers, 'plain'), ['content-length', '0']], body: null }
 }
 
@@ -161,6 +158,5 @@ export async function bucketLocation(ctx: OperationContext<'GetBucketLocation'>)
     const shown = shownRegion(ctx, region)
     if (shown !== region) editor.setText(parsed.root, shown === UNNAMED ? '' : shown)
   })
-  const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
-  return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
+  return editedResponse(response, body)
 }

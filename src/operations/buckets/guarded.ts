@@ -10,7 +10,7 @@ import { forward, forwardedQuery } from '../forward.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
-import { relayError } from '../responses.ts'
+import { expectSuccess } from '../responses.ts'
 
 /**
  * PutBucketLogging, -Replication, -InventoryConfiguration, -AnalyticsConfiguration, -MetricsConfiguration and -NotificationConfiguration:
@@ -43,7 +43,6 @@ export async function restoreObject(ctx: OperationContext<'RestoreObject'>): Pro
     body: body.length === 0 ? null : body,
     contentLength: body.length
   })
-  if (response.status >= 300) throw await relayError(ctx, response)
-  response.body.resume()
+  await expectSuccess(ctx, response)
   return { status: response.status, headers: [...downstreamHeaders(response.headers, 'plain'), ['content-length', '0']], body: null }
 }

@@ -3,8 +3,8 @@ import type { RowFacts } from '../caches.ts'
 import { type BucketContext, type OperationContext, readerOf } from '../context.ts'
 import { isDescribing } from '../../envelope/metadata.ts'
 import { plaintextSize } from '../../envelope/sizes.ts'
+import { editedResponse } from '../responses.ts'
 import { S3Error } from '../../errors.ts'
-import { downstreamHeaders } from '../../plan/headers.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
 import { listsOnly, readListing, writeListing, type ListingRow, type RowEdit } from '../../s3/listing.ts'
 import { opaqueEtag, clientEtag } from '../objects/sealed-object.ts'
@@ -32,8 +32,7 @@ export async function listObjects(ctx: OperationContext<'ListObjects' | 'ListObj
   const rows = readListing(document)
   const edits = await parallelMap(rows, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, (row, signal) => editOf({ ...ctx, signal }, row))
   const body = writeListing(document, (_, i) => edits[i] ?? {})
-  const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
-  return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
+  return editedResponse(response, body)
 }
 
 async function editOf(ctx: BucketContext, row: ListingRow): Promise<RowEdit> {

@@ -5,7 +5,6 @@ import type { Checksum } from '../../envelope/envelope.ts'
 import { type ObjectContext, type OperationContext, header, send } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { parseQuery, percentEncode } from '../../http/target.ts'
-import { readAll } from '../../http/stage.ts'
 import { isDescribing } from '../../envelope/metadata.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { parseTagging, type Tag } from '../../s3/documents.ts'
@@ -13,7 +12,7 @@ import { parseErrorXml } from '../../s3/error-document.ts'
 import { renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { describedHeaders } from '../objects/response-headers.ts'
-import { relayError } from '../responses.ts'
+import { relayError, documentOf, expectSuccess } from '../responses.ts'
 
 /** COPY or REPLACE. @throws S3Error InvalidArgument for anything else. */
 export function directiveOf(ctx: OperationContext, name: 'x-amz-metadata-directive' | 'x-amz-tagging-directive'): 'COPY' | 'REPLACE' {
@@ -71,7 +70,7 @@ async function tagsOf(ctx: OperationContext, source: CopySource, versionId: stri
     return null
   }
   if (response.status >= 300 && !absent) throw await relayError(ctx, response)
-  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  const document = await documentOf(response)
   // What stands before the store may say 404, too: tags are not lost for that.
   if (response.status === 404 && parseErrorXml(document) === null) throw new S3Error('SealgateBadUpstream')
   if (absent) return ''
@@ -98,8 +97,7 @@ export async function ensureTags(ctx: ObjectContext, wanted: string, versionId: 
   const query: [string, string | null][] = [['tagging', null]]
   if (versionId !== null) query.push(['versionId', versionId])
   const response = await send(ctx, { method: 'PUT', query, headers: [contentMd5(body), ['content-type', 'application/xml']], body })
-  if (response.status >= 300) throw await relayError(ctx, response)
-  response.body.resume()
+  await expectSuccess(ctx, response)
 }
 
 function sortedQuery(query: string): string {

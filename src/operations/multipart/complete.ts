@@ -11,12 +11,11 @@ import { type Upload, findUpload, noSuchUpload, refuseEqualParts, uploadHashOf }
 import { md5OfMd5s } from '../../envelope/manifest.ts'
 import { completedListHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
-import { readAll } from '../../http/stage.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
 import { readDocument } from '../request-body.ts'
 import { visibleEtag } from '../objects/sealed-object.ts'
-import { slowResponse, errorOfDocument, relayError } from '../responses.ts'
+import { slowResponse, errorOfDocument, relayError, documentOf } from '../responses.ts'
 import { writeConditions } from '../objects/write-options.ts'
 import { checkObjectSize, selectParts, tailNumber, type PartState, readPartState, objectChecksum } from './select-parts.ts'
 import { removeState } from './abort.ts'
@@ -157,7 +156,7 @@ async function completeUpstream(
     contentLength: body.length
   })
   if (response.status >= 300) return { failed: await relayError(ctx, response) }
-  const document = await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  const document = await documentOf(response)
   const failed = errorOfDocument(document, response)
   if (failed !== null) return { failed }
   const parsed = parseXml(document, upstreamDocument)

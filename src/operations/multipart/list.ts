@@ -4,8 +4,8 @@ import type { OperationContext, UploadContext } from '../context.ts'
 import { type Attempt, newer, readPartRecords } from './part-records.ts'
 import { type HeldPart, listHeldParts } from './upstream-parts.ts'
 import { type Upload, noSuchUpload, openUpload } from './upload.ts'
+import { editedResponse } from '../responses.ts'
 import { S3Error } from '../../errors.ts'
-import { downstreamHeaders } from '../../plan/headers.ts'
 import { writeListing } from '../../s3/listing.ts'
 import { forwardForDocument } from '../forward.ts'
 
@@ -90,6 +90,5 @@ function partNode({ number, inline, lastModified, etag, plaintextSize, checksum 
 export async function listMultipartUploads(ctx: OperationContext<'ListMultipartUploads'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
   const body = writeListing(document, () => ({ checksums: [] }))
-  const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
-  return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
+  return editedResponse(response, body)
 }

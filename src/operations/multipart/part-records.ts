@@ -1,6 +1,6 @@
 import type { PartRecord } from '../../envelope/upload-records.ts'
 import type { OperationContext } from '../context.ts'
-import type { StateBucket } from './upload-state.ts'
+import type { StateBucket } from '../../store-client/state-bucket.ts'
 import type { Upload } from './upload.ts'
 import { attemptEtag, openPartRecord, sealPartRecord } from '../../envelope/upload-records.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'

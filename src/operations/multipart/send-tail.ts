@@ -13,7 +13,7 @@ import { sealTail, type MultipartContents } from '../../envelope/manifest.ts'
 import { streamSize } from '../../envelope/sizes.ts'
 import { StagedReadable } from '../../http/stage.ts'
 import { saysTailPart, verified, verifiedSync } from '../objects/sealed-object.ts'
-import { relayError } from '../responses.ts'
+import { expectSuccess } from '../responses.ts'
 import { SmallPartWithTail, etagOf, sendPart } from './write-part.ts'
 import { smallPartName } from '../../store-client/state-names.ts'
 
@@ -68,8 +68,7 @@ export async function sendTail(ctx: OperationContext, upload: Upload, input: Tai
     const response = last?.inline === true
       ? await sendSmallPart(ctx, upload, last, sealTail(upload.dataKey, contents))
       : await sendBare(ctx, upload, number, await tailThatSaysSo(upload.dataKey, contents, counts ? etags : null))
-    if (response.status >= 300) throw await relayError(ctx, response)
-    response.body.resume()
+    await expectSuccess(ctx, response)
     const etag = etagOf(response)
     if (counts && last?.inline === true && sends < MOST_SENDS && saysTailPart([...etags, etag]) === true) continue
     return [...stored, { number, etag, checksum: checksumOf(storedChecksum, response) }]

@@ -16,7 +16,7 @@ import { copySourceOf, inspectSource } from '../copy/copy-source.ts'
 import { plaintextSource } from '../copy/stream-copy.ts'
 import { forwardCopy } from '../forward.ts'
 import { fetchSlice } from '../objects/read-body.ts'
-import { slowResponse, relayError } from '../responses.ts'
+import { slowResponse, expectSuccess } from '../responses.ts'
 import { demandedChecksum } from './upstream-parts.ts'
 
 /** UploadPart: sealed on its own, in any order, any number of times, through any instance of the gateway. */
@@ -127,8 +127,7 @@ async function sendPlain(
 ): Promise<Buffer> {
   try {
     const response = await streamUpstream(ctx, plaintextSource(stream, size), [], (body) => sendPart(ctx, number, { body, contentLength: size, checksum }))
-    if (response.status >= 300) throw await relayError(ctx, response)
-    response.body.resume()
+    await expectSuccess(ctx, response)
     const value = checksum === null ? undefined : response.headers.get(`x-amz-checksum-${checksum}`)
     return copyPartResult(`"${etagOf(response)}"`, checksum === null || value === undefined ? [] : [[`Checksum${checksum.toUpperCase()}`, value]])
   } finally {

@@ -9,7 +9,7 @@ import { agreesWithUpload, refuseGeneralSse, sseOfWrite } from '../../keys/sse-h
 import { SSEC_KEY_ID } from '../../keys/ssec.ts'
 import { accessEncryptionHeaders, customerKeyOfAccess, customerKeysAllowed, keyForRead } from '../objects/object-keys.ts'
 import { verified } from '../objects/sealed-object.ts'
-import { StateBucket } from './upload-state.ts'
+import { StateBucket } from '../../store-client/state-bucket.ts'
 import { uploadRecordName } from '../../store-client/state-names.ts'
 
 /** An upload whose record has opened for this request. */

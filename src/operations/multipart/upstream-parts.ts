@@ -3,12 +3,11 @@ import { type OperationContext, type UploadContext, send } from '../context.ts'
 import { MAX_PARTS } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { checksumAlgorithmNamed, type ChecksumAlgorithm } from '../../http/checksums.ts'
-import { readAll } from '../../http/stage.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { listingField, readListing } from '../../s3/listing.ts'
 import { MOST_ROWS, PageTurns } from '../../s3/page-turns.ts'
 import { childOf, parseXml, textOf, upstreamDocument } from '../../s3/xml.ts'
-import { relayError } from '../responses.ts'
+import { relayError, documentOf } from '../responses.ts'
 import { noSuchUpload } from './upload.ts'
 
 /** A part as the store tells it. */
@@ -100,7 +99,7 @@ async function askForParts(ctx: OperationContext, marker: number, max: number): 
     headers: upstreamHeaders(ctx.request.headers, 'document'),
     retry: true
   })
-  if (response.status < 300) return readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+  if (response.status < 300) return documentOf(response)
   const error = await relayError(ctx, response)
   // NoSuchKey: radosgw 16, of an upload that is being completed.
   if (error.code === 'NoSuchUpload' || error.code === 'NoSuchKey') return null

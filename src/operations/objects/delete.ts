@@ -6,10 +6,9 @@ import { upstreamHeaders, downstreamHeaders } from '../../plan/headers.ts'
 import { parseEtagList, unquoteEtag } from '../../s3/conditions.ts'
 import { currentEtags } from './inspect.ts'
 import { forwardedQuery } from '../forward.ts'
-import { relayError } from '../responses.ts'
+import { relayError, documentOf, expectSuccess } from '../responses.ts'
 import { type DeleteEntry, clientDocument, parseDelete } from '../../s3/documents.ts'
-import { readAll } from '../../http/stage.ts'
-import { childOf, childrenOf, rewriteXml, upstreamDocument } from '../../s3/xml.ts'
+import { childOf, childrenOf, rewriteXml } from '../../s3/xml.ts'
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { parallelMap } from '../../concurrency/parallel.ts'
@@ -21,8 +20,7 @@ export async function deleteObject(ctx: OperationContext<'DeleteObject'>): Promi
     query: forwardedQuery(ctx),
     headers: [...upstreamHeaders(ctx.request.headers, 'document'), ...await deleteConditions(ctx)]
   })
-  if (response.status >= 300) throw await relayError(ctx, response)
-  response.body.resume()
+  await expectSuccess(ctx, response)
   return { status: 204, headers: downstreamHeaders(response.headers, 'written'), body: null }
 }
 
@@ -98,7 +96,7 @@ async function submit(ctx: OperationContext, document: Buffer): Promise<{ header
   if (response.status >= 300) throw await relayError(ctx, response)
   return {
     headers: downstreamHeaders(response.headers, 'written'),
-    document: await readAll(response.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+    document: await documentOf(response)
   }
 }
 

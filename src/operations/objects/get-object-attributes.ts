@@ -4,6 +4,7 @@ import type { HttpResponse } from '../../http/message.ts'
 import { type XmlNode, renderXml } from '../../s3/xml.ts'
 import { type ObjectContext, type OperationContext, header } from '../context.ts'
 import { type StoredObject, clientEtag } from './sealed-object.ts'
+import { xmlResponse } from '../responses.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
@@ -31,7 +32,7 @@ export async function getObjectAttributes(ctx: OperationContext<'GetObjectAttrib
   if (wanted.has('ObjectSize')) nodes.push(['ObjectSize', String(object.size)])
   const body = renderXml(['GetObjectAttributesResponse', nodes])
   const headers = downstreamHeaders(object.headers, 'object').filter(([name]) => headerNames.test(name))
-  return { status: 200, headers: [...headers, ['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
+  return xmlResponse(body, headers)
 }
 
 /** @throws S3Error InvalidArgument when none is named, or one that S3 does not know. */

@@ -13,7 +13,7 @@ import { readVerified, requestBody, streamUpstream, type BodySource, HoldLast } 
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './sealed-object.ts'
-import { relayError } from '../responses.ts'
+import { expectSuccess } from '../responses.ts'
 import { writeConditions, encryptionOfWrite } from './write-options.ts'
 
 /** One segment of plaintext: held until it has verified, so that every digest stands in the metadata (FORMAT, Metadata). */
@@ -60,8 +60,7 @@ export async function sealObject(ctx: ObjectContext, source: BodySource, describ
   const verifier = new BodyVerifier(source.payload, { computeMd5: wantsMd5, computeChecksum: source.computeChecksum ?? null })
   const write: Write = { ctx, source, key, verifier, wantsMd5, conditions, described, dataKey: DataKey.random() }
   const response = await (size <= HELD_BYTES ? putHeld(write) : putStreamed(write))
-  if (response.status >= 300) throw await relayError(ctx, response)
-  response.body.resume()
+  await expectSuccess(ctx, response)
   return answerOf(write, response)
 }
 
@@ -159,8 +158,7 @@ export async function storePlain(ctx: OperationContext, source: BodySource, head
   const response = length <= SMALL_BODY_BYTES
     ? await send(ctx, { ...sent, body: await readVerified(ctx, source, verifier, SMALL_BODY_BYTES) })
     : await streamUpstream(ctx, source, [verifier, new HoldLast()], (body) => send(ctx, { ...sent, body, contentLength: length }))
-  if (response.status >= 300) throw await relayError(ctx, response)
-  response.body.resume()
+  await expectSuccess(ctx, response)
   const etag = response.headers.get('etag')
   if (etag === undefined) throw new S3Error('SealgateBadUpstream')
   return { headers: downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length'), etag }
