@@ -1,20 +1,19 @@
 // Runs every test file, the check among them, and prints what was counted, what it cost and, as the last line that machines read,
 // "N passed, N failed". `node test/run.ts FILE-OR-FOLDER…` runs these files alone. Files run in a few processes that each take one after the
-// other (test/worker.ts): a process for each file would cost more CPU than most files do.
+// other (test/support/worker.ts): a process for each file would cost more CPU than most files do.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { dirname, join, normalize, resolve } from 'node:path'
+import { join, normalize, resolve } from 'node:path'
 import process from 'node:process'
 import { cpuSeconds } from './support/cpu.ts'
-import type { Order, Report } from './worker.ts'
+import type { Order, Report } from './support/worker.ts'
 
 // Files whose result depends on what else the process has loaded or holds: each has a process of its own.
 const ALONE = new Set([
   'test/gateway/faults.test.ts',
-  'test/gateway/transfers.test.ts',
-  'test/keys/lazy-sdk.test.ts'
+  'test/keys/providers/aws-kms-loading.test.ts'
 ])
 // Files and folders that take longest, in the order they start: what starts last decides when everything ends.
 const FIRST = ['test/check.test.ts', ...ALONE]
@@ -45,7 +44,7 @@ function filesOf(path: string): string[] {
 
 function testFiles(): string[] {
   const files = globSync('test/**/*.test.ts').sort()
-  const slow = SLOW_FOLDERS.flatMap((folder) => files.filter((file) => dirname(file) === folder))
+  const slow = SLOW_FOLDERS.flatMap((folder) => files.filter((file) => file.startsWith(`${folder}/`)))
   return [...new Set([...FIRST, ...slow, ...files])]
 }
 
@@ -71,7 +70,7 @@ async function lane(): Promise<void> {
 }
 
 function start(): ChildProcess {
-  return fork(join(import.meta.dirname, 'worker.ts'), {
+  return fork(join(import.meta.dirname, 'support', 'worker.ts'), {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     // Every process reads the same modules: the first that does compiles them for the others.
     env: { ...process.env, TAP_TIMEOUT: '0', NODE_COMPILE_CACHE: resolve('node_modules/.cache/node') }

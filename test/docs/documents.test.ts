@@ -104,13 +104,17 @@ await t.test('the configuration in README is a whole one', async (t) => {
   t.match(config, { admin: { port: 9001 }, clients: [{ accessKeyId: 'backup', buckets: ['backup-*'] }] })
 })
 
-await t.test('test/README.md names every helper and every campaign', async (t) => {
+await t.test('test/README.md names every helper, and test/campaigns/main.ts every campaign', async (t) => {
   const text = read('test/README.md')
+  const campaigns = read('test/campaigns/main.ts')
   for (const file of globSync('test/{support,campaigns,e2e}/*.{ts,sh}', { cwd: root })) {
     const name = basename(file)
     // Parts of a campaign or of a script, which are not started by themselves.
-    const part = ['gateway-process.ts', 'presign.ts', 'resolver.ts', 'at-once.ts', 'browser-page.ts', 'browser.ts', 'sdk.ts', 'stored.ts'].includes(name)
-    if (!part && !name.endsWith('.test.ts')) t.ok(text.includes(name), file)
+    const part = ['main.ts', 'gateway-process.ts', 'presign.ts', 'resolver.ts', 'at-once.ts', 'browser-page.ts', 'browser.ts', 'sdk.ts', 'stored.ts'].includes(
+      name
+    )
+    const listed = file.startsWith('test/campaigns') ? campaigns.includes(`'${name.replace(/\.ts$/, '')}'`) : text.includes(name)
+    if (!part && !name.endsWith('.test.ts')) t.ok(listed, file)
   }
 })
 

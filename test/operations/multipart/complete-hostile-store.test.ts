@@ -87,7 +87,8 @@ void t.test('what a hostile store makes of a finished object', async (t) => {
         tried += 1
         accepted += await wrong(reader, 'mine', whole.subarray(first, first + 10), { Range: `bytes=${first}-${first + 9}` })
       }
-      for (const number of [1, 2, 3]) {
+      // Parts of five megabytes: under the old ETag one of the three, by turns.
+      for (const number of etag === 'keep' ? [1 + i % 3] : [1, 2, 3]) {
         tried += 1
         accepted += await wrong(reader, 'mine', content[number - 1]!, { PartNumber: number })
       }

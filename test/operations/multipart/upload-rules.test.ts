@@ -222,7 +222,7 @@ void t.test('uploads of a Complete whose answer was lost, at any point', async (
   for (const type of ['before', 'after-request'] as const) {
     for (const when of points) {
       const Key = `lost ${type} ${when.method} ${when.bucket}`
-      const parts = [bytes(5 * MiB), bytes(5 * MiB, 1)]
+      const parts = [bytes(5 * MiB), bytes(1000, 1)]
       const id = await create(s3, Key)
       const listed = [await put(s3, Key, id, 1, parts[0]!), await put(s3, Key, id, 2, parts[1]!)]
       const rule = store.rules.add({ when, times: 2, fault: { type: 'reset', at: type } })

@@ -4,8 +4,8 @@ import { flushCompileCache, registerHooks } from 'node:module'
 import { resolve } from 'node:path'
 import process from 'node:process'
 import { pathToFileURL } from 'node:url'
-import { Test, type TestOpts } from 'tap'
-import { cpuSeconds } from './support/cpu.ts'
+import { cpuSeconds } from './cpu.ts'
+import type { Test, TestOpts } from 'tap'
 
 export interface Order {
   readonly file: string
@@ -30,14 +30,27 @@ const patienceMs = 5000
 let current: Test | undefined
 Object.defineProperty(globalThis, 'testOfFile', { get: () => current })
 
-registerHooks({
+/** Modules in whose place a test process loads something else, by the name that they are imported by. */
+function replaced(specifier: string, parent = ''): string | null {
   // What a test file imports from tap is the test of this file, not that of the process.
-  resolve: (specifier, context, next) =>
-    specifier === 'tap' && context.parentURL?.endsWith('.test.ts') === true
-      ? { url: `data:text/javascript,export default testOfFile // ${context.parentURL}`, format: 'module', shortCircuit: true }
-      : next(specifier, context)
-})
+  if (specifier === 'tap' && parent.endsWith('.test.ts')) return `export default testOfFile // ${parent}`
+  // Tap looks for the test of an asynchronous error by hooks on every promise, which cost more than many tests. Here it is that of the file.
+  if (specifier === 'async-hook-domain') return 'export class Domain { destroy() {} }'
+  return null
+}
 
+registerHooks({
+  resolve: (specifier, context, next) => {
+    const source = replaced(specifier, context.parentURL)
+    return source === null ? next(specifier, context) : { url: `data:text/javascript,${source}`, format: 'module', shortCircuit: true }
+  }
+})
+// After the hooks: tap itself imports what is replaced.
+const { Test: FileTest } = await import('tap')
+
+process.on('uncaughtException', (error) => {
+  current?.threw(error)
+})
 process.on('message', ({ file, seconds }: Order) => {
   void run(file, seconds).then((report) => process.send?.(report))
 })
@@ -50,7 +63,7 @@ process.once('disconnect', () => {
 async function run(file: string, seconds: number): Promise<Report> {
   const before = cpuSeconds()
   const options: TestOpts = { name: file, timeout: seconds * 1000 }
-  const test: Test = new Test(options)
+  const test: Test = new FileTest(options)
   current = test
   let output = ''
   test.on('data', (part) => output += String(part))

@@ -1,0 +1,39 @@
+// The door to all campaigns: `npm run campaign` lists them, `npm run campaign NAME [ARGUMENT…]` runs one.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import process from 'node:process'
+
+/** What each does. The head of each file gives its arguments. */
+const campaigns: Readonly<Record<string, string>> = {
+  'authentication': 'every row of the product of operation, credentials, payload and signature state; every operation with every x-amz header unsigned',
+  'break-glass': 'buckets of 10,000 objects of every kind opened without Sealgate, and compared byte for byte',
+  'clock': 'a clock that jumps while the gateway serves',
+  'descriptors': 'few file descriptors and many idle connections',
+  'dns': 'a store whose name gets another address',
+  'faults': 'every request to the store of every operation, with every fault',
+  'floods': 'clients that send or read slowly, among normal ones',
+  'fuzz': 'guided fuzzing of every parser of outside input',
+  'garbage': 'what 500 requests of each kind leave in the old generation, and full collections in 1.5 GiB of bodies',
+  'growth': 'the cost of every parser up to its limit',
+  'kill': 'SIGKILL of two instances under load',
+  'kms': '10,000 PUTs and GETs under one bucket key, then a minute without a key service',
+  'mutation': 'one changed expression at a time where a fault costs most, and which changes no test notices',
+  'reader_mutants.py': 'one changed line at a time in the reader without Sealgate, and which changes no vector notices',
+  'readers': 'one client with 256 readers that stop, and what others get meanwhile',
+  'rewrap': 'SIGKILL of `rewrap` while clients write, tag and read'
+}
+
+const [name, ...rest] = process.argv.slice(2)
+if (name === undefined) {
+  const width = Math.max(...Object.keys(campaigns).map(({ length }) => length)) + 2
+  for (const [known, what] of Object.entries(campaigns)) console.log(`${known.padEnd(width)}${what}`)
+} else if (campaigns[name] === undefined) {
+  console.error(`no campaign ${name}: npm run campaign lists them`)
+  process.exitCode = 2
+} else {
+  const [program, file] = name.endsWith('.py') ? ['python3', name] : [process.execPath, `${name}.ts`]
+  const child = spawn(program, [join(import.meta.dirname, file), ...rest], { stdio: 'inherit' })
+  const [code] = await once(child, 'exit') as [number | null]
+  process.exitCode = code ?? 1
+}
