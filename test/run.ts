@@ -84,7 +84,7 @@ async function run(worker: ChildProcess, file: string): Promise<Report> {
     resolve({ file, passed: 0, failed: 1, output: `not ok 1 - the process ${why}`, cpu: 0, bytes: 0 })
   }
   const onExit = (code: number | null, signal: NodeJS.Signals | null): void => {
-    lost(`ended with ${signal ?? code}`)
+    lost(`ended with ${signal ?? code ?? 'nothing'}`)
   }
   const timer = setTimeout(() => {
     worker.kill('SIGKILL')

@@ -4,6 +4,7 @@ import { flushCompileCache, registerHooks } from 'node:module'
 import { resolve } from 'node:path'
 import process from 'node:process'
 import { pathToFileURL } from 'node:url'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { cpuSeconds } from './cpu.ts'
 import type { Test, TestOpts } from 'tap'
 
@@ -67,9 +68,11 @@ async function run(file: string, seconds: number): Promise<Report> {
   current = test
   let output = ''
   test.on('data', (part) => output += String(part))
-  const done = new Promise<void>((resolve) => {
+  const over = new Promise<void>((resolve) => {
     test.runMain(resolve)
   })
+  // What closes when a test has run out of time may not end either.
+  const done = Promise.race([over, sleep(seconds * 1000 + patienceMs, undefined, { ref: false })])
   const loaded = import(pathToFileURL(resolve(file)).href).catch((error: unknown) => {
     test.threw(error)
   })
@@ -82,5 +85,5 @@ async function run(file: string, seconds: number): Promise<Report> {
   // So that processes which tests start, and are killed before they would write it, find the compiled modules.
   flushCompileCache()
   const { pass, fail } = test.counts
-  return { file, passed: pass, failed: fail, output, cpu: cpuSeconds() - before, bytes: process.memoryUsage.rss() }
+  return { file, passed: pass, failed: test.results === undefined ? fail + 1 : fail, output, cpu: cpuSeconds() - before, bytes: process.memoryUsage.rss() }
 }
