@@ -3,9 +3,20 @@
 interface Entry<V> {
   readonly value: V
   readonly weight: number
+  /** When it is forgotten, by the clock of the cache. */
+  readonly until: number
   /** Asked for since it was last passed over. */
   used: boolean
 }
+
+interface Expiry {
+  /** Milliseconds that an entry is kept after it was set; it takes its room until it is replaced or has to make room. */
+  readonly maxAgeMs: number
+  /** Milliseconds of a clock that is never set back. */
+  readonly now?: () => number
+}
+
+const never: Expiry = { maxAgeMs: Infinity }
 
 /**
  * A map bounded in total weight, for what is asked for with every request. What has not been asked for goes first, oldest
@@ -16,15 +27,19 @@ export class BoundedCache<V> {
   readonly #entries = new Map<string, Entry<V>>()
   readonly #maxWeight: number
   readonly #evicted: (value: V) => void
+  readonly #maxAgeMs: number
+  readonly #now: () => number
   #weight = 0
 
   /**
    * @param maxWeight in the unit of `set`'s weight (bytes, or 1 per entry).
    * @param evicted is called with each value that has to make room; not with those deleted, replaced or swept
    */
-  constructor(maxWeight: number, evicted: (value: V) => void = () => undefined) {
+  constructor(maxWeight: number, evicted: (value: V) => void = () => undefined, { maxAgeMs, now = () => performance.now() }: Expiry = never) {
     this.#maxWeight = maxWeight
     this.#evicted = evicted
+    this.#maxAgeMs = maxAgeMs
+    this.#now = now
   }
 
   get size(): number {
@@ -32,7 +47,7 @@ export class BoundedCache<V> {
   }
 
   get(key: string): V | undefined {
-    const entry = this.#entries.get(key)
+    const entry = this.#found(key)
     if (entry === undefined) return undefined
     entry.used = true
     return entry.value
@@ -40,7 +55,7 @@ export class BoundedCache<V> {
 
   /** Without its being asked for. */
   peek(key: string): V | undefined {
-    return this.#entries.get(key)?.value
+    return this.#found(key)?.value
   }
 
   /** A value heavier than the whole cache is not kept. */
@@ -48,7 +63,8 @@ export class BoundedCache<V> {
     this.delete(key)
     if (weight > this.#maxWeight) return
     this.#makeRoom(weight)
-    this.#entries.set(key, { value, weight, used: false })
+    const until = this.#maxAgeMs === Infinity ? Infinity : this.#now() + this.#maxAgeMs
+    this.#entries.set(key, { value, weight, until, used: false })
     this.#weight += weight
   }
 
@@ -86,6 +102,11 @@ export class BoundedCache<V> {
   clear(): void {
     this.#entries.clear()
     this.#weight = 0
+  }
+
+  #found(key: string): Entry<V> | undefined {
+    const entry = this.#entries.get(key)
+    return entry === undefined || entry.until === Infinity || entry.until > this.#now() ? entry : undefined
   }
 
   #makeRoom(weight: number): void {

@@ -103,37 +103,10 @@ const MAX_ENTRIES = 10_000
  */
 export class SettingsCache {
   readonly cors = new CorsKnowledge()
-  readonly #encryption = new Timed<BucketEncryption | null>(ENCRYPTION_MS)
+  readonly #encryption = new BoundedCache<BucketEncryption | null>(MAX_ENTRIES, undefined, { maxAgeMs: ENCRYPTION_MS })
 
   /** null: the bucket has no default of its own. */
-  get encryption(): Timed<BucketEncryption | null> {
+  get encryption(): BoundedCache<BucketEncryption | null> {
     return this.#encryption
-  }
-}
-
-/** A bounded map whose entries are forgotten after a time. */
-class Timed<V> {
-  readonly #entries = new Map<string, { readonly value: V; readonly until: number }>()
-  readonly #ms: number
-
-  /** @param ms milliseconds an entry is kept. */
-  constructor(ms: number) {
-    this.#ms = ms
-  }
-
-  get(key: string): V | undefined {
-    const entry = this.#entries.get(key)
-    return entry !== undefined && entry.until > performance.now() ? entry.value : undefined
-  }
-
-  set(key: string, value: V): void {
-    this.#entries.delete(key)
-    this.#entries.set(key, { value, until: performance.now() + this.#ms })
-    const [oldest] = this.#entries.keys()
-    if (this.#entries.size > MAX_ENTRIES && oldest !== undefined) this.#entries.delete(oldest)
-  }
-
-  delete(key: string): void {
-    this.#entries.delete(key)
   }
 }

@@ -77,3 +77,18 @@ await t.test('sweep drops what is stale, and its weight', async (t) => {
   cache.clear()
   t.equal(cache.size, 0)
 })
+
+await t.test('what is too old is not found, and a new value counts from anew', (t) => {
+  let now = 0
+  const cache = new BoundedCache<number | null>(2, undefined, { maxAgeMs: 10, now: () => now })
+  cache.set('a', null)
+  now = 9
+  t.equal(cache.get('a'), null)
+  now = 10
+  t.equal(cache.get('a'), undefined)
+  t.equal(cache.peek('a'), undefined)
+  cache.set('a', 1)
+  now = 19
+  t.equal(cache.get('a'), 1)
+  t.end()
+})
