@@ -1,5 +1,5 @@
 // Vectors of the records in the state bucket (docs/MULTIPART-STATE.md).
-import { commitmentOf, derive, fields, partRecordKeyOf, sha256, sized, u16, u64, u8, wrap } from './writer.ts'
+import { commitmentOf, derive, fields, partRecordKeyOf, sha256, sized, storedPartSize, storedSize, u16, u64, u8, wrap } from './writer.ts'
 import { checksum, place, type Vector } from './objects.ts'
 
 const uploadId = '2~upload.1'
@@ -10,7 +10,7 @@ const upload = sha256(fields('sealgate/v1/upload', place.realm, place.bucket, pl
 
 /** All of them, by name. */
 export function records(): ReadonlyMap<string, Vector> {
-  return new Map([...uploadRecords(), ...partRecords(), ...bucketRecords(), ...hashes()])
+  return new Map([...uploadRecords(), ...partRecords(), ...bucketRecords(), ...hashes(), ...equalParts()])
 }
 
 interface UploadOptions {
@@ -213,4 +213,26 @@ function hashes(): [string, Vector][] {
     equalSize: 5_244_320,
     equal: hex(u64(5_244_320))
   }]]
+}
+
+/** How parts and tail are cut for stores that want equal parts: numbers and sizes of what goes upstream. */
+function equalParts(): [string, Vector][] {
+  const mib8 = 8 * 1024 * 1024
+  const size = storedPartSize(mib8)
+  const make = (name: string, description: string, lengths: readonly number[]): [string, Vector] => {
+    const stored = lengths.map(storedPartSize)
+    const total = storedSize(lengths.reduce((sum, length) => sum + length, 0))
+    const last = lengths.length
+    // A last part of the equal size is upstream already; another one waits, and goes up with the tail.
+    const whole = stored.at(-1) === size ? last : last - 1
+    const left = total - whole * size
+    const pieces = Array.from({ length: whole }, (_, i) => ({ number: i + 1, size }))
+    for (let at = 0; at < left; at += size) pieces.push({ number: pieces.length + 1, size: Math.min(size, left - at) })
+    return [`equal-parts-${name}`, { description, kind: 'equal-parts', expect: 'success', equalSize: size, lengths, stored, bodySize: total, upstream: pieces }]
+  }
+  return [
+    make('last-smaller', 'a smaller last part and the tail are one piece', [mib8, mib8, 1_000_000]),
+    make('last-cut', 'a last part that is nearly as large, and the tail, are two pieces', [mib8, mib8, mib8 - 100]),
+    make('last-equal', 'the last part has the equal size, and the tail is a piece of its own', [mib8, mib8])
+  ]
 }
