@@ -46,7 +46,7 @@ export interface Attributes {
   readonly md5: Buffer | null
   /** At most two. */
   readonly checksums: readonly Checksum[]
-  /** Digests that came after the metadata stand in the manifest. */
+  /** Digests that arrived after the metadata are in the manifest. */
   readonly digestsInManifest: boolean
   readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
   readonly metadata: ObjectMetadata
@@ -54,7 +54,7 @@ export interface Attributes {
   readonly isPublic: boolean
 }
 
-/** What describes the object: sealed with its key, or left with the store in clear and bound by `metadataDigest`, 16 bytes. */
+/** What describes the object: sealed with its key, or left with the store in plaintext and bound by `metadataDigest`, 16 bytes. */
 type ObjectMetadata =
   | { readonly kind: 'sealed'; readonly entries: readonly MetadataEntry[] }
   | { readonly kind: 'clear'; readonly digest: Buffer }
@@ -102,7 +102,7 @@ export function parseSse(code: number, kind: EnvelopeErrorKind): SseMode {
   return mode
 }
 
-/** 0 stands for no algorithm. */
+/** 0: no algorithm. */
 export function checksumCode(algorithm: ChecksumName | null): number {
   return algorithm === null ? 0 : checksumCodes[algorithm].code
 }
@@ -115,7 +115,7 @@ export function parseChecksumCode(code: number, kind: EnvelopeErrorKind): Checks
   return algorithm
 }
 
-/** 0 stands for no type. */
+/** 0: no type. */
 export function checksumTypeCode(type: ChecksumKind | null): number {
   return type === null ? 0 : typeCodes[type]
 }

@@ -23,7 +23,7 @@ export class DataKey {
   readonly secret: KeyObject
   /** Input key of Tink's streams. */
   readonly stream: KeyObject
-  /** 32 bytes, stored in clear. */
+  /** 32 bytes, stored in plaintext. */
   readonly commitment: Buffer
 
   private constructor(secret: KeyObject) {

@@ -65,7 +65,7 @@ export class ByteWriter {
   }
 }
 
-/** Reads such a layout. Whatever is missing, surplus or out of bounds throws an EnvelopeError of the kind given. */
+/** Reads such a layout. Everything missing, surplus or out of bounds throws an EnvelopeError of the kind given. */
 export class ByteReader {
   readonly #source: Buffer
   readonly #kind: EnvelopeErrorKind
@@ -128,7 +128,7 @@ export class ByteReader {
 }
 
 /**
- * What failed (docs/FORMAT.md, Test vectors). For metrics and tests; a client is never told.
+ * What failed (docs/FORMAT.md, Test vectors). For metrics and tests; never sent to a client.
  * `format`: envelope or attributes do not parse · `place`: bound to another bucket · `box`: a wrap does not open ·
  * `commitment`: other data key than the stored commitment says · `length`: stored size or byte count ·
  * `header`: stored stream header · `segment`: a tag · `truncated`, `trailing`: bytes missing or surplus ·
@@ -165,7 +165,7 @@ export class EnvelopeError extends Error {
   }
 }
 
-/** Shared by every transfer; nobody may write to it. */
+/** Shared by every transfer; must not be written to. */
 const block = Buffer.alloc(65536)
 
 /** That many zeros, as views on one shared buffer. */

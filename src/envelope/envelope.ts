@@ -28,7 +28,7 @@ const MAX_ENVELOPE_CHARACTERS = 9216
 export type EnvelopeKind = keyof typeof kindCodes
 /** Kinds that have a body, and a manifest in it. */
 export type BodyKind = Exclude<EnvelopeKind, 'empty'>
-/** What a bucket key serves, which its provider's context says too: every object of its bucket, or this one alone. */
+/** What a bucket key serves, as in its provider's context: every object of its bucket, or this one alone. */
 export type KeyScope = keyof typeof scopeCodes
 
 /** Where an object is bound to. An object moved elsewhere behind the gateway's back does not open. */
@@ -89,7 +89,7 @@ export function sealEnvelope(input: SealEnvelopeInput): string {
 }
 
 /**
- * The same envelope with its bucket key wrapped anew: blob and key id are the provider's to bind, so the box stays valid as
+ * The same envelope with its bucket key wrapped again: blob and key id are the provider's to bind, so the box stays valid as
  * it is, and the bucket key need not be known (docs/FORMAT.md, Metadata).
  * @param blob the same bucket key, wrapped for the same context. @throws RangeError for one of an impossible size.
  */
@@ -151,7 +151,7 @@ export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): 
 }
 
 /**
- * Bytes of plaintext, as the stored size says and the envelope allows. For multipart objects the manifest has yet to agree.
+ * Bytes of plaintext, computed from the stored size as the envelope allows. For multipart objects the manifest has yet to agree.
  * @throws EnvelopeError `length`: no other object can be cut to nothing, and no empty one given a body.
  */
 export function sizeOf({ kind }: Envelope, attributes: Attributes, storedSize: number): number {

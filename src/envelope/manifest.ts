@@ -50,7 +50,7 @@ export interface ManifestPart {
   readonly checksum: Buffer | null
 }
 
-/** What a manifest says of a single: the digests that came after the metadata. */
+/** The contents of the manifest of a single: the digests that arrived after the metadata. */
 export interface SingleContents {
   readonly kind: 'single'
   /** Bytes. */
@@ -59,7 +59,7 @@ export interface SingleContents {
   readonly checksums: readonly Checksum[]
 }
 
-/** What a manifest says of a multipart object. */
+/** The contents of the manifest of a multipart object. */
 export interface MultipartContents {
   readonly kind: 'multipart'
   readonly checksums: readonly Checksum[]
@@ -129,11 +129,11 @@ function extent(contents: SingleContents | MultipartContents, geometry: Geometry
 }
 
 /**
- * Opens manifest and footer from the last bytes of a body, and checks the zeros among them. Nothing is allocated by what the
- * footer says before it is bounded.
+ * Opens manifest and footer from the last bytes of a body, and checks the zeros among them. No size from
+ * the footer is used before it is bounded.
  * @param suffix the last bytes of the body; 65,536 have the whole tail of a single and the manifest of some 490 parts or more.
  * @param storedSize whole stored size of the body in bytes.
- * @param kind what the envelope says.
+ * @param kind of the envelope.
  * @throws EnvelopeError `length` (stored size outside of the size law, or not that of the parts), `footer`, `manifest`, `zeros`.
  */
 export function openTail(

@@ -172,7 +172,7 @@ export class RangeOpener {
     this.#take = piece.take
   }
 
-  /** Takes from the front what belongs together, and says how much. */
+  /** Takes the next complete piece from the front. @returns its size */
   #consume(bytes: Buffer, out: Buffer[]): number {
     if (this.#streamMissing > 0) {
       const stream = bytes.subarray(0, this.#streamMissing)

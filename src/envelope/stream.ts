@@ -16,8 +16,8 @@ export interface SegmentSealerInput {
 
 /**
  * Seals one stream: plaintext in, Tink ciphertext out, in buffers of one stored segment. Salt and nonce prefix are always
- * fresh and cannot be given, so that no (key, nonce) pair can repeat. The last segment comes out of `final` alone: whatever
- * makes a caller not call it leaves a stream that never opens.
+ * fresh and cannot be given, so that no (key, nonce) pair can repeat. The last segment comes out of `final` alone: a caller that
+ * does not call it leaves a stream that never opens.
  */
 export class SegmentSealer {
   /** 40 bytes, to be kept in the envelope or manifest. */
@@ -156,7 +156,7 @@ export class SegmentOpener {
     return [this.#plaintext()]
   }
 
-  /** Takes from the front what belongs together, and says how much. */
+  /** Takes the next complete piece from the front. @returns its size */
   #take(bytes: Buffer): number {
     if (this.#headerMissing > 0) return this.#takeHeader(bytes)
     if (this.#missing > 0) return this.#takeCiphertext(bytes)
@@ -190,10 +190,10 @@ export class SegmentOpener {
     return piece.length
   }
 
-  /** Room for all of the current segment, begun with what has come of it. */
-  #wholeSegment(begun: Buffer): Buffer {
+  /** Room for all of the current segment, with its bytes so far. */
+  #wholeSegment(first: Buffer): Buffer {
     const segment = Buffer.allocUnsafeSlow(this.#segments.size(this.#index))
-    begun.copy(segment)
+    first.copy(segment)
     return segment
   }
 
@@ -206,7 +206,7 @@ export class SegmentOpener {
     }
   }
 
-  /** Gives out the verified segment and goes on to the next. */
+  /** Returns the verified segment and moves to the next. */
   #advance(): Buffer {
     const plaintext = this.#plaintext()
     this.#index += 1

@@ -35,8 +35,8 @@ export function completedListHash(parts: readonly { readonly number: number; rea
 }
 
 /**
- * The visible ETag of a part where ETags are opaque, without quotes (docs/FORMAT.md, ETags): names the attempt, and tells
- * nothing of the plaintext.
+ * The visible ETag of a part where ETags are opaque, without quotes (docs/FORMAT.md, ETags): names the attempt, and depends
+ * on nothing of the plaintext.
  * @param header 40 bytes of the attempt's stream.
  */
 export function attemptEtag(header: Buffer): string {
@@ -119,7 +119,7 @@ export interface UploadRecord {
   readonly scope: KeyScope
   /** The client's KMS encryption context. */
   readonly requestContext: Readonly<Record<string, string>>
-  /** In clear, so that what is left of an upload can be told to belong to nothing; the name of the record is a hash. */
+  /** In plaintext, so that remains of an upload can be recognised; the name of the record is only a hash. */
   readonly names: { readonly bucket: string; readonly objectKey: string; readonly uploadId: string }
   readonly box: Buffer
 }

@@ -33,7 +33,7 @@ interface PartCopies {
  * CopyObject (5 GiB; AWS API, UploadPartCopy). Given up, it leaves nothing behind; killed, it leaves an upload that a
  * lifecycle rule for incomplete uploads removes.
  * @returns the ETag of the new object; null when it was given up because something changed.
- * @throws S3Error what the store says.
+ * @throws S3Error the store's error.
  */
 export async function copyInParts(bucket: BucketClient, copies: PartCopies): Promise<string | null> {
   const { key } = copies

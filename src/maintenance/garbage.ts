@@ -27,7 +27,7 @@ export interface Collection {
 export interface Collected {
   /** Uploads the store still knows, or that have changed lately: kept. */
   live: number
-  /** Uploads of which it cannot be told: another realm, other credentials, a record that does not parse. Kept. */
+  /** Uploads whose state is not known: another realm, other credentials, a record that does not parse. Kept. */
   unknown: number
   /** Uploads that are over. */
   dead: number
@@ -38,7 +38,8 @@ export interface Collected {
 }
 
 /**
- * Removes from the state bucket what belongs to no upload that the store knows and is older than the grace (docs/MULTIPART-STATE.md). An upload's state goes as a whole or not at all, its record last: what is interrupted goes on next time.
+ * Removes from the state bucket what belongs to no upload that the store knows and is older than the grace (docs/FORMAT.md, Multipart
+ * state). All state of an upload is removed, its record last, so that an interrupted run is completed by the next.
  */
 export async function collectGarbage(collection: Collection): Promise<Collected> {
   const collected: Collected = { live: 0, unknown: 0, dead: 0, removed: 0, failed: 0 }
@@ -93,7 +94,7 @@ type Fate = 'live' | 'unknown' | 'dead'
 
 async function status(collection: Collection, directory: string, listed: boolean): Promise<Fate> {
   const body = await collection.state.get(`${directory}upload`)
-  // Without its record nobody can go on with an upload; of one that is listed, and not there, the next run will know.
+  // Without its record an upload cannot continue. One that is listed and has no record may just have been created: left to the next run.
   if (body === null) return listed ? 'unknown' : 'dead'
   const record = parsed(body)
   if (record === null) return 'unknown'

@@ -39,14 +39,14 @@ export interface UsageOptions {
   /** Every version, not the current ones alone. */
   readonly versions: boolean
   readonly concurrency: number
-  /** Told of every object that has been looked at. */
+  /** Called for every object that has been examined. */
   readonly onObject?: () => void
 }
 
 /**
- * Counts objects and stored bytes by the key id that stands readable beside each object. Nothing is unwrapped, so it works
+ * Counts objects and stored bytes by the key id in the metadata of each object. Nothing is unwrapped, so it works
  * for keys that are lost, too.
- * @throws S3Error what the store says.
+ * @throws S3Error the store's error.
  */
 export async function countKeyUsage(bucket: BucketClient, { prefix, versions, concurrency, onObject }: UsageOptions): Promise<KeyCounts> {
   const counts = new KeyCounts()

@@ -44,7 +44,7 @@ export interface Rewrapped {
 
 /**
  * Re-wraps the current version of every object under a prefix that is not under the current version of its target key.
- * Keeps no state: whatever is already there is skipped, so it may be stopped and begun again at any time.
+ * Keeps no state: objects that are done are skipped, so it may be stopped and started again at any time.
  * @throws S3Error when the bucket cannot be listed or object after object fails; signal.reason when stopped.
  */
 export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewrapped> {
@@ -123,7 +123,7 @@ interface DefaultJob {
  * Brings the default encryption of a bucket, which lies sealed in the state bucket, under the target key: under a key that was
  * disabled it would keep every write out.
  * @returns false when there is none or it is under the current key already.
- * @throws S3Error PreconditionFailed when it was set anew meanwhile; of the key providers.
+ * @throws S3Error PreconditionFailed when it was changed meanwhile; of the key providers.
  */
 export async function rewrapDefault(job: DefaultJob): Promise<boolean> {
   const { state, place, keys, pins, target, conditions, use } = job

@@ -68,7 +68,7 @@ interface Found {
 
 /**
  * Brings the current version of one object under its target key, by a copy onto itself that is tied to what was read. Each
- * attempt begins anew with what is there now, so that a lost answer, a kill or a writer in between needs no memory. Counted as
+ * attempt starts from the current object, so that a lost answer, a kill or a concurrent writer needs no memory. Counted as
  * done only when a HEAD shows the new envelope.
  * @param signal ends it before a copy has begun; a copy that has begun is brought to its end, with the tags that it loses, by all but the
  * signal of `job.bucket`: the store may carry it out late.
@@ -92,7 +92,7 @@ export async function rewrapObject(job: RewrapJob, key: string, signal: AbortSig
 
 interface Attempt {
   readonly result: Result
-  /** False: it was written to in between, and must be looked at again. */
+  /** False: it was overwritten meanwhile, and must be examined again. */
   readonly settled: boolean
 }
 
@@ -196,7 +196,7 @@ function sourceHeaders({ bucket, conditions }: RewrapJob, { key, etag, versionId
 }
 
 /**
- * Whether the object shows the new envelope. False when somebody has written since: then it is judged anew.
+ * Whether the object has the new envelope. False when it was overwritten since: then it is examined again.
  * @throws S3Error SealgateIntegrityError when the store shows the new envelope on another body.
  */
 async function stands({ bucket }: RewrapJob, { key, headers }: Found, { envelope, etag }: Copied): Promise<boolean> {
@@ -225,9 +225,9 @@ type Due = Extract<Verdict, { kind: 'rewrap' }>
 async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: EnvelopePlace, use: KeyUse): Promise<Header[]> {
   try {
     const { envelope, place, context } = storedEnvelope(headers, at)
-    const told = headers.get(CONTEXT_HEADER)
+    const encoded = headers.get(CONTEXT_HEADER)
     const wrapped = { keyId, blob: envelope.blob }
-    const own: Header[] = told === undefined ? [] : [[CONTEXT_HEADER, told]]
+    const own: Header[] = encoded === undefined ? [] : [[CONTEXT_HEADER, encoded]]
     if (to.provider.rewraps(keyId)) {
       const renewed = await to.provider.rewrap(wrapped, context, context, use)
       return [[KEY_ID_HEADER, renewed.keyId], [ENVELOPE_HEADER, replaceBlob(envelope, renewed.blob)], ...own]

@@ -12,8 +12,8 @@ interface Entry {
 }
 
 /**
- * For stores whose copies lose tags: the tags are written down in the state bucket before the copy and put again after it, so
- * that a kill in between loses nothing. Tags are not secret from the store: it keeps them in clear on the object, too.
+ * For stores whose copies lose tags: the tags are saved in the state bucket before the copy and set again after it, so
+ * that a kill in between loses nothing. Tags are not secret from the store: the object has them in plaintext, too.
  */
 export class TagJournal {
   readonly #state: BucketClient
@@ -24,7 +24,7 @@ export class TagJournal {
     this.#bucket = bucket
   }
 
-  /** Runs a copy of the object onto itself that loses its tags. @throws what the copy throws, or the store says. */
+  /** Runs a copy of the object onto itself that loses its tags. @throws what the copy throws, or the store's error. */
   async guard<T>(key: string, tags: readonly Tag[], copy: () => Promise<T>): Promise<T> {
     if (tags.length === 0) return copy()
     const entry: Entry = { bucket: this.#bucket.name, key, tags }

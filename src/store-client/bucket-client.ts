@@ -76,7 +76,7 @@ export class BucketClient {
     return new BucketClient(this.#upstream, this.name, signal, this.#refusal)
   }
 
-  /** The headers of an object; null when there is none (also under a delete marker). @throws S3Error what the store says. */
+  /** The headers of an object; null when there is none (also under a delete marker). @throws S3Error the store's error. */
   async head(key: string, versionId: string | null = null): Promise<HeaderList | null> {
     const { status, headers } = await this.answer({ method: 'HEAD', key, query: versionId === null ? [] : [['versionId', versionId]], retry: true })
     if (status === 404 || status === 405) return null
@@ -121,14 +121,14 @@ export class BucketClient {
     return document !== null && versioningStatus(document) === 'Enabled'
   }
 
-  /** The document of a successful answer. @throws S3Error what the store says, also inside a 200 (AWS API, CopyObject). */
+  /** The document of a successful answer. @throws S3Error the store's error, also inside a 200 (AWS API, CopyObject). */
   async document(sent: Sent): Promise<Buffer> {
     const answer = await this.answer(sent, upstreamDocument.maxBytes)
     if (answer.status >= 300 || answer.error !== null) throw this.#refusal(sent, answer)
     return answer.body
   }
 
-  /** As `document`; null for what the store says it does not have or does not know. What stands before it may say 404, too. */
+  /** As `document`; null where the store answers that it does not have or know it. A proxy in front of the store may answer 404, too. */
   async documentOrNull(sent: Sent): Promise<Buffer | null> {
     try {
       return await this.document(sent)

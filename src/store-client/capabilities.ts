@@ -7,7 +7,7 @@ import { probeTrailers } from './probe-trailers.ts'
 import { askBucketKind, ensureKindBucket } from './state-bucket.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 
-/** What was found out is found out anew after this: stores are upgraded, and taken back, under a running gateway. */
+/** Age after which findings are probed again: stores are upgraded and downgraded under a running gateway. */
 const EXPIRES_MS = 3_600_000
 /** A kind of bucket whose probe has failed is not probed again for this long. */
 const RETRY_MS = 60_000
@@ -15,7 +15,7 @@ const RETRY_MS = 60_000
 const PROBE_MS = 20_000
 
 type CapabilitiesOptions = Pick<Config['upstream'], 'stateBucket' | 'region' | 'checksum'> & {
-  /** What the operator says the store enforces, in every kind of bucket: goes before what was found. */
+  /** What the store enforces by configuration, in every kind of bucket: has precedence over findings. */
   readonly conditions?: Config['upstream']['conditions']
   /** Milliseconds of a clock that is never set back. */
   readonly now?: () => number
@@ -32,7 +32,7 @@ export interface CapabilityReport {
   readonly conditions: Conditions | null
   /** Seconds since it was found out; null: never. */
   readonly ageSeconds: number | null
-  /** Why it could not be found out; null: it was, or nobody has asked yet. */
+  /** Why the probe failed; null: it succeeded, or has not run yet. */
   readonly failure: string | null
   readonly diagnosis: Diagnosis | null
 }
@@ -76,7 +76,7 @@ export class Capabilities {
     this.#takesChecksums = options.checksum === null
   }
 
-  /** Whether the store has been asked at all. */
+  /** Whether the store has been probed. */
   get known(): boolean {
     return this.#stateKind !== null
   }
@@ -177,7 +177,7 @@ export class Capabilities {
   async #look(kind: BucketKind, bucket: string, region: string, signal: AbortSignal): Promise<Conditions> {
     if (bucket !== this.#options.stateBucket) await ensureKindBucket(this.#upstream, bucket, kind, region, signal)
     const conditions = await probeConditions(this.#upstream, bucket, signal)
-    // Whoever has changed it meanwhile has made the finding one of another kind.
+    // The bucket was changed during the probe: the finding may be of another kind.
     if (await askBucketKind(this.#upstream, bucket, undefined, signal) !== kind) {
       throw new S3Error('ServiceUnavailable', { message: `The bucket ${bucket} does not stay ${kind}.` })
     }

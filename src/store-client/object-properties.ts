@@ -12,7 +12,7 @@ const kept: ReadonlySet<string> = new Set([...systemMetadata, 'x-amz-storage-cla
 const replaced = new Set([ENVELOPE_HEADER, KEY_ID_HEADER, CONTEXT_HEADER])
 
 /**
- * Everything that describes an object, as a write says it. The envelope with its key id and context is the caller's.
+ * Everything that describes an object, as headers of a write. The envelope with its key id and context is the caller's.
  * @throws S3Error SealgateBadUpstream when the store holds metadata back that no header can carry: a copy would lose it.
  */
 export function describingHeaders(headers: HeaderList): Header[] {
@@ -24,7 +24,7 @@ export function describingHeaders(headers: HeaderList): Header[] {
     .map((name): Header => [name, headers.get(name) ?? ''])
 }
 
-/** Grants of the object beside its owner's, as headers of a write. Stores without ACLs have none. */
+/** Grants of the object other than its owner's, as headers of a write. Stores without ACLs have none. */
 export async function grantHeaders(bucket: BucketClient, key: string, versionId: string | null): Promise<Header[]> {
   const acl = await bucket.documentOrNull({ method: 'GET', key, query: subresource('acl', versionId), retry: true })
   return acl === null ? [] : grantsAsHeaders(acl)
@@ -33,7 +33,7 @@ export async function grantHeaders(bucket: BucketClient, key: string, versionId:
 /** The tags of an object; none where the store knows no tags. */
 export async function tagsOf(bucket: BucketClient, key: string, versionId: string | null): Promise<readonly Tag[]> {
   const document = await bucket.documentOrNull({ method: 'GET', key, query: subresource('tagging', versionId), retry: true })
-  // radosgw 16 answers with nothing at all for objects that came in parts.
+  // radosgw 16 answers with an empty body for objects that were uploaded in parts.
   return document === null || document.length === 0 ? [] : parseTagging(document, upstreamDocument)
 }
 
@@ -43,7 +43,7 @@ export function tagHeaders(tags: readonly Tag[]): Header[] {
   return pairs.length === 0 ? [] : [['x-amz-tagging', pairs.join('&')]]
 }
 
-/** PutObjectTagging on the current version. @throws S3Error what the store says. */
+/** PutObjectTagging on the current version. @throws S3Error the store's error. */
 export async function putTags(bucket: BucketClient, key: string, tags: readonly Tag[]): Promise<void> {
   const set = tags.map(([name, value]): XmlNode => ['Tag', [['Key', name], ['Value', value]]])
   const body = renderXml(['Tagging', [['TagSet', set]]])
@@ -57,7 +57,7 @@ function subresource(name: string, versionId: string | null): [string, string | 
 const ALL_USERS = 'http://acs.amazonaws.com/groups/global/AllUsers'
 const AUTHENTICATED_USERS = 'http://acs.amazonaws.com/groups/global/AuthenticatedUsers'
 
-/** Canned ACLs by the grants they stand for beside the owner's (AWS S3 User Guide, "Canned ACL"), since some stores know no others. */
+/** Canned ACLs by their grants other than the owner's (AWS S3 User Guide, "Canned ACL"), since some stores know no others. */
 const canned: Readonly<Record<string, string>> = {
   [`${ALL_USERS} READ`]: 'public-read',
   [`${ALL_USERS} READ,${ALL_USERS} WRITE`]: 'public-read-write',
@@ -75,7 +75,7 @@ const headerOfPermission: Readonly<Record<string, string>> = {
 /**
  * Headers that give a new object the grants of an AccessControlPolicy: no copy keeps those (AWS API, CopyObject). None for an
  * object that is its owner's alone, which is what stores without ACLs want, too.
- * @throws S3Error SealgateBadUpstream for a document or grant that cannot be said again: it must not be lost in silence.
+ * @throws S3Error SealgateBadUpstream for a document or grant that cannot be written as headers: it must not be lost silently.
  */
 export function grantsAsHeaders(acl: Buffer): Header[] {
   const document = parseXml(acl, upstreamDocument)
@@ -111,7 +111,7 @@ function readGrant(document: XmlDocument, grant: XmlElement): Grant {
   const id = childText(document, grantee, 'ID')
   const email = childText(document, grantee, 'EmailAddress')
   const named = uri !== null ? `uri="${uri}"` : id !== null ? `id="${id}"` : email !== null ? `emailAddress="${email}"` : null
-  if (named === null) throw new S3Error('SealgateBadUpstream', { message: 'The store names a grantee that cannot be said again.' })
+  if (named === null) throw new S3Error('SealgateBadUpstream', { message: 'The store names a grantee that cannot be written as a header.' })
   return { grantee: named, uri, permission }
 }
 

@@ -148,7 +148,7 @@ class Probe {
     return accepted(await finish(['if-match', etag]))
   }
 
-  /** Best effort: what stays behind has a name that says what it is. */
+  /** Best effort: what remains has a name that shows what it is. */
   async cleanUp(): Promise<void> {
     this.#bucket = this.#bucket.until(AbortSignal.timeout(CLEAN_UP_MS))
     const quietly = async (method: string, key: string, query: UpstreamRequest['query']): Promise<void> => {
@@ -200,7 +200,7 @@ class Probe {
   }
 }
 
-/** @throws S3Error when the answer says nothing about conditions: the store is ill */
+/** @throws S3Error when the answer shows nothing about conditions: the store has a fault */
 function refused(reply: Reply): boolean {
   // 409 ConditionalRequestConflict is a refusal too.
   if (reply.status === 412 || reply.status === 409) return true

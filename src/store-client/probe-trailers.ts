@@ -7,12 +7,12 @@ import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 import { BucketClient, type Answer } from './bucket-client.ts'
 
 const PROBE_BYTES = 70_000
-/** Milliseconds that a probe may take to remove what it wrote, also after its own time is over: nobody else finds an upload. */
+/** Milliseconds that a probe may take to remove what it wrote, also after its own time is over: an upload would remain for ever. */
 export const CLEAN_UP_MS = 5000
 
 /**
- * Makes sure, with an object and an upload in the state bucket, that the store takes bodies with a checksum behind them and takes the
- * frames off again: one that keeps them would acknowledge objects that nobody can open. Removes what it wrote.
+ * Makes sure, with an object and an upload in the state bucket, that the store accepts bodies with a trailing checksum and removes the
+ * frames: a store that keeps them would acknowledge objects that cannot be opened. Removes what it wrote.
  * @throws S3Error ServiceUnavailable when it does not, or when it gives no usable answer
  */
 export async function probeTrailers(upstream: Upstream, stateBucket: string, checksum: ChecksumAlgorithm, signal: AbortSignal): Promise<void> {
@@ -60,7 +60,7 @@ class TrailerProbe {
     await this.#compare('UploadPart')
   }
 
-  /** Best effort: what stays behind has a name that says what it is. */
+  /** Best effort: what remains has a name that shows what it is. */
   async cleanUp(): Promise<void> {
     this.#bucket = this.#bucket.until(AbortSignal.timeout(CLEAN_UP_MS))
     if (this.#uploadId !== null) await this.#send('DELETE', [['uploadId', this.#uploadId]]).catch(() => undefined)

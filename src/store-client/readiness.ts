@@ -11,7 +11,7 @@ const PROVE_EVERY_MS = 60_000
 export interface StoreChecksOptions {
   readonly stateBucket: string
   readonly region: string
-  /** Asks whether the store's address answers in TLS, where upstream.endpoint says http; null: it says https. */
+  /** Tests whether the store's address answers in TLS, where upstream.endpoint is http; null: it is https. */
   readonly speaksTls?: ((signal: AbortSignal) => Promise<boolean>) | null
   /** Told when the store refuses everything that is asked of it with the gateway's credentials. */
   readonly refused?: (code: string) => void
@@ -21,7 +21,7 @@ export interface StoreChecksOptions {
   readonly now?: () => number
 }
 
-/** The readiness checks of the store: whether it serves us at all, and whether the state bucket does its work. */
+/** The readiness checks of the store: whether it serves the gateway, and whether the state bucket can be used. */
 export class StoreChecks {
   readonly #upstream: Upstream
   readonly #options: StoreChecksOptions
@@ -39,7 +39,7 @@ export class StoreChecks {
   }
 
   /**
-   * The store answers and takes the gateway's credentials, whatever it says of the state bucket: not a HEAD, whose answer has no code.
+   * The store answers and accepts the gateway's credentials, with any answer about the state bucket. Not a HEAD, whose answer has no code.
    * @throws S3Error ServiceUnavailable, SealgateBadUpstream, SealgateUpstreamTimeout.
    */
   async store(signal: AbortSignal): Promise<void> {
@@ -90,7 +90,7 @@ export class StoreChecks {
     if (put.status !== 200) throw this.#unusable(`PUT answers ${put.status}`, put)
     const get = await this.#send({ method: 'GET', key, signal })
     if (get.status !== 200) throw this.#unusable(`GET answers ${get.status}`, get)
-    if (!get.body.equals(written)) throw this.#unusable('it gives back something else than was written', get)
+    if (!get.body.equals(written)) throw this.#unusable('it returns something else than was written', get)
     const removed = await this.#send({ method: 'DELETE', key, signal })
     if (removed.status !== 204 && removed.status !== 200) throw this.#unusable(`DELETE answers ${removed.status}`, removed)
   }

@@ -148,7 +148,7 @@ export async function askBucketKind(
 
 /**
  * Makes sure that the gateway's own bucket of a kind is there and of that kind; several instances may do so at once. A bucket that holds
- * anything and is of another kind is left alone: somebody else may use it.
+ * anything and is of another kind is left alone: it may be used by others.
  * @throws S3Error ServiceUnavailable naming the bucket when it can neither be used nor made
  */
 export async function ensureKindBucket(upstream: Upstream, name: string, kind: BucketKind, region: string, signal: AbortSignal): Promise<void> {

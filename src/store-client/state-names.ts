@@ -23,8 +23,8 @@ const MAX_SEGMENT = 255
 
 /**
  * @param sealed from sealPartRecord; cut by slashes where it is longer than a store may take in one piece.
- * @param time milliseconds since 1970 by the clock of this instance: stores tell times in whole seconds, and a part may be sent
- * twice in one. It only helps to tell which attempt is newer.
+ * @param time milliseconds since 1970 by the clock of this instance: stores list times in whole seconds, and a part may be sent
+ * twice in one. Used only to see which attempt is newer.
  */
 export function partRecordName(hash: Buffer, number: number, time: number, sealed: string): string {
   return `${partRecordsPrefix(hash)}${String(number).padStart(5, '0')}/${time.toString(16).padStart(12, '0')}/${cut(sealed)}`
