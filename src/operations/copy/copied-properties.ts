@@ -55,7 +55,7 @@ export async function copiedTags(ctx: OperationContext, source: CopySource, obje
   throw new S3Error('AccessDenied', {
     message: counted
       ? 'The source has tags, and the store does not let them be read (s3:GetObjectTagging): a copy would lose them.'
-      : 'This copy passes through the gateway, and the store does not tell whether the source has tags (s3:GetObjectTagging): a copy might lose them.'
+      : 'This copy passes through the gateway, and the store does not show whether the source has tags (s3:GetObjectTagging): a copy might lose them.'
   })
 }
 
