@@ -44,6 +44,8 @@ const form = (path: string, query: string): string => `GET\n${path}\n${query}\n\
 
 await t.test('the query is sorted by name, then by value, as encoded and as received', (t) => {
   t.same(forms('/b?b=2&a=2&a=10&c&a=1&B=1'), [form('/b', 'B=1&a=1&a=10&a=2&b=2&c=')])
+  t.same(forms('/b?b=1&a=1'), [form('/b', 'a=1&b=1')], 'two of them')
+  t.same(forms('/b?a=z&a=y'), [form('/b', 'a=y&a=z')], 'two of one name')
   t.same(forms('/b?a=2&a=2&X-Amz-Signature=x&a=1', [], [], 'X-Amz-Signature'), [form('/b', 'a=1&a=2&a=2')])
   t.same(forms('/b?a=x%2Fy'), [form('/b', 'a=x%2Fy')], 'nothing to encode: one form')
   t.same(forms('/b?a=x/y&b'), [form('/b', 'a=x%2Fy&b='), form('/b', 'a=x/y&b=')])
