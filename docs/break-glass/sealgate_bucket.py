@@ -97,8 +97,7 @@ class Service:
         try:
             connection.request(method, path + ('?' + query if query else ''), body or None, self.sign(method, path, query, headers, body))
             response = connection.getresponse()
-            content = response.read(most + 1)
-            require(len(content) <= most, 'the answer is longer than was asked for', StoreFailure)
+            content = read_bounded(response, most)
             if response.will_close:
                 self.forget()
             return response.status, response.getheaders(), content
@@ -126,6 +125,20 @@ class Service:
                 if attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(FIRST_WAIT * 2 ** attempt)
+
+
+def read_bounded(response, most):
+    """The body of an answer. In pieces: Python 3.9 allocates all that a read might give."""
+    pieces, size = [], 0
+    while True:
+        piece = response.read(min(1 << 20, response.length or 1 << 16))
+        if not piece:
+            # A read of a given size does not tell an answer that was cut from one that has ended.
+            require(not response.length, 'the answer was cut', Unavailable)
+            return b''.join(pieces)
+        size += len(piece)
+        require(size <= most, 'the answer is longer than was asked for', StoreFailure)
+        pieces.append(piece)
 
 
 def xml(content):

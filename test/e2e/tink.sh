@@ -26,7 +26,7 @@ log: { format: json }
 YAML
 sealgate serve --config "$work/sealgate.yaml" > "$work/log" &
 gateway_pid=$!
-for _ in $(seq 300); do
+for _ in $(seq 1000); do
   port=$(grep '"msg":"listening"' "$work/log" | grep -o '"port":[0-9]*' | head -1 | cut -d: -f2 || true)
   [ -n "$port" ] && break
   sleep 0.2
