@@ -25,7 +25,7 @@ const COMMITMENT_SIZE = 32
 const MAX_ENVELOPE_CHARACTERS = 9216
 
 /** `empty`: of 0 bytes, not uploaded in parts, and so without a body. */
-export type EnvelopeKind = keyof typeof kindCodes
+type EnvelopeKind = keyof typeof kindCodes
 /** Kinds that have a body, and a manifest in it. */
 export type BodyKind = Exclude<EnvelopeKind, 'empty'>
 /** What a bucket key serves, as in its provider's context: every object of its bucket, or this one alone. */
