@@ -3,6 +3,8 @@ import type { Diagnosis } from '../diagnosis.ts'
 import type { BucketKind } from '../config/config.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import { Finding, S3Error } from '../errors.ts'
+import { readAll } from '../http/stage.ts'
+import { parseErrorXml } from '../s3/error-document.ts'
 import { MOST_ROWS } from '../s3/page-turns.ts'
 import { renderXml, type XmlNode } from '../s3/xml.ts'
 import { BucketClient, versioningStatus, type Answer } from './bucket-client.ts'
@@ -53,10 +55,17 @@ export class StateBucket {
     throw stateUnusable(`GET answers ${status} ${error?.code ?? 'without an error document'}`, diagnosis)
   }
 
-  /** An object's bytes as they come, to be sent to the store again. @throws S3Error ServiceUnavailable when it is missing or not of this length. */
+  /**
+   * An object's bytes as they come, to be sent to the store again.
+   * @throws S3Error NoSuchKey when the store says plainly that there is none; ServiceUnavailable when it is not of this length.
+   */
   async open(key: string, length: number): Promise<Readable> {
     const { status, headers, body, diagnosis } = await this.#client.send({ method: 'GET', key, retry: true, pool: 'source' })
     if (status === 200 && headers.get('content-length') === String(length)) return body
+    // What stands before the store may answer 404, too.
+    if (status === 404 && parseErrorXml(await readAll(body, 65_536, () => stateUnusable('an error is too long')))?.code === 'NoSuchKey') {
+      throw new S3Error('NoSuchKey')
+    }
     body.destroy()
     throw stateUnusable(status === 200 ? 'a stored part has another length' : `GET answers ${status}`, diagnosis)
   }

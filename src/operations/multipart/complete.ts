@@ -5,9 +5,9 @@ import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Attempt } from './part-records.ts'
 import { type CompletedPart, clientDocument, parseCompletedParts } from '../../s3/documents.ts'
 import { type BucketContext, type OperationContext, type UploadContext, send } from '../context.ts'
-import { type Completed, completedAnswer, completedBefore } from './previous-completion.ts'
-import { type TailInput, type UpstreamPart, sendTail } from './send-tail.ts'
-import { type Upload, findUpload, noSuchUpload, refuseEqualParts, uploadHashOf } from './upload.ts'
+import { type Completed, completedAnswer, previousCompletion } from './previous-completion.ts'
+import { type UpstreamPart, sendTail } from './send-tail.ts'
+import { type Upload, noSuchUpload, openUpload, refuseEqualParts, uploadHashOf } from './upload.ts'
 import { md5OfMd5s } from '../../envelope/manifest.ts'
 import { completedListHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
@@ -17,7 +17,7 @@ import { readDocument } from '../request-body.ts'
 import { visibleEtag } from '../objects/sealed-object.ts'
 import { slowResponse, errorOfDocument, relayError, documentOf } from '../responses.ts'
 import { writeConditions } from '../objects/write-options.ts'
-import { checkObjectSize, selectParts, tailNumber, type PartState, readPartState, objectChecksum } from './select-parts.ts'
+import { checkObjectSize, selectParts, tailNumber, readPartState, objectChecksum } from './select-parts.ts'
 import { removeState } from './abort.ts'
 
 /**
@@ -60,7 +60,7 @@ async function complete(ctx: UploadContext, listed: readonly CompletedPart[]): P
   return ctx.services.completes.take(uploadHashOf(ctx).toString('hex'), async () => {
     for (let tries = 0;; tries += 1) {
       try {
-        return await tryOnce(ctx, listed, listHash)
+        return await completeOnce(ctx, listed, listHash)
       } catch (error) {
         if (!(error instanceof UploadChanged)) throw error
         const pause = AGAIN_MS[tries]
@@ -72,81 +72,63 @@ async function complete(ctx: UploadContext, listed: readonly CompletedPart[]): P
   })
 }
 
-async function tryOnce(ctx: UploadContext, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
-  const upload = await findUpload(ctx, 'fresh')
-  if (upload === null) return over(ctx, listHash)
-  const known = await readPartState(ctx, upload, listed)
-  if (known === null) return over(ctx, listHash)
-  const { parts, number } = await selectListed(ctx, upload, listed, known, listHash)
-  if ('headers' in parts) return parts
-  const size = parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0)
-  checkObjectSize(ctx, size)
+/**
+ * Whichever step finds that the upload is not what it was, an earlier Complete of the same list may be the reason: one whose answer was
+ * lost, or one through another instance. Then the object says so itself, and its answer is given again.
+ */
+async function completeOnce(ctx: UploadContext, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
+  try {
+    return await takeSteps(ctx, listed, listHash)
+  } catch (error) {
+    const code = error instanceof S3Error ? error.code : null
+    if (!(error instanceof UploadChanged) && code !== 'NoSuchUpload' && code !== 'InvalidPart') throw error
+    const before = await previousCompletion(ctx, listHash)
+    if (before === null) throw code === 'NoSuchUpload' ? noSuchUpload(ctx) : error
+    await removeState(ctx, uploadHashOf(ctx))
+    return before
+  }
+}
+
+/** @throws UploadChanged; S3Error NoSuchUpload and InvalidPart, also where another Complete has cleared away what was looked for. */
+async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
+  const upload = await openUpload(ctx, 'fresh')
+  const state = await readPartState(ctx, upload, listed)
+  const parts = selectParts(upload, listed, state)
+  checkObjectSize(ctx, parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0))
   const checksum = objectChecksum(ctx, upload, parts)
   const conditions = await writeConditions(ctx, 'complete')
-  const list = await tailOrOver(ctx, upload, { parts, held: known.held, checksum, listHash, number })
-  if (!Array.isArray(list)) return list
-  const outcome = await completeUpstream(ctx, list, conditions)
-  if ('failed' in outcome) return afterFailure(ctx, upload, list, listHash, outcome.failed)
+  const list = await sendTail(ctx, upload, { parts, held: state.held, checksum, listHash, number: tailNumber(parts, state) }).catch((error: unknown) => {
+    // A small last part that waited in the state bucket, and was cleared away; an upload that radosgw is completing.
+    throw error instanceof S3Error && error.code === 'NoSuchKey' ? new UploadChanged(error) : error
+  })
+  const made = await completeUpstream(ctx, upload, list, conditions)
   const answer = completedAnswer(ctx, {
-    etag: await etagOf(ctx, parts, outcome),
+    etag: await etagOf(ctx, parts, made),
     checksums: checksum === null ? [] : [checksum],
     parts: parts.length,
-    headers: [...downstreamHeaders(outcome.response.headers, 'written'), ...upload.encryptionHeaders]
+    headers: [...downstreamHeaders(made.response.headers, 'written'), ...upload.encryptionHeaders]
   })
   await removeState(ctx, upload.hash)
   return answer
 }
 
-/** The store knows no such upload: it was completed before, or never was. */
-async function over(ctx: UploadContext, listHash: Buffer): Promise<Completed> {
-  const before = await completedBefore(ctx, listHash)
-  if (before === null) throw noSuchUpload(ctx)
-  await removeState(ctx, uploadHashOf(ctx))
-  return before
+interface Made {
+  readonly response: UpstreamResponse
+  /** As the store's document says it; radosgw 16 says none. */
+  readonly etag: string
 }
 
-/** A part that is missing may have been cleared away by another instance that was quicker with the same list. */
-async function selectListed(
+/** The store's Complete. Errors may stand inside of a 200 (AWS API, CompleteMultipartUpload). @throws as `refusalOf`. */
+async function completeUpstream(
   ctx: UploadContext,
   upload: Upload,
-  listed: readonly CompletedPart[],
-  known: PartState,
-  listHash: Buffer
-): Promise<{ readonly parts: readonly Attempt[] | Completed; readonly number: number }> {
-  try {
-    const parts = selectParts(upload, listed, known)
-    return { parts, number: tailNumber(parts, known) }
-  } catch (error) {
-    const before = error instanceof S3Error && error.code === 'InvalidPart' ? await completedBefore(ctx, listHash) : null
-    if (before === null) throw error
-    return { parts: before, number: 0 }
-  }
-}
-
-/** Between the list of parts and the tail another instance may have been quicker with the same list, too. */
-async function tailOrOver(ctx: UploadContext, upload: Upload, input: TailInput): Promise<UpstreamPart[] | Completed> {
-  try {
-    return await sendTail(ctx, upload, input)
-  } catch (error) {
-    if (error instanceof S3Error && error.code === 'NoSuchUpload') return over(ctx, input.listHash)
-    // A small last part that waited in the state bucket, and was cleared away.
-    if (error instanceof S3Error && error.code === 'NoSuchKey') throw new UploadChanged(error)
-    throw error
-  }
-}
-
-type Outcome = { readonly response: UpstreamResponse; readonly etag: string } | { readonly failed: S3Error }
-
-/** The store's Complete. Errors may stand inside of a 200 (AWS API, CompleteMultipartUpload). */
-async function completeUpstream(
-  ctx: OperationContext,
   list: readonly UpstreamPart[],
   conditions: readonly (readonly [string, string])[]
-): Promise<Outcome> {
+): Promise<Made> {
   const body = renderXml(['CompleteMultipartUpload', list.map(partNode)])
   const response = await send(ctx, {
     method: 'POST',
-    query: [['uploadId', ctx.operation.uploadId]],
+    query: [['uploadId', upload.id]],
     headers: [
       ...upstreamHeaders(ctx.request.headers, 'document').filter(([name]) => name !== 'content-type'),
       ['content-type', 'application/xml'],
@@ -155,13 +137,27 @@ async function completeUpstream(
     body,
     contentLength: body.length
   })
-  if (response.status >= 300) return { failed: await relayError(ctx, response) }
+  if (response.status >= 300) throw refusalOf(upload, list, await relayError(ctx, response))
   const document = await documentOf(response)
   const failed = errorOfDocument(document, response)
-  if (failed !== null) return { failed }
+  if (failed !== null) throw refusalOf(upload, list, failed)
   const parsed = parseXml(document, upstreamDocument)
   if (parsed.root.name !== 'CompleteMultipartUploadResult') throw new S3Error('SealgateBadUpstream')
   return { response, etag: childText(parsed, parsed.root, 'ETag') ?? '' }
+}
+
+/** InternalError, NoSuchKey: what radosgw answers while another Complete of the upload is under way. */
+const changedCodes: ReadonlySet<string> = new Set(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'InternalError', 'NoSuchKey'])
+
+/** What the store refuses of a list that was checked against it is the doing of somebody who was quicker, not of the client. */
+function refusalOf({ settings }: Upload, list: readonly UpstreamPart[], failed: S3Error): S3Error | UploadChanged {
+  if (failed.code === 'InvalidPartOrder' && settings.storedChecksum !== null && list.some(({ number }, i) => number !== i + 1)) {
+    return new S3Error('InvalidPartOrder', {
+      message: 'The store behind this gateway demands part numbers that start at 1 and are consecutive, and no part uploaded above the last one listed.',
+      cause: failed
+    })
+  }
+  return changedCodes.has(failed.code) ? new UploadChanged(failed) : failed
 }
 
 /** The checksum of each part is demanded where the upload was created with one (AWS API, CompleteMultipartUpload). */
@@ -169,32 +165,8 @@ function partNode({ number, etag, checksum }: UpstreamPart): XmlNode {
   return ['Part', [['PartNumber', String(number)], ['ETag', `"${etag}"`], ...checksum === null ? [] : [checksum]]]
 }
 
-/** What the store refuses of a list that was checked against it is the doing of somebody who was quicker, not of the client. */
-async function afterFailure(
-  ctx: UploadContext,
-  { settings }: Upload,
-  list: readonly UpstreamPart[],
-  listHash: Buffer,
-  failed: S3Error
-): Promise<Completed> {
-  if (failed.code === 'NoSuchUpload') return over(ctx, listHash)
-  if (failed.code === 'InvalidPartOrder' && settings.storedChecksum !== null && list.some(({ number }, i) => number !== i + 1)) {
-    throw new S3Error('InvalidPartOrder', {
-      message: 'The store behind this gateway demands part numbers that start at 1 and are consecutive, and no part uploaded above the last one listed.',
-      cause: failed
-    })
-  }
-  if (!changedCodes.has(failed.code)) throw failed
-  const before = await completedBefore(ctx, listHash)
-  if (before !== null) return before
-  throw new UploadChanged(failed)
-}
-
-/** InternalError, NoSuchKey: what radosgw answers while another Complete of the upload is under way. */
-const changedCodes: ReadonlySet<string> = new Set(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'InternalError', 'NoSuchKey'])
-
 /** MD5 of the parts' MD5s, or what follows from the store's ETag; radosgw 16 gives an empty one, so it is asked for. */
-async function etagOf(ctx: BucketContext, parts: readonly Attempt[], { response, etag }: Exclude<Outcome, { failed: S3Error }>): Promise<string> {
+async function etagOf(ctx: BucketContext, parts: readonly Attempt[], { response, etag }: Made): Promise<string> {
   const md5 = md5OfMd5s(parts)
   const shown = md5 === null ? null : `${md5.toString('hex')}-${parts.length}`
   const needed = ctx.policy.etag === 'opaque' || shown === null

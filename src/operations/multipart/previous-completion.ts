@@ -18,7 +18,7 @@ import { slowResponse } from '../responses.ts'
  * @returns null when the object is not there or of another making.
  * @throws S3Error ServiceUnavailable when it cannot be told: the client may ask again, and is at no fault.
  */
-export async function completedBefore(ctx: UploadContext, listHash: Buffer): Promise<Completed | null> {
+export async function previousCompletion(ctx: UploadContext, listHash: Buffer): Promise<Completed | null> {
   const inspected = await inspectIfThere(ctx)
   if (inspected?.object.kind !== 'sealed' || inspected.manifest === null) return null
   const { object, manifest } = inspected

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CompletedPart } from '../../s3/documents.ts'
-import type { Upload } from './upload.ts'
+import { type Upload, noSuchUpload } from './upload.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
-import { type OperationContext, header } from '../context.ts'
+import { type OperationContext, type UploadContext, header } from '../context.ts'
 import { type Attempt, type RecordedParts, readPartRecords } from './part-records.ts'
 import { type HeldPart, listHeldParts, unlessDenied } from './upstream-parts.ts'
 import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
@@ -107,25 +107,26 @@ function declaredChecksum(ctx: OperationContext): DeclaredChecksum | null {
 const LOOK_AGAIN_MS = [250, 750, 2000]
 
 /**
- * What the records and the store say of the parts in the client's list; null when the store knows no such upload. A store that has
+ * What the records and the store say of the parts in the client's list. A store that has
  * just carried out an earlier try late holds a part whose record is being written: then both are looked at again.
+ * @throws S3Error NoSuchUpload when the store knows no such upload.
  */
-export async function readPartState(ctx: OperationContext, upload: Upload, listed: readonly CompletedPart[]): Promise<PartState | null> {
+export async function readPartState(ctx: UploadContext, upload: Upload, listed: readonly CompletedPart[]): Promise<PartState> {
   const named = new Map(listed.map(({ partNumber, etag }) => [partNumber, etag]))
-  for (const pause of [...LOOK_AGAIN_MS, null]) {
+  for (let looks = 0;; looks += 1) {
     const [recorded, held] = await both(
       ctx.signal,
       (signal) => readPartRecords({ ...ctx, signal }, upload, { named }),
       (signal) => unlessDenied(listHeldParts({ ...ctx, signal }))
     )
-    if (held === null) return null
+    if (held === null) throw noSuchUpload(ctx)
     if (held === 'denied') return onRecordsAlone(ctx, upload, recorded, listed)
     const known = { ...recorded, held: held.parts }
-    if (pause === null || !listed.some((part) => lacksRecord(part, known))) return known
+    const pause = LOOK_AGAIN_MS[looks]
+    if (pause === undefined || !listed.some((part) => lacksRecord(part, known))) return known
     // When the client goes away, the next request to the store says so.
     await delay(pause, undefined, { signal: ctx.signal }).catch(() => undefined)
   }
-  return null
 }
 
 /**

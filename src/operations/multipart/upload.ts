@@ -46,22 +46,16 @@ export function stateBucketOf(ctx: OperationContext, signal: AbortSignal = ctx.s
 }
 
 /**
- * Opens the record of the upload this request names; null when there is none. The record is never updated, so a cached one
- * is right as long as the upload lives; whether it does the store says when the request reaches it.
+ * Opens the record of the upload this request names. The record is never updated, so a cached one is right as long as the upload lives;
+ * whether it does the store says when the request reaches it.
  * @param source `fresh`: whoever relies on the record alone must see that it is still there.
- * @throws S3Error SealgateIntegrityError, InvalidRequest for a customer's key that is missing or wrong, the errors of key providers.
+ * @throws S3Error NoSuchUpload, SealgateIntegrityError, InvalidRequest for a customer's key that is missing or wrong, the errors of key providers.
  */
-export async function findUpload(ctx: UploadContext, source: 'cached' | 'fresh'): Promise<Upload | null> {
+export async function openUpload(ctx: UploadContext, source: 'cached' | 'fresh'): Promise<Upload> {
   const hash = uploadHashOf(ctx)
   const record = (source === 'cached' ? ctx.services.objects.upload(hash) : undefined) ?? await readRecord(ctx, hash)
-  return record === null ? null : openRecord(ctx, hash, record)
-}
-
-/** As findUpload. @throws S3Error NoSuchUpload. */
-export async function openUpload(ctx: UploadContext, source: 'cached' | 'fresh'): Promise<Upload> {
-  const upload = await findUpload(ctx, source)
-  if (upload === null) throw noSuchUpload(ctx)
-  return upload
+  if (record === null) throw noSuchUpload(ctx)
+  return openRecord(ctx, hash, record)
 }
 
 async function readRecord(ctx: OperationContext, hash: Buffer): Promise<UploadRecord | null> {

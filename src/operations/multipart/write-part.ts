@@ -4,7 +4,7 @@ import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
 import { type BodySource, streamUpstream } from '../request-body.ts'
 import { type OperationContext, type UploadContext, send } from '../context.ts'
-import { type Upload, findUpload, noSuchUpload, stateBucketOf } from './upload.ts'
+import { type Upload, openUpload, noSuchUpload, stateBucketOf } from './upload.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
 import { PartSealer } from '../../envelope/body.ts'
 import { MAX_PART_PLAINTEXT, MAX_PARTS, MIN_PART_SIZE } from '../../envelope/sizes.ts'
@@ -53,13 +53,9 @@ export function checkPartSize(number: number, size: number): void {
  * @throws S3Error NoSuchUpload
  */
 export async function uploadForPart(ctx: UploadContext, size: number): Promise<Upload> {
-  if (!isSmall(size)) {
-    const upload = await findUpload(ctx, 'cached')
-    if (upload === null) throw noSuchUpload(ctx)
-    return upload
-  }
-  const [upload, held] = await both(ctx.signal, (signal) => findUpload({ ...ctx, signal }, 'fresh'), (signal) => isHeld({ ...ctx, signal }))
-  if (upload === null || !held) throw noSuchUpload(ctx)
+  if (!isSmall(size)) return openUpload(ctx, 'cached')
+  const [upload, held] = await both(ctx.signal, (signal) => openUpload({ ...ctx, signal }, 'fresh'), (signal) => isHeld({ ...ctx, signal }))
+  if (!held) throw noSuchUpload(ctx)
   return upload
 }
 
