@@ -76,6 +76,11 @@ export class Admission {
     this.#held.set(guest, this.#enter(guest, as))
   }
 
+  /** Whether the request has a place. */
+  holds(guest: Guest): boolean {
+    return this.#held.has(guest)
+  }
+
   /** The request is over. Does nothing when it has left already. */
   leave(guest: Guest): void {
     const leave = this.#held.get(guest)

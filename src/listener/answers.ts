@@ -1,8 +1,8 @@
-import { TLSSocket } from 'node:tls'
 import { S3Error } from '../errors.ts'
 import type { HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
-import { ClientGone, type Exchange } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
+import { ClientGone } from './connection.ts'
 import type { Log } from '../observe/log.ts'
 import { RateWatch } from './rate-watch.ts'
 import { discard, respond, respondError, type RespondOptions } from './respond.ts'
@@ -37,14 +37,12 @@ export class ResponseLifecycle {
 
   /** Resolves when the exchange is over, its line included. */
   async perform(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
-    const { connection } = exchange
     const unwatch = this.#rates.watch(exchange)
     await this.#answer(exchange, handled)
     await exchange.closed
     unwatch()
-    connection.current = null
-    connection.received = connection.socket.bytesRead
-    this.log(exchange.record(exchange.request?.secure ?? connection.socket instanceof TLSSocket))
+    exchange.connection.end()
+    this.log(exchange.record())
   }
 
   log(record: AccessRecord): void {
@@ -84,7 +82,7 @@ export class ResponseLifecycle {
 
   #report(exchange: Exchange, error: unknown): void {
     if (error instanceof ClientGone || (error instanceof S3Error && isRefusal(error))) return
-    if (error instanceof S3Error && exchange.res.headersSent) exchange.errorCode ??= error.code
+    if (error instanceof S3Error && exchange.res.headersSent) exchange.broken(error)
     this.#log.failure({ requestId: exchange.id, during: exchange.res.headersSent ? 'response' : 'handling', error })
   }
 }

@@ -1,6 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
-import { breakConnection, openConnection, type Connection } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
+import { breakConnection, Connection } from './connection.ts'
 
 /**
  * The connections of one listener, with those in their TLS handshake, up to a limit. At the limit one is closed for a new one: the
@@ -9,17 +10,22 @@ import { breakConnection, openConnection, type Connection } from './exchange.ts'
  */
 export class Connections {
   readonly #limit: number
+  readonly #admitted: (exchange: Exchange) => boolean
   readonly #displaced: () => void
   /** Without an authenticated request so far. The oldest first, in all these maps. */
-  readonly #strangers = new Map<Socket, Connection>()
-  readonly #clients = new Map<Socket, Connection>()
+  readonly #strangers = new Map<Socket, Connection<Exchange>>()
+  readonly #clients = new Map<Socket, Connection<Exchange>>()
   /** By their addresses: Node does not expose the TCP socket below a TLS socket. */
   readonly #handshakes = new Map<string, Socket>()
   #closing = false
 
-  /** @param displaced called for every connection that is closed to make room, or because there is none */
-  constructor(limit: number, displaced: () => void) {
+  /**
+   * @param admitted whether a request has been admitted (see Admission)
+   * @param displaced called for every connection that is closed to make room, or because there is none
+   */
+  constructor(limit: number, admitted: (exchange: Exchange) => boolean, displaced: () => void) {
     this.#limit = limit
+    this.#admitted = admitted
     this.#displaced = displaced
   }
 
@@ -28,7 +34,7 @@ export class Connections {
   }
 
   /** What is remembered of a connection; undefined when it is gone, or not secured yet. */
-  of(socket: Socket): Connection | undefined {
+  of(socket: Socket): Connection<Exchange> | undefined {
     return this.#strangers.get(socket) ?? this.#clients.get(socket)
   }
 
@@ -44,7 +50,7 @@ export class Connections {
   }
 
   /** A request on it has been authenticated. */
-  trust(connection: Connection): void {
+  trust(connection: Connection<Exchange>): void {
     if (this.#strangers.delete(connection.socket)) this.#clients.set(connection.socket, connection)
   }
 
@@ -63,7 +69,7 @@ export class Connections {
     }
   }
 
-  #open(): Connection[] {
+  #open(): Connection<Exchange>[] {
     return [...this.#strangers.values(), ...this.#clients.values()]
   }
 
@@ -86,7 +92,7 @@ export class Connections {
       socket.destroy()
       return
     }
-    this.#strangers.set(socket, openConnection(socket))
+    this.#strangers.set(socket, new Connection(socket))
     socket.once('close', () => {
       this.#forget(socket)
     })
@@ -108,8 +114,8 @@ export class Connections {
   }
 
   #leastNeeded(): Socket | undefined {
-    for (const [socket, { current }] of this.#strangers) if (current?.admitted !== true) return socket
-    for (const [socket, { current, waiting }] of this.#clients) if (current === null ? waiting === 0 : current.responseSent) return socket
+    for (const [socket, { current }] of this.#strangers) if (current === null || !this.#admitted(current)) return socket
+    for (const [socket, { current, idle }] of this.#clients) if (idle || current?.responseSent === true) return socket
     return undefined
   }
 

@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { S3Error } from '../errors.ts'
@@ -9,76 +8,38 @@ import { parseTarget } from '../http/target.ts'
 import { accessRecord, endedBy, type AccessRecord, type EndedBy, type Ending, type Phase } from '../observe/access-log.ts'
 import type { Admitted } from './request-validation.ts'
 import type { Guest } from './admission.ts'
+import { breakConnection, ClientGone, type Connection } from './connection.ts'
 import type { Watched } from './rate-watch.ts'
 import { noBody, RequestBody } from './request-body.ts'
 import { newRequestId } from './request-id.ts'
 import type { RequestMessage } from './request-body.ts'
 
-/** What one connection remembers from request to request. */
-export interface Connection {
-  readonly socket: Socket
-  /** Once true, all further bytes are ignored: after an error the boundaries of messages are not known. */
-  closing: boolean
-  /** The exchange in progress; the next one waits for it, so that a pipelined request never runs behind a refused one. */
-  current: Exchange | null
-  /** Resolves when every exchange started so far is over. */
-  turn: Promise<void>
-  /** Pipelined requests that wait for their turn. */
-  waiting: number
-  /** Bytes read from the socket when the last exchange was over. */
-  received: number
-}
-
-/** Thrown where a client is waited for that is no longer there. Nothing is answered to it. */
-export class ClientGone extends Error {
-  constructor() {
-    super('The client has closed the connection.')
-    this.name = 'ClientGone'
-  }
-}
-
-export function openConnection(socket: Socket): Connection {
-  return { socket, closing: false, current: null, turn: Promise.resolve(), waiting: 0, received: 0 }
-}
-
-/** Breaks a connection so that no client can take what it got for a whole answer: RST where the socket can, else a bare close. */
-export function breakConnection(socket: Socket): void {
-  // While a FIN is on its way the kernel refuses the reset, and Node would forget the socket without closing it.
-  if (socket instanceof TLSSocket || socket.writableEnded) socket.destroy()
-  else socket.resetAndDestroy()
-}
+/**
+ * How far an exchange is. `abandoned`: the rest of the request is not worth waiting for, because of broken framing or a client that is too
+ * slow. `answered`: the whole answer has been handed over, and the connection is held open for what has not come in of the request. `sent`: the
+ * answer has left, so that what becomes of the rest of the request has ended nothing.
+ */
+type Progress = 'open' | 'abandoned' | 'answered' | 'sent'
 
 /** One request and its answer on one connection: identity, life time, and what the access line will say. */
 export class Exchange implements Watched, Guest {
   readonly id = newRequestId()
   readonly req: RequestMessage
   readonly res: ServerResponse
-  readonly connection: Connection
+  readonly connection: Connection<Exchange>
   /** Rejects when the client goes away or is cut; never resolves. */
   readonly ended: Promise<never>
   /** Resolves when the answer has left or the connection is gone. */
   readonly closed: Promise<void>
-  /** Bytes of the answer's body given to the socket. */
-  bodySent = 0
-  errorCode: string | null = null
-  request: HttpRequest | null = null
-  /** Resolves when the access line has been written. */
-  performed: Promise<void> = Promise.resolve()
-  /** True when the rest of the request is not worth waiting for: broken framing, or a client that is too slow. */
-  abandoned = false
-  /** True once the whole answer has been written, though the connection is still held open. */
-  answered = false
-  /** True once the answer has left while the request has not come in: what becomes of the rest has ended nothing. */
-  responseSent = false
-  /** True while it counts among the requests in flight. */
-  inFlight = false
-  /** True while it has a place (see Admission). */
-  admitted = false
-
   readonly #abort = new AbortController()
   readonly #started = performance.now()
   #end: (reason: Error) => void = () => undefined
+  #progress: Progress = 'open'
+  #request: HttpRequest | null = null
+  #performed: Promise<void> = Promise.resolve()
   #finished = false
+  #bodySent = 0
+  #errorCode: string | null = null
   #ending: Ending | null = null
   #status: number | null = null
   #firstByteSeconds: number | null = null
@@ -86,7 +47,7 @@ export class Exchange implements Watched, Guest {
   #body: RequestBody | null = null
   #awaitsContinue = false
 
-  constructor(req: RequestMessage, res: ServerResponse, connection: Connection) {
+  constructor(req: RequestMessage, res: ServerResponse, connection: Connection<Exchange>) {
     this.req = req
     this.res = res
     this.connection = connection
@@ -107,13 +68,28 @@ export class Exchange implements Watched, Guest {
     res.on('error', () => undefined)
   }
 
+  /** Null until its head has passed validation. */
+  get request(): HttpRequest | null {
+    return this.#request
+  }
+
+  /** Resolves when the access line has been written. */
+  get performed(): Promise<void> {
+    return this.#performed
+  }
+
+  /** True once the answer has left, though not all of the request has come in. */
+  get responseSent(): boolean {
+    return this.#progress === 'sent'
+  }
+
   /** True when no answer can be given any more. */
   get over(): boolean {
     return this.res.destroyed || this.connection.socket.destroyed
   }
 
   /** True when the client waits for a 100 that has not been sent, and has not grown tired of waiting (RFC 9110 10.1.1). */
-  get withholdsBody(): boolean {
+  get #withholdsBody(): boolean {
     return this.#awaitsContinue && this.req.waitingLength === 0
   }
 
@@ -129,7 +105,7 @@ export class Exchange implements Watched, Guest {
   admit(admitted: Admitted, facts: { readonly secure: boolean; readonly remoteAddress: string }, admit: (as: Admittance) => void): void {
     this.#awaitsContinue = admitted.expectsContinue
     const { contentLength } = admitted
-    this.request = {
+    this.#request = {
       id: this.id,
       method: this.req.method ?? '',
       target: parseTarget(this.req.url ?? ''),
@@ -150,6 +126,28 @@ export class Exchange implements Watched, Guest {
     }
   }
 
+  /** @param work resolves when the access line has been written */
+  perform(work: Promise<void>): void {
+    this.#performed = work
+  }
+
+  /** The whole answer is about to be written. @returns whether what is still to come of the request is to be swallowed first */
+  answer(): boolean {
+    const swallows = this.#progress !== 'abandoned' && !this.req.complete && !this.#withholdsBody && !this.over
+    this.#progress = 'answered'
+    return swallows
+  }
+
+  /** The answer has left, and the request is still coming in. */
+  left(): void {
+    this.#progress = 'sent'
+  }
+
+  /** Notes bytes of the answer's body that have been given to the socket. */
+  sentBody(bytes: number): void {
+    this.#bodySent += bytes
+  }
+
   /** Breaks the connection, for a reason of ours or of the store. */
   breakOff(by: 'gateway' | 'store'): void {
     this.#over(new ClientGone(), by)
@@ -158,10 +156,11 @@ export class Exchange implements Watched, Guest {
 
   /** Gives the exchange up because of what the client sent or did not send: it is answered with the error if that can still be. */
   fail(error: S3Error): void {
-    this.abandoned = true
-    this.connection.closing = true
+    const answered = this.#progress === 'answered' || this.#progress === 'sent'
+    if (!answered) this.#progress = 'abandoned'
+    this.connection.close()
     this.#over(this.res.headersSent ? new ClientGone() : error, 'client')
-    if (this.answered) this.connection.socket.destroySoon()
+    if (answered) this.connection.socket.destroySoon()
     else if (this.res.headersSent) breakConnection(this.connection.socket)
   }
 
@@ -171,7 +170,7 @@ export class Exchange implements Watched, Guest {
   }
 
   transferred(): number {
-    return (this.#body?.received ?? 0) + this.bodySent
+    return (this.#body?.received ?? 0) + this.#bodySent
   }
 
   received(): number {
@@ -199,29 +198,34 @@ export class Exchange implements Watched, Guest {
 
   /** Notes the error that is being answered. */
   failed(error: S3Error): void {
-    this.errorCode = error.code
-    const by = this.request === null ? 'gateway' : endedBy(error)
+    this.#errorCode = error.code
+    const by = this.#request === null ? 'gateway' : endedBy(error)
     if (by !== null) this.#ending ??= { by, in: by === 'limit' ? 'line' : this.#phase() }
   }
 
+  /** Notes the error that broke an answer which had begun. */
+  broken(error: S3Error): void {
+    this.#errorCode ??= error.code
+  }
+
   /** The access line, when all is over. */
-  record(secure: boolean): AccessRecord {
+  record(): AccessRecord {
     return accessRecord({
       requestId: this.id,
       principal: this.#note.client ?? null,
-      sourceAddress: this.request?.remoteAddress ?? this.connection.socket.remoteAddress ?? '',
-      secure,
+      sourceAddress: this.#request?.remoteAddress ?? this.connection.socket.remoteAddress ?? '',
+      secure: this.#request?.secure ?? this.connection.socket instanceof TLSSocket,
       method: this.req.method ?? '',
       operation: this.#note.operation ?? null,
       bucket: this.#note.bucket ?? null,
       key: this.#note.key ?? null,
       status: this.#status,
-      code: this.errorCode,
+      code: this.#errorCode,
       bytesIn: this.#body?.received ?? 0,
-      bytesOut: this.bodySent,
+      bytesOut: this.#bodySent,
       seconds: this.#seconds(),
       firstByteSeconds: this.#firstByteSeconds,
-      userAgent: this.request?.headers.get('user-agent') ?? null
+      userAgent: this.#request?.headers.get('user-agent') ?? null
     }, this.#ending)
   }
 
@@ -231,7 +235,7 @@ export class Exchange implements Watched, Guest {
 
   #phase(): Phase {
     if (this.res.headersSent) return 'download'
-    if (this.request === null) return 'head'
+    if (this.#request === null) return 'head'
     if (this.#note.operation === undefined) return 'authentication'
     return this.req.complete ? 'answer' : 'upload'
   }
@@ -248,7 +252,7 @@ export class Exchange implements Watched, Guest {
   }
 
   #over(reason: Error, by: EndedBy): void {
-    if (!this.responseSent) this.#ending ??= { by, in: this.#phase() }
+    if (this.#progress !== 'sent') this.#ending ??= { by, in: this.#phase() }
     this.#body?.cutShort()
     this.#abort.abort(reason)
     this.#end(reason)

@@ -14,7 +14,8 @@ import { S3Error } from '../errors.ts'
 import { Admission, type AdmissionLimits, type Limit } from './admission.ts'
 import { ResponseLifecycle } from './answers.ts'
 import { Connections } from './connections.ts'
-import { Exchange, type Connection } from './exchange.ts'
+import type { Connection } from './connection.ts'
+import { Exchange } from './exchange.ts'
 import { admit } from './request-validation.ts'
 import { Handshakes, type HandshakeFailure, secureContext, type TlsMaterial } from './tls.ts'
 import { plainAddress, TrustedProxies } from './client-address.ts'
@@ -60,9 +61,6 @@ export interface Listener {
 /** Fastify's own request listener. */
 type Carry = (req: IncomingMessage, res: ServerResponse) => void
 
-/** Requests of one connection that may wait behind the one under way. No S3 client pipelines. */
-const maxPipelined = 8
-
 type Handle = (request: HttpRequest) => Promise<HttpResponse>
 
 /**
@@ -81,7 +79,7 @@ class HttpListener implements Listener {
   readonly #trusted: TrustedProxies
   readonly #connections: Connections
   readonly #admission: Admission
-  #inFlight = 0
+  readonly #inFlight = new Set<Exchange>()
   #stopping = false
 
   constructor(options: ListenerOptions, handle: Handle) {
@@ -92,7 +90,7 @@ class HttpListener implements Listener {
       options.limited?.(limit)
     }
     this.#admission = new Admission(options.limits, limited)
-    this.#connections = new Connections(options.limits.connections, () => {
+    this.#connections = new Connections(options.limits.connections, (exchange) => this.#admission.holds(exchange), () => {
       limited('connections')
     })
     const { limits: { minRate, minRateWindowMs }, heartbeatMs, log, observe } = options
@@ -104,7 +102,7 @@ class HttpListener implements Listener {
       observe,
       stopping: () => this.#stopping,
       sent: (exchange) => {
-        exchange.responseSent = true
+        exchange.left()
         this.#settle(exchange)
       }
     })
@@ -138,7 +136,7 @@ class HttpListener implements Listener {
   }
 
   counts(): { connections: number; requestsInFlight: number; unauthenticated: number } {
-    return { connections: this.#connections.count, requestsInFlight: this.#inFlight, unauthenticated: this.#admission.unauthenticated }
+    return { connections: this.#connections.count, requestsInFlight: this.#inFlight.size, unauthenticated: this.#admission.unauthenticated }
   }
 
   #build(): FastifyInstance {
@@ -179,36 +177,23 @@ class HttpListener implements Listener {
     return server
   }
 
-  /** One request at a time and connection: what is pipelined waits, and is dropped when the request before it closes. */
   #accept(req: RequestMessage, res: ServerResponse, carry: Carry): void {
     const connection = this.#connections.of(req.socket)
     if (connection === undefined || connection.closing) return
-    if (connection.current === null && connection.waiting === 0) {
-      connection.turn = this.#begin(req, res, connection, carry)
-      return
-    }
-    if (connection.waiting >= maxPipelined) {
-      connection.socket.destroy()
-      return
-    }
-    connection.waiting += 1
-    connection.turn = connection.turn.then(() => {
-      connection.waiting -= 1
-      return connection.closing || connection.socket.destroyed ? undefined : this.#begin(req, res, connection, carry)
-    })
+    if (!connection.take(() => this.#begin(req, res, connection, carry))) connection.socket.destroy()
   }
 
   /** Validation, then Fastify. Resolves when the exchange is over. */
-  async #begin(req: RequestMessage, res: ServerResponse, connection: Connection, carry: Carry): Promise<void> {
+  async #begin(req: RequestMessage, res: ServerResponse, connection: Connection<Exchange>, carry: Carry): Promise<void> {
     const exchange = new Exchange(req, res, connection)
-    connection.current = exchange
+    connection.begin(exchange)
     try {
       const admitted = admit({ method: req.method ?? '', url: req.url ?? '', httpVersion: req.httpVersion, rawHeaders: req.rawHeaders })
       exchange.admit(admitted, this.#facts(req), (as) => {
         this.#admit(exchange, as)
       })
     } catch (error) {
-      connection.closing = true
+      connection.close()
       await this.#answers.perform(exchange, Promise.reject(error instanceof Error ? error : new S3Error('InternalError')))
       return
     }
@@ -217,10 +202,9 @@ class HttpListener implements Listener {
   }
 
   async #run(exchange: Exchange, request: HttpRequest): Promise<void> {
-    this.#inFlight += 1
-    exchange.inFlight = true
+    this.#inFlight.add(exchange)
     const handled = (async () => this.#handle(request))()
-    exchange.performed = this.#answers.perform(exchange, handled)
+    exchange.perform(this.#answers.perform(exchange, handled))
     await exchange.performed
     // A handler that outlives its client still uses its share of the limits.
     await handled.then(({ pending }) => pending?.document).catch(() => undefined)
@@ -228,17 +212,13 @@ class HttpListener implements Listener {
   }
 
   #admit(exchange: Exchange, as: Admittance): void {
-    exchange.admitted = false
     this.#admission.admit(exchange, as)
-    exchange.admitted = true
     if (as.kind === 'client') this.#connections.trust(exchange.connection)
   }
 
   #settle(exchange: Exchange): void {
     this.#admission.leave(exchange)
-    exchange.admitted = false
-    if (exchange.inFlight) this.#inFlight -= 1
-    exchange.inFlight = false
+    this.#inFlight.delete(exchange)
   }
 
   #facts(req: RequestMessage): { secure: boolean; remoteAddress: string } {

@@ -53,7 +53,7 @@ export async function respond(exchange: Exchange, response: HttpResponse, option
   if (response.body === null || Buffer.isBuffer(response.body)) {
     const body = bodyless ? null : response.body ?? Buffer.alloc(0)
     writeHead(exchange, response.status, body === null ? response.headers : withLength(response.headers, body.length), options)
-    if (body !== null) exchange.bodySent += body.length
+    if (body !== null) exchange.sentBody(body.length)
     await finish(exchange, options, body === null || body.length === 0 ? undefined : body)
   } else if (bodyless) {
     response.body.destroy()
@@ -108,7 +108,7 @@ function writeHead(exchange: Exchange, status: number, headers: Headers, options
   // What of the request has not arrived yet would otherwise be read as the next request.
   const close = options.stopping() || exchange.connection.closing || !exchange.req.complete
   if (close) {
-    exchange.connection.closing = true
+    exchange.connection.close()
     flat.push('Connection', 'close')
   }
   exchange.res.writeHead(status, flat)
@@ -117,7 +117,7 @@ function writeHead(exchange: Exchange, status: number, headers: Headers, options
 
 function write(exchange: Exchange, bytes: Buffer | string): void {
   exchange.res.write(bytes)
-  exchange.bodySent += Buffer.byteLength(bytes)
+  exchange.sentBody(Buffer.byteLength(bytes))
 }
 
 async function respondStream(exchange: Exchange, response: HttpResponse, body: Readable, options: RespondOptions): Promise<void> {
@@ -127,7 +127,7 @@ async function respondStream(exchange: Exchange, response: HttpResponse, body: R
     if (length <= shortBytes && body.readableLength === length) {
       const whole = await Promise.race([rest(body), exchange.ended])
       writeHead(exchange, response.status, response.headers, options)
-      exchange.bodySent = length
+      exchange.sentBody(length)
       await finish(exchange, options, whole)
       return
     }
@@ -147,8 +147,7 @@ async function respondStream(exchange: Exchange, response: HttpResponse, body: R
  */
 async function finish(exchange: Exchange, options: RespondOptions, body?: Buffer): Promise<void> {
   const { req, res } = exchange
-  exchange.answered = true
-  if (!req.complete && !exchange.abandoned && !exchange.withholdsBody && !exchange.over) {
+  if (exchange.answer()) {
     if (body === undefined) res.flushHeaders()
     // The callback of an empty write also runs after all earlier bytes have been sent.
     res.write(body ?? '', (error) => {

@@ -2,7 +2,8 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Finding, S3Error } from '../errors.ts'
 import type { HttpResponse } from '../http/message.ts'
-import { ClientGone, type Exchange } from './exchange.ts'
+import { ClientGone } from './connection.ts'
+import type { Exchange } from './exchange.ts'
 
 /** @throws TypeError where a streamed answer has no length. */
 export function declaredLength(headers: HttpResponse['headers']): number {
@@ -68,7 +69,7 @@ export async function sendExactly(exchange: Exchange, body: Readable, length: nu
   let failed = false
   body.on('data', (chunk: Buffer) => {
     sent += chunk.length
-    exchange.bodySent = sent
+    exchange.sentBody(chunk.length)
     if (sent > length) exchange.breakOff('store')
   })
   // Before pipeline hears of it: it would close the connection in good order.

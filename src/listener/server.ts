@@ -2,7 +2,8 @@ import { createServer, type Server, type ServerOptions, type ServerResponse } fr
 import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import type { Connection } from './exchange.ts'
+import type { Connection } from './connection.ts'
+import type { Exchange } from './exchange.ts'
 import { RequestMessage } from './request-body.ts'
 import { secureContext, type TlsMaterial } from './tls.ts'
 import { S3Error } from '../errors.ts'
@@ -78,18 +79,18 @@ const lingerMs = 1000
  * an error document when nothing else is under way on the connection, and closed in any case.
  * @returns the access line of the answer; null where there was none, or where the line is that of the request under way.
  */
-export function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket, connection: Connection | undefined): AccessRecord | null {
+export function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket, connection: Connection<Exchange> | undefined): AccessRecord | null {
   if (connection === undefined || error.code === 'ECONNRESET') {
     socket.destroy()
     return null
   }
-  connection.closing = true
+  connection.close()
   if (connection.current !== null) {
     // A body with broken framing: never an end.
     connection.current.fail(new S3Error('IncompleteBody', { message: 'The framing of the request body is not valid.' }))
     return null
   }
-  if (!socket.writable || socket.bytesRead === connection.received) {
+  if (!socket.writable || connection.silent) {
     socket.destroy()
     return null
   }

@@ -1,0 +1,89 @@
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+
+/** Requests of one connection that may wait behind the one under way. No S3 client pipelines. */
+const maxPipelined = 8
+
+/** What one connection remembers from request to request. `E`: an exchange of one of them. */
+export class Connection<E> {
+  readonly socket: Socket
+  #closing = false
+  #current: E | null = null
+  /** Resolves when every exchange started so far is over. */
+  #turn: Promise<void> = Promise.resolve()
+  #waiting = 0
+  #received = 0
+
+  constructor(socket: Socket) {
+    this.socket = socket
+  }
+
+  /** Once true, all further bytes are ignored: after an error the boundaries of messages are not known. */
+  get closing(): boolean {
+    return this.#closing
+  }
+
+  /** The exchange in progress; the next one waits for it, so that a pipelined request never runs behind a refused one. */
+  get current(): E | null {
+    return this.#current
+  }
+
+  /** True when no request is under way and none waits. */
+  get idle(): boolean {
+    return this.#current === null && this.#waiting === 0
+  }
+
+  /** True when nothing has come in since the last exchange was over. */
+  get silent(): boolean {
+    return this.socket.bytesRead === this.#received
+  }
+
+  /** No further request of this connection is served. */
+  close(): void {
+    this.#closing = true
+  }
+
+  /**
+   * One request at a time: what is pipelined waits, and is dropped when the request before it closes.
+   * @param serve calls `begin` at once; resolves when the exchange is over
+   * @returns false: too many wait already
+   */
+  take(serve: () => Promise<void>): boolean {
+    if (this.idle) {
+      this.#turn = serve()
+      return true
+    }
+    if (this.#waiting >= maxPipelined) return false
+    this.#waiting += 1
+    this.#turn = this.#turn.then(() => {
+      this.#waiting -= 1
+      return this.#closing || this.socket.destroyed ? undefined : serve()
+    })
+    return true
+  }
+
+  begin(exchange: E): void {
+    this.#current = exchange
+  }
+
+  /** The exchange under way is over. */
+  end(): void {
+    this.#current = null
+    this.#received = this.socket.bytesRead
+  }
+}
+
+/** Thrown where a client is waited for that is no longer there. Nothing is answered to it. */
+export class ClientGone extends Error {
+  constructor() {
+    super('The client has closed the connection.')
+    this.name = 'ClientGone'
+  }
+}
+
+/** Breaks a connection so that no client can take what it got for a whole answer: RST where the socket can, else a bare close. */
+export function breakConnection(socket: Socket): void {
+  // While a FIN is on its way the kernel refuses the reset, and Node would forget the socket without closing it.
+  if (socket instanceof TLSSocket || socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
+}
