@@ -352,7 +352,7 @@ def parse_metadata(data):
         name = reader.bytes(reader.int(1)) if code == 7 else b''
         value = reader.bytes(reader.int(2))
         require((code, name) > before, reader.what)
-        require(code != 7 or re.fullmatch(rb"[a-z0-9!#$%&'*+.^_`|~-]+", name), reader.what)
+        require(code != 7 or re.fullmatch(rb"[a-z0-9!#$%&'*+.^_`|~-]*", name), reader.what)
         require(not name.startswith(b'sealgate'), reader.what)
         require(code == 7 or value, reader.what)
         require(code != 1 or value != b'binary/octet-stream', reader.what)

@@ -20,7 +20,7 @@ const describing = ['', 'content-type', 'content-encoding', 'content-language', 
 const userCode = describing.length
 const PADDED_TO = 64
 export const METADATA_DIGEST_SIZE = 16
-const wellFormedName = /^(?!sealgate)[!#$%&'*+.^_`|~0-9a-z-]{1,255}$/
+const wellFormedName = /^(?!sealgate)[!#$%&'*+.^_`|~0-9a-z-]{0,255}$/
 /** What a header can carry (RFC 9110, 5.5), without blanks at either end. */
 const wellFormedValue = /^(?![\t ])[\t\x20-\x7e\x80-\xff]*(?<![\t ])$/
 

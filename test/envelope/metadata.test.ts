@@ -133,6 +133,7 @@ await t.test('sealed metadata: what describes an object, and nothing else, comes
     ['x-amz-meta-a_b', 'under'],
     ['x-amz-meta-a-b', 'dash'],
     ['x-amz-meta-empty', ''],
+    ['x-amz-meta-', 'no name'],
     ['x-amz-meta-spaces', '  two  spaces\tand a tab \t'],
     ['x-amz-meta-utf8', Buffer.from('größe €', 'utf8').toString('latin1')],
     ['x-amz-meta-latin1', 'gr\xf6\xdfe'],
@@ -159,6 +160,7 @@ await t.test('sealed metadata: what describes an object, and nothing else, comes
     'content-disposition',
     'cache-control',
     'expires',
+    '-',
     '-a-b',
     '-a_b',
     '-empty',
@@ -251,7 +253,6 @@ await t.test('sealed metadata: every other encoding is refused', (t) => {
     ['a describing header behind user metadata', block(entry(7, 'v', 'n'), entry(1, 'a/b'))],
     ['names out of order', block(entry(7, 'v', 'b'), entry(7, 'v', 'a'))],
     ['a name twice', block(entry(7, 'v', 'a'), entry(7, 'v', 'a'))],
-    ['no name', block(entry(7, 'v', ''))],
     ['a name in upper case', block(entry(7, 'v', 'A'))],
     ['a name of ours', block(entry(7, 'v', 'sealgate-key'))],
     ['a name that is no token', block(entry(7, 'v', 'a b'))],
@@ -267,7 +268,7 @@ await t.test('sealed metadata: every other encoding is refused', (t) => {
     ['a value that is cut', block(entry(7, 'v', 'a')).fill(0xff, 3, 5)]
   ]
   for (const [name, bytes] of bad) t.equal(kindOf(() => read(bytes)), 'format', name)
-  for (const entries of [[['x-amz-meta-b', ''], ['x-amz-meta-a', '']], [['x-amz-meta-A', '']], [['x-amz-meta-a', ' ']], [['x-amz-meta-', '']]] as Entry[][]) {
+  for (const entries of [[['x-amz-meta-b', ''], ['x-amz-meta-a', '']], [['x-amz-meta-A', '']], [['x-amz-meta-a', ' ']]] as Entry[][]) {
     t.throws(() => encodeEntries(entries), RangeError)
   }
   t.end()

@@ -113,6 +113,21 @@ await t.test('whatever breaks at whichever request, nothing is lost and the next
   t.comment(`${cases} broken runs, 0 objects lost`)
 })
 
+await t.test('sealed metadata and objects without a body stay what they are', async (t) => {
+  const rig = await startRewrapRig(t)
+  const described = { ContentType: 'text/x-planted', CacheControl: 'no-store', Metadata: { 'a_b': '=?UTF-8?B?w7Y=?=', 'a-b': 'two  spaces' } }
+  for (const [Key, Body] of [['folder/', ''], ['file', 'content']] as const) await rig.s3.send(new PutObjectCommand({ Bucket, Key, Body, ...described }))
+  await rig.rotate()
+  const job = await engine(t, rig)
+  for (const [Key, size] of [['folder/', 0], ['file', 7]] as const) {
+    t.match(await rewrapObject(job, Key), { outcome: 'rewrapped' })
+    t.equal(rig.store.object(Bucket, Key).metadata['sealgate-key'], await rig.currentKeyId())
+    t.match(await rig.s3.send(new GetObjectCommand({ Bucket, Key })), { ContentLength: size, ...described })
+    t.match(rig.store.object(Bucket, Key).version.headers, { 'content-type': 'application/octet-stream' })
+  }
+  t.equal((await rig.store.object(Bucket, 'folder/').body()).length, 0)
+})
+
 await t.test('a 404 that is not the store\'s loses no grants', async (t) => {
   const rig = await startRewrapRig(t)
   await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'granted', Body: 'x', ACL: 'public-read' }))
