@@ -21,6 +21,7 @@ listen: { port: 0 }
 upstream: { endpoint: "$store", accessKeyId: store, secretAccessKey: store-secret, realm: tink }
 clients: [{ accessKeyId: store, secretAccessKey: store-secret }]
 keys: { main: { type: local, keyring: "$work/keyring.json" } }
+buckets: { "*": { metadata: clear } }
 audit: { file: "$work/audit.log" }
 log: { format: json }
 YAML
@@ -80,7 +81,7 @@ check 'another name' fails 5 'other realm, bucket, object name or key' 'another'
 check 'a missing file' fails 2 'No such file or directory' "$object" --keyring "$work/absent.json"
 check 'a backup in place of a keyring' fails 2 'is a backup: use --backup' "$object" --keyring "$work/backup"
 truncate -s -1 "$work/stored"
-check 'a cut body' fails 1 'the size of the body' "$object" --keyring "$work/keyring.json"
+check 'a cut body' fails 1 'malformed' "$object" --keyring "$work/keyring.json"
 aws "$store" s3api get-object --bucket photos --key "$object" "$work/stored" > /dev/null
 sed -i 's/"ContentType": ".*"/"ContentType": "text\/html"/' "$work/head.json"
 check 'another content type' fails 1 'content type, the content encoding or the user metadata was changed' "$object" --keyring "$work/keyring.json"
