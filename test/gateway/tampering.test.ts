@@ -19,10 +19,16 @@ interface Rig {
   readonly originals: Map<string, Snapshot>
 }
 
-async function rig(t: Test, options: { readonly multipart?: boolean; readonly etag?: 'md5' | 'opaque' } = {}): Promise<Rig> {
+interface RigOptions {
+  readonly multipart?: boolean
+  readonly etag?: 'md5' | 'opaque'
+  readonly metadata?: 'sealed' | 'clear'
+}
+
+async function rig(t: Test, { multipart = false, etag = 'md5', metadata = 'sealed' }: RigOptions = {}): Promise<Rig> {
   const store = await startTestStore({ buckets: [Bucket, 'elsewhere'], keepBodies: false })
   const gateway = await startTestGateway(store, {
-    sections: { buckets: { '*': { encryption: 'on', key: 'main', etag: options.etag ?? 'md5' } }, keyCache: { maxUses: 2 } }
+    sections: { buckets: { '*': { encryption: 'on', key: 'main', etag, metadata } }, keyCache: { maxUses: 2 } }
   })
   const s3 = gateway.client()
   t.teardown(async () => {
@@ -44,7 +50,7 @@ async function rig(t: Test, options: { readonly multipart?: boolean; readonly et
   const far = randomBytes(150_000)
   await s3.send(new PutObjectCommand({ Bucket: 'elsewhere', Key: 'a', Body: far }))
   originals.set('far', await snapshot(store.object('elsewhere', 'a')))
-  if (options.multipart === true) await remember(Bucket, 'parts', await putMultipart(s3, Bucket, 'parts', [5 * 1024 * 1024, 70_000]))
+  if (multipart) await remember(Bucket, 'parts', await putMultipart(s3, Bucket, 'parts', [5 * 1024 * 1024, 70_000]))
   return { store, gateway, s3, truth, originals }
 }
 
@@ -172,8 +178,8 @@ void t.test('older bodies under newer metadata, and the reverse', async (t) => {
   t.notOk(sum.has('right'))
 })
 
-void t.test('metadata', async (t) => {
-  const r = await rig(t)
+void t.test('metadata in clear', async (t) => {
+  const r = await rig(t, { metadata: 'clear' })
   const { metadata, headers } = r.originals.get('a')!
   const { sealgate = '', 'sealgate-key': keyId = '', ...own } = metadata
   const without: Record<string, string> = { ...metadata }
