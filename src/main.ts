@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { writeSync } from 'node:fs'
 import process from 'node:process'
-import { runCommand } from './cli/arguments.ts'
+import { runCommand } from './cli/commands.ts'
 
 // An unexpected state: to continue could break a promise. Logs the place without the message, which may quote data, and exits.
 process.on('uncaughtException', (thrown: unknown) => {

@@ -133,6 +133,8 @@ await t.test('no file of src is above 300 lines', async (t) => {
 
 // Folders of test that have no counterpart in src: suites through the whole gateway, against documents, against two stores, of the helpers themselves.
 const suites = ['gateway', 'docs', 'differential', 'support']
+// The vectors and their writer are data of several folders.
+const shared = ['support', 'vectors']
 const overAllOfSrc = ['architecture.test.ts', 'check.test.ts', 'fan-outs.test.ts', 'regular-expressions.test.ts']
 
 await t.test('test mirrors src: a test file begins with the path of the file of src that it is about', async (t) => {
@@ -141,11 +143,13 @@ await t.test('test mirrors src: a test file begins with the path of the file of 
   t.same(homeless, [])
 })
 
-await t.test('a helper that several folders of test import is in test/support', async (t) => {
+await t.test('a helper that several folders of test import is in test/support or test/vectors', async (t) => {
   const strays = testFiles.flatMap((file) => {
     const text = readFileSync(join(testRoot, file), 'utf8')
     const targets = [...text.matchAll(/^(?:import|export)\b[^'"]*?\bfrom '(\.[^']+)'/gm)].map(([, path]) => normalize(join(dirname(file), path ?? '')))
-    return targets.filter((target) => !target.startsWith('..') && ![roomOf(file), 'support'].includes(roomOf(target))).map((target) => `${file} -> ${target}`)
+    return targets.filter((target) => !target.startsWith('..') && roomOf(target) !== roomOf(file) && !shared.includes(roomOf(target))).map((target) =>
+      `${file} -> ${target}`
+    )
   })
   t.same(strays.filter((stray) => !/^(campaigns|e2e)\//.test(stray)), [])
 })

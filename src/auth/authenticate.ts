@@ -12,8 +12,7 @@ import { effectiveHeaders, refuseRepeatedFields } from './effective-headers.ts'
 import { formHeaders, type FormUpload, verifyPostPolicy } from './verify-form.ts'
 import { declaredDigests, payloadPromise } from './payload.ts'
 import { invalidAuthorization } from './errors.ts'
-import { verifyHeaderV2, verifyQueryV2 } from './verify-v2.ts'
-import { verifyHeaderV4, verifyQueryV4 } from './verify-v4.ts'
+import { verifyHeaderV2, verifyQueryV2, verifyHeaderV4, verifyQueryV4 } from './verify-signature.ts'
 
 /**
  * Turns a request into an authenticated one, by headers and query alone: not a byte of the body is read. One function

@@ -1,10 +1,9 @@
 import { createHash, hash, type Hash } from 'node:crypto'
+import type { ByteStage } from '../http/stage.ts'
+import type { PayloadPromise, ChunkSigner } from './types.ts'
 import { S3Error } from '../errors.ts'
 import { createChecksum, parseChecksum, type Checksum, type ChecksumAlgorithm } from '../http/checksums.ts'
-import type { ByteStage } from '../http/stage.ts'
-import { equalSignatures } from '../sigv4/signing.ts'
-import { AwsChunkedDecoder, type Trailers } from './aws-chunked-decoder.ts'
-import type { PayloadPromise } from './types.ts'
+import { equalSignatures, emptySha256 } from '../sigv4/signing.ts'
 
 /** Digests of the plaintext, known once the whole body has verified. */
 interface BodyDigests {
@@ -120,4 +119,152 @@ export class BodyVerifier implements ByteStage {
       fields: { ExpectedDigest: contentMd5.toString('base64'), CalculatedDigest: computed?.toString('base64') ?? '' }
     })
   }
+}
+
+/** Bytes of a chunk header or trailer line, its end included. MinIO caps the line likewise. */
+const maxLine = 4096
+/** Trailer lines that are read. S3 has one and the signature; more are read so that the error can name what is wrong. */
+const maxTrailerLines = 8
+const emptyDigest = Buffer.from(emptySha256, 'hex')
+
+export interface Trailers {
+  /** Lower-case names, in the order received, without the signature. */
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  readonly signature: string | null
+}
+
+/**
+ * Decoder of the `aws-chunked` framing (AWS, "Signature calculations … multiple chunks (chunked upload)"), a state machine over
+ * input split anywhere. Never holds a chunk: its data goes out as it comes (a chunk may be the whole object).
+ *
+ * Data of a signed chunk is given out before the signature of the chunk is known. That is safe only because whoever consumes
+ * it commits nothing before `end` has returned: the sealing stage keeps its last segment, and the upstream request
+ * stays short of its Content-Length. Holding a chunk back instead would let the client choose our memory.
+ *
+ * Tolerated, because real clients do it: trailer lines that end in `\n\r\n` (minio-go), no final CRLF (smithy-typescript), any chunk
+ * size at any place (AWS wants 8 KiB, SDK streams send less), no trailer although the request announced the mode.
+ */
+export class AwsChunkedDecoder {
+  readonly #signer: ChunkSigner | null
+  readonly #trailersAllowed: boolean
+  #state: 'header' | 'data' | 'data-end' | 'trailer' | 'done' = 'header'
+  /** Data bytes of the whole body still to come by its declared length. */
+  #remaining: number
+  /** Data bytes of the current chunk still to come. */
+  #inChunk = 0
+  /** Start of a line whose end has not come yet. */
+  #line = ''
+  #claimed = ''
+  #hash: Hash | null = null
+  readonly #fields: (readonly [string, string])[] = []
+  #trailerSignature: string | null = null
+
+  /** @param length declared bytes of data. @param signer null: unsigned framing. */
+  constructor(length: number, signer: ChunkSigner | null, trailersAllowed: boolean) {
+    this.#remaining = length
+    this.#signer = signer
+    this.#trailersAllowed = trailersAllowed
+  }
+
+  /**
+   * @param out gets the data found in `input`, as views of it.
+   * @throws S3Error IncompleteBody for broken framing or more data than declared, SignatureDoesNotMatch for a chunk,
+   * MalformedTrailerError for trailers.
+   */
+  decode(input: Buffer, out: Buffer[]): void {
+    let at = 0
+    while (at < input.length) {
+      if (this.#state === 'data') at = this.#takeData(input, at, out)
+      else if (this.#state === 'done') throw broken('There are bytes after the last chunk.')
+      else at = this.#takeLine(input, at)
+    }
+  }
+
+  /** @throws S3Error IncompleteBody when the body ended before its last chunk. */
+  end(): Trailers {
+    const complete = this.#state === 'done' || (this.#state === 'trailer' && this.#line === '')
+    if (!complete) throw broken('The body ended before its last chunk.')
+    return { fields: this.#fields, signature: this.#trailerSignature }
+  }
+
+  #takeData(input: Buffer, at: number, out: Buffer[]): number {
+    const end = Math.min(input.length, at + this.#inChunk)
+    const data = input.subarray(at, end)
+    this.#inChunk -= data.length
+    this.#hash?.update(data)
+    out.push(data)
+    if (this.#inChunk === 0) {
+      if (this.#hash !== null) this.#checkSignature(this.#hash.digest())
+      this.#hash = null
+      this.#state = 'data-end'
+    }
+    return end
+  }
+
+  /** Lines end in CRLF; a bare LF inside (minio-go's trailers) is part of the line. */
+  #takeLine(input: Buffer, from: number): number {
+    let at = from
+    while (at < input.length) {
+      const lf = input.indexOf(0x0a, at)
+      const end = lf < 0 ? input.length : lf + 1
+      if (this.#line.length + end - at > maxLine) throw broken('A line of the chunk framing is too long.')
+      this.#line += input.toString('latin1', at, end)
+      at = end
+      if (this.#line.endsWith('\r\n')) {
+        const line = this.#line.slice(0, -2)
+        this.#line = ''
+        this.#handleLine(line)
+        break
+      }
+    }
+    return at
+  }
+
+  #handleLine(line: string): void {
+    if (this.#state === 'header') this.#startChunk(line)
+    else if (this.#state === 'trailer') this.#takeTrailer(line)
+    else if (line === '') this.#state = 'header'
+    else throw broken('A chunk is longer than its header declares.')
+  }
+
+  #startChunk(line: string): void {
+    const match = (this.#signer === null ? /^([0-9a-fA-F]{1,16})$/ : /^([0-9a-fA-F]{1,16});chunk-signature=([0-9a-f]{64})$/).exec(line)
+    if (match === null) throw broken('A chunk header is malformed.')
+    const size = parseInt(match[1] ?? '', 16)
+    if (size > this.#remaining) throw broken(undefined)
+    this.#claimed = match[2] ?? ''
+    this.#remaining -= size
+    this.#inChunk = size
+    if (size > 0) {
+      this.#state = 'data'
+      if (this.#signer !== null) this.#hash = createHash('sha256')
+      return
+    }
+    if (this.#remaining > 0) throw broken(undefined)
+    this.#checkSignature(emptyDigest)
+    this.#state = 'trailer'
+  }
+
+  #checkSignature(sha256: Buffer): void {
+    if (this.#signer !== null && !equalSignatures(this.#signer.next(sha256), this.#claimed)) throw new S3Error('SignatureDoesNotMatch')
+  }
+
+  #takeTrailer(line: string): void {
+    if (line === '') {
+      this.#state = 'done'
+      return
+    }
+    const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e]*)[ \t]*\n?$/.exec(line)
+    const name = match?.[1]?.toLowerCase()
+    const value = match?.[2] ?? ''
+    if (name === undefined || !this.#trailersAllowed || this.#trailerSignature !== null || this.#fields.length === maxTrailerLines) {
+      throw new S3Error('MalformedTrailerError')
+    }
+    if (name === 'x-amz-trailer-signature') this.#trailerSignature = value
+    else this.#fields.push([name, value])
+  }
+}
+
+function broken(message: string | undefined): S3Error {
+  return new S3Error('IncompleteBody', message === undefined ? {} : { message })
 }

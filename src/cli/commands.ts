@@ -1,14 +1,18 @@
 // The command line: every command with its options, help and exit codes, and the file that runs it, which is loaded when it is called.
 // `serve` with its worker processes is in serve.ts, primary.ts and worker.ts; commands that work on a store are engines of `maintenance`.
 // Only this room sees arguments, environment and signals; what it gets of the process is a `Platform`.
-import { command, type Command } from './command-line.ts'
+import { command, type Command, helpOf, listOf, parse, UsageError } from './command-line.ts'
 import { ProcessSignals } from './signals.ts'
-import { exitCodes } from './platform.ts'
+import { exitCodes, type Platform } from './platform.ts'
+import { ConfigError } from '../config/load.ts'
+import { S3Error } from '../errors.ts'
+import { KeyringError } from '../keys/keyring.ts'
+import { version } from '../version.ts'
 
 const config = { config: { value: 'FILE', help: 'the configuration; default: SEALGATE_CONFIG' } } as const
 const bucket = { bucket: { value: 'NAME', required: true, help: 'the bucket, as the store calls it' } } as const
 const keyring = { keyring: { value: 'FILE', required: true, help: 'the keyring' } } as const
-const version = { version: { value: 'ID', required: true, help: 'the version, as "keys list" prints it' } } as const
+const versionOption = { version: { value: 'ID', required: true, help: 'the version, as "keys list" prints it' } } as const
 const passphrase = {
   'passphrase-file': {
     value: 'FILE',
@@ -70,7 +74,7 @@ export const commands: readonly Command[] = [
       'older-than-hours': { value: 'N', help: 'hours without a change; 24, which is also the least' }
     },
     examples: ['sealgate gc --config sealgate.yaml --dry-run'],
-    run: async (values, platform) => (await import('./gc.ts')).runGc(values, platform)
+    run: async (values, platform) => (await import('./object-commands.ts')).runGc(values, platform)
   }),
   command({
     name: 'rewrap',
@@ -113,7 +117,7 @@ export const commands: readonly Command[] = [
       'customer-key-file': { value: 'FILE', help: 'of an object under a customer\'s key (SSE-C): the key, 32 bytes in hex' }
     },
     examples: ['sealgate export-key --config sealgate.yaml --tink-keyset photos/a/b.jpg'],
-    run: async (values, platform) => (await import('./export-key.ts')).runExportKey(values, platform)
+    run: async (values, platform) => (await import('./object-commands.ts')).runExportKey(values, platform)
   }),
   command({
     name: 'keys create',
@@ -158,7 +162,7 @@ export const commands: readonly Command[] = [
     name: 'keys enable',
     summary: 'let a version wrap and unwrap again',
     description: 'Lets a version wrap and unwrap again, after a reload (SIGHUP).',
-    options: { ...keyring, ...version },
+    options: { ...keyring, ...versionOption },
     examples: ['sealgate keys enable --keyring keyring.json --version 20260722-9f3c01ab'],
     run: async ({ keyring, version }, platform) => (await import('./keys-commands.ts')).setKeyState(keyring, version, 'enabled', platform)
   }),
@@ -166,7 +170,7 @@ export const commands: readonly Command[] = [
     name: 'keys disable',
     summary: 'refuse every use of a version, or only new wraps',
     description: 'Refuses every use of a version after a reload (SIGHUP). Objects sealed with a disabled version cannot be read.',
-    options: { ...keyring, ...version, 'decrypt-only': { help: 'refuse only new wraps' } },
+    options: { ...keyring, ...versionOption, 'decrypt-only': { help: 'refuse only new wraps' } },
     examples: ['sealgate keys disable --keyring keyring.json --version 20260722-9f3c01ab --decrypt-only'],
     run: async ({ keyring, version, 'decrypt-only': decryptOnly }, platform) =>
       (await import('./keys-commands.ts')).setKeyState(keyring, version, decryptOnly ? 'decrypt-only' : 'disabled', platform)
@@ -227,6 +231,59 @@ export const commands: readonly Command[] = [
       concurrency: { value: 'N', help: 'requests at once, 1 to 1000; default 32' }
     },
     examples: ['sealgate keys usage --config sealgate.yaml --bucket backup-eu --versions'],
-    run: async (values, platform) => (await import('./usage.ts')).runUsage(values, platform)
+    run: async (values, platform) => (await import('./keys-commands.ts')).runUsage(values, platform)
   })
 ]
+
+/**
+ * Runs the command that the arguments name, and gives every foreseen failure its exit code and its words on standard error.
+ * @returns the exit code.
+ */
+export async function runCommand(platform: Platform): Promise<number> {
+  const [first, ...rest] = platform.args.filter((arg) => arg !== '--help' && arg !== '-h')
+  // `help keys create`, and `keys help`: further on the word may be a value.
+  const args = first === 'help' ? rest : [...first === undefined ? [] : [first], ...rest[0] === 'help' ? rest.slice(1) : rest]
+  const asksHelp = args.length < platform.args.length
+  if (args[0] === '--version' || args[0] === '-v') {
+    platform.stdout.write(`sealgate ${version()}\n`)
+    return exitCodes.done
+  }
+  const command = commands.find(({ name }) => name.split(' ').every((word, i) => args[i] === word))
+  if (command === undefined) return listCommands(args, asksHelp, platform)
+  if (asksHelp) {
+    platform.stdout.write(helpOf(command))
+    return exitCodes.done
+  }
+  try {
+    return await command.run(parse(command, args.slice(command.name.split(' ').length)), platform)
+  } catch (error) {
+    return failed(command, error, platform)
+  }
+}
+
+function failed({ name }: Command, error: unknown, { stderr }: Platform): number {
+  if (error instanceof UsageError) {
+    stderr.write(`sealgate ${name}: ${error.message}\n"sealgate ${name} --help" prints options and examples.\n`)
+    return exitCodes.usage
+  }
+  if (error instanceof ConfigError) {
+    stderr.write(`${error.message}\n`)
+    return exitCodes.usage
+  }
+  if (!(error instanceof S3Error) && !(error instanceof KeyringError)) throw error
+  stderr.write(`sealgate ${name}: ${error.message}\n`)
+  return exitCodes.failed
+}
+
+/** For arguments that name no command: the commands of the group they name, or all. */
+function listCommands(args: readonly string[], asksHelp: boolean, { stdout, stderr }: Platform): number {
+  const [first = '', second] = args
+  const group = commands.some(({ name }) => name.startsWith(`${first} `)) ? first : ''
+  const named = group === '' ? first : second === undefined ? '' : `${first} ${second}`
+  if (asksHelp && (named === '' || group !== '')) {
+    stdout.write(listOf(group, commands))
+    return exitCodes.done
+  }
+  stderr.write(`${named === '' ? 'No command is given.' : `There is no command "${named}".`}\n\n${listOf(group, commands)}`)
+  return exitCodes.usage
+}

@@ -11,7 +11,7 @@ import { readAttributes } from './attributes.ts'
 import { checksumElement } from './checksums.ts'
 import { copySourceConditions, writeConditions } from './conditions.ts'
 import { locate, slices, versionHeader } from './locate.ts'
-import { checkKey, checkLock, publish } from './put-object.ts'
+import { checkKey, checkLock, publish } from './objects.ts'
 import { UPLOAD_LIMIT } from './receive.ts'
 import { textElement, xmlDocument } from './xml.ts'
 

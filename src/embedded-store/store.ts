@@ -8,17 +8,25 @@ import { S3Error } from '../errors.ts'
 import { percentDecode } from '../http/target.ts'
 import { errorAnswer, type StoreRequest, type StoreSettings, type StoreContext } from './request.ts'
 import { Catalog } from './catalog.ts'
-import { documentRules, bucketDocument, type DocumentName } from './documents.ts'
+import {
+  documentRules,
+  bucketDocument,
+  type DocumentName,
+  createBucket,
+  deleteBucket,
+  getBucketLocation,
+  getBucketVersioning,
+  headBucket,
+  listBuckets,
+  putBucketVersioning
+} from './buckets.ts'
 import { SignatureCheck, type Credential } from './verify.ts'
 import { copyObject } from './copy-object.ts'
-import { createBucket, deleteBucket, getBucketLocation, getBucketVersioning, headBucket, listBuckets, putBucketVersioning } from './buckets.ts'
-import { deleteObject, deleteObjects } from './delete-object.ts'
+import { deleteObject, deleteObjects, putObject } from './objects.ts'
 import { getObject, getObjectAttributes } from './get-object.ts'
-import { completeMultipartUpload } from './complete-multipart.ts'
-import { abortMultipartUpload, createMultipartUpload, uploadPart, uploadPartCopy } from './multipart.ts'
+import { completeMultipartUpload, abortMultipartUpload, createMultipartUpload, uploadPart, uploadPartCopy } from './multipart.ts'
 import { listMultipartUploads, listParts, listObjects, listObjectsV2, listObjectVersions } from './listings.ts'
 import { bucketAcl, objectAcl, objectLegalHold, objectRetention, objectTagging } from './object-properties.ts'
-import { putObject } from './put-object.ts'
 
 export interface StoreOptions {
   readonly backend: Backend

@@ -1,9 +1,12 @@
 import type { Config } from '../config/config.ts'
-import type { GatewayStatus } from './status.ts'
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
+import type { CapabilityReport } from '../store-client/capabilities.ts'
+
+/** Of a diagnosis. */
+type Fields = Readonly<Record<string, string | number>>
 
 /** Whether all is well, and each check by its name: `ok`, or a word on what is wrong that is fit for anyone's eyes. */
 export interface Readiness {
@@ -17,6 +20,25 @@ export interface Load {
   readonly requestsInFlight: number
   /** Of those, how many hold a place without a signature. */
   readonly unauthenticated: number
+}
+
+/** The document of `GET /status` on the admin port. No secret, no name of an object or a client; its size depends on the configuration alone. */
+export interface GatewayStatus {
+  readonly version: string
+  readonly node: string
+  readonly uptimeSeconds: number
+  readonly ready: boolean
+  readonly checks: readonly ({ readonly name: string; readonly ok: boolean; readonly at: string | null; readonly code: string | null } & Fields)[]
+  readonly keys: readonly ({ readonly key: string; readonly ok: boolean | null; readonly code: string | null } & Fields)[]
+  readonly store: {
+    readonly endpoint: string
+    readonly region: string
+    readonly style: string
+    readonly stateBucket: string
+    /** This clock minus the store's; null: not known yet. */
+    readonly clockSkewSeconds: number | null
+    readonly capabilities: readonly CapabilityReport[]
+  }
 }
 
 /** The gateway without its listeners. */

@@ -1,11 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
+import { hash, type KeyObject } from 'node:crypto'
 import type { Config, KeyConfig } from '../config/config.ts'
-import type { AuditSink, KeyProvider, KeyUse } from './types.ts'
+import type { AuditSink, KeyProvider, KeyUse, BucketKey, KeyContext, WrappedBucketKey } from './types.ts'
 import type { KmsMetrics } from './providers/kms-connection.ts'
 import { withAudit } from './audited-provider.ts'
-import { withBucketKeyCache, type CachingKeyProvider } from './bucket-key-cache.ts'
 import { KmsKeyProvider, type KmsProviderOptions } from './providers/aws-kms.ts'
 import { LocalKeyProvider } from './providers/local.ts'
+import { SingleFlightCache } from './single-flight-cache.ts'
 
 export interface KeyRegistryOptions {
   readonly keys: Config['keys']
@@ -106,4 +107,165 @@ export function answersTo(key: ConfiguredKey, requested: string): boolean {
     }
   }
   return names.includes(requested)
+}
+
+interface BucketKeyCacheOptions {
+  /** Seconds a bucket key is kept in plaintext, counted from the call that returned it: the delay of a revocation. */
+  readonly maxAgeSeconds: number
+  /** Entries of each kind: keys to seal with, unwrapped keys, re-wraps, and failures of each. Clients share them fairly. */
+  readonly maxEntries: number
+  /** Objects sealed under one bucket key before a new one is made. 1: a wrap for every object. */
+  readonly maxUses: number
+  /** Milliseconds; only differences count. */
+  readonly now: () => number
+  /** Called with the KeyUse of every call for which the key service was not asked. */
+  readonly onShared?: (use: KeyUse) => void
+}
+
+/** A provider that remembers. `clear` makes it forget at once. */
+export interface CachingKeyProvider extends KeyProvider {
+  readonly size: number
+  clear(): void
+  /** Drops expired keys now. Runs by itself while anything is held. */
+  sweep(): void
+}
+
+/**
+ * Bucket keys (docs/FORMAT.md, "Keys"): one wrap serves many objects for a while, and keys once unwrapped are kept as
+ * long. Every entry is bound to the full context, so that a key never serves a place it was not wrapped for. Customer
+ * keys never come here: they have no provider.
+ */
+export function withBucketKeyCache(provider: KeyProvider, options: BucketKeyCacheOptions): CachingKeyProvider {
+  return new BucketKeyCache(provider, options)
+}
+
+interface Sealing {
+  readonly bucketKey: BucketKey
+  uses: number
+}
+
+interface Found<V> {
+  readonly value: V
+  readonly shared: boolean
+}
+
+class BucketKeyCache implements CachingKeyProvider {
+  readonly #provider: KeyProvider
+  readonly #options: BucketKeyCacheOptions
+  readonly #sealing: SingleFlightCache<Sealing>
+  readonly #unwrapped: SingleFlightCache<KeyObject>
+  readonly #rewrapped: SingleFlightCache<WrappedBucketKey>
+  /** Counts the calls of clear: a key that was asked for before must not enter after. */
+  #epoch = 0
+
+  constructor(provider: KeyProvider, options: BucketKeyCacheOptions) {
+    this.#provider = provider
+    this.#options = options
+    this.#sealing = new SingleFlightCache(options)
+    this.#unwrapped = new SingleFlightCache(options)
+    this.#rewrapped = new SingleFlightCache(options)
+  }
+
+  get size(): number {
+    return this.#sealing.size + this.#unwrapped.size + this.#rewrapped.size
+  }
+
+  async generate(context: KeyContext, use: KeyUse): Promise<BucketKey> {
+    // A context that names one object has nothing to share.
+    if (this.#options.maxUses === 1 || context.objectKey !== null) return this.#make(context, use)
+    const id = cacheKey(context)
+    for (;;) {
+      const sealing = await this.#shared(use, (onShared) =>
+        this.#sealing.get(id, use.principal, use.signal, async (signal) => ({
+          bucketKey: await this.#make(context, { ...use, signal }),
+          uses: 0
+        }), onShared))
+      if (sealing.value.uses < this.#options.maxUses) {
+        sealing.value.uses += 1
+        if (sealing.shared) this.#options.onShared?.(use)
+        return sealing.value.bucketKey
+      }
+      this.#sealing.drop(id, sealing.value)
+    }
+  }
+
+  async unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
+    const id = cacheKey(context, wrapped)
+    const { value, shared } = await this.#shared(
+      use,
+      (onShared) => this.#unwrapped.get(id, use.principal, use.signal, (signal) => this.#provider.unwrap(wrapped, context, { ...use, signal }), onShared)
+    )
+    if (shared) this.#options.onShared?.(use)
+    return value
+  }
+
+  async rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
+    const id = cacheKey(from, wrapped) + cacheKey(to)
+    const { value, shared } = await this.#shared(
+      use,
+      (onShared) => this.#rewrapped.get(id, use.principal, use.signal, (signal) => this.#provider.rewrap(wrapped, from, to, { ...use, signal }), onShared)
+    )
+    if (shared) this.#options.onShared?.(use)
+    return value
+  }
+
+  selfTest(): Promise<void> {
+    return this.#provider.selfTest()
+  }
+
+  owns(keyId: string): boolean {
+    return this.#provider.owns(keyId)
+  }
+
+  rewraps(keyId: string): boolean {
+    return this.#provider.rewraps(keyId)
+  }
+
+  clear(): void {
+    this.#epoch += 1
+    for (const cache of [this.#sealing, this.#unwrapped, this.#rewrapped]) cache.clear()
+  }
+
+  sweep(): void {
+    for (const cache of [this.#sealing, this.#unwrapped, this.#rewrapped]) cache.sweep()
+  }
+
+  /** A new bucket key, kept unwrapped for reads of what is written with it. */
+  async #make(context: KeyContext, use: KeyUse): Promise<BucketKey> {
+    const startedAt = this.#options.now()
+    const epoch = this.#epoch
+    const bucketKey = await this.#provider.generate(context, use)
+    if (epoch === this.#epoch) this.#unwrapped.put(cacheKey(context, bucketKey.wrapped), use.principal, bucketKey.key, startedAt)
+    return bucketKey
+  }
+
+  /** Runs a lookup and notes whether it was shared; a remembered failure is thrown at once. */
+  async #shared<V>(use: KeyUse, lookup: (onShared: () => void) => Promise<V>): Promise<Found<V>> {
+    const found = { shared: false }
+    try {
+      return {
+        value: await lookup(() => {
+          found.shared = true
+        }),
+        shared: found.shared
+      }
+    } catch (error) {
+      if (found.shared) this.#options.onShared?.(use)
+      throw error
+    }
+  }
+}
+
+/** A hash, so that a key of the cache is small for every blob and context; of JSON, so that different lists have different texts. */
+function cacheKey(context: KeyContext, wrapped?: WrappedBucketKey): string {
+  const requestContext = Object.entries(context.requestContext).sort(([a], [b]) => a < b ? -1 : 1)
+  const parts = [
+    wrapped?.keyId ?? null,
+    wrapped?.blob.toString('base64') ?? null,
+    context.realm,
+    context.bucket,
+    context.objectKey,
+    requestContext
+  ]
+  return hash('sha256', JSON.stringify(parts), 'base64')
 }

@@ -10,16 +10,15 @@ import type { Admittance, HttpRequest, HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 import type { Log } from '../observe/log.ts'
 import type { RequestMessage } from './request-body.ts'
+import type { Connection } from './connection.ts'
 import { S3Error } from '../errors.ts'
 import { Admission, type AdmissionLimits, type Limit } from './admission.ts'
 import { ResponseLifecycle } from './answers.ts'
-import { Connections } from './connections.ts'
-import type { Connection } from './connection.ts'
+import { Connections, createHttpServer, type ServerLimits, refuseUnparsed } from './server.ts'
 import { Exchange } from './exchange.ts'
 import { admit } from './request-validation.ts'
 import { Handshakes, type HandshakeFailure, secureContext, type TlsMaterial } from './tls.ts'
 import { plainAddress, TrustedProxies } from './client-address.ts'
-import { createHttpServer, type ServerLimits, refuseUnparsed } from './server.ts'
 
 export interface ListenerOptions {
   readonly host: string

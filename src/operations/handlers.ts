@@ -4,23 +4,29 @@
 import type { HandlerName, OperationsOf } from '../plan/plan.ts'
 import type { Handler } from './context.ts'
 import { bucketEncryption } from './buckets/bucket-encryption.ts'
-import { changeCors, deleteBucket, headBucket, lifecycle, listBuckets, bucketLocation, createBucket } from './buckets/buckets.ts'
+import {
+  changeCors,
+  deleteBucket,
+  headBucket,
+  lifecycle,
+  listBuckets,
+  bucketLocation,
+  createBucket,
+  listObjects,
+  restoreObject,
+  targetBuckets
+} from './buckets/buckets.ts'
 import { copyObject } from './copy/copy-object.ts'
 import { deleteObject, deleteObjects } from './objects/delete.ts'
 import { forward } from './forward.ts'
-import { getObjectAttributes } from './objects/get-object-attributes.ts'
-import { getObject } from './objects/get-object.ts'
+import { getObjectAttributes, getObject } from './objects/get-object.ts'
 import { headObject } from './objects/inspect.ts'
-import { listObjects } from './buckets/list-objects.ts'
-import { abortMultipartUpload } from './multipart/abort.ts'
+import { abortMultipartUpload, createMultipartUpload, listParts, listMultipartUploads } from './multipart/uploads.ts'
 import { completePlain } from './multipart/previous-completion.ts'
 import { completeMultipartUpload } from './multipart/complete.ts'
-import { createMultipartUpload } from './multipart/create.ts'
-import { listParts, listMultipartUploads } from './multipart/list.ts'
 import { uploadPart, uploadPartCopy } from './multipart/upload-part.ts'
 import { postObject } from './objects/post-object.ts'
 import { putObject } from './objects/put-object.ts'
-import { restoreObject, targetBuckets } from './buckets/guarded.ts'
 
 /**
  * The handlers that the plan table names. A name without one does not compile, nor one that is planned for an operation which

@@ -1,7 +1,6 @@
 import t from 'tap'
-import { runCommand } from '../../src/cli/arguments.ts'
+import { runCommand, commands } from '../../src/cli/commands.ts'
 import { command, parse } from '../../src/cli/command-line.ts'
-import { commands } from '../../src/cli/commands.ts'
 
 async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   let [out, err] = ['', '']

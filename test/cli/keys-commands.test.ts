@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { generateIdentity, identityToRecipient } from 'age-encryption'
-import { runCommand } from '../../src/cli/arguments.ts'
+import { runCommand } from '../../src/cli/commands.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'sealgate-cli-'))

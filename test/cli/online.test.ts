@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import t from 'tap'
-import { runCommand } from '../../src/cli/arguments.ts'
+import { runCommand } from '../../src/cli/commands.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestStore } from '../support/hostile.ts'
 

@@ -12,7 +12,7 @@ import {
   PutObjectCommand
 } from '@aws-sdk/client-s3'
 import t from 'tap'
-import { documentRules } from '../../src/embedded-store/documents.ts'
+import { documentRules } from '../../src/embedded-store/buckets.ts'
 import { MemoryBackend } from '../../src/embedded-store/memory.ts'
 import { rawRequest } from '../support/raw-client.ts'
 import { backends, failure, startRig } from './rig.ts'

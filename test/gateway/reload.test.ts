@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { createGateway } from '../../src/gateway/gateway.ts'
-import { runCommand } from '../../src/cli/arguments.ts'
+import { runCommand } from '../../src/cli/commands.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
 import { FakeKms, send } from '../support/fake-kms.ts'

@@ -1,19 +1,27 @@
 import type { HttpResponse } from '../../http/message.ts'
-import { type OperationContext, send } from '../context.ts'
-import { SEGMENT_SIZE, storedSize } from '../../envelope/sizes.ts'
+import type { RowFacts } from '../caches.ts'
+import { type OperationContext, send, type BucketContext, readerOf } from '../context.ts'
+import { SEGMENT_SIZE, storedSize, plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { removeBucketDefault } from './bucket-encryption.ts'
 import { forward, forwardForDocument, forwardedQuery, passThrough } from '../forward.ts'
 import { withShownRegion, shownRegion, acceptsRegion } from '../shown-region.ts'
-import { mayAccess } from '../../auth/authorize.ts'
+import { mayAccess, authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { childOf, childText, rewriteXml, textOf, upstreamDocument, parseXml, type XmlLimits } from '../../s3/xml.ts'
-import { clientDocument, parseLocationConstraint } from '../../s3/documents.ts'
-import { lifecycleForClient, lifecycleForStore } from '../../s3/lifecycle.ts'
+import { clientDocument, parseLocationConstraint, restoreSelects } from '../../s3/documents.ts'
+import { lifecycleForClient, lifecycleForStore, targetBucketsOf, type TargetOperation } from '../../s3/bucket-settings.ts'
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { relayError, editedResponse, expectSuccess } from '../responses.ts'
+import { isDescribing } from '../../envelope/metadata.ts'
+import { unquoteEtag } from '../../s3/conditions.ts'
+import { listsOnly, readListing, writeListing, type ListingRow, type RowEdit } from '../../s3/listing.ts'
+import { opaqueEtag, clientEtag } from '../objects/sealed-object.ts'
+import { inspectObject, retryOnChange } from '../objects/inspect.ts'
+import { parallelMap } from '../../concurrency/parallel.ts'
+import { describedHeaders } from '../objects/response-headers.ts'
 
 /** What a small object takes beyond its plaintext, and plaintext per stored byte of a large one (docs/FORMAT.md, Size law). */
 const OBJECT_OVERHEAD = storedSize(1) - 1
@@ -159,4 +167,98 @@ export async function bucketLocation(ctx: OperationContext<'GetBucketLocation'>)
     if (shown !== region) editor.setText(parsed.root, shown === UNNAMED ? '' : shown)
   })
   return editedResponse(response, body)
+}
+
+/**
+ * PutBucketLogging, -Replication, -InventoryConfiguration, -AnalyticsConfiguration, -MetricsConfiguration and -NotificationConfiguration:
+ * forwarded, when the client may write to the buckets they name. The store will write there by itself, with the rights of whoever owns both buckets, which is the gateway.
+ * @throws S3Error MalformedXML, InvalidBucketName, AccessDenied, NoSuchBucket for the gateway's own buckets.
+ */
+export async function targetBuckets(ctx: OperationContext<TargetOperation>): Promise<HttpResponse> {
+  return forward(ctx, (document) => {
+    if (document.length === 0) return
+    const parsed = parseXml(document, clientDocument(ctx.services.config.limits.xmlBytes))
+    for (const name of targetBucketsOf(ctx.operation.name, parsed)) {
+      authorize(ctx.request.client, { bucket: name, own: isOwnBucket(ctx.services.config.upstream, name), write: true })
+    }
+  })
+}
+
+/**
+ * RestoreObject: forwarded, unless it asks for a SELECT.
+ * @throws S3Error NotImplemented for a SELECT, which would run on sealed bytes.
+ */
+export async function restoreObject(ctx: OperationContext<'RestoreObject'>): Promise<HttpResponse> {
+  const body = await readDocument(ctx)
+  if (body.length > 0 && restoreSelects(body, clientDocument(ctx.services.config.limits.xmlBytes))) {
+    throw new S3Error('NotImplemented', { message: 'The store would have to read the plaintext to select from it.' })
+  }
+  const response = await send(ctx, {
+    method: 'POST',
+    query: forwardedQuery(ctx),
+    headers: [...upstreamHeaders(ctx.request.headers, 'document'), contentMd5(body)],
+    body: body.length === 0 ? null : body,
+    contentLength: body.length
+  })
+  await expectSuccess(ctx, response)
+  return { status: response.status, headers: [...downstreamHeaders(response.headers, 'plain'), ['content-length', '0']], body: null }
+}
+
+/** What says that an object does not open, as opposed to a store or key service that fails: SSE-C objects want their key. */
+const closedCodes: ReadonlySet<string> = new Set(['InvalidRequest', 'SealgateIntegrityError', 'SealgateKeyUnavailable', 'SealgatePlaintextRefused'])
+
+/** Rows looked up at once in `md5` mode. */
+const PARALLEL_LOOKUPS = 32
+
+/**
+ * ListObjects, ListObjectsV2, ListObjectVersions: sizes by the size law, ETags by the bucket's mode, and where the listing tells what describes
+ * the objects (MinIO's `metadata=true`), what was sealed of it. Never fails for one row: a row that does not open is shown as stored.
+ */
+export async function listObjects(ctx: OperationContext<'ListObjects' | 'ListObjectsV2' | 'ListObjectVersions'>): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(ctx)
+  // What everybody may list is one prefix: the store must not make more of it.
+  if (typeof ctx.policy.publicRead === 'object' && ctx.request.client === null && !listsOnly(document, ctx.operation.query.get('prefix') ?? '')) {
+    throw new S3Error('SealgateBadUpstream')
+  }
+  const rows = readListing(document)
+  const edits = await parallelMap(rows, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, (row, signal) => editOf({ ...ctx, signal }, row))
+  const body = writeListing(document, (_, i) => edits[i] ?? {})
+  return editedResponse(response, body)
+}
+
+async function editOf(ctx: BucketContext, row: ListingRow): Promise<RowEdit> {
+  if (row.etag === null || row.size === null) return {}
+  const byLaw = plaintextSize(row.size)
+  // The size law needs no second look, unless plaintext may stand beside sealed objects.
+  if (ctx.policy.etag === 'opaque' && ctx.policy.plaintext === 'refuse' && !row.described) {
+    return { etag: unquoteEtag(opaqueEtag(row.etag)), checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
+  }
+  const facts = await rowFacts(ctx, row)
+  if (typeof facts === 'object') return { ...facts, checksums: [] }
+  const etag = facts === 'unknown' ? null : unquoteEtag(opaqueEtag(row.etag))
+  return { etag, checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
+}
+
+/**
+ * Size and ETag of a row, from the cache or by looking at the object. `closed`: it does not open for this client, and so has
+ * no other ETag in any operation. `unknown`: the store failed just now; another ETag than at other times would tell clients
+ * that the object has changed, so it gets none.
+ */
+async function rowFacts(ctx: BucketContext, row: ListingRow): Promise<RowFacts & Pick<RowEdit, 'described'> | 'closed' | 'unknown'> {
+  const bucket = ctx.operation.bucket
+  const etag = row.etag ?? ''
+  const name = [readerOf(ctx), bucket, row.key, row.versionId, etag] as const
+  // What describes an object can change under its ETag: a copy onto itself does that.
+  const cached = row.described ? undefined : ctx.services.objects.row(...name)
+  if (cached !== undefined) return cached
+  try {
+    const { object, manifest } = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId: row.versionId, customerKey: null }))
+    // Overwritten since the store made the listing: what is shown is what is there now, but it is not remembered.
+    const facts = { size: object.size, etag: unquoteEtag(clientEtag(ctx, object, manifest)) }
+    if (unquoteEtag(object.upstreamEtag) === etag) ctx.services.objects.rememberRow(facts, ...name)
+    return row.described && object.kind !== 'plain' ? { ...facts, described: describedHeaders(object).filter(([name]) => isDescribing(name)) } : facts
+  } catch (error) {
+    if (!(error instanceof S3Error) || ctx.signal.aborted) throw error
+    return closedCodes.has(error.code) ? 'closed' : 'unknown'
+  }
 }

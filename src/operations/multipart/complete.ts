@@ -18,7 +18,7 @@ import { visibleEtag } from '../objects/sealed-object.ts'
 import { slowResponse, errorOfDocument, relayError, documentOf } from '../responses.ts'
 import { writeConditions } from '../objects/write-options.ts'
 import { checkObjectSize, selectParts, tailNumber, readPartState, objectChecksum } from './select-parts.ts'
-import { removeState } from './abort.ts'
+import { removeState } from './uploads.ts'
 
 /**
  * CompleteMultipartUpload: the client's list chooses among the sealed records, the manifest is sealed behind the last part,

@@ -1,7 +1,7 @@
 // A document that two readers could read differently must not name the bucket that the store writes to.
 import t from 'tap'
 import { clientDocument } from '../../src/s3/documents.ts'
-import { type TargetOperation, targetBucketsOf } from '../../src/s3/target-names.ts'
+import { type TargetOperation, targetBucketsOf } from '../../src/s3/bucket-settings.ts'
 import { parseXml } from '../../src/s3/xml.ts'
 import { errorCode } from '../support/error-code.ts'
 

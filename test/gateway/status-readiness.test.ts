@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { StoreChecks } from '../../src/store-client/readiness.ts'
+import { StoreChecks } from '../../src/gateway/status.ts'
 import { startTestStore } from '../support/hostile.ts'
 import type { Match } from '../support/rules.ts'
 import { codeOf, upstreamTo } from '../support/raw-store.ts'

@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { lifecycleForClient, lifecycleForStore } from '../../src/s3/lifecycle.ts'
+import { lifecycleForClient, lifecycleForStore } from '../../src/s3/bucket-settings.ts'
 import { upstreamDocument } from '../../src/s3/xml.ts'
 import { errorCode } from '../support/error-code.ts'
 

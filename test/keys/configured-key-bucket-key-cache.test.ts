@@ -2,7 +2,7 @@ import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
-import { withBucketKeyCache, type CachingKeyProvider } from '../../src/keys/bucket-key-cache.ts'
+import { withBucketKeyCache, type CachingKeyProvider } from '../../src/keys/configured-key.ts'
 import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from '../../src/keys/types.ts'
 import { codeOf, keyContext, keyUse, otherContexts } from './support.ts'
 

@@ -1,0 +1,224 @@
+import type { Header, HttpResponse } from '../../http/message.ts'
+import { type UploadSettings, sealUploadRecord, uploadHash } from '../../envelope/upload-records.ts'
+import { type ObjectContext, type OperationContext, placeOf, send, storedChecksum, type UploadContext } from '../context.ts'
+import { type WriteKey, keyForWrite } from '../objects/object-keys.ts'
+import { DataKey } from '../../envelope/data-key.ts'
+import { both } from '../../concurrency/parallel.ts'
+import { S3Error } from '../../errors.ts'
+import { readAll } from '../../http/stage.ts'
+import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
+import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
+import { envelopeHeaders } from '../objects/envelope-headers.ts'
+import { encryptionOfWrite } from '../objects/write-options.ts'
+import { relayError, editedResponse } from '../responses.ts'
+import { checksumSettings } from './checksum-settings.ts'
+import { uploadRecordName, uploadPrefix } from '../../store-client/state-names.ts'
+import { refuseEqualParts, stateBucketOf, type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
+import { type Attempt, newer, readPartRecords } from './part-records.ts'
+import { type HeldPart, listHeldParts } from './upstream-parts.ts'
+import { writeListing } from '../../s3/listing.ts'
+import { forwardForDocument, forwardedQuery } from '../forward.ts'
+
+/** For what must be cleared away although the client may be gone. */
+const CLEAN_UP_MS = 30_000
+
+/**
+ * CreateMultipartUpload: the envelope goes upstream with the metadata, the upload record into the state bucket, and only
+ * then the client learns the store's own upload id.
+ */
+export async function createMultipartUpload(ctx: OperationContext<'CreateMultipartUpload'>): Promise<HttpResponse> {
+  refuseEqualParts(ctx)
+  const checksum = checksumSettings(ctx.request.headers)
+  const described = upstreamHeaders(ctx.request.headers, 'object')
+  const asked = await encryptionOfWrite(ctx)
+  const [key] = await both(
+    ctx.signal,
+    (signal) => keyForWrite({ ...ctx, signal }, placeOf(ctx), asked),
+    (signal) => stateBucketOf(ctx, signal).check()
+  )
+  const dataKey = DataKey.random()
+  const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : ctx.policy.etag, storedChecksum: storedChecksum(ctx) }
+  const headers = envelopeHeaders(ctx, {
+    key,
+    dataKey,
+    described,
+    kind: 'multipart',
+    streamHeader: null,
+    plaintextSize: null,
+    md5: null,
+    checksums: [],
+    digestsInManifest: true
+  })
+  const { uploadId, answered } = await createUpstream(ctx, [...headers, ...storedChecksumHeaders(settings)])
+  await keepRecord(ctx, uploadId, key, dataKey, settings)
+  const body = renderXml(['InitiateMultipartUploadResult', [['Bucket', ctx.operation.bucket], ['Key', ctx.operation.key], ['UploadId', uploadId]]])
+  return {
+    status: 200,
+    headers: [
+      ...answered,
+      ...key.responseHeaders,
+      ...checksumHeadersOf(settings),
+      ['content-type', 'application/xml'],
+      ['content-length', String(body.length)]
+    ],
+    body
+  }
+}
+
+function checksumHeadersOf({ checksumAlgorithm, checksumType }: UploadSettings): Header[] {
+  if (checksumAlgorithm === null || checksumType === null) return []
+  return [
+    ['x-amz-checksum-algorithm', checksumAlgorithm.toUpperCase()],
+    ['x-amz-checksum-type', checksumType === 'full' ? 'FULL_OBJECT' : 'COMPOSITE']
+  ]
+}
+
+/** A checksum that comes with a part must have been settled for the upload (AWS API, UploadPart). Its type is S3's default. */
+function storedChecksumHeaders({ storedChecksum: algorithm }: UploadSettings): Header[] {
+  return algorithm === null ? [] : [['x-amz-checksum-algorithm', algorithm.toUpperCase()]]
+}
+
+async function createUpstream(ctx: OperationContext, headers: readonly Header[]): Promise<{ uploadId: string; answered: readonly Header[] }> {
+  const response = await send(ctx, { method: 'POST', query: [['uploads', null]], headers })
+  if (response.status >= 300) throw await relayError(ctx, response)
+  const document = parseXml(await readAll(response.body, 65536, () => new S3Error('SealgateBadUpstream')), upstreamDocument)
+  const uploadId = childText(document, document.root, 'UploadId')
+  if (uploadId === null || uploadId === '') throw new S3Error('SealgateBadUpstream')
+  return { uploadId, answered: downstreamHeaders(response.headers, 'written') }
+}
+
+/** Without its record an upload could never be completed: then it is taken back, and the client is told of no upload. */
+async function keepRecord(ctx: ObjectContext, uploadId: string, key: WriteKey, dataKey: DataKey, settings: UploadSettings): Promise<void> {
+  const place = placeOf(ctx)
+  const record = sealUploadRecord({
+    kek: key.kek,
+    keyId: key.wrapped.keyId,
+    blob: key.wrapped.blob,
+    sse: key.sse.mode,
+    scope: key.scope,
+    requestContext: key.requestContext,
+    dataKey,
+    place,
+    uploadId,
+    settings
+  })
+  try {
+    await stateBucketOf(ctx).put(uploadRecordName(uploadHash(place, uploadId)), record, ctx.services.capabilities.ofStateBucket.put)
+  } catch (error) {
+    await send(ctx, { method: 'DELETE', query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
+      .then((response) => {
+        response.body.resume()
+      }, () => undefined)
+    throw error
+  }
+}
+
+/** S3's limit, and what it takes when nothing is asked for (AWS API, ListParts). */
+const MAX_PARTS_LISTED = 1000
+
+/**
+ * ListParts: from the part records, because what the store holds are sealed parts and tails, and not the small ones. Shown is
+ * the attempt that a Complete would take: of a part upstream the one whose ETag the store tells.
+ */
+export async function listParts(ctx: OperationContext<'ListParts'>): Promise<HttpResponse> {
+  const max = Math.min(parameter(ctx, 'max-parts', MAX_PARTS_LISTED), MAX_PARTS_LISTED)
+  const marker = parameter(ctx, 'part-number-marker', 0)
+  const upload = await openUpload(ctx, 'fresh')
+  const { attempts } = await readPartRecords(ctx, upload, { after: marker, enough: max + 1 })
+  const numbers = [...attempts.keys()].sort((a, b) => a - b)
+  const page = numbers.slice(0, max)
+  const held = await listHeldParts(ctx, { after: marker, until: page.at(-1) ?? marker })
+  if (held === null) throw noSuchUpload(ctx)
+  const shown = page.flatMap((number) => {
+    const there = held.parts.get(number)
+    const attempt = currentAttempt(attempts.get(number) ?? [], there)
+    return attempt === null ? [] : [partNode(attempt, there)]
+  })
+  const body = renderXml(['ListPartsResult', [
+    ...headOf(ctx, upload, held.about),
+    ['PartNumberMarker', String(marker)],
+    // Of what has been looked at: numbers of which there is nothing to show are behind it, too.
+    ['NextPartNumberMarker', String(page.at(-1) ?? 0)],
+    ['MaxParts', String(max)],
+    ['IsTruncated', String(numbers.length > max)],
+    ...shown
+  ]])
+  const headers = [...upload.encryptionHeaders, ['content-type', 'application/xml'], ['content-length', String(body.length)]] as const
+  return { status: 200, headers, body }
+}
+
+/** @throws S3Error InvalidArgument unless it is a whole number. */
+function parameter(ctx: OperationContext, name: string, otherwise: number): number {
+  const text = ctx.operation.query.get(name)
+  if (text === undefined || text === '') return otherwise
+  if (/^\d{1,10}$/.test(text) && Number(text) <= 0x7fffffff) return Number(text)
+  throw new S3Error('InvalidArgument', {
+    message: `Argument ${name} must be an integer between 0 and 2147483647`,
+    fields: { ArgumentName: name, ArgumentValue: text }
+  })
+}
+
+/** The attempt that counts: the newest, and of those upstream the one that the store has kept. */
+function currentAttempt(attempts: readonly Attempt[], held: HeldPart | undefined): Attempt | null {
+  const usable = attempts.filter(({ inline, upstreamEtag }) => inline || upstreamEtag === held?.etag)
+  return usable.reduce<Attempt | null>((newest, attempt) => newest === null ? attempt : newer(newest, attempt), null)
+}
+
+function headOf(ctx: UploadContext, { settings }: Upload, about: readonly XmlNode[]): XmlNode[] {
+  const { checksumAlgorithm, checksumType } = settings
+  return [
+    ['Bucket', ctx.operation.bucket],
+    ['Key', ctx.operation.key],
+    ['UploadId', ctx.operation.uploadId],
+    ...about,
+    ...checksumAlgorithm === null ? [] : [['ChecksumAlgorithm', checksumAlgorithm.toUpperCase()] as const],
+    ...checksumType === null ? [] : [['ChecksumType', checksumType === 'full' ? 'FULL_OBJECT' : 'COMPOSITE'] as const]
+  ]
+}
+
+function partNode({ number, inline, lastModified, etag, plaintextSize, checksum }: Attempt, held: HeldPart | undefined): XmlNode {
+  const modified = (inline ? null : held?.lastModified) ?? new Date(lastModified).toISOString()
+  return ['Part', [
+    ['PartNumber', String(number)],
+    ['LastModified', modified],
+    ['ETag', `"${etag}"`],
+    ['Size', String(plaintextSize)],
+    ...checksum === null ? [] : [[`Checksum${checksum.algorithm.toUpperCase()}`, checksum.value.toString('base64')] as const]
+  ]]
+}
+
+/**
+ * ListMultipartUploads: the store's own, whose upload ids clients use. What it says of checksums is of stored bytes, and what
+ * was settled stands sealed in the records: nothing is said of them here.
+ */
+export async function listMultipartUploads(ctx: OperationContext<'ListMultipartUploads'>): Promise<HttpResponse> {
+  const { response, document } = await forwardForDocument(ctx)
+  const body = writeListing(document, () => ({ checksums: [] }))
+  return editedResponse(response, body)
+}
+
+/** AbortMultipartUpload: the store first, so that no upload it still knows ever lacks its state. */
+export async function abortMultipartUpload(ctx: OperationContext<'AbortMultipartUpload'>): Promise<HttpResponse> {
+  const response = await send(ctx, { method: 'DELETE', query: forwardedQuery(ctx), headers: upstreamHeaders(ctx.request.headers, 'document') })
+  if (response.status >= 300) {
+    const error = await relayError(ctx, response)
+    if (error.code === 'NoSuchUpload') await removeState(ctx, uploadHashOf(ctx))
+    throw error
+  }
+  response.body.resume()
+  await removeState(ctx, uploadHashOf(ctx))
+  return { status: 204, headers: downstreamHeaders(response.headers, 'written'), body: null }
+}
+
+/**
+ * Removes everything in the state bucket about an upload that the store has said to be over. Best effort: the upload is over
+ * whether or not this works, and `sealgate gc` finds what stays.
+ */
+export async function removeState(ctx: OperationContext, hash: Buffer): Promise<void> {
+  ctx.services.objects.forgetUpload(hash)
+  try {
+    await stateBucketOf(ctx, AbortSignal.timeout(CLEAN_UP_MS)).removeAll(uploadPrefix(hash))
+  } catch (error) {
+    if (!(error instanceof S3Error) && !(error instanceof DOMException)) throw error
+  }
+}
