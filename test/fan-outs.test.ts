@@ -145,7 +145,16 @@ const fanOuts: readonly FanOut[] = [
       return async (signal) => {
         const { bucket } = await engine(rig.test, rig, {}, { signal })
         const source = [['x-amz-copy-source', `${Bucket}/k`]] as const
-        return copyInParts(bucket, { key: 'k', size: 40 * MiB, partSize: MiB, headers: [], source, destination: [], unchanged: async () => true })
+        return copyInParts(bucket, {
+          key: 'k',
+          size: 40 * MiB,
+          partSize: MiB,
+          maxParts: 10_000,
+          headers: [],
+          source,
+          destination: [],
+          unchanged: async () => true
+        })
       }
     }
   }

@@ -57,7 +57,7 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 ## Known differences
 
 * Object, part and copy limits of 5 GiB hold for what is stored: a single PUT takes 5,367,070,708 bytes, a part 5,367,071,380.
-* A part 10,000 of 5 MiB or more is refused when it is uploaded: its number is needed for what is behind the last part.
+* A part of 5 MiB or more with the highest number that the store takes (upstream.maxParts, 10,000) is refused when it is uploaded: its number is needed for what is behind the last part.
 * With \`upstream.checksum: crc32\` stores that hold to AWS's rule want part numbers to start at 1 without gaps, and no part uploaded above
   the last one listed.
 * User metadata is limited to what the store leaves beside the gateway's entries: 1,152 bytes with the describing headers when they are sealed

@@ -101,6 +101,7 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
     aliases: policyFor(config, options.bucket).aliases,
     singleCopyLimit: SINGLE_COPY_LIMIT,
     partSize: PART_COPY_SIZE,
+    maxParts: config.upstream.maxParts,
     retryMs: RETRY_MS,
     useFor: (key, versionId) => opened.useFor(options.bucket, key, versionId)
   }

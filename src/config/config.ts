@@ -108,6 +108,8 @@ export interface Config {
     readonly checksum: 'crc32' | null
     /** Bytes of user metadata that the store takes with an object, Sealgate's own included. */
     readonly metadataBytes: number
+    /** Parts that the store takes of one upload: 10,000 in S3, fewer at some providers. Its highest part number, too. */
+    readonly maxParts: number
     /** The store wants equal part sizes (R2): multipart is refused. */
     readonly equalParts: boolean
   }

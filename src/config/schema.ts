@@ -106,6 +106,7 @@ function upstreamSection(path: Text, secret: Text) {
     sse: storeEncryption(),
     checksum: z.enum(['none', 'crc32']).default('none').transform((value) => value === 'none' ? null : value),
     metadataBytes: bytes({ min: 1024, max: 8192 }).default(2048),
+    maxParts: wholeNumber({ min: 2, max: 10_000 }).default(10_000),
     equalParts: z.boolean().default(false)
   })
 }

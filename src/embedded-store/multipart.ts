@@ -133,7 +133,7 @@ export async function abortMultipartUpload(request: StoreRequest, { catalog }: S
 }
 
 /** The type of the finished object's checksum where the client chose none: all parts have one, of one algorithm. */
-export function implicitChecksum(parts: readonly UploadedPart[]): { algorithm: ChecksumAlgorithm; type: StoredChecksum['type'] } | null {
+function implicitChecksum(parts: readonly UploadedPart[]): { algorithm: ChecksumAlgorithm; type: StoredChecksum['type'] } | null {
   const algorithm = parts[0]?.checksum?.algorithm
   if (algorithm === undefined || parts.some(({ checksum }) => checksum?.algorithm !== algorithm)) return null
   return { algorithm, type: checksumAlgorithms[algorithm].fullObject ? 'FULL_OBJECT' : 'COMPOSITE' }

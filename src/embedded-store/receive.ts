@@ -159,7 +159,7 @@ type State = 'header' | 'data' | 'data-end' | 'trailer' | 'end'
  * in multiple chunks") and verifies chunk signatures as the bytes pass. Data is returned before the signature of its chunk
  * has been read: it must not be published before `finish` has returned.
  */
-export class AwsChunkedDecoder {
+class AwsChunkedDecoder {
   readonly #chain: ChunkSignatureChain | null
   readonly #trailers: [name: string, value: string][] = []
   #state: State = 'header'

@@ -5,7 +5,6 @@ import { renderXml } from '../s3/xml.ts'
 import { fieldOf } from '../store-client/bucket-client.ts'
 
 /** S3's limit of parts in an upload. */
-const MAX_PARTS = 10_000
 const MIB = 1024 * 1024
 /** Parts of one object that are copied at once. */
 const PARALLEL_PARTS = 4
@@ -16,8 +15,10 @@ interface PartCopies {
   readonly key: string
   /** Stored bytes. */
   readonly size: number
-  /** Bytes of a part, rounded up to whole MiB where that would make more than 10,000 parts. */
+  /** Bytes of a part, rounded up to whole MiB where that would make more parts than the store takes. */
   readonly partSize: number
+  /** That the store takes of one upload. */
+  readonly maxParts: number
   /** What describes the new object, the envelope among it. */
   readonly headers: readonly Header[]
   /** `x-amz-copy-source` and the conditions on it, sent with every part: bytes of two objects are never mixed. */
@@ -67,8 +68,8 @@ interface Range {
   readonly last: number
 }
 
-function rangesOf({ size, partSize }: PartCopies): Range[] {
-  const step = Math.max(partSize, Math.ceil(size / MAX_PARTS / MIB) * MIB)
+function rangesOf({ size, partSize, maxParts }: PartCopies): Range[] {
+  const step = Math.max(partSize, Math.ceil(size / maxParts / MIB) * MIB)
   return Array.from({ length: Math.ceil(size / step) }, (_, i) => ({ number: i + 1, first: i * step, last: Math.min(size, (i + 1) * step) - 1 }))
 }
 

@@ -38,6 +38,8 @@ export interface RewrapJob {
   /** Stored bytes above which an object is copied in parts, and bytes of such a part. */
   readonly singleCopyLimit: number
   readonly partSize: number
+  /** Parts that the store takes of one upload. */
+  readonly maxParts: number
   /** Ceiling of the first wait after a passing failure, in milliseconds; it doubles, and the wait is random below it. */
   readonly retryMs: number
   readonly useFor: (key: string, versionId: string | null) => KeyUse
@@ -166,13 +168,14 @@ async function propertiesOf(bucket: BucketClient, key: string, versionId: string
 
 /** An upload takes tags and grants when it begins: they are compared once more before it is completed. */
 async function copyLarge(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string | null> {
-  const { bucket, conditions, partSize, copyTagMode, journal } = job
+  const { bucket, conditions, partSize, maxParts, copyTagMode, journal } = job
   const { key, etag, versionId, headers } = found
   const [tags, grants] = await propertiesOf(bucket, key, versionId)
   return journal.guard(key, copyTagMode === 'put' ? tags : [], () =>
     copyInParts(bucket, {
       key,
       partSize,
+      maxParts,
       size: storedBytes(headers),
       headers: [...described, ...grants, ...copyTagMode === 'put' ? [] : tagHeaders(tags)],
       source: sourceHeaders(job, found),

@@ -133,7 +133,7 @@ type AttributeValue = string | number | boolean
 /** null: left out. */
 export type Attributes = Readonly<Record<string, AttributeValue | null>>
 
-export interface SpanEvent {
+interface SpanEvent {
   readonly name: string
   readonly time: number
   readonly attributes: Attributes

@@ -34,8 +34,8 @@ await t.test('results in order, never more at once than allowed, and nothing beg
         if (i === failing) throw new Error(String(i))
         return i
       })
-      const outcome = await work.catch((error: Error) => error.message)
-      t.strictSame(outcome, failing !== null && failing < items.length ? String(failing) : [...items.keys()])
+      const outcome = await work.catch((error: unknown) => String(error))
+      t.strictSame(outcome, failing !== null && failing < items.length ? `Error: ${failing}` : [...items.keys()])
       t.equal(late, 0, 'nothing begins after a failure')
       t.equal(running, 0, 'nothing is under way')
       t.ok(most <= limit)

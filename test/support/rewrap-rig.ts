@@ -133,6 +133,7 @@ export async function engine(
     copyTagMode: await probeCopyTagMode(upstream, 'sealgate-state', signal),
     singleCopyLimit: 6 * MIB,
     partSize: 5 * MIB,
+    maxParts: 10_000,
     retryMs: 1,
     useFor: (key, versionId) => opened.useFor('bucket', key, versionId),
     journal: new TagJournal(new BucketClient(upstream, 'sealgate-state', signal), new BucketClient(upstream, 'bucket', signal)),

@@ -74,7 +74,7 @@ function checkListedChecksums(upload: Upload, part: CompletedPart, { checksum }:
 export function tailNumber(parts: readonly Attempt[], { highestUpstream }: RecordedParts): number {
   const last = parts.at(-1)
   if (last?.inline === true) return last.number
-  // Behind a part 10,000 there is no number: uploadPart accepts none that would come to lie upstream.
+  // Behind the store's highest number there is none: uploadPart accepts no such part that would come to lie upstream.
   return Math.min(highestUpstream + 1, MAX_PARTS)
 }
 

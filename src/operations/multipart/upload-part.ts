@@ -24,7 +24,7 @@ export async function uploadPart(ctx: OperationContext<'UploadPart'>): Promise<H
   refuseEqualParts(ctx)
   const source = requestBody(ctx)
   const number = partNumberOf(ctx)
-  checkPartSize(number, source.payload.length)
+  checkPartSize(ctx, number, source.payload.length)
   const upload = await uploadForPart(ctx, source.payload.length)
   const record = await storePart(ctx, upload, number, source)
   return {
@@ -51,7 +51,7 @@ export async function uploadPartCopy(ctx: OperationContext<'UploadPartCopy'>): P
   refuseEqualParts(ctx)
   const inspected = await retryOnChange(() => inspectSource(ctx, source))
   const size = sizeOf(sliceOf(ctx, inspected))
-  checkPartSize(number, size)
+  checkPartSize(ctx, number, size)
   const upload = await uploadForPart(ctx, size)
   return slowResponse((addHeaders) => {
     addHeaders([...versionOf(inspected), ...upload.encryptionHeaders])
@@ -95,7 +95,7 @@ async function openSource(ctx: OperationContext, source: CopySource, seen: Inspe
 async function copySealed(ctx: OperationContext, source: CopySource, seen: InspectedObject, upload: Upload, number: number): Promise<Buffer> {
   const { stream, size } = await openSource(ctx, source, seen)
   try {
-    checkPartSize(number, size)
+    checkPartSize(ctx, number, size)
     const record = await storePart(ctx, upload, number, plaintextSource(stream, size), 'copy')
     const { checksum } = record
     return copyPartResult(

@@ -7,7 +7,7 @@ import { type OperationContext, type UploadContext, send } from '../context.ts'
 import { type Upload, openUpload, noSuchUpload, stateBucketOf } from './upload.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
 import { PartSealer } from '../../envelope/body.ts'
-import { MAX_PART_PLAINTEXT, MAX_PARTS, MIN_PART_SIZE } from '../../envelope/sizes.ts'
+import { MAX_PART_PLAINTEXT, MIN_PART_SIZE } from '../../envelope/sizes.ts'
 import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
@@ -19,29 +19,30 @@ import { smallPartName } from '../../store-client/state-names.ts'
 import { isHeld } from './upstream-parts.ts'
 import { SegmentOpener } from '../../envelope/stream.ts'
 
-/** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to 10,000. */
+/** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to `upstream.maxParts`. */
 export function partNumberOf(ctx: OperationContext): number {
   const text = ctx.operation.query.get('partNumber') ?? ''
   const number = /^\d{1,5}$/.test(text) ? Number(text) : 0
-  if (number >= 1 && number <= MAX_PARTS) return number
+  const { maxParts } = ctx.services.config.upstream
+  if (number >= 1 && number <= maxParts) return number
   throw new S3Error('InvalidArgument', {
-    message: 'Part number must be an integer between 1 and 10000, inclusive',
+    message: `Part number must be an integer between 1 and ${maxParts}, inclusive`,
     fields: { ArgumentName: 'partNumber', ArgumentValue: text }
   })
 }
 
 /**
  * What of a part's size and number can never be completed is refused before a byte is sent.
- * @throws S3Error EntityTooLarge above the limit of a part; InvalidArgument for a part 10,000 of 5 MiB or more, behind which
- * the tail would need number 10,001.
+ * @throws S3Error EntityTooLarge above the limit of a part; InvalidArgument for a part of 5 MiB or more with the highest number
+ * that the store takes: the tail behind it would need a number more (FORMAT, Multipart state).
  */
-export function checkPartSize(number: number, size: number): void {
+export function checkPartSize(ctx: OperationContext, number: number, size: number): void {
   if (size > MAX_PART_PLAINTEXT) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_PART_PLAINTEXT) } })
   }
-  if (number === MAX_PARTS && !isSmall(size)) {
+  if (number >= ctx.services.config.upstream.maxParts && !isSmall(size)) {
     throw new S3Error('InvalidArgument', {
-      message: 'Part 10000 must be smaller than 5 MiB: this gateway stores what describes the object behind the last part.',
+      message: `Part ${number} must be smaller than 5 MiB: this gateway stores what describes the object behind the last part.`,
       fields: { ArgumentName: 'partNumber', ArgumentValue: String(number) }
     })
   }

@@ -131,6 +131,32 @@ void t.test('conditions on Complete', async (t) => {
   t.same(store.keys(stateBucket), [])
 })
 
+void t.test('a store that takes fewer parts says so before a part is sent that could never be completed', async (t) => {
+  const store = await startTestStore({ buckets: [Bucket] })
+  const { endpoint, region, accessKeyId, secretAccessKey } = store
+  const upstream = { endpoint, region, accessKeyId, secretAccessKey, stateBucket, realm: 'test', maxParts: 3 }
+  const gateway = await startTestGateway(store, { sections: { upstream } })
+  t.teardown(async () => {
+    await gateway.close()
+    await store.close()
+  })
+  const s3 = gateway.client()
+  const large = bytes(5 * MiB)
+  const id = await create(s3, 'few')
+  const first = await put(s3, 'few', id, 1, large)
+  t.equal(await codeOf(put(s3, 'few', id, 4, bytes(10))), 'InvalidArgument')
+  t.equal(await codeOf(put(s3, 'few', id, 3, large)), 'InvalidArgument', 'the tail behind it would be part 4')
+  const second = await put(s3, 'few', id, 2, large)
+  const last = await put(s3, 'few', id, 3, bytes(10))
+  await complete(s3, 'few', id, [first, second, last])
+  t.ok(Buffer.concat([large, large, bytes(10)]).equals(await read(s3, 'few')))
+  const again = await create(s3, 'few')
+  await complete(s3, 'few', again, [await put(s3, 'few', again, 1, large), await put(s3, 'few', again, 2, large)])
+  t.ok(Buffer.concat([large, large]).equals(await read(s3, 'few')), 'the tail is part 3')
+  const numbers = store.requests.map(({ query }) => Number(query.get('partNumber') ?? 0))
+  t.equal(Math.max(...numbers), 3)
+})
+
 void t.test('a store that ignores conditions, or wants equal parts, is not asked', async (t) => {
   const upstream = ({ endpoint, region, accessKeyId, secretAccessKey }: TestStore, more: object) => ({
     endpoint,
