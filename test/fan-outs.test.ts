@@ -63,7 +63,7 @@ const fanOuts: readonly FanOut[] = [
     prepare: async ({ s3 }) => (abortSignal) => s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: absent } }), { abortSignal })
   },
   {
-    file: 'operations/buckets/list-objects.ts',
+    file: 'operations/buckets/buckets.ts',
     when: heads('list'),
     limit: 32,
     failures: null,
@@ -73,7 +73,7 @@ const fanOuts: readonly FanOut[] = [
     }
   },
   {
-    file: 'operations/multipart/create.ts',
+    file: 'operations/multipart/uploads.ts',
     when: { bucket: state, method: 'HEAD' },
     limit: 1,
     failures: 1,
