@@ -173,14 +173,9 @@ export class FaultRig {
    * and with an exchange its slot. For rigs at rest.
    */
   static async alive(): Promise<Leaks> {
-    const deadline = performance.now() + restMs
-    for (;;) {
-      const found = Object.fromEntries(
-        [Exchange, StagedReadable, RequestBody].map((type) => [`objects of ${type.name} alive`, queryObjects(type, { format: 'count' })])
-      )
-      if (Object.values(found).every((left) => left === 0) || performance.now() > deadline) return found
-      await sleep(100)
-    }
+    const found: Record<string, number> = {}
+    for (const type of [Exchange, StagedReadable, RequestBody]) found[`objects of ${type.name} alive`] = await aliveOf(type)
+    return found
   }
 
   async close(): Promise<void> {
@@ -245,5 +240,15 @@ async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
     return await Promise.race([work, promise])
   } finally {
     clearTimeout(timer)
+  }
+}
+
+/** Each look collects garbage and walks the whole heap, so there are few. */
+async function aliveOf(type: Parameters<typeof queryObjects>[0]): Promise<number> {
+  const deadline = performance.now() + restMs
+  for (let pause = 200;; pause *= 2) {
+    const left = queryObjects(type, { format: 'count' })
+    if (left === 0 || performance.now() > deadline) return left
+    await sleep(pause)
   }
 }
