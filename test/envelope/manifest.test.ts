@@ -181,7 +181,7 @@ await t.test('manifests that open but say something else', async (t) => {
     ['checksum without algorithm', manifest([2, 0, 0, 0], u16(2), part(1, MIN_PART_SIZE, 2, Buffer.alloc(4)), part(2, 100))],
     ['sum too small', manifest([2, 0, 0, 0], u16(2), part(1, MIN_PART_SIZE), part(2, 99)), 'length'],
     ['sum too large', manifest([2, 0, 0, 0], u16(2), part(1, MIN_PART_SIZE), part(2, 101)), 'length'],
-    ['small part not the last', manifest([2, 0, 0, 0], u16(2), part(1, 100), part(2, MIN_PART_SIZE)), 'length']
+    ['small part not the last', manifest([2, 0, 0, 0], u16(2), part(1, 100), part(2, MIN_PART_SIZE))]
   ]
   for (const [name, plaintext, kind = 'manifest'] of bad) t.equal(open(plaintext), kind, name)
 })

@@ -87,7 +87,8 @@ export async function startTestGateway(store: StoreAccess, options: TestGatewayO
       minRate: config.limits.minRate,
       minRateWindowMs: config.limits.minRateWindowSeconds * 1000,
       headersMs: 10_000,
-      keepAliveMs: 5000,
+      // Long: on a machine that does much else a client would meet connections that are just being closed.
+      keepAliveMs: 60_000,
       highWaterMark: 65536
     },
     heartbeatMs: options.heartbeatMs ?? 5000,
