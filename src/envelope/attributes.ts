@@ -38,10 +38,21 @@ export type SseMode = keyof typeof sseCodes
 const MAX_CHECKSUMS = 2
 export const MD5_SIZE = 16
 
-/** What is sealed together with the data key. */
+/** What the clear fields of an envelope say of the object's body. */
+export type ClearShape =
+  /** `streamHeader`: 40 bytes. */
+  | { readonly kind: 'single'; readonly streamHeader: Buffer }
+  /** The manifest says size and streams. */
+  | { readonly kind: 'multipart' }
+  /** Of 0 bytes, not uploaded in parts, and so without a body. */
+  | { readonly kind: 'empty' }
+
+type SingleShape = Extract<ClearShape, { kind: 'single' }>
+/** The same with what is sealed of it: the plaintext size of a single, in bytes. */
+export type ObjectShape = Exclude<ClearShape, SingleShape> | SingleShape & { readonly plaintextSize: number }
+
+/** What is sealed together with the data key, of objects of every kind. */
 export interface Attributes {
-  /** Bytes of a single. Null for the other kinds: multipart objects say it in their manifest, empty ones by their kind. */
-  readonly plaintextSize: number | null
   /** MD5 of the plaintext, 16 bytes, where it was known before the body. */
   readonly md5: Buffer | null
   /** At most two. */
@@ -60,15 +71,16 @@ type ObjectMetadata =
   | { readonly kind: 'clear'; readonly digest: Buffer }
 
 /** @throws RangeError for attributes that have no encoding: a fault of the caller. */
-export function encodeAttributes(attributes: Attributes): Buffer {
-  const { plaintextSize, md5, sse, metadata } = attributes
+export function encodeAttributes(attributes: Attributes, shape: ObjectShape): Buffer {
+  const { md5, sse, metadata } = attributes
+  if (shape.kind === 'empty' && attributes.digestsInManifest) throw new RangeError('An empty object has no manifest.')
   const flags = [md5 !== null, attributes.digestsInManifest, sse.bucketKeyEnabled, metadata.kind === 'sealed', attributes.isPublic]
   const writer = new ByteWriter()
     .u8(flags.reduce((sum, flag, bit) => sum + Number(flag) * 2 ** bit, 0))
     .u8(sseCodes[sse.mode])
     .u8(attributes.checksums.length)
   if (metadata.kind === 'clear') writer.bytes(checkSize(metadata.digest, METADATA_DIGEST_SIZE))
-  if (plaintextSize !== null) writer.u64(plaintextSize)
+  if (shape.kind === 'single') writer.u64(shape.plaintextSize)
   if (md5 !== null) writer.bytes(checkSize(md5, MD5_SIZE))
   writeChecksums(writer, attributes.checksums)
   if (metadata.kind === 'sealed') writer.bytes(encodeEntries(metadata.entries))
@@ -76,19 +88,19 @@ export function encodeAttributes(attributes: Attributes): Buffer {
 }
 
 /** @throws EnvelopeError `format`. */
-export function parseAttributes(source: Buffer, kind: 'single' | 'multipart' | 'empty'): Attributes {
+export function parseAttributes(source: Buffer, clear: ClearShape): { readonly shape: ObjectShape; readonly attributes: Attributes } {
   const reader = new ByteReader(source, 'format')
   const [hasMd5, digestsInManifest = false, bucketKeyEnabled = false, isSealed, isPublic = false] = reader.flags(5)
-  if (kind === 'empty' && digestsInManifest) throw new EnvelopeError('format')
+  if (clear.kind === 'empty' && digestsInManifest) throw new EnvelopeError('format')
   const mode = parseSse(reader.u8(), 'format')
   const count = checksumCount(reader, 'format')
   const digest = isSealed === true ? null : reader.bytes(METADATA_DIGEST_SIZE)
-  const plaintextSize = kind === 'single' ? reader.u64(MAX_PLAINTEXT) : null
+  const shape: ObjectShape = clear.kind === 'single' ? { ...clear, plaintextSize: reader.u64(MAX_PLAINTEXT) } : clear
   const md5 = hasMd5 === true ? reader.bytes(MD5_SIZE) : null
   const checksums = readChecksums(reader, count, 'format')
   const metadata: ObjectMetadata = digest === null ? { kind: 'sealed', entries: readEntries(reader) } : { kind: 'clear', digest }
   reader.end()
-  return { plaintextSize, md5, checksums, digestsInManifest, sse: { mode, bucketKeyEnabled }, metadata, isPublic }
+  return { shape, attributes: { md5, checksums, digestsInManifest, sse: { mode, bucketKeyEnabled }, metadata, isPublic } }
 }
 
 export function sseCode(mode: SseMode): number {

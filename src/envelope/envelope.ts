@@ -2,7 +2,7 @@
 // It knows neither HTTP nor S3, and imports no other room. Numbers and labels that are stored never change; test/vectors holds them.
 // Read FORMAT.md first.
 import { timingSafeEqual, type KeyObject } from 'node:crypto'
-import { encodeAttributes, parseAttributes, type Attributes } from './attributes.ts'
+import { encodeAttributes, parseAttributes, type Attributes, type ClearShape, type ObjectShape } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError, type EnvelopeErrorKind } from './encoding.ts'
 import { KEY_SIZE, DataKey, unwrap, wrap, WRAP_OVERHEAD } from './data-key.ts'
 import { HEADER_SIZE, plaintextSize } from './sizes.ts'
@@ -12,7 +12,7 @@ export const ENVELOPE_HEADER = 'x-amz-meta-sealgate'
 export const KEY_ID_HEADER = 'x-amz-meta-sealgate-key'
 export const CONTEXT_HEADER = 'x-amz-meta-sealgate-context'
 
-export type { Attributes, Checksum, SseMode } from './attributes.ts'
+export type { Attributes, Checksum, ObjectShape, SseMode } from './attributes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Metadata).
 const VERSION = 1
@@ -24,10 +24,8 @@ const MAX_BLOB_SIZE = 6144
 const COMMITMENT_SIZE = 32
 const MAX_ENVELOPE_CHARACTERS = 9216
 
-/** `empty`: of 0 bytes, not uploaded in parts, and so without a body. */
-type EnvelopeKind = keyof typeof kindCodes
 /** Kinds that have a body, and a manifest in it. */
-export type BodyKind = Exclude<EnvelopeKind, 'empty'>
+export type BodyKind = Exclude<ObjectShape['kind'], 'empty'>
 /** What a bucket key serves, as in its provider's context: every object of its bucket, or this one alone. */
 export type KeyScope = keyof typeof scopeCodes
 
@@ -44,7 +42,7 @@ export interface Place {
 export interface Envelope {
   readonly version: number
   readonly suite: number
-  readonly kind: EnvelopeKind
+  readonly shape: ClearShape
   /** What the wrapped bucket key is bound to: needed to unwrap it. */
   readonly scope: KeyScope
   /** Name of the bucket it is bound to. */
@@ -53,8 +51,6 @@ export interface Envelope {
   readonly blob: Buffer
   /** 32 bytes. */
   readonly commitment: Buffer
-  /** 40 bytes for a single; null for other kinds. */
-  readonly streamHeader: Buffer | null
   readonly box: Buffer
 }
 
@@ -65,8 +61,14 @@ export interface SealEnvelopeInput {
   readonly scope: KeyScope
   readonly dataKey: DataKey
   readonly place: Place
-  readonly kind: EnvelopeKind
-  readonly streamHeader: Buffer | null
+  readonly shape: ObjectShape
+  readonly attributes: Attributes
+}
+
+/** What the box holds, authenticated with the clear fields. */
+export interface OpenedEnvelope {
+  readonly dataKey: DataKey
+  readonly shape: ObjectShape
   readonly attributes: Attributes
 }
 
@@ -75,17 +77,13 @@ export interface SealEnvelopeInput {
  * @throws RangeError for fields that have no encoding; EnvelopeError `place` for names that are not well-formed Unicode.
  */
 export function sealEnvelope(input: SealEnvelopeInput): string {
-  const { kek, blob, scope, dataKey, place, kind, streamHeader, attributes } = input
-  const single = kind === 'single'
-  if (streamHeader?.length !== (single ? HEADER_SIZE : undefined) || (attributes.plaintextSize === null) === single) {
-    throw new RangeError('A single, and no other object, has a stream header and a plaintext size.')
-  }
-  if (kind === 'empty' && attributes.digestsInManifest) throw new RangeError('An empty object has no manifest.')
+  const { kek, blob, scope, dataKey, place, shape, attributes } = input
+  if (shape.kind === 'single' && shape.streamHeader.length !== HEADER_SIZE) throw new RangeError('A stream header has 40 bytes.')
   const commitment = dataKey.commitment
-  const secret = Buffer.concat([dataKey.secret.export(), encodeAttributes(attributes)])
-  const box = wrap(kek, secret, aadOf({ version: VERSION, suite: SUITE, kind, scope, commitment, streamHeader }, place))
+  const secret = Buffer.concat([dataKey.secret.export(), encodeAttributes(attributes, shape)])
+  const box = wrap(kek, secret, aadOf({ version: VERSION, suite: SUITE, shape, scope, commitment }, place))
   secret.fill(0)
-  return encode({ version: VERSION, suite: SUITE, kind, scope, bucket: place.bucket, blob, commitment, streamHeader, box })
+  return encode({ version: VERSION, suite: SUITE, shape, scope, bucket: place.bucket, blob, commitment, box })
 }
 
 /**
@@ -97,16 +95,16 @@ export function replaceBlob(envelope: Envelope, blob: Buffer): string {
   return encode({ ...envelope, blob })
 }
 
-function encode({ version, suite, kind, scope, bucket, blob, commitment, streamHeader, box }: Envelope): string {
+function encode({ version, suite, shape, scope, bucket, blob, commitment, box }: Envelope): string {
   const name = utf8(bucket)
   if (name.length < 1 || name.length > MAX_BUCKET_SIZE) throw new RangeError('A bucket name has 1 to 255 bytes.')
   if (blob.length < 1 || blob.length > MAX_BLOB_SIZE) throw new RangeError('A wrapped bucket key has 1 to 6,144 bytes.')
   return new ByteWriter()
-    .u8(version).u8(suite).u8(kindCodes[kind]).u8(scopeCodes[scope])
+    .u8(version).u8(suite).u8(kindCodes[shape.kind]).u8(scopeCodes[scope])
     .u8(name.length).bytes(name)
     .u16(blob.length).bytes(blob)
     .bytes(commitment)
-    .bytes(streamHeader ?? Buffer.alloc(0))
+    .bytes(headerOf(shape))
     .bytes(box)
     .end().toString('base64url')
 }
@@ -128,10 +126,10 @@ export function parseEnvelope(headerValue: string): Envelope {
   if (bucket === '' || !Buffer.from(bucket, 'utf8').equals(bucketBytes)) throw new EnvelopeError('format')
   if (blob.length < 1 || blob.length > MAX_BLOB_SIZE) throw new EnvelopeError('format')
   const commitment = reader.bytes(COMMITMENT_SIZE)
-  const streamHeader = kind === 'single' ? reader.bytes(HEADER_SIZE) : null
+  const shape: ClearShape = kind === 'single' ? { kind, streamHeader: reader.bytes(HEADER_SIZE) } : { kind }
   const box = reader.rest()
   if (box.length < WRAP_OVERHEAD + KEY_SIZE) throw new EnvelopeError('format')
-  return { version, suite, kind, scope, bucket, blob, commitment, streamHeader, box }
+  return { version, suite, shape, scope, bucket, blob, commitment, box }
 }
 
 /**
@@ -139,7 +137,7 @@ export function parseEnvelope(headerValue: string): Envelope {
  * @param place where the object is bound to: for a replica its source, once the configuration has allowed it.
  * @throws EnvelopeError `place` (bound to another bucket), `box`, `commitment`, `format` (attributes).
  */
-export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): { dataKey: DataKey; attributes: Attributes } {
+export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): OpenedEnvelope {
   if (envelope.bucket !== place.bucket) throw new EnvelopeError('place')
   const secret = unwrap(kek, envelope.box, aadOf(envelope, place))
   if (secret.length < KEY_SIZE) throw new EnvelopeError('box')
@@ -147,20 +145,20 @@ export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): 
   const attributeBytes = Buffer.from(secret.subarray(KEY_SIZE))
   const dataKey = DataKey.fromBytes(secret.subarray(0, KEY_SIZE))
   if (!timingSafeEqual(dataKey.commitment, envelope.commitment)) throw new EnvelopeError('commitment')
-  return { dataKey, attributes: parseAttributes(attributeBytes, envelope.kind) }
+  return { dataKey, ...parseAttributes(attributeBytes, envelope.shape) }
 }
 
 /**
  * Bytes of plaintext, computed from the stored size as the envelope allows. For multipart objects the manifest has yet to agree.
  * @throws EnvelopeError `length`: no other object can be cut to nothing, and no empty one given a body.
  */
-export function sizeOf({ kind }: Envelope, attributes: Attributes, storedSize: number): number {
-  const size = kind === 'empty' ? storedSize === 0 ? 0 : null : plaintextSize(storedSize)
-  if (size === null || (attributes.plaintextSize ?? size) !== size) throw new EnvelopeError('length')
+export function sizeOf(shape: ObjectShape, storedSize: number): number {
+  const size = shape.kind === 'empty' ? storedSize === 0 ? 0 : null : plaintextSize(storedSize)
+  if (size === null || (shape.kind === 'single' && shape.plaintextSize !== size)) throw new EnvelopeError('length')
   return size
 }
 
-function parseKind(code: number): EnvelopeKind {
+function parseKind(code: number): ObjectShape['kind'] {
   if (code === kindCodes.single) return 'single'
   if (code === kindCodes.multipart) return 'multipart'
   if (code === kindCodes.empty) return 'empty'
@@ -178,15 +176,20 @@ export function scopeCode(scope: KeyScope): number {
   return scopeCodes[scope]
 }
 
-type Bound = Pick<Envelope, 'version' | 'suite' | 'kind' | 'scope' | 'commitment' | 'streamHeader'>
+/** Of a single; parts have their own, and an empty object has none. */
+function headerOf(shape: ClearShape): Buffer {
+  return shape.kind === 'single' ? shape.streamHeader : Buffer.alloc(0)
+}
+
+type Bound = Pick<Envelope, 'version' | 'suite' | 'shape' | 'scope' | 'commitment'>
 
 /** All clear fields but blob and key id, which the provider binds, with the place. */
-function aadOf({ version, suite, kind, scope, commitment, streamHeader }: Bound, place: Place): Buffer {
+function aadOf({ version, suite, shape, scope, commitment }: Bound, place: Place): Buffer {
   return fields(
     'sealgate/v1/envelope',
-    Buffer.from([version, suite, kindCodes[kind], scopeCodes[scope]]),
+    Buffer.from([version, suite, kindCodes[shape.kind], scopeCodes[scope]]),
     commitment,
-    streamHeader ?? '',
+    headerOf(shape),
     place.realm,
     place.bucket,
     place.objectKey

@@ -17,7 +17,17 @@ import { storedBytes } from './key-usage.ts'
 import { copyInParts } from './copy-in-parts.ts'
 import { fieldOf, type BucketClient } from '../store-client/bucket-client.ts'
 import { judge, type Reason, type Verdict } from './verdict.ts'
-import { type Envelope, type Place, openEnvelope, replaceBlob, sealEnvelope, ENVELOPE_HEADER, CONTEXT_HEADER, KEY_ID_HEADER } from '../envelope/envelope.ts'
+import {
+  type Envelope,
+  type Place,
+  openEnvelope,
+  type OpenedEnvelope,
+  replaceBlob,
+  sealEnvelope,
+  ENVELOPE_HEADER,
+  CONTEXT_HEADER,
+  KEY_ID_HEADER
+} from '../envelope/envelope.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { storedEnvelope, type EnvelopePlace } from './stored-envelope.ts'
 
@@ -245,10 +255,10 @@ async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: En
 }
 
 function reseal(
-  { kind, scope, streamHeader }: Envelope,
-  { dataKey, attributes }: ReturnType<typeof openEnvelope>,
+  { scope }: Envelope,
+  { dataKey, shape, attributes }: OpenedEnvelope,
   { key, wrapped }: Awaited<ReturnType<Due['to']['provider']['generate']>>,
   place: Place
 ): string {
-  return sealEnvelope({ kek: key, blob: wrapped.blob, scope, dataKey, place, kind, streamHeader, attributes })
+  return sealEnvelope({ kek: key, blob: wrapped.blob, scope, dataKey, place, shape, attributes })
 }

@@ -14,7 +14,6 @@ export const place: Place = { realm: 'main', bucket: 'photos', objectKey: 'a/β.
 export const kek = () => createSecretKey(randomBytes(32))
 
 export const attributes = (change: Partial<Attributes> = {}): Attributes => ({
-  plaintextSize: 5,
   md5: null,
   checksums: [],
   digestsInManifest: false,

@@ -42,7 +42,15 @@ await t.test('no (key, nonce) pair repeats, whatever is tried again with the sam
     const header = randomBytes(40)
     sealTail(dataKey, multipart([{ number: 1, plaintextSize: 5, header, md5: null, checksum: null }]))
     sealEnvelope(
-      { kek: key, blob: Buffer.alloc(1), scope: 'bucket', dataKey, place, kind: 'single', streamHeader: header, attributes: attributes() }
+      {
+        kek: key,
+        blob: Buffer.alloc(1),
+        scope: 'bucket',
+        dataKey,
+        place,
+        shape: { kind: 'single', streamHeader: header, plaintextSize: 5 },
+        attributes: attributes()
+      }
     )
     sealPartRecord(dataKey, upload, { number: 1, plaintextSize: 5, header, md5: null, checksum: null, upstreamEtag: '', inline: true })
     sealUploadRecord({

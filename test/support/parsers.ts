@@ -405,7 +405,7 @@ const bodies: readonly Parser[] = [
     limit: KiB,
     seeds: ['\0\0§', '§'],
     run: (input) => {
-      for (const kind of ['single', 'multipart'] as const) parseAttributes(input, kind)
+      for (const shape of [{ kind: 'single', streamHeader: Buffer.alloc(40) }, { kind: 'multipart' }, { kind: 'empty' }] as const) parseAttributes(input, shape)
     }
   },
   {

@@ -252,9 +252,9 @@ async function rowFacts(ctx: BucketContext, row: ListingRow): Promise<RowFacts &
   const cached = row.described ? undefined : ctx.services.objects.row(...name)
   if (cached !== undefined) return cached
   try {
-    const { object, manifest } = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId: row.versionId, customerKey: null }))
+    const object = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId: row.versionId, customerKey: null }))
     // Overwritten since the store made the listing: what is shown is what is there now, but it is not remembered.
-    const facts = { size: object.size, etag: unquoteEtag(clientEtag(ctx, object, manifest)) }
+    const facts = { size: object.size, etag: unquoteEtag(clientEtag(ctx, object)) }
     if (unquoteEtag(object.upstreamEtag) === etag) ctx.services.objects.rememberRow(facts, ...name)
     return row.described && object.kind !== 'plain' ? { ...facts, described: describedHeaders(object).filter(([name]) => isDescribing(name)) } : facts
   } catch (error) {

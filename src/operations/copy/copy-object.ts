@@ -1,9 +1,8 @@
-import type { Manifest } from '../../envelope/manifest.ts'
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import { type CopySource, formatCopySource } from '../../s3/names.ts'
 import { type ObjectContext, type OperationContext, conditionsIn, header, placeOf, send } from '../context.ts'
-import { type SealedObject, visibleEtag, plaintextEtag } from '../objects/sealed-object.ts'
+import { type InspectedSealed, checksumsOf, visibleEtag, plaintextEtag } from '../objects/sealed-object.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
@@ -15,7 +14,7 @@ import { envelopeHeaders } from '../objects/envelope-headers.ts'
 import { forwardCopy, successOf } from '../forward.ts'
 import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
 import { slowResponse, type AddHeaders } from '../responses.ts'
-import { readManifest, retryOnChange } from '../objects/inspect.ts'
+import { retryOnChange, withDigests } from '../objects/inspect.ts'
 import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 
 /**
@@ -28,22 +27,21 @@ export async function copyObject(ctx: OperationContext<'CopyObject'>): Promise<H
   if (ctx.policy.encryption === 'off' && ctx.services.policyFor(source.bucket).encryption === 'off') return forwardCopy(ctx, source)
   return slowResponse((addHeaders) =>
     retryOnChange(async () => {
-      const inspected = await inspectSource(ctx, source)
+      const object = await inspectSource(ctx, source)
       refuseIdleCopy(ctx, source)
-      if (inspected.object.size > MAX_SINGLE_PLAINTEXT) {
+      if (object.size > MAX_SINGLE_PLAINTEXT) {
         throw new S3Error('InvalidRequest', {
           message: 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120'
         })
       }
-      const { object, manifest } = inspected
       const tie = object.kind === 'plain' || ctx.policy.encryption === 'off' ? null : await tieTo(ctx, source, object)
       if (object.kind === 'plain' || tie === null) {
-        return streamCopy(ctx, source, inspected, { checksum: await copiedChecksum(ctx, object, manifest), addHeaders })
+        return streamCopy(ctx, source, object, { checksum: await copiedChecksum(ctx, object), addHeaders })
       }
-      const checksum = header(ctx, 'x-amz-checksum-algorithm') === undefined ? null : await copiedChecksum(ctx, object, manifest)
+      const checksum = header(ctx, 'x-amz-checksum-algorithm') === undefined ? null : await copiedChecksum(ctx, object)
       return checksum?.value === null
-        ? streamCopy(ctx, source, inspected, { checksum, addHeaders })
-        : rewrapAndCopy(ctx, { source, object, tie, manifest: inspected.manifest }, addHeaders)
+        ? streamCopy(ctx, source, object, { checksum, addHeaders })
+        : rewrapAndCopy(ctx, { source, object, tie }, addHeaders)
     })
   )
 }
@@ -68,7 +66,7 @@ type CopyTie = readonly (readonly [string, string])[] | null
  * How the store is held to copy the very bytes that were looked at: by a version that nobody can overwrite (the `null` version can be), or
  * by a condition that it enforces in buckets of the source's kind. Else a source replaced meanwhile would end up under the wrong envelope.
  */
-async function tieTo(ctx: OperationContext, source: CopySource, object: SealedObject): Promise<CopyTie> {
+async function tieTo(ctx: OperationContext, source: CopySource, object: InspectedSealed): Promise<CopyTie> {
   if ((source.versionId ?? object.versionId ?? 'null') !== 'null') return [[ctx.services.capabilities.ofStateBucket.copySourceHeader, object.upstreamEtag]]
   const { copySourceIfMatch, copySourceHeader } = await conditionsIn(ctx, source.bucket)
   return copySourceIfMatch ? [[copySourceHeader, object.upstreamEtag]] : null
@@ -76,26 +74,22 @@ async function tieTo(ctx: OperationContext, source: CopySource, object: SealedOb
 
 interface TiedSource {
   readonly source: CopySource
-  readonly object: SealedObject
-  readonly manifest: Manifest | null
+  readonly object: InspectedSealed
   readonly tie: NonNullable<CopyTie>
 }
 
-async function rewrapAndCopy(ctx: ObjectContext, { source, object, tie, manifest: seen }: TiedSource, addHeaders: AddHeaders): Promise<Buffer> {
+async function rewrapAndCopy(ctx: ObjectContext, { source, object: seen, tie }: TiedSource, addHeaders: AddHeaders): Promise<Buffer> {
   // Where the source's bucket shows no MD5, nobody has looked for it yet; the destination may show it.
-  const hidden = seen === null && object.attributes.digestsInManifest && ctx.policy.etag === 'md5'
-  const manifest = hidden ? await readManifest(ctx, object) : seen
+  const object = ctx.policy.etag === 'md5' ? await withDigests(ctx, seen) : seen
   const key = await keyForWrite(ctx, placeOf(ctx), await encryptionOfWrite(ctx))
   const tags = await copiedTags(ctx, source, object, 'store')
   const described = copiedHeaders(ctx, object, tags)
-  const { md5, checksums, digestsInManifest, plaintextSize } = object.attributes
+  const { md5, checksums, digestsInManifest } = object.attributes
   const envelope = envelopeHeaders(ctx, {
     key,
     described,
     dataKey: object.dataKey,
-    kind: object.envelope.kind,
-    streamHeader: object.envelope.streamHeader,
-    plaintextSize,
+    shape: object,
     md5,
     checksums,
     digestsInManifest
@@ -112,15 +106,14 @@ async function rewrapAndCopy(ctx: ObjectContext, { source, object, tie, manifest
     ]
   })
   if (response.status < 300) addHeaders([...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders])
-  return answerOf(ctx, response, manifest, object, { key, tags: tags ?? '' })
+  return answerOf(ctx, response, object, { key, tags: tags ?? '' })
 }
 
 /** @throws the store's error. */
 async function answerOf(
   ctx: ObjectContext,
   response: UpstreamResponse,
-  manifest: Manifest | null,
-  object: SealedObject,
+  object: InspectedSealed,
   { key, tags }: { readonly key: WriteKey; readonly tags: string }
 ): Promise<Buffer> {
   const document = await successOf(ctx, response)
@@ -128,9 +121,6 @@ async function answerOf(
   const upstreamEtag = childText(parsed, parsed.root, 'ETag')
   if (upstreamEtag === null) throw new S3Error('SealgateBadUpstream')
   if (tags !== '') await ensureTags(ctx, tags, response.headers.get('x-amz-version-id') ?? null)
-  const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object, manifest)
-  return copyResult(visibleEtag(ctx.policy, upstreamEtag, shown), childText(parsed, parsed.root, 'LastModified'), [
-    ...object.attributes.checksums,
-    ...manifest?.checksums ?? []
-  ])
+  const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object)
+  return copyResult(visibleEtag(ctx.policy, upstreamEtag, shown), childText(parsed, parsed.root, 'LastModified'), checksumsOf(object))
 }

@@ -1,15 +1,14 @@
 import type { Checksum } from '../../envelope/envelope.ts'
-import type { Manifest } from '../../envelope/manifest.ts'
 import type { HeaderList } from '../../http/message.ts'
 import { type OperationContext, header } from '../context.ts'
-import { type InspectedObject, inspectNamed, readManifest } from '../objects/inspect.ts'
+import { inspectNamed, withDigests } from '../objects/inspect.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
 import { evaluateConditions } from '../../s3/conditions.ts'
 import { parseCopySource, type CopySource } from '../../s3/names.ts'
 import { customerKeyOfSource } from '../objects/object-keys.ts'
-import { clientEtag, type StoredObject } from '../objects/sealed-object.ts'
+import { checksumsOf, clientEtag, type InspectedObject } from '../objects/sealed-object.ts'
 import { checksumAlgorithms, parseChecksum, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksums.ts'
 
 /** The source a copy names. @throws S3Error InvalidArgument, NoSuchBucket for the state bucket, AccessDenied. */
@@ -45,7 +44,7 @@ export async function inspectSource(ctx: OperationContext, source: CopySource): 
     ifNoneMatch: header(ctx, 'x-amz-copy-source-if-none-match'),
     ifModifiedSince: header(ctx, 'x-amz-copy-source-if-modified-since'),
     ifUnmodifiedSince: header(ctx, 'x-amz-copy-source-if-unmodified-since')
-  }, { etag: clientEtag(ctx, inspected.object, inspected.manifest), lastModified: inspected.object.headers.get('last-modified') })
+  }, { etag: clientEtag(ctx, inspected), lastModified: inspected.headers.get('last-modified') })
   if (verdict !== 'pass') throw new S3Error('PreconditionFailed')
   return inspected
 }
@@ -63,23 +62,13 @@ export interface CopiedChecksum {
  * @returns null when neither names one.
  * @throws S3Error InvalidRequest for an algorithm that is not computed here; ObjectChanged.
  */
-export async function copiedChecksum(ctx: OperationContext, object: StoredObject, manifest: Manifest | null): Promise<CopiedChecksum | null> {
+export async function copiedChecksum(ctx: OperationContext, object: InspectedObject): Promise<CopiedChecksum | null> {
   const named = header(ctx, 'x-amz-checksum-algorithm')
   const asked = named === undefined ? null : requireChecksumAlgorithm(named)
-  const had = await checksumsOf(ctx, object, manifest)
+  const had = object.kind === 'plain' ? checksumsIn(object.headers) : checksumsOf(await withDigests(ctx, object))
   const algorithm = asked ?? had[0]?.algorithm
   if (algorithm === undefined) return null
   return { algorithm, value: had.find((one) => one.algorithm === algorithm && one.type === 'full')?.value ?? null }
-}
-
-async function checksumsOf(
-  ctx: OperationContext,
-  object: StoredObject,
-  manifest: Manifest | null
-): Promise<readonly Pick<Checksum, 'algorithm' | 'type' | 'value'>[]> {
-  if (object.kind === 'plain') return checksumsIn(object.headers)
-  const whole = manifest ?? (object.attributes.digestsInManifest ? await readManifest(ctx, object) : null)
-  return [...object.attributes.checksums, ...whole?.checksums ?? []]
 }
 
 /** What the store says of an object in clear. */

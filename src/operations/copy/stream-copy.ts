@@ -4,7 +4,7 @@ import type { CopySource } from '../../s3/names.ts'
 import type { BodySource } from '../request-body.ts'
 import type { ObjectContext, OperationContext } from '../context.ts'
 import type { CopiedChecksum } from './copy-source.ts'
-import type { InspectedObject } from '../objects/inspect.ts'
+import type { InspectedObject } from '../objects/sealed-object.ts'
 import type { AddHeaders } from '../responses.ts'
 import { S3Error } from '../../errors.ts'
 import { algorithmOfHeader, checksumAlgorithmNamed } from '../../http/checksums.ts'
@@ -25,11 +25,11 @@ interface Through {
 export async function streamCopy(
   ctx: ObjectContext,
   source: CopySource,
-  { object, manifest }: InspectedObject,
+  object: InspectedObject,
   { checksum, addHeaders }: Through
 ): Promise<Buffer> {
   const described = copiedHeaders(ctx, object, await copiedTags(ctx, source, object, 'gateway'))
-  const stream = await fetchSlice(ctx, object, manifest, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
+  const stream = await fetchSlice(ctx, object, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
   try {
     const body = plaintextSource(stream, object.size, checksum)
     const stored = ctx.policy.encryption === 'off'

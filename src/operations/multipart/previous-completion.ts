@@ -1,10 +1,10 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { Header, HttpResponse } from '../../http/message.ts'
 import { type ObjectContext, type OperationContext, type UploadContext, send } from '../context.ts'
-import { type InspectedObject, inspectObject, targetOf, retryOnChange } from '../objects/inspect.ts'
+import { inspectObject, targetOf, retryOnChange } from '../objects/inspect.ts'
 import { S3Error } from '../../errors.ts'
 import { readEncryptionHeaders } from '../objects/object-keys.ts'
-import { clientEtag } from '../objects/sealed-object.ts'
+import { type InspectedObject, clientEtag } from '../objects/sealed-object.ts'
 import { uploadHashOf } from './upload.ts'
 import { renderXml, type XmlNode, childOf, rewriteXml } from '../../s3/xml.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
@@ -19,12 +19,12 @@ import { slowResponse } from '../responses.ts'
  * @throws S3Error ServiceUnavailable when it cannot be told: the client may ask again, and is at no fault.
  */
 export async function previousCompletion(ctx: UploadContext, listHash: Buffer): Promise<Completed | null> {
-  const inspected = await inspectIfThere(ctx)
-  if (inspected?.object.kind !== 'sealed' || inspected.manifest === null) return null
-  const { object, manifest } = inspected
+  const object = await inspectIfThere(ctx)
+  if (object?.kind !== 'multipart') return null
+  const { manifest } = object
   if (manifest.uploadHash?.equals(uploadHashOf(ctx)) !== true || manifest.listHash?.equals(listHash) !== true) return null
   return completedAnswer(ctx, {
-    etag: clientEtag(ctx, object, manifest),
+    etag: clientEtag(ctx, object),
     checksums: manifest.checksums,
     parts: manifest.parts.length,
     headers: [

@@ -9,7 +9,8 @@ import { requestBody, streamUpstream } from '../request-body.ts'
 import { visiblePartEtag } from './part-records.ts'
 import { checkPartSize, partNumberOf, storePart, uploadForPart, etagOf, sendPart } from './write-part.ts'
 import { refuseEqualParts, type Upload } from './upload.ts'
-import { type InspectedObject, retryOnChange } from '../objects/inspect.ts'
+import type { InspectedObject } from '../objects/sealed-object.ts'
+import { retryOnChange } from '../objects/inspect.ts'
 import { copySourceRange } from '../../s3/range.ts'
 import { renderXml, type XmlNode } from '../../s3/xml.ts'
 import { copySourceOf, inspectSource } from '../copy/copy-source.ts'
@@ -60,7 +61,7 @@ export async function uploadPartCopy(ctx: OperationContext<'UploadPartCopy'>): P
 }
 
 /** @throws S3Error InvalidArgument, InvalidRange for a range that reaches beyond the source. */
-function sliceOf(ctx: OperationContext, { object }: InspectedObject): Slice {
+function sliceOf(ctx: OperationContext, object: InspectedObject): Slice {
   const range = header(ctx, 'x-amz-copy-source-range')
   const { first, last } = range === undefined ? { first: 0, last: object.size - 1 } : copySourceRange(range, object.size)
   const whole = first === 0 && last === object.size - 1
@@ -71,7 +72,7 @@ function sizeOf({ first, last }: Slice): number {
   return last - first + 1
 }
 
-function versionOf({ object: { versionId } }: InspectedObject): Header[] {
+function versionOf({ versionId }: InspectedObject): Header[] {
   return versionId === null ? [] : [['x-amz-copy-source-version-id', versionId]]
 }
 
@@ -88,7 +89,7 @@ async function openSource(ctx: OperationContext, source: CopySource, seen: Inspe
     const inspected = first ?? await inspectSource(ctx, source)
     first = null
     const slice = sliceOf(ctx, inspected)
-    return { stream: await fetchSlice(ctx, inspected.object, inspected.manifest, slice, 'source'), size: sizeOf(slice), inspected }
+    return { stream: await fetchSlice(ctx, inspected, slice, 'source'), size: sizeOf(slice), inspected }
   })
 }
 

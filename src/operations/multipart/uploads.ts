@@ -42,9 +42,7 @@ export async function createMultipartUpload(ctx: OperationContext<'CreateMultipa
     key,
     dataKey,
     described,
-    kind: 'multipart',
-    streamHeader: null,
-    plaintextSize: null,
+    shape: { kind: 'multipart' },
     md5: null,
     checksums: [],
     digestsInManifest: true

@@ -1,5 +1,5 @@
 import type { Header } from '../../http/message.ts'
-import type { Attributes, Checksum, Envelope } from '../../envelope/envelope.ts'
+import type { Attributes, Checksum, ObjectShape } from '../../envelope/envelope.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
 import { type ObjectContext, placeOf } from '../context.ts'
 import type { WriteKey } from './object-keys.ts'
@@ -25,9 +25,7 @@ const MAX_NAME = USER_METADATA.length + 255
 interface EnvelopeInput {
   readonly key: WriteKey
   readonly dataKey: DataKey
-  readonly kind: Envelope['kind']
-  readonly streamHeader: Buffer | null
-  readonly plaintextSize: number | null
+  readonly shape: ObjectShape
   readonly md5: Buffer | null
   readonly checksums: readonly Checksum[]
   readonly digestsInManifest: boolean
@@ -44,7 +42,6 @@ interface EnvelopeInput {
 export function envelopeHeaders(ctx: ObjectContext, input: EnvelopeInput): Header[] {
   const { metadata, described } = ctx.policy.metadata === 'sealed' ? sealedDescription(input.described) : clearDescription(input.described)
   const attributes: Attributes = {
-    plaintextSize: input.plaintextSize,
     md5: input.md5,
     checksums: input.checksums,
     digestsInManifest: input.digestsInManifest,
@@ -63,8 +60,7 @@ export function envelopeHeaders(ctx: ObjectContext, input: EnvelopeInput): Heade
         blob: wrapped.blob,
         dataKey: input.dataKey,
         place: placeOf(ctx),
-        kind: input.kind,
-        streamHeader: input.streamHeader,
+        shape: input.shape,
         attributes
       })
     ]

@@ -4,13 +4,13 @@ import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Hint } from '../caches.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
 import { type ObjectContext, type OperationContext, placeOf, send, header } from '../context.ts'
-import { type StoredObject, clientEtag, needsManifest, openStored } from './sealed-object.ts'
+import { type InspectedObject, checksumText, checksumsOf, clientEtag, openStored } from './sealed-object.ts'
 import { planMultipart } from '../../envelope/range.ts'
 import { segmentRange } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders, downstreamHeaders } from '../../plan/headers.ts'
 import { checkReadConditions, needsHeadFirst, effectiveRange, sliceOf, requestedRange, type Slice, type RequestedRange } from './read-range.ts'
-import { inspectNamed, targetOf, type InspectedObject, ObjectChanged, readManifest, retryOnChange } from './inspect.ts'
+import { inspectNamed, targetOf, ObjectChanged, retryOnChange, withDigests, withManifest } from './inspect.ts'
 import { objectHeaders } from './response-headers.ts'
 import { customerKeyOfAccess } from './object-keys.ts'
 import { fetchSlice, decryptingStream, type StoredRange } from './read-body.ts'
@@ -32,17 +32,17 @@ export async function getObject(ctx: OperationContext<'GetObject'>): Promise<Htt
 }
 
 async function inspectThenFetch(ctx: ObjectContext, wanted: RequestedRange): Promise<HttpResponse> {
-  const { object, manifest } = await inspectNamed(ctx, targetOf(ctx))
-  const slice = checked(ctx, wanted, object, manifest)
-  const headers = objectHeaders(ctx, object, manifest, slice)
-  return { status: slice.status, headers, body: await fetchSlice(ctx, object, manifest, slice) }
+  const object = await inspectNamed(ctx, targetOf(ctx))
+  const slice = checked(ctx, wanted, object)
+  const headers = objectHeaders(ctx, object, slice)
+  return { status: slice.status, headers, body: await fetchSlice(ctx, object, slice) }
 }
 
 /** Conditions come before the range: a 412 or 304 tells nothing of sizes (RFC 9110 13.2.2). */
-function checked(ctx: OperationContext, wanted: RequestedRange, object: StoredObject, manifest: Manifest | null): Slice {
-  const [etag, lastModified] = [clientEtag(ctx, object, manifest), object.headers.get('last-modified')]
+function checked(ctx: OperationContext, wanted: RequestedRange, object: InspectedObject): Slice {
+  const [etag, lastModified] = [clientEtag(ctx, object), object.headers.get('last-modified')]
   checkReadConditions(ctx, etag, lastModified)
-  return sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object, manifest)
+  return sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object)
 }
 
 async function fetchAtOnce(ctx: ObjectContext, wanted: RequestedRange): Promise<HttpResponse> {
@@ -74,19 +74,18 @@ async function refusal(ctx: OperationContext, response: UpstreamResponse): Promi
 
 async function openGuessed(ctx: ObjectContext, wanted: RequestedRange, response: UpstreamResponse): Promise<HttpResponse> {
   const storedRange = storedRangeOf(response)
-  const object = await openStored(ctx, placeOf(ctx), response.headers, storedRange.total, customerKeyOfAccess(ctx))
-  const inspected: InspectedObject = { object, manifest: needsManifest(ctx, object) && object.kind === 'sealed' ? await readManifest(ctx, object) : null }
-  remember(ctx, inspected)
-  const slice = checked(ctx, wanted, object, inspected.manifest)
+  const object = await withManifest(ctx, await openStored(ctx, placeOf(ctx), response.headers, storedRange.total, customerKeyOfAccess(ctx)))
+  remember(ctx, object)
+  const slice = checked(ctx, wanted, object)
   // Whatever refuses the request does so before there is a body: nobody would be left to close that.
-  const headers = objectHeaders(ctx, object, inspected.manifest, slice)
-  return { status: slice.status, headers, body: await decryptingStream(ctx, object, inspected.manifest, slice, { response, storedRange }) }
+  const headers = objectHeaders(ctx, object, slice)
+  return { status: slice.status, headers, body: await decryptingStream(ctx, object, slice, { response, storedRange }) }
 }
 
-function remember(ctx: ObjectContext, { object, manifest }: InspectedObject): void {
-  if (object.kind !== 'sealed' || manifest === null || object.envelope.kind !== 'multipart') return
+function remember(ctx: ObjectContext, object: InspectedObject): void {
+  if (object.kind !== 'multipart') return
   const versionId = ctx.operation.query.get('versionId') ?? null
-  ctx.services.objects.rememberHint(ctx.operation.bucket, ctx.operation.key, versionId, { upstreamEtag: object.upstreamEtag, manifest })
+  ctx.services.objects.rememberHint(ctx.operation.bucket, ctx.operation.key, versionId, { upstreamEtag: object.upstreamEtag, manifest: object.manifest })
 }
 
 /** Stored bytes to ask for before the object is known; null: all of them. `last` is null where the range is open. */
@@ -137,13 +136,15 @@ const headerNames = /^(last-modified|x-amz-version-id|x-amz-delete-marker|x-amz-
 export async function getObjectAttributes(ctx: OperationContext<'GetObjectAttributes'>): Promise<HttpResponse> {
   const wanted = wantedAttributes(ctx)
   const page = wantedPage(ctx)
-  const inspected = await retryOnChange(() => inspectWithDigests(ctx, wanted.has('Checksum')))
-  const { object, manifest } = inspected
-  checkReadConditions(ctx, clientEtag(ctx, object, manifest), object.headers.get('last-modified'))
+  const object = await retryOnChange(async () => {
+    const inspected = await inspectNamed(ctx, targetOf(ctx))
+    return wanted.has('Checksum') ? withDigests(ctx, inspected) : inspected
+  })
+  checkReadConditions(ctx, clientEtag(ctx, object), object.headers.get('last-modified'))
   const nodes: XmlNode[] = []
-  if (wanted.has('ETag')) nodes.push(['ETag', unquoteEtag(clientEtag(ctx, object, manifest))])
-  if (wanted.has('Checksum')) nodes.push(...checksumNode(inspected))
-  if (wanted.has('ObjectParts') && manifest !== null && manifest.kind === 'multipart') nodes.push(partsNode(manifest, page))
+  if (wanted.has('ETag')) nodes.push(['ETag', unquoteEtag(clientEtag(ctx, object))])
+  if (wanted.has('Checksum')) nodes.push(...checksumNode(object))
+  if (wanted.has('ObjectParts') && object.kind === 'multipart') nodes.push(partsNode(object.manifest, page))
   if (wanted.has('StorageClass')) nodes.push(['StorageClass', object.headers.get('x-amz-storage-class') ?? 'STANDARD'])
   if (wanted.has('ObjectSize')) nodes.push(['ObjectSize', String(object.size)])
   const body = renderXml(['GetObjectAttributesResponse', nodes])
@@ -187,29 +188,14 @@ function invalid(name: string, value: string, message: string): S3Error {
   return new S3Error('InvalidArgument', { message, fields: { ArgumentName: name, ArgumentValue: value } })
 }
 
-/** A single's checksum may stand in its manifest, which no other attribute needs. */
-async function inspectWithDigests(ctx: ObjectContext, digests: boolean): Promise<InspectedObject> {
-  const inspected = await inspectNamed(ctx, targetOf(ctx))
-  const { object } = inspected
-  if (!digests || inspected.manifest !== null || object.kind === 'plain' || !object.attributes.digestsInManifest) return inspected
-  return { object, manifest: await readManifest(ctx, object) }
-}
-
-function checksumNode({ object, manifest }: InspectedObject): XmlNode[] {
-  const checksums = checksumsOf(object, manifest)
+function checksumNode(object: InspectedObject): XmlNode[] {
+  const checksums = checksumsOf(object)
   if (checksums.length === 0) return []
   const type = checksums[0]?.type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT'
   return [['Checksum', [
-    ...checksums.map((checksum): XmlNode => {
-      const parts = checksum.type === 'composite' ? `-${manifest?.parts.length ?? 1}` : ''
-      return [nameOf(checksum.algorithm), `${checksum.value.toString('base64')}${parts}`]
-    }),
+    ...checksums.map((checksum): XmlNode => [nameOf(checksum.algorithm), checksumText(object, checksum)]),
     ['ChecksumType', type]
   ]]]
-}
-
-function checksumsOf(object: StoredObject, manifest: Manifest | null): readonly Checksum[] {
-  return object.kind === 'plain' ? [] : [...object.attributes.checksums, ...manifest?.checksums ?? []]
 }
 
 function partsNode({ parts, partChecksum }: Manifest, { max, marker }: Page): XmlNode {

@@ -9,16 +9,10 @@ import { checkReadConditions, effectiveRange, sliceOf, requestedRange } from './
 import { objectHeaders } from './response-headers.ts'
 import { relayError } from '../responses.ts'
 import { ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
-import { clientEtag, needsManifest, openStored, type StoredObject, verified, type SealedObject, opaqueEtag } from './sealed-object.ts'
+import { clientEtag, type InspectedObject, needsManifest, openStored, type StoredObject, verified, type SealedWithBody, opaqueEtag } from './sealed-object.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'
 import { storedSize } from '../../envelope/sizes.ts'
 import { readAll } from '../../http/stage.ts'
-
-export interface InspectedObject {
-  readonly object: StoredObject
-  /** Present for multipart objects, and where digests the client is shown stand in it. */
-  readonly manifest: Manifest | null
-}
 
 /** Which object to look at, when it is not the one of the request's own target (copy sources). */
 interface ObjectAddress {
@@ -35,11 +29,7 @@ interface ObjectAddress {
  * authenticated.
  * @throws the store's error (NoSuchKey, …), the errors of `openStored`, ObjectChanged.
  */
-export async function inspectObject(
-  ctx: OperationContext,
-  at: ObjectAddress,
-  options: { readonly manifest: 'if-needed' | 'always' } = { manifest: 'if-needed' }
-): Promise<InspectedObject> {
+export async function inspectObject(ctx: OperationContext, at: ObjectAddress): Promise<InspectedObject> {
   const response = await send(ctx, {
     method: 'HEAD',
     bucket: at.bucket,
@@ -56,10 +46,26 @@ export async function inspectObject(
   response.body.resume()
   const storedSize = Number(response.headers.get('content-length') ?? Number.NaN)
   if (!Number.isSafeInteger(storedSize)) throw new S3Error('SealgateBadUpstream')
-  const object = await openStored(ctx, placeIn(ctx, at.bucket, at.key), response.headers, storedSize, at.customerKey)
-  if (object.kind === 'plain') return { object, manifest: null }
-  const wanted = options.manifest === 'always' || needsManifest(ctx, object)
-  return { object, manifest: wanted ? await readManifest(ctx, object) : null }
+  return withManifest(ctx, await openStored(ctx, placeIn(ctx, at.bucket, at.key), response.headers, storedSize, at.customerKey))
+}
+
+/** An object whose envelope has opened, with its manifest where facts that the client is shown stand in it. @throws as `readManifest`. */
+export async function withManifest(ctx: OperationContext, object: StoredObject): Promise<InspectedObject> {
+  switch (object.kind) {
+    case 'plain':
+    case 'empty':
+      return object
+    case 'single':
+      return { ...object, manifest: needsManifest(ctx, object) ? await readManifest(ctx, object) : null }
+    case 'multipart':
+      return { ...object, manifest: await readManifest(ctx, object) }
+  }
+}
+
+/** The same where the digests of a single are wanted, whatever the client is shown otherwise. @throws as `readManifest`. */
+export async function withDigests<T extends InspectedObject>(ctx: OperationContext, object: T): Promise<T> {
+  if (object.kind !== 'single' || object.manifest !== null || !object.attributes.digestsInManifest) return object
+  return { ...object, manifest: await readManifest(ctx, object) }
 }
 
 /**
@@ -93,11 +99,11 @@ export function targetOf(ctx: ObjectContext): ObjectAddress {
 export async function headObject(ctx: OperationContext<'HeadObject'>): Promise<HttpResponse> {
   return retryOnChange(async () => {
     const wanted = requestedRange(ctx)
-    const { object, manifest } = await inspectNamed(ctx, targetOf(ctx))
-    const [etag, lastModified] = [clientEtag(ctx, object, manifest), object.headers.get('last-modified')]
+    const object = await inspectNamed(ctx, targetOf(ctx))
+    const [etag, lastModified] = [clientEtag(ctx, object), object.headers.get('last-modified')]
     checkReadConditions(ctx, etag, lastModified)
-    const slice = sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object, manifest)
-    return { status: slice.status, headers: objectHeaders(ctx, object, manifest, slice), body: null }
+    const slice = sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object)
+    return { status: slice.status, headers: objectHeaders(ctx, object, slice), body: null }
   })
 }
 
@@ -118,17 +124,15 @@ const SINGLE_SUFFIX_BYTES = 512
  * The manifest of an object whose envelope has opened: from the cache, or by one suffix read tied to the ETag just seen.
  * @throws ObjectChanged when the object was replaced, re-wrapped or deleted since; S3Error SealgateIntegrityError when the tail does not open.
  */
-export async function readManifest(ctx: OperationContext, object: SealedObject): Promise<Manifest> {
-  const { kind } = object.envelope
-  if (kind === 'empty') throw new S3Error('InternalError')
+async function readManifest(ctx: OperationContext, object: SealedWithBody): Promise<Manifest> {
   const cached = ctx.services.objects.manifest(object.dataKey.commitment, object.upstreamEtag)
   // The stored size is the word of the store, at every request anew: a manifest that was read once does not vouch for it.
   if (cached !== undefined && storedSize(cached.plaintextSize) === object.storedSize) return cached
-  let wanted = Math.min(object.storedSize, kind === 'single' ? SINGLE_SUFFIX_BYTES : SUFFIX_BYTES)
+  let wanted = Math.min(object.storedSize, object.kind === 'single' ? SINGLE_SUFFIX_BYTES : SUFFIX_BYTES)
   // The footer is not authenticated before the manifest is: one that asks for more at every reading would be read for ever.
   for (let readings = 0; readings < 2; readings += 1) {
     const suffix = await readSuffix(ctx, object, wanted)
-    const opened = await verified(ctx, () => openTail(suffix, object.storedSize, object.dataKey, kind))
+    const opened = await verified(ctx, () => openTail(suffix, object.storedSize, object.dataKey, object.kind))
     if ('parts' in opened) {
       ctx.services.objects.rememberManifest(object.dataKey.commitment, object.upstreamEtag, opened)
       return opened
@@ -138,7 +142,7 @@ export async function readManifest(ctx: OperationContext, object: SealedObject):
   throw new S3Error('SealgateIntegrityError')
 }
 
-async function readSuffix(ctx: OperationContext, object: SealedObject, bytes: number): Promise<Buffer> {
+async function readSuffix(ctx: OperationContext, object: SealedWithBody, bytes: number): Promise<Buffer> {
   const first = object.storedSize - bytes
   const response = await send(ctx, {
     method: 'GET',
@@ -161,7 +165,7 @@ async function readSuffix(ctx: OperationContext, object: SealedObject, bytes: nu
 }
 
 /** Both answers of one read must show the same object. */
-function checkSuffix(response: UpstreamResponse, object: SealedObject, first: number): void {
+function checkSuffix(response: UpstreamResponse, object: SealedWithBody, first: number): void {
   if (response.status !== 206) throw new S3Error(response.status >= 500 ? 'ServiceUnavailable' : 'SealgateBadUpstream')
   if (response.headers.get('content-range') !== `bytes ${first}-${object.storedSize - 1}/${object.storedSize}`) throw new EnvelopeError('length')
   // A copy onto itself, a re-wrap among them, may keep the ETag.
@@ -196,8 +200,8 @@ interface CurrentEtags {
  */
 export async function currentEtags(ctx: OperationContext, bucket: string, key: string): Promise<CurrentEtags | null> {
   try {
-    const { object, manifest } = await retryOnChange(() => inspectObject(ctx, { bucket, key, versionId: null, customerKey: null }))
-    return { visible: clientEtag(ctx, object, manifest), upstream: object.upstreamEtag }
+    const object = await retryOnChange(() => inspectObject(ctx, { bucket, key, versionId: null, customerKey: null }))
+    return { visible: clientEtag(ctx, object), upstream: object.upstreamEtag }
   } catch (error) {
     if (!(error instanceof S3Error)) throw error
     if (error.status === 404) return null

@@ -1,5 +1,5 @@
 import type { Header, HttpResponse } from '../../http/message.ts'
-import type { Checksum } from '../../envelope/envelope.ts'
+import type { Checksum, ObjectShape } from '../../envelope/envelope.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import { type ObjectContext, type OperationContext, placeOf, send, storedChecksum } from '../context.ts'
 import { type WriteKey, keyForWrite } from './object-keys.ts'
@@ -136,8 +136,8 @@ interface Known {
 /** @param streamHeader null: an empty object. */
 function headersOf(write: Write, streamHeader: Buffer | null, known: Known): Header[] {
   const { ctx, key, dataKey, described, source } = write
-  const kind = streamHeader === null ? 'empty' : 'single'
-  return envelopeHeaders(ctx, { key, dataKey, described, kind, streamHeader, plaintextSize: kind === 'empty' ? null : source.payload.length, ...known })
+  const shape: ObjectShape = streamHeader === null ? { kind: 'empty' } : { kind: 'single', streamHeader, plaintextSize: source.payload.length }
+  return envelopeHeaders(ctx, { key, dataKey, described, shape, ...known })
 }
 
 function fullObject(checksum: Pick<Checksum, 'algorithm' | 'value'> | null): Checksum[] {

@@ -1,9 +1,8 @@
 import { Readable } from 'node:stream'
-import type { Manifest } from '../../envelope/manifest.ts'
 import type { ReadPlan } from '../../envelope/range.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
 import { type OperationContext, send } from '../context.ts'
-import type { SealedObject, StoredObject } from './sealed-object.ts'
+import type { InspectedObject, InspectedSealed, SealedSingle, StoredObject } from './sealed-object.ts'
 import type { Slice } from './read-range.ts'
 import { planMultipart, planSingle, RangeOpener } from '../../envelope/range.ts'
 import { SingleOpener } from '../../envelope/body.ts'
@@ -31,26 +30,25 @@ interface Answer {
 /** The plaintext of a slice from an answer that may already hold its bytes; else they are fetched. */
 export async function decryptingStream(
   ctx: OperationContext,
-  object: StoredObject,
-  manifest: Manifest | null,
+  object: InspectedObject,
   slice: Slice,
   { response, storedRange }: Answer
 ): Promise<Readable> {
   if (object.kind === 'plain') {
     if (storedRange.first === slice.first && storedRange.last === slice.last) return opened(ctx, response, [])
-  } else if (object.envelope.kind === 'empty') {
+  } else if (object.kind === 'empty') {
     response.body.resume()
     return Readable.from([])
-  } else if (isWholeSingle(object, slice)) {
+  } else if (object.kind === 'single' && isWhole(object, slice)) {
     if (storedRange.first === 0 && storedRange.last === object.storedSize - 1) return opened(ctx, response, [wholeSingle(object)])
   } else {
-    const plan = planOf(object, manifest, slice)
+    const plan = planOf(object, slice)
     if (storedRange.first === plan.storedFirst && storedRange.last >= plan.storedLast) {
       return opened(ctx, response, [new RangeOpener({ dataKey: object.dataKey, plan, surplus: storedRange.last - plan.storedLast })])
     }
   }
   response.body.destroy()
-  return fetchSlice(ctx, object, manifest, slice)
+  return fetchSlice(ctx, object, slice)
 }
 
 /**
@@ -58,39 +56,28 @@ export async function decryptingStream(
  * @param pool `source` when they go into another request to the store.
  * @throws ObjectChanged when the object was replaced meanwhile.
  */
-export async function fetchSlice(
-  ctx: OperationContext,
-  object: StoredObject,
-  manifest: Manifest | null,
-  slice: Slice,
-  pool: Pool = 'data'
-): Promise<Readable> {
+export async function fetchSlice(ctx: OperationContext, object: InspectedObject, slice: Slice, pool: Pool = 'data'): Promise<Readable> {
   if (object.kind === 'plain') return opened(ctx, await fetchStored(ctx, object, slice.last < slice.first ? null : slice, pool), [])
-  if (isWholeSingle(object, slice)) return opened(ctx, await fetchStored(ctx, object, null, pool), [wholeSingle(object)])
+  if (object.kind === 'single' && isWhole(object, slice)) return opened(ctx, await fetchStored(ctx, object, null, pool), [wholeSingle(object)])
   // An empty object, or a part of 0 bytes in a larger one: envelope or manifest have said that there is nothing to read.
-  if (object.envelope.kind === 'empty' || (slice.last < slice.first && object.size > 0)) return Readable.from([])
-  const plan = planOf(object, manifest, slice)
+  if (object.kind === 'empty' || (slice.last < slice.first && object.size > 0)) return Readable.from([])
+  const plan = planOf(object, slice)
   const range = { first: plan.storedFirst, last: plan.storedLast }
   return opened(ctx, await fetchStored(ctx, object, range, pool), [new RangeOpener({ dataKey: object.dataKey, plan })])
 }
 
-function isWholeSingle(object: SealedObject, slice: Slice): boolean {
-  return object.envelope.kind === 'single' && slice.first === 0 && slice.last === object.size - 1
+function isWhole({ size }: StoredObject, slice: Slice): boolean {
+  return slice.first === 0 && slice.last === size - 1
 }
 
-function wholeSingle(object: SealedObject): SingleOpener {
-  return new SingleOpener({ dataKey: object.dataKey, header: headerOf(object), plaintextSize: object.size })
+function wholeSingle({ dataKey, streamHeader, plaintextSize }: SealedSingle): SingleOpener {
+  return new SingleOpener({ dataKey, header: streamHeader, plaintextSize })
 }
 
-function planOf(object: SealedObject, manifest: Manifest | null, slice: Slice): ReadPlan {
-  if (object.envelope.kind === 'single') return planSingle({ header: headerOf(object), plaintextSize: object.size }, slice.first, slice.last)
-  if (manifest === null) throw new S3Error('InternalError')
-  return planMultipart(manifest, slice.first, slice.last)
-}
-
-function headerOf(object: SealedObject): Buffer {
-  if (object.envelope.streamHeader === null) throw new S3Error('InternalError')
-  return object.envelope.streamHeader
+function planOf(object: Exclude<InspectedSealed, { kind: 'empty' }>, slice: Slice): ReadPlan {
+  return object.kind === 'single'
+    ? planSingle({ header: object.streamHeader, plaintextSize: object.plaintextSize }, slice.first, slice.last)
+    : planMultipart(object.manifest, slice.first, slice.last)
 }
 
 async function fetchStored(

@@ -1,6 +1,6 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { Manifest, ManifestPart } from '../../envelope/manifest.ts'
-import type { StoredObject } from './sealed-object.ts'
+import type { InspectedObject } from './sealed-object.ts'
 import { type OperationContext, header } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { parseRange, resolveRange, type RangeSpec } from '../../s3/range.ts'
@@ -48,24 +48,25 @@ export function requestedRange(ctx: OperationContext): RequestedRange {
 }
 
 /** @throws S3Error InvalidRange with the plaintext size, InvalidPartNumber. */
-export function sliceOf(wanted: RequestedRange, object: StoredObject, manifest: Manifest | null): Slice {
+export function sliceOf(wanted: RequestedRange, object: InspectedObject): Slice {
   switch (wanted.kind) {
     case 'whole':
       return { first: 0, last: object.size - 1, status: 200, partsCount: null }
     case 'range':
       // The last bytes of nothing are all there is: satisfiable, and no 206 could say so (RFC 9110 14.1.2, 14.4).
-      if (object.size === 0 && wanted.spec.kind === 'suffix' && wanted.spec.length > 0) return sliceOf({ kind: 'whole' }, object, manifest)
+      if (object.size === 0 && wanted.spec.kind === 'suffix' && wanted.spec.length > 0) return sliceOf({ kind: 'whole' }, object)
       return { ...resolveRange(wanted.spec, object.size), status: 206, partsCount: null }
     case 'part':
-      return partSlice(wanted.number, object, manifest)
+      return partSlice(wanted.number, object)
   }
 }
 
-function partSlice(number: number, object: StoredObject, manifest: Manifest | null): Slice {
-  if (object.kind === 'plain' || object.envelope.kind === 'single' || manifest === null) {
+function partSlice(number: number, object: InspectedObject): Slice {
+  if (object.kind !== 'multipart') {
     if (number === 1) return { first: 0, last: object.size - 1, status: object.size === 0 ? 200 : 206, partsCount: null }
     throw new S3Error('InvalidPartNumber')
   }
+  const { manifest } = object
   let first = 0
   for (const part of manifest.parts) {
     if (part.number === number) {

@@ -1,12 +1,11 @@
 import type { Header } from '../../http/message.ts'
-import type { Manifest } from '../../envelope/manifest.ts'
 import type { OperationContext } from '../context.ts'
 import type { Slice } from './read-range.ts'
 import { DEFAULT_CONTENT_TYPE, isDescribing, isTrustedType } from '../../envelope/metadata.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { readEncryptionHeaders } from './object-keys.ts'
-import { clientEtag, wantsChecksum, type SealedObject, type StoredObject } from './sealed-object.ts'
+import { checksumText, checksumsOf, clientEtag, wantsChecksum, type InspectedObject, type StoredObject } from './sealed-object.ts'
 
 /** Of which no browser makes anything. */
 const UNBOUND_TYPE = 'application/octet-stream'
@@ -24,20 +23,20 @@ const overrides = {
  * The headers of a GET or HEAD answer: what the store returned and may be shown, with length, range, ETag, checksums and
  * encryption told of the plaintext.
  */
-export function objectHeaders(ctx: OperationContext, object: StoredObject, manifest: Manifest | null, slice: Slice): Header[] {
+export function objectHeaders(ctx: OperationContext, object: InspectedObject, slice: Slice): Header[] {
   const overridden = responseOverrides(ctx)
   const replaced = new Set(overridden.map(([name]) => name))
   const headers = describedHeaders(object).filter(([name]) => !replaced.has(name))
   headers.push(...overridden)
   headers.push(['content-length', String(Math.max(0, slice.last - slice.first + 1))])
   headers.push(['accept-ranges', 'bytes'])
-  headers.push(['etag', clientEtag(ctx, object, manifest)])
+  headers.push(['etag', clientEtag(ctx, object)])
   // No range names the bytes of an empty part.
   if (slice.status === 206 && slice.last >= slice.first) headers.push(['content-range', `bytes ${slice.first}-${slice.last}/${object.size}`])
   if (slice.partsCount !== null) headers.push(['x-amz-mp-parts-count', String(slice.partsCount)])
-  if (object.kind === 'sealed') {
+  if (object.kind !== 'plain') {
     headers.push(...readEncryptionHeaders(ctx, object))
-    if (wantsChecksum(ctx)) headers.push(...sliceChecksumHeaders(object, manifest, slice))
+    if (wantsChecksum(ctx)) headers.push(...sliceChecksumHeaders(object, slice))
   }
   return headers
 }
@@ -63,23 +62,19 @@ export function describedHeaders(object: StoredObject): Header[] {
 }
 
 /** The checksum of exactly the bytes of the answer: on a range every SDK would compare that of the object with the wrong ones. */
-function sliceChecksumHeaders(object: SealedObject, manifest: Manifest | null, slice: Slice): Header[] {
-  if (slice.status === 200) return checksumHeaders(object, manifest)
+function sliceChecksumHeaders(object: InspectedObject, slice: Slice): Header[] {
+  if (slice.status === 200) return checksumHeaders(object)
   if (slice.checksum === undefined) return []
   const { algorithm, type, value } = slice.checksum
   return [[`x-amz-checksum-${algorithm}`, value.toString('base64')], ['x-amz-checksum-type', type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT']]
 }
 
 /** The stored checksums of a whole object. */
-function checksumHeaders(object: SealedObject, manifest: Manifest | null): Header[] {
-  const checksums = [...object.attributes.checksums, ...manifest?.checksums ?? []]
-  return checksums.flatMap((checksum): Header[] => {
-    const parts = checksum.type === 'composite' ? `-${manifest?.parts.length ?? 1}` : ''
-    return [
-      [`x-amz-checksum-${checksum.algorithm}`, `${checksum.value.toString('base64')}${parts}`],
-      ['x-amz-checksum-type', checksum.type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT']
-    ]
-  })
+function checksumHeaders(object: InspectedObject): Header[] {
+  return checksumsOf(object).flatMap((checksum): Header[] => [
+    [`x-amz-checksum-${checksum.algorithm}`, checksumText(object, checksum)],
+    ['x-amz-checksum-type', checksum.type === 'composite' ? 'COMPOSITE' : 'FULL_OBJECT']
+  ])
 }
 
 /**

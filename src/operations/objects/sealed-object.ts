@@ -9,7 +9,9 @@ import {
   KEY_ID_HEADER,
   CONTEXT_HEADER,
   type Attributes,
+  type Checksum,
   type Envelope,
+  type ObjectShape,
   type Place,
   openEnvelope,
   parseEnvelope,
@@ -35,11 +37,10 @@ interface InStore {
   readonly headers: HeaderList
 }
 
-/** An object of ours whose envelope has opened for this request. */
-export interface SealedObject extends InStore {
-  readonly kind: 'sealed'
+interface Sealed extends InStore {
   /** Where it is bound to. */
   readonly place: Place
+  /** As the store gave it: opened, and so what was sealed. */
   readonly envelope: Envelope
   readonly keyId: string
   readonly requestContext: Readonly<Record<string, string>>
@@ -47,12 +48,29 @@ export interface SealedObject extends InStore {
   readonly attributes: Attributes
 }
 
+type OfKind<K extends ObjectShape['kind']> = Sealed & Extract<ObjectShape, { kind: K }>
+export type SealedSingle = OfKind<'single'>
+type SealedMultipart = OfKind<'multipart'>
+type SealedEmpty = OfKind<'empty'>
+
+/** An object of ours whose envelope has opened for this request. */
+type SealedObject = SealedWithBody | SealedEmpty
+/** One that has a manifest in its body. */
+export type SealedWithBody = SealedSingle | SealedMultipart
+
 /** An object Sealgate did not write, in a bucket whose policy allows such. */
 interface PlainObject extends InStore {
   readonly kind: 'plain'
 }
 
 export type StoredObject = SealedObject | PlainObject
+
+/** With the manifest: of multipart objects always, of singles where digests that the client is shown stand in it. */
+export type InspectedObject = InspectedSealed | PlainObject
+export type InspectedSealed =
+  | SealedSingle & { readonly manifest: Manifest | null }
+  | SealedMultipart & { readonly manifest: Manifest }
+  | SealedEmpty
 
 /**
  * Opens the envelope in the headers of a HEAD or GET of the store (docs/FORMAT.md, order of a read, steps 3 to 6).
@@ -88,11 +106,11 @@ export async function openStored(
     const requestContext = readContext(headers.get(CONTEXT_HEADER))
     const bound = boundPlace(ctx, place, envelope)
     const kek = await keyForRead(ctx, { envelope, keyId, place: bound, bucket: place.bucket, requestContext, customerKey, versionId: shared.versionId })
-    const { dataKey, attributes } = openEnvelope(envelope, kek, bound)
+    const { dataKey, shape, attributes } = openEnvelope(envelope, kek, bound)
     if (ctx.request.client === null && !attributes.isPublic && ctx.services.policyFor(place.bucket).publicRead === 'marked') throw new S3Error('AccessDenied')
-    const size = sizeOf(envelope, attributes, storedSize)
+    const size = sizeOf(shape, storedSize)
     if (!isAsDescribed(headers, attributes)) throw new EnvelopeError('metadata')
-    return { kind: 'sealed', place: bound, envelope, keyId, requestContext, dataKey, attributes, size, ...shared }
+    return { ...shape, place: bound, envelope, keyId, requestContext, dataKey, attributes, size, ...shared }
   })
 }
 
@@ -127,25 +145,39 @@ function isAsDescribed(headers: HeaderList, { metadata }: Attributes): boolean {
   return metadataMatches(metadata.digest, headers.get('content-type') ?? '', entries)
 }
 
-/** The ETag clients see, in every operation. A manifest is needed where the digests came after the metadata. */
-export function clientEtag(ctx: OperationContext, object: StoredObject, manifest: Manifest | null): string {
+/** The ETag clients see, in every operation. */
+export function clientEtag(ctx: OperationContext, object: InspectedObject): string {
   const policy = ctx.services.policyFor(object.bucket)
   if (object.kind === 'plain') return policy.etag === 'md5' ? object.upstreamEtag : visibleEtag(policy, object.upstreamEtag, null)
-  return visibleEtag(policy, object.upstreamEtag, plaintextEtag(object, manifest))
+  return visibleEtag(policy, object.upstreamEtag, plaintextEtag(object))
 }
 
 /** Hex MD5 of a single object, or hex MD5 of the parts' MD5s with `-N`; null where no MD5 was ever computed. */
-export function plaintextEtag(object: SealedObject, manifest: Manifest | null): string | null {
+export function plaintextEtag(object: InspectedSealed): string | null {
   if (object.attributes.sse.mode === 'SSE-C') return null
-  const md5 = object.attributes.md5 ?? manifest?.md5 ?? null
+  const md5 = object.attributes.md5 ?? lateDigests(object)?.md5 ?? null
   if (md5 === null) return null
-  return object.envelope.kind === 'multipart' ? `${md5.toString('hex')}-${manifest?.parts.length ?? 0}` : md5.toString('hex')
+  return object.kind === 'multipart' ? `${md5.toString('hex')}-${object.manifest.parts.length}` : md5.toString('hex')
 }
 
-/** Whether the facts a client is shown stand in the manifest and not in the metadata. */
-export function needsManifest(ctx: OperationContext, object: StoredObject): boolean {
-  if (object.kind === 'plain') return false
-  if (object.envelope.kind === 'multipart') return true
+/** All that is known of an object's checksums. */
+export function checksumsOf(object: InspectedObject): readonly Checksum[] {
+  return object.kind === 'plain' ? [] : [...object.attributes.checksums, ...lateDigests(object)?.checksums ?? []]
+}
+
+/** A checksum as S3 writes it: base64, and the number of parts behind one over the checksums of parts (AWS, "Checking object integrity"). */
+export function checksumText(object: InspectedObject, { type, value }: Checksum): string {
+  const parts = object.kind === 'multipart' ? object.manifest.parts.length : 1
+  return value.toString('base64') + (type === 'composite' ? `-${parts}` : '')
+}
+
+/** Digests that were known only after the metadata had been sent. */
+function lateDigests(object: InspectedSealed): Manifest | null {
+  return object.kind === 'empty' ? null : object.manifest
+}
+
+/** Whether the facts of a single that a client is shown stand in its manifest and not in the metadata. */
+export function needsManifest(ctx: OperationContext, object: SealedSingle): boolean {
   return object.attributes.digestsInManifest && (ctx.services.policyFor(object.bucket).etag === 'md5' || wantsChecksum(ctx))
 }
 
