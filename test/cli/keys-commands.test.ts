@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { generateIdentity, identityToRecipient } from 'age-encryption'
 import { runCommand } from '../../src/cli/commands.ts'
+import { sealBackup } from '../../src/keys/keyring-backup.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'sealgate-cli-'))
@@ -38,6 +39,14 @@ async function keys(args: readonly string[], environment: Readonly<Record<string
     env: environment
   })
   return { code, out, err }
+}
+
+/**
+ * Puts the same keyring, sealed at a low cost, in place of a backup that the command has made at the full one: opening tells the cost from the
+ * file. For cases that are not about the command's own file.
+ */
+async function cheapen(ring: string, backup: string, passphrase = env.SEALGATE_KEYRING_PASSPHRASE): Promise<void> {
+  await writeFile(backup, await sealBackup(await readKeyring(ring), Buffer.from(passphrase), 14))
 }
 
 /** Every way a key could be printed. */
@@ -106,6 +115,8 @@ await t.test('export, check and restore', async (t) => {
     code: 0,
     out: /opens: keyring ops, realm eu-1, 1 key.*\nIt holds every key/
   })
+  t.equal((await readFile(backup))[16], 17, 'log2 of the cost of scrypt')
+  await cheapen(ring, backup)
   t.match(await keys(['check-backup', '--backup', backup], { SEALGATE_KEYRING_PASSPHRASE: 'another passphrase' }), {
     code: 1,
     err: /does not open/
@@ -167,6 +178,7 @@ await t.test('a passphrase is made when asked for, once, and open files are told
   t.match(await keys(['check-backup', '--backup', `${ring}.1`, '--keyring', ring, '--passphrase-file', secret], {}), { code: 0, err: '' })
   t.match(await keys([...args, '--backup', `${ring}.2`, '--make-passphrase'], {}), { code: 1, err: /made\.txt exists already/ })
   t.match(await keys(['export', '--keyring', ring, '--backup', `${ring}.2`, '--make-passphrase'], {}), { code: 2, err: /needs --passphrase-file FILE/ })
+  await cheapen(ring, `${ring}.1`, (await readFile(secret, 'utf8')).trim())
   await chmod(secret, 0o644)
   t.match(await keys(['check-backup', '--backup', `${ring}.1`, '--passphrase-file', secret], {}), {
     code: 0,
