@@ -19,7 +19,8 @@ const damage = await rewrapUnderFire({
   stateBucket: `sealgate-state-${suffix}`,
   buckets: [`rewrap-${suffix}`, `rewrap-versions-${suffix}`],
   guarded: embedded !== null || guarded === 'guarded',
-  life: [500, 3000],
+  life: [0, 2500],
+  pauseMs: 10,
   kills: 12,
   say: (line) => {
     console.log(line)
@@ -30,6 +31,6 @@ for (const { keyId, objects } of damage.usage) console.log(`${objects} objects u
 console.log(
   `${damage.kills} kills in ${damage.runs} runs; meanwhile ${damage.writes} overwrites, ${damage.tags} tags, ${damage.reads} reads; ${damage.faults.length} faults`
 )
-console.log(`${damage.moved.toLocaleString('en')} bytes between command and store for ${damage.stored.toLocaleString('en')} stored bytes`)
+console.log(`${damage.moved.toLocaleString('en')} bytes between command and store for ${damage.stored.toLocaleString('en')} bytes of bodies`)
 await embedded?.close()
 process.exitCode = damage.faults.length === 0 ? 0 : 1

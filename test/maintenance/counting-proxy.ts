@@ -7,6 +7,8 @@ export interface CountingProxy {
   /** Bytes to the store and back, heads included. */
   readonly sent: number
   readonly received: number
+  /** Resolves with the next connection. */
+  connected(): Promise<unknown>
   close(): Promise<void>
 }
 
@@ -44,6 +46,7 @@ export async function startCountingProxy(target: string): Promise<CountingProxy>
     get received() {
       return counts.received
     },
+    connected: () => once(server, 'connection'),
     async close() {
       for (const socket of sockets) socket.destroy()
       server.close()

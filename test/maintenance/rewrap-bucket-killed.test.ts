@@ -9,11 +9,12 @@ await t.test('killed at random and begun again, while clients write, tag and rea
     store,
     objects: 50,
     multipart: 1,
-    meanBytes: 60_000,
+    meanBytes: 30_000,
     stateBucket: 'sealgate-state',
     buckets: ['fire', 'fire-versions'],
     guarded: true,
-    life: [350, 600],
+    life: [20, 150],
+    pauseMs: 300,
     kills: 1,
     say: (line) => {
       t.comment(line)
@@ -24,5 +25,5 @@ await t.test('killed at random and begun again, while clients write, tag and rea
   t.same(damage.usage.map(({ keyId }) => keyId).filter((id) => id !== damage.current && id !== 'ssec'), [])
   t.ok(damage.moved < damage.stored / 2, 'no body was moved')
   t.comment(`${damage.kills} kills in ${damage.runs} runs; ${damage.writes} overwrites, ${damage.tags} tags, ${damage.reads} reads meanwhile: 0 lost`)
-  t.comment(`${damage.moved.toLocaleString('en')} bytes between command and store for ${damage.stored.toLocaleString('en')} stored bytes`)
+  t.comment(`${damage.moved.toLocaleString('en')} bytes between command and store for ${damage.stored.toLocaleString('en')} bytes of bodies`)
 })

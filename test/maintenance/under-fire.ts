@@ -20,7 +20,8 @@ import {
 import { parseConfig } from '../../src/config/load.ts'
 import { createKeyring, editKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestGateway, type StoreAccess } from '../support/gateway.ts'
-import { startCountingProxy } from './counting-proxy.ts'
+import { runCli } from '../support/rewrap-rig.ts'
+import { startCountingProxy, type CountingProxy } from './counting-proxy.ts'
 
 export interface Fire {
   readonly store: StoreAccess
@@ -34,10 +35,12 @@ export interface Fire {
   readonly buckets: readonly [string, string]
   /** The store guards copies: clients write to the very objects that are re-wrapped. Else they write to others beside them. */
   readonly guarded: boolean
-  /** Milliseconds a run may live: evenly random between. */
+  /** Milliseconds a run may live after its first connection to the store: evenly random between. */
   readonly life: readonly [least: number, most: number]
   /** Runs that are killed before one is let be. */
   readonly kills: number
+  /** Longest pause of a client between two requests, in milliseconds. */
+  readonly pauseMs: number
   readonly say: (line: string) => void
 }
 
@@ -51,7 +54,7 @@ export interface Damage {
   readonly faults: readonly string[]
   /** Bytes between the command and the store. */
   readonly moved: number
-  /** Bytes that lie in the store under the keys that were re-wrapped. */
+  /** Bytes of all bodies when the first run began. */
   readonly stored: number
   /** Objects and versions per key id when all was done. */
   readonly usage: readonly { readonly keyId: string; readonly objects: number }[]
@@ -103,13 +106,13 @@ export async function rewrapUnderFire(fire: Fire): Promise<Damage> {
   await writeFile(config, text(proxy.endpoint))
   const s3 = gateway.client()
   try {
-    const known = await fill(fire, s3)
+    const { known, bytes: stored } = await fill(fire, s3)
     await editKeyring(keyring, (old) => old.rotate(new Date()))
     await gateway.gateway.reload(parseConfig(text(endpoint), { file: config, env: {} }))
     const ring = await readKeyring(keyring)
-    const clients = new Clients(s3, known, fire.guarded)
+    const clients = new Clients(s3, known, fire)
     const stop = clients.start()
-    const runs = await runUntilDone(fire, config)
+    const runs = await runUntilDone(fire, config, proxy)
     await stop()
     const moved = proxy.sent + proxy.received
     const usage = await usageOf(fire, config)
@@ -120,7 +123,7 @@ export async function rewrapUnderFire(fire: Fire): Promise<Damage> {
       faults,
       moved,
       usage,
-      stored: usage.reduce((sum, { bytes }) => sum + bytes, 0),
+      stored,
       current: ring.keyId(ring.current()!)
     }
   } finally {
@@ -131,11 +134,12 @@ export async function rewrapUnderFire(fire: Fire): Promise<Damage> {
   }
 }
 
-async function fill(fire: Fire, s3: S3Client): Promise<Known[]> {
+async function fill(fire: Fire, s3: S3Client): Promise<{ readonly known: Known[]; readonly bytes: number }> {
   const [plain, versioned] = fire.buckets
   for (const Bucket of fire.buckets) await s3.send(new CreateBucketCommand({ Bucket }))
   await s3.send(new PutBucketVersioningCommand({ Bucket: versioned, VersioningConfiguration: { Status: 'Enabled' } }))
   const known: Known[] = []
+  let bytes = 0
   const write = async (i: number): Promise<void> => {
     const bucket = i % 3 === 0 ? versioned : plain
     const key = `objects/${String(i).padStart(5, '0')}`
@@ -145,12 +149,13 @@ async function fill(fire: Fire, s3: S3Client): Promise<Known[]> {
     if (multipart) await putParts(s3, bucket, key, body)
     else await s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, Tagging: 'tag=first', ...sealedByClient ? ssec : {} }))
     known.push({ bucket, key, sha256: sha256(body), tag: 'first', ssec: sealedByClient, busy: false })
+    bytes += body.length
   }
   for (let i = 0; i < fire.objects; i += 8) await Promise.all([...Array(Math.min(8, fire.objects - i)).keys()].map((j) => write(i + j)))
   fire.say(
     `${fire.objects} objects written, ${known.filter((one) => one.ssec).length} under a customer's key, ${fire.multipart} in parts, one in three with versions`
   )
-  return known
+  return { known, bytes }
 }
 
 async function putParts(s3: S3Client, Bucket: string, Key: string, body: Buffer): Promise<void> {
@@ -171,10 +176,12 @@ class Clients {
   readonly #s3: S3Client
   readonly #known: readonly Known[]
   readonly #written: readonly Known[]
+  readonly #pauseMs: number
   #stopped = false
 
-  constructor(s3: S3Client, known: Known[], guarded: boolean) {
+  constructor(s3: S3Client, known: Known[], { guarded, pauseMs }: Fire) {
     this.#s3 = s3
+    this.#pauseMs = pauseMs
     // Where writers may lose, they get objects of their own, outside of what is re-wrapped.
     if (!guarded) {
       for (let i = 0; i < 50; i += 1) {
@@ -207,7 +214,7 @@ class Clients {
         this.faults.push(`${one.bucket}/${one.key}: ${String(error)}`)
       }
       one.busy = false
-      await sleep(Math.random() * 10)
+      await sleep(Math.random() * this.#pauseMs)
     }
   }
 
@@ -241,19 +248,20 @@ class Clients {
   }
 }
 
-async function runUntilDone(fire: Fire, config: string): Promise<{ kills: number; runs: number }> {
+async function runUntilDone(fire: Fire, config: string, proxy: CountingProxy): Promise<{ kills: number; runs: number }> {
   let kills = 0
   let runs = 0
   for (const bucket of fire.buckets) {
     for (let done = false, killed = 0; !done;) {
       const [least, most] = fire.life
       const run = rewrap(['rewrap', '--config', config, '--bucket', bucket, '--prefix', 'objects/', ...fire.guarded ? [] : ['--assume-no-writers']])
-      const patience = killed < fire.kills ? least + Math.random() * (most - least) : null
-      const timer = patience === null ? undefined : setTimeout(() => {
-        run.child.kill('SIGKILL')
-      }, patience)
+      const ended = new AbortController()
+      if (killed < fire.kills) {
+        const patience = least + Math.random() * (most - least)
+        void proxy.connected().then(() => sleep(patience, undefined, ended)).then(() => run.child.kill('SIGKILL')).catch(() => undefined)
+      }
       const { code, out, err } = await run.ended
-      clearTimeout(timer)
+      ended.abort()
       runs += 1
       if (code === null) {
         kills += 1
@@ -283,10 +291,10 @@ function rewrap(args: readonly string[]): { child: ReturnType<typeof spawn>; end
   return { child, ended: once(child, 'close').then(([code]) => ({ code: code as number | null, ...text })) }
 }
 
-async function usageOf(fire: Fire, config: string): Promise<{ keyId: string; objects: number; bytes: number }[]> {
-  const rows: { keyId: string; objects: number; bytes: number }[] = []
+async function usageOf(fire: Fire, config: string): Promise<Damage['usage'][number][]> {
+  const rows: Damage['usage'][number][] = []
   for (const bucket of fire.buckets) {
-    const { out } = await rewrap(['keys', 'usage', '--config', config, '--bucket', bucket, '--prefix', 'objects/', '--json']).ended
+    const { out } = await runCli(['keys', 'usage', '--config', config, '--bucket', bucket, '--prefix', 'objects/', '--json'], '.')
     rows.push(...JSON.parse(out) as typeof rows)
   }
   return rows
