@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer as createHttpServer, get, type IncomingMessage } from 'node:http'
+import { get, type IncomingMessage } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,8 +11,7 @@ import { availableDescriptors, connectionsWithin } from '../../src/cli/platform.
 import { configOfWorker, workerCount } from '../../src/cli/worker.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
-import { DirectoryBackend } from '../../src/embedded-store/directory.ts'
-import { startStore } from '../../src/embedded-store/server.ts'
+import { startTestStore } from '../support/hostile.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-workers-'))
 t.teardown(() => {
@@ -21,13 +20,7 @@ t.teardown(() => {
 await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
 const main = new URL('../../src/main.ts', import.meta.url).pathname
 
-const store = await startStore({
-  backend: new DirectoryBackend(join(directory, 'store')),
-  credentials: [{ accessKeyId: 'a', secretAccessKey: 'b' }],
-  region: 'us-east-1',
-  host: '127.0.0.1',
-  port: 0
-})
+const store = await startTestStore()
 t.teardown(() => store.close())
 
 async function freePort(): Promise<number> {
@@ -50,7 +43,7 @@ interface Settings {
 const yaml = ({ endpoint = store.endpoint, port = 0, admin, more = '' }: Settings): string => `
 listen: { port: ${port} }
 admin: { port: ${admin} }
-upstream: { endpoint: "${endpoint}", accessKeyId: a, secretAccessKey: b }
+upstream: { endpoint: "${endpoint}", accessKeyId: ${store.accessKeyId}, secretAccessKey: ${store.secretAccessKey} }
 clients: [{ accessKeyId: c, secretAccessKey: "\${CLIENT_SECRET}" }]
 keys: { main: { type: local, keyring: ./keyring.json } }
 buckets: { "*": { publicRead: true } }
@@ -114,10 +107,10 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
   while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 20))
 }
 
-await t.test('two processes share a port, are counted together, replaced, reloaded and stopped', async (t) => {
+await t.test('two processes share a port, are counted together, replaced, reloaded and stopped; a transfer that is cut in one makes the exit code 3', async (t) => {
   const admin = await freePort()
   const file = join(directory, 'two.yaml')
-  writeFileSync(file, yaml({ admin }))
+  writeFileSync(file, yaml({ admin, more: 'limits: { graceSeconds: 0.1 }' }))
   const served = new Served(file)
   t.teardown(() => {
     served.child.kill('SIGKILL')
@@ -155,10 +148,16 @@ await t.test('two processes share a port, are counted together, replaced, reload
   await served.line('configuration reloaded', 2)
   t.match(served.lines.filter(({ msg }) => msg === 'configuration reloaded'), [{ needRestart: 'limits' }, { needRestart: 'limits' }])
 
+  store.rules.add({ when: { bucket: 'none', key: 'key' }, times: Infinity, fault: { type: 'stall', at: 'before' } })
+  const pending = get({ host: '127.0.0.1', port: Number(port), path: '/none/key', agent: false })
+  const failed = once(pending, 'error')
+  await until(async () => sample((await fetchText(admin, '/metrics')).body, 'sealgate_requests_in_flight') === 1)
   served.child.kill('SIGTERM')
-  t.equal(await served.exit, 0)
+  await failed
+  t.equal(await served.exit, 3)
+  store.rules.clear()
   t.notMatch(JSON.stringify(served.lines) + served.err, /canary/)
-  t.same(served.lines.filter(({ msg }) => msg === 'stopped').map(({ outcome }) => outcome), ['drained', 'drained'])
+  t.same(served.lines.filter(({ msg }) => msg === 'stopped').map(({ outcome }) => outcome).sort(), ['cut', 'drained'])
 })
 
 await t.test('workers that cannot start end the gateway with 1, and say why', async (t) => {
@@ -205,34 +204,6 @@ await t.test('workers that are still starting stop at once', async (t) => {
   served.child.kill('SIGTERM')
   t.equal(await served.exit, 0)
   t.notOk(served.lines.some(({ msg }) => msg === 'listening'))
-})
-
-await t.test('transfers that are cut in any worker make the exit code 3', async (t) => {
-  const silent = createHttpServer((req, res) => {
-    if (req.url !== '/none/key') res.writeHead(500).end()
-  })
-  await new Promise<void>((resolve) => {
-    silent.listen(0, '127.0.0.1', resolve)
-  })
-  t.teardown(() => {
-    silent.closeAllConnections()
-    silent.close()
-  })
-  const admin = await freePort()
-  const file = join(directory, 'cut.yaml')
-  const { port: storePort } = silent.address() as AddressInfo
-  writeFileSync(file, yaml({ admin, endpoint: `http://127.0.0.1:${storePort}`, more: 'limits: { graceSeconds: 0.1 }' }))
-  const served = new Served(file)
-  t.teardown(() => {
-    served.child.kill('SIGKILL')
-  })
-  const { port } = await served.line('workers listening')
-  const pending = get({ host: '127.0.0.1', port: Number(port), path: '/none/key', agent: false })
-  const failed = once(pending, 'error')
-  await until(async () => sample((await fetchText(admin, '/metrics')).body, 'sealgate_requests_in_flight') === 1)
-  served.child.kill('SIGTERM')
-  await failed
-  t.equal(await served.exit, 3)
 })
 
 await t.test('limits that hold for all are shared out', async (t) => {
