@@ -5,6 +5,8 @@ import {
   type AuditEvent,
   type AuditSink,
   type BucketKey,
+  type CachingKeyProvider,
+  type KeyAnswer,
   type KeyContext,
   type KeyProvider,
   type KeyUse,
@@ -16,41 +18,39 @@ interface AuditOptions {
   readonly now: () => Date
   /** Key id that a failed `generate` would have used. */
   readonly currentKeyId: () => string | null
-  /** True when the call made with this very KeyUse object was answered from the cache. */
-  readonly wasCached: (use: KeyUse) => boolean
 }
 
-/** Records every call in the audit trail, also failures. The outermost decorator: a use answered from the cache is a use. */
-export function withAudit(provider: KeyProvider, options: AuditOptions): KeyProvider {
+/** Records every call in the audit trail, also failures. It stands in front of the cache: a use answered from that is a use. */
+export function withAudit(provider: CachingKeyProvider, options: AuditOptions): KeyProvider {
   return new AuditedKeyProvider(provider, options)
 }
 
 class AuditedKeyProvider implements KeyProvider {
-  readonly #provider: KeyProvider
+  readonly #provider: CachingKeyProvider
   readonly #options: AuditOptions
 
-  constructor(provider: KeyProvider, options: AuditOptions) {
+  constructor(provider: CachingKeyProvider, options: AuditOptions) {
     this.#provider = provider
     this.#options = options
   }
 
   generate(context: KeyContext, use: KeyUse): Promise<BucketKey> {
     // From the cache no key is made: the object's key is wrapped under a bucket key made before.
-    return this.#audited(use, context, (call) => this.#provider.generate(context, call), (cached, result) => ({
+    return this.#audited(use, context, this.#provider.generate(context, use), (cached, result) => ({
       action: cached ? 'wrap' : 'generate',
       masterKeyId: result?.wrapped.keyId ?? this.#options.currentKeyId()
     }))
   }
 
   unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
-    return this.#audited(use, context, (call) => this.#provider.unwrap(wrapped, context, call), () => ({
+    return this.#audited(use, context, this.#provider.unwrap(wrapped, context, use), () => ({
       action: 'unwrap',
       masterKeyId: wrapped.keyId
     }))
   }
 
   rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
-    return this.#audited(use, to, (call) => this.#provider.rewrap(wrapped, from, to, call), (_cached, result) => ({
+    return this.#audited(use, to, this.#provider.rewrap(wrapped, from, to, use), (_cached, result) => ({
       action: 'rewrap',
       masterKeyId: result?.keyId ?? wrapped.keyId
     }))
@@ -71,28 +71,18 @@ class AuditedKeyProvider implements KeyProvider {
   async #audited<T>(
     use: KeyUse,
     context: KeyContext,
-    work: (call: KeyUse) => Promise<T>,
+    call: Promise<KeyAnswer<T>>,
     describe: (cached: boolean, result: T | null) => Pick<AuditEvent, 'action' | 'masterKeyId'>
   ): Promise<T> {
-    // A request may use keys several times with one KeyUse: a copy of it identifies this call.
-    const call = { ...use }
-    const report = (error: string | null, result: T | null): void => {
-      const cached = this.#options.wasCached(call)
-      this.#options.sink({
-        ...auditEvent(use, context, this.#options.now(), error),
-        ...describe(cached, result),
-        cached
-      })
-    }
-    let result: T
-    try {
-      result = await work(call)
-    } catch (error) {
-      report(errorCodeOf(error, use), null)
-      throw error
-    }
-    report(null, result)
-    return result
+    const { cached, result } = await call
+    const failed = result.status === 'rejected'
+    this.#options.sink({
+      ...auditEvent(use, context, this.#options.now(), failed ? errorCodeOf(result.reason, use) : null),
+      ...describe(cached, failed ? null : result.value),
+      cached
+    })
+    if (failed) throw result.reason
+    return result.value
   }
 }
 

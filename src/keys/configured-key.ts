@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import { hash, type KeyObject } from 'node:crypto'
 import type { Config, KeyConfig } from '../config/config.ts'
-import type { AuditSink, KeyProvider, KeyUse, BucketKey, KeyContext, WrappedBucketKey } from './types.ts'
+import type { AuditSink, CachingKeyProvider, KeyAnswer, KeyProvider, KeyUse, BucketKey, KeyContext, WrappedBucketKey } from './types.ts'
 import type { KmsMetrics } from './providers/kms-connection.ts'
 import { withAudit } from './audited-provider.ts'
 import { KmsKeyProvider, type KmsProviderOptions } from './providers/aws-kms.ts'
 import { LocalKeyProvider } from './providers/local.ts'
-import { SingleFlightCache } from './single-flight-cache.ts'
+import { SingleFlightCache, type Lookup } from './single-flight-cache.ts'
 
 export interface KeyRegistryOptions {
   readonly keys: Config['keys']
@@ -42,21 +42,9 @@ type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
 /** Reads a keyring; KMS is not called before it is needed. @throws KeyringError; S3Error InvalidArgument for a bad ARN. */
 export async function openKey(name: string, config: KeyConfig, options: KeyRegistryOptions): Promise<ConfiguredKey> {
   const source = config.type === 'local' ? await LocalKeyProvider.open(config.keyring, options.realm) : kmsProvider(config, options)
-  const shared = new WeakSet<KeyUse>()
-  const cache = withBucketKeyCache(source, {
-    ...options.cache,
-    now: options.now ?? (() => performance.now()),
-    onShared: (use) => {
-      shared.add(use)
-    }
-  })
+  const cache = withBucketKeyCache(source, { ...options.cache, now: options.now ?? (() => performance.now()) })
   const currentKeyId = (): string | null => source instanceof LocalKeyProvider ? source.currentKeyId() : source.arn
-  const provider = withAudit(cache, {
-    sink: options.audit,
-    now: () => new Date(),
-    currentKeyId,
-    wasCached: (use) => shared.has(use)
-  })
+  const provider = withAudit(cache, { sink: options.audit, now: () => new Date(), currentKeyId })
   return { name, config, source, cache, provider, currentKeyId }
 }
 
@@ -118,16 +106,6 @@ interface BucketKeyCacheOptions {
   readonly maxUses: number
   /** Milliseconds; only differences count. */
   readonly now: () => number
-  /** Called with the KeyUse of every call for which the key service was not asked. */
-  readonly onShared?: (use: KeyUse) => void
-}
-
-/** A provider that remembers. `clear` makes it forget at once. */
-export interface CachingKeyProvider extends KeyProvider {
-  readonly size: number
-  clear(): void
-  /** Drops expired keys now. Runs by itself while anything is held. */
-  sweep(): void
 }
 
 /**
@@ -142,11 +120,6 @@ export function withBucketKeyCache(provider: KeyProvider, options: BucketKeyCach
 interface Sealing {
   readonly bucketKey: BucketKey
   uses: number
-}
-
-interface Found<V> {
-  readonly value: V
-  readonly shared: boolean
 }
 
 class BucketKeyCache implements CachingKeyProvider {
@@ -170,43 +143,32 @@ class BucketKeyCache implements CachingKeyProvider {
     return this.#sealing.size + this.#unwrapped.size + this.#rewrapped.size
   }
 
-  async generate(context: KeyContext, use: KeyUse): Promise<BucketKey> {
+  async generate(context: KeyContext, use: KeyUse): Promise<KeyAnswer<BucketKey>> {
     // A context that names one object has nothing to share.
-    if (this.#options.maxUses === 1 || context.objectKey !== null) return this.#make(context, use)
+    if (this.#options.maxUses === 1 || context.objectKey !== null) return settled({ shared: false, value: this.#make(context, use) })
     const id = cacheKey(context)
     for (;;) {
-      const sealing = await this.#shared(use, (onShared) =>
-        this.#sealing.get(id, use.principal, use.signal, async (signal) => ({
-          bucketKey: await this.#make(context, { ...use, signal }),
-          uses: 0
-        }), onShared))
-      if (sealing.value.uses < this.#options.maxUses) {
-        sealing.value.uses += 1
-        if (sealing.shared) this.#options.onShared?.(use)
-        return sealing.value.bucketKey
+      const { cached, result } = await settled(
+        this.#sealing.get(id, use.principal, use.signal, async (signal) => ({ bucketKey: await this.#make(context, { ...use, signal }), uses: 0 }))
+      )
+      if (result.status === 'rejected') return { cached, result }
+      const { value } = result
+      if (value.uses < this.#options.maxUses) {
+        value.uses += 1
+        return { cached, result: { status: 'fulfilled', value: value.bucketKey } }
       }
-      this.#sealing.drop(id, sealing.value)
+      this.#sealing.drop(id, value)
     }
   }
 
-  async unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
+  unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyAnswer<KeyObject>> {
     const id = cacheKey(context, wrapped)
-    const { value, shared } = await this.#shared(
-      use,
-      (onShared) => this.#unwrapped.get(id, use.principal, use.signal, (signal) => this.#provider.unwrap(wrapped, context, { ...use, signal }), onShared)
-    )
-    if (shared) this.#options.onShared?.(use)
-    return value
+    return settled(this.#unwrapped.get(id, use.principal, use.signal, (signal) => this.#provider.unwrap(wrapped, context, { ...use, signal })))
   }
 
-  async rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
+  rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<KeyAnswer<WrappedBucketKey>> {
     const id = cacheKey(from, wrapped) + cacheKey(to)
-    const { value, shared } = await this.#shared(
-      use,
-      (onShared) => this.#rewrapped.get(id, use.principal, use.signal, (signal) => this.#provider.rewrap(wrapped, from, to, { ...use, signal }), onShared)
-    )
-    if (shared) this.#options.onShared?.(use)
-    return value
+    return settled(this.#rewrapped.get(id, use.principal, use.signal, (signal) => this.#provider.rewrap(wrapped, from, to, { ...use, signal })))
   }
 
   selfTest(): Promise<void> {
@@ -238,21 +200,13 @@ class BucketKeyCache implements CachingKeyProvider {
     if (epoch === this.#epoch) this.#unwrapped.put(cacheKey(context, bucketKey.wrapped), use.principal, bucketKey.key, startedAt)
     return bucketKey
   }
+}
 
-  /** Runs a lookup and notes whether it was shared; a remembered failure is thrown at once. */
-  async #shared<V>(use: KeyUse, lookup: (onShared: () => void) => Promise<V>): Promise<Found<V>> {
-    const found = { shared: false }
-    try {
-      return {
-        value: await lookup(() => {
-          found.shared = true
-        }),
-        shared: found.shared
-      }
-    } catch (error) {
-      if (found.shared) this.#options.onShared?.(use)
-      throw error
-    }
+async function settled<V>({ shared, value }: Lookup<V>): Promise<KeyAnswer<V>> {
+  try {
+    return { cached: shared, result: { status: 'fulfilled', value: await value } }
+  } catch (reason) {
+    return { cached: shared, result: { status: 'rejected', reason } }
   }
 }
 

@@ -20,6 +20,14 @@ interface SingleFlight<V> {
   waiters: number
 }
 
+/** A value that is being waited for. */
+export interface Lookup<V> {
+  /** No load was made for this caller: it is answered or refused from memory, or by a load that another caller began. */
+  readonly shared: boolean
+  /** Rejects with what the load throws, or threw a moment ago; with the signal's reason when the caller leaves. */
+  readonly value: Promise<V>
+}
+
 interface Entry<T> {
   readonly content: T
   readonly expires: number
@@ -51,19 +59,18 @@ export class SingleFlightCache<V> {
   /**
    * @param owner for whom the value is loaded: one of a bounded number, each of whom has a fair share of the cache
    * @param load is given a signal that aborts when every caller has left.
-   * @param onShared is called when no load is made for this caller: answered or refused from memory, or by a load that
-   * another caller began.
-   * @throws what load throws, or threw a moment ago; signal.reason when the caller leaves.
    */
-  async get(key: string, owner: string, signal: AbortSignal, load: (signal: AbortSignal) => Promise<V>, onShared: () => void): Promise<V> {
-    signal.throwIfAborted()
+  get(key: string, owner: string, signal: AbortSignal, load: (signal: AbortSignal) => Promise<V>): Lookup<V> {
+    if (signal.aborted) return { shared: false, value: rejected(signal.reason) }
     const value = fresh(this.#values, key, this.#options.now())
-    const failure = value === null ? fresh(this.#failures, key, this.#options.now()) : null
-    let flight = this.#flights.get(key)
-    if (value !== null || failure !== null || flight !== undefined) onShared()
-    if (value !== null) return value.content
-    if (failure !== null) throw failure.content
-    flight ??= this.#start(key, owner, load)
+    if (value !== null) return { shared: true, value: Promise.resolve(value.content) }
+    const failure = fresh(this.#failures, key, this.#options.now())
+    if (failure !== null) return { shared: true, value: rejected(failure.content) }
+    const flight = this.#flights.get(key)
+    return { shared: flight !== undefined, value: this.#join(key, flight ?? this.#start(key, owner, load), signal) }
+  }
+
+  async #join(key: string, flight: SingleFlight<V>, signal: AbortSignal): Promise<V> {
     flight.waiters += 1
     try {
       return await rejectOnAbort(signal, flight.result)
@@ -159,6 +166,10 @@ export class SingleFlightCache<V> {
     if (this.#sweeper !== null) clearInterval(this.#sweeper)
     this.#sweeper = null
   }
+}
+
+async function rejected(reason: unknown): Promise<never> {
+  throw reason
 }
 
 /** Worth asking again soon. What is not an S3Error is a fault of ours or of the network, never a verdict on the key. */

@@ -44,7 +44,7 @@ export interface KeyUse {
 
 /**
  * The one interface to every kind of master key. Implementations: local keyring, AWS KMS; an in-memory twin for tests;
- * the bucket-key cache is a decorator of it.
+ * the bucket-key cache stands in front of it.
  * All methods throw S3Error with the code S3 itself gives, or `KMS.*`, `SealgateKeyUnavailable`, `ServiceUnavailable`.
  */
 export interface KeyProvider {
@@ -60,6 +60,24 @@ export interface KeyProvider {
   owns(keyId: string): boolean
   /** True when `rewrap` takes what that key wrapped: its own keys, and what its key service can re-encrypt by itself. */
   rewraps(keyId: string): boolean
+}
+
+/** What came of a call, and whether the key service was asked for it. */
+export interface KeyAnswer<T> {
+  readonly cached: boolean
+  readonly result: PromiseSettledResult<T>
+}
+
+/** A provider that remembers. Its calls do not reject: what goes wrong may be cached, too. */
+export interface CachingKeyProvider extends Pick<KeyProvider, 'selfTest' | 'owns' | 'rewraps'> {
+  readonly size: number
+  generate(context: KeyContext, use: KeyUse): Promise<KeyAnswer<BucketKey>>
+  unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyAnswer<KeyObject>>
+  rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<KeyAnswer<WrappedBucketKey>>
+  /** Forgets everything at once. */
+  clear(): void
+  /** Drops expired keys now. Runs by itself while anything is held. */
+  sweep(): void
 }
 
 /** One use of a key, written as one line of JSON. Holds no secret: contexts and key ids are public by definition. */

@@ -2,8 +2,9 @@ import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
-import { withBucketKeyCache, type CachingKeyProvider } from '../../src/keys/configured-key.ts'
-import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from '../../src/keys/types.ts'
+import { withAudit } from '../../src/keys/audited-provider.ts'
+import { withBucketKeyCache } from '../../src/keys/configured-key.ts'
+import type { AuditEvent, BucketKey, CachingKeyProvider, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from '../../src/keys/types.ts'
 import { codeOf, keyContext, keyUse, otherContexts } from './support.ts'
 
 /** An in-memory provider that counts, can fail, and can be held until the test lets it go. */
@@ -63,54 +64,72 @@ class CountingProvider implements KeyProvider {
 interface Bench {
   readonly provider: CountingProvider
   readonly cache: CachingKeyProvider
+  /** The cache as the gateway uses it. */
+  readonly keys: KeyProvider
   readonly clock: { ms: number }
-  readonly shared: KeyUse[]
+  readonly audit: AuditEvent[]
 }
 
 function bench(change: { maxAgeSeconds?: number; maxEntries?: number; maxUses?: number } = {}): Bench {
   const provider = new CountingProvider()
   const clock = { ms: 1_000_000 }
-  const shared: KeyUse[] = []
-  const cache = withBucketKeyCache(provider, {
-    maxAgeSeconds: 300,
-    maxEntries: 1000,
-    maxUses: 1_000_000,
-    ...change,
-    now: () => clock.ms,
-    onShared: (use) => {
-      shared.push(use)
-    }
-  })
-  return { provider, cache, clock, shared }
+  const audit: AuditEvent[] = []
+  const cache = withBucketKeyCache(provider, { maxAgeSeconds: 300, maxEntries: 1000, maxUses: 1_000_000, ...change, now: () => clock.ms })
+  const keys = withAudit(cache, { sink: (event) => audit.push(event), now: () => new Date(clock.ms), currentKeyId: () => 'counting' })
+  return { provider, cache, keys, clock, audit }
 }
+
+const cachedOf = (audit: readonly AuditEvent[]): number => audit.filter(({ cached }) => cached).length
 
 const context = keyContext({ requestContext: { a: '1' } })
 
 await t.test('10,000 writes and reads of one bucket cost one call', async (t) => {
-  const { provider, cache, shared } = bench()
+  const { provider, keys, audit } = bench()
   for (let i = 0; i < 10_000; i++) {
-    const { key, wrapped } = await cache.generate(context, keyUse())
-    if (await cache.unwrap(wrapped, context, keyUse()) !== key) throw new Error('another key')
+    const { key, wrapped } = await keys.generate(context, keyUse())
+    if (await keys.unwrap(wrapped, context, keyUse()) !== key) throw new Error('another key')
   }
   t.same(provider.calls, ['generate'])
-  t.equal(shared.length, 19_999)
+  t.equal(cachedOf(audit), 19_999)
   t.comment(`20,000 key uses, ${provider.calls.length} call of the key service`)
+})
+
+await t.test('the audit tells of each call by itself whether the key service was asked', async (t) => {
+  const { keys, audit } = bench({ maxUses: 2 })
+  const use = keyUse()
+  const made = [await keys.generate(context, use), await keys.generate(context, use), await keys.generate(context, use)]
+  await keys.unwrap(made[2]!.wrapped, context, use)
+  for (let i = 0; i < 2; i += 1) await keys.rewrap(made[0]!.wrapped, context, keyContext({ bucket: 'copy' }), use)
+  const gone = keyUse({ signal: AbortSignal.abort() })
+  await codeOf(keys.unwrap(made[0]!.wrapped, context, gone))
+  t.same(
+    audit.map(({ action, cached, error }) => [action, cached, error]),
+    [
+      ['generate', false, null],
+      ['wrap', true, null],
+      ['generate', false, null],
+      ['unwrap', true, null],
+      ['rewrap', false, null],
+      ['rewrap', true, null],
+      ['unwrap', false, 'Aborted']
+    ]
+  )
 })
 
 await t.test('one wrap per object where the context names the object, or one use is allowed', async (t) => {
   const perObject = bench()
-  for (let i = 0; i < 5; i++) await perObject.cache.generate(keyContext({ objectKey: 'k' }), keyUse())
+  for (let i = 0; i < 5; i++) await perObject.keys.generate(keyContext({ objectKey: 'k' }), keyUse())
   t.equal(perObject.provider.calls.length, 5)
   const single = bench({ maxUses: 1 })
-  for (let i = 0; i < 5; i++) await single.cache.generate(context, keyUse())
+  for (let i = 0; i < 5; i++) await single.keys.generate(context, keyUse())
   t.equal(single.provider.calls.length, 5)
 })
 
 await t.test('a bucket key serves exactly maxUses objects, however they crowd', async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 2, max: 9 }), fc.integer({ min: 1, max: 60 }), async (maxUses, objects) => {
-      const { provider, cache } = bench({ maxUses })
-      const made = await Promise.all(Array.from({ length: objects }, () => cache.generate(context, keyUse())))
+      const { provider, keys } = bench({ maxUses })
+      const made = await Promise.all(Array.from({ length: objects }, () => keys.generate(context, keyUse())))
       const uses = new Map<KeyObject, number>()
       for (const { key } of made) uses.set(key, (uses.get(key) ?? 0) + 1)
       return provider.calls.length === Math.ceil(objects / maxUses) && [...uses.values()].every((count) => count <= maxUses)
@@ -121,39 +140,39 @@ await t.test('a bucket key serves exactly maxUses objects, however they crowd', 
 })
 
 await t.test('age counts from the call and is not stretched by use', async (t) => {
-  const { provider, cache, clock } = bench({ maxAgeSeconds: 300 })
-  const first = await cache.generate(context, keyUse())
+  const { provider, keys, clock } = bench({ maxAgeSeconds: 300 })
+  const first = await keys.generate(context, keyUse())
   clock.ms += 299_999
-  t.equal((await cache.generate(context, keyUse())).key, first.key)
-  await cache.unwrap(first.wrapped, context, keyUse())
+  t.equal((await keys.generate(context, keyUse())).key, first.key)
+  await keys.unwrap(first.wrapped, context, keyUse())
   t.same(provider.calls, ['generate'])
   clock.ms += 1
-  t.not((await cache.generate(context, keyUse())).key, first.key)
-  await cache.unwrap(first.wrapped, context, keyUse())
+  t.not((await keys.generate(context, keyUse())).key, first.key)
+  await keys.unwrap(first.wrapped, context, keyUse())
   t.same(provider.calls, ['generate', 'generate', 'unwrap'])
 })
 
 await t.test('the age of a slow call counts from its start', async (t) => {
-  const { provider, cache, clock } = bench({ maxAgeSeconds: 10 })
+  const { provider, keys, clock } = bench({ maxAgeSeconds: 10 })
   let release = (): void => undefined
   provider.hold = new Promise((resolve) => {
     release = resolve
   })
-  const slow = cache.generate(context, keyUse())
+  const slow = keys.generate(context, keyUse())
   clock.ms += 4000
   release()
   const { wrapped } = await slow
   provider.hold = null
   clock.ms += 6000
-  await cache.unwrap(wrapped, context, keyUse())
-  await cache.generate(context, keyUse())
+  await keys.unwrap(wrapped, context, keyUse())
+  await keys.generate(context, keyUse())
   t.same(provider.calls, ['generate', 'unwrap', 'generate'])
 })
 
 await t.test('keys leave memory at their age, asked for or not', async (t) => {
-  const { cache, clock } = bench({ maxAgeSeconds: 300 })
-  const { wrapped } = await cache.generate(context, keyUse())
-  await cache.rewrap(wrapped, context, keyContext({ bucket: 'copy' }), keyUse())
+  const { cache, keys, clock } = bench({ maxAgeSeconds: 300 })
+  const { wrapped } = await keys.generate(context, keyUse())
+  await keys.rewrap(wrapped, context, keyContext({ bucket: 'copy' }), keyUse())
   t.equal(cache.size, 3)
   clock.ms += 300_000
   cache.sweep()
@@ -161,26 +180,26 @@ await t.test('keys leave memory at their age, asked for or not', async (t) => {
 })
 
 await t.test('every field of the context, the key id and the blob take part in the lookup', async (t) => {
-  const { provider, cache } = bench()
-  const { wrapped } = await cache.generate(context, keyUse())
+  const { provider, keys } = bench()
+  const { wrapped } = await keys.generate(context, keyUse())
   for (const other of otherContexts) {
     provider.calls = []
-    t.equal(await codeOf(cache.unwrap(wrapped, other, keyUse())), 'SealgateIntegrityError', JSON.stringify(other))
-    t.equal(await codeOf(cache.rewrap(wrapped, other, context, keyUse())), 'SealgateIntegrityError')
-    t.not((await cache.generate(other, keyUse())).wrapped, wrapped)
+    t.equal(await codeOf(keys.unwrap(wrapped, other, keyUse())), 'SealgateIntegrityError', JSON.stringify(other))
+    t.equal(await codeOf(keys.rewrap(wrapped, other, context, keyUse())), 'SealgateIntegrityError')
+    t.not((await keys.generate(other, keyUse())).wrapped, wrapped)
     t.same(provider.calls, ['unwrap', 'rewrap', 'generate'])
   }
   provider.calls = []
-  await cache.unwrap({ ...wrapped, keyId: 'other' }, context, keyUse())
-  t.equal(await codeOf(cache.unwrap({ ...wrapped, blob: Buffer.alloc(16) }, context, keyUse())), 'SealgateIntegrityError')
+  await keys.unwrap({ ...wrapped, keyId: 'other' }, context, keyUse())
+  t.equal(await codeOf(keys.unwrap({ ...wrapped, blob: Buffer.alloc(16) }, context, keyUse())), 'SealgateIntegrityError')
   t.same(provider.calls, ['unwrap', 'unwrap'])
   provider.calls = []
-  await cache.unwrap(wrapped, keyContext({ requestContext: { a: '1' } }), keyUse())
+  await keys.unwrap(wrapped, keyContext({ requestContext: { a: '1' } }), keyUse())
   t.same(provider.calls, [], 'an equal context is the same one')
 })
 
 await t.test('contexts of the same text in other fields are other contexts', async (t) => {
-  const { provider, cache } = bench()
+  const { provider, keys } = bench()
   let made = 0
   const pairsOfText = fc.array(fc.tuple(fc.string(), fc.string()), { maxLength: 3 })
   await fc.assert(
@@ -188,7 +207,7 @@ await t.test('contexts of the same text in other fields are other contexts', asy
       const requestContext = Object.fromEntries(pairs)
       const left = keyContext({ realm, bucket, requestContext })
       const right = keyContext({ realm: `${realm}"`, bucket, requestContext })
-      const [a, b] = [await cache.generate(left, keyUse()), await cache.generate(right, keyUse())]
+      const [a, b] = [await keys.generate(left, keyUse()), await keys.generate(right, keyUse())]
       made += 1
       return a.key !== b.key
     }),
@@ -198,28 +217,28 @@ await t.test('contexts of the same text in other fields are other contexts', asy
 })
 
 await t.test('one call at a time per key, whoever waits', async (t) => {
-  const { provider, cache, shared } = bench()
-  const { wrapped } = await cache.generate(context, keyUse())
+  const { provider, cache, keys, audit } = bench()
+  const { wrapped } = await keys.generate(context, keyUse())
   cache.clear()
   provider.calls = []
-  shared.length = 0
-  const keys = await Promise.all(Array.from({ length: 100 }, () => cache.unwrap(wrapped, context, keyUse())))
+  audit.length = 0
+  const opened = await Promise.all(Array.from({ length: 100 }, () => keys.unwrap(wrapped, context, keyUse())))
   t.same(provider.calls, ['unwrap'])
-  t.equal(new Set(keys).size, 1)
-  t.equal(shared.length, 99, 'all but the one that asked')
+  t.equal(new Set(opened).size, 1)
+  t.equal(cachedOf(audit), 99, 'all but the one that asked')
 })
 
 await t.test('a caller that leaves does not stop the others; the last one does', async (t) => {
-  const { provider, cache } = bench()
-  const { wrapped } = await cache.generate(context, keyUse())
+  const { provider, cache, keys } = bench()
+  const { wrapped } = await keys.generate(context, keyUse())
   cache.clear()
   let release = (): void => undefined
   provider.hold = new Promise((resolve) => {
     release = resolve
   })
   const leavers = Array.from({ length: 3 }, () => new AbortController())
-  const waiting = leavers.map((leaver) => cache.unwrap(wrapped, context, keyUse({ signal: leaver.signal })))
-  const stayer = cache.unwrap(wrapped, context, keyUse())
+  const waiting = leavers.map((leaver) => keys.unwrap(wrapped, context, keyUse({ signal: leaver.signal })))
+  const stayer = keys.unwrap(wrapped, context, keyUse())
   for (const leaver of leavers) leaver.abort(new Error('gone'))
   for (const each of waiting) await t.rejects(each, { message: 'gone' })
   t.notOk(provider.signals.at(-1)?.aborted)
@@ -231,13 +250,13 @@ await t.test('a caller that leaves does not stop the others; the last one does',
     release = resolve
   })
   const last = new AbortController()
-  const alone = cache.unwrap(wrapped, context, keyUse({ signal: last.signal }))
+  const alone = keys.unwrap(wrapped, context, keyUse({ signal: last.signal }))
   last.abort(new Error('gone'))
   await t.rejects(alone, { message: 'gone' })
   t.ok(provider.signals.at(-1)?.aborted, 'nobody waits: the call is stopped')
   release()
   provider.hold = null
-  t.ok(await cache.unwrap(wrapped, context, keyUse()), 'and its failure is not remembered')
+  t.ok(await keys.unwrap(wrapped, context, keyUse()), 'and its failure is not remembered')
 })
 
 await t.test('lasting refusals are repeated from memory for 5 s, passing ones for 1 s', async (t) => {
@@ -251,98 +270,97 @@ await t.test('lasting refusals are repeated from memory for 5 s, passing ones fo
       [new TypeError('a fault of ours'), 1]
     ] as const
   ) {
-    const { provider, cache, clock, shared } = bench()
-    const { wrapped } = await cache.generate(context, keyUse())
+    const { provider, cache, keys, clock, audit } = bench()
+    const { wrapped } = await keys.generate(context, keyUse())
     cache.clear()
     provider.calls = []
     provider.failure = failure
     for (let i = 0; i < 10; i++) {
-      t.equal(await cache.unwrap(wrapped, context, keyUse()).catch((error: unknown) => error), failure)
-      t.equal(await cache.generate(context, keyUse()).catch((error: unknown) => error), failure)
+      t.equal(await keys.unwrap(wrapped, context, keyUse()).catch((error: unknown) => error), failure)
+      t.equal(await keys.generate(context, keyUse()).catch((error: unknown) => error), failure)
     }
     t.same(provider.calls, ['unwrap', 'generate'], failure.message)
-    t.equal(shared.length, 18, 'refusals from memory are told as such')
+    t.equal(cachedOf(audit), 18, 'refusals from memory are told as such')
     clock.ms += seconds * 1000 - 1
-    await codeOf(cache.unwrap(wrapped, context, keyUse()))
+    await codeOf(keys.unwrap(wrapped, context, keyUse()))
     t.equal(provider.calls.length, 2)
     clock.ms += 1
     provider.failure = null
-    t.ok(await cache.unwrap(wrapped, context, keyUse()), 'works again')
+    t.ok(await keys.unwrap(wrapped, context, keyUse()), 'works again')
   }
 })
 
 await t.test('an outage of 60 s costs one call a second per key, and cached keys go on', async (t) => {
-  const { provider, cache, clock } = bench()
-  const cached = await cache.generate(context, keyUse())
+  const { provider, keys, clock } = bench()
+  const cached = await keys.generate(context, keyUse())
   provider.failure = new S3Error('ServiceUnavailable')
   const cold = { keyId: 'counting', blob: Buffer.alloc(16, 1) }
   provider.calls = []
   for (let ms = 0; ms < 60_000; ms += 10) {
     clock.ms += 10
-    await codeOf(cache.unwrap(cold, context, keyUse()))
-    if (await cache.unwrap(cached.wrapped, context, keyUse()) !== cached.key) throw new Error('the cached key is gone')
+    await codeOf(keys.unwrap(cold, context, keyUse()))
+    if (await keys.unwrap(cached.wrapped, context, keyUse()) !== cached.key) throw new Error('the cached key is gone')
   }
   t.ok(provider.calls.length <= 60, `${provider.calls.length} calls`)
   t.comment(`6,000 reads in a 60 s outage, ${provider.calls.length} calls of the key service`)
 })
 
 await t.test('entries are bounded, the least used goes first, and junk does not push out keys', async (t) => {
-  const { provider, cache } = bench({ maxEntries: 3 })
+  const { provider, cache, keys } = bench({ maxEntries: 3 })
   const made: WrappedBucketKey[] = []
   const contexts = ['a', 'b', 'c', 'd'].map((bucket) => keyContext({ bucket }))
-  for (const each of contexts.slice(0, 3)) made.push((await cache.generate(each, keyUse())).wrapped)
-  await cache.unwrap(made[0]!, contexts[0]!, keyUse())
-  made.push((await cache.generate(contexts[3]!, keyUse())).wrapped)
+  for (const each of contexts.slice(0, 3)) made.push((await keys.generate(each, keyUse())).wrapped)
+  await keys.unwrap(made[0]!, contexts[0]!, keyUse())
+  made.push((await keys.generate(contexts[3]!, keyUse())).wrapped)
   provider.calls = []
-  for (const i of [0, 2, 3]) await cache.unwrap(made[i]!, contexts[i]!, keyUse())
+  for (const i of [0, 2, 3]) await keys.unwrap(made[i]!, contexts[i]!, keyUse())
   t.same(provider.calls, [])
-  await cache.unwrap(made[1]!, contexts[1]!, keyUse())
+  await keys.unwrap(made[1]!, contexts[1]!, keyUse())
   t.same(provider.calls, ['unwrap'], 'the one longest unused was dropped')
 
-  for (let i = 0; i < 1000; i++) await codeOf(cache.unwrap({ keyId: 'counting', blob: randomBytes(16) }, context, keyUse()))
+  for (let i = 0; i < 1000; i++) await codeOf(keys.unwrap({ keyId: 'counting', blob: randomBytes(16) }, context, keyUse()))
   t.ok(cache.size <= 3 * 2 * 3, `${cache.size} entries`)
   provider.calls = []
-  await cache.unwrap(made[3]!, contexts[3]!, keyUse())
+  await keys.unwrap(made[3]!, contexts[3]!, keyUse())
   t.same(provider.calls, [])
 })
 
 await t.test('clear forgets keys, failures, and what is on its way', async (t) => {
-  const { provider, cache } = bench()
+  const { provider, cache, keys } = bench()
   let release = (): void => undefined
   provider.hold = new Promise((resolve) => {
     release = resolve
   })
-  const before = cache.generate(context, keyUse())
+  const before = keys.generate(context, keyUse())
   cache.clear()
   release()
   const old = await before
   provider.hold = null
-  const fresh = await cache.generate(context, keyUse())
+  const fresh = await keys.generate(context, keyUse())
   t.not(fresh.key, old.key, 'a key asked for before the clear is not used after it')
   provider.calls = []
-  await cache.unwrap(old.wrapped, context, keyUse())
+  await keys.unwrap(old.wrapped, context, keyUse())
   t.same(provider.calls, ['unwrap'], 'nor does it open anything from memory')
   provider.failure = new S3Error('KMS.DisabledException')
   cache.clear()
-  t.equal(await codeOf(cache.unwrap(fresh.wrapped, context, keyUse())), 'KMS.DisabledException')
+  t.equal(await codeOf(keys.unwrap(fresh.wrapped, context, keyUse())), 'KMS.DisabledException')
   provider.failure = null
   cache.clear()
-  t.ok(await cache.unwrap(fresh.wrapped, context, keyUse()))
-  t.ok(cache.owns('counting'))
-  await cache.selfTest()
+  t.ok(await keys.unwrap(fresh.wrapped, context, keyUse()))
+  t.ok(keys.owns('counting'))
+  await keys.selfTest()
 })
 
 await t.test('regression: a client with ever new contexts pushes out its own keys and nobody else\'s', async (t) => {
-  const provider = new CountingProvider()
-  const cache = withBucketKeyCache(provider, { maxAgeSeconds: 300, maxEntries: 20, maxUses: 1000, now: () => 0 })
+  const { provider, cache, keys } = bench({ maxEntries: 20, maxUses: 1000 })
   const use = (principal: string): KeyUse => ({ ...keyUse(), principal })
-  const mine = await cache.generate(keyContext(), use('quiet'))
-  for (let i = 0; i < 200; i += 1) await cache.generate({ ...keyContext(), requestContext: { n: String(i) } }, use('greedy'))
+  const mine = await keys.generate(keyContext(), use('quiet'))
+  for (let i = 0; i < 200; i += 1) await keys.generate({ ...keyContext(), requestContext: { n: String(i) } }, use('greedy'))
   provider.failure = new S3Error('ServiceUnavailable')
-  for (let i = 0; i < 200; i += 1) await cache.generate({ ...keyContext(), requestContext: { failing: String(i) } }, use('greedy')).catch(() => undefined)
+  for (let i = 0; i < 200; i += 1) await keys.generate({ ...keyContext(), requestContext: { failing: String(i) } }, use('greedy')).catch(() => undefined)
   provider.calls.length = 0
-  t.equal(await cache.unwrap(mine.wrapped, keyContext(), use('quiet')), mine.key)
-  t.equal((await cache.generate(keyContext(), use('quiet'))).key, mine.key)
+  t.equal(await keys.unwrap(mine.wrapped, keyContext(), use('quiet')), mine.key)
+  t.equal((await keys.generate(keyContext(), use('quiet'))).key, mine.key)
   t.same(provider.calls, [], 'the key service is not asked again')
   cache.clear()
 })

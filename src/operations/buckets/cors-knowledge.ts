@@ -58,7 +58,7 @@ export class CorsKnowledge {
     return this.known(bucket) ?? this.#rules[asker].get(bucket, asker, signal, async (shared) => {
       if (asker === 'unsigned' && !configured && this.#used.get(bucket) === undefined) afford(this.#names)
       return load(shared)
-    }, () => undefined)
+    }).value
   }
 
   /** What the store itself would tell a browser. @throws as `rulesOf` */
@@ -66,7 +66,7 @@ export class CorsKnowledge {
     return this.#answers[asker].get(questionKey(bucket, question), asker, signal, async (shared) => {
       if (asker === 'unsigned') afford(this.#questions)
       return load(shared)
-    }, () => undefined)
+    }).value
   }
 
   /** A signed request has found the bucket. */
