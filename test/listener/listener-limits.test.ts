@@ -175,6 +175,40 @@ await t.test('connections beyond the limit: what nobody has signed gives way, th
   t.same([...new Set(limited)], ['connections'])
 })
 
+await t.test('regression: the connection of a form that has lost its place gives way', async (t) => {
+  const limited: string[] = []
+  const started = await startListener(async (request) => {
+    if (request.method !== 'POST') return text('ok')
+    request.admit?.({ kind: 'form' })
+    if (request.target.rawPath === '/read') await readAll(request)
+    // More than the kernel takes for a client that does not read: the connection stays when its exchange has been ended.
+    return text('a'.repeat(request.target.rawPath === '/read' ? 1 : 32 * 1024 * 1024))
+  }, {
+    limits: { ...roomyLimits, connections: 2, unauthenticatedRequests: 1 },
+    limited: (limit) => {
+      limited.push(limit)
+    }
+  })
+  t.teardown(() => started.listener.stop(0))
+  const form = (path: string): string => `POST ${path} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n`
+  const first = await WireClient.open(started.port)
+  first.write(form('/unread'))
+  await first.until('Sealgate')
+  first.socket.pause()
+  const second = await WireClient.open(started.port)
+  second.write(form('/read'))
+  while (limited.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  t.same([limited, started.listener.counts().connections], [['forms'], 2])
+  const third = await WireClient.open(started.port)
+  third.write(get('/b/k'))
+  t.equal((await third.answer())?.status, 200)
+  second.write('x'.repeat(10))
+  t.equal((await second.answer())?.status, 200, 'a form that has its place keeps its connection')
+  first.socket.resume()
+  await first.closed()
+  t.same(limited, ['forms', 'connections'])
+})
+
 await t.test('handshakes that do not end keep nobody out', async (t) => {
   const file = (name: string): string => join(import.meta.dirname, '../support/tls', name)
   const tls = await readTls({ cert: file('localhost-cert.pem'), key: file('localhost-key.pem'), clientCa: null })
