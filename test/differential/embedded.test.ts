@@ -1,4 +1,5 @@
 // The differential tester in small: the embedded store directly against the gateway in front of it.
+import { Agent } from 'node:http'
 import t from 'tap'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
@@ -25,10 +26,14 @@ await t.test('the gateway answers as the store does', async (t) => {
     await gateway.close()
     await store.close()
   })
+  const agent = new Agent({ keepAlive: true })
+  t.teardown(() => {
+    agent.destroy()
+  })
   const sides: Side[] = [
-    { name: 'store', endpoint: store.endpoint, prefix: 'store', users: { main: user } },
-    { name: 'unsealed', endpoint: gateway.endpoint, prefix: 'plain', users: { main: user } },
-    { name: 'sealed', endpoint: gateway.endpoint, prefix: 'seald', users: { main: user } }
+    { name: 'store', endpoint: store.endpoint, prefix: 'store', users: { main: user }, agent },
+    { name: 'unsealed', endpoint: gateway.endpoint, prefix: 'plain', users: { main: user }, agent },
+    { name: 'sealed', endpoint: gateway.endpoint, prefix: 'seald', users: { main: user }, agent }
   ]
   const seed = Date.now() % 1_000_000
   const all = [...scenarios(user).filter(({ name }) => chosen.test(name)), ...Array.from({ length: 2 }, (_, i) => randomScenario(seed + i, 40))]

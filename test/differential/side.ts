@@ -18,6 +18,9 @@ export interface Side {
   /** First part of the names of its buckets. The three have one length, so that no limit depends on the side. */
   readonly prefix: string
   readonly users: Readonly<Partial<Record<Role, User>>>
+  /** Where it keeps connections; else each request has its own: radosgw 16 leaves bytes behind some answers (HEAD of the service), which would be
+   * read as the next one. */
+  readonly agent?: Agent
 }
 
 /**
@@ -89,7 +92,6 @@ export class Memory {
   }
 }
 
-/** One connection per request: radosgw 16 leaves bytes behind some answers (HEAD of the service), which would be read as the next one. */
 const agent = new Agent({ keepAlive: false, maxSockets: 16 })
 
 function encode(text: string, keepSlash: boolean): string {
@@ -144,7 +146,7 @@ export async function send(step: Step, memory: Memory): Promise<Answer> {
   }
   return new Promise((resolve, reject) => {
     const target = query.length === 0 ? path : `${path}?${query.join('&')}`
-    const outgoing = httpRequest({ hostname, port, method, path: target, headers: flat, agent, timeout: 30_000 })
+    const outgoing = httpRequest({ hostname, port, method, path: target, headers: flat, agent: memory.side.agent ?? agent, timeout: 30_000 })
     outgoing.once('timeout', () => {
       outgoing.destroy(new Error('no answer in 30 s'))
     })

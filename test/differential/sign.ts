@@ -33,6 +33,16 @@ function isoNow(): string {
   return new Date().toISOString().replace(/[-:]|\.\d{3}/g, '')
 }
 
+/** By secret and date: four HMACs that many requests share. */
+const signingKeys = new Map<string, Buffer>()
+
+function signingKey(secret: string, date: string): Buffer {
+  const name = `${date}/${secret}`
+  const key = signingKeys.get(name) ?? [region, 's3', 'aws4_request'].reduce(hmac, hmac(`AWS4${secret}`, date))
+  signingKeys.set(name, key)
+  return key
+}
+
 function signature(draft: Draft, names: readonly string[], payloadHash: string, time: string, secret: string): string {
   const query = draft.query.map((part) => part.includes('=') ? part : `${part}=`).toSorted((a, b) => {
     const [x = '', y = ''] = [a.split('=', 1)[0], b.split('=', 1)[0]]
@@ -44,8 +54,7 @@ function signature(draft: Draft, names: readonly string[], payloadHash: string, 
   })
   const canonical = [draft.method, draft.path, query.join('&'), lines.join(''), names.join(';'), payloadHash].join('\n')
   const scope = `${time.slice(0, 8)}/${region}/s3/aws4_request`
-  const key = [region, 's3', 'aws4_request'].reduce(hmac, hmac(`AWS4${secret}`, time.slice(0, 8)))
-  return hmac(key, `AWS4-HMAC-SHA256\n${time}\n${scope}\n${sha256(canonical)}`).toString('hex')
+  return hmac(signingKey(secret, time.slice(0, 8)), `AWS4-HMAC-SHA256\n${time}\n${scope}\n${sha256(canonical)}`).toString('hex')
 }
 
 /** Signature Version 4 in the Authorization header, over a hashed body. An `x-amz-content-sha256` that is there stays. */
