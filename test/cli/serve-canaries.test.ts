@@ -224,9 +224,13 @@ await t.test('secrets and plaintext turn up in no output', { timeout: 60_000 }, 
 
 await t.test('what a crash and a bad configuration say holds no secret', async (t) => {
   const main = new URL('../../src/main.ts', import.meta.url).pathname
-  /** Runs the process until its handler is there, and then a statement that nobody expects. */
+  /** Runs the process with a command that does nothing, and then a statement that nobody expects: the handler is there before any command. */
   const crash = async (statement: string): Promise<{ code: number; out: string }> => {
-    const script = `const wait = setInterval(() => { if (process.listenerCount('uncaughtException') > 0) { clearInterval(wait); ${statement} } }, 1)`
+    const commands = `data:text/javascript,${encodeURIComponent(`export const runCommand = () => new Promise(() => setImmediate(() => { ${statement} }))`)}`
+    const script = `import { registerHooks } from 'node:module'
+registerHooks({ resolve: (name, context, next) => name === './cli/commands.ts' ? { url: ${
+      JSON.stringify(commands)
+    }, shortCircuit: true } : next(name, context) })`
     const child = spawn(process.execPath, ['--import', `data:text/javascript,${encodeURIComponent(script)}`, main, 'serve'], {
       cwd: directory,
       env: { ...process.env, CANARY: clientSecret },
