@@ -102,6 +102,9 @@ export function headOf(draft: Draft): Buffer {
   return Buffer.from(`${draft.method} ${draft.target} HTTP/1.1\r\n${lines.join('')}\r\n`, 'latin1')
 }
 
+/** More than any error document has. */
+const ERROR_BYTES = 65_536
+
 /** Sends drafts over few connections that stay open: thousands of rows in seconds. */
 export class Wire {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 16 })
@@ -128,7 +131,7 @@ export class Wire {
       response.on('error', reject)
       response.on('end', () => {
         const received = Buffer.concat(chunks)
-        const code = /<Error>.*?<Code>([^<]*)<\/Code>/s.exec(received.toString('latin1'))?.[1] ?? ''
+        const code = /<Error>.*?<Code>([^<]*)<\/Code>/s.exec(received.toString('latin1', 0, ERROR_BYTES))?.[1] ?? ''
         resolve({ status: response.statusCode ?? 0, code, headers: response.headers, body: received })
       })
     })
