@@ -13,6 +13,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'dns': 'a store whose name gets another address',
   'faults': 'every request to the store of every operation, with every fault',
   'floods': 'clients that send or read slowly, among normal ones',
+  'full': 'every combination of which npm test takes some by turns',
   'fuzz': 'guided fuzzing of every parser of outside input',
   'garbage': 'what 500 requests of each kind leave in the old generation, and full collections in 1.5 GiB of bodies',
   'growth': 'the cost of every parser up to its limit',

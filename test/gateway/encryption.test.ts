@@ -12,6 +12,7 @@ import {
   PutObjectCommand,
   UploadPartCommand
 } from '@aws-sdk/client-s3'
+import { byTurns } from '../support/by-turns.ts'
 import {
   ask,
   Bucket,
@@ -138,7 +139,7 @@ await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', async (t
   for (const [i, from] of modes.entries()) {
     for (const [j, to] of modes.entries()) {
       // From every mode into every third, and into every mode from every third; those that leave the mode as it is are all there.
-      if (i !== j && (i + j) % 3 > 0) continue
+      if (!byTurns(i === j || (i + j) % 3 === 0)) continue
       const Key = `copy/${from.name} to ${to.name}`
       const copy = new CopyObjectCommand({ Bucket, Key, CopySource: `${Bucket}/${encodeURIComponent(`put/${from.name}`)}` })
       expect(Key, await ask(s3, copy, { ...to.write, ...from.source }), 200, to.written)

@@ -3,6 +3,7 @@ import t from 'tap'
 import { S3Error } from '../../../src/errors.ts'
 import { KmsKeyProvider, type KmsProviderOptions } from '../../../src/keys/providers/aws-kms.ts'
 import type { KmsOutcome } from '../../../src/keys/providers/kms-errors.ts'
+import { byTurns } from '../../support/by-turns.ts'
 import { FakeKms, type Misbehaviour, refuse, send } from '../../support/fake-kms.ts'
 import { codeOf, keyContext, keyUse, otherContexts } from '../support.ts'
 
@@ -60,13 +61,17 @@ await t.test('every bit of a wrapped key counts', async (t) => {
   t.teardown(() => provider.close())
   const { wrapped } = await provider.generate(context, keyUse())
   let accepted = 0
+  let tampered = 0
   for (let bit = 0; bit < wrapped.blob.length * 8; bit++) {
+    // One of each byte, each of a byte by turns.
+    if (!byTurns((bit & 7) === (bit >> 3) % 8)) continue
+    tampered += 1
     const blob = Buffer.from(wrapped.blob)
     blob.writeUInt8(blob.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
     if (await codeOf(provider.unwrap({ ...wrapped, blob }, context, keyUse())) !== 'SealgateIntegrityError') accepted += 1
   }
   t.equal(accepted, 0)
-  t.comment(`${wrapped.blob.length * 8} tampered KMS blobs, ${accepted} accepted`)
+  t.comment(`${tampered} tampered KMS blobs, ${accepted} accepted`)
   const before = kms.calls.length
   for (const length of [0, 6145]) {
     t.equal(await codeOf(provider.unwrap({ ...wrapped, blob: Buffer.alloc(length) }, context, keyUse())), 'SealgateIntegrityError')
