@@ -15,7 +15,7 @@ export interface Sources {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
-// Every schema here is used once: compiling it to code would cost more than it saves.
+// Schemas are used a few times: compiling them to code would cost more than it saves.
 z.config({ jitless: true })
 
 const bucketPattern = z.string().regex(/^([A-Za-z0-9][A-Za-z0-9._-]*\*?|\*)$/, 'must be a bucket name, a prefix followed by "*", or "*"')
@@ -23,6 +23,82 @@ const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to
 const port = wholeNumber({ min: 0, max: 65_535 })
 const count = wholeNumber({ min: 1 })
 const host = z.string().min(1)
+
+// What depends on no source is built once: a schema costs more to build than to use.
+const corsPattern = z.string().regex(/^[\x21-\x2b\x2d-\x7e]+$/, 'must be a text without blanks and commas').refine(hasOneStar, 'may have one "*"')
+/** As a CORSRule of S3. */
+const corsRule = z.strictObject({
+  origins: z.array(corsPattern).min(1),
+  methods: z.array(z.enum(['GET', 'HEAD', 'PUT', 'POST', 'DELETE'])).min(1),
+  headers: z.array(corsPattern).default(['*']),
+  expose: z.array(corsPattern).default(['ETag']),
+  maxAge: seconds({ min: 0 }).nullable().default(null).transform((seconds) => seconds === null ? null : String(Math.ceil(seconds)))
+})
+const storeKms = z.strictObject({
+  kms: z.string().regex(/^[\x21-\x7e]{1,2048}$/, 'must be the ARN, id or alias of a key, in ASCII'),
+  context: z.record(z.string().min(1), z.string()).default({}),
+  bucketKey: z.boolean().default(true)
+})
+/** The store's own encryption, in addition to sealing: policies of buckets and organisations demand these headers. */
+const storeEncryption = z.union([z.literal('AES256'), storeKms], { error: 'must be AES256 or { kms: ARN }' }).nullable().default(null)
+const arn = z.string().regex(
+  /^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/,
+  'must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'
+)
+const rate = z.number().positive().nullable().default(null)
+const clientLimits = z.strictObject({
+  requests: count.nullable().default(null),
+  requestsPerSecond: rate,
+  bytesPerSecond: bytesPerSecond({ above: 0 }).nullable().default(null)
+}).prefault({})
+const adminSection = z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001) }).nullable().default(null)
+const bucketsSection = z.record(
+  bucketPattern,
+  z.strictObject({
+    encryption: z.enum(['on', 'off']).default('on'),
+    key: name.optional(),
+    etag: z.enum(['md5', 'opaque']).default('md5'),
+    metadata: z.enum(['sealed', 'clear']).default('sealed'),
+    plaintext: z.enum(['refuse', 'allow']).default('refuse'),
+    announce: z.enum(['none', 'aws:kms']).default('none'),
+    publicRead: z.union([z.boolean(), z.enum(['store', 'marked']), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {
+      error: 'must be true, false, store, marked or { prefixes: [NAME, …] }'
+    }).default(false),
+    bucketKeys: z.boolean().default(true),
+    aliases: z.array(z.string().min(1)).default([]),
+    requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),
+    allowedKeys: z.array(name).default([]),
+    openKeys: z.array(name).default([])
+  })
+).prefault({ '*': {} })
+const tuningSections = {
+  auth: z.strictObject({
+    v2Query: z.boolean().default(true),
+    v2Header: z.boolean().default(false),
+    ssecOverHttp: z.boolean().default(false)
+  }).prefault({}),
+  keyCache: z.strictObject({
+    maxAgeSeconds: seconds({ min: 0 }).default(300),
+    maxEntries: count.default(10_000),
+    maxUses: wholeNumber({ min: 1, max: 2 ** 32 }).default(1_000_000)
+  }).prefault({}),
+  limits: z.strictObject({
+    connections: count.default(4096),
+    requestsInFlight: count.default(1024),
+    unauthenticatedRequests: count.default(256),
+    perClient: clientLimits,
+    headerBytes: bytes({ min: 4096, max: 65_536 }).default(16_384),
+    xmlBytes: bytes({ min: 65_536, max: 16 * 1024 * 1024 }).default(4 * 1024 * 1024),
+    minRate: bytesPerSecond({ above: 0 }).default(1024),
+    minRateWindowSeconds: seconds({ above: 0 }).default(60),
+    upstreamFirstByteSeconds: seconds({ above: 0 }).default(60),
+    graceSeconds: seconds({ min: 0 }).default(25)
+  }).prefault({}),
+  log: z.strictObject({
+    level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    format: z.enum(['auto', 'json', 'pretty']).default('auto')
+  }).prefault({})
+}
 
 /**
  * The sections of the configuration file and their options: the one list of what exists, what it may be, and what it is
@@ -40,12 +116,12 @@ export function configSections(sources: Sources) {
   )
   return {
     listen: listenSection(path),
-    admin: z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001) }).nullable().default(null),
+    admin: adminSection,
     upstream: upstreamSection(path, secret),
     clients: clientsSection(secret),
     keys: keysSection(path, secret),
-    buckets: bucketsSection(),
-    ...tuningSections(),
+    buckets: bucketsSection,
+    ...tuningSections,
     audit: z.strictObject({ file: path.nullable().default(null) }).prefault({}),
     workers: z.union([z.literal('auto'), count], { error: 'must be a number of processes, at least 1, or auto' }).default(1)
   }
@@ -62,20 +138,8 @@ function listenSection(path: Text) {
     domains: z.array(z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a domain name in lower case')).default([]),
     trustedProxies: z.array(z.string().refine(isAddressOrRange, 'must be an IP address or a CIDR range')).default([]),
     allowPlainBeyondLoopback: z.boolean().default(false),
-    cors: z.array(corsRule()).max(100).default([])
+    cors: z.array(corsRule).max(100).default([])
   }).prefault({})
-}
-
-/** As a CORSRule of S3. */
-function corsRule() {
-  const pattern = z.string().regex(/^[\x21-\x2b\x2d-\x7e]+$/, 'must be a text without blanks and commas').refine(hasOneStar, 'may have one "*"')
-  return z.strictObject({
-    origins: z.array(pattern).min(1),
-    methods: z.array(z.enum(['GET', 'HEAD', 'PUT', 'POST', 'DELETE'])).min(1),
-    headers: z.array(pattern).default(['*']),
-    expose: z.array(pattern).default(['ETag']),
-    maxAge: seconds({ min: 0 }).nullable().default(null).transform((seconds) => seconds === null ? null : String(Math.ceil(seconds)))
-  })
 }
 
 function hasOneStar(text: string): boolean {
@@ -103,22 +167,12 @@ function upstreamSection(path: Text, secret: Text) {
       copy: z.boolean().optional(),
       delete: z.boolean().optional()
     }).prefault({}),
-    sse: storeEncryption(),
+    sse: storeEncryption,
     checksum: z.enum(['none', 'crc32']).default('none').transform((value) => value === 'none' ? null : value),
     metadataBytes: bytes({ min: 1024, max: 8192 }).default(2048),
     maxParts: wholeNumber({ min: 2, max: 10_000 }).default(10_000),
     equalParts: z.boolean().default(false)
   })
-}
-
-/** The store's own encryption, in addition to sealing: policies of buckets and organisations demand these headers. */
-function storeEncryption() {
-  const kms = z.strictObject({
-    kms: z.string().regex(/^[\x21-\x7e]{1,2048}$/, 'must be the ARN, id or alias of a key, in ASCII'),
-    context: z.record(z.string().min(1), z.string()).default({}),
-    bucketKey: z.boolean().default(true)
-  })
-  return z.union([z.literal('AES256'), kms], { error: 'must be AES256 or { kms: ARN }' }).nullable().default(null)
 }
 
 function clientsSection(secret: Text) {
@@ -127,18 +181,9 @@ function clientsSection(secret: Text) {
     ...identity,
     buckets: z.array(bucketPattern).min(1).default(['*']),
     readOnly: z.boolean().default(false),
-    limits: clientLimits(),
+    limits: clientLimits,
     upstream: z.strictObject(identity).nullable().default(null)
   })).min(1, 'must name at least one client')
-}
-
-function clientLimits() {
-  const rate = z.number().positive().nullable().default(null)
-  return z.strictObject({
-    requests: count.nullable().default(null),
-    requestsPerSecond: rate,
-    bytesPerSecond: bytesPerSecond({ above: 0 }).nullable().default(null)
-  }).prefault({})
 }
 
 function keysSection(path: Text, secret: Text) {
@@ -148,8 +193,8 @@ function keysSection(path: Text, secret: Text) {
       z.strictObject({ type: z.literal('local'), keyring: path }),
       z.strictObject({
         type: z.literal('aws-kms'),
-        arn: arn(),
-        decryptOnly: z.array(arn()).default([]),
+        arn: arn,
+        decryptOnly: z.array(arn).default([]),
         aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
         region: z.string().min(1).nullable().default(null),
         endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT]').nullable().default(null),
@@ -159,66 +204,6 @@ function keysSection(path: Text, secret: Text) {
         credentials: z.literal('aws').optional()
       })
     ], { error: 'must be local or aws-kms' })
-  )
-}
-
-function bucketsSection() {
-  return z.record(
-    bucketPattern,
-    z.strictObject({
-      encryption: z.enum(['on', 'off']).default('on'),
-      key: name.optional(),
-      etag: z.enum(['md5', 'opaque']).default('md5'),
-      metadata: z.enum(['sealed', 'clear']).default('sealed'),
-      plaintext: z.enum(['refuse', 'allow']).default('refuse'),
-      announce: z.enum(['none', 'aws:kms']).default('none'),
-      publicRead: z.union([z.boolean(), z.enum(['store', 'marked']), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {
-        error: 'must be true, false, store, marked or { prefixes: [NAME, …] }'
-      }).default(false),
-      bucketKeys: z.boolean().default(true),
-      aliases: z.array(z.string().min(1)).default([]),
-      requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),
-      allowedKeys: z.array(name).default([]),
-      openKeys: z.array(name).default([])
-    })
-  ).prefault({ '*': {} })
-}
-
-function tuningSections() {
-  return {
-    auth: z.strictObject({
-      v2Query: z.boolean().default(true),
-      v2Header: z.boolean().default(false),
-      ssecOverHttp: z.boolean().default(false)
-    }).prefault({}),
-    keyCache: z.strictObject({
-      maxAgeSeconds: seconds({ min: 0 }).default(300),
-      maxEntries: count.default(10_000),
-      maxUses: wholeNumber({ min: 1, max: 2 ** 32 }).default(1_000_000)
-    }).prefault({}),
-    limits: z.strictObject({
-      connections: count.default(4096),
-      requestsInFlight: count.default(1024),
-      unauthenticatedRequests: count.default(256),
-      perClient: clientLimits(),
-      headerBytes: bytes({ min: 4096, max: 65_536 }).default(16_384),
-      xmlBytes: bytes({ min: 65_536, max: 16 * 1024 * 1024 }).default(4 * 1024 * 1024),
-      minRate: bytesPerSecond({ above: 0 }).default(1024),
-      minRateWindowSeconds: seconds({ above: 0 }).default(60),
-      upstreamFirstByteSeconds: seconds({ above: 0 }).default(60),
-      graceSeconds: seconds({ min: 0 }).default(25)
-    }).prefault({}),
-    log: z.strictObject({
-      level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
-      format: z.enum(['auto', 'json', 'pretty']).default('auto')
-    }).prefault({})
-  }
-}
-
-function arn() {
-  return z.string().regex(
-    /^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/,
-    'must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'
   )
 }
 
