@@ -45,7 +45,7 @@ await t.test('a hostile store', async (t) => {
     t.match(answer, { status: 206, headers: { 'content-length': '2', 'x-amz-meta-is': 'own' }, end: 'open' })
     t.match(store.requests, [{ method: 'GET', bucket: 'b', key: 'k', path: '/b/k', status: 206, responseLength: 2, fault: null, bodyLength: 0 }])
     await client.send(new PutObjectCommand({ Bucket: 'b', Key: 'recorded', Body: body }))
-    t.match(store.requests[1], { bodyLength: 10, body, complete: true, bodySha256: '84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882' })
+    t.match(store.requests[1], { bodyLength: 10, body, complete: true })
     t.ok(store.traffic.received > 100 && store.traffic.sent > 100 && store.traffic.connections >= 2)
     t.same(store.keys('b'), ['k', 'other', 'recorded'])
   })

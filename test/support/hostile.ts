@@ -24,7 +24,7 @@ export interface TestStoreOptions {
   readonly defaultChecksum?: boolean
   /** Deny objects without `x-amz-server-side-encryption: AES256`, as a bucket policy does. Default false. */
   readonly demandsSse?: boolean
-  /** Keep the bytes of request bodies, not only their hash. Default true. */
+  /** Keep the bytes of request bodies, not only their length. Default true. */
   readonly keepBodies?: boolean
   /** Base domain of virtual-host style requests. */
   readonly domain?: string

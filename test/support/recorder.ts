@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
@@ -19,8 +18,6 @@ export interface RecordedRequest {
   readonly remotePort: number
   /** Bytes of the body that were read, aws-chunked framing included. */
   readonly bodyLength: number
-  /** Hex; of what was read so far. */
-  readonly bodySha256: string
   /** null unless the store keeps bodies. */
   readonly body: Buffer | null
   /** Whether the body was read to its end. */
@@ -46,7 +43,6 @@ export class Recording implements RecordedRequest {
   fault: Fault['type'] | null = null
   complete = false
   bodyLength = 0
-  readonly #hash = createHash('sha256')
   readonly #chunks: Buffer[] | null
 
   constructor(request: HttpRequest, address: { readonly bucket: string; readonly key: string }, remotePort: number, keepBodies: boolean) {
@@ -58,10 +54,6 @@ export class Recording implements RecordedRequest {
     this.headers = request.headers
     this.remotePort = remotePort
     this.#chunks = keepBodies ? [] : null
-  }
-
-  get bodySha256(): string {
-    return this.#hash.copy().digest('hex')
   }
 
   get body(): Buffer | null {
@@ -76,7 +68,6 @@ export class Recording implements RecordedRequest {
   async *#tap(body: Readable, limit: number, atLimit: () => Promise<never>): AsyncGenerator<Buffer> {
     for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       this.bodyLength += chunk.length
-      this.#hash.update(chunk)
       this.#chunks?.push(chunk)
       if (this.bodyLength >= limit) await atLimit()
       if (chunk.length > 0) yield chunk
