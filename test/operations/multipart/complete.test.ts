@@ -63,7 +63,8 @@ void t.test('another instance completes the same list at any step: both get the 
       t.equal(fired, size === 10 || step !== 'small last part', step)
       if (!fired) continue
       t.same([code, etag], ['no error', quick], step)
-      t.ok(bytes(size).equals(await read(r.s3, upload.Key)), step)
+      const end = Math.min(size, 70_000)
+      t.ok(bytes(size).subarray(-end).equals(await read(r.s3, upload.Key, { Range: `bytes=-${end}` })), step)
     }
   }
   t.same(r.store.keys(stateBucket), [], 'nothing is left in the state bucket')

@@ -69,7 +69,7 @@ void t.test('parts that do not verify leave nothing', async (t) => {
 
 void t.test('checksums of parts and objects: composite, full, and none', async (t) => {
   const { s3 } = await rig(t)
-  const parts = [bytes(5 * MiB), bytes(5 * MiB, 3), bytes(11)]
+  const parts = [bytes(5 * MiB), bytes(11)]
   const digest = (algorithm: ChecksumAlgorithm, data: Buffer): Buffer => {
     const checksum = createChecksum(algorithm)
     checksum.update(data)
@@ -81,16 +81,16 @@ void t.test('checksums of parts and objects: composite, full, and none', async (
     const member = `Checksum${algorithm.toUpperCase()}`
     const id = await create(s3, Key, { ChecksumAlgorithm: algorithm.toUpperCase() as 'CRC32', ChecksumType: type })
     const listed: CompletedPart[] = []
+    const values = parts.map((part) => digest(algorithm, part))
     for (const [at, part] of parts.entries()) {
-      const value = digest(algorithm, part).toString('base64')
+      const value = values[at]!.toString('base64')
       const input = { Bucket, Key, UploadId: id, PartNumber: at + 1, Body: part, [member]: value }
       const { ETag, ...answer } = await s3.send(new UploadPartCommand(input))
       t.equal((answer as Record<string, unknown>)[member], value, `${Key}: echoed`)
       listed.push({ PartNumber: at + 1, ETag, [member]: value })
     }
-    const values = parts.map((part) => digest(algorithm, part))
     const expected = type === 'COMPOSITE'
-      ? `${compositeChecksum(algorithm, values).toString('base64')}-3`
+      ? `${compositeChecksum(algorithm, values).toString('base64')}-2`
       : values.reduce((crc, value, i) => combineCrc(algorithm as 'crc32', crc, value, parts[i]!.length)).toString('base64')
     if (type === 'FULL_OBJECT') t.equal(expected, digest(algorithm, Buffer.concat(parts)).toString('base64'))
     const another = type === 'COMPOSITE' ? 'FULL_OBJECT' : 'COMPOSITE'
@@ -132,27 +132,18 @@ void t.test('conditions on Complete', async (t) => {
 })
 
 void t.test('a store that takes fewer parts says so before a part is sent that could never be completed', async (t) => {
-  const store = await startTestStore({ buckets: [Bucket] })
-  const { endpoint, region, accessKeyId, secretAccessKey } = store
-  const upstream = { endpoint, region, accessKeyId, secretAccessKey, stateBucket, realm: 'test', maxParts: 3 }
-  const gateway = await startTestGateway(store, { sections: { upstream } })
-  t.teardown(async () => {
-    await gateway.close()
-    await store.close()
-  })
-  const s3 = gateway.client()
+  const { s3, store } = await rig(t, { upstream: { maxParts: 3 } })
   const large = bytes(5 * MiB)
   const id = await create(s3, 'few')
-  const first = await put(s3, 'few', id, 1, large)
   t.equal(await codeOf(put(s3, 'few', id, 4, bytes(10))), 'InvalidArgument')
   t.equal(await codeOf(put(s3, 'few', id, 3, large)), 'InvalidArgument', 'the tail behind it would be part 4')
   const second = await put(s3, 'few', id, 2, large)
   const last = await put(s3, 'few', id, 3, bytes(10))
-  await complete(s3, 'few', id, [first, second, last])
-  t.ok(Buffer.concat([large, large, bytes(10)]).equals(await read(s3, 'few')))
+  await complete(s3, 'few', id, [second, last])
+  t.ok(Buffer.concat([large, bytes(10)]).equals(await read(s3, 'few')))
   const again = await create(s3, 'few')
-  await complete(s3, 'few', again, [await put(s3, 'few', again, 1, large), await put(s3, 'few', again, 2, large)])
-  t.ok(Buffer.concat([large, large]).equals(await read(s3, 'few')), 'the tail is part 3')
+  await complete(s3, 'few', again, [await put(s3, 'few', again, 2, large)])
+  t.ok(large.equals(await read(s3, 'few')), 'the tail is part 3')
   const numbers = store.requests.map(({ query }) => Number(query.get('partNumber') ?? 0))
   t.equal(Math.max(...numbers), 3)
 })
@@ -196,8 +187,8 @@ void t.test('customer keys come with every request of an upload', async (t) => {
   const other = keyOf(randomBytes(32))
   const Key = 'customer'
   const id = await create(s3, Key, mine)
-  for (const wrong of [{}, other]) {
-    t.equal(await codeOf(put(s3, Key, id, 1, bytes(5 * MiB), wrong)), 'InvalidRequest')
+  for (const [wrong, size] of [[{}, 10], [other, 5 * MiB]] as const) {
+    t.equal(await codeOf(put(s3, Key, id, 1, bytes(size), wrong)), 'InvalidRequest')
     t.equal(await codeOf(complete(s3, Key, id, [{ PartNumber: 1, ETag: 'x' }], wrong)), 'InvalidRequest')
   }
   const parts = [bytes(5 * MiB), bytes(99)]
@@ -248,15 +239,16 @@ void t.test('uploads of a Complete whose answer was lost, at any point', async (
   for (const type of ['before', 'after-request'] as const) {
     for (const when of points) {
       const Key = `lost ${type} ${when.method} ${when.bucket}`
-      const parts = [bytes(5 * MiB), bytes(1000, 1)]
+      const parts = type === 'before' ? [bytes(5 * MiB), bytes(1000, 1)] : [bytes(1000, 1)]
       const id = await create(s3, Key)
-      const listed = [await put(s3, Key, id, 1, parts[0]!), await put(s3, Key, id, 2, parts[1]!)]
+      const listed: CompletedPart[] = []
+      for (const [i, part] of parts.entries()) listed.push(await put(s3, Key, id, i + 1, part))
       const rule = store.rules.add({ when, times: 2, fault: { type: 'reset', at: type } })
       await complete(s3, Key, id, listed).catch(() => undefined)
       t.ok(rule.fired > 0, Key)
       rule.remove()
       const again = await complete(s3, Key, id, listed)
-      t.match(again.ETag, /-2"$/)
+      t.ok(again.ETag?.endsWith(`-${parts.length}"`))
       t.ok(Buffer.concat(parts).equals(await read(s3, Key)), Key)
     }
   }
@@ -315,7 +307,7 @@ void t.test('a store that refuses the list again and again, or has trouble of it
     ]] as const
   ) {
     const id = await create(s3, code)
-    const one = await put(s3, code, id, 1, bytes(5 * MiB))
+    const one = await put(s3, code, id, 1, bytes(10))
     const rule = store.rules.add({
       when: { method: 'POST', bucket: Bucket, key: code, query: { uploadId: true } },
       times: 100,

@@ -28,11 +28,11 @@ interface Shape {
 const shapes: readonly Shape[] = [
   { name: 'last part of 0 bytes', sizes: [5 * MiB, 0] },
   { name: 'last part of 1 byte', sizes: [5 * MiB, 5 * MiB + 1, 1] },
-  { name: 'last part of 5 MiB - 1', sizes: [5 * MiB, 5 * MiB - 1] },
-  { name: 'last part of 5 MiB', sizes: [6 * MiB, 5 * MiB] },
+  { name: 'last part of 5 MiB - 1', sizes: [5 * MiB - 1] },
+  { name: 'last part of 5 MiB', sizes: [5 * MiB] },
   { name: 'a single small part', sizes: [1000] },
   { name: 'a single empty part', sizes: [0] },
-  { name: 'numbers with gaps', sizes: [5 * MiB, 5 * MiB, 7], numbers: [3, 7, 10_000] }
+  { name: 'numbers with gaps', sizes: [5 * MiB, 7], numbers: [3, 10_000] }
 ]
 
 /** In reverse, the last part first with other content, through the instances in turn. */
@@ -41,7 +41,7 @@ async function uploadTheHardWay(instances: readonly S3Client[], Key: string, par
   const id = await create(turn(0), Key)
   const listed: CompletedPart[] = []
   for (const [i, [number, data]] of [...parts].reverse().entries()) {
-    if (i === 0) await put(turn(i), Key, id, number, Buffer.alloc(data.length, 1))
+    if (i === 0) await put(turn(i), Key, id, number, Buffer.alloc(Math.min(data.length, 1000), 1))
     listed.unshift(await put(turn(i + 1), Key, id, number, data))
   }
   return { id, listed }
@@ -133,10 +133,10 @@ void t.test('an upload that another instance completes between the list of parts
 
 void t.test('the SDK\'s own manager, aborts, listings of uploads, and a bucket that can go', async (t) => {
   const { store, s3 } = await rig(t)
-  const Body = bytes(12 * MiB)
+  const Body = bytes(6 * MiB)
   const params = { Bucket, Key: 'managed', Body, ContentType: 'text/x-test', Metadata: { colour: 'blue' } }
   const done = await new Upload({ client: s3, params, partSize: 5 * MiB }).done()
-  t.equal(done.ETag, etagOf([Body.subarray(0, 5 * MiB), Body.subarray(5 * MiB, 10 * MiB), Body.subarray(10 * MiB)]))
+  t.equal(done.ETag, etagOf([Body.subarray(0, 5 * MiB), Body.subarray(5 * MiB)]))
   t.ok(Body.equals(await read(s3, 'managed')))
   t.match(await s3.send(new HeadObjectCommand({ Bucket, Key: 'managed' })), { ContentType: 'text/x-test', Metadata: { colour: 'blue' } })
 
@@ -154,46 +154,46 @@ void t.test('the SDK\'s own manager, aborts, listings of uploads, and a bucket t
 void t.test('lists of parts in pages, and what objects are made of', async (t) => {
   const { s3 } = await rig(t)
   const id = await create(s3, 'paged', { ChecksumAlgorithm: 'CRC32' })
-  const sizes = [5 * MiB, 5 * MiB, 9]
+  const sizes = [5 * MiB, 9]
   const listed: CompletedPart[] = []
   for (const [i, size] of sizes.entries()) listed.push(await put(s3, 'paged', id, i + 1, bytes(size, i), { ChecksumAlgorithm: 'CRC32' }))
-  const first = await s3.send(new ListPartsCommand({ Bucket, Key: 'paged', UploadId: id, MaxParts: 2 }))
-  t.match(first, { IsTruncated: true, NextPartNumberMarker: '2', MaxParts: 2, ChecksumAlgorithm: 'CRC32', ChecksumType: 'COMPOSITE' })
-  const second = await s3.send(new ListPartsCommand({ Bucket, Key: 'paged', UploadId: id, MaxParts: 2, PartNumberMarker: '2' }))
-  t.match(second, { IsTruncated: false, Parts: [{ PartNumber: 3, Size: 9 }] })
+  const first = await s3.send(new ListPartsCommand({ Bucket, Key: 'paged', UploadId: id, MaxParts: 1 }))
+  t.match(first, { IsTruncated: true, NextPartNumberMarker: '1', MaxParts: 1, ChecksumAlgorithm: 'CRC32', ChecksumType: 'COMPOSITE' })
+  const second = await s3.send(new ListPartsCommand({ Bucket, Key: 'paged', UploadId: id, MaxParts: 1, PartNumberMarker: '1' }))
+  t.match(second, { IsTruncated: false, Parts: [{ PartNumber: 2, Size: 9 }] })
   const all = [...first.Parts ?? [], ...second.Parts ?? []]
   t.same(all.map(({ PartNumber, ETag }) => ({ PartNumber, ETag })), listed)
   const named = all.map(({ PartNumber, ETag, ChecksumCRC32 }) => ({ PartNumber, ETag, ChecksumCRC32 }))
   const { ETag, ChecksumCRC32 } = await complete(s3, 'paged', id, named)
-  t.match(ChecksumCRC32, /-3$/)
+  t.match(ChecksumCRC32, /-2$/)
   const attributes = await s3.send(
     new GetObjectAttributesCommand({
       Bucket,
       Key: 'paged',
       ObjectAttributes: ['ETag', 'Checksum', 'ObjectParts', 'ObjectSize', 'StorageClass'],
-      MaxParts: 2
+      MaxParts: 1
     })
   )
   t.match(attributes, {
     ETag: ETag?.replaceAll('"', ''),
-    ObjectSize: 10 * MiB + 9,
+    ObjectSize: 5 * MiB + 9,
     StorageClass: 'STANDARD',
     Checksum: { ChecksumCRC32, ChecksumType: 'COMPOSITE' },
     ObjectParts: {
-      TotalPartsCount: 3,
+      TotalPartsCount: 2,
       IsTruncated: true,
-      Parts: [{ PartNumber: 1, Size: 5 * MiB, ChecksumCRC32: all[0]?.ChecksumCRC32 }, { PartNumber: 2 }]
+      Parts: [{ PartNumber: 1, Size: 5 * MiB, ChecksumCRC32: all[0]?.ChecksumCRC32 }]
     }
   })
-  const part = await s3.send(new GetObjectCommand({ Bucket, Key: 'paged', PartNumber: 2, ChecksumMode: 'ENABLED' }))
-  t.equal(part.ChecksumCRC32, all[1]?.ChecksumCRC32, 'a part has its own checksum')
-  t.ok(bytes(5 * MiB, 1).equals(Buffer.from(await part.Body!.transformToByteArray())))
+  const part = await s3.send(new GetObjectCommand({ Bucket, Key: 'paged', PartNumber: 1, ChecksumMode: 'ENABLED' }))
+  t.equal(part.ChecksumCRC32, all[0]?.ChecksumCRC32, 'a part has its own checksum')
+  t.ok(bytes(5 * MiB).equals(Buffer.from(await part.Body!.transformToByteArray())))
 })
 
 void t.test('a part whose newest attempt nobody was told of does not end the list of parts', async (t) => {
   const { store, s3 } = await rig(t)
   const id = await create(s3, 'untold')
-  for (const number of [1, 2, 3]) await put(s3, 'untold', id, number, bytes(5 * MiB, number))
+  for (const [number, size] of [[1, 5 * MiB], [2, 5 * MiB], [3, 10]] as const) await put(s3, 'untold', id, number, bytes(size, number))
   const again = { when: { method: 'PUT', key: 'untold' }, fault: { type: 'lost-answer', status: 503, code: 'SlowDown' } } as const
   store.rules.add(again)
   await t.rejects(put(s3, 'untold', id, 1, bytes(5 * MiB, 4)))
@@ -238,7 +238,7 @@ void t.test('requests that a range of a multipart object costs', async (t) => {
 void t.test('no stream is ever sealed under a salt that was used before', async (t) => {
   const { store, s3, another } = await rig(t, { keepBodies: true })
   const instances = [s3, await another()]
-  for (let round = 0; round < 3; round += 1) {
+  for (let round = 0; round < 2; round += 1) {
     const { id, listed } = await uploadTheHardWay(instances, 'salted', [[1, bytes(5 * MiB)], [2, bytes(10)]])
     await t.rejects(complete(s3, 'salted', id, listed, { MpuObjectSize: 1 }))
     const busy = { type: 'error', status: 503, code: 'SlowDown' } as const
@@ -264,6 +264,6 @@ void t.test('no stream is ever sealed under a salt that was used before', async 
       seen.set(salt, before ?? what)
     }
   }
-  t.ok(streams >= 15)
+  t.ok(streams >= 10)
   t.comment(`${streams} streams, 0 salts repeated`)
 })
