@@ -64,7 +64,8 @@ export function createLog(options: LogOptions): Log {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) }
   }
-  const standardOutput = options.write === undefined
+  // One that writes nothing has none: a destination has a timer, which nothing ends.
+  const standardOutput = options.write === undefined && options.level !== 'silent'
     ? pino.destination({ dest: 1, sync: false, minLength: gatherBytes, maxWrite: writeBytes, periodicFlush: gatherMs })
     : null
   const { pretty } = options
