@@ -2,6 +2,7 @@
 import t from 'tap'
 import { authenticate } from '../../src/auth/authenticate.ts'
 import { S3Error } from '../../src/errors.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { context, emptyHash, httpRequest, signHeader, signHeaderV2, signQuery, signQueryV2, type Draft, type Headers } from '../support/signing.ts'
 
 const host: Headers = [['Host', 'gateway.test:9000']]
@@ -42,10 +43,9 @@ function outcome(draft: Draft): string {
 
 function* changedText(text: string): Generator<string> {
   for (let i = 0; i < text.length; i += 1) {
-    for (const other of ['0', 'z', '%41', '/', '']) {
-      if (other !== text[i]) yield text.slice(0, i) + other + text.slice(i + 1)
+    for (const [turn, other] of ['0', 'z', '%41', '/', '', `${text[i] ?? ''}${text[i] ?? ''}`].entries()) {
+      if (other !== text[i] && byTurns((i + turn) % 3 === 0)) yield text.slice(0, i) + other + text.slice(i + 1)
     }
-    yield text.slice(0, i) + (text[i] ?? '') + text.slice(i)
   }
   yield `${text}x`
 }
@@ -95,7 +95,7 @@ await t.test('single-field mutations', async (t) => {
     }
   }
   t.same(wrong, [])
-  t.ok(count > 5000)
+  t.ok(count > 2000)
   t.comment(`${count.toLocaleString('en')} single-field mutations of valid requests, 0 accepted`)
 })
 
@@ -169,9 +169,10 @@ const amzHeaders = [
 await t.test('no x-amz header counts unsigned', async (t) => {
   let count = 0
   const wrong: string[] = []
-  for (const [name, draft] of valid) {
-    for (const field of amzHeaders) {
-      for (const spelling of [field, field.toUpperCase()]) {
+  for (const [i, [name, draft]] of valid.entries()) {
+    for (const [j, field] of amzHeaders.entries()) {
+      for (const [turn, spelling] of [field, field.toUpperCase()].entries()) {
+        if (!byTurns((i + j) % 2 === turn)) continue
         if (draft.headers.some(([present]) => present.toLowerCase() === field)) continue
         count += 1
         if (outcome({ ...draft, headers: [...draft.headers, [spelling, '1']] }) !== 'refused') wrong.push(`${name}: ${spelling}`)
@@ -179,6 +180,6 @@ await t.test('no x-amz header counts unsigned', async (t) => {
     }
   }
   t.same(wrong, [])
-  t.ok(count > 1000)
+  t.ok(count > 500)
   t.comment(`${count.toLocaleString('en')} requests with an unsigned x-amz header, 0 accepted`)
 })

@@ -3,6 +3,7 @@ import t from 'tap'
 import { authenticate } from '../../src/auth/authenticate.ts'
 import { admitPayload } from '../../src/auth/payload.ts'
 import { S3Error } from '../../src/errors.ts'
+import { byTurns } from '../support/by-turns.ts'
 import {
   accessKeyId,
   context,
@@ -147,11 +148,13 @@ await t.test('nothing invalid is accepted, everything valid is', async (t) => {
   let rows = 0
   let accepted = 0
   const wrong: string[] = []
-  for (const place of places) {
-    for (const payload of payloads) {
-      for (const method of methods) {
-        for (const target of targets) {
-          for (const state of states) {
+  for (const [p, place] of places.entries()) {
+    for (const [q, payload] of payloads.entries()) {
+      for (const [m, method] of methods.entries()) {
+        for (const [at, target] of targets.entries()) {
+          for (const [s, state] of states.entries()) {
+            // All that are valid, and of the others every pair of values.
+            if (!byTurns(state === 'valid' || (p + q + m + s) % targets.length === at)) continue
             if (state === 'other payload' && payload === 'absent') continue
             const expected = mayPass(place, payload, method, state)
             rows += 1

@@ -2,6 +2,7 @@ import t from 'tap'
 import { createHash, randomBytes } from 'node:crypto'
 import { DataKey } from '../../src/envelope/data-key.ts'
 import { SingleOpener, SingleSealer, type LateDigests } from '../../src/envelope/body.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { storedSize, streamSize, type Geometry } from '../../src/envelope/sizes.ts'
 import { faults, PAYLOAD, run, SMALL, splits } from './fixtures.ts'
 
@@ -25,7 +26,7 @@ await t.test('round trips obey the size law', async (t) => {
 })
 
 await t.test('round trips at the stored segment size', async (t) => {
-  for (const size of [0, 1, 65480, 65481, 65536, 65537, 10_000_000]) {
+  for (const size of [0, 1, 65480, 65481, 65536, 65537, 1_000_000]) {
     const plaintext = randomBytes(size)
     const sealer = new SingleSealer({ dataKey, plaintextSize: size })
     const body = run(() => sealer, plaintext, (left) => Math.min(left, 40_000)).released
@@ -64,7 +65,9 @@ await t.test('a faulty body never ends well, and releases nothing wrong', async 
   for (const size of [0, 1, PAYLOAD - 40, 2 * PAYLOAD]) {
     const plaintext = randomBytes(size)
     const { header, body } = seal(plaintext)
-    for (const [name, faulty] of faults(body)) {
+    for (const [i, [name, faulty]] of [...faults(body)].entries()) {
+      // Every third: over three bytes each bit of a byte is flipped.
+      if (!byTurns(i % 3 === 0)) continue
       tried += 1
       const { released, failure } = run(() => new SingleOpener({ dataKey, header, plaintextSize: size, geometry: SMALL }), faulty)
       if (failure === null) t.fail(`${size}, ${name}: accepted`)

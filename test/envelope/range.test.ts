@@ -5,6 +5,7 @@ import { DataKey } from '../../src/envelope/data-key.ts'
 import { planMultipart, planSingle, RangeOpener, type ReadPlan } from '../../src/envelope/range.ts'
 import { SingleSealer } from '../../src/envelope/body.ts'
 import { partOffsets, segmentRange, storedSize } from '../../src/envelope/sizes.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { flip, PAYLOAD, run, SMALL, smallMultipart, splits, type SmallMultipart } from './fixtures.ts'
 
 const { segmentSize } = SMALL
@@ -31,6 +32,8 @@ await t.test('every range of small singles is the slice', async (t) => {
     const body = run(() => sealer, plaintext).released
     for (let a = 0; a < size; a += size > 200 ? 3 : 1) {
       for (let b = a; b < size; b += size > 200 ? 2 : 1) {
+        // Neighbours of the ends, and every third of the others.
+        if (!byTurns((a + b) % 3 === 0 || b - a < 2 || size - b < 3)) continue
         count += 1
         const outcome = read(dataKey, body, planSingle({ header: sealer.header, plaintextSize: size }, a, b, SMALL))
         if (outcome.failure !== null || !outcome.released.equals(plaintext.subarray(a, b + 1))) t.fail(`${a}-${b} of ${size}`)
@@ -72,8 +75,9 @@ await t.test('ranges of multipart objects at all their boundaries', async (t) =>
       [...starts, plaintext.length].flatMap((at) => [-PAYLOAD, -41, -40, -2, -1, 0, 1, 103, 104, 105, PAYLOAD].map((d) => at + d))
     )
     const inside = [...points].filter((at) => at >= 0 && at < plaintext.length)
-    for (const a of inside) {
-      for (const b of inside.filter((at) => at >= a)) {
+    for (const [i, a] of inside.entries()) {
+      for (const [j, b] of inside.entries()) {
+        if (b < a || !byTurns((i + j) % 3 === 0 || b - a < 3)) continue
         count += 1
         const outcome = read(dataKey, body, planMultipart(manifest, a, b, SMALL))
         if (outcome.failure !== null || !outcome.released.equals(plaintext.subarray(a, b + 1))) t.fail(`${a}-${b} of ${sizes.join()}`)
@@ -82,7 +86,10 @@ await t.test('ranges of multipart objects at all their boundaries', async (t) =>
     const whole = planMultipart(manifest, 0, plaintext.length - 1, SMALL)
     t.equal(whole.storedFirst, 0)
     t.equal(whole.storedLast, manifest.manifestStart - 1, 'a whole read goes up to the manifest')
-    for (const split of Object.values(splits)) t.same(read(dataKey, body, whole, 0, split), { released: plaintext, failure: null })
+    for (const [how, split] of Object.entries(splits)) {
+      const { released, failure } = read(dataKey, body, whole, 0, split)
+      t.ok(failure === null && released.equals(plaintext), how)
+    }
     for (const [a, b] of [[-1, 0], [1, 0], [0, plaintext.length]] as const) t.throws(() => planMultipart(manifest, a, b, SMALL), RangeError)
   }
   t.comment(`${count} ranges of multipart objects`)
@@ -120,7 +127,7 @@ await t.test('faults in multipart bodies', async (t) => {
   const olderAttempt = { ...manifest, parts: manifest.parts.map((part, i) => i === 1 ? { ...part, header: parts[0]!.header } : part) }
   t.equal(read(dataKey, body, planMultipart(olderAttempt, 18_000, 18_010, SMALL)).failure, 'header', 'another attempt at a part')
   const middle = planMultipart(manifest, 18_500, 18_600, SMALL)
-  for (let bit = middle.storedFirst * 8; bit <= middle.storedLast * 8; bit += 1) {
+  for (let bit = middle.storedFirst * 8; bit <= middle.storedLast * 8; bit += byTurns(false) ? 1 : 3) {
     check(`bit ${bit} in a range`, flip(body, bit), middle, 18_500)
   }
   const ending = smallMultipart([18_000, 0])

@@ -19,6 +19,7 @@ import {
   UploadPartCopyCommand,
   type S3ClientConfig
 } from '@aws-sdk/client-s3'
+import { byTurns } from '../support/by-turns.ts'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { upload as rawUpload, type Framing } from '../support/uploads.ts'
 import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig, stateBucket, upload } from '../support/multipart-rig.ts'
@@ -82,7 +83,7 @@ async function storedChecksums(store: TestStore, Key: string): Promise<string[]>
 void t.test('a store that demands digests gets one with every body, and clients never see it', async (t) => {
   const { store, s3 } = await lockingRig(t, { keepBodies: true })
   const demand = demandDigests(store)
-  for (const size of [0, 100, 65_480, 65_481, 3 * MiB + 5]) {
+  for (const size of [0, 100, 65_480, 65_481, 200_005]) {
     const Body = bytes(size, 3)
     const Key = `single-${size}`
     const written = await s3.send(new PutObjectCommand({ Bucket, Key, Body, ContentEncoding: 'gzip', ChecksumAlgorithm: 'CRC32', ...locked }))
@@ -115,7 +116,7 @@ void t.test('uploads in parts, through two instances in turn', async (t) => {
   const { store, s3, another } = await lockingRig(t)
   const demand = demandDigests(store)
   const instances = [s3, await another()]
-  for (const sizes of [[5 * MiB, 6 * MiB], [5 * MiB, 1000], [0]]) {
+  for (const sizes of [[5 * MiB, 5 * MiB], [5 * MiB, 1000], [0]]) {
     const parts = sizes.map((size, i) => bytes(size, i))
     const sums = parts.map((part) => createHash('sha256').update(part).digest('base64'))
     const Key = `parts-${sizes.join('-')}`
@@ -211,8 +212,10 @@ void t.test('a body damaged on its way to the store is not the client\'s fault, 
     () => s3.send(new CopyObjectCommand({ Bucket, Key: 'through', CopySource: `${Bucket}/source`, ChecksumAlgorithm: 'SHA256' })),
     () => s3.send(new CopyObjectCommand({ Bucket: plain, Key: 'opened', CopySource: `${Bucket}/source` }))
   ]
-  for (const code of ['BadDigest', 'XAmzContentChecksumMismatch', 'XAmzContentSHA256Mismatch']) {
-    for (const write of writes) {
+  for (const [i, code] of ['BadDigest', 'XAmzContentChecksumMismatch', 'XAmzContentSHA256Mismatch'].entries()) {
+    for (const [j, write] of writes.entries()) {
+      // Each way of writing meets one of the codes, and the first two, which cost little, meet all.
+      if (!byTurns(j < 2 || j % 3 === i)) continue
       store.rules.add({ when: { test: carriesData }, fault: { type: 'error', status: 400, code } })
       t.equal(await codeOf(write()), 'SealgateBadUpstream')
     }
@@ -266,7 +269,7 @@ void t.test('an upload keeps what it was created with, whatever the instance tha
     t.equal(sent.length, 2)
     for (const { headers } of sent) t.equal(headers.has('x-amz-trailer'), Key === 'with', Key)
   }
-  await upload(other, 'plain store', [bytes(5 * MiB), bytes(9)])
+  await upload(other, 'plain store', [bytes(9)])
   await other.send(new PutObjectCommand({ Bucket, Key: 'plain store', Body: bytes(100_000) }))
   const quiet = store.requests.filter(({ key, headers }) => key === 'plain store' && [...headers.names()].some((name) => /checksum|trailer/.test(name)))
   t.same(quiet, [], 'by default the store hears nothing of checksums')
@@ -283,7 +286,7 @@ void t.test('a store that wants consecutive part numbers says so to the client',
   store.rules.clear()
   await complete(s3, 'gaps', id, listed)
   const whole = await create(s3, 'no gaps')
-  const good = [await put(s3, 'no gaps', whole, 1, bytes(5 * MiB)), await put(s3, 'no gaps', whole, 2, bytes(1))]
+  const good = [await put(s3, 'no gaps', whole, 1, bytes(1))]
   refuse()
   t.equal(await codeOf(complete(s3, 'no gaps', whole, good)), 'ServiceUnavailable')
 })
