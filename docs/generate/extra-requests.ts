@@ -1,14 +1,14 @@
 import type { OperationName } from '../../src/s3/operations.ts'
 
-/** Requests to a client's bucket that the gateway sends besides the client's own; `test/gateway/extra-requests.test.ts` finds any other. */
+/** Requests that the gateway adds in a client's bucket; `test/gateway/extra-requests.test.ts` finds any other. */
 export interface ExtraRequest {
   readonly operations: readonly OperationName[]
   readonly request: OperationName
-  /** Of the object or bucket the client names, or of the source of its copy. */
+  /** The object or bucket that the client names, or the source of its copy. */
   readonly on: 'target' | 'source'
   /** The right it needs, as AWS names it. */
   readonly right: string
-  /** The client's operation needs the same right on AWS, so that no policy has to grant more. */
+  /** The client's operation needs the same right on AWS, so that no policy has to grant it in addition. */
   readonly implied: boolean
   readonly when: string
   readonly denied: string
@@ -27,9 +27,9 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: true,
-    when: 'the manifest is not among the bytes that were read: multipart objects, digests that stand in the manifest',
+    when: 'the bytes that were read do not include the manifest: multipart objects, digests that only the manifest has',
     denied: relayed,
-    missing: 'looked at anew once, then NoSuchKey'
+    missing: 'the object is read again once, then NoSuchKey'
   },
   {
     operations: ['GetObjectAttributes', 'GetObject'],
@@ -37,7 +37,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: true,
-    when: 'facts without bytes; a GET of a range or part whose place is not known',
+    when: 'attributes without a body; a GET of a range or part whose stored range is not known',
     denied: relayed,
     missing: relayed
   },
@@ -47,7 +47,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:ListBucket',
     implied: false,
-    when: 'a HEAD was answered 404, which does not say what is missing',
+    when: 'a HEAD was answered 404, which does not tell a missing key from a missing bucket',
     denied: 'NoSuchKey',
     missing: 'NoSuchBucket'
   },
@@ -57,7 +57,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: false,
-    when: 'each row that is not remembered, with `etag: md5` or `plaintext: allow`; every row with `metadata=true` (MinIO)',
+    when: 'each row that is not cached, with `etag: md5` or `plaintext: allow`; every row with `metadata=true` (MinIO)',
     denied: 'the row shows the opaque ETag',
     missing: 'the row shows no ETag'
   },
@@ -67,7 +67,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: false,
-    when: 'the MD5 of such a row stands in its manifest',
+    when: 'the MD5 of such a row is in the manifest of its object',
     denied: 'the row shows the opaque ETag',
     missing: 'the row shows no ETag'
   },
@@ -77,7 +77,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetBucketVersioning',
     implied: false,
-    when: 'the first conditional write in a bucket, and copies; asked with the gateway\'s own credentials where the client\'s may not',
+    when: 'the first conditional write in a bucket, and copies; sent with the gateway\'s own credentials if the client\'s are denied',
     denied: 'conditions are refused with 501, and copies pass through the gateway',
     missing: 'as denied'
   },
@@ -97,9 +97,9 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: true,
-    when: 'the MD5 of that ETag stands in the manifest',
+    when: 'the MD5 of that ETag is in the manifest',
     denied: relayed,
-    missing: 'looked at anew once, then as missing'
+    missing: 'the object is read again once, then treated as missing'
   },
   {
     operations: ['CopyObject', 'UploadPartCopy'],
@@ -127,7 +127,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'source',
     right: 's3:GetObjectTagging',
     implied: true,
-    when: 'tags are to be copied and the HEAD of the source counts some, or the bytes pass through the gateway; else the store copies them',
+    when: 'tags are to be copied, and the HEAD of the source reports some or the bytes pass through the gateway; otherwise the store copies them',
     denied: 'AccessDenied: tags would be lost',
     missing: 'no tags'
   },
@@ -137,9 +137,9 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObjectTagging',
     implied: false,
-    when: 'the copy has tags: radosgw 16 loses them',
-    denied: 'they are put',
-    missing: 'they are put'
+    when: 'the copy should have tags, which radosgw 16 loses',
+    denied: 'the gateway writes the tags',
+    missing: 'the gateway writes the tags'
   },
   {
     operations: ['CopyObject'],
@@ -147,7 +147,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:PutObjectTagging',
     implied: true,
-    when: 'the copy has lost its tags, or they may not be read',
+    when: 'the copy has lost its tags, or reading them is denied',
     denied: relayed,
     missing: relayed
   },
@@ -157,7 +157,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:PutObject',
     implied: true,
-    when: 'in place of the copy, where the bytes pass through the gateway',
+    when: 'in place of the copy, if the bytes pass through the gateway',
     denied: relayed,
     missing: relayed
   },
@@ -178,7 +178,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     right: 's3:ListMultipartUploadParts',
     implied: false,
     when: 'a part below 5 MiB, which does not reach the store before Complete',
-    denied: 'the sealed record of the upload says that it lives',
+    denied: 'the sealed record of the upload shows that it exists',
     missing: 'NoSuchUpload'
   },
   {
@@ -188,7 +188,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     right: 's3:ListMultipartUploadParts',
     implied: false,
     when: 'always',
-    denied: 'the sealed records of the parts choose; AccessDenied where a part went to the store more than once, and with `upstream.checksum`',
+    denied: 'the sealed records select the parts; AccessDenied if a part was sent to the store more than once, and with `upstream.checksum`',
     missing: 'NoSuchUpload, unless it was completed with the same list'
   },
   {
@@ -197,7 +197,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:PutObject',
     implied: true,
-    when: 'always: the manifest goes behind the last part',
+    when: 'always: the manifest is appended to the last part',
     denied: relayed,
     missing: 'as ListParts'
   },
@@ -207,8 +207,8 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: false,
-    when: 'the upload is not there any more; with `etag: opaque` on radosgw 16, whose answer has no ETag',
-    denied: 'NoSuchUpload; 503 where only the ETag is missing',
+    when: 'the upload no longer exists; with `etag: opaque` on radosgw 16, whose response has no ETag',
+    denied: 'NoSuchUpload; 503 if only the ETag is missing',
     missing: 'as denied'
   },
   {
@@ -217,7 +217,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: false,
-    when: 'an object is there in place of the upload: its manifest says of which',
+    when: 'the upload no longer exists but an object does: its manifest names the upload it comes from',
     denied: 'NoSuchUpload',
     missing: 'NoSuchUpload'
   },
@@ -228,7 +228,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     right: 's3:AbortMultipartUpload',
     implied: false,
     when: 'the record of the upload could not be written',
-    denied: 'the upload stays at the store; the client is answered the error of the record',
+    denied: 'the upload stays at the store; the client gets the error of the record',
     missing: 'as denied'
   },
   {
@@ -237,7 +237,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:ListBucket',
     implied: false,
-    when: 'the client has no identity of its own at the store: whether there is such a bucket',
+    when: 'the client has no identity of its own at the store: to find out whether the bucket exists',
     denied: relayed,
     missing: relayed
   },
@@ -247,9 +247,9 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetEncryptionConfiguration',
     implied: true,
-    when: 'it has one',
+    when: 'the client has its own identity at the store',
     denied: relayed,
-    missing: 'its ACL is asked for where the store knows no such setting'
+    missing: 'if the store does not support the setting, the ACL of the bucket is read'
   },
   {
     operations: encryptionSettings,
@@ -257,7 +257,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetBucketAcl',
     implied: false,
-    when: 'it has one, and the store knows no such setting',
+    when: 'the client has its own identity, and the store does not support the setting',
     denied: relayed,
     missing: relayed
   },
@@ -267,7 +267,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:PutEncryptionConfiguration',
     implied: true,
-    when: 'it has one: the store\'s own setting is written back as it is',
+    when: 'the client has its own identity: the store\'s own setting is written back unchanged',
     denied: relayed,
     missing: relayed
   },
@@ -277,7 +277,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:PutEncryptionConfiguration',
     implied: true,
-    when: 'it has one, and the bucket has no setting of the store\'s',
+    when: 'the client has its own identity, and the store has no setting for the bucket',
     denied: relayed,
     missing: relayed
   },
@@ -287,7 +287,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetBucketCORS',
     implied: false,
-    when: 'the rules are not remembered; with the gateway\'s own credentials',
+    when: 'the rules are not cached; sent with the gateway\'s own credentials',
     denied: 'the preflight is refused',
     missing: 'the preflight is refused'
   }
@@ -295,13 +295,13 @@ export const extraRequests: readonly ExtraRequest[] = [
 
 const introduction = `# Extra requests
 
-What the gateway asks of the store in client buckets in addition to what the client asked for, printed from \`docs/generate/extra-requests.ts\`; a test
-fails when it is out of date, and another when the gateway sends what is not in it. They go with the credentials of the client's requests
-(\`clients[].upstream\`, else the gateway's own), so that a policy for one program needs these rights or accepts what stands under *denied*.
-"Implied" are rights that AWS itself demands for the operation.
+The requests that the gateway sends to the store in client buckets in addition to the client's own. This page is printed from
+\`docs/generate/extra-requests.ts\`; one test fails when it is out of date, another when the gateway sends a request that it does not list. The requests
+use the credentials of the client's requests (\`clients[].upstream\`, otherwise the gateway's own). A policy for one program must grant these rights, or
+accept what the column *denied* describes. "Implied" are rights that AWS itself requires for the operation.
 
-Reading needs \`s3:GetObject\`, writing (also in parts) \`s3:PutObject\`, copying both, and nothing else, when the gateway's own credentials
-have \`s3:GetBucketVersioning\`.
+If the gateway's own credentials have \`s3:GetBucketVersioning\`, reading needs only \`s3:GetObject\`, writing (also in parts) only \`s3:PutObject\`, and
+copying both.
 `
 
 /** The whole of docs/EXTRA-REQUESTS.md. */

@@ -54,69 +54,72 @@ const rewrite = <H extends string>(handler: H, note: string) => sealed('rewrite'
 const emulate = <H extends string>(handler: H, note: string) => sealed('emulate', handler, note)
 
 /** Settings by which the store writes into another bucket. */
-const shapes = 'A document that names a target in another way than AWS documents it is refused.'
-const targeted = (note: string) => always('forward', 'targetBuckets', `${note} The client must be one that may write to the target bucket. ${shapes}`)
+const shapes = 'A document that does not name its target as AWS documents is refused.'
+const targeted = (note: string) => always('forward', 'targetBuckets', `${note} The client needs the right to write to the target bucket. ${shapes}`)
 
 const changedEncryption =
-  'The gateway\'s own default encryption, sealed in the state bucket. The client must be one that may write to the bucket; one with an ' +
-  'identity of its own at the store needs the right there, too.'
+  'The gateway\'s own default encryption, sealed in the state bucket. The client needs the right to write to the bucket; one with its own ' +
+  'identity at the store also needs the right there.'
 const reports = 'Reports show stored sizes, ETags and checksums.'
 const metadataTables = 'The tables show stored sizes, ETags and the gateway\'s own metadata.'
-const annotations = 'Annotations carry data that would not be sealed; a store that does not know them would act on the object itself.'
+const annotations = 'Annotations contain data that would not be sealed; a store that does not support them would act on the object itself.'
 
 export const planners = {
   // Object data
-  PutObject: seal('putObject', 'Body sealed; digests, checksums and length verified against the plaintext before the last byte is sent.'),
-  PostObject: always('seal', 'postObject', 'Browser form: the policy is verified here, the file is stored as PutObject stores it.'),
-  GetObject: open('getObject', 'Ranges and parts are of the plaintext; every byte verified before it is sent.'),
+  PutObject: seal(
+    'putObject',
+    'The body is sealed; digests, checksums and length are verified against the plaintext before the last byte is sent to the store.'
+  ),
+  PostObject: always('seal', 'postObject', 'Browser form: the gateway verifies the policy and stores the file as PutObject does.'),
+  GetObject: open('getObject', 'Ranges and parts are those of the plaintext; every byte is verified before it is sent.'),
   HeadObject: open('headObject', 'Size, ETag and checksums of the plaintext, taken from the sealed envelope.'),
   GetObjectAttributes: emulate('getObjectAttributes', 'Answered from the sealed envelope and manifest.'),
   CopyObject: always(
     'copy',
     'copyObject',
-    'Between sealed buckets no body moves: the envelope is re-wrapped and the store copies, held to the ETag or version. Else the body passes the gateway, and is held against the checksum of its source.'
+    'Between sealed buckets the gateway re-wraps the envelope and the store copies the body, bound to the ETag or version of the source. Otherwise the body passes through the gateway and is compared with the checksum of its source.'
   ),
   DeleteObject: rewrite('deleteObject', 'Conditions on ETag and size are translated to the stored ones.'),
-  DeleteObjects: rewrite('deleteObjects', 'Conditions on ETag and size are translated; Content-MD5 added for older stores.'),
-  RestoreObject: always('forward', 'restoreObject', 'A restore that asks for a SELECT is refused: it would run on sealed bytes.'),
+  DeleteObjects: rewrite('deleteObjects', 'Conditions on ETag and size are translated; Content-MD5 is added for older stores.'),
+  RestoreObject: always('forward', 'restoreObject', 'A restore with a SELECT is refused: it would run on sealed bytes.'),
 
   // Multipart uploads
-  CreateMultipartUpload: seal('createMultipartUpload', 'Object key made and wrapped here; upload state sealed in the state bucket.'),
-  UploadPart: seal('uploadPart', 'Each attempt at a part is sealed on its own.'),
+  CreateMultipartUpload: seal('createMultipartUpload', 'The gateway generates and wraps the data key; the state of the upload is sealed in the state bucket.'),
+  UploadPart: seal('uploadPart', 'Each attempt at a part is sealed with a fresh salt.'),
   UploadPartCopy: always(
     'copy',
     'uploadPartCopy',
-    'Plaintext ranges do not align with sealed segments: the part passes through the gateway, opened and sealed again.'
+    'The part passes through the gateway and is opened and sealed again, because plaintext ranges do not align with sealed segments.'
   ),
   CompleteMultipartUpload: {
     on: {
       effect: 'seal',
       handler: 'completeMultipartUpload',
-      note: 'Part list checked against the sealed records; manifest sealed behind the last part.'
+      note: 'The part list is checked against the sealed records; the sealed manifest is appended to the last part.'
     },
     off: { effect: 'forward', handler: 'completePlain', note: '' }
   },
-  AbortMultipartUpload: rewrite('abortMultipartUpload', 'Upload state removed after the store has aborted.'),
+  AbortMultipartUpload: rewrite('abortMultipartUpload', 'The state of the upload is removed after the store has aborted it.'),
   ListParts: rewrite('listParts', 'Sizes, ETags and checksums of the plaintext parts.'),
-  ListMultipartUploads: rewrite('listMultipartUploads', 'The store\'s own list, without the settings of checksums, which are sealed.'),
+  ListMultipartUploads: rewrite('listMultipartUploads', 'The store\'s list, without checksum settings, which are sealed.'),
 
   // Listings and buckets
-  ListObjects: rewrite('listObjects', 'Plaintext sizes by arithmetic; ETags by the bucket\'s mode.'),
-  ListObjectsV2: rewrite('listObjects', 'Plaintext sizes by arithmetic; ETags by the bucket\'s mode.'),
-  ListObjectVersions: rewrite('listVersions', 'As ListObjects; delete markers untouched.'),
-  ListBuckets: always('rewrite', 'listBuckets', 'The state bucket is left out, and those the client may not touch.'),
+  ListObjects: rewrite('listObjects', 'Plaintext sizes are computed from stored sizes; ETags follow the bucket\'s mode.'),
+  ListObjectsV2: rewrite('listObjects', 'Plaintext sizes are computed from stored sizes; ETags follow the bucket\'s mode.'),
+  ListObjectVersions: rewrite('listVersions', 'As ListObjects; delete markers are unchanged.'),
+  ListBuckets: always('rewrite', 'listBuckets', 'Without the state bucket and the buckets that the client has no access to.'),
   CreateBucket: always('forward', 'createBucket', 'A location that the gateway accepts as a region becomes the store\'s own.'),
-  DeleteBucket: rewrite('deleteBucket', 'The gateway\'s record of default encryption goes with the bucket.'),
-  HeadBucket: always('rewrite', 'headBucket', 'Region as in GetBucketLocation. Bytes used (Ceph) by arithmetic, within 20 bytes per object.'),
-  GetBucketLocation: always('rewrite', 'bucketLocation', 'The store\'s region, or that of `listen.region` where clients may not sign for the store\'s.'),
-  Preflight: always('emulate', 'preflight', 'Unsigned by nature: answered from the bucket\'s CORS rules, cached.'),
+  DeleteBucket: rewrite('deleteBucket', 'The gateway\'s record of default encryption is deleted with the bucket.'),
+  HeadBucket: always('rewrite', 'headBucket', 'Region as in GetBucketLocation. Bytes used (Ceph) are computed, within 20 bytes per object.'),
+  GetBucketLocation: always('rewrite', 'bucketLocation', 'The store\'s region, or `listen.region` if clients may not sign for the store\'s.'),
+  Preflight: always('emulate', 'preflight', 'Browsers do not sign it. Answered from the bucket\'s CORS rules, which are cached.'),
 
   // Encryption settings
   PutBucketEncryption: emulate('bucketEncryption', changedEncryption),
   GetBucketEncryption: emulate('bucketEncryption', 'The gateway\'s own default encryption, sealed in the state bucket.'),
   DeleteBucketEncryption: emulate('bucketEncryption', changedEncryption),
 
-  // Settings the store keeps and whose bytes are not object bytes
+  // Settings that the store keeps and that contain no object data
   GetObjectAcl: forward(),
   PutObjectAcl: forward(),
   GetBucketAcl: forward('Readers granted by the store directly get sealed bytes.'),
@@ -135,10 +138,10 @@ export const planners = {
   GetBucketAccelerateConfiguration: forward('Accelerate endpoints bypass the gateway and serve sealed bytes.'),
   PutBucketAccelerateConfiguration: forward('Accelerate endpoints bypass the gateway and serve sealed bytes.'),
   GetBucketCors: forward(),
-  PutBucketCors: always('forward', 'changeCors', 'The rules cached for preflights are forgotten.'),
-  DeleteBucketCors: always('forward', 'changeCors', 'The rules cached for preflights are forgotten.'),
-  GetBucketLifecycleConfiguration: rewrite('lifecycle', 'Object size filters converted back to plaintext sizes.'),
-  PutBucketLifecycleConfiguration: rewrite('lifecycle', 'Object size filters converted to stored sizes.'),
+  PutBucketCors: always('forward', 'changeCors', 'Removes the cached rules for preflights.'),
+  DeleteBucketCors: always('forward', 'changeCors', 'Removes the cached rules for preflights.'),
+  GetBucketLifecycleConfiguration: rewrite('lifecycle', 'Object size filters are converted back to plaintext sizes.'),
+  PutBucketLifecycleConfiguration: rewrite('lifecycle', 'Object size filters are converted to stored sizes.'),
   DeleteBucketLifecycle: forward(),
   GetBucketLogging: forward('Log objects are written by the store and are not sealed.'),
   PutBucketLogging: targeted('Log objects are written by the store and are not sealed.'),
@@ -147,16 +150,16 @@ export const planners = {
   GetBucketOwnershipControls: forward(),
   PutBucketOwnershipControls: forward(),
   DeleteBucketOwnershipControls: forward(),
-  GetBucketPolicy: forward('Conditions on source address, user agent, authentication and encryption headers see the gateway.'),
-  PutBucketPolicy: forward('Conditions on source address, user agent, authentication and encryption headers see the gateway.'),
-  DeleteBucketPolicy: forward('Conditions on source address, user agent, authentication and encryption headers see the gateway.'),
+  GetBucketPolicy: forward('Conditions on source address, user agent, authentication and encryption headers apply to the gateway\'s requests.'),
+  PutBucketPolicy: forward('Conditions on source address, user agent, authentication and encryption headers apply to the gateway\'s requests.'),
+  DeleteBucketPolicy: forward('Conditions on source address, user agent, authentication and encryption headers apply to the gateway\'s requests.'),
   GetBucketPolicyStatus: forward(),
   GetPublicAccessBlock: forward(),
   PutPublicAccessBlock: forward(),
   DeletePublicAccessBlock: forward(),
-  GetBucketReplication: forward('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
-  PutBucketReplication: targeted('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
-  DeleteBucketReplication: forward('Replicas are sealed; readable where the configuration names the source bucket as an alias.'),
+  GetBucketReplication: forward('Replicas are sealed; a gateway reads them if its configuration names the source bucket as an alias.'),
+  PutBucketReplication: targeted('Replicas are sealed; a gateway reads them if its configuration names the source bucket as an alias.'),
+  DeleteBucketReplication: forward('Replicas are sealed; a gateway reads them if its configuration names the source bucket as an alias.'),
   GetBucketRequestPayment: forward(),
   PutBucketRequestPayment: forward(),
   GetBucketTagging: forward(),
@@ -197,12 +200,12 @@ export const planners = {
 
   // Refused
   SelectObjectContent: refuse('The store would have to read the plaintext.'),
-  GetObjectTorrent: refuse('A torrent hands out stored bytes past the gateway.'),
+  GetObjectTorrent: refuse('A torrent would serve stored bytes without the gateway.'),
   WriteGetObjectResponse: refuse('Object Lambda functions read the plaintext at the store.'),
-  CreateSession: refuse('Session credentials lead round the gateway.'),
-  ListDirectoryBuckets: refuse('Directory buckets need session credentials, which lead round the gateway.'),
-  RenameObject: refuse('An object is bound to its name; a store that does not know the request would overwrite the object.'),
-  UpdateObjectEncryption: refuse('Keys are changed by "sealgate rewrap"; a store that does not know this would overwrite the object.'),
+  CreateSession: refuse('Session credentials would bypass the gateway.'),
+  ListDirectoryBuckets: refuse('Directory buckets need session credentials, which would bypass the gateway.'),
+  RenameObject: refuse('An object is bound to its name; a store that does not support the request would overwrite the object.'),
+  UpdateObjectEncryption: refuse('Keys are changed by "sealgate rewrap"; a store that does not support this request would overwrite the object.'),
   PutObjectAnnotation: refuse(annotations),
   GetObjectAnnotation: refuse(annotations),
   ListObjectAnnotations: refuse(annotations),
