@@ -16,7 +16,8 @@ import { form } from './authentication-rows.ts'
 import { upload } from '../support/uploads.ts'
 import { headerSigned, Wire } from '../support/wire.ts'
 import { rawRequest } from '../support/raw-client.ts'
-import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig } from '../support/multipart-rig.ts'
+import { Bucket, bytes, complete, create, MiB, put, read, rig } from '../support/multipart-rig.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const algorithms = Object.keys(checksumAlgorithms) as ChecksumAlgorithm[]
 /** One is held in memory while it is sealed, one is streamed. */

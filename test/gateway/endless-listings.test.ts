@@ -10,7 +10,8 @@ import { KeyCounts } from '../../src/maintenance/key-usage.ts'
 import { BucketClient } from '../../src/store-client/bucket-client.ts'
 import { MOST_ROWS, PageTurns } from '../../src/s3/page-turns.ts'
 import { renderXml, type XmlNode } from '../../src/s3/xml.ts'
-import { Bucket, bytes, codeOf, complete, create, MiB, put, rig, upload } from '../support/multipart-rig.ts'
+import { Bucket, bytes, complete, create, MiB, put, rig, upload } from '../support/multipart-rig.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const { signal } = new AbortController()
 const bad = { code: 'SealgateBadUpstream' }
@@ -129,7 +130,7 @@ await t.test('ListParts without end, or of part numbers that S3 does not have', 
       }
     })
     // It stops at the last part that it has a record of.
-    t.equal(await codeOf(s3.send(new ListPartsCommand({ Bucket, Key: 'k', UploadId: id }))), what === 'the same page' ? 'no error' : bad.code, what)
+    t.equal(await codeOf(s3.send(new ListPartsCommand({ Bucket, Key: 'k', UploadId: id }))), what === 'the same page' ? 'ok' : bad.code, what)
     t.equal(await codeOf(complete(s3, 'k', id, listed)), bad.code, what)
     t.ok(rule.fired <= 4, `${what}: ${rule.fired} requests`)
     store.rules.clear()
@@ -154,6 +155,6 @@ await t.test('a footer that names a longer manifest at every reading is read twi
       }
     }
   })
-  t.match(await codeOf(reader.send(new HeadObjectCommand({ Bucket, Key: 'long' }))), /^(?!$)/)
+  t.not(await codeOf(reader.send(new HeadObjectCommand({ Bucket, Key: 'long' }))), 'ok')
   t.ok(suffixes.fired <= 4 && suffixes.fired > 1, `${suffixes.fired} readings`)
 })

@@ -23,7 +23,8 @@ import { operationNames, type OperationName } from '../../src/s3/operations.ts'
 import { route } from '../../src/s3/route.ts'
 import { readFileSync } from 'node:fs'
 import type { RecordedRequest } from '../support/recorder.ts'
-import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig, stateBucket } from '../support/multipart-rig.ts'
+import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket } from '../support/multipart-rig.ts'
+import { codeOf } from '../support/error-code.ts'
 
 /** What a store is asked, by the same rules as a client's request. */
 function operationOf({ method, path, query, headers }: RecordedRequest): OperationName {

@@ -2,7 +2,8 @@ import t, { type Test } from 'tap'
 import { StoreChecks } from '../../src/gateway/status.ts'
 import { startTestStore } from '../support/hostile.ts'
 import type { Match } from '../support/rules.ts'
-import { codeOf, upstreamTo } from '../support/raw-store.ts'
+import { upstreamTo } from '../support/raw-store.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const never = new AbortController().signal
 const stateBucket = 'state'

@@ -22,9 +22,10 @@ import {
 import { byTurns } from '../support/by-turns.ts'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { upload as rawUpload, type Framing } from '../support/uploads.ts'
-import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig, stateBucket, upload } from '../support/multipart-rig.ts'
+import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket, upload } from '../support/multipart-rig.ts'
 import type { RecordedRequest } from '../support/recorder.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const plain = 'plain-bucket'
 const options = {

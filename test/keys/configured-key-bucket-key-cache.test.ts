@@ -5,7 +5,8 @@ import { S3Error } from '../../src/errors.ts'
 import { withAudit } from '../../src/keys/audited-provider.ts'
 import { withBucketKeyCache } from '../../src/keys/configured-key.ts'
 import type { AuditEvent, BucketKey, CachingKeyProvider, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from '../../src/keys/types.ts'
-import { codeOf, keyContext, keyUse, otherContexts } from './support.ts'
+import { keyContext, keyUse, otherContexts } from './support.ts'
+import { codeOf } from '../support/error-code.ts'
 
 /** An in-memory provider that counts, can fail, and can be held until the test lets it go. */
 class CountingProvider implements KeyProvider {

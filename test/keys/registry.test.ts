@@ -6,7 +6,8 @@ import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { openKeyRegistry, type KeyRegistry } from '../../src/keys/registry.ts'
 import { S3Error } from '../../src/errors.ts'
 import { FakeKms } from '../support/fake-kms.ts'
-import { codeOf, keyContext, keyUse, temporaryDirectory } from './support.ts'
+import { keyContext, keyUse, temporaryDirectory } from './support.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const now = new Date('2026-07-22T10:11:12.000Z')
 const credentials = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }

@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { S3Error } from '../../src/errors.ts'
 import type { KeyContext, KeyUse } from '../../src/keys/types.ts'
 
 /** A key use with nothing special about it. */
@@ -34,16 +33,6 @@ export const otherContexts: readonly KeyContext[] = [
   keyContext({ requestContext: { A: '1' } }),
   keyContext({ requestContext: { a: '1', b: '' } })
 ]
-
-/** The code of the S3Error that the work fails with; anything else is told as it is. */
-export async function codeOf(work: Promise<unknown> | (() => unknown)): Promise<string> {
-  try {
-    await (typeof work === 'function' ? work() : work)
-    return 'no error'
-  } catch (error) {
-    return error instanceof S3Error ? error.code : String(error)
-  }
-}
 
 /** A directory of its own for a test, removed afterwards. */
 export async function temporaryDirectory(test: { teardown(work: () => Promise<void>): void }): Promise<(name: string) => string> {

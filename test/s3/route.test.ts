@@ -230,7 +230,7 @@ await t.test('special cases', (t) => {
   ]
   for (const [method, target, expected, options] of cases) {
     const code = asked(method, target, options)
-    t.equal(code === '' ? ask(method, target, options).name : code, expected, `${method} ${target.slice(0, 80)}`)
+    t.equal(code === 'ok' ? ask(method, target, options).name : code, expected, `${method} ${target.slice(0, 80)}`)
   }
   t.end()
 })
@@ -238,12 +238,12 @@ await t.test('special cases', (t) => {
 await t.test('no word that some server knows is dropped from a read of an object', (t) => {
   for (const word of [...foreignSubResources, ...[...foreignSubResources].map((name) => name.toUpperCase())]) {
     for (const method of ['GET', 'HEAD']) {
-      for (const tail of ['', '=', '=1']) t.not(asked(method, `/my-bucket/k?${word}${tail}`), '', `${method} ${word}${tail}`)
+      for (const tail of ['', '=', '=1']) t.not(asked(method, `/my-bucket/k?${word}${tail}`), 'ok', `${method} ${word}${tail}`)
     }
   }
   const known = operationNames.flatMap((name) => operations[name].select.map((text) => text.split('=')[0] ?? ''))
   for (const word of known.filter((name) => name !== 'partNumber')) {
-    t.equal(asked('GET', `/my-bucket/k?${word}&v2`) === '' ? ask('GET', `/my-bucket/k?${word}&v2`).name : 'refused', 'refused', word)
+    t.equal(asked('GET', `/my-bucket/k?${word}&v2`) === 'ok' ? ask('GET', `/my-bucket/k?${word}&v2`).name : 'refused', 'refused', word)
   }
   t.end()
 })

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { probeConditions } from '../../src/store-client/probe-conditions.ts'
 import { conditionalStore, type Enforced } from './conditional-store.ts'
-import { codeOf, rawStore, upstreamTo } from '../support/raw-store.ts'
+import { rawStore, upstreamTo } from '../support/raw-store.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const never = new AbortController().signal
 const either = [false, true]

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { ensureStateBucket } from '../../src/store-client/state-bucket.ts'
-import { codeOf, rawStore, upstreamTo } from '../support/raw-store.ts'
+import { rawStore, upstreamTo } from '../support/raw-store.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const never = new AbortController().signal
 

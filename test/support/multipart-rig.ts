@@ -109,13 +109,3 @@ export async function read(s3: S3Client, Key: string, input: Record<string, unkn
   const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key, ...input }))
   return Buffer.from(await Body!.transformToByteArray())
 }
-
-/** The error code of a request; fails the test when it succeeds. */
-export async function codeOf(request: Promise<unknown>): Promise<string> {
-  try {
-    await request
-  } catch (error) {
-    return (error as Error).name
-  }
-  return 'no error'
-}

@@ -141,13 +141,3 @@ export function ask(parts: Partial<UpstreamRequest> & Pick<UpstreamRequest, 'met
     ...parts
   }
 }
-
-/** The code of the S3Error a promise fails with; `ok` when it does not. */
-export async function codeOf(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise
-    return 'ok'
-  } catch (error) {
-    return error instanceof Error && 'code' in error ? String(error.code) : String(error)
-  }
-}

@@ -2,7 +2,7 @@ import { setImmediate as tick } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
 import { ConnectionQueue } from '../../src/upstream/pools.ts'
-import { codeOf } from '../support/raw-store.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const never = new AbortController().signal
 

@@ -1,7 +1,7 @@
 import { env } from 'node:process'
 import t from 'tap'
 import { identitySource } from '../../src/upstream/signer.ts'
-import { codeOf } from '../support/raw-store.ts'
+import { codeOf } from '../support/error-code.ts'
 
 function withEnvironment(test: Pick<typeof t, 'teardown'>, values: Readonly<Record<string, string>>): void {
   const names = Object.keys(env).filter((name) => name.startsWith('AWS_'))

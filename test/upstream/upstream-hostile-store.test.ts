@@ -5,7 +5,8 @@ import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import { readAll } from '../../src/http/stage.ts'
 import type { Seen } from '../support/raw-store.ts'
-import { ask, codeOf, rawStore, upstreamTo } from '../support/raw-store.ts'
+import { ask, rawStore, upstreamTo } from '../support/raw-store.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const head = (lines: string) => `HTTP/1.1 200 OK\r\n${lines}\r\n\r\n`
 const ok = head('Content-Length: 2\r\nETag: "e"') + 'ok'

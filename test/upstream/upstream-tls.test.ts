@@ -4,7 +4,8 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import t from 'tap'
-import { ask, codeOf, upstreamTo } from '../support/raw-store.ts'
+import { ask, upstreamTo } from '../support/raw-store.ts'
+import { codeOf } from '../support/error-code.ts'
 
 await t.test('certificates are verified', async (t) => {
   // For these tests only: self-signed for localhost and 127.0.0.1, good for a hundred years from 2026.

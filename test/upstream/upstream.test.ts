@@ -9,7 +9,8 @@ import { S3Error } from '../../src/errors.ts'
 import { readAll } from '../../src/http/stage.ts'
 import { emptyBodyHash, Signer } from '../../src/upstream/signer.ts'
 import type { ExchangeReport } from '../../src/upstream/exchange-report.ts'
-import { accessKeyId, ask, codeOf, rawStore, secretAccessKey, upstreamTo } from '../support/raw-store.ts'
+import { accessKeyId, ask, rawStore, secretAccessKey, upstreamTo } from '../support/raw-store.ts'
+import { codeOf } from '../support/error-code.ts'
 
 const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nETag: "e"\r\n\r\nok'
 const answer = (text: string) => (socket: Socket) => {

@@ -2,7 +2,8 @@ import t from 'tap'
 import { createKeyring, editKeyring } from '../../../src/keys/keyring-file.ts'
 import { LocalKeyProvider } from '../../../src/keys/providers/local.ts'
 import type { WrappedBucketKey } from '../../../src/keys/types.ts'
-import { codeOf, keyContext, otherContexts, temporaryDirectory } from '../support.ts'
+import { keyContext, otherContexts, temporaryDirectory } from '../support.ts'
+import { codeOf } from '../../support/error-code.ts'
 
 const now = new Date('2026-07-22T10:11:12.000Z')
 const context = keyContext({ requestContext: { a: '1' } })

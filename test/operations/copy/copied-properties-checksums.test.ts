@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import t from 'tap'
 import { CopyObjectCommand, HeadObjectCommand, PutObjectCommand, type CopyObjectCommandInput } from '@aws-sdk/client-s3'
-import { Bucket, bytes, codeOf, md5, MiB, read, rig, upload } from '../../support/multipart-rig.ts'
+import { Bucket, bytes, md5, MiB, read, rig, upload } from '../../support/multipart-rig.ts'
+import { codeOf } from '../../support/error-code.ts'
 
 const plain = 'plain-bucket'
 const sections = {

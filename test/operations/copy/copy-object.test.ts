@@ -1,6 +1,7 @@
 import t from 'tap'
 import { CopyObjectCommand, GetObjectCommand, HeadObjectCommand, PutBucketEncryptionCommand, PutObjectCommand, UploadPartCopyCommand } from '@aws-sdk/client-s3'
-import { Bucket, bytes, codeOf, create, md5, MiB, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
+import { Bucket, bytes, create, md5, MiB, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
+import { codeOf } from '../../support/error-code.ts'
 
 const plain = 'plain-bucket'
 const sections = {

@@ -4,7 +4,8 @@ import { paddedPartSize, streamSize } from '../../../src/envelope/sizes.ts'
 import type { Fault } from '../../support/faults.ts'
 import type { Match } from '../../support/rules.ts'
 import type { TestStore } from '../../support/hostile.ts'
-import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
+import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
+import { codeOf } from '../../support/error-code.ts'
 
 const large = 5 * MiB
 const stored = paddedPartSize(large)

@@ -4,7 +4,8 @@ import t, { type Test } from 'tap'
 import { ListPartsCommand, UploadPartCommand, UploadPartCopyCommand, type CompletedPart } from '@aws-sdk/client-s3'
 import { DetachedPartWrites, type PartTry } from '../../../src/operations/multipart/detached-writes.ts'
 import type { Match } from '../../support/rules.ts'
-import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig, stateBucket, type Rig } from '../../support/multipart-rig.ts'
+import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket, type Rig } from '../../support/multipart-rig.ts'
+import { codeOf } from '../../support/error-code.ts'
 
 const part = bytes(5 * MiB)
 /** What the gateway waits for the store before it tells the client so; the next try must get through in it, on a busy machine as well. */

@@ -7,7 +7,8 @@ import {
   UploadPartCopyCommand,
   type S3Client
 } from '@aws-sdk/client-s3'
-import { Bucket, bytes, codeOf, complete, create, md5, MiB, put, read, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
+import { Bucket, bytes, complete, create, md5, MiB, put, read, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
+import { codeOf } from '../../support/error-code.ts'
 
 const sections = { buckets: { '*': { encryption: 'on', key: 'main', plaintext: 'allow' }, 'plain-*': { encryption: 'off', key: 'main' } } }
 const plain = 'plain-bucket'

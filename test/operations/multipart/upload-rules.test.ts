@@ -13,7 +13,8 @@ import {
 import { combineCrc, compositeChecksum, createChecksum, type ChecksumAlgorithm } from '../../../src/http/checksums.ts'
 import { startTestGateway } from '../../support/gateway.ts'
 import { startTestStore, type TestStore } from '../../support/hostile.ts'
-import { Bucket, bytes, codeOf, complete, create, MiB, put, read, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
+import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
+import { codeOf } from '../../support/error-code.ts'
 
 void t.test('what S3 refuses of parts and lists is refused with S3\'s codes', async (t) => {
   const { s3, store } = await rig(t)

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { CopyObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3'
 import { integrityFailures } from '../../support/reading.ts'
-import { Bucket, bytes, codeOf, MiB, rig, upload } from '../../support/multipart-rig.ts'
+import { Bucket, bytes, MiB, rig, upload } from '../../support/multipart-rig.ts'
+import { codeOf } from '../../support/error-code.ts'
 
 void t.test('an object that is re-wrapped or deleted while it is read is no object that was tampered with', async (t) => {
   const { store, gateway, s3, another } = await rig(t)
