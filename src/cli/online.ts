@@ -8,7 +8,7 @@ import { probeConditions } from '../store-client/probe-conditions.ts'
 import { probeTrailers } from '../store-client/probe-trailers.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { openStore } from './store-command.ts'
-import { BucketClient, versioningStatus, type Answer } from '../store-client/bucket-client.ts'
+import { BucketClient, fieldOf, versioningStatus, type Answer } from '../store-client/bucket-client.ts'
 
 const PATIENCE_MS = 30_000
 /** S3 refuses signatures that are 15 minutes off (AWS, "Authenticating Requests"); a third of it is time to act. */
@@ -253,9 +253,8 @@ async function tryStateRights(place: Place): Promise<Checked[]> {
 async function tryUpload(place: Place, key: string): Promise<Checked[]> {
   const created = await ask(place, { method: 'POST', key, query: [['uploads', null]], body: Buffer.alloc(0) })
   const put = classify('s3:PutObject', place, created, [200])
-  const id = /<UploadId>([^<]+)<\/UploadId>/.exec(created.body.toString('utf8'))?.[1]
-  if (put.ok !== true || id === undefined) return [put]
-  const upload = { key, query: [['uploadId', id]] } as const
+  if (put.ok !== true) return [put]
+  const upload = { key, query: [['uploadId', fieldOf(created.body, 'UploadId')]] } as const
   return [
     put,
     await tryRight(place, { action: 's3:ListMultipartUploadParts', sent: { method: 'GET', ...upload }, granted: [200] }),

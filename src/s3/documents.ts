@@ -2,6 +2,7 @@ import { S3Error } from '../errors.ts'
 import { requireChecksumAlgorithm } from '../http/checksums.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
 import { unquoteEtag } from './conditions.ts'
+import { MAX_PART_NUMBER, parsePartNumber } from './range.ts'
 import { childOf, childrenOf, childText, parseXml, textOf } from './xml.ts'
 import type { XmlDocument, XmlElement, XmlLimits } from './xml.ts'
 
@@ -74,20 +75,13 @@ export interface CompletedPart {
 export function parseCompletedParts(body: Buffer, limits: XmlLimits): CompletedPart[] {
   const document = parseRoot(body, limits, 'CompleteMultipartUpload')
   const parts = childrenOf(document.root, 'Part').map((element) => completedPart(document, element))
-  if (parts.length === 0 || parts.length > 10_000) throw new S3Error('MalformedXML')
+  if (parts.length === 0 || parts.length > MAX_PART_NUMBER) throw new S3Error('MalformedXML')
   if (parts.some((part, i) => part.partNumber <= (parts[i - 1]?.partNumber ?? 0))) throw new S3Error('InvalidPartOrder')
   return parts
 }
 
 function completedPart(document: XmlDocument, element: XmlElement): CompletedPart {
-  const text = requiredText(document, element, 'PartNumber').trim()
-  const partNumber = /^\d{1,5}$/.test(text) ? Number(text) : 0
-  if (partNumber < 1 || partNumber > 10_000) {
-    throw new S3Error('InvalidArgument', {
-      message: 'PartNumber must be between 1 and 10000.',
-      fields: { ArgumentName: 'partNumber', ArgumentValue: text }
-    })
-  }
+  const partNumber = parsePartNumber(requiredText(document, element, 'PartNumber').trim())
   const checksums: Partial<Record<ChecksumAlgorithm, string>> = {}
   for (const child of element.children) {
     // Some clients send an empty element where they mean none.

@@ -63,3 +63,19 @@ export function copySourceRange(text: string, size: number): ByteRange {
   if (range.last >= size) throw invalidRange(text, size)
   return range
 }
+
+/** S3's highest part number (AWS S3 User Guide, "Multipart upload limits"). */
+export const MAX_PART_NUMBER = 10_000
+
+/**
+ * @param max the highest part number that is accepted.
+ * @throws S3Error InvalidArgument unless it is a whole number from 1 to `max`.
+ */
+export function parsePartNumber(text: string, max: number = MAX_PART_NUMBER): number {
+  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0
+  if (number >= 1 && number <= max) return number
+  throw new S3Error('InvalidArgument', {
+    message: `Part number must be an integer between 1 and ${max}, inclusive`,
+    fields: { ArgumentName: 'partNumber', ArgumentValue: text }
+  })
+}

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import { BucketClient } from './bucket-client.ts'
+import { BucketClient, fieldOf } from './bucket-client.ts'
 import { CLEAN_UP_MS } from './probe-trailers.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 
@@ -41,7 +41,7 @@ export const unprobed: Conditions = {
 interface Reply {
   readonly status: number
   readonly etag: string
-  readonly text: string
+  readonly body: Buffer
   readonly diagnosis: Diagnosis | null
 }
 
@@ -133,8 +133,8 @@ class Probe {
   async complete(): Promise<boolean> {
     const { key, etag } = await this.#written('complete')
     const created = await this.#send('POST', key, { query: [['uploads', null]], body: Buffer.alloc(0) })
-    const id = /<UploadId>([^<]+)<\/UploadId>/.exec(created.text)?.[1]
-    if (!accepted(created) || id === undefined) return false
+    if (!accepted(created)) return false
+    const id = fieldOf(created.body, 'UploadId')
     this.#uploads.push([key, id])
     const part = await this.#send('PUT', key, { query: [['partNumber', '1'], ['uploadId', id]], body: Buffer.from('part') })
     const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${part.etag}</ETag></Part></CompleteMultipartUpload>`
@@ -161,8 +161,8 @@ class Probe {
 
   /** What is left under the probe's own prefix after all of it was deleted: in a bucket with versions, those and their markers. */
   async #versions(): Promise<readonly (readonly [key: string, version: string])[]> {
-    const { text } = await this.#send('GET', null, { query: [['versions', null], ['prefix', this.#prefix]] })
-    return versionsUnder(text, this.#prefix)
+    const { body } = await this.#send('GET', null, { query: [['versions', null], ['prefix', this.#prefix]] })
+    return versionsUnder(body.toString('utf8'), this.#prefix)
   }
 
   #name(name: string): string {
@@ -194,7 +194,7 @@ class Probe {
       // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
       status: error?.code === 'PreconditionFailed' ? 412 : failed ? 500 : status,
       etag: headers.get('etag') ?? '',
-      text: body.toString('utf8'),
+      body,
       diagnosis
     }
   }

@@ -4,7 +4,7 @@ import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
-import { BucketClient, type Answer } from './bucket-client.ts'
+import { BucketClient, fieldOf, type Answer } from './bucket-client.ts'
 
 const PROBE_BYTES = 70_000
 /** Milliseconds that a probe may take to remove what it wrote, also after its own time is over: an upload would remain for ever. */
@@ -46,7 +46,7 @@ class TrailerProbe {
   async upload(): Promise<void> {
     const algorithm = this.#checksum.toUpperCase()
     const created = await this.#expect('CreateMultipartUpload', this.#send('POST', [['uploads', null]], { headers: [['x-amz-checksum-algorithm', algorithm]] }))
-    const id = /<UploadId>([^<]+)<\/UploadId>/.exec(created.body.toString('utf8'))?.[1] ?? ''
+    const id = fieldOf(created.body, 'UploadId')
     this.#uploadId = id
     const part = await this.#expect('UploadPart', this.#sendData([['partNumber', '1'], ['uploadId', id]]))
     const parts = await this.#expect('ListParts', this.#send('GET', [['uploadId', id]]))

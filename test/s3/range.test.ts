@@ -1,6 +1,6 @@
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
-import { copySourceRange, parseRange, resolveRange } from '../../src/s3/range.ts'
+import { copySourceRange, parsePartNumber, parseRange, resolveRange } from '../../src/s3/range.ts'
 import { errorCode } from '../support/error-code.ts'
 
 /** The bytes a range means, written down without arithmetic: each offset is asked whether it is meant. */
@@ -89,5 +89,16 @@ await t.test('copy source ranges take one form and stay inside', (t) => {
   for (const text of ['', 'bytes=0-', 'bytes=-1', '0-1', 'bytes=2-1', 'bytes=0-1,2-3', 'bytes=a-b', 'bytes=0+0-1', 'BYTES=0-1']) {
     t.equal(errorCode(() => copySourceRange(text, 9)), 'InvalidArgument', text)
   }
+  t.end()
+})
+
+await t.test('part numbers are whole numbers from 1 to the highest one', (t) => {
+  for (const number of [1, 2, 9_999, 10_000]) t.equal(parsePartNumber(String(number)), number)
+  t.equal(parsePartNumber('0007'), 7)
+  for (const text of ['', '0', '10001', '100000', '-1', '1.0', '1e3', ' 1', '0x1', 'one']) {
+    t.equal(errorCode(() => parsePartNumber(text)), 'InvalidArgument', text)
+  }
+  t.equal(parsePartNumber('900', 900), 900)
+  t.throws(() => parsePartNumber('901', 900), { message: /between 1 and 900,/, fields: { ArgumentValue: '901' } })
   t.end()
 })

@@ -5,13 +5,13 @@ import { type WriteKey, keyForWrite } from '../objects/object-keys.ts'
 import { DataKey } from '../../envelope/data-key.ts'
 import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
-import { readAll } from '../../http/stage.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
-import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
+import { renderXml, type XmlNode } from '../../s3/xml.ts'
 import { envelopeHeaders } from '../objects/envelope-headers.ts'
 import { encryptionOfWrite } from '../objects/write-options.ts'
-import { relayError, editedResponse } from '../responses.ts'
+import { relayError, documentOf, editedResponse, xmlResponse } from '../responses.ts'
 import { checksumSettings } from './checksum-settings.ts'
+import { fieldOf } from '../../store-client/bucket-client.ts'
 import { uploadRecordName, uploadPrefix } from '../../store-client/state-names.ts'
 import { refuseEqualParts, stateBucketOf, type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
 import { type Attempt, newer, readPartRecords } from './part-records.ts'
@@ -50,17 +50,7 @@ export async function createMultipartUpload(ctx: OperationContext<'CreateMultipa
   const { uploadId, answered } = await createUpstream(ctx, [...headers, ...storedChecksumHeaders(settings)])
   await keepRecord(ctx, uploadId, key, dataKey, settings)
   const body = renderXml(['InitiateMultipartUploadResult', [['Bucket', ctx.operation.bucket], ['Key', ctx.operation.key], ['UploadId', uploadId]]])
-  return {
-    status: 200,
-    headers: [
-      ...answered,
-      ...key.responseHeaders,
-      ...checksumHeadersOf(settings),
-      ['content-type', 'application/xml'],
-      ['content-length', String(body.length)]
-    ],
-    body
-  }
+  return xmlResponse(body, [...answered, ...key.responseHeaders, ...checksumHeadersOf(settings)])
 }
 
 function checksumHeadersOf({ checksumAlgorithm, checksumType }: UploadSettings): Header[] {
@@ -79,10 +69,7 @@ function storedChecksumHeaders({ storedChecksum: algorithm }: UploadSettings): H
 async function createUpstream(ctx: OperationContext, headers: readonly Header[]): Promise<{ uploadId: string; answered: readonly Header[] }> {
   const response = await send(ctx, { method: 'POST', query: [['uploads', null]], headers })
   if (response.status >= 300) throw await relayError(ctx, response)
-  const document = parseXml(await readAll(response.body, 65536, () => new S3Error('SealgateBadUpstream')), upstreamDocument)
-  const uploadId = childText(document, document.root, 'UploadId')
-  if (uploadId === null || uploadId === '') throw new S3Error('SealgateBadUpstream')
-  return { uploadId, answered: downstreamHeaders(response.headers, 'written') }
+  return { uploadId: fieldOf(await documentOf(response), 'UploadId'), answered: downstreamHeaders(response.headers, 'written') }
 }
 
 /** Without its record an upload could never be completed: then it is taken back, and the client is told of no upload. */
@@ -141,8 +128,7 @@ export async function listParts(ctx: OperationContext<'ListParts'>): Promise<Htt
     ['IsTruncated', String(numbers.length > max)],
     ...shown
   ]])
-  const headers = [...upload.encryptionHeaders, ['content-type', 'application/xml'], ['content-length', String(body.length)]] as const
-  return { status: 200, headers, body }
+  return xmlResponse(body, upload.encryptionHeaders)
 }
 
 /** @throws S3Error InvalidArgument unless it is a whole number. */

@@ -12,6 +12,7 @@ import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
+import { parsePartNumber } from '../../s3/range.ts'
 import { relayError } from '../responses.ts'
 import { partChecksum } from './checksum-settings.ts'
 import { writePartRecord } from './part-records.ts'
@@ -21,14 +22,7 @@ import { SegmentOpener } from '../../envelope/stream.ts'
 
 /** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to `upstream.maxParts`. */
 export function partNumberOf(ctx: OperationContext): number {
-  const text = ctx.operation.query.get('partNumber') ?? ''
-  const number = /^\d{1,5}$/.test(text) ? Number(text) : 0
-  const { maxParts } = ctx.services.config.upstream
-  if (number >= 1 && number <= maxParts) return number
-  throw new S3Error('InvalidArgument', {
-    message: `Part number must be an integer between 1 and ${maxParts}, inclusive`,
-    fields: { ArgumentName: 'partNumber', ArgumentValue: text }
-  })
+  return parsePartNumber(ctx.operation.query.get('partNumber') ?? '', ctx.services.config.upstream.maxParts)
 }
 
 /**

@@ -6,7 +6,7 @@ import { upstreamHeaders, downstreamHeaders } from '../../plan/headers.ts'
 import { parseEtagList, unquoteEtag } from '../../s3/conditions.ts'
 import { currentEtags } from './inspect.ts'
 import { forwardedQuery } from '../forward.ts'
-import { relayError, documentOf, expectSuccess } from '../responses.ts'
+import { relayError, documentOf, expectSuccess, xmlResponse } from '../responses.ts'
 import { type DeleteEntry, clientDocument, parseDelete } from '../../s3/documents.ts'
 import { childOf, childrenOf, rewriteXml } from '../../s3/xml.ts'
 import { readDocument } from '../request-body.ts'
@@ -81,8 +81,7 @@ export async function deleteObjects(ctx: OperationContext<'DeleteObjects'>): Pro
   const document = conditional ? rewriteConditions(body, translated, limits) : body
   const headers = failed.length === objects.length ? null : await submit(ctx, document)
   const answer = headers ?? { headers: [], document: Buffer.from('<?xml version="1.0" encoding="UTF-8"?>\n<DeleteResult></DeleteResult>') }
-  const result = failed.length === 0 ? answer.document : addFailures(answer.document, failed)
-  return { status: 200, headers: [...answer.headers, ['content-type', 'application/xml'], ['content-length', String(result.length)]], body: result }
+  return xmlResponse(failed.length === 0 ? answer.document : addFailures(answer.document, failed), answer.headers)
 }
 
 async function submit(ctx: OperationContext, document: Buffer): Promise<{ headers: readonly (readonly [string, string])[]; document: Buffer }> {

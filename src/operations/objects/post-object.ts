@@ -10,6 +10,7 @@ import { checkKey } from '../../s3/names.ts'
 import { readFormFields, type PostForm } from '../../s3/post-form.ts'
 import { parseTagging, clientDocument } from '../../s3/documents.ts'
 import { renderXml } from '../../s3/xml.ts'
+import { xmlResponse } from '../responses.ts'
 import { sealObject, storePlain } from './put-object.ts'
 
 /**
@@ -79,8 +80,7 @@ function answerOf(fields: ReadonlyMap<string, string>, headers: HttpResponse['he
   const status = fields.get('success_action_status')
   if (status === '201') {
     const body = renderXml(['PostResponse', [['Location', location], ['Bucket', bucket], ['Key', key], ['ETag', etag]]], null)
-    const described: HttpResponse['headers'] = [['location', location], ['content-type', 'application/xml'], ['content-length', String(body.length)]]
-    return { status: 201, headers: [...headers, ...described], body }
+    return { ...xmlResponse(body, [...headers, ['location', location]]), status: 201 }
   }
   return { status: status === '200' ? 200 : 204, headers: [...headers, ['location', location], ['content-length', '0']], body: null }
 }

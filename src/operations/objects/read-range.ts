@@ -3,7 +3,7 @@ import type { Manifest, ManifestPart } from '../../envelope/manifest.ts'
 import type { InspectedObject } from './sealed-object.ts'
 import { type OperationContext, header } from '../context.ts'
 import { S3Error } from '../../errors.ts'
-import { parseRange, resolveRange, type RangeSpec } from '../../s3/range.ts'
+import { parsePartNumber, parseRange, resolveRange, type RangeSpec } from '../../s3/range.ts'
 import { evaluateConditions, ifRangeHolds } from '../../s3/conditions.ts'
 
 /** What a GET or HEAD asks for, before the object is known. */
@@ -37,14 +37,7 @@ export function requestedRange(ctx: OperationContext): RequestedRange {
   if (range !== undefined) {
     throw new S3Error('InvalidRequest', { message: 'Cannot specify both Range header and partNumber query parameter' })
   }
-  const number = /^\d{1,5}$/.test(part) ? Number(part) : 0
-  if (number < 1 || number > 10000) {
-    throw new S3Error('InvalidArgument', {
-      message: 'Part number must be an integer between 1 and 10000, inclusive',
-      fields: { ArgumentName: 'partNumber', ArgumentValue: part }
-    })
-  }
-  return { kind: 'part', number }
+  return { kind: 'part', number: parsePartNumber(part) }
 }
 
 /** @throws S3Error InvalidRange with the plaintext size, InvalidPartNumber. */
