@@ -111,7 +111,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     purpose: 'The words of S3: operations, routing, names, ranges, conditions, documents. The only room that parses XML.',
     imports: ['errors.ts', 'http']
   },
-  'sigv4': { main: 'canonical.ts', purpose: 'Signature Version 4 and 2: pure functions over text.', imports: ['errors.ts', 'http'] },
+  'sigv4': { main: 'canonical.ts', purpose: 'Signature Version 4 and 2: pure functions over text.', imports: ['collections', 'errors.ts', 'http'] },
   'envelope': { main: 'envelope.ts', purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours.', imports: [] },
   'http': {
     main: 'message.ts',

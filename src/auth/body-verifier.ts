@@ -2,8 +2,8 @@ import { createHash, hash, type Hash } from 'node:crypto'
 import type { ByteStage } from '../http/stage.ts'
 import type { PayloadPromise, ChunkSigner } from './types.ts'
 import { S3Error } from '../errors.ts'
-import { createChecksum, parseChecksum, type Checksum, type ChecksumAlgorithm } from '../http/checksums.ts'
-import { equalSignatures, emptySha256 } from '../sigv4/signing.ts'
+import { createChecksum, emptySha256, parseChecksum, type Checksum, type ChecksumAlgorithm } from '../http/checksums.ts'
+import { equalSignatures } from '../sigv4/signing.ts'
 
 /** Digests of the plaintext, known once the whole body has verified. */
 interface BodyDigests {

@@ -1,8 +1,15 @@
 import { S3Error } from '../errors.ts'
-import { algorithmOfHeader, checksumAlgorithmNamed, decodeBase64, parseChecksum, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../http/checksums.ts'
+import {
+  algorithmOfHeader,
+  checksumAlgorithmNamed,
+  decodeBase64,
+  emptySha256,
+  parseChecksum,
+  requireChecksumAlgorithm,
+  type ChecksumAlgorithm
+} from '../http/checksums.ts'
 import type { HttpRequest } from '../http/message.ts'
 import type { ContentSha256 } from '../sigv4/claims.ts'
-import { emptySha256 } from '../sigv4/signing.ts'
 import { contentSha256Refused } from './errors.ts'
 import type { Authenticated, ChunkSigner, PayloadPromise } from './types.ts'
 

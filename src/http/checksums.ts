@@ -43,6 +43,9 @@ export function checksumAlgorithmNamed(text: string): ChecksumAlgorithm | undefi
   return Object.hasOwn(checksumAlgorithms, name) ? name as ChecksumAlgorithm : undefined
 }
 
+/** Hex SHA-256 of no bytes. */
+export const emptySha256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+
 const prefix = 'x-amz-checksum-'
 const noValues = new Set(['algorithm', 'mode', 'type'])
 

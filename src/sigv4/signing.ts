@@ -1,10 +1,9 @@
 import { createHmac, hash, timingSafeEqual, type KeyObject, createSecretKey } from 'node:crypto'
 import { inspect } from 'node:util'
+import { BoundedCache } from '../collections/bounded-cache.ts'
+import { emptySha256 } from '../http/checksums.ts'
 import { algorithmV4, type SignatureClaim } from './claims.ts'
 import { canonicalRequests, type SignableRequest } from './canonical.ts'
-
-/** Hex SHA-256 of nothing. */
-export const emptySha256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
 /** Hex SHA-256 of text in which a character is a byte (latin1), as in header values here. */
 function sha256Hex(text: string): string {
@@ -96,7 +95,7 @@ const keptSigningKeys = 16
 export class SigningSecret {
   readonly #v4: KeyObject
   readonly #v2: KeyObject
-  readonly #signingKeys = new Map<string, KeyObject>()
+  readonly #signingKeys = new BoundedCache<KeyObject>(keptSigningKeys)
 
   constructor(secretAccessKey: string) {
     this.#v4 = createSecretKey(`AWS4${secretAccessKey}`, 'utf8')
@@ -121,12 +120,6 @@ export class SigningSecret {
       const derived = createHmac('sha256', key).update(step, 'utf8').digest()
       key = createSecretKey(derived)
       derived.fill(0)
-    }
-    if (this.#signingKeys.size >= keptSigningKeys) {
-      for (const oldest of this.#signingKeys.keys()) {
-        this.#signingKeys.delete(oldest)
-        break
-      }
     }
     this.#signingKeys.set(scope, key)
     return key

@@ -1,8 +1,8 @@
 import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import { ByteQueue, type ByteStage } from '../http/stage.ts'
 import { Finding, S3Error } from '../errors.ts'
-import { emptyBodyHash, type ChunkScope } from './signer.ts'
-import { createChecksum, checksumAlgorithms, type Checksum, type ChecksumAlgorithm } from '../http/checksums.ts'
+import type { ChunkScope } from './signer.ts'
+import { createChecksum, checksumAlgorithms, emptySha256, type Checksum, type ChecksumAlgorithm } from '../http/checksums.ts'
 
 /** The payload hash that announces signed chunks. */
 export function signedChunksPayload(trailer: ChecksumTrailer | null): string {
@@ -85,7 +85,7 @@ export class SignedChunks implements ByteStage {
   }
 
   #head(data: Buffer): Buffer {
-    this.#signature = this.#sign('PAYLOAD', `${emptyBodyHash}\n${sha256(data)}`)
+    this.#signature = this.#sign('PAYLOAD', `${emptySha256}\n${sha256(data)}`)
     return Buffer.from(`${data.length.toString(16)};chunk-signature=${this.#signature}\r\n`, 'latin1')
   }
 

@@ -4,7 +4,7 @@ import type { StoreEncryption } from '../config/config.ts'
 import type { Header } from '../http/message.ts'
 import type { RequestAddress } from './endpoint.ts'
 import type { UpstreamIdentity, UpstreamRequest } from './types.ts'
-import { createChecksum, type ChecksumAlgorithm } from '../http/checksums.ts'
+import { createChecksum, emptySha256, type ChecksumAlgorithm } from '../http/checksums.ts'
 import { StagedReadable, type ByteStage } from '../http/stage.ts'
 import {
   ChecksumTrailer,
@@ -16,7 +16,7 @@ import {
   unsignedChunksLength,
   unsignedChunksPayload
 } from './aws-chunked-encoder.ts'
-import { type IdentitySource, emptyBodyHash, type Signer, type SigningRequest } from './signer.ts'
+import type { IdentitySource, Signer, SigningRequest } from './signer.ts'
 import { Finding, S3Error } from '../errors.ts'
 
 /** A request as it goes on the wire. */
@@ -154,7 +154,7 @@ function joined(headers: UpstreamRequest['headers']): Record<string, string> {
 }
 
 function payloadHash(body: Buffer | Readable | null): string {
-  if (body === null) return emptyBodyHash
+  if (body === null) return emptySha256
   return Buffer.isBuffer(body) ? createHash('sha256').update(body).digest('hex') : 'UNSIGNED-PAYLOAD'
 }
 

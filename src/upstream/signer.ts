@@ -3,10 +3,9 @@ import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
 import { getSigningKey, SignatureV4 } from '@aws-sdk/signature-v4'
 import type { UpstreamIdentity } from './types.ts'
 import type { Config } from '../config/config.ts'
+import { BoundedCache } from '../collections/bounded-cache.ts'
 import { credentialPlaces, diagnosis, systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-
-export const emptyBodyHash = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 
 export interface SigningRequest {
   readonly method: string
@@ -172,9 +171,8 @@ function onTheWire(text: Uint8Array): Uint8Array {
 
 /** The library keeps the signing key of a day and hands over the same array each time. */
 const keys = new WeakMap<object, KeyObject>()
-/** It also takes an HMAC with the secret itself for every request, to find that key. As many as it keeps. */
-const textKeys = new Map<string, KeyObject>()
-const maxTextKeys = 50
+/** To find that key the library also takes an HMAC with the secret itself for every request. The bound is the library's own. */
+const textKeys = new BoundedCache<KeyObject>(50)
 
 /** Given the bytes themselves Node 24's HMAC takes five times as long as with a KeyObject. */
 function hmacKey(secret: Secret): KeyObject {
@@ -192,14 +190,9 @@ function hmacKey(secret: Secret): KeyObject {
 }
 
 function textKey(secret: string): KeyObject {
-  let key = textKeys.get(secret)
-  if (key === undefined) {
-    for (const oldest of textKeys.keys()) {
-      if (textKeys.size < maxTextKeys) break
-      textKeys.delete(oldest)
-    }
-    key = createSecretKey(secret, 'utf8')
-    textKeys.set(secret, key)
-  }
+  const known = textKeys.get(secret)
+  if (known !== undefined) return known
+  const key = createSecretKey(secret, 'utf8')
+  textKeys.set(secret, key)
   return key
 }

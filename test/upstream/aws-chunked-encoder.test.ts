@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import { ChecksumTrailer, SignedChunks, signedChunksLength } from '../../src/upstream/aws-chunked-encoder.ts'
-import { emptyBodyHash } from '../../src/upstream/signer.ts'
+import { emptySha256 } from '../../src/http/checksums.ts'
 
 const date = '20130524T000000Z'
 const scope = '20130524/us-east-1/s3/aws4_request'
@@ -30,7 +30,7 @@ function unframe(wire: Buffer): Buffer | null {
     const size = parseInt(head[1]!, 16)
     const chunk = wire.subarray(end + 2, end + 2 + size)
     const digest = createHash('sha256').update(chunk).digest('hex')
-    before = createHmac('sha256', key).update(['AWS4-HMAC-SHA256-PAYLOAD', date, scope, before, emptyBodyHash, digest].join('\n')).digest('hex')
+    before = createHmac('sha256', key).update(['AWS4-HMAC-SHA256-PAYLOAD', date, scope, before, emptySha256, digest].join('\n')).digest('hex')
     if (before !== head[2] || wire.toString('latin1', end + 2 + size, end + 4 + size) !== '\r\n') return null
     at = end + 4 + size
     data.push(chunk)
