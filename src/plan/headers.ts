@@ -1,4 +1,4 @@
-import { systemMetadata } from '../s3/names.ts'
+import { keptHeaders, systemMetadata } from '../s3/names.ts'
 import { S3Error } from '../errors.ts'
 import type { Header, HeaderList } from '../http/message.ts'
 
@@ -28,18 +28,13 @@ class HeaderSet {
 /** Say who asks and pays, and let the store answer a browser's Origin; they touch no bytes. */
 const general = ['access-control-request-*', 'origin', 'x-amz-expected-bucket-owner', 'x-amz-request-payer'] as const
 
-/** Stored with an object and returned on reads. */
-const description = [
-  ...systemMetadata,
-  'x-amz-meta-*',
-  'x-amz-website-redirect-location'
-] as const
-
-const objectSettings = [
+/** What a write says of the new object. */
+const ofNewObject = [
+  ...keptHeaders,
   'x-amz-acl',
   'x-amz-grant-*',
+  'x-amz-meta-*',
   'x-amz-object-lock-*',
-  'x-amz-storage-class',
   'x-amz-tagging'
 ] as const
 
@@ -81,11 +76,11 @@ const upstream = {
   /** Operations on settings and listings, and reads of sealed objects: no range, condition, digest or key of the client's. */
   document: new HeaderSet(...general, ...documentSettings),
   /** Writes of sealed objects: PutObject, CreateMultipartUpload, PostObject. */
-  object: new HeaderSet(...general, ...description, ...objectSettings),
+  object: new HeaderSet(...general, ...ofNewObject),
   /** CopyObject in sealed buckets; conditions, directives and sources are the handler's. */
-  copy: new HeaderSet(...general, ...description, ...objectSettings, 'x-amz-source-expected-bucket-owner'),
+  copy: new HeaderSet(...general, ...ofNewObject, 'x-amz-source-expected-bucket-owner'),
   /** Every operation in buckets whose encryption is off. */
-  'plain-data': new HeaderSet(...general, ...description, ...objectSettings, ...documentSettings, ...untouched, 'x-amz-source-expected-bucket-owner')
+  'plain-data': new HeaderSet(...general, ...ofNewObject, ...documentSettings, ...untouched, 'x-amz-source-expected-bucket-owner')
 } satisfies Record<string, HeaderSet>
 
 export type UpstreamHeaderClass = keyof typeof upstream

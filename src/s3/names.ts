@@ -2,10 +2,27 @@ import { S3Error } from '../errors.ts'
 import { percentDecode, percentEncode } from '../http/target.ts'
 
 /**
- * The system-defined metadata of an object that its writer chooses (AWS, "Working with object metadata"): kept with the object beside its user metadata,
- * and carried over by copies and by rewrap.
+ * The headers of a write, other than user metadata, that S3 keeps with the object and returns on reads. Rewrap keeps all of them.
+ * `metadata`: system-defined metadata that the writer chooses (AWS, "Working with object metadata"). It is sealed with the object, and a copy
+ * takes it from the source unless the metadata directive is REPLACE.
+ * `setting`: the store acts on it. A copy takes it from its own request alone (AWS API, CopyObject).
  */
-export const systemMetadata = ['cache-control', 'content-disposition', 'content-encoding', 'content-language', 'content-type', 'expires'] as const
+const kept = {
+  'cache-control': 'metadata',
+  'content-disposition': 'metadata',
+  'content-encoding': 'metadata',
+  'content-language': 'metadata',
+  'content-type': 'metadata',
+  'expires': 'metadata',
+  'x-amz-storage-class': 'setting',
+  'x-amz-website-redirect-location': 'setting'
+} as const
+
+type KeptHeader = keyof typeof kept
+
+export const keptHeaders = Object.keys(kept) as KeptHeader[]
+export const systemMetadata = keptHeaders.filter((name) => kept[name] === 'metadata')
+export const keptSettings = keptHeaders.filter((name) => kept[name] === 'setting')
 
 /**
  * Names that are doors to a store's own interfaces when they stand first in a path: MinIO's `/minio/…` and radosgw's

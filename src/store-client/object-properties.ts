@@ -5,10 +5,10 @@ import { percentEncode } from '../http/target.ts'
 import { CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { parseTagging, type Tag } from '../s3/documents.ts'
-import { systemMetadata } from '../s3/names.ts'
+import { keptHeaders } from '../s3/names.ts'
 import { renderXml, upstreamDocument, type XmlNode, childOf, childrenOf, childText, parseXml, type XmlDocument, type XmlElement } from '../s3/xml.ts'
 
-const kept: ReadonlySet<string> = new Set([...systemMetadata, 'x-amz-storage-class', 'x-amz-website-redirect-location'])
+const kept: ReadonlySet<string> = new Set(keptHeaders)
 const replaced = new Set([ENVELOPE_HEADER, KEY_ID_HEADER, CONTEXT_HEADER])
 
 /**

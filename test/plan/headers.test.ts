@@ -3,6 +3,8 @@ import t from 'tap'
 import { HeaderList } from '../../src/http/message.ts'
 import { downstreamHeaders, refuseReservedMetadata, upstreamHeaders } from '../../src/plan/headers.ts'
 import type { UpstreamHeaderClass } from '../../src/plan/headers.ts'
+import { keptHeaders, keptSettings, systemMetadata } from '../../src/s3/names.ts'
+import { describingHeaders } from '../../src/store-client/object-properties.ts'
 import { errorCode } from '../support/error-code.ts'
 
 const upstreamClasses: UpstreamHeaderClass[] = ['document', 'object', 'copy', 'plain-data']
@@ -100,6 +102,17 @@ await t.test('what a write keeps', (t) => {
     t.ok(travels(name, 'document'), name)
   }
   t.notOk(travels('x-amz-meta-a', 'document'))
+  t.end()
+})
+
+await t.test('every header that S3 keeps with an object reaches the store, comes back and survives a rewrap', (t) => {
+  const stored = new HeaderList(keptHeaders.map((name) => [name, 'v']))
+  for (const kind of ['object', 'copy', 'plain-data'] as const) t.same(keptHeaders.filter((name) => !travels(name, kind)), [], kind)
+  t.same(downstreamHeaders(stored, 'plain-object').map(([name]) => name), keptHeaders)
+  const withheld = keptHeaders.filter((name) => !downstreamHeaders(stored, 'object').some(([shown]) => shown === name))
+  t.same(withheld, ['x-amz-website-redirect-location'], 'a redirect of a sealed object would be the store\'s word')
+  t.same(describingHeaders(stored).map(([name]) => name), keptHeaders)
+  t.same([...keptSettings, ...systemMetadata].sort(), [...keptHeaders].sort())
   t.end()
 })
 

@@ -1,6 +1,6 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
-import { type CopySource, formatCopySource } from '../../s3/names.ts'
+import { type CopySource, formatCopySource, keptSettings } from '../../s3/names.ts'
 import { type ObjectContext, type OperationContext, conditionsIn, header, placeOf, send } from '../context.ts'
 import { type InspectedSealed, checksumsOf, visibleEtag, plaintextEtag } from '../objects/sealed-object.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../../envelope/sizes.ts'
@@ -50,7 +50,7 @@ export async function copyObject(ctx: OperationContext<'CopyObject'>): Promise<H
 function refuseIdleCopy(ctx: OperationContext, source: CopySource): void {
   const same = source.bucket === ctx.operation.bucket && source.key === ctx.operation.key && source.versionId === null
   const changes = directiveOf(ctx, 'x-amz-metadata-directive') === 'REPLACE' || directiveOf(ctx, 'x-amz-tagging-directive') === 'REPLACE' ||
-    ['x-amz-storage-class', 'x-amz-website-redirect-location', 'x-amz-server-side-encryption', 'x-amz-server-side-encryption-customer-algorithm']
+    [...keptSettings, 'x-amz-server-side-encryption', 'x-amz-server-side-encryption-customer-algorithm']
       .some((name) => header(ctx, name) !== undefined)
   if (!same || changes) return
   throw new S3Error('InvalidRequest', {
