@@ -6,10 +6,8 @@ import { parseUploadRecord, uploadHash, type UploadRecord } from '../envelope/up
 import { S3Error } from '../errors.ts'
 import { MOST_ROWS } from '../s3/page-turns.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
+import { PROBE_PREFIX } from '../store-client/probe-place.ts'
 import { UPLOADS_PREFIX } from '../store-client/state-names.ts'
-
-/** What the probes of the store leave when they are interrupted. */
-const PROBE_PREFIX = 'probe/'
 
 export interface Collection {
   readonly state: StateBucket

@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import { BucketClient, fieldOf } from './bucket-client.ts'
-import { CLEAN_UP_MS } from './probe-trailers.ts'
+import type { Answer } from './bucket-client.ts'
+import { ProbePlace } from './probe-place.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 
 /** Which conditional requests the store enforces. What it ignores must be refused, never sent. */
@@ -41,7 +40,6 @@ export const unprobed: Conditions = {
 interface Reply {
   readonly status: number
   readonly etag: string
-  readonly body: Buffer
   readonly diagnosis: Diagnosis | null
 }
 
@@ -59,7 +57,8 @@ const STREAMED_BYTES = 70_000
  * @throws S3Error ServiceUnavailable and the like when the store gives no usable answer: nothing is known then
  */
 export async function probeConditions(upstream: Upstream, bucket: string, signal: AbortSignal): Promise<Conditions> {
-  const probe = new Probe(upstream, bucket, signal)
+  const place = new ProbePlace(upstream, bucket, signal)
+  const probe = new Probe(place)
   try {
     const putEtags = await probe.put()
     const copySourceHeader = await probe.copySource()
@@ -73,19 +72,16 @@ export async function probeConditions(upstream: Upstream, bucket: string, signal
       copySourceHeader: copySourceHeader ?? copySourceHeaders[0]
     }
   } finally {
-    await probe.cleanUp()
+    // Best effort: what remains has a name that shows what it is.
+    await place.cleanUp()
   }
 }
 
 class Probe {
-  #bucket: BucketClient
-  /** Random, so that instances that start together do not disturb each other. */
-  readonly #prefix = `probe/${randomBytes(12).toString('hex')}/`
-  readonly #keys = new Set<string>()
-  readonly #uploads: [key: string, id: string][] = []
+  readonly #place: ProbePlace
 
-  constructor(upstream: Upstream, bucket: string, signal: AbortSignal) {
-    this.#bucket = new BucketClient(upstream, bucket, signal)
+  constructor(place: ProbePlace) {
+    this.#place = place
   }
 
   /** @returns the form of ETags that works; null when the conditions are not enforced in any */
@@ -106,7 +102,7 @@ class Probe {
   async copy(): Promise<boolean> {
     const from = await this.#written('copy-from')
     const to = await this.#written('copy-to')
-    const source = ['x-amz-copy-source', `${this.#bucket.name}/${from.key}`] as const
+    const source = ['x-amz-copy-source', `${this.#place.name}/${from.key}`] as const
     for (const condition of wrongConditions) if (!refused(await this.#send('PUT', to.key, { headers: [source, condition] }))) return false
     return accepted(await this.#send('PUT', to.key, { headers: [source, ['if-match', to.etag]] }))
   }
@@ -116,8 +112,8 @@ class Probe {
     const { key, etag } = await this.#written('source')
     for (const header of copySourceHeaders) {
       const copy = async (match: string): Promise<Reply> =>
-        this.#send('PUT', this.#name('source-to'), {
-          headers: [['x-amz-copy-source', `${this.#bucket.name}/${key}`], [header, match]]
+        this.#send('PUT', this.#place.key('source-to'), {
+          headers: [['x-amz-copy-source', `${this.#place.name}/${key}`], [header, match]]
         })
       if (refused(await copy(otherEtag)) && accepted(await copy(etag))) return header
     }
@@ -132,10 +128,8 @@ class Probe {
 
   async complete(): Promise<boolean> {
     const { key, etag } = await this.#written('complete')
-    const created = await this.#send('POST', key, { query: [['uploads', null]], body: Buffer.alloc(0) })
-    if (!accepted(created)) return false
-    const id = fieldOf(created.body, 'UploadId')
-    this.#uploads.push([key, id])
+    const { answer, id } = await this.#place.createUpload(key)
+    if (!accepted(replyOf(answer)) || id === null) return false
     const part = await this.#send('PUT', key, { query: [['partNumber', '1'], ['uploadId', id]], body: Buffer.from('part') })
     const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${part.etag}</ETag></Part></CompleteMultipartUpload>`
     const finish = async (condition: readonly [string, string]): Promise<Reply> =>
@@ -148,31 +142,8 @@ class Probe {
     return accepted(await finish(['if-match', etag]))
   }
 
-  /** Best effort: what remains has a name that shows what it is. */
-  async cleanUp(): Promise<void> {
-    this.#bucket = this.#bucket.until(AbortSignal.timeout(CLEAN_UP_MS))
-    const quietly = async (method: string, key: string, query: UpstreamRequest['query']): Promise<void> => {
-      await this.#send(method, key, { query }).catch(() => undefined)
-    }
-    for (const [key, id] of this.#uploads) await quietly('DELETE', key, [['uploadId', id]])
-    for (const key of this.#keys) await quietly('DELETE', key, [])
-    for (const [key, version] of await this.#versions().catch(() => [])) await quietly('DELETE', key, [['versionId', version]])
-  }
-
-  /** What is left under the probe's own prefix after all of it was deleted: in a bucket with versions, those and their markers. */
-  async #versions(): Promise<readonly (readonly [key: string, version: string])[]> {
-    const { body } = await this.#send('GET', null, { query: [['versions', null], ['prefix', this.#prefix]] })
-    return versionsUnder(body.toString('utf8'), this.#prefix)
-  }
-
-  #name(name: string): string {
-    const key = this.#prefix + name
-    this.#keys.add(key)
-    return key
-  }
-
   async #written(name: string): Promise<{ key: string; etag: string }> {
-    const key = this.#name(name)
+    const key = this.#place.key(name)
     const reply = await this.#send('PUT', key, { body: Buffer.from(`first ${name}`) })
     if (!accepted(reply)) {
       throw new S3Error('ServiceUnavailable', {
@@ -185,18 +156,20 @@ class Probe {
 
   async #send(
     method: string,
-    key: string | null,
+    key: string,
     parts: Partial<Pick<UpstreamRequest, 'query' | 'headers' | 'body' | 'contentLength'>>
   ): Promise<Reply> {
-    const { status, headers, body, error, diagnosis } = await this.#bucket.answer({ method, key, ...parts })
-    const failed = status === 200 && error !== null
-    return {
-      // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
-      status: error?.code === 'PreconditionFailed' ? 412 : failed ? 500 : status,
-      etag: headers.get('etag') ?? '',
-      body,
-      diagnosis
-    }
+    return replyOf(await this.#place.answer({ method, key, ...parts }))
+  }
+}
+
+function replyOf({ status, headers, error, diagnosis }: Answer): Reply {
+  const failed = status === 200 && error !== null
+  return {
+    // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
+    status: error?.code === 'PreconditionFailed' ? 412 : failed ? 500 : status,
+    etag: headers.get('etag') ?? '',
+    diagnosis
   }
 }
 
@@ -208,18 +181,6 @@ function refused(reply: Reply): boolean {
     throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of conditional requests.', diagnosis: reply.diagnosis })
   }
   return false
-}
-
-/**
- * Versions and delete markers under a prefix, from a ListVersionsResult of one page.
- * @param prefix of the gateway's own: letters that need no escape, so that keys are compared as they stand
- */
-export function versionsUnder(document: string, prefix: string): readonly (readonly [key: string, version: string])[] {
-  // Split, not matched: the store's text may be anything, and this is linear in it.
-  const fieldOf = (row: string, name: string): string => row.split(`<${name}>`, 2)[1]?.split('<', 1)[0] ?? ''
-  return document.split(/<(?:Version|DeleteMarker)>/).slice(1)
-    .map((row) => [fieldOf(row, 'Key'), fieldOf(row, 'VersionId')] as const)
-    .filter(([key, version]) => key.startsWith(prefix) && version !== '')
 }
 
 function shaped(etag: string, form: Conditions['putEtags']): string {

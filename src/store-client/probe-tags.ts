@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import type { Upstream } from '../upstream/types.ts'
-import { versionsUnder } from './probe-conditions.ts'
 import { BucketClient } from './bucket-client.ts'
+import { ProbePlace } from './probe-place.ts'
 import { tagHeaders, tagsOf } from './object-properties.ts'
 
 /**
@@ -20,7 +19,8 @@ const TAGS = [['kept', 'yes + no']] as const
  */
 export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, signal: AbortSignal): Promise<CopyTagMode> {
   const bucket = new BucketClient(upstream, probeBucket, signal)
-  const key = `probe/${randomBytes(12).toString('hex')}/tags`
+  const place = new ProbePlace(upstream, probeBucket, signal)
+  const key = place.key('tags')
   const survive = async (directive: 'COPY' | 'REPLACE'): Promise<boolean> => {
     await bucket.document({
       method: 'PUT',
@@ -38,18 +38,6 @@ export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, 
     await bucket.document({ method: 'PUT', key, headers: tagHeaders(TAGS), body: Buffer.from('tags') })
     return await survive('COPY') ? 'kept' : await survive('REPLACE') ? 'sent' : 'put'
   } finally {
-    await removeAll(bucket, key)
+    await place.cleanUp()
   }
-}
-
-/** Best effort: in a bucket with versions, those and their markers too. */
-async function removeAll(bucket: BucketClient, key: string): Promise<void> {
-  const remove = async (query: [string, string][]): Promise<void> => {
-    await bucket.send({ method: 'DELETE', key, query }).then((response) => {
-      response.body.resume()
-    }, () => undefined)
-  }
-  await remove([])
-  const listed = await bucket.documentOrNull({ method: 'GET', query: [['versions', null], ['prefix', key]] }).catch(() => null)
-  for (const [, version] of versionsUnder(listed?.toString('utf8') ?? '', key)) await remove([['versionId', version]])
 }

@@ -4,11 +4,10 @@ import type { Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
-import { BucketClient, fieldOf, type Answer } from './bucket-client.ts'
+import type { Answer } from './bucket-client.ts'
+import { ProbePlace } from './probe-place.ts'
 
 const PROBE_BYTES = 70_000
-/** Milliseconds that a probe may take to remove what it wrote, also after its own time is over: an upload would remain for ever. */
-export const CLEAN_UP_MS = 5000
 
 /**
  * Makes sure, with an object and an upload in the state bucket, that the store accepts bodies with a trailing checksum and removes the
@@ -16,25 +15,26 @@ export const CLEAN_UP_MS = 5000
  * @throws S3Error ServiceUnavailable when it does not, or when it gives no usable answer
  */
 export async function probeTrailers(upstream: Upstream, stateBucket: string, checksum: ChecksumAlgorithm, signal: AbortSignal): Promise<void> {
-  const probe = new TrailerProbe(upstream, stateBucket, checksum, signal)
+  const place = new ProbePlace(upstream, stateBucket, signal)
+  const probe = new TrailerProbe(place, checksum)
   try {
     await probe.object()
     await probe.upload()
   } finally {
-    await probe.cleanUp()
+    // Best effort: what remains has a name that shows what it is.
+    await place.cleanUp()
   }
 }
 
 class TrailerProbe {
-  #bucket: BucketClient
-  // Random, so that instances that start together do not disturb each other.
-  readonly #key = `probe/${randomBytes(12).toString('hex')}/checksum`
+  readonly #place: ProbePlace
+  readonly #key: string
   readonly #checksum: ChecksumAlgorithm
   readonly #data = randomBytes(PROBE_BYTES)
-  #uploadId: string | null = null
 
-  constructor(upstream: Upstream, bucket: string, checksum: ChecksumAlgorithm, signal: AbortSignal) {
-    this.#bucket = new BucketClient(upstream, bucket, signal)
+  constructor(place: ProbePlace, checksum: ChecksumAlgorithm) {
+    this.#place = place
+    this.#key = place.key('checksum')
     this.#checksum = checksum
   }
 
@@ -45,9 +45,12 @@ class TrailerProbe {
 
   async upload(): Promise<void> {
     const algorithm = this.#checksum.toUpperCase()
-    const created = await this.#expect('CreateMultipartUpload', this.#send('POST', [['uploads', null]], { headers: [['x-amz-checksum-algorithm', algorithm]] }))
-    const id = fieldOf(created.body, 'UploadId')
-    this.#uploadId = id
+    let id = ''
+    const creating = this.#place.createUpload(this.#key, [['x-amz-checksum-algorithm', algorithm]]).then((created) => {
+      id = created.id ?? ''
+      return created.answer
+    })
+    await this.#expect('CreateMultipartUpload', creating)
     const part = await this.#expect('UploadPart', this.#sendData([['partNumber', '1'], ['uploadId', id]]))
     const parts = await this.#expect('ListParts', this.#send('GET', [['uploadId', id]]))
     const [checksum = ''] = new RegExp(`<Checksum${algorithm}>[^<]+</Checksum${algorithm}>`).exec(parts.body.toString('utf8')) ?? []
@@ -56,15 +59,8 @@ class TrailerProbe {
     }</ETag>${checksum}</Part></CompleteMultipartUpload>`
     const completing = this.#send('POST', [['uploadId', id]], { headers: [['content-type', 'application/xml']], body: Buffer.from(list) })
     await this.#expect('CompleteMultipartUpload', completing)
-    this.#uploadId = null
+    this.#place.ended(id)
     await this.#compare('UploadPart')
-  }
-
-  /** Best effort: what remains has a name that shows what it is. */
-  async cleanUp(): Promise<void> {
-    this.#bucket = this.#bucket.until(AbortSignal.timeout(CLEAN_UP_MS))
-    if (this.#uploadId !== null) await this.#send('DELETE', [['uploadId', this.#uploadId]]).catch(() => undefined)
-    await this.#send('DELETE', []).catch(() => undefined)
   }
 
   async #compare(operation: string): Promise<void> {
@@ -95,7 +91,7 @@ class TrailerProbe {
   }
 
   #send(method: string, query: UpstreamRequest['query'], more: Partial<UpstreamRequest> = {}): Promise<Answer> {
-    return this.#bucket.answer({ method, key: this.#key, query, ...more }, 2 * PROBE_BYTES)
+    return this.#place.answer({ method, key: this.#key, query, ...more }, 2 * PROBE_BYTES)
   }
 }
 

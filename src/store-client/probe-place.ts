@@ -1,0 +1,98 @@
+import { randomBytes } from 'node:crypto'
+import type { Upstream } from '../upstream/types.ts'
+import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
+import { BucketClient, fieldOf, type Answer, type Sent } from './bucket-client.ts'
+
+/** Milliseconds that a probe may take to remove what it wrote, also after its own time is over: an upload would remain for ever. */
+const CLEAN_UP_MS = 5000
+/** Under which all probes write; `sealgate gc` removes from the gateway's own buckets what is old there. */
+export const PROBE_PREFIX = 'probe/'
+
+interface PlaceOptions {
+  /** Of every name. Default: random under `probe/`, so that instances that start together do not disturb each other. */
+  readonly prefix?: string
+  /** Milliseconds for `cleanUp`. */
+  readonly cleanUpMs?: number
+}
+
+/** A prefix of a bucket in which a probe works: the names that it used and the uploads that it began are removed by `cleanUp`. */
+export class ProbePlace {
+  readonly name: string
+  readonly prefix: string
+  readonly #cleanUpMs: number
+  readonly #keys = new Set<string>()
+  readonly #uploads = new Map<string, string>()
+  #bucket: BucketClient
+
+  constructor(upstream: Upstream, bucket: string, signal: AbortSignal, { prefix, cleanUpMs = CLEAN_UP_MS }: PlaceOptions = {}) {
+    this.name = bucket
+    this.prefix = prefix ?? `${PROBE_PREFIX}${randomBytes(12).toString('hex')}/`
+    this.#cleanUpMs = cleanUpMs
+    this.#bucket = new BucketClient(upstream, bucket, signal)
+  }
+
+  get signal(): AbortSignal {
+    return this.#bucket.signal
+  }
+
+  /** A key of this place, which `cleanUp` removes. */
+  key(name: string): string {
+    const key = this.prefix + name
+    this.#keys.add(key)
+    return key
+  }
+
+  /** As BucketClient's. */
+  answer(sent: Sent, maxBytes?: number): Promise<Answer> {
+    return this.#bucket.answer(sent, maxBytes)
+  }
+
+  /** CreateMultipartUpload. `id` is null when it is refused. @throws S3Error SealgateBadUpstream when the answer names none. */
+  async createUpload(key: string, headers: Sent['headers'] = []): Promise<{ readonly answer: Answer; readonly id: string | null }> {
+    const answer = await this.answer({ method: 'POST', key, query: [['uploads', null]], headers, body: Buffer.alloc(0) })
+    const id = answer.status < 300 && answer.error === null ? fieldOf(answer.body, 'UploadId') : null
+    if (id !== null) this.#uploads.set(id, key)
+    return { answer, id }
+  }
+
+  /** The upload is over: there is nothing to abort. */
+  ended(uploadId: string): void {
+    this.#uploads.delete(uploadId)
+  }
+
+  /**
+   * Removes everything, with versions and markers, in a time of its own.
+   * @returns what the store did not confirm as removed: keys, and uploads as `key?uploadId=ID`
+   */
+  async cleanUp(): Promise<readonly string[]> {
+    this.#bucket = this.#bucket.until(AbortSignal.timeout(this.#cleanUpMs))
+    const left: string[] = []
+    const remove = async (key: string, query: readonly (readonly [string, string])[]): Promise<void> => {
+      const gone = await this.answer({ method: 'DELETE', key, query }).then(({ status }) => status < 300 || status === 404, () => false)
+      if (!gone) left.push([key, ...query.map((pair) => pair.join('='))].join('?'))
+    }
+    for (const [id, key] of this.#uploads) await remove(key, [['uploadId', id]])
+    for (const key of this.#keys) await remove(key, [])
+    for (const [key, version] of await this.#versions().catch(() => [])) await remove(key, [['versionId', version]])
+    this.#uploads.clear()
+    this.#keys.clear()
+    return left
+  }
+
+  /** What is left under the prefix after all of it was deleted: in a bucket with versions, those and their markers. */
+  async #versions(): Promise<readonly (readonly [key: string, version: string])[]> {
+    const { status, body } = await this.answer({ method: 'GET', query: [['versions', null], ['prefix', this.prefix]] }, upstreamDocument.maxBytes)
+    return status === 200 ? versionsUnder(body, this.prefix) : []
+  }
+}
+
+/**
+ * Versions and delete markers under a prefix, from a ListVersionsResult of one page.
+ * @throws S3Error SealgateBadUpstream for a document that is none
+ */
+export function versionsUnder(document: Buffer, prefix: string): readonly (readonly [key: string, version: string])[] {
+  const xml = parseXml(document, upstreamDocument)
+  return xml.root.children.filter(({ name }) => name === 'Version' || name === 'DeleteMarker')
+    .map((row) => [childText(xml, row, 'Key') ?? '', childText(xml, row, 'VersionId') ?? ''] as const)
+    .filter(([key, version]) => key.startsWith(prefix) && version !== '')
+}
