@@ -1,6 +1,4 @@
-import { randomBytes } from 'node:crypto'
 import type { StoreUpstream } from '../upstream/upstream.ts'
-import type { UpstreamIdentity, UpstreamRequest } from '../upstream/types.ts'
 import { policyFor, type Config } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
 import { openKeyRegistry } from '../keys/registry.ts'
@@ -8,7 +6,8 @@ import { probeConditions } from '../store-client/probe-conditions.ts'
 import { probeTrailers } from '../store-client/probe-trailers.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { openStore } from './store-command.ts'
-import { BucketClient, fieldOf, versioningStatus, type Answer } from '../store-client/bucket-client.ts'
+import { BucketClient, versioningStatus, type Answer } from '../store-client/bucket-client.ts'
+import { ask, tryClientRights, tryStateRights, type Checked, type RightsPlace } from '../store-client/rights.ts'
 
 const PATIENCE_MS = 30_000
 /** S3 refuses signatures that are 15 minutes off (AWS, "Authenticating Requests"); a third of it is time to act. */
@@ -88,7 +87,7 @@ class Online {
     )
   }
 
-  #place(bucket: string, identity?: Place['identity']): Place {
+  #place(bucket: string, identity?: RightsPlace['identity']): RightsPlace {
     return { bucket: new BucketClient(this.#upstream, bucket, this.#signal), identity }
   }
 
@@ -105,7 +104,7 @@ class Online {
     ]
   }
 
-  async #stateBucket(place: Place, head: Answer): Promise<Checked[]> {
+  async #stateBucket(place: RightsPlace, head: Answer): Promise<Checked[]> {
     const check = place.bucket.name
     if (head.status === 404) {
       return [{ check, ok: null, detail: 'is not there: the gateway makes it at start, with s3:CreateBucket. Its rights are not tried' }]
@@ -187,87 +186,4 @@ function tableOf(rows: readonly Checked[]): string {
   return rows.map(({ check, ok, detail }) => `${check.padEnd(width)}  ${ok === null ? '-     ' : ok ? 'ok    ' : 'FAILED'}  ${detail}`.trimEnd() + '\n').join(
     ''
   )
-}
-
-/** The result of one check; null: not tried, `detail` has the reason. */
-interface Checked {
-  readonly check: string
-  readonly ok: boolean | null
-  readonly detail: string
-}
-
-/** Where rights are tried, and as whom; undefined: as the gateway. */
-interface Place {
-  readonly bucket: BucketClient
-  readonly identity: UpstreamIdentity | undefined
-}
-
-type Sent = Pick<UpstreamRequest, 'method'> & Partial<Pick<UpstreamRequest, 'key' | 'query' | 'body'>>
-
-/** One request of a check. @throws S3Error where there is no usable answer. */
-function ask({ bucket, identity }: Place, sent: Sent): Promise<Answer> {
-  return bucket.answer({ ...sent, ...identity === undefined ? {} : { identity } })
-}
-
-/** One right: the action's name, the requests that need it, and the answers that show it to be there. */
-interface Right {
-  readonly action: string
-  readonly sent: Sent
-  readonly granted: readonly number[]
-}
-
-/**
- * Tries one by one the rights that reading and writing objects of clients need (docs/PERMISSIONS.md). Leaves nothing behind: an upload is
- * started and aborted, and a name that does not exist is read. @param cors whether preflights read the rules of buckets under this identity
- */
-async function tryClientRights(place: Place, cors: boolean): Promise<Checked[]> {
-  const key = `sealgate-probe-${randomBytes(12).toString('hex')}`
-  const list = await tryRight(place, { action: 's3:ListBucket', sent: { method: 'GET', query: [['list-type', '2'], ['max-keys', '1']] }, granted: [200] })
-  if (list.detail.endsWith('NoSuchBucket')) return [{ ...list, detail: 'there is no such bucket' }]
-  const versioning = await ask(place, { method: 'GET', query: [['versioning', null]] })
-  // Where versions are kept, the removal of what is not there leaves a marker.
-  const unversioned = versioning.status === 200 && !versioning.body.includes('<Status>')
-  return [
-    list,
-    classify('s3:GetBucketVersioning', place, versioning, [200, 501]),
-    ...!cors ? [] : [await tryRight(place, { action: 's3:GetBucketCORS', sent: { method: 'GET', query: [['cors', null]] }, granted: [200, 404, 501] })],
-    await tryRight(place, { action: 's3:GetObject', sent: { method: 'HEAD', key }, granted: [404] }),
-    ...await tryUpload(place, key),
-    unversioned
-      ? await tryRight(place, { action: 's3:DeleteObject', sent: { method: 'DELETE', key }, granted: [200, 204, 404] })
-      : { check: 's3:DeleteObject', ok: null, detail: 'not tried: it would leave a marker in a bucket that keeps versions' }
-  ]
-}
-
-/** Tries one by one the rights on the state bucket, with a small object that is removed again. */
-async function tryStateRights(place: Place): Promise<Checked[]> {
-  const key = `probe/${randomBytes(12).toString('hex')}/check`
-  const rows = [await tryRight(place, { action: 's3:PutObject', sent: { method: 'PUT', key, body: Buffer.from('check') }, granted: [200] })]
-  if (rows[0]?.ok !== true) return rows
-  rows.push(await tryRight(place, { action: 's3:GetObject', sent: { method: 'GET', key }, granted: [200] }))
-  rows.push(...(await tryUpload(place, key)).slice(1))
-  rows.push(await tryRight(place, { action: 's3:DeleteObject', sent: { method: 'DELETE', key }, granted: [200, 204] }))
-  return rows
-}
-
-async function tryUpload(place: Place, key: string): Promise<Checked[]> {
-  const created = await ask(place, { method: 'POST', key, query: [['uploads', null]], body: Buffer.alloc(0) })
-  const put = classify('s3:PutObject', place, created, [200])
-  if (put.ok !== true) return [put]
-  const upload = { key, query: [['uploadId', fieldOf(created.body, 'UploadId')]] } as const
-  return [
-    put,
-    await tryRight(place, { action: 's3:ListMultipartUploadParts', sent: { method: 'GET', ...upload }, granted: [200] }),
-    await tryRight(place, { action: 's3:AbortMultipartUpload', sent: { method: 'DELETE', ...upload }, granted: [200, 204] })
-  ]
-}
-
-async function tryRight(place: Place, { action, sent, granted }: Right): Promise<Checked> {
-  return classify(action, place, await ask(place, sent), granted)
-}
-
-function classify(check: string, { bucket }: Place, { status, error }: Answer, granted: readonly number[]): Checked {
-  if (granted.includes(status)) return { check, ok: true, detail: '' }
-  const answer = error === null ? String(status) : `${status} ${error.code}`
-  return { check, ok: false, detail: status === 403 ? `${answer}: allow ${check} on ${bucket.name}` : `the store answers ${answer}` }
 }
