@@ -90,7 +90,7 @@ export class ProbePlace {
  * Versions and delete markers under a prefix, from a ListVersionsResult of one page.
  * @throws S3Error SealgateBadUpstream for a document that is none
  */
-export function versionsUnder(document: Buffer, prefix: string): readonly (readonly [key: string, version: string])[] {
+function versionsUnder(document: Buffer, prefix: string): readonly (readonly [key: string, version: string])[] {
   const xml = parseXml(document, upstreamDocument)
   return xml.root.children.filter(({ name }) => name === 'Version' || name === 'DeleteMarker')
     .map((row) => [childText(xml, row, 'Key') ?? '', childText(xml, row, 'VersionId') ?? ''] as const)
