@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { hash, type KeyObject } from 'node:crypto'
 import type { Config, KeyConfig } from '../config/config.ts'
-import type { AuditSink, CachingKeyProvider, KeyAnswer, KeyProvider, KeyUse, BucketKey, KeyContext, WrappedBucketKey } from './types.ts'
+import type { AuditSink, CachingKeyProvider, KeyAnswer, KeyProvider, KeySource, KeyUse, BucketKey, KeyContext, WrappedBucketKey } from './types.ts'
 import type { KmsMetrics } from './providers/kms-connection.ts'
 import { withAudit } from './audited-provider.ts'
 import { KmsKeyProvider, type KmsProviderOptions } from './providers/aws-kms.ts'
@@ -34,7 +34,7 @@ export interface NamedProvider {
 export interface ConfiguredKey extends NamedProvider {
   readonly config: KeyConfig
   readonly cache: CachingKeyProvider
-  readonly source: LocalKeyProvider | KmsKeyProvider
+  readonly source: KeySource
 }
 
 type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
@@ -43,7 +43,7 @@ type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
 export async function openKey(name: string, config: KeyConfig, options: KeyRegistryOptions): Promise<ConfiguredKey> {
   const source = config.type === 'local' ? await LocalKeyProvider.open(config.keyring, options.realm) : kmsProvider(config, options)
   const cache = withBucketKeyCache(source, { ...options.cache, now: options.now ?? (() => performance.now()) })
-  const currentKeyId = (): string | null => source instanceof LocalKeyProvider ? source.currentKeyId() : source.arn
+  const currentKeyId = (): string | null => source.currentKeyId()
   const provider = withAudit(cache, { sink: options.audit, now: () => new Date(), currentKeyId })
   return { name, config, source, cache, provider, currentKeyId }
 }
@@ -84,7 +84,7 @@ function siblings(config: KmsConfig, keys: Config['keys']): string[] {
  */
 export function answersTo(key: ConfiguredKey, requested: string): boolean {
   const names = [key.name, `alias/${key.name}`]
-  if (key.source instanceof LocalKeyProvider && key.source.owns(requested)) return true
+  if (key.config.type === 'local' && key.source.owns(requested)) return true
   if (key.config.type === 'aws-kms') {
     const { arn, aliases } = key.config
     const account = arn.slice(0, arn.indexOf(':key/') + 1)

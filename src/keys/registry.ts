@@ -5,7 +5,6 @@ import { auditEvent, errorCodeOf } from './audited-provider.ts'
 import { answersTo, openKey, type ConfiguredKey, type KeyRegistryOptions, type NamedProvider } from './configured-key.ts'
 import { InFlight } from '../concurrency/in-flight.ts'
 import { KeyringError } from './keyring.ts'
-import { KmsKeyProvider } from './providers/aws-kms.ts'
 import { LocalKeyProvider } from './providers/local.ts'
 import { openWithCustomerKey, sealWithCustomerKey, SSEC_KEY_ID, type CustomerKey } from './ssec.ts'
 import { keysOf, sealingKeys, type BucketPolicy, type KeyPins } from '../config/config.ts'
@@ -170,7 +169,6 @@ export class KeyRegistry {
   heldBack(): ReadonlyMap<string, boolean> {
     const regions = new Map<string, boolean>()
     for (const { source } of this.#keys) {
-      if (!(source instanceof KmsKeyProvider)) continue
       for (const [region, held] of source.heldBack()) regions.set(region, held || regions.get(region) === true)
     }
     return regions
@@ -191,7 +189,7 @@ export class KeyRegistry {
   async close(): Promise<void> {
     await this.#forAll('close', async (key) => {
       key.cache.clear()
-      if (key.source instanceof KmsKeyProvider) await key.source.close()
+      await key.source.close()
     })
   }
 

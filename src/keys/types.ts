@@ -62,6 +62,16 @@ export interface KeyProvider {
   rewraps(keyId: string): boolean
 }
 
+/** A key service or keyring that the configuration names, without cache and audit. */
+export interface KeySource extends KeyProvider {
+  /** Key id that new wraps get; null when no version of a keyring is enabled. */
+  currentKeyId(): string | null
+  /** Regions of the service called so far, and whether calls there are held back after failures. Empty where nothing is called. */
+  heldBack(): readonly (readonly [region: string, held: boolean])[]
+  /** Closes what it holds open. */
+  close(): Promise<void>
+}
+
 /** What came of a call, and whether the key service was asked for it. */
 export interface KeyAnswer<T> {
   readonly cached: boolean

@@ -3,7 +3,7 @@ import { encryptionContext, isReservedContextName } from '../types.ts'
 import { KEY_BYTES, takeKey } from '../key-material.ts'
 import { KmsConnection, type KmsLimits, type KmsMetrics } from './kms-connection.ts'
 import { WrongKmsAnswer } from './kms-errors.ts'
-import type { BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from '../types.ts'
+import type { BucketKey, KeyContext, KeySource, KeyUse, WrappedBucketKey } from '../types.ts'
 import type { KMSClientConfig } from '@aws-sdk/client-kms'
 import type { KeyObject } from 'node:crypto'
 
@@ -34,7 +34,7 @@ const keyArn = /^arn:aws[a-z-]*:kms:([a-z0-9-]+):\d{12}:key\/[A-Za-z0-9-]+$/
  * AWS KMS as master key. Key ids come from the configuration alone; a key id found in an object only chooses among them,
  * and the id that the service answers with is compared. Bucket keys are bound by encryption context.
  */
-export class KmsKeyProvider implements KeyProvider {
+export class KmsKeyProvider implements KeySource {
   readonly #options: KmsProviderOptions
   readonly #arns: ReadonlySet<string>
   readonly #connections = new Map<string, KmsConnection>()
@@ -47,7 +47,7 @@ export class KmsKeyProvider implements KeyProvider {
   }
 
   /** ARN of the key that wraps. */
-  get arn(): string {
+  currentKeyId(): string {
     return this.#options.arn
   }
 
@@ -147,7 +147,6 @@ export class KmsKeyProvider implements KeyProvider {
     return this.owns(keyId) || this.#options.reEncryptFrom?.includes(keyId) === true
   }
 
-  /** Regions called so far, and whether their calls are held back after failures. */
   heldBack(): (readonly [region: string, held: boolean])[] {
     return [...this.#connections].map(([region, { holdsBack }]) => [region, holdsBack])
   }

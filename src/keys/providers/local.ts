@@ -4,10 +4,10 @@ import { Finding, S3Error } from '../../errors.ts'
 import { KEY_BYTES, takeKey } from '../key-material.ts'
 import { readKeyring } from '../keyring-file.ts'
 import type { Keyring, MasterKeyVersion } from '../keyring.ts'
-import type { BucketKey, KeyContext, KeyProvider, WrappedBucketKey } from '../types.ts'
+import type { BucketKey, KeyContext, KeySource, WrappedBucketKey } from '../types.ts'
 
 /** Master keys from a keyring file. Works in memory: nothing here waits, and no call can be slow. */
-export class LocalKeyProvider implements KeyProvider {
+export class LocalKeyProvider implements KeySource {
   readonly #keyring: Keyring
 
   private constructor(keyring: Keyring) {
@@ -98,6 +98,14 @@ export class LocalKeyProvider implements KeyProvider {
     } catch (error) {
       throw new S3Error('SealgateIntegrityError', { cause: error })
     }
+  }
+
+  heldBack(): [] {
+    return []
+  }
+
+  async close(): Promise<void> {
+    // The file was read whole when the keyring was opened.
   }
 
   #versionOf(keyId: string): MasterKeyVersion {
