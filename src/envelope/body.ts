@@ -1,7 +1,7 @@
 import type { Checksum } from './attributes.ts'
 import type { DataKey } from './data-key.ts'
 import { EnvelopeError, checkZeros, zeros } from './encoding.ts'
-import { openTail, sealTail, type Manifest } from './manifest.ts'
+import { openTail, sealTail, type ManifestOf } from './manifest.ts'
 import { storedSize, STORED_GEOMETRY, streamSize, type Geometry, storedPartSize } from './sizes.ts'
 import { SegmentOpener, SegmentSealer } from './stream.ts'
 
@@ -89,7 +89,7 @@ export class SingleOpener {
   #zerosMissing: number
   readonly #tail: Buffer
   #tailFilled = 0
-  #manifest: Manifest | null = null
+  #manifest: ManifestOf<'single'> | null = null
 
   constructor({ dataKey, header, plaintextSize, geometry = STORED_GEOMETRY }: SingleOpenerInput) {
     const part = { kind: 'single', number: 1, plaintextSize } as const
@@ -103,7 +103,7 @@ export class SingleOpener {
   }
 
   /** The manifest with the late digests; null before `final`. */
-  get manifest(): Manifest | null {
+  get manifest(): ManifestOf<'single'> | null {
     return this.#manifest
   }
 

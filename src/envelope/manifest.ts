@@ -72,24 +72,24 @@ export interface MultipartContents {
   readonly parts: readonly ManifestPart[]
 }
 
-/** An opened manifest: all of it authenticated, and in keeping with the stored size. */
-export interface Manifest {
-  readonly kind: BodyKind
-  /** Bytes. */
+/** Where an opened manifest was found. */
+interface Extent {
+  /** Bytes of the whole object. */
   readonly plaintextSize: number
-  /** A single: MD5 of the plaintext. Multipart: MD5 of the parts' MD5s, as S3 shows it, when all parts have one. */
-  readonly md5: Buffer | null
-  readonly checksums: readonly Checksum[]
-  readonly partChecksum: ChecksumName | null
-  /** Null for a single. */
-  readonly uploadHash: Buffer | null
-  /** Null for a single. */
-  readonly listHash: Buffer | null
-  /** Empty for a single. */
-  readonly parts: readonly ManifestPart[]
   /** Stored offset of the manifest's stream: where the last zeros end. */
   readonly manifestStart: number
 }
+
+/** An opened manifest: all of it authenticated, and its sizes agree with the stored size. */
+interface Manifests {
+  readonly single: SingleContents & Extent
+  readonly multipart: MultipartContents & Extent & {
+    /** MD5 of the parts' MD5s, as S3 shows it; null unless every part has one. */
+    readonly md5: Buffer | null
+  }
+}
+export type ManifestOf<K extends BodyKind> = Manifests[K]
+export type Manifest = ManifestOf<BodyKind>
 
 /** The suffix was too short: read at least this many bytes from the end. */
 export interface SuffixTooShort {
@@ -136,13 +136,13 @@ function extent(contents: SingleContents | MultipartContents, geometry: Geometry
  * @param kind of the envelope.
  * @throws EnvelopeError `length` (stored size outside of the size law, or not that of the parts), `footer`, `manifest`, `zeros`.
  */
-export function openTail(
+export function openTail<K extends BodyKind>(
   suffix: Buffer,
   storedSize: number,
   dataKey: DataKey,
-  kind: BodyKind,
+  kind: K,
   geometry: Geometry = STORED_GEOMETRY
-): Manifest | SuffixTooShort {
+): ManifestOf<K> | SuffixTooShort {
   const total = plaintextSize(storedSize, geometry.segmentSize)
   if (total === null || suffix.length > storedSize) throw new EnvelopeError('length')
   if (suffix.length < FOOTER_SIZE) return { need: FOOTER_SIZE }
@@ -152,12 +152,11 @@ export function openTail(
   if (!footer.subarray(0, MAGIC.length).equals(MAGIC) || size > MAX_MANIFEST_STREAM || manifestStart < 0) throw new EnvelopeError('footer')
   if (suffix.length < size + FOOTER_SIZE) return { need: size + FOOTER_SIZE }
   const start = suffix.length - FOOTER_SIZE - size
-  const parsed = parseManifest(openManifest(suffix.subarray(start, start + size), footer, dataKey), kind)
-  if (parsed.parts.slice(0, -1).some((part) => part.plaintextSize < geometry.minPartSize)) throw new EnvelopeError('manifest')
-  const dataEnd = endOfData(parsed.parts, total, geometry)
+  const manifest = parseManifest(openManifest(suffix.subarray(start, start + size), footer, dataKey), kind, { plaintextSize: total, manifestStart })
+  const dataEnd = endOfData(manifest, geometry)
   if (dataEnd > manifestStart) throw new EnvelopeError('manifest')
   checkZeros(suffix.subarray(Math.max(0, dataEnd - (storedSize - suffix.length)), start))
-  return { ...parsed, plaintextSize: total, manifestStart }
+  return manifest
 }
 
 function openManifest(stored: Buffer, footer: Buffer, dataKey: DataKey): Buffer {
@@ -173,13 +172,14 @@ function openManifest(stored: Buffer, footer: Buffer, dataKey: DataKey): Buffer 
   }
 }
 
-/** Where the last stream ends, which the parts' sizes say. */
-function endOfData(parts: readonly ManifestPart[], total: number, geometry: Geometry): number {
-  const last = parts.at(-1)
-  if (last === undefined) return streamSize(total, geometry.segmentSize)
-  const offsets = partOffsets(parts.map((part) => part.plaintextSize), geometry)
-  if (offsets.plaintextEnd !== total) throw new EnvelopeError('length')
-  return (offsets.stored.at(-1) ?? 0) + streamSize(last.plaintextSize, geometry.segmentSize)
+/** Stored offset at which the last stream ends. @throws EnvelopeError `manifest`, `length` for part sizes that cannot be. */
+function endOfData(manifest: Manifest, geometry: Geometry): number {
+  if (manifest.kind === 'single') return streamSize(manifest.plaintextSize, geometry.segmentSize)
+  const sizes = manifest.parts.map((part) => part.plaintextSize)
+  if (sizes.slice(0, -1).some((size) => size < geometry.minPartSize)) throw new EnvelopeError('manifest')
+  const offsets = partOffsets(sizes, geometry)
+  if (offsets.plaintextEnd !== manifest.plaintextSize) throw new EnvelopeError('length')
+  return (offsets.stored.at(-1) ?? 0) + streamSize(sizes.at(-1) ?? 0, geometry.segmentSize)
 }
 
 function encodeManifest(contents: SingleContents | MultipartContents): Buffer {
@@ -214,24 +214,31 @@ function writePart(writer: ByteWriter, part: ManifestPart, partChecksum: Checksu
   if (part.checksum !== null) writer.bytes(checkSize(part.checksum, partChecksum === null ? 0 : checksumCodes[partChecksum].bytes))
 }
 
-function parseManifest(source: Buffer, kind: BodyKind): Omit<Manifest, 'plaintextSize' | 'manifestStart'> {
+function parseManifest<K extends BodyKind>(source: Buffer, kind: K, extent: Extent): ManifestOf<K> {
   const reader = new ByteReader(source, 'manifest')
   if (reader.u8() !== kindCodes[kind]) throw new EnvelopeError('manifest')
-  const [hasMd5] = reader.flags(kind === 'single' ? 1 : 0)
-  const partChecksum = parseChecksumCode(reader.u8(), 'manifest')
-  if (kind === 'single' && partChecksum !== null) throw new EnvelopeError('manifest')
-  const count = checksumCount(reader, 'manifest')
-  const md5 = hasMd5 === true ? reader.bytes(MD5_SIZE) : null
-  const checksums = readChecksums(reader, count, 'manifest')
-  if (kind === 'single') {
-    reader.end()
-    return { kind, md5, checksums, partChecksum, uploadHash: null, listHash: null, parts: [] }
-  }
-  const uploadHash = reader.bytes(HASH_SIZE)
-  const listHash = reader.bytes(HASH_SIZE)
-  const parts = parseParts(reader, partChecksum)
+  const manifest = parsers[kind](reader, extent)
   reader.end()
-  return { kind, md5: md5OfMd5s(parts), checksums, partChecksum, uploadHash, listHash, parts }
+  return manifest
+}
+
+const parsers: { readonly [K in BodyKind]: (reader: ByteReader, extent: Extent) => ManifestOf<K> } = {
+  single: (reader, extent) => {
+    const [hasMd5] = reader.flags(1)
+    if (parseChecksumCode(reader.u8(), 'manifest') !== null) throw new EnvelopeError('manifest')
+    const count = checksumCount(reader, 'manifest')
+    const md5 = hasMd5 === true ? reader.bytes(MD5_SIZE) : null
+    return { kind: 'single', md5, checksums: readChecksums(reader, count, 'manifest'), ...extent }
+  },
+  multipart: (reader, extent) => {
+    reader.flags(0)
+    const partChecksum = parseChecksumCode(reader.u8(), 'manifest')
+    const checksums = readChecksums(reader, checksumCount(reader, 'manifest'), 'manifest')
+    const uploadHash = reader.bytes(HASH_SIZE)
+    const listHash = reader.bytes(HASH_SIZE)
+    const parts = parseParts(reader, partChecksum)
+    return { kind: 'multipart', md5: md5OfMd5s(parts), checksums, partChecksum, uploadHash, listHash, parts, ...extent }
+  }
 }
 
 function parseParts(reader: ByteReader, partChecksum: ChecksumName | null): ManifestPart[] {

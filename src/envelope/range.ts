@@ -1,4 +1,4 @@
-import type { Manifest } from './manifest.ts'
+import type { ManifestOf } from './manifest.ts'
 import type { DataKey } from './data-key.ts'
 import type { StreamPart } from './segments.ts'
 import { EnvelopeError, checkZeros } from './encoding.ts'
@@ -54,7 +54,7 @@ export function planSingle(
  * every zero is checked.
  * @throws RangeError when the range is not inside of the object.
  */
-export function planMultipart(manifest: Manifest, first: number, last: number, geometry: Geometry = STORED_GEOMETRY): ReadPlan {
+export function planMultipart(manifest: ManifestOf<'multipart'>, first: number, last: number, geometry: Geometry = STORED_GEOMETRY): ReadPlan {
   const whole = first === 0 && last === manifest.plaintextSize - 1
   const inside = first >= 0 && first <= last && last < manifest.plaintextSize
   if (!whole && !inside) throw new RangeError('The range is not inside of the object.')

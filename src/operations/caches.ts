@@ -1,4 +1,4 @@
-import type { Manifest } from '../envelope/manifest.ts'
+import type { Manifest, ManifestOf } from '../envelope/manifest.ts'
 import type { UploadRecord } from '../envelope/upload-records.ts'
 import type { BucketEncryption } from '../s3/bucket-encryption.ts'
 import { BoundedCache } from '../collections/bounded-cache.ts'
@@ -7,7 +7,7 @@ import { CorsKnowledge } from './buckets/cors-knowledge.ts'
 /** What a name was last seen to be: lets a ranged read of a multipart object ask for the right bytes at once. */
 export interface Hint {
   readonly upstreamEtag: string
-  readonly manifest: Manifest
+  readonly manifest: ManifestOf<'multipart'>
 }
 
 /** `reader`: as whom it was looked at, because another may list an object and not read it. */
@@ -86,7 +86,7 @@ function nameKey(...names: readonly (string | null)[]): string {
 }
 
 function weightOf(manifest: Manifest): number {
-  return 512 + manifest.parts.length * 256
+  return 512 + (manifest.kind === 'single' ? 0 : manifest.parts.length * 256)
 }
 
 /** Of the whole record, on which its fields are views. */

@@ -13,7 +13,7 @@ interface Conditions {
 }
 
 /** The object as the client sees it: ETag with or without quotes, Last-Modified as an HTTP date. */
-interface Validators {
+export interface Validators {
   readonly etag: string
   readonly lastModified: string | undefined
 }

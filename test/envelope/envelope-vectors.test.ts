@@ -8,7 +8,7 @@ import { openWithCustomerKey, DataKey } from '../../src/envelope/data-key.ts'
 import { bucketRecordHash, openBucketRecord, parseBucketRecord } from '../../src/envelope/bucket-record.ts'
 import { openEnvelope, parseEnvelope, sizeOf, type Envelope, type ObjectShape } from '../../src/envelope/envelope.ts'
 import { EnvelopeError } from '../../src/envelope/encoding.ts'
-import { openTail, type Manifest } from '../../src/envelope/manifest.ts'
+import { openTail, type ManifestOf } from '../../src/envelope/manifest.ts'
 import { metadataMatches } from '../../src/envelope/metadata.ts'
 import { planMultipart, planSingle, RangeOpener, type ReadPlan } from '../../src/envelope/range.ts'
 import { SingleOpener } from '../../src/envelope/body.ts'
@@ -100,7 +100,7 @@ async function open(vector: Vector, keyringFile: string): Promise<Opened> {
   return { dataKey, shape, attributes, size }
 }
 
-function manifestOf(vector: Vector, dataKey: DataKey): Manifest {
+function manifestOf(vector: Vector, dataKey: DataKey): ManifestOf<'multipart'> {
   let suffix = Math.min(vector.bodySize, 65_536)
   for (;;) {
     const manifest = openTail(readBody(vector.body, vector.bodySize - suffix), vector.bodySize, dataKey, 'multipart')

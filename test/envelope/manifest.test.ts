@@ -2,7 +2,7 @@ import t from 'tap'
 import { createHash, randomBytes } from 'node:crypto'
 import type { Checksum } from '../../src/envelope/envelope.ts'
 import { checksumCodes } from '../../src/envelope/attributes.ts'
-import { MAX_MANIFEST_STREAM, md5OfMd5s, openTail, sealTail, type Manifest, type ManifestPart } from '../../src/envelope/manifest.ts'
+import { MAX_MANIFEST_STREAM, md5OfMd5s, openTail, sealTail, type ManifestOf, type ManifestPart } from '../../src/envelope/manifest.ts'
 import { DataKey } from '../../src/envelope/data-key.ts'
 import { MIN_PART_SIZE, partOffsets, storedSize, streamSize, tailSize } from '../../src/envelope/sizes.ts'
 import { SegmentSealer } from '../../src/envelope/stream.ts'
@@ -16,7 +16,7 @@ const partsOf = (sizes: readonly number[], change: Partial<ManifestPart> = {}): 
 const sha256: Checksum = { algorithm: 'sha256', type: 'composite', value: Buffer.alloc(32, 8) }
 const sumOf = (parts: readonly ManifestPart[]) => parts.reduce((sum, part) => sum + part.plaintextSize, 0)
 
-function opened(tail: Buffer, stored: number, kind: 'single' | 'multipart', key = dataKey): Manifest {
+function opened<K extends 'single' | 'multipart'>(tail: Buffer, stored: number, kind: K, key = dataKey): ManifestOf<K> {
   const manifest = openTail(tail, stored, key, kind)
   if ('need' in manifest) throw new Error(`need ${manifest.need}`)
   return manifest
@@ -54,8 +54,7 @@ await t.test('round trips', async (t) => {
         kind: 'single',
         plaintextSize: size,
         md5: null,
-        checksums: [sha256, { ...sha256, type: 'full' }],
-        parts: []
+        checksums: [sha256, { ...sha256, type: 'full' }]
       }
     )
   }
@@ -94,7 +93,7 @@ await t.test('a short suffix says what it needs', async (t) => {
 })
 
 /** As a reader does: asks for more when it is told to, and gets what a store may make up. */
-function readTail(suffix: Buffer, stored: number): Manifest {
+function readTail(suffix: Buffer, stored: number): ManifestOf<'multipart'> {
   const answer = openTail(suffix, stored, dataKey, 'multipart')
   return 'need' in answer ? readTail(Buffer.concat([randomBytes(answer.need - suffix.length), suffix]), stored) : answer
 }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { randomBytes } from 'node:crypto'
-import { openTail, type Manifest } from '../../src/envelope/manifest.ts'
+import { openTail, type ManifestOf } from '../../src/envelope/manifest.ts'
 import { DataKey } from '../../src/envelope/data-key.ts'
 import { planMultipart, planSingle, RangeOpener, type ReadPlan } from '../../src/envelope/range.ts'
 import { SingleSealer } from '../../src/envelope/body.ts'
@@ -17,7 +17,7 @@ const read = (dataKey: DataKey, body: Buffer, plan: ReadPlan, surplus = 0, split
     split
   )
 
-function manifestOf({ dataKey, body }: SmallMultipart): Manifest {
+function manifestOf({ dataKey, body }: SmallMultipart): ManifestOf<'multipart'> {
   const manifest = openTail(body, body.length, dataKey, 'multipart', SMALL)
   if ('need' in manifest) throw new Error('The whole body is never too short.')
   return manifest

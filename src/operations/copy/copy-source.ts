@@ -8,7 +8,7 @@ import { S3Error } from '../../errors.ts'
 import { evaluateConditions } from '../../s3/conditions.ts'
 import { parseCopySource, type CopySource } from '../../s3/names.ts'
 import { customerKeyOfSource } from '../objects/object-keys.ts'
-import { checksumsOf, clientEtag, type InspectedObject } from '../objects/sealed-object.ts'
+import { checksumsOf, validatorsOf, type InspectedObject } from '../objects/sealed-object.ts'
 import { checksumAlgorithms, parseChecksum, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksums.ts'
 
 /** The source a copy names. @throws S3Error InvalidArgument, NoSuchBucket for the state bucket, AccessDenied. */
@@ -44,7 +44,7 @@ export async function inspectSource(ctx: OperationContext, source: CopySource): 
     ifNoneMatch: header(ctx, 'x-amz-copy-source-if-none-match'),
     ifModifiedSince: header(ctx, 'x-amz-copy-source-if-modified-since'),
     ifUnmodifiedSince: header(ctx, 'x-amz-copy-source-if-unmodified-since')
-  }, { etag: clientEtag(ctx, inspected), lastModified: inspected.headers.get('last-modified') })
+  }, validatorsOf(ctx, inspected))
   if (verdict !== 'pass') throw new S3Error('PreconditionFailed')
   return inspected
 }

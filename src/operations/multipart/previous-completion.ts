@@ -22,7 +22,7 @@ export async function previousCompletion(ctx: UploadContext, listHash: Buffer): 
   const object = await inspectIfThere(ctx)
   if (object?.kind !== 'multipart') return null
   const { manifest } = object
-  if (manifest.uploadHash?.equals(uploadHashOf(ctx)) !== true || manifest.listHash?.equals(listHash) !== true) return null
+  if (!manifest.uploadHash.equals(uploadHashOf(ctx)) || !manifest.listHash.equals(listHash)) return null
   return completedAnswer(ctx, {
     etag: clientEtag(ctx, object),
     checksums: manifest.checksums,

@@ -1,15 +1,15 @@
-import type { Manifest, ManifestPart } from '../../envelope/manifest.ts'
+import type { ManifestOf, ManifestPart } from '../../envelope/manifest.ts'
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Hint } from '../caches.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
 import { type ObjectContext, type OperationContext, placeOf, send, header } from '../context.ts'
-import { type InspectedObject, checksumText, checksumsOf, clientEtag, openStored } from './sealed-object.ts'
+import { type InspectedObject, checksumText, checksumsOf, clientEtag, openStored, validatorsOf } from './sealed-object.ts'
 import { planMultipart } from '../../envelope/range.ts'
 import { segmentRange } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders, downstreamHeaders } from '../../plan/headers.ts'
-import { checkReadConditions, needsHeadFirst, effectiveRange, sliceOf, requestedRange, type Slice, type RequestedRange } from './read-range.ts'
+import { checkReadConditions, needsHeadFirst, sliceFor, requestedRange, type RequestedRange } from './read-range.ts'
 import { inspectNamed, targetOf, ObjectChanged, retryOnChange, withDigests, withManifest } from './inspect.ts'
 import { objectHeaders } from './response-headers.ts'
 import { customerKeyOfAccess } from './object-keys.ts'
@@ -33,16 +33,9 @@ export async function getObject(ctx: OperationContext<'GetObject'>): Promise<Htt
 
 async function inspectThenFetch(ctx: ObjectContext, wanted: RequestedRange): Promise<HttpResponse> {
   const object = await inspectNamed(ctx, targetOf(ctx))
-  const slice = checked(ctx, wanted, object)
+  const slice = sliceFor(ctx, wanted, object)
   const headers = objectHeaders(ctx, object, slice)
   return { status: slice.status, headers, body: await fetchSlice(ctx, object, slice) }
-}
-
-/** Conditions come before the range: a 412 or 304 tells nothing of sizes (RFC 9110 13.2.2). */
-function checked(ctx: OperationContext, wanted: RequestedRange, object: InspectedObject): Slice {
-  const [etag, lastModified] = [clientEtag(ctx, object), object.headers.get('last-modified')]
-  checkReadConditions(ctx, etag, lastModified)
-  return sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object)
 }
 
 async function fetchAtOnce(ctx: ObjectContext, wanted: RequestedRange): Promise<HttpResponse> {
@@ -76,7 +69,7 @@ async function openGuessed(ctx: ObjectContext, wanted: RequestedRange, response:
   const storedRange = storedRangeOf(response)
   const object = await withManifest(ctx, await openStored(ctx, placeOf(ctx), response.headers, storedRange.total, customerKeyOfAccess(ctx)))
   remember(ctx, object)
-  const slice = checked(ctx, wanted, object)
+  const slice = sliceFor(ctx, wanted, object)
   // Whatever refuses the request does so before there is a body: nobody would be left to close that.
   const headers = objectHeaders(ctx, object, slice)
   return { status: slice.status, headers, body: await decryptingStream(ctx, object, slice, { response, storedRange }) }
@@ -140,7 +133,7 @@ export async function getObjectAttributes(ctx: OperationContext<'GetObjectAttrib
     const inspected = await inspectNamed(ctx, targetOf(ctx))
     return wanted.has('Checksum') ? withDigests(ctx, inspected) : inspected
   })
-  checkReadConditions(ctx, clientEtag(ctx, object), object.headers.get('last-modified'))
+  checkReadConditions(ctx, validatorsOf(ctx, object))
   const nodes: XmlNode[] = []
   if (wanted.has('ETag')) nodes.push(['ETag', unquoteEtag(clientEtag(ctx, object))])
   if (wanted.has('Checksum')) nodes.push(...checksumNode(object))
@@ -198,7 +191,7 @@ function checksumNode(object: InspectedObject): XmlNode[] {
   ]]]
 }
 
-function partsNode({ parts, partChecksum }: Manifest, { max, marker }: Page): XmlNode {
+function partsNode({ parts, partChecksum }: ManifestOf<'multipart'>, { max, marker }: Page): XmlNode {
   const following = parts.filter(({ number }) => number > marker)
   const shown = following.slice(0, max)
   return ['ObjectParts', [
@@ -211,7 +204,7 @@ function partsNode({ parts, partChecksum }: Manifest, { max, marker }: Page): Xm
   ]]
 }
 
-function partNode({ number, plaintextSize, checksum }: ManifestPart, algorithm: Manifest['partChecksum']): XmlNode {
+function partNode({ number, plaintextSize, checksum }: ManifestPart, algorithm: ManifestOf<'multipart'>['partChecksum']): XmlNode {
   return ['Part', [
     ['PartNumber', String(number)],
     ['Size', String(plaintextSize)],

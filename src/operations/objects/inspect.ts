@@ -1,14 +1,14 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
-import { type Manifest, openTail } from '../../envelope/manifest.ts'
+import { type Manifest, type ManifestOf, openTail } from '../../envelope/manifest.ts'
 import { type CustomerKey, customerKeyOfAccess, isCustomerSealed } from './object-keys.ts'
 import { type ObjectContext, type OperationContext, placeIn, send } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
-import { checkReadConditions, effectiveRange, sliceOf, requestedRange } from './read-range.ts'
+import { sliceFor, requestedRange } from './read-range.ts'
 import { objectHeaders } from './response-headers.ts'
 import { relayError } from '../responses.ts'
-import { ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
+import { ENVELOPE_HEADER, KEY_ID_HEADER, type BodyKind } from '../../envelope/envelope.ts'
 import { clientEtag, type InspectedObject, needsManifest, openStored, type StoredObject, verified, type SealedWithBody, opaqueEtag } from './sealed-object.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'
 import { storedSize } from '../../envelope/sizes.ts'
@@ -100,9 +100,7 @@ export async function headObject(ctx: OperationContext<'HeadObject'>): Promise<H
   return retryOnChange(async () => {
     const wanted = requestedRange(ctx)
     const object = await inspectNamed(ctx, targetOf(ctx))
-    const [etag, lastModified] = [clientEtag(ctx, object), object.headers.get('last-modified')]
-    checkReadConditions(ctx, etag, lastModified)
-    const slice = sliceOf(effectiveRange(ctx, wanted, etag, lastModified), object)
+    const slice = sliceFor(ctx, wanted, object)
     return { status: slice.status, headers: objectHeaders(ctx, object, slice), body: null }
   })
 }
@@ -124,22 +122,26 @@ const SINGLE_SUFFIX_BYTES = 512
  * The manifest of an object whose envelope has opened: from the cache, or by one suffix read tied to the ETag just seen.
  * @throws ObjectChanged when the object was replaced, re-wrapped or deleted since; S3Error SealgateIntegrityError when the tail does not open.
  */
-async function readManifest(ctx: OperationContext, object: SealedWithBody): Promise<Manifest> {
+async function readManifest<K extends BodyKind>(ctx: OperationContext, object: SealedWithBody & { readonly kind: K }): Promise<ManifestOf<K>> {
   const cached = ctx.services.objects.manifest(object.dataKey.commitment, object.upstreamEtag)
   // The stored size is the word of the store, at every request anew: a manifest that was read once does not vouch for it.
-  if (cached !== undefined && storedSize(cached.plaintextSize) === object.storedSize) return cached
+  if (cached !== undefined && isOfKind(cached, object.kind) && storedSize(cached.plaintextSize) === object.storedSize) return cached
   let wanted = Math.min(object.storedSize, object.kind === 'single' ? SINGLE_SUFFIX_BYTES : SUFFIX_BYTES)
   // The footer is not authenticated before the manifest is: one that asks for more at every reading would be read for ever.
   for (let readings = 0; readings < 2; readings += 1) {
     const suffix = await readSuffix(ctx, object, wanted)
     const opened = await verified(ctx, () => openTail(suffix, object.storedSize, object.dataKey, object.kind))
-    if ('parts' in opened) {
+    if (!('need' in opened)) {
       ctx.services.objects.rememberManifest(object.dataKey.commitment, object.upstreamEtag, opened)
       return opened
     }
     wanted = opened.need
   }
   throw new S3Error('SealgateIntegrityError')
+}
+
+function isOfKind<K extends BodyKind>(manifest: Manifest, kind: K): manifest is ManifestOf<K> {
+  return manifest.kind === kind
 }
 
 async function readSuffix(ctx: OperationContext, object: SealedWithBody, bytes: number): Promise<Buffer> {

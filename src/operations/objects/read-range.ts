@@ -1,10 +1,10 @@
 import type { Checksum } from '../../envelope/envelope.ts'
-import type { Manifest, ManifestPart } from '../../envelope/manifest.ts'
-import type { InspectedObject } from './sealed-object.ts'
+import type { ManifestOf, ManifestPart } from '../../envelope/manifest.ts'
 import { type OperationContext, header } from '../context.ts'
 import { S3Error } from '../../errors.ts'
 import { parsePartNumber, parseRange, resolveRange, type RangeSpec } from '../../s3/range.ts'
-import { evaluateConditions, ifRangeHolds } from '../../s3/conditions.ts'
+import { evaluateConditions, ifRangeHolds, type Validators } from '../../s3/conditions.ts'
+import { validatorsOf, type InspectedObject } from './sealed-object.ts'
 
 /** What a GET or HEAD asks for, before the object is known. */
 export type RequestedRange =
@@ -40,8 +40,17 @@ export function requestedRange(ctx: OperationContext): RequestedRange {
   return { kind: 'part', number: parsePartNumber(part) }
 }
 
-/** @throws S3Error InvalidRange with the plaintext size, InvalidPartNumber. */
-export function sliceOf(wanted: RequestedRange, object: InspectedObject): Slice {
+/**
+ * The slice that answers a read. Conditions come before the range: a 412 or 304 must not depend on sizes (RFC 9110 13.2.2).
+ * @throws S3Error as `checkReadConditions`; InvalidRange with the plaintext size, InvalidPartNumber.
+ */
+export function sliceFor(ctx: OperationContext, wanted: RequestedRange, object: InspectedObject): Slice {
+  const validators = validatorsOf(ctx, object)
+  checkReadConditions(ctx, validators)
+  return sliceOf(effectiveRange(ctx, wanted, validators), object)
+}
+
+function sliceOf(wanted: RequestedRange, object: InspectedObject): Slice {
   switch (wanted.kind) {
     case 'whole':
       return { first: 0, last: object.size - 1, status: 200, partsCount: null }
@@ -71,7 +80,7 @@ function partSlice(number: number, object: InspectedObject): Slice {
 }
 
 /** A part's checksum bears the type of the object's (AWS, "Checking object integrity"). */
-function checksumOf({ checksum }: ManifestPart, { partChecksum, checksums }: Manifest): Pick<Slice, 'checksum'> {
+function checksumOf({ checksum }: ManifestPart, { partChecksum, checksums }: ManifestOf<'multipart'>): Pick<Slice, 'checksum'> {
   if (checksum === null || partChecksum === null) return {}
   return { checksum: { algorithm: partChecksum, type: checksums[0]?.type ?? 'full', value: checksum } }
 }
@@ -81,29 +90,30 @@ export function needsHeadFirst(ctx: OperationContext): boolean {
   return ['if-none-match', 'if-modified-since', 'if-range'].some((name) => header(ctx, name) !== undefined)
 }
 
-/** What is wanted of the object as it is: a range that If-Range asks for of another one is not. */
-export function effectiveRange(ctx: OperationContext, wanted: RequestedRange, etag: string, lastModified: string | undefined): RequestedRange {
-  return wanted.kind !== 'range' || ifRangeHolds(header(ctx, 'if-range'), { etag, lastModified }) ? wanted : { kind: 'whole' }
+/** The whole object where the range is of another state of it, which If-Range names. */
+function effectiveRange(ctx: OperationContext, wanted: RequestedRange, validators: Validators): RequestedRange {
+  return wanted.kind !== 'range' || ifRangeHolds(header(ctx, 'if-range'), validators) ? wanted : { kind: 'whole' }
 }
 
 /**
- * Evaluates the conditions of a read against the object this very answer came from, so that nothing can change between
- * the look and the leap (RFC 9110 13.2.2).
+ * Evaluates the conditions of a read against the object that the store's answer carries, so that it cannot change between the check and the
+ * read (RFC 9110 13.2.2).
  * @throws S3Error PreconditionFailed (412) or NotModified (304), the latter with the ETag as RFC 9110 15.4.5 asks.
  */
-export function checkReadConditions(ctx: OperationContext, etag: string, lastModified: string | undefined): void {
+export function checkReadConditions(ctx: OperationContext, validators: Validators): void {
   const verdict = evaluateConditions({
     ifMatch: header(ctx, 'if-match'),
     ifNoneMatch: header(ctx, 'if-none-match'),
     ifModifiedSince: header(ctx, 'if-modified-since'),
     ifUnmodifiedSince: header(ctx, 'if-unmodified-since')
-  }, { etag, lastModified })
+  }, validators)
   if (verdict === 'failed') {
     throw new S3Error('PreconditionFailed', {
       fields: { Condition: header(ctx, 'if-match') === undefined ? 'If-Unmodified-Since' : 'If-Match' }
     })
   }
   if (verdict === 'not-modified') {
+    const { etag, lastModified } = validators
     const modified = lastModified === undefined ? [] : [['last-modified', lastModified] as const]
     throw new S3Error('NotModified', { headers: [['etag', etag], ...modified] })
   }

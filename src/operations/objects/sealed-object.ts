@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Manifest } from '../../envelope/manifest.ts'
+import type { Manifest, ManifestOf } from '../../envelope/manifest.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
 import type { HeaderList } from '../../http/message.ts'
 import type { OperationContext } from '../context.ts'
@@ -22,7 +22,7 @@ import { metadataMatches } from '../../envelope/metadata.ts'
 import { S3Error } from '../../errors.ts'
 import { decodeContext } from '../../keys/sse-headers.ts'
 import { keyForRead, type CustomerKey } from './object-keys.ts'
-import { unquoteEtag } from '../../s3/conditions.ts'
+import { unquoteEtag, type Validators } from '../../s3/conditions.ts'
 
 interface InStore {
   /** Bytes in the store, by the store's word; `size` of a sealed object follows from it by the size law. */
@@ -68,8 +68,8 @@ export type StoredObject = SealedObject | PlainObject
 /** With the manifest: of multipart objects always, of singles where digests that the client is shown stand in it. */
 export type InspectedObject = InspectedSealed | PlainObject
 export type InspectedSealed =
-  | SealedSingle & { readonly manifest: Manifest | null }
-  | SealedMultipart & { readonly manifest: Manifest }
+  | SealedSingle & { readonly manifest: ManifestOf<'single'> | null }
+  | SealedMultipart & { readonly manifest: ManifestOf<'multipart'> }
   | SealedEmpty
 
 /**
@@ -150,6 +150,11 @@ export function clientEtag(ctx: OperationContext, object: InspectedObject): stri
   const policy = ctx.services.policyFor(object.bucket)
   if (object.kind === 'plain') return policy.etag === 'md5' ? object.upstreamEtag : visibleEtag(policy, object.upstreamEtag, null)
   return visibleEtag(policy, object.upstreamEtag, plaintextEtag(object))
+}
+
+/** What conditions on reads compare (RFC 9110 8.8). */
+export function validatorsOf(ctx: OperationContext, object: InspectedObject): Validators {
+  return { etag: clientEtag(ctx, object), lastModified: object.headers.get('last-modified') }
 }
 
 /** Hex MD5 of a single object, or hex MD5 of the parts' MD5s with `-N`; null where no MD5 was ever computed. */
