@@ -4,16 +4,16 @@ import type { BucketEncryption } from '../s3/bucket-encryption.ts'
 import { BoundedCache } from '../collections/bounded-cache.ts'
 import { CorsKnowledge } from './buckets/cors-knowledge.ts'
 
-/** What a name was last seen to be: lets a ranged read of a multipart object ask for the right bytes at once. */
+/** The last known state of a name. It lets a ranged read of a multipart object ask for the right bytes at once. */
 export interface Hint {
   readonly upstreamEtag: string
   readonly manifest: ManifestOf<'multipart'>
 }
 
-/** `reader`: as whom it was looked at, because another may list an object and not read it. */
+/** `reader`: the identity the object was read with, because another one may list an object and not read it. */
 type RowName = readonly [reader: string | null, bucket: string, key: string, versionId: string | null, upstreamEtag: string]
 
-/** What a row of a listing shows. */
+/** Size and ETag of a row of a listing. */
 export interface RowFacts {
   readonly size: number
   readonly etag: string
@@ -24,8 +24,8 @@ const ROW_BYTES = 64 * 1024 * 1024
 const UPLOAD_BYTES = 16 * 1024 * 1024
 
 /**
- * Caches of verified facts. Nothing in here opens an object: a manifest is used only after this request's own unwrap
- * has given the same commitment, and a hint only chooses which bytes to ask for first, with If-Match.
+ * Caches of verified facts. None of them opens an object: a manifest is used only after this request's own unwrap has given the same commitment. A
+ * hint only chooses which bytes to ask for first, with If-Match.
  */
 export class ObjectCache {
   readonly #manifests = new BoundedCache<Manifest>(MANIFEST_BYTES)
@@ -62,7 +62,7 @@ export class ObjectCache {
     this.#rows.set(name, facts, 256 + name.length)
   }
 
-  /** The record of an upload, still sealed, that has opened once. Records are written once: it is right as long as the upload lives. */
+  /** The record of an upload, still sealed, that has opened once. Records are written once, so it is valid for as long as the upload exists. */
   upload(hash: Buffer): UploadRecord | undefined {
     return this.#uploads.get(hash.toString('base64'))
   }
@@ -80,7 +80,7 @@ function manifestKey(commitment: Buffer, upstreamEtag: string): string {
   return `${commitment.toString('base64')}\n${upstreamEtag}`
 }
 
-/** JSON, so that no two lists run together: names may hold any character, and in a listing all of it is the store's word. */
+/** JSON, so that no two lists give the same key: names may hold any character, and all of a listing is chosen by the store. */
 function nameKey(...names: readonly (string | null)[]): string {
   return JSON.stringify(names)
 }
@@ -89,7 +89,7 @@ function weightOf(manifest: Manifest): number {
   return 512 + (manifest.kind === 'single' ? 0 : manifest.parts.length * 256)
 }
 
-/** Of the whole record, on which its fields are views. */
+/** Of the whole record: its fields are views of one buffer. */
 function weightOfUpload({ blob }: UploadRecord): number {
   return 512 + blob.buffer.byteLength
 }
@@ -98,8 +98,8 @@ const ENCRYPTION_MS = 5_000
 const MAX_ENTRIES = 10_000
 
 /**
- * Settings of buckets that the gateway itself acts on, absence included, for a short while: what another instance changes is
- * seen when that is over, what this one changes at once.
+ * Bucket settings that the gateway acts on, absence included, cached briefly. A change by another instance takes effect when the entry expires, one
+ * by this instance at once.
  */
 export class SettingsCache {
   readonly cors = new CorsKnowledge()

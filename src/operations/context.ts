@@ -16,23 +16,23 @@ import type { Turns } from '../concurrency/turns.ts'
 import type { ObjectCache, SettingsCache } from './caches.ts'
 import { S3Error } from '../errors.ts'
 
-/** What every handler works with; made once at start and replaced as a whole on reload. */
+/** What every handler works with. Made at start, and replaced as a whole by a reload. */
 export interface Services {
   readonly config: Config
   readonly upstream: Upstream
   readonly keys: KeyRegistry
   readonly objects: ObjectCache
   readonly settings: SettingsCache
-  /** `listen.cors`: where there are any, they hold for every bucket, and the store's are not asked for. */
+  /** `listen.cors`: rules for every bucket. Where there are any, the store is not asked for its own. */
   readonly ownCors: readonly CorsRule[]
   readonly detachedWrites: DetachedPartWrites
   /** One Complete of an upload at a time. */
   readonly completes: Turns
-  /** What the store was seen to do, by kind of bucket. */
+  /** Probed capabilities of the store, by kind of bucket. */
   readonly capabilities: Pick<Capabilities, 'of' | 'ofStateBucket' | 'known' | 'report'>
   /** Counts objects that failed verification, by kind. */
   readonly integrityFailure: (kind: string) => void
-  /** Tells the operator why a browser was not given CORS headers, or was told that it may not: its rules could not be looked up. */
+  /** Logs why a browser was not given CORS headers: its rules could not be read. */
   readonly corsUnknown: (requestId: string, bucket: string, error: S3Error) => void
   readonly policyFor: (bucket: string) => BucketPolicy
 }
@@ -44,17 +44,14 @@ interface Context<O, P> {
   readonly services: Services
   /** The browser form of a PostObject, read up to its file. */
   readonly form: PostForm | null
-  /** Aborts when nobody waits for what is done: the client's own, or that of one of several things that are done at once for it. */
+  /** Aborts when nobody waits for the result: the client's own signal, or that of one of several tasks that run at once for it. */
   readonly signal: AbortSignal
 }
 
-/** Of the bucket. For requests without one: what the configuration says of any bucket, where the request is anonymous; else null. */
+/** Policy of the bucket. For requests without a bucket: what the configuration says of any bucket, where the request is anonymous; else null. */
 type PolicyOf<N extends OperationName> = BucketPolicy | ('service' extends (typeof operations)[N]['level'] ? null : never)
 
-/**
- * One authenticated, routed and authorised request on its way to an answer. `N`: the operations that it may be of, which prove that
- * there is a bucket, a key or an upload id.
- */
+/** One authenticated, routed and authorised request. `N`: the operations it may be, which prove that there is a bucket, a key or an upload id. */
 export type OperationContext<N extends OperationName = OperationName> = Context<OperationOf<N>, PolicyOf<N>>
 
 type NamesOf<L extends Level> = { [N in OperationName]: (typeof operations)[N]['level'] extends L ? N : never }[OperationName]
@@ -69,22 +66,22 @@ export type UploadContext = OperationContext<NamesOfUploads>
 
 export type Handler<N extends OperationName> = (ctx: OperationContext<N>) => Promise<HttpResponse>
 
-/** Where an object of this realm is bound to. */
+/** The place an object of this realm is bound to. */
 export function placeIn(ctx: OperationContext, bucket: string, objectKey: string): Place {
   return { realm: ctx.services.config.upstream.realm, bucket, objectKey }
 }
 
-/** Where the object of this request is bound to. */
+/** The place the object of this request is bound to. */
 export function placeOf(ctx: ObjectContext): Place {
   return placeIn(ctx, ctx.operation.bucket, ctx.operation.key)
 }
 
-/** What a bucket key is bound to: the bucket, or the object itself where bucket keys are off. */
+/** The context a bucket key is bound to: the bucket, or the object itself where bucket keys are off. */
 export function keyContext(place: Place, bucketKeys: boolean, requestContext: Readonly<Record<string, string>>): KeyContext {
   return { realm: place.realm, bucket: place.bucket, objectKey: bucketKeys ? null : place.objectKey, requestContext }
 }
 
-/** Who uses a key, for the audit trail. */
+/** The use of a key, for the audit trail. */
 export function keyUse(ctx: OperationContext, place: Place, versionId: string | null = null): KeyUse {
   return {
     requestId: ctx.request.http.id,
@@ -99,8 +96,8 @@ export function keyUse(ctx: OperationContext, place: Place, versionId: string | 
 }
 
 /**
- * As whom a request goes upstream; undefined: as the gateway itself. Anonymous requests that are left to the store go
- * unsigned, so that it grants them what it grants everybody, and not what it grants the gateway.
+ * The identity a request goes upstream with; undefined: the gateway itself. Anonymous requests that are left to the store go unsigned, so that it
+ * grants them what it grants everybody, and not what it grants the gateway.
  */
 function identityOf(ctx: OperationContext): UpstreamIdentity | null | undefined {
   const { client } = ctx.request
@@ -109,7 +106,7 @@ function identityOf(ctx: OperationContext): UpstreamIdentity | null | undefined 
   return publicRead === 'store' || publicRead === 'marked' ? null : undefined
 }
 
-/** Which conditional requests the store enforces in a bucket, of the kind it is of now. @throws S3Error of the upstream. */
+/** Which conditional requests the store enforces in a bucket, by the kind of bucket it is now. @throws S3Error of the upstream. */
 export function conditionsIn(ctx: OperationContext, bucket: string): Promise<Conditions> {
   const identity = identityOf(ctx)
   return ctx.services.capabilities.of({
@@ -120,7 +117,7 @@ export function conditionsIn(ctx: OperationContext, bucket: string): Promise<Con
   })
 }
 
-/** As whom this client's requests go upstream, as a name: what the store shows to one it may refuse to another. Anonymous: null. */
+/** Name of the identity that this client's requests go upstream with: the store may show to one what it refuses to another. Anonymous: null. */
 export function readerOf(ctx: OperationContext): string | null {
   const identity = identityOf(ctx)
   return identity === undefined ? '' : identity?.accessKeyId ?? null
@@ -132,8 +129,8 @@ const REQUEST_PAYER = 'x-amz-request-payer'
 type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
 
 /**
- * Sends a request to the store as this client: what is not named is empty, the control pool, and not retried. Who the client
- * expects to own the bucket, and that it pays, is said with each.
+ * Sends a request to the store for this client. Fields that are not given are empty, with the control pool and no retry. Each request repeats the
+ * client's expected bucket owner and that it pays.
  */
 export function send(ctx: OperationContext, sent: Sent): Promise<UpstreamResponse> {
   const identity = identityOf(ctx)
@@ -153,7 +150,7 @@ export function send(ctx: OperationContext, sent: Sent): Promise<UpstreamRespons
   })
 }
 
-/** A request that goes ahead of the client's own, or follows it, must not be answered where that one would be refused. */
+/** Requests that precede or follow the client's own must fail where the client's own would fail. */
 function withTerms(ctx: OperationContext, bucket: string | null, headers: UpstreamRequest['headers']): UpstreamRequest['headers'] {
   const expected = header(ctx, bucket === ctx.operation.bucket ? EXPECTED_OWNER : 'x-amz-source-expected-bucket-owner')
   const terms = [[EXPECTED_OWNER, bucket === null ? undefined : expected], [REQUEST_PAYER, header(ctx, REQUEST_PAYER)]] as const
@@ -162,8 +159,8 @@ function withTerms(ctx: OperationContext, bucket: string | null, headers: Upstre
 }
 
 /**
- * The checksum of stored bytes that goes to the store with them; null: none.
- * @throws S3Error ServiceUnavailable as long as the store has not been seen to take the frames of such bodies off again.
+ * The checksum of stored bytes that is sent to the store with them; null: none.
+ * @throws S3Error ServiceUnavailable until a probe has shown that the store removes the frames of such bodies.
  */
 export function storedChecksum(ctx: OperationContext): Config['upstream']['checksum'] {
   const { capabilities, config: { upstream: { checksum } } } = ctx.services
@@ -173,7 +170,7 @@ export function storedChecksum(ctx: OperationContext): Config['upstream']['check
   return checksum
 }
 
-/** A header of the request as S3 sees it: hoisted query parameters included. */
+/** A header of the request as S3 sees it, including query parameters that stand for headers. */
 export function header(ctx: OperationContext, name: string): string | undefined {
   return ctx.request.headers.get(name)
 }

@@ -14,8 +14,8 @@ import { slowResponse, errorOfDocument, relayError, documentOf } from './respons
 import { SMALL_BODY_BYTES } from './objects/put-object.ts'
 
 /**
- * An operation that encryption does not touch: re-signed, its headers filtered, its body as it is.
- * @param examine throws when the document of the request, verified by then, must not reach the store.
+ * An operation that encryption does not affect: re-signed, its headers filtered, its body unchanged.
+ * @param examine throws when the document of the request, which is verified by then, must not reach the store.
  */
 export async function forward(ctx: OperationContext, examine?: (document: Buffer) => void): Promise<HttpResponse> {
   const row = operations[ctx.operation.name]
@@ -30,7 +30,7 @@ export async function forward(ctx: OperationContext, examine?: (document: Buffer
   return passThrough(response)
 }
 
-/** radosgw 16 writes response overrides into its answer as they come: a line break in one would make two answers of it. */
+/** radosgw 16 writes response overrides into its answer unchanged: a line break in one would split the answer. */
 function refuseSplitting(ctx: OperationContext): void {
   for (const { name, value } of ctx.operation.query.parameters) {
     if (name.startsWith('response-') && /[\x00-\x08\x0a-\x1f\x7f]/.test(value ?? '')) {
@@ -40,8 +40,8 @@ function refuseSplitting(ctx: OperationContext): void {
 }
 
 /**
- * CopyObject or UploadPartCopy between buckets that are not encrypted. The source is said anew from what was authorised, so
- * that the store copies nothing else; without it the request would be a write of nothing.
+ * CopyObject or UploadPartCopy between buckets that are not encrypted. The source header is written again from what was authorised, so that the store
+ * copies nothing else. Without it the request would write an empty object.
  */
 export function forwardCopy(ctx: OperationContext, source: CopySource): HttpResponse {
   const range = header(ctx, 'x-amz-copy-source-range')
@@ -55,7 +55,7 @@ export function forwardCopy(ctx: OperationContext, source: CopySource): HttpResp
 }
 
 /**
- * The document of a copy or a Complete, whose errors may stand inside of a 200 (AWS API, CopyObject, CompleteMultipartUpload).
+ * The document of a copy or a Complete, whose errors may come inside a 200 (AWS API, CopyObject, CompleteMultipartUpload).
  * @throws the store's error as an S3Error.
  */
 export async function successOf(ctx: OperationContext, response: UpstreamResponse): Promise<Buffer> {
@@ -67,15 +67,15 @@ export async function successOf(ctx: OperationContext, response: UpstreamRespons
 }
 
 /**
- * The client's headers for a bucket that is not encrypted. Those of SSE-S3 and SSE-KMS mean something when an upload is created; AWS
- * refuses them later, where MinIO and Ceph ignore them, so they end here (docs/decisions/0031-sse-headers-of-parts.md).
+ * The client's headers for a bucket that is not encrypted. SSE-S3 and SSE-KMS headers are valid when an upload is created. With later requests AWS
+ * refuses them and MinIO and Ceph ignore them, so they are dropped (docs/decisions/0031-sse-headers-of-parts.md).
  */
 export function plainHeaders(ctx: OperationContext): Header[] {
   const headers = upstreamHeaders(ctx.request.headers, 'plain-data')
   return ctx.operation.uploadId !== null ? headers.filter(([name]) => !isGeneralSseHeader(name)) : headers
 }
 
-/** Query of the client's operation as it goes upstream. */
+/** The query of the client's operation as it goes upstream. */
 export function forwardedQuery(ctx: OperationContext): (readonly [string, string | null])[] {
   return ctx.operation.query.parameters.map(({ name, value }) => [name, value] as const)
 }
@@ -88,11 +88,11 @@ export async function forwardForDocument(ctx: OperationContext, query = forwarde
 }
 
 async function forwardDocument(ctx: OperationContext, requiresDigest: boolean, examine?: (document: Buffer) => void): Promise<UpstreamResponse> {
-  // A body nobody asked for has been verified and stays here.
+  // An unexpected body has been verified and is not sent.
   const body = operations[ctx.operation.name].takesBody === 'none' ? Buffer.alloc(0) : await readDocument(ctx)
   examine?.(body)
   const method = ctx.request.http.method
-  // In a bucket that is not encrypted ranges, conditions and checksums are the store's affair; in a sealed one they never are.
+  // In a bucket that is not encrypted the store handles ranges, conditions and checksums; in a sealed one it never does.
   const untouched = ctx.policy?.encryption === 'off' && ctx.operation.bucket !== null
   const headers = (untouched ? plainHeaders(ctx) : upstreamHeaders(ctx.request.headers, 'document')).filter(([name]) => name !== 'content-md5')
   if (requiresDigest && body.length > 0) headers.push(contentMd5(body))
@@ -108,8 +108,8 @@ async function forwardDocument(ctx: OperationContext, requiresDigest: boolean, e
 }
 
 /**
- * Object data of a bucket that is not encrypted: verified on the way, byte for byte what the client sent. Its checksum too: what stood
- * in a header goes along with the others, what followed the body follows it again, where the store is known to take that.
+ * Object data of a bucket that is not encrypted: verified on the way, byte for byte what the client sent. A checksum in a header is passed with the
+ * other headers. A trailing checksum is sent as a trailer, where the store is known to accept that.
  */
 async function forwardData(ctx: OperationContext): Promise<UpstreamResponse> {
   const source = requestBody(ctx)
@@ -130,7 +130,7 @@ function passedHeaders(response: UpstreamResponse): Header[] {
   return [...downstreamHeaders(response.headers, 'plain'), ...length === undefined ? [] : [['content-length', length] as const]]
 }
 
-/** The store's answer as it is, its headers filtered; a document of unknown length is read first. */
+/** The store's answer with its headers filtered. A document of unknown length is read first. */
 export async function passThrough(response: UpstreamResponse): Promise<HttpResponse> {
   const headers = passedHeaders(response)
   if (response.headers.has('content-length')) {

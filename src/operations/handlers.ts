@@ -29,8 +29,8 @@ import { postObject } from './objects/post-object.ts'
 import { putObject } from './objects/put-object.ts'
 
 /**
- * The handlers that the plan table names. A name without one does not compile, nor one that is planned for an operation which
- * lacks what it needs: a key, an upload id.
+ * The handlers that the plan table names. A missing handler does not compile, nor does one planned for an operation that lacks what the handler
+ * needs, such as a key or an upload id.
  */
 export const handlers = {
   forward,

@@ -7,11 +7,11 @@ import { S3Error } from '../errors.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
 import { readAll, StagedReadable, type ByteStage } from '../http/stage.ts'
 
-/** Where the plaintext of a write comes from: the request itself, or the file of a browser form. */
+/** The source of the plaintext of a write: the request itself, or the file of a browser form. */
 export interface BodySource {
   readonly stream: Readable
   readonly payload: PayloadPromise
-  /** To be computed on the way where the payload promises none; absent or null: none. */
+  /** To be computed on the way where the payload declares none; absent or null: none. */
   readonly computeChecksum?: ChecksumAlgorithm | null
 }
 
@@ -34,9 +34,9 @@ export function readDocument(ctx: OperationContext): Promise<Buffer> {
 }
 
 /**
- * Sends a body through stages to the store. When a stage fails, the store sees an aborted message (its Content-Length is
- * unmet), and the client gets the stage's own error, not the store's.
- * @throws S3Error of the stages; SealgateBadUpstream when the store claims success without having taken the whole body.
+ * Sends a body through stages to the store. When a stage fails, the store sees an aborted message (its Content-Length is not met), and the client
+ * gets the error of the stage, not of the store.
+ * @throws S3Error of the stages; SealgateBadUpstream when the store reports success before it has taken the whole body.
  */
 export async function streamUpstream(
   ctx: OperationContext,
@@ -63,7 +63,7 @@ export async function streamUpstream(
   return response
 }
 
-/** Keeps the end of a body back until everything before it has verified, for bodies that pass through unsealed. */
+/** Holds back the end of a body until everything before it has verified, for bodies that pass through unsealed. */
 export class HoldLast implements ByteStage {
   #held: Buffer | null = null
 

@@ -10,7 +10,7 @@ import { upstreamDocument } from '../s3/xml.ts'
 import { withShownRegion } from './shown-region.ts'
 
 const ERROR_LIMIT_BYTES = 65536
-/** What may be told to a client of an error's extra elements: nothing that shows stored sizes or the store's own names. */
+/** Extra elements of an error that a client may see: none that shows stored sizes or the store's own names. */
 const relayedFields = new Set([
   'ArgumentName',
   'ArgumentValue',
@@ -24,15 +24,14 @@ const relayedFields = new Set([
   'StorageClass'
 ])
 const relayedHeaders = /^(x-amz-delete-marker|x-amz-version-id|retry-after|x-amz-bucket-region|allow|access-control-.*|vary)$/i
-/** What stores say of a body that is not what its digest says; the third is MinIO's. */
+/** Codes of stores for a body that does not match its digest; the third is MinIO's. */
 const digestRefusals = new Set(['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'])
-/** In a bucket that is not encrypted a 304 or 416 may also tell of the object. */
+/** In a bucket that is not encrypted a 304 or 416 may also describe the object. */
 const untouchedHeaders = new RegExp(`${relayedHeaders.source}|^(etag|last-modified|content-range|cache-control|expires)$`, 'i')
 
 /**
- * Turns an error status of the store into the error the client gets: same status, same code, the message, and only the
- * fields that tell nothing of stored bytes. HEAD errors have no body: the status alone speaks. A success of another kind than
- * was asked for is no error to pass on, but one of the store.
+ * Turns an error status of the store into the client's error: same status, same code, the message, and only the fields that reveal nothing of stored
+ * bytes. HEAD errors have no body, only a status. An unexpected success is an error of the store.
  */
 export async function relayError(ctx: OperationContext, response: UpstreamResponse): Promise<S3Error> {
   if (!isError(ctx, response.status)) {
@@ -44,7 +43,7 @@ export async function relayError(ctx: OperationContext, response: UpstreamRespon
   const headers = withShownRegion(ctx, response.headers.entries.filter(([name]) => (untouched ? untouchedHeaders : relayedHeaders).test(name)))
   const parsed = body.length === 0 ? null : parseErrorXml(body)
   if (digestRefusals.has(parsed?.code ?? '') && !(untouched && header(ctx, 'x-amz-copy-source') === undefined)) {
-    // The bytes and their digest are the gateway's: a client would look for a fault of its own, and not try again.
+    // The gateway made the bytes and their digest. A client would look for the fault on its side, and not retry.
     return new S3Error('SealgateBadUpstream', { message: 'The store did not receive the bytes that the gateway sent.', diagnosis: response.diagnosis ?? null })
   }
   const known = parsed === null ? undefined : s3ErrorCodes.find((code) => code === parsed.code)
@@ -61,22 +60,20 @@ export async function relayError(ctx: OperationContext, response: UpstreamRespon
   })
 }
 
-/** Conditions on what clients see are never sent to the store: a 304 to anything else answers a question nobody asked. */
+/** Clients' conditions are never sent to the store, so a 304 is unexpected. */
 function isError(ctx: OperationContext, status: number): boolean {
   return status >= 400 || (status === 304 && ctx.policy?.encryption === 'off')
 }
 
 /**
- * The store's words, unless they name an ARN: AWS says who may not do what, and that is the gateway, with its user or role and
- * account ("User: arn:aws:iam::… is not authorized to perform: …"). Then the code's own words.
+ * The store's message, unless it contains an ARN: AWS names the user or role of the gateway, with its account ("User: arn:aws:iam::… is not
+ * authorized to perform: …"). Then the default message of the code is used.
  */
 function messageOf(parsed: ParsedError | null): { readonly message?: string } {
   return parsed === null || parsed.message === '' || /\barn:/i.test(parsed.message) ? {} : { message: parsed.message }
 }
 
-/**
- * The error that stands inside a 200 of CompleteMultipartUpload and of copies (AWS API); null when there is none.
- */
+/** The error inside a 200 of CompleteMultipartUpload and of copies (AWS API); null when there is none. */
 export function errorOfDocument(document: Buffer, { status, headers }: UpstreamResponse): S3Error | null {
   const parsed = parseErrorXml(document)
   if (parsed === null) return null
@@ -127,7 +124,8 @@ function codeOfStatus(status: number, ctx: OperationContext): S3ErrorCode {
 }
 
 /**
- * Takes an answer for a success, whose body is nobody's concern. @returns the answer.
+ * Checks that an answer is a success, and drops its body.
+ * @returns the answer.
  * @throws the store's error as an S3Error.
  */
 export async function expectSuccess(ctx: OperationContext, response: UpstreamResponse): Promise<UpstreamResponse> {
@@ -136,36 +134,35 @@ export async function expectSuccess(ctx: OperationContext, response: UpstreamRes
   return response
 }
 
-/** A document of the store, read whole. @throws S3Error SealgateBadUpstream for one of more than `maxBytes`. */
+/** Reads a document of the store. @throws S3Error SealgateBadUpstream for one of more than `maxBytes`. */
 export function documentOf({ body }: Pick<UpstreamResponse, 'body'>, maxBytes: number = upstreamDocument.maxBytes): Promise<Buffer> {
   return readAll(body, maxBytes, () => new S3Error('SealgateBadUpstream'))
 }
 
-/** Success with a document of the gateway's own. */
+/** Success with a document that the gateway makes. */
 export function xmlResponse(body: Buffer, headers: readonly Header[] = []): HttpResponse {
   return { status: 200, headers: [...headers, ['content-type', 'application/xml'], ['content-length', String(body.length)]], body }
 }
 
-/** The store's success with another document than its own. */
+/** The store's success with a changed document. */
 export function editedResponse(response: UpstreamResponse, body: Buffer): HttpResponse {
   const headers = downstreamHeaders(response.headers, 'plain').filter(([name]) => name !== 'content-length')
   return { status: 200, headers: [...headers, ['content-length', String(body.length)]], body }
 }
 
-/** Told of headers of the answer as soon as they are known: those that come after its head has gone out are lost. */
+/** Takes headers of the answer as soon as they are known: those that come after its head has been sent are lost. */
 export type AddHeaders = (headers: readonly Header[]) => void
 
 /**
- * An XML answer with status 200 that may take long, as those of copies and of CompleteMultipartUpload: clients give up after
- * about 60 s of silence.
- * @param work makes the document. What it throws is answered as an error, inside of the 200 when that has begun.
+ * An XML answer with status 200 that may take long, as those of copies and of CompleteMultipartUpload: clients give up after about 60 s of silence.
+ * @param work makes the document. Its error is the answer, inside the 200 when that has begun.
  */
 export function slowResponse(work: (addHeaders: AddHeaders) => Promise<Buffer>): HttpResponse {
   const headers: Header[] = [['content-type', 'application/xml']]
   const document = work((more) => {
     headers.push(...more)
   })
-  // It may fail before anyone has had a turn to listen.
+  // It may fail before anyone listens.
   document.catch(() => undefined)
   return { status: 200, headers: [], body: null, pending: { headers: () => headers, document } }
 }

@@ -7,7 +7,7 @@ export function acceptsRegion(ctx: OperationContext, region: string): boolean {
   return regions.length === 0 || regions.includes(region)
 }
 
-/** The region of a bucket as clients are told: one they may sign for, because that is what they will do with it. */
+/** The region of a bucket as clients see it: one that they may sign for, because they will sign for it. */
 export function shownRegion(ctx: OperationContext, region: string): string {
   return acceptsRegion(ctx, region) ? region : ctx.services.config.listen.regions[0] ?? region
 }

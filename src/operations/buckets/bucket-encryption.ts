@@ -16,15 +16,15 @@ import { relayError, documentOf, expectSuccess, xmlResponse } from '../responses
 import { verified } from '../objects/sealed-object.ts'
 
 /**
- * Put-, Get- and DeleteBucketEncryption: a default of the gateway's own, kept sealed in the state bucket. The store never
- * hears of it, because what it would encrypt is sealed already. It chooses for writers who ask for nothing and may forbid
- * customers' keys; what the configuration demands it cannot loosen. The configuration says who may change it: clients that may write to the
- * bucket. The store can refuse in addition (`checkRight`), and grant nothing.
+ * Put-, Get- and DeleteBucketEncryption: a default of the gateway's own, kept sealed in the state bucket. It is never sent to the store, whose bytes
+ * are sealed already. It applies to writes that ask for no encryption, and it may forbid customers' keys. It cannot loosen what the configuration
+ * demands. The configuration decides who may change it: clients that may write to the bucket. The store can refuse as well (`checkRight`), but it
+ * cannot grant.
  */
 export async function bucketEncryption(ctx: OperationContext<'PutBucketEncryption' | 'GetBucketEncryption' | 'DeleteBucketEncryption'>): Promise<HttpResponse> {
   const bucket = ctx.operation.bucket
   if (ctx.operation.name === 'PutBucketEncryption') {
-    // A document that is not the signed one must not make the gateway ask the store.
+    // Before the body is verified no request goes to the store.
     const wanted = readBucketEncryption(await readDocument(ctx), clientDocument(ctx.services.config.limits.xmlBytes))
     await checkRight(ctx)
     await writeDefault(ctx, bucket, wanted)
@@ -54,15 +54,15 @@ export async function removeBucketDefault(ctx: OperationContext, bucket: string)
   if (await stateOf(ctx).remove([recordName(ctx, bucket)]) > 0) {
     throw new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.' })
   }
-  // Now, and not before: a write in between may have read and remembered it.
+  // After the removal: a write that ran in between may have cached the old default.
   ctx.services.settings.encryption.set(bucket, null)
 }
 
 /**
- * Whether there is such a bucket, and for a client with an identity of its own at the store, whether the store would let it do the same there:
- * the store's own setting is read, and for a change written back as it is (or removed where it has none), which changes nothing and needs
- * exactly the right in question (s3:GetEncryptionConfiguration, s3:PutEncryptionConfiguration). A store that does not know the setting is asked
- * for the bucket's ACL, which its owner may read.
+ * Whether the bucket exists and, for a client with an identity of its own at the store, whether the store would allow it the same operation. The
+ * store's own setting is read. For a change it is written back unchanged, or removed where it has none: this changes nothing and needs exactly the
+ * right in question (s3:GetEncryptionConfiguration, s3:PutEncryptionConfiguration). A store without this setting is asked for the bucket's ACL, which
+ * the owner may read.
  * @throws S3Error of the store.
  */
 async function checkRight(ctx: OperationContext): Promise<void> {
@@ -73,7 +73,7 @@ async function checkRight(ctx: OperationContext): Promise<void> {
   if (response.status === 403) throw await relayError(ctx, response)
   const document = await documentOf(response)
   const known = response.status === 200 && rootOf(document) === 'ServerSideEncryptionConfiguration'
-  // radosgw 16 takes this GET for a listing, and would take the DELETE for one of the bucket.
+  // radosgw 16 handles this GET as a listing, and would handle the DELETE as one of the bucket.
   const absent = response.status === 404 && parseErrorXml(document)?.code === 'ServerSideEncryptionConfigurationNotFoundError'
   if (!known && !absent) return tried(ctx, { method: 'GET', query: [['acl', null]], retry: true })
   if (ctx.operation.name === 'GetBucketEncryption') return
@@ -127,7 +127,7 @@ function recordName(ctx: OperationContext, bucket: string): string {
   return bucketDefaultName(recordPlace(ctx, bucket))
 }
 
-/** Where the default of a bucket lies in the state bucket. */
+/** Name of the record of a bucket's default in the state bucket. */
 export function bucketDefaultName(place: RecordPlace): string {
   return `encryption/${bucketRecordHash(place).toString('hex')}`
 }

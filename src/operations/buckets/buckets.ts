@@ -23,15 +23,15 @@ import { inspectObject, retryOnChange } from '../objects/inspect.ts'
 import { parallelMap } from '../../concurrency/parallel.ts'
 import { describedHeaders } from '../objects/response-headers.ts'
 
-/** What a small object takes beyond its plaintext, and plaintext per stored byte of a large one (docs/FORMAT.md, Size law). */
+/** Stored bytes of a small object beyond its plaintext, and plaintext per stored byte of a large one (docs/FORMAT.md, Size law). */
 const OBJECT_OVERHEAD = storedSize(1) - 1
 const PLAINTEXT_SHARE = SEGMENT_SIZE / (storedSize(2 * SEGMENT_SIZE) - storedSize(SEGMENT_SIZE))
 const BYTES_USED = 'x-rgw-bytes-used'
 const OBJECT_COUNT = 'x-rgw-object-count'
 
 /**
- * DeleteBucket: what the gateway itself keeps of the bucket goes with it, also where the bucket is gone already: a request before
- * this one may have got no further, and the next bucket of the name must not inherit.
+ * DeleteBucket also removes what the gateway keeps of the bucket, even where the bucket is gone already: an earlier request may have failed half-way,
+ * and the next bucket of this name must not inherit.
  */
 export async function deleteBucket(ctx: OperationContext<'DeleteBucket'>): Promise<HttpResponse> {
   const outcome = await forward(ctx).catch((error: unknown) => {
@@ -44,7 +44,7 @@ export async function deleteBucket(ctx: OperationContext<'DeleteBucket'>): Promi
   return outcome
 }
 
-/** PutBucketCors, DeleteBucketCors: a preflight that follows must not be answered from what was before. */
+/** PutBucketCors, DeleteBucketCors: a preflight that follows must not be answered from the old rules. */
 export async function changeCors(ctx: OperationContext<'PutBucketCors' | 'DeleteBucketCors'>): Promise<HttpResponse> {
   const response = await forward(ctx)
   ctx.services.settings.cors.forget(ctx.operation.bucket)
@@ -52,8 +52,8 @@ export async function changeCors(ctx: OperationContext<'PutBucketCors' | 'Delete
 }
 
 /**
- * HeadBucket. Ceph tells how many bytes a bucket holds; of sealed ones that follows from the size law but for the number of
- * segments, so that what is told is at most 20 bytes per object from the truth.
+ * HeadBucket. Ceph returns the bytes of a bucket. The plaintext of sealed objects follows from the size law except for the number of segments, so the
+ * size shown is off by at most 20 bytes per object.
  */
 export async function headBucket(ctx: OperationContext<'HeadBucket'>): Promise<HttpResponse> {
   const answered = await forward(ctx)
@@ -104,7 +104,7 @@ async function putLifecycle(ctx: OperationContext): Promise<HttpResponse> {
 /** The region that has no LocationConstraint (AWS API, CreateBucket, GetBucketLocation). */
 const UNNAMED = 'us-east-1'
 
-/** What AWS, Ceph and MinIO say of a location they do not have. */
+/** Codes of AWS, Ceph and MinIO for a location they do not have. */
 const noSuchLocation: ReadonlySet<string> = new Set([
   'InvalidLocationConstraint',
   'IllegalLocationConstraintException',
@@ -113,13 +113,13 @@ const noSuchLocation: ReadonlySet<string> = new Set([
 ])
 
 /**
- * CreateBucket. Clients name the region they sign for, which the store behind the gateway may know by another name or not at all
- * (docs/decisions/0032-regions-of-buckets.md): it is sent the name of its own region, and none where it does not know that either.
+ * CreateBucket. Clients name the region that they sign for. The store behind the gateway may have another name for it or none
+ * (docs/decisions/0032-regions-of-buckets.md), so it is sent the name of its own region, or none where it rejects that as well.
  */
 export async function createBucket(ctx: OperationContext<'CreateBucket'>): Promise<HttpResponse> {
   const document = await readDocument(ctx)
   const kind = ctx.policy.encryption === 'off' ? 'plain-data' : 'document'
-  // Digests are of the client's document, and have been verified.
+  // The digests are of the client's document and have been verified.
   const headers = upstreamHeaders(ctx.request.headers, kind).filter(([name]) => name !== 'content-md5' && !name.startsWith('x-amz-checksum-'))
   const put = (body: Buffer) => send(ctx, { method: 'PUT', headers, body: body.length === 0 ? null : body, contentLength: body.length })
   const [first, ...others] = documentsFor(ctx, document)
@@ -134,18 +134,19 @@ export async function createBucket(ctx: OperationContext<'CreateBucket'>): Promi
   return passThrough(response)
 }
 
-/** What the store is asked for, in order: the next when it does not know the location. */
+/** The documents to send to the store, in order: the next one when it does not know the location. */
 function documentsFor(ctx: OperationContext, document: Buffer): readonly [Buffer, ...Buffer[]] {
   const limits = clientDocument(ctx.services.config.limits.xmlBytes)
   const wanted = parseLocationConstraint(document, limits)
   const { region } = ctx.services.config.upstream
-  // Ceph: `zonegroup:placement`, which chooses where bytes lie; no region is written so. What the gateway does not accept is the store's to judge.
+  // Ceph: `zonegroup:placement` chooses where bytes are kept; no region contains a colon. The store decides on names that the gateway does not
+  // accept.
   if (wanted === null || wanted.includes(':') || !(wanted === region || acceptsRegion(ctx, wanted))) return [document]
   const unnamed = withLocation(document, null, limits)
   return region === UNNAMED ? [unnamed] : [withLocation(document, region, limits), unnamed]
 }
 
-/** @param region null: without the element, and without a document that would be empty then. */
+/** @param region null: the element is removed, and with it a document that would then be empty. */
 function withLocation(document: Buffer, region: string | null, limits: XmlLimits): Buffer {
   if (region === null && parseXml(document, limits).root.children.length === 1) return Buffer.alloc(0)
   return rewriteXml(document, (editor, parsed) => {
@@ -170,8 +171,8 @@ export async function bucketLocation(ctx: OperationContext<'GetBucketLocation'>)
 }
 
 /**
- * PutBucketLogging, -Replication, -InventoryConfiguration, -AnalyticsConfiguration, -MetricsConfiguration and -NotificationConfiguration:
- * forwarded, when the client may write to the buckets they name. The store will write there by itself, with the rights of whoever owns both buckets, which is the gateway.
+ * PutBucketLogging, -Replication, -InventoryConfiguration, -AnalyticsConfiguration, -MetricsConfiguration and -NotificationConfiguration: forwarded
+ * when the client may write to the buckets they name. The store will write there with the rights of the owner of both buckets, which is the gateway.
  * @throws S3Error MalformedXML, InvalidBucketName, AccessDenied, NoSuchBucket for the gateway's own buckets.
  */
 export async function targetBuckets(ctx: OperationContext<TargetOperation>): Promise<HttpResponse> {
@@ -204,19 +205,19 @@ export async function restoreObject(ctx: OperationContext<'RestoreObject'>): Pro
   return { status: response.status, headers: [...downstreamHeaders(response.headers, 'plain'), ['content-length', '0']], body: null }
 }
 
-/** What says that an object does not open, as opposed to a store or key service that fails: SSE-C objects want their key. */
+/** Codes of an object that cannot be opened, as opposed to a store or key service that fails. InvalidRequest: SSE-C objects need their key. */
 const closedCodes: ReadonlySet<string> = new Set(['InvalidRequest', 'SealgateIntegrityError', 'SealgateKeyUnavailable', 'SealgatePlaintextRefused'])
 
 /** Rows looked up at once in `md5` mode. */
 const PARALLEL_LOOKUPS = 32
 
 /**
- * ListObjects, ListObjectsV2, ListObjectVersions: sizes by the size law, ETags by the bucket's mode, and where the listing tells what describes
- * the objects (MinIO's `metadata=true`), what was sealed of it. Never fails for one row: a row that does not open is shown as stored.
+ * ListObjects, ListObjectsV2, ListObjectVersions: sizes by the size law, ETags by the bucket's mode, and the sealed metadata where the listing shows
+ * metadata (MinIO's `metadata=true`). One row never fails the listing: a row that cannot be opened is shown as stored.
  */
 export async function listObjects(ctx: OperationContext<'ListObjects' | 'ListObjectsV2' | 'ListObjectVersions'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
-  // What everybody may list is one prefix: the store must not make more of it.
+  // Everybody may list one prefix only: the store must not return more.
   if (typeof ctx.policy.publicRead === 'object' && ctx.request.client === null && !listsOnly(document, ctx.operation.query.get('prefix') ?? '')) {
     throw new S3Error('SealgateBadUpstream')
   }
@@ -229,7 +230,7 @@ export async function listObjects(ctx: OperationContext<'ListObjects' | 'ListObj
 async function editOf(ctx: BucketContext, row: ListingRow): Promise<RowEdit> {
   if (row.etag === null || row.size === null) return {}
   const byLaw = plaintextSize(row.size)
-  // The size law needs no second look, unless plaintext may stand beside sealed objects.
+  // By the size law no object need be inspected, unless plaintext objects may be among the sealed ones.
   if (ctx.policy.etag === 'opaque' && ctx.policy.plaintext === 'refuse' && !row.described) {
     return { etag: unquoteEtag(opaqueEtag(row.etag)), checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
   }
@@ -240,20 +241,19 @@ async function editOf(ctx: BucketContext, row: ListingRow): Promise<RowEdit> {
 }
 
 /**
- * Size and ETag of a row, from the cache or by looking at the object. `closed`: it does not open for this client, and so has
- * no other ETag in any operation. `unknown`: the store failed just now; another ETag than at other times would tell clients
- * that the object has changed, so it gets none.
+ * Size and ETag of a row, from the cache or by inspecting the object. `closed`: it does not open for this client, and so has no other ETag in any
+ * operation. `unknown`: the store failed just now. The row gets no ETag, because a different one would mean to clients that the object has changed.
  */
 async function rowFacts(ctx: BucketContext, row: ListingRow): Promise<RowFacts & Pick<RowEdit, 'described'> | 'closed' | 'unknown'> {
   const bucket = ctx.operation.bucket
   const etag = row.etag ?? ''
   const name = [readerOf(ctx), bucket, row.key, row.versionId, etag] as const
-  // What describes an object can change under its ETag: a copy onto itself does that.
+  // A copy of an object onto itself can change its metadata under the same ETag.
   const cached = row.described ? undefined : ctx.services.objects.row(...name)
   if (cached !== undefined) return cached
   try {
     const object = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId: row.versionId, customerKey: null }))
-    // Overwritten since the store made the listing: what is shown is what is there now, but it is not remembered.
+    // Overwritten since the store made the listing: the current state is shown, but not cached.
     const facts = { size: object.size, etag: unquoteEtag(clientEtag(ctx, object)) }
     if (unquoteEtag(object.upstreamEtag) === etag) ctx.services.objects.rememberRow(facts, ...name)
     return row.described && object.kind !== 'plain' ? { ...facts, described: describedHeaders(object).filter(([name]) => isDescribing(name)) } : facts

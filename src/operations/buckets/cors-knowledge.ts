@@ -7,12 +7,12 @@ import { SingleFlightCache } from '../../keys/single-flight-cache.ts'
 import type { CorsQuestion, CorsRule } from '../../s3/cors.ts'
 
 /**
- * What is known of a bucket. `ask`: there are no rules that the gateway can read, be it that the bucket has none, that there is no
- * such bucket, that the gateway may not read them or that the store keeps none: only the store can tell what it would answer.
+ * What is known of a bucket. `ask`: the gateway cannot read any rules, because the bucket has none, does not exist, may not be read, or the store
+ * keeps none. Only the store can answer.
  */
 export type KnownCors = { readonly kind: 'rules'; readonly rules: readonly CorsRule[] } | { readonly kind: 'ask' }
 
-/** For whom the store is asked: `unsigned` for a preflight, of whose sender nothing is known. */
+/** On whose behalf the store is asked: `unsigned` for a preflight, whose sender is unknown. */
 export type Asker = 'signed' | 'unsigned'
 
 export interface Asking {
@@ -26,26 +26,26 @@ type Load<T> = (signal: AbortSignal) => Promise<T>
 const maxAgeSeconds = 60
 const now = (): number => performance.now()
 /**
- * Names of buckets that preflights alone have brought up, and that the store may be asked about for them: at once, and each second.
- * A gateway needs one such question per bucket and minute.
+ * Bucket names that only preflights have named, and about which the store may be asked: at once, and per second. A gateway needs one such request per
+ * bucket and minute.
  */
 const strangeNames = { burst: 20, perSecond: 5 }
-/** Questions that preflights may bring to a store that keeps no rules. Browsers repeat theirs, and repeated ones are remembered. */
+/** Questions that preflights may cause to a store that keeps no rules. Browsers repeat theirs, and answers are cached. */
 const unsignedQuestions = { burst: 100, perSecond: 50 }
 
 /**
- * CORS rules of buckets, for 60 s. What unsigned requests bring up is kept apart from what signed ones do, and has one request to
- * the store per bucket at a time: it can neither push out what others need nor make them wait.
+ * CORS rules of buckets, for 60 s. Entries from unsigned requests are kept apart from those of signed ones, with one request to the store per bucket
+ * at a time. So they can neither evict what others need nor make them wait.
  */
 export class CorsKnowledge {
   readonly #rules = { signed: rulesCache(10_000), unsigned: rulesCache(1000) }
   readonly #answers = { signed: answersCache(), unsigned: answersCache() }
-  /** Buckets that signed requests have found to be there. */
+  /** Buckets whose existence a signed request has shown. */
   readonly #used = new BoundedCache<true>(10_000)
   readonly #names = new TokenBucket(strangeNames.perSecond, strangeNames.burst)
   readonly #questions = new TokenBucket(unsignedQuestions.perSecond, unsignedQuestions.burst)
 
-  /** What is known without asking. */
+  /** The cached rules, without asking the store. */
   known(bucket: string): KnownCors | undefined {
     return this.#rules.signed.peek(bucket) ?? this.#rules.unsigned.peek(bucket)
   }
@@ -61,7 +61,7 @@ export class CorsKnowledge {
     }).value
   }
 
-  /** What the store itself would tell a browser. @throws as `rulesOf` */
+  /** The headers that the store itself would send to a browser. @throws as `rulesOf` */
   async answerOf(bucket: string, question: CorsQuestion, { asker, signal }: Asking, load: Load<readonly Header[]>): Promise<readonly Header[]> {
     return this.#answers[asker].get(questionKey(bucket, question), asker, signal, async (shared) => {
       if (asker === 'unsigned') afford(this.#questions)
@@ -69,12 +69,12 @@ export class CorsKnowledge {
     }).value
   }
 
-  /** A signed request has found the bucket. */
+  /** A signed request has shown that the bucket exists. */
   used(bucket: string): void {
     if (this.#used.get(bucket) === undefined) this.#used.set(bucket, true)
   }
 
-  /** Rules have changed, or their bucket is gone. */
+  /** The rules have changed, or the bucket was deleted. */
   forget(bucket: string): void {
     for (const cache of Object.values(this.#rules)) cache.forget(bucket)
     for (const cache of Object.values(this.#answers)) cache.clear()

@@ -8,17 +8,16 @@ import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
 import { corsDocument, corsHeaders, exposed, matchingRule, parseCors, requestedHeaders, type CorsQuestion, type CorsRule } from '../../s3/cors.ts'
 
-/** AWS's words (S3 User Guide, "Troubleshooting CORS"). */
+/** The message of AWS (S3 User Guide, "Troubleshooting CORS"). */
 const notAllowed = 'CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / ' +
   'Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource\'s CORS spec.'
-/** Seconds that a store may take to answer what an unsigned request has asked. */
+/** Seconds that the store has to answer a request caused by an unsigned one. */
 const unsignedAnswerSeconds = 5
 
 /**
- * The answer to a browser's preflight. Preflights are unsigned by nature (Fetch standard, CORS-preflight fetch): without
- * `listen.cors` this is the one request for which the store is asked without a signature. It tells what the bucket's owner has
- * published, and nothing else: a bucket that is not there, not served here, without rules, or with rules that do not match get one
- * answer, and so does a question that may not be asked now.
+ * The answer to a browser's preflight. Preflights are always unsigned (Fetch standard, CORS-preflight fetch). Without `listen.cors` this is the one
+ * request that makes the gateway ask the store before a signature has verified. The answer shows only what the bucket's owner has published. A bucket
+ * that does not exist, is not served here, has no rules or no matching rule gets the same answer as a question that exceeds the rate limit.
  * @throws S3Error BadRequest, AccessForbidden; the errors of a store that does not answer
  */
 export async function preflight(services: Services, request: HttpRequest, bucket: string): Promise<HttpResponse> {
@@ -38,8 +37,8 @@ export async function preflight(services: Services, request: HttpRequest, bucket
 }
 
 /**
- * The CORS headers for an error, from rules that are known already: a request that has been refused, perhaps for its signature,
- * must not send the gateway to the store. A browser's preflight has made them known shortly before.
+ * The CORS headers of an error, from cached rules only: a request that was refused, perhaps for its signature, must not cause a request to the store.
+ * The browser's preflight has filled the cache shortly before.
  */
 export function knownCorsHeaders(services: Services, request: HttpRequest, bucket: string | null, headers: readonly Header[]): readonly Header[] {
   const own = ownRules(services)
@@ -48,8 +47,9 @@ export function knownCorsHeaders(services: Services, request: HttpRequest, bucke
 }
 
 /**
- * The CORS headers for an answer: without them a browser shows its user nothing of it. Best effort: an error here must not hide the
- * answer; the operator is told of it. @param asker whether the request was signed
+ * The CORS headers of an answer: without them a browser hides the answer from its page. Best effort: a failure here must not replace the answer, and
+ * is logged.
+ * @param asker whether the request was signed
  */
 export async function corsHeadersFor(services: Services, request: HttpRequest, bucket: string | null, asker: Asker): Promise<readonly Header[]> {
   const question = questionOf(request)
@@ -60,13 +60,13 @@ export async function corsHeadersFor(services: Services, request: HttpRequest, b
   })
 }
 
-/** Nothing is to be told of a bucket that is not served here, nor of a client that has left. */
+/** Not logged: buckets that are not served here, and clients that have disconnected. */
 function untold(services: Services, { id, signal }: HttpRequest, bucket: string, error: unknown): void {
   if (signal.aborted || (error instanceof S3Error && ['AccessDenied', 'NoSuchBucket'].includes(error.code))) return
   services.corsUnknown(id, bucket, error instanceof S3Error ? error : new S3Error('InternalError', { cause: error }))
 }
 
-/** Headers of an answer with those for a browser, in place of what the store says to browsers by itself. */
+/** Headers of an answer with those for a browser, which replace the CORS headers of the store. */
 export function withCors(headers: readonly Header[], cors: readonly Header[]): readonly Header[] {
   return cors.length === 0 ? headers : [...headers.filter(([name]) => !/^(access-control-.*|vary)$/i.test(name)), ...cors]
 }
@@ -75,7 +75,7 @@ function hasCors(headers: readonly Header[]): boolean {
   return headers.some(([name]) => name.toLowerCase() === 'access-control-allow-origin')
 }
 
-/** @throws S3Error AccessDenied for buckets that are not configured, NoSuchBucket for the gateway's own: a stranger must not find out which there are. */
+/** @throws S3Error AccessDenied for buckets that are not configured, NoSuchBucket for the gateway's own: preflights must not reveal which buckets exist. */
 async function headersFor(services: Services, bucket: string, question: CorsQuestion, asking: Asking): Promise<readonly Header[]> {
   if (question.headers === null) return []
   const own = ownRules(services)
@@ -98,7 +98,7 @@ function headersOf(rules: readonly CorsRule[], question: CorsQuestion): readonly
   return rule === undefined ? [] : corsHeaders(rule, question).filter(fitsHeader)
 }
 
-/** Whoever wrote the rules wrote them in XML, which holds more than a header can: a line break would make every answer an error. */
+/** Rules are written in XML, which allows more characters than a header: a line break would make every answer an error. */
 function fitsHeader([, value]: Header): boolean {
   return /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
 }
@@ -115,12 +115,12 @@ async function readRules(services: Services, bucket: string, asking: Asking): Pr
   const response = await ask(services, asking, { method: 'GET', bucket, query: [['cors', null]] })
   const document = await readAll(response.body, corsDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
   if (response.status === 200) return { kind: 'rules', rules: parseCors(document) }
-  // 404: no rules, or no bucket. MinIO answers so for every bucket, older versions 501, and both answer preflights by themselves.
+  // 404: no rules, or no bucket. MinIO answers 404 for every bucket and older versions 501; both answer preflights themselves.
   if ([403, 404, 405, 501].includes(response.status)) return { kind: 'ask' }
   throw new S3Error('ServiceUnavailable', { diagnosis: response.diagnosis ?? null })
 }
 
-/** Where there are no rules to read, the store is asked what it would tell a browser, as a browser asks: without a signature. */
+/** Where there are no rules to read, the store gets the preflight itself, without a signature as a browser sends it. */
 async function storesHeaders(services: Services, bucket: string, question: CorsQuestion, asking: Asking): Promise<readonly Header[]> {
   const headers: Header[] = [['origin', question.origin], ['access-control-request-method', question.method]]
   if (question.headers !== null && question.headers.length > 0) headers.push(['access-control-request-headers', question.headers.join(',')])
@@ -128,7 +128,7 @@ async function storesHeaders(services: Services, bucket: string, question: CorsQ
   response.body.resume()
   const told = response.headers.entries.filter(([name, value]) => /^(access-control-.*|vary)$/i.test(name) && value.length <= 4096)
   if (response.status >= 300 || !hasCors(told)) return []
-  // What may be read is told with other answers than preflights. The gateway sends no headers but those it knows.
+  // Preflight answers do not name exposed headers, but other answers do. The gateway returns only headers that it knows.
   const said = told.some(([name]) => name.toLowerCase() === 'access-control-expose-headers')
   return said ? told : [...told, ['access-control-expose-headers', exposed(['ETag'])]]
 }

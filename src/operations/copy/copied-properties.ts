@@ -25,8 +25,8 @@ export function directiveOf(ctx: OperationContext, name: 'x-amz-metadata-directi
 }
 
 /**
- * Headers that describe the destination of a copy, all sent anew: the store is told REPLACE, because the envelope among the
- * metadata is another one, and radosgw keeps nothing it is not told.
+ * Headers that describe the destination of a copy. All of them are sent with directive REPLACE: the envelope among the metadata is a new one, and
+ * radosgw drops whatever is not sent.
  * @param tags from `copiedTags`; null: the store copies them.
  */
 export function copiedHeaders(ctx: OperationContext, object: StoredObject, tags: string | null): Header[] {
@@ -40,11 +40,11 @@ export function copiedHeaders(ctx: OperationContext, object: StoredObject, tags:
 
 /**
  * The tags of a copy as `x-amz-tagging` carries them: those of the request, or those of the source.
- * @param by `store`: who copies is the store. Where its HEAD counts no tags it is left to copy them, as S3 does unless it is told otherwise:
- * there are none (radosgw, which loses them, and MinIO always count), or the client may not read them, and then AWS refuses the copy
- * itself. `gateway`: the destination is written anew and would have none.
+ * @param by `store`: the store makes the copy. Where its HEAD counts no tags, it is left to copy them, as S3 does by default. Then either there are
+ * none (radosgw, which loses them, and MinIO always count), or the client may not read them, and AWS refuses the copy itself. `gateway`: the
+ * destination is written as a new object, without tags.
  * @returns null: left to the store; '': none.
- * @throws S3Error AccessDenied for tags that cannot be read: they are never lost in silence.
+ * @throws S3Error AccessDenied for tags that cannot be read: they are never lost silently.
  */
 export async function copiedTags(ctx: OperationContext, source: CopySource, object: StoredObject, by: 'store' | 'gateway'): Promise<string | null> {
   if (directiveOf(ctx, 'x-amz-tagging-directive') === 'REPLACE') return header(ctx, 'x-amz-tagging') ?? ''
@@ -59,7 +59,7 @@ export async function copiedTags(ctx: OperationContext, source: CopySource, obje
   })
 }
 
-/** The tags of an object as `x-amz-tagging` carries them; empty when it has none or the store knows no tags; null: they may not be read. */
+/** The tags of an object as `x-amz-tagging` carries them; empty when it has none or the store does not support tags; null: they may not be read. */
 async function tagsOf(ctx: OperationContext, source: CopySource, versionId: string | null): Promise<string | null> {
   const query: [string, string | null][] = [['tagging', null]]
   if (versionId !== null) query.push(['versionId', versionId])
@@ -71,10 +71,10 @@ async function tagsOf(ctx: OperationContext, source: CopySource, versionId: stri
   }
   if (response.status >= 300 && !absent) throw await relayError(ctx, response)
   const document = await documentOf(response)
-  // What stands before the store may say 404, too: tags are not lost for that.
+  // A proxy in front of the store may answer 404 as well: that must not lose tags.
   if (response.status === 404 && parseErrorXml(document) === null) throw new S3Error('SealgateBadUpstream')
   if (absent) return ''
-  // radosgw 16 answers with nothing where it cannot read what a copy left behind.
+  // radosgw 16 returns an empty body where it cannot read the tags that a copy has written.
   return document.length === 0 ? '' : tagQuery(parseTagging(document, upstreamDocument))
 }
 
@@ -83,8 +83,8 @@ function tagQuery(tags: readonly Tag[]): string {
 }
 
 /**
- * Makes sure that a copy has its tags: radosgw 16 takes `x-amz-tagging` with a copy and keeps it in a form it cannot read. Where they may
- * not be read they are put: whoever sends tags with a copy needs that right anyway (AWS API, CopyObject).
+ * Makes sure that a copy has its tags: radosgw 16 accepts `x-amz-tagging` with a copy and stores it in a form that it cannot read. Where the tags may
+ * not be read, they are written: sending tags with a copy needs that right anyway (AWS API, CopyObject).
  * @param wanted as `x-amz-tagging` carried them.
  * @throws the store's error: a copy without its tags is not what was asked for.
  */

@@ -18,9 +18,9 @@ import { retryOnChange, withDigests } from '../objects/inspect.ts'
 import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 
 /**
- * CopyObject. Between sealed buckets no body moves: the source's data key is unwrapped and wrapped anew for the
- * destination, and the store copies the sealed bytes, tied to the ETag that was unwrapped. Where the store cannot be held to that, or
- * a checksum is asked for that is not known, the bytes pass through the gateway.
+ * CopyObject. Between sealed buckets no body moves: the source's data key is unwrapped and wrapped for the destination, and the store copies the
+ * sealed bytes, on condition of the ETag that was unwrapped. The bytes pass through the gateway where the store does not enforce that condition, or
+ * where the copy needs a checksum that is not known.
  */
 export async function copyObject(ctx: OperationContext<'CopyObject'>): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
@@ -59,12 +59,13 @@ function refuseIdleCopy(ctx: OperationContext, source: CopySource): void {
   })
 }
 
-/** Headers; null: the store cannot be held. */
+/** Headers of the condition; null: the store does not enforce one. */
 type CopyTie = readonly (readonly [string, string])[] | null
 
 /**
- * How the store is held to copy the very bytes that were looked at: by a version that nobody can overwrite (the `null` version can be), or
- * by a condition that it enforces in buckets of the source's kind. Else a source replaced meanwhile would end up under the wrong envelope.
+ * How the copy is tied to the bytes that were inspected: by a version that nobody can overwrite (the `null` version can be overwritten), or by a
+ * condition that the store enforces in buckets of the source's kind. Without either, a source replaced meanwhile would be stored under the wrong
+ * envelope.
  */
 async function tieTo(ctx: OperationContext, source: CopySource, object: InspectedSealed): Promise<CopyTie> {
   if ((source.versionId ?? object.versionId ?? 'null') !== 'null') return [[ctx.services.capabilities.ofStateBucket.copySourceHeader, object.upstreamEtag]]
@@ -79,7 +80,7 @@ interface TiedSource {
 }
 
 async function rewrapAndCopy(ctx: ObjectContext, { source, object: seen, tie }: TiedSource, addHeaders: AddHeaders): Promise<Buffer> {
-  // Where the source's bucket shows no MD5, nobody has looked for it yet; the destination may show it.
+  // Where the source's bucket shows no MD5 it has not been read yet, but the destination may show it.
   const object = ctx.policy.etag === 'md5' ? await withDigests(ctx, seen) : seen
   const key = await keyForWrite(ctx, placeOf(ctx), await encryptionOfWrite(ctx))
   const tags = await copiedTags(ctx, source, object, 'store')

@@ -11,7 +11,7 @@ import { customerKeyOfSource } from '../objects/object-keys.ts'
 import { checksumsOf, validatorsOf, type InspectedObject } from '../objects/sealed-object.ts'
 import { checksumAlgorithms, parseChecksum, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksums.ts'
 
-/** The source a copy names. @throws S3Error InvalidArgument, NoSuchBucket for the state bucket, AccessDenied. */
+/** The source of a copy. @throws S3Error InvalidArgument, NoSuchBucket for the state bucket, AccessDenied. */
 export function copySourceOf(ctx: OperationContext): CopySource {
   const value = header(ctx, 'x-amz-copy-source')
   if (value === undefined) throw new S3Error('InvalidArgument', { fields: { ArgumentName: 'x-amz-copy-source' } })
@@ -26,16 +26,16 @@ export function copySourceOf(ctx: OperationContext): CopySource {
 }
 
 /**
- * Looks at the source and evaluates the client's conditions on it, against what the client sees of it.
+ * Inspects the source and evaluates the client's conditions against what clients see of it.
  * @throws S3Error PreconditionFailed; the errors of `inspectNamed`.
  */
 export async function inspectSource(ctx: OperationContext, source: CopySource): Promise<InspectedObject> {
-  // Also where source and destination are in one bucket, of which `send` tells the destination's owner.
+  // Sent even where source and destination are in one bucket: `send` adds the header of the destination's owner there.
   const owner = header(ctx, 'x-amz-source-expected-bucket-owner')
   const { encryption, plaintext } = ctx.services.policyFor(source.bucket)
   const headers = [
     ...owner === undefined ? [] : [['x-amz-expected-bucket-owner', owner] as const],
-    // What the store keeps of an object in clear goes along with its copy.
+    // The copy of an unencrypted object keeps the checksums that the store has.
     ...encryption === 'off' || plaintext === 'allow' ? [['x-amz-checksum-mode', 'ENABLED'] as const] : []
   ]
   const inspected = await inspectNamed(ctx, { ...source, customerKey: customerKeyOfSource(ctx), headers })
@@ -52,13 +52,13 @@ export async function inspectSource(ctx: OperationContext, source: CopySource): 
 /** The checksum a copy is to have. */
 export interface CopiedChecksum {
   readonly algorithm: ChecksumAlgorithm
-  /** Over the bytes of the whole object, as the source tells it; null: to be computed. */
+  /** Over the bytes of the whole object, as the source states it; null: to be computed. */
   readonly value: Buffer | null
 }
 
 /**
- * What S3 gives a copy: a checksum over the whole of it, of the algorithm the client asks for, else of the source's (AWS, "Checking
- * object integrity").
+ * The checksum that S3 gives a copy: over the whole of it, of the algorithm that the client names, else of the source's (AWS, "Checking object
+ * integrity").
  * @returns null when neither names one.
  * @throws S3Error InvalidRequest for an algorithm that is not computed here; ObjectChanged.
  */
@@ -71,7 +71,7 @@ export async function copiedChecksum(ctx: OperationContext, object: InspectedObj
   return { algorithm, value: had.find((one) => one.algorithm === algorithm && one.type === 'full')?.value ?? null }
 }
 
-/** What the store says of an object in clear. */
+/** The checksums that the store returns of an unencrypted object. */
 function checksumsIn(headers: HeaderList): Pick<Checksum, 'algorithm' | 'type' | 'value'>[] {
   return Object.keys(checksumAlgorithms).map((name) => name as ChecksumAlgorithm).flatMap((algorithm) => {
     const text = headers.get(`x-amz-checksum-${algorithm}`)

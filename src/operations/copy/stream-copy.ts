@@ -18,9 +18,9 @@ interface Through {
 }
 
 /**
- * A copy whose bytes change on the way: from an object Sealgate did not write into a sealed bucket, or from a sealed one into
- * a bucket that is not encrypted; where the store cannot tie a copy to what was looked at; and where the copy is to have a checksum
- * that nobody knows yet. The only copies of whole objects that move data through the gateway.
+ * A copy whose bytes change on the way: from an object that Sealgate did not write into a sealed bucket, or from a sealed bucket into one that is not
+ * encrypted. It is also used where the store cannot tie the copy to the inspected object, and where the copy needs a checksum that is not known. Only
+ * these copies of whole objects move data through the gateway.
  */
 export async function streamCopy(
   ctx: ObjectContext,
@@ -47,13 +47,13 @@ export async function streamCopy(
   }
 }
 
-/** The source is not what its checksum says: nobody has declared one but the store. */
+/** The source does not match its checksum, which only the store has stated. */
 function corruptedSource(ctx: OperationContext, error: S3Error): S3Error {
   ctx.services.integrityFailure('checksum')
   return new S3Error('SealgateIntegrityError', { cause: error })
 }
 
-/** A store can be told of a checksum that is known before the body only. */
+/** The store accepts a checksum only where it is known before the body. */
 function checksumHeader(checksum: CopiedChecksum | null): (readonly [string, string])[] {
   const { value = null } = checksum ?? {}
   return checksum === null || value === null ? [] : [[`x-amz-checksum-${checksum.algorithm}`, value.toString('base64')]]
@@ -66,10 +66,7 @@ function storedChecksums({ headers }: StoredAnswer): Checksum[] {
   })
 }
 
-/**
- * Plaintext that has been verified already: nothing more is promised of it but its length in bytes, and a checksum where one is
- * known.
- */
+/** Plaintext that is verified already. Only its length in bytes and, where it is known, a checksum are declared for it. */
 export function plaintextSource(stream: Readable, length: number, checksum: CopiedChecksum | null = null): BodySource {
   const { algorithm = null, value = null } = checksum ?? {}
   const known = algorithm === null || value === null ? null : { algorithm, value }
@@ -80,7 +77,7 @@ export function plaintextSource(stream: Readable, length: number, checksum: Copi
   }
 }
 
-/** What the request asks of the destination that in a bucket which is not encrypted is the store's to do. */
+/** Conditions and encryption headers that the store itself handles in a bucket that is not encrypted. */
 function storesAffair(ctx: OperationContext): (readonly [string, string])[] {
   const conditions = [...ctx.request.headers].filter(([name]) => name === 'if-match' || name === 'if-none-match')
   return [...conditions, ...encryptionHeaders(ctx)]

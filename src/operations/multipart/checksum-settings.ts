@@ -6,7 +6,7 @@ import { checksumAlgorithms, requireChecksumAlgorithm, type ChecksumAlgorithm } 
 type ChecksumSettings = Pick<UploadSettings, 'checksumAlgorithm' | 'checksumType'>
 
 /**
- * Algorithm and type that CreateMultipartUpload settles (AWS, "Checking object integrity": which algorithm knows which type).
+ * Algorithm and type that CreateMultipartUpload settles (AWS, "Checking object integrity": the types that each algorithm allows).
  * @throws S3Error InvalidRequest for an algorithm that is not computed here, a type without algorithm, or the wrong type.
  */
 export function checksumSettings(headers: ReadonlyMap<string, string>): ChecksumSettings {
@@ -29,8 +29,8 @@ export function checksumSettings(headers: ReadonlyMap<string, string>): Checksum
 }
 
 /**
- * Holds the checksum of a part against what the upload settled.
- * @param origin a copied part comes with no checksum of the client's: S3 computes the upload's own.
+ * Compares the checksum of a part with the settings of its upload.
+ * @param origin a copied part has no checksum from the client: S3 computes the upload's own.
  * @returns the algorithm to compute here, because S3 computes it where the client gives none; else null.
  * @throws S3Error InvalidRequest when the algorithms differ, as S3 words it.
  */

@@ -21,9 +21,8 @@ import { checkObjectSize, selectParts, tailNumber, readPartState, objectChecksum
 import { removeState } from './uploads.ts'
 
 /**
- * CompleteMultipartUpload: the client's list chooses among the sealed records, the manifest is sealed behind the last part,
- * and the store puts its own list together. Until the store has said so there is no object, and whatever fails on the way
- * leaves the upload as it was.
+ * CompleteMultipartUpload: the client's list chooses among the sealed records, the manifest is sealed behind the last part, and the store joins the
+ * parts. Before the store has confirmed it there is no object. A failure on the way leaves the upload unchanged.
  */
 export async function completeMultipartUpload(ctx: OperationContext<'CompleteMultipartUpload'>): Promise<HttpResponse> {
   refuseEqualParts(ctx)
@@ -35,12 +34,12 @@ export async function completeMultipartUpload(ctx: OperationContext<'CompleteMul
   })
 }
 
-/** Milliseconds, give or take half, until a Complete that another instance got in the way of is tried again. */
+/** Milliseconds, plus or minus half, before a Complete that collided with another instance is tried again. */
 const AGAIN_MS = [200, 600, 1800]
 
-/** The store refuses a list that was right when it was looked at. The client is at no fault, and may ask again. */
+/** The store refuses a list that matched when it was checked. The client did nothing wrong and may retry. */
 class UploadChanged extends Error {
-  /** What the client is told in the end. */
+  /** The error that the client gets after the last try. */
   readonly told: S3Error
 
   constructor(refused: S3Error) {
@@ -52,8 +51,8 @@ class UploadChanged extends Error {
 }
 
 /**
- * Clients that grow impatient send the same Complete again while the first is under way. Here the second waits for its turn, and finds the
- * object made; between instances each takes the other's tail away, and so the loser looks and tries again.
+ * Impatient clients send the same Complete again while the first one runs. Within one instance the second waits for its turn and finds the object
+ * complete. Two instances remove each other's tail, so the loser checks again and retries.
  */
 async function complete(ctx: UploadContext, listed: readonly CompletedPart[]): Promise<Completed> {
   const listHash = completedListHash(listed.map(({ partNumber, etag }) => ({ number: partNumber, etag })))
@@ -65,7 +64,7 @@ async function complete(ctx: UploadContext, listed: readonly CompletedPart[]): P
         if (!(error instanceof UploadChanged)) throw error
         const pause = AGAIN_MS[tries]
         if (pause === undefined) throw error.told
-        // When the client goes away, the next request to the store says so.
+        // When the client disconnects, the next request to the store fails with the abort.
         await delay(pause / 2 + randomInt(pause), undefined, { signal: ctx.signal }).catch(() => undefined)
       }
     }
@@ -73,8 +72,8 @@ async function complete(ctx: UploadContext, listed: readonly CompletedPart[]): P
 }
 
 /**
- * Whichever step finds that the upload is not what it was, an earlier Complete of the same list may be the reason: one whose answer was
- * lost, or one through another instance. Then the object says so itself, and its answer is given again.
+ * Where a step finds the upload changed, an earlier Complete of the same list may be the reason: one whose answer was lost, or one through another
+ * instance. Then the object itself proves it, and its answer is repeated.
  */
 async function completeOnce(ctx: UploadContext, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
   try {
@@ -89,7 +88,7 @@ async function completeOnce(ctx: UploadContext, listed: readonly CompletedPart[]
   }
 }
 
-/** @throws UploadChanged; S3Error NoSuchUpload and InvalidPart, also where another Complete has cleared away what was looked for. */
+/** @throws UploadChanged; S3Error NoSuchUpload and InvalidPart, also where another Complete has removed what a step needs. */
 async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
   const upload = await openUpload(ctx, 'fresh')
   const state = await readPartState(ctx, upload, listed)
@@ -98,7 +97,7 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
   const checksum = objectChecksum(ctx, upload, parts)
   const conditions = await writeConditions(ctx, 'complete')
   const list = await sendTail(ctx, upload, { parts, held: state.held, checksum, listHash, number: tailNumber(parts, state) }).catch((error: unknown) => {
-    // A small last part that waited in the state bucket, and was cleared away; an upload that radosgw is completing.
+    // A small last part was removed from the state bucket, or radosgw is completing the upload.
     throw error instanceof S3Error && error.code === 'NoSuchKey' ? new UploadChanged(error) : error
   })
   const made = await completeUpstream(ctx, upload, list, conditions)
@@ -114,11 +113,11 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
 
 interface Made {
   readonly response: UpstreamResponse
-  /** As the store's document says it; radosgw 16 says none. */
+  /** From the store's document; radosgw 16 returns none. */
   readonly etag: string
 }
 
-/** The store's Complete. Errors may stand inside of a 200 (AWS API, CompleteMultipartUpload). @throws as `refusalOf`. */
+/** The store's Complete. Errors may come inside a 200 (AWS API, CompleteMultipartUpload). @throws as `refusalOf`. */
 async function completeUpstream(
   ctx: UploadContext,
   upload: Upload,
@@ -146,10 +145,10 @@ async function completeUpstream(
   return { response, etag: childText(parsed, parsed.root, 'ETag') ?? '' }
 }
 
-/** InternalError, NoSuchKey: what radosgw answers while another Complete of the upload is under way. */
+/** InternalError, NoSuchKey: answers of radosgw while another Complete of the upload runs. */
 const changedCodes: ReadonlySet<string> = new Set(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'InternalError', 'NoSuchKey'])
 
-/** What the store refuses of a list that was checked against it is the doing of somebody who was quicker, not of the client. */
+/** The list was checked against the store: where the store refuses it, another request was faster, and the client did nothing wrong. */
 function refusalOf({ settings }: Upload, list: readonly UpstreamPart[], failed: S3Error): S3Error | UploadChanged {
   if (failed.code === 'InvalidPartOrder' && settings.storedChecksum !== null && list.some(({ number }, i) => number !== i + 1)) {
     return new S3Error('InvalidPartOrder', {
@@ -160,12 +159,12 @@ function refusalOf({ settings }: Upload, list: readonly UpstreamPart[], failed: 
   return changedCodes.has(failed.code) ? new UploadChanged(failed) : failed
 }
 
-/** The checksum of each part is demanded where the upload was created with one (AWS API, CompleteMultipartUpload). */
+/** A store demands the checksum of each part where the upload was created with one (AWS API, CompleteMultipartUpload). */
 function partNode({ number, etag, checksum }: UpstreamPart): XmlNode {
   return ['Part', [['PartNumber', String(number)], ['ETag', `"${etag}"`], ...checksum === null ? [] : [checksum]]]
 }
 
-/** MD5 of the parts' MD5s, or what follows from the store's ETag; radosgw 16 gives an empty one, so it is asked for. */
+/** MD5 of the parts' MD5s, or the visible form of the store's ETag. radosgw 16 returns an empty one, so the object is asked for it. */
 async function etagOf(ctx: BucketContext, parts: readonly Attempt[], { response, etag }: Made): Promise<string> {
   const md5 = md5OfMd5s(parts)
   const shown = md5 === null ? null : `${md5.toString('hex')}-${parts.length}`
@@ -175,7 +174,7 @@ async function etagOf(ctx: BucketContext, parts: readonly Attempt[], { response,
   const head = await send(ctx, { method: 'HEAD', query: version === undefined ? [] : [['versionId', version]], retry: true })
   head.body.resume()
   const found = head.headers.get('etag')
-  // The object is there; only what to call it is not known. A repeated request will be told.
+  // The object exists; only its ETag is not known. A retry will find it.
   if (head.status !== 200 || found === undefined) throw new S3Error('ServiceUnavailable')
   return visibleEtag(ctx.policy, found, shown)
 }

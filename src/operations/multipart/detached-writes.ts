@@ -2,34 +2,34 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { S3Error } from '../../errors.ts'
 import { InFlight } from '../../concurrency/in-flight.ts'
 
-/** How many times as long as its client a try waits for the store's answer, once the store has the whole body. */
+/** An attempt waits this many times as long as its client for the store's answer, once the store has the whole body. */
 const TIMES_AS_LONG = 6
 
 interface DetachedPartWritesOptions {
-  /** Tries that are waited for though their clients are not, at most: each holds a connection to the store. */
+  /** Most attempts that continue without their clients: each holds a connection to the store. */
   readonly limit: number
-  /** Seconds until a client is told that the store has not answered: `limits.upstreamFirstByteSeconds`. */
+  /** Seconds until a client gets the error that the store has not answered: `limits.upstreamFirstByteSeconds`. */
   readonly patienceSeconds: number
-  /** Told what became of a try that outlasted its client. */
+  /** Called with the outcome of an attempt that outlasted its client. */
   readonly over: (outcome: 'recorded' | 'failed') => void
 }
 
-/** One try at a part. */
+/** One attempt at a part. */
 export interface PartTry {
-  /** Aborts with the client until the store has the whole body; from then on only where a bound is reached. */
+  /** Aborts with the client until the store has the whole body; after that only where a limit is reached. */
   readonly signal: AbortSignal
-  /** Seconds of silence after which the store's answer is given up. */
+  /** Seconds of silence after which the attempt fails. */
   readonly answerSeconds: number
-  /** To be called when the whole body has been handed over: from here on the store may carry it out at any time. */
+  /** To be called when the whole body has been sent: from then on the store may carry it out at any time. */
   readonly bodySent: () => void
   /** To be called when the store has answered. */
   readonly answered: () => void
 }
 
 /**
- * Tries at parts that go on without their clients (docs/decisions/0012-parts-carried-out-late.md). A store that has the whole
- * body of a part may carry it out after its client has given up, and after that client's next try: what it keeps then is the try
- * of which nobody was told. So the answer is waited for all the same, and its record written.
+ * Attempts at parts that continue without their clients (docs/decisions/0012-parts-carried-out-late.md). A store that has the whole body of a part
+ * may store it after the client has given up, and even after the client's next attempt. The store then keeps an attempt that no client was told
+ * about. So the gateway still waits for the answer and writes the record.
  */
 export class DetachedPartWrites {
   readonly #options: DetachedPartWritesOptions
@@ -43,8 +43,8 @@ export class DetachedPartWrites {
   }
 
   /**
-   * Runs a try for a client. What it does after its client has gone is nobody's answer, and its failure nobody's error.
-   * @throws the error of the try; the reason of `client` when that aborts; S3Error SealgateUpstreamTimeout when the store is silent.
+   * Runs an attempt for a client. After its client has gone, its result and its error go to nobody.
+   * @throws the error of the attempt; the reason of `client` when that aborts; S3Error SealgateUpstreamTimeout when the store is silent.
    */
   async run<T>(client: AbortSignal, work: (one: PartTry) => Promise<T>): Promise<T> {
     client.throwIfAborted()
@@ -85,7 +85,7 @@ export class DetachedPartWrites {
     }
   }
 
-  /** Resolves when no try goes on without its client, after `graceMs` milliseconds at the latest. */
+  /** Resolves when no attempt runs without its client, after `graceMs` milliseconds at the latest. */
   async settle(graceMs: number): Promise<void> {
     const patience = new AbortController()
     const late = delay(graceMs, undefined, { signal: patience.signal }).catch(() => undefined)
@@ -93,7 +93,7 @@ export class DetachedPartWrites {
     patience.abort()
   }
 
-  /** Gives up those that are left, and keeps no more. Resolves when they have ended. */
+  /** Aborts those that are left, and accepts no more. Resolves when they have ended. */
   async close(): Promise<void> {
     this.#closed = true
     for (const own of this.#late) own.abort(new S3Error('ServiceUnavailable'))
@@ -115,7 +115,7 @@ export class DetachedPartWrites {
   #giveUpOldest(): void {
     const [oldest] = this.#late
     if (oldest === undefined) return
-    // At once: it must not be counted, nor be given up again, while it ends.
+    // Removed at once, so that it is neither counted nor aborted again while it ends.
     this.#late.delete(oldest)
     oldest.abort(new S3Error('SealgateUpstreamTimeout'))
   }

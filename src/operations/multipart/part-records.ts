@@ -7,33 +7,33 @@ import { EnvelopeError } from '../../envelope/encoding.ts'
 import { afterPartRecords, parsePartRecordName, partRecordName, partRecordsPrefix } from '../../store-client/state-names.ts'
 import { stateBucketOf } from './upload.ts'
 
-/** A successful attempt at a part, with the time the store took its record. */
+/** A successful attempt at a part, with the time at which the store took its record. */
 export interface Attempt extends PartRecord {
   /** As clients see it, without quotes. */
   readonly etag: string
-  /** Milliseconds since 1970, by the store's clock, which tells whole seconds. */
+  /** Milliseconds since 1970, by the store's clock, which has whole seconds. */
   readonly lastModified: number
-  /** The same by the clock of the instance that took the part. */
+  /** The same, by the clock of the instance that took the part. */
   readonly time: number
 }
 
 /**
- * The ETag of a part as clients see it, without quotes: the plaintext MD5, or a name of this attempt. It does not depend on
- * the store, so that what a client names in its Complete is exactly what it sent (docs/MULTIPART-STATE.md).
+ * The ETag of a part as clients see it, without quotes: the plaintext MD5, or a name of this attempt. It does not depend on the store, so the ETag in
+ * a client's Complete identifies exactly what it sent (docs/MULTIPART-STATE.md).
  */
 export function visiblePartEtag(record: Pick<PartRecord, 'md5' | 'header'>): string {
   return record.md5 === null ? attemptEtag(record.header) : record.md5.toString('hex')
 }
 
-/** Remembers a part that the store has: only then it may be answered with 200. */
+/** Records a part that the store has: it is answered with 200 only after this. */
 export async function writePartRecord(state: StateBucket, upload: Upload, record: PartRecord): Promise<void> {
   const name = partRecordName(upload.hash, record.number, Date.now(), sealPartRecord(upload.dataKey, upload.hash, record))
   await state.put(name, Buffer.alloc(0), false)
 }
 
-/** What the records of an upload say. */
+/** The contents of an upload's records. */
 export interface RecordedParts {
-  /** By part number. Of those that wait in the state bucket the newest alone: they cost a client so little that there may be any number. */
+  /** By part number. Of attempts kept in the state bucket only the newest: they are so cheap that a client may make any number. */
   readonly attempts: ReadonlyMap<number, readonly Attempt[]>
   /** The highest number that clients have sent to the store; 0 when none. */
   readonly highestUpstream: number
@@ -41,8 +41,9 @@ export interface RecordedParts {
 
 /**
  * The attempts at parts, in order of part number.
- * @param options.after part numbers above this one only. @param options.enough stop once so many numbers are complete.
- * @param options.named the ETag that counts of each number, without quotes; all when it is not given.
+ * @param options.after only part numbers above this one.
+ * @param options.enough stops once so many numbers are complete.
+ * @param options.named the ETag to look for by number, without quotes; absent: all.
  */
 export async function readPartRecords(
   ctx: OperationContext,
@@ -62,7 +63,7 @@ export async function readPartRecords(
       if (!attempt.inline) highestUpstream = Math.max(highestUpstream, attempt.number)
       if (named === undefined || named.get(attempt.number) === attempt.etag) keep(attempts, attempt)
     }
-    // The last number of a page may go on in the next.
+    // The last number of a page may continue on the next page.
     if (attempts.size > enough) break
   }
   return { attempts, highestUpstream }
@@ -71,20 +72,20 @@ export async function readPartRecords(
 function keep(attempts: Map<number, Attempt[]>, attempt: Attempt): void {
   const others = attempts.get(attempt.number) ?? []
   const [first] = others
-  // The one that waits in the state bucket stands first: looked for among all, it would cost the square of their number.
+  // The attempt kept in the state bucket stands first: a search for it among all would cost the square of their number.
   if (!attempt.inline) others.push(attempt)
   else if (first?.inline === true) others[0] = newer(first, attempt)
   else others.unshift(attempt)
   attempts.set(attempt.number, others)
 }
 
-/** Of two attempts at one part the one that was made later, the first when that cannot be told. */
+/** Of two attempts at one part the later one; the first where that is not known. */
 export function newer(a: Attempt, b: Attempt): Attempt {
   const later = a.lastModified === b.lastModified ? b.time > a.time : b.lastModified > a.lastModified
   return later ? b : a
 }
 
-/** A name that is no record of this upload is counted and passed over: a part it hides is missing, and never another part. */
+/** A name that is not a record of this upload is counted and skipped. A part that it hides is then missing, and never replaced by another. */
 function openNamed(ctx: OperationContext, upload: Upload, name: string): PartRecord | null {
   try {
     return openPartRecord(upload.dataKey, upload.hash, name)

@@ -13,10 +13,10 @@ import { forwardedQuery, plainHeaders, successOf } from '../forward.ts'
 import { slowResponse } from '../responses.ts'
 
 /**
- * The answer to a Complete that was carried out before, by a request whose answer was lost or by another instance: the
- * object's own manifest names the upload and the list it was made of.
- * @returns null when the object is not there or of another making.
- * @throws S3Error ServiceUnavailable when it cannot be told: the client may ask again, and is at no fault.
+ * The answer to a Complete that was carried out before, by a request whose answer was lost or by another instance. The object's own manifest names
+ * the upload and the list it was made of.
+ * @returns null when the object is missing or was made by another upload or list.
+ * @throws S3Error ServiceUnavailable when this cannot be determined: the client may retry.
  */
 export async function previousCompletion(ctx: UploadContext, listHash: Buffer): Promise<Completed | null> {
   const object = await inspectIfThere(ctx)
@@ -39,7 +39,7 @@ async function inspectIfThere(ctx: ObjectContext): Promise<InspectedObject | nul
     return await retryOnChange(() => inspectObject(ctx, targetOf(ctx)))
   } catch (error) {
     if (!(error instanceof S3Error)) throw error
-    // Another object under this name: none at all, one of another key, or one that was not written here.
+    // Another object under this name: none at all, one sealed with another key, or one that Sealgate did not write.
     if (error.status === 404 || ['InvalidRequest', 'AccessDenied', 'SealgatePlaintextRefused'].includes(error.code)) return null
     throw new S3Error('ServiceUnavailable', {
       message: 'Cannot determine whether the upload has been completed. Please retry the request.',
@@ -48,7 +48,7 @@ async function inspectIfThere(ctx: ObjectContext): Promise<InspectedObject | nul
   }
 }
 
-/** What a Complete answers, once it is known. */
+/** The answer of a Complete. */
 export interface Completed {
   readonly headers: readonly Header[]
   readonly document: Buffer
@@ -74,15 +74,15 @@ export function completedAnswer(ctx: ObjectContext, { etag, checksums, parts, he
   return { headers, document: renderXml(['CompleteMultipartUploadResult', fields]) }
 }
 
-/** Where the client will find the object: here, and not at the store. */
+/** The address of the object at the gateway, not at the store. */
 function locationOf(ctx: OperationContext): string {
   const { secure, host, target } = ctx.request.http
   return `${secure ? 'https' : 'http'}://${host}${target.rawPath}`
 }
 
 /**
- * CompleteMultipartUpload in a bucket that is not encrypted: the store's answer, but for the `Location` in it, which would lead
- * clients round the gateway.
+ * CompleteMultipartUpload in a bucket that is not encrypted: the store's answer with another `Location`, because clients would follow the store's
+ * address and bypass the gateway.
  */
 export async function completePlain(ctx: OperationContext<'CompleteMultipartUpload'>): Promise<HttpResponse> {
   const body = await readDocument(ctx)

@@ -10,15 +10,15 @@ import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
 import { algorithmOfHeader, requireChecksumAlgorithm, type ChecksumAlgorithm, combineCrc, compositeChecksum, isCombinable } from '../../http/checksums.ts'
 
-/** What a Complete is judged by. */
+/** What a Complete is checked against. */
 export interface PartState extends RecordedParts {
-  /** `denied`: the store does not let them be listed, and no part was sent to it twice. */
+  /** `denied`: the store does not allow the parts to be listed, and no part was sent to it twice. */
   readonly held: ReadonlyMap<number, HeldPart> | 'denied'
 }
 
 /**
- * The attempts that the client's list names, in order. Each is one whose record opened under this upload's own key, and of
- * which the store says that it holds exactly this attempt; an older attempt, or a part of another upload, is an error.
+ * The attempts that the client's list names, in order. The record of each opened under this upload's own key, and the store holds exactly this
+ * attempt. An older attempt, or a part of another upload, is an error.
  * @throws S3Error InvalidPart, EntityTooSmall.
  */
 export function selectParts(upload: Upload, listed: readonly CompletedPart[], known: PartState): Attempt[] {
@@ -42,13 +42,13 @@ export function selectParts(upload: Upload, listed: readonly CompletedPart[], kn
   })
 }
 
-/** The same plaintext sent twice has one MD5 and two records: the store tells which attempt it kept. */
+/** The same plaintext sent twice has one MD5 and two records: the store's ETag shows which attempt it kept. */
 function fits(attempt: Attempt, listed: CompletedPart, held: HeldPart | undefined): boolean {
   if (attempt.etag !== listed.etag) return false
   return attempt.inline || (held?.etag === attempt.upstreamEtag && sizeFits(attempt, held))
 }
 
-/** Whether what the store holds is as long as a stored try is: all tries at the same bytes are. */
+/** Whether the store holds as many bytes as this attempt has: all attempts at the same plaintext have the same stored size. */
 function sizeFits({ plaintextSize }: Attempt, { size }: HeldPart): boolean {
   return size === storedPartSize(plaintextSize)
 }
@@ -58,8 +58,8 @@ function invalidPart(upload: Upload, part: CompletedPart): S3Error {
 }
 
 /**
- * Checksums in the list must be those of the parts. AWS demands them all where the upload is of type COMPOSITE; here those that are
- * missing are the ones that were verified when the parts came (docs/decisions/0036).
+ * Checksums in the list must be those of the parts. AWS demands all of them where the upload is of type COMPOSITE. Here a missing one was verified
+ * when the part came (docs/decisions/0036).
  */
 function checkListedChecksums(upload: Upload, part: CompletedPart, { checksum }: Attempt): void {
   for (const [algorithm, value] of Object.entries(part.checksums)) {
@@ -68,13 +68,13 @@ function checkListedChecksums(upload: Upload, part: CompletedPart, { checksum }:
 }
 
 /**
- * The part number of the tail: that of a small last part, which the tail goes behind; else the one after all that clients have
- * sent to the store, so that no part is overwritten however the Complete ends.
+ * The part number of the tail: that of a small last part, which the tail follows; else the one after all that clients have sent to the store, so that
+ * no part is overwritten whatever happens to the Complete.
  */
 export function tailNumber(parts: readonly Attempt[], { highestUpstream }: RecordedParts): number {
   const last = parts.at(-1)
   if (last?.inline === true) return last.number
-  // Behind the store's highest number there is none: uploadPart accepts no such part that would come to lie upstream.
+  // No number is above the store's highest: uploadPart accepts no part there that would be stored upstream.
   return Math.min(highestUpstream + 1, MAX_PARTS)
 }
 
@@ -87,7 +87,7 @@ export function checkObjectSize(ctx: OperationContext, size: number): void {
   })
 }
 
-/** The checksum of the object that a Complete declares. `-N` of a composite one may be there or not. */
+/** The checksum of the object that a Complete declares. `-N` of a composite one is optional. */
 interface DeclaredChecksum {
   readonly algorithm: ChecksumAlgorithm
   readonly value: string
@@ -103,12 +103,12 @@ function declaredChecksum(ctx: OperationContext): DeclaredChecksum | null {
   return found[0] ?? null
 }
 
-/** Milliseconds before each further look: together less than clients wait for an ordinary answer. */
+/** Milliseconds before each further check: together less than clients wait for an ordinary answer. */
 const LOOK_AGAIN_MS = [250, 750, 2000]
 
 /**
- * What the records and the store say of the parts in the client's list. A store that has
- * just carried out an earlier try late holds a part whose record is being written: then both are looked at again.
+ * What the records and the store say of the parts in the client's list. A store that has just carried out an earlier attempt late holds a part whose
+ * record is still being written: then both are read again.
  * @throws S3Error NoSuchUpload when the store knows no such upload.
  */
 export async function readPartState(ctx: UploadContext, upload: Upload, listed: readonly CompletedPart[]): Promise<PartState> {
@@ -124,15 +124,15 @@ export async function readPartState(ctx: UploadContext, upload: Upload, listed: 
     const known = { ...recorded, held: held.parts }
     const pause = LOOK_AGAIN_MS[looks]
     if (pause === undefined || !listed.some((part) => lacksRecord(part, known))) return known
-    // When the client goes away, the next request to the store says so.
+    // When the client disconnects, the next request to the store fails with the abort.
     await delay(pause, undefined, { signal: ctx.signal }).catch(() => undefined)
   }
 }
 
 /**
- * Where the store does not let the parts be listed, records alone can choose as long as each part was sent to the store once: the store
- * itself compares the ETags of the Complete with what it holds.
- * @throws S3Error AccessDenied where only the list could tell which try it kept, or what checksum it has.
+ * Where the store does not allow the parts to be listed, the records alone suffice if each part was sent to the store once: the store itself compares
+ * the ETags of the Complete with what it holds.
+ * @throws S3Error AccessDenied where only the list could show which attempt it kept, or what checksum it has.
  */
 async function onRecordsAlone(ctx: OperationContext, upload: Upload, recorded: RecordedParts, listed: readonly CompletedPart[]): Promise<PartState> {
   const { attempts } = await readPartRecords(ctx, upload)
@@ -144,8 +144,7 @@ async function onRecordsAlone(ctx: OperationContext, upload: Upload, recorded: R
 }
 
 /**
- * Whether the store may hold another try at the same bytes. An opaque ETag names one try: of that one the record is there, and
- * no other would do.
+ * Whether the store may hold another attempt at the same bytes. An opaque ETag names one attempt: its record exists, and no other attempt matches.
  */
 function lacksRecord(part: CompletedPart, { attempts, held }: RecordedParts & { readonly held: ReadonlyMap<number, HeldPart> }): boolean {
   const there = held.get(part.partNumber)
@@ -155,8 +154,8 @@ function lacksRecord(part: CompletedPart, { attempts, held }: RecordedParts & { 
 }
 
 /**
- * The checksum of the finished object, made of those of its parts: a digest of digests, or the CRCs combined as if over the
- * whole (AWS, "Checking object integrity"). Held against what the request declares.
+ * The checksum of the finished object, from those of its parts: a digest of digests, or the CRCs combined into that of the whole (AWS, "Checking
+ * object integrity"). Compared with what the request declares.
  * @returns null when the upload was created without one.
  * @throws S3Error InvalidRequest for another type or algorithm than the upload's, BadDigest for another value.
  */
@@ -176,7 +175,7 @@ export function objectChecksum(ctx: OperationContext, { settings }: Upload, part
     })
   }
   const values = parts.map(({ checksum }) => checksum?.algorithm === algorithm ? checksum.value : null).filter((value) => value !== null)
-  // Parts are only stored with the checksum of their upload.
+  // A part is stored only with the checksum of its upload.
   if (values.length !== parts.length) throw new S3Error('InternalError')
   const value = type === 'composite' ? compositeChecksum(algorithm, values) : combined(algorithm, parts, values)
   const text = value.toString('base64')

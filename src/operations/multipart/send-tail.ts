@@ -17,37 +17,37 @@ import { expectSuccess } from '../responses.ts'
 import { SmallPartWithTail, etagOf, sendPart } from './write-part.ts'
 import { smallPartName } from '../../store-client/state-names.ts'
 
-/** An upstream part as the store's Complete wants it named. */
+/** A part in the list of the store's Complete. */
 export interface UpstreamPart {
   readonly number: number
   /** Without quotes. */
   readonly etag: string
-  /** Of the stored bytes, as the store has said it: name and content of its element; null where the upload has none. */
+  /** Of the stored bytes, as the store returned it: name and content of its element; null where the upload has none. */
   readonly checksum: readonly [element: string, value: string] | null
 }
 
 export interface TailInput {
   readonly parts: readonly Attempt[]
-  /** What the store holds, by part number; `denied` where it does not say. */
+  /** The parts that the store holds, by number; `denied` where it does not allow a listing. */
   readonly held: PartState['held']
   readonly checksum: Checksum | null
   /** 32 bytes, from completedListHash. */
   readonly listHash: Buffer
-  /** Part number it is sent under, from tailNumber. */
+  /** Its part number, from tailNumber. */
   readonly number: number
 }
 
-/** Tails sealed until one gives the object an ETag that counts right; 64 are enough on average. */
+/** Most tails sealed until one gives the object an ETag that counts correctly; 64 are enough on average. */
 const MOST_TAILS = 2048
-/** Sealed in one go, before others have their turn. */
+/** Sealed without a pause; then other requests have a turn. */
 const TAILS_AT_ONCE = 16
-/** Small last parts sent until the ETag counts right: one in 64 has to be sent again. */
+/** Most times that a small last part is sent until the ETag counts correctly: one in 64 has to be sent again. */
 const MOST_SENDS = 8
 
 /**
- * Seals the manifest and sends the tail: behind a small last part, whose own stored bytes it fetches from the state bucket,
- * or as a part of its own. Every sealing is another ciphertext: one is chosen by which the ETag that the store is about to give says
- * whether the last part is the gateway's own (docs/decisions/0033-parts-in-opaque-etags.md).
+ * Seals the manifest and sends the tail: behind a small last part, whose stored bytes come from the state bucket, or as a part of its own. Each
+ * sealing gives another ciphertext. One is chosen with which the store's next ETag shows whether the last part is the gateway's own
+ * (docs/decisions/0033-parts-in-opaque-etags.md).
  * @returns the parts of the store's own list.
  */
 export async function sendTail(ctx: OperationContext, upload: Upload, input: TailInput): Promise<UpstreamPart[]> {
@@ -62,7 +62,7 @@ export async function sendTail(ctx: OperationContext, upload: Upload, input: Tai
       checksum: checksumOf(storedChecksum, held === 'denied' ? undefined : held.get(part.number))
     }))
   const etags = stored.map(({ etag }) => etag)
-  // Elsewhere clients see MD5s of plaintext.
+  // Otherwise clients see MD5s of plaintext.
   const counts = upload.settings.etagMode === 'opaque'
   for (let sends = 1;; sends += 1) {
     const response = last?.inline === true
@@ -84,7 +84,7 @@ async function tailThatSaysSo(dataKey: DataKey, contents: MultipartContents, eta
   }
 }
 
-/** @param said in a list of parts, or in the answer to one */
+/** @param said from a list of parts, or the answer to one */
 function checksumOf(algorithm: UploadSettings['storedChecksum'], said: HeldPart | UpstreamResponse | undefined): UpstreamPart['checksum'] {
   if (algorithm === null || said === undefined) return null
   const element = `Checksum${algorithm.toUpperCase()}`

@@ -20,7 +20,7 @@ import { fetchSlice } from '../objects/read-body.ts'
 import { slowResponse, expectSuccess } from '../responses.ts'
 import { demandedChecksum } from './upstream-parts.ts'
 
-/** UploadPart: sealed on its own, in any order, any number of times, through any instance of the gateway. */
+/** UploadPart: each part is sealed on its own, in any order, any number of times, through any instance of the gateway. */
 export async function uploadPart(ctx: OperationContext<'UploadPart'>): Promise<HttpResponse> {
   refuseEqualParts(ctx)
   const source = requestBody(ctx)
@@ -40,8 +40,8 @@ function checksumOf({ checksum }: PartRecord): Header[] {
 }
 
 /**
- * UploadPartCopy. A range of plaintext lies across sealed segments, and every part is sealed on its own: so the bytes come
- * through the gateway, opened and sealed again. Between buckets that are not encrypted the store copies.
+ * UploadPartCopy. A range of plaintext crosses sealed segments, and every part is sealed on its own: so the bytes pass through the gateway, which
+ * opens and seals them again. Between buckets that are not encrypted the store copies.
  */
 export async function uploadPartCopy(ctx: OperationContext<'UploadPartCopy'>): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
@@ -82,7 +82,7 @@ interface OpenSource {
   readonly inspected: InspectedObject
 }
 
-/** The plaintext of what is to be copied; looked at anew when the source was replaced between the look and the fetch. */
+/** The plaintext to copy. The source is inspected again when it was replaced between the inspection and the read. */
 async function openSource(ctx: OperationContext, source: CopySource, seen: InspectedObject | null): Promise<OpenSource> {
   let first = seen
   return retryOnChange(async () => {
@@ -111,7 +111,7 @@ async function copySealed(ctx: OperationContext, source: CopySource, seen: Inspe
 }
 
 async function copyIntoPlain(ctx: UploadContext, source: CopySource, number: number): Promise<HttpResponse> {
-  // Where the store would copy it would compute this; it can be sent behind the bytes where the store is known to take that.
+  // A store that copies a part itself computes this checksum. It can be sent as a trailer where the store is known to accept that.
   const checksum = storedChecksum(ctx) === null ? null : await demandedChecksum(ctx)
   const { stream, size, inspected } = await openSource(ctx, source, null)
   return slowResponse((addHeaders) => {

@@ -15,16 +15,16 @@ import { uploadRecordName } from '../../store-client/state-names.ts'
 /** An upload whose record has opened for this request. */
 export interface Upload {
   readonly id: string
-  /** 32 bytes: names it in the state bucket and in its manifest. */
+  /** 32 bytes: the upload's name in the state bucket and in its manifest. */
   readonly hash: Buffer
   readonly place: Place
   readonly dataKey: DataKey
   readonly settings: UploadSettings
-  /** How the upload is encrypted, as it is told to whoever continues it. */
+  /** Encryption headers for the requests that continue the upload. */
   readonly encryptionHeaders: readonly Header[]
 }
 
-/** @throws S3Error NotImplemented where the store wants parts of equal size: the tail would be one of another (Cloudflare R2). */
+/** @throws S3Error NotImplemented where the store demands parts of equal size: the tail would have another size (Cloudflare R2). */
 export function refuseEqualParts(ctx: OperationContext): void {
   if (!ctx.services.config.upstream.equalParts) return
   throw new S3Error('NotImplemented', {
@@ -46,9 +46,9 @@ export function stateBucketOf(ctx: OperationContext, signal: AbortSignal = ctx.s
 }
 
 /**
- * Opens the record of the upload this request names. The record is never updated, so a cached one is right as long as the upload lives;
- * whether it does the store says when the request reaches it.
- * @param source `fresh`: whoever relies on the record alone must see that it is still there.
+ * Opens the record of the upload this request names. The record is never updated, so a cached one is valid for as long as the upload exists. Whether
+ * it exists the store decides when the request reaches it.
+ * @param source `fresh`: read again, because the caller relies on the record alone.
  * @throws S3Error NoSuchUpload, SealgateIntegrityError, InvalidRequest for a customer's key that is missing or wrong, the errors of key providers.
  */
 export async function openUpload(ctx: UploadContext, source: 'cached' | 'fresh'): Promise<Upload> {
@@ -72,7 +72,7 @@ async function openRecord(ctx: UploadContext, hash: Buffer, record: UploadRecord
   const id = ctx.operation.uploadId
   const kek = await keyOfRecord(ctx, place, record)
   const { dataKey, settings } = await verified(ctx, () => openUploadRecord(record, kek, place, id))
-  // Now, and not when it was read: what does not open would not open again and again, and may be as long as the store likes.
+  // Cached only after it has opened: a record that does not open may have any length, and would fail again and again.
   ctx.services.objects.rememberUpload(hash, record)
   return { id, hash, place, dataKey, settings, encryptionHeaders: encryptionHeadersOf(ctx, record, place) }
 }
@@ -82,7 +82,7 @@ function encryptionHeadersOf(ctx: OperationContext, { sse, scope, keyId, request
   return accessEncryptionHeaders(ctx, { sse: { mode: sse, bucketKeyEnabled }, keyId, requestContext, bucket })
 }
 
-/** Codes and texts as S3 answers them for parts (AWS API, UploadPart; s3-tests, multipart SSE-C). */
+/** Codes and messages of S3 for parts (AWS API, UploadPart; s3-tests, multipart SSE-C). */
 async function keyOfRecord(ctx: BucketContext, place: Place, record: UploadRecord): ReturnType<typeof keyForRead> {
   checkAskedEncryption(ctx, record)
   const customerKey = customerKeyOfAccess(ctx)
@@ -107,7 +107,7 @@ async function keyOfRecord(ctx: BucketContext, place: Place, record: UploadRecor
 
 /**
  * minio-go repeats the headers of CreateMultipartUpload with every part and the Complete, wherever the store is not at amazonaws.com.
- * @throws S3Error InvalidArgument for encryption that is not the upload's, in the words of AWS, which takes no such header here at all.
+ * @throws S3Error InvalidArgument for encryption that is not the upload's, with the message of AWS, which accepts no such header here.
  */
 function checkAskedEncryption(ctx: BucketContext, { sse, scope, keyId, requestContext }: UploadRecord): void {
   const { headers } = ctx.request

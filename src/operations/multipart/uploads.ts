@@ -19,12 +19,12 @@ import { type HeldPart, listHeldParts } from './upstream-parts.ts'
 import { writeListing } from '../../s3/listing.ts'
 import { forwardForDocument, forwardedQuery } from '../forward.ts'
 
-/** For what must be cleared away although the client may be gone. */
+/** For cleaning up even when the client has disconnected. */
 const CLEAN_UP_MS = 30_000
 
 /**
- * CreateMultipartUpload: the envelope goes upstream with the metadata, the upload record into the state bucket, and only
- * then the client learns the store's own upload id.
+ * CreateMultipartUpload: the envelope goes upstream with the metadata, then the upload record into the state bucket. Only after both does the client
+ * get the store's own upload id.
  */
 export async function createMultipartUpload(ctx: OperationContext<'CreateMultipartUpload'>): Promise<HttpResponse> {
   refuseEqualParts(ctx)
@@ -61,7 +61,7 @@ function checksumHeadersOf({ checksumAlgorithm, checksumType }: UploadSettings):
   ]
 }
 
-/** A checksum that comes with a part must have been settled for the upload (AWS API, UploadPart). Its type is S3's default. */
+/** A part may only have a checksum of the algorithm that the upload was created with (AWS API, UploadPart). The type is S3's default. */
 function storedChecksumHeaders({ storedChecksum: algorithm }: UploadSettings): Header[] {
   return algorithm === null ? [] : [['x-amz-checksum-algorithm', algorithm.toUpperCase()]]
 }
@@ -72,7 +72,7 @@ async function createUpstream(ctx: OperationContext, headers: readonly Header[])
   return { uploadId: fieldOf(await documentOf(response), 'UploadId'), answered: downstreamHeaders(response.headers, 'written') }
 }
 
-/** Without its record an upload could never be completed: then it is taken back, and the client is told of no upload. */
+/** Without its record an upload could never be completed: then it is aborted, and the client does not get its id. */
 async function keepRecord(ctx: ObjectContext, uploadId: string, key: WriteKey, dataKey: DataKey, settings: UploadSettings): Promise<void> {
   const place = placeOf(ctx)
   const record = sealUploadRecord({
@@ -98,12 +98,12 @@ async function keepRecord(ctx: ObjectContext, uploadId: string, key: WriteKey, d
   }
 }
 
-/** S3's limit, and what it takes when nothing is asked for (AWS API, ListParts). */
+/** S3's limit, which is also its default (AWS API, ListParts). */
 const MAX_PARTS_LISTED = 1000
 
 /**
- * ListParts: from the part records, because what the store holds are sealed parts and tails, and not the small ones. Shown is
- * the attempt that a Complete would take: of a part upstream the one whose ETag the store tells.
+ * ListParts: from the part records, because the store holds sealed parts and tails, and no small parts. It shows the attempt that a Complete would
+ * take: of a part upstream the one with the store's ETag.
  */
 export async function listParts(ctx: OperationContext<'ListParts'>): Promise<HttpResponse> {
   const max = Math.min(parameter(ctx, 'max-parts', MAX_PARTS_LISTED), MAX_PARTS_LISTED)
@@ -122,7 +122,7 @@ export async function listParts(ctx: OperationContext<'ListParts'>): Promise<Htt
   const body = renderXml(['ListPartsResult', [
     ...headOf(ctx, upload, held.about),
     ['PartNumberMarker', String(marker)],
-    // Of what has been looked at: numbers of which there is nothing to show are behind it, too.
+    // The last number that was examined: numbers without a part to show count as well.
     ['NextPartNumberMarker', String(page.at(-1) ?? 0)],
     ['MaxParts', String(max)],
     ['IsTruncated', String(numbers.length > max)],
@@ -172,8 +172,8 @@ function partNode({ number, inline, lastModified, etag, plaintextSize, checksum 
 }
 
 /**
- * ListMultipartUploads: the store's own, whose upload ids clients use. What it says of checksums is of stored bytes, and what
- * was settled stands sealed in the records: nothing is said of them here.
+ * ListMultipartUploads: the store's own list, because clients use its upload ids. Checksum settings are left out: the store's are of stored bytes,
+ * and the clients' are sealed in the records.
  */
 export async function listMultipartUploads(ctx: OperationContext<'ListMultipartUploads'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
@@ -181,7 +181,7 @@ export async function listMultipartUploads(ctx: OperationContext<'ListMultipartU
   return editedResponse(response, body)
 }
 
-/** AbortMultipartUpload: the store first, so that no upload it still knows ever lacks its state. */
+/** AbortMultipartUpload: first at the store, so that every upload the store knows has its state. */
 export async function abortMultipartUpload(ctx: OperationContext<'AbortMultipartUpload'>): Promise<HttpResponse> {
   const response = await send(ctx, { method: 'DELETE', query: forwardedQuery(ctx), headers: upstreamHeaders(ctx.request.headers, 'document') })
   if (response.status >= 300) {
@@ -195,8 +195,8 @@ export async function abortMultipartUpload(ctx: OperationContext<'AbortMultipart
 }
 
 /**
- * Removes everything in the state bucket about an upload that the store has said to be over. Best effort: the upload is over
- * whether or not this works, and `sealgate gc` finds what stays.
+ * Removes everything in the state bucket about an upload that has ended at the store. Best effort: the upload has ended either way, and `sealgate gc`
+ * finds what remains.
  */
 export async function removeState(ctx: OperationContext, hash: Buffer): Promise<void> {
   ctx.services.objects.forgetUpload(hash)

@@ -10,22 +10,22 @@ import { childOf, parseXml, textOf, upstreamDocument } from '../../s3/xml.ts'
 import { relayError, documentOf } from '../responses.ts'
 import { noSuchUpload } from './upload.ts'
 
-/** A part as the store tells it. */
+/** A part as the store lists it. */
 export interface HeldPart {
   readonly number: number
   /** Without quotes. */
   readonly etag: string
   /** Stored bytes. */
   readonly size: number
-  /** Of the stored bytes, in base64, by the name of their element. */
+  /** Of the stored bytes, in base64, by element name. */
   readonly checksums: ReadonlyMap<string, string>
   readonly lastModified: string | null
 }
 
 interface HeldParts {
-  /** By part number: tails of earlier tries to complete are among them. */
+  /** By part number: tails of earlier attempts to complete are among them. */
   readonly parts: ReadonlyMap<number, HeldPart>
-  /** Who made the upload and how it will be kept, as the store says it: Initiator, Owner, StorageClass. */
+  /** Who created the upload and its storage class, from the store's answer: Initiator, Owner, StorageClass. */
   readonly about: readonly XmlNode[]
 }
 
@@ -33,8 +33,9 @@ interface HeldParts {
 const PAGE = 1000
 
 /**
- * The parts the store holds of the upload this request names; null when it knows no such upload.
- * @param options.after part numbers above this one. @param options.until stop once a page reaches this number.
+ * The parts that the store holds of the upload this request names; null when it knows no such upload.
+ * @param options.after only part numbers above this one.
+ * @param options.until stops once a page reaches this number.
  * @throws S3Error SealgateBadUpstream for a part number above 10,000 and a listing that does not end.
  */
 export async function listHeldParts(
@@ -63,8 +64,8 @@ export async function listHeldParts(
 }
 
 /**
- * Whether the store still has the upload this request names. Where it does not let the parts be listed, the record of the upload alone says
- * that it lives: S3 asks for no such right of whoever uploads a part.
+ * Whether the store still has the upload this request names. Where it does not allow its parts to be listed, the record of the upload alone decides:
+ * S3 requires no such right for uploading a part.
  */
 export async function isHeld(ctx: OperationContext): Promise<boolean> {
   return await unlessDenied(askForParts(ctx, 0, 1)) !== null
@@ -81,8 +82,9 @@ export async function unlessDenied<T>(asked: Promise<T>): Promise<T | 'denied'> 
 }
 
 /**
- * The checksum that the store wants with every part of the upload this request names: of the algorithm it was created with.
- * @returns null: none, or the parts may not be listed; a store that demands one will say so. @throws S3Error NoSuchUpload.
+ * The checksum that the store demands with every part of the upload this request names: of the algorithm it was created with.
+ * @returns null: none, or the parts may not be listed; a store that demands one will then refuse the part.
+ * @throws S3Error NoSuchUpload.
  */
 export async function demandedChecksum(ctx: UploadContext): Promise<ChecksumAlgorithm | null> {
   const document = await unlessDenied(askForParts(ctx, 0, 1))
@@ -101,7 +103,7 @@ async function askForParts(ctx: OperationContext, marker: number, max: number): 
   })
   if (response.status < 300) return documentOf(response)
   const error = await relayError(ctx, response)
-  // NoSuchKey: radosgw 16, of an upload that is being completed.
+  // NoSuchKey: radosgw 16, for an upload that is being completed.
   if (error.code === 'NoSuchUpload' || error.code === 'NoSuchKey') return null
   throw error
 }

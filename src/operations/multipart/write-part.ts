@@ -26,9 +26,9 @@ export function partNumberOf(ctx: OperationContext): number {
 }
 
 /**
- * What of a part's size and number can never be completed is refused before a byte is sent.
- * @throws S3Error EntityTooLarge above the limit of a part; InvalidArgument for a part of 5 MiB or more with the highest number
- * that the store takes: the tail behind it would need a number more (FORMAT, Multipart state).
+ * Refuses before a byte is sent what can never be completed.
+ * @throws S3Error EntityTooLarge above the limit of a part; InvalidArgument for a part of 5 MiB or more with the highest number that the store takes:
+ * the tail needs a number above it (FORMAT, Multipart state).
  */
 export function checkPartSize(ctx: OperationContext, number: number, size: number): void {
   if (size > MAX_PART_PLAINTEXT) {
@@ -43,8 +43,8 @@ export function checkPartSize(ctx: OperationContext, number: number, size: numbe
 }
 
 /**
- * The upload a part of this size belongs to. A small part does not reach the store before Complete, so the store is asked
- * whether the upload still lives; a large one is refused by the store itself.
+ * The upload that a part of this size belongs to. A small part does not reach the store before Complete, so the store is asked whether the upload
+ * still exists. The store itself refuses a large one.
  * @throws S3Error NoSuchUpload
  */
 export async function uploadForPart(ctx: UploadContext, size: number): Promise<Upload> {
@@ -54,18 +54,18 @@ export async function uploadForPart(ctx: UploadContext, size: number): Promise<U
   return upload
 }
 
-/** One attempt at a part: what its body passes through, and what there is to remember of it. */
+/** One attempt at a part: the stages of its body, and its record. */
 interface Sealing {
   readonly stages: readonly ByteStage[]
   readonly header: Buffer
   readonly storedSize: number
-  /** @param upstreamEtag without quotes; null: the part waits in the state bucket. @throws Error before the body has passed. */
+  /** @param upstreamEtag without quotes; null: the part is kept in the state bucket. @throws Error before the body has passed. */
   readonly record: (upstreamEtag: string | null) => PartRecord
 }
 
 /**
- * Seals one attempt at a part under a fresh salt and stores it: upstream, or in the state bucket when it is below 5 MiB. Its
- * record is written after the store has it all and before anybody is told.
+ * Seals one attempt at a part under a new salt and stores it: upstream, or in the state bucket when it is below 5 MiB. Its record is written after
+ * the store has all of it and before the client gets an answer.
  */
 export async function storePart(
   ctx: OperationContext,
@@ -101,7 +101,7 @@ function sealPart({ settings, dataKey }: Upload, number: number, { payload }: Bo
   }
 }
 
-/** Each attempt has an object of its own: one that is carried out late takes the place of none. */
+/** Each attempt has an object of its own, so one that is carried out late replaces no other. */
 async function storeSmall(ctx: OperationContext, upload: Upload, source: BodySource, { stages, header, storedSize, record }: Sealing): Promise<PartRecord> {
   const state = stateBucketOf(ctx)
   const response = await streamUpstream(ctx, source, stages, (body) => state.putStream(smallPartName(upload.hash, header), body, storedSize))
@@ -141,10 +141,10 @@ async function storeUpstream(
   })
 }
 
-/** `checksum` is the one that the store's upload was created with. */
+/** `checksum`: the algorithm that the store's upload was created with. */
 type SentPart = Required<Pick<UpstreamRequest, 'body' | 'contentLength' | 'checksum'>> & Partial<Pick<UpstreamRequest, 'signal' | 'answerSeconds'>>
 
-/** One upstream part. */
+/** Sends one part to the store. */
 export function sendPart(ctx: OperationContext, number: number, sent: SentPart): Promise<UpstreamResponse> {
   return send(ctx, {
     method: 'PUT',
@@ -163,8 +163,8 @@ export function etagOf(response: UpstreamResponse): string {
 }
 
 /**
- * A small part on its way from the state bucket to the store: passes unchanged, but its end only after the whole of it has
- * opened, and then the tail behind it. So an upload is never completed with a part that could not be read.
+ * A small part on its way from the state bucket to the store. It passes unchanged, but its end only after the whole of it has opened, followed by the
+ * tail. So an upload is never completed with a part that could not be read.
  */
 export class SmallPartWithTail implements ByteStage {
   readonly #opener: SegmentOpener
@@ -193,7 +193,7 @@ export class SmallPartWithTail implements ByteStage {
   }
 }
 
-/** Whether a part waits in the state bucket: S3 accepts one below 5 MiB as the last only, where the tail belongs behind it. */
+/** Whether a part is kept in the state bucket: S3 accepts one below 5 MiB only as the last, and the tail follows that. */
 function isSmall(plaintextSize: number): boolean {
   return plaintextSize < MIN_PART_SIZE
 }

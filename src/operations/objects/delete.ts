@@ -60,10 +60,10 @@ async function storedEtagOf(ctx: ObjectContext, ifMatch: string): Promise<string
 
 const PARALLEL_LOOKUPS = 32
 
-/** What a key's conditions are in the store's terms; `failed`: the object is not the one the client means. */
+/** The conditions of a key, translated for the store; `failed`: the object is not the one the client means. */
 type Translated = { readonly etag: string | null; readonly size: number | null } | 'failed'
 
-/** DeleteObjects: conditions of single keys are translated, the rest of the document goes upstream as it came. */
+/** DeleteObjects: conditions of single keys are translated, the rest of the document goes upstream unchanged. */
 export async function deleteObjects(ctx: OperationContext<'DeleteObjects'>): Promise<HttpResponse> {
   const limits = clientDocument(ctx.services.config.limits.xmlBytes)
   const body = await readDocument(ctx)

@@ -19,7 +19,7 @@ import { S3Error } from '../../errors.ts'
 import { encodeContext } from '../../keys/sse-headers.ts'
 
 const USER_METADATA = 'x-amz-meta-'
-/** Characters of a name that has an encoding (docs/FORMAT.md, Sealed metadata). */
+/** Longest name that has an encoding (docs/FORMAT.md, Sealed metadata). */
 const MAX_NAME = USER_METADATA.length + 255
 
 interface EnvelopeInput {
@@ -34,10 +34,9 @@ interface EnvelopeInput {
 }
 
 /**
- * The headers under which an object is stored: what describes it, in clear or sealed, and the envelope that binds this to its key and
- * place.
- * @throws S3Error MetadataTooLarge with the numbers that are left for the client's own metadata; in clear also InvalidArgument for names that
- * stores may make one of, and for a content type or encoding that cannot be bound.
+ * The headers under which an object is stored: its metadata, in plaintext or sealed, and the envelope that binds it to its key and place.
+ * @throws S3Error MetadataTooLarge with the room left for the client's own metadata. With metadata in plaintext also InvalidArgument, for names that
+ * some stores treat as one, and for a content type or encoding that cannot be bound.
  */
 export function envelopeHeaders(ctx: ObjectContext, input: EnvelopeInput): Header[] {
   const { metadata, described } = ctx.policy.metadata === 'sealed' ? sealedDescription(input.described) : clearDescription(input.described)
@@ -74,7 +73,7 @@ export function envelopeHeaders(ctx: ObjectContext, input: EnvelopeInput): Heade
 
 interface Description {
   readonly metadata: Attributes['metadata']
-  /** What the store is told. */
+  /** Headers for the store. */
   readonly described: readonly Header[]
 }
 
@@ -104,8 +103,8 @@ function asksForEverybody(headers: readonly Header[]): boolean {
 }
 
 /**
- * `a_b` and `a-b` are one name to some stores, and in the metadata digest: what comes back of the two, and in which order, is
- * the store's to choose, and an object whose digest depends on it would not open (docs/FORMAT.md, Metadata digest).
+ * Some stores treat `a_b` and `a-b` as one name, as the metadata digest does. Which of the two values comes back would be the store's choice, and the
+ * object would not open (docs/FORMAT.md, Metadata digest).
  */
 function refuseTwins(described: readonly Header[]): void {
   const names = new Map<string, string>()
@@ -123,8 +122,8 @@ function refuseTwins(described: readonly Header[]): void {
 }
 
 /**
- * What a body is taken for is never the store's to choose: a content type or encoding that stores re-encode, and that the digest therefore cannot
- * bind, is refused. No registered one has such characters (RFC 6838, 4.2; RFC 9110, 8.4.1).
+ * The store must not decide how a body is interpreted. Stores re-encode some content types and encodings, so the digest cannot bind them, and they
+ * are refused. No registered one has such characters (RFC 6838, 4.2; RFC 9110, 8.4.1).
  */
 function refuseUnbindable(described: readonly Header[]): void {
   for (const [name, value] of described) {
@@ -147,11 +146,11 @@ function checkClearSize(described: readonly Header[], own: readonly Header[], li
   if (clients > left) throw tooLarge(clients, left)
 }
 
-/** All of it is counted as MinIO does, which is the narrowest count: names with their prefix. */
+/** Everything counts as in MinIO, whose limit is the tightest: names with their prefix. */
 function checkSealedSize(entries: readonly MetadataEntry[], own: readonly Header[], limit: number): void {
   const over = userMetadataSize(own) + own.length * USER_METADATA.length - limit
   if (over <= 0) return
-  // base64url makes four characters of three bytes, and the bytes come in blocks.
+  // base64url makes four characters of three bytes, and padding is in blocks.
   const size = entriesSize(entries)
   const room = paddedSize(size) - paddedSize(Math.ceil(over * 3 / 4) + 1)
   const clients = userMetadataSize(entries)

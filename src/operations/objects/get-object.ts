@@ -19,9 +19,9 @@ import { type XmlNode, renderXml } from '../../s3/xml.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
 
 /**
- * GetObject. Cold whole and `a-b` reads go to the store at once, on the guess that the object is a single; what was seen of
- * a multipart object before makes later ranges right at once too. Reads that need the size first (suffix ranges, parts) and
- * those that may end in 304 or without their range look before they fetch.
+ * GetObject. The first whole and `a-b` reads of a name go to the store at once, on the guess that the object is a single. Once a multipart object has
+ * been read, its later ranges are right at once as well. Reads that need the size first (suffix ranges, parts), and those that may end in 304 or
+ * without their range, inspect the object before they fetch it.
  */
 export async function getObject(ctx: OperationContext<'GetObject'>): Promise<HttpResponse> {
   return retryOnChange(() => {
@@ -48,7 +48,7 @@ async function fetchAtOnce(ctx: ObjectContext, wanted: RequestedRange): Promise<
       ctx.services.objects.forgetHint(ctx.operation.bucket, ctx.operation.key, versionId)
       throw new ObjectChanged()
     }
-    // The guess lies behind the end: only the size tells whether the client's range does.
+    // The guessed range starts behind the end: only the size shows whether the client's range does as well.
     if (response.status === 416 && wanted.kind === 'range') {
       response.body.resume()
       return await inspectThenFetch(ctx, wanted)
@@ -70,7 +70,7 @@ async function openGuessed(ctx: ObjectContext, wanted: RequestedRange, response:
   const object = await withManifest(ctx, await openStored(ctx, placeOf(ctx), response.headers, storedRange.total, customerKeyOfAccess(ctx)))
   remember(ctx, object)
   const slice = sliceFor(ctx, wanted, object)
-  // Whatever refuses the request does so before there is a body: nobody would be left to close that.
+  // All refusals come before the body exists: a body without a reader would stay open.
   const headers = objectHeaders(ctx, object, slice)
   return { status: slice.status, headers, body: await decryptingStream(ctx, object, slice, { response, storedRange }) }
 }
@@ -107,7 +107,7 @@ function ask(ctx: OperationContext, range: ReturnType<typeof guessRange>, hint: 
   })
 }
 
-/** Which stored bytes an answer holds, by its own word; each use of it is checked against the request or the envelope. */
+/** The stored bytes of an answer, as the store states them. Each use is checked against the request or the envelope. */
 function storedRangeOf(response: UpstreamResponse): StoredRange {
   if (response.status === 200) {
     const total = Number(response.headers.get('content-length') ?? Number.NaN)
@@ -122,10 +122,10 @@ function storedRangeOf(response: UpstreamResponse): StoredRange {
 const attributeNames = ['ETag', 'Checksum', 'ObjectParts', 'StorageClass', 'ObjectSize'] as const
 type AttributeName = (typeof attributeNames)[number]
 const MAX_PARTS_LISTED = 1000
-/** Facts of the object that stand in headers (AWS API, GetObjectAttributes). */
+/** Facts of the object that are in headers (AWS API, GetObjectAttributes). */
 const headerNames = /^(last-modified|x-amz-version-id|x-amz-delete-marker|x-amz-request-charged)$/
 
-/** GetObjectAttributes: answered from the sealed envelope and manifest; the store is asked for a HEAD. */
+/** GetObjectAttributes: answered from the sealed envelope and manifest; the store gets a HEAD. */
 export async function getObjectAttributes(ctx: OperationContext<'GetObjectAttributes'>): Promise<HttpResponse> {
   const wanted = wantedAttributes(ctx)
   const page = wantedPage(ctx)

@@ -14,19 +14,18 @@ import { EnvelopeError } from '../../envelope/encoding.ts'
 import { storedSize } from '../../envelope/sizes.ts'
 import { readAll } from '../../http/stage.ts'
 
-/** Which object to look at, when it is not the one of the request's own target (copy sources). */
+/** The object to inspect; copy sources are not the request's own target. */
 interface ObjectAddress {
   readonly bucket: string
   readonly key: string
   readonly versionId: string | null
   readonly customerKey: CustomerKey | null
-  /** Of the client, where it names the object itself: who it expects to own the bucket, who pays. */
+  /** The client's headers where it names the object itself: expected bucket owner, request payer. */
   readonly headers?: readonly (readonly [name: string, value: string])[]
 }
 
 /**
- * HEAD of the store, envelope opened, manifest read where needed: everything about an object but its bytes, all of it
- * authenticated.
+ * HEAD of the store, the envelope opened, the manifest read where needed: everything about an object except its bytes, all of it authenticated.
  * @throws the store's error (NoSuchKey, …), the errors of `openStored`, ObjectChanged.
  */
 export async function inspectObject(ctx: OperationContext, at: ObjectAddress): Promise<InspectedObject> {
@@ -40,7 +39,7 @@ export async function inspectObject(ctx: OperationContext, at: ObjectAddress): P
   })
   if (response.status !== 200) {
     const error = await relayError(ctx, response)
-    // The request may also name an upload, which is not what is missing.
+    // A request may also name an upload, but here the object is missing.
     throw response.status === 404 ? new S3Error(at.versionId === null ? 'NoSuchKey' : 'NoSuchVersion', { headers: error.headers }) : error
   }
   response.body.resume()
@@ -49,7 +48,7 @@ export async function inspectObject(ctx: OperationContext, at: ObjectAddress): P
   return withManifest(ctx, await openStored(ctx, placeIn(ctx, at.bucket, at.key), response.headers, storedSize, at.customerKey))
 }
 
-/** An object whose envelope has opened, with its manifest where facts that the client is shown stand in it. @throws as `readManifest`. */
+/** An object whose envelope has opened, with its manifest where the client is shown facts from it. @throws as `readManifest`. */
 export async function withManifest(ctx: OperationContext, object: StoredObject): Promise<InspectedObject> {
   switch (object.kind) {
     case 'plain':
@@ -62,15 +61,15 @@ export async function withManifest(ctx: OperationContext, object: StoredObject):
   }
 }
 
-/** The same where the digests of a single are wanted, whatever the client is shown otherwise. @throws as `readManifest`. */
+/** The same, with the digests of a single even where the client is not shown them. @throws as `readManifest`. */
 export async function withDigests<T extends InspectedObject>(ctx: OperationContext, object: T): Promise<T> {
   if (object.kind !== 'single' || object.manifest !== null || !object.attributes.digestsInManifest) return object
   return { ...object, manifest: await readManifest(ctx, object) }
 }
 
 /**
- * As `inspectObject`, for an object that the request itself names. A HEAD tells no code: here the store is asked whether it is the bucket
- * that is missing, unless the client sent a HEAD, too. Rows of a list are never worth that question.
+ * As `inspectObject`, for an object that the request itself names. The answer to a HEAD has no error code, so the store is asked whether the bucket
+ * is missing, unless the client sent a HEAD as well. The rows of a list do not justify that extra request.
  */
 export async function inspectNamed(ctx: OperationContext, at: ObjectAddress): Promise<InspectedObject> {
   try {
@@ -105,7 +104,7 @@ export async function headObject(ctx: OperationContext<'HeadObject'>): Promise<H
   })
 }
 
-/** The object was replaced between two requests of one read: the caller starts over, once. */
+/** The object was replaced between two requests of one read: the caller starts again, once. */
 export class ObjectChanged extends Error {
   constructor() {
     super('The object changed between two requests of one read.')
@@ -119,15 +118,15 @@ const SUFFIX_BYTES = 65536
 const SINGLE_SUFFIX_BYTES = 512
 
 /**
- * The manifest of an object whose envelope has opened: from the cache, or by one suffix read tied to the ETag just seen.
- * @throws ObjectChanged when the object was replaced, re-wrapped or deleted since; S3Error SealgateIntegrityError when the tail does not open.
+ * The manifest of an object whose envelope has opened: from the cache, or by one suffix read on condition of the ETag just seen.
+ * @throws ObjectChanged when the object was replaced, re-wrapped or deleted since; S3Error SealgateIntegrityError when the tail cannot be opened.
  */
 async function readManifest<K extends BodyKind>(ctx: OperationContext, object: SealedWithBody & { readonly kind: K }): Promise<ManifestOf<K>> {
   const cached = ctx.services.objects.manifest(object.dataKey.commitment, object.upstreamEtag)
-  // The stored size is the word of the store, at every request anew: a manifest that was read once does not vouch for it.
+  // Each answer of the store states the stored size anew: a cached manifest must be checked against it.
   if (cached !== undefined && isOfKind(cached, object.kind) && storedSize(cached.plaintextSize) === object.storedSize) return cached
   let wanted = Math.min(object.storedSize, object.kind === 'single' ? SINGLE_SUFFIX_BYTES : SUFFIX_BYTES)
-  // The footer is not authenticated before the manifest is: one that asks for more at every reading would be read for ever.
+  // The footer is not authenticated before the manifest is: without a bound, a footer that asks for more each time would be read for ever.
   for (let readings = 0; readings < 2; readings += 1) {
     const suffix = await readSuffix(ctx, object, wanted)
     const opened = await verified(ctx, () => openTail(suffix, object.storedSize, object.dataKey, object.kind))
@@ -166,7 +165,7 @@ async function readSuffix(ctx: OperationContext, object: SealedWithBody, bytes: 
   }
 }
 
-/** Both answers of one read must show the same object. */
+/** Both answers of one read must be of the same object. */
 function checkSuffix(response: UpstreamResponse, object: SealedWithBody, first: number): void {
   if (response.status !== 206) throw new S3Error(response.status >= 500 ? 'ServiceUnavailable' : 'SealgateBadUpstream')
   if (response.headers.get('content-range') !== `bytes ${first}-${object.storedSize - 1}/${object.storedSize}`) throw new EnvelopeError('length')
@@ -174,7 +173,7 @@ function checkSuffix(response: UpstreamResponse, object: SealedWithBody, first: 
   if (response.headers.get(ENVELOPE_HEADER) !== object.headers.get(ENVELOPE_HEADER)) throw new ObjectChanged()
 }
 
-/** Runs a read of several requests; when the object was replaced in between, once more from the start. */
+/** Runs a read that takes several requests. When the object was replaced in between, the read runs once more from the start. */
 export async function retryOnChange<T>(read: () => Promise<T>): Promise<T> {
   try {
     return await read()
@@ -184,7 +183,7 @@ export async function retryOnChange<T>(read: () => Promise<T>): Promise<T> {
   try {
     return await read()
   } catch (error) {
-    // Replaced again and again: the client may ask anew, nothing of two versions is ever mixed.
+    // Replaced again and again: the client may retry. Two versions are never mixed.
     throw error instanceof ObjectChanged ? new S3Error('SlowDown', { endedBy: 'store', cause: error }) : error
   }
 }
@@ -197,8 +196,8 @@ interface CurrentEtags {
 }
 
 /**
- * Both ETags of the current object of a name; null when there is none. Objects sealed with a customer's key need no key
- * for this: their visible ETag is opaque.
+ * Both ETags of the current object of a name; null when there is none. Objects sealed with a customer's key need no key here, because their visible
+ * ETag is opaque.
  */
 export async function currentEtags(ctx: OperationContext, bucket: string, key: string): Promise<CurrentEtags | null> {
   try {

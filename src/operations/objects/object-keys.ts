@@ -8,7 +8,7 @@ import { ForeignKey } from '../../keys/registry.ts'
 import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../../keys/sse-headers.ts'
 import { customerKeyOf, requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../../keys/ssec.ts'
 
-/** Everything a write needs to seal the data key, and what the client is told of it. */
+/** The key of a write, and the headers that describe it to the client. */
 export interface WriteKey {
   /** Wraps the data key: a bucket key, or what a customer's key gives. */
   readonly kek: KeyObject
@@ -19,13 +19,13 @@ export interface WriteKey {
   readonly responseHeaders: readonly Header[]
 }
 
-/** SSE-C keys may only come over TLS, to us or to a trusted front end (AWS S3 User Guide, SSE-C). */
+/** SSE-C keys are accepted over TLS only, to the gateway or to a trusted front end (AWS S3 User Guide, SSE-C). */
 export function customerKeysAllowed(ctx: OperationContext): boolean {
   return ctx.request.http.secure || ctx.services.config.auth.ssecOverHttp
 }
 
 /**
- * The key that will seal a new object. Asked for before a byte goes upstream.
+ * The key that will seal a new object. It is requested before a byte goes upstream.
  * @throws S3Error of the key provider, KMS.NotFoundException or AccessDenied for key ids the client may not name.
  */
 export async function keyForWrite(ctx: BucketContext, place: Place, asked: SseRequest): Promise<WriteKey> {
@@ -43,7 +43,7 @@ export async function keyForWrite(ctx: BucketContext, place: Place, asked: SseRe
     }
   }
   const requestContext = asked.mode === 'aws:kms' ? asked.context : {}
-  // S3 answers with the id as it was asked for, where it was asked for.
+  // S3 returns the key id in the form in which the client named it.
   const requestedId = asked.mode === 'aws:kms' ? asked.keyId : null
   const { provider } = ctx.services.keys.resolve(requestedId, ctx.policy, use)
   const bucketKeyEnabled = asked.mode === 'aws:kms' && asked.bucketKeyEnabled !== null ? asked.bucketKeyEnabled : ctx.policy.bucketKeys
@@ -66,9 +66,9 @@ export async function keyForWrite(ctx: BucketContext, place: Place, asked: SseRe
 interface ReadKeyInput {
   readonly envelope: Pick<Envelope, 'blob' | 'scope'>
   readonly keyId: string
-  /** Where the wrap is bound to. */
+  /** The place the wrap is bound to. */
   readonly place: Place
-  /** The bucket it lies in, whose policy says which keys may open: for a replica another one than it is bound to. */
+  /** The bucket of the object, whose policy says which keys may open it. A replica is bound to another bucket. */
   readonly bucket: string
   readonly requestContext: Readonly<Record<string, string>>
   readonly customerKey: CustomerKey | null
@@ -76,8 +76,8 @@ interface ReadKeyInput {
 }
 
 /**
- * The key that opens an object's envelope. SSE-C headers must be there if and only if the object was sealed with such a
- * key; which provider may unwrap is decided by configuration, never by the object.
+ * The key that opens an object's envelope. SSE-C headers must be present if and only if the object was sealed with such a key. The configuration
+ * decides which provider may unwrap, never the object.
  */
 export async function keyForRead(ctx: OperationContext, input: ReadKeyInput): Promise<KeyObject> {
   requireCustomerKey(input.keyId, input.customerKey)
@@ -88,16 +88,15 @@ export async function keyForRead(ctx: OperationContext, input: ReadKeyInput): Pr
     if (input.customerKey !== null) return ctx.services.keys.openForCustomer(input.customerKey, wrapped, context, use)
     return await openerIn(ctx, input.bucket, input.keyId, use).unwrap(wrapped, context, use)
   } catch (error) {
-    // A wrap that does not open was damaged, or comes from another place: as much an alarm as a segment that does not.
+    // A wrap that cannot be opened was damaged or is from another place, so it counts as an integrity failure, as a damaged segment does.
     if (error instanceof S3Error && error.code === 'SealgateIntegrityError') ctx.services.integrityFailure('box')
     throw error
   }
 }
 
 /**
- * The key that opens what the store says is sealed with this key id, in a bucket.
- * @throws S3Error SealgateKeyUnavailable; a key that the bucket may not open with is counted, because no writer of the gateway's puts
- * one there.
+ * The key that opens objects with this key id, which the store states, in a bucket.
+ * @throws S3Error SealgateKeyUnavailable. A key that the bucket may not open with counts as an integrity failure: the gateway never writes one there.
  */
 export function openerIn(ctx: OperationContext, bucket: string, keyId: string, use: KeyUse): KeyProvider {
   try {
@@ -111,7 +110,7 @@ export function openerIn(ctx: OperationContext, bucket: string, keyId: string, u
 /** The customer's key of a request that reads or continues an upload; null when it sends none. */
 export function customerKeyOfAccess(ctx: OperationContext): CustomerKey | null {
   const { headers } = ctx.request
-  // What else continues an upload may say is held against the record of the upload.
+  // The other encryption headers of a request that continues an upload are checked against the upload's record.
   return ctx.operation.uploadId === null ? sseOfAccess(headers, customerKeysAllowed(ctx)) : customerKeyOf(headers, 'object', customerKeysAllowed(ctx))
 }
 
@@ -120,16 +119,16 @@ export function customerKeyOfSource(ctx: OperationContext): CustomerKey | null {
   return customerKeyOf(ctx.request.headers, 'copy-source', customerKeysAllowed(ctx))
 }
 
-/** What is told of encryption to whoever reads an object or continues an upload. */
+/** The encryption that is shown to a client that reads an object or continues an upload. */
 interface ToldEncryption {
   readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
   readonly keyId: string
   readonly requestContext: Readonly<Record<string, string>>
-  /** The bucket it was asked for in. */
+  /** The bucket of the request. */
   readonly bucket: string
 }
 
-/** How an object is encrypted, as it is told to whoever reads it. */
+/** Encryption headers for a read of an object. */
 export function readEncryptionHeaders(
   ctx: OperationContext,
   object: Omit<ToldEncryption, 'sse'> & { readonly attributes: Pick<Attributes, 'sse'> }
@@ -138,7 +137,7 @@ export function readEncryptionHeaders(
   return accessEncryptionHeaders(ctx, { sse: object.attributes.sse, keyId, requestContext, bucket })
 }
 
-/** How an object or upload is encrypted, in the answer to a request that did not choose it. */
+/** Encryption headers of an object or upload, in the answer to a request that did not choose the encryption. */
 export function accessEncryptionHeaders(ctx: OperationContext, { sse, keyId, requestContext, bucket }: ToldEncryption): readonly Header[] {
   const { mode, bucketKeyEnabled } = sse
   switch (mode) {

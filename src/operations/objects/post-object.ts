@@ -14,9 +14,9 @@ import { xmlResponse } from '../responses.ts'
 import { sealObject, storePlain } from './put-object.ts'
 
 /**
- * Reads a browser form up to its file and authenticates it by its policy. The signature stands in the body, so this much of
- * it, at most 64 KiB, is read before anything is known of the client; the file is not.
- * @throws S3Error MissingContentLength when the size of the file cannot be told; the errors of the form and its policy.
+ * Reads a browser form up to its file and authenticates it by its policy. The signature is in the body, so up to 64 KiB of it are read before the
+ * client is authenticated; the file is not.
+ * @throws S3Error MissingContentLength when the size of the file is not known; the errors of the form and its policy.
  */
 export async function authenticatedForm(request: HttpRequest, auth: AuthContext, bucket: string): Promise<{ request: Authenticated; form: PostForm }> {
   request.admit?.({ kind: 'form' })
@@ -31,7 +31,7 @@ export async function authenticatedForm(request: HttpRequest, auth: AuthContext,
 
 /** PostObject: the file of a browser form, stored as PutObject stores it (AWS API, "POST Object"). */
 export async function postObject(ctx: OperationContext<'PostObject'>): Promise<HttpResponse> {
-  // Forms bring no credentials outside the form (see isFormUpload); with any, this is no form S3 would take.
+  // A form carries its credentials inside (see isFormUpload); S3 accepts no form with other credentials.
   if (ctx.form === null) throw new S3Error('AccessDenied')
   const { fields, file } = ctx.form
   const key = fields.get('key')
@@ -57,7 +57,7 @@ function withTags(ctx: OperationContext, tagging: string | undefined): ReadonlyM
   return new Map([...ctx.request.headers, ['x-amz-tagging', query]])
 }
 
-/** Forms are posted to the bucket, which stands in the path or in the host: the key goes behind either. */
+/** Forms are posted to the bucket, in the path or in the host: the key follows either. */
 function locationOf(ctx: OperationContext, key: string): string {
   const { secure, host, target } = ctx.request.http
   return `${secure ? 'https' : 'http'}://${host}${target.rawPath.replace(/\/$/, '')}/${percentEncode(key, { keepSlash: true })}`
@@ -85,7 +85,7 @@ function answerOf(fields: ReadonlyMap<string, string>, headers: HttpResponse['he
   return { status: status === '200' ? 200 : 204, headers: [...headers, ['location', location], ['content-length', '0']], body: null }
 }
 
-/** S3 ignores a redirect it cannot read as an address. */
+/** S3 ignores a redirect that is not a valid address. */
 function redirectOf(fields: ReadonlyMap<string, string>): URL | null {
   const text = fields.get('success_action_redirect') ?? fields.get('redirect')
   return text !== undefined && URL.canParse(text) && /^https?:/i.test(text) ? new URL(text) : null

@@ -16,7 +16,7 @@ import { visibleEtag } from './sealed-object.ts'
 import { expectSuccess } from '../responses.ts'
 import { writeConditions, encryptionOfWrite } from './write-options.ts'
 
-/** One segment of plaintext: held until it has verified, so that every digest stands in the metadata (FORMAT, Metadata). */
+/** One segment of plaintext: held until it has verified, so that every digest is in the metadata (FORMAT, Metadata). */
 const HELD_BYTES = 65480
 
 /** PutObject: one sealed body, one upstream request. */
@@ -80,7 +80,7 @@ async function putHeld(write: Write): Promise<UpstreamResponse> {
   const { ctx, source, verifier, conditions } = write
   const stored = storedChecksum(ctx)
   const plaintext = await readVerified(ctx, source, verifier, HELD_BYTES)
-  // An object of no bytes has no body: stores that keep objects as files take none under names that end in "/" (docs/FORMAT.md).
+  // An object of no bytes has no body: stores that keep objects as files accept none under names that end in "/" (docs/FORMAT.md).
   const sealer = plaintext.length === 0 ? null : new SingleSealer({ dataKey: write.dataKey, plaintextSize: plaintext.length })
   const body = sealer === null ? plaintext : Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
   const { md5, checksum } = verifier.digests
@@ -89,7 +89,7 @@ async function putHeld(write: Write): Promise<UpstreamResponse> {
     headers: [
       ...headersOf(write, sealer?.header ?? null, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }),
       ...conditions,
-      // S3 demands a digest of a body that it is to lock (AWS API, PutObject).
+      // S3 demands a digest of a body that it shall lock (AWS API, PutObject).
       ...stored === null && write.described.some(([name]) => name.startsWith('x-amz-object-lock-')) ? [contentMd5(body)] : []
     ],
     body,
@@ -104,7 +104,7 @@ async function putStreamed(write: Write): Promise<UpstreamResponse> {
   const { ctx, source, verifier, conditions, wantsMd5 } = write
   const { contentMd5, checksum, trailer, length } = source.payload
   const stored = storedChecksum(ctx)
-  // A digest that was declared may stand in the metadata: if it does not verify, there will be no object.
+  // A declared digest may be in the metadata: if it does not verify, there will be no object.
   const late = (wantsMd5 && contentMd5 === null) || trailer !== null || (source.computeChecksum ?? null) !== null
   const sealer = new SingleSealer({
     dataKey: write.dataKey,
@@ -147,7 +147,7 @@ function fullObject(checksum: Pick<Checksum, 'algorithm' | 'value'> | null): Che
 /** Below this a body goes upstream as one Buffer, with a real x-amz-content-sha256. */
 export const SMALL_BODY_BYTES = 65536
 
-/** Stores a body as it is, in a bucket that is not encrypted, under the request's bucket and key. */
+/** Stores a body unchanged, in a bucket that is not encrypted, under the request's bucket and key. */
 export async function storePlain(ctx: OperationContext, source: BodySource, headers: readonly (readonly [string, string])[]): Promise<StoredAnswer> {
   const verifier = new BodyVerifier(source.payload, { computeMd5: false })
   const declared = headers.some(([name]) => name === 'content-md5' || name.startsWith('x-amz-checksum-'))

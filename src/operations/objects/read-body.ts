@@ -27,7 +27,7 @@ interface Answer {
   readonly storedRange: StoredRange
 }
 
-/** The plaintext of a slice from an answer that may already hold its bytes; else they are fetched. */
+/** The plaintext of a slice. The bytes of the given answer are used where they suffice; else they are fetched. */
 export async function decryptingStream(
   ctx: OperationContext,
   object: InspectedObject,
@@ -52,14 +52,14 @@ export async function decryptingStream(
 }
 
 /**
- * Fetches exactly the stored bytes a slice needs, tied to the ETag that was unwrapped.
+ * Fetches exactly the stored bytes that a slice needs, on condition of the ETag that was unwrapped.
  * @param pool `source` when they go into another request to the store.
  * @throws ObjectChanged when the object was replaced meanwhile.
  */
 export async function fetchSlice(ctx: OperationContext, object: InspectedObject, slice: Slice, pool: Pool = 'data'): Promise<Readable> {
   if (object.kind === 'plain') return opened(ctx, await fetchStored(ctx, object, slice.last < slice.first ? null : slice, pool), [])
   if (object.kind === 'single' && isWhole(object, slice)) return opened(ctx, await fetchStored(ctx, object, null, pool), [wholeSingle(object)])
-  // An empty object, or a part of 0 bytes in a larger one: envelope or manifest have said that there is nothing to read.
+  // An empty object, or a part of 0 bytes in a larger one: the envelope or the manifest has proved that there is nothing to read.
   if (object.kind === 'empty' || (slice.last < slice.first && object.size > 0)) return Readable.from([])
   const plan = planOf(object, slice)
   const range = { first: plan.storedFirst, last: plan.storedLast }
@@ -108,7 +108,7 @@ async function fetchStored(
   }
 }
 
-/** The answer must be of the bytes asked for, and of the object whose envelope was opened. */
+/** The answer must have the bytes asked for, of the object whose envelope was opened. */
 function checkSame(response: UpstreamResponse, object: StoredObject, range: Pick<StoredRange, 'first' | 'last'> | null): void {
   const { headers } = response
   const rightBytes = range === null
@@ -118,7 +118,7 @@ function checkSame(response: UpstreamResponse, object: StoredObject, range: Pick
   if (headers.get(ENVELOPE_HEADER) !== object.headers.get(ENVELOPE_HEADER)) throw new ObjectChanged()
 }
 
-/** Store's bytes through the stages. What does not verify is counted, and is one and the same error to the client. */
+/** The store's bytes through the stages. Every failure of verification is counted by kind, and is the same error to the client. */
 function opened(ctx: OperationContext, response: UpstreamResponse, stages: readonly ByteStage[]): Readable {
   const guarded = stages.map((stage): ByteStage => ({
     update: (chunk) => verifiedSync(ctx, () => stage.update(chunk)),

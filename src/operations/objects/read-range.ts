@@ -6,7 +6,7 @@ import { parsePartNumber, parseRange, resolveRange, type RangeSpec } from '../..
 import { evaluateConditions, ifRangeHolds, type Validators } from '../../s3/conditions.ts'
 import { validatorsOf, type InspectedObject } from './sealed-object.ts'
 
-/** What a GET or HEAD asks for, before the object is known. */
+/** The range or part that a GET or HEAD asks for, before the object is known. */
 export type RequestedRange =
   | { readonly kind: 'whole' }
   | { readonly kind: 'range'; readonly spec: RangeSpec }
@@ -19,7 +19,7 @@ export interface Slice {
   readonly status: 200 | 206
   /** For `x-amz-mp-parts-count`: only answers to `partNumber` carry it. */
   readonly partsCount: number | null
-  /** Of exactly these bytes, where they are one part that was stored with a checksum. */
+  /** The checksum of exactly these bytes, where they are one part that was stored with a checksum. */
   readonly checksum?: Checksum
 }
 
@@ -55,7 +55,7 @@ function sliceOf(wanted: RequestedRange, object: InspectedObject): Slice {
     case 'whole':
       return { first: 0, last: object.size - 1, status: 200, partsCount: null }
     case 'range':
-      // The last bytes of nothing are all there is: satisfiable, and no 206 could say so (RFC 9110 14.1.2, 14.4).
+      // A suffix range of an empty object is satisfiable, but no Content-Range can express it in a 206 (RFC 9110 14.1.2, 14.4).
       if (object.size === 0 && wanted.spec.kind === 'suffix' && wanted.spec.length > 0) return sliceOf({ kind: 'whole' }, object)
       return { ...resolveRange(wanted.spec, object.size), status: 206, partsCount: null }
     case 'part':
@@ -79,18 +79,18 @@ function partSlice(number: number, object: InspectedObject): Slice {
   throw new S3Error('InvalidPartNumber')
 }
 
-/** A part's checksum bears the type of the object's (AWS, "Checking object integrity"). */
+/** The type of a part's checksum is that of the object's (AWS, "Checking object integrity"). */
 function checksumOf({ checksum }: ManifestPart, { partChecksum, checksums }: ManifestOf<'multipart'>): Pick<Slice, 'checksum'> {
   if (checksum === null || partChecksum === null) return {}
   return { checksum: { algorithm: partChecksum, type: checksums[0]?.type ?? 'full', value: checksum } }
 }
 
-/** Whether a request might end in 304, or without its range: then a HEAD goes first, so that no body is started only to be cut. */
+/** Whether a request may end in 304, or without its range. Then a HEAD goes first, so that no body is started and cut. */
 export function needsHeadFirst(ctx: OperationContext): boolean {
   return ['if-none-match', 'if-modified-since', 'if-range'].some((name) => header(ctx, name) !== undefined)
 }
 
-/** The whole object where the range is of another state of it, which If-Range names. */
+/** The whole object where If-Range names another state of it. */
 function effectiveRange(ctx: OperationContext, wanted: RequestedRange, validators: Validators): RequestedRange {
   return wanted.kind !== 'range' || ifRangeHolds(header(ctx, 'if-range'), validators) ? wanted : { kind: 'whole' }
 }

@@ -7,7 +7,7 @@ import { downstreamHeaders } from '../../plan/headers.ts'
 import { readEncryptionHeaders } from './object-keys.ts'
 import { checksumText, checksumsOf, clientEtag, wantsChecksum, type InspectedObject, type StoredObject } from './sealed-object.ts'
 
-/** Of which no browser makes anything. */
+/** A type that no browser renders. */
 const UNBOUND_TYPE = 'application/octet-stream'
 
 const overrides = {
@@ -19,10 +19,7 @@ const overrides = {
   'response-content-encoding': 'content-encoding'
 } as const
 
-/**
- * The headers of a GET or HEAD answer: what the store returned and may be shown, with length, range, ETag, checksums and
- * encryption told of the plaintext.
- */
+/** The headers of a GET or HEAD answer: those of the store that may be shown, with length, range, ETag, checksums and encryption of the plaintext. */
 export function objectHeaders(ctx: OperationContext, object: InspectedObject, slice: Slice): Header[] {
   const overridden = responseOverrides(ctx)
   const replaced = new Set(overridden.map(([name]) => name))
@@ -31,7 +28,7 @@ export function objectHeaders(ctx: OperationContext, object: InspectedObject, sl
   headers.push(['content-length', String(Math.max(0, slice.last - slice.first + 1))])
   headers.push(['accept-ranges', 'bytes'])
   headers.push(['etag', clientEtag(ctx, object)])
-  // No range names the bytes of an empty part.
+  // No range can express the bytes of an empty part.
   if (slice.status === 206 && slice.last >= slice.first) headers.push(['content-range', `bytes ${slice.first}-${slice.last}/${object.size}`])
   if (slice.partsCount !== null) headers.push(['x-amz-mp-parts-count', String(slice.partsCount)])
   if (object.kind !== 'plain') {
@@ -42,9 +39,9 @@ export function objectHeaders(ctx: OperationContext, object: InspectedObject, sl
 }
 
 /**
- * What describes an object, and the store's facts about it. Where the metadata is sealed, nothing that describes it is taken from the
- * store. Where it is in clear, a content type that the digest does not bind is not shown: the store could make a page of scripts of bytes
- * that were written without one (docs/decisions/0028).
+ * The headers that describe an object, and the store's facts about it. Where the metadata is sealed, the store's descriptions are ignored. Where it
+ * is in plaintext, a content type that the digest does not bind is not shown: the store could make a browser run bytes that were written without one
+ * (docs/decisions/0028).
  */
 export function describedHeaders(object: StoredObject): Header[] {
   if (object.kind === 'plain') return downstreamHeaders(object.headers, 'plain-object')
@@ -61,7 +58,7 @@ export function describedHeaders(object: StoredObject): Header[] {
   ]
 }
 
-/** The checksum of exactly the bytes of the answer: on a range every SDK would compare that of the object with the wrong ones. */
+/** The checksum of exactly the bytes of the answer: SDKs would compare the object's checksum with the bytes of a range. */
 function sliceChecksumHeaders(object: InspectedObject, slice: Slice): Header[] {
   if (slice.status === 200) return checksumHeaders(object)
   if (slice.checksum === undefined) return []

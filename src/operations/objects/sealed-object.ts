@@ -25,11 +25,11 @@ import { keyForRead, type CustomerKey } from './object-keys.ts'
 import { unquoteEtag, type Validators } from '../../s3/conditions.ts'
 
 interface InStore {
-  /** Bytes in the store, by the store's word; `size` of a sealed object follows from it by the size law. */
+  /** Bytes in the store, as the store states them; `size` of a sealed object follows from it by the size law. */
   readonly storedSize: number
-  /** Plaintext bytes. Of sealed objects authenticated: for singles at once, for multipart objects by their manifest. */
+  /** Plaintext bytes. Authenticated for sealed objects: for singles at once, for multipart objects by their manifest. */
   readonly size: number
-  /** The bucket it was asked for in; its bound bucket may be another one (a replica's source). */
+  /** The bucket of the request; the object may be bound to another one (the source of a replica). */
   readonly bucket: string
   readonly key: string
   readonly upstreamEtag: string
@@ -38,9 +38,9 @@ interface InStore {
 }
 
 interface Sealed extends InStore {
-  /** Where it is bound to. */
+  /** The place it is bound to. */
   readonly place: Place
-  /** As the store gave it: opened, and so what was sealed. */
+  /** As the store returned it. It has opened, so it is authentic. */
   readonly envelope: Envelope
   readonly keyId: string
   readonly requestContext: Readonly<Record<string, string>>
@@ -53,19 +53,19 @@ export type SealedSingle = OfKind<'single'>
 type SealedMultipart = OfKind<'multipart'>
 type SealedEmpty = OfKind<'empty'>
 
-/** An object of ours whose envelope has opened for this request. */
+/** An object that Sealgate wrote, whose envelope has opened for this request. */
 type SealedObject = SealedWithBody | SealedEmpty
-/** One that has a manifest in its body. */
+/** One with a manifest in its body. */
 export type SealedWithBody = SealedSingle | SealedMultipart
 
-/** An object Sealgate did not write, in a bucket whose policy allows such. */
+/** An object that Sealgate did not write, in a bucket whose policy allows these. */
 interface PlainObject extends InStore {
   readonly kind: 'plain'
 }
 
 export type StoredObject = SealedObject | PlainObject
 
-/** With the manifest: of multipart objects always, of singles where digests that the client is shown stand in it. */
+/** With the manifest: for multipart objects always, for singles where the client is shown digests from it. */
 export type InspectedObject = InspectedSealed | PlainObject
 export type InspectedSealed =
   | SealedSingle & { readonly manifest: ManifestOf<'single'> | null }
@@ -75,8 +75,8 @@ export type InspectedSealed =
 /**
  * Opens the envelope in the headers of a HEAD or GET of the store (docs/FORMAT.md, order of a read, steps 3 to 6).
  * @param storedSize whole stored size in bytes: Content-Length, or the total of Content-Range.
- * @throws S3Error SealgateIntegrityError, SealgatePlaintextRefused, SealgateKeyUnavailable, AccessDenied to everybody where an object
- * must say itself that it is public, or the errors of key providers.
+ * @throws S3Error SealgateIntegrityError, SealgatePlaintextRefused, SealgateKeyUnavailable; AccessDenied for an anonymous client where the object
+ * needs the public mark and lacks it; the errors of key providers.
  */
 export async function openStored(
   ctx: OperationContext,
@@ -114,7 +114,7 @@ export async function openStored(
   })
 }
 
-/** Runs a step of verification: its failures become the one answer that tells a client nothing, and a metric with the kind. */
+/** Runs a step of verification. Its failures become one error that reveals nothing to a client, and a metric with the kind. */
 export async function verified<T>(ctx: OperationContext, step: () => Promise<T> | T): Promise<T> {
   try {
     return await step()
@@ -123,7 +123,7 @@ export async function verified<T>(ctx: OperationContext, step: () => Promise<T> 
   }
 }
 
-/** As `verified`, for steps that a body's every chunk passes. */
+/** As `verified`, for steps that run for every chunk of a body. */
 export function verifiedSync<T>(ctx: OperationContext, step: () => T): T {
   try {
     return step()
@@ -138,14 +138,14 @@ function unverified(ctx: OperationContext, error: unknown): unknown {
   return new S3Error('SealgateIntegrityError', { cause: error })
 }
 
-/** Whether what must not be swapped unnoticed is as it was written: content type and encoding, and user metadata. Sealed, nobody asks the store. */
+/** Whether content type and encoding and user metadata are as they were written. Sealed metadata does not depend on the store. */
 function isAsDescribed(headers: HeaderList, { metadata }: Attributes): boolean {
   if (metadata.kind === 'sealed') return true
   const entries = [...headers.names()].map((name) => [name, headers.get(name) ?? ''] as const)
   return metadataMatches(metadata.digest, headers.get('content-type') ?? '', entries)
 }
 
-/** The ETag clients see, in every operation. */
+/** The ETag that clients see in every operation. */
 export function clientEtag(ctx: OperationContext, object: InspectedObject): string {
   const policy = ctx.services.policyFor(object.bucket)
   if (object.kind === 'plain') return policy.etag === 'md5' ? object.upstreamEtag : visibleEtag(policy, object.upstreamEtag, null)
@@ -157,7 +157,7 @@ export function validatorsOf(ctx: OperationContext, object: InspectedObject): Va
   return { etag: clientEtag(ctx, object), lastModified: object.headers.get('last-modified') }
 }
 
-/** Hex MD5 of a single object, or hex MD5 of the parts' MD5s with `-N`; null where no MD5 was ever computed. */
+/** Hex MD5 of a single object, or hex MD5 of the parts' MD5s with `-N`; null where no MD5 was computed. */
 export function plaintextEtag(object: InspectedSealed): string | null {
   if (object.attributes.sse.mode === 'SSE-C') return null
   const md5 = object.attributes.md5 ?? lateDigests(object)?.md5 ?? null
@@ -165,12 +165,12 @@ export function plaintextEtag(object: InspectedSealed): string | null {
   return object.kind === 'multipart' ? `${md5.toString('hex')}-${object.manifest.parts.length}` : md5.toString('hex')
 }
 
-/** All that is known of an object's checksums. */
+/** All known checksums of an object. */
 export function checksumsOf(object: InspectedObject): readonly Checksum[] {
   return object.kind === 'plain' ? [] : [...object.attributes.checksums, ...lateDigests(object)?.checksums ?? []]
 }
 
-/** A checksum as S3 writes it: base64, and the number of parts behind one over the checksums of parts (AWS, "Checking object integrity"). */
+/** A checksum as S3 writes it: base64, with the number of parts behind one over the checksums of parts (AWS, "Checking object integrity"). */
 export function checksumText(object: InspectedObject, { type, value }: Checksum): string {
   const parts = object.kind === 'multipart' ? object.manifest.parts.length : 1
   return value.toString('base64') + (type === 'composite' ? `-${parts}` : '')
@@ -181,7 +181,7 @@ function lateDigests(object: InspectedSealed): Manifest | null {
   return object.kind === 'empty' ? null : object.manifest
 }
 
-/** Whether the facts of a single that a client is shown stand in its manifest and not in the metadata. */
+/** Whether digests of a single that a client is shown are in its manifest and not in the metadata. */
 export function needsManifest(ctx: OperationContext, object: SealedSingle): boolean {
   return object.attributes.digestsInManifest && (ctx.services.policyFor(object.bucket).etag === 'md5' || wantsChecksum(ctx))
 }
@@ -197,7 +197,7 @@ function boundPlace(ctx: OperationContext, place: Place, envelope: Envelope): Pl
   throw new EnvelopeError('place')
 }
 
-/** @throws EnvelopeError `format`: what does not parse was not written by the gateway. */
+/** @throws EnvelopeError `format`: the gateway never wrote what does not parse. */
 function readContext(value: string | undefined): Readonly<Record<string, string>> {
   try {
     return value === undefined ? {} : decodeContext(value)
@@ -206,13 +206,13 @@ function readContext(value: string | undefined): Readonly<Record<string, string>
   }
 }
 
-/** A multipart ETag whose digest says that the last of its parts is the gateway's own: the first six bits are zero. */
+/** A multipart ETag whose digest marks the last of its parts as the gateway's own: the first six bits are zero. */
 const withTailPart = /^(0[0-3][0-9a-f]{30})-([2-9]|[1-9]\d{1,4})$/
 
 /**
- * Opaque mode: the visible ETag is a pure function of the store's. A bare MD5 (of ciphertext) gets the suffix `-0`, which
- * S3 itself never issues, so that no client takes it for the MD5 of its data; `-N` of multipart objects counts the client's parts, one
- * less than the store's where the digest says so (docs/FORMAT.md, ETags; docs/decisions/0033-parts-in-opaque-etags.md).
+ * Opaque mode: the visible ETag is a pure function of the store's. A bare MD5 (of ciphertext) gets the suffix `-0`, which S3 itself never uses, so
+ * that no client compares it with the MD5 of its data. `-N` of multipart objects counts the client's parts: one less than the store's where the
+ * digest has the mark (docs/FORMAT.md, ETags; docs/decisions/0033-parts-in-opaque-etags.md).
  * @param upstream as the store sent it, quotes included.
  */
 export function opaqueEtag(upstream: string): string {
@@ -223,8 +223,8 @@ export function opaqueEtag(upstream: string): string {
 }
 
 /**
- * Whether the store will give an object of these parts an ETag that says its last part is the gateway's own; null where the store's ETags are
- * no MD5s, of which nothing can be foretold.
+ * Whether the store will give an object of these parts an ETag that marks its last part as the gateway's own; null where the store's ETags are not
+ * MD5s, so that they cannot be predicted.
  * @param etags of the stored parts, in order, without quotes.
  */
 export function saysTailPart(etags: readonly string[]): boolean | null {
@@ -236,7 +236,7 @@ export function saysTailPart(etags: readonly string[]): boolean | null {
   return hash.digest().readUInt8(0) < 4
 }
 
-/** The ETag a client sees: the MD5 of the plaintext where it is known and the bucket shows it, else the opaque one. */
+/** The visible ETag: the MD5 of the plaintext where it is known and the bucket shows it, else the opaque one. */
 export function visibleEtag(policy: BucketPolicy, upstreamEtag: string, plaintextEtag: string | null): string {
   return policy.etag === 'md5' && plaintextEtag !== null ? `"${plaintextEtag}"` : opaqueEtag(upstreamEtag)
 }

@@ -8,15 +8,15 @@ import { type SseRequest, sseOfWrite } from '../../keys/sse-headers.ts'
 import { bucketDefault } from '../buckets/bucket-encryption.ts'
 import { customerKeysAllowed } from './object-keys.ts'
 
-/** No object has it: ETags of stores are digests. */
+/** No object has it: the ETags of stores are digests. */
 const NO_ETAG = '"00000000000000000000000000000000"'
 
-/** Operations whose conditions a store may or may not enforce, in one kind of bucket or another. */
+/** Operations whose conditions a store may or may not enforce, depending on the kind of bucket. */
 type ConditionalWrite = 'put' | 'complete' | 'copy' | 'delete'
 
 /**
- * Conditions of a write in the store's terms. The client's ETag is compared with the object as it is now, and the store
- * is given the ETag just seen: so it enforces the condition itself, and nothing can slip in between.
+ * Conditions of a write, translated for the store. The client's ETag is compared with the current object, and the store gets the ETag just seen: so
+ * it enforces the condition itself, and no other write can come in between.
  * @throws S3Error NotImplemented when the store is known to ignore such conditions, PreconditionFailed, NoSuchKey.
  */
 export async function writeConditions(ctx: ObjectContext, write: ConditionalWrite): Promise<Header[]> {
@@ -38,13 +38,13 @@ export async function writeConditions(ctx: ObjectContext, write: ConditionalWrit
 async function onlyIfCurrent(ctx: ObjectContext, enforced: Conditions, ifMatch: string): Promise<Header[]> {
   if (ifMatch.trim() === '*') return [['if-match', '*']]
   const current = await currentEtags(ctx, ctx.operation.bucket, ctx.operation.key)
-  // The store says what it says of conditions on what is not there. The client's own ETag may be the MD5 of plaintext.
+  // The store's own error for a condition on a missing object. The client's ETag is not sent, because it may be the MD5 of plaintext.
   if (current === null) return [['if-match', storeEtag(enforced, NO_ETAG)]]
   if (!names(ifMatch, current.visible)) throw new S3Error('PreconditionFailed', { fields: { Condition: 'If-Match' } })
   return [['if-match', storeEtag(enforced, current.upstream)]]
 }
 
-/** `If-None-Match: "etag"`: Ceph accepts it on writes. The write goes through only over exactly what was compared. */
+/** `If-None-Match: "etag"`: Ceph accepts it on writes. The write replaces only the object that was compared. */
 async function unlessCurrent(ctx: ObjectContext, enforced: Conditions, ifNoneMatch: string): Promise<Header[]> {
   const current = await currentEtags(ctx, ctx.operation.bucket, ctx.operation.key)
   if (current === null) return [['if-none-match', '*']]
@@ -52,7 +52,7 @@ async function unlessCurrent(ctx: ObjectContext, enforced: Conditions, ifNoneMat
   return [['if-match', storeEtag(enforced, current.upstream)]]
 }
 
-/** The store's ETag as its PutObject wants it: radosgw 16 compares without quotes. */
+/** The store's ETag in the form that its PutObject accepts: radosgw 16 compares without quotes. */
 function storeEtag({ putEtags }: Conditions, etag: string): string {
   return putEtags === 'bare' ? unquoteEtag(etag) : etag
 }
@@ -64,8 +64,8 @@ function names(list: string, etag: string): boolean {
 }
 
 /**
- * The encryption of a write: what the client asks for, or else the bucket's default. What the configuration demands is
- * demanded of the client itself, so that no default of the bucket can loosen it.
+ * The encryption of a write: what the client asks for, else the bucket's default. What the configuration demands, the client itself must ask for, so
+ * that no default of the bucket can loosen it.
  * @throws S3Error as `sseOfWrite`; AccessDenied.
  */
 export async function encryptionOfWrite(ctx: BucketContext, headers: ReadonlyMap<string, string> = ctx.request.headers): Promise<SseRequest> {
