@@ -28,8 +28,8 @@ import { address } from '../s3/route.ts'
 const HEALTH_EVERY_SECONDS = 15
 
 /**
- * Puts the gateway together. It can be up before the store is: then it is not ready, tries again, and refuses what it does
- * not know the store to enforce.
+ * Puts the gateway together. It can start before the store is reachable. Then it is not ready, retries, and refuses whatever it does not know the
+ * store to enforce.
  * @throws Error when keys or certificates of the configuration cannot be read.
  */
 export async function createGateway(config: Config, log: OperatorLog, tracer: Tracer | null = null): Promise<Gateway> {
@@ -48,7 +48,7 @@ class GatewayImpl implements Gateway {
   readonly #completes = new Turns()
   readonly #log: OperatorLog
   readonly #tracer: Tracer | null
-  /** Keys that a reload has replaced and requests may still use. */
+  /** Keys that a reload has replaced and that requests may still use. */
   readonly #retired = new Set<KeyRegistry>()
   #config: Config
   #keys: KeyRegistry | null = null
@@ -113,7 +113,7 @@ class GatewayImpl implements Gateway {
     const work = (): ReturnType<Gateway['handle']> => handle(pipeline, request)
     try {
       const response = await (this.#tracer === null ? work() : this.#tracer.request(request.id, request.headers.get('traceparent'), work))
-      // The rest of a pending answer may ask for keys, too.
+      // The rest of a pending answer may need keys as well.
       if (response.pending === undefined) leave()
       else void response.pending.document.then(leave, leave)
       return response
@@ -170,7 +170,7 @@ class GatewayImpl implements Gateway {
     this.#observer.limited(limit)
   }
 
-  /** Takes over clients, policies and keys; the store and the realm stay, because what is in flight is bound to them. */
+  /** Applies clients, policies and keys. The store and the realm stay, because requests in flight depend on them. */
   async reload(next: Config): Promise<void> {
     const config = { ...next, upstream: this.#config.upstream }
     const keys = await this.#openKeys(config)
@@ -209,7 +209,7 @@ class GatewayImpl implements Gateway {
     })
   }
 
-  /** Requests under way may still ask the keys they began with: closing those at once would cut their calls. */
+  /** Requests in flight may still use the keys they began with: closing those at once would abort their calls. */
   #retire(keys: KeyRegistry): void {
     this.#retired.add(keys)
     this.#observer.keysReplaced(keys)
@@ -263,7 +263,7 @@ class GatewayImpl implements Gateway {
     this.#pipeline = { services, auth: authContext(config, policies) }
   }
 
-  /** A reload may come in between: what counts is the keys that are in use when this ends. */
+  /** A reload may come in between: the keys that are in use when this ends count. */
   async #checkKeys(): Promise<void> {
     let tested: KeySelfTest | null
     do {
@@ -279,7 +279,7 @@ function openUpstream({ upstream, limits }: Config, observer: Observer): StoreUp
 
 const rootTarget = parseTarget('/')
 
-/** What the authentication needs to know of the configuration. */
+/** The part of the configuration that authentication needs. */
 function authContext(config: Config, policies: (bucket: string) => BucketPolicy): AuthContext {
   const { domains, regions } = config.listen
   return {

@@ -23,7 +23,7 @@ import { createMetrics, startAtZero, statusClass, type Metrics, measureProcess }
 import { operationNames } from '../s3/operations.ts'
 import { version } from '../version.ts'
 
-/** What is read when metrics are asked for. */
+/** Values that are read when metrics are requested. */
 interface Gauges {
   readonly pools: readonly PoolStats[]
   readonly checks: readonly CheckResult[]
@@ -33,7 +33,7 @@ interface Gauges {
   readonly capabilities: readonly CapabilityReport[]
 }
 
-/** Everything that observes the gateway and changes nothing: metrics, audit trail, and traces where configured. */
+/** Everything that observes the gateway without changing it: metrics, audit trail, and traces where configured. */
 export class Observer {
   readonly #metrics: Metrics = createMetrics()
   readonly #tracer: Tracer | null
@@ -52,7 +52,7 @@ export class Observer {
     this.#metrics.workers.set({}, 1)
   }
 
-  /** For the door to the store. */
+  /** Options of the upstream that report to the metrics. */
   upstream(): Pick<UpstreamOptions, 'onRefused' | 'onUnsolicited' | 'onExchange' | 'onSkew'> {
     return {
       onRefused: (code) => {
@@ -80,7 +80,7 @@ export class Observer {
     return this.#clockSkew
   }
 
-  /** @param taken true: the start or a reload succeeded; false: a reload was refused, and the configuration before it is in force */
+  /** @param taken true: the start or a reload succeeded; false: a reload was refused, and the previous configuration is in force */
   reloaded(taken: boolean): void {
     this.#metrics.reloadSuccessful.set({}, taken ? 1 : 0)
     if (taken) this.#metrics.reloadTime.set({}, Date.now() / 1000)
@@ -90,7 +90,7 @@ export class Observer {
     this.#metrics.certificateExpiry.set({}, at)
   }
 
-  /** The door to the store, with a span for every exchange that a request waits for, until its answer begins. */
+  /** The upstream, with a span for every exchange that a request waits for, until its answer begins. */
   traced(upstream: Upstream): Upstream {
     const tracer = this.#tracer
     return tracer === null ? upstream : {
@@ -109,7 +109,7 @@ export class Observer {
     }
   }
 
-  /** For the keys. A use of a key that cannot be recorded throws S3Error ServiceUnavailable, and is not made. */
+  /** The audit sink of the keys. A use of a key that cannot be recorded throws S3Error ServiceUnavailable and does not happen. */
   keys(): Pick<KeyRegistryOptions, 'audit' | 'metrics'> {
     return {
       audit: (event) => {
@@ -143,13 +143,13 @@ export class Observer {
     this.#metrics.limited.add({ limit })
   }
 
-  /** Counts a look-up of CORS rules that a limit has turned away. @returns whether the error was one */
+  /** Counts a look-up of CORS rules that a limit has refused. @returns whether the error was one */
   corsLimited({ code }: S3Error): boolean {
     if (code === 'SlowDown') this.limited('CORS look-ups')
     return code === 'SlowDown'
   }
 
-  /** A request is over. */
+  /** Records a finished request. */
   request(record: AccessRecord): void {
     const operation = record.operation ?? 'none'
     this.#metrics.requests.add({ operation, status: statusClass(record.status, record.code) })
@@ -184,7 +184,7 @@ export class Observer {
     })
   }
 
-  /** Keys that are no longer asked hold nothing back. */
+  /** Keys that are no longer used hold nothing back. */
   keysReplaced(before: KeyRegistry): void {
     for (const region of before.heldBack().keys()) this.#metrics.kmsBreakerOpen.set({ region }, 0)
   }
@@ -193,7 +193,7 @@ export class Observer {
     return this.#metrics.snapshot()
   }
 
-  /** Follows an audit file that was moved away. Keeps the old one and throws when the new one cannot be opened. */
+  /** Reopens an audit file that was rotated. Keeps the old one and throws when the new one cannot be opened. */
   reopenAudit(): void {
     this.#audit?.reopen()
   }

@@ -19,15 +19,15 @@ import { plan, isPublic } from '../plan/plan.ts'
 import { type OperationName, operations } from '../s3/operations.ts'
 import { address, route, type Operation, type OperationOf, type RoutableRequest } from '../s3/route.ts'
 
-/** Everything the pipeline needs: replaced as a whole when the configuration is reloaded. */
+/** Everything the pipeline needs. Replaced as a whole when the configuration is reloaded. */
 export interface Pipeline {
   readonly services: Services
   readonly auth: AuthContext
 }
 
 /**
- * The one way through the house: authenticate, route, authorise, plan, execute. Nothing goes upstream, and no key is asked
- * for, before the first three are done.
+ * Serves one request: authenticate, route, authorise, plan, handle. No request goes upstream, and no key is requested, before the first three are
+ * done.
  * @throws S3Error for every answer that is an error.
  */
 export async function handle(pipeline: Pipeline, request: HttpRequest): Promise<HttpResponse> {
@@ -94,15 +94,14 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
   return { response, signed: client !== null }
 }
 
-/** What the access line has of an operation. The key of a form's upload is a field of the form. */
+/** Fields of the access log for an operation. The key of a form upload is a field of the form. */
 function noteOf({ name, bucket, key }: Operation, form: PostForm | null): RequestNote {
   const named = key ?? form?.fields.get('key')
   return { operation: name, ...bucket === null ? {} : { bucket }, ...named === undefined ? {} : { key: named } }
 }
 
 /**
- * What a request declares of its body is checked before anything is done, also where the operation does not use a body: a signed
- * hash of other bytes belongs to another request.
+ * The body that a request declares is checked first, even where the operation uses no body: a signed hash of other bytes belongs to another request.
  */
 async function verifyUnusedBody(ctx: OperationContext): Promise<void> {
   if (operations[ctx.operation.name].takesBody === 'none' && ctx.request.payload.framing !== 'none') await readDocument(ctx)
@@ -113,8 +112,8 @@ function routed({ method, target, headers, host }: RoutableRequest, domains: rea
 }
 
 /**
- * The upload a browser form asks for; null for every other request. A policy signs an upload and nothing else: a form that is
- * posted to `?delete` is not a form to us, but a request without credentials.
+ * The upload that a browser form asks for; null for every other request. A policy signs uploads only: a form posted to `?delete` is a request without
+ * credentials.
  */
 function formTarget(request: HttpRequest, domains: readonly string[]): OperationOf<'PostObject'> | null {
   if (!isFormUpload(request)) return null

@@ -12,7 +12,7 @@ import { S3Error } from '../errors.ts'
 import { BucketClient, type Answer, type Sent } from '../store-client/bucket-client.ts'
 import { ensureStateBucket, unusable } from '../store-client/state-bucket.ts'
 
-/** What the store was seen to enforce, as in `upstream.conditions` and for the source of a copy. */
+/** Which conditions the store was seen to enforce: those of `upstream.conditions`, and on the source of a copy. */
 const capabilities = ['put', 'complete', 'copy', 'delete', 'copySourceIfMatch'] as const
 
 interface StoreCapability {
@@ -28,14 +28,14 @@ export function capabilitiesOf(reports: readonly CapabilityReport[]): StoreCapab
 
 type Line = readonly [level: 'info' | 'warn', message: string, fields: Readonly<Record<string, string | number | boolean | null>>]
 
-/** The log line of a kind of bucket that has been found out, or could not be. */
+/** Logs that a kind of bucket has been probed, or that its probe failed. */
 export function capabilityLine({ kind, bucket, conditions, failure, diagnosis }: CapabilityReport): Line {
   return conditions === null
     ? ['warn', 'store capabilities not found out', { kind, bucket, reason: failure, ...fieldsOf(diagnosis) }]
     : ['info', 'store capabilities', { kind, bucket, ...conditions }]
 }
 
-/** The log line of an answer that had no CORS headers because the rules of its bucket could not be looked up. */
+/** Logs an answer without CORS headers because the rules of its bucket could not be read. */
 export function corsLine(requestId: string, bucket: string, error: Error & { readonly code: string }): Line {
   return ['warn', 'CORS rules not looked up', { requestId, bucket, code: error.code, ...fieldsOf(diagnosisOf(error)) }]
 }
@@ -87,7 +87,7 @@ interface GatewayHealthOptions {
   readonly refused: (code: string) => void
 }
 
-/** The checks that make up readiness, and the log lines about them. */
+/** The checks of readiness, and their log lines. */
 export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, log, speaksTls, refused }: GatewayHealthOptions): Health {
   const markers = (): void => {
     log('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket })
@@ -112,13 +112,13 @@ export function gatewayHealth({ upstream, stateBucket, region, capabilities, che
   })
 }
 
-/** Texts of the gateway, and the diagnosis of the cause: any other message may quote anything. */
+/** Messages of the gateway and the diagnosis of the cause only: other messages may contain anything. */
 function reasonOf(error: Error): Readonly<Record<string, string | number>> {
   const fields = fieldsOf(diagnosisOf(error))
   return error instanceof S3Error ? { code: error.code, reason: error.message, ...fields } : { code: 'InternalError', reason: error.name, ...fields }
 }
 
-/** Milliseconds between two proofs that the state bucket can be written: writes are what stores charge for. */
+/** Milliseconds between two write tests of the state bucket: stores charge for writes. */
 const PROVE_EVERY_MS = 60_000
 
 export interface StoreChecksOptions {
@@ -126,22 +126,22 @@ export interface StoreChecksOptions {
   readonly region: string
   /** Tests whether the store's address answers in TLS, where upstream.endpoint is http; null: it is https. */
   readonly speaksTls?: ((signal: AbortSignal) => Promise<boolean>) | null
-  /** Told when the store refuses everything that is asked of it with the gateway's credentials. */
+  /** Called when the store refuses every request with the gateway's credentials. */
   readonly refused?: (code: string) => void
-  /** Told once when deletes leave markers in the state bucket. */
+  /** Called once when deletes leave markers in the state bucket. */
   readonly markers: () => void
   /** Milliseconds of a clock that is never set back. */
   readonly now?: () => number
 }
 
-/** The readiness checks of the store: whether it serves the gateway, and whether the state bucket can be used. */
+/** The readiness checks of the store: whether it accepts the gateway's requests, and whether the state bucket can be used. */
 export class StoreChecks {
   readonly #upstream: Upstream
   readonly #options: StoreChecksOptions
   readonly #now: () => number
-  /** One name per process: where deletes leave a marker behind, they leave one. */
+  /** One name per process: where deletes leave a delete marker, this leaves a single one. */
   readonly #key = `probe/${randomBytes(12).toString('hex')}/ready`
-  /** When the state bucket is to be proved again; it is at every run until it has passed. */
+  /** When the state bucket is tested again. Until it has passed it is tested at every run. */
   #due = -Infinity
   #toldOfMarkers = false
 
@@ -152,7 +152,7 @@ export class StoreChecks {
   }
 
   /**
-   * The store answers and accepts the gateway's credentials, with any answer about the state bucket. Not a HEAD, whose answer has no code.
+   * The store answers and accepts the gateway's credentials, with any answer about the state bucket. Not a HEAD, whose answer has no error code.
    * @throws S3Error ServiceUnavailable, SealgateBadUpstream, SealgateUpstreamTimeout.
    */
   async store(signal: AbortSignal): Promise<void> {
@@ -161,15 +161,15 @@ export class StoreChecks {
       if (error instanceof S3Error && speaksTls !== null && await speaksTls(signal)) throw plainToTls(error)
       throw error
     })
-    // Not every store knows versions.
+    // Not every store supports versions.
     if (status >= 500 && status !== 501) throw new S3Error('ServiceUnavailable', { message: `The store answers ${status}.`, diagnosis })
     if (status === 401 || status === 403) await this.#checkRights(signal, diagnosis)
     else if (status === 400 && diagnosis?.errorName === null && speaksTls !== null && await speaksTls(signal)) throw plainToTls(null)
   }
 
   /**
-   * Some stores say AccessDenied of credentials they do not know or of a signature that does not fit, as of a right that is missing: credentials
-   * to which everything is refused do not serve. @throws S3Error SealgateBadUpstream.
+   * Some stores answer AccessDenied for unknown credentials or a wrong signature, as for a missing right. Credentials to which everything is refused
+   * are wrong. @throws S3Error SealgateBadUpstream.
    */
   async #checkRights(signal: AbortSignal, diagnosis: Diagnosis | null): Promise<void> {
     const { refused } = this.#options
@@ -182,7 +182,7 @@ export class StoreChecks {
   }
 
   /**
-   * The state bucket is there, and once a minute: a small object can be written, read back and removed.
+   * The state bucket exists. Once a minute also: a small object can be written, read back and removed.
    * @throws S3Error ServiceUnavailable that names the bucket and what fails; SealgateBadUpstream, SealgateUpstreamTimeout.
    */
   async stateBucket(signal: AbortSignal): Promise<void> {
@@ -208,7 +208,7 @@ export class StoreChecks {
     if (removed.status !== 204 && removed.status !== 200) throw this.#unusable(`DELETE answers ${removed.status}`, removed)
   }
 
-  /** Repeated where the connection breaks: a check that fails for that would take the gateway out of service. */
+  /** Retried where the connection breaks: one broken connection must not take the gateway out of service. */
   #send({ signal, ...sent }: Sent & Pick<UpstreamRequest, 'signal'>): Promise<Answer> {
     return new BucketClient(this.#upstream, this.#options.stateBucket, signal).answer({ retry: true, ...sent })
   }

@@ -5,24 +5,24 @@ import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
 import type { CapabilityReport } from '../store-client/capabilities.ts'
 
-/** Of a diagnosis. */
+/** Fields of a diagnosis. */
 type Fields = Readonly<Record<string, string | number>>
 
-/** Whether all is well, and each check by its name: `ok`, or a word on what is wrong that is fit for anyone's eyes. */
+/** Overall state, and each check by its name: `ok`, or a short reason that is safe to publish. */
 export interface Readiness {
   readonly ok: boolean
   readonly checks: Readonly<Record<string, string>>
 }
 
-/** What a listener holds at this moment. */
+/** Current load of a listener. */
 export interface Load {
   readonly connections: number
   readonly requestsInFlight: number
-  /** Of those, how many hold a place without a signature. */
+  /** Connections among them that are not authenticated. */
   readonly unauthenticated: number
 }
 
-/** The document of `GET /status` on the admin port. No secret, no name of an object or a client; its size depends on the configuration alone. */
+/** The document of `GET /status` on the admin port. It has no secret and no name of an object or a client. Its size depends on the configuration alone. */
 export interface GatewayStatus {
   readonly version: string
   readonly node: string
@@ -43,36 +43,36 @@ export interface GatewayStatus {
 
 /** The gateway without its listeners. */
 export interface Gateway {
-  /** Throws S3Error for every answer that is an error; anything else it throws becomes InternalError. */
+  /** Throws S3Error for every answer that is an error; any other error becomes InternalError. */
   handle(request: HttpRequest): Promise<HttpResponse>
   /** True when it can serve: store, state bucket and keys reachable, self-tests passed. */
   ready(): Promise<Readiness>
   /** Prometheus text. */
   metrics(): string
-  /** The same as data, to be added up with that of other processes. */
+  /** The same as data, to be summed over processes. */
   snapshot(): Snapshot
-  /** Told of every request that is over, for the metrics. */
+  /** Called for every finished request, for the metrics. */
   observe?(record: AccessRecord): void
-  /** Told of every TLS handshake that came to nothing, and why, in a word of a closed set. */
+  /** Called for every TLS handshake that failed, with the reason from a closed set. */
   handshakeFailed?(reason: string): void
-  /** Told of every request and connection that a limit turns away or ends: which, in words of a closed set. */
+  /** Called for every request and connection that a limit refuses or ends, with the limit's name from a closed set. */
   limited?(limit: string): void
-  /** Told once where the metrics find the load of the listener. */
+  /** Called once with the source of the listener's load, for the metrics. */
   watch?(load: () => Load): void
   /** Replaces credentials, keys and policies. Transfers in progress are not affected. */
   reload(config: Config): Promise<void>
-  /** Resolves when nothing is under way that no client waits for any more, after `graceMs` milliseconds at the latest. */
+  /** Resolves when no work is left that no client waits for, after `graceMs` milliseconds at the latest. */
   settle?(graceMs: number): Promise<void>
-  /** What is known of the gateway and of its store, for the operator. */
+  /** State of the gateway and of its store, for the operator. */
   status?(): GatewayStatus
   /** Called after every reload. @param taken whether it succeeded */
   noteReload?(taken: boolean): void
-  /** Told when the certificate of the listener ends, in seconds since 1970. */
+  /** Called with the end of the listener's certificate, in seconds since 1970. */
   certificateEnds?(at: number): void
   close(): Promise<void>
 }
 
-/** Reports to the operator what no answer to a client contains. Fields are names from the configuration, codes, own texts, and those of a Diagnosis. */
+/** Logs what no answer to a client contains. Fields are names from the configuration, codes, messages of the gateway, and those of a Diagnosis. */
 export type OperatorLog = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number | boolean | null>>) => void
 
 /** @param tracer null: requests are not traced. */

@@ -8,32 +8,31 @@ import { fieldOf } from '../store-client/bucket-client.ts'
 const MIB = 1024 * 1024
 /** Parts of one object that are copied at once. */
 const PARALLEL_PARTS = 4
-/** For what must be cleared away although the command is being stopped. */
+/** For cleaning up even when the command is being stopped. */
 const CLEAN_UP_MS = 30_000
 
 interface PartCopies {
   readonly key: string
   /** Stored bytes. */
   readonly size: number
-  /** Bytes of a part, rounded up to whole MiB where that would make more parts than the store takes. */
+  /** Bytes of a part, rounded up to whole MiB where this would give more parts than the store accepts. */
   readonly partSize: number
-  /** That the store takes of one upload. */
+  /** Most parts that the store accepts in one upload. */
   readonly maxParts: number
-  /** What describes the new object, the envelope among it. */
+  /** Headers that describe the new object, including the envelope. */
   readonly headers: readonly Header[]
   /** `x-amz-copy-source` and the conditions on it, sent with every part: bytes of two objects are never mixed. */
   readonly source: readonly Header[]
   /** Conditions under which the object may be replaced. */
   readonly destination: readonly Header[]
-  /** Asked right before the object is replaced; false gives the copy up. */
+  /** Called right before the object is replaced; false aborts the copy. */
   readonly unchanged: () => Promise<boolean>
 }
 
 /**
- * Copies a stored body onto its own name part by part, inside the store, byte for byte: the way for bodies above the limit of
- * CopyObject (5 GiB; AWS API, UploadPartCopy). Given up, it leaves nothing behind; killed, it leaves an upload that a
- * lifecycle rule for incomplete uploads removes.
- * @returns the ETag of the new object; null when it was given up because something changed.
+ * Copies a stored body onto its own name part by part, inside the store, byte for byte: for bodies above the limit of CopyObject (5 GiB; AWS API,
+ * UploadPartCopy). An aborted copy leaves nothing behind. A killed one leaves an upload that a lifecycle rule for incomplete uploads removes.
+ * @returns the ETag of the new object; null when the copy was aborted because something changed.
  * @throws S3Error the store's error.
  */
 export async function copyInParts(bucket: BucketClient, copies: PartCopies): Promise<string | null> {

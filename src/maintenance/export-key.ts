@@ -11,7 +11,7 @@ import { storedEnvelope, type EnvelopePlace } from './stored-envelope.ts'
 
 interface ExportJob {
   readonly keys: KeyRegistry
-  /** Which keys may open what lies in the bucket. */
+  /** The keys that may open objects of the bucket. */
   readonly pins: KeyPins
   readonly customerKey: CustomerKey | null
   readonly use: KeyUse
@@ -20,8 +20,8 @@ interface ExportJob {
 /**
  * The key of one object's streams (docs/FORMAT.md, Streams: Tink's input key), opened as a read opens it and audited.
  * @param headers of a HEAD of the store.
- * @throws S3Error SealgatePlaintextRefused for an object that is not sealed, SealgateIntegrityError for one that does not open, those of
- * the key providers, InvalidRequest for a customer's key that is missing or wrong.
+ * @throws S3Error SealgatePlaintextRefused for an object that is not sealed, SealgateIntegrityError for one that cannot be opened, those of the key
+ * providers, InvalidRequest for a customer's key that is missing or wrong.
  */
 export async function streamKeyOf(headers: HeaderList, at: EnvelopePlace, { keys, pins, customerKey, use }: ExportJob): Promise<KeyObject> {
   const keyId = headers.get(KEY_ID_HEADER)

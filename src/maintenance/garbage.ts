@@ -12,32 +12,32 @@ import { UPLOADS_PREFIX } from '../store-client/state-names.ts'
 export interface Collection {
   readonly state: StateBucket
   readonly upstream: Upstream
-  /** Realm of this configuration: records of another realm in the same bucket are none of ours. */
+  /** Realm of this configuration: records of another realm in the same bucket belong to others. */
   readonly realm: string
-  /** Milliseconds since 1970: nothing that was written after is touched. */
+  /** Milliseconds since 1970: objects written after this are kept. */
   readonly olderThan: number
   /** Count, but remove nothing. */
   readonly dryRun: boolean
   readonly signal: AbortSignal
 }
 
-/** Uploads are counted by what became of their state, objects by what was removed. */
+/** Uploads are counted by the fate of their state, objects by what was removed. */
 export interface Collected {
-  /** Uploads the store still knows, or that have changed lately: kept. */
+  /** Uploads that the store still knows, or that have changed recently: kept. */
   live: number
   /** Uploads whose state is not known: another realm, other credentials, a record that does not parse. Kept. */
   unknown: number
-  /** Uploads that are over. */
+  /** Uploads that have ended. */
   dead: number
   /** Objects removed, or that would be. */
   removed: number
-  /** Objects the store would not remove. */
+  /** Objects that the store refused to remove. */
   failed: number
 }
 
 /**
- * Removes from the state bucket what belongs to no upload that the store knows and is older than the grace (docs/FORMAT.md, Multipart
- * state). All state of an upload is removed, its record last, so that an interrupted run is completed by the next.
+ * Removes from the state bucket what belongs to no upload that the store knows and is older than the grace period (docs/FORMAT.md, Multipart state).
+ * The record of an upload is removed last, so that the next run completes an interrupted one.
  */
 export async function collectGarbage(collection: Collection): Promise<Collected> {
   const collected: Collected = { live: 0, unknown: 0, dead: 0, removed: 0, failed: 0 }
@@ -48,7 +48,7 @@ export async function collectGarbage(collection: Collection): Promise<Collected>
   return collected
 }
 
-/** The entries of one upload after another. */
+/** The entries, grouped by upload. */
 async function* uploads(state: StateBucket): AsyncGenerator<readonly StateEntry[]> {
   let current: StateEntry[] = []
   for await (const page of state.list(UPLOADS_PREFIX, { mostRows: Number.POSITIVE_INFINITY })) {
@@ -70,7 +70,7 @@ function directoryOf(key: string): string {
   return key.slice(0, key.indexOf('/', UPLOADS_PREFIX.length) + 1)
 }
 
-/** A time that cannot be read is never old. */
+/** A time that cannot be parsed never counts as old. */
 function isOld(lastModified: number, { olderThan }: Collection): boolean {
   return lastModified < olderThan
 }
@@ -111,7 +111,7 @@ function parsed(body: Buffer): UploadRecord | null {
   }
 }
 
-/** Only the store's plain word that there is no such upload or bucket ends an upload. */
+/** An upload has ended only when the store's error says that there is no such upload or bucket. */
 async function askStore({ upstream, signal }: Collection, { bucket, objectKey }: Place, uploadId: string): Promise<Fate> {
   const { status, error } = await new BucketClient(upstream, bucket, signal).answer({
     method: 'GET',

@@ -13,14 +13,14 @@ interface KeyCount {
 
 const MOST_KEY_IDS = 10_000
 
-/** Stands for objects that carry no key id: Sealgate did not write them. */
+/** Stands for objects without a key id: Sealgate did not write them. */
 const NOT_ENCRYPTED = '(not encrypted)'
 
 /** Counts by key id, in the order first seen. */
 export class KeyCounts {
   readonly #counts = new Map<string, KeyCount>()
 
-  /** @throws S3Error SealgateBadUpstream for more key ids than anybody has: a store can invent as many as it shows objects. */
+  /** @throws S3Error SealgateBadUpstream for more key ids than anybody has: a store could invent one for every object. */
   add(keyId: string, bytes: number): void {
     const before = this.#counts.get(keyId) ?? { objects: 0, bytes: 0 }
     if (this.#counts.size >= MOST_KEY_IDS && before.objects === 0) {
@@ -36,7 +36,7 @@ export class KeyCounts {
 
 export interface UsageOptions {
   readonly prefix: string
-  /** Every version, not the current ones alone. */
+  /** Every version, not only the current ones. */
   readonly versions: boolean
   readonly concurrency: number
   /** Called for every object that has been examined. */
@@ -44,8 +44,7 @@ export interface UsageOptions {
 }
 
 /**
- * Counts objects and stored bytes by the key id in the metadata of each object. Nothing is unwrapped, so it works
- * for keys that are lost, too.
+ * Counts objects and stored bytes by the key id in the metadata of each object. Nothing is unwrapped, so it works for lost keys as well.
  * @throws S3Error the store's error.
  */
 export async function countKeyUsage(bucket: BucketClient, { prefix, versions, concurrency, onObject }: UsageOptions): Promise<KeyCounts> {
@@ -53,7 +52,7 @@ export async function countKeyUsage(bucket: BucketClient, { prefix, versions, co
   const rows = rowsOf<ListingRow>(versions ? bucket.versions(prefix) : bucket.objects(prefix))
   await parallel(rows, { limit: concurrency, signal: bucket.signal }, async (row, signal) => {
     const headers = await bucket.until(signal).head(row.key, row.versionId)
-    // Gone since the listing was made.
+    // Deleted since the listing was made.
     if (headers !== null) counts.add(keyIdOf(headers) ?? NOT_ENCRYPTED, storedBytes(headers))
     onObject?.()
   })

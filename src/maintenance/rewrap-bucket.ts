@@ -17,20 +17,20 @@ import { EnvelopeError } from '../envelope/encoding.ts'
 import { bucketDefaultName } from '../operations/buckets/bucket-encryption.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 
-/** Objects that fail one after another before the command gives up: then it is not the objects. */
+/** Consecutive failures after which the command stops: then the cause is not the objects. */
 const FAILURES_IN_A_ROW = 25
 
 interface RewrapRun {
   readonly prefix: string
-  /** Judge every object, but change and unwrap nothing. */
+  /** Check every object, but change and unwrap nothing. */
   readonly dryRun: boolean
   readonly concurrency: number
   readonly onObject: () => void
-  /** Told of every object that could not be re-wrapped. */
+  /** Called for every object that could not be re-wrapped. */
   readonly onFailure: (key: string, error: S3Error) => void
 }
 
-/** What became of the objects of a bucket. */
+/** Result of a re-wrap, by outcome. */
 export interface Rewrapped {
   /** By the key id they had. In a dry run: those that would be re-wrapped. */
   readonly from: KeyCounts
@@ -43,8 +43,8 @@ export interface Rewrapped {
 }
 
 /**
- * Re-wraps the current version of every object under a prefix that is not under the current version of its target key.
- * Keeps no state: objects that are done are skipped, so it may be stopped and started again at any time.
+ * Re-wraps the current version of every object under a prefix that is not under the current version of its target key. It keeps no state: finished
+ * objects are skipped, so it may be stopped and started again at any time.
  * @throws S3Error when the bucket cannot be listed or object after object fails; signal.reason when stopped.
  */
 export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewrapped> {
@@ -64,7 +64,7 @@ export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewr
         to.add(result.to, result.bytes)
       } else counts[result.outcome] += 1
     } catch (error) {
-      // What another object has ended is no failure of this one.
+      // Aborted because another object failed: not a failure of this one.
       if (signal.aborted || !(error instanceof S3Error)) throw error
       counts.failed += 1
       inARow += 1
@@ -85,7 +85,7 @@ async function previewRewrap(job: RewrapJob, key: string, signal: AbortSignal): 
     : { outcome: 'rewrapped', keyId: verdict.keyId, to: verdict.to.currentKeyId() ?? '', bytes: storedBytes(headers) }
 }
 
-/** How many objects lie under a prefix, and versions behind them. */
+/** Number of objects under a prefix, and of their older versions. */
 export interface BucketCount {
   readonly objects: number
   /** Versions that are not current: their keys stay as they are. */
@@ -111,7 +111,7 @@ interface DefaultJob {
   readonly state: BucketClient
   readonly place: RecordPlace
   readonly keys: KeyRegistry
-  /** Which keys may open what is of this bucket. */
+  /** The keys that may open objects of this bucket. */
   readonly pins: KeyPins
   /** null: it stays with the key that owns it. */
   readonly target: NamedProvider | null
@@ -120,8 +120,8 @@ interface DefaultJob {
 }
 
 /**
- * Brings the default encryption of a bucket, which lies sealed in the state bucket, under the target key: under a key that was
- * disabled it would keep every write out.
+ * Re-wraps the default encryption of a bucket, which is sealed in the state bucket, under the target key: under a disabled key it would make every
+ * write fail.
  * @returns false when there is none or it is under the current key already.
  * @throws S3Error PreconditionFailed when it was changed meanwhile; of the key providers.
  */

@@ -31,13 +31,13 @@ import {
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { storedEnvelope, type EnvelopePlace } from './stored-envelope.ts'
 
-/** What a re-wrap of a bucket works with. */
+/** Inputs of a re-wrap of a bucket. */
 export interface RewrapJob {
   readonly bucket: BucketClient
   readonly keys: KeyRegistry
   /** null: each object stays with the key that owns its key id. */
   readonly target: NamedProvider | null
-  /** Which keys may open what lies in the bucket. */
+  /** The keys that may open objects of the bucket. */
   readonly pins: KeyPins
   readonly realm: string
   readonly aliases: readonly string[]
@@ -48,9 +48,9 @@ export interface RewrapJob {
   /** Stored bytes above which an object is copied in parts, and bytes of such a part. */
   readonly singleCopyLimit: number
   readonly partSize: number
-  /** Parts that the store takes of one upload. */
+  /** Most parts that the store accepts in one upload. */
   readonly maxParts: number
-  /** Ceiling of the first wait after a passing failure, in milliseconds; it doubles, and the wait is random below it. */
+  /** Most milliseconds of the first wait after a transient failure. It doubles, and the wait is random below it. */
   readonly retryMs: number
   readonly useFor: (key: string, versionId: string | null) => KeyUse
 }
@@ -79,11 +79,10 @@ interface Found {
 }
 
 /**
- * Brings the current version of one object under its target key, by a copy onto itself that is tied to what was read. Each
- * attempt starts from the current object, so that a lost answer, a kill or a concurrent writer needs no memory. Counted as
- * done only when a HEAD shows the new envelope.
- * @param signal ends it before a copy has begun; a copy that has begun is brought to its end, with the tags that it loses, by all but the
- * signal of `job.bucket`: the store may carry it out late.
+ * Re-wraps the current version of one object under its target key, by a copy onto itself on condition of what was read. Each attempt starts from the
+ * current object, so a lost answer, a kill or a concurrent writer needs no stored state. It counts as done only when a HEAD shows the new envelope.
+ * @param signal ends it before a copy has begun. A copy that has begun is completed, with the tags that it loses; only the signal of `job.bucket`
+ * ends it, because the store may carry it out late.
  * @throws S3Error for what keeps this object from being re-wrapped.
  */
 export async function rewrapObject(job: RewrapJob, key: string, signal: AbortSignal = job.bucket.signal): Promise<Result> {
@@ -91,7 +90,7 @@ export async function rewrapObject(job: RewrapJob, key: string, signal: AbortSig
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     try {
       const { result, settled } = await attemptOnce(job, key, signal)
-      // Copied before and overwritten since, by a writer who has the current key: that is as good.
+      // Copied before, and then overwritten by a writer with the current key: equally good.
       if (settled) return last.outcome === 'rewrapped' && result.outcome === 'left' && result.reason === 'current' ? last : result
       last = result
     } catch (error) {
@@ -147,7 +146,7 @@ async function copyOntoItself(job: RewrapJob, found: Found): Promise<Copied | nu
 async function copyWhole(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string> {
   const { bucket, copyTagMode, conditions, journal } = job
   const { key, etag, versionId } = found
-  // Read as late as can be: what is set in between is lost, because no store keeps grants on a copy.
+  // Read as late as possible: changes in between are lost, because no store keeps grants on a copy.
   const [tags, grants] = copyTagMode === 'kept' ? [[], await grantHeaders(bucket, key, versionId)] as const : await propertiesOf(bucket, key, versionId)
   const tagging: Header[] = copyTagMode === 'sent' ? [['x-amz-tagging-directive', 'REPLACE'], ...tagHeaders(tags)] : []
   return journal.guard(key, copyTagMode === 'put' ? tags : [], async () =>
@@ -176,7 +175,7 @@ async function propertiesOf(bucket: BucketClient, key: string, versionId: string
   )
 }
 
-/** An upload takes tags and grants when it begins: they are compared once more before it is completed. */
+/** An upload takes tags and grants when it begins: they are compared again before it is completed. */
 async function copyLarge(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string | null> {
   const { bucket, conditions, partSize, maxParts, copyTagMode, journal } = job
   const { key, etag, versionId, headers } = found
@@ -198,7 +197,7 @@ async function copyLarge(job: RewrapJob, found: Found, described: readonly Heade
     }))
 }
 
-/** The source, and that it must still be what was read. */
+/** The source, and the condition that it is unchanged. */
 function sourceHeaders({ bucket, conditions }: RewrapJob, { key, etag, versionId, headers }: Found): Header[] {
   const lastModified = headers.get('last-modified')
   return [
@@ -221,7 +220,7 @@ async function stands({ bucket }: RewrapJob, { key, headers }: Found, { envelope
   return true
 }
 
-/** The store asks for patience, or something broke on the way; every attempt begins by looking what came of the one before. */
+/** The store is overloaded, or the connection failed. Every attempt begins by reading the result of the previous one. */
 function isTransient(error: unknown): boolean {
   return error instanceof S3Error && (error.status === 503 || error.status === 504 || error.status === 500 || error.status === 502) &&
     error.code !== 'SealgateIntegrityError'
@@ -230,10 +229,9 @@ function isTransient(error: unknown): boolean {
 type Due = Extract<Verdict, { kind: 'rewrap' }>
 
 /**
- * The metadata entries under the target key. Where the target takes over the wrap as it is, the bucket key is never seen here
- * and the box stays; else the data key is unwrapped and sealed under a bucket key of the target. Attributes and metadata
- * digest stay what they are in both cases.
- * @throws S3Error of the key providers; SealgateIntegrityError for an envelope that does not open.
+ * The metadata entries under the target key. Where the target can re-encrypt the wrap itself, the bucket key is never seen here and the box stays.
+ * Otherwise the data key is unwrapped and sealed under a bucket key of the target. Attributes and metadata digest are unchanged in both cases.
+ * @throws S3Error of the key providers; SealgateIntegrityError for an envelope that cannot be opened.
  */
 async function newEnvelope(headers: HeaderList, { from, to, keyId }: Due, at: EnvelopePlace, use: KeyUse): Promise<Header[]> {
   try {

@@ -4,11 +4,11 @@ import { CONTEXT_HEADER, ENVELOPE_HEADER, parseEnvelope, type Envelope, type Pla
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { decodeContext } from '../keys/sse-headers.ts'
 
-/** Where an object lies, and what it may be bound to. */
+/** The address of an object, and the buckets it may be bound to. */
 export interface EnvelopePlace {
   readonly realm: string
   readonly bucket: string
-  /** Buckets whose replicas open here: their objects stay bound to them. */
+  /** Buckets whose replicas open here: those objects are bound to them. */
   readonly aliases: readonly string[]
   readonly key: string
 }
@@ -16,7 +16,7 @@ export interface EnvelopePlace {
 /** The envelope in the headers of a HEAD of the store, with what is needed to unwrap it. */
 export interface StoredEnvelope {
   readonly envelope: Envelope
-  /** Where it is bound to. */
+  /** The place it is bound to. */
   readonly place: Place
   readonly context: KeyContext
 }

@@ -12,8 +12,8 @@ interface Entry {
 }
 
 /**
- * For stores whose copies lose tags: the tags are saved in the state bucket before the copy and set again after it, so
- * that a kill in between loses nothing. Tags are not secret from the store: the object has them in plaintext, too.
+ * For stores whose copies lose tags: the tags are saved in the state bucket before the copy and written again after it, so that a kill in between
+ * loses nothing. Tags are not secret from the store, which has them in plaintext on the object.
  */
 export class TagJournal {
   readonly #state: BucketClient
@@ -32,12 +32,12 @@ export class TagJournal {
     try {
       return await copy()
     } finally {
-      // Also when it failed: an answer that was lost may have been a copy.
+      // Even when it failed: the answer of a completed copy may have been lost.
       await this.#settle(this.#nameOf(key), entry)
     }
   }
 
-  /** Puts back what a run that was killed has left. @returns objects whose tags were put back. */
+  /** Restores the tags that a killed run has left. @returns the number of objects restored. */
   async recover(): Promise<number> {
     let recovered = 0
     for await (const page of this.#state.objects(this.#prefix)) {

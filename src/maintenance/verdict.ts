@@ -8,7 +8,7 @@ import { S3Error } from '../errors.ts'
 import { SSEC_KEY_ID } from '../keys/ssec.ts'
 import { keyIdOf } from './key-usage.ts'
 
-/** Why an object is left as it is. */
+/** Why an object is left unchanged. */
 export const reasons = {
   current: 'already under the current key',
   customer: 'under a customer\'s key (SSE-C)',
@@ -18,7 +18,7 @@ export const reasons = {
 } as const
 export type Reason = keyof typeof reasons
 
-/** What is to be done with an object, judged by its headers alone. */
+/** The action for an object, decided by its headers alone. */
 export type Verdict =
   | { readonly kind: 'leave'; readonly reason: Reason }
   | { readonly kind: 'rewrap'; readonly from: NamedProvider; readonly to: NamedProvider; readonly keyId: string }
@@ -28,16 +28,16 @@ const archives = new Set(['GLACIER', 'DEEP_ARCHIVE'])
 
 interface Judging {
   readonly keys: KeyRegistry
-  /** Which keys may open what lies in the bucket. */
+  /** The keys that may open objects of the bucket. */
   readonly pins: KeyPins
   readonly target: NamedProvider | null
 }
 
 /**
- * @param judging `target`: the key that all objects get; null: each stays with the configured key that owns its key id, so that what a
- * client asked for stays as it asked.
- * @throws S3Error SealgateKeyUnavailable for a key that is not configured or that the bucket may not open with: a re-wrap would make an
- * object that the gateway refuses into one that it opens. KMS.DisabledException when the target wraps nothing now.
+ * @param judging `target`: the key for all objects; null: each stays with the configured key that owns its key id, so that the client's choice is
+ * kept.
+ * @throws S3Error SealgateKeyUnavailable for a key that is not configured or that the bucket may not open with: a re-wrap would turn an object that
+ * the gateway refuses into one that it opens. KMS.DisabledException when the target cannot wrap now.
  */
 export function judge(headers: HeaderList, { keys, pins, target }: Judging, use: KeyUse, now: Date): Verdict {
   const keyId = keyIdOf(headers)
@@ -62,7 +62,7 @@ function isArchived(headers: HeaderList): boolean {
   return archives.has(headers.get('x-amz-storage-class') ?? '') || headers.has('x-amz-archive-status')
 }
 
-/** A lock holds a version, not a name: a copy would be free of it, and the locked version keeps its wrap in any case. */
+/** A lock protects a version, not a name: a copy would not be locked, and the locked version keeps its wrap in any case. */
 function isLocked(headers: HeaderList, now: Date): boolean {
   const until = Date.parse(headers.get('x-amz-object-lock-retain-until-date') ?? '')
   return headers.get('x-amz-object-lock-legal-hold') === 'ON' || until > now.getTime()

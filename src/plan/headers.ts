@@ -3,14 +3,14 @@ import { S3Error } from '../errors.ts'
 import type { Header, HeaderList } from '../http/message.ts'
 
 /**
- * Which headers travel, in both directions. Allow-lists: what is not named is dropped, so an unknown header can
- * neither carry a digest of plaintext to the store nor a fact about stored bytes to a client. A trailing "*" is a prefix.
+ * Which headers pass, in both directions. These are allow-lists: a header without an entry is dropped, so an unknown one can neither carry a digest
+ * of plaintext to the store nor a fact about stored bytes to a client. A trailing "*" is a prefix.
  */
 
-/** Objects carry the gateway's own metadata under this name; clients neither set nor see it (object format, metadata). */
+/** Objects carry the gateway's own metadata under this prefix; clients neither set nor see it (object format, metadata). */
 const reservedMetadataPrefix = 'x-amz-meta-sealgate'
 
-/** A list taken apart once: it is asked for every header of every message. */
+/** A list prepared once: it is used for every header of every message. */
 class HeaderSet {
   readonly #exact: ReadonlySet<string>
   readonly #prefixes: readonly string[]
@@ -25,10 +25,10 @@ class HeaderSet {
   }
 }
 
-/** Say who asks and pays, and let the store answer a browser's Origin; they touch no bytes. */
+/** Who asks and pays, and a browser's Origin for the store's CORS rules. They affect no bytes. */
 const general = ['access-control-request-*', 'origin', 'x-amz-expected-bucket-owner', 'x-amz-request-payer'] as const
 
-/** What a write says of the new object. */
+/** Properties of the new object that a write sets. */
 const ofNewObject = [
   ...keptHeaders,
   'x-amz-acl',
@@ -54,7 +54,7 @@ const documentSettings = [
   'x-amz-transition-default-minimum-object-size'
 ] as const
 
-/** In a bucket that is not encrypted, the bytes are the client's own: so are their digests, keys, ranges and conditions. */
+/** In a bucket that is not encrypted the bytes are the client's own, and so are their digests, keys, ranges and conditions. */
 const untouched = [
   'content-md5',
   'if-*',
@@ -77,7 +77,7 @@ const upstream = {
   document: new HeaderSet(...general, ...documentSettings),
   /** Writes of sealed objects: PutObject, CreateMultipartUpload, PostObject. */
   object: new HeaderSet(...general, ...ofNewObject),
-  /** CopyObject in sealed buckets; conditions, directives and sources are the handler's. */
+  /** CopyObject in sealed buckets; the handler sends conditions, directives and the source. */
   copy: new HeaderSet(...general, ...ofNewObject, 'x-amz-source-expected-bucket-owner'),
   /** Every operation in buckets whose encryption is off. */
   'plain-data': new HeaderSet(...general, ...ofNewObject, ...documentSettings, ...untouched, 'x-amz-source-expected-bucket-owner')
@@ -85,13 +85,13 @@ const upstream = {
 
 export type UpstreamHeaderClass = keyof typeof upstream
 
-/** Answers to a browser are the store's, by its CORS rules. */
+/** Answers to a browser by the store's own CORS rules. */
 const browser = ['access-control-*', 'vary'] as const
 
 /**
- * What is relayed from the store about a sealed object (docs/decisions/0028): what the digest binds (content type and encoding, user
- * metadata), facts of its storage, and advice on caching and display that changes neither the bytes nor their meaning. No header that
- * redirects a client, and none that controls which origins a browser gives it to.
+ * Headers of the store that are relayed for a sealed object (docs/decisions/0028): those that the digest binds (content type and encoding, user
+ * metadata), facts of its storage, and advice on caching and display that changes neither the bytes nor their meaning. No header that redirects a
+ * client, and none that decides which origins may read it.
  */
 const sealedFacts = [
   ...systemMetadata,
@@ -126,7 +126,7 @@ const writeFacts = [
 const downstream = {
   /** GET and HEAD of sealed objects. Length, range, ETag, checksums, parts and encryption are added by the handler. */
   object: new HeaderSet(...sealedFacts),
-  /** Reads of objects that Sealgate did not write, where they are allowed: all of them is the store's word. */
+  /** Reads of objects that Sealgate did not write, where they are allowed: all of their headers are the store's. */
   'plain-object': new HeaderSet(...objectFacts),
   /** Writes of sealed objects and parts. */
   written: new HeaderSet(...writeFacts),
@@ -171,8 +171,8 @@ export function refuseReservedMetadata(headers: Iterable<Header>): void {
 }
 
 /**
- * The client's headers that go upstream for a class of request. `aws-chunked` is taken out of Content-Encoding: the
- * framing ends here, and strict clients cannot read an object that claims it (AWS, "Signature calculations", chunked upload).
+ * The client's headers that go upstream for a class of request. `aws-chunked` is removed from Content-Encoding: the gateway removes the framing, and
+ * strict clients cannot read an object that claims it (AWS, "Signature calculations", chunked upload).
  * @param headers lower-case names, values as latin1
  * @throws S3Error InvalidArgument on reserved metadata
  */
@@ -182,7 +182,7 @@ export function upstreamHeaders(headers: Iterable<Header>, kind: UpstreamHeaderC
   return given.flatMap(([name, value]): Header[] => {
     if (!upstream[kind].has(name)) return []
     if (name !== 'content-encoding') return [[name, value]]
-    // The other codings stay exactly as the client wrote them, blanks too: they are returned so.
+    // The other codings stay exactly as the client wrote them, white space included, because reads return them.
     const codings = value.split(',').filter((c) => c.trim().toLowerCase() !== 'aws-chunked').join(',').trim()
     return codings === '' ? [] : [[name, codings]]
   })
@@ -194,8 +194,8 @@ function withoutReserved(names: string): string {
 }
 
 /**
- * The store's headers that the client sees. Request ids are the gateway's own; a Location is kept only where it names no
- * host, because a client would go there, round the gateway.
+ * The store's headers that the client sees. Request ids are the gateway's own. A Location is kept only where it names no host, because a client would
+ * follow it and bypass the gateway.
  * @returns lower-case names, in the store's order
  */
 export function downstreamHeaders(headers: HeaderList, kind: DownstreamHeaderClass): Header[] {

@@ -6,8 +6,8 @@ import type { Operation } from '../s3/route.ts'
 import { type OperationName, operations } from '../s3/operations.ts'
 
 /**
- * What encryption does to every S3 operation. Pure, and the only place that decides it: handlers do what a row names, the
- * documentation is printed from it, and an operation without a row does not compile.
+ * The effect of encryption on every S3 operation. Pure, and the only place that decides it: handlers do what a row names, the documentation is
+ * printed from it, and an operation without a row does not compile.
  *
  * - `forward`: re-signed, headers filtered, body untouched
  * - `seal`: bytes are encrypted on their way to the store
@@ -23,7 +23,7 @@ interface Plan<H extends string = string> {
   readonly effect: Effect
   /** The handler in src/operations/handlers.ts; `refuse` and `preflight` are the pipeline's own. */
   readonly handler: H
-  /** What changes on the way, or why not; '' when nothing does. Documentation, and the message of a refusal. */
+  /** What changes on the way, or why it is refused; '' when nothing changes. For the documentation, and the message of a refusal. */
   readonly note: string
 }
 
@@ -53,7 +53,7 @@ const open = <H extends string>(handler: H, note: string) => sealed('open', hand
 const rewrite = <H extends string>(handler: H, note: string) => sealed('rewrite', handler, note)
 const emulate = <H extends string>(handler: H, note: string) => sealed('emulate', handler, note)
 
-/** Settings by which the store writes into another bucket. */
+/** Settings that make the store write into another bucket. */
 const shapes = 'A document that does not name its target as AWS documents is refused.'
 const targeted = (note: string) => always('forward', 'targetBuckets', `${note} The client needs the right to write to the target bucket. ${shapes}`)
 
@@ -228,21 +228,21 @@ export function plan(operation: OperationName, policy: Pick<BucketPolicy, 'encry
   return policy?.encryption === 'off' ? planners[operation].off : planners[operation].on
 }
 
-/** Operations on one object, and on the listing of current objects, that a public prefix opens. */
+/** Operations on one object, and on the listing of current objects, that a public prefix allows. */
 const ofPrefixes: ReadonlySet<string> = new Set(['GetObject', 'HeadObject', 'GetObjectAttributes', 'ListObjects', 'ListObjectsV2'])
 
 /**
- * Whether everybody may read what this operation reads. `store`, `marked`: the gateway asks the store unsigned. With prefixes:
- * current objects under one of them, and listings that ask for no more than one (docs/decisions/0007).
+ * Whether everybody may read what this operation reads. `store`, `marked`: the gateway asks the store unsigned. With prefixes: current objects under
+ * one of them, and listings of no more than one (docs/decisions/0007).
  */
 export function isPublic(publicRead: BucketPolicy['publicRead'], { name, key, query }: Operation): boolean {
   if (publicRead === 'store' || publicRead === 'marked') return true
   if (typeof publicRead === 'boolean') return publicRead && operations[name].public
-  // A version that was replaced may have been replaced because everybody could read it.
+  // An old version may have been replaced because everybody could read it.
   return ofPrefixes.has(name) && !query.has('versionId') && isUnder(publicRead.prefixes, key ?? query.get('prefix') ?? '')
 }
 
-/** A store that keeps objects as files might take `public/../secret` for `secret`. */
+/** A store that keeps objects as files might resolve `public/../secret` to `secret`. */
 function isUnder(prefixes: readonly string[], name: string): boolean {
   return prefixes.some((prefix) => name.startsWith(prefix)) && !name.split(/[/\\]/).some((part) => part === '.' || part === '..')
 }

@@ -5,7 +5,7 @@ import { renderXml } from './xml.ts'
 
 /** A bucket's default encryption (AWS API, ServerSideEncryptionConfiguration). */
 export interface BucketEncryption {
-  /** For objects whose writer asks for nothing. */
+  /** For objects whose writer asks for no encryption. */
   readonly algorithm: 'AES256' | 'aws:kms'
   /** As the client wrote it; null: the bucket's own key. */
   readonly kmsKeyId: string | null

@@ -4,8 +4,8 @@ import { checkBucketName } from './names.ts'
 import { type XmlDocument, type XmlElement, rewriteXml, textOf, type XmlLimits } from './xml.ts'
 
 /**
- * Where settings name what the store will write to by itself. Two readers of one document must not see two names in it, so every shape that
- * is not written here is refused: of the tree, of the tag, and of the text.
+ * Where settings name buckets that the store will write to. Two parsers of one document must not see two names in it, so every shape that is not
+ * listed here is refused: of the tree, of the tag, and of the text.
  */
 
 /** Reads the text of an element. @returns the buckets it names @throws S3Error InvalidBucketName, MalformedXML for any other shape */
@@ -17,10 +17,10 @@ const plainName: Read = (text) => {
   return [text]
 }
 
-/** `arn:aws:s3:::NAME`, which is how S3 writes it (AWS API, Destination); Ceph takes the plain name too. */
+/** `arn:aws:s3:::NAME`, as S3 writes it (AWS API, Destination); Ceph accepts the plain name as well. */
 const nameOrArn: Read = (text) => plainName(/^arn:aws(?:-[a-z]+)*:s3:::([^:]*)$/.exec(text)?.[1] ?? text)
 
-/** MinIO's remote target: `arn:minio:replication:REGION:ID:NAME` (madmin, ARN). The bucket is one of another server. */
+/** MinIO's remote target: `arn:minio:replication:REGION:ID:NAME` (madmin, ARN). The bucket is on another server. */
 const minioTarget = /^arn:minio:replication:[a-z0-9-]*:[A-Za-z0-9-]+:([^:]*)$/
 
 const replica: Read = (text) => {
@@ -28,7 +28,7 @@ const replica: Read = (text) => {
   return remote === undefined ? nameOrArn(text) : plainName(remote)
 }
 
-/** An IAM role, nothing (Ceph, MinIO), or MinIO's older place for its remote target. */
+/** An IAM role, nothing (Ceph, MinIO), or the former place of MinIO's remote target. */
 const role: Read = (text) => {
   if (text === '' || /^arn:aws(?:-[a-z]+)*:iam::\d{12}:role\/[\w+=,.@/-]+$/.test(text)) return []
   const remote = minioTarget.exec(text)?.[1]
@@ -48,7 +48,7 @@ const accessPoint: Read = (text) => {
   return []
 }
 
-/** By operation: the path of every element that may name something outside of the bucket (AWS API reference). */
+/** By operation: the path of every element that may name something outside the bucket (AWS API reference). */
 const shapes = {
   PutBucketLogging: { 'BucketLoggingStatus/LoggingEnabled/TargetBucket': plainName },
   PutBucketReplication: { 'ReplicationConfiguration/Rule/Destination/Bucket': replica, 'ReplicationConfiguration/Role': role },
@@ -62,7 +62,7 @@ const shapes = {
   }
 } as const satisfies Partial<Record<OperationName, Readonly<Record<string, Read>>>>
 
-/** Names of elements, in lower case, that a reader of one of these documents may read as the name of a target. */
+/** Element names, in lower case, that a parser of one of these documents may read as the name of a target. */
 const naming: ReadonlySet<string> = new Set(Object.values(shapes).flatMap((shape) => Object.keys(shape).map((path) => lastOf(path).toLowerCase())))
 
 /** Operations whose documents name targets. */
@@ -91,7 +91,7 @@ export function targetBucketsOf(operation: TargetOperation, document: XmlDocumen
   return found
 }
 
-/** Text that every reader of XML reads alike: a bare tag, no children, comments, sections, references or white space. */
+/** Text that every XML parser reads alike: a bare tag, no children, comments, sections, references or white space. */
 function soleText({ source }: XmlDocument, { name, start, innerStart, innerEnd, end }: XmlElement): string {
   const tag = source.slice(start, innerStart)
   if (tag === `<${name}/>` && end === innerStart) return ''
@@ -107,12 +107,12 @@ function lastOf(path: string): string {
 /** The size law: plaintext bytes → stored bytes, strictly increasing. */
 type StoredSize = (plaintextBytes: number) => number
 
-/** No object is larger (AWS allows 50 TB since 2025); also keeps the search inside exact integers. */
+/** No object is larger (AWS allows 50 TB since 2025). It also keeps the search within exact integers. */
 const maxPlaintextBytes = 2 ** 47
 
 /**
- * A lifecycle configuration as the client wrote it, for the store: `ObjectSizeGreaterThan` and `ObjectSizeLessThan` are
- * compared with what is stored. As the law is strictly increasing, `p > G` and `stored(p) > stored(G)` are the same.
+ * A lifecycle configuration as the client wrote it, for the store, which compares `ObjectSizeGreaterThan` and `ObjectSizeLessThan` with stored sizes.
+ * Because the law is strictly increasing, `p > G` and `stored(p) > stored(G)` are the same.
  * @throws S3Error MalformedXML, MaxMessageLengthExceeded
  */
 export function lifecycleForStore(document: Buffer, storedSize: StoredSize, limits: XmlLimits): Buffer {
@@ -120,9 +120,9 @@ export function lifecycleForStore(document: Buffer, storedSize: StoredSize, limi
 }
 
 /**
- * The way back. A number that no plaintext size maps to (set at the store, not through the gateway) becomes the bound that
- * chooses the same objects: the largest plaintext at or below it for GreaterThan, the smallest at or above it for LessThan
- * (an empty object apart, which "greater than -1" would be needed for).
+ * The reverse. A number that no plaintext size maps to (set at the store, not through the gateway) becomes the bound that chooses the same objects:
+ * the largest plaintext at or below it for GreaterThan, the smallest at or above it for LessThan. Only an empty object is not covered: that would
+ * need "greater than -1".
  * @throws S3Error SealgateBadUpstream
  */
 export function lifecycleForClient(document: Buffer, storedSize: StoredSize, limits: XmlLimits): Buffer {

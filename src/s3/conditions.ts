@@ -21,8 +21,8 @@ export interface Validators {
 type Verdict = 'pass' | 'not-modified' | 'failed'
 
 /**
- * Without the quotes, however often a client wrapped them. S3 takes ETags with and without. The quotes at the end are looked for
- * where a run of them begins only: else a document full of quotes would take the square of its length.
+ * Without the quotes, of which clients may send several. S3 accepts ETags with and without. A run of quotes at the end is matched only from its
+ * beginning: otherwise a document full of quotes would cost the square of its length.
  */
 export function unquoteEtag(etag: string): string {
   return etag.trim().replace(/^"+|(?<!")"+$/g, '')
@@ -65,8 +65,8 @@ export function evaluateConditions(conditions: Conditions, object: Validators | 
 }
 
 /**
- * Whether a range may be answered: If-Range names the object as it is, by a strong ETag or the exact date (RFC 9110 13.1.5). If not,
- * the whole object is the answer: a client that resumes would put new bytes behind old ones.
+ * Whether a range may be answered: If-Range names the current object, by a strong ETag or the exact date (RFC 9110 13.1.5). If not, the whole object
+ * is the answer, because a client that resumes would join new bytes to old ones.
  * @param ifRange header value; undefined: absent
  */
 export function ifRangeHolds(ifRange: string | undefined, object: Validators): boolean {
@@ -110,11 +110,11 @@ export function parseHttpDate(text: string): number | null {
   const [hour = 0, minute = 0, second = 0] = (groups['time'] ?? '').split(':').map(Number)
   if (month < 0 || day < 1 || hour > 23 || minute > 59 || second > 60) return null
   const time = Date.UTC(fullYear(groups['year'] ?? ''), month, day, hour, minute, second)
-  // Date.UTC carries 31 Feb into March; a date that does not exist is not a date. A leap second becomes the next minute.
+  // Date.UTC turns 31 Feb into a day of March, which is refused. A leap second becomes the next minute.
   return new Date(Date.UTC(fullYear(groups['year'] ?? ''), month, day)).getUTCDate() === day ? time : null
 }
 
-/** Two digits that seem more than 50 years ahead are of the last century (RFC 9110 5.6.7). */
+/** Two digits that seem more than 50 years ahead are in the last century (RFC 9110 5.6.7). */
 function fullYear(digits: string): number {
   if (digits.length === 4) return Number(digits)
   const now = new Date().getUTCFullYear()

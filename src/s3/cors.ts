@@ -12,7 +12,7 @@ interface WrittenRule {
   readonly maxAge: string | null
 }
 
-/** A rule made ready to be matched many times. */
+/** A rule prepared to be matched many times. */
 export interface CorsRule {
   readonly origins: Patterns
   readonly methods: ReadonlySet<string>
@@ -32,18 +32,18 @@ export interface CorsQuestion {
   readonly headers: readonly string[] | null
 }
 
-/** AWS takes 64 KB and 100 rules (API, PutBucketCors); stores write them down again with other white space and escapes. */
+/** AWS accepts 64 KB and 100 rules (API, PutBucketCors); stores return them with other white space and escapes. */
 export const corsDocument: XmlLimits = { ...upstreamDocument, maxBytes: 256 * 1024 }
 const maxRules = 100
-/** Far more than a browser sends for any SDK: each is compared with every pattern of every rule. */
+/** Far more than any browser or SDK sends: each is compared with every pattern of every rule. */
 const maxNames = 100
-/** Characters of a list that goes into one header: an answer must not be many times as large as what asked for it. */
+/** Characters of a list in one header: an answer must not be many times as large as its request. */
 const maxListLength = 2048
 const knownMethods = new Set(['GET', 'HEAD', 'PUT', 'POST', 'DELETE'])
 
 /**
- * What a page may read where it may read ETags (docs/decisions/0020-cors-answers.md): SDKs repeat the checksum of each part when
- * they complete an upload, and name the version they have read.
+ * Headers that a page may read where it may read ETags (docs/decisions/0020-cors-answers.md): SDKs repeat the checksum of each part when they
+ * complete an upload, and name the version that they have read.
  */
 export const besidesETag: readonly string[] = [
   ...Object.keys(checksumAlgorithms).map((name) => `x-amz-checksum-${name}`),
@@ -84,7 +84,7 @@ export function corsRule({ origins, methods, headers, expose, maxAge }: WrittenR
   }
 }
 
-/** The value of Access-Control-Expose-Headers: what the rule names, and where that includes ETag, what goes with it. */
+/** The value of Access-Control-Expose-Headers: the headers of the rule, and where these include ETag, those that SDKs need with it. */
 export function exposed(names: readonly string[]): string {
   const shown = new Map(names.map((name) => [name.toLowerCase(), name]))
   if (shown.has('etag')) { for (const name of besidesETag) if (!shown.has(name)) shown.set(name, name) }
@@ -109,7 +109,7 @@ export function matchingRule(rules: readonly CorsRule[], { origin, method, heade
   return rules.find((rule) => rule.methods.has(method) && rule.origins.match(origin) && headers.every((name) => rule.headers.match(name)))
 }
 
-/** The headers a rule puts on an answer. For ordinary requests the question names no headers. */
+/** The headers that a rule adds to an answer. For ordinary requests the question names no headers. */
 export function corsHeaders(rule: CorsRule, { origin, headers }: CorsQuestion): (readonly [name: string, value: string])[] {
   const everybody = rule.origins.all
   return [
@@ -118,13 +118,13 @@ export function corsHeaders(rule: CorsRule, { origin, headers }: CorsQuestion): 
     ...headers === null || headers.length === 0 ? [] : [['access-control-allow-headers', headers.join(',')] as const],
     ...rule.exposeHeaders === '' ? [] : [['access-control-expose-headers', rule.exposeHeaders] as const],
     ...rule.maxAge === null ? [] : [['access-control-max-age', rule.maxAge] as const],
-    // S3 lets a browser send credentials where the rule names origins, which the Fetch standard forbids for "*".
+    // S3 lets a browser send credentials where the rule names origins; the Fetch standard forbids it for "*".
     ...everybody ? [] : [['access-control-allow-credentials', 'true'] as const],
     ['vary', 'Origin, Access-Control-Request-Headers, Access-Control-Request-Method']
   ]
 }
 
-/** Texts with at most one "*", which matches any text. Those without are found in one step, the others are tried in turn. */
+/** Texts with at most one "*", which matches any text. Those without are found in one step, the others are tried one by one. */
 class Patterns {
   /** True when one of them matches everything. */
   readonly all: boolean

@@ -6,7 +6,7 @@ import { MAX_PART_NUMBER, parsePartNumber } from './range.ts'
 import { childOf, childrenOf, childText, parseXml, textOf } from './xml.ts'
 import type { XmlDocument, XmlElement, XmlLimits } from './xml.ts'
 
-/** The request documents that the gateway must understand to do its work; all others are forwarded unread. */
+/** The request documents that the gateway must understand. All others are forwarded unread. */
 
 /** Limits for a document of a client. @param maxBytes the configured `limits.xmlBytes` */
 export function clientDocument(maxBytes: number): XmlLimits {
@@ -29,7 +29,7 @@ function requiredText(document: XmlDocument, element: XmlElement, name: string):
 export interface DeleteEntry {
   readonly key: string
   readonly versionId: string | null
-  /** Conditions of the client, in its own terms: visible ETag without quotes (or `*`), plaintext bytes, HTTP date or ISO time. */
+  /** Conditions in the client's terms: visible ETag without quotes (or `*`), plaintext bytes, HTTP date or ISO time. */
   readonly etag: string | null
   readonly size: number | null
   readonly lastModifiedTime: string | null
@@ -49,7 +49,7 @@ export function parseDelete(body: Buffer, limits: XmlLimits): { readonly objects
     if (key === '' || (size !== null && !/^\d{1,15}$/.test(size.trim()))) throw new S3Error('MalformedXML')
     return {
       key,
-      // Some clients send an empty element where they mean none.
+      // Some clients send an empty element for no value.
       versionId: versionId === '' ? null : versionId,
       etag: etag === null ? null : unquoteEtag(etag),
       size: size === null ? null : Number(size),
@@ -84,14 +84,14 @@ function completedPart(document: XmlDocument, element: XmlElement): CompletedPar
   const partNumber = parsePartNumber(requiredText(document, element, 'PartNumber').trim())
   const checksums: Partial<Record<ChecksumAlgorithm, string>> = {}
   for (const child of element.children) {
-    // Some clients send an empty element where they mean none.
+    // Some clients send an empty element for no value.
     const text = child.name.startsWith('Checksum') ? textOf(document, child).trim() : ''
     if (text !== '') checksums[requireChecksumAlgorithm(child.name.slice('Checksum'.length))] = text
   }
   return { partNumber, etag: unquoteEtag(requiredText(document, element, 'ETag')), checksums }
 }
 
-/** `SSEAlgorithm` and what belongs to it, as written; the caller judges which it takes. */
+/** `SSEAlgorithm` and its parameters, as written; the caller decides which it accepts. */
 interface DefaultEncryption {
   readonly algorithm: string
   readonly kmsKeyId: string | null
@@ -141,7 +141,7 @@ export function parseTagging(body: Buffer, limits: XmlLimits): Tag[] {
 }
 
 /**
- * The region a new bucket is asked for.
+ * The region requested for a new bucket.
  * @returns null when the body is empty or names none
  * @throws S3Error MalformedXML, MaxMessageLengthExceeded
  */

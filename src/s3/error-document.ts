@@ -1,7 +1,7 @@
 import type { S3Error } from '../errors.ts'
 import { childText, escapeXml, parseXml, renderXml, textOf, upstreamDocument } from './xml.ts'
 
-/** Where an error happened and under which ids it is found in the log. */
+/** The path of a failed request, and the ids under which the log has it. */
 interface ErrorPlace {
   /** Path of the request as received. */
   readonly resource: string
@@ -9,11 +9,11 @@ interface ErrorPlace {
   readonly hostId: string
 }
 
-/** Bytes of one element of an error as written, and of all its further elements together: no answer is many times its request. */
+/** Most bytes of one element of an error as written, and of all its further elements together, so that no answer is many times its request. */
 const maxText = 4096
 const maxFieldText = 24 * 1024
 
-/** Whole characters only, and so many that they are not more once they are escaped. What was left out is counted. */
+/** Cut at a whole character, to a size that counts the escapes. The number of bytes left out is added. */
 function bounded(text: string): string {
   let bytes = 0
   let end = 0
@@ -23,13 +23,13 @@ function bounded(text: string): string {
   return `${kept}... (${text.length - kept.length} more characters)`
 }
 
-/** Bytes that a UTF-16 unit takes in XML at most: 6 for an escape. */
+/** Most bytes of a UTF-16 unit in XML: 6 for an escape. */
 function writtenBytes(unit: number): number {
   if (unit >= 0x7f) return unit >= 0xfffe ? 8 : unit === 0x7f ? 6 : 3
   return unit < 0x20 || unit === 0x22 || unit === 0x26 || unit === 0x3c || unit === 0x3e ? 6 : 1
 }
 
-/** As many as there is room for, in order. */
+/** As many elements as there is room for, in order. */
 function boundedFields(fields: Readonly<Record<string, string>>): (readonly [name: string, text: string])[] {
   let room = maxFieldText
   return Object.entries(fields).map(([name, text]) => [name, bounded(text)] as const).filter(([name, text]) => {
@@ -40,8 +40,8 @@ function boundedFields(fields: Readonly<Record<string, string>>): (readonly [nam
 
 /**
  * The error document of S3: `Error` with Code, Message, further fields in their order, Resource, RequestId, HostId
- * (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). No namespace, as S3 sends it.
- * Texts are cut at 4,096 bytes, and all together at 36 KiB: they may be those of a peer that has proved nothing.
+ * (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). No namespace, as in S3.
+ * Texts are cut at 4,096 bytes, and all together at 36 KiB, because they may come from a peer that is not authenticated.
  */
 export function renderError(error: Pick<S3Error, 'code' | 'message' | 'fields'>, place: ErrorPlace): Buffer {
   return renderXml(['Error', [
@@ -66,8 +66,8 @@ const errorDocument = { ...upstreamDocument, maxBytes: 65536 }
 
 /**
  * Reads an error document of the store.
- * @returns null for anything else: HTML of a load balancer, an empty body, another document. Also the test whether an
- * answer of status 200 is an error after all (AWS, CompleteMultipartUpload and CopyObject)
+ * @returns null for anything else: HTML of a load balancer, an empty body, another document. Also used to find out whether an answer with status 200
+ * is an error (AWS, CompleteMultipartUpload and CopyObject)
  */
 export function parseErrorXml(document: Buffer): ParsedError | null {
   try {

@@ -2,9 +2,9 @@ import type { Readable } from 'node:stream'
 import { S3Error } from '../errors.ts'
 import { ByteQueue } from '../http/stage.ts'
 
-/** The bytes of a multipart/form-data body, taken piece by piece (RFC 2046 5.1, RFC 7578). */
+/** Reads the bytes of a multipart/form-data body piece by piece (RFC 2046 5.1, RFC 7578). */
 export class FormSource {
-  /** CRLF, two hyphens, boundary: what ends a part. */
+  /** CRLF, two hyphens, boundary: the end of a part. */
   readonly delimiter: Buffer
   readonly #chunks: AsyncIterator<Buffer, undefined>
   readonly #held = new ByteQueue()
@@ -12,16 +12,16 @@ export class FormSource {
 
   constructor(body: Readable, boundary: string) {
     this.delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
-    // The body belongs to the connection: an error here must leave it able to carry the answer.
+    // The body belongs to the connection, which must still carry the answer after an error here.
     this.#chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer, undefined>
   }
 
-  /** Bytes of the body handed out so far. */
+  /** Bytes of the body returned so far. */
   get taken(): number {
     return this.#taken
   }
 
-  /** Takes the first boundary, which may do without a CRLF in front of it. */
+  /** Reads the first boundary, before which the CRLF may be missing. */
   async start(): Promise<void> {
     while (this.#held.length < 2) await this.#more()
     if (!this.#held.view.subarray(0, 2).equals(this.delimiter.subarray(0, 2))) {
@@ -37,9 +37,9 @@ export class FormSource {
   }
 
   /**
-   * Takes what stands before `mark`, and the mark.
-   * @param limit bytes to look through
-   * @throws S3Error MaxMessageLengthExceeded, MalformedPOSTRequest when the body ends before
+   * Reads the bytes before `mark`, and the mark.
+   * @param limit most bytes to search
+   * @throws S3Error MaxMessageLengthExceeded, MalformedPOSTRequest when the body ends first
    */
   async until(mark: Buffer | string, limit: number): Promise<Buffer> {
     let from = 0
@@ -57,7 +57,7 @@ export class FormSource {
     }
   }
 
-  /** What follows a delimiter: CRLF and another part, or two hyphens and the end. @throws S3Error MalformedPOSTRequest */
+  /** Reads what follows a delimiter: CRLF and another part, or two hyphens and the end. @throws S3Error MalformedPOSTRequest */
   async afterDelimiter(): Promise<'part' | 'end'> {
     while (this.#held.length < 2) await this.#more()
     const next = this.#held.view.toString('latin1', 0, 2)
@@ -68,8 +68,7 @@ export class FormSource {
   }
 
   /**
-   * The bytes of the part that begins here. Ends only after the whole form has come to its proper end; parts that follow
-   * are passed over.
+   * The bytes of the part that begins here. Ends only after the whole form has ended properly; parts that follow are skipped.
    * @throws S3Error MalformedPOSTRequest
    */
   async *file(): AsyncGenerator<Buffer, void> {
@@ -78,7 +77,7 @@ export class FormSource {
       const passedOver = this.#part()
       while ((await passedOver.next()).done !== true) continue
     }
-    // Anything behind the end is an epilogue, to be ignored (RFC 2046 5.1.1); read, so that the connection stays usable.
+    // Bytes after the end are an epilogue, to be ignored (RFC 2046 5.1.1). They are read, so that the connection stays usable.
     while ((await this.#chunks.next()).done !== true) continue
   }
 
@@ -95,7 +94,7 @@ export class FormSource {
     }
   }
 
-  /** How much of what is held cannot be the beginning of a delimiter. */
+  /** How many of the held bytes cannot be the beginning of a delimiter. */
   #safeLength(held: Buffer): number {
     const tail = Math.max(0, held.length - this.delimiter.length + 1)
     const start = held.indexOf(0x0d, tail)

@@ -19,23 +19,23 @@ export interface ListingRow {
   readonly etag: string | null
   /** Stored bytes. */
   readonly size: number | null
-  /** Of the stored bytes of a part, in base64, by the name of their element (`ChecksumCRC32`); empty for other rows. */
+  /** Of the stored bytes of a part, in base64, by element name (`ChecksumCRC32`); empty for other rows. */
   readonly checksums: ReadonlyMap<string, string>
   readonly lastModified: string | null
   readonly storageClass: string | null
-  /** It tells what describes the object: MinIO's listings with `metadata=true` do. */
+  /** The row has the object's metadata, as in MinIO's listings with `metadata=true`. */
   readonly described: boolean
 }
 
-/** What changes in a row; undefined stays as it is. */
+/** Changes to a row; undefined leaves a field as it is. */
 export interface RowEdit {
   /** Plaintext bytes. */
   readonly size?: number
-  /** Without quotes; null takes it out: it is not known. */
+  /** Without quotes; null removes it, because it is not known. */
   readonly etag?: string | null
-  /** Replaces every `Checksum…` element of the row: they speak of stored bytes. */
+  /** Replaces every `Checksum…` element of the row: the store's are of stored bytes. */
   readonly checksums?: readonly (readonly [name: string, value: string])[]
-  /** Describing headers and user metadata, with lower-case names, in place of those the store tells. */
+  /** Describing headers and user metadata with lower-case names, in place of the store's. */
   readonly described?: readonly (readonly [name: string, value: string])[]
   readonly remove?: boolean
 }
@@ -61,7 +61,7 @@ function keyOf(text: string, encoded: boolean): string {
   }
 }
 
-/** @throws S3Error SealgateBadUpstream when a number is none. */
+/** @throws S3Error SealgateBadUpstream when a number is malformed. */
 function numberOf(document: XmlDocument, element: XmlElement, name: string): number | null {
   const text = childText(document, element, name)
   if (text === null) return null
@@ -104,7 +104,7 @@ function rowsOf(document: XmlDocument): LocatedRow[] {
 }
 
 /**
- * Reads the rows of a listing in order. Delete markers and common prefixes are no rows.
+ * Reads the rows of a listing in order. Delete markers and common prefixes are not rows.
  * @throws S3Error SealgateBadUpstream
  */
 export function readListing(xml: Buffer): ListingRow[] {
@@ -112,7 +112,7 @@ export function readListing(xml: Buffer): ListingRow[] {
 }
 
 /**
- * Whether every key, common prefix and delete marker of a listing begins so.
+ * Whether every key, common prefix and delete marker of a listing begins with the prefix.
  * @throws S3Error SealgateBadUpstream
  */
 export function listsOnly(xml: Buffer, prefix: string): boolean {
@@ -131,8 +131,8 @@ export function listingField(xml: Buffer, name: string): string | null {
 }
 
 /**
- * Edits the rows of a listing and leaves every other byte as the store sent it. The gateway's own entries are removed
- * from MinIO's extended listings in any case.
+ * Edits the rows of a listing and leaves every other byte as the store sent it. The gateway's own entries are always removed from MinIO's extended
+ * listings.
  * @param edit called once for each row, in order
  * @throws S3Error SealgateBadUpstream
  */
@@ -174,7 +174,7 @@ function editDescription(editor: XmlEditor, document: XmlDocument, described: Xm
     if (entries !== undefined || reservedMetadata.test(named)) editor.remove(entry)
   }
   for (const [name, value] of entries ?? []) {
-    // A header may have a name that no element can have: its object is listed without it.
+    // A header name may be no valid element name: its object is listed without it.
     if (/^[a-z_][a-z0-9._-]*$/.test(name)) editor.append(described, [asMinioWritesIt(name), textOfHeader(value)])
   }
 }
@@ -184,7 +184,7 @@ function asMinioWritesIt(name: string): string {
   return name.startsWith('x-amz-meta-') ? name.replace(/(?<=^|-)[a-z]/g, (letter) => letter.toUpperCase()) : name
 }
 
-/** Latin1 characters stand for bytes, which should be UTF-8; XML knows no control characters but the tab. */
+/** Latin1 characters stand for bytes, which should be UTF-8. XML has no control characters except the tab. */
 function textOfHeader(value: string): string {
   return Buffer.from(value, 'latin1').toString('utf8')
 }

@@ -25,14 +25,14 @@ export const systemMetadata = keptHeaders.filter((name) => kept[name] === 'metad
 export const keptSettings = keptHeaders.filter((name) => kept[name] === 'setting')
 
 /**
- * Names that are doors to a store's own interfaces when they stand first in a path: MinIO's `/minio/…` and radosgw's
- * `/admin/…` take the same signatures as S3, and the gateway's own identity may be an administrator there.
+ * First path segments that lead to a store's own interfaces: MinIO's `/minio/…` and radosgw's `/admin/…` accept the same signatures as S3, and the
+ * gateway's own identity may be an administrator there.
  */
 const reserved = new Set(['minio', 'admin'])
 
 /**
- * Bucket names as stores take them: AWS's rules of today (3 to 63 of `a-z 0-9 . -`) widened by what older buckets and
- * radosgw have (upper case, `_`, a last character of any kind). The store has the last word on new names.
+ * Bucket names that stores accept: today's rules of AWS (3 to 63 of `a-z 0-9 . -`), extended by those of older buckets and radosgw (upper case, `_`,
+ * any last character). The store decides on new names.
  * @throws S3Error InvalidBucketName
  */
 export function checkBucketName(name: string): void {
@@ -43,8 +43,8 @@ export function checkBucketName(name: string): void {
 }
 
 /**
- * Object keys: 1 to 1,024 bytes of UTF-8 (AWS, "Naming Amazon S3 objects"). NUL cannot stand in a header or in XML, so
- * no answer could name such a key.
+ * Object keys: 1 to 1,024 bytes of UTF-8 (AWS, "Naming Amazon S3 objects"). NUL is not allowed in a header or in XML, so no answer could name such a
+ * key.
  * @throws S3Error KeyTooLongError, InvalidURI
  */
 export function checkKey(key: string): void {
@@ -60,16 +60,15 @@ export interface CopySource {
 }
 
 /**
- * Reads `x-amz-copy-source`: `bucket/key` or `/bucket/key`, percent-encoded in part or as a whole (`bucket%2Fkey`: AWS's samples
- * for Java and Go), with `?versionId=` behind it. The order is that of AWS, MinIO and radosgw: cut at the first bare "?", decode
- * once, then cut at the first "/". An encoded "?" is part of the key. "+" is a plus, as in request paths: the gateway authorises and
- * unwraps what the store will copy. Stores crash on what does not decode (radosgw 16), so the header itself is never sent on:
- * `formatCopySource` writes a new one.
+ * Reads `x-amz-copy-source`: `bucket/key` or `/bucket/key`, percent-encoded in part or as a whole (`bucket%2Fkey`: AWS's samples for Java and Go),
+ * optionally followed by `?versionId=`. The order is that of AWS, MinIO and radosgw: cut at the first bare "?", decode once, then cut at the first
+ * "/". An encoded "?" is part of the key. "+" is a plus, as in request paths: the gateway must authorise and unwrap exactly what the store will copy.
+ * Malformed escapes crash radosgw 16, so the header itself is never forwarded: `formatCopySource` writes a new one.
  * @param value header value as received: latin1 characters stand for bytes
  * @throws S3Error InvalidArgument (syntax, bad escapes), NotImplemented (ARNs), InvalidBucketName, KeyTooLongError
  */
 export function parseCopySource(value: string): CopySource {
-  // Old clients send the bytes of UTF-8 as they are.
+  // Old clients send the bytes of UTF-8 unencoded.
   const text = value.trim().replace(/[\x80-\xff]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)
   const mark = text.indexOf('?')
   const path = decode(mark < 0 ? text : text.slice(0, mark), value).replace(/^\//, '')
@@ -106,7 +105,7 @@ function invalid(value: string, message: string, cause?: unknown): S3Error {
 }
 
 /**
- * Encodes a source for the store: everything but unreserved characters and "/". Without a slash in front, as AWS documents it: policies
+ * Encodes a source for the store: everything except unreserved characters and "/". There is no leading slash, as AWS documents it, because policies
  * with conditions on `s3:x-amz-copy-source` compare the text.
  */
 export function formatCopySource(source: CopySource): string {

@@ -2,8 +2,8 @@
 // responses (documents.ts, listing.ts, xml.ts). Pure functions; only this room parses XML, with one parser (docs/decisions/0015-own-xml-parser.md).
 // What an operation does to sealed objects is in `plan`.
 /**
- * The operations of S3: AWS's service model of August 2026 (116 names; four are older names of another request, see
- * `olderNames`), the browser form upload and the CORS preflight, which the model leaves out. What is not here is refused.
+ * The operations of S3: AWS's service model of August 2026 (116 names; four are older names of another request, see `olderNames`), the browser form
+ * upload and the CORS preflight, which the model leaves out. Operations without a row are refused.
  */
 type Method = 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE' | 'OPTIONS'
 export type Level = 'service' | 'bucket' | 'object'
@@ -11,24 +11,24 @@ export type Level = 'service' | 'bucket' | 'object'
 export interface OperationRow {
   readonly method: Method
   readonly level: Level
-  /** Query names that must all be present, `name=value` where the value matters. The row with most of them wins. */
+  /** Query names that must all be present, `name=value` where the value matters. The row with the most of them wins. */
   readonly select: readonly string[]
-  /** A header that must be present too. */
+  /** A header that must be present as well. */
   readonly header?: string
   /** Further query parameters that are accepted; they go upstream. */
   readonly parameters: readonly string[]
-  /** Needs the right to write. Data that leaves the store or a changed setting counts, a query of data does not. */
+  /** Needs the right to write. Data that leaves the store and changed settings need it, a query of data does not. */
   readonly write: boolean
   /**
-   * What READ gives everybody in an ACL of S3: objects and listings. Settings are not among it (AWS S3 User Guide, "Access control
-   * list (ACL) overview", mapping of permissions).
+   * The operations that READ grants everybody in an ACL of S3: objects and listings, but no settings (AWS S3 User Guide, "Access control list (ACL)
+   * overview", mapping of permissions).
    */
   readonly public: boolean
   /** `document`: XML or JSON of a bounded size, read whole. `data`: object bytes. `form`: multipart/form-data. */
   readonly takesBody: 'none' | 'document' | 'data' | 'form'
-  /** STREAMING-* payloads (aws-chunked) are allowed here and nowhere else (AWS, "Signature calculations", chunked upload). */
+  /** STREAMING-* payloads (aws-chunked) are allowed here only (AWS, "Signature calculations", chunked upload). */
   readonly mayStream: boolean
-  /** S3 demands Content-MD5 or a checksum of the body. Clients since 2025 send a CRC, older stores want the MD5: the gateway adds it. */
+  /** S3 demands Content-MD5 or a checksum of the body. Clients since 2025 send a CRC, but older stores need the MD5: the gateway adds it. */
   readonly requiresDigest: boolean
 }
 
@@ -49,7 +49,7 @@ const responseOverrides = [
   'response-expires'
 ] as const
 
-/** MinIO lists user metadata on request, Ceph lists unordered on request: neither changes what a row means. */
+/** MinIO lists user metadata on request, Ceph lists unordered on request: neither changes the meaning of a row. */
 const listing = ['delimiter', 'encoding-type', 'max-keys', 'prefix', 'metadata', 'allow-unordered'] as const
 
 export const operations = {
@@ -228,8 +228,8 @@ export const olderNames = {
 } as const satisfies Record<string, OperationName>
 
 /**
- * Requests of other servers that look like S3. They are known by name so that they are refused with a reason, whatever
- * the operation they ride on: dropping the mark would store or serve something the client did not ask for.
+ * Requests of other servers that look like S3. They are refused by name with a reason, whatever operation they are part of: without the marker the
+ * request would store or serve something that the client did not ask for.
  */
 export interface Extension {
   readonly name: string
@@ -242,8 +242,8 @@ export interface Extension {
 }
 
 /**
- * Bare query names that some S3 server, or a store with an S3 gateway, answers with something else than the object's bytes. They are never
- * dropped as unknown. In lower case, because they are looked for without case.
+ * Bare query names for which some S3 server, or a store with an S3 gateway, returns something else than the object's bytes. They are never dropped as
+ * unknown. In lower case, because they are compared without case.
  */
 // dprint-ignore
 export const foreignSubResources: ReadonlySet<string> = new Set([

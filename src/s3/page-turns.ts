@@ -1,8 +1,8 @@
 import { S3Error } from '../errors.ts'
 
-/** Rows of one page of a listing, as AWS, Ceph and MinIO give them unless asked for fewer. */
+/** Rows of one page of a listing, as AWS, Ceph and MinIO return them by default. */
 const PAGE = 1000
-/** Rows that a listing made for a request may have: a hundred attempts at each of 10,000 parts. */
+/** Most rows of a listing for one request: a hundred attempts at each of 10,000 parts. */
 export const MOST_ROWS = 1_000_000
 
 /**

@@ -3,12 +3,12 @@ import { S3Error } from '../errors.ts'
 import { ByteQueue } from '../http/stage.ts'
 import { FormSource } from './form-parser.ts'
 
-/** AWS, "Creating an HTML form": all fields but the file, names and values together, as sent and with `${filename}` replaced. */
+/** AWS, "Creating an HTML form": all fields except the file, names and values together, as sent and with `${filename}` replaced. */
 const maxFieldBytes = 20 * 1024
-/** Bytes of a file name without its folders. No file system has longer ones, and S3 no longer keys. */
+/** Bytes of a file name without its folders. No file system has longer ones, and S3 has no longer keys. */
 const maxFilenameBytes = 1024
 const filenameVariable = '${filename}'
-/** What the signature is verified with: never expanded, so that what is signed is what was sent. */
+/** Fields of the signature. They are never expanded, so that what is verified is what was sent. */
 const signatureFields = new Set([
   'awsaccesskeyid',
   'policy',
@@ -19,18 +19,18 @@ const signatureFields = new Set([
   'x-amz-security-token',
   'x-amz-signature'
 ])
-/** Fields with their part headers; far above what fits into `maxFieldBytes` with any real client's headers. */
+/** Fields with their part headers: far more than any client sends with `maxFieldBytes` of fields. */
 const maxHeadBytes = 64 * 1024
-/** A form whose rest is at most this is read whole before it is handed on: its length is then exact, also when fields follow the file. */
+/** A form with at most this many bytes left is read whole first: its file length is then exact, even when fields follow the file. */
 const smallFileBytes = 256 * 1024
 
-/** A browser form as S3 takes it (AWS, "POST Object"). */
+/** A browser form in the form that S3 accepts (AWS, "POST Object"). */
 export interface PostForm {
-  /** Fields in front of the file by lower-case name, `${filename}` replaced. Fields behind the file are ignored, as S3 does. */
+  /** Fields before the file by lower-case name, `${filename}` replaced. Fields after the file are ignored, as in S3. */
   readonly fields: ReadonlyMap<string, string>
   /**
-   * Fails with MalformedPOSTRequest when the form does not end as it should, or not after `fileLength` bytes: only after the end
-   * has been read is the file known to be complete.
+   * Fails with MalformedPOSTRequest when the form does not end properly, or not after `fileLength` bytes: only after its end is the file known to be
+   * complete.
    */
   readonly file: Readable
 }
@@ -40,8 +40,8 @@ interface FormFields {
   /** As sent, by lower-case name: `${filename}` is not replaced yet. */
   readonly fields: ReadonlyMap<string, string>
   /**
-   * The fields with `${filename}` replaced in all but those of the signature (AWS, "Creating a POST policy"). To be called once
-   * the signature has verified: expansion multiplies what an unauthenticated peer sent.
+   * The fields with `${filename}` replaced, except those of the signature (AWS, "Creating a POST policy"). To be called once the signature has
+   * verified, because expansion multiplies what an unauthenticated peer sent.
    * @throws S3Error MaxMessageLengthExceeded when the expanded fields have more than 20 KiB.
    */
   readonly expanded: () => ReadonlyMap<string, string>
@@ -57,8 +57,8 @@ interface FormFields {
 
 interface OpenFile extends Pick<PostForm, 'file'> {
   /**
-   * Bytes of the file. For files above 256 KiB it is computed from Content-Length, taking the file for the last field, as
-   * AWS documents, and a CRLF for the end of the form; null when such a form came chunked.
+   * Bytes of the file. For files above 256 KiB it is computed from Content-Length. That assumes that the file is the last field, as AWS documents,
+   * and that a CRLF ends the form. null when such a form came chunked.
    */
   readonly fileLength: number | null
 }
@@ -90,7 +90,7 @@ interface PartHead {
   readonly filename: string | null
 }
 
-/** Content-Disposition of a part (RFC 7578 4.2); browsers write quotes and line ends in names as %22, %0D, %0A. */
+/** Content-Disposition of a part (RFC 7578 4.2); browsers encode quotes and line breaks in names as %22, %0D, %0A. */
 function parseHead(head: string): PartHead {
   const line = head.split('\r\n').find((l) => /^content-disposition\s*:/i.test(l)) ?? ''
   if (!/:\s*form-data\s*;/i.test(line)) throw malformed()
@@ -114,7 +114,7 @@ function checkFilename(filename: string): string {
   throw new S3Error('InvalidArgument', { message: `The name of the file is longer than ${maxFilenameBytes} bytes.`, fields: { ArgumentName: 'file' } })
 }
 
-/** The size of the result is computed before any of it is made. */
+/** The size of the result is computed before any of it is built. */
 function expandFilename(fields: ReadonlyMap<string, string>, filename: string): ReadonlyMap<string, string> {
   const added = Buffer.byteLength(filename) - filenameVariable.length
   let bytes = 0
@@ -128,7 +128,7 @@ function expandFilename(fields: ReadonlyMap<string, string>, filename: string): 
   return new Map([...pieces].map(([name, parts]) => [name, parts.join(filename)]))
 }
 
-/** Reads fields up to the file; the source then stands at the file's first byte. */
+/** Reads fields up to the file; the source is then at the file's first byte. */
 async function readFields(source: FormSource): Promise<{ fields: Map<string, string>; filename: string }> {
   const fields = new Map<string, string>()
   let bytes = 0
@@ -153,10 +153,10 @@ async function readFields(source: FormSource): Promise<{ fields: Map<string, str
 }
 
 /**
- * Reads a form up to its file, which `openFile` then hands on as a stream; memory is bounded by the fields and one chunk.
+ * Reads a form up to its file, which `openFile` then returns as a stream. Memory is bounded by the fields and one chunk.
  * @param contentType of the request, with the boundary
- * @throws S3Error MalformedPOSTRequest, MaxMessageLengthExceeded (fields above 20 KiB), InvalidArgument (no file, a field twice,
- * a file name above 1,024 bytes)
+ * @throws S3Error MalformedPOSTRequest, MaxMessageLengthExceeded (fields above 20 KiB), InvalidArgument (no file, a field twice, a file name above
+ * 1,024 bytes)
  */
 export async function readFormFields(body: Readable, contentType: string): Promise<FormFields> {
   const source = new FormSource(body, boundaryOf(contentType))

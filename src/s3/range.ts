@@ -1,6 +1,6 @@
 import { S3Error } from '../errors.ts'
 
-/** One byte range as asked for, not yet held against a size. Numbers above 2^53-1 are cut to it: no object is larger. */
+/** One requested byte range, not yet compared with a size. Numbers above 2^53-1 are cut to it: no object is larger. */
 export type RangeSpec =
   | { readonly kind: 'from'; readonly first: number; readonly last: number | null; readonly text: string }
   | { readonly kind: 'suffix'; readonly length: number; readonly text: string }
@@ -30,9 +30,9 @@ export function parseRange(text: string): RangeSpec | null {
 }
 
 /**
- * Holds a range against an object.
+ * Resolves a range against the size of an object.
  * @param size plaintext bytes
- * @throws S3Error InvalidRange when no byte of the object is meant: starts behind the end, suffix of 0, empty object
+ * @throws S3Error InvalidRange when the range has no byte of the object: it starts behind the end, is a suffix of 0, or the object is empty
  */
 export function resolveRange(range: RangeSpec, size: number): ByteRange {
   const first = range.kind === 'from' ? range.first : Math.max(0, size - range.length)

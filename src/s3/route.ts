@@ -21,7 +21,7 @@ export interface RoutableRequest {
   readonly host: string
 }
 
-/** What the path and the host name. */
+/** The address of a request: bucket and key. */
 type Address =
   | { readonly level: 'service'; readonly bucket: null; readonly key: null }
   | { readonly level: 'bucket'; readonly bucket: string; readonly key: null }
@@ -29,12 +29,12 @@ type Address =
 
 type AddressOf<L extends Level> = Omit<Extract<Address, { level: L }>, 'level'>
 
-/** The id of the upload, of operations that it selects. */
+/** The upload id, for operations that an upload id selects. */
 type UploadIdOf<N extends OperationName> = N extends unknown ? 'uploadId' extends (typeof operations)[N]['select'][number] ? string : null : never
 
 /**
- * A request of one operation, or of one of several. `query` holds the operation's own parameters only: no signature, no `x-id`.
- * Bucket, key and upload id are there exactly where the operation has them.
+ * A request of one operation, or of one of several. `query` has the operation's own parameters only: no signature, no `x-id`. Bucket, key and upload
+ * id are present exactly where the operation has them.
  */
 export type OperationOf<N extends OperationName> = Own<N> & AddressOf<(typeof operations)[N]['level']>
 
@@ -51,7 +51,7 @@ interface Candidate {
   readonly name: OperationName
   readonly row: OperationRow
   readonly select: readonly (readonly [name: string, value: string | null])[]
-  /** Names of all its query parameters, those that select it among them. */
+  /** Names of all its query parameters, including those that select it. */
   readonly allowed: ReadonlySet<string>
 }
 
@@ -70,12 +70,12 @@ const candidates: readonly Candidate[] = operationNames
 /** In the same order, by what every candidate needs: its method and level. */
 const candidatesOf = Map.groupBy(candidates, ({ row }) => `${row.method} ${row.level}`)
 
-/** Every query name that chooses an operation somewhere: such a name is never harmless. */
+/** Every query name that selects some operation: such a name is never harmless. */
 const subResources = new Set(candidates.flatMap((c) => c.select.map(([name]) => name)))
 
 /**
- * Finds bucket and key: virtual-host style under one of `domains`, path style otherwise. `/bucket/` is the bucket. The key
- * is what follows, decoded once; dots and repeated slashes are part of it (S3 does not normalise paths).
+ * Finds bucket and key: virtual-host style under one of `domains`, path style otherwise. `/bucket/` is the bucket. The key is the rest, decoded once;
+ * dots and repeated slashes are part of it (S3 does not normalise paths).
  * @throws S3Error InvalidURI, InvalidBucketName, KeyTooLongError
  */
 export function address(target: RequestTarget, host: string, domains: readonly string[]): Address {
@@ -95,7 +95,7 @@ function locate(bucket: string, rawKey: string): Address {
   return { level: 'object', bucket, key }
 }
 
-/** Host names compare without case (RFC 3986 3.2.2); the longest domain wins, so that a domain is no bucket of another. */
+/** Host names are compared without case (RFC 3986 3.2.2). The longest domain wins, so that a domain is never a bucket of another. */
 function bucketOfHost(host: string, domains: readonly string[]): string | null {
   if (domains.length === 0) return null
   const name = host.replace(/:\d*$/, '').toLowerCase()
@@ -106,11 +106,11 @@ function bucketOfHost(host: string, domains: readonly string[]): string | null {
 }
 
 /**
- * Tells what a request asks for. Pure: no policy, no I/O. The most specific query wins over the plain verb; a sub-resource
- * that the operation does not know is refused, never ignored, so that nothing is forwarded as something it is not.
+ * Determines the operation of a request. Pure: no policy, no I/O. The most specific query wins over the bare method. A sub-resource that the
+ * operation does not know is refused, never ignored, so that no request is forwarded as another one.
  * @param domains base domains of virtual-host style requests
- * @throws S3Error InvalidURI, InvalidBucketName, KeyTooLongError, InvalidArgument (parameters that contradict or repeat),
- * MethodNotAllowed, NotImplemented (unknown sub-resources, foreign extensions), PreconditionFailed (POST that is no form)
+ * @throws S3Error InvalidURI, InvalidBucketName, KeyTooLongError, InvalidArgument (parameters that contradict or repeat), MethodNotAllowed,
+ * NotImplemented (unknown sub-resources, foreign extensions), PreconditionFailed (POST that is not a form)
  */
 export function route(request: RoutableRequest, domains: readonly string[]): Operation {
   const where = address(request.target, request.host, domains)
@@ -122,11 +122,11 @@ export function route(request: RoutableRequest, domains: readonly string[]): Ope
   const chosen = choose(request, where, query)
   const kept = keepParameters(chosen, query)
   if (chosen.name === 'PostObject') checkForm(request.headers)
-  // The table gives each name its level and `choose` matched it: the compiler cannot know it.
+  // The table gives each name its level and `choose` has compared it, which the compiler cannot know.
   return { name: chosen.name, bucket: where.bucket, key: where.key, query: kept, uploadId: kept.get('uploadId') ?? null } as Operation
 }
 
-/** A preflight asks about a bucket; what it asks stands in headers (Fetch standard, CORS protocol). */
+/** A preflight asks about a bucket; the question is in headers (Fetch standard, CORS protocol). */
 function preflight(where: Address): Operation {
   if (where.bucket === null) throw new S3Error('MethodNotAllowed', { fields: { Method: 'OPTIONS', ResourceType: 'SERVICE' } })
   return { name: 'Preflight', bucket: where.bucket, key: null, query: new Query([]), uploadId: null }
@@ -138,7 +138,7 @@ function choose(request: RoutableRequest, where: Address, query: Query): Candida
     (row.header === undefined || lookup(request, row.header) !== undefined)
   )
   if (found !== undefined) return found
-  // IAM, STS and SNS speak by forms posted to the root (AWS query protocol); a posted root is no S3 request.
+  // IAM, STS and SNS requests are forms posted to the root (AWS query protocol); no S3 request is a POST to the root.
   if (where.level === 'service' && request.method === 'POST') {
     throw new S3Error('NotImplemented', { message: 'IAM, STS and SNS actions: not supported by this gateway.' })
   }
@@ -146,10 +146,10 @@ function choose(request: RoutableRequest, where: Address, query: Query): Candida
 }
 
 /**
- * Keeps the parameters of the operation. What remains is judged: a second sub-resource contradicts; one that only other
- * verbs know is a wrong method; an unknown bare name (`?something`) may be a sub-resource we do not know. Unknown `name=value`
- * pairs (cache busters, tracking marks) are dropped from reads, as S3 ignores them, and bare names too from reads of objects, where no
- * server has a sub-resource of that name. Writes with either are refused.
+ * Keeps the parameters of the operation and checks the rest. A second sub-resource contradicts the first. One that only other methods know is a wrong
+ * method. An unknown bare name (`?something`) may be an unknown sub-resource. Unknown `name=value` pairs (cache busters, tracking parameters) are
+ * dropped from reads, as S3 ignores them. So are bare names in reads of objects, where no server has a sub-resource of that name. Writes with either
+ * are refused.
  */
 function keepParameters(chosen: Candidate, query: Query): Query {
   if (query.parameters.length === 0) return query
@@ -167,7 +167,7 @@ function rejectUnknownParameter(chosen: Candidate, { name, value }: QueryParamet
     throw new S3Error(code, { message, fields: { ArgumentName: name, ArgumentValue: value ?? '' } })
   }
   if (name === 'list-type') {
-    // AWS lists as version 1 where that is asked for by name.
+    // AWS lists as version 1 where that version is named.
     if (chosen.name === 'ListObjects' && value === '1') return
     fail('InvalidArgument', 'Invalid List Type specified in Request')
   }
@@ -183,19 +183,19 @@ function rejectUnknownParameter(chosen: Candidate, { name, value }: QueryParamet
   if (known || chosen.row.write || (bare && !readsObject(chosen))) throw new S3Error('NotImplemented', { fields: { Header: name } })
 }
 
-/** GET and HEAD of an object: public pages link to those with bare words of their own (`?v2`, `?1467293847`) against caches. */
+/** GET and HEAD of an object: public pages link to objects with bare words of their own (`?v2`, `?1467293847`) to defeat caches. */
 function readsObject({ name }: Candidate): boolean {
   return name === 'GetObject' || name === 'HeadObject'
 }
 
-/** S3 takes browser forms as multipart/form-data only, and says so with 412 (AWS, POST Object). */
+/** S3 accepts browser forms as multipart/form-data only, and answers others with 412 (AWS, POST Object). */
 function checkForm(headers: HeaderLookup): void {
   if (/^multipart\/form-data\s*(;|$)/i.test(headers.get('content-type') ?? '')) return
   throw new S3Error('PreconditionFailed', { fields: { Condition: 'Bucket POST must be of the enclosure-type multipart/form-data' } })
 }
 
 const signatureV2 = new Set(['AWSAccessKeyId', 'Signature', 'Expires'])
-/** What old boto puts into the query of a presigned request instead of a header, in addition to `x-amz-*`. */
+/** Headers that old versions of boto put into the query of a presigned request, in addition to `x-amz-*`. */
 const hoistable = new Set([
   'content-type',
   'content-md5',
@@ -210,7 +210,7 @@ function isPresigned(query: Query): boolean {
   return query.parameters.some((p) => p.name.toLowerCase() === 'x-amz-signature' || p.name === 'Signature')
 }
 
-/** Without the signature's parameters, headers that a presigned query carries (authentication reads those), and `x-id`. */
+/** Without the signature's parameters, headers in a presigned query (authentication reads those), and `x-id`. */
 function ownParameters(query: Query): Query {
   const presigned = isPresigned(query)
   return new Query(query.parameters.filter(({ name }) => {

@@ -1,8 +1,7 @@
 /**
- * The parser of S3's documents: small trees of elements with text. Every step moves forward by what it has read, and a missing end
- * is searched for once, so that the time is linear in the length for every input
- * (docs/decisions/0015-own-xml-parser.md). What else XML can do (document types, declared entities) is refused; attributes,
- * comments and processing instructions are passed over.
+ * The parser of S3's documents: small trees of elements with text. Every step moves forward past what it has read, and a missing end is searched for
+ * once, so the time is linear in the length for every input (docs/decisions/0015-own-xml-parser.md). Document types and declared entities are
+ * refused; attributes, comments and processing instructions are skipped.
  */
 export interface XmlElement {
   /** Local name. */
@@ -20,7 +19,7 @@ const maxDepth = 12
 const maxElements = 120_000
 
 const reference = '&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});'
-/** The predefined and the numeric references: all that there are without a document type. */
+/** The predefined and the numeric references: there are no others without a document type. */
 export const references = new RegExp(reference, 'g')
 const strayAmpersand = new RegExp(`&(?!${reference.slice(1)})`)
 
@@ -34,7 +33,7 @@ const attribute = new RegExp(`${space}+${nameText}${space}*=${space}*("[^"<]*"|'
 const tagEnd = new RegExp(`${space}*(/?)>`, 'y')
 const closeTag = new RegExp(`</(${nameText})${space}*>`, 'y')
 
-/** An element while it is read; its end is known when its closing tag is. */
+/** An element while it is read; its end is known at its closing tag. */
 interface OpenElement extends XmlElement {
   readonly qualifiedName: string
   readonly children: OpenElement[]
@@ -92,7 +91,7 @@ class TreeParser {
     this.#at = found + mark.length
   }
 
-  /** XML 1.0, 2.5: two hyphens stand at the end of a comment and nowhere else in it. */
+  /** XML 1.0, 2.5: two hyphens are allowed only at the end of a comment. */
   #comment(): void {
     this.#passOver('--', this.#at + 4)
     if (this.#source[this.#at] !== '>') throw new Error('A comment within a comment.')

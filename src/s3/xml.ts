@@ -13,11 +13,11 @@ export interface XmlDocument {
 
 export interface XmlLimits {
   readonly maxBytes: number
-  /** What a bad document is: the client's fault or the store's. */
+  /** Whose fault a bad document is: the client's or the store's. */
   readonly fault: Extract<S3ErrorCode, 'MalformedXML' | 'SealgateBadUpstream'>
 }
 
-/** Documents of the store: 1,000 rows with keys of 1,024 bytes, every byte escaped, and owners and checksums on top. */
+/** Documents of the store: 1,000 rows with keys of 1,024 bytes, every byte escaped, plus owners and checksums. */
 export const upstreamDocument: XmlLimits = { maxBytes: 16 * 1024 * 1024, fault: 'SealgateBadUpstream' }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -71,7 +71,7 @@ export function childrenOf(element: XmlElement, name: string): readonly XmlEleme
   return element.children.filter((child) => child.name === name)
 }
 
-/** @throws S3Error the document's fault, when the child comes twice: two readers might pick differently. */
+/** @throws S3Error the document's fault when the child comes twice: two parsers might pick differently. */
 export function childOf(document: XmlDocument, element: XmlElement, name: string): XmlElement | undefined {
   let found: XmlElement | undefined
   for (const child of element.children) {
@@ -88,9 +88,9 @@ export function childText(document: XmlDocument, element: XmlElement, name: stri
   return child === undefined ? null : textOf(document, child)
 }
 
-/** Changes to a document; every byte they do not name stays as it was. */
+/** Changes to a document; all other bytes stay as they were. */
 export interface XmlEditor {
-  /** Replaces what is between the tags. */
+  /** Replaces the content between the tags. */
   setText(element: XmlElement, text: string): void
   remove(element: XmlElement): void
   /** Adds an element as the last child. */
@@ -98,7 +98,7 @@ export interface XmlEditor {
 }
 
 /**
- * Edits a document of the store in place. An element whose text is already right keeps its own spelling.
+ * Edits a document of the store in place. An element that already has the text keeps its spelling.
  * @throws S3Error SealgateBadUpstream when it does not parse
  */
 export function rewriteXml(bytes: Buffer, edit: (editor: XmlEditor, document: XmlDocument) => void, limits = upstreamDocument): Buffer {
@@ -111,7 +111,7 @@ export function rewriteXml(bytes: Buffer, edit: (editor: XmlEditor, document: Xm
       splices.push({ start: from, end: element.innerEnd, text: inner })
       return
     }
-    // An empty tag is opened once, however much goes into it.
+    // An empty tag is opened once, however much is inserted.
     const tag = source.slice(element.start + 1, element.end - 2).trimEnd()
     const open = opened.get(element) ?? { inner: '', splice: { start: element.start, end: element.end, text: '' } }
     if (!opened.has(element)) splices.push(open.splice)
@@ -140,7 +140,7 @@ interface Splice {
   text: string
 }
 
-/** Later splices inside an element that was removed or replaced fall away with it. */
+/** Later splices inside an element that was removed or replaced are dropped with it. */
 function splice(source: string, splices: Splice[]): string {
   let out = ''
   let at = 0
@@ -158,7 +158,7 @@ export type XmlNode = readonly [name: string, content: string | readonly XmlNode
 /** S3's namespace; most answers carry it, errors do not. */
 const s3Namespace = 'http://s3.amazonaws.com/doc/2006-03-01/'
 
-/** Escapes text for XML. Control characters become references, which XML 1.0 forbids and S3 sends all the same. */
+/** Escapes text for XML. Control characters become references, which XML 1.0 forbids but S3 sends. */
 export function escapeXml(text: string): string {
   return text.replace(/[&<>"\u0000-\u001f\u007f\ufffe\uffff]/g, (c) => {
     switch (c) {

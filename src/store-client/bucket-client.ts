@@ -16,10 +16,10 @@ const ERROR_LIMIT_BYTES = 65_536
 /** Code of a 404 without an error document. */
 const WORDLESS_404 = 'Status404'
 
-/** A request: what is not named is the bucket, empty, the control pool and not retried. */
+/** A request. Default: the bucket itself, no body, the control pool, no retry. */
 export type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
 
-/** A small answer whole, whatever its status. */
+/** A small answer read whole, whatever its status. */
 export interface Answer {
   readonly status: number
   readonly headers: HeaderList
@@ -29,13 +29,13 @@ export interface Answer {
   readonly diagnosis: Diagnosis | null
 }
 
-/** Makes the error of an answer that is none of use. */
+/** Makes the error of an answer that cannot be used. */
 type Refusal = (sent: Sent, answer: Pick<Answer, 'status' | 'error' | 'diagnosis'>) => S3Error
 
 interface ListOptions {
-  /** Keys up to this one, itself included, are left out. */
+  /** Keys up to and including this one are left out. */
   readonly after?: string | null
-  /** Rows that a store may give before it is not believed. Default: any number; whoever lists holds one page at a time. */
+  /** Most rows to accept from a store. Default: any number, for callers that hold one page at a time. */
   readonly mostRows?: number
 }
 
@@ -44,15 +44,15 @@ type Query = readonly (readonly [name: string, value: string | null])[]
 /** How a listing is read page by page. */
 interface Listing<T> {
   readonly query: Query
-  /** Where it begins. */
+  /** The query of the first page. */
   readonly from: Query
   readonly mostRows?: number
   readonly rows: (page: Buffer) => readonly T[]
-  /** Names the next page: null where the store forgot to, which is an error. Asked where there is one. */
+  /** The query of the next page; null where the store does not name it, which is an error. Called only where there is a next page. */
   readonly next: (page: Buffer) => Query | null
 }
 
-/** A bucket as it lies in the store, used with the gateway's own credentials: the one client of the gateway's own requests. */
+/** A bucket in the store, used with the gateway's own credentials: the only client for the gateway's own requests. */
 export class BucketClient {
   readonly name: string
   readonly #upstream: Upstream
@@ -71,7 +71,7 @@ export class BucketClient {
     return this.#signal
   }
 
-  /** The same bucket, whose requests end with another signal. */
+  /** The same bucket, with another signal for its requests. */
   until(signal: AbortSignal): BucketClient {
     return new BucketClient(this.#upstream, this.name, signal, this.#refusal)
   }
@@ -98,7 +98,7 @@ export class BucketClient {
     })
   }
 
-  /** Pages of all versions; delete markers are left out, they hold no key. */
+  /** Pages of all versions. Delete markers are left out: they have no key. */
   versions(prefix: string): AsyncGenerator<readonly (ListingRow & { readonly isLatest: boolean })[]> {
     return this.#pages({ query: [['versions', null], ['encoding-type', 'url'], ['prefix', prefix]], from: [], rows: versionRows, next: nextVersion })
   }
@@ -115,7 +115,7 @@ export class BucketClient {
     }
   }
 
-  /** True when a write adds a version and keeps the one before. */
+  /** True when a write adds a version and keeps the previous one. */
   async keepsVersions(): Promise<boolean> {
     const document = await this.documentOrNull({ method: 'GET', query: [['versioning', null]], retry: true })
     return document !== null && versioningStatus(document) === 'Enabled'
@@ -128,7 +128,7 @@ export class BucketClient {
     return answer.body
   }
 
-  /** As `document`; null where the store answers that it does not have or know it. A proxy in front of the store may answer 404, too. */
+  /** As `document`; null where the store answers that it does not have or know it. A 404 without a document may come from a proxy and is an error. */
   async documentOrNull(sent: Sent): Promise<Buffer | null> {
     try {
       return await this.document(sent)
@@ -162,12 +162,12 @@ export class BucketClient {
   }
 }
 
-/** The word of a VersioningConfiguration; undefined where versions were never switched on (AWS API, GetBucketVersioning). */
+/** The status of a VersioningConfiguration; undefined where versions were never enabled (AWS API, GetBucketVersioning). */
 export function versioningStatus(document: Buffer): string | undefined {
   return /<Status>\s*(\w+)\s*<\/Status>/.exec(document.toString('utf8'))?.[1]
 }
 
-/** Text of an element right under the root. @throws S3Error SealgateBadUpstream when it is not there. */
+/** Text of an element directly under the root. @throws S3Error SealgateBadUpstream when it is missing. */
 export function fieldOf(document: Buffer, name: string): string {
   const xml = parseXml(document, upstreamDocument)
   const text = childText(xml, xml.root, name)

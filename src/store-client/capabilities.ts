@@ -7,30 +7,30 @@ import { probeTrailers } from './probe-trailers.ts'
 import { askBucketKind, ensureKindBucket } from './state-bucket.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 
-/** Age after which findings are probed again: stores are upgraded and downgraded under a running gateway. */
+/** Age after which a bucket kind is probed again: stores are upgraded and downgraded under a running gateway. */
 const EXPIRES_MS = 3_600_000
 /** A kind of bucket whose probe has failed is not probed again for this long. */
 const RETRY_MS = 60_000
-/** A probe of one kind, for which a request waits. */
+/** Milliseconds for a probe of one kind that a request waits for. */
 const PROBE_MS = 20_000
 
 type CapabilitiesOptions = Pick<Config['upstream'], 'stateBucket' | 'region' | 'checksum'> & {
-  /** What the store enforces by configuration, in every kind of bucket: has precedence over findings. */
+  /** Conditions that the configuration states for every kind of bucket: they have precedence over probes. */
   readonly conditions?: Config['upstream']['conditions']
   /** Milliseconds of a clock that is never set back. */
   readonly now?: () => number
-  /** Told when a kind of bucket has been found out, or could not be. */
+  /** Called when a kind of bucket has been probed, or the probe failed. */
   readonly learned?: (report: CapabilityReport) => void
 }
 
-/** What is known of the store in one kind of bucket. */
+/** Knowledge about one kind of bucket in the store. */
 export interface CapabilityReport {
   readonly kind: BucketKind
-  /** The bucket it was found out in. */
+  /** The bucket that was probed. */
   readonly bucket: string
   /** null: not known, and so refused. */
   readonly conditions: Conditions | null
-  /** Seconds since it was found out; null: never. */
+  /** Seconds since it was probed; null: never. */
   readonly ageSeconds: number | null
   /** Why the probe failed; null: it succeeded, or has not run yet. */
   readonly failure: string | null
@@ -45,20 +45,20 @@ interface Finding {
   readonly at: number
 }
 
-/** A request that needs to know what the store enforces in one bucket. */
+/** A request that needs to know which conditions the store enforces in one bucket. */
 interface AskedBucket {
   readonly bucket: string
-  /** Of the client; the gateway's own is asked with where this one may not read the bucket's versioning. */
+  /** The client's; the gateway's own is used where this one may not read the bucket's versioning. */
   readonly identity?: UpstreamRequest['identity']
-  /** Whom the client expects to own it, and that it pays: nothing is asked for a client that its own request would be refused. */
+  /** The client's expected bucket owner and request payer: no request is made for a client whose own request would be refused. */
   readonly headers?: UpstreamRequest['headers']
   readonly signal: AbortSignal
 }
 
 /**
- * What the store does, by kind of bucket: radosgw 16 enforces `If-None-Match: *` in buckets without versions, and ignores it in buckets
- * with them. Each kind is probed in a bucket of the gateway's own that is of that kind; a client's bucket is never written to.
- * What is not known is not believed (docs/decisions/0025).
+ * Behaviour of the store by kind of bucket: radosgw 16 enforces `If-None-Match: *` in buckets without versions and ignores it in buckets with them.
+ * Each kind is probed in a bucket of the gateway's own of that kind; a client's bucket is never written to. What is not known is refused
+ * (docs/decisions/0025).
  */
 export class Capabilities {
   readonly #upstream: Upstream
@@ -81,15 +81,15 @@ export class Capabilities {
     return this.#stateKind !== null
   }
 
-  /** What holds in the state bucket itself. */
+  /** The findings for the state bucket itself. */
   get ofStateBucket(): Conditions {
     return this.#believed(this.#stateKind === null ? undefined : this.#findings.get(this.#stateKind))
   }
 
   /**
-   * Finds out, in the state bucket, what is not known yet or was found out too long ago. Where time is too short for all of it, the next
-   * run begins where this one has stopped.
-   * @returns true when this run has found out the last of it
+   * Probes, in the state bucket, what is not known yet or was probed too long ago. Where the time does not suffice for all of it, the next run
+   * continues where this one stopped.
+   * @returns true when this run has completed the probes
    * @throws S3Error of the probes; the reason of `signal`
    */
   async run(signal: AbortSignal): Promise<boolean> {
@@ -106,8 +106,8 @@ export class Capabilities {
   }
 
   /**
-   * What the store enforces in this bucket, now. Where all kinds of bucket are known to be alike, the bucket's own is not asked for; else
-   * it is with every call, because it may change at any time.
+   * Which conditions the store enforces in this bucket now. Where all kinds of bucket behave alike, the kind is not asked for. Otherwise it is asked
+   * for with every call, because it may change at any time.
    * @throws S3Error of the upstream.
    */
   async of(asked: AskedBucket): Promise<Conditions> {
@@ -146,7 +146,7 @@ export class Capabilities {
     return own === null && identity !== undefined ? askBucketKind(this.#upstream, bucket, undefined, signal, headers) : own
   }
 
-  /** Found out by one request for all that wait for it, and not ended by the client of that one. */
+  /** One request probes for all that wait; the probe goes on when the client of that request disconnects. */
   async #finding(kind: BucketKind): Promise<Finding> {
     const known = this.#fresh(kind)
     if (known !== undefined) return known
@@ -177,7 +177,7 @@ export class Capabilities {
   async #look(kind: BucketKind, bucket: string, region: string, signal: AbortSignal): Promise<Conditions> {
     if (bucket !== this.#options.stateBucket) await ensureKindBucket(this.#upstream, bucket, kind, region, signal)
     const conditions = await probeConditions(this.#upstream, bucket, signal)
-    // The bucket was changed during the probe: the finding may be of another kind.
+    // The bucket was changed during the probe: the result may be of another kind.
     if (await askBucketKind(this.#upstream, bucket, undefined, signal) !== kind) {
       throw new S3Error('ServiceUnavailable', { message: `The bucket ${bucket} does not stay ${kind}.` })
     }

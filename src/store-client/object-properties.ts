@@ -12,8 +12,8 @@ const kept: ReadonlySet<string> = new Set(keptHeaders)
 const replaced = new Set([ENVELOPE_HEADER, KEY_ID_HEADER, CONTEXT_HEADER])
 
 /**
- * Everything that describes an object, as headers of a write. The envelope with its key id and context is the caller's.
- * @throws S3Error SealgateBadUpstream when the store holds metadata back that no header can carry: a copy would lose it.
+ * The headers of a write that describe an object. The caller adds the envelope with its key id and context.
+ * @throws S3Error SealgateBadUpstream when the store has metadata that no header can carry: a copy would lose it.
  */
 export function describingHeaders(headers: HeaderList): Header[] {
   if (Number(headers.get('x-amz-missing-meta') ?? 0) > 0) {
@@ -30,7 +30,7 @@ export async function grantHeaders(bucket: BucketClient, key: string, versionId:
   return acl === null ? [] : grantsAsHeaders(acl)
 }
 
-/** The tags of an object; none where the store knows no tags. */
+/** The tags of an object; none where the store does not support tags. */
 export async function tagsOf(bucket: BucketClient, key: string, versionId: string | null): Promise<readonly Tag[]> {
   const document = await bucket.documentOrNull({ method: 'GET', key, query: subresource('tagging', versionId), retry: true })
   // radosgw 16 answers with an empty body for objects that were uploaded in parts.
@@ -57,7 +57,7 @@ function subresource(name: string, versionId: string | null): [string, string | 
 const ALL_USERS = 'http://acs.amazonaws.com/groups/global/AllUsers'
 const AUTHENTICATED_USERS = 'http://acs.amazonaws.com/groups/global/AuthenticatedUsers'
 
-/** Canned ACLs by their grants other than the owner's (AWS S3 User Guide, "Canned ACL"), since some stores know no others. */
+/** Canned ACLs by their grants other than the owner's (AWS S3 User Guide, "Canned ACL"): some stores support nothing else. */
 const canned: Readonly<Record<string, string>> = {
   [`${ALL_USERS} READ`]: 'public-read',
   [`${ALL_USERS} READ,${ALL_USERS} WRITE`]: 'public-read-write',
@@ -73,8 +73,8 @@ const headerOfPermission: Readonly<Record<string, string>> = {
 }
 
 /**
- * Headers that give a new object the grants of an AccessControlPolicy: no copy keeps those (AWS API, CopyObject). None for an
- * object that is its owner's alone, which is what stores without ACLs want, too.
+ * Headers that give a new object the grants of an AccessControlPolicy: copies do not keep them (AWS API, CopyObject). None for an object that only
+ * its owner may use, as in stores without ACLs.
  * @throws S3Error SealgateBadUpstream for a document or grant that cannot be written as headers: it must not be lost silently.
  */
 export function grantsAsHeaders(acl: Buffer): Header[] {
@@ -115,7 +115,7 @@ function readGrant(document: XmlDocument, grant: XmlElement): Grant {
   return { grantee: named, uri, permission }
 }
 
-/** `content-md5` of a document that goes to the store: S3 demands a digest of some, and older stores only know this one. */
+/** `content-md5` of a document that goes to the store: S3 demands a digest of some documents, and older stores support only this one. */
 export function contentMd5(document: Buffer): readonly [name: string, value: string] {
   return ['content-md5', createHash('md5').update(document).digest('base64')]
 }

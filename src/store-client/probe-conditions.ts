@@ -5,7 +5,7 @@ import type { Answer } from './bucket-client.ts'
 import { ProbePlace } from './probe-place.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 
-/** Which conditional requests the store enforces. What it ignores must be refused, never sent. */
+/** Which conditional requests the store enforces. Those that it ignores must be refused, never sent. */
 export interface Conditions {
   /** PutObject: `If-None-Match: *` and `If-Match`. */
   readonly put: boolean
@@ -17,16 +17,16 @@ export interface Conditions {
   readonly delete: boolean
   /** CopyObject: `x-amz-copy-source-if-match`, or the name below. */
   readonly copySourceIfMatch: boolean
-  /** How PutObject wants the ETag of If-Match: radosgw 16 compares it with its own, which has no quotes. */
+  /** The form in which PutObject accepts the ETag of If-Match: radosgw 16 compares it with its own, which has no quotes. */
   readonly putEtags: 'quoted' | 'bare'
-  /** The header that makes the source a condition: radosgw 16 reads another name than S3's. */
+  /** The header for a condition on the source: radosgw 16 reads another name than S3's. */
   readonly copySourceHeader: CopySourceHeader
 }
 
 const copySourceHeaders = ['x-amz-copy-source-if-match', 'x-amz-copy-if-match'] as const
 type CopySourceHeader = (typeof copySourceHeaders)[number]
 
-/** What holds of a store that has not been asked: conditions it might ignore are refused. */
+/** Before a store has been probed, conditions that it might ignore are refused. */
 export const unprobed: Conditions = {
   put: false,
   complete: false,
@@ -43,17 +43,17 @@ interface Reply {
   readonly diagnosis: Diagnosis | null
 }
 
-/** No object has it: S3 ETags of single PUTs are MD5s, and nothing that was written here has this one. */
+/** No object has it: S3 ETags of single PUTs are MD5s, and no body written here has this one. */
 const otherEtag = '"00000000000000000000000000000000"'
-/** What an object that exists and has another ETag must refuse. */
+/** Conditions that an object with another ETag must refuse. */
 const wrongConditions = [['if-none-match', '*'], ['if-match', otherEtag]] as const
 
-/** Bytes of a body that goes upstream as a stream, in signed chunks: another way through the store than that of small bodies. */
+/** Bytes of a body that is sent as a stream, in signed chunks: stores handle it in another way than small bodies. */
 const STREAMED_BYTES = 70_000
 
 /**
- * Finds out with real requests in a bucket of the gateway's own which conditions the store enforces in buckets of that kind; a wrong
- * condition must be refused and a right one accepted. Removes what it wrote, versions and markers included.
+ * Finds out with real requests in a bucket of the gateway's own which conditions the store enforces in buckets of that kind. A wrong condition must
+ * be refused and a right one accepted. Removes what it wrote, versions and markers included.
  * @throws S3Error ServiceUnavailable and the like when the store gives no usable answer: nothing is known then
  */
 export async function probeConditions(upstream: Upstream, bucket: string, signal: AbortSignal): Promise<Conditions> {
@@ -72,7 +72,7 @@ export async function probeConditions(upstream: Upstream, bucket: string, signal
       copySourceHeader: copySourceHeader ?? copySourceHeaders[0]
     }
   } finally {
-    // Best effort: what remains has a name that shows what it is.
+    // Best effort: the name of what remains shows what it is.
     await place.cleanUp()
   }
 }
@@ -93,7 +93,7 @@ class Probe {
     if (!refused(await this.#send('PUT', key, { headers: [['if-none-match', '*']], body: streamed, contentLength: STREAMED_BYTES }))) return null
     for (const form of ['quoted', 'bare'] as const) {
       if (!refused(await put('if-match', shaped(otherEtag, form)))) return null
-      // Some refuse the right ETag too in the one form: safe, but of no use.
+      // Some stores refuse even the right ETag in one of the forms: safe, but useless.
       if (accepted(await put('if-match', shaped(etag, form)))) return form
     }
     return null
@@ -166,7 +166,7 @@ class Probe {
 function replyOf({ status, headers, error, diagnosis }: Answer): Reply {
   const failed = status === 200 && error !== null
   return {
-    // An answer that fails late may be an error document under status 200 (AWS, CompleteMultipartUpload and CopyObject).
+    // An answer that fails late may be an error document with status 200 (AWS, CompleteMultipartUpload and CopyObject).
     status: error?.code === 'PreconditionFailed' ? 412 : failed ? 500 : status,
     etag: headers.get('etag') ?? '',
     diagnosis
@@ -175,7 +175,7 @@ function replyOf({ status, headers, error, diagnosis }: Answer): Reply {
 
 /** @throws S3Error when the answer shows nothing about conditions: the store has a fault */
 function refused(reply: Reply): boolean {
-  // 409 ConditionalRequestConflict is a refusal too.
+  // 409 ConditionalRequestConflict is a refusal as well.
   if (reply.status === 412 || reply.status === 409) return true
   if (reply.status >= 500 && reply.status !== 501) {
     throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of conditional requests.', diagnosis: reply.diagnosis })

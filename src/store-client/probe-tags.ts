@@ -4,9 +4,9 @@ import { ProbePlace } from './probe-place.ts'
 import { tagHeaders, tagsOf } from './object-properties.ts'
 
 /**
- * What becomes of tags when an object is copied with new metadata. `kept`: the store copies them itself, as S3 does by default,
- * so that tags which change at that moment are not lost. `sent`: it takes them from the request. `put`: it does neither (radosgw
- * 16 loses them, and makes those of the request unreadable), so that they must be put again after the copy.
+ * What happens to tags when an object is copied with new metadata. `kept`: the store copies them itself, as S3 does by default, so that tags which
+ * change at that moment are not lost. `sent`: it takes them from the request. `put`: neither (radosgw 16 loses them, and makes those of the request
+ * unreadable), so they must be written again after the copy.
  */
 export type CopyTagMode = 'kept' | 'sent' | 'put'
 
@@ -14,7 +14,7 @@ export type CopyTagMode = 'kept' | 'sent' | 'put'
 const TAGS = [['kept', 'yes + no']] as const
 
 /**
- * Finds out in a bucket of the gateway's own, of the kind that the answer is to hold for.
+ * Finds out in a bucket of the gateway's own, of the same kind as the bucket in question.
  * @throws S3Error when the store gives no usable answer.
  */
 export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, signal: AbortSignal): Promise<CopyTagMode> {

@@ -21,7 +21,7 @@ export async function probeTrailers(upstream: Upstream, stateBucket: string, che
     await probe.object()
     await probe.upload()
   } finally {
-    // Best effort: what remains has a name that shows what it is.
+    // Best effort: the name of what remains shows what it is.
     await place.cleanUp()
   }
 }
@@ -70,14 +70,14 @@ class TrailerProbe {
 
   async #expect(operation: string, sent: Promise<Answer>): Promise<Answer> {
     const reply = await sent.catch((error: unknown) => {
-      // Ceph 16 takes the announcement for a hash, and so the signature for a wrong one.
+      // Ceph 16 uses the announcement as the hash, and so finds the signature wrong.
       throw error instanceof S3Error && error.code === 'SealgateBadUpstream' ? unfit(`${operation}: ${error.message}`, error.diagnosis) : error
     })
     const code = reply.error?.code ?? null
     if (reply.status >= 500 && reply.status !== 501) {
       throw new S3Error('ServiceUnavailable', { message: 'The store did not answer the probe of checksums.', diagnosis: reply.diagnosis })
     }
-    // An error may stand inside a 200 (AWS API, CompleteMultipartUpload).
+    // An error may come inside a 200 (AWS API, CompleteMultipartUpload).
     if (reply.status >= 300 || code !== null) throw unfit(`${operation}: ${reply.status} ${code ?? ''}`, reply.diagnosis)
     return reply
   }

@@ -21,8 +21,8 @@ export interface StateEntry {
 }
 
 /**
- * The gateway's own bucket, used with its own credentials (docs/MULTIPART-STATE.md). Whatever the store answers
- * that is of no use becomes ServiceUnavailable: the client's request is not at fault.
+ * The gateway's own bucket, used with its own credentials (docs/MULTIPART-STATE.md). An unusable answer of the store becomes ServiceUnavailable,
+ * because the client's request is not at fault.
  */
 export class StateBucket {
   readonly #client: BucketClient
@@ -31,12 +31,12 @@ export class StateBucket {
     this.#client = new BucketClient(upstream, bucket, signal, ({ method }, { status, diagnosis }) => stateUnusable(`${method} answers ${status}`, diagnosis))
   }
 
-  /** @throws S3Error ServiceUnavailable unless the bucket is there. */
+  /** @throws S3Error ServiceUnavailable unless the bucket exists. */
   async check(): Promise<void> {
     await this.#client.document({ method: 'HEAD', retry: true })
   }
 
-  /** Writes a small object. @param once the store is to refuse when the object exists. */
+  /** Writes a small object. @param once the store must refuse when the object exists. */
   async put(key: string, body: Buffer, once: boolean): Promise<void> {
     const headers = once ? [['if-none-match', '*'] as const] : []
     await this.#client.document({ method: 'PUT', key, headers, body, retry: !once })
@@ -47,7 +47,7 @@ export class StateBucket {
     return this.#client.send({ method: 'PUT', key, body, contentLength, pool: 'data' })
   }
 
-  /** A small object whole; null when the store says in plain words that there is none: a 404 may come from whatever stands before it. */
+  /** A small object read whole; null only when the store's error document says that there is none: a bare 404 may come from a proxy. */
   async get(key: string): Promise<Buffer | null> {
     const { status, body, error, diagnosis } = await this.#client.answer({ method: 'GET', key, retry: true })
     if (status === 200) return body
@@ -56,13 +56,13 @@ export class StateBucket {
   }
 
   /**
-   * An object's bytes as they come, to be sent to the store again.
-   * @throws S3Error NoSuchKey when the store says plainly that there is none; ServiceUnavailable when it is not of this length.
+   * An object's bytes as a stream, to be sent to the store again.
+   * @throws S3Error NoSuchKey when the store's error document says that there is none; ServiceUnavailable when it has another length.
    */
   async open(key: string, length: number): Promise<Readable> {
     const { status, headers, body, diagnosis } = await this.#client.send({ method: 'GET', key, retry: true, pool: 'source' })
     if (status === 200 && headers.get('content-length') === String(length)) return body
-    // What stands before the store may answer 404, too.
+    // A proxy in front of the store may answer 404 as well.
     if (status === 404 && parseErrorXml(await readAll(body, 65_536, () => stateUnusable('an error is too long')))?.code === 'NoSuchKey') {
       throw new S3Error('NoSuchKey')
     }
@@ -72,8 +72,8 @@ export class StateBucket {
 
   /**
    * All objects under a prefix, in order, a page at a time.
-   * @param options.after keys up to this one, itself included, are left out.
-   * @param options.mostRows a store that gives more is not believed.
+   * @param options.after keys up to and including this one are left out.
+   * @param options.mostRows the listing fails after more rows.
    * @throws S3Error SealgateBadUpstream for a listing that does not end.
    */
   async *list(prefix: string, options: { readonly after?: string | null; readonly mostRows?: number } = {}): AsyncGenerator<readonly StateEntry[]> {
@@ -82,7 +82,7 @@ export class StateBucket {
     }
   }
 
-  /** @returns how many the store says it could not remove. */
+  /** @returns how many the store could not remove. */
   async remove(keys: readonly string[]): Promise<number> {
     let failed = 0
     for (let from = 0; from < keys.length; from += DELETE_AT_ONCE) {
@@ -110,13 +110,13 @@ function stateUnusable(reason: string, diagnosis: Diagnosis | null = null): S3Er
   return new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.', cause: new Finding(reason), diagnosis })
 }
 
-/** Suspended: deletes take the object away and leave a marker under its name. */
+/** Suspended: deletes remove the object and leave a marker under its name. */
 type StateVersioning = 'none' | 'suspended'
 
 /**
- * Makes sure that the state bucket is there and the gateway's own; several instances may do so at once.
+ * Makes sure that the state bucket exists and is the gateway's own. Several instances may do this at once.
  * @param region written as LocationConstraint where it is not us-east-1, which has none (AWS, CreateBucket)
- * @throws S3Error ServiceUnavailable naming the bucket when it can neither be used nor made
+ * @throws S3Error ServiceUnavailable naming the bucket when it can neither be used nor created
  */
 export async function ensureStateBucket(upstream: Upstream, name: string, region: string, signal: AbortSignal): Promise<StateVersioning> {
   const bucket = new BucketClient(upstream, name, signal)
@@ -125,13 +125,13 @@ export async function ensureStateBucket(upstream: Upstream, name: string, region
   const status = versioning.status === 200 ? versioningStatus(versioning.body) : undefined
   // Records are deleted when an upload ends; with versions they would all stay.
   if (status === 'Enabled') throw unusable(name, 'it keeps versions')
-  // No bucket that has once had versions can get rid of that state (AWS, PutBucketVersioning): refused, it could never be used again.
+  // A bucket that once had versions can never leave that state (AWS, PutBucketVersioning): if it were refused, it could never be used again.
   return status === 'Suspended' ? 'suspended' : 'none'
 }
 
 /**
- * The kind of a bucket, asked of the store now; null: it does not say.
- * @param identity as for UpstreamRequest. @param headers who is expected to own it, and who pays. @throws S3Error of the upstream.
+ * The current kind of a bucket, from the store; null: the store does not say.
+ * @param identity as for UpstreamRequest. @param headers expected owner and payer. @throws S3Error of the upstream.
  */
 export async function askBucketKind(
   upstream: Upstream,
@@ -147,7 +147,7 @@ export async function askBucketKind(
     retry: true,
     ...identity === undefined ? {} : { identity }
   })
-  // A store that does not know the question has no versions (AWS API, NotImplemented).
+  // A store that does not know the request has no versions (AWS API, NotImplemented).
   if (status === 501) return 'unversioned'
   if (status !== 200 || !body.includes('VersioningConfiguration')) return null
   const word = versioningStatus(body)
@@ -156,9 +156,9 @@ export async function askBucketKind(
 }
 
 /**
- * Makes sure that the gateway's own bucket of a kind is there and of that kind; several instances may do so at once. A bucket that holds
- * anything and is of another kind is left alone: it may be used by others.
- * @throws S3Error ServiceUnavailable naming the bucket when it can neither be used nor made
+ * Makes sure that the gateway's own bucket of a kind exists and is of that kind. Several instances may do this at once. A bucket of another kind that
+ * is not empty is left unchanged, because others may use it.
+ * @throws S3Error ServiceUnavailable naming the bucket when it can neither be used nor created
  */
 export async function ensureKindBucket(upstream: Upstream, name: string, kind: BucketKind, region: string, signal: AbortSignal): Promise<void> {
   const bucket = new BucketClient(upstream, name, signal)
@@ -168,7 +168,7 @@ export async function ensureKindBucket(upstream: Upstream, name: string, kind: B
   if (kind === 'unversioned' || listed.status !== 200 || /<(Version|DeleteMarker)>/.test(listed.body.toString('utf8'))) {
     throw unusable(name, `it is not ${kind}`, listed.diagnosis)
   }
-  // Suspended at once, never enabled in between: another instance may be probing already.
+  // Suspended at once, never enabled in between: another instance may already be probing.
   const status = kind === 'versioned' ? 'Enabled' : 'Suspended'
   const body = Buffer.from(`<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>${status}</Status></VersioningConfiguration>`)
   const put = await bucket.answer({ method: 'PUT', query: [['versioning', null]], body, retry: true })
@@ -188,14 +188,14 @@ async function ensureThere(bucket: BucketClient, region: string): Promise<void> 
         `<LocationConstraint>${region}</LocationConstraint></CreateBucketConfiguration>`
     )
   let answer = await put(constraint)
-  // Other stores take any region in a signature but know only their own names as a location.
+  // Other stores accept any region in a signature but only their own names as a location.
   if (constraint !== null && answer.error?.code.includes('LocationConstraint') === true) answer = await put(null)
   const { status, error, diagnosis } = answer
   if ((status >= 200 && status < 300) || error?.code === 'BucketAlreadyOwnedByYou' || error?.code === 'OperationAborted') return
   throw unusable(bucket.name, `PUT answers ${status} ${error?.code ?? ''}`, diagnosis)
 }
 
-/** The error of a state bucket that does not do its work. @param reason for the operator: ends up in the log. */
+/** The error of a state bucket that does not work. @param reason for the operator: ends up in the log. */
 export function unusable(name: string, reason: string, diagnosis: Diagnosis | null = null): S3Error {
   return new S3Error('ServiceUnavailable', { message: `The state bucket ${name} cannot be used: ${reason}.`, diagnosis })
 }

@@ -2,10 +2,10 @@ import { attemptEtag } from '../envelope/upload-records.ts'
 
 // STORED DATA: names of objects in the state bucket (docs/MULTIPART-STATE.md).
 
-/** Under which everything about uploads stands. */
+/** Prefix of everything about uploads. */
 export const UPLOADS_PREFIX = 'uploads/'
 
-/** Under which everything about one upload stands. @param hash 32 bytes, from uploadHash. */
+/** Prefix of everything about one upload. @param hash 32 bytes, from uploadHash. */
 export function uploadPrefix(hash: Buffer): string {
   return `${UPLOADS_PREFIX}${hash.toString('hex')}/`
 }
@@ -18,7 +18,7 @@ export function partRecordsPrefix(hash: Buffer): string {
   return `${uploadPrefix(hash)}parts/`
 }
 
-/** Stores that keep objects as files (MinIO, versitygw) take at most 255 bytes between two slashes. */
+/** Stores that keep objects as files (MinIO, versitygw) accept at most 255 bytes between two slashes. */
 const MAX_SEGMENT = 255
 
 /**
@@ -35,7 +35,7 @@ function cut(sealed: string): string {
   return Array.from({ length: pieces }, (_, i) => sealed.slice(i * MAX_SEGMENT, (i + 1) * MAX_SEGMENT)).join('/')
 }
 
-/** The changing parts of a name made by partRecordName. A time that does not parse is NaN. */
+/** The variable parts of a name made by partRecordName. A time that does not parse is NaN. */
 export function parsePartRecordName(name: string): { readonly time: number; readonly sealed: string } {
   const [, , , , time = '', ...pieces] = name.split('/')
   return { time: Number.parseInt(time, 16), sealed: pieces.join('') }
@@ -46,7 +46,7 @@ export function afterPartRecords(hash: Buffer, number: number): string {
   return `${partRecordsPrefix(hash)}${String(number).padStart(5, '0')}/~`
 }
 
-/** Where a part below 5 MiB waits for Complete. @param header of its stream, 40 bytes. */
+/** Name of a part below 5 MiB that is kept until Complete. @param header of its stream, 40 bytes. */
 export function smallPartName(hash: Buffer, header: Buffer): string {
   return `${uploadPrefix(hash)}small/${attemptEtag(header)}`
 }
