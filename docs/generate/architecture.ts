@@ -67,8 +67,9 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'store-client': {
     main: 'bucket-client.ts',
-    purpose: 'The gateway\'s own requests to the store: state bucket, readiness, what the store was seen to do.',
-    imports: ['config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 's3', 'upstream']
+    purpose:
+      'The gateway\'s own requests to the store: state bucket, readiness, what the store was seen to do; and what stores with less than S3 are asked instead.',
+    imports: ['concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 's3', 'upstream']
   },
   'plan': {
     main: 'plan.ts',

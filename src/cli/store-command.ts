@@ -4,12 +4,13 @@ import type { Config } from '../config/config.ts'
 import { openKeyRegistry, type KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
 import { fileAuditTrail } from '../observe/audit-trail.ts'
+import { adaptStore } from '../store-client/store-adapter.ts'
 import { createUpstream, type StoreUpstream, type UpstreamOptions } from '../upstream/upstream.ts'
 import { UsageError } from './command-line.ts'
 
 /** The store of a configuration, with the gateway's own credentials. Close it. @throws Error when a certificate cannot be read. */
 export function openStore({ upstream, limits }: Config, options: UpstreamOptions = {}): StoreUpstream {
-  return createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, options)
+  return adaptStore(createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, options), upstream)
 }
 
 export interface OpenedKeys {

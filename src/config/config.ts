@@ -1,4 +1,5 @@
 import type { Client } from '../auth/types.ts'
+import type { ProfileName, StoreFeature } from './store-profiles.ts'
 import { S3Error } from '../errors.ts'
 
 /** The policy of a bucket. Patterns are resolved to one policy per bucket name when asked. */
@@ -112,6 +113,10 @@ export interface Config {
     readonly maxParts: number
     /** The store wants equal part sizes (R2): multipart is refused. */
     readonly equalParts: boolean
+    /** The provider that options were left out for. */
+    readonly profile: ProfileName
+    /** Parts of S3 that the store does not have: done by other requests, or refused. */
+    readonly lacks: readonly StoreFeature[]
   }
   readonly clients: readonly (Client & { readonly secretAccessKey: string })[]
   readonly keys: Readonly<Record<string, KeyConfig>>

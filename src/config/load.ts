@@ -4,6 +4,7 @@ import type { z } from 'zod'
 import type { BucketPolicy, Config, KeyConfig } from './config.ts'
 import { configSections, isLoopback, type Sources } from './schema.ts'
 import { expand, isMap, readTree, type ConfigFault, type Tree, faultsOf, noSuch, wordsOf } from './tree.ts'
+import { profileNames, storeProfiles } from './store-profiles.ts'
 import { systemWords } from '../diagnosis.ts'
 
 type ClientLimits = Config['clients'][number]['limits']
@@ -41,11 +42,19 @@ export function readConfigText(file: string): string {
 export function parseConfig(text: string, sources: Sources): Config {
   const faults: ConfigFault[] = []
   const written = readTree(text, faults)
-  const config = written === null ? null : build(expand(written, '', sources.env, faults) as Tree, sources, faults)
+  const config = written === null ? null : build(withProfile(expand(written, '', sources.env, faults) as Tree), sources, faults)
   // A variable that is not set also makes an empty text: the first fault of a place explains the others.
   const first = faults.filter((fault, i) => fault.path === '' || faults.findIndex((f) => f.path === fault.path) === i)
   if (first.length > 0 || config === null) throw new ConfigError(sources.file, first)
   return freeze(config)
+}
+
+/** The options that `upstream.profile` stands for; those that are written have precedence. */
+function withProfile(tree: Tree): Tree {
+  const { upstream } = tree
+  const name = isMap(upstream) ? upstream['profile'] : undefined
+  const profile = profileNames.find((known) => known === name)
+  return profile === undefined || !isMap(upstream) ? tree : { ...tree, upstream: { ...storeProfiles[profile].options, ...upstream } }
 }
 
 /** Section by section, so that a fault in one does not hide those of another. */

@@ -6,6 +6,7 @@ import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { bytes, bytesPerSecond, seconds, wholeNumber } from './units.ts'
+import { profileNames, storeFeatures } from './store-profiles.ts'
 import { systemWords } from '../diagnosis.ts'
 
 /** Where values that are not in the file itself come from. */
@@ -171,7 +172,9 @@ function upstreamSection(path: Text, secret: Text) {
     checksum: z.enum(['none', 'crc32']).default('none').transform((value) => value === 'none' ? null : value),
     metadataBytes: bytes({ min: 1024, max: 8192 }).default(2048),
     maxParts: wholeNumber({ min: 2, max: 10_000 }).default(10_000),
-    equalParts: z.boolean().default(false)
+    equalParts: z.boolean().default(false),
+    profile: z.enum(profileNames).default('none'),
+    lacks: z.array(z.enum(storeFeatures)).default([])
   })
 }
 

@@ -20,6 +20,7 @@ import { leaveRoomForBodies } from '../http/gc-tuning.ts'
 import { handle, type Pipeline } from './pipeline.ts'
 import { corsRule } from '../s3/cors.ts'
 import { Capabilities } from '../store-client/capabilities.ts'
+import { adaptStore } from '../store-client/store-adapter.ts'
 import { speaksTls } from '../upstream/diagnose.ts'
 import { type AuthContext, credentialLookup } from '../auth/types.ts'
 import { parseTarget } from '../http/target.ts'
@@ -274,7 +275,7 @@ class GatewayImpl implements Gateway {
 }
 
 function openUpstream({ upstream, limits }: Config, observer: Observer): StoreUpstream {
-  return createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, observer.upstream())
+  return adaptStore(createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, observer.upstream()), upstream)
 }
 
 const rootTarget = parseTarget('/')

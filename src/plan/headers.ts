@@ -180,7 +180,8 @@ export function upstreamHeaders(headers: Iterable<Header>, kind: UpstreamHeaderC
   const given = [...headers]
   refuseReservedMetadata(given)
   return given.flatMap(([name, value]): Header[] => {
-    if (!upstream[kind].has(name)) return []
+    // No tags are no tags (AWS API, PutObject): R2, B2 and StorageGRID refuse the header, empty or not.
+    if (!upstream[kind].has(name) || (name === 'x-amz-tagging' && value === '')) return []
     if (name !== 'content-encoding') return [[name, value]]
     // The other codings stay exactly as the client wrote them, white space included, because reads return them.
     const codings = value.split(',').filter((c) => c.trim().toLowerCase() !== 'aws-chunked').join(',').trim()

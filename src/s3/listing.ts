@@ -1,5 +1,5 @@
 import { S3Error } from '../errors.ts'
-import { percentDecode } from '../http/target.ts'
+import { percentDecode, percentEncode } from '../http/target.ts'
 import { unquoteEtag } from './conditions.ts'
 import { childOf, childText, parseXml, rewriteXml, textOf, upstreamDocument } from './xml.ts'
 import type { XmlDocument, XmlEditor, XmlElement } from './xml.ts'
@@ -128,6 +128,44 @@ export function listsOnly(xml: Buffer, prefix: string): boolean {
 export function listingField(xml: Buffer, name: string): string | null {
   const document = parseXml(xml, upstreamDocument)
   return childText(document, document.root, name)
+}
+
+interface AsV2 {
+  /** As the request had them. */
+  readonly token: string | null
+  readonly startAfter: string | null
+  readonly fetchOwner: boolean
+  /** The token that goes on behind a marker. */
+  readonly tokenOf: (marker: string) => string
+}
+
+/** What ListObjects has and ListObjectsV2 has not, and what is written anew. */
+const notOfV2: ReadonlySet<string> = new Set(['Marker', 'NextMarker', 'KeyCount', 'ContinuationToken', 'NextContinuationToken', 'StartAfter'])
+
+/**
+ * An answer to ListObjects as ListObjectsV2 gives it (AWS API); its rows stay as they are, without owners that were not asked for.
+ * @throws S3Error SealgateBadUpstream for another document, and for a page that goes on without a row to go on from
+ */
+export function listingAsV2(xml: Buffer, { token, startAfter, fetchOwner, tokenOf }: AsV2): Buffer {
+  return rewriteXml(xml, (editor, document) => {
+    const { root } = document
+    if (root.name !== 'ListBucketResult') throw new S3Error('SealgateBadUpstream')
+    const rows = root.children.filter(({ name }) => name === 'Contents' || name === 'CommonPrefixes')
+    for (const child of root.children) if (notOfV2.has(child.name)) editor.remove(child)
+    for (const row of fetchOwner ? [] : rows) remove(editor, childOf(document, row, 'Owner'))
+    editor.append(root, ['KeyCount', String(rows.length)])
+    if (token !== null) editor.append(root, ['ContinuationToken', token])
+    const encoded = childText(document, root, 'EncodingType') === 'url'
+    if (startAfter !== null) editor.append(root, ['StartAfter', encoded ? percentEncode(startAfter, { keepSlash: true }) : startAfter])
+    if (childText(document, root, 'IsTruncated')?.trim() !== 'true') return
+    const names = rows.map((row) => keyOf(childText(document, row, row.name === 'Contents' ? 'Key' : 'Prefix') ?? '', encoded))
+    const last = names.reduce((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0 ? b : a, '')
+    const next = childText(document, root, 'NextMarker')
+    // Stores that encode keys may leave the marker as it is.
+    const marker = next === null || next === '' || next === last ? last : keyOf(next, encoded)
+    if (marker === '') throw new S3Error('SealgateBadUpstream', { message: 'The store returned a listing that does not end.' })
+    editor.append(root, ['NextContinuationToken', tokenOf(marker)])
+  })
 }
 
 /**

@@ -163,7 +163,7 @@ function flat(method: string, headers: Readonly<Record<string, string>>, framing
   const out: string[] = []
   for (const [name, value] of Object.entries(headers)) out.push(name, value)
   if (framing.body !== null) out.push('content-length', String(framing.contentLength))
-  if (method === 'GET') out.push('accept-encoding', 'identity')
+  if (method === 'GET' || method === 'HEAD') out.push('accept-encoding', 'identity')
   return out
 }
 

@@ -46,7 +46,8 @@ const featureOperations = {
   partCopy: ['UploadPartCopy'],
   policy: ['GetBucketPolicy', 'PutBucketPolicy', 'DeleteBucketPolicy', 'GetBucketPolicyStatus'],
   tagging: ['GetObjectTagging', 'PutObjectTagging', 'DeleteObjectTagging', 'GetBucketTagging', 'PutBucketTagging', 'DeleteBucketTagging'],
-  versioning: ['GetBucketVersioning', 'PutBucketVersioning', 'ListObjectVersions']
+  versioning: ['GetBucketVersioning', 'PutBucketVersioning', 'ListObjectVersions'],
+  website: ['GetBucketWebsite', 'PutBucketWebsite', 'DeleteBucketWebsite']
 } as const satisfies Record<string, readonly OperationName[]>
 
 type Feature = keyof typeof featureOperations
@@ -65,7 +66,7 @@ type Conditional = 'PutObject' | 'CompleteMultipartUpload' | 'CopyObject' | 'Del
 export interface Limits {
   /** Operations and headers that the store does not have. */
   readonly lacks?: readonly Feature[]
-  /** How it says that. Default: 501 NotImplemented. */
+  /** How it says that; `{}` in the message is the operation or the header. Default: 501 NotImplemented, as R2 words it. */
   readonly lacking?: Refusal
   /** Bodies in aws-chunked. */
   readonly chunkedBodies?: Refusal
@@ -75,8 +76,8 @@ export interface Limits {
   readonly checksums?: Refusal
   /** An `x-amz-tagging` that holds nothing. */
   readonly emptyTagging?: Refusal
-  /** Any `x-amz-*` header of a request but these, `x-amz-meta-*` and those of the signature. */
-  readonly knownHeaders?: readonly string[]
+  /** Any other `x-amz-*` header of a request is refused with 501; `x-amz-meta-*` and those of the signature are known to all. */
+  readonly knownHeaders?: RegExp
   /** Operations that must come with Content-MD5, and how their lack is said. */
   readonly contentMd5?: { readonly of: readonly OperationName[]; readonly withLock?: boolean; readonly refusal: Refusal }
   /** The highest part number. */
@@ -87,9 +88,9 @@ export interface Limits {
   readonly conditions?: Readonly<Partial<Record<Conditional, 'ignored' | Refusal>>>
   /** `refused`: errors of the provider's front end are HTML; `all`: all errors. */
   readonly htmlErrors?: 'refused' | 'all'
-  /** Answers to HEAD have no Content-Length. */
-  readonly headWithoutLength?: boolean
-  /** What a front end makes of Accept-Encoding before the signature is verified. */
+  /** Answers to HEAD have no Content-Length; `compressible`: unless the request has `Accept-Encoding: identity`. */
+  readonly headWithoutLength?: 'always' | 'compressible'
+  /** What a front end adds to Accept-Encoding before the signature is verified. */
   readonly acceptEncoding?: string
   /** Milliseconds after an answer at which the connection is closed without a word. */
   readonly idleMs?: number
@@ -151,6 +152,7 @@ type Body = Buffer | IncomingMessage
 
 const ofConnection: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding', 'expect', 'te', 'upgrade'])
 const ofSignature: ReadonlySet<string> = new Set(['authorization', 'x-amz-date', 'x-amz-content-sha256', 'host', 'content-length'])
+const checksumHeader = /^x-amz-(checksum-|sdk-checksum-)/
 const MOST_DOCUMENT = 8 * 1024 * 1024
 
 class Front {
@@ -192,7 +194,7 @@ class Front {
         return
       }
       this.#refused.push(`${name} ${error.code}`)
-      await sendAnswer(response, http, this.#shown(errorAnswer(error, http), http.method, 'refused'))
+      await sendAnswer(response, http, this.#shown(errorAnswer(error, http), http, 'refused'))
     }
     const { idleMs } = this.#limits
     if (idleMs !== undefined) closeWhenIdle(socket, idleMs)
@@ -202,7 +204,7 @@ class Front {
   #verify(http: HttpRequest): void {
     const { acceptEncoding } = this.#limits
     const headers = acceptEncoding === undefined ? http.headers : new HeaderList(
-      http.headers.entries.map(([name, value]): Header => name.toLowerCase() === 'accept-encoding' ? [name, acceptEncoding] : [name, value])
+      http.headers.entries.map(([name, value]): Header => name.toLowerCase() === 'accept-encoding' ? [name, `${value},${acceptEncoding}`] : [name, value])
     )
     if (!http.headers.has('authorization')) return
     this.#check.verify({ ...http, headers }, Date.now())
@@ -211,21 +213,23 @@ class Front {
   #refuse({ http, operation, headers }: Asked): void {
     const limits = this.#limits
     const names = [...headers.names()]
-    const lacking = limits.lacking ?? notImplemented
+    const lacking = limits.lacking ?? { ...notImplemented, message: '{} not implemented' }
     for (const feature of limits.lacks ?? []) {
       const operations: readonly OperationName[] = featureOperations[feature]
-      if (operation !== null && operations.includes(operation.name)) throw refusal({ ...lacking, message: `${operation.name} not implemented` })
+      if (operation !== null && operations.includes(operation.name)) throw refusal(lacking, operation.name)
       const header = names.find((name) => featureHeaders[feature]?.test(name) === true)
-      if (header !== undefined) throw refusal({ ...lacking, message: `Header '${header}' not implemented` })
+      if (header !== undefined) throw refusal(lacking, header)
     }
     if (limits.chunkedBodies !== undefined && headers.get('x-amz-content-sha256')?.startsWith('STREAMING-') === true) throw refusal(limits.chunkedBodies)
     if (limits.trailers !== undefined && headers.has('x-amz-trailer')) throw refusal(limits.trailers)
-    if (limits.checksums !== undefined && names.some((name) => /^x-amz-(checksum-|sdk-checksum-)/.test(name))) throw refusal(limits.checksums)
+    if (limits.checksums !== undefined && names.some((name) => checksumHeader.test(name))) {
+      throw refusal(limits.checksums, names.find((name) => checksumHeader.test(name)))
+    }
     if (limits.emptyTagging !== undefined && headers.get('x-amz-tagging') === '') throw refusal(limits.emptyTagging)
     const known = limits.knownHeaders
-    const unknown = known === undefined ? undefined : names.find((name) => /^x-amz-(?!meta-|date$|content-sha256$)/.test(name) && !known.includes(name))
+    const unknown = known === undefined ? undefined : names.find((name) => /^x-amz-(?!meta-|date$|content-sha256$)/.test(name) && !known.test(name))
     if (unknown !== undefined) {
-      throw refusal({ ...notImplemented, message: `Header '${unknown}' with value '${headers.get(unknown) ?? ''}' not implemented` })
+      throw refusal({ ...notImplemented, message: 'Header {} not implemented' }, unknown)
     }
     this.#refuseWrite({ http, operation, headers })
   }
@@ -286,10 +290,10 @@ class Front {
       const whole = await buffer(answer)
       const changed = this.#bends(operation) && status < 300 ? Buffer.from(bentListing(whole.toString('utf8')), 'utf8') : whole
       const shown = { status, headers: [...headers.filter(([name]) => name.toLowerCase() !== 'content-length'), length(changed)], body: changed }
-      await write(response, http.method, this.#shown(shown, http.method, 'all'))
+      await write(response, http.method, this.#shown(shown, http, 'all'))
       return
     }
-    const shown = this.#shown({ status, headers, body: answer }, http.method, 'all')
+    const shown = this.#shown({ status, headers, body: answer }, http, 'all')
     response.writeHead(status, shown.headers.flat())
     await pipeline(answer, response)
   }
@@ -337,10 +341,11 @@ class Front {
     return bucket === undefined ? target.rawPath : `/${bucket}${target.rawPath}`
   }
 
-  #shown(answer: HttpResponse, method: string, origin: 'refused' | 'all'): HttpResponse {
+  #shown(answer: HttpResponse, { method, headers }: HttpRequest, origin: 'refused' | 'all'): HttpResponse {
     const { htmlErrors, headWithoutLength } = this.#limits
     if (method === 'HEAD') {
-      return headWithoutLength === true ? { ...answer, headers: answer.headers.filter(([name]) => name.toLowerCase() !== 'content-length') } : answer
+      const without = headWithoutLength === 'always' || (headWithoutLength === 'compressible' && headers.get('accept-encoding') !== 'identity')
+      return without ? { ...answer, headers: answer.headers.filter(([name]) => name.toLowerCase() !== 'content-length') } : answer
     }
     const html = answer.status >= 400 && (htmlErrors === 'all' || (htmlErrors === 'refused' && origin === 'refused'))
     if (!html) return answer
@@ -387,8 +392,8 @@ function conditionsOf(conditions: Limits['conditions'], operation: Operation | n
   return operation === null ? undefined : found[operation.name]
 }
 
-function refusal({ status, code, message }: Refusal): S3Error {
-  return new S3Error('NotImplemented', { status, code, message })
+function refusal({ status, code, message }: Refusal, refused = ''): S3Error {
+  return new S3Error('NotImplemented', { status, code, message: message.replace('{}', refused) })
 }
 
 function metadataSize(headers: HeaderList): number {

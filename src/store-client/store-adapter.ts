@@ -1,0 +1,203 @@
+import { Readable } from 'node:stream'
+import type { StoreFeature } from '../config/store-profiles.ts'
+import type { StoreUpstream, PoolStats } from '../upstream/upstream.ts'
+import type { UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
+import { parallelMap } from '../concurrency/parallel.ts'
+import { S3Error } from '../errors.ts'
+import { HeaderList, type Header } from '../http/message.ts'
+import { readAll } from '../http/stage.ts'
+import { clientDocument, parseDelete, type DeleteEntry } from '../s3/documents.ts'
+import { parseErrorXml, renderError } from '../s3/error-document.ts'
+import { listingAsV2 } from '../s3/listing.ts'
+import { renderXml, upstreamDocument, type XmlNode } from '../s3/xml.ts'
+
+/** Requests for one DeleteObjects at once, of the 64 and more that small requests have. */
+const PARALLEL_DELETES = 16
+const ERROR_LIMIT_BYTES = 65_536
+
+/** Sub-resources that are the operations of a feature. */
+const subresources: Readonly<Partial<Record<StoreFeature, readonly string[]>>> = {
+  acl: ['acl'],
+  cors: ['cors'],
+  lifecycle: ['lifecycle'],
+  lock: ['legal-hold', 'object-lock', 'retention'],
+  policy: ['policy', 'policyStatus'],
+  tagging: ['tagging'],
+  versioning: ['versioning', 'versions'],
+  website: ['website']
+}
+
+/** Headers that ask for a feature. */
+const headers: Readonly<Partial<Record<StoreFeature, RegExp>>> = {
+  acl: /^x-amz-(acl|grant-.*)$/,
+  lock: /^x-amz-(bucket-)?object-lock-/,
+  tagging: /^x-amz-tagging$/
+}
+
+/** Headers that change nothing where the feature is not there. */
+const idle: Readonly<Partial<Record<StoreFeature, (name: string, value: string) => boolean>>> = {
+  // Without ACLs, whoever owns the bucket owns its objects, and nobody else reads them.
+  acl: (name, value) => name === 'x-amz-acl' && (value === 'private' || value === 'bucket-owner-full-control'),
+  lock: (name) => name === 'x-amz-bypass-governance-retention',
+  tagging: (name) => name === 'x-amz-tagging-directive'
+}
+
+/** A store that has less than all of S3 (`upstream.lacks`), with what can be done by other requests. Closes the store. */
+export function adaptStore(store: StoreUpstream, { lacks }: { readonly lacks: readonly StoreFeature[] }): StoreUpstream {
+  return lacks.length === 0 ? store : new StoreAdapter(store, lacks)
+}
+
+class StoreAdapter implements StoreUpstream {
+  readonly #store: StoreUpstream
+  readonly #lacks: ReadonlySet<StoreFeature>
+
+  constructor(store: StoreUpstream, lacks: readonly StoreFeature[]) {
+    this.#store = store
+    this.#lacks = new Set(lacks)
+  }
+
+  stats(): readonly PoolStats[] {
+    return this.#store.stats()
+  }
+
+  close(): Promise<void> {
+    return this.#store.close()
+  }
+
+  /** As for every store; a feature that is not there is answered with 501, as a store does that says so itself. */
+  async request(request: UpstreamRequest): Promise<UpstreamResponse> {
+    const asked = this.#withoutIdle(request)
+    const lacking = this.#lacking(asked)
+    if (lacking !== null) {
+      if (asked.body instanceof Readable) asked.body.destroy()
+      return errorAnswer(asked, lacking)
+    }
+    const { method, key, query, body } = asked
+    if (this.#lacks.has('multiDelete') && method === 'POST' && key === null && query.some(([name]) => name === 'delete') && body instanceof Buffer) {
+      return this.#deleteEach(asked, body)
+    }
+    if (this.#lacks.has('listV2') && method === 'GET' && key === null && query.some(([name, value]) => name === 'list-type' && value === '2')) {
+      return this.#listByV1(asked)
+    }
+    return this.#store.request(asked)
+  }
+
+  #withoutIdle(request: UpstreamRequest): UpstreamRequest {
+    const drops = [...this.#lacks].flatMap((feature) => idle[feature] ?? [])
+    const kept = request.headers.filter(([name, value]) => !drops.some((drop) => drop(name, value)))
+    // Where there are no versions, the one there is has this id (AWS S3 User Guide, "How S3 Versioning works").
+    const query = this.#lacks.has('versioning') ? request.query.filter(([name, value]) => name !== 'versionId' || value !== 'null') : request.query
+    return kept.length === request.headers.length && query.length === request.query.length ? request : { ...request, headers: kept, query }
+  }
+
+  /** The error of a request for what the store does not have; null: it has all of it. */
+  #lacking({ method, query, headers: sent }: UpstreamRequest): S3Error | null {
+    for (const feature of this.#lacks) {
+      const header = sent.find(([name]) => headers[feature]?.test(name) === true)
+      if (header !== undefined) return new S3Error('NotImplemented', { fields: { Header: header[0] } })
+      const asked = query.some(([name]) => subresources[feature]?.includes(name) === true)
+      if (asked || (feature === 'cors' && method === 'OPTIONS') || (feature === 'partCopy' && copiesPart(query, sent))) {
+        return new S3Error('NotImplemented', { message: `The store behind this gateway does not have this operation (upstream.lacks: ${feature}).` })
+      }
+    }
+    if (!this.#lacks.has('versioning') || !query.some(([name]) => name === 'versionId')) return null
+    return new S3Error('InvalidArgument', { message: 'Invalid version id specified', fields: { ArgumentName: 'versionId' } })
+  }
+
+  /**
+   * DeleteObjects as single requests, with its results in the order of the document. Only what the store has answered is a result: where it
+   * gives no answer to one, all of it ends with that error, as if the one request had got none.
+   */
+  async #deleteEach(request: UpstreamRequest, body: Buffer): Promise<UpstreamResponse> {
+    const { objects, quiet } = parseDelete(body, clientDocument(upstreamDocument.maxBytes))
+    const kept = request.headers.filter(([name]) => !/^(content-|x-amz-(sdk-)?checksum-)/.test(name))
+    const results = await parallelMap(objects, { limit: PARALLEL_DELETES, signal: request.signal }, async (entry, signal) => {
+      const conditions = conditionsOf(entry)
+      const answer = await this.#store.request({
+        ...request,
+        method: 'DELETE',
+        key: entry.key,
+        query: entry.versionId === null ? [] : [['versionId', entry.versionId]],
+        headers: [...kept, ...conditions],
+        body: null,
+        contentLength: 0,
+        checksum: null,
+        signal,
+        retry: request.retry && conditions.length === 0
+      })
+      return resultOf(entry, answer)
+    })
+    const noBucket = results.find((result) => 'answer' in result)
+    if (noBucket !== undefined) return noBucket.answer
+    const shown = results.flatMap((result) => 'node' in result && !(quiet && result.node[0] === 'Deleted') ? [result.node] : [])
+    return documentAnswer(200, renderXml(['DeleteResult', shown]))
+  }
+
+  async #listByV1(request: UpstreamRequest): Promise<UpstreamResponse> {
+    const valueOf = (name: string): string | null => request.query.find(([given]) => given === name)?.[1] ?? null
+    const token = valueOf('continuation-token')
+    const startAfter = valueOf('start-after')
+    const marker = token === null ? startAfter : markerOf(token)
+    const query = request.query.filter(([name]) => !['list-type', 'continuation-token', 'start-after', 'fetch-owner'].includes(name))
+    const answer = await this.#store.request({ ...request, query: marker === null ? query : [...query, ['marker', marker]] })
+    if (answer.status !== 200) return answer
+    const document = await readAll(answer.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+    const body = listingAsV2(document, { token, startAfter, fetchOwner: valueOf('fetch-owner') === 'true', tokenOf })
+    const others = answer.headers.entries.filter(([name]) => !/^(content-length|transfer-encoding)$/i.test(name))
+    return { ...answer, headers: new HeaderList([...others, ['content-length', String(body.length)]]), body: Readable.from([body]) }
+  }
+}
+
+function copiesPart(query: UpstreamRequest['query'], sent: UpstreamRequest['headers']): boolean {
+  return query.some(([name]) => name === 'uploadId') && sent.some(([name]) => name === 'x-amz-copy-source')
+}
+
+/** The conditions of a key of DeleteObjects, as DeleteObject has them (AWS API). */
+function conditionsOf({ etag, size, lastModifiedTime }: DeleteEntry): Header[] {
+  const conditions: Header[] = []
+  if (etag !== null) conditions.push(['if-match', etag === '*' ? etag : `"${etag}"`])
+  if (size !== null) conditions.push(['x-amz-if-match-size', String(size)])
+  if (lastModifiedTime !== null) conditions.push(['x-amz-if-match-last-modified-time', lastModifiedTime])
+  return conditions
+}
+
+/** `answer`: there is no such bucket, which is said once for all keys. */
+type DeleteOutcome = { readonly node: XmlNode } | { readonly answer: UpstreamResponse }
+
+async function resultOf({ key, versionId }: DeleteEntry, { status, headers: told, body }: UpstreamResponse): Promise<DeleteOutcome> {
+  const document = await readAll(body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
+  const error = parseErrorXml(document)
+  const named: XmlNode[] = [['Key', key], ...versionId === null ? [] : [['VersionId', versionId] as const]]
+  // A 404 without the store's own words may come from whatever stands before it.
+  if (status < 300 || (status === 404 && error?.code === 'NoSuchKey')) {
+    const marker: XmlNode[] = told.get('x-amz-delete-marker') === 'true'
+      ? [['DeleteMarker', 'true'], ['DeleteMarkerVersionId', told.get('x-amz-version-id') ?? '']]
+      : []
+    return { node: ['Deleted', [...named, ...marker]] }
+  }
+  if (error?.code === 'NoSuchBucket') return { answer: documentAnswer(status, document) }
+  const code = error?.code ?? (status === 403 ? 'AccessDenied' : status === 412 ? 'PreconditionFailed' : status === 503 ? 'SlowDown' : 'InternalError')
+  return { node: ['Error', [...named, ['Code', code], ['Message', error?.message ?? '']]] }
+}
+
+function documentAnswer(status: number, document: Buffer): UpstreamResponse {
+  const told: Header[] = [['content-type', 'application/xml'], ['content-length', String(document.length)]]
+  return { status, headers: new HeaderList(told), body: Readable.from([document]) }
+}
+
+function errorAnswer({ method }: UpstreamRequest, error: S3Error): UpstreamResponse {
+  const document = renderError(error, { resource: '', requestId: '', hostId: '' })
+  return method === 'HEAD' ? { status: error.status, headers: new HeaderList([]), body: Readable.from([]) } : documentAnswer(error.status, document)
+}
+
+/** Tokens are the marker itself: whoever makes one up lists from where `start-after` could have begun. */
+function tokenOf(marker: string): string {
+  return Buffer.from(marker, 'utf8').toString('base64url')
+}
+
+/** @throws S3Error InvalidArgument */
+function markerOf(token: string): string {
+  const marker = Buffer.from(token, 'base64url').toString('utf8')
+  if (marker !== '' && tokenOf(marker) === token) return marker
+  throw new S3Error('InvalidArgument', { message: 'The continuation token provided is incorrect', fields: { ArgumentName: 'continuation-token' } })
+}

@@ -1,0 +1,160 @@
+// The operations that matter, through the gateway, in front of stores with the limits of known providers (test/support/narrow-profiles.ts).
+import { createHash } from 'node:crypto'
+import dns from 'node:dns'
+import t from 'tap'
+import { startTestGateway } from '../support/gateway.ts'
+import { startTestStore } from '../support/hostile.ts'
+import type { ProfileName } from '../../src/config/store-profiles.ts'
+import { profiles } from '../support/narrow-profiles.ts'
+import { startNarrowStore, type Limits } from '../support/narrow-store.ts'
+import { headerSigned, Wire, type Access, type Answer } from '../support/wire.ts'
+
+const Bucket = 'bucket'
+const stateBucket = 'sealgate-state'
+const behind = await startTestStore({ buckets: [Bucket, stateBucket], keepBodies: false, defaultChecksum: false })
+t.teardown(() => behind.close())
+
+// Names of buckets in front of `localhost`, for stores that want them there: not every resolver knows RFC 6761.
+const { lookup } = dns
+t.intercept(dns, 'lookup', {
+  value: (name: string, ...rest: unknown[]) => Reflect.apply(lookup, dns, [name.endsWith('.localhost') ? 'localhost' : name, ...rest]) as unknown
+})
+
+/** `ok`, or the code that a step ends with. */
+type Outcome = Readonly<Record<string, string>>
+
+type Headers = readonly (readonly [name: string, value: string])[]
+
+async function run(access: Access, prefix: string): Promise<Outcome> {
+  const wire = new Wire(access.endpoint)
+  const ask = async (method: string, target: string, { headers = [], body = '' }: { headers?: Headers; body?: string | Buffer } = {}): Promise<Answer> =>
+    wire.send(headerSigned(access, { method, target: `/${Bucket}${target}`, headers }, body), body)
+  const same = (got: unknown, wanted: unknown): void => {
+    if (JSON.stringify(got) !== JSON.stringify(wanted)) throw new Error(`${JSON.stringify(got)} instead of ${JSON.stringify(wanted)}`)
+  }
+  /** @throws the S3 error code of an answer that is none of success */
+  const done = (answer: Answer): string => {
+    if (answer.status >= 300) throw new Error(answer.code)
+    return answer.body.toString()
+  }
+  const all = (xml: string, element: string): string[] => [...xml.matchAll(new RegExp(`<${element}>([^<]*)</${element}>`, 'g'))].map(([, text = '']) => text)
+  const text = 'the plaintext of an object'
+  const at = (name: string): string => `/${prefix}/${name}`
+  const steps: Record<string, () => Promise<void>> = {
+    put: async () => {
+      done(await ask('PUT', at('a'), { body: text, headers: [['content-type', 'text/x'], ['x-amz-meta-m', 'v']] }))
+      done(await ask('PUT', at('large'), { body: Buffer.alloc(70_000, 1) }))
+    },
+    get: async () => {
+      same(done(await ask('GET', at('a'))), text)
+      same((await ask('GET', at('none'))).code, 'NoSuchKey')
+    },
+    head: async () => {
+      same((await ask('HEAD', at('large'))).headers['content-length'], '70000')
+      const { headers } = await ask('HEAD', at('a'))
+      same([headers['content-length'], headers['content-type'], headers['x-amz-meta-m']], [String(text.length), 'text/x', 'v'])
+    },
+    range: async () => {
+      same(done(await ask('GET', at('a'), { headers: [['range', 'bytes=4-12']] })), 'plaintext')
+    },
+    emptyTagging: async () => {
+      done(await ask('PUT', at('b'), { body: 'b', headers: [['x-amz-tagging', '']] }))
+    },
+    copy: async () => {
+      done(await ask('PUT', at('c/copy'), { headers: [['x-amz-copy-source', `/${Bucket}${at('a')}`]] }))
+      same(done(await ask('GET', at('c/copy'))), text)
+    },
+    multipart: async () => {
+      const created = await ask('POST', `${at('parts')}?uploads=`)
+      // What follows finds an object under this name in any case.
+      if (created.status === 501) await ask('PUT', at('parts'), { body: text })
+      const [id = ''] = all(done(created), 'UploadId')
+      const part = await ask('PUT', `${at('parts')}?partNumber=1&uploadId=${id}`, { body: text })
+      done(part)
+      const body = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${String(part.headers['etag'])}</ETag></Part></CompleteMultipartUpload>`
+      done(await ask('POST', `${at('parts')}?uploadId=${id}`, { body }))
+      same(done(await ask('GET', at('parts'))), text)
+    },
+    list: async () => {
+      const found: string[] = []
+      for (let next: string | undefined = ''; next !== undefined;) {
+        const token: string = next === '' ? '' : `&continuation-token=${encodeURIComponent(next)}`
+        const page: string = done(await ask('GET', `?list-type=2&max-keys=2&delimiter=%2F&prefix=${prefix}%2F${token}`))
+        const sizes = all(page, 'Size')
+        found.push(...all(page, 'Key').map((key, i) => `${key} ${sizes[i] ?? ''}`), ...all(page.replace(/<Prefix>[^<]*<\/Prefix>/, ''), 'Prefix'))
+        next = all(page, 'NextContinuationToken')[0]
+        if (next !== undefined && found.length > 10) throw new Error('a listing that does not end')
+      }
+      const wanted = [`a ${text.length}`, 'b 1', 'c/', 'large 70000', `parts ${text.length}`]
+      same(found.sort(), wanted.map((row) => `${prefix}/${row}`))
+    },
+    condition: async () => {
+      same((await ask('PUT', at('a'), { body: 'other', headers: [['if-none-match', '*']] })).code, 'PreconditionFailed')
+    },
+    tagging: async () => {
+      done(await ask('PUT', at('a'), { body: text, headers: [['x-amz-tagging', 'x=y']] }))
+      same(all(done(await ask('GET', `${at('a')}?tagging=`)), 'Value'), ['y'])
+    },
+    delete: async () => {
+      done(await ask('DELETE', at('large')))
+      same((await ask('GET', at('large'))).code, 'NoSuchKey')
+    },
+    multiDelete: async () => {
+      const keys = ['a', 'b', 'none'].map((name) => `${prefix}/${name}`)
+      const body = `<Delete>${keys.map((key) => `<Object><Key>${key}</Key></Object>`).join('')}</Delete>`
+      same(all(done(await ask('POST', '?delete=', { body, headers: [['content-md5', createHash('md5').update(body).digest('base64')]] })), 'Key'), keys)
+      same(all(done(await ask('GET', `?list-type=2&prefix=${prefix}%2F`)), 'Key'), ['c/copy', 'parts'].map((name) => `${prefix}/${name}`))
+    }
+  }
+  const outcome: Record<string, string> = {}
+  for (const [name, step] of Object.entries(steps)) {
+    outcome[name] = await step().then(() => 'ok', (error: unknown) => error instanceof Error ? error.message : '')
+  }
+  wire.close()
+  return outcome
+}
+
+interface Expected {
+  /** `upstream.profile`. Default: none is needed. */
+  readonly profile?: ProfileName
+  /** Steps that do not succeed, and how. */
+  readonly but?: Outcome
+}
+
+const noTags = { tagging: 'NotImplemented' }
+/** Conditions that the store refuses or ignores are refused, as the probe has found out. */
+const noConditions = { condition: '"NotImplemented" instead of "PreconditionFailed"' }
+
+const expected: Readonly<Record<keyof typeof profiles, Expected>> = {
+  r2: { profile: 'r2', but: { ...noTags, multipart: 'NotImplemented' } },
+  b2: { profile: 'b2', but: { ...noTags, ...noConditions } },
+  hetzner: {},
+  ovh: {},
+  scaleway: { profile: 'scaleway' },
+  wasabi: { profile: 'wasabi', but: noTags },
+  google: { profile: 'google', but: { ...noTags, ...noConditions } },
+  storagegrid: {},
+  ecs: {},
+  oss: { profile: 'oss', but: { ...noTags, ...noConditions } },
+  garage: { profile: 'garage', but: noTags },
+  cephOld: { profile: 'ceph14' }
+}
+
+for (const [name, limits] of Object.entries<Limits>(profiles)) {
+  await t.test(name, async (t) => {
+    const { profile, but = {} } = expected[name as keyof typeof profiles]
+    const store = await startNarrowStore(behind, limits)
+    const gateway = await startTestGateway(store, {
+      // The region of a provider is its profile's, where that has one.
+      upstream: { stateBucket, ...profile === undefined ? {} : { profile }, ...limits.region === undefined ? {} : { region: undefined } }
+    })
+    t.teardown(async () => {
+      await gateway.close()
+      await store.close()
+    })
+    const outcome = await run(gateway, name)
+    t.same(outcome, { ...Object.fromEntries(Object.keys(outcome).map((step) => [step, 'ok'])), ...but })
+    // What the configuration says is not there is not asked for; what it does not say is found out.
+    t.same(store.refused.filter((line) => !line.startsWith('PutObject NotImplemented')), [])
+  })
+}
