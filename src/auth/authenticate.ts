@@ -15,11 +15,10 @@ import { invalidAuthorization } from './errors.ts'
 import { verifyHeaderV2, verifyQueryV2, verifyHeaderV4, verifyQueryV4 } from './verify-signature.ts'
 
 /**
- * Turns a request into an authenticated one, by headers and query alone: not a byte of the body is read. One function
- * decides who signs and what is promised of the body, so that no payload mode has a way of its own past the signature.
- *
- * POST forms carry their signature in the body: see `isFormUpload` and `authenticateForm`. Here they are anonymous writes.
- * @throws S3Error with the codes and elements AWS gives; see the schemes.
+ * Authenticates a request by headers and query alone: no byte of the body is read. One function decides the signer and what is declared of the body,
+ * so that no payload mode can bypass the signature.
+ * POST forms have their signature in the body: see `isFormUpload` and `authenticateForm`. Here they are anonymous writes.
+ * @throws S3Error with the codes and elements of AWS; see the schemes.
  */
 export function authenticate(request: HttpRequest, context: AuthContext): Authenticated {
   refuseRepeatedFields(request.headers)
@@ -37,8 +36,8 @@ export function authenticate(request: HttpRequest, context: AuthContext): Authen
 }
 
 /**
- * Whether the request is a browser form upload, to be given to `authenticateForm` after its fields have been read. Forms
- * bring no credentials outside the form; with any, the request is an ordinary one.
+ * Whether the request is a browser form upload, for `authenticateForm` once its fields have been read. Forms have no credentials outside the form;
+ * with any, the request is an ordinary one.
  */
 export function isFormUpload(request: HttpRequest): boolean {
   return request.method === 'POST' && /^multipart\/form-data\s*(?:;|$)/i.test(request.headers.get('content-type') ?? '') &&
@@ -55,8 +54,8 @@ interface AuthenticatedForm {
 }
 
 /**
- * Authenticates a form upload by the policy in it, before its file is read. The headers of the result come from the fields
- * alone: nothing signs the headers of the HTTP request.
+ * Authenticates a form upload by the policy in it, before its file is read. The headers of the result come from the fields alone, because the headers
+ * of the HTTP request are not signed.
  * @throws S3Error as `verifyPostPolicy`; InvalidDigest and InvalidRequest for checksum fields.
  */
 export function authenticateForm(request: HttpRequest, form: FormUpload, context: AuthContext): AuthenticatedForm {
@@ -71,7 +70,7 @@ export function authenticateForm(request: HttpRequest, form: FormUpload, context
   return { client, fields, withFile }
 }
 
-/** @throws S3Error InvalidArgument unless credentials are in one place only: two would let two readers pick differently. */
+/** @throws S3Error InvalidArgument unless credentials are in one place only: of two, two parsers could pick differently. */
 function credentialPlace(request: HttpRequest): 'none' | 'header' | 'v4-query' | 'v2-query' {
   const { query } = request.target
   const header = request.headers.has('authorization')
@@ -122,7 +121,7 @@ function anonymous(request: HttpRequest, context: AuthContext): Authenticated {
 
 type Unbranded = Pick<Authenticated, 'http' | 'client' | 'scheme' | 'headers' | 'payload'>
 
-/** The only place where the brand is given. */
+/** The only place that sets the brand. */
 function brand(value: Unbranded): Authenticated {
   return value as Authenticated
 }

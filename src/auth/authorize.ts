@@ -7,14 +7,14 @@ interface Access {
   /** Whether it is one of the gateway's own buckets (`isOwnBucket`), which nobody may use. */
   readonly own: boolean
   readonly write: boolean
-  /** The configuration leaves reads of this kind to everybody. */
+  /** The configuration allows reads of this kind to everybody. */
   readonly publicRead?: boolean
 }
 
 /**
- * Whether a client may touch a bucket. One function for the bucket of the request, the source of a copy, the buckets that a document
- * names and the bucket of a preflight, so that they cannot drift apart.
- * @param client null: anonymous, which may do what the configuration leaves to everybody and nothing else.
+ * Whether a client may use a bucket. One function for the bucket of the request, the source of a copy, the buckets in a document and the bucket of a
+ * preflight, so that their rules stay the same.
+ * @param client null: anonymous, which may only do what the configuration allows everybody.
  * @throws S3Error AccessDenied, the same whether or not the bucket exists; NoSuchBucket for the gateway's own buckets.
  */
 export function authorize(client: Client | null, access: Access): void {
@@ -22,7 +22,7 @@ export function authorize(client: Client | null, access: Access): void {
   if (access.own) throw new S3Error('NoSuchBucket')
 }
 
-/** As `authorize`, as a question: listings of buckets show only what the client may touch. */
+/** As `authorize`, as a question: listings of buckets show only those that the client may use. */
 export function mayAccess(client: Client | null, access: Access): boolean {
   return !access.own && isAllowed(client, access)
 }

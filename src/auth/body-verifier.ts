@@ -7,7 +7,7 @@ import { equalSignatures } from '../sigv4/signing.ts'
 
 /** Digests of the plaintext, known once the whole body has verified. */
 interface BodyDigests {
-  /** null unless asked for, promised as Content-MD5 or given as the checksum. */
+  /** null unless asked for, declared as Content-MD5 or given as the checksum. */
   readonly md5: Buffer | null
   /** The checksum the client gave, as a header or a trailer; else the one asked for. */
   readonly checksum: { readonly algorithm: ChecksumAlgorithm; readonly value: Buffer } | null
@@ -16,11 +16,9 @@ interface BodyDigests {
 }
 
 /**
- * Checks the body of a request against everything its headers promised, and removes the aws-chunked framing: raw bytes in,
- * plaintext out.
- *
- * Bytes are passed on before the promises can be judged (digests, trailers and chunk signatures come last), so nothing
- * that follows may be committed before `final` has returned: the consumer holds its last segment back until then.
+ * Checks the body of a request against everything its headers declare, and removes the aws-chunked framing: raw bytes in, plaintext out.
+ * Bytes are passed on before the declarations can be checked (digests, trailers and chunk signatures come last), so no stage behind may commit
+ * anything before `final` has returned: the consumer holds its last segment back until then.
  */
 export class BodyVerifier implements ByteStage {
   readonly #promise: PayloadPromise
@@ -121,9 +119,9 @@ export class BodyVerifier implements ByteStage {
   }
 }
 
-/** Bytes of a chunk header or trailer line, its end included. MinIO caps the line likewise. */
+/** Bytes of a chunk header or trailer line, including its end. MinIO limits the line in the same way. */
 const maxLine = 4096
-/** Trailer lines that are read. S3 has one and the signature; more are read so that the error can name what is wrong. */
+/** Trailer lines that are read. S3 has one and the signature; more are read so that the error can name the fault. */
 const maxTrailerLines = 8
 const emptyDigest = Buffer.from(emptySha256, 'hex')
 
@@ -134,15 +132,13 @@ export interface Trailers {
 }
 
 /**
- * Decoder of the `aws-chunked` framing (AWS, "Signature calculations … multiple chunks (chunked upload)"), a state machine over
- * input split anywhere. Never holds a chunk: its data goes out as it comes (a chunk may be the whole object).
- *
- * Data of a signed chunk is given out before the signature of the chunk is known. That is safe only because whoever consumes
- * it commits nothing before `end` has returned: the sealing stage keeps its last segment, and the upstream request
- * stays short of its Content-Length. Holding a chunk back instead would let the client choose our memory.
- *
- * Tolerated, because real clients do it: trailer lines that end in `\n\r\n` (minio-go), no final CRLF (smithy-typescript), any chunk
- * size at any place (AWS wants 8 KiB, SDK streams send less), no trailer although the request announced the mode.
+ * Decoder of the `aws-chunked` framing (AWS, "Signature calculations … multiple chunks (chunked upload)"), a state machine over input split anywhere.
+ * It never holds a chunk, which may be the whole object: its data passes as it comes.
+ * Data of a signed chunk is passed on before the signature of the chunk is known. That is safe only because the consumer commits nothing before `end`
+ * has returned: the sealing stage keeps its last segment, and the upstream request stays short of its Content-Length. If chunks were held back, the
+ * client would choose the gateway's memory use.
+ * Tolerated because of real clients: trailer lines that end in `\n\r\n` (minio-go), no final CRLF (smithy-typescript), any chunk size at any place
+ * (AWS demands 8 KiB, SDK streams send less), no trailer although the request announced the mode.
  */
 export class AwsChunkedDecoder {
   readonly #signer: ChunkSigner | null
@@ -152,7 +148,7 @@ export class AwsChunkedDecoder {
   #remaining: number
   /** Data bytes of the current chunk still to come. */
   #inChunk = 0
-  /** Start of a line whose end has not come yet. */
+  /** Start of a line whose end has not arrived yet. */
   #line = ''
   #claimed = ''
   #hash: Hash | null = null

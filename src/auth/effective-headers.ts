@@ -3,7 +3,7 @@ import type { HeaderList } from '../http/message.ts'
 import type { Query } from '../http/target.ts'
 import { isPresignParameter } from '../sigv4/presigned.ts'
 
-/** Fields that must have one value: with two, readers could choose different ones. */
+/** Fields that must have one value: of two, parsers could pick different ones. */
 const single = new Set(['authorization', 'content-length', 'content-md5', 'content-type', 'date', 'host', 'range'])
 /** Of the x-amz fields only these are lists, or merged by S3 itself. */
 const repeatable = /^x-amz-(?:meta-|grant-|object-attributes$|optional-object-attributes$)/
@@ -18,8 +18,8 @@ export function refuseRepeatedFields(headers: HeaderList): void {
 }
 
 /**
- * Checksums hoisted into a presigned query do not describe the body: the SDK for JavaScript puts the CRC of an empty body
- * there. Lengths and trailers of a framing that presigned requests cannot have are left alone as well.
+ * Checksums hoisted into a presigned query do not describe the body: the SDK for JavaScript puts the CRC of an empty body there. Lengths and trailers
+ * of a framing that presigned requests cannot have are ignored as well.
  */
 const notHoisted = /^x-amz-(?:checksum-(?!mode$|algorithm$|type$)|sdk-checksum-algorithm$|trailer$|decoded-content-length$)/
 
@@ -45,7 +45,7 @@ export function hoistedHeaders(query: Query, also: readonly string[] = []): Read
 
 /** Text as header bytes (one latin1 character per UTF-8 byte); null when it has characters a header cannot carry. */
 export function headerValue(text: string): string | null {
-  // Everything below space but tab, and DEL: RFC 9110 5.5.
+  // Everything below space except tab, and DEL: RFC 9110 5.5.
   if (/[\x00-\x08\x0a-\x1f\x7f]/.test(text)) return null
   return Buffer.from(text, 'utf8').toString('latin1')
 }

@@ -1,13 +1,13 @@
 import { S3Error } from '../errors.ts'
 import { formatIsoBasic, maxSkewMilliseconds } from '../sigv4/date.ts'
 
-/** The errors of authentication, with the extra elements AWS gives (clients read some of them, people the rest). */
+/** The errors of authentication, with the extra elements of AWS: clients use some of them, people the rest. */
 
 export function unknownAccessKeyId(accessKeyId: string): S3Error {
   return new S3Error('InvalidAccessKeyId', { fields: { AWSAccessKeyId: accessKeyId } })
 }
 
-/** Hex of Version 4, base64 of Version 2. Anything else may be a secret in the wrong place. */
+/** Hex of Version 4, base64 of Version 2. Any other text may be a secret in the wrong place. */
 const signatureShape = /^(?:[0-9a-f]{64}|[A-Za-z0-9+/]{27}=)$/
 
 /**
@@ -35,7 +35,7 @@ export function signatureMismatch(
   return new S3Error('SignatureDoesNotMatch', { fields })
 }
 
-// A customer's key or a session token travels in headers that are signed, or in a presigned query; error bodies end up in logs.
+// A customer's key or a session token may be in signed headers or a presigned query, and error bodies end up in logs.
 function withoutSecrets(text: string): string {
   return text
     .replace(/^(x-amz-(?:copy-source-)?server-side-encryption-customer-key|x-amz-security-token):.*$/gm, '$1:******')
@@ -79,7 +79,7 @@ function seconds(date: Date): string {
   return `${date.toISOString().slice(0, 19)}Z`
 }
 
-/** s3cmd turns to Signature Version 4 on exactly this text. */
+/** s3cmd switches to Signature Version 4 on exactly this text. */
 export function v2NotSupported(): S3Error {
   return new S3Error('InvalidRequest', {
     message: 'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.'
@@ -94,7 +94,7 @@ export function invalidAuthorization(message: string, scheme: string): S3Error {
   return new S3Error('InvalidArgument', { message, fields: { ArgumentName: 'Authorization', ArgumentValue: quoted } })
 }
 
-/** Clients are configured with fixed keys, for which no session tokens are issued. */
+/** Clients are configured with fixed keys, which have no session tokens. */
 export function tokenRefused(): S3Error {
   return new S3Error('InvalidToken')
 }

@@ -14,8 +14,8 @@ import { contentSha256Refused } from './errors.ts'
 import type { Authenticated, ChunkSigner, PayloadPromise } from './types.ts'
 
 /**
- * What the headers of a verified request promise about its body. Depends on the method at most; what only some
- * operations allow is checked by `admitPayload`, once the operation is known.
+ * The declarations of a verified request about its body. They depend at most on the method; what only some operations allow is checked by
+ * `admitPayload`, once the operation is known.
  * @param headers as S3 sees them, names in lower case.
  * @param word null where the scheme does not cover the body (Signature Version 2, anonymous).
  * @param chunkSigner for signed streaming words.
@@ -109,7 +109,7 @@ export function admitPayload(authenticated: Pick<Authenticated, 'http' | 'header
     if (payload.framing === 'aws-chunked') throw contentSha256Refused()
     return
   }
-  // In HTTP a request without a length has an empty body; AWS demands a length (curl -X PUT gets a 411).
+  // In HTTP a request without a length has an empty body, but AWS demands a length (curl -X PUT gets a 411).
   if (payload.framing !== 'aws-chunked' && authenticated.scheme !== 'post-policy' && !request.headers.has('content-length')) {
     throw new S3Error('MissingContentLength')
   }

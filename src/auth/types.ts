@@ -4,7 +4,7 @@ import type { ChecksumAlgorithm } from '../http/checksums.ts'
 import type { ContentSha256 } from '../sigv4/claims.ts'
 import { SigningSecret } from '../sigv4/signing.ts'
 
-/** A client as configured: who may sign, what it may touch, and as whom it acts upstream. */
+/** A client of the configuration: its signing identity, what it may use, and its identity upstream. */
 export interface Client {
   readonly accessKeyId: string
   /** Bucket names or patterns with "*". */
@@ -15,7 +15,7 @@ export interface Client {
   readonly limits: ClientLimits
 }
 
-/** What the client promised about its body, taken from signed places only. */
+/** What the client declared about its body, taken from signed places only. */
 export interface PayloadPromise {
   /** `none`: the operation takes no body and none is read. */
   readonly framing: 'none' | 'plain' | 'aws-chunked'
@@ -42,10 +42,7 @@ export interface ChunkSigner {
 
 declare const authenticated: unique symbol
 
-/**
- * A request whose signature has verified (or which is an allowed anonymous read). Made in `authenticate.ts` only; every
- * later stage accepts nothing else.
- */
+/** A request whose signature has verified (or an allowed anonymous read). Made in `authenticate.ts` only; every later stage accepts nothing else. */
 export interface Authenticated {
   readonly [authenticated]: true
   readonly http: HttpRequest
@@ -77,7 +74,7 @@ export interface AuthContext {
   /** Whether anonymous writes to the bucket of this request are left to the store; absent: never. */
 }
 
-/** What a scheme found out: who signed, and what the signature covers. */
+/** The result of a scheme: the signer, and what the signature covers. */
 export interface Verified {
   readonly client: Client
   readonly scheme: Authenticated['scheme']
@@ -96,8 +93,8 @@ export interface Credential {
 type CredentialLookup = (accessKeyId: string) => Credential | undefined
 
 /**
- * Makes the lookup of clients by access key id. The clients it gives out no longer carry their secret.
- * @param clients as configured; access key ids are unique (the configuration sees to it).
+ * Makes the lookup of clients by access key id. The clients that it returns no longer contain their secret.
+ * @param clients as configured; access key ids are unique (the configuration ensures it).
  */
 export function credentialLookup(clients: readonly (Client & { readonly secretAccessKey: string })[]): CredentialLookup {
   const byId = new Map<string, Credential>()
@@ -108,7 +105,7 @@ export function credentialLookup(clients: readonly (Client & { readonly secretAc
 }
 
 /**
- * Stands in for the secret of an unknown access key id, so that such a request goes through the same computation as one
- * with a wrong signature. Random: nobody can sign with it.
+ * Replaces the secret of an unknown access key id, so that such a request takes the same computation as one with a wrong signature. Random: nobody
+ * can sign with it.
  */
 export const noSecret = new SigningSecret(randomBytes(30).toString('base64'))

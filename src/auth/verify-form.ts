@@ -12,7 +12,7 @@ import { signatureMismatch, tokenRefused, unknownAccessKeyId, v2NotSupported } f
 export interface FormUpload {
   /** Lower-case names, each once, decoded as UTF-8, as they were sent. Without `file`. */
   readonly fields: ReadonlyMap<string, string>
-  /** The same with `${filename}` replaced, to be asked for once the signature has verified. @throws S3Error MaxMessageLengthExceeded */
+  /** The same with `${filename}` replaced, to be called once the signature has verified. @throws S3Error MaxMessageLengthExceeded */
   readonly expanded: () => ReadonlyMap<string, string>
   /** The bucket of the URL. */
   readonly bucket: string

@@ -63,7 +63,7 @@ export function verifyQueryV4(request: HttpRequest, context: AuthContext): Verif
   const now = context.now()
   if (claim.date.getTime() - now.getTime() > maxSkewMilliseconds) throw new S3Error('AccessDenied', { message: 'Request is not valid yet' })
   const seconds = claim.expiresSeconds
-  // A date a little ahead of our clock must not give a lifetime of zero some time.
+  // A date slightly ahead of the gateway's clock must not give a lifetime of zero.
   const expires = seconds === 0 ? now : new Date(claim.date.getTime() + seconds * 1000)
   checkExpiry(expires, now, { 'X-Amz-Expires': String(seconds) })
   refuseUnsignedHeaders(headers, claim.signedHeaders, 'x-amz-content-sha256')
@@ -78,9 +78,8 @@ export function verifyQueryV4(request: HttpRequest, context: AuthContext): Verif
 }
 
 /**
- * The hash that was signed and the one the body must have. A presigned request signs UNSIGNED-PAYLOAD unless the query or a
- * signed header differs. A hash in an unsigned header only tightens what the signature leaves open, so it is
- * heeded (clients add that header without thinking of presigning).
+ * The signed hash, and the hash that the body must have. A presigned request signs UNSIGNED-PAYLOAD unless the query or a signed header differs. A
+ * hash in an unsigned header only restricts what the signature leaves open, so it is checked (clients add that header without regard to presigning).
  */
 function presignedPayload(headers: HeaderList, claim: PresignedClaim): { readonly payloadHash: string; readonly contentSha256: ContentSha256 } {
   const inHeader = headers.get('x-amz-content-sha256')
@@ -106,8 +105,8 @@ function requestDate(headers: HeaderList): { readonly date: Date; readonly times
 }
 
 /**
- * S3 acts on x-amz headers, so one that anybody on the way could have added (`x-amz-copy-source` on a presigned PUT) must
- * not count. @param tolerated lower-case name of one that can do no harm, or null.
+ * S3 acts on x-amz headers, so an unsigned one, which anybody on the way could have added (`x-amz-copy-source` on a presigned PUT), must not count.
+ * @param tolerated lower-case name of a harmless one, or null.
  */
 function refuseUnsignedHeaders(headers: HeaderList, signedHeaders: readonly string[], tolerated: string | null): void {
   let unsigned = ''
@@ -177,8 +176,8 @@ export function verifyHeaderV2(request: HttpRequest, parameters: string, context
 }
 
 /**
- * `AWSAccessKeyId`, `Expires` (seconds since 1970) and `Signature` in the query. boto3 presigns so in eight regions and
- * with custom endpoints. Content-Type, Content-MD5 and `x-amz-…` may stand in the query and are signed as headers.
+ * `AWSAccessKeyId`, `Expires` (seconds since 1970) and `Signature` in the query. boto3 presigns in this form in eight regions and with custom
+ * endpoints. Content-Type, Content-MD5 and `x-amz-…` may be in the query and are signed as headers.
  * @throws S3Error as `verifyHeaderV2`
  */
 export function verifyQueryV2(request: HttpRequest, context: AuthContext): Verified {
@@ -239,8 +238,8 @@ function verifyClaimV2(request: HttpRequest, context: AuthContext, claim: ClaimV
 }
 
 /**
- * The paths a client may have signed: as received, strictly encoded, and for a bucket with a "/" behind, which botocore adds
- * to what it signs but not to what it sends. All name the same thing; in virtual-host style a "/" behind is another key.
+ * The paths that a client may have signed: as received, strictly encoded, and for a bucket with a trailing "/", which botocore signs but does not
+ * send. All of them name the same bucket; in virtual-host style a trailing "/" is another key.
  */
 function signedPaths(rawPath: string, pathStyle: boolean): readonly string[] {
   const encoded = canonicalPath(rawPath)
@@ -248,7 +247,7 @@ function signedPaths(rawPath: string, pathStyle: boolean): readonly string[] {
   return pathStyle && /^\/[^/]+$/.test(rawPath) ? [...paths, `${rawPath}/`] : paths
 }
 
-/** V2 signs x-amz-content-sha256 like any x-amz header: a hash there is held to. Chunk signatures have no seed in V2. */
+/** V2 signs x-amz-content-sha256 like any x-amz header, so the hash is enforced. Chunk signatures have no seed in V2. */
 function bodyHash(request: HttpRequest): ContentSha256 | null {
   const text = request.headers.get('x-amz-content-sha256')
   if (text === undefined) return null

@@ -20,7 +20,7 @@ interface AuditOptions {
   readonly currentKeyId: () => string | null
 }
 
-/** Records every call in the audit trail, also failures. It stands in front of the cache: a use answered from that is a use. */
+/** Records every call in the audit trail, failures included. It stands before the cache: an answer from the cache is a use as well. */
 export function withAudit(provider: CachingKeyProvider, options: AuditOptions): KeyProvider {
   return new AuditedKeyProvider(provider, options)
 }
@@ -35,7 +35,7 @@ class AuditedKeyProvider implements KeyProvider {
   }
 
   generate(context: KeyContext, use: KeyUse): Promise<BucketKey> {
-    // From the cache no key is made: the object's key is wrapped under a bucket key made before.
+    // The cache makes no key: the object's key is wrapped under an earlier bucket key.
     return this.#audited(use, context, this.#provider.generate(context, use), (cached, result) => ({
       action: cached ? 'wrap' : 'generate',
       masterKeyId: result?.wrapped.keyId ?? this.#options.currentKeyId()
@@ -86,7 +86,7 @@ class AuditedKeyProvider implements KeyProvider {
   }
 }
 
-/** The fields of an event that come from the request and what became of it. */
+/** The fields of an event that come from the request and its outcome. */
 export function auditEvent(
   use: KeyUse,
   context: KeyContext | null,
@@ -108,7 +108,7 @@ export function auditEvent(
   }
 }
 
-/** `Aborted` when the client left, the S3 error code otherwise. */
+/** `Aborted` when the client disconnected, the S3 error code otherwise. */
 export function errorCodeOf(error: unknown, use: KeyUse): string {
   if (error instanceof S3Error) return error.code
   return use.signal.aborted ? 'Aborted' : 'InternalError'

@@ -30,7 +30,7 @@ export interface NamedProvider {
   currentKeyId(): string | null
 }
 
-/** One key of the configuration: where it comes from, its cache, and both behind the audit trail. */
+/** One key of the configuration: its source, its cache, and both behind the audit trail. */
 export interface ConfiguredKey extends NamedProvider {
   readonly config: KeyConfig
   readonly cache: CachingKeyProvider
@@ -61,14 +61,14 @@ function kmsProvider(config: KmsConfig, options: KeyRegistryOptions): KmsKeyProv
   })
 }
 
-/** What the configuration gives, else what the registry was given, else the standard chain. */
+/** Credentials of the configuration, else those of the registry, else the standard chain. */
 function credentialsFor({ credentials }: KmsConfig, { kmsCredentials }: KeyRegistryOptions): Pick<KmsProviderOptions, 'credentials'> {
   if (credentials === 'aws') return kmsCredentials === undefined ? {} : { credentials: kmsCredentials }
   const { accessKeyId, secretAccessKey, sessionToken } = credentials
   return { credentials: { accessKeyId, secretAccessKey, ...sessionToken === null ? {} : { sessionToken } } }
 }
 
-/** ARNs of all keys that live in the same region of the same service, and are asked for with the same credentials. */
+/** ARNs of all keys in the same region of the same service that use the same credentials. */
 function siblings(config: KmsConfig, keys: Config['keys']): string[] {
   const serviceOf = (arn: string): string => arn.split(':', 4).join(':')
   const kms = Object.values(keys).filter((key): key is KmsConfig =>
@@ -78,9 +78,9 @@ function siblings(config: KmsConfig, keys: Config['keys']): string[] {
 }
 
 /**
- * The forms in which KMS takes a key id (AWS KMS API reference, GenerateDataKey, KeyId), and the name in our configuration,
- * as plain name or alias, so that clients can name local keys too. A local key id of any version, as answers have it, means
- * the keyring: its versions are to it what key material is to a KMS key.
+ * The forms in which KMS accepts a key id (AWS KMS API reference, GenerateDataKey, KeyId), and the name in the configuration, as plain name or alias,
+ * so that clients can name local keys as well. A local key id of any version, as in answers, means the keyring: its versions correspond to the key
+ * material of a KMS key.
  */
 export function answersTo(key: ConfiguredKey, requested: string): boolean {
   const names = [key.name, `alias/${key.name}`]
@@ -109,9 +109,8 @@ interface BucketKeyCacheOptions {
 }
 
 /**
- * Bucket keys (docs/FORMAT.md, "Keys"): one wrap serves many objects for a while, and keys once unwrapped are kept as
- * long. Every entry is bound to the full context, so that a key never serves a place it was not wrapped for. Customer
- * keys never come here: they have no provider.
+ * Bucket keys (docs/FORMAT.md, "Keys"): one wrap serves many objects for a while, and unwrapped keys are kept for the same time. Every entry is bound
+ * to the full context, so that a key never serves a place it was not wrapped for. Customer keys are never cached: they have no provider.
  */
 export function withBucketKeyCache(provider: KeyProvider, options: BucketKeyCacheOptions): CachingKeyProvider {
   return new BucketKeyCache(provider, options)
@@ -128,7 +127,7 @@ class BucketKeyCache implements CachingKeyProvider {
   readonly #sealing: SingleFlightCache<Sealing>
   readonly #unwrapped: SingleFlightCache<KeyObject>
   readonly #rewrapped: SingleFlightCache<WrappedBucketKey>
-  /** Counts the calls of clear: a key that was asked for before must not enter after. */
+  /** Counts the calls of clear: a key requested before it must not be cached after it. */
   #epoch = 0
 
   constructor(provider: KeyProvider, options: BucketKeyCacheOptions) {
@@ -144,7 +143,7 @@ class BucketKeyCache implements CachingKeyProvider {
   }
 
   async generate(context: KeyContext, use: KeyUse): Promise<KeyAnswer<BucketKey>> {
-    // A context that names one object has nothing to share.
+    // A context that names one object cannot be shared.
     if (this.#options.maxUses === 1 || context.objectKey !== null) return settled({ shared: false, value: this.#make(context, use) })
     const id = cacheKey(context)
     for (;;) {
@@ -192,7 +191,7 @@ class BucketKeyCache implements CachingKeyProvider {
     for (const cache of [this.#sealing, this.#unwrapped, this.#rewrapped]) cache.sweep()
   }
 
-  /** A new bucket key, kept unwrapped for reads of what is written with it. */
+  /** A new bucket key, kept unwrapped for reads of the objects written with it. */
   async #make(context: KeyContext, use: KeyUse): Promise<BucketKey> {
     const startedAt = this.#options.now()
     const epoch = this.#epoch

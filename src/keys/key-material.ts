@@ -4,9 +4,9 @@ import { createSecretKey, type KeyObject } from 'node:crypto'
 export const KEY_BYTES = 32
 
 /**
- * Makes the KeyObject and zeroes the bytes it came from: `bytes` is all zeros afterwards, also after an error. V8 and
- * OpenSSL may hold copies that JavaScript cannot reach, so this only shortens the time a key stays in memory.
- * @returns null unless `bytes` are 32 and not all zero. Products have run on an all-zero key without noticing.
+ * Makes the KeyObject and zeroes its source: `bytes` is all zeros afterwards, even after an error. V8 and OpenSSL may hold copies that JavaScript
+ * cannot reach, so this only shortens the time a key stays in memory.
+ * @returns null unless `bytes` are 32 and not all zero. Products have used an all-zero key without noticing.
  */
 export function takeKey(bytes: Uint8Array): KeyObject | null {
   try {

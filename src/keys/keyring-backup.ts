@@ -2,8 +2,8 @@ import { createCipheriv, createDecipheriv, createSecretKey, randomBytes, scrypt,
 import { isAge, Keyring, KeyringError } from './keyring.ts'
 
 /*
- * An encrypted backup of a keyring: under a passphrase, in a format of our own, or for recipients of age. STORED DATA: every number
- * here is part of the format (docs/FORMAT.md, Backup of a keyring).
+ * An encrypted backup of a keyring: under a passphrase, in Sealgate's own format, or for recipients of age. STORED DATA: every number here is part of
+ * the format (docs/FORMAT.md, Backup of a keyring).
  */
 const MAGIC = Buffer.from('sealgate-keys-1\n', 'latin1')
 const COST_OFFSET = 16
@@ -11,13 +11,13 @@ const SALT_OFFSET = 17
 const HEADER_BYTES = 49
 const TAG_BYTES = 16
 const NONCE = Buffer.alloc(12)
-/** 2^17 with r = 8 takes 128 MiB and some tenths of a second: what OWASP recommends for scrypt. */
+/** 2^17 with r = 8 takes 128 MiB and some tenths of a second: OWASP's recommendation for scrypt. */
 const DEFAULT_COST = 17
-/** A reader takes 16 MiB to 1 GiB, so that a forged header cannot ask for all memory. */
+/** A reader accepts 16 MiB to 1 GiB, so that a forged header cannot demand all memory. */
 const MIN_COST = 14
 const MAX_COST = 20
 const MAX_BACKUP_BYTES = 1 << 21
-/** How every serialised keyring begins. */
+/** The first bytes of every serialised keyring. */
 const KEYRING_START = '{\n'
 
 /** Shorter passphrases can be guessed at any scrypt cost. Bytes of UTF-8. */
@@ -60,7 +60,7 @@ export async function openBackup(backup: Buffer, passphrase: Buffer): Promise<Ke
   try {
     decipher.final()
   } catch (error) {
-    // The beginning of the text distinguishes a damaged backup from a wrong passphrase. It is used for nothing else.
+    // The beginning of the text distinguishes a damaged backup from a wrong passphrase. It has no other use.
     const known = plaintext.toString('latin1', 0, KEYRING_START.length) === KEYRING_START
     plaintext.fill(0)
     const why = known ? 'the passphrase is right, but the backup is damaged or cut' : 'the passphrase is wrong, or the backup is damaged'
@@ -71,7 +71,7 @@ export async function openBackup(backup: Buffer, passphrase: Buffer): Promise<Ke
 
 /**
  * Encrypts a keyring for recipients of age (age-encryption.org), armored: text that can be printed. The `age` program opens it.
- * @param recipients public keys, `age1…`. @throws KeyringError for one that is none.
+ * @param recipients public keys, `age1…`. @throws KeyringError for an invalid one.
  */
 export async function sealForAge(keyring: Keyring, recipients: readonly string[]): Promise<Buffer> {
   const { armor, Encrypter } = await import('age-encryption')

@@ -34,7 +34,7 @@ export async function createKeyring(path: string, name: string, now: Date, realm
   return writeNewKeyring(path, Keyring.create(name, now, realm))
 }
 
-/** Writes a keyring (a restored backup) where none is. @throws KeyringError when the file exists. */
+/** Writes a keyring (a restored backup) where there is none. @throws KeyringError when the file exists. */
 export async function writeNewKeyring(path: string, keyring: Keyring): Promise<Keyring> {
   return withLock(path, LOCK_WAIT_MS, async () => {
     if (await exists(path)) throw new KeyringError(`${path} exists already. A keyring is never overwritten.`)
@@ -44,12 +44,12 @@ export async function writeNewKeyring(path: string, keyring: Keyring): Promise<K
 }
 
 /**
- * Reads, changes and replaces a keyring under its lock, so that two edits at once both count.
+ * Reads, changes and replaces a keyring under its lock, so that of two concurrent edits none is lost.
  * @param lockWaitMs milliseconds to wait for another edit to end.
  * @throws KeyringError as readKeyring does, from `edit`, or when another edit keeps the lock.
  */
 export async function editKeyring(path: string, edit: (keyring: Keyring) => Keyring, lockWaitMs = LOCK_WAIT_MS): Promise<Keyring> {
-  // A link (secrets are often mounted so) is followed once: a rename would replace the link instead of the file.
+  // A symbolic link (secrets are often mounted so) is followed once: a rename would replace the link instead of the file.
   const target = await realpath(path).catch((error: unknown) => {
     throw unreadable(path, error)
   })
@@ -90,8 +90,8 @@ export async function writeAtomically(path: string, bytes: Buffer): Promise<void
 }
 
 /**
- * True for a file that is closed to all but its owner. One of root's may be readable to its group where the process is not
- * root's: so Kubernetes hands secrets to such processes (the same rule as PostgreSQL's, libpq "ssl_key_file").
+ * True for a file that only its owner may read. A file owned by root may be readable by its group where the process does not run as root: Kubernetes
+ * gives secrets to such processes in this way (the rule of PostgreSQL, libpq "ssl_key_file").
  */
 export function isClosed({ mode, uid }: { readonly mode: number; readonly uid: number }, processUid: number): boolean {
   const open = uid === 0 && processUid !== 0 ? 0o037 : 0o077
@@ -99,7 +99,7 @@ export function isClosed({ mode, uid }: { readonly mode: number; readonly uid: n
 }
 
 async function readOwnerOnly(path: string): Promise<Buffer> {
-  // O_NONBLOCK: opening a FIFO must not hang before it can be seen to be none.
+  // O_NONBLOCK: opening a FIFO must not block before it is recognised.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
     throw unreadable(path, error)
   })
@@ -111,7 +111,7 @@ async function readOwnerOnly(path: string): Promise<Buffer> {
     if (!isClosed(stat, process.geteuid?.() ?? 0)) {
       const other = otherContents(bytes)
       bytes.fill(0)
-      // The mode of a file that is named by mistake is not what is wrong.
+      // For a wrong file its type is the fault to report, not its mode.
       if (other !== null) throw new KeyringError(`${path}: This is ${other}, not a keyring.`)
       const mode = (stat.mode & 0o777).toString(8).padStart(4, '0')
       throw new KeyringError(`${path} has mode ${mode}: a keyring must be closed to group and others. Run: chmod 600 ${path}`)

@@ -9,7 +9,7 @@ export type KeyState = (typeof keyStates)[number]
 export interface MasterKeyVersion {
   readonly id: string
   readonly state: KeyState
-  /** ISO 8601, UTC. For people: order is the order in the file, because clocks go backwards. */
+  /** ISO 8601, UTC. For people only: the order is that of the file, because clocks go backwards. */
   readonly created: string
   readonly key: KeyObject
 }
@@ -79,8 +79,8 @@ export class Keyring {
   }
 
   /**
-   * A fresh enabled version at the end. Those enabled so far become decrypt-only, so that disabling the new one later
-   * stops writes instead of going back to a key that was meant to retire.
+   * Adds a new enabled version at the end. Versions enabled so far become decrypt-only, so that disabling the new one later stops writes instead of
+   * going back to an old key.
    */
   rotate(now: Date): Keyring {
     const retired = this.versions.map((version) => version.state === 'enabled' ? { ...version, state: 'decrypt-only' as const } : version)
@@ -108,9 +108,9 @@ export class Keyring {
   }
 
   /**
-   * Parses the file format `{ name, realm, keys: [{ id, state, key, created }] }`; `realm` may be left out, `key` is base64 of 32 bytes. Unknown fields are
-   * errors: a reader that drops what it does not know would lose it at the next rotation. `bytes` is zeroed; the
-   * strings JSON.parse makes cannot be.
+   * Parses the file format `{ name, realm, keys: [{ id, state, key, created }] }`; `realm` may be left out, `key` is base64 of 32 bytes. Unknown
+   * fields are errors: a parser that dropped them would lose them at the next rotation. `bytes` is zeroed; the strings that JSON.parse makes cannot
+   * be.
    * @throws KeyringError that names the fault and never quotes the file.
    */
   static parse(bytes: Buffer): Keyring {
@@ -145,10 +145,7 @@ export class Keyring {
   }
 }
 
-/**
- * The id is a date for people and 32 random bits, because two copies of a keyring that were rotated apart must not give
- * two keys one id.
- */
+/** The id has a date for people and 32 random bits, so that two copies of a keyring which were rotated separately do not give two keys one id. */
 function freshVersion(now: Date): MasterKeyVersion {
   const created = now.toISOString()
   const id = `${created.slice(0, 10).replaceAll('-', '')}-${randomBytes(4).toString('hex')}`
@@ -171,7 +168,7 @@ function parseVersion(value: unknown, where: string): MasterKeyVersion {
   return { id, state: known, created, key: object }
 }
 
-/** What a file holds that an option for a keyring names by mistake; null: it may be a keyring. */
+/** The kind of another file that was named as a keyring by mistake; null: it may be a keyring. */
 export function otherContents(bytes: Buffer): string | null {
   if (bytes.length === 0) return 'an empty file'
   const head = bytes.toString('latin1', 0, 4096)
@@ -181,7 +178,7 @@ export function otherContents(bytes: Buffer): string | null {
   return label.endsWith('CERTIFICATE') ? 'a certificate' : label.endsWith('PRIVATE KEY') ? 'a private key in PEM form' : 'a PEM file'
 }
 
-/** Whether a file begins as one that is encrypted with age, binary or armored (age specification, C2SP). */
+/** Whether a file begins as an age-encrypted one, binary or armored (age specification, C2SP). */
 export function isAge(head: string): boolean {
   return head.startsWith('age-encryption.org/v1\n') || head.trimStart().startsWith('-----BEGIN AGE ENCRYPTED FILE-----')
 }

@@ -29,7 +29,7 @@ export async function openKeyRegistry(options: KeyRegistryOptions): Promise<KeyR
   return new KeyRegistry(keys, options.audit)
 }
 
-/** What went wrong with one key among several. */
+/** The failure of one key among several. */
 class KeyFault extends Error {
   /** Its name in the configuration. */
   readonly key: string
@@ -41,7 +41,7 @@ class KeyFault extends Error {
   }
 }
 
-/** What lies in a bucket names a key that the gateway holds and that the bucket may not open with. */
+/** An object or record names a key that the gateway holds and that the bucket may not open with. */
 export class ForeignKey extends Error {
   /** @param key its name in the configuration */
   constructor(key: string) {
@@ -67,8 +67,7 @@ export class KeyRegistry {
   }
 
   /**
-   * The key that opens what carries this key id and lies in a bucket. The id is the store's word: which keys it may name there is the
-   * configuration's.
+   * The key that opens objects with this key id in a bucket. The store states the id; the configuration decides which keys it may name there.
    * @throws S3Error SealgateKeyUnavailable, naming the id; audited. Its cause is a ForeignKey where the gateway holds the key.
    */
   openerOf(keyId: string, policy: KeyPins, use: KeyUse): NamedProvider {
@@ -89,7 +88,7 @@ export class KeyRegistry {
     throw error
   }
 
-  /** The configured key that a key id found in an object belongs to; null when it is none of ours. */
+  /** The configured key that a key id found in an object belongs to; null when it belongs to none. */
   owner(keyId: string): NamedProvider | null {
     return this.#keys.find((candidate) => candidate.provider.owns(keyId)) ?? null
   }
@@ -99,23 +98,22 @@ export class KeyRegistry {
     return this.#keys.find((candidate) => candidate.name === name) ?? null
   }
 
-  /** Whether what a client calls a key names the configured key that this key id belongs to. @param requested as `resolve` takes it. */
+  /** Whether the name that a client gives is that of the configured key with this key id. @param requested as `resolve` takes it. */
   names(requested: string, keyId: string): boolean {
     const key = this.#keys.find((candidate) => candidate.provider.owns(keyId))
     return key !== undefined && answersTo(key, requested)
   }
 
-  /** The id clients are shown: of a local key its name in the configuration, by which they may ask for it; of a KMS key its ARN. */
+  /** The id that clients see: of a local key its name in the configuration, which they may use in requests; of a KMS key its ARN. */
   shownId(keyId: string): string {
     const entry = this.#keys.find((candidate) => candidate.provider.owns(keyId))
     return entry?.config.type === 'local' ? entry.name : keyId
   }
 
   /**
-   * The key that a write gets which asks for SSE-KMS.
+   * The key of a write that asks for SSE-KMS.
    * @param requested key id, key ARN, alias or alias ARN, or the key's name in the configuration; null: the bucket's own key.
-   * @throws S3Error KMS.NotFoundException for a key that is not configured, AccessDenied for one the bucket does not allow;
-   * both are audited.
+   * @throws S3Error KMS.NotFoundException for a key that is not configured, AccessDenied for one the bucket does not allow; both are audited.
    */
   resolve(requested: string | null, policy: Pick<BucketPolicy, 'key' | 'allowedKeys'>, use: KeyUse): NamedProvider {
     try {
@@ -174,18 +172,18 @@ export class KeyRegistry {
     return regions
   }
 
-  /** Tells that a request begins that may ask for keys at any time until it calls what this returns. */
+  /** Registers a request that may use keys until it calls the returned function. */
   enter(): () => void {
     return this.#users.enter()
   }
 
-  /** As `close`, once every request that entered has left: none of their calls is cut. */
+  /** As `close`, once every registered request has ended, so that none of their calls is aborted. */
   async retire(): Promise<void> {
     await this.#users.empty()
     await this.close()
   }
 
-  /** Forgets every key and closes connections. */
+  /** Drops every cached key and closes connections. */
   async close(): Promise<void> {
     await this.#forAll('close', async (key) => {
       key.cache.clear()

@@ -3,30 +3,29 @@ import { S3Error } from '../errors.ts'
 import type { AuditEvent } from './types.ts'
 import type { KeyRegistry } from './registry.ts'
 
-/** How one key of the configuration is. */
+/** State of one key of the configuration. */
 export interface KeyState {
   /** Its name in the configuration. */
   readonly key: string
   /** null: not yet tried. */
   readonly ok: boolean | null
-  /** Why it does not serve: the code that requests with it get; null when it does. */
+  /** The error code of requests with this key; null when it works. */
   readonly code: string | null
-  /** For the operator, naming the key; null when it serves. */
+  /** For the operator, naming the key; null when it works. */
   readonly reason: string | null
   readonly diagnosis: Diagnosis | null
 }
 
 /**
- * The self-test of every configured key, until it has passed once, and what uses of the key have shown since. A failing key affects only
- * the requests that need it. Readiness depends on whether at least one key can be used
- * (docs/decisions/0040-readiness-is-of-what-all-need.md).
+ * The self-test of every configured key, until it has passed once, and the results of later uses. A failing key affects only the requests that need
+ * it. Readiness depends on whether at least one key can be used (docs/decisions/0040-readiness-is-of-what-all-need.md).
  */
 export class KeySelfTest {
   readonly #keys: KeyRegistry
   readonly #changed: (state: KeyState) => void
   readonly #states = new Map<string, KeyState>()
 
-  /** @param changed called when a key stops serving, fails in a different way than before, or serves again. */
+  /** @param changed called when a key stops working, fails in a different way than before, or works again. */
   constructor(keys: KeyRegistry, changed: (state: KeyState) => void = () => undefined) {
     this.#keys = keys
     this.#changed = changed
@@ -38,7 +37,7 @@ export class KeySelfTest {
   }
 
   /**
-   * Tests the keys that are not known to serve.
+   * Tests the keys that are not known to work.
    * @throws S3Error with the code of the first key, when none of them can be used, and a message for the operator that names each with its reason.
    */
   async run(): Promise<void> {
@@ -62,7 +61,7 @@ export class KeySelfTest {
     })
   }
 
-  /** What a use of a key has shown. From memory it shows nothing; of keys that only open older objects neither. */
+  /** The result of a use of a key. Answers from memory show nothing, nor do keys that only open older objects. */
   used({ masterKeyId, cached, action, error, operation }: AuditEvent): void {
     if (cached || action === 'refused' || masterKeyId === null || operation === 'self-test') return
     const key = this.#keys.owner(masterKeyId)
@@ -71,7 +70,7 @@ export class KeySelfTest {
     if (error === null) {
       if (before?.ok === false) this.#set({ key: key.name, ok: true, code: null, reason: null, diagnosis: null })
     } else if (isTroubleOfKey(error) && before?.ok !== false) {
-      // The next self-test finds out more, and when it is over.
+      // The next self-test finds the details, and when the failure has ended.
       this.#set({ key: key.name, ok: false, code: error, reason: `Key ${key.name}: its last use failed.`, diagnosis: null })
     }
   }
@@ -84,7 +83,7 @@ export class KeySelfTest {
   }
 }
 
-/** As opposed to damaged blobs, other contexts, and clients that went away. */
+/** As opposed to damaged blobs, other contexts, and clients that disconnected. */
 function isTroubleOfKey(code: string): boolean {
   return code.startsWith('KMS.') || code === 'AccessDenied' || code === 'ServiceUnavailable'
 }

@@ -2,7 +2,7 @@ import { S3Error } from '../errors.ts'
 import { FairCache } from '../collections/bounded-cache.ts'
 import { rejectOnAbort } from '../concurrency/in-flight.ts'
 
-/** Seconds that a lasting refusal (disabled, denied, damaged) is repeated from memory. Enabling a key shows after this. */
+/** Seconds that a permanent refusal (disabled, denied, damaged) is answered from memory: enabling a key takes effect after this. */
 const PERMANENT_FAILURE_SECONDS = 5
 /** Seconds between two calls for one key while the service fails. */
 const TRANSIENT_FAILURE_SECONDS = 1
@@ -20,11 +20,11 @@ interface SingleFlight<V> {
   waiters: number
 }
 
-/** A value that is being waited for. */
+/** A pending value. */
 export interface Lookup<V> {
-  /** No load was made for this caller: it is answered or refused from memory, or by a load that another caller began. */
+  /** No load was started for this caller: the result comes from memory, or from a load that another caller started. */
   readonly shared: boolean
-  /** Rejects with what the load throws, or threw a moment ago; with the signal's reason when the caller leaves. */
+  /** Rejects with the error of the load, current or cached; with the signal's reason when the caller aborts. */
   readonly value: Promise<V>
 }
 
@@ -34,9 +34,9 @@ interface Entry<T> {
 }
 
 /**
- * A bounded cache with one load per key at a time. Values live `maxAgeSeconds` from the start of their load (never longer,
- * however often they are used); failures are remembered shortly, in a map of their own so that a store which invents
- * blobs cannot push good entries out. A caller that leaves does not stop the load unless it is the last one.
+ * A bounded cache with one load per key at a time. Values live `maxAgeSeconds` from the start of their load (never longer, however often they are
+ * used). Failures are cached briefly, in a map of their own, so that a store which invents blobs cannot evict good entries. A caller that aborts does
+ * not stop the load unless it is the last one.
  */
 export class SingleFlightCache<V> {
   readonly #options: SingleFlightCacheOptions
@@ -51,14 +51,14 @@ export class SingleFlightCache<V> {
     this.#failures = new FairCache(options.maxEntries)
   }
 
-  /** Entries held: values and remembered failures. */
+  /** Number of entries: values and cached failures. */
   get size(): number {
     return this.#values.size + this.#failures.size
   }
 
   /**
-   * @param owner for whom the value is loaded: one of a bounded number, each of whom has a fair share of the cache
-   * @param load is given a signal that aborts when every caller has left.
+   * @param owner for whom the value is loaded: one of a bounded number, each with a fair share of the cache
+   * @param load gets a signal that aborts when every caller has aborted.
    */
   get(key: string, owner: string, signal: AbortSignal, load: (signal: AbortSignal) => Promise<V>): Lookup<V> {
     if (signal.aborted) return { shared: false, value: rejected(signal.reason) }
@@ -80,31 +80,31 @@ export class SingleFlightCache<V> {
     }
   }
 
-  /** Adds a value that was learned elsewhere for an owner at time `loadedAt` (milliseconds, as `now` gives). */
+  /** Adds a value that was obtained elsewhere for an owner at time `loadedAt` (milliseconds, as `now` gives). */
   put(key: string, owner: string, value: V, loadedAt: number): void {
     this.#failures.delete(key)
     this.#values.set(key, { content: value, expires: loadedAt + this.#options.maxAgeSeconds * 1000 }, owner)
     this.#scheduleSweep()
   }
 
-  /** The value, if it is there and has not expired; nothing is loaded for it. */
+  /** The value, if it is cached and has not expired; nothing is loaded. */
   peek(key: string): V | undefined {
     return fresh(this.#values, key, this.#options.now())?.content
   }
 
-  /** Forgets what is known of a key, also what a load under way will find. */
+  /** Drops everything about a key, including the result of a load in progress. */
   forget(key: string): void {
     this.#values.delete(key)
     this.#failures.delete(key)
     this.#flights.delete(key)
   }
 
-  /** Drops an entry if it still is this one: another caller may have replaced it already. */
+  /** Drops an entry unless another caller has replaced it. */
   drop(key: string, value: V): void {
     if (this.#values.get(key)?.content === value) this.#values.delete(key)
   }
 
-  /** Forgets everything. Loads in flight reach their callers, and are not remembered. */
+  /** Drops everything. Loads in progress reach their callers, but are not cached. */
   clear(): void {
     this.#values.clear()
     this.#failures.clear()
@@ -112,7 +112,7 @@ export class SingleFlightCache<V> {
     this.#stopSweeping()
   }
 
-  /** Drops what has expired, so that keys leave memory when they expire and not at their next use. */
+  /** Drops expired entries, so that keys leave memory when they expire and not at their next use. */
   sweep(): void {
     const now = this.#options.now()
     for (const cache of [this.#values, this.#failures]) cache.sweep(({ expires }) => expires <= now)
@@ -135,7 +135,7 @@ export class SingleFlightCache<V> {
     return flight
   }
 
-  /** True when the flight still counts: not abandoned by all, and started after the last clear. */
+  /** True when the load still counts: not aborted by all callers, and started after the last clear. */
   #settle(key: string, flight: SingleFlight<V>): boolean {
     if (this.#flights.get(key) !== flight) return false
     this.#flights.delete(key)
@@ -155,7 +155,7 @@ export class SingleFlightCache<V> {
 
   #scheduleSweep(): void {
     if (this.#sweeper !== null) return
-    // A tenth of the age late at most; unref, because an idle cache must not keep a process alive.
+    // At most a tenth of the age late; unref, because an idle cache must not keep a process alive.
     const period = Math.min(Math.max(this.#options.maxAgeSeconds * 100, 1000), 30_000)
     this.#sweeper = setInterval(() => {
       this.sweep()
@@ -172,7 +172,7 @@ async function rejected(reason: unknown): Promise<never> {
   throw reason
 }
 
-/** Worth asking again soon. What is not an S3Error is a fault of ours or of the network, never a verdict on the key. */
+/** Worth a retry soon. Other errors than S3Errors are faults of the gateway or the network, never of the key. */
 function isTransient(error: unknown): boolean {
   return !(error instanceof S3Error) || error.code === 'ServiceUnavailable' || error.code === 'SlowDown'
 }

@@ -35,17 +35,16 @@ const kmsKeyId = `${sse}-aws-kms-key-id`
 const encryptionContext = `${sse}-context`
 const bucketKey = `${sse}-bucket-key-enabled`
 
-/** It travels with the object in the 2 KB of user metadata; more could never be stored. Bytes of JSON. */
+/** It is stored with the object in the 2 KB of user metadata, so more could never be stored. Bytes of JSON. */
 const MAX_CONTEXT_BYTES = 1536
 /** AWS KMS API reference, GenerateDataKey: KeyId has at most 2,048 characters. */
 const MAX_KEY_ID_LENGTH = 2048
 
 /**
- * Reads the encryption headers of a request that creates an object (PutObject, CopyObject, CreateMultipartUpload, POST), or that repeats
- * those of the upload it continues.
- * Codes and texts are those S3 answers.
+ * Reads the encryption headers of a request that creates an object (PutObject, CopyObject, CreateMultipartUpload, POST), or that repeats those of its
+ * upload. Codes and messages are S3's.
  * @param headers lower-case names.
- * @param allowed SSE-C may be used: the bytes came over TLS, or the configuration allows it without.
+ * @param allowed SSE-C may be used: the client used TLS, or the configuration allows it without.
  * @throws S3Error InvalidArgument for conflicts and unknown values, NotImplemented for aws:kms:dsse, and as customerKeyOf.
  */
 export function sseOfWrite(headers: ReadonlyMap<string, string>, allowed: boolean): SseRequest {
@@ -75,7 +74,7 @@ export function sseOfWrite(headers: ReadonlyMap<string, string>, allowed: boolea
   return algorithm === undefined ? { mode: 'none' } : { mode: 'AES256' }
 }
 
-/** Headers of SSE-S3 and SSE-KMS. They mean something where an object or an upload is created, and there alone. */
+/** Headers of SSE-S3 and SSE-KMS. They apply only where an object or an upload is created. */
 const general: readonly string[] = [sse, kmsKeyId, encryptionContext, bucketKey]
 
 /** @param name in lower case. @returns whether it is one of SSE-S3 or SSE-KMS, and not of a customer's key. */
@@ -84,9 +83,9 @@ export function isGeneralSseHeader(name: string): boolean {
 }
 
 /**
- * Reads the encryption headers of a request that takes an object as it is: GET, HEAD, GetObjectAttributes. Only a customer's key may come
- * with those (AWS S3 API reference, GetObject).
- * @throws S3Error InvalidArgument when SSE-S3 or SSE-KMS headers are there, and as customerKeyOf.
+ * Reads the encryption headers of a read: GET, HEAD, GetObjectAttributes. Only a customer's key may be sent with these (AWS S3 API reference,
+ * GetObject).
+ * @throws S3Error InvalidArgument when SSE-S3 or SSE-KMS headers are present, and as customerKeyOf.
  */
 export function sseOfAccess(headers: ReadonlyMap<string, string>, allowed: boolean): CustomerKey | null {
   refuseGeneralSse(headers)
@@ -100,7 +99,7 @@ export function refuseGeneralSse(headers: ReadonlyMap<string, string>): void {
   }
 }
 
-/** How an upload was created to be encrypted. */
+/** The encryption with which an upload was created. */
 export interface UploadEncryption {
   readonly mode: SseApplied['mode']
   readonly context: Readonly<Record<string, string>>
@@ -110,9 +109,9 @@ export interface UploadEncryption {
 }
 
 /**
- * Whether the encryption that a request names agrees with that of the upload it continues (UploadPart, UploadPartCopy,
- * CompleteMultipartUpload, ListParts; docs/decisions/0031-sse-headers-of-parts.md). An upload created without any is sealed all the same,
- * so that AES256 is true of it. Says nothing of customer's keys.
+ * Whether the encryption that a request names agrees with that of the upload it continues (UploadPart, UploadPartCopy, CompleteMultipartUpload,
+ * ListParts; docs/decisions/0031-sse-headers-of-parts.md). An upload created without any is sealed as well, so AES256 agrees with it. Customer's keys
+ * are not checked here.
  */
 export function agreesWithUpload(asked: SseRequest, upload: UploadEncryption): boolean {
   switch (asked.mode) {
@@ -145,7 +144,7 @@ export function sseResponseHeaders(applied: SseApplied, answer: 'write' | 'acces
     case 'aws:kms': {
       const headers: [string, string][] = [[sse, 'aws:kms'], [kmsKeyId, applied.keyId]]
       if (answer === 'write' && Object.keys(applied.context).length > 0) headers.push([encryptionContext, encodeContext(applied.context)])
-      // S3 leaves the header out where bucket keys are off.
+      // S3 omits the header where bucket keys are off.
       if (applied.bucketKeyEnabled) headers.push([bucketKey, 'true'])
       return headers
     }

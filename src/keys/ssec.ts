@@ -8,7 +8,7 @@ import type { BucketKey } from './types.ts'
 /** Key id stored with objects whose key the customer keeps. */
 export const SSEC_KEY_ID = 'ssec'
 
-/** A customer's key, validated. Lives as long as the request. */
+/** A customer's key, validated. It lives as long as the request. */
 export interface CustomerKey {
   readonly key: KeyObject
   /** Base64 of the key's MD5, as S3 answers it. */
@@ -19,10 +19,10 @@ const ownPrefix = 'x-amz-server-side-encryption-customer-'
 const sourcePrefix = 'x-amz-copy-source-server-side-encryption-customer-'
 
 /**
- * The customer's key of a request: of the object itself, or of the source of a copy. null when no SSE-C header is there.
- * Codes, texts and the order of the checks are those S3 answers (ArgumentName names the general header, as S3 does).
+ * The customer's key of a request: of the object itself, or of the source of a copy. null when there is no SSE-C header. Codes, messages and the
+ * order of the checks are S3's (ArgumentName names the general header, as in S3).
  * @param headers lower-case names.
- * @param allowed the bytes came over TLS, or the configuration allows SSE-C without.
+ * @param allowed the client used TLS, or the configuration allows SSE-C without.
  * @throws S3Error InvalidRequest without TLS; InvalidArgument or InvalidEncryptionAlgorithmError for what is missing or wrong.
  */
 export function customerKeyOf(headers: ReadonlyMap<string, string>, of: 'object' | 'copy-source', allowed: boolean): CustomerKey | null {
@@ -70,7 +70,7 @@ function invalid(message: string): S3Error {
 /**
  * A request reads an object with SSE-C headers if and only if the object was written with them.
  * @param keyId key id stored with the object.
- * @throws S3Error InvalidRequest, as S3 words both cases.
+ * @throws S3Error InvalidRequest, with S3's message for both cases.
  */
 export function requireCustomerKey(keyId: string, customer: CustomerKey | null): void {
   if (keyId === SSEC_KEY_ID && customer === null) {
@@ -85,8 +85,8 @@ export function requireCustomerKey(keyId: string, customer: CustomerKey | null):
 }
 
 /**
- * A key to seal boxes with, made from a customer's key under a fresh salt (docs/FORMAT.md, "Key providers", SSE-C). The
- * customer's key itself never is a cipher key.
+ * A key to seal boxes with, made from a customer's key with a new salt (docs/FORMAT.md, "Key providers", SSE-C). The customer's key itself is never a
+ * cipher key.
  */
 export function sealWithCustomerKey(customer: CustomerKey): BucketKey {
   const { kek, blob } = envelope.sealWithCustomerKey(customer.key)

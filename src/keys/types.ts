@@ -3,7 +3,7 @@
 // Also here: keyring files and their backups, and the encryption headers of S3 (sse-headers.ts, ssec.ts).
 import type { KeyObject } from 'node:crypto'
 
-/** What a wrap is bound to. It reaches the provider as KMS encryption context, or as AAD of a local wrap. */
+/** The context that a wrap is bound to. It is the KMS encryption context, or the AAD of a local wrap. */
 export interface KeyContext {
   /** Configured name of the upstream or tenant. */
   readonly realm: string
@@ -14,7 +14,7 @@ export interface KeyContext {
   readonly requestContext: Readonly<Record<string, string>>
 }
 
-/** A wrapped bucket key, as it is stored beside every object it serves. */
+/** A wrapped bucket key, as it is stored with every object that uses it. */
 export interface WrappedBucketKey {
   /** Readable id of the key that wrapped it: a KMS key ARN, `local:<keyring name>:<version id>`, or `ssec`. */
   readonly keyId: string
@@ -28,7 +28,7 @@ export interface BucketKey {
   readonly wrapped: WrappedBucketKey
 }
 
-/** Who uses a key and why: every call writes one line to the audit trail. */
+/** The user and purpose of a key use: every call writes one line to the audit trail. */
 export interface KeyUse {
   readonly requestId: string
   /** Access key id of the client, or a name such as `cli`. */
@@ -43,9 +43,9 @@ export interface KeyUse {
 }
 
 /**
- * The one interface to every kind of master key. Implementations: local keyring, AWS KMS; an in-memory twin for tests;
- * the bucket-key cache stands in front of it.
- * All methods throw S3Error with the code S3 itself gives, or `KMS.*`, `SealgateKeyUnavailable`, `ServiceUnavailable`.
+ * The interface of every kind of master key. Implementations: local keyring, AWS KMS, and one in memory for tests. The bucket-key cache stands before
+ * it.
+ * All methods throw S3Error with the code of S3 itself, or `KMS.*`, `SealgateKeyUnavailable`, `ServiceUnavailable`.
  */
 export interface KeyProvider {
   /** A bucket key for new objects, wrapped by the provider's current key. */
@@ -58,7 +58,7 @@ export interface KeyProvider {
   selfTest(): Promise<void>
   /** True when a key id found in an object's metadata belongs to this provider. Decided by configuration alone. */
   owns(keyId: string): boolean
-  /** True when `rewrap` takes what that key wrapped: its own keys, and what its key service can re-encrypt by itself. */
+  /** True when `rewrap` accepts wraps of that key: its own keys, and those that its key service can re-encrypt by itself. */
   rewraps(keyId: string): boolean
 }
 
@@ -68,25 +68,25 @@ export interface KeySource extends KeyProvider {
   currentKeyId(): string | null
   /** Regions of the service called so far, and whether calls there are held back after failures. Empty where nothing is called. */
   heldBack(): readonly (readonly [region: string, held: boolean])[]
-  /** Closes what it holds open. */
+  /** Closes its connections. */
   close(): Promise<void>
 }
 
-/** What came of a call, and whether the key service was asked for it. */
+/** Outcome of a call, and whether the key service was called for it. */
 export interface KeyAnswer<T> {
   readonly cached: boolean
   readonly result: PromiseSettledResult<T>
 }
 
-/** A provider that remembers. Its calls do not reject: what goes wrong may be cached, too. */
+/** A provider with a cache. Its calls do not reject, because failures may be cached as well. */
 export interface CachingKeyProvider extends Pick<KeyProvider, 'selfTest' | 'owns' | 'rewraps'> {
   readonly size: number
   generate(context: KeyContext, use: KeyUse): Promise<KeyAnswer<BucketKey>>
   unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyAnswer<KeyObject>>
   rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<KeyAnswer<WrappedBucketKey>>
-  /** Forgets everything at once. */
+  /** Drops everything at once. */
   clear(): void
-  /** Drops expired keys now. Runs by itself while anything is held. */
+  /** Drops expired keys now. Runs by itself while there are entries. */
   sweep(): void
 }
 
@@ -105,36 +105,36 @@ export interface AuditEvent {
   readonly versionId: string | null
   /** A KMS key ARN, `local:<keyring>:<version>`, `ssec`, or what the client asked for. null when none was chosen. */
   readonly masterKeyId: string | null
-  /** What the wrap is bound to, as sent to a key service. Empty when none was made. */
+  /** The context of the wrap, as sent to a key service. Empty when there was none. */
   readonly context: Readonly<Record<string, string>>
   /**
    * `generate`: a bucket key was made and wrapped by the master key. `wrap`: an object is sealed under a bucket key made
    * before, or under a customer's key. `unwrap`, `rewrap`: as named. `refused`: the client may not use the key it asked for.
    */
   readonly action: 'generate' | 'wrap' | 'unwrap' | 'rewrap' | 'refused'
-  /** The key service was not asked for this use: it was answered from memory or by another request's call. */
+  /** The key service was not called for this use: the answer came from memory or from another request's call. */
   readonly cached: boolean
   readonly outcome: 'ok' | 'failed'
-  /** An S3 error code, or `Aborted` when the client went away; null when it went well. */
+  /** An S3 error code, or `Aborted` when the client disconnected; null on success. */
   readonly error: string | null
 }
 
 /**
- * Takes an event before the key is handed out. May throw an S3Error when it cannot be written: the key use then fails with
- * that error, so that none goes untold.
+ * Takes an event before the key is used. May throw an S3Error when it cannot be written: the key use then fails with that error, so that none is
+ * unrecorded.
  */
 export type AuditSink = (event: AuditEvent) => void
 
 /**
- * What a wrap is bound to, as names and values: `aws:s3:arn` as S3 itself gives it to KMS (of the bucket with bucket keys, of
- * the object without; AWS S3 user guide, "Using server-side encryption with AWS KMS keys"), the realm, and what the client asked for.
+ * The context of a wrap, as names and values: `aws:s3:arn` as S3 itself gives it to KMS (of the bucket with bucket keys, of the object without; AWS
+ * S3 user guide, "Using server-side encryption with AWS KMS keys"), the realm, and the client's own context.
  */
 export function encryptionContext(context: KeyContext): Record<string, string> {
   const arn = `arn:aws:s3:::${context.bucket}${context.objectKey === null ? '' : `/${context.objectKey}`}`
   return { ...context.requestContext, 'aws:s3:arn': arn, 'sealgate:realm': context.realm }
 }
 
-/** Names that only the gateway (or AWS) may put into an encryption context: a client must not choose what it is bound to. */
+/** Names that only the gateway (or AWS) may put into an encryption context: a client must not choose the binding. */
 export function isReservedContextName(name: string): boolean {
   return /^(aws|sealgate):/i.test(name)
 }

@@ -3,11 +3,11 @@ import { fastify } from 'fastify'
 import { expositionType } from '../observe/registry.ts'
 
 interface AdminSources {
-  /** Store, state bucket and keys reachable, self-tests passed: each check with a word on its state. */
+  /** Store, state bucket and keys reachable, self-tests passed: each check with its state in one word. */
   ready(): Promise<{ readonly ok: boolean; readonly checks: Readonly<Record<string, string>> }>
   /** Prometheus text exposition format 0.0.4. */
   metrics(): string | Promise<string>
-  /** What is known of the gateway and its store, as JSON: read only, and of a size that the configuration bounds. */
+  /** State of the gateway and its store as JSON: read only, of a size that the configuration bounds. */
   status(): unknown
 }
 
@@ -17,8 +17,8 @@ interface AdminListener {
 }
 
 /**
- * Health and metrics on a port of their own, so that no bucket name can collide with them and no client reaches them:
- * `/livez` (the process runs), `/readyz` (it can serve), `/metrics`, `/status`.
+ * Health and metrics on a port of their own, so that no bucket name can collide with them and no client reaches them: `/livez` (the process runs),
+ * `/readyz` (it can serve), `/metrics`, `/status`.
  */
 export function createAdminListener(address: { readonly host: string; readonly port: number }, sources: AdminSources): AdminListener {
   const app = fastify({ logger: false, requestTimeout: 10_000, connectionTimeout: 60_000, bodyLimit: 1024, forceCloseConnections: true })

@@ -13,7 +13,7 @@ export interface AdmissionLimits {
   readonly formFieldsMs: number
 }
 
-/** What turns a request away, or ends one. The label of the metric. */
+/** The limit that refuses or ends a request: the label of the metric. */
 export type Limit =
   | 'requests in flight'
   | 'forms'
@@ -25,7 +25,7 @@ export type Limit =
   | 'client bytes per second'
   | 'connections'
 
-/** A request that asks to be let in. */
+/** A request that asks for admission. */
 export interface Guest {
   /** Bytes of bodies that have passed, both ways; only grows. */
   transferred(): number
@@ -33,16 +33,15 @@ export interface Guest {
   fail(error: S3Error): void
 }
 
-/** What a guest holds, and how it gives that back. */
+/** What one request holds, and how it releases it. */
 type Leave = () => void
 
-/** SDKs wait as long as Retry-After demands, some not longer than this. Seconds. */
+/** SDKs wait as long as Retry-After demands, but some not longer than this. Seconds. */
 const longestWait = 20
 
 /**
- * Which requests may be served at once. Signed and unsigned requests are counted apart, so that unsigned ones never use what clients
- * need (docs/decisions/0021-allowances.md). When there are too many forms the oldest is ended: a normal one needs its place for a
- * moment only.
+ * Which requests may be served at once. Signed and unsigned requests are counted separately, so that unsigned ones never use what clients need
+ * (docs/decisions/0021-allowances.md). When there are too many forms the oldest is ended: an honest one needs its place only briefly.
  */
 export class Admission {
   readonly #limits: AdmissionLimits
@@ -55,7 +54,7 @@ export class Admission {
   #preflights = 0
   #anonymous = 0
 
-  /** @param limited called for every request that a limit turns away or ends */
+  /** @param limited called for every request that a limit refuses or ends */
   constructor(limits: AdmissionLimits, limited: (limit: Limit) => void, now: () => number = () => performance.now()) {
     this.#limits = limits
     this.#limited = limited
@@ -68,8 +67,8 @@ export class Admission {
   }
 
   /**
-   * Gives the request a place, in exchange for the one it may have already.
-   * @throws S3Error SlowDown with Retry-After: there is none. The request then holds nothing.
+   * Gives the request a place, in exchange for the one it may already have.
+   * @throws S3Error SlowDown with Retry-After when there is none. The request then holds nothing.
    */
   admit(guest: Guest, as: Admittance): void {
     this.leave(guest)
@@ -81,7 +80,7 @@ export class Admission {
     return this.#held.has(guest)
   }
 
-  /** The request is over. Does nothing when it has left already. */
+  /** The request has ended. Does nothing when it has no place. */
   leave(guest: Guest): void {
     const leave = this.#held.get(guest)
     this.#held.delete(guest)
@@ -154,12 +153,12 @@ export class Admission {
   }
 }
 
-/** What one client uses, as far as it is limited. */
+/** The limited resources that one client uses. */
 class Account {
   readonly #limits: ClientLimits
   readonly #requests: TokenBucket | null
   readonly #bytes: TokenBucket | null
-  /** Bytes of each request under way that have been counted. */
+  /** Bytes already counted of each request in progress. */
   readonly #running = new Map<Guest, number>()
 
   constructor(limits: ClientLimits, now: () => number) {

@@ -12,11 +12,11 @@ interface AnswersOptions extends Omit<RespondOptions, 'report'> {
   readonly minRate: number
   readonly minRateWindowMs: number
   readonly log: Log
-  /** Told of every request that is over: the metrics. */
+  /** Called for every finished request, for the metrics. */
   readonly observe: (record: AccessRecord) => void
 }
 
-/** Sees every exchange from what its handler promises to its access line: the answer or the error, within the minimum rates. */
+/** Runs every exchange from the result of its handler to its line in the access log: the answer or the error, within the minimum rates. */
 export class ResponseLifecycle {
   readonly #log: Log
   readonly #observe: (record: AccessRecord) => void
@@ -35,7 +35,7 @@ export class ResponseLifecycle {
     }
   }
 
-  /** Resolves when the exchange is over, its line included. */
+  /** Resolves when the exchange has ended and its line is written. */
   async perform(exchange: Exchange, handled: Promise<HttpResponse>): Promise<void> {
     const unwatch = this.#rates.watch(exchange)
     await this.#answer(exchange, handled)
@@ -87,7 +87,7 @@ export class ResponseLifecycle {
   }
 }
 
-/** A refusal by rule, 501 included, is not a failure; a refusal of a key service or a file is one, with any status. */
+/** A refusal by rule, 501 included, is not a failure. A refusal by a key service or a file system is one, with any status. */
 function isRefusal({ status, diagnosis }: S3Error): boolean {
   return (status < 500 || status === 501) && (diagnosis === null || diagnosis.service === 'store')
 }

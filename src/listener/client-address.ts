@@ -7,7 +7,7 @@ export function plainAddress(address: string | undefined): string {
   return (address ?? '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/, '')
 }
 
-/** Front ends that terminate TLS for us. Only their X-Forwarded-Proto is believed, and only to say that the client used TLS. */
+/** Front ends that terminate TLS. Only their X-Forwarded-Proto is trusted, and only for whether the client used TLS. */
 export class TrustedProxies {
   readonly #list = new BlockList()
   readonly #empty: boolean
@@ -22,7 +22,7 @@ export class TrustedProxies {
     }
   }
 
-  /** True when the bytes of the client travelled over TLS, to us or to a trusted front end. */
+  /** True when the client used TLS, to the gateway or to a trusted front end. */
   secure(req: IncomingMessage): boolean {
     if (req.socket instanceof TLSSocket) return true
     if (this.#empty) return false

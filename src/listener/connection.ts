@@ -1,15 +1,15 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 
-/** Requests of one connection that may wait behind the one under way. No S3 client pipelines. */
+/** Requests of one connection that may wait behind the one in progress. No S3 client pipelines. */
 const maxPipelined = 8
 
-/** What one connection remembers from request to request. `E`: an exchange of one of them. */
+/** State of one connection across its requests. `E`: an exchange of one of them. */
 export class Connection<E> {
   readonly socket: Socket
   #closing = false
   #current: E | null = null
-  /** Resolves when every exchange started so far is over. */
+  /** Resolves when every exchange started so far has ended. */
   #turn: Promise<void> = Promise.resolve()
   #waiting = 0
   #received = 0
@@ -28,12 +28,12 @@ export class Connection<E> {
     return this.#current
   }
 
-  /** True when no request is under way and none waits. */
+  /** True when no request is in progress and none waits. */
   get idle(): boolean {
     return this.#current === null && this.#waiting === 0
   }
 
-  /** True when nothing has come in since the last exchange was over. */
+  /** True when nothing has arrived since the last exchange ended. */
   get silent(): boolean {
     return this.socket.bytesRead === this.#received
   }
@@ -44,9 +44,9 @@ export class Connection<E> {
   }
 
   /**
-   * One request at a time: what is pipelined waits, and is dropped when the request before it closes.
-   * @param serve calls `begin` at once; resolves when the exchange is over
-   * @returns false: too many wait already
+   * One request at a time: pipelined requests wait, and are dropped when the request before them closes the connection.
+   * @param serve calls `begin` at once; resolves when the exchange has ended
+   * @returns false: too many are waiting already
    */
   take(serve: () => Promise<void>): boolean {
     if (this.idle) {
@@ -66,14 +66,14 @@ export class Connection<E> {
     this.#current = exchange
   }
 
-  /** The exchange under way is over. */
+  /** The exchange in progress has ended. */
   end(): void {
     this.#current = null
     this.#received = this.socket.bytesRead
   }
 }
 
-/** Thrown where a client is waited for that is no longer there. Nothing is answered to it. */
+/** Thrown while waiting for a client that has disconnected. It gets no answer. */
 export class ClientGone extends Error {
   constructor() {
     super('The client has closed the connection.')
@@ -81,7 +81,7 @@ export class ClientGone extends Error {
   }
 }
 
-/** Breaks a connection so that no client can take what it got for a whole answer: RST where the socket can, else a bare close. */
+/** Breaks a connection so that no client can take its bytes for a whole answer: RST where the socket can, else a bare close. */
 export function breakConnection(socket: Socket): void {
   // While a FIN is on its way the kernel refuses the reset, and Node would forget the socket without closing it.
   if (socket instanceof TLSSocket || socket.writableEnded) socket.destroy()

@@ -15,21 +15,21 @@ import { newRequestId } from './request-id.ts'
 import type { RequestMessage } from './request-body.ts'
 
 /**
- * How far an exchange is. `abandoned`: the rest of the request is not worth waiting for, because of broken framing or a client that is too
- * slow. `answered`: the whole answer has been handed over, and the connection is held open for what has not come in of the request. `sent`: the
- * answer has left, so that what becomes of the rest of the request has ended nothing.
+ * The phase of an exchange. `abandoned`: the rest of the request is not waited for, because its framing is broken or the client is too slow.
+ * `answered`: the whole answer is written, and the connection stays open for the rest of the request. `sent`: the answer has been sent, so the fate
+ * of the rest of the request ends nothing.
  */
 type Progress = 'open' | 'abandoned' | 'answered' | 'sent'
 
-/** One request and its answer on one connection: identity, life time, and what the access line will say. */
+/** One request and its answer on one connection: identity, phases, and the fields of the access log. */
 export class Exchange implements Watched, Guest {
   readonly id = newRequestId()
   readonly req: RequestMessage
   readonly res: ServerResponse
   readonly connection: Connection<Exchange>
-  /** Rejects when the client goes away or is cut; never resolves. */
+  /** Rejects when the client disconnects or is disconnected; never resolves. */
   readonly ended: Promise<never>
-  /** Resolves when the answer has left or the connection is gone. */
+  /** Resolves when the answer has been sent or the connection is gone. */
   readonly closed: Promise<void>
   readonly #abort = new AbortController()
   readonly #started = performance.now()
@@ -78,17 +78,17 @@ export class Exchange implements Watched, Guest {
     return this.#performed
   }
 
-  /** True once the answer has left, though not all of the request has come in. */
+  /** True once the answer has been sent while part of the request is still missing. */
   get responseSent(): boolean {
     return this.#progress === 'sent'
   }
 
-  /** True when no answer can be given any more. */
+  /** True when no answer can be sent any more. */
   get over(): boolean {
     return this.res.destroyed || this.connection.socket.destroyed
   }
 
-  /** True when the client waits for a 100 that has not been sent, and has not grown tired of waiting (RFC 9110 10.1.1). */
+  /** True when the client still waits for a 100 that has not been sent (RFC 9110 10.1.1). */
   get #withholdsBody(): boolean {
     return this.#awaitsContinue && this.req.waitingLength === 0
   }
@@ -99,7 +99,7 @@ export class Exchange implements Watched, Guest {
   }
 
   /**
-   * Makes the request that the stages see.
+   * Makes the request for the pipeline.
    * @throws S3Error InvalidURI.
    */
   admit(admitted: Admitted, facts: { readonly secure: boolean; readonly remoteAddress: string }, admit: (as: Admittance) => void): void {
@@ -131,30 +131,30 @@ export class Exchange implements Watched, Guest {
     this.#performed = work
   }
 
-  /** The whole answer is about to be written. @returns whether what is still to come of the request is to be swallowed first */
+  /** The whole answer is about to be written. @returns whether the rest of the request must be read and dropped first */
   answer(): boolean {
     const swallows = this.#progress !== 'abandoned' && !this.req.complete && !this.#withholdsBody && !this.over
     this.#progress = 'answered'
     return swallows
   }
 
-  /** The answer has left, and the request is still coming in. */
+  /** The answer has been sent, and the request is still arriving. */
   left(): void {
     this.#progress = 'sent'
   }
 
-  /** Notes bytes of the answer's body that have been given to the socket. */
+  /** Counts bytes of the answer's body that were written to the socket. */
   sentBody(bytes: number): void {
     this.#bodySent += bytes
   }
 
-  /** Breaks the connection, for a reason of ours or of the store. */
+  /** Breaks the connection, for a reason of the gateway or the store. */
   breakOff(by: 'gateway' | 'store'): void {
     this.#over(new ClientGone(), by)
     breakConnection(this.connection.socket)
   }
 
-  /** Gives the exchange up because of what the client sent or did not send: it is answered with the error if that can still be. */
+  /** Aborts the exchange because of what the client sent or did not send. It is answered with the error where that is still possible. */
   fail(error: S3Error): void {
     const answered = this.#progress === 'answered' || this.#progress === 'sent'
     if (!answered) this.#progress = 'abandoned'
@@ -190,25 +190,25 @@ export class Exchange implements Watched, Guest {
     }
   }
 
-  /** Notes that the head of the answer has been written. */
+  /** Records that the head of the answer has been written. */
   started(status: number): void {
     this.#status = status
     this.#firstByteSeconds = this.#seconds()
   }
 
-  /** Notes the error that is being answered. */
+  /** Records the error that is being answered. */
   failed(error: S3Error): void {
     this.#errorCode = error.code
     const by = this.#request === null ? 'gateway' : endedBy(error)
     if (by !== null) this.#ending ??= { by, in: by === 'limit' ? 'line' : this.#phase() }
   }
 
-  /** Notes the error that broke an answer which had begun. */
+  /** Records the error that broke an answer in progress. */
   broken(error: S3Error): void {
     this.#errorCode ??= error.code
   }
 
-  /** The access line, when all is over. */
+  /** The line of the access log, when all has ended. */
   record(): AccessRecord {
     return accessRecord({
       requestId: this.id,

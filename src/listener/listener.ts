@@ -25,29 +25,29 @@ export interface ListenerOptions {
   /** 0: any free port. */
   readonly port: number
   readonly tls: TlsMaterial | null
-  /** Addresses or CIDR ranges of front ends that terminate TLS and whose X-Forwarded-Proto is believed. */
+  /** Addresses or CIDR ranges of front ends that terminate TLS and whose X-Forwarded-Proto is trusted. */
   readonly trustedProxies: readonly string[]
   readonly limits: ServerLimits & AdmissionLimits & {
     /** Bytes per second. */
     readonly minRate: number
     readonly minRateWindowMs: number
   }
-  /** Milliseconds between signs of life of an answer that takes long. */
+  /** Milliseconds between the heartbeats of an answer that takes long. */
   readonly heartbeatMs: number
   readonly log: Log
-  /** Told of every request that is over: the metrics. */
+  /** Called for every finished request, for the metrics. */
   readonly observe: (record: AccessRecord) => void
   /** Called for every TLS handshake that failed. */
   readonly handshakeFailed?: (reason: HandshakeFailure) => void
-  /** Told of every request and connection that a limit turns away or ends. */
+  /** Called for every request and connection that a limit refuses or ends. */
   readonly limited?: (limit: Limit) => void
 }
 
 export interface Listener {
-  /** @returns where it listens. @throws when the address cannot be bound. */
+  /** @returns the address it listens on. @throws when the address cannot be bound. */
   start(): Promise<{ readonly host: string; readonly port: number }>
   /**
-   * Stops accepting, lets what is under way finish for `graceMs` milliseconds, then breaks it.
+   * Stops accepting, lets requests in progress finish for `graceMs` milliseconds, then breaks them.
    * @returns `cut` when something had to be broken.
    */
   stop(graceMs: number): Promise<'drained' | 'cut'>
@@ -63,8 +63,8 @@ type Carry = (req: IncomingMessage, res: ServerResponse) => void
 type Handle = (request: HttpRequest) => Promise<HttpResponse>
 
 /**
- * The front of the gateway. Fastify carries the connection and is given the request only after it has passed validation;
- * its router, parsers and replies are not used, so URL, headers and body stay as they came.
+ * The HTTP server of the gateway. Fastify carries the connection and gets the request only after it has passed validation. Its router, parsers and
+ * replies are not used, so URL, headers and body stay as received.
  */
 export function createListener(options: ListenerOptions, handle: Handle): Listener {
   return new HttpListener(options, handle)
@@ -153,7 +153,7 @@ class HttpListener implements Listener {
       serverFactory: (handler) => this.#createServer(handler)
     })
     app.addHook('onRequest', (request, reply) => {
-      // Fastify waits for `done`, which never comes: it makes nothing of the request.
+      // Fastify waits for `done`, which is never called: it does nothing with the request.
       reply.hijack()
       const exchange = this.#connections.of(request.raw.socket)?.current
       if (exchange?.req === request.raw && exchange.request !== null) void this.#run(exchange, exchange.request)
@@ -182,7 +182,7 @@ class HttpListener implements Listener {
     if (!connection.take(() => this.#begin(req, res, connection, carry))) connection.socket.destroy()
   }
 
-  /** Validation, then Fastify. Resolves when the exchange is over. */
+  /** Validation, then Fastify. Resolves when the exchange has ended. */
   async #begin(req: RequestMessage, res: ServerResponse, connection: Connection<Exchange>, carry: Carry): Promise<void> {
     const exchange = new Exchange(req, res, connection)
     connection.begin(exchange)
@@ -205,7 +205,7 @@ class HttpListener implements Listener {
     const handled = (async () => this.#handle(request))()
     exchange.perform(this.#answers.perform(exchange, handled))
     await exchange.performed
-    // A handler that outlives its client still uses its share of the limits.
+    // A handler that outlives its client still counts against the limits.
     await handled.then(({ pending }) => pending?.document).catch(() => undefined)
     this.#settle(exchange)
   }

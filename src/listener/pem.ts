@@ -1,13 +1,13 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 
-/** What is wrong with a file that has to hold certificates in PEM form; null: it holds at least one, and each can be parsed. */
+/** The fault of a file that must hold certificates in PEM form; null: it holds at least one, and each can be parsed. */
 export function certificateFault(bytes: Buffer): string | null {
   const certificates = certificatesIn(bytes)
   if (certificates.length === 0) return `holds ${contents(bytes)}, not a certificate in PEM form (-----BEGIN CERTIFICATE-----)`
   return certificates.every((text) => parse(text) !== null) ? null : 'holds a certificate that is damaged'
 }
 
-/** What is wrong with a file that has to hold a private key in PEM form. */
+/** The fault of a file that must hold a private key in PEM form. */
 export function privateKeyFault(bytes: Buffer): string | null {
   const text = bytes.toString('latin1')
   if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED/m.test(text)) {
@@ -22,7 +22,7 @@ export function privateKeyFault(bytes: Buffer): string | null {
   }
 }
 
-/** What is wrong between a certificate file and a key file, each good by itself. */
+/** The fault of a pair of certificate file and key file, each valid by itself. */
 export function pairFault(cert: Buffer, key: Buffer): string | null {
   const privateKey = createPrivateKey(key)
   const fits = certificatesIn(cert).map((text) => parse(text)?.checkPrivateKey(privateKey) === true)

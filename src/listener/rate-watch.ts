@@ -1,10 +1,10 @@
 import { Roster } from '../collections/roster.ts'
 
-/** What a rate watch asks of a transfer. */
+/** A transfer as the rate watch sees it. */
 export interface Watched {
   /**
-   * Whose turn it is: `upload` when we wait for bytes of the client, `download` when bytes wait for it to read them, null
-   * when the client owes nothing (the store or the gateway is working).
+   * Which direction is waited for: `upload` while the gateway waits for bytes of the client, `download` while bytes wait for the client to read them,
+   * null while the store or the gateway is working.
    */
   clientOwes(): 'upload' | 'download' | null
   /** Bytes received so far, a count that only grows. */
@@ -15,19 +15,19 @@ export interface Watched {
   cut(direction: 'upload' | 'download'): void
 }
 
-/** One transfer, and where it stood when the window began. */
+/** One transfer, and its counts at the beginning of the window. */
 interface Mark {
   readonly transfer: Watched
   owed: 'upload' | 'download' | null
   since: number
   bytes: number
-  /** Said once; it takes a moment until the transfer is over. */
+  /** Reported once; the transfer ends a moment later. */
   cut: boolean
 }
 
 /**
- * Minimum rates in both directions, which Node does not have: its `requestTimeout` limits the whole upload and cuts honest
- * slow ones, its `timeout` of 0 never cuts a reader that has stalled. One timer for all transfers, nothing per chunk.
+ * Minimum rates in both directions. Node has none: its `requestTimeout` limits the whole upload and cuts honest slow ones, and its `timeout` of 0
+ * never cuts a reader that has stalled. One timer serves all transfers, and nothing runs per chunk.
  */
 export class RateWatch {
   readonly #bytesPerWindow: number

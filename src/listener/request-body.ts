@@ -4,8 +4,8 @@ import { S3Error } from '../errors.ts'
 import { NO_READ_AHEAD, pushed, ByteQueue } from '../http/stage.ts'
 
 /**
- * The body of a request, detached from its socket. Destroying an IncomingMessage destroys the connection under it, so a
- * pipeline that fails in mid-upload would take the error answer with it; destroying this only stops the reading.
+ * The body of a request, detached from its socket. Destroying an IncomingMessage destroys its connection, so a pipeline that fails during an upload
+ * would lose the error answer as well. Destroying this only stops the reading.
  */
 export class RequestBody extends Readable {
   readonly #request: RequestMessage
@@ -25,7 +25,7 @@ export class RequestBody extends Readable {
     })
   }
 
-  /** True while we wait for the client's bytes: it has been asked for them and has not given all. */
+  /** True while the gateway waits for the client's bytes: some were requested and not all have arrived. */
   get waiting(): boolean {
     return this.#asked && !this.#request.complete && !this.#request.isPaused() && !this.destroyed
   }
@@ -35,7 +35,7 @@ export class RequestBody extends Readable {
     return this.#received
   }
 
-  /** The client went away, or its framing broke, before the body was whole. Never looks like an end. */
+  /** The client disconnected, or its framing broke, before the body was whole. It never looks like an end. */
   cutShort(): void {
     if (!this.readableEnded) this.destroy(new S3Error('IncompleteBody'))
   }
@@ -78,13 +78,13 @@ export function noBody(): Readable {
   })
 }
 
-/** Chunks below this many bytes are copied together while they wait to be read; larger ones cost little more than their bytes. */
+/** Chunks of fewer bytes are copied together while they wait to be read; larger ones cost little more than their bytes. */
 const smallBytes = 1024
 const blockBytes = 4096
 
 /**
- * A request as Node's parser fills it, whose chunks stay small in number while they wait. Node counts bytes: a body in chunks of one
- * byte, each a Buffer of several hundred, may wait 64 KiB and a read of the socket deep, which is 20 MiB.
+ * A request as Node's parser fills it, with few chunks waiting. Node counts bytes: of a body in chunks of one byte, each a Buffer of several hundred
+ * bytes, 64 KiB and one read of the socket may wait, which takes 20 MiB.
  */
 export class RequestMessage extends IncomingMessage {
   /** Made with the first small chunk that waits: most bodies have none. */
@@ -95,7 +95,7 @@ export class RequestMessage extends IncomingMessage {
     return this.readableLength + this.#heldLength
   }
 
-  /** @returns false when the parser is to stop the socket. */
+  /** @returns false when the parser should stop the socket. */
   override push(chunk: Buffer | null): boolean {
     const flows = this.readableFlowing === true && this.#heldLength === 0
     if (chunk === null || chunk.length >= smallBytes || flows) {
@@ -108,7 +108,7 @@ export class RequestMessage extends IncomingMessage {
     return this.waitingLength < this.readableHighWaterMark
   }
 
-  /** Gives what waits to become a block to those who read. Without it the socket, if that has been stopped, would stay so. */
+  /** Gives the block of waiting bytes to the reader. Without it a stopped socket would stay stopped. */
   override resume(): this {
     this.#flush()
     return super.resume()

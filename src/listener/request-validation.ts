@@ -1,7 +1,7 @@
 import { S3Error } from '../errors.ts'
 import { splitTarget } from '../http/target.ts'
 
-/** The head of a request as Node's parser gives it, before anything has been made of it. */
+/** The head of a request as Node's parser returns it. */
 interface RequestHead {
   readonly method: string
   readonly url: string
@@ -11,7 +11,7 @@ interface RequestHead {
   readonly rawHeaders: readonly string[]
 }
 
-/** What the validation found out. */
+/** The results of validation. */
 export interface Admitted {
   readonly host: string
   /** Declared Content-Length in bytes; null when chunked; 0 when there is no body. */
@@ -24,7 +24,7 @@ const methods = new Set(['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'OPTIONS'])
 /** Far above what any S3 client sends, far below what makes per-request loops costly. */
 const maxHeaderLines = 256
 
-/** Fields with one value. A second line would let two readers (a front end, the signature, the router) pick differently. */
+/** Fields with one value. With a second line two parsers (a front end, the signature, the router) could pick differently. */
 const singular = new Set([
   'authorization',
   'content-disposition',
@@ -62,10 +62,9 @@ const guarded = new Set([
 ])
 
 /**
- * Strict validation: refuses every request that Node's parser lets through although two HTTP implementations could
- * read it differently (RFC 9112 6.1, 6.3, 11.2; RFC 9110 5.3, 7.2, 8.6). Pure. Chunk extensions cannot be refused here:
- * llhttp drops them unseen (they are never forwarded, and Node bounds their size).
- *
+ * Strict validation: refuses every request that Node's parser accepts although two HTTP implementations could read it differently (RFC 9112 6.1, 6.3,
+ * 11.2; RFC 9110 5.3, 7.2, 8.6). Pure. Chunk extensions cannot be refused here: llhttp drops them unseen (they are never forwarded, and Node bounds
+ * their size).
  * The caller must close the connection after a throw.
  * @throws S3Error MethodNotAllowed, InvalidURI, InvalidRequest, NotImplemented.
  */
@@ -114,7 +113,7 @@ function refuseRepeats(fields: ReadonlyMap<string, readonly string[]>): void {
   }
 }
 
-/** A front end removes the headers that `Connection` names: it must not be able to name one that has a meaning here. */
+/** A front end removes the headers that `Connection` names: it must not name one that has a meaning here. */
 function checkConnectionTokens(values: readonly string[]): void {
   for (const token of values.join(',').split(',')) {
     const name = token.trim().toLowerCase()
@@ -150,9 +149,8 @@ function expectation(head: RequestHead, fields: ReadonlyMap<string, readonly str
 }
 
 /**
- * The Host header; the request target, where it names a host, must name the same one. RFC 9112 3.2.2 lets the target win over a header
- * that differs: one reader would then route by the one and another by the other, so the request is refused
- * (docs/decisions/0030-absolute-form.md).
+ * The Host header. A request target that names a host must name the same one. By RFC 9112 3.2.2 the target wins over a different header, but parsers
+ * could differ in their routing, so the request is refused (docs/decisions/0030-absolute-form.md).
  */
 function hostOf(fields: ReadonlyMap<string, readonly string[]>, authority: string | null): string {
   const host = fields.get('host')?.[0] ?? ''
@@ -165,7 +163,7 @@ function hostOf(fields: ReadonlyMap<string, readonly string[]>, authority: strin
 
 const hostText = /^([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?$/
 
-/** Without case (RFC 9110 4.2.3) and without the port that either scheme leaves out. */
+/** Without case (RFC 9110 4.2.3) and without the port that both schemes leave out. */
 function hostName(text: string): string {
   return text.toLowerCase().replace(/:(?:80|443)$/, '')
 }

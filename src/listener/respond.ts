@@ -13,30 +13,30 @@ import type { Exchange } from './exchange.ts'
 export const hostId = randomBytes(32).toString('base64')
 
 /**
- * How much of an unread request body is swallowed after an early answer. A connection closed over unread bytes is reset, and
- * the reset can overtake the answer; most SDKs send the whole body before they look for one.
+ * Bytes of an unread request body that are read and dropped after an early answer. A connection closed over unread bytes is reset, and the reset can
+ * overtake the answer; most SDKs send the whole body before they read an answer.
  */
 const drainBytes = 8 * 1024 * 1024
 const drainMs = 5000
 /** Milliseconds: a client that sends nothing for this time has stopped, or waits for the answer. */
 const quietMs = 250
-/** Bodies of at most this many bytes that are there as a whole leave in one write with their head. */
+/** Bodies up to this many bytes that are complete in memory are sent in one write with their head. */
 const shortBytes = 65_536
 
-/** Set by the listener alone: these headers of a handler's response are dropped. */
+/** Set by the listener only: these headers of a handler's response are dropped. */
 const reserved = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date', 'server', 'x-amz-request-id', 'x-amz-id-2'])
-/** So many heartbeats an answer may take and still be an ordinary one, with every header and a status of its own. */
+/** Heartbeats that an answer may take and still be an ordinary one, with every header and its own status. */
 const patience = 3
 const declaration = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 export interface RespondOptions {
-  /** Milliseconds between signs of life of a pending answer. */
+  /** Milliseconds between the heartbeats of a pending answer. */
   readonly heartbeatMs: number
   /** True while the listener stops: every answer closes its connection. */
   readonly stopping: () => boolean
-  /** Told of a failure that the client learns of inside a 200. */
+  /** Called with a failure that the client gets inside a 200. */
   readonly report: (exchange: Exchange, error: unknown) => void
-  /** Told when the answer has left, and only what has not come in of the request is still being swallowed. */
+  /** Called when the answer has been sent and only the rest of the request is still read and dropped. */
   readonly sent: (exchange: Exchange) => void
 }
 
@@ -64,7 +64,7 @@ export async function respond(exchange: Exchange, response: HttpResponse, option
   }
 }
 
-/** Writes an error document; an error without body where HTTP demands one without. */
+/** Writes an error document, or no body where HTTP demands none. */
 export async function respondError(exchange: Exchange, error: S3Error, options: RespondOptions): Promise<void> {
   exchange.failed(error)
   const bodyless = exchange.req.method === 'HEAD' || error.status === 304
@@ -73,7 +73,7 @@ export async function respondError(exchange: Exchange, error: S3Error, options: 
   await respond(exchange, { status: error.status, headers, body }, options)
 }
 
-/** A handler that answers after the exchange is over: what it opened is closed. */
+/** For a handler that answers after the exchange has ended: closes what it opened. */
 export async function discard(handled: Promise<HttpResponse>): Promise<void> {
   try {
     const { body, pending } = await handled
@@ -105,7 +105,7 @@ function writeHead(exchange: Exchange, status: number, headers: Headers, options
     if (reserved.has(lower) || (status === 204 && lower === 'content-length')) continue
     flat.push(name, value)
   }
-  // What of the request has not arrived yet would otherwise be read as the next request.
+  // The missing rest of the request would otherwise be parsed as the next request.
   const close = options.stopping() || exchange.connection.closing || !exchange.req.complete
   if (close) {
     exchange.connection.close()
@@ -142,8 +142,8 @@ async function respondStream(exchange: Exchange, response: HttpResponse, body: R
 }
 
 /**
- * Ends the answer, with its body where that is in hand: head and body then leave in one write. An unread request body is
- * swallowed first, within bounds, while the client already has its answer.
+ * Ends the answer, with its body where that is in memory: head and body then go in one write. An unread request body is read and dropped first,
+ * within bounds, while the client already has its answer.
  */
 async function finish(exchange: Exchange, options: RespondOptions, body?: Buffer): Promise<void> {
   const { req, res } = exchange
@@ -178,7 +178,7 @@ async function drain(req: IncomingMessage, exchange: Exchange): Promise<void> {
 
 async function respondPending(exchange: Exchange, response: HttpResponse, pending: Pending, options: RespondOptions): Promise<void> {
   const settled = pending.document.then((document) => ({ document }), (error: unknown) => ({ error }))
-  // HTTP/1.0 knows no chunked framing: such a client waits in silence.
+  // HTTP/1.0 has no chunked framing: such a client waits without heartbeats.
   const waiting = new AbortController()
   const waited = exchange.req.httpVersion === '1.0' ? [] : [pause(patience * options.heartbeatMs, waiting.signal)]
   const early = await Promise.race([settled, exchange.ended, ...waited]).finally(() => {

@@ -19,7 +19,7 @@ export async function firstChunk(body: Readable): Promise<void> {
 }
 
 /**
- * The bytes that wait in a body, which must be all of it. Nothing has been written yet, so that a failure still becomes an error status.
+ * The waiting bytes of a body, which must be all of it. Nothing has been written yet, so a failure still becomes an error status.
  * @throws S3Error InternalError when more comes; the stream's own error.
  */
 export async function rest(body: Readable): Promise<Buffer | undefined> {
@@ -63,7 +63,7 @@ async function signOf(body: Readable, events: readonly ('readable' | 'end')[]): 
   })
 }
 
-/** Sends `length` bytes, or breaks the connection before a byte too many or an end too early could look right. */
+/** Sends `length` bytes. Breaks the connection before a byte too many or an early end could look right. */
 export async function sendExactly(exchange: Exchange, body: Readable, length: number): Promise<void> {
   let sent = 0
   let failed = false
@@ -72,13 +72,13 @@ export async function sendExactly(exchange: Exchange, body: Readable, length: nu
     exchange.sentBody(chunk.length)
     if (sent > length) exchange.breakOff('store')
   })
-  // Before pipeline hears of it: it would close the connection in good order.
+  // Before pipeline sees the failure: it would close the connection as if the answer were complete.
   body.once('error', (error) => {
     failed = !exchange.over
     exchange.breakOff(blame(error))
   })
   await pipeline(body, exchange.res, { end: false }).catch((error: unknown) => {
-    // A client that leaves closes the answer, and pipeline destroys the body for it: no failure of anybody.
+    // A client that disconnects closes the answer, and pipeline destroys the body: nobody's failure.
     throw exchange.over && !failed ? new ClientGone() : error
   })
   if (sent !== length) {

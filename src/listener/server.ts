@@ -14,7 +14,7 @@ import { newRequestId } from './request-id.ts'
 import { hostId } from './respond.ts'
 
 export interface ServerLimits {
-  /** Connections held at once. For more, those give way that are least needed (connections.ts). */
+  /** Most connections at once. For more, the least needed ones are closed (connections.ts). */
   readonly connections: number
   /** Bytes of request line and headers together. */
   readonly headerBytes: number
@@ -33,7 +33,7 @@ type Accept = (req: RequestMessage, res: ServerResponse) => void
 export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, accept: Accept): Server {
   const options: ServerOptions<typeof RequestMessage> = {
     IncomingMessage: RequestMessage,
-    // 0: a steady upload may take as long as it takes; slow ones are cut by rate (rate-watch.ts).
+    // 0: a steady upload may take any time; slow ones are cut by rate (rate-watch.ts).
     requestTimeout: 0,
     headersTimeout: limits.headersMs,
     keepAliveTimeout: limits.keepAliveMs,
@@ -56,9 +56,9 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
       requestCert: tls.clientCa !== null,
       rejectUnauthorized: tls.clientCa !== null
     })
-  // The listener itself makes room for new ones. This is for those that come while the closed ones are on their way out.
+  // The listener itself makes room for new connections. This limit is for those that come while the closed ones still end.
   server.maxConnections = limits.connections + Math.max(16, Math.ceil(limits.connections / 16))
-  // Among workers Node would hand a connection that one refuses to the next, round and round while all are full.
+  // Among workers Node would pass a refused connection on to the next worker, without end while all are full.
   // The types of Node do not have it yet.
   Object.assign(server, { dropMaxConnection: true })
   server.timeout = 0
@@ -71,13 +71,13 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
   return server
 }
 
-/** How long what a refused client still sends is swallowed, in milliseconds. */
+/** How long the remaining bytes of a refused client are read and dropped, in milliseconds. */
 const lingerMs = 1000
 
 /**
- * What Node's parser refused: a head that is no HTTP, broken chunk framing, headers too large or too slow. Answered with
- * an error document when nothing else is under way on the connection, and closed in any case.
- * @returns the access line of the answer; null where there was none, or where the line is that of the request under way.
+ * Requests that Node's parser refused: a head that is not HTTP, broken chunk framing, headers too large or too slow. Answered with an error document
+ * when no other request is in progress on the connection, which is closed in any case.
+ * @returns the access record of the answer; null where there was none, or where the record is that of the request in progress.
  */
 export function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket, connection: Connection<Exchange> | undefined): AccessRecord | null {
   if (connection === undefined || error.code === 'ECONNRESET') {
@@ -135,9 +135,8 @@ function head(error: S3Error, requestId: string, length: number): string {
 }
 
 /**
- * The connections of one listener, with those in their TLS handshake, up to a limit. At the limit one is closed for a new one: the
- * oldest without an authenticated request, else an idle one. So connections that do nothing, or nothing with a signature, do not
- * keep others out.
+ * The connections of one listener, including those in their TLS handshake, up to a limit. At the limit one is closed for a new one: the oldest
+ * without an authenticated request, else an idle one. So connections that do nothing, or nothing signed, do not keep others out.
  */
 export class Connections {
   readonly #limit: number
@@ -164,7 +163,7 @@ export class Connections {
     return this.#strangers.size + this.#clients.size + this.#handshakes.size
   }
 
-  /** What is remembered of a connection; undefined when it is gone, or not secured yet. */
+  /** State of a connection; undefined when it is gone, or its handshake has not ended. */
   of(socket: Socket): Connection<Exchange> | undefined {
     return this.#strangers.get(socket) ?? this.#clients.get(socket)
   }
@@ -180,12 +179,12 @@ export class Connections {
     })
   }
 
-  /** A request on it has been authenticated. */
+  /** A request on this connection has been authenticated. */
   trust(connection: Connection<Exchange>): void {
     if (this.#strangers.delete(connection.socket)) this.#clients.set(connection.socket, connection)
   }
 
-  /** Closes every connection that carries no request, and those that still come. */
+  /** Closes every connection without a request in progress, and new ones. */
   closeIdle(): void {
     this.#closing = true
     for (const socket of this.#handshakes.values()) socket.destroy()
@@ -229,12 +228,12 @@ export class Connections {
     })
   }
 
-  /** @returns false when every connection there is carries a request that has been let in */
+  /** @returns false when every connection carries an admitted request */
   #makeRoom(): boolean {
     if (this.count < this.#limit) return true
     this.#displaced()
     const [handshake] = this.#handshakes
-    // A handshake takes a moment: half of all connections in their handshake are an attack.
+    // A handshake is short: when half of all connections are in their handshake, it is an attack.
     const unfinished = handshake !== undefined && (this.#handshakes.size > this.#limit / 2 || this.#strangers.size === 0)
     const socket = unfinished ? handshake[1] : this.#leastNeeded()
     if (unfinished) this.#handshakes.delete(handshake[0])

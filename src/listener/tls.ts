@@ -22,7 +22,7 @@ interface TlsFiles {
   readonly clientCa: string | null
 }
 
-/** What is wrong with the files of `listen.tls`, by option. The texts name files and quote nothing of them. */
+/** The faults of the files of `listen.tls`, by option. The messages name files and quote none of their contents. */
 export class TlsFileError extends Error {
   readonly faults: readonly TlsFault[]
 
@@ -39,8 +39,8 @@ interface TlsFault {
 }
 
 /**
- * Reads the certificate files and checks what they hold and that the key fits the certificate, so that a bad renewal is refused
- * while the old material still serves.
+ * Reads the certificate files and checks their contents and that the key fits the certificate, so that a bad renewal is refused while the old
+ * certificate still serves.
  * @throws TlsFileError with every fault found.
  */
 export async function readTls(files: TlsFiles): Promise<TlsMaterial> {
@@ -83,7 +83,7 @@ function contentFaults(files: TlsFiles, cert: Buffer | null, key: Buffer | null,
   return faults
 }
 
-/** When the certificate that clients are shown ends, in seconds since 1970. */
+/** When the certificate that clients see ends, in seconds since 1970. */
 export function expiryOf({ cert }: TlsMaterial): number {
   return new X509Certificate(cert).validToDate.getTime() / 1000
 }
@@ -100,10 +100,10 @@ export function secureContext(material: TlsMaterial): {
 }
 
 /**
- * Calls back when one of the files has changed, links followed (Kubernetes swaps a link to renew a secret). Looks every 10 s:
- * file events get lost across such swaps.
- * @param intervalMs milliseconds between looks.
- * @returns a function that ends the watching.
+ * Calls back when one of the files has changed, symbolic links followed (Kubernetes swaps a link to renew a secret). Polls every 10 s, because file
+ * events get lost across such swaps.
+ * @param intervalMs milliseconds between two checks.
+ * @returns a function that ends the polling.
  */
 export function watchTls(files: TlsFiles, changed: () => void, intervalMs = 10_000): () => void {
   const paths = [files.cert, files.key, ...(files.clientCa === null ? [] : [files.clientCa])]
@@ -114,9 +114,9 @@ export function watchTls(files: TlsFiles, changed: () => void, intervalMs = 10_0
 }
 
 /**
- * Why a TLS handshake failed. `certificate`: the client has none, or none that is trusted; `refused`: the client sent an
- * alert, most often because it does not trust the gateway's certificate; `protocol`: no common version or cipher, or no
- * TLS; `timeout`: not done within 10 s; `closed`: the client disconnected, as port probes do.
+ * Why a TLS handshake failed. `certificate`: the client has none, or none that is trusted; `refused`: the client sent an alert, most often because it
+ * does not trust the gateway's certificate; `protocol`: no common version or cipher, or no TLS; `timeout`: not done within 10 s; `closed`: the client
+ * disconnected, as port scans do.
  */
 export type HandshakeFailure = 'certificate' | 'refused' | 'protocol' | 'timeout' | 'closed'
 
@@ -125,13 +125,13 @@ const lineEveryMs = 60_000
 
 interface HandshakesOptions {
   readonly log: Log
-  /** Told of each: the metrics. */
+  /** Called for each, for the metrics. */
   readonly failed: (reason: HandshakeFailure) => void
   /** Milliseconds of a clock that is never set back. */
   readonly now?: () => number
 }
 
-/** Counts the TLS handshakes that fail, and logs of each kind one a minute, with how many there were since the last. */
+/** Counts the TLS handshakes that fail. Logs one of each kind per minute, with the number since the last line. */
 export class Handshakes {
   readonly #options: HandshakesOptions
   readonly #now: () => number
@@ -162,7 +162,7 @@ export class Handshakes {
     const now = this.#now()
     if (now - line.at < lineEveryMs) return
     this.#options.log.event('warn', 'TLS handshake failed', {
-      // Node does not know any more who it was when the connection is gone.
+      // When the connection is gone Node no longer knows the address.
       reason,
       code,
       address: socket.remoteAddress === undefined ? null : plainAddress(socket.remoteAddress),

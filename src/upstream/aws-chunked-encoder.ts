@@ -9,7 +9,7 @@ export function signedChunksPayload(trailer: ChecksumTrailer | null): string {
   return `STREAMING-AWS4-HMAC-SHA256-PAYLOAD${trailer === null ? '' : '-TRAILER'}`
 }
 
-/** Plaintext bytes per chunk; S3 wants at least 8,192 in all but the last (InvalidChunkSizeError). */
+/** Plaintext bytes per chunk; S3 demands at least 8,192 in all but the last (InvalidChunkSizeError). */
 const SIGNED_CHUNK_BYTES = 65536
 const frameBytes = ';chunk-signature='.length + 64 + '\r\n'.length * 2
 const trailerSignature = 'x-amz-trailer-signature:'
@@ -28,10 +28,9 @@ function signedFrameLength(length: number): number {
 }
 
 /**
- * Frames a body in signed chunks: each signature covers its chunk and the signature before it, so that no party between
- * here and the store can change, drop or cut bytes (AWS "Signature calculations … transferring payload in multiple
- * chunks", and "including trailing headers"). Used where the way to the store is plain HTTP. The empty last chunk and the trailer
- * leave only after the source ended well.
+ * Frames a body in signed chunks. Each signature covers its chunk and the signature before it, so nobody on the way to the store can change, drop or
+ * cut bytes (AWS "Signature calculations … transferring payload in multiple chunks", and "including trailing headers"). Used where the way to the
+ * store is plain HTTP. The empty last chunk and the trailer are sent only after the source ended well.
  */
 export class SignedChunks implements ByteStage {
   readonly #scope: string
@@ -103,8 +102,7 @@ function sha256(data: Buffer | string): string {
 export const unsignedChunksPayload = 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
 
 /**
- * Body bytes per chunk, as botocore frames them. S3 wants at least 8,192 in all but the last (InvalidChunkSizeError), MinIO takes
- * 16 MiB at most.
+ * Body bytes per chunk, as botocore frames them. S3 demands at least 8,192 in all but the last (InvalidChunkSizeError), MinIO accepts at most 16 MiB.
  */
 const UNSIGNED_CHUNK_BYTES = 1024 * 1024
 const CRLF = '\r\n'
@@ -122,8 +120,8 @@ function unsignedFrameLength(length: number): number {
 }
 
 /**
- * Frames a body in unsigned chunks, with a checksum behind them (AWS, "Signature calculations: including trailing
- * headers"). Bytes pass as they come, uncopied; the empty last chunk and the trailer leave only after the source ended well.
+ * Frames a body in unsigned chunks, followed by a checksum (AWS, "Signature calculations: including trailing headers"). Bytes pass without a copy;
+ * the empty last chunk and the trailer are sent only after the source ended well.
  */
 export class UnsignedChunks implements ByteStage {
   readonly #trailer: ChecksumTrailer

@@ -5,7 +5,7 @@ import type { UpstreamRequest } from './types.ts'
 import { clockSkewSeconds, diagnosis, nameOf, regionOf, requestIdOf, systemCodeOf, troubleOf, type Diagnosis } from '../diagnosis.ts'
 import { Finding, S3Error } from '../errors.ts'
 
-/** Sub-resources that the log may name: the rest of a query can be the client's. */
+/** Sub-resources that the log may name: the rest of a query may come from the client. */
 const subresources: ReadonlySet<string> = new Set([
   'accelerate',
   'acl',
@@ -61,7 +61,7 @@ export function diagnoseFailure(operation: string, error: unknown): Diagnosis {
   return diagnosis('store', operation, { system: systemCodeOf(error), errorName: error instanceof Error && error.name !== 'Error' ? nameOf(error.name) : null })
 }
 
-/** The gateway's own signature was refused. Said to clients too, so that they do not look for the fault in theirs. */
+/** The gateway's own signature was refused. Clients see this as well, so that they do not look for the fault on their side. */
 export function refusal(fault: string, diagnosed: Diagnosis): S3Error {
   const trouble = troubleOf(diagnosed)
   const message = trouble === 'clock' ?
@@ -82,8 +82,8 @@ function elementOf(text: string, name: string, bounded: (value: unknown) => stri
 const PATIENCE_MS = 2000
 
 /**
- * Whether a server that plain HTTP got no usable answer from speaks TLS at that address. Sends a TLS greeting and nothing else; whom its
- * certificate names does not matter. Never rejects: no answer is a no.
+ * Whether a server without a usable answer to plain HTTP speaks TLS. Sends a TLS greeting and nothing else; the name in its certificate does not
+ * matter. Never rejects: no answer means no.
  * @param endpoint an http URL
  */
 export function speaksTls(endpoint: URL, signal: AbortSignal): Promise<boolean> {
@@ -102,7 +102,7 @@ export function speaksTls(endpoint: URL, signal: AbortSignal): Promise<boolean> 
   socket.once('secureConnect', () => {
     leave(true)
   })
-  // An alert is TLS too: a server may demand a client certificate, or know no common version.
+  // An alert is TLS as well: a server may demand a client certificate, or share no version.
   socket.on('error', (error: NodeJS.ErrnoException) => {
     leave(/^ERR_SSL_.*ALERT/.test(error.code ?? ''))
   })

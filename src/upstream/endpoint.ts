@@ -8,7 +8,7 @@ type AddressStyle = 'path' | 'virtual-host'
 export interface RequestAddress {
   /** Scheme, host and port to connect to. */
   readonly origin: string
-  /** Host header: the port is named only where it is not the scheme's own (RFC 9110 7.2). */
+  /** Host header: with the port only where it is not the scheme's default (RFC 9110 7.2). */
   readonly host: string
   readonly path: string
   /** Without "?"; '' when there are no parameters. */
@@ -24,8 +24,8 @@ interface RequestPlace {
 
 /**
  * Reads `upstream.endpoint`.
- * @throws Error naming the setting: not http(s), or with a path, query, fragment or credentials. A base path would have
- * to be signed and stripped again by a front end we know nothing of.
+ * @throws Error naming the setting: not http(s), or with a path, query, fragment or credentials. A base path would have to be signed here and
+ * stripped by an unknown front end.
  */
 export function parseEndpoint(endpoint: string, style: AddressStyle): URL {
   if (!URL.canParse(endpoint)) throw new Error('upstream.endpoint is not a URL')

@@ -23,7 +23,7 @@ const late = new Set(['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_T
 /** TLS spoken to a port that answers in something else. */
 const notTls = new Set(['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG', 'ERR_SSL_HTTP_REQUEST', 'EPROTO'])
 const broken = new Set(['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_EXCEEDED_MAX_SIZE'])
-/** The body to be sent ended too early: its source was closed. */
+/** The body ended too early: its source was closed. */
 const bodyGone = new Set(['UND_ERR_ABORTED', 'ERR_STREAM_PREMATURE_CLOSE'])
 
 /** The system's, Node's or undici's code of an error; '' when it has none. */
@@ -32,29 +32,29 @@ export function codeOf(error: unknown): string {
   return typeof error.code === 'string' ? error.code : ''
 }
 
-/** True for failures of a connection, as opposed to answers, timeouts of an answer, and faults of our own. */
+/** True for failures of a connection, as opposed to answers, timeouts of an answer, and faults of the gateway. */
 export function isConnectionFailure(error: unknown): boolean {
   const code = codeOf(error)
   return unreachable.has(code) || code === 'UND_ERR_CONNECT_TIMEOUT' || code === 'ETIMEDOUT'
 }
 
 /**
- * True for a connection that was closed because an answer, or bytes that are none, came on it while no request waited. Only undici's
- * message distinguishes it from other faults of the peer.
+ * True for a connection that was closed because an answer, or other bytes, came on it while no request waited. Only undici's message distinguishes it
+ * from other faults of the peer.
  */
 export function isUnsolicitedResponse(error: unknown): boolean {
   return error instanceof errors.SocketError && error.message === 'bad response'
 }
 
 /**
- * The client's error for a failed exchange with the store. The raw error becomes the cause, for the log: it names
- * addresses. Errors of the body's own source (a digest that did not match) are S3Errors already and pass unchanged.
- * @param operation what was asked, in words of ours (`operationOf`)
+ * The client's error for a failed exchange with the store. The raw error, which names addresses, becomes the cause for the log. Errors of the body's
+ * own source (such as a digest that did not match) are S3Errors already and pass unchanged.
+ * @param operation the request in words without names (`operationOf`)
  */
 export function toS3Error(error: unknown, operation: string): S3Error {
   if (error instanceof S3Error) return error
   const known = byCode(error)
-  // The sender of the body is not the store.
+  // The body comes from the client, not from the store.
   return known.code === 'IncompleteBody' ? known : known.diagnose(diagnoseFailure(operation, error))
 }
 

@@ -5,15 +5,15 @@ import { operationOf } from './diagnose.ts'
 import { toS3Error } from './errors.ts'
 import type { UpstreamRequest } from './types.ts'
 
-/** One exchange with the store, reported when it has ended, whichever way. */
+/** One exchange with the store, reported when it has ended, however it ended. */
 export interface ExchangeReport {
   readonly pool: UpstreamRequest['pool']
   readonly method: string
   /** null: no answer. */
   readonly status: number | null
-  /** Code of the S3Error the caller got, or `Aborted` when the caller wanted no answer any more; null when the exchange ended well. */
+  /** Code of the S3Error that the caller got, or `Aborted` when the caller aborted; null when the exchange ended well. */
   readonly error: string | null
-  /** What kind of trouble it was, an error status of 500 and above included; null: none, or no fault of the store. */
+  /** The kind of failure, error statuses from 500 included; null: none, or no fault of the store. */
   readonly trouble: Trouble | null
   readonly headSeconds: number | null
   readonly seconds: number

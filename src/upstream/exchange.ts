@@ -9,7 +9,7 @@ import { isConnectionFailure, toS3Error } from './errors.ts'
 
 export interface ExchangePlan {
   readonly method: string
-  /** What is asked, in words of ours, for the log. */
+  /** The request in words without names, for the log. */
   readonly operation: string
   readonly path: string
   /** Name, value, name, value, … */
@@ -18,30 +18,29 @@ export interface ExchangePlan {
   readonly body: Buffer | Readable | null
   readonly contentLength: number
   readonly signal: AbortSignal
-  /** Seconds the store may be silent before it answers; null: as long as any. */
+  /** Seconds the store may be silent before it answers; null: without limit. */
   readonly answerSeconds: number | null
-  /** Throws an S3Error for a head that is not to be used. */
+  /** Throws an S3Error for a head that must not be used. */
   readonly check: (status: number, headers: HeaderList) => void
   /** Bytes per second; 0: none. */
   readonly minRate: number
   readonly windowSeconds: number
 }
 
-/** More interim answers than any server has reason to send (RFC 9110 15.2). */
+/** More interim answers than any server sends (RFC 9110 15.2). */
 const maxInterim = 16
 /** Bytes: answers up to this size are read from the connection even without a reader, so that an unused document does not hold it. */
 const unreadBytes = 16_384
 
 /**
- * One request on one connection and its answer. Written on undici's dispatch interface, below `request()`, because that
- * is where bytes sent are counted without another stream in the way: a 2xx that comes before the store can have the
- * whole body must not pass, and progress decides whether a slow store is cut.
+ * One request on one connection and its answer. It uses undici's dispatch interface, below `request()`, where bytes sent can be counted without
+ * another stream: a 2xx that comes before the store can have the whole body must fail, and progress decides whether a slow store is cut.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly #answer = Promise.withResolvers<UpstreamResponse>()
   readonly #closed = Promise.withResolvers<undefined>()
   readonly answer: Promise<UpstreamResponse> = this.#answer.promise
-  /** Settles when undici has let go of the request and of its connection slot. */
+  /** Settles when undici has released the request and its connection. */
   readonly closed: Promise<void> = this.#closed.promise
   bytesSent = 0
   bytesReceived = 0
@@ -51,7 +50,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   headAt: number | null = null
   /** As undici or the signal gave it. */
   failure: unknown = undefined
-  /** True when it ended because its reader gave it up. */
+  /** True when its reader aborted it. */
   givenUp = false
 
   readonly #plan: ExchangePlan
@@ -82,7 +81,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     dispatcher.dispatch(method === 'HEAD' ? { ...options, reset: false } : options, this)
   }
 
-  /** True when a second try cannot do the work twice: nothing came back, and it was the connection that failed. */
+  /** True when a second attempt cannot do the work twice: no answer came back, and the connection failed. */
   get failedBeforeAnswer(): boolean {
     return !this.#answered && isConnectionFailure(this.failure)
   }
@@ -99,7 +98,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#controller?.abort(asError(this.failure))
   }
 
-  /** As `abort`, by the reader of the answer, who wants no more of it: no fault of the store. */
+  /** As `abort`, by the reader of the answer: no fault of the store. */
   giveUp(reason: unknown): void {
     this.givenUp ||= this.failure === undefined
     this.abort(reason)
@@ -169,7 +168,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#close()
   }
 
-  /** A 2xx acknowledges bytes; the store cannot have those that were not sent. */
+  /** A 2xx acknowledges all bytes, so it must not come before they were sent. */
   #checkBodySent(status: number): void {
     if (status < 300 && this.#plan.body !== null && this.bytesSent < this.#plan.contentLength) {
       throw new S3Error('SealgateBadUpstream', {
@@ -202,7 +201,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 }
 
-/** Body of an answer: unread bytes wait in the kernel and in the socket's one buffer, not here. */
+/** Body of an answer: unread bytes stay in the kernel and in the socket's one buffer. */
 class ResponseBody extends Readable {
   readonly #exchange: Exchange
   readonly #controller: Dispatcher.DispatchController
@@ -246,8 +245,8 @@ function asError(reason: unknown): Error {
 }
 
 /**
- * Says when the other side has been slower than the minimum for a whole window. Time in which it was not the other side
- * that was waited for does not count, so that a slow client is never blamed on the store.
+ * Detects that the other side has been slower than the minimum for a whole window. Time in which it was not waited for does not count, so that a slow
+ * client is never blamed on the store.
  */
 export class RateWatch {
   readonly #bytesPerSecond: number
@@ -264,7 +263,7 @@ export class RateWatch {
   /**
    * @param seconds since the last call
    * @param bytes moved since the last call
-   * @param waiting the other side is the one waited for
+   * @param waiting whether the other side is waited for
    * @returns true when it is too slow
    */
   tooSlow(seconds: number, bytes: number, waiting: boolean): boolean {

@@ -6,7 +6,7 @@ import { S3Error } from '../errors.ts'
 
 interface PoolSettings {
   readonly connections: number
-  /** PEM certificates that alone are trusted; null: those Node trusts. */
+  /** PEM certificates that are trusted exclusively; null: those that Node trusts. */
   readonly ca: string | null
   readonly connectSeconds: number
   /** Older connections are closed after their request, so that a change in DNS is followed. */
@@ -16,11 +16,11 @@ interface PoolSettings {
   readonly stallSeconds: number
   /** Replaces the system's resolver. */
   readonly lookup: LookupFunction | null
-  /** A connection was closed because an answer came on it that no request had asked for. */
+  /** A connection was closed because an answer came on it that no request was waiting for. */
   readonly onUnsolicited: () => void
 }
 
-/** Less than what one read brings, so that a socket whose reader is paused holds one read and not two. */
+/** Less than one read brings, so that a socket with a paused reader holds one read and not two. */
 const socketBytes = 16_384
 /** Virtual-host style has one host, and so one pool, per bucket. */
 const maxOrigins = 64
@@ -40,7 +40,7 @@ export class Pools {
     return this.#pools.get(origin) ?? this.#open(origin)
   }
 
-  /** A connection of its own for one request, so that a retry does not meet another stale one. */
+  /** A new connection for one request, so that a retry does not get another stale one. */
   fresh(origin: string): Client {
     return new Client(origin, this.#options())
   }
@@ -78,7 +78,7 @@ export class Pools {
       maxHeaderSize: 32768,
       headersTimeout: s.firstByteSeconds * 1000,
       bodyTimeout: s.stallSeconds * 1000,
-      // Shorter than the idle time of any store, so that it is the gateway that closes first.
+      // Shorter than the idle time of any store, so that the gateway closes first.
       keepAliveTimeout: 4000,
       keepAliveMaxTimeout: 60_000,
       connect: lingeringConnector({
@@ -97,7 +97,7 @@ export class Pools {
   }
 }
 
-/** Milliseconds to read what has arrived on a connection that can no longer be written to. Most often its end is there at once. */
+/** Milliseconds to read what has arrived on a connection that can no longer be written to. Usually its end has arrived already. */
 const LINGER_MS = 1000
 
 /**
@@ -155,8 +155,8 @@ interface Waiter {
 }
 
 /**
- * At most `limit` exchanges at once; a bounded line behind them. The line is kept here and not in undici's pool because
- * that one has no bound and does not let a request leave before it reached a connection.
+ * At most `limit` exchanges at once, with a bounded queue behind them. undici's pool has a queue of its own, but without a bound, and a request
+ * cannot leave it before it gets a connection.
  */
 export class ConnectionQueue {
   readonly #limit: number
@@ -180,8 +180,8 @@ export class ConnectionQueue {
   }
 
   /**
-   * @returns a function that gives the slot back; calling it again does nothing
-   * @throws S3Error SlowDown when the line is full or the wait too long; the signal's reason when it aborts
+   * @returns a function that releases the connection; further calls do nothing
+   * @throws S3Error SlowDown when the queue is full or the wait too long; the signal's reason when it aborts
    */
   async take(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted()
@@ -202,7 +202,7 @@ export class ConnectionQueue {
       }
     }
     const leave = (reason: unknown) => {
-      // A waiter no longer in line already holds a slot, which must not be lost.
+      // A waiter that has left the queue already holds a connection, which must not be lost.
       if (this.#line.delete(waiter)) reject(reason)
     }
     const onAbort = () => {

@@ -19,7 +19,7 @@ import {
 import type { IdentitySource, Signer, SigningRequest } from './signer.ts'
 import { Finding, S3Error } from '../errors.ts'
 
-/** A request as it goes on the wire. */
+/** A request as it is sent. */
 export interface WireRequest {
   /** With the query, percent-encoded. */
   readonly path: string
@@ -28,7 +28,7 @@ export interface WireRequest {
   readonly body: Buffer | Readable | null
   /** Bytes of `body`. */
   readonly contentLength: number
-  /** What goes with object data; null when none does, and before the last byte of a stream. */
+  /** The checksum sent with object data; null when there is none, and before the last byte of a stream. */
   readonly checksum: () => ChecksumField | null
 }
 
@@ -43,7 +43,7 @@ export class RequestWriter {
   readonly #signStreams: boolean
   readonly #storeEncryption: readonly Header[]
 
-  /** @param sse what the store is asked to encrypt with whenever a request makes an object or an upload */
+  /** @param sse the encryption requested from the store whenever a request creates an object or an upload */
   constructor(signer: Signer, ownIdentity: IdentitySource, signStreams: boolean, sse: StoreEncryption | null) {
     this.#storeEncryption = sse === null ? [] : storeEncryptionHeaders(sse)
     this.#signer = signer
@@ -82,15 +82,15 @@ export class RequestWriter {
   }
 
   /**
-   * PutObject, CopyObject and CreateMultipartUpload. S3 takes no such header with the parts of an upload. Encryption headers of the
-   * request itself have precedence: they are the client's, for an object that is not sealed.
+   * PutObject, CopyObject and CreateMultipartUpload: S3 accepts no such header with the parts of an upload. Encryption headers of the request itself
+   * have precedence: they are the client's, for an object that is not sealed.
    */
   #makesObject({ method, key, query, headers }: UpstreamRequest): boolean {
     if (this.#storeEncryption.length === 0 || key === null || headers.some(([name]) => name.startsWith(SSE))) return false
     return (method === 'PUT' && query.length === 0) || (method === 'POST' && query.some(([name]) => name === 'uploads'))
   }
 
-  /** A stream in chunks, signed where that is wanted, with its checksum behind it where there is one. */
+  /** A stream in chunks, signed where needed, followed by its checksum where there is one. */
   async #chunked(
     target: Target,
     body: Readable,
@@ -123,7 +123,7 @@ function storeEncryptionHeaders(sse: StoreEncryption): Header[] {
   return headers
 }
 
-/** Where S3 demands a checksum it asks for the name of its algorithm as well (AWS API, PutObject); SDKs always send it. */
+/** Where S3 demands a checksum it also demands the name of its algorithm (AWS API, PutObject); SDKs always send it. */
 function announce(headers: Record<string, string>, algorithm: ChecksumAlgorithm, name: string, value: string): void {
   headers['x-amz-sdk-checksum-algorithm'] = algorithm.toUpperCase()
   headers[name] = value
@@ -158,7 +158,7 @@ function payloadHash(body: Buffer | Readable | null): string {
   return Buffer.isBuffer(body) ? createHash('sha256').update(body).digest('hex') : 'UNSIGNED-PAYLOAD'
 }
 
-/** undici's flat header list, with what is not signed: framing, and the wish for bytes as they are stored. */
+/** undici's flat header list, with the unsigned headers: framing, and the request for bytes as they are stored. */
 function flat(method: string, headers: Readonly<Record<string, string>>, framing: Framing): string[] {
   const out: string[] = []
   for (const [name, value] of Object.entries(headers)) out.push(name, value)
@@ -168,12 +168,10 @@ function flat(method: string, headers: Readonly<Record<string, string>>, framing
 }
 
 /**
- * Waits until a stream has given its first byte, or has ended well with none, before a connection is taken for it.
- * A source that fails at once then never reaches the store, and one that ends empty against its declared length cannot
- * become what undici would send for it: a complete, empty message.
+ * Waits until a stream has its first byte, or has ended without one, before a connection is used for it. A source that fails at once then never
+ * reaches the store. A source that ends empty against its declared length cannot become a complete, empty message, which undici would send for it.
  * @returns the stream, or null when there is nothing to send
- * @throws S3Error InternalError when the stream has another length than declared, as far as that is known here; the
- * stream's own error
+ * @throws S3Error InternalError when the stream has another length than declared, as far as that is known here; the stream's own error
  */
 export async function awaitFirstByte(body: Readable, contentLength: number): Promise<Readable | null> {
   await firstByteOrEnd(body)
@@ -191,7 +189,7 @@ async function firstByteOrEnd(body: Readable): Promise<void> {
   if (body.readableEnded || body.readableLength > 0) return
   const { promise, resolve, reject } = Promise.withResolvers<undefined>()
   const onReadable = () => {
-    // "readable" also announces the end; read(0) makes an empty stream say so by "end".
+    // "readable" also announces the end; read(0) makes an empty stream emit "end".
     if (body.readableLength > 0) resolve(undefined)
     else body.read(0)
   }

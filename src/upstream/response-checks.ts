@@ -6,12 +6,12 @@ import type { ChecksumField } from './aws-chunked-encoder.ts'
 import { readAll } from '../http/stage.ts'
 import type { UpstreamRequest } from './types.ts'
 
-/** What the checks need to know of the request. */
+/** The facts of the request that the checks need. */
 export type Asked = Pick<UpstreamRequest, 'method' | 'pool' | 'key' | 'query' | 'headers'>
 
 const maxHeaders = 200
 const maxErrorBytes = 65536
-/** Two values of any of these would let two readers pick differently. Entries of the gateway's own metadata come on top. */
+/** With two values of any of these, two parsers could pick differently. The gateway's own metadata entries are checked as well. */
 const singleValued = [
   'content-length',
   'content-range',
@@ -43,9 +43,8 @@ export function checkAnswer(
 }
 
 /**
- * Refuses heads that cannot be trusted with a body: redirects (a client that followed one would go round the gateway
- * with plaintext), repeated fields, framing whose end a cut connection can fake (RFC 9112 6.3, close-delimited), and a success
- * that belongs to something else.
+ * Refuses heads that make a body untrustworthy: redirects (a client that followed one would bypass the gateway with plaintext), repeated fields,
+ * framing whose end a cut connection can fake (RFC 9112 6.3, close-delimited), and a success for another request.
  * @throws S3Error SealgateBadUpstream
  */
 export function checkHead(status: number, headers: HeaderList, asked: Asked): void {
@@ -65,9 +64,9 @@ export function checkHead(status: number, headers: HeaderList, asked: Asked): vo
 }
 
 /**
- * PutObject and UploadPart, which are answered with an ETag (AWS API). HTTP/1.1 has nothing else that ties an answer to its
- * request: one too many, on its way when the next request leaves, is the next answer. One that is refused here takes its
- * connection with it, and so never puts the answers behind it out of step.
+ * PutObject and UploadPart, which are answered with an ETag (AWS API). Nothing else in HTTP/1.1 ties an answer to its request: a surplus answer that
+ * arrives after the next request is sent becomes the answer to that. A refused answer closes its connection, so that later answers stay with their
+ * requests.
  */
 function storesBody({ method, key, query, headers }: Asked): boolean {
   return method === 'PUT' && key !== null && query.every(([name]) => name === 'partNumber' || name === 'uploadId')
@@ -81,7 +80,7 @@ function checkFraming(status: number, headers: HeaderList, asked: Asked): void {
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') throw bad('unusable Transfer-Encoding')
   if (asked.method === 'HEAD' || status === 204 || status === 304) return
   if (length === undefined && coding === undefined) throw bad('a body that only the end of the connection delimits')
-  // Of object data the length must be known before the first byte is passed on; XML may come chunked.
+  // Object data must have a length before the first byte is passed on; XML may come chunked.
   if (length === undefined && asked.method === 'GET' && (asked.pool === 'data' || asked.pool === 'source') && status < 300) {
     throw bad('object data without Content-Length')
   }
@@ -92,8 +91,8 @@ function bad(fault: string): S3Error {
 }
 
 /**
- * Stores that keep the checksum of a body say it when they acknowledge the body (AWS API, PutObject and UploadPart). Another one
- * means that the answer, or what the store has, is another's.
+ * Stores that keep the checksum of a body return it when they acknowledge the body (AWS API, PutObject and UploadPart). Another one means that the
+ * answer, or what the store has, belongs to another request.
  * @param sent with the body; null: none
  * @throws S3Error SealgateBadUpstream
  */
@@ -105,8 +104,8 @@ function checkEcho(status: number, headers: HeaderList, sent: ChecksumField | nu
 }
 
 /**
- * Errors about the gateway's own signature and credentials. Their bodies hold its access key id and canonical request,
- * and a client that reads them would look for the fault in its own credentials.
+ * Errors about the gateway's own signature and credentials. Their bodies hold its access key id and canonical request, and clients would look for the
+ * fault in their own credentials.
  */
 const ownFaults: ReadonlySet<string> = new Set([
   'AuthorizationHeaderMalformed',
@@ -142,7 +141,7 @@ export async function readErrorBody(body: Readable): Promise<Buffer> {
   return readAll(body, maxErrorBytes, () => bad('an error document of more than 64 KiB'))
 }
 
-/** A stream of bytes that are there already. */
+/** A stream of bytes that are in memory. */
 export function whole(bytes: Buffer): Readable {
   return new Readable({
     read() {

@@ -14,7 +14,7 @@ export interface SigningRequest {
   readonly path: string
   /** Decoded. */
   readonly query: readonly (readonly [name: string, value: string | null])[]
-  /** Lower-case names, each once; latin1 values. All of them are signed but the few that proxies rewrite. */
+  /** Lower-case names, each once; latin1 values. All of them are signed except the few that proxies rewrite. */
   readonly headers: Readonly<Record<string, string>>
   /** Value of x-amz-content-sha256. */
   readonly payloadHash: string
@@ -42,7 +42,7 @@ export interface ChunkScope {
 export class Signer {
   readonly #region: string
   readonly #now: () => Date
-  /** Keyed by the identity object, so that a rotated credential is another signer and an old one is collected. */
+  /** Keyed by the identity object, so that a rotated credential has another signer and the old one is collected. */
   readonly #signers = new WeakMap<UpstreamIdentity, SignatureV4>()
 
   constructor(region: string, now: () => Date) {
@@ -136,8 +136,8 @@ function awsChain(): IdentitySource {
 type Secret = string | ArrayBuffer | ArrayBufferView
 
 /**
- * SHA-256, or HMAC-SHA-256 when made with a secret, in the shape the signing library asks for. Made for its use, which
- * is one short text per digest: no state in native memory that the garbage collector would have to follow.
+ * SHA-256, or HMAC-SHA-256 when made with a secret, as the signing library expects it. It serves one short text per digest, so it needs no state in
+ * native memory that the garbage collector would have to track.
  */
 export class Sha256 {
   readonly #secret: Secret | undefined
@@ -169,12 +169,12 @@ function onTheWire(text: Uint8Array): Uint8Array {
   return isAscii(text) ? text : Buffer.from(Buffer.from(text).toString('utf8'), 'latin1')
 }
 
-/** The library keeps the signing key of a day and hands over the same array each time. */
+/** The library keeps the signing key of a day and passes the same array each time. */
 const keys = new WeakMap<object, KeyObject>()
 /** To find that key the library also takes an HMAC with the secret itself for every request. The bound is the library's own. */
 const textKeys = new BoundedCache<KeyObject>(50)
 
-/** Given the bytes themselves Node 24's HMAC takes five times as long as with a KeyObject. */
+/** With the bare bytes Node 24's HMAC takes five times as long as with a KeyObject. */
 function hmacKey(secret: Secret): KeyObject {
   if (typeof secret === 'string') return textKey(secret)
   let key = keys.get(secret)

@@ -9,7 +9,7 @@ export interface UpstreamIdentity {
   readonly sessionToken?: string
 }
 
-/** A request to the store in S3 terms. The upstream room encodes, signs, and sends it. */
+/** A request to the store in S3 terms. The upstream room encodes, signs and sends it. */
 export interface UpstreamRequest {
   readonly method: string
   readonly bucket: string | null
@@ -22,7 +22,7 @@ export interface UpstreamRequest {
   /** A stream must give exactly `contentLength` bytes or fail. */
   readonly body: Buffer | Readable | null
   readonly contentLength: number
-  /** Object data only: the checksum of `body` that goes with it, behind a stream and before a Buffer. Default: none. */
+  /** Object data only: the checksum of `body` that is sent with it, after a stream and before a Buffer. Default: none. */
   readonly checksum?: ChecksumAlgorithm | null
   /** null: unsigned (anonymous reads of public-read buckets); undefined: the gateway's own credentials. */
   readonly identity?: UpstreamIdentity | null
@@ -30,14 +30,13 @@ export interface UpstreamRequest {
   /** Seconds the store may be silent before it answers. Default: `limits.upstreamFirstByteSeconds`. */
   readonly answerSeconds?: number
   /**
-   * One retry on a new connection, if nothing came back and the body can be replayed (Buffer or null). Never for
-   * conditional writes and copies.
+   * One retry on a new connection, if no answer came back and the body can be sent again (Buffer or null). Never for conditional writes and copies.
    */
   readonly retry: boolean
   /**
-   * Which pool: `data` for bodies, `control` for the rest, which transfers must not starve, and `source` for bodies on their way
-   * into another request to the store: a request that holds one of `source` may wait for one of `data`, never the other way round.
-   * `preflight`: requests caused by unsigned requests, which must not make any other wait.
+   * The pool. `data`: bodies. `control`: all other requests, which transfers must not delay. `source`: bodies on their way into another request to
+   * the store; a request that holds one of `source` may wait for one of `data`, never the other way round. `preflight`: requests caused by unsigned
+   * requests, which must not delay any other.
    */
   readonly pool: 'data' | 'source' | 'control' | 'preflight'
 }
@@ -47,11 +46,11 @@ export interface UpstreamResponse {
   readonly headers: HeaderList
   /** Must be consumed or destroyed. Fails when the store ends it early; length equals Content-Length. */
   readonly body: Readable
-  /** Of an error status: what the log may say of it. */
+  /** Of an error status: what may be logged. */
   readonly diagnosis?: Diagnosis
 }
 
-/** What the rest of the gateway knows of the store. */
+/** The interface to the store for the rest of the gateway. */
 export interface Upstream {
   /**
    * Never follows redirects. @throws S3Error SealgateBadUpstream (3xx, broken framing, missing Content-Length,

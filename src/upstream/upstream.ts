@@ -18,7 +18,7 @@ import { awaitFirstByte, RequestWriter, type WireRequest } from './request-write
 import { checkAnswer, ownFault, readErrorBody, whole } from './response-checks.ts'
 
 export type UpstreamSettings = Pick<Config['upstream'], 'endpoint' | 'region' | 'credentials' | 'style' | 'connections' | 'sse'> & {
-  /** PEM text of the certificates that alone are trusted; null: those Node trusts. */
+  /** PEM text of the certificates that are trusted exclusively; null: those that Node trusts. */
   readonly ca: string | null
 }
 
@@ -37,9 +37,9 @@ export interface UpstreamOptions {
   /** Seconds that `close` waits for requests in flight: some have no reader (answers that are read only to free the connection). */
   readonly closeSeconds?: number
   readonly onExchange?: (report: ExchangeReport) => void
-  /** The store refused the gateway's own signature or credentials: an alarm for the operator. */
+  /** Called when the store refuses the gateway's own signature or credentials: an alarm for the operator. */
   readonly onRefused?: (code: string) => void
-  /** An answer came that belongs to no request: an alarm, because the request before it may have received the answer of another. */
+  /** Called for an answer without a request: an alarm, because the previous request may have received another's answer. */
   readonly onUnsolicited?: () => void
   /** This clock minus the store's, in whole seconds, from answers to small requests. */
   readonly onSkew?: (seconds: number) => void
@@ -63,9 +63,9 @@ interface Lane {
 }
 
 /**
- * The only door to the store. Four pools, so that transfers starve neither small requests nor each other: `data` with
- * `settings.connections` connections, `source` with a quarter of them, at least 4, `control` with a quarter, at least 8, and
- * `preflight` with 4, for what unsigned requests ask, which waits 2 s at most.
+ * The only way to the store. Four pools, so that transfers delay neither small requests nor each other: `data` with `settings.connections`
+ * connections, `source` with a quarter of them, at least 4, `control` with a quarter, at least 8, and `preflight` with 4 for requests caused by
+ * unsigned ones, which wait 2 s at most.
  * @throws Error naming the setting when the endpoint is not usable
  */
 export function createUpstream(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions = {}): StoreUpstream {
@@ -118,7 +118,7 @@ class SigningUpstream implements StoreUpstream {
     })
   }
 
-  /** Resolves when the requests in flight have ended; abort their signals to hurry them. Those that last too long are cut. */
+  /** Resolves when the requests in flight have ended; abort their signals to end them sooner. Those that last too long are cut. */
   async close(): Promise<void> {
     const patience = setTimeout(() => {
       for (const exchange of this.#running.members()) exchange.abort(new Error('The gateway stops.'))
@@ -136,7 +136,7 @@ class SigningUpstream implements StoreUpstream {
     try {
       const address = requestAddress(this.#endpoint, this.#style, request)
       const wire = await this.#writer.write(request, body, address)
-      // From here on the exchange listens to the signal, which emits no event once it has aborted.
+      // From here on the exchange listens to the signal; an aborted signal emits no event.
       request.signal.throwIfAborted()
       const plan = this.#plan(request, wire)
       exchange = await this.#exchange(request, plan, address.origin)
@@ -163,7 +163,7 @@ class SigningUpstream implements StoreUpstream {
     }
   }
 
-  /** @returns an exchange whose answer has come or failed */
+  /** @returns an exchange that has an answer or has failed */
   async #exchange(request: UpstreamRequest, plan: ExchangePlan, origin: string): Promise<Exchange> {
     const { pools } = this.#lanes[request.pool]
     const first = this.#start(request, plan, (exchange) => {
@@ -179,7 +179,7 @@ class SigningUpstream implements StoreUpstream {
     return this.#start(request, plan, (exchange) => {
       const client = pools.fresh(origin)
       exchange.start(client)
-      // Graceful: the connection goes when the exchange is over.
+      // Graceful: the connection is closed when the exchange has ended.
       void client.close()
     })
   }
@@ -196,7 +196,7 @@ class SigningUpstream implements StoreUpstream {
     return exchange
   }
 
-  /** Reads error documents, because what they say of the gateway's own credentials stays here. */
+  /** Reads error documents: errors about the gateway's own credentials are not passed on. */
   async #usable(request: UpstreamRequest, answer: UpstreamResponse): Promise<UpstreamResponse> {
     const now = this.#now()
     const skew = request.pool === 'control' ? clockSkewSeconds(answer.headers.get('date'), now) : null
@@ -243,8 +243,8 @@ function lane(settings: UpstreamSettings, limits: UpstreamLimits, options: Upstr
 }
 
 /**
- * Copies and Completes: S3 may answer at once and then send white space until the work is done (AWS API, CopyObject and
- * CompleteMultipartUpload). Of that no rate can be asked, only that it does not fall silent.
+ * Copies and Completes: S3 may answer at once and then send white space until the work is done (AWS API, CopyObject and CompleteMultipartUpload).
+ * There no rate is demanded, only some progress.
  */
 function isKeptAlive({ method, query, headers }: UpstreamRequest): boolean {
   return (method === 'POST' && query.some(([name]) => name === 'uploadId')) || headers.some(([name]) => name === 'x-amz-copy-source')

@@ -12,13 +12,13 @@ export interface KmsProviderOptions {
   readonly arn: string
   /** ARNs of keys that may still unwrap. */
   readonly decryptOnly: readonly string[]
-  /** ARNs of other configured keys of the same service and region, from which ReEncrypt may lead here. */
+  /** ARNs of other configured keys of the same service and region, from which ReEncrypt to this key is possible. */
   readonly reEncryptFrom?: readonly string[]
   /** Region to call for `arn`; null: the one in the ARN. */
   readonly region: string | null
   /** null: the public endpoint. */
   readonly endpoint: string | null
-  /** What the self-test wraps for, so that key policies which demand a context let it pass. */
+  /** The context of the self-test, so that key policies which demand a context allow it. */
   readonly selfTestContext: KeyContext
   /** Absent: the standard AWS credential chain. */
   readonly credentials?: KMSClientConfig['credentials']
@@ -93,7 +93,8 @@ export class KmsKeyProvider implements KeySource {
   }
 
   /**
-   * By ReEncrypt, also from another key of the service: the bucket key stays inside KMS. Between two regions, which KMS does not join, by Decrypt and Encrypt.
+   * By ReEncrypt, even from another key of the service: the bucket key stays inside KMS. Between two regions, where KMS cannot do this, by Decrypt
+   * and Encrypt.
    * @throws S3Error as unwrap does.
    */
   async rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {

@@ -8,19 +8,19 @@ import { classifyKmsError, kmsS3Error, NoKmsCredentials, type KmsOutcome } from 
 
 type KmsOperation = 'GenerateDataKey' | 'Decrypt' | 'Encrypt' | 'ReEncrypt'
 
-/** What an observer may count. */
+/** Counters for an observer. */
 export interface KmsMetrics {
-  /** One call on the wire. `seconds` is its duration. */
+  /** One call to the service. `seconds` is its duration. */
   call(operation: KmsOperation, outcome: KmsOutcome, seconds: number): void
 }
 
 export interface KmsLimits {
-  /** Milliseconds for one call on the wire. */
+  /** Milliseconds for one call to the service. */
   readonly callMs: number
   /** Milliseconds for one key request: calls, retries and waits together. */
   readonly requestMs: number
   readonly attempts: number
-  /** Ceiling of the first wait; it doubles with each retry. The wait is random below it (full jitter). */
+  /** Most milliseconds of the first wait; it doubles with each retry. The wait is random below it (full jitter). */
   readonly retryMs: number
   readonly breakerFailures: number
   readonly breakerOpenMs: number
@@ -45,7 +45,7 @@ interface KmsConnectionOptions {
   readonly metrics?: KmsMetrics
 }
 
-/** Sends one command. `options` must be handed to `client.send`. */
+/** Sends one command. `options` must be passed to `client.send`. */
 type KmsSend<T> = (client: KMSClient, sdk: typeof Sdk, options: { abortSignal: AbortSignal }) => Promise<T>
 
 /** Retries earned per call: 0.1 keeps the extra load of a throttled service at a tenth of the real one. */
@@ -53,8 +53,8 @@ const RETRIES_PER_CALL = 0.1
 const MAX_SAVED_RETRIES = 10
 
 /**
- * The calls to one KMS region, with deadlines, retries and a circuit breaker. The SDK's own retries are off: its waits
- * know nothing of our deadline, and two layers of retries multiply.
+ * The calls to one KMS region, with deadlines, retries and a circuit breaker. The SDK's own retries are off: its waits ignore the gateway's deadline,
+ * and two layers of retries multiply.
  */
 export class KmsConnection {
   readonly #options: KmsConnectionOptions
@@ -62,7 +62,7 @@ export class KmsConnection {
   readonly #breaker: CircuitBreaker
   #client: Promise<[KMSClient, typeof Sdk]> | null = null
   #savedRetries = MAX_SAVED_RETRIES
-  /** What the last failed call found, for those that the breaker holds back. */
+  /** Diagnosis of the last failed call, for calls that the breaker holds back. */
   #lastFound: Diagnosis | null = null
 
   constructor(options: KmsConnectionOptions) {
@@ -75,15 +75,15 @@ export class KmsConnection {
     })
   }
 
-  /** True from the last of too many failures until a call is answered: calls are refused here, but for one at a time now and then. */
+  /** True from the last of too many failures until a call is answered: calls are refused, except for one probe at a time. */
   get holdsBack(): boolean {
     return this.#breaker.state !== 'closed'
   }
 
   /**
    * One key request: the call and its retries, within `requestMs`.
-   * @param send checks the answer too, and throws WrongKmsAnswer.
-   * @throws S3Error as S3 words each failure of a KMS; signal.reason when the caller leaves.
+   * @param send also checks the answer, and throws WrongKmsAnswer.
+   * @throws S3Error as S3 words each failure of a KMS; signal.reason when the caller aborts.
    */
   async call<T>(operation: KmsOperation, keyId: string, signal: AbortSignal, send: KmsSend<T>): Promise<T> {
     const deadline = AbortSignal.timeout(this.#limits.requestMs)
@@ -133,12 +133,12 @@ export class KmsConnection {
     const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(this.#limits.callMs)])
     const waits = { forCredentials: false }
     try {
-      // Loading the SDK and the credential chain do not stop at the signal.
+      // Loading the SDK and the credential chain do not react to the signal.
       return await rejectOnAbort(
         abortSignal,
         this.#connect().then(async ([client, sdk]) => {
-          // Called by itself, so that a chain that finds nothing, or waits for an instance metadata service that is not there, is not
-          // reported as a key service that does not answer.
+          // Called separately, so that missing credentials, or an unreachable instance metadata service, are not reported as a key service that does
+          // not answer.
           waits.forCredentials = true
           await client.config.credentials()
           waits.forCredentials = false
@@ -163,11 +163,11 @@ export class KmsConnection {
 
   async #pause(attempt: number, signal: AbortSignal): Promise<void> {
     const ceiling = this.#limits.retryMs * 2 ** (attempt - 1)
-    // An abort ends the wait early; the caller of this looks why.
+    // An abort ends the wait early; the caller checks for it.
     await delay(Math.random() * ceiling, undefined, { signal }).catch(() => undefined)
   }
 
-  /** Imports the SDK when the first key request comes: a gateway on a local keyring never loads it. */
+  /** Imports the SDK with the first key request: a gateway on a local keyring never loads it. */
   #connect(): Promise<[KMSClient, typeof Sdk]> {
     this.#client ??= import('@aws-sdk/client-kms').then((sdk) => [
       new sdk.KMSClient({
@@ -186,20 +186,20 @@ export class KmsConnection {
 type BreakerState = 'closed' | 'open' | 'half-open'
 
 interface BreakerOptions {
-  /** Failures in a row that open it. */
+  /** Consecutive failures that open it. */
   readonly failures: number
-  /** Milliseconds it stays open before one probe is let through. */
+  /** Milliseconds it stays open before one probe is allowed. */
   readonly openMs: number
   /** Milliseconds; only differences count. */
   readonly now: () => number
 }
 
-/** What came of a call that was let through. `unknown`: the caller left before there was an answer. */
+/** Outcome of a call that was allowed. `unknown`: the caller aborted before there was an answer. */
 type CallOutcome = 'answered' | 'failed' | 'unknown'
 
 /**
- * Closed: every call passes. After `failures` failures in a row, open: none passes for `openMs`. Then half-open: one call
- * at a time passes; an answer closes it, a failure opens it again. Every response of the service is an answer, also a refusal.
+ * Closed: every call passes. After `failures` consecutive failures it is open: no call passes for `openMs`. Then it is half-open: one call at a time
+ * passes; an answer closes it, a failure opens it again. Every response of the service is an answer, even a refusal.
  */
 class CircuitBreaker {
   readonly #options: BreakerOptions

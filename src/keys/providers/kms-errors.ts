@@ -16,7 +16,7 @@ export type KmsOutcome =
   | 'wrong-answer'
   | 'rejected'
 
-/** As the metric of all failures has them; null: no failure of the service or of the way to it. */
+/** The kinds in the metric of all failures; null: no failure of the service or of the way to it. */
 export const kmsTroubles: Readonly<Record<KmsOutcome, Trouble | null>> = {
   'ok': null,
   'no-credentials': 'credentials',
@@ -32,7 +32,7 @@ export const kmsTroubles: Readonly<Record<KmsOutcome, Trouble | null>> = {
   'rejected': 'other'
 }
 
-/** The service answered, and the answer cannot be what was asked for. */
+/** The service answered, but the answer cannot be right. */
 export class WrongKmsAnswer extends Error {
   constructor(message: string) {
     super(message)
@@ -40,7 +40,7 @@ export class WrongKmsAnswer extends Error {
   }
 }
 
-/** There were no credentials to sign with: nothing has been sent. */
+/** There were no credentials to sign with: nothing was sent. */
 export class NoKmsCredentials extends Error {
   constructor(cause: unknown) {
     super('no AWS credentials', { cause })
@@ -91,13 +91,13 @@ const outcomes: Readonly<Record<string, KmsOutcome>> = {
   DryRunOperationException: 'rejected'
 }
 
-/** Everything not named is unavailability: timeouts, broken connections, 5xx, key stores that are away. */
+/** All other errors are unavailability: timeouts, broken connections, 5xx, key stores that are offline. */
 export function classifyKmsError(error: unknown): Exclude<KmsOutcome, 'ok'> {
   const outcome = error instanceof Error && Object.hasOwn(outcomes, error.name) ? outcomes[error.name] : undefined
   return outcome === undefined || outcome === 'ok' ? 'unavailable' : outcome
 }
 
-/** The answer S3 itself gives for this (AWS S3 API reference, "Error responses", KMS.*; texts as S3 words them). */
+/** The answer that S3 itself gives for this error (AWS S3 API reference, "Error responses", KMS.*, with S3's messages). */
 export function kmsS3Error(outcome: Exclude<KmsOutcome, 'ok'>, keyId: string, operation: string, error: unknown): S3Error {
   return answerFor(outcome, keyId, reportable(operation, error)).diagnose(diagnoseKms(operation, error))
 }
@@ -134,7 +134,7 @@ function answerFor(outcome: Exclude<KmsOutcome, 'ok'>, keyId: string, cause: Err
   }
 }
 
-/** What is known of a failed call, from the error as the SDK gives it. `$response` is the HTTP answer, where there was one. */
+/** Diagnosis of a failed call from the SDK's error. `$response` is the HTTP answer, where there was one. */
 function diagnoseKms(operation: string, error: unknown): Diagnosis {
   const { name, $metadata, $response } = error as SdkError
   if (error instanceof NoKmsCredentials) {
@@ -156,8 +156,8 @@ type SdkError = Partial<Record<'name' | 'message' | '$fault', string>> & {
 }
 
 /**
- * What may be logged. Only an error the service itself worded keeps its text: a parser's message, or the response the SDK
- * hangs on the error, can quote the answer, and the answer to GenerateDataKey is a key.
+ * What may be logged. Only an error from the service itself keeps its message: the message of a parser, or the response that the SDK attaches to the
+ * error, can quote the answer, and the answer to GenerateDataKey is a key.
  */
 function reportable(operation: string, error: unknown): Error {
   if (error instanceof WrongKmsAnswer) return error

@@ -6,7 +6,7 @@ import { readKeyring } from '../keyring-file.ts'
 import type { Keyring, MasterKeyVersion } from '../keyring.ts'
 import type { BucketKey, KeyContext, KeySource, WrappedBucketKey } from '../types.ts'
 
-/** Master keys from a keyring file. Works in memory: nothing here waits, and no call can be slow. */
+/** Master keys from a keyring file. It works in memory: no call waits or can be slow. */
 export class LocalKeyProvider implements KeySource {
   readonly #keyring: Keyring
 
@@ -41,8 +41,8 @@ export class LocalKeyProvider implements KeySource {
   }
 
   /**
-   * @throws S3Error SealgateKeyUnavailable when the keyring lacks the version, KMS.DisabledException when it is disabled,
-   * SealgateIntegrityError when the blob does not open: damaged, or wrapped for another place.
+   * @throws S3Error SealgateKeyUnavailable when the keyring lacks the version, KMS.DisabledException when it is disabled, SealgateIntegrityError when
+   * the blob cannot be opened: damaged, or wrapped for another place.
    */
   async unwrap(wrapped: WrappedBucketKey, context: KeyContext): Promise<KeyObject> {
     return keyFrom(this.#unwrap(wrapped, context))
@@ -59,8 +59,8 @@ export class LocalKeyProvider implements KeySource {
   }
 
   /**
-   * Wraps and unwraps with every version that may unwrap, in memory. A keyring with no enabled version passes when it still
-   * can decrypt: a key kept for old objects is a sound configuration.
+   * Wraps and unwraps in memory with every version that may unwrap. A keyring without an enabled version passes when it can still decrypt: a key kept
+   * for old objects is a valid configuration.
    * @throws S3Error KMS.DisabledException when every version is disabled.
    */
   async selfTest(): Promise<void> {
