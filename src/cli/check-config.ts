@@ -55,7 +55,7 @@ export async function runConfig(values: CheckValues, platform: Platform): Promis
 
 type Row = readonly [section: string, name: string, text: string]
 
-/** What a configuration means, for people: one line for each thing. Secrets do not appear; clients by their ids. */
+/** The meaning of a configuration, for people: one line per setting. Secrets do not appear; clients appear by their ids. */
 export async function summaryOf(config: Config): Promise<string> {
   const { listen, admin, upstream, clients, keys, buckets, audit, workers, log } = config
   const address = (host: string, port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port === 0 ? '(any free port)' : port}`
@@ -127,7 +127,7 @@ function clientOf({ buckets, readOnly, upstream }: Config['clients'][number]): s
   return `${buckets.join(', ')}; ${readOnly ? 'reads' : 'reads and writes'}${upstream === null ? '' : `; at the store as ${upstream.accessKeyId}`}`
 }
 
-/** Options of the sections that tune, where they are not what they are by default. */
+/** Tuning options that differ from their defaults. */
 function changed(config: Config): string[] {
   const sections = configSections({ file: '/', env: {} })
   const defaults = { limits: sections.limits.parse({}), keyCache: sections.keyCache.parse({}), auth: sections.auth.parse({}) }

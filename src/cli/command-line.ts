@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { exitCodes, type Platform } from './platform.ts'
 
-/** A wrong command line. The message names what is wrong with it. */
+/** A wrong command line. The message names the fault. */
 export class UsageError extends Error {}
 
 interface Option {
@@ -12,7 +12,7 @@ interface Option {
 }
 type Options = Readonly<Record<string, Option>>
 
-/** The values of the options as they were given: texts (undefined: left out) and switches. */
+/** The values of the options as given: texts (undefined: left out) and switches. */
 type Values<O extends Options> = {
   readonly [Name in keyof O]: O[Name] extends { readonly value: string } ? O[Name] extends { readonly required: true } ? string : string | undefined
     : boolean
@@ -24,11 +24,11 @@ export interface Command {
   readonly name: string
   /** One line for the list of commands. */
   readonly summary: string
-  /** What the one line cannot say. */
+  /** Details that do not fit into the one line. */
   readonly description: string
   readonly options: Options
   readonly examples: readonly string[]
-  /** What its exit codes mean, beyond `usualCodes`. */
+  /** Its exit codes, in addition to `usualCodes`. */
   readonly codes: Readonly<Partial<Record<number, string>>>
   run(values: Readonly<Record<string, string | boolean | undefined>>, platform: Platform): Promise<number>
 }

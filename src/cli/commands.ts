@@ -24,7 +24,7 @@ const ageIdentity = {
   'age-identity': { value: 'FILE', help: 'of a backup for age: the file with the identity (secret key), in place of the passphrase' }
 } as const
 
-/** Every command. What runs is loaded when asked for: `keys` need not wait for the HTTP server, nor the other way round. */
+/** Every command. Its code is loaded when it is called: `keys` need not load the HTTP server, nor the other way round. */
 export const commands: readonly Command[] = [
   command({
     name: 'serve',
@@ -41,7 +41,7 @@ export const commands: readonly Command[] = [
       [exitCodes.cut]: 'stopped, but transfers had to be cut after limits.graceSeconds'
     },
     run: async (values, platform) => {
-      // Before anything is loaded: a signal that comes now must not get lost.
+      // Before anything is loaded, so that no signal is lost.
       const signals = new ProcessSignals(platform)
       const [{ serve }, { createGateway }] = await Promise.all([import('./serve.ts'), import('../gateway/gateway.ts')])
       return serve(values, platform, createGateway, signals)
@@ -236,12 +236,12 @@ export const commands: readonly Command[] = [
 ]
 
 /**
- * Runs the command that the arguments name, and gives every foreseen failure its exit code and its words on standard error.
+ * Runs the command that the arguments name. Every expected failure gives its exit code and a message on standard error.
  * @returns the exit code.
  */
 export async function runCommand(platform: Platform): Promise<number> {
   const [first, ...rest] = platform.args.filter((arg) => arg !== '--help' && arg !== '-h')
-  // `help keys create`, and `keys help`: further on the word may be a value.
+  // `help keys create`, and `keys help`: later the word may be a value.
   const args = first === 'help' ? rest : [...first === undefined ? [] : [first], ...rest[0] === 'help' ? rest.slice(1) : rest]
   const asksHelp = args.length < platform.args.length
   if (args[0] === '--version' || args[0] === '-v') {

@@ -11,7 +11,7 @@ import { readTls, TlsFileError } from '../listener/tls.ts'
 import { systemWords } from '../diagnosis.ts'
 
 /**
- * Checks the files a configuration names, which the loader does not: keyrings, certificates, the directory of the audit file. Runs as the
+ * Checks the files that a configuration names, which the loader does not read: keyrings, certificates, the directory of the audit file. Runs as the
  * current user, who should be the gateway's. Writes nothing.
  * @throws ConfigError with every fault found.
  */

@@ -8,7 +8,7 @@ import { DirectoryBackend } from '../embedded-store/directory.ts'
 import { startStore } from '../embedded-store/server.ts'
 import type { Platform } from './platform.ts'
 
-/** What `sealgate serve` runs when there is no configuration: everything on this machine, to be tried out. */
+/** What `sealgate serve` runs without a configuration: everything on this machine, for a trial. */
 export interface Demo {
   readonly config: Config
   /** Prints what is running and how to use it. */
@@ -32,7 +32,7 @@ export async function startDemo(platform: Platform): Promise<Demo> {
   const fresh = !await exists(keyring)
   if (fresh) await createKeyring(keyring, 'main', new Date(), realm)
   const client = await credential(join(directory, 'credentials.json'))
-  // Only the gateway speaks to this store, and only while both run.
+  // Only the gateway uses this store, and only while both run.
   const own = newCredential()
   const store = await startStore({ backend: new DirectoryBackend(join(directory, 'store')), credentials: [own], region, host: '127.0.0.1', port: 0 })
   const config = parseConfig(

@@ -8,7 +8,7 @@ import { expiryOf, readTls } from '../listener/tls.ts'
 const DAY_MS = 86_400_000
 const EXPIRY_DAYS = 14
 
-/** Shorter secrets can be found out from one signed request by trying all (AWS's have 40 letters). */
+/** Shorter secrets can be guessed from one signed request by brute force (AWS's have 40 letters). */
 const SECRET_LENGTH = 16
 
 /**
@@ -19,7 +19,7 @@ export async function deploymentWarnings(config: Config, file: string, now = new
   return [...exposed(config), ...weak(config), ...await openFiles(config, file), ...await expiring(config, now)]
 }
 
-/** What lets others see or forge more than the default does. */
+/** Settings that let others see or forge more than the defaults do. */
 function exposed({ listen, upstream, auth, buckets, log }: Config): ConfigFault[] {
   const found: ConfigFault[] = []
   const warn = (path: string, message: string): void => {
@@ -67,7 +67,7 @@ async function openFiles({ listen: { tls } }: Config, file: string): Promise<Con
   return open.flat()
 }
 
-/** Paths of secrets that are written in the text itself, and files that hold others, as they are written. */
+/** Paths of secrets that are written in the text itself, and files that contain others, as they are written. */
 function secretsIn(text: string): { readonly inline: readonly string[]; readonly files: readonly { readonly path: string; readonly name: string }[] } {
   const inline: string[] = []
   const files: { path: string; name: string }[] = []
@@ -95,7 +95,7 @@ async function expiring({ listen: { tls } }: Config, now: Date): Promise<ConfigF
   return [{ path: 'listen.tls.cert', message: days < 0 ? `expired on ${date}` : `expires on ${date}, in ${days} days` }]
 }
 
-/** True for a file that every user of the machine can read; false also where there is none. */
+/** True for a file that every user of the machine can read; false where there is none. */
 export async function isOpenToAll(path: string): Promise<boolean> {
   const found = await stat(path).catch(() => null)
   return found !== null && (found.mode & 0o004) !== 0

@@ -15,23 +15,23 @@ import { traceSettings } from '../observe/trace-settings.ts'
 import { version } from '../version.ts'
 
 const seconds = 1000
-/** Longer than the idle time-outs of common load balancers (60 s), so that they close first. */
+/** Longer than the idle time-outs of common load balancers (60 s), so that these close first. */
 const keepAliveMs = 75 * seconds
 const headersMs = 30 * seconds
 /** Fields are at most 20 KiB, and a browser sends them at once. */
 const formFieldsMs = 10 * seconds
 /** Clients give up after about 60 s of silence. */
 const heartbeatMs = 5 * seconds
-/** Less than one segment, so that one that waits for the socket is enough to pause the store. */
+/** Less than one segment, so that one waiting segment pauses the store. */
 const highWaterMark = 32_768
 
-/** What is read at start only: transfers under way are bound to it, or the process is. */
+/** Options that are read only at start: transfers in progress, or the process, depend on them. */
 const fixedSections = ['admin', 'upstream', 'limits', 'log', 'audit', 'workers'] as const
 const fixedOfListen = ['host', 'port', 'trustedProxies'] as const
 
 type Tls = Config['listen']['tls']
 
-/** Reads the configuration again. @throws ConfigError when it is no good. */
+/** Reads the configuration again. @throws ConfigError when it is not valid. */
 export type ReadConfig = () => Config | Promise<Config>
 
 interface ServingParts {
@@ -93,7 +93,7 @@ export class GatewayProcess {
     return this.#gateway.metrics()
   }
 
-  /** null: a gateway that has nothing to say of itself. */
+  /** null: a gateway that has no metrics of its own. */
   status(): GatewayStatus | null {
     return this.#gateway.status?.() ?? null
   }
@@ -104,8 +104,8 @@ export class GatewayProcess {
 
   /**
    * Serves until a stop is requested, then lets transfers finish; a second request cuts them.
-   * @param read null: there is no file behind the configuration, and a reload does nothing.
-   * @returns exit code: 0 when everything was delivered, 3 when transfers were cut.
+   * @param read null: the configuration has no file, and a reload does nothing.
+   * @returns exit code: 0 when every transfer finished, 3 when transfers were cut.
    */
   async untilStopped(signals: ProcessSignals, read: ReadConfig | null): Promise<number> {
     const next = (work: () => Promise<void>): void => {
@@ -140,7 +140,7 @@ export class GatewayProcess {
     return forced[0] ?? outcome
   }
 
-  /** Takes over a changed configuration, or keeps the one in force when the new one is no good. */
+  /** Applies a changed configuration, or keeps the current one when the new one is not valid. */
   async #reload(read: ReadConfig, next: (work: () => Promise<void>) => void): Promise<void> {
     try {
       const wanted = await read()
@@ -182,13 +182,13 @@ export class GatewayProcess {
 
   #refused(message: string, error: unknown): void {
     this.#gateway.noteReload?.(false)
-    // The text of a ConfigError quotes no values.
+    // The message of a ConfigError quotes no values.
     this.#log.event('error', message, { faults: error instanceof ConfigError ? error.message : 'see failure' })
     if (!(error instanceof ConfigError)) this.#log.failure({ requestId: null, during: 'reload', error })
   }
 }
 
-/** Names of sections and options that differ and count only after a restart. */
+/** Names of sections and options that differ and take effect only after a restart. */
 export function changedFixed(before: Config, after: Config): string[] {
   return [
     ...fixedSections.filter((name) => !isDeepStrictEqual(before[name], after[name])),
@@ -197,7 +197,7 @@ export function changedFixed(before: Config, after: Config): string[] {
   ]
 }
 
-/** Files change at any time; whether there is TLS, and whether client certificates are demanded, Node takes up at start only. */
+/** Files may change at any time. Whether there is TLS, and whether client certificates are demanded, Node reads only at start. */
 function fixedOfTls(before: Tls, after: Tls): string[] {
   if (before === null || after === null) return before === after ? [] : ['listen.tls']
   return (before.clientCa === null) === (after.clientCa === null) ? [] : ['listen.tls.clientCa']
@@ -208,7 +208,7 @@ function keepFixedOfTls(before: Tls, after: Tls): Tls {
   return { ...after, clientCa: before.clientCa === null ? null : after.clientCa ?? before.clientCa }
 }
 
-/** The new configuration with what counts only after a restart as it was. */
+/** The new configuration with the old values of the options that take effect only after a restart. */
 function keepFixed(before: Config, after: Config): Config {
   const { host, port, trustedProxies, allowPlainBeyondLoopback } = before.listen
   const tls = keepFixedOfTls(before.listen.tls, after.listen.tls)
@@ -256,10 +256,7 @@ function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, l
   }, (request) => gateway.handle(request))
 }
 
-/**
- * The tracer that the environment configures, or null. A wrong setting is logged and does not keep the gateway from
- * serving.
- */
+/** The tracer that the environment configures, or null. A wrong setting is logged, and the gateway serves without traces. */
 async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null> {
   try {
     const settings = traceSettings(env, version())

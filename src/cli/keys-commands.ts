@@ -40,8 +40,8 @@ interface ExportOptions extends BackupOptions {
 const PASSPHRASE_VARIABLE = 'SEALGATE_KEYRING_PASSPHRASE'
 
 /*
- * The commands of `sealgate keys`. Each writes what it did, never key bytes, and returns the exit code.
- * All throw KeyringError with a text for the operator.
+ * The commands of `sealgate keys`. Each prints what it did, never key bytes, and returns the exit code.
+ * All throw KeyringError with a message for the operator.
  */
 
 export async function createKeys(path: string, name: string, realm: string, io: CommandIo): Promise<number> {
@@ -87,7 +87,7 @@ export async function listKeys(path: string, json: boolean, io: CommandIo): Prom
   return 0
 }
 
-/** @param realm undefined: the keyring is to name none. */
+/** @param realm undefined: the keyring names none. */
 export async function setRealm(path: string, realm: string | undefined, io: CommandIo): Promise<number> {
   const keyring = await editKeyring(path, (old) => old.withRealm(realm ?? null))
   io.stdout.write(`${keyring.name}: ${realmOf(keyring)}. Make a new backup: the old one does not say so.\n`)
@@ -180,7 +180,7 @@ async function readPassphrase({ 'passphrase-file': path }: BackupOptions, io: Co
     ? Buffer.from(fromEnvironment ?? '')
     : await readNamed(path)
   if (path !== undefined) await warnOfMode(path, io)
-  // One line end at most: that which an editor or echo added.
+  // At most one line end, which an editor or echo has added.
   const end = bytes.at(-1) !== 0x0a ? bytes.length : bytes.at(-2) === 0x0d ? bytes.length - 2 : bytes.length - 1
   if (end < MIN_PASSPHRASE_BYTES) throw new KeyringError(`The passphrase must have at least ${MIN_PASSPHRASE_BYTES} bytes.`)
   return bytes.subarray(0, end)
@@ -190,7 +190,7 @@ async function warnOfMode(path: string, io: CommandIo): Promise<void> {
   if (await isOpenToAll(path)) io.stderr.write(`Every user of this machine can read ${path}. Run: chmod 600 ${path}\n`)
 }
 
-/** An older backup may be the only one that holds a version; it is not replaced silently. */
+/** An older backup may be the only one with some version, so it is not replaced silently. */
 async function refuseExisting(path: string): Promise<void> {
   const file = await open(path, 'r').catch(() => null)
   if (file === null) return
@@ -198,7 +198,7 @@ async function refuseExisting(path: string): Promise<void> {
   throw new KeyringError(`${path} exists already. Choose another name.`)
 }
 
-/** Takes `20260722-9f3c01ab` and `local:main:20260722-9f3c01ab`. */
+/** Accepts `20260722-9f3c01ab` and `local:main:20260722-9f3c01ab`. */
 function versionId(keyring: Keyring, text: string): string {
   const prefix = `local:${keyring.name}:`
   return text.startsWith(prefix) ? text.slice(prefix.length) : text
@@ -241,7 +241,7 @@ interface UsageValues {
   readonly concurrency: string | undefined
 }
 
-/** `sealgate keys usage`. @returns the exit code. @throws S3Error, and UsageError, ConfigError for what was asked. */
+/** `sealgate keys usage`. @returns the exit code. @throws S3Error; UsageError and ConfigError for wrong arguments. */
 export async function runUsage(values: UsageValues, platform: Platform): Promise<number> {
   const options = readOptions(values, platform)
   const upstream = openStore(options.config)

@@ -22,7 +22,7 @@ interface ExportValues {
   readonly 'customer-key-file': string | undefined
 }
 
-/** `sealgate export-key`. @returns the exit code. @throws S3Error, KeyringError, and UsageError, ConfigError for what was asked. */
+/** `sealgate export-key`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
 export async function runExportKey(values: ExportValues, platform: Platform): Promise<number> {
   const [, name = '', key = ''] = /^([^/]+)\/(.+)$/s.exec(values['tink-keyset']) ?? []
   if (key === '') throw new UsageError('--tink-keyset takes BUCKET/OBJECT.')
@@ -82,7 +82,7 @@ interface Options {
   readonly hours: number
 }
 
-/** `sealgate gc`. @returns the exit code. @throws S3Error, and UsageError, ConfigError for what was asked. */
+/** `sealgate gc`. @returns the exit code. @throws S3Error; UsageError and ConfigError for wrong arguments. */
 export async function runGc(values: GcValues, platform: Platform): Promise<number> {
   const options = readOptions(values, platform)
   const collected = await collect(options)
@@ -94,7 +94,7 @@ export async function runGc(values: GcValues, platform: Platform): Promise<numbe
 function readOptions(values: GcValues, platform: Platform): Options {
   const text = values['older-than-hours'] ?? String(DEFAULT_HOURS)
   const hours = /^\d{1,6}$/.test(text) ? Number(text) : 0
-  // An upload may pause for hours between two parts, and its state must not be removed then.
+  // An upload may pause for hours between two parts, and must not lose its state.
   if (hours < DEFAULT_HOURS) throw new UsageError(`--older-than-hours must be a whole number of at least ${DEFAULT_HOURS}.`)
   return { config: loadConfig({ file: requiredConfig(values, platform), env: platform.env }), dryRun: values['dry-run'], hours }
 }

@@ -10,12 +10,12 @@ import { BucketClient, versioningStatus, type Answer } from '../store-client/buc
 import { ask, tryClientRights, tryStateRights, type Checked, type RightsPlace } from '../store-client/rights.ts'
 
 const PATIENCE_MS = 30_000
-/** S3 refuses signatures that are 15 minutes off (AWS, "Authenticating Requests"); a third of it is time to act. */
+/** S3 refuses signatures that are 15 minutes off (AWS, "Authenticating Requests"); at a third of that it is time to act. */
 const SKEW_ALLOWED_SECONDS = 300
 
 /**
- * `sealgate config check --online`: asks the store and the keys everything that a start would, one row per check.
- * @param bucket a bucket of clients whose rights are tried too; null: none.
+ * `sealgate config check --online`: checks with the store and the keys everything that a start needs, one row per check.
+ * @param bucket a bucket of clients whose rights are checked as well; null: none.
  * @returns the exit code: 0 every check passed, 1 one failed.
  */
 export async function checkOnline(config: Config, bucket: string | null, platform: Platform): Promise<number> {
@@ -62,13 +62,13 @@ class Online {
     const rows: Checked[] = [{ check: 'store answers', ok: head.status < 500 || head.status === 501, detail: this.#config.upstream.endpoint }, clock(head)]
     const state = await this.#group('state bucket', () => this.#stateBucket(place, head))
     rows.push(...state)
-    // The store is asked for its capabilities in the state bucket.
+    // The capabilities are probed in the state bucket.
     if (state.every(({ ok }) => ok === true)) rows.push(...await this.#group('', () => this.#capabilities()))
     if (bucket !== null) rows.push(...await this.#clientBucket(bucket))
     return rows
   }
 
-  /** Each key by itself: the failure of one does not affect the others. */
+  /** Each key separately: the failure of one does not affect the others. */
   async keys(): Promise<Checked[]> {
     const { keys, keyCache, upstream: { realm, stateBucket } } = this.#config
     return Promise.all(
@@ -91,7 +91,7 @@ class Online {
     return { bucket: new BucketClient(this.#upstream, bucket, this.#signal), identity }
   }
 
-  /** The store gave no usable answer to the first request: what else there is to ask cannot be. */
+  /** The store gave no usable answer to the first request, so the other checks are not possible. */
   #unreached(error: unknown): Checked[] {
     const code = this.#refused[0]
     const rest = { check: 'state bucket, rights, conditions', ok: null, detail: 'not tried' } as const
@@ -118,7 +118,7 @@ class Online {
     return [{ check, ok: true, detail: status === undefined ? '' : 'versioning is suspended: each delete leaves a marker' }, ...await tryStateRights(place)]
   }
 
-  /** What the store does with conditions and checksums; what the configuration claims against it is a fault. */
+  /** How the store handles conditions and checksums; a different claim in the configuration is a fault. */
   async #capabilities(): Promise<Checked[]> {
     const { stateBucket, checksum, conditions: claimed } = this.#config.upstream
     const found = await probeConditions(this.#upstream, stateBucket, this.#signal)
@@ -145,7 +145,7 @@ class Online {
     return rows
   }
 
-  /** Rows under a common name; a fault of the exchange becomes a row. */
+  /** Rows under a common name; a failure of the exchange becomes a row. */
   async #group(name: string, work: () => Promise<Checked[]>, whole = name): Promise<Checked[]> {
     try {
       const rows = await work()
@@ -172,7 +172,7 @@ function adviceFor(code: string): string {
   return 'upstream.sessionToken or the credential has expired or is not valid'
 }
 
-/** The cause in texts of the gateway, with codes of the system or the service. */
+/** The cause in messages of the gateway, with codes of the system or the service. */
 function causeOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error'
   const { cause } = error

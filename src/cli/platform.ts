@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-/** What a command may know of the process it runs in. Made in `main.ts`, the only file that touches `process`. */
+/** The parts of the process that a command may use. Made in `main.ts`, the only file that uses `process`. */
 export interface Platform {
   /** Arguments after the name of the program. */
   readonly args: readonly string[]
@@ -11,7 +11,7 @@ export interface Platform {
   readonly stderr: { write(text: string): unknown }
   /** Where log lines go; absent: standard output, through the buffered writer of the log. */
   readonly writeLog?: (line: string) => void
-  /** Runs an action every time the process gets the signal. */
+  /** Runs an action each time the process gets the signal. */
   onSignal(signal: 'SIGTERM' | 'SIGINT' | 'SIGHUP', action: () => void): void
 }
 
@@ -19,28 +19,28 @@ export interface Platform {
 export const exitCodes = {
   done: 0,
   failed: 1,
-  /** The command line, the configuration, or a file that it names is not good. */
+  /** The command line, the configuration, or a file that it names is not valid. */
   usage: 2,
   /** Stopped, but transfers had to be cut after the grace period. */
   cut: 3
 } as const
 
-/** Files, log, audit, admin port, and what Node itself holds open. */
+/** Files, log, audit, admin port, and those that Node itself holds open. */
 const OWN = 64
 
 /**
- * How many client connections to hold so that descriptors are left for those to the store: without any left for the store, no
- * request can be served. Node raises its soft limit to the hard one at start.
+ * The number of client connections that leaves enough descriptors for those to the store: without any for the store, no request can be served. Node
+ * raises its soft limit to the hard one at start.
  * @param wanted the configured number of client connections. @param toStore connections to the store, all pools.
- * @param available what the operating system grants; null: not known.
+ * @param available granted by the operating system; null: not known.
  */
 export function connectionsWithin(wanted: number, toStore: number, available: number | null): number {
   if (available === null) return wanted
-  // Where there is too little for all, each side gets half: a request holds one connection on each.
+  // Where there are too few for all, each side gets half: a request holds one connection on each side.
   return Math.min(wanted, Math.max(available - toStore - OWN, Math.floor((available - OWN) / 2), 1))
 }
 
-/** File descriptors that this process may have open; null where the system does not say (not Linux). */
+/** File descriptors that this process may open; null where the system does not say (not Linux). */
 export function availableDescriptors(path = '/proc/self/limits'): number | null {
   try {
     const limit = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync(path, 'utf8'))?.[1]

@@ -21,7 +21,7 @@ const LONGEST_PAUSE_MS = 30 * seconds
 /** A worker that has run for this time does not count as having failed to start. */
 const SETTLED_MS = 60 * seconds
 const LOOK_AFTER_MS = 10 * seconds
-/** Beyond the grace period, for a worker that does not even manage to cut its transfers. */
+/** Beyond the grace period, for a worker that does not cut its transfers. */
 const STOP_MARGIN_MS = 10 * seconds
 
 interface WorkersOptions {
@@ -34,7 +34,7 @@ interface WorkersOptions {
   readonly log: Log
 }
 
-/** One place among the workers; processes follow each other in it. */
+/** One place among the workers; when its process ends, another one takes the place. */
 interface Seat {
   readonly number: number
   worker: Worker
@@ -43,14 +43,14 @@ interface Seat {
   listening: boolean
   /** How many in a row ended early. */
   failures: number
-  /** Its last counts, which must not vanish with the process. */
+  /** Its last counts, which must not be lost with the process. */
   last: Snapshot | null
 }
 
 /**
- * Runs several processes behind one port: starts them, replaces those that end by themselves, passes on reloads and the
- * stop, and answers for all of them on the admin port.
- * @returns the exit code: 0 everything was delivered, 3 transfers were cut, 1 when the first workers could not start.
+ * Runs several processes on one port: starts them, replaces those that end unexpectedly, passes on reloads and the stop, and answers for all of them
+ * on the admin port.
+ * @returns the exit code: 0 every transfer finished, 3 transfers were cut, 1 when the first workers could not start.
  */
 export async function runWorkers(options: WorkersOptions): Promise<number> {
   return new Primary(options).run()
@@ -65,7 +65,7 @@ class Primary {
   readonly #started = Promise.withResolvers<boolean>()
   readonly #gone = Promise.withResolvers<undefined>()
   #config: ConfigText
-  /** Counters of processes that are no more: a sum that shrank would look like a restart of everything. */
+  /** Counters of ended processes: a smaller sum would look like a restart of everything. */
   #departed: Snapshot = []
   #reloading = Promise.resolve()
   #stopping = false
@@ -164,7 +164,7 @@ class Primary {
       if (this.#seats.every(({ worker }) => worker.isDead())) this.#gone.resolve(undefined)
       return
     }
-    // Before all were up once, what is wrong is wrong for all: to say so is better than to try on.
+    // Before all workers have been up once, a fault affects all of them: the process reports it and ends, instead of trying again.
     this.#started.resolve(false)
     const lived = performance.now() - seat.startedAt
     seat.failures = lived > SETTLED_MS ? 1 : seat.failures + 1
@@ -189,7 +189,7 @@ class Primary {
     seat.last = null
   }
 
-  /** Checked here first, so that either all workers take it or none. */
+  /** Checked here first, so that either all workers apply it or none. */
   async #reload(): Promise<void> {
     const { platform, file } = this.#options
     try {
@@ -232,7 +232,7 @@ class Primary {
     return mergeSnapshots([this.#metrics.snapshot(), this.#departed, ...latest])
   }
 
-  /** A process that hangs would keep its connections, and its share of new ones, for ever. */
+  /** A hanging process would keep its connections, and its share of new ones, for ever. */
   async #killSilent(): Promise<void> {
     for (const seat of await this.#reports.silent(this.#seats)) {
       if (this.#stopping || !seat.listening) continue
@@ -262,6 +262,6 @@ class Primary {
 }
 
 function send(seat: Seat, message: ToWorker): void {
-  // A message that cannot be delivered was for a process that has ended, which an event of its own reports.
+  // A message that cannot be delivered was for a process that has ended, which has an event of its own.
   if (seat.worker.isConnected()) seat.worker.send(message, () => undefined)
 }

@@ -39,7 +39,7 @@ interface RewrapValues {
   readonly 'concurrency': string | undefined
 }
 
-/** `sealgate rewrap`. @returns the exit code. @throws S3Error, KeyringError, and UsageError, ConfigError for what was asked. */
+/** `sealgate rewrap`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
 export async function runRewrap(values: RewrapValues, platform: Platform): Promise<number> {
   const options = readOptions(values, platform)
   const stop = new AbortController()
@@ -128,7 +128,7 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
 
 type Job = RewrapJob & { readonly state: BucketClient }
 
-/** What lies in the state bucket for this bucket: what a killed run has left, and its default encryption. */
+/** Records of this bucket in the state bucket: what a killed run has left, and its default encryption. */
 async function settleState(
   { bucket }: Options,
   { state, journal, realm, keys, pins, target, conditions }: Job,
@@ -145,7 +145,7 @@ async function settleState(
 
 type CopyCapabilities = Pick<RewrapJob, 'conditions' | 'copyTagMode'>
 
-/** A dry run copies nothing: what the store does on copies need not be known, and nothing is written to find it out. */
+/** A dry run copies nothing, so the store's behaviour on copies is not probed, and nothing is written. */
 const unused: CopyCapabilities = { conditions: unprobed, copyTagMode: 'kept' }
 
 /** @throws S3Error NotImplemented where the store does not guard copies and `--assume-no-writers` is not given. */
@@ -157,7 +157,7 @@ async function copyCapabilities({ config, bucket, assumeNoWriters }: Options, up
   const kind = await askBucketKind(upstream, bucket, undefined, signal)
   const conditions = await capabilities.of({ bucket, signal })
   const known = capabilities.report().find((report) => report.kind === kind && report.conditions !== null)
-  // What is not known of this kind of bucket is taken to be the worst of it.
+  // For an unprobed kind of bucket the worst is assumed.
   const copyTagMode = known === undefined ? 'put' : await probeCopyTagMode(upstream, known.bucket, signal)
   if (!assumeNoWriters && (!conditions.copy || !conditions.copySourceIfMatch || copyTagMode !== 'kept')) {
     throw new S3Error('NotImplemented', {

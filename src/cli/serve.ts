@@ -30,8 +30,8 @@ interface ServeParts {
 
 /**
  * `sealgate serve`: runs until SIGTERM or SIGINT, reloads on SIGHUP.
- * @returns the exit code: 0 stopped with everything delivered, 3 when transfers were cut, 1 when it could not start, 2 for
- * a bad command line or configuration.
+ * @returns the exit code: 0 stopped with every transfer finished, 3 when transfers were cut, 1 when it could not start, 2 for a bad command line or
+ * configuration.
  * @throws UsageError, ConfigError.
  */
 export async function serve(
@@ -72,7 +72,7 @@ async function readNamed(file: string | null, { env }: Platform): Promise<Named 
 }
 
 async function serveDemo(parts: ServeParts): Promise<number> {
-  // The embedded store is no part of a gateway that serves.
+  // A gateway in production does not load the embedded store.
   const { startDemo } = await import('./demo.ts')
   const demo = await startDemo(parts.platform)
   try {
@@ -90,7 +90,7 @@ async function serveAlone(
   { platform, signals, createGateway, warnings }: ServeParts,
   announce?: (address: GatewayProcess['address']) => void
 ): Promise<number> {
-  // A start can take as long as the store does to answer; no request has been served until then.
+  // A start can take as long as the store needs to answer; no request has been served until then.
   const serving = await Promise.race([GatewayProcess.start(config, platform, createGateway, warnings), signals.stopped])
   if (serving === undefined) return exitCodes.done
   const { admin: address } = config

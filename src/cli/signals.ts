@@ -1,16 +1,16 @@
 import type { Platform } from './platform.ts'
 
-/** Terminals, npm and process managers may send one wish twice at once; what comes later is a second wish. */
+/** Terminals, npm and process managers may send one signal twice at once; a later one counts as a second request. */
 const AGAIN_MS = 1000
 
 /**
- * What the operator asks of a process that serves, by signals or through the primary. Heard from the first moment on: a signal that
- * comes while the process starts neither kills it nor gets lost (the kernel drops what process 1 of a container does not handle).
+ * Requests of the operator to a serving process, by signals or through the primary. Handled from the first moment: a signal that comes while the
+ * process starts neither kills it nor gets lost (the kernel drops what process 1 of a container does not handle).
  */
 export class ProcessSignals {
-  /** Resolves when the process is to stop. */
+  /** Resolves when the process should stop. */
   readonly stopped: Promise<undefined>
-  /** Resolves when it is to stop at once. */
+  /** Resolves when it should stop at once. */
   readonly forced: Promise<undefined>
   readonly #stop = Promise.withResolvers<undefined>()
   readonly #force = Promise.withResolvers<undefined>()
@@ -49,7 +49,7 @@ export class ProcessSignals {
     else this.#reload()
   }
 
-  /** What a reload does, from now on; runs at once when one has been asked for before. */
+  /** Sets the action of a reload; runs it at once when a reload was requested before. */
   onReload(action: () => void): void {
     this.#reload = action
     if (this.#reloadWaits) action()

@@ -4,7 +4,7 @@ import { createLog, prettyLines, type Log } from '../observe/log.ts'
 import { systemWords } from '../diagnosis.ts'
 import type { Platform } from './platform.ts'
 
-/** The log as the configuration wants it, on this output. */
+/** The log of the configuration, on this output. */
 export async function openLog({ log: { level, format } }: Config, { stdout, env, writeLog }: Platform): Promise<Log> {
   const terminal = stdout.isTTY === true
   const pretty = format === 'pretty' || (format === 'auto' && terminal)
@@ -16,12 +16,12 @@ export async function openLog({ log: { level, format } }: Config, { stdout, env,
   })
 }
 
-/** Says in the log what is valid in a configuration and may not be meant. */
+/** Logs settings that are valid but may be unintended. */
 export function tellWarnings(log: Log, warnings: readonly ConfigFault[]): void {
   for (const { path, message } of warnings) log.event('warn', 'configuration', { path, reason: message })
 }
 
-/** Binds a listener. @throws Error that names the option where the address cannot be had. */
+/** Binds a listener. @throws Error that names the option where the address cannot be bound. */
 export async function bind<T>(
   option: 'listen' | 'admin',
   { host, port }: { readonly host: string; readonly port: number },

@@ -8,14 +8,14 @@ import { adaptStore } from '../store-client/store-adapter.ts'
 import { createUpstream, type StoreUpstream, type UpstreamOptions } from '../upstream/upstream.ts'
 import { UsageError } from './command-line.ts'
 
-/** The store of a configuration, with the gateway's own credentials. Close it. @throws Error when a certificate cannot be read. */
+/** The store of a configuration, with the gateway's own credentials. To be closed. @throws Error when a certificate cannot be read. */
 export function openStore({ upstream, limits }: Config, options: UpstreamOptions = {}): StoreUpstream {
   return adaptStore(createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, options), upstream)
 }
 
 export interface OpenedKeys {
   readonly keys: KeyRegistry
-  /** A use of a key by this command, for the audit trail of the configuration. */
+  /** A key use by this command, for the audit trail of the configuration. */
   readonly useFor: (bucket: string, key: string, versionId: string | null) => KeyUse
   close(): Promise<void>
 }

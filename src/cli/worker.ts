@@ -9,7 +9,7 @@ import { parseConfig } from '../config/load.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { GatewayProcess } from './gateway-process.ts'
 
-/** A configuration as its file had it, so that all workers have the same, also those that start later. */
+/** A configuration as its file had it, so that all workers have the same one, including those that start later. */
 export interface ConfigText {
   readonly file: string
   readonly text: string
@@ -19,7 +19,7 @@ export interface ConfigText {
 export type ToWorker =
   | { readonly type: 'start' | 'reload'; readonly config: ConfigText }
   | { readonly type: 'stop' | 'forceStop' }
-  /** `metrics`: with a snapshot. Probes do without: each snapshot restarts the measurement of delays. */
+  /** `metrics`: with a snapshot. Probes omit it: each snapshot restarts the measurement of delays. */
   | { readonly type: 'report'; readonly id: number; readonly metrics: boolean }
 
 export interface Report {
@@ -29,7 +29,7 @@ export interface Report {
 }
 
 export type FromWorker =
-  /** Listens to messages: what was sent before is lost. */
+  /** Listens to messages: earlier ones are lost. */
   | { readonly type: 'hello' }
   | { readonly type: 'listening'; readonly host: string; readonly port: number }
   | { readonly type: 'report'; readonly id: number; readonly report: Report }
@@ -40,7 +40,7 @@ export function workerCount(workers: Config['workers']): number {
 }
 
 /**
- * One worker's part: limits that the configuration gives for all are shared out evenly, and the admin port is the primary's.
+ * The configuration of one worker: limits for the whole gateway are shared out evenly, and the admin port is the primary's.
  * @throws ConfigError.
  */
 export function configOfWorker({ file, text, workers }: ConfigText, env: Platform['env']): Config {
@@ -150,21 +150,21 @@ class PrimaryLink {
   }
 
   #send(message: FromWorker): void {
-    // A primary that is gone ends this process; nothing is to be done about a message it does not get.
+    // When the primary is gone this process ends; a message to it is lost.
     this.#worker.send(message, () => undefined)
   }
 }
 
-/** How long a report is waited for. */
+/** How long to wait for a report. */
 const PATIENCE_MS = 2000
-/** Rounds in a row without an answer after which a process counts as hanging: no working process blocks its event loop for that time. */
+/** Consecutive rounds without an answer after which a process counts as hanging: no working process blocks its event loop for that time. */
 const SILENT_ROUNDS = 6
 
 interface Asked {
   readonly listening: boolean
 }
 
-/** Asks workers how they are, and knows which have stopped answering. */
+/** Asks workers for their state, and detects which have stopped answering. */
 export class WorkerReports<Seat extends Asked> {
   readonly #send: (seat: Seat, message: ToWorker) => void
   readonly #patienceMs: number
@@ -182,15 +182,16 @@ export class WorkerReports<Seat extends Asked> {
     this.#waiting.get(id)?.(report)
   }
 
-  /** @returns the reports of those that listen and answer in time. */
+  /** @returns the reports of the listening workers that answer in time. */
   async ask(seats: readonly Seat[], metrics: boolean): Promise<Report[]> {
     const reports = await Promise.all(seats.filter(({ listening }) => listening).map((seat) => this.#askOne(seat, metrics)))
     return reports.filter((report) => report !== null)
   }
 
   /**
-   * One round of checking the workers that listen; counted in rounds and not in seconds, so that after a suspend of the machine no worker counts
-   * as hanging. @returns those that have not answered for too many rounds.
+   * One round of checks of the listening workers. Counted in rounds and not in seconds, so that after a suspend of the machine no worker counts as
+   * hanging.
+   * @returns those that have not answered for too many rounds.
    */
   async silent(seats: readonly Seat[]): Promise<Seat[]> {
     await Promise.all(seats.map(async (seat) => {

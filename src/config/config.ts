@@ -4,32 +4,32 @@ import { S3Error } from '../errors.ts'
 
 /** The policy of a bucket. Patterns are resolved to one policy per bucket name when asked. */
 export interface BucketPolicy {
-  /** `on`: every object is sealed. `off`: passed through untouched. */
+  /** `on`: every object is sealed. `off`: objects pass unchanged. */
   readonly encryption: 'on' | 'off'
   /** Name in `keys`. */
   readonly key: string
   readonly etag: 'md5' | 'opaque'
-  /** `sealed`: what describes an object is written sealed with its key; `clear`: the store has it, and a digest binds it. */
+  /** `sealed`: metadata is sealed with the object's key; `clear`: the store has it in plaintext, and a digest binds it. */
   readonly metadata: 'sealed' | 'clear'
-  /** What to do with objects Sealgate did not write. */
+  /** What to do with objects that Sealgate did not write. */
   readonly plaintext: 'refuse' | 'allow'
-  /** Answer reads with SSE-KMS headers although the client did not ask (old Java SDKs need it). */
+  /** Answer reads with SSE-KMS headers although the client did not ask for SSE-KMS (old Java SDKs need it). */
   readonly announce: 'none' | 'aws:kms'
   /**
-   * Anonymous GET, HEAD and listing: `true`: answered, with the gateway's own rights; prefixes: the same, for what lies under one of them;
-   * `store`: passed on unsigned, so that the store's ACLs and policies decide. The store is not trusted, but then decides who reads plaintext.
-   * `marked`: the same, and only for objects that were written to be public, which they say themselves (docs/FORMAT.md, Public mark).
+   * Anonymous GET, HEAD and listing. `true`: answered, with the gateway's own rights; prefixes: the same, for objects under one of them; `store`:
+   * passed on unsigned, so that the store's ACLs and policies decide. The store is not trusted, but then decides who reads plaintext. `marked`: the
+   * same, but only for objects with the public mark (docs/FORMAT.md, Public mark).
    */
   readonly publicRead: boolean | 'store' | 'marked' | { readonly prefixes: readonly string[] }
   /** KMS only: one wrap serves many objects for a while. */
   readonly bucketKeys: boolean
-  /** Names of other buckets whose objects (replicas of theirs) open here, one way. */
+  /** Names of other buckets whose objects (replicas from there) open here, one way. */
   readonly aliases: readonly string[]
   /** Uploads must ask for one of these modes; empty: no demand. */
   readonly requireSse: readonly ('AES256' | 'aws:kms' | 'SSE-C')[]
   /** Names in `keys` a client may ask for by SSE-KMS key id, alias or ARN. */
   readonly allowedKeys: readonly string[]
-  /** Names in `keys` that may open what lies here, and seal nothing: keys that the bucket had before. */
+  /** Names in `keys` that may open objects here, but seal none: former keys of the bucket. */
   readonly openKeys: readonly string[]
 }
 
@@ -38,10 +38,10 @@ export function sealingKeys({ key, allowedKeys }: Pick<BucketPolicy, 'key' | 'al
   return [key, ...allowedKeys]
 }
 
-/** What decides which keys may open what lies in a bucket. */
+/** The options that decide which keys may open objects of a bucket. */
 export type KeyPins = Pick<BucketPolicy, 'key' | 'allowedKeys' | 'openKeys'>
 
-/** Names of the keys that may open objects of a bucket. The envelope, which the store could replace, can name these only. */
+/** Names of the keys that may open objects of a bucket. The envelope, which the store could replace, can name only these. */
 export function keysOf(policy: KeyPins): readonly string[] {
   return [...sealingKeys(policy), ...policy.openKeys]
 }
@@ -77,7 +77,7 @@ export interface Config {
     readonly regions: readonly string[]
     /** Base domains for virtual-host style requests (`bucket.<domain>`). */
     readonly domains: readonly string[]
-    /** Addresses of front ends that terminate TLS for us and whose X-Forwarded-Proto is believed. */
+    /** Addresses of front ends that terminate TLS and whose X-Forwarded-Proto is trusted. */
     readonly trustedProxies: readonly string[]
     readonly allowPlainBeyondLoopback: boolean
     /** CORS rules for all buckets; empty: the store's rules of each bucket. */
@@ -101,15 +101,15 @@ export interface Config {
     readonly style: 'path' | 'virtual-host'
     readonly ca: string | null
     readonly connections: number
-    /** Overrides what the probe of conditional requests found. */
+    /** Overrides the results of the probe of conditional requests. */
     readonly conditions: Readonly<Partial<Record<'put' | 'complete' | 'copy' | 'delete', boolean>>>
-    /** The store's own encryption, asked for with every object and upload that is made; null: what the store does by itself. */
+    /** The store's own encryption, requested for every new object and upload; null: the store's default. */
     readonly sse: StoreEncryption | null
-    /** Checksum of the stored bytes that goes to the store with them: what buckets with Object Lock demand. null: none. */
+    /** Checksum of the stored bytes that is sent to the store with them: buckets with Object Lock demand one. null: none. */
     readonly checksum: 'crc32' | null
-    /** Bytes of user metadata that the store takes with an object, Sealgate's own included. */
+    /** Bytes of user metadata that the store accepts with an object, including Sealgate's own. */
     readonly metadataBytes: number
-    /** Parts that the store takes of one upload: 10,000 in S3, fewer at some providers. Its highest part number, too. */
+    /** Parts that the store accepts in one upload: 10,000 in S3, fewer at some providers. Also its highest part number. */
     readonly maxParts: number
     /** The store wants equal part sizes (R2): multipart is refused. */
     readonly equalParts: boolean
@@ -128,7 +128,7 @@ export interface Config {
     readonly ssecOverHttp: boolean
   }
   readonly keyCache: {
-    /** Seconds an unwrapped bucket key is kept: also the delay of a revocation. */
+    /** Seconds that an unwrapped bucket key is kept: also the delay of a revocation. */
     readonly maxAgeSeconds: number
     readonly maxEntries: number
     /** Objects sealed under one bucket key before a new one is made. */
@@ -137,7 +137,7 @@ export interface Config {
   readonly limits: {
     readonly connections: number
     readonly requestsInFlight: number
-    /** Forms up to their file, and preflights: of each so many at once. */
+    /** Forms up to their file, and preflights: so many of each at once. */
     readonly unauthenticatedRequests: number
     readonly headerBytes: number
     readonly xmlBytes: number
@@ -163,7 +163,7 @@ export type BucketKind = (typeof bucketKinds)[number]
 /** S3's limit of a bucket name, in characters. */
 const BUCKET_NAME_LENGTH = 63
 
-/** The gateway's own bucket of a kind, in which it finds out what the store does in buckets of that kind. Holds no data. */
+/** The gateway's own bucket of a kind, in which it probes the store's behaviour in buckets of that kind. Holds no data. */
 export function kindBucket(stateBucket: string, kind: BucketKind): string {
   return `${stateBucket.slice(0, BUCKET_NAME_LENGTH - kind.length - 1)}-${kind}`
 }
@@ -183,7 +183,7 @@ const indexes = new WeakMap<Config, PolicyIndex>()
 
 /**
  * The policy of a bucket: its own name beats the longest matching prefix pattern, which beats "*".
- * @throws S3Error AccessDenied when no pattern covers the bucket: what is not configured is not served.
+ * @throws S3Error AccessDenied when no pattern covers the bucket: buckets that are not configured are not served.
  */
 export function policyFor(config: Config, bucket: string): BucketPolicy {
   let index = indexes.get(config)

@@ -9,7 +9,7 @@ import { systemWords } from '../diagnosis.ts'
 
 type ClientLimits = Config['clients'][number]['limits']
 
-/** Everything that is wrong with a configuration, in one error. Values are not quoted: they may be secrets. */
+/** All faults of a configuration in one error. Values are not quoted: they may be secrets. */
 export class ConfigError extends Error {
   readonly faults: readonly ConfigFault[]
 
@@ -21,8 +21,8 @@ export class ConfigError extends Error {
 }
 
 /**
- * Reads the YAML file, fills in `${NAME}` from the environment and secrets from their files, checks everything, and gives
- * one frozen Config. Printing it shows `******` for secrets.
+ * Reads the YAML file, fills in `${NAME}` from the environment and secrets from their files, checks everything, and returns one frozen Config.
+ * Printing it shows `******` for secrets.
  * @throws ConfigError with every fault found.
  */
 export function loadConfig(sources: Sources): Config {
@@ -38,7 +38,7 @@ export function readConfigText(file: string): string {
   }
 }
 
-/** As `loadConfig`, for text that is already there. */
+/** As `loadConfig`, for a text in memory. */
 export function parseConfig(text: string, sources: Sources): Config {
   const faults: ConfigFault[] = []
   const written = readTree(text, faults)
@@ -120,7 +120,7 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
   }
 }
 
-/** What a client has of its own, and the rest as for all. */
+/** The options of one client, with the defaults of all. */
 function limitsOf(own: ClientLimits, all: ClientLimits): ClientLimits {
   return {
     requests: own.requests ?? all.requests,
@@ -146,7 +146,7 @@ function checkListen(listen: unknown, faults: ConfigFault[]): void {
   faults.push({ path: 'listen.host', message: `${host} is not a loopback address: give listen.tls, or set allowPlainBeyondLoopback: true` })
 }
 
-/** Two listeners on one port, or a gateway that is its own store. Only ports that are numbers: other faults are reported elsewhere. */
+/** Two listeners on one port, or a gateway that is its own store. Only valid ports are compared: other faults are reported elsewhere. */
 function checkPorts(tree: Tree, faults: ConfigFault[]): void {
   const { listen = {}, admin, upstream } = tree
   if (!isMap(listen)) return
@@ -199,7 +199,7 @@ function checkCredentials(upstream: unknown, faults: ConfigFault[]): void {
   faults.push({ path: 'upstream.credentials', message: 'give either accessKeyId and secretAccessKey, or credentials: aws' })
 }
 
-/** Of a key service both halves or none: without them it is asked with the AWS chain. */
+/** A key service needs both halves or none: without them the AWS chain is used. */
 function checkKeyCredentials(keys: unknown, faults: ConfigFault[]): void {
   if (!isMap(keys)) return
   for (const [name, key] of Object.entries(keys)) {

@@ -9,7 +9,7 @@ import { bytes, bytesPerSecond, seconds, wholeNumber } from './units.ts'
 import { profileNames, storeFeatures } from './store-profiles.ts'
 import { systemWords } from '../diagnosis.ts'
 
-/** Where values that are not in the file itself come from. */
+/** The sources of values that are not in the file itself. */
 export interface Sources {
   /** Path of the configuration file: relative paths in it start from its directory. */
   readonly file: string
@@ -25,7 +25,7 @@ const port = wholeNumber({ min: 0, max: 65_535 })
 const count = wholeNumber({ min: 1 })
 const host = z.string().min(1)
 
-// What depends on no source is built once: a schema costs more to build than to use.
+// Parts that depend on no source are built once: a schema costs more to build than to use.
 const corsPattern = z.string().regex(/^[\x21-\x2b\x2d-\x7e]+$/, 'must be a text without blanks and commas').refine(hasOneStar, 'may have one "*"')
 /** As a CORSRule of S3. */
 const corsRule = z.strictObject({
@@ -102,8 +102,8 @@ const tuningSections = {
 }
 
 /**
- * The sections of the configuration file and their options: the one list of what exists, what it may be, and what it is
- * when left out. `config/sealgate.example.yaml` explains each; a test keeps the two equal.
+ * The sections of the configuration file and their options: the one list of names, bounds and defaults. `config/sealgate.example.yaml` explains each;
+ * a test keeps the two equal.
  */
 export function configSections(sources: Sources) {
   const path = z.string().min(1).transform((value) => resolve(dirname(sources.file), value))

@@ -2,7 +2,7 @@ import { parseDocument } from 'yaml'
 import type { z } from 'zod'
 import type { Sources } from './schema.ts'
 
-/** One thing wrong with a configuration: where, and what it must be. */
+/** One fault of a configuration: its place, and what the value must be. */
 export interface ConfigFault {
   /** Dotted path such as `clients.0.secretAccessKey`; empty for the file as a whole. */
   readonly path: string
@@ -16,8 +16,8 @@ export function isMap(value: unknown): value is Tree {
 }
 
 /**
- * The YAML text as a tree of plain values, with nothing filled in yet; null where the text is no map of sections.
- * Faults are added to `faults`: they name lines and quote nothing.
+ * The YAML text as a tree of plain values, before anything is filled in; null where the text is not a map of sections. Faults are added to `faults`:
+ * they name lines and quote nothing.
  */
 export function readTree(text: string, faults: ConfigFault[]): Tree | null {
   const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true })
@@ -37,7 +37,7 @@ function plain(read: () => unknown, faults: ConfigFault[]): unknown {
   try {
     return read()
   } catch {
-    // An alias without its anchor, or more aliases than a configuration has use for.
+    // An alias without its anchor, or more aliases than any configuration needs.
     faults.push({ path: '', message: 'has aliases (*NAME) that cannot be resolved' })
     return null
   }
@@ -61,8 +61,8 @@ export function expand(value: unknown, path: string, env: Sources['env'], faults
 }
 
 /**
- * The words for what a schema refuses, where the option has none of its own: what it must be, and what kind of value is there
- * instead. Values are not quoted: they may be secrets.
+ * The message for a value that a schema refuses, where the option has none of its own: what it must be, and what kind of value it has. Values are not
+ * quoted: they may be secrets.
  */
 export function wordsOf(issue: z.core.$ZodRawIssue): string | undefined {
   const { input } = issue

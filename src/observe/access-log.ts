@@ -1,9 +1,9 @@
 import type { S3Error } from '../errors.ts'
 
-/** Who ended a request. `gateway`: refused by rule; `limit`: a limit of the gateway; `keys`: a key service. */
+/** Which side ended a request. `gateway`: refused by rule; `limit`: a limit of the gateway; `keys`: a key service. */
 export type EndedBy = 'client' | 'store' | 'keys' | 'gateway' | 'limit'
 
-/** How far it had come: request head, authentication, waiting in line, upload, waiting for the answer, download. */
+/** The phase in which a request ended: request head, authentication, waiting in the queue, upload, waiting for the answer, download. */
 export type Phase = 'head' | 'authentication' | 'line' | 'upload' | 'answer' | 'download'
 
 const endedByLetter: Readonly<Record<EndedBy, string>> = { client: 'C', store: 'S', keys: 'K', gateway: 'P', limit: 'L' }
@@ -14,22 +14,19 @@ export interface Ending {
   readonly in: Phase
 }
 
-/**
- * Two letters that say who ended a request and when, in the manner of HAProxy's termination state; `--` when it ran to
- * its end, with any status.
- */
+/** Two letters for the side that ended a request and the phase, similar to HAProxy's termination state; `--` when it completed, with any status. */
 export function terminationState(ending: Ending | null): string {
   return ending === null ? '--' : endedByLetter[ending.by] + phaseLetter[ending.in]
 }
 
 /**
- * Who is behind an error, for the termination state.
- * @returns null for answers that are S3's ordinary business, such as NoSuchKey
+ * The side that caused an error, for the termination state.
+ * @returns null for ordinary S3 errors, such as NoSuchKey
  */
 export function endedBy(error: Pick<S3Error, 'code' | 'status' | 'endedBy'>): EndedBy | null {
   const byCode = endedByCode(error.code)
   if (byCode !== null) return error.endedBy ?? byCode
-  // A failure that the store words in its own way.
+  // A failure for which the store has its own message.
   return error.status >= 500 ? error.endedBy : null
 }
 
@@ -54,18 +51,15 @@ const refusals: ReadonlySet<string> = new Set([
   'XAmzContentSHA256Mismatch'
 ])
 
-/**
- * One line per request. These fields and no others: never a query string (presigned URLs carry signatures), a header, or
- * anything of a body.
- */
+/** One line per request with exactly these fields: never a query string (presigned URLs carry signatures), a header, or any part of a body. */
 export interface AccessRecord {
   readonly requestId: string
-  /** Access key id; null for anonymous and for requests that did not verify. */
+  /** Access key id; null for anonymous requests and for those that did not verify. */
   readonly principal: string | null
   readonly sourceAddress: string
   readonly secure: boolean
   readonly method: string
-  /** S3 operation name; null when it did not come so far. */
+  /** S3 operation name; null when the request ended before routing. */
   readonly operation: string | null
   readonly bucket: string | null
   readonly key: string | null
@@ -84,7 +78,7 @@ export interface AccessRecord {
 
 const maxUserAgent = 256
 
-/** Copies the fields of the allow-list, and only those. */
+/** Copies exactly the fields of the allow-list. */
 export function accessRecord(from: Omit<AccessRecord, 'termination'>, ending: Ending | null): AccessRecord {
   return {
     requestId: from.requestId,

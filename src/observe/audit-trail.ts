@@ -6,11 +6,11 @@ import type { AuditEvent } from '../keys/types.ts'
 
 export interface AuditTrail {
   /**
-   * Returns when the line is with the operating system (file) or in the stream's buffer.
-   * @throws S3Error ServiceUnavailable when it cannot be written: a key use that leaves no trace is not made
+   * Returns when the operating system has the line (file), or the stream's buffer has it.
+   * @throws S3Error ServiceUnavailable when it cannot be written: a key use without a record must not happen
    */
   record(event: AuditEvent): void
-  /** Follows a rotated file. Keeps the old one and throws when the new one cannot be opened. */
+  /** Reopens a rotated file. Keeps the old one and throws when the new one cannot be opened. */
   reopen(): void
   close(): void
 }
@@ -59,7 +59,7 @@ export function streamAuditTrail(stream: Writable): AuditTrail {
   }
 }
 
-/** The twin for tests. */
+/** For tests. */
 export function memoryAuditTrail(): AuditTrail & { readonly events: readonly AuditEvent[] } {
   const events: AuditEvent[] = []
   return {

@@ -4,18 +4,18 @@ import { S3Error } from '../errors.ts'
 
 interface Check {
   readonly name: string
-  /** Resolves when all is well. */
+  /** Resolves when the check passes. */
   readonly run: (signal: AbortSignal) => Promise<void>
 }
 
 export interface CheckResult {
   readonly name: string
   readonly ok: boolean
-  /** When it last ran to an end, ISO 8601; null: never yet. */
+  /** When it last ended, ISO 8601; null: not yet. */
   readonly at: string | null
-  /** Error code, fit for anyone's eyes; null when ok. */
+  /** Error code, safe to publish; null when ok. */
   readonly error: string | null
-  /** For the operator: why it failed, in words of ours, and what is known of the cause; null when ok. */
+  /** For the operator: why it failed, in messages of the gateway, and the diagnosis of the cause; null when ok. */
   readonly failure: { readonly reason: string; readonly diagnosis: Diagnosis | null } | null
 }
 
@@ -25,7 +25,7 @@ interface HealthOptions {
   /** Milliseconds after which a check that passed the last time and now fails runs once more before the failure counts. Default 1,000. */
   readonly againMs?: number
   readonly now?: () => Date
-  /** Called when a check fails in a different way than the last time, and when it passes after a failure: `error` is null then. */
+  /** Called when a check fails in a different way than before, and when it passes after a failure: `error` is null then. */
   readonly changed?: (check: string, error: Error | null) => void
 }
 
@@ -36,8 +36,8 @@ export interface HealthReport {
 }
 
 /**
- * Readiness: true once every check has passed, while each one's last run did, and not while the gateway is stopping.
- * Probes read the last results, so that a flood of them never becomes a flood at the store.
+ * Readiness: true once every check has passed, while each check's last run passed, and not while the gateway is stopping. Probes read the last
+ * results, so that a flood of probes never becomes a flood at the store.
  */
 export class Health {
   readonly #checks: readonly Check[]
@@ -63,7 +63,7 @@ export class Health {
     return { ready: !this.#draining && checks.every(({ ok }) => ok), draining: this.#draining, checks }
   }
 
-  /** Runs every check now; joins a run that is under way. */
+  /** Runs every check now; joins a run in progress. */
   async run(): Promise<HealthReport> {
     this.#running ??= this.#runAll().finally(() => {
       this.#running = null
@@ -84,7 +84,7 @@ export class Health {
     this.#timer = null
   }
 
-  /** Readiness goes down for good: a graceful stop has started. */
+  /** Readiness stays false from now on: a graceful stop has started. */
   drain(): void {
     this.#draining = true
   }
@@ -116,7 +116,7 @@ export class Health {
     }, this.#options.timeoutSeconds * 1000)
     const attempt = async (): Promise<Error | null> => {
       try {
-        // The race holds even where a check does not listen to its signal.
+        // The race also ends where a check ignores its signal.
         await Promise.race([check.run(cut.signal), late])
         return null
       } catch (error) {
@@ -126,7 +126,7 @@ export class Health {
     try {
       const failure = await attempt()
       if (failure === null || cut.signal.aborted || this.#results.get(check.name)?.ok !== true) return failure
-      // One refusal among many answers is no reason to send all clients away until the next run.
+      // One refusal among many successes must not send all clients away until the next run.
       const waited = await delay(this.#options.againMs ?? 1000, true, { signal: cut.signal }).catch(() => false)
       return waited ? await attempt() : failure
     } finally {
@@ -142,7 +142,7 @@ function identityOf(failure: Error): string {
   return [failure.message, status, errorName, system].join('\n')
 }
 
-/** The message of an S3Error of a check is a text of the gateway; that of any other error may quote anything. */
+/** The message of an S3Error of a check is a message of the gateway; that of any other error may contain anything. */
 function reasonOf(failure: Error): CheckResult['failure'] {
   return { reason: failure instanceof S3Error ? failure.message : failure.name, diagnosis: diagnosisOf(failure) }
 }

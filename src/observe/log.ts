@@ -8,10 +8,10 @@ import { diagnosisOf, fieldsOf } from '../diagnosis.ts'
 import { Finding, S3Error } from '../errors.ts'
 import type { AccessRecord } from './access-log.ts'
 
-/** What is logged of a failure: never its message, which can quote what a client or a store sent. */
+/** The logged fields of a failure: never its message, which can quote a client or a store. */
 interface FailureRecord {
   readonly requestId: string | null
-  /** What was being done, in words of ours. */
+  /** The operation that failed, in words without names. */
   readonly during: string
   readonly error: unknown
 }
@@ -19,43 +19,43 @@ interface FailureRecord {
 export interface Log {
   /** One line per request: made by `accessRecord`, which copies field by field. */
   access(record: AccessRecord): void
-  /** Unexpected failures and failures of ours: what is known of the cause (`Diagnosis`), error names, codes, and the frames of the stack. */
+  /** Unexpected failures and failures of the gateway: the `Diagnosis` of the cause, error names, codes, and the frames of the stack. */
   failure(record: FailureRecord): void
-  /** Events of the process. The fields are ours: numbers, names from the configuration, paths. */
+  /** Events of the process. The fields are the gateway's own: numbers, names from the configuration, paths. */
   event(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, string | number | boolean | null>>): void
   /** Resolves when everything logged so far has been written. */
   flush(): Promise<void>
 }
 
-/** Lines are written together: each by itself would be a system call and a turn of the thread pool per request. */
+/** Lines are written together: each alone would cost a system call and a turn of the thread pool per request. */
 const gatherBytes = 3072
-/** PIPE_BUF: up to here the lines of several workers that share a pipe cannot end up inside one another (POSIX, write). */
+/** PIPE_BUF: up to this size the lines of several workers that share a pipe do not mix (POSIX, write). */
 const writeBytes = 4096
-/** How long a line may wait for others, in milliseconds: what a kill without warning can cost the log. */
+/** How long a line may wait for others, in milliseconds: a kill loses at most these lines. */
 const gatherMs = 100
 
 interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** Where lines go; standard output when absent. */
   readonly write?: (line: string) => void
-  /** Turns a JSON line into what is written instead; absent: the line itself. Made by `prettyLines`. */
+  /** Turns a JSON line into the text to write; absent: the line itself. Made by `prettyLines`. */
   readonly pretty?: (line: string) => string
 }
 
 /**
- * Lines for people, from JSON lines: time, level, message, fields. The package is loaded here and only when it is used.
- * @param colour whether the terminal is to be sent colours.
+ * Lines for people, from JSON lines: time, level, message, fields. The package is loaded only when it is used.
+ * @param colour whether to send colours to the terminal.
  */
 export async function prettyLines(colour: boolean): Promise<(line: string) => string> {
   const { prettyFactory } = await import('pino-pretty')
   const format = prettyFactory({ colorize: colour, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' })
-  // Fields hold what clients have sent. JSON escapes C0; DEL and the C1 controls would reach the terminal.
+  // Fields contain text from clients. JSON escapes C0; DEL and the C1 controls would reach the terminal.
   return (line) => format(line).replaceAll(/[\u007f-\u009f]/g, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /**
- * The log of the gateway: JSON lines through pino. Redaction is by construction: nothing is logged but records whose fields
- * are on a list, so a new property of an object does not appear until someone adds it there.
+ * The log of the gateway: JSON lines through pino. Only records whose fields are on a list are logged, so a new property of an object does not appear
+ * until someone adds it there.
  */
 export function createLog(options: LogOptions): Log {
   const settings = {
@@ -64,7 +64,7 @@ export function createLog(options: LogOptions): Log {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) }
   }
-  // One that writes nothing has none: a destination has a timer, which nothing ends.
+  // A silent log has no destination: a destination has a timer that never ends.
   const standardOutput = options.write === undefined && options.level !== 'silent'
     ? pino.destination({ dest: 1, sync: false, minLength: gatherBytes, maxWrite: writeBytes, periodicFlush: gatherMs })
     : null
@@ -94,7 +94,7 @@ export function createLog(options: LogOptions): Log {
       logger[level]({ ...fields }, message)
     },
     async flush() {
-      // Not flushSync: it overtakes a write that is under way.
+      // Not flushSync: it overtakes a write in progress.
       await new Promise<void>((resolve) => {
         if (standardOutput === null) resolve()
         else {standardOutput.flush(() => {
@@ -108,12 +108,12 @@ export function createLog(options: LogOptions): Log {
 interface Cause {
   readonly name: string
   readonly code: string | null
-  /** Of a Finding: words of ours. */
+  /** Of a Finding: a message of the gateway. */
   readonly found?: string
   readonly at: readonly string[]
 }
 
-/** The chain of causes, without messages other than our own findings. */
+/** The chain of causes, without messages other than Findings. */
 function describe(error: unknown): Cause[] {
   const causes: Cause[] = []
   for (let e = error; e instanceof Error && causes.length < 5; e = e.cause) {

@@ -14,14 +14,14 @@ export interface Metrics {
   readonly requestSeconds: Histogram<'operation'>
   readonly requestsInFlight: Gauge<never>
   readonly unauthenticatedRequests: Gauge<never>
-  /** Requests and connections that a limit turned away or ended. */
+  /** Requests and connections that a limit refused or ended. */
   readonly limited: Counter<'limit'>
   /** Bytes of bodies; `in`: from clients, `out`: to clients. */
   readonly clientBytes: Counter<'direction'>
   readonly clientConnections: Gauge<never>
   /** TLS handshakes of clients that failed. */
   readonly handshakeFailures: Counter<'reason'>
-  /** How requests ended that did not end well: the two letters of the access log. */
+  /** Requests that did not complete: the two letters of the access log. */
   readonly terminations: Counter<'state'>
 
   /** Seconds until the head of the store's answer. */
@@ -31,15 +31,15 @@ export interface Metrics {
   /** `sent`: to the store, `received`: from it. */
   readonly upstreamBytes: Counter<'direction'>
   readonly upstreamConnections: Gauge<'pool'>
-  /** Failures of the store, of key services and of files, by the kind of trouble. */
+  /** Failures of the store, of key services and of files, by kind. */
   readonly failures: Counter<'service' | 'trouble'>
   /** This clock minus the store's; whole seconds. */
   readonly clockSkew: Gauge<never>
-  /** 1: the store was seen to do it in that kind of bucket. */
+  /** 1: the store was seen to support it in that kind of bucket. */
   readonly storeCapability: Gauge<'kind' | 'capability'>
   /** The store refused the gateway's own credentials. */
   readonly upstreamRefused: Counter<'code'>
-  /** Answers of the store that no request had asked for. Any is an alarm. */
+  /** Answers of the store without a request. Any is an alarm. */
   readonly unsolicitedResponses: Counter<never>
   /** `outcome`: recorded, failed. */
   readonly detachedPartWrites: Counter<'outcome'>
@@ -54,13 +54,13 @@ export interface Metrics {
   /** Objects, records and manifests that did not verify. Any is an alarm. */
   readonly integrityFailures: Counter<'kind'>
 
-  /** 1 for every key of the configuration that does not serve, by its name there. */
+  /** 1 for every key of the configuration that does not work, by its name. */
   readonly keyFailing: Gauge<'key'>
   /** 1 for every readiness check whose last run failed. */
   readonly checkFailing: Gauge<'check'>
-  /** Processes that serve. */
+  /** Serving processes. */
   readonly workers: Gauge<never>
-  /** Workers that ended by themselves and were replaced. */
+  /** Workers that ended unexpectedly and were replaced. */
   readonly workerRestarts: Counter<never>
 
   readonly buildInfo: Gauge<'version' | 'node'>
@@ -71,10 +71,10 @@ export interface Metrics {
   /** When the configuration in force was loaded, seconds since 1970. */
   readonly reloadTime: Gauge<never>
 
-  /** For values that are read when asked for (connections of a pool). */
+  /** For values that are read at each scrape (connections of a pool). */
   beforeSnapshot(collect: () => void): void
   snapshot(): Snapshot
-  /** The registry behind, for metrics of the process. */
+  /** The registry, for metrics of the process. */
   readonly registry: Registry
 }
 
@@ -163,8 +163,8 @@ export function createMetrics(): Metrics {
 }
 
 /**
- * `2xx` and the like; `none` for a request that ended before it had a status; `5xx` for an error that came after the head of a success,
- * which is how SDKs take it.
+ * `2xx` and the like; `none` for a request that ended before it had a status; `5xx` for an error after the head of a success, because SDKs treat it
+ * as one.
  * @param code of the error in the answer; null: none
  */
 export function statusClass(status: number | null, code: string | null): string {
@@ -179,8 +179,8 @@ interface KnownLabels {
 }
 
 /**
- * Makes the series of counters at 0, as far as their labels are known: the first failure is then an increase, which alarms see, and not a
- * series that appears at 1 (prometheus.io, "Instrumentation", Avoid missing metrics).
+ * Creates the series of counters at 0, where their labels are known. The first failure is then an increase, which alarms see, and not a series that
+ * appears at 1 (prometheus.io, "Instrumentation", Avoid missing metrics).
  */
 export function startAtZero(m: Metrics, { operations, integrityKinds }: KnownLabels): void {
   for (const operation of [...operations, 'none']) for (const status of ['2xx', '5xx']) m.requests.add({ operation, status }, 0)
@@ -212,7 +212,7 @@ export function measureProcess(registry: Registry): () => void {
   let counted = 0
   const peak = registry.gauge('process_resident_memory_peak_bytes', 'Largest resident memory so far.')
   const up = registry.gauge('process_uptime_seconds', 'Time since the start of the process; the longest of several.', [], 'max')
-  // Not one metric with a label `quantile`: that is the name of a summary's, which has a sum and a count as well.
+  // Not one metric with a label `quantile`: that label is for summaries, which have a sum and a count as well.
   const delays = [['p50', 50], ['p99', 99], ['max', 100]] as const
   const delayed = delays.map(([name, percent]) => ({
     percent,

@@ -1,8 +1,8 @@
-/** Series per metric beyond which new label values are counted together, so that no input makes memory grow. */
+/** Series per metric beyond which new label values share one series, so that no input makes memory grow. */
 const maxSeries = 500
 const overflow = 'other'
 
-/** How values of several workers become one. */
+/** How the values of several workers are combined. */
 type Combine = 'sum' | 'max' | 'min'
 
 type Labels<L extends string> = Readonly<Record<L, string>>
@@ -14,7 +14,7 @@ interface Series {
   readonly counts: number[]
 }
 
-/** Everything a metric holds, as plain data: it crosses from a worker to the process that answers the scrape. */
+/** All values of a metric as plain data: a worker sends it to the process that answers the scrape. */
 interface FamilySnapshot {
   readonly name: string
   readonly help: string
@@ -33,11 +33,11 @@ class Family<L extends string> {
   readonly #labelNames: readonly L[]
   readonly #series = new Map<string, Series>()
 
-  /** @param absent true: without labels, too, there is no series before the first value */
+  /** @param absent true: no series before the first value, even without labels */
   constructor(shape: Omit<FamilySnapshot, 'series' | 'labelNames'>, labelNames: readonly L[], absent = false) {
     this.#shape = { ...shape, labelNames }
     this.#labelNames = labelNames
-    // A metric without labels is there from the start, so that a rate over it is never "no data".
+    // A metric without labels exists from the start, so that a rate over it is never "no data".
     if (labelNames.length === 0 && !absent) this.#of([])
   }
 
@@ -90,7 +90,7 @@ export class Gauge<L extends string> extends Family<L> {
     this.series(labels).value += amount
   }
 
-  /** Drops every series: for label values that come and go with the configuration. */
+  /** Drops every series: for label values that change with the configuration. */
   clear(): void {
     this.forget()
   }
@@ -125,7 +125,7 @@ export class Registry {
     return this.#add(new Gauge<L>({ name, help, type: 'gauge', buckets: [], combine }, labelNames))
   }
 
-  /** A gauge without labels that is not exposed before its first value: 0 would be one. */
+  /** A gauge without labels that is not exposed before its first value, because 0 would be a value. */
   gaugeOnceKnown(name: string, help: string, combine: Combine): Gauge<never> {
     return this.#add(new Gauge<never>({ name, help, type: 'gauge', buckets: [], combine }, [], true))
   }
@@ -135,7 +135,7 @@ export class Registry {
     return this.#add(new Histogram<L>({ name, help, type: 'histogram', buckets, combine: 'sum' }, labelNames))
   }
 
-  /** Runs before every snapshot: for values that are read and not counted. */
+  /** Runs before every snapshot: for values that are read instead of counted. */
   beforeSnapshot(collect: () => void): void {
     this.#collectors.push(collect)
   }

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 
-/** How traces are made and sent, as the standard environment variables say (opentelemetry.io, "SDK configuration"). */
+/** How traces are made and sent, from the standard environment variables (opentelemetry.io, "SDK configuration"). */
 export interface TraceSettings {
   /** Where batches are posted. */
   readonly url: URL
@@ -17,8 +17,8 @@ type Sampler = (traceId: string, parent: boolean | null) => boolean
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * @returns null when no endpoint is set, or tracing is switched off.
- * @throws Error, in words for the operator, when a variable asks for what there is not.
+ * @returns null when no endpoint is set, or tracing is disabled.
+ * @throws Error, with a message for the operator, when a variable asks for something unsupported.
  */
 export function traceSettings(env: Environment, version: string): TraceSettings | null {
   const own = text(env, 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT')
@@ -26,7 +26,7 @@ export function traceSettings(env: Environment, version: string): TraceSettings 
   if (own === null && shared === null) return null
   if (env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true' || env['OTEL_TRACES_EXPORTER'] === 'none') return null
   const protocol = text(env, 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? text(env, 'OTEL_EXPORTER_OTLP_PROTOCOL')
-  // Collectors take JSON and protobuf on the same port and path; gRPC has another.
+  // Collectors accept JSON and protobuf on the same port and path; gRPC has another.
   if (protocol === 'grpc') throw new Error('traces are sent over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not supported')
   const address = own ?? `${(shared ?? '').replace(/(?<!\/)\/+$/, '')}/v1/traces`
   if (!/^https?:/.test(address) || !URL.canParse(address)) throw new Error('OTEL_EXPORTER_OTLP_ENDPOINT is not an http(s) URL')

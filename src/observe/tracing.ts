@@ -14,14 +14,14 @@ interface Trace {
   readonly events: SpanEvent[]
 }
 
-/** Ends a child span. `error`: a code fit for anyone's eyes; null when it went well. */
+/** Ends a child span. `error`: a code that is safe to publish; null on success. */
 export type EndSpan = (error: string | null, attributes?: Attributes) => void
 
 const noSpan: EndSpan = () => undefined
 
 /**
- * One span per request, with children for what it waits for. Nothing of it is sent to the store: a trace id there would show which of
- * a client's requests belong together (docs/decisions/0008-own-trace-exporter.md).
+ * One span per request, with children for what it waits for. The store gets no trace id: it would show which of a client's requests belong together
+ * (docs/decisions/0008-own-trace-exporter.md).
  */
 export class Tracer {
   readonly #settings: TraceSettings
@@ -35,8 +35,8 @@ export class Tracer {
   }
 
   /**
-   * Does the work of a request so that its children find it. `finish` must follow.
-   * @param traceparent what the client sent, if anything (W3C Trace Context, 3.2).
+   * Runs the work of a request so that its children find it. `finish` must follow.
+   * @param traceparent of the client, if any (W3C Trace Context, 3.2).
    */
   request<T>(requestId: string, traceparent: string | undefined, work: () => T): T {
     const parent = parseTraceparent(traceparent)
@@ -47,7 +47,7 @@ export class Tracer {
     return this.#current.run(trace, work)
   }
 
-  /** Begins a child of the request that is being handled; does nothing outside of one. */
+  /** Begins a child of the current request; does nothing outside a request. */
   child(name: string, attributes: Attributes): EndSpan {
     const trace = this.#current.getStore()
     if (trace === undefined) return noSpan
@@ -57,18 +57,18 @@ export class Tracer {
     }
   }
 
-  /** A child that ends now and has taken `seconds`. */
+  /** A child that ends now and took `seconds`. */
   past(name: string, seconds: number, error: string | null): void {
     const trace = this.#current.getStore()
     if (trace !== undefined) this.#add(trace, name, now() - seconds * 1000, error, {})
   }
 
-  /** Notes something that happened in a request, now. */
+  /** Records an event of a request, now. */
   event(requestId: string, name: string, attributes: Attributes): void {
     this.#open.get(requestId)?.events.push({ name, time: now(), attributes })
   }
 
-  /** The request is over. */
+  /** The request has ended. */
   finish(record: AccessRecord): void {
     const trace = this.#open.get(record.requestId)
     if (trace === undefined) return
@@ -93,7 +93,7 @@ export class Tracer {
     })
   }
 
-  /** Sends what has not been sent. */
+  /** Sends the spans that are left. */
   async close(): Promise<void> {
     await this.#export.close()
   }
@@ -158,8 +158,8 @@ const maxQueue = 2048
 const maxBatch = 512
 
 /**
- * Sends spans in batches as OTLP over HTTP in JSON. Spans that a collector does not take are dropped: a gateway must not grow or wait
- * because its observer is away.
+ * Sends spans in batches as OTLP over HTTP in JSON. Spans that a collector does not accept are dropped: the gateway must not grow or wait because a
+ * collector is down.
  */
 export class TraceExport {
   readonly #settings: TraceSettings
@@ -169,7 +169,7 @@ export class TraceExport {
   #overflow = 0
   #sending: Promise<void> = Promise.resolve()
 
-  /** @param failed called with the number of spans that were dropped, and why. */
+  /** @param failed called with the number of dropped spans and the reason. */
   constructor(settings: TraceSettings, failed: (reason: string, dropped: number) => void) {
     this.#settings = settings
     this.#failed = failed
@@ -187,7 +187,7 @@ export class TraceExport {
     if (this.#queue.length === maxBatch) this.#flush()
   }
 
-  /** Sends what is left; takes no longer than one export may. */
+  /** Sends the spans that are left; takes no longer than one export may. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
     this.#flush()
