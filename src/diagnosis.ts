@@ -1,6 +1,6 @@
 import { getSystemErrorMessage } from 'node:util'
 
-/** Whose failure it was: the store, a key service, or the files of this machine. */
+/** The side that failed: the store, a key service, or the files of this machine. */
 type Service = 'store' | 'kms' | 'files'
 
 /**
@@ -9,15 +9,15 @@ type Service = 'store' | 'kms' | 'files'
  */
 export interface Diagnosis {
   readonly service: Service
-  /** In words of ours: `GET bucket ?versioning`, `Decrypt`, `write audit.file`. */
+  /** In words without names: `GET bucket ?versioning`, `Decrypt`, `write audit.file`. */
   readonly operation: string
   /** HTTP status of the answer; null: there was none. */
   readonly status: number | null
-  /** The error as the other side names it, such as `SlowDown` or `ThrottlingException`. */
+  /** The other side's name of the error, such as `SlowDown` or `ThrottlingException`. */
   readonly errorName: string | null
   /** Code of the system, of TLS or of the HTTP client, such as `ECONNREFUSED` or `ENOSPC`. */
   readonly system: string | null
-  /** What the other side calls the request: `x-amz-request-id` of the store, the request id of the key service. */
+  /** The other side's id of the request: `x-amz-request-id` of the store, the request id of the key service. */
   readonly remoteRequestId: string | null
   /** This clock minus the other side's, in whole seconds, from the `Date` of its answer; its resolution is one second. */
   readonly clockSkewSeconds: number | null
@@ -25,7 +25,7 @@ export interface Diagnosis {
   readonly expectedRegion: string | null
 }
 
-/** A closed set: what kind of trouble it is, for metrics and alarms. */
+/** A closed set of failure kinds, for metrics and alarms. */
 export const troubles = [
   'certificate',
   'clock',
@@ -42,11 +42,11 @@ export const troubles = [
 ] as const
 export type Trouble = (typeof troubles)[number]
 
-/** Where the standard AWS chain looks, in its order (`@aws-sdk/credential-provider-node`). Some come and go, such as tokens of a pod. */
+/** The places where the standard AWS chain looks, in its order (`@aws-sdk/credential-provider-node`). Some change at run time, such as tokens of a pod. */
 export const credentialPlaces = 'environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), SSO and profile files (AWS_PROFILE, ~/.aws), ' +
   'web identity (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN), container (AWS_CONTAINER_CREDENTIALS_FULL_URI), instance metadata'
 
-/** More than this and a refused signature is the clock's fault. S3 allows 15 minutes (AWS, RequestTimeTooSkewed), KMS 5. */
+/** Beyond this a refused signature is blamed on the clock. S3 allows 15 minutes (AWS, RequestTimeTooSkewed), KMS 5. */
 const SKEW_SECONDS = 300
 
 export function diagnosis(service: Service, operation: string, facts: Partial<Diagnosis> = {}): Diagnosis {
@@ -94,7 +94,7 @@ export function systemCodeOf(error: unknown): string | null {
 export function clockSkewSeconds(date: string | undefined, now: number): number | null {
   const theirs = date === undefined || date.length > 40 ? NaN : Date.parse(date)
   if (Number.isNaN(theirs)) return null
-  // The date was cut to a whole second: half of one is what it has lost on average.
+  // The date was cut to a whole second, so it has lost half a second on average.
   return Math.round((now - theirs - 500) / 1000)
 }
 
@@ -118,7 +118,7 @@ function isDiagnosis(value: unknown): value is Diagnosis {
   return typeof value === 'object' && value !== null && 'service' in value && 'operation' in value
 }
 
-/** The fields of a log line or a status: those that are known, and the kind of trouble. */
+/** The fields of a log line or a status: those that are known, and the kind of failure. */
 export function fieldsOf(d: Diagnosis | null): Readonly<Record<string, string | number>> {
   if (d === null) return {}
   const known = Object.entries(d).filter((entry): entry is [string, string | number] => entry[1] !== null)
@@ -205,8 +205,8 @@ function bounded(text: unknown, pattern: RegExp): string | null {
 }
 
 /**
- * What the operating system says of a failed call, in words and with its code: "no such file or directory (ENOENT)".
- * Never the message of the error itself, which may quote anything.
+ * The operating system's reason for a failed call, with its code: "no such file or directory (ENOENT)". Never the message of the error itself, which
+ * may contain anything.
  */
 export function systemWords(error: unknown): string {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return 'unknown error'

@@ -91,7 +91,7 @@ const table = {
 export type S3ErrorCode = keyof typeof table
 export const s3ErrorCodes = Object.keys(table) as S3ErrorCode[]
 
-/** Headers that belong to a code: SDKs wait as long as an overloaded service tells them (RFC 9110 10.2.3). Seconds. */
+/** Headers of a code: SDKs wait as long as an overloaded service demands (RFC 9110 10.2.3). Seconds. */
 const headersOf: Partial<Record<S3ErrorCode, S3Error['headers']>> = { SlowDown: [['Retry-After', '1']] }
 
 interface S3ErrorOptions {
@@ -105,15 +105,15 @@ interface S3ErrorOptions {
   readonly status?: number
   /** A code of the store that is not in the table, relayed unchanged. */
   readonly code?: string
-  /** Who is behind it, where the code alone would name another: S3 has one SlowDown for gateway, store and key service. For the log only. */
+  /** The side that caused it, where the code alone does not show it: S3 has one SlowDown for gateway, store and key service. For the log only. */
   readonly endedBy?: 'store' | 'keys' | 'gateway' | null
   /** For the log only; never sent. */
   readonly cause?: unknown
-  /** What is known of the cause, for the log, readiness and metrics; never sent. */
+  /** Diagnosis of the cause, for the log, readiness and metrics; never sent. */
   readonly diagnosis?: Diagnosis | null
 }
 
-/** A cause whose message is words of ours that quote nothing: the log may have it. */
+/** A cause whose message was written here and quotes nothing, so that the log may contain it. */
 export class Finding extends Error {
   constructor(message: string) {
     super(message)
@@ -143,12 +143,12 @@ export class S3Error extends Error {
     this.#diagnosis = options.diagnosis ?? null
   }
 
-  /** What is known of the cause; null: nothing beyond the code. */
+  /** Diagnosis of the cause; null: nothing beyond the code. */
   get diagnosis(): Diagnosis | null {
     return this.#diagnosis
   }
 
-  /** Adds what is known of the cause, where nothing is known yet. */
+  /** Adds a diagnosis where there is none yet. */
   diagnose(diagnosis: Diagnosis): this {
     this.#diagnosis ??= diagnosis
     return this

@@ -3,9 +3,9 @@ import { writeSync } from 'node:fs'
 import process from 'node:process'
 import { runCommand } from './cli/commands.ts'
 
-// An unexpected state: to continue could break a promise. Logs the place without the message, which may quote data, and exits.
+// An unexpected state: continuing could break a guarantee. Logs the place without the message, which may quote data, and exits.
 process.on('uncaughtException', (thrown: unknown) => {
-  // Not everything that is thrown is an Error.
+  // A thrown value need not be an Error.
   const error = thrown instanceof Error ? thrown : new Error()
   const frames = (error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).map((line) => line.trim())
   writeSync(2, `${JSON.stringify({ level: 'fatal', time: new Date().toISOString(), name: error.name, code: codeOf(error), at: frames })}\n`)

@@ -3,14 +3,14 @@
 interface Entry<V> {
   readonly value: V
   readonly weight: number
-  /** When it is forgotten, by the clock of the cache. */
+  /** Time of expiry, by the clock of the cache. */
   readonly until: number
-  /** Asked for since it was last passed over. */
+  /** Read since it was last skipped by an eviction. */
   used: boolean
 }
 
 interface Expiry {
-  /** Milliseconds that an entry is kept after it was set; it takes its room until it is replaced or has to make room. */
+  /** Milliseconds that an entry is valid after it was set; it uses its room until it is replaced or evicted. */
   readonly maxAgeMs: number
   /** Milliseconds of a clock that is never set back. */
   readonly now?: () => number
@@ -19,9 +19,9 @@ interface Expiry {
 const never: Expiry = { maxAgeMs: Infinity }
 
 /**
- * A map bounded in total weight, for what is asked for with every request. What has not been asked for goes first, oldest
- * first (second chance). Asking changes a flag and not the order: an order kept by taking entries out and putting them back
- * makes V8 rehash the map all the time, and a dead table keeps its successors alive (docs/decisions/0014).
+ * A map bounded in total weight, for data that every request uses. Entries that have not been read are evicted first, oldest first (second chance). A
+ * read sets a flag and does not change the order: an order kept by removing and inserting entries makes V8 rehash the map all the time, and a dead
+ * table keeps its successors alive (docs/decisions/0014).
  */
 export class BoundedCache<V> {
   readonly #entries = new Map<string, Entry<V>>()
@@ -33,7 +33,7 @@ export class BoundedCache<V> {
 
   /**
    * @param maxWeight in the unit of `set`'s weight (bytes, or 1 per entry).
-   * @param evicted is called with each value that has to make room; not with those deleted, replaced or swept
+   * @param evicted is called with each value that is evicted; not with those deleted, replaced or swept
    */
   constructor(maxWeight: number, evicted: (value: V) => void = () => undefined, { maxAgeMs, now = () => performance.now() }: Expiry = never) {
     this.#maxWeight = maxWeight
@@ -53,7 +53,7 @@ export class BoundedCache<V> {
     return entry.value
   }
 
-  /** Without its being asked for. */
+  /** Does not count as a read. */
   peek(key: string): V | undefined {
     return this.#found(key)?.value
   }
@@ -75,9 +75,9 @@ export class BoundedCache<V> {
     this.#weight -= entry.weight
   }
 
-  /** Drops the entry whose turn it is. @returns its key; undefined when there is none */
+  /** Evicts the next entry. @returns its key; undefined when there is none */
   shed(): string | undefined {
-    // Ends: an entry that is put behind the others has lost its mark, and is dropped when its turn comes again.
+    // Terminates: an entry that is moved behind the others has lost its flag, and is evicted when it comes up again.
     for (const [key, entry] of this.#entries) {
       this.#entries.delete(key)
       if (!entry.used) {
@@ -120,8 +120,8 @@ export class BoundedCache<V> {
 }
 
 /**
- * A map with a bounded number of entries that many owners share: when it is full, the owner of the most entries loses one. So an owner
- * that adds more and more evicts its own, and a single owner can use all of it while no other needs it.
+ * A map with a bounded number of entries that many owners share: when it is full, the owner of the most entries loses one. So an owner that adds more
+ * and more evicts its own entries, and a single owner can use all of it while no other needs it.
  */
 export class FairCache<V> {
   readonly #maxEntries: number
@@ -141,7 +141,7 @@ export class FairCache<V> {
     return this.#shareOf(key)?.get(key)
   }
 
-  /** @param owner one of a bounded number, to whom the entry is counted */
+  /** @param owner one of a bounded number, for whom the entry counts */
   set(key: string, value: V, owner: string): void {
     this.delete(key)
     while (this.#owners.size >= this.#maxEntries) this.#shed(owner)
@@ -177,7 +177,7 @@ export class FairCache<V> {
     return owner === undefined ? undefined : this.#shares.get(owner)
   }
 
-  /** Of equals it is the newcomer who gives way. */
+  /** Among equals the newcomer loses an entry. */
   #shed(newcomer: string): void {
     let largest = this.#shares.get(newcomer)
     for (const share of this.#shares.values()) if (largest === undefined || share.size > largest.size) largest = share

@@ -1,19 +1,19 @@
 /** A member's place on a roster. */
 interface Seat<T> {
   readonly member: T
-  /** Index among the seats; -1 once given up. */
+  /** Index among the seats; -1 once left. */
   at: number
 }
 
 /**
- * A set of what is in progress, for members that come and go thousands of times a second. A Set costs more: a table that V8 discards
- * when it rehashes still points to its successor, so that one dead table in the old generation keeps all later ones and their
- * members until the next full collection (docs/decisions/0014).
+ * A set of items in progress, whose members come and go thousands of times a second. A Set costs more: a table that V8 discards when it rehashes
+ * still points to its successor, so one dead table in the old generation keeps all later ones and their members until the next full collection
+ * (docs/decisions/0014).
  */
 export class Roster<T> {
   readonly #seats: Seat<T>[] = []
 
-  /** @returns strikes the member off; calling it again does nothing */
+  /** @returns removes the member; further calls do nothing */
   add(member: T): () => void {
     const seat = { member, at: this.#seats.length }
     this.#seats.push(seat)
@@ -22,7 +22,7 @@ export class Roster<T> {
     }
   }
 
-  /** Those on the roster now, in no order; who comes or goes meanwhile does not change the answer. */
+  /** The current members, in no order. Later changes do not affect the result. */
   members(): T[] {
     return this.#seats.map(({ member }) => member)
   }

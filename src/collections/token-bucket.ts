@@ -1,4 +1,4 @@
-/** An average rate with room for bursts. Spending never waits: what is spent beyond the level is a debt, which time pays. */
+/** An average rate that allows bursts. Spending never waits: spending beyond the level is a debt, which time repays. */
 export class TokenBucket {
   readonly #perSecond: number
   readonly #burst: number
@@ -7,7 +7,7 @@ export class TokenBucket {
   #at: number
 
   /**
-   * @param burst what may be spent at once after a time of rest
+   * @param burst the amount available after idle time
    * @param now milliseconds; only differences count
    */
   constructor(perSecond: number, burst: number, now: () => number = () => performance.now()) {
@@ -29,7 +29,7 @@ export class TokenBucket {
     return Math.max(0, (Math.min(amount, this.#burst) - this.#level) / this.#perSecond)
   }
 
-  /** Spends what is there now. @returns false when it is not there: nothing is spent then. */
+  /** Spends an amount if it is available. @returns false when it is not; then nothing is spent. */
   take(amount: number): boolean {
     if (this.secondsUntil(amount) > 0) return false
     this.spend(amount)

@@ -1,18 +1,18 @@
 // Work side by side: `parallel` stops at the first failure (here), in-flight.ts counts work that a stop waits for, turns.ts lets work on
 // one thing begin only when the work on it before has ended. No input or output.
 interface Limits {
-  /** Tasks that run at the same time, at most. */
+  /** Most tasks that run at the same time. */
   readonly limit: number
-  /** Ends the whole: of the client or of the command. */
+  /** Ends all tasks: the signal of the client or of the command. */
   readonly signal: AbortSignal
 }
 
-/** @param signal aborts with the first failure among all tasks, or with the signal that ends the whole. */
+/** @param signal aborts with the first failure among all tasks, or with the signal that ends all tasks. */
 type Task<T, R> = (item: T, signal: AbortSignal) => Promise<R>
 
 /**
- * Runs `work` over all items, at most `limit` at once. The first failure stops it: no further item is begun, the signal of every task
- * aborts, and nothing is under way any more when this throws.
+ * Runs `work` over all items, at most `limit` at once. The first failure stops it: no further item is begun, the signal of every task aborts, and no
+ * task is running any more when this throws.
  * @throws the first failure, of the items or of a task; the reason of `signal`.
  */
 export async function parallel<T>(items: Iterable<T> | AsyncIterable<T>, { limit, signal }: Limits, work: Task<T, void>): Promise<void> {
@@ -61,7 +61,7 @@ function stopOf(signal: AbortSignal): { readonly joined: AbortSignal; readonly f
   }
 }
 
-/** One iterator for all workers: each item goes to one of them, and where one leaves early it ends for all. */
+/** One iterator for all workers: each item goes to one of them, and when one stops early it ends for all. */
 async function* queueOf<T>(items: Iterable<T> | AsyncIterable<T>): AsyncGenerator<T> {
   yield* items
 }

@@ -30,7 +30,7 @@ const cannedAcls: readonly CannedAcl[] = [
   'bucket-owner-full-control',
   'log-delivery-write'
 ]
-/** GLACIER and DEEP_ARCHIVE are missing: what is archived cannot be read, and this store has no restore. */
+/** Without GLACIER and DEEP_ARCHIVE: archived objects cannot be read, and this store has no restore. */
 const storageClasses: readonly StorageClass[] = ['STANDARD', 'REDUCED_REDUNDANCY', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR']
 
 /**
@@ -66,7 +66,7 @@ function readSystemHeaders(headers: HeaderList): Record<string, string> {
   return found
 }
 
-/** `aws-chunked` is how the body travelled, not what it is (AWS, "SigV4 chunked upload"). */
+/** `aws-chunked` describes the transfer, not the object (AWS, "SigV4 chunked upload"). */
 function withoutAwsChunked(encoding: string | undefined): string | undefined {
   return encoding?.split(',').filter((token) => token.trim() !== 'aws-chunked').join(',').trim()
 }
@@ -156,7 +156,7 @@ export function attributeHeaders(attributes: ObjectAttributes): ResponseHeaders 
   return out
 }
 
-/** `response-content-type` and the like take the place of what is stored (AWS, GetObject). */
+/** `response-content-type` and the like replace the stored headers (AWS, GetObject). */
 export function overrideHeaders(headers: ResponseHeaders, override: (parameter: string) => string | undefined): ResponseHeaders {
   const replaced = overridable.flatMap((name) => {
     const value = override(`response-${name.toLowerCase()}`)

@@ -1,9 +1,9 @@
 import type { Readable } from 'node:stream'
 import type { Blob, BucketRecord, Slice, UploadedPart, UploadRecord, Version } from './records.ts'
 
-/** Takes the bytes of one blob. Nothing is visible to anybody before `commit`, and nothing is left after `abort`. */
+/** Writes the bytes of one blob. Nothing is visible before `commit`, and nothing is left after `abort`. */
 export interface BlobWriter {
-  /** The chunk belongs to the writer from then on. Resolves when more may come. */
+  /** The writer owns the chunk from then on. Resolves when more may come. */
   write(chunk: Buffer): Promise<void> | undefined
   /** Durable when it resolves. */
   commit(): Promise<Blob>
@@ -19,9 +19,9 @@ export interface StoredBucket {
 }
 
 /**
- * Where bytes and records stay. It decides nothing: what S3 means by them is the catalog's business, which keeps all
- * records in memory, writes them through here, and calls `load` once at the start.
- * Each `save…` replaces what was there before in one step: after a crash either the old record is found or the new one.
+ * Storage of bytes and records. It decides nothing: their meaning in S3 is up to the catalog, which keeps all records in memory, writes them through
+ * here, and calls `load` once at the start. Each `save…` replaces the previous record in one step: after a crash either the old or the new one is
+ * found.
  */
 export interface Backend {
   load(): Promise<readonly StoredBucket[]>

@@ -10,9 +10,9 @@ export interface Upload {
   readonly parts: ReadonlyMap<number, UploadedPart>
 }
 
-/** What a change of a key makes of its versions. */
+/** The result of a change of a key's versions. */
 interface KeyChange<T> {
-  /** Newest first; empty when nothing is left of the key. */
+  /** Newest first; empty when nothing of the key is left. */
   readonly versions: readonly Version[]
   readonly result: T
 }
@@ -29,7 +29,7 @@ export class Bucket {
   readonly #readers = new Map<string, number>()
   readonly #doomed = new Map<string, Blob>()
   #record: BucketRecord
-  /** Changes of keys under way: a bucket that is about to hold something is not empty. */
+  /** Changes of keys in progress: a bucket that is about to get an object is not empty. */
   #changes = 0
   #removed = false
 
@@ -58,7 +58,7 @@ export class Bucket {
     return this.#keys.get(key) ?? []
   }
 
-  /** The object a plain GET gives, or undefined when there is none or a delete marker hides it. */
+  /** The object that a plain GET returns, or undefined when there is none or a delete marker hides it. */
   current(key: string): ObjectVersion | undefined {
     const newest = this.versions(key)[0]
     return newest?.kind === 'object' ? newest : undefined
@@ -73,8 +73,8 @@ export class Bucket {
   }
 
   /**
-   * Replaces the versions of a key by what `change` makes of them. `change` may throw: then nothing has happened.
-   * Blobs that no version needs any more are freed.
+   * Replaces the versions of a key by the result of `change`. When `change` throws, nothing has happened. Blobs that no version needs any more are
+   * freed.
    */
   async changeKey<T>(key: string, change: (versions: readonly Version[]) => KeyChange<T>): Promise<T> {
     if (this.#removed) throw new S3Error('NoSuchBucket', { fields: { BucketName: this.#record.name } })
@@ -117,7 +117,7 @@ export class Bucket {
     this.#uploads.set(record.id, { record, parts: new Map() })
   }
 
-  /** @throws S3Error NoSuchUpload when the upload was finished or aborted while the part came in. */
+  /** @throws S3Error NoSuchUpload when the upload was completed or aborted while the part arrived. */
   async savePart(key: string, id: string, part: UploadedPart): Promise<void> {
     await this.#locks.hold(`upload ${id}`, async () => {
       this.upload(key, id)
@@ -206,7 +206,7 @@ export class Bucket {
       this.#readers.delete(id)
       const doomed = this.#doomed.get(id)
       this.#doomed.delete(id)
-      // A file that cannot be removed now is an orphan, which the next start clears away.
+      // A file that cannot be removed now is an orphan, which the next start removes.
       if (doomed !== undefined) this.#backend.removeBlob(doomed).catch(() => undefined)
     }
   }

@@ -107,7 +107,7 @@ export class DirectoryBackend implements Backend {
   }
 
   async removeBucket(name: string): Promise<void> {
-    // The record first: a directory without it is no bucket any more, also when a crash leaves other files in it.
+    // The record first: a directory without it is not a bucket any more, even when a crash leaves other files in it.
     await rm(this.#path('buckets', name, 'bucket.json'))
     await syncDirectory(this.#path('buckets', name))
     await rm(this.#path('buckets', name), { recursive: true })
@@ -183,7 +183,7 @@ export class DirectoryBackend implements Backend {
     if (!names.includes('store.json')) await this.#save({ layout: LAYOUT }, 'store.json')
   }
 
-  /** @returns null for what a crash left of a bucket that was being made or removed */
+  /** @returns null for the remains of a bucket that was being created or removed at a crash */
   async #loadBucket(name: string): Promise<StoredBucket | null> {
     const path = this.#path('buckets', name)
     if (!(await list(path)).some((entry) => entry.name === 'bucket.json')) {

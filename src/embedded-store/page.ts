@@ -37,7 +37,7 @@ export function nameEncoding(encodingType: string | undefined): (name: string) =
 export interface PageQuery {
   readonly prefix: string
   readonly delimiter: string
-  /** Where the page before ended: a key, or a common prefix. Everything up to it is left out. */
+  /** Where the previous page ended: a key, or a common prefix. Everything up to it is left out. */
   readonly after: string
   /** Rows of the `after` key itself that still belong on this page (versions of one key may span pages). */
   readonly resume: boolean

@@ -19,8 +19,8 @@ export interface Received {
 }
 
 /**
- * Reads the body of PutObject or UploadPart into a blob. Nothing is left behind when the body is not what the client
- * promised, or when the client goes away.
+ * Reads the body of PutObject or UploadPart into a blob. Nothing is left behind when the body does not match its declarations, or when the client
+ * disconnects.
  * @param algorithm checksum to compute where the client sends none
  */
 export async function receiveBlob(request: StoreRequest, context: StoreContext, algorithm: ChecksumAlgorithm | null): Promise<Received> {
@@ -55,7 +55,7 @@ export async function receiveDocument(request: StoreRequest, digest: 'demanded' 
   return Buffer.concat(chunks)
 }
 
-/** Everything a client can promise about a body, checked while it passes. */
+/** Everything that a client can declare of a body, checked while it passes. */
 class BodyCheck {
   readonly #request: StoreRequest
   readonly #declared: DeclaredChecksum | null
@@ -84,7 +84,7 @@ class BodyCheck {
     if (declared !== null && declared > limit) throw tooLarge(declared, limit)
     http.sendContinue()
     let length = 0
-    // The socket must outlive a body that is refused halfway: the answer goes out on it.
+    // The socket must outlive a body that is refused halfway, because it carries the answer.
     for await (const chunk of http.body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       for (const data of this.#decoder === null ? [chunk] : this.#decoder.update(chunk)) {
         length += data.length

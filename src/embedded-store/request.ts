@@ -54,7 +54,7 @@ export function textAnswer(text: string, contentType: string, headers: ResponseH
   return { status, headers: [...headers, ['Content-Type', contentType], ['Content-Length', String(body.length)]], body }
 }
 
-/** Characters of one element of an error: no answer is many times its request. */
+/** Characters of one element of an error, so that no answer is many times its request. */
 const MOST_TEXT = 1024
 
 /** Any error as S3 shows it (AWS, "REST error responses"). HEAD and 304 have no body. */

@@ -25,7 +25,7 @@ interface RunningStore {
   close(): Promise<void>
 }
 
-/** What serves a request: the store itself, or something around it that tests put there. */
+/** Serves a request: the store itself, or a wrapper from a test. */
 type Exchange = (request: HttpRequest, response: ServerResponse) => Promise<void>
 
 /**

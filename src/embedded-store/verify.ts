@@ -10,7 +10,7 @@ export interface Credential {
   readonly secretAccessKey: string
 }
 
-/** What the signature covers of the body. */
+/** The body hash that the signature covers. */
 export type Payload =
   | { readonly framing: 'plain'; /** Hex; null when unsigned. */ readonly sha256: string | null }
   | { readonly framing: 'aws-chunked'; /** null when chunks are unsigned. */ readonly chain: ChunkSignatureChain | null }
@@ -62,7 +62,7 @@ export class SignatureCheck {
 
   #verifyHeader(request: HttpRequest, authorization: string, now: number): Verified {
     if (!authorization.startsWith(`${algorithmV4} `)) {
-      // s3cmd goes over to SigV4 on exactly this text.
+      // s3cmd switches to SigV4 on exactly this text.
       throw new S3Error('InvalidRequest', { message: `The authorization mechanism you have provided is not supported. Please use ${algorithmV4}.` })
     }
     const claim = parseAuthorization(authorization.slice(algorithmV4.length + 1), [this.#region])

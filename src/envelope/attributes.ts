@@ -38,20 +38,20 @@ export type SseMode = keyof typeof sseCodes
 const MAX_CHECKSUMS = 2
 export const MD5_SIZE = 16
 
-/** What the clear fields of an envelope say of the object's body. */
+/** What the plaintext fields of an envelope say of the object's body. */
 export type ClearShape =
   /** `streamHeader`: 40 bytes. */
   | { readonly kind: 'single'; readonly streamHeader: Buffer }
-  /** The manifest says size and streams. */
+  /** The manifest has size and streams. */
   | { readonly kind: 'multipart' }
-  /** Of 0 bytes, not uploaded in parts, and so without a body. */
+  /** 0 bytes, not uploaded in parts: there is no body. */
   | { readonly kind: 'empty' }
 
 type SingleShape = Extract<ClearShape, { kind: 'single' }>
-/** The same with what is sealed of it: the plaintext size of a single, in bytes. */
+/** The same with its sealed part: the plaintext size of a single, in bytes. */
 export type ObjectShape = Exclude<ClearShape, SingleShape> | SingleShape & { readonly plaintextSize: number }
 
-/** What is sealed together with the data key, of objects of every kind. */
+/** The attributes sealed together with the data key, of objects of every kind. */
 export interface Attributes {
   /** MD5 of the plaintext, 16 bytes, where it was known before the body. */
   readonly md5: Buffer | null
@@ -61,16 +61,16 @@ export interface Attributes {
   readonly digestsInManifest: boolean
   readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
   readonly metadata: ObjectMetadata
-  /** The public mark: its writer asked for everybody to read it. */
+  /** The public mark: the writer made the object readable for everybody. */
   readonly isPublic: boolean
 }
 
-/** What describes the object: sealed with its key, or left with the store in plaintext and bound by `metadataDigest`, 16 bytes. */
+/** The metadata of the object: sealed with its key, or kept by the store in plaintext and bound by `metadataDigest`, 16 bytes. */
 type ObjectMetadata =
   | { readonly kind: 'sealed'; readonly entries: readonly MetadataEntry[] }
   | { readonly kind: 'clear'; readonly digest: Buffer }
 
-/** @throws RangeError for attributes that have no encoding: a fault of the caller. */
+/** @throws RangeError for attributes that have no encoding: a bug in the caller. */
 export function encodeAttributes(attributes: Attributes, shape: ObjectShape): Buffer {
   const { md5, sse, metadata } = attributes
   if (shape.kind === 'empty' && attributes.digestsInManifest) throw new RangeError('An empty object has no manifest.')

@@ -15,7 +15,7 @@ export interface SingleSealerInput {
   readonly dataKey: DataKey
   /** Bytes. */
   readonly plaintextSize: number
-  /** Asked for once, in `final`: digests for the manifest. None when all are in the metadata. */
+  /** Called once, in `final`: digests for the manifest. None when all are in the metadata. */
   readonly digests?: () => LateDigests
   readonly geometry?: Geometry
 }
@@ -72,7 +72,7 @@ export interface SingleOpenerInput {
   readonly geometry?: Geometry
 }
 
-/** Manifest and footer of a single are at most 156 bytes (docs/FORMAT.md, Proof): what comes earlier must be zeros. */
+/** Manifest and footer of a single are at most 156 bytes (docs/FORMAT.md, Proof): earlier bytes must be zeros. */
 const KEPT_TAIL = 512
 
 /**
@@ -84,7 +84,7 @@ export class SingleOpener {
   readonly #geometry: Geometry
   readonly #opener: SegmentOpener
   readonly #storedSize: number
-  /** Stored bytes still to come: of the stream, of zeros that are not kept, of the kept tail. */
+  /** Stored bytes still missing: of the stream, of zeros that are not kept, of the kept tail. */
   #streamMissing: number
   #zerosMissing: number
   readonly #tail: Buffer
@@ -145,8 +145,8 @@ export interface PartSealerInput {
 }
 
 /**
- * One attempt at a part of a multipart upload: plaintext in, what the store gets out (docs/FORMAT.md, Size law). From 5 MiB on that
- * is stream ‖ zeros, paddedPartSize bytes; below, the bare stream. The last segment comes out of `final` alone.
+ * One attempt at a part of a multipart upload: plaintext in, stored bytes out (docs/FORMAT.md, Size law). From 5 MiB on these are stream ‖ zeros,
+ * paddedPartSize bytes; below, the bare stream. The last segment comes out of `final` alone.
  */
 export class PartSealer {
   /** 40 bytes for the part record and the manifest; new for every attempt. */

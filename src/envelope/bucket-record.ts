@@ -5,7 +5,7 @@ import { unwrap, wrap } from './data-key.ts'
 // STORED DATA depends on every constant here (docs/MULTIPART-STATE.md).
 const VERSION = 1
 
-/** Whose settings a record holds. */
+/** The bucket of a record. */
 export interface RecordPlace {
   readonly realm: string
   readonly bucket: string
@@ -19,7 +19,7 @@ export interface BucketRecord {
   readonly box: Buffer
 }
 
-/** 32 bytes: names the record in the state bucket. */
+/** 32 bytes: the record's name in the state bucket. */
 export function bucketRecordHash({ realm, bucket }: RecordPlace): Buffer {
   return createHash('sha256').update(fields('sealgate/v1/bucket', realm, bucket)).digest()
 }
@@ -29,7 +29,7 @@ export function sealBucketRecord(kek: KeyObject, wrapped: Omit<BucketRecord, 'bo
   return encodeBucketRecord({ ...wrapped, box: wrap(kek, document, aad(place)) })
 }
 
-/** A record as it is stored: a new wrap of its bucket key goes with the box as it was. @throws RangeError as sealBucketRecord. */
+/** A record in its stored form: a new wrap of its bucket key is stored with the unchanged box. @throws RangeError as sealBucketRecord. */
 export function encodeBucketRecord({ keyId, blob, box }: BucketRecord): Buffer {
   const id = utf8(keyId)
   return new ByteWriter()

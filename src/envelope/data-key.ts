@@ -14,10 +14,7 @@ export function deriveKey(key: KeyObject, salt: Uint8Array, info: string | Uint8
   return derived
 }
 
-/**
- * The 32-byte key of one object and what is derived from it (docs/FORMAT.md, Keys). Holds KeyObjects only and shows
- * nothing when it is logged.
- */
+/** The 32-byte key of one object and the keys derived from it (docs/FORMAT.md, Keys). Holds KeyObjects only and shows nothing when it is logged. */
 export class DataKey {
   /** The data key itself: content of wraps and HKDF input, never a cipher's key. */
   readonly secret: KeyObject
@@ -37,7 +34,7 @@ export class DataKey {
   }
 
   /**
-   * Takes the bytes over: `bytes` is all zeros afterwards.
+   * Takes ownership of the bytes: `bytes` is all zeros afterwards.
    * @throws EnvelopeError `box` unless they are 32 and not all zero.
    */
   static fromBytes(bytes: Buffer): DataKey {
@@ -68,10 +65,10 @@ export class DataKey {
 // STORED DATA depends on every constant here (docs/FORMAT.md, Wrap).
 const SALT_SIZE = 32
 const INFO = 'sealgate/v1/wrap'
-/** Zero is right here: the salt makes a key of its own for every wrap. */
+/** A nonce of zeros is safe here: the salt gives every wrap a key of its own. */
 const NONCE = Buffer.alloc(12)
 
-/** How many bytes a wrap is longer than its plaintext. */
+/** Bytes by which a wrap is longer than its plaintext. */
 export const WRAP_OVERHEAD = SALT_SIZE + TAG_SIZE
 
 /** Seals a short secret under a key-encryption key of 32 bytes. Result: salt (32) ‖ ciphertext ‖ tag (16). */
@@ -121,22 +118,22 @@ export function contextFields(requestContext: Readonly<Record<string, string>>):
 // STORED DATA depends on every constant here (docs/FORMAT.md, Key providers, SSE-C).
 const CHECK_SIZE = 16
 
-/** What an SSE-C key gives for one object. */
+/** The keys that an SSE-C key gives for one object. */
 export interface CustomerWrap {
   /** Seals the box. */
   readonly kek: KeyObject
-  /** Salt (32) ‖ check value (16): stands where other objects have their wrapped bucket key. */
+  /** Salt (32) ‖ check value (16): in the place of the wrapped bucket key of other objects. */
   readonly blob: Buffer
 }
 
-/** A fresh KEK from the 32-byte key of a customer. */
+/** A new KEK from the 32-byte key of a customer. */
 export function sealWithCustomerKey(customerKey: KeyObject): CustomerWrap {
   const salt = randomBytes(SALT_SIZE)
   return { kek: kekOf(customerKey, salt), blob: Buffer.concat([salt, checkOf(customerKey, salt)]) }
 }
 
 /**
- * @param sealed as the envelope says: a customer's key serves no bucket key, whose scope could be another than `bucket`.
+ * @param scope from the envelope: a customer's key has no bucket key, whose scope could differ from `bucket`.
  * @throws EnvelopeError `format` for a blob of another size or another scope, `key` when it was made with another customer key.
  */
 export function openWithCustomerKey(customerKey: KeyObject, { blob, scope }: { readonly blob: Buffer; readonly scope: 'bucket' | 'object' }): KeyObject {

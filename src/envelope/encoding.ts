@@ -1,5 +1,5 @@
 /**
- * `fields(a, b, …)` of docs/FORMAT.md (Terminology): each as u32 length ‖ bytes, so that two lists never look the same.
+ * `fields(a, b, …)` of docs/FORMAT.md (Terminology): each as u32 length ‖ bytes, so that two lists never have the same encoding.
  * @throws EnvelopeError `place` for text that is not well-formed Unicode: Node would encode different texts alike.
  */
 export function fields(...values: readonly (string | Uint8Array)[]): Buffer {
@@ -65,7 +65,7 @@ export class ByteWriter {
   }
 }
 
-/** Reads such a layout. Everything missing, surplus or out of bounds throws an EnvelopeError of the kind given. */
+/** Reads such a layout. Missing, surplus or out-of-bounds bytes throw an EnvelopeError of the given kind. */
 export class ByteReader {
   readonly #source: Buffer
   readonly #kind: EnvelopeErrorKind
@@ -91,7 +91,7 @@ export class ByteReader {
     return Number(value)
   }
 
-  /** A view on the next bytes, not a copy. */
+  /** A view of the next bytes, not a copy. */
   bytes(size: number): Buffer {
     const end = this.#offset + size
     if (end > this.#source.length) throw new EnvelopeError(this.#kind)
@@ -154,7 +154,7 @@ export const envelopeErrorKinds = [
 ] as const
 export type EnvelopeErrorKind = (typeof envelopeErrorKinds)[number]
 
-/** Sealed data that must not be used. The message is the same for every kind, so that it may go anywhere. */
+/** Sealed data that must not be used. The message is the same for every kind, so that it may be shown to anyone. */
 export class EnvelopeError extends Error {
   readonly kind: EnvelopeErrorKind
 
@@ -165,10 +165,10 @@ export class EnvelopeError extends Error {
   }
 }
 
-/** Shared by every transfer; must not be written to. */
+/** Shared by all transfers; must not be written to. */
 const block = Buffer.alloc(65536)
 
-/** That many zeros, as views on one shared buffer. */
+/** That many zeros, as views of one shared buffer. */
 export function zeros(size: number): Buffer[] {
   const views: Buffer[] = []
   for (let left = size; left > 0; left -= block.length) views.push(block.subarray(0, left))

@@ -7,7 +7,7 @@ import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError, t
 import { KEY_SIZE, DataKey, unwrap, wrap, WRAP_OVERHEAD } from './data-key.ts'
 import { HEADER_SIZE, plaintextSize } from './sizes.ts'
 
-/** Names of the entries of the store's metadata that make an object a sealed one (FORMAT, Stored object). */
+/** Names of the metadata entries that make an object a sealed one (FORMAT, Stored object). */
 export const ENVELOPE_HEADER = 'x-amz-meta-sealgate'
 export const KEY_ID_HEADER = 'x-amz-meta-sealgate-key'
 export const CONTEXT_HEADER = 'x-amz-meta-sealgate-context'
@@ -26,10 +26,10 @@ const MAX_ENVELOPE_CHARACTERS = 9216
 
 /** Kinds that have a body, and a manifest in it. */
 export type BodyKind = Exclude<ObjectShape['kind'], 'empty'>
-/** What a bucket key serves, as in its provider's context: every object of its bucket, or this one alone. */
+/** The scope of a bucket key, as in its provider's context: every object of its bucket, or this one alone. */
 export type KeyScope = keyof typeof scopeCodes
 
-/** Where an object is bound to. An object moved elsewhere behind the gateway's back does not open. */
+/** The place an object is bound to. An object that was moved in the store does not open. */
 export interface Place {
   /** Configured name of the upstream store or tenant. */
   readonly realm: string
@@ -43,7 +43,7 @@ export interface Envelope {
   readonly version: number
   readonly suite: number
   readonly shape: ClearShape
-  /** What the wrapped bucket key is bound to: needed to unwrap it. */
+  /** The scope that the wrapped bucket key is bound to: needed to unwrap it. */
   readonly scope: KeyScope
   /** Name of the bucket it is bound to. */
   readonly bucket: string
@@ -65,7 +65,7 @@ export interface SealEnvelopeInput {
   readonly attributes: Attributes
 }
 
-/** What the box holds, authenticated with the clear fields. */
+/** The contents of the box, authenticated with the plaintext fields. */
 export interface OpenedEnvelope {
   readonly dataKey: DataKey
   readonly shape: ObjectShape
@@ -87,8 +87,8 @@ export function sealEnvelope(input: SealEnvelopeInput): string {
 }
 
 /**
- * The same envelope with its bucket key wrapped again: blob and key id are the provider's to bind, so the box stays valid as
- * it is, and the bucket key need not be known (docs/FORMAT.md, Metadata).
+ * The same envelope with its bucket key wrapped again. The provider binds blob and key id, so the box stays valid, and the bucket key need not be
+ * known (docs/FORMAT.md, Metadata).
  * @param blob the same bucket key, wrapped for the same context. @throws RangeError for one of an impossible size.
  */
 export function replaceBlob(envelope: Envelope, blob: Buffer): string {
@@ -133,15 +133,15 @@ export function parseEnvelope(headerValue: string): Envelope {
 }
 
 /**
- * Opens the box and checks the commitment, in constant time, before the data key is given out.
- * @param place where the object is bound to: for a replica its source, once the configuration has allowed it.
+ * Opens the box and checks the commitment, in constant time, before the data key is returned.
+ * @param place the object is bound to: for a replica its source, once the configuration has allowed it.
  * @throws EnvelopeError `place` (bound to another bucket), `box`, `commitment`, `format` (attributes).
  */
 export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): OpenedEnvelope {
   if (envelope.bucket !== place.bucket) throw new EnvelopeError('place')
   const secret = unwrap(kek, envelope.box, aadOf(envelope, place))
   if (secret.length < KEY_SIZE) throw new EnvelopeError('box')
-  // Attributes are views on their source, and fromBytes zeroes its own.
+  // Attributes are views of their source, and fromBytes zeroes its own.
   const attributeBytes = Buffer.from(secret.subarray(KEY_SIZE))
   const dataKey = DataKey.fromBytes(secret.subarray(0, KEY_SIZE))
   if (!timingSafeEqual(dataKey.commitment, envelope.commitment)) throw new EnvelopeError('commitment')
@@ -149,7 +149,7 @@ export function openEnvelope(envelope: Envelope, kek: KeyObject, place: Place): 
 }
 
 /**
- * Bytes of plaintext, computed from the stored size as the envelope allows. For multipart objects the manifest has yet to agree.
+ * Bytes of plaintext, computed from the stored size according to the envelope. For multipart objects the manifest must still agree.
  * @throws EnvelopeError `length`: no other object can be cut to nothing, and no empty one given a body.
  */
 export function sizeOf(shape: ObjectShape, storedSize: number): number {
@@ -183,7 +183,7 @@ function headerOf(shape: ClearShape): Buffer {
 
 type Bound = Pick<Envelope, 'version' | 'suite' | 'shape' | 'scope' | 'commitment'>
 
-/** All clear fields but blob and key id, which the provider binds, with the place. */
+/** All plaintext fields except blob and key id, which the provider binds, with the place. */
 function aadOf({ version, suite, shape, scope, commitment }: Bound, place: Place): Buffer {
   return fields(
     'sealgate/v1/envelope',

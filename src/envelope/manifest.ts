@@ -97,8 +97,8 @@ export interface SuffixTooShort {
 }
 
 /**
- * Zeros, manifest and footer: what goes behind the stored parts and makes the body obey the size law.
- * @throws EnvelopeError `length` for part sizes that S3 would not take; RangeError for fields that have no encoding.
+ * Zeros, manifest and footer: the bytes after the stored parts that complete the size of the size law.
+ * @throws EnvelopeError `length` for part sizes that S3 would not accept; RangeError for fields that have no encoding.
  */
 export function sealTail(
   dataKey: DataKey,
@@ -116,7 +116,7 @@ export function sealTail(
   return [...zeros(total - before - streamSize(plaintext.length) - FOOTER_SIZE), ...manifest]
 }
 
-/** Stored size of the object and of what stands before the tail. */
+/** Stored size of the object and of everything before the tail. */
 function extent(contents: SingleContents | MultipartContents, geometry: Geometry): { total: number; before: number } {
   if (contents.kind === 'single') {
     return {

@@ -6,22 +6,22 @@ import { type ByteReader, ByteWriter, EnvelopeError, fields } from './encoding.t
 const USER_METADATA = 'x-amz-meta-'
 /** Reserved for Sealgate: clients never see these entries and cannot set them. */
 const OWN_METADATA = 'x-amz-meta-sealgate'
-/** What S3 shows of an object that was written without a content type. */
+/** S3's content type of an object that was written without one. */
 export const DEFAULT_CONTENT_TYPE = 'binary/octet-stream'
-/** What the store is told of an object whose metadata is sealed. */
+/** The content type that the store gets for an object with sealed metadata. */
 export const STORE_CONTENT_TYPE = 'application/octet-stream'
 
 /** A header that describes an object, with its name in full; latin1 characters stand for the bytes of the value. */
 export type MetadataEntry = readonly [name: string, value: string]
 
 const CONTENT_ENCODING = 'content-encoding'
-/** The describing headers, each at its code; from `userCode` on the entry has a name. */
+/** The describing headers, each at its code; from `userCode` on an entry contains its name. */
 const describing = ['', 'content-type', 'content-encoding', 'content-language', 'content-disposition', 'cache-control', 'expires']
 const userCode = describing.length
 const PADDED_TO = 64
 export const METADATA_DIGEST_SIZE = 16
 const wellFormedName = /^(?!sealgate)[!#$%&'*+.^_`|~0-9a-z-]{0,255}$/
-/** What a header can carry (RFC 9110, 5.5), without blanks at either end. */
+/** Values that a header can have (RFC 9110, 5.5), without white space at either end. */
 const wellFormedValue = /^(?![\t ])[\t\x20-\x7e\x80-\xff]*(?<![\t ])$/
 
 /** Whether a header is sealed with the object: those that describe it, and the clients' user metadata. */
@@ -36,8 +36,8 @@ function codeOf(lowerName: string): number {
 }
 
 /**
- * What of an object's headers is sealed with it, in the order it is encoded in: each name once, in lower case.
- * @param headers those that are not sealed are passed over; the default content type has no entry.
+ * The headers that are sealed with an object, in the order of their encoding: each name once, in lower case.
+ * @param headers others are skipped; the default content type has no entry.
  */
 export function describingEntries(headers: Iterable<MetadataEntry>): MetadataEntry[] {
   const values = new Map<string, string>()
@@ -52,7 +52,7 @@ export function describingEntries(headers: Iterable<MetadataEntry>): MetadataEnt
   return said.sort(([a], [b]) => codeOf(a) - codeOf(b) || (a < b ? -1 : 1))
 }
 
-/** The codings of an object, without that of its transfer. */
+/** The codings of an object, without the one of its transfer. */
 function withoutFraming(contentEncoding: string): string {
   return trim(contentEncoding.split(',').filter((coding) => !isFraming(coding)).join(','))
 }
@@ -65,12 +65,12 @@ function isDefaultType(name: string, value: string): boolean {
   return name === 'content-type' && value === DEFAULT_CONTENT_TYPE
 }
 
-/** Bytes that entries take before padding. */
+/** Bytes of entries before padding. */
 export function entriesSize(entries: readonly MetadataEntry[]): number {
   return entries.reduce((sum, [name, value]) => sum + 3 + value.length + (codeOf(name) < userCode ? 0 : 1 + name.length - USER_METADATA.length), 0)
 }
 
-/** Bytes that entries of so many bytes take with their padding. */
+/** Bytes of entries with their padding. */
 export function paddedSize(size: number): number {
   return PADDED_TO * Math.max(1, Math.ceil(size / PADDED_TO))
 }
@@ -93,7 +93,7 @@ export function encodeEntries(entries: readonly MetadataEntry[]): Buffer {
   return writer.bytes(Buffer.alloc(paddedSize(size) - size)).end()
 }
 
-/** Reads them to the end. @throws EnvelopeError `format` for everything but the one encoding of some entries. */
+/** Reads all entries. @throws EnvelopeError `format` for everything except the one encoding of some entries. */
 export function readEntries(reader: ByteReader): MetadataEntry[] {
   const entries: MetadataEntry[] = []
   let padding = 0
@@ -134,16 +134,16 @@ function trim(value: string): string {
   return value.replace(/^[ \t]+|(?<![ \t])[ \t]+$/g, '')
 }
 
-/** Stores name one of these when the client gave no content type. */
+/** The content types that stores use when the client gave none. */
 const defaultTypes: readonly string[] = [DEFAULT_CONTENT_TYPE, STORE_CONTENT_TYPE]
 
 type Entries = Iterable<MetadataEntry>
 
 /**
- * Binds content type, content encoding and user metadata to the object, in a form that survives what stores do to them (docs/FORMAT.md,
+ * Binds content type, content encoding and user metadata to the object, in a form that survives the changes that stores make (docs/FORMAT.md,
  * Metadata digest). 16 bytes.
  * @param contentType null or empty when there is none.
- * @param entries headers with their names in full, in any case; all but content encoding and user metadata are passed over.
+ * @param entries headers with their full names, in any case; all except content encoding and user metadata are skipped.
  */
 export function metadataDigest(contentType: string | null, entries: Entries): Buffer {
   const list = [...entries]
@@ -151,17 +151,17 @@ export function metadataDigest(contentType: string | null, entries: Entries): Bu
 }
 
 /**
- * Whether what a store returns is what the digest was taken of.
+ * Whether the metadata that a store returns matches the digest.
  * @param entries as of `metadataDigest`, as the store returns them.
  */
 export function metadataMatches(digest: Buffer, contentType: string | null, entries: Entries): boolean {
   const list = [...entries]
-  // radosgw gives x-amz-meta-a_b back as x-amz-meta-a-b: names without "_" may have had some, names with it never had none.
+  // radosgw returns x-amz-meta-a_b as x-amz-meta-a-b: names without "_" may have had some, names with it always had it.
   const forms = namesUnderscore(list) ? [true] : [false, true]
   return forms.some((underscored) => timingSafeEqual(digest, digestOf(contentType, list, underscored)))
 }
 
-/** @param underscored a name of the client's has "_": then "_" and "-" are one in all of them, and the digest says so. */
+/** @param underscored some name of the client's has "_": then "_" and "-" are equal in all of them, and the digest records this. */
 function digestOf(contentType: string | null, entries: Entries, underscored: boolean): Buffer {
   const values = new Map<string, string[]>()
   for (const [name, value] of entries) {
@@ -185,13 +185,13 @@ function digestOf(contentType: string | null, entries: Entries, underscored: boo
   return createHash('sha256').update(encoded).digest().subarray(0, METADATA_DIGEST_SIZE)
 }
 
-/** Whether a content type that a store returns is one the digest binds, or one that stores fill in where there was none. */
+/** Whether a content type from the store is the one that the digest binds, or one that stores use where there was none. */
 export function isTrustedType(contentType: string): boolean {
   const type = normalise(contentType)
   return defaultTypes.includes(type) || isBindable(type)
 }
 
-/** Whether the digest binds a value, and not its name alone. */
+/** Whether the digest binds a value, and not only its name. */
 export function isBindable(value: string): boolean {
   return bindable(value) === value
 }
@@ -204,7 +204,7 @@ function namesUnderscore(entries: readonly MetadataEntry[]): boolean {
   return entries.some(([name, value]) => name.includes('_') && isClients(name.toLowerCase().replaceAll('_', '-')) && normalise(value) !== '')
 }
 
-/** Codings are names without case (RFC 9110, 8.4.1); `aws-chunked` is one of the way, which some stores keep. */
+/** Codings are names without case (RFC 9110, 8.4.1); `aws-chunked` belongs to the transfer, but some stores keep it. */
 function codings(value: string): string {
   return value.split(',').map((coding) => normalise(coding).toLowerCase()).filter((coding) => coding !== '' && !isFraming(coding)).join(',')
 }
@@ -213,7 +213,7 @@ function normalise(value: string): string {
   return trim(value).replace(/ +/g, ' ')
 }
 
-/** Stores re-encode other bytes, some as RFC 2047 encoded words: of such a value only the name can be bound. */
+/** Stores re-encode other bytes, some as RFC 2047 encoded words: only the name of such a value can be bound. */
 function bindable(value: string): string {
   return /[^\x20-\x7e]/.test(value) || value.includes('=?') ? '' : value
 }

@@ -5,22 +5,22 @@ import { EnvelopeError, checkZeros } from './encoding.ts'
 import { partOffsets, segmentCount, segmentRange, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
 import { SegmentOpener } from './stream.ts'
 
-/** Consecutive segments of one part, and what of them is wanted. */
+/** Consecutive segments of one part, and the requested bytes of them. */
 interface ReadPiece {
   readonly part: StreamPart
   /** Authenticated 40-byte header of the part's stream. */
   readonly header: Buffer
   readonly firstSegment: number
   readonly lastSegment: number
-  /** Plaintext bytes of the first segment before the wanted ones. */
+  /** Plaintext bytes of the first segment before the requested ones. */
   readonly skip: number
-  /** Plaintext bytes wanted. */
+  /** Plaintext bytes requested. */
   readonly take: number
   /** Zeros behind the stream that are read and checked. */
   readonly gap: number
 }
 
-/** One range request to the store, and how to make plaintext of its answer. */
+/** One range request to the store, and how to decrypt its answer. */
 export interface ReadPlan {
   /** Stored bytes to ask for; `storedLast` is inclusive. */
   readonly storedFirst: number
@@ -49,10 +49,9 @@ export function planSingle(
 }
 
 /**
- * Plans the read of plaintext bytes first to last (inclusive) of a multipart object: the parts lie behind one another, so one
- * range request has them all. All of it (0 to size − 1, also 0 to −1 of an empty object) is read up to the manifest, so that
- * every zero is checked.
- * @throws RangeError when the range is not inside of the object.
+ * Plans the read of plaintext bytes first to last (inclusive) of a multipart object: the parts are stored one after another, so one range request has
+ * them all. A read of the whole (0 to size − 1, also 0 to −1 of an empty object) goes up to the manifest, so that every zero is checked.
+ * @throws RangeError when the range is not inside the object.
  */
 export function planMultipart(manifest: ManifestOf<'multipart'>, first: number, last: number, geometry: Geometry = STORED_GEOMETRY): ReadPlan {
   const whole = first === 0 && last === manifest.plaintextSize - 1
@@ -80,7 +79,7 @@ export function planMultipart(manifest: ManifestOf<'multipart'>, first: number, 
   return { storedFirst, storedLast, pieces, plaintextSize: last - first + 1 }
 }
 
-/** The one segment of a part of 0 bytes is read too: it must be there and open. */
+/** The one segment of a part of 0 bytes is read as well: it must be there and open. */
 function emptyPart(geometry: Geometry): ReturnType<typeof segmentRange> {
   const size = streamSize(0, geometry.segmentSize)
   return { storedFirst: 0, storedLast: size - 1, firstSegment: 0, lastSegment: segmentCount(0, geometry.segmentSize) - 1, skip: 0 }
@@ -89,17 +88,14 @@ function emptyPart(geometry: Geometry): ReturnType<typeof segmentRange> {
 interface RangeOpenerInput {
   readonly dataKey: DataKey
   readonly plan: ReadPlan
-  /**
-   * Stored bytes that come behind the plan's: a range asked for before the size was known may reach past the stream. They
-   * are counted and dropped.
-   */
+  /** Stored bytes after those of the plan: a range asked for before the size was known may reach past the stream. They are counted and dropped. */
   readonly surplus?: number
   readonly geometry?: Geometry
 }
 
 /**
- * Opens what a ReadPlan asked for: stored bytes in, exactly the wanted plaintext out. The last segment comes out of `final`
- * alone, after the count was right.
+ * Opens the answer to a ReadPlan: stored bytes in, exactly the requested plaintext out. The last segment comes out of `final` alone, after the count
+ * was right.
  */
 export class RangeOpener {
   readonly #dataKey: DataKey
@@ -107,14 +103,14 @@ export class RangeOpener {
   readonly #pieces: readonly ReadPiece[]
   #next = 0
   #opener: SegmentOpener | null = null
-  /** Stored bytes still to come of the current piece's stream, of the zeros behind it, and behind the plan. */
+  /** Stored bytes still missing: of the current piece's stream, of the zeros behind it, and behind the plan. */
   #streamMissing = 0
   #gapMissing = 0
   #surplusMissing: number
-  /** Plaintext bytes of the current piece still to be dropped, and to be given out. */
+  /** Plaintext bytes of the current piece still to be dropped, and to be returned. */
   #skip = 0
   #take = 0
-  /** The last wanted segment, when a part of 0 bytes behind it has still to open. */
+  /** The last requested segment, when a part of 0 bytes behind it must still open. */
   readonly #held: Buffer[] = []
 
   constructor({ dataKey, plan, surplus = 0, geometry = STORED_GEOMETRY }: RangeOpenerInput) {
@@ -172,7 +168,7 @@ export class RangeOpener {
     this.#take = piece.take
   }
 
-  /** Takes the next complete piece from the front. @returns its size */
+  /** Removes the next complete piece from the front. @returns its size */
   #consume(bytes: Buffer, out: Buffer[]): number {
     if (this.#streamMissing > 0) {
       const stream = bytes.subarray(0, this.#streamMissing)
@@ -191,7 +187,7 @@ export class RangeOpener {
     return bytes.length
   }
 
-  /** Cuts verified plaintext to what is wanted. */
+  /** Cuts verified plaintext to the requested bytes. */
   #give(opened: readonly Buffer[], out: Buffer[]): void {
     for (const plaintext of opened) {
       const wanted = plaintext.subarray(this.#skip, this.#skip + this.#take)

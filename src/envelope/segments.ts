@@ -10,7 +10,7 @@ const NONCE_SIZE = 12
 const VERSION = 1
 const kindCodes = { single: 1, part: 2, manifest: 3 } as const
 
-/** What identifies a stream in its associated data. */
+/** The fields that identify a stream in its associated data. */
 export interface StreamPart {
   readonly kind: keyof typeof kindCodes
   /** 1 for a single, 1 to 10,000 for a part, 0 for a manifest. */

@@ -6,7 +6,7 @@ export const HEADER_SIZE = 40
 export const TAG_SIZE = 16
 /** Ciphertext bytes of a segment; segment 0 shares them with the stream's header. */
 export const SEGMENT_SIZE = 65536
-/** Parts from here on are padded; S3 takes smaller ones only as the last. */
+/** Parts of at least this size are padded; S3 accepts a smaller one only as the last. */
 export const MIN_PART_SIZE = 5 * 1024 * 1024
 export const MAX_PARTS = 10_000
 /** S3's limit of one PUT or part. */
@@ -17,7 +17,7 @@ export const MAX_SINGLE_PLAINTEXT = 5_367_070_708
 export const MAX_PART_PLAINTEXT = 5_367_071_380
 export const MAX_PLAINTEXT = MAX_PARTS * MAX_PART_PLAINTEXT
 
-/** How stored data is cut. Tests use small segments to reach every boundary; stored data has STORED_GEOMETRY. */
+/** How stored data is divided. Tests use small segments to reach every boundary; stored data has STORED_GEOMETRY. */
 export interface Geometry {
   /** Above HEADER_SIZE + TAG_SIZE; the size law holds from 144 on, with parts from some 20,000 bytes. */
   readonly segmentSize: number
@@ -42,7 +42,7 @@ export function streamPlaintextSize(size: number, segmentSize: number = SEGMENT_
   return plaintext >= 0 && streamSize(plaintext, segmentSize) === size ? plaintext : null
 }
 
-/** The size law: stored size of an object, single or multipart. An empty object has no body, and so no size by it. */
+/** The size law: stored size of an object, single or multipart. An empty object has no body, so the law does not apply to it. */
 export function storedSize(plaintextSize: number, segmentSize: number = SEGMENT_SIZE): number {
   return plaintextSize + 512 + 20 * Math.ceil(plaintextSize / segmentSize)
 }

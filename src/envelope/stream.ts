@@ -15,9 +15,8 @@ export interface SegmentSealerInput {
 }
 
 /**
- * Seals one stream: plaintext in, Tink ciphertext out, in buffers of one stored segment. Salt and nonce prefix are always
- * fresh and cannot be given, so that no (key, nonce) pair can repeat. The last segment comes out of `final` alone: a caller that
- * does not call it leaves a stream that never opens.
+ * Seals one stream: plaintext in, Tink ciphertext out, in buffers of one stored segment. Salt and nonce prefix are always new and cannot be chosen,
+ * so that no (key, nonce) pair can repeat. The last segment comes out of `final` alone: without that call the stream never opens.
  */
 export class SegmentSealer {
   /** 40 bytes, to be kept in the envelope or manifest. */
@@ -25,7 +24,7 @@ export class SegmentSealer {
   readonly #key: KeyObject
   readonly #segments: Segments
   #index = 0
-  /** Plaintext bytes the current segment still lacks. */
+  /** Plaintext bytes that the current segment still lacks. */
   #missing: number
   /** The segment as it is stored, filled from the front. */
   #out: Buffer
@@ -103,7 +102,7 @@ export interface SegmentOpenerInput {
  * tag has verified. The last segment asked for comes out of `final` alone, after the count was right.
  */
 export class SegmentOpener {
-  /** Stored bytes this opener takes. */
+  /** Stored bytes that this opener expects. */
   readonly storedSize: number
   readonly #header: Buffer
   readonly #key: KeyObject
@@ -113,7 +112,7 @@ export class SegmentOpener {
   #index: number
   /** Bytes of the stored header still to be compared. */
   #headerMissing: number
-  /** Ciphertext bytes the current segment still lacks, then tag bytes. */
+  /** Ciphertext bytes that the current segment still lacks, then tag bytes. */
   #missing: number
   #tagMissing = TAG_SIZE
   #out: Buffer | null = null
@@ -156,7 +155,7 @@ export class SegmentOpener {
     return [this.#plaintext()]
   }
 
-  /** Takes the next complete piece from the front. @returns its size */
+  /** Removes the next complete piece from the front. @returns its size */
   #take(bytes: Buffer): number {
     if (this.#headerMissing > 0) return this.#takeHeader(bytes)
     if (this.#missing > 0) return this.#takeCiphertext(bytes)
@@ -180,7 +179,7 @@ export class SegmentOpener {
     const plaintext = this.#decipher.update(piece)
     this.#missing -= piece.length
     if (this.#out === null) {
-      // A segment that comes in one piece needs no copy, and one whose rest is not asked for takes no more room than it has bytes.
+      // A segment that comes in one piece needs no copy, and one of which only a part is read takes only the room of that part.
       this.#out = plaintext
     } else {
       if (this.#out.length === this.#filled) this.#out = this.#wholeSegment(this.#out)

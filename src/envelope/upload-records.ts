@@ -35,8 +35,8 @@ export function completedListHash(parts: readonly { readonly number: number; rea
 }
 
 /**
- * The visible ETag of a part where ETags are opaque, without quotes (docs/FORMAT.md, ETags): names the attempt, and depends
- * on nothing of the plaintext.
+ * The visible ETag of a part where ETags are opaque, without quotes (docs/FORMAT.md, ETags): it names the attempt and does not depend on the
+ * plaintext.
  * @param header 40 bytes of the attempt's stream.
  */
 export function attemptEtag(header: Buffer): string {
@@ -55,7 +55,7 @@ export interface PartRecord {
   readonly checksum: { readonly algorithm: ChecksumName; readonly value: Buffer } | null
   /** The store's ETag of the part, without quotes; empty for an inline one. */
   readonly upstreamEtag: string
-  /** The stored part is below 5 MiB: it waits in the state bucket and is not yet upstream. */
+  /** The stored part is below 5 MiB: it is kept in the state bucket and not upstream yet. */
   readonly inline: boolean
 }
 
@@ -99,13 +99,13 @@ function partRecordAad(upload: Buffer): Buffer {
   return fields('sealgate/v1/part-record', upload)
 }
 
-/** What CreateMultipartUpload settled. */
+/** The settings of CreateMultipartUpload. */
 export interface UploadSettings {
   readonly checksumAlgorithm: ChecksumName | null
   readonly checksumType: ChecksumKind | null
   /** Whether part ETags name the attempt (`opaque`) or are MD5s of plaintext. */
   readonly etagMode: keyof typeof etagModes
-  /** Checksum that the store wants of stored parts, because the upload was created there with it; null: none. */
+  /** Checksum that the store demands of stored parts, because the upload was created there with it; null: none. */
   readonly storedChecksum: ChecksumName | null
 }
 
@@ -115,11 +115,11 @@ export interface UploadRecord {
   /** Bucket key, wrapped by the provider. */
   readonly blob: Buffer
   readonly sse: SseMode
-  /** What the wrapped bucket key is bound to. */
+  /** The scope that the wrapped bucket key is bound to. */
   readonly scope: KeyScope
   /** The client's KMS encryption context. */
   readonly requestContext: Readonly<Record<string, string>>
-  /** In plaintext, so that remains of an upload can be recognised; the name of the record is only a hash. */
+  /** In plaintext, so that leftovers of an upload can be identified; the name of the record is only a hash. */
   readonly names: { readonly bucket: string; readonly objectKey: string; readonly uploadId: string }
   readonly box: Buffer
 }

@@ -59,8 +59,8 @@ export function algorithmOfHeader(header: string): string | null {
 }
 
 /**
- * The one rule for algorithms that are not computed here (docs/decisions/0035): they are refused wherever they are named, because a
- * checksum that nobody verifies must not look verified.
+ * The rule for algorithms that are not computed here (docs/decisions/0035): they are refused wherever they are named, because a checksum that nobody
+ * verifies must not look verified.
  * @throws S3Error InvalidRequest, as S3 words it.
  */
 export function requireChecksumAlgorithm(text: string): ChecksumAlgorithm {
@@ -120,7 +120,7 @@ export function parseChecksum(algorithm: ChecksumAlgorithm, text: string): Buffe
 /** @returns the bytes, or null unless `text` is the one canonical base64 spelling of exactly `bytes` bytes. */
 export function decodeBase64(text: string, bytes: number): Buffer | null {
   const value = Buffer.from(text, 'base64')
-  // Node skips what is not base64; only a round trip shows that nothing was skipped.
+  // Node skips invalid base64; only a round trip shows that nothing was skipped.
   return value.length === bytes && value.toString('base64') === text ? value : null
 }
 
@@ -135,7 +135,7 @@ export function compositeChecksum(algorithm: ChecksumAlgorithm, parts: readonly 
   return checksum.digest()
 }
 
-// WebAssembly is compiled asynchronously and a checksum begins synchronously: so each is compiled once, when the module is loaded.
+// WebAssembly compiles asynchronously and a checksum begins synchronously: so each is compiled once, when the module is loaded.
 const hashers = {
   xxhash64: await xxhash64.createXXHash64(),
   xxhash3: await xxhash3.createXXHash3(),

@@ -1,6 +1,6 @@
 /**
- * CRC-64/NVME (NVM Express NVM Command Set specification 1.0d, 5.2.1.3.4): reflected, initial value and final XOR all
- * ones. Node has no 64-bit integers that are fast, so every 64-bit word is a pair of unsigned 32-bit halves.
+ * CRC-64/NVME (NVM Express NVM Command Set specification 1.0d, 5.2.1.3.4): reflected, initial value and final XOR all ones. Node has no fast 64-bit
+ * integers, so every 64-bit word is a pair of unsigned 32-bit halves.
  */
 type Word64 = readonly [high: number, low: number]
 

@@ -10,9 +10,9 @@ let passed = 0
 let collect: Collect | null = null
 
 /**
- * Tells of bytes of a body that have been read. Every chunk leaves Buffers behind whose memory V8 counts but does not see
- * on its heap: the young generation hardly grows, so it is not collected, until 64 MiB of them start a collection of the
- * whole heap, ten times as long. Collecting the young ones in time halves the CPU of a large body (docs/PERFORMANCE.md).
+ * Counts bytes of a body that have been read. Every chunk leaves Buffers behind whose memory V8 counts but does not see on its heap. The young
+ * generation hardly grows, so it is not collected, until 64 MiB of them start a collection of the whole heap, which takes ten times as long.
+ * Collecting the young generation in time halves the CPU of a large body (docs/PERFORMANCE.md).
  */
 export function noteBodyBytes(bytes: number): void {
   passed += bytes
@@ -23,16 +23,15 @@ export function noteBodyBytes(bytes: number): void {
 }
 
 /**
- * To be called once, before there are bodies. After a full collection V8 lets a heap of this size grow by a few MiB until the next,
- * less still after some idle seconds, and what bodies leave behind between two young collections counts against that: one full
- * collection led to the next, tens of times a second, at four times the CPU, for as long as bodies came (docs/PERFORMANCE.md).
- * The heap may grow to two and a half times of what is in use instead.
+ * To be called once, before there are bodies. After a full collection V8 lets a heap of this size grow by only a few MiB until the next one, and by
+ * less after some idle seconds. The remains of bodies between two young collections count against that. So one full collection led to the next, tens
+ * of times a second, at four times the CPU (docs/PERFORMANCE.md). With this the heap may grow to two and a half times what is in use.
  */
 export function leaveRoomForBodies(): void {
   setFlagsFromString('--heap-growing-percent=150')
 }
 
-/** V8's own function, which only a flag makes visible; the flag is taken back at once. */
+/** V8's own function, which only a flag exposes; the flag is reset at once. */
 function youngCollector(): Collect {
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as Collect

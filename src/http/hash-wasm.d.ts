@@ -1,4 +1,4 @@
-// The package types its whole; these are its files of one algorithm each, which take half of the memory and a third of the time.
+// The package has types for the whole; these are its files of one algorithm each, which take half the memory and a third of the time.
 declare module 'hash-wasm/dist/xxhash64.umd.min.js' {
   import type { createXXHash64 } from 'hash-wasm'
   const module: { readonly createXXHash64: typeof createXXHash64 }

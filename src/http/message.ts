@@ -3,10 +3,10 @@
 import type { Readable } from 'node:stream'
 import type { RequestTarget } from './target.ts'
 
-/** One header field, as it is on the wire. */
+/** One header field, as received or sent. */
 export type Header = readonly [name: string, value: string]
 
-/** A request that has passed the request validation of the listener and nothing else: not yet authenticated. */
+/** A request that has passed only the validation of the listener: it is not authenticated. */
 export interface HttpRequest {
   /** S3-style request id, also sent to the client and written to the log. */
   readonly id: string
@@ -15,45 +15,45 @@ export interface HttpRequest {
   readonly headers: HeaderList
   /** The Host header as received (or the :authority of the connection). */
   readonly host: string
-  /** Body bytes as they come off the wire, HTTP framing removed. Ends early with an error when the client goes away. */
+  /** Body bytes without the HTTP framing. Ends early with an error when the client disconnects. */
   readonly body: Readable
   /** Declared Content-Length in bytes; null when the request is chunked; 0 when it has no body. */
   readonly contentLength: number | null
   readonly remoteAddress: string
-  /** True when the bytes from the client travelled over TLS (to us or to a trusted front end). */
+  /** True when the client used TLS (to the gateway or to a trusted front end). */
   readonly secure: boolean
-  /** Aborts when the client goes away. */
+  /** Aborts when the client disconnects. */
   readonly signal: AbortSignal
   /** Sends "100 Continue" if the client waits for it. Call only after the signature has verified. Idempotent. */
   readonly sendContinue: () => void
   /**
-   * Adds to the access line of this request. Write-only: no stage can read back what another noted, so nothing can come to
-   * depend on it. Absent where there is no access log.
+   * Adds to the access-log line of this request. Write-only: no stage can read what another wrote, so nothing can depend on it. Absent where there is
+   * no access log.
    */
   readonly annotate?: (note: RequestNote) => void
   /**
-   * To be called before anything is done for the request that takes time, once it is known for whom: gives it one of the places there
-   * are for its kind, in exchange for the one it has. Absent where nothing is limited.
+   * To be called before anything slow is done for the request, once its kind is known: gives it one of the places of its kind, in exchange for the
+   * one it has. Absent where nothing is limited.
    * Throws S3Error SlowDown when there is none.
    */
   readonly admit?: (as: Admittance) => void
 }
 
-/** For whom a request is served. Only requests of the kind `client` are signed. */
+/** On whose behalf a request is served. Only requests of the kind `client` are signed. */
 export type Admittance =
   | { readonly kind: 'form' | 'preflight' | 'anonymous' }
   | { readonly kind: 'client'; readonly id: string; readonly limits: ClientLimits }
 
-/** What one client may use; null: no limit. */
+/** Limits of one client; null: none. */
 export interface ClientLimits {
-  /** At once. */
+  /** Requests at once. */
   readonly requests: number | null
   readonly requestsPerSecond: number | null
-  /** Of bodies, both ways together. Counted when they have passed: a request is let in unless earlier ones have used too much. */
+  /** Bytes per second of bodies, both ways together. Counted when they have passed: a request is admitted unless earlier ones have used too much. */
   readonly bytesPerSecond: number | null
 }
 
-/** What the access line has in addition to method, target and status, noted by each stage that finds it out. */
+/** Fields of the access log beyond method, target and status. Each stage adds those that it knows. */
 export interface RequestNote {
   /** S3 operation name. */
   readonly operation?: string
@@ -69,14 +69,14 @@ export interface HttpResponse {
   /** In the order sent; a latin1 character is a byte. Content-Length included wherever a body has one. */
   readonly headers: readonly (readonly [name: string, value: string])[]
   /**
-   * A stream is read only after the status line is due: the listener waits for its first chunk (or end, or error) before
-   * it writes the head, so that a body that fails at once becomes an error status.
+   * A stream is read only when the answer begins: the listener waits for its first chunk (or end, or error) before it writes the head, so that a body
+   * that fails at once becomes an error status.
    */
   readonly body: Readable | Buffer | null
   /**
-   * Set for XML answers that may take long (CompleteMultipartUpload and CopyObject, AWS API reference). If it settles soon
-   * it is an ordinary answer, errors with their own status. Otherwise the head goes out, white space keeps the client
-   * waiting, and the document (or an error document inside the 200) follows; chunked on the wire. `body` is null then.
+   * Set for XML answers that may take long (CompleteMultipartUpload and CopyObject, AWS API reference). If it settles soon it is an ordinary answer,
+   * errors with their own status. Otherwise the head is sent, white space keeps the client waiting, and the document (or an error document inside the
+   * 200) follows, in chunked framing. `body` is null then.
    */
   readonly pending?: Pending
 }
@@ -88,13 +88,13 @@ export interface Pending {
 }
 
 /**
- * Header fields as they came: order, repetition and bytes kept (Node hands header bytes over as latin1 characters).
- * Names compare without case (RFC 9110 5.1).
+ * Header fields as received: order, repetition and bytes kept (Node returns header bytes as latin1 characters). Names are compared without case (RFC
+ * 9110 5.1).
  */
 export class HeaderList {
   readonly entries: readonly (readonly [name: string, value: string])[]
   readonly #joined = new Map<string, string>()
-  /** Fields that came more than once: almost always none, so that most lists need no arrays of values. */
+  /** Fields that came more than once: usually none, so that most lists need no arrays of values. */
   readonly #repeated = new Map<string, string[]>()
 
   /** @param entries an array is kept, not copied. */

@@ -2,11 +2,11 @@ import { Readable } from 'node:stream'
 import { noteBodyBytes } from './gc-tuning.ts'
 
 /**
- * A step that bytes pass through: a state machine that takes chunks and gives chunks. A throw (or a rejection of final)
- * fails the whole transfer. Nothing that was held back is given out before `final` has returned.
+ * A step that bytes pass through: a state machine that takes chunks and returns chunks. A throw (or a rejection of final) fails the whole transfer.
+ * Bytes that were held back are returned only by `final`.
  */
 export interface ByteStage {
-  /** May return the chunk it was given. The chunk belongs to the stage from then on. */
+  /** May return the chunk it was given. The stage owns the chunk from then on. */
   update(chunk: Buffer): readonly Buffer[]
   /** Called once after the last chunk. */
   final(): readonly Buffer[] | Promise<readonly Buffer[]>
@@ -14,16 +14,15 @@ export interface ByteStage {
 
 interface StagedOptions {
   /**
-   * Whether the end of this stream is the end of its source. True for bodies from the store (a client that went away
-   * must free the upstream socket); false for bodies from a client (destroying a request destroys the socket that the
-   * error answer has to go out on).
+   * Whether the end of this stream is the end of its source. True for bodies from the store (a client that disconnected must free the upstream
+   * socket); false for bodies from a client (destroying a request destroys the socket that must carry the error answer).
    */
   readonly destroySource: boolean
 }
 
 /**
- * A source with stages behind it, as one Readable: a chunk crosses the stream machinery once, without a promise,
- * however many stages there are. Ends only after every stage has returned from `final`.
+ * A source with stages behind it, as one Readable: a chunk passes the stream machinery once, without a promise, however many stages there are. Ends
+ * only after every stage has returned from `final`.
  */
 export class StagedReadable extends Readable {
   readonly #source: Readable
@@ -110,15 +109,14 @@ export class StagedReadable extends Readable {
 }
 
 /**
- * High-water mark of the streams of a transfer: nothing is fetched for a reader that does not read. A stalled transfer then
- * holds what was on its way when the reader stopped, and not a segment or two more in every stream.
+ * High-water mark of the streams of a transfer: nothing is fetched for a reader that does not read. A stalled transfer then holds only the bytes that
+ * were in flight when the reader stopped, and not one or two segments more in every stream.
  */
 export const NO_READ_AHEAD = 0
 
 /**
- * Pushes a chunk. @returns false when the source is to be paused: the chunk has to wait here, or was read by a reader that has
- * paused since. Node returns false only for the next chunk, which then would have to wait, too. Empty chunks are dropped: they
- * would not be read, and so no more would be requested.
+ * Pushes a chunk. @returns false when the source must be paused: the chunk waits here, or its reader has paused since. Node returns false only for
+ * the next chunk, which would then wait as well. Empty chunks are dropped: they would not be read, and so no more would be requested.
  */
 export function pushed(stream: Readable, chunk: Buffer): boolean {
   return chunk.length === 0 || (stream.push(chunk) && !stream.isPaused())
@@ -138,9 +136,9 @@ export async function readAll(source: Readable, limit: number, tooLarge: () => E
 }
 
 /**
- * Bytes that are added piece by piece and taken from the front. Pieces are copied into one buffer of up to twice their size: kept as they
- * are, pieces of one byte, which any client can send, would cost five hundred times their size; joined with each new piece, they
- * would cost the square of their number.
+ * Bytes that are added piece by piece and removed from the front. Pieces are copied into one buffer of up to twice their size. Kept separately,
+ * pieces of one byte, which any client can send, would cost five hundred times their size; joined with each new piece, they would cost the square of
+ * their number.
  */
 export class ByteQueue {
   #bytes: Buffer = Buffer.alloc(0)
@@ -151,7 +149,7 @@ export class ByteQueue {
     return this.#length
   }
 
-  /** What is held. Not changed by what is added or dropped afterwards. */
+  /** The bytes in the queue. The result does not change when bytes are added or dropped afterwards. */
   get view(): Buffer {
     return this.#bytes.subarray(this.#start, this.#start + this.#length)
   }

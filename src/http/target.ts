@@ -4,13 +4,13 @@ import { S3Error } from '../errors.ts'
 export interface QueryParameter {
   readonly name: string
   readonly value: string | null
-  /** As it stood in the request, still percent-encoded: signatures are computed over this. */
+  /** As received, still percent-encoded: signatures are computed over this. */
   readonly raw: string
 }
 
 /**
- * The request target, parsed once. Everything later (signature, routing, authorisation, what goes upstream) reads this
- * value; nothing decodes a second time.
+ * The request target, parsed once. Everything later (signature, routing, authorisation, the upstream request) uses this value; nothing decodes a
+ * second time.
  */
 export interface RequestTarget {
   /** The path as received, percent-encoding untouched, always starting with "/". */
@@ -32,7 +32,7 @@ export class Query {
 
   /**
    * The value of a parameter; '' for a bare name; undefined when absent.
-   * @throws S3Error InvalidArgument when the parameter comes twice: picking one would let two readers pick differently.
+   * @throws S3Error InvalidArgument when the parameter comes twice: two parsers could pick differently.
    */
   get(name: string): string | undefined {
     let found: QueryParameter | undefined
@@ -83,7 +83,7 @@ export function percentEncode(text: string, options: { readonly keepSlash: boole
   return out
 }
 
-/** A request target as it stood on the request line, taken apart and not decoded. */
+/** A request target as received, split and not decoded. */
 interface RawTarget {
   /** `host` or `host:port` of an absolute-form target; null in origin form. */
   readonly authority: string | null
@@ -92,10 +92,10 @@ interface RawTarget {
 }
 
 /**
- * Takes the request target apart: origin form (`/path?query`) or absolute form (`http://host/path?query`, which a server must accept,
- * RFC 9112 3.2.2). Signatures are computed over path and query in both.
- * @throws S3Error InvalidURI for asterisk and authority form, other schemes than http and https, user information, fragments, control
- * or non-ASCII bytes.
+ * Splits the request target: origin form (`/path?query`) or absolute form (`http://host/path?query`, which a server must accept, RFC 9112 3.2.2).
+ * Signatures are computed over path and query in both.
+ * @throws S3Error InvalidURI for asterisk and authority form, other schemes than http and https, user information, fragments, control or non-ASCII
+ * bytes.
  */
 export function splitTarget(rawTarget: string): RawTarget {
   if (/[^\x21-\x7e]|#/.test(rawTarget)) throw new S3Error('InvalidURI')
@@ -109,8 +109,7 @@ export function splitTarget(rawTarget: string): RawTarget {
 }
 
 /**
- * Parses the request target exactly as it stood on the request line. Its authority, which `admit` has held against the Host header, is no
- * part of the result.
+ * Parses the request target as received. Its authority, which `admit` has compared with the Host header, is not part of the result.
  * @throws S3Error InvalidURI as `splitTarget`, and for bad escapes in the query.
  */
 export function parseTarget(rawTarget: string): RequestTarget {

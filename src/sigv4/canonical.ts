@@ -4,7 +4,7 @@
 import type { HeaderList } from '../http/message.ts'
 import { percentDecode, percentEncode, type Query, type RequestTarget } from '../http/target.ts'
 
-/** What of a request a signature covers. */
+/** The parts of a request that a signature covers. */
 export interface SignableRequest {
   readonly method: string
   readonly target: RequestTarget
@@ -12,8 +12,8 @@ export interface SignableRequest {
   readonly host: string
 }
 
-// Text that strict re-encoding would not change: unreserved characters, and upper-case escapes of others ("/" is kept
-// bare in paths, so its escape is not canonical there). Nearly all requests pass, and need no decoding.
+// Text that strict re-encoding would not change: unreserved characters, and upper-case escapes of others ("/" stays bare in paths, so its escape is
+// not canonical there). Nearly all requests match, and need no decoding.
 const escapedOther = '%(?!2D|2E|3\\d|4[1-9A-F]|5[\\dA]|5F|6[1-9A-F]|7[\\dA]|7E)[\\dA-F]{2}'
 const canonicalPathText = new RegExp(`^(?:[A-Za-z0-9\\-._~/]|(?!%2F)${escapedOther})*$`)
 const canonicalQueryText = new RegExp(`^(?:[A-Za-z0-9\\-._~]|${escapedOther})*$`)
@@ -39,7 +39,7 @@ function canonicalQuery(query: Query, without: string | null): string {
   })
 }
 
-/** As `canonicalQuery`, of the text as received: what clients sign that neither decode nor encode. */
+/** As `canonicalQuery`, from the text as received: some clients sign without decoding or encoding. */
 function rawQuerySorted(query: Query, without: string | null): string {
   return joinSorted(query, without, (_name, _value, raw) => {
     const equals = raw.indexOf('=')
@@ -65,8 +65,8 @@ function compare(a: string, b: string): number {
 }
 
 /**
- * A header value as SigV4 takes it: outer white space gone, inner runs one space. Only space and tab are white space: header
- * values are bytes here, and String.trim would eat the byte A0 of a UTF-8 sequence.
+ * A header value in SigV4's form: no outer white space, inner runs as one space. Only space and tab are white space: header values are bytes here,
+ * and String.trim would remove the byte A0 of a UTF-8 sequence.
  */
 function canonicalHeaderValue(value: string): string {
   if (!/^[ \t]|[ \t]$|\t|  /.test(value)) return value
@@ -89,12 +89,10 @@ function canonicalHeaders(request: SignableRequest, signedHeaders: readonly stri
 }
 
 /**
- * The canonical requests this request may have been signed as, likeliest first; lazily, because the first nearly always
- * decides.
- *
- * First with path and query decoded and strictly encoded again, which is what AWS verifies. Then as received: some clients
- * (old SDKs, curl, browsers that turn `%21` into `!`) leave reserved characters bare on the wire and sign the bare text.
- * Accepting both forms gives nothing away: either text decodes to the same bucket, key and parameters as the request does.
+ * The canonical requests that this request may have been signed as, likeliest first; lazily, because the first nearly always matches.
+ * The first has path and query decoded and strictly encoded again, as AWS verifies them. The second has them as received: some clients (old SDKs,
+ * curl, browsers that turn `%21` into `!`) leave reserved characters bare in the request and sign the bare text. Accepting both forms is safe: either
+ * text decodes to the same bucket, key and parameters as the request does.
  * @param withoutParameter `X-Amz-Signature` for presigned queries, else null.
  */
 export function* canonicalRequests(

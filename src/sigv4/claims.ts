@@ -1,6 +1,6 @@
 import { S3Error } from '../errors.ts'
 
-/** The signature of a request and what it claims to cover, from the header or the query. */
+/** The signature of a request and its claims, from the header or the query. */
 export interface SignatureClaim {
   readonly credential: ScopedCredential
   readonly signedHeaders: readonly string[]
@@ -17,7 +17,7 @@ export const malformedHeader: Malformed = (message, fields) =>
     ...(fields === undefined ? {} : { fields })
   })
 
-/** SigV4A exists for multi-region access points of AWS only. */
+/** SigV4A exists only for multi-region access points of AWS. */
 export function sigV4aRefused(): S3Error {
   return new S3Error('NotImplemented', { message: `${algorithmV4A} (Signature Version 4A) is not supported. Please use ${algorithmV4}.` })
 }
@@ -51,7 +51,7 @@ function present(found: ReadonlyMap<string, string>, name: string): string {
   return value
 }
 
-/** `<access key id>/<YYYYMMDD>/<region>/s3/aws4_request`, taken apart. */
+/** `<access key id>/<YYYYMMDD>/<region>/s3/aws4_request`, split. */
 interface ScopedCredential {
   readonly accessKeyId: string
   /** YYYYMMDD, UTC. */
@@ -62,18 +62,17 @@ interface ScopedCredential {
 }
 
 /**
- * Clients of stores other than AWS sign with other texts as a region: `*`, `auto`, the host (git-annex: `127.0.0.1`), with a port.
- * So a region is any text that does not split the scope: printable ASCII without "/" and ",", as long as a DNS name with
- * a port can be (RFC 1035 2.3.4: 253 characters).
+ * Clients of other stores than AWS sign with other region names: `*`, `auto`, the host (git-annex: `127.0.0.1`), with a port. So a region is any text
+ * that does not split the scope: printable ASCII without "/" and ",", up to the length of a DNS name with a port (RFC 1035 2.3.4: 253 characters).
  */
 const regionText = /^[\x21-\x2b\x2d\x2e\x30-\x7e]{1,259}$/
 
-/** Makes the error of the place the credential stood in: header, query and form have different codes. */
+/** Makes the error for the place of the credential: header, query and form have different codes. */
 export type Malformed = (message: string, fields?: Readonly<Record<string, string>>) => S3Error
 
 /**
- * @param regions accepted; empty accepts every region, because documentation of other stores lets clients name any.
- * @throws `malformed(…)` on any deviation, with `Region` when only the region is wrong (clients correct themselves by it).
+ * @param regions accepted; empty accepts every region, because documentation of other stores lets clients use any.
+ * @throws `malformed(…)` on any deviation, with `Region` when only the region is wrong (clients correct themselves with it).
  */
 export function parseCredential(text: string, regions: readonly string[], malformed: Malformed): ScopedCredential {
   const parts = text.split('/')
@@ -95,7 +94,7 @@ export function parseCredential(text: string, regions: readonly string[], malfor
 }
 
 /**
- * Names in SignedHeaders, lower case and sorted: clients that list them otherwise still sign them so.
+ * Names in SignedHeaders, in lower case and sorted: clients that list them otherwise still sign them in this form.
  * @throws `malformed(…)` on names that are no header names, that come twice, and when `host` is not among them.
  */
 export function parseSignedHeaders(text: string, malformed: Malformed): readonly string[] {

@@ -1,4 +1,4 @@
-/** Milliseconds that a request's date may differ from ours (AWS: RequestTimeTooSkewed after 15 minutes). */
+/** Milliseconds that a request's date may differ from the gateway's clock (AWS: RequestTimeTooSkewed after 15 minutes). */
 export const maxSkewMilliseconds = 900_000
 
 const isoBasic = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z$/
@@ -42,7 +42,7 @@ export function parseIsoExtended(text: string): Date | undefined {
 
 function realDate(year: number, month: number, day: number, hour: number, minute: number, second: number): Date | undefined {
   const date = new Date(Date.UTC(year, month - 1, day, hour, minute, second))
-  // Date.UTC rolls 31 February over into March: a date that changes by being read and written does not exist.
+  // Date.UTC turns 31 February into a day of March: a date that changes in a round trip does not exist.
   const same = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1 && date.getUTCDate() === day &&
     date.getUTCHours() === hour && date.getUTCMinutes() === minute && date.getUTCSeconds() === second
   return same ? date : undefined

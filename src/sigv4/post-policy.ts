@@ -85,7 +85,7 @@ function size(value: unknown): number {
   return number
 }
 
-/** Fields that no condition has to cover, as are all whose names begin with `x-ignore-`. */
+/** Fields that need no condition, like all whose names begin with `x-ignore-`. */
 const uncovered = new Set(['awsaccesskeyid', 'file', 'policy', 'signature', 'x-amz-signature'])
 
 /**

@@ -6,7 +6,7 @@ import { parseIsoBasic } from './date.ts'
 /** A presigned query, parsed. `X-Amz-Security-Token` and `X-Amz-Content-Sha256` are optional and null when absent. */
 export interface PresignedClaim extends SignatureClaim {
   readonly date: Date
-  /** As it stood in the query: a line of the string to sign. */
+  /** As in the query: a line of the string to sign. */
   readonly timestamp: string
   readonly expiresSeconds: number
   readonly securityToken: string | null
@@ -18,14 +18,14 @@ const spelling = new Map([...required, 'X-Amz-Security-Token', 'X-Amz-Content-Sh
 const maxExpiresSeconds = 604_800
 
 /**
- * Whether the query carries SigV4 credentials. Any one parameter of the set counts, in any case: what looks like a
- * credential is either a valid one or refused, never ignored.
+ * Whether the query carries SigV4 credentials. Any one parameter of the set counts, in any case: a credential is either valid or refused, never
+ * ignored.
  */
 export function hasPresignedCredential(query: Query): boolean {
   return query.parameters.some((p) => /^x-amz-(?:algorithm|credential|date|expires|signedheaders|signature)$/i.test(p.name))
 }
 
-/** @param lowerName lower-case parameter name. @returns whether it belongs to the signature and is no hoisted header. */
+/** @param lowerName lower-case parameter name. @returns whether it belongs to the signature and is not a hoisted header. */
 export function isPresignParameter(lowerName: string): boolean {
   return spelling.has(lowerName)
 }
@@ -46,7 +46,7 @@ export function parsePresigned(query: Query, regions: readonly string[]): Presig
   for (const p of query.parameters) {
     const name = spelling.get(p.name.toLowerCase())
     if (name === undefined) continue
-    // Signers that move headers into the query keep the case in which the caller wrote the optional two.
+    // Signers that move headers into the query keep the caller's case of the optional two.
     const wellSpelt = name === p.name || !required.some((r) => r === name)
     if (!wellSpelt || found.has(name)) throw malformedQuery(`The query parameter ${name} must be spelled so and be given once.`)
     found.set(name, p.value ?? '')

@@ -30,7 +30,7 @@ export function signV4(signingKey: KeyObject, stringToSign: string): string {
 
 interface Verification {
   readonly valid: boolean
-  /** What we signed, for the error that helps a developer find what his client signs otherwise. */
+  /** The text that was signed here, for the error that helps a developer find the difference. */
   readonly canonicalRequest: string
   readonly stringToSign: string
 }
@@ -85,12 +85,12 @@ export class ChunkSignatureChain {
   }
 }
 
-/** Signing keys kept per secret. A client signs for one region and, around midnight UTC, two days; the rest is slack. */
+/** Signing keys kept per secret. A client signs for one region and, around midnight UTC, two days; the rest is margin. */
 const keptSigningKeys = 16
 
 /**
- * A secret access key that cannot be printed: it lives in key objects, and every way of turning it into text gives
- * stars. Holds the signing keys derived from it, so that a reload with a new secret leaves none behind.
+ * A secret access key that cannot be printed: it is kept in key objects, and every conversion to text gives stars. Holds the signing keys derived
+ * from it, so that a reload with a new secret leaves none behind.
  */
 export class SigningSecret {
   readonly #v4: KeyObject

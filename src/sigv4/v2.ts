@@ -42,7 +42,7 @@ const signedParameters = new Set([
   'website'
 ])
 
-/** Parameters V2 leaves unsigned that change what a listing shows, never which operation runs or on what. */
+/** Parameters that V2 does not sign and that only change how a listing is shown, never the operation or its target. */
 const harmlessParameters = new Set([
   'continuation-token',
   'delimiter',
@@ -69,9 +69,9 @@ export function hasV2Credential(query: Query): boolean {
 }
 
 /**
- * V2 does not sign parameters outside its list, so `?retention` (younger than the list) could be added to a presigned PUT
- * and turn it into another operation. What is neither signed nor harmless is refused. So is a value in which a further signed
- * parameter stands: values are signed decoded, `a=1&versionId=2` reads like `a=1%26versionId%3D2`, and the version would be gone.
+ * V2 does not sign parameters outside its list, so `?retention` (younger than the list) could be added to a presigned PUT and turn it into another
+ * operation. Parameters that are neither signed nor harmless are refused. So is a value that contains a further signed parameter: values are signed
+ * decoded, so `a=1&versionId=2` and `a=1%26versionId%3D2` have one signature, and the version could be removed.
  * @param hoisted lower-case names that count as headers and are signed as such.
  * @throws S3Error AccessDenied
  */
@@ -114,7 +114,8 @@ function bytes(text: string): string {
 
 export function stringToSignV2(parts: SignedPartsV2): string {
   const amz = [...parts.headers].filter(([name]) => name.startsWith('x-amz-')).sort(([a], [b]) => a < b ? -1 : 1)
-  // Unlike Version 4, inner runs of spaces stay as they are. The request is not authenticated yet, so the time must be linear: the end of a run is searched for once.
+  // Unlike in Version 4, inner runs of spaces stay. The request is not authenticated yet, so the time must be linear: the end of a run is searched
+  // for once.
   const amzLines = amz.map(([name, value]) => `${name}:${value.replace(/^[ \t]+|(?<![ \t])[ \t]+$/g, '')}\n`).join('')
   return `${parts.method}\n${parts.contentMd5}\n${parts.contentType}\n${parts.date}\n${amzLines}${parts.resource}`
 }
