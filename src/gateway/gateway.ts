@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Services } from '../operations/context.ts'
 import type { Gateway, GatewayStatus, Load, Readiness, OperatorLog } from './types.ts'
+import type { ConditionProbe } from '../store-client/probe-conditions.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 import type { Health } from '../observe/health.ts'
 import type { Tracer } from '../observe/tracing.ts'
@@ -31,11 +32,12 @@ const HEALTH_EVERY_SECONDS = 15
 /**
  * Puts the gateway together. It can start before the store is reachable. Then it is not ready, retries, and refuses whatever it does not know the
  * store to enforce.
+ * @param probe only tests give another than that of `Capabilities`.
  * @throws Error when keys or certificates of the configuration cannot be read.
  */
-export async function createGateway(config: Config, log: OperatorLog, tracer: Tracer | null = null): Promise<Gateway> {
+export async function createGateway(config: Config, log: OperatorLog, tracer: Tracer | null = null, probe?: ConditionProbe): Promise<Gateway> {
   leaveRoomForBodies()
-  const gateway = new GatewayImpl(config, log, tracer)
+  const gateway = new GatewayImpl(config, log, tracer, probe)
   await gateway.open()
   return gateway
 }
@@ -56,7 +58,7 @@ class GatewayImpl implements Gateway {
   #selfTest: KeySelfTest | null = null
   #pipeline: Pipeline | null = null
 
-  constructor(config: Config, log: OperatorLog, tracer: Tracer | null) {
+  constructor(config: Config, log: OperatorLog, tracer: Tracer | null, probe?: ConditionProbe) {
     this.#config = config
     this.#log = log
     this.#tracer = tracer
@@ -75,7 +77,7 @@ class GatewayImpl implements Gateway {
       learned: (report) => {
         log(...capabilityLine(report))
       }
-    })
+    }, probe)
     const { stateBucket, region } = config.upstream
     const endpoint = new URL(config.upstream.endpoint)
     this.#health = gatewayHealth({

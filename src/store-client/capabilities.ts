@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { bucketKinds, kindBucket, type BucketKind, type Config } from '../config/config.ts'
 import { diagnosisOf, type Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
-import { probeConditions, unprobed, type Conditions } from './probe-conditions.ts'
+import { probeConditions, unprobed, type ConditionProbe, type Conditions } from './probe-conditions.ts'
 import { probeTrailers } from './probe-trailers.ts'
 import { askBucketKind, ensureKindBucket } from './state-bucket.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
@@ -63,15 +63,18 @@ interface AskedBucket {
 export class Capabilities {
   readonly #upstream: Upstream
   readonly #options: CapabilitiesOptions
+  readonly #probeConditions: ConditionProbe
   readonly #now: () => number
   readonly #findings = new Map<BucketKind, Finding>()
   readonly #probing = new Map<BucketKind, Promise<Finding>>()
   #takesChecksums: boolean
   #stateKind: BucketKind | null = null
 
-  constructor(upstream: Upstream, options: CapabilitiesOptions) {
+  /** @param probe only tests give another: production must see what a store does. Not an option, because configuration becomes options. */
+  constructor(upstream: Upstream, options: CapabilitiesOptions, probe: ConditionProbe = probeConditions) {
     this.#upstream = upstream
     this.#options = options
+    this.#probeConditions = probe
     this.#now = options.now ?? (() => performance.now())
     this.#takesChecksums = options.checksum === null
   }
@@ -99,7 +102,7 @@ export class Capabilities {
     this.#takesChecksums = true
     const kind = await askBucketKind(this.#upstream, stateBucket, undefined, signal)
     if (kind === null) throw new S3Error('ServiceUnavailable', { message: 'The store does not say whether the state bucket keeps versions.' })
-    const conditions = await probeConditions(this.#upstream, stateBucket, signal)
+    const conditions = await this.#probeConditions(this.#upstream, stateBucket, signal)
     this.#keep(kind, { bucket: stateBucket, conditions, failure: null, diagnosis: null, at: this.#now() })
     this.#stateKind = kind
     return true
@@ -176,7 +179,7 @@ export class Capabilities {
 
   async #look(kind: BucketKind, bucket: string, region: string, signal: AbortSignal): Promise<Conditions> {
     if (bucket !== this.#options.stateBucket) await ensureKindBucket(this.#upstream, bucket, kind, region, signal)
-    const conditions = await probeConditions(this.#upstream, bucket, signal)
+    const conditions = await this.#probeConditions(this.#upstream, bucket, signal)
     // The bucket was changed during the probe: the result may be of another kind.
     if (await askBucketKind(this.#upstream, bucket, undefined, signal) !== kind) {
       throw new S3Error('ServiceUnavailable', { message: `The bucket ${bucket} does not stay ${kind}.` })

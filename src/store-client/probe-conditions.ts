@@ -37,6 +37,9 @@ export const unprobed: Conditions = {
   copySourceHeader: copySourceHeaders[0]
 }
 
+/** Finds out what a store enforces in one bucket of the gateway's own. */
+export type ConditionProbe = (upstream: Upstream, bucket: string, signal: AbortSignal) => Promise<Conditions>
+
 interface Reply {
   readonly status: number
   readonly etag: string

@@ -1,9 +1,12 @@
 // What a store does in one kind of bucket says nothing of another kind (decision 0025).
+import { globSync, readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { kindBucket, type BucketKind } from '../../src/config/config.ts'
+import { bucketKinds, kindBucket, type BucketKind } from '../../src/config/config.ts'
 import { Capabilities, type CapabilityReport } from '../../src/store-client/capabilities.ts'
+import { probeConditions } from '../../src/store-client/probe-conditions.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { ask, upstreamTo } from '../support/raw-store.ts'
+import { childrenOf, isNode, parseTypeScript, type SyntaxNode } from '../support/syntax.ts'
 
 const signal = new AbortController().signal
 const never = { put: false, complete: false, copy: false, delete: false, copySourceIfMatch: false }
@@ -45,7 +48,7 @@ async function rig(t: Test, options: Partial<ConstructorParameters<typeof Capabi
     return bucket
   }
   const made = new Set<string>()
-  return { store, capabilities, clock, told, make, write, of: (bucket: string) => capabilities.of({ bucket, signal }) }
+  return { store, upstream, capabilities, clock, told, make, write, of: (bucket: string) => capabilities.of({ bucket, signal }) }
 }
 
 /** As radosgw 16 in buckets with versions: the condition is not looked at, and the object is written. */
@@ -209,4 +212,34 @@ await t.test('what the operator says goes before what was found', async (t) => {
 await t.test('names of the own buckets are names of buckets', async (t) => {
   t.equal(kindBucket('a'.repeat(63), 'unversioned').length, 63)
   t.equal(kindBucket('state', 'suspended'), 'state-suspended')
+})
+
+await t.test('what tests take the test store to enforce is what the probe finds, in every kind of bucket', async (t) => {
+  const { store, upstream, make } = await rig(t)
+  for (const kind of bucketKinds) t.same(store.conditions, await probeConditions(upstream, await make(kind, kind), signal), kind)
+  store.rules.add({ when: { method: 'DELETE' }, fault: { type: 'answer', status: 200 } })
+  t.equal(store.conditions, null, 'with a rule it may be another')
+})
+
+await t.test('production gives no probe of its own', async (t) => {
+  /** Most arguments that a call of this name has in a file. */
+  const most = (node: SyntaxNode, name: string): number => {
+    const { callee, arguments: given } = node
+    const own = isNode(callee) && callee['name'] === name && Array.isArray(given) ? given.length : 0
+    return Math.max(own, ...childrenOf(node).map((child) => most(child, name)))
+  }
+  const seen: Record<string, number> = {}
+  for (const file of globSync('src/**/*.ts')) {
+    const text = readFileSync(file, 'utf8')
+    for (const name of ['createGateway', 'Capabilities']) {
+      if (text.includes(`${name}(`)) seen[`${file} ${name}`] = most(parseTypeScript(text).tree, name)
+    }
+  }
+  t.same(seen, {
+    'src/cli/gateway-process.ts createGateway': 3,
+    'src/cli/rewrap.ts Capabilities': 2,
+    // Hands on what it is given.
+    'src/gateway/gateway.ts Capabilities': 3,
+    'src/gateway/gateway.ts createGateway': 0
+  })
 })

@@ -7,6 +7,7 @@ import { createGateway } from '../../src/gateway/gateway.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { createListener } from '../../src/listener/listener.ts'
 import { createLog } from '../../src/observe/log.ts'
+import { probeConditions } from '../../src/store-client/probe-conditions.ts'
 import type { Gateway, OperatorLog } from '../../src/gateway/types.ts'
 import type { Listener } from '../../src/listener/listener.ts'
 import type { TestStore } from './hostile.ts'
@@ -43,8 +44,8 @@ export interface TestGateway {
 const accessKeyId = 'TESTCLIENT'
 const secretAccessKey = 'test-client-secret'
 
-/** Where a store is and how it is signed for. */
-export type StoreAccess = Pick<TestStore, 'endpoint' | 'region' | 'accessKeyId' | 'secretAccessKey'>
+/** Where a store is, how it is signed for, and what it is known to enforce: without that, the gateway finds it out as in production. */
+export type StoreAccess = Pick<TestStore, 'endpoint' | 'region' | 'accessKeyId' | 'secretAccessKey'> & Partial<Pick<TestStore, 'conditions'>>
 
 /** The whole gateway over real HTTP on a free port, in front of a test store. */
 export async function startTestGateway(store: StoreAccess, options: TestGatewayOptions = {}): Promise<TestGateway> {
@@ -71,7 +72,13 @@ export async function startTestGateway(store: StoreAccess, options: TestGatewayO
     }),
     { file: join(folder, 'sealgate.yaml'), env: {} }
   )
-  const gateway = await createGateway(config, options.operatorLog ?? (() => undefined))
+  // The 39 requests of the probe cost more than most tests.
+  const gateway = await createGateway(
+    config,
+    options.operatorLog ?? (() => undefined),
+    null,
+    async (...asked) => store.conditions ?? probeConditions(...asked)
+  )
   const listener = createListener({
     host: '127.0.0.1',
     port: 0,

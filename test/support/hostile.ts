@@ -11,6 +11,7 @@ import { RememberingBackend, StoredObject } from './stored-object.ts'
 import type { Server, ServerResponse } from 'node:http'
 import type { HttpRequest, HttpResponse } from '../../src/http/message.ts'
 import type { ObjectVersion } from '../../src/embedded-store/records.ts'
+import type { Conditions } from '../../src/store-client/probe-conditions.ts'
 import type { Fault, WholeAnswer } from './faults.ts'
 import type { RecordedRequest } from './recorder.ts'
 
@@ -34,6 +35,17 @@ export interface TestStoreOptions {
   readonly keepAliveMs?: number
 }
 
+/** What the embedded store enforces in every kind of bucket: `test/store-client/capabilities.test.ts` compares it with what the probe finds. */
+const ofEmbeddedStore: Conditions = {
+  put: true,
+  complete: true,
+  copy: true,
+  delete: true,
+  copySourceIfMatch: true,
+  putEtags: 'quoted',
+  copySourceHeader: 'x-amz-copy-source-if-match'
+}
+
 /** Says that a fault has taken the exchange over: nobody else may write to the connection. */
 const taken = Symbol('taken')
 
@@ -51,7 +63,14 @@ export async function startTestStore(options: TestStoreOptions = {}): Promise<Te
   for (const name of options.buckets ?? []) {
     await store.catalog.createBucket({ name, created: Date.now(), versioning: 'Unversioned', objectLock: false, acl: 'private', documents: {} })
   }
-  const testStore = new TestStore(store, backend, { region, accessKeyId, secretAccessKey, keepBodies: options.keepBodies ?? true, seed: options.seed ?? 1 })
+  const testStore = new TestStore(store, backend, {
+    region,
+    accessKeyId,
+    secretAccessKey,
+    keepBodies: options.keepBodies ?? true,
+    demandsSse: options.demandsSse ?? false,
+    seed: options.seed ?? 1
+  })
   if (options.keepAliveMs !== undefined) testStore.keepAlive(options.keepAliveMs)
   await testStore.listen()
   return testStore
@@ -62,6 +81,7 @@ interface Settings {
   readonly accessKeyId: string
   readonly secretAccessKey: string
   readonly keepBodies: boolean
+  readonly demandsSse: boolean
   readonly seed: number
 }
 
@@ -77,17 +97,19 @@ export class TestStore {
   readonly #backend: RememberingBackend
   readonly #server: Server
   readonly #keepBodies: boolean
+  readonly #demandsSse: boolean
   #seed: number
   #port = 0
   #endpoint = ''
 
-  constructor(store: Store, backend: RememberingBackend, { region, accessKeyId, secretAccessKey, keepBodies, seed }: Settings) {
+  constructor(store: Store, backend: RememberingBackend, { region, accessKeyId, secretAccessKey, keepBodies, demandsSse, seed }: Settings) {
     this.#store = store
     this.#backend = backend
     this.region = region
     this.accessKeyId = accessKeyId
     this.secretAccessKey = secretAccessKey
     this.#keepBodies = keepBodies
+    this.#demandsSse = demandsSse
     this.#seed = seed
     this.#server = createStoreServer((request, response) => this.#serve(request, response))
     this.traffic = new Traffic(this.#server)
@@ -95,6 +117,11 @@ export class TestStore {
 
   get endpoint(): string {
     return this.#endpoint
+  }
+
+  /** What the store enforces; null where rules or options may have changed it, so that it has to be found out. */
+  get conditions(): Conditions | null {
+    return this.rules.empty && !this.#demandsSse ? ofEmbeddedStore : null
   }
 
   /** The object as it lies in the store, past S3. @throws S3Error NoSuchBucket */

@@ -129,7 +129,7 @@ export async function engine(
     target: null,
     realm: 'test',
     aliases: [],
-    conditions: await probeConditions(upstream, 'sealgate-state', signal),
+    conditions: rig.store.conditions ?? await probeConditions(upstream, 'sealgate-state', signal),
     copyTagMode: await probeCopyTagMode(upstream, 'sealgate-state', signal),
     singleCopyLimit: 6 * MIB,
     partSize: 5 * MIB,

@@ -60,6 +60,11 @@ export class Rules {
     }
   }
 
+  /** Whether no rule has been added that was not removed: the store answers as it is. */
+  get empty(): boolean {
+    return this.#rules.length === 0
+  }
+
   clear(): void {
     this.#rules.length = 0
   }
