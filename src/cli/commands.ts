@@ -65,6 +65,31 @@ export const commands: readonly Command[] = [
     run: async (values, platform) => (await import('./check-config.ts')).runConfig(values, platform)
   }),
   command({
+    name: 'store check',
+    summary: 'ask the store what it can do, and print the settings that fit it',
+    description:
+      'Asks the store, with the gateway\'s own credentials, everything that the gateway relies on or can use: rights, conditions, checksums, bodies,\n'
+      + 'parts, metadata, names, listings, copies, versions, locks. Each kind of bucket is asked apart. Prints what was seen and what it means, the\n'
+      + 'settings to put into the configuration, and what will not work for clients. Works in buckets that it makes, named after the state bucket,\n'
+      + 'and removes them, also when it fails or is stopped; it says what it could not remove. The cost is printed before it begins.',
+    options: {
+      ...config,
+      bucket: { value: 'NAME', help: 'ask in this bucket, under a prefix of its own, and make none: where buckets may not be created' },
+      deep: { help: 'also upload 1,001 parts, which may cost 5 GiB of traffic: the same as --parts 1001' },
+      parts: { value: 'N', help: 'also make an upload of N parts, up to 10,000, of 1 byte or, where that is too small, of 5 MiB' },
+      write: { help: 'write the settings into the configuration; comments stay' },
+      json: { help: 'as JSON' }
+    },
+    examples: ['sealgate store check --config sealgate.yaml', 'sealgate store check --config sealgate.yaml --bucket backup-eu --json'],
+    codes: {
+      [exitCodes.done]: 'the store has everything that the gateway needs',
+      [exitCodes.failed]: 'the store cannot be reached or refuses the credentials; or stopped by a signal',
+      [exitCodes.change]: 'settings should change: they are printed, or with --write written',
+      [exitCodes.unfit]: 'something that the gateway needs will not work, whatever the settings'
+    },
+    run: async (values, platform) => (await import('./store-check.ts')).runStoreCheck(values, platform)
+  }),
+  command({
     name: 'gc',
     summary: 'remove what crashed multipart uploads have left in the state bucket',
     description: 'Removes from the state bucket what belongs to no upload that the store knows, and has not changed for some hours.',

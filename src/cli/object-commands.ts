@@ -106,6 +106,7 @@ async function collect({ config, dryRun, hours }: Options): Promise<Collected> {
   try {
     return await collectGarbage({
       state: new StateBucket(upstream, settings.stateBucket, signal),
+      stateBucket: settings.stateBucket,
       upstream,
       realm: settings.realm,
       olderThan: Date.now() - hours * HOUR_MS,
@@ -117,7 +118,8 @@ async function collect({ config, dryRun, hours }: Options): Promise<Collected> {
   }
 }
 
-function reportOf({ live, unknown, dead, removed, failed }: Collected, dryRun: boolean): string {
+function reportOf({ live, unknown, dead, removed, failed, buckets }: Collected, dryRun: boolean): string {
   return `uploads: ${live} live or recent, ${unknown} kept because their state is not known, ${dead} over\n`
     + `objects: ${removed} ${dryRun ? 'would be removed' : 'removed'}, ${failed} could not be removed\n`
+    + (buckets === 0 ? '' : `buckets of interrupted runs of "store check": ${buckets} ${dryRun ? 'would be removed' : 'removed'}\n`)
 }

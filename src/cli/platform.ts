@@ -22,7 +22,11 @@ export const exitCodes = {
   /** The command line, the configuration, or a file that it names is not valid. */
   usage: 2,
   /** Stopped, but transfers had to be cut after the grace period. */
-  cut: 3
+  cut: 3,
+  /** `store check`: settings should change. */
+  change: 3,
+  /** `store check`: something that the gateway needs will not work. */
+  unfit: 4
 } as const
 
 /** Files, log, audit, admin port, and those that Node itself holds open. */

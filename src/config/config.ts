@@ -168,9 +168,24 @@ export function kindBucket(stateBucket: string, kind: BucketKind): string {
   return `${stateBucket.slice(0, BUCKET_NAME_LENGTH - kind.length - 1)}-${kind}`
 }
 
-/** The state bucket and those of `kindBucket`: clients must neither see nor change them. */
+/** Of the names of buckets that `sealgate store check` makes and removes; cut so that an id and a kind fit behind. */
+function checkBucketPrefix(stateBucket: string): string {
+  return `${stateBucket.slice(0, BUCKET_NAME_LENGTH - '-check-12345678-unversioned'.length)}-check-`
+}
+
+/** @param id 8 hex digits, new for every run. @param purpose at most 11 letters. */
+export function checkBucket(stateBucket: string, id: string, purpose: string): string {
+  return `${checkBucketPrefix(stateBucket)}${id}-${purpose}`
+}
+
+export function isCheckBucket(stateBucket: string, name: string): boolean {
+  const prefix = checkBucketPrefix(stateBucket)
+  return name.startsWith(prefix) && /^[0-9a-f]{8}-[a-z]{1,11}$/.test(name.slice(prefix.length))
+}
+
+/** The state bucket, those of `kindBucket` and of `checkBucket`: clients must neither see nor change them. */
 export function isOwnBucket({ stateBucket }: Pick<Config['upstream'], 'stateBucket'>, name: string | null): boolean {
-  return name === stateBucket || bucketKinds.some((kind) => name === kindBucket(stateBucket, kind))
+  return name !== null && (name === stateBucket || bucketKinds.some((kind) => name === kindBucket(stateBucket, kind)) || isCheckBucket(stateBucket, name))
 }
 
 interface PolicyIndex {

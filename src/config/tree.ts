@@ -1,4 +1,4 @@
-import { parseDocument } from 'yaml'
+import { isMap as isYamlMap, isNode, isScalar, parseDocument } from 'yaml'
 import type { z } from 'zod'
 import type { Sources } from './schema.ts'
 
@@ -41,6 +41,46 @@ function plain(read: () => unknown, faults: ConfigFault[]): unknown {
     faults.push({ path: '', message: 'has aliases (*NAME) that cannot be resolved' })
     return null
   }
+}
+
+type OptionValue = string | number | boolean | readonly string[] | null
+
+/**
+ * The text with options set, or with null left out, by their paths (`upstream.maxParts`). Everything else stays as it is, comments and layout
+ * included; only where the section is written in braces or is not there is the file laid out anew, with its comments.
+ */
+export function editTree(text: string, changes: Readonly<Record<string, OptionValue>>): string {
+  return Object.entries(changes).reduce((before, [path, value]) => editOption(before, path.split('.'), value), text)
+}
+
+function editOption(text: string, path: readonly string[], value: OptionValue): string {
+  const document = parseDocument(text)
+  const name = path.at(-1) ?? ''
+  const section = document.getIn(path.slice(0, -1), true)
+  if (isYamlMap(section) && section.flow !== true) {
+    const pair = section.items.find(({ key }) => isScalar(key) && key.value === name)
+    if (pair === undefined && value === null) return text
+    const key = (pair ?? section.items[0])?.key
+    const at = isNode(key) ? key.range?.[0] : undefined
+    const old = isNode(pair?.value) ? pair.value.range : null
+    const line = at === undefined ? -1 : text.lastIndexOf('\n', at) + 1
+    const end = text.indexOf('\n', old?.[1])
+    if (at !== undefined && pair === undefined) {
+      return `${text.slice(0, at)}${name}: ${showOption(value)}${text.includes('\r\n') ? '\r\n' : '\n'}${text.slice(line, at)}${text.slice(at)}`
+    }
+    if (old !== null && old !== undefined && value !== null) {
+      return `${text.slice(0, old[0])}${/\s$/.test(text.slice(0, old[0])) ? '' : ' '}${showOption(value)}${text.slice(old[1])}`
+    }
+    if (old !== null && old !== undefined && section.items.length > 1) return `${text.slice(0, line)}${end < 0 ? '' : text.slice(end + 1)}`
+  }
+  if (value === null) document.deleteIn(path)
+  else document.setIn(path, value)
+  return document.toString({ lineWidth: 0 })
+}
+
+/** As it is written in the file. Only for values that need no quotes. */
+export function showOption(value: OptionValue): string {
+  return Array.isArray(value) ? `[${value.join(', ')}]` : String(value)
 }
 
 /** Replaces `${NAME}` in texts (`$${` means `${`) and leaves out options that were given no value. */

@@ -3,14 +3,18 @@ import type { Upstream } from '../upstream/types.ts'
 import type { StateBucket, StateEntry } from '../store-client/state-bucket.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { parseUploadRecord, uploadHash, type UploadRecord } from '../envelope/upload-records.ts'
+import { bucketKinds, isCheckBucket, kindBucket } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
+import { readListing } from '../s3/listing.ts'
+import { childOf, childrenOf, childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 import { MOST_ROWS } from '../s3/page-turns.ts'
-import { BucketClient } from '../store-client/bucket-client.ts'
+import { BucketClient, type Sent } from '../store-client/bucket-client.ts'
 import { PROBE_PREFIX } from '../store-client/probe-place.ts'
 import { UPLOADS_PREFIX } from '../store-client/state-names.ts'
 
 export interface Collection {
   readonly state: StateBucket
+  readonly stateBucket: string
   readonly upstream: Upstream
   /** Realm of this configuration: records of another realm in the same bucket belong to others. */
   readonly realm: string
@@ -31,8 +35,10 @@ export interface Collected {
   dead: number
   /** Objects removed, or that would be. */
   removed: number
-  /** Objects that the store refused to remove. */
+  /** Objects and buckets that the store refused to remove. */
   failed: number
+  /** Buckets of interrupted runs of `store check` that were removed. */
+  buckets: number
 }
 
 /**
@@ -40,12 +46,54 @@ export interface Collected {
  * The record of an upload is removed last, so that the next run completes an interrupted one.
  */
 export async function collectGarbage(collection: Collection): Promise<Collected> {
-  const collected: Collected = { live: 0, unknown: 0, dead: 0, removed: 0, failed: 0 }
+  const collected: Collected = { live: 0, unknown: 0, dead: 0, removed: 0, failed: 0, buckets: 0 }
   for await (const entries of uploads(collection.state)) await collectUpload(collection, entries, collected)
   for await (const page of collection.state.list(PROBE_PREFIX, { mostRows: Number.POSITIVE_INFINITY })) {
     await remove(collection, page.filter(({ lastModified }) => isOld(lastModified, collection)).map(({ key }) => key), collected)
   }
+  for (const name of bucketKinds.map((kind) => kindBucket(collection.stateBucket, kind))) await sweepProbes(collection, name, collected)
+  await removeCheckBuckets(collection, collected)
   return collected
+}
+
+/** What interrupted probes have left in a bucket of the gateway's own: versions and markers, a page of them. */
+async function sweepProbes(collection: Collection, name: string, collected: Collected): Promise<void> {
+  const bucket = new BucketClient(collection.upstream, name, collection.signal)
+  const listed = await bucket.answer({ method: 'GET', query: [['versions', null], ['prefix', PROBE_PREFIX]], retry: true }, upstreamDocument.maxBytes)
+  if (listed.status !== 200) return
+  const xml = parseXml(listed.body, upstreamDocument)
+  for (const row of xml.root.children.filter((child) => child.name === 'Version' || child.name === 'DeleteMarker')) {
+    const [key, version, modified] = ['Key', 'VersionId', 'LastModified'].map((field) => childText(xml, row, field) ?? '')
+    if (key?.startsWith(PROBE_PREFIX) !== true || !isOld(Date.parse(modified ?? ''), collection)) continue
+    await removeOne(collection, bucket, { key, query: [['versionId', version ?? '']] }, collected)
+  }
+}
+
+/** Buckets that a run of `store check` could not remove: only what lies under `probe/` is removed, so that one that is used otherwise stays. */
+async function removeCheckBuckets(collection: Collection, collected: Collected): Promise<void> {
+  const { upstream, signal, stateBucket } = collection
+  const listed = await new BucketClient(upstream, stateBucket, signal).answer({ method: 'GET', bucket: null, retry: true }, upstreamDocument.maxBytes)
+  // Without the right to list buckets there is none to find.
+  if (listed.status !== 200) return
+  const xml = parseXml(listed.body, upstreamDocument)
+  const buckets = childOf(xml, xml.root, 'Buckets')
+  for (const row of buckets === undefined ? [] : childrenOf(buckets, 'Bucket')) {
+    const name = childText(xml, row, 'Name') ?? ''
+    if (!isCheckBucket(stateBucket, name) || !isOld(Date.parse(childText(xml, row, 'CreationDate') ?? ''), collection)) continue
+    await sweepProbes(collection, name, collected)
+    const bucket = new BucketClient(upstream, name, signal)
+    const uploads = await bucket.answer({ method: 'GET', query: [['uploads', null]], retry: true }, upstreamDocument.maxBytes)
+    for (const { key, uploadId } of uploads.status === 200 ? readListing(uploads.body) : []) {
+      await removeOne(collection, bucket, { key, query: [['uploadId', uploadId ?? '']] }, collected)
+    }
+    const gone = collection.dryRun || (await bucket.answer({ method: 'DELETE', retry: true })).status < 300
+    collected[gone ? 'buckets' : 'failed'] += 1
+  }
+}
+
+async function removeOne({ dryRun }: Collection, bucket: BucketClient, sent: Pick<Sent, 'key' | 'query'>, collected: Collected): Promise<void> {
+  const gone = dryRun || (await bucket.answer({ method: 'DELETE', ...sent, retry: true })).status < 300
+  collected[gone ? 'removed' : 'failed'] += 1
 }
 
 /** The entries, grouped by upload. */

@@ -57,10 +57,11 @@ const STREAMED_BYTES = 70_000
 /**
  * Finds out with real requests in a bucket of the gateway's own which conditions the store enforces in buckets of that kind. A wrong condition must
  * be refused and a right one accepted. Removes what it wrote, versions and markers included.
+ * @param prefix as for ProbePlace
  * @throws S3Error ServiceUnavailable and the like when the store gives no usable answer: nothing is known then
  */
-export async function probeConditions(upstream: Upstream, bucket: string, signal: AbortSignal): Promise<Conditions> {
-  const place = new ProbePlace(upstream, bucket, signal)
+export async function probeConditions(upstream: Upstream, bucket: string, signal: AbortSignal, prefix?: string): Promise<Conditions> {
+  const place = new ProbePlace(upstream, bucket, signal, prefix)
   const probe = new Probe(place)
   try {
     const putEtags = await probe.put()

@@ -8,26 +8,18 @@ const CLEAN_UP_MS = 5000
 /** Under which all probes write; `sealgate gc` removes from the gateway's own buckets what is old there. */
 export const PROBE_PREFIX = 'probe/'
 
-interface PlaceOptions {
-  /** Of every name. Default: random under `probe/`, so that instances that start together do not disturb each other. */
-  readonly prefix?: string
-  /** Milliseconds for `cleanUp`. */
-  readonly cleanUpMs?: number
-}
-
 /** A prefix of a bucket in which a probe works: the names that it used and the uploads that it began are removed by `cleanUp`. */
 export class ProbePlace {
   readonly name: string
   readonly prefix: string
-  readonly #cleanUpMs: number
   readonly #keys = new Set<string>()
   readonly #uploads = new Map<string, string>()
   #bucket: BucketClient
 
-  constructor(upstream: Upstream, bucket: string, signal: AbortSignal, { prefix, cleanUpMs = CLEAN_UP_MS }: PlaceOptions = {}) {
+  /** @param prefix of every name. Default: random under `probe/`, so that instances that start together do not disturb each other. */
+  constructor(upstream: Upstream, bucket: string, signal: AbortSignal, prefix = `${PROBE_PREFIX}${randomBytes(12).toString('hex')}/`) {
     this.name = bucket
-    this.prefix = prefix ?? `${PROBE_PREFIX}${randomBytes(12).toString('hex')}/`
-    this.#cleanUpMs = cleanUpMs
+    this.prefix = prefix
     this.#bucket = new BucketClient(upstream, bucket, signal)
   }
 
@@ -62,10 +54,11 @@ export class ProbePlace {
 
   /**
    * Removes everything, with versions and markers, in a time of its own.
+   * @param ms for all of it
    * @returns what the store did not confirm as removed: keys, and uploads as `key?uploadId=ID`
    */
-  async cleanUp(): Promise<readonly string[]> {
-    this.#bucket = this.#bucket.until(AbortSignal.timeout(this.#cleanUpMs))
+  async cleanUp(ms = CLEAN_UP_MS): Promise<readonly string[]> {
+    this.#bucket = this.#bucket.until(AbortSignal.timeout(ms))
     const left: string[] = []
     const remove = async (key: string, query: readonly (readonly [string, string])[]): Promise<void> => {
       const gone = await this.answer({ method: 'DELETE', key, query }).then(({ status }) => status < 300 || status === 404, () => false)

@@ -14,12 +14,12 @@ export type CopyTagMode = 'kept' | 'sent' | 'put'
 const TAGS = [['kept', 'yes + no']] as const
 
 /**
- * Finds out in a bucket of the gateway's own, of the same kind as the bucket in question.
+ * Finds out in a bucket of the gateway's own, of the same kind as the bucket in question. @param prefix as for ProbePlace
  * @throws S3Error when the store gives no usable answer.
  */
-export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, signal: AbortSignal): Promise<CopyTagMode> {
+export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, signal: AbortSignal, prefix?: string): Promise<CopyTagMode> {
   const bucket = new BucketClient(upstream, probeBucket, signal)
-  const place = new ProbePlace(upstream, probeBucket, signal)
+  const place = new ProbePlace(upstream, probeBucket, signal, prefix)
   const key = place.key('tags')
   const survive = async (directive: 'COPY' | 'REPLACE'): Promise<boolean> => {
     await bucket.document({

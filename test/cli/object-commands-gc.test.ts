@@ -2,7 +2,17 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { CreateMultipartUploadCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3'
+import {
+  AbortMultipartUploadCommand,
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  ListObjectVersionsCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  S3Client,
+  UploadPartCommand
+} from '@aws-sdk/client-s3'
 import { runCommand } from '../../src/cli/commands.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { collectGarbage, type Collection } from '../../src/maintenance/garbage.ts'
@@ -31,6 +41,7 @@ async function rig(t: Test) {
   const collect = (more: Partial<Collection> = {}) =>
     collectGarbage({
       state: new StateBucket(upstream, stateBucket, signal),
+      stateBucket,
       upstream,
       realm: 'test',
       signal,
@@ -61,7 +72,6 @@ async function begin(s3: ReturnType<Awaited<ReturnType<typeof startTestGateway>>
 
 /** Ends an upload at the store, as a lifecycle rule would: the gateway does not hear of it. */
 async function endBehindItsBack(store: TestStore, Key: string, uploadId: string): Promise<void> {
-  const { S3Client, AbortMultipartUploadCommand } = await import('@aws-sdk/client-s3')
   const direct = new S3Client({ endpoint: store.endpoint, region: store.region, forcePathStyle: true, credentials: store })
   await direct.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId: uploadId }))
   direct.destroy()
@@ -74,39 +84,61 @@ void t.test('what is over and old goes, what lives or is young stays', async (t)
   t.equal(live.length, 3)
   await endBehindItsBack(store, 'dead', await begin(s3, 'dead'))
   const young = await collect({ olderThan: Date.now() - 86_400_000 })
-  t.same(young, { live: 2, unknown: 0, dead: 0, removed: 0, failed: 0 }, 'nothing is older than a day')
+  t.same(young, { live: 2, unknown: 0, dead: 0, removed: 0, failed: 0, buckets: 0 }, 'nothing is older than a day')
   await store.object(stateBucket, 'probe/left/put').set({ body: Buffer.from('x') })
   await store.object(stateBucket, 'something else').set({ body: Buffer.from('x') })
   const before = store.keys(stateBucket)
-  t.same(await collect({ dryRun: true }), { live: 1, unknown: 0, dead: 1, removed: 4, failed: 0 })
+  t.same(await collect({ dryRun: true }), { live: 1, unknown: 0, dead: 1, removed: 4, failed: 0, buckets: 0 })
   t.same(store.keys(stateBucket), before, 'a dry run removes nothing')
-  t.same(await collect(), { live: 1, unknown: 0, dead: 1, removed: 4, failed: 0 })
+  t.same(await collect(), { live: 1, unknown: 0, dead: 1, removed: 4, failed: 0, buckets: 0 })
   t.same(store.keys(stateBucket), [...live, 'something else'].sort())
-  t.same(await collect(), { live: 1, unknown: 0, dead: 0, removed: 0, failed: 0 }, 'and again there is nothing to do')
+  t.same(await collect(), { live: 1, unknown: 0, dead: 0, removed: 0, failed: 0, buckets: 0 }, 'and again there is nothing to do')
+})
+
+void t.test('what interrupted probes have left goes: in the buckets of a kind, and whole buckets of "store check"', async (t) => {
+  const { store, collect } = await rig(t)
+  const s3 = new S3Client({ endpoint: store.endpoint, region: store.region, forcePathStyle: true, credentials: store })
+  t.teardown(() => {
+    s3.destroy()
+  })
+  const [kind, check, lookalike] = [`${stateBucket}-versioned`, `${stateBucket}-check-0123abcd-versioned`, `${stateBucket}-check-of-ours`]
+  for (const Bucket of [kind, check, lookalike]) {
+    await s3.send(new CreateBucketCommand({ Bucket }))
+    await s3.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status: 'Enabled' } }))
+    for (const Key of ['probe/x/put', 'probe/x/put']) await s3.send(new PutObjectCommand({ Bucket, Key, Body: 'x' }))
+    await s3.send(new DeleteObjectCommand({ Bucket, Key: 'probe/x/put' }))
+    await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'probe/x/upload' }))
+  }
+  const rows = async (name: string) => (await s3.send(new ListObjectVersionsCommand({ Bucket: name }))).Versions?.length ?? 0
+  t.match(await collect({ olderThan: Date.now() - 60_000 }), { removed: 0, buckets: 0 }, 'nothing is old')
+  t.match(await collect({ dryRun: true }), { removed: 7, failed: 0, buckets: 1 })
+  t.match(await collect(), { removed: 7, failed: 0, buckets: 1 })
+  t.same(await Promise.all([rows(kind), rows(lookalike)]), [0, 2])
+  await t.rejects(rows(check), { name: 'NoSuchBucket' })
 })
 
 void t.test('uploads whose state is not known stay', async (t) => {
   const { store, s3, collect } = await rig(t)
   const id = await begin(s3, 'key')
   const keys = store.keys(stateBucket)
-  t.same(await collect({ realm: 'another' }), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0 }, 'of another realm')
+  t.same(await collect({ realm: 'another' }), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0, buckets: 0 }, 'of another realm')
   for (const [status, code] of [[403, 'AccessDenied'], [503, 'SlowDown'], [404, 'NoSuchKey']] as const) {
     store.rules.add({ when: { query: { uploadId: true } }, fault: { type: 'error', status, code } })
-    t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0 }, code)
+    t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0, buckets: 0 }, code)
   }
   const proxy = { type: 'answer', status: 404, body: '<html>no such route</html>' } as const
   store.rules.add({ when: { method: 'GET', key: /\/upload$/ }, fault: proxy })
   await t.rejects(collect(), { code: 'ServiceUnavailable' }, 'a 404 of something before the store')
   store.rules.add({ when: { method: 'GET', key: /\/upload$/ }, fault: { type: 'error', status: 404, code: 'NoSuchKey' } })
-  t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0 }, 'a record that is listed and not there')
+  t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0, buckets: 0 }, 'a record that is listed and not there')
   await endBehindItsBack(store, 'key', id)
   const record = keys.find((key) => key.endsWith('/upload'))!
   const body = await store.object(stateBucket, record).body()
   await store.object(stateBucket, record).set({ body: Buffer.concat([Buffer.from([2]), body.subarray(1)]) })
-  t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0 }, 'of a later format')
+  t.same(await collect(), { live: 0, unknown: 1, dead: 0, removed: 0, failed: 0, buckets: 0 }, 'of a later format')
   t.same(store.keys(stateBucket), keys)
   await store.object(stateBucket, record).remove()
-  t.same(await collect(), { live: 0, unknown: 0, dead: 1, removed: 2, failed: 0 }, 'parts without their upload')
+  t.same(await collect(), { live: 0, unknown: 0, dead: 1, removed: 2, failed: 0, buckets: 0 }, 'parts without their upload')
   t.same(store.keys(stateBucket), [])
 })
 

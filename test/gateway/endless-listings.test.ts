@@ -94,7 +94,7 @@ await t.test('listings of the state bucket and of buckets come to an end', async
   )
   await t.rejects(new StateBucket(endless(() => more('same')), 's', signal).removeAll('uploads/x/'), bad)
   const upstream = endless((n) => [...Array.from({ length: 30_000 }, (_, i) => row(`uploads/x/${n}-${i}`)), ...more(String(n))])
-  const collection = { state: new StateBucket(upstream, 's', signal), upstream, realm: 'r', olderThan: 0, dryRun: true, signal }
+  const collection = { state: new StateBucket(upstream, 's', signal), stateBucket: 's', upstream, realm: 'r', olderThan: 0, dryRun: true, signal }
   await t.rejects(collectGarbage(collection), bad, 'an upload of more records than there can be')
   const counts = new KeyCounts()
   t.throws(
