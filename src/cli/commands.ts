@@ -32,7 +32,7 @@ export const commands: readonly Command[] = [
     description: 'Runs the gateway until SIGTERM or SIGINT, and reads the configuration again on SIGHUP.',
     options: {
       ...config,
-      trial: { help: 'where no configuration is named: run a set-up to try out, with a store, a keyring and a\ncredential under ./data. Not for data to keep' }
+      trial: { help: 'without a configuration: run a trial with a store, a keyring and a credential under ./data.\nNot for data that must be kept' }
     },
     examples: ['sealgate serve --config sealgate.yaml', 'sealgate serve --trial'],
     codes: {
@@ -132,9 +132,9 @@ export const commands: readonly Command[] = [
   command({
     name: 'export-key',
     summary: 'print the key of one object\'s streams as a keyset of Tink',
-    description: 'Prints the key of one object\'s streams, in clear, as a keyset of Tink in JSON (AesGcmHkdfStreaming), so that Google\'s libraries open\n'
-      + 'the streams in its stored body. The use of the master key stands in the audit trail as "export-key". Whoever has the key and the\n'
-      + 'stored bytes reads this object for ever; other objects it does not open. docs/TINK.md: where the streams are, and programs.',
+    description: 'Prints the key of one object\'s streams in plaintext, as a keyset of Tink in JSON (AesGcmHkdfStreaming), so that Google\'s libraries open\n'
+      + 'the streams in its stored body. The audit trail records the use of the master key as "export-key". Anyone with the key and the\n'
+      + 'stored bytes can read this object for ever, but no other object. docs/TINK.md explains where the streams are, and has programs.',
     options: {
       ...config,
       'tink-keyset': { value: 'BUCKET/OBJECT', required: true, help: 'the object; its name as clients know it' },
@@ -224,7 +224,7 @@ export const commands: readonly Command[] = [
     description: 'Opens a backup, and compares it with the keyring where one is named.',
     options: {
       backup: { value: 'FILE', required: true, help: 'the backup' },
-      keyring: { value: 'FILE', help: 'a keyring all of whose keys the backup must hold' },
+      keyring: { value: 'FILE', help: 'a keyring; the backup must hold all of its keys' },
       ...passphrase,
       ...ageIdentity
     },
@@ -251,7 +251,7 @@ export const commands: readonly Command[] = [
       ...config,
       ...bucket,
       prefix: { value: 'P', help: 'only objects whose names begin with P' },
-      versions: { help: 'every version, not the current ones alone: before a key is disabled, no version should need it' },
+      versions: { help: 'every version, not only the current ones: before a key is disabled, no version should need it' },
       json: { help: 'as JSON' },
       concurrency: { value: 'N', help: 'requests at once, 1 to 1000; default 32' }
     },

@@ -42,8 +42,8 @@ export async function runExportKey(values: ExportValues, platform: Platform): Pr
       const at = { realm: config.upstream.realm, bucket: name, aliases: policy.aliases, key }
       const streamKey = await streamKeyOf(headers, at, { keys: opened.keys, pins: policy, customerKey, use })
       platform.stderr.write(
-        'WARNING: what follows is a key in clear. Whoever has it and the stored bytes reads this object, and every copy that shares them,\n'
-          + 'for ever: rotation and rewrap do not take it back. docs/TINK.md says how to use it.\n'
+        'WARNING: this is a key in plaintext. Anyone with it and the stored bytes can read this object, and every copy with the same bytes,\n'
+          + 'for ever: rotation and rewrap do not revoke it. docs/TINK.md explains how to use it.\n'
       )
       platform.stdout.write(tinkKeyset(streamKey))
       return exitCodes.done

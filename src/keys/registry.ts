@@ -135,12 +135,12 @@ export class KeyRegistry {
 
   /** sealWithCustomerKey, audited. Never cached. */
   sealForCustomer(customer: CustomerKey, context: KeyContext, use: KeyUse): BucketKey {
-    return this.#tellCustomerUse('wrap', context, use, () => sealWithCustomerKey(customer))
+    return this.#auditCustomerUse('wrap', context, use, () => sealWithCustomerKey(customer))
   }
 
   /** openWithCustomerKey, audited. Never cached. @throws S3Error InvalidRequest for a wrong key. */
   openForCustomer(customer: CustomerKey, wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): KeyObject {
-    return this.#tellCustomerUse(
+    return this.#auditCustomerUse(
       'unwrap',
       context,
       use,
@@ -209,7 +209,7 @@ export class KeyRegistry {
     if (failures.length > 0) throw new AggregateError(failures, failures.map((failure) => failure.message).join(' '))
   }
 
-  #tellCustomerUse<T>(action: 'wrap' | 'unwrap', context: KeyContext, use: KeyUse, work: () => T): T {
+  #auditCustomerUse<T>(action: 'wrap' | 'unwrap', context: KeyContext, use: KeyUse, work: () => T): T {
     const report = (error: string | null): void => {
       this.#audit({ ...auditEvent(use, context, new Date(), error), action, masterKeyId: SSEC_KEY_ID, cached: false })
     }

@@ -25,7 +25,7 @@ export interface StoredEnvelope {
 export function storedEnvelope(headers: HeaderList, at: EnvelopePlace): StoredEnvelope {
   const envelope = parseEnvelope(headers.get(ENVELOPE_HEADER) ?? '')
   if (envelope.bucket !== at.bucket && !at.aliases.includes(envelope.bucket)) throw new EnvelopeError('place')
-  const told = headers.get(CONTEXT_HEADER)
+  const encodedContext = headers.get(CONTEXT_HEADER)
   return {
     envelope,
     place: { realm: at.realm, bucket: envelope.bucket, objectKey: at.key },
@@ -33,7 +33,7 @@ export function storedEnvelope(headers: HeaderList, at: EnvelopePlace): StoredEn
       realm: at.realm,
       bucket: envelope.bucket,
       objectKey: envelope.scope === 'bucket' ? null : at.key,
-      requestContext: told === undefined ? {} : decodeContext(told)
+      requestContext: encodedContext === undefined ? {} : decodeContext(encodedContext)
     }
   }
 }

@@ -45,7 +45,7 @@ const knownMethods = new Set(['GET', 'HEAD', 'PUT', 'POST', 'DELETE'])
  * Headers that a page may read where it may read ETags (docs/decisions/0020-cors-answers.md): SDKs repeat the checksum of each part when they
  * complete an upload, and name the version that they have read.
  */
-export const besidesETag: readonly string[] = [
+export const exposedWithETag: readonly string[] = [
   ...Object.keys(checksumAlgorithms).map((name) => `x-amz-checksum-${name}`),
   'x-amz-checksum-type',
   'x-amz-version-id',
@@ -87,7 +87,7 @@ export function corsRule({ origins, methods, headers, expose, maxAge }: WrittenR
 /** The value of Access-Control-Expose-Headers: the headers of the rule, and where these include ETag, those that SDKs need with it. */
 export function exposed(names: readonly string[]): string {
   const shown = new Map(names.map((name) => [name.toLowerCase(), name]))
-  if (shown.has('etag')) { for (const name of besidesETag) if (!shown.has(name)) shown.set(name, name) }
+  if (shown.has('etag')) { for (const name of exposedWithETag) if (!shown.has(name)) shown.set(name, name) }
   return joinedWithin([...shown.values()], ', ')
 }
 

@@ -40,7 +40,7 @@ for name in single multipart; do
   aws "http://127.0.0.1:$port" s3 cp "$work/$name" "s3://photos/$name, a+b" --only-show-errors
   aws "$store" s3api get-object --bucket photos --key "$name, a+b" "$work/stored" > "$work/head.json"
   sealgate export-key --config "$work/sealgate.yaml" --tink-keyset "photos/$name, a+b" > "$work/keyset.json" 2> "$work/warning"
-  check "$name: a warning" grep -q '^WARNING: what follows is a key in clear' "$work/warning"
+  check "$name: a warning" grep -q '^WARNING: this is a key in plaintext' "$work/warning"
   check "$name: audited" grep -q "\"operation\":\"export-key\".*\"key\":\"$name, a+b\".*\"outcome\":\"ok\"" "$work/audit.log"
   glass --keyring "$work/keyring.json" --bucket photos --object "$name, a+b" --headers "$work/head.json" --body "$work/stored" --print-streams > "$work/streams"
   if "$python" -c 'import tink' 2> /dev/null; then

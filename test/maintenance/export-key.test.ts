@@ -38,7 +38,7 @@ await t.test('export-key prints a keyset that opens the object, warns, and is au
   await writeFile(keyFile, `${customerKey.toString('hex')}\n`)
   for (const [name, more] of [['a/b c', []], ['theirs', ['--customer-key-file', keyFile]]] as const) {
     const ran = await rig.run('export-key', '--tink-keyset', `bucket/${name}`, ...more)
-    t.match(ran, { code: 0, err: /^WARNING: what follows is a key in clear\./ }, name)
+    t.match(ran, { code: 0, err: /^WARNING: this is a key in plaintext\./ }, name)
     const keyset = JSON.parse(ran.out) as Keyset
     t.match(keyset, {
       primaryKeyId: 1,

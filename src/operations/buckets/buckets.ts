@@ -58,8 +58,8 @@ export async function changeCors(ctx: OperationContext<'PutBucketCors' | 'Delete
 export async function headBucket(ctx: OperationContext<'HeadBucket'>): Promise<HttpResponse> {
   const answered = await forward(ctx)
   const response = { ...answered, headers: withShownRegion(ctx, answered.headers) }
-  const told = (name: string): number => Number(response.headers.find(([header]) => header === name)?.[1] ?? Number.NaN)
-  const stored = told(BYTES_USED) - told(OBJECT_COUNT) * OBJECT_OVERHEAD
+  const numberIn = (name: string): number => Number(response.headers.find(([header]) => header === name)?.[1] ?? Number.NaN)
+  const stored = numberIn(BYTES_USED) - numberIn(OBJECT_COUNT) * OBJECT_OVERHEAD
   const headers = response.headers.filter(([name]) => name !== BYTES_USED)
   if (ctx.policy.encryption === 'off') return response
   if (!Number.isSafeInteger(stored)) return { ...response, headers }

@@ -29,7 +29,7 @@ export async function preflight(services: Services, request: HttpRequest, bucket
   }
   const headers = await headersFor(services, bucket, question, { asker: 'unsigned', signal: request.signal }).catch((error: unknown) => {
     if (!(error instanceof S3Error) || !['AccessDenied', 'NoSuchBucket', 'SlowDown'].includes(error.code)) throw error
-    untold(services, request, bucket, error)
+    logUnlessExpected(services, request, bucket, error)
     return []
   })
   if (headers.length === 0) throw new S3Error('AccessDenied', { code: 'AccessForbidden', message: notAllowed })
@@ -55,13 +55,13 @@ export async function corsHeadersFor(services: Services, request: HttpRequest, b
   const question = questionOf(request)
   if (question.origin === '' || bucket === null) return []
   return headersFor(services, bucket, question, { asker, signal: request.signal }).catch((error: unknown) => {
-    untold(services, request, bucket, error)
+    logUnlessExpected(services, request, bucket, error)
     return []
   })
 }
 
 /** Not logged: buckets that are not served here, and clients that have disconnected. */
-function untold(services: Services, { id, signal }: HttpRequest, bucket: string, error: unknown): void {
+function logUnlessExpected(services: Services, { id, signal }: HttpRequest, bucket: string, error: unknown): void {
   if (signal.aborted || (error instanceof S3Error && ['AccessDenied', 'NoSuchBucket'].includes(error.code))) return
   services.corsUnknown(id, bucket, error instanceof S3Error ? error : new S3Error('InternalError', { cause: error }))
 }
@@ -126,11 +126,11 @@ async function storesHeaders(services: Services, bucket: string, question: CorsQ
   if (question.headers !== null && question.headers.length > 0) headers.push(['access-control-request-headers', question.headers.join(',')])
   const response = await ask(services, asking, { method: 'OPTIONS', bucket, headers, identity: null })
   response.body.resume()
-  const told = response.headers.entries.filter(([name, value]) => /^(access-control-.*|vary)$/i.test(name) && value.length <= 4096)
-  if (response.status >= 300 || !hasCors(told)) return []
+  const received = response.headers.entries.filter(([name, value]) => /^(access-control-.*|vary)$/i.test(name) && value.length <= 4096)
+  if (response.status >= 300 || !hasCors(received)) return []
   // Preflight answers do not name exposed headers, but other answers do. The gateway returns only headers that it knows.
-  const said = told.some(([name]) => name.toLowerCase() === 'access-control-expose-headers')
-  return said ? told : [...told, ['access-control-expose-headers', exposed(['ETag'])]]
+  const exposesHeaders = received.some(([name]) => name.toLowerCase() === 'access-control-expose-headers')
+  return exposesHeaders ? received : [...received, ['access-control-expose-headers', exposed(['ETag'])]]
 }
 
 type Sent = Pick<UpstreamRequest, 'method' | 'bucket'> & Partial<UpstreamRequest>

@@ -33,7 +33,7 @@ export async function streamCopy(
   try {
     const body = plaintextSource(stream, object.size, checksum)
     const stored = ctx.policy.encryption === 'off'
-      ? await storePlain(ctx, body, [...described, ...storesAffair(ctx), ...checksumHeader(checksum)])
+      ? await storePlain(ctx, body, [...described, ...headersForTheStore(ctx), ...checksumHeader(checksum)])
       : await sealObject(ctx, body, new Map([...described, ...encryptionHeaders(ctx)]))
     addHeaders([
       ...stored.headers.filter(([name]) => name !== 'etag' && !name.startsWith('x-amz-checksum-')),
@@ -78,7 +78,7 @@ export function plaintextSource(stream: Readable, length: number, checksum: Copi
 }
 
 /** Conditions and encryption headers that the store itself handles in a bucket that is not encrypted. */
-function storesAffair(ctx: OperationContext): (readonly [string, string])[] {
+function headersForTheStore(ctx: OperationContext): (readonly [string, string])[] {
   const conditions = [...ctx.request.headers].filter(([name]) => name === 'if-match' || name === 'if-none-match')
   return [...conditions, ...encryptionHeaders(ctx)]
 }

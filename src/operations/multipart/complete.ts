@@ -40,11 +40,11 @@ const AGAIN_MS = [200, 600, 1800]
 /** The store refuses a list that matched when it was checked. The client did nothing wrong and may retry. */
 class UploadChanged extends Error {
   /** The error that the client gets after the last try. */
-  readonly told: S3Error
+  readonly clientError: S3Error
 
   constructor(refused: S3Error) {
     super('The upload was changed while it was being completed.', { cause: refused })
-    this.told = refused.code === 'InternalError'
+    this.clientError = refused.code === 'InternalError'
       ? refused
       : new S3Error('ServiceUnavailable', { message: `${this.message} Please retry the request.`, cause: refused })
   }
@@ -63,7 +63,7 @@ async function complete(ctx: UploadContext, listed: readonly CompletedPart[]): P
       } catch (error) {
         if (!(error instanceof UploadChanged)) throw error
         const pause = AGAIN_MS[tries]
-        if (pause === undefined) throw error.told
+        if (pause === undefined) throw error.clientError
         // When the client disconnects, the next request to the store fails with the abort.
         await delay(pause / 2 + randomInt(pause), undefined, { signal: ctx.signal }).catch(() => undefined)
       }

@@ -15,7 +15,7 @@ interface DetachedPartWritesOptions {
 }
 
 /** One attempt at a part. */
-export interface PartTry {
+export interface PartAttempt {
   /** Aborts with the client until the store has the whole body; after that only where a limit is reached. */
   readonly signal: AbortSignal
   /** Seconds of silence after which the attempt fails. */
@@ -46,7 +46,7 @@ export class DetachedPartWrites {
    * Runs an attempt for a client. After its client has gone, its result and its error go to nobody.
    * @throws the error of the attempt; the reason of `client` when that aborts; S3Error SealgateUpstreamTimeout when the store is silent.
    */
-  async run<T>(client: AbortSignal, work: (one: PartTry) => Promise<T>): Promise<T> {
+  async run<T>(client: AbortSignal, work: (one: PartAttempt) => Promise<T>): Promise<T> {
     client.throwIfAborted()
     const { patienceSeconds } = this.#options
     const own = new AbortController()

@@ -120,7 +120,7 @@ export function customerKeyOfSource(ctx: OperationContext): CustomerKey | null {
 }
 
 /** The encryption that is shown to a client that reads an object or continues an upload. */
-interface ToldEncryption {
+interface ShownEncryption {
   readonly sse: { readonly mode: SseMode; readonly bucketKeyEnabled: boolean }
   readonly keyId: string
   readonly requestContext: Readonly<Record<string, string>>
@@ -131,14 +131,14 @@ interface ToldEncryption {
 /** Encryption headers for a read of an object. */
 export function readEncryptionHeaders(
   ctx: OperationContext,
-  object: Omit<ToldEncryption, 'sse'> & { readonly attributes: Pick<Attributes, 'sse'> }
+  object: Omit<ShownEncryption, 'sse'> & { readonly attributes: Pick<Attributes, 'sse'> }
 ): readonly Header[] {
   const { keyId, requestContext, bucket } = object
   return accessEncryptionHeaders(ctx, { sse: object.attributes.sse, keyId, requestContext, bucket })
 }
 
 /** Encryption headers of an object or upload, in the answer to a request that did not choose the encryption. */
-export function accessEncryptionHeaders(ctx: OperationContext, { sse, keyId, requestContext, bucket }: ToldEncryption): readonly Header[] {
+export function accessEncryptionHeaders(ctx: OperationContext, { sse, keyId, requestContext, bucket }: ShownEncryption): readonly Header[] {
   const { mode, bucketKeyEnabled } = sse
   switch (mode) {
     case 'SSE-C': {

@@ -46,13 +46,13 @@ export function objectHeaders(ctx: OperationContext, object: InspectedObject, sl
 export function describedHeaders(object: StoredObject): Header[] {
   if (object.kind === 'plain') return downstreamHeaders(object.headers, 'plain-object')
   const { metadata } = object.attributes
-  const told = downstreamHeaders(object.headers, 'object')
+  const shown = downstreamHeaders(object.headers, 'object')
   if (metadata.kind === 'clear') {
-    return told.map(([name, value]): Header => [name, name === 'content-type' && !isTrustedType(value) ? UNBOUND_TYPE : value])
+    return shown.map(([name, value]): Header => [name, name === 'content-type' && !isTrustedType(value) ? UNBOUND_TYPE : value])
   }
   const hasType = metadata.entries.some(([name]) => name === 'content-type')
   return [
-    ...told.filter(([name]) => !isDescribing(name) && name !== 'x-amz-missing-meta'),
+    ...shown.filter(([name]) => !isDescribing(name) && name !== 'x-amz-missing-meta'),
     ...metadata.entries,
     ...hasType ? [] : [['content-type', DEFAULT_CONTENT_TYPE] as const]
   ]

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { ListPartsCommand, UploadPartCommand, UploadPartCopyCommand, type CompletedPart } from '@aws-sdk/client-s3'
-import { DetachedPartWrites, type PartTry } from '../../../src/operations/multipart/detached-writes.ts'
+import { DetachedPartWrites, type PartAttempt } from '../../../src/operations/multipart/detached-writes.ts'
 import type { Match } from '../../support/rules.ts'
 import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket, type Rig } from '../../support/multipart-rig.ts'
 import { codeOf } from '../../support/error-code.ts'
@@ -186,7 +186,7 @@ void t.test('a gateway that stops waits for late answers', async (t) => {
 /** A try that has handed over its body, and whose client has gone; it ends with its signal alone. */
 async function abandoned(parts: DetachedPartWrites): Promise<AbortSignal> {
   const client = new AbortController()
-  const started = Promise.withResolvers<PartTry>()
+  const started = Promise.withResolvers<PartAttempt>()
   const followed = parts.run(client.signal, (one) => {
     started.resolve(one)
     return new Promise((_, reject) => {
