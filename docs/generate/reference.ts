@@ -78,7 +78,7 @@ function optionRows(): Row[] {
   const open: { readonly indent: number; readonly name: string }[] = []
   let heading: string[] = []
   for (const line of readFileSync(join(import.meta.dirname, '../../config/sealgate.example.yaml'), 'utf8').split('\n')) {
-    const option = /^( *)(- )?(?:# (?=credentials: aws))?("\*"|\w+):(?: .*?)??(?:\s+# (.*))?$/.exec(line)
+    const option = /^( *)(- )?(?:# (?=credentials: aws|upstreams: ))?("\*"|\w+):(?: .*?)??(?:\s+# (.*))?$/.exec(line)
     const more = /^ {8,}# (.*)$/.exec(line)?.[1]
     const last = rows.at(-1)
     if (option !== null) {

@@ -10,8 +10,8 @@ export interface Client {
   /** Bucket names or patterns with "*". */
   readonly buckets: readonly string[]
   readonly readOnly: boolean
-  /** Upstream identity of this client; null: the gateway's own. */
-  readonly upstream: { readonly accessKeyId: string; readonly secretAccessKey: string } | null
+  /** Its own identities at stores, by the names of those; where it has none, it acts as the gateway. */
+  readonly identities: Readonly<Record<string, { readonly accessKeyId: string; readonly secretAccessKey: string }>>
   readonly limits: ClientLimits
 }
 

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import type { Config, BucketPolicy, KeyConfig } from '../config/config.ts'
+import type { Config, BucketPolicy, KeyConfig, UpstreamConfig } from '../config/config.ts'
+import { ONLY } from '../config/checks.ts'
 import { loadConfig } from '../config/load.ts'
 import { configWarnings } from '../config/warnings.ts'
 import { UsageError } from './command-line.ts'
@@ -38,35 +39,40 @@ export async function loadWhole(file: string, { env }: Pick<Platform, 'env'>): P
 interface CheckValues extends Named {
   readonly online: boolean
   readonly bucket: string | undefined
+  readonly upstream: string | undefined
 }
 
 /** `sealgate config check`. @returns the exit code. @throws UsageError, ConfigError with every fault. */
 export async function runConfig(values: CheckValues, platform: Platform): Promise<number> {
-  if (values.bucket !== undefined && !values.online) throw new UsageError('--bucket needs --online.')
+  for (const option of ['bucket', 'upstream'] as const) {
+    if (values[option] !== undefined && !values.online) throw new UsageError(`--${option} needs --online.`)
+  }
   const file = requiredConfig(values, platform)
   const config = await loadWhole(file, platform)
   platform.stdout.write(`${file} is valid.\n\n${await summaryOf(config)}`)
   const warnings = [...configWarnings(config), ...await deploymentWarnings(config, file)]
   if (warnings.length > 0) platform.stdout.write(`\nWarnings:\n${warnings.map(({ path, message }) => `  ${path}: ${message}\n`).join('')}`)
   if (!values.online) return exitCodes.done
-  const { checkOnline } = await import('./online.ts')
-  return checkOnline(config, values.bucket ?? null, platform)
+  const [{ checkOnline }, { storesNamed }] = await Promise.all([import('./online.ts'), import('./store-command.ts')])
+  return checkOnline(config, storesNamed(config, values.upstream), values.bucket ?? null, platform)
 }
 
 type Row = readonly [section: string, name: string, text: string]
 
 /** The meaning of a configuration, for people: one line per setting. Secrets do not appear; clients appear by their ids. */
 export async function summaryOf(config: Config): Promise<string> {
-  const { listen, admin, upstream, clients, keys, buckets, audit, workers, log } = config
+  const { listen, admin, upstreams, clients, keys, buckets, audit, workers, log } = config
   const address = (host: string, port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port === 0 ? '(any free port)' : port}`
+  const several = Object.keys(upstreams).length > 1
+  const stores = Object.values(upstreams).map((store) => [several ? store.name : '', store] as const)
   const rows: Row[] = [
     ['listen', '', `${listen.tls === null ? 'http' : 'https'}://${address(listen.host, listen.port)}, ${transportOf(listen)}`],
     ['admin', '', admin === null ? 'none: no readiness, no metrics' : `http://${address(admin.host, admin.port)} /livez /readyz /metrics`],
-    ['store', '', `${upstream.endpoint}, region ${upstream.region}, ${upstream.style} style, ${credentialsOf(upstream)}`],
-    ['state bucket', '', upstream.stateBucket],
-    ['realm', '', upstream.realm],
+    ...stores.map(([name, store]): Row => ['store', name, `${store.endpoint}, region ${store.region}, ${store.style} style, ${credentialsOf(store)}`]),
+    ...stores.map(([name, { stateBucket }]): Row => ['state bucket', name, stateBucket]),
+    ...stores.map(([name, { realm }]): Row => ['realm', name, realm]),
     ...await Promise.all(Object.entries(keys).map(async ([name, key]): Promise<Row> => ['keys', name, await keyOf(key)])),
-    ...buckets.map(([pattern, policy]): Row => ['buckets', pattern, policyOf(policy)]),
+    ...buckets.map(([pattern, policy]): Row => ['buckets', pattern, several ? `at ${policy.upstream}, ${policyOf(policy)}` : policyOf(policy)]),
     ...clients.map((client): Row => ['clients', client.accessKeyId, clientOf(client)]),
     ['processes', '', workers === 'auto' ? 'one per core' : String(workers)],
     ['log', '', `level ${log.level}`],
@@ -86,7 +92,7 @@ function transportOf({ tls, host }: Config['listen']): string {
   return isLoopback(host) ? 'plain HTTP, this machine only' : 'plain HTTP'
 }
 
-function credentialsOf({ credentials }: Config['upstream']): string {
+function credentialsOf({ credentials }: UpstreamConfig): string {
   return credentials === 'aws' ? 'credentials of the AWS chain' : `access key ${credentials.accessKeyId}`
 }
 
@@ -123,8 +129,9 @@ function publicOf(rule: BucketPolicy['publicRead']): string {
   return typeof rule === 'object' ? `public below ${rule.prefixes.join(', ')}` : 'public'
 }
 
-function clientOf({ buckets, readOnly, upstream }: Config['clients'][number]): string {
-  return `${buckets.join(', ')}; ${readOnly ? 'reads' : 'reads and writes'}${upstream === null ? '' : `; at the store as ${upstream.accessKeyId}`}`
+function clientOf({ buckets, readOnly, identities }: Config['clients'][number]): string {
+  const own = Object.entries(identities).map(([name, { accessKeyId }]) => `; at ${name === ONLY ? 'the store' : name} as ${accessKeyId}`)
+  return `${buckets.join(', ')}; ${readOnly ? 'reads' : 'reads and writes'}${own.join('')}`
 }
 
 /** Tuning options that differ from their defaults. */

@@ -11,6 +11,7 @@ import { version } from '../version.ts'
 
 const config = { config: { value: 'FILE', help: 'the configuration; default: SEALGATE_CONFIG' } } as const
 const bucket = { bucket: { value: 'NAME', required: true, help: 'the bucket, as the store calls it' } } as const
+const upstream = { upstream: { value: 'NAME', help: 'where the configuration has several stores: this one; default: all' } } as const
 const keyring = { keyring: { value: 'FILE', required: true, help: 'the keyring' } } as const
 const versionOption = { version: { value: 'ID', required: true, help: 'the version, as "keys list" prints it' } } as const
 const passphrase = {
@@ -58,7 +59,8 @@ export const commands: readonly Command[] = [
         help:
           'also ask the store and the keys: address, credentials, clock, state bucket, rights, conditional\nrequests, every key. Writes and removes small objects under probe/ in the state bucket'
       },
-      bucket: { value: 'NAME', help: 'with --online: try the rights on this bucket too. An upload is started and aborted there' }
+      bucket: { value: 'NAME', help: 'with --online: try the rights on this bucket too. An upload is started and aborted there' },
+      ...upstream
     },
     examples: ['sealgate config check --config sealgate.yaml', 'sealgate config check --config sealgate.yaml --online --bucket backup-eu'],
     codes: { [exitCodes.done]: 'good; with --online: every check passed', [exitCodes.failed]: '--online: a check failed' },
@@ -76,6 +78,7 @@ export const commands: readonly Command[] = [
       ...config,
       bucket: { value: 'NAME', help: 'ask in this bucket, under a prefix of its own, and make none: where buckets may not be created' },
       deep: { help: 'also upload 1,001 parts, which may cost 5 GiB of traffic: the same as --parts 1001' },
+      upstream: { value: 'NAME', help: 'where the configuration has several stores: which; default: that of the bucket' },
       parts: { value: 'N', help: 'also make an upload of N parts, up to 10,000, of 1 byte or, where that is too small, of 5 MiB' },
       write: { help: 'write the settings into the configuration; comments stay' },
       json: { help: 'as JSON' }
@@ -96,7 +99,8 @@ export const commands: readonly Command[] = [
     options: {
       ...config,
       'dry-run': { help: 'count, remove nothing' },
-      'older-than-hours': { value: 'N', help: 'hours without a change; 24, which is also the least' }
+      'older-than-hours': { value: 'N', help: 'hours without a change; 24, which is also the least' },
+      ...upstream
     },
     examples: ['sealgate gc --config sealgate.yaml --dry-run'],
     run: async (values, platform) => (await import('./object-commands.ts')).runGc(values, platform)

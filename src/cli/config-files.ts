@@ -3,7 +3,7 @@ import { access, readFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ConfigError } from '../config/load.ts'
 import type { ConfigFault } from '../config/tree.ts'
-import type { Config } from '../config/config.ts'
+import { upstreamsOfKey, type Config } from '../config/config.ts'
 import { readKeyring } from '../keys/keyring-file.ts'
 import { KeyringError } from '../keys/keyring.ts'
 import { certificateFault } from '../listener/pem.ts'
@@ -21,7 +21,7 @@ export async function checkFiles(config: Config, file: string): Promise<void> {
   if (faults.length > 0) throw new ConfigError(file, faults)
 }
 
-async function keyringFaults({ keys, upstream: { realm } }: Config): Promise<ConfigFault[]> {
+async function keyringFaults({ keys, ...config }: Config): Promise<ConfigFault[]> {
   const faults: ConfigFault[] = []
   const names = new Set<string>()
   for (const [name, key] of Object.entries(keys)) {
@@ -30,7 +30,7 @@ async function keyringFaults({ keys, upstream: { realm } }: Config): Promise<Con
       faults.push({ path: `keys.${name}.keyring`, message })
     }
     try {
-      const keyring = await readKeyring(key.keyring, realm)
+      const keyring = await readKeyring(key.keyring, upstreamsOfKey(config, name).map(({ realm }) => realm))
       if (names.has(keyring.name)) fault(`is named ${keyring.name}, as the keyring of another key`)
       names.add(keyring.name)
     } catch (error) {
@@ -48,10 +48,15 @@ async function tlsFaults({ listen: { tls } }: Config): Promise<ConfigFault[]> {
   })
 }
 
-async function storeCaFaults({ upstream: { ca } }: Config): Promise<ConfigFault[]> {
-  if (ca === null) return []
-  const message = await readFile(ca).then(certificateFault, (error: unknown) => `cannot be read: ${systemWords(error)}`)
-  return message === null ? [] : [{ path: 'upstream.ca', message: `${ca} ${message}` }]
+async function storeCaFaults({ upstreams }: Config): Promise<ConfigFault[]> {
+  const found = await Promise.all(
+    Object.values(upstreams).map(async ({ section, ca }) => {
+      if (ca === null) return []
+      const message = await readFile(ca).then(certificateFault, (error: unknown) => `cannot be read: ${systemWords(error)}`)
+      return message === null ? [] : [{ path: `${section}.ca`, message: `${ca} ${message}` }]
+    })
+  )
+  return found.flat()
 }
 
 async function auditFaults({ audit: { file } }: Config): Promise<ConfigFault[]> {

@@ -20,17 +20,19 @@ export async function deploymentWarnings(config: Config, file: string, now = new
 }
 
 /** Settings that let others see or forge more than the defaults do. */
-function exposed({ listen, upstream, auth, buckets, log }: Config): ConfigFault[] {
+function exposed({ listen, upstreams, auth, buckets, log }: Config): ConfigFault[] {
   const found: ConfigFault[] = []
   const warn = (path: string, message: string): void => {
     found.push({ path, message })
   }
-  const { hostname, protocol } = new URL(upstream.endpoint)
   if (listen.tls === null && !isLoopback(listen.host)) {
     warn('listen.host', 'plain HTTP beyond this machine: objects are readable on the network between clients and gateway')
   }
-  if (protocol === 'http:' && !isLoopback(hostname)) {
-    warn('upstream.endpoint', 'plain HTTP: names, sizes and metadata are readable on the network between gateway and store')
+  for (const { section, endpoint } of Object.values(upstreams)) {
+    const { hostname, protocol } = new URL(endpoint)
+    if (protocol === 'http:' && !isLoopback(hostname)) {
+      warn(`${section}.endpoint`, 'plain HTTP: names, sizes and metadata are readable on the network between gateway and store')
+    }
   }
   if (auth.ssecOverHttp) warn('auth.ssecOverHttp', 'keys of clients may cross the network unencrypted')
   if (listen.trustedProxies.some((range) => range.endsWith('/0'))) warn('listen.trustedProxies', 'every address is believed to be a front end with TLS')

@@ -26,7 +26,7 @@ const heartbeatMs = 5 * seconds
 const highWaterMark = 32_768
 
 /** Options that are read only at start: transfers in progress, or the process, depend on them. */
-const fixedSections = ['admin', 'upstream', 'limits', 'log', 'audit', 'workers'] as const
+const fixedSections = ['admin', 'limits', 'log', 'audit', 'workers'] as const
 const fixedOfListen = ['host', 'port', 'trustedProxies'] as const
 
 type Tls = Config['listen']['tls']
@@ -212,14 +212,15 @@ function keepFixedOfTls(before: Tls, after: Tls): Tls {
 function keepFixed(before: Config, after: Config): Config {
   const { host, port, trustedProxies, allowPlainBeyondLoopback } = before.listen
   const tls = keepFixedOfTls(before.listen.tls, after.listen.tls)
-  const { admin, upstream, limits, log, audit, workers } = before
+  const { admin, limits, log, audit, workers } = before
   const listen = { ...after.listen, host, port, trustedProxies, allowPlainBeyondLoopback, tls }
-  return { ...after, admin, upstream, limits, log, audit, workers, listen }
+  return { ...after, admin, limits, log, audit, workers, listen }
 }
 
 function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, log: Log): Listener {
-  const { listen, limits, upstream } = config
-  const connections = connectionsWithin(limits.connections, Math.ceil(upstream.connections * 1.5), availableDescriptors())
+  const { listen, limits, upstreams } = config
+  const toStores = Object.values(upstreams).reduce((sum, store) => sum + store.connections, 0)
+  const connections = connectionsWithin(limits.connections, Math.ceil(toStores * 1.5), availableDescriptors())
   if (connections < limits.connections) {
     log.event('warn', 'fewer connections than configured: raise the limit of open files', { connections })
   }
@@ -232,8 +233,8 @@ function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, l
       connections,
       requestsInFlight: limits.requestsInFlight,
       unauthenticatedRequests: limits.unauthenticatedRequests,
-      // Each holds a connection to the store.
-      anonymousRequests: Math.max(1, Math.ceil(upstream.connections / 2)),
+      // Each holds a connection to a store.
+      anonymousRequests: Math.max(1, Math.ceil(toStores / 2)),
       formFieldsMs,
       headerBytes: limits.headerBytes,
       minRate: limits.minRate,

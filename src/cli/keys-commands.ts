@@ -13,7 +13,7 @@ import { countKeyUsage, type KeyCounts, type UsageOptions } from '../maintenance
 import { BucketClient } from '../store-client/bucket-client.ts'
 import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { countOption, openStore } from './store-command.ts'
+import { countOption, openStore, storeOfBucket } from './store-command.ts'
 
 /** Input and output of a command, other than files. */
 export interface CommandIo {
@@ -244,7 +244,7 @@ interface UsageValues {
 /** `sealgate keys usage`. @returns the exit code. @throws S3Error; UsageError and ConfigError for wrong arguments. */
 export async function runUsage(values: UsageValues, platform: Platform): Promise<number> {
   const options = readOptions(values, platform)
-  const upstream = openStore(options.config)
+  const upstream = openStore(storeOfBucket(options.config, options.bucket), options.config)
   try {
     const bucket = new BucketClient(upstream, options.bucket, new AbortController().signal)
     platform.stdout.write(report(await countKeyUsage(bucket, options), options.json))

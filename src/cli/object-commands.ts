@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { CustomerKey } from '../keys/ssec.ts'
-import { isOwnBucket, policyFor, type Config } from '../config/config.ts'
+import { isOwnBucket, policyFor, type Config, type UpstreamConfig } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { systemWords } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
@@ -11,7 +11,7 @@ import { BucketClient } from '../store-client/bucket-client.ts'
 import { requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { openKeys, openStore } from './store-command.ts'
+import { openKeys, openStore, storeOfBucket, storesNamed } from './store-command.ts'
 import { collectGarbage, type Collected } from '../maintenance/garbage.ts'
 import { StateBucket } from '../store-client/state-bucket.ts'
 
@@ -27,11 +27,12 @@ export async function runExportKey(values: ExportValues, platform: Platform): Pr
   const [, name = '', key = ''] = /^([^/]+)\/(.+)$/s.exec(values['tink-keyset']) ?? []
   if (key === '') throw new UsageError('--tink-keyset takes BUCKET/OBJECT.')
   const config = loadConfig({ file: requiredConfig(values, platform), env: platform.env })
-  if (isOwnBucket(config.upstream, name)) throw new UsageError('The state bucket holds no objects of clients.')
+  if (isOwnBucket(config, name)) throw new UsageError('The state bucket holds no objects of clients.')
   const { 'version-id': versionId = null, 'customer-key-file': customerFile } = values
   const customerKey = customerFile === undefined ? null : await readCustomerKey(customerFile)
   const signal = new AbortController().signal
-  const upstream = openStore(config)
+  const settings = storeOfBucket(config, name)
+  const upstream = openStore(settings, config)
   try {
     const headers = await new BucketClient(upstream, name, signal).head(key, versionId)
     if (headers === null) throw new S3Error('NoSuchKey')
@@ -39,7 +40,7 @@ export async function runExportKey(values: ExportValues, platform: Platform): Pr
     try {
       const policy = policyFor(config, name)
       const use = opened.useFor(name, key, headers.get('x-amz-version-id') ?? versionId)
-      const at = { realm: config.upstream.realm, bucket: name, aliases: policy.aliases, key }
+      const at = { realm: settings.realm, bucket: name, aliases: policy.aliases, key }
       const streamKey = await streamKeyOf(headers, at, { keys: opened.keys, pins: policy, customerKey, use })
       platform.stderr.write(
         'WARNING: this is a key in plaintext. Anyone with it and the stored bytes can read this object, and every copy with the same bytes,\n'
@@ -74,10 +75,12 @@ interface GcValues {
   readonly 'config': string | undefined
   readonly 'dry-run': boolean
   readonly 'older-than-hours': string | undefined
+  readonly 'upstream': string | undefined
 }
 
 interface Options {
   readonly config: Config
+  readonly stores: readonly UpstreamConfig[]
   readonly dryRun: boolean
   readonly hours: number
 }
@@ -85,9 +88,14 @@ interface Options {
 /** `sealgate gc`. @returns the exit code. @throws S3Error; UsageError and ConfigError for wrong arguments. */
 export async function runGc(values: GcValues, platform: Platform): Promise<number> {
   const options = readOptions(values, platform)
-  const collected = await collect(options)
-  platform.stdout.write(reportOf(collected, options.dryRun))
-  return collected.failed === 0 ? exitCodes.done : exitCodes.failed
+  let failed = 0
+  for (const store of options.stores) {
+    const collected = await collect(options, store)
+    if (Object.keys(options.config.upstreams).length > 1) platform.stdout.write(`${store.name}:\n`)
+    platform.stdout.write(reportOf(collected, options.dryRun))
+    failed += collected.failed
+  }
+  return failed === 0 ? exitCodes.done : exitCodes.failed
 }
 
 /** @throws UsageError, ConfigError. */
@@ -96,12 +104,12 @@ function readOptions(values: GcValues, platform: Platform): Options {
   const hours = /^\d{1,6}$/.test(text) ? Number(text) : 0
   // An upload may pause for hours between two parts, and must not lose its state.
   if (hours < DEFAULT_HOURS) throw new UsageError(`--older-than-hours must be a whole number of at least ${DEFAULT_HOURS}.`)
-  return { config: loadConfig({ file: requiredConfig(values, platform), env: platform.env }), dryRun: values['dry-run'], hours }
+  const config = loadConfig({ file: requiredConfig(values, platform), env: platform.env })
+  return { config, stores: storesNamed(config, values.upstream), dryRun: values['dry-run'], hours }
 }
 
-async function collect({ config, dryRun, hours }: Options): Promise<Collected> {
-  const settings = config.upstream
-  const upstream = openStore(config)
+async function collect({ config, dryRun, hours }: Options, settings: UpstreamConfig): Promise<Collected> {
+  const upstream = openStore(settings, config)
   const { signal } = new AbortController()
   try {
     return await collectGarbage({

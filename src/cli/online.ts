@@ -1,11 +1,11 @@
 import type { StoreUpstream } from '../upstream/upstream.ts'
-import { policyFor, type Config } from '../config/config.ts'
+import { policyFor, upstreamsOfKey, type Config, type UpstreamConfig } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
 import { openKeyRegistry } from '../keys/registry.ts'
 import { probeConditions } from '../store-client/probe-conditions.ts'
 import { probeTrailers } from '../store-client/probe-trailers.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { openStore } from './store-command.ts'
+import { openStore, storeOfBucket } from './store-command.ts'
 import { BucketClient, versioningStatus, type Answer } from '../store-client/bucket-client.ts'
 import { ask, tryClientRights, tryStateRights, type Checked, type RightsPlace } from '../store-client/rights.ts'
 
@@ -14,77 +14,92 @@ const PATIENCE_MS = 30_000
 const SKEW_ALLOWED_SECONDS = 300
 
 /**
- * `sealgate config check --online`: checks with the store and the keys everything that a start needs, one row per check.
+ * `sealgate config check --online`: checks with the stores and the keys everything that a start needs, one row per check.
  * @param bucket a bucket of clients whose rights are checked as well; null: none.
- * @returns the exit code: 0 every check passed, 1 one failed.
+ * @param stores to be asked. @returns the exit code: 0 every check passed, 1 one failed.
  */
-export async function checkOnline(config: Config, bucket: string | null, platform: Platform): Promise<number> {
+export async function checkOnline(config: Config, stores: readonly UpstreamConfig[], bucket: string | null, platform: Platform): Promise<number> {
+  const [keys, ...found] = await Promise.all([checkKeys(config), ...stores.map((settings) => checkStore(config, settings, bucket))])
+  const rows = [...found.flat(), ...keys]
+  platform.stdout.write(`\n${tableOf(rows)}`)
+  const failed = rows.filter(({ ok }) => ok === false).length
+  platform.stdout.write(failed === 0 ? '\nEvery check passed.\n' : `\n${failed} of ${rows.length} checks failed.\n`)
+  return failed === 0 ? exitCodes.done : exitCodes.failed
+}
+
+/** Rows of one store, named with it where there are several. */
+async function checkStore(config: Config, settings: UpstreamConfig, bucket: string | null): Promise<Checked[]> {
   const refused: string[] = []
-  const upstream = openStore(config, {
+  const upstream = openStore(settings, config, {
     onRefused: (code) => {
       refused.push(code)
     }
   })
   try {
-    const online = new Online(config, upstream, refused)
-    const [store, keys] = await Promise.all([online.store(bucket), online.keys()])
-    const rows = [...store, ...keys]
-    platform.stdout.write(`\n${tableOf(rows)}`)
-    const failed = rows.filter(({ ok }) => ok === false).length
-    platform.stdout.write(failed === 0 ? '\nEvery check passed.\n' : `\n${failed} of ${rows.length} checks failed.\n`)
-    return failed === 0 ? exitCodes.done : exitCodes.failed
+    const here = bucket !== null && storeOfBucket(config, bucket) === settings
+    const rows = await new Online(config, settings, upstream, refused).store(here ? bucket : null)
+    return Object.keys(config.upstreams).length === 1 ? rows : rows.map((row) => ({ ...row, check: `${settings.name}: ${row.check}` }))
   } finally {
     await upstream.close()
   }
 }
 
+/** Each key by itself: the failure of one does not affect the others. */
+async function checkKeys(config: Config): Promise<Checked[]> {
+  const { keys, keyCache } = config
+  return Promise.all(
+    Object.entries(keys).map(async ([name, key]) => {
+      const check = `key ${name}`
+      try {
+        const registry = await openKeyRegistry({
+          keys: { [name]: key },
+          cache: keyCache,
+          usedAt: (used) => upstreamsOfKey(config, used),
+          audit: () => undefined
+        })
+        try {
+          await registry.selfTest()
+        } finally {
+          await registry.close()
+        }
+        return { check, ok: true, detail: 'wraps and unwraps' }
+      } catch (error) {
+        return { check, ok: false, detail: causeOf(error) }
+      }
+    })
+  )
+}
+
 class Online {
   readonly #config: Config
+  readonly #settings: UpstreamConfig
   readonly #upstream: StoreUpstream
   /** Codes with which the store refused the gateway's own credentials. */
   readonly #refused: readonly string[]
   readonly #signal = AbortSignal.timeout(PATIENCE_MS)
 
-  constructor(config: Config, upstream: StoreUpstream, refused: readonly string[]) {
+  constructor(config: Config, settings: UpstreamConfig, upstream: StoreUpstream, refused: readonly string[]) {
     this.#config = config
+    this.#settings = settings
     this.#upstream = upstream
     this.#refused = refused
   }
 
   async store(bucket: string | null): Promise<Checked[]> {
-    const place = this.#place(this.#config.upstream.stateBucket)
+    const place = this.#place(this.#settings.stateBucket)
     let head: Answer
     try {
       head = await ask(place, { method: 'GET', query: [['versioning', null]] })
     } catch (error) {
       return this.#unreached(error)
     }
-    const rows: Checked[] = [{ check: 'store answers', ok: head.status < 500 || head.status === 501, detail: this.#config.upstream.endpoint }, clock(head)]
+    const rows: Checked[] = [{ check: 'store answers', ok: head.status < 500 || head.status === 501, detail: this.#settings.endpoint }, clock(head)]
     const state = await this.#group('state bucket', () => this.#stateBucket(place, head))
     rows.push(...state)
     // The capabilities are probed in the state bucket.
     if (state.every(({ ok }) => ok === true)) rows.push(...await this.#group('', () => this.#capabilities()))
     if (bucket !== null) rows.push(...await this.#clientBucket(bucket))
     return rows
-  }
-
-  /** Each key separately: the failure of one does not affect the others. */
-  async keys(): Promise<Checked[]> {
-    const { keys, keyCache, upstream: { realm, stateBucket } } = this.#config
-    return Promise.all(
-      Object.entries(keys).map(async ([name, key]) => {
-        const [row] = await this.#group('', async () => {
-          const registry = await openKeyRegistry({ keys: { [name]: key }, cache: keyCache, realm, stateBucket, audit: () => undefined })
-          try {
-            await registry.selfTest()
-          } finally {
-            await registry.close()
-          }
-          return [{ check: `key ${name}`, ok: true, detail: 'wraps and unwraps' }]
-        }, `key ${name}`)
-        return row ?? { check: `key ${name}`, ok: false, detail: 'no result' }
-      })
-    )
   }
 
   #place(bucket: string, identity?: RightsPlace['identity']): RightsPlace {
@@ -98,7 +113,7 @@ class Online {
     if (code === undefined) return [{ check: 'store answers', ok: false, detail: causeOf(error) }, rest]
     const off = code === 'RequestTimeTooSkewed'
     return [
-      { check: 'store answers', ok: true, detail: this.#config.upstream.endpoint },
+      { check: 'store answers', ok: true, detail: this.#settings.endpoint },
       { check: off ? 'clock' : 'credentials', ok: false, detail: `the store answers ${code}: ${off ? 'set the clock of this machine' : adviceFor(code)}` },
       rest
     ]
@@ -120,11 +135,11 @@ class Online {
 
   /** How the store handles conditions and checksums; a different claim in the configuration is a fault. */
   async #capabilities(): Promise<Checked[]> {
-    const { stateBucket, checksum, conditions: claimed } = this.#config.upstream
+    const { stateBucket, checksum, conditions: claimed, section } = this.#settings
     const found = await probeConditions(this.#upstream, stateBucket, this.#signal)
     const rows = (['put', 'complete', 'copy', 'delete'] as const).map((name): Checked => {
       const check = `conditions: ${name}`
-      if (claimed[name] === true && !found[name]) return { check, ok: false, detail: `upstream.conditions.${name} is true, but the store ignores them` }
+      if (claimed[name] === true && !found[name]) return { check, ok: false, detail: `${section}.conditions.${name} is true, but the store ignores them` }
       return { check, ok: true, detail: found[name] ? 'enforced by the store' : 'ignored by the store: such requests are refused' }
     })
     if (checksum === null) return rows
@@ -138,9 +153,12 @@ class Online {
       policyFor(this.#config, bucket)
       return tryClientRights(this.#place(bucket), this.#config.listen.cors.length === 0)
     })
-    for (const { accessKeyId, upstream, buckets } of this.#config.clients) {
+    for (const { accessKeyId, identities, buckets } of this.#config.clients) {
+      const identity = identities[this.#settings.name]
       const may = buckets.some((pattern) => pattern.endsWith('*') ? bucket.startsWith(pattern.slice(0, -1)) : pattern === bucket)
-      if (upstream !== null && may) rows.push(...await this.#group(`${bucket} as ${accessKeyId}`, () => tryClientRights(this.#place(bucket, upstream), false)))
+      if (identity !== undefined && may) {
+        rows.push(...await this.#group(`${bucket} as ${accessKeyId}`, () => tryClientRights(this.#place(bucket, identity), false)))
+      }
     }
     return rows
   }

@@ -1,6 +1,6 @@
 import type { StoreUpstream } from '../upstream/upstream.ts'
 import { loadConfig } from '../config/load.ts'
-import { policyFor, isOwnBucket, sealingKeys, type Config } from '../config/config.ts'
+import { policyFor, isOwnBucket, sealingKeys, type Config, type UpstreamConfig } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
 import { countObjects, rewrapBucket, type BucketCount, type Rewrapped, rewrapDefault } from '../maintenance/rewrap-bucket.ts'
 import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../maintenance/rewrap-object.ts'
@@ -14,13 +14,15 @@ import { askBucketKind, ensureStateBucket } from '../store-client/state-bucket.t
 import { UsageError } from './command-line.ts'
 import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { countOption, openKeys, openStore, type OpenedKeys } from './store-command.ts'
+import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './store-command.ts'
 
 const CONCURRENCY = 16
 const MOST = 256
 
 interface Options {
   readonly config: Config
+  /** The store of the bucket. */
+  readonly store: UpstreamConfig
   readonly bucket: string
   readonly prefix: string
   readonly to: string | null
@@ -48,7 +50,7 @@ export async function runRewrap(values: RewrapValues, platform: Platform): Promi
       stop.abort()
     })
   }
-  const upstream = openStore(options.config)
+  const upstream = openStore(options.store, options.config)
   try {
     const opened = await openKeys(options.config, 'rewrap', stop.signal)
     try {
@@ -74,19 +76,28 @@ function readOptions(values: RewrapValues, platform: Platform): Options {
   if (to !== undefined && !sealingKeys(policyFor(config, bucket)).includes(to)) {
     throw new UsageError(`--to: objects of ${bucket} must not be sealed with ${to}: it is neither the bucket's key nor in its allowedKeys.`)
   }
-  if (isOwnBucket(config.upstream, bucket)) throw new UsageError('--bucket: the state bucket holds no objects to re-wrap.')
-  return { config, bucket, prefix, to: to ?? null, dryRun: values['dry-run'], assumeNoWriters: values['assume-no-writers'], concurrency }
+  if (isOwnBucket(config, bucket)) throw new UsageError('--bucket: the state bucket holds no objects to re-wrap.')
+  return {
+    config,
+    store: storeOfBucket(config, bucket),
+    bucket,
+    prefix,
+    to: to ?? null,
+    dryRun: values['dry-run'],
+    assumeNoWriters: values['assume-no-writers'],
+    concurrency
+  }
 }
 
 /** @throws S3Error. */
 async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedKeys, signal: AbortSignal, platform: Platform): Promise<number> {
-  const { config, prefix, dryRun, concurrency } = options
+  const { config, store, prefix, dryRun, concurrency } = options
   const bucket = new BucketClient(upstream, options.bucket, signal)
   const versioned = await bucket.keepsVersions()
   if (versioned && !dryRun) {
     platform.stderr.write(`${options.bucket} keeps versions: every re-wrap adds one, and the version before keeps its key and its bytes.\n`)
   }
-  const state = new BucketClient(upstream, config.upstream.stateBucket, signal)
+  const state = new BucketClient(upstream, store.stateBucket, signal)
   const total = await countObjects(bucket, prefix, versioned)
   const capabilities = dryRun ? unused : await copyCapabilities(options, upstream, signal)
   const job: Job = {
@@ -97,11 +108,11 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
     keys: opened.keys,
     pins: policyFor(config, options.bucket),
     target: options.to === null ? null : opened.keys.named(options.to),
-    realm: config.upstream.realm,
+    realm: store.realm,
     aliases: policyFor(config, options.bucket).aliases,
     singleCopyLimit: SINGLE_COPY_LIMIT,
     partSize: PART_COPY_SIZE,
-    maxParts: config.upstream.maxParts,
+    maxParts: store.maxParts,
     retryMs: RETRY_MS,
     useFor: (key, versionId) => opened.useFor(options.bucket, key, versionId)
   }
@@ -149,10 +160,10 @@ type CopyCapabilities = Pick<RewrapJob, 'conditions' | 'copyTagMode'>
 const unused: CopyCapabilities = { conditions: unprobed, copyTagMode: 'kept' }
 
 /** @throws S3Error NotImplemented where the store does not guard copies and `--assume-no-writers` is not given. */
-async function copyCapabilities({ config, bucket, assumeNoWriters }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<CopyCapabilities> {
-  const { stateBucket, region } = config.upstream
+async function copyCapabilities({ store, bucket, assumeNoWriters }: Options, upstream: StoreUpstream, signal: AbortSignal): Promise<CopyCapabilities> {
+  const { stateBucket, region } = store
   await ensureStateBucket(upstream, stateBucket, region, signal)
-  const capabilities = new Capabilities(upstream, config.upstream)
+  const capabilities = new Capabilities(upstream, store)
   await capabilities.run(signal)
   const kind = await askBucketKind(upstream, bucket, undefined, signal)
   const conditions = await capabilities.of({ bucket, signal })

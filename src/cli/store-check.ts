@@ -1,5 +1,5 @@
 import { readFile, realpath, rename, stat, writeFile } from 'node:fs/promises'
-import type { Config } from '../config/config.ts'
+import type { Config, UpstreamConfig } from '../config/config.ts'
 import { parseConfig } from '../config/load.ts'
 import { editTree, showOption } from '../config/tree.ts'
 import { isLoopback } from '../config/schema.ts'
@@ -12,7 +12,7 @@ import type { StoreUpstream } from '../upstream/upstream.ts'
 import { loadWhole, requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { countOption, openStore } from './store-command.ts'
+import { countOption, openStore, storeNamed, storeOfBucket } from './store-command.ts'
 
 /** One part above what the stores with the lowest limit take. */
 const DEEP_PARTS = 1001
@@ -20,6 +20,7 @@ const DEEP_PARTS = 1001
 interface StoreCheckValues {
   readonly config: string | undefined
   readonly bucket: string | undefined
+  readonly upstream: string | undefined
   readonly deep: boolean
   readonly parts: string | undefined
   readonly write: boolean
@@ -33,24 +34,31 @@ export async function runStoreCheck(values: StoreCheckValues, platform: Platform
   const config = await loadWhole(file, platform)
   const parts = values.deep ? DEEP_PARTS : values.parts === undefined ? 0 : countOption('parts', values.parts, DEEP_PARTS, 10_000)
   const bucket = values.bucket ?? null
+  const settings = values.upstream === undefined && bucket !== null ? storeOfBucket(config, bucket) : storeNamed(config, values.upstream)
   const cost = costOf({ bucket, parts })
   const where = bucket === null ? 'in buckets that it makes and removes' : `under a prefix of its own in ${bucket}`
-  platform.stderr.write(`Asking ${config.upstream.endpoint} ${where}: at most ${cost.requests} requests and ${showCost(cost.bytes)} of bodies.\n`)
-  const report = await ask(config, bucket, parts, platform)
+  platform.stderr.write(`Asking ${settings.endpoint} ${where}: at most ${cost.requests} requests and ${showCost(cost.bytes)} of bodies.\n`)
+  const report = await ask(config, settings, { bucket, parts }, platform)
   if (report === null) return exitCodes.failed
-  const changes = changesOf(report.facts, config.upstream)
-  platform.stdout.write(values.json ? jsonOf(report, changes) : textOf(report, changes))
+  const changes = changesOf(report.facts, settings)
+  const shown = Object.fromEntries(Object.entries(changes).map(([path, value]) => [path.replace(/^upstream(?=\.)/, settings.section), value]))
+  platform.stdout.write(values.json ? jsonOf(report, shown) : textOf(report, shown))
   for (const name of report.left) platform.stderr.write(`sealgate store check: could not be removed: ${name}\n`)
   if (report.stopped) {
     platform.stderr.write('sealgate store check: stopped by a signal; what it had made was removed, unless listed above.\n')
     return exitCodes.failed
   }
-  if (values.write && Object.keys(changes).length > 0) await write(file, changes, platform)
+  if (values.write && Object.keys(changes).length > 0) await write(file, shown, platform)
   return exitCodeOf(report, changes)
 }
 
 /** null: the store cannot be asked at all, which has been said. */
-async function ask(config: Config, bucket: string | null, parts: number, platform: Platform): Promise<StoreReport | null> {
+async function ask(
+  config: Config,
+  settings: UpstreamConfig,
+  asked: { readonly bucket: string | null; readonly parts: number },
+  platform: Platform
+): Promise<StoreReport | null> {
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     platform.onSignal(signal, () => {
@@ -58,17 +66,17 @@ async function ask(config: Config, bucket: string | null, parts: number, platfor
     })
   }
   const opened: StoreUpstream[] = []
-  const openOne = (upstream: Config['upstream'], signStreams: boolean): StoreUpstream => {
+  const openOne = (upstream: UpstreamConfig, signStreams: boolean): StoreUpstream => {
     // As it is: what `upstream.lacks` spares it is asked too.
-    const store = openStore({ ...config, upstream: { ...upstream, lacks: [] } }, { signStreams })
+    const store = openStore({ ...upstream, lacks: [] }, config, { signStreams })
     opened.push(store)
     return store
   }
   try {
     return await checkStore({
-      config,
-      bucket,
-      parts,
+      config: settings,
+      ownCors: config.listen.cors.length > 0,
+      ...asked,
       signal: stop.signal,
       open: (upstream) => {
         const { protocol, hostname } = new URL(upstream.endpoint)

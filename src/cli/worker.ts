@@ -46,11 +46,13 @@ export function workerCount(workers: Config['workers']): number {
 export function configOfWorker({ file, text, workers }: ConfigText, env: Platform['env']): Config {
   const config = parseConfig(text, { file, env })
   const share = (all: number): number => Math.ceil(all / workers)
-  const { limits, upstream, clients } = config
+  const { limits, upstreams, clients } = config
   return {
     ...config,
     admin: null,
-    upstream: { ...upstream, connections: share(upstream.connections) },
+    upstreams: Object.fromEntries(
+      Object.entries(upstreams).map(([name, store]) => [name, { ...store, connections: share(store.connections) }])
+    ),
     clients: clients.map((client) => withSharedLimits(client, workers)),
     limits: {
       ...limits,

@@ -1,9 +1,11 @@
 import type { Client } from '../auth/types.ts'
 import type { ProfileName, StoreFeature } from './store-profiles.ts'
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 
 /** The policy of a bucket. Patterns are resolved to one policy per bucket name when asked. */
 export interface BucketPolicy {
+  /** Name in `upstreams`: the store where the bucket is. */
+  readonly upstream: string
   /** `on`: every object is sealed. `off`: objects pass unchanged. */
   readonly encryption: 'on' | 'off'
   /** Name in `keys`. */
@@ -68,6 +70,38 @@ export type KeyConfig =
 /** SSE-S3, or SSE-KMS under a key of the store's key service (AWS API, PutObject). */
 export type StoreEncryption = 'AES256' | { readonly kms: string; readonly context: Readonly<Record<string, string>>; readonly bucketKey: boolean }
 
+/** A store that holds sealed objects, and how it is used. */
+export interface UpstreamConfig {
+  readonly name: string
+  /** Where the file has it, for messages: `upstream`, `upstreams.NAME`. */
+  readonly section: string
+  readonly endpoint: string
+  readonly region: string
+  /** `aws`: the standard AWS credential chain with refresh. */
+  readonly credentials: Credentials
+  readonly stateBucket: string
+  readonly realm: string
+  readonly style: 'path' | 'virtual-host'
+  readonly ca: string | null
+  readonly connections: number
+  /** Overrides the results of the probe of conditional requests. */
+  readonly conditions: Readonly<Partial<Record<'put' | 'complete' | 'copy' | 'delete', boolean>>>
+  /** The store's own encryption, requested for every new object and upload; null: the store's default. */
+  readonly sse: StoreEncryption | null
+  /** Checksum of the stored bytes that is sent to the store with them: buckets with Object Lock demand one. null: none. */
+  readonly checksum: 'crc32' | null
+  /** Bytes of user metadata that the store accepts with an object, including Sealgate's own. */
+  readonly metadataBytes: number
+  /** Parts that the store accepts in one upload: 10,000 in S3, fewer at some providers. Also its highest part number. */
+  readonly maxParts: number
+  /** The store wants equal part sizes (R2): multipart is refused. */
+  readonly equalParts: boolean
+  /** The provider that options were left out for. */
+  readonly profile: ProfileName
+  /** Parts of S3 that the store does not have: done by other requests, or refused. */
+  readonly lacks: readonly StoreFeature[]
+}
+
 export interface Config {
   readonly listen: {
     readonly host: string
@@ -91,33 +125,8 @@ export interface Config {
     }[]
   }
   readonly admin: { readonly host: string; readonly port: number } | null
-  readonly upstream: {
-    readonly endpoint: string
-    readonly region: string
-    /** `aws`: the standard AWS credential chain with refresh. */
-    readonly credentials: Credentials
-    readonly stateBucket: string
-    readonly realm: string
-    readonly style: 'path' | 'virtual-host'
-    readonly ca: string | null
-    readonly connections: number
-    /** Overrides the results of the probe of conditional requests. */
-    readonly conditions: Readonly<Partial<Record<'put' | 'complete' | 'copy' | 'delete', boolean>>>
-    /** The store's own encryption, requested for every new object and upload; null: the store's default. */
-    readonly sse: StoreEncryption | null
-    /** Checksum of the stored bytes that is sent to the store with them: buckets with Object Lock demand one. null: none. */
-    readonly checksum: 'crc32' | null
-    /** Bytes of user metadata that the store accepts with an object, including Sealgate's own. */
-    readonly metadataBytes: number
-    /** Parts that the store accepts in one upload: 10,000 in S3, fewer at some providers. Also its highest part number. */
-    readonly maxParts: number
-    /** The store wants equal part sizes (R2): multipart is refused. */
-    readonly equalParts: boolean
-    /** The provider that options were left out for. */
-    readonly profile: ProfileName
-    /** Parts of S3 that the store does not have: done by other requests, or refused. */
-    readonly lacks: readonly StoreFeature[]
-  }
+  /** By name. One that the file has as `upstream` is named `default`. */
+  readonly upstreams: Readonly<Record<string, UpstreamConfig>>
   readonly clients: readonly (Client & { readonly secretAccessKey: string })[]
   readonly keys: Readonly<Record<string, KeyConfig>>
   readonly buckets: readonly (readonly [pattern: string, policy: BucketPolicy])[]
@@ -183,9 +192,32 @@ export function isCheckBucket(stateBucket: string, name: string): boolean {
   return name.startsWith(prefix) && /^[0-9a-f]{8}-[a-z]{1,11}$/.test(name.slice(prefix.length))
 }
 
-/** The state bucket, those of `kindBucket` and of `checkBucket`: clients must neither see nor change them. */
-export function isOwnBucket({ stateBucket }: Pick<Config['upstream'], 'stateBucket'>, name: string | null): boolean {
-  return name !== null && (name === stateBucket || bucketKinds.some((kind) => name === kindBucket(stateBucket, kind)) || isCheckBucket(stateBucket, name))
+/** The state buckets of all stores, those of `kindBucket` and of `checkBucket`: clients must neither see nor change them, at any store. */
+export function isOwnBucket(
+  { upstreams }: { readonly upstreams: Readonly<Record<string, Pick<UpstreamConfig, 'stateBucket'>>> },
+  name: string | null
+): boolean {
+  return name !== null &&
+    Object.values(upstreams).some(({ stateBucket }) =>
+      name === stateBucket || bucketKinds.some((kind) => name === kindBucket(stateBucket, kind)) || isCheckBucket(stateBucket, name)
+    )
+}
+
+/** The store of a bucket. @throws S3Error AccessDenied when no pattern covers the bucket. */
+export function upstreamOf(config: Config, bucket: string): UpstreamConfig {
+  const { upstream } = policyFor(config, bucket)
+  const found = config.upstreams[upstream]
+  if (found === undefined) throw new S3Error('InternalError', { cause: new Finding(`No upstream named ${upstream} is configured.`) })
+  return found
+}
+
+/**
+ * The stores where a key is used: those of the buckets that may seal or open with it, by its name in `keys`. All where no bucket may.
+ */
+export function upstreamsOfKey({ buckets, upstreams }: Pick<Config, 'buckets' | 'upstreams'>, key: string): readonly UpstreamConfig[] {
+  const names = new Set(buckets.filter(([, policy]) => keysOf(policy).includes(key)).map(([, { upstream }]) => upstream))
+  const all = Object.values(upstreams)
+  return names.size === 0 ? all : all.filter(({ name }) => names.has(name))
 }
 
 interface PolicyIndex {
@@ -217,4 +249,19 @@ function build(config: Config): PolicyIndex {
     exact: new Map(config.buckets.filter(([pattern]) => !pattern.endsWith('*'))),
     prefixes: prefixes.toSorted(([a], [b]) => b.length - a.length)
   }
+}
+
+/** Whether one name can match patterns of both lists: each is a name, or a prefix followed by "*". */
+export function overlap(some: readonly string[], others: readonly string[]): boolean {
+  return some.some((a) =>
+    others.some((b) => {
+      const [x, y] = [a.replace(/\*$/, ''), b.replace(/\*$/, '')]
+      return a.endsWith('*') ? b.endsWith('*') ? x.startsWith(y) || y.startsWith(x) : y.startsWith(x) : b.endsWith('*') ? x.startsWith(y) : x === y
+    })
+  )
+}
+
+/** The stores where buckets of these patterns may be, for one who lists them. */
+export function upstreamsWith(config: Config, patterns: readonly string[]): readonly string[] {
+  return [...new Set(config.buckets.filter(([pattern]) => overlap([pattern], patterns)).map(([, { upstream }]) => upstream))]
 }

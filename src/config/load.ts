@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import type { z } from 'zod'
-import type { BucketPolicy, Config, KeyConfig } from './config.ts'
-import { configSections, isLoopback, type Sources } from './schema.ts'
+import type { BucketPolicy, Config, KeyConfig, UpstreamConfig } from './config.ts'
+import { configSections, type Sources } from './schema.ts'
 import { expand, isMap, readTree, type ConfigFault, type Tree, faultsOf, noSuch, wordsOf } from './tree.ts'
+import { checkTree, defaultOf, ONLY } from './checks.ts'
 import { profileNames, storeProfiles } from './store-profiles.ts'
 import { systemWords } from '../diagnosis.ts'
 
@@ -42,19 +43,26 @@ export function readConfigText(file: string): string {
 export function parseConfig(text: string, sources: Sources): Config {
   const faults: ConfigFault[] = []
   const written = readTree(text, faults)
-  const config = written === null ? null : build(withProfile(expand(written, '', sources.env, faults) as Tree), sources, faults)
+  const config = written === null ? null : build(withProfiles(expand(written, '', sources.env, faults) as Tree), sources, faults)
   // A variable that is not set also makes an empty text: the first fault of a place explains the others.
   const first = faults.filter((fault, i) => fault.path === '' || faults.findIndex((f) => f.path === fault.path) === i)
   if (first.length > 0 || config === null) throw new ConfigError(sources.file, first)
   return freeze(config)
 }
 
-/** The options that `upstream.profile` stands for; those that are written have precedence. */
-function withProfile(tree: Tree): Tree {
-  const { upstream } = tree
-  const name = isMap(upstream) ? upstream['profile'] : undefined
-  const profile = profileNames.find((known) => known === name)
-  return profile === undefined || !isMap(upstream) ? tree : { ...tree, upstream: { ...storeProfiles[profile].options, ...upstream } }
+/** The options that the `profile` of a store stands for; those that are written have precedence. */
+function withProfiles(tree: Tree): Tree {
+  const { upstream, upstreams } = tree
+  return {
+    ...tree,
+    ...upstream === undefined ? {} : { upstream: withProfile(upstream) },
+    ...isMap(upstreams) ? { upstreams: mapValues(upstreams, withProfile) } : {}
+  }
+}
+
+function withProfile(store: unknown): unknown {
+  const profile = isMap(store) ? profileNames.find((known) => known === store['profile']) : undefined
+  return profile === undefined || !isMap(store) ? store : { ...storeProfiles[profile].options, ...store }
 }
 
 /** Section by section, so that a fault in one does not hide those of another. */
@@ -72,6 +80,7 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
   const listen = take('listen', schema.listen)
   const admin = take('admin', schema.admin)
   const upstream = take('upstream', schema.upstream)
+  const upstreams = take('upstreams', schema.upstreams)
   const clients = take('clients', schema.clients)
   const keys = take('keys', schema.keys)
   const buckets = take('buckets', schema.buckets)
@@ -82,35 +91,31 @@ function build(tree: Tree, sources: Sources, faults: ConfigFault[]): Config | nu
   const audit = take('audit', schema.audit)
   const workers = take('workers', schema.workers)
 
-  checkListen(tree['listen'], faults)
-  checkPorts(tree, faults)
-  checkReferences(tree['buckets'] ?? { '*': {} }, tree['keys'], faults)
-  checkClients(clients ?? tree['clients'], faults)
-  checkCredentials(tree['upstream'], faults)
-  checkKeyCredentials(tree['keys'], faults)
+  checkTree(tree, clients, faults)
   if (
-    listen === null || upstream === null || clients === null || keys === null || buckets === null || auth === null
+    listen === null || upstream === null || upstreams === null || clients === null || keys === null || buckets === null || auth === null
     || keyCache === null || limits === null || log === null || audit === null || workers === null
   ) return null
 
-  const keyConfigs = Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, keyConfig(key)]))
+  const keyConfigs = mapValues(keys, keyConfig)
   const { region, ...rest } = listen
   const { perClient, ...shared } = limits
-  const { accessKeyId, secretAccessKey, sessionToken, credentials, conditions, ...store } = upstream
   return {
     listen: { ...rest, regions: typeof region === 'string' ? [region] : region },
     admin,
-    upstream: {
-      ...store,
-      endpoint: new URL(store.endpoint).origin,
-      conditions: defined(conditions),
-      credentials: credentials ?? conceal({ accessKeyId: accessKeyId ?? '', secretAccessKey: secretAccessKey ?? '', sessionToken })
+    upstreams: {
+      ...upstream === undefined ? {} : { [ONLY]: upstreamConfig(ONLY, 'upstream', upstream) },
+      ...mapValues(upstreams ?? {}, ({ default: _, ...raw }, name) => upstreamConfig(name, `upstreams.${name}`, raw))
     },
-    clients: clients.map((client) =>
-      conceal({ ...client, limits: limitsOf(client.limits, perClient), upstream: client.upstream === null ? null : conceal(client.upstream) })
+    clients: clients.map(({ upstream: own, upstreams: each, ...client }) =>
+      conceal({
+        ...client,
+        limits: limitsOf(client.limits, perClient),
+        identities: mapValues(own === undefined ? each : { ...each, [ONLY]: own }, (identity) => conceal(identity))
+      })
     ),
     keys: keyConfigs,
-    buckets: resolvePolicies(buckets, keyConfigs),
+    buckets: resolvePolicies(buckets, keyConfigs, defaultOf(upstreams ?? { [ONLY]: {} })),
     auth,
     keyCache,
     limits: shared,
@@ -129,87 +134,27 @@ function limitsOf(own: ClientLimits, all: ClientLimits): ClientLimits {
   }
 }
 
-type RawPolicy = Omit<BucketPolicy, 'key'> & { readonly key?: string | undefined }
+type RawPolicy = Omit<BucketPolicy, 'key' | 'upstream'> & { readonly key?: string | undefined; readonly upstream?: string | undefined }
 
-function resolvePolicies(buckets: Readonly<Record<string, RawPolicy>>, keys: Config['keys']): (readonly [string, BucketPolicy])[] {
+function resolvePolicies(buckets: Readonly<Record<string, RawPolicy>>, keys: Config['keys'], store: string | null): (readonly [string, BucketPolicy])[] {
   const names = Object.keys(keys)
   const only = names.length === 1 ? names[0] ?? '' : ''
-  return Object.entries(buckets).map(([pattern, policy]) => [pattern, { ...policy, key: policy.key ?? only }] as const)
+  return Object.entries(buckets).map(([pattern, policy]) =>
+    [pattern, { ...policy, key: policy.key ?? only, upstream: policy.upstream ?? store ?? '' }] as const
+  )
 }
 
-// From here on the tree itself is checked, so that options that depend on each other are compared even where a section has other faults.
+type RawUpstream = NonNullable<z.output<ReturnType<typeof configSections>['upstream']>>
 
-function checkListen(listen: unknown, faults: ConfigFault[]): void {
-  if (!isMap(listen)) return
-  const { host, tls, allowPlainBeyondLoopback } = listen
-  if (typeof host !== 'string' || isLoopback(host) || tls !== undefined || allowPlainBeyondLoopback === true) return
-  faults.push({ path: 'listen.host', message: `${host} is not a loopback address: give listen.tls, or set allowPlainBeyondLoopback: true` })
-}
-
-/** Two listeners on one port, or a gateway that is its own store. Only valid ports are compared: other faults are reported elsewhere. */
-function checkPorts(tree: Tree, faults: ConfigFault[]): void {
-  const { listen = {}, admin, upstream } = tree
-  if (!isMap(listen)) return
-  const { host = '127.0.0.1', port = 9000 } = listen
-  const own = Number(port)
-  if (isMap(admin) && own !== 0 && Number(admin['port'] ?? 9001) === own && overlap(host, admin['host'] ?? '127.0.0.1')) {
-    faults.push({ path: 'admin.port', message: `is that of listen.port (${own}): the admin listener needs another` })
-  }
-  const endpoint = isMap(upstream) && typeof upstream['endpoint'] === 'string' && URL.canParse(upstream['endpoint']) ? new URL(upstream['endpoint']) : null
-  if (endpoint === null || Number(endpoint.port || (endpoint.protocol === 'https:' ? 443 : 80)) !== own) return
-  const store = endpoint.hostname.replace(/^\[|\]$/g, '')
-  if (store === host || (isLoopback(store) && overlap(host, store))) {
-    faults.push({ path: 'upstream.endpoint', message: 'is the address of this gateway itself (listen): name the store' })
-  }
-}
-
-/** True when two listeners on these hosts would need the same address. */
-function overlap(a: unknown, b: unknown): boolean {
-  const any = (host: unknown): boolean => host === '0.0.0.0' || host === '::'
-  const plain = (host: unknown): unknown => host === 'localhost' ? '127.0.0.1' : host
-  return any(a) || any(b) || plain(a) === plain(b)
-}
-
-function checkReferences(buckets: unknown, keys: unknown, faults: ConfigFault[]): void {
-  if (!isMap(buckets) || !isMap(keys)) return
-  for (const [pattern, policy] of Object.entries(buckets)) {
-    if (!isMap(policy)) continue
-    if (policy['key'] === undefined && policy['encryption'] !== 'off' && Object.keys(keys).length !== 1) {
-      faults.push({ path: `buckets.${pattern}.key`, message: 'must be given, because keys does not name exactly one' })
-    }
-    for (const [option, used] of [['key', [policy['key']]], ['allowedKeys', policy['allowedKeys']], ['openKeys', policy['openKeys']]] as const) {
-      const unknown = Array.isArray(used) ? used.filter((each) => typeof each === 'string' && !Object.hasOwn(keys, each)) : []
-      for (const each of unknown) faults.push({ path: `buckets.${pattern}.${option}`, message: `keys has no ${String(each)}` })
-    }
-  }
-}
-
-function checkClients(clients: unknown, faults: ConfigFault[]): void {
-  if (!Array.isArray(clients)) return
-  const ids = clients.map((client: unknown) => isMap(client) ? client['accessKeyId'] : undefined)
-  for (const [i, id] of ids.entries()) {
-    if (typeof id === 'string' && ids.indexOf(id) < i) faults.push({ path: `clients.${i}.accessKeyId`, message: 'is used by another client' })
-  }
-}
-
-function checkCredentials(upstream: unknown, faults: ConfigFault[]): void {
-  if (!isMap(upstream)) return
-  const [id, secret, chain] = ['accessKeyId', 'secretAccessKey', 'credentials'].map((option) => Object.hasOwn(upstream, option))
-  if (chain === true ? id !== true && secret !== true : id === true && secret === true) return
-  faults.push({ path: 'upstream.credentials', message: 'give either accessKeyId and secretAccessKey, or credentials: aws' })
-}
-
-/** A key service needs both halves or none: without them the AWS chain is used. */
-function checkKeyCredentials(keys: unknown, faults: ConfigFault[]): void {
-  if (!isMap(keys)) return
-  for (const [name, key] of Object.entries(keys)) {
-    if (!isMap(key)) continue
-    const [id, secret, token, chain] = ['accessKeyId', 'secretAccessKey', 'sessionToken', 'credentials'].map((option) => Object.hasOwn(key, option))
-    if (id === secret && (chain !== true || id !== true) && (token !== true || id === true)) continue
-    faults.push({
-      path: `keys.${name}.credentials`,
-      message: 'give both accessKeyId and secretAccessKey, or credentials: aws, or none of them (which is credentials: aws)'
-    })
+function upstreamConfig(name: string, section: string, raw: RawUpstream): UpstreamConfig {
+  const { endpoint, accessKeyId, secretAccessKey, sessionToken, credentials, conditions, ...store } = raw
+  return {
+    ...store,
+    name,
+    section,
+    endpoint: new URL(endpoint).origin,
+    conditions: defined(conditions),
+    credentials: credentials ?? conceal({ accessKeyId: accessKeyId ?? '', secretAccessKey: secretAccessKey ?? '', sessionToken })
   }
 }
 
@@ -220,6 +165,10 @@ function keyConfig(key: RawKey): KeyConfig {
   const { accessKeyId, secretAccessKey, sessionToken, credentials, ...rest } = key
   const given = credentials === undefined && accessKeyId !== undefined && secretAccessKey !== undefined
   return { ...rest, credentials: given ? conceal({ accessKeyId, secretAccessKey, sessionToken }) : 'aws' }
+}
+
+function mapValues<T, U>(map: Readonly<Record<string, T>>, change: (value: T, name: string) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(map).map(([name, value]) => [name, change(value, name)]))
 }
 
 function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {

@@ -56,6 +56,7 @@ const adminSection = z.strictObject({ host: host.default('127.0.0.1'), port: por
 const bucketsSection = z.record(
   bucketPattern,
   z.strictObject({
+    upstream: name.optional(),
     encryption: z.enum(['on', 'off']).default('on'),
     key: name.optional(),
     etag: z.enum(['md5', 'opaque']).default('md5'),
@@ -118,7 +119,8 @@ export function configSections(sources: Sources) {
   return {
     listen: listenSection(path),
     admin: adminSection,
-    upstream: upstreamSection(path, secret),
+    upstream: z.strictObject(upstreamOptions(path, secret)).optional(),
+    upstreams: upstreamsSection(path, secret),
     clients: clientsSection(secret),
     keys: keysSection(path, secret),
     buckets: bucketsSection,
@@ -147,8 +149,18 @@ function hasOneStar(text: string): boolean {
   return text.split('*').length <= 2
 }
 
-function upstreamSection(path: Text, secret: Text) {
-  return z.strictObject({
+/** Each store makes series of metrics and pools of connections of its own. */
+const MOST_UPSTREAMS = 16
+
+function upstreamsSection(path: Text, secret: Text) {
+  return z.record(name, z.strictObject({ ...upstreamOptions(path, secret), default: z.boolean().default(false) })).refine(
+    (upstreams) => Object.keys(upstreams).length >= 1 && Object.keys(upstreams).length <= MOST_UPSTREAMS,
+    `must name 1 to ${MOST_UPSTREAMS} stores`
+  ).optional()
+}
+
+function upstreamOptions(path: Text, secret: Text) {
+  return {
     endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT], without path, query or credentials'),
     region: z.string().min(1).default('us-east-1'),
     accessKeyId: secret.optional(),
@@ -175,7 +187,7 @@ function upstreamSection(path: Text, secret: Text) {
     equalParts: z.boolean().default(false),
     profile: z.enum(profileNames).default('none'),
     lacks: z.array(z.enum(storeFeatures)).default([])
-  })
+  }
 }
 
 function clientsSection(secret: Text) {
@@ -185,7 +197,8 @@ function clientsSection(secret: Text) {
     buckets: z.array(bucketPattern).min(1).default(['*']),
     readOnly: z.boolean().default(false),
     limits: clientLimits,
-    upstream: z.strictObject(identity).nullable().default(null)
+    upstream: z.strictObject(identity).optional(),
+    upstreams: z.record(name, z.strictObject(identity)).default({})
   })).min(1, 'must name at least one client')
 }
 

@@ -1,9 +1,9 @@
 import type { ConfigFault } from './tree.ts'
-import { isOwnBucket, keysOf, type Config } from './config.ts'
+import { isOwnBucket, keysOf, overlap, type Config } from './config.ts'
 
 /** What a valid configuration leaves open. Printed by `config check`, logged at start and on reload. Quotes no secrets. */
 export function configWarnings(config: Config): readonly ConfigFault[] {
-  return [...idleKeys(config), ...storeDecides(config), ...separatedByStore(config), ...unreachable(config)]
+  return [...idleKeys(config), ...storeDecides(config), ...separatedByStore(config), ...unreachable(config), ...sharedRealms(config)]
 }
 
 /** A key that no bucket may use opens nothing: objects sealed under it are refused. */
@@ -24,23 +24,33 @@ function storeDecides({ buckets }: Config): ConfigFault[] {
 }
 
 /** Clients whose patterns share buckets and whose rights differ at the store alone. */
-function separatedByStore({ clients }: Config): ConfigFault[] {
-  return clients.flatMap((client, i) => {
-    const { upstream } = client
-    const shared = upstream !== null &&
-      clients.some((other) => other !== client && other.upstream?.accessKeyId !== upstream.accessKeyId && overlap(client.buckets, other.buckets))
-    return shared ?
+function separatedByStore({ clients, upstreams }: Config): ConfigFault[] {
+  return clients.flatMap((client, i) =>
+    Object.entries(client.identities).filter(([name, { accessKeyId }]) =>
+      clients.some((other) => other !== client && other.identities[name]?.accessKeyId !== accessKeyId && overlap(client.buckets, other.buckets))
+    ).map(([name]) => ({
+      path: `clients.${i}.${upstreams[name]?.section ?? name}`,
+      message:
+        'within the buckets that it shares with other clients, the store\'s policies alone keep it apart from them, and the store is not trusted: give each its own buckets'
+    }))
+  )
+}
+
+/** The realm is what keeps objects of one store from opening at another. */
+function sharedRealms({ upstreams }: Config): ConfigFault[] {
+  return Object.values(upstreams).flatMap(({ section, realm }, i, all) => {
+    const first = all.slice(0, i).find((other) => other.realm === realm)
+    return first === undefined ?
+      [] :
       [{
-        path: `clients.${i}.upstream`,
-        message:
-          'within the buckets that it shares with other clients, the store\'s policies alone keep it apart from them, and the store is not trusted: give each its own buckets'
-      }] :
-      []
+        path: `${section}.realm`,
+        message: `is that of ${first.section} also: an object of a bucket there opens in the bucket of that name, or an alias, here`
+      }]
   })
 }
 
 /** Buckets that are named in one place and refused by another. */
-function unreachable({ buckets, clients, upstream }: Config): ConfigFault[] {
+function unreachable({ buckets, clients, upstreams }: Config): ConfigFault[] {
   const found: ConfigFault[] = []
   for (const [i, client] of clients.entries()) {
     for (const [j, pattern] of client.buckets.entries()) {
@@ -50,17 +60,10 @@ function unreachable({ buckets, clients, upstream }: Config): ConfigFault[] {
     }
   }
   for (const [pattern] of buckets) {
-    if (isOwnBucket(upstream, pattern)) found.push({ path: `buckets.${pattern}`, message: 'is a bucket of the gateway itself, which no client may use' })
+    if (isOwnBucket({ upstreams }, pattern)) found.push({ path: `buckets.${pattern}`, message: 'is a bucket of the gateway itself, which no client may use' })
+  }
+  for (const { name, section } of Object.values(upstreams)) {
+    if (!buckets.some(([, policy]) => policy.upstream === name)) found.push({ path: section, message: 'no bucket is there: name it as upstream of a bucket' })
   }
   return found
-}
-
-/** Whether one name can match patterns of both lists: each is a name, or a prefix followed by "*". */
-function overlap(some: readonly string[], others: readonly string[]): boolean {
-  return some.some((a) =>
-    others.some((b) => {
-      const [x, y] = [a.replace(/\*$/, ''), b.replace(/\*$/, '')]
-      return a.endsWith('*') ? b.endsWith('*') ? x.startsWith(y) || y.startsWith(x) : y.startsWith(x) : b.endsWith('*') ? x.startsWith(y) : x === y
-    })
-  )
 }

@@ -1,18 +1,16 @@
-import { readFileSync } from 'node:fs'
 import type { Services } from '../operations/context.ts'
 import type { Gateway, GatewayStatus, Load, Readiness, OperatorLog } from './types.ts'
 import type { ConditionProbe } from '../store-client/probe-conditions.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 import type { Health } from '../observe/health.ts'
 import type { Tracer } from '../observe/tracing.ts'
-import { type Config, policyFor, type BucketPolicy } from '../config/config.ts'
-import { capabilityLine, corsLine, gatewayStatus, gatewayHealth } from './status.ts'
+import { type Config, policyFor, type BucketPolicy, upstreamsOfKey } from '../config/config.ts'
+import { checksOf, corsLine, gatewayStatus, keyHealth } from './status.ts'
+import { Stores } from './stores.ts'
 import { fieldsOf } from '../diagnosis.ts'
 import { type Snapshot, exposition } from '../observe/registry.ts'
 import { type KeyRegistry, openKeyRegistry } from '../keys/registry.ts'
-import { type StoreUpstream, createUpstream } from '../upstream/upstream.ts'
 import { configWarnings } from '../config/warnings.ts'
-import { DetachedPartWrites } from '../operations/multipart/detached-writes.ts'
 import { Turns } from '../concurrency/turns.ts'
 import { ObjectCache, SettingsCache } from '../operations/caches.ts'
 import { KeySelfTest } from '../keys/self-test.ts'
@@ -20,9 +18,6 @@ import { Observer } from './observer.ts'
 import { leaveRoomForBodies } from '../http/gc-tuning.ts'
 import { handle, type Pipeline } from './pipeline.ts'
 import { corsRule } from '../s3/cors.ts'
-import { Capabilities } from '../store-client/capabilities.ts'
-import { adaptStore } from '../store-client/store-adapter.ts'
-import { speaksTls } from '../upstream/diagnose.ts'
 import { type AuthContext, credentialLookup } from '../auth/types.ts'
 import { parseTarget } from '../http/target.ts'
 import { address } from '../s3/route.ts'
@@ -45,9 +40,7 @@ export async function createGateway(config: Config, log: OperatorLog, tracer: Tr
 class GatewayImpl implements Gateway {
   readonly #observer: Observer
   readonly #health: Health
-  readonly #upstream: StoreUpstream
-  readonly #capabilities: Capabilities
-  readonly #detachedWrites: DetachedPartWrites
+  readonly #stores: Stores
   readonly #completes = new Turns()
   readonly #log: OperatorLog
   readonly #tracer: Tracer | null
@@ -63,56 +56,37 @@ class GatewayImpl implements Gateway {
     this.#log = log
     this.#tracer = tracer
     this.#observer = new Observer(config, tracer)
-    this.#upstream = openUpstream(config, this.#observer)
-    this.#detachedWrites = new DetachedPartWrites({
-      // The others are for those who wait.
-      limit: Math.ceil(config.upstream.connections / 4),
-      patienceSeconds: config.limits.upstreamFirstByteSeconds,
-      over: (outcome) => {
-        this.#observer.latePart(outcome)
-      }
-    })
-    this.#capabilities = new Capabilities(this.#upstream, {
-      ...config.upstream,
-      learned: (report) => {
-        log(...capabilityLine(report))
-      }
-    }, probe)
-    const { stateBucket, region } = config.upstream
-    const endpoint = new URL(config.upstream.endpoint)
-    this.#health = gatewayHealth({
-      upstream: this.#upstream,
-      stateBucket,
-      region,
-      capabilities: this.#capabilities,
-      log,
-      speaksTls: endpoint.protocol === 'http:' ? (signal) => speaksTls(endpoint, signal) : null,
-      refused: (code) => {
-        this.#observer.refused(code)
-      },
-      checkKeys: () => this.#checkKeys()
-    })
+    this.#stores = new Stores(this.#observer, log, probe)
+    this.#health = keyHealth(() => this.#checkKeys(), log)
     this.#observer.watch(() => ({
-      pools: this.#upstream.stats(),
+      stores: this.#stores.all.map(({ settings: { name }, pools, health, capabilities }) => ({
+        name,
+        pools,
+        checks: health.report().checks,
+        capabilities: capabilities.report()
+      })),
       checks: this.#health.report().checks,
       heldBack: this.#keys?.heldBack() ?? new Map(),
-      keys: this.#selfTest?.states ?? [],
-      capabilities: this.#capabilities.report()
+      keys: this.#selfTest?.states ?? []
     }))
   }
 
   async open(): Promise<void> {
     this.#useKeys(await this.#openKeys(this.#config))
+    this.#stores.use(this.#stores.prepare(this.#config))
     this.#warn()
     this.#assemble(new ObjectCache())
-    await this.#health.run()
+    await this.#checkAll()
     this.#health.start(HEALTH_EVERY_SECONDS)
   }
 
   async handle(request: Parameters<Gateway['handle']>[0]): ReturnType<Gateway['handle']> {
     if (this.#pipeline === null) throw new Error('The gateway is not open.')
     const pipeline = this.#pipeline
-    const leave = pipeline.services.keys.enter()
+    const users = [pipeline.services.keys, ...this.#stores.all].map((used) => used.enter())
+    const leave = (): void => {
+      for (const each of users) each()
+    }
     const work = (): ReturnType<Gateway['handle']> => handle(pipeline, request)
     try {
       const response = await (this.#tracer === null ? work() : this.#tracer.request(request.id, request.headers.get('traceparent'), work))
@@ -126,9 +100,15 @@ class GatewayImpl implements Gateway {
     }
   }
 
+  /** Ready while requests can be served: with any store, because one that is down must not take clients of others away. */
   async ready(): Promise<Readiness> {
-    const { ready, checks } = this.#health.report()
-    return { ok: ready, checks: Object.fromEntries(checks.map(({ name, ok, error }) => [name, ok ? 'ok' : error ?? 'failed'])) }
+    const stores = this.#stores.all
+    const keys = this.#health.report()
+    const checks = [...keys.checks, ...stores.flatMap((store) => checksOf(store, stores.length > 1))]
+    return {
+      ok: keys.ready && stores.some(({ health }) => health.report().ready),
+      checks: Object.fromEntries(checks.map(({ name, ok, error }) => [name, ok ? 'ok' : error ?? 'failed']))
+    }
   }
 
   metrics(): string {
@@ -152,12 +132,18 @@ class GatewayImpl implements Gateway {
   }
 
   status(): GatewayStatus {
+    const keys = this.#health.report()
+    const stores = this.#stores.all
     return gatewayStatus({
-      config: this.#config,
-      health: this.#health.report(),
+      ready: keys.ready && stores.some(({ health }) => health.report().ready),
+      checks: keys.checks,
       keys: this.#selfTest?.states ?? [],
-      clockSkewSeconds: this.#observer.clockSkewSeconds,
-      capabilities: this.#capabilities.report()
+      stores: stores.map(({ settings, health, clockSkewSeconds, capabilities }) => ({
+        settings,
+        health: health.report(),
+        clockSkewSeconds,
+        capabilities: capabilities.report()
+      }))
     })
   }
 
@@ -173,31 +159,35 @@ class GatewayImpl implements Gateway {
     this.#observer.limited(limit)
   }
 
-  /** Applies clients, policies and keys. The store and the realm stay, because requests in flight depend on them. */
-  async reload(next: Config): Promise<void> {
-    const config = { ...next, upstream: this.#config.upstream }
+  /** Applies clients, policies, keys and stores. Requests in flight go on with those that they began with. */
+  async reload(config: Config): Promise<void> {
     const keys = await this.#openKeys(config)
     this.#observer.reopenAudit()
+    const stores = this.#stores.prepare(config)
     const before = this.#keys
     this.#config = config
     this.#useKeys(keys)
+    this.#stores.use(stores)
     this.#warn()
     this.#assemble(new ObjectCache())
     if (before !== null) this.#retire(before)
-    await this.#health.run()
+    await this.#checkAll()
   }
 
   async settle(graceMs: number): Promise<void> {
-    await this.#detachedWrites.settle(graceMs)
+    await this.#stores.settle(graceMs)
   }
 
   async close(): Promise<void> {
     this.#health.drain()
     this.#health.stop()
-    await this.#detachedWrites.close()
-    await this.#upstream.close()
+    await this.#stores.close()
     await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
     this.#observer.close()
+  }
+
+  async #checkAll(): Promise<void> {
+    await Promise.all([this.#health.run(), this.#stores.start()])
   }
 
   #warn(): void {
@@ -231,8 +221,7 @@ class GatewayImpl implements Gateway {
     return openKeyRegistry({
       keys: config.keys,
       cache: config.keyCache,
-      realm: config.upstream.realm,
-      stateBucket: config.upstream.stateBucket,
+      usedAt: (key) => upstreamsOfKey(config, key),
       ...metrics === undefined ? {} : { metrics },
       audit: (event) => {
         audit(event)
@@ -247,14 +236,12 @@ class GatewayImpl implements Gateway {
     const policies = (bucket: string): ReturnType<typeof policyFor> => policyFor(config, bucket)
     const services: Services = {
       config,
-      upstream: this.#observer.traced(this.#upstream),
+      stores: this.#stores.byName,
       keys: this.#keys,
       objects,
       settings: new SettingsCache(),
       ownCors: config.listen.cors.map(corsRule),
-      detachedWrites: this.#detachedWrites,
       completes: this.#completes,
-      capabilities: this.#capabilities,
       integrityFailure: (kind) => {
         this.#observer.integrityFailure(kind)
       },
@@ -274,10 +261,6 @@ class GatewayImpl implements Gateway {
       await tested?.run()
     } while (tested !== this.#selfTest)
   }
-}
-
-function openUpstream({ upstream, limits }: Config, observer: Observer): StoreUpstream {
-  return adaptStore(createUpstream({ ...upstream, ca: upstream.ca === null ? null : readFileSync(upstream.ca, 'utf8') }, limits, observer.upstream()), upstream)
 }
 
 const rootTarget = parseTarget('/')

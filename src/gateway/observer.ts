@@ -19,18 +19,28 @@ import { envelopeErrorKinds } from '../envelope/encoding.ts'
 import { S3Error } from '../errors.ts'
 import { kmsTroubles } from '../keys/providers/kms-errors.ts'
 import { fileAuditTrail, type AuditTrail } from '../observe/audit-trail.ts'
-import { createMetrics, startAtZero, statusClass, type Metrics, measureProcess } from '../observe/metrics.ts'
+import { createMetrics, startAtZero, startStoreAtZero, statusClass, type Metrics, measureProcess } from '../observe/metrics.ts'
 import { operationNames } from '../s3/operations.ts'
 import { version } from '../version.ts'
 
 /** Values that are read when metrics are requested. */
 interface Gauges {
-  readonly pools: readonly PoolStats[]
+  readonly stores: readonly {
+    readonly name: string
+    readonly pools: readonly PoolStats[]
+    readonly checks: readonly CheckResult[]
+    readonly capabilities: readonly CapabilityReport[]
+  }[]
+  /** Those of no store. */
   readonly checks: readonly CheckResult[]
   /** Regions of key services, and whether their calls are held back. */
   readonly heldBack: ReturnType<KeyRegistry['heldBack']>
   readonly keys: readonly KeyState[]
-  readonly capabilities: readonly CapabilityReport[]
+}
+
+/** What observes one store. */
+export interface StoreObserver extends Required<Pick<UpstreamOptions, 'onRefused' | 'onUnsolicited' | 'onExchange' | 'onSkew'>> {
+  readonly latePart: (outcome: 'recorded' | 'failed') => void
 }
 
 /** Everything that observes the gateway without changing it: metrics, audit trail, and traces where configured. */
@@ -39,7 +49,6 @@ export class Observer {
   readonly #tracer: Tracer | null
   readonly #audit: AuditTrail | null
   readonly #stopMeasuring: () => void
-  #clockSkew: number | null = null
 
   /** @throws Error of the file system when the audit file cannot be opened. */
   constructor(config: Config, tracer: Tracer | null) {
@@ -52,32 +61,26 @@ export class Observer {
     this.#metrics.workers.set({}, 1)
   }
 
-  /** Options of the upstream that report to the metrics. */
-  upstream(): Pick<UpstreamOptions, 'onRefused' | 'onUnsolicited' | 'onExchange' | 'onSkew'> {
+  /** Callbacks of a store's upstream that report to the metrics. */
+  store(upstream: string): StoreObserver {
+    startStoreAtZero(this.#metrics, upstream)
     return {
       onRefused: (code) => {
-        this.refused(code)
+        this.#metrics.upstreamRefused.add({ code, upstream })
       },
       onSkew: (seconds) => {
-        this.#skew(seconds)
+        this.#metrics.clockSkew.set({ upstream }, seconds)
       },
       onUnsolicited: () => {
-        this.#metrics.unsolicitedResponses.add({})
+        this.#metrics.unsolicitedResponses.add({ upstream })
       },
       onExchange: (report) => {
-        this.#exchange(report)
+        this.#exchange(report, upstream)
+      },
+      latePart: (outcome) => {
+        this.#metrics.detachedPartWrites.add({ outcome, upstream })
       }
     }
-  }
-
-  /** The store has refused the gateway's own credentials. */
-  refused(code: string): void {
-    this.#metrics.upstreamRefused.add({ code })
-  }
-
-  /** This clock minus the store's, in whole seconds; null: not known yet. */
-  get clockSkewSeconds(): number | null {
-    return this.#clockSkew
   }
 
   /** @param taken true: the start or a reload succeeded; false: a reload was refused, and the previous configuration is in force */
@@ -90,12 +93,12 @@ export class Observer {
     this.#metrics.certificateExpiry.set({}, at)
   }
 
-  /** The upstream, with a span for every exchange that a request waits for, until its answer begins. */
-  traced(upstream: Upstream): Upstream {
+  /** The upstream of a store, with a span for every exchange that a request waits for, until its answer begins. */
+  traced(name: string, upstream: Upstream): Upstream {
     const tracer = this.#tracer
     return tracer === null ? upstream : {
       request: async (request) => {
-        const end = tracer.child(`store ${request.method}`, { 'http.request.method': request.method, 'sealgate.pool': request.pool })
+        const end = tracer.child(`store ${request.method}`, { 'http.request.method': request.method, 'sealgate.pool': request.pool, 'sealgate.upstream': name })
         try {
           const response = await upstream.request(request)
           end(null, { 'http.response.status_code': response.status })
@@ -120,7 +123,7 @@ export class Observer {
           this.#metrics.kmsCalls.add({ call, outcome })
           this.#metrics.kmsSeconds.observe({ call }, seconds)
           const trouble = kmsTroubles[outcome]
-          if (trouble !== null) this.#metrics.failures.add({ service: 'kms', trouble })
+          if (trouble !== null) this.#metrics.failures.add({ service: 'kms', trouble, upstream: '' })
           this.#tracer?.past(`KMS ${call}`, seconds, outcome === 'ok' ? null : outcome)
         }
       }
@@ -129,10 +132,6 @@ export class Observer {
 
   integrityFailure(kind: string): void {
     this.#metrics.integrityFailures.add({ kind })
-  }
-
-  latePart(outcome: 'recorded' | 'failed'): void {
-    this.#metrics.detachedPartWrites.add({ outcome })
   }
 
   handshakeFailed(reason: string): void {
@@ -162,14 +161,19 @@ export class Observer {
 
   watch(gauges: () => Gauges): void {
     this.#metrics.beforeSnapshot(() => {
-      const { pools, checks, heldBack, keys, capabilities } = gauges()
-      for (const { pool, connected } of pools) this.#metrics.upstreamConnections.set({ pool }, connected)
-      for (const { name, ok } of checks) this.#metrics.checkFailing.set({ check: name }, ok ? 0 : 1)
-      this.#metrics.keyFailing.clear()
+      const { stores, checks, heldBack, keys } = gauges()
+      // Stores come and go with the configuration, as keys do.
+      for (const gauge of [this.#metrics.upstreamConnections, this.#metrics.checkFailing, this.#metrics.keyFailing, this.#metrics.storeCapability]) {
+        gauge.clear()
+      }
+      for (const { name, ok } of checks) this.#metrics.checkFailing.set({ check: name, upstream: '' }, ok ? 0 : 1)
       for (const { key, ok } of keys) this.#metrics.keyFailing.set({ key }, ok === false ? 1 : 0)
-      this.#metrics.storeCapability.clear()
-      for (const { kind, capability, supported } of capabilitiesOf(capabilities)) {
-        if (supported !== null) this.#metrics.storeCapability.set({ kind, capability }, supported ? 1 : 0)
+      for (const { name: upstream, pools, checks, capabilities } of stores) {
+        for (const { pool, connected } of pools) this.#metrics.upstreamConnections.set({ pool, upstream }, connected)
+        for (const { name, ok } of checks) this.#metrics.checkFailing.set({ check: name, upstream }, ok ? 0 : 1)
+        for (const { kind, capability, supported } of capabilitiesOf(capabilities)) {
+          if (supported !== null) this.#metrics.storeCapability.set({ kind, capability, upstream }, supported ? 1 : 0)
+        }
       }
       for (const [region, held] of heldBack) this.#metrics.kmsBreakerOpen.set({ region }, held ? 1 : 0)
     })
@@ -203,17 +207,12 @@ export class Observer {
     this.#audit?.close()
   }
 
-  #skew(seconds: number): void {
-    this.#clockSkew = seconds
-    this.#metrics.clockSkew.set({}, seconds)
-  }
-
-  #exchange({ pool, method, error, trouble, headSeconds, bytesSent, bytesReceived }: ExchangeReport): void {
-    if (trouble !== null) this.#metrics.failures.add({ service: 'store', trouble })
-    if (headSeconds !== null) this.#metrics.upstreamSeconds.observe({ pool, method }, headSeconds)
-    if (error !== null) this.#metrics.upstreamErrors.add({ code: error })
-    this.#metrics.upstreamBytes.add({ direction: 'sent' }, bytesSent)
-    this.#metrics.upstreamBytes.add({ direction: 'received' }, bytesReceived)
+  #exchange({ pool, method, error, trouble, headSeconds, bytesSent, bytesReceived }: ExchangeReport, upstream: string): void {
+    if (trouble !== null) this.#metrics.failures.add({ service: 'store', trouble, upstream })
+    if (headSeconds !== null) this.#metrics.upstreamSeconds.observe({ pool, method, upstream }, headSeconds)
+    if (error !== null) this.#metrics.upstreamErrors.add({ code: error, upstream })
+    this.#metrics.upstreamBytes.add({ direction: 'sent', upstream }, bytesSent)
+    this.#metrics.upstreamBytes.add({ direction: 'received', upstream }, bytesReceived)
   }
 
   #keyUse(event: AuditEvent): void {
@@ -223,7 +222,7 @@ export class Observer {
       this.#audit?.record(event)
     } catch (error) {
       const known = diagnosisOf(error)
-      if (known !== null) this.#metrics.failures.add({ service: known.service, trouble: troubleOf(known) })
+      if (known !== null) this.#metrics.failures.add({ service: known.service, trouble: troubleOf(known), upstream: '' })
       throw error
     }
   }

@@ -2,7 +2,7 @@
 // is sent to the store before the first three are done. gateway.ts makes the services that handlers use and reloads them; the other files are
 // readiness, status and the metrics of a request.
 import type { AuthContext } from '../auth/types.ts'
-import type { Handler, OperationContext, Services } from '../operations/context.ts'
+import { enterStore, storeOf, type Handler, type OperationContext, type Services } from '../operations/context.ts'
 import type { HttpRequest, HttpResponse, RequestNote } from '../http/message.ts'
 import type { PostForm } from '../s3/post-form.ts'
 import { isOwnBucket } from '../config/config.ts'
@@ -73,7 +73,7 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
   const policy = operation.bucket === null ? null : services.policyFor(operation.bucket)
   const everybody = client === null && operation.name === 'ListBuckets' ? services.policyFor('') : policy
   const publicRead = policy === null ? everybody?.publicRead === 'store' : isPublic(policy.publicRead, operation)
-  authorize(client, { bucket: operation.bucket, own: isOwnBucket(services.config.upstream, operation.bucket), write: row.write, publicRead })
+  authorize(client, { bucket: operation.bucket, own: isOwnBucket(services.config, operation.bucket), write: row.write, publicRead })
   const { handler, note } = plan(operation.name, policy)
   if (handler === 'refuse' || handler === 'preflight') {
     throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${note}` })
@@ -86,11 +86,12 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
     policy: everybody,
     signal: request.signal
   }
+  if (operation.bucket !== null) enterStore(ctx, storeOf(services, operation.bucket))
   refuseReservedMetadata(authenticated.request.headers)
   await verifyUnusedBody(ctx)
   // A handler accepts the operations that the table plans for it, which the compiler cannot know here.
   const response = await (handlers[handler] as Handler<OperationName>)(ctx)
-  if (client !== null && operation.bucket !== null) services.settings.cors.used(operation.bucket)
+  if (client !== null && operation.bucket !== null) services.settings.corsAt(storeOf(services, operation.bucket).settings.name).used(operation.bucket)
   return { response, signed: client !== null }
 }
 

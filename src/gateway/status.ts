@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import process from 'node:process'
-import type { Config } from '../config/config.ts'
+import type { UpstreamConfig } from '../config/config.ts'
 import type { KeyState } from '../keys/self-test.ts'
 import type { CapabilityReport, Capabilities } from '../store-client/capabilities.ts'
 import type { GatewayStatus, OperatorLog } from './types.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 import { diagnosisOf, fieldsOf, diagnosis, type Diagnosis } from '../diagnosis.ts'
-import { type HealthReport, Health } from '../observe/health.ts'
+import { type CheckResult, type HealthReport, Health } from '../observe/health.ts'
 import { version } from '../version.ts'
 import { S3Error } from '../errors.ts'
 import { BucketClient, type Answer, type Sent } from '../store-client/bucket-client.ts'
@@ -29,10 +29,10 @@ export function capabilitiesOf(reports: readonly CapabilityReport[]): StoreCapab
 type Line = readonly [level: 'info' | 'warn', message: string, fields: Readonly<Record<string, string | number | boolean | null>>]
 
 /** Logs that a kind of bucket has been probed, or that its probe failed. */
-export function capabilityLine({ kind, bucket, conditions, failure, diagnosis }: CapabilityReport): Line {
+export function capabilityLine(upstream: string, { kind, bucket, conditions, failure, diagnosis }: CapabilityReport): Line {
   return conditions === null
-    ? ['warn', 'store capabilities not found out', { kind, bucket, reason: failure, ...fieldsOf(diagnosis) }]
-    : ['info', 'store capabilities', { kind, bucket, ...conditions }]
+    ? ['warn', 'store capabilities not found out', { upstream, kind, bucket, reason: failure, ...fieldsOf(diagnosis) }]
+    : ['info', 'store capabilities', { upstream, kind, bucket, ...conditions }]
 }
 
 /** Logs an answer without CORS headers because the rules of its bucket could not be read. */
@@ -40,61 +40,91 @@ export function corsLine(requestId: string, bucket: string, error: Error & { rea
   return ['warn', 'CORS rules not looked up', { requestId, bucket, code: error.code, ...fieldsOf(diagnosisOf(error)) }]
 }
 
-interface StatusSources {
-  readonly config: Config
+interface StoreStatus {
+  readonly settings: UpstreamConfig
   readonly health: HealthReport
-  readonly keys: readonly KeyState[]
   readonly clockSkewSeconds: number | null
   readonly capabilities: readonly CapabilityReport[]
 }
 
-export function gatewayStatus({ config: { upstream }, health, keys, clockSkewSeconds, capabilities: found }: StatusSources): GatewayStatus {
-  const { endpoint, region, style, stateBucket } = upstream
+interface StatusSources {
+  readonly ready: boolean
+  /** Those of no store. */
+  readonly checks: readonly CheckResult[]
+  readonly keys: readonly KeyState[]
+  readonly stores: readonly StoreStatus[]
+}
+
+/** The checks of a store, named with it where there are several. */
+export function checksOf(
+  { settings: { name: store }, health }: { readonly settings: UpstreamConfig; readonly health: Pick<Health, 'report'> },
+  several: boolean
+): CheckResult[] {
+  return health.report().checks.map((check) => several ? { ...check, name: `${check.name} ${store}` } : check)
+}
+
+export function gatewayStatus({ ready, checks, keys, stores }: StatusSources): GatewayStatus {
   return {
     version: version(),
     node: process.version,
     uptimeSeconds: Math.round(process.uptime()),
-    ready: health.ready,
-    checks: health.checks.map(({ name, ok, at, error, failure }) => ({
-      name,
-      ok,
-      at,
-      code: error,
-      ...failure === null ? {} : { reason: failure.reason, ...fieldsOf(failure.diagnosis) }
-    } as GatewayStatus['checks'][number])),
+    ready,
+    checks: checks.map(shownCheck),
     keys: keys.map(({ key, ok, code, reason, diagnosis }) => ({
       key,
       ok,
       code,
       ...reason === null ? {} : { reason, ...fieldsOf(diagnosis) }
     } as GatewayStatus['keys'][number])),
-    store: { endpoint, region, style, stateBucket, clockSkewSeconds, capabilities: found }
+    stores: stores.map(({ settings: { name, endpoint, region, style, stateBucket }, health, clockSkewSeconds, capabilities: found }) => ({
+      name,
+      endpoint,
+      region,
+      style,
+      stateBucket,
+      ready: health.ready,
+      checks: health.checks.map(shownCheck),
+      clockSkewSeconds,
+      capabilities: found
+    }))
   }
+}
+
+function shownCheck({ name, ok, at, error, failure }: CheckResult): GatewayStatus['checks'][number] {
+  return {
+    name,
+    ok,
+    at,
+    code: error,
+    ...failure === null ? {} : { reason: failure.reason, ...fieldsOf(failure.diagnosis) }
+  } as GatewayStatus['checks'][number]
 }
 
 const TIMEOUT_SECONDS = 10
 
-interface GatewayHealthOptions {
+/** The check that all keys are in need of. @param checkKeys throws when the keys cannot be used */
+export function keyHealth(checkKeys: () => Promise<void>, log: OperatorLog): Health {
+  return new Health([{ name: 'keys', run: checkKeys }], { timeoutSeconds: TIMEOUT_SECONDS, changed: changeLog(log, {}) })
+}
+
+interface StoreHealthOptions {
   readonly upstream: Upstream
-  readonly stateBucket: string
-  readonly region: string
+  readonly settings: UpstreamConfig
   readonly capabilities: Pick<Capabilities, 'run'>
-  /** Throws when the keys cannot be used. */
-  readonly checkKeys: () => Promise<void>
   readonly log: OperatorLog
   /** As for StoreChecks. */
   readonly speaksTls: Exclude<StoreChecksOptions['speaksTls'], undefined>
   readonly refused: (code: string) => void
 }
 
-/** The checks of readiness, and their log lines. */
-export function gatewayHealth({ upstream, stateBucket, region, capabilities, checkKeys, log, speaksTls, refused }: GatewayHealthOptions): Health {
+/** The checks of a store's readiness, and the log lines about them. */
+export function storeHealth({ upstream, settings, capabilities, log, speaksTls, refused }: StoreHealthOptions): Health {
+  const { name, stateBucket } = settings
   const markers = (): void => {
-    log('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { bucket: stateBucket })
+    log('warn', 'deletes leave markers in the state bucket: its versioning is suspended', { upstream: name, bucket: stateBucket })
   }
-  const store = new StoreChecks(upstream, { stateBucket, region, markers, speaksTls, refused })
+  const store = new StoreChecks(upstream, { ...settings, markers, speaksTls, refused })
   return new Health([
-    { name: 'keys', run: checkKeys },
     { name: 'store', run: (signal) => store.store(signal) },
     {
       name: 'stateBucket',
@@ -105,11 +135,15 @@ export function gatewayHealth({ upstream, stateBucket, region, capabilities, che
     }
   ], {
     timeoutSeconds: TIMEOUT_SECONDS,
-    changed: (check, error) => {
-      if (error === null) log('info', 'readiness check passes again', { check })
-      else log('error', 'readiness check fails', { check, ...reasonOf(error) })
-    }
+    changed: changeLog(log, { upstream: name })
   })
+}
+
+function changeLog(log: OperatorLog, fields: Readonly<Record<string, string>>): (check: string, error: Error | null) => void {
+  return (check, error) => {
+    if (error === null) log('info', 'readiness check passes again', { check, ...fields })
+    else log('error', 'readiness check fails', { check, ...fields, ...reasonOf(error) })
+  }
 }
 
 /** Messages of the gateway and the diagnosis of the cause only: other messages may contain anything. */

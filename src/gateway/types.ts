@@ -28,17 +28,21 @@ export interface GatewayStatus {
   readonly node: string
   readonly uptimeSeconds: number
   readonly ready: boolean
+  /** Those of no store. */
   readonly checks: readonly ({ readonly name: string; readonly ok: boolean; readonly at: string | null; readonly code: string | null } & Fields)[]
   readonly keys: readonly ({ readonly key: string; readonly ok: boolean | null; readonly code: string | null } & Fields)[]
-  readonly store: {
+  readonly stores: readonly {
+    readonly name: string
     readonly endpoint: string
     readonly region: string
     readonly style: string
     readonly stateBucket: string
+    readonly ready: boolean
+    readonly checks: GatewayStatus['checks']
     /** This clock minus the store's; null: not known yet. */
     readonly clockSkewSeconds: number | null
     readonly capabilities: readonly CapabilityReport[]
-  }
+  }[]
 }
 
 /** The gateway without its listeners. */

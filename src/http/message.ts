@@ -33,7 +33,7 @@ export interface HttpRequest {
   readonly annotate?: (note: RequestNote) => void
   /**
    * To be called before anything slow is done for the request, once its kind is known: gives it one of the places of its kind, in exchange for the
-   * one it has. Absent where nothing is limited.
+   * one it has. A place at a store is held in addition. Absent where nothing is limited.
    * Throws S3Error SlowDown when there is none.
    */
   readonly admit?: (as: Admittance) => void
@@ -43,6 +43,8 @@ export interface HttpRequest {
 export type Admittance =
   | { readonly kind: 'form' | 'preflight' | 'anonymous' }
   | { readonly kind: 'client'; readonly id: string; readonly limits: ClientLimits }
+  /** What waits for one store must not use up what requests to others need: at most `most` of this id at once. */
+  | { readonly kind: 'store'; readonly id: string; readonly most: number }
 
 /** Limits of one client; null: none. */
 export interface ClientLimits {

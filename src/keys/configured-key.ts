@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { hash, type KeyObject } from 'node:crypto'
-import type { Config, KeyConfig } from '../config/config.ts'
+import type { Config, KeyConfig, UpstreamConfig } from '../config/config.ts'
 import type { AuditSink, CachingKeyProvider, KeyAnswer, KeyProvider, KeySource, KeyUse, BucketKey, KeyContext, WrappedBucketKey } from './types.ts'
 import type { KmsMetrics } from './providers/kms-connection.ts'
 import { withAudit } from './audited-provider.ts'
@@ -11,9 +11,8 @@ import { SingleFlightCache, type Lookup } from './single-flight-cache.ts'
 export interface KeyRegistryOptions {
   readonly keys: Config['keys']
   readonly cache: Config['keyCache']
-  /** Realm and bucket of the self-test's context: those of the gateway's own state bucket. */
-  readonly realm: string
-  readonly stateBucket: string
+  /** The stores where a key is used, by its name. The self-test's context has realm and state bucket of the first. */
+  readonly usedAt: (key: string) => readonly Pick<UpstreamConfig, 'realm' | 'stateBucket'>[]
   readonly audit: AuditSink
   readonly metrics?: KmsMetrics
   /** Absent: the standard AWS credential chain. */
@@ -41,21 +40,24 @@ type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
 
 /** Reads a keyring; KMS is not called before it is needed. @throws KeyringError; S3Error InvalidArgument for a bad ARN. */
 export async function openKey(name: string, config: KeyConfig, options: KeyRegistryOptions): Promise<ConfiguredKey> {
-  const source = config.type === 'local' ? await LocalKeyProvider.open(config.keyring, options.realm) : kmsProvider(config, options)
+  const stores = options.usedAt(name)
+  const source = config.type === 'local'
+    ? await LocalKeyProvider.open(config.keyring, stores.map(({ realm }) => realm))
+    : kmsProvider(config, options, stores[0] ?? { realm: '', stateBucket: '' })
   const cache = withBucketKeyCache(source, { ...options.cache, now: options.now ?? (() => performance.now()) })
   const currentKeyId = (): string | null => source.currentKeyId()
   const provider = withAudit(cache, { sink: options.audit, now: () => new Date(), currentKeyId })
   return { name, config, source, cache, provider, currentKeyId }
 }
 
-function kmsProvider(config: KmsConfig, options: KeyRegistryOptions): KmsKeyProvider {
+function kmsProvider(config: KmsConfig, options: KeyRegistryOptions, { realm, stateBucket }: Pick<UpstreamConfig, 'realm' | 'stateBucket'>): KmsKeyProvider {
   return new KmsKeyProvider({
     arn: config.arn,
     decryptOnly: config.decryptOnly,
     reEncryptFrom: siblings(config, options.keys),
     region: config.region,
     endpoint: config.endpoint,
-    selfTestContext: { realm: options.realm, bucket: options.stateBucket, objectKey: null, requestContext: {} },
+    selfTestContext: { realm, bucket: stateBucket, objectKey: null, requestContext: {} },
     ...options.metrics === undefined ? {} : { metrics: options.metrics },
     ...credentialsFor(config, options)
   })

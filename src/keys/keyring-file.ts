@@ -15,14 +15,14 @@ const LOCK_POLL_MS = 50
 
 /**
  * Reads a keyring file that only its owner may read or write.
- * @param realm the realm it is to be used for; null: any.
+ * @param realms that it is to be used for; none: any.
  * @throws KeyringError when it is missing, not a regular file, open to group or others, too large or malformed, or of another realm.
  */
-export async function readKeyring(path: string, realm: string | null = null): Promise<Keyring> {
+export async function readKeyring(path: string, realms: readonly string[] = []): Promise<Keyring> {
   const bytes = await readOwnerOnly(path)
   try {
     const keyring = Keyring.parse(bytes)
-    if (realm !== null) keyring.requireRealm(realm)
+    keyring.requireRealms(realms)
     return keyring
   } catch (error) {
     throw error instanceof KeyringError ? new KeyringError(`${path}: ${error.message}`, { cause: error }) : error

@@ -92,11 +92,18 @@ export class Keyring {
     return new Keyring(this.name, this.versions, realm)
   }
 
-  /** @throws KeyringError when it serves another realm. */
-  requireRealm(realm: string): void {
-    if (this.realm === null || this.realm === realm) return
+  /** @throws KeyringError when it serves another realm than one of these. */
+  requireRealms(realms: readonly string[]): void {
+    const other = realms.find((realm) => realm !== this.realm)
+    if (this.realm === null || other === undefined) return
+    if (realms.includes(this.realm)) {
+      throw new KeyringError(
+        `Keyring ${this.name} is of realm ${this.realm}, and the stores of its buckets are of the realms ${[...new Set(realms)].join(', ')}. `
+          + 'Let it serve several with "sealgate keys set-realm" without --realm, or give each realm a key of its own.'
+      )
+    }
     throw new KeyringError(
-      `Keyring ${this.name} is of realm ${this.realm}, and upstream.realm is ${realm}. Objects open only under the realm they were sealed in: `
+      `Keyring ${this.name} is of realm ${this.realm}, and upstream.realm is ${other}. Objects open only under the realm they were sealed in: `
         + 'set upstream.realm to that of the keyring, or the keyring\'s with "sealgate keys set-realm".'
     )
   }

@@ -21,6 +21,7 @@ export type Limit =
   | 'preflights'
   | 'anonymous requests'
   | 'client requests'
+  | 'store requests'
   | 'client requests per second'
   | 'client bytes per second'
   | 'connections'
@@ -50,6 +51,8 @@ export class Admission {
   readonly #held = new Map<Guest, Leave>()
   readonly #forms = new Set<Guest>()
   readonly #accounts = new Map<string, Account>()
+  /** Requests at each store. */
+  readonly #stores = new Map<string, number>()
   #clients = 0
   #preflights = 0
   #anonymous = 0
@@ -67,12 +70,17 @@ export class Admission {
   }
 
   /**
-   * Gives the request a place, in exchange for the one it may already have.
-   * @throws S3Error SlowDown with Retry-After when there is none. The request then holds nothing.
+   * Gives the request a place, in exchange for the one it may already have; a place at a store in addition.
+   * @throws S3Error SlowDown with Retry-After when there is none. What the request held for its kind is given up, what it holds beside a store is not.
    */
   admit(guest: Guest, as: Admittance): void {
-    this.leave(guest)
-    this.#held.set(guest, this.#enter(guest, as))
+    if (as.kind !== 'store') this.leave(guest)
+    const before = this.#held.get(guest)
+    const leave = this.#enter(guest, as)
+    this.#held.set(guest, () => {
+      before?.()
+      leave()
+    })
   }
 
   /** Whether the request has a place. */
@@ -105,6 +113,19 @@ export class Admission {
         }
       case 'client':
         return this.#client(guest, as.id, as.limits)
+      case 'store':
+        return this.#store(as.id, as.most)
+    }
+  }
+
+  #store(id: string, most: number): Leave {
+    const inside = this.#stores.get(id) ?? 0
+    if (inside >= most) this.#refuse('store requests')
+    this.#stores.set(id, inside + 1)
+    return () => {
+      const left = (this.#stores.get(id) ?? 1) - 1
+      if (left === 0) this.#stores.delete(id)
+      else this.#stores.set(id, left)
     }
   }
 

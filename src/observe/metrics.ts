@@ -25,24 +25,24 @@ export interface Metrics {
   readonly terminations: Counter<'state'>
 
   /** Seconds until the head of the store's answer. */
-  readonly upstreamSeconds: Histogram<'pool' | 'method'>
+  readonly upstreamSeconds: Histogram<'pool' | 'method' | 'upstream'>
   /** Exchanges without a usable answer, by the code of the error. */
-  readonly upstreamErrors: Counter<'code'>
+  readonly upstreamErrors: Counter<'code' | 'upstream'>
   /** `sent`: to the store, `received`: from it. */
-  readonly upstreamBytes: Counter<'direction'>
-  readonly upstreamConnections: Gauge<'pool'>
+  readonly upstreamBytes: Counter<'direction' | 'upstream'>
+  readonly upstreamConnections: Gauge<'pool' | 'upstream'>
   /** Failures of the store, of key services and of files, by kind. */
-  readonly failures: Counter<'service' | 'trouble'>
+  readonly failures: Counter<'service' | 'trouble' | 'upstream'>
   /** This clock minus the store's; whole seconds. */
-  readonly clockSkew: Gauge<never>
+  readonly clockSkew: Gauge<'upstream'>
   /** 1: the store was seen to support it in that kind of bucket. */
-  readonly storeCapability: Gauge<'kind' | 'capability'>
+  readonly storeCapability: Gauge<'kind' | 'capability' | 'upstream'>
   /** The store refused the gateway's own credentials. */
-  readonly upstreamRefused: Counter<'code'>
+  readonly upstreamRefused: Counter<'code' | 'upstream'>
   /** Answers of the store without a request. Any is an alarm. */
-  readonly unsolicitedResponses: Counter<never>
+  readonly unsolicitedResponses: Counter<'upstream'>
   /** `outcome`: recorded, failed. */
-  readonly detachedPartWrites: Counter<'outcome'>
+  readonly detachedPartWrites: Counter<'outcome' | 'upstream'>
 
   /** `call`: GenerateDataKey, Decrypt, …; `outcome`: `ok` or the name of the error. */
   readonly kmsCalls: Counter<'call' | 'outcome'>
@@ -57,7 +57,7 @@ export interface Metrics {
   /** 1 for every key of the configuration that does not work, by its name. */
   readonly keyFailing: Gauge<'key'>
   /** 1 for every readiness check whose last run failed. */
-  readonly checkFailing: Gauge<'check'>
+  readonly checkFailing: Gauge<'check' | 'upstream'>
   /** Serving processes. */
   readonly workers: Gauge<never>
   /** Workers that ended unexpectedly and were replaced. */
@@ -99,33 +99,47 @@ export function createMetrics(): Metrics {
     clientConnections: r.gauge('sealgate_client_connections', 'Open client connections.'),
     handshakeFailures: r.counter('sealgate_tls_handshake_failures_total', 'TLS handshakes of clients that failed.', ['reason']),
     terminations: r.counter('sealgate_terminations_total', 'Requests that did not end well, by the two letters of `termination` in the access log.', ['state']),
-    upstreamSeconds: r.histogram('sealgate_upstream_time_to_first_byte_seconds', 'Time until the store began to answer.', callBuckets, ['pool', 'method']),
-    upstreamErrors: r.counter('sealgate_upstream_errors_total', 'Exchanges with the store without a usable answer.', ['code']),
-    upstreamBytes: r.counter('sealgate_upstream_body_bytes_total', 'Bytes of bodies sent to and received from the store.', ['direction']),
+    upstreamSeconds: r.histogram('sealgate_upstream_time_to_first_byte_seconds', 'Time until the store began to answer.', callBuckets, [
+      'pool',
+      'method',
+      'upstream'
+    ]),
+    upstreamErrors: r.counter('sealgate_upstream_errors_total', 'Exchanges with the store without a usable answer.', ['code', 'upstream']),
+    upstreamBytes: r.counter('sealgate_upstream_body_bytes_total', 'Bytes of bodies sent to and received from the store.', ['direction', 'upstream']),
     upstreamConnections: r.gauge(
       'sealgate_upstream_connections',
       'Open connections to the store. pool: data for bodies, source for bodies that copies read, control for the rest.',
-      ['pool']
+      ['pool', 'upstream']
     ),
-    failures: r.counter('sealgate_failures_total', 'Failures of the store, of key services and of files.', ['service', 'trouble']),
-    clockSkew: r.gaugeOnceKnown(
+    failures: r.counter('sealgate_failures_total', 'Failures of stores, of key services and of files. upstream: of a store its name, else empty.', [
+      'service',
+      'trouble',
+      'upstream'
+    ]),
+    clockSkew: r.gauge(
       'sealgate_clock_skew_seconds',
       'Clock of the gateway minus clock of the store, in whole seconds; absent until the store has answered.',
+      ['upstream'],
       'max'
     ),
     storeCapability: r.gauge('sealgate_store_capability', '1: the store enforced these conditions in buckets of this kind; 0: it did not.', [
       'kind',
-      'capability'
+      'capability',
+      'upstream'
     ], 'min'),
-    upstreamRefused: r.counter('sealgate_upstream_refused_total', 'Requests that the store refused because of the credentials of the gateway.', ['code']),
+    upstreamRefused: r.counter('sealgate_upstream_refused_total', 'Requests that the store refused because of the credentials of the gateway.', [
+      'code',
+      'upstream'
+    ]),
     unsolicitedResponses: r.counter(
       'sealgate_upstream_unsolicited_responses_total',
-      'Answers of the store that belong to no request; their connections are closed.'
+      'Answers of the store that belong to no request; their connections are closed.',
+      ['upstream']
     ),
     detachedPartWrites: r.counter(
       'sealgate_detached_part_writes_total',
       'Parts that the store had received completely when their client gave up. outcome: recorded, or failed when the store refused or did not answer.',
-      ['outcome']
+      ['outcome', 'upstream']
     ),
     kmsCalls: r.counter('sealgate_kms_calls_total', 'Calls of key services.', ['call', 'outcome']),
     kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),
@@ -139,7 +153,7 @@ export function createMetrics(): Metrics {
       ['kind']
     ),
     keyFailing: r.gauge('sealgate_key_failing', '1: this key of the configuration cannot be used.', ['key'], 'max'),
-    checkFailing: r.gauge('sealgate_check_failing', '1: this readiness check failed.', ['check'], 'max'),
+    checkFailing: r.gauge('sealgate_check_failing', '1: this readiness check failed. upstream: of a store its name, else empty.', ['check', 'upstream'], 'max'),
     workers: r.gauge('sealgate_workers', 'Processes that serve clients.'),
     workerRestarts: r.counter('sealgate_worker_restarts_total', 'Workers that ended by themselves and were replaced.'),
     buildInfo: r.gauge('sealgate_build_info', '1, with the versions of the gateway and of Node.', ['version', 'node'], 'max'),
@@ -185,17 +199,23 @@ interface KnownLabels {
 export function startAtZero(m: Metrics, { operations, integrityKinds }: KnownLabels): void {
   for (const operation of [...operations, 'none']) for (const status of ['2xx', '5xx']) m.requests.add({ operation, status }, 0)
   for (const kind of integrityKinds) m.integrityFailures.add({ kind }, 0)
-  for (const service of ['store', 'kms', 'files']) for (const trouble of troubles) m.failures.add({ service, trouble }, 0)
+  for (const service of ['kms', 'files']) for (const trouble of troubles) m.failures.add({ service, trouble, upstream: '' }, 0)
   for (const direction of ['in', 'out']) m.clientBytes.add({ direction }, 0)
-  for (const direction of ['sent', 'received']) m.upstreamBytes.add({ direction }, 0)
   for (const reason of ['certificate', 'refused', 'protocol', 'timeout', 'closed']) m.handshakeFailures.add({ reason }, 0)
   for (const by of 'CSKPL') for (const phase of 'RAQUHD') m.terminations.add({ state: by + phase }, 0)
-  for (const code of ['SealgateBadUpstream', 'SealgateUpstreamTimeout', 'ServiceUnavailable', 'Aborted']) m.upstreamErrors.add({ code }, 0)
-  for (const code of ['AccessDenied', 'AuthorizationHeaderMalformed', 'ExpiredToken', 'InvalidAccessKeyId', 'RequestTimeTooSkewed', 'SignatureDoesNotMatch']) {
-    m.upstreamRefused.add({ code }, 0)
-  }
-  for (const outcome of ['recorded', 'failed']) m.detachedPartWrites.add({ outcome }, 0)
   for (const result of ['hit', 'miss', 'refused']) m.keyCache.add({ result }, 0)
+}
+
+/** As `startAtZero`, of one store. @param upstream its name in the configuration */
+export function startStoreAtZero(m: Metrics, upstream: string): void {
+  for (const trouble of troubles) m.failures.add({ service: 'store', trouble, upstream }, 0)
+  for (const direction of ['sent', 'received']) m.upstreamBytes.add({ direction, upstream }, 0)
+  for (const code of ['SealgateBadUpstream', 'SealgateUpstreamTimeout', 'ServiceUnavailable', 'Aborted']) m.upstreamErrors.add({ code, upstream }, 0)
+  for (const code of ['AccessDenied', 'AuthorizationHeaderMalformed', 'ExpiredToken', 'InvalidAccessKeyId', 'RequestTimeTooSkewed', 'SignatureDoesNotMatch']) {
+    m.upstreamRefused.add({ code, upstream }, 0)
+  }
+  m.unsolicitedResponses.add({ upstream }, 0)
+  for (const outcome of ['recorded', 'failed']) m.detachedPartWrites.add({ outcome, upstream }, 0)
 }
 
 const SAMPLE_MS = 20

@@ -102,8 +102,15 @@ const MAX_ENTRIES = 10_000
  * by this instance at once.
  */
 export class SettingsCache {
-  readonly cors = new CorsKnowledge()
+  readonly #cors = new Map<string, CorsKnowledge>()
   readonly #encryption = new BoundedCache<BucketEncryption | null>(MAX_ENTRIES, undefined, { maxAgeMs: ENCRYPTION_MS })
+
+  /** What is known of the buckets of one store: each has budgets of its own. @param upstream its name in the configuration */
+  corsAt(upstream: string): CorsKnowledge {
+    const known = this.#cors.get(upstream) ?? new CorsKnowledge()
+    this.#cors.set(upstream, known)
+    return known
+  }
 
   /** null: the bucket has no default of its own. */
   get encryption(): BoundedCache<BucketEncryption | null> {

@@ -1,5 +1,5 @@
 import type { Authenticated } from '../auth/types.ts'
-import type { BucketPolicy, Config } from '../config/config.ts'
+import type { BucketPolicy, Config, UpstreamConfig } from '../config/config.ts'
 import type { HttpResponse } from '../http/message.ts'
 import type { Place } from '../envelope/envelope.ts'
 import type { KeyContext, KeyUse } from '../keys/types.ts'
@@ -14,22 +14,29 @@ import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } fr
 import type { DetachedPartWrites } from './multipart/detached-writes.ts'
 import type { Turns } from '../concurrency/turns.ts'
 import type { ObjectCache, SettingsCache } from './caches.ts'
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
+
+/** One store, with what is known of it and what is under way there. */
+export interface Store {
+  readonly settings: UpstreamConfig
+  readonly upstream: Upstream
+  readonly detachedWrites: DetachedPartWrites
+  /** What it was seen to do, by kind of bucket. */
+  readonly capabilities: Pick<Capabilities, 'of' | 'ofStateBucket' | 'known' | 'report'>
+}
 
 /** What every handler works with. Made at start, and replaced as a whole by a reload. */
 export interface Services {
   readonly config: Config
-  readonly upstream: Upstream
+  /** By the names of the configuration. Which one a request goes to its bucket says: `storeOf`. */
+  readonly stores: ReadonlyMap<string, Store>
   readonly keys: KeyRegistry
   readonly objects: ObjectCache
   readonly settings: SettingsCache
   /** `listen.cors`: rules for every bucket. Where there are any, the store is not asked for its own. */
   readonly ownCors: readonly CorsRule[]
-  readonly detachedWrites: DetachedPartWrites
   /** One Complete of an upload at a time. */
   readonly completes: Turns
-  /** Probed capabilities of the store, by kind of bucket. */
-  readonly capabilities: Pick<Capabilities, 'of' | 'ofStateBucket' | 'known' | 'report'>
   /** Counts objects that failed verification, by kind. */
   readonly integrityFailure: (kind: string) => void
   /** Logs why a browser was not given CORS headers: its rules could not be read. */
@@ -66,9 +73,50 @@ export type UploadContext = OperationContext<NamesOfUploads>
 
 export type Handler<N extends OperationName> = (ctx: OperationContext<N>) => Promise<HttpResponse>
 
-/** The place an object of this realm is bound to. */
+/** The store where a bucket is. @throws S3Error AccessDenied when no policy covers it. */
+export function storeOf(services: Pick<Services, 'stores' | 'policyFor'>, bucket: string): Store {
+  const { upstream } = services.policyFor(bucket)
+  const store = services.stores.get(upstream)
+  if (store === undefined) throw new S3Error('InternalError', { cause: new Finding(`There is no store named ${upstream}.`) })
+  return store
+}
+
+/** The name of the store where a bucket is; null where no policy covers it, so that it is not served. */
+export function upstreamNameOf({ policyFor }: Pick<Services, 'policyFor'>, bucket: string): string | null {
+  try {
+    return policyFor(bucket).upstream
+  } catch (error) {
+    if (error instanceof S3Error && error.code === 'AccessDenied') return null
+    throw error
+  }
+}
+
+/** The store where the bucket of this request is. */
+export function storeHere({ services, operation: { bucket } }: OperationContext): Store {
+  if (bucket === null) throw new S3Error('InternalError', { cause: new Finding('The request has no bucket.') })
+  return storeOf(services, bucket)
+}
+
+/**
+ * Takes a place at a store for this request until it is over: where there are several stores, one that hangs must not hold what requests to
+ * others need. @throws S3Error SlowDown.
+ */
+export function enterStore(
+  { request: { http, client }, services: { stores, config } }: Pick<OperationContext, 'request' | 'services'>,
+  { settings }: Store
+): void {
+  if (stores.size === 1) return
+  const { name, connections } = settings
+  http.admit?.(
+    client === null
+      ? { kind: 'store', id: `anonymous ${name}`, most: Math.ceil(connections / 2) }
+      : { kind: 'store', id: name, most: Math.ceil(config.limits.requestsInFlight / stores.size) }
+  )
+}
+
+/** Where an object is bound to: its bucket says at which store, and the store in which realm. */
 export function placeIn(ctx: OperationContext, bucket: string, objectKey: string): Place {
-  return { realm: ctx.services.config.upstream.realm, bucket, objectKey }
+  return { realm: storeOf(ctx.services, bucket).settings.realm, bucket, objectKey }
 }
 
 /** The place the object of this request is bound to. */
@@ -96,20 +144,21 @@ export function keyUse(ctx: OperationContext, place: Place, versionId: string | 
 }
 
 /**
- * The identity a request goes upstream with; undefined: the gateway itself. Anonymous requests that are left to the store go unsigned, so that it
+ * The identity a request goes to a store with; undefined: the gateway itself. Anonymous requests that are left to the store go unsigned, so that it
  * grants them what it grants everybody, and not what it grants the gateway.
  */
-function identityOf(ctx: OperationContext): UpstreamIdentity | null | undefined {
+function identityAt(ctx: OperationContext, { settings: { name } }: Store): UpstreamIdentity | null | undefined {
   const { client } = ctx.request
-  if (client !== null) return client.upstream ?? undefined
+  if (client !== null) return client.identities[name]
   const publicRead = ctx.policy?.publicRead
   return publicRead === 'store' || publicRead === 'marked' ? null : undefined
 }
 
 /** Which conditional requests the store enforces in a bucket, by the kind of bucket it is now. @throws S3Error of the upstream. */
 export function conditionsIn(ctx: OperationContext, bucket: string): Promise<Conditions> {
-  const identity = identityOf(ctx)
-  return ctx.services.capabilities.of({
+  const store = storeOf(ctx.services, bucket)
+  const identity = identityAt(ctx, store)
+  return store.capabilities.of({
     bucket,
     headers: withTerms(ctx, bucket, []),
     signal: ctx.signal,
@@ -119,7 +168,7 @@ export function conditionsIn(ctx: OperationContext, bucket: string): Promise<Con
 
 /** Name of the identity that this client's requests go upstream with: the store may show to one what it refuses to another. Anonymous: null. */
 export function readerOf(ctx: OperationContext): string | null {
-  const identity = identityOf(ctx)
+  const identity = identityAt(ctx, storeHere(ctx))
   return identity === undefined ? '' : identity?.accessKeyId ?? null
 }
 
@@ -131,11 +180,13 @@ type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest>
 /**
  * Sends a request to the store for this client. Fields that are not given are empty, with the control pool and no retry. Each request repeats the
  * client's expected bucket owner and that it pays.
+ * @param at for requests without a bucket. Default: the store of the bucket that is sent, or of that of the request.
  */
-export function send(ctx: OperationContext, sent: Sent): Promise<UpstreamResponse> {
-  const identity = identityOf(ctx)
+export async function send(ctx: OperationContext, sent: Sent, at?: Store): Promise<UpstreamResponse> {
   const bucket = sent.bucket === undefined ? ctx.operation.bucket : sent.bucket
-  return ctx.services.upstream.request({
+  const store = at ?? (bucket === null ? storeHere(ctx) : storeOf(ctx.services, bucket))
+  const identity = identityAt(ctx, store)
+  return store.upstream.request({
     bucket,
     key: ctx.operation.key,
     query: [],
@@ -162,8 +213,8 @@ function withTerms(ctx: OperationContext, bucket: string | null, headers: Upstre
  * The checksum of stored bytes that is sent to the store with them; null: none.
  * @throws S3Error ServiceUnavailable until a probe has shown that the store removes the frames of such bodies.
  */
-export function storedChecksum(ctx: OperationContext): Config['upstream']['checksum'] {
-  const { capabilities, config: { upstream: { checksum } } } = ctx.services
+export function storedChecksum(ctx: OperationContext): UpstreamConfig['checksum'] {
+  const { capabilities, settings: { checksum } } = storeHere(ctx)
   if (checksum !== null && !capabilities.known) {
     throw new S3Error('ServiceUnavailable', { message: 'Support for trailing checksums has not been confirmed yet (upstream.checksum).' })
   }

@@ -1,7 +1,7 @@
 import type { Header, HttpResponse } from '../http/message.ts'
 import type { UpstreamResponse } from '../upstream/types.ts'
 import { type CopySource, formatCopySource } from '../s3/names.ts'
-import { type OperationContext, header, send, storedChecksum } from './context.ts'
+import { type OperationContext, type Store, header, send, storedChecksum } from './context.ts'
 import { BodyVerifier } from '../auth/body-verifier.ts'
 import { S3Error } from '../errors.ts'
 import { StagedReadable } from '../http/stage.ts'
@@ -81,8 +81,12 @@ export function forwardedQuery(ctx: OperationContext): (readonly [string, string
 }
 
 /** The store's document answer to a forwarded request. @throws the store's error as an S3Error. */
-export async function forwardForDocument(ctx: OperationContext, query = forwardedQuery(ctx)): Promise<{ response: UpstreamResponse; document: Buffer }> {
-  const response = await send(ctx, { method: ctx.request.http.method, query, headers: upstreamHeaders(ctx.request.headers, 'document'), retry: true })
+export async function forwardForDocument(
+  ctx: OperationContext,
+  query: readonly (readonly [string, string | null])[] = forwardedQuery(ctx),
+  at?: Store
+): Promise<{ response: UpstreamResponse; document: Buffer }> {
+  const response = await send(ctx, { method: ctx.request.http.method, query, headers: upstreamHeaders(ctx.request.headers, 'document'), retry: true }, at)
   if (response.status >= 300) throw await relayError(ctx, response)
   return { response, document: await documentOf(response) }
 }

@@ -4,18 +4,8 @@
 import type { HandlerName, OperationsOf } from '../plan/plan.ts'
 import type { Handler } from './context.ts'
 import { bucketEncryption } from './buckets/bucket-encryption.ts'
-import {
-  changeCors,
-  deleteBucket,
-  headBucket,
-  lifecycle,
-  listBuckets,
-  bucketLocation,
-  createBucket,
-  listObjects,
-  restoreObject,
-  targetBuckets
-} from './buckets/buckets.ts'
+import { changeCors, deleteBucket, headBucket, lifecycle, bucketLocation, createBucket, listObjects, restoreObject, targetBuckets } from './buckets/buckets.ts'
+import { listBuckets } from './buckets/list-buckets.ts'
 import { copyObject } from './copy/copy-object.ts'
 import { deleteObject, deleteObjects } from './objects/delete.ts'
 import { forward } from './forward.ts'

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { bucketKinds, kindBucket, type BucketKind, type Config } from '../config/config.ts'
+import { bucketKinds, kindBucket, type BucketKind, type UpstreamConfig } from '../config/config.ts'
 import { diagnosisOf, type Diagnosis } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import { probeConditions, unprobed, type ConditionProbe, type Conditions } from './probe-conditions.ts'
@@ -14,9 +14,9 @@ const RETRY_MS = 60_000
 /** Milliseconds for a probe of one kind that a request waits for. */
 const PROBE_MS = 20_000
 
-type CapabilitiesOptions = Pick<Config['upstream'], 'stateBucket' | 'region' | 'checksum'> & {
+type CapabilitiesOptions = Pick<UpstreamConfig, 'stateBucket' | 'region' | 'checksum'> & {
   /** Conditions that the configuration states for every kind of bucket: they have precedence over probes. */
-  readonly conditions?: Config['upstream']['conditions']
+  readonly conditions?: UpstreamConfig['conditions']
   /** Milliseconds of a clock that is never set back. */
   readonly now?: () => number
   /** Called when a kind of bucket has been probed, or the probe failed. */

@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs'
 import { Readable } from 'node:stream'
+import type { Config, UpstreamConfig } from '../config/config.ts'
 import type { StoreFeature } from '../config/store-profiles.ts'
-import type { StoreUpstream, PoolStats } from '../upstream/upstream.ts'
+import { createUpstream, type StoreUpstream, type PoolStats, type UpstreamOptions } from '../upstream/upstream.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import { parallelMap } from '../concurrency/parallel.ts'
 import { S3Error } from '../errors.ts'
@@ -42,6 +44,14 @@ const idle: Readonly<Partial<Record<StoreFeature, (name: string, value: string) 
   tagging: (name) => name === 'x-amz-tagging-directive'
 }
 
+/**
+ * A store of the configuration, with the gateway's own credentials.
+ * @throws Error of the file system when the certificate of its authority cannot be read.
+ */
+export function openUpstream(settings: UpstreamConfig, limits: Config['limits'], options: UpstreamOptions = {}): StoreUpstream {
+  return adaptStore(createUpstream({ ...settings, ca: settings.ca === null ? null : readFileSync(settings.ca, 'utf8') }, limits, options), settings)
+}
+
 /** A store that has less than all of S3 (`upstream.lacks`), with what can be done by other requests. Closes the store. */
 export function adaptStore(store: StoreUpstream, { lacks }: { readonly lacks: readonly StoreFeature[] }): StoreUpstream {
   return lacks.length === 0 ? store : new StoreAdapter(store, lacks)
@@ -54,6 +64,10 @@ class StoreAdapter implements StoreUpstream {
   constructor(store: StoreUpstream, lacks: readonly StoreFeature[]) {
     this.#store = store
     this.#lacks = new Set(lacks)
+  }
+
+  retire(): Promise<void> {
+    return this.#store.retire()
   }
 
   stats(): readonly PoolStats[] {

@@ -2,7 +2,7 @@ import { isAscii } from 'node:buffer'
 import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
 import { getSigningKey, SignatureV4 } from '@aws-sdk/signature-v4'
 import type { UpstreamIdentity } from './types.ts'
-import type { Config } from '../config/config.ts'
+import type { UpstreamConfig } from '../config/config.ts'
 import { BoundedCache } from '../collections/bounded-cache.ts'
 import { credentialPlaces, diagnosis, systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
@@ -109,7 +109,7 @@ export type IdentitySource = () => Promise<UpstreamIdentity>
  * The configured keys, or with `aws` the standard AWS chain (environment, profile, web identity, container, instance),
  * which refreshes what expires.
  */
-export function identitySource(credentials: Config['upstream']['credentials']): IdentitySource {
+export function identitySource(credentials: UpstreamConfig['credentials']): IdentitySource {
   if (credentials === 'aws') return awsChain()
   const { accessKeyId, secretAccessKey, sessionToken } = credentials
   const identity = sessionToken === null ? { accessKeyId, secretAccessKey } : { accessKeyId, secretAccessKey, sessionToken }

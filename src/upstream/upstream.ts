@@ -3,7 +3,7 @@
 // Only this room knows undici.
 import type { LookupFunction } from 'node:net'
 import { Readable } from 'node:stream'
-import type { Config } from '../config/config.ts'
+import type { Config, UpstreamConfig } from '../config/config.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from './types.ts'
 import { Roster } from '../collections/roster.ts'
 import { clockSkewSeconds } from '../diagnosis.ts'
@@ -17,7 +17,7 @@ import { report, type ExchangeReport } from './exchange-report.ts'
 import { awaitFirstByte, RequestWriter, type WireRequest } from './request-writer.ts'
 import { checkAnswer, ownFault, readErrorBody, whole } from './response-checks.ts'
 
-export type UpstreamSettings = Pick<Config['upstream'], 'endpoint' | 'region' | 'credentials' | 'style' | 'connections' | 'sse'> & {
+export type UpstreamSettings = Pick<UpstreamConfig, 'endpoint' | 'region' | 'credentials' | 'style' | 'connections' | 'sse'> & {
   /** PEM text of the certificates that are trusted exclusively; null: those that Node trusts. */
   readonly ca: string | null
 }
@@ -54,6 +54,8 @@ export interface PoolStats {
 }
 
 export interface StoreUpstream extends Upstream {
+  /** As `close`, and cuts nothing that is in flight. */
+  retire(): Promise<void>
   stats(): readonly PoolStats[]
 }
 
@@ -81,6 +83,7 @@ class SigningUpstream implements StoreUpstream {
   readonly #lanes: Readonly<Record<UpstreamRequest['pool'], Lane>>
   readonly #running = new Roster<Exchange>()
   readonly #sampler: NodeJS.Timeout
+  #retired: Promise<void> | null = null
 
   constructor(settings: UpstreamSettings, limits: UpstreamLimits, options: UpstreamOptions) {
     this.#endpoint = parseEndpoint(settings.endpoint, settings.style)
@@ -123,9 +126,15 @@ class SigningUpstream implements StoreUpstream {
     const patience = setTimeout(() => {
       for (const exchange of this.#running.members()) exchange.abort(new Error('The gateway stops.'))
     }, (this.#options.closeSeconds ?? 5) * 1000)
-    await Promise.all(Object.values(this.#lanes).map(({ pools }) => pools.close()))
+    await this.retire()
     clearTimeout(patience)
-    clearInterval(this.#sampler)
+  }
+
+  retire(): Promise<void> {
+    this.#retired ??= Promise.all(Object.values(this.#lanes).map(({ pools }) => pools.close())).then(() => {
+      clearInterval(this.#sampler)
+    })
+    return this.#retired
   }
 
   async #request(request: UpstreamRequest): Promise<UpstreamResponse> {

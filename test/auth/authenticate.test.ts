@@ -181,7 +181,7 @@ await t.test('secrets cannot be printed', async (t) => {
     secretAccessKey,
     buckets: ['*'],
     readOnly: false,
-    upstream: null,
+    identities: {},
     limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null }
   }])(accessKeyId)
   for (const text of [inspect(credential, { depth: 9, showHidden: true }), JSON.stringify(credential), String(credential?.secret)]) {

@@ -3,7 +3,7 @@ import { authorize, mayAccess } from '../../src/auth/authorize.ts'
 import type { Client } from '../../src/auth/types.ts'
 
 function client(buckets: readonly string[], readOnly = false): Client {
-  return { accessKeyId: 'id', buckets, readOnly, upstream: null, limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null } }
+  return { accessKeyId: 'id', buckets, readOnly, identities: {}, limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null } }
 }
 
 await t.test('patterns of bucket names', async (t) => {

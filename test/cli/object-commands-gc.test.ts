@@ -30,7 +30,7 @@ async function rig(t: Test) {
   const folder = await mkdtemp(join(tmpdir(), 'sealgate-gc-'))
   const settings = configOf(store, gateway.keyring)
   const config = parseConfig(settings, { file: join(folder, 'sealgate.yaml'), env: {} })
-  const upstream = createUpstream({ ...config.upstream, ca: null }, config.limits)
+  const upstream = createUpstream({ ...config.upstreams['default']!, ca: null }, config.limits)
   t.teardown(async () => {
     await upstream.close()
     await gateway.close()

@@ -211,7 +211,7 @@ await t.test('limits that hold for all are shared out', async (t) => {
   const env = { CLIENT_SECRET: 'canary' }
   const file = join(directory, 'share.yaml')
   const config = configOfWorker({ file, text, workers: 4 }, env)
-  t.match(config, { admin: null, limits: { connections: 26, requestsInFlight: 3, headerBytes: 16_384 }, upstream: { connections: 64 } })
+  t.match(config, { admin: null, limits: { connections: 26, requestsInFlight: 3, headerBytes: 16_384 }, upstreams: { default: { connections: 64 } } })
   t.same(config.clients, parseConfig(text, { file, env }).clients)
   t.equal(workerCount(3), 3)
   t.ok(workerCount('auto') >= 1)

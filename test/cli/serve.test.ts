@@ -334,7 +334,7 @@ await t.test('the set-up to try out is made once, and only its owner can read it
   await second.stop()
   t.match(first.config, { listen: { host: '127.0.0.1', port: 9000 }, buckets: [['*', { encryption: 'on', plaintext: 'refuse' }]] })
   t.equal(first.config.clients[0]?.secretAccessKey, second.config.clients[0]?.secretAccessKey)
-  t.not(first.config.upstream.credentials, 'aws')
+  t.not(first.config.upstreams['default']?.credentials, 'aws')
   first.announce({ host: '127.0.0.1', port: 9000 })
   t.match(platform.out, /http:\/\/127\.0\.0\.1:9000[^]*to try out[^]*aws --endpoint-url http:\/\/127\.0\.0\.1:9000 s3 mb s3:\/\/demo/)
   for (const name of ['keyring.json', 'credentials.json']) t.equal(statSync(join(directory, 'data', name)).mode & 0o777, 0o600, name)

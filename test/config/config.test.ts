@@ -6,7 +6,8 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { ConfigError, loadConfig, parseConfig } from '../../src/config/load.ts'
-import { policyFor } from '../../src/config/config.ts'
+import { policyFor, upstreamOf } from '../../src/config/config.ts'
+import { configWarnings } from '../../src/config/warnings.ts'
 import { configSections } from '../../src/config/schema.ts'
 import type { Config } from '../../src/config/config.ts'
 
@@ -47,7 +48,7 @@ function faults(tree: unknown): Record<string, string> {
 
 await t.test('the example is valid and names every option', (t) => {
   const config = loadConfig({ file, env })
-  t.match(config.upstream, { credentials: { accessKeyId: 'AKSTORE', secretAccessKey: 'store-canary', sessionToken: 'session-canary' } })
+  t.match(config.upstreams['default'], { credentials: { accessKeyId: 'AKSTORE', secretAccessKey: 'store-canary', sessionToken: 'session-canary' } })
   t.equal(config.keys['main']?.type === 'local' && config.keys['main'].keyring, join(directory, 'keyring.json'))
   const tree = parse(readFileSync(example, 'utf8')) as Record<string, unknown>
   let options = 0
@@ -59,11 +60,13 @@ await t.test('the example is valid and names every option', (t) => {
     for (const [name, inner] of Object.entries(properties)) {
       options += 1
       const written = readFileSync(example, 'utf8').includes(`# ${name}: `)
-      t.ok(Object.hasOwn(value, name) || (name === 'credentials' && written), `${path}.${name}`)
+      t.ok(Object.hasOwn(value, name) || (['credentials', 'upstreams'].includes(name) && written), `${path}.${name}`)
       walk(inner, (value as Record<string, unknown>)[name], `${path}.${name}`)
     }
   }
   for (const [name, section] of Object.entries(configSections({ file, env }))) {
+    // In place of `upstream`: see below.
+    if (name === 'upstreams') continue
     const schema = z.toJSONSchema(section, { io: 'input', unrepresentable: 'any' })
     t.ok(Object.hasOwn(tree, name), name)
     const value = tree[name]
@@ -77,6 +80,53 @@ await t.test('the example is valid and names every option', (t) => {
     } else walk(schema, value, name)
   }
   t.ok(options > 60, `${options} options looked for`)
+  t.end()
+})
+
+await t.test('the example of several stores is valid, and every fault of several stores is told', (t) => {
+  const text = readFileSync(example, 'utf8')
+  const several = text.replace(/^upstream:[^]*?(?=^# upstreams:)/m, '').replace(/^# (upstreams:| {2}(?:near|far):)/gm, '$1')
+    .replace(/^    upstream: {19}[^]*?(?=    # upstreams:)/m, '').replace('    # upstreams:', '    upstreams:').replace(
+      /^    upstream: default .*$/m,
+      '    upstream: far'
+    )
+  const config = parseConfig(several, { file, env })
+  t.match(config.upstreams, {
+    near: { name: 'near', section: 'upstreams.near', realm: 'default', credentials: 'aws', stateBucket: 'sealgate-state' },
+    far: { name: 'far', endpoint: 'https://s3.example.net', credentials: { accessKeyId: 'FAR', secretAccessKey: 'store-canary' } }
+  })
+  t.strictSame(config.clients[0]?.identities['far']?.accessKeyId, 'ID')
+  t.notMatch(inspect(config, { depth: 10 }), /canary|SECRET'/)
+  t.equal(upstreamOf(config, 'any').name, 'far')
+  const near = { endpoint: 'http://near', credentials: 'aws', realm: 'near' }
+  const far = { endpoint: 'http://far', credentials: 'aws', realm: 'far', default: true }
+  const { upstream, ...rest } = minimal
+  const wrong = (upstreams: unknown, more: object = {}) => faults({ ...rest, upstreams, ...more })
+  t.strictSame(wrong({ near, far }), {})
+  t.equal(upstreamOf(read({ ...rest, upstreams: { near, far } }), 'any').name, 'far', 'where buckets go that name no store')
+  t.equal(upstreamOf(read({ ...rest, upstreams: { far: { ...far, default: false } } }), 'any').name, 'far', 'a single one needs no default')
+  t.equal(read({ ...rest, upstreams: { far: { endpoint: 'http://far', credentials: 'aws' } } }).upstreams['far']?.realm, 'default')
+  t.match(wrong({ near, far }, { upstream }), { upstreams: /either upstream or upstreams/ })
+  t.match(wrong({}), { upstreams: /1 to 16/ })
+  t.match(wrong(Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`s${i}`, { ...near, realm: `r${i}`, endpoint: `http://h${i}` }]))), {
+    upstreams: /1 to 16/
+  })
+  t.match(wrong({ near, far: { ...far, realm: undefined } }), { 'upstreams.far.realm': /must be given/ })
+  t.match(wrong({ near: { ...near, default: true }, far }), { 'upstreams.far.default': /upstreams\.near/ })
+  t.match(wrong({ near, far: { ...far, default: false } }), { 'buckets.*.upstream': /must be given/ })
+  t.strictSame(wrong({ near, far: { ...far, default: false } }, { buckets: { '*': { upstream: 'near' } } }), {})
+  t.match(wrong({ near, far: { ...far, endpoint: 'http://near' } }), { 'upstreams.far.stateBucket': /upstreams\.near/ })
+  t.strictSame(wrong({ near, far: { ...far, endpoint: 'http://near', stateBucket: 'other' } }), {})
+  t.match(wrong({ near, far: { ...far, credentials: undefined } }), { 'upstreams.far.credentials': /give either/ })
+  t.match(wrong({ near, far: { ...far, endpoint: 'http://localhost:9000' } }), { 'upstreams.far.endpoint': /this gateway itself/ })
+  t.match(wrong({ near, far }, { buckets: { '*': { upstream: 'nowhere' } } }), { 'buckets.*.upstream': 'upstreams has no nowhere' })
+  const client = { accessKeyId: 'c', secretAccessKey: 'd' }
+  t.match(wrong({ near, far }, { clients: [{ ...client, upstream: client }] }), { 'clients.0.upstream': /give upstreams/ })
+  t.match(wrong({ near, far }, { clients: [{ ...client, upstreams: { nowhere: client } }] }), { 'clients.0.upstreams.nowhere': 'upstreams has no nowhere' })
+  t.match(configWarnings(read({ ...rest, upstreams: { near, far: { ...far, realm: 'near' } } })), [
+    { path: 'upstreams.near', message: /no bucket is there/ },
+    { path: 'upstreams.far.realm', message: /upstreams\.near/ }
+  ])
   t.end()
 })
 

@@ -163,7 +163,7 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [bucket({ allowedKeys: ['main', 'other'] }), 'buckets.*.allowedKeys: keys has no other'],
   [bucket({ encryption: true }), 'buckets.*.encryption: must be on or off'],
   [bucket({ etag: 'sha256' }), 'buckets.*.etag: must be md5 or opaque'],
-  [bucket({ encrypt: 'on' }), /^buckets\.\*\.encrypt: no such option; there are encryption, key/],
+  [bucket({ encrypt: 'on' }), /^buckets\.\*\.encrypt: no such option; there are upstream, encryption, key/],
   [{ buckets: { '*-backup': {} } }, 'buckets.*-backup: must be a bucket name, a prefix followed by "*", or "*"'],
   [
     { keys: { a: { type: 'local', keyring: 'k' }, b: { type: 'local', keyring: 'l' } } },

@@ -19,7 +19,7 @@ await t.test('the configuration of docker-compose.yml is valid with the environm
   const client = config.clients[0]
   t.match(compose.services['demo']?.environment, { AWS_ACCESS_KEY_ID: client?.accessKeyId, AWS_SECRET_ACCESS_KEY: client?.secretAccessKey })
   const store = compose.services['store']?.environment
-  t.match(config.upstream.credentials, { accessKeyId: store?.['MINIO_ROOT_USER'], secretAccessKey: store?.['MINIO_ROOT_PASSWORD'] })
+  t.match(config.upstreams['default']?.credentials, { accessKeyId: store?.['MINIO_ROOT_USER'], secretAccessKey: store?.['MINIO_ROOT_PASSWORD'] })
   t.equal(config.keys['main']?.type === 'local' && config.keys['main'].keyring, '/var/lib/sealgate/keyring.json')
   for (const service of Object.values(compose.services)) {
     for (const volume of service.volumes ?? []) {

@@ -24,7 +24,7 @@ t.teardown(async () => {
 /** What the store was asked in the gateway's own buckets since: nothing but what the gateway does at start and in its checks. */
 function reached(from: number): string[] {
   return store.requests.slice(from).filter(({ bucket, key, path }) =>
-    isOwnBucket({ stateBucket }, bucket) && (key !== '' || path.includes('cors')) && !key.startsWith('probe/')
+    isOwnBucket({ upstreams: { default: { stateBucket } } }, bucket) && (key !== '' || path.includes('cors')) && !key.startsWith('probe/')
   )
     .map(({ method, path }) => `${method} ${path}`)
 }

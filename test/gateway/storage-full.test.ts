@@ -37,7 +37,7 @@ await t.test('the store says so, and so do the log and the metric', async (t) =>
     ['EROFS', 'server-error', { name: 'InternalError', status: 500, message: 'The store cannot use its disk (EROFS).' }]
   ] as const
   for (const [code, trouble, expected] of rows) {
-    const metric = `sealgate_failures_total{service="store",trouble="${trouble}"}`
+    const metric = `sealgate_failures_total{service="store",trouble="${trouble}",upstream="default"}`
     const before = gateway.metric(metric)
     backend.createBlob = async () => {
       throw Object.assign(new Error('/secret/path'), { code, syscall: 'open' })
@@ -74,6 +74,6 @@ await t.test('the audit file', { skip: process.platform === 'linux' ? false : 'n
     message: 'The audit trail cannot be written.'
   })
   t.match(lines.findLast(({ msg }) => msg === 'failure'), { service: 'files', operation: 'write audit.file', system: 'ENOSPC', trouble: 'storage-full' })
-  t.equal(gateway.metric('sealgate_failures_total{service="files",trouble="storage-full"}'), 1)
+  t.equal(gateway.metric('sealgate_failures_total{service="files",trouble="storage-full",upstream=""}'), 1)
   t.same(store.keys(Bucket), [], 'no key is used')
 })

@@ -389,7 +389,7 @@ void t.test('documents of the store that are too large are not taken into memory
     store.rules.add({ when: { bucket: Bucket }, fault: { type: 'answer', status, headers: [['Content-Type', 'application/xml']], body: huge } })
     const body = method === 'POST' ? '<Delete><Object><Key>x</Key></Object></Delete>' : ''
     const connection = await RawConnection.open(gateway.endpoint)
-    const received = (): number => gateway.metric('sealgate_upstream_body_bytes_total{direction="received"}')
+    const received = (): number => gateway.metric('sealgate_upstream_body_bytes_total{direction="received",upstream="default"}')
     const before = received()
     await connection.send(Buffer.concat([headOf(headerSigned(gateway, { method, target, headers: [] }, body)), Buffer.from(body)]))
     const answer = await connection.response({ timeout: 30_000 })

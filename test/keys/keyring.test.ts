@@ -131,16 +131,19 @@ await t.test('a keyring keeps its realm through every change, and serves no othe
   for (const keyring of changes) {
     t.equal(keyring.realm, 'eu-1')
     t.doesNotThrow(() => {
-      keyring.requireRealm('eu-1')
+      keyring.requireRealms(['eu-1', 'eu-1'])
     })
     t.throws(() => {
-      keyring.requireRealm('eu-2')
+      keyring.requireRealms(['eu-2'])
     }, { name: 'KeyringError', message: /Keyring main is of realm eu-1, and upstream\.realm is eu-2\./ })
+    t.throws(() => {
+      keyring.requireRealms(['eu-1', 'eu-2'])
+    }, { message: /stores of its buckets are of the realms eu-1, eu-2\..*set-realm/ })
   }
   const none = first.withRealm(null)
   t.equal(none.realm, null)
   t.notOk(none.serialize().includes('realm'))
   t.doesNotThrow(() => {
-    none.requireRealm('anything')
+    none.requireRealms(['anything', 'else'])
   })
 })

@@ -37,8 +37,7 @@ async function house(test: { teardown(work: () => Promise<void>): void }): Promi
   const registry = await openKeyRegistry({
     keys,
     cache,
-    realm: 'default',
-    stateBucket: 'state',
+    usedAt: () => [{ realm: 'default', stateBucket: 'state' }],
     audit: (event) => {
       events.push(event)
     },
@@ -191,8 +190,7 @@ await t.test('a key use that cannot be told fails', async (t) => {
   const registry = await openKeyRegistry({
     keys: { main: { type: 'local', keyring: file('ring') } },
     cache,
-    realm: 'default',
-    stateBucket: 'state',
+    usedAt: () => [{ realm: 'default', stateBucket: 'state' }],
     audit: () => {
       throw new S3Error('ServiceUnavailable')
     }
@@ -225,7 +223,7 @@ await t.test('two keyrings of one name are refused, and so is a missing one', as
   const file = await temporaryDirectory(t)
   await createKeyring(file('a'), 'same', now)
   await createKeyring(file('b'), 'same', now)
-  const options = { cache, realm: 'default', stateBucket: 'state', audit: () => undefined }
+  const options = { cache, usedAt: () => [{ realm: 'default', stateBucket: 'state' }], audit: () => undefined }
   await t.rejects(
     openKeyRegistry({
       ...options,

@@ -181,3 +181,27 @@ await t.test('whatever comes and goes, no place is lost and none is given twice'
     return admission.unauthenticated === 0
   }))
 })
+
+await t.test('a place at a store is held in addition, and given back with the request', async (t) => {
+  const { admission, client, told } = rig({ ...sizes, requestsInFlight: 10 })
+  const enter = (id: string, guest = client('a')) => {
+    admission.admit(guest, { kind: 'store', id, most: 2 })
+    return guest
+  }
+  const first = enter('near')
+  enter('far', first)
+  enter('near')
+  const refused = client('a')
+  t.throws(() => enter('near', refused), { code: 'SlowDown', headers: [['Retry-After', '1']] })
+  t.ok(admission.holds(refused), 'it keeps its place among all until it is over')
+  t.same(told, ['store requests'])
+  enter('far')
+  t.throws(() => enter('far'), { code: 'SlowDown' })
+  admission.leave(first)
+  admission.leave(first)
+  enter('near')
+  enter('far')
+  t.throws(() => enter('near'), { code: 'SlowDown' })
+  admission.admit(refused, { kind: 'anonymous' })
+  t.ok(admission.holds(refused))
+})

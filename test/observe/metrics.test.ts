@@ -20,14 +20,14 @@ await t.test('every line of the exposition parses', async (t) => {
   metrics.requestSeconds.observe({ operation: 'GetObject' }, 0.003)
   metrics.integrityFailures.add({ kind: 'segment' })
   metrics.beforeSnapshot(() => {
-    metrics.upstreamConnections.set({ pool: 'data' }, 7)
+    metrics.upstreamConnections.set({ pool: 'data', upstream: 'default' }, 7)
   })
   const text = exposition(metrics.snapshot())
   for (const line of text.trimEnd().split('\n')) {
     t.match(line, /^(# (HELP|TYPE) [a-z0-9_]+ .+|[a-z0-9_]+(\{([a-z]+="[^"]*",?)+\})? (-?\d[\d.e+-]*|\+Inf))$/, line)
   }
   t.match(text, /^sealgate_requests_total\{operation="GetObject",status="2xx"\} 1$/m)
-  t.match(text, /^sealgate_upstream_connections\{pool="data"\} 7$/m)
+  t.match(text, /^sealgate_upstream_connections\{pool="data",upstream="default"\} 7$/m)
   t.match(text, /^sealgate_integrity_failures_total\{kind="segment"\} 1$/m)
 })
 

@@ -260,7 +260,7 @@ await t.test('what the store does not have is never sent to it', async (t) => {
 })
 
 await t.test('a store that has everything is asked as it is', (t) => {
-  const store = { request: () => Promise.reject(new Error('unused')), stats: () => [], close: () => Promise.resolve() }
+  const store = { request: () => Promise.reject(new Error('unused')), stats: () => [], close: () => Promise.resolve(), retire: () => Promise.resolve() }
   t.equal(adaptStore(store, { lacks: [] }), store)
   t.end()
 })

@@ -329,7 +329,7 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
         accessKeyId,
         buckets: ['a*b*c*d', '*a*', 'x*'],
         readOnly: false,
-        upstream: null,
+        identities: {},
         limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null }
       }, { bucket: latin1(input), own: false, write: true })
     }

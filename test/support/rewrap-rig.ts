@@ -5,7 +5,7 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import type { Test } from 'tap'
 import { runCommand } from '../../src/cli/commands.ts'
 import type { Platform } from '../../src/cli/platform.ts'
-import { openKeys, openStore } from '../../src/cli/store-command.ts'
+import { openKeys, openStore, storeOfBucket } from '../../src/cli/store-command.ts'
 import { editKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestGateway, type TestGateway } from './gateway.ts'
 import { startTestStore, type TestStore } from './hostile.ts'
@@ -117,7 +117,7 @@ export async function engine(
   { signal }: Pick<AbortController, 'signal'> = new AbortController()
 ): Promise<Engine> {
   const config = loadConfig({ file: rig.config, env: {} })
-  const upstream = openStore(config)
+  const upstream = openStore(storeOfBucket(config, 'any'), config)
   const opened = await openKeys(config, 'rewrap', signal)
   t.teardown(async () => {
     await opened.close()

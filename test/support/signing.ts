@@ -48,7 +48,7 @@ export function context(changes: Partial<AuthContext> = {}): AuthContext {
       secretAccessKey,
       buckets: ['*'],
       readOnly: false,
-      upstream: null,
+      identities: {},
       limits: { requests: null, requestsPerSecond: null, bytesPerSecond: null }
     }]),
     regions: [],

@@ -15,8 +15,8 @@ export class LocalKeyProvider implements KeySource {
   }
 
   /** @throws KeyringError when the file is missing, malformed, open to others, or of another realm. */
-  static async open(path: string, realm: string | null = null): Promise<LocalKeyProvider> {
-    return new LocalKeyProvider(await readKeyring(path, realm))
+  static async open(path: string, realms: readonly string[] = []): Promise<LocalKeyProvider> {
+    return new LocalKeyProvider(await readKeyring(path, realms))
   }
 
   get keyringName(): string {

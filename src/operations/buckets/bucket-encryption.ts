@@ -1,7 +1,7 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { BucketEncryption } from '../../s3/bucket-encryption.ts'
 import type { KeyContext, KeyUse } from '../../keys/types.ts'
-import { type BucketContext, type OperationContext, keyContext, keyUse, placeIn, send } from '../context.ts'
+import { type BucketContext, type OperationContext, keyContext, keyUse, placeIn, send, storeHere, storeOf } from '../context.ts'
 import { bucketRecordHash, openBucketRecord, parseBucketRecord, sealBucketRecord, type RecordPlace } from '../../envelope/bucket-record.ts'
 import { S3Error } from '../../errors.ts'
 import { readBucketEncryption, renderBucketEncryption } from '../../s3/bucket-encryption.ts'
@@ -51,7 +51,7 @@ export async function bucketDefault(ctx: OperationContext, bucket: string): Prom
 
 /** Also where there is none. @throws S3Error ServiceUnavailable when the store would not remove it. */
 export async function removeBucketDefault(ctx: OperationContext, bucket: string): Promise<void> {
-  if (await stateOf(ctx).remove([recordName(ctx, bucket)]) > 0) {
+  if (await stateOf(ctx, bucket).remove([recordName(ctx, bucket)]) > 0) {
     throw new S3Error('ServiceUnavailable', { message: 'The state bucket of the gateway cannot be used.' })
   }
   // After the removal: a write that ran in between may have cached the old default.
@@ -67,7 +67,7 @@ export async function removeBucketDefault(ctx: OperationContext, bucket: string)
  */
 async function checkRight(ctx: OperationContext): Promise<void> {
   const { client } = ctx.request
-  if (client !== null && client.upstream === null) return tried(ctx, { method: 'HEAD', retry: true })
+  if (client !== null && client.identities[storeHere(ctx).settings.name] === undefined) return tried(ctx, { method: 'HEAD', retry: true })
   const query = [['encryption', null]] as const
   const response = await send(ctx, { method: 'GET', query, retry: true })
   if (response.status === 403) throw await relayError(ctx, response)
@@ -99,12 +99,12 @@ async function writeDefault(ctx: BucketContext, bucket: string, value: BucketEnc
   // A key that no write could use later is refused now.
   if (value.kmsKeyId !== null) ctx.services.keys.resolve(value.kmsKeyId, ctx.policy, use)
   const { key, wrapped } = await ctx.services.keys.providerFor(ctx.policy.key).generate(contextOf(ctx, bucket), use)
-  await stateOf(ctx).put(recordName(ctx, bucket), sealBucketRecord(key, wrapped, recordPlace(ctx, bucket), renderBucketEncryption(value)), false)
+  await stateOf(ctx, bucket).put(recordName(ctx, bucket), sealBucketRecord(key, wrapped, recordPlace(ctx, bucket), renderBucketEncryption(value)), false)
   ctx.services.settings.encryption.set(bucket, value)
 }
 
 async function readDefault(ctx: OperationContext, bucket: string): Promise<BucketEncryption | null> {
-  const body = await stateOf(ctx).get(recordName(ctx, bucket))
+  const body = await stateOf(ctx, bucket).get(recordName(ctx, bucket))
   if (body === null) return null
   const document = await verified(ctx, async () => {
     const record = parseBucketRecord(body)
@@ -115,12 +115,13 @@ async function readDefault(ctx: OperationContext, bucket: string): Promise<Bucke
   return readBucketEncryption(document, upstreamDocument)
 }
 
-function stateOf(ctx: OperationContext): StateBucket {
-  return new StateBucket(ctx.services.upstream, ctx.services.config.upstream.stateBucket, ctx.signal)
+function stateOf(ctx: OperationContext, bucket: string): StateBucket {
+  const { upstream, settings } = storeOf(ctx.services, bucket)
+  return new StateBucket(upstream, settings.stateBucket, ctx.signal)
 }
 
 function recordPlace(ctx: OperationContext, bucket: string): RecordPlace {
-  return { realm: ctx.services.config.upstream.realm, bucket }
+  return { realm: storeOf(ctx.services, bucket).settings.realm, bucket }
 }
 
 function recordName(ctx: OperationContext, bucket: string): string {

@@ -1,15 +1,15 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { RowFacts } from '../caches.ts'
-import { type OperationContext, send, type BucketContext, readerOf } from '../context.ts'
+import { type OperationContext, send, type BucketContext, readerOf, storeHere } from '../context.ts'
 import { SEGMENT_SIZE, storedSize, plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { removeBucketDefault } from './bucket-encryption.ts'
 import { forward, forwardForDocument, forwardedQuery, passThrough } from '../forward.ts'
 import { withShownRegion, shownRegion, acceptsRegion } from '../shown-region.ts'
-import { mayAccess, authorize } from '../../auth/authorize.ts'
+import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
-import { childOf, childText, rewriteXml, textOf, upstreamDocument, parseXml, type XmlLimits } from '../../s3/xml.ts'
+import { childOf, rewriteXml, textOf, upstreamDocument, parseXml, type XmlLimits } from '../../s3/xml.ts'
 import { clientDocument, parseLocationConstraint, restoreSelects } from '../../s3/documents.ts'
 import { lifecycleForClient, lifecycleForStore, targetBucketsOf, type TargetOperation } from '../../s3/bucket-settings.ts'
 import { readDocument } from '../request-body.ts'
@@ -38,7 +38,7 @@ export async function deleteBucket(ctx: OperationContext<'DeleteBucket'>): Promi
     if (error instanceof S3Error && error.code === 'NoSuchBucket') return error
     throw error
   })
-  ctx.services.settings.cors.forget(ctx.operation.bucket)
+  ctx.services.settings.corsAt(storeHere(ctx).settings.name).forget(ctx.operation.bucket)
   await removeBucketDefault(ctx, ctx.operation.bucket)
   if (outcome instanceof S3Error) throw outcome
   return outcome
@@ -47,7 +47,7 @@ export async function deleteBucket(ctx: OperationContext<'DeleteBucket'>): Promi
 /** PutBucketCors, DeleteBucketCors: a preflight that follows must not be answered from the old rules. */
 export async function changeCors(ctx: OperationContext<'PutBucketCors' | 'DeleteBucketCors'>): Promise<HttpResponse> {
   const response = await forward(ctx)
-  ctx.services.settings.cors.forget(ctx.operation.bucket)
+  ctx.services.settings.corsAt(storeHere(ctx).settings.name).forget(ctx.operation.bucket)
   return response
 }
 
@@ -65,21 +65,6 @@ export async function headBucket(ctx: OperationContext<'HeadBucket'>): Promise<H
   if (!Number.isSafeInteger(stored)) return { ...response, headers }
   const plaintext = Math.max(0, Math.ceil(stored * PLAINTEXT_SHARE))
   return { ...response, headers: [...headers, [BYTES_USED, String(plaintext)]] }
-}
-
-/** ListBuckets: without the gateway's own buckets, and only what the client may touch. */
-export async function listBuckets(ctx: OperationContext<'ListBuckets'>): Promise<HttpResponse> {
-  const { response, document } = await forwardForDocument(ctx)
-  const { upstream } = ctx.services.config
-  const body = rewriteXml(document, (editor, parsed) => {
-    for (const element of childOf(parsed, parsed.root, 'Buckets')?.children ?? []) {
-      const bucket = childText(parsed, element, 'Name')
-      const region = childOf(parsed, element, 'BucketRegion')
-      if (region !== undefined) editor.setText(region, shownRegion(ctx, textOf(parsed, region)))
-      if (!mayAccess(ctx.request.client, { bucket, own: isOwnBucket(upstream, bucket), write: false })) editor.remove(element)
-    }
-  })
-  return editedResponse(response, body)
 }
 
 /** Get- and PutBucketLifecycleConfiguration: the store compares what it stores, so size filters are converted both ways. */
@@ -138,7 +123,7 @@ export async function createBucket(ctx: OperationContext<'CreateBucket'>): Promi
 function documentsFor(ctx: OperationContext, document: Buffer): readonly [Buffer, ...Buffer[]] {
   const limits = clientDocument(ctx.services.config.limits.xmlBytes)
   const wanted = parseLocationConstraint(document, limits)
-  const { region } = ctx.services.config.upstream
+  const { region } = storeHere(ctx).settings
   // Ceph: `zonegroup:placement` chooses where bytes are kept; no region contains a colon. The store decides on names that the gateway does not
   // accept.
   if (wanted === null || wanted.includes(':') || !(wanted === region || acceptsRegion(ctx, wanted))) return [document]
@@ -180,7 +165,7 @@ export async function targetBuckets(ctx: OperationContext<TargetOperation>): Pro
     if (document.length === 0) return
     const parsed = parseXml(document, clientDocument(ctx.services.config.limits.xmlBytes))
     for (const name of targetBucketsOf(ctx.operation.name, parsed)) {
-      authorize(ctx.request.client, { bucket: name, own: isOwnBucket(ctx.services.config.upstream, name), write: true })
+      authorize(ctx.request.client, { bucket: name, own: isOwnBucket(ctx.services.config, name), write: true })
     }
   })
 }

@@ -1,6 +1,6 @@
 import type { Header, HttpRequest, HttpResponse } from '../../http/message.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
-import type { Services } from '../context.ts'
+import { type Services, storeOf, upstreamNameOf } from '../context.ts'
 import type { Asker, Asking, KnownCors } from './cors-knowledge.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
@@ -42,7 +42,8 @@ export async function preflight(services: Services, request: HttpRequest, bucket
  */
 export function knownCorsHeaders(services: Services, request: HttpRequest, bucket: string | null, headers: readonly Header[]): readonly Header[] {
   const own = ownRules(services)
-  const known = own ?? (bucket === null ? undefined : services.settings.cors.known(bucket))
+  const upstream = bucket === null ? null : upstreamNameOf(services, bucket)
+  const known = own ?? (bucket === null || upstream === null ? undefined : services.settings.corsAt(upstream).known(bucket))
   return known?.kind !== 'rules' || hasCors(headers) ? [] : headersOf(known.rules, questionOf(request))
 }
 
@@ -80,9 +81,9 @@ async function headersFor(services: Services, bucket: string, question: CorsQues
   if (question.headers === null) return []
   const own = ownRules(services)
   if (own !== null) return headersOf(own.rules, question)
-  services.policyFor(bucket)
-  authorize(null, { bucket, own: isOwnBucket(services.config.upstream, bucket), write: false, publicRead: true })
-  const { cors } = services.settings
+  const { upstream } = services.policyFor(bucket)
+  authorize(null, { bucket, own: isOwnBucket(services.config, bucket), write: false, publicRead: true })
+  const cors = services.settings.corsAt(upstream)
   const configured = services.config.buckets.some(([pattern]) => pattern === bucket)
   const known = await cors.rulesOf(bucket, { ...asking, configured }, (signal) => readRules(services, bucket, { ...asking, signal }))
   if (known.kind === 'rules') return headersOf(known.rules, question)
@@ -133,10 +134,10 @@ async function storesHeaders(services: Services, bucket: string, question: CorsQ
   return exposesHeaders ? received : [...received, ['access-control-expose-headers', exposed(['ETag'])]]
 }
 
-type Sent = Pick<UpstreamRequest, 'method' | 'bucket'> & Partial<UpstreamRequest>
+type Sent = Pick<UpstreamRequest, 'method'> & Partial<UpstreamRequest> & { readonly bucket: string }
 
 function ask(services: Services, { asker, signal }: Asking, sent: Sent): Promise<UpstreamResponse> {
-  return services.upstream.request({
+  return storeOf(services, sent.bucket).upstream.request({
     key: null,
     query: [],
     headers: [],

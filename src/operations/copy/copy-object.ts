@@ -1,13 +1,13 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import { type CopySource, formatCopySource, keptSettings } from '../../s3/names.ts'
-import { type ObjectContext, type OperationContext, conditionsIn, header, placeOf, send } from '../context.ts'
+import { type ObjectContext, type OperationContext, conditionsIn, header, placeOf, send, storeHere } from '../context.ts'
 import { type InspectedSealed, checksumsOf, visibleEtag, plaintextEtag } from '../objects/sealed-object.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { childText, parseXml, upstreamDocument } from '../../s3/xml.ts'
-import { copiedChecksum, copySourceOf, inspectSource } from './copy-source.ts'
+import { copiedChecksum, copySourceOf, inspectSource, isHere } from './copy-source.ts'
 import { copyResult, copiedHeaders, copiedTags, directiveOf, ensureTags } from './copied-properties.ts'
 import { streamCopy } from './stream-copy.ts'
 import { envelopeHeaders } from '../objects/envelope-headers.ts'
@@ -19,12 +19,12 @@ import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 
 /**
  * CopyObject. Between sealed buckets no body moves: the source's data key is unwrapped and wrapped for the destination, and the store copies the
- * sealed bytes, on condition of the ETag that was unwrapped. The bytes pass through the gateway where the store does not enforce that condition, or
- * where the copy needs a checksum that is not known.
+ * sealed bytes, on condition of the ETag that was unwrapped. The bytes pass through the gateway where the store does not enforce that condition,
+ * where the copy needs a checksum that is not known, and between two stores.
  */
 export async function copyObject(ctx: OperationContext<'CopyObject'>): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
-  if (ctx.policy.encryption === 'off' && ctx.services.policyFor(source.bucket).encryption === 'off') return forwardCopy(ctx, source)
+  if (ctx.policy.encryption === 'off' && ctx.services.policyFor(source.bucket).encryption === 'off' && isHere(ctx, source)) return forwardCopy(ctx, source)
   return slowResponse((addHeaders) =>
     retryOnChange(async () => {
       const object = await inspectSource(ctx, source)
@@ -59,7 +59,7 @@ function refuseIdleCopy(ctx: OperationContext, source: CopySource): void {
   })
 }
 
-/** Headers of the condition; null: the store does not enforce one. */
+/** Headers of the condition; null: the store does not enforce one, or the source is at another store. */
 type CopyTie = readonly (readonly [string, string])[] | null
 
 /**
@@ -67,8 +67,9 @@ type CopyTie = readonly (readonly [string, string])[] | null
  * condition that the store enforces in buckets of the source's kind. Without either, a source replaced meanwhile would be stored under the wrong
  * envelope.
  */
-async function tieTo(ctx: OperationContext, source: CopySource, object: InspectedSealed): Promise<CopyTie> {
-  if ((source.versionId ?? object.versionId ?? 'null') !== 'null') return [[ctx.services.capabilities.ofStateBucket.copySourceHeader, object.upstreamEtag]]
+async function tieTo(ctx: ObjectContext, source: CopySource, object: InspectedSealed): Promise<CopyTie> {
+  if (!isHere(ctx, source)) return null
+  if ((source.versionId ?? object.versionId ?? 'null') !== 'null') return [[storeHere(ctx).capabilities.ofStateBucket.copySourceHeader, object.upstreamEtag]]
   const { copySourceIfMatch, copySourceHeader } = await conditionsIn(ctx, source.bucket)
   return copySourceIfMatch ? [[copySourceHeader, object.upstreamEtag]] : null
 }

@@ -1,6 +1,6 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { HeaderList } from '../../http/message.ts'
-import { type OperationContext, header } from '../context.ts'
+import { type OperationContext, enterStore, header, storeHere, storeOf } from '../context.ts'
 import { inspectNamed, withDigests } from '../objects/inspect.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
@@ -18,11 +18,17 @@ export function copySourceOf(ctx: OperationContext): CopySource {
   const source = parseCopySource(value)
   authorize(ctx.request.client, {
     bucket: source.bucket,
-    own: isOwnBucket(ctx.services.config.upstream, source.bucket),
+    own: isOwnBucket(ctx.services.config, source.bucket),
     write: false,
     publicRead: ctx.services.policyFor(source.bucket).publicRead !== false
   })
+  if (!isHere(ctx, source)) enterStore(ctx, storeOf(ctx.services, source.bucket))
   return source
+}
+
+/** Whether the source is at the store of the destination: only there can the store copy. */
+export function isHere(ctx: OperationContext, { bucket }: CopySource): boolean {
+  return storeOf(ctx.services, bucket) === storeHere(ctx)
 }
 
 /**

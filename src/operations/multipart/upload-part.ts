@@ -13,7 +13,7 @@ import type { InspectedObject } from '../objects/sealed-object.ts'
 import { retryOnChange } from '../objects/inspect.ts'
 import { copySourceRange } from '../../s3/range.ts'
 import { renderXml, type XmlNode } from '../../s3/xml.ts'
-import { copySourceOf, inspectSource } from '../copy/copy-source.ts'
+import { copySourceOf, inspectSource, isHere } from '../copy/copy-source.ts'
 import { plaintextSource } from '../copy/stream-copy.ts'
 import { forwardCopy } from '../forward.ts'
 import { fetchSlice } from '../objects/read-body.ts'
@@ -41,13 +41,14 @@ function checksumOf({ checksum }: PartRecord): Header[] {
 
 /**
  * UploadPartCopy. A range of plaintext crosses sealed segments, and every part is sealed on its own: so the bytes pass through the gateway, which
- * opens and seals them again. Between buckets that are not encrypted the store copies.
+ * opens and seals them again. Between buckets that are not encrypted, at one store, the store copies.
  */
 export async function uploadPartCopy(ctx: OperationContext<'UploadPartCopy'>): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
   const number = partNumberOf(ctx)
   if (ctx.policy.encryption === 'off') {
-    return ctx.services.policyFor(source.bucket).encryption === 'off' ? forwardCopy(ctx, source) : copyIntoPlain(ctx, source, number)
+    const forwarded = ctx.services.policyFor(source.bucket).encryption === 'off' && isHere(ctx, source)
+    return forwarded ? forwardCopy(ctx, source) : copyIntoPlain(ctx, source, number)
   }
   refuseEqualParts(ctx)
   const inspected = await retryOnChange(() => inspectSource(ctx, source))

@@ -2,7 +2,7 @@ import type { Header } from '../../http/message.ts'
 import type { UploadRecord, UploadSettings } from '../../envelope/upload-records.ts'
 import type { Place } from '../../envelope/envelope.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
-import { type BucketContext, type OperationContext, type UploadContext, placeOf } from '../context.ts'
+import { type BucketContext, type OperationContext, type UploadContext, placeOf, storeHere } from '../context.ts'
 import { openUploadRecord, parseUploadRecord, uploadHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
 import { agreesWithUpload, refuseGeneralSse, sseOfWrite } from '../../keys/sse-headers.ts'
@@ -26,7 +26,7 @@ export interface Upload {
 
 /** @throws S3Error NotImplemented where the store demands parts of equal size: the tail would have another size (Cloudflare R2). */
 export function refuseEqualParts(ctx: OperationContext): void {
-  if (!ctx.services.config.upstream.equalParts) return
+  if (!storeHere(ctx).settings.equalParts) return
   throw new S3Error('NotImplemented', {
     message: 'Multipart uploads are not available: the store behind this gateway wants all parts to be of one size.'
   })
@@ -42,7 +42,8 @@ export function uploadHashOf(ctx: UploadContext): Buffer {
 }
 
 export function stateBucketOf(ctx: OperationContext, signal: AbortSignal = ctx.signal): StateBucket {
-  return new StateBucket(ctx.services.upstream, ctx.services.config.upstream.stateBucket, signal)
+  const { upstream, settings } = storeHere(ctx)
+  return new StateBucket(upstream, settings.stateBucket, signal)
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Header, HttpResponse } from '../../http/message.ts'
 import { type UploadSettings, sealUploadRecord, uploadHash } from '../../envelope/upload-records.ts'
-import { type ObjectContext, type OperationContext, placeOf, send, storedChecksum, type UploadContext } from '../context.ts'
+import { type ObjectContext, type OperationContext, placeOf, send, storedChecksum, storeHere, type UploadContext } from '../context.ts'
 import { type WriteKey, keyForWrite } from '../objects/object-keys.ts'
 import { DataKey } from '../../envelope/data-key.ts'
 import { both } from '../../concurrency/parallel.ts'
@@ -88,7 +88,7 @@ async function keepRecord(ctx: ObjectContext, uploadId: string, key: WriteKey, d
     settings
   })
   try {
-    await stateBucketOf(ctx).put(uploadRecordName(uploadHash(place, uploadId)), record, ctx.services.capabilities.ofStateBucket.put)
+    await stateBucketOf(ctx).put(uploadRecordName(uploadHash(place, uploadId)), record, storeHere(ctx).capabilities.ofStateBucket.put)
   } catch (error) {
     await send(ctx, { method: 'DELETE', query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
       .then((response) => {

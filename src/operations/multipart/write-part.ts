@@ -3,7 +3,7 @@ import type { ByteStage } from '../../http/stage.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
 import { type BodySource, streamUpstream } from '../request-body.ts'
-import { type OperationContext, type UploadContext, send } from '../context.ts'
+import { type OperationContext, type UploadContext, send, storeHere } from '../context.ts'
 import { type Upload, openUpload, noSuchUpload, stateBucketOf } from './upload.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
 import { PartSealer } from '../../envelope/body.ts'
@@ -22,7 +22,7 @@ import { SegmentOpener } from '../../envelope/stream.ts'
 
 /** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to `upstream.maxParts`. */
 export function partNumberOf(ctx: OperationContext): number {
-  return parsePartNumber(ctx.operation.query.get('partNumber') ?? '', ctx.services.config.upstream.maxParts)
+  return parsePartNumber(ctx.operation.query.get('partNumber') ?? '', storeHere(ctx).settings.maxParts)
 }
 
 /**
@@ -34,7 +34,7 @@ export function checkPartSize(ctx: OperationContext, number: number, size: numbe
   if (size > MAX_PART_PLAINTEXT) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_PART_PLAINTEXT) } })
   }
-  if (number >= ctx.services.config.upstream.maxParts && !isSmall(size)) {
+  if (number >= storeHere(ctx).settings.maxParts && !isSmall(size)) {
     throw new S3Error('InvalidArgument', {
       message: `Part ${number} must be smaller than 5 MiB: this gateway stores what describes the object behind the last part.`,
       fields: { ArgumentName: 'partNumber', ArgumentValue: String(number) }
@@ -124,7 +124,7 @@ async function storeUpstream(
   source: BodySource,
   { stages, storedSize, record }: Sealing
 ): Promise<PartRecord> {
-  return ctx.services.detachedWrites.run(ctx.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
+  return storeHere(ctx).detachedWrites.run(ctx.signal, async ({ signal, answerSeconds, bodySent, answered }) => {
     const response = await streamUpstream(ctx, source, stages, (body) => {
       body.once('end', bodySent)
       return sendPart(ctx, number, { body, contentLength: storedSize, checksum: upload.settings.storedChecksum, signal, answerSeconds })

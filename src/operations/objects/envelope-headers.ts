@@ -1,7 +1,7 @@
 import type { Header } from '../../http/message.ts'
 import type { Attributes, Checksum, ObjectShape } from '../../envelope/envelope.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
-import { type ObjectContext, placeOf } from '../context.ts'
+import { type ObjectContext, placeOf, storeHere } from '../context.ts'
 import type { WriteKey } from './object-keys.ts'
 import { sealEnvelope, CONTEXT_HEADER, ENVELOPE_HEADER, KEY_ID_HEADER } from '../../envelope/envelope.ts'
 import {
@@ -65,7 +65,7 @@ export function envelopeHeaders(ctx: ObjectContext, input: EnvelopeInput): Heade
     ]
   ]
   if (Object.keys(requestContext).length > 0) own.push([CONTEXT_HEADER, encodeContext(requestContext)])
-  const { metadataBytes } = ctx.services.config.upstream
+  const { metadataBytes } = storeHere(ctx).settings
   if (metadata.kind === 'sealed') checkSealedSize(metadata.entries, own, metadataBytes)
   else checkClearSize(described, own, metadataBytes)
   return [...described, ...own]

@@ -2,7 +2,7 @@
 // the tables together, makes the buckets and cleans up. A check writes only inside its place.
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { BucketKind, Config } from '../../config/config.ts'
+import type { BucketKind, UpstreamConfig } from '../../config/config.ts'
 import type { StoreFeature } from '../../config/store-profiles.ts'
 import { diagnosisOf } from '../../diagnosis.ts'
 import { S3Error } from '../../errors.ts'
@@ -50,7 +50,7 @@ export interface Questions {
   readonly upstream: Upstream
   /** The same store, asked with the other way of sending streams: in signed chunks where `upstream` leaves them unsigned. */
   readonly chunked: Upstream
-  readonly config: Config['upstream']
+  readonly config: UpstreamConfig
   /** Rules of the gateway's own take the place of those of buckets. */
   readonly ownCors: boolean
   /** The bucket was made for this run. */

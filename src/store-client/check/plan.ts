@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
-import { bucketKinds, checkBucket, type BucketKind, type Config } from '../../config/config.ts'
+import { bucketKinds, checkBucket, type BucketKind, type UpstreamConfig } from '../../config/config.ts'
 import { clockSkewSeconds, diagnosisOf } from '../../diagnosis.ts'
 import { S3Error } from '../../errors.ts'
 import { readListing } from '../../s3/listing.ts'
@@ -28,9 +28,11 @@ interface Store {
 }
 
 export interface StoreCheckOptions {
-  readonly config: Config
+  readonly config: UpstreamConfig
+  /** Rules of the gateway's own take the place of those of buckets. */
+  readonly ownCors: boolean
   /** The store with other settings of `upstream`; the caller closes it. */
-  readonly open: (upstream: Config['upstream']) => Store
+  readonly open: (upstream: UpstreamConfig) => Store
   /** An existing bucket to ask in; null: the run makes its own. */
   readonly bucket: string | null
   /** Parts of the upload that counts them; 0: it is not made. */
@@ -81,12 +83,12 @@ class Run {
   readonly #id = randomBytes(4).toString('hex')
   readonly #made: string[] = []
   readonly #places: ProbePlace[] = []
-  #config: Config['upstream']
+  #config: UpstreamConfig
   #store: Store
 
   constructor(options: StoreCheckOptions) {
     this.#options = options
-    this.#config = options.config.upstream
+    this.#config = options.config
     this.#store = options.open(this.#config)
   }
 
@@ -134,7 +136,7 @@ class Run {
     }
   }
 
-  #use(config: Config['upstream']): void {
+  #use(config: UpstreamConfig): void {
     this.#config = config
     this.#store = this.#options.open(config)
   }
@@ -220,9 +222,9 @@ class Run {
 
   /** @param known facts that are not found out again. */
   async #run(check: Check, kind: BucketKind, place: ProbePlace, places: readonly Place[], known: ReadonlySet<string> = new Set()): Promise<void> {
-    const { signal, config, parts, bucket } = this.#options
+    const { signal, ownCors, parts, bucket } = this.#options
     const second = places.find(([other]) => other !== kind)?.[1] ?? null
-    const at = { ...this.#store, place, kind, config: this.#config, ownCors: config.listen.cors.length > 0, ownBucket: bucket === null, parts, second }
+    const at = { ...this.#store, place, kind, config: this.#config, ownCors, ownBucket: bucket === null, parts, second }
     let readings: readonly Reading[]
     try {
       readings = [await check.ask(at)].flat()
@@ -258,7 +260,7 @@ function noBucket({ message }: S3Error): Reading {
 }
 
 /** What the configuration should have and has not, from all facts. */
-export function changesOf(facts: readonly Fact[], upstream: Config['upstream']): Settings {
+export function changesOf(facts: readonly Fact[], upstream: UpstreamConfig): Settings {
   const wanted = new Map<string, Settings[string]>()
   for (const [path, value] of facts.flatMap(({ settings }) => Object.entries(settings))) {
     const before = wanted.get(path) ?? valueAt(upstream, path)
@@ -272,7 +274,7 @@ function isList(value: unknown): value is readonly string[] {
 }
 
 /** The value of `upstream.a.b` as the file would have it. */
-function valueAt(upstream: Config['upstream'], path: string): unknown {
+function valueAt(upstream: UpstreamConfig, path: string): unknown {
   const found = path.split('.').slice(1).reduce<unknown>(
     (at, name) => typeof at === 'object' && at !== null ? (at as Readonly<Record<string, unknown>>)[name] : undefined,
     upstream

@@ -114,8 +114,7 @@ await t.test('credentials of a key in the configuration sign its calls, and show
   const registry = await openKeyRegistry({
     keys: config.keys,
     cache: config.keyCache,
-    realm: 'r',
-    stateBucket: 's',
+    usedAt: () => [{ realm: 'r', stateBucket: 's' }],
     audit: () => undefined,
     kmsCredentials: { accessKeyId: 'AKIACHAIN', secretAccessKey: 'x' }
   })

@@ -23,8 +23,7 @@ await t.test('a gateway on local keyrings never loads the AWS SDK; the first KMS
       cloud: { type: 'aws-kms', arn: kms.addKey(), decryptOnly: [], aliases: [], region: null, endpoint: kms.endpoint, credentials: 'aws' }
     },
     cache: { maxAgeSeconds: 60, maxEntries: 10, maxUses: 10 },
-    realm: 'default',
-    stateBucket: 'state',
+    usedAt: () => [{ realm: 'default', stateBucket: 'state' }],
     audit: () => undefined,
     kmsCredentials: { accessKeyId: 'AKIATEST', secretAccessKey: 'secret' }
   })

@@ -51,7 +51,7 @@ function hold({ store }: Rig, when: Match): Gate {
 
 /** How many parts the gateway has waited for without their clients. */
 function late({ gateway }: Rig, outcome: 'recorded' | 'failed'): number {
-  return gateway.metric(`sealgate_detached_part_writes_total{outcome="${outcome}"}`)
+  return gateway.metric(`sealgate_detached_part_writes_total{outcome="${outcome}",upstream="default"}`)
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -157,7 +157,7 @@ void t.test('a try whose client goes away in the middle of the body ends with it
   await until(() => r.store.requests.some(({ fault, bodyLength }) => fault === 'mid-upload' && bodyLength >= 100_000))
   client.abort()
   t.equal(await sent, 'AbortError')
-  await until(() => r.gateway.metric('sealgate_upstream_connections{pool="data"}') === 0)
+  await until(() => r.gateway.metric('sealgate_upstream_connections{pool="data",upstream="default"}') === 0)
   t.equal(late(r, 'recorded') + late(r, 'failed'), 0)
 })
 
