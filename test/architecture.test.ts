@@ -70,7 +70,7 @@ await t.test('the file to read first in each room begins with what the room is f
   }
 })
 
-await t.test('every package comes in by its own door', async (t) => {
+await t.test('every package is imported only by its own room', async (t) => {
   const strangers = imports
     .filter(({ ours, room, target }) => !ours && !target.startsWith('node:') && !(doors[target] ?? []).includes(room))
     .map(({ file, target }) => `${file} -> ${target}`)

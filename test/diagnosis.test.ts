@@ -47,7 +47,7 @@ await t.test('the kind of trouble', async (t) => {
   for (const [trouble, facts] of rows) t.equal(troubleOf(diagnosis('store', 'x', facts)), trouble, JSON.stringify(facts))
 })
 
-await t.test('whatever the other side says, no field carries more than a name', async (t) => {
+await t.test('no answer of the other side puts more than a name into a field', async (t) => {
   const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 300 }), fc.stringMatching(/^[A-Za-z0-9._:=+/ -]{0,300}$/))
   fc.assert(
     fc.property(text, text, text, text, fc.integer({ min: 200, max: 599 }), (code, id, region, date, status) => {

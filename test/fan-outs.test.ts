@@ -27,7 +27,7 @@ const NAMED = 200
 type Rig = RewrapRig & { readonly test: Test }
 
 interface FanOut {
-  /** Where in src it stands. */
+  /** Its place in src. */
   readonly file: string
   /** Its requests. */
   readonly when: Match
@@ -209,7 +209,7 @@ for (const { file, when, limit, failures, prepare } of fanOuts) {
   })
 }
 
-await t.test('after a 404 the bucket is asked for at most once in a request, not once in a row', async (t) => {
+await t.test('after a 404 the bucket is checked at most once per request, not once per row', async (t) => {
   const { s3, store } = shared
   const asked = store.rules.add({ when: { bucket: Bucket, method: 'HEAD', key: '' }, times: 0, fault: { type: 'refuse' } })
   const { Errors } = await s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: absent } }))

@@ -9,7 +9,7 @@ import { childrenOf, parseTypeScript, type SyntaxNode } from './support/syntax.t
 const root = join(import.meta.dirname, '..', 'src')
 /** Characters of a run. A square cost of this many is a thousand times the linear one. */
 const length = 2048
-/** What stands for the classes of characters. */
+/** Sample characters for character classes. */
 const common = [' ', '\t', '\r\n', 'a', 'A', '0', '"', '\'', ',', ';', '/', '=', '%', '-', '<', '&', '\u00e4']
 
 interface Found {

@@ -135,7 +135,7 @@ function build(place: Place, payload: Payload, method: string, target: string, s
   }
 }
 
-/** What the documents say must happen, written without a look at the code. */
+/** The expected result according to the documentation, written without reading the code. */
 function mayPass(place: Place, payload: Payload, method: string, state: State): boolean {
   if (!['v4-header', 'v4-query', 'v2-header', 'v2-query'].includes(place)) return false
   if (state !== 'valid') return false

@@ -317,7 +317,7 @@ await t.test('anonymous requests', async (t) => {
   t.equal(refusal({ ...get, headers: [...host, ['Authorization', '']] }, open).code, 'AccessDenied', 'an empty header is no anonymity')
 })
 
-await t.test('form uploads are told by their headers', async (t) => {
+await t.test('form uploads are recognised by their headers', async (t) => {
   const form: Headers = [...host, ['Content-Length', '10'], ['Content-Type', 'multipart/form-data; boundary=x']]
   t.ok(isFormUpload(httpRequest({ method: 'POST', target: '/bucket', headers: form })))
   t.notOk(isFormUpload(httpRequest({ method: 'PUT', target: '/bucket', headers: form })))

@@ -1,4 +1,4 @@
-// The door to all campaigns: `npm run campaign` lists them, `npm run campaign NAME [ARGUMENT…]` runs one.
+// Runs all campaigns: `npm run campaign` lists them, `npm run campaign NAME [ARGUMENT…]` runs one.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'

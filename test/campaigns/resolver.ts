@@ -1,4 +1,4 @@
-// Loaded into a gateway before its own modules: the address of one host stands in a file, and changes when the file does.
+// Loaded into a gateway before its own modules: the address of one host is read from a file, and changes with it.
 import dns from 'node:dns'
 import { readFileSync } from 'node:fs'
 import process from 'node:process'

@@ -158,7 +158,7 @@ await t.test('a backup for age in place of a passphrase', async (t) => {
   t.match(await keys(['restore', '--backup', backup, '--keyring', `${ring}.3`, '--age-identity', ring], {}), { code: 1, err: /not a secret key of age/ })
 })
 
-await t.test('faults of the file are told in words', async (t) => {
+await t.test('faults of the file are reported in words', async (t) => {
   const ring = join(directory, 'open.json')
   await keys(['create', '--keyring', ring])
   await chmod(ring, 0o644)
@@ -167,7 +167,7 @@ await t.test('faults of the file are told in words', async (t) => {
   t.match(await keys(['create', '--keyring', join(directory, 'name with blanks.json')]), { code: 1, err: /keyring name/ })
 })
 
-await t.test('a passphrase is made when asked for, once, and open files are told', async (t) => {
+await t.test('a passphrase is made on request, once, and files open to others are reported', async (t) => {
   const [ring, secret] = [join(directory, 'made.json'), join(directory, 'made.txt')]
   await keys(['create', '--keyring', ring])
   const args = ['export', '--keyring', ring, '--passphrase-file', secret]

@@ -77,7 +77,7 @@ async function endBehindItsBack(store: TestStore, Key: string, uploadId: string)
   direct.destroy()
 }
 
-void t.test('what is over and old goes, what lives or is young stays', async (t) => {
+void t.test('state of old, ended uploads is removed; that of live or recent ones stays', async (t) => {
   const { store, s3, collect } = await rig(t)
   await begin(s3, 'live')
   const live = store.keys(stateBucket)

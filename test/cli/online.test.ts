@@ -132,7 +132,7 @@ await t.test('what a configuration means is printed, and no secret', async (t) =
   t.notMatch(out, /canary/)
 })
 
-await t.test('files with secrets that every user can read are told', async (t) => {
+await t.test('files with secrets that every user can read are reported', async (t) => {
   const upstream = { endpoint: 'http://127.0.0.1:9', accessKeyId: 'a', secretAccessKey: { file: './secret' } }
   t.notMatch((await check({ upstream })).out, /Warnings/)
   await chmod(join(directory, 'secret'), 0o644)

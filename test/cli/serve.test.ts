@@ -196,7 +196,7 @@ await t.test('SIGHUP brings new certificates, and keeps the old ones when the ne
   t.equal(await code, 0)
 })
 
-await t.test('what is asked for while the gateway starts is not lost', async (t) => {
+await t.test('signals during the start are not lost', async (t) => {
   const stopped = new FakeProcess(['serve'])
   const neverUp = serve({ config: file, trial: false }, stopped, () => new Promise(() => undefined))
   stopped.signal('SIGTERM')
@@ -235,7 +235,7 @@ await t.test('asked to stop again, it does not wait any longer', async (t) => {
   writeFileSync(file, yaml())
 })
 
-await t.test('the exit code tells when transfers were cut', async (t) => {
+await t.test('the exit code shows that transfers were cut', async (t) => {
   const platform = new FakeProcess(['serve'])
   let arrived: () => void = () => undefined
   const underWay = new Promise<void>((resolve) => {
@@ -282,7 +282,7 @@ await t.test('commands, help and versions', async (t) => {
   t.match(await run('config', 'check', '--config', 'bad.yaml'), { code: 2, err: /listen\.port: [^]*upstream: must be given/ })
 })
 
-await t.test('files that a configuration names are looked at before it is taken for good', async (t) => {
+await t.test('the files of a configuration are checked before it is applied', async (t) => {
   const check = async (text: string): Promise<string> => {
     writeFileSync(join(directory, 'files.yaml'), text)
     const platform = new FakeProcess(['config', 'check', '--config', 'files.yaml'])
@@ -326,7 +326,7 @@ await t.test('files that a configuration names are looked at before it is taken 
   writeFileSync(file, yaml())
 })
 
-await t.test('the set-up to try out is made once, and only its owner can read it', async (t) => {
+await t.test('the trial set-up is made once, and only its owner can read it', async (t) => {
   const platform = new FakeProcess([])
   const first = await startDemo(platform)
   const second = await startDemo(platform)

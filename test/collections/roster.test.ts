@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { Roster } from '../../src/collections/roster.ts'
 
-await t.test('holds those who came and have not left, whatever the order', async () => {
+await t.test('holds the members that joined and have not left, in any order', async () => {
   const steps = fc.array(fc.oneof(fc.record({ add: fc.nat() }), fc.record({ leave: fc.nat() })), { maxLength: 60 })
   fc.assert(fc.property(steps, (steps) => {
     const roster = new Roster<{ n: number }>()
@@ -26,7 +26,7 @@ await t.test('holds those who came and have not left, whatever the order', async
   }))
 })
 
-await t.test('who leaves while the members are gone through disturbs nobody', async (t) => {
+await t.test('a member that leaves during an iteration does not disturb it', async (t) => {
   const roster = new Roster<number>()
   const leave = [1, 2, 3].map((n) => roster.add(n))
   const seen: number[] = []

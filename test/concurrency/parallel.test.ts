@@ -56,7 +56,7 @@ await t.test('the first failure ends what waits, and is the one that is thrown',
   t.strictSame(begun, [0, 1, 2])
 })
 
-await t.test('whoever goes away ends it all, also before it has begun', async (t) => {
+await t.test('an abort ends all tasks, also before they have begun', async (t) => {
   const client = new AbortController()
   let begun = 0
   const work = parallel(Array(1000).keys(), { limit: 4, signal: client.signal }, async (_, signal) => {
@@ -75,7 +75,7 @@ await t.test('whoever goes away ends it all, also before it has begun', async (t
   t.equal(begun, 4)
 })
 
-await t.test('pages are asked for as their rows are needed, and a page that fails ends the rows', async (t) => {
+await t.test('pages are requested as their rows are needed, and a page that fails ends the rows', async (t) => {
   let asked = 0
   async function* pages(last: number): AsyncGenerator<readonly number[]> {
     for (;;) {

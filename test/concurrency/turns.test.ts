@@ -2,7 +2,7 @@ import { setImmediate as tick } from 'node:timers/promises'
 import t from 'tap'
 import { Turns } from '../../src/concurrency/turns.ts'
 
-void t.test('one at a time for each name, in order, whatever becomes of the one before', async (t) => {
+void t.test('one at a time for each name, in order, even after a failure', async (t) => {
   const turns = new Turns()
   const log: string[] = []
   const work = (name: string, fails = false) =>

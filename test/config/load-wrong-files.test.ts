@@ -53,7 +53,7 @@ const bucket = (more: object): object => ({ buckets: { '*': more } })
 const limit = (more: object): object => ({ limits: more })
 const keyring = (file: string): object => ({ keys: { main: { type: 'local', keyring: file } } })
 
-/** Each: what is wrong, and the whole line that says so. */
+/** Each: the fault, and the whole line that reports it. */
 const rows: readonly (readonly [change: string | object, ...lines: (string | RegExp)[]])[] = [
   // The file as a whole.
   ['', '(file): is empty: it must be a map of sections'],

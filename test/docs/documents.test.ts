@@ -1,4 +1,4 @@
-// What README and docs say is held against the code: links, options, error codes, metrics, limits, commands.
+// README and docs are compared with the code: links, options, error codes, metrics, limits, commands.
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { parse } from 'yaml'

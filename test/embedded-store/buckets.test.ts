@@ -56,7 +56,7 @@ for (const { name, make } of backends) {
       t.equal((await rawRequest(endpoint, 'GET /aaa?policy HTTP/1.1\r\nHost: x\r\n\r\n')).status, 403)
     })
 
-    await t.test('every document is given back as it came', async (t) => {
+    await t.test('every document is returned unchanged', async (t) => {
       for (const [document, rule] of Object.entries(documentRules)) {
         const path = `/aaa?${document}`
         const before = await signedRequest(endpoint, { method: 'GET', path })
@@ -78,7 +78,7 @@ for (const { name, make } of backends) {
       }
     })
 
-    await t.test('what is not there is 501, and never something else', async (t) => {
+    await t.test('missing features answer 501, and never act as another operation', async (t) => {
       for (const path of ['/aaa?id=x&inventory', '/aaa/k?torrent', '/aaa/k?select&select-type=2', '/aaa?unheard-of', '/aaa/k?restore']) {
         for (const method of ['GET', 'PUT', 'POST', 'DELETE']) t.equal((await signedRequest(endpoint, { method, path })).status, 501, `${method} ${path}`)
       }

@@ -41,7 +41,7 @@ await t.test('round trips at the stored segment size', async (t) => {
   }
 })
 
-await t.test('late digests come back from the manifest, and are asked for at the end', async (t) => {
+await t.test('late digests come back from the manifest, and are taken at the end', async (t) => {
   const plaintext = randomBytes(400)
   const md5 = createHash('md5').update(plaintext).digest()
   const checksums = [{ algorithm: 'sha256', type: 'full', value: createHash('sha256').update(plaintext).digest() }] as const
@@ -96,7 +96,7 @@ await t.test('a tail of another object, or in another place, does not verify', a
   t.equal(open(Buffer.concat([one.body.subarray(0, end), one.body.subarray(end + 1), Buffer.alloc(1)])), 'footer')
 })
 
-await t.test('a zero that is not one is found anywhere in long zeros', async (t) => {
+await t.test('a changed byte is found anywhere in long zeros', async (t) => {
   const size = 3_000_000
   const { header, body } = seal(randomBytes(size))
   const from = streamSize(size, SMALL.segmentSize)

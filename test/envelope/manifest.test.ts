@@ -92,7 +92,7 @@ await t.test('a short suffix says what it needs', async (t) => {
   t.equal(opened(tail.subarray(-need), stored, 'multipart').parts.length, 2)
 })
 
-/** As a reader does: asks for more when it is told to, and gets what a store may make up. */
+/** As a reader does: reads more when openTail needs it, and gets bytes that a store may invent. */
 function readTail(suffix: Buffer, stored: number): ManifestOf<'multipart'> {
   const answer = openTail(suffix, stored, dataKey, 'multipart')
   return 'need' in answer ? readTail(Buffer.concat([randomBytes(answer.need - suffix.length), suffix]), stored) : answer
@@ -136,7 +136,7 @@ await t.test('footers lie about sizes', async (t) => {
   }
 })
 
-await t.test('manifests that open but say something else', async (t) => {
+await t.test('manifests that open but contradict the envelope or the stored size', async (t) => {
   const total = MIN_PART_SIZE + 100
   const stored = storedSize(total)
   const before = partOffsets([MIN_PART_SIZE, 100]).storedEnd

@@ -27,7 +27,7 @@ const { sealPartRecord, sealUploadRecord, uploadHash } = await import('../../src
 const { SingleSealer } = await import('../../src/envelope/body.ts')
 const { SegmentSealer } = await import('../../src/envelope/stream.ts')
 
-await t.test('no (key, nonce) pair repeats, whatever is tried again with the same keys and content', async (t) => {
+await t.test('no (key, nonce) pair repeats in attempts with the same keys and content', async (t) => {
   const dataKey = DataKey.random()
   const key = kek()
   const plaintext = randomBytes(2000)

@@ -52,7 +52,7 @@ await t.test('the size law and its inverse', async (t) => {
   t.equal(streamSize(0), 56)
 })
 
-await t.test('sizes outside of the image are told apart, all of the first 400,000', async (t) => {
+await t.test('sizes that no object has are recognised, all of the first 400,000', async (t) => {
   const image = new Map<number, number>()
   for (let p = 0; storedSize(p) < 400_000; p += 1) image.set(storedSize(p), p)
   for (let s = 0; s < 400_000; s += 1) {

@@ -138,7 +138,7 @@ await t.test('a lie about the length fails the first of many segments', async (t
   }
 })
 
-await t.test('a sealer wants exactly what was announced', async (t) => {
+await t.test('a sealer demands exactly the announced size', async (t) => {
   for (const size of sizes) {
     const sealer = () => new SegmentSealer({ streamKey, part: partOf(size), segmentSize })
     if (size > 0) t.equal(run(sealer, randomBytes(size - 1)).failure, 'length', `one less than ${size}`)

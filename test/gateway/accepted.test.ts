@@ -49,7 +49,7 @@ void t.test('targets in absolute form, signed as in origin form', async (t) => {
   t.equal((await wire.send({ ...root, target: 'http://elsewhere.test/' })).status, 400)
 })
 
-void t.test('regions that are no plain words, signed chunks too', async (t) => {
+void t.test('regions with other characters than letters, also with signed chunks', async (t) => {
   for (const region of ['*', '127.0.0.1', 'localhost:9000', '[::1]:9000', 's3.example.org']) {
     t.equal((await send('PUT', '/sealed/region', { body: region, region })).status, 200, region)
     t.equal((await send('GET', '/sealed/region', { region })).body.toString(), region)

@@ -1,4 +1,4 @@
-// The lines an operator reads: every request names what it was about, and only failures are told as failures.
+// The access log: every line names its request, and only failures appear as failures.
 import { connect } from 'node:net'
 import t from 'tap'
 import { GetObjectCommand, GetObjectTorrentCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
@@ -31,7 +31,7 @@ void t.test('the log names operation, bucket and key, and calls no refusal a fai
   t.notOk(lines.some(({ msg }) => msg === 'failure'))
 })
 
-void t.test('what is no request has a line too, with the id its sender was given', async (t) => {
+void t.test('input that is not a request has a line as well, with the id in the answer', async (t) => {
   const lines: Record<string, unknown>[] = []
   const store = await startTestStore({ buckets: [] })
   const gateway = await startTestGateway(store, { log: (line) => lines.push(JSON.parse(line) as Record<string, unknown>) })

@@ -1,4 +1,4 @@
-// What strangers and greedy clients hold is theirs: requests of others go on.
+// Unauthenticated and greedy clients use only their own limits: requests of others continue.
 import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
@@ -40,7 +40,7 @@ await t.test('half-sent forms and half-sent refused bodies leave signed requests
   t.match(await rawRequest(gateway.endpoint, `GET /${Bucket}/k HTTP/1.1\r\nHost: x\r\n\r\n`), { status: 200 }, 'nor anonymous readers')
 })
 
-await t.test('a client that takes all it may is told to slow down, and others go on', async (t) => {
+await t.test('a client at its limits gets SlowDown, and others continue', async (t) => {
   const second = { accessKeyId: 'SECOND', secretAccessKey: 'second-secret' }
   const first = { accessKeyId: 'FIRST', secretAccessKey: 'first-secret', limits: { requests: 3 } }
   const gateway = await startTestGateway(store, { sections: { clients: [first, second], limits: { perClient: { requestsPerSecond: 1000 } } } })

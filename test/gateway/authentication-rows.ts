@@ -53,7 +53,7 @@ export function productRows(): number {
   return requests('b', 'k').length * places.length * payloads.length * states.length
 }
 
-/** What the documents say must happen, written without a look at the code. */
+/** The expected result according to the documentation, written without reading the code. */
 function isValid(place: Place, payload: Payload, state: State, { name, row, draft }: OperationRequest): boolean {
   const says = payload.startsWith('STREAMING') ? 'framed' : 'plain'
   // A form is signed by its policy, wherever it is posted to, and heard only as an upload; headers beside it say nothing. Its

@@ -1,5 +1,5 @@
 // Every operation × where credentials stand × what is said of the payload × the state of the signature, over HTTP and through
-// the whole gateway: what is not valid is refused, and not a request leaves for the store.
+// the whole gateway: invalid requests are refused, and no request is sent to the store.
 import t, { type Test } from 'tap'
 import { form, productRows, sampledRows, sendRow, sendUnsignedHeader, unsignedHeaderRows, v2Covers, type Row } from './authentication-rows.ts'
 import { headerSigned, forEach, querySigned, sha256, Wire, type Answer } from '../support/wire.ts'
@@ -143,14 +143,14 @@ void t.test('regression: a form whose signature is wrong is refused before its f
   const whole = form(gateway, 'last digit', [{ bucket }])
   const connection = await RawConnection.open(gateway.endpoint)
   await connection.send(`POST /${bucket} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000000\r\n\r\n`)
-  // The file ends, and the form goes on: whoever reads on to its end reads for ever.
+  // The file ends, but the form does not: a reader of the whole form would never end.
   await connection.send(whole.slice(0, whole.lastIndexOf('--b--')) + '--b\r\nContent-Disposition: form-data; name="more"\r\n\r\n')
   t.match(await connection.response({ timeout: 10_000 }), { status: 403, body: /<Code>SignatureDoesNotMatch</ })
   t.same(seen(), [])
   connection.close()
 })
 
-void t.test('regression: a signed hash is held to where the operation has no use for a body', async (t) => {
+void t.test('regression: a signed hash is checked even where the operation uses no body', async (t) => {
   const { gateway, wire, seen } = await rig(t)
   for (const { name, row, draft } of operationRequests(bucket, key)) {
     if (row.takesBody !== 'none' || planners[name].on.effect === 'refuse' || (draft.method !== 'PUT' && draft.method !== 'POST')) continue
@@ -207,7 +207,7 @@ const reserved = [
   'x-amz-meta-sealgatex'
 ]
 
-void t.test('A2: nobody sets the metadata of the gateway', async (t) => {
+void t.test('A2: no client can set the metadata of the gateway', async (t) => {
   const { gateway, wire, store, seen } = await rig(t)
   const before = await store.object(bucket, key).body()
   let rows = 0

@@ -134,7 +134,7 @@ await t.test('of parts: composite, listed, and completed by what was verified wh
   }
 })
 
-await t.test('an algorithm that is not computed here is refused wherever it is named, and nothing is stored', async (t) => {
+await t.test('an algorithm that is not computed here is refused in every place that names it, and nothing is stored', async (t) => {
   const { s3, gateway, store } = await rig(t)
   const wire = new Wire(gateway.endpoint)
   t.teardown(() => wire.close())

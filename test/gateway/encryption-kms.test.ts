@@ -34,7 +34,7 @@ await t.test('objects under one bucket key have object keys of their own, and me
   }
 })
 
-await t.test('a policy that demands a mode refuses writes without it, presigned ones, too', async (t) => {
+await t.test('a policy that demands a mode refuses writes without it, including presigned ones', async (t) => {
   for (
     const [demanded, fitting, others] of [
       ['aws:kms', { [sse]: 'aws:kms', [`${sse}-aws-kms-key-id`]: 'cloud' }, [{}, { [sse]: 'AES256' }, customerHeaders(customer)]],

@@ -89,7 +89,7 @@ type Next = (
   args: { readonly request: { headers: Record<string, string> } }
 ) => Promise<{ readonly response: { readonly statusCode: number; readonly headers: Headers } }>
 
-/** What all commands of the SDK have in common, each with types of its own. */
+/** The common interface of the SDK's commands, which have separate types. */
 interface Stack {
   add(middleware: (next: Next) => Next, options: object): void
 }

@@ -16,7 +16,7 @@ import { codeOf } from '../support/error-code.ts'
 const { signal } = new AbortController()
 const bad = { code: 'SealgateBadUpstream' }
 
-/** A store that answers every request with a page of its own making. */
+/** A store that answers every request with a page from the test. */
 function endless(page: (n: number) => readonly XmlNode[]): Upstream & { pages: number } {
   return {
     pages: 0,
@@ -37,7 +37,7 @@ async function drain(pages: AsyncIterable<unknown>): Promise<void> {
   while ((await iterator.next()).done !== true) continue
 }
 
-await t.test('tokens that come back are found, whatever the length of the cycle; those that do not are followed', (t) => {
+await t.test('repeated tokens are found for every length of the cycle; new ones are followed', (t) => {
   const turnsUntilBad = (token: (n: number) => string | null): number => {
     const turns = new PageTurns(Number.POSITIVE_INFINITY)
     for (let n = 0; n < 20_000; n += 1) {

@@ -1,4 +1,4 @@
-// What the gateway asks of the store in clients' buckets besides what the client asked for: nothing that is not in the table, and nothing
+// Requests that the gateway adds to the client's own in clients' buckets: none that is not in the table, and none
 // that a client with the rights S3 itself demands does not get by without.
 import t from 'tap'
 import {

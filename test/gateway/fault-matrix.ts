@@ -7,7 +7,7 @@ import type { Fault } from '../support/faults.ts'
 
 const on = (header: string, change: (value: string) => string): Fault => ({
   type: 'transform',
-  // What a store says of its own writes it is believed: nobody else knows.
+  // A store is trusted about its own writes: there is no other source.
   change: (answer, { method }) =>
     method === 'PUT' || method === 'POST'
       ? answer

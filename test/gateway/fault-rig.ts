@@ -24,7 +24,7 @@ export const firstByteMs = 1500
 export const lateMs = firstByteMs + 500
 /** A client waits longer than the gateway may for all it does in one request. */
 const patienceMs = 30_000
-/** What is let go of is gone by then, on a busy machine too: idle connections live half a second. */
+/** Time for freed resources to go away, even on a busy machine: idle connections live half a second. */
 const restMs = 10_000
 
 /** A request of the gateway to the store, as it is when all is well. */
@@ -51,7 +51,7 @@ export interface Outcome {
   readonly fired: boolean
 }
 
-/** What is left though nothing is under way, by name. */
+/** Resources that are left when no request is in progress, by name. */
 export type Leaks = Readonly<Record<string, number>>
 
 const limits = { upstreamFirstByteSeconds: firstByteMs / 1000, minRate: 1024, minRateWindowSeconds: firstByteMs / 1000 }

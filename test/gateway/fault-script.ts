@@ -22,11 +22,11 @@ export interface Run {
 
 export interface Script<S = unknown> {
   readonly name: string
-  /** It reads what nobody sealed: the store is believed, and only what breaks can be told. */
+  /** It reads objects that are not sealed: the store is trusted, and only broken transfers can be detected. */
   readonly unsealed?: boolean
   /** What it has written the gateway does not know by heart when the script acts: its caches are emptied, its keys read anew. */
   readonly prepare: (run: Run) => Promise<S>
-  /** Under fire. Resolves when the client has been told of success. */
+  /** During faults. Resolves when the client has got a success. */
   readonly act: (run: Run, state: S) => Promise<unknown>
   /** After the fire. @returns what is wrong, or nothing */
   readonly check: (run: Run, state: S, acknowledged: boolean) => Promise<string | undefined>
@@ -56,7 +56,7 @@ export const get = (more: More) => async ({ s3, id }: Run): Promise<Buffer> => {
   return Buffer.from(await Body!.transformToByteArray())
 }
 
-/** The object's bytes as a client gets them; null when there is none. @throws when they cannot be had */
+/** The object's bytes as a client gets them; null when there is none. @throws when the read fails */
 async function content(run: Run, Key: string, more: More): Promise<Buffer | null> {
   try {
     return await get({ Key, ...more })(run)

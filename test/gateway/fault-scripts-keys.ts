@@ -47,14 +47,14 @@ async function defaultOf({ s3 }: Run, name: string): Promise<string | null> {
 async function hasDefault(run: Run, name: string, allowed: readonly (string | null)[]): Promise<string | undefined> {
   const found = await defaultOf(run, name)
   if (!allowed.includes(found)) return `the default encryption is ${String(found)}`
-  // What a bucket is told to encrypt with must be able to.
+  // The key of a bucket default must be able to encrypt.
   await put(run, old, { Bucket: name })
   return isOneOf(run, run.id, [old], { Bucket: name })
 }
 
 export const keyScripts: readonly Script[] = [
   script('put with a customer\'s key', (run) => put(run, old), (run) => put(run, large, customer), async (run, _, acknowledged) => {
-    // Whichever of the two is there says which key it wants.
+    // The remaining one of the two shows which key it needs.
     const sealed = await run.s3.send(new HeadObjectCommand({ Bucket, Key: run.id, ...customer })).then(() => true, () => false)
     if (acknowledged && !sealed) return 'the object of before is back'
     return sealed ? isOneOf(run, run.id, [large], customer) : isOneOf(run, run.id, [old])

@@ -49,7 +49,7 @@ async function rig(t: Test): Promise<{ store: TestStore; s3: S3Client }> {
   return { store, s3 }
 }
 
-void t.test('regression: a row whose object cannot be looked at for the moment gets no other ETag', async (t) => {
+void t.test('regression: a row whose object cannot be inspected at the moment gets no other ETag', async (t) => {
   const { store, s3 } = await rig(t)
   const { ETag } = await s3.send(new PutObjectCommand({ Bucket, Key: 'row', Body: randomBytes(1000) }))
   store.rules.add({ when: { key: 'row' }, times: 10, fault: { type: 'error', status: 503, code: 'SlowDown' } })

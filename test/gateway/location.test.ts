@@ -32,7 +32,7 @@ void t.test('regression: of a form', async (t) => {
   }
 })
 
-void t.test('regression: of a multipart upload, in a bucket that is not encrypted too', async (t) => {
+void t.test('regression: of a multipart upload, also in a bucket that is not encrypted', async (t) => {
   const send = (method: string, target: string, body = ''): Promise<Answer> => wire.send(headerSigned(gateway, { method, target, headers: [] }, body), body)
   for (const bucket of ['sealed', 'plain-a']) {
     const id = /<UploadId>([^<]*)</.exec((await send('POST', `/${bucket}/k?uploads`)).body.toString())?.[1] ?? ''

@@ -32,7 +32,7 @@ async function run(access: Access, prefix: string): Promise<Outcome> {
   const same = (got: unknown, wanted: unknown): void => {
     if (JSON.stringify(got) !== JSON.stringify(wanted)) throw new Error(`${JSON.stringify(got)} instead of ${JSON.stringify(wanted)}`)
   }
-  /** @throws the S3 error code of an answer that is none of success */
+  /** @throws the S3 error code of an answer that is not a success */
   const done = (answer: Answer): string => {
     if (answer.status >= 300) throw new Error(answer.code)
     return answer.body.toString()
@@ -154,7 +154,7 @@ for (const [name, limits] of Object.entries<Limits>(profiles)) {
     })
     const outcome = await run(gateway, name)
     t.same(outcome, { ...Object.fromEntries(Object.keys(outcome).map((step) => [step, 'ok'])), ...but })
-    // What the configuration says is not there is not asked for; what it does not say is found out.
+    // Features that the configuration excludes are not requested; others are probed.
     t.same(store.refused.filter((line) => !line.startsWith('PutObject NotImplemented')), [])
   })
 }

@@ -25,7 +25,7 @@ export async function presigned(
     time: new Date().toISOString().replace(/\.\d+|[-:]/g, '')
   })
   const sent = request({ hostname, port, method, path: draft.target, headers: Object.fromEntries(draft.headers), ...agent === undefined ? {} : { agent } })
-  // Whoever waits for the answer or reads it is told; the request tells of a broken connection once more.
+  // The reader of the answer gets the error; the request emits it once more for a broken connection.
   sent.on('error', () => undefined)
   sent.end(body)
   const [response] = await once(sent, 'response') as [IncomingMessage]

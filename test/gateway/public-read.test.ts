@@ -25,7 +25,7 @@ async function rig(t: Test, publicRead: unknown, more: Readonly<Record<string, u
   return { store, gateway, wire, host, signed, anyone }
 }
 
-await t.test('what lies under a public prefix is everybody\'s to read and list, and nothing else', async (t) => {
+await t.test('everybody may read and list objects under a public prefix, and nothing else', async (t) => {
   const { anyone, store } = await rig(t, { prefixes: ['public/', 'img/'] })
   for (const key of ['public/a', 'public/deep/b', 'img/c']) {
     t.match(await anyone(`/bucket/${key}`), { status: 200, body: Buffer.from(`of ${key}`) }, key)
@@ -130,7 +130,7 @@ await t.test('with "marked" a store that grants everything opens only what was w
   const part = await signed('PUT', `/bucket/parts?partNumber=1&uploadId=${upload}`, [], 'page')
   const list = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>${String(part.headers['etag'])}</ETag></Part></CompleteMultipartUpload>`
   t.equal((await signed('POST', `/bucket/parts?uploadId=${upload}`, [], list)).status, 200)
-  // The store gives everything away, whatever was asked of it.
+  // The store returns everything, whatever the request.
   for (const key of store.keys('bucket')) t.equal((await signed('PUT', `/bucket/${key}?acl`, acl)).status, 200)
   for (const key of ['page', 'shared', 'parts']) {
     for (const method of ['GET', 'HEAD']) t.equal((await anyone(`/bucket/${key}`, method)).status, 200, `${method} ${key}`)
@@ -148,7 +148,7 @@ await t.test('with "marked" a store that grants everything opens only what was w
   secret.remove()
 })
 
-await t.test('what is left to the store is warned of, and what is not is not', async (t) => {
+await t.test('a policy that leaves reads to the store gives a warning, and other policies do not', async (t) => {
   const warned = (sections: Readonly<Record<string, unknown>>): string[] => {
     const base = {
       upstream: { endpoint: 'http://127.0.0.1:1', accessKeyId: 'a', secretAccessKey: 'b' },

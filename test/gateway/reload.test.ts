@@ -104,7 +104,7 @@ await t.test('a reload cuts no call of the keys it replaces', async (t) => {
   t.equal(calls.length, 2, 'a call that was cut would have been made again')
 })
 
-await t.test('a key that does not serve is told as its own trouble, and only when no key serves is nobody served', async (t) => {
+await t.test('a key that fails is reported by its name, and readiness fails only when all keys fail', async (t) => {
   const kms = await FakeKms.start(t)
   const [good, bad] = [kms.addKey(), kms.addKey()]
   kms.setState(bad, 'disabled')
@@ -167,7 +167,7 @@ await t.test('a key service that was away counts as away until a call is answere
   t.equal(gateway.metric(metric), 0)
 })
 
-await t.test('the operator is told what is wrong with the store, and when it is well again', async (t) => {
+await t.test('the fault of the store is logged, and its recovery as well', async (t) => {
   const { store, gateway, told, config } = await rig(t)
   const versioned = store.rules.add({
     when: { method: 'GET', bucket: 'sealgate-state', query: { versioning: true } },

@@ -1,4 +1,4 @@
-// What goes on and what does not while the state bucket is gone, or cannot be written: docs/OPERATIONS.md, Failures.
+// Which requests work while the state bucket is missing or cannot be written: docs/OPERATIONS.md, Failures.
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import {

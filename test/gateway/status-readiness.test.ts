@@ -68,7 +68,7 @@ await t.test('a state bucket that is gone and may not be made is not the fault o
   t.match(await outcome(), { store: 'SealgateBadUpstream' })
 })
 
-await t.test('suspended versioning is put up with, and the operator is told once', async (t) => {
+await t.test('suspended versioning is accepted, and logged once', async (t) => {
   const { store, checks, told } = await rig(t)
   store.rules.add({
     when: { method: 'GET', query: { versioning: true } },

@@ -15,7 +15,7 @@ async function failure(command: Promise<unknown>): Promise<unknown> {
   )
 }
 
-await t.test('the store says so, and so do the log and the metric', async (t) => {
+await t.test('a full store is reported in the answer, the log and the metric', async (t) => {
   const backend = new MemoryBackend()
   const access = { accessKeyId: 'store', secretAccessKey: 'secret', region: 'us-east-1' }
   const store = await startStore({ backend, credentials: [access], region: access.region, host: '127.0.0.1', port: 0 })

@@ -190,7 +190,7 @@ void t.test('a part damaged on its way is refused by the store', async (t) => {
   const { store, s3 } = await lockingRig(t)
   const id = await create(s3, 'damaged')
   const part = await put(s3, 'damaged', id, 1, bytes(5 * MiB))
-  // What the store lists is not what it will compare with.
+  // The store lists another checksum than the one that it compares.
   store.rules.add({
     when: { method: 'GET', query: { uploadId: true } },
     times: Infinity,
@@ -230,7 +230,7 @@ void t.test('a body damaged on its way to the store is not the client\'s fault, 
   )
 })
 
-void t.test('before the store has been seen to take them nothing is written', async (t) => {
+void t.test('nothing is written before a probe has shown that the store accepts them', async (t) => {
   const store = await startTestStore({ buckets: [Bucket, plain] })
   store.rules.add({ when: { method: 'GET', key: /^probe\/.*checksum$/ }, times: Infinity, fault: { type: 'flip', offset: 0 } })
   const told: string[] = []
@@ -256,7 +256,7 @@ void t.test('before the store has been seen to take them nothing is written', as
   t.same([store.keys(Bucket), store.keys(plain), store.uploads(Bucket)], [[], [], 0])
 })
 
-void t.test('an upload keeps what it was created with, whatever the instance that goes on with it is told', async (t) => {
+void t.test('an upload keeps its checksum setting, even through an instance with another configuration', async (t) => {
   const { store, gateway, s3 } = await lockingRig(t)
   const without = await startTestGateway(store, { keyring: gateway.keyring, sections: options.sections })
   t.teardown(() => without.close())
@@ -276,7 +276,7 @@ void t.test('an upload keeps what it was created with, whatever the instance tha
   t.same(quiet, [], 'by default the store hears nothing of checksums')
 })
 
-void t.test('a store that wants consecutive part numbers says so to the client', async (t) => {
+void t.test('a store that demands consecutive part numbers: the client gets its error', async (t) => {
   const { store, s3 } = await lockingRig(t)
   const refuse = () =>
     store.rules.add({ when: { method: 'POST', query: { uploadId: true } }, times: Infinity, fault: { type: 'error', status: 400, code: 'InvalidPartOrder' } })
@@ -292,7 +292,7 @@ void t.test('a store that wants consecutive part numbers says so to the client',
   t.equal(await codeOf(complete(s3, 'no gaps', whole, good)), 'ServiceUnavailable')
 })
 
-void t.test('in a bucket that is not encrypted the client\'s checksum goes on as it came', async (t) => {
+void t.test('in a bucket that is not encrypted the client\'s checksum is passed unchanged', async (t) => {
   const { store, gateway, s3 } = await lockingRig(t)
   const demand = demandDigests(store)
   for (const size of [10, 200_000]) {
@@ -317,7 +317,7 @@ void t.test('in a bucket that is not encrypted the client\'s checksum goes on as
   t.equal(demand.fired, 0)
 })
 
-void t.test('a copy out of a sealed bucket has the checksum that is asked for, and parts have that of their upload', async (t) => {
+void t.test('a copy out of a sealed bucket has the requested checksum, and parts have that of their upload', async (t) => {
   const { s3 } = await lockingRig(t)
   const sha256 = (data: Buffer) => createHash('sha256').update(data).digest('base64')
   for (const size of [1000, 100_000]) {

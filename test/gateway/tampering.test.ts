@@ -1,4 +1,4 @@
-// A store that changes, mixes, cuts and lies: a client never gets a complete wrong answer, nor a byte that is not the truth's.
+// A store that changes, mixes, cuts and forges: a client never gets a complete wrong answer, nor a wrong byte.
 import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { ListObjectsV2Command, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
@@ -105,7 +105,7 @@ function told(sum: ReadonlyMap<string, number>): string {
   return [...sum].map(([verdict, count]) => `${count.toLocaleString('en')} ${verdict}`).join(', ')
 }
 
-/** A HEAD opens nothing but the envelope: changes of the body are none of its business. */
+/** A HEAD opens only the envelope, so it does not detect changes of the body. */
 const bodyAskings = askings.filter(({ method }) => method === 'GET')
 
 void t.test('changed bytes of a stored body', async (t) => {
@@ -179,7 +179,7 @@ void t.test('older bodies under newer metadata, and the reverse', async (t) => {
   t.notOk(sum.has('right'))
 })
 
-void t.test('metadata in clear', async (t) => {
+void t.test('metadata in plaintext', async (t) => {
   const r = await rig(t, { metadata: 'clear' })
   const { metadata, headers } = r.originals.get('a')!
   const { sealgate = '', 'sealgate-key': keyId = '', ...own } = metadata
@@ -341,7 +341,7 @@ const lies: Readonly<Record<string, { readonly fault: Fault; readonly network?: 
   'all of another': { fault: { type: 'substitute', key: 'b', what: 'both' } }
 }
 
-void t.test('lies in the answers to each of the gateway\'s requests', async (t) => {
+void t.test('forged answers to each of the gateway\'s requests', async (t) => {
   const r = await rig(t)
   const sum = new Map<string, number>()
   for (const [index, [name, { fault, network }]] of Object.entries(lies).entries()) {

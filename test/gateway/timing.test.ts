@@ -80,7 +80,7 @@ function restful(socket: Socket, { rests }: Transfer): void {
   })
 }
 
-await t.test('a transfer is right or visibly broken and never hangs, whoever sends and reads when and how', async (t) => {
+await t.test('a transfer is right or visibly broken and never hangs, for every order and speed of senders and readers', async (t) => {
   const transfers = new Map<string, Transfer>()
   const stored = new Map<string, Seen>()
   const of = (path: string): Transfer => transfers.get(path.split('/').at(-1) ?? '')!

@@ -248,7 +248,7 @@ void t.test('a slow reader holds the store back, and gets everything in the end'
   t.ok(received.subarray(received.indexOf('\r\n\r\n') + 4).equals(Body))
 })
 
-void t.test('a reader or writer that stands still is cut, and what it held is free', async (t) => {
+void t.test('a stalled reader or writer is disconnected, and its resources are freed', async (t) => {
   const { store, gateway } = await rig(t, { limits: { minRate: 1024, minRateWindowSeconds: 1 } })
   const s3 = gateway.client()
   await s3.send(new PutObjectCommand({ Bucket, Key: 'stalled', Body: randomBytes(24 * 1024 * 1024) }))

@@ -40,7 +40,7 @@ await t.test('the check values of the catalogues', async (t) => {
   t.equal(checksum('crc64nvme', Buffer.alloc(4096, 0xff)).toString('hex'), 'c0ddba7302eca3ac', '4 KiB of ones, NVMe specification')
 })
 
-await t.test('every algorithm gives a digest of its declared size, of nothing too', async (t) => {
+await t.test('every algorithm gives a digest of its declared size, also of no bytes', async (t) => {
   for (const algorithm of algorithms) t.equal(checksum(algorithm).length, checksumAlgorithms[algorithm].bytes, algorithm)
   t.equal(checksum('crc32').toString('base64'), 'AAAAAA==')
   t.equal(checksum('crc64nvme').toString('hex'), '0000000000000000')

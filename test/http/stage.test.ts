@@ -42,7 +42,7 @@ await t.test('nothing is fetched for a reader that has stopped reading', async (
   staged.destroy()
 })
 
-await t.test('empty chunks stall nobody', async (t) => {
+await t.test('empty chunks do not stall a transfer', async (t) => {
   const chunks = [Buffer.from('a'), Buffer.alloc(0), Buffer.from('b'), Buffer.alloc(0)]
   const staged = new StagedReadable(Readable.from(chunks), [through], { destroySource: true })
   const got: Buffer[] = []

@@ -95,7 +95,7 @@ await t.test('10,000 writes and reads of one bucket cost one call', async (t) =>
   t.comment(`20,000 key uses, ${provider.calls.length} call of the key service`)
 })
 
-await t.test('the audit tells of each call by itself whether the key service was asked', async (t) => {
+await t.test('the audit trail shows for each call whether the key service was called', async (t) => {
   const { keys, audit } = bench({ maxUses: 2 })
   const use = keyUse()
   const made = [await keys.generate(context, use), await keys.generate(context, use), await keys.generate(context, use)]
@@ -217,7 +217,7 @@ await t.test('contexts of the same text in other fields are other contexts', asy
   t.ok(made === 200 && provider.calls.length > 200)
 })
 
-await t.test('one call at a time per key, whoever waits', async (t) => {
+await t.test('one call at a time per key for all callers', async (t) => {
   const { provider, cache, keys, audit } = bench()
   const { wrapped } = await keys.generate(context, keyUse())
   cache.clear()
@@ -352,7 +352,7 @@ await t.test('clear forgets keys, failures, and what is on its way', async (t) =
   await keys.selfTest()
 })
 
-await t.test('regression: a client with ever new contexts pushes out its own keys and nobody else\'s', async (t) => {
+await t.test('regression: a client with ever new contexts evicts only its own keys', async (t) => {
   const { provider, cache, keys } = bench({ maxEntries: 20, maxUses: 1000 })
   const use = (principal: string): KeyUse => ({ ...keyUse(), principal })
   const mine = await keys.generate(keyContext(), use('quiet'))

@@ -25,7 +25,7 @@ await t.test('rotation adds a new current version and retires the others', async
   t.same(first.versions.map((version) => version.state), ['enabled'], 'the old value is untouched')
 })
 
-await t.test('state machine: the newest enabled version wraps, whatever came before', async (t) => {
+await t.test('state machine: the newest enabled version wraps, after any history', async (t) => {
   type Step = { kind: 'rotate' } | { kind: 'state'; index: number; state: KeyState }
   const step: fc.Arbitrary<Step> = fc.oneof(
     fc.constant({ kind: 'rotate' as const }),

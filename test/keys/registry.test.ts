@@ -48,7 +48,7 @@ async function house(test: { teardown(work: () => Promise<void>): void }): Promi
   return { registry, events, kms, arn, file, clock }
 }
 
-await t.test('a stored key id finds its owner; one that nobody has is named', async (t) => {
+await t.test('a stored key id finds its owner; an unknown one is named in the error', async (t) => {
   const { registry, arn } = await house(t)
   const pins = { key: 'main', allowedKeys: [], openKeys: ['cloud'] }
   t.equal(registry.openerOf(arn, pins, keyUse()).provider, registry.providerFor('cloud'))
@@ -142,7 +142,7 @@ await t.test('which key a client may ask for', async (t) => {
   t.equal(events.length, 7)
 })
 
-await t.test('every key use is told, cached or not, with who, what and where, and without a secret', async (t) => {
+await t.test('every key use is audited, cached or not, with user, operation and place, and without a secret', async (t) => {
   const { registry, events, kms, arn } = await house(t)
   const provider = registry.providerFor('cloud')
   const context = keyContext({ requestContext: { dept: 'hr' } })

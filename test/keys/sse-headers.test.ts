@@ -193,7 +193,7 @@ await t.test('answers tell the mode, and the context only where S3 does', async 
   ])
 })
 
-await t.test('a customer key opens what it sealed; another is told apart from damage', async (t) => {
+await t.test('a customer key opens what it sealed; a wrong one is distinguished from damage', async (t) => {
   const mine = customerKeyOf(headers(customer), 'object', true)!
   const otherBytes = randomBytes(32)
   const other = customerKeyOf(

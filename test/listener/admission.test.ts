@@ -44,7 +44,7 @@ function rig(limits = sizes) {
   }
 }
 
-await t.test('what nobody has signed leaves every place of the clients free, and of each kind there are so many', async (t) => {
+await t.test('unsigned requests use no place of the clients, and each kind has its own limit', async (t) => {
   const { client, stranger, told } = rig()
   for (let i = 0; i < 3; i += 1) stranger('preflight')
   t.throws(() => {
@@ -62,7 +62,7 @@ await t.test('what nobody has signed leaves every place of the clients free, and
   t.same(told, ['preflights', 'anonymous requests', ...Array<Limit>(6).fill('forms'), 'requests in flight'])
 })
 
-await t.test('the oldest form gives way, and one that has been signed is a client\'s', async (t) => {
+await t.test('the oldest form is ended, and an authenticated one counts for its client', async (t) => {
   const { admission, client, stranger } = rig()
   const [first, second, third] = [stranger('form'), stranger('form'), stranger('form')]
   admission.admit(first, { kind: 'client', id: 'a', limits: unlimited })
@@ -122,7 +122,7 @@ await t.test('requests of one client per second', async (t) => {
   t.same(told, Array<Limit>(2).fill('client requests per second'))
 })
 
-await t.test('bytes of one client per second: counted as they pass, in requests under way too', async (t) => {
+await t.test('bytes of one client per second: counted as they pass, also in requests in progress', async (t) => {
   const { admission, client, pass } = rig({ ...sizes, requestsInFlight: 100 })
   const limits = { ...unlimited, bytesPerSecond: 100 }
   const long = client('a', limits)
@@ -151,7 +151,7 @@ await t.test('limits that a reload has changed hold at once', async (t) => {
   client('a', { ...unlimited, requests: 2 })
 })
 
-await t.test('whatever comes and goes, no place is lost and none is given twice', async () => {
+await t.test('no order of requests loses a place or gives one twice', async () => {
   const kinds = ['form', 'preflight', 'anonymous', 'client'] as const
   const step = fc.record({ who: fc.nat(7), does: fc.constantFrom(...kinds, 'leave' as const) })
   fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {

@@ -1,6 +1,6 @@
 /** What must become of a request. */
 type Fate =
-  /** The handler never hears of it, and the connection closes. */
+  /** The handler is not called, and the connection closes. */
   | 'refused'
   /** The handler is called, its body fails, and the connection closes. */
   | 'broken'
@@ -20,7 +20,7 @@ const head = (lines: readonly string[], method = 'PUT', target = '/attack', vers
 const named = (group: string, fate: Fate, rows: readonly (readonly [label: string, bytes: string])[]): Hostile[] =>
   rows.map(([label, bytes]) => ({ name: `${group}: ${label}`, bytes, fate }))
 
-/** Spellings of Transfer-Encoding that some reader takes for chunked and some other does not. */
+/** Spellings of Transfer-Encoding that some parsers read as chunked and others do not. */
 const codings = [
   'Transfer-Encoding: xchunked',
   'Transfer-Encoding : chunked',

@@ -9,7 +9,7 @@ import { readTls } from '../../src/listener/tls.ts'
 import { asClient, readAll, roomyLimits, startListener, text, WireClient } from '../support/listener.ts'
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`
-/** 1 MB/s over 100 ms: whoever gives or takes less in that time is cut. */
+/** 1 MB/s over 100 ms: slower clients are disconnected. */
 const strict = { ...roomyLimits, minRate: 1_000_000, minRateWindowMs: 100 }
 
 await t.test('a reader that stalls is cut, and what fed it is freed', async (t) => {
@@ -38,7 +38,7 @@ await t.test('a reader that stalls is cut, and what fed it is freed', async (t) 
   t.match(started.lines.find((line) => line['msg'] === 'request'), { termination: 'CD', status: 200 })
 })
 
-await t.test('a store that is slow is not held against the reader', async (t) => {
+await t.test('a slow store is not blamed on the reader', async (t) => {
   const started = await startListener(async () => {
     const body = Readable.from((async function*() {
       for (let i = 0; i < 10; i += 1) {
@@ -78,7 +78,7 @@ await t.test('a writer that stalls gets RequestTimeout, and its body fails', asy
   await client.closed()
 })
 
-await t.test('a handler that does not read is not held against the writer', async (t) => {
+await t.test('a handler that does not read is not blamed on the writer', async (t) => {
   const started = await startListener(async (request) => {
     await new Promise((resolve) => setTimeout(resolve, 400))
     return text(String((await readAll(request)).length))
@@ -91,7 +91,7 @@ await t.test('a handler that does not read is not held against the writer', asyn
   client.socket.destroy()
 })
 
-await t.test('a refused upload that trickles keeps nobody out', async (t) => {
+await t.test('a slow, refused upload keeps no client out', async (t) => {
   const started = await startListener(async (request) => {
     asClient(request)
     if (request.method === 'PUT') throw new S3Error('NoSuchBucket')
@@ -131,7 +131,7 @@ await t.test('heads that do not come are not waited for', async (t) => {
   t.equal(await idle.answer(), null, 'an idle connection is closed')
 })
 
-await t.test('connections beyond the limit: what nobody has signed gives way, then what is idle, and never a request', async (t) => {
+await t.test('connections beyond the limit: unsigned ones are closed first, then idle ones, never one with a request', async (t) => {
   let release: () => void = () => undefined
   const held = new Promise<void>((resolve) => {
     release = resolve
@@ -175,7 +175,7 @@ await t.test('connections beyond the limit: what nobody has signed gives way, th
   t.same([...new Set(limited)], ['connections'])
 })
 
-await t.test('regression: the connection of a form that has lost its place gives way', async (t) => {
+await t.test('regression: the connection of a form that has lost its place can be closed for another', async (t) => {
   const limited: string[] = []
   const started = await startListener(async (request) => {
     if (request.method !== 'POST') return text('ok')
@@ -209,7 +209,7 @@ await t.test('regression: the connection of a form that has lost its place gives
   t.same(limited, ['forms', 'connections'])
 })
 
-await t.test('handshakes that do not end keep nobody out', async (t) => {
+await t.test('endless handshakes keep no client out', async (t) => {
   const file = (name: string): string => join(import.meta.dirname, '../support/tls', name)
   const tls = await readTls({ cert: file('localhost-cert.pem'), key: file('localhost-key.pem'), clientCa: null })
   const started = await startListener(async () => text('ok'), { tls, limits: { ...roomyLimits, connections: 4 } })

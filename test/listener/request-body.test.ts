@@ -42,7 +42,7 @@ await t.test('what flows is not held up, and what is large is not copied', async
   t.equal(chunks[1]?.buffer, large.buffer)
 })
 
-await t.test('a body that waits behind another request waits in blocks, too', async (t) => {
+await t.test('a body behind another request also waits in blocks', async (t) => {
   const arrived: IncomingMessage[] = []
   const onRequest = (event: unknown): void => {
     arrived.push((event as { request: IncomingMessage }).request)

@@ -8,7 +8,7 @@ interface Heard {
   whole: boolean
 }
 
-await t.test('hostile requests are refused, and nothing behind them is taken for a request', async (t) => {
+await t.test('hostile requests are refused, and nothing behind them is parsed as a request', async (t) => {
   let heard: Heard[] = []
   const handle = async (request: HttpRequest): Promise<HttpResponse> => {
     const call: Heard = { path: request.target.rawPath, whole: false }

@@ -163,7 +163,7 @@ await t.test('answers that take long keep the client waiting, and tell errors in
   t.match(started.lines.filter((line) => line['msg'] === 'request').map((line) => line['code']), [null, 'InvalidPart', null, 'InvalidPart', null])
 })
 
-await t.test('100-continue is sent when the handler says so, and not before', async (t) => {
+await t.test('100-continue is sent when the handler asks for it, and not before', async (t) => {
   let mayContinue: () => void = () => undefined
   const asked = new Promise<HttpRequest>((resolve) => {
     mayContinue = () => undefined

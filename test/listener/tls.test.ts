@@ -180,7 +180,7 @@ await t.test('handshakes that fail are counted by reason, and told once a minute
   t.equal(lines.length, 2)
 })
 
-await t.test('a line tells how many there were since the last', async (t) => {
+await t.test('a line has the number of failures since the last one', async (t) => {
   const server = createServer()
   const lines: unknown[] = []
   let now = 0

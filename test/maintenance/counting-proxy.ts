@@ -1,7 +1,7 @@
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
 
-/** Lets bytes through to a store and counts them: what a command moved, whatever it says itself. */
+/** Passes bytes to a store and counts them, independently of the command's own output. */
 export interface CountingProxy {
   readonly endpoint: string
   /** Bytes to the store and back, heads included. */

@@ -68,7 +68,7 @@ await t.test('a large object that changes while its parts are copied is not repl
   t.equal((await s3.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads, undefined)
 })
 
-await t.test('whatever breaks at whichever request, nothing is lost and the next run ends it', async (t) => {
+await t.test('a fault at any request loses nothing, and the next run completes the work', async (t) => {
   const rig = await startRewrapRig(t)
   const { s3, store } = rig
   const faults = [
@@ -142,7 +142,7 @@ await t.test('a 404 that is not the store\'s loses no grants', async (t) => {
   t.match(await rewrapObject(job, 'granted'), { outcome: 'rewrapped' })
 })
 
-await t.test('what does not belong there is told, not touched', async (t) => {
+await t.test('foreign objects are reported and not changed', async (t) => {
   const rig = await startRewrapRig(t)
   const { s3, store, run } = rig
   for (const Key of ['damaged', 'half', 'foreign', 'fine', 'moved']) await s3.send(new PutObjectCommand({ Bucket, Key, Body: Key }))
@@ -219,7 +219,7 @@ await t.test('stores whose copies lose tags get them sent, or put again, also af
   t.notMatch((await rig.run('rewrap', '--bucket', Bucket)).err, /Put back/)
 })
 
-await t.test('copies made by clients can be re-wrapped, too', async (t) => {
+await t.test('copies made by clients can be re-wrapped as well', async (t) => {
   const rig = await startRewrapRig(t)
   const Body = randomBytes(100_000)
   await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'from', Body }))

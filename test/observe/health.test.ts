@@ -137,7 +137,7 @@ await t.test('the second try has what is left of the time, and ends with the gat
   t.equal(waiting.answers.length, 1, 'and is not begun')
 })
 
-await t.test('what changes is told, with the reason, and what stays as it is is not', async (t) => {
+await t.test('changes are reported with their reason, and unchanged results are not', async (t) => {
   let failure: Error | null = null
   const told: [string, string | null][] = []
   const health = new Health([{

@@ -186,7 +186,7 @@ await t.test('sampling', async (t) => {
   await off.close()
 })
 
-await t.test('what the environment asks for', async (t) => {
+await t.test('settings from the environment', async (t) => {
   t.equal(traceSettings({}, '1'), null)
   t.equal(traceSettings({ OTEL_EXPORTER_OTLP_ENDPOINT: ' ' }, '1'), null)
   const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318/base/' }

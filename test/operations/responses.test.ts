@@ -1,4 +1,4 @@
-// What a client is told of the store's errors.
+// The client's errors for errors of the store.
 import t from 'tap'
 import { headerSigned, Wire } from '../support/wire.ts'
 import { startTestGateway } from '../support/gateway.ts'

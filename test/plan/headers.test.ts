@@ -13,7 +13,7 @@ function travels(name: string, kind: UpstreamHeaderClass): boolean {
   return upstreamHeaders([[name, 'v']], kind).length === 1
 }
 
-await t.test('what never leaves the gateway, whatever the class', (t) => {
+await t.test('headers that never leave the gateway, in any class', (t) => {
   const secret = [
     'authorization',
     'cookie',
@@ -78,7 +78,7 @@ await t.test('sealed buckets: no key, digest, range or condition of the client r
   t.end()
 })
 
-await t.test('what a write keeps', (t) => {
+await t.test('headers that a write keeps', (t) => {
   const kept = [
     'content-type',
     'cache-control',
@@ -164,7 +164,7 @@ await t.test('the reserved metadata names', (t) => {
   t.end()
 })
 
-await t.test('what a client sees', (t) => {
+await t.test('headers that a client sees', (t) => {
   const seen = (kind: Parameters<typeof downstreamHeaders>[1], ...headers: [string, string][]): unknown => downstreamHeaders(new HeaderList(headers), kind)
   for (const kind of ['object', 'plain-object', 'written', 'plain'] as const) {
     t.strictSame(

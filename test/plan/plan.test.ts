@@ -53,7 +53,7 @@ await t.test('object bytes never travel unsealed in a sealed bucket', (t) => {
     if (effect === 'seal') t.ok(write, `${name} is a write`)
     if (effect === 'open') t.notOk(write, `${name} is a read`)
   }
-  // Whatever tells of sizes, ETags or bytes of objects is not handed on as it is.
+  // Answers with sizes, ETags or bytes of objects are never passed unchanged.
   for (
     const name of [
       'GetObject',

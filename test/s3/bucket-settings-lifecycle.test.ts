@@ -53,7 +53,7 @@ await t.test('there and back is the same document, at real sizes', (t) => {
   t.end()
 })
 
-await t.test('sizes that are none', (t) => {
+await t.test('malformed sizes', (t) => {
   for (const size of ['', '-1', '1.5', 'x', '1e3', '9'.repeat(16)]) {
     t.equal(errorCode(() => lifecycleForStore(document(size, 1), law, client)), 'MalformedXML', size)
     t.equal(errorCode(() => lifecycleForClient(document(1, size), law, upstreamDocument)), 'SealgateBadUpstream', size)

@@ -25,7 +25,7 @@ await t.test('regression: elements that are named like methods are no rows', (t)
   t.end()
 })
 
-await t.test('rows as the store tells them', (t) => {
+await t.test('rows as the store lists them', (t) => {
   const [first, second, ...rest] = readListing(Buffer.from(aws))
   t.strictSame(rest, [])
   t.strictSame(first, {

@@ -159,7 +159,7 @@ await t.test('the file name is expanded on demand, never in what is signed, and 
   t.equal(await codeOf(read(encode({ fields: [['x', `${most}y`]], filename: 'f'.repeat(1024) }))), 'MaxMessageLengthExceeded')
 })
 
-await t.test('what is no form', async (t) => {
+await t.test('malformed forms', async (t) => {
   const good = encode({ fields: [['key', 'k']] })
   for (
     const type of [

@@ -3,7 +3,7 @@ import { S3Error } from '../../src/errors.ts'
 import { copySourceRange, parsePartNumber, parseRange, resolveRange } from '../../src/s3/range.ts'
 import { errorCode } from '../support/error-code.ts'
 
-/** The bytes a range means, written down without arithmetic: each offset is asked whether it is meant. */
+/** The bytes of a range, found without arithmetic: each offset is tested. */
 function meant(size: number, isMeant: (offset: number) => boolean): number[] {
   return Array.from({ length: size }, (_, i) => i).filter(isMeant)
 }
@@ -72,7 +72,7 @@ await t.test('what S3 ignores', (t) => {
   t.end()
 })
 
-await t.test('a 416 tells what was asked and the size it was given', (t) => {
+await t.test('a 416 has the requested range and the size', (t) => {
   const spec = parseRange('bytes=9-')
   t.throws(() => spec !== null && resolveRange(spec, 9), {
     status: 416,

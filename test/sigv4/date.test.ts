@@ -39,7 +39,7 @@ const formats = (
   [parseHttpDate, `Fri, ${date} ${name} ${year} ${time} GMT`]
 ]
 
-await t.test('what is no date, and what stands around one', (t) => {
+await t.test('malformed dates, and text around a date', (t) => {
   for (
     const [year, month, name, date, time] of [
       ['2013', '00', 'Mai', '24', '00:00:00'],

@@ -25,7 +25,7 @@ await t.test('signing keys are right, kept, and few', (t) => {
   t.end()
 })
 
-await t.test('signatures are equal or not, whatever their lengths and characters', (t) => {
+await t.test('signatures of any length and characters are compared', (t) => {
   t.ok(equalSignatures('ab', 'ab'))
   t.ok(equalSignatures('', ''))
   for (const [expected, received] of [['ab', 'aB'], ['ab', 'a'], ['ab', 'abc'], ['ab', ''], ['a', '\u0161'], ['\u00e4', '\u00e4']] as const) {

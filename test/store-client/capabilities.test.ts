@@ -51,7 +51,7 @@ async function rig(t: Test, options: Partial<ConstructorParameters<typeof Capabi
   return { store, upstream, capabilities, clock, told, make, write, of: (bucket: string) => capabilities.of({ bucket, signal }) }
 }
 
-/** As radosgw 16 in buckets with versions: the condition is not looked at, and the object is written. */
+/** As radosgw 16 in buckets with versions: the condition is ignored, and the object is written. */
 function ignoresConditions(store: TestStore, bucket: string): void {
   store.rules.add({
     when: { method: 'PUT', bucket, test: ({ headers }) => headers.has('if-none-match') },
@@ -60,7 +60,7 @@ function ignoresConditions(store: TestStore, bucket: string): void {
   })
 }
 
-await t.test('each kind is found out in a bucket of its own, once, and nothing stays there', async (t) => {
+await t.test('each kind is probed in its own bucket, once, and nothing is left there', async (t) => {
   const { store, capabilities, told, make, of } = await rig(t)
   ignoresConditions(store, 'state-versioned')
   t.match(await of('target'), never, 'nothing is known, nothing is believed')
@@ -86,7 +86,7 @@ await t.test('each kind is found out in a bucket of its own, once, and nothing s
   t.equal(store.requests.length - before, 2, 'the kind of the bucket is asked for each time, and nothing else')
 })
 
-await t.test('versions and markers of a probe are removed too', async (t) => {
+await t.test('versions and markers of a probe are removed as well', async (t) => {
   const { store, capabilities, make, of } = await rig(t)
   await capabilities.run(signal)
   await of(await make('versioned', 'versioned'))
@@ -108,7 +108,7 @@ await t.test('a bucket that changes its kind is another bucket with the next req
   t.match(await of('changing'), always)
 })
 
-await t.test('where all kinds are alike, none is asked for any more', async (t) => {
+await t.test('where all kinds behave alike, the kind of a bucket is not asked for', async (t) => {
   const { store, capabilities, clock, make, of } = await rig(t)
   await capabilities.run(signal)
   for (const kind of ['versioned', 'suspended'] as const) await of(await make(kind, kind))
@@ -172,7 +172,7 @@ await t.test('what cannot be found out is refused: no bucket, another kind, no a
   }
 })
 
-await t.test('a failed probe is told, and tried again after a minute', async (t) => {
+await t.test('a failed probe is logged, and tried again after a minute', async (t) => {
   const { store, capabilities, clock, make, of } = await rig(t)
   const rule = store.rules.add({
     when: { method: 'PUT', bucket: 'state-versioned', key: '' },
@@ -238,7 +238,7 @@ await t.test('production gives no probe of its own', async (t) => {
   t.same(seen, {
     'src/cli/gateway-process.ts createGateway': 3,
     'src/cli/rewrap.ts Capabilities': 2,
-    // Hands on what it is given.
+    // Passes requests on.
     'src/gateway/gateway.ts Capabilities': 3,
     'src/gateway/gateway.ts createGateway': 0
   })

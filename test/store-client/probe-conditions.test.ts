@@ -7,7 +7,7 @@ import { codeOf } from '../support/error-code.ts'
 const never = new AbortController().signal
 const either = [false, true]
 
-await t.test('finds exactly what the store enforces, whatever that is, and leaves nothing behind', async (t) => {
+await t.test('finds exactly the conditions that the store enforces, and leaves nothing behind', async (t) => {
   let stores = 0
   for (const put of either) {
     for (const complete of either) {

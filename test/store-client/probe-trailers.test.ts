@@ -39,7 +39,7 @@ await t.test('a store that takes them', async (t) => {
   t.same(await probed([]), { said: 'good', left: [0, 0] })
 })
 
-await t.test('stores that do not, and where they show it; nothing is left there', async (t) => {
+await t.test('stores that do not, at each step of the probe; nothing is left there', async (t) => {
   const cases: readonly (readonly [Rule, RegExp])[] = [
     [{ when: { method: 'PUT' }, fault: { type: 'error', status: 501, code: 'NotImplemented' } }, /^ServiceUnavailable .*PutObject: 501 NotImplemented/],
     [{ when: { method: 'PUT' }, fault: { type: 'error', status: 403, code: 'SignatureDoesNotMatch' } }, /PutObject: .*signature/],
@@ -63,7 +63,7 @@ await t.test('an ill store is not an unfit one', async (t) => {
   t.match((await probed([{ times: Infinity, fault: { type: 'reset', at: 'before' } }])).said, /^ServiceUnavailable (?!.*upstream.checksum)/)
 })
 
-await t.test('a store that is too slow for one run: nothing is left there, and the next run need not begin anew', async (t) => {
+await t.test('a store that is too slow for one run: nothing is left there, and the next run continues', async (t) => {
   const { store, upstream } = await startStore()
   t.teardown(async () => {
     await upstream.close()

@@ -1,4 +1,4 @@
-// What does not end: put into a valid input at its § again and again, until the input is as long as it may be.
+// Repeated text: inserted into a valid input at its § until the input has its greatest length.
 export const units: readonly string[] = [
   ' ',
   '\t',

@@ -1,6 +1,6 @@
 import { S3Error } from '../../src/errors.ts'
 
-/** The S3 error code a call ends in; `ok` when it returns. Anything else that is thrown goes on. */
+/** The S3 error code a call ends in; `ok` when it returns. Other errors are thrown. */
 export function errorCode(call: () => unknown): string {
   try {
     call()

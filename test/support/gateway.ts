@@ -21,7 +21,7 @@ export interface TestGatewayOptions {
   readonly keyring?: string
   /** Milliseconds between the white space of a pending answer. */
   readonly heartbeatMs?: number
-  /** Told what the operator is told. */
+  /** Gets the log lines for the operator. */
   readonly operatorLog?: OperatorLog
   /** Takes every line of the log, at its most talkative. Default: no log. */
   readonly log?: (line: string) => void
@@ -44,7 +44,7 @@ export interface TestGateway {
 const accessKeyId = 'TESTCLIENT'
 const secretAccessKey = 'test-client-secret'
 
-/** Where a store is, how it is signed for, and what it is known to enforce: without that, the gateway finds it out as in production. */
+/** Address, credentials and known conditions of a store. Without the latter the gateway probes it as in production. */
 export type StoreAccess = Pick<TestStore, 'endpoint' | 'region' | 'accessKeyId' | 'secretAccessKey'> & Partial<Pick<TestStore, 'conditions'>>
 
 /** The whole gateway over real HTTP on a free port, in front of a test store. */

@@ -3,7 +3,7 @@
 import { endless, placesOf, units } from './endless.ts'
 import { isRefusal, type Parser } from './parsers.ts'
 
-/** CPU time that nobody has to explain, in microseconds per byte and for the whole. */
+/** Tolerated CPU time, in microseconds per byte and for the whole. */
 const freePerByte = 0.15
 const freeMicroseconds = 5000
 /** From n to 2n and from 2n to 4n: a linear cost doubles, a square one is four times as much; garbage collection comes at one length and not at another. */

@@ -46,7 +46,7 @@ const ofEmbeddedStore: Conditions = {
   copySourceHeader: 'x-amz-copy-source-if-match'
 }
 
-/** Says that a fault has taken the exchange over: nobody else may write to the connection. */
+/** Marks that a fault handles the exchange: no other code may write to the connection. */
 const taken = Symbol('taken')
 
 export async function startTestStore(options: TestStoreOptions = {}): Promise<TestStore> {
@@ -124,7 +124,7 @@ export class TestStore {
     return this.rules.empty && !this.#demandsSse ? ofEmbeddedStore : null
   }
 
-  /** The object as it lies in the store, past S3. @throws S3Error NoSuchBucket */
+  /** The stored object, read without S3. @throws S3Error NoSuchBucket */
   object(bucket: string, key: string): StoredObject {
     return new StoredObject(this.#backend, this.#store.catalog.bucket(bucket), key)
   }

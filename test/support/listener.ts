@@ -58,7 +58,7 @@ export interface Answer {
   readonly whole: boolean
 }
 
-/** A client that says exactly what it is told, and reads what comes back as a strict client would. */
+/** A client that sends exactly the given bytes, and reads the answer as a strict client would. */
 export class WireClient {
   readonly socket: Socket
   #received = Buffer.alloc(0)

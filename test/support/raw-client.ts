@@ -13,7 +13,7 @@ export interface RawResponse {
   readonly end: 'fin' | 'reset' | 'open'
 }
 
-/** A client that sends what it is told, HTTP or not, and shows what came back. */
+/** A client that sends any bytes, HTTP or not, and shows the answer. */
 export class RawConnection {
   readonly #socket: Socket
   #received = Buffer.alloc(0)

@@ -5,7 +5,7 @@ import type { HeaderList, HttpRequest } from '../../src/http/message.ts'
 import type { Query } from '../../src/http/target.ts'
 import { resetConnection, type Fault } from './faults.ts'
 
-/** What a test store was sent, and what it answered. Filled in as the request goes on. */
+/** A request to a test store and its answer. Filled in while the request runs. */
 export interface RecordedRequest {
   readonly method: string
   readonly bucket: string

@@ -52,7 +52,7 @@ export interface ObjectChange {
   readonly etag?: 'keep' | (string & {})
 }
 
-/** An object as it lies in the test store, past S3. */
+/** An object in the test store, read without S3. */
 export class StoredObject {
   readonly #backend: RememberingBackend
   readonly #bucket: Bucket

@@ -52,7 +52,7 @@ export interface PolicyForm {
   readonly conditions: readonly unknown[]
   readonly fields: Readonly<Record<string, string>>
   readonly file: { readonly key: string; readonly text: string }
-  /** What stands as signature; null: none. */
+  /** The text in the place of the signature; null: none. */
   readonly signed: (signature: string) => string | null
 }
 

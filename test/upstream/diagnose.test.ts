@@ -1,4 +1,4 @@
-// What the operator is told when the gateway cannot use its store: every wording of a store × wrong id, secret, clock, region and protocol.
+// The operator's log when the gateway cannot use its store: every wording of a store × wrong id, secret, clock, region and protocol.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer, Server as HttpServer } from 'node:http'

@@ -47,7 +47,7 @@ await t.test('addresses', async (t) => {
   t.same(requestAddress(http, 'path', { ...none, query: [['acl', null], ['prefix', ''], ['k&=', 'a+b/ü']] }).query, 'acl&prefix=&k%26%3D=a%2Bb%2F%C3%BC')
 })
 
-await t.test('regression: a bucket in upper case is none where buckets are hosts, which have no case', async (t) => {
+await t.test('regression: a bucket name in upper case is refused in virtual-host style, because host names have no case', async (t) => {
   const place = { bucket: 'Sealgate-state', key: 'k', query: [] }
   t.throws(() => requestAddress(new URL('http://store'), 'virtual-host', place), { name: 'S3Error', code: 'InvalidBucketName', status: 400 })
   t.equal(requestAddress(new URL('http://store'), 'path', place).path, '/Sealgate-state/k')

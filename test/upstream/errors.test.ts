@@ -5,7 +5,7 @@ import { isConnectionFailure, toS3Error } from '../../src/upstream/errors.ts'
 
 const coded = (code: string) => Object.assign(new Error('connect to 10.0.0.1 failed'), { code })
 
-await t.test('what a client is told of each failure', async (t) => {
+await t.test('the client\'s error for each failure', async (t) => {
   const rows: Record<string, readonly string[]> = {
     ServiceUnavailable: ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_SOCKET', 'UND_ERR_CLOSED'],
     SealgateUpstreamTimeout: ['ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'],

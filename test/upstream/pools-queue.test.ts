@@ -49,7 +49,7 @@ await t.test('an abort leaves the line with its own reason', async (t) => {
   t.same([slots.taken, slots.waiting], [0, 0])
 })
 
-await t.test('whatever happens in whatever order, no slot is lost or made', async () => {
+await t.test('no order of events loses or adds a slot', async () => {
   const step = fc.constantFrom('take', 'release', 'abort')
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {

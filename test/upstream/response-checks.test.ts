@@ -90,7 +90,7 @@ await t.test('heads that are not', async (t) => {
   }
 })
 
-await t.test('a redirect names the settings to look at, and gives the client no other address', async (t) => {
+await t.test('a redirect names the settings to check, and gives the client no other address', async (t) => {
   const headers = new HeaderList([ten, ['Location', 'https://elsewhere'], ['x-amz-bucket-region', 'eu-west-1']])
   try {
     checkAnswer({ status: 301, headers, asked: get, sent: null }, () => diagnoseAnswer('GET object', 301, headers, null, 0))

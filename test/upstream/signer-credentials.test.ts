@@ -16,7 +16,7 @@ function withEnvironment(test: Pick<typeof t, 'teardown'>, values: Readonly<Reco
   })
 }
 
-/** No file of the machine and no metadata service is asked. */
+/** Without files of the machine and without a metadata service. */
 const nothing = { AWS_CONFIG_FILE: '/nowhere', AWS_SHARED_CREDENTIALS_FILE: '/nowhere', AWS_EC2_METADATA_DISABLED: 'true' }
 
 await t.test('configured keys, always the same object', async (t) => {

@@ -127,7 +127,7 @@ await t.test('regression: an answer too many, on its way when a write leaves, do
   t.equal(store.connections(), 2, 'the answer that came late is nobody else\'s')
 })
 
-await t.test('answers without bodies that bring one all the same', async (t) => {
+await t.test('answers that must not have a body, but have one', async (t) => {
   for (
     const [method, answer] of [['HEAD', ok], ['GET', 'HTTP/1.1 304 N\r\nETag: "e"\r\nContent-Length: 4\r\n\r\nevil'], [
       'DELETE',
@@ -316,7 +316,7 @@ await t.test('the client goes away', async (t) => {
   t.equal(upstream.stats()[0]?.inFlight, 0)
 })
 
-await t.test('an answer that nobody reads and that never ends does not hold up the end', async (t) => {
+await t.test('an unread, endless answer does not delay the close', async (t) => {
   const store = await rawStore(t, {
     onRequest: (socket) => {
       socket.write(head('Content-Length: 1000000000\r\nETag: "e"'))

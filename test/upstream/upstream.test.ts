@@ -23,7 +23,7 @@ const errorAnswer = (status: number, code: string) => {
 }
 const text = async (body: Readable) => (await readAll(body, 1 << 20, () => new Error('too large'))).toString('latin1')
 
-await t.test('what goes on the wire', async (t) => {
+await t.test('the request that is sent', async (t) => {
   const store = await rawStore(t, { onRequest: answer(ok) })
   const now = new Date('2026-01-02T03:04:05Z')
   const upstream = upstreamTo(t, store.endpoint, { now: () => now })
@@ -261,7 +261,7 @@ await t.test('one retry, on a new connection, only where it is asked for and not
   t.equal(half.seen.length, 1, 'something came back')
 })
 
-await t.test('nobody there', async (t) => {
+await t.test('no server at the address', async (t) => {
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -115,7 +115,7 @@ await t.test('keys come from the configuration alone', async (t) => {
   }
 })
 
-await t.test('each refusal of the service is told as S3 tells it, once, and names nothing secret', async (t) => {
+await t.test('each refusal of the service becomes S3\'s error, once, and names nothing secret', async (t) => {
   const kms = await FakeKms.start(t)
   const arn = kms.addKey()
   const seen: [string, KmsOutcome][] = []

@@ -42,7 +42,7 @@ async function rig(t: Test) {
 
 const forbidden: Fault = { type: 'error', status: 403, code: 'AccessDenied' }
 
-await t.test('a client without an identity of its own: the configuration decides, the store is asked whether there is such a bucket', async (t) => {
+await t.test('a client without an identity of its own: the configuration decides, and the store is only asked whether the bucket exists', async (t) => {
   const { send, asked } = await rig(t)
   const own = { accessKeyId: 'OWN', secretAccessKey: 'own-secret' }
   t.equal((await send(own, 'PUT', DOCUMENT)).status, 200)

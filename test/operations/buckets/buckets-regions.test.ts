@@ -66,14 +66,14 @@ for (const bucket of ['sealed', 'plain-a']) {
   })
 }
 
-void t.test('a store that does not know the region it is signed for is asked without one', async (t) => {
+void t.test('a store that does not know the signed region gets a request without one', async (t) => {
   const { store, send } = await rig(t, 'eu-central-1', null)
   store.rules.add({ when: { method: 'PUT', bucket: 'sealed' }, times: 1, fault: { type: 'error', status: 400, code: 'InvalidLocationConstraint' } })
   t.equal((await send('PUT', '/sealed', located('eu-west-3'))).status, 200)
   t.equal(lastBody(store), '')
 })
 
-void t.test('clients are told a region they may sign for', async (t) => {
+void t.test('clients see a region that they may sign for', async (t) => {
   const { send } = await rig(t, 'eu-central-1', ['eu-west-3', 'us-east-1'])
   t.match((await send('GET', '/there?location')).body.toString(), /<LocationConstraint[^>]*>eu-west-3</)
   t.equal((await send('HEAD', '/there')).headers['x-amz-bucket-region'], 'eu-west-3')

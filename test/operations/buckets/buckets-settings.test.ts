@@ -59,7 +59,7 @@ await t.test('default encryption is the gateway\'s own', async (t) => {
   await t.rejects(s3.send(new GetBucketEncryptionCommand({ Bucket: 'nowhere' })), { name: 'NoSuchBucket' })
 })
 
-await t.test('it is gone when a client is told so, and not before', async (t) => {
+await t.test('it is gone when the client gets the success, and not before', async (t) => {
   const put = async () => (await s3.send(new PutObjectCommand({ Bucket, Key: 'e', Body: 'x' }))).ServerSideEncryption
   await s3.send(new PutBucketEncryptionCommand({ Bucket, ServerSideEncryptionConfiguration: rule('AES256') }))
   const removal = { method: 'POST', bucket: 'sealgate-state' } as const
@@ -76,7 +76,7 @@ await t.test('it is gone when a client is told so, and not before', async (t) =>
   t.equal(await put(), undefined)
 })
 
-await t.test('regression: the owner that a client expects is told to the store', async (t) => {
+await t.test('regression: the expected bucket owner is sent to the store', async (t) => {
   store.requests.length = 0
   await s3.send(new PutBucketEncryptionCommand({ Bucket, ServerSideEncryptionConfiguration: rule('AES256'), ExpectedBucketOwner: '111122223333' }))
   t.equal(store.requests.find(({ bucket }) => bucket === Bucket)?.headers.get('x-amz-expected-bucket-owner'), '111122223333')

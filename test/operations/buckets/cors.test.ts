@@ -1,4 +1,4 @@
-// What browsers are told: of which buckets, at what cost to the store, and from whose rules.
+// Answers to browsers: for which buckets, at what cost to the store, and by whose rules.
 import t from 'tap'
 import { DeleteBucketCorsCommand, HeadObjectCommand, PutBucketCorsCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { startTestGateway } from '../../support/gateway.ts'
@@ -15,7 +15,7 @@ t.teardown(async () => {
 })
 await s3.send(new PutObjectCommand({ Bucket, Key: 'a', Body: 'x' }))
 
-await t.test('regression: a preflight tells no bucket from another, and does not go to the store for those that are not configured', async (t) => {
+await t.test('regression: preflights do not reveal which buckets exist, and send nothing to the store for those that are not configured', async (t) => {
   const narrow = await startTestGateway(store, {
     sections: { buckets: { 'else*': { encryption: 'on', key: 'main' }, [Bucket]: { encryption: 'on', key: 'main' } } }
   })
@@ -63,7 +63,7 @@ await t.test('regression: invented names neither flood the store nor keep anybod
   await flooded.close()
 })
 
-await t.test('the operator is told why an answer has no CORS headers, and the answer stays', async (t) => {
+await t.test('the reason for missing CORS headers is logged, and the answer is unchanged', async (t) => {
   const lines: unknown[] = []
   const blind = await startTestGateway(store, {
     keyring: gateway.keyring,
@@ -111,7 +111,7 @@ await t.test('one look-up for preflights that come together, and absences are re
   await fresh.close()
 })
 
-await t.test('rules of the gateway itself: the store is asked nothing', async (t) => {
+await t.test('rules of the gateway itself: no request to the store', async (t) => {
   const cors = [{ origins: ['https://*.example'], methods: ['PUT', 'GET'], maxAge: 60 }]
   const own = await startTestGateway(store, { sections: { listen: { host: '127.0.0.1', port: 0, cors } } })
   store.requests.length = 0
@@ -133,7 +133,7 @@ await t.test('rules of the gateway itself: the store is asked nothing', async (t
   await own.close()
 })
 
-await t.test('a store that keeps no rules is asked what it would tell a browser', async (t) => {
+await t.test('a store that keeps no rules gets the preflight itself', async (t) => {
   const lone = await startTestGateway(store)
   store.rules.add({ when: { method: 'GET', query: { cors: true } }, fault: { type: 'error', status: 501, code: 'NotImplemented' }, times: Infinity })
   store.rules.add({

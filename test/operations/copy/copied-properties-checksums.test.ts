@@ -1,4 +1,4 @@
-// The checksums of copies: kept, computed over the whole, changed when asked, and held against what is copied.
+// The checksums of copies: kept, computed over the whole, changed on request, and compared with the copied bytes.
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import t from 'tap'
@@ -37,7 +37,7 @@ await t.test('between all kinds of buckets', async (t) => {
         await s3.send(new PutObjectCommand({ Bucket: from, Key: 'source', Body: body, ChecksumAlgorithm: 'CRC32' }))
         t.same(await copy(), [crcOf(body), undefined, 'FULL_OBJECT'], `${name}: the source's`)
         t.same(await copy({ ChecksumAlgorithm: 'CRC32' }), [crcOf(body), undefined, 'FULL_OBJECT'], `${name}: the same, asked for`)
-        // What a store in clear is to have must be known before the body.
+        // Without encryption the store must get the checksum before the body.
         if (to === plain && from !== plain) continue
         t.same(await copy({ ChecksumAlgorithm: 'SHA256' }), [undefined, sha256Of(body), 'FULL_OBJECT'], `${name}: another one`)
         if (to !== plain) t.ok(body.equals(await read(s3, 'copy', { Bucket: to })), name)
@@ -54,7 +54,7 @@ await t.test('between all kinds of buckets', async (t) => {
   t.equal(moved.length, 2 * 4 * 2, 'between sealed buckets no body moves unless another checksum is asked for')
 })
 
-await t.test('a multipart object of which a checksum is asked becomes a single one, as on AWS', async (t) => {
+await t.test('a copy of a multipart object with a requested checksum becomes a single one, as on AWS', async (t) => {
   const { s3 } = await rig(t, { sections, buckets })
   const parts = [bytes(5 * MiB), bytes(1000)]
   const whole = Buffer.concat(parts)
@@ -66,7 +66,7 @@ await t.test('a multipart object of which a checksum is asked becomes a single o
   t.ok(whole.equals(await read(s3, 'copy')))
 })
 
-await t.test('an object in clear that is not what its checksum says is not sealed', async (t) => {
+await t.test('an unencrypted object that does not match its checksum is not sealed', async (t) => {
   const { s3, store, gateway } = await rig(t, { sections, buckets })
   await s3.send(new PutObjectCommand({ Bucket: plain, Key: 'source', Body: bytes(100_000), ChecksumAlgorithm: 'CRC32C' }))
   store.rules.add({ when: { method: 'GET', key: 'source', without: ['tagging'] }, fault: { type: 'flip', offset: 70_000 } })

@@ -30,7 +30,7 @@ void t.test('a store that does not tie copies to what was read', async (t) => {
     t.strictSame((await s3.send(new HeadObjectCommand({ Bucket, Key: 'to' }))).Metadata, { colour: 'blue' })
     t.equal(copiesAtStore(), 0)
   })
-  await t.test('the null version can be overwritten, too', async (t) => {
+  await t.test('the null version can be overwritten as well', async (t) => {
     await s3.send(new CopyObjectCommand({ Bucket, Key: 'to', CopySource: `${Bucket}/from?versionId=null` }))
     t.strictSame(await read('to').then((bytes) => Buffer.from(bytes ?? [])), body)
     t.equal(copiesAtStore(), 0)

@@ -58,7 +58,7 @@ function flipped(body: Buffer, at: number): Buffer {
   return changed
 }
 
-/** Wrong bytes that were given out as if whole; 0 when the read failed or was right. */
+/** Wrong bytes in an answer that looked complete; 0 when the read failed or was right. */
 async function wrong(s3: S3Client, Key: string, expected: Buffer, input: Record<string, unknown> = {}): Promise<0 | 1> {
   const got = await read(s3, Key, input).catch(() => null)
   return got === null || got.equals(expected) ? 0 : 1
@@ -283,7 +283,7 @@ void t.test('the same content twice has one MD5 and two records: the one the sto
   t.ok(content[0]!.equals(await read(s3, 'same')))
 })
 
-void t.test('a record that came damaged once is asked for again', async (t) => {
+void t.test('a record that was damaged once is read again', async (t) => {
   const { store, s3, another } = await rig(t)
   const id = await create(s3, 'damaged')
   const reader = await another()

@@ -105,7 +105,7 @@ for (const [what, giveUp, expected] of [['gets an error', waitInVain, 'SealgateU
   })
 }
 
-void t.test('a part that the gateway copies is waited for, too', async (t) => {
+void t.test('a part that the gateway copies is waited for as well', async (t) => {
   const r = await rig(t)
   const source = await create(r.s3, 'source')
   await complete(r.s3, 'source', source, [await put(r.s3, 'source', source, 1, part)])
@@ -161,7 +161,7 @@ void t.test('a try whose client goes away in the middle of the body ends with it
   t.equal(late(r, 'recorded') + late(r, 'failed'), 0)
 })
 
-void t.test('with opaque ETags a late part is listed, and not taken for the one the client was told of', async (t) => {
+void t.test('with opaque ETags a late part is listed, and not confused with the part that the client knows', async (t) => {
   const r = await rig(t, { sections: { buckets: opaque } })
   const { id, listed, gate } = await twice(r, 'opaque')
   gate.open()

@@ -1,4 +1,4 @@
-// What a Complete decides before it asks the store for anything: no gateway and no store is needed to try every case.
+// The decisions of a Complete before its first request to the store: every case is tried without a gateway and a store.
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../../src/envelope/sizes.ts'

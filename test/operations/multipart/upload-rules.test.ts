@@ -132,7 +132,7 @@ void t.test('conditions on Complete', async (t) => {
   t.same(store.keys(stateBucket), [])
 })
 
-void t.test('a store that takes fewer parts says so before a part is sent that could never be completed', async (t) => {
+void t.test('a store with fewer parts: a part that could never be completed is refused before it is sent', async (t) => {
   const { s3, store } = await rig(t, { upstream: { maxParts: 3 } })
   const large = bytes(5 * MiB)
   const id = await create(s3, 'few')
@@ -149,7 +149,7 @@ void t.test('a store that takes fewer parts says so before a part is sent that c
   t.equal(Math.max(...numbers), 3)
 })
 
-void t.test('a store that ignores conditions, or wants equal parts, is not asked', async (t) => {
+void t.test('a store that ignores conditions, or demands equal parts, gets no request', async (t) => {
   const upstream = ({ endpoint, region, accessKeyId, secretAccessKey }: TestStore, more: object) => ({
     endpoint,
     region,
@@ -297,7 +297,7 @@ void t.test('Completes of one list at the same time, through one instance and se
   }
 })
 
-void t.test('a store that refuses the list again and again, or has trouble of its own, is told of after a few tries', async (t) => {
+void t.test('a store that keeps refusing the list, or fails itself: the client gets the error after a few attempts', async (t) => {
   const { s3, store } = await rig(t)
   for (
     const [code, status, told, tries] of [['InvalidPart', 400, 'ServiceUnavailable', 4], ['InternalError', 500, 'InternalError', 4], [

@@ -151,7 +151,7 @@ void t.test('the SDK\'s own manager, aborts, listings of uploads, and a bucket t
   await s3.send(new DeleteBucketCommand({ Bucket }))
 })
 
-void t.test('lists of parts in pages, and what objects are made of', async (t) => {
+void t.test('lists of parts in pages, and the parts of objects', async (t) => {
   const { s3 } = await rig(t)
   const id = await create(s3, 'paged', { ChecksumAlgorithm: 'CRC32' })
   const sizes = [5 * MiB, 9]
@@ -190,7 +190,7 @@ void t.test('lists of parts in pages, and what objects are made of', async (t) =
   t.ok(bytes(5 * MiB).equals(Buffer.from(await part.Body!.transformToByteArray())))
 })
 
-void t.test('a part whose newest attempt nobody was told of does not end the list of parts', async (t) => {
+void t.test('a part whose newest attempt was never answered does not end the list of parts', async (t) => {
   const { store, s3 } = await rig(t)
   const id = await create(s3, 'untold')
   for (const [number, size] of [[1, 5 * MiB], [2, 5 * MiB], [3, 10]] as const) await put(s3, 'untold', id, number, bytes(size, number))

@@ -93,7 +93,7 @@ const ways: Readonly<Record<string, (key: string) => Promise<unknown>>> = {
 }
 
 for (const [way, write] of Object.entries(ways)) {
-  await t.test(`${way}: the description comes back byte for byte, and the store hears nothing of it`, async (t) => {
+  await t.test(`${way}: the description comes back byte for byte, and the store never gets it`, async (t) => {
     const key = `key-${Object.keys(ways).indexOf(way)}`
     const from = store.requests.length
     await write(key)
@@ -127,7 +127,7 @@ await t.test('without a description it is what S3 shows without one', async (t) 
   t.equal(size('typed'), size('bare'), 'nor does the length of the envelope tell of a content type')
 })
 
-await t.test('conditions, overrides, attributes and anonymous reads are what they are with metadata in clear', async (t) => {
+await t.test('conditions, overrides, attributes and anonymous reads work as with metadata in plaintext', async (t) => {
   const { headers: { etag } } = await send('PUT', '/bucket/conditional', described, 'body')
   t.equal((await send('GET', '/bucket/conditional', [['If-None-Match', String(etag)]])).status, 304)
   t.equal((await send('GET', '/bucket/conditional', [['If-Match', '"x"']])).status, 412)
@@ -144,7 +144,7 @@ await t.test('conditions, overrides, attributes and anonymous reads are what the
   t.match(attributes.body.toString(), '<ObjectSize>4</ObjectSize>')
 })
 
-await t.test('an object says itself whether its metadata is sealed: both lie in one bucket, and copies are as their bucket wants', async (t) => {
+await t.test('an object itself shows whether its metadata is sealed: one bucket may have both, and copies follow their bucket\'s policy', async (t) => {
   const plainEnough = described.filter(([name, value]) => name !== 'x-amz-meta-planted_name' && !/=\?|[\x80-\xff]/.test(value) && value !== '')
   const expected = Object.fromEntries(plainEnough)
   await send('PUT', '/clear/object', plainEnough, 'body')
@@ -241,7 +241,7 @@ await t.test('MetadataTooLarge says how much would have fitted, and that fits', 
   await large.close()
 })
 
-await t.test('MinIO\'s listing with metadata tells what was sealed', async (t) => {
+await t.test('MinIO\'s listing with metadata shows the sealed metadata', async (t) => {
   for (const bucket of ['bucket', 'opaque']) {
     await send('PUT', `/${bucket}/listed`, described, 'body')
     const row = (key: string) =>

@@ -1,4 +1,4 @@
-// Which keys may open what lies in a bucket is the configuration's to say, never the store's (decision 0026).
+// The configuration decides which keys may open objects of a bucket, never the store (decision 0026).
 import { createKeyring } from '../../../src/keys/keyring-file.ts'
 import t, { type Test } from 'tap'
 import { headerSigned, Wire, type Answer } from '../../support/wire.ts'
@@ -96,7 +96,7 @@ await t.test('openKeys open, seal nothing, and are what a migration needs', asyn
   t.equal(gateway.metric(METRIC), 0)
 })
 
-await t.test('a replica opens with the keys of the bucket it lies in', async (t) => {
+await t.test('a replica opens with the keys of its own bucket', async (t) => {
   const { store, send, reload, policy } = await rig(t)
   const buckets = { '*': { key: 'ka' }, 'other': { key: 'kb', aliases: ['bucket'] } }
   await policy({ key: 'ka' })
@@ -108,7 +108,7 @@ await t.test('a replica opens with the keys of the bucket it lies in', async (t)
   t.match(await send('GET', '/other/single'), { status: 200, body: Buffer.from('single') })
 })
 
-await t.test('config check tells of keys that no bucket may use', async (t) => {
+await t.test('config check reports keys that no bucket may use', async (t) => {
   const { run, reload } = await rig(t)
   t.notMatch((await run('config', 'check')).out, /warning/)
   await reload({ buckets: { '*': { key: 'ka' }, 'plain': { encryption: 'off', key: 'kb' } } })

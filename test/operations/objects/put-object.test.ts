@@ -136,7 +136,7 @@ void t.test('a condition on an object that is gone does not tell the store its M
   await s3.send(new DeleteObjectCommand({ Bucket, Key: 'gone' }))
   const before = store.requests.length
   await t.rejects(put({ IfMatch: ETag }), { name: 'NoSuchKey' })
-  // A store can say so of an object that is there.
+  // A store can answer this for an existing object.
   await put({})
   store.rules.add({ when: { method: 'HEAD', key: 'gone' }, fault: { type: 'error', status: 404, code: 'NoSuchKey' } })
   await t.rejects(put({ IfMatch: ETag }), { name: 'PreconditionFailed' })
@@ -144,7 +144,7 @@ void t.test('a condition on an object that is gone does not tell the store its M
   t.notOk(told.some((value) => value.includes(ETag.slice(1, -1))))
 })
 
-void t.test('the state bucket is nobody\'s, and many keys go at once', async (t) => {
+void t.test('no client may use the state bucket, and many keys are deleted at once', async (t) => {
   const { s3 } = await rig(t)
   const { Buckets } = await s3.send(new ListBucketsCommand({}))
   t.same(Buckets?.map(({ Name }) => Name), [Bucket, 'other'])
@@ -155,7 +155,7 @@ void t.test('the state bucket is nobody\'s, and many keys go at once', async (t)
   t.match(deleted.Errors, [{ Key: 'y', Code: 'PreconditionFailed' }])
 })
 
-void t.test('objects that were not written here are refused, or served where the policy says so', async (t) => {
+void t.test('objects that Sealgate did not write are refused, or served where the policy allows it', async (t) => {
   const { store, gateway, s3 } = await rig(t, {
     buckets: { '*': { encryption: 'on', key: 'main' }, 'other': { encryption: 'on', key: 'main', plaintext: 'allow' } }
   })
@@ -175,7 +175,7 @@ void t.test('objects that were not written here are refused, or served where the
   t.equal(gateway.metric('sealgate_integrity_failures_total'), 0)
 })
 
-void t.test('a read whose answer cannot be given asks the store for no bytes, which nobody would read', async (t) => {
+void t.test('a read that will be refused requests no bytes from the store', async (t) => {
   const { store, s3 } = await rig(t)
   await s3.send(new PutObjectCommand({ Bucket, Key: 'refused', Body: randomBytes(3_000_000) }))
   for (const looking of [{ Range: 'bytes=-2900000' }, { PartNumber: 1 }, { IfNoneMatch: '"other"' }]) {
@@ -186,7 +186,7 @@ void t.test('a read whose answer cannot be given asks the store for no bytes, wh
   t.ok(reads.every(({ responseLength }) => responseLength === 512), 'none but those of the tail')
 })
 
-void t.test('metadata names that a store may make one of are refused, not written for nobody to open', async (t) => {
+void t.test('metadata names that a store may merge are refused: the object could not be opened', async (t) => {
   const { store, s3 } = await rig(t, { buckets: { '*': { metadata: 'clear' } } })
   const put = (Metadata: Record<string, string>) => s3.send(new PutObjectCommand({ Bucket, Key: 'twins', Body: 'x', Metadata }))
   await t.rejects(put({ 'a_b': '1', 'a-b': '2' }), { name: 'InvalidArgument' })
@@ -207,7 +207,7 @@ void t.test('what one client has seen of an object is not listed to another who 
   t.equal(store.requests.at(-1)?.status, 403)
 })
 
-void t.test('an empty object has no body, under any name, and is what it is in every operation', async (t) => {
+void t.test('an empty object has no body under any name, and works in every operation', async (t) => {
   for (const etag of ['md5', 'opaque'] as const) {
     const { store, gateway, s3 } = await rig(t, { buckets: { '*': { encryption: 'on', key: 'main', etag } } })
     const described = { ContentType: 'application/x-directory', Metadata: { mode: '040755' } }

@@ -1,4 +1,4 @@
-// What a store says of a sealed object: what is bound, what is relayed, and what is not (decision 0028).
+// Headers of the store for a sealed object: which are bound, which are relayed, and which are dropped (decision 0028).
 import t from 'tap'
 import { headerSigned, Wire, type Answer } from '../../support/wire.ts'
 import { startTestGateway } from '../../support/gateway.ts'
@@ -61,7 +61,7 @@ await t.test('a store gives an object no type, encoding or name that was not wri
   }
 })
 
-await t.test('of the rest: advice on keeping and showing is the store\'s word; where to go and whom to give it is not', async (t) => {
+await t.test('unbound headers: advice on caching and display is relayed; redirects and CORS headers are not', async (t) => {
   t.equal((await send('PUT', '/bucket/told', [['Cache-Control', 'no-store'], ['x-amz-website-redirect-location', '/there']], 'x')).status, 200)
   const relayed = { 'cache-control': 'public', 'content-disposition': 'inline', 'content-language': 'de', 'expires': 'Thu, 01 Jan 2037 00:00:00 GMT' }
   const withheld = {

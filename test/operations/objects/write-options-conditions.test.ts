@@ -54,7 +54,7 @@ void t.test('regression: a copy out of a sealed bucket keeps its conditions and 
   t.equal((await store.object('plain-a', 'there').body()).toString(), 'new')
 })
 
-void t.test('regression: the owner that a client expects of a source is told to the store when the source is looked at', async (t) => {
+void t.test('regression: the expected owner of a source is sent to the store when the source is inspected', async (t) => {
   const { store, send } = await rig(t)
   await send('PUT', '/sealed/source', [], 'x')
   for (const target of ['/sealed/copy', '/plain-a/copy']) {
@@ -64,7 +64,7 @@ void t.test('regression: the owner that a client expects of a source is told to 
   }
 })
 
-void t.test('regression: a quiet list of deletes tells every key whose condition failed', async (t) => {
+void t.test('regression: a quiet DeleteObjects reports every key whose condition failed', async (t) => {
   const { store, send } = await rig(t)
   for (const key of ['a', 'b', 'c']) await send('PUT', `/sealed/${key}`, [], key)
   // The way AWS writes a document with nothing in it.
