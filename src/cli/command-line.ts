@@ -1,5 +1,9 @@
 import { parseArgs } from 'node:util'
 import { exitCodes, type Platform } from './platform.ts'
+import { ConfigError } from '../config/load.ts'
+import { S3Error } from '../errors.ts'
+import { KeyringError } from '../keys/keyring.ts'
+import { version } from '../version.ts'
 
 /** A wrong command line. The message names the fault. */
 export class UsageError extends Error {}
@@ -82,7 +86,7 @@ export function parse({ options }: Command, args: readonly string[]): Record<str
 }
 
 /** What `--help` prints for one command. */
-export function helpOf({ name, description, options, examples, codes }: Command): string {
+function helpOf({ name, description, options, examples, codes }: Command): string {
   const shown = Object.entries(options).map(([option, { value, required, help }]) => {
     const flag = value === undefined ? `--${option}` : `--${option} ${value}`
     return { flag, use: required === true ? flag : `[${flag}]`, help }
@@ -106,7 +110,7 @@ export function helpOf({ name, description, options, examples, codes }: Command)
 }
 
 /** What `--help` prints for a group of commands, or for all: one line each. */
-export function listOf(group: string, commands: readonly Command[]): string {
+function listOf(group: string, commands: readonly Command[]): string {
   const prefix = group === '' ? '' : `${group} `
   return [
     `Usage: sealgate ${prefix}COMMAND [options]`,
@@ -123,4 +127,57 @@ function table(rows: readonly (readonly [left: string, right: string])[]): strin
   const width = Math.max(...rows.map(([left]) => left.length))
   const indent = `\n${' '.repeat(width + 4)}`
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right.replaceAll('\n', indent)}`)
+}
+
+/**
+ * Runs that of the commands which the arguments name. Every expected failure gives its exit code and a message on standard error.
+ * @returns the exit code.
+ */
+export async function runFrom(commands: readonly Command[], platform: Platform): Promise<number> {
+  const [first, ...rest] = platform.args.filter((arg) => arg !== '--help' && arg !== '-h')
+  // `help keys create`, and `keys help`: later the word may be a value.
+  const args = first === 'help' ? rest : [...first === undefined ? [] : [first], ...rest[0] === 'help' ? rest.slice(1) : rest]
+  const asksHelp = args.length < platform.args.length
+  if (args[0] === '--version' || args[0] === '-v') {
+    platform.stdout.write(`sealgate ${version()}\n`)
+    return exitCodes.done
+  }
+  const command = commands.find(({ name }) => name.split(' ').every((word, i) => args[i] === word))
+  if (command === undefined) return listCommands(commands, args, asksHelp, platform)
+  if (asksHelp) {
+    platform.stdout.write(helpOf(command))
+    return exitCodes.done
+  }
+  try {
+    return await command.run(parse(command, args.slice(command.name.split(' ').length)), platform)
+  } catch (error) {
+    return failed(command, error, platform)
+  }
+}
+
+function failed({ name }: Command, error: unknown, { stderr }: Platform): number {
+  if (error instanceof UsageError) {
+    stderr.write(`sealgate ${name}: ${error.message}\n"sealgate ${name} --help" prints options and examples.\n`)
+    return exitCodes.usage
+  }
+  if (error instanceof ConfigError) {
+    stderr.write(`${error.message}\n`)
+    return exitCodes.usage
+  }
+  if (!(error instanceof S3Error) && !(error instanceof KeyringError)) throw error
+  stderr.write(`sealgate ${name}: ${error.message}\n`)
+  return exitCodes.failed
+}
+
+/** For arguments that name no command: the commands of the group they name, or all. */
+function listCommands(commands: readonly Command[], args: readonly string[], asksHelp: boolean, { stdout, stderr }: Platform): number {
+  const [first = '', second] = args
+  const group = commands.some(({ name }) => name.startsWith(`${first} `)) ? first : ''
+  const named = group === '' ? first : second === undefined ? '' : `${first} ${second}`
+  if (asksHelp && (named === '' || group !== '')) {
+    stdout.write(listOf(group, commands))
+    return exitCodes.done
+  }
+  stderr.write(`${named === '' ? 'No command is given.' : `There is no command "${named}".`}\n\n${listOf(group, commands)}`)
+  return exitCodes.usage
 }

@@ -1,13 +1,9 @@
 // The command line: every command with its options, help and exit codes, and the file that runs it, which is loaded when it is called.
 // `serve` with its worker processes is in serve.ts, primary.ts and worker.ts; commands that work on a store are engines of `maintenance`.
 // Only this room sees arguments, environment and signals; what it gets of the process is a `Platform`.
-import { command, type Command, helpOf, listOf, parse, UsageError } from './command-line.ts'
+import { command, type Command, runFrom } from './command-line.ts'
 import { ProcessSignals } from './signals.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { ConfigError } from '../config/load.ts'
-import { S3Error } from '../errors.ts'
-import { KeyringError } from '../keys/keyring.ts'
-import { version } from '../version.ts'
 
 const config = { config: { value: 'FILE', help: 'the configuration; default: SEALGATE_CONFIG' } } as const
 const bucket = { bucket: { value: 'NAME', required: true, help: 'the bucket, as the store calls it' } } as const
@@ -264,55 +260,7 @@ export const commands: readonly Command[] = [
   })
 ]
 
-/**
- * Runs the command that the arguments name. Every expected failure gives its exit code and a message on standard error.
- * @returns the exit code.
- */
-export async function runCommand(platform: Platform): Promise<number> {
-  const [first, ...rest] = platform.args.filter((arg) => arg !== '--help' && arg !== '-h')
-  // `help keys create`, and `keys help`: later the word may be a value.
-  const args = first === 'help' ? rest : [...first === undefined ? [] : [first], ...rest[0] === 'help' ? rest.slice(1) : rest]
-  const asksHelp = args.length < platform.args.length
-  if (args[0] === '--version' || args[0] === '-v') {
-    platform.stdout.write(`sealgate ${version()}\n`)
-    return exitCodes.done
-  }
-  const command = commands.find(({ name }) => name.split(' ').every((word, i) => args[i] === word))
-  if (command === undefined) return listCommands(args, asksHelp, platform)
-  if (asksHelp) {
-    platform.stdout.write(helpOf(command))
-    return exitCodes.done
-  }
-  try {
-    return await command.run(parse(command, args.slice(command.name.split(' ').length)), platform)
-  } catch (error) {
-    return failed(command, error, platform)
-  }
-}
-
-function failed({ name }: Command, error: unknown, { stderr }: Platform): number {
-  if (error instanceof UsageError) {
-    stderr.write(`sealgate ${name}: ${error.message}\n"sealgate ${name} --help" prints options and examples.\n`)
-    return exitCodes.usage
-  }
-  if (error instanceof ConfigError) {
-    stderr.write(`${error.message}\n`)
-    return exitCodes.usage
-  }
-  if (!(error instanceof S3Error) && !(error instanceof KeyringError)) throw error
-  stderr.write(`sealgate ${name}: ${error.message}\n`)
-  return exitCodes.failed
-}
-
-/** For arguments that name no command: the commands of the group they name, or all. */
-function listCommands(args: readonly string[], asksHelp: boolean, { stdout, stderr }: Platform): number {
-  const [first = '', second] = args
-  const group = commands.some(({ name }) => name.startsWith(`${first} `)) ? first : ''
-  const named = group === '' ? first : second === undefined ? '' : `${first} ${second}`
-  if (asksHelp && (named === '' || group !== '')) {
-    stdout.write(listOf(group, commands))
-    return exitCodes.done
-  }
-  stderr.write(`${named === '' ? 'No command is given.' : `There is no command "${named}".`}\n\n${listOf(group, commands)}`)
-  return exitCodes.usage
+/** Runs the command that the arguments name. @returns the exit code. */
+export function runCommand(platform: Platform): Promise<number> {
+  return runFrom(commands, platform)
 }
