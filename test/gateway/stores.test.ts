@@ -1,0 +1,288 @@
+// Two stores behind one gateway: a bucket is at one of them, and nothing that one does reaches what is at the other.
+import t, { type Test } from 'tap'
+import {
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateBucketCommand,
+  CreateMultipartUploadCommand,
+  DeleteBucketCommand,
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  HeadBucketCommand,
+  HeadObjectCommand,
+  ListBucketsCommand,
+  PutObjectCommand,
+  S3Client,
+  UploadPartCopyCommand,
+  type ListBucketsCommandInput,
+  type ListBucketsCommandOutput
+} from '@aws-sdk/client-s3'
+import { parseConfig } from '../../src/config/load.ts'
+import { startTestGateway, type TestGatewayOptions } from '../support/gateway.ts'
+import { startTestStore, type TestStore } from '../support/hostile.ts'
+
+const at = ({ endpoint, region, accessKeyId, secretAccessKey }: TestStore, realm: string) => ({ endpoint, region, accessKeyId, secretAccessKey, realm })
+const policies = { '*': {}, 'far-*': { upstream: 'far' }, 'far-plain': { upstream: 'far', encryption: 'off' }, 'plain': { encryption: 'off' } }
+
+async function rig(t: Test, options: TestGatewayOptions = {}) {
+  const near = await startTestStore({ accessKeyId: 'NEAR', secretAccessKey: 'near-secret', buckets: ['data', 'plain', 'both', 'far-both'] })
+  const far = await startTestStore({ accessKeyId: 'FAR', secretAccessKey: 'far-secret', buckets: ['far-data', 'far-plain', 'both', 'far-both'] })
+  const told: Readonly<Record<string, unknown>>[] = []
+  const upstreams = { near: { ...at(near, 'test'), default: true }, far: { ...at(far, 'far'), stateBucket: 'far-state' } }
+  const gateway = await startTestGateway(near, {
+    operatorLog: (level, message, fields) => {
+      told.push({ level, message, ...fields })
+    },
+    ...options,
+    sections: { upstream: undefined, upstreams, buckets: policies, ...options.sections }
+  })
+  const s3 = gateway.client()
+  t.teardown(async () => {
+    s3.destroy()
+    await gateway.close()
+    await near.close()
+    await far.close()
+  })
+  const put = (Bucket: string, Key: string, Body: string | Buffer, more = {}) => s3.send(new PutObjectCommand({ Bucket, Key, Body, ...more }))
+  const get = async (Bucket: string, Key: string, client = s3) =>
+    (await client.send(new GetObjectCommand({ Bucket, Key }))).Body!.transformToByteArray().then((bytes) => Buffer.from(bytes).toString())
+  const names = async (input: ListBucketsCommandInput = {}, client = s3) => (await client.send(new ListBucketsCommand(input))).Buckets?.map(({ Name }) => Name)
+  return { near, far, gateway, s3, told, put, get, names, upstreams }
+}
+
+/** Keys that the clients' requests have reached a store with. */
+const reached = (store: TestStore, from = 0) =>
+  store.requests.slice(from).filter(({ bucket }) => !bucket.includes('state')).map(({ method, bucket, key }) => `${method} ${bucket}/${key}`)
+
+await t.test('every request goes to the store of its bucket, with the identity and the realm of that store', async (t) => {
+  const { near, far, s3, put, get, gateway } = await rig(t)
+  await put('data', 'k', 'near')
+  await put('far-data', 'k', 'far')
+  t.equal(await get('data', 'k'), 'near')
+  t.equal(await get('far-data', 'k'), 'far')
+  t.notOk(reached(near).some((line) => line.includes('far-')))
+  t.notOk(reached(far).some((line) => line.includes(' data/')))
+  const [nearFrom, farFrom] = [near.requests.length, far.requests.length]
+  await s3.send(new CreateBucketCommand({ Bucket: 'far-new' }))
+  await s3.send(new HeadBucketCommand({ Bucket: 'far-new' }))
+  await s3.send(new DeleteBucketCommand({ Bucket: 'far-new' }))
+  t.same(reached(near, nearFrom), [])
+  t.equal(reached(far, farFrom).length, 3)
+  for (const Bucket of ['sealgate-state', 'far-state', 'far-state-versioned']) {
+    await t.rejects(s3.send(new HeadBucketCommand({ Bucket })), { name: 'NotFound' }, `${Bucket} is the gateway's own at every store`)
+  }
+  t.ok(gateway.metric('sealgate_upstream_body_bytes_total{direction="sent",upstream="far"}') > 0)
+  t.match(gateway.gateway.status?.().stores, [{ name: 'near', ready: true }, { name: 'far', ready: true, stateBucket: 'far-state' }])
+})
+
+await t.test('what one store wrote as the only one opens after the move to several', async (t) => {
+  const store = await startTestStore({ buckets: ['data'] })
+  const other = await startTestStore()
+  const before = await startTestGateway(store)
+  const Key = 'k'
+  await before.client().send(new PutObjectCommand({ Bucket: 'data', Key, Body: 'before' }))
+  const upload = await before.client().send(new CreateMultipartUploadCommand({ Bucket: 'data', Key: 'upload' }))
+  const upstreams = { main: { ...at(store, 'test'), default: true }, other: at(other, 'other') }
+  const after = await startTestGateway(store, { keyring: before.keyring, sections: { upstream: undefined, upstreams } })
+  const s3 = after.client()
+  t.teardown(async () => {
+    await Promise.all([before.close(), after.close()])
+    await Promise.all([store.close(), other.close()])
+  })
+  t.equal(await (await s3.send(new GetObjectCommand({ Bucket: 'data', Key }))).Body?.transformToString(), 'before')
+  const part = { Bucket: 'data', Key: 'upload', UploadId: upload.UploadId, PartNumber: 1 }
+  const { CopyPartResult } = await s3.send(new UploadPartCopyCommand({ ...part, CopySource: 'data/k' }))
+  await s3.send(new CompleteMultipartUploadCommand({ ...part, MultipartUpload: { Parts: [{ PartNumber: 1, ETag: CopyPartResult?.ETag }] } }))
+  t.equal(await (await s3.send(new GetObjectCommand({ Bucket: 'data', Key: 'upload' }))).Body?.transformToString(), 'before', 'uploads in progress too')
+})
+
+await t.test('an object that one store hands to another does not open there', async (t) => {
+  const { near, far, gateway, put, get, upstreams, s3 } = await rig(t)
+  await put('both', 'k', 'of near')
+  const { metadata } = near.object('both', 'k')
+  const thief = new S3Client({ endpoint: far.endpoint, region: far.region, forcePathStyle: true, credentials: far })
+  t.teardown(() => {
+    thief.destroy()
+  })
+  await thief.send(new PutObjectCommand({ Bucket: 'both', Key: 'k', Body: await near.object('both', 'k').body(), Metadata: metadata }))
+  // The bucket moves: its policy names the other store.
+  const config = (realm: string) =>
+    parseConfig(
+      JSON.stringify({
+        upstreams: { ...upstreams, far: { ...upstreams.far, realm } },
+        clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey }],
+        keys: { main: { type: 'local', keyring: gateway.keyring } },
+        buckets: { ...policies, both: { upstream: 'far' } }
+      }),
+      { file: '/sealgate.yaml', env: {} }
+    )
+  await gateway.gateway.reload(config('far'))
+  await t.rejects(get('both', 'k'), { name: 'SealgateIntegrityError' })
+  await put('both', 'own', 'of far')
+  t.equal(await get('both', 'own'), 'of far')
+  // With one realm for both it opens: what the warning says.
+  await gateway.gateway.reload(config('test'))
+  t.equal(await get('both', 'k'), 'of near')
+  await t.rejects(get('both', 'own'), { name: 'SealgateIntegrityError' })
+  await t.rejects(s3.send(new GetObjectCommand({ Bucket: 'far-data', Key: 'none' })), { name: 'NoSuchKey' })
+})
+
+await t.test('ListBuckets shows each bucket once, from its store, and fails while a store does not answer', async (t) => {
+  const more = { accessKeyId: 'NEARONLY', secretAccessKey: 'near-only-secret', buckets: ['data', 'both'] }
+  const all = { accessKeyId: 'TESTCLIENT', secretAccessKey: 'test-client-secret' }
+  const { near, far, names, gateway, s3 } = await rig(t, { sections: { clients: [all, more] } })
+  const every = ['both', 'data', 'far-both', 'far-data', 'far-plain', 'plain']
+  t.same(await names(), every)
+  t.match((await s3.send(new ListBucketsCommand({}))).Owner?.ID, /./)
+  t.same(await names({ Prefix: 'far-' }), ['far-both', 'far-data', 'far-plain'])
+  const pages: (string | undefined)[] = []
+  let token: string | undefined
+  do {
+    const page: ListBucketsCommandOutput = await s3.send(
+      new ListBucketsCommand({ MaxBuckets: 4, ContinuationToken: token })
+    )
+    pages.push(...page.Buckets?.map(({ Name }) => Name) ?? [])
+    token = page.ContinuationToken
+  } while (token !== undefined)
+  t.same(pages, every)
+  await t.rejects(s3.send(new ListBucketsCommand({ MaxBuckets: 10_001 })), { name: 'InvalidArgument' })
+  const nearOnly = new S3Client({ endpoint: gateway.endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials: more })
+  t.teardown(() => {
+    nearOnly.destroy()
+  })
+  const from = far.requests.length
+  t.same(await names({}, nearOnly), ['both', 'data'])
+  t.same(reached(far, from), [], 'a store where the client has no bucket is not asked')
+  far.refuse()
+  await t.rejects(names(), { name: 'ServiceUnavailable' }, 'never a short list')
+  t.same(await names({}, nearOnly), ['both', 'data'])
+  await far.listen()
+  near.rules.add({ when: { method: 'GET', bucket: '' }, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+  await t.rejects(names(), { name: 'AccessDenied' })
+  t.same(await names(), every)
+})
+
+await t.test('a copy between stores is read, opened and sealed anew, with all that a copy keeps', async (t) => {
+  const { near, far, s3, put, get } = await rig(t)
+  const described = { Metadata: { a: 'b' }, ContentType: 'text/x', CacheControl: 'no-store', Tagging: 'x=y' }
+  const body = Buffer.alloc(200_000, 'body')
+  for (const [from, to] of [['data', 'far-data'], ['far-data', 'data'], ['data', 'far-plain'], ['plain', 'far-data'], ['plain', 'far-plain']] as const) {
+    const label = `${from} to ${to}`
+    const { ETag } = await put(from, 'source', body, described)
+    const CopySource = `${from}/source`
+    const store = to.startsWith('far') ? far : near
+    const since = store.requests.length
+    await s3.send(new CopyObjectCommand({ Bucket: to, Key: 'copy', CopySource, CopySourceIfMatch: ETag }))
+    t.equal(await get(to, 'copy'), body.toString(), label)
+    t.match(await s3.send(new HeadObjectCommand({ Bucket: to, Key: 'copy' })), { Metadata: { a: 'b' }, ContentType: 'text/x', CacheControl: 'no-store' }, label)
+    t.match(await s3.send(new GetObjectTaggingCommand({ Bucket: to, Key: 'copy' })), { TagSet: [{ Key: 'x', Value: 'y' }] }, label)
+    t.notOk(store.requests.slice(since).some(({ headers }) => headers.has('x-amz-copy-source')), `${label}: no store is asked to copy`)
+    const sealed = store.object(to, 'copy')
+    t.equal((await sealed.body()).includes('bodybody'), to.endsWith('plain'), label)
+    await t.rejects(s3.send(new CopyObjectCommand({ Bucket: to, Key: 'copy', CopySource, CopySourceIfMatch: '"other"' })), { name: 'PreconditionFailed' })
+    await t.rejects(s3.send(new CopyObjectCommand({ Bucket: to, Key: 'no', CopySource: `${from}/gone` })), { name: 'NoSuchKey' })
+    const upload = { Bucket: to, Key: 'parts', UploadId: (await s3.send(new CreateMultipartUploadCommand({ Bucket: to, Key: 'parts' }))).UploadId }
+    const { CopyPartResult } = await s3.send(new UploadPartCopyCommand({ ...upload, PartNumber: 1, CopySource, CopySourceRange: 'bytes=100-149999' }))
+    await s3.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts: [{ PartNumber: 1, ETag: CopyPartResult?.ETag }] } }))
+    t.equal(await get(to, 'parts'), body.subarray(100, 150_000).toString(), label)
+  }
+  t.match(near.keys('data'), ['copy', 'parts', 'source'])
+})
+
+await t.test('a copy whose source ends in the middle becomes no object', async (t) => {
+  const { near, far, s3, put } = await rig(t)
+  const body = Buffer.alloc(400_000, 7)
+  for (const [from, to] of [['data', 'far-data'], ['plain', 'far-plain'], ['data', 'far-plain']] as const) {
+    await put(from, 'source', body)
+    for (const type of ['reset', 'truncate'] as const) {
+      const rule = near.rules.add({
+        when: { method: 'GET', bucket: from, key: 'source', without: ['tagging'] },
+        times: 9,
+        fault: type === 'reset' ? { type, at: 'mid-body', bytes: 150_000 } : { type, bytes: 150_000 }
+      })
+      await t.rejects(s3.send(new CopyObjectCommand({ Bucket: to, Key: `cut-${type}`, CopySource: `${from}/source` })), `${from} to ${to}: ${type}`)
+      t.ok(rule.fired > 0)
+      rule.remove()
+    }
+    near.rules.add({ when: { method: 'GET', bucket: from, key: 'source', without: ['tagging'] }, fault: { type: 'flip', offset: 200_000 } })
+    if (from === 'data') {
+      await t.rejects(s3.send(new CopyObjectCommand({ Bucket: to, Key: 'flipped', CopySource: `${from}/source` })), 'nor one whose bytes are others')
+    }
+    near.rules.clear()
+    t.same(far.keys(to), [])
+  }
+})
+
+await t.test('a store that hangs or is down takes nothing from the other', async (t) => {
+  const { far, gateway, put, get } = await rig(t, { sections: { limits: { requestsInFlight: 8, upstreamFirstByteSeconds: 30 } } })
+  await put('data', 'k', 'near')
+  await put('far-data', 'k', 'far')
+  far.rules.add({ when: { bucket: 'far-data', key: 'k' }, times: 1000, fault: { type: 'stall', at: 'before' } })
+  const s3 = gateway.client()
+  const cut = new AbortController()
+  const asked = Array.from(
+    { length: 6 },
+    () => s3.send(new GetObjectCommand({ Bucket: 'far-data', Key: 'k' }), { abortSignal: cut.signal }).catch((error: unknown) => (error as Error).name)
+  )
+  const refused = await Promise.race(asked)
+  t.equal(refused, 'SlowDown', 'a store has its share of what may be in flight')
+  t.ok(gateway.metric('sealgate_limited_total{limit="store requests"}') > 0)
+  t.equal(await get('data', 'k'), 'near')
+  await t.rejects(s3.send(new CopyObjectCommand({ Bucket: 'data', Key: 'copy', CopySource: 'far-data/k' })), { name: 'SlowDown' }, 'a copy counts at both')
+  cut.abort()
+  await Promise.all(asked)
+  s3.destroy()
+  far.rules.clear()
+  const again = async (): Promise<string> =>
+    get('far-data', 'k').catch((error: unknown) => (error as Error).name === 'SlowDown' ? again() : Promise.reject(error as Error))
+  t.equal(await again(), 'far', 'the places are given back')
+  far.refuse()
+  t.equal(await get('data', 'k'), 'near')
+  await t.rejects(get('far-data', 'k'), { name: 'ServiceUnavailable' })
+  await far.listen()
+})
+
+await t.test('a reload adds, changes and removes stores, and cuts nothing', async (t) => {
+  const { near, far, gateway, put, get, told, upstreams } = await rig(t)
+  const config = (more: object) =>
+    parseConfig(
+      JSON.stringify({
+        clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey }],
+        keys: { main: { type: 'local', keyring: gateway.keyring } },
+        buckets: policies,
+        ...more
+      }),
+      { file: '/sealgate.yaml', env: {} }
+    )
+  await put('far-data', 'k', 'x'.repeat(300_000))
+  let go: () => void = () => undefined
+  const until = new Promise<void>((resolve) => {
+    go = resolve
+  })
+  far.rules.add({ when: { method: 'PUT', key: 'late' }, fault: { type: 'late', until: () => until } })
+  const late = put('far-data', 'late', 'late')
+  while (!far.requests.some(({ key }) => key === 'late')) await new Promise((resolve) => setTimeout(resolve, 5))
+  const { far: _, ...without } = upstreams
+  await gateway.gateway.reload(config({ upstreams: without, buckets: { '*': {} } }))
+  await t.rejects(put('far-data', 'none', 'x'), { name: 'NoSuchBucket' }, 'it is looked for at the store that is left')
+  t.notOk(told.some(({ message }) => message === 'store no longer used'))
+  go()
+  t.equal((await late).$metadata.httpStatusCode, 200, 'what was under way ends')
+  while (!told.some(({ message, upstream }) => message === 'store no longer used' && upstream === 'far')) await new Promise((resolve) => setTimeout(resolve, 5))
+  await put('data', 'k', 'near')
+  t.match((await gateway.gateway.ready()).checks, { keys: 'ok', store: 'ok', stateBucket: 'ok' })
+  near.refuse()
+  await gateway.gateway.reload(config({ upstreams }))
+  t.match(await gateway.gateway.ready(), {
+    ok: true,
+    checks: { 'keys': 'ok', 'store near': /^(?!ok)/, 'stateBucket near': /^(?!ok)/, 'store far': 'ok', 'stateBucket far': 'ok' }
+  }, 'ready while one store serves, and the other is named')
+  t.equal(gateway.metric('sealgate_check_failing{check="store",upstream="near"}'), 1)
+  t.equal(gateway.metric('sealgate_check_failing{check="store",upstream="far"}'), 0)
+  t.match(told.filter(({ message }) => message === 'readiness check fails').at(-1), { upstream: 'near' })
+  t.equal(await get('far-data', 'late'), 'late')
+  far.refuse()
+  await gateway.gateway.reload(config({ upstreams }))
+  t.match(await gateway.gateway.ready(), { ok: false })
+  await Promise.all([near.listen(), far.listen()])
+})
