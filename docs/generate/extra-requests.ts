@@ -92,6 +92,16 @@ export const extraRequests: readonly ExtraRequest[] = [
     missing: 'the store judges the condition'
   },
   {
+    operations: ['PutObject', 'PostObject', 'CopyObject'],
+    request: 'HeadObject',
+    on: 'target',
+    right: 's3:GetObject',
+    implied: false,
+    when: 'an empty object whose name ends in "/" was written: stores that have directories there can drop its metadata',
+    denied: 'the store is believed',
+    missing: 'the store is believed'
+  },
+  {
     operations: writes,
     request: 'GetObject',
     on: 'target',

@@ -10,7 +10,7 @@ import { childText, parseXml, upstreamDocument } from '../../s3/xml.ts'
 import { copiedChecksum, copySourceOf, inspectSource, isHere } from './copy-source.ts'
 import { copyResult, copiedHeaders, copiedTags, directiveOf, ensureTags } from './copied-properties.ts'
 import { streamCopy } from './stream-copy.ts'
-import { envelopeHeaders } from '../objects/envelope-headers.ts'
+import { ensureEnvelopeKept, envelopeHeaders } from '../objects/envelope-headers.ts'
 import { forwardCopy, successOf } from '../forward.ts'
 import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
 import { slowResponse, type AddHeaders } from '../responses.ts'
@@ -122,6 +122,7 @@ async function answerOf(
   const parsed = parseXml(document, upstreamDocument)
   const upstreamEtag = childText(parsed, parsed.root, 'ETag')
   if (upstreamEtag === null) throw new S3Error('SealgateBadUpstream')
+  if (object.kind === 'empty') await ensureEnvelopeKept(ctx)
   if (tags !== '') await ensureTags(ctx, tags, response.headers.get('x-amz-version-id') ?? null)
   const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object)
   return copyResult(visibleEtag(ctx.policy, upstreamEtag, shown), childText(parsed, parsed.root, 'LastModified'), checksumsOf(object))

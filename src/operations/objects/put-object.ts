@@ -11,7 +11,7 @@ import { S3Error } from '../../errors.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { readVerified, requestBody, streamUpstream, type BodySource, HoldLast } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
-import { envelopeHeaders } from './envelope-headers.ts'
+import { ensureEnvelopeKept, envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './sealed-object.ts'
 import { expectSuccess } from '../responses.ts'
 import { writeConditions, encryptionOfWrite } from './write-options.ts'
@@ -61,6 +61,7 @@ export async function sealObject(ctx: ObjectContext, source: BodySource, describ
   const write: Write = { ctx, source, key, verifier, wantsMd5, conditions, described, dataKey: DataKey.random() }
   const response = await (size <= HELD_BYTES ? putHeld(write) : putStreamed(write))
   await expectSuccess(ctx, response)
+  if (size === 0) await ensureEnvelopeKept(ctx)
   return answerOf(write, response)
 }
 

@@ -240,6 +240,24 @@ void t.test('an empty object has no body under any name, and works in every oper
   }
 })
 
+void t.test('a store that drops the metadata of directories gets no empty object acknowledged that would never open', async (t) => {
+  const { store, s3 } = await rig(t)
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'empty', Body: '' }))
+  const dropped = { 'x-amz-meta-sealgate': null, 'x-amz-meta-sealgate-key': null }
+  const rule = store.rules.add({ when: { method: 'HEAD', key: 'folder/' }, times: 2, fault: { type: 'headers', set: dropped } })
+  const put = () => s3.send(new PutObjectCommand({ Bucket, Key: 'folder/', Body: '' }))
+  await t.rejects(put(), { name: 'NotImplemented' })
+  await t.rejects(s3.send(new CopyObjectCommand({ Bucket, Key: 'folder/', CopySource: `${Bucket}/empty` })), { name: 'NotImplemented' })
+  rule.remove()
+  for (const [status, answer] of [[403, 200], [404, 200], [503, 503]] as const) {
+    const other = store.rules.add({ when: { method: 'HEAD', key: 'folder/' }, times: 10, fault: { type: 'error', status, code: 'X' } })
+    t.equal(await statusOf(put()), answer, `a HEAD that is answered ${status}`)
+    other.remove()
+  }
+  await put()
+  t.equal((await s3.send(new GetObjectCommand({ Bucket, Key: 'folder/' }))).ContentLength, 0)
+})
+
 void t.test('a store can neither cut an object to nothing nor fill an empty one', async (t) => {
   const { store, gateway, s3 } = await rig(t)
   const put = (Key: string, Body: string) => s3.send(new PutObjectCommand({ Bucket, Key, Body }))
