@@ -79,12 +79,7 @@ export class KeyRegistry {
         message: `The object is sealed with key ${keyId}, which must not open it in this bucket.`,
         cause: new ForeignKey(key.name)
       })
-    this.#audit({
-      ...auditEvent(use, null, new Date(), errorCodeOf(error, use)),
-      action: 'refused',
-      masterKeyId: keyId,
-      cached: false
-    })
+    this.#auditRefusal(keyId, error, use)
     throw error
   }
 
@@ -123,12 +118,7 @@ export class KeyRegistry {
       if (!sealingKeys(policy).includes(entry.name)) throw new S3Error('AccessDenied')
       return entry
     } catch (error) {
-      this.#audit({
-        ...auditEvent(use, null, new Date(), errorCodeOf(error, use)),
-        action: 'refused',
-        masterKeyId: requested,
-        cached: false
-      })
+      this.#auditRefusal(requested, error, use)
       throw error
     }
   }
@@ -189,6 +179,10 @@ export class KeyRegistry {
       key.cache.clear()
       await key.source.close()
     })
+  }
+
+  #auditRefusal(masterKeyId: string | null, error: unknown, use: KeyUse): void {
+    this.#audit({ ...auditEvent(use, null, new Date(), errorCodeOf(error, use)), action: 'refused', masterKeyId, cached: false })
   }
 
   #required(name: string): ConfiguredKey {

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { S3Client, S3ServiceException } from '@aws-sdk/client-s3'
+import type { Test } from 'tap'
 import { DirectoryBackend } from '../../src/embedded-store/directory.ts'
 import { MemoryBackend } from '../../src/embedded-store/memory.ts'
 import { startStore } from '../../src/embedded-store/server.ts'
@@ -35,18 +36,31 @@ export async function startRig(backend: Backend, options: { readonly region?: st
   }
 }
 
-/** The same suite runs on both backends. */
-export const backends: readonly { readonly name: string; readonly make: () => Promise<{ readonly backend: Backend; readonly remove: () => Promise<void> }> }[] =
-  [
-    { name: 'memory', make: async () => ({ backend: new MemoryBackend(), remove: async () => undefined }) },
-    {
-      name: 'directory',
-      make: async () => {
-        const root = await temporaryDirectory()
-        return { backend: new DirectoryBackend(root), remove: () => rm(root, { recursive: true, force: true }) }
-      }
+const backends: readonly { readonly name: string; readonly make: () => Promise<{ readonly backend: Backend; readonly remove: () => Promise<void> }> }[] = [
+  { name: 'memory', make: async () => ({ backend: new MemoryBackend(), remove: async () => undefined }) },
+  {
+    name: 'directory',
+    make: async () => {
+      const root = await temporaryDirectory()
+      return { backend: new DirectoryBackend(root), remove: () => rm(root, { recursive: true, force: true }) }
     }
-  ]
+  }
+]
+
+/** Runs a suite on both backends, each with a store and a client of its own. */
+export async function onEachBackend(t: Test, suite: (t: Test, rig: Rig, name: string) => Promise<void>): Promise<void> {
+  for (const { name, make } of backends) {
+    await t.test(name, async (t) => {
+      const { backend, remove } = await make()
+      const rig = await startRig(backend)
+      t.teardown(async () => {
+        await rig.close()
+        await remove()
+      })
+      await suite(t, rig, name)
+    })
+  }
+}
 
 export function temporaryDirectory(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'store-test-'))
