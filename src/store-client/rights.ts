@@ -38,7 +38,7 @@ export async function tryClientRights(place: RightsPlace, cors: boolean): Promis
   if (list.detail.endsWith('NoSuchBucket')) return [{ ...list, detail: 'there is no such bucket' }]
   const versioning = await ask(place, { method: 'GET', query: [['versioning', null]] })
   // Where versions are kept, the removal of what is not there leaves a marker.
-  const unversioned = versioning.status === 200 && !versioning.body.includes('<Status>')
+  const unversioned = versioning.status === 501 || (versioning.status === 200 && !versioning.body.includes('<Status>'))
   return [
     list,
     classify('s3:GetBucketVersioning', place, versioning, [200, 501]),

@@ -194,10 +194,17 @@ class Run {
         await ensureKindBucket(this.#store.upstream, name, kind, region, signal)
       } catch (error) {
         if (signal.aborted || !(error instanceof S3Error)) throw error
-        if (!(await ask(new ProbePlace(this.#store.upstream, name, signal), { method: 'HEAD' })).ok) this.#made.pop()
-        this.#keep('bucket', bucketFact(kind), kind, kind === 'unversioned' ? noBucket(error) : fails(error.message, 'clients have no such buckets'))
-        if (kind === 'unversioned') return []
-        continue
+        const made = (await ask(new ProbePlace(this.#store.upstream, name, signal), { method: 'HEAD' })).ok
+        if (!made) this.#made.pop()
+        if (kind !== 'unversioned') {
+          this.#keep('bucket', bucketFact(kind), kind, fails(error.message, 'clients have no such buckets'))
+          continue
+        }
+        if (!made) {
+          this.#keep('bucket', bucketFact(kind), kind, broken(error.message, 'allow s3:CreateBucket, or name a bucket with --bucket'))
+          return []
+        }
+        this.#keep('bucket', 'GetBucketVersioning', kind, fails('it cannot be read whether versions are kept', 'conditional requests are answered 501'))
       }
       this.#keep('bucket', bucketFact(kind), kind, used('made'))
       places.push([kind, this.#place(name)])
@@ -253,10 +260,6 @@ function clockReading(skew: number | null): Reading {
 
 function bucketFact(kind: BucketKind): string {
   return kind === 'unversioned' ? 'CreateBucket' : `buckets with versioning ${kind === 'versioned' ? 'enabled' : 'suspended'}`
-}
-
-function noBucket({ message }: S3Error): Reading {
-  return broken(message, 'allow s3:CreateBucket, or name a bucket with --bucket')
 }
 
 /** What the configuration should have and has not, from all facts. */
