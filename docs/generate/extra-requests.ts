@@ -187,7 +187,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:ListMultipartUploadParts',
     implied: false,
-    when: 'a part below 5 MiB, which does not reach the store before Complete',
+    when: 'a part that does not reach the store before Complete: below 5 MiB, or with `upstream.equalParts` of another size than part 1',
     denied: 'the sealed record of the upload shows that it exists',
     missing: 'NoSuchUpload'
   },
@@ -210,6 +210,16 @@ export const extraRequests: readonly ExtraRequest[] = [
     when: 'always: the manifest is appended to the last part',
     denied: relayed,
     missing: 'as ListParts'
+  },
+  {
+    operations: ['CompleteMultipartUpload'],
+    request: 'UploadPartCopy',
+    on: 'target',
+    right: 's3:PutObject',
+    implied: true,
+    when: 'with `upstream.equalParts`, for parts that wait in the state bucket, which the copy reads; not if the client has its own identity',
+    denied: 'the part passes through the gateway',
+    missing: 'the part passes through the gateway'
   },
   {
     operations: ['CompleteMultipartUpload'],

@@ -94,7 +94,7 @@ export interface UpstreamConfig {
   readonly metadataBytes: number
   /** Parts that the store accepts in one upload: 10,000 in S3, fewer at some providers. Also its highest part number. */
   readonly maxParts: number
-  /** The store wants equal part sizes (R2): multipart is refused. */
+  /** The store demands parts of one size, and a last one that is not larger (R2). */
   readonly equalParts: boolean
   /** The provider that options were left out for. */
   readonly profile: ProfileName

@@ -53,9 +53,9 @@ export interface PartRecord {
   readonly header: Buffer
   readonly md5: Buffer | null
   readonly checksum: { readonly algorithm: ChecksumName; readonly value: Buffer } | null
-  /** The store's ETag of the part, without quotes; empty for an inline one. */
+  /** The store's ETag of the part, without quotes; empty for one that waits. */
   readonly upstreamEtag: string
-  /** The stored part is below 5 MiB: it is kept in the state bucket and not upstream yet. */
+  /** It waits in the state bucket and is not yet upstream: every part below 5 MiB, and others where the store demands equal parts. */
   readonly inline: boolean
 }
 

@@ -22,6 +22,7 @@ export interface RowFacts {
 const MANIFEST_BYTES = 64 * 1024 * 1024
 const ROW_BYTES = 64 * 1024 * 1024
 const UPLOAD_BYTES = 16 * 1024 * 1024
+const EQUAL_SIZES = 10_000
 
 /**
  * Caches of verified facts. None of them opens an object: a manifest is used only after this request's own unwrap has given the same commitment. A
@@ -32,6 +33,7 @@ export class ObjectCache {
   readonly #hints = new BoundedCache<Hint>(MANIFEST_BYTES)
   readonly #rows = new BoundedCache<RowFacts>(ROW_BYTES)
   readonly #uploads = new BoundedCache<UploadRecord>(UPLOAD_BYTES)
+  readonly #equalSizes = new BoundedCache<number>(EQUAL_SIZES)
 
   manifest(commitment: Buffer, upstreamEtag: string): Manifest | undefined {
     return this.#manifests.get(manifestKey(commitment, upstreamEtag))
@@ -73,6 +75,16 @@ export class ObjectCache {
 
   forgetUpload(hash: Buffer): void {
     this.#uploads.delete(hash.toString('base64'))
+    this.#equalSizes.delete(hash.toString('base64'))
+  }
+
+  /** Stored size of the equal parts of an upload, as the store returned it. Nothing is decided by it: Complete checks the parts themselves. */
+  equalSize(hash: Buffer): number | undefined {
+    return this.#equalSizes.get(hash.toString('base64'))
+  }
+
+  rememberEqualSize(hash: Buffer, size: number): void {
+    this.#equalSizes.set(hash.toString('base64'), size, 1)
   }
 }
 

@@ -46,7 +46,12 @@ export function afterPartRecords(hash: Buffer, number: number): string {
   return `${partRecordsPrefix(hash)}${String(number).padStart(5, '0')}/~`
 }
 
-/** Name of a part below 5 MiB that is kept until Complete. @param header of its stream, 40 bytes. */
-export function smallPartName(hash: Buffer, header: Buffer): string {
+/** Name of the stored size of equal parts, for stores that demand them. */
+export function equalSizeName(hash: Buffer): string {
+  return `${uploadPrefix(hash)}equal`
+}
+
+/** Name of a part that is kept until Complete. @param header of its stream, 40 bytes. */
+export function waitingPartName(hash: Buffer, header: Buffer): string {
   return `${uploadPrefix(hash)}small/${attemptEtag(header)}`
 }

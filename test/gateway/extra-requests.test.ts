@@ -49,10 +49,10 @@ await t.test('every operation sends what the table says, and nothing else', asyn
   const { s3, store } = await rig(t, { sections, buckets, defaultChecksum: false })
   const seen = new Set<string>()
   /** Runs one client operation, and holds what it sent against the table. */
-  const during = async <T>(name: OperationName, work: () => Promise<T>): Promise<T> => {
-    const from = store.requests.length
+  const during = async <T>(name: OperationName, work: () => Promise<T>, { requests } = store): Promise<T> => {
+    const from = requests.length
     const answer = await work()
-    const extra = store.requests.slice(from).filter(({ bucket }) => !bucket.startsWith(stateBucket)).map(operationOf)
+    const extra = requests.slice(from).filter(({ bucket }) => !bucket.startsWith(stateBucket)).map(operationOf)
     const own = extra.indexOf(name)
     if (own >= 0) extra.splice(own, 1)
     const allowed = extraRequests.filter(({ operations }) => operations.includes(name))
@@ -94,6 +94,11 @@ await t.test('every operation sends what the table says, and nothing else', asyn
   await during('CompleteMultipartUpload', () => complete(s3, 'm', id, listed))
   await during('CompleteMultipartUpload', () => complete(s3, 'm', id, listed))
   await during('GetObject', async () => (await s3.send(new GetObjectCommand({ Bucket, Key: 'm', Range: 'bytes=7-9' }))).Body?.transformToByteArray())
+  const equal = await rig(t, { sections, buckets, upstream: { equalParts: true } })
+  const next = await create(equal.s3, 'm')
+  const last = await during('UploadPart', () => put(equal.s3, 'm', next, 2, large), equal.store)
+  const parts = [await during('UploadPart', () => put(equal.s3, 'm', next, 1, large), equal.store), last]
+  await during('CompleteMultipartUpload', () => complete(equal.s3, 'm', next, parts), equal.store)
   const Rules = [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' as const } }]
   await during('PutBucketEncryption', () => s3.send(new PutBucketEncryptionCommand({ Bucket, ServerSideEncryptionConfiguration: { Rules } })))
   await during('GetBucketEncryption', () => s3.send(new GetBucketEncryptionCommand({ Bucket })))

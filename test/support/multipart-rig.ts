@@ -12,6 +12,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { startTestGateway, type TestGateway, type TestGatewayOptions } from './gateway.ts'
 import { startTestStore, type TestStore, type TestStoreOptions } from './hostile.ts'
+import { startNarrowStore, type Limits } from './narrow-store.ts'
 
 export const MiB = 1024 * 1024
 export const Bucket = 'uploads'
@@ -38,26 +39,39 @@ export function etagOf(parts: readonly Buffer[]): string {
 
 export interface Rig {
   readonly store: TestStore
+  /** What a narrow store has refused. */
+  readonly refused: readonly string[]
   readonly gateway: TestGateway
   readonly s3: S3Client
   /** Another instance of the gateway on the same store with the same keys. */
   readonly another: () => Promise<S3Client>
 }
 
-export async function rig(t: Test, options: TestGatewayOptions & TestStoreOptions = {}): Promise<Rig> {
-  const store = await startTestStore({ buckets: [Bucket, 'other'], keepBodies: false, defaultChecksum: false, ...options })
-  const gateways = [await startTestGateway(store, options)]
+/** @param options.limits of a narrow store that stands between the gateway and the store. */
+export async function rig(t: Test, options: TestGatewayOptions & TestStoreOptions & { readonly limits?: Limits } = {}): Promise<Rig> {
+  const { limits } = options
+  const store = await startTestStore({
+    buckets: [Bucket, 'other'],
+    keepBodies: false,
+    defaultChecksum: false,
+    ...limits === undefined ? {} : { keepAliveMs: 60_000 },
+    ...options
+  })
+  const narrow = limits === undefined ? null : await startNarrowStore(store, limits)
+  const gateways = [await startTestGateway(narrow ?? store, options)]
   t.teardown(async () => {
     for (const gateway of gateways) await gateway.close()
+    await narrow?.close()
     await store.close()
   })
   const gateway = gateways[0]!
   return {
     store,
+    refused: narrow?.refused ?? [],
     gateway,
     s3: cheapClient(gateway),
     another: async () => {
-      const next = await startTestGateway(store, { ...options, keyring: gateway.keyring })
+      const next = await startTestGateway(narrow ?? store, { ...options, keyring: gateway.keyring })
       gateways.unshift(next)
       return cheapClient(next)
     }

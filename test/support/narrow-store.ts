@@ -281,9 +281,9 @@ class Front {
     const { http, operation } = asked
     const answer = await this.#ask(asked, body)
     const { statusCode: status = 500 } = answer
-    if (status === 200 && operation?.name === 'UploadPart') {
+    if (status === 200 && (operation?.name === 'UploadPart' || operation?.name === 'UploadPartCopy')) {
       const sizes = this.#parts.get(operation.uploadId) ?? new Map<number, number>()
-      this.#parts.set(operation.uploadId, sizes.set(Number(operation.query.get('partNumber')), decodedLength(http)))
+      this.#parts.set(operation.uploadId, sizes.set(Number(operation.query.get('partNumber')), partSize(http)))
     }
     const headers = HeaderList.fromRaw(answer.rawHeaders).entries.filter(([name]) => !ofConnection.has(name.toLowerCase()))
     if (status >= 400 || this.#bends(operation)) {
@@ -329,6 +329,8 @@ class Front {
     })
     const sent = send({ agent: this.#agent, host: hostname, port, method: http.method, path: target, headers: signed.headers.flat(), setHost: false })
     const answered = once(sent, 'response', { signal: http.signal })
+    // The body may fail before it.
+    answered.catch(() => undefined)
     if (Buffer.isBuffer(body)) sent.end(body)
     else await Promise.race([pipeline(body, sent), answered])
     const [answer] = await answered as [IncomingMessage]
@@ -401,6 +403,12 @@ function metadataSize(headers: HeaderList): number {
     (sum, [name, value]) => sum + name.length - 'x-amz-meta-'.length + value.length,
     0
   )
+}
+
+/** Of a copied part as its range says it; none: the source is not asked, and no Complete of it is accepted. */
+function partSize(http: HttpRequest): number {
+  const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(http.headers.get('x-amz-copy-source-range') ?? '') ?? []
+  return last === undefined ? decodedLength(http) : Number(last) - Number(first) + 1
 }
 
 function decodedLength(http: HttpRequest): number {

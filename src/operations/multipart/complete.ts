@@ -7,7 +7,7 @@ import { type CompletedPart, clientDocument, parseCompletedParts } from '../../s
 import { type BucketContext, type OperationContext, type UploadContext, send } from '../context.ts'
 import { type Completed, completedAnswer, previousCompletion } from './previous-completion.ts'
 import { type UpstreamPart, sendTail } from './send-tail.ts'
-import { type Upload, noSuchUpload, openUpload, refuseEqualParts, uploadHashOf } from './upload.ts'
+import { type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
 import { md5OfMd5s } from '../../envelope/manifest.ts'
 import { completedListHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
@@ -19,13 +19,13 @@ import { slowResponse, errorOfDocument, relayError, documentOf } from '../respon
 import { writeConditions } from '../objects/write-options.ts'
 import { checkObjectSize, selectParts, tailNumber, readPartState, objectChecksum } from './select-parts.ts'
 import { removeState } from './uploads.ts'
+import { roomBehind } from './equal-parts.ts'
 
 /**
  * CompleteMultipartUpload: the client's list chooses among the sealed records, the manifest is sealed behind the last part, and the store joins the
  * parts. Before the store has confirmed it there is no object. A failure on the way leaves the upload unchanged.
  */
 export async function completeMultipartUpload(ctx: OperationContext<'CompleteMultipartUpload'>): Promise<HttpResponse> {
-  refuseEqualParts(ctx)
   const listed = parseCompletedParts(await readDocument(ctx), clientDocument(ctx.services.config.limits.xmlBytes))
   return slowResponse(async (addHeaders) => {
     const { headers, document } = await complete(ctx, listed)
@@ -93,11 +93,13 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
   const upload = await openUpload(ctx, 'fresh')
   const state = await readPartState(ctx, upload, listed)
   const parts = selectParts(upload, listed, state)
+  const room = roomBehind(ctx, upload, parts)
   checkObjectSize(ctx, parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0))
   const checksum = objectChecksum(ctx, upload, parts)
   const conditions = await writeConditions(ctx, 'complete')
-  const list = await sendTail(ctx, upload, { parts, held: state.held, checksum, listHash, number: tailNumber(parts, state) }).catch((error: unknown) => {
-    // A small last part was removed from the state bucket, or radosgw is completing the upload.
+  const number = tailNumber(parts, state)
+  const list = await sendTail(ctx, upload, { parts, held: state.held, checksum, listHash, room, number }).catch((error: unknown) => {
+    // A part was removed from the state bucket, or radosgw is completing the upload.
     throw error instanceof S3Error && error.code === 'NoSuchKey' ? new UploadChanged(error) : error
   })
   const made = await completeUpstream(ctx, upload, list, conditions)

@@ -23,9 +23,7 @@ export interface PartState extends RecordedParts {
  */
 export function selectParts(upload: Upload, listed: readonly CompletedPart[], known: PartState): Attempt[] {
   return listed.map((part, i) => {
-    const attempt = (known.attempts.get(part.partNumber) ?? []).find((one) =>
-      known.held === 'denied' ? one.etag === part.etag : fits(one, part, known.held.get(one.number))
-    )
+    const attempt = chosen(part, known)
     if (attempt === undefined) throw invalidPart(upload, part)
     if (attempt.plaintextSize < MIN_PART_SIZE && i < listed.length - 1) {
       throw new S3Error('EntityTooSmall', {
@@ -40,6 +38,14 @@ export function selectParts(upload: Upload, listed: readonly CompletedPart[], kn
     checkListedChecksums(upload, part, attempt)
     return attempt
   })
+}
+
+/** Of two attempts with the same plaintext the one that is upstream, because it need not be copied. */
+function chosen(part: CompletedPart, { attempts, held }: PartState): Attempt | undefined {
+  const tries = attempts.get(part.partNumber) ?? []
+  if (held === 'denied') return tries.find(({ etag }) => etag === part.etag)
+  const there = held.get(part.partNumber)
+  return tries.findLast((one) => fits(one, part, there))
 }
 
 /** The same plaintext sent twice has one MD5 and two records: the store's ETag shows which attempt it kept. */
@@ -68,14 +74,12 @@ function checkListedChecksums(upload: Upload, part: CompletedPart, { checksum }:
 }
 
 /**
- * The part number of the tail: that of a small last part, which the tail follows; else the one after all that clients have sent to the store, so that
- * no part is overwritten whatever happens to the Complete.
+ * The part number of a tail that is a part of its own: the one after the last part and all that clients have sent to the store, so that no part is
+ * overwritten whatever happens to the Complete.
  */
 export function tailNumber(parts: readonly Attempt[], { highestUpstream }: RecordedParts): number {
-  const last = parts.at(-1)
-  if (last?.inline === true) return last.number
-  // No number is above the store's highest: uploadPart accepts no part there that would be stored upstream.
-  return Math.min(highestUpstream + 1, MAX_PARTS)
+  // No number is above the store's highest: a part is accepted there only where the tail needs no part of its own.
+  return Math.min(Math.max(highestUpstream, parts.at(-1)?.number ?? 0) + 1, MAX_PARTS)
 }
 
 /** `x-amz-mp-object-size`, in plaintext bytes. @throws S3Error InvalidRequest when it is not the sum of the parts. */

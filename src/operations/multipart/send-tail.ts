@@ -1,21 +1,30 @@
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { DataKey } from '../../envelope/data-key.ts'
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { UploadSettings } from '../../envelope/upload-records.ts'
+import type { ByteStage } from '../../http/stage.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { PartState } from './select-parts.ts'
 import type { Attempt } from './part-records.ts'
-import type { HeldPart } from './upstream-parts.ts'
-import { type OperationContext, send } from '../context.ts'
-import { type Upload, stateBucketOf } from './upload.ts'
+import { type HeldPart, listHeldParts, unlessDenied } from './upstream-parts.ts'
+import { type UploadContext, readerOf, send, storeHere } from '../context.ts'
+import { type Upload, noSuchUpload, stateBucketOf } from './upload.ts'
+import { parallelMap } from '../../concurrency/parallel.ts'
+import { checkZeros } from '../../envelope/encoding.ts'
 import { sealTail, type MultipartContents } from '../../envelope/manifest.ts'
-import { streamSize } from '../../envelope/sizes.ts'
+import { storedPartSize, streamSize, tailSize } from '../../envelope/sizes.ts'
+import { SegmentOpener } from '../../envelope/stream.ts'
+import { S3Error } from '../../errors.ts'
 import { StagedReadable } from '../../http/stage.ts'
+import { unquoteEtag } from '../../s3/conditions.ts'
+import { listingField } from '../../s3/listing.ts'
+import { formatCopySource } from '../../s3/names.ts'
+import { fieldOf } from '../../store-client/bucket-client.ts'
 import { saysTailPart, verified, verifiedSync } from '../objects/sealed-object.ts'
-import { expectSuccess } from '../responses.ts'
-import { SmallPartWithTail, etagOf, sendPart } from './write-part.ts'
-import { smallPartName } from '../../store-client/state-names.ts'
+import { documentOf, errorOfDocument, expectSuccess } from '../responses.ts'
+import { etagOf, sendPart } from './write-part.ts'
+import { waitingPartName } from '../../store-client/state-names.ts'
 
 /** A part in the list of the store's Complete. */
 export interface UpstreamPart {
@@ -33,7 +42,9 @@ export interface TailInput {
   readonly checksum: Checksum | null
   /** 32 bytes, from completedListHash. */
   readonly listHash: Buffer
-  /** Its part number, from tailNumber. */
+  /** Bytes of the tail that go behind a last part that waits; what is left is an upstream part of its own. */
+  readonly room: number
+  /** Part number of that one, from tailNumber. */
   readonly number: number
 }
 
@@ -41,55 +52,203 @@ export interface TailInput {
 const MOST_TAILS = 2048
 /** Sealed without a pause; then other requests have a turn. */
 const TAILS_AT_ONCE = 16
-/** Most times that a small last part is sent until the ETag counts correctly: one in 64 has to be sent again. */
-const MOST_SENDS = 8
+/** Parts that wait are sent so many at once. */
+const PARALLEL_PARTS = 4
 
 /**
- * Seals the manifest and sends the tail: behind a small last part, whose stored bytes come from the state bucket, or as a part of its own. Each
- * sealing gives another ciphertext. One is chosen with which the store's next ETag shows whether the last part is the gateway's own
- * (docs/decisions/0033-parts-in-opaque-etags.md).
+ * Sends the parts that wait in the state bucket, and the sealed manifest: behind a last part that waits as far as there is room, else as a part of its
+ * own.
  * @returns the parts of the store's own list.
+ * @throws S3Error NoSuchKey when a part that waited was removed.
  */
-export async function sendTail(ctx: OperationContext, upload: Upload, input: TailInput): Promise<UpstreamPart[]> {
-  const { parts, held, number } = input
-  const { storedChecksum } = upload.settings
-  const contents = contentsOf(upload, input)
+export async function sendTail(ctx: UploadContext, upload: Upload, input: TailInput): Promise<UpstreamPart[]> {
+  const { parts, held, room, number } = input
   const last = parts.at(-1)
-  const stored = parts.filter(({ inline }) => !inline)
-    .map((part) => ({
-      number: part.number,
-      etag: part.upstreamEtag,
-      checksum: checksumOf(storedChecksum, held === 'denied' ? undefined : held.get(part.number))
-    }))
-  const etags = stored.map(({ etag }) => etag)
-  // Otherwise clients see MD5s of plaintext.
+  const waiting = last?.inline === true ? last : null
+  const list = await sendWaiting(ctx, upload, waiting === null ? parts : parts.slice(0, -1), held)
+  const etags = list.map(({ etag }) => etag)
+  const contents = contentsOf(upload, input)
+  // Elsewhere clients see MD5s of plaintext.
   const counts = upload.settings.etagMode === 'opaque'
-  for (let sends = 1;; sends += 1) {
-    const response = last?.inline === true
-      ? await sendSmallPart(ctx, upload, last, sealTail(upload.dataKey, contents))
-      : await sendBare(ctx, upload, number, await tailThatSaysSo(upload.dataKey, contents, counts ? etags : null))
-    await expectSuccess(ctx, response)
-    const etag = etagOf(response)
-    if (counts && last?.inline === true && sends < MOST_SENDS && saysTailPart([...etags, etag]) === true) continue
-    return [...stored, { number, etag, checksum: checksumOf(storedChecksum, response) }]
+  let rest: Buffer
+  if (waiting === null) {
+    rest = (await cutTail(upload.dataKey, contents, 0, counts ? () => etags : null)).rest
+  } else {
+    const hash = counts ? createHash('md5') : null
+    let cut: CutTail | null = null
+    const bytes = Math.min(room, tailSize(parts.map(({ plaintextSize }) => plaintextSize)))
+    list.push(
+      await sendStored(ctx, upload, waiting, hash, bytes, async () => {
+        cut = await cutTail(upload.dataKey, contents, room, hash === null ? null : (behind) => [...etags, hash.copy().update(behind).digest('hex')])
+        return cut.behind
+      })
+    )
+    rest = (cut as CutTail | null)?.rest ?? Buffer.alloc(0)
+  }
+  if (rest.length === 0) return list
+  const response = await sendPart(ctx, number, { body: rest, contentLength: rest.length, checksum: upload.settings.storedChecksum, retry: true })
+  return [...list, answered(upload, number, await expectSuccess(ctx, response))]
+}
+
+/** The parts as the store's list names them. Those that wait are first sent under their numbers. */
+async function sendWaiting(ctx: UploadContext, upload: Upload, parts: readonly Attempt[], held: PartState['held']): Promise<UpstreamPart[]> {
+  // The state bucket belongs to the gateway alone: a client's own identity cannot copy from it.
+  let copies = readerOf(ctx) === ''
+  const copied: UpstreamPart[] = []
+  const list = await parallelMap(parts, { limit: PARALLEL_PARTS, signal: ctx.signal }, async (part, signal) => {
+    const { number, inline, upstreamEtag } = part
+    if (!inline) {
+      return { number, etag: upstreamEtag, checksum: checksumOf(upload.settings.storedChecksum, held === 'denied' ? undefined : held.get(number)) }
+    }
+    const copy = copies ? await copyStored({ ...ctx, signal }, upload, part) : null
+    copies &&= copy !== null
+    if (copy === null) return sendStored({ ...ctx, signal }, upload, part, null, 0, () => Promise.resolve(Buffer.alloc(0)))
+    copied.push(copy)
+    return copy
+  })
+  if (copied.length > 0) await checkCopies(ctx, copied, parts)
+  return list
+}
+
+/** @returns null when the store does not copy it, for whatever reason: the transfer through the gateway then reports what is wrong. */
+async function copyStored(ctx: UploadContext, upload: Upload, { number, header, plaintextSize }: Attempt): Promise<UpstreamPart | null> {
+  const source = { bucket: storeHere(ctx).settings.stateBucket, key: waitingPartName(upload.hash, header), versionId: null }
+  const response = await send(ctx, {
+    method: 'PUT',
+    query: [['partNumber', String(number)], ['uploadId', upload.id]],
+    headers: [
+      ['x-amz-copy-source', formatCopySource(source)],
+      // A source that is shorter is refused.
+      ['x-amz-copy-source-range', `bytes=0-${storedPartSize(plaintextSize) - 1}`]
+    ]
+  })
+  const document = await documentOf(response)
+  if (response.status >= 300 || errorOfDocument(document, response) !== null) return null
+  const element = elementOf(upload.settings.storedChecksum)
+  const value = element === null ? null : listingField(document, element)
+  return { number, etag: unquoteEtag(fieldOf(document, 'ETag')), checksum: element === null || value === null ? null : [element, value] }
+}
+
+/** The answer to a copy does not say how much was copied. @throws S3Error SealgateBadUpstream */
+async function checkCopies(ctx: UploadContext, copied: readonly UpstreamPart[], parts: readonly Attempt[]): Promise<void> {
+  const held = await unlessDenied(listHeldParts(ctx))
+  if (held === null) throw noSuchUpload(ctx)
+  if (held === 'denied') return
+  const sizes = new Map(parts.map(({ number, plaintextSize }) => [number, storedPartSize(plaintextSize)]))
+  for (const { number, etag } of copied) {
+    const there = held.parts.get(number)
+    // If a part is missing or has another ETag, the store itself refuses the list.
+    if (there?.etag === etag && there.size !== sizes.get(number)) throw new S3Error('SealgateBadUpstream')
   }
 }
 
-/** @param etags of the parts before it, without quotes; null: any tail will do. */
-async function tailThatSaysSo(dataKey: DataKey, contents: MultipartContents, etags: readonly string[] | null): Promise<Buffer> {
+/**
+ * Sends a part that waits from the state bucket to the store, with bytes behind it.
+ * @param hash takes all stored bytes of the part before `behind` is asked; null: none is needed. @param bytes how many `behind` makes.
+ */
+async function sendStored(
+  ctx: UploadContext,
+  upload: Upload,
+  part: Attempt,
+  hash: Hash | null,
+  bytes: number,
+  behind: () => Promise<Buffer>
+): Promise<UpstreamPart> {
+  const size = storedPartSize(part.plaintextSize)
+  const stored = await stateBucketOf(ctx).open(waitingPartName(upload.hash, part.header), size)
+  const stage = new WaitingPart(upload.dataKey, part, hash, behind)
+  const body = new StagedReadable(stored, [{
+    update: (chunk) => verifiedSync(ctx, () => stage.update(chunk)),
+    final: () => verified(ctx, () => stage.final())
+  }], { destroySource: true })
+  const response = await sendPart(ctx, part.number, { body, contentLength: size + bytes, checksum: upload.settings.storedChecksum })
+  await expectSuccess(ctx, response)
+  if (!body.readableEnded) throw new S3Error('SealgateBadUpstream')
+  return answered(upload, part.number, response)
+}
+
+/**
+ * A part on its way from the state bucket to the store. It passes unchanged, but its end only after the whole of it has opened, followed by what goes
+ * behind it. So an upload is never completed with a part that passed through here and could not be read.
+ */
+class WaitingPart implements ByteStage {
+  readonly #opener: SegmentOpener
+  readonly #hash: Hash | null
+  readonly #behind: () => Promise<Buffer>
+  /** Stored bytes still to come before the zeros. */
+  #missing: number
+  #held: Buffer | null = null
+
+  constructor(dataKey: DataKey, part: Attempt, hash: Hash | null, behind: () => Promise<Buffer>) {
+    const { number, plaintextSize, header } = part
+    this.#opener = new SegmentOpener({ streamKey: dataKey.stream, part: { kind: 'part', number, plaintextSize }, header })
+    this.#missing = streamSize(plaintextSize)
+    this.#hash = hash
+    this.#behind = behind
+  }
+
+  /** @throws EnvelopeError `header`, `segment`, `zeros`. */
+  update(chunk: Buffer): readonly Buffer[] {
+    const stream = chunk.subarray(0, this.#missing)
+    this.#missing -= stream.length
+    this.#opener.update(stream)
+    checkZeros(chunk.subarray(stream.length))
+    this.#hash?.update(chunk)
+    const before = this.#held
+    this.#held = chunk
+    return before === null ? [] : [before]
+  }
+
+  /** @throws EnvelopeError `truncated`. */
+  async final(): Promise<readonly Buffer[]> {
+    this.#opener.final()
+    const behind = await this.#behind()
+    return [this.#held ?? Buffer.alloc(0), behind].filter(({ length }) => length > 0)
+  }
+}
+
+interface CutTail {
+  readonly behind: Buffer
+  readonly rest: Buffer
+}
+
+/**
+ * Seals the manifest and cuts the tail. Every sealing gives another ciphertext. Where ETags are opaque, one is chosen with which the store's ETag will
+ * say whether the last part is the gateway's own (docs/decisions/0033-parts-in-opaque-etags.md).
+ * @param etags of the parts before the rest, given what goes behind the last of them; null: any tail will do.
+ */
+async function cutTail(
+  dataKey: DataKey,
+  contents: MultipartContents,
+  room: number,
+  etags: ((behind: Buffer) => readonly string[]) | null
+): Promise<CutTail> {
   for (let tails = 1;; tails += 1) {
     const tail = Buffer.concat(sealTail(dataKey, contents))
-    if (etags === null || tails === MOST_TAILS || saysTailPart([...etags, createHash('md5').update(tail).digest('hex')]) !== false) return tail
+    const cut = { behind: tail.subarray(0, room), rest: tail.subarray(room) }
+    if (etags === null || tails === MOST_TAILS) return cut
+    const own = cut.rest.length === 0 ? [] : [createHash('md5').update(cut.rest).digest('hex')]
+    const says = saysTailPart([...etags(cut.behind), ...own])
+    if (says === null || says === own.length > 0) return cut
     if (tails % TAILS_AT_ONCE === 0) await setImmediate()
   }
 }
 
-/** @param said from a list of parts, or the answer to one */
+/** The part that the store has just taken. */
+function answered({ settings }: Upload, number: number, response: UpstreamResponse): UpstreamPart {
+  return { number, etag: etagOf(response), checksum: checksumOf(settings.storedChecksum, response) }
+}
+
+/** @param said in a list of parts, or in the answer to one */
 function checksumOf(algorithm: UploadSettings['storedChecksum'], said: HeldPart | UpstreamResponse | undefined): UpstreamPart['checksum'] {
-  if (algorithm === null || said === undefined) return null
-  const element = `Checksum${algorithm.toUpperCase()}`
+  const element = elementOf(algorithm)
+  if (algorithm === null || element === null || said === undefined) return null
   const value = 'checksums' in said ? said.checksums.get(element) : said.headers.get(`x-amz-checksum-${algorithm}`)
   return value === undefined ? null : [element, value]
+}
+
+function elementOf(algorithm: UploadSettings['storedChecksum']): string | null {
+  return algorithm === null ? null : `Checksum${algorithm.toUpperCase()}`
 }
 
 function contentsOf(upload: Upload, { parts, checksum, listHash }: TailInput): MultipartContents {
@@ -108,38 +267,4 @@ function contentsOf(upload: Upload, { parts, checksum, listHash }: TailInput): M
       checksum: own !== null && own.algorithm === algorithm ? own.value : null
     }))
   }
-}
-
-function sendBare(
-  ctx: OperationContext,
-  { settings }: Upload,
-  number: number,
-  tail: Buffer
-): Promise<UpstreamResponse> {
-  return send(ctx, {
-    method: 'PUT',
-    query: [['partNumber', String(number)], ['uploadId', ctx.operation.uploadId]],
-    body: tail,
-    contentLength: tail.length,
-    checksum: settings.storedChecksum,
-    retry: true,
-    pool: 'data'
-  })
-}
-
-async function sendSmallPart(
-  ctx: OperationContext,
-  { dataKey, hash, settings }: Upload,
-  part: Attempt,
-  tail: readonly Buffer[]
-): Promise<UpstreamResponse> {
-  const size = streamSize(part.plaintextSize)
-  const tailBytes = tail.reduce((sum, { length }) => sum + length, 0)
-  const stored = await stateBucketOf(ctx).open(smallPartName(hash, part.header), size)
-  const stage = new SmallPartWithTail(dataKey, part, tail)
-  const body = new StagedReadable(stored, [{
-    update: (chunk) => verifiedSync(ctx, () => stage.update(chunk)),
-    final: () => verified(ctx, () => stage.final())
-  }], { destroySource: true })
-  return sendPart(ctx, part.number, { body, contentLength: size + tailBytes, checksum: settings.storedChecksum })
 }

@@ -7,8 +7,7 @@ import type { Slice } from '../objects/read-range.ts'
 import { type OperationContext, type UploadContext, header, storedChecksum } from '../context.ts'
 import { requestBody, streamUpstream } from '../request-body.ts'
 import { visiblePartEtag } from './part-records.ts'
-import { checkPartSize, partNumberOf, storePart, uploadForPart, etagOf, sendPart } from './write-part.ts'
-import { refuseEqualParts, type Upload } from './upload.ts'
+import { type PartTarget, partNumberOf, storePart, targetOfPart, etagOf, sendPart } from './write-part.ts'
 import type { InspectedObject } from '../objects/sealed-object.ts'
 import { retryOnChange } from '../objects/inspect.ts'
 import { copySourceRange } from '../../s3/range.ts'
@@ -22,15 +21,12 @@ import { demandedChecksum } from './upstream-parts.ts'
 
 /** UploadPart: each part is sealed on its own, in any order, any number of times, through any instance of the gateway. */
 export async function uploadPart(ctx: OperationContext<'UploadPart'>): Promise<HttpResponse> {
-  refuseEqualParts(ctx)
   const source = requestBody(ctx)
-  const number = partNumberOf(ctx)
-  checkPartSize(ctx, number, source.payload.length)
-  const upload = await uploadForPart(ctx, source.payload.length)
-  const record = await storePart(ctx, upload, number, source)
+  const target = await targetOfPart(ctx, partNumberOf(ctx), source.payload.length)
+  const record = await storePart(ctx, target, source)
   return {
     status: 200,
-    headers: [['etag', `"${visiblePartEtag(record)}"`], ...checksumOf(record), ...upload.encryptionHeaders, ['content-length', '0']],
+    headers: [['etag', `"${visiblePartEtag(record)}"`], ...checksumOf(record), ...target.upload.encryptionHeaders, ['content-length', '0']],
     body: null
   }
 }
@@ -50,14 +46,11 @@ export async function uploadPartCopy(ctx: OperationContext<'UploadPartCopy'>): P
     const forwarded = ctx.services.policyFor(source.bucket).encryption === 'off' && isHere(ctx, source)
     return forwarded ? forwardCopy(ctx, source) : copyIntoPlain(ctx, source, number)
   }
-  refuseEqualParts(ctx)
   const inspected = await retryOnChange(() => inspectSource(ctx, source))
-  const size = sizeOf(sliceOf(ctx, inspected))
-  checkPartSize(ctx, number, size)
-  const upload = await uploadForPart(ctx, size)
+  const target = await targetOfPart(ctx, number, sizeOf(sliceOf(ctx, inspected)))
   return slowResponse((addHeaders) => {
-    addHeaders([...versionOf(inspected), ...upload.encryptionHeaders])
-    return copySealed(ctx, source, inspected, upload, number)
+    addHeaders([...versionOf(inspected), ...target.upload.encryptionHeaders])
+    return copySealed(ctx, source, inspected, target)
   })
 }
 
@@ -94,11 +87,11 @@ async function openSource(ctx: OperationContext, source: CopySource, seen: Inspe
   })
 }
 
-async function copySealed(ctx: OperationContext, source: CopySource, seen: InspectedObject, upload: Upload, number: number): Promise<Buffer> {
+async function copySealed(ctx: UploadContext, source: CopySource, seen: InspectedObject, expected: PartTarget): Promise<Buffer> {
   const { stream, size } = await openSource(ctx, source, seen)
   try {
-    checkPartSize(ctx, number, size)
-    const record = await storePart(ctx, upload, number, plaintextSource(stream, size), 'copy')
+    const target = size === expected.size ? expected : await targetOfPart(ctx, expected.number, size)
+    const record = await storePart(ctx, target, plaintextSource(stream, size), 'copy')
     const { checksum } = record
     return copyPartResult(
       `"${visiblePartEtag(record)}"`,

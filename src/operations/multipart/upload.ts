@@ -24,14 +24,6 @@ export interface Upload {
   readonly encryptionHeaders: readonly Header[]
 }
 
-/** @throws S3Error NotImplemented where the store demands parts of equal size: the tail would have another size (Cloudflare R2). */
-export function refuseEqualParts(ctx: OperationContext): void {
-  if (!storeHere(ctx).settings.equalParts) return
-  throw new S3Error('NotImplemented', {
-    message: 'Multipart uploads are not available: the store behind this gateway wants all parts to be of one size.'
-  })
-}
-
 export function noSuchUpload(ctx: UploadContext): S3Error {
   return new S3Error('NoSuchUpload', { fields: { UploadId: ctx.operation.uploadId } })
 }

@@ -13,7 +13,7 @@ import { relayError, documentOf, editedResponse, xmlResponse } from '../response
 import { checksumSettings } from './checksum-settings.ts'
 import { fieldOf } from '../../store-client/bucket-client.ts'
 import { uploadRecordName, uploadPrefix } from '../../store-client/state-names.ts'
-import { refuseEqualParts, stateBucketOf, type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
+import { stateBucketOf, type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
 import { type Attempt, newer, readPartRecords } from './part-records.ts'
 import { type HeldPart, listHeldParts } from './upstream-parts.ts'
 import { writeListing } from '../../s3/listing.ts'
@@ -27,7 +27,6 @@ const CLEAN_UP_MS = 30_000
  * get the store's own upload id.
  */
 export async function createMultipartUpload(ctx: OperationContext<'CreateMultipartUpload'>): Promise<HttpResponse> {
-  refuseEqualParts(ctx)
   const checksum = checksumSettings(ctx.request.headers)
   const described = upstreamHeaders(ctx.request.headers, 'object')
   const asked = await encryptionOfWrite(ctx)

@@ -1,13 +1,12 @@
 import type { PartRecord } from '../../envelope/upload-records.ts'
 import type { ByteStage } from '../../http/stage.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
-import type { DataKey } from '../../envelope/data-key.ts'
 import { type BodySource, streamUpstream } from '../request-body.ts'
 import { type OperationContext, type UploadContext, send, storeHere } from '../context.ts'
 import { type Upload, openUpload, noSuchUpload, stateBucketOf } from './upload.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
 import { PartSealer } from '../../envelope/body.ts'
-import { MAX_PART_PLAINTEXT, MIN_PART_SIZE } from '../../envelope/sizes.ts'
+import { MAX_PART_PLAINTEXT, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
 import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
@@ -15,40 +14,57 @@ import { unquoteEtag } from '../../s3/conditions.ts'
 import { parsePartNumber } from '../../s3/range.ts'
 import { relayError } from '../responses.ts'
 import { partChecksum } from './checksum-settings.ts'
+import { checkTailFits, settledSize } from './equal-parts.ts'
 import { writePartRecord } from './part-records.ts'
-import { smallPartName } from '../../store-client/state-names.ts'
+import { waitingPartName } from '../../store-client/state-names.ts'
 import { isHeld } from './upstream-parts.ts'
-import { SegmentOpener } from '../../envelope/stream.ts'
 
 /** The part number of the request. @throws S3Error InvalidArgument unless it is 1 to `upstream.maxParts`. */
 export function partNumberOf(ctx: OperationContext): number {
   return parsePartNumber(ctx.operation.query.get('partNumber') ?? '', storeHere(ctx).settings.maxParts)
 }
 
+/** Where a part of known size goes. */
+export interface PartTarget {
+  readonly upload: Upload
+  readonly number: number
+  /** Plaintext bytes. */
+  readonly size: number
+  /** The part is kept in the state bucket until Complete. */
+  readonly waits: boolean
+}
+
 /**
- * Refuses before a byte is sent what can never be completed.
- * @throws S3Error EntityTooLarge above the limit of a part; InvalidArgument for a part of 5 MiB or more with the highest number that the store takes:
- * the tail needs a number above it (FORMAT, Multipart state).
+ * The upload that a part belongs to, and where the part goes. A part that waits does not reach the store before Complete, so the store is asked
+ * whether the upload still exists. The store itself refuses any other. What can never be completed is refused before a byte is sent.
+ * @param size plaintext bytes.
+ * @throws S3Error NoSuchUpload; EntityTooLarge above the limit of a part; InvalidArgument for a part with the highest number that the store
+ * takes, if the tail needs a number above it (MULTIPART-STATE).
  */
-export function checkPartSize(ctx: OperationContext, number: number, size: number): void {
+export async function targetOfPart(ctx: UploadContext, number: number, size: number): Promise<PartTarget> {
+  const { maxParts, equalParts } = storeHere(ctx).settings
   if (size > MAX_PART_PLAINTEXT) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_PART_PLAINTEXT) } })
   }
-  if (number >= storeHere(ctx).settings.maxParts && !isSmall(size)) {
+  const small = size < MIN_PART_SIZE
+  if (!equalParts && number >= maxParts && !small) {
     throw new S3Error('InvalidArgument', {
       message: `Part ${number} must be smaller than 5 MiB: this gateway stores what describes the object behind the last part.`,
       fields: { ArgumentName: 'partNumber', ArgumentValue: String(number) }
     })
   }
+  if (!equalParts || (small && number < maxParts)) {
+    return { upload: small ? await openLive(ctx) : await openUpload(ctx, 'cached'), number, size, waits: small }
+  }
+  const upload = await openUpload(ctx, 'cached')
+  const settled = await settledSize(ctx, upload, number, size)
+  if (number >= maxParts) checkTailFits(number, size, settled)
+  const waits = small || settled !== storedPartSize(size)
+  return { upload: waits ? await openLive(ctx) : upload, number, size, waits }
 }
 
-/**
- * The upload that a part of this size belongs to. A small part does not reach the store before Complete, so the store is asked whether the upload
- * still exists. The store itself refuses a large one.
- * @throws S3Error NoSuchUpload
- */
-export async function uploadForPart(ctx: UploadContext, size: number): Promise<Upload> {
-  if (!isSmall(size)) return openUpload(ctx, 'cached')
+/** An upload that the store still has. @throws S3Error NoSuchUpload */
+async function openLive(ctx: UploadContext): Promise<Upload> {
   const [upload, held] = await both(ctx.signal, (signal) => openUpload({ ...ctx, signal }, 'fresh'), (signal) => isHeld({ ...ctx, signal }))
   if (!held) throw noSuchUpload(ctx)
   return upload
@@ -64,18 +80,17 @@ interface Sealing {
 }
 
 /**
- * Seals one attempt at a part under a new salt and stores it: upstream, or in the state bucket when it is below 5 MiB. Its record is written after
- * the store has all of it and before the client gets an answer.
+ * Seals one attempt at a part under a new salt and stores it: upstream, or in the state bucket if it waits. Its record is written after the store has
+ * all of it and before the client gets an answer.
  */
 export async function storePart(
   ctx: OperationContext,
-  upload: Upload,
-  number: number,
+  { upload, number, waits }: PartTarget,
   source: BodySource,
   origin: 'client' | 'copy' = 'client'
 ): Promise<PartRecord> {
   const sealing = sealPart(upload, number, source, origin)
-  return isSmall(source.payload.length) ? storeSmall(ctx, upload, source, sealing) : storeUpstream(ctx, upload, number, source, sealing)
+  return waits ? storeWaiting(ctx, upload, source, sealing) : storeUpstream(ctx, upload, number, source, sealing)
 }
 
 function sealPart({ settings, dataKey }: Upload, number: number, { payload }: BodySource, origin: 'client' | 'copy'): Sealing {
@@ -102,9 +117,9 @@ function sealPart({ settings, dataKey }: Upload, number: number, { payload }: Bo
 }
 
 /** Each attempt has an object of its own, so one that is carried out late replaces no other. */
-async function storeSmall(ctx: OperationContext, upload: Upload, source: BodySource, { stages, header, storedSize, record }: Sealing): Promise<PartRecord> {
+async function storeWaiting(ctx: OperationContext, upload: Upload, source: BodySource, { stages, header, storedSize, record }: Sealing): Promise<PartRecord> {
   const state = stateBucketOf(ctx)
-  const response = await streamUpstream(ctx, source, stages, (body) => state.putStream(smallPartName(upload.hash, header), body, storedSize))
+  const response = await streamUpstream(ctx, source, stages, (body) => state.putStream(waitingPartName(upload.hash, header), body, storedSize))
   response.body.resume()
   if (response.status >= 300) {
     throw new S3Error('ServiceUnavailable', {
@@ -142,7 +157,7 @@ async function storeUpstream(
 }
 
 /** `checksum`: the algorithm that the store's upload was created with. */
-type SentPart = Required<Pick<UpstreamRequest, 'body' | 'contentLength' | 'checksum'>> & Partial<Pick<UpstreamRequest, 'signal' | 'answerSeconds'>>
+type SentPart = Required<Pick<UpstreamRequest, 'body' | 'contentLength' | 'checksum'>> & Partial<Pick<UpstreamRequest, 'signal' | 'answerSeconds' | 'retry'>>
 
 /** Sends one part to the store. */
 export function sendPart(ctx: OperationContext, number: number, sent: SentPart): Promise<UpstreamResponse> {
@@ -160,40 +175,4 @@ export function etagOf(response: UpstreamResponse): string {
   const etag = unquoteEtag(response.headers.get('etag') ?? '')
   if (etag === '') throw new S3Error('SealgateBadUpstream')
   return etag
-}
-
-/**
- * A small part on its way from the state bucket to the store. It passes unchanged, but its end only after the whole of it has opened, followed by the
- * tail. So an upload is never completed with a part that could not be read.
- */
-export class SmallPartWithTail implements ByteStage {
-  readonly #opener: SegmentOpener
-  readonly #tail: readonly Buffer[]
-  #held: Buffer | null = null
-
-  /** @param tail from sealTail. */
-  constructor(dataKey: DataKey, part: Pick<PartRecord, 'number' | 'plaintextSize' | 'header'>, tail: readonly Buffer[]) {
-    const { number, plaintextSize, header } = part
-    this.#opener = new SegmentOpener({ streamKey: dataKey.stream, part: { kind: 'part', number, plaintextSize }, header })
-    this.#tail = tail
-  }
-
-  /** @throws EnvelopeError `header`, `segment`, `trailing`. */
-  update(chunk: Buffer): readonly Buffer[] {
-    this.#opener.update(chunk)
-    const before = this.#held
-    this.#held = chunk
-    return before === null ? [] : [before]
-  }
-
-  /** @throws EnvelopeError `truncated`. */
-  final(): readonly Buffer[] {
-    this.#opener.final()
-    return [...this.#held === null ? [] : [this.#held], ...this.#tail]
-  }
-}
-
-/** Whether a part is kept in the state bucket: S3 accepts one below 5 MiB only as the last, and the tail follows that. */
-function isSmall(plaintextSize: number): boolean {
-  return plaintextSize < MIN_PART_SIZE
 }

@@ -97,10 +97,11 @@ await t.test('checksums in the list are those of the parts', (t) => {
   t.end()
 })
 
-await t.test('the tail goes behind a small last part, else after all that the store has', (t) => {
+await t.test('a tail of its own goes after the last part and all that the store has', (t) => {
   const small = attempt(7, { inline: true })
   const at = (parts: readonly Attempt[], highestUpstream: number) => tailNumber(parts, { attempts: new Map(), highestUpstream })
-  t.equal(at([attempt(1), small], 9), 7)
+  t.equal(at([attempt(1), small], 9), 10)
+  t.equal(at([attempt(1), small], 1), 8)
   t.equal(at([small, attempt(8)], 9), 10)
   t.equal(at([attempt(1)], 1), 2)
   t.equal(at([attempt(1)], MAX_PARTS - 1), MAX_PARTS)
