@@ -125,6 +125,8 @@ export async function startNarrowStore(store: StoreAccess, limits: Limits): Prom
   const refused: string[] = []
   const front = new Front(store, limits, refused)
   const server = createStoreServer((request, response) => front.serve(request, response))
+  // On a busy machine a client would meet connections that are just being closed.
+  server.keepAliveTimeout = 60_000
   const endpoint = await listen(server, '127.0.0.1', 0)
   return {
     endpoint: limits.style === 'virtual-host' ? endpoint.replace('127.0.0.1', 'localhost') : endpoint,
