@@ -5,7 +5,7 @@ import type { StoreFeature } from '../config/store-profiles.ts'
 import { createUpstream, type StoreUpstream, type PoolStats, type UpstreamOptions } from '../upstream/upstream.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import { parallelMap } from '../concurrency/parallel.ts'
-import { S3Error } from '../errors.ts'
+import { S3Error, type S3ErrorCode } from '../errors.ts'
 import { HeaderList, type Header } from '../http/message.ts'
 import { readAll } from '../http/stage.ts'
 import { clientDocument, parseDelete, type DeleteEntry } from '../s3/documents.ts'
@@ -27,6 +27,24 @@ const subresources: Readonly<Partial<Record<StoreFeature, readonly string[]>>> =
   tagging: ['tagging'],
   versioning: ['versioning', 'versions'],
   website: ['website']
+}
+
+/**
+ * What a GET of these sub-resources is answered with where nothing was ever set (AWS API): a store without the feature has nothing set, and programs
+ * that copy (`aws s3 cp`) or show an object ask for its tags before they go on.
+ */
+const unset: Readonly<Record<'bucket' | 'object', Readonly<Record<string, S3ErrorCode | { readonly document: XmlNode }>>>> = {
+  bucket: {
+    cors: 'NoSuchCORSConfiguration',
+    lifecycle: 'NoSuchLifecycleConfiguration',
+    'object-lock': 'ObjectLockConfigurationNotFoundError',
+    policy: 'NoSuchBucketPolicy',
+    policyStatus: 'NoSuchBucketPolicy',
+    tagging: 'NoSuchTagSet',
+    versioning: { document: ['VersioningConfiguration', []] },
+    website: 'NoSuchWebsiteConfiguration'
+  },
+  object: { tagging: { document: ['Tagging', [['TagSet', []]]] } }
 }
 
 /** Headers that ask for a feature. */
@@ -78,9 +96,14 @@ class StoreAdapter implements StoreUpstream {
     return this.#store.close()
   }
 
-  /** As for every store; a feature that is not there is answered with 501, as a store does that says so itself. */
+  /**
+   * As for every store. A feature that is not there is answered with 501, as a store does that says so itself, and a read of its settings as if
+   * none were set.
+   */
   async request(request: UpstreamRequest): Promise<UpstreamResponse> {
     const asked = this.#withoutIdle(request)
+    const settings = this.#settingsOf(asked)
+    if (settings !== null) return this.#unset(asked, settings)
     const lacking = this.#lacking(asked)
     if (lacking !== null) {
       if (asked.body instanceof Readable) asked.body.destroy()
@@ -102,6 +125,26 @@ class StoreAdapter implements StoreUpstream {
     // Where there are no versions, the one there is has this id (AWS S3 User Guide, "How S3 Versioning works").
     const query = this.#lacks.has('versioning') ? request.query.filter(([name, value]) => name !== 'versionId' || value !== 'null') : request.query
     return kept.length === request.headers.length && query.length === request.query.length ? request : { ...request, headers: kept, query }
+  }
+
+  /** The sub-resource of a read of settings that the store cannot have; null: the request is another one. */
+  #settingsOf({ method, key, query }: UpstreamRequest): string | null {
+    if (method !== 'GET') return null
+    const known = unset[key === null ? 'bucket' : 'object']
+    const features = [...this.#lacks].flatMap((feature) => subresources[feature] ?? [])
+    return query.find(([name]) => known[name] !== undefined && features.includes(name))?.[0] ?? null
+  }
+
+  /** One HEAD tells whether the bucket or object is there, and whether this identity may know. */
+  async #unset(request: UpstreamRequest, settings: string): Promise<UpstreamResponse> {
+    const level = request.key === null ? 'bucket' : 'object'
+    const there = await this.#store.request({ ...request, method: 'HEAD', query: request.query.filter(([name]) => name !== settings) })
+    there.body.resume()
+    if (there.status === 404) return errorAnswer(request, new S3Error(level === 'bucket' ? 'NoSuchBucket' : 'NoSuchKey'))
+    if (there.status >= 300) return { status: there.status, headers: new HeaderList([]), body: Readable.from([]) }
+    const answer = unset[level][settings]
+    if (typeof answer === 'object') return documentAnswer(200, renderXml(answer.document))
+    return errorAnswer(request, new S3Error(answer ?? 'NotImplemented'))
   }
 
   /** The error of a request for what the store does not have; null: it has all of it. */

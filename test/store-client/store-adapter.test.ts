@@ -235,11 +235,11 @@ const lacking: Readonly<Record<Exclude<StoreFeature, 'listV2' | 'multiDelete'>, 
     key: 'k',
     headers: [['x-amz-grant-read', 'id="x"']]
   }],
-  cors: [{ method: 'GET', query: [['cors', null]] }, { method: 'OPTIONS' }],
+  cors: [{ method: 'PUT', query: [['cors', null]] }, { method: 'OPTIONS' }],
   lifecycle: [{ method: 'PUT', query: [['lifecycle', null]] }],
   lock: [{ method: 'PUT', key: 'k', query: [['retention', null]] }, { method: 'PUT', headers: [['x-amz-bucket-object-lock-enabled', 'true']] }],
   partCopy: [{ method: 'PUT', key: 'k', query: [['partNumber', '1'], ['uploadId', 'u']], headers: [['x-amz-copy-source', 'b/k']] }],
-  policy: [{ method: 'GET', query: [['policyStatus', null]] }],
+  policy: [{ method: 'PUT', query: [['policy', null]] }],
   tagging: [{ method: 'PUT', key: 'k', query: [['tagging', null]] }, { method: 'PUT', key: 'k', headers: [['x-amz-tagging', 'a=b']] }],
   versioning: [{ method: 'GET', query: [['versions', null]] }, { method: 'HEAD', query: [['versioning', null]] }],
   website: [{ method: 'DELETE', query: [['website', null]] }]
@@ -257,6 +257,22 @@ await t.test('what the store does not have is never sent to it', async (t) => {
   t.equal((await send(adapted, { method: 'PUT', key: 'k', body: Buffer.from('x'), headers: idle })).status, 200)
   t.equal((await send(adapted, { method: 'GET', key: 'k', query: [['versionId', 'null']] })).status, 200)
   t.ok(store.requests.every(({ headers, query }) => idle.every(([name]) => !headers.has(name)) && query.get('versionId') === undefined))
+})
+
+await t.test('settings that the store cannot have are read as not set, of what is there', async (t) => {
+  const { store, direct, adapted, send } = await rig(t, storeFeatures)
+  await fill(store, direct, ['k'])
+  const compared = ['cors', 'lifecycle', 'object-lock', 'policy', 'tagging', 'versioning', 'website']
+  const words = ({ status, xml }: Asked) => [status, /<Code>(\w+)</.exec(xml)?.[1], /<(Tagging|VersioningConfiguration)\b/.exec(xml)?.[1]]
+  for (const name of compared) {
+    const request = { method: 'GET', query: [[name, null]] } as const
+    t.same(words(await send(adapted, request)), words(await send(direct, request)), `the embedded store has no ${name} set`)
+    t.match(await send(adapted, { ...request, bucket: 'missing' }), { status: 404, xml: /NoSuchBucket</ })
+  }
+  t.same(words(await send(adapted, { method: 'GET', key: 'k', query: [['tagging', null]] })), [200, undefined, 'Tagging'])
+  t.match(await send(adapted, { method: 'GET', key: 'missing', query: [['tagging', null]] }), { status: 404, xml: /NoSuchKey</ })
+  store.rules.add({ when: { method: 'HEAD' }, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+  t.equal((await send(adapted, { method: 'GET', key: 'k', query: [['tagging', null]] })).status, 403)
 })
 
 await t.test('a store that has everything is asked as it is', (t) => {
