@@ -1,27 +1,9 @@
 import t from 'tap'
-import { runCommand, commands } from '../../src/cli/commands.ts'
+import { commands } from '../../src/cli/commands.ts'
 import { command, parse } from '../../src/cli/command-line.ts'
+import { runCli, type Ran } from '../support/run-cli.ts'
 
-async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ['', '']
-  const code = await runCommand({
-    args,
-    env: {},
-    cwd: '/nowhere',
-    onSignal: () => undefined,
-    stdout: {
-      write: (text) => {
-        out += text
-      }
-    },
-    stderr: {
-      write: (text) => {
-        err += text
-      }
-    }
-  })
-  return { code, out, err }
-}
+const run = (...args: string[]): Promise<Ran> => runCli(args, '/nowhere')
 
 await t.test('--help of every command: options, examples that are understood, exit codes', async (t) => {
   for (const each of commands) {

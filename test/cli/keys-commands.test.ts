@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { generateIdentity, identityToRecipient } from 'age-encryption'
-import { runCommand } from '../../src/cli/commands.ts'
 import { sealBackup } from '../../src/keys/keyring-backup.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
+import { runCli, type Ran } from '../support/run-cli.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'sealgate-cli-'))
 t.teardown(async () => {
@@ -13,33 +13,8 @@ t.teardown(async () => {
 })
 const env = { SEALGATE_KEYRING_PASSPHRASE: 'correct horse battery' }
 
-interface Ran {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-async function keys(args: readonly string[], environment: Readonly<Record<string, string>> = env): Promise<Ran> {
-  let out = ''
-  let err = ''
-  const code = await runCommand({
-    args: ['keys', ...args],
-    cwd: directory,
-    onSignal: () => undefined,
-    stdout: {
-      write: (text) => {
-        out += text
-      }
-    },
-    stderr: {
-      write: (text) => {
-        err += text
-      }
-    },
-    env: environment
-  })
-  return { code, out, err }
-}
+const keys = (args: readonly string[], environment: Readonly<Record<string, string>> = env): Promise<Ran> =>
+  runCli(['keys', ...args], directory, { env: environment })
 
 /**
  * Puts the same keyring, sealed at a low cost, in place of a backup that the command has made at the full one: opening tells the cost from the

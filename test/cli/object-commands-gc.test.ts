@@ -13,7 +13,7 @@ import {
   S3Client,
   UploadPartCommand
 } from '@aws-sdk/client-s3'
-import { runCommand } from '../../src/cli/commands.ts'
+import { runCli } from '../support/run-cli.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { collectGarbage, type Collection } from '../../src/maintenance/garbage.ts'
 import { StateBucket } from '../../src/store-client/state-bucket.ts'
@@ -147,19 +147,8 @@ void t.test('the command', async (t) => {
   const file = join(folder, 'sealgate.yaml')
   await writeFile(file, settings)
   const run = async (...args: string[]) => {
-    let out = ''
-    const write = (text: string) => {
-      out += text
-    }
-    const code = await runCommand({
-      args: ['gc', ...args],
-      env: {},
-      cwd: folder,
-      stdout: { write },
-      stderr: { write },
-      onSignal: () => undefined
-    })
-    return { code, out }
+    const { code, out, err } = await runCli(['gc', ...args], folder)
+    return { code, out: out + err }
   }
   await begin(s3, 'young')
   await s3.send(new PutObjectCommand({ Bucket, Key: 'object', Body: 'x' }))

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import t from 'tap'
-import { runCommand } from '../../src/cli/commands.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestStore } from '../support/hostile.ts'
+import { runCli, type Ran } from '../support/run-cli.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'sealgate-online-'))
 t.teardown(async () => {
@@ -14,7 +14,7 @@ t.teardown(async () => {
 await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
 await writeFile(join(directory, 'secret'), 'secret-canary-of-the-client', { mode: 0o600 })
 
-async function check(sections: object, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
+async function check(sections: object, ...args: string[]): Promise<Ran> {
   const file = join(directory, 'sealgate.yaml')
   await writeFile(
     file,
@@ -25,24 +25,7 @@ async function check(sections: object, ...args: string[]): Promise<{ code: numbe
     })
   )
   await chmod(file, 0o600)
-  let [out, err] = ['', '']
-  const code = await runCommand({
-    args: ['config', 'check', '--config', file, ...args],
-    env: {},
-    cwd: directory,
-    onSignal: () => undefined,
-    stdout: {
-      write: (text) => {
-        out += text
-      }
-    },
-    stderr: {
-      write: (text) => {
-        err += text
-      }
-    }
-  })
-  return { code, out, err }
+  return runCli(['config', 'check', '--config', file, ...args], directory)
 }
 
 await t.test('--online: a row for each check, exit code 0 only when all have passed, and nothing is left behind', async (t) => {

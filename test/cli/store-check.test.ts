@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DeleteBucketCommand, ListBucketsCommand, ListMultipartUploadsCommand, ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3'
 import t from 'tap'
-import { runCommand } from '../../src/cli/commands.ts'
+import { runCli, type Ran } from '../support/run-cli.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestStore } from '../support/hostile.ts'
 import { notImplemented, startNarrowStore, type Limits } from '../support/narrow-store.ts'
@@ -52,34 +52,13 @@ async function configure({ endpoint, region, accessKeyId, secretAccessKey }: Sto
   await writeFile(file, text.join('\n'), { mode: 0o600 })
 }
 
-interface Run {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-/** @param started told how to interrupt the command as Ctrl-C does. */
-async function check(args: readonly string[] = [], started: (interrupt: () => void) => void = () => undefined): Promise<Run> {
-  let [out, err] = ['', '']
-  const code = await runCommand({
-    args: ['store', 'check', '--config', file, ...args],
-    env: {},
-    cwd: directory,
+/** @param started gets a function that interrupts the command as Ctrl-C does. */
+async function check(args: readonly string[] = [], started: (interrupt: () => void) => void = () => undefined): Promise<Ran> {
+  return runCli(['store', 'check', '--config', file, ...args], directory, {
     onSignal: (signal, action) => {
       if (signal === 'SIGINT') started(action)
-    },
-    stdout: {
-      write: (text) => {
-        out += text
-      }
-    },
-    stderr: {
-      write: (text) => {
-        err += text
-      }
     }
   })
-  return { code, out, err }
 }
 
 /** What is in the store: nothing but the one bucket, empty. */

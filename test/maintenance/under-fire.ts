@@ -20,7 +20,7 @@ import {
 import { parseConfig } from '../../src/config/load.ts'
 import { createKeyring, editKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestGateway, type StoreAccess } from '../support/gateway.ts'
-import { runCli } from '../support/rewrap-rig.ts'
+import { runCli } from '../support/run-cli.ts'
 import { startCountingProxy, type CountingProxy } from './counting-proxy.ts'
 
 export interface Fire {

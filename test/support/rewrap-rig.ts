@@ -3,10 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { S3Client } from '@aws-sdk/client-s3'
 import type { Test } from 'tap'
-import { runCommand } from '../../src/cli/commands.ts'
-import type { Platform } from '../../src/cli/platform.ts'
 import { openKeys, openStore, storeOfBucket } from '../../src/cli/store-command.ts'
 import { editKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
+import { runCli, type Ran } from './run-cli.ts'
 import { startTestGateway, type TestGateway } from './gateway.ts'
 import { startTestStore, type TestStore } from './hostile.ts'
 import { loadConfig, parseConfig } from '../../src/config/load.ts'
@@ -17,12 +16,6 @@ import { probeConditions } from '../../src/store-client/probe-conditions.ts'
 import { probeCopyTagMode } from '../../src/store-client/probe-tags.ts'
 
 const MIB = 1024 * 1024
-
-export interface Ran {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
 
 export interface RewrapRig {
   readonly store: TestStore
@@ -140,27 +133,4 @@ export async function engine(
     ...change,
     bucket: new MeddledBucket(upstream, 'bucket', signal)
   }
-}
-
-/** Runs a command as the process would. */
-export async function runCli(args: readonly string[], cwd: string, onSignal: Platform['onSignal'] = () => undefined): Promise<Ran> {
-  let out = ''
-  let err = ''
-  const code = await runCommand({
-    args,
-    cwd,
-    env: {},
-    onSignal,
-    stdout: {
-      write: (text) => {
-        out += text
-      }
-    },
-    stderr: {
-      write: (text) => {
-        err += text
-      }
-    }
-  })
-  return { code, out, err }
 }
