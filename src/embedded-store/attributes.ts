@@ -1,4 +1,5 @@
 import { S3Error } from '../errors.ts'
+import { element, textElement } from './xml.ts'
 import { parseQuery } from '../http/target.ts'
 import type { HeaderList } from '../http/message.ts'
 import type { ResponseHeaders, StoreSettings } from './request.ts'
@@ -154,6 +155,18 @@ export function attributeHeaders(attributes: ObjectAttributes): ResponseHeaders 
   }
   if (attributes.legalHold) out.push(['x-amz-object-lock-legal-hold', 'ON'])
   return out
+}
+
+/** What describes an object, as MinIO's listings write it. */
+export function descriptionElement(attributes: ObjectAttributes): string {
+  const told = attributeHeaders(attributes).filter(([name]) => !/^x-amz-(?!meta-)/.test(name))
+  // A header may have a name that no element can have.
+  const rows = told.filter(([name]) => /^[A-Za-z_][A-Za-z0-9._-]*$/.test(name)).map(([name, value]) =>
+    name.startsWith('x-amz-meta-')
+      ? textElement(name.replace(/(?<=^|-)[a-z]/g, (letter) => letter.toUpperCase()), Buffer.from(value, 'latin1').toString('utf8'))
+      : textElement(name.toLowerCase(), value)
+  )
+  return element('UserMetadata', ...rows)
 }
 
 /** `response-content-type` and the like replace the stored headers (AWS, GetObject). */

@@ -1,10 +1,12 @@
 import type { HttpResponse } from '../http/message.ts'
+import type { Query } from '../http/target.ts'
 import type { ObjectVersion, Version, UploadedPart, UploadRecord } from './records.ts'
 import type { Upload } from './bucket.ts'
 import { S3Error } from '../errors.ts'
 import { isoDate, xmlAnswer, owner, type StoreContext, type StoreRequest } from './request.ts'
 import { listPage, nameEncoding, pageSize, type Page, type PageQuery } from './page.ts'
 import { element, textElement, xmlDocument } from './xml.ts'
+import { descriptionElement } from './attributes.ts'
 import { checksumElement } from './checksums.ts'
 import { SortedMap } from './sorted.ts'
 
@@ -36,7 +38,7 @@ export async function listObjects(request: StoreRequest, { catalog }: StoreConte
       echo('Marker', marker, name),
       next === undefined ? '' : textElement('NextMarker', name(next)),
       ...frame(request, page, asked, 'MaxKeys', name),
-      ...page.rows.map((row) => contents(row, name, true)),
+      ...page.rows.map((row) => contents(row, name, { withOwner: true, described: describes(query) })),
       ...prefixes(page, name)
     )
   )
@@ -61,7 +63,7 @@ export async function listObjectsV2(request: StoreRequest, { catalog }: StoreCon
       next === undefined ? '' : textElement('NextContinuationToken', Buffer.from(next, 'utf8').toString('base64url')),
       textElement('KeyCount', page.rows.length + page.commonPrefixes.length),
       ...frame(request, page, asked, 'MaxKeys', name),
-      ...page.rows.map((row) => contents(row, name, query.get('fetch-owner') === 'true')),
+      ...page.rows.map((row) => contents(row, name, { withOwner: query.get('fetch-owner') === 'true', described: describes(query) })),
       ...prefixes(page, name)
     )
   )
@@ -93,7 +95,7 @@ export async function listObjectVersions(request: StoreRequest, { catalog }: Sto
       next === undefined ? '' : textElement('NextKeyMarker', name(next)),
       page.last !== null && 'row' in page.last ? textElement('NextVersionIdMarker', page.last.row.version.versionId) : '',
       ...frame(request, page, asked, 'MaxKeys', name),
-      ...page.rows.map((row) => versionElement(row, name)),
+      ...page.rows.map((row) => versionElement(row, name, describes(query))),
       ...prefixes(page, name)
     )
   )
@@ -137,14 +139,25 @@ function currentRow(key: string, [newest]: readonly Version[]): readonly KeyRow[
   return newest?.kind === 'object' ? [{ key, version: newest }] : []
 }
 
-function contents({ key, version }: KeyRow, name: (text: string) => string, withOwner: boolean): string {
+interface Shown {
+  readonly withOwner: boolean
+  readonly described: boolean
+}
+
+function contents({ key, version }: KeyRow, name: (text: string) => string, { withOwner, described }: Shown): string {
   return element(
     'Contents',
     textElement('Key', name(key)),
     ...bodyElements(version),
     withOwner ? ownerElement() : '',
-    textElement('StorageClass', version.storageClass)
+    textElement('StorageClass', version.storageClass),
+    described ? descriptionElement(version) : ''
   )
+}
+
+/** MinIO's `metadata=true`, which mc asks for: what describes each object, in its listing. */
+function describes(query: Query): boolean {
+  return query.get('metadata') === 'true'
 }
 
 function bodyElements(version: ObjectVersion): readonly string[] {
@@ -158,12 +171,19 @@ function bodyElements(version: ObjectVersion): readonly string[] {
   ]
 }
 
-function versionElement({ key, version, latest }: VersionRow, name: (text: string) => string): string {
+function versionElement({ key, version, latest }: VersionRow, name: (text: string) => string, described: boolean): string {
   const head = [textElement('Key', name(key)), textElement('VersionId', version.versionId), textElement('IsLatest', latest)]
   if (version.kind === 'marker') {
     return element('DeleteMarker', ...head, textElement('LastModified', isoDate(version.lastModified)), ownerElement())
   }
-  return element('Version', ...head, ...bodyElements(version), ownerElement(), textElement('StorageClass', version.storageClass))
+  return element(
+    'Version',
+    ...head,
+    ...bodyElements(version),
+    ownerElement(),
+    textElement('StorageClass', version.storageClass),
+    described ? descriptionElement(version) : ''
+  )
 }
 
 function readToken(token: string): string {

@@ -162,8 +162,9 @@ function copyOr(copy: Handler, other: Handler): Handler {
   return (request, context) => request.headers.has('x-amz-copy-source') ? copy(request, context) : other(request, context)
 }
 
-/** Parameters that refine an operation and never choose one. */
+/** Parameters that refine an operation and never choose one. `metadata` is MinIO's, `allow-unordered` Ceph's: in order is one of the orders. */
 const plainParameters = new Set([
+  'allow-unordered',
   'bucket-region',
   'continuation-token',
   'delimiter',
@@ -176,6 +177,7 @@ const plainParameters = new Set([
   'max-keys',
   'max-parts',
   'max-uploads',
+  'metadata',
   'part-number-marker',
   'partNumber',
   'prefix',

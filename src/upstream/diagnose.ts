@@ -40,6 +40,9 @@ export function operationOf({ method, bucket, key, query }: Pick<UpstreamRequest
   return `${method} ${place}${named === undefined ? '' : ` ?${named[0]}`}`
 }
 
+/** In place of an error's name: what stands before the store has answered. */
+const HTML_PAGE = 'HtmlErrorPage'
+
 /**
  * The diagnosis of an answer of the store.
  * @param document of an error; null: none
@@ -49,7 +52,7 @@ export function diagnoseAnswer(operation: string, status: number, headers: Heade
   const text = document?.toString('latin1') ?? ''
   return diagnosis('store', operation, {
     status,
-    errorName: elementOf(text, 'Code', nameOf),
+    errorName: elementOf(text, 'Code', nameOf) ?? (/^\s*<(!doctype html|html)\b/i.test(text) ? HTML_PAGE : null),
     remoteRequestId: requestIdOf(headers.get('x-amz-request-id')) ?? elementOf(text, 'RequestId', requestIdOf),
     clockSkewSeconds: clockSkewSeconds(headers.get('date'), now),
     expectedRegion: regionOf(headers.get('x-amz-bucket-region')) ?? elementOf(text, 'Region', regionOf)

@@ -76,6 +76,8 @@ export class RequestWriter {
     } else if (algorithm !== null) {
       field = checksumField(algorithm, body ?? Buffer.alloc(0))
       announce(headers, algorithm, ...field)
+    } else if (body !== null && locks(headers)) {
+      headers['content-md5'] ??= createHash('md5').update(body).digest('base64')
     }
     const signed = await this.#signer.sign({ ...target, payloadHash: payloadHash(body) }, identity)
     return { headers: signed.headers, framing: plain(request, body, field) }
@@ -127,6 +129,14 @@ function storeEncryptionHeaders(sse: StoreEncryption): Header[] {
 function announce(headers: Record<string, string>, algorithm: ChecksumAlgorithm, name: string, value: string): void {
   headers['x-amz-sdk-checksum-algorithm'] = algorithm.toUpperCase()
   headers[name] = value
+}
+
+/**
+ * A retention or legal hold that goes with an object: S3 demands a digest of the body with it (AWS API, PutObject), and stores without
+ * `x-amz-checksum-*`, as Backblaze B2, this one. A stream has its own behind it (`upstream.checksum`).
+ */
+function locks(headers: Readonly<Record<string, string>>): boolean {
+  return Object.keys(headers).some((name) => name.startsWith('x-amz-object-lock-'))
 }
 
 function checksumField(algorithm: ChecksumAlgorithm, body: Buffer): ChecksumField {

@@ -1,9 +1,12 @@
 // Starts a gateway, once over HTTP and once over HTTPS, and a second instance of it over HTTP, in front of a store, and says where: for
 // clients that are programs.
 //   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32] [--second-port N] [--own-cors]
+//     [--narrow PROVIDER] [--state BUCKET]
 // Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. With --own-cors the
-// gateway has `listen.cors` for all origins, which exposes `ETag`. Prints one line of JSON (where the gateway and the store are, and who
+// gateway has `listen.cors` for all origins, which exposes `ETag`. With --narrow the store has the limits of a provider
+// (test/support/narrow-profiles.ts), and the gateway what its configuration says of that provider. Prints one line of JSON (where the gateway and the store are, and who
 // signs) and runs until its input ends.
+import dns from 'node:dns'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,6 +19,8 @@ import { createListener, type Listener } from '../../src/listener/listener.ts'
 import { createLog } from '../../src/observe/log.ts'
 import { readTls } from '../../src/listener/tls.ts'
 import { startTestStore } from '../support/hostile.ts'
+import { profiles, upstreamProfiles } from '../support/narrow-profiles.ts'
+import { lookupBuckets, startNarrowStore, type Limits } from '../support/narrow-store.ts'
 
 const { values } = parseArgs({
   options: {
@@ -24,7 +29,9 @@ const { values } = parseArgs({
     'secret-key': { type: 'string' },
     checksum: { type: 'string' },
     'second-port': { type: 'string', default: '0' },
-    'own-cors': { type: 'boolean', default: false }
+    'own-cors': { type: 'boolean', default: false },
+    narrow: { type: 'string' },
+    state: { type: 'string', default: 'sealgate-state-e2e' }
   }
 })
 
@@ -32,7 +39,18 @@ const folder = await mkdtemp(join(tmpdir(), 'sealgate-e2e-'))
 const keyring = join(folder, 'keyring.json')
 await createKeyring(keyring, 'e2e', new Date())
 const embedded = values.store === undefined ? await startTestStore({ keepBodies: false }) : null
-const store = embedded ?? { endpoint: values.store, accessKeyId: values['access-key'], secretAccessKey: values['secret-key'] }
+const behind = embedded ?? {
+  endpoint: values.store ?? '',
+  region: 'us-east-1',
+  accessKeyId: values['access-key'] ?? '',
+  secretAccessKey: values['secret-key'] ?? ''
+}
+const provider = Object.keys(profiles).find((name): name is keyof typeof profiles => name === values.narrow)
+if (values.narrow !== undefined && provider === undefined) throw new Error(`no provider of that name: ${Object.keys(profiles).join(', ')}`)
+const limits: Limits | null = provider === undefined ? null : profiles[provider]
+const narrow = limits === null ? null : await startNarrowStore(behind, limits)
+const store = narrow ?? behind
+dns.lookup = lookupBuckets
 const client = { accessKeyId: 'E2ECLIENT', secretAccessKey: 'e2e-client-secret' }
 const certificate = join(import.meta.dirname, '../support/tls/localhost-cert.pem')
 
@@ -45,10 +63,12 @@ const config = parseConfig(
     },
     upstream: {
       endpoint: store.endpoint,
-      region: 'us-east-1',
+      ...limits?.region === undefined ? { region: 'us-east-1' } : {},
+      ...limits?.style === undefined ? {} : { style: limits.style },
+      ...provider === undefined ? {} : { profile: upstreamProfiles[provider] },
       accessKeyId: store.accessKeyId,
       secretAccessKey: store.secretAccessKey,
-      stateBucket: 'sealgate-state-e2e',
+      stateBucket: values.state,
       realm: 'e2e',
       ...values.checksum === undefined ? {} : { checksum: values.checksum }
     },
@@ -107,5 +127,6 @@ process.stdin.resume()
 await once(process.stdin, 'end')
 await Promise.all(listeners.map((each) => each.stop(0)))
 await Promise.all([gateway.close(), another.close()])
+await narrow?.close()
 await embedded?.close()
 await rm(folder, { recursive: true })

@@ -4,6 +4,8 @@ import t from 'tap'
 import { listPage } from '../../src/embedded-store/page.ts'
 import { compareUtf8, SortedMap } from '../../src/embedded-store/sorted.ts'
 import { startTestStore } from '../support/hostile.ts'
+import { headerSigned, Wire } from '../support/wire.ts'
+import type { Headers } from '../support/signing.ts'
 import { failure } from './rig.ts'
 
 const key = fc.string({ unit: fc.constantFrom('a', 'b', '/', '-', 'é', '\ud7ff', '\ue000', '\uffff', '\u{10000}'), minLength: 1, maxLength: 6 })
@@ -99,4 +101,26 @@ await t.test('over HTTP', async (t) => {
   t.equal(await failure(client.send(new ListObjectsV2Command({ Bucket, MaxKeys: -1 }))), '400 InvalidArgument')
   t.equal(await failure(client.send(new ListObjectsV2Command({ Bucket, ContinuationToken: '??' }))), '400 InvalidArgument')
   t.equal(await failure(client.send(new ListObjectsV2Command({ Bucket: 'absent' }))), '404 NoSuchBucket')
+})
+
+await t.test('listings take the parameters of MinIO and Ceph that mc sends', async (t) => {
+  const store = await startTestStore({ buckets: ['bucket'] })
+  const wire = new Wire(store.endpoint)
+  t.teardown(async () => {
+    wire.close()
+    await store.close()
+  })
+  const ask = (method: string, target: string, headers: Headers = [], body = '') => wire.send(headerSigned(store, { method, target, headers }, body), body)
+  await ask('PUT', '/bucket/k', [['content-type', 'text/x'], ['x-amz-meta-my-colour', 'gr\u00c3\u00bcn'], ['x-amz-meta-1x', 'no element has this name'], [
+    'x-amz-tagging',
+    'a=b'
+  ]], 'x')
+  for (const query of ['allow-unordered=true&metadata=true', 'list-type=2&metadata=true', 'metadata=true&versions=']) {
+    const { status, body } = await ask('GET', `/bucket?${query}`)
+    t.equal(status, 200, query)
+    t.match(body.toString(), '<UserMetadata><content-type>text/x</content-type><X-Amz-Meta-My-Colour>grün</X-Amz-Meta-My-Colour><X-Amz-Meta-1x>', query)
+    t.notMatch(body.toString().replace(/.*<UserMetadata>/s, ''), /tagging/i)
+  }
+  t.notMatch((await ask('GET', '/bucket?list-type=2')).body.toString(), 'UserMetadata')
+  t.equal((await ask('GET', '/bucket?unheard-of=true')).code, 'NotImplemented')
 })

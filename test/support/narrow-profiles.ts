@@ -1,6 +1,7 @@
 // What providers are known to refuse or to do otherwise than AWS, as switches of narrow-store.ts. Each switch names where that is said: an issue
 // of a public repository, or a page of the provider. Looked up on 29 November 2026; the provider may have changed since. What no source says is
 // not here.
+import type { ProfileName } from '../../src/config/store-profiles.ts'
 import type { Limits, Refusal } from './narrow-store.ts'
 import { notImplemented } from './narrow-store.ts'
 
@@ -49,7 +50,7 @@ export const profiles = {
     // home-assistant/core#144015.
     trailers: mismatch,
     // nextcloud/files_versions_s3#55: the load balancer says 501 in HTML.
-    htmlErrors: 'refused'
+    htmlErrors: true
   },
   /** OVHcloud. Its page of limits says 10,000 parts (KB0047376, February 2026); conditions since June 2026 (ovh/public-cloud-roadmap#671). */
   ovh: {
@@ -136,3 +137,15 @@ export const profiles = {
     conditions: { CompleteMultipartUpload: 'ignored', CopyObject: 'ignored', DeleteObject: 'ignored' }
   }
 } as const satisfies Record<string, Limits>
+
+/** `upstream.profile` for a provider; the others need none. */
+export const upstreamProfiles: Readonly<Partial<Record<keyof typeof profiles, ProfileName>>> = {
+  r2: 'r2',
+  b2: 'b2',
+  scaleway: 'scaleway',
+  wasabi: 'wasabi',
+  google: 'google',
+  oss: 'oss',
+  garage: 'garage',
+  cephOld: 'ceph14'
+}

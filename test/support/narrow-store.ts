@@ -2,6 +2,7 @@
 // the provider does, and sends the rest on, signed anew by the signer of the tests. The switches are `Limits`; those of known providers are
 // in narrow-profiles.ts.
 import { createHash } from 'node:crypto'
+import dns from 'node:dns'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { Agent, request as send, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -86,8 +87,8 @@ export interface Limits {
   readonly equalParts?: boolean
   /** `ignored`: the header does not reach the store; else how they are refused. Per write; default: enforced. */
   readonly conditions?: Readonly<Partial<Record<Conditional, 'ignored' | Refusal>>>
-  /** `refused`: errors of the provider's front end are HTML; `all`: all errors. */
-  readonly htmlErrors?: 'refused' | 'all'
+  /** Errors of the provider's front end are HTML: what is refused here, and all from 500 on. */
+  readonly htmlErrors?: boolean
   /** Answers to HEAD have no Content-Length; `compressible`: unless the request has `Accept-Encoding: identity`. */
   readonly headWithoutLength?: 'always' | 'compressible'
   /** What a front end adds to Accept-Encoding before the signature is verified. */
@@ -114,6 +115,13 @@ export const notImplemented: Refusal = {
   message: 'A header you provided implies functionality that is not implemented.'
 }
 
+const { lookup } = dns
+
+/** A `dns.lookup` for stores in virtual-host style: BUCKET.localhost is this machine, which not every resolver knows (RFC 6761, 6.3). */
+export const lookupBuckets = ((name: string, ...rest: unknown[]) => {
+  Reflect.apply(lookup, dns, [name.endsWith('.localhost') ? 'localhost' : name, ...rest])
+}) as typeof lookup
+
 export interface NarrowStore extends StoreAccess {
   /** What was refused, in the order of the requests: the operation and the code. */
   readonly refused: readonly string[]
@@ -133,6 +141,7 @@ export async function startNarrowStore(store: StoreAccess, limits: Limits): Prom
     region: limits.region ?? store.region,
     accessKeyId: store.accessKeyId,
     secretAccessKey: store.secretAccessKey,
+    ...limits.conditions === undefined && store.conditions !== undefined ? { conditions: store.conditions } : {},
     refused,
     close: async () => {
       front.close()
@@ -305,11 +314,14 @@ class Front {
   }
 
   async #ask({ http, operation, headers }: Asked, body: Body): Promise<IncomingMessage> {
-    const { conditions, listV2 } = this.#limits
+    const { conditions, listV2, sse } = this.#limits
+    // Who demands encryption does it: the store behind need not.
+    const encrypts = sse !== undefined && 'demanded' in sse
     const ignored = conditionsOf(conditions, operation) === 'ignored'
     const kept = headers.entries.filter(([given]) => {
       const name = given.toLowerCase()
       return !ofConnection.has(name) && !ofSignature.has(name) && !(ignored && (name === 'if-match' || name === 'if-none-match'))
+        && !(encrypts && name === 'x-amz-server-side-encryption')
     })
     const { host, hostname, port } = new URL(this.#store.endpoint)
     const query = listV2 === 'asV1' ? http.target.rawQuery.replace(/(^|&)list-type=2(?=&|$)/, '') : http.target.rawQuery
@@ -351,7 +363,7 @@ class Front {
       const without = headWithoutLength === 'always' || (headWithoutLength === 'compressible' && headers.get('accept-encoding') !== 'identity')
       return without ? { ...answer, headers: answer.headers.filter(([name]) => name.toLowerCase() !== 'content-length') } : answer
     }
-    const html = answer.status >= 400 && (htmlErrors === 'all' || (htmlErrors === 'refused' && origin === 'refused'))
+    const html = htmlErrors === true && (origin === 'refused' || answer.status >= 500)
     if (!html) return answer
     const page = Buffer.from(
       `<html>\r\n<head><title>${answer.status}</title></head>\r\n<body>\r\n<center><h1>${answer.status}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n`

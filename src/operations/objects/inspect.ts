@@ -43,9 +43,29 @@ export async function inspectObject(ctx: OperationContext, at: ObjectAddress): P
     throw response.status === 404 ? new S3Error(at.versionId === null ? 'NoSuchKey' : 'NoSuchVersion', { headers: error.headers }) : error
   }
   response.body.resume()
-  const storedSize = Number(response.headers.get('content-length') ?? Number.NaN)
+  const length = response.headers.get('content-length')
+  const storedSize = length === undefined ? await sizeByRange(ctx, at, response) : Number(length)
   if (!Number.isSafeInteger(storedSize)) throw new S3Error('SealgateBadUpstream')
   return withManifest(ctx, await openStored(ctx, placeIn(ctx, at.bucket, at.key), response.headers, storedSize, at.customerKey))
+}
+
+/**
+ * The stored size where the answer to a HEAD has none: a server that would compress the body may leave it out (RFC 9110, 8.6).
+ * @throws ObjectChanged when the object is another one by now.
+ */
+async function sizeByRange(ctx: OperationContext, at: ObjectAddress, { headers: seen }: UpstreamResponse): Promise<number> {
+  const { status, headers, body } = await send(ctx, {
+    method: 'GET',
+    bucket: at.bucket,
+    key: at.key,
+    query: at.versionId === null ? [] : [['versionId', at.versionId]],
+    headers: [...at.headers ?? [], ['range', 'bytes=0-0'], ['if-match', seen.get('etag') ?? '']],
+    retry: true
+  })
+  body.destroy()
+  if (status === 404 || status === 412 || headers.get(ENVELOPE_HEADER) !== seen.get(ENVELOPE_HEADER)) throw new ObjectChanged()
+  // The range of an object without a byte cannot be satisfied (RFC 9110, 14.4).
+  return Number(/^bytes (?:0-0|\*)\/(\d{1,16})$/.exec(headers.get('content-range') ?? '')?.[1] ?? Number.NaN)
 }
 
 /** An object whose envelope has opened, with its manifest where the client is shown facts from it. @throws as `readManifest`. */
