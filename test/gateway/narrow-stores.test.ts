@@ -142,7 +142,7 @@ for (const [name, limits] of Object.entries<Limits>(profiles)) {
 
 /** Limits that stand before many stores, and in no list of a provider. */
 const fronts: Readonly<Record<string, { readonly limits: Limits; readonly upstream?: Readonly<Record<string, unknown>>; readonly but?: Outcome }>> = {
-  'a front end that refuses in HTML': { limits: { htmlErrors: true, lacks: ['tagging', 'cors', 'acl'] }, but: { tagging: 'NotImplemented' } },
+  'a front end that refuses in HTML': { limits: { htmlErrors: 'refused', lacks: ['tagging', 'cors', 'acl'] }, but: { tagging: 'NotImplemented' } },
   'HEAD without a length': { limits: { headWithoutLength: 'always' } },
   'connections closed as soon as they are idle': { limits: { idleMs: 0 } },
   'ListObjectsV2 taken for ListObjects': { limits: { listV2: 'asV1' }, upstream: { lacks: ['listV2'] } },

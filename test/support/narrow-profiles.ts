@@ -50,7 +50,7 @@ export const profiles = {
     // home-assistant/core#144015.
     trailers: mismatch,
     // nextcloud/files_versions_s3#55: the load balancer says 501 in HTML.
-    htmlErrors: true
+    htmlErrors: 'refused'
   },
   /** OVHcloud. Its page of limits says 10,000 parts (KB0047376, February 2026); conditions since June 2026 (ovh/public-cloud-roadmap#671). */
   ovh: {

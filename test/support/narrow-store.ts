@@ -87,8 +87,8 @@ export interface Limits {
   readonly equalParts?: boolean
   /** `ignored`: the header does not reach the store; else how they are refused. Per write; default: enforced. */
   readonly conditions?: Readonly<Partial<Record<Conditional, 'ignored' | Refusal>>>
-  /** Errors of the provider's front end are HTML: what is refused here, and all from 500 on. */
-  readonly htmlErrors?: boolean
+  /** Errors are HTML: `refused`: those of the front end, which are what is refused here and all from 500 on; `all`. */
+  readonly htmlErrors?: 'refused' | 'all'
   /** Answers to HEAD have no Content-Length; `compressible`: unless the request has `Accept-Encoding: identity`. */
   readonly headWithoutLength?: 'always' | 'compressible'
   /** What a front end adds to Accept-Encoding before the signature is verified. */
@@ -363,7 +363,7 @@ class Front {
       const without = headWithoutLength === 'always' || (headWithoutLength === 'compressible' && headers.get('accept-encoding') !== 'identity')
       return without ? { ...answer, headers: answer.headers.filter(([name]) => name.toLowerCase() !== 'content-length') } : answer
     }
-    const html = htmlErrors === true && (origin === 'refused' || answer.status >= 500)
+    const html = htmlErrors === 'all' ? answer.status >= 400 : htmlErrors === 'refused' && (origin === 'refused' || answer.status >= 500)
     if (!html) return answer
     const page = Buffer.from(
       `<html>\r\n<head><title>${answer.status}</title></head>\r\n<body>\r\n<center><h1>${answer.status}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n`
