@@ -3,6 +3,7 @@ import { extensions, olderNames, operationNames, operations } from '../../src/s3
 import type { OperationName } from '../../src/s3/operations.ts'
 import { knownDifferences } from './known-differences.ts'
 import { planners } from '../../src/plan/plan.ts'
+import { profileNames, storeProfiles } from '../../src/config/store-profiles.ts'
 
 type Row = readonly string[]
 
@@ -162,6 +163,40 @@ const checkedStores: readonly Row[] = [
   ]
 ]
 
+const providers = `## Stores with less than S3
+
+\`upstream.profile\` sets the options of \`upstream\` for a provider; what the configuration says itself has precedence. \`lacks\` names what a store does not have.
+\`multiDelete\` (DeleteObjects) is done by single requests, 16 at once, with AWS's results in the order of the document. \`listV2\` (ListObjectsV2) is done by ListObjects. Every
+other operation, header or parameter that needs one of them is answered with 501 NotImplemented and not sent: a store that ignores a sub-resource that it does not know
+would take PutObjectTagging for PutObject. Without \`acl\`, an \`x-amz-acl\` of \`private\` or \`bucket-owner-full-control\` is left out; without \`versioning\`, \`versionId=null\` is, and other version ids
+are InvalidArgument.
+
+${
+  table(
+    ['profile', 'store', 'options'],
+    profileNames.filter((name) => name !== 'none').map((name) => [
+      `\`${name}\``,
+      storeProfiles[name].title,
+      Object.entries(storeProfiles[name].options).map(([option, value]) =>
+        `\`${option}: ${typeof value === 'object' ? `[${value.join(', ')}]` : String(value)}\``
+      ).join(', ')
+    ])
+  )
+}
+
+Hetzner, OVHcloud, NetApp StorageGRID and Dell ECS need no profile. \`test/support/narrow-profiles.ts\` has the limits of twelve providers with their sources (looked up on
+29 November 2026); a server with these limits stands in for the providers in tests. None of the hosted services themselves has been tried. With \`test/e2e/narrow.sh\`, aws CLI 1, rclone,
+mc, s3cmd and restic ran through the gateway in front of MinIO behind such a server on 29 November 2026. For every store:
+
+* An empty \`x-amz-tagging\` is not sent. Accept-Encoding is sent as \`identity\` and not signed. Checksums are not sent unless \`upstream.checksum\` says so.
+* DeleteObjects and settings have Content-MD5; so do objects of up to 64 KiB with Object Lock headers, which B2 demands. Larger ones need a store that knows trailing checksums.
+* An error page in HTML becomes the S3 error of its status; the log has \`errorName: HtmlErrorPage\`.
+* If the store's response to HEAD has no length, the size is read with a range of one byte.
+* Google's conditions on writes (generations) are not used: conditional writes are refused with 501 there, as the probe finds. With \`metadata: clear\`, Google decompresses what has
+  \`Content-Encoding: gzip\` and such objects do not open; sealed metadata (the default) is not affected.
+* Browser forms are stored with PutObject, so that a store needs no POST. A store without CORS rules needs \`listen.cors\`.
+`
+
 const comparison =
   'The same requests are sent to Ceph radosgw 16 directly and through the gateway, to an encrypted and to an unencrypted bucket. The responses have\n' +
   'the same status, headers and documents except for this list. In brackets: what radosgw does. `node test/differential/main.ts` repeats the comparison.'
@@ -208,6 +243,7 @@ export function compatibilityMarkdown(): string {
     differences,
     `## What \`sealgate store check\` found\n\nOn 29 November 2026, each store with its defaults and over plain HTTP on the same machine; some 550 requests and 8 to 46 s each. All made buckets were removed again. SeaweedFS and RustFS\nwere not run: their programs were not built.\n`,
     `${table(['store', 'exit code', 'settings', 'will not work', 'also'], checkedStores)}\n`,
+    providers,
     `## Compared with the store itself\n\n${comparison}\n`,
     `${Object.values(knownDifferences).map((text) => `* ${text}`).join('\n')}\n`
   ].join('\n')
