@@ -212,6 +212,7 @@ const accessFields: Readonly<Record<keyof AccessRecord, string>> = {
   secure: 'TLS, or a trusted front end reported TLS',
   method: 'empty where what arrived was not an HTTP request',
   operation: 'name of the S3 operation; null where the request ended before it was known',
+  upstream: 'name of the store of the bucket, `default` for a single one; null where the request has no bucket or ended before it was known',
   bucket: '',
   key: 'the object name. The query is never logged: presigned URLs carry signatures',
   status: 'null: the connection ended before there was one',

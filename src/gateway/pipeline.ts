@@ -71,6 +71,7 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
   const row = operations[operation.name]
   admitPayload(authenticated.request, row.takesBody === 'data' ? 'object-data' : 'other')
   const policy = operation.bucket === null ? null : services.policyFor(operation.bucket)
+  if (policy !== null) request.annotate?.({ upstream: policy.upstream })
   const everybody = client === null && operation.name === 'ListBuckets' ? services.policyFor('') : policy
   const publicRead = policy === null ? everybody?.publicRead === 'store' : isPublic(policy.publicRead, operation)
   authorize(client, { bucket: operation.bucket, own: isOwnBucket(services.config, operation.bucket), write: row.write, publicRead })

@@ -59,6 +59,8 @@ export interface ClientLimits {
 export interface RequestNote {
   /** S3 operation name. */
   readonly operation?: string
+  /** Name of the store of the bucket. */
+  readonly upstream?: string
   readonly bucket?: string
   /** Object key. */
   readonly key?: string

@@ -217,6 +217,7 @@ export class Exchange implements Watched, Guest {
       secure: this.#request?.secure ?? this.connection.socket instanceof TLSSocket,
       method: this.req.method ?? '',
       operation: this.#note.operation ?? null,
+      upstream: this.#note.upstream ?? null,
       bucket: this.#note.bucket ?? null,
       key: this.#note.key ?? null,
       status: this.#status,

@@ -111,6 +111,7 @@ export function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket, con
     secure: socket instanceof TLSSocket,
     method: '',
     operation: null,
+    upstream: null,
     bucket: null,
     key: null,
     status: refused.status,

@@ -61,6 +61,8 @@ export interface AccessRecord {
   readonly method: string
   /** S3 operation name; null when the request ended before routing. */
   readonly operation: string | null
+  /** Name of the store of the bucket; null when the request ended before it was known, or has no bucket. */
+  readonly upstream: string | null
   readonly bucket: string | null
   readonly key: string | null
   /** null: the connection ended before there was one. */
@@ -87,6 +89,7 @@ export function accessRecord(from: Omit<AccessRecord, 'termination'>, ending: En
     secure: from.secure,
     method: from.method,
     operation: from.operation,
+    upstream: from.upstream,
     bucket: from.bucket,
     key: from.key,
     status: from.status,

@@ -9,6 +9,7 @@ const fields: Omit<AccessRecord, 'termination'> = {
   secure: true,
   method: 'GET',
   operation: 'GetObject',
+  upstream: 'default',
   bucket: 'b',
   key: 'k',
   status: 200,

@@ -62,6 +62,7 @@ const record = (over: Partial<AccessRecord> = {}): AccessRecord => ({
   secure: false,
   method: 'GET',
   operation: 'GetObject',
+  upstream: null,
   bucket: 'b',
   key: 'secret-name',
   status: 200,
