@@ -1,4 +1,4 @@
-// Key services behind one interface, `KeyProvider`, with one file each in providers/. configured-key.ts puts audit, the cache of bucket keys and
+// Key services behind one interface, `KeySource`, with one file each in providers/. configured-key.ts puts audit, the cache of bucket keys and
 // single flight around every provider, so that a provider has none of them; registry.ts holds the keys of the configuration.
 // Also here: keyring files and their backups, and the encryption headers of S3 (sse-headers.ts, ssec.ts).
 import type { KeyObject } from 'node:crypto'
