@@ -87,12 +87,13 @@ export function* allRows(bucket: string, key: string): Generator<Row> {
 }
 
 /**
- * Every pair of operation and place, of operation and payload, of place and payload, and of state with each of them but operations, which
- * meet every state in a header or in a query, by turns, and validly in both.
+ * Every pair of operation and place, of operation and payload, of place and payload, and of state with place and payload. Every operation
+ * meets a third of the states in a header or in a query, and is sent validly in both; every group of three operations that follow each
+ * other, which are alike, meets all states.
  */
 export function* sampledRows(bucket: string, key: string): Generator<Row> {
   let turn = 0
-  for (const request of requests(bucket, key)) {
+  for (const [nth, request] of requests(bucket, key).entries()) {
     for (const place of places) {
       for (const payload of payloads) {
         // No common divisor with the number of places, payloads or states.
@@ -101,6 +102,7 @@ export function* sampledRows(bucket: string, key: string): Generator<Row> {
       }
     }
     for (const [i, state] of states.entries()) {
+      if (state !== 'valid' && (nth + i) % 3 !== 0) continue
       const inHeader = (turn + i) % 2 === 0
       if (inHeader || state === 'valid') yield rowOf('header', 'hash', state, request)
       if (!inHeader || state === 'valid') yield rowOf('query', 'UNSIGNED-PAYLOAD', state, request)
