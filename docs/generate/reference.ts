@@ -325,7 +325,8 @@ ${table(['field', ''], fieldRows(diagnosisFields))}
 A line \`failure\` also has the names, codes and stack frames of the errors, and no message other than \`found\`, which is a text of the gateway. Other lines:
 \`listening\`, \`workers listening\`, \`worker ended\`, \`worker does not answer\`, \`readiness check passes again\`, \`key serves again\`, \`configuration reloaded\`,
 \`configuration not reloaded\`, \`certificates reloaded\`, \`certificates not reloaded\`, \`stopping\`, \`stopped\`, \`store capabilities\` (what the store was seen to enforce in one
-kind of bucket), \`store capabilities not found out\`, \`TLS handshake failed\`, and one for a state bucket whose versioning is suspended.
+kind of bucket), \`store capabilities not found out\`, \`store\` (once after the start: what the store is, what it lacks of what the gateway needs, and the settings that
+would fit; as \`store check\` finds them), \`TLS handshake failed\`, and one for a state bucket whose versioning is suspended.
 
 \`TLS handshake failed\` is logged for each \`reason\` once a minute, with the number of \`failures\` since the last line, OpenSSL's \`code\`, and the \`address\` of the last one (null
 where the connection was already gone). \`certificate\`: the client has none, or none of \`listen.tls.clientCa\`; \`refused\`: the client sent an alert, most often because it does

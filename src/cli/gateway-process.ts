@@ -1,3 +1,4 @@
+import cluster from 'node:cluster'
 import { isDeepStrictEqual } from 'node:util'
 import type { ConfigFault } from '../config/tree.ts'
 import type { Config } from '../config/config.ts'
@@ -10,7 +11,7 @@ import { ConfigError } from '../config/load.ts'
 import { createListener, type Listener } from '../listener/listener.ts'
 import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
 import { availableDescriptors, connectionsWithin, exitCodes, type Platform } from './platform.ts'
-import { bind, openLog, tellWarnings } from './start-up.ts'
+import { bind, describeStores, openLog, tellWarnings } from './start-up.ts'
 import { traceSettings } from '../observe/trace-settings.ts'
 import { version } from '../version.ts'
 
@@ -50,6 +51,8 @@ export class GatewayProcess {
   readonly #tracer: Tracer | null
   #config: Config
   #stopping = false
+  readonly #asking = new AbortController()
+  readonly #described: Promise<void>
   #reloading = Promise.resolve()
   #unwatch: () => void = () => undefined
 
@@ -60,6 +63,8 @@ export class GatewayProcess {
     this.#tracer = parts.tracer
     this.#config = config
     this.address = address
+    // One line for all workers.
+    this.#described = (cluster.worker?.id ?? 1) === 1 ? describeStores(config, parts.log, this.#asking.signal) : Promise.resolve()
   }
 
   /** @throws Error when keys or certificates cannot be read, or the address cannot be bound. */
@@ -117,11 +122,13 @@ export class GatewayProcess {
     this.#watchTls(next)
     await signals.stopped
     this.#stopping = true
+    this.#asking.abort(new Error('The gateway stops.'))
     this.#unwatch()
     const { graceSeconds } = this.#config.limits
     this.#log.event('info', 'stopping', { graceSeconds, requestsInFlight: this.#listener.counts().requestsInFlight })
     const outcome = await this.#stop(signals, graceSeconds * seconds)
     await this.#reloading
+    await this.#described
     await this.#gateway.close()
     await this.#tracer?.close()
     this.#log.event(outcome === 'drained' ? 'info' : 'warn', 'stopped', { outcome })

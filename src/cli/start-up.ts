@@ -1,8 +1,10 @@
 import type { ConfigFault } from '../config/tree.ts'
 import type { Config } from '../config/config.ts'
+import { showOption } from '../config/tree.ts'
 import { createLog, prettyLines, type Log } from '../observe/log.ts'
 import { systemWords } from '../diagnosis.ts'
 import type { Platform } from './platform.ts'
+import { openStore } from './store-command.ts'
 
 /** The log of the configuration, on this output. */
 export async function openLog({ log: { level, format } }: Config, { stdout, env, writeLog }: Platform): Promise<Log> {
@@ -19,6 +21,31 @@ export async function openLog({ log: { level, format } }: Config, { stdout, env,
 /** Logs settings that are valid but may be unintended. */
 export function tellWarnings(log: Log, warnings: readonly ConfigFault[]): void {
   for (const { path, message } of warnings) log.event('warn', 'configuration', { path, reason: message })
+}
+
+/**
+ * Says in one line of the log for each store what it is, what it lacks of what the gateway needs, and which settings do not fit: the cheap part of
+ * `store check`. The conditions that it enforces have lines of their own. Never rejects: readiness reports a store that cannot be asked.
+ */
+export async function describeStores(config: Config, log: Pick<Log, 'event'>, signal: AbortSignal): Promise<void> {
+  // Loaded here, so that no start waits for it.
+  const { changesOf, checkStore } = await import('../store-client/check/plan.ts')
+  for (const upstream of Object.values(config.upstreams)) {
+    const store = openStore({ ...upstream, lacks: [] }, config)
+    const open = (): { readonly upstream: typeof store; readonly chunked: typeof store } => ({ upstream: store, chunked: store })
+    try {
+      const { facts, stopped } = await checkStore({ config: upstream, ownCors: true, bucket: null, parts: 0, start: true, signal, open })
+      if (stopped) return
+      const missing = facts.filter(({ verdict, needed }) => verdict === 'fails' && needed === true).map(({ fact, seen }) => `${fact}: ${seen}`).join('; ')
+      const changes = Object.entries(changesOf(facts, upstream)).map(([path, value]) => `${path}: ${showOption(value)}`).join('; ')
+      const server = facts.find(({ id }) => id === 'store')?.seen ?? ''
+      log.event(missing === '' && changes === '' ? 'info' : 'warn', 'store', { store: upstream.section, server, missing, settings: changes })
+    } catch {
+      // It cannot be asked: readiness has the reason.
+    } finally {
+      await store.close()
+    }
+  }
 }
 
 /** Binds a listener. @throws Error that names the option where the address cannot be bound. */

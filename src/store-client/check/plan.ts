@@ -37,6 +37,8 @@ export interface StoreCheckOptions {
   readonly bucket: string | null
   /** Parts of the upload that counts them; 0: it is not made. */
   readonly parts: number
+  /** Only what is cheap, in the state bucket. */
+  readonly start?: boolean
   readonly signal: AbortSignal
 }
 
@@ -74,6 +76,9 @@ export async function checkStore(options: StoreCheckOptions): Promise<StoreRepor
   return { facts: run.facts, left: run.left, stopped }
 }
 
+/** What `serve` asks after its start, in the state bucket: some 20 small requests. */
+const startChecks: ReadonlySet<string> = new Set(['errors', 'metadata', 'parts.number', 'delete.many'])
+
 type Place = readonly [kind: BucketKind, place: ProbePlace]
 
 class Run {
@@ -96,6 +101,11 @@ class Run {
   async all(): Promise<void> {
     const { bucket, parts } = this.#options
     await this.#reach()
+    if (this.#options.start === true) {
+      const place = this.#place(this.#config.stateBucket)
+      for (const check of checks.filter(({ id }) => startChecks.has(id))) await this.#run(check, 'unversioned', place, [])
+      return
+    }
     let places = bucket === null ? await this.#ownBuckets() : await this.#givenBucket(bucket)
     const [first] = places
     if (first === undefined) return
