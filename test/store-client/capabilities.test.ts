@@ -239,7 +239,10 @@ await t.test('production gives no probe of its own', async (t) => {
     'src/cli/gateway-process.ts createGateway': 3,
     'src/cli/rewrap.ts Capabilities': 2,
     // Passes requests on.
-    'src/gateway/gateway.ts Capabilities': 3,
+    'src/gateway/stores.ts Capabilities': 3,
     'src/gateway/gateway.ts createGateway': 0
   })
+  // Without one, it is that of Capabilities.
+  t.match(readFileSync('src/gateway/gateway.ts', 'utf8'), 'new GatewayImpl(config, log, tracer, probe)')
+  t.match(readFileSync('src/gateway/stores.ts', 'utf8'), /^ +\}, probe\)$/m)
 })
