@@ -334,3 +334,27 @@ await t.test('old connections are given up, and new ones ask for the store\'s ad
   t.equal(store.connections(), 3)
   t.same(asked, ['store.test', 'store.test', 'store.test'])
 })
+
+await t.test('small objects with a lock have Content-MD5, and a page in HTML has a name in the log', async (t) => {
+  let html = false
+  const page = '<!DOCTYPE html><html><body>502 Bad Gateway</body></html>'
+  const store = await rawStore(t, {
+    onRequest: (socket) => {
+      if (html) socket.write(`HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: ${page.length}\r\n\r\n${page}`)
+      else answer(ok)(socket)
+    }
+  })
+  const upstream = upstreamTo(t, store.endpoint)
+  const put = async (headers: readonly (readonly [string, string])[]) => {
+    const response = await upstream.request(ask({ method: 'PUT', body: Buffer.from('body'), headers }))
+    await text(response.body)
+    return response
+  }
+  await put([['x-amz-object-lock-mode', 'GOVERNANCE']])
+  t.equal(store.seen.at(-1)?.headers.get('content-md5'), createHash('md5').update('body').digest('base64'))
+  t.match(store.seen.at(-1)?.headers.get('authorization'), /content-md5/)
+  await put([])
+  t.notOk(store.seen.at(-1)?.headers.has('content-md5'))
+  html = true
+  t.match((await put([])).diagnosis, { status: 502, errorName: 'HtmlErrorPage' })
+})
