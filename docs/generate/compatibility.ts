@@ -177,7 +177,7 @@ ${
     profileNames.filter((name) => name !== 'none').map((name) => [
       `\`${name}\``,
       storeProfiles[name].title,
-      Object.entries(storeProfiles[name].options).map(([option, value]) =>
+      Object.entries<string | number | boolean | readonly string[]>(storeProfiles[name].options).map(([option, value]) =>
         `\`${option}: ${typeof value === 'object' ? `[${value.join(', ')}]` : String(value)}\``
       ).join(', ')
     ])
