@@ -1,11 +1,11 @@
 // Starts a gateway, once over HTTP and once over HTTPS, and a second instance of it over HTTP, in front of a store, and says where: for
 // clients that are programs.
 //   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32] [--second-port N] [--own-cors]
-//     [--narrow PROVIDER] [--state BUCKET]
+//     [--narrow PROVIDER] [--profile NAME] [--state BUCKET]
 // Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. With --own-cors the
 // gateway has `listen.cors` for all origins, which exposes `ETag`. With --narrow the store has the limits of a provider
-// (test/support/narrow-profiles.ts), and the gateway what its configuration says of that provider. Prints one line of JSON (where the gateway and the store are, and who
-// signs) and runs until its input ends.
+// (test/support/narrow-profiles.ts), and the gateway what its configuration says of that provider; --profile is `upstream.profile` alone. Prints
+// one line of JSON (where the gateway and the store are, and who signs) and runs until its input ends.
 import dns from 'node:dns'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -31,6 +31,7 @@ const { values } = parseArgs({
     'second-port': { type: 'string', default: '0' },
     'own-cors': { type: 'boolean', default: false },
     narrow: { type: 'string' },
+    profile: { type: 'string' },
     state: { type: 'string', default: 'sealgate-state-e2e' }
   }
 })
@@ -65,7 +66,7 @@ const config = parseConfig(
       endpoint: store.endpoint,
       ...limits?.region === undefined ? { region: 'us-east-1' } : {},
       ...limits?.style === undefined ? {} : { style: limits.style },
-      ...provider === undefined ? {} : { profile: upstreamProfiles[provider] },
+      ...provider === undefined ? values.profile === undefined ? {} : { profile: values.profile } : { profile: upstreamProfiles[provider] },
       accessKeyId: store.accessKeyId,
       secretAccessKey: store.secretAccessKey,
       stateBucket: values.state,

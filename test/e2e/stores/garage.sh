@@ -26,4 +26,5 @@ for _ in $(seq 60); do "$GARAGE" status >>"$log" 2>&1 && break; sleep 0.5; done
     "$GARAGE" key allow --create-bucket "$id"
 } >>"$log" 2>&1 || gone 'the node got no layout or key'
 answers "http://127.0.0.1:$port/"
+profile=(--profile garage)
 against "http://127.0.0.1:$port" "$@"

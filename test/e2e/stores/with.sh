@@ -34,9 +34,10 @@ answers() {
   done
   gone "no answer from $1"
 }
-# against ENDPOINT COMMAND…
+# against ENDPOINT COMMAND…: a store that has a profile sets it for the rig before.
+profile=()
 against() {
   export STORE_ENDPOINT=$1 STORE_ACCESS_KEY=$id STORE_SECRET_KEY=$secret
   shift
-  "$@" --store "$STORE_ENDPOINT" --access-key "$id" --secret-key "$secret"
+  "$@" --store "$STORE_ENDPOINT" --access-key "$id" --secret-key "$secret" "${profile[@]}"
 }
