@@ -62,7 +62,7 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
   that number for the bytes that follow the last part.
 * With \`upstream.equalParts\` the rule of the store (Cloudflare R2) holds for the client's parts, too: all but the last have one size, and the last is not
   larger; otherwise Complete is InvalidPart, as on R2. Parts that do not have the size of part 1 wait in the state bucket and are copied into the upload by
-  Complete: the last one if it is shorter, and those that arrive before part 1 or with a size that part 1 no longer has. Shown on 29 November 2026 with aws-cli, s3cmd and mc in front of MinIO and radosgw 16, behind a proxy that
+  Complete: the last one if it is shorter, and those that arrive before part 1 or with a size that part 1 no longer has. Shown on 29 November 2026 with aws-cli, rclone, s3cmd and mc in front of MinIO and radosgw 16, behind a proxy that
   refuses unequal parts; not tried against R2 itself.
 * With \`upstream.checksum: crc32\`, stores that follow AWS's rule require part numbers that start at 1 without gaps, and no uploaded part above
   the last one listed.
