@@ -8,14 +8,17 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   DeleteObjectsCommand,
+  ListBucketsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
+  type S3Client,
   UploadPartCommand
 } from '@aws-sdk/client-s3'
 import { copyInParts } from '../src/maintenance/copy-in-parts.ts'
 import { countKeyUsage } from '../src/maintenance/key-usage.ts'
 import { rewrapBucket } from '../src/maintenance/rewrap-bucket.ts'
 import { rewrapObject } from '../src/maintenance/rewrap-object.ts'
+import { startTestGateway } from './support/gateway.ts'
 import { engine, startRewrapRig, type RewrapRig } from './support/rewrap-rig.ts'
 import type { Match } from './support/rules.ts'
 
@@ -24,7 +27,8 @@ const state = 'sealgate-state'
 const MiB = 1024 * 1024
 const NAMED = 200
 
-type Rig = RewrapRig & { readonly test: Test }
+/** `narrow`: a client of a second gateway, which has two stores, one without DeleteObjects that wants equal parts. */
+type Rig = RewrapRig & { readonly test: Test; readonly narrow: S3Client }
 
 interface FanOut {
   /** Its place in src. */
@@ -102,6 +106,42 @@ const fanOuts: readonly FanOut[] = [
     }
   },
   {
+    file: 'operations/multipart/send-tail.ts',
+    // A copy that the store refuses is sent through the gateway instead.
+    when: { method: 'PUT', query: { partNumber: true }, test: ({ headers }) => headers.has('x-amz-copy-source') },
+    limit: 4,
+    failures: null,
+    prepare: async ({ narrow }) => {
+      const { UploadId } = await narrow.send(new CreateMultipartUploadCommand({ Bucket, Key: 'equal' }))
+      const Body = Buffer.alloc(5 * MiB)
+      const send = async (PartNumber: number) => {
+        const { ETag } = await narrow.send(new UploadPartCommand({ Bucket, Key: 'equal', UploadId, PartNumber, Body }))
+        return { PartNumber, ETag }
+      }
+      // Before the first part all others wait in the state bucket.
+      const waiting = await Promise.all([2, 3, 4, 5, 6].map(send))
+      const MultipartUpload = { Parts: [await send(1), ...waiting] }
+      return (abortSignal) => narrow.send(new CompleteMultipartUploadCommand({ Bucket, Key: 'equal', UploadId, MultipartUpload }), { abortSignal })
+    }
+  },
+  {
+    file: 'operations/buckets/list-buckets.ts',
+    when: { method: 'GET', bucket: '' },
+    limit: 2,
+    failures: 1,
+    prepare: async ({ narrow }) => (abortSignal) => narrow.send(new ListBucketsCommand({}), { abortSignal })
+  },
+  {
+    file: 'store-client/store-adapter.ts',
+    when: { method: 'DELETE', bucket: Bucket, key: /^absent/ },
+    limit: 16,
+    failures: null,
+    prepare: async ({ narrow }) => {
+      const Objects = absent.map(({ Key }) => ({ Key }))
+      return (abortSignal) => narrow.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }), { abortSignal })
+    }
+  },
+  {
     file: 'maintenance/key-usage.ts',
     when: heads('usage'),
     limit: 5,
@@ -173,7 +213,21 @@ async function reached(count: () => number, wanted: number): Promise<void> {
   for (let i = 0; i < 500 && count() < wanted; i += 1) await delay(10)
 }
 
-const shared = await startRewrapRig(t)
+const rewrapRig = await startRewrapRig(t)
+const { endpoint, region, accessKeyId, secretAccessKey } = rewrapRig.store
+const access = { endpoint, region, accessKeyId, secretAccessKey }
+const narrowGateway = await startTestGateway(rewrapRig.store, {
+  sections: {
+    upstream: undefined,
+    upstreams: {
+      narrow: { ...access, realm: 'test', stateBucket: 'narrow-state', lacks: ['multiDelete'], equalParts: true, default: true },
+      other: { ...access, realm: 'other', stateBucket: 'other-state' }
+    },
+    buckets: { '*': { encryption: 'on', key: 'main' }, 'elsewhere': { upstream: 'other' } }
+  }
+})
+t.teardown(() => narrowGateway.close())
+const shared = { ...rewrapRig, narrow: narrowGateway.client() }
 
 for (const { file, when, limit, failures, prepare } of fanOuts) {
   await t.test(file, async (t) => {
