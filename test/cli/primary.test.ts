@@ -1,13 +1,18 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import process from 'node:process'
 import { createInterface } from 'node:readline'
-import t from 'tap'
-import { availableDescriptors, connectionsWithin } from '../../src/cli/platform.ts'
+import t, { type Test } from 'tap'
+import { availableDescriptors, connectionsWithin, type Platform } from '../../src/cli/platform.ts'
+import { runWorkers } from '../../src/cli/primary.ts'
+import { ProcessSignals } from '../../src/cli/signals.ts'
+import { openLog } from '../../src/cli/start-up.ts'
 import { configOfWorker, workerCount } from '../../src/cli/worker.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
@@ -18,6 +23,8 @@ t.teardown(() => {
   rmSync(directory, { recursive: true })
 })
 await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
+// Workers inherit it.
+process.env['CLIENT_SECRET'] = 'canary'
 const main = new URL('../../src/main.ts', import.meta.url).pathname
 
 const store = await startTestStore()
@@ -63,7 +70,6 @@ class Served {
 
   constructor(file: string) {
     this.child = spawn(process.execPath, [main, 'serve', '--config', file], {
-      env: { ...process.env, CLIENT_SECRET: 'canary' },
       stdio: ['ignore', 'pipe', 'pipe']
     })
     this.exit = once(this.child, 'exit').then(([code]) => code as number | null)
@@ -160,50 +166,62 @@ await t.test('two processes share a port, are counted together, replaced, reload
   t.same(served.lines.filter(({ msg }) => msg === 'stopped').map(({ outcome }) => outcome).sort(), ['cut', 'drained'])
 })
 
-await t.test('workers that cannot start end the gateway with 1, and say why', async (t) => {
-  const taken = createServer()
-  await new Promise<void>((resolve) => {
-    taken.listen(0, '127.0.0.1', resolve)
+/** Takes connections, and says nothing. */
+async function silentServer(t: Test): Promise<{ readonly port: number; readonly asked: Promise<unknown> }> {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined)
   })
+  const asked = once(server, 'connection')
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
   t.teardown(() => {
-    taken.close()
+    server.close()
   })
-  const file = join(directory, 'taken.yaml')
-  writeFileSync(file, yaml({ admin: 0, port: (taken.address() as AddressInfo).port }))
-  const served = new Served(file)
-  t.equal(await served.exit, 1)
-  t.match(served.err, /EADDRINUSE/)
+  return { port: (server.address() as AddressInfo).port, asked }
+}
+
+/** The primary in this process, with one worker: each further one would start as the first does. */
+async function primaryWithOneWorker(settings: Settings) {
+  const file = join(directory, `${settings.admin}-${settings.port ?? 0}.yaml`)
+  const text = yaml(settings)
+  writeFileSync(file, text)
+  const [lines, err]: [string[], string[]] = [[], []]
+  const { env } = process
+  const keep = (text: string): unknown => lines.push(text)
+  const platform: Platform = { args: [], env, cwd: directory, stdout: { write: keep }, stderr: { write: keep }, writeLog: keep, onSignal: () => undefined }
+  cluster.setupPrimary({ exec: main, args: ['serve', '--config', file], silent: true })
+  cluster.once('fork', ({ process: { stdout, stderr } }) => {
+    stdout?.on('data', (text: Buffer) => lines.push(text.toString()))
+    stderr?.on('data', (text: Buffer) => err.push(text.toString()))
+  })
+  const config = parseConfig(text, { file, env })
+  const signals = new ProcessSignals(platform)
+  const code = runWorkers({ file, text, config, workers: 1, platform, signals, log: await openLog(config, platform) })
+  return {
+    code,
+    lines,
+    err: () => err.join(''),
+    stop: () => {
+      signals.stop()
+    }
+  }
+}
+
+await t.test('workers that cannot start end the gateway with 1, and say why', async (t) => {
+  const taken = await silentServer(t)
+  const primary = await primaryWithOneWorker({ admin: 0, port: taken.port })
+  t.equal(await primary.code, 1)
+  t.match(primary.err(), /EADDRINUSE/)
 })
 
 await t.test('workers that are still starting stop at once', async (t) => {
-  const silent = createServer((socket) => {
-    socket.on('error', () => undefined)
-  })
-  await new Promise<void>((resolve) => {
-    silent.listen(0, '127.0.0.1', resolve)
-  })
-  t.teardown(() => {
-    silent.close()
-  })
-  const admin = await freePort()
-  const file = join(directory, 'starting.yaml')
-  const { port } = silent.address() as AddressInfo
-  writeFileSync(file, yaml({ admin, endpoint: `http://127.0.0.1:${port}`, more: 'limits: { graceSeconds: 60 }' }))
-  const served = new Served(file)
-  t.teardown(() => {
-    served.child.kill('SIGKILL')
-  })
-  let asked = 0
-  // Both wait for the store.
-  await new Promise<void>((resolve) => {
-    silent.on('connection', () => {
-      asked += 1
-      if (asked === 2) resolve()
-    })
-  })
-  served.child.kill('SIGTERM')
-  t.equal(await served.exit, 0)
-  t.notOk(served.lines.some(({ msg }) => msg === 'listening'))
+  const silent = await silentServer(t)
+  const primary = await primaryWithOneWorker({ admin: 0, endpoint: `http://127.0.0.1:${silent.port}`, more: 'limits: { graceSeconds: 60 }' })
+  // It waits for the store.
+  await silent.asked
+  primary.stop()
+  t.equal(await primary.code, 0)
+  t.notMatch(primary.lines.join(), /"msg":"listening"/)
 })
 
 await t.test('limits that hold for all are shared out', async (t) => {

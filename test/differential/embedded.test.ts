@@ -1,16 +1,30 @@
 // The differential tester in small: the embedded store directly against the gateway in front of it.
 import { Agent } from 'node:http'
 import t from 'tap'
+import { byTurns } from '../support/by-turns.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore } from '../support/hostile.ts'
 import { isDeclared } from './differences.ts'
 import { randomScenario } from './random.ts'
 import { runScenario } from './run.ts'
 import { scenarios } from './scenarios/all.ts'
-import type { Side } from './side.ts'
+import type { Side, Step } from './side.ts'
 
 /** Scenarios about more than one user, or about what radosgw alone knows, need a store that has it. */
 const chosen = /^(object (types|metadata|ranges|read conditions|overrides|copies|tags)|listing parameters|setting (tagging|lifecycle))$/
+
+/**
+ * All that changes or remembers something, and 4 of 7 reads: of two that follow each other at least one, and not always of the same kind, as rows of
+ * two, three or four reads have no period in common with 7.
+ */
+function sample(steps: readonly Step[]): Step[] {
+  let reads = 0
+  return steps.filter(({ method, save }) => {
+    if ((method !== 'GET' && method !== 'HEAD') || save !== undefined) return true
+    reads += 1
+    return byTurns([1, 3, 5, 6].includes(reads % 7))
+  })
+}
 
 await t.test('the gateway answers as the store does', async (t) => {
   const store = await startTestStore()
@@ -36,14 +50,11 @@ await t.test('the gateway answers as the store does', async (t) => {
     { name: 'sealed', endpoint: gateway.endpoint, prefix: 'seald', users: { main: user }, agent }
   ]
   const seed = Date.now() % 1_000_000
-  const all = [...scenarios(user).filter(({ name }) => chosen.test(name)), ...Array.from({ length: 2 }, (_, i) => randomScenario(seed + i, 40))]
+  const all = [...scenarios(user).filter(({ name }) => chosen.test(name)), randomScenario(seed, 40)]
   let compared = 0
   for (const [i, scenario] of all.entries()) {
     const { compared: count, findings } = await runScenario(
-      {
-        ...scenario,
-        steps: scenario.steps.filter(({ as, sign }) => as === undefined && sign !== 'v2-header' && sign !== 'v2-query')
-      },
+      { ...scenario, steps: sample(scenario.steps.filter(({ as, sign }) => as === undefined && sign !== 'v2-header' && sign !== 'v2-query')) },
       `t${i}`,
       sides
     )
@@ -56,6 +67,6 @@ await t.test('the gateway answers as the store does', async (t) => {
       )
     }
   }
-  t.ok(compared > 1000)
+  t.ok(compared > 600)
   t.comment(`seed ${seed}: ${compared.toLocaleString('en-US')} answers compared in ${all.length} scenarios`)
 })
