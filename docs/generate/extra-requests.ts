@@ -27,7 +27,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: true,
-    when: 'the bytes that were read do not include the manifest: multipart objects, digests that only the manifest has',
+    when: 'the bytes that were read do not include the manifest: multipart objects, digests that only the manifest has; or the response to HEAD has no length',
     denied: relayed,
     missing: 'the object is read again once, then NoSuchKey'
   },

@@ -116,7 +116,13 @@ class StoreAdapter implements StoreUpstream {
     if (this.#lacks.has('listV2') && method === 'GET' && key === null && query.some(([name, value]) => name === 'list-type' && value === '2')) {
       return this.#listByV1(asked)
     }
-    return this.#store.request(asked)
+    return this.#withoutVersion(await this.#store.request(asked))
+  }
+
+  /** Garage names a version of its own with each write: a client (rclone) that asks for it would get whatever object is current. */
+  #withoutVersion(response: UpstreamResponse): UpstreamResponse {
+    if (!this.#lacks.has('versioning') || !response.headers.has('x-amz-version-id')) return response
+    return { ...response, headers: new HeaderList(response.headers.entries.filter(([name]) => name.toLowerCase() !== 'x-amz-version-id')) }
   }
 
   #withoutIdle(request: UpstreamRequest): UpstreamRequest {

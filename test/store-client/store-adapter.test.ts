@@ -275,6 +275,15 @@ await t.test('settings that the store cannot have are read as not set, of what i
   t.equal((await send(adapted, { method: 'GET', key: 'k', query: [['tagging', null]] })).status, 403)
 })
 
+await t.test('a store without versions names none, whatever it answers', async (t) => {
+  const { store, direct, adapted } = await rig(t, ['versioning'])
+  store.rules.add({ when: { method: 'PUT' }, times: 2, fault: { type: 'headers', set: { 'x-amz-version-id': 'v' } } })
+  const put = async (to: Upstream) =>
+    (await to.request(ask({ method: 'PUT', bucket: 'bucket', key: 'k', body: Buffer.from('x') }))).headers.get('x-amz-version-id')
+  t.equal(await put(direct), 'v')
+  t.equal(await put(adapted), undefined)
+})
+
 await t.test('a store that has everything is asked as it is', (t) => {
   const store = { request: () => Promise.reject(new Error('unused')), stats: () => [], close: () => Promise.resolve(), retire: () => Promise.resolve() }
   t.equal(adaptStore(store, { lacks: [] }), store)

@@ -227,14 +227,16 @@ async function names({ place }: Questions): Promise<Reading[]> {
 /** Names that end in a slash: folders, for many clients. */
 async function directories(place: ProbePlace): Promise<Reading[]> {
   const tried = async (name: string, body: string): Promise<Seen> => {
-    const written = await put(place, name, [], body)
+    const written = await put(place, name, [['x-amz-meta-kept', 'yes']], body)
     return written.ok ? ask(place, { method: 'HEAD', key: place.key(name) }) : written
   }
   const empty = await tried('folder/', '')
   const full = await tried('full/', 'a body')
   return [
     {
-      ...empty.ok ? used('taken') : unread(empty, place, 's3:PutObject') ?? fails(empty.said, 's3fs, Hadoop and "create folder" fail'),
+      ...empty.ok && empty.headers.has('x-amz-meta-kept')
+        ? used('taken')
+        : unread(empty, place, 's3:PutObject') ?? fails(empty.ok ? 'their metadata is lost' : empty.said, 's3fs, Hadoop and "create folder" fail'),
       fact: 'empty objects whose names end in "/"'
     },
     {
