@@ -119,7 +119,7 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 | moto 5.2.5 | none, because its answer to GetBucketVersioning is no S3 document | a simulation for tests; copies pass through the gateway. rclone's multipart uploads fail, also without the gateway |
 | Azure Blob behind s3proxy 2.6.0 and Azurite | – | does not work: Azure has no \`-\` in metadata names, and every write of the gateway needs \`x-amz-meta-sealgate-key\` (s3proxy answers 500) |
 
-Each store was started by \`test/e2e/stores/NAME.sh\` on 29 November 2026. *Clients* is \`test/e2e/clients.sh\` (aws CLI 1 and 2, boto3, SDK for JavaScript, rclone, s3cmd, curl; over HTTP and HTTPS);
+Each store was started by a script of \`test/e2e/stores\` on 29 November 2026. *Clients* is \`test/e2e/clients.sh\` (aws CLI 1 and 2, boto3, SDK for JavaScript, rclone, s3cmd, curl; over HTTP and HTTPS);
 *rounds* is \`test/e2e/store-round.ts\`: two instances, sizes in listings, 1,050 names in three pages, DeleteObjects of 1,000, multipart in turns, copies in and between buckets, 20 conditional
 writes at once, versions. A row that is refused with 501 counts as refused, not as failed.
 
@@ -127,7 +127,7 @@ writes at once, versions. A row that is refused with 501 counts as refused, not 
 |---|---|---|
 | MinIO (last open source) | 80 of 80 | 18, 2, 0 |
 | Ceph radosgw 16.2.15 | 79 of 80 (one crash of aws CLI 1 itself) | 17, 3, 0 |
-| Garage 2.5.0 | GARAGE_CLIENTS | 13, 7, 0 |
+| Garage 2.5.0 | 80 of 80 | 13, 7, 0 |
 | SeaweedFS 4.53 | 80 of 80 | 19, 1, 0 |
 | versitygw 1.8.0, without versions | 80 of 80 | 18, 2, 0 |
 | versitygw 1.8.0, with versions | not run | 19, 1, 0 |
