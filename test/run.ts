@@ -11,12 +11,9 @@ import { cpuSeconds } from './support/cpu.ts'
 import type { Order, Report } from './support/worker.ts'
 
 // Files whose result depends on what else the process has loaded or holds: each has a process of its own.
-const ALONE = new Set([
-  'test/gateway/faults.test.ts',
-  'test/keys/providers/aws-kms-loading.test.ts'
-])
+const ALONE = new Set(['test/keys/providers/aws-kms-loading.test.ts'])
 // Files and folders that take longest, in the order they start: what starts last decides when everything ends.
-const FIRST = ['test/check.test.ts', ...ALONE]
+const FIRST = ['test/check.test.ts', 'test/gateway/faults.test.ts', ...ALONE]
 const SLOW_FOLDERS = ['test/gateway', 'test/cli', 'test/operations', 'test/maintenance', 'test/differential', 'test/upstream']
 const FILE_SECONDS = 300
 // A file that is past its time has this long to say what it was waiting for.
