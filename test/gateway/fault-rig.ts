@@ -76,7 +76,7 @@ class WatchedReadable extends Readable {
 for (const type of [StagedReadable, RequestBody]) Object.setPrototypeOf(type, WatchedReadable)
 
 const { start } = Exchange.prototype
-Exchange.prototype.start = function (...args) {
+Exchange.prototype.start = function(...args) {
   made.push(new WeakRef(this))
   start.apply(this, args)
 }

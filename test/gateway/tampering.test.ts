@@ -60,10 +60,10 @@ const refusals = new Set(['SealgatePlaintextRefused', 'SealgateKeyUnavailable'])
 
 let turn = 0
 
-/** The whole and two of the other ways, by turns: every change is read in three ways, and every way reads a third of the changes. */
-function someAskings(): Asking[] {
+/** The first way and one of the others, by turns: every change is read in two ways. */
+function twoOf(ways: readonly Asking[]): Asking[] {
   turn += 1
-  return askings.filter((_, i) => byTurns([0, 1 + turn % 6, 1 + (turn + 3) % 6].includes(i)))
+  return ways.filter((_, i) => byTurns(i === 0 || i === 1 + turn % (ways.length - 1)))
 }
 
 /** Puts an object into another state, reads it in some ways, and puts it back. @returns how it was answered */
@@ -73,22 +73,26 @@ async function tampered(
   key: string,
   name: string,
   change: ObjectChange,
-  ways: readonly Asking[] = someAskings()
+  ways: readonly Asking[] = twoOf(askings),
+  everyByte: readonly string[] = []
 ): Promise<Map<string, number>> {
   const original = r.originals.get(key)!
   const object = r.store.object(Bucket, key)
   await object.set(change)
   const verdicts = new Map<string, number>()
+  let before = integrityFailures(r.gateway)
   for (const ask of ways) {
-    const before = integrityFailures(r.gateway)
     const answer = await read(r.gateway, `/${Bucket}/${key}`, ask)
     const verdict = judge(answer, ask, [r.truth.get(key)!])
     verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1)
+    if (verdict === 'right' && everyByte.includes(ask.name)) t.fail(`${name}: ${ask.name} of ${key} looks at every byte`)
     if (verdict === 'wrong') t.fail(`${name}: ${ask.name} of ${key} was accepted: ${answer.status} ${answer.body.length} bytes`)
     if (verdict === 'error' && (answer.status < 500 || answer.code === 'InternalError') && !refusals.has(answer.code) && ask.method === 'GET') {
       t.fail(`${name}: ${ask.name} of ${key} answers ${answer.status} ${answer.code}`)
     }
-    const counted = integrityFailures(r.gateway) > before
+    const after = integrityFailures(r.gateway)
+    const counted = after > before
+    before = after
     if (verdict !== 'right' && !counted && answer.status !== 403) {
       t.fail(`${name}: ${ask.name} of ${key} is not counted as an integrity failure: ${answer.status} ${answer.code}`)
     }
@@ -125,7 +129,7 @@ void t.test('changed bytes of a stored body', async (t) => {
           key,
           `bit at ${offset}`,
           { body: flipped },
-          bodyAskings.filter((_, i) => i === 0 || key === 'a' && byTurns(i === 1 + offset % 5))
+          key === 'a' ? twoOf(bodyAskings) : [bodyAskings[0]!]
         )
       )
     }
@@ -135,7 +139,7 @@ void t.test('changed bytes of a stored body', async (t) => {
     for (const length of new Set(lengths)) add(sum, await tampered(t, r, key, `cut to ${length}`, { body: body.subarray(0, length) }))
     for (const more of [1, 16, 20, 512, 65556]) add(sum, await tampered(t, r, key, `longer by ${more}`, { body: Buffer.concat([body, Buffer.alloc(more)]) }))
   }
-  t.ok((sum.get('error') ?? 0) > 100)
+  t.ok((sum.get('error') ?? 0) > 60)
   t.notOk(sum.has('wrong'))
   t.comment(`changed, cut and extended bodies: ${told(sum)}`)
 })
@@ -158,8 +162,9 @@ void t.test('bodies and envelopes of other objects', async (t) => {
       add(sum, await tampered(t, r, key, `body of ${other}`, { body }))
       add(sum, await tampered(t, r, key, `envelope of ${other}`, { metadata, headers }))
       add(sum, await tampered(t, r, key, `all of ${other}`, { body, metadata, headers }))
-      add(sum, await tampered(t, r, key, `key id of ${other}`, { metadata: { ...of(key).metadata, 'sealgate-key': `${metadata['sealgate-key'] ?? ''}x` } }))
     }
+    const own = of(key).metadata
+    add(sum, await tampered(t, r, key, 'another key id', { metadata: { ...own, 'sealgate-key': `${own['sealgate-key'] ?? ''}x` } }))
   }
   t.notOk(sum.has('wrong'))
   t.comment(`mixed objects: ${told(sum)}`)
@@ -204,12 +209,14 @@ void t.test('metadata in plaintext', async (t) => {
     'not base64url': { metadata: { ...metadata, sealgate: `${sealgate.slice(0, -1)}!` } }
   }
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-  for (let at = 0; at < sealgate.length; at += 7) {
+  for (let at = 0; at < sealgate.length; at += byTurns(false) ? 7 : 19) {
     const other = alphabet[(alphabet.indexOf(sealgate[at]!) + 1 + at % 62) % 64]!
     changes[`envelope at ${at}`] = { metadata: { ...metadata, sealgate: sealgate.slice(0, at) + other + sealgate.slice(at + 1) } }
   }
   const sum = new Map<string, number>()
-  for (const [name, change] of Object.entries(changes)) add(sum, await tampered(t, r, 'a', name, change, [askings[0]!, askings[6]!]))
+  for (const [i, [name, change]] of Object.entries(changes).entries()) {
+    add(sum, await tampered(t, r, 'a', name, change, [askings[0]!, askings[6]!].filter((_, k) => byTurns(k === 0 || i % 2 === 0))))
+  }
   const plain = await tampered(t, r, 'a', 'plaintext in its place', { body: Buffer.from('evil'), metadata: {} }, askings)
   add(sum, plain)
   t.notOk(sum.has('wrong'))
@@ -348,7 +355,7 @@ void t.test('forged answers to each of the gateway\'s requests', async (t) => {
     for (const [i, ask] of askings.entries()) {
       for (const nth of [1, 2]) {
         // A read of the whole always; the others by turns.
-        if (!byTurns(i === 0 || (index + i + nth) % 3 === 0)) continue
+        if (!byTurns(i === 0 || (index + i + 3 * nth) % 6 === 0)) continue
         // A HEAD has no body to cut; its Content-Length alone would be the lie.
         const when = { bucket: Bucket, key: 'a', ...network === true ? { method: 'GET' } : {} }
         const rule = r.store.rules.add({ when, nth, times: 1, fault })
@@ -365,7 +372,7 @@ void t.test('forged answers to each of the gateway\'s requests', async (t) => {
       }
     }
   }
-  t.ok((sum.get('error') ?? 0) + (sum.get('broken') ?? 0) > 60)
+  t.ok((sum.get('error') ?? 0) + (sum.get('broken') ?? 0) > 40)
   t.equal(judge(await read(r.gateway, `/${Bucket}/a`, askings[0]!), askings[0]!, [r.truth.get('a')!]), 'right', 'the next read is in step')
   t.comment(`${Object.keys(lies).length} lies: ${told(sum)}`)
 })
@@ -385,7 +392,11 @@ void t.test('overwritten between any two requests of a read: one version or the 
     for (
       const ask of [
         ...askings,
-        ...askings.map((one) => ({ ...one, name: `${one.name}, if-none-match`, headers: [...one.headers, ['If-None-Match', '"x"'] as const] }))
+        ...askings.filter((_, i) => byTurns(i % 2 === Number(etag === 'md5'))).map((one) => ({
+          ...one,
+          name: `${one.name}, if-none-match`,
+          headers: [...one.headers, ['If-None-Match', '"x"'] as const]
+        }))
       ]
     ) {
       for (const nth of [1, 2, 3]) {
@@ -404,7 +415,8 @@ void t.test('overwritten between any two requests of a read: one version or the 
         })
         const answer = await read(r.gateway, `/${Bucket}/a`, ask)
         rule.remove()
-        if (rule.fired === 0) continue
+        // The read makes no more requests.
+        if (rule.fired === 0) break
         const verdict = judge(answer, ask, [r.truth.get('a')!, Body])
         sum.set(verdict, (sum.get(verdict) ?? 0) + 1)
         if (verdict !== 'right') t.fail(`${ask.name} at ${nth}: ${verdict} ${answer.status} ${answer.code}`)
@@ -422,6 +434,7 @@ void t.test('multipart objects: parts, manifest and padding', async (t) => {
   const r = await rig(t, { multipart: true })
   const { body, metadata } = r.originals.get('parts')!
   const ways: readonly Asking[] = [
+    askings[0]!,
     { ...askings[2]!, name: 'first part' },
     { ...askings[4]!, name: 'suffix' },
     { name: 'across parts', method: 'GET', query: '', headers: [['Range', 'bytes=5242870-5242890']], expected: (truth) => truth.subarray(5242870, 5242891) },
@@ -449,11 +462,7 @@ void t.test('multipart objects: parts, manifest and padding', async (t) => {
   ) {
     const flipped = Buffer.from(body)
     flipped[at]! ^= 1
-    const changed = await tampered(t, r, 'parts', `bit at ${at}`, { body: flipped }, ways)
-    const wholly = await tampered(t, r, 'parts', `bit at ${at}`, { body: flipped }, [askings[0]!])
-    add(sum, changed)
-    add(sum, wholly)
-    if (wholly.has('right')) t.fail(`bit at ${at}: a full read looks at every byte`)
+    add(sum, await tampered(t, r, 'parts', `bit at ${at}`, { body: flipped }, twoOf(ways), ['whole']))
   }
   const half = 5_000_000
   const changes: Record<string, ObjectChange> = {
@@ -469,7 +478,7 @@ void t.test('multipart objects: parts, manifest and padding', async (t) => {
     'nothing left': { body: Buffer.alloc(0) },
     'no envelope': { metadata: Object.fromEntries(Object.entries(metadata).filter(([name]) => name === 'sealgate-key')) }
   }
-  for (const [name, change] of Object.entries(changes)) add(sum, await tampered(t, r, 'parts', name, change, [...ways, askings[0]!]))
+  for (const [name, change] of Object.entries(changes)) add(sum, await tampered(t, r, 'parts', name, change, twoOf(ways)))
   t.notOk(sum.has('wrong'))
   t.comment(`multipart: ${told(sum)}`)
 })

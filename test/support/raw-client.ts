@@ -16,14 +16,16 @@ export interface RawResponse {
 /** A client that sends any bytes, HTTP or not, and shows the answer. */
 export class RawConnection {
   readonly #socket: Socket
+  /** Not taken yet: the end of what has been filled of `#space`. */
   #received = Buffer.alloc(0)
+  #space = this.#received
   #end: RawResponse['end'] = 'open'
   #wake: () => void = () => undefined
 
   private constructor(socket: Socket) {
     this.#socket = socket
     socket.on('data', (chunk: Buffer) => {
-      this.#received = Buffer.concat([this.#received, chunk])
+      this.#append(chunk)
       this.#wake()
     })
     socket.on('end', () => {
@@ -113,6 +115,21 @@ export class RawConnection {
   async rest(timeout = 10_000): Promise<{ readonly bytes: Buffer; readonly end: RawResponse['end'] }> {
     await this.#until(() => false, timeout)
     return { bytes: this.#received, end: this.#end }
+  }
+
+  /** Twice the space where there is no room: to copy everything for every chunk costs the square of the length. */
+  #append(chunk: Buffer): void {
+    const from = this.#received.byteOffset - this.#space.byteOffset
+    const length = this.#received.length + chunk.length
+    if (from + length <= this.#space.length) {
+      chunk.copy(this.#space, from + this.#received.length)
+      this.#received = this.#space.subarray(from, from + length)
+    } else {
+      this.#space = Buffer.alloc(2 * length)
+      this.#received.copy(this.#space)
+      chunk.copy(this.#space, this.#received.length)
+      this.#received = this.#space.subarray(0, length)
+    }
   }
 
   async #until(done: () => boolean, timeout: number): Promise<void> {
