@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { byTurns } from './support/by-turns.ts'
 import { judgeGrowth } from './support/growth.ts'
 import { childrenOf, parseTypeScript, type SyntaxNode } from './support/syntax.ts'
 
@@ -17,21 +18,31 @@ interface Found {
   readonly regex: RegExp
 }
 
+/** Whether a line that is no comment and no import has a slash: parsing costs more than all else. */
+function mayHaveExpressions(source: string): boolean {
+  return source.split('\n').some((line) => line.includes('/') && !/^\s*(\/[/*]|\*|import |\} from )/.test(line))
+}
+
 function expressionsOf(file: string): Found[] {
   const found: Found[] = []
+  const source = readFileSync(join(root, file), 'utf8')
+  if (!mayHaveExpressions(source)) return found
   const visit = (node: SyntaxNode): void => {
     const { value } = node
     if (value instanceof RegExp) found.push({ file, regex: new RegExp(value.source, `${value.flags.replaceAll(/[gy]/g, '')}g`) })
     for (const child of childrenOf(node)) visit(child)
   }
-  visit(parseTypeScript(readFileSync(join(root, file), 'utf8')).tree)
+  visit(parseTypeScript(source).tree)
   return found
 }
 
-/** Pieces of the expression itself: escapes taken as their characters, classes by their members, and the words between. */
-function unitsOf({ regex }: Found): string[] {
+/**
+ * Pieces of the expression itself: escapes taken as their characters, classes by their members, and the words between. With them a third of the common
+ * characters, another third for the next expression.
+ */
+function unitsOf({ regex }: Found, turn: number): string[] {
   const words = regex.source.match(/[A-Za-z0-9-]{2,}|\\.|[^\\]/g) ?? []
-  return [...new Set([...words.map((word) => word.replace(/^\\(?=[^a-zA-Z0-9])/, '')), ...common])]
+  return [...new Set([...words.map((word) => word.replace(/^\\(?=[^a-zA-Z0-9])/, '')), ...common.filter((_, i) => byTurns((i + turn) % 3 === 0))])]
 }
 
 const expressions = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts')).flatMap(expressionsOf)
@@ -39,8 +50,8 @@ const expressions = readdirSync(root, { recursive: true, encoding: 'utf8' }).fil
 await t.test('no regular expression costs more than linear', async (t) => {
   const faults: string[] = []
   let texts = 0
-  for (const found of expressions) {
-    const units = unitsOf(found)
+  for (const [turn, found] of expressions.entries()) {
+    const units = unitsOf(found, turn)
     for (const unit of units) {
       const make = (bytes: number): string => {
         const run = unit.repeat(Math.ceil(bytes / unit.length))

@@ -101,9 +101,10 @@ function refusedWrites({ forbidden }: EncryptionRig): readonly (readonly [name: 
   ]
 }
 
+const rig = await startEncryptionRig(t)
+const { s3, store } = rig
+
 await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', async (t) => {
-  const rig = await startEncryptionRig(t)
-  const { s3, store } = rig
   const modes = modesOf(rig)
   const Body = randomBytes(70_000)
   let answers = 0
@@ -122,6 +123,8 @@ await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', async (t
     expect(`range ${name}`, range, 206, told)
     t.ok(Body.subarray(65_000, 66_001).equals(range.body))
     expect(`HEAD ${name}`, await ask(s3, new HeadObjectCommand({ Bucket, Key }), read), 200, told)
+    // An upload takes the names of a KMS key from the same place as PUT.
+    if (!byTurns(!/^aws:kms by (cloud|alias)/.test(name))) continue
     const upload = `parts/${name}`
     const created = await ask(s3, new CreateMultipartUploadCommand({ Bucket, Key: upload }), write)
     expect(`create ${name}`, created, 200, written)
@@ -138,8 +141,8 @@ await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', async (t
   }
   for (const [i, from] of modes.entries()) {
     for (const [j, to] of modes.entries()) {
-      // From every mode into every third, and into every mode from every third; those that leave the mode as it is are all there.
-      if (!byTurns(i === j || (i + j) % 3 === 0)) continue
+      // From every mode into every sixth, and into every mode from every sixth; those that leave the mode as it is are all there.
+      if (!byTurns(i === j || (i + j) % 6 === 1)) continue
       const Key = `copy/${from.name} to ${to.name}`
       const copy = new CopyObjectCommand({ Bucket, Key, CopySource: `${Bucket}/${encodeURIComponent(`put/${from.name}`)}` })
       expect(Key, await ask(s3, copy, { ...to.write, ...from.source }), 200, to.written)
@@ -157,26 +160,27 @@ await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', async (t
 })
 
 await t.test('what is refused, on every operation that makes an object, before a byte goes upstream', async (t) => {
-  const rig = await startEncryptionRig(t)
-  const { s3, store } = rig
   await ask(s3, new PutObjectCommand({ Bucket, Key: 'source', Body: 'source' }))
   const rows = refusedWrites(rig)
-  for (const [name, headers, status, code] of rows) {
+  let asked = 0
+  for (const [i, [name, headers, status, code]] of rows.entries()) {
     const before = store.requests.length
-    for (
-      const [operation, command] of [
-        ['PUT', new PutObjectCommand({ Bucket, Key: 'refused', Body: 'refused' })],
-        ['COPY', new CopyObjectCommand({ Bucket, Key: 'refused', CopySource: `${Bucket}/source` })],
-        ['create', new CreateMultipartUploadCommand({ Bucket, Key: 'refused' })]
-      ] as const
-    ) t.match(await ask(s3, command, headers), { status, code }, `${operation} with ${name}`)
+    const operations = [
+      ['PUT', new PutObjectCommand({ Bucket, Key: 'refused', Body: 'refused' })],
+      ['COPY', new CopyObjectCommand({ Bucket, Key: 'refused', CopySource: `${Bucket}/source` })],
+      ['create', new CreateMultipartUploadCommand({ Bucket, Key: 'refused' })]
+    ] as const
+    // Each row on one operation, in turn.
+    for (const [operation, command] of operations.filter((_, j) => byTurns((i + j) % 3 === 0))) {
+      asked += 1
+      t.match(await ask(s3, command, headers), { status, code }, `${operation} with ${name}`)
+    }
     t.notOk(store.requests.slice(before).some(({ key, bucket }) => bucket === Bucket && key === 'refused'), `${name}: nothing goes upstream`)
   }
-  t.comment(`${rows.length * 3} refusals as documented`)
+  t.comment(`${asked} refusals as documented`)
 })
 
 await t.test('reading with a missing, wrong or needless key', async (t) => {
-  const { s3, store } = await startEncryptionRig(t)
   const own = customerHeaders(customer)
   const Body = randomBytes(70_000)
   await ask(s3, new PutObjectCommand({ Bucket, Key: 'customer', Body }), own)
@@ -216,7 +220,6 @@ await t.test('reading with a missing, wrong or needless key', async (t) => {
 })
 
 await t.test('parts of an upload under a customer\'s key', async (t) => {
-  const { s3 } = await startEncryptionRig(t)
   const own = customerHeaders(customer)
   const { UploadId } = (await ask(s3, new CreateMultipartUploadCommand({ Bucket, Key: 'up' }), own)).output
   const part = () => new UploadPartCommand({ Bucket, Key: 'up', UploadId, PartNumber: 1, Body: 'part' })

@@ -22,6 +22,7 @@ import { parseTarget } from '../../src/http/target.ts'
 import { operationNames, type OperationName } from '../../src/s3/operations.ts'
 import { route } from '../../src/s3/route.ts'
 import { readFileSync } from 'node:fs'
+import { byTurns } from '../support/by-turns.ts'
 import type { RecordedRequest } from '../support/recorder.ts'
 import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket } from '../support/multipart-rig.ts'
 import { codeOf } from '../support/error-code.ts'
@@ -148,7 +149,7 @@ await t.test('with the rights that S3 itself demands: GetObject and PutObject', 
   )
   const replaced = { Bucket, Key: 'replaced', CopySource: `${Bucket}/tagged`, TaggingDirective: 'REPLACE' as const }
   await s3.send(new CopyObjectCommand(replaced))
-  for (const sizes of [[10], [5 * MiB, 10], [5 * MiB, 5 * MiB]]) {
+  for (const sizes of [[10], [5 * MiB, 10], ...byTurns(false) ? [[5 * MiB, 5 * MiB]] : []]) {
     const Key = `parts-${sizes.join('-')}`
     const id = await create(s3, Key)
     const listed = []

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { customerHeaders, startEncryptionRig, sse } from './encryption-rig.ts'
 import { operationRequests } from './operation-requests.ts'
+import { byTurns } from '../support/by-turns.ts'
 import { isHealthCheck } from '../support/health-checks.ts'
 import { headerSigned, Wire, type Answer } from '../support/wire.ts'
 
@@ -90,8 +91,10 @@ void t.test('no encryption header of any operation ever reaches the store', asyn
     { ...customer, ...customerHeaders(randomBytes(32), 'x-amz-copy-source-server-side-encryption-customer') }
   ]
   const before = store.requests.length
-  for (const { draft, body } of operationRequests(Bucket, 'key')) {
-    for (const set of sets) await wire.send(headerSigned(gateway, { ...draft, headers: [...draft.headers, ...Object.entries(set)] }, body), body)
+  for (const [i, { draft, body }] of operationRequests(Bucket, 'key').entries()) {
+    for (const set of sets.filter((_, j) => byTurns((i + j) % 3 === 0))) {
+      await wire.send(headerSigned(gateway, { ...draft, headers: [...draft.headers, ...Object.entries(set)] }, body), body)
+    }
   }
   const leaked = store.requests.slice(before).flatMap(({ headers }) => [...headers.names()].filter((name) => name.includes('server-side-encryption')))
   t.strictSame(leaked, [])

@@ -117,7 +117,7 @@ void t.test('uploads in parts, through two instances in turn', async (t) => {
   const { store, s3, another } = await lockingRig(t)
   const demand = demandDigests(store)
   const instances = [s3, await another()]
-  for (const sizes of [[5 * MiB, 5 * MiB], [5 * MiB, 1000], [0]]) {
+  for (const sizes of [...byTurns(false) ? [[5 * MiB, 5 * MiB]] : [], [5 * MiB, 1000], [0]]) {
     const parts = sizes.map((size, i) => bytes(size, i))
     const sums = parts.map((part) => createHash('sha256').update(part).digest('base64'))
     const Key = `parts-${sizes.join('-')}`
