@@ -11,11 +11,10 @@ import { diagnoseAnswer, operationOf, refusal } from './diagnose.ts'
 import { identitySource, Signer } from './signer.ts'
 import { isLoopback, parseEndpoint, requestAddress } from './endpoint.ts'
 import { Exchange, type ExchangePlan } from './exchange.ts'
-import { toS3Error } from './errors.ts'
+import { toS3Error, checkAnswer, ownFault, readErrorBody, whole } from './errors.ts'
 import { Pools, ConnectionQueue } from './pools.ts'
 import { report, type ExchangeReport } from './exchange-report.ts'
 import { awaitFirstByte, RequestWriter, type WireRequest } from './request-writer.ts'
-import { checkAnswer, ownFault, readErrorBody, whole } from './response-checks.ts'
 
 export type UpstreamSettings = Pick<UpstreamConfig, 'endpoint' | 'region' | 'credentials' | 'style' | 'connections' | 'sse'> & {
   /** PEM text of the certificates that are trusted exclusively; null: those that Node trusts. */

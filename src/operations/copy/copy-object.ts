@@ -1,21 +1,26 @@
+import type { Readable } from 'node:stream'
 import type { HttpResponse } from '../../http/message.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
+import type { Checksum } from '../../envelope/envelope.ts'
+import type { BodySource } from '../request-body.ts'
 import { type CopySource, formatCopySource, keptSettings } from '../../s3/names.ts'
 import { type ObjectContext, type OperationContext, conditionsIn, header, placeOf, send, storeHere } from '../context.ts'
-import { type InspectedSealed, checksumsOf, visibleEtag, plaintextEtag } from '../objects/sealed-object.ts'
+import { type InspectedSealed, checksumsOf, visibleEtag, plaintextEtag, type InspectedObject } from '../objects/sealed-object.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { childText, parseXml, upstreamDocument } from '../../s3/xml.ts'
-import { copiedChecksum, copySourceOf, inspectSource, isHere } from './copy-source.ts'
+import { copiedChecksum, copySourceOf, inspectSource, isHere, type CopiedChecksum } from './copy-source.ts'
 import { copyResult, copiedHeaders, copiedTags, directiveOf, ensureTags } from './copied-properties.ts'
-import { streamCopy } from './stream-copy.ts'
 import { ensureEnvelopeKept, envelopeHeaders } from '../objects/envelope-headers.ts'
 import { forwardCopy, successOf } from '../forward.ts'
 import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
 import { slowResponse, type AddHeaders } from '../responses.ts'
 import { retryOnChange, withDigests } from '../objects/inspect.ts'
 import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
+import { algorithmOfHeader, checksumAlgorithmNamed } from '../../http/checksums.ts'
+import { fetchSlice } from '../objects/read-body.ts'
+import { sealObject, type StoredAnswer, storePlain } from '../objects/put-object.ts'
 
 /**
  * CopyObject. Between sealed buckets no body moves: the source's data key is unwrapped and wrapped for the destination, and the store copies the
@@ -126,4 +131,79 @@ async function answerOf(
   if (tags !== '') await ensureTags(ctx, tags, response.headers.get('x-amz-version-id') ?? null)
   const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object)
   return copyResult(visibleEtag(ctx.policy, upstreamEtag, shown), childText(parsed, parsed.root, 'LastModified'), checksumsOf(object))
+}
+
+interface Through {
+  readonly checksum: CopiedChecksum | null
+  readonly addHeaders: AddHeaders
+}
+
+/**
+ * A copy whose bytes change on the way: from an object that Sealgate did not write into a sealed bucket, or from a sealed bucket into one that is not
+ * encrypted. It is also used where the store cannot tie the copy to the inspected object, and where the copy needs a checksum that is not known. Only
+ * these copies of whole objects move data through the gateway.
+ */
+export async function streamCopy(
+  ctx: ObjectContext,
+  source: CopySource,
+  object: InspectedObject,
+  { checksum, addHeaders }: Through
+): Promise<Buffer> {
+  const described = copiedHeaders(ctx, object, await copiedTags(ctx, source, object, 'gateway'))
+  const stream = await fetchSlice(ctx, object, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
+  try {
+    const body = plaintextSource(stream, object.size, checksum)
+    const stored = ctx.policy.encryption === 'off'
+      ? await storePlain(ctx, body, [...described, ...headersForTheStore(ctx), ...checksumHeader(checksum)])
+      : await sealObject(ctx, body, new Map([...described, ...encryptionHeaders(ctx)]))
+    addHeaders([
+      ...stored.headers.filter(([name]) => name !== 'etag' && !name.startsWith('x-amz-checksum-')),
+      ...object.versionId === null ? [] : [['x-amz-copy-source-version-id', object.versionId] as const]
+    ])
+    return copyResult(stored.etag, null, storedChecksums(stored))
+  } catch (error) {
+    throw error instanceof S3Error && error.code === 'BadDigest' ? corruptedSource(ctx, error) : error
+  } finally {
+    stream.destroy()
+  }
+}
+
+/** The source does not match its checksum, which only the store has stated. */
+function corruptedSource(ctx: OperationContext, error: S3Error): S3Error {
+  ctx.services.integrityFailure('checksum')
+  return new S3Error('SealgateIntegrityError', { cause: error })
+}
+
+/** The store accepts a checksum only where it is known before the body. */
+function checksumHeader(checksum: CopiedChecksum | null): (readonly [string, string])[] {
+  const { value = null } = checksum ?? {}
+  return checksum === null || value === null ? [] : [[`x-amz-checksum-${checksum.algorithm}`, value.toString('base64')]]
+}
+
+function storedChecksums({ headers }: StoredAnswer): Checksum[] {
+  return headers.flatMap(([name, value]): Checksum[] => {
+    const algorithm = checksumAlgorithmNamed(algorithmOfHeader(name) ?? '')
+    return algorithm === undefined ? [] : [{ algorithm, type: 'full', value: Buffer.from(value, 'base64') }]
+  })
+}
+
+/** Plaintext that is verified already. Only its length in bytes and, where it is known, a checksum are declared for it. */
+export function plaintextSource(stream: Readable, length: number, checksum: CopiedChecksum | null = null): BodySource {
+  const { algorithm = null, value = null } = checksum ?? {}
+  const known = algorithm === null || value === null ? null : { algorithm, value }
+  return {
+    stream,
+    payload: { framing: 'plain', length, sha256: null, chunkSigner: null, contentMd5: null, checksum: known, trailer: null },
+    computeChecksum: known === null ? algorithm : null
+  }
+}
+
+/** Conditions and encryption headers that the store itself handles in a bucket that is not encrypted. */
+function headersForTheStore(ctx: OperationContext): (readonly [string, string])[] {
+  const conditions = [...ctx.request.headers].filter(([name]) => name === 'if-match' || name === 'if-none-match')
+  return [...conditions, ...encryptionHeaders(ctx)]
+}
+
+function encryptionHeaders(ctx: OperationContext): (readonly [string, string])[] {
+  return [...ctx.request.headers].filter(([name]) => name.startsWith('x-amz-server-side-encryption'))
 }

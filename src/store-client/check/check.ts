@@ -127,6 +127,49 @@ export async function begin(place: ProbePlace, key: string): Promise<{ readonly 
   }
 }
 
+interface Part {
+  readonly number: number
+  readonly etag: string
+}
+
+/** A whole upload of parts of these sizes: the answer that refused it, or that of its Complete. */
+export async function upload(place: ProbePlace, name: string, sizes: readonly number[]): Promise<Seen> {
+  const key = place.key(name)
+  const { seen, id } = await begin(place, key)
+  if (id === null) return seen
+  const { parts, refused } = await sendParts(place, key, id, sizes)
+  return refused ?? complete(place, key, id, parts)
+}
+
+interface Parts {
+  readonly parts: readonly Part[]
+  /** The answer to the first that was refused; no more were sent then. */
+  readonly refused: Seen | null
+}
+
+export async function sendParts(place: ProbePlace, key: string, id: string, sizes: readonly number[]): Promise<Parts> {
+  const parts: Part[] = []
+  for (const [i, size] of sizes.entries()) {
+    const seen = await sendPart(place, key, id, i + 1, size)
+    if (!seen.ok) return { parts, refused: seen }
+    parts.push({ number: i + 1, etag: seen.headers.get('etag') ?? '' })
+  }
+  return { parts, refused: null }
+}
+
+export function sendPart(place: ProbePlace, key: string, id: string, number: number, size: number): Promise<Seen> {
+  return ask(place, { method: 'PUT', key, query: [['partNumber', String(number)], ['uploadId', id]], body: Buffer.alloc(size, number) })
+}
+
+/** CompleteMultipartUpload. */
+export async function complete(place: ProbePlace, key: string, id: string, parts: readonly Part[]): Promise<Seen> {
+  const rows = parts.map(({ number, etag }) => `<Part><PartNumber>${number}</PartNumber><ETag>${etag}</ETag></Part>`).join('')
+  const body = Buffer.from(`<CompleteMultipartUpload>${rows}</CompleteMultipartUpload>`)
+  const seen = await ask(place, { method: 'POST', key, query: [['uploadId', id]], headers: [['content-type', 'application/xml']], body })
+  if (seen.ok) place.ended(id)
+  return seen
+}
+
 /** An exchange that failed, or an answer that is of no use. @throws the reason of the place's signal */
 function unanswered(place: ProbePlace, error: unknown): Seen {
   place.signal.throwIfAborted()

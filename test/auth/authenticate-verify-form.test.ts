@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import t from 'tap'
 import { authenticateForm } from '../../src/auth/authenticate.ts'
 import type { AuthContext } from '../../src/auth/types.ts'
-import type { FormUpload } from '../../src/auth/verify-form.ts'
+import type { FormUpload } from '../../src/auth/authenticate.ts'
 import { S3Error } from '../../src/errors.ts'
 import { accessKeyId, context, day, httpRequest, secretAccessKey, signingKey, timestamp } from '../support/signing.ts'
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import { HeaderList } from '../../src/http/message.ts'
 import { diagnoseAnswer } from '../../src/upstream/diagnose.ts'
-import { checkAnswer, checkHead, errorCode, ownFault, readErrorBody, type Asked } from '../../src/upstream/response-checks.ts'
+import { checkAnswer, checkHead, errorCode, ownFault, readErrorBody, type Asked } from '../../src/upstream/errors.ts'
 
 type Row = readonly [status: number, headers: readonly (readonly [string, string])[], asked: Asked]
 const get: Asked = { method: 'GET', pool: 'data', key: 'key', query: [], headers: [] }
