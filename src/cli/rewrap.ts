@@ -14,7 +14,7 @@ import { askBucketKind, ensureStateBucket } from '../store-client/state-bucket.t
 import { UsageError } from './command-line.ts'
 import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './store-command.ts'
+import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './object-commands.ts'
 
 const CONCURRENCY = 16
 const MOST = 256

@@ -9,12 +9,11 @@ import { Roster } from '../collections/roster.ts'
 import { clockSkewSeconds } from '../diagnosis.ts'
 import { diagnoseAnswer, operationOf, refusal } from './diagnose.ts'
 import { identitySource, Signer } from './signer.ts'
-import { isLoopback, parseEndpoint, requestAddress } from './endpoint.ts'
+import { isLoopback, parseEndpoint, requestAddress, awaitFirstByte, RequestWriter, type WireRequest } from './request-writer.ts'
 import { Exchange, type ExchangePlan } from './exchange.ts'
 import { toS3Error, checkAnswer, ownFault, readErrorBody, whole } from './errors.ts'
 import { Pools, ConnectionQueue } from './pools.ts'
 import { report, type ExchangeReport } from './exchange-report.ts'
-import { awaitFirstByte, RequestWriter, type WireRequest } from './request-writer.ts'
 
 export type UpstreamSettings = Pick<UpstreamConfig, 'endpoint' | 'region' | 'credentials' | 'style' | 'connections' | 'sse'> & {
   /** PEM text of the certificates that are trusted exclusively; null: those that Node trusts. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { isLoopback, parseEndpoint, requestAddress } from '../../src/upstream/endpoint.ts'
+import { isLoopback, parseEndpoint, requestAddress } from '../../src/upstream/request-writer.ts'
 
 await t.test('endpoints that cannot be used are refused by name', async (t) => {
   const bad = [
