@@ -53,7 +53,7 @@ export async function runConfig(values: CheckValues, platform: Platform): Promis
   const warnings = [...configWarnings(config), ...await deploymentWarnings(config, file)]
   if (warnings.length > 0) platform.stdout.write(`\nWarnings:\n${warnings.map(({ path, message }) => `  ${path}: ${message}\n`).join('')}`)
   if (!values.online) return exitCodes.done
-  const [{ checkOnline }, { storesNamed }] = await Promise.all([import('./online.ts'), import('./object-commands.ts')])
+  const [{ checkOnline }, { storesNamed }] = await Promise.all([import('./online.ts'), import('./store-command.ts')])
   return checkOnline(config, storesNamed(config, values.upstream), values.bucket ?? null, platform)
 }
 

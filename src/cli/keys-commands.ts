@@ -13,7 +13,7 @@ import { countKeyUsage, type KeyCounts, type UsageOptions } from '../maintenance
 import { BucketClient } from '../store-client/bucket-client.ts'
 import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { countOption, openStore, storeOfBucket } from './object-commands.ts'
+import { countOption, openStore, storeOfBucket } from './store-command.ts'
 
 /** Input and output of a command, other than files. */
 export interface CommandIo {

@@ -5,7 +5,7 @@ import { openKeyRegistry } from '../keys/registry.ts'
 import { probeConditions } from '../store-client/probe-conditions.ts'
 import { probeTrailers } from '../store-client/probe-trailers.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { openStore, storeOfBucket } from './object-commands.ts'
+import { openStore, storeOfBucket } from './store-command.ts'
 import { BucketClient, versioningStatus, type Answer } from '../store-client/bucket-client.ts'
 import { ask, tryClientRights, tryStateRights, type Checked, type RightsPlace } from '../store-client/rights.ts'
 

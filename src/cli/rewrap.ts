@@ -5,7 +5,7 @@ import { S3Error } from '../errors.ts'
 import { countObjects, rewrapBucket, type BucketCount, type Rewrapped, rewrapDefault } from '../maintenance/rewrap-bucket.ts'
 import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../maintenance/rewrap-object.ts'
 import { probeCopyTagMode } from '../store-client/probe-tags.ts'
-import { TagJournal } from '../maintenance/tag-journal.ts'
+import { TagJournal } from '../maintenance/copy-in-parts.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
 import { reasons, type Reason } from '../maintenance/verdict.ts'
 import { Capabilities } from '../store-client/capabilities.ts'
@@ -14,7 +14,7 @@ import { askBucketKind, ensureStateBucket } from '../store-client/state-bucket.t
 import { UsageError } from './command-line.ts'
 import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './object-commands.ts'
+import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './store-command.ts'
 
 const CONCURRENCY = 16
 const MOST = 256

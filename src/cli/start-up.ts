@@ -4,7 +4,7 @@ import { showOption } from '../config/tree.ts'
 import { createLog, prettyLines, type Log } from '../observe/log.ts'
 import { systemWords } from '../diagnosis.ts'
 import type { Platform } from './platform.ts'
-import { openStore } from './object-commands.ts'
+import { openStore } from './store-command.ts'
 
 /** The log of the configuration, on this output. */
 export async function openLog({ log: { level, format } }: Config, { stdout, env, writeLog }: Platform): Promise<Log> {

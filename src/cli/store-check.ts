@@ -12,7 +12,7 @@ import type { StoreUpstream } from '../upstream/upstream.ts'
 import { loadWhole, requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { countOption, openStore, storeNamed, storeOfBucket } from './object-commands.ts'
+import { countOption, openStore, storeNamed, storeOfBucket } from './store-command.ts'
 
 /** One part above what the stores with the lowest limit take. */
 const DEEP_PARTS = 1001

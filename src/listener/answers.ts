@@ -5,7 +5,7 @@ import type { Exchange } from './exchange.ts'
 import { ClientGone } from './connection.ts'
 import type { Log } from '../observe/log.ts'
 import { RateWatch } from './rate-watch.ts'
-import { discard, respond, respondError, type RespondOptions } from './respond.ts'
+import { respond, respondError, type RespondOptions } from './respond.ts'
 
 interface AnswersOptions extends Omit<RespondOptions, 'report'> {
   /** Bytes per second. */
@@ -90,4 +90,18 @@ export class ResponseLifecycle {
 /** A refusal by rule, 501 included, is not a failure. A refusal by a key service or a file system is one, with any status. */
 function isRefusal({ status, diagnosis }: S3Error): boolean {
   return (status < 500 || status === 501) && (diagnosis === null || diagnosis.service === 'store')
+}
+
+/** For a handler that answers after the exchange has ended: closes what it opened. */
+async function discard(handled: Promise<HttpResponse>): Promise<void> {
+  try {
+    const { body, pending } = await handled
+    if (body !== null && !Buffer.isBuffer(body)) {
+      body.on('error', () => undefined)
+      body.destroy()
+    }
+    await pending?.document
+  } catch {
+    // There is no client left to answer, and the handler has the reason from the abort signal.
+  }
 }

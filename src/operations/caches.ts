@@ -2,7 +2,7 @@ import type { Manifest, ManifestOf } from '../envelope/manifest.ts'
 import type { UploadRecord } from '../envelope/upload-records.ts'
 import type { BucketEncryption } from '../s3/bucket-settings.ts'
 import { BoundedCache } from '../collections/bounded-cache.ts'
-import { CorsKnowledge } from './buckets/cors.ts'
+import { CorsKnowledge } from './buckets/cors-knowledge.ts'
 
 /** The last known state of a name. It lets a ranged read of a multipart object ask for the right bytes at once. */
 export interface Hint {

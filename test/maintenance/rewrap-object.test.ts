@@ -12,7 +12,7 @@ import {
   type S3Client
 } from '@aws-sdk/client-s3'
 import { loadConfig } from '../../src/config/load.ts'
-import { openKeys } from '../../src/cli/object-commands.ts'
+import { openKeys } from '../../src/cli/store-command.ts'
 import { rewrapObject } from '../../src/maintenance/rewrap-object.ts'
 import { byTurns } from '../support/by-turns.ts'
 import { engine, startRewrapRig, type Engine, type RewrapRig } from '../support/rewrap-rig.ts'

@@ -10,8 +10,18 @@ import { MAX_SINGLE_PLAINTEXT } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
 import { childText, parseXml, upstreamDocument } from '../../s3/xml.ts'
-import { copiedChecksum, copySourceOf, inspectSource, isHere, type CopiedChecksum } from './copy-source.ts'
-import { copyResult, copiedHeaders, copiedTags, directiveOf, ensureTags } from './copied-properties.ts'
+import {
+  copiedChecksum,
+  copySourceOf,
+  inspectSource,
+  isHere,
+  type CopiedChecksum,
+  copyResult,
+  copiedHeaders,
+  copiedTags,
+  directiveOf,
+  ensureTags
+} from './copy-source.ts'
 import { ensureEnvelopeKept, envelopeHeaders } from '../objects/envelope-headers.ts'
 import { forwardCopy, successOf } from '../forward.ts'
 import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
