@@ -7,7 +7,7 @@ await t.test('killed at random and begun again, while clients write, tag and rea
   t.teardown(() => store.close())
   const damage = await rewrapUnderFire({
     store,
-    objects: 50,
+    objects: 30,
     multipart: 1,
     meanBytes: 30_000,
     stateBucket: 'sealgate-state',

@@ -254,14 +254,9 @@ async function runUntilDone(fire: Fire, config: string, proxy: CountingProxy): P
   for (const bucket of fire.buckets) {
     for (let done = false, killed = 0; !done;) {
       const [least, most] = fire.life
-      const run = rewrap(['rewrap', '--config', config, '--bucket', bucket, '--prefix', 'objects/', ...fire.guarded ? [] : ['--assume-no-writers']])
-      const ended = new AbortController()
-      if (killed < fire.kills) {
-        const patience = least + Math.random() * (most - least)
-        void proxy.connected().then(() => sleep(patience, undefined, ended)).then(() => run.child.kill('SIGKILL')).catch(() => undefined)
-      }
-      const { code, out, err } = await run.ended
-      ended.abort()
+      const args = ['rewrap', '--config', config, '--bucket', bucket, '--prefix', 'objects/', ...fire.guarded ? [] : ['--assume-no-writers']]
+      // A run that is let be needs no process of its own.
+      const { code, out, err } = killed < fire.kills ? await killedAfter(least + Math.random() * (most - least), args, proxy) : await runCli(args, '.')
       runs += 1
       if (code === null) {
         kills += 1
@@ -279,7 +274,8 @@ async function runUntilDone(fire: Fire, config: string, proxy: CountingProxy): P
 
 const main = new URL('../../src/main.ts', import.meta.url).pathname
 
-function rewrap(args: readonly string[]): { child: ReturnType<typeof spawn>; ended: Promise<{ code: number | null; out: string; err: string }> } {
+/** Kills a run so many milliseconds after its first connection to the store, unless it has ended. Its code is then null. */
+async function killedAfter(lifeMs: number, args: readonly string[], proxy: CountingProxy): Promise<{ code: number | null; out: string; err: string }> {
   const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const text = { out: '', err: '' }
   child.stdout.on('data', (chunk: Buffer) => {
@@ -288,7 +284,11 @@ function rewrap(args: readonly string[]): { child: ReturnType<typeof spawn>; end
   child.stderr.on('data', (chunk: Buffer) => {
     text.err += chunk.toString()
   })
-  return { child, ended: once(child, 'close').then(([code]) => ({ code: code as number | null, ...text })) }
+  const ended = new AbortController()
+  void proxy.connected().then(() => sleep(lifeMs, undefined, ended)).then(() => child.kill('SIGKILL')).catch(() => undefined)
+  const [code] = await once(child, 'close') as [number | null]
+  ended.abort()
+  return { code, ...text }
 }
 
 async function usageOf(fire: Fire, config: string): Promise<Damage['usage'][number][]> {

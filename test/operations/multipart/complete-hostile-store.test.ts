@@ -78,13 +78,13 @@ void t.test('what a hostile store makes of a finished object', async (t) => {
     const body = change(mine, other)
     await store.object(Bucket, 'mine').set({ body, etag: 'keep' })
     // A part of five megabytes whose bytes are what they were cannot be read wrong.
-    const changed = [1, 2, 3].filter((number) => !part(body, number - 1).equals(part(mine, number - 1)))
+    const changed = [1, 2, 3].filter((number) => !part(body, number - 1).equals(part(mine, number - 1))).filter((_, nth) => byTurns(nth === 0))
     // Under the ETag it had, what was seen of it before is still remembered; under a new one everything is looked at anew.
-    for (const etag of ['keep', `${String(i).padStart(32, '0')}-3`]) {
+    for (const etag of ['keep', `${String(i).padStart(32, '0')}-3`].filter((_, turn) => byTurns(turn === i % 2))) {
       await store.object(Bucket, 'mine').set({ etag })
       tried += 1
-      // Ten megabytes each: of the remembered ones every third is read whole, and part by part.
-      const remembered = etag === 'keep' && !byTurns(i % 3 === 0)
+      // Ten megabytes each: some of the remembered ones are read whole, and part by part.
+      const remembered = etag === 'keep' && !byTurns(i % 6 === 0)
       const got = remembered ? null : await read(s3, 'mine').catch(() => null)
       if (got !== null && !(etag === 'keep' && got.equals(whole))) {
         accepted += 1
@@ -110,12 +110,13 @@ void t.test('what a hostile store makes of a finished object', async (t) => {
   for (const what of ['body', 'metadata', 'both'] as const) {
     for (let i = 0; i < 2; i += 1) {
       const rule = store.rules.add({ when: { key: 'mine' }, nth: i, times: 3, fault: { type: 'substitute', key: 'other', what } })
-      accepted += await wrong(s3, 'mine', whole)
+      // Both answers of the other: the whole object. A range across two parts needs the same requests.
+      if (byTurns(what === 'both')) accepted += await wrong(s3, 'mine', whole)
+      else accepted += await wrong(s3, 'mine', whole.subarray(large - 5, large + 5), { Range: `bytes=${large - 5}-${large + 4}` })
       rule.remove()
       tried += 1
     }
   }
-  t.equal(await wrong(s3, 'mine', whole), 0)
   t.ok(whole.equals(await read(s3, 'mine')), 'and when it is put right again, it is read')
   t.equal(accepted, 0)
   t.comment(`${tried} reads of dropped, swapped, repeated, foreign and cut parts, 0 accepted`)

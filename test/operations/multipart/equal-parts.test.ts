@@ -63,7 +63,7 @@ await t.test('pieces obey the rule of the store, whatever the parts are', (t) =>
           pieces.every((one, i) => i === pieces.length - 1 ? one <= first : one === first && one >= MIN_PART_SIZE)
       }
     ),
-    { numRuns: 300 }
+    { numRuns: byTurns(false) ? 300 : 100 }
   )
   t.ok(cut > 10, `${cut} tails in two pieces`)
   const code = (maxParts: number, ...parts: Attempt[]) => errorOf(() => roomBehind(ctx(maxParts), upload, parts))
@@ -98,9 +98,9 @@ interface Shape {
   readonly direct: number
 }
 
-/** Both ways of ETags meet every way to cut a tail; the other shapes by turns. */
+/** Every way to cut a tail, with one of both ways of ETags; the other shapes by turns. */
 const shapes: readonly (Shape & { readonly etags: string })[] = [
-  { name: 'a last part and tail in two pieces', sizes: [S, S - 200], direct: 1, etags: 'md5 opaque' },
+  { name: 'a last part and tail in two pieces', sizes: [S, S - 200], direct: 1, etags: 'md5' },
   { name: 'one small part', sizes: [10], direct: 0, etags: 'md5' },
   { name: 'at once', sizes: [S, S, 5], order: 'at once', direct: 2, etags: 'md5' },
   { name: 'no part 1', sizes: [S, 5], numbers: [2, 4], direct: 0, etags: 'opaque' },
@@ -146,10 +146,10 @@ for (const etag of ['md5', 'opaque'] as const) {
       t.equal((await complete(r.s3, name, id, listed)).ETag, answer.ETag, 'and again')
       t.equal(traffic(r, name).copied, sizes.length - direct - Number(sizes.at(-1) !== sizes[0] || direct === 0), `${name}: copied at Complete`)
       const whole = Buffer.concat(data)
-      // Ten megabytes each: where parts meet, and one of them whole.
-      for (const [i, { length }] of data.entries()) {
+      // Where parts meet, and, of ten megabytes each, one of them whole.
+      for (const i of data.keys()) {
         const end = Math.min(whole.length, data.slice(0, i + 1).reduce((sum, one) => sum + one.length, 0) + 100)
-        const from = name === 'at once' ? 0 : Math.max(0, end - Math.min(length, 5000) - 200)
+        const from = name === 'at once' && i === 2 ? 0 : Math.max(0, end - 5200)
         if (end > from) t.ok(whole.subarray(from, end).equals(await read(r.s3, name, { Range: `bytes=${from}-${end - 1}` })), `${name}: ${from}-${end}`)
       }
       t.equal(r.store.object(Bucket, name).version.size, storedSize(sizes.reduce((sum, size) => sum + size, 0)), 'the size law')
@@ -168,24 +168,23 @@ await t.test('parts that are sent again, left out, or of a size that the store r
   const [large, larger] = [bytes(S), bytes(S + 70_000)]
   const early = await put(s3, Key, id, 2, large)
   const first = await put(other, Key, id, 1, large)
-  t.equal(await codeOf(complete(s3, Key, id, [first, await put(s3, Key, id, 3, larger)])), 'InvalidPart', 'the last one is larger')
-  t.equal(await codeOf(complete(s3, Key, id, [await put(s3, Key, id, 1, larger), early, await put(s3, Key, id, 4, bytes(7))])), 'InvalidPart', 'a smaller one')
-  t.equal(await codeOf(complete(s3, Key, id, [await put(s3, Key, id, 1, large), await put(s3, Key, id, 2, bytes(8)), early])), 'InvalidPartOrder')
-  t.equal(await codeOf(complete(s3, Key, id, [first, await put(s3, Key, id, 2, bytes(8)), await put(s3, Key, id, 3, bytes(9))])), 'EntityTooSmall')
+  const third = await put(s3, Key, id, 3, large)
+  t.equal(await codeOf(complete(s3, Key, id, [first, await put(s3, Key, id, 4, larger)])), 'InvalidPart', 'the last one is larger')
+  const changed = await put(s3, Key, id, 1, larger)
+  t.equal(await codeOf(complete(s3, Key, id, [changed, early, await put(s3, Key, id, 4, bytes(7))])), 'InvalidPart', 'a smaller one')
+  const sizes = [changed, await put(other, Key, id, 2, larger)]
+  t.equal(await codeOf(complete(s3, Key, id, [...sizes, third])), 'InvalidPart', 'a part of the old size is upstream already')
+  const small = await put(s3, Key, id, 2, bytes(8))
+  t.equal(await codeOf(complete(s3, Key, id, [changed, small, early])), 'InvalidPartOrder')
+  t.equal(await codeOf(complete(s3, Key, id, [changed, small, await put(s3, Key, id, 4, bytes(9))])), 'EntityTooSmall')
   t.same(r.refused, [], 'the store was not asked')
   t.equal(traffic(r, Key).copied, 0, 'nor was a part copied')
   const second = await put(other, Key, id, 2, large)
   t.equal(second.ETag, early.ETag)
-  await complete(other, Key, id, [await put(s3, Key, id, 1, large), second])
+  await complete(other, Key, id, [first, second, third])
   t.equal(traffic(r, Key).copied, 0, 'of two attempts at the same bytes the one is taken that the store has')
-  t.ok(Buffer.concat([large, large]).equals(await read(s3, Key)))
+  t.ok(Buffer.concat([large, large, large]).equals(await read(s3, Key)))
   t.same(store.keys(stateBucket), [])
-  const changed = await create(s3, 'changed')
-  const kept = await put(s3, 'changed', changed, 1, large)
-  const old = await put(s3, 'changed', changed, 3, large)
-  const sizes = [await put(s3, 'changed', changed, 1, larger), await put(other, 'changed', changed, 2, larger)]
-  t.equal(await codeOf(complete(s3, 'changed', changed, [...sizes, old])), 'InvalidPart', 'a part of the old size is upstream already')
-  t.equal(await codeOf(complete(s3, 'changed', changed, [kept, old])), 'ok', 'and the upload is as it was')
 })
 
 await t.test('a part 1 of another size than before settles anew what the parts of a Complete are', async (t) => {
@@ -227,7 +226,9 @@ await t.test('the highest part number, aborts, and what is left of them', async 
   const listed = [await put(s3, 'few', id, 2, bytes(S)), await put(s3, 'few', id, 1, bytes(S))].toReversed()
   for (const size of [S, S - 500]) t.equal(await codeOf(put(s3, 'few', id, 3, bytes(size))), 'InvalidArgument', 'the tail would not fit')
   await complete(s3, 'few', id, [...listed, await put(s3, 'few', id, 3, bytes(S - 9000))])
-  t.ok(Buffer.concat([bytes(S), bytes(S), bytes(S - 9000)]).equals(await read(s3, 'few')))
+  for (const end of [S, 2 * S]) {
+    t.ok(Buffer.concat([bytes(S).subarray(-50), bytes(50)]).equals(await read(s3, 'few', { Range: `bytes=${end - 50}-${end + 49}` })))
+  }
   const aborted = await create(s3, 'aborted')
   for (const number of [2, 1]) await put(s3, 'aborted', aborted, number, bytes(S))
   t.equal(store.keys(stateBucket).filter((name) => name.includes('/small/') || name.endsWith('/equal')).length, 2)
@@ -308,7 +309,7 @@ function lengthen(store: TestStore, nth: number, index: number): void {
 }
 
 await t.test('what a hostile store does to parts that it copies', async (t) => {
-  const r = await rig(t, equal)
+  const r = await rig(t, { upstream: equal.upstream })
   const { s3, store } = r
   const other = await create(s3, 'other')
   await put(s3, 'other', other, 2, bytes(S, 99))
@@ -339,7 +340,7 @@ await t.test('what a hostile store does to parts that it copies', async (t) => {
 })
 
 await t.test('another instance completes the same list while a part is copied: both get the one answer', async (t) => {
-  const r = await rig(t, equal)
+  const r = await rig(t, { upstream: equal.upstream })
   const other = await r.another()
   const id = await create(r.s3, 'same')
   const listed = [await put(r.s3, 'same', id, 2, bytes(S)), await put(r.s3, 'same', id, 1, bytes(S, 1))].toReversed()

@@ -12,6 +12,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { combineCrc, compositeChecksum, createChecksum, type ChecksumAlgorithm } from '../../../src/http/checksums.ts'
 import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
+import { byTurns } from '../../support/by-turns.ts'
 import { codeOf } from '../../support/error-code.ts'
 
 void t.test('what S3 refuses of parts and lists is refused with S3\'s codes', async (t) => {
@@ -76,6 +77,8 @@ void t.test('checksums of parts and objects: composite, full, and none', async (
   }
   const kinds = [['crc32', 'COMPOSITE'], ['sha256', 'COMPOSITE'], ['crc32', 'FULL_OBJECT'], ['crc64nvme', 'FULL_OBJECT']] as const
   for (const [i, [algorithm, type]] of kinds.entries()) {
+    // The other rows have its algorithm and its type.
+    if (!byTurns(i > 0)) continue
     const Key = `${algorithm} ${type}`
     const member = `Checksum${algorithm.toUpperCase()}`
     const id = await create(s3, Key, { ChecksumAlgorithm: algorithm.toUpperCase() as 'CRC32', ChecksumType: type })
@@ -219,7 +222,7 @@ void t.test('uploads of a Complete whose answer was lost, at any point', async (
   for (const type of ['before', 'after-request'] as const) {
     for (const when of points) {
       const Key = `lost ${type} ${when.method} ${when.bucket}`
-      const parts = type === 'before' ? [bytes(5 * MiB), bytes(1000, 1)] : [bytes(1000, 1)]
+      const parts = type === 'before' && byTurns(when === points[0]) ? [bytes(5 * MiB), bytes(1000, 1)] : [bytes(1000, 1)]
       const id = await create(s3, Key)
       const listed: CompletedPart[] = []
       for (const [i, part] of parts.entries()) listed.push(await put(s3, Key, id, i + 1, part))
@@ -258,6 +261,7 @@ void t.test('Completes of one list at the same time, through one instance and se
     [[5 * MiB], others]
   ]
   for (const [i, [sizes, clients]] of cases.entries()) {
+    if (!byTurns(i < 3)) continue
     const Key = `at once ${i}`
     const id = await create(s3, Key, { ChecksumAlgorithm: 'CRC32' })
     const listed: CompletedPart[] = []

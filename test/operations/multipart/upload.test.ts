@@ -15,6 +15,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { storedSize } from '../../../src/envelope/sizes.ts'
+import { byTurns } from '../../support/by-turns.ts'
 import type { WholeAnswer } from '../../support/faults.ts'
 import { Bucket, bytes, complete, create, etagOf, md5, MiB, put, read, rig, stateBucket, upload } from '../../support/multipart-rig.ts'
 
@@ -55,9 +56,12 @@ async function checkObject(t: Test, s3: S3Client, Key: string, parts: readonly (
   let ranges = 0
   let start = 0
   for (const [number, data] of parts) {
-    const part = await s3.send(new GetObjectCommand({ Bucket, Key, PartNumber: number }))
-    t.match(part, { PartsCount: parts.length, ContentLength: data.length })
-    t.ok(data.equals(Buffer.from(await part.Body!.transformToByteArray())), `part ${number} alone`)
+    // An only part is the object, and the first ones are what the others are.
+    if (byTurns(parts.length > 1 && number === parts.at(-1)?.[0])) {
+      const part = await s3.send(new GetObjectCommand({ Bucket, Key, PartNumber: number }))
+      t.match(part, { PartsCount: parts.length, ContentLength: data.length })
+      t.ok(data.equals(Buffer.from(await part.Body!.transformToByteArray())), `part ${number} alone`)
+    }
     for (const [i, at] of [start - 1, start, start + 65_480, start + data.length - 1].entries()) {
       // Every length at every kind of place, by turns over the parts.
       for (const length of [[1, 70_000], [2], [70_000, 1], [2, 70_000]][(i + number) % 4]!) {
@@ -79,7 +83,9 @@ for (const etag of ['md5', 'opaque'] as const) {
     const { store, s3, another } = await rig(t, { sections: { buckets: { '*': { encryption: 'on', key: 'main', etag } } } })
     const instances = [s3, await another()]
     let ranges = 0
-    for (const { name, sizes, numbers } of etag === 'md5' ? shapes : shapes.slice(-3)) {
+    // The last two have the ETags that the others have not.
+    const chosen = etag === 'md5' ? shapes.slice(0, -2) : shapes.slice(-2)
+    for (const { name, sizes, numbers } of shapes.filter((shape) => byTurns(chosen.includes(shape)))) {
       const parts = sizes.map((size, i) => [numbers?.[i] ?? i + 1, bytes(size, i * 100)] as const)
       const { id, listed } = await uploadTheHardWay(instances, name, parts)
       t.match(await s3.send(new ListPartsCommand({ Bucket, Key: name, UploadId: id })), {
@@ -96,7 +102,7 @@ for (const etag of ['md5', 'opaque'] as const) {
       const again = await complete(instances[1]!, name, id, listed)
       t.equal(again.ETag, answer.ETag, 'the answer is the same when it is asked for again')
       const whole = sizes.reduce((sum, size) => sum + size, 0)
-      t.equal((await store.object(Bucket, name).body()).length, storedSize(whole), 'the size law')
+      t.equal(store.object(Bucket, name).version.size, storedSize(whole), 'the size law')
       ranges += await checkObject(t, instances[1]!, name, parts, answer.ETag!)
       t.same(store.keys(stateBucket), [], 'no state is left')
     }

@@ -13,6 +13,7 @@ import {
   S3Client
 } from '@aws-sdk/client-s3'
 import { plaintextSize, storedSize } from '../../../src/envelope/sizes.ts'
+import { byTurns } from '../../support/by-turns.ts'
 import { startTestGateway } from '../../support/gateway.ts'
 import { startTestStore } from '../../support/hostile.ts'
 import { rawRequest } from '../../support/raw-client.ts'
@@ -40,7 +41,8 @@ for (const etag of ['md5', 'opaque'] as const) {
   void t.test(`objects of every shape come back as they were written (${etag})`, async (t) => {
     const { store, s3 } = await rig(t, { buckets: { '*': { encryption: 'on', key: 'main', etag } } })
     const etags = new Map<string, string>()
-    for (const size of sizes) {
+    // What an ETag is depends on whether there is a body: opaque ones by turns.
+    for (const size of sizes.filter((_, i) => byTurns(etag === 'md5' || i % 4 === 0))) {
       const Key = `size/${size}`
       const Body = randomBytes(size)
       const put = await s3.send(new PutObjectCommand({ Bucket, Key, Body, ContentType: 'text/x-test', Metadata: { colour: 'blue' } }))
@@ -70,8 +72,9 @@ void t.test('every kind of range is the slice of the original', async (t) => {
     const Body = randomBytes(size)
     await s3.send(new PutObjectCommand({ Bucket, Key: 'ranges', Body }))
     const edges = [0, 1, 65479, 65480, 65481, 130_999, 131_000, 131_001, size - 1].filter((at) => at >= 0 && at < size)
-    for (const first of edges) {
-      for (const last of [...edges.filter((at) => at >= first), size + 10]) {
+    for (const [i, first] of edges.entries()) {
+      for (const [j, last] of [...edges.filter((at) => at >= first), size + 10].entries()) {
+        if (!byTurns((i + j) % 3 === 0)) continue
         const got = await s3.send(new GetObjectCommand({ Bucket, Key: 'ranges', Range: `bytes=${first}-${last}` }))
         const end = Math.min(last, size - 1)
         if (!Body.subarray(first, end + 1).equals(Buffer.from(await got.Body!.transformToByteArray()))) t.fail(`bytes=${first}-${last} of ${size}`)
