@@ -1,6 +1,7 @@
 // Who else may have completed an upload: another instance with the same list or another one, or this client itself, whose answer was lost.
 import t, { type Test } from 'tap'
 import { AbortMultipartUploadCommand, type CompletedPart, type S3Client } from '@aws-sdk/client-s3'
+import { byTurns } from '../../support/by-turns.ts'
 import type { TestStore } from '../../support/hostile.ts'
 import { Bucket, bytes, complete, create, MiB, put, read, rig, stateBucket } from '../../support/multipart-rig.ts'
 import { codeOf } from '../../support/error-code.ts'
@@ -55,7 +56,7 @@ void t.test('another instance completes the same list at any step: both get the 
   const r = await rig(t)
   const other = await r.another()
   for (const size of [5 * MiB, 10]) {
-    for (const [step, when] of steps) {
+    for (const [step, when] of steps.filter((_, i) => byTurns(size === 10 || i % 2 === 0))) {
       const upload = await uploaded(r.s3, `same ${size} ${step}`, [size])
       let quick: string | undefined
       const { code, etag, fired } = await overtaken(t, r, when, upload, async () => {
@@ -75,8 +76,8 @@ void t.test('another instance completes another list, or aborts, at any step: th
   const r = await rig(t)
   const other = await r.another()
   for (const [step, when] of steps) {
-    const listed = await uploaded(r.s3, `other list ${step}`, [5 * MiB, 10])
-    const completed = await overtaken(t, r, when, listed, () => complete(other, listed.Key, listed.id, listed.listed.slice(0, 1)))
+    const { listed: [one, two], ...upload } = await uploaded(r.s3, `other list ${step}`, [10, 20])
+    const completed = await overtaken(t, r, when, { ...upload, listed: [one!] }, () => complete(other, upload.Key, upload.id, [two!]))
     t.ok(['NoSuchUpload', 'InvalidPart'].includes(completed.code), `another list, ${step}: ${completed.code}`)
     const begun = await uploaded(r.s3, `abort ${step}`, [10])
     const aborted = await overtaken(t, r, when, begun, () => other.send(new AbortMultipartUploadCommand({ Bucket, Key: begun.Key, UploadId: begun.id })))
