@@ -187,7 +187,7 @@ const malformedForm: Malformed = (message, fields) =>
  * @throws S3Error InvalidArgument, InvalidPolicyDocument, AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch,
  * InvalidToken, InvalidRequest, NotImplemented, MaxMessageLengthExceeded.
  */
-export function verifyPostPolicy({ fields, expanded, bucket }: FormUpload, context: AuthContext): VerifiedPolicy {
+function verifyPostPolicy({ fields, expanded, bucket }: FormUpload, context: AuthContext): VerifiedPolicy {
   const policy = fields.get('policy')
   const v4 = ['x-amz-algorithm', 'x-amz-credential', 'x-amz-date', 'x-amz-signature'].some((name) => fields.has(name))
   const v2 = fields.has('awsaccesskeyid') || fields.has('signature')

@@ -153,7 +153,7 @@ interface Through {
  * encrypted. It is also used where the store cannot tie the copy to the inspected object, and where the copy needs a checksum that is not known. Only
  * these copies of whole objects move data through the gateway.
  */
-export async function streamCopy(
+async function streamCopy(
   ctx: ObjectContext,
   source: CopySource,
   object: InspectedObject,
