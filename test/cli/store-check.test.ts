@@ -17,9 +17,9 @@ t.teardown(async () => {
 })
 await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
 
-const store = await startTestStore({ buckets: ['data'] })
+const store = await startTestStore({ keepBodies: false, buckets: ['data'] })
 /** Demands encryption, as some policies do. */
-const encrypting = await startTestStore({ demandsSse: true, buckets: ['data'] })
+const encrypting = await startTestStore({ keepBodies: false, demandsSse: true, buckets: ['data'] })
 const [s3, s3OfEncrypting] = [clientOf(store), clientOf(encrypting)]
 t.teardown(async () => {
   s3.destroy()

@@ -11,16 +11,26 @@ import { example } from '../vectors/example.ts'
 import { createMetrics, measureProcess } from '../../src/observe/metrics.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-const read = (path: string): string => readFileSync(join(root, path), 'utf8')
+const texts = new Map<string, string>()
+function read(path: string): string {
+  const text = texts.get(path) ?? readFileSync(join(root, path), 'utf8')
+  texts.set(path, text)
+  return text
+}
 const documents = [
   ...globSync('*.md', { cwd: root }),
   'test/README.md',
   ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md')).map((name) => join('docs', name))
 ]
 
+const anchorsOfFiles = new Map<string, Set<string>>()
 /** GitHub's way of making an anchor of a heading. */
-function anchors(text: string): Set<string> {
-  return new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => heading.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')))
+function anchors(file: string): Set<string> {
+  const headings = read(file).matchAll(/^#+ (.+)$/gm)
+  const found = anchorsOfFiles.get(file)
+    ?? new Set([...headings].map(([, heading = '']) => heading.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-')))
+  anchorsOfFiles.set(file, found)
+  return found
 }
 
 await t.test('every link leads somewhere', async (t) => {
@@ -33,7 +43,7 @@ await t.test('every link leads somewhere', async (t) => {
       const [path = '', anchor] = target.split('#')
       const file = path === '' ? document : relative('.', join(dirname(document), path))
       if (!existsSync(join(root, file))) t.fail(`${document} -> ${target}`)
-      else if (anchor !== undefined && !anchors(read(file)).has(anchor)) t.fail(`${document} -> ${target}: no such heading`)
+      else if (anchor !== undefined && !anchors(file).has(anchor)) t.fail(`${document} -> ${target}: no such heading`)
     }
     for (const [, path = ''] of text.matchAll(/`((?:src|test|docs|docker|config|bench)\/[A-Za-z0-9_./-]+\.[a-z]+)`/g)) {
       count += 1

@@ -16,8 +16,7 @@ import {
   ListPartsCommand,
   PutObjectCommand,
   S3Client,
-  UploadPartCopyCommand,
-  type S3ClientConfig
+  UploadPartCopyCommand
 } from '@aws-sdk/client-s3'
 import { byTurns } from '../support/by-turns.ts'
 import { startTestGateway, type TestGateway } from '../support/gateway.ts'
@@ -63,10 +62,14 @@ function demandDigests(store: TestStore) {
   })
 }
 
-/** A client of the store itself. */
-function direct(store: TestStore, config: S3ClientConfig = {}): S3Client {
+const clients = new Map<TestStore, S3Client>()
+
+/** The client of the store itself. */
+function direct(store: TestStore): S3Client {
   const { endpoint, region, accessKeyId, secretAccessKey } = store
-  return new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey }, ...config })
+  const client = clients.get(store) ?? new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
+  clients.set(store, client)
+  return client
 }
 
 function crc32Of(data: Buffer): string {

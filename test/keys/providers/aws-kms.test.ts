@@ -64,11 +64,12 @@ await t.test('every bit of a wrapped key counts', async (t) => {
   let accepted = 0
   let tampered = 0
   for (let bit = 0; bit < wrapped.blob.length * 8; bit++) {
-    // One of each byte, each of a byte by turns.
-    if (!byTurns((bit & 7) === (bit >> 3) % 8)) continue
+    // One of every third byte, each of a byte by turns.
+    const at = bit >> 3
+    if (!byTurns(at % 3 === 0 && (bit & 7) === at % 8)) continue
     tampered += 1
     const blob = Buffer.from(wrapped.blob)
-    blob.writeUInt8(blob.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
+    blob.writeUInt8(blob.readUInt8(at) ^ (1 << (bit & 7)), at)
     if (await codeOf(provider.unwrap({ ...wrapped, blob }, context, keyUse())) !== 'SealgateIntegrityError') accepted += 1
   }
   t.equal(accepted, 0)
