@@ -15,6 +15,7 @@ import {
   UploadPartCopyCommand
 } from '@aws-sdk/client-s3'
 import t from 'tap'
+import { byTurns } from '../support/by-turns.ts'
 import { failure, onEachBackend, pattern } from './rig.ts'
 import type { CompletedPart, CreateMultipartUploadCommandInput, ListMultipartUploadsCommandOutput } from '@aws-sdk/client-s3'
 
@@ -39,7 +40,7 @@ await onEachBackend(t, async (t, { client }, name) => {
   await t.test('upload, list, complete, read by part and range, copy', async (t) => {
     const id = await create({ ContentType: 'x/y', Metadata: { m: '1' }, Tagging: 't=1' })
     const third = await upload(id, 7, c)
-    await upload(id, 2, a)
+    await upload(id, 2, c)
     const parts = [await upload(id, 1, a), await upload(id, 2, b), third]
     const listed = await client.send(new ListPartsCommand({ Bucket, Key, UploadId: id, MaxParts: 2 }))
     t.match(listed, {
@@ -129,7 +130,8 @@ await onEachBackend(t, async (t, { client }, name) => {
         { ChecksumAlgorithm: 'CRC32', type: 'FULL_OBJECT', value: 'WgDhBQ==' },
         { ChecksumAlgorithm: 'CRC32C', type: 'FULL_OBJECT', value: 'xU+Krw==' }
       ] as const
-      for (const { ChecksumAlgorithm, type, value } of cases) {
+      // Each type once; every algorithm has known answers of its own.
+      for (const { ChecksumAlgorithm, type, value } of cases.filter((_, i) => byTurns(i < 2))) {
         const id = await create({ ChecksumAlgorithm, ChecksumType: type })
         const parts: CompletedPart[] = []
         for (const [i, letter] of letters.entries()) parts.push(await upload(id, i + 1, letter, { ChecksumAlgorithm }))
