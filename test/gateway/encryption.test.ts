@@ -110,7 +110,8 @@ await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', async (t
   let answers = 0
   const expect = (name: string, got: Awaited<ReturnType<typeof ask>>, status: number, headers: Mode['told']): void => {
     answers += 1
-    t.match({ status: got.status, code: got.code, names: Object.keys(got.sse).sort() }, { status, code: '', names: Object.keys(headers).sort() }, name)
+    // Not `match`, which would take further headers.
+    t.same([got.status, got.code, Object.keys(got.sse).sort()], [status, '', Object.keys(headers).sort()], name)
     t.match(got.sse, headers, `${name}: encryption headers`)
   }
   for (const { name, write, read, written, told } of modes) {
