@@ -4,7 +4,6 @@ import t from 'tap'
 import {
   CopyObjectCommand,
   GetObjectAttributesCommand,
-  HeadObjectCommand,
   ListPartsCommand,
   PutObjectCommand,
   UploadPartCommand,
@@ -15,13 +14,13 @@ import { checksumAlgorithms, compositeChecksum, createChecksum, type ChecksumAlg
 import { form } from './authentication-rows.ts'
 import { upload } from '../support/uploads.ts'
 import { headerSigned, Wire } from '../support/wire.ts'
-import { rawRequest } from '../support/raw-client.ts'
+import { rawRequest, type RawResponse } from '../support/raw-client.ts'
 import { Bucket, bytes, complete, create, MiB, put, read, rig } from '../support/multipart-rig.ts'
 import { codeOf } from '../support/error-code.ts'
 
 const algorithms = Object.keys(checksumAlgorithms) as ChecksumAlgorithm[]
 /** One is held in memory while it is sealed, one is streamed. */
-const sizes = [100, 70_000]
+const sizes = [100, 70_000] as const
 const framings = ['signed chunks and trailer', 'unsigned chunks and trailer'] as const
 
 function digest(algorithm: ChecksumAlgorithm, data: Buffer): Buffer {
@@ -34,16 +33,20 @@ await t.test('of whole objects: in a header, a trailer, a form; shown by HEAD, G
   const { s3, gateway, store } = await rig(t, { defaultChecksum: false })
   const wire = new Wire(gateway.endpoint)
   t.teardown(() => wire.close())
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'bare', Body: bytes(sizes[0]) }))
   for (const algorithm of algorithms) {
     const member = `Checksum${algorithm.toUpperCase()}`
     const field = `x-amz-checksum-${algorithm}`
     const shown = async (Key: string, data: Buffer): Promise<void> => {
-      const expected = { [member]: digest(algorithm, data).toString('base64'), ChecksumType: 'FULL_OBJECT' }
-      t.match(await s3.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: 'ENABLED' })), expected, Key)
-      t.match(await s3.send(new GetObjectAttributesCommand({ Bucket, Key, ObjectAttributes: ['Checksum'] })), { Checksum: expected }, `${Key}: attributes`)
-      // The SDK refuses answers with a checksum that it does not compute itself.
-      const answer = await wire.send(headerSigned(gateway, { method: 'GET', target: `/${Bucket}/${Key}`, headers: [['x-amz-checksum-mode', 'ENABLED']] }))
-      t.equal(answer.headers[field], expected[member], `${Key}: GET`)
+      const value = digest(algorithm, data).toString('base64')
+      const ask = (method: 'GET' | 'HEAD') =>
+        wire.send(headerSigned(gateway, { method, target: `/${Bucket}/${Key}`, headers: [['x-amz-checksum-mode', 'ENABLED']] }))
+      const answer = await ask('GET')
+      for (const { headers } of [await ask('HEAD'), answer]) t.match(headers, { [field]: value, 'x-amz-checksum-type': 'FULL_OBJECT' }, Key)
+      const attributes = { method: 'GET', target: `/${Bucket}/${Key}?attributes`, headers: [['x-amz-object-attributes', 'Checksum']] } as const
+      const document = (await wire.send(headerSigned(gateway, attributes))).body.toString()
+      t.match(document, `<${member}>${value}</${member}>`, `${Key}: attributes`)
+      t.match(document, '<ChecksumType>FULL_OBJECT</ChecksumType>', `${Key}: attributes`)
       t.ok(data.equals(answer.body), `${Key}: bytes`)
     }
     for (const [i, size] of sizes.entries()) {
@@ -51,21 +54,22 @@ await t.test('of whole objects: in a header, a trailer, a form; shown by HEAD, G
       const value = digest(algorithm, data).toString('base64')
       const wrong = digest(algorithm, bytes(size, 99)).toString('base64')
       const Key = `${algorithm}-${size}`
-      t.match(await s3.send(new PutObjectCommand({ Bucket, Key, Body: data, [member]: value })), { [member]: value }, Key)
-      await shown(Key, data)
-      t.equal(await codeOf(s3.send(new PutObjectCommand({ Bucket, Key: 'wrong', Body: data, [member]: wrong }))), 'BadDigest', Key)
       const framing = framings[i] ?? framings[0]
-      const sent = upload(gateway, `/${Bucket}/${Key}-trailer`, framing, data, { trailer: `${field}:${value}` })
-      const answer = await rawRequest(gateway.endpoint, Buffer.concat([sent.head, sent.body]))
-      t.equal(answer.headers[field], value, `${Key}: ${framing}`)
-      const spoilt = upload(gateway, `/${Bucket}/wrong`, framing, data, { trailer: `${field}:${wrong}` })
-      t.equal((await rawRequest(gateway.endpoint, Buffer.concat([spoilt.head, spoilt.body]))).status, 400, `${Key}: ${framing}, wrong`)
-      await shown(`${Key}-trailer`, data)
+      const write = (key: string, how: 'header' | 'trailer', checksum: string): Promise<RawResponse> => {
+        const { head, body } = how === 'header'
+          ? upload(gateway, `/${Bucket}/${key}`, 'hash', data, { headers: [[field, checksum]] })
+          : upload(gateway, `/${Bucket}/${key}`, framing, data, { trailer: `${field}:${checksum}` })
+        return rawRequest(gateway.endpoint, Buffer.concat([head, body]))
+      }
+      for (const how of ['header', 'trailer'] as const) {
+        t.match(await write(`${Key}-${how}`, how, value), { status: 200, headers: { [field]: value } }, `${Key}: ${how}`)
+        t.match(await write('wrong', how, wrong), { status: 400, body: /<Code>BadDigest</ }, `${Key}: ${how}, wrong`)
+        await shown(`${Key}-${how}`, data)
+      }
     }
-    const [from = 0] = sizes
-    await s3.send(new CopyObjectCommand({ Bucket, Key: `${algorithm}-copy`, CopySource: `${Bucket}/${algorithm}-${from}` }))
+    const [from] = sizes
+    await s3.send(new CopyObjectCommand({ Bucket, Key: `${algorithm}-copy`, CopySource: `${Bucket}/${algorithm}-${from}-header` }))
     await shown(`${algorithm}-copy`, bytes(from, algorithm.length))
-    await s3.send(new PutObjectCommand({ Bucket, Key: 'bare', Body: bytes(from) }))
     await s3.send(
       new CopyObjectCommand({ Bucket, Key: `${algorithm}-asked`, CopySource: `${Bucket}/bare`, ChecksumAlgorithm: algorithm.toUpperCase() as Name })
     )

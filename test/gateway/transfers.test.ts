@@ -55,16 +55,18 @@ void t.test('a client that vanishes in an upload leaves no object and no socket'
     await sleep(20)
     connection.close()
   }
-  for (const framing of framings) {
+  for (const [nth, framing] of framings.entries()) {
     for (const [size, offsets] of [[1000, [0, 500, -1]], [140_000, [0, 1, 65479, 65480, 65600, 131_100, -100, -3, -1]]] as const) {
-      // How the client goes changes by turns: every way with every framing, size, and kind of offset.
+      // By turns: every framing with every offset, and both with every target and every way to go.
       await Promise.all(
         offsets.flatMap((offset, i) =>
-          (['reset', 'finish'] as const).filter((_, k) => byTurns((i + k + framings.indexOf(framing)) % 2 === 0)).flatMap((how) => [
-            vanish(`/${Bucket}/new-${uploads}-${framing.replaceAll(' ', '-')}-${offset}-${how}`, framing, size, offset, how),
-            vanish(`/${Bucket}/old`, framing, size, offset, how),
-            vanish(`/${Bucket}/parts?partNumber=1&uploadId=${UploadId ?? ''}`, framing, size, offset, how)
-          ])
+          (['reset', 'finish'] as const).filter((_, k) => byTurns((i + k + nth) % 2 === 0)).flatMap((how) =>
+            [
+              `/${Bucket}/new-${nth}-${size}-${offset}-${how}`,
+              `/${Bucket}/old`,
+              `/${Bucket}/parts?partNumber=1&uploadId=${UploadId ?? ''}`
+            ].filter((_, k) => byTurns((i + k + nth) % 3 === 0)).map((target) => vanish(target, framing, size, offset, how))
+          )
         )
       )
     }
@@ -270,7 +272,7 @@ void t.test('a stalled reader or writer is disconnected, and its resources are f
 
 void t.test('an error of the store that comes while the client still sends', async (t) => {
   const { store, gateway } = await rig(t)
-  const data = randomBytes(6 * 1024 * 1024)
+  const data = randomBytes(2 * 1024 * 1024)
   for (const [status, code] of [[404, 'NoSuchBucket'], [403, 'AccessDenied'], [503, 'SlowDown'], [400, 'EntityTooLarge']] as const) {
     for (const framing of ['hash', 'signed chunks', 'unsigned chunks and trailer'] as const) {
       store.rules.add({ when: { method: 'PUT', key: 'early' }, fault: { type: 'error', status, code } })
@@ -378,7 +380,7 @@ void t.test('sizes that are only announced cost nothing', async (t) => {
 
 void t.test('documents of the store that are too large are not taken into memory', async (t) => {
   const { store, gateway } = await rig(t)
-  const huge = Buffer.alloc(80 * 1024 * 1024, ' ')
+  const huge = Buffer.alloc(40 * 1024 * 1024, ' ')
   for (
     const [target, method, status] of [[`/${Bucket}?list-type=2`, 'GET', 200], [`/${Bucket}?delete`, 'POST', 200], [`/${Bucket}/x`, 'GET', 404], [
       `/${Bucket}?acl`,
