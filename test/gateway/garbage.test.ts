@@ -6,7 +6,7 @@ import { garbage } from './garbage-run.ts'
 const allowance = 6000
 
 void t.test('a request leaves nothing in the old generation, and no full collection leads to the next while bodies pass', async (t) => {
-  const { left, full, bodyBytes } = await garbage(60, 3)
+  const { left, full, bodyBytes } = await garbage(40, 2)
   for (const [name, bytes] of left) t.ok(bytes < allowance, `${name} leaves ${bytes.toFixed(0)} bytes`)
   // Where each led to the next there were 22 in 512 MiB.
   t.ok(full < 3, `${full} full collections in ${bodyBytes} bytes`)
