@@ -104,7 +104,7 @@ void t.test('a store that demands digests gets one with every body, and clients 
   }
   await s3.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/single-65481`, MetadataDirective: 'REPLACE' }))
   t.ok(bytes(65_481, 3).equals(await read(s3, 'copy')))
-  t.match((await s3.send(new ListObjectsV2Command({ Bucket }))).Contents?.map((row) => row.ChecksumAlgorithm), Array(6).fill(undefined))
+  t.same((await s3.send(new ListObjectsV2Command({ Bucket }))).Contents?.map((row) => row.ChecksumAlgorithm), Array(6).fill(undefined))
   t.equal(demand.fired, 0)
 })
 

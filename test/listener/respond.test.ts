@@ -72,7 +72,7 @@ await t.test('a body that fails later never looks whole', async (t) => {
     t.ok((answer?.body.length ?? 0) <= 2000)
     await client.closed()
   }
-  t.match(started.lines.filter((line) => line['msg'] === 'request').map((line) => line['termination']), ['SD', 'SD', 'SD', 'SD'])
+  t.same(started.lines.filter((line) => line['msg'] === 'request').map((line) => line['termination']), ['SD', 'SD', 'SD', 'SD'])
 })
 
 await t.test('a streamed body without a length, and headers that cannot be sent, are errors of ours', async (t) => {
@@ -160,7 +160,7 @@ await t.test('answers that take long keep the client waiting, and tell errors in
   t.match(bad.answer?.body.toString(), /^<\?xml [^>]+\?>\n +<Error><Code>InvalidPart</)
   const old = await one(started, get('/slow', 'GET', '1.0'))
   t.match([old.answer?.headers.get('content-length'), old.answer?.headers.has('transfer-encoding')], ['46', false], 'HTTP/1.0 gets it in one piece')
-  t.match(started.lines.filter((line) => line['msg'] === 'request').map((line) => line['code']), [null, 'InvalidPart', null, 'InvalidPart', null])
+  t.same(started.lines.filter((line) => line['msg'] === 'request').map((line) => line['code']), [null, 'InvalidPart', null, 'InvalidPart', null])
 })
 
 await t.test('100-continue is sent when the handler asks for it, and not before', async (t) => {

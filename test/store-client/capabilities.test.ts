@@ -74,7 +74,7 @@ await t.test('each kind is probed in its own bucket, once, and nothing is left t
     ['versioned', 'state-versioned', null],
     ['suspended', 'state-suspended', null]
   ])
-  t.match(capabilities.report().map(({ kind, conditions }) => [kind, conditions?.put]), [['unversioned', true], ['versioned', false], ['suspended', true]])
+  t.same(capabilities.report().map(({ kind, conditions }) => [kind, conditions?.put]), [['unversioned', true], ['versioned', false], ['suspended', true]])
   for (const bucket of ['state', 'state-versioned', 'state-suspended']) {
     t.same(store.keys(bucket), [], bucket)
     t.equal(store.uploads(bucket), 0)

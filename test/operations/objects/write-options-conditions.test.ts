@@ -60,7 +60,7 @@ void t.test('regression: the expected owner of a source is sent to the store whe
   for (const target of ['/sealed/copy', '/plain-a/copy']) {
     store.requests.length = 0
     t.match(await send('PUT', target, [['x-amz-copy-source', '/sealed/source'], ['x-amz-source-expected-bucket-owner', '111122223333']]), { status: 200 })
-    t.match(store.requests.filter(({ method }) => method === 'HEAD').map(({ headers }) => headers.get('x-amz-expected-bucket-owner')), ['111122223333'], target)
+    t.same(store.requests.filter(({ method }) => method === 'HEAD').map(({ headers }) => headers.get('x-amz-expected-bucket-owner')), ['111122223333'], target)
   }
 })
 
