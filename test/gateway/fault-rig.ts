@@ -75,11 +75,12 @@ class WatchedReadable extends Readable {
 }
 for (const type of [StagedReadable, RequestBody]) Object.setPrototypeOf(type, WatchedReadable)
 
-const { start } = Exchange.prototype
-Exchange.prototype.start = function(...args) {
-  made.push(new WeakRef(this))
-  start.apply(this, args)
-}
+Exchange.prototype.start = new Proxy(Reflect.get<Exchange, 'start'>(Exchange.prototype, 'start'), {
+  apply: (start, self: Exchange, args: Parameters<Exchange['start']>) => {
+    made.push(new WeakRef(self))
+    start.apply(self, args)
+  }
+})
 
 export class FaultRig {
   readonly #store: TestStore
