@@ -238,7 +238,7 @@ class Front {
     }
     if (limits.emptyTagging !== undefined && headers.get('x-amz-tagging') === '') throw refusal(limits.emptyTagging)
     const known = limits.knownHeaders
-    const unknown = known === undefined ? undefined : names.find((name) => /^x-amz-(?!meta-|date$|content-sha256$)/.test(name) && !known.test(name))
+    const unknown = known === undefined ? undefined : names.find((name) => /^x-amz-(?!meta-|date$|content-sha256$|user-agent$)/.test(name) && !known.test(name))
     if (unknown !== undefined) {
       throw refusal({ ...notImplemented, message: 'Header {} not implemented' }, unknown)
     }
