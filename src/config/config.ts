@@ -233,14 +233,22 @@ const indexes = new WeakMap<Config, PolicyIndex>()
  * @throws S3Error AccessDenied when no pattern covers the bucket: buckets that are not configured are not served.
  */
 export function policyFor(config: Config, bucket: string): BucketPolicy {
-  let index = indexes.get(config)
-  if (index === undefined) {
-    index = build(config)
-    indexes.set(config, index)
-  }
-  const policy = index.exact.get(bucket) ?? index.prefixes.find(([prefix]) => bucket.startsWith(prefix))?.[1]
+  const { exact, prefixes } = indexOf(config)
+  const policy = exact.get(bucket) ?? longest(prefixes, bucket)
   if (policy === undefined) throw new S3Error('AccessDenied')
   return policy
+}
+
+function indexOf(config: Config): PolicyIndex {
+  const known = indexes.get(config)
+  if (known !== undefined) return known
+  const index = build(config)
+  indexes.set(config, index)
+  return index
+}
+
+function longest(prefixes: PolicyIndex['prefixes'], start: string): BucketPolicy | undefined {
+  return prefixes.find(([prefix]) => start.startsWith(prefix))?.[1]
 }
 
 function build(config: Config): PolicyIndex {
@@ -261,7 +269,14 @@ export function overlap(some: readonly string[], others: readonly string[]): boo
   )
 }
 
-/** The stores where buckets of these patterns may be, for one who lists them. */
+/** The stores where buckets of these patterns (names, or prefixes followed by "*") may be, for one who lists them. */
 export function upstreamsWith(config: Config, patterns: readonly string[]): readonly string[] {
-  return [...new Set(config.buckets.filter(([pattern]) => overlap([pattern], patterns)).map(([, { upstream }]) => upstream))]
+  const { exact, prefixes } = indexOf(config)
+  const policies = patterns.flatMap((pattern) => {
+    if (!pattern.endsWith('*')) return [exact.get(pattern) ?? longest(prefixes, pattern)]
+    const prefix = pattern.slice(0, -1)
+    // Every policy of a name or a longer prefix, and the one that covers all other names.
+    return [...config.buckets.flatMap(([name, policy]) => name.startsWith(prefix) ? [policy] : []), longest(prefixes, prefix)]
+  })
+  return [...new Set(policies.flatMap((policy) => policy === undefined ? [] : [policy.upstream]))]
 }

@@ -18,6 +18,9 @@ const HEALTH_EVERY_SECONDS = 15
 /** A timer's longest: tries at parts are bounded in time themselves. */
 const LONGEST_MS = 2 ** 31 - 1
 
+/** Stores opened by this process: makes the id of each. */
+let openings = 0
+
 interface StoreParts {
   readonly limits: Config['limits']
   readonly observer: Observer
@@ -27,6 +30,7 @@ interface StoreParts {
 
 /** One store of the configuration. What it uses is its own: what hangs or fails here takes nothing from other stores. */
 export class OpenStore implements Store {
+  readonly id: string
   readonly settings: UpstreamConfig
   readonly upstream: Upstream
   readonly capabilities: Capabilities
@@ -39,13 +43,15 @@ export class OpenStore implements Store {
   /** @throws Error of the file system where the certificate of its authority cannot be read. */
   constructor(settings: UpstreamConfig, { limits, observer, log, probe }: StoreParts) {
     const { name, connections } = settings
+    openings += 1
+    this.id = `${name} ${openings}`
     this.settings = settings
-    const told: StoreObserver = observer.store(name)
+    const reports: StoreObserver = observer.store(name)
     this.#door = openUpstream(settings, limits, {
-      ...told,
+      ...reports,
       onSkew: (seconds) => {
         this.#clockSkew = seconds
-        told.onSkew(seconds)
+        reports.onSkew(seconds)
       }
     })
     this.upstream = observer.traced(name, this.#door)
@@ -53,7 +59,7 @@ export class OpenStore implements Store {
       // The others are for those who wait.
       limit: Math.ceil(connections / 4),
       patienceSeconds: limits.upstreamFirstByteSeconds,
-      over: told.latePart
+      over: reports.latePart
     })
     this.capabilities = new Capabilities(this.#door, {
       ...settings,
@@ -68,7 +74,7 @@ export class OpenStore implements Store {
       capabilities: this.capabilities,
       log,
       speaksTls: endpoint.protocol === 'http:' ? (signal) => speaksTls(endpoint, signal) : null,
-      refused: told.onRefused
+      refused: reports.onRefused
     })
   }
 

@@ -34,8 +34,14 @@ export interface Guest {
   fail(error: S3Error): void
 }
 
-/** What one request holds, and how it releases it. */
+/** Releases what one request holds. */
 type Leave = () => void
+
+/** A request holds one place of its kind, and one among those that wait for the same store. */
+interface Held {
+  readonly kind?: Leave
+  readonly store?: Leave
+}
 
 /** SDKs wait as long as Retry-After demands, but some not longer than this. Seconds. */
 const longestWait = 20
@@ -48,11 +54,11 @@ export class Admission {
   readonly #limits: AdmissionLimits
   readonly #limited: (limit: Limit) => void
   readonly #now: () => number
-  readonly #held = new Map<Guest, Leave>()
+  readonly #held = new Map<Guest, Held>()
   readonly #forms = new Set<Guest>()
   readonly #accounts = new Map<string, Account>()
-  /** Requests at each store. */
-  readonly #stores = new Map<string, number>()
+  /** Requests by the id of what they wait for. */
+  readonly #waiting = new Map<string, number>()
   #clients = 0
   #preflights = 0
   #anonymous = 0
@@ -70,17 +76,21 @@ export class Admission {
   }
 
   /**
-   * Gives the request a place, in exchange for the one it may already have; a place at a store in addition.
-   * @throws S3Error SlowDown with Retry-After when there is none. What the request held for its kind is given up, what it holds beside a store is not.
+   * Gives the request a place in exchange for the one it may already have of that sort: of its kind, or at a store. A new place of its kind gives up
+   * both.
+   * @throws S3Error SlowDown with Retry-After when there is none. What the request would have given in exchange is given up all the same.
    */
   admit(guest: Guest, as: Admittance): void {
-    if (as.kind !== 'store') this.leave(guest)
-    const before = this.#held.get(guest)
-    const leave = this.#enter(guest, as)
-    this.#held.set(guest, () => {
-      before?.()
-      leave()
-    })
+    if (as.kind !== 'store') {
+      this.leave(guest)
+      this.#held.set(guest, { kind: this.#enter(guest, as) })
+      return
+    }
+    const { kind, store } = this.#held.get(guest) ?? {}
+    const before: Held = kind === undefined ? {} : { kind }
+    this.#held.set(guest, before)
+    store?.()
+    this.#held.set(guest, { ...before, store: this.#wait(as.id, as.most) })
   }
 
   /** Whether the request has a place. */
@@ -90,12 +100,13 @@ export class Admission {
 
   /** The request has ended. Does nothing when it has no place. */
   leave(guest: Guest): void {
-    const leave = this.#held.get(guest)
+    const held = this.#held.get(guest)
     this.#held.delete(guest)
-    leave?.()
+    held?.store?.()
+    held?.kind?.()
   }
 
-  #enter(guest: Guest, as: Admittance): Leave {
+  #enter(guest: Guest, as: Exclude<Admittance, { readonly kind: 'store' }>): Leave {
     switch (as.kind) {
       case 'form':
         return this.#form(guest)
@@ -113,19 +124,17 @@ export class Admission {
         }
       case 'client':
         return this.#client(guest, as.id, as.limits)
-      case 'store':
-        return this.#store(as.id, as.most)
     }
   }
 
-  #store(id: string, most: number): Leave {
-    const inside = this.#stores.get(id) ?? 0
+  #wait(id: string, most: number): Leave {
+    const inside = this.#waiting.get(id) ?? 0
     if (inside >= most) this.#refuse('store requests')
-    this.#stores.set(id, inside + 1)
+    this.#waiting.set(id, inside + 1)
     return () => {
-      const left = (this.#stores.get(id) ?? 1) - 1
-      if (left === 0) this.#stores.delete(id)
-      else this.#stores.set(id, left)
+      const left = (this.#waiting.get(id) ?? 1) - 1
+      if (left === 0) this.#waiting.delete(id)
+      else this.#waiting.set(id, left)
     }
   }
 

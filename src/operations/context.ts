@@ -18,6 +18,8 @@ import { Finding, S3Error } from '../errors.ts'
 
 /** One store, with what is known of it and what is under way there. */
 export interface Store {
+  /** Of this opening of it: one that a reload has changed keeps its name, and what hangs at the earlier one must not count at it. */
+  readonly id: string
   readonly settings: UpstreamConfig
   readonly upstream: Upstream
   readonly detachedWrites: DetachedPartWrites
@@ -97,21 +99,32 @@ export function storeHere({ services, operation: { bucket } }: OperationContext)
   return storeOf(services, bucket)
 }
 
+type Entering = Pick<OperationContext, 'request' | 'services'>
+
 /**
  * Takes a place at a store for this request until it is over: where there are several stores, one that hangs must not hold what requests to
  * others need. @throws S3Error SlowDown.
  */
-export function enterStore(
-  { request: { http, client }, services: { stores, config } }: Pick<OperationContext, 'request' | 'services'>,
-  { settings }: Store
-): void {
-  if (stores.size === 1) return
-  const { name, connections } = settings
+export function enterStore({ request: { http, client }, services }: Entering, { id, settings: { connections } }: Store): void {
+  if (services.stores.size === 1) return
   http.admit?.(
     client === null
-      ? { kind: 'store', id: `anonymous ${name}`, most: Math.ceil(connections / 2) }
-      : { kind: 'store', id: name, most: Math.ceil(config.limits.requestsInFlight / stores.size) }
+      ? { kind: 'store', id: `anonymous ${id}`, most: Math.ceil(connections / 2) }
+      : { kind: 'store', id, most: shareOf(services, 'requestsInFlight') }
   )
+}
+
+/**
+ * For a request that needs several stores: a place of its own kind, in place of that at one store. Otherwise a store that hangs would use up the
+ * places of another that answers. @throws S3Error SlowDown.
+ */
+export function enterSeveralStores({ request: { http }, services }: Entering): void {
+  http.admit?.({ kind: 'store', id: 'several', most: shareOf(services, 'requestsInFlight') })
+}
+
+/** What requests that wait for the same may use of a limit: an even share for each store, and one for requests that need several. At least 1. */
+export function shareOf({ stores, config: { limits } }: Services, limit: 'requestsInFlight' | 'unauthenticatedRequests'): number {
+  return Math.max(1, Math.floor(limits[limit] / (stores.size + 1)))
 }
 
 /** Where an object is bound to: its bucket says at which store, and the store in which realm. */

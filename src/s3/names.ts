@@ -33,13 +33,15 @@ const reserved = new Set(['minio', 'admin'])
 /**
  * Bucket names that stores accept: today's rules of AWS (3 to 63 of `a-z 0-9 . -`), extended by those of older buckets and radosgw (upper case, `_`,
  * any last character). The store decides on new names.
- * @throws S3Error InvalidBucketName
  */
-export function checkBucketName(name: string): void {
+export function isBucketName(name: string): boolean {
   const wellFormed = /^[A-Za-z0-9][A-Za-z0-9._-]{2,62}$/.test(name) && !name.includes('..') && !/^\d+\.\d+\.\d+\.\d+$/.test(name)
-  if (!wellFormed || reserved.has(name.toLowerCase())) {
-    throw new S3Error('InvalidBucketName', { fields: { BucketName: name } })
-  }
+  return wellFormed && !reserved.has(name.toLowerCase())
+}
+
+/** @throws S3Error InvalidBucketName for what is none. */
+export function checkBucketName(name: string): void {
+  if (!isBucketName(name)) throw new S3Error('InvalidBucketName', { fields: { BucketName: name } })
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   HeadBucketCommand,
   HeadObjectCommand,
   ListBucketsCommand,
+  PutBucketLoggingCommand,
   PutObjectCommand,
   S3Client,
   UploadPartCopyCommand,
@@ -19,6 +20,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { parseConfig } from '../../src/config/load.ts'
 import { startTestGateway, type TestGatewayOptions } from '../support/gateway.ts'
+import { rawRequest } from '../support/raw-client.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 
 const at = ({ endpoint, region, accessKeyId, secretAccessKey }: TestStore, realm: string) => ({ endpoint, region, accessKeyId, secretAccessKey, realm })
@@ -162,6 +164,69 @@ await t.test('ListBuckets shows each bucket once, from its store, and fails whil
   t.same(await names(), every)
 })
 
+await t.test('a list of buckets that a store invents costs no more than the page that is shown', async (t) => {
+  const { far, names } = await rig(t)
+  const row = (name: string): string => `<Bucket><Name>${name}</Name><CreationDate>2026-01-01T00:00:00Z</CreationDate></Bucket>`
+  const page = (names: readonly string[], token: number | null): string =>
+    `<ListAllMyBucketsResult><Buckets>${names.map(row).join('')}</Buckets>${
+      token === null ? '' : `<ContinuationToken>${token}</ContinuationToken>`
+    }</ListAllMyBucketsResult>`
+  const invent = (bodies: readonly string[]): void => {
+    far.rules.clear()
+    for (const [i, body] of bodies.entries()) {
+      far.rules.add({ when: { method: 'GET', bucket: '' }, nth: i + 1, fault: { type: 'answer', status: 200, body } })
+    }
+  }
+  invent([page(['far-9', `far-${'x'.repeat(1000)}`, 'far-&amp;', 'far-3', 'near-1'], 1), page(['far-5', 'far-7', 'far-1'], null)])
+  t.same(await names({ MaxBuckets: 5 }), ['both', 'data', 'far-1', 'far-3', 'far-5'], 'the first in their order, and only what can be a bucket')
+  const from = far.requests.length
+  invent(Array.from({ length: 102 }, (_, i) => page([`far-${i}`], i)))
+  await t.rejects(names({ MaxBuckets: 3 }), { name: 'SealgateBadUpstream' }, 'it does not end')
+  t.equal(far.requests.slice(from).filter(({ bucket }) => bucket === '').length, 101)
+  far.rules.clear()
+})
+
+await t.test('a client depends on no store where it has no bucket', async (t) => {
+  const credentials = { accessKeyId: 'FARONLY', secretAccessKey: 'far-only-secret' }
+  const all = { accessKeyId: 'TESTCLIENT', secretAccessKey: 'test-client-secret' }
+  const { near, gateway, names } = await rig(t, { sections: { clients: [all, { ...credentials, buckets: ['far-*', 'far-data'] }] } })
+  near.refuse()
+  const s3 = new S3Client({ endpoint: gateway.endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials })
+  t.teardown(() => {
+    s3.destroy()
+  })
+  t.same(await names({}, s3), ['far-both', 'far-data', 'far-plain'])
+  await near.listen()
+})
+
+await t.test('a bucket that the store is to write to is at the same store', async (t) => {
+  const { near, s3 } = await rig(t)
+  const from = near.requests.length
+  const log = (TargetBucket: string) =>
+    s3.send(new PutBucketLoggingCommand({ Bucket: 'data', BucketLoggingStatus: { LoggingEnabled: { TargetBucket, TargetPrefix: 'x' } } }))
+  await t.rejects(log('far-both'), { name: 'InvalidRequest', message: 'The bucket far-both is not at the same store.' })
+  t.same(reached(near, from), [])
+})
+
+await t.test('preflights that wait for a store that hangs do not stop those for another', async (t) => {
+  const { far, gateway } = await rig(t, { sections: { limits: { unauthenticatedRequests: 6 } } })
+  far.rules.add({ when: { bucket: 'far-data' }, times: 1000, fault: { type: 'stall', at: 'before' } })
+  const ask = async (bucket: string, i: number): Promise<string> =>
+    (await rawRequest(
+      gateway.endpoint,
+      `OPTIONS /${bucket}/k HTTP/1.1\r\nHost: x\r\nOrigin: http://o${i}\r\nAccess-Control-Request-Method: GET\r\n\r\n`
+    )).body.toString()
+  const waiting = Array.from({ length: 8 }, (_, i) => ask('far-data', i))
+  t.match(await Promise.race(waiting), /SlowDown/)
+  t.ok(gateway.metric('sealgate_limited_total{limit="store requests"}') > 0)
+  t.match(await ask('data', 1), /AccessForbidden/)
+  t.equal(gateway.metric('sealgate_limited_total{limit="preflights"}'), 0)
+  far.refuse()
+  await Promise.all(waiting)
+  await far.listen()
+  far.rules.clear()
+})
+
 await t.test('a copy between stores is read, opened and sealed anew, with all that a copy keeps', async (t) => {
   const { near, far, s3, put, get } = await rig(t)
   const described = { Metadata: { a: 'b' }, ContentType: 'text/x', CacheControl: 'no-store', Tagging: 'x=y' }
@@ -218,19 +283,24 @@ await t.test('a store that hangs or is down takes nothing from the other', async
   await put('data', 'k', 'near')
   await put('far-data', 'k', 'far')
   far.rules.add({ when: { bucket: 'far-data', key: 'k' }, times: 1000, fault: { type: 'stall', at: 'before' } })
+  far.rules.add({ when: { method: 'GET', bucket: '' }, times: 1000, fault: { type: 'stall', at: 'before' } })
   const s3 = gateway.client()
   const cut = new AbortController()
-  const asked = Array.from(
-    { length: 6 },
-    () => s3.send(new GetObjectCommand({ Bucket: 'far-data', Key: 'k' }), { abortSignal: cut.signal }).catch((error: unknown) => (error as Error).name)
-  )
-  const refused = await Promise.race(asked)
-  t.equal(refused, 'SlowDown', 'a store has its share of what may be in flight')
+  const sixTimes = (command: () => GetObjectCommand | CopyObjectCommand | ListBucketsCommand) =>
+    Array.from({ length: 6 }, () =>
+      // The SDK has one overload for each command.
+      s3.send(command() as GetObjectCommand, { abortSignal: cut.signal }).catch((error: unknown) => (error as Error).name))
+  const asked = sixTimes(() => new GetObjectCommand({ Bucket: 'far-data', Key: 'k' }))
+  t.equal(await Promise.race(asked), 'SlowDown', 'a store has its share of what may be in flight')
   t.ok(gateway.metric('sealgate_limited_total{limit="store requests"}') > 0)
   t.equal(await get('data', 'k'), 'near')
-  await t.rejects(s3.send(new CopyObjectCommand({ Bucket: 'data', Key: 'copy', CopySource: 'far-data/k' })), { name: 'SlowDown' }, 'a copy counts at both')
+  const copies = sixTimes(() => new CopyObjectCommand({ Bucket: 'data', Key: 'copy', CopySource: 'far-data/k' }))
+  t.equal(await Promise.race(copies), 'SlowDown', 'requests that need both stores have a share of their own')
+  const lists = sixTimes(() => new ListBucketsCommand({}))
+  t.equal(await Promise.race(lists), 'SlowDown')
+  t.equal(await get('data', 'k'), 'near', 'and hold no place at a store that answers')
   cut.abort()
-  await Promise.all(asked)
+  await Promise.all([...asked, ...copies, ...lists])
   s3.destroy()
   far.rules.clear()
   const again = async (): Promise<string> =>

@@ -182,26 +182,29 @@ await t.test('no order of requests loses a place or gives one twice', async () =
   }))
 })
 
-await t.test('a place at a store is held in addition, and given back with the request', async (t) => {
+await t.test('one place at a store is held in addition, and given back with the request', async (t) => {
   const { admission, client, told } = rig({ ...sizes, requestsInFlight: 10 })
   const enter = (id: string, guest = client('a')) => {
     admission.admit(guest, { kind: 'store', id, most: 2 })
     return guest
   }
   const first = enter('near')
-  enter('far', first)
   enter('near')
   const refused = client('a')
   t.throws(() => enter('near', refused), { code: 'SlowDown', headers: [['Retry-After', '1']] })
   t.ok(admission.holds(refused), 'it keeps its place among all until it is over')
   t.same(told, ['store requests'])
-  enter('far')
-  t.throws(() => enter('far'), { code: 'SlowDown' })
-  admission.leave(first)
-  admission.leave(first)
+  enter('several', first)
   enter('near')
-  enter('far')
-  t.throws(() => enter('near'), { code: 'SlowDown' })
+  t.throws(() => enter('near'), { code: 'SlowDown' }, 'it was exchanged')
+  const second = enter('several')
+  t.throws(() => enter('several'), { code: 'SlowDown' })
+  admission.leave(first)
+  admission.leave(first)
+  enter('several')
+  t.throws(() => enter('several'), { code: 'SlowDown' })
+  t.throws(() => enter('near', second), { code: 'SlowDown' })
+  enter('several')
   admission.admit(refused, { kind: 'anonymous' })
   t.ok(admission.holds(refused))
 })

@@ -1,6 +1,6 @@
 import type { HttpResponse } from '../../http/message.ts'
 import type { RowFacts } from '../caches.ts'
-import { type OperationContext, send, type BucketContext, readerOf, storeHere } from '../context.ts'
+import { type OperationContext, send, type BucketContext, readerOf, storeHere, storeOf } from '../context.ts'
 import { SEGMENT_SIZE, storedSize, plaintextSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { removeBucketDefault } from './bucket-encryption.ts'
@@ -158,7 +158,8 @@ export async function bucketLocation(ctx: OperationContext<'GetBucketLocation'>)
 /**
  * PutBucketLogging, -Replication, -InventoryConfiguration, -AnalyticsConfiguration, -MetricsConfiguration and -NotificationConfiguration: forwarded
  * when the client may write to the buckets they name. The store will write there with the rights of the owner of both buckets, which is the gateway.
- * @throws S3Error MalformedXML, InvalidBucketName, AccessDenied, NoSuchBucket for the gateway's own buckets.
+ * A bucket of the same name at another store is not the one that the client means.
+ * @throws S3Error MalformedXML, InvalidBucketName, AccessDenied, NoSuchBucket for the gateway's own buckets, InvalidRequest for one at another store.
  */
 export async function targetBuckets(ctx: OperationContext<TargetOperation>): Promise<HttpResponse> {
   return forward(ctx, (document) => {
@@ -166,6 +167,7 @@ export async function targetBuckets(ctx: OperationContext<TargetOperation>): Pro
     const parsed = parseXml(document, clientDocument(ctx.services.config.limits.xmlBytes))
     for (const name of targetBucketsOf(ctx.operation.name, parsed)) {
       authorize(ctx.request.client, { bucket: name, own: isOwnBucket(ctx.services.config, name), write: true })
+      if (storeOf(ctx.services, name) !== storeHere(ctx)) throw new S3Error('InvalidRequest', { message: `The bucket ${name} is not at the same store.` })
     }
   })
 }

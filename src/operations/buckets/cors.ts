@@ -1,6 +1,6 @@
 import type { Header, HttpRequest, HttpResponse } from '../../http/message.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../upstream/types.ts'
-import { type Services, storeOf, upstreamNameOf } from '../context.ts'
+import { type Services, shareOf, storeOf, upstreamNameOf } from '../context.ts'
 import type { Asker, Asking, KnownCors } from './cors-knowledge.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
@@ -27,6 +27,7 @@ export async function preflight(services: Services, request: HttpRequest, bucket
   if (!request.headers.has('access-control-request-method')) {
     throw new S3Error('BadRequest', { message: 'Invalid Access-Control-Request-Method: null' })
   }
+  enterForPreflight(services, request, bucket)
   const headers = await headersFor(services, bucket, question, { asker: 'unsigned', signal: request.signal }).catch((error: unknown) => {
     if (!(error instanceof S3Error) || !['AccessDenied', 'NoSuchBucket', 'SlowDown'].includes(error.code)) throw error
     logUnlessExpected(services, request, bucket, error)
@@ -34,6 +35,13 @@ export async function preflight(services: Services, request: HttpRequest, bucket
   })
   if (headers.length === 0) throw new S3Error('AccessDenied', { code: 'AccessForbidden', message: notAllowed })
   return { status: 200, headers: [...headers, ['content-length', '0']], body: null }
+}
+
+/** A place among the preflights that may wait for the store of this bucket: one store that hangs must not stop those of others. @throws S3Error SlowDown. */
+function enterForPreflight(services: Services, request: HttpRequest, bucket: string): void {
+  const upstream = services.stores.size === 1 || ownRules(services) !== null ? null : upstreamNameOf(services, bucket)
+  if (upstream === null || services.settings.corsAt(upstream).known(bucket)?.kind === 'rules') return
+  request.admit?.({ kind: 'store', id: `preflights ${storeOf(services, bucket).id}`, most: shareOf(services, 'unauthenticatedRequests') })
 }
 
 /**

@@ -1,10 +1,11 @@
 import type { HttpResponse } from '../../http/message.ts'
-import { enterStore, type OperationContext, type Store, storeOf, upstreamNameOf } from '../context.ts'
+import { enterSeveralStores, enterStore, type OperationContext, type Store, storeOf, upstreamNameOf } from '../context.ts'
 import { mayAccess } from '../../auth/authorize.ts'
 import { isOwnBucket, upstreamsWith } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
 import { parallelMap } from '../../concurrency/parallel.ts'
-import { MOST_ROWS, PageTurns } from '../../s3/page-turns.ts'
+import { PageTurns } from '../../s3/page-turns.ts'
+import { isBucketName } from '../../s3/names.ts'
 import { childOf, childText, parseXml, renderXml, rewriteXml, textOf, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
 import { forwardForDocument, forwardedQuery } from '../forward.ts'
 import { editedResponse, xmlResponse } from '../responses.ts'
@@ -16,9 +17,12 @@ import { shownRegion } from '../shown-region.ts'
  */
 export async function listBuckets(ctx: OperationContext<'ListBuckets'>): Promise<HttpResponse> {
   const stores = storesFor(ctx)
-  for (const store of stores) enterStore(ctx, store)
   const [only, ...others] = stores
-  if (only !== undefined && others.length === 0) return oneList(ctx, only)
+  if (only !== undefined && others.length === 0) {
+    enterStore(ctx, only)
+    return oneList(ctx, only)
+  }
+  enterSeveralStores(ctx)
   return mergedList(ctx, stores)
 }
 
@@ -52,24 +56,43 @@ async function oneList(ctx: OperationContext<'ListBuckets'>, store: Store): Prom
 
 /** S3's limit of `max-buckets`. */
 const MOST_BUCKETS = 10_000
+/** Rows that one store may list for one request, ten times the buckets that an account may have without asking (AWS, "Bucket quotas"). */
+const MOST_LISTED = 100_000
 
-/** One list of all, in the order of the names as S3 gives it, whose pages are the gateway's own: stores know nothing of each other's tokens. */
+/** The page of a merged list that is asked for. */
+interface Window {
+  /** Most buckets. */
+  readonly most: number
+  readonly prefix: string
+  /** Only names that sort after this one. */
+  readonly after: string
+}
+
+/**
+ * One list of all, in the order of the names as S3 gives it, whose pages are the gateway's own: stores know nothing of each other's tokens. Of each
+ * store no more is kept than the page can show, whatever it lists.
+ */
 async function mergedList(ctx: OperationContext<'ListBuckets'>, stores: readonly Store[]): Promise<HttpResponse> {
   const { query } = ctx.operation
-  const most = pageSize(query.get('max-buckets'))
-  const prefix = query.get('prefix') ?? ''
-  const after = Buffer.from(query.get('continuation-token') ?? '', 'base64url').toString()
-  const lists = await parallelMap(stores, { limit: stores.length + 1, signal: ctx.signal }, (store, signal) => bucketsAt({ ...ctx, signal }, store))
-  const all = lists.flatMap(({ buckets }) => buckets).filter(({ name }) => name > after && name.startsWith(prefix))
-    .toSorted((a, b) => a.name < b.name ? -1 : 1)
-  const page = all.slice(0, most)
+  const window: Window = {
+    most: pageSize(query.get('max-buckets')),
+    prefix: query.get('prefix') ?? '',
+    after: Buffer.from(query.get('continuation-token') ?? '', 'base64url').toString()
+  }
+  const lists = await parallelMap(
+    stores,
+    { limit: stores.length + 1, signal: ctx.signal },
+    (store, signal) => bucketsAt({ ...ctx, signal }, store, window)
+  )
+  const all = lists.flatMap(({ buckets }) => buckets).toSorted(byName)
+  const page = all.slice(0, window.most)
   const last = page.at(-1)
   const owner = lists[0]?.owner ?? []
   return xmlResponse(renderXml(['ListAllMyBucketsResult', [
     ...owner.length === 0 ? [] : [['Owner', owner] satisfies XmlNode],
     ['Buckets', page.map(({ fields }): XmlNode => ['Bucket', fields])],
     ...last === undefined || page.length === all.length ? [] : [['ContinuationToken', Buffer.from(last.name).toString('base64url')] satisfies XmlNode],
-    ...prefix === '' ? [] : [['Prefix', prefix] satisfies XmlNode]
+    ...window.prefix === '' ? [] : [['Prefix', window.prefix] satisfies XmlNode]
   ]]))
 }
 
@@ -87,14 +110,22 @@ interface Listed {
   readonly fields: readonly XmlNode[]
 }
 
-/** What a store lists of the buckets that are mapped to it, all pages. @throws the store's error. */
+function byName(a: Listed, b: Listed): number {
+  return a.name < b.name ? -1 : 1
+}
+
+/**
+ * What a store lists of the buckets that are mapped to it and belong to the page, all pages: at most one bucket more than the page has, so that it is
+ * known whether there is a next one. @throws the store's error; SealgateBadUpstream for more than `MOST_LISTED` rows.
+ */
 async function bucketsAt(
   ctx: OperationContext<'ListBuckets'>,
-  store: Store
+  store: Store,
+  { most, prefix, after }: Window
 ): Promise<{ readonly owner: readonly XmlNode[]; readonly buckets: readonly Listed[] }> {
   const asked = forwardedQuery(ctx).filter(([name]) => name !== 'max-buckets' && name !== 'continuation-token')
-  const turns = new PageTurns(MOST_ROWS)
-  const buckets: Listed[] = []
+  const turns = new PageTurns(MOST_LISTED)
+  let buckets: Listed[] = []
   let owner: readonly XmlNode[] = []
   for (let token: string | null = ''; token !== null;) {
     const { document } = await forwardForDocument(ctx, token === '' ? asked : [...asked, ['continuation-token', token]], store)
@@ -108,8 +139,10 @@ async function bucketsAt(
     const rows = childOf(parsed, parsed.root, 'Buckets')?.children ?? []
     for (const row of rows) {
       const name = childText(parsed, row, 'Name')
-      if (name !== null && isShown(ctx, name, store)) buckets.push({ name, fields: fieldsOf(row, ['Name', 'CreationDate', 'BucketRegion', 'BucketArn']) })
+      if (name === null || !isBucketName(name) || !name.startsWith(prefix) || name <= after || !isShown(ctx, name, store)) continue
+      buckets.push({ name, fields: fieldsOf(row, ['Name', 'CreationDate', 'BucketRegion', 'BucketArn']) })
     }
+    buckets = buckets.toSorted(byName).slice(0, most + 1)
     const owned = childOf(parsed, parsed.root, 'Owner')
     if (owned !== undefined) owner = fieldsOf(owned, ['DisplayName', 'ID'])
     const next = childText(parsed, parsed.root, 'ContinuationToken')

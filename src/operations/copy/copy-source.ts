@@ -1,6 +1,6 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { HeaderList, Header } from '../../http/message.ts'
-import { type OperationContext, enterStore, header, storeHere, storeOf, type ObjectContext, send } from '../context.ts'
+import { type OperationContext, enterSeveralStores, header, storeHere, storeOf, type ObjectContext, send } from '../context.ts'
 import { inspectNamed, withDigests } from '../objects/inspect.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
@@ -31,7 +31,7 @@ export function copySourceOf(ctx: OperationContext): CopySource {
     write: false,
     publicRead: ctx.services.policyFor(source.bucket).publicRead !== false
   })
-  if (!isHere(ctx, source)) enterStore(ctx, storeOf(ctx.services, source.bucket))
+  if (!isHere(ctx, source)) enterSeveralStores(ctx)
   return source
 }
 
