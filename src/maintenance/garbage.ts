@@ -5,7 +5,6 @@ import { EnvelopeError } from '../envelope/encoding.ts'
 import { parseUploadRecord, uploadHash, type UploadRecord } from '../envelope/upload-records.ts'
 import { bucketKinds, isCheckBucket, kindBucket } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
-import { readListing } from '../s3/listing.ts'
 import { childOf, childrenOf, childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 import { MOST_ROWS } from '../s3/page-turns.ts'
 import { BucketClient, type Sent } from '../store-client/bucket-client.ts'
@@ -33,9 +32,9 @@ export interface Collected {
   unknown: number
   /** Uploads that have ended. */
   dead: number
-  /** Objects removed, or that would be. */
+  /** Objects, and uploads of probes, removed, or that would be. */
   removed: number
-  /** Objects and buckets that the store refused to remove. */
+  /** Objects, uploads and buckets that the store refused to remove. */
   failed: number
   /** Buckets of interrupted runs of `store check` that were removed. */
   buckets: number
@@ -51,21 +50,52 @@ export async function collectGarbage(collection: Collection): Promise<Collected>
   for await (const page of collection.state.list(PROBE_PREFIX, { mostRows: Number.POSITIVE_INFINITY })) {
     await remove(collection, page.filter(({ lastModified }) => isOld(lastModified, collection)).map(({ key }) => key), collected)
   }
+  await sweepUploads(collection, new BucketClient(collection.upstream, collection.stateBucket, collection.signal), collected)
   for (const name of bucketKinds.map((kind) => kindBucket(collection.stateBucket, kind))) await sweepProbes(collection, name, collected)
   await removeCheckBuckets(collection, collected)
   return collected
 }
 
-/** What interrupted probes have left in a bucket of the gateway's own: versions and markers, a page of them. */
+/** What interrupted probes have left in a bucket of the gateway's own: objects with their versions and markers, and uploads, a page of each. */
 async function sweepProbes(collection: Collection, name: string, collected: Collected): Promise<void> {
   const bucket = new BucketClient(collection.upstream, name, collection.signal)
-  const listed = await bucket.answer({ method: 'GET', query: [['versions', null], ['prefix', PROBE_PREFIX]], retry: true }, upstreamDocument.maxBytes)
-  if (listed.status !== 200) return
+  // A store without versions refuses to list them.
+  const removable = await probeRows(bucket, ['versions', null]) ?? await probeRows(bucket, ['list-type', '2']) ?? []
+  await removeOld(collection, bucket, removable, collected)
+  await sweepUploads(collection, bucket, collected)
+}
+
+/** S3 keeps an upload until it is aborted. */
+async function sweepUploads(collection: Collection, bucket: BucketClient, collected: Collected): Promise<void> {
+  await removeOld(collection, bucket, await probeRows(bucket, ['uploads', null]) ?? [], collected)
+}
+
+/** What a row of a listing is removed by, and when it was written, in milliseconds since 1970; NaN when the store does not say. */
+interface ProbeRow {
+  readonly sent: Pick<Sent, 'key' | 'query'>
+  readonly modified: number
+}
+
+const probeRowNames: ReadonlySet<string> = new Set(['Contents', 'Version', 'DeleteMarker', 'Upload'])
+
+/** The rows of probes on the first page of a listing, whatever else the store lists; null where it refuses. */
+async function probeRows(bucket: BucketClient, listing: readonly [string, string | null]): Promise<readonly ProbeRow[] | null> {
+  const listed = await bucket.answer({ method: 'GET', query: [listing, ['prefix', PROBE_PREFIX]], retry: true }, upstreamDocument.maxBytes)
+  if (listed.status !== 200) return null
   const xml = parseXml(listed.body, upstreamDocument)
-  for (const row of xml.root.children.filter((child) => child.name === 'Version' || child.name === 'DeleteMarker')) {
-    const [key, version, modified] = ['Key', 'VersionId', 'LastModified'].map((field) => childText(xml, row, field) ?? '')
-    if (key?.startsWith(PROBE_PREFIX) !== true || !isOld(Date.parse(modified ?? ''), collection)) continue
-    await removeOne(collection, bucket, { key, query: [['versionId', version ?? '']] }, collected)
+  return xml.root.children.filter(({ name }) => probeRowNames.has(name)).flatMap((row): ProbeRow[] => {
+    const key = childText(xml, row, 'Key') ?? ''
+    if (!key.startsWith(PROBE_PREFIX)) return []
+    const ids = [['versionId', childText(xml, row, 'VersionId')], ['uploadId', childText(xml, row, 'UploadId')]] as const
+    const query = ids.flatMap(([name, id]) => id === null ? [] : [[name, id] as const])
+    return [{ sent: { key, query }, modified: Date.parse(childText(xml, row, row.name === 'Upload' ? 'Initiated' : 'LastModified') ?? '') }]
+  })
+}
+
+async function removeOld(collection: Collection, bucket: BucketClient, rows: readonly ProbeRow[], collected: Collected): Promise<void> {
+  for (const { sent } of rows.filter(({ modified }) => isOld(modified, collection))) {
+    const gone = collection.dryRun || (await bucket.answer({ method: 'DELETE', ...sent, retry: true })).status < 300
+    collected[gone ? 'removed' : 'failed'] += 1
   }
 }
 
@@ -81,19 +111,9 @@ async function removeCheckBuckets(collection: Collection, collected: Collected):
     const name = childText(xml, row, 'Name') ?? ''
     if (!isCheckBucket(stateBucket, name) || !isOld(Date.parse(childText(xml, row, 'CreationDate') ?? ''), collection)) continue
     await sweepProbes(collection, name, collected)
-    const bucket = new BucketClient(upstream, name, signal)
-    const uploads = await bucket.answer({ method: 'GET', query: [['uploads', null]], retry: true }, upstreamDocument.maxBytes)
-    for (const { key, uploadId } of uploads.status === 200 ? readListing(uploads.body) : []) {
-      await removeOne(collection, bucket, { key, query: [['uploadId', uploadId ?? '']] }, collected)
-    }
-    const gone = collection.dryRun || (await bucket.answer({ method: 'DELETE', retry: true })).status < 300
+    const gone = collection.dryRun || (await new BucketClient(upstream, name, signal).answer({ method: 'DELETE', retry: true })).status < 300
     collected[gone ? 'buckets' : 'failed'] += 1
   }
-}
-
-async function removeOne({ dryRun }: Collection, bucket: BucketClient, sent: Pick<Sent, 'key' | 'query'>, collected: Collected): Promise<void> {
-  const gone = dryRun || (await bucket.answer({ method: 'DELETE', ...sent, retry: true })).status < 300
-  collected[gone ? 'removed' : 'failed'] += 1
 }
 
 /** The entries, grouped by upload. */
