@@ -90,8 +90,9 @@ export const commands: readonly Command[] = [
   }),
   command({
     name: 'gc',
-    summary: 'remove what crashed multipart uploads have left in the state bucket',
-    description: 'Removes from the state bucket what belongs to no upload that the store knows, and has not changed for some hours.',
+    summary: 'remove what dead multipart uploads and interrupted probes have left in the gateway\'s own buckets',
+    description: 'Removes from the state bucket what belongs to no upload that the store knows, and has not changed for some hours; and, of the same\n'
+      + 'age, what interrupted probes have left under "probe/" in the gateway\'s own buckets, and the buckets that "store check" could not remove.',
     options: {
       ...config,
       'dry-run': { help: 'count, remove nothing' },

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,12 +20,15 @@ import type { StoreFeature } from '../../src/config/store-profiles.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { collectGarbage, type Collection } from '../../src/maintenance/garbage.ts'
 import { StateBucket } from '../../src/store-client/state-bucket.ts'
+import type { Upstream, UpstreamRequest } from '../../src/upstream/types.ts'
 import { openUpstream } from '../../src/store-client/store-adapter.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 
 const Bucket = 'uploads'
 const stateBucket = 'sealgate-state'
+/** The rights that the tests of this file have used. */
+const used = new Set<string>()
 
 async function rig(t: Test, lacks: readonly StoreFeature[] = []) {
   const store = await startTestStore({ buckets: [Bucket] })
@@ -40,11 +44,18 @@ async function rig(t: Test, lacks: readonly StoreFeature[] = []) {
     await rm(folder, { recursive: true })
   })
   const { signal } = new AbortController()
+  const asked: Upstream = {
+    request: (request) => {
+      used.add(rightOf(request) ?? `${request.method} ${request.query.join()}`)
+      return upstream.request(request)
+    },
+    close: () => upstream.close()
+  }
   const collect = (more: Partial<Collection> = {}) =>
     collectGarbage({
-      state: new StateBucket(upstream, stateBucket, signal),
+      state: new StateBucket(asked, stateBucket, signal),
       stateBucket,
-      upstream,
+      upstream: asked,
       realm: 'test',
       signal,
       olderThan: Date.now() + 60_000,
@@ -63,6 +74,18 @@ function configOf(store: TestStore, keyring: string): string {
     keys: { main: { type: 'local', keyring } },
     buckets: { '*': { encryption: 'on', key: 'main' } }
   })
+}
+
+/** The right that a request needs (AWS service authorization reference, S3). */
+function rightOf({ method, bucket, key, query }: UpstreamRequest): string | null {
+  const named = (name: string): boolean => query.some(([found]) => found === name)
+  if (bucket === null) return 's3:ListAllMyBuckets'
+  if (method === 'DELETE' && key === null) return 's3:DeleteBucket'
+  if (method === 'DELETE') return named('versionId') ? 's3:DeleteObjectVersion' : named('uploadId') ? 's3:AbortMultipartUpload' : 's3:DeleteObject'
+  if (method === 'POST' && named('delete')) return 's3:DeleteObject'
+  if (method !== 'GET') return null
+  if (key !== null) return named('uploadId') ? 's3:ListMultipartUploadParts' : 's3:GetObject'
+  return named('versions') ? 's3:ListBucketVersions' : named('uploads') ? 's3:ListBucketMultipartUploads' : named('list-type') ? 's3:ListBucket' : null
 }
 
 /** An upload with a small part: three objects of state. */
@@ -184,4 +207,9 @@ void t.test('the command', async (t) => {
   }
   await store.close()
   t.equal((await run('--config', file)).code, 1, 'a store that does not answer')
+})
+
+void t.test('docs/PERMISSIONS.md names the rights that were used', async (t) => {
+  const rows = readFileSync(join(import.meta.dirname, '../../docs/PERMISSIONS.md'), 'utf8').split('\n').filter((line) => line.startsWith('| `sealgate gc` |'))
+  t.same([...new Set(rows.join('').match(/s3:\w+/g))].sort(), [...used].sort())
 })
