@@ -33,7 +33,10 @@ const HEALTH_EVERY_SECONDS = 15
 export async function createGateway(config: Config, log: OperatorLog, tracer: Tracer | null = null, probe?: ConditionProbe): Promise<Gateway> {
   leaveRoomForBodies()
   const gateway = new GatewayImpl(config, log, tracer, probe)
-  await gateway.open()
+  await gateway.open().catch(async (error: unknown) => {
+    await gateway.close()
+    throw error
+  })
   return gateway
 }
 
@@ -72,8 +75,9 @@ class GatewayImpl implements Gateway {
   }
 
   async open(): Promise<void> {
-    this.#useKeys(await this.#openKeys(this.#config))
-    this.#stores.use(this.#stores.prepare(this.#config))
+    const { keys, stores } = await this.#prepare(this.#config)
+    this.#useKeys(keys)
+    this.#stores.use(stores)
     this.#warn()
     this.#assemble(new ObjectCache())
     await this.#checkAll()
@@ -159,11 +163,13 @@ class GatewayImpl implements Gateway {
     this.#observer.limited(limit)
   }
 
-  /** Applies clients, policies, keys and stores. Requests in flight go on with those that they began with. */
+  /**
+   * Applies clients, policies, keys and stores. Requests in flight go on with those that they began with.
+   * @throws Error when keys, certificates or the audit file cannot be opened. Nothing has changed then.
+   */
   async reload(config: Config): Promise<void> {
-    const keys = await this.#openKeys(config)
     this.#observer.reopenAudit()
-    const stores = this.#stores.prepare(config)
+    const { keys, stores } = await this.#prepare(config)
     const before = this.#keys
     this.#config = config
     this.#useKeys(keys)
@@ -188,6 +194,16 @@ class GatewayImpl implements Gateway {
 
   async #checkAll(): Promise<void> {
     await Promise.all([this.#health.run(), this.#stores.start()])
+  }
+
+  /** Opens the keys and stores that a configuration wants: all of them, or none. */
+  async #prepare(config: Config): Promise<{ readonly keys: KeyRegistry; readonly stores: Awaited<ReturnType<Stores['prepare']>> }> {
+    const keys = await this.#openKeys(config)
+    const stores = await this.#stores.prepare(config).catch(async (error: unknown) => {
+      await keys.close()
+      throw error
+    })
+    return { keys, stores }
   }
 
   #warn(): void {

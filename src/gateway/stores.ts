@@ -137,19 +137,23 @@ export class Stores {
     return [...this.#open.values()]
   }
 
-  /** The stores that a configuration wants, of which those that are open as it wants them stay. @throws Error of a certificate's file. */
-  prepare({ upstreams, limits }: Pick<Config, 'upstreams' | 'limits'>): ReadonlyMap<string, OpenStore> {
-    return new Map(
-      Object.entries(upstreams).map(([name, settings]) => {
+  /**
+   * The stores that a configuration wants, of which those that are open as it wants them stay.
+   * @throws Error of a certificate's file. Those opened before it are closed.
+   */
+  async prepare({ upstreams, limits }: Pick<Config, 'upstreams' | 'limits'>): Promise<ReadonlyMap<string, OpenStore>> {
+    const next = new Map<string, OpenStore>()
+    try {
+      for (const [name, settings] of Object.entries(upstreams)) {
         const open = this.#open.get(name)
-        return [
-          name,
-          open !== undefined && isDeepStrictEqual(open.settings, settings)
-            ? open
-            : new OpenStore(settings, { limits, observer: this.#observer, log: this.#log, probe: this.#probe })
-        ]
-      })
-    )
+        const stays = open !== undefined && isDeepStrictEqual(open.settings, settings)
+        next.set(name, stays ? open : new OpenStore(settings, { limits, observer: this.#observer, log: this.#log, probe: this.#probe }))
+      }
+      return next
+    } catch (error) {
+      await Promise.all([...next.values()].filter((store) => !this.all.includes(store)).map((store) => store.close()))
+      throw error
+    }
   }
 
   /** Requests that come from now on use these. */

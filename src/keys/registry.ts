@@ -16,17 +16,22 @@ import { keysOf, sealingKeys, type BucketPolicy, type KeyPins } from '../config/
 export async function openKeyRegistry(options: KeyRegistryOptions): Promise<KeyRegistry> {
   const keys: ConfiguredKey[] = []
   const keyrings = new Set<string>()
-  for (const [name, config] of Object.entries(options.keys)) {
-    const key = await openKey(name, config, options)
-    if (key.source instanceof LocalKeyProvider) {
+  const registry = new KeyRegistry(keys, options.audit)
+  try {
+    for (const [name, config] of Object.entries(options.keys)) {
+      const key = await openKey(name, config, options)
+      keys.push(key)
+      if (!(key.source instanceof LocalKeyProvider)) continue
       const { keyringName } = key.source
       // Their key ids would be the same.
       if (keyrings.has(keyringName)) throw new KeyringError(`Two keys use keyrings named ${keyringName}.`)
       keyrings.add(keyringName)
     }
-    keys.push(key)
+    return registry
+  } catch (error) {
+    await registry.close()
+    throw error
   }
-  return new KeyRegistry(keys, options.audit)
 }
 
 /** The failure of one key among several. */

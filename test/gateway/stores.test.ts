@@ -19,6 +19,8 @@ import {
   type ListBucketsCommandOutput
 } from '@aws-sdk/client-s3'
 import { parseConfig } from '../../src/config/load.ts'
+import { OpenStore } from '../../src/gateway/stores.ts'
+import { KeyRegistry } from '../../src/keys/registry.ts'
 import { startTestGateway, type TestGatewayOptions } from '../support/gateway.ts'
 import { rawRequest } from '../support/raw-client.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
@@ -225,6 +227,33 @@ await t.test('preflights that wait for a store that hangs do not stop those for 
   await Promise.all(waiting)
   await far.listen()
   far.rules.clear()
+})
+
+await t.test('a reload that is refused leaves nothing open, and nothing changed', async (t) => {
+  const { gateway, upstreams: { near, far }, put, get } = await rig(t)
+  const closing = (of: object) => t.capture(of, 'close' as never, Reflect.get(of, 'close') as () => Promise<void>)
+  const [stores, registries] = [closing(OpenStore.prototype), closing(KeyRegistry.prototype)]
+  const closed = (): { stores: number; keys: number } => ({ stores: stores().length, keys: registries().length })
+  const main = { type: 'local', keyring: gateway.keyring }
+  const reload = (upstreams: object, keys: object = { main }): Promise<void> =>
+    gateway.gateway.reload(parseConfig(
+      JSON.stringify({
+        upstreams,
+        keys,
+        clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey }],
+        buckets: { '*': { key: 'main' } }
+      }),
+      { file: '/sealgate.yaml', env: {} }
+    ))
+  const withoutAuthority = { ...far, ca: '/nonexistent.pem' }
+  await t.rejects(reload({ near: { ...near, connections: 50 }, far: withoutAuthority }), { code: 'ENOENT' })
+  t.same(closed(), { stores: 1, keys: 1 }, 'the changed store, which had been opened')
+  await t.rejects(reload({ near, far: withoutAuthority }), { code: 'ENOENT' })
+  t.same(closed(), { stores: 0, keys: 1 }, 'not the store that serves')
+  await t.rejects(reload({ near, far }, { main, other: { type: 'local', keyring: '/nonexistent.json' } }), { name: 'KeyringError' })
+  t.same(closed(), { stores: 0, keys: 1 })
+  await put('data', 'k', 'served on')
+  t.equal(await get('data', 'k'), 'served on')
 })
 
 await t.test('a copy between stores is read, opened and sealed anew, with all that a copy keeps', async (t) => {
