@@ -8,7 +8,7 @@ import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
 import type { ProcessSignals } from './signals.ts'
 import { ConfigError } from '../config/load.ts'
-import { createListener, type Listener } from '../listener/listener.ts'
+import { createListener, type Listener, type ReloadableLimits } from '../listener/listener.ts'
 import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
 import { availableDescriptors, connectionsWithin, exitCodes, type Platform } from './platform.ts'
 import { bind, describeStores, openLog, tellWarnings } from './start-up.ts'
@@ -156,6 +156,7 @@ export class GatewayProcess {
       const material = config.listen.tls === null ? null : await readTls(config.listen.tls)
       await this.#gateway.reload(config)
       if (material !== null) this.#takeTls(material)
+      this.#listener.reloadLimits(limitsByStores(config, this.#log))
       this.#config = config
       this.#gateway.noteReload?.(true)
       this.#watchTls(next)
@@ -224,24 +225,28 @@ function keepFixed(before: Config, after: Config): Config {
   return { ...after, admin, limits, log, audit, workers, listen }
 }
 
-function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, log: Log): Listener {
-  const { listen, limits, upstreams } = config
+/** What the connections to all stores leave to clients, and allow to anonymous ones. */
+function limitsByStores({ limits, upstreams }: Config, log: Log): ReloadableLimits {
   const toStores = Object.values(upstreams).reduce((sum, store) => sum + store.connections, 0)
   const connections = connectionsWithin(limits.connections, Math.ceil(toStores * 1.5), availableDescriptors())
   if (connections < limits.connections) {
     log.event('warn', 'fewer connections than configured: raise the limit of open files', { connections })
   }
+  // Each anonymous request holds a connection to a store.
+  return { connections, anonymousRequests: Math.max(1, Math.ceil(toStores / 2)) }
+}
+
+function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, log: Log): Listener {
+  const { listen, limits } = config
   return createListener({
     host: listen.host,
     port: listen.port,
     tls,
     trustedProxies: listen.trustedProxies,
     limits: {
-      connections,
+      ...limitsByStores(config, log),
       requestsInFlight: limits.requestsInFlight,
       unauthenticatedRequests: limits.unauthenticatedRequests,
-      // Each holds a connection to a store.
-      anonymousRequests: Math.max(1, Math.ceil(toStores / 2)),
       formFieldsMs,
       headerBytes: limits.headerBytes,
       minRate: limits.minRate,

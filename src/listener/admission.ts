@@ -62,12 +62,19 @@ export class Admission {
   #clients = 0
   #preflights = 0
   #anonymous = 0
+  #mostAnonymous: number
 
   /** @param limited called for every request that a limit refuses or ends */
   constructor(limits: AdmissionLimits, limited: (limit: Limit) => void, now: () => number = () => performance.now()) {
     this.#limits = limits
+    this.#mostAnonymous = limits.anonymousRequests
     this.#limited = limited
     this.#now = now
+  }
+
+  /** At most so many anonymous reads from now on. */
+  limitAnonymousTo(requests: number): void {
+    this.#mostAnonymous = requests
   }
 
   /** Requests that hold a place without a signature. */
@@ -117,7 +124,7 @@ export class Admission {
           this.#preflights -= 1
         }
       case 'anonymous':
-        if (this.#anonymous >= this.#limits.anonymousRequests) this.#refuse('anonymous requests')
+        if (this.#anonymous >= this.#mostAnonymous) this.#refuse('anonymous requests')
         this.#anonymous += 1
         return () => {
           this.#anonymous -= 1

@@ -43,6 +43,9 @@ export interface ListenerOptions {
   readonly limited?: (limit: Limit) => void
 }
 
+/** Limits that depend on the stores of the configuration, which a reload may change. */
+export type ReloadableLimits = Pick<ListenerOptions['limits'], 'connections' | 'anonymousRequests'>
+
 export interface Listener {
   /** @returns the address it listens on. @throws when the address cannot be bound. */
   start(): Promise<{ readonly host: string; readonly port: number }>
@@ -53,6 +56,8 @@ export interface Listener {
   stop(graceMs: number): Promise<'drained' | 'cut'>
   /** New certificates for new connections; existing ones keep theirs. @throws when the listener has no TLS. */
   reloadTls(material: TlsMaterial): void
+  /** For requests and connections from now on: what is under way is not ended. */
+  reloadLimits(limits: ReloadableLimits): void
   /** For the metrics. */
   counts(): { readonly connections: number; readonly requestsInFlight: number; readonly unauthenticated: number }
 }
@@ -132,6 +137,11 @@ class HttpListener implements Listener {
     const server = this.#app.server as Server | TlsServer
     if (!('setSecureContext' in server)) throw new TypeError('The listener has no TLS.')
     server.setSecureContext(secureContext(material))
+  }
+
+  reloadLimits({ connections, anonymousRequests }: ReloadableLimits): void {
+    this.#connections.limitTo(connections)
+    this.#admission.limitAnonymousTo(anonymousRequests)
   }
 
   counts(): { connections: number; requestsInFlight: number; unauthenticated: number } {

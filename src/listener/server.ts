@@ -56,8 +56,6 @@ export function createHttpServer(tls: TlsMaterial | null, limits: ServerLimits, 
       requestCert: tls.clientCa !== null,
       rejectUnauthorized: tls.clientCa !== null
     })
-  // The listener itself makes room for new connections. This limit is for those that come while the closed ones still end.
-  server.maxConnections = limits.connections + Math.max(16, Math.ceil(limits.connections / 16))
   // Among workers Node would pass a refused connection on to the next worker, without end while all are full.
   // The types of Node do not have it yet.
   Object.assign(server, { dropMaxConnection: true })
@@ -140,7 +138,8 @@ function head(error: S3Error, requestId: string, length: number): string {
  * without an authenticated request, else an idle one. So connections that do nothing, or nothing signed, do not keep others out.
  */
 export class Connections {
-  readonly #limit: number
+  #limit: number
+  #server: Server | null = null
   readonly #admitted: (exchange: Exchange) => boolean
   readonly #displaced: () => void
   /** Without an authenticated request so far. The oldest first, in all these maps. */
@@ -169,7 +168,16 @@ export class Connections {
     return this.#strangers.get(socket) ?? this.#clients.get(socket)
   }
 
+  /** At most so many from now on. None is closed before a new one comes. */
+  limitTo(limit: number): void {
+    this.#limit = limit
+    // The listener itself makes room for new connections. This limit is for those that come while the closed ones still end.
+    if (this.#server !== null) this.#server.maxConnections = limit + Math.max(16, Math.ceil(limit / 16))
+  }
+
   follow(server: Server, secure: boolean): void {
+    this.#server = server
+    this.limitTo(this.#limit)
     if (secure) {
       server.on('connection', (socket: Socket) => {
         this.#begin(socket)
@@ -231,7 +239,11 @@ export class Connections {
 
   /** @returns false when every connection carries an admitted request */
   #makeRoom(): boolean {
-    if (this.count < this.#limit) return true
+    while (this.count >= this.#limit) if (!this.#closeOne()) return false
+    return true
+  }
+
+  #closeOne(): boolean {
     this.#displaced()
     const [handshake] = this.#handshakes
     // A handshake is short: when half of all connections are in their handshake, it is an attack.

@@ -146,6 +146,40 @@ await t.test('serves, reloads what is good, keeps what it has when it is not, an
   t.notMatch(JSON.stringify(platform.lines) + platform.out + platform.err, /canary/)
 })
 
+await t.test('SIGHUP brings the limits that follow from the stores', async (t) => {
+  const storesFile = join(directory, 'stores.yaml')
+  const write = (connections: number): void => {
+    writeFileSync(storesFile, yaml().replace('upstream: {', `upstream: { connections: ${connections},`))
+  }
+  write(2)
+  const platform = new FakeProcess(['serve'])
+  let release: () => void = () => undefined
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const code = serve({ config: storesFile, trial: false }, platform, async () => ({
+    ...stub(async () => ({ status: 200, headers: [], body: null })),
+    handle: async ({ admit }) => {
+      admit?.({ kind: 'anonymous' })
+      await held
+      return { status: 200, headers: [['content-length', '0']], body: null }
+    }
+  }))
+  const { port } = await platform.line('listening')
+  const two = (): Promise<IncomingMessage>[] => [ask(port), ask(port)]
+  const before = two()
+  t.equal((await Promise.race(before)).statusCode, 503, 'one of two connections to the store')
+  write(4)
+  platform.signal('SIGHUP')
+  await platform.line('configuration reloaded')
+  const after = two()
+  t.equal((await Promise.race(after)).statusCode, 503, 'two of four')
+  release()
+  t.same((await Promise.all([...before, ...after])).map(({ statusCode }) => statusCode).toSorted(), [200, 200, 503, 503])
+  platform.signal('SIGTERM')
+  t.equal(await code, 0)
+})
+
 await t.test('SIGHUP brings new certificates, and keeps the old ones when the new do not fit; transfers go on', async (t) => {
   const pem = (name: string): Buffer => readFileSync(new URL(`../support/tls/${name}`, import.meta.url))
   const [certFile, keyFile, tlsFile] = ['cert.pem', 'key.pem', 'tls.yaml'].map((name) => join(directory, name)) as [string, string, string]

@@ -173,6 +173,16 @@ await t.test('connections beyond the limit: unsigned ones are closed first, then
   for (const client of [known, second]) t.equal((await client.answer())?.status, 200, 'requests under way go on')
   await open('/known')
   t.same([...new Set(limited)], ['connections'])
+  limited.length = 0
+  started.listener.reloadLimits({ ...roomyLimits, connections: 4 })
+  await open('/known')
+  t.equal(started.listener.counts().connections, 4)
+  t.same(limited, [], 'there is room for one more')
+  started.listener.reloadLimits({ ...roomyLimits, connections: 3 })
+  t.equal(started.listener.counts().connections, 4, 'none is closed before a new one comes')
+  await open('/known')
+  t.equal(started.listener.counts().connections, 3)
+  t.same(limited, ['connections', 'connections'])
 })
 
 await t.test('regression: the connection of a form that has lost its place can be closed for another', async (t) => {
