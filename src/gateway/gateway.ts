@@ -62,8 +62,9 @@ class GatewayImpl implements Gateway {
     this.#stores = new Stores(this.#observer, log, probe)
     this.#health = keyHealth(() => this.#checkKeys(), log)
     this.#observer.watch(() => ({
-      stores: this.#stores.all.map(({ settings: { name }, pools, health, capabilities }) => ({
+      stores: this.#stores.all.map(({ settings: { name }, pools, health, capabilities, clockSkewSeconds }) => ({
         name,
+        clockSkewSeconds,
         pools,
         checks: health.report().checks,
         capabilities: capabilities.report()
@@ -221,7 +222,6 @@ class GatewayImpl implements Gateway {
   /** Requests in flight may still use the keys they began with: closing those at once would abort their calls. */
   #retire(keys: KeyRegistry): void {
     this.#retired.add(keys)
-    this.#observer.keysReplaced(keys)
     void keys.retire().then(
       () => {
         this.#retired.delete(keys)

@@ -30,6 +30,7 @@ interface Gauges {
     readonly pools: readonly PoolStats[]
     readonly checks: readonly CheckResult[]
     readonly capabilities: readonly CapabilityReport[]
+    readonly clockSkewSeconds: number | null
   }[]
   /** Those of no store. */
   readonly checks: readonly CheckResult[]
@@ -39,7 +40,7 @@ interface Gauges {
 }
 
 /** What observes one store. */
-export interface StoreObserver extends Required<Pick<UpstreamOptions, 'onRefused' | 'onUnsolicited' | 'onExchange' | 'onSkew'>> {
+export interface StoreObserver extends Required<Pick<UpstreamOptions, 'onRefused' | 'onUnsolicited' | 'onExchange'>> {
   readonly latePart: (outcome: 'recorded' | 'failed') => void
 }
 
@@ -67,9 +68,6 @@ export class Observer {
     return {
       onRefused: (code) => {
         this.#metrics.upstreamRefused.add({ code, upstream })
-      },
-      onSkew: (seconds) => {
-        this.#metrics.clockSkew.set({ upstream }, seconds)
       },
       onUnsolicited: () => {
         this.#metrics.unsolicitedResponses.add({ upstream })
@@ -163,19 +161,19 @@ export class Observer {
     this.#metrics.beforeSnapshot(() => {
       const { stores, checks, heldBack, keys } = gauges()
       // Stores come and go with the configuration, as keys do.
-      for (const gauge of [this.#metrics.upstreamConnections, this.#metrics.checkFailing, this.#metrics.keyFailing, this.#metrics.storeCapability]) {
-        gauge.clear()
-      }
-      for (const { name, ok } of checks) this.#metrics.checkFailing.set({ check: name, upstream: '' }, ok ? 0 : 1)
-      for (const { key, ok } of keys) this.#metrics.keyFailing.set({ key }, ok === false ? 1 : 0)
-      for (const { name: upstream, pools, checks, capabilities } of stores) {
-        for (const { pool, connected } of pools) this.#metrics.upstreamConnections.set({ pool, upstream }, connected)
-        for (const { name, ok } of checks) this.#metrics.checkFailing.set({ check: name, upstream }, ok ? 0 : 1)
+      const { upstreamConnections, checkFailing, storeCapability, clockSkew, keyFailing, kmsBreakerOpen } = this.#metrics
+      for (const gauge of [upstreamConnections, checkFailing, storeCapability, clockSkew, keyFailing, kmsBreakerOpen]) gauge.clear()
+      for (const { name, ok } of checks) checkFailing.set({ check: name, upstream: '' }, ok ? 0 : 1)
+      for (const { key, ok } of keys) keyFailing.set({ key }, ok === false ? 1 : 0)
+      for (const { name: upstream, pools, checks, capabilities, clockSkewSeconds } of stores) {
+        if (clockSkewSeconds !== null) clockSkew.set({ upstream }, clockSkewSeconds)
+        for (const { pool, connected } of pools) upstreamConnections.set({ pool, upstream }, connected)
+        for (const { name, ok } of checks) checkFailing.set({ check: name, upstream }, ok ? 0 : 1)
         for (const { kind, capability, supported } of capabilitiesOf(capabilities)) {
-          if (supported !== null) this.#metrics.storeCapability.set({ kind, capability, upstream }, supported ? 1 : 0)
+          if (supported !== null) storeCapability.set({ kind, capability, upstream }, supported ? 1 : 0)
         }
       }
-      for (const [region, held] of heldBack) this.#metrics.kmsBreakerOpen.set({ region }, held ? 1 : 0)
+      for (const [region, held] of heldBack) kmsBreakerOpen.set({ region }, held ? 1 : 0)
     })
   }
 
@@ -186,11 +184,6 @@ export class Observer {
       this.#metrics.requestsInFlight.set({}, requestsInFlight)
       this.#metrics.unauthenticatedRequests.set({}, unauthenticated)
     })
-  }
-
-  /** Keys that are no longer used hold nothing back. */
-  keysReplaced(before: KeyRegistry): void {
-    for (const region of before.heldBack().keys()) this.#metrics.kmsBreakerOpen.set({ region }, 0)
   }
 
   snapshot(): Snapshot {

@@ -51,7 +51,6 @@ export class OpenStore implements Store {
       ...reports,
       onSkew: (seconds) => {
         this.#clockSkew = seconds
-        reports.onSkew(seconds)
       }
     })
     this.upstream = observer.traced(name, this.#door)

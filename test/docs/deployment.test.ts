@@ -28,6 +28,7 @@ function checkExpression(t: { ok(value: unknown, message: string): unknown }, ex
     const known = names.flatMap(([, name = '']) => [...(families.get(name) ?? families.get(name.replace(/_(bucket|sum|count)$/, '')))?.labelNames ?? []])
     for (const label of list.split(',').map((each) => each.trim())) t.ok([...known, 'le', 'job', 'instance'].includes(label), `by ${label}`)
   }
+  for (const [aggregated] of expression.matchAll(/\babs ?\((?:max|min|avg|sum)\b/g)) t.ok(false, `${aggregated}: the largest may be the smallest in amount`)
   return names.length
 }
 
@@ -76,6 +77,11 @@ await t.test('alerts', async (t) => {
   const alerts = read('docs/OPERATIONS.md').split('## Alerts')[1]?.split('\n## ')[0] ?? ''
   for (const { alert, expr, labels, annotations } of rules) {
     t.ok(checkExpression(t, expr) > 0, alert)
+    for (const [, name = ''] of expr.matchAll(/\b(sealgate_[a-z_]+?)(?:_bucket)?\b/g)) {
+      if (families.get(name)?.labelNames.includes('upstream') !== true) continue
+      for (const [, by = ''] of expr.matchAll(/\bby \(([^)]*)\)/g)) t.match(by, /\bupstream\b/, `${alert} names the store`)
+      t.match(annotations.summary, '$labels.upstream', alert)
+    }
     t.notMatch(expr, /job[=!]/, `${alert} does not depend on what the job is called`)
     t.match(labels.severity, /^(critical|warning)$/)
     t.ok(annotations.summary)

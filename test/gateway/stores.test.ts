@@ -368,6 +368,12 @@ await t.test('a reload adds, changes and removes stores, and cuts nothing', asyn
   go()
   t.equal((await late).$metadata.httpStatusCode, 200, 'what was under way ends')
   while (!told.some(({ message, upstream }) => message === 'store no longer used' && upstream === 'far')) await new Promise((resolve) => setTimeout(resolve, 5))
+  const gauges = gateway.gateway.snapshot().filter(({ type, labelNames, series }) => type === 'gauge' && labelNames.includes('upstream') && series.length > 0)
+  t.same(
+    gauges.map(({ name }) => name).toSorted(),
+    ['check_failing', 'clock_skew_seconds', 'store_capability', 'upstream_connections'].map((name) => `sealgate_${name}`)
+  )
+  t.notMatch(JSON.stringify(gauges), /"far"/, 'a store that is gone has no state')
   await put('data', 'k', 'near')
   t.match((await gateway.gateway.ready()).checks, { keys: 'ok', store: 'ok', stateBucket: 'ok' })
   near.refuse()
