@@ -116,7 +116,7 @@ await t.test('a key that fails is reported by its name, and readiness fails only
   const failing = (key: string) => gateway.metric(`sealgate_key_failing{key="${key}"}`)
   t.same(await gateway.gateway.ready(), allGood)
   const facts = { service: 'kms', operation: 'GenerateDataKey', status: 400, errorName: 'DisabledException', trouble: 'denied' }
-  t.match(told, [{
+  t.match(told.filter(({ level }) => level === 'error'), [{
     level: 'error',
     message: 'key does not serve',
     key: 'bad',

@@ -37,13 +37,19 @@ function replaced(specifier: string, parent = ''): string | null {
   if (specifier === 'tap' && parent.endsWith('.test.ts')) return `export default testOfFile // ${parent}`
   // Tap looks for the test of an asynchronous error by hooks on every promise, which cost more than many tests. Here it is that of the file.
   if (specifier === 'async-hook-domain') return 'export class Domain { destroy() {} }'
+  // A list that goes on where its pattern ends would pass `match`. Only objects may have more than their pattern.
+  if (specifier === './match.js' && parent.endsWith('/tcompare/dist/esm/index.js')) {
+    return `import { Match as Loose } from '${new URL(specifier, parent).href}'
+      const longer = (list, pattern) => Array.isArray(list) && Array.isArray(pattern) && list.length > pattern.length
+      export class Match extends Loose { test() { return !longer(this.object, this.expect) && super.test() } }`
+  }
   return null
 }
 
 registerHooks({
   resolve: (specifier, context, next) => {
     const source = replaced(specifier, context.parentURL)
-    return source === null ? next(specifier, context) : { url: `data:text/javascript,${source}`, format: 'module', shortCircuit: true }
+    return source === null ? next(specifier, context) : { url: `data:text/javascript,${encodeURIComponent(source)}`, format: 'module', shortCircuit: true }
   }
 })
 // After the hooks: tap itself imports what is replaced.
