@@ -142,8 +142,10 @@ await t.test('every mode on PUT, GET, range, HEAD, COPY and multipart', async (t
   }
   for (const [i, from] of modes.entries()) {
     for (const [j, to] of modes.entries()) {
-      // From every mode into every sixth, and into every mode from every sixth; those that leave the mode as it is are all there.
-      if (!byTurns(i === j || (i + j) % 6 === 1)) continue
+      // Those that leave the mode as it is, from and to a customer's key those without one, and of the others a sixth, but for two names of one KMS key.
+      const names = [from.name, to.name]
+      const customers = names.includes('SSE-C') && (names.includes('none') || names.includes('AES256'))
+      if (!byTurns(i === j || customers || ((i + j) % 6 === 1 && !names.every((name) => name.startsWith('aws:kms by'))))) continue
       const Key = `copy/${from.name} to ${to.name}`
       const copy = new CopyObjectCommand({ Bucket, Key, CopySource: `${Bucket}/${encodeURIComponent(`put/${from.name}`)}` })
       expect(Key, await ask(s3, copy, { ...to.write, ...from.source }), 200, to.written)
