@@ -195,8 +195,9 @@ const providers = `## Stores with less than S3
 \`upstream.profile\` sets the options of \`upstream\` for a provider; what the configuration says itself has precedence. \`lacks\` names what a store does not have.
 \`multiDelete\` (DeleteObjects) is done by single requests, 16 at once, with AWS's results in the order of the document. \`listV2\` (ListObjectsV2) is done by ListObjects. Every
 other operation, header or parameter that needs one of them is answered with 501 NotImplemented and not sent: a store that ignores a sub-resource that it does not know
-would take PutObjectTagging for PutObject. Without \`acl\`, an \`x-amz-acl\` of \`private\` or \`bucket-owner-full-control\` is left out; without \`versioning\`, \`versionId=null\` is, and other version ids
-are InvalidArgument.
+would take PutObjectTagging for PutObject; reads of a bucket's settings are sent. Without \`acl\`, an \`x-amz-acl\` of \`private\` or \`bucket-owner-full-control\` is left out; without \`versioning\`, \`versionId=null\` is, and other version ids
+are InvalidArgument, also in copy sources and in the keys of DeleteObjects. Settings of a bucket are read from the store if it knows them, and as not set if it does not
+([decision](decisions/0106-what-a-store-says-of-a-bucket-has-precedence.md)).
 
 ${
   table(

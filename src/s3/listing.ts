@@ -130,13 +130,39 @@ export function listingField(xml: Buffer, name: string): string | null {
   return childText(document, document.root, name)
 }
 
+/**
+ * Whether there is a page behind this one. S3 always says so; a page without the word and without a marker is taken as the last.
+ * @throws S3Error SealgateBadUpstream for another word than true and false: entries would be missing without notice
+ */
+export function goesOn(xml: Buffer): boolean {
+  return isTruncated(parseXml(xml, upstreamDocument))
+}
+
+function isTruncated(document: XmlDocument): boolean {
+  const field = (name: string): string => childText(document, document.root, name)?.trim() ?? ''
+  const word = field('IsTruncated')
+  const silent = word === '' && field('NextMarker') === '' && field('NextContinuationToken') === ''
+  if (word !== 'true' && word !== 'false' && !silent) throw new S3Error('SealgateBadUpstream', { message: 'The store does not say whether a listing goes on.' })
+  return word === 'true'
+}
+
 interface AsV2 {
   /** As the request had them. */
   readonly token: string | null
   readonly startAfter: string | null
   readonly fetchOwner: boolean
-  /** The token that goes on behind a marker. */
-  readonly tokenOf: (marker: string) => string
+}
+
+/** Tokens are the marker itself: whoever makes one up lists from where `start-after` could have begun. */
+function tokenOf(marker: string): string {
+  return Buffer.from(marker, 'utf8').toString('base64url')
+}
+
+/** Behind which key the page of a token begins, by ListObjects. @throws S3Error InvalidArgument */
+export function markerOfToken(token: string): string {
+  const marker = Buffer.from(token, 'base64url').toString('utf8')
+  if (marker !== '' && tokenOf(marker) === token) return marker
+  throw new S3Error('InvalidArgument', { message: 'The continuation token provided is incorrect', fields: { ArgumentName: 'continuation-token' } })
 }
 
 /** What ListObjects has and ListObjectsV2 has not, and what is written anew. */
@@ -144,9 +170,9 @@ const notOfV2: ReadonlySet<string> = new Set(['Marker', 'NextMarker', 'KeyCount'
 
 /**
  * An answer to ListObjects as ListObjectsV2 gives it (AWS API); its rows stay as they are, without owners that were not asked for.
- * @throws S3Error SealgateBadUpstream for another document, and for a page that goes on without a row to go on from
+ * @throws S3Error SealgateBadUpstream for another document, and for a page that goes on without a row to go on from, or from where it began
  */
-export function listingAsV2(xml: Buffer, { token, startAfter, fetchOwner, tokenOf }: AsV2): Buffer {
+export function listingAsV2(xml: Buffer, { token, startAfter, fetchOwner }: AsV2): Buffer {
   return rewriteXml(xml, (editor, document) => {
     const { root } = document
     if (root.name !== 'ListBucketResult') throw new S3Error('SealgateBadUpstream')
@@ -157,13 +183,16 @@ export function listingAsV2(xml: Buffer, { token, startAfter, fetchOwner, tokenO
     if (token !== null) editor.append(root, ['ContinuationToken', token])
     const encoded = childText(document, root, 'EncodingType') === 'url'
     if (startAfter !== null) editor.append(root, ['StartAfter', encoded ? percentEncode(startAfter, { keepSlash: true }) : startAfter])
-    if (childText(document, root, 'IsTruncated')?.trim() !== 'true') return
+    if (!isTruncated(document)) return
     const names = rows.map((row) => keyOf(childText(document, row, row.name === 'Contents' ? 'Key' : 'Prefix') ?? '', encoded))
     const last = names.reduce((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0 ? b : a, '')
     const next = childText(document, root, 'NextMarker')
     // Stores that encode keys may leave the marker as it is.
     const marker = next === null || next === '' || next === last ? last : keyOf(next, encoded)
-    if (marker === '') throw new S3Error('SealgateBadUpstream', { message: 'The store returned a listing that does not end.' })
+    // Some stores list a common prefix again behind itself.
+    if (marker === '' || marker === (token === null ? startAfter : markerOfToken(token))) {
+      throw new S3Error('SealgateBadUpstream', { message: 'The store returned a listing that does not end.' })
+    }
     editor.append(root, ['NextContinuationToken', tokenOf(marker)])
   })
 }

@@ -8,7 +8,7 @@ import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { percentDecode } from '../http/target.ts'
 import { parseErrorXml, type ParsedError } from '../s3/error-document.ts'
-import { listingField, readListing, type ListingRow } from '../s3/listing.ts'
+import { goesOn, listingField, readListing, type ListingRow } from '../s3/listing.ts'
 import { PageTurns } from '../s3/page-turns.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 
@@ -109,7 +109,7 @@ export class BucketClient {
       const page = await this.document({ method: 'GET', query: [...query, ...at], retry: true })
       const found = rows(page)
       yield found
-      if (listingField(page, 'IsTruncated') !== 'true') return
+      if (!goesOn(page)) return
       at = next(page)
       turns.turn(at === null ? null : JSON.stringify(at), found.length)
     }
@@ -160,6 +160,11 @@ export class BucketClient {
       ...sent
     })
   }
+}
+
+/** Busy, away or with a fault of its own: 501 says what the store is. @param status 0: there was no usable answer. */
+export function isPassing(status: number): boolean {
+  return status === 0 || status === 429 || (status >= 500 && status !== 501)
 }
 
 /** The status of a VersioningConfiguration; undefined where versions were never enabled (AWS API, GetBucketVersioning). */

@@ -10,12 +10,14 @@ import { HeaderList, type Header } from '../http/message.ts'
 import { readAll } from '../http/stage.ts'
 import { clientDocument, parseDelete, type DeleteEntry } from '../s3/documents.ts'
 import { parseErrorXml, renderError } from '../s3/error-document.ts'
-import { listingAsV2 } from '../s3/listing.ts'
+import { listingAsV2, markerOfToken } from '../s3/listing.ts'
 import { renderXml, upstreamDocument, type XmlNode } from '../s3/xml.ts'
+import { isPassing } from './bucket-client.ts'
 
 /** Requests for one DeleteObjects at once, of the 64 and more that small requests have. */
 const PARALLEL_DELETES = 16
 const ERROR_LIMIT_BYTES = 65_536
+const COPY_SOURCE = 'x-amz-copy-source'
 
 /** Sub-resources that are the operations of a feature. */
 const subresources: Readonly<Partial<Record<StoreFeature, readonly string[]>>> = {
@@ -45,6 +47,18 @@ const unset: Readonly<Record<'bucket' | 'object', Readonly<Record<string, S3Erro
     website: 'NoSuchWebsiteConfiguration'
   },
   object: { tagging: { document: ['Tagging', [['TagSet', []]]] } }
+}
+
+/** How the documents begin that a store with these settings answers with (AWS API). */
+const settingsDocuments: Readonly<Record<string, RegExp>> = {
+  cors: /<CORSConfiguration[\s/>]/,
+  lifecycle: /<LifecycleConfiguration[\s/>]/,
+  'object-lock': /<ObjectLockConfiguration[\s/>]/,
+  policy: /^\s*\{/,
+  policyStatus: /<PolicyStatus[\s/>]/,
+  tagging: /<Tagging[\s/>]/,
+  versioning: /<VersioningConfiguration[\s/>]/,
+  website: /<WebsiteConfiguration[\s/>]/
 }
 
 /** Headers that ask for a feature. */
@@ -110,7 +124,7 @@ class StoreAdapter implements StoreUpstream {
       return errorAnswer(asked, lacking)
     }
     const { method, key, query, body } = asked
-    if (this.#lacks.has('multiDelete') && method === 'POST' && key === null && query.some(([name]) => name === 'delete') && body instanceof Buffer) {
+    if (method === 'POST' && key === null && query.some(([name]) => name === 'delete') && body instanceof Buffer && this.#mustDeleteEach(body)) {
       return this.#deleteEach(asked, body)
     }
     if (this.#lacks.has('listV2') && method === 'GET' && key === null && query.some(([name, value]) => name === 'list-type' && value === '2')) {
@@ -128,9 +142,10 @@ class StoreAdapter implements StoreUpstream {
   #withoutIdle(request: UpstreamRequest): UpstreamRequest {
     const drops = [...this.#lacks].flatMap((feature) => idle[feature] ?? [])
     const kept = request.headers.filter(([name, value]) => !drops.some((drop) => drop(name, value)))
+    if (!this.#lacks.has('versioning')) return kept.length === request.headers.length ? request : { ...request, headers: kept }
     // Where there are no versions, the one there is has this id (AWS S3 User Guide, "How S3 Versioning works").
-    const query = this.#lacks.has('versioning') ? request.query.filter(([name, value]) => name !== 'versionId' || value !== 'null') : request.query
-    return kept.length === request.headers.length && query.length === request.query.length ? request : { ...request, headers: kept, query }
+    const current = kept.map(([name, value]): Header => [name, name === COPY_SOURCE ? value.replace(/\?versionId=null$/, '') : value])
+    return { ...request, headers: current, query: request.query.filter(([name, value]) => name !== 'versionId' || value !== 'null') }
   }
 
   /** The sub-resource of a read of settings that the store cannot have; null: the request is another one. */
@@ -141,9 +156,14 @@ class StoreAdapter implements StoreUpstream {
     return query.find(([name]) => known[name] !== undefined && features.includes(name))?.[0] ?? null
   }
 
-  /** One HEAD tells whether the bucket or object is there, and whether this identity may know. */
+  /**
+   * What the store itself says of a bucket has precedence: a profile or an operator may be wrong about it, and a lock, a policy or versions that are
+   * there must not be reported as absent. Otherwise one HEAD tells whether the bucket or object is there, and whether this identity may know.
+   */
   async #unset(request: UpstreamRequest, settings: string): Promise<UpstreamResponse> {
     const level = request.key === null ? 'bucket' : 'object'
+    const said = level === 'bucket' ? await this.#said(request, settings) : null
+    if (said !== null) return said
     const there = await this.#store.request({ ...request, method: 'HEAD', query: request.query.filter(([name]) => name !== settings) })
     there.body.resume()
     if (there.status === 404) return errorAnswer(request, new S3Error(level === 'bucket' ? 'NoSuchBucket' : 'NoSuchKey'))
@@ -151,6 +171,19 @@ class StoreAdapter implements StoreUpstream {
     const answer = unset[level][settings]
     if (typeof answer === 'object') return documentAnswer(200, renderXml(answer.document))
     return errorAnswer(request, new S3Error(answer ?? 'NotImplemented'))
+  }
+
+  /** The store's answer to a read of settings; null where it shows only that the store does not know the request. */
+  async #said(request: UpstreamRequest, settings: string): Promise<UpstreamResponse | null> {
+    const answer = await this.#store.request(request)
+    const { status } = answer
+    if (isPassing(status) || (status >= 300 && status < 400) || status === 401 || status === 403) return answer
+    // A store that ignores the sub-resource lists the bucket.
+    const document = await readAll(answer.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
+    const known = status === 200
+      ? settingsDocuments[settings]?.test(document.toString('latin1', 0, 1024))
+      : parseErrorXml(document)?.code === unset.bucket[settings]
+    return known === true ? withBody(answer, document) : null
   }
 
   /** The error of a request for what the store does not have; null: it has all of it. */
@@ -163,8 +196,15 @@ class StoreAdapter implements StoreUpstream {
         return new S3Error('NotImplemented', { message: `The store behind this gateway does not have this operation (upstream.lacks: ${feature}).` })
       }
     }
-    if (!this.#lacks.has('versioning') || !query.some(([name]) => name === 'versionId')) return null
+    const ofVersion = query.some(([name]) => name === 'versionId') || sent.some(([name, value]) => name === COPY_SOURCE && value.includes('?versionId='))
+    if (!this.#lacks.has('versioning') || !ofVersion) return null
     return new S3Error('InvalidArgument', { message: 'Invalid version id specified', fields: { ArgumentName: 'versionId' } })
+  }
+
+  /** A store that ignores the version that a key of the document names would remove the only one there is. */
+  #mustDeleteEach(document: Buffer): boolean {
+    if (this.#lacks.has('multiDelete')) return true
+    return this.#lacks.has('versioning') && parseDelete(document, clientDocument(upstreamDocument.maxBytes)).objects.some(({ versionId }) => versionId !== null)
   }
 
   /**
@@ -176,7 +216,8 @@ class StoreAdapter implements StoreUpstream {
     const kept = request.headers.filter(([name]) => !/^(content-|x-amz-(sdk-)?checksum-)/.test(name))
     const results = await parallelMap(objects, { limit: PARALLEL_DELETES, signal: request.signal }, async (entry, signal) => {
       const conditions = conditionsOf(entry)
-      const answer = await this.#store.request({
+      // Adapted as a request of its own: the version may be one that the store would ignore.
+      const answer = await this.request({
         ...request,
         method: 'DELETE',
         key: entry.key,
@@ -200,19 +241,18 @@ class StoreAdapter implements StoreUpstream {
     const valueOf = (name: string): string | null => request.query.find(([given]) => given === name)?.[1] ?? null
     const token = valueOf('continuation-token')
     const startAfter = valueOf('start-after')
-    const marker = token === null ? startAfter : markerOf(token)
+    const marker = token === null ? startAfter : markerOfToken(token)
     const query = request.query.filter(([name]) => !['list-type', 'continuation-token', 'start-after', 'fetch-owner'].includes(name))
     const answer = await this.#store.request({ ...request, query: marker === null ? query : [...query, ['marker', marker]] })
     if (answer.status !== 200) return answer
     const document = await readAll(answer.body, upstreamDocument.maxBytes, () => new S3Error('SealgateBadUpstream'))
-    const body = listingAsV2(document, { token, startAfter, fetchOwner: valueOf('fetch-owner') === 'true', tokenOf })
-    const others = answer.headers.entries.filter(([name]) => !/^(content-length|transfer-encoding)$/i.test(name))
-    return { ...answer, headers: new HeaderList([...others, ['content-length', String(body.length)]]), body: Readable.from([body]) }
+    const body = listingAsV2(document, { token, startAfter, fetchOwner: valueOf('fetch-owner') === 'true' })
+    return withBody(answer, body)
   }
 }
 
 function copiesPart(query: UpstreamRequest['query'], sent: UpstreamRequest['headers']): boolean {
-  return query.some(([name]) => name === 'uploadId') && sent.some(([name]) => name === 'x-amz-copy-source')
+  return query.some(([name]) => name === 'uploadId') && sent.some(([name]) => name === COPY_SOURCE)
 }
 
 /** The conditions of a key of DeleteObjects, as DeleteObject has them (AWS API). */
@@ -232,7 +272,8 @@ async function resultOf({ key, versionId }: DeleteEntry, { status, headers: told
   const error = parseErrorXml(document)
   const named: XmlNode[] = [['Key', key], ...versionId === null ? [] : [['VersionId', versionId] as const]]
   // A 404 without the store's own words may come from whatever stands before it.
-  if (status < 300 || (status === 404 && error?.code === 'NoSuchKey')) {
+  // A success with an error inside is none, as for CompleteMultipartUpload (AWS API).
+  if ((status < 300 && error === null) || (status === 404 && error?.code === 'NoSuchKey')) {
     const marker: XmlNode[] = told.get('x-amz-delete-marker') === 'true'
       ? [['DeleteMarker', 'true'], ['DeleteMarkerVersionId', told.get('x-amz-version-id') ?? '']]
       : []
@@ -243,6 +284,11 @@ async function resultOf({ key, versionId }: DeleteEntry, { status, headers: told
   return { node: ['Error', [...named, ['Code', code], ['Message', error?.message ?? '']]] }
 }
 
+function withBody(answer: UpstreamResponse, body: Buffer): UpstreamResponse {
+  const others = answer.headers.entries.filter(([name]) => !/^(content-length|transfer-encoding)$/i.test(name))
+  return { ...answer, headers: new HeaderList([...others, ['content-length', String(body.length)]]), body: Readable.from([body]) }
+}
+
 function documentAnswer(status: number, document: Buffer): UpstreamResponse {
   const told: Header[] = [['content-type', 'application/xml'], ['content-length', String(document.length)]]
   return { status, headers: new HeaderList(told), body: Readable.from([document]) }
@@ -251,16 +297,4 @@ function documentAnswer(status: number, document: Buffer): UpstreamResponse {
 function errorAnswer({ method }: UpstreamRequest, error: S3Error): UpstreamResponse {
   const document = renderError(error, { resource: '', requestId: '', hostId: '' })
   return method === 'HEAD' ? { status: error.status, headers: new HeaderList([]), body: Readable.from([]) } : documentAnswer(error.status, document)
-}
-
-/** Tokens are the marker itself: whoever makes one up lists from where `start-after` could have begun. */
-function tokenOf(marker: string): string {
-  return Buffer.from(marker, 'utf8').toString('base64url')
-}
-
-/** @throws S3Error InvalidArgument */
-function markerOf(token: string): string {
-  const marker = Buffer.from(token, 'base64url').toString('utf8')
-  if (marker !== '' && tokenOf(marker) === token) return marker
-  throw new S3Error('InvalidArgument', { message: 'The continuation token provided is incorrect', fields: { ArgumentName: 'continuation-token' } })
 }

@@ -4,6 +4,8 @@ import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { storeFeatures, type StoreFeature } from '../../src/config/store-profiles.ts'
 import { S3Error } from '../../src/errors.ts'
+import { BucketClient } from '../../src/store-client/bucket-client.ts'
+import { askBucketKind } from '../../src/store-client/state-bucket.ts'
 import { adaptStore } from '../../src/store-client/store-adapter.ts'
 import { codeOf } from '../support/error-code.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
@@ -95,6 +97,34 @@ await t.test('conditions of single keys are conditions of single requests', asyn
   const { xml } = await send(adapted, deletes(deleteBody([`<Key>a</Key><ETag>${etag}</ETag>`, '<Key>b</Key><ETag>other</ETag>'])))
   t.match(xml, /<Deleted><Key>a<.*<Error><Key>b<\/Key><Code>PreconditionFailed</)
   t.same(store.keys('bucket'), ['b'])
+})
+
+for (const lacks of [['versioning'], ['multiDelete', 'versioning']] as const) {
+  await t.test(`a version that a store without versions would ignore does not remove the object: ${lacks.join(', ')}`, async (t) => {
+    const { store, direct, adapted, send } = await rig(t, lacks)
+    await fill(store, direct, ['a', 'b', 'c'])
+    const { status, xml } = await send(
+      adapted,
+      deletes(deleteBody(['<Key>a</Key><VersionId>null</VersionId>', '<Key>b</Key><VersionId>3sL4kqtJlcpXroDTDmJ</VersionId>', '<Key>c</Key>']))
+    )
+    t.equal(status, 200)
+    t.match(xml, /<Deleted><Key>a<.*<Error><Key>b<.*<Code>InvalidArgument<.*<Deleted><Key>c</)
+    t.same(store.keys('bucket'), ['b'])
+    t.ok(store.requests.every(({ query }) => query.get('versionId') === undefined))
+    store.requests.length = 0
+    const copy = (source: string) => send(adapted, { method: 'PUT', key: 'copy', headers: [['x-amz-copy-source', source]] })
+    t.match(await copy('/bucket/b?versionId=other'), { status: 400, xml: /InvalidArgument</ })
+    t.equal(store.requests.length, 0)
+    t.match(await copy('/bucket/b?versionId=null'), { status: 200, xml: /CopyObjectResult/ })
+    t.equal(store.requests[0]?.headers.get('x-amz-copy-source'), '/bucket/b')
+  })
+}
+
+await t.test('a success with an error inside is no deletion', async (t) => {
+  const { store, adapted, send } = await rig(t, ['multiDelete'])
+  const body = '<Error><Code>InternalError</Code><Message>m</Message></Error>'
+  store.rules.add({ when: { method: 'DELETE' }, fault: { type: 'answer', status: 200, body } })
+  t.match((await send(adapted, deletes(deleteBody(['<Key>a</Key>'])))).xml, /<Error><Key>a<\/Key><Code>InternalError</)
 })
 
 await t.test('a bucket that is not there, a document that is none, and a store that does not answer', async (t) => {
@@ -229,6 +259,27 @@ await t.test('tokens that are none, errors, and a page that leads nowhere', asyn
   t.equal(await codeOf(list()), 'SealgateBadUpstream')
 })
 
+await t.test('a page that may have another behind it is not taken as the last', async (t) => {
+  const { store, adapted, direct, send } = await rig(t, ['listV2'])
+  const row = '<Contents><Key>a</Key></Contents><CommonPrefixes><Prefix>b/</Prefix></CommonPrefixes>'
+  const bodies = [
+    `<IsTruncated>TRUE</IsTruncated>${row}`,
+    `<IsTruncated>1</IsTruncated>${row}`,
+    `<NextMarker>b/</NextMarker>${row}`,
+    `<IsTruncated>true</IsTruncated>${row}`
+  ]
+  for (const body of bodies) {
+    store.rules.add({ when: { method: 'GET' }, fault: { type: 'answer', status: 200, body: `<ListBucketResult>${body}</ListBucketResult>` } })
+    const query = [['list-type', '2'], ['start-after', 'b/']] as const
+    t.equal(await codeOf(send(adapted, { method: 'GET', query })), 'SealgateBadUpstream', body)
+  }
+  store.rules.add({ when: { method: 'GET' }, fault: { type: 'answer', status: 200, body: `<ListBucketResult>${row}</ListBucketResult>` } })
+  t.match(await send(adapted, { method: 'GET', query: [['list-type', '2']] }), { status: 200, xml: /<KeyCount>2</ })
+  store.rules.add({ when: { method: 'GET' }, fault: { type: 'answer', status: 200, body: `<ListBucketResult>${bodies[0] ?? ''}</ListBucketResult>` } })
+  const own = new BucketClient(direct, 'bucket', AbortSignal.timeout(60_000)).objects('')
+  t.equal(await codeOf(own.next().then(() => own.next())), 'SealgateBadUpstream', 'nor by the gateway for itself')
+})
+
 const lacking: Readonly<Record<Exclude<StoreFeature, 'listV2' | 'multiDelete'>, readonly (Partial<UpstreamRequest> & { method: string })[]>> = {
   acl: [{ method: 'GET', query: [['acl', null]] }, { method: 'PUT', key: 'k', headers: [['x-amz-acl', 'public-read']] }, {
     method: 'PUT',
@@ -259,20 +310,57 @@ await t.test('what the store does not have is never sent to it', async (t) => {
   t.ok(store.requests.every(({ headers, query }) => idle.every(([name]) => !headers.has(name)) && query.get('versionId') === undefined))
 })
 
+/** How stores answer a read of settings that they do not have. */
+const withoutSettings = [
+  { type: 'error', status: 501, code: 'NotImplemented' },
+  { type: 'error', status: 400, code: 'InvalidArgument' },
+  { type: 'error', status: 405, code: 'MethodNotAllowed' },
+  { type: 'answer', status: 200, body: '<ListBucketResult><Contents><Key>k</Key></Contents></ListBucketResult>' }
+] as const
+const settings = ['cors', 'lifecycle', 'object-lock', 'policy', 'tagging', 'versioning', 'website'] as const
+
 await t.test('settings that the store cannot have are read as not set, of what is there', async (t) => {
   const { store, direct, adapted, send } = await rig(t, storeFeatures)
   await fill(store, direct, ['k'])
-  const compared = ['cors', 'lifecycle', 'object-lock', 'policy', 'tagging', 'versioning', 'website']
   const words = ({ status, xml }: Asked) => [status, /<Code>(\w+)</.exec(xml)?.[1], /<(Tagging|VersioningConfiguration)\b/.exec(xml)?.[1]]
-  for (const name of compared) {
+  for (const name of settings) {
     const request = { method: 'GET', query: [[name, null]] } as const
-    t.same(words(await send(adapted, request)), words(await send(direct, request)), `the embedded store has no ${name} set`)
+    const expected = words(await send(direct, request))
+    for (const fault of withoutSettings) {
+      store.rules.add({ when: { method: 'GET' }, fault })
+      t.same(words(await send(adapted, request)), expected, `no ${name} is set: ${JSON.stringify(fault)}`)
+    }
     t.match(await send(adapted, { ...request, bucket: 'missing' }), { status: 404, xml: /NoSuchBucket</ })
+    for (const [status, code] of [[403, 'AccessDenied'], [503, 'SlowDown']] as const) {
+      store.rules.add({ when: { method: 'GET' }, fault: { type: 'error', status, code } })
+      t.match(await send(adapted, request), { status, xml: new RegExp(code) }, `${name} is not known`)
+    }
   }
   t.same(words(await send(adapted, { method: 'GET', key: 'k', query: [['tagging', null]] })), [200, undefined, 'Tagging'])
   t.match(await send(adapted, { method: 'GET', key: 'missing', query: [['tagging', null]] }), { status: 404, xml: /NoSuchKey</ })
   store.rules.add({ when: { method: 'HEAD' }, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
   t.equal((await send(adapted, { method: 'GET', key: 'k', query: [['tagging', null]] })).status, 403)
+})
+
+await t.test('a lock, versions and a policy that are there although the configuration says otherwise are not hidden', async (t) => {
+  const { store, direct, adapted, send } = await rig(t, storeFeatures)
+  const enabled = Buffer.from('<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>')
+  await send(direct, { method: 'PUT', query: [['versioning', null]], body: enabled })
+  t.match((await send(adapted, { method: 'GET', query: [['versioning', null]] })).xml, /<Status>Enabled</)
+  t.equal(await askBucketKind(adapted, 'bucket', undefined, AbortSignal.timeout(60_000)), 'versioned', 'its conditions are those of its kind')
+  const documents: Readonly<Record<(typeof settings)[number], string>> = {
+    cors: '<CORSConfiguration/>',
+    lifecycle: '<LifecycleConfiguration xmlns="x">',
+    'object-lock': '<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>',
+    policy: '{"Version":"2012-10-17"}',
+    tagging: '<Tagging>',
+    versioning: '<?xml version="1.0"?>\n<VersioningConfiguration >',
+    website: '<WebsiteConfiguration>'
+  }
+  for (const name of settings) {
+    store.rules.add({ when: { method: 'GET' }, fault: { type: 'answer', status: 200, body: documents[name] } })
+    t.same(await send(adapted, { method: 'GET', query: [[name, null]] }), { status: 200, xml: documents[name] })
+  }
 })
 
 await t.test('a store without versions names none, whatever it answers', async (t) => {

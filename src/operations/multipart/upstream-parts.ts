@@ -4,7 +4,7 @@ import { MAX_PARTS } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { checksumAlgorithmNamed, type ChecksumAlgorithm } from '../../http/checksums.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
-import { listingField, readListing } from '../../s3/listing.ts'
+import { goesOn, listingField, readListing } from '../../s3/listing.ts'
 import { MOST_ROWS, PageTurns } from '../../s3/page-turns.ts'
 import { childOf, parseXml, textOf, upstreamDocument } from '../../s3/xml.ts'
 import { relayError, documentOf } from '../responses.ts'
@@ -57,7 +57,7 @@ export async function listHeldParts(
       parts.set(partNumber, { number: partNumber, etag, size, checksums, lastModified })
       last = Math.max(last, partNumber)
     }
-    if (listingField(document, 'IsTruncated') !== 'true' || last >= until) return { parts, about }
+    if (!goesOn(document) || last >= until) return { parts, about }
     turns.turn(last === marker ? null : String(last), rows.length)
     marker = last
   }

@@ -9,7 +9,7 @@ import { S3Error } from '../../errors.ts'
 import { HeaderList } from '../../http/message.ts'
 import { readListing, type ListingRow } from '../../s3/listing.ts'
 import type { Upstream } from '../../upstream/types.ts'
-import type { Answer, Sent } from '../bucket-client.ts'
+import { isPassing, type Answer, type Sent } from '../bucket-client.ts'
 import type { ProbePlace } from '../probe-place.ts'
 
 /** Options of the configuration by their path, `upstream.maxParts`, and what they should be; null: left out. Lists are added to. */
@@ -102,7 +102,7 @@ const PAUSES_MS = [250, 1000] as const
 export async function ask(place: ProbePlace, question: Question, maxBytes = 1024 * 1024): Promise<Seen> {
   for (const pause of PAUSES_MS) {
     const seen = await askOnce(place, question, maxBytes)
-    if (!isPassing(seen)) return seen
+    if (!isPassing(seen.status)) return seen
     await sleep(pause, undefined, { signal: place.signal })
   }
   return askOnce(place, question, maxBytes)
@@ -188,11 +188,6 @@ function said(status: number, code: string): string {
   return [...status === 0 ? ['no usable answer'] : [String(status)], ...code === '' ? [] : [code]].join(' ')
 }
 
-/** Busy, away or with a fault of its own: 501 is an answer. */
-function isPassing({ status }: Seen): boolean {
-  return status === 0 || status === 429 || (status >= 500 && status !== 501)
-}
-
 export function used(seen: string, means = ''): Reading {
   return { verdict: 'used', seen, means }
 }
@@ -218,7 +213,7 @@ export function broken(seen: string, means: string, settings: Settings = {}): Re
 
 /** The reading of an answer that shows nothing about the question, or null. @param right that the request needs, as AWS names it. */
 export function unread(seen: Seen, place: ProbePlace, right: string): Reading | null {
-  if (isPassing(seen)) return { verdict: 'unknown', seen: seen.said, means: 'ask again when the store answers' }
+  if (isPassing(seen.status)) return { verdict: 'unknown', seen: seen.said, means: 'ask again when the store answers' }
   return seen.code === 'AccessDenied' ? { verdict: 'unknown', seen: seen.said, means: `allow ${right} on ${place.name}` } : null
 }
 
