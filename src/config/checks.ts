@@ -1,3 +1,4 @@
+import { shareOwnBuckets } from './config.ts'
 import { isLoopback } from './schema.ts'
 import { isMap, type ConfigFault, type Tree } from './tree.ts'
 
@@ -40,14 +41,25 @@ function checkPorts(tree: Tree, faults: ConfigFault[]): void {
   if (isMap(admin) && own !== 0 && Number(admin['port'] ?? 9001) === own && overlap(host, admin['host'] ?? '127.0.0.1')) {
     faults.push({ path: 'admin.port', message: `is that of listen.port (${own}): the admin listener needs another` })
   }
-  for (const [section, { endpoint: text }] of sectionsOf(tree)) {
-    const endpoint = typeof text === 'string' && URL.canParse(text) ? new URL(text) : null
+  for (const [section, store] of sectionsOf(tree)) {
+    const endpoint = endpointOf(store)
     if (endpoint === null || Number(endpoint.port || (endpoint.protocol === 'https:' ? 443 : 80)) !== own) continue
-    const store = endpoint.hostname.replace(/^\[|\]$/g, '')
-    if (store === host || (isLoopback(store) && overlap(host, store))) {
+    const at = endpoint.hostname.replace(/^\[|\]$/g, '')
+    if (at === host || (isLoopback(at) && overlap(host, at))) {
       faults.push({ path: `${section}.endpoint`, message: 'is the address of this gateway itself (listen): name the store' })
     }
   }
+}
+
+/** null: other faults are reported elsewhere. */
+function endpointOf({ endpoint }: Tree): URL | null {
+  return typeof endpoint === 'string' && URL.canParse(endpoint) ? new URL(endpoint) : null
+}
+
+/** Of the addresses: one can be written in several ways. */
+function sameEndpoint(a: Tree, b: Tree): boolean {
+  const [one, other] = [endpointOf(a), endpointOf(b)]
+  return one !== null && other !== null && one.protocol === other.protocol && one.port === other.port && overlap(one.hostname, other.hostname)
 }
 
 /** True when two listeners on these hosts would need the same address. */
@@ -118,15 +130,21 @@ function sectionsOf({ upstream, upstreams }: Tree): Sections {
 function checkSeveral(sections: Sections, faults: ConfigFault[]): void {
   for (const [i, [section, store]] of sections.entries()) {
     const before = sections.slice(0, i)
-    const like = (option: string, standard?: unknown) => before.filter(([, other]) => (other[option] ?? standard) === (store[option] ?? standard))
     if (store['realm'] === undefined && sections.length > 1) {
       faults.push({ path: `${section}.realm`, message: 'must be given where there are several stores; that of the only store was default unless it was given' })
     }
-    const [first] = like('default').filter(([, other]) => other['default'] === true)
+    const first = store['default'] === true ? before.find(([, other]) => other['default'] === true) : undefined
     if (first !== undefined) faults.push({ path: `${section}.default`, message: `is true for ${first[0]} also` })
-    const shared = like('endpoint').find((other) => like('stateBucket', 'sealgate-state').includes(other))
-    if (shared !== undefined) faults.push({ path: `${section}.stateBucket`, message: `is that of ${shared[0]}, at the same endpoint` })
+    const own = stateBucketOf(store)
+    const shared = before.find(([, other]) => sameEndpoint(store, other) && shareOwnBuckets(own, stateBucketOf(other)))
+    if (shared !== undefined) {
+      faults.push({ path: `${section}.stateBucket`, message: `is that of ${shared[0]}, at the same endpoint, or they have a bucket for probes in common` })
+    }
   }
+}
+
+function stateBucketOf({ stateBucket }: Tree): string {
+  return typeof stateBucket === 'string' ? stateBucket : 'sealgate-state'
 }
 
 function checkCredentials(section: string, upstream: Tree, faults: ConfigFault[]): void {

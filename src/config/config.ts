@@ -192,6 +192,15 @@ export function isCheckBucket(stateBucket: string, name: string): boolean {
   return name.startsWith(prefix) && /^[0-9a-f]{8}-[a-z]{1,11}$/.test(name.slice(prefix.length))
 }
 
+/** Whether two stores at one endpoint would use a bucket of the gateway's own together. */
+export function shareOwnBuckets(a: string, b: string): boolean {
+  const within = (stateBucket: string, other: string): boolean =>
+    [stateBucket, ...bucketKinds.map((kind) => kindBucket(stateBucket, kind))].some((name) =>
+      isOwnBucket({ upstreams: { other: { stateBucket: other } } }, name)
+    )
+  return within(a, b) || within(b, a)
+}
+
 /** The state buckets of all stores, those of `kindBucket` and of `checkBucket`: clients must neither see nor change them, at any store. */
 export function isOwnBucket(
   { upstreams }: { readonly upstreams: Readonly<Record<string, Pick<UpstreamConfig, 'stateBucket'>>> },

@@ -115,8 +115,21 @@ await t.test('the example of several stores is valid, and every fault of several
   t.match(wrong({ near: { ...near, default: true }, far }), { 'upstreams.far.default': /upstreams\.near/ })
   t.match(wrong({ near, far: { ...far, default: false } }), { 'buckets.*.upstream': /must be given/ })
   t.strictSame(wrong({ near, far: { ...far, default: false } }, { buckets: { '*': { upstream: 'near' } } }), {})
-  t.match(wrong({ near, far: { ...far, endpoint: 'http://near' } }), { 'upstreams.far.stateBucket': /upstreams\.near/ })
-  t.strictSame(wrong({ near, far: { ...far, endpoint: 'http://near', stateBucket: 'other' } }), {})
+  const atNear = (stateBucket: string, endpoint = 'http://near') => wrong({ near, far: { ...far, endpoint, stateBucket } })
+  for (const endpoint of ['http://near', 'http://NEAR', 'http://near/', 'http://near:80']) {
+    t.match(atNear('sealgate-state', endpoint), { 'upstreams.far.stateBucket': /upstreams\.near/ }, endpoint)
+  }
+  for (const endpoint of ['https://near', 'http://near:81', 'http://nearer']) t.strictSame(atNear('sealgate-state', endpoint), {}, endpoint)
+  const local = { near: { ...near, endpoint: 'http://127.0.0.1:81' }, far: { ...far, endpoint: 'http://localhost:81' } }
+  t.match(wrong(local), { 'upstreams.far.stateBucket': /upstreams\.near/ })
+  for (const other of ['sealgate-state-versioned', 'sealgate-state-check-12345678-versioned']) {
+    t.match(atNear(other), { 'upstreams.far.stateBucket': /upstreams\.near/ }, other)
+    t.match(wrong({ near: { ...near, stateBucket: other }, far: { ...far, endpoint: 'http://near' } }), { 'upstreams.far.stateBucket': /upstreams\.near/ })
+  }
+  const long = (end: string): string => `${'s'.repeat(60)}${end}`
+  const cut = { near: { ...near, stateBucket: long('1') }, far: { ...far, endpoint: 'http://near', stateBucket: long('2') } }
+  t.match(wrong(cut), { 'upstreams.far.stateBucket': /in common/ }, 'names of buckets for probes are cut')
+  for (const other of ['other', 'sealgate-state-other', 'sealgate']) t.strictSame(atNear(other), {}, other)
   t.match(wrong({ near, far: { ...far, credentials: undefined } }), { 'upstreams.far.credentials': /give either/ })
   t.match(wrong({ near, far: { ...far, endpoint: 'http://localhost:9000' } }), { 'upstreams.far.endpoint': /this gateway itself/ })
   t.match(wrong({ near, far }, { buckets: { '*': { upstream: 'nowhere' } } }), { 'buckets.*.upstream': 'upstreams has no nowhere' })
