@@ -85,15 +85,23 @@ interface Options {
   readonly hours: number
 }
 
-/** `sealgate gc`. @returns the exit code. @throws S3Error; UsageError and ConfigError for wrong arguments. */
+/** `sealgate gc`. @returns the exit code. @throws S3Error of the only store; UsageError and ConfigError for wrong arguments. */
 export async function runGc(values: GcValues, platform: Platform): Promise<number> {
   const options = readOptions(values, platform)
+  const several = Object.keys(options.config.upstreams).length > 1
   let failed = 0
   for (const store of options.stores) {
-    const collected = await collect(options, store)
-    if (Object.keys(options.config.upstreams).length > 1) platform.stdout.write(`${store.name}:\n`)
-    platform.stdout.write(reportOf(collected, options.dryRun))
-    failed += collected.failed
+    if (several) platform.stdout.write(`${store.name}:\n`)
+    try {
+      const collected = await collect(options, store)
+      platform.stdout.write(reportOf(collected, options.dryRun))
+      failed += collected.failed
+    } catch (error) {
+      if (!several || !(error instanceof S3Error)) throw error
+      // The others are not affected.
+      platform.stderr.write(`sealgate gc: ${store.name}: ${error.message}\n`)
+      failed += 1
+    }
   }
   return failed === 0 ? exitCodes.done : exitCodes.failed
 }

@@ -114,7 +114,11 @@ class Online {
     const off = code === 'RequestTimeTooSkewed'
     return [
       { check: 'store answers', ok: true, detail: this.#settings.endpoint },
-      { check: off ? 'clock' : 'credentials', ok: false, detail: `the store answers ${code}: ${off ? 'set the clock of this machine' : adviceFor(code)}` },
+      {
+        check: off ? 'clock' : 'credentials',
+        ok: false,
+        detail: `the store answers ${code}: ${off ? 'set the clock of this machine' : adviceFor(code, this.#settings.section)}`
+      },
       rest
     ]
   }
@@ -183,11 +187,11 @@ function clock({ headers }: Answer): Checked {
   return { check, ok: Math.abs(seconds) <= SKEW_ALLOWED_SECONDS, detail: off }
 }
 
-function adviceFor(code: string): string {
-  if (code === 'SignatureDoesNotMatch') return 'upstream.secretAccessKey is wrong'
-  if (code === 'InvalidAccessKeyId') return 'upstream.accessKeyId is not known to it'
-  if (code === 'AuthorizationHeaderMalformed') return 'upstream.region is wrong'
-  return 'upstream.sessionToken or the credential has expired or is not valid'
+function adviceFor(code: string, section: string): string {
+  if (code === 'SignatureDoesNotMatch') return `${section}.secretAccessKey is wrong`
+  if (code === 'InvalidAccessKeyId') return `${section}.accessKeyId is not known to it`
+  if (code === 'AuthorizationHeaderMalformed') return `${section}.region is wrong`
+  return `${section}.sessionToken or the credential has expired or is not valid`
 }
 
 /** The cause in messages of the gateway, with codes of the system or the service. */

@@ -2,11 +2,12 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
+import fc from 'fast-check'
 import t from 'tap'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { ConfigError, loadConfig, parseConfig } from '../../src/config/load.ts'
-import { policyFor, upstreamOf } from '../../src/config/config.ts'
+import { overlap, policyFor, upstreamOf, upstreamsWith } from '../../src/config/config.ts'
 import { configWarnings } from '../../src/config/warnings.ts'
 import { configSections } from '../../src/config/schema.ts'
 import type { Config } from '../../src/config/config.ts'
@@ -305,5 +306,26 @@ await t.test('a key must be named when there are several', (t) => {
   const keys = { one: { type: 'local', keyring: 'a' }, two: { type: 'local', keyring: 'b' } }
   t.match(faults({ ...minimal, keys }), { 'buckets.*.key': /must be given/ })
   t.strictSame(faults({ ...minimal, keys, buckets: { '*': { key: 'two' }, 'plain': { encryption: 'off' } } }), {})
+  t.end()
+})
+
+await t.test('the stores where buckets of some patterns may be are those of the names that match', (t) => {
+  const words = fc.string({ unit: fc.constantFrom('a', 'b'), maxLength: 2 })
+  const pattern = fc.tuple(words, fc.boolean()).map(([word, open]) => open || word === '' ? `${word}*` : word)
+  const policies = fc.uniqueArray(fc.tuple(pattern, fc.constantFrom('near', 'far', 'third')), { selector: ([name]) => name, maxLength: 6 })
+  // One letter more, and one more letter, than patterns have: every policy that covers any name covers one of these.
+  const names = ['a', 'b', 'c'].flatMap((a) => [a, ...['a', 'b', 'c'].flatMap((b) => [a + b, ...['a', 'b', 'c'].map((c) => a + b + c)])])
+  fc.assert(fc.property(policies, fc.array(pattern, { maxLength: 3 }), (buckets, patterns) => {
+    const config = { buckets: buckets.map(([name, upstream]) => [name, { upstream }]) } as unknown as Config
+    const of = (name: string): string[] => {
+      try {
+        return [policyFor(config, name).upstream]
+      } catch {
+        return []
+      }
+    }
+    const expected = new Set(names.filter((name) => overlap(patterns, [name])).flatMap(of))
+    t.strictSame([...upstreamsWith(config, patterns)].toSorted(), [...expected].toSorted())
+  }))
   t.end()
 })
