@@ -33,7 +33,8 @@ export const knownDifferences = {
   copyConditions: 'Conditions on the source of a copy are enforced. [radosgw 16 ignores them]',
   writeConditions: 'Conditional writes compare ETags with and without quotes. [radosgw 16: only without, and If-None-Match with an ETag fails ' +
     'if there is no object]',
-  oddRanges: 'Ranges that are invalid in RFC 9110, and several ranges in one request, are ignored; `bytes=-0` is 416. [radosgw returns 416 or a part]',
+  oddRanges:
+    'Ranges that are invalid in RFC 9110, and several ranges in one request, are ignored; `bytes=-0` is 416, the last bytes of an empty object are none. [radosgw returns 416 or a part]',
   partNumber: '`partNumber` works as on AWS. [radosgw 16 ignores it]',
   attributes: 'GetObjectAttributes is supported. [radosgw 16 sends the object]',
   bucketEncryption: 'Default encryption of buckets (`?encryption`) is the gateway\'s own in encrypted buckets. [radosgw 16 ignores the parameter: PUT ' +
