@@ -303,3 +303,26 @@ void t.test('a store that keeps refusing the list, or fails itself: the client g
     await complete(s3, code, id, [one])
   }
 })
+
+void t.test('a store that refuses the list once, as while another Complete runs: the list is sent again', async (t) => {
+  const { s3, store } = await rig(t)
+  for (const [code, status] of [['InvalidPart', 400], ['InvalidPartOrder', 400], ['EntityTooSmall', 400], ['NoSuchKey', 404]] as const) {
+    const id = await create(s3, code)
+    const one = await put(s3, code, id, 1, bytes(10))
+    store.rules.add({ when: { method: 'POST', bucket: Bucket, key: code, query: { uploadId: true } }, fault: { type: 'error', status, code } })
+    t.match((await complete(s3, code, id, [one])).ETag, /-1"$/, code)
+  }
+})
+
+void t.test('a part of another length than its record says is refused without a second look', async (t) => {
+  const { s3, store } = await rig(t)
+  const id = await create(s3, 'longer')
+  const one = await put(s3, 'longer', id, 1, bytes(5 * MiB))
+  const rule = store.rules.add({
+    when: { method: 'GET', bucket: Bucket, key: 'longer', query: { uploadId: true } },
+    times: Infinity,
+    fault: { type: 'rows', element: 'Part', change: (row) => row.replace(/<Size>(\d+)</, (_, size) => `<Size>${Number(size) + 1}<`) }
+  })
+  t.equal(await codeOf(complete(s3, 'longer', id, [one])), 'InvalidPart')
+  t.equal(rule.fired, 1)
+})
