@@ -57,8 +57,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'maintenance': {
     main: 'rewrap-bucket.ts',
-    purpose: 'Engines of the commands that work on the store itself and not on the requests of clients: rewrap, key usage, garbage.',
-    imports: ['concurrency', 'config', 'envelope', 'errors.ts', 'http', 'keys', 'operations', 's3', 'store-client', 'upstream']
+    purpose: 'Engines of the commands that work on the store itself and not on the requests of clients: scan, rewrap, key usage, garbage.',
+    imports: ['collections', 'concurrency', 'config', 'envelope', 'errors.ts', 'http', 'keys', 'operations', 's3', 'store-client', 'upstream']
   },
   'operations': {
     main: 'handlers.ts',

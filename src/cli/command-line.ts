@@ -93,7 +93,7 @@ function helpOf({ name, description, options, examples, codes }: Command): strin
   })
   const all = { ...usualCodes, ...codes }
   return [
-    `Usage: sealgate ${[name, ...shown.map(({ use }) => use)].join(' ')}`,
+    ...wrapped(`Usage: sealgate ${name}`, shown.map(({ use }) => use)),
     '',
     description,
     '',
@@ -121,6 +121,22 @@ function listOf(group: string, commands: readonly Command[]): string {
     ...group === '' ? ['"sealgate --version" prints the version.', 'SEALGATE_CONFIG names the configuration where --config does not.'] : [],
     ''
   ].join('\n')
+}
+
+const WIDTH = 120
+
+/** Words behind a start, in as many lines as they need. */
+function wrapped(start: string, words: readonly string[]): string[] {
+  const lines: string[] = []
+  let line = start
+  for (const word of words) {
+    if (line.length + 1 + word.length > WIDTH) {
+      lines.push(line)
+      line = '      '
+    }
+    line += ` ${word}`
+  }
+  return [...lines, line]
 }
 
 function table(rows: readonly (readonly [left: string, right: string])[]): string[] {

@@ -4,22 +4,8 @@
 import { command, type Command, runFrom } from './command-line.ts'
 import { ProcessSignals } from './signals.ts'
 import { exitCodes, type Platform } from './platform.ts'
-
-const config = { config: { value: 'FILE', help: 'the configuration; default: SEALGATE_CONFIG' } } as const
-const bucket = { bucket: { value: 'NAME', required: true, help: 'the bucket, as the store calls it' } } as const
-const upstream = { upstream: { value: 'NAME', help: 'where the configuration has several stores: this one; default: all' } } as const
-const keyring = { keyring: { value: 'FILE', required: true, help: 'the keyring' } } as const
-const versionOption = { version: { value: 'ID', required: true, help: 'the version, as "keys list" prints it' } } as const
-const passphrase = {
-  'passphrase-file': {
-    value: 'FILE',
-    help: 'the passphrase: the content of the file without its last line end, at least 12 bytes.\nDefault: the environment variable SEALGATE_KEYRING_PASSPHRASE'
-  }
-} as const
-
-const ageIdentity = {
-  'age-identity': { value: 'FILE', help: 'of a backup for age: the file with the identity (secret key), in place of the passphrase' }
-} as const
+import { keyCommands } from './key-commands.ts'
+import { config, bucket, upstream, existing } from './options.ts'
 
 /** Every command. Its code is loaded when it is called: `keys` need not load the HTTP server, nor the other way round. */
 export const commands: readonly Command[] = [
@@ -103,6 +89,27 @@ export const commands: readonly Command[] = [
     run: async (values, platform) => (await import('./object-commands.ts')).runGc(values, platform)
   }),
   command({
+    name: 'scan',
+    summary: 'find out which objects of a bucket are encrypted',
+    description: 'Examines every object of a bucket and reports what it is: encrypted by Sealgate (for this name, or for another), plaintext, of the\n'
+      + 'Amazon S3 Encryption Client, under a client\'s key, encrypted by another tool, written by the store itself, damaged, archived.\n'
+      + 'One HEAD for each object; of those that Sealgate did not write also the first 512 bytes. Changes nothing. Objects under keys of\n'
+      + 'this configuration are opened, which the audit trail records as "scan". docs/EXISTING-DATA.md explains states and reports.',
+    options: existing,
+    examples: [
+      'sealgate scan --config sealgate.yaml --bucket backup-eu --report scan.csv',
+      'sealgate scan --config sealgate.yaml --bucket backup-eu --versions --filter "age>30d" --json'
+    ],
+    codes: {
+      [exitCodes.done]: 'everything is encrypted',
+      [exitCodes.failed]: 'some objects could not be examined, or the store refused',
+      [exitCodes.plaintext]: 'there are objects that are not encrypted, or archived ones of which it is not known',
+      [exitCodes.damaged]: 'there are objects that do not open here: damaged, or encrypted for another place',
+      [exitCodes.stopped]: 'stopped by a signal; what was seen is reported'
+    },
+    run: async (values, platform) => (await import('./scan.ts')).runScan(values, platform)
+  }),
+  command({
     name: 'rewrap',
     summary: 're-wrap the keys of a bucket\'s objects',
     description: 'Re-wraps the keys of objects, after a rotation or to move to another key. The current version of every object that is not\n'
@@ -145,120 +152,7 @@ export const commands: readonly Command[] = [
     examples: ['sealgate export-key --config sealgate.yaml --tink-keyset photos/a/b.jpg'],
     run: async (values, platform) => (await import('./object-commands.ts')).runExportKey(values, platform)
   }),
-  command({
-    name: 'keys create',
-    summary: 'make a keyring with one new master key',
-    description: 'Makes a keyring, mode 0600, with one new master key. Back it up: a lost keyring is lost data.',
-    options: {
-      ...keyring,
-      name: { value: 'NAME', help: 'name of the keyring, part of its key ids; default: that of the file' },
-      realm: { value: 'NAME', help: 'upstream.realm of the configuration, which the keyring then holds; default: "default", as there' }
-    },
-    examples: ['sealgate keys create --keyring keyring.json --name main'],
-    run: async ({ keyring, name, realm = 'default' }, platform) => {
-      const { createKeys, nameFor } = await import('./keys-commands.ts')
-      return createKeys(keyring, name ?? nameFor(keyring), realm, platform)
-    }
-  }),
-  command({
-    name: 'keys rotate',
-    summary: 'add a new version to a keyring',
-    description: 'Adds a new version, which new objects use after a reload (SIGHUP). Enabled versions become decrypt-only.',
-    options: keyring,
-    examples: ['sealgate keys rotate --keyring keyring.json'],
-    run: async ({ keyring }, platform) => (await import('./keys-commands.ts')).rotateKeys(keyring, platform)
-  }),
-  command({
-    name: 'keys list',
-    summary: 'print realm, versions, states and dates; never keys',
-    description: 'Prints realm, versions, states and dates of a keyring. Never keys.',
-    options: { ...keyring, json: { help: 'as JSON' } },
-    examples: ['sealgate keys list --keyring keyring.json'],
-    run: async ({ keyring, json }, platform) => (await import('./keys-commands.ts')).listKeys(keyring, json, platform)
-  }),
-  command({
-    name: 'keys set-realm',
-    summary: 'write into a keyring which realm it serves',
-    description: 'Writes upstream.realm of the configuration into the keyring, and so into its backups: a lost realm is lost data.',
-    options: { ...keyring, realm: { value: 'NAME', help: 'the realm; left out: the keyring names none, as one that serves several must' } },
-    examples: ['sealgate keys set-realm --keyring keyring.json --realm default'],
-    run: async ({ keyring, realm }, platform) => (await import('./keys-commands.ts')).setRealm(keyring, realm, platform)
-  }),
-  command({
-    name: 'keys enable',
-    summary: 'let a version wrap and unwrap again',
-    description: 'Lets a version wrap and unwrap again, after a reload (SIGHUP).',
-    options: { ...keyring, ...versionOption },
-    examples: ['sealgate keys enable --keyring keyring.json --version 20260722-9f3c01ab'],
-    run: async ({ keyring, version }, platform) => (await import('./keys-commands.ts')).setKeyState(keyring, version, 'enabled', platform)
-  }),
-  command({
-    name: 'keys disable',
-    summary: 'refuse every use of a version, or only new wraps',
-    description: 'Refuses every use of a version after a reload (SIGHUP). Objects sealed with a disabled version cannot be read.',
-    options: { ...keyring, ...versionOption, 'decrypt-only': { help: 'refuse only new wraps' } },
-    examples: ['sealgate keys disable --keyring keyring.json --version 20260722-9f3c01ab --decrypt-only'],
-    run: async ({ keyring, version, 'decrypt-only': decryptOnly }, platform) =>
-      (await import('./keys-commands.ts')).setKeyState(keyring, version, decryptOnly ? 'decrypt-only' : 'disabled', platform)
-  }),
-  command({
-    name: 'keys export',
-    summary: 'write an encrypted backup of a keyring',
-    description: 'Writes a backup of a keyring, encrypted with a passphrase or for recipients of age (age-encryption.org). Keep the backup and what\n'
-      + 'opens it apart, and away from the store.',
-    options: {
-      ...keyring,
-      backup: { value: 'FILE', required: true, help: 'the backup to write; never one that exists' },
-      ...passphrase,
-      'make-passphrase': { help: 'make the file of --passphrase-file, with a new random passphrase and mode 0600' },
-      'age': { value: 'RECIPIENTS', help: 'in place of a passphrase: public keys of age (age1…), with commas between them' }
-    },
-    examples: [
-      'sealgate keys export --keyring keyring.json --backup keyring.backup --passphrase-file passphrase.txt --make-passphrase',
-      'sealgate keys export --keyring keyring.json --backup keyring.age --age age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p'
-    ],
-    run: async (values, platform) => (await import('./keys-commands.ts')).exportKeys(values, platform)
-  }),
-  command({
-    name: 'keys check-backup',
-    summary: 'open a backup, and compare it with the keyring',
-    description: 'Opens a backup, and compares it with the keyring where one is named.',
-    options: {
-      backup: { value: 'FILE', required: true, help: 'the backup' },
-      keyring: { value: 'FILE', help: 'a keyring; the backup must hold all of its keys' },
-      ...passphrase,
-      ...ageIdentity
-    },
-    examples: ['sealgate keys check-backup --backup keyring.backup --keyring keyring.json --passphrase-file passphrase.txt'],
-    run: async (values, platform) => (await import('./keys-commands.ts')).checkBackup(values, platform)
-  }),
-  command({
-    name: 'keys restore',
-    summary: 'make a keyring from a backup',
-    description: 'Makes a keyring from a backup. Never replaces a file.',
-    options: { backup: { value: 'FILE', required: true, help: 'the backup' }, ...keyring, ...passphrase, ...ageIdentity },
-    examples: [
-      'sealgate keys restore --backup keyring.backup --keyring keyring.json --passphrase-file passphrase.txt',
-      'sealgate keys restore --backup keyring.age --keyring keyring.json --age-identity identity.txt'
-    ],
-    run: async (values, platform) => (await import('./keys-commands.ts')).restoreKeys(values, platform)
-  }),
-  command({
-    name: 'keys usage',
-    summary: 'count the objects of a bucket by the key that sealed them',
-    description: 'Counts the objects of a bucket and their stored bytes by the id of the key that sealed them. Asks no key: it reads the\n'
-      + 'metadata of each object, with one HEAD per object.',
-    options: {
-      ...config,
-      ...bucket,
-      prefix: { value: 'P', help: 'only objects whose names begin with P' },
-      versions: { help: 'every version, not only the current ones: before a key is disabled, no version should need it' },
-      json: { help: 'as JSON' },
-      concurrency: { value: 'N', help: 'requests at once, 1 to 1000; default 32' }
-    },
-    examples: ['sealgate keys usage --config sealgate.yaml --bucket backup-eu --versions'],
-    run: async (values, platform) => (await import('./keys-commands.ts')).runUsage(values, platform)
-  })
+  ...keyCommands
 ]
 
 /** Runs the command that the arguments name. @returns the exit code. */

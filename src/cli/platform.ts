@@ -8,7 +8,7 @@ export interface Platform {
   readonly cwd: string
   /** `isTTY`: a terminal. */
   readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean }
-  readonly stderr: { write(text: string): unknown }
+  readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean }
   /** Where log lines go; absent: standard output, through the buffered writer of the log. */
   readonly writeLog?: (line: string) => void
   /** Runs an action each time the process gets the signal. */
@@ -26,7 +26,13 @@ export const exitCodes = {
   /** `store check`: settings should change. */
   change: 3,
   /** `store check`: something that the gateway needs will not work. */
-  unfit: 4
+  unfit: 4,
+  /** `scan`: objects that are not encrypted. */
+  plaintext: 3,
+  /** `scan`, `verify`: objects that do not open. */
+  damaged: 4,
+  /** Commands on existing objects: stopped by a signal. */
+  stopped: 5
 } as const
 
 /** Files, log, audit, admin port, and those that Node itself holds open. */

@@ -2,8 +2,9 @@ import type { StoreUpstream } from '../upstream/upstream.ts'
 import { loadConfig } from '../config/load.ts'
 import { policyFor, isOwnBucket, sealingKeys, type Config, type UpstreamConfig } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
+import { RETRY_MS } from '../maintenance/engine.ts'
 import { countObjects, rewrapBucket, type BucketCount, type Rewrapped, rewrapDefault } from '../maintenance/rewrap-bucket.ts'
-import { PART_COPY_SIZE, RETRY_MS, SINGLE_COPY_LIMIT, type RewrapJob } from '../maintenance/rewrap-object.ts'
+import { PART_COPY_SIZE, SINGLE_COPY_LIMIT, type RewrapJob } from '../maintenance/rewrap-object.ts'
 import { probeCopyTagMode } from '../store-client/probe-tags.ts'
 import { TagJournal } from '../maintenance/copy-in-parts.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
@@ -14,6 +15,7 @@ import { askBucketKind, ensureStateBucket } from '../store-client/state-bucket.t
 import { UsageError } from './command-line.ts'
 import { requiredConfig } from './check-config.ts'
 import { exitCodes, type Platform } from './platform.ts'
+import { Progress } from './progress.ts'
 import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './store-command.ts'
 
 const CONCURRENCY = 16
@@ -199,46 +201,4 @@ function total({ from }: Rewrapped): number {
 
 function count(value: number): string {
   return value.toLocaleString('en')
-}
-
-const EVERY_MS = 2000
-
-/** Counts work, and prints progress, speed and remaining time every two seconds. */
-export class Progress {
-  readonly #stderr: { write(text: string): unknown }
-  readonly #total: number
-  readonly #started = performance.now()
-  readonly #timer: NodeJS.Timeout
-  #done = 0
-
-  /** @param total objects to be examined, as last counted. */
-  constructor(total: number, stderr: { write(text: string): unknown }, everyMs: number = EVERY_MS) {
-    this.#total = total
-    this.#stderr = stderr
-    this.#timer = setInterval(() => {
-      this.#stderr.write(`${this.line()}\n`)
-    }, everyMs).unref()
-  }
-
-  step(): void {
-    this.#done += 1
-  }
-
-  line(): string {
-    const seconds = (performance.now() - this.#started) / 1000
-    const rate = seconds > 0 ? this.#done / seconds : 0
-    const left = Math.max(0, this.#total - this.#done)
-    const time = rate > 0 ? `, ${duration(left / rate)} left` : ''
-    return `${this.#done.toLocaleString('en')} of ${this.#total.toLocaleString('en')} objects, ${rate.toFixed(0)} per second${time}`
-  }
-
-  stop(): void {
-    clearInterval(this.#timer)
-  }
-}
-
-function duration(seconds: number): string {
-  if (seconds < 60) return `${Math.ceil(seconds)} s`
-  if (seconds < 3600) return `${Math.ceil(seconds / 60)} min`
-  return `${Math.floor(seconds / 3600)} h ${Math.ceil(seconds % 3600 / 60)} min`
 }

@@ -13,6 +13,7 @@ import { S3Error } from '../errors.ts'
 import { formatCopySource } from '../s3/names.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 import { describingHeaders, grantHeaders, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
+import { isTransient } from './engine.ts'
 import { storedBytes } from './key-usage.ts'
 import { copyInParts } from './copy-in-parts.ts'
 import { fieldOf, type BucketClient } from '../store-client/bucket-client.ts'
@@ -67,7 +68,6 @@ type Result =
   /** Replaced again and again while it was being copied. */
   | { readonly outcome: 'busy' }
 
-export const RETRY_MS = 200
 const ATTEMPTS = 6
 
 interface Found {
@@ -218,12 +218,6 @@ async function stands({ bucket }: RewrapJob, { key, headers }: Found, { envelope
     throw new S3Error('SealgateIntegrityError', { message: 'After the copy the store shows another body than before.' })
   }
   return true
-}
-
-/** The store is overloaded, or the connection failed. Every attempt begins by reading the result of the previous one. */
-function isTransient(error: unknown): boolean {
-  return error instanceof S3Error && (error.status === 503 || error.status === 504 || error.status === 500 || error.status === 502) &&
-    error.code !== 'SealgateIntegrityError'
 }
 
 type Due = Extract<Verdict, { kind: 'rewrap' }>

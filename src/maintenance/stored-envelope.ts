@@ -3,7 +3,16 @@ import type { HeaderList } from '../http/message.ts'
 import type { KeyContext, KeyUse } from '../keys/types.ts'
 import type { KeyPins } from '../config/config.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
-import { CONTEXT_HEADER, ENVELOPE_HEADER, parseEnvelope, type Envelope, type Place, KEY_ID_HEADER, openEnvelope } from '../envelope/envelope.ts'
+import {
+  CONTEXT_HEADER,
+  ENVELOPE_HEADER,
+  parseEnvelope,
+  type Envelope,
+  type Place,
+  KEY_ID_HEADER,
+  openEnvelope,
+  type OpenedEnvelope
+} from '../envelope/envelope.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { decodeContext } from '../keys/sse-headers.ts'
 import { S3Error } from '../errors.ts'
@@ -52,22 +61,36 @@ interface ExportJob {
 }
 
 /**
+ * Opens the envelope in the headers of a HEAD of the store, as a read opens it, audited.
+ * @throws EnvelopeError for one that does not verify; S3Error those of the key providers, SealgateKeyUnavailable for a key that the bucket may not open
+ * with, InvalidRequest for a customer's key that is missing or wrong.
+ */
+export async function openStoredEnvelope(
+  headers: HeaderList,
+  keyId: string,
+  at: EnvelopePlace,
+  { keys, pins, customerKey, use }: ExportJob
+): Promise<OpenedEnvelope> {
+  const { envelope, place, context } = storedEnvelope(headers, at)
+  const wrapped = { keyId, blob: envelope.blob }
+  requireCustomerKey(keyId, customerKey)
+  const kek = keyId === SSEC_KEY_ID && customerKey !== null
+    ? keys.openForCustomer(customerKey, wrapped, context, use)
+    : await keys.openerOf(keyId, pins, use).provider.unwrap(wrapped, context, use)
+  return openEnvelope(envelope, kek, place)
+}
+
+/**
  * The key of one object's streams (docs/FORMAT.md, Streams: Tink's input key), opened as a read opens it and audited.
  * @param headers of a HEAD of the store.
- * @throws S3Error SealgatePlaintextRefused for an object that is not sealed, SealgateIntegrityError for one that cannot be opened, those of the key
- * providers, InvalidRequest for a customer's key that is missing or wrong.
+ * @throws S3Error SealgatePlaintextRefused for an object that is not sealed, SealgateIntegrityError for one that cannot be opened, those of
+ * `openStoredEnvelope`.
  */
-export async function streamKeyOf(headers: HeaderList, at: EnvelopePlace, { keys, pins, customerKey, use }: ExportJob): Promise<KeyObject> {
+export async function streamKeyOf(headers: HeaderList, at: EnvelopePlace, job: ExportJob): Promise<KeyObject> {
   const keyId = headers.get(KEY_ID_HEADER)
   if (keyId === undefined) throw new S3Error('SealgatePlaintextRefused')
   try {
-    const { envelope, place, context } = storedEnvelope(headers, at)
-    const wrapped = { keyId, blob: envelope.blob }
-    requireCustomerKey(keyId, customerKey)
-    const kek = keyId === SSEC_KEY_ID && customerKey !== null
-      ? keys.openForCustomer(customerKey, wrapped, context, use)
-      : await keys.openerOf(keyId, pins, use).provider.unwrap(wrapped, context, use)
-    return openEnvelope(envelope, kek, place).dataKey.stream
+    return (await openStoredEnvelope(headers, keyId, at, job)).dataKey.stream
   } catch (error) {
     if (error instanceof EnvelopeError) throw new S3Error('SealgateIntegrityError', { message: 'The envelope could not be verified.', cause: error })
     throw error

@@ -58,7 +58,7 @@ function leave(reason: Reason): Verdict {
   return { kind: 'leave', reason }
 }
 
-function isArchived(headers: HeaderList): boolean {
+export function isArchived(headers: HeaderList): boolean {
   return archives.has(headers.get('x-amz-storage-class') ?? '') || headers.has('x-amz-archive-status')
 }
 

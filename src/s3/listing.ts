@@ -51,7 +51,7 @@ interface LocatedRow {
  * Keys under `encoding-type=url`: percent-encoded, where a "+" stands for a space (AWS encodes as HTML forms do, other
  * stores send %20; a plus sign is %2B in both).
  */
-function keyOf(text: string, encoded: boolean): string {
+export function keyOf(text: string, encoded: boolean): string {
   if (!encoded) return text
   try {
     return percentDecode(text.replaceAll('+', ' '))

@@ -8,7 +8,7 @@ import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { percentDecode } from '../http/target.ts'
 import { parseErrorXml, type ParsedError } from '../s3/error-document.ts'
-import { goesOn, listingField, readListing, type ListingRow } from '../s3/listing.ts'
+import { goesOn, keyOf, listingField, readListing, type ListingRow } from '../s3/listing.ts'
 import { PageTurns } from '../s3/page-turns.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 
@@ -103,6 +103,11 @@ export class BucketClient {
     return this.#pages({ query: [['versions', null], ['encoding-type', 'url'], ['prefix', prefix]], from: [], rows: versionRows, next: nextVersion })
   }
 
+  /** Pages of all versions and delete markers, in the order of the store: by key, the newest first. */
+  history(prefix: string): AsyncGenerator<readonly HistoryRow[]> {
+    return this.#pages({ query: [['versions', null], ['encoding-type', 'url'], ['prefix', prefix]], from: [], rows: historyRows, next: nextVersion })
+  }
+
   async *#pages<T>({ query, from, mostRows = Number.POSITIVE_INFINITY, rows, next }: Listing<T>): AsyncGenerator<readonly T[]> {
     const turns = new PageTurns(mostRows)
     for (let at: Query | null = from; at !== null;) {
@@ -184,6 +189,37 @@ function versionRows(page: Buffer): (ListingRow & { readonly isLatest: boolean }
   const xml = parseXml(page, upstreamDocument)
   const flags = xml.root.children.filter(({ name }) => name === 'Version').map((element) => childText(xml, element, 'IsLatest') === 'true')
   return readListing(page).map((row, i) => ({ ...row, isLatest: flags[i] === true }))
+}
+
+/** A version, or a delete marker, which has no size, ETag and class. */
+export type HistoryRow = Pick<ListingRow, 'key' | 'versionId' | 'size' | 'etag' | 'lastModified' | 'storageClass'> & {
+  readonly isLatest: boolean
+  readonly deleteMarker: boolean
+}
+
+function historyRows(page: Buffer): HistoryRow[] {
+  const xml = parseXml(page, upstreamDocument)
+  const encoded = childText(xml, xml.root, 'EncodingType') === 'url'
+  const versions = readListing(page).values()
+  return xml.root.children.flatMap((element): HistoryRow[] => {
+    const text = (name: string): string | null => childText(xml, element, name)
+    const isLatest = text('IsLatest') === 'true'
+    if (element.name === 'DeleteMarker') {
+      const key = keyOf(text('Key') ?? '', encoded)
+      return [{
+        key,
+        versionId: text('VersionId'),
+        isLatest,
+        deleteMarker: true,
+        size: null,
+        etag: null,
+        lastModified: text('LastModified'),
+        storageClass: null
+      }]
+    }
+    const row = element.name === 'Version' ? versions.next().value : undefined
+    return row === undefined ? [] : [{ ...row, isLatest, deleteMarker: false }]
+  })
 }
 
 /** Decoded: the store encodes the marker as it encodes keys. */

@@ -139,7 +139,7 @@ function unverified(ctx: OperationContext, error: unknown): unknown {
 }
 
 /** Whether content type and encoding and user metadata are as they were written. Sealed metadata does not depend on the store. */
-function isAsDescribed(headers: HeaderList, { metadata }: Attributes): boolean {
+export function isAsDescribed(headers: HeaderList, { metadata }: Attributes): boolean {
   if (metadata.kind === 'sealed') return true
   const entries = [...headers.names()].map((name) => [name, headers.get(name) ?? ''] as const)
   return metadataMatches(metadata.digest, headers.get('content-type') ?? '', entries)

@@ -1,0 +1,269 @@
+// What the commands on existing objects share: options, source, limits, progress, report and exit code.
+import { createHash, randomUUID } from 'node:crypto'
+import { createReadStream, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { StoreUpstream } from '../upstream/upstream.ts'
+import { isOwnBucket, policyFor, type Config, type UpstreamConfig } from '../config/config.ts'
+import { loadConfig } from '../config/load.ts'
+import { systemWords } from '../diagnosis.ts'
+import type { ScanJob } from '../maintenance/classify.ts'
+import { runEngine, type Action, type Finding, type Limits, type Row, type Shard, type Source, type Totals } from '../maintenance/engine.ts'
+import { formatOf, ReportFile, reportFormats, summaryJson, summaryText, type Summary } from '../maintenance/report.ts'
+import { countObjects } from '../maintenance/rewrap-bucket.ts'
+import { allVersions, currentObjects, namedObjects } from '../maintenance/sources.ts'
+import { BucketClient } from '../store-client/bucket-client.ts'
+import { version } from '../version.ts'
+import { requiredConfig } from './check-config.ts'
+import { UsageError } from './command-line.ts'
+import { exitCodes, type Platform } from './platform.ts'
+import { Progress } from './progress.ts'
+import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './store-command.ts'
+
+/** The values of `existingOptions` in commands.ts. */
+export interface ExistingValues {
+  readonly config: string | undefined
+  readonly bucket: string
+  readonly prefix: string | undefined
+  readonly versions: boolean
+  readonly keys: string | undefined
+  readonly filter: string | undefined
+  readonly report: string | undefined
+  readonly json: boolean
+  readonly concurrency: string | undefined
+  readonly rate: string | undefined
+  readonly bandwidth: string | undefined
+  readonly shard: string | undefined
+}
+
+/** The options, checked. */
+export interface Existing {
+  readonly config: Config
+  /** SHA-256 of the configuration file, in hex. */
+  readonly configHash: string
+  readonly store: UpstreamConfig
+  readonly bucket: string
+  readonly prefix: string
+  readonly versions: boolean
+  /** The file of names; `-`: standard input; null: the bucket is listed. */
+  readonly keys: string | null
+  readonly filter: (row: Row) => boolean
+  readonly report: { readonly path: string; readonly file: string } | null
+  readonly json: boolean
+  readonly limits: Limits
+  readonly shard: Shard | null
+}
+
+const CONCURRENCY = 32
+const MOST = 1000
+
+/** @throws UsageError, ConfigError. */
+export function readExisting(values: ExistingValues, platform: Platform): Existing {
+  const { bucket, prefix = '', report, keys } = values
+  const file = requiredConfig(values, platform)
+  const config = loadConfig({ file, env: platform.env })
+  if (isOwnBucket(config, bucket)) throw new UsageError('--bucket: the state bucket holds no objects of clients.')
+  if (report !== undefined && formatOf(report) === null) {
+    throw new UsageError(`--report: the name must end in ${reportFormats.map((format) => `.${format}`).join(', ')}.`)
+  }
+  if (keys !== undefined && values.versions) throw new UsageError('--versions: a list of names names its versions itself, behind a tab.')
+  return {
+    config,
+    configHash: createHash('sha256').update(readFileSync(file)).digest('hex'),
+    store: storeOfBucket(config, bucket),
+    bucket,
+    prefix,
+    versions: values.versions,
+    keys: keys === undefined ? null : keys === '-' ? '-' : resolve(platform.cwd, keys),
+    filter: filterOf(values.filter, prefix, Date.now()),
+    report: report === undefined ? null : { path: report, file: resolve(platform.cwd, report) },
+    json: values.json,
+    limits: {
+      concurrency: countOption('concurrency', values.concurrency, CONCURRENCY, MOST),
+      perSecond: values.rate === undefined ? null : countOption('rate', values.rate.replace(/\/s$/, ''), 1, 999_999),
+      bytesPerSecond: values.bandwidth === undefined ? null : bytesOf('bandwidth', values.bandwidth.replace(/\/s$/, ''))
+    },
+    shard: values.shard === undefined ? null : shardOf(values.shard)
+  }
+}
+
+const units: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 }
+
+/** `50MiB`, `1000`. @throws UsageError. */
+function bytesOf(name: string, text: string): number {
+  const [, digits = '', unit = ''] = /^(\d{1,12})(KiB|MiB|GiB|TiB|)$/.exec(text) ?? []
+  const bytes = Number(digits) * (units[unit] ?? 1)
+  if (digits === '' || bytes === 0) throw new UsageError(`--${name} must be a number of bytes, such as 50MiB.`)
+  return bytes
+}
+
+/** `3/8`. @throws UsageError. */
+function shardOf(text: string): Shard {
+  const [, index, of] = (/^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? []).map(Number)
+  if (index === undefined || of === undefined || index < 1 || index > of) throw new UsageError('--shard must be I/N, with I from 1 to N.')
+  return { index, of }
+}
+
+const days: Readonly<Record<string, number>> = { h: 3_600_000, d: 86_400_000, w: 7 * 86_400_000 }
+
+/**
+ * Terms with commas between them, all of which must hold: `size>1MiB`, `size<100`, `age>30d`, `age<24h`, `class=GLACIER`, `name=*.log`. What the source
+ * does not say of a row excludes nothing. @throws UsageError.
+ */
+function filterOf(text: string | undefined, prefix: string, now: number): Existing['filter'] {
+  const terms = (text === undefined ? [] : text.split(',')).map((term) => termOf(term, now))
+  return (row) => row.key.startsWith(prefix) && terms.every((holds) => holds(row))
+}
+
+function termOf(term: string, now: number): (row: Row) => boolean {
+  const [, name, sign, value = ''] = /^(size|age|class|name)([<>=])(.+)$/.exec(term) ?? []
+  if (name === 'size' && sign !== '=') {
+    const bytes = bytesOf('filter', value)
+    return ({ size }) => size === null || (sign === '>' ? size > bytes : size < bytes)
+  }
+  const [, digits = '', unit = ''] = /^(\d{1,6})([hdw])$/.exec(value) ?? []
+  if (name === 'age' && sign !== '=' && digits !== '') {
+    const edge = now - Number(digits) * (days[unit] ?? 0)
+    return ({ lastModified }) => lastModified === null || (sign === '>' ? lastModified < edge : lastModified > edge)
+  }
+  if (name === 'class' && sign === '=') return ({ storageClass }) => storageClass === null || storageClass === value
+  // One star, so that matching is linear.
+  if (name === 'name' && sign === '=' && value.split('*').length === 2) {
+    const [start = '', end = ''] = value.split('*')
+    return ({ key }) => key.length >= start.length + end.length && key.startsWith(start) && key.endsWith(end)
+  }
+  throw new UsageError(`--filter: "${term}" is none of size>1MiB, age>30d, class=GLACIER, name=*.log.`)
+}
+
+/** What an action works with. */
+export interface ExistingJob extends ScanJob {
+  readonly upstream: StoreUpstream
+  readonly opened: OpenedKeys
+  readonly signal: AbortSignal
+}
+
+interface Done {
+  readonly summary: Summary
+  readonly totals: Totals
+}
+
+/**
+ * Runs an action over the objects that the options name, with progress, report and summary.
+ * @param prepare makes the action, once store and keys are open. @param codeOf the exit code of a run that has seen everything.
+ * @returns the exit code. @throws S3Error, KeyringError; UsageError for a list or a report that cannot be opened.
+ */
+export async function runExisting(
+  command: string,
+  options: Existing,
+  platform: Platform,
+  prepare: (job: ExistingJob) => Promise<Action>,
+  codeOf: (done: Done) => number
+): Promise<number> {
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    platform.onSignal(signal, () => {
+      stop.abort()
+    })
+  }
+  const upstream = openStore(options.store, options.config)
+  try {
+    const opened = await openKeys(options.config, command, stop.signal)
+    try {
+      return await examineAll(command, options, platform, { upstream, opened, signal: stop.signal }, prepare, codeOf)
+    } finally {
+      await opened.close()
+    }
+  } finally {
+    await upstream.close()
+  }
+}
+
+async function examineAll(
+  command: string,
+  options: Existing,
+  platform: Platform,
+  { upstream, opened, signal }: Pick<ExistingJob, 'upstream' | 'opened' | 'signal'>,
+  prepare: (job: ExistingJob) => Promise<Action>,
+  codeOf: (done: Done) => number
+): Promise<number> {
+  const { config, store, bucket: name } = options
+  const policy = policyFor(config, name)
+  const bucket = new BucketClient(upstream, name, signal)
+  const action = await prepare({
+    bucket,
+    upstream,
+    opened,
+    signal,
+    keys: opened.keys,
+    pins: policy,
+    realm: store.realm,
+    aliases: policy.aliases,
+    useFor: (key, versionId) => opened.useFor(name, key, versionId)
+  })
+  const report = options.report === null ? null : await openReport(options.report)
+  const started = Date.now()
+  const progress = new Progress(null, platform.stderr)
+  countInBackground(options, bucket, progress)
+  let totals: Totals = { states: new Map(), outcomes: new Map(), gone: 0, skipped: 0, rows: 0 }
+  let complete = true
+  try {
+    totals = await runEngine({
+      source: sourceOf(options, bucket),
+      filter: options.filter,
+      action,
+      limits: options.limits,
+      shard: options.shard,
+      signal,
+      onFinding: async (finding: Finding) => {
+        progress.step()
+        await report?.add(finding)
+      },
+      onTotals: (current) => {
+        totals = current
+      }
+    })
+  } catch (error) {
+    if (!signal.aborted) throw error
+    complete = false
+  } finally {
+    progress.stop()
+  }
+  const summary: Summary = {
+    runId: randomUUID(),
+    command,
+    version: version(),
+    bucket: name,
+    prefix: options.prefix,
+    started,
+    ended: Date.now(),
+    complete,
+    configuration: options.configHash,
+    totals
+  }
+  await report?.end(summary)
+  platform.stdout.write(options.json ? `${JSON.stringify(summaryJson(summary))}\n` : summaryText(summary))
+  if (complete) return codeOf({ summary, totals })
+  platform.stderr.write('Stopped. Run it again to resume.\n')
+  return exitCodes.stopped
+}
+
+function sourceOf({ prefix, versions, keys }: Existing, bucket: BucketClient): Source {
+  if (keys === null) return versions ? allVersions(bucket, prefix) : currentObjects(bucket, prefix)
+  return namedObjects(keys === '-' ? process.stdin : createReadStream(keys))
+}
+
+/** For the time that is left. A listing is cheap beside the work on its rows; one that fails only leaves the time out. */
+function countInBackground({ prefix, versions, keys, shard }: Existing, bucket: BucketClient, progress: Progress): void {
+  if (keys !== null) return
+  void countObjects(bucket, prefix, versions).then(({ objects, noncurrent }) => {
+    progress.total = Math.round((objects + noncurrent) / (shard?.of ?? 1))
+  }, () => undefined)
+}
+
+/** @throws UsageError. */
+async function openReport({ path, file }: NonNullable<Existing['report']>): Promise<ReportFile> {
+  try {
+    return await ReportFile.open(file, formatOf(path) ?? 'jsonl')
+  } catch (error) {
+    throw new UsageError(`--report: ${path} could not be written: ${systemWords(error)}.`)
+  }
+}

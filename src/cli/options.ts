@@ -1,0 +1,32 @@
+// Options that several commands take.
+export const config = { config: { value: 'FILE', help: 'the configuration; default: SEALGATE_CONFIG' } } as const
+export const bucket = { bucket: { value: 'NAME', required: true, help: 'the bucket, as the store calls it' } } as const
+export const upstream = { upstream: { value: 'NAME', help: 'where the configuration has several stores: this one; default: all' } } as const
+export const keyring = { keyring: { value: 'FILE', required: true, help: 'the keyring' } } as const
+export const versionOption = { version: { value: 'ID', required: true, help: 'the version, as "keys list" prints it' } } as const
+export const passphrase = {
+  'passphrase-file': {
+    value: 'FILE',
+    help: 'the passphrase: the content of the file without its last line end, at least 12 bytes.\nDefault: the environment variable SEALGATE_KEYRING_PASSPHRASE'
+  }
+} as const
+
+export const ageIdentity = {
+  'age-identity': { value: 'FILE', help: 'of a backup for age: the file with the identity (secret key), in place of the passphrase' }
+} as const
+
+/** Options of every command that works on existing objects. */
+export const existing = {
+  ...config,
+  ...bucket,
+  prefix: { value: 'P', help: 'only objects whose names begin with P' },
+  versions: { help: 'every version and delete marker, not only the current objects' },
+  keys: { value: 'FILE', help: 'in place of a listing: names, one a line, behind a tab the id of a version;\n"-": standard input' },
+  filter: { value: 'TERMS', help: 'only what fits all terms, with commas between them: size>1MiB, size<100, age>30d, age<24h,\nclass=GLACIER, name=*.log' },
+  report: { value: 'FILE', help: 'a line for every object; the name ends in .csv, .jsonl or .html (totals and what needs attention)' },
+  json: { help: 'the summary as JSON' },
+  concurrency: { value: 'N', help: 'objects at once, 1 to 1000; default 32' },
+  rate: { value: 'N/s', help: 'most objects per second' },
+  bandwidth: { value: 'BYTES/s', help: 'most bytes per second, such as 50MiB/s' },
+  shard: { value: 'I/N', help: 'the I-th of N runs that share the objects, by their names' }
+} as const

@@ -1,0 +1,195 @@
+// What an object in the store is: decided by its HEAD, its envelope, and, only where those do not say, by the first bytes of its body.
+import type { KeyPins } from '../config/config.ts'
+import type { HeaderList } from '../http/message.ts'
+import type { KeyRegistry } from '../keys/registry.ts'
+import type { KeyUse } from '../keys/types.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
+import { readAll } from '../http/stage.ts'
+import { ENVELOPE_HEADER, KEY_ID_HEADER, parseEnvelope, sizeOf } from '../envelope/envelope.ts'
+import { EnvelopeError, type EnvelopeErrorKind } from '../envelope/encoding.ts'
+import { plaintextSize } from '../envelope/sizes.ts'
+import { S3Error } from '../errors.ts'
+import { SSEC_KEY_ID } from '../keys/ssec.ts'
+import { isAsDescribed } from '../operations/objects/sealed-object.ts'
+import { unquoteEtag } from '../s3/conditions.ts'
+import { type Finding, type Row, withRetries } from './engine.ts'
+import { storedBytes } from './key-usage.ts'
+import { openStoredEnvelope, type EnvelopePlace } from './stored-envelope.ts'
+import { isArchived } from './verdict.ts'
+
+export interface ScanJob {
+  readonly bucket: BucketClient
+  readonly keys: KeyRegistry
+  /** The keys that may open objects of the bucket. */
+  readonly pins: KeyPins
+  readonly realm: string
+  readonly aliases: readonly string[]
+  readonly useFor: (key: string, versionId: string | null) => KeyUse
+}
+
+/** A finding, with the headers that it was made from: what an action needs to change the object on that condition. null: a delete marker. */
+export interface Examined {
+  readonly finding: Finding
+  readonly headers: HeaderList | null
+}
+
+/** Bytes of the head of a body that are read to recognise it. */
+const HEAD_BYTES = 512
+
+/**
+ * Examines one row by one HEAD; where the headers do not say what the object is, also by a GET of 512 bytes. Objects under a master key of this
+ * configuration are opened, which proves name, realm and size.
+ * @returns null when there is no such object any more. @throws S3Error the store's error.
+ */
+export async function examine(job: ScanJob, row: Row, signal: AbortSignal): Promise<Examined | null> {
+  if (row.deleteMarker) return { finding: found(row, null, { state: 'delete-marker' }), headers: null }
+  return withRetries(async () => {
+    const head = await headOf(job, row, signal)
+    if (head === 'gone') return null
+    if (head === 'closed') return { finding: found(row, null, { state: 'sse-c', detail: 'the store answers HEAD only to who has the key' }), headers: null }
+    return { finding: found(row, head, await judge(job, row, head, signal)), headers: head }
+  }, signal)
+}
+
+/** `closed`: SSE-C of the store, which answers a HEAD without the key with 400 (AWS API, HeadObject). */
+async function headOf({ bucket }: ScanJob, { key, versionId }: Row, signal: AbortSignal): Promise<HeaderList | 'gone' | 'closed'> {
+  try {
+    return await bucket.until(signal).head(key, versionId) ?? 'gone'
+  } catch (error) {
+    if (error instanceof S3Error && error.status === 400) return 'closed'
+    throw error
+  }
+}
+
+type Judged = Pick<Finding, 'state'> & Partial<Finding>
+
+function found({ key, versionId, size, lastModified }: Row, headers: HeaderList | null, judged: Judged): Finding {
+  const modified = Date.parse(headers?.get('last-modified') ?? '')
+  return {
+    key,
+    versionId: versionId ?? headers?.get('x-amz-version-id') ?? null,
+    size: null,
+    storedBytes: headers === null ? size : storedBytes(headers),
+    keyId: headers?.get(KEY_ID_HEADER) ?? null,
+    detail: '',
+    outcome: null,
+    lastModified: Number.isNaN(modified) ? lastModified : modified,
+    ...judged
+  }
+}
+
+async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Judged> {
+  if (headers.has(ENVELOPE_HEADER) || headers.has(KEY_ID_HEADER)) return sealedState(job, row, headers, signal)
+  const size = storedBytes(headers)
+  if (headers.has('x-amz-server-side-encryption-customer-algorithm')) return { state: 'sse-c', size }
+  const client = encryptionClientState(headers)
+  if (client !== null) return client
+  if (isArchived(headers)) return { state: 'archived', size }
+  const detail = size === 0 ? null : recognise(row.key, await firstBytes(job, row, headers, signal))
+  return { state: 'plaintext', size, ...detail }
+}
+
+/** The failures that show another place than that of the object: what was sealed for another name, bucket or realm is altered in the same way. */
+const elsewhere: ReadonlySet<EnvelopeErrorKind> = new Set(['place', 'box', 'key'])
+
+async function sealedState({ keys, pins, realm, aliases, bucket, useFor }: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Judged> {
+  const keyId = headers.get(KEY_ID_HEADER)
+  const stored = storedBytes(headers)
+  if (keyId === undefined || !headers.has(ENVELOPE_HEADER)) return { state: 'damaged', detail: 'one of its two metadata entries is missing' }
+  const at: EnvelopePlace = { realm, bucket: bucket.name, aliases, key: row.key }
+  try {
+    const envelope = parseEnvelope(headers.get(ENVELOPE_HEADER) ?? '')
+    const size = envelope.shape.kind === 'empty' ? (stored === 0 ? 0 : null) : plaintextSize(stored)
+    if (size === null) throw new EnvelopeError('length')
+    if (envelope.bucket !== bucket.name && !aliases.includes(envelope.bucket)) {
+      return { state: 'sealed-elsewhere', size, detail: `sealed for the bucket ${envelope.bucket}` }
+    }
+    if (keyId === SSEC_KEY_ID) return { state: 'sse-c', size, detail: 'sealed by Sealgate with the key of a client' }
+    if (keys.owner(keyId) === null) return { state: 'sealed-elsewhere', size, detail: 'sealed with a key that this configuration does not have' }
+    const use = { ...useFor(row.key, headers.get('x-amz-version-id') ?? row.versionId), signal }
+    const { shape, attributes } = await openStoredEnvelope(headers, keyId, at, { keys, pins, customerKey: null, use })
+    const exact = sizeOf(shape, stored)
+    if (!isAsDescribed(headers, attributes)) throw new EnvelopeError('metadata')
+    return { state: 'sealed', size: exact }
+  } catch (error) {
+    if (error instanceof EnvelopeError) return closedState(error.kind)
+    if (!(error instanceof S3Error) || signal.aborted) throw error
+    if (error.code === 'SealgateIntegrityError') return closedState('key')
+    // A key that is disabled, gone or not allowed here says nothing about the object.
+    return { state: 'sealed', detail: `not opened: ${error.code}: ${error.message}` }
+  }
+}
+
+function closedState(kind: EnvelopeErrorKind): Judged {
+  return elsewhere.has(kind)
+    ? { state: 'sealed-elsewhere', detail: `sealed for another name or realm, or altered (${kind})` }
+    : { state: 'damaged', detail: `the metadata or the size is not what was written (${kind})` }
+}
+
+/** Metadata names of the S3 Encryption Client (its specification, "Content Metadata"). More than one key is an error there, and damaged here. */
+const clientKeys = { 'x-amz-key': 's3ec-v1', 'x-amz-key-v2': 's3ec-v2', 'x-amz-3': 's3ec-v3' } as const
+
+function encryptionClientState(headers: HeaderList): Judged | null {
+  const has = (name: string): boolean => headers.has(`x-amz-meta-${name}`)
+  const held = Object.entries(clientKeys).filter(([name]) => has(name)).map(([, state]) => state)
+  if (held.length > 1) return { state: 'damaged', detail: 'entries of several versions of the S3 Encryption Client' }
+  if (has('x-amz-crypto-instr-file')) return { state: held[0] ?? 's3ec-v2', detail: 'an instruction file: it holds the data key of another object' }
+  // Version 3 keeps the data key in an instruction file, and its algorithm and commitment on the object.
+  if (held.length === 0 && has('x-amz-c') && has('x-amz-d') && has('x-amz-i')) return { state: 's3ec-v3', detail: 'its data key is in an instruction file' }
+  const length = headers.get('x-amz-meta-x-amz-unencrypted-content-length')
+  return held[0] === undefined ? null : { state: held[0], size: length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : null }
+}
+
+/** @throws S3Error the store's error; an object replaced since its HEAD is examined again by `withRetries`. */
+async function firstBytes({ bucket }: ScanJob, { key, versionId }: Row, headers: HeaderList, signal: AbortSignal): Promise<Buffer> {
+  const etag = headers.get('etag')
+  const { status, body } = await bucket.until(signal).send({
+    method: 'GET',
+    key,
+    query: versionId === null ? [] : [['versionId', versionId]],
+    headers: [['range', `bytes=0-${HEAD_BYTES - 1}`], ...etag === undefined ? [] : [['if-match', `"${unquoteEtag(etag)}"`] as const]],
+    retry: true
+  })
+  if (status === 206 || (status === 200 && storedBytes(headers) <= HEAD_BYTES)) return readAll(body, HEAD_BYTES, () => new S3Error('SealgateBadUpstream'))
+  body.destroy()
+  const changed = status === 412 || status === 404
+  throw changed ? new S3Error('ServiceUnavailable', { message: 'The object was replaced while it was examined.' }) : new S3Error('SealgateBadUpstream', {
+    code: `Status${status}`,
+    status: status < 300 ? 500 : status,
+    message: `The store answers ${status} to a GET of the first bytes`
+  })
+}
+
+const tool = (detail: string): Judged => ({ state: 'encrypted-by-tool', detail })
+
+/** Names of the files of a restic repository (restic, "Repository format"): the files themselves have no mark. */
+const resticName = /(?:^|\/)(?:data\/[0-9a-f]{2}|index|snapshots|keys|locks)\/[0-9a-f]{64}$/
+/** Names of S3's access logs and inventories (AWS User Guide, "Log object key format", "Locating your inventory list"). */
+const logName = /(?:^|[/-])\d{4}(?:-\d\d){5}-[0-9A-F]{16}$/
+const inventoryName =
+  /(?:^|\/)(?:\d{4}-\d\d-\d\dT\d\d-\d\dZ\/manifest\.(?:json|checksum)|data\/[0-9a-f-]{36}\.(?:csv\.gz|orc|parquet)|hive\/dt=[\d-]{16}\/symlink\.txt)$/
+
+/** @returns null for bytes and a name that nothing is known of. */
+function recognise(key: string, head: Buffer): Judged | null {
+  const text = head.toString('latin1')
+  if (text.startsWith('age-encryption.org/v1') || text.startsWith('-----BEGIN AGE ENCRYPTED FILE-----')) return tool('age')
+  if (text.startsWith('RCLONE\0\0')) return tool('rclone crypt')
+  if (text.startsWith('-----BEGIN PGP MESSAGE-----') || isOpenPgp(head)) return tool('OpenPGP')
+  if (text.startsWith('Salted__')) return tool('openssl enc')
+  if (resticName.test(key)) return tool('restic, by its name')
+  if (logName.test(key) && /^[0-9a-f]{64} [a-z0-9.-]{3,63} \[/.test(text)) return { state: 'store-file', detail: 'an access log' }
+  if (inventoryName.test(key)) return { state: 'store-file', detail: 'an inventory, by its name' }
+  return null
+}
+
+/** The first packet of an encrypted OpenPGP message: a session key of version 3 or 6, or of a passphrase, version 4 to 6 (RFC 9580, 5.1 and 5.3). */
+function isOpenPgp(head: Buffer): boolean {
+  const [tag = 0, first = 0] = head
+  const isNew = (tag & 0xc0) === 0xc0
+  const type = isNew ? tag & 0x3f : (tag & 0x3c) >> 2
+  if ((tag & 0x80) === 0 || (type !== 1 && type !== 3)) return false
+  const lengthBytes = isNew ? (first < 192 ? 1 : first < 224 ? 2 : first === 255 ? 5 : 0) : [1, 2, 4, 0][tag & 3] ?? 0
+  const version = head[1 + lengthBytes]
+  if (lengthBytes === 0 || version === undefined) return false
+  return type === 1 ? version === 3 || version === 6 : version >= 4 && version <= 6
+}

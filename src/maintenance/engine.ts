@@ -1,0 +1,221 @@
+// The engine of the commands that work on existing objects: source → filter → action → report. `scan`, `encrypt`, `decrypt`, `verify`, `rewrap` and
+// `keys usage` are actions of it. Whatever the number of objects, memory stays the same: rows are pulled a page at a time, and totals are bounded.
+import { createHash } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { TokenBucket } from '../collections/token-bucket.ts'
+import { parallel, rowsOf } from '../concurrency/parallel.ts'
+import { S3Error } from '../errors.ts'
+
+/** Every state, in the order of reports, with what it means. */
+export const states = {
+  'sealed': 'encrypted by Sealgate for this name',
+  'sealed-elsewhere': 'encrypted by Sealgate for another bucket, name, realm or key: does not open here',
+  'plaintext': 'not encrypted by Sealgate or a tool known to it',
+  's3ec-v1': 'written by the Amazon S3 Encryption Client, version 1 of its format',
+  's3ec-v2': 'written by the Amazon S3 Encryption Client, version 2 of its format',
+  's3ec-v3': 'written by the Amazon S3 Encryption Client, version 3 of its format',
+  'sse-c': 'encrypted with a key that only a client has',
+  'encrypted-by-tool': 'encrypted by another tool, seen by its first bytes or its name',
+  'store-file': 'written by the store itself: access log or inventory',
+  'damaged': 'encrypted by Sealgate, and its metadata or its size is not what Sealgate wrote',
+  'archived': 'in an archive class and not encrypted by Sealgate: its body cannot be read now',
+  'delete-marker': 'a delete marker: nothing to encrypt'
+} as const
+type State = keyof typeof states
+
+/** An object, or a version of one, as a listing or an inventory names it. null: the source does not say. */
+export interface Row {
+  readonly key: string
+  readonly versionId: string | null
+  readonly isLatest: boolean
+  readonly deleteMarker: boolean
+  /** Stored bytes. */
+  readonly size: number | null
+  /** Without quotes. */
+  readonly etag: string | null
+  /** Milliseconds since 1970, by the store's clock. */
+  readonly lastModified: number | null
+  readonly storageClass: string | null
+}
+
+/** Pages of rows. */
+export type Source = AsyncIterable<readonly Row[]>
+
+/** What was found out about one row, and what was done: a line of the report. */
+export interface Finding {
+  readonly key: string
+  readonly versionId: string | null
+  /** `failed`: it could not be examined; `detail` says why. */
+  readonly state: State | 'failed'
+  /** Bytes as a client sees them; null where only opening the object would show them. */
+  readonly size: number | null
+  readonly storedBytes: number | null
+  /** Id of the key that sealed it. */
+  readonly keyId: string | null
+  /** For people; empty where the state says everything. */
+  readonly detail: string
+  /** What an action other than `scan` came to, such as `encrypted` or `verified`. */
+  readonly outcome: string | null
+  /** Milliseconds since 1970. */
+  readonly lastModified: number | null
+}
+
+/** Examines a row, and may change its object. null: there is no such object any more. @throws S3Error for what keeps it from being examined. */
+export type Action = (row: Row, signal: AbortSignal) => Promise<Finding | null>
+
+export interface Limits {
+  /** Rows at once. */
+  readonly concurrency: number
+  /** Rows per second; null: no limit. */
+  readonly perSecond: number | null
+  /** Stored bytes per second, counted before an object is begun; null: no limit. */
+  readonly bytesPerSecond: number | null
+}
+
+/** One of several runs that share a bucket: `index` counts from 1. */
+export interface Shard {
+  readonly index: number
+  readonly of: number
+}
+
+export interface Run {
+  readonly source: Source
+  /** False: the row is not of interest, and is not counted. */
+  readonly filter: (row: Row) => boolean
+  readonly action: Action
+  readonly limits: Limits
+  readonly shard: Shard | null
+  /** A row is passed over when this knows it as done; absent: none is. */
+  readonly isDone?: (row: Row) => boolean
+  /** Called for every finding; the next row of its place waits for it. */
+  readonly onFinding: (finding: Finding, row: Row) => void | Promise<void>
+  /** Called once, with the totals as they grow: what a run that is stopped has come to. */
+  readonly onTotals?: (totals: Totals) => void
+  readonly signal: AbortSignal
+}
+
+/** Counts of one state or outcome. */
+export interface Count {
+  objects: number
+  /** As clients see them, where known. */
+  bytes: number
+  storedBytes: number
+  /** Milliseconds since 1970, of the oldest; null: not known. */
+  oldest: number | null
+  /** Keys of the first ten. */
+  readonly examples: string[]
+}
+
+/** The result of a run. Labels are the words of this program, so they are few. */
+export interface Totals {
+  readonly states: ReadonlyMap<Finding['state'], Count>
+  readonly outcomes: ReadonlyMap<string, Count>
+  /** Deleted since they were listed. */
+  readonly gone: number
+  /** Passed over, because they were done before. */
+  readonly skipped: number
+  /** Every row of the source that passed the filter and belongs to the shard. */
+  readonly rows: number
+}
+
+/** Failures one after the other after which a run stops: then the cause is not the objects. */
+const FAILURES_IN_A_ROW = 25
+const EXAMPLES = 10
+
+/**
+ * Runs an action over all rows of a source. A row that fails is a finding; the run goes on.
+ * @throws S3Error when row after row fails or the source fails; signal.reason when stopped.
+ */
+export async function runEngine(run: Run): Promise<Totals> {
+  const totals = { states: new Map<Finding['state'], Count>(), outcomes: new Map<string, Count>(), gone: 0, skipped: 0, rows: 0 }
+  run.onTotals?.(totals)
+  const pace = paceOf(run.limits)
+  let inARow = 0
+  await parallel(rowsOf(run.source), { limit: run.limits.concurrency, signal: run.signal }, async (row, signal) => {
+    if (!run.filter(row) || (run.shard !== null && !isIn(run.shard, row.key))) return
+    totals.rows += 1
+    if (run.isDone?.(row) === true) {
+      totals.skipped += 1
+      return
+    }
+    await pace(row.size ?? 0, signal)
+    let finding: Finding | null
+    try {
+      finding = await run.action(row, signal)
+      inARow = 0
+    } catch (error) {
+      // Aborted because another row failed: not a failure of this one.
+      if (signal.aborted || !(error instanceof S3Error)) throw error
+      inARow += 1
+      if (inARow >= FAILURES_IN_A_ROW) throw error
+      finding = failureOf(row, error)
+    }
+    if (finding === null) {
+      totals.gone += 1
+      return
+    }
+    add(totals.states, finding.state, finding)
+    if (finding.outcome !== null) add(totals.outcomes, finding.outcome, finding)
+    await run.onFinding(finding, row)
+  })
+  return totals
+}
+
+function failureOf({ key, versionId, size, lastModified }: Row, { code, message }: S3Error): Finding {
+  return { key, versionId, state: 'failed', size: null, storedBytes: size, keyId: null, detail: `${code}: ${message}`, outcome: null, lastModified }
+}
+
+function add<K extends string>(counts: Map<K, Count>, label: K, { key, size, storedBytes, lastModified }: Finding): void {
+  const count = counts.get(label) ?? { objects: 0, bytes: 0, storedBytes: 0, oldest: null, examples: [] }
+  counts.set(label, count)
+  count.objects += 1
+  count.bytes += size ?? 0
+  count.storedBytes += storedBytes ?? 0
+  if (lastModified !== null && (count.oldest === null || lastModified < count.oldest)) count.oldest = lastModified
+  if (count.examples.length < EXAMPLES) count.examples.push(key)
+}
+
+/** Which shard a key belongs to is the same in every run and on every machine. All versions of an object are in one. */
+function isIn({ index, of }: Shard, key: string): boolean {
+  return createHash('sha256').update(key).digest().readUInt32BE(0) % of === index - 1
+}
+
+/** Waits until a row may begin. Bytes of an object that is longer than a second's worth are a debt of those that follow. */
+function paceOf({ perSecond, bytesPerSecond }: Limits): (bytes: number, signal: AbortSignal) => Promise<void> {
+  const rows = perSecond === null ? null : new TokenBucket(perSecond, Math.max(1, perSecond))
+  const traffic = bytesPerSecond === null ? null : new TokenBucket(bytesPerSecond, bytesPerSecond)
+  return async (bytes, signal) => {
+    for (;;) {
+      const seconds = Math.max(rows?.secondsUntil(1) ?? 0, traffic?.secondsUntil(0) ?? 0)
+      if (seconds === 0) break
+      await delay(Math.ceil(seconds * 1000), undefined, { signal })
+    }
+    rows?.spend(1)
+    traffic?.spend(bytes)
+  }
+}
+
+/** Milliseconds below which the first wait after a transient failure is; it doubles each time. */
+export const RETRY_MS = 200
+const ATTEMPTS = 6
+
+/** The store is overloaded, or the connection failed: trying again may help. */
+export function isTransient(error: unknown): boolean {
+  return error instanceof S3Error && [500, 502, 503, 504].includes(error.status) && error.code !== 'SealgateIntegrityError'
+}
+
+/**
+ * Runs work that may be repeated, until it fails for a lasting reason or has failed six times. Waits are random, so that tasks side by side do not
+ * come back together.
+ * @param retryMs most milliseconds of the first wait. @throws the last failure; the reason of the signal.
+ */
+export async function withRetries<T>(work: () => Promise<T>, signal: AbortSignal, retryMs: number = RETRY_MS): Promise<T> {
+  for (let attempt = 1;; attempt += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isTransient(error) || attempt === ATTEMPTS) throw error
+      await delay(Math.random() * retryMs * 2 ** (attempt - 1), undefined, { signal })
+    }
+  }
+}

@@ -1,0 +1,46 @@
+// Where the rows of a run come from: a listing, the history of versions, or a list of names.
+import type { Readable } from 'node:stream'
+import type { BucketClient } from '../store-client/bucket-client.ts'
+import type { Row } from './engine.ts'
+import { createInterface } from 'node:readline'
+
+/** Rows of a page that is made of single rows. */
+const PAGE = 1000
+
+interface Listed {
+  readonly key: string
+  readonly versionId: string | null
+  readonly size: number | null
+  readonly etag: string | null
+  readonly lastModified: string | null
+  readonly storageClass: string | null
+}
+
+function rowOf({ key, versionId, size, etag, lastModified, storageClass }: Listed, isLatest: boolean, deleteMarker: boolean): Row {
+  const modified = Date.parse(lastModified ?? '')
+  return { key, versionId, isLatest, deleteMarker, size, etag, lastModified: Number.isNaN(modified) ? null : modified, storageClass }
+}
+
+/** The current objects under a prefix, in the order of their keys. */
+export async function* currentObjects(bucket: BucketClient, prefix: string): AsyncGenerator<readonly Row[]> {
+  for await (const page of bucket.objects(prefix)) yield page.map((row) => rowOf(row, true, false))
+}
+
+/** Every version and delete marker under a prefix. */
+export async function* allVersions(bucket: BucketClient, prefix: string): AsyncGenerator<readonly Row[]> {
+  for await (const page of bucket.history(prefix)) yield page.map((row) => rowOf(row, row.isLatest, row.deleteMarker))
+}
+
+/** Names in UTF-8, one a line; behind a tab the id of a version may follow. Empty lines are passed over. */
+export async function* namedObjects(lines: Readable): AsyncGenerator<readonly Row[]> {
+  let page: Row[] = []
+  for await (const line of createInterface({ input: lines, crlfDelay: Infinity })) {
+    const [key = '', versionId = null] = line.split('\t')
+    if (key === '') continue
+    page.push(rowOf({ key, versionId, size: null, etag: null, lastModified: null, storageClass: null }, versionId === null, false))
+    if (page.length < PAGE) continue
+    yield page
+    page = []
+  }
+  yield page
+}
