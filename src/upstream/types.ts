@@ -30,7 +30,7 @@ export interface UpstreamRequest {
   /** Seconds the store may be silent before it answers. Default: `limits.upstreamFirstByteSeconds`. */
   readonly answerSeconds?: number
   /**
-   * One retry on a new connection, if no answer came back and the body can be sent again (Buffer or null). Never for conditional writes and copies.
+   * One retry on a new connection, if no answer came back and the body can be sent again (Buffer or null). Never for conditional writes and copies of objects.
    */
   readonly retry: boolean
   /**

@@ -1,7 +1,7 @@
 // Stores that demand parts of one size (`upstream.equalParts`, Cloudflare R2): which parts are sent to the store at once, and what Complete demands
 // of them (docs/MULTIPART-STATE.md, "Stores that want equal parts"; docs/decisions/0066 and 0085).
 import { setTimeout as delay } from 'node:timers/promises'
-import { MIN_PART_SIZE, storedPartSize, tailSize } from '../../envelope/sizes.ts'
+import { MAX_STORED_SINGLE, MIN_PART_SIZE, storedPartSize, tailSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { equalSizeName } from '../../store-client/state-names.ts'
 import { type OperationContext, storeHere } from '../context.ts'
@@ -82,14 +82,14 @@ function tooLarge(number: number): string {
 export function roomBehind(ctx: OperationContext, upload: Upload, parts: readonly Attempt[]): number {
   const { equalParts, maxParts } = storeHere(ctx).settings
   const last = parts.at(-1)
-  // Only the last part may be smaller than 5 MiB, and a store accepts any size of an only part.
-  const small = last === undefined || last.plaintextSize < MIN_PART_SIZE
-  if (!equalParts) return small ? Number.POSITIVE_INFINITY : 0
+  // Where the option was removed during the upload, a part of any size may wait.
+  if (!equalParts) return last?.inline === true ? MAX_STORED_SINGLE - storedPartSize(last.plaintextSize) : 0
   const sizes = parts.map(({ plaintextSize }) => storedPartSize(plaintextSize))
   const [equal = 0] = sizes
   const wrong = parts.find((part, i) => sizes[i] !== equal && (part !== last || !part.inline || (sizes[i] ?? 0) > equal))
   if (wrong !== undefined) throw unequal(upload, wrong, 'All non-trailing parts must have the same length.')
-  if (last === undefined || (small && parts.length === 1)) return Number.POSITIVE_INFINITY
+  // A store accepts any size of an only part.
+  if (last === undefined || (last.plaintextSize < MIN_PART_SIZE && parts.length === 1)) return Number.POSITIVE_INFINITY
   const room = equal - storedPartSize(last.plaintextSize)
   if (last.number >= maxParts && tailSize(parts.map(({ plaintextSize }) => plaintextSize)) > room) throw unequal(upload, last, tooLarge(last.number))
   return room

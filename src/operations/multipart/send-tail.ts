@@ -120,7 +120,9 @@ async function copyStored(ctx: UploadContext, upload: Upload, { number, header, 
       ['x-amz-copy-source', formatCopySource(source)],
       // A source that is shorter is refused.
       ['x-amz-copy-source-range', `bytes=0-${storedPartSize(plaintextSize) - 1}`]
-    ]
+    ],
+    // Unlike a copy of an object, one more makes no other version, and a Complete need not start anew because one of thousands of connections broke.
+    retry: true
   })
   const document = await documentOf(response)
   if (response.status >= 300 || errorOfDocument(document, response) !== null) return null

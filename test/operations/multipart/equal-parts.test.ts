@@ -10,7 +10,7 @@ import {
   type S3Client
 } from '@aws-sdk/client-s3'
 import fc from 'fast-check'
-import { MAX_PARTS, MIN_PART_SIZE, storedPartSize, storedSize, tailSize } from '../../../src/envelope/sizes.ts'
+import { MAX_PART_PLAINTEXT, MAX_PARTS, MIN_PART_SIZE, storedPartSize, storedSize, tailSize } from '../../../src/envelope/sizes.ts'
 import { S3Error } from '../../../src/errors.ts'
 import type { OperationContext } from '../../../src/operations/context.ts'
 import { checkTailFits, roomBehind } from '../../../src/operations/multipart/equal-parts.ts'
@@ -35,10 +35,10 @@ function errorOf(read: () => unknown): unknown {
 
 await t.test('pieces obey the rule of the store, whatever the parts are', (t) => {
   const upload = { id: 'id' } as Upload
-  const ctx = (maxParts: number) =>
+  const ctx = (maxParts: number, equalParts = true) =>
     ({
       operation: { bucket: Bucket },
-      services: { stores: new Map([['default', { settings: { equalParts: true, maxParts } }]]), policyFor: () => ({ upstream: 'default' }) }
+      services: { stores: new Map([['default', { settings: { equalParts, maxParts } }]]), policyFor: () => ({ upstream: 'default' }) }
     }) as unknown as OperationContext
   const partOf = (plaintextSize: number, number: number, inline: boolean) => ({ plaintextSize, number, inline, etag: '' }) as Attempt
   let cut = 0
@@ -74,6 +74,11 @@ await t.test('pieces obey the rule of the store, whatever the parts are', (t) =>
   t.equal(code(9, partOf(S, 1, false), partOf(S + 1, 2, true)), 'InvalidPart', 'a larger last one')
   t.type(code(3, partOf(S, 1, false), partOf(S - 9000, 3, true)), 'number')
   t.equal(code(3, partOf(S, 1, false), partOf(S - 200, 3, true)), 'InvalidPart', 'the rest of the tail would be part 4')
+  // A part may wait from the time before the option was removed.
+  const behind = (...parts: Attempt[]) => roomBehind(ctx(MAX_PARTS, false), upload, parts)
+  t.ok(behind(partOf(S, 1, false), partOf(2 * S, MAX_PARTS, true)) >= tailSize([S, 2 * S]), 'no number is above the highest')
+  t.equal(behind(partOf(MAX_PART_PLAINTEXT, 1, true)), 0, 'no part is larger than 5 GiB')
+  t.equal(behind(partOf(S, 1, false), partOf(S, 2, false)), 0, 'upstream already')
   const least = storedPartSize(S)
   for (
     const [number, stored, settled, refused] of [[3, least, null, true], [3, 100, null, false], [MAX_PARTS, 2 * S, 3 * S, false], [3, S, S, true]] as const
@@ -293,6 +298,8 @@ const lies: readonly (readonly [what: string, tell: (store: TestStore, waiting: 
   ['cut', (store, name, body) => store.object(stateBucket, name).set({ body: body.subarray(0, -1) }), 'ServiceUnavailable'],
   ['gone', (store, name) => store.object(stateBucket, name).remove(), 'ServiceUnavailable'],
   ['a copy that is an error', (store) => answerTo(store, '<Error><Code>InternalError</Code></Error>'), 'SlowDown'],
+  ['a connection that breaks once under a copy', (store) => store.rules.add({ when: copies, fault: { type: 'reset', at: 'before' } }), 'SlowDown'],
+  ['a connection that breaks once after a copy', (store) => store.rules.add({ when: copies, fault: { type: 'reset', at: 'after-request' } }), 'SlowDown'],
   ['a copy without an ETag', (store) => answerTo(store, '<CopyPartResult></CopyPartResult>'), 'SealgateBadUpstream'],
   ['a copy that is too long', (store) => lengthen(store, 2, 1), 'SealgateBadUpstream'],
   ['a part that is too long', (store) => lengthen(store, 1, 0), 'InvalidPart']
