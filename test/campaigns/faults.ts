@@ -1,9 +1,17 @@
 // The whole fault matrix, in a quarter of an hour: node test/campaigns/faults.ts [part, such as 1/3] [name of a script]
+// The cases of npm test, chosen anew after a change of the operations: node test/campaigns/faults.ts sample
+import { writeFileSync } from 'node:fs'
 import process from 'node:process'
-import { faults, runCases, wholeMatrix } from '../gateway/fault-matrix.ts'
+import { chooseSample, faults, runCases, wholeMatrix } from '../gateway/fault-matrix.ts'
 import { scripts } from '../gateway/fault-scripts.ts'
 
 const [part = '1/1', name] = process.argv.slice(2)
+if (part === 'sample') {
+  const rows = (await chooseSample()).map((one) => `  ${JSON.stringify(one)}`)
+  writeFileSync(new URL('../gateway/fault-sample.json', import.meta.url), `[\n${rows.join(',\n')}\n]\n`)
+  console.log(`${rows.length} cases chosen`)
+  process.exit()
+}
 const [turn = 1, parts = 1] = part.split('/').map(Number)
 const { cases, points } = await wholeMatrix()
 const chosen = cases.filter(({ script }, i) => i % parts === turn - 1 && (name === undefined || script.name === name))

@@ -93,25 +93,25 @@ export async function wholeMatrix(): Promise<Matrix> {
   return { cases, points: count(found) }
 }
 
-/** Few cases: `perScript` requests of each script, each with one fault, the faults taking turns. */
-export async function sample(perScript: number): Promise<Matrix> {
-  const found = await allPoints()
+/** A case of the sample, as it is kept in fault-sample.json: the name of the script, which request of it, and the fault. */
+export type Sampled = readonly [script: string, nth: number, fault: string]
+
+/**
+ * One request of each script with one fault, the requests and the faults taking turns. To find the requests costs a run of every script, so the test
+ * reads what this has chosen before.
+ */
+export async function chooseSample(): Promise<Sampled[]> {
   const names = Object.keys(faults)
   // The least used of those that apply, so that those that apply to few requests come up, too.
   const used = new Map(names.map((name) => [name, 0]))
-  const cases = found.flatMap(({ script, points }, turn) =>
-    chosen(points.length, perScript, turn).map((i) => {
-      const fault = names.filter((name) => applies(name, script, points[i]!)).reduce((a, b) => used.get(b)! < used.get(a)! ? b : a)
-      used.set(fault, used.get(fault)! + 1)
-      return { script, nth: i + 1, fault }
-    })
-  )
-  return { cases, points: count(found) }
-}
-
-/** Indices of `some` of `all`, other ones for every turn. */
-function chosen(all: number, some: number, turn: number): number[] {
-  return Array.from({ length: Math.min(all, some) }, (_, i) => (turn + Math.floor(i * all / some)) % all)
+  return (await allPoints()).flatMap(({ script, points }, turn): Sampled[] => {
+    const i = turn % points.length
+    const point = points[i]
+    if (point === undefined) return []
+    const fault = names.filter((name) => applies(name, script, point)).reduce((a, b) => used.get(b)! < used.get(a)! ? b : a)
+    used.set(fault, used.get(fault)! + 1)
+    return [[script.name, i + 1, fault]]
+  })
 }
 
 interface ScriptPoints {
