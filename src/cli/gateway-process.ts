@@ -236,7 +236,8 @@ function limitsByStores({ limits, upstreams }: Config, log: Log): ReloadableLimi
   return { connections, anonymousRequests: Math.max(1, Math.ceil(toStores / 2)) }
 }
 
-function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, log: Log): Listener {
+/** The listener of a gateway, with the limits of its configuration. */
+export function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, log: Log): Listener {
   const { listen, limits } = config
   return createListener({
     host: listen.host,

@@ -15,12 +15,11 @@ export const ageIdentity = {
   'age-identity': { value: 'FILE', help: 'of a backup for age: the file with the identity (secret key), in place of the passphrase' }
 } as const
 
-/** Options of every command that works on existing objects. */
-export const existing = {
+/** Options of every command that works on the current objects of a bucket. */
+export const current = {
   ...config,
   ...bucket,
   prefix: { value: 'P', help: 'only objects whose names begin with P' },
-  versions: { help: 'every version and delete marker, not only the current objects' },
   keys: { value: 'FILE', help: 'in place of a listing: names, one a line, behind a tab the id of a version;\n"-": standard input' },
   filter: { value: 'TERMS', help: 'only what fits all terms, with commas between them: size>1MiB, size<100, age>30d, age<24h,\nclass=GLACIER, name=*.log' },
   report: { value: 'FILE', help: 'a line for every object; the name ends in .csv, .jsonl or .html (totals and what needs attention)' },
@@ -30,3 +29,6 @@ export const existing = {
   bandwidth: { value: 'BYTES/s', help: 'most bytes per second, such as 50MiB/s' },
   shard: { value: 'I/N', help: 'the I-th of N runs that share the objects, by their names' }
 } as const
+
+/** Options of every command that can also look at older versions. */
+export const existing = { ...current, versions: { help: 'every version and delete marker, not only the current objects' } } as const

@@ -63,7 +63,7 @@ export function isArchived(headers: HeaderList): boolean {
 }
 
 /** A lock protects a version, not a name: a copy would not be locked, and the locked version keeps its wrap in any case. */
-function isLocked(headers: HeaderList, now: Date): boolean {
+export function isLocked(headers: HeaderList, now: Date): boolean {
   const until = Date.parse(headers.get('x-amz-object-lock-retain-until-date') ?? '')
   return headers.get('x-amz-object-lock-legal-hold') === 'ON' || until > now.getTime()
 }

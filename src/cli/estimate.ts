@@ -1,0 +1,65 @@
+// What `encrypt --estimate` says: bytes, requests, time and cost.
+import { openBody } from '../maintenance/verify-object.ts'
+import type { Finding, Limits, Totals } from '../maintenance/engine.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
+
+/** Objects that are read to measure how fast the store delivers, and most bytes of each. */
+const SAMPLES = 16
+const SAMPLE_BYTES = 8 * 1024 ** 2
+/** Requests to the store for one object without tags, as the gateway and the command send them. */
+const READS = 9
+const WRITES = 1
+/** US dollars per 1,000 requests of S3 Standard in us-east-1 (AWS, "Amazon S3 pricing", 2026). */
+const PRICE = { reads: 0.0004, writes: 0.005 }
+
+/** Measures how fast the store delivers bodies. */
+export class Meter {
+  readonly started = performance.now()
+  #left = SAMPLES
+  #bytes = 0
+  #ms = 0
+
+  async measure(bucket: BucketClient, { key, size }: Finding): Promise<void> {
+    if (this.#left === 0 || size === null || size === 0) return
+    this.#left -= 1
+    const began = performance.now()
+    const { body } = await openBody(bucket, { key, versionId: null }, `bytes=0-${Math.min(size, SAMPLE_BYTES) - 1}`)
+    for await (const chunk of body as AsyncIterable<Buffer>) this.#bytes += chunk.length
+    this.#ms += performance.now() - began
+  }
+
+  /** Bytes per second of one transfer; null: nothing was read. */
+  get rate(): number | null {
+    return this.#bytes === 0 ? null : this.#bytes / this.#ms * 1000
+  }
+}
+
+/** null: nothing is to be measured. */
+export function readMeter(wanted: boolean): Meter | null {
+  return wanted ? new Meter() : null
+}
+
+export function estimateText(meter: Meter, { outcomes, rows }: Totals, { concurrency, perSecond, bytesPerSecond }: Limits): string {
+  const due = outcomes.get('would be encrypted')
+  const [objects, bytes] = [due?.objects ?? 0, due?.bytes ?? 0]
+  const requests = objects * (READS + WRITES)
+  // The requests of this run have been a HEAD for each row and a GET for each plaintext object.
+  const requestsPerSecond = (rows + objects) / Math.max(0.001, (performance.now() - meter.started) / 1000)
+  const transfer = meter.rate === null ? 0 : bytes * 2 / (meter.rate * Math.min(concurrency, 4))
+  const seconds = Math.max(
+    requests / requestsPerSecond + transfer,
+    perSecond === null ? 0 : objects / perSecond,
+    bytesPerSecond === null ? 0 : bytes / bytesPerSecond
+  )
+  const dollars = objects * (READS * PRICE.reads + WRITES * PRICE.writes) / 1000
+  const many = (value: number): string => Math.ceil(value).toLocaleString('en')
+  return [
+    `To encrypt: ${many(objects)} objects, ${many(bytes)} bytes, which are read and written once each.`,
+    `Requests: about ${many(requests)}. Time: about ${many(seconds / 60)} min at the rate measured now${
+      meter.rate === null ? '' : ` (${(meter.rate / 1024 ** 2).toFixed(1)} MiB/s for one object)`
+    } and with these limits.`,
+    `Cost of the requests at AWS: about $${dollars.toFixed(2)} (S3 Standard, us-east-1). Traffic to another region or out of AWS, and early deletion`,
+    'in classes with a least duration, cost extra. A bucket that keeps versions keeps the old ones as well.',
+    ''
+  ].join('\n')
+}

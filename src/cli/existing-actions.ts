@@ -1,0 +1,191 @@
+// `sealgate encrypt`, `verify` and `decrypt`: actions of the engine on existing objects, with a gateway of their own.
+import { policyFor } from '../config/config.ts'
+import { S3Error } from '../errors.ts'
+import { decryptObject } from '../maintenance/decrypt-object.ts'
+import { ENCRYPTED_COPY_LIMIT, encryptFrom, encryptObject, type EncryptJob } from '../maintenance/encrypt-object.ts'
+import { RETRY_MS, type Totals } from '../maintenance/engine.ts'
+import { PART_COPY_SIZE, SINGLE_COPY_LIMIT } from '../maintenance/rewrap-object.ts'
+import { verifyObject } from '../maintenance/verify-object.ts'
+import { BucketClient } from '../store-client/bucket-client.ts'
+import { Capabilities } from '../store-client/capabilities.ts'
+import { unprobed, type Conditions } from '../store-client/probe-conditions.ts'
+import { ensureStateBucket } from '../store-client/state-bucket.ts'
+import { UsageError } from './command-line.ts'
+import { estimateText, readMeter } from './estimate.ts'
+import { readExisting, runExisting, type Existing, type ExistingJob, type ExistingValues } from './existing.ts'
+import { startOwnGateway, type OwnGateway } from './own-gateway.ts'
+import { exitCodes, type Platform } from './platform.ts'
+import { openStore, storeOfBucket } from './store-command.ts'
+
+interface EncryptValues extends Omit<ExistingValues, 'versions'> {
+  readonly 'from': string | undefined
+  readonly 'dry-run': boolean
+  readonly 'estimate': boolean
+  readonly 'verify': boolean
+  readonly 'purge-plaintext-versions': boolean
+  readonly 'assume-no-writers': boolean
+}
+
+/** `sealgate encrypt`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
+export async function runEncrypt(values: EncryptValues, platform: Platform): Promise<number> {
+  const options = readExisting({ ...values, versions: false }, platform)
+  const policy = policyFor(options.config, options.bucket)
+  if (policy.encryption === 'off') throw new UsageError(`--bucket: the configuration has encryption: off for ${options.bucket}.`)
+  const from = new Set(
+    (values.from ?? 'plaintext').split(',').map((name) => {
+      const known = encryptFrom.find((one) => one === name)
+      if (known === undefined) throw new UsageError(`--from: "${name}" is none of ${encryptFrom.join(', ')}.`)
+      return known
+    })
+  )
+  const dryRun = values['dry-run'] || values.estimate
+  const meter = readMeter(values.estimate)
+  let purged = 0
+  let versioned = false
+  return withOwnGateway('encrypt', options, platform, !dryRun, async (job, own) => {
+    versioned = await job.bucket.keepsVersions()
+    const encrypt: EncryptJob = {
+      ...job,
+      sealed: own?.sealed ?? null,
+      from,
+      key: policy.key,
+      etag: policy.etag,
+      conditions: dryRun ? unprobed : await conditionsOf(job, options, values['assume-no-writers']),
+      verify: values.verify,
+      purge: values['purge-plaintext-versions'],
+      onPurged: () => {
+        purged += 1
+      },
+      singleCopyLimit: ENCRYPTED_COPY_LIMIT,
+      partSize: PART_COPY_SIZE,
+      maxParts: options.store.maxParts,
+      retryMs: RETRY_MS
+    }
+    return async (row, signal) => {
+      const finding = await encryptObject(encrypt, row, signal)
+      if (finding?.outcome?.startsWith('would') === true) await meter?.measure(job.bucket.until(signal), finding)
+      return finding
+    }
+  }, ({ totals }) => {
+    const say = (text: string): unknown => options.json ? platform.stderr.write(text) : platform.stdout.write(text)
+    if (meter !== null) say(estimateText(meter, totals, options.limits))
+    const encrypted = totals.outcomes.get('encrypted')?.objects ?? 0
+    if (versioned && encrypted - purged > 0) {
+      say(
+        `The bucket keeps versions: at least ${(encrypted - purged).toLocaleString('en')} older versions are still readable as plaintext. `
+          + '"sealgate scan --versions" finds them; --purge-plaintext-versions removes them.\n'
+      )
+    }
+    if (purged > 0) say(`Plaintext versions removed: ${purged.toLocaleString('en')}\n`)
+    return dryRun ? failedOr(totals, exitCodes.done) : failedOr(totals, totals.states.has('plaintext') ? exitCodes.plaintext : exitCodes.done)
+  })
+}
+
+function failedOr({ states }: Totals, code: number): number {
+  return states.has('failed') ? exitCodes.failed : code
+}
+
+/** @throws S3Error NotImplemented where the store does not guard writes and `--assume-no-writers` is not given. */
+async function conditionsOf({ upstream, bucket, signal }: ExistingJob, { store }: Existing, noWriters: boolean): Promise<Conditions> {
+  await ensureStateBucket(upstream, store.stateBucket, store.region, signal)
+  const capabilities = new Capabilities(upstream, store)
+  await capabilities.run(signal)
+  const conditions = await capabilities.of({ bucket: bucket.name, signal })
+  if (noWriters || (conditions.put && conditions.complete)) return conditions
+  throw new S3Error('NotImplemented', {
+    message: 'This store does not enforce conditions on writes in this kind of bucket, so the write of a client at the same time could be lost. '
+      + 'Stop all writers of the bucket and say --assume-no-writers.'
+  })
+}
+
+interface VerifyValues extends ExistingValues {
+  readonly deep: boolean
+  readonly sample: string | undefined
+  readonly since: string | undefined
+}
+
+/** `sealgate verify`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
+export async function runVerify(values: VerifyValues, platform: Platform): Promise<number> {
+  const { since, filter } = values
+  const terms = [...filter === undefined ? [] : [filter], ...since === undefined ? [] : [`age<${since}`]]
+  const options = readExisting({ ...values, filter: terms.length === 0 ? undefined : terms.join(',') }, platform)
+  const share = values.sample === undefined ? 1 : percent(values.sample)
+  const sampled: Existing = { ...options, filter: (row) => options.filter(row) && (share === 1 || Math.random() < share) }
+  return withOwnGateway('verify', sampled, platform, values.deep, (job, own) => {
+    const verify = { ...job, sealed: own?.sealed ?? null }
+    return Promise.resolve((row, signal) => verifyObject(verify, row, signal))
+  }, ({ totals }) => {
+    const { outcomes } = totals
+    if (outcomes.has('mismatch') || outcomes.has('unreadable')) return exitCodes.damaged
+    return failedOr(totals, outcomes.has('key-unavailable') ? exitCodes.failed : outcomes.has('not-sealed') ? exitCodes.plaintext : exitCodes.done)
+  })
+}
+
+/** `5%`. @throws UsageError. */
+function percent(text: string): number {
+  const value = /^\d{1,3}(?:\.\d{1,4})?%$/.test(text) ? Number(text.slice(0, -1)) / 100 : 0
+  if (value <= 0 || value > 1) throw new UsageError('--sample must be a percentage, such as 5%.')
+  return value
+}
+
+interface DecryptValues extends Omit<ExistingValues, 'versions'> {
+  readonly to: string
+}
+
+/** `sealgate decrypt`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
+export async function runDecrypt(values: DecryptValues, platform: Platform): Promise<number> {
+  const options = readExisting({ ...values, versions: false }, platform)
+  const { config, bucket } = options
+  const { to } = values
+  const store = storeOfBucket(config, to)
+  if (to === bucket) throw new UsageError('--to must be another bucket than --bucket.')
+  if (coversSealed(options, to)) {
+    throw new UsageError(`--to: ${to} is an encrypted bucket. Set buckets.${to}.encryption: off, or name a bucket that is not configured.`)
+  }
+  const upstream = openStore(store, config)
+  try {
+    return await withOwnGateway('decrypt', options, platform, true, async (job, own) => {
+      if (own === null) throw new TypeError('There is no gateway.')
+      const target = new BucketClient(upstream, to, job.signal)
+      const { status } = await target.answer({ method: 'HEAD', retry: true })
+      if (status !== 200) throw new UsageError(`--to: the store answers ${status} for ${to}. Create it first.`)
+      const decrypt = { ...job, sealed: own.sealed, target, singleLimit: SINGLE_COPY_LIMIT, partSize: PART_COPY_SIZE }
+      return (row, signal) => decryptObject(decrypt, row, signal)
+    }, ({ totals }) => failedOr(totals, [...totals.outcomes.keys()].some((outcome) => outcome.startsWith('left')) ? exitCodes.damaged : exitCodes.done))
+  } finally {
+    await upstream.close()
+  }
+}
+
+/** Clients would be refused the plaintext there, and `scan` would report it. A bucket that nothing covers is served to nobody. */
+function coversSealed({ config }: Existing, bucket: string): boolean {
+  try {
+    return policyFor(config, bucket).encryption === 'on'
+  } catch (error) {
+    if (error instanceof S3Error && error.code === 'AccessDenied') return false
+    throw error
+  }
+}
+
+type Prepare = (job: ExistingJob, own: OwnGateway | null) => ReturnType<Parameters<typeof runExisting>[3]>
+
+/** Runs an action with a gateway of its own. @param wanted false: the action needs none. */
+async function withOwnGateway(
+  command: string,
+  options: Existing,
+  platform: Platform,
+  wanted: boolean,
+  prepare: Prepare,
+  codeOf: Parameters<typeof runExisting>[4]
+): Promise<number> {
+  const { config, store, bucket, limits: { concurrency } } = options
+  let own: OwnGateway | null = null
+  try {
+    return await runExisting(command, options, platform, async (job) => {
+      if (wanted) own = await startOwnGateway({ config, store, bucket, command, concurrency, signal: job.signal }, platform)
+      return prepare(job, own)
+    }, codeOf)
+  } finally {
+    await (own as OwnGateway | null)?.close()
+  }
+}

@@ -1,0 +1,108 @@
+// The gateway's own view of a bucket for commands on existing data: a gateway in this process, on a loopback port of its own. So these commands seal,
+// open and verify by the same code as requests of clients (docs/decisions/0115-commands-use-a-gateway-of-their-own.md).
+import { randomBytes } from 'node:crypto'
+import { keysOf, policyFor, type Config, type UpstreamConfig } from '../config/config.ts'
+import { createGateway } from '../gateway/gateway.ts'
+import { createLog } from '../observe/log.ts'
+import { BucketClient } from '../store-client/bucket-client.ts'
+import { listenerOf } from './gateway-process.ts'
+import type { Platform } from './platform.ts'
+import { openStore } from './store-command.ts'
+
+const HOST = '127.0.0.1'
+/** Connections and requests that one object may hold at once: parts of a large one are copied four at a time. */
+const PER_OBJECT = 8
+
+export interface OwnGateway {
+  /** The bucket as clients see it. */
+  readonly sealed: BucketClient
+  close(): Promise<void>
+}
+
+interface Wanted {
+  readonly config: Config
+  readonly store: UpstreamConfig
+  readonly bucket: string
+  /** The audit trail names it: key uses have the principal `cli-COMMAND`. */
+  readonly command: string
+  /** Objects at once. */
+  readonly concurrency: number
+  readonly signal: AbortSignal
+}
+
+/**
+ * Starts a gateway that serves one bucket to one credential, which is made here and is nowhere but in this process. Objects that are not encrypted are
+ * read through it whatever the bucket's policy says; the gateway that clients use is not affected. Its warnings and errors go to stderr.
+ * @throws Error when keys or certificates cannot be read, or no port is free.
+ */
+export async function startOwnGateway(wanted: Wanted, { stderr }: Pick<Platform, 'stderr'>): Promise<OwnGateway> {
+  const { bucket, signal, store } = wanted
+  const client = { accessKeyId: `cli-${wanted.command}`, secretAccessKey: randomBytes(32).toString('hex') }
+  const config = configFor(wanted, client)
+  const log = createLog({
+    level: 'warn',
+    write: (line) => {
+      stderr.write(line)
+    }
+  })
+  const gateway = await createGateway(config, (level, message, fields) => {
+    log.event(level, message, fields)
+  })
+  const listener = listenerOf(config, null, gateway, log)
+  try {
+    const { port } = await listener.start()
+    const door = openStore({ ...asStore(store, client), endpoint: `http://${HOST}:${port}`, connections: config.limits.connections }, config)
+    return {
+      sealed: new BucketClient(door, bucket, signal),
+      close: async () => {
+        await listener.stop(0)
+        await door.close()
+        await gateway.close()
+      }
+    }
+  } catch (error) {
+    await gateway.close()
+    throw error
+  }
+}
+
+type Secret = { readonly accessKeyId: string; readonly secretAccessKey: string }
+
+/** One bucket, one store, one client, and the keys of the bucket. */
+function configFor({ config, store, bucket, concurrency }: Wanted, secret: Secret): Config {
+  const policy = policyFor(config, bucket)
+  const wanted = new Set(keysOf(policy))
+  const connections = concurrency * PER_OBJECT
+  const noLimit = { requests: null, requestsPerSecond: null, bytesPerSecond: null }
+  return {
+    ...config,
+    listen: { host: HOST, port: 0, tls: null, regions: [], domains: [], trustedProxies: [], allowPlainBeyondLoopback: false, cors: [] },
+    admin: null,
+    upstreams: { [store.name]: store },
+    clients: [{ ...secret, buckets: [bucket], readOnly: false, identities: {}, limits: noLimit }],
+    keys: Object.fromEntries(Object.entries(config.keys).filter(([name]) => wanted.has(name))),
+    buckets: [[bucket, { ...policy, upstream: store.name, encryption: 'on', plaintext: 'allow', publicRead: false, requireSse: [], announce: 'none' }]],
+    auth: { v2Query: false, v2Header: false, ssecOverHttp: false },
+    limits: { ...config.limits, connections, requestsInFlight: connections, unauthenticatedRequests: 1, minRate: 0 },
+    workers: 1
+  }
+}
+
+/** This gateway as a store: nothing of the real store's habits applies to it. */
+function asStore(store: UpstreamConfig, credentials: Secret): UpstreamConfig {
+  return {
+    ...store,
+    name: 'own',
+    section: 'own',
+    region: 'us-east-1',
+    credentials: { ...credentials, sessionToken: null },
+    style: 'path',
+    ca: null,
+    conditions: {},
+    sse: null,
+    checksum: null,
+    equalParts: false,
+    profile: 'none',
+    lacks: []
+  }
+}

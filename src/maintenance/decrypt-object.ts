@@ -1,0 +1,165 @@
+// The way out: one object, read as a client reads it, and written to a bucket that is not encrypted.
+import { createHash, type Hash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type { Header, HeaderList } from '../http/message.ts'
+import { S3Error } from '../errors.ts'
+import { unquoteEtag } from '../s3/conditions.ts'
+import { keptSettings } from '../s3/names.ts'
+import { renderXml } from '../s3/xml.ts'
+import { fieldOf, type BucketClient } from '../store-client/bucket-client.ts'
+import { describingHeaders, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
+import { examine, type ScanJob } from './classify.ts'
+import { withRetries, type Finding, type Row } from './engine.ts'
+import { storedBytes } from './key-usage.ts'
+import { isMd5, openBody, statedChecksums } from './verify-object.ts'
+
+export interface DecryptJob extends ScanJob {
+  /** The bucket as clients see it. */
+  readonly sealed: BucketClient
+  /** The bucket that gets the plaintext, at its store. */
+  readonly target: BucketClient
+  /** Bytes above which an object is uploaded in parts, and bytes of such a part. */
+  readonly singleLimit: number
+  readonly partSize: number
+}
+
+/** States of objects that no body can be read of here. */
+const closed: ReadonlySet<string> = new Set(['sse-c', 'archived', 'damaged', 'sealed-elsewhere', 'delete-marker'])
+const CLEAN_UP_MS = 30_000
+
+/**
+ * Writes the plaintext of the current object of a name to the target, under the same name, and reads it back. Objects that Sealgate did not encrypt are
+ * copied as they are. One that is there already, with the same size and metadata and written later, counts as done.
+ * @returns null when there is no such object any more. @throws S3Error of either store.
+ */
+export async function decryptObject(job: DecryptJob, row: Row, signal: AbortSignal): Promise<Finding | null> {
+  return withRetries(async () => {
+    const examined = await examine(job, { ...row, versionId: null }, signal)
+    if (examined === null) return null
+    const { finding, headers } = examined
+    if (headers === null || closed.has(finding.state)) return { ...finding, outcome: `left: ${finding.state}` }
+    const { status, headers: shown } = await job.sealed.until(signal).answer({
+      method: 'HEAD',
+      key: row.key,
+      headers: [['x-amz-checksum-mode', 'ENABLED']],
+      retry: true
+    })
+    if (status === 404) return null
+    if (status !== 200) throw new S3Error('SealgateBadUpstream', { code: `Status${status}`, status, message: `HEAD through the gateway answers ${status}` })
+    const size = storedBytes(shown)
+    const outcome = finding.state === 'sealed' ? 'decrypted' : 'copied'
+    const described = [...describingHeaders(shown).filter(([name]) => !settings.has(name)), ...settingsOf(headers)]
+    if (isThere(await job.target.until(signal).head(row.key), shown, described)) return { ...finding, size, outcome: 'done before' }
+    const tags = await tagsOf(job.bucket.until(signal), row.key, null)
+    const object: Outgoing = { key: row.key, size, etag: shown.get('etag') ?? '', shown, headers: [...described, ...tagHeaders(tags)] }
+    const sha256 = size > job.singleLimit ? await uploadParts(job, object, signal) : await upload(job, object, signal)
+    await readBack(job.target.until(signal), object, sha256)
+    return { ...finding, size, outcome }
+  }, signal)
+}
+
+const settings: ReadonlySet<string> = new Set(keptSettings)
+
+/** What the store acts on: the gateway shows clients no redirect. */
+function settingsOf(headers: HeaderList): Header[] {
+  return [...headers.names()].filter((name) => settings.has(name)).map((name): Header => [name, headers.get(name) ?? ''])
+}
+
+interface Outgoing {
+  readonly key: string
+  readonly size: number
+  /** As clients see it, in quotes. */
+  readonly etag: string
+  readonly shown: HeaderList
+  readonly headers: readonly Header[]
+}
+
+/** Whether a run before has written it: nothing but the object itself says so. */
+function isThere(target: HeaderList | null, shown: HeaderList, described: readonly Header[]): boolean {
+  if (target === null || storedBytes(target) !== storedBytes(shown)) return false
+  const [was, now] = [shown, target].map((headers) => Date.parse(headers.get('last-modified') ?? ''))
+  if (!(Number(now) >= Number(was))) return false
+  const [source = '', copy = ''] = [shown, target].map((headers) => unquoteEtag(headers.get('etag') ?? ''))
+  if (isMd5(shown, source) && isMd5(target, copy) && source !== copy) return false
+  return described.every(([name, value]) => name === 'x-amz-storage-class' || target.get(name) === value)
+}
+
+/** @returns the SHA-256 of what was sent, in hex. */
+async function upload({ sealed, target }: DecryptJob, { key, size, etag, shown, headers }: Outgoing, signal: AbortSignal): Promise<string> {
+  const hash = createHash('sha256')
+  // The store compares it: bytes that were altered between here and there become no object.
+  const checksum = statedChecksums(shown)[0]
+  const { body } = await openBody(sealed.until(signal), { key, versionId: null, ifMatch: etag })
+  const sums: Header[] = checksum === undefined ? [] : [[`x-amz-checksum-${checksum.algorithm}`, checksum.value]]
+  await send(target.until(signal), { key, query: [], headers: [...headers, ...sums], body, contentLength: size }, hash)
+  return hash.digest('hex')
+}
+
+interface Put {
+  readonly key: string
+  readonly query: readonly (readonly [string, string])[]
+  readonly headers: readonly Header[]
+  readonly body: Readable
+  readonly contentLength: number
+}
+
+/** Sends a body on, and adds it to a hash. @throws S3Error the store's error; that of a body that breaks off. */
+async function send(to: BucketClient, { body, ...put }: Put, hash: Hash): Promise<HeaderList> {
+  const sent = Readable.from(hashed(body, hash), { objectMode: false })
+  try {
+    const { status, headers, error } = await to.answer({ method: 'PUT', ...put, body: sent, pool: 'data' })
+    if (status === 200) return headers
+    const code = error?.code ?? `Status${status}`
+    throw new S3Error('SealgateBadUpstream', { code, status, message: `The target answers ${code}: ${error?.message ?? ''}` })
+  } finally {
+    sent.destroy()
+    body.destroy()
+  }
+}
+
+async function* hashed(body: Readable, hash: Hash): AsyncGenerator<Buffer> {
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    hash.update(chunk)
+    yield chunk
+  }
+}
+
+/** One part after the other, so that one digest covers all: other objects go on meanwhile. @returns the SHA-256 of what was sent, in hex. */
+async function uploadParts({ sealed, target, partSize }: DecryptJob, { key, size, etag, headers }: Outgoing, signal: AbortSignal): Promise<string> {
+  const to = target.until(signal)
+  const hash = createHash('sha256')
+  const uploadId = fieldOf(await to.document({ method: 'POST', key, query: [['uploads', null]], headers }), 'UploadId')
+  const parts: string[] = []
+  try {
+    for (let first = 0; first < size; first += partSize) {
+      const last = Math.min(size, first + partSize) - 1
+      const { body } = await openBody(sealed.until(signal), { key, versionId: null, ifMatch: etag }, `bytes=${first}-${last}`)
+      const query = [['partNumber', String(parts.length + 1)], ['uploadId', uploadId]] as const
+      const answer = await send(to, { key, query, headers: [], body, contentLength: last - first + 1 }, hash)
+      parts.push(answer.get('etag') ?? '')
+    }
+    const list = renderXml(['CompleteMultipartUpload', parts.map((part, i) => ['Part', [['PartNumber', String(i + 1)], ['ETag', part]]] as const)])
+    await to.document({ method: 'POST', key, query: [['uploadId', uploadId]], headers: [['content-type', 'application/xml']], body: list })
+  } catch (error) {
+    await abort(target, key, uploadId)
+    throw error
+  }
+  return hash.digest('hex')
+}
+
+async function abort(target: BucketClient, key: string, uploadId: string): Promise<void> {
+  await target.answer({ method: 'DELETE', key, query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true }).catch(() => undefined)
+}
+
+/** @throws S3Error SealgateIntegrityError where the target has other bytes than were sent. */
+async function readBack(target: BucketClient, { key, size }: Outgoing, sent: string): Promise<void> {
+  const { body } = await openBody(target, { key, versionId: null })
+  const hash = createHash('sha256')
+  let bytes = 0
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    hash.update(chunk)
+  }
+  if (hash.digest('hex') === sent && bytes === size) return
+  throw new S3Error('SealgateIntegrityError', { message: 'The target does not have the bytes that were sent.' })
+}

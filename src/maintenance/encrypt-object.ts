@@ -1,0 +1,281 @@
+// Encrypts one existing object: a copy of it onto itself through the gateway, on condition of what was read.
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Header, HeaderList } from '../http/message.ts'
+import { MAX_SINGLE_PLAINTEXT, storedSize } from '../envelope/sizes.ts'
+import { S3Error } from '../errors.ts'
+import { opaqueEtag } from '../operations/objects/sealed-object.ts'
+import { unquoteEtag } from '../s3/conditions.ts'
+import { describingHeaders, grantHeaders, putTags, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
+import type { Conditions } from '../store-client/probe-conditions.ts'
+import { formatCopySource, keptSettings } from '../s3/names.ts'
+import { examine, type Examined, type ScanJob } from './classify.ts'
+import { copyInParts } from './copy-in-parts.ts'
+import { withRetries, type Finding, type Row } from './engine.ts'
+import { isMd5, readWhole } from './verify-object.ts'
+import { isLocked } from './verdict.ts'
+
+/** What `--from` may name. */
+export const encryptFrom = ['plaintext', 'other-key'] as const
+type From = (typeof encryptFrom)[number]
+
+export interface EncryptJob extends ScanJob {
+  /** The bucket as clients see it. null: nothing is changed, and outcomes say what would be. */
+  readonly sealed: BucketClient | null
+  readonly from: ReadonlySet<From>
+  /** Name of the key that objects shall be under. */
+  readonly key: string
+  readonly etag: 'md5' | 'opaque'
+  /** Which conditions the store enforces in this bucket. */
+  readonly conditions: Conditions
+  /** Read the new object back before it counts. */
+  readonly verify: boolean
+  /** Remove older versions that are not encrypted, once the current one has been read back. */
+  readonly purge: boolean
+  /** Called for every version that is removed. */
+  readonly onPurged: () => void
+  /** Bytes above which an object is copied in parts, and bytes of such a part. */
+  readonly singleCopyLimit: number
+  readonly partSize: number
+  readonly maxParts: number
+  /** Most milliseconds of the first wait between two tries. */
+  readonly retryMs: number
+}
+
+/** Bytes above which an object becomes more than one PutObject takes when it is encrypted. */
+export const ENCRYPTED_COPY_LIMIT = MAX_SINGLE_PLAINTEXT
+/** S3's limit of an object, in bytes (AWS S3 User Guide, "Uploading objects"). */
+const MAX_STORED = 5 * 1024 ** 4
+const ATTEMPTS = 6
+/** HEADs until a store that answers them late shows the new object. */
+const LOOKS = 4
+
+/** Codes that say that the object is another than the one that was examined. */
+const changed: ReadonlySet<string> = new Set(['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchKey', 'OperationAborted'])
+
+/**
+ * Encrypts the current object of a name, or says why it is left. Each attempt starts from the current object, so a lost answer, a kill or a concurrent
+ * writer needs no stored state. It counts only when the store shows an envelope that opens.
+ * @returns null when there is no such object any more. @throws S3Error for what keeps this object from being encrypted.
+ */
+export async function encryptObject(job: EncryptJob, row: Row, signal: AbortSignal): Promise<Finding | null> {
+  const current: Row = { ...row, versionId: null }
+  let tried = false
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const examined = await examine(job, current, signal)
+    if (examined === null) return null
+    const due = dueOf(job, examined)
+    if (typeof due !== 'string') {
+      // An attempt before was carried out after all.
+      const outcome = tried && due.outcome === 'encrypted before' ? 'encrypted' : due.outcome
+      return finish(job, { ...examined.finding, ...due, outcome }, signal)
+    }
+    if (job.sealed === null) return { ...examined.finding, outcome: due === 'plaintext' ? 'would be encrypted' : 'would be re-encrypted' }
+    tried = true
+    const work = (): Promise<Finding | null> =>
+      seal(job, current, examined, due, signal).catch((error: unknown) => {
+        if (isChanged(error)) return null
+        if (error instanceof S3Error && error.code === 'MetadataTooLarge') {
+          return { ...examined.finding, outcome: 'left: metadata too large', detail: 'encrypted, its metadata does not fit into what the store accepts' }
+        }
+        throw error
+      })
+    const done = await withRetries(work, signal, job.retryMs)
+    if (done !== null) return done.outcome?.startsWith('left') === true ? done : finish(job, done, signal)
+  }
+  throw new S3Error('SealgateBadUpstream', { code: 'Busy', status: 409, message: 'It was replaced again and again while it was being encrypted.' })
+}
+
+function isChanged(error: unknown): boolean {
+  return error instanceof S3Error && changed.has(error.code)
+}
+
+interface Left {
+  readonly outcome: string
+  readonly detail?: string
+}
+
+/** What there is to do with an object, or why there is nothing. */
+function dueOf(job: EncryptJob, { finding, headers }: Examined): From | Left {
+  const { state, detail, size, keyId } = finding
+  if (state === 'sealed') {
+    if (detail !== '') return { outcome: 'left: its key could not be used' }
+    const other = keyId !== null && job.keys.owner(keyId)?.name !== job.key
+    if (!other || !job.from.has('other-key')) return { outcome: 'encrypted before' }
+  } else if (state !== 'plaintext') return { outcome: `left: ${state}` }
+  if (headers === null || !job.from.has(state === 'sealed' ? 'other-key' : 'plaintext')) return { outcome: `left: ${state}` }
+  if (isLocked(headers, new Date())) return { outcome: 'left: locked', detail: 'a copy would not be locked, and the locked version stays readable' }
+  if (storedSize(size ?? 0) > MAX_STORED) return { outcome: 'left: too large', detail: 'encrypted it would be larger than 5 TiB' }
+  return state === 'sealed' ? 'other-key' : 'plaintext'
+}
+
+/** @returns null when the object was replaced meanwhile: it is to be examined again. @throws S3Error. */
+async function seal(job: EncryptJob, row: Row, examined: Examined, due: From, signal: AbortSignal): Promise<Finding | null> {
+  if (due === 'plaintext') return sealAs(job, row, { examined, etag: visible(job, examined) }, signal)
+  // The ETag first: whatever is read behind it belongs to it, or the copy is refused.
+  const head = await job.sealed?.until(signal).head(row.key)
+  const now = await examine(job, row, signal)
+  if (head === undefined || head === null || now === null || dueOf(job, now) !== due) return null
+  return sealAs(job, row, { examined: now, etag: head.get('etag') ?? '' }, signal)
+}
+
+/** The ETag that the gateway shows of an object that is not encrypted. */
+function visible({ etag }: EncryptJob, { headers }: Examined): string {
+  const stored = headers?.get('etag')
+  if (stored === undefined) throw new S3Error('SealgateBadUpstream', { message: 'The store returned no ETag.' })
+  return etag === 'md5' ? `"${unquoteEtag(stored)}"` : opaqueEtag(stored)
+}
+
+interface Source {
+  readonly examined: Examined
+  /** As the gateway shows it, in quotes. */
+  readonly etag: string
+}
+
+async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSignal): Promise<Finding | null> {
+  const { bucket } = job
+  const { finding, headers } = source.examined
+  const sealed = job.sealed?.until(signal)
+  if (headers === null || sealed === undefined) return null
+  const raw = bucket.until(signal)
+  const tagged = Number(headers.get('x-amz-tagging-count') ?? 0) > 0
+  const size = finding.size ?? 0
+  const large = size > job.singleCopyLimit
+  const tags = tagged || large ? await tagsOf(raw, row.key, null) : []
+  const set: Header[] = [...await grantHeaders(raw, row.key, null), ...settingsOf(headers)]
+  const from: Header[] = [['x-amz-copy-source', formatCopySource({ bucket: bucket.name, key: row.key, versionId: null })], [
+    'x-amz-copy-source-if-match',
+    source.etag
+  ]]
+  const condition = (enforced: boolean): Header[] => enforced ? [['if-match', source.etag]] : []
+  if (large) {
+    const copied = await copyInParts(sealed, {
+      key: row.key,
+      partSize: job.partSize,
+      maxParts: job.maxParts,
+      size,
+      headers: [...describingHeaders(headers).filter(([name]) => !isSetting(name)), ...set, ...tagHeaders(tags)],
+      source: from,
+      destination: condition(job.conditions.complete),
+      unchanged: async () => {
+        const now = await raw.head(row.key)
+        return now !== null && ['etag', 'last-modified', 'x-amz-version-id'].every((name) => now.get(name) === headers.get(name))
+          && JSON.stringify(await tagsOf(raw, row.key, null)) === JSON.stringify(tags)
+      }
+    })
+    if (copied === null) return null
+  } else {
+    const enforced = finding.state === 'sealed' ? job.conditions.copy : job.conditions.put
+    await sealed.document({ method: 'PUT', key: row.key, headers: [...from, ...set, ...condition(enforced)] })
+  }
+  const after = await stands(job, row, source.examined, signal)
+  if (after === null) return null
+  if (tags.length > 0) await keepTags(raw, row.key, tags, after)
+  return {
+    ...after.finding,
+    outcome: finding.state === 'sealed' ? 're-encrypted' : 'encrypted',
+    detail: await readBack(job, row, source.examined, after, signal)
+  }
+}
+
+const settings: ReadonlySet<string> = new Set(keptSettings)
+
+function isSetting(name: string): boolean {
+  return settings.has(name)
+}
+
+/** A copy takes them from its request alone. The storage class is always named: a copy onto itself has to change something. */
+function settingsOf(headers: HeaderList): Header[] {
+  return [
+    ...[...headers.names()].filter(isSetting).map((name): Header => [name, headers.get(name) ?? '']),
+    ...headers.has('x-amz-storage-class') ? [] : [['x-amz-storage-class', 'STANDARD'] as const]
+  ]
+}
+
+/**
+ * The object as the store shows it after the copy. null: it was replaced meanwhile by one that is not encrypted.
+ * @throws S3Error SealgateIntegrityError for a store that acknowledged the copy and still has the old object, or shows one that does not open.
+ */
+async function stands(job: EncryptJob, row: Row, before: Examined, signal: AbortSignal): Promise<Examined | null> {
+  const lastModified = before.headers?.get('last-modified')
+  for (let look = 1;; look += 1) {
+    const now = await examine(job, row, signal)
+    if (now === null || now.headers === null) return null
+    const same = now.headers.get('etag') === before.headers?.get('etag') && now.headers.get('last-modified') === lastModified
+    if (!same && now.finding.state === 'sealed') return now
+    if (!same && now.finding.state === 'plaintext') return null
+    if (!same || look === LOOKS) {
+      throw new S3Error('SealgateIntegrityError', {
+        message: same
+          ? 'The store acknowledged the encrypted object and still shows the old one.'
+          : `After it was encrypted the store shows another object: ${now.finding.state}: ${now.finding.detail}`
+      })
+    }
+    await delay(job.retryMs * 2 ** look, undefined, { signal })
+  }
+}
+
+/** Tags that a store has lost are written again, unless the object has been replaced. @throws S3Error where it does not keep them. */
+async function keepTags(raw: BucketClient, key: string, tags: Awaited<ReturnType<typeof tagsOf>>, after: Examined): Promise<void> {
+  const kept = async (): Promise<boolean> => {
+    const now = await raw.head(key)
+    if (now?.get('etag') !== after.headers?.get('etag')) return true
+    return JSON.stringify((await tagsOf(raw, key, null)).toSorted()) === JSON.stringify(tags.toSorted())
+  }
+  if (await kept()) return
+  await putTags(raw, key, tags)
+  if (!await kept()) throw new S3Error('SealgateBadUpstream', { message: 'It is encrypted, and the store does not keep its tags.' })
+}
+
+/** @returns what to say of it. @throws S3Error SealgateIntegrityError where the bytes are not those that were there. */
+async function readBack(job: EncryptJob, row: Row, before: Examined, after: Examined, signal: AbortSignal): Promise<string> {
+  if (!job.verify || job.sealed === null) return ''
+  const { md5, differs, headers } = await readWhole(job.sealed.until(signal), { key: row.key, versionId: after.headers?.get('x-amz-version-id') ?? null })
+  const was = before.headers === null || before.finding.state === 'sealed' ? '' : unquoteEtag(before.headers.get('etag') ?? '')
+  const wrong = differs ?? (before.headers !== null && isMd5(before.headers, was) && was !== md5 ? 'its MD5 is not that of the old object' : null)
+  const whole = Number(headers.get('content-length')) === before.finding.size
+  // Replaced by a client since: then it is that client's object.
+  if ((wrong === null && whole) || (await job.bucket.until(signal).head(row.key))?.get('etag') !== after.headers?.get('etag')) return 'read back'
+  throw new S3Error('SealgateIntegrityError', { message: `Read back: ${wrong ?? 'its size is another'}.` })
+}
+
+/** Removes older plaintext versions of an object that is encrypted now and opens. */
+async function finish(job: EncryptJob, finding: Finding, signal: AbortSignal): Promise<Finding> {
+  if (!job.purge || job.sealed === null || finding.state !== 'sealed' || finding.outcome?.startsWith('left') === true) return finding
+  const { versionId, key } = finding
+  if (versionId === null) return finding
+  // Read by its id: versions are removed only while this one opens.
+  const { differs } = await readWhole(job.sealed.until(signal), { key, versionId })
+  if (differs !== null) throw new S3Error('SealgateIntegrityError', { message: `Its older versions stay: ${differs}.` })
+  let [purged, locked] = [0, 0]
+  for await (const row of olderVersions(job.bucket.until(signal), key, versionId)) {
+    const examined = await examine(job, row, signal)
+    if (examined === null || examined.finding.state !== 'plaintext' || examined.headers === null) continue
+    if (isLocked(examined.headers, new Date())) {
+      locked += 1
+      continue
+    }
+    await job.bucket.until(signal).document({ method: 'DELETE', key, query: [['versionId', row.versionId]] })
+    purged += 1
+    job.onPurged()
+  }
+  const said = [
+    finding.detail,
+    ...purged > 0 ? [`plaintext versions removed: ${purged}`] : [],
+    ...locked > 0 ? [`locked plaintext versions left: ${locked}`] : []
+  ]
+  return { ...finding, detail: said.filter((text) => text !== '').join('; ') }
+}
+
+/** Versions of exactly this name, without the one given. */
+async function* olderVersions(bucket: BucketClient, key: string, current: string): AsyncGenerator<Row> {
+  for await (const page of bucket.history(key)) {
+    for (const { lastModified, ...row } of page) {
+      // A store lists names in order: behind the name itself come those that it begins.
+      if (row.key !== key) return
+      if (row.isLatest || row.deleteMarker || row.versionId === null || row.versionId === current) continue
+      const modified = Date.parse(lastModified ?? '')
+      yield { ...row, lastModified: Number.isNaN(modified) ? null : modified }
+    }
+  }
+}

@@ -1,0 +1,155 @@
+// Whether an object is what was sealed: by its envelope and its size, or by every byte, read as a client reads it.
+import { createHash } from 'node:crypto'
+import type { HeaderList } from '../http/message.ts'
+import { algorithmOfHeader, checksumAlgorithmNamed, createChecksum } from '../http/checksums.ts'
+import { S3Error } from '../errors.ts'
+import { parseErrorXml } from '../s3/error-document.ts'
+import { readAll } from '../http/stage.ts'
+import { unquoteEtag } from '../s3/conditions.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
+import { examine, type ScanJob } from './classify.ts'
+import { withRetries, type Finding, type Row } from './engine.ts'
+
+export interface VerifyJob extends ScanJob {
+  /** The bucket as clients see it. null: by envelope and size alone. */
+  readonly sealed: BucketClient | null
+}
+
+/** What each means is in the help of `verify`. */
+type Verdict = 'verified' | 'mismatch' | 'unreadable' | 'key-unavailable' | 'not-sealed'
+
+/** Times that a body that breaks off is read: a failing connection looks like an altered byte. */
+const READS = 3
+const ERROR_BYTES = 65_536
+
+/** `sealgate verify` for one object or version. @returns null when there is none any more. @throws S3Error the store's error. */
+export async function verifyObject(job: VerifyJob, row: Row, signal: AbortSignal): Promise<Finding | null> {
+  const examined = await examine(job, row, signal)
+  if (examined === null) return null
+  const { finding } = examined
+  const found = (outcome: Verdict, detail = finding.detail): Finding => ({ ...finding, outcome, detail })
+  if (finding.state === 'sealed-elsewhere') return found('unreadable')
+  if (finding.state === 'damaged') return found(/\((?:length|metadata)\)$/.test(finding.detail) ? 'mismatch' : 'unreadable')
+  if (finding.state !== 'sealed') return found('not-sealed')
+  if (finding.detail !== '') return found('key-unavailable')
+  if (job.sealed === null) return found('verified')
+  const deep = await readDeep(job.sealed.until(signal), row)
+  return deep === null ? null : found(deep.verdict, deep.detail)
+}
+
+interface Deep {
+  readonly verdict: Verdict
+  readonly detail: string
+}
+
+async function readDeep(sealed: BucketClient, { key, versionId }: Row): Promise<Deep | null> {
+  for (let read = 1;; read += 1) {
+    try {
+      const { differs } = await withRetries(() => readWhole(sealed, { key, versionId }), sealed.signal)
+      return differs === null ? { verdict: 'verified', detail: '' } : { verdict: 'mismatch', detail: differs }
+    } catch (error) {
+      if (sealed.signal.aborted || !(error instanceof Error)) throw error
+      if (error instanceof BrokenBody) {
+        if (read === READS) return { verdict: 'mismatch', detail: error.message }
+      } else if (error instanceof S3Error) {
+        return error.status === 404 ? null : verdictOf(error)
+      } else throw error
+    }
+  }
+}
+
+function verdictOf({ code, status, message }: S3Error): Deep {
+  const detail = `${code}: ${message}`
+  if (code === 'SealgateIntegrityError') return { verdict: 'mismatch', detail }
+  return { verdict: code === 'SealgateKeyUnavailable' || code.startsWith('KMS.') || status === 403 ? 'key-unavailable' : 'unreadable', detail }
+}
+
+/** A body that ended too early: the gateway breaks off what it cannot verify. */
+class BrokenBody extends Error {}
+
+/** An object as a client reads it. */
+export interface Whole {
+  readonly headers: HeaderList
+  /** Hex, of the plaintext. */
+  readonly md5: string
+  /** What its digests contradict; null: nothing. */
+  readonly differs: string | null
+}
+
+interface Named {
+  readonly key: string
+  readonly versionId: string | null
+  /** Only the object with this ETag, in quotes. */
+  readonly ifMatch?: string
+}
+
+/**
+ * Reads every byte, and compares the digests that the answer states.
+ * @throws S3Error of an error answer; BrokenBody.
+ */
+export async function readWhole(bucket: BucketClient, { key, versionId, ifMatch }: Named): Promise<Whole> {
+  const { headers, body } = await openBody(bucket, { key, versionId, ...ifMatch === undefined ? {} : { ifMatch } })
+  const size = Number(headers.get('content-length'))
+  const md5 = createHash('md5')
+  const stated = statedChecksums(headers)
+  const sums = stated.map(({ algorithm }) => createChecksum(algorithm))
+  let bytes = 0
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      md5.update(chunk)
+      for (const sum of sums) sum.update(chunk)
+    }
+  } catch (error) {
+    if (bucket.signal.aborted) throw error
+    throw new BrokenBody(`the bytes do not verify: it breaks off after ${bytes} of ${size} bytes`, { cause: error })
+  }
+  const hex = md5.digest('hex')
+  const wrong = sums.findIndex((sum, i) => sum.digest().toString('base64') !== stated[i]?.value)
+  const etag = unquoteEtag(headers.get('etag') ?? '')
+  const differs = wrong >= 0
+    ? `its checksum ${stated[wrong]?.algorithm ?? ''} is another`
+    : isMd5(headers, etag) && etag !== hex
+    ? 'its MD5 is another'
+    : null
+  return { headers, md5: hex, differs }
+}
+
+/** Whether the ETag of a store or of the gateway in its mode `md5` would be the MD5 of the bytes: not where the store encrypts, nor of parts. */
+export function isMd5(headers: HeaderList, etag: string): boolean {
+  return /^[0-9a-f]{32}$/.test(etag) && !headers.has('x-amz-server-side-encryption')
+}
+
+/** Starts to read an object. @throws S3Error of an error answer. */
+export async function openBody(
+  bucket: BucketClient,
+  { key, versionId, ifMatch }: Named,
+  range?: string
+): Promise<Awaited<ReturnType<BucketClient['send']>>> {
+  const response = await bucket.send({
+    method: 'GET',
+    key,
+    query: versionId === null ? [] : [['versionId', versionId]],
+    headers: [
+      ['x-amz-checksum-mode', 'ENABLED'],
+      ...ifMatch === undefined ? [] : [['if-match', ifMatch] as const],
+      ...range === undefined ? [] : [['range', range] as const]
+    ],
+    pool: 'data',
+    retry: true
+  })
+  if (response.status === (range === undefined ? 200 : 206)) return response
+  const document = await readAll(response.body, ERROR_BYTES, () => new S3Error('SealgateBadUpstream'))
+  const { code = `Status${response.status}`, message = '' } = parseErrorXml(document) ?? {}
+  throw new S3Error('SealgateBadUpstream', { code, status: response.status, message: `GET answers ${code}: ${message}` })
+}
+
+/** Checksums over the whole object that an answer states. */
+export function statedChecksums(headers: HeaderList): { readonly algorithm: Parameters<typeof createChecksum>[0]; readonly value: string }[] {
+  if (headers.get('x-amz-checksum-type') === 'COMPOSITE') return []
+  return [...headers.names()].flatMap((name) => {
+    const algorithm = checksumAlgorithmNamed(algorithmOfHeader(name) ?? '')
+    const value = headers.get(name) ?? ''
+    return algorithm === undefined || value.includes('-') ? [] : [{ algorithm, value }]
+  })
+}

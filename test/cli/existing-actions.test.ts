@@ -1,0 +1,226 @@
+// `sealgate encrypt`, `verify` and `decrypt` against the embedded store, which also misbehaves.
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import t from 'tap'
+import {
+  CreateBucketCommand,
+  DeleteObjectTaggingCommand,
+  GetObjectAclCommand,
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  HeadObjectCommand,
+  ListObjectVersionsCommand,
+  PutObjectCommand,
+  PutObjectLegalHoldCommand,
+  S3Client
+} from '@aws-sdk/client-s3'
+import { createKeyring } from '../../src/keys/keyring-file.ts'
+import { startRewrapRig } from '../support/rewrap-rig.ts'
+
+const rig = await startRewrapRig(t)
+const { store, s3, run, config, audit } = rig
+const direct = new S3Client({ endpoint: store.endpoint, region: store.region, forcePathStyle: true, credentials: store })
+t.teardown(() => {
+  direct.destroy()
+})
+const folder = dirname(config)
+const bucketFor = async (Bucket: string, more = {}) => {
+  await direct.send(new CreateBucketCommand({ Bucket, ...more }))
+  return (Key: string, Body: string | Buffer, settings = {}) => direct.send(new PutObjectCommand({ Bucket, Key, Body, ...settings }))
+}
+const bytesOf = async (client: S3Client, Bucket: string, Key: string) => {
+  const { Body } = await client.send(new GetObjectCommand({ Bucket, Key }))
+  return Buffer.from(await Body!.transformToByteArray())
+}
+interface Summary {
+  readonly rows: number
+  readonly states: Record<string, { readonly objects: number }>
+  readonly outcomes: Record<string, { readonly objects: number }>
+}
+const counted = async (...args: string[]) => {
+  const { code, out, err } = await run(...args, '--json')
+  const { states, outcomes } = JSON.parse(out === '' ? '{"states":{},"outcomes":{}}' : out) as Summary
+  const numbers = (counts: Summary['states']) => Object.fromEntries(Object.entries(counts).map(([name, { objects }]) => [name, objects]))
+  return { code, err, states: numbers(states), outcomes: numbers(outcomes) }
+}
+
+await t.test('encrypts what is plaintext, keeps what belongs to it, and leaves the rest', async (t) => {
+  const put = await bucketFor('mixed')
+  const big = randomBytes(300_000)
+  await put('big', big, {
+    Metadata: { colour: 'blue' },
+    Tagging: 'a=1&b=2',
+    ContentType: 'text/x',
+    CacheControl: 'no-store',
+    StorageClass: 'STANDARD_IA',
+    ChecksumAlgorithm: 'SHA256',
+    ACL: 'public-read'
+  })
+  await put('empty', '')
+  await put('a b/ü+%41?', 'hostile name')
+  await put('age', 'age-encryption.org/v1\n-> X25519 x')
+  await put('v2', 'x', { Metadata: { 'x-amz-key-v2': 'k' } })
+  await s3.send(new PutObjectCommand({ Bucket: 'mixed', Key: 'sealed', Body: 'sealed' }))
+  const before = await direct.send(new HeadObjectCommand({ Bucket: 'mixed', Key: 'big', ChecksumMode: 'ENABLED' }))
+  t.match(await counted('encrypt', '--bucket', 'mixed', '--dry-run'), { code: 0, outcomes: { 'would be encrypted': 3, 'encrypted before': 1 } })
+  t.match((await run('encrypt', '--bucket', 'mixed', '--estimate')).out, /To encrypt: 3 objects, 300,012 bytes/)
+  t.match(await counted('scan', '--bucket', 'mixed'), { states: { plaintext: 3 } }, 'nothing has been changed so far')
+  const done = await counted('encrypt', '--bucket', 'mixed', '--verify')
+  t.match(done, { code: 0, outcomes: { 'encrypted': 3, 'encrypted before': 1, 'left: encrypted-by-tool': 1, 'left: s3ec-v2': 1 } }, done.err)
+  t.match(await counted('scan', '--bucket', 'mixed'), { code: 0, states: { 'sealed': 4, 'encrypted-by-tool': 1, 's3ec-v2': 1 } })
+  t.same(await bytesOf(s3, 'mixed', 'big'), big)
+  t.same(String(await bytesOf(s3, 'mixed', 'a b/ü+%41?')), 'hostile name')
+  const after = await s3.send(new HeadObjectCommand({ Bucket: 'mixed', Key: 'big', ChecksumMode: 'ENABLED' }))
+  for (const name of ['ContentType', 'CacheControl', 'Metadata', 'ChecksumSHA256', 'ContentLength', 'StorageClass'] as const) {
+    t.same(after[name], before[name], name)
+  }
+  const { TagSet } = await direct.send(new GetObjectTaggingCommand({ Bucket: 'mixed', Key: 'big' }))
+  t.same(TagSet, [{ Key: 'a', Value: '1' }, { Key: 'b', Value: '2' }])
+  const { Grants } = await direct.send(new GetObjectAclCommand({ Bucket: 'mixed', Key: 'big' }))
+  t.ok(Grants?.some(({ Grantee }) => Grantee?.URI?.endsWith('AllUsers')))
+  t.match(await counted('encrypt', '--bucket', 'mixed'), { code: 0, outcomes: { 'encrypted before': 4 } }, 'a second run has nothing to do')
+  const trail = (await readFile(audit, 'utf8')).split('\n').filter((line) => line.includes('"principal":"cli-encrypt"'))
+  t.ok(trail.length > 0 && trail.every((line) => line.includes('"bucket":"mixed"') || !line.includes('"bucket"')), 'the audit trail names the command')
+})
+
+await t.test('the policy of the served gateway is not touched, and verify and decrypt take it from there', async (t) => {
+  await t.rejects(bytesOf(s3, 'mixed', 'age'), { name: 'SealgatePlaintextRefused' })
+  t.match(await counted('verify', '--bucket', 'mixed', '--deep', '--prefix', 'b'), { code: 0, outcomes: { verified: 1 } })
+  t.match(await counted('verify', '--bucket', 'mixed', '--deep'), { code: 3, outcomes: { 'verified': 4, 'not-sealed': 2 } })
+  t.match(await counted('verify', '--bucket', 'mixed', '--since', '1h', '--sample', '100%'), { code: 3, outcomes: { verified: 4 } })
+  t.equal((await run('verify', '--bucket', 'mixed', '--sample', '0%')).code, 2)
+  await direct.send(new CreateBucketCommand({ Bucket: 'out' }))
+  t.equal((await run('decrypt', '--bucket', 'mixed', '--to', 'out')).code, 2, 'an encrypted bucket gets no plaintext')
+})
+
+await t.test('decrypt gives everything back, and goes on where it was stopped', async (t) => {
+  await rig.reload({ buckets: { '*': { encryption: 'on', key: 'main' }, 'out': { encryption: 'off' } } })
+  t.equal((await run('decrypt', '--bucket', 'mixed', '--to', 'absent')).code, 2)
+  const first = await counted('decrypt', '--bucket', 'mixed', '--to', 'out')
+  t.match(first, { code: 0, outcomes: { decrypted: 4, copied: 2 } }, first.err)
+  const sealed = await s3.send(new HeadObjectCommand({ Bucket: 'mixed', Key: 'big', ChecksumMode: 'ENABLED' }))
+  const plain = await direct.send(new HeadObjectCommand({ Bucket: 'out', Key: 'big', ChecksumMode: 'ENABLED' }))
+  for (const name of ['ContentType', 'CacheControl', 'Metadata', 'ChecksumSHA256', 'ContentLength', 'StorageClass'] as const) {
+    t.same(plain[name], sealed[name], name)
+  }
+  for (const key of ['big', 'empty', 'sealed', 'a b/ü+%41?']) t.same(await bytesOf(direct, 'out', key), await bytesOf(s3, 'mixed', key), key)
+  t.match((await direct.send(new GetObjectTaggingCommand({ Bucket: 'out', Key: 'big' }))).TagSet, [{ Key: 'a' }, { Key: 'b' }])
+  t.match(await counted('decrypt', '--bucket', 'mixed', '--to', 'out'), { code: 0, outcomes: { 'done before': 6 } })
+})
+
+await t.test('verify --deep names what is wrong', async (t) => {
+  const put = await bucketFor('faulty')
+  for (let i = 0; i < 6; i += 1) await s3.send(new PutObjectCommand({ Bucket: 'faulty', Key: `k${i}`, Body: randomBytes(200_000) }))
+  const raw = async (key: string) => {
+    const { Body, Metadata } = await direct.send(new GetObjectCommand({ Bucket: 'faulty', Key: key }))
+    return { body: Buffer.from(await Body!.transformToByteArray()), Metadata }
+  }
+  const [flipped, cut, one, two, envelope] = [await raw('k0'), await raw('k1'), await raw('k2'), await raw('k3'), await raw('k4')]
+  flipped.body[150_000]! ^= 1
+  await put('k0', flipped.body, { Metadata: flipped.Metadata })
+  await put('k1', cut.body.subarray(0, -1000), { Metadata: cut.Metadata })
+  await put('k2', two.body, { Metadata: one.Metadata })
+  await put('k3', two.body, { Metadata: envelope.Metadata })
+  const shallow = await counted('verify', '--bucket', 'faulty')
+  t.match(shallow, { code: 4, outcomes: { verified: 4, mismatch: 1, unreadable: 1 } })
+  const deep = await counted('verify', '--bucket', 'faulty', '--deep', '--report', 'deep.jsonl')
+  t.match(deep, { code: 4, outcomes: { verified: 2, mismatch: 3, unreadable: 1 } }, deep.err)
+  const lines = (await readFile(join(folder, 'deep.jsonl'), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, string>)
+  const said = Object.fromEntries(lines.map(({ key, outcome, detail }) => [key, [outcome, detail].join(': ')]))
+  t.match(said, {
+    k0: /mismatch: .*breaks off after \d+ of 200000 bytes/,
+    k1: /mismatch: .*\(length\)/,
+    k2: /mismatch: /,
+    k3: /unreadable: .*another name/,
+    k4: 'verified: '
+  })
+})
+
+await t.test('versions: older plaintext is counted, and removed only when asked, never a locked one', async (t) => {
+  const put = await bucketFor('kept', { ObjectLockEnabledForBucket: true })
+  await put('k', 'first plaintext')
+  await put('k', 'second plaintext')
+  await put('k-longer', 'another name')
+  const { VersionId } = await put('held', 'held plaintext')
+  await direct.send(new PutObjectLegalHoldCommand({ Bucket: 'kept', Key: 'held', VersionId, LegalHold: { Status: 'ON' } }))
+  const { out, code } = await run('encrypt', '--bucket', 'kept')
+  t.match(out, /at least 2 older versions are still readable as plaintext/)
+  t.equal(code, 3, 'the locked one is left')
+  t.match(await counted('scan', '--bucket', 'kept', '--versions'), { states: { sealed: 2, plaintext: 4 } })
+  t.match((await run('encrypt', '--bucket', 'kept', '--purge-plaintext-versions')).out, /Plaintext versions removed: 3/)
+  const { Versions } = await direct.send(new ListObjectVersionsCommand({ Bucket: 'kept' }))
+  t.same(Versions?.map(({ Key }) => Key), ['held', 'k', 'k-longer'])
+  t.equal(String(await bytesOf(s3, 'kept', 'k')), 'second plaintext')
+})
+
+await t.test('objects under another key come under the bucket\'s', async (t) => {
+  await bucketFor('moved')
+  await s3.send(new PutObjectCommand({ Bucket: 'moved', Key: 'k', Body: 'x', Metadata: { m: '1' } }))
+  const { keys, buckets } = JSON.parse(await readFile(config, 'utf8')) as { keys: Record<string, unknown>; buckets: object }
+  const second = { type: 'local', keyring: join(folder, 'second.json') }
+  await createKeyring(second.keyring, 'second', new Date())
+  await rig.reload({ keys: { ...keys, second }, buckets: { ...buckets, moved: { encryption: 'on', key: 'second', openKeys: ['main'] } } })
+  t.match(await counted('encrypt', '--bucket', 'moved'), { code: 0, outcomes: { 'encrypted before': 1 } })
+  const done = await counted('encrypt', '--bucket', 'moved', '--from', 'other-key', '--verify')
+  t.match(done, { code: 0, outcomes: { 're-encrypted': 1 } }, done.err)
+  const { Metadata } = await direct.send(new HeadObjectCommand({ Bucket: 'moved', Key: 'k' }))
+  t.match(Metadata?.['sealgate-key'], /second/)
+  t.match(await s3.send(new HeadObjectCommand({ Bucket: 'moved', Key: 'k' })), { Metadata: { m: '1' } })
+  t.equal((await run('encrypt', '--bucket', 'moved', '--from', 's3ec')).code, 2)
+})
+
+await t.test('a store that lies, forgets, or is written to at the same time', async (t) => {
+  const put = await bucketFor('hostile')
+  const at = (key: string, method: string) => ({ bucket: 'hostile', key, method })
+  const encrypt = async (key: string) => {
+    const done = await counted('encrypt', '--bucket', 'hostile', '--prefix', key, '--verify', '--report', `${key}.jsonl`)
+    store.rules.clear()
+    return { ...done, report: await readFile(join(folder, `${key}.jsonl`), 'utf8') }
+  }
+  await t.test('acknowledged, and not done', async (t) => {
+    await put('undone', 'plain')
+    store.rules.add({ when: at('undone', 'PUT'), times: 99, fault: { type: 'answer', status: 200, headers: [['ETag', '"00"']] } })
+    const { code, states, report } = await encrypt('undone')
+    t.match({ code, states }, { code: 1, states: { failed: 1 } })
+    t.match(report, /acknowledged the encrypted object and still shows the old one/)
+    t.equal(String(await bytesOf(direct, 'hostile', 'undone')), 'plain')
+  })
+  await t.test('done, and the answer lost', async (t) => {
+    await put('lost', 'plain')
+    store.rules.add({ when: at('lost', 'PUT'), fault: { type: 'lost-answer', status: 503, code: 'SlowDown' } })
+    t.match(await encrypt('lost'), { code: 0, outcomes: { encrypted: 1 } })
+    t.equal(String(await bytesOf(s3, 'hostile', 'lost')), 'plain')
+  })
+  await t.test('written by a client between reading and writing: the new object is encrypted', async (t) => {
+    await put('raced', 'old')
+    store.rules.add({ when: at('raced', 'PUT'), fault: { type: 'late', until: () => put('raced', 'new') } })
+    t.match(await encrypt('raced'), { code: 0, outcomes: { encrypted: 1 } })
+    t.equal(String(await bytesOf(s3, 'hostile', 'raced')), 'new')
+  })
+  await t.test('tags lost by the store are written again', async (t) => {
+    await put('tagged', 'plain', { Tagging: 'a=1' })
+    let written = false
+    const afterWrite = (): boolean => written
+    store.rules.add({
+      when: { bucket: 'hostile', key: 'tagged', test: ({ method }) => method === 'PUT' && !(written = true) },
+      fault: { type: 'refuse' }
+    })
+    store.rules.add({
+      when: { ...at('tagged', 'HEAD'), test: afterWrite },
+      fault: { type: 'late', until: () => direct.send(new DeleteObjectTaggingCommand({ Bucket: 'hostile', Key: 'tagged' })) }
+    })
+    t.match(await encrypt('tagged'), { code: 0, outcomes: { encrypted: 1 } })
+    t.match((await direct.send(new GetObjectTaggingCommand({ Bucket: 'hostile', Key: 'tagged' }))).TagSet, [{ Key: 'a', Value: '1' }])
+  })
+  await t.test('bytes altered by the store on the way do not become an object', async (t) => {
+    await put('flipped', Buffer.alloc(100_000, 7))
+    store.rules.add({
+      when: { ...at('flipped', 'GET'), test: ({ headers }) => headers.get('range') === 'bytes=0-99999' },
+      times: 99,
+      fault: { type: 'flip', offset: 5 }
+    })
+    t.match(await encrypt('flipped'), { code: 1, states: { failed: 1 } })
+    t.match(await counted('scan', '--bucket', 'hostile', '--prefix', 'flipped'), { states: { plaintext: 1 } })
+  })
+})
