@@ -1,4 +1,5 @@
-import { readFile, realpath, rename, stat, writeFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import type { Config, UpstreamConfig } from '../config/config.ts'
 import { parseConfig } from '../config/load.ts'
 import { editTree, showOption } from '../config/tree.ts'
@@ -158,18 +159,28 @@ function jsonOf({ facts, left, stopped }: StoreReport, changes: Settings): strin
   return `${JSON.stringify({ facts: shown, settings: changes, left, stopped }, null, 2)}\n`
 }
 
-/** Replaces the file whole, or not at all, with its mode kept. */
+/** Replaces the file whole, or not at all, with its mode and owner kept: the gateway must still be able to read it, and nobody else. */
 async function write(file: string, changes: Settings, { env, stderr }: Platform): Promise<void> {
   const target = await realpath(file)
   const text = editTree(await readFile(target, 'utf8'), changes)
   // What was written must be what it was meant to be: a configuration that is not good does not replace one that is.
   parseConfig(text, { file, env })
-  const { mode } = await stat(target)
-  const fresh = `${target}.new`
+  const { mode, uid, gid } = await stat(target)
+  const fresh = `${target}.${randomBytes(6).toString('hex')}.new`
   try {
-    await writeFile(fresh, text, { mode: mode & 0o777, flag: 'wx' })
+    const written = await open(fresh, 'wx', 0o600)
+    try {
+      await written.writeFile(text)
+      const own = await written.stat()
+      if (own.uid !== uid || own.gid !== gid) await written.chown(uid, gid)
+      await written.chmod(mode & 0o777)
+      await written.sync()
+    } finally {
+      await written.close()
+    }
     await rename(fresh, target)
   } catch (error) {
+    await rm(fresh, { force: true })
     throw new UsageError(`--write: ${target} could not be replaced: ${systemWords(error)}.`)
   }
   stderr.write(`Written into ${target}: ${Object.keys(changes).join(', ')}.\n`)

@@ -8,7 +8,7 @@ import { S3Error } from '../errors.ts'
 import { childOf, childrenOf, childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 import { MOST_ROWS } from '../s3/page-turns.ts'
 import { BucketClient, type Sent } from '../store-client/bucket-client.ts'
-import { PROBE_PREFIX } from '../store-client/probe-place.ts'
+import { holdOff, PROBE_PREFIX } from '../store-client/probe-place.ts'
 import { UPLOADS_PREFIX } from '../store-client/state-names.ts'
 
 export interface Collection {
@@ -74,6 +74,8 @@ async function sweepUploads(collection: Collection, bucket: BucketClient, collec
 interface ProbeRow {
   readonly sent: Pick<Sent, 'key' | 'query'>
   readonly modified: number
+  /** Takes a legal hold off a version; null: the row is none. */
+  readonly held: Sent | null
 }
 
 const probeRowNames: ReadonlySet<string> = new Set(['Contents', 'Version', 'DeleteMarker', 'Upload'])
@@ -88,13 +90,18 @@ async function probeRows(bucket: BucketClient, listing: readonly [string, string
     if (!key.startsWith(PROBE_PREFIX)) return []
     const ids = [['versionId', childText(xml, row, 'VersionId')], ['uploadId', childText(xml, row, 'UploadId')]] as const
     const query = ids.flatMap(([name, id]) => id === null ? [] : [[name, id] as const])
-    return [{ sent: { key, query }, modified: Date.parse(childText(xml, row, row.name === 'Upload' ? 'Initiated' : 'LastModified') ?? '') }]
+    const version = ids[0][1]
+    const held = row.name === 'Version' && version !== null ? holdOff(key, version) : null
+    return [{ sent: { key, query }, held, modified: Date.parse(childText(xml, row, row.name === 'Upload' ? 'Initiated' : 'LastModified') ?? '') }]
   })
 }
 
 async function removeOld(collection: Collection, bucket: BucketClient, rows: readonly ProbeRow[], collected: Collected): Promise<void> {
-  for (const { sent } of rows.filter(({ modified }) => isOld(modified, collection))) {
-    const gone = collection.dryRun || (await bucket.answer({ method: 'DELETE', ...sent, retry: true })).status < 300
+  const remove = async (sent: ProbeRow['sent']): Promise<boolean> => (await bucket.answer({ method: 'DELETE', ...sent, retry: true })).status < 300
+  for (const { sent, held } of rows.filter(({ modified }) => isOld(modified, collection))) {
+    const gone = collection.dryRun || await remove(sent) ||
+      // A run of `store check` that was killed may have left a legal hold.
+      (held !== null && (await bucket.answer(held)).status < 300 && await remove(sent))
     collected[gone ? 'removed' : 'failed'] += 1
   }
 }

@@ -1,7 +1,7 @@
 // The gateway's own requests to the store, apart from those it makes for a client: this client of one bucket, the state bucket (state-bucket.ts),
 // readiness, and the probes that find out what a store enforces in which kind of bucket (capabilities.ts).
 // May read XML with `s3`; bytes and connections are in `upstream`.
-import type { Diagnosis } from '../diagnosis.ts'
+import { nameOf, type Diagnosis } from '../diagnosis.ts'
 import type { HeaderList } from '../http/message.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import { S3Error } from '../errors.ts'
@@ -13,6 +13,8 @@ import { PageTurns } from '../s3/page-turns.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 
 const ERROR_LIMIT_BYTES = 65_536
+/** Characters of a message of the store. */
+const MOST_SHOWN = 300
 /** Code of a 404 without an error document. */
 const WORDLESS_404 = 'Status404'
 
@@ -148,7 +150,7 @@ export class BucketClient {
   async answer(sent: Sent, maxBytes: number = ERROR_LIMIT_BYTES): Promise<Answer> {
     const { status, headers, body, diagnosis = null } = await this.send(sent)
     const read = await readAll(body, status < 300 ? maxBytes : ERROR_LIMIT_BYTES, unusable)
-    return { status, headers, body: read, error: parseErrorXml(read), diagnosis }
+    return { status, headers, body: read, error: shownError(parseErrorXml(read)), diagnosis }
   }
 
   send(sent: Sent): Promise<UpstreamResponse> {
@@ -165,6 +167,12 @@ export class BucketClient {
       ...sent
     })
   }
+}
+
+/** What ends up in logs and on terminals: a name, and a line of text without control characters. */
+function shownError(error: ParsedError | null): ParsedError | null {
+  if (error === null) return null
+  return { ...error, code: nameOf(error.code) ?? 'UnreadableCode', message: error.message.slice(0, MOST_SHOWN).replace(/[\p{C}\s]+/gu, ' ') }
 }
 
 /** Busy, away or with a fault of its own: 501 says what the store is. @param status 0: there was no usable answer. */

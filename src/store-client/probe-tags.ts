@@ -22,7 +22,7 @@ export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, 
   const place = new ProbePlace(upstream, probeBucket, signal, prefix)
   const key = place.key('tags')
   const survive = async (directive: 'COPY' | 'REPLACE'): Promise<boolean> => {
-    await bucket.document({
+    await place.document({
       method: 'PUT',
       key,
       headers: [
@@ -35,7 +35,7 @@ export async function probeCopyTagMode(upstream: Upstream, probeBucket: string, 
     return JSON.stringify(await tagsOf(bucket, key, null)) === JSON.stringify(TAGS)
   }
   try {
-    await bucket.document({ method: 'PUT', key, headers: tagHeaders(TAGS), body: Buffer.from('tags') })
+    await place.document({ method: 'PUT', key, headers: tagHeaders(TAGS), body: Buffer.from('tags') })
     return await survive('COPY') ? 'kept' : await survive('REPLACE') ? 'sent' : 'put'
   } finally {
     await place.cleanUp()

@@ -81,6 +81,7 @@ function rightOf({ method, bucket, key, query }: UpstreamRequest): string | null
   const named = (name: string): boolean => query.some(([found]) => found === name)
   if (bucket === null) return 's3:ListAllMyBuckets'
   if (method === 'DELETE' && key === null) return 's3:DeleteBucket'
+  if (method === 'PUT' && named('legal-hold')) return 's3:PutObjectLegalHold'
   if (method === 'DELETE') return named('versionId') ? 's3:DeleteObjectVersion' : named('uploadId') ? 's3:AbortMultipartUpload' : 's3:DeleteObject'
   if (method === 'POST' && named('delete')) return 's3:DeleteObject'
   if (method !== 'GET') return null
@@ -154,6 +155,19 @@ void t.test('what interrupted probes have left goes: in the buckets of a kind, a
     t.same(await collect(), { ...none, buckets: 1 })
     await t.rejects(rows(check), { name: 'NoSuchBucket' })
   }
+})
+
+void t.test('a legal hold that a killed run of store check has left is taken off', async (t) => {
+  const { store, collect } = await rig(t)
+  const s3 = new S3Client({ endpoint: store.endpoint, region: store.region, forcePathStyle: true, credentials: store })
+  t.teardown(() => {
+    s3.destroy()
+  })
+  const Bucket = `${stateBucket}-check-0123abcd-lock`
+  await s3.send(new CreateBucketCommand({ Bucket, ObjectLockEnabledForBucket: true }))
+  await s3.send(new PutObjectCommand({ Bucket, Key: 'probe/x/lock', Body: 'x', ObjectLockLegalHoldStatus: 'ON' }))
+  await s3.send(new DeleteObjectCommand({ Bucket, Key: 'probe/x/lock' }))
+  t.same(await collect(), { live: 0, unknown: 0, dead: 0, removed: 2, failed: 0, buckets: 1 })
 })
 
 void t.test('uploads whose state is not known stay', async (t) => {

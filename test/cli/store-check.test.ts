@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -102,7 +102,7 @@ await t.test('in a bucket that is there, and no other; as JSON, with an upload o
   await configure({ ...access, region: 'eu-north-9' })
   const { code, out, err } = await check(['--bucket', 'data', '--json', '--parts', '2'])
   t.equal(code, 3)
-  t.match(err, /at most \d+ requests and 31 MiB/)
+  t.match(err, /at most \d+ requests and 41 MiB/)
   const { facts, settings, left } = JSON.parse(out) as Facts
   t.same([settings, left], [{ 'upstream.region': 'us-east-1' }, []])
   t.same([...new Set(facts.map(({ bucket }) => bucket))], ['unversioned'])
@@ -130,6 +130,77 @@ await t.test('stopped by a signal: cleaned up all the same, and what the store d
     t.equal(left.length > 0, refuses)
     for (const Bucket of left) await s3.send(new DeleteBucketCommand({ Bucket }))
   }
+})
+
+await t.test('stopped while an object has a legal hold: it is taken off, and nothing is left', async (t) => {
+  await configure(store)
+  const { promise: started, resolve } = Promise.withResolvers<() => void>()
+  store.rules.add({
+    when: { method: 'PUT', test: ({ headers }) => headers.has('x-amz-object-lock-legal-hold') },
+    fault: {
+      type: 'transform',
+      change: (answer) => {
+        void started.then((interrupt) => {
+          interrupt()
+        })
+        return answer
+      }
+    }
+  })
+  const { code, err } = await check([], resolve)
+  store.rules.clear()
+  t.equal(code, 1)
+  t.notMatch(err, /could not be removed/)
+  t.same(await remains(), [])
+})
+
+await t.test('a store that lists without end makes the run no longer than announced, and one that writes on the terminal writes nothing there', async (t) => {
+  await configure(store)
+  const before = store.requests.length
+  const rows = (key: string): string =>
+    Array.from({ length: 3000 }, (_, i) => `<Version><Key>${key}</Key><VersionId>v${i}&#10;used</VersionId><IsLatest>false</IsLatest></Version>`).join('')
+  store.rules.add({
+    when: { method: 'GET', query: { versions: true } },
+    times: Infinity,
+    fault: {
+      type: 'transform',
+      change: (answer, { target }) => ({
+        ...answer,
+        body: Buffer.from(`<ListVersionsResult>${rows(`${target.query.get('prefix') ?? ''}x`)}</ListVersionsResult>`)
+      })
+    }
+  })
+  store.rules.add({ when: { method: 'GET', query: { acl: true } }, fault: { type: 'error', status: 400, code: 'A\nright s3:All  granted  used', message: '' } })
+  const { out, err } = await check()
+  store.rules.clear()
+  const [, requests = '0'] = /at most (\d+) requests/.exec(err) ?? []
+  const sent = store.requests.length - before
+  t.ok(sent <= Number(requests), `${sent} requests, ${requests} announced`)
+  t.notMatch(out, /^right s3:All/m)
+  t.match(out, /^ACLs of objects +400 UnreadableCode/m)
+  t.notMatch(err, /\nused/)
+  for (const Bucket of await remains()) await s3.send(new DeleteBucketCommand({ Bucket }))
+})
+
+await t.test('a refusal, or a page of a proxy, proposes no setting', async (t) => {
+  for (const fault of [{ type: 'error', status: 403, code: 'InvalidObjectState' }, { type: 'answer', status: 400, body: '<html>no</html>' }] as const) {
+    await configure(store, ['checksum: crc32'])
+    for (
+      const when of [
+        { query: { acl: true } },
+        { query: { tagging: true } },
+        { query: { cors: true } },
+        { query: { delete: true } },
+        { method: 'PUT', test: ({ headers, query }) => headers.has('x-amz-copy-source') && query.get('partNumber') !== undefined },
+        { method: 'PUT', test: ({ headers }) => headers.has('x-amz-object-lock-legal-hold') },
+        { method: 'PUT', key: /\/trailer$/ }
+      ] satisfies Parameters<typeof store.rules.add>[0]['when'][]
+    ) store.rules.add({ when, times: Infinity, fault })
+    const { out } = await check(['--json'])
+    store.rules.clear()
+    t.same((JSON.parse(out) as Facts).settings, {})
+  }
+  t.same(await remains(), [])
 })
 
 /** Switches of the narrow store, what each has to be found as, and the setting that fits. */
@@ -187,6 +258,8 @@ await t.test('each limit of a narrow store is found, with the setting that fits;
   for (const [limits, findings, settings] of narrow) {
     const front = await startNarrowStore(encrypting, limits)
     await configure(front, ['checksum: crc32'])
+    // Readable to the gateway's group, whatever the umask of who runs the command.
+    await chmod(file, 0o660)
     const before = await readFile(file, 'utf8')
     const { out, err } = await check(['--write'])
     await front.close()
@@ -196,6 +269,7 @@ await t.test('each limit of a narrow store is found, with the setting that fits;
     }
     for (const [name, value] of Object.entries(settings)) t.match(out, new RegExp(`^  upstream\\.${name}: ${String(value)}$`, 'm'))
     t.match(err, /^Written into .*sealgate\.yaml: .*upstream\.checksum/m)
+    t.equal((await stat(file)).mode & 0o777, 0o660)
     const after = await readFile(file, 'utf8')
     const kept = (text: string): string[] => text.split('\n').filter((line) => !Object.keys(settings).some((name) => line.startsWith(`  ${name}: `)))
     t.same(kept(after), kept(before))

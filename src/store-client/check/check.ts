@@ -96,16 +96,24 @@ type Question = Sent & { readonly stream?: Buffer }
 const PAUSES_MS = [250, 1000] as const
 
 /**
- * Asks, and once or twice more where the store was only busy or away.
+ * Asks, and once or twice more where the store was only busy or away, as long as the place has repeats left.
  * @throws the reason of the place's signal, and nothing else
  */
 export async function ask(place: ProbePlace, question: Question, maxBytes = 1024 * 1024): Promise<Seen> {
   for (const pause of PAUSES_MS) {
     const seen = await askOnce(place, question, maxBytes)
-    if (!isPassing(seen.status)) return seen
+    if (!isPassing(seen.status) || !mayRepeat(place, question)) return seen
     await sleep(pause, undefined, { signal: place.signal })
   }
   return askOnce(place, question, maxBytes)
+}
+
+function mayRepeat({ repeats }: ProbePlace, { stream, body }: Question): boolean {
+  const bytes = stream?.length ?? (body instanceof Buffer ? body.length : 0)
+  if (repeats.requests < 1 || repeats.bytes < bytes) return false
+  repeats.requests -= 1
+  repeats.bytes -= bytes
+  return true
 }
 
 async function askOnce(place: ProbePlace, { stream, ...sent }: Question, maxBytes: number): Promise<Seen> {
@@ -217,9 +225,23 @@ export function unread(seen: Seen, place: ProbePlace, right: string): Reading | 
   return seen.code === 'AccessDenied' ? { verdict: 'unknown', seen: seen.said, means: `allow ${right} on ${place.name}` } : null
 }
 
-/** A feature that is missing. 501 is an answer that the gateway understands; any other is spared by `upstream.lacks`. */
-export function lack({ status }: Seen, feature: StoreFeature): Settings {
-  return status === 501 ? {} : { 'upstream.lacks': [feature] }
+/**
+ * A feature that is missing. 501 is an answer that the gateway understands; any other is spared by `upstream.lacks`. Only what the store itself says of
+ * the request is such an answer: a refusal (401, 403), or a page of a proxy, may come from anything.
+ */
+export function lack(seen: Seen, feature: StoreFeature): Settings {
+  return seen.status !== 501 && isUnknown(seen) ? { 'upstream.lacks': [feature] } : {}
+}
+
+/** The store does not know the request: it says so, or did something else. */
+export function isUnknown({ ok, status, code }: Seen): boolean {
+  if (ok || status === 501) return true
+  return code !== '' && code !== 'NoSuchBucket' && [400, 404, 405].includes(status)
+}
+
+/** A feature that is there. */
+export function present(seen: string, { lacks }: { readonly lacks: readonly StoreFeature[] }, feature: StoreFeature): Reading {
+  return used(seen, lacks.includes(feature) ? `upstream.lacks: ${feature} is not needed` : '')
 }
 
 /** A small object. */

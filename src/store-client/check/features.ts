@@ -6,7 +6,7 @@ import { probeConditions } from '../probe-conditions.ts'
 import type { ProbePlace } from '../probe-place.ts'
 import { probeCopyTagMode } from '../probe-tags.ts'
 import { tryClientRights } from '../rights.ts'
-import { ask, broken, fails, lack, put, rowsOf, through, unread, unused, used, type Check, type Questions, type Reading, type Seen } from './check.ts'
+import { ask, broken, fails, lack, put, rowsOf, present, through, unread, unused, used, type Check, type Questions, type Reading, type Seen } from './check.ts'
 
 const COPY = 'x-amz-copy-source'
 
@@ -63,10 +63,10 @@ export const featureChecks: readonly Check[] = [
     id: 'acl',
     fact: 'ACLs of objects',
     requests: 3,
-    ask: async ({ place }) => {
+    ask: async ({ place, config }) => {
       const written = await put(place, 'acl', [['x-amz-acl', 'private']])
       const read = await ask(place, { method: 'GET', key: place.key('acl'), query: [['acl', null]] })
-      if (written.ok && read.ok) return used('taken')
+      if (written.ok && read.ok) return present('taken', config, 'acl')
       return unread(read, place, 's3:GetObjectAcl') ??
         fails(written.ok ? read.said : written.said, 'ACLs of clients are refused', lack(written.ok ? read : written, 'acl'))
     }
@@ -75,7 +75,7 @@ export const featureChecks: readonly Check[] = [
     id: 'cors',
     fact: 'CORS rules of buckets',
     requests: 3,
-    ask: async ({ place, ownCors, ownBucket }) => {
+    ask: async ({ place, config, ownCors, ownBucket }) => {
       if (ownCors) return unused('not asked', 'listen.cors answers preflights')
       const rules = Buffer.from(
         '<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>'
@@ -86,7 +86,7 @@ export const featureChecks: readonly Check[] = [
         ? await ask(place, { method: 'PUT', ...cors, headers: [contentMd5(rules), ['content-type', 'application/xml']], body: rules })
         : null
       const seen = await ask(place, { method: 'GET', ...cors })
-      if (written === null ? seen.ok || seen.code === 'NoSuchCORSConfiguration' : written.ok && seen.ok) return used(seen.said)
+      if (written === null ? seen.ok || seen.code === 'NoSuchCORSConfiguration' : written.ok && seen.ok) return present(seen.said, config, 'cors')
       const refused = written?.ok === false ? written : seen
       return unread(refused, place, 's3:GetBucketCORS') ?? through(refused.said, 'listen.cors, where browsers need it', lack(refused, 'cors'))
     }
@@ -109,18 +109,15 @@ export const featureChecks: readonly Check[] = [
 export const lockCheck: Check = {
   id: 'lock',
   fact: 'Object Lock',
-  requests: 5,
+  requests: 10,
   ask: async ({ place, config }) => {
     const hold = ['x-amz-object-lock-legal-hold', 'ON'] as const
+    place.hold()
     const plain = await put(place, 'lock', [hold])
     const demands = !plain.ok &&
       (await ask(place, { method: 'PUT', key: place.key('lock'), headers: [hold, contentMd5(Buffer.from('probe'))], body: Buffer.from('probe') })).ok
     const crc32 = demands && (await ask(place, { method: 'PUT', key: place.key('lock'), headers: [hold], body: Buffer.from('probe'), checksum: 'crc32' })).ok
-    const off = Buffer.from('<LegalHold xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>OFF</Status></LegalHold>')
-    for (const { key, versionId } of rowsOf(await ask(place, { method: 'GET', query: [['versions', null], ['prefix', place.prefix]] }))) {
-      await ask(place, { method: 'PUT', key, query: [['legal-hold', null], ['versionId', versionId ?? '']], headers: [contentMd5(off)], body: off })
-    }
-    if (plain.ok) return used('taken without a digest')
+    if (plain.ok) return present('taken without a digest', config, 'lock')
     if (!demands) return unread(plain, place, 's3:PutObjectLegalHold') ?? fails(plain.said, 'locks of clients are refused', lack(plain, 'lock'))
     if (config.checksum !== null) return used('taken with a digest', 'by upstream.checksum')
     return crc32
@@ -156,7 +153,7 @@ async function copyTo(place: ProbePlace, name: string, headers: readonly (readon
   return copied.ok ? ask(place, { method: 'HEAD', key }) : copied
 }
 
-async function tags({ place, upstream }: Questions): Promise<Reading[]> {
+async function tags({ place, upstream, config }: Questions): Promise<Reading[]> {
   const key = place.key('tags')
   const empty = await put(place, 'tags', [['x-amz-tagging', '']])
   const written = await put(place, 'tags', [['x-amz-tagging', 'a=b%20c']])
@@ -177,7 +174,7 @@ async function tags({ place, upstream }: Questions): Promise<Reading[]> {
     : mode === 'kept' ?
     used('kept')
     : through(mode === 'sent' ? 'lost unless sent' : 'lost', 'sending them again')
-  return [used('taken'), none, { ...copied, fact: 'copies keep tags' }]
+  return [present('taken', config, 'tagging'), none, { ...copied, fact: 'copies keep tags' }]
 }
 
 function tagIn({ body }: Seen): string | null {

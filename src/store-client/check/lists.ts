@@ -4,7 +4,9 @@ import {
   begin,
   broken,
   fails,
+  isUnknown,
   lack,
+  present,
   rowsOf,
   unread,
   unused,
@@ -19,6 +21,7 @@ import {
   sendPart,
   complete
 } from './check.ts'
+import type { StoreFeature } from '../../config/store-profiles.ts'
 import { listingField, type ListingRow } from '../../s3/listing.ts'
 import { escapeXml } from '../../s3/xml.ts'
 import { contentMd5 } from '../object-properties.ts'
@@ -97,7 +100,7 @@ export const multipartChecks: readonly Check[] = [
     id: 'parts.copy',
     fact: 'UploadPartCopy with a range',
     requests: 4,
-    ask: async ({ place }) => {
+    ask: async ({ place, config }) => {
       // A range of a source below 5 MiB is refused by some: the object of `parts.sizes` has more.
       const source = place.key('sizes')
       const there = await ask(place, { method: 'HEAD', key: source })
@@ -111,15 +114,13 @@ export const multipartChecks: readonly Check[] = [
         headers: [['x-amz-copy-source', `/${place.name}/${source}`], ['x-amz-copy-source-range', `bytes=0-${LEAST_PART - 1}`]]
       })
       if (!copied.ok) {
-        {
-          return unread(copied, place, 's3:GetObject')
-            ?? { ...unused(copied.said, 'rewrap of objects above 5 GiB fails; copies by clients pass through the gateway'), settings: lack(copied, 'partCopy') }
-        }
+        return unread(copied, place, 's3:GetObject')
+          ?? { ...unused(copied.said, 'rewrap of objects above 5 GiB fails; copies by clients pass through the gateway'), settings: lack(copied, 'partCopy') }
       }
       const parts = await ask(place, { method: 'GET', key, query: [['uploadId', id]] })
       const size = rowsOf(parts)[0]?.size
       return size === undefined || size === LEAST_PART
-        ? used('taken')
+        ? present('taken', config, 'partCopy')
         : fails(`${size ?? 0} bytes instead of ${LEAST_PART}`, 'rewrap of objects above 5 GiB fails')
     }
   }
@@ -192,10 +193,10 @@ export const listingChecks: readonly Check[] = [
       const body = Buffer.from(`<Delete>${rows}</Delete>`)
       const seen = await ask(place, { method: 'POST', query: [['delete', null]], headers: [contentMd5(body), ['content-type', 'application/xml']], body })
       const left = await ask(place, { method: 'HEAD', key: place.key(names[1]) })
-      if (seen.ok && left.status === 404 && !seen.text.includes('<Error>')) return used('taken')
+      if (seen.ok && left.status === 404 && !seen.text.includes('<Error>')) return present('taken', config, 'multiDelete')
       if (config.lacks.includes('multiDelete')) return through(seen.said, 'single requests, by upstream.lacks')
       return unread(seen, place, 's3:DeleteObject') ??
-        broken(seen.said, 'deletes of many fail; the state of uploads remains', { 'upstream.lacks': ['multiDelete'] })
+        broken(seen.said, 'deletes of many fail; the state of uploads remains', isUnknown(seen) ? { 'upstream.lacks': ['multiDelete'] } : {})
     }
   },
   {
@@ -259,8 +260,8 @@ function nextOf(parameter: string, value: string | null): Query | null {
   return value === null || value === '' ? null : [[parameter, value]]
 }
 
-function v2Reading({ problem, last }: Pages, works: boolean, byV1: boolean, place: ProbePlace, lacks: readonly string[]): Reading {
-  if (works) return used('all pages')
+function v2Reading({ problem, last }: Pages, works: boolean, byV1: boolean, place: ProbePlace, lacks: readonly StoreFeature[]): Reading {
+  if (works) return present('all pages', { lacks }, 'listV2')
   const seen = problem ?? 'other keys'
   if (byV1 && lacks.includes('listV2')) return through(seen, 'ListObjects, by upstream.lacks')
   if (byV1) return broken(seen, 'listings break off; by ListObjects they work', { 'upstream.lacks': ['listV2'] })

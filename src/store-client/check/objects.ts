@@ -74,7 +74,7 @@ export const otherObjectChecks: readonly Check[] = [
     requests: 2,
     bytes: STREAM_BYTES,
     ask: async (at) => {
-      const place = new ProbePlace(at.chunked, at.place.name, at.place.signal, `${at.place.prefix}framed/`)
+      const place = new ProbePlace(at.chunked, at.place.name, at.place.signal, `${at.place.prefix}framed/`, at.place.repeats)
       try {
         const { verdict, seen } = await sendStream(place, 'stream', null)
         const way = isPlainBeyondLoopback(at) ? 'UNSIGNED-PAYLOAD' : 'signed chunks (aws-chunked)'
@@ -89,14 +89,18 @@ export const otherObjectChecks: readonly Check[] = [
   {
     id: 'checksum.trailer',
     fact: 'crc32 behind a body (x-amz-trailer)',
-    requests: 2,
-    bytes: STREAM_BYTES,
+    requests: 4,
+    bytes: 2 * STREAM_BYTES,
     ask: async ({ place, config }) => {
       const found = await sendStream(place, 'trailer', 'crc32')
       if (found.verdict === 'unknown') return found
       const taken = found.verdict === 'used'
       if (config.checksum === null) return unused(found.seen, taken ? 'upstream.checksum: crc32 is possible' : '')
-      return taken ? found : broken(found.seen, 'no object can be written with upstream.checksum', { 'upstream.checksum': 'none' })
+      if (taken) return found
+      // Only where the same body is taken without it is the checksum what was refused.
+      const without = await sendStream(place, 'trailer', null)
+      if (without.verdict !== 'used') return { verdict: 'unknown', seen: `${found.seen}, and ${without.seen} without` }
+      return broken(found.seen, 'no object can be written with upstream.checksum', { 'upstream.checksum': 'none' })
     }
   },
   ...(['crc32', 'crc64nvme', 'sha256'] as const).map((algorithm): Check => ({

@@ -18,6 +18,8 @@ const checks: readonly Check[] = [...otherObjectChecks, ...multipartChecks, ...l
 const REQUESTS_PER_BUCKET = 12
 const REQUESTS_TO_CLEAN = 6
 const PART_BYTES = 5 * 1024 * 1024
+/** What a run asks again where the store was busy. */
+const repeats = { requests: 60, bytes: 2 * PART_BYTES }
 /** Milliseconds for cleaning up one bucket, also after a stop. */
 const CLEAN_UP_MS = 60_000
 
@@ -55,8 +57,11 @@ export function costOf({ bucket, parts }: Pick<StoreCheckOptions, 'bucket' | 'pa
   const times = ({ kinds: asked }: Check): number => asked === undefined ? 1 : Math.max(1, asked.filter((kind) => kinds.includes(kind)).length)
   const all = [objectCheck, ...checks, ...bucket === null ? [lockCheck] : []]
   return {
-    requests: all.reduce((sum, check) => sum + times(check) * (check.requests + REQUESTS_TO_CLEAN), (kinds.length + 1) * REQUESTS_PER_BUCKET) + 2 * parts,
-    bytes: all.reduce((sum, check) => sum + times(check) * (check.bytes ?? 0), parts * PART_BYTES)
+    requests: all.reduce(
+      (sum, check) => sum + times(check) * (check.requests + REQUESTS_TO_CLEAN),
+      (kinds.length + 1) * REQUESTS_PER_BUCKET + 2 * parts + repeats.requests
+    ),
+    bytes: all.reduce((sum, check) => sum + times(check) * (check.bytes ?? 0), parts * PART_BYTES + repeats.bytes)
   }
 }
 
@@ -87,6 +92,7 @@ class Run {
   readonly #id = randomBytes(4).toString('hex')
   readonly #made: string[] = []
   readonly #places: ProbePlace[] = []
+  readonly #repeats = { ...repeats }
   #config: UpstreamConfig
   #store: Store
 
@@ -231,7 +237,7 @@ class Run {
   }
 
   #place(name: string, prefix?: string): ProbePlace {
-    const place = new ProbePlace(this.#store.upstream, name, this.#options.signal, prefix)
+    const place = new ProbePlace(this.#store.upstream, name, this.#options.signal, prefix, this.#repeats)
     this.#places.push(place)
     return place
   }
