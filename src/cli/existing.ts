@@ -10,6 +10,7 @@ import type { ScanJob } from '../maintenance/classify.ts'
 import { runEngine, type Action, type Finding, type Limits, type Row, type Shard, type Source, type Totals } from '../maintenance/engine.ts'
 import { formatOf, ReportFile, reportFormats, summaryJson, summaryText, type Summary } from '../maintenance/report.ts'
 import { countObjects } from '../maintenance/rewrap-bucket.ts'
+import { inventoryRows, readInventory } from '../maintenance/inventory.ts'
 import { allVersions, currentObjects, namedObjects } from '../maintenance/sources.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
 import { version } from '../version.ts'
@@ -26,6 +27,7 @@ export interface ExistingValues {
   readonly prefix: string | undefined
   readonly versions: boolean
   readonly keys: string | undefined
+  readonly inventory: string | undefined
   readonly filter: string | undefined
   readonly report: string | undefined
   readonly json: boolean
@@ -46,6 +48,8 @@ export interface Existing {
   readonly versions: boolean
   /** The file of names; `-`: standard input; null: the bucket is listed. */
   readonly keys: string | null
+  /** Where the manifest of an inventory is. */
+  readonly inventory: { readonly bucket: string; readonly key: string } | null
   readonly filter: (row: Row) => boolean
   readonly report: { readonly path: string; readonly file: string } | null
   readonly json: boolean
@@ -66,6 +70,7 @@ export function readExisting(values: ExistingValues, platform: Platform): Existi
     throw new UsageError(`--report: the name must end in ${reportFormats.map((format) => `.${format}`).join(', ')}.`)
   }
   if (keys !== undefined && values.versions) throw new UsageError('--versions: a list of names names its versions itself, behind a tab.')
+  if (keys !== undefined && values.inventory !== undefined) throw new UsageError('--keys and --inventory exclude each other.')
   return {
     config,
     configHash: createHash('sha256').update(readFileSync(file)).digest('hex'),
@@ -74,6 +79,7 @@ export function readExisting(values: ExistingValues, platform: Platform): Existi
     prefix,
     versions: values.versions,
     keys: keys === undefined ? null : keys === '-' ? '-' : resolve(platform.cwd, keys),
+    inventory: values.inventory === undefined ? null : manifestOf(values.inventory),
     filter: filterOf(values.filter, prefix, Date.now()),
     report: report === undefined ? null : { path: report, file: resolve(platform.cwd, report) },
     json: values.json,
@@ -101,6 +107,13 @@ function shardOf(text: string): Shard {
   const [, index, of] = (/^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? []).map(Number)
   if (index === undefined || of === undefined || index < 1 || index > of) throw new UsageError('--shard must be I/N, with I from 1 to N.')
   return { index, of }
+}
+
+/** `s3://bucket/key`. @throws UsageError. */
+function manifestOf(text: string): { readonly bucket: string; readonly key: string } {
+  const [, bucket, key] = /^s3:\/\/([^/]+)\/(.+)$/s.exec(text) ?? []
+  if (bucket === undefined || key === undefined) throw new UsageError('--inventory takes s3://BUCKET/KEY.')
+  return { bucket, key }
 }
 
 const days: Readonly<Record<string, number>> = { h: 3_600_000, d: 86_400_000, w: 7 * 86_400_000 }
@@ -199,6 +212,7 @@ async function examineAll(
     aliases: policy.aliases,
     useFor: (key, versionId) => opened.useFor(name, key, versionId)
   })
+  const source = await sourceOf(options, bucket, upstream)
   const report = options.report === null ? null : await openReport(options.report)
   const started = Date.now()
   const progress = new Progress(null, platform.stderr)
@@ -207,7 +221,7 @@ async function examineAll(
   let complete = true
   try {
     totals = await runEngine({
-      source: sourceOf(options, bucket),
+      source,
       filter: options.filter,
       action,
       limits: options.limits,
@@ -246,14 +260,19 @@ async function examineAll(
   return exitCodes.stopped
 }
 
-function sourceOf({ prefix, versions, keys }: Existing, bucket: BucketClient): Source {
-  if (keys === null) return versions ? allVersions(bucket, prefix) : currentObjects(bucket, prefix)
-  return namedObjects(keys === '-' ? process.stdin : createReadStream(keys))
+/** @throws S3Error for an inventory that cannot be read; UsageError for one of another bucket. */
+async function sourceOf({ prefix, versions, keys, inventory, bucket: name }: Existing, bucket: BucketClient, upstream: StoreUpstream): Promise<Source> {
+  if (keys !== null) return namedObjects(keys === '-' ? process.stdin : createReadStream(keys))
+  if (inventory === null) return versions ? allVersions(bucket, prefix) : currentObjects(bucket, prefix)
+  const place = new BucketClient(upstream, inventory.bucket, bucket.signal)
+  const read = await readInventory(place, inventory.key)
+  if (read.sourceBucket !== name) throw new UsageError(`--inventory: it is of the bucket ${read.sourceBucket}.`)
+  return inventoryRows(place, read, versions)
 }
 
 /** For the time that is left. A listing is cheap beside the work on its rows; one that fails only leaves the time out. */
-function countInBackground({ prefix, versions, keys, shard }: Existing, bucket: BucketClient, progress: Progress): void {
-  if (keys !== null) return
+function countInBackground({ prefix, versions, keys, inventory, shard }: Existing, bucket: BucketClient, progress: Progress): void {
+  if (keys !== null || inventory !== null) return
   void countObjects(bucket, prefix, versions).then(({ objects, noncurrent }) => {
     progress.total = Math.round((objects + noncurrent) / (shard?.of ?? 1))
   }, () => undefined)

@@ -20,7 +20,11 @@ export const current = {
   ...config,
   ...bucket,
   prefix: { value: 'P', help: 'only objects whose names begin with P' },
-  keys: { value: 'FILE', help: 'in place of a listing: names, one a line, behind a tab the id of a version;\n"-": standard input' },
+  keys: {
+    value: 'FILE',
+    help: 'in place of a listing: names, one a line, behind a tab the id of a version,\nor lines of a report in JSON; "-": standard input'
+  },
+  inventory: { value: 's3://BUCKET/KEY', help: 'in place of a listing: the manifest.json of an S3 Inventory in CSV, in the same store' },
   filter: { value: 'TERMS', help: 'only what fits all terms, with commas between them: size>1MiB, size<100, age>30d, age<24h,\nclass=GLACIER, name=*.log' },
   report: { value: 'FILE', help: 'a line for every object; the name ends in .csv, .jsonl or .html (totals and what needs attention)' },
   json: { help: 'the summary as JSON' },

@@ -31,11 +31,14 @@ export async function* allVersions(bucket: BucketClient, prefix: string): AsyncG
   for await (const page of bucket.history(prefix)) yield page.map((row) => rowOf(row, row.isLatest, row.deleteMarker))
 }
 
-/** Names in UTF-8, one a line; behind a tab the id of a version may follow. Empty lines are passed over. */
+/**
+ * Names in UTF-8, one a line; behind a tab the id of a version may follow. A line of a report in JSON names its object as well, so that a report can be
+ * gone through again, and names with tabs and line ends can be written. Empty lines are passed over.
+ */
 export async function* namedObjects(lines: Readable): AsyncGenerator<readonly Row[]> {
   let page: Row[] = []
   for await (const line of createInterface({ input: lines, crlfDelay: Infinity })) {
-    const [key = '', versionId = null] = line.split('\t')
+    const { key, versionId } = namedIn(line)
     if (key === '') continue
     page.push(rowOf({ key, versionId, size: null, etag: null, lastModified: null, storageClass: null }, versionId === null, false))
     if (page.length < PAGE) continue
@@ -43,4 +46,17 @@ export async function* namedObjects(lines: Readable): AsyncGenerator<readonly Ro
     page = []
   }
   yield page
+}
+
+function namedIn(line: string): { readonly key: string; readonly versionId: string | null } {
+  if (line.startsWith('{"')) {
+    try {
+      const { key, versionId } = JSON.parse(line) as Readonly<Record<string, unknown>>
+      if (typeof key === 'string') return { key, versionId: typeof versionId === 'string' ? versionId : null }
+    } catch {
+      // A name that only begins like JSON.
+    }
+  }
+  const [key = '', versionId = null] = line.split('\t')
+  return { key, versionId }
 }
