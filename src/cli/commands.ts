@@ -194,6 +194,16 @@ export const commands: readonly Command[] = [
     run: async (values, platform) => (await import('./existing-actions.ts')).runDecrypt(values, platform)
   }),
   command({
+    name: 'report check',
+    summary: 'check that a report and its evidence are as they were written',
+    description: 'Checks the evidence that a command has written beside its report (FILE.evidence.json): that somebody with the key of the bucket has\n'
+      + 'made it, that nothing in it has changed since, and that the report is the one that it is about. Contacts no store.',
+    options: { ...config, report: { value: 'FILE', required: true, help: 'the report' } },
+    examples: ['sealgate report check --config sealgate.yaml --report scan.csv'],
+    codes: { [exitCodes.done]: 'both are as they were written', [exitCodes.damaged]: 'the evidence or the report was changed' },
+    run: async (values, platform) => (await import('./scan.ts')).runReportCheck(values, platform)
+  }),
+  command({
     name: 'rewrap',
     summary: 're-wrap the keys of a bucket\'s objects',
     description: 'Re-wraps the keys of objects, after a rotation or to move to another key. The current version of every object that is not\n'

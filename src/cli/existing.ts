@@ -1,6 +1,7 @@
 // What the commands on existing objects share: options, source, limits, progress, report and exit code.
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream, readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { StoreUpstream } from '../upstream/upstream.ts'
 import { isOwnBucket, policyFor, type Config, type UpstreamConfig } from '../config/config.ts'
@@ -8,6 +9,7 @@ import { loadConfig } from '../config/load.ts'
 import { systemWords } from '../diagnosis.ts'
 import type { ScanJob } from '../maintenance/classify.ts'
 import { runEngine, type Action, type Finding, type Limits, type Row, type Shard, type Source, type Totals } from '../maintenance/engine.ts'
+import { evidenceFile, signEvidence } from '../maintenance/evidence.ts'
 import { formatOf, ReportFile, reportFormats, summaryJson, summaryText, type Summary } from '../maintenance/report.ts'
 import { countObjects } from '../maintenance/rewrap-bucket.ts'
 import { inventoryRows, readInventory } from '../maintenance/inventory.ts'
@@ -16,6 +18,7 @@ import { BucketClient } from '../store-client/bucket-client.ts'
 import { version } from '../version.ts'
 import { requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
+import { bytesOf, filterOf, manifestOf, shardOf } from './existing-options.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { Progress } from './progress.ts'
 import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './store-command.ts'
@@ -92,61 +95,6 @@ export function readExisting(values: ExistingValues, platform: Platform): Existi
   }
 }
 
-const units: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 }
-
-/** `50MiB`, `1000`. @throws UsageError. */
-function bytesOf(name: string, text: string): number {
-  const [, digits = '', unit = ''] = /^(\d{1,12})(KiB|MiB|GiB|TiB|)$/.exec(text) ?? []
-  const bytes = Number(digits) * (units[unit] ?? 1)
-  if (digits === '' || bytes === 0) throw new UsageError(`--${name} must be a number of bytes, such as 50MiB.`)
-  return bytes
-}
-
-/** `3/8`. @throws UsageError. */
-function shardOf(text: string): Shard {
-  const [, index, of] = (/^(\d{1,4})\/(\d{1,4})$/.exec(text) ?? []).map(Number)
-  if (index === undefined || of === undefined || index < 1 || index > of) throw new UsageError('--shard must be I/N, with I from 1 to N.')
-  return { index, of }
-}
-
-/** `s3://bucket/key`. @throws UsageError. */
-function manifestOf(text: string): { readonly bucket: string; readonly key: string } {
-  const [, bucket, key] = /^s3:\/\/([^/]+)\/(.+)$/s.exec(text) ?? []
-  if (bucket === undefined || key === undefined) throw new UsageError('--inventory takes s3://BUCKET/KEY.')
-  return { bucket, key }
-}
-
-const days: Readonly<Record<string, number>> = { h: 3_600_000, d: 86_400_000, w: 7 * 86_400_000 }
-
-/**
- * Terms with commas between them, all of which must hold: `size>1MiB`, `size<100`, `age>30d`, `age<24h`, `class=GLACIER`, `name=*.log`. What the source
- * does not say of a row excludes nothing. @throws UsageError.
- */
-function filterOf(text: string | undefined, prefix: string, now: number): Existing['filter'] {
-  const terms = (text === undefined ? [] : text.split(',')).map((term) => termOf(term, now))
-  return (row) => row.key.startsWith(prefix) && terms.every((holds) => holds(row))
-}
-
-function termOf(term: string, now: number): (row: Row) => boolean {
-  const [, name, sign, value = ''] = /^(size|age|class|name)([<>=])(.+)$/.exec(term) ?? []
-  if (name === 'size' && sign !== '=') {
-    const bytes = bytesOf('filter', value)
-    return ({ size }) => size === null || (sign === '>' ? size > bytes : size < bytes)
-  }
-  const [, digits = '', unit = ''] = /^(\d{1,6})([hdw])$/.exec(value) ?? []
-  if (name === 'age' && sign !== '=' && digits !== '') {
-    const edge = now - Number(digits) * (days[unit] ?? 0)
-    return ({ lastModified }) => lastModified === null || (sign === '>' ? lastModified < edge : lastModified > edge)
-  }
-  if (name === 'class' && sign === '=') return ({ storageClass }) => storageClass === null || storageClass === value
-  // One star, so that matching is linear.
-  if (name === 'name' && sign === '=' && value.split('*').length === 2) {
-    const [start = '', end = ''] = value.split('*')
-    return ({ key }) => key.length >= start.length + end.length && key.startsWith(start) && key.endsWith(end)
-  }
-  throw new UsageError(`--filter: "${term}" is none of size>1MiB, age>30d, class=GLACIER, name=*.log.`)
-}
-
 /** What an action works with. */
 export interface ExistingJob extends ScanJob {
   readonly upstream: StoreUpstream
@@ -159,9 +107,12 @@ interface Done {
   readonly totals: Totals
 }
 
+/** The exit code of a run that has seen everything; what else is left to do at its end is done here. */
+type CodeOf = (done: Done, job: ExistingJob) => number | Promise<number>
+
 /**
  * Runs an action over the objects that the options name, with progress, report and summary.
- * @param prepare makes the action, once store and keys are open. @param codeOf the exit code of a run that has seen everything.
+ * @param prepare makes the action, once store and keys are open.
  * @returns the exit code. @throws S3Error, KeyringError; UsageError for a list or a report that cannot be opened.
  */
 export async function runExisting(
@@ -169,7 +120,7 @@ export async function runExisting(
   options: Existing,
   platform: Platform,
   prepare: (job: ExistingJob) => Promise<Action>,
-  codeOf: (done: Done) => number
+  codeOf: CodeOf
 ): Promise<number> {
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -196,12 +147,12 @@ async function examineAll(
   platform: Platform,
   { upstream, opened, signal }: Pick<ExistingJob, 'upstream' | 'opened' | 'signal'>,
   prepare: (job: ExistingJob) => Promise<Action>,
-  codeOf: (done: Done) => number
+  codeOf: CodeOf
 ): Promise<number> {
   const { config, store, bucket: name } = options
   const policy = policyFor(config, name)
   const bucket = new BucketClient(upstream, name, signal)
-  const action = await prepare({
+  const job: ExistingJob = {
     bucket,
     upstream,
     opened,
@@ -211,7 +162,8 @@ async function examineAll(
     realm: store.realm,
     aliases: policy.aliases,
     useFor: (key, versionId) => opened.useFor(name, key, versionId)
-  })
+  }
+  const action = await prepare(job)
   const source = await sourceOf(options, bucket, upstream)
   const report = options.report === null ? null : await openReport(options.report)
   const started = Date.now()
@@ -253,9 +205,14 @@ async function examineAll(
     configuration: options.configHash,
     totals
   }
-  await report?.end(summary)
+  if (report !== null && options.report !== null) {
+    const evidence = { ...summaryJson(summary), bucket: name, realm: store.realm, reportSha256: await report.end(summary) }
+    // Also of a run that was stopped: it says so.
+    const use = { ...opened.useFor(name, '', null), objectKey: null, signal: new AbortController().signal }
+    await writeFile(evidenceFile(options.report.file), await signEvidence(evidence, opened.keys, policy.key, use), { mode: 0o600 })
+  }
   platform.stdout.write(options.json ? `${JSON.stringify(summaryJson(summary))}\n` : summaryText(summary))
-  if (complete) return codeOf({ summary, totals })
+  if (complete) return codeOf({ summary, totals }, job)
   platform.stderr.write('Stopped. Run it again to resume.\n')
   return exitCodes.stopped
 }

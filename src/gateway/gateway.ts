@@ -7,6 +7,7 @@ import type { Tracer } from '../observe/tracing.ts'
 import { type Config, policyFor, type BucketPolicy, upstreamsOfKey } from '../config/config.ts'
 import { checksOf, corsLine, gatewayStatus, keyHealth } from './status.ts'
 import { Stores } from './stores.ts'
+import { LastScans } from './scans.ts'
 import { fieldsOf } from '../diagnosis.ts'
 import { type Snapshot, exposition } from '../observe/registry.ts'
 import { type KeyRegistry, openKeyRegistry } from '../keys/registry.ts'
@@ -44,6 +45,7 @@ class GatewayImpl implements Gateway {
   readonly #observer: Observer
   readonly #health: Health
   readonly #stores: Stores
+  readonly #scans: LastScans
   readonly #completes = new Turns()
   readonly #log: OperatorLog
   readonly #tracer: Tracer | null
@@ -60,15 +62,11 @@ class GatewayImpl implements Gateway {
     this.#tracer = tracer
     this.#observer = new Observer(config, tracer)
     this.#stores = new Stores(this.#observer, log, probe)
+    this.#scans = new LastScans(log)
     this.#health = keyHealth(() => this.#checkKeys(), log)
     this.#observer.watch(() => ({
-      stores: this.#stores.all.map(({ settings: { name }, pools, health, capabilities, clockSkewSeconds }) => ({
-        name,
-        clockSkewSeconds,
-        pools,
-        checks: health.report().checks,
-        capabilities: capabilities.report()
-      })),
+      stores: this.#stores.gauges,
+      scans: this.#scans.all,
       checks: this.#health.report().checks,
       heldBack: this.#keys?.heldBack() ?? new Map(),
       keys: this.#selfTest?.states ?? []
@@ -188,6 +186,7 @@ class GatewayImpl implements Gateway {
   async close(): Promise<void> {
     this.#health.drain()
     this.#health.stop()
+    await this.#scans.close()
     await this.#stores.close()
     await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
     this.#observer.close()
@@ -195,6 +194,7 @@ class GatewayImpl implements Gateway {
 
   async #checkAll(): Promise<void> {
     await Promise.all([this.#health.run(), this.#stores.start()])
+    if (this.#keys !== null) this.#scans.use({ config: this.#config, stores: this.#stores.all, keys: this.#keys })
   }
 
   /** Opens the keys and stores that a configuration wants: all of them, or none. */

@@ -1,6 +1,7 @@
 import process from 'node:process'
 import type { Config } from '../config/config.ts'
 import type { Load } from './types.ts'
+import type { LastScan } from './scans.ts'
 import type { AuditEvent } from '../keys/types.ts'
 import type { KeyRegistryOptions } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
@@ -24,7 +25,7 @@ import { operationNames } from '../s3/operations.ts'
 import { version } from '../version.ts'
 
 /** Values that are read when metrics are requested. */
-interface Gauges {
+export interface Gauges {
   readonly stores: readonly {
     readonly name: string
     readonly pools: readonly PoolStats[]
@@ -37,6 +38,7 @@ interface Gauges {
   /** Regions of key services, and whether their calls are held back. */
   readonly heldBack: ReturnType<KeyRegistry['heldBack']>
   readonly keys: readonly KeyState[]
+  readonly scans: readonly LastScan[]
 }
 
 /** What observes one store. */
@@ -159,10 +161,14 @@ export class Observer {
 
   watch(gauges: () => Gauges): void {
     this.#metrics.beforeSnapshot(() => {
-      const { stores, checks, heldBack, keys } = gauges()
+      const { stores, checks, heldBack, keys, scans } = gauges()
       // Stores come and go with the configuration, as keys do.
-      const { upstreamConnections, checkFailing, storeCapability, clockSkew, keyFailing, kmsBreakerOpen } = this.#metrics
-      for (const gauge of [upstreamConnections, checkFailing, storeCapability, clockSkew, keyFailing, kmsBreakerOpen]) gauge.clear()
+      const { upstreamConnections, checkFailing, storeCapability, clockSkew, keyFailing, kmsBreakerOpen, scannedObjects, scanAge } = this.#metrics
+      for (const gauge of [upstreamConnections, checkFailing, storeCapability, clockSkew, keyFailing, kmsBreakerOpen, scannedObjects, scanAge]) gauge.clear()
+      for (const { bucket, ended, states } of scans) {
+        scanAge.set({ bucket }, Math.max(0, Date.now() - ended) / 1000)
+        for (const [state, { objects }] of Object.entries(states)) scannedObjects.set({ bucket, state }, objects)
+      }
       for (const { name, ok } of checks) checkFailing.set({ check: name, upstream: '' }, ok ? 0 : 1)
       for (const { key, ok } of keys) keyFailing.set({ key }, ok === false ? 1 : 0)
       for (const { name: upstream, pools, checks, capabilities, clockSkewSeconds } of stores) {

@@ -4,7 +4,7 @@ import type { Store } from '../operations/context.ts'
 import type { Health } from '../observe/health.ts'
 import type { ConditionProbe } from '../store-client/probe-conditions.ts'
 import type { Upstream } from '../upstream/types.ts'
-import type { Observer, StoreObserver } from './observer.ts'
+import type { Gauges, Observer, StoreObserver } from './observer.ts'
 import type { OperatorLog } from './types.ts'
 import { InFlight } from '../concurrency/in-flight.ts'
 import { DetachedPartWrites } from '../operations/multipart/detached-writes.ts'
@@ -134,6 +134,17 @@ export class Stores {
 
   get all(): readonly OpenStore[] {
     return [...this.#open.values()]
+  }
+
+  /** Of the stores, what metrics show. */
+  get gauges(): Gauges['stores'] {
+    return this.all.map(({ settings: { name }, pools, health, capabilities, clockSkewSeconds }) => ({
+      name,
+      clockSkewSeconds,
+      pools,
+      checks: health.report().checks,
+      capabilities: capabilities.report()
+    }))
   }
 
   /**

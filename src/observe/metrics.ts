@@ -6,7 +6,10 @@ import { Registry, type Counter, type Gauge, type Histogram, type Snapshot } fro
 const requestBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 const callBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** Every metric of the gateway. Labels take values of closed sets only: never a bucket, a key or a client. */
+/**
+ * Every metric of the gateway. Labels take values of closed sets only: never a key of an object or a client; a bucket only in the results of scans, of
+ * which there are at most 200.
+ */
 export interface Metrics {
   /** `status`: see `statusClass`. */
   readonly requests: Counter<'operation' | 'status'>
@@ -58,6 +61,10 @@ export interface Metrics {
   readonly keyFailing: Gauge<'key'>
   /** 1 for every readiness check whose last run failed. */
   readonly checkFailing: Gauge<'check' | 'upstream'>
+  /** Objects by state, as the last scan of the whole bucket has counted them. */
+  readonly scannedObjects: Gauge<'bucket' | 'state'>
+  /** Seconds since that scan ended. */
+  readonly scanAge: Gauge<'bucket'>
   /** Serving processes. */
   readonly workers: Gauge<never>
   /** Workers that ended unexpectedly and were replaced. */
@@ -154,6 +161,11 @@ export function createMetrics(): Metrics {
     ),
     keyFailing: r.gauge('sealgate_key_failing', '1: this key of the configuration cannot be used.', ['key'], 'max'),
     checkFailing: r.gauge('sealgate_check_failing', '1: this readiness check failed. upstream: of a store its name, else empty.', ['check', 'upstream'], 'max'),
+    scannedObjects: r.gauge('sealgate_objects', 'Objects of a bucket by state, as the last "sealgate scan" of the whole bucket counted them.', [
+      'bucket',
+      'state'
+    ], 'max'),
+    scanAge: r.gauge('sealgate_scan_age_seconds', 'Time since the last "sealgate scan" of the whole bucket.', ['bucket'], 'max'),
     workers: r.gauge('sealgate_workers', 'Processes that serve clients.'),
     workerRestarts: r.counter('sealgate_worker_restarts_total', 'Workers that ended by themselves and were replaced.'),
     buildInfo: r.gauge('sealgate_build_info', '1, with the versions of the gateway and of Node.', ['version', 'node'], 'max'),

@@ -1,9 +1,21 @@
 // `sealgate scan` over a bucket with every state that the embedded store can hold.
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { CopyObjectCommand, CreateBucketCommand, DeleteObjectCommand, PutBucketVersioningCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  CopyObjectCommand,
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  ListObjectsV2Command,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  S3Client
+} from '@aws-sdk/client-s3'
+import { bucketRecordHash } from '../../src/envelope/bucket-record.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
 
 const rig = await startRewrapRig(t)
@@ -110,4 +122,81 @@ await t.test('versions and delete markers', async (t) => {
   const { code, out } = await run('scan', '--bucket', 'kept', '--versions', '--json')
   t.equal(code, 3)
   t.match(JSON.parse(out), { states: { 'sealed': { objects: 2 }, 'plaintext': { objects: 1, examples: ['k'] }, 'delete-marker': { objects: 1 } } })
+})
+
+await t.test('an inventory stands for a listing, and must be of this bucket', async (t) => {
+  await direct.send(new CreateBucketCommand({ Bucket: 'reports' }))
+  const file = gzipSync('"bucket","sealed"\n"bucket","plain"\n"bucket","deleted-since"\n')
+  const manifest = (sourceBucket: string): string =>
+    JSON.stringify({
+      sourceBucket,
+      fileFormat: 'CSV',
+      fileSchema: 'Bucket, Key',
+      files: [{ key: 'data/1.csv.gz', MD5checksum: createHash('md5').update(file).digest('hex') }]
+    })
+  const keep = (Key: string, Body: string | Buffer) => direct.send(new PutObjectCommand({ Bucket: 'reports', Key, Body }))
+  await keep('data/1.csv.gz', file)
+  await keep('manifest.json', manifest('bucket'))
+  await keep('other.json', manifest('other'))
+  const { code, out } = await run('scan', '--bucket', 'bucket', '--json', '--inventory', 's3://reports/manifest.json')
+  t.equal(code, 3)
+  t.match(JSON.parse(out), { rows: 3, gone: 1, states: { sealed: { objects: 1 }, plaintext: { objects: 1 } } })
+  t.equal((await run('scan', '--bucket', 'bucket', '--inventory', 's3://reports/other.json')).code, 2)
+  t.equal((await run('scan', '--bucket', 'bucket', '--inventory', 's3://reports/missing.json')).code, 1)
+  t.equal((await run('scan', '--bucket', 'bucket', '--inventory', 'manifest.json')).code, 2)
+})
+
+await t.test('a report is checked by its evidence: any change of either is found', async (t) => {
+  const report = join(folder, 'scan.csv')
+  const evidence = `${report}.evidence.json`
+  const check = async () => (await run('report', 'check', '--report', report)).code
+  const [text, signed] = [await readFile(report, 'utf8'), await readFile(evidence, 'utf8')]
+  t.equal(await check(), 0)
+  await writeFile(report, text.replace('plaintext', 'sealed'))
+  t.equal(await check(), 4)
+  await writeFile(report, text)
+  const changes = [signed.replace('"complete": true', '"complete": false'), signed.replace(/("objects": )(\d)/, '$19'), signed.replace(/("mac": ")./, '$1_')]
+  for (const changed of changes) {
+    t.not(changed, signed)
+    await writeFile(evidence, changed)
+    t.equal(await check(), 4, changed)
+  }
+  // Made by somebody with a key of his own.
+  const other = signed.replace(/("wrappedKey": ")(.{4})/, (_, head: string, first: string) => head + (first === 'AAAA' ? 'BBBB' : 'AAAA'))
+  await writeFile(evidence, other)
+  t.equal(await check(), 4)
+  await writeFile(evidence, '{}')
+  t.equal(await check(), 1)
+  await writeFile(evidence, signed)
+  t.equal(await check(), 0)
+  t.equal((await run('report', 'check', '--report', join(folder, 'none.csv'))).code, 2)
+})
+
+await t.test('the gateway shows the last scan of a whole bucket, and nothing that a store makes up', async (t) => {
+  const shownWith = async (bucket: string): Promise<string[]> => {
+    await rig.reload()
+    for (let tries = 0; tries < 200; tries += 1) {
+      await setTimeout(20)
+      const lines = rig.gateway.gateway.metrics().split('\n').filter((line) => /^sealgate_(objects|scan_age_seconds)\{/.test(line))
+      if (lines.some((line) => line.includes(`"${bucket}"`))) return lines
+    }
+    return []
+  }
+  await run('scan', '--bucket', 'bucket', '--prefix', 'plain')
+  t.equal((await run('scan', '--bucket', 'bucket')).code, 4)
+  const lines = await shownWith('bucket')
+  t.ok(lines.includes('sealgate_objects{bucket="bucket",state="plaintext"} 4'), lines.join('\n'))
+  t.ok(lines.some((line) => line.startsWith('sealgate_scan_age_seconds{bucket="bucket"}')))
+  // Records under the names of others, and bytes that are none.
+  const { Contents: records = [] } = await direct.send(new ListObjectsV2Command({ Bucket: 'sealgate-state', Prefix: 'scans/' }))
+  const mine = records.map(({ Key }) => Key ?? '').find((key) => key.endsWith('/bucket')) ?? ''
+  const { Body } = await direct.send(new GetObjectCommand({ Bucket: 'sealgate-state', Key: mine }))
+  const bytes = await Body!.transformToByteArray()
+  const place = (bucket: string) => `scans/${bucketRecordHash({ realm: 'test', bucket }).toString('hex')}/${bucket}`
+  for (const [key, body] of [[place('moved'), bytes], [place('junk'), Buffer.from('junk')], ['scans/x/bucket', bytes]] as const) {
+    await direct.send(new PutObjectCommand({ Bucket: 'sealgate-state', Key: key, Body: body }))
+  }
+  t.equal((await run('scan', '--bucket', 'reports')).code, 3)
+  const after = await shownWith('reports')
+  t.strictSame(new Set(after.map((line) => /bucket="([^"]*)"/.exec(line)?.[1])), new Set(['bucket', 'kept', 'reports']))
 })

@@ -69,10 +69,10 @@ export async function startRewrapRig(t: Test, sections: Readonly<Record<string, 
     reload,
     run: (...args) =>
       runCli([
-        ...args.slice(0, /^(keys|config)$/.test(args[0] ?? '') ? 2 : 1),
+        ...args.slice(0, /^(keys|config|report)$/.test(args[0] ?? '') ? 2 : 1),
         '--config',
         config,
-        ...args.slice(/^(keys|config)$/.test(args[0] ?? '') ? 2 : 1)
+        ...args.slice(/^(keys|config|report)$/.test(args[0] ?? '') ? 2 : 1)
       ], folder),
     rotate: async () => {
       await editKeyring(gateway.keyring, (keyring) => keyring.rotate(new Date()))
