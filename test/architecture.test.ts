@@ -114,6 +114,7 @@ const sideBySide: Readonly<Record<string, string>> = {
   'cli/online.ts': 'reports every key and the store, whatever the others do',
   'cli/worker.ts': 'asks worker processes',
   'gateway/gateway.ts': 'closes keys; one health check does not wait for another',
+  'gateway/scans.ts': 'reads from every store, whatever the others do',
   'gateway/stores.ts': 'checks and closes every store, whatever the others do',
   'keys/providers/aws-kms.ts': 'closes connections',
   'keys/registry.ts': 'reports every key',

@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts'
 import { isOwnBucket, policyFor, upstreamOf } from '../config/config.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { OperatorLog } from './types.ts'
-import type { OpenStore } from './stores.ts'
+import type { Store } from '../operations/context.ts'
 import { S3Error } from '../errors.ts'
 import { readScanRecords, type ScanRecord } from '../operations/buckets/scan-record.ts'
 import { StateBucket } from '../store-client/state-bucket.ts'
@@ -17,7 +17,7 @@ export interface LastScan extends ScanRecord {
 
 interface Sources {
   readonly config: Config
-  readonly stores: readonly OpenStore[]
+  readonly stores: readonly Pick<Store, 'settings' | 'upstream'>[]
   readonly keys: KeyRegistry
 }
 
@@ -60,7 +60,7 @@ export class LastScans {
     await this.#reading
   }
 
-  async #readStore({ config, keys }: Sources, { settings, upstream }: OpenStore): Promise<void> {
+  async #readStore({ config, keys }: Sources, { settings, upstream }: Sources['stores'][number]): Promise<void> {
     const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(TIMEOUT_MS)])
     const leave = keys.enter()
     try {
