@@ -78,7 +78,9 @@ function declaredChecksum(headers: ReadonlyMap<string, string>, trailer: Checksu
   for (const [name, text] of headers) {
     const named = algorithmOfHeader(name)
     if (named === null) continue
-    if (found !== null || trailer !== null) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header.' })
+    if (found !== null || trailer !== null) {
+      throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.' })
+    }
     const algorithm = requireChecksumAlgorithm(named)
     const value = parseChecksum(algorithm, text)
     if (value === null) throw new S3Error('InvalidRequest', { message: `Value for ${name} header is invalid.` })

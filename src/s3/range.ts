@@ -56,7 +56,8 @@ export function copySourceRange(text: string, size: number): ByteRange {
   const range = { first: cut(match?.[1] ?? '1'), last: cut(match?.[2] ?? '0') }
   if (range.last < range.first) {
     throw new S3Error('InvalidArgument', {
-      message: 'The x-amz-copy-source-range value must be of the form bytes=first-last, counted from zero.',
+      message:
+        'The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy',
       fields: { ArgumentName: 'x-amz-copy-source-range', ArgumentValue: text }
     })
   }

@@ -13,7 +13,7 @@ export interface PresignedClaim extends SignatureClaim {
   readonly contentSha256: string | null
 }
 
-const required = ['X-Amz-Algorithm', 'X-Amz-Credential', 'X-Amz-Date', 'X-Amz-Expires', 'X-Amz-SignedHeaders', 'X-Amz-Signature'] as const
+const required = ['X-Amz-Algorithm', 'X-Amz-Credential', 'X-Amz-Signature', 'X-Amz-Date', 'X-Amz-SignedHeaders', 'X-Amz-Expires'] as const
 const spelling = new Map([...required, 'X-Amz-Security-Token', 'X-Amz-Content-Sha256'].map((name) => [name.toLowerCase(), name]))
 const maxExpiresSeconds = 604_800
 
@@ -54,7 +54,7 @@ export function parsePresigned(query: Query, regions: readonly string[]): Presig
   const need = (name: typeof required[number]): string => {
     const value = found.get(name)
     if (value === undefined || value === '') {
-      throw malformedQuery(`Query-string authentication version 4 requires the ${required.join(', ')} parameters.`)
+      throw malformedQuery(`Query-string authentication version 4 requires the ${required.slice(0, -1).join(', ')}, and ${required.at(-1) ?? ''} parameters.`)
     }
     return value
   }

@@ -9,7 +9,21 @@ export interface Difference {
 }
 
 /** Headers that say when, by whom and on which connection. */
-const volatile = new Set(['connection', 'date', 'keep-alive', 'server', 'transfer-encoding', 'x-amz-id-2', 'x-amz-request-id'])
+const volatile = new Set([
+  'connection',
+  'date',
+  'keep-alive',
+  'server',
+  'transfer-encoding',
+  'x-amz-id-2',
+  'x-amz-request-id',
+  // MinIO's own: they are no part of S3.
+  'strict-transport-security',
+  'x-content-type-options',
+  'x-ratelimit-limit',
+  'x-ratelimit-remaining',
+  'x-xss-protection'
+])
 
 /** Facts of one answer, each under a name, with everything that names the side or the moment taken out. */
 export function factsOf(step: Step, answer: Answer, memory: Memory): ReadonlyMap<string, string> {

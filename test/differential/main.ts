@@ -1,4 +1,10 @@
+// The same requests to a store itself and through the gateway in front of it, to a bucket that is encrypted and to one that is not.
+//   node test/differential/main.ts --store ENDPOINT --access-key ID --secret-key SECRET [--profile NAME]    starts the gateway itself
+//   node test/differential/main.ts --store ENDPOINT --gateway ENDPOINT --main ID:SECRET [--alt …] [--tenant …]
+// With --only NAME the scenarios of that name, with --random N as many random steps more, with --all the declared differences, too. With
+// test/e2e/stores/STORE.sh in front it runs against that store.
 import { parseArgs } from 'node:util'
+import { startTestGateway } from '../support/gateway.ts'
 import { isDeclared } from './differences.ts'
 import { randomScenario } from './random.ts'
 import { runScenario, type Finding } from './run.ts'
@@ -8,7 +14,10 @@ import type { Side, Step, User } from './side.ts'
 const { values } = parseArgs({
   options: {
     store: { type: 'string', default: 'http://127.0.0.1:9200' },
-    gateway: { type: 'string', default: 'http://127.0.0.1:9000' },
+    gateway: { type: 'string' },
+    'access-key': { type: 'string', default: '' },
+    'secret-key': { type: 'string', default: '' },
+    profile: { type: 'string', default: 'none' },
     main: { type: 'string', default: '' },
     alt: { type: 'string', default: '' },
     tenant: { type: 'string', default: '' },
@@ -24,14 +33,25 @@ function user(text: string): User | undefined {
   return colon < 0 ? undefined : { accessKeyId: text.slice(0, colon), secretAccessKey: text.slice(colon + 1) }
 }
 
-const main = user(values.main)
-if (main === undefined) throw new Error('--main ACCESS_KEY_ID:SECRET_ACCESS_KEY is needed')
+const main = user(values.main === '' ? `${values['access-key']}:${values['secret-key']}` : values.main)
+if (main === undefined || main.accessKeyId === '') throw new Error('--access-key and --secret-key are needed, or --main ACCESS_KEY_ID:SECRET_ACCESS_KEY')
+const own = values.gateway === undefined ?
+  await startTestGateway({ endpoint: values.store, region: 'us-east-1', ...main }, {
+    sections: {
+      clients: [{ ...main, buckets: ['*'] }],
+      auth: { v2Header: true },
+      buckets: { '*': { encryption: 'on', key: 'main', publicRead: 'store' }, 'plain-*': { encryption: 'off', publicRead: 'store' } }
+    },
+    upstream: { profile: values.profile }
+  })
+  : null
+const gateway = own?.endpoint ?? values.gateway ?? ''
 const [alt, tenant] = [user(values.alt), user(values.tenant)]
 const users = { main, ...alt === undefined ? {} : { alt }, ...tenant === undefined ? {} : { tenant } }
 const sides: Side[] = [
   { name: 'store', endpoint: values.store, prefix: 'store', users },
-  { name: 'unsealed', endpoint: values.gateway, prefix: 'plain', users },
-  { name: 'sealed', endpoint: values.gateway, prefix: 'seald', users }
+  { name: 'unsealed', endpoint: gateway, prefix: 'plain', users },
+  { name: 'sealed', endpoint: gateway, prefix: 'seald', users }
 ]
 
 const run = Date.now().toString(36)
@@ -79,4 +99,5 @@ for (const finding of undeclared) {
 process.stdout.write(
   `\n${compared} answers compared in ${chosen.length} scenarios, ${findings.length} differences, ${undeclared.length} undeclared; ${failed} scenarios could not be run\n`
 )
+await own?.close()
 process.exitCode = undeclared.length === 0 && failed === 0 ? 0 : 1

@@ -103,7 +103,7 @@ function declaredChecksum(ctx: OperationContext): DeclaredChecksum | null {
     const named = algorithmOfHeader(name)
     return named === null ? [] : [{ algorithm: requireChecksumAlgorithm(named), value }]
   })
-  if (found.length > 1) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header.' })
+  if (found.length > 1) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.' })
   return found[0] ?? null
 }
 
@@ -186,7 +186,7 @@ export function objectChecksum(ctx: OperationContext, { settings }: Upload, part
   const right = declared === null || (declared.algorithm === algorithm
     && (declared.value === text || (type === 'composite' && declared.value === `${text}-${parts.length}`)))
   if (!right) {
-    throw new S3Error('BadDigest', { message: `The ${algorithm} you specified did not match the calculated checksum.` })
+    throw new S3Error('BadDigest', { message: `The ${algorithm.toUpperCase()} you specified did not match the calculated checksum.` })
   }
   return { algorithm, type, value }
 }
