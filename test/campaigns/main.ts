@@ -22,6 +22,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'mutation': 'one changed expression at a time where a fault costs most, and which changes no test notices',
   'reader_mutants.py': 'one changed line at a time in the reader without Sealgate, and which changes no vector notices',
   'readers': 'one client with 256 readers that stop, and what others get meanwhile',
+  'scan': 'every kind of object under hostile names, with versions, scanned and compared; the memory of a million rows of an inventory',
   'rewrap': 'SIGKILL of `rewrap` while clients write, tag and read'
 }
 
