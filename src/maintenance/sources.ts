@@ -26,9 +26,20 @@ export async function* currentObjects(bucket: BucketClient, prefix: string): Asy
   for await (const page of bucket.objects(prefix)) yield page.map((row) => rowOf(row, true, false))
 }
 
-/** Every version and delete marker under a prefix. */
+/**
+ * Every version and delete marker under a prefix; of a bucket that never kept versions its objects, because versitygw lists no versions there.
+ * @throws S3Error the store's error.
+ */
 export async function* allVersions(bucket: BucketClient, prefix: string): AsyncGenerator<readonly Row[]> {
-  for await (const page of bucket.history(prefix)) yield page.map((row) => rowOf(row, row.isLatest, row.deleteMarker))
+  if (!await bucket.hasVersions()) return yield* currentObjects(bucket, prefix)
+  let last: Row | null = null
+  for await (const page of bucket.history(prefix)) {
+    const rows = page.map((row) => rowOf(row, row.isLatest, row.deleteMarker))
+    const [first] = rows
+    // versitygw begins a page with the last row of the page before.
+    yield first !== undefined && first.key === last?.key && first.versionId === last.versionId ? rows.slice(1) : rows
+    last = rows.at(-1) ?? last
+  }
 }
 
 /**

@@ -128,6 +128,12 @@ export class BucketClient {
     return document !== null && versioningStatus(document) === 'Enabled'
   }
 
+  /** False for a bucket that has never kept versions: true where it does, or did until versions were suspended. */
+  async hasVersions(): Promise<boolean> {
+    const document = await this.documentOrNull({ method: 'GET', query: [['versioning', null]], retry: true })
+    return document !== null && versioningStatus(document) !== undefined
+  }
+
   /** The document of a successful answer. @throws S3Error the store's error, also inside a 200 (AWS API, CopyObject). */
   async document(sent: Sent): Promise<Buffer> {
     const answer = await this.answer(sent, upstreamDocument.maxBytes)
