@@ -31,7 +31,10 @@ export async function* currentObjects(bucket: BucketClient, prefix: string): Asy
  * @throws S3Error the store's error.
  */
 export async function* allVersions(bucket: BucketClient, prefix: string): AsyncGenerator<readonly Row[]> {
-  if (!await bucket.hasVersions()) return yield* currentObjects(bucket, prefix)
+  if (!await bucket.hasVersions()) {
+    yield* currentObjects(bucket, prefix)
+    return
+  }
   let last: Row | null = null
   for await (const page of bucket.history(prefix)) {
     const rows = page.map((row) => rowOf(row, row.isLatest, row.deleteMarker))

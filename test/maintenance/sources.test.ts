@@ -8,7 +8,9 @@ import type { UpstreamRequest } from '../../src/upstream/types.ts'
 
 const version = (key: string, id: string): string => `<Version><Key>${key}</Key><VersionId>${id}</VersionId><IsLatest>true</IsLatest><Size>1</Size></Version>`
 const listing = (rows: string, next = ''): string =>
-  `<ListVersionsResult><IsTruncated>${next !== ''}</IsTruncated>${next === '' ? '' : `<NextKeyMarker>${next}</NextKeyMarker>`}${rows}</ListVersionsResult>`
+  `<ListVersionsResult><IsTruncated>${String(next !== '')}</IsTruncated>${
+    next === '' ? '' : `<NextKeyMarker>${next}</NextKeyMarker>`
+  }${rows}</ListVersionsResult>`
 
 function storeOf(answer: (query: ReadonlyMap<string, string | null>) => string): BucketClient {
   const request = ({ query }: UpstreamRequest) =>
