@@ -35,14 +35,17 @@ export async function* allVersions(bucket: BucketClient, prefix: string): AsyncG
     yield* currentObjects(bucket, prefix)
     return
   }
-  let last: Row | null = null
+  // versitygw repeats a row of the page before, which need not be its last: it lists delete markers behind versions.
+  let before = new Set<string>()
   for await (const page of bucket.history(prefix)) {
     const rows = page.map((row) => rowOf(row, row.isLatest, row.deleteMarker))
-    const [first] = rows
-    // versitygw begins a page with the last row of the page before.
-    yield first !== undefined && first.key === last?.key && first.versionId === last.versionId ? rows.slice(1) : rows
-    last = rows.at(-1) ?? last
+    yield rows.filter((row) => !before.has(nameOf(row)))
+    before = new Set(rows.map(nameOf))
   }
+}
+
+function nameOf({ key, versionId }: Row): string {
+  return JSON.stringify([key, versionId])
 }
 
 /**
