@@ -11,6 +11,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'clock': 'a clock that jumps while the gateway serves',
   'descriptors': 'few file descriptors and many idle connections',
   'dns': 'a store whose name gets another address',
+  'existing': 'SIGKILL of `encrypt` while clients write; every byte back from `decrypt`; planted faults found by `verify --deep`',
   'faults': 'every request to the store of every operation, with every fault',
   'floods': 'clients that send or read slowly, among normal ones',
   'full': 'every combination of which npm test takes some by turns',
