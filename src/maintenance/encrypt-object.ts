@@ -28,6 +28,8 @@ export interface EncryptJob extends ScanJob {
   readonly etag: 'md5' | 'opaque'
   /** Which conditions the store enforces in this bucket. */
   readonly conditions: Conditions
+  /** No client writes: an object may be replaced without a condition. */
+  readonly noWriters: boolean
   /** Read the new object back before it counts. */
   readonly verify: boolean
   /** Remove older versions that are not encrypted, once the current one has been read back. */
@@ -147,7 +149,11 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
     'x-amz-copy-source-if-match',
     source.etag
   ]]
-  const condition = (enforced: boolean): Header[] => enforced ? [['if-match', source.etag]] : []
+  const condition = (enforced: boolean): Header[] => {
+    if (enforced) return [['if-match', source.etag]]
+    if (job.noWriters) return []
+    throw new S3Error('NotImplemented', { message: 'The store does not enforce a condition on this write: stop all writers and say --assume-no-writers.' })
+  }
   if (large) {
     const copied = await copyInParts(sealed, {
       key: row.key,

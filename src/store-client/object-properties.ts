@@ -85,6 +85,9 @@ export function grantsAsHeaders(acl: Buffer): Header[] {
   const grants = (list === undefined ? [] : childrenOf(list, 'Grant')).map((grant) => readGrant(document, grant))
   const others = grants.filter(({ grantee, permission }) => !(grantee === `id="${ownerId ?? ''}"` && permission === 'FULL_CONTROL'))
   if (others.length === 0) return []
+  if (others.some(({ grantee }) => grantee === NOBODY)) {
+    throw new S3Error('SealgateBadUpstream', { message: 'The store names a grantee that cannot be written as a header.' })
+  }
   const name = canned[others.map(({ uri, permission }) => `${uri ?? '-'} ${permission}`).sort().join(',')]
   if (name !== undefined && others.length < grants.length) return [['x-amz-acl', name]]
   const byHeader = Map.groupBy(grants, ({ permission }) => permission)
@@ -94,6 +97,9 @@ export function grantsAsHeaders(acl: Buffer): Header[] {
     return [header, list.map(({ grantee }) => grantee).join(', ')]
   })
 }
+
+/** A grantee without a name. */
+const NOBODY = 'id=""'
 
 interface Grant {
   /** As `x-amz-grant-*` writes it. */
@@ -108,10 +114,10 @@ function readGrant(document: XmlDocument, grant: XmlElement): Grant {
   const permission = childText(document, grant, 'Permission')
   if (grantee === undefined || permission === null) throw new S3Error('SealgateBadUpstream')
   const uri = childText(document, grantee, 'URI')
-  const id = childText(document, grantee, 'ID')
+  // MinIO names neither its owner nor the one grantee, who is the owner.
+  const id = childText(document, grantee, 'ID') ?? ''
   const email = childText(document, grantee, 'EmailAddress')
-  const named = uri !== null ? `uri="${uri}"` : id !== null ? `id="${id}"` : email !== null ? `emailAddress="${email}"` : null
-  if (named === null) throw new S3Error('SealgateBadUpstream', { message: 'The store names a grantee that cannot be written as a header.' })
+  const named = uri !== null ? `uri="${uri}"` : id === '' && email !== null ? `emailAddress="${email}"` : `id="${id}"`
   return { grantee: named, uri, permission }
 }
 

@@ -35,7 +35,14 @@ const folder = await mkdtemp(join(tmpdir(), 'sealgate-existing-'))
 const keyring = join(folder, 'keyring.json')
 await createKeyring(keyring, 'main', new Date())
 const sections = {
-  upstream: { endpoint: access.endpoint, region: access.region, accessKeyId: access.accessKeyId, secretAccessKey: access.secretAccessKey, stateBucket, realm: 'existing' },
+  upstream: {
+    endpoint: access.endpoint,
+    region: access.region,
+    accessKeyId: access.accessKeyId,
+    secretAccessKey: access.secretAccessKey,
+    stateBucket,
+    realm: 'existing'
+  },
   buckets: { [Bucket]: { encryption: 'on', key: 'main' }, [Plain]: { encryption: 'off' } }
 }
 const gateway = await startTestGateway(access, { keyring, sections })
@@ -109,7 +116,10 @@ const shown = ({ states, outcomes }: Summary): string =>
 
 // Objects of plaintext.
 for (const name of [Bucket, Plain]) await direct.send(new CreateBucketCommand({ Bucket: name }))
-const known = Array.from({ length: Number(objects) }, (_, i): Known => ({ key: `objects/${String(i).padStart(6, '0')} ü+${i % 7 === 0 ? '%2F?&' : ''}`, sha256: '', busy: false }))
+const known = Array.from(
+  { length: Number(objects) },
+  (_, i): Known => ({ key: `objects/${String(i).padStart(6, '0')} ü+${i % 7 === 0 ? '%2F?&' : ''}`, sha256: '', busy: false })
+)
 const inParts = known.slice(0, Math.min(10, Math.ceil(known.length / 20)))
 await side(known, async (one) => {
   const body = randomBytes(inParts.includes(one) ? 5 * MIB + randomInt(6 * MIB) : randomInt(4) === 0 ? randomInt(400_000) : randomInt(20_000))
@@ -128,7 +138,9 @@ const writers = Array.from({ length: quiet === 'quiet' ? 0 : 3 }, async () => {
     one.busy = true
     try {
       const body = randomBytes(randomInt(30_000))
-      await (randomInt(2) === 0 ? direct : through).send(new PutObjectCommand({ Bucket, Key: one.key, Body: body, Tagging: 'tag=later', Metadata: { kind: 'later' } }))
+      await (randomInt(2) === 0 ? direct : through).send(
+        new PutObjectCommand({ Bucket, Key: one.key, Body: body, Tagging: 'tag=later', Metadata: { kind: 'later' } })
+      )
       one.sha256 = sha256(body)
       writes += 1
     } catch (error) {
@@ -175,7 +187,18 @@ console.log(`decrypt: ${shown(summaryOf(out))}; ${differing} bodies differ`)
 if (differing > 0) wrong.push(`decrypt: ${differing} bodies differ`)
 
 // Planted faults, past the gateway.
-const kinds = ['flipped byte', 'truncated', 'longer', 'swapped body', 'swapped envelope', 'lost metadata entry', 'other key id', 'zeroed block', 'lost middle', 'plaintext'] as const
+const kinds = [
+  'flipped byte',
+  'truncated',
+  'longer',
+  'swapped body',
+  'swapped envelope',
+  'lost metadata entry',
+  'other key id',
+  'zeroed block',
+  'lost middle',
+  'plaintext'
+] as const
 const planted = new Map<string, (typeof kinds)[number]>()
 await side(Array.from({ length: Number(faults) }, (_, i) => i), async (i) => {
   const kind = kinds[i % kinds.length]!
@@ -196,7 +219,9 @@ await side(Array.from({ length: Number(faults) }, (_, i) => i), async (i) => {
     if (kind === 'swapped body') {
       // Of the same size, which only reading shows.
       const twin = `twins/${i}`
-      await through.send(new PutObjectCommand({ Bucket, Key: twin, Body: randomBytes((await through.send(new HeadObjectCommand({ Bucket, Key }))).ContentLength!) }))
+      await through.send(
+        new PutObjectCommand({ Bucket, Key: twin, Body: randomBytes((await through.send(new HeadObjectCommand({ Bucket, Key }))).ContentLength!) })
+      )
       changed.body = await bodyOf(direct, Bucket, twin)
     } else changed.Metadata = (await direct.send(new HeadObjectCommand({ Bucket, Key: known[0]!.key }))).Metadata ?? {}
   }
