@@ -1,10 +1,11 @@
 // Starts a gateway, once over HTTP and once over HTTPS, and a second instance of it over HTTP, in front of a store, and says where: for
 // clients that are programs.
 //   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32] [--second-port N] [--own-cors]
-//     [--narrow PROVIDER] [--profile NAME] [--state BUCKET]
+//     [--narrow PROVIDER] [--profile NAME] [--state BUCKET] [--far ENDPOINT --far-access-key ID --far-secret-key SECRET]
 // Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. With --own-cors the
 // gateway has `listen.cors` for all origins, which exposes `ETag`. With --narrow the store has the limits of a provider
-// (test/support/narrow-profiles.ts), and the gateway what its configuration says of that provider; --profile is `upstream.profile` alone. Prints
+// (test/support/narrow-profiles.ts), and the gateway what its configuration says of that provider; --profile is `upstream.profile` alone. With
+// --far there are two stores: buckets whose names begin with "far-" are at that one. Prints
 // one line of JSON (where the gateway and the store are, and who signs) and runs until its input ends.
 import dns from 'node:dns'
 import { once } from 'node:events'
@@ -32,7 +33,10 @@ const { values } = parseArgs({
     'own-cors': { type: 'boolean', default: false },
     narrow: { type: 'string' },
     profile: { type: 'string' },
-    state: { type: 'string', default: 'sealgate-state-e2e' }
+    'state': { type: 'string', default: 'sealgate-state-e2e' },
+    'far': { type: 'string' },
+    'far-access-key': { type: 'string', default: '' },
+    'far-secret-key': { type: 'string', default: '' }
   }
 })
 
@@ -55,6 +59,27 @@ dns.lookup = lookupBuckets
 const client = { accessKeyId: 'E2ECLIENT', secretAccessKey: 'e2e-client-secret' }
 const certificate = join(import.meta.dirname, '../support/tls/localhost-cert.pem')
 
+const near = {
+  endpoint: store.endpoint,
+  ...limits?.region === undefined ? { region: 'us-east-1' } : {},
+  ...limits?.style === undefined ? {} : { style: limits.style },
+  ...provider === undefined ? values.profile === undefined ? {} : { profile: values.profile } : { profile: upstreamProfiles[provider] },
+  accessKeyId: store.accessKeyId,
+  secretAccessKey: store.secretAccessKey,
+  stateBucket: values.state,
+  realm: 'e2e',
+  ...values.checksum === undefined ? {} : { checksum: values.checksum }
+}
+const far = {
+  endpoint: values.far,
+  accessKeyId: values['far-access-key'],
+  secretAccessKey: values['far-secret-key'],
+  stateBucket: `${values.state}-far`,
+  realm: 'far'
+}
+const stores = values.far === undefined ? { upstream: near } : { upstreams: { near: { ...near, default: true }, far } }
+const policy = { encryption: 'on', key: 'main' }
+
 const config = parseConfig(
   JSON.stringify({
     listen: {
@@ -62,20 +87,10 @@ const config = parseConfig(
       port: 0,
       ...values['own-cors'] ? { cors: [{ origins: ['*'], methods: ['GET', 'PUT', 'POST', 'DELETE'], headers: ['*'], expose: ['ETag'] }] } : {}
     },
-    upstream: {
-      endpoint: store.endpoint,
-      ...limits?.region === undefined ? { region: 'us-east-1' } : {},
-      ...limits?.style === undefined ? {} : { style: limits.style },
-      ...provider === undefined ? values.profile === undefined ? {} : { profile: values.profile } : { profile: upstreamProfiles[provider] },
-      accessKeyId: store.accessKeyId,
-      secretAccessKey: store.secretAccessKey,
-      stateBucket: values.state,
-      realm: 'e2e',
-      ...values.checksum === undefined ? {} : { checksum: values.checksum }
-    },
+    ...stores,
     clients: [{ ...client, buckets: ['*'] }],
     keys: { main: { type: 'local', keyring } },
-    buckets: { '*': { encryption: 'on', key: 'main' }, 'opaque-*': { encryption: 'on', key: 'main', etag: 'opaque' } },
+    buckets: { '*': policy, 'opaque-*': { ...policy, etag: 'opaque' }, ...values.far === undefined ? {} : { 'far-*': { ...policy, upstream: 'far' } } },
     auth: { v2Header: true, ssecOverHttp: true }
   }),
   { file: join(folder, 'sealgate.yaml'), env: {} }
