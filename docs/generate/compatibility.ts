@@ -3,6 +3,7 @@ import { extensions, olderNames, operationNames, operations } from '../../src/s3
 import type { OperationName } from '../../src/s3/operations.ts'
 import { knownDifferences } from './known-differences.ts'
 import { planners } from '../../src/plan/plan.ts'
+import { idleHeaders } from '../../src/store-client/store-adapter.ts'
 import { profileNames, storeProfiles } from '../../src/config/store-profiles.ts'
 
 type Row = readonly string[]
@@ -190,14 +191,19 @@ const checkedStores: readonly Row[] = [
   ]
 ]
 
+const idle = Object.entries(idleHeaders).map(([feature, { name, values }]) =>
+  `without \`${feature}\`, \`${name}\`${values === null ? '' : ` if it is ${values.map((value) => `\`${value}\``).join(' or ')}`}`
+)
+
 const providers = `## Stores with less than S3
 
 \`upstream.profile\` sets the options of \`upstream\` for a provider; what the configuration says itself has precedence. \`lacks\` names what a store does not have.
 \`multiDelete\` (DeleteObjects) is done by single requests, 16 at once, with AWS's results in the order of the document. \`listV2\` (ListObjectsV2) is done by ListObjects. Every
 other operation, header or parameter that needs one of them is answered with 501 NotImplemented and not sent: a store that ignores a sub-resource that it does not know
-would take PutObjectTagging for PutObject; reads of a bucket's settings are sent. Without \`acl\`, an \`x-amz-acl\` of \`private\` or \`bucket-owner-full-control\` is left out; without \`versioning\`, \`versionId=null\` is, and other version ids
+would take PutObjectTagging for PutObject; reads of a bucket's settings are sent. Without \`versioning\`, \`versionId=null\` is left out, and other version ids
 are InvalidArgument, also in copy sources and in the keys of DeleteObjects. Settings of a bucket are read from the store if it knows them, and as not set if it does not
-([decision](decisions/0106-what-a-store-says-of-a-bucket-has-precedence.md)).
+([decision](decisions/0106-what-a-store-says-of-a-bucket-has-precedence.md)). Without \`tagging\` objects have no tags. Headers that change nothing are left out:
+${idle.join('; ')}.
 
 ${
   table(

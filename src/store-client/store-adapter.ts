@@ -68,12 +68,18 @@ const headers: Readonly<Partial<Record<StoreFeature, RegExp>>> = {
   tagging: /^x-amz-tagging$/
 }
 
-/** Headers that change nothing where the feature is not there. */
-const idle: Readonly<Partial<Record<StoreFeature, (name: string, value: string) => boolean>>> = {
+interface IdleHeader {
+  readonly name: string
+  /** Values that change nothing; null: all. */
+  readonly values: readonly string[] | null
+}
+
+/** Headers that change nothing where the feature is not there: left out. */
+export const idleHeaders: Readonly<Partial<Record<StoreFeature, IdleHeader>>> = {
   // Without ACLs, whoever owns the bucket owns its objects, and nobody else reads them.
-  acl: (name, value) => name === 'x-amz-acl' && (value === 'private' || value === 'bucket-owner-full-control'),
-  lock: (name) => name === 'x-amz-bypass-governance-retention',
-  tagging: (name) => name === 'x-amz-tagging-directive'
+  acl: { name: 'x-amz-acl', values: ['private', 'bucket-owner-full-control'] },
+  lock: { name: 'x-amz-bypass-governance-retention', values: null },
+  tagging: { name: 'x-amz-tagging-directive', values: null }
 }
 
 /**
@@ -140,8 +146,8 @@ class StoreAdapter implements StoreUpstream {
   }
 
   #withoutIdle(request: UpstreamRequest): UpstreamRequest {
-    const drops = [...this.#lacks].flatMap((feature) => idle[feature] ?? [])
-    const kept = request.headers.filter(([name, value]) => !drops.some((drop) => drop(name, value)))
+    const idle = [...this.#lacks].flatMap((feature) => idleHeaders[feature] ?? [])
+    const kept = request.headers.filter(([name, value]) => !idle.some((one) => one.name === name && one.values?.includes(value) !== false))
     if (!this.#lacks.has('versioning')) return kept.length === request.headers.length ? request : { ...request, headers: kept }
     // Where there are no versions, the one there is has this id (AWS S3 User Guide, "How S3 Versioning works").
     const current = kept.map(([name, value]): Header => [name, name === COPY_SOURCE ? value.replace(/\?versionId=null$/, '') : value])
@@ -267,15 +273,15 @@ function conditionsOf({ etag, size, lastModifiedTime }: DeleteEntry): Header[] {
 /** `answer`: there is no such bucket, which is said once for all keys. */
 type DeleteOutcome = { readonly node: XmlNode } | { readonly answer: UpstreamResponse }
 
-async function resultOf({ key, versionId }: DeleteEntry, { status, headers: told, body }: UpstreamResponse): Promise<DeleteOutcome> {
+async function resultOf({ key, versionId }: DeleteEntry, { status, headers: sent, body }: UpstreamResponse): Promise<DeleteOutcome> {
   const document = await readAll(body, ERROR_LIMIT_BYTES, () => new S3Error('SealgateBadUpstream'))
   const error = parseErrorXml(document)
   const named: XmlNode[] = [['Key', key], ...versionId === null ? [] : [['VersionId', versionId] as const]]
   // A 404 without the store's own words may come from whatever stands before it.
   // A success with an error inside is none, as for CompleteMultipartUpload (AWS API).
   if ((status < 300 && error === null) || (status === 404 && error?.code === 'NoSuchKey')) {
-    const marker: XmlNode[] = told.get('x-amz-delete-marker') === 'true'
-      ? [['DeleteMarker', 'true'], ['DeleteMarkerVersionId', told.get('x-amz-version-id') ?? '']]
+    const marker: XmlNode[] = sent.get('x-amz-delete-marker') === 'true'
+      ? [['DeleteMarker', 'true'], ['DeleteMarkerVersionId', sent.get('x-amz-version-id') ?? '']]
       : []
     return { node: ['Deleted', [...named, ...marker]] }
   }
@@ -290,8 +296,8 @@ function withBody(answer: UpstreamResponse, body: Buffer): UpstreamResponse {
 }
 
 function documentAnswer(status: number, document: Buffer): UpstreamResponse {
-  const told: Header[] = [['content-type', 'application/xml'], ['content-length', String(document.length)]]
-  return { status, headers: new HeaderList(told), body: Readable.from([document]) }
+  const headers: Header[] = [['content-type', 'application/xml'], ['content-length', String(document.length)]]
+  return { status, headers: new HeaderList(headers), body: Readable.from([document]) }
 }
 
 function errorAnswer({ method }: UpstreamRequest, error: S3Error): UpstreamResponse {
