@@ -236,7 +236,9 @@ await t.test('production gives no probe of its own', async (t) => {
     }
   }
   t.same(seen, {
+    'src/cli/existing-actions.ts Capabilities': 2,
     'src/cli/gateway-process.ts createGateway': 3,
+    'src/cli/own-gateway.ts createGateway': 2,
     'src/cli/rewrap.ts Capabilities': 2,
     // Passes requests on.
     'src/gateway/stores.ts Capabilities': 3,
