@@ -94,7 +94,7 @@ export class BoundedCache<V> {
     return [...this.#entries.values()].map(({ value }) => value)
   }
 
-  /** Drops every value of which this is true. */
+  /** Drops every stale value. */
   sweep(stale: (value: V) => boolean): void {
     for (const [key, { value }] of this.#entries) if (stale(value)) this.delete(key)
   }
@@ -159,7 +159,7 @@ export class FairCache<V> {
     if (this.#shares.get(owner)?.size === 0) this.#shares.delete(owner)
   }
 
-  /** Drops every value of which this is true. */
+  /** Drops every stale value. */
   sweep(stale: (value: V) => boolean): void {
     for (const key of [...this.#owners.keys()]) {
       const value = this.#shareOf(key)?.peek(key)

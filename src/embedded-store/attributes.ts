@@ -159,9 +159,9 @@ export function attributeHeaders(attributes: ObjectAttributes): ResponseHeaders 
 
 /** What describes an object, as MinIO's listings write it. */
 export function descriptionElement(attributes: ObjectAttributes): string {
-  const told = attributeHeaders(attributes).filter(([name]) => !/^x-amz-(?!meta-)/.test(name))
+  const described = attributeHeaders(attributes).filter(([name]) => !/^x-amz-(?!meta-)/.test(name))
   // A header may have a name that no element can have.
-  const rows = told.filter(([name]) => /^[A-Za-z_][A-Za-z0-9._-]*$/.test(name)).map(([name, value]) =>
+  const rows = described.filter(([name]) => /^[A-Za-z_][A-Za-z0-9._-]*$/.test(name)).map(([name, value]) =>
     name.startsWith('x-amz-meta-')
       ? textElement(name.replace(/(?<=^|-)[a-z]/g, (letter) => letter.toUpperCase()), Buffer.from(value, 'latin1').toString('utf8'))
       : textElement(name.toLowerCase(), value)

@@ -179,7 +179,7 @@ export class SegmentOpener {
     const plaintext = this.#decipher.update(piece)
     this.#missing -= piece.length
     if (this.#out === null) {
-      // A segment that comes in one piece needs no copy, and one of which only a part is read takes only the room of that part.
+      // A segment that comes in one piece needs no copy. A segment that is read in part takes only the memory of that part.
       this.#out = plaintext
     } else {
       if (this.#out.length === this.#filled) this.#out = this.#wholeSegment(this.#out)

@@ -148,7 +148,7 @@ export class Stores {
   }
 
   /**
-   * The stores that a configuration wants, of which those that are open as it wants them stay.
+   * The stores that a configuration wants. Those that are open with the same settings stay open.
    * @throws Error of a certificate's file. Those opened before it are closed.
    */
   async prepare({ upstreams, limits }: Pick<Config, 'upstreams' | 'limits'>): Promise<ReadonlyMap<string, OpenStore>> {

@@ -14,7 +14,7 @@ import { newRequestId } from './request-id.ts'
 import { hostId } from './respond.ts'
 
 export interface ServerLimits {
-  /** Most connections at once. For more, the least needed ones are closed (connections.ts). */
+  /** Most connections at once. For more, the least needed ones are closed (`Connections`). */
   readonly connections: number
   /** Bytes of request line and headers together. */
   readonly headerBytes: number

@@ -6,7 +6,6 @@ import { parallelMap } from '../concurrency/parallel.ts'
 import { renderXml } from '../s3/xml.ts'
 import { putTags, tagsOf } from '../store-client/object-properties.ts'
 
-/** S3's limit of parts in an upload. */
 const MIB = 1024 * 1024
 /** Parts of one object that are copied at once. */
 const PARALLEL_PARTS = 4

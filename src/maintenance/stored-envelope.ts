@@ -15,6 +15,7 @@ import {
 } from '../envelope/envelope.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { decodeContext } from '../keys/sse-headers.ts'
+import { SEGMENT_SIZE } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
 import { requireCustomerKey, SSEC_KEY_ID, type CustomerKey } from '../keys/ssec.ts'
 
@@ -97,8 +98,6 @@ export async function streamKeyOf(headers: HeaderList, at: EnvelopePlace, job: E
   }
 }
 
-/** Bytes of a stored segment (docs/FORMAT.md, Streams). */
-const SEGMENT_SIZE = 65_536
 const SHA256 = 3
 
 /**

@@ -5,7 +5,9 @@ import { type XmlDocument, type XmlElement, rewriteXml, textOf, type XmlLimits, 
 import { parseEncryptionConfiguration } from './documents.ts'
 
 /**
- * Where settings name buckets that the store will write to. Two parsers of one document must not see two names in it, so every shape that is not
+ * Documents of bucket settings that the gateway reads or rewrites: those that name targets, lifecycle rules, default encryption.
+ *
+ * Targets are where settings name buckets that the store will write to. Two parsers of one document must not see two names in it, so every shape that is not
  * listed here is refused: of the tree, of the tag, and of the text.
  */
 

@@ -21,7 +21,7 @@ export interface Validators {
 type Verdict = 'pass' | 'not-modified' | 'failed'
 
 /**
- * Without the quotes, of which clients may send several. S3 accepts ETags with and without. A run of quotes at the end is matched only from its
+ * Without the quotes. Clients may send several. S3 accepts ETags with and without. A run of quotes at the end is matched only from its
  * beginning: otherwise a document full of quotes would cost the square of its length.
  */
 export function unquoteEtag(etag: string): string {

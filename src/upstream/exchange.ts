@@ -77,7 +77,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const { method, path, headers, body, answerSeconds } = this.#plan
     const headersTimeout = answerSeconds === null ? null : answerSeconds * 1000
     const options = { method, path, headers, body, headersTimeout }
-    // undici closes the connection after every HEAD unless told otherwise; with S3 that would be one handshake per HEAD.
+    // By default undici closes the connection after every HEAD: with S3 that would be one handshake per HEAD.
     dispatcher.dispatch(method === 'HEAD' ? { ...options, reset: false } : options, this)
   }
 

@@ -15,8 +15,8 @@ const notAllowed = 'CORSResponse: This CORS request is not allowed. This is usua
 const unsignedAnswerSeconds = 5
 
 /**
- * The answer to a browser's preflight. Preflights are always unsigned (Fetch standard, CORS-preflight fetch). Without `listen.cors` this is the one
- * request that makes the gateway ask the store before a signature has verified. The answer shows only what the bucket's owner has published. A bucket
+ * The answer to a browser's preflight. Preflights are always unsigned (Fetch standard, CORS-preflight fetch). Without `listen.cors` the gateway asks the store
+ * for the rules of the bucket, with its own credentials and in a share of its own (docs/THREAT-MODEL.md). The answer shows only what the bucket's owner has published. A bucket
  * that does not exist, is not served here, has no rules or no matching rule gets the same answer as a question that exceeds the rate limit.
  * @throws S3Error BadRequest, AccessForbidden; the errors of a store that does not answer
  */

@@ -28,8 +28,8 @@ export interface PartAttempt {
 
 /**
  * Attempts at parts that continue without their clients (docs/decisions/0012-parts-carried-out-late.md). A store that has the whole body of a part
- * may store it after the client has given up, and even after the client's next attempt. The store then keeps an attempt that no client was told
- * about. So the gateway still waits for the answer and writes the record.
+ * may store it after the client has given up, and even after the client's next attempt. The store then keeps an attempt that no client
+ * knows of. So the gateway still waits for the answer and writes the record.
  */
 export class DetachedPartWrites {
   readonly #options: DetachedPartWritesOptions

@@ -7,19 +7,19 @@ import { S3Error } from '../../errors.ts'
 import { readListing } from '../../s3/listing.ts'
 import { BucketClient, type Answer } from '../bucket-client.ts'
 import { ProbePlace } from '../probe-place.ts'
+import { MIN_PART_SIZE } from '../../envelope/sizes.ts'
 import { askBucketKind, ensureKindBucket } from '../state-bucket.ts'
 import { ask, broken, fails, unused, used, type Check, type Fact, type Reading, type Settings } from './check.ts'
 import { featureChecks, lockCheck } from './features.ts'
-import { listingChecks, manyParts, multipartChecks } from './lists.ts'
+import { listingChecks, manyParts, multipartChecks } from './uploads-and-listings.ts'
 import { objectCheck, otherObjectChecks } from './objects.ts'
 
 const checks: readonly Check[] = [...otherObjectChecks, ...multipartChecks, ...listingChecks, ...featureChecks]
 /** Making, asking, listing and removing a bucket, and what cleans up one check. */
 const REQUESTS_PER_BUCKET = 12
 const REQUESTS_TO_CLEAN = 6
-const PART_BYTES = 5 * 1024 * 1024
 /** What a run asks again where the store was busy. */
-const repeats = { requests: 60, bytes: 2 * PART_BYTES }
+const repeats = { requests: 60, bytes: 2 * MIN_PART_SIZE }
 /** Milliseconds for cleaning up one bucket, also after a stop. */
 const CLEAN_UP_MS = 60_000
 
@@ -61,7 +61,7 @@ export function costOf({ bucket, parts }: Pick<StoreCheckOptions, 'bucket' | 'pa
       (sum, check) => sum + times(check) * (check.requests + REQUESTS_TO_CLEAN),
       (kinds.length + 1) * REQUESTS_PER_BUCKET + 2 * parts + repeats.requests
     ),
-    bytes: all.reduce((sum, check) => sum + times(check) * (check.bytes ?? 0), parts * PART_BYTES + repeats.bytes)
+    bytes: all.reduce((sum, check) => sum + times(check) * (check.bytes ?? 0), parts * MIN_PART_SIZE + repeats.bytes)
   }
 }
 

@@ -22,17 +22,14 @@ import {
   complete
 } from './check.ts'
 import type { StoreFeature } from '../../config/store-profiles.ts'
+import { MAX_PARTS, MIN_PART_SIZE } from '../../envelope/sizes.ts'
 import { listingField, type ListingRow } from '../../s3/listing.ts'
 import { escapeXml } from '../../s3/xml.ts'
 import { contentMd5 } from '../object-properties.ts'
 
-const MiB = 1024 * 1024
-/** S3's smallest part that is not the last. */
-const LEAST_PART = 5 * MiB
 /** By how much the second part of the upload with unequal parts is longer. */
 const LONGER = 65_536
-const S3_MAX_PARTS = 10_000
-/** The limit of OVH and Scaleway. */
+/** The limit of Scaleway. */
 const FEWER_PARTS = 1000
 
 /** Uploads in parts. All in one bucket: kinds of bucket differ in conditions, which are asked apart. */
@@ -71,11 +68,11 @@ export const multipartChecks: readonly Check[] = [
     id: 'parts.sizes',
     fact: 'parts of different sizes',
     requests: 12,
-    bytes: 4 * LEAST_PART + LONGER,
+    bytes: 4 * MIN_PART_SIZE + LONGER,
     ask: async ({ place, config }) => {
-      const unequal = await upload(place, 'sizes', [LEAST_PART, LEAST_PART + LONGER, 1024])
+      const unequal = await upload(place, 'sizes', [MIN_PART_SIZE, MIN_PART_SIZE + LONGER, 1024])
       if (unequal.ok) return used('taken', config.equalParts ? 'upstream.equalParts: true is not needed' : '')
-      const equal = await upload(place, 'sizes', [LEAST_PART, LEAST_PART, 1024])
+      const equal = await upload(place, 'sizes', [MIN_PART_SIZE, MIN_PART_SIZE, 1024])
       if (!equal.ok) return unread(equal, place, 's3:PutObject') ?? broken(equal.said, 'multipart uploads fail')
       if (config.equalParts) return used(`refused (${unequal.said}); equal ones are taken`, 'by upstream.equalParts')
       return broken(`refused (${unequal.said}); equal ones are taken`, 'multipart uploads fail', { 'upstream.equalParts': true })
@@ -89,8 +86,8 @@ export const multipartChecks: readonly Check[] = [
       const key = place.key('number')
       const { seen, id } = await begin(place, key)
       if (id === null) return { verdict: 'unknown', seen: seen.said }
-      const highest = await sendPart(place, key, id, S3_MAX_PARTS, 1)
-      if (highest.ok) return used(String(S3_MAX_PARTS), config.maxParts < S3_MAX_PARTS ? 'upstream.maxParts is lower: --parts counts what Complete takes' : '')
+      const highest = await sendPart(place, key, id, MAX_PARTS, 1)
+      if (highest.ok) return used(String(MAX_PARTS), config.maxParts < MAX_PARTS ? 'upstream.maxParts is lower: --parts counts what Complete takes' : '')
       const fewer = await sendPart(place, key, id, FEWER_PARTS, 1)
       if (!fewer.ok) return unread(fewer, place, 's3:PutObject') ?? broken(fewer.said, 'multipart uploads fail')
       return partLimit(FEWER_PARTS, highest.said, config.maxParts)
@@ -111,7 +108,7 @@ export const multipartChecks: readonly Check[] = [
         method: 'PUT',
         key,
         query: [['partNumber', '1'], ['uploadId', id]],
-        headers: [['x-amz-copy-source', `/${place.name}/${source}`], ['x-amz-copy-source-range', `bytes=0-${LEAST_PART - 1}`]]
+        headers: [['x-amz-copy-source', `/${place.name}/${source}`], ['x-amz-copy-source-range', `bytes=0-${MIN_PART_SIZE - 1}`]]
       })
       if (!copied.ok) {
         return unread(copied, place, 's3:GetObject')
@@ -119,9 +116,9 @@ export const multipartChecks: readonly Check[] = [
       }
       const parts = await ask(place, { method: 'GET', key, query: [['uploadId', id]] })
       const size = rowsOf(parts)[0]?.size
-      return size === undefined || size === LEAST_PART
+      return size === undefined || size === MIN_PART_SIZE
         ? present('taken', config, 'partCopy')
-        : fails(`${size ?? 0} bytes instead of ${LEAST_PART}`, 'rewrap of objects above 5 GiB fails')
+        : fails(`${size ?? 0} bytes instead of ${MIN_PART_SIZE}`, 'rewrap of objects above 5 GiB fails')
     }
   }
 ]
@@ -134,7 +131,7 @@ export const manyParts: Check = {
   ask: async ({ place, config, parts }) => {
     const tiny = await upload(place, 'count', Array.from({ length: parts }, () => 1))
     // A store that refuses for the size has not said what it thinks of the number.
-    const seen = /TooSmall/.test(tiny.code) ? await upload(place, 'count', Array.from({ length: parts }, (_, i) => i < parts - 1 ? LEAST_PART : 1)) : tiny
+    const seen = /TooSmall/.test(tiny.code) ? await upload(place, 'count', Array.from({ length: parts }, (_, i) => i < parts - 1 ? MIN_PART_SIZE : 1)) : tiny
     if (seen.ok) return used(`${parts} taken`, config.maxParts < parts ? `upstream.maxParts: ${parts} or more is possible` : '')
     return unread(seen, place, 's3:PutObject') ?? partLimit(Math.min(FEWER_PARTS, parts - 1), `${parts}: ${seen.said}`, config.maxParts)
   }
