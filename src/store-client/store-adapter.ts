@@ -68,14 +68,8 @@ const headers: Readonly<Partial<Record<StoreFeature, RegExp>>> = {
   tagging: /^x-amz-tagging$/
 }
 
-interface IdleHeader {
-  readonly name: string
-  /** Values that change nothing; null: all. */
-  readonly values: readonly string[] | null
-}
-
-/** Headers that change nothing where the feature is not there: left out. */
-export const idleHeaders: Readonly<Partial<Record<StoreFeature, IdleHeader>>> = {
+/** Headers that change nothing where the feature is not there: left out with these values, or null: with any. */
+export const idleHeaders: Readonly<Partial<Record<StoreFeature, { readonly name: string; readonly values: readonly string[] | null }>>> = {
   // Without ACLs, whoever owns the bucket owns its objects, and nobody else reads them.
   acl: { name: 'x-amz-acl', values: ['private', 'bucket-owner-full-control'] },
   lock: { name: 'x-amz-bypass-governance-retention', values: null },

@@ -102,7 +102,7 @@ async function sealgate(args: readonly string[], lifeMs: number | null = null): 
   const timer = lifeMs === null ? null : setTimeout(() => child.kill('SIGKILL'), lifeMs)
   const [code] = await once(child, 'close') as [number | null]
   if (timer !== null) clearTimeout(timer)
-  if (lifeMs === null && code !== 0 && code !== 4) console.log(`${args.join(' ')}: exit code ${code}\n${err}`)
+  if (lifeMs === null && code !== 0 && code !== 4) console.log(`${args.join(' ')}: exit code ${String(code)}\n${err}`)
   return { code, out, seconds: (performance.now() - began) / 1000 }
 }
 

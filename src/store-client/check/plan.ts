@@ -293,10 +293,7 @@ function isList(value: unknown): value is readonly string[] {
 
 /** The value of `upstream.a.b` as the file would have it. */
 function valueAt(upstream: UpstreamConfig, path: string): unknown {
-  const found = path.split('.').slice(1).reduce<unknown>(
-    (at, name) => typeof at === 'object' && at !== null ? (at as Readonly<Record<string, unknown>>)[name] : undefined,
-    upstream
-  )
+  const found = path.split('.').slice(1).reduce<unknown>((at, name) => (at as Readonly<Record<string, unknown>> | null | undefined)?.[name], upstream)
   if (Array.isArray(found)) return found.toSorted()
   return found === null && path === 'upstream.checksum' ? 'none' : found
 }
