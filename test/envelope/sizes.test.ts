@@ -81,6 +81,7 @@ await t.test('a padded part has room for its stream and at least 88 zeros', asyn
   }
   for (let p = MIN_PART_SIZE; p < MIN_PART_SIZE + 3 * 65536; p += 1) least = Math.min(least, paddedPartSize(p) - streamSize(p))
   t.equal(least, 88)
+  t.ok(paddedPartSize(3_801_087) < streamSize(3_801_087), 'smaller ones may have none (docs/decisions/0103)')
 })
 
 await t.test('the tail fits behind parts of any sizes', async (t) => {
