@@ -14,10 +14,13 @@ import {
   type S3Client,
   UploadPartCommand
 } from '@aws-sdk/client-s3'
+import { examine } from '../src/maintenance/classify.ts'
 import { copyInParts } from '../src/maintenance/copy-in-parts.ts'
+import { runEngine } from '../src/maintenance/engine.ts'
 import { countKeyUsage } from '../src/maintenance/key-usage.ts'
 import { rewrapBucket } from '../src/maintenance/rewrap-bucket.ts'
 import { rewrapObject } from '../src/maintenance/rewrap-object.ts'
+import { currentObjects } from '../src/maintenance/sources.ts'
 import { startTestGateway } from './support/gateway.ts'
 import { engine, startRewrapRig, type RewrapRig } from './support/rewrap-rig.ts'
 import type { Match } from './support/rules.ts'
@@ -173,6 +176,27 @@ const fanOuts: readonly FanOut[] = [
       await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'x' }))
       await rig.rotate()
       return async (signal) => rewrapObject(await engine(rig.test, rig, { copyTagMode: 'sent' }, { signal }), 'k')
+    }
+  },
+  {
+    file: 'maintenance/engine.ts',
+    when: heads('scanned'),
+    limit: 5,
+    failures: 25,
+    prepare: async (rig) => {
+      await putObjects(rig, 'scanned', 36)
+      return async (signal) => {
+        const job = await engine(rig.test, rig, {}, { signal })
+        return runEngine({
+          source: currentObjects(job.bucket, 'scanned'),
+          filter: () => true,
+          action: (row, joined) => examine(job, row, joined).then((examined) => examined?.finding ?? null),
+          limits: { concurrency: 5, perSecond: null, bytesPerSecond: null },
+          shard: null,
+          onFinding: () => undefined,
+          signal
+        })
+      }
     }
   },
   {

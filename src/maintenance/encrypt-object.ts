@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Header, HeaderList } from '../http/message.ts'
 import { MAX_SINGLE_PLAINTEXT, storedSize } from '../envelope/sizes.ts'
+import { ENVELOPE_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { opaqueEtag } from '../operations/objects/sealed-object.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
@@ -203,11 +204,11 @@ function settingsOf(headers: HeaderList): Header[] {
  * @throws S3Error SealgateIntegrityError for a store that acknowledged the copy and still has the old object, or shows one that does not open.
  */
 async function stands(job: EncryptJob, row: Row, before: Examined, signal: AbortSignal): Promise<Examined | null> {
-  const lastModified = before.headers?.get('last-modified')
   for (let look = 1;; look += 1) {
     const now = await examine(job, row, signal)
     if (now === null || now.headers === null) return null
-    const same = now.headers.get('etag') === before.headers?.get('etag') && now.headers.get('last-modified') === lastModified
+    // Under another key the bytes stay, and the time of a store has seconds only: the envelope is what has changed.
+    const same = ['etag', 'last-modified', ENVELOPE_HEADER].every((name) => now.headers?.get(name) === before.headers?.get(name))
     if (!same && now.finding.state === 'sealed') return now
     if (!same && now.finding.state === 'plaintext') return null
     if (!same || look === LOOKS) {
