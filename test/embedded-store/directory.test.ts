@@ -120,11 +120,11 @@ await t.test('an object that is overwritten while it is read is read to its end'
   const root = await temporaryDirectory()
   t.teardown(() => rm(root, { recursive: true }))
   const backend = new DirectoryBackend(root)
-  const { promise: freed, resolve } = Promise.withResolvers<void>()
+  const { promise: freed, resolve } = Promise.withResolvers<null>()
   const removeBlob = backend.removeBlob.bind(backend)
   backend.removeBlob = async (blob) => {
     await removeBlob(blob)
-    resolve()
+    resolve(null)
   }
   const { client, close } = await startRig(backend)
   t.teardown(close)
