@@ -322,7 +322,7 @@ length; nothing else of an answer is quoted:
 
 ${table(['field', ''], fieldRows(diagnosisFields))}
 
-A line \`failure\` also has the names, codes and stack frames of the errors, and no message other than \`found\`, which is a text of the gateway. Other lines:
+A line \`failure\` also has the names, codes (of an \`EnvelopeError\`: the kind, as in \`sealgate_integrity_failures_total\`) and stack frames of the errors, and no message other than \`found\`, which is a text of the gateway. Other lines:
 \`listening\`, \`workers listening\`, \`worker ended\`, \`worker does not answer\`, \`readiness check passes again\`, \`key serves again\`, \`configuration reloaded\`,
 \`configuration not reloaded\`, \`certificates reloaded\`, \`certificates not reloaded\`, \`stopping\`, \`stopped\`, \`store capabilities\` (what the store was seen to enforce in one
 kind of bucket), \`store capabilities not found out\`, \`store\` (once after the start: what the store is, what it lacks of what the gateway needs, and the settings that

@@ -4,6 +4,7 @@ import { S3Error } from '../errors.ts'
 import { decryptObject } from '../maintenance/decrypt-object.ts'
 import { ENCRYPTED_COPY_LIMIT, encryptFrom, encryptObject, type EncryptJob } from '../maintenance/encrypt-object.ts'
 import { RETRY_MS, type Totals } from '../maintenance/engine.ts'
+import { faults } from '../maintenance/faults.ts'
 import { PART_COPY_SIZE, SINGLE_COPY_LIMIT } from '../maintenance/rewrap-object.ts'
 import { verifyObject } from '../maintenance/verify-object.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
@@ -114,7 +115,7 @@ export async function runVerify(values: VerifyValues, platform: Platform): Promi
   const share = values.sample === undefined ? 1 : percent(values.sample)
   const sampled: Existing = { ...options, filter: (row) => options.filter(row) && (share === 1 || Math.random() < share) }
   return withOwnGateway('verify', sampled, platform, values.deep, (job, own) => {
-    const verify = { ...job, sealed: own?.sealed ?? null }
+    const verify = { ...job, sealed: own?.sealed ?? null, faultOf: (requestId: string) => own?.faultOf(requestId) ?? null }
     return Promise.resolve((row, signal) => verifyObject(verify, row, signal))
   }, ({ totals }) => {
     const { outcomes } = totals
@@ -169,6 +170,13 @@ function coversSealed({ config }: Existing, bucket: string): boolean {
   }
 }
 
+/** A failure of verification, with the fault that only the gateway knows. */
+function named(error: unknown, own: OwnGateway): unknown {
+  if (!(error instanceof S3Error)) return error
+  const fault = own.faultOf(error.diagnosis?.remoteRequestId ?? '')
+  return fault === null ? error : new S3Error('SealgateIntegrityError', { message: `${fault}: ${faults[fault]}`, cause: error })
+}
+
 type Prepare = (job: ExistingJob, own: OwnGateway | null) => ReturnType<Parameters<typeof runExisting>[3]>
 
 /** Runs an action with a gateway of its own. @param wanted false: the action needs none. */
@@ -184,8 +192,17 @@ async function withOwnGateway(
   let own: OwnGateway | null = null
   try {
     return await runExisting(command, options, platform, async (job) => {
-      if (wanted) own = await startOwnGateway({ config, store, bucket, command, concurrency, signal: job.signal }, platform)
-      return prepare(job, own)
+      if (!wanted) return prepare(job, null)
+      const started = await startOwnGateway({ config, store, bucket, command, concurrency, signal: job.signal }, platform)
+      own = started
+      const action = await prepare(job, started)
+      return async (row, signal) => {
+        try {
+          return await action(row, signal)
+        } catch (error) {
+          throw named(error, started)
+        }
+      }
     }, codeOf)
   } finally {
     await (own as OwnGateway | null)?.close()

@@ -8,7 +8,7 @@ import { isOwnBucket, policyFor, type Config, type UpstreamConfig } from '../con
 import { loadConfig } from '../config/load.ts'
 import { systemWords } from '../diagnosis.ts'
 import type { ScanJob } from '../maintenance/classify.ts'
-import { runEngine, type Action, type Finding, type Limits, type Row, type Shard, type Source, type Totals } from '../maintenance/engine.ts'
+import { noTotals, runEngine, type Action, type Finding, type Limits, type Row, type Shard, type Source, type Totals } from '../maintenance/engine.ts'
 import { evidenceFile, signEvidence } from '../maintenance/evidence.ts'
 import { formatOf, ReportFile, reportFormats, summaryJson, summaryText, type Summary } from '../maintenance/report.ts'
 import { countObjects } from '../maintenance/rewrap-bucket.ts'
@@ -169,7 +169,7 @@ async function examineAll(
   const started = Date.now()
   const progress = new Progress(null, platform.stderr)
   countInBackground(options, bucket, progress)
-  let totals: Totals = { states: new Map(), outcomes: new Map(), gone: 0, skipped: 0, rows: 0 }
+  let totals: Totals = noTotals()
   let complete = true
   try {
     totals = await runEngine({

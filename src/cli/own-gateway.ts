@@ -3,19 +3,24 @@
 import { randomBytes } from 'node:crypto'
 import { keysOf, policyFor, type Config, type UpstreamConfig } from '../config/config.ts'
 import { createGateway } from '../gateway/gateway.ts'
-import { createLog } from '../observe/log.ts'
+import { faultBehind, type Fault } from '../maintenance/faults.ts'
+import { createLog, type Log } from '../observe/log.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
 import { listenerOf } from './gateway-process.ts'
 import type { Platform } from './platform.ts'
 import { openStore } from './store-command.ts'
 
 const HOST = '127.0.0.1'
+/** Faults that are kept until they are asked for: more than there are requests at once. */
+const MOST_FOUND = 10_000
 /** Connections and requests that one object may hold at once: parts of a large one are copied four at a time. */
 const PER_OBJECT = 8
 
 export interface OwnGateway {
   /** The bucket as clients see it. */
   readonly sealed: BucketClient
+  /** The fault that the gateway found while it answered a request, told once; null: none. */
+  faultOf(requestId: string): Fault | null
   close(): Promise<void>
 }
 
@@ -45,15 +50,29 @@ export async function startOwnGateway(wanted: Wanted, { stderr }: Pick<Platform,
       stderr.write(line)
     }
   })
+  const found = new Map<string, Fault>()
+  // Told with the object, in the report.
+  const failure: Log['failure'] = (record) => {
+    const { requestId, error } = record
+    const fault = faultBehind(error)
+    if (fault === null || requestId === null) log.failure(record)
+    else found.set(requestId, fault)
+    if (found.size > MOST_FOUND) found.delete(found.keys().next().value ?? '')
+  }
   const gateway = await createGateway(config, (level, message, fields) => {
     log.event(level, message, fields)
   })
-  const listener = listenerOf(config, null, gateway, log)
+  const listener = listenerOf(config, null, gateway, { ...log, failure })
   try {
     const { port } = await listener.start()
     const door = openStore({ ...asStore(store, client), endpoint: `http://${HOST}:${port}`, connections: config.limits.connections }, config)
     return {
       sealed: new BucketClient(door, bucket, signal),
+      faultOf: (requestId) => {
+        const fault = found.get(requestId) ?? null
+        found.delete(requestId)
+        return fault
+      },
       close: async () => {
         await listener.stop(0)
         await door.close()

@@ -6,13 +6,14 @@ import type { KeyUse } from '../keys/types.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import { readAll } from '../http/stage.ts'
 import { ENVELOPE_HEADER, KEY_ID_HEADER, parseEnvelope, sizeOf } from '../envelope/envelope.ts'
-import { EnvelopeError, type EnvelopeErrorKind } from '../envelope/encoding.ts'
-import { plaintextSize } from '../envelope/sizes.ts'
+import { EnvelopeError } from '../envelope/encoding.ts'
+import { plaintextSize, storedSize } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
 import { SSEC_KEY_ID } from '../keys/ssec.ts'
 import { isAsDescribed } from '../operations/objects/sealed-object.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 import { type Finding, type Row, withRetries } from './engine.ts'
+import { faultOf, faults, type Fault } from './faults.ts'
 import { storedBytes } from './key-usage.ts'
 import { openStoredEnvelope, type EnvelopePlace } from './stored-envelope.ts'
 import { isArchived } from './verdict.ts'
@@ -73,6 +74,8 @@ function found({ key, versionId, size, lastModified }: Row, headers: HeaderList 
     keyId: headers?.get(KEY_ID_HEADER) ?? null,
     detail: '',
     outcome: null,
+    verdict: null,
+    fault: null,
     lastModified: Number.isNaN(modified) ? lastModified : modified,
     ...judged
   }
@@ -89,41 +92,43 @@ async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortS
   return { state: 'plaintext', size, ...detail }
 }
 
-/** The failures that show another place than that of the object: what was sealed for another name, bucket or realm is altered in the same way. */
-const elsewhere: ReadonlySet<EnvelopeErrorKind> = new Set(['place', 'box', 'key'])
+/** Faults of what was sealed for another name, bucket, realm or key: an envelope that was altered shows the same. */
+const elsewhere: ReadonlySet<Fault> = new Set(['other-bucket', 'other-name', 'wrapped-key', 'key-unknown'])
 
 async function sealedState({ keys, pins, realm, aliases, bucket, useFor }: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Judged> {
   const keyId = headers.get(KEY_ID_HEADER)
   const stored = storedBytes(headers)
-  if (keyId === undefined || !headers.has(ENVELOPE_HEADER)) return { state: 'damaged', detail: 'one of its two metadata entries is missing' }
+  if (keyId === undefined || !headers.has(ENVELOPE_HEADER)) return faulty('envelope-incomplete')
   const at: EnvelopePlace = { realm, bucket: bucket.name, aliases, key: row.key }
   try {
     const envelope = parseEnvelope(headers.get(ENVELOPE_HEADER) ?? '')
     const size = envelope.shape.kind === 'empty' ? (stored === 0 ? 0 : null) : plaintextSize(stored)
-    if (size === null) throw new EnvelopeError('length')
     if (envelope.bucket !== bucket.name && !aliases.includes(envelope.bucket)) {
-      return { state: 'sealed-elsewhere', size, detail: `sealed for the bucket ${envelope.bucket}` }
+      return { ...faulty('other-bucket'), size, detail: `sealed for the bucket ${envelope.bucket}` }
     }
-    if (keyId === SSEC_KEY_ID) return { state: 'sse-c', size, detail: 'sealed by Sealgate with the key of a client' }
-    if (keys.owner(keyId) === null) return { state: 'sealed-elsewhere', size, detail: 'sealed with a key that this configuration does not have' }
+    if (size !== null && keyId === SSEC_KEY_ID) return { state: 'sse-c', size, detail: 'sealed by Sealgate with the key of a client' }
+    if (keyId !== SSEC_KEY_ID && keys.owner(keyId) === null) return { ...faulty('key-unknown'), size }
+    // The size of a single is in its envelope: without it, nothing says whether bytes are missing or too many.
+    if (size === null && (keyId === SSEC_KEY_ID || envelope.shape.kind !== 'single')) return faulty(stored === 0 ? 'truncated' : 'size-altered')
     const use = { ...useFor(row.key, headers.get('x-amz-version-id') ?? row.versionId), signal }
     const { shape, attributes } = await openStoredEnvelope(headers, keyId, at, { keys, pins, customerKey: null, use })
-    const exact = sizeOf(shape, stored)
+    if (shape.kind === 'single' && shape.plaintextSize !== size) {
+      const missing = storedSize(shape.plaintextSize) - stored
+      return { ...faulty(missing > 0 ? 'truncated' : 'extended'), detail: `its body has ${Math.abs(missing)} bytes ${missing > 0 ? 'less' : 'more'}` }
+    }
     if (!isAsDescribed(headers, attributes)) throw new EnvelopeError('metadata')
-    return { state: 'sealed', size: exact }
+    return { state: 'sealed', size: sizeOf(shape, stored) }
   } catch (error) {
-    if (error instanceof EnvelopeError) return closedState(error.kind)
+    if (error instanceof EnvelopeError) return faulty(faultOf(error.kind))
     if (!(error instanceof S3Error) || signal.aborted) throw error
-    if (error.code === 'SealgateIntegrityError') return closedState('key')
+    if (error.code === 'SealgateIntegrityError') return faulty('wrapped-key')
     // A key that is disabled, gone or not allowed here says nothing about the object.
-    return { state: 'sealed', detail: `not opened: ${error.code}: ${error.message}` }
+    return { state: 'sealed', fault: 'key-unavailable', detail: `not opened: ${error.code}: ${error.message}` }
   }
 }
 
-function closedState(kind: EnvelopeErrorKind): Judged {
-  return elsewhere.has(kind)
-    ? { state: 'sealed-elsewhere', detail: `sealed for another name or realm, or altered (${kind})` }
-    : { state: 'damaged', detail: `the metadata or the size is not what was written (${kind})` }
+function faulty(fault: Fault): Judged {
+  return { state: elsewhere.has(fault) ? 'sealed-elsewhere' : 'damaged', fault, detail: faults[fault] }
 }
 
 /** Metadata names of the S3 Encryption Client (its specification, "Content Metadata"). More than one key is an error there, and damaged here. */

@@ -100,9 +100,9 @@ interface Left {
 
 /** What there is to do with an object, or why there is nothing. */
 function dueOf(job: EncryptJob, { finding, headers }: Examined): From | Left {
-  const { state, detail, size, keyId } = finding
+  const { state, fault, size, keyId } = finding
   if (state === 'sealed') {
-    if (detail !== '') return { outcome: 'left: its key could not be used' }
+    if (fault !== null) return { outcome: 'left: its key could not be used' }
     const other = keyId !== null && job.keys.owner(keyId)?.name !== job.key
     if (!other || !job.from.has('other-key')) return { outcome: 'encrypted before' }
   } else if (state !== 'plaintext') return { outcome: `left: ${state}` }

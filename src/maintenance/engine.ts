@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { TokenBucket } from '../collections/token-bucket.ts'
 import { parallel, rowsOf } from '../concurrency/parallel.ts'
 import { S3Error } from '../errors.ts'
+import type { Fault } from './faults.ts'
 
 /** Every state, in the order of reports, with what it means. */
 export const states = {
@@ -54,8 +55,12 @@ export interface Finding {
   readonly keyId: string | null
   /** For people; empty where the state says everything. */
   readonly detail: string
-  /** What an action other than `scan` came to, such as `encrypted` or `verified`. */
+  /** What an action that changes objects came to, such as `encrypted`. */
   readonly outcome: string | null
+  /** What `verify` came to. */
+  readonly verdict: string | null
+  /** What is wrong with it; null: nothing is known to be. */
+  readonly fault: Fault | null
   /** Milliseconds since 1970. */
   readonly lastModified: number | null
 }
@@ -109,7 +114,9 @@ export interface Count {
 /** The result of a run. Labels are the words of this program, so they are few. */
 export interface Totals {
   readonly states: ReadonlyMap<Finding['state'], Count>
+  /** Outcomes and verdicts. */
   readonly outcomes: ReadonlyMap<string, Count>
+  readonly faults: ReadonlyMap<Fault, Count>
   /** Deleted since they were listed. */
   readonly gone: number
   /** Passed over, because they were done before. */
@@ -127,7 +134,7 @@ const EXAMPLES = 10
  * @throws S3Error when row after row fails or the source fails; signal.reason when stopped.
  */
 export async function runEngine(run: Run): Promise<Totals> {
-  const totals = { states: new Map<Finding['state'], Count>(), outcomes: new Map<string, Count>(), gone: 0, skipped: 0, rows: 0 }
+  const totals = noTotals()
   run.onTotals?.(totals)
   const pace = paceOf(run.limits)
   let inARow = 0
@@ -155,14 +162,33 @@ export async function runEngine(run: Run): Promise<Totals> {
       return
     }
     add(totals.states, finding.state, finding)
-    if (finding.outcome !== null) add(totals.outcomes, finding.outcome, finding)
+    const cameTo = finding.outcome ?? finding.verdict
+    if (cameTo !== null) add(totals.outcomes, cameTo, finding)
+    if (finding.fault !== null) add(totals.faults, finding.fault, finding)
     await run.onFinding(finding, row)
   })
   return totals
 }
 
+/** The totals of a run that has not begun. */
+export function noTotals() {
+  return { states: new Map<Finding['state'], Count>(), outcomes: new Map<string, Count>(), faults: new Map<Fault, Count>(), gone: 0, skipped: 0, rows: 0 }
+}
+
 function failureOf({ key, versionId, size, lastModified }: Row, { code, message }: S3Error): Finding {
-  return { key, versionId, state: 'failed', size: null, storedBytes: size, keyId: null, detail: `${code}: ${message}`, outcome: null, lastModified }
+  return {
+    key,
+    versionId,
+    state: 'failed',
+    size: null,
+    storedBytes: size,
+    keyId: null,
+    detail: `${code}: ${message}`,
+    outcome: null,
+    verdict: null,
+    fault: null,
+    lastModified
+  }
 }
 
 function add<K extends string>(counts: Map<K, Count>, label: K, { key, size, storedBytes, lastModified }: Finding): void {

@@ -28,7 +28,7 @@ export interface Summary {
 }
 
 /** Columns, in their order. New ones are added at the end. */
-const columns = ['key', 'versionId', 'state', 'size', 'storedBytes', 'keyId', 'lastModified', 'outcome', 'detail'] as const
+const columns = ['key', 'versionId', 'state', 'size', 'storedBytes', 'keyId', 'lastModified', 'outcome', 'detail', 'verdict', 'fault'] as const
 
 function cellsOf(finding: Finding): readonly (string | number | null)[] {
   return columns.map((name) => name === 'lastModified' && finding.lastModified !== null ? new Date(finding.lastModified).toISOString() : finding[name])
@@ -55,6 +55,10 @@ function lineOf(finding: Finding, format: Exclude<ReportFormat, 'html'>): string
 const MOST_SHOWN = 1000
 /** States that need no attention. */
 const quiet: ReadonlySet<string> = new Set(['sealed', 'delete-marker'])
+function quietVerdict({ verdict }: Finding): boolean {
+  return verdict === null || verdict === 'verified'
+}
+
 /** Bytes that are gathered before they are written. */
 const GATHER = 65_536
 
@@ -82,7 +86,7 @@ export class ReportFile {
   /** @throws Error of the file system. */
   async add(finding: Finding): Promise<void> {
     if (this.#format === 'html') {
-      if (quiet.has(finding.state) && finding.outcome === null) return
+      if (quiet.has(finding.state) && finding.outcome === null && quietVerdict(finding)) return
       if (this.#shown.length < MOST_SHOWN) this.#shown.push(finding)
       else this.#more += 1
       return
@@ -126,7 +130,8 @@ export function summaryJson(summary: Summary): Record<string, unknown> {
     gone: totals.gone,
     skipped: totals.skipped,
     states: counts(totals.states),
-    outcomes: counts(totals.outcomes)
+    outcomes: counts(totals.outcomes),
+    faults: counts(totals.faults)
   }
 }
 
@@ -134,7 +139,9 @@ export function summaryJson(summary: Summary): Record<string, unknown> {
 export function summaryText({ bucket, prefix, totals, complete }: Summary): string {
   const order = [...Object.keys(states), 'failed']
   const found = [...totals.states].toSorted(([a], [b]) => order.indexOf(a) - order.indexOf(b))
-  const rows = [...found, ...totals.outcomes].map(([label, count]) => [label, `${many(count.objects)} objects`, `${many(count.storedBytes)} stored bytes`])
+  const rows = [...found, ...totals.outcomes, ...totals.faults].map((
+    [label, count]
+  ) => [label, `${many(count.objects)} objects`, `${many(count.storedBytes)} stored bytes`])
   if (totals.gone > 0) rows.push(['deleted meanwhile', `${many(totals.gone)} objects`, ''])
   if (totals.skipped > 0) rows.push(['done before', `${many(totals.skipped)} objects`, ''])
   const widths = [0, 1].map((column) => Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)))
@@ -175,7 +182,7 @@ function page(summary: Summary, shown: readonly Finding[], more: number): string
     ['Configuration', `SHA-256 ${configuration}`],
     ['Rows', many(totals.rows)]
   ]
-  const counts = [...totals.states, ...totals.outcomes].map((
+  const counts = [...totals.states, ...totals.outcomes, ...totals.faults].map((
     [label, { objects, bytes, storedBytes, oldest }]
   ) => [label, many(objects), many(bytes), many(storedBytes), oldest === null ? '' : new Date(oldest).toISOString()])
   const row = (cells: readonly (string | number | null)[], tag: 'td' | 'th' = 'td'): string =>
@@ -191,7 +198,7 @@ table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{text-align:left;pa
 </style></head><body><h1>${escaped(`${bucket}: ${command}`)}</h1>
 <table><tbody>${facts.map((cells) => row(cells)).join('')}</tbody></table>
 <h2>Counts</h2>
-<table class="counts"><thead>${row(['State or outcome', 'Objects', 'Bytes', 'Stored bytes', 'Oldest'], 'th')}</thead><tbody>${
+<table class="counts"><thead>${row(['State, outcome or fault', 'Objects', 'Bytes', 'Stored bytes', 'Oldest'], 'th')}</thead><tbody>${
     counts.map((cells) => row(cells)).join('')
   }</tbody></table>
 <h2>What needs attention</h2>

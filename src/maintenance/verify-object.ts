@@ -7,12 +7,16 @@ import { parseErrorXml } from '../s3/error-document.ts'
 import { readAll } from '../http/stage.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
+import { SSEC_KEY_ID } from '../keys/ssec.ts'
 import { examine, type ScanJob } from './classify.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
+import { faults, type Fault } from './faults.ts'
 
 export interface VerifyJob extends ScanJob {
   /** The bucket as clients see it. null: by envelope and size alone. */
   readonly sealed: BucketClient | null
+  /** The fault that the gateway has found while it answered a request; null: none. */
+  readonly faultOf: (requestId: string) => Fault | null
 }
 
 /** What each means is in the help of `verify`. */
@@ -27,45 +31,69 @@ export async function verifyObject(job: VerifyJob, row: Row, signal: AbortSignal
   const examined = await examine(job, row, signal)
   if (examined === null) return null
   const { finding } = examined
-  const found = (outcome: Verdict, detail = finding.detail): Finding => ({ ...finding, outcome, detail })
-  if (finding.state === 'sealed-elsewhere') return found('unreadable')
-  if (finding.state === 'damaged') return found(/\((?:length|metadata)\)$/.test(finding.detail) ? 'mismatch' : 'unreadable')
-  if (finding.state !== 'sealed') return found('not-sealed')
-  if (finding.detail !== '') return found('key-unavailable')
-  if (job.sealed === null) return found('verified')
-  const deep = await readDeep(job.sealed.until(signal), row)
-  return deep === null ? null : found(deep.verdict, deep.detail)
+  const deep = job.sealed !== null && finding.state === 'sealed' && finding.fault === null
+    ? await readDeep(job, job.sealed.until(signal), row)
+    : judged(finding)
+  return deep === null ? null : { ...finding, ...deep }
 }
 
-interface Deep {
+interface Judged {
   readonly verdict: Verdict
+  readonly fault: Fault | null
   readonly detail: string
 }
 
-async function readDeep(sealed: BucketClient, { key, versionId }: Row): Promise<Deep | null> {
+/** What opens, and is not what was written. */
+const mismatches: ReadonlySet<Fault> = new Set(['metadata-altered', 'truncated', 'extended', 'size-altered'])
+
+/** By envelope and size. */
+function judged({ state, fault, detail, keyId }: Finding): Judged {
+  const as = (verdict: Verdict, named = fault): Judged => ({ verdict, fault: named, detail })
+  if (fault === 'key-unavailable') return as('key-unavailable')
+  if (fault !== null) return as(mismatches.has(fault) ? 'mismatch' : 'unreadable')
+  if (state === 'sse-c' && keyId === SSEC_KEY_ID) return as('key-unavailable', 'key-unavailable')
+  return as(state === 'sealed' ? 'verified' : state === 'damaged' ? 'unreadable' : 'not-sealed')
+}
+
+async function readDeep(job: VerifyJob, sealed: BucketClient, { key, versionId }: Row): Promise<Judged | null> {
   for (let read = 1;; read += 1) {
     try {
       const { differs } = await withRetries(() => readWhole(sealed, { key, versionId }), sealed.signal)
-      return differs === null ? { verdict: 'verified', detail: '' } : { verdict: 'mismatch', detail: differs }
+      if (differs === null) return { verdict: 'verified', fault: null, detail: '' }
+      return { verdict: 'mismatch', fault: 'checksum-differs', detail: differs }
     } catch (error) {
       if (sealed.signal.aborted || !(error instanceof Error)) throw error
       if (error instanceof BrokenBody) {
-        if (read === READS) return { verdict: 'mismatch', detail: error.message }
+        const fault = job.faultOf(error.requestId)
+        if (fault !== null || read === READS) return { verdict: 'mismatch', fault: fault ?? 'broken-off', detail: said(fault, error.message) }
       } else if (error instanceof S3Error) {
-        return error.status === 404 ? null : verdictOf(error)
+        return error.status === 404 ? null : refused(error, job.faultOf(error.diagnosis?.remoteRequestId ?? ''))
       } else throw error
     }
   }
 }
 
-function verdictOf({ code, status, message }: S3Error): Deep {
-  const detail = `${code}: ${message}`
-  if (code === 'SealgateIntegrityError') return { verdict: 'mismatch', detail }
-  return { verdict: code === 'SealgateKeyUnavailable' || code.startsWith('KMS.') || status === 403 ? 'key-unavailable' : 'unreadable', detail }
+function said(fault: Fault | null, message: string): string {
+  return fault === null ? message : `${faults[fault]}: ${message}`
+}
+
+/** @param fault that the gateway has named. */
+function refused({ code, status, message }: S3Error, fault: Fault | null): Judged {
+  const detail = said(fault, `${code}: ${message}`)
+  if (code === 'SealgateIntegrityError') return { verdict: 'mismatch', fault, detail }
+  const key = code === 'SealgateKeyUnavailable' || code.startsWith('KMS.') || status === 403
+  return { verdict: key ? 'key-unavailable' : 'unreadable', fault: fault ?? (key ? 'key-unavailable' : null), detail }
 }
 
 /** A body that ended too early: the gateway breaks off what it cannot verify. */
-class BrokenBody extends Error {}
+class BrokenBody extends Error {
+  readonly requestId: string
+
+  constructor(requestId: string, message: string, cause: unknown) {
+    super(message, { cause })
+    this.requestId = requestId
+  }
+}
 
 /** An object as a client reads it. */
 export interface Whole {
@@ -102,7 +130,7 @@ export async function readWhole(bucket: BucketClient, { key, versionId, ifMatch 
     }
   } catch (error) {
     if (bucket.signal.aborted) throw error
-    throw new BrokenBody(`the bytes do not verify: it breaks off after ${bytes} of ${size} bytes`, { cause: error })
+    throw new BrokenBody(headers.get('x-amz-request-id') ?? '', `it breaks off after ${bytes} of ${size} bytes`, error)
   }
   const hex = md5.digest('hex')
   const wrong = sums.findIndex((sum, i) => sum.digest().toString('base64') !== stated[i]?.value)
@@ -141,7 +169,8 @@ export async function openBody(
   if (response.status === (range === undefined ? 200 : 206)) return response
   const document = await readAll(response.body, ERROR_BYTES, () => new S3Error('SealgateBadUpstream'))
   const { code = `Status${response.status}`, message = '' } = parseErrorXml(document) ?? {}
-  throw new S3Error('SealgateBadUpstream', { code, status: response.status, message: `GET answers ${code}: ${message}` })
+  const { status, diagnosis = null } = response
+  throw new S3Error('SealgateBadUpstream', { code, status, message: `GET answers ${code}: ${message}`, diagnosis })
 }
 
 /** Checksums over the whole object that an answer states. */

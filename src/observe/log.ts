@@ -117,7 +117,8 @@ interface Cause {
 function describe(error: unknown): Cause[] {
   const causes: Cause[] = []
   for (let e = error; e instanceof Error && causes.length < 5; e = e.cause) {
-    const code = 'code' in e && typeof e.code === 'string' ? e.code : null
+    // An EnvelopeError has the kind of what did not verify.
+    const code = 'code' in e && typeof e.code === 'string' ? e.code : 'kind' in e && typeof e.kind === 'string' ? e.kind : null
     // An S3Error is identified by its code; any other error needs its place.
     const frames = e instanceof S3Error || e instanceof Finding ? [] : (e.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line)).slice(0, 8)
     causes.push({ name: e.name, code, ...e instanceof Finding ? { found: e.message } : {}, at: frames.map((line) => line.trim()) })

@@ -236,15 +236,15 @@ console.log(`verify --deep: ${shown(summaryOf(verified))}`)
 const named = new Map<string, number>()
 let [found, falseAlarms] = [0, 0]
 for (const line of (await readFile(report, 'utf8')).trimEnd().split('\n')) {
-  const { key, outcome, detail } = JSON.parse(line) as { key: string; outcome: string; detail: string }
+  const { key, verdict, fault } = JSON.parse(line) as { key: string; verdict: string; fault: string | null }
   const kind = planted.get(key)
   if (kind === undefined) {
-    if (outcome !== 'verified') falseAlarms += 1
+    if (verdict !== 'verified') falseAlarms += 1
     continue
   }
-  if (outcome === 'verified') wrong.push(`${key}: ${kind} was not found`)
+  if (verdict === 'verified') wrong.push(`${key}: ${kind} was not found`)
   else found += 1
-  const label = `${kind}: ${outcome}: ${detail.replaceAll(/\d+/g, 'N')}`
+  const label = `${kind}: ${verdict}: ${fault ?? 'NOT NAMED'}`
   named.set(label, (named.get(label) ?? 0) + 1)
 }
 for (const [label, count] of [...named].toSorted()) console.log(`  ${count} × ${label}`)

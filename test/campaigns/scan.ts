@@ -246,7 +246,19 @@ const totals = await runEngine({
   action: async ({ key, versionId, size, lastModified }) => {
     count += 1
     if (count % 50_000 === 0) memory.push(process.memoryUsage().heapUsed)
-    return Promise.resolve({ key, versionId, state: 'plaintext', size, storedBytes: size, keyId: null, detail: '', outcome: null, lastModified })
+    return Promise.resolve({
+      key,
+      versionId,
+      state: 'plaintext',
+      size,
+      storedBytes: size,
+      keyId: null,
+      detail: '',
+      outcome: null,
+      verdict: null,
+      fault: null,
+      lastModified
+    })
   },
   limits: { concurrency: 32, perSecond: null, bytesPerSecond: null },
   shard: null,

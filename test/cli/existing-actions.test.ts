@@ -5,16 +5,21 @@ import { dirname, join } from 'node:path'
 import t from 'tap'
 import {
   CreateBucketCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectTaggingCommand,
   GetObjectAclCommand,
   GetObjectCommand,
   GetObjectTaggingCommand,
   HeadObjectCommand,
   ListObjectVersionsCommand,
+  PutBucketVersioningCommand,
   PutObjectCommand,
   PutObjectLegalHoldCommand,
-  S3Client
+  S3Client,
+  UploadPartCommand
 } from '@aws-sdk/client-s3'
+import { MIN_PART_SIZE, paddedPartSize, streamSize } from '../../src/envelope/sizes.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
 
@@ -127,14 +132,78 @@ await t.test('verify --deep names what is wrong', async (t) => {
   const deep = await counted('verify', '--bucket', 'faulty', '--deep', '--report', 'deep.jsonl')
   t.match(deep, { code: 4, outcomes: { verified: 2, mismatch: 3, unreadable: 1 } }, deep.err)
   const lines = (await readFile(join(folder, 'deep.jsonl'), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, string>)
-  const said = Object.fromEntries(lines.map(({ key, outcome, detail }) => [key, [outcome, detail].join(': ')]))
+  const said = Object.fromEntries(lines.map(({ key, verdict, fault, detail }) => [key, [verdict, fault, detail].join(': ')]))
   t.match(said, {
-    k0: /mismatch: .*breaks off after \d+ of 200000 bytes/,
-    k1: /mismatch: .*\(length\)/,
-    k2: /mismatch: /,
-    k3: /unreadable: .*another name/,
-    k4: 'verified: '
+    k0: /mismatch: bytes-altered: .*breaks off after \d+ of 200000 bytes/,
+    k1: /mismatch: truncated: .* 1000 bytes less/,
+    k2: /mismatch: manifest-altered: /,
+    k3: /unreadable: other-name: /,
+    k4: 'verified: : '
   })
+})
+
+await t.test('every fault has its own name', async (t) => {
+  const put = await bucketFor('named')
+  await direct.send(new PutBucketVersioningCommand({ Bucket: 'named', VersioningConfiguration: { Status: 'Enabled' } }))
+  const stored = async (Key: string) => {
+    const { Body, Metadata } = await direct.send(new GetObjectCommand({ Bucket: 'named', Key }))
+    return { body: Buffer.from(await Body!.transformToByteArray()), Metadata: Metadata! }
+  }
+  await s3.send(new PutObjectCommand({ Bucket: 'named', Key: 'donor', Body: randomBytes(1000) }))
+  const donor = await stored('donor')
+  const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket: 'named', Key: 'parts' }))
+  const Parts = []
+  for (const PartNumber of [1, 2]) {
+    const { ETag } = await s3.send(
+      new UploadPartCommand({ Bucket: 'named', Key: 'parts', UploadId, PartNumber, Body: Buffer.alloc(MIN_PART_SIZE, PartNumber) })
+    )
+    Parts.push({ ETag, PartNumber })
+  }
+  await s3.send(new CompleteMultipartUploadCommand({ Bucket: 'named', Key: 'parts', UploadId, MultipartUpload: { Parts } }))
+  const many = await stored('parts')
+  const part = paddedPartSize(MIN_PART_SIZE)
+  const flipped = (body: Buffer, at: number) => {
+    const copy = Buffer.from(body)
+    copy[at < 0 ? copy.length + at : at]! ^= 1
+    return copy
+  }
+  type Stored = Awaited<ReturnType<typeof stored>>
+  const text = (metadata: Stored['Metadata'], at: number) => {
+    const envelope = Buffer.from(metadata['sealgate']!, 'base64url')
+    return { ...metadata, sealgate: flipped(envelope, at).toString('base64url') }
+  }
+  const singles: Record<string, (one: Stored) => Partial<Stored>> = {
+    'envelope-incomplete': ({ Metadata: { sealgate } }) => ({ Metadata: { sealgate: sealgate! } }),
+    'envelope-altered': ({ Metadata }) => ({ Metadata: { ...Metadata, sealgate: Metadata['sealgate']!.slice(0, 40) } }),
+    'other-bucket': ({ Metadata }) => ({ Metadata: text(Metadata, 5) }),
+    'other-name': () => ({ Metadata: donor.Metadata }),
+    'wrapped-key': ({ Metadata }) => ({ Metadata: text(Metadata, 5 + 'named'.length + 20) }),
+    'key-unknown': ({ Metadata }) => ({ Metadata: { ...Metadata, 'sealgate-key': 'local:other:1' } }),
+    'truncated': ({ body }) => ({ body: body.subarray(0, -1) }),
+    'extended': ({ body }) => ({ body: Buffer.concat([body, Buffer.alloc(7)]) }),
+    'stream-swapped': () => ({ body: donor.body }),
+    'bytes-altered': ({ body }) => ({ body: flipped(body, 500) }),
+    'padding-altered': ({ body }) => ({ body: flipped(body, streamSize(1000) + 5) }),
+    'end-altered': ({ body }) => ({ body: flipped(body, -5) }),
+    'manifest-altered': ({ body }) => ({ body: flipped(body, -20) })
+  }
+  for (const [key, change] of Object.entries(singles)) {
+    await s3.send(new PutObjectCommand({ Bucket: 'named', Key: key, Body: randomBytes(1000) }))
+    const one = await stored(key)
+    const { body, Metadata } = { ...one, ...change(one) }
+    await put(key, body, { Metadata })
+  }
+  // The parts of one object, as versions of it: the newest first in the report.
+  const [head, middle, end] = [many.body.subarray(0, part), many.body.subarray(part, 2 * part), many.body.subarray(2 * part)]
+  const changed = [Buffer.concat([head, middle]), Buffer.concat([middle, end]), Buffer.concat([middle, head, end]), many.body.subarray(0, 500)]
+  for (const body of changed) await put('parts', body, { Metadata: many.Metadata })
+  await direct.send(new PutBucketVersioningCommand({ Bucket: 'named', VersioningConfiguration: { Status: 'Suspended' } }))
+  const deep = await counted('verify', '--bucket', 'named', '--deep', '--versions', '--concurrency', '1', '--report', 'named.jsonl')
+  t.equal(deep.err, '', 'what the gateway found is told in the report alone')
+  const lines = (await readFile(join(folder, 'named.jsonl'), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, string>)
+  t.strictSame(lines.filter(({ key }) => key === 'parts').map(({ fault }) => fault), ['size-altered', 'stream-swapped', 'parts-altered', 'end-altered', null])
+  for (const fault of Object.keys(singles)) t.match(lines.find(({ key }) => key === fault), { fault, detail: /./, verdict: /mismatch|unreadable/ })
+  t.match(lines.find(({ key }) => key === 'donor'), { verdict: 'verified', fault: null, detail: '' })
 })
 
 await t.test('versions: older plaintext is counted, and removed only when asked, never a locked one', async (t) => {

@@ -73,8 +73,8 @@ await t.test('every state is told from the others, and reported', async (t) => {
     'v3': ['s3ec-v3', null, ''],
     'both': ['damaged', null, /several versions/],
     'half': ['damaged', null, /missing/],
-    'garbage': ['damaged', null, /format/],
-    'moved': ['sealed-elsewhere', null, /box/]
+    'garbage': ['damaged', null, /does not parse/],
+    'moved': ['sealed-elsewhere', null, /moved or swapped/]
   })
   t.equal(lines.length, 19)
   const summary = JSON.parse(out) as { states: Record<string, { objects: number; examples: string[] }>; complete: boolean; rows: number }

@@ -7,6 +7,8 @@ import { referenceMarkdown } from '../../docs/generate/reference.ts'
 import { configSections } from '../../src/config/schema.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { s3ErrorCodes, type S3ErrorCode } from '../../src/errors.ts'
+import { states } from '../../src/maintenance/engine.ts'
+import { faults } from '../../src/maintenance/faults.ts'
 import { example } from '../vectors/example.ts'
 import { createMetrics, measureProcess } from '../../src/observe/metrics.ts'
 
@@ -52,6 +54,13 @@ await t.test('every link leads somewhere', async (t) => {
   }
   t.ok(count > 50)
   t.comment(`${count} links and file names in ${documents.length} documents, 0 broken`)
+})
+
+await t.test('docs/EXISTING-DATA.md has every state and every fault', (t) => {
+  const text = read('docs/EXISTING-DATA.md')
+  for (const state of Object.keys(states)) t.ok(text.includes(`\`${state}\``), state)
+  for (const [fault, meaning] of Object.entries(faults)) t.ok(text.includes(`| \`${fault}\` | ${meaning} |`), fault)
+  t.end()
 })
 
 await t.test('docs/REFERENCE.md is printed from the code', (t) => {
