@@ -217,6 +217,7 @@ const fanOuts: readonly FanOut[] = [
           headers: [],
           source,
           destination: [],
+          checksum: null,
           unchanged: async () => true
         })
       }

@@ -27,8 +27,23 @@ interface EncryptValues extends Omit<ExistingValues, 'versions'> {
   readonly 'assume-no-writers': boolean
 }
 
-/** `sealgate encrypt`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
-export async function runEncrypt(values: EncryptValues, platform: Platform): Promise<number> {
+/** When an object is written in parts. Tests lower both. */
+interface PartSizes {
+  /** Bytes above which. */
+  readonly above: number
+  /** Bytes of such a part, without the last. */
+  readonly part: number
+}
+
+/**
+ * `sealgate encrypt`.
+ * @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments.
+ */
+export async function runEncrypt(
+  values: EncryptValues,
+  platform: Platform,
+  sizes: PartSizes = { above: ENCRYPTED_COPY_LIMIT, part: PART_COPY_SIZE }
+): Promise<number> {
   const options = readExisting({ ...values, versions: false }, platform)
   const policy = policyFor(options.config, options.bucket)
   if (policy.encryption === 'off') throw new UsageError(`--bucket: the configuration has encryption: off for ${options.bucket}.`)
@@ -58,8 +73,8 @@ export async function runEncrypt(values: EncryptValues, platform: Platform): Pro
       onPurged: () => {
         purged += 1
       },
-      singleCopyLimit: ENCRYPTED_COPY_LIMIT,
-      partSize: PART_COPY_SIZE,
+      singleCopyLimit: sizes.above,
+      partSize: sizes.part,
       maxParts: options.store.maxParts,
       retryMs: RETRY_MS
     }
@@ -135,8 +150,15 @@ interface DecryptValues extends Omit<ExistingValues, 'versions'> {
   readonly to: string
 }
 
-/** `sealgate decrypt`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
-export async function runDecrypt(values: DecryptValues, platform: Platform): Promise<number> {
+/**
+ * `sealgate decrypt`.
+ * @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments.
+ */
+export async function runDecrypt(
+  values: DecryptValues,
+  platform: Platform,
+  sizes: PartSizes = { above: SINGLE_COPY_LIMIT, part: PART_COPY_SIZE }
+): Promise<number> {
   const options = readExisting({ ...values, versions: false }, platform)
   const { config, bucket } = options
   const { to } = values
@@ -152,7 +174,7 @@ export async function runDecrypt(values: DecryptValues, platform: Platform): Pro
       const target = new BucketClient(upstream, to, job.signal)
       const { status } = await target.answer({ method: 'HEAD', retry: true })
       if (status !== 200) throw new UsageError(`--to: the store answers ${status} for ${to}. Create it first.`)
-      const decrypt = { ...job, sealed: own.sealed, target, singleLimit: SINGLE_COPY_LIMIT, partSize: PART_COPY_SIZE }
+      const decrypt = { ...job, sealed: own.sealed, target, singleLimit: sizes.above, partSize: sizes.part }
       return (row, signal) => decryptObject(decrypt, row, signal)
     }, ({ totals }) => failedOr(totals, [...totals.outcomes.keys()].some((outcome) => outcome.startsWith('left')) ? exitCodes.damaged : exitCodes.done))
   } finally {

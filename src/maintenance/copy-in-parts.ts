@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Header } from '../http/message.ts'
+import type { ChecksumAlgorithm } from '../http/checksums.ts'
 import type { Tag } from '../s3/documents.ts'
 import { type BucketClient, fieldOf } from '../store-client/bucket-client.ts'
 import { parallelMap } from '../concurrency/parallel.ts'
-import { renderXml } from '../s3/xml.ts'
+import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '../s3/xml.ts'
 import { putTags, tagsOf } from '../store-client/object-properties.ts'
 
 const MIB = 1024 * 1024
@@ -12,7 +13,7 @@ const PARALLEL_PARTS = 4
 /** For cleaning up even when the command is being stopped. */
 const CLEAN_UP_MS = 30_000
 
-interface PartCopies {
+export interface PartCopies {
   readonly key: string
   /** Stored bytes. */
   readonly size: number
@@ -26,8 +27,17 @@ interface PartCopies {
   readonly source: readonly Header[]
   /** Conditions under which the object may be replaced. */
   readonly destination: readonly Header[]
+  /** The checksum that all parts have together: a destination with other bytes refuses the completion. null: none. */
+  readonly checksum: { readonly algorithm: ChecksumAlgorithm; readonly type: 'COMPOSITE' | 'FULL_OBJECT'; readonly value: string } | null
   /** Called right before the object is replaced; false aborts the copy. */
-  readonly unchanged: () => Promise<boolean>
+  readonly unchanged: (parts: readonly CopiedPart[]) => Promise<boolean>
+}
+
+/** A part as the answer to its copy names it. */
+export interface CopiedPart {
+  readonly etag: string
+  /** That of the upload's algorithm; null: the answer has none. */
+  readonly checksum: string | null
 }
 
 /**
@@ -37,22 +47,24 @@ interface PartCopies {
  * @throws S3Error the store's error.
  */
 export async function copyInParts(bucket: BucketClient, copies: PartCopies): Promise<string | null> {
-  const { key } = copies
-  const uploadId = fieldOf(await bucket.document({ method: 'POST', key, query: [['uploads', null]], headers: copies.headers }), 'UploadId')
+  const { key, checksum } = copies
+  const asked: Header[] = checksum === null ? [] : [['x-amz-checksum-algorithm', checksum.algorithm.toUpperCase()], ['x-amz-checksum-type', checksum.type]]
+  const uploadId = fieldOf(await bucket.document({ method: 'POST', key, query: [['uploads', null]], headers: [...copies.headers, ...asked] }), 'UploadId')
   let done = false
   try {
-    const etags = await parallelMap(
+    const parts = await parallelMap(
       rangesOf(copies),
       { limit: PARALLEL_PARTS, signal: bucket.signal },
       (range, signal) => copyPart(bucket, copies, { uploadId, range, signal })
     )
-    if (!await copies.unchanged()) return null
-    const list = renderXml(['CompleteMultipartUpload', etags.map((etag, i) => ['Part', [['PartNumber', String(i + 1)], ['ETag', etag]]] as const)])
+    if (!await copies.unchanged(parts)) return null
+    const list = renderXml(['CompleteMultipartUpload', parts.map((part, i) => ['Part', partNodes(part, i + 1, checksum)] as const)])
+    const proof: Header[] = checksum === null ? [] : [[`x-amz-checksum-${checksum.algorithm}`, checksum.value], ['x-amz-checksum-type', checksum.type]]
     const completed = await bucket.document({
       method: 'POST',
       key,
       query: [['uploadId', uploadId]],
-      headers: [['content-type', 'application/xml'], ...copies.destination],
+      headers: [['content-type', 'application/xml'], ...copies.destination, ...proof],
       body: list
     })
     done = true
@@ -60,6 +72,11 @@ export async function copyInParts(bucket: BucketClient, copies: PartCopies): Pro
   } finally {
     if (!done) await abort(bucket, key, uploadId)
   }
+}
+
+function partNodes({ etag, checksum }: CopiedPart, number: number, of: PartCopies['checksum']): XmlNode[] {
+  const sum: XmlNode[] = of === null || checksum === null ? [] : [[`Checksum${of.algorithm.toUpperCase()}`, checksum]]
+  return [['PartNumber', String(number)], ['ETag', etag], ...sum]
 }
 
 interface Range {
@@ -79,17 +96,18 @@ interface PartCopy {
   readonly signal: AbortSignal
 }
 
-async function copyPart(bucket: BucketClient, { key, source }: PartCopies, { uploadId, range: { number, first, last }, signal }: PartCopy): Promise<string> {
-  return fieldOf(
-    await bucket.document({
-      method: 'PUT',
-      key,
-      query: [['partNumber', String(number)], ['uploadId', uploadId]],
-      headers: [...source, ['x-amz-copy-source-range', `bytes=${first}-${last}`]],
-      signal
-    }),
-    'ETag'
-  )
+async function copyPart(bucket: BucketClient, { key, source, checksum }: PartCopies, { uploadId, range, signal }: PartCopy): Promise<CopiedPart> {
+  const { number, first, last } = range
+  const answer = await bucket.document({
+    method: 'PUT',
+    key,
+    query: [['partNumber', String(number)], ['uploadId', uploadId]],
+    headers: [...source, ['x-amz-copy-source-range', `bytes=${first}-${last}`]],
+    signal
+  })
+  const document = parseXml(answer, upstreamDocument)
+  const name = checksum === null ? null : `Checksum${checksum.algorithm.toUpperCase()}`
+  return { etag: fieldOf(answer, 'ETag'), checksum: name === null ? null : childText(document, document.root, name) }
 }
 
 async function abort(bucket: BucketClient, key: string, uploadId: string): Promise<void> {

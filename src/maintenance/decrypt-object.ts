@@ -38,20 +38,29 @@ export async function decryptObject(job: DecryptJob, row: Row, signal: AbortSign
     if (examined === null) return null
     const { finding, headers } = examined
     if (headers === null || closed.has(finding.state)) return { ...finding, outcome: `left: ${finding.state}` }
-    const { status, headers: shown } = await job.sealed.until(signal).answer({
+    const outcome = finding.state === 'sealed' ? 'decrypted' : 'copied'
+    // The gateway shows no checksums of what it did not write.
+    const from = outcome === 'decrypted' ? job.sealed : job.bucket
+    const { status, headers: shown } = await from.until(signal).answer({
       method: 'HEAD',
       key: row.key,
       headers: [['x-amz-checksum-mode', 'ENABLED']],
       retry: true
     })
     if (status === 404) return null
-    if (status !== 200) throw new S3Error('SealgateBadUpstream', { code: `Status${status}`, status, message: `HEAD through the gateway answers ${status}` })
+    if (status !== 200) throw new S3Error('SealgateBadUpstream', { code: `Status${status}`, status, message: `HEAD answers ${status}` })
     const size = storedBytes(shown)
-    const outcome = finding.state === 'sealed' ? 'decrypted' : 'copied'
     const described = [...describingHeaders(shown).filter(([name]) => !settings.has(name)), ...settingsOf(headers)]
     if (isThere(await job.target.until(signal).head(row.key), shown, described)) return { ...finding, size, outcome: 'done before' }
     const tags = await tagsOf(job.bucket.until(signal), row.key, null)
-    const object: Outgoing = { key: row.key, size, etag: shown.get('etag') ?? '', shown, headers: [...described, ...tagHeaders(tags)] }
+    const object: Outgoing = {
+      from: from.until(signal),
+      key: row.key,
+      size,
+      etag: shown.get('etag') ?? '',
+      shown,
+      headers: [...described, ...tagHeaders(tags)]
+    }
     const sha256 = size > job.singleLimit ? await uploadParts(job, object, signal) : await upload(job, object, signal)
     await readBack(job.target.until(signal), object, sha256)
     return { ...finding, size, outcome }
@@ -66,9 +75,11 @@ function settingsOf(headers: HeaderList): Header[] {
 }
 
 interface Outgoing {
+  /** Where it is read. */
+  readonly from: BucketClient
   readonly key: string
   readonly size: number
-  /** As clients see it, in quotes. */
+  /** As it is shown there, in quotes. */
   readonly etag: string
   readonly shown: HeaderList
   readonly headers: readonly Header[]
@@ -85,11 +96,11 @@ function isThere(target: HeaderList | null, shown: HeaderList, described: readon
 }
 
 /** @returns the SHA-256 of what was sent, in hex. */
-async function upload({ sealed, target }: DecryptJob, { key, size, etag, shown, headers }: Outgoing, signal: AbortSignal): Promise<string> {
+async function upload({ target }: DecryptJob, { from, key, size, etag, shown, headers }: Outgoing, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
   // The store compares it: bytes that were altered between here and there become no object.
   const checksum = statedChecksums(shown)[0]
-  const { body } = await openBody(sealed.until(signal), { key, versionId: null, ifMatch: etag })
+  const { body } = await openBody(from, { key, versionId: null, ifMatch: etag })
   const sums: Header[] = checksum === undefined ? [] : [[`x-amz-checksum-${checksum.algorithm}`, checksum.value]]
   await send(target.until(signal), { key, query: [], headers: [...headers, ...sums], body, contentLength: size }, hash)
   return hash.digest('hex')
@@ -125,7 +136,7 @@ async function* hashed(body: Readable, hash: Hash): AsyncGenerator<Buffer> {
 }
 
 /** One part after the other, so that one digest covers all: other objects go on meanwhile. @returns the SHA-256 of what was sent, in hex. */
-async function uploadParts({ sealed, target, partSize }: DecryptJob, { key, size, etag, headers }: Outgoing, signal: AbortSignal): Promise<string> {
+async function uploadParts({ target, partSize }: DecryptJob, { from, key, size, etag, headers }: Outgoing, signal: AbortSignal): Promise<string> {
   const to = target.until(signal)
   const hash = createHash('sha256')
   const uploadId = fieldOf(await to.document({ method: 'POST', key, query: [['uploads', null]], headers }), 'UploadId')
@@ -133,7 +144,7 @@ async function uploadParts({ sealed, target, partSize }: DecryptJob, { key, size
   try {
     for (let first = 0; first < size; first += partSize) {
       const last = Math.min(size, first + partSize) - 1
-      const { body } = await openBody(sealed.until(signal), { key, versionId: null, ifMatch: etag }, `bytes=${first}-${last}`)
+      const { body } = await openBody(from, { key, versionId: null, ifMatch: etag }, `bytes=${first}-${last}`)
       const query = [['partNumber', String(parts.length + 1)], ['uploadId', uploadId]] as const
       const answer = await send(to, { key, query, headers: [], body, contentLength: last - first + 1 }, hash)
       parts.push(answer.get('etag') ?? '')

@@ -6,12 +6,12 @@ import { ENVELOPE_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { opaqueEtag } from '../operations/objects/sealed-object.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
-import { describingHeaders, grantHeaders, putTags, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
+import { grantHeaders, putTags, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import { formatCopySource, keptSettings } from '../s3/names.ts'
 import { examine, type Examined, type ScanJob } from './classify.ts'
-import { copyInParts } from './copy-in-parts.ts'
+import { encryptInParts } from './encrypt-in-parts.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
 import { isMd5, readWhole } from './verify-object.ts'
 import { isLocked } from './verdict.ts'
@@ -156,12 +156,13 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
     throw new S3Error('NotImplemented', { message: 'The store does not enforce a condition on this write: stop all writers and say --assume-no-writers.' })
   }
   if (large) {
-    const copied = await copyInParts(sealed, {
+    const copied = await encryptInParts(sealed, {
       key: row.key,
+      ...finding.state === 'sealed' ? { shows: sealed, etag: source.etag } : { shows: raw, etag: headers.get('etag') ?? '' },
       partSize: job.partSize,
       maxParts: job.maxParts,
       size,
-      headers: [...describingHeaders(headers).filter(([name]) => !isSetting(name)), ...set, ...tagHeaders(tags)],
+      headers: [...set, ...tagHeaders(tags)],
       source: from,
       destination: condition(job.conditions.complete),
       unchanged: async () => {
@@ -187,14 +188,10 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
 
 const settings: ReadonlySet<string> = new Set(keptSettings)
 
-function isSetting(name: string): boolean {
-  return settings.has(name)
-}
-
 /** A copy takes them from its request alone. The storage class is always named: a copy onto itself has to change something. */
 function settingsOf(headers: HeaderList): Header[] {
   return [
-    ...[...headers.names()].filter(isSetting).map((name): Header => [name, headers.get(name) ?? '']),
+    ...[...headers.names()].filter((name) => settings.has(name)).map((name): Header => [name, headers.get(name) ?? '']),
     ...headers.has('x-amz-storage-class') ? [] : [['x-amz-storage-class', 'STANDARD'] as const]
   ]
 }
