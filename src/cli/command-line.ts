@@ -13,6 +13,8 @@ interface Option {
   readonly value?: string
   readonly help: string
   readonly required?: true
+  /** Its name may be left out. */
+  readonly position?: true
 }
 type Options = Readonly<Record<string, Option>>
 
@@ -64,7 +66,13 @@ export function parse({ options }: Command, args: readonly string[]): Record<str
   )
   for (const token of tokens) {
     if (token.kind === 'option-terminator') continue
-    if (token.kind === 'positional') throw new UsageError(`"${token.value}" is no option: this command takes options only.`)
+    if (token.kind === 'positional') {
+      const name = Object.keys(options).find((each) => options[each]?.position === true)
+      if (name === undefined) throw new UsageError(`"${token.value}" is no option: this command takes options only.`)
+      if (values[name] !== undefined) throw new UsageError(`--${name} is given twice.`)
+      values[name] = token.value
+      continue
+    }
     const { name, rawName, value } = token
     const option = rawName.startsWith('--') && Object.hasOwn(options, name) ? options[name] : undefined
     if (option === undefined) throw new UsageError(`There is no option ${rawName}.`)
@@ -87,9 +95,10 @@ export function parse({ options }: Command, args: readonly string[]): Record<str
 
 /** What `--help` prints for one command. */
 function helpOf({ name, description, options, examples, codes }: Command): string {
-  const shown = Object.entries(options).map(([option, { value, required, help }]) => {
+  const shown = Object.entries(options).map(([option, { value, required, position, help }]) => {
     const flag = value === undefined ? `--${option}` : `--${option} ${value}`
-    return { flag, use: required === true ? flag : `[${flag}]`, help }
+    const use = position === true ? value ?? '' : flag
+    return { flag, use: required === true ? use : `[${use}]`, help }
   })
   const all = { ...usualCodes, ...codes }
   return [

@@ -20,9 +20,9 @@ export function shardOf(text: string): Shard {
 }
 
 /** `s3://bucket/key`. @throws UsageError. */
-export function manifestOf(text: string): { readonly bucket: string; readonly key: string } {
+export function objectOf(name: string, text: string): { readonly bucket: string; readonly key: string } {
   const [, bucket, key] = /^s3:\/\/([^/]+)\/(.+)$/s.exec(text) ?? []
-  if (bucket === undefined || key === undefined) throw new UsageError('--inventory takes s3://BUCKET/KEY.')
+  if (bucket === undefined || key === undefined) throw new UsageError(`--${name} takes s3://BUCKET/KEY.`)
   return { bucket, key }
 }
 

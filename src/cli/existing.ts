@@ -18,7 +18,7 @@ import { BucketClient } from '../store-client/bucket-client.ts'
 import { version } from '../version.ts'
 import { requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
-import { bytesOf, filterOf, manifestOf, shardOf } from './existing-options.ts'
+import { bytesOf, filterOf, objectOf, shardOf } from './existing-options.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { Progress } from './progress.ts'
 import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './store-command.ts'
@@ -82,7 +82,7 @@ export function readExisting(values: ExistingValues, platform: Platform): Existi
     prefix,
     versions: values.versions,
     keys: keys === undefined ? null : keys === '-' ? '-' : resolve(platform.cwd, keys),
-    inventory: values.inventory === undefined ? null : manifestOf(values.inventory),
+    inventory: values.inventory === undefined ? null : objectOf('inventory', values.inventory),
     filter: filterOf(values.filter, prefix, Date.now()),
     report: report === undefined ? null : { path: report, file: resolve(platform.cwd, report) },
     json: values.json,

@@ -38,7 +38,7 @@ export async function runScan(values: ExistingValues, platform: Platform): Promi
 }
 
 /** The worst of what was found: damaged before plaintext before what could not be examined. */
-function scanCode({ states }: Totals): number {
+export function scanCode({ states }: { readonly states: Pick<Totals['states'], 'has'> }): number {
   if (states.has('damaged') || states.has('sealed-elsewhere')) return exitCodes.damaged
   if (states.has('plaintext') || states.has('archived')) return exitCodes.plaintext
   return states.has('failed') ? exitCodes.failed : exitCodes.done

@@ -5,7 +5,7 @@ import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import { readAll } from '../http/stage.ts'
-import { ENVELOPE_HEADER, KEY_ID_HEADER, parseEnvelope, sizeOf } from '../envelope/envelope.ts'
+import { ENVELOPE_HEADER, KEY_ID_HEADER, parseEnvelope, sizeOf, type OpenedEnvelope } from '../envelope/envelope.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { plaintextSize, storedSize } from '../envelope/sizes.ts'
 import { S3Error } from '../errors.ts'
@@ -32,6 +32,8 @@ export interface ScanJob {
 export interface Examined {
   readonly finding: Finding
   readonly headers: HeaderList | null
+  /** Of an object that opens. */
+  readonly opened: OpenedEnvelope | null
 }
 
 /** Bytes of the head of a body that are read to recognise it. */
@@ -43,12 +45,15 @@ const HEAD_BYTES = 512
  * @returns null when there is no such object any more. @throws S3Error the store's error.
  */
 export async function examine(job: ScanJob, row: Row, signal: AbortSignal): Promise<Examined | null> {
-  if (row.deleteMarker) return { finding: found(row, null, { state: 'delete-marker' }), headers: null }
+  if (row.deleteMarker) return { finding: found(row, null, { state: 'delete-marker' }), headers: null, opened: null }
   return withRetries(async () => {
     const head = await headOf(job, row, signal)
     if (head === 'gone') return null
-    if (head === 'closed') return { finding: found(row, null, { state: 'sse-c', detail: 'the store answers HEAD only to who has the key' }), headers: null }
-    return { finding: found(row, head, await judge(job, row, head, signal)), headers: head }
+    if (head === 'closed') {
+      return { finding: found(row, null, { state: 'sse-c', detail: 'the store answers HEAD only to who has the key' }), headers: null, opened: null }
+    }
+    const { opened = null, ...judged } = await judge(job, row, head, signal)
+    return { finding: found(row, head, judged), headers: head, opened }
   }, signal)
 }
 
@@ -63,6 +68,7 @@ async function headOf({ bucket }: ScanJob, { key, versionId }: Row, signal: Abor
 }
 
 type Judged = Pick<Finding, 'state'> & Partial<Finding>
+type Opened = Judged & { readonly opened?: OpenedEnvelope }
 
 function found({ key, versionId, size, lastModified }: Row, headers: HeaderList | null, judged: Judged): Finding {
   const modified = Date.parse(headers?.get('last-modified') ?? '')
@@ -81,7 +87,7 @@ function found({ key, versionId, size, lastModified }: Row, headers: HeaderList 
   }
 }
 
-async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Judged> {
+async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Opened> {
   if (headers.has(ENVELOPE_HEADER) || headers.has(KEY_ID_HEADER)) return sealedState(job, row, headers, signal)
   const size = storedBytes(headers)
   if (headers.has('x-amz-server-side-encryption-customer-algorithm')) return { state: 'sse-c', size }
@@ -95,7 +101,7 @@ async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortS
 /** Faults of what was sealed for another name, bucket, realm or key: an envelope that was altered shows the same. */
 const elsewhere: ReadonlySet<Fault> = new Set(['other-bucket', 'other-name', 'wrapped-key', 'key-unknown'])
 
-async function sealedState({ keys, pins, realm, aliases, bucket, useFor }: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Judged> {
+async function sealedState({ keys, pins, realm, aliases, bucket, useFor }: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Opened> {
   const keyId = headers.get(KEY_ID_HEADER)
   const stored = storedBytes(headers)
   if (keyId === undefined || !headers.has(ENVELOPE_HEADER)) return faulty('envelope-incomplete')
@@ -111,13 +117,14 @@ async function sealedState({ keys, pins, realm, aliases, bucket, useFor }: ScanJ
     // The size of a single is in its envelope: without it, nothing says whether bytes are missing or too many.
     if (size === null && (keyId === SSEC_KEY_ID || envelope.shape.kind !== 'single')) return faulty(stored === 0 ? 'truncated' : 'size-altered')
     const use = { ...useFor(row.key, headers.get('x-amz-version-id') ?? row.versionId), signal }
-    const { shape, attributes } = await openStoredEnvelope(headers, keyId, at, { keys, pins, customerKey: null, use })
+    const opened = await openStoredEnvelope(headers, keyId, at, { keys, pins, customerKey: null, use })
+    const { shape, attributes } = opened
     if (shape.kind === 'single' && shape.plaintextSize !== size) {
       const missing = storedSize(shape.plaintextSize) - stored
       return { ...faulty(missing > 0 ? 'truncated' : 'extended'), detail: `its body has ${Math.abs(missing)} bytes ${missing > 0 ? 'less' : 'more'}` }
     }
     if (!isAsDescribed(headers, attributes)) throw new EnvelopeError('metadata')
-    return { state: 'sealed', size: sizeOf(shape, stored) }
+    return { state: 'sealed', size: sizeOf(shape, stored), opened }
   } catch (error) {
     if (error instanceof EnvelopeError) return faulty(faultOf(error.kind))
     if (!(error instanceof S3Error) || signal.aborted) throw error

@@ -150,15 +150,21 @@ export function summaryText({ bucket, prefix, totals, complete }: Summary): stri
   )
   const attention = found.filter(([state]) => !quiet.has(state)).flatMap((
     [state, { examples }]
-  ) => [`${state}:`, ...examples.map((key) => `  ${JSON.stringify(key)}`)])
+  ) => [`${state}:`, ...examples.map((key) => `  ${quoted(key)}`)])
   return [
-    `${bucket}${prefix === '' ? '' : `, names that begin with ${JSON.stringify(prefix)}`}: ${many(totals.rows)} rows examined${
-      complete ? '' : ', NOT COMPLETE'
-    }`,
+    `${bucket}${prefix === '' ? '' : `, names that begin with ${quoted(prefix)}`}: ${many(totals.rows)} rows examined${complete ? '' : ', NOT COMPLETE'}`,
     ...lines,
     ...attention,
     ''
   ].join('\n')
+}
+
+/** A name from outside for a terminal: as JSON, without characters that a terminal acts on or that change the direction of text. */
+export function quoted(text: string): string {
+  return JSON.stringify(text).replaceAll(
+    /[\p{C}\p{Zl}\p{Zp}]/gu,
+    (character) => Array.from({ length: character.length }, (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`).join('')
+  )
 }
 
 function many(value: number): string {
