@@ -15,6 +15,7 @@ import { unquoteEtag } from '../s3/conditions.ts'
 import { type Finding, type Row, withRetries } from './engine.ts'
 import { faultOf, faults, type Fault } from './faults.ts'
 import { storedBytes } from './key-usage.ts'
+import { recognise } from './known-files.ts'
 import { openStoredEnvelope, type EnvelopePlace } from './stored-envelope.ts'
 import { isArchived } from './verdict.ts'
 
@@ -170,38 +171,4 @@ async function firstBytes({ bucket }: ScanJob, { key, versionId }: Row, headers:
     status: status < 300 ? 500 : status,
     message: `The store answers ${status} to a GET of the first bytes`
   })
-}
-
-const tool = (detail: string): Judged => ({ state: 'encrypted-by-tool', detail })
-
-/** Names of the files of a restic repository (restic, "Repository format"): the files themselves have no mark. */
-const resticName = /(?:^|\/)(?:data\/[0-9a-f]{2}|index|snapshots|keys|locks)\/[0-9a-f]{64}$/
-/** Names of S3's access logs and inventories (AWS User Guide, "Log object key format", "Locating your inventory list"). */
-const logName = /(?:^|[/-])\d{4}(?:-\d\d){5}-[0-9A-F]{16}$/
-const inventoryName =
-  /(?:^|\/)(?:\d{4}-\d\d-\d\dT\d\d-\d\dZ\/manifest\.(?:json|checksum)|data\/[0-9a-f-]{36}\.(?:csv\.gz|orc|parquet)|hive\/dt=[\d-]{16}\/symlink\.txt)$/
-
-/** @returns null for bytes and a name that nothing is known of. */
-function recognise(key: string, head: Buffer): Judged | null {
-  const text = head.toString('latin1')
-  if (text.startsWith('age-encryption.org/v1') || text.startsWith('-----BEGIN AGE ENCRYPTED FILE-----')) return tool('age')
-  if (text.startsWith('RCLONE\0\0')) return tool('rclone crypt')
-  if (text.startsWith('-----BEGIN PGP MESSAGE-----') || isOpenPgp(head)) return tool('OpenPGP')
-  if (text.startsWith('Salted__')) return tool('openssl enc')
-  if (resticName.test(key)) return tool('restic, by its name')
-  if (logName.test(key) && /^[0-9a-f]{64} [a-z0-9.-]{3,63} \[/.test(text)) return { state: 'store-file', detail: 'an access log' }
-  if (inventoryName.test(key)) return { state: 'store-file', detail: 'an inventory, by its name' }
-  return null
-}
-
-/** The first packet of an encrypted OpenPGP message: a session key of version 3 or 6, or of a passphrase, version 4 to 6 (RFC 9580, 5.1 and 5.3). */
-function isOpenPgp(head: Buffer): boolean {
-  const [tag = 0, first = 0] = head
-  const isNew = (tag & 0xc0) === 0xc0
-  const type = isNew ? tag & 0x3f : (tag & 0x3c) >> 2
-  if ((tag & 0x80) === 0 || (type !== 1 && type !== 3)) return false
-  const lengthBytes = isNew ? (first < 192 ? 1 : first < 224 ? 2 : first === 255 ? 5 : 0) : [1, 2, 4, 0][tag & 3] ?? 0
-  const version = head[1 + lengthBytes]
-  if (lengthBytes === 0 || version === undefined) return false
-  return type === 1 ? version === 3 || version === 6 : version >= 4 && version <= 6
 }

@@ -112,7 +112,11 @@ const kinds: readonly (readonly [state: string, perHundred: number, make: Writer
   ['s3ec-v3', 4, put(direct, text, { Metadata: { 'x-amz-3': 'a2V5', 'x-amz-c': '115', 'x-amz-w': '12' } })],
   ['encrypted-by-tool', 3, put(direct, () => `age-encryption.org/v1\n${text()}`)],
   ['encrypted-by-tool', 3, put(direct, () => `RCLONE\0\0${text()}`)],
-  ['encrypted-by-tool', 3, put(direct, () => Buffer.from([0x85, 0x01, 0x0c, 0x03, ...randomBytes(40)]))],
+  [
+    'encrypted-by-tool',
+    3,
+    put(direct, () => Buffer.concat([Buffer.from('8c0d04090302', 'hex'), randomBytes(9), Buffer.from('d22901', 'hex'), randomBytes(40)]))
+  ],
   ['damaged', 3, put(direct, text, { Metadata: { 'sealgate': 'AAAA', 'sealgate-key': 'local:scan:1' } })],
   ['damaged', 2, put(direct, text, { Metadata: { 'sealgate-key': 'local:scan:1' } })],
   ['sealed-elsewhere', 5, moved]

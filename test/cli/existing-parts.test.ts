@@ -18,7 +18,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { runDecrypt, runEncrypt } from '../../src/cli/existing-actions.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
-import { existingValues, putParts } from '../support/existing-data.ts'
+import { existingValues, partsOf, putParts } from '../support/existing-data.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
 
 const MIB = 1024 * 1024
@@ -65,7 +65,7 @@ const body = randomBytes(11 * MIB + 5)
 
 await t.test('a large object is sealed in parts, with everything that belongs to it', async (t) => {
   await direct.send(new PutObjectCommand({ Bucket: 'large', Key: 'a b/ü+%41?', Body: body, ChecksumAlgorithm: 'CRC64NVME', ...settings }))
-  await putParts(direct, { Bucket: 'large', Key: 'parts', ...settings, ChecksumAlgorithm: 'SHA256' }, body, 8 * MIB)
+  await putParts(direct, { Bucket: 'large', Key: 'parts', ...settings, ChecksumAlgorithm: 'SHA256' }, partsOf(body, 8 * MIB))
   const heads = (client: S3Client) =>
     Promise.all(['a b/ü+%41?', 'parts'].map((Key) => client.send(new HeadObjectCommand({ Bucket: 'large', Key, ChecksumMode: 'ENABLED' }))))
   const before = await heads(direct)
@@ -141,8 +141,8 @@ await t.test('a client that writes while its parts are copied', async (t) => {
 await t.test('bytes that the store alters on the way do not become an object', async (t) => {
   await direct.send(new CreateBucketCommand({ Bucket: 'opaque' }))
   await direct.send(new PutObjectCommand({ Bucket: 'large', Key: 'flipped whole', Body: body, ChecksumAlgorithm: 'CRC32C' }))
-  await putParts(direct, { Bucket: 'opaque', Key: 'flipped sums', ChecksumAlgorithm: 'SHA256' }, body, 5 * MIB)
-  await putParts(direct, { Bucket: 'large', Key: 'flipped MD5s' }, body, 5 * MIB)
+  await putParts(direct, { Bucket: 'opaque', Key: 'flipped sums', ChecksumAlgorithm: 'SHA256' }, partsOf(body, 5 * MIB))
+  await putParts(direct, { Bucket: 'large', Key: 'flipped MD5s' }, partsOf(body, 5 * MIB))
   for (const Key of ['flipped whole', 'flipped sums', 'flipped MD5s']) {
     // Where the gateway shows no MD5s, the checksum is what proves it.
     const bucket = Key === 'flipped sums' ? 'opaque' : 'large'

@@ -42,7 +42,7 @@ await t.test('every state is told from the others, and reported', async (t) => {
   await put('=cmd|"', 'formula')
   await put('age', 'age-encryption.org/v1\n-> X25519 x')
   await put('rclone', 'RCLONE\0\0'.padEnd(100, 'x'))
-  await put('pgp', Buffer.from([0x85, 0x01, 0x0c, 0x03, ...Array.from({ length: 40 }, () => 7)]))
+  await put('pgp', Buffer.from(`8c0d04090302${'07'.repeat(9)}d21b01${'07'.repeat(26)}`, 'hex'))
   await put(`repo/data/ab/${'a'.repeat(64)}`, 'restic')
   await put('logs/2026-01-02-03-04-05-0123456789ABCDEF', `${'a'.repeat(64)} bucket [02/Jan/2026`)
   await put('logs/2026-01-02-03-04-05-0123456789ABCDE0', 'not a log')

@@ -35,20 +35,24 @@ export function existingValues(config: string, bucket: string): Values {
   }
 }
 
-/** Uploads a body in parts of a size. @returns the id of its version, where the store names one. */
+/** A body in parts of a size. */
+export function partsOf(body: Buffer, size: number): Buffer[] {
+  return Array.from({ length: Math.max(1, Math.ceil(body.length / size)) }, (_, i) => body.subarray(i * size, (i + 1) * size))
+}
+
+/** Uploads parts, one after the other. @returns the id of the version, where the store names one. */
 export async function putParts(
   s3: S3Client,
-  { ChecksumAlgorithm, ...object }: Omit<CreateMultipartUploadCommandInput, 'Bucket' | 'Key'> & { Bucket: string; Key: string },
-  body: Buffer,
-  partSize: number
+  object: CreateMultipartUploadCommandInput,
+  parts: Iterable<Buffer>
 ): Promise<string | undefined> {
-  const { Bucket, Key } = object
-  const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ ...object, ChecksumAlgorithm }))
+  const { Bucket, Key, ChecksumAlgorithm } = object
+  const { UploadId } = await s3.send(new CreateMultipartUploadCommand(object))
   const Parts = []
-  for (let i = 0; i * partSize < body.length || i === 0; i += 1) {
-    const Body = body.subarray(i * partSize, (i + 1) * partSize)
-    const { ETag, ChecksumSHA256 } = await s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber: i + 1, Body, ChecksumAlgorithm }))
-    Parts.push({ PartNumber: i + 1, ETag, ChecksumSHA256 })
+  for (const Body of parts) {
+    const PartNumber: number = Parts.length + 1
+    const { ETag, ChecksumSHA256 } = await s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body, ChecksumAlgorithm }))
+    Parts.push({ PartNumber, ETag, ChecksumSHA256 })
   }
   return (await s3.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } }))).VersionId
 }
