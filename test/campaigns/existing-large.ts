@@ -47,7 +47,7 @@ const TagSet = [{ Key: 'a', Value: '1' }, { Key: 'b', Value: 'ü' }]
 
 async function tagsAt(s3: S3Client, Bucket: string, Key: string): Promise<string> {
   const tagging = await s3.send(new GetObjectTaggingCommand({ Bucket, Key }))
-  return (tagging.TagSet ?? []).map((tag) => `${tag.Key}=${tag.Value}`).toSorted().join()
+  return (tagging.TagSet ?? []).map((tag) => [tag.Key, tag.Value].join('=')).toSorted().join()
 }
 
 interface Known {
@@ -138,13 +138,13 @@ async function whole({ bucket: Bucket, plain, direct, through, wrong, run }: Exi
   const Key = 'whole'
   await putParts(direct, { Bucket, Key, ...settings }, parts())
   const [sum, { ETag: etag, ContentLength: bytes = 0 }] = [hash.digest('hex'), await direct.send(new HeadObjectCommand({ Bucket, Key }))]
-  console.log(`one object of ${bytes} bytes, ETag ${etag}`)
+  console.log(`one object of ${bytes} bytes, ETag ${String(etag)}`)
   for (const command of [['encrypt', ...quiet ? ['--assume-no-writers'] : []], ['verify', '--deep'], ['decrypt', '--to', plain]]) {
     const ran = await run([...command, '--json', '--bucket', Bucket])
     console.log(`${command.join(' ')}: ${shown(ran)}, ${ran.seconds.toFixed(0)} s, ${(bytes / MIB / ran.seconds).toFixed(0)} MiB/s`)
   }
   const { ETag, ContentLength, Metadata } = await through.send(new HeadObjectCommand({ Bucket, Key }))
-  console.log(`its ETag ${ETag === etag ? 'stayed' : `is ${ETag}`}`)
+  console.log(`its ETag ${ETag === etag ? 'stayed' : `is ${String(ETag)}`}`)
   if (ContentLength !== bytes || Metadata?.['long'] !== settings.Metadata.long) wrong.push('its size or its metadata is another')
   if (await sumOf(direct, plain, Key) !== sum) wrong.push('the decrypted body differs')
 }

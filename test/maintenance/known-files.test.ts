@@ -1,4 +1,4 @@
-import { createCipheriv } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import t from 'tap'
 import { recognise } from '../../src/maintenance/known-files.ts'
 
@@ -37,10 +37,9 @@ await t.test('what only begins like one is plaintext', async (t) => {
 
 await t.test('random bytes are plaintext: what is taken for encrypted stays as it is', async (t) => {
   // The same in every run.
-  const stream = createCipheriv('aes-128-ctr', Buffer.alloc(16, 1), Buffer.alloc(16))
   let taken = 0
   for (let i = 0; i < 200_000; i += 1) {
-    const head = stream.update(Buffer.alloc(64))
+    const head = createHash('sha512').update(String(i)).digest()
     // One in sixteen begins as the messages above do.
     if (i % 16 === 0) head[0] = [0x84, 0x85, 0x8c, 0xc1, 0xc3][i / 16 % 5]!
     if (recognise('k', head) !== null) taken += 1

@@ -42,7 +42,7 @@ export interface ExistingRig {
    * Runs a command in a process of its own. @param lifeMs after which it is killed; null: it is let be.
    * @param program default: the command line itself.
    */
-  run(args: readonly string[], lifeMs?: number | null, program?: string): Promise<Ran>
+  readonly run: (args: readonly string[], lifeMs?: number | null, program?: string) => Promise<Ran>
   /** Prints what went wrong, stops everything, and sets the exit status. */
   finish(): Promise<void>
 }
