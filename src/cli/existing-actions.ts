@@ -13,7 +13,8 @@ import { unprobed, type Conditions } from '../store-client/probe-conditions.ts'
 import { ensureStateBucket } from '../store-client/state-bucket.ts'
 import { UsageError } from './command-line.ts'
 import { estimateText, readMeter } from './estimate.ts'
-import { readExisting, runExisting, type Existing, type ExistingJob, type ExistingValues } from './existing.ts'
+import { readExisting, type Existing, type ExistingValues } from './existing.ts'
+import { runExisting, type ExistingJob } from './existing-run.ts'
 import { startOwnGateway, type OwnGateway } from './own-gateway.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { openStore, storeOfBucket } from './store-command.ts'
@@ -44,7 +45,8 @@ export async function runEncrypt(
   platform: Platform,
   sizes: PartSizes = { above: ENCRYPTED_COPY_LIMIT, part: PART_COPY_SIZE }
 ): Promise<number> {
-  const options = readExisting({ ...values, versions: false }, platform)
+  const { verify, 'purge-plaintext-versions': purge } = values
+  const options = readExisting({ ...values, versions: false }, platform, { from: values.from ?? 'plaintext', verify, purge })
   const policy = policyFor(options.config, options.bucket)
   if (policy.encryption === 'off') throw new UsageError(`--bucket: the configuration has encryption: off for ${options.bucket}.`)
   const from = new Set(
@@ -55,6 +57,7 @@ export async function runEncrypt(
     })
   )
   const dryRun = values['dry-run'] || values.estimate
+  if (dryRun && options.ledger !== null) throw new UsageError('--ledger: a run that changes nothing has nothing to note.')
   const meter = readMeter(values.estimate)
   let purged = 0
   let versioned = false
@@ -68,8 +71,8 @@ export async function runEncrypt(
       etag: policy.etag,
       conditions: dryRun ? unprobed : await conditionsOf(job, options, values['assume-no-writers']),
       noWriters: values['assume-no-writers'],
-      verify: values.verify,
-      purge: values['purge-plaintext-versions'],
+      verify,
+      purge,
       onPurged: () => {
         purged += 1
       },
@@ -126,7 +129,7 @@ interface VerifyValues extends ExistingValues {
 export async function runVerify(values: VerifyValues, platform: Platform): Promise<number> {
   const { since, filter } = values
   const terms = [...filter === undefined ? [] : [filter], ...since === undefined ? [] : [`age<${since}`]]
-  const options = readExisting({ ...values, filter: terms.length === 0 ? undefined : terms.join(',') }, platform)
+  const options = readExisting({ ...values, filter: terms.length === 0 ? undefined : terms.join(',') }, platform, { deep: values.deep })
   const share = values.sample === undefined ? 1 : percent(values.sample)
   const sampled: Existing = { ...options, filter: (row) => options.filter(row) && (share === 1 || Math.random() < share) }
   return withOwnGateway('verify', sampled, platform, values.deep, (job, own) => {
@@ -159,9 +162,9 @@ export async function runDecrypt(
   platform: Platform,
   sizes: PartSizes = { above: SINGLE_COPY_LIMIT, part: PART_COPY_SIZE }
 ): Promise<number> {
-  const options = readExisting({ ...values, versions: false }, platform)
-  const { config, bucket } = options
   const { to } = values
+  const options = readExisting({ ...values, versions: false }, platform, { to })
+  const { config, bucket } = options
   const store = storeOfBucket(config, to)
   if (to === bucket) throw new UsageError('--to must be another bucket than --bucket.')
   if (coversSealed(options, to)) {

@@ -31,7 +31,13 @@ export const current = {
   concurrency: { value: 'N', help: 'objects at once, 1 to 1000; default 32' },
   rate: { value: 'N/s', help: 'most objects per second' },
   bandwidth: { value: 'BYTES/s', help: 'most bytes per second, such as 50MiB/s' },
-  shard: { value: 'I/N', help: 'the I-th of N runs that share the objects, by their names' }
+  shard: { value: 'I/N', help: 'the I-th of N runs that share the objects, by their names' },
+  ledger: {
+    value: 'FILE',
+    help:
+      'note in a new file which objects are done, so that --resume can pass over them; removed when every object\nhas been seen. Only for speed: an object that has changed since is examined'
+  },
+  resume: { help: 'go on with the run of --ledger FILE where there is one: same command, bucket and configuration' }
 } as const
 
 /** Options of every command that can also look at older versions. */

@@ -10,29 +10,26 @@ interface Stderr {
 /** Counts work, and reports progress, speed and remaining time: on a terminal in one line that is written again, else in a line of JSON every 10 s. */
 export class Progress {
   /** Objects to be examined, as last counted; null: not known. */
-  total: number | null
+  total: number | null = null
   readonly #stderr: Stderr
   readonly #started = performance.now()
   readonly #timer: NodeJS.Timeout
-  #done = 0
+  readonly #done: () => number
 
-  constructor(total: number | null, stderr: Stderr, everyMs?: number) {
-    this.total = total
+  /** @param done objects examined so far. */
+  constructor(done: () => number, stderr: Stderr, everyMs?: number) {
+    this.#done = done
     this.#stderr = stderr
     this.#timer = setInterval(() => {
       this.#report()
     }, everyMs ?? (stderr.isTTY === true ? WATCHED_MS : LOGGED_MS)).unref()
   }
 
-  step(): void {
-    this.#done += 1
-  }
-
   /** For people. */
   line(): string {
     const { rate, secondsLeft } = this.#speed()
     const of = this.total === null ? '' : ` of ${this.total.toLocaleString('en')}`
-    return `${this.#done.toLocaleString('en')}${of} objects, ${rate.toFixed(0)} per second${secondsLeft === null ? '' : `, ${duration(secondsLeft)} left`}`
+    return `${this.#done().toLocaleString('en')}${of} objects, ${rate.toFixed(0)} per second${secondsLeft === null ? '' : `, ${duration(secondsLeft)} left`}`
   }
 
   stop(): void {
@@ -49,7 +46,7 @@ export class Progress {
     this.#stderr.write(
       `${
         JSON.stringify({
-          objects: this.#done,
+          objects: this.#done(),
           total: this.total,
           perSecond: Math.round(rate),
           secondsLeft: secondsLeft === null ? null : Math.ceil(secondsLeft)
@@ -60,8 +57,8 @@ export class Progress {
 
   #speed(): { readonly rate: number; readonly secondsLeft: number | null } {
     const seconds = (performance.now() - this.#started) / 1000
-    const rate = seconds > 0 ? this.#done / seconds : 0
-    return { rate, secondsLeft: this.total === null || rate === 0 ? null : Math.max(0, this.total - this.#done) / rate }
+    const rate = seconds > 0 ? this.#done() / seconds : 0
+    return { rate, secondsLeft: this.total === null || rate === 0 ? null : Math.max(0, this.total - this.#done()) / rate }
   }
 }
 

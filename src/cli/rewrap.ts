@@ -119,14 +119,16 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
     useFor: (key, versionId) => opened.useFor(options.bucket, key, versionId)
   }
   if (!dryRun) await settleState(options, job, opened, platform)
-  const progress = new Progress(total.objects, platform.stderr)
+  let examined = 0
+  const progress = new Progress(() => examined, platform.stderr)
+  progress.total = total.objects
   try {
     const done = await rewrapBucket(job, {
       prefix,
       dryRun,
       concurrency,
       onObject: () => {
-        progress.step()
+        examined += 1
       },
       onFailure: (key, error) => {
         platform.stderr.write(`${JSON.stringify(key)}: ${error.code}: ${error.message}\n`)

@@ -13,7 +13,8 @@ import { writeScanRecord } from '../operations/buckets/scan-record.ts'
 import { StateBucket } from '../store-client/state-bucket.ts'
 import { requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
-import { readExisting, runExisting, type Existing, type ExistingJob, type ExistingValues } from './existing.ts'
+import { readExisting, type Existing, type ExistingValues } from './existing.ts'
+import { runExisting, type ExistingJob } from './existing-run.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { openKeys, storeOfBucket } from './store-command.ts'
 
@@ -25,9 +26,10 @@ export async function runScan(values: ExistingValues, platform: Platform): Promi
     options,
     platform,
     (job) => Promise.resolve(async (row, signal) => (await examine(job, row, signal))?.finding ?? null),
-    async ({ totals, summary: { ended } }, job) => {
+    async ({ totals, summary: { ended, ledger } }, job) => {
       if (isWhole(values)) {
-        await keepResult(options, job, totals, ended).catch((error: unknown) => {
+        // What a run before has seen is as old as that run.
+        await keepResult(options, job, totals, totals.skipped > 0 && ledger !== null ? ledger : ended).catch((error: unknown) => {
           if (!(error instanceof S3Error)) throw error
           platform.stderr.write(`The metrics will not show this scan: ${error.message} (${error.code})\n`)
         })
@@ -56,7 +58,12 @@ async function keepResult(
   totals: Totals,
   ended: number
 ): Promise<void> {
-  const states = Object.fromEntries([...totals.states].map(([state, { objects, storedBytes }]) => [state, { objects, bytes: storedBytes }]))
+  const states: Record<string, { readonly objects: number; readonly bytes: number }> = Object.fromEntries(
+    [...totals.states].map(([state, { objects, storedBytes }]) => [state, { objects, bytes: storedBytes }])
+  )
+  // A ledger of a scan has nothing but sealed objects.
+  const { objects = 0, bytes = 0 } = states['sealed'] ?? {}
+  if (totals.skipped > 0) states['sealed'] = { objects: objects + totals.skipped, bytes: bytes + totals.skippedBytes }
   const provider = opened.keys.providerFor(policyFor(config, bucket).key)
   const use = { ...opened.useFor(bucket, '', null), objectKey: null }
   await writeScanRecord(new StateBucket(upstream, store.stateBucket, signal), { realm: store.realm, bucket }, provider, { ended, versions, states }, use)

@@ -78,6 +78,7 @@ function found({ key, versionId, size, lastModified }: Row, headers: HeaderList 
     versionId: versionId ?? headers?.get('x-amz-version-id') ?? null,
     size: null,
     storedBytes: headers === null ? size : storedBytes(headers),
+    etag: headers?.has('etag') === true ? unquoteEtag(headers.get('etag') ?? '') : null,
     keyId: headers?.get(KEY_ID_HEADER) ?? null,
     detail: '',
     outcome: null,

@@ -51,6 +51,8 @@ export interface Finding {
   /** Bytes as a client sees them; null where only opening the object would show them. */
   readonly size: number | null
   readonly storedBytes: number | null
+  /** Of the store, without quotes, of the object that is there now; null: not known. */
+  readonly etag: string | null
   /** Id of the key that sealed it. */
   readonly keyId: string | null
   /** For people; empty where the state says everything. */
@@ -121,6 +123,8 @@ export interface Totals {
   readonly gone: number
   /** Passed over, because they were done before. */
   readonly skipped: number
+  /** Stored bytes of those, where the source says them. */
+  readonly skippedBytes: number
   /** Every row of the source that passed the filter and belongs to the shard. */
   readonly rows: number
 }
@@ -143,6 +147,7 @@ export async function runEngine(run: Run): Promise<Totals> {
     totals.rows += 1
     if (run.isDone?.(row) === true) {
       totals.skipped += 1
+      totals.skippedBytes += row.size ?? 0
       return
     }
     await pace(row.size ?? 0, signal)
@@ -172,7 +177,15 @@ export async function runEngine(run: Run): Promise<Totals> {
 
 /** The totals of a run that has not begun. */
 export function noTotals() {
-  return { states: new Map<Finding['state'], Count>(), outcomes: new Map<string, Count>(), faults: new Map<Fault, Count>(), gone: 0, skipped: 0, rows: 0 }
+  return {
+    states: new Map<Finding['state'], Count>(),
+    outcomes: new Map<string, Count>(),
+    faults: new Map<Fault, Count>(),
+    gone: 0,
+    skipped: 0,
+    skippedBytes: 0,
+    rows: 0
+  }
 }
 
 function failureOf({ key, versionId, size, lastModified }: Row, { code, message }: S3Error): Finding {
@@ -182,6 +195,7 @@ function failureOf({ key, versionId, size, lastModified }: Row, { code, message 
     state: 'failed',
     size: null,
     storedBytes: size,
+    etag: null,
     keyId: null,
     detail: `${code}: ${message}`,
     outcome: null,

@@ -22,6 +22,8 @@ export interface Summary {
   readonly ended: number
   /** The run has seen every row of its source. */
   readonly complete: boolean
+  /** When the run began that this one goes on with, or this one; null: it has no ledger. */
+  readonly ledger: number | null
   /** SHA-256 of the configuration file, in hex. */
   readonly configuration: string
   readonly totals: Totals
@@ -117,7 +119,7 @@ export class ReportFile {
 
 /** The summary as JSON, with counts by state and outcome: what is signed, and what `--json` prints. */
 export function summaryJson(summary: Summary): Record<string, unknown> {
-  const { totals, started, ended, ...rest } = summary
+  const { totals, started, ended, ledger, ...rest } = summary
   const counts = (map: ReadonlyMap<string, Count>): Record<string, unknown> =>
     Object.fromEntries(
       [...map].map(([label, { oldest, ...count }]) => [label, { ...count, oldest: oldest === null ? null : new Date(oldest).toISOString() }])
@@ -126,6 +128,7 @@ export function summaryJson(summary: Summary): Record<string, unknown> {
     ...rest,
     started: new Date(started).toISOString(),
     ended: new Date(ended).toISOString(),
+    ledger: ledger === null ? null : new Date(ledger).toISOString(),
     rows: totals.rows,
     gone: totals.gone,
     skipped: totals.skipped,

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises'
 
 /** A use of a key, as the audit trail has it. */
-export interface PastUse {
+interface PastUse {
   readonly time: string
   readonly principal: string
   readonly operation: string

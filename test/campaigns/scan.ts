@@ -256,6 +256,7 @@ const totals = await runEngine({
       state: 'plaintext',
       size,
       storedBytes: size,
+      etag: null,
       keyId: null,
       detail: '',
       outcome: null,

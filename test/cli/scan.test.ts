@@ -1,5 +1,6 @@
 // `sealgate scan` over a bucket with every state that the embedded store can hold.
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -17,6 +18,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { bucketRecordHash } from '../../src/envelope/bucket-record.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
+import { runCli } from '../support/run-cli.ts'
 
 const rig = await startRewrapRig(t)
 const { store, s3, run, config } = rig
@@ -144,6 +146,52 @@ await t.test('an inventory stands for a listing, and must be of this bucket', as
   t.equal((await run('scan', '--bucket', 'bucket', '--inventory', 's3://reports/other.json')).code, 2)
   t.equal((await run('scan', '--bucket', 'bucket', '--inventory', 's3://reports/missing.json')).code, 1)
   t.equal((await run('scan', '--bucket', 'bucket', '--inventory', 'manifest.json')).code, 2)
+})
+
+await t.test('a run that is stopped goes on by its ledger, and finds what needs attention again', async (t) => {
+  const seen = new Set<string>()
+  let stop = (): void => undefined
+  const heads = store.rules.add({
+    when: {
+      method: 'HEAD',
+      bucket: 'bucket',
+      test: ({ key }) => {
+        seen.add(key)
+        // Among the first are some of each kind.
+        if (seen.size === 12) stop()
+        return false
+      }
+    },
+    fault: { type: 'refuse' }
+  })
+  const scan = async (...args: string[]) => {
+    seen.clear()
+    const { code, out, err } = await runCli(['scan', '--config', config, '--bucket', 'bucket', '--json', '--concurrency', '2', ...args], folder, {
+      onSignal: (signal, action) => {
+        if (signal === 'SIGTERM') stop = action
+      }
+    })
+    return {
+      code,
+      err,
+      ...JSON.parse(out === '' ? '{}' : out) as { rows: number; skipped: number; complete: boolean; states: Record<string, { objects: number }> }
+    }
+  }
+  const first = await scan('--ledger', 'ledger')
+  t.match(first, { code: 5, complete: false, err: /Stopped after 1\d rows/ })
+  const evidence = first.states
+  t.equal((await run('scan', '--bucket', 'bucket', '--ledger', 'ledger')).code, 2, 'a new run is no continuation')
+  t.match(await run('scan', '--bucket', 'kept', '--ledger', 'ledger', '--resume'), { code: 2, err: /another bucket/ })
+  t.match(await run('verify', '--bucket', 'bucket', '--ledger', 'ledger', '--resume'), { code: 2, err: /another command/ })
+  t.match(await run('encrypt', '--bucket', 'bucket', '--dry-run', '--ledger', 'new'), { code: 2, err: /nothing to note/ })
+  t.match(await run('scan', '--bucket', 'bucket', '--resume'), { code: 2, err: /--resume needs --ledger/ })
+  stop = () => undefined
+  const sealed = evidence['sealed']?.objects ?? 0
+  const rest = await scan('--ledger', 'ledger', '--resume')
+  t.match(rest, { code: 4, complete: true, rows: 19, skipped: sealed, states: { plaintext: { objects: 4 }, damaged: { objects: 3 } } })
+  t.equal(seen.size, 19 - sealed, 'nothing is asked about what is done')
+  t.notOk(existsSync(join(folder, 'ledger')))
+  heads.remove()
 })
 
 await t.test('a report is checked by its evidence: any change of either is found', async (t) => {

@@ -26,6 +26,8 @@ export function existingValues(config: string, bucket: string): Values {
     'rate': undefined,
     'bandwidth': undefined,
     'shard': undefined,
+    'ledger': undefined,
+    'resume': false,
     'from': undefined,
     'dry-run': false,
     'estimate': false,
