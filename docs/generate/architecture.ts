@@ -29,6 +29,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'maintenance',
       'observe',
       'operations',
+      'page',
       'store-client',
       'upstream',
       'version.ts'
@@ -48,6 +49,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'keys',
       'observe',
       'operations',
+      'page',
       'plan',
       's3',
       'store-client',
@@ -58,7 +60,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'maintenance': {
     main: 'rewrap-bucket.ts',
     purpose: 'Engines of the commands that work on the store itself and not on the requests of clients: scan, rewrap, key usage, garbage.',
-    imports: ['collections', 'concurrency', 'config', 'envelope', 'errors.ts', 'http', 'keys', 'operations', 's3', 'store-client', 'upstream']
+    imports: ['collections', 'concurrency', 'config', 'envelope', 'errors.ts', 'http', 'keys', 'operations', 'page', 's3', 'store-client', 'upstream']
   },
   'operations': {
     main: 'handlers.ts',
@@ -80,6 +82,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     main: 'listener.ts',
     purpose: 'HTTP towards clients: the strict checks of a request, answers, errors in XML, limits. The only room that knows Fastify.',
     imports: ['collections', 'diagnosis.ts', 'errors.ts', 'http', 'observe', 's3']
+  },
+  'page': {
+    main: 'facts.ts',
+    purpose: 'The status page of the admin port: what processes report, put together, what needs attention, and the page. The only room that makes HTML.',
+    imports: ['observe']
   },
   'observe': { main: 'log.ts', purpose: 'Log, access log, audit trail, metrics, health and traces.', imports: ['diagnosis.ts', 'errors.ts', 'keys'] },
   'keys': {

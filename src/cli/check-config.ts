@@ -67,7 +67,13 @@ export async function summaryOf(config: Config): Promise<string> {
   const stores = Object.values(upstreams).map((store) => [several ? store.name : '', store] as const)
   const rows: Row[] = [
     ['listen', '', `${listen.tls === null ? 'http' : 'https'}://${address(listen.host, listen.port)}, ${transportOf(listen)}`],
-    ['admin', '', admin === null ? 'none: no readiness, no metrics' : `http://${address(admin.host, admin.port)} /livez /readyz /metrics`],
+    [
+      'admin',
+      '',
+      admin === null
+        ? 'none: no readiness, no metrics'
+        : `http://${address(admin.host, admin.port)} /livez /readyz /metrics${admin.page ? ' and the page' : ''}`
+    ],
     ...stores.map(([name, store]): Row => ['store', name, `${store.endpoint}, region ${store.region}, ${store.style} style, ${credentialsOf(store)}`]),
     ...stores.map(([name, { stateBucket }]): Row => ['state bucket', name, stateBucket]),
     ...stores.map(([name, { realm }]): Row => ['realm', name, realm]),

@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts'
 import type { GatewayStatus, CreateGateway, Gateway, Readiness } from '../gateway/types.ts'
 import type { Log } from '../observe/log.ts'
 import type { Snapshot } from '../observe/registry.ts'
+import type { ProcessReport } from '../page/facts.ts'
 import type { Tracer } from '../observe/tracing.ts'
 import type { ProcessSignals } from './signals.ts'
 import { ConfigError } from '../config/load.ts'
@@ -101,6 +102,11 @@ export class GatewayProcess {
   /** null: a gateway that has no metrics of its own. */
   status(): GatewayStatus | null {
     return this.#gateway.status?.() ?? null
+  }
+
+  /** For the status page; null as above. */
+  async report(): Promise<ProcessReport | null> {
+    return await this.#gateway.report?.() ?? null
   }
 
   snapshot(): Snapshot {

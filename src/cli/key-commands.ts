@@ -80,7 +80,8 @@ export const keyCommands: readonly Command[] = [
   command({
     name: 'keys check-backup',
     summary: 'open a backup, and compare it with the keyring',
-    description: 'Opens a backup, and compares it with the keyring where one is named.',
+    description: 'Opens a backup, and compares it with the keyring where one is named. Then notes beside the keyring, in KEYRING.backup-checked,\n'
+      + 'that it was checked: the status page shows how long ago.',
     options: {
       backup: { value: 'FILE', required: true, help: 'the backup' },
       keyring: { value: 'FILE', help: 'a keyring; the backup must hold all of its keys' },

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { open, readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { Config } from '../config/config.ts'
+import { noteBackupCheck } from '../keys/backup-check.ts'
 import { MIN_PASSPHRASE_BYTES, openBackup, openFromAge, sealBackup, sealForAge } from '../keys/keyring-backup.ts'
 import { createKeyring, editKeyring, readKeyring, writeAtomically, writeNewKeyring } from '../keys/keyring-file.ts'
 import { type Keyring, KeyringError, type KeyState } from '../keys/keyring.ts'
@@ -130,6 +131,8 @@ export async function checkBackup(options: OpenOptions & { readonly keyring: str
   }
   if (keyring.realm !== backup.realm) throw new KeyringError(`The backup is for ${realmOf(backup)}, and ${path} for ${realmOf(keyring)}.`)
   io.stdout.write(`It holds every key of ${path}.\n`)
+  const fault = await noteBackupCheck(path, keyring, new Date())
+  if (fault !== null) io.stderr.write(`The check was not noted beside ${path} (${fault}): the status page does not show it.\n`)
   return 0
 }
 

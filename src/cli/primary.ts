@@ -6,6 +6,9 @@ import type { Log } from '../observe/log.ts'
 import type { ProcessSignals } from './signals.ts'
 import { ConfigError, parseConfig, readConfigText } from '../config/load.ts'
 import { createAdminListener } from '../listener/admin.ts'
+import { mergeActivities, type Activity } from '../observe/activity.ts'
+import type { WorkerFacts } from '../page/facts.ts'
+import { statusPage, toldByWorkers, type Told } from './status-page.ts'
 import { exposition, mergeSnapshots, type Snapshot } from '../observe/registry.ts'
 import { createMetrics, measureProcess } from '../observe/metrics.ts'
 import { checkFiles } from './config-files.ts'
@@ -45,6 +48,10 @@ interface Seat {
   failures: number
   /** Its last counts, which must not be lost with the process. */
   last: Snapshot | null
+  /** The same of its last hour. */
+  activity: Activity | null
+  restarts: number
+  lastEnd: WorkerFacts['lastEnd']
 }
 
 /**
@@ -67,6 +74,7 @@ class Primary {
   #config: ConfigText
   /** Counters of ended processes: a smaller sum would look like a restart of everything. */
   #departed: Snapshot = []
+  #departedActivity = mergeActivities([])
   #reloading = Promise.resolve()
   #stopping = false
   #cut = false
@@ -86,7 +94,8 @@ class Primary {
     const admin = config.admin === null ? null : createAdminListener(config.admin, {
       ready: () => this.#ready(),
       metrics: async () => exposition(await this.#snapshot()),
-      status: () => this.#status()
+      status: () => this.#status(),
+      page: statusPage(config.admin, () => this.#told())
     })
     if (admin !== null && config.admin !== null) await bind('admin', config.admin, () => admin.start())
     for (let number = 1; number <= workers; number += 1) this.#seats.push(this.#seat(number))
@@ -113,7 +122,10 @@ class Primary {
       greeted: false,
       listening: false,
       failures: 0,
-      last: null
+      last: null,
+      activity: null,
+      restarts: 0,
+      lastEnd: null
     }
     this.#follow(seat)
     return seat
@@ -143,6 +155,7 @@ class Primary {
         break
       case 'report':
         seat.last = message.report.metrics ?? seat.last
+        seat.activity = message.report.page?.activity ?? seat.activity
         this.#reports.heard(message.id, message.report)
         break
     }
@@ -159,6 +172,7 @@ class Primary {
     this.#keepCounts(seat)
     const { listening } = seat
     seat.listening = false
+    seat.lastEnd = { at: new Date().toISOString(), code, signal }
     if (this.#stopping) {
       if (listening && code !== exitCodes.done) this.#cut = true
       if (this.#seats.every(({ worker }) => worker.isDead())) this.#gone.resolve(undefined)
@@ -177,6 +191,7 @@ class Primary {
   #replace(seat: Seat): void {
     if (this.#stopping) return
     this.#metrics.workerRestarts.add({})
+    seat.restarts += 1
     seat.worker = cluster.fork()
     seat.startedAt = performance.now()
     seat.greeted = false
@@ -184,6 +199,8 @@ class Primary {
   }
 
   #keepCounts(seat: Seat): void {
+    if (seat.activity !== null) this.#departedActivity = mergeActivities([this.#departedActivity, seat.activity])
+    seat.activity = null
     if (seat.last === null) return
     this.#departed = mergeSnapshots([this.#departed, seat.last.filter(({ type }) => type !== 'gauge')])
     seat.last = null
@@ -210,7 +227,7 @@ class Primary {
 
   async #ready(): Promise<Readiness> {
     if (this.#stopping) return { ok: false, checks: { gateway: 'stopping' } }
-    const reports = await this.#reports.ask(this.#seats, false)
+    const reports = [...(await this.#reports.ask(this.#seats, null)).values()]
     const all = this.#seats.length
     const checks: Record<string, string> = { workers: reports.length === all ? 'ok' : `${reports.length} of ${all}` }
     for (const { ready } of reports) {
@@ -221,13 +238,17 @@ class Primary {
 
   /** One entry for each worker that answers. */
   async #status(): Promise<{ readonly workers: readonly unknown[] }> {
-    const reports = await this.#reports.ask(this.#seats, false)
-    return { workers: reports.map(({ status }) => status) }
+    const reports = await this.#reports.ask(this.#seats, null)
+    return { workers: [...reports.values()].map(({ status }) => status) }
+  }
+
+  async #told(): Promise<Told> {
+    return toldByWorkers(this.#seats, await this.#reports.ask(this.#seats, 'page'), this.#departedActivity)
   }
 
   /** For a worker that is too busy to answer: its last report. */
   async #snapshot(): Promise<Snapshot> {
-    await this.#reports.ask(this.#seats, true)
+    await this.#reports.ask(this.#seats, 'metrics')
     const latest = this.#seats.flatMap(({ last }) => last === null ? [] : [last])
     return mergeSnapshots([this.#metrics.snapshot(), this.#departed, ...latest])
   }

@@ -12,6 +12,7 @@ import { ProcessSignals } from './signals.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { GatewayProcess, type ReadConfig } from './gateway-process.ts'
 import { bind, openLog, tellWarnings } from './start-up.ts'
+import { statusPage, toldAlone } from './status-page.ts'
 import { runWorker, workerCount } from './worker.ts'
 import { runWorkers } from './primary.ts'
 
@@ -96,7 +97,12 @@ async function serveAlone(
   const { admin: address } = config
   const admin = address === null
     ? null
-    : createAdminListener(address, { ready: () => serving.ready(), metrics: () => serving.metrics(), status: () => serving.status() })
+    : createAdminListener(address, {
+      ready: () => serving.ready(),
+      metrics: () => serving.metrics(),
+      status: () => serving.status(),
+      page: statusPage(address, () => toldAlone(serving))
+    })
   if (admin !== null && address !== null) await bind('admin', address, () => admin.start())
   announce?.(serving.address)
   try {

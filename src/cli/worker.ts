@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import cluster, { type Worker } from 'node:cluster'
 import type { Config } from '../config/config.ts'
 import type { GatewayStatus, CreateGateway, Readiness } from '../gateway/types.ts'
+import type { ProcessReport } from '../page/facts.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { ProcessSignals } from './signals.ts'
 import { parseConfig } from '../config/load.ts'
@@ -19,13 +20,16 @@ export interface ConfigText {
 export type ToWorker =
   | { readonly type: 'start' | 'reload'; readonly config: ConfigText }
   | { readonly type: 'stop' | 'forceStop' }
-  /** `metrics`: with a snapshot. Probes omit it: each snapshot restarts the measurement of delays. */
-  | { readonly type: 'report'; readonly id: number; readonly metrics: boolean }
+  | { readonly type: 'report'; readonly id: number; readonly more: More }
+
+/** What a report has in addition. Probes want nothing: each snapshot of the metrics restarts the measurement of delays. */
+type More = 'metrics' | 'page' | null
 
 export interface Report {
   readonly ready: Readiness
   readonly metrics: Snapshot | null
   readonly status: GatewayStatus | null
+  readonly page: ProcessReport | null
 }
 
 export type FromWorker =
@@ -139,16 +143,21 @@ class PrimaryLink {
         this.#signals.forceStop()
         break
       case 'report':
-        void this.#answer(message.id, message.metrics)
+        void this.#answer(message.id, message.more)
         break
     }
   }
 
-  async #answer(id: number, metrics: boolean): Promise<void> {
+  async #answer(id: number, more: More): Promise<void> {
     const serving = this.#serving
-    if (serving !== null) {
-      this.#send({ type: 'report', id, report: { ready: await serving.ready(), metrics: metrics ? serving.snapshot() : null, status: serving.status() } })
+    if (serving === null) return
+    const report = {
+      ready: await serving.ready(),
+      metrics: more === 'metrics' ? serving.snapshot() : null,
+      status: serving.status(),
+      page: more === 'page' ? await serving.report() : null
     }
+    this.#send({ type: 'report', id, report })
   }
 
   #send(message: FromWorker): void {
@@ -185,9 +194,9 @@ export class WorkerReports<Seat extends Asked> {
   }
 
   /** @returns the reports of the listening workers that answer in time. */
-  async ask(seats: readonly Seat[], metrics: boolean): Promise<Report[]> {
-    const reports = await Promise.all(seats.filter(({ listening }) => listening).map((seat) => this.#askOne(seat, metrics)))
-    return reports.filter((report) => report !== null)
+  async ask(seats: readonly Seat[], more: More): Promise<ReadonlyMap<Seat, Report>> {
+    const asked = await Promise.all(seats.filter(({ listening }) => listening).map(async (seat) => [seat, await this.#askOne(seat, more)] as const))
+    return new Map(asked.flatMap(([seat, report]) => report === null ? [] : [[seat, report]]))
   }
 
   /**
@@ -197,19 +206,19 @@ export class WorkerReports<Seat extends Asked> {
    */
   async silent(seats: readonly Seat[]): Promise<Seat[]> {
     await Promise.all(seats.map(async (seat) => {
-      const answered = !seat.listening || await this.#askOne(seat, false) !== null
+      const answered = !seat.listening || await this.#askOne(seat, null) !== null
       this.#misses.set(seat, answered ? 0 : (this.#misses.get(seat) ?? 0) + 1)
     }))
     return seats.filter((seat) => (this.#misses.get(seat) ?? 0) >= SILENT_ROUNDS)
   }
 
-  async #askOne(seat: Seat, metrics: boolean): Promise<Report | null> {
+  async #askOne(seat: Seat, more: More): Promise<Report | null> {
     this.#count += 1
     const id = this.#count
     const { promise, resolve } = Promise.withResolvers<Report>()
     this.#waiting.set(id, resolve)
     const patience = new AbortController()
-    this.#send(seat, { type: 'report', id, metrics })
+    this.#send(seat, { type: 'report', id, more })
     const late = delay(this.#patienceMs, null, { signal: patience.signal }).catch(() => null)
     const report = await Promise.race([promise, late])
     patience.abort()

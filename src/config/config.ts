@@ -124,7 +124,8 @@ export interface Config {
       readonly maxAge: string | null
     }[]
   }
-  readonly admin: { readonly host: string; readonly port: number } | null
+  /** `page`: with the status page. */
+  readonly admin: { readonly host: string; readonly port: number; readonly page: boolean } | null
   /** By name. One that the file has as `upstream` is named `default`. */
   readonly upstreams: Readonly<Record<string, UpstreamConfig>>
   readonly clients: readonly (Client & { readonly secretAccessKey: string })[]

@@ -52,7 +52,7 @@ const clientLimits = z.strictObject({
   requestsPerSecond: rate,
   bytesPerSecond: bytesPerSecond({ above: 0 }).nullable().default(null)
 }).prefault({})
-const adminSection = z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001) }).nullable().default(null)
+const adminSection = z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001), page: z.boolean().default(false) }).nullable().default(null)
 const bucketsSection = z.record(
   bucketPattern,
   z.strictObject({

@@ -1,13 +1,15 @@
 import type { Services } from '../operations/context.ts'
+import type { ProcessReport } from '../page/facts.ts'
 import type { Gateway, GatewayStatus, Load, Readiness, OperatorLog } from './types.ts'
 import type { ConditionProbe } from '../store-client/probe-conditions.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
-import type { Health } from '../observe/health.ts'
+import type { Health, HealthReport } from '../observe/health.ts'
 import type { Tracer } from '../observe/tracing.ts'
-import { type Config, policyFor, type BucketPolicy, upstreamsOfKey } from '../config/config.ts'
+import { type Config, policyFor, upstreamsOfKey } from '../config/config.ts'
 import { checksOf, corsLine, gatewayStatus, keyHealth } from './status.ts'
 import { Stores } from './stores.ts'
 import { LastScans } from './scans.ts'
+import { processReport } from './process-report.ts'
 import { fieldsOf } from '../diagnosis.ts'
 import { type Snapshot, exposition } from '../observe/registry.ts'
 import { type KeyRegistry, openKeyRegistry } from '../keys/registry.ts'
@@ -17,11 +19,8 @@ import { ObjectCache, SettingsCache } from '../operations/caches.ts'
 import { KeySelfTest } from '../keys/self-test.ts'
 import { Observer } from './observer.ts'
 import { leaveRoomForBodies } from '../http/gc-tuning.ts'
-import { handle, type Pipeline } from './pipeline.ts'
+import { authContext, handle, type Pipeline } from './pipeline.ts'
 import { corsRule } from '../s3/cors.ts'
-import { type AuthContext, credentialLookup } from '../auth/types.ts'
-import { parseTarget } from '../http/target.ts'
-import { address } from '../s3/route.ts'
 
 const HEALTH_EVERY_SECONDS = 15
 
@@ -103,15 +102,11 @@ class GatewayImpl implements Gateway {
     }
   }
 
-  /** Ready while requests can be served: with any store, because one that is down must not take clients of others away. */
   async ready(): Promise<Readiness> {
     const stores = this.#stores.all
-    const keys = this.#health.report()
-    const checks = [...keys.checks, ...stores.flatMap((store) => checksOf(store, stores.length > 1))]
-    return {
-      ok: keys.ready && stores.some(({ health }) => health.report().ready),
-      checks: Object.fromEntries(checks.map(({ name, ok, error }) => [name, ok ? 'ok' : error ?? 'failed']))
-    }
+    const { ready, checks } = this.#state()
+    const all = [...checks, ...stores.flatMap((store) => checksOf(store, stores.length > 1))]
+    return { ok: ready, checks: Object.fromEntries(all.map(({ name, ok, error }) => [name, ok ? 'ok' : error ?? 'failed'])) }
   }
 
   metrics(): string {
@@ -135,18 +130,28 @@ class GatewayImpl implements Gateway {
   }
 
   status(): GatewayStatus {
-    const keys = this.#health.report()
-    const stores = this.#stores.all
     return gatewayStatus({
-      ready: keys.ready && stores.some(({ health }) => health.report().ready),
-      checks: keys.checks,
+      ...this.#state(),
       keys: this.#selfTest?.states ?? [],
-      stores: stores.map(({ settings, health, clockSkewSeconds, capabilities }) => ({
+      stores: this.#stores.all.map(({ settings, health, clockSkewSeconds, capabilities }) => ({
         settings,
         health: health.report(),
         clockSkewSeconds,
         capabilities: capabilities.report()
       }))
+    })
+  }
+
+  async report(): Promise<ProcessReport> {
+    return processReport({
+      ...this.#observer.observed(),
+      ...this.#state(),
+      config: this.#config,
+      stores: this.#stores.all,
+      keys: await this.#keys?.describe() ?? [],
+      selfTest: this.#selfTest,
+      heldBack: this.#keys?.heldBack() ?? new Map(),
+      scans: this.#scans.all
     })
   }
 
@@ -190,6 +195,12 @@ class GatewayImpl implements Gateway {
     await this.#stores.close()
     await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
     this.#observer.close()
+  }
+
+  /** Ready while requests can be served, with any store: one that is down must not take clients of others away. With the checks of no store. */
+  #state(): Pick<HealthReport, 'ready' | 'checks'> {
+    const { ready, checks } = this.#health.report()
+    return { ready: ready && this.#stores.all.some(({ health }) => health.report().ready), checks }
   }
 
   async #checkAll(): Promise<void> {
@@ -276,24 +287,5 @@ class GatewayImpl implements Gateway {
       tested = this.#selfTest
       await tested?.run()
     } while (tested !== this.#selfTest)
-  }
-}
-
-const rootTarget = parseTarget('/')
-
-/** The part of the configuration that authentication needs. */
-function authContext(config: Config, policies: (bucket: string) => BucketPolicy): AuthContext {
-  const { domains, regions } = config.listen
-  return {
-    credential: credentialLookup(config.clients),
-    regions,
-    v2Query: config.auth.v2Query,
-    v2Header: config.auth.v2Header,
-    now: () => new Date(),
-    virtualHostBucket: (host) => address(rootTarget, host, domains).bucket,
-    isPublicRead: (request) => {
-      const { bucket } = address(request.target, request.host, domains)
-      return policies(bucket ?? '').publicRead !== false
-    }
   }
 }

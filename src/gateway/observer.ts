@@ -2,6 +2,7 @@ import process from 'node:process'
 import type { Config } from '../config/config.ts'
 import type { Load } from './types.ts'
 import type { LastScan } from './scans.ts'
+import type { ProcessReport } from '../page/facts.ts'
 import type { AuditEvent } from '../keys/types.ts'
 import type { KeyRegistryOptions } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
@@ -19,6 +20,7 @@ import { capabilitiesOf } from './status.ts'
 import { envelopeErrorKinds } from '../envelope/encoding.ts'
 import { S3Error } from '../errors.ts'
 import { kmsTroubles } from '../keys/providers/kms-errors.ts'
+import { ActivityRecorder } from '../observe/activity.ts'
 import { fileAuditTrail, type AuditTrail } from '../observe/audit-trail.ts'
 import { createMetrics, startAtZero, startStoreAtZero, statusClass, type Metrics, measureProcess } from '../observe/metrics.ts'
 import { operationNames } from '../s3/operations.ts'
@@ -46,12 +48,19 @@ export interface StoreObserver extends Required<Pick<UpstreamOptions, 'onRefused
   readonly latePart: (outcome: 'recorded' | 'failed') => void
 }
 
+type Observed = Pick<ProcessReport, 'activity' | 'audited' | 'auditFailure' | 'certificateEnds' | 'reload' | 'load'>
+
 /** Everything that observes the gateway without changing it: metrics, audit trail, and traces where configured. */
 export class Observer {
   readonly #metrics: Metrics = createMetrics()
   readonly #tracer: Tracer | null
   readonly #audit: AuditTrail | null
   readonly #stopMeasuring: () => void
+  readonly #activity = new ActivityRecorder()
+  #auditFailure: Observed['auditFailure'] = null
+  #certificateEnds: number | null = null
+  #reload: Observed['reload'] = { ok: true, at: new Date().toISOString() }
+  #load: (() => Load) | null = null
 
   /** @throws Error of the file system when the audit file cannot be opened. */
   constructor(config: Config, tracer: Tracer | null) {
@@ -86,11 +95,13 @@ export class Observer {
   /** @param taken true: the start or a reload succeeded; false: a reload was refused, and the previous configuration is in force */
   reloaded(taken: boolean): void {
     this.#metrics.reloadSuccessful.set({}, taken ? 1 : 0)
+    this.#reload = { ok: taken, at: new Date().toISOString() }
     if (taken) this.#metrics.reloadTime.set({}, Date.now() / 1000)
   }
 
   certificateEnds(at: number): void {
     this.#metrics.certificateExpiry.set({}, at)
+    this.#certificateEnds = at
   }
 
   /** The upstream of a store, with a span for every exchange that a request waits for, until its answer begins. */
@@ -122,6 +133,7 @@ export class Observer {
         call: (call, outcome, seconds) => {
           this.#metrics.kmsCalls.add({ call, outcome })
           this.#metrics.kmsSeconds.observe({ call }, seconds)
+          this.#activity.called('kms', seconds, outcome !== 'ok')
           const trouble = kmsTroubles[outcome]
           if (trouble !== null) this.#metrics.failures.add({ service: 'kms', trouble, upstream: '' })
           this.#tracer?.past(`KMS ${call}`, seconds, outcome === 'ok' ? null : outcome)
@@ -132,6 +144,7 @@ export class Observer {
 
   integrityFailure(kind: string): void {
     this.#metrics.integrityFailures.add({ kind })
+    this.#activity.integrityFailure(kind)
   }
 
   handshakeFailed(reason: string): void {
@@ -156,6 +169,7 @@ export class Observer {
     this.#metrics.clientBytes.add({ direction: 'in' }, record.bytesIn)
     this.#metrics.clientBytes.add({ direction: 'out' }, record.bytesOut)
     if (record.termination !== '--') this.#metrics.terminations.add({ state: record.termination })
+    this.#activity.request(record)
     this.#tracer?.finish(record)
   }
 
@@ -184,12 +198,25 @@ export class Observer {
   }
 
   watchLoad(load: () => Load): void {
+    this.#load = load
     this.#metrics.beforeSnapshot(() => {
       const { connections, requestsInFlight, unauthenticated } = load()
       this.#metrics.clientConnections.set({}, connections)
       this.#metrics.requestsInFlight.set({}, requestsInFlight)
       this.#metrics.unauthenticatedRequests.set({}, unauthenticated)
     })
+  }
+
+  /** What the status page shows of this process. */
+  observed(): Observed {
+    return {
+      activity: this.#activity.report(),
+      audited: this.#audit !== null,
+      auditFailure: this.#auditFailure,
+      certificateEnds: this.#certificateEnds,
+      reload: this.#reload,
+      load: this.#load?.() ?? null
+    }
   }
 
   snapshot(): Snapshot {
@@ -206,8 +233,9 @@ export class Observer {
     this.#audit?.close()
   }
 
-  #exchange({ pool, method, error, trouble, headSeconds, bytesSent, bytesReceived }: ExchangeReport, upstream: string): void {
+  #exchange({ pool, method, error, trouble, headSeconds, seconds, bytesSent, bytesReceived }: ExchangeReport, upstream: string): void {
     if (trouble !== null) this.#metrics.failures.add({ service: 'store', trouble, upstream })
+    if (headSeconds !== null || trouble !== null) this.#activity.called('store', headSeconds ?? seconds, trouble !== null)
     if (headSeconds !== null) this.#metrics.upstreamSeconds.observe({ pool, method, upstream }, headSeconds)
     if (error !== null) this.#metrics.upstreamErrors.add({ code: error, upstream })
     this.#metrics.upstreamBytes.add({ direction: 'sent', upstream }, bytesSent)
@@ -219,8 +247,11 @@ export class Observer {
     this.#tracer?.event(event.requestId, `key ${event.action}`, { cached: event.cached, 'error.type': event.error })
     try {
       this.#audit?.record(event)
+      this.#auditFailure = null
     } catch (error) {
       const known = diagnosisOf(error)
+      const at = new Date().toISOString()
+      this.#auditFailure = { since: this.#auditFailure?.since ?? at, at, system: known?.system ?? null }
       if (known !== null) this.#metrics.failures.add({ service: known.service, trouble: troubleOf(known), upstream: '' })
       throw error
     }

@@ -1,11 +1,12 @@
 // The way of every request: authenticate, route, authorise, plan, handle. Each step takes only what the step before it made, and nothing
 // is sent to the store before the first three are done. gateway.ts makes the services that handlers use and reloads them; the other files are
 // readiness, status and the metrics of a request.
-import type { AuthContext } from '../auth/types.ts'
+import { type AuthContext, credentialLookup } from '../auth/types.ts'
 import { enterStore, storeOf, type Handler, type OperationContext, type Services } from '../operations/context.ts'
 import type { HttpRequest, HttpResponse, RequestNote } from '../http/message.ts'
 import type { PostForm } from '../s3/post-form.ts'
-import { isOwnBucket } from '../config/config.ts'
+import { isOwnBucket, type BucketPolicy, type Config } from '../config/config.ts'
+import { parseTarget } from '../http/target.ts'
 import { authenticate, isFormUpload } from '../auth/authenticate.ts'
 import { authorize } from '../auth/authorize.ts'
 import { admitPayload } from '../auth/payload.ts'
@@ -121,4 +122,23 @@ function formTarget(request: HttpRequest, domains: readonly string[]): Operation
   if (!isFormUpload(request)) return null
   const operation = routed(request, domains)
   return operation.name === 'PostObject' ? operation : null
+}
+
+const rootTarget = parseTarget('/')
+
+/** The part of the configuration that authentication needs. */
+export function authContext(config: Config, policies: (bucket: string) => BucketPolicy): AuthContext {
+  const { domains, regions } = config.listen
+  return {
+    credential: credentialLookup(config.clients),
+    regions,
+    v2Query: config.auth.v2Query,
+    v2Header: config.auth.v2Header,
+    now: () => new Date(),
+    virtualHostBucket: (host) => address(rootTarget, host, domains).bucket,
+    isPublicRead: (request) => {
+      const { bucket } = address(request.target, request.host, domains)
+      return policies(bucket ?? '').publicRead !== false
+    }
+  }
 }

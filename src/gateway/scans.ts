@@ -13,6 +13,8 @@ const TIMEOUT_MS = 60_000
 /** The last scan of a bucket, as `sealgate scan` has left it in the state bucket. */
 export interface LastScan extends ScanRecord {
   readonly bucket: string
+  /** Name in `upstreams`. */
+  readonly store: string
 }
 
 interface Sources {
@@ -83,7 +85,7 @@ export class LastScans {
           signal
         })
       })
-      this.#found.set(settings.name, [...records].map(([bucket, record]) => ({ bucket, ...record })))
+      this.#found.set(settings.name, [...records].map(([bucket, record]) => ({ bucket, store: settings.name, ...record })))
     } catch (error) {
       if (this.#stop.signal.aborted) return
       this.#log('warn', 'results of scans not read', { upstream: settings.name, reason: error instanceof S3Error ? error.code : 'unknown error' })

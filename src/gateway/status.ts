@@ -70,9 +70,10 @@ export function gatewayStatus({ ready, checks, keys, stores }: StatusSources): G
     uptimeSeconds: Math.round(process.uptime()),
     ready,
     checks: checks.map(shownCheck),
-    keys: keys.map(({ key, ok, code, reason, diagnosis }) => ({
+    keys: keys.map(({ key, ok, since, code, reason, diagnosis }) => ({
       key,
       ok,
+      since,
       code,
       ...reason === null ? {} : { reason, ...fieldsOf(diagnosis) }
     } as GatewayStatus['keys'][number])),
@@ -90,11 +91,12 @@ export function gatewayStatus({ ready, checks, keys, stores }: StatusSources): G
   }
 }
 
-function shownCheck({ name, ok, at, error, failure }: CheckResult): GatewayStatus['checks'][number] {
+function shownCheck({ name, ok, at, since, error, failure }: CheckResult): GatewayStatus['checks'][number] {
   return {
     name,
     ok,
     at,
+    since,
     code: error,
     ...failure === null ? {} : { reason: failure.reason, ...fieldsOf(failure.diagnosis) }
   } as GatewayStatus['checks'][number]

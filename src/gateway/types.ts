@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts'
 import type { HttpRequest, HttpResponse } from '../http/message.ts'
+import type { ProcessReport } from '../page/facts.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { Tracer } from '../observe/tracing.ts'
@@ -29,8 +30,11 @@ export interface GatewayStatus {
   readonly uptimeSeconds: number
   readonly ready: boolean
   /** Those of no store. */
-  readonly checks: readonly ({ readonly name: string; readonly ok: boolean; readonly at: string | null; readonly code: string | null } & Fields)[]
-  readonly keys: readonly ({ readonly key: string; readonly ok: boolean | null; readonly code: string | null } & Fields)[]
+  readonly checks: readonly (
+    & { readonly name: string; readonly ok: boolean; readonly at: string | null; readonly since: string | null; readonly code: string | null }
+    & Fields
+  )[]
+  readonly keys: readonly ({ readonly key: string; readonly ok: boolean | null; readonly since: string | null; readonly code: string | null } & Fields)[]
   readonly stores: readonly {
     readonly name: string
     readonly endpoint: string
@@ -69,6 +73,8 @@ export interface Gateway {
   settle?(graceMs: number): Promise<void>
   /** State of the gateway and of its store, for the operator. */
   status?(): GatewayStatus
+  /** The same and more, for the status page. */
+  report?(): Promise<ProcessReport>
   /** Called after every reload. @param taken whether it succeeded */
   noteReload?(taken: boolean): void
   /** Called with the end of the listener's certificate, in seconds since 1970. */

@@ -3,6 +3,7 @@ import { hash, type KeyObject } from 'node:crypto'
 import type { Config, KeyConfig, UpstreamConfig } from '../config/config.ts'
 import type { AuditSink, CachingKeyProvider, KeyAnswer, KeyProvider, KeySource, KeyUse, BucketKey, KeyContext, WrappedBucketKey } from './types.ts'
 import type { KmsMetrics } from './providers/kms-connection.ts'
+import { readBackupCheck, type BackupCheck } from './backup-check.ts'
 import { withAudit } from './audited-provider.ts'
 import { KmsKeyProvider, type KmsProviderOptions } from './providers/aws-kms.ts'
 import { LocalKeyProvider } from './providers/local.ts'
@@ -34,6 +35,25 @@ export interface ConfiguredKey extends NamedProvider {
   readonly config: KeyConfig
   readonly cache: CachingKeyProvider
   readonly source: KeySource
+}
+
+/** A key as the operator sees it: nothing of it is secret. */
+export interface KeyDescription {
+  readonly name: string
+  readonly type: KeyConfig['type']
+  /** Key id that new wraps get; null when no version of a keyring is enabled. */
+  readonly keyId: string | null
+  /** Of a keyring; of a key service none. */
+  readonly versions: readonly { readonly id: string; readonly state: string }[]
+  /** Of a keyring, the last backup that opened and held it; null: none was checked here. */
+  readonly backup: BackupCheck | null
+}
+
+/** The key as it is in use now, and the backup check as it is on disk. */
+export async function describeKey({ name, config, source }: ConfiguredKey): Promise<KeyDescription> {
+  const versions = source instanceof LocalKeyProvider ? source.versions : []
+  const backup = config.type === 'local' ? await readBackupCheck(config.keyring, versions.map(({ id }) => id)) : null
+  return { name, type: config.type, keyId: source.currentKeyId(), versions, backup }
 }
 
 type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import type { AuditSink, BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 import { Finding, S3Error } from '../errors.ts'
 import { auditEvent, errorCodeOf } from './audited-provider.ts'
-import { answersTo, openKey, type ConfiguredKey, type KeyRegistryOptions, type NamedProvider } from './configured-key.ts'
+import { answersTo, describeKey, type KeyDescription, openKey, type ConfiguredKey, type KeyRegistryOptions, type NamedProvider } from './configured-key.ts'
 import { InFlight } from '../concurrency/in-flight.ts'
 import { KeyringError } from './keyring.ts'
 import { LocalKeyProvider } from './providers/local.ts'
@@ -146,6 +146,11 @@ export class KeyRegistry {
   /** Names of all keys, in the order of the configuration. */
   get keyNames(): readonly string[] {
     return this.#keys.map(({ name }) => name)
+  }
+
+  /** What each key is. Reads beside every keyring when a backup of it was checked. */
+  async describe(): Promise<readonly KeyDescription[]> {
+    return Promise.all(this.#keys.map(describeKey))
   }
 
   /** Wraps and unwraps with the key of that name. @throws S3Error of the key; InternalError for a name that is not configured. */

@@ -9,12 +9,22 @@ export interface KeyState {
   readonly key: string
   /** null: not yet tried. */
   readonly ok: boolean | null
+  /** Since when it works, or does not, ISO 8601; null: not yet tried. */
+  readonly since: string | null
   /** The error code of requests with this key; null when it works. */
   readonly code: string | null
   /** For the operator, naming the key; null when it works. */
   readonly reason: string | null
   readonly diagnosis: Diagnosis | null
 }
+
+/** Uses of one key by requests, answers from memory included. */
+interface KeyUses {
+  readonly uses: number
+  readonly lastError: { readonly code: string; readonly at: string } | null
+}
+
+const unused: KeyUses = { uses: 0, lastError: null }
 
 /**
  * The self-test of every configured key, until it has passed once, and the results of later uses. A failing key affects only the requests that need
@@ -24,16 +34,22 @@ export class KeySelfTest {
   readonly #keys: KeyRegistry
   readonly #changed: (state: KeyState) => void
   readonly #states = new Map<string, KeyState>()
+  readonly #uses = new Map<string, KeyUses>()
 
   /** @param changed called when a key stops working, fails in a different way than before, or works again. */
   constructor(keys: KeyRegistry, changed: (state: KeyState) => void = () => undefined) {
     this.#keys = keys
     this.#changed = changed
-    for (const key of keys.keyNames) this.#states.set(key, { key, ok: null, code: null, reason: null, diagnosis: null })
+    for (const key of keys.keyNames) this.#states.set(key, { key, ok: null, since: null, code: null, reason: null, diagnosis: null })
   }
 
   get states(): readonly KeyState[] {
     return [...this.#states.values()]
+  }
+
+  /** Since the configuration was loaded. @param key its name in the configuration */
+  usesOf(key: string): KeyUses {
+    return this.#uses.get(key) ?? unused
   }
 
   /**
@@ -62,10 +78,13 @@ export class KeySelfTest {
   }
 
   /** The result of a use of a key. Answers from memory show nothing, nor do keys that only open older objects. */
-  used({ masterKeyId, cached, action, error, operation }: AuditEvent): void {
-    if (cached || action === 'refused' || masterKeyId === null || operation === 'self-test') return
+  used({ time, masterKeyId, cached, action, error, operation }: AuditEvent): void {
+    if (action === 'refused' || masterKeyId === null || operation === 'self-test') return
     const key = this.#keys.owner(masterKeyId)
-    if (key === null || key.currentKeyId() !== masterKeyId) return
+    if (key === null) return
+    const { uses, lastError } = this.usesOf(key.name)
+    this.#uses.set(key.name, { uses: uses + 1, lastError: error === null || error === 'Aborted' ? lastError : { code: error, at: time } })
+    if (cached || key.currentKeyId() !== masterKeyId) return
     const before = this.#states.get(key.name)
     if (error === null) {
       if (before?.ok === false) this.#set({ key: key.name, ok: true, code: null, reason: null, diagnosis: null })
@@ -75,8 +94,10 @@ export class KeySelfTest {
     }
   }
 
-  #set(state: KeyState): void {
-    const before = this.#states.get(state.key)
+  #set(found: Omit<KeyState, 'since'>): void {
+    const before = this.#states.get(found.key)
+    const since = before?.ok === found.ok ? before.since : new Date().toISOString()
+    const state = { ...found, since }
     this.#states.set(state.key, state)
     if (before?.ok === state.ok && before.code === state.code) return
     if (state.ok === false || before?.ok === false) this.#changed(state)

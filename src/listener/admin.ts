@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net'
-import { fastify } from 'fastify'
+import { fastify, type FastifyInstance } from 'fastify'
 import { expositionType } from '../observe/registry.ts'
 
 interface AdminSources {
@@ -9,7 +9,20 @@ interface AdminSources {
   metrics(): string | Promise<string>
   /** State of the gateway and its store as JSON: read only, of a size that the configuration bounds. */
   status(): unknown
+  /** null: there is none. */
+  readonly page: AdminPage | null
 }
+
+/** A page for people, and what it says as JSON. */
+export interface AdminPage {
+  /** @param refreshed the browser will load it again by itself */
+  html(refreshed: boolean): Promise<string>
+  json(): Promise<unknown>
+  /** Value of the header Content-Security-Policy. */
+  readonly policy: string
+}
+
+const REFRESH_SECONDS = 15
 
 interface AdminListener {
   start(): Promise<{ readonly host: string; readonly port: number }>
@@ -18,7 +31,8 @@ interface AdminListener {
 
 /**
  * Health and metrics on a port of their own, so that no bucket name can collide with them and no client reaches them: `/livez` (the process runs),
- * `/readyz` (it can serve), `/metrics`, `/status`.
+ * `/readyz` (it can serve), `/metrics`, `/status`, and the page at `/` and
+ * `/status.json`.
  */
 export function createAdminListener(address: { readonly host: string; readonly port: number }, sources: AdminSources): AdminListener {
   const app = fastify({ logger: false, requestTimeout: 10_000, connectionTimeout: 60_000, bodyLimit: 1024, forceCloseConnections: true })
@@ -29,6 +43,7 @@ export function createAdminListener(address: { readonly host: string; readonly p
   })
   app.get('/metrics', async (_request, reply) => reply.type(expositionType).send(await sources.metrics()))
   app.get('/status', async (_request, reply) => reply.send(await sources.status()))
+  if (sources.page !== null) addPage(app, sources.page)
   return {
     async start() {
       // Fastify writes into the object it is given.
@@ -40,4 +55,22 @@ export function createAdminListener(address: { readonly host: string; readonly p
       await app.close()
     }
   }
+}
+
+/** People who read slowly can stop the refresh (WCAG 2.2, 2.2.1). Nothing is cached, framed or fetched by pages of others. */
+function addPage(app: FastifyInstance, page: AdminPage): void {
+  const headers = {
+    'cache-control': 'no-store',
+    'content-security-policy': page.policy,
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+    'referrer-policy': 'no-referrer',
+    'x-content-type-options': 'nosniff'
+  }
+  app.get<{ Querystring: { refresh?: unknown } }>('/', async ({ query }, reply) => {
+    const refreshed = query.refresh !== 'off'
+    if (refreshed) reply.header('refresh', String(REFRESH_SECONDS))
+    return reply.headers(headers).type('text/html; charset=utf-8').send(await page.html(refreshed))
+  })
+  app.get('/status.json', async (_request, reply) => reply.headers(headers).send(await page.json()))
 }

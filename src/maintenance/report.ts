@@ -1,6 +1,7 @@
 // Reports of a run: a line for every finding in CSV or JSON, or a page in HTML with totals and what needs attention.
 import { createHash, type Hash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
+import { html, visible, type Html } from '../page/html.ts'
 import { states, type Count, type Finding, type Totals } from './engine.ts'
 
 export const reportFormats = ['csv', 'jsonl', 'html'] as const
@@ -164,18 +165,11 @@ export function summaryText({ bucket, prefix, totals, complete }: Summary): stri
 
 /** A name from outside for a terminal: as JSON, without characters that a terminal acts on or that change the direction of text. */
 export function quoted(text: string): string {
-  return JSON.stringify(text).replaceAll(
-    /[\p{C}\p{Zl}\p{Zp}]/gu,
-    (character) => Array.from({ length: character.length }, (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`).join('')
-  )
+  return visible(JSON.stringify(text))
 }
 
 function many(value: number): string {
   return value.toLocaleString('en')
-}
-
-function escaped(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 }
 
 function page(summary: Summary, shown: readonly Finding[], more: number): string {
@@ -194,29 +188,24 @@ function page(summary: Summary, shown: readonly Finding[], more: number): string
   const counts = [...totals.states, ...totals.outcomes, ...totals.faults].map((
     [label, { objects, bytes, storedBytes, oldest }]
   ) => [label, many(objects), many(bytes), many(storedBytes), oldest === null ? '' : new Date(oldest).toISOString()])
-  const row = (cells: readonly (string | number | null)[], tag: 'td' | 'th' = 'td'): string =>
-    `<tr>${cells.map((cell) => `<${tag}>${escaped(String(cell ?? ''))}</${tag}>`).join('')}</tr>`
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escaped(`${bucket}: ${command}`)}</title>
+  const row = (cells: readonly (string | number | null)[], heading = false): Html =>
+    html`<tr>${cells.map((cell) => heading ? html`<th>${cell}</th>` : html`<td>${cell}</td>`)}</tr>`
+  const lines = (rows: readonly (readonly (string | number | null)[])[]): Html => html`<tbody>${rows.map((cells) => html`${row(cells)}\n`)}</tbody>`
+  return html`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${bucket}: ${command}</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <style>
 :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}
 table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8886;overflow-wrap:anywhere;vertical-align:top}
 .counts td:nth-child(n+2):nth-child(-n+4){text-align:right;font-variant-numeric:tabular-nums}
 @media print{body{margin:0;max-width:none;font-size:10pt}tr{break-inside:avoid}thead{display:table-header-group}}
-</style></head><body><h1>${escaped(`${bucket}: ${command}`)}</h1>
-<table><tbody>${facts.map((cells) => row(cells)).join('')}</tbody></table>
+</style></head><body><h1>${bucket}: ${command}</h1>
+<table>${lines(facts)}</table>
 <h2>Counts</h2>
-<table class="counts"><thead>${row(['State, outcome or fault', 'Objects', 'Bytes', 'Stored bytes', 'Oldest'], 'th')}</thead><tbody>${
-    counts.map((cells) => row(cells)).join('')
-  }</tbody></table>
+<table class="counts"><thead>${row(['State, outcome or fault', 'Objects', 'Bytes', 'Stored bytes', 'Oldest'], true)}</thead>${lines(counts)}</table>
 <h2>What needs attention</h2>
-${
-    shown.length === 0
-      ? '<p>Nothing.</p>'
-      : `<table><thead>${row(columns, 'th')}</thead><tbody>${shown.map((finding) => row(cellsOf(finding))).join('\n')}</tbody></table>`
-  }
-${more === 0 ? '' : `<p>${many(more)} more are in a report in CSV or JSON.</p>`}
+${shown.length === 0 ? html`<p>Nothing.</p>` : html`<table><thead>${row(columns, true)}</thead>${lines(shown.map(cellsOf))}</table>`}
+${more === 0 ? null : html`<p>${many(more)} more are in a report in CSV or JSON.</p>`}
 </body></html>
-`
+`.toString()
 }

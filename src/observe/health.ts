@@ -13,6 +13,8 @@ export interface CheckResult {
   readonly ok: boolean
   /** When it last ended, ISO 8601; null: not yet. */
   readonly at: string | null
+  /** Since when it passes, or does not, ISO 8601; null: it has not run yet. */
+  readonly since: string | null
   /** Error code, safe to publish; null when ok. */
   readonly error: string | null
   /** For the operator: why it failed, in messages of the gateway, and the diagnosis of the cause; null when ok. */
@@ -54,7 +56,7 @@ export class Health {
   constructor(checks: readonly Check[], options: HealthOptions) {
     this.#checks = checks
     this.#options = options
-    for (const { name } of checks) this.#results.set(name, { name, ok: false, at: null, error: 'NotYetRun', failure: null })
+    for (const { name } of checks) this.#results.set(name, { name, ok: false, at: null, since: null, error: 'NotYetRun', failure: null })
   }
 
   /** Last results; runs nothing. */
@@ -94,7 +96,9 @@ export class Health {
       const failure = await this.#outcome(check)
       const error = failure === null ? null : failure instanceof S3Error ? failure.code : 'InternalError'
       const at = (this.#options.now?.() ?? new Date()).toISOString()
-      this.#results.set(check.name, { name: check.name, ok: error === null, at, error, failure: failure === null ? null : reasonOf(failure) })
+      const earlier = this.#results.get(check.name)
+      const since = earlier?.ok === (error === null) ? earlier.since ?? at : at
+      this.#results.set(check.name, { name: check.name, ok: error === null, at, since, error, failure: failure === null ? null : reasonOf(failure) })
       const now = failure === null ? null : identityOf(failure)
       const before = this.#lastFailures.get(check.name) ?? null
       this.#lastFailures.set(check.name, now)

@@ -3,7 +3,8 @@ import { cpuUsage, memoryUsage, resourceUsage, uptime } from 'node:process'
 import { troubles } from '../diagnosis.ts'
 import { Registry, type Counter, type Gauge, type Histogram, type Snapshot } from './registry.ts'
 
-const requestBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+/** Upper bounds of durations of requests, in seconds. */
+export const requestBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 const callBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 /**

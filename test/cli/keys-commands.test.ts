@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { generateIdentity, identityToRecipient } from 'age-encryption'
+import { readBackupCheck } from '../../src/keys/backup-check.ts'
 import { sealBackup } from '../../src/keys/keyring-backup.ts'
 import { readKeyring } from '../../src/keys/keyring-file.ts'
 import { runCli, type Ran } from '../support/run-cli.ts'
@@ -90,6 +91,7 @@ await t.test('export, check and restore', async (t) => {
     code: 0,
     out: /opens: keyring ops, realm eu-1, 1 key.*\nIt holds every key/
   })
+  t.match(await readBackupCheck(ring, (await readKeyring(ring)).versions.map(({ id }) => id)), { missing: [] }, 'it is noted beside the keyring')
   t.equal((await readFile(backup))[16], 17, 'log2 of the cost of scrypt')
   await cheapen(ring, backup)
   t.match(await keys(['check-backup', '--backup', backup], { SEALGATE_KEYRING_PASSPHRASE: 'another passphrase' }), {

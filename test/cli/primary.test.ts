@@ -16,6 +16,7 @@ import { openLog } from '../../src/cli/start-up.ts'
 import { configOfWorker, workerCount } from '../../src/cli/worker.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
+import type { Facts } from '../../src/page/facts.ts'
 import { startTestStore } from '../support/hostile.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-workers-'))
@@ -49,7 +50,7 @@ interface Settings {
 
 const yaml = ({ endpoint = store.endpoint, port = 0, admin, more = '' }: Settings): string => `
 listen: { port: ${port} }
-admin: { port: ${admin} }
+admin: { port: ${admin}, page: true }
 upstream: { endpoint: "${endpoint}", accessKeyId: ${store.accessKeyId}, secretAccessKey: ${store.secretAccessKey} }
 clients: [{ accessKeyId: c, secretAccessKey: "\${CLIENT_SECRET}" }]
 keys: { main: { type: local, keyring: ./keyring.json } }
@@ -105,6 +106,14 @@ function sample(text: string, name: string): number {
   return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
 }
 
+async function factsAt(port: number): Promise<Facts> {
+  return JSON.parse((await fetchText(port, '/status.json')).body) as Facts
+}
+
+function requestsOn({ activity: { minutes } }: Facts): number {
+  return minutes.flatMap(({ requests }) => Object.values(requests)).reduce((sum, count) => sum + count, 0)
+}
+
 function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter((text) => text !== '').map(Number)
 }
@@ -132,6 +141,9 @@ await t.test('two processes share a port, are counted together, replaced, reload
   t.equal(sample(before, 'sealgate_requests_total'), 20)
   t.equal(sample(before, 'sealgate_workers'), 2)
   t.equal(before.match(/^# TYPE sealgate_requests_total/gm)?.length, 1)
+  const all = await factsAt(admin)
+  t.match(all, { ready: true, workers: [{ number: 1, state: 'serving' }, { number: 2, state: 'serving' }] })
+  t.equal(requestsOn(all), 20, 'the page has the requests of both')
   t.ok(answered.length <= 20)
 
   const [victim = 0] = childrenOf(served.child.pid!)
@@ -139,11 +151,22 @@ await t.test('two processes share a port, are counted together, replaced, reload
   t.match(await served.line('worker ended'), { signal: 'SIGKILL', replacedInSeconds: 1 })
   const during = await fetchText(admin, '/readyz')
   t.match(during, { status: 503, body: /"workers":"1 of 2"/ })
+  const dead = await factsAt(admin)
+  t.match(dead, { ready: false, findings: { 0: { title: 'The worker is dead' } } })
+  t.same(dead.workers.map(({ state }) => state).sort(), ['ended', 'serving'], 'the page has the dead one')
+  t.equal(requestsOn(dead), 20, 'and what it had told of the last hour')
   t.equal((await fetchText(Number(port), '/none/key')).status, 404, 'the other goes on')
   await served.line('workers listening', 2)
   const after = (await fetchText(admin, '/metrics')).body
   t.equal(sample(after, 'sealgate_worker_restarts_total'), 1)
   t.equal(sample(after, 'sealgate_workers'), 2)
+  const replaced = await factsAt(admin)
+  t.match(replaced.workers.toSorted((a, b) => b.restarts - a.restarts), [
+    { state: 'serving', restarts: 1, lastEnd: { signal: 'SIGKILL' } },
+    { state: 'serving', restarts: 0, lastEnd: null }
+  ])
+  t.ok(requestsOn(replaced) >= 21, 'the hour goes on')
+  t.match((await fetchText(admin, '/')).body, /The worker died and was replaced/)
   t.ok(sample(after, 'sealgate_requests_total') >= 20, 'what the dead one had counted is not lost')
 
   writeFileSync(file, yaml({ admin, more: 'bucketz: {}' }))

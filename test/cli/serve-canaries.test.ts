@@ -64,7 +64,7 @@ async function run(storeEndpoint: string, collector: string): Promise<Running> {
     join(directory, 'sealgate.yaml'),
     JSON.stringify({
       listen: { port: 0 },
-      admin: { port: admin },
+      admin: { port: admin, page: true },
       upstream: { endpoint: storeEndpoint, accessKeyId: 'AKIDTESTSTORE', secretAccessKey: storeSecret },
       clients: [{ accessKeyId: 'client', secretAccessKey: clientSecret }],
       keys: { main: { type: 'local', keyring: './keyring.json' } },
@@ -194,7 +194,7 @@ await t.test('secrets and plaintext turn up in no output', { timeout: 60_000 }, 
   const running = await run(store.endpoint, `http://127.0.0.1:${(collector.address() as AddressInfo).port}`)
   const errors = await traffic(`http://127.0.0.1:${running.port}`)
   const admin = []
-  for (const path of ['/metrics', '/readyz', '/livez']) {
+  for (const path of ['/metrics', '/readyz', '/livez', '/status', '/', '/status.json']) {
     admin.push(await textOf((await once(get({ host: '127.0.0.1', port: running.admin, path, agent: false }), 'response') as [IncomingMessage])[0]))
   }
   const scraped = [...admin[0]!.matchAll(/^(?:.*")?# TYPE (\w+) /gm)].map(([, name]) => name)
@@ -208,6 +208,7 @@ await t.test('secrets and plaintext turn up in no output', { timeout: 60_000 }, 
 
   const outputs = { log: running.outputs(), audit: readFileSync(join(directory, 'audit.jsonl'), 'utf8'), admin: admin.join('\n'), traces, errors }
   t.match(outputs.log, /"msg":"request"/)
+  t.match(outputs.admin, /<h1>Sealgate<\/h1>/)
   t.match(outputs.audit, /"action":"unwrap"/)
   t.match(outputs.traces, /store PUT/)
   const secrets = [clientSecret, storeSecret, unknownSecret, customerKey, ...master].flatMap(forms)

@@ -163,6 +163,7 @@ await t.test('defaults, and the least there must be', (t) => {
   t.match(config.listen, { host: '127.0.0.1', port: 9000, tls: null, regions: [] })
   t.match(config.buckets, [['*', { encryption: 'on', key: 'main', etag: 'md5', plaintext: 'refuse' }]])
   t.equal(config.admin, null)
+  t.same(read({ ...minimal, admin: {} }).admin, { host: '127.0.0.1', port: 9001, page: false }, 'no page unless it is wanted')
   t.throws(
     () => {
       ;(config.listen as { port: number }).port = 1

@@ -19,8 +19,8 @@ await t.test('not ready before every check has passed, and while any fails', asy
     ready: false,
     draining: false,
     checks: [
-      { name: 'store', ok: false, at: null, error: 'NotYetRun', failure: null },
-      { name: 'keys', ok: false, at: null, error: 'NotYetRun', failure: null }
+      { name: 'store', ok: false, at: null, since: null, error: 'NotYetRun', failure: null },
+      { name: 'keys', ok: false, at: null, since: null, error: 'NotYetRun', failure: null }
     ]
   })
   t.same(await health.run(), {
@@ -31,10 +31,11 @@ await t.test('not ready before every check has passed, and while any fails', asy
         name: 'store',
         ok: false,
         at: '2026-01-02T03:04:05.000Z',
+        since: '2026-01-02T03:04:05.000Z',
         error: 'ServiceUnavailable',
         failure: { reason: 'Service is unable to handle request.', diagnosis: null }
       },
-      { name: 'keys', ok: true, at: '2026-01-02T03:04:05.000Z', error: null, failure: null }
+      { name: 'keys', ok: true, at: '2026-01-02T03:04:05.000Z', since: '2026-01-02T03:04:05.000Z', error: null, failure: null }
     ]
   })
   store = null

@@ -23,6 +23,11 @@ export class LocalKeyProvider implements KeySource {
     return this.#keyring.name
   }
 
+  /** Without the keys. */
+  get versions(): readonly Pick<MasterKeyVersion, 'id' | 'state'>[] {
+    return this.#keyring.versions.map(({ id, state }) => ({ id, state }))
+  }
+
   /** Key id that new wraps get; null when no version is enabled. */
   currentKeyId(): string | null {
     const current = this.#keyring.current()

@@ -1,0 +1,95 @@
+import t from 'tap'
+import { ActivityRecorder, mergeActivities, quantile, sumOfCalls } from '../../src/observe/activity.ts'
+
+const minute = 60_000
+const request = { status: 200, code: null, seconds: 0.02, bytesIn: 10, bytesOut: 20 }
+
+await t.test('requests by minutes, for one hour', async (t) => {
+  let now = 1000 * minute
+  const recorder = new ActivityRecorder(() => now)
+  recorder.request(request)
+  recorder.request({ ...request, status: 404, code: 'NoSuchKey' })
+  recorder.request({ ...request, code: 'SealgateUpstreamTimeout' })
+  recorder.request({ ...request, status: null, seconds: 1000 })
+  recorder.called('kms', 0.5, true)
+  recorder.called('kms', 0.1, false)
+  const [first] = recorder.report().minutes
+  t.match(first, {
+    minute: 1000,
+    requests: { '2xx': 1, '4xx': 1, '5xx': 1, 'none': 1 },
+    codes: { NoSuchKey: 1, SealgateUpstreamTimeout: 1 },
+    bytesIn: 40,
+    bytesOut: 80,
+    store: { calls: 0 },
+    kms: { calls: 2, failed: 1, seconds: 0.6, longest: 0.5 }
+  })
+  t.equal(first?.durations.at(-1), 1, 'longer than every bound')
+  now += 59 * minute
+  recorder.request(request)
+  t.same(recorder.report().minutes.map((one) => one.minute), [1000, 1059])
+  now += minute
+  t.same(recorder.report().minutes.map((one) => one.minute), [1059], 'also when nothing has happened since')
+  now -= 30 * minute
+  recorder.request(request)
+  t.match(recorder.report().minutes, [{ minute: 1059, requests: { '2xx': 2 } }], 'a clock that is set back')
+  now += 1000 * minute
+  for (let i = 0; i < 100; i += 1) recorder.request(request)
+  t.equal(recorder.report().minutes.length, 1)
+})
+
+await t.test('codes of others: bounded in number and in length, whatever they are called', async (t) => {
+  const recorder = new ActivityRecorder(() => 0)
+  for (const code of ['constructor', 'toString', '__proto__', 'a'.repeat(1000), '<script>']) recorder.request({ ...request, status: 500, code })
+  for (let i = 0; i < 1000; i += 1) recorder.request({ ...request, status: 500, code: `Code${i}` })
+  const codes = recorder.report().minutes[0]?.codes ?? {}
+  t.ok(Object.keys(codes).length <= 25)
+  t.match(Object.fromEntries(Object.entries(codes)), { constructor: 1, toString: 1 })
+  t.equal(Object.values(codes).reduce((sum, count) => sum + count, 0), 1005)
+  t.ok(Object.keys(codes).every((code) => /^[A-Za-z]\w{0,63}$/.test(code)))
+})
+
+await t.test('the last integrity failures, with their times', async (t) => {
+  let now = 0
+  const recorder = new ActivityRecorder(() => now)
+  for (let i = 0; i < 60; i += 1) {
+    now += 1000
+    recorder.integrityFailure(i === 59 ? 'box' : 'segment')
+  }
+  const { integrityFailures } = recorder.report()
+  t.equal(integrityFailures.length, 50)
+  t.same(integrityFailures.at(-1), { at: '1970-01-01T00:01:00.000Z', kind: 'box' })
+})
+
+await t.test('several processes are added up by minutes', async (t) => {
+  const [a, b] = [new ActivityRecorder(() => 5 * minute), new ActivityRecorder(() => 6 * minute)]
+  const c = new ActivityRecorder(() => 5 * minute)
+  for (const recorder of [a, b, c, c]) {
+    recorder.request({ ...request, status: 404, code: 'NoSuchKey' })
+    recorder.called('store', 2, false)
+  }
+  c.integrityFailure('x')
+  const merged = mergeActivities([b.report(), a.report(), c.report()])
+  t.match(merged, {
+    minutes: [{ minute: 5, requests: { '4xx': 3 }, codes: { NoSuchKey: 3 }, bytesIn: 30, store: { calls: 3, seconds: 6, longest: 2 } }, {
+      minute: 6,
+      requests: { '4xx': 1 }
+    }],
+    integrityFailures: [{ kind: 'x' }]
+  })
+  t.same(sumOfCalls(merged.minutes, 'store'), { calls: 4, failed: 0, seconds: 8, longest: 2 })
+  t.same(mergeActivities([]), { minutes: [], integrityFailures: [] })
+  const late = new ActivityRecorder(() => 65 * minute)
+  late.request(request)
+  t.same(mergeActivities([a.report(), late.report()]).minutes.map((one) => one.minute), [65], 'what is more than an hour before the newest is over')
+})
+
+await t.test('quantiles between the bounds', async (t) => {
+  const recorder = new ActivityRecorder(() => 0)
+  for (let i = 0; i < 100; i += 1) recorder.request({ ...request, seconds: i < 90 ? 0.02 : 0.3 })
+  const { durations } = recorder.report().minutes[0]!
+  t.equal(quantile(durations, 0.5)! > 0.01 && quantile(durations, 0.5)! <= 0.025, true)
+  t.equal(quantile(durations, 0.99)! > 0.25 && quantile(durations, 0.99)! <= 0.5, true)
+  t.equal(quantile([], 0.5), null)
+  recorder.request({ ...request, seconds: 1e9 })
+  t.equal(quantile(recorder.report().minutes[0]!.durations, 1), 300, 'of what is longer than every bound: the last bound')
+})

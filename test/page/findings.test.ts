@@ -1,0 +1,72 @@
+import t from 'tap'
+import type { ProcessReport, WorkerFacts } from '../../src/page/facts.ts'
+import { facts, minutes, now, report, worker } from '../support/page-facts.ts'
+
+const ago = (seconds: number): string => new Date(now.getTime() - seconds * 1000).toISOString()
+const day = 86_400
+const titles = (change: Partial<ProcessReport>, workers?: readonly WorkerFacts[]): string[] =>
+  facts(change, workers).findings.map(({ severity, subject, title }) => `${severity}: ${subject}: ${title}`)
+const [key] = report().keys
+const [store] = report().stores
+const [scan] = report().scans
+
+await t.test('each side of every limit', async (t) => {
+  const backup = (days: number, missing: readonly string[] = []) => titles({ keys: [{ ...key!, backup: { at: ago(days * day), missing } }] })
+  t.same(backup(89), [])
+  t.same(backup(90), ['warning: key main: The backup of the keyring was last checked 90 days ago'])
+  t.same(backup(1, ['a']), ['error: key main: The checked backup lacks 1 of the keyring\'s versions'])
+  t.same(titles({ keys: [{ ...key!, type: 'aws-kms', backup: null }] }), [], 'a key service keeps its keys')
+
+  const certificate = (days: number) => titles({ certificateEnds: now.getTime() / 1000 + days * day })
+  t.same(certificate(15), [])
+  t.same(certificate(13), ['warning: listen.tls.cert: The certificate expires in 13 d, 2026-12-12 12:00:30 UTC'])
+  t.same(certificate(-1), ['error: listen.tls.cert: The certificate expired 2026-11-28 12:00:30 UTC'])
+
+  const clock = (clockSkewSeconds: number) => titles({ stores: [{ ...store!, clockSkewSeconds }] })
+  t.same([...clock(29), ...clock(-29)], [])
+  t.same(clock(30), ['warning: store default: The clock of this machine is 30 s ahead of the store\'s'])
+  t.same(clock(-300), ['error: store default: The clock of this machine is 5 min behind the store\'s'])
+
+  const kms = (seconds: number, minutesAgo: number, failed = 0) =>
+    titles({ activity: { integrityFailures: [], minutes: [{ ...minutes(minutesAgo + 1)[0]!, kms: { calls: 4, failed, seconds, longest: seconds } }] } })
+  t.same(kms(2, 1), [])
+  t.same(kms(2.1, 1), ['warning: key service: The key service (KMS) is slow'])
+  t.same(kms(2.1, 11), [], 'a quarter of an hour ago is over')
+  t.same(kms(0, 1, 1), ['warning: key service: 1 call of the key service failed'])
+
+  const integrity = (seconds: number) => titles({ activity: { minutes: [], integrityFailures: [{ at: ago(seconds), kind: 'segment' }] } })
+  t.same(integrity(3601), [])
+  t.same(integrity(3599), ['error: integrity: 1 read did not verify in the last hour'])
+
+  const ended = (seconds: number, state: WorkerFacts['state']) =>
+    titles({}, [worker(1, { state, lastEnd: { at: ago(seconds), code: 1, signal: null }, startedAt: ago(seconds) })])
+  t.same(ended(3601, 'serving'), [])
+  t.same(ended(10, 'serving'), ['warning: worker 1: The worker died and was replaced'])
+  t.same(titles({}, [worker(1, { state: 'starting', startedAt: ago(59) })]), [])
+  t.same(titles({}, [worker(1, { state: 'starting', startedAt: ago(61) })]), ['warning: worker 1: The worker does not come up'])
+})
+
+await t.test('plaintext is a fault only where the policy is to seal', async (t) => {
+  const found = (encryption: string) =>
+    titles({
+      buckets: [{ ...report().buckets[0]!, encryption }],
+      scans: [{ ...scan!, states: { plaintext: { objects: 2, bytes: 9 }, sealed: { objects: 1, bytes: 1 } } }]
+    })
+  t.same(found('on'), ['error: bucket orders: 2 objects in plaintext'])
+  t.same(found('off'), [])
+})
+
+await t.test('a state bucket of a store that is down is no second trouble, one of a store that is up is', async (t) => {
+  const failing = (...names: readonly string[]) =>
+    titles({ checks: report().checks.map((check) => names.includes(check.name) ? { ...check, ok: false, code: 'ServiceUnavailable', reason: 'why' } : check) })
+  t.same(failing('store', 'stateBucket'), ['error: store default: The store cannot be used'])
+  t.same(failing('stateBucket'), ['error: store default: The state bucket cannot be used'])
+  t.same(failing('keys'), ['error: check keys: No key can be used'])
+})
+
+await t.test('errors come first', async (t) => {
+  const severities = facts({ keys: [{ ...key!, backup: null }], reload: { ok: false, at: ago(1) }, certificateEnds: 1 }).findings.map(({ severity }) =>
+    severity
+  )
+  t.same(severities, ['error', 'warning', 'warning'])
+})
