@@ -2,8 +2,8 @@ import type { HeaderList } from '../http/message.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import { KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
-import type { ListingRow } from '../s3/listing.ts'
 import { parallel, rowsOf } from '../concurrency/parallel.ts'
+import { allVersions, currentObjects } from './sources.ts'
 
 /** Objects and stored bytes of one key id. */
 interface KeyCount {
@@ -49,8 +49,9 @@ export interface UsageOptions {
  */
 export async function countKeyUsage(bucket: BucketClient, { prefix, versions, concurrency, onObject }: UsageOptions): Promise<KeyCounts> {
   const counts = new KeyCounts()
-  const rows = rowsOf<ListingRow>(versions ? bucket.versions(prefix) : bucket.objects(prefix))
+  const rows = rowsOf(versions ? allVersions(bucket, prefix) : currentObjects(bucket, prefix))
   await parallel(rows, { limit: concurrency, signal: bucket.signal }, async (row, signal) => {
+    if (row.deleteMarker) return
     const headers = await bucket.until(signal).head(row.key, row.versionId)
     // Deleted since the listing was made.
     if (headers !== null) counts.add(keyIdOf(headers) ?? NOT_ENCRYPTED, storedBytes(headers))

@@ -11,6 +11,7 @@ import { type RewrapJob, rewrapObject } from './rewrap-object.ts'
 import { S3Error } from '../errors.ts'
 import { parallel, rowsOf } from '../concurrency/parallel.ts'
 import { KeyCounts, storedBytes } from './key-usage.ts'
+import { allVersions } from './sources.ts'
 import { judge, type Reason } from './verdict.ts'
 import { type BucketRecord, type RecordPlace, encodeBucketRecord, openBucketRecord, parseBucketRecord, sealBucketRecord } from '../envelope/bucket-record.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
@@ -99,10 +100,11 @@ export async function countObjects(bucket: BucketClient, prefix: string, version
     for await (const page of bucket.objects(prefix)) objects += page.length
     return { objects, noncurrent }
   }
-  for await (const page of bucket.versions(prefix)) {
-    const current = page.filter(({ isLatest }) => isLatest).length
+  for await (const page of allVersions(bucket, prefix)) {
+    const versions = page.filter(({ deleteMarker }) => !deleteMarker)
+    const current = versions.filter(({ isLatest }) => isLatest).length
     objects += current
-    noncurrent += page.length - current
+    noncurrent += versions.length - current
   }
   return { objects, noncurrent }
 }

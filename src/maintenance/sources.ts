@@ -35,17 +35,7 @@ export async function* allVersions(bucket: BucketClient, prefix: string): AsyncG
     yield* currentObjects(bucket, prefix)
     return
   }
-  // versitygw repeats a row of the page before, which need not be its last: it lists delete markers behind versions.
-  let before = new Set<string>()
-  for await (const page of bucket.history(prefix)) {
-    const rows = page.map((row) => rowOf(row, row.isLatest, row.deleteMarker))
-    yield rows.filter((row) => !before.has(nameOf(row)))
-    before = new Set(rows.map(nameOf))
-  }
-}
-
-function nameOf({ key, versionId }: Row): string {
-  return JSON.stringify([key, versionId])
+  for await (const page of bucket.history(prefix)) yield page.map((row) => rowOf(row, row.isLatest, row.deleteMarker))
 }
 
 /**

@@ -45,6 +45,8 @@ type Query = readonly (readonly [name: string, value: string | null])[]
 
 /** How a listing is read page by page. */
 interface Listing<T> {
+  /** What every row's name begins with. */
+  readonly prefix: string
   readonly query: Query
   /** The query of the first page. */
   readonly from: Query
@@ -89,7 +91,8 @@ export class BucketClient {
   /** Pages of the current objects, in the order of their keys. @throws S3Error SealgateBadUpstream for a listing that does not end. */
   objects(prefix: string, { after = null, mostRows }: ListOptions = {}): AsyncGenerator<readonly ListingRow[]> {
     return this.#pages({
-      query: [['list-type', '2'], ['encoding-type', 'url'], ['prefix', prefix]],
+      prefix,
+      query: [['list-type', '2']],
       from: after === null ? [] : [['start-after', after]],
       ...mostRows === undefined ? {} : { mostRows },
       rows: readListing,
@@ -100,25 +103,33 @@ export class BucketClient {
     })
   }
 
-  /** Pages of all versions. Delete markers are left out: they have no key. */
-  versions(prefix: string): AsyncGenerator<readonly (ListingRow & { readonly isLatest: boolean })[]> {
-    return this.#pages({ query: [['versions', null], ['encoding-type', 'url'], ['prefix', prefix]], from: [], rows: versionRows, next: nextVersion })
-  }
-
-  /** Pages of all versions and delete markers, in the order of the store: by key, the newest first. */
+  /** Pages of all versions and delete markers, in the order of the store: by key, the newest first. @throws as `objects`. */
   history(prefix: string): AsyncGenerator<readonly HistoryRow[]> {
-    return this.#pages({ query: [['versions', null], ['encoding-type', 'url'], ['prefix', prefix]], from: [], rows: historyRows, next: nextVersion })
+    return this.#pages({ prefix, query: [['versions', null]], from: [], rows: historyRows, next: (page) => nextPage(page, 'version-id') })
   }
 
-  async *#pages<T>({ query, from, mostRows = Number.POSITIVE_INFINITY, rows, next }: Listing<T>): AsyncGenerator<readonly T[]> {
+  /** Pages of the uploads that are neither completed nor aborted. @throws as `objects`. */
+  uploads(prefix: string): AsyncGenerator<readonly ListingRow[]> {
+    return this.#pages({ prefix, query: [['uploads', null]], from: [], rows: readListing, next: (page) => nextPage(page, 'upload-id') })
+  }
+
+  /** A row that was on the page before is left out: versitygw repeats one, which need not be the last. */
+  async *#pages<T extends Named>({ prefix, query, from, mostRows = Number.POSITIVE_INFINITY, rows, next }: Listing<T>): AsyncGenerator<readonly T[]> {
     const turns = new PageTurns(mostRows)
+    let before: ReadonlySet<string> = new Set()
     for (let at: Query | null = from; at !== null;) {
-      const page = await this.document({ method: 'GET', query: [...query, ...at], retry: true })
-      const found = rows(page)
+      const page = await this.document({ method: 'GET', query: [...query, ['encoding-type', 'url'], ['prefix', prefix], ...at], retry: true })
+      const names = new Map(rows(page).map((row) => [JSON.stringify([row.key, row.versionId, row.uploadId]), row]))
+      const found = [...names].flatMap(([name, row]) => before.has(name) ? [] : [row])
+      if (!found.every(({ key }) => key.startsWith(prefix))) {
+        throw new S3Error('SealgateBadUpstream', { message: 'The store lists names that do not begin with the prefix that was asked for.' })
+      }
       yield found
       if (!goesOn(page)) return
       at = next(page)
-      turns.turn(at === null ? null : JSON.stringify(at), found.length)
+      const all = [...names.keys()]
+      turns.turn(at === null ? null : JSON.stringify(at), found.length, JSON.stringify([all[0], all.at(-1)]))
+      before = new Set(all)
     }
   }
 
@@ -199,14 +210,11 @@ export function fieldOf(document: Buffer, name: string): string {
   return text
 }
 
-function versionRows(page: Buffer): (ListingRow & { readonly isLatest: boolean })[] {
-  const xml = parseXml(page, upstreamDocument)
-  const flags = xml.root.children.filter(({ name }) => name === 'Version').map((element) => childText(xml, element, 'IsLatest') === 'true')
-  return readListing(page).map((row, i) => ({ ...row, isLatest: flags[i] === true }))
-}
+/** What tells the rows of a listing apart. */
+type Named = Pick<ListingRow, 'key' | 'versionId' | 'uploadId'>
 
 /** A version, or a delete marker, which has no size, ETag and class. */
-export type HistoryRow = Pick<ListingRow, 'key' | 'versionId' | 'size' | 'etag' | 'lastModified' | 'storageClass'> & {
+export type HistoryRow = Named & Pick<ListingRow, 'size' | 'etag' | 'lastModified' | 'storageClass'> & {
   readonly isLatest: boolean
   readonly deleteMarker: boolean
 }
@@ -223,6 +231,7 @@ function historyRows(page: Buffer): HistoryRow[] {
       return [{
         key,
         versionId: text('VersionId'),
+        uploadId: null,
         isLatest,
         deleteMarker: true,
         size: null,
@@ -237,13 +246,13 @@ function historyRows(page: Buffer): HistoryRow[] {
 }
 
 /** Decoded: the store encodes the marker as it encodes keys. */
-function nextVersion(page: Buffer): Query {
+function nextPage(page: Buffer, id: 'version-id' | 'upload-id'): Query {
   const key = listingField(page, 'NextKeyMarker')
   if (key === null) throw unusable()
   const encoded = listingField(page, 'EncodingType') === 'url'
   return [
     ['key-marker', encoded ? percentDecode(key.replaceAll('+', ' ')) : key],
-    ['version-id-marker', listingField(page, 'NextVersionIdMarker') ?? '']
+    [`${id}-marker`, listingField(page, id === 'version-id' ? 'NextVersionIdMarker' : 'NextUploadIdMarker') ?? '']
   ]
 }
 

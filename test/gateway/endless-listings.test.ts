@@ -87,9 +87,9 @@ await t.test('listings of the state bucket and of buckets come to an end', async
     }
   }
   const versions = endless(() => [['IsTruncated', 'true'], ['NextKeyMarker', 'k'], ['NextVersionIdMarker', 'v']])
-  await t.rejects(drain(new BucketClient(versions, 'b', signal).versions('')), bad)
+  await t.rejects(drain(new BucketClient(versions, 'b', signal).history('')), bad)
   await t.rejects(
-    drain(new BucketClient(endless(() => [['IsTruncated', 'true'], ['EncodingType', 'url'], ['NextKeyMarker', '%zz']]), 'b', signal).versions('')),
+    drain(new BucketClient(endless(() => [['IsTruncated', 'true'], ['EncodingType', 'url'], ['NextKeyMarker', '%zz']]), 'b', signal).history('')),
     S3Error
   )
   await t.rejects(new StateBucket(endless(() => more('same')), 's', signal).removeAll('uploads/x/'), bad)

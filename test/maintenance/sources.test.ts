@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import t from 'tap'
 import { HeaderList } from '../../src/http/message.ts'
 import type { Row } from '../../src/maintenance/engine.ts'
+import { countObjects } from '../../src/maintenance/rewrap-bucket.ts'
 import { allVersions, namedObjects } from '../../src/maintenance/sources.ts'
 import { BucketClient } from '../../src/store-client/bucket-client.ts'
 import type { UpstreamRequest } from '../../src/upstream/types.ts'
@@ -45,6 +46,7 @@ await t.test('a row that a store repeats on the next page is one row', async (t)
         : listing(version('a', '1') + version('b', '1'), 'b')
     )
     t.strictSame(await namesOf(allVersions(store, '')), [['a', '1'], ['b', '1'], ['b', '0']])
+    t.strictSame(await countObjects(store, '', true), { objects: 3, noncurrent: 0 })
   }
 })
 
