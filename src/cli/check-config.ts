@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import type { Config, BucketPolicy, KeyConfig, UpstreamConfig } from '../config/config.ts'
+import type { Config, BucketPolicy, UpstreamConfig } from '../config/config.ts'
 import { ONLY } from '../config/checks.ts'
 import { loadConfig } from '../config/load.ts'
 import { configWarnings } from '../config/warnings.ts'
@@ -10,7 +10,7 @@ import { deploymentWarnings } from './deployment-warnings.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { configSections, isLoopback } from '../config/schema.ts'
 import { showBytes, showSeconds } from '../config/units.ts'
-import { readKeyring } from '../keys/keyring-file.ts'
+import { kindOf } from '../keys/configured-key.ts'
 
 interface Named {
   readonly config: string | undefined
@@ -77,7 +77,7 @@ export async function summaryOf(config: Config): Promise<string> {
     ...stores.map(([name, store]): Row => ['store', name, `${store.endpoint}, region ${store.region}, ${store.style} style, ${credentialsOf(store)}`]),
     ...stores.map(([name, { stateBucket }]): Row => ['state bucket', name, stateBucket]),
     ...stores.map(([name, { realm }]): Row => ['realm', name, realm]),
-    ...await Promise.all(Object.entries(keys).map(async ([name, key]): Promise<Row> => ['keys', name, await keyOf(key)])),
+    ...await Promise.all(Object.entries(keys).map(async ([name, key]): Promise<Row> => ['keys', name, await kindOf(key).describe(key)])),
     ...buckets.map(([pattern, policy]): Row => ['buckets', pattern, several ? `at ${policy.upstream}, ${policyOf(policy)}` : policyOf(policy)]),
     ...clients.map((client): Row => ['clients', client.accessKeyId, clientOf(client)]),
     ['processes', '', workers === 'auto' ? 'one per core' : String(workers)],
@@ -100,17 +100,6 @@ function transportOf({ tls, host }: Config['listen']): string {
 
 function credentialsOf({ credentials }: UpstreamConfig): string {
   return credentials === 'aws' ? 'credentials of the AWS chain' : `access key ${credentials.accessKeyId}`
-}
-
-async function keyOf(key: KeyConfig): Promise<string> {
-  if (key.type === 'aws-kms') {
-    const older = key.decryptOnly.length === 0 ? '' : `; opens also ${key.decryptOnly.join(', ')}`
-    return `AWS KMS ${key.arn}${older}${key.aliases.length === 0 ? '' : `; aliases ${key.aliases.join(', ')}`}`
-  }
-  const keyring = await readKeyring(key.keyring)
-  const states = keyring.versions.map(({ id, state }) => `${id} ${state}`).join(', ')
-  const current = keyring.current()
-  return `keyring ${key.keyring}: ${states}; ${current === null ? 'no version is enabled: writes fail' : `seals with ${keyring.keyId(current)}`}`
 }
 
 function policyOf(policy: BucketPolicy): string {

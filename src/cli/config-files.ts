@@ -4,8 +4,7 @@ import { dirname } from 'node:path'
 import { ConfigError } from '../config/load.ts'
 import type { ConfigFault } from '../config/tree.ts'
 import { upstreamsOfKey, type Config } from '../config/config.ts'
-import { readKeyring } from '../keys/keyring-file.ts'
-import { KeyringError } from '../keys/keyring.ts'
+import { kindOf } from '../keys/configured-key.ts'
 import { certificateFault } from '../listener/pem.ts'
 import { readTls, TlsFileError } from '../listener/tls.ts'
 import { systemWords } from '../diagnosis.ts'
@@ -16,26 +15,22 @@ import { systemWords } from '../diagnosis.ts'
  * @throws ConfigError with every fault found.
  */
 export async function checkFiles(config: Config, file: string): Promise<void> {
-  const found = await Promise.all([keyringFaults(config), tlsFaults(config), storeCaFaults(config), auditFaults(config)])
+  const found = await Promise.all([keyFaults(config), tlsFaults(config), storeCaFaults(config), auditFaults(config)])
   const faults = found.flat()
   if (faults.length > 0) throw new ConfigError(file, faults)
 }
 
-async function keyringFaults({ keys, ...config }: Config): Promise<ConfigFault[]> {
+async function keyFaults({ keys, ...config }: Config): Promise<ConfigFault[]> {
   const faults: ConfigFault[] = []
-  const names = new Set<string>()
+  const prefixes = new Map<string, string>()
   for (const [name, key] of Object.entries(keys)) {
-    if (key.type !== 'local') continue
-    const fault = (message: string): void => {
-      faults.push({ path: `keys.${name}.keyring`, message })
-    }
-    try {
-      const keyring = await readKeyring(key.keyring, upstreamsOfKey(config, name).map(({ realm }) => realm))
-      if (names.has(keyring.name)) fault(`is named ${keyring.name}, as the keyring of another key`)
-      names.add(keyring.name)
-    } catch (error) {
-      fault(error instanceof KeyringError ? error.message : systemWords(error))
-    }
+    const found = await kindOf(key).check(key, upstreamsOfKey(config, name).map(({ realm }) => realm))
+    faults.push(...found.faults.map(({ option, message }) => ({ path: `keys.${name}.${option}`, message })))
+    if (found.keyIds === null) continue
+    const { option, prefix } = found.keyIds
+    const other = prefixes.get(prefix)
+    if (other === undefined) prefixes.set(prefix, name)
+    else faults.push({ path: `keys.${name}.${option}`, message: `key ${other} has the same key ids: ${prefix}*` })
   }
   return faults
 }

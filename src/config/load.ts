@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { inspect } from 'node:util'
 import type { z } from 'zod'
-import type { BucketPolicy, Config, KeyConfig, UpstreamConfig } from './config.ts'
+import { conceal } from './conceal.ts'
+import { keyConfig } from './key-schema.ts'
+import type { BucketPolicy, Config, UpstreamConfig } from './config.ts'
 import { configSections, type Sources } from './schema.ts'
 import { expand, isMap, readTree, type ConfigFault, type Tree, faultsOf, noSuch, wordsOf } from './tree.ts'
 import { checkTree, defaultOf, ONLY } from './checks.ts'
@@ -158,31 +159,12 @@ function upstreamConfig(name: string, section: string, raw: RawUpstream): Upstre
   }
 }
 
-type RawKey = z.output<ReturnType<typeof configSections>['keys']>[string]
-
-function keyConfig(key: RawKey): KeyConfig {
-  if (key.type === 'local') return key
-  const { accessKeyId, secretAccessKey, sessionToken, credentials, ...rest } = key
-  const given = credentials === undefined && accessKeyId !== undefined && secretAccessKey !== undefined
-  return { ...rest, credentials: given ? conceal({ accessKeyId, secretAccessKey, sessionToken }) : 'aws' }
-}
-
 function mapValues<T, U>(map: Readonly<Record<string, T>>, change: (value: T, name: string) => U): Record<string, U> {
   return Object.fromEntries(Object.entries(map).map(([name, value]) => [name, change(value, name)]))
 }
 
 function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as { [K in keyof T]: Exclude<T[K], undefined> }
-}
-
-/** Keeps the secrets of an object out of logs and dumps: both ways of printing it show stars. */
-function conceal<T extends { readonly secretAccessKey: string }>(identity: T): T {
-  const shown = (): Record<string, unknown> => ({
-    ...identity,
-    secretAccessKey: '******',
-    ...('sessionToken' in identity && identity.sessionToken !== null ? { sessionToken: '******' } : {})
-  })
-  return Object.defineProperties({ ...identity }, { [inspect.custom]: { value: shown }, toJSON: { value: shown } })
 }
 
 function freeze<T>(value: T): T {

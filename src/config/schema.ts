@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { bytes, bytesPerSecond, seconds, wholeNumber } from './units.ts'
 import { profileNames, storeFeatures } from './store-profiles.ts'
 import { systemWords } from '../diagnosis.ts'
+import { isOrigin, keySchema, name } from './key-schema.ts'
 
 /** The sources of values that are not in the file itself. */
 export interface Sources {
@@ -20,7 +21,6 @@ export interface Sources {
 z.config({ jitless: true })
 
 const bucketPattern = z.string().regex(/^([A-Za-z0-9][A-Za-z0-9._-]*\*?|\*)$/, 'must be a bucket name, a prefix followed by "*", or "*"')
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be 1 to 63 letters, digits, ".", "_" or "-"')
 const port = wholeNumber({ min: 0, max: 65_535 })
 const count = wholeNumber({ min: 1 })
 const host = z.string().min(1)
@@ -42,10 +42,6 @@ const storeKms = z.strictObject({
 })
 /** The store's own encryption, in addition to sealing: policies of buckets and organisations demand these headers. */
 const storeEncryption = z.union([z.literal('AES256'), storeKms], { error: 'must be AES256 or { kms: ARN }' }).nullable().default(null)
-const arn = z.string().regex(
-  /^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/,
-  'must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'
-)
 const rate = z.number().positive().nullable().default(null)
 const clientLimits = z.strictObject({
   requests: count.nullable().default(null),
@@ -122,7 +118,7 @@ export function configSections(sources: Sources) {
     upstream: z.strictObject(upstreamOptions(path, secret)).optional(),
     upstreams: upstreamsSection(path, secret),
     clients: clientsSection(secret),
-    keys: keysSection(path, secret),
+    keys: z.record(name, keySchema({ path, secret })),
     buckets: bucketsSection,
     ...tuningSections,
     audit: z.strictObject({ file: path.nullable().default(null) }).prefault({}),
@@ -202,27 +198,6 @@ function clientsSection(secret: Text) {
   })).min(1, 'must name at least one client')
 }
 
-function keysSection(path: Text, secret: Text) {
-  return z.record(
-    name,
-    z.discriminatedUnion('type', [
-      z.strictObject({ type: z.literal('local'), keyring: path }),
-      z.strictObject({
-        type: z.literal('aws-kms'),
-        arn: arn,
-        decryptOnly: z.array(arn).default([]),
-        aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
-        region: z.string().min(1).nullable().default(null),
-        endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT]').nullable().default(null),
-        accessKeyId: secret.optional(),
-        secretAccessKey: secret.optional(),
-        sessionToken: secret.nullable().default(null),
-        credentials: z.literal('aws').optional()
-      })
-    ], { error: 'must be local or aws-kms' })
-  )
-}
-
 function readSecret(
   value: string | { readonly file: string } | { readonly env: string },
   sources: Sources,
@@ -254,9 +229,4 @@ function isAddressOrRange(text: string): boolean {
   const family = isIP(address)
   if (family === 0 || rest.length > 0) return false
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128))
-}
-
-function isOrigin(text: string): boolean {
-  if (!/^https?:\/\/[^/?#@]+\/?$/.test(text)) return false
-  return URL.canParse(text)
 }

@@ -19,7 +19,7 @@ import { diagnosisOf, troubleOf } from '../diagnosis.ts'
 import { capabilitiesOf } from './status.ts'
 import { envelopeErrorKinds } from '../envelope/encoding.ts'
 import { S3Error } from '../errors.ts'
-import { kmsTroubles } from '../keys/providers/kms-errors.ts'
+import { serviceTroubles } from '../keys/service/errors.ts'
 import { ActivityRecorder } from '../observe/activity.ts'
 import { fileAuditTrail, type AuditTrail } from '../observe/audit-trail.ts'
 import { createMetrics, startAtZero, startStoreAtZero, statusClass, type Metrics, measureProcess } from '../observe/metrics.ts'
@@ -134,7 +134,7 @@ export class Observer {
           this.#metrics.kmsCalls.add({ call, outcome })
           this.#metrics.kmsSeconds.observe({ call }, seconds)
           this.#activity.called('kms', seconds, outcome !== 'ok')
-          const trouble = kmsTroubles[outcome]
+          const trouble = serviceTroubles[outcome]
           if (trouble !== null) this.#metrics.failures.add({ service: 'kms', trouble, upstream: '' })
           this.#tracer?.past(`KMS ${call}`, seconds, outcome === 'ok' ? null : outcome)
         }
@@ -193,7 +193,7 @@ export class Observer {
           if (supported !== null) storeCapability.set({ kind, capability, upstream }, supported ? 1 : 0)
         }
       }
-      for (const [region, held] of heldBack) kmsBreakerOpen.set({ region }, held ? 1 : 0)
+      for (const [endpoint, held] of heldBack) kmsBreakerOpen.set({ endpoint }, held ? 1 : 0)
     })
   }
 

@@ -1,12 +1,11 @@
-import { isDeepStrictEqual } from 'node:util'
 import { hash, type KeyObject } from 'node:crypto'
 import type { Config, KeyConfig, UpstreamConfig } from '../config/config.ts'
 import type { AuditSink, CachingKeyProvider, KeyAnswer, KeyProvider, KeySource, KeyUse, BucketKey, KeyContext, WrappedBucketKey } from './types.ts'
-import type { KmsMetrics } from './providers/kms-connection.ts'
-import { readBackupCheck, type BackupCheck } from './backup-check.ts'
+import type { BackupCheck } from './backup-check.ts'
 import { withAudit } from './audited-provider.ts'
-import { KmsKeyProvider, type KmsProviderOptions } from './providers/aws-kms.ts'
-import { LocalKeyProvider } from './providers/local.ts'
+import { awsKmsKind } from './providers/aws-kms.ts'
+import { localKind } from './providers/local.ts'
+import type { KeySite, ProviderKind } from './provider-kind.ts'
 import { SingleFlightCache, type Lookup } from './single-flight-cache.ts'
 
 export interface KeyRegistryOptions {
@@ -15,9 +14,9 @@ export interface KeyRegistryOptions {
   /** The stores where a key is used, by its name. The self-test's context has realm and state bucket of the first. */
   readonly usedAt: (key: string) => readonly Pick<UpstreamConfig, 'realm' | 'stateBucket'>[]
   readonly audit: AuditSink
-  readonly metrics?: KmsMetrics
+  readonly metrics?: KeySite['metrics']
   /** Absent: the standard AWS credential chain. */
-  readonly kmsCredentials?: KmsProviderOptions['credentials']
+  readonly kmsCredentials?: KeySite['kmsCredentials']
   /** Clock of the cache, in milliseconds; only differences count. Absent: performance.now. */
   readonly now?: () => number
 }
@@ -51,72 +50,48 @@ export interface KeyDescription {
 
 /** The key as it is in use now, and the backup check as it is on disk. */
 export async function describeKey({ name, config, source }: ConfiguredKey): Promise<KeyDescription> {
-  const versions = source instanceof LocalKeyProvider ? source.versions : []
-  const backup = config.type === 'local' ? await readBackupCheck(config.keyring, versions.map(({ id }) => id)) : null
+  const { versions } = source
+  const backup = await kindOf(config).backup(config, versions.map(({ id }) => id))
   return { name, type: config.type, keyId: source.currentKeyId(), versions, backup }
 }
 
-type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
+/**
+ * Every kind of key service, by the `type` that the configuration gives a key (config/key-schema.ts): a new one is its file, its schema and its row.
+ */
+const kinds: { readonly [T in KeyConfig['type']]: ProviderKind<Extract<KeyConfig, { type: T }>> } = {
+  'local': localKind,
+  'aws-kms': awsKmsKind
+}
 
-/** Reads a keyring; KMS is not called before it is needed. @throws KeyringError; S3Error InvalidArgument for a bad ARN. */
+/** The row of a key. */
+export function kindOf<C extends KeyConfig>(config: C): ProviderKind<C> {
+  return kinds[config.type] as unknown as ProviderKind<C>
+}
+
+/** Reads files such as a keyring; a key service is not called before it is needed. @throws KeyringError; S3Error InvalidArgument for a bad ARN. */
 export async function openKey(name: string, config: KeyConfig, options: KeyRegistryOptions): Promise<ConfiguredKey> {
   const stores = options.usedAt(name)
-  const source = config.type === 'local'
-    ? await LocalKeyProvider.open(config.keyring, stores.map(({ realm }) => realm))
-    : kmsProvider(config, options, stores[0] ?? { realm: '', stateBucket: '' })
+  const { realm, stateBucket } = stores[0] ?? { realm: '', stateBucket: '' }
+  const source = await kindOf(config).open(config, {
+    realms: stores.map((store) => store.realm),
+    selfTestContext: { realm, bucket: stateBucket, objectKey: null, requestContext: {} },
+    keys: options.keys,
+    metrics: options.metrics,
+    kmsCredentials: options.kmsCredentials
+  })
   const cache = withBucketKeyCache(source, { ...options.cache, now: options.now ?? (() => performance.now()) })
   const currentKeyId = (): string | null => source.currentKeyId()
   const provider = withAudit(cache, { sink: options.audit, now: () => new Date(), currentKeyId })
   return { name, config, source, cache, provider, currentKeyId }
 }
 
-function kmsProvider(config: KmsConfig, options: KeyRegistryOptions, { realm, stateBucket }: Pick<UpstreamConfig, 'realm' | 'stateBucket'>): KmsKeyProvider {
-  return new KmsKeyProvider({
-    arn: config.arn,
-    decryptOnly: config.decryptOnly,
-    reEncryptFrom: siblings(config, options.keys),
-    region: config.region,
-    endpoint: config.endpoint,
-    selfTestContext: { realm, bucket: stateBucket, objectKey: null, requestContext: {} },
-    ...options.metrics === undefined ? {} : { metrics: options.metrics },
-    ...credentialsFor(config, options)
-  })
-}
-
-/** Credentials of the configuration, else those of the registry, else the standard chain. */
-function credentialsFor({ credentials }: KmsConfig, { kmsCredentials }: KeyRegistryOptions): Pick<KmsProviderOptions, 'credentials'> {
-  if (credentials === 'aws') return kmsCredentials === undefined ? {} : { credentials: kmsCredentials }
-  const { accessKeyId, secretAccessKey, sessionToken } = credentials
-  return { credentials: { accessKeyId, secretAccessKey, ...sessionToken === null ? {} : { sessionToken } } }
-}
-
-/** ARNs of all keys in the same region of the same service that use the same credentials. */
-function siblings(config: KmsConfig, keys: Config['keys']): string[] {
-  const serviceOf = (arn: string): string => arn.split(':', 4).join(':')
-  const kms = Object.values(keys).filter((key): key is KmsConfig =>
-    key.type === 'aws-kms' && key.endpoint === config.endpoint && isDeepStrictEqual(key.credentials, config.credentials)
-  )
-  return kms.flatMap(({ arn, decryptOnly }) => [arn, ...decryptOnly]).filter((arn) => serviceOf(arn) === serviceOf(config.arn))
-}
-
 /**
- * The forms in which KMS accepts a key id (AWS KMS API reference, GenerateDataKey, KeyId), and the name in the configuration, as plain name or alias,
- * so that clients can name local keys as well. A local key id of any version, as in answers, means the keyring: its versions correspond to the key
- * material of a KMS key.
+ * Whether a name in a request means this key: its name in the configuration, as plain name or alias, or a name that its kind has. A key id of any
+ * version, as in answers, means the key where versions correspond to the key material of a KMS key.
  */
-export function answersTo(key: ConfiguredKey, requested: string): boolean {
-  const names = [key.name, `alias/${key.name}`]
-  if (key.config.type === 'local' && key.source.owns(requested)) return true
-  if (key.config.type === 'aws-kms') {
-    const { arn, aliases } = key.config
-    const account = arn.slice(0, arn.indexOf(':key/') + 1)
-    names.push(arn, arn.slice(account.length + 'key/'.length))
-    for (const alias of aliases) {
-      const bare = alias.replace(/^alias\//, '')
-      names.push(bare, `alias/${bare}`, `${account}alias/${bare}`)
-    }
-  }
-  return names.includes(requested)
+export function answersTo({ name, config, source }: ConfiguredKey, requested: string): boolean {
+  const kind = kindOf(config)
+  return [name, `alias/${name}`, ...kind.names(config)].includes(requested) || (kind.shownByName && source.owns(requested))
 }
 
 interface BucketKeyCacheOptions {

@@ -2,30 +2,38 @@ import type { KeyObject } from 'node:crypto'
 import type { AuditSink, BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
 import { Finding, S3Error } from '../errors.ts'
 import { auditEvent, errorCodeOf } from './audited-provider.ts'
-import { answersTo, describeKey, type KeyDescription, openKey, type ConfiguredKey, type KeyRegistryOptions, type NamedProvider } from './configured-key.ts'
+import {
+  answersTo,
+  describeKey,
+  type KeyDescription,
+  kindOf,
+  openKey,
+  type ConfiguredKey,
+  type KeyRegistryOptions,
+  type NamedProvider
+} from './configured-key.ts'
+import { keyNotHeld } from './service/answers.ts'
 import { InFlight } from '../concurrency/in-flight.ts'
 import { KeyringError } from './keyring.ts'
-import { LocalKeyProvider } from './providers/local.ts'
 import { openWithCustomerKey, sealWithCustomerKey, SSEC_KEY_ID, type CustomerKey } from './ssec.ts'
 import { keysOf, sealingKeys, type BucketPolicy, type KeyPins } from '../config/config.ts'
 
 /**
  * Opens every key of the configuration. Keyrings are read; KMS is not called before it is needed.
- * @throws KeyringError for a keyring that cannot be used or two keyrings of one name; S3Error InvalidArgument for a bad ARN.
+ * @throws KeyringError for a keyring that cannot be used or two keys whose key ids are the same; S3Error InvalidArgument for a bad ARN.
  */
 export async function openKeyRegistry(options: KeyRegistryOptions): Promise<KeyRegistry> {
   const keys: ConfiguredKey[] = []
-  const keyrings = new Set<string>()
+  const prefixes = new Map<string, string>()
   const registry = new KeyRegistry(keys, options.audit)
   try {
     for (const [name, config] of Object.entries(options.keys)) {
       const key = await openKey(name, config, options)
       keys.push(key)
-      if (!(key.source instanceof LocalKeyProvider)) continue
-      const { keyringName } = key.source
-      // Their key ids would be the same.
-      if (keyrings.has(keyringName)) throw new KeyringError(`Two keys use keyrings named ${keyringName}.`)
-      keyrings.add(keyringName)
+      const { keyIdPrefix } = key.source
+      const other = keyIdPrefix === null ? undefined : prefixes.get(keyIdPrefix)
+      if (other !== undefined) throw new KeyringError(`Keys ${other} and ${name} have the same key ids: ${keyIdPrefix ?? ''}*.`)
+      if (keyIdPrefix !== null) prefixes.set(keyIdPrefix, name)
     }
     return registry
   } catch (error) {
@@ -79,7 +87,7 @@ export class KeyRegistry {
     const key = this.owner(keyId)
     if (key !== null && keysOf(policy).includes(key.name)) return key
     const error = key === null
-      ? new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which the gateway does not hold.` })
+      ? keyNotHeld(keyId)
       : new S3Error('SealgateKeyUnavailable', {
         message: `The object is sealed with key ${keyId}, which must not open it in this bucket.`,
         cause: new ForeignKey(key.name)
@@ -104,10 +112,10 @@ export class KeyRegistry {
     return key !== undefined && answersTo(key, requested)
   }
 
-  /** The id that clients see: of a local key its name in the configuration, which they may use in requests; of a KMS key its ARN. */
+  /** The id that clients see: the name in the configuration, which they may use in requests, or a KMS key's ARN. */
   shownId(keyId: string): string {
     const entry = this.#keys.find((candidate) => candidate.provider.owns(keyId))
-    return entry?.config.type === 'local' ? entry.name : keyId
+    return entry !== undefined && kindOf(entry.config).shownByName ? entry.name : keyId
   }
 
   /**
@@ -163,13 +171,13 @@ export class KeyRegistry {
     await this.#forAll('self-test', async (key) => key.source.selfTest())
   }
 
-  /** Regions of key services called so far, and whether the calls of any key there are held back after failures. */
+  /** Endpoints of key services called so far, and whether the calls of any key there are held back after failures. */
   heldBack(): ReadonlyMap<string, boolean> {
-    const regions = new Map<string, boolean>()
+    const endpoints = new Map<string, boolean>()
     for (const { source } of this.#keys) {
-      for (const [region, held] of source.heldBack()) regions.set(region, held || regions.get(region) === true)
+      for (const [endpoint, held] of source.heldBack()) endpoints.set(endpoint, held || endpoints.get(endpoint) === true)
     }
-    return regions
+    return endpoints
   }
 
   /** Registers a request that may use keys until it calls the returned function. */

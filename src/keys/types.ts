@@ -66,8 +66,12 @@ export interface KeyProvider {
 export interface KeySource extends KeyProvider {
   /** Key id that new wraps get; null when no version of a keyring is enabled. */
   currentKeyId(): string | null
-  /** Regions of the service called so far, and whether calls there are held back after failures. Empty where nothing is called. */
-  heldBack(): readonly (readonly [region: string, held: boolean])[]
+  /** What all its key ids begin with, where no other key may have such ids; null: its key ids are whole names, such as ARNs. */
+  readonly keyIdPrefix: string | null
+  /** Versions of the key and their states, for the operator. Empty where the service has them and they are not asked for. */
+  readonly versions: readonly { readonly id: string; readonly state: string }[]
+  /** Endpoints of the service called so far (an AWS region, a host), and whether calls there are held back after failures. */
+  heldBack(): readonly (readonly [endpoint: string, held: boolean])[]
   /** Closes its connections. */
   close(): Promise<void>
 }

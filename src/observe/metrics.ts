@@ -54,7 +54,7 @@ export interface Metrics {
   /** `result`: hit, miss, refused. */
   readonly keyCache: Counter<'result'>
   /** 1 from the last of too many failures until a key service answers again, by its region. */
-  readonly kmsBreakerOpen: Gauge<'region'>
+  readonly kmsBreakerOpen: Gauge<'endpoint'>
   /** Objects, records and manifests that did not verify. Any is an alarm. */
   readonly integrityFailures: Counter<'kind'>
 
@@ -153,7 +153,7 @@ export function createMetrics(): Metrics {
     kmsSeconds: r.histogram('sealgate_kms_call_duration_seconds', 'Duration of calls of key services.', callBuckets, ['call']),
     keyCache: r.counter('sealgate_key_cache_total', 'Lookups in the bucket key cache: hit, miss, refused.', ['result']),
     kmsBreakerOpen: r.gauge('sealgate_kms_breaker_open', '1: calls of the key service are held back, from the fifth failure in a row until one is answered.', [
-      'region'
+      'endpoint'
     ], 'max'),
     integrityFailures: r.counter(
       'sealgate_integrity_failures_total',

@@ -345,7 +345,7 @@ await t.test('the files of a configuration are checked before it is applied', as
   )
   for (
     const fault of [
-      /keys\.twin\.keyring: is named main/,
+      /keys\.twin\.keyring: key main has the same key ids: local:main:\*/,
       /keys\.open\.keyring: .*0644.*chmod 600/,
       /keys\.gone\.keyring: .*does not exist/,
       /upstream\.ca: .*ENOENT/,

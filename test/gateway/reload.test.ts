@@ -153,7 +153,7 @@ await t.test('a key service that was away counts as away until a call is answere
     cloud: { type: 'aws-kms', arn, endpoint: kms.endpoint },
     other: { type: 'aws-kms', arn: other, endpoint: kms.endpoint }
   })
-  const metric = 'sealgate_kms_breaker_open{region="eu-west-1"}'
+  const metric = 'sealgate_kms_breaker_open{endpoint="eu-west-1"}'
   kms.misbehave = ({ input }, response) => {
     if (input['KeyId'] !== arn) return false
     send(response, 500, { __type: 'KMSInternalException' })

@@ -229,7 +229,7 @@ await t.test('two keyrings of one name are refused, and so is a missing one', as
       ...options,
       keys: { a: { type: 'local', keyring: file('a') }, b: { type: 'local', keyring: file('b') } }
     }),
-    { name: 'KeyringError', message: /named same/ }
+    { name: 'KeyringError', message: /same key ids: local:same:/ }
   )
   await t.rejects(openKeyRegistry({ ...options, keys: { a: { type: 'local', keyring: file('absent') } } }), { name: 'KeyringError' })
 })

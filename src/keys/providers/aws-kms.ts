@@ -1,13 +1,16 @@
-import { Finding, S3Error } from '../../errors.ts'
-import { encryptionContext, isReservedContextName } from '../types.ts'
-import { KEY_BYTES, takeKey } from '../key-material.ts'
-import { KmsConnection, type KmsLimits, type KmsMetrics } from './kms-connection.ts'
-import { WrongKmsAnswer } from './kms-errors.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { S3Error } from '../../errors.ts'
+import { answeredBlob, answeredKey, checkBlob, keyNotHeld, serviceContext, wrapAndUnwrap } from '../service/answers.ts'
+import type { ServiceOptions } from '../service/connection.ts'
+import { WrongServiceAnswer } from '../service/errors.ts'
+import type { KeySite, ProviderKind } from '../provider-kind.ts'
+import type { KeyConfig } from '../../config/config.ts'
+import { KmsConnection } from './kms-connection.ts'
 import type { BucketKey, KeyContext, KeySource, KeyUse, WrappedBucketKey } from '../types.ts'
 import type { KMSClientConfig } from '@aws-sdk/client-kms'
 import type { KeyObject } from 'node:crypto'
 
-export interface KmsProviderOptions {
+export interface KmsProviderOptions extends ServiceOptions {
   /** ARN of the key that wraps: `arn:<partition>:kms:<region>:<account>:key/<id>`. No alias: an alias can be moved to another key. */
   readonly arn: string
   /** ARNs of keys that may still unwrap. */
@@ -22,12 +25,8 @@ export interface KmsProviderOptions {
   readonly selfTestContext: KeyContext
   /** Absent: the standard AWS credential chain. */
   readonly credentials?: KMSClientConfig['credentials']
-  readonly limits?: Partial<KmsLimits>
-  readonly metrics?: KmsMetrics
 }
 
-/** CiphertextBlob, AWS KMS API reference, Decrypt: 1 to 6,144 bytes. */
-const MAX_BLOB_BYTES = 6144
 const keyArn = /^arn:aws[a-z-]*:kms:([a-z0-9-]+):\d{12}:key\/[A-Za-z0-9-]+$/
 
 /**
@@ -35,6 +34,8 @@ const keyArn = /^arn:aws[a-z-]*:kms:([a-z0-9-]+):\d{12}:key\/[A-Za-z0-9-]+$/
  * and the id that the service answers with is compared. Bucket keys are bound by encryption context.
  */
 export class KmsKeyProvider implements KeySource {
+  readonly keyIdPrefix = null
+  readonly versions = []
   readonly #options: KmsProviderOptions
   readonly #arns: ReadonlySet<string>
   readonly #connections = new Map<string, KmsConnection>()
@@ -54,7 +55,7 @@ export class KmsKeyProvider implements KeySource {
   /** @throws S3Error KMS.*, AccessDenied, SlowDown, ServiceUnavailable; InternalError when the answer is not a usable key. */
   async generate(context: KeyContext, use: KeyUse): Promise<BucketKey> {
     const { arn } = this.#options
-    const bound = kmsContext(context)
+    const bound = serviceContext(context)
     return this.#at(arn).call('GenerateDataKey', arn, use.signal, async (client, sdk, options) => {
       const answer = await client.send(
         new sdk.GenerateDataKeyCommand({
@@ -64,9 +65,9 @@ export class KmsKeyProvider implements KeySource {
         }),
         options
       )
-      const key = keyOf(answer.Plaintext)
+      const key = answeredKey(answer.Plaintext)
       expectKeyId(answer.KeyId, arn)
-      return { key, wrapped: { keyId: arn, blob: blobOf(answer.CiphertextBlob) } }
+      return { key, wrapped: { keyId: arn, blob: answeredBlob(answer.CiphertextBlob) } }
     })
   }
 
@@ -76,7 +77,7 @@ export class KmsKeyProvider implements KeySource {
    */
   async unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
     const { keyId, blob } = this.#check(wrapped)
-    const bound = kmsContext(context)
+    const bound = serviceContext(context)
     return this.#at(keyId).call('Decrypt', keyId, use.signal, async (client, sdk, options) => {
       const answer = await client.send(
         new sdk.DecryptCommand({
@@ -86,7 +87,7 @@ export class KmsKeyProvider implements KeySource {
         }),
         options
       )
-      const key = keyOf(answer.Plaintext)
+      const key = answeredKey(answer.Plaintext)
       expectKeyId(answer.KeyId, keyId)
       return key
     })
@@ -101,8 +102,8 @@ export class KmsKeyProvider implements KeySource {
     const { keyId, blob } = this.#check(wrapped, this.rewraps(wrapped.keyId))
     const { arn } = this.#options
     if (this.#at(keyId) !== this.#at(arn)) return this.#encrypt(await this.unwrap(wrapped, from, use), to, use)
-    const source = kmsContext(from)
-    const destination = kmsContext(to)
+    const source = serviceContext(from)
+    const destination = serviceContext(to)
     return this.#at(arn).call('ReEncrypt', arn, use.signal, async (client, sdk, options) => {
       const answer = await client.send(
         new sdk.ReEncryptCommand({
@@ -116,28 +117,13 @@ export class KmsKeyProvider implements KeySource {
       )
       expectKeyId(answer.SourceKeyId, keyId)
       expectKeyId(answer.KeyId, arn)
-      return { keyId: arn, blob: blobOf(answer.CiphertextBlob) }
+      return { keyId: arn, blob: answeredBlob(answer.CiphertextBlob) }
     })
   }
 
   /** Wraps, unwraps and compares. @throws S3Error as generate and unwrap do. */
   async selfTest(): Promise<void> {
-    const context = this.#options.selfTestContext
-    const use: KeyUse = {
-      requestId: 'self-test',
-      principal: 'self-test',
-      sourceAddress: '',
-      operation: 'self-test',
-      bucket: context.bucket,
-      objectKey: null,
-      versionId: null,
-      signal: new AbortController().signal
-    }
-    const made = await this.generate(context, use)
-    const opened = await this.unwrap(made.wrapped, context, use)
-    if (!opened.equals(made.key)) {
-      throw new S3Error('InternalError', { cause: new Finding(`Self-test of ${this.#options.arn} gave another key back.`) })
-    }
+    await wrapAndUnwrap(this, this.#options.selfTestContext)
   }
 
   owns(keyId: string): boolean {
@@ -148,7 +134,7 @@ export class KmsKeyProvider implements KeySource {
     return this.owns(keyId) || this.#options.reEncryptFrom?.includes(keyId) === true
   }
 
-  heldBack(): (readonly [region: string, held: boolean])[] {
+  heldBack(): (readonly [endpoint: string, held: boolean])[] {
     return [...this.#connections].map(([region, { holdsBack }]) => [region, holdsBack])
   }
 
@@ -159,7 +145,7 @@ export class KmsKeyProvider implements KeySource {
 
   async #encrypt(key: KeyObject, context: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
     const { arn } = this.#options
-    const bound = kmsContext(context)
+    const bound = serviceContext(context)
     const bytes = key.export()
     try {
       return await this.#at(arn).call('Encrypt', arn, use.signal, async (client, sdk, options) => {
@@ -172,7 +158,7 @@ export class KmsKeyProvider implements KeySource {
           options
         )
         expectKeyId(answer.KeyId, arn)
-        return { keyId: arn, blob: blobOf(answer.CiphertextBlob) }
+        return { keyId: arn, blob: answeredBlob(answer.CiphertextBlob) }
       })
     } finally {
       bytes.fill(0)
@@ -180,14 +166,8 @@ export class KmsKeyProvider implements KeySource {
   }
 
   #check(wrapped: WrappedBucketKey, known = this.owns(wrapped.keyId)): WrappedBucketKey {
-    if (!known) {
-      throw new S3Error('SealgateKeyUnavailable', {
-        message: `The object is sealed with key ${wrapped.keyId}, which the gateway does not hold.`
-      })
-    }
-    if (wrapped.blob.length === 0 || wrapped.blob.length > MAX_BLOB_BYTES) {
-      throw new S3Error('SealgateIntegrityError', { cause: new Finding('The wrapped key has an impossible length.') })
-    }
+    if (!known) throw keyNotHeld(wrapped.keyId)
+    checkBlob(wrapped)
     return wrapped
   }
 
@@ -201,21 +181,14 @@ export class KmsKeyProvider implements KeySource {
       connection = new KmsConnection({
         region,
         endpoint,
-        ...credentials === undefined ? {} : { credentials },
-        ...limits === undefined ? {} : { limits },
-        ...metrics === undefined ? {} : { metrics }
+        limits,
+        metrics,
+        ...credentials === undefined ? {} : { credentials }
       })
       this.#connections.set(region, connection)
     }
     return connection
   }
-}
-
-/** @throws S3Error InvalidArgument when the client's context uses a reserved name. */
-function kmsContext(context: KeyContext): Record<string, string> {
-  const reserved = Object.keys(context.requestContext).find(isReservedContextName)
-  if (reserved !== undefined) throw new S3Error('InvalidArgument', { message: `The encryption context name ${reserved} is reserved.` })
-  return encryptionContext(context)
 }
 
 function regionOf(arn: string): string {
@@ -224,19 +197,55 @@ function regionOf(arn: string): string {
   return region
 }
 
-function keyOf(plaintext: Uint8Array | undefined): KeyObject {
-  const key = plaintext === undefined ? null : takeKey(plaintext)
-  if (key === null) throw new WrongKmsAnswer(`KMS answered with a key that is not ${KEY_BYTES} bytes or is zero.`)
-  return key
-}
-
-function blobOf(blob: Uint8Array | undefined): Buffer {
-  if (blob === undefined || blob.length === 0 || blob.length > MAX_BLOB_BYTES) {
-    throw new WrongKmsAnswer('KMS answered with a ciphertext of an impossible length.')
-  }
-  return Buffer.from(blob)
-}
-
 function expectKeyId(answered: string | undefined, asked: string): void {
-  if (answered !== asked) throw new WrongKmsAnswer(`KMS used key ${answered ?? 'without a name'}, not ${asked}.`)
+  if (answered !== asked) throw new WrongServiceAnswer(`KMS used key ${answered ?? 'without a name'}, not ${asked}.`)
+}
+
+type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
+
+export const awsKmsKind: ProviderKind<KmsConfig> = {
+  async open(config, site) {
+    return new KmsKeyProvider({
+      arn: config.arn,
+      decryptOnly: config.decryptOnly,
+      reEncryptFrom: siblings(config, site),
+      region: config.region,
+      endpoint: config.endpoint,
+      selfTestContext: site.selfTestContext,
+      metrics: site.metrics,
+      ...credentialsFor(config, site)
+    })
+  },
+  /** The forms in which KMS accepts a key id (AWS KMS API reference, GenerateDataKey, KeyId). */
+  names({ arn, aliases }) {
+    const account = arn.slice(0, arn.indexOf(':key/') + 1)
+    return [
+      arn,
+      arn.slice(account.length + 'key/'.length),
+      ...aliases.map((alias) => alias.replace(/^alias\//, '')).flatMap((bare) => [bare, `alias/${bare}`, `${account}alias/${bare}`])
+    ]
+  },
+  shownByName: false,
+  async describe({ arn, decryptOnly, aliases }) {
+    const older = decryptOnly.length === 0 ? '' : `; opens also ${decryptOnly.join(', ')}`
+    return `AWS KMS ${arn}${older}${aliases.length === 0 ? '' : `; aliases ${aliases.join(', ')}`}`
+  },
+  check: async () => ({ faults: [], keyIds: null }),
+  backup: async () => null
+}
+
+/** Credentials of the configuration, else those of the registry, else the standard chain. */
+function credentialsFor({ credentials }: KmsConfig, { kmsCredentials }: KeySite): Pick<KmsProviderOptions, 'credentials'> {
+  if (credentials === 'aws') return kmsCredentials === undefined ? {} : { credentials: kmsCredentials }
+  const { accessKeyId, secretAccessKey, sessionToken } = credentials
+  return { credentials: { accessKeyId, secretAccessKey, ...sessionToken === null ? {} : { sessionToken } } }
+}
+
+/** ARNs of all keys in the same region of the same service that use the same credentials: KMS can re-encrypt from them by itself. */
+function siblings(config: KmsConfig, { keys }: KeySite): string[] {
+  const serviceOf = (arn: string): string => arn.split(':', 4).join(':')
+  const kms = Object.values(keys).filter((key): key is KmsConfig =>
+    key.type === 'aws-kms' && key.endpoint === config.endpoint && isDeepStrictEqual(key.credentials, config.credentials)
+  )
+  return kms.flatMap(({ arn, decryptOnly }) => [arn, ...decryptOnly]).filter((arn) => serviceOf(arn) === serviceOf(config.arn))
 }

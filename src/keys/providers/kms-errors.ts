@@ -1,44 +1,5 @@
-import { clockSkewSeconds, credentialPlaces, diagnosis, nameOf, requestIdOf, systemCodeOf, type Diagnosis, type Trouble } from '../../diagnosis.ts'
-import { S3Error } from '../../errors.ts'
-
-/** How a call to the key service ended; also the label of its metric. */
-export type KmsOutcome =
-  | 'ok'
-  | 'no-credentials'
-  | 'throttled'
-  | 'unavailable'
-  | 'disabled'
-  | 'invalid-state'
-  | 'denied'
-  | 'gone'
-  | 'wrong-context'
-  | 'wrong-key'
-  | 'wrong-answer'
-  | 'rejected'
-
-/** The kinds in the metric of all failures; null: no failure of the service or of the way to it. */
-export const kmsTroubles: Readonly<Record<KmsOutcome, Trouble | null>> = {
-  'ok': null,
-  'no-credentials': 'credentials',
-  'throttled': 'throttled',
-  'unavailable': 'unreachable',
-  'disabled': 'denied',
-  'invalid-state': 'denied',
-  'denied': 'denied',
-  'gone': 'denied',
-  'wrong-context': null,
-  'wrong-key': null,
-  'wrong-answer': 'protocol',
-  'rejected': 'other'
-}
-
-/** The service answered, but the answer cannot be right. */
-export class WrongKmsAnswer extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'WrongKmsAnswer'
-  }
-}
+import { clockSkewSeconds, credentialPlaces, diagnosis, nameOf, requestIdOf, systemCodeOf, type Diagnosis } from '../../diagnosis.ts'
+import { WrongServiceAnswer, type ServiceErrors, type ServiceFailure } from '../service/errors.ts'
 
 /** There were no credentials to sign with: nothing was sent. */
 export class NoKmsCredentials extends Error {
@@ -52,7 +13,7 @@ export class NoKmsCredentials extends Error {
  * By name, never by status: KMS throttles with 400 and words its refusals in several statuses
  * (AWS KMS API reference, "Common Errors" and the errors of Decrypt; KMS developer guide, "Key states").
  */
-const outcomes: Readonly<Record<string, KmsOutcome>> = {
+const outcomes: Readonly<Record<string, ServiceFailure>> = {
   ThrottlingException: 'throttled',
   Throttling: 'throttled',
   LimitExceededException: 'throttled',
@@ -82,7 +43,7 @@ const outcomes: Readonly<Record<string, KmsOutcome>> = {
   InvalidCiphertextException: 'wrong-context',
   IncorrectKeyException: 'wrong-key',
   CredentialsProviderError: 'no-credentials',
-  WrongKmsAnswer: 'wrong-answer',
+  WrongServiceAnswer: 'wrong-answer',
   ValidationException: 'rejected',
   ValidationError: 'rejected',
   SerializationException: 'rejected',
@@ -91,47 +52,13 @@ const outcomes: Readonly<Record<string, KmsOutcome>> = {
   DryRunOperationException: 'rejected'
 }
 
-/** All other errors are unavailability: timeouts, broken connections, 5xx, key stores that are offline. */
-export function classifyKmsError(error: unknown): Exclude<KmsOutcome, 'ok'> {
-  const outcome = error instanceof Error && Object.hasOwn(outcomes, error.name) ? outcomes[error.name] : undefined
-  return outcome === undefined || outcome === 'ok' ? 'unavailable' : outcome
-}
-
-/** The answer that S3 itself gives for this error (AWS S3 API reference, "Error responses", KMS.*, with S3's messages). */
-export function kmsS3Error(outcome: Exclude<KmsOutcome, 'ok'>, keyId: string, operation: string, error: unknown): S3Error {
-  return answerFor(outcome, keyId, reportable(operation, error)).diagnose(diagnoseKms(operation, error))
-}
-
-function answerFor(outcome: Exclude<KmsOutcome, 'ok'>, keyId: string, cause: Error): S3Error {
-  switch (outcome) {
-    case 'throttled':
-      return new S3Error('SlowDown', { endedBy: 'keys', cause })
-    case 'no-credentials':
-      return new S3Error('ServiceUnavailable', {
-        message: 'The gateway has no credentials for the key service at the moment.',
-        endedBy: 'keys',
-        cause
-      })
-    case 'unavailable':
-      return new S3Error('ServiceUnavailable', { message: 'The key service did not answer. Please try again.', endedBy: 'keys', cause })
-    case 'disabled':
-      return new S3Error('KMS.DisabledException', { message: `${keyId} is disabled.`, cause })
-    case 'invalid-state':
-      return new S3Error('KMS.KMSInvalidStateException', {
-        message: `${keyId} is pending deletion or in another state that does not allow this.`,
-        cause
-      })
-    case 'denied':
-      return new S3Error('AccessDenied', { endedBy: 'keys', cause })
-    case 'gone':
-      return new S3Error('KMS.NotFoundException', { message: `Key '${keyId}' does not exist`, cause })
-    case 'wrong-context':
-    case 'wrong-key':
-      return new S3Error('SealgateIntegrityError', { cause })
-    case 'wrong-answer':
-    case 'rejected':
-      return new S3Error('InternalError', { endedBy: 'keys', cause })
-  }
+export const kmsErrors: ServiceErrors = {
+  /** All other errors are unavailability: timeouts, broken connections, 5xx, key stores that are offline. */
+  classify: (error) => {
+    const outcome = error instanceof Error && Object.hasOwn(outcomes, error.name) ? outcomes[error.name] : undefined
+    return outcome ?? 'unavailable'
+  },
+  report: (operation, error) => ({ cause: reportable(operation, error), diagnosis: diagnoseKms(operation, error) })
 }
 
 /** Diagnosis of a failed call from the SDK's error. `$response` is the HTTP answer, where there was one. */
@@ -160,7 +87,7 @@ type SdkError = Partial<Record<'name' | 'message' | '$fault', string>> & {
  * error, can quote the answer, and the answer to GenerateDataKey is a key.
  */
 function reportable(operation: string, error: unknown): Error {
-  if (error instanceof WrongKmsAnswer) return error
+  if (error instanceof WrongServiceAnswer) return error
   const { name, message, $fault, $metadata } = error as SdkError
   const parts = [`KMS ${operation}: ${name ?? 'unknown error'}`]
   if ($fault !== undefined && message !== undefined) parts.push(message)

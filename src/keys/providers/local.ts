@@ -3,7 +3,12 @@ import { bucketKeyContext, unwrap, wrap } from '../../envelope/data-key.ts'
 import { Finding, S3Error } from '../../errors.ts'
 import { KEY_BYTES, takeKey } from '../key-material.ts'
 import { readKeyring } from '../keyring-file.ts'
-import type { Keyring, MasterKeyVersion } from '../keyring.ts'
+import { KeyringError, type Keyring, type MasterKeyVersion } from '../keyring.ts'
+import { readBackupCheck } from '../backup-check.ts'
+import { keyNotHeld } from '../service/answers.ts'
+import { systemWords } from '../../diagnosis.ts'
+import type { KeyConfig } from '../../config/config.ts'
+import type { ProviderKind } from '../provider-kind.ts'
 import type { BucketKey, KeyContext, KeySource, WrappedBucketKey } from '../types.ts'
 
 /** Master keys from a keyring file. It works in memory: no call waits or can be slow. */
@@ -19,8 +24,9 @@ export class LocalKeyProvider implements KeySource {
     return new LocalKeyProvider(await readKeyring(path, realms))
   }
 
-  get keyringName(): string {
-    return this.#keyring.name
+  /** Keyrings of one name cannot be told apart. */
+  get keyIdPrefix(): string {
+    return prefixOf(this.#keyring.name)
   }
 
   /** Without the keys. */
@@ -82,7 +88,7 @@ export class LocalKeyProvider implements KeySource {
   }
 
   owns(keyId: string): boolean {
-    return keyId.startsWith(`local:${this.#keyring.name}:`)
+    return keyId.startsWith(this.keyIdPrefix)
   }
 
   rewraps(keyId: string): boolean {
@@ -114,10 +120,8 @@ export class LocalKeyProvider implements KeySource {
   }
 
   #versionOf(keyId: string): MasterKeyVersion {
-    const version = this.owns(keyId) ? this.#keyring.find(keyId.slice(`local:${this.#keyring.name}:`.length)) : null
-    if (version === null) {
-      throw new S3Error('SealgateKeyUnavailable', { message: `The object is sealed with key ${keyId}, which the gateway does not hold.` })
-    }
+    const version = this.owns(keyId) ? this.#keyring.find(keyId.slice(this.keyIdPrefix.length)) : null
+    if (version === null) throw keyNotHeld(keyId)
     return version
   }
 }
@@ -135,4 +139,30 @@ function keyFrom(bytes: Buffer): KeyObject {
 
 function disabled(keyId: string): S3Error {
   return new S3Error('KMS.DisabledException', { message: `${keyId} is disabled.` })
+}
+
+export const localKind: ProviderKind<Extract<KeyConfig, { type: 'local' }>> = {
+  open: ({ keyring }, { realms }) => LocalKeyProvider.open(keyring, realms),
+  names: () => [],
+  shownByName: true,
+  async describe({ keyring: path }) {
+    const keyring = await readKeyring(path)
+    const states = keyring.versions.map(({ id, state }) => `${id} ${state}`).join(', ')
+    const current = keyring.current()
+    return `keyring ${path}: ${states}; ${current === null ? 'no version is enabled: writes fail' : `seals with ${keyring.keyId(current)}`}`
+  },
+  async check({ keyring: path }, realms) {
+    try {
+      const { name } = await readKeyring(path, realms)
+      return { faults: [], keyIds: { option: 'keyring', prefix: prefixOf(name) } }
+    } catch (error) {
+      const message = error instanceof KeyringError ? error.message : systemWords(error)
+      return { faults: [{ option: 'keyring', message }], keyIds: null }
+    }
+  },
+  backup: ({ keyring }, versions) => readBackupCheck(keyring, versions)
+}
+
+function prefixOf(keyring: string): string {
+  return `local:${keyring}:`
 }

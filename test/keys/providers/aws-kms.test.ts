@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import t from 'tap'
 import { S3Error } from '../../../src/errors.ts'
 import { KmsKeyProvider, type KmsProviderOptions } from '../../../src/keys/providers/aws-kms.ts'
-import type { KmsOutcome } from '../../../src/keys/providers/kms-errors.ts'
+import type { ServiceOutcome } from '../../../src/keys/service/errors.ts'
 import { byTurns } from '../../support/by-turns.ts'
 import { FakeKms, type Misbehaviour, refuse, send } from '../../support/fake-kms.ts'
 import { keyContext, keyUse, otherContexts } from '../support.ts'
@@ -119,7 +119,7 @@ await t.test('keys come from the configuration alone', async (t) => {
 await t.test('each refusal of the service becomes S3\'s error, once, and names nothing secret', async (t) => {
   const kms = await FakeKms.start(t)
   const arn = kms.addKey()
-  const seen: [string, KmsOutcome][] = []
+  const seen: [string, ServiceOutcome][] = []
   const provider = open(kms, arn, {
     metrics: {
       call: (operation, outcome) => {
@@ -128,7 +128,7 @@ await t.test('each refusal of the service becomes S3\'s error, once, and names n
     }
   })
   t.teardown(() => provider.close())
-  const rows: [string, string, KmsOutcome, number][] = [
+  const rows: [string, string, ServiceOutcome, number][] = [
     ['DisabledException', 'KMS.DisabledException', 'disabled', 1],
     ['KMSInvalidStateException', 'KMS.KMSInvalidStateException', 'invalid-state', 1],
     ['InvalidKeyUsageException', 'KMS.KMSInvalidStateException', 'invalid-state', 1],
