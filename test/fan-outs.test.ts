@@ -207,9 +207,10 @@ const fanOuts: readonly FanOut[] = [
     prepare: async (rig) => {
       await rig.s3.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'x' }))
       return async (signal) => {
-        const { bucket } = await engine(rig.test, rig, {}, { signal })
+        const { bucket, uploads: journal } = await engine(rig.test, rig, {}, { signal })
         const source = [['x-amz-copy-source', `${Bucket}/k`]] as const
         return copyInParts(bucket, {
+          journal,
           key: 'k',
           size: 40 * MiB,
           partSize: MiB,

@@ -79,7 +79,8 @@ export const commands: readonly Command[] = [
     name: 'gc',
     summary: 'remove what dead multipart uploads and interrupted probes have left in the gateway\'s own buckets',
     description: 'Removes from the state bucket what belongs to no upload that the store knows, and has not changed for some hours; and, of the same\n'
-      + 'age, what interrupted probes have left under "probe/" in the gateway\'s own buckets, and the buckets that "store check" could not remove.',
+      + 'age, what interrupted probes have left under "probe/" in the gateway\'s own buckets, the buckets that "store check" could not remove,\n'
+      + 'and uploads in parts that a killed "encrypt", "decrypt" or "rewrap" has left.',
     options: {
       ...config,
       'dry-run': { help: 'count, remove nothing' },

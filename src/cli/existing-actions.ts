@@ -1,11 +1,12 @@
 // `sealgate encrypt`, `verify` and `decrypt`: actions of the engine on existing objects, with a gateway of their own.
-import { policyFor } from '../config/config.ts'
+import { policyFor, type UpstreamConfig } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
 import { decryptObject } from '../maintenance/decrypt-object.ts'
 import { ENCRYPTED_COPY_LIMIT, encryptFrom, encryptObject, type EncryptJob } from '../maintenance/encrypt-object.ts'
 import { RETRY_MS, type Totals } from '../maintenance/engine.ts'
 import { faults } from '../maintenance/faults.ts'
 import { PART_COPY_SIZE, SINGLE_COPY_LIMIT } from '../maintenance/rewrap-object.ts'
+import { UploadJournal } from '../maintenance/upload-journal.ts'
 import { verifyObject } from '../maintenance/verify-object.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
 import { Capabilities } from '../store-client/capabilities.ts'
@@ -16,8 +17,9 @@ import { estimateText, readMeter } from './estimate.ts'
 import { readExisting, type Existing, type ExistingValues } from './existing.ts'
 import { runExisting, type ExistingJob } from './existing-run.ts'
 import { startOwnGateway, type OwnGateway } from './own-gateway.ts'
-import { exitCodes, type Platform } from './platform.ts'
-import { openStore, storeOfBucket } from './store-command.ts'
+import { exitCodes, thisProcess, type Platform } from './platform.ts'
+import { openStore, recoverUploads, storeOfBucket } from './store-command.ts'
+import type { StoreUpstream } from '../upstream/upstream.ts'
 
 interface EncryptValues extends Omit<ExistingValues, 'versions'> {
   readonly 'from': string | undefined
@@ -63,9 +65,11 @@ export async function runEncrypt(
   let versioned = false
   return withOwnGateway('encrypt', options, platform, !dryRun, async (job, own) => {
     versioned = await job.bucket.keepsVersions()
+    const journal = own === null ? null : await openJournal(job.upstream, options.store, own.sealed, platform)
     const encrypt: EncryptJob = {
       ...job,
       sealed: own?.sealed ?? null,
+      journal,
       from,
       key: policy.key,
       etag: policy.etag,
@@ -177,12 +181,21 @@ export async function runDecrypt(
       const target = new BucketClient(upstream, to, job.signal)
       const { status } = await target.answer({ method: 'HEAD', retry: true })
       if (status !== 200) throw new UsageError(`--to: the store answers ${status} for ${to}. Create it first.`)
-      const decrypt = { ...job, sealed: own.sealed, target, singleLimit: sizes.above, partSize: sizes.part }
+      await ensureStateBucket(upstream, store.stateBucket, store.region, job.signal)
+      const journal = await openJournal(upstream, store, target, platform)
+      const decrypt = { ...job, sealed: own.sealed, target, journal, singleLimit: sizes.above, partSize: sizes.part }
       return (row, signal) => decryptObject(decrypt, row, signal)
     }, ({ totals }) => failedOr(totals, [...totals.outcomes.keys()].some((outcome) => outcome.startsWith('left')) ? exitCodes.damaged : exitCodes.done))
   } finally {
     await upstream.close()
   }
+}
+
+/** @param bucket where uploads are begun. @throws S3Error of the store. */
+async function openJournal(upstream: StoreUpstream, { stateBucket }: UpstreamConfig, bucket: BucketClient, platform: Platform): Promise<UploadJournal> {
+  const journal = new UploadJournal(new BucketClient(upstream, stateBucket, bucket.signal), bucket, thisProcess())
+  await recoverUploads(journal, platform)
+  return journal
 }
 
 /** Clients would be refused the plaintext there, and `scan` would report it. A bucket that nothing covers is served to nobody. */

@@ -7,6 +7,7 @@ import { countObjects, rewrapBucket, type BucketCount, type Rewrapped, rewrapDef
 import { PART_COPY_SIZE, SINGLE_COPY_LIMIT, type RewrapJob } from '../maintenance/rewrap-object.ts'
 import { probeCopyTagMode } from '../store-client/probe-tags.ts'
 import { TagJournal } from '../maintenance/copy-in-parts.ts'
+import { UploadJournal } from '../maintenance/upload-journal.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
 import { reasons, type Reason } from '../maintenance/verdict.ts'
 import { Capabilities } from '../store-client/capabilities.ts'
@@ -14,9 +15,9 @@ import { unprobed } from '../store-client/probe-conditions.ts'
 import { askBucketKind, ensureStateBucket } from '../store-client/state-bucket.ts'
 import { UsageError } from './command-line.ts'
 import { requiredConfig } from './check-config.ts'
-import { exitCodes, type Platform } from './platform.ts'
+import { exitCodes, thisProcess, type Platform } from './platform.ts'
 import { Progress } from './progress.ts'
-import { countOption, openKeys, openStore, storeOfBucket, type OpenedKeys } from './store-command.ts'
+import { countOption, openKeys, openStore, recoverUploads, storeOfBucket, type OpenedKeys } from './store-command.ts'
 
 const CONCURRENCY = 16
 const MOST = 256
@@ -107,6 +108,7 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
     ...capabilities,
     state,
     journal: new TagJournal(state, bucket),
+    uploads: new UploadJournal(state, bucket, thisProcess()),
     keys: opened.keys,
     pins: policyFor(config, options.bucket),
     target: options.to === null ? null : opened.keys.named(options.to),
@@ -146,10 +148,11 @@ type Job = RewrapJob & { readonly state: BucketClient }
 /** Records of this bucket in the state bucket: what a killed run has left, and its default encryption. */
 async function settleState(
   { bucket }: Options,
-  { state, journal, realm, keys, pins, target, conditions }: Job,
+  { state, journal, uploads, realm, keys, pins, target, conditions }: Job,
   opened: OpenedKeys,
   platform: Platform
 ): Promise<void> {
+  await recoverUploads(uploads, platform)
   const recovered = await journal.recover()
   if (recovered > 0) platform.stderr.write(`Put back the tags of ${count(recovered)} objects, which a run before had not come to.\n`)
   const use = { ...opened.useFor(bucket, '', null), objectKey: null }

@@ -6,7 +6,9 @@ import type { KeyUse } from '../keys/types.ts'
 import { fileAuditTrail } from '../observe/audit-trail.ts'
 import { openUpstream } from '../store-client/store-adapter.ts'
 import type { StoreUpstream, UpstreamOptions } from '../upstream/upstream.ts'
+import type { UploadJournal } from '../maintenance/upload-journal.ts'
 import { UsageError } from './command-line.ts'
+import type { Platform } from './platform.ts'
 
 /** A store of a configuration, with the gateway's own credentials. To be closed. @throws Error when a certificate cannot be read. */
 export function openStore(settings: UpstreamConfig, { limits }: Config, options: UpstreamOptions = {}): StoreUpstream {
@@ -76,6 +78,13 @@ export async function openKeys(config: Config, operation: string, signal: AbortS
       trail?.close()
     }
   }
+}
+
+/** Aborts uploads that a killed run has left, and says so. @throws S3Error of the store. */
+export async function recoverUploads(journal: UploadJournal, { stderr }: Platform): Promise<void> {
+  const { aborted, left } = await journal.recover()
+  if (aborted > 0) stderr.write(`Aborted ${aborted.toLocaleString('en')} uploads in parts that a run before had not come to complete.\n`)
+  if (left > 0) stderr.write(`Left ${left.toLocaleString('en')} uploads in parts of runs that may go on elsewhere: begun or renewed within the last hour.\n`)
 }
 
 /** A whole number of an option. @throws UsageError. */

@@ -6,14 +6,14 @@ import { type BucketClient, fieldOf } from '../store-client/bucket-client.ts'
 import { parallelMap } from '../concurrency/parallel.ts'
 import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '../s3/xml.ts'
 import { putTags, tagsOf } from '../store-client/object-properties.ts'
+import type { UploadJournal } from './upload-journal.ts'
 
 const MIB = 1024 * 1024
 /** Parts of one object that are copied at once. */
 const PARALLEL_PARTS = 4
-/** For cleaning up even when the command is being stopped. */
-const CLEAN_UP_MS = 30_000
 
 export interface PartCopies {
+  readonly journal: UploadJournal
   readonly key: string
   /** Stored bytes. */
   readonly size: number
@@ -42,16 +42,14 @@ export interface CopiedPart {
 
 /**
  * Copies a stored body onto its own name part by part, inside the store, byte for byte: for bodies above the limit of CopyObject (5 GiB; AWS API,
- * UploadPartCopy). An aborted copy leaves nothing behind. A killed one leaves an upload that a lifecycle rule for incomplete uploads removes.
+ * UploadPartCopy). An aborted copy leaves nothing behind, and the next run aborts the upload of one that was killed.
  * @returns the ETag of the new object; null when the copy was aborted because something changed.
  * @throws S3Error the store's error.
  */
 export async function copyInParts(bucket: BucketClient, copies: PartCopies): Promise<string | null> {
   const { key, checksum } = copies
   const asked: Header[] = checksum === null ? [] : [['x-amz-checksum-algorithm', checksum.algorithm.toUpperCase()], ['x-amz-checksum-type', checksum.type]]
-  const uploadId = fieldOf(await bucket.document({ method: 'POST', key, query: [['uploads', null]], headers: [...copies.headers, ...asked] }), 'UploadId')
-  let done = false
-  try {
+  return copies.journal.upload(bucket, key, [...copies.headers, ...asked], async (uploadId) => {
     const parts = await parallelMap(
       rangesOf(copies),
       { limit: PARALLEL_PARTS, signal: bucket.signal },
@@ -67,11 +65,8 @@ export async function copyInParts(bucket: BucketClient, copies: PartCopies): Pro
       headers: [['content-type', 'application/xml'], ...copies.destination, ...proof],
       body: list
     })
-    done = true
     return fieldOf(completed, 'ETag')
-  } finally {
-    if (!done) await abort(bucket, key, uploadId)
-  }
+  })
 }
 
 function partNodes({ etag, checksum }: CopiedPart, number: number, of: PartCopies['checksum']): XmlNode[] {
@@ -108,13 +103,6 @@ async function copyPart(bucket: BucketClient, { key, source, checksum }: PartCop
   const document = parseXml(answer, upstreamDocument)
   const name = checksum === null ? null : `Checksum${checksum.algorithm.toUpperCase()}`
   return { etag: fieldOf(answer, 'ETag'), checksum: name === null ? null : childText(document, document.root, name) }
-}
-
-async function abort(bucket: BucketClient, key: string, uploadId: string): Promise<void> {
-  await bucket.send({ method: 'DELETE', key, query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
-    .then((response) => {
-      response.body.resume()
-    }, () => undefined)
 }
 
 const PREFIX = 'rewrap-tags/'

@@ -6,11 +6,12 @@ import { S3Error } from '../errors.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 import { keptSettings } from '../s3/names.ts'
 import { renderXml } from '../s3/xml.ts'
-import { fieldOf, type BucketClient } from '../store-client/bucket-client.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
 import { describingHeaders, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
 import { examine, type ScanJob } from './classify.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
 import { storedBytes } from './key-usage.ts'
+import type { UploadJournal } from './upload-journal.ts'
 import { isMd5, openBody, statedChecksums } from './verify-object.ts'
 
 export interface DecryptJob extends ScanJob {
@@ -18,6 +19,8 @@ export interface DecryptJob extends ScanJob {
   readonly sealed: BucketClient
   /** The bucket that gets the plaintext, at its store. */
   readonly target: BucketClient
+  /** Of the target. */
+  readonly journal: UploadJournal
   /** Bytes above which an object is uploaded in parts, and bytes of such a part. */
   readonly singleLimit: number
   readonly partSize: number
@@ -25,7 +28,6 @@ export interface DecryptJob extends ScanJob {
 
 /** States of objects that no body can be read of here. */
 const closed: ReadonlySet<string> = new Set(['sse-c', 'archived', 'damaged', 'sealed-elsewhere', 'delete-marker'])
-const CLEAN_UP_MS = 30_000
 
 /**
  * Writes the plaintext of the current object of a name to the target, under the same name, and reads it back. Objects that Sealgate did not encrypt are
@@ -136,12 +138,12 @@ async function* hashed(body: Readable, hash: Hash): AsyncGenerator<Buffer> {
 }
 
 /** One part after the other, so that one digest covers all: other objects go on meanwhile. @returns the SHA-256 of what was sent, in hex. */
-async function uploadParts({ target, partSize }: DecryptJob, { from, key, size, etag, headers }: Outgoing, signal: AbortSignal): Promise<string> {
+async function uploadParts({ target, journal, partSize }: DecryptJob, object: Outgoing, signal: AbortSignal): Promise<string> {
+  const { from, key, size, etag, headers } = object
   const to = target.until(signal)
   const hash = createHash('sha256')
-  const uploadId = fieldOf(await to.document({ method: 'POST', key, query: [['uploads', null]], headers }), 'UploadId')
-  const parts: string[] = []
-  try {
+  await journal.upload(to, key, headers, async (uploadId) => {
+    const parts: string[] = []
     for (let first = 0; first < size; first += partSize) {
       const last = Math.min(size, first + partSize) - 1
       const { body } = await openBody(from, { key, versionId: null, ifMatch: etag }, `bytes=${first}-${last}`)
@@ -150,16 +152,9 @@ async function uploadParts({ target, partSize }: DecryptJob, { from, key, size, 
       parts.push(answer.get('etag') ?? '')
     }
     const list = renderXml(['CompleteMultipartUpload', parts.map((part, i) => ['Part', [['PartNumber', String(i + 1)], ['ETag', part]]] as const)])
-    await to.document({ method: 'POST', key, query: [['uploadId', uploadId]], headers: [['content-type', 'application/xml']], body: list })
-  } catch (error) {
-    await abort(target, key, uploadId)
-    throw error
-  }
+    return to.document({ method: 'POST', key, query: [['uploadId', uploadId]], headers: [['content-type', 'application/xml']], body: list })
+  })
   return hash.digest('hex')
-}
-
-async function abort(target: BucketClient, key: string, uploadId: string): Promise<void> {
-  await target.answer({ method: 'DELETE', key, query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true }).catch(() => undefined)
 }
 
 /** @throws S3Error SealgateIntegrityError where the target has other bytes than were sent. */

@@ -13,6 +13,7 @@ import { formatCopySource, keptSettings } from '../s3/names.ts'
 import { examine, type Examined, type ScanJob } from './classify.ts'
 import { encryptInParts } from './encrypt-in-parts.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
+import type { UploadJournal } from './upload-journal.ts'
 import { isMd5, readWhole } from './verify-object.ts'
 import { isLocked } from './verdict.ts'
 
@@ -23,6 +24,8 @@ type From = (typeof encryptFrom)[number]
 export interface EncryptJob extends ScanJob {
   /** The bucket as clients see it. null: nothing is changed, and outcomes say what would be. */
   readonly sealed: BucketClient | null
+  /** Of that bucket; null with it. */
+  readonly journal: UploadJournal | null
   readonly from: ReadonlySet<From>
   /** Name of the key that objects shall be under. */
   readonly key: string
@@ -139,7 +142,7 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
   const { bucket } = job
   const { finding, headers } = source.examined
   const sealed = job.sealed?.until(signal)
-  if (headers === null || sealed === undefined) return null
+  if (headers === null || sealed === undefined || job.journal === null) return null
   const raw = bucket.until(signal)
   const tagged = Number(headers.get('x-amz-tagging-count') ?? 0) > 0
   const size = finding.size ?? 0
@@ -157,6 +160,7 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
   }
   if (large) {
     const copied = await encryptInParts(sealed, {
+      journal: job.journal,
       key: row.key,
       ...finding.state === 'sealed' ? { shows: sealed, etag: source.etag } : { shows: raw, etag: headers.get('etag') ?? '' },
       partSize: job.partSize,

@@ -9,7 +9,8 @@ import { childOf, childrenOf, childText, parseXml, upstreamDocument } from '../s
 import { MOST_ROWS } from '../s3/page-turns.ts'
 import { BucketClient, type Sent } from '../store-client/bucket-client.ts'
 import { holdOff, PROBE_PREFIX } from '../store-client/probe-place.ts'
-import { UPLOADS_PREFIX } from '../store-client/state-names.ts'
+import { COMMAND_UPLOADS_PREFIX, UPLOADS_PREFIX } from '../store-client/state-names.ts'
+import { abort, readNote } from './upload-journal.ts'
 
 export interface Collection {
   readonly state: StateBucket
@@ -46,6 +47,8 @@ export interface Collected {
  */
 export async function collectGarbage(collection: Collection): Promise<Collected> {
   const collected: Collected = { live: 0, unknown: 0, dead: 0, removed: 0, failed: 0, buckets: 0 }
+  // Before what is kept for sealed uploads: that of an aborted one is over then.
+  await abortLeftUploads(collection, collected)
   for await (const entries of uploads(collection.state)) await collectUpload(collection, entries, collected)
   for await (const page of collection.state.list(PROBE_PREFIX, { mostRows: Number.POSITIVE_INFINITY })) {
     await remove(collection, page.filter(({ lastModified }) => isOld(lastModified, collection)).map(({ key }) => key), collected)
@@ -54,6 +57,20 @@ export async function collectGarbage(collection: Collection): Promise<Collected>
   for (const name of bucketKinds.map((kind) => kindBucket(collection.stateBucket, kind))) await sweepProbes(collection, name, collected)
   await removeCheckBuckets(collection, collected)
   return collected
+}
+
+/** Uploads of commands that were killed and not run again. A command that goes on renews its note every minute. */
+async function abortLeftUploads(collection: Collection, collected: Collected): Promise<void> {
+  const { upstream, stateBucket, signal, state, dryRun } = collection
+  const bucket = new BucketClient(upstream, stateBucket, signal)
+  for await (const page of state.list(COMMAND_UPLOADS_PREFIX, { mostRows: Number.POSITIVE_INFINITY })) {
+    for (const { key: name } of page.filter(({ lastModified }) => isOld(lastModified, collection))) {
+      const note = await readNote(bucket, name)
+      const gone = dryRun || note === null || await abort(new BucketClient(upstream, note.bucket, signal), note.key, note.uploadId)
+      if (gone) await remove(collection, [name], collected)
+      else collected.failed += 1
+    }
+  }
 }
 
 /** What interrupted probes have left in a bucket of the gateway's own: objects with their versions and markers, and uploads, a page of each. */

@@ -16,6 +16,7 @@ import { describingHeaders, grantHeaders, tagHeaders, tagsOf } from '../store-cl
 import { isTransient } from './engine.ts'
 import { storedBytes } from './key-usage.ts'
 import { copyInParts } from './copy-in-parts.ts'
+import type { UploadJournal } from './upload-journal.ts'
 import { fieldOf, type BucketClient } from '../store-client/bucket-client.ts'
 import { judge, type Reason, type Verdict } from './verdict.ts'
 import {
@@ -46,6 +47,7 @@ export interface RewrapJob {
   readonly conditions: Conditions
   readonly copyTagMode: CopyTagMode
   readonly journal: TagJournal
+  readonly uploads: UploadJournal
   /** Stored bytes above which an object is copied in parts, and bytes of such a part. */
   readonly singleCopyLimit: number
   readonly partSize: number
@@ -177,11 +179,12 @@ async function propertiesOf(bucket: BucketClient, key: string, versionId: string
 
 /** An upload takes tags and grants when it begins: they are compared again before it is completed. */
 async function copyLarge(job: RewrapJob, found: Found, described: readonly Header[]): Promise<string | null> {
-  const { bucket, conditions, partSize, maxParts, copyTagMode, journal } = job
+  const { bucket, conditions, partSize, maxParts, copyTagMode, journal, uploads } = job
   const { key, etag, versionId, headers } = found
   const [tags, grants] = await propertiesOf(bucket, key, versionId)
   return journal.guard(key, copyTagMode === 'put' ? tags : [], () =>
     copyInParts(bucket, {
+      journal: uploads,
       key,
       partSize,
       maxParts,

@@ -5,6 +5,9 @@ import { attemptEtag } from '../envelope/upload-records.ts'
 /** Prefix of everything about uploads. */
 export const UPLOADS_PREFIX = 'uploads/'
 
+/** Prefix of notes of uploads that commands have begun. */
+export const COMMAND_UPLOADS_PREFIX = 'command-uploads/'
+
 /** Prefix of everything about one upload. @param hash 32 bytes, from uploadHash. */
 export function uploadPrefix(hash: Buffer): string {
   return `${UPLOADS_PREFIX}${hash.toString('hex')}/`
