@@ -41,7 +41,7 @@ const table = {
   InvalidRequest: [400, 'Invalid Request'],
   InvalidStorageClass: [400, 'The storage class that you specified is not valid.'],
   InvalidTag: [400, 'The tag provided was not a valid tag.'],
-  InvalidToken: [400, 'The provided token is malformed or otherwise not valid.'],
+  InvalidToken: [400, 'The provided token is malformed or otherwise invalid.'],
   InvalidURI: [400, 'Couldn\'t parse the specified URI.'],
   'KMS.DisabledException': [400, 'The request was rejected because the specified KMS key is not enabled.'],
   'KMS.KMSInvalidStateException': [400, 'The request was rejected because the state of the specified KMS key is not valid for this request.'],

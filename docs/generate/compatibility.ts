@@ -113,7 +113,7 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 | store | conditions enforced | notes |
 |---|---|---|
 | Ceph radosgw 16.2.15 | PutObject without versioning or with versioning suspended, source of copies. With versioning enabled none, so 501 | loses tags of copies; default encryption, \`partNumber\` and GetObjectAttributes are provided by the gateway |
-| versitygw 1.8.0 (files) | PutObject, CompleteMultipartUpload, DeleteObject, source of copies | verifies trailing checksums; requires no digest with Object Lock headers. Objects with names that end in \`/\` must be empty and cannot be copied (400 DirectoryObjectContainsData), sealed or not. \`a//b\` is listed as \`a/b\` and opens only under the name it was written by. HEAD with \`versionId=null\` is 404 in buckets without versions, so that their version listings show no ETags with \`etag: md5\` |
+| versitygw 1.8.0 (files) | PutObject, CompleteMultipartUpload, DeleteObject, source of copies | verifies trailing checksums; requires no digest with Object Lock headers. Objects with names that end in \`/\` must be empty and cannot be copied (400 DirectoryObjectContainsData), sealed or not. \`a//b\` is listed as \`a/b\` and opens only under the name it was written by |
 | MinIO (built from the last open source, 28 November 2026) | PutObject, CompleteMultipartUpload, source of copies; the same in all kinds of bucket | with a policy that denies writes without \`x-amz-server-side-encryption: AES256\`, PutObject and copies were refused before and accepted after \`upstream.sse: AES256\` (29 November 2026). Such a policy denies every UploadPart on MinIO, also of its own client |
 | Garage 2.5.0 | none, so 501 | \`profile: garage\`. Answers writes with a version id of its own, which the profile removes. Tags are read as none, so that \`aws s3 cp\` copies large objects, which it cannot without the gateway |
 | SeaweedFS 4.53 | all: PutObject, CompleteMultipartUpload, CopyObject, DeleteObject, source of copies | drops the metadata of empty objects whose names end in \`/\`, so they are refused with 501: s3fs and \`mkdir\` of Hadoop do not work |
@@ -233,8 +233,8 @@ old Ceph, OSS, OVHcloud, R2, Scaleway, StorageGRID and Wasabi: all 28 steps each
 `
 
 const comparison =
-  'The same requests are sent to Ceph radosgw 16 directly and through the gateway, to an encrypted and to an unencrypted bucket. The responses have\n' +
-  'the same status, headers and documents except for this list. In brackets: what radosgw does. `node test/differential/main.ts` repeats the comparison.'
+  'The same requests are sent to a store directly and through the gateway, to an encrypted and to an unencrypted bucket. The responses have\n' +
+  'the same status, headers and documents except for this list. In brackets: what the store does, Ceph radosgw 16 where none is named. `node test/differential/main.ts` repeats the comparison.'
 
 /** The request line that selects an operation, as in the AWS API reference. */
 function wire(name: OperationName): string {

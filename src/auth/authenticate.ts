@@ -111,7 +111,10 @@ function anonymous(request: HttpRequest, context: AuthContext): Authenticated {
   const text = headers.get('x-amz-content-sha256')
   const word = text === undefined ? null : parseContentSha256(text)
   if (word?.kind === 'streaming') {
-    throw new S3Error('InvalidRequest', { message: 'Anonymous requests cannot have a streaming x-amz-content-sha256.' })
+    throw new S3Error('InvalidRequest', {
+      message: 'Anonymous requests don\'t support this x-amz-content-sha256 value. Please use UNSIGNED-PAYLOAD or ' +
+        'STREAMING-UNSIGNED-PAYLOAD-TRAILER.'
+    })
   }
   if ((method !== 'GET' && method !== 'HEAD') || !context.isPublicRead(request)) throw new S3Error('AccessDenied')
   if (target.query.parameters.some((p) => p.name.startsWith('response-'))) {
@@ -177,7 +180,7 @@ interface VerifiedPolicy {
 
 const malformedForm: Malformed = (message, fields) =>
   new S3Error('InvalidArgument', {
-    message: `The form is malformed; ${message}`,
+    message,
     fields: { ArgumentName: 'x-amz-credential', ...fields }
   })
 
@@ -208,6 +211,10 @@ function missing(name: string): S3Error {
   })
 }
 
+function wrongField(name: string, value: string, message: string): S3Error {
+  return new S3Error('InvalidArgument', { message, fields: { ArgumentName: name, ArgumentValue: value.slice(0, 128) } })
+}
+
 function need(fields: ReadonlyMap<string, string>, name: string): string {
   const value = fields.get(name)
   if (value === undefined || value === '') throw missing(name)
@@ -218,12 +225,12 @@ function need(fields: ReadonlyMap<string, string>, name: string): string {
 function verifyV4(fields: ReadonlyMap<string, string>, policy: string, context: AuthContext): Client {
   const algorithm = need(fields, 'x-amz-algorithm')
   if (algorithm === algorithmV4A) throw sigV4aRefused()
-  if (algorithm !== algorithmV4) throw new S3Error('InvalidArgument', { message: `X-Amz-Algorithm only supports "${algorithmV4}"` })
+  if (algorithm !== algorithmV4) throw wrongField('X-Amz-Algorithm', algorithm, `Only ${algorithmV4} is supported`)
   const credentialText = need(fields, 'x-amz-credential')
   const { accessKeyId, date, region } = parseCredential(credentialText, context.regions, malformedForm)
   const timestamp = need(fields, 'x-amz-date')
   if (parseIsoBasic(timestamp) === undefined || !timestamp.startsWith(date)) {
-    throw new S3Error('InvalidArgument', { message: 'X-Amz-Date must be an ISO 8601 basic date of the day of the credential.' })
+    throw wrongField('X-Amz-Date', timestamp, 'X-Amz-Date must be formated via ISO8601 Long format')
   }
   const signature = need(fields, 'x-amz-signature')
   const credential = context.credential(accessKeyId)

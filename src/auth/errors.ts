@@ -90,7 +90,7 @@ const knownSchemes: ReadonlySet<string> = new Set(['AWS', 'Basic', 'Bearer', 'Di
 
 /** @param scheme the first word. Quoted only if it is the name of a scheme: it may be a password or a token. */
 export function invalidAuthorization(message: string, scheme: string): S3Error {
-  const quoted = knownSchemes.has(scheme) || scheme.startsWith('AWS4-') ? scheme.slice(0, 64) : ''
+  const quoted = knownSchemes.has(scheme) || /^AWS\d-/.test(scheme) ? scheme.slice(0, 64) : ''
   return new S3Error('InvalidArgument', { message, fields: { ArgumentName: 'Authorization', ArgumentValue: quoted } })
 }
 

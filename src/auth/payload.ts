@@ -4,8 +4,10 @@ import {
   checksumAlgorithmNamed,
   decodeBase64,
   emptySha256,
+  invalidChecksumHeader,
   parseChecksum,
   requireChecksumAlgorithm,
+  singleChecksumHeader,
   type ChecksumAlgorithm
 } from '../http/checksums.ts'
 import type { HttpRequest } from '../http/message.ts'
@@ -74,19 +76,12 @@ function contentMd5(headers: ReadonlyMap<string, string>): Buffer | null {
 }
 
 function declaredChecksum(headers: ReadonlyMap<string, string>, trailer: ChecksumAlgorithm | null): PayloadPromise['checksum'] {
-  let found: PayloadPromise['checksum'] = null
-  for (const [name, text] of headers) {
-    const named = algorithmOfHeader(name)
-    if (named === null) continue
-    if (found !== null || trailer !== null) {
-      throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.' })
-    }
-    const algorithm = requireChecksumAlgorithm(named)
-    const value = parseChecksum(algorithm, text)
-    if (value === null) throw new S3Error('InvalidRequest', { message: `Value for ${name} header is invalid.` })
-    found = { algorithm, value }
-  }
-  return found
+  const declared = singleChecksumHeader(headers, trailer === null ? 1 : 0)
+  if (declared === null) return null
+  const { algorithm, name, text } = declared
+  const value = parseChecksum(algorithm, text)
+  if (value === null) throw invalidChecksumHeader(name)
+  return { algorithm, value }
 }
 
 function trailerAlgorithm(headers: ReadonlyMap<string, string>, allowed: boolean): ChecksumAlgorithm | null {

@@ -134,10 +134,11 @@ function verifySignature(request: HttpRequest, claim: SignatureClaim, context: A
   const key = (credential?.secret ?? noSecret).signingKey(date, region)
   const outcome = verifySignatureV4(request, claim, { ...signed, key })
   if (credential === undefined) throw unknownAccessKeyId(accessKeyId)
+  // Before the signature, as AWS does: whoever adds the token to a request that is already signed is told so.
+  if (signed.token) throw tokenRefused()
   if (!outcome.valid || claim.signedHeaders.some((name) => name !== 'host' && !request.headers.has(name))) {
     throw signatureMismatch(accessKeyId, claim.signature, outcome.stringToSign, outcome.canonicalRequest)
   }
-  if (signed.token) throw tokenRefused()
   return credential
 }
 

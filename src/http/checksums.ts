@@ -66,8 +66,33 @@ export function algorithmOfHeader(header: string): string | null {
 export function requireChecksumAlgorithm(text: string): ChecksumAlgorithm {
   const algorithm = checksumAlgorithmNamed(text)
   if (algorithm !== undefined) return algorithm
-  const known = Object.keys(checksumAlgorithms).map((name) => name.toUpperCase()).join(', ')
+  const known = Object.keys(checksumAlgorithms).map((name) => name.toUpperCase()).sort().join(', ')
   throw new S3Error('InvalidRequest', { message: `Checksum algorithm provided is unsupported. Please try again with any of the valid types: [${known}]` })
+}
+
+/**
+ * The one checksum in these headers or form fields, its value as written.
+ * @param most how many there may be: 0 where a trailer carries the checksum.
+ * @returns null when there is none.
+ * @throws S3Error InvalidRequest for more, and for an algorithm that is not computed here.
+ */
+export function singleChecksumHeader(
+  headers: ReadonlyMap<string, string>,
+  most: 0 | 1
+): { readonly algorithm: ChecksumAlgorithm; readonly name: string; readonly text: string } | null {
+  const found = [...headers].flatMap(([name, text]) => {
+    const named = algorithmOfHeader(name)
+    return named === null ? [] : [{ named, name, text }]
+  })
+  if (found.length > most) {
+    throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.' })
+  }
+  const [only] = found
+  return only === undefined ? null : { algorithm: requireChecksumAlgorithm(only.named), name: only.name, text: only.text }
+}
+
+export function invalidChecksumHeader(name: string): S3Error {
+  return new S3Error('InvalidRequest', { message: `Value for ${name} header is invalid.` })
 }
 
 export function createChecksum(algorithm: ChecksumAlgorithm): Checksum {

@@ -41,6 +41,11 @@ const maxNames = 100
 const maxListLength = 2048
 const knownMethods = new Set(['GET', 'HEAD', 'PUT', 'POST', 'DELETE'])
 
+/** Whether rules can allow a method at all (AWS API, CORSRule). */
+export function isCorsMethod(method: string): boolean {
+  return knownMethods.has(method)
+}
+
 /**
  * Headers that a page may read where it may read ETags (docs/decisions/0020-cors-answers.md): SDKs repeat the checksum of each part when they
  * complete an upload, and name the version that they have read.

@@ -1,5 +1,5 @@
 import { S3Error } from '../errors.ts'
-import { requireChecksumAlgorithm } from '../http/checksums.ts'
+import { parseChecksum, requireChecksumAlgorithm } from '../http/checksums.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
 import { unquoteEtag } from './conditions.ts'
 import { MAX_PART_NUMBER, parsePartNumber } from './range.ts'
@@ -70,7 +70,7 @@ export interface CompletedPart {
 
 /**
  * The body of CompleteMultipartUpload: 1 to 10,000 parts in ascending order (AWS API).
- * @throws S3Error MalformedXML, InvalidArgument (part number), InvalidPartOrder, InvalidRequest (checksum of an unknown algorithm), MaxMessageLengthExceeded
+ * @throws S3Error MalformedXML, InvalidArgument (part number, malformed checksum), InvalidPartOrder, InvalidRequest (checksum of an unknown algorithm), MaxMessageLengthExceeded
  */
 export function parseCompletedParts(body: Buffer, limits: XmlLimits): CompletedPart[] {
   const document = parseRoot(body, limits, 'CompleteMultipartUpload')
@@ -81,14 +81,25 @@ export function parseCompletedParts(body: Buffer, limits: XmlLimits): CompletedP
 }
 
 function completedPart(document: XmlDocument, element: XmlElement): CompletedPart {
-  const partNumber = parsePartNumber(requiredText(document, element, 'PartNumber').trim())
+  const number = requiredText(document, element, 'PartNumber').trim()
+  if (/^(?:-\d{1,9}|0)$/.test(number)) throw badPart('PartNumber', number, 'PartNumber must be >= 1')
+  const partNumber = parsePartNumber(number)
   const checksums: Partial<Record<ChecksumAlgorithm, string>> = {}
   for (const child of element.children) {
     // Some clients send an empty element for no value.
     const text = child.name.startsWith('Checksum') ? textOf(document, child).trim() : ''
     if (text !== '') checksums[requireChecksumAlgorithm(child.name.slice('Checksum'.length))] = text
   }
+  const found = Object.entries(checksums) as [ChecksumAlgorithm, string][]
+  if (found.length > 1 || found.some(([algorithm, text]) => parseChecksum(algorithm, text) === null)) {
+    const given = found.map(([algorithm, text]) => `${algorithm.toUpperCase()}:${text.slice(0, 128)};`).join('')
+    throw badPart('Checksum', given, 'Invalid Base64 or multiple checksums present in request')
+  }
   return { partNumber, etag: unquoteEtag(requiredText(document, element, 'ETag')), checksums }
+}
+
+function badPart(name: string, value: string, message: string): S3Error {
+  return new S3Error('InvalidArgument', { message, fields: { ArgumentName: name, ArgumentValue: value } })
 }
 
 /** `SSEAlgorithm` and its parameters, as written; the caller decides which it accepts. */

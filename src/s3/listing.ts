@@ -13,6 +13,8 @@ export interface ListingRow {
   /** Decoded object key. Rows of ListParts all have the key of the upload. */
   readonly key: string
   readonly versionId: string | null
+  /** Of a list of versions: the one that a request without a version id gets. */
+  readonly latest: boolean
   readonly uploadId: string | null
   readonly partNumber: number | null
   /** Without quotes. */
@@ -90,6 +92,7 @@ function rowsOf(document: XmlDocument): LocatedRow[] {
       kind,
       key: keyOf(key, encoded && kind !== 'part'),
       versionId: text('VersionId'),
+      latest: text('IsLatest')?.trim() === 'true',
       uploadId: text('UploadId'),
       partNumber: numberOf(document, element, 'PartNumber'),
       etag: etag === null ? null : unquoteEtag(etag),

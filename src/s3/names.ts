@@ -67,7 +67,7 @@ export interface CopySource {
  * "/". An encoded "?" is part of the key. "+" is a plus, as in request paths: the gateway must authorise and unwrap exactly what the store will copy.
  * Malformed escapes crash radosgw 16, so the header itself is never forwarded: `formatCopySource` writes a new one.
  * @param value header value as received: latin1 characters stand for bytes
- * @throws S3Error InvalidArgument (syntax, bad escapes), NotImplemented (ARNs), InvalidBucketName, KeyTooLongError
+ * @throws S3Error InvalidArgument (syntax, bad escapes, bucket name), NotImplemented (ARNs), KeyTooLongError
  */
 export function parseCopySource(value: string): CopySource {
   // Old clients send the bytes of UTF-8 unencoded.
@@ -83,7 +83,7 @@ export function parseCopySource(value: string): CopySource {
   }
   const bucket = path.slice(0, slash)
   const key = path.slice(slash + 1)
-  checkBucketName(bucket)
+  if (!isBucketName(bucket)) throw invalid(value, 'Invalid copy source bucket name')
   checkKey(key)
   return { bucket, key, versionId: mark < 0 ? null : versionOf(text.slice(mark + 1), value) }
 }
@@ -98,7 +98,7 @@ function decode(raw: string, value: string): string {
   try {
     return percentDecode(raw)
   } catch (cause) {
-    throw invalid(value, 'The copy source could not be decoded.', cause)
+    throw invalid(value, 'Invalid copy source encoding', cause)
   }
 }
 

@@ -49,7 +49,7 @@ function invalidRange(requested: string, size: number): S3Error {
 /**
  * Reads `x-amz-copy-source-range`: only `bytes=a-b`, and within the source (AWS API, UploadPartCopy).
  * @param size plaintext bytes of the source
- * @throws S3Error InvalidArgument on any other form, InvalidRange when it reaches beyond the source
+ * @throws S3Error InvalidArgument on any other form, and when it reaches beyond the source
  */
 export function copySourceRange(text: string, size: number): ByteRange {
   const match = /^bytes=(\d+)-(\d+)$/.exec(text.trim())
@@ -61,7 +61,12 @@ export function copySourceRange(text: string, size: number): ByteRange {
       fields: { ArgumentName: 'x-amz-copy-source-range', ArgumentValue: text }
     })
   }
-  if (range.last >= size) throw invalidRange(text, size)
+  if (range.last >= size) {
+    throw new S3Error('InvalidArgument', {
+      message: `Range specified is not valid for source object of size: ${size}`,
+      fields: { ArgumentName: 'x-amz-copy-source-range', ArgumentValue: text }
+    })
+  }
   return range
 }
 

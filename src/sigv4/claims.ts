@@ -28,27 +28,31 @@ export function sigV4aRefused(): S3Error {
  * @throws S3Error AuthorizationHeaderMalformed
  */
 export function parseAuthorization(parameters: string, regions: readonly string[]): SignatureClaim {
+  const items = parameters.split(',', 4).map((item) => item.trim())
+  if (items.length !== 3) throw malformedHeader('the authorization header requires three components: Credential, SignedHeaders, and Signature.')
   const found = new Map<string, string>()
-  for (const item of parameters.split(',')) {
-    const text = item.trim()
-    const equals = text.indexOf('=')
-    const name = text.slice(0, Math.max(equals, 0))
-    if ((name !== 'Credential' && name !== 'SignedHeaders' && name !== 'Signature') || found.has(name)) {
-      throw malformedHeader('expecting Credential, SignedHeaders and Signature once each, separated by commas.')
-    }
-    found.set(name, text.slice(equals + 1))
+  for (const item of items) {
+    const equals = item.indexOf('=')
+    if (equals < 0) throw malformedHeader(`the authorization component ${quoted(item)} is malformed.`)
+    found.set(item.slice(0, equals), item.slice(equals + 1))
   }
+  const [credential, signedHeaders, signature] = [present(found, 'Credential'), present(found, 'SignedHeaders'), present(found, 'Signature')]
   return {
-    credential: parseCredential(present(found, 'Credential'), regions, malformedHeader),
-    signedHeaders: parseSignedHeaders(present(found, 'SignedHeaders'), malformedHeader),
-    signature: present(found, 'Signature')
+    credential: parseCredential(credential, regions, malformedHeader),
+    signedHeaders: parseSignedHeaders(signedHeaders, malformedHeader),
+    signature
   }
 }
 
 function present(found: ReadonlyMap<string, string>, name: string): string {
   const value = found.get(name)
-  if (value === undefined || value === '') throw malformedHeader(`the authorization header requires three components; missing "${name}".`)
+  if (value === undefined || value === '') throw malformedHeader(`missing ${name}.`)
   return value
+}
+
+/** AWS repeats what is wrong. Text that may be a secret in the wrong place is left out: anything longer than the words of a scope. */
+function quoted(text: string): string {
+  return /^[\w.-]{1,16}$/.test(text) ? `"${text}"` : '""'
 }
 
 /** `<access key id>/<YYYYMMDD>/<region>/s3/aws4_request`, split. */
@@ -79,12 +83,15 @@ export function parseCredential(text: string, regions: readonly string[], malfor
   const [terminal, service, region, date] = [parts.pop(), parts.pop(), parts.pop(), parts.pop()]
   // Stores other than AWS allow "/" in access key ids, so the scope is counted from the end.
   const accessKeyId = parts.join('/')
-  if (date === undefined || region === undefined || accessKeyId === '' || accessKeyId.length > 128) {
+  const surplus = parts.length > 1 && terminal !== 'aws4_request'
+  if (date === undefined || region === undefined || accessKeyId === '' || accessKeyId.length > 128 || surplus) {
     throw malformed('the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
   }
-  if (!/^\d{8}$/.test(date)) throw malformed('incorrect date format. This date in the credential must be in the format "yyyyMMdd".')
-  if (terminal !== 'aws4_request') throw malformed('incorrect terminal. This endpoint uses "aws4_request".')
-  if (service !== 's3') throw malformed('incorrect service. This endpoint belongs to "s3".')
+  if (terminal !== 'aws4_request') throw malformed(`incorrect terminal ${quoted(terminal ?? '')}. This endpoint uses "aws4_request".`)
+  if (service !== 's3') throw malformed(`incorrect service ${quoted(service ?? '')}. This endpoint belongs to "s3".`)
+  if (!/^\d{8}$/.test(date)) {
+    throw malformed(`incorrect date format ${quoted(date)}. This date in the credential must be in the format "yyyyMMdd".`)
+  }
   if (!regionText.test(region)) throw malformed('the region is missing or not well-formed.')
   const expected = regions[0]
   if (expected !== undefined && !regions.includes(region)) {

@@ -66,7 +66,7 @@ export function parsePresigned(query: Query, regions: readonly string[]): Presig
   const date = parseIsoBasic(timestamp)
   if (date === undefined) throw malformedQuery('X-Amz-Date must be in the ISO8601 Long Format "yyyyMMdd\'T\'HHmmss\'Z\'"')
   if (!timestamp.startsWith(credential.date)) {
-    throw malformedCredential(`Invalid credential date "${credential.date}". This date is not the same as X-Amz-Date: "${timestamp.slice(0, 8)}".`)
+    throw malformedQuery(`Invalid credential date "${credential.date}". This date is not the same as X-Amz-Date: "${timestamp.slice(0, 8)}".`)
   }
   return {
     credential,

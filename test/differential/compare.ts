@@ -58,6 +58,7 @@ function digest(bytes: Buffer): string {
 
 function blindTimes(text: string): string {
   return text
+    .replace(/\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, '<uuid>')
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, '<time>')
     .replace(/(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} 20[2]\d \d\d:\d\d:\d\d GMT/g, '<time>')
 }

@@ -1,10 +1,11 @@
 // Starts a gateway, once over HTTP and once over HTTPS, and a second instance of it over HTTP, in front of a store, and says where: for
 // clients that are programs.
 //   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32] [--second-port N] [--own-cors]
-//     [--narrow PROVIDER] [--profile NAME] [--state BUCKET] [--far ENDPOINT --far-access-key ID --far-secret-key SECRET]
+//     [--client ID:SECRET] [--as-aws] [--narrow PROVIDER] [--profile NAME] [--state BUCKET] [--far ENDPOINT --far-access-key ID --far-secret-key SECRET]
 // Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. With --own-cors the
 // gateway has `listen.cors` for all origins, which exposes `ETag`. With --narrow the store has the limits of a provider
 // (test/support/narrow-profiles.ts), and the gateway what its configuration says of that provider; --profile is `upstream.profile` alone. With
+// --as-aws: no Signature Version 2, one region, and anonymous reads as the store's ACLs allow. With
 // --far there are two stores: buckets whose names begin with "far-" are at that one. Prints
 // one line of JSON (where the gateway and the store are, and who signs) and runs until its input ends.
 import dns from 'node:dns'
@@ -31,6 +32,8 @@ const { values } = parseArgs({
     checksum: { type: 'string' },
     'second-port': { type: 'string', default: '0' },
     'own-cors': { type: 'boolean', default: false },
+    client: { type: 'string', default: 'E2ECLIENT:e2e-client-secret' },
+    'as-aws': { type: 'boolean', default: false },
     narrow: { type: 'string' },
     profile: { type: 'string' },
     'state': { type: 'string', default: 'sealgate-state-e2e' },
@@ -56,7 +59,8 @@ const limits: Limits | null = provider === undefined ? null : profiles[provider]
 const narrow = limits === null ? null : await startNarrowStore(behind, limits)
 const store = narrow ?? behind
 dns.lookup = lookupBuckets
-const client = { accessKeyId: 'E2ECLIENT', secretAccessKey: 'e2e-client-secret' }
+const [accessKeyId = '', secretAccessKey = ''] = values.client.split(':')
+const client = { accessKeyId, secretAccessKey }
 const certificate = join(import.meta.dirname, '../support/tls/localhost-cert.pem')
 
 const near = {
@@ -78,20 +82,22 @@ const far = {
   realm: 'far'
 }
 const stores = values.far === undefined ? { upstream: near } : { upstreams: { near: { ...near, default: true }, far } }
-const policy = { encryption: 'on', key: 'main' }
+const asAws = values['as-aws']
+const policy = { encryption: 'on', key: 'main', ...asAws ? { publicRead: 'store' } : {} }
 
 const config = parseConfig(
   JSON.stringify({
     listen: {
       host: '127.0.0.1',
       port: 0,
+      ...asAws ? { region: 'us-east-1' } : {},
       ...values['own-cors'] ? { cors: [{ origins: ['*'], methods: ['GET', 'PUT', 'POST', 'DELETE'], headers: ['*'], expose: ['ETag'] }] } : {}
     },
     ...stores,
     clients: [{ ...client, buckets: ['*'] }],
     keys: { main: { type: 'local', keyring } },
     buckets: { '*': policy, 'opaque-*': { ...policy, etag: 'opaque' }, ...values.far === undefined ? {} : { 'far-*': { ...policy, upstream: 'far' } } },
-    auth: { v2Header: true, ssecOverHttp: true }
+    auth: { v2Header: !asAws, v2Query: !asAws, ssecOverHttp: true }
   }),
   { file: join(folder, 'sealgate.yaml'), env: {} }
 )

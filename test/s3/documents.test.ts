@@ -55,14 +55,14 @@ await t.test('CompleteMultipartUpload', (t) => {
   t.strictSame(
     parseCompletedParts(
       body(
-        '<ETag>"a"</ETag><PartNumber>1</PartNumber><ChecksumCRC32>AAAAAA==</ChecksumCRC32><ChecksumSHA512>x</ChecksumSHA512><ChecksumSHA1/>',
-        '<PartNumber> 10000 </PartNumber><ETag>&quot;b-0&quot;</ETag><ChecksumCRC64NVME>y</ChecksumCRC64NVME>'
+        '<ETag>"a"</ETag><PartNumber>1</PartNumber><ChecksumCRC32>AAAAAA==</ChecksumCRC32><ChecksumSHA1/>',
+        '<PartNumber> 10000 </PartNumber><ETag>&quot;b-0&quot;</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME>'
       ),
       limits
     ),
     [
-      { partNumber: 1, etag: 'a', checksums: { crc32: 'AAAAAA==', sha512: 'x' } },
-      { partNumber: 10000, etag: 'b-0', checksums: { crc64nvme: 'y' } }
+      { partNumber: 1, etag: 'a', checksums: { crc32: 'AAAAAA==' } },
+      { partNumber: 10000, etag: 'b-0', checksums: { crc64nvme: 'AAAAAAAAAAA=' } }
     ]
   )
   const all = Array.from({ length: 10_000 }, (_, i) => part(i + 1))
@@ -77,6 +77,8 @@ await t.test('CompleteMultipartUpload', (t) => {
     [body(part(2), part(1)), 'InvalidPartOrder'],
     [body(part(1), part(1)), 'InvalidPartOrder'],
     [body(`${part(1)}<ChecksumBLAKE3>x</ChecksumBLAKE3>`), 'InvalidRequest'],
+    [body(`${part(1)}<ChecksumCRC32>x</ChecksumCRC32>`), 'InvalidArgument'],
+    [body(`${part(1)}<ChecksumCRC32>AAAAAA==</ChecksumCRC32><ChecksumCRC32C>AAAAAA==</ChecksumCRC32C>`), 'InvalidArgument'],
     [body(part(0)), 'InvalidArgument'],
     [body(part(-1)), 'InvalidArgument'],
     [body(part('1e3')), 'InvalidArgument'],

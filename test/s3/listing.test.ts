@@ -32,6 +32,7 @@ await t.test('rows as the store lists them', (t) => {
     kind: 'object',
     key: 'a & b',
     versionId: null,
+    latest: false,
     uploadId: null,
     partNumber: null,
     etag: 'aa',

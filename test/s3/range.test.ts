@@ -85,7 +85,8 @@ await t.test('a 416 has the requested range and the size', (t) => {
 await t.test('copy source ranges take one form and stay inside', (t) => {
   t.strictSame(copySourceRange('bytes=0-8', 9), { first: 0, last: 8 })
   t.strictSame(copySourceRange('bytes=8-8', 9), { first: 8, last: 8 })
-  for (const text of ['bytes=0-9', 'bytes=9-9', `bytes=0-${'9'.repeat(99)}`]) t.equal(errorCode(() => copySourceRange(text, 9)), 'InvalidRange', text)
+  // Beyond the source AWS answers 400, not 416.
+  for (const text of ['bytes=0-9', 'bytes=9-9', `bytes=0-${'9'.repeat(99)}`]) t.equal(errorCode(() => copySourceRange(text, 9)), 'InvalidArgument', text)
   for (const text of ['', 'bytes=0-', 'bytes=-1', '0-1', 'bytes=2-1', 'bytes=0-1,2-3', 'bytes=a-b', 'bytes=0+0-1', 'BYTES=0-1']) {
     t.equal(errorCode(() => copySourceRange(text, 9)), 'InvalidArgument', text)
   }

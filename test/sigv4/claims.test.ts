@@ -48,6 +48,23 @@ await t.test('credentials are counted from the end', (t) => {
   t.end()
 })
 
+await t.test('what is wrong is said as AWS says it, and nothing is repeated that may be a secret', (t) => {
+  const said = (text: string): string => refusal(() => parseAuthorization(text, [])).message.replace('The authorization header is malformed; ', '')
+  const rest = ',SignedHeaders=host,Signature=x'
+  const rows: [text: string, message: string][] = [
+    ['Credential=a/20130524/r/s3/aws4_request,Signature=x', 'the authorization header requires three components: Credential, SignedHeaders, and Signature.'],
+    [`Credential=a/20130524/r/s3/aws4_request,key${rest.slice(19)}`, 'the authorization component "key" is malformed.'],
+    [`Credential=a/20130524/r/s3/aws4_request,wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY${rest.slice(19)}`, 'the authorization component "" is malformed.'],
+    [`Other=a/20130524/r/s3/aws4_request${rest}`, 'missing Credential.'],
+    [`Credential=a/32234/r/s3/aws_request${rest}`, 'incorrect terminal "aws_request". This endpoint uses "aws4_request".'],
+    [`Credential=a/32234/r/ec2/aws4_request${rest}`, 'incorrect service "ec2". This endpoint belongs to "s3".'],
+    [`Credential=a/3223423234/r/s3/aws4_request${rest}`, 'incorrect date format "3223423234". This date in the credential must be in the format "yyyyMMdd".'],
+    [`Credential=a/wJalrXUtnFEMIK7MDENG/r/s3/aws4_request${rest}`, 'incorrect date format "". This date in the credential must be in the format "yyyyMMdd".']
+  ]
+  for (const [text, message] of rows) t.equal(said(text), message)
+  t.end()
+})
+
 await t.test('the three components, once each', (t) => {
   const items = ['Credential=a/20130524/r/s3/aws4_request', 'SignedHeaders=host', 'Signature=x=y']
   t.match(parseAuthorization(items.join(' , '), []), { credential: { accessKeyId: 'a' }, signedHeaders: ['host'], signature: 'x=y' })

@@ -239,7 +239,10 @@ async function rowFacts(ctx: BucketContext, row: ListingRow): Promise<RowFacts &
   const cached = row.described ? undefined : ctx.services.objects.row(...name)
   if (cached !== undefined) return cached
   try {
-    const object = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId: row.versionId, customerKey: null }))
+    // Not every store without versions knows the version id `null` that it lists (versitygw: 404).
+    const versionId = row.latest && row.versionId === 'null' ? null : row.versionId
+    const object = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId, customerKey: null }))
+    if (versionId !== row.versionId && unquoteEtag(object.upstreamEtag) !== etag) return 'unknown'
     // Overwritten since the store made the listing: the current state is shown, but not cached.
     const facts = { size: object.size, etag: unquoteEtag(clientEtag(ctx, object)) }
     if (unquoteEtag(object.upstreamEtag) === etag) ctx.services.objects.rememberRow(facts, ...name)

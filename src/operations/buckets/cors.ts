@@ -6,7 +6,7 @@ import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
-import { corsDocument, corsHeaders, exposed, matchingRule, parseCors, requestedHeaders, type CorsQuestion, type CorsRule } from '../../s3/cors.ts'
+import { corsDocument, corsHeaders, exposed, isCorsMethod, matchingRule, parseCors, requestedHeaders, type CorsQuestion, type CorsRule } from '../../s3/cors.ts'
 
 /** The message of AWS (S3 User Guide, "Troubleshooting CORS"). */
 const notAllowed = 'CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method / ' +
@@ -26,6 +26,9 @@ export async function preflight(services: Services, request: HttpRequest, bucket
   if (question.origin === '') throw new S3Error('BadRequest', { message: 'Insufficient information. Origin request header needed.' })
   if (!request.headers.has('access-control-request-method')) {
     throw new S3Error('BadRequest', { message: 'Invalid Access-Control-Request-Method: null' })
+  }
+  if (!isCorsMethod(question.method)) {
+    throw new S3Error('BadRequest', { message: `Invalid Access-Control-Request-Method: ${question.method.slice(0, 32)}` })
   }
   enterForPreflight(services, request, bucket)
   const headers = await headersFor(services, bucket, question, { asker: 'unsigned', signal: request.signal }).catch((error: unknown) => {

@@ -28,7 +28,7 @@ import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
 import { slowResponse, type AddHeaders } from '../responses.ts'
 import { retryOnChange, withDigests } from '../objects/inspect.ts'
 import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
-import { algorithmOfHeader, checksumAlgorithmNamed } from '../../http/checksums.ts'
+import { algorithmOfHeader, checksumAlgorithmNamed, requireChecksumAlgorithm } from '../../http/checksums.ts'
 import { fetchSlice } from '../objects/read-body.ts'
 import { sealObject, type StoredAnswer, storePlain } from '../objects/put-object.ts'
 
@@ -39,6 +39,8 @@ import { sealObject, type StoredAnswer, storePlain } from '../objects/put-object
  */
 export async function copyObject(ctx: OperationContext<'CopyObject'>): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
+  const algorithm = header(ctx, 'x-amz-checksum-algorithm')
+  if (algorithm !== undefined) requireChecksumAlgorithm(algorithm)
   if (ctx.policy.encryption === 'off' && ctx.services.policyFor(source.bucket).encryption === 'off' && isHere(ctx, source)) return forwardCopy(ctx, source)
   return slowResponse((addHeaders) =>
     retryOnChange(async () => {

@@ -1,7 +1,7 @@
 import type { UploadSettings } from '../../envelope/upload-records.ts'
 import type { PayloadPromise } from '../../auth/types.ts'
 import { S3Error } from '../../errors.ts'
-import { checksumAlgorithms, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksums.ts'
+import { checksumAlgorithms, invalidChecksumHeader, requireChecksumAlgorithm, type ChecksumAlgorithm } from '../../http/checksums.ts'
 
 type ChecksumSettings = Pick<UploadSettings, 'checksumAlgorithm' | 'checksumType'>
 
@@ -13,7 +13,7 @@ export function checksumSettings(headers: ReadonlyMap<string, string>): Checksum
   const named = headers.get('x-amz-checksum-algorithm')
   const type = headers.get('x-amz-checksum-type')?.toUpperCase()
   if (type !== undefined && type !== 'COMPOSITE' && type !== 'FULL_OBJECT') {
-    throw invalid('Value for x-amz-checksum-type header is invalid.')
+    throw invalidChecksumHeader('x-amz-checksum-type')
   }
   if (named === undefined) {
     if (type !== undefined) throw invalid('The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.')

@@ -17,7 +17,7 @@ import { readDocument } from '../request-body.ts'
 import { visibleEtag } from '../objects/sealed-object.ts'
 import { slowResponse, errorOfDocument, relayError, documentOf } from '../responses.ts'
 import { writeConditions } from '../objects/write-options.ts'
-import { checkObjectSize, selectParts, tailNumber, readPartState, objectChecksum } from './select-parts.ts'
+import { checkObjectSize, declaredChecksum, selectParts, tailNumber, readPartState, objectChecksum } from './select-parts.ts'
 import { removeState } from './uploads.ts'
 import { roomBehind } from './equal-parts.ts'
 
@@ -90,12 +90,13 @@ async function completeOnce(ctx: UploadContext, listed: readonly CompletedPart[]
 
 /** @throws UploadChanged; S3Error NoSuchUpload and InvalidPart, also where another Complete has removed what a step needs. */
 async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], listHash: Buffer): Promise<Completed> {
+  const declared = declaredChecksum(ctx)
   const upload = await openUpload(ctx, 'fresh')
   const state = await readPartState(ctx, upload, listed)
   const parts = selectParts(upload, listed, state)
   const room = roomBehind(ctx, upload, parts)
   checkObjectSize(ctx, parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0))
-  const checksum = objectChecksum(ctx, upload, parts)
+  const checksum = objectChecksum(ctx, upload, parts, declared)
   const conditions = await writeConditions(ctx, 'complete')
   const number = tailNumber(parts, state)
   const list = await sendTail(ctx, upload, { parts, held: state.held, checksum, listHash, room, number }).catch((error: unknown) => {

@@ -8,7 +8,15 @@ import { type HeldPart, listHeldParts, unlessDenied } from './upstream-parts.ts'
 import { MAX_PARTS, MIN_PART_SIZE, storedPartSize } from '../../envelope/sizes.ts'
 import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
-import { algorithmOfHeader, requireChecksumAlgorithm, type ChecksumAlgorithm, combineCrc, compositeChecksum, isCombinable } from '../../http/checksums.ts'
+import {
+  combineCrc,
+  compositeChecksum,
+  invalidChecksumHeader,
+  isCombinable,
+  parseChecksum,
+  singleChecksumHeader,
+  type ChecksumAlgorithm
+} from '../../http/checksums.ts'
 
 /** What a Complete is checked against. */
 export interface PartState extends RecordedParts {
@@ -69,7 +77,10 @@ function invalidPart(upload: Upload, part: CompletedPart): S3Error {
  */
 function checkListedChecksums(upload: Upload, part: CompletedPart, { checksum }: Attempt): void {
   for (const [algorithm, value] of Object.entries(part.checksums)) {
-    if (checksum?.algorithm !== algorithm || checksum.value.toString('base64') !== value) throw invalidPart(upload, part)
+    if (checksum?.algorithm !== algorithm) {
+      throw new S3Error('BadDigest', { message: `The ${algorithm} you specified for part ${part.partNumber} did not match what we received.` })
+    }
+    if (checksum.value.toString('base64') !== value) throw invalidPart(upload, part)
   }
 }
 
@@ -86,6 +97,9 @@ export function tailNumber(parts: readonly Attempt[], { highestUpstream }: Recor
 export function checkObjectSize(ctx: OperationContext, size: number): void {
   const said = header(ctx, 'x-amz-mp-object-size')
   if (said === undefined || said === String(size)) return
+  if (/^-\d+$/.test(said)) {
+    throw new S3Error('InvalidRequest', { message: `Value for x-amz-mp-object-size header is less than zero: '${said}'` })
+  }
   throw new S3Error('InvalidRequest', {
     message: `The provided 'x-amz-mp-object-size' header value ${said} does not match what was computed: ${size}`
   })
@@ -97,14 +111,15 @@ interface DeclaredChecksum {
   readonly value: string
 }
 
-/** @throws S3Error InvalidRequest when there is more than one, or one of an algorithm that is not computed here. */
-function declaredChecksum(ctx: OperationContext): DeclaredChecksum | null {
-  const found = [...ctx.request.headers].flatMap(([name, value]) => {
-    const named = algorithmOfHeader(name)
-    return named === null ? [] : [{ algorithm: requireChecksumAlgorithm(named), value }]
-  })
-  if (found.length > 1) throw new S3Error('InvalidRequest', { message: 'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.' })
-  return found[0] ?? null
+/** @throws S3Error InvalidRequest when there is more than one, one of an algorithm that is not computed here, or no digest; or for an unknown type. */
+export function declaredChecksum(ctx: OperationContext): DeclaredChecksum | null {
+  const type = header(ctx, 'x-amz-checksum-type')?.toUpperCase()
+  if (type !== undefined && type !== 'COMPOSITE' && type !== 'FULL_OBJECT') throw invalidChecksumHeader('x-amz-checksum-type')
+  const declared = singleChecksumHeader(ctx.request.headers, 1)
+  if (declared === null) return null
+  const { algorithm, name, text } = declared
+  if (parseChecksum(algorithm, text.replace(/-\d{1,5}$/, '')) === null) throw invalidChecksumHeader(name)
+  return { algorithm, value: text }
 }
 
 /** Milliseconds before each further check: together less than clients wait for an ordinary answer. */
@@ -160,10 +175,16 @@ function lacksRecord(part: CompletedPart, { attempts, held }: RecordedParts & { 
 /**
  * The checksum of the finished object, from those of its parts: a digest of digests, or the CRCs combined into that of the whole (AWS, "Checking
  * object integrity"). Compared with what the request declares.
+ * @param declared of `declaredChecksum`
  * @returns null when the upload was created without one.
  * @throws S3Error InvalidRequest for another type or algorithm than the upload's, BadDigest for another value.
  */
-export function objectChecksum(ctx: OperationContext, { settings }: Upload, parts: readonly Attempt[]): Checksum | null {
+export function objectChecksum(
+  ctx: OperationContext,
+  { settings }: Upload,
+  parts: readonly Attempt[],
+  declared: DeclaredChecksum | null
+): Checksum | null {
   const { checksumAlgorithm: algorithm, checksumType: type } = settings
   const named = header(ctx, 'x-amz-checksum-type')?.toUpperCase()
   if (named !== undefined && named !== typeName(type)) {
@@ -171,7 +192,6 @@ export function objectChecksum(ctx: OperationContext, { settings }: Upload, part
       message: `The upload was created using the ${typeName(type)} checksum mode. The complete request must use the same checksum mode.`
     })
   }
-  const declared = declaredChecksum(ctx)
   if (algorithm === null || type === null) {
     if (declared === null) return null
     throw new S3Error('InvalidRequest', {

@@ -54,7 +54,7 @@ export async function uploadPartCopy(ctx: OperationContext<'UploadPartCopy'>): P
   })
 }
 
-/** @throws S3Error InvalidArgument, InvalidRange for a range that reaches beyond the source. */
+/** @throws S3Error InvalidArgument, also for a range that reaches beyond the source. */
 function sliceOf(ctx: OperationContext, object: InspectedObject): Slice {
   const range = header(ctx, 'x-amz-copy-source-range')
   const { first, last } = range === undefined ? { first: 0, last: object.size - 1 } : copySourceRange(range, object.size)

@@ -145,15 +145,13 @@ export async function getObjectAttributes(ctx: OperationContext<'GetObjectAttrib
   return xmlResponse(body, headers)
 }
 
-/** @throws S3Error InvalidArgument when none is named, or one that S3 does not know. */
+/** @throws S3Error InvalidRequest when none is named, InvalidArgument for one that S3 does not know. */
 function wantedAttributes(ctx: OperationContext): ReadonlySet<AttributeName> {
   const names = (header(ctx, 'x-amz-object-attributes') ?? '').split(',').map((name) => name.trim()).filter((name) => name !== '')
   if (names.length === 0) {
-    throw invalid(
-      'x-amz-object-attributes',
-      '',
-      'The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty'
-    )
+    throw new S3Error('InvalidRequest', {
+      message: 'The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty'
+    })
   }
   const known = names.map((name) => attributeNames.find((candidate) => candidate === name))
   return new Set(known.map((name, i) => {

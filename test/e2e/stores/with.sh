@@ -4,7 +4,7 @@
 #   test/e2e/stores/STORE.sh COMMAND…
 #
 # The command gets "--store ENDPOINT --access-key ID --secret-key SECRET" behind its own arguments, and the same as STORE_ENDPOINT,
-# STORE_ACCESS_KEY and STORE_SECRET_KEY. Exit status: that of the command; 69 when the store's program is not there or does not start.
+# STORE_ACCESS_KEY and STORE_SECRET_KEY; STORE_NAME is the script's own. Exit status: that of the command; 69 when the store's program is not there or does not start.
 # Where a program comes from stands in the head of its script.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
@@ -18,6 +18,8 @@ finish() {
 }
 trap finish EXIT
 [ $# -gt 0 ] || { echo "usage: ${BASH_SOURCE[1]} COMMAND…" >&2; exit 64; }
+export STORE_NAME
+STORE_NAME=$(basename "${BASH_SOURCE[1]}" .sh)
 id=storeaccess secret=storesecretstoresecret
 
 gone() { echo "$1" >&2; [ ! -f "$log" ] || tail -n 5 "$log" | cut -c1-300 >&2; exit 69; }

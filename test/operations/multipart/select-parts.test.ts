@@ -7,7 +7,7 @@ import { checksumAlgorithms, createChecksum, type ChecksumAlgorithm } from '../.
 import type { OperationContext } from '../../../src/operations/context.ts'
 import { checksumSettings, partChecksum } from '../../../src/operations/multipart/checksum-settings.ts'
 import { newer, type Attempt } from '../../../src/operations/multipart/part-records.ts'
-import { checkObjectSize, objectChecksum, selectParts, tailNumber } from '../../../src/operations/multipart/select-parts.ts'
+import { checkObjectSize, declaredChecksum, objectChecksum, selectParts, tailNumber } from '../../../src/operations/multipart/select-parts.ts'
 import type { Upload } from '../../../src/operations/multipart/upload.ts'
 import type { HeldPart } from '../../../src/operations/multipart/upstream-parts.ts'
 
@@ -25,6 +25,12 @@ function outcome(read: () => unknown): unknown {
 
 function withHeaders(headers: Headers): OperationContext {
   return { request: { headers: new Map(Object.entries(headers)) } } as unknown as OperationContext
+}
+
+/** As a Complete: what the headers declare is read first. */
+function checked(ctx: OperationContext, upload: Upload, parts: readonly Attempt[]): unknown {
+  const declared = declaredChecksum(ctx)
+  return objectChecksum(ctx, upload, parts, declared)
 }
 
 function attempt(number: number, changes: Partial<Attempt> = {}): Attempt {
@@ -92,8 +98,9 @@ await t.test('checksums in the list are those of the parts', (t) => {
   const right = value.toString('base64')
   t.type(select(1, {}), Array)
   t.type(select(1, { crc32: right }), Array)
-  for (const wrong of [{ crc32: 'AAAAAA==' }, { crc32c: right }, { crc32: right, sha1: right }] as Headers[]) t.equal(select(1, wrong), 'InvalidPart')
-  t.equal(select(2, { crc32: right }), 'InvalidPart', 'the part has none')
+  t.equal(select(1, { crc32: 'AAAAAA==' }), 'InvalidPart')
+  for (const wrong of [{ crc32c: right }, { crc32: right, sha1: right }] as Headers[]) t.equal(select(1, wrong), 'BadDigest', 'of another algorithm')
+  t.equal(select(2, { crc32: right }), 'BadDigest', 'the part has none')
   t.end()
 })
 
@@ -112,7 +119,9 @@ await t.test('a tail of its own goes after the last part and all that the store 
 await t.test('the size that a Complete declares', (t) => {
   t.equal(outcome(() => checkObjectSize(withHeaders({}), 5)), undefined)
   t.equal(outcome(() => checkObjectSize(withHeaders({ 'x-amz-mp-object-size': '5' }), 5)), undefined)
-  for (const said of ['4', '05', '', '5 ']) t.equal(outcome(() => checkObjectSize(withHeaders({ 'x-amz-mp-object-size': said }), 5)), 'InvalidRequest', said)
+  for (const said of ['4', '05', '', '5 ', '-1']) {
+    t.equal(outcome(() => checkObjectSize(withHeaders({ 'x-amz-mp-object-size': said }), 5)), 'InvalidRequest', said)
+  }
   t.end()
 })
 
@@ -150,7 +159,7 @@ await t.test('the checksum of the object, of every algorithm and type', (t) => {
         : digestOf(algorithm, Buffer.concat(parts.map((part) => part.checksum?.value ?? Buffer.alloc(0))))
       const of = (headers: Headers, list: readonly Attempt[] = parts) => {
         const settings = { checksumAlgorithm: algorithm, checksumType: type }
-        return outcome(() => objectChecksum(withHeaders(headers), { settings } as unknown as Upload, list))
+        return outcome(() => checked(withHeaders(headers), { settings } as unknown as Upload, list))
       }
       const text = value.toString('base64')
       const name = `x-amz-checksum-${algorithm}`
@@ -162,16 +171,19 @@ await t.test('the checksum of the object, of every algorithm and type', (t) => {
       t.equal(of({ [name]: digestOf(algorithm, Buffer.from('x')).toString('base64') }), 'BadDigest')
       t.equal(of({ 'x-amz-checksum-type': type === 'full' ? 'COMPOSITE' : 'FULL_OBJECT' }), 'InvalidRequest')
       const other = algorithm === 'crc32' ? 'crc32c' : 'crc32'
-      t.equal(of({ [`x-amz-checksum-${other}`]: text }), 'BadDigest', 'of another algorithm')
+      const digest = digestOf(other, Buffer.from('x')).toString('base64')
+      t.equal(of({ [`x-amz-checksum-${other}`]: digest }), 'BadDigest', 'of another algorithm')
+      for (const wrong of ['', 'x', `${text}-`, `${text}-x`, `${text}-1-2`]) t.equal(of({ [name]: wrong }), 'InvalidRequest', wrong)
+      t.equal(of({ [name]: text, 'x-amz-checksum-type': 'PARTIAL' }), 'InvalidRequest')
       t.equal(of({ [name]: text, [`x-amz-checksum-${other}`]: text }), 'InvalidRequest', 'two of them')
       t.equal(of({}, [...parts, attempt(5)]), 'InternalError', 'a part without')
       t.equal(of({}, [...parts, attempt(5, { checksum: { algorithm: other, value } })]), 'InternalError', 'a part with another')
     }
   }
   const none = { settings: { checksumAlgorithm: null, checksumType: null } } as unknown as Upload
-  t.equal(outcome(() => objectChecksum(withHeaders({}), none, [attempt(1)])), null)
-  t.equal(outcome(() => objectChecksum(withHeaders({ 'x-amz-checksum-crc32': 'AAAAAA==' }), none, [attempt(1)])), 'InvalidRequest')
-  t.equal(outcome(() => objectChecksum(withHeaders({ 'x-amz-checksum-type': 'COMPOSITE' }), none, [attempt(1)])), 'InvalidRequest')
+  t.equal(outcome(() => checked(withHeaders({}), none, [attempt(1)])), null)
+  t.equal(outcome(() => checked(withHeaders({ 'x-amz-checksum-crc32': 'AAAAAA==' }), none, [attempt(1)])), 'InvalidRequest')
+  t.equal(outcome(() => checked(withHeaders({ 'x-amz-checksum-type': 'COMPOSITE' }), none, [attempt(1)])), 'InvalidRequest')
   t.end()
 })
 

@@ -1,0 +1,94 @@
+// versitygw's own test suite (`versitygw test full-flow`), which expects AWS's answers: against a store, and every test that passes there again
+// through the gateway, each in a process of its own because some tests end in a panic where others would fail. A process counts its buckets from
+// 1, so that what a test leaves is removed from the store's folder, and no two run at once.
+//   IAM=1 test/e2e/stores/versitygw.sh node test/e2e/versitygw-suite.ts
+//   IAM=1 VERSIONS=1 test/e2e/stores/versitygw.sh node test/e2e/versitygw-suite.ts --versions
+// --only TEXT: the tests whose names contain it. --direct FILE: where the output of the run against the store itself is kept; if it is there,
+// it is not run again. versitygw-suite.json has the tests that do not pass, by reason. Prints what fails without a reason, and what has a
+// reason and passes; ends with 1 if there is either.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
+import { parseArgs, stripVTControlCharacters } from 'node:util'
+
+const { values } = parseArgs({
+  options: {
+    'store': { type: 'string', default: '' },
+    'access-key': { type: 'string', default: '' },
+    'secret-key': { type: 'string', default: '' },
+    'versions': { type: 'boolean', default: false },
+    'direct': { type: 'string', default: '' },
+    'only': { type: 'string', default: '' }
+  }
+})
+const path = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'versitygw'))
+const program = process.env['VERSITYGW'] ?? path.find(existsSync)
+if (program === undefined) throw new Error('not installed: versitygw')
+const reasons = JSON.parse(await readFile(join(import.meta.dirname, 'versitygw-suite.json'), 'utf8')) as Record<string, string[]>
+const reasonOf = new Map(Object.entries(reasons).flatMap(([reason, names]) => names.map((name) => [name, reason] as const)))
+
+// The suite makes users with ./versitygw, wherever it runs.
+const folder = await mkdtemp(join(tmpdir(), 'sealgate-suite-'))
+await symlink(resolve(program), join(folder, 'versitygw'))
+const { AWS_CA_BUNDLE: _, ...env } = process.env
+
+async function suite(endpoint: string, test: string, seconds: number): Promise<{ readonly passed: boolean; readonly said: string }> {
+  const flags = values.versions ? ['--versioning-enabled'] : []
+  const child = spawn(join(folder, 'versitygw'), ['test', '-a', values['access-key'], '-s', values['secret-key'], '-e', endpoint, test, ...flags], {
+    cwd: folder,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: seconds * 1000
+  })
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+  return { passed: code === 0, said: stripVTControlCharacters(`${out}\n${err}`) }
+}
+
+const known = values.direct !== '' && existsSync(values.direct)
+const direct = known ? await readFile(values.direct, 'utf8') : (await suite(values.store, 'full-flow', 1800)).said
+if (values.direct !== '' && !known) await writeFile(values.direct, direct)
+const named = (word: string): Set<string> => new Set([...direct.matchAll(new RegExp(`^${word} +(\\w+)`, 'gmu'))].map(([, name = '']) => name))
+const passing = named('PASS')
+process.stdout.write(`the store itself: ${passing.size} of ${named('RUN').size}\n`)
+
+const rig = spawn(process.execPath, [
+  join(import.meta.dirname, 'rig.ts'),
+  ...['store', 'access-key', 'secret-key'].flatMap((name) => [`--${name}`, String(values[name as 'store'])]),
+  ...['--as-aws', '--client', `${values['access-key']}:${values['secret-key']}`]
+], { stdio: ['pipe', 'pipe', 'inherit'] })
+const [line] = await once(createInterface(rig.stdout), 'line') as [string]
+const { http } = JSON.parse(line) as { http: string }
+
+const data = process.env['STORE_DATA']
+if (data === undefined) throw new Error('STORE_DATA names no folder')
+async function tidy(): Promise<void> {
+  const left = (await readdir(data ?? '')).filter((name) => !name.startsWith('sealgate-'))
+  await Promise.all(left.map(async (name) => rm(join(data ?? '', name), { recursive: true })))
+}
+
+const chosen = [...passing].filter((name) => name.includes(values.only))
+const counts = new Map<string, number>()
+let passed = 0
+let faults = 0
+for (const name of chosen) {
+  const result = await suite(http, name, 120)
+  const reason = reasonOf.get(name)
+  if (result.passed) passed += 1
+  else await tidy()
+  if (result.passed !== (reason === undefined)) {
+    faults += 1
+    const why = /^(?:FAIL \w+:|panic:|.*error: ) *(.*)/mu.exec(result.said)?.[1] ?? result.said.slice(-200)
+    process.stdout.write(result.passed ? `passes: ${name} (${reason ?? ''})\n` : `fails: ${name}: ${why}\n`)
+  } else if (reason !== undefined) counts.set(reason, (counts.get(reason) ?? 0) + 1)
+}
+for (const [reason, count] of counts) process.stdout.write(`${String(count).padStart(4)} ${reason}\n`)
+process.stdout.write(`through the gateway: ${passed} of ${chosen.length}; ${faults} without a reason, or with one and passing\n`)
+rig.stdin.end()
+await once(rig, 'exit')
+await rm(folder, { recursive: true })
+process.exitCode = faults === 0 ? 0 : 1
