@@ -104,11 +104,13 @@ function credentialsOf({ credentials }: UpstreamConfig): string {
 
 function policyOf(policy: BucketPolicy): string {
   if (policy.encryption === 'off') return 'not encrypted'
-  const { key, etag, allowedKeys, plaintext, publicRead, announce, bucketKeys, aliases, requireSse } = policy
+  const { keys, etag, plaintext, publicRead, announce, bucketKeys, aliases, requireSse } = policy
+  const { key, allowedKeys } = keys.bucket
   return [
     `sealed with ${key}`,
     `etag ${etag}`,
     ...allowedKeys.length > 0 ? [`clients may name ${allowedKeys.join(', ')}`] : [],
+    ...[...keys.prefixes].map(([prefix, pins]) => `${prefix} sealed with ${[pins.key, ...pins.allowedKeys].join(' or ')}`),
     ...plaintext === 'allow' ? ['serves objects that are not sealed'] : [],
     ...publicRead === false ? [] : [publicOf(publicRead)],
     ...announce === 'none' ? [] : [`announces ${announce}`],

@@ -71,7 +71,6 @@ export async function runEncrypt(
       sealed: own?.sealed ?? null,
       journal,
       from,
-      key: policy.key,
       etag: policy.etag,
       conditions: dryRun ? unprobed : await conditionsOf(job, options, values['assume-no-writers']),
       noWriters: values['assume-no-writers'],

@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import type { StoreUpstream } from '../upstream/upstream.ts'
 import { policyFor } from '../config/config.ts'
+import { pinsAt } from '../config/pins.ts'
 import { systemCodeOf, systemWords } from '../diagnosis.ts'
 import type { ScanJob } from '../maintenance/classify.ts'
 import { noTotals, runEngine, type Action, type Finding, type Row, type Source, type Totals } from '../maintenance/engine.ts'
@@ -84,7 +85,7 @@ async function examineAll(
     opened,
     signal,
     keys: opened.keys,
-    pins: policy,
+    pinsFor: (key) => pinsAt(policy, key),
     realm: store.realm,
     aliases: policy.aliases,
     useFor: (key, versionId) => opened.useFor(name, key, versionId)
@@ -172,7 +173,7 @@ async function runJob(
     const evidence = { ...summaryJson(summary), bucket: name, realm: store.realm, reportSha256: await report.end(summary) }
     // Also of a run that was stopped or has failed: it says so.
     const use = { ...opened.useFor(name, '', null), objectKey: null, signal: new AbortController().signal }
-    await writeFile(evidenceFile(options.report.file), await signEvidence(evidence, opened.keys, policyFor(config, name).key, use), { mode: 0o600 })
+    await writeFile(evidenceFile(options.report.file), await signEvidence(evidence, opened.keys, policyFor(config, name).keys.bucket.key, use), { mode: 0o600 })
   }
   platform.stdout.write(options.json ? `${JSON.stringify(summaryJson(summary))}\n` : summaryText(summary))
   if (failure === null) return { summary, totals }

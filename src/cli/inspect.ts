@@ -1,6 +1,7 @@
 // `sealgate inspect`: one object.
 import { loadConfig } from '../config/load.ts'
 import { isOwnBucket, policyFor, type Config } from '../config/config.ts'
+import { pinsAt } from '../config/pins.ts'
 import { systemWords } from '../diagnosis.ts'
 import { states } from '../maintenance/engine.ts'
 import { inspectObject, type Inspected } from '../maintenance/inspect-object.ts'
@@ -46,7 +47,7 @@ export async function runInspect(values: InspectValues, platform: Platform): Pro
       const job = {
         bucket: new BucketClient(upstream, name, stop.signal),
         keys: opened.keys,
-        pins: policy,
+        pinsFor: (objectKey: string) => pinsAt(policy, objectKey),
         realm: store.realm,
         aliases: policy.aliases,
         useFor: (objectKey: string, versionId: string | null) => opened.useFor(name, objectKey, versionId)

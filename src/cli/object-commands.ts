@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { CustomerKey } from '../keys/ssec.ts'
 import { isOwnBucket, policyFor, type Config, type UpstreamConfig } from '../config/config.ts'
+import { pinsAt } from '../config/pins.ts'
 import { loadConfig } from '../config/load.ts'
 import { systemWords } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
@@ -41,7 +42,7 @@ export async function runExportKey(values: ExportValues, platform: Platform): Pr
       const policy = policyFor(config, name)
       const use = opened.useFor(name, key, headers.get('x-amz-version-id') ?? versionId)
       const at = { realm: settings.realm, bucket: name, aliases: policy.aliases, key }
-      const streamKey = await streamKeyOf(headers, at, { keys: opened.keys, pins: policy, customerKey, use })
+      const streamKey = await streamKeyOf(headers, at, { keys: opened.keys, pins: pinsAt(policy, key), customerKey, use })
       platform.stderr.write(
         'WARNING: this is a key in plaintext. Anyone with it and the stored bytes can read this object, and every copy with the same bytes,\n'
           + 'for ever: rotation and rewrap do not revoke it. docs/TINK.md explains how to use it.\n'

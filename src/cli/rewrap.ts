@@ -1,6 +1,7 @@
 import type { StoreUpstream } from '../upstream/upstream.ts'
 import { loadConfig } from '../config/load.ts'
-import { policyFor, isOwnBucket, sealingKeys, type Config, type UpstreamConfig } from '../config/config.ts'
+import { policyFor, isOwnBucket, type Config, type UpstreamConfig } from '../config/config.ts'
+import { pinsAt, sealingKeys } from '../config/pins.ts'
 import { S3Error } from '../errors.ts'
 import { RETRY_MS } from '../maintenance/engine.ts'
 import { countObjects, rewrapBucket, type BucketCount, type Rewrapped, rewrapDefault } from '../maintenance/rewrap-bucket.ts'
@@ -76,8 +77,11 @@ function readOptions(values: RewrapValues, platform: Platform): Options {
   const concurrency = countOption('concurrency', values.concurrency, CONCURRENCY, MOST)
   const config = loadConfig({ file: requiredConfig(values, platform), env: platform.env })
   if (to !== undefined && !Object.hasOwn(config.keys, to)) throw new UsageError(`--to: the configuration has no key named ${to}.`)
-  if (to !== undefined && !sealingKeys(policyFor(config, bucket)).includes(to)) {
-    throw new UsageError(`--to: objects of ${bucket} must not be sealed with ${to}: it is neither the bucket's key nor in its allowedKeys.`)
+  const { keys } = policyFor(config, bucket)
+  // What begins with the prefix may be under several sets of keys: each object is judged by its own.
+  const sets = [pinsAt({ keys }, prefix), ...[...keys.prefixes].filter(([each]) => each.startsWith(prefix)).map(([, pins]) => pins)]
+  if (to !== undefined && !sets.some((pins) => sealingKeys(pins).includes(to))) {
+    throw new UsageError(`--to: these objects of ${bucket} must not be sealed with ${to}: it is neither the key of the bucket or prefix nor in allowedKeys.`)
   }
   if (isOwnBucket(config, bucket)) throw new UsageError('--bucket: the state bucket holds no objects to re-wrap.')
   return {
@@ -110,7 +114,7 @@ async function rewrap(options: Options, upstream: StoreUpstream, opened: OpenedK
     journal: new TagJournal(state, bucket),
     uploads: new UploadJournal(state, bucket, thisProcess()),
     keys: opened.keys,
-    pins: policyFor(config, options.bucket),
+    pinsFor: (key) => pinsAt(policyFor(config, options.bucket), key),
     target: options.to === null ? null : opened.keys.named(options.to),
     realm: store.realm,
     aliases: policyFor(config, options.bucket).aliases,
@@ -147,8 +151,8 @@ type Job = RewrapJob & { readonly state: BucketClient }
 
 /** Records of this bucket in the state bucket: what a killed run has left, and its default encryption. */
 async function settleState(
-  { bucket }: Options,
-  { state, journal, uploads, realm, keys, pins, target, conditions }: Job,
+  { config, bucket }: Options,
+  { state, journal, uploads, realm, keys, target, conditions }: Job,
   opened: OpenedKeys,
   platform: Platform
 ): Promise<void> {
@@ -156,7 +160,9 @@ async function settleState(
   const recovered = await journal.recover()
   if (recovered > 0) platform.stderr.write(`Put back the tags of ${count(recovered)} objects, which a run before had not come to.\n`)
   const use = { ...opened.useFor(bucket, '', null), objectKey: null }
-  if (await rewrapDefault({ state, place: { realm, bucket }, keys, pins, target, conditions, use })) {
+  const pins = policyFor(config, bucket).keys.bucket
+  const sealsBucket = target !== null && sealingKeys(pins).includes(target.name)
+  if (await rewrapDefault({ state, place: { realm, bucket }, keys, pins, target: sealsBucket ? target : null, conditions, use })) {
     platform.stderr.write('The default encryption of the bucket has been re-wrapped.\n')
   }
 }

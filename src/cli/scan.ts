@@ -64,7 +64,7 @@ async function keepResult(
   // A ledger of a scan has nothing but sealed objects.
   const { objects = 0, bytes = 0 } = states['sealed'] ?? {}
   if (totals.skipped > 0) states['sealed'] = { objects: objects + totals.skipped, bytes: bytes + totals.skippedBytes }
-  const provider = opened.keys.providerFor(policyFor(config, bucket).key)
+  const provider = opened.keys.providerFor(policyFor(config, bucket).keys.bucket.key)
   const use = { ...opened.useFor(bucket, '', null), objectKey: null }
   await writeScanRecord(new StateBucket(upstream, store.stateBucket, signal), { realm: store.realm, bucket }, provider, { ended, versions, states }, use)
 }
@@ -95,7 +95,7 @@ export async function runReportCheck(values: CheckValues, platform: Platform): P
   const opened = await openKeys(config, 'report check', signal)
   try {
     const use = { ...opened.useFor(bucket, '', null), objectKey: null }
-    const genuine = await isGenuine(signed, { keys: opened.keys, pins: policyFor(config, bucket), use })
+    const genuine = await isGenuine(signed, { keys: opened.keys, pins: policyFor(config, bucket).keys.bucket, use })
     const same = hash.digest('hex') === evidence.reportSha256
     platform.stdout.write(
       `evidence: ${genuine ? 'genuine' : 'NOT GENUINE: it was changed, or made without the key of the bucket'}\n`

@@ -76,10 +76,19 @@ function checkReferences(buckets: unknown, keys: unknown, faults: ConfigFault[])
     if (policy['key'] === undefined && policy['encryption'] !== 'off' && Object.keys(keys).length !== 1) {
       faults.push({ path: `buckets.${pattern}.key`, message: 'must be given, because keys does not name exactly one' })
     }
-    for (const [option, used] of [['key', [policy['key']]], ['allowedKeys', policy['allowedKeys']], ['openKeys', policy['openKeys']]] as const) {
-      const unknown = Array.isArray(used) ? used.filter((each) => typeof each === 'string' && !Object.hasOwn(keys, each)) : []
-      for (const each of unknown) faults.push({ path: `buckets.${pattern}.${option}`, message: `keys has no ${String(each)}` })
+    checkPins(`buckets.${pattern}`, policy, keys, faults)
+    const { prefixes } = policy
+    for (const [prefix, pins] of Object.entries(isMap(prefixes) ? prefixes : {})) {
+      if (isMap(pins)) checkPins(`buckets.${pattern}.prefixes.${prefix}`, pins, keys, faults)
     }
+  }
+}
+
+/** The names of keys in a policy, or in one of its prefixes. */
+function checkPins(path: string, pins: Tree, keys: Tree, faults: ConfigFault[]): void {
+  for (const [option, used] of [['key', [pins['key']]], ['allowedKeys', pins['allowedKeys']], ['openKeys', pins['openKeys']]] as const) {
+    const unknown = Array.isArray(used) ? used.filter((each) => typeof each === 'string' && !Object.hasOwn(keys, each)) : []
+    for (const each of unknown) faults.push({ path: `${path}.${option}`, message: `keys has no ${String(each)}` })
   }
 }
 

@@ -1,6 +1,8 @@
 import type { Client } from '../auth/types.ts'
 import type { ProfileName, StoreFeature } from './store-profiles.ts'
+import type { PolicyKeys } from './pins.ts'
 import { Finding, S3Error } from '../errors.ts'
+import { allKeysOf } from './pins.ts'
 
 /** The policy of a bucket. Patterns are resolved to one policy per bucket name when asked. */
 export interface BucketPolicy {
@@ -8,8 +10,7 @@ export interface BucketPolicy {
   readonly upstream: string
   /** `on`: every object is sealed. `off`: objects pass unchanged. */
   readonly encryption: 'on' | 'off'
-  /** Name in `keys`. */
-  readonly key: string
+  readonly keys: PolicyKeys
   readonly etag: 'md5' | 'opaque'
   /** `sealed`: metadata is sealed with the object's key; `clear`: the store has it in plaintext, and a digest binds it. */
   readonly metadata: 'sealed' | 'clear'
@@ -29,23 +30,6 @@ export interface BucketPolicy {
   readonly aliases: readonly string[]
   /** Uploads must ask for one of these modes; empty: no demand. */
   readonly requireSse: readonly ('AES256' | 'aws:kms' | 'SSE-C')[]
-  /** Names in `keys` a client may ask for by SSE-KMS key id, alias or ARN. */
-  readonly allowedKeys: readonly string[]
-  /** Names in `keys` that may open objects here, but seal none: former keys of the bucket. */
-  readonly openKeys: readonly string[]
-}
-
-/** The keys that new objects of a bucket may be sealed with, by name. */
-export function sealingKeys({ key, allowedKeys }: Pick<BucketPolicy, 'key' | 'allowedKeys'>): readonly string[] {
-  return [key, ...allowedKeys]
-}
-
-/** The options that decide which keys may open objects of a bucket. */
-export type KeyPins = Pick<BucketPolicy, 'key' | 'allowedKeys' | 'openKeys'>
-
-/** Names of the keys that may open objects of a bucket. The envelope, which the store could replace, can name only these. */
-export function keysOf(policy: KeyPins): readonly string[] {
-  return [...sealingKeys(policy), ...policy.openKeys]
 }
 
 /** How requests to the store or to a key service are signed. */
@@ -225,7 +209,7 @@ export function upstreamOf(config: Config, bucket: string): UpstreamConfig {
  * The stores where a key is used: those of the buckets that may seal or open with it, by its name in `keys`. All where no bucket may.
  */
 export function upstreamsOfKey({ buckets, upstreams }: Pick<Config, 'buckets' | 'upstreams'>, key: string): readonly UpstreamConfig[] {
-  const names = new Set(buckets.filter(([, policy]) => keysOf(policy).includes(key)).map(([, { upstream }]) => upstream))
+  const names = new Set(buckets.filter(([, policy]) => allKeysOf(policy).includes(key)).map(([, { upstream }]) => upstream))
   const all = Object.values(upstreams)
   return names.size === 0 ? all : all.filter(({ name }) => names.has(name))
 }

@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { conceal } from './conceal.ts'
 import { keyConfig } from './key-schema.ts'
 import type { BucketPolicy, Config, UpstreamConfig } from './config.ts'
+import { policyKeys, type KeyPins } from './pins.ts'
 import { configSections, type Sources } from './schema.ts'
 import { expand, isMap, readTree, type ConfigFault, type Tree, faultsOf, noSuch, wordsOf } from './tree.ts'
 import { checkTree, defaultOf, ONLY } from './checks.ts'
@@ -135,13 +136,17 @@ function limitsOf(own: ClientLimits, all: ClientLimits): ClientLimits {
   }
 }
 
-type RawPolicy = Omit<BucketPolicy, 'key' | 'upstream'> & { readonly key?: string | undefined; readonly upstream?: string | undefined }
+type RawPolicy = Omit<BucketPolicy, 'keys' | 'upstream'> & Omit<KeyPins, 'key'> & {
+  readonly key?: string | undefined
+  readonly prefixes: Readonly<Record<string, KeyPins>>
+  readonly upstream?: string | undefined
+}
 
 function resolvePolicies(buckets: Readonly<Record<string, RawPolicy>>, keys: Config['keys'], store: string | null): (readonly [string, BucketPolicy])[] {
   const names = Object.keys(keys)
   const only = names.length === 1 ? names[0] ?? '' : ''
-  return Object.entries(buckets).map(([pattern, policy]) =>
-    [pattern, { ...policy, key: policy.key ?? only, upstream: policy.upstream ?? store ?? '' }] as const
+  return Object.entries(buckets).map(([pattern, { key = only, allowedKeys, openKeys, prefixes, ...policy }]) =>
+    [pattern, { ...policy, keys: policyKeys({ key, allowedKeys, openKeys }, prefixes), upstream: policy.upstream ?? store ?? '' }] as const
   )
 }
 

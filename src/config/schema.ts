@@ -49,6 +49,8 @@ const clientLimits = z.strictObject({
   bytesPerSecond: bytesPerSecond({ above: 0 }).nullable().default(null)
 }).prefault({})
 const adminSection = z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001), page: z.boolean().default(false) }).nullable().default(null)
+/** Bytes of an object name (S3 User Guide, Naming Amazon S3 objects). */
+const LONGEST_NAME = 1024
 const bucketsSection = z.record(
   bucketPattern,
   z.strictObject({
@@ -66,7 +68,11 @@ const bucketsSection = z.record(
     aliases: z.array(z.string().min(1)).default([]),
     requireSse: z.array(z.enum(['AES256', 'aws:kms', 'SSE-C'])).default([]),
     allowedKeys: z.array(name).default([]),
-    openKeys: z.array(name).default([])
+    openKeys: z.array(name).default([]),
+    prefixes: z.record(
+      z.string().min(1).refine((prefix) => Buffer.byteLength(prefix) <= LONGEST_NAME, `must have at most ${LONGEST_NAME} bytes`),
+      z.strictObject({ key: name, allowedKeys: z.array(name).default([]), openKeys: z.array(name).default([]) })
+    ).default({})
   })
 ).prefault({ '*': {} })
 const tuningSections = {

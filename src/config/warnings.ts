@@ -1,5 +1,6 @@
 import type { ConfigFault } from './tree.ts'
-import { isOwnBucket, keysOf, overlap, type Config } from './config.ts'
+import { isOwnBucket, overlap, type Config } from './config.ts'
+import { allKeysOf } from './pins.ts'
 
 /** What a valid configuration leaves open. Printed by `config check`, logged at start and on reload. Quotes no secrets. */
 export function configWarnings(config: Config): readonly ConfigFault[] {
@@ -8,7 +9,7 @@ export function configWarnings(config: Config): readonly ConfigFault[] {
 
 /** A key that no bucket may use opens nothing: objects sealed under it are refused. */
 function idleKeys({ keys, buckets }: Config): ConfigFault[] {
-  const used = new Set(buckets.flatMap(([, policy]) => policy.encryption === 'off' ? policy.openKeys : keysOf(policy)))
+  const used = new Set(buckets.flatMap(([, policy]) => policy.encryption === 'off' ? policy.keys.bucket.openKeys : allKeysOf(policy)))
   return Object.keys(keys).filter((name) => !used.has(name)).map((name) => ({
     path: `keys.${name}`,
     message: 'no bucket may use it: name it as key, in allowedKeys, or in openKeys where old objects are sealed under it'

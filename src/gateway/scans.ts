@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts'
 import { isOwnBucket, policyFor, upstreamOf } from '../config/config.ts'
+import { pinsAt } from '../config/pins.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { OperatorLog } from './types.ts'
 import type { Store } from '../operations/context.ts'
@@ -72,7 +73,7 @@ export class LastScans {
         openerOf: (bucket, keyId, use) => {
           // Only buckets that are served from this store: others cannot be asked for.
           if (isOwnBucket(config, bucket) || upstreamOf(config, bucket).name !== settings.name) throw new S3Error('AccessDenied')
-          return keys.openerOf(keyId, policyFor(config, bucket), use).provider
+          return keys.openerOf(keyId, pinsAt(policyFor(config, bucket), null), use).provider
         },
         useFor: (bucket) => ({
           requestId: 'scan-record',

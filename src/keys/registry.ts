@@ -16,7 +16,7 @@ import { keyNotHeld } from './service/answers.ts'
 import { InFlight } from '../concurrency/in-flight.ts'
 import { KeyringError } from './keyring.ts'
 import { openWithCustomerKey, sealWithCustomerKey, SSEC_KEY_ID, type CustomerKey } from './ssec.ts'
-import { keysOf, sealingKeys, type BucketPolicy, type KeyPins } from '../config/config.ts'
+import { keysOf, sealingKeys, type KeyPins } from '../config/pins.ts'
 
 /**
  * Opens every key of the configuration. Keyrings are read; KMS is not called before it is needed.
@@ -54,11 +54,11 @@ class KeyFault extends Error {
   }
 }
 
-/** An object or record names a key that the gateway holds and that the bucket may not open with. */
+/** An object or record names a key that the gateway holds and that may not open there. */
 export class ForeignKey extends Error {
   /** @param key its name in the configuration */
   constructor(key: string) {
-    super(`Key ${key} is neither the bucket's key nor in its allowedKeys or openKeys.`)
+    super(`Key ${key} is neither the key of the bucket or prefix nor in its allowedKeys or openKeys.`)
     this.name = 'ForeignKey'
   }
 }
@@ -80,16 +80,17 @@ export class KeyRegistry {
   }
 
   /**
-   * The key that opens objects with this key id in a bucket. The store states the id; the configuration decides which keys it may name there.
+   * The key that opens objects with this key id at a place. The store states the id; the configuration decides which keys it may name there.
+   * @param pins those of the object's name (`pinsAt`).
    * @throws S3Error SealgateKeyUnavailable, naming the id; audited. Its cause is a ForeignKey where the gateway holds the key.
    */
-  openerOf(keyId: string, policy: KeyPins, use: KeyUse): NamedProvider {
+  openerOf(keyId: string, pins: KeyPins, use: KeyUse): NamedProvider {
     const key = this.owner(keyId)
-    if (key !== null && keysOf(policy).includes(key.name)) return key
+    if (key !== null && keysOf(pins).includes(key.name)) return key
     const error = key === null
       ? keyNotHeld(keyId)
       : new S3Error('SealgateKeyUnavailable', {
-        message: `The object is sealed with key ${keyId}, which must not open it in this bucket.`,
+        message: `The object is sealed with key ${keyId}, which must not open it here.`,
         cause: new ForeignKey(key.name)
       })
     this.#auditRefusal(keyId, error, use)
@@ -121,14 +122,14 @@ export class KeyRegistry {
   /**
    * The key of a write that asks for SSE-KMS.
    * @param requested key id, key ARN, alias or alias ARN, or the key's name in the configuration; null: the bucket's own key.
-   * @throws S3Error KMS.NotFoundException for a key that is not configured, AccessDenied for one the bucket does not allow; both are audited.
+   * @throws S3Error KMS.NotFoundException for a key that is not configured, AccessDenied for one that is not allowed there; both are audited.
    */
-  resolve(requested: string | null, policy: Pick<BucketPolicy, 'key' | 'allowedKeys'>, use: KeyUse): NamedProvider {
+  resolve(requested: string | null, pins: KeyPins, use: KeyUse): NamedProvider {
     try {
-      if (requested === null) return this.#required(policy.key)
+      if (requested === null) return this.#required(pins.key)
       const entry = this.#keys.find((candidate) => answersTo(candidate, requested))
       if (entry === undefined) throw new S3Error('KMS.NotFoundException', { message: `Key '${requested}' does not exist` })
-      if (!sealingKeys(policy).includes(entry.name)) throw new S3Error('AccessDenied')
+      if (!sealingKeys(pins).includes(entry.name)) throw new S3Error('AccessDenied')
       return entry
     } catch (error) {
       this.#auditRefusal(requested, error, use)

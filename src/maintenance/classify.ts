@@ -1,5 +1,5 @@
 // What an object in the store is: decided by its HEAD, its envelope, and, only where those do not say, by the first bytes of its body.
-import type { KeyPins } from '../config/config.ts'
+import type { KeyPins } from '../config/pins.ts'
 import type { HeaderList } from '../http/message.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
@@ -22,8 +22,8 @@ import { isArchived } from './verdict.ts'
 export interface ScanJob {
   readonly bucket: BucketClient
   readonly keys: KeyRegistry
-  /** The keys that may open objects of the bucket. */
-  readonly pins: KeyPins
+  /** The keys that may open an object, by its name. */
+  readonly pinsFor: (key: string) => KeyPins
   readonly realm: string
   readonly aliases: readonly string[]
   readonly useFor: (key: string, versionId: string | null) => KeyUse
@@ -103,7 +103,7 @@ async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortS
 /** Faults of what was sealed for another name, bucket, realm or key: an envelope that was altered shows the same. */
 const elsewhere: ReadonlySet<Fault> = new Set(['other-bucket', 'other-name', 'wrapped-key', 'key-unknown'])
 
-async function sealedState({ keys, pins, realm, aliases, bucket, useFor }: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Opened> {
+async function sealedState({ keys, pinsFor, realm, aliases, bucket, useFor }: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Opened> {
   const keyId = headers.get(KEY_ID_HEADER)
   const stored = storedBytes(headers)
   if (keyId === undefined || !headers.has(ENVELOPE_HEADER)) return faulty('envelope-incomplete')
@@ -119,7 +119,7 @@ async function sealedState({ keys, pins, realm, aliases, bucket, useFor }: ScanJ
     // The size of a single is in its envelope: without it, nothing says whether bytes are missing or too many.
     if (size === null && (keyId === SSEC_KEY_ID || envelope.shape.kind !== 'single')) return faulty(stored === 0 ? 'truncated' : 'size-altered')
     const use = { ...useFor(row.key, headers.get('x-amz-version-id') ?? row.versionId), signal }
-    const opened = await openStoredEnvelope(headers, keyId, at, { keys, pins, customerKey: null, use })
+    const opened = await openStoredEnvelope(headers, keyId, at, { keys, pins: pinsFor(row.key), customerKey: null, use })
     const { shape, attributes } = opened
     if (shape.kind === 'single' && shape.plaintextSize !== size) {
       const missing = storedSize(shape.plaintextSize) - stored

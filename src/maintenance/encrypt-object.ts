@@ -27,8 +27,6 @@ export interface EncryptJob extends ScanJob {
   /** Of that bucket; null with it. */
   readonly journal: UploadJournal | null
   readonly from: ReadonlySet<From>
-  /** Name of the key that objects shall be under. */
-  readonly key: string
   readonly etag: 'md5' | 'opaque'
   /** Which conditions the store enforces in this bucket. */
   readonly conditions: Conditions
@@ -106,7 +104,7 @@ function dueOf(job: EncryptJob, { finding, headers }: Examined): From | Left {
   const { state, fault, size, keyId } = finding
   if (state === 'sealed') {
     if (fault !== null) return { outcome: 'left: its key could not be used' }
-    const other = keyId !== null && job.keys.owner(keyId)?.name !== job.key
+    const other = keyId !== null && job.keys.owner(keyId)?.name !== job.pinsFor(finding.key).key
     if (!other || !job.from.has('other-key')) return { outcome: 'encrypted before' }
   } else if (state !== 'plaintext') return { outcome: `left: ${state}` }
   if (headers === null || !job.from.has(state === 'sealed' ? 'other-key' : 'plaintext')) return { outcome: `left: ${state}` }

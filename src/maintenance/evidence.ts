@@ -1,6 +1,6 @@
 // Evidence of a run: what it saw, which bytes its report has, and a MAC that only somebody with the bucket's key can make (docs/EXISTING-DATA.md).
 import { createHmac, timingSafeEqual, type KeyObject } from 'node:crypto'
-import type { KeyPins } from '../config/config.ts'
+import type { KeyPins } from '../config/pins.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyContext, KeyUse } from '../keys/types.ts'
 import { deriveKey } from '../envelope/data-key.ts'

@@ -5,7 +5,7 @@ import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyContext, KeyUse, WrappedBucketKey } from '../keys/types.ts'
-import type { KeyPins } from '../config/config.ts'
+import type { KeyPins } from '../config/pins.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import { type RewrapJob, rewrapObject } from './rewrap-object.ts'
 import { S3Error } from '../errors.ts'
@@ -49,7 +49,7 @@ export interface Rewrapped {
  * @throws S3Error when the bucket cannot be listed or object after object fails; signal.reason when stopped.
  */
 export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewrapped> {
-  const left: Record<Reason, number> = { current: 0, customer: 0, plain: 0, archived: 0, locked: 0 }
+  const left: Record<Reason, number> = { current: 0, customer: 0, plain: 0, archived: 0, locked: 0, pinned: 0 }
   const counts = { gone: 0, busy: 0, failed: 0 }
   const from = new KeyCounts()
   const to = new KeyCounts()
@@ -80,7 +80,7 @@ export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewr
 async function previewRewrap(job: RewrapJob, key: string, signal: AbortSignal): ReturnType<typeof rewrapObject> {
   const headers = await job.bucket.until(signal).head(key)
   if (headers === null) return { outcome: 'gone' }
-  const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
+  const verdict = judge(headers, { ...job, pins: job.pinsFor(key) }, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
   return verdict.kind === 'leave'
     ? { outcome: 'left', reason: verdict.reason }
     : { outcome: 'rewrapped', keyId: verdict.keyId, to: verdict.to.currentKeyId() ?? '', bytes: storedBytes(headers) }
@@ -113,7 +113,7 @@ interface DefaultJob {
   readonly state: BucketClient
   readonly place: RecordPlace
   readonly keys: KeyRegistry
-  /** The keys that may open objects of this bucket. */
+  /** The keys of the bucket itself. */
   readonly pins: KeyPins
   /** null: it stays with the key that owns it. */
   readonly target: NamedProvider | null

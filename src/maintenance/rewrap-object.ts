@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { KeyPins } from '../config/config.ts'
+import type { KeyPins } from '../config/pins.ts'
 import type { Header, HeaderList } from '../http/message.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
@@ -39,8 +39,8 @@ export interface RewrapJob {
   readonly keys: KeyRegistry
   /** null: each object stays with the key that owns its key id. */
   readonly target: NamedProvider | null
-  /** The keys that may open objects of the bucket. */
-  readonly pins: KeyPins
+  /** The keys that may open an object, by its name. */
+  readonly pinsFor: (key: string) => KeyPins
   readonly realm: string
   readonly aliases: readonly string[]
   /** Which conditions the store enforces. */
@@ -113,7 +113,7 @@ async function attemptOnce(job: RewrapJob, key: string, signal: AbortSignal): Pr
   signal.throwIfAborted()
   const headers = await job.bucket.until(signal).head(key)
   if (headers === null) return { result: { outcome: 'gone' }, settled: true }
-  const verdict = judge(headers, job, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
+  const verdict = judge(headers, { ...job, pins: job.pinsFor(key) }, job.useFor(key, headers.get('x-amz-version-id') ?? null), new Date())
   if (verdict.kind === 'leave') return { result: { outcome: 'left', reason: verdict.reason }, settled: true }
   const etag = headers.get('etag')
   if (etag === undefined) throw new S3Error('SealgateBadUpstream', { message: 'The store returned no ETag.' })

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import type { HeaderList } from '../http/message.ts'
 import type { KeyContext, KeyUse } from '../keys/types.ts'
-import type { KeyPins } from '../config/config.ts'
+import type { KeyPins } from '../config/pins.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import {
   CONTEXT_HEADER,
@@ -55,7 +55,7 @@ export function storedEnvelope(headers: HeaderList, at: EnvelopePlace): StoredEn
 
 interface ExportJob {
   readonly keys: KeyRegistry
-  /** The keys that may open objects of the bucket. */
+  /** The keys that may open the object. */
   readonly pins: KeyPins
   readonly customerKey: CustomerKey | null
   readonly use: KeyUse

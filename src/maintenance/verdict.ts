@@ -1,6 +1,6 @@
 import type { HeaderList } from '../http/message.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
-import type { KeyPins } from '../config/config.ts'
+import { sealingKeys, type KeyPins } from '../config/pins.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
 import { ENVELOPE_HEADER } from '../envelope/envelope.ts'
@@ -14,7 +14,8 @@ export const reasons = {
   customer: 'under a customer\'s key (SSE-C)',
   plain: 'not encrypted',
   archived: 'archived',
-  locked: 'locked'
+  locked: 'locked',
+  pinned: 'under a prefix that the target key must not seal'
 } as const
 export type Reason = keyof typeof reasons
 
@@ -28,7 +29,7 @@ const archives = new Set(['GLACIER', 'DEEP_ARCHIVE'])
 
 interface Judging {
   readonly keys: KeyRegistry
-  /** The keys that may open objects of the bucket. */
+  /** The keys that may open the object. */
   readonly pins: KeyPins
   readonly target: NamedProvider | null
 }
@@ -45,6 +46,7 @@ export function judge(headers: HeaderList, { keys, pins, target }: Judging, use:
   if (keyId === SSEC_KEY_ID) return leave('customer')
   if (keyId === null) throw new S3Error('SealgateKeyUnavailable', { message: 'It names no key that it is sealed with.' })
   const from = keys.openerOf(keyId, pins, use)
+  if (target !== null && !sealingKeys(pins).includes(target.name)) return leave('pinned')
   const to = target ?? from
   const current = to.currentKeyId()
   if (current === keyId) return leave('current')

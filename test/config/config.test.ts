@@ -161,7 +161,7 @@ await t.test('the example is refused with any option misspelt', (t) => {
 await t.test('defaults, and the least there must be', (t) => {
   const config = read(minimal)
   t.match(config.listen, { host: '127.0.0.1', port: 9000, tls: null, regions: [] })
-  t.match(config.buckets, [['*', { encryption: 'on', key: 'main', etag: 'md5', plaintext: 'refuse' }]])
+  t.match(config.buckets, [['*', { encryption: 'on', keys: { bucket: { key: 'main' } }, etag: 'md5', plaintext: 'refuse' }]])
   t.equal(config.admin, null)
   t.same(read({ ...minimal, admin: {} }).admin, { host: '127.0.0.1', port: 9001, page: false }, 'no page unless it is wanted')
   t.throws(

@@ -160,6 +160,11 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [kms({ endpoint: 'kms.example.org' }), 'keys.main.endpoint: must be http://HOST[:PORT] or https://HOST[:PORT]'],
   // What holds for buckets.
   [bucket({ key: 'other' }), 'buckets.*.key: keys has no other'],
+  [bucket({ prefixes: { 'a/': {} } }), 'buckets.*.prefixes.a/.key'],
+  [bucket({ prefixes: { '': { key: 'main' } } }), 'buckets.*.prefixes.'],
+  [bucket({ prefixes: { [`${'é'.repeat(512)}/`]: { key: 'main' } } }), 'must have at most 1024 bytes'],
+  [bucket({ prefixes: { 'a/': { key: 'other' } } }), 'buckets.*.prefixes.a/.key: keys has no other'],
+  [bucket({ prefixes: { 'a/': { key: 'main', openKeys: ['other'] } } }), 'buckets.*.prefixes.a/.openKeys: keys has no other'],
   [bucket({ allowedKeys: ['main', 'other'] }), 'buckets.*.allowedKeys: keys has no other'],
   [bucket({ encryption: true }), 'buckets.*.encryption: must be on or off'],
   [bucket({ etag: 'sha256' }), 'buckets.*.etag: must be md5 or opaque'],

@@ -120,7 +120,7 @@ export async function engine(
   })
   return {
     keys: opened.keys,
-    pins: { key: 'main', allowedKeys: [], openKeys: [] },
+    pinsFor: () => ({ key: 'main', allowedKeys: [], openKeys: [] }),
     target: null,
     realm: 'test',
     aliases: [],

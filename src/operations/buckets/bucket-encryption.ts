@@ -97,8 +97,8 @@ function rootOf(document: Buffer): string | null {
 async function writeDefault(ctx: BucketContext, bucket: string, value: BucketEncryption): Promise<void> {
   const use = useOf(ctx, bucket)
   // A key that no write could use later is refused now.
-  if (value.kmsKeyId !== null) ctx.services.keys.resolve(value.kmsKeyId, ctx.policy, use)
-  const { key, wrapped } = await ctx.services.keys.providerFor(ctx.policy.key).generate(contextOf(ctx, bucket), use)
+  if (value.kmsKeyId !== null) ctx.services.keys.resolve(value.kmsKeyId, ctx.policy.keys.bucket, use)
+  const { key, wrapped } = await ctx.services.keys.providerFor(ctx.policy.keys.bucket.key).generate(contextOf(ctx, bucket), use)
   await stateOf(ctx, bucket).put(recordName(ctx, bucket), sealBucketRecord(key, wrapped, recordPlace(ctx, bucket), renderBucketEncryption(value)), false)
   ctx.services.settings.encryption.set(bucket, value)
 }
@@ -109,7 +109,7 @@ async function readDefault(ctx: OperationContext, bucket: string): Promise<Bucke
   const document = await verified(ctx, async () => {
     const record = parseBucketRecord(body)
     const use = useOf(ctx, bucket)
-    const kek = await openerIn(ctx, bucket, record.keyId, use).unwrap(record, contextOf(ctx, bucket), use)
+    const kek = await openerIn(ctx, { bucket, key: null }, record.keyId, use).unwrap(record, contextOf(ctx, bucket), use)
     return openBucketRecord(record, kek, recordPlace(ctx, bucket))
   })
   return readBucketEncryption(document, upstreamDocument)

@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto'
 import type { Attributes, Envelope, Place, SseMode } from '../../envelope/envelope.ts'
 import type { KeyProvider, KeyUse, WrappedBucketKey } from '../../keys/types.ts'
 import { type BucketContext, type OperationContext, keyContext, keyUse } from '../context.ts'
+import { pinsAt } from '../../config/pins.ts'
 import { S3Error } from '../../errors.ts'
 import { ForeignKey } from '../../keys/registry.ts'
 import { sseOfAccess, sseResponseHeaders, type SseApplied, type SseRequest } from '../../keys/sse-headers.ts'
@@ -45,7 +46,7 @@ export async function keyForWrite(ctx: BucketContext, place: Place, asked: SseRe
   const requestContext = asked.mode === 'aws:kms' ? asked.context : {}
   // S3 returns the key id in the form in which the client named it.
   const requestedId = asked.mode === 'aws:kms' ? asked.keyId : null
-  const { provider } = ctx.services.keys.resolve(requestedId, ctx.policy, use)
+  const { provider } = ctx.services.keys.resolve(requestedId, pinsAt(ctx.policy, place.objectKey), use)
   const bucketKeyEnabled = asked.mode === 'aws:kms' && asked.bucketKeyEnabled !== null ? asked.bucketKeyEnabled : ctx.policy.bucketKeys
   const { key, wrapped } = await provider.generate(keyContext(place, bucketKeyEnabled, requestContext), use)
   return {
@@ -68,7 +69,7 @@ interface ReadKeyInput {
   readonly keyId: string
   /** The place the wrap is bound to. */
   readonly place: Place
-  /** The bucket of the object, whose policy says which keys may open it. A replica is bound to another bucket. */
+  /** The bucket of the object, whose policy says which keys may open it. A replica is bound to another bucket, under the same name. */
   readonly bucket: string
   readonly requestContext: Readonly<Record<string, string>>
   readonly customerKey: CustomerKey | null
@@ -86,7 +87,7 @@ export async function keyForRead(ctx: OperationContext, input: ReadKeyInput): Pr
   const use = keyUse(ctx, input.place, input.versionId)
   try {
     if (input.customerKey !== null) return ctx.services.keys.openForCustomer(input.customerKey, wrapped, context, use)
-    return await openerIn(ctx, input.bucket, input.keyId, use).unwrap(wrapped, context, use)
+    return await openerIn(ctx, { bucket: input.bucket, key: input.place.objectKey }, input.keyId, use).unwrap(wrapped, context, use)
   } catch (error) {
     // A wrap that cannot be opened was damaged or is from another place, so it counts as an integrity failure, as a damaged segment does.
     if (error instanceof S3Error && error.code === 'SealgateIntegrityError') ctx.services.integrityFailure('box')
@@ -95,12 +96,13 @@ export async function keyForRead(ctx: OperationContext, input: ReadKeyInput): Pr
 }
 
 /**
- * The key that opens objects with this key id, which the store states, in a bucket.
- * @throws S3Error SealgateKeyUnavailable. A key that the bucket may not open with counts as an integrity failure: the gateway never writes one there.
+ * The key that opens what has this key id, which the store states, at a place.
+ * @param at key: null for what belongs to the bucket as a whole.
+ * @throws S3Error SealgateKeyUnavailable. A key that may not open there counts as an integrity failure: the gateway never writes one there.
  */
-export function openerIn(ctx: OperationContext, bucket: string, keyId: string, use: KeyUse): KeyProvider {
+export function openerIn(ctx: OperationContext, at: { readonly bucket: string; readonly key: string | null }, keyId: string, use: KeyUse): KeyProvider {
   try {
-    return ctx.services.keys.openerOf(keyId, ctx.services.policyFor(bucket), use).provider
+    return ctx.services.keys.openerOf(keyId, pinsAt(ctx.services.policyFor(at.bucket), at.key), use).provider
   } catch (error) {
     if (error instanceof S3Error && error.cause instanceof ForeignKey) ctx.services.integrityFailure('foreign-key')
     throw error

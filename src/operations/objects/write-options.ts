@@ -1,6 +1,7 @@
 import type { Header } from '../../http/message.ts'
 import type { Conditions } from '../../store-client/probe-conditions.ts'
 import { type BucketContext, type ObjectContext, conditionsIn, header } from '../context.ts'
+import { pinsAt } from '../../config/pins.ts'
 import { S3Error } from '../../errors.ts'
 import { parseEtagList, unquoteEtag } from '../../s3/conditions.ts'
 import { currentEtags } from './inspect.ts'
@@ -82,5 +83,7 @@ export async function encryptionOfWrite(ctx: BucketContext, headers: ReadonlyMap
     throw new S3Error('AccessDenied', { message: 'Server-side encryption with customer-provided keys is blocked for this bucket.' })
   }
   if (byDefault.algorithm === 'AES256') return { mode: 'AES256' }
-  return { mode: 'aws:kms', keyId: byDefault.kmsKeyId, context: {}, bucketKeyEnabled: byDefault.bucketKeyEnabled ? true : null }
+  // The default names a key of the bucket, which may not seal under a prefix with keys of its own.
+  const keyId = pinsAt(ctx.policy, ctx.operation.key) === ctx.policy.keys.bucket ? byDefault.kmsKeyId : null
+  return { mode: 'aws:kms', keyId, context: {}, bucketKeyEnabled: byDefault.bucketKeyEnabled ? true : null }
 }
