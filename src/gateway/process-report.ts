@@ -77,8 +77,8 @@ function storeFacts({ settings: { name, endpoint, region }, health, clockSkewSec
   }
 }
 
-function bucketFacts([pattern, { upstream, encryption, key, metadata, plaintext, publicRead }]: readonly [string, BucketPolicy]): BucketFacts {
-  return { pattern, store: upstream, encryption, key, metadata, plaintext, publicRead: publicWords(publicRead) }
+function bucketFacts([pattern, { upstream, encryption, keys, metadata, plaintext, publicRead }]: readonly [string, BucketPolicy]): BucketFacts {
+  return { pattern, store: upstream, encryption, key: keys.bucket.key, metadata, plaintext, publicRead: publicWords(publicRead) }
 }
 
 function publicWords(rule: BucketPolicy['publicRead']): string {
