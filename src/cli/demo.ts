@@ -12,8 +12,13 @@ import type { Platform } from './platform.ts'
 export interface Demo {
   readonly config: Config
   /** Prints what is running and how to use it. */
-  announce(address: { readonly host: string; readonly port: number }): void
+  announce(address: Address, admin: Address | null): void
   stop(): Promise<void>
+}
+
+interface Address {
+  readonly host: string
+  readonly port: number
 }
 
 interface Credential {
@@ -37,6 +42,8 @@ export async function startDemo(platform: Platform): Promise<Demo> {
   const store = await startStore({ backend: new DirectoryBackend(join(directory, 'store')), credentials: [own], region, host: '127.0.0.1', port: 0 })
   const config = parseConfig(
     JSON.stringify({
+      // Any free port: whoever tries two things at once has a page of each.
+      admin: { port: 0, page: true },
       upstream: { endpoint: store.endpoint, region, realm, ...own },
       clients: [client],
       keys: { main: { type: 'local', keyring } },
@@ -47,8 +54,8 @@ export async function startDemo(platform: Platform): Promise<Demo> {
   )
   return {
     config,
-    announce: ({ host, port }) => {
-      platform.stdout.write(screen(`http://${host}:${port}`, client, fresh))
+    announce: (address, admin) => {
+      platform.stdout.write(screen(urlOf(address), admin === null ? '' : urlOf(admin), client, fresh))
     },
     stop: () => store.close()
   }
@@ -77,10 +84,15 @@ function newCredential(): Credential {
   return { accessKeyId: `SG${randomBytes(9).toString('hex').toUpperCase()}`, secretAccessKey: randomBytes(30).toString('hex') }
 }
 
-function screen(endpoint: string, client: Credential, fresh: boolean): string {
+function urlOf({ host, port }: Address): string {
+  return `http://${host}:${port}`
+}
+
+function screen(endpoint: string, page: string, client: Credential, fresh: boolean): string {
   return `
 Sealgate is running on ${endpoint}
 Every object is encrypted before it is stored. Stop with Ctrl-C.
+Its status page: ${page}/
 
 This is a set-up to try out, not one to keep data in:
   store       ./data/store             a directory in place of your S3 store

@@ -77,8 +77,8 @@ async function serveDemo(parts: ServeParts): Promise<number> {
   const { startDemo } = await import('./demo.ts')
   const demo = await startDemo(parts.platform)
   try {
-    return await serveAlone(demo.config, null, parts, (address) => {
-      demo.announce(address)
+    return await serveAlone(demo.config, null, parts, (address, admin) => {
+      demo.announce(address, admin)
     })
   } finally {
     await demo.stop()
@@ -89,7 +89,7 @@ async function serveAlone(
   config: Config,
   read: ReadConfig | null,
   { platform, signals, createGateway, warnings }: ServeParts,
-  announce?: (address: GatewayProcess['address']) => void
+  announce?: (address: GatewayProcess['address'], admin: GatewayProcess['address'] | null) => void
 ): Promise<number> {
   // A start can take as long as the store needs to answer; no request has been served until then.
   const serving = await Promise.race([GatewayProcess.start(config, platform, createGateway, warnings), signals.stopped])
@@ -103,8 +103,8 @@ async function serveAlone(
       status: () => serving.status(),
       page: statusPage(address, () => toldAlone(serving))
     })
-  if (admin !== null && address !== null) await bind('admin', address, () => admin.start())
-  announce?.(serving.address)
+  const bound = admin === null || address === null ? null : await bind('admin', address, () => admin.start())
+  announce?.(serving.address, bound)
   try {
     return await serving.untilStopped(signals, read)
   } finally {

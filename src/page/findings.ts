@@ -84,11 +84,11 @@ function ofChecks({ checks }: Known): Finding[] {
 }
 
 function ofKey(key: KeyFacts, now: string): Finding[] {
-  const { name, ok, since, code, type, keyId, versions, backup } = key
+  const { name, ok, since, code, type, keyId, backup } = key
   const subject = `key ${name}`
   const found: Finding[] = []
   if (ok === false) {
-    const disabled = code === 'KMS.DisabledException' || versions.some(({ state }) => state === 'disabled')
+    const disabled = code === 'KMS.DisabledException'
     found.push({ severity: 'error', subject, title: disabled ? 'The key is disabled' : 'The key cannot be used', detail: causeOf(key), since })
   } else if (type === 'local' && keyId === null) {
     const detail = 'No version of the keyring is enabled: objects open, and writes fail. See "sealgate keys rotate".'
@@ -206,7 +206,8 @@ function ofIntegrity({ activity: { integrityFailures }, at }: Known): Finding[] 
   const lately = integrityFailures.filter((failure) => secondsSince(failure.at, at) < MINUTES * 60)
   if (last === undefined || lately.length === 0) return []
   const kinds = [...new Set(lately.map(({ kind }) => kind))].join(', ')
-  const detail = `Kinds: ${kinds}. The store gave back something else than was written. The access log names the objects (code SealgateIntegrityError).`
+  const detail =
+    `Kinds: ${kinds}. The store gave back something else than was written. The access log names the objects: look for the codes SealgateIntegrityError and SealgateKeyUnavailable.`
   return [{
     severity: 'error',
     subject: 'integrity',

@@ -78,6 +78,9 @@ async function healthy(): Promise<readonly string[]> {
   }
 }
 
+/** Further findings on the pages of faults: consequences, or false alarms. */
+const others: string[] = []
+
 /** @returns what the page says instead; empty: the fault was found */
 async function staged({ name, prepare, stage, found }: Fault): Promise<string> {
   const rig = await PageRig.make()
@@ -89,6 +92,7 @@ async function staged({ name, prepare, stage, found }: Fault): Promise<string> {
       await tab.load(`${rig.page}?refresh=off`)
       const said = await headings()
       if (said.some((heading) => found.test(heading))) {
+        others.push(...said.filter((heading) => !found.test(heading)).map((heading) => `${name}: ${heading}`))
         await tab.screenshot(join(folder, `fault-${name.replaceAll(' ', '-')}.png`))
         return ''
       }
@@ -125,5 +129,6 @@ for (const fault of only === 'looks' ? [] : faults) {
   if (instead === '') found += 1
 }
 await tab.close()
+for (const other of others) console.log(`also said of ${other}`)
 console.log(`${found} of ${faults.length} faults found from the page alone, ${failed} steps failed`)
 process.exit(failed === 0 ? 0 : 1)

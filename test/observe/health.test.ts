@@ -205,3 +205,23 @@ await t.test('runs by itself until stopped', async (t) => {
   })
   t.equal(runs, after)
 })
+
+await t.test('since when a check passes or fails', async (t) => {
+  const [time, up] = [{ now: 0 }, { store: true }]
+  const run = async (): Promise<void> => {
+    if (!up.store) throw new S3Error('ServiceUnavailable')
+  }
+  const health = new Health([{ name: 'store', run }], { timeoutSeconds: 5, againMs: 1, now: () => new Date(time.now) })
+  const since = async (now: number, works: boolean): Promise<number> => {
+    time.now = now
+    up.store = works
+    return Date.parse((await health.run()).checks[0]?.since ?? '')
+  }
+  t.same(
+    [await since(1000, true), await since(2000, true), await since(3000, false), await since(4000, false), await since(5000, true)],
+    [1000, 1000, 3000, 3000, 5000]
+  )
+  const failing = new Health([{ name: 'store', run }], { timeoutSeconds: 5, now: () => new Date(7000) })
+  up.store = false
+  t.match((await failing.run()).checks, [{ ok: false, since: '1970-01-01T00:00:07.000Z' }], 'from the first run on, not from before')
+})
