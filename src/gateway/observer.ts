@@ -209,13 +209,14 @@ export class Observer {
 
   /** What the status page shows of this process. */
   observed(): Observed {
+    const load = this.#load?.() ?? null
     return {
       activity: this.#activity.report(),
       audited: this.#audit !== null,
       auditFailure: this.#auditFailure,
       certificateEnds: this.#certificateEnds,
       reload: this.#reload,
-      load: this.#load?.() ?? null
+      load: load === null ? null : { connections: load.connections, requestsInFlight: load.requestsInFlight }
     }
   }
 
