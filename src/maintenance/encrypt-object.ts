@@ -15,7 +15,7 @@ import { encryptInParts } from './encrypt-in-parts.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
 import type { UploadJournal } from './upload-journal.ts'
 import { isMd5, readWhole } from './verify-object.ts'
-import { isLocked } from './verdict.ts'
+import { isHeld, isLocked } from './verdict.ts'
 
 /** What `--from` may name. */
 export const encryptFrom = ['plaintext', 'other-key'] as const
@@ -257,11 +257,10 @@ async function finish(job: EncryptJob, finding: Finding, signal: AbortSignal): P
   for await (const row of olderVersions(job.bucket.until(signal), key, versionId)) {
     const examined = await examine(job, row, signal)
     if (examined === null || examined.finding.state !== 'plaintext' || examined.headers === null) continue
-    if (isLocked(examined.headers, new Date())) {
+    if (isLocked(examined.headers, new Date()) || !await remove(job.bucket.until(signal), key, row.versionId ?? '')) {
       locked += 1
       continue
     }
-    await job.bucket.until(signal).document({ method: 'DELETE', key, query: [['versionId', row.versionId]] })
     purged += 1
     job.onPurged()
   }
@@ -271,6 +270,17 @@ async function finish(job: EncryptJob, finding: Finding, signal: AbortSignal): P
     ...locked > 0 ? [`locked plaintext versions left: ${locked}`] : []
   ]
   return { ...finding, detail: said.filter((text) => text !== '').join('; ') }
+}
+
+/** @returns false for a version that is locked. @throws S3Error the store's error. */
+async function remove(bucket: BucketClient, key: string, versionId: string): Promise<boolean> {
+  try {
+    await bucket.document({ method: 'DELETE', key, query: [['versionId', versionId]] })
+    return true
+  } catch (error) {
+    if (error instanceof S3Error && error.status < 500 && await isHeld(bucket, key, versionId, new Date())) return false
+    throw error
+  }
 }
 
 /** Versions of exactly this name, without the one given. */

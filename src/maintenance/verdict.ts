@@ -5,6 +5,8 @@ import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
 import { ENVELOPE_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
+import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 import { SSEC_KEY_ID } from '../keys/ssec.ts'
 import { keyIdOf } from './key-usage.ts'
 
@@ -68,4 +70,18 @@ export function isArchived(headers: HeaderList): boolean {
 export function isLocked(headers: HeaderList, now: Date): boolean {
   const until = Date.parse(headers.get('x-amz-object-lock-retain-until-date') ?? '')
   return headers.get('x-amz-object-lock-legal-hold') === 'ON' || until > now.getTime()
+}
+
+/**
+ * Asks for the lock of a version: versitygw shows none in a HEAD, nor does S3 to who lacks s3:GetObjectRetention (AWS API, HeadObject).
+ * @returns false also where the store does not say.
+ */
+export async function isHeld(bucket: BucketClient, key: string, versionId: string, now: Date): Promise<boolean> {
+  const field = async (subresource: string, name: string): Promise<string> => {
+    const { status, body } = await bucket.answer({ method: 'GET', key, query: [[subresource, null], ['versionId', versionId]], retry: true })
+    if (status !== 200) return ''
+    const document = parseXml(body, upstreamDocument)
+    return childText(document, document.root, name) ?? ''
+  }
+  return await field('legal-hold', 'Status') === 'ON' || Date.parse(await field('retention', 'RetainUntilDate')) > now.getTime()
 }

@@ -14,6 +14,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'existing': 'SIGKILL of `encrypt` while clients write; every byte back from `decrypt`; planted faults found by `verify --deep`',
   'existing-large':
     'SIGKILL of `encrypt` and `decrypt` in the middle of objects that are written in parts, while a client overwrites one; one object above 5 GiB',
+  'existing-mix': 'one of everything that can lie in a bucket, and what each command on existing objects says of it and does to it',
   'faults': 'every request to the store of every operation, with every fault',
   'floods': 'clients that send or read slowly, among normal ones',
   'full': 'every combination of which npm test takes some by turns',

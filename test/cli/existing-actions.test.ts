@@ -223,6 +223,26 @@ await t.test('versions: older plaintext is counted, and removed only when asked,
   t.equal(String(await bytesOf(s3, 'kept', 'k')), 'second plaintext')
 })
 
+await t.test('a store that shows no lock in a HEAD refuses to remove a version: it is counted as locked', async (t) => {
+  const put = await bucketFor('silent', { ObjectLockEnabledForBucket: true })
+  const { VersionId } = await put('k', 'first plaintext')
+  await direct.send(new PutObjectLegalHoldCommand({ Bucket: 'silent', Key: 'k', VersionId, LegalHold: { Status: 'ON' } }))
+  const until = new Date(Date.now() + 3_600_000)
+  await put('k', 'second plaintext', { ObjectLockMode: 'GOVERNANCE', ObjectLockRetainUntilDate: until })
+  await put('k', 'third plaintext')
+  const hidden = { 'x-amz-object-lock-legal-hold': null, 'x-amz-object-lock-mode': null, 'x-amz-object-lock-retain-until-date': null }
+  store.rules.add({ when: { bucket: 'silent', method: 'HEAD' }, times: Number.POSITIVE_INFINITY, fault: { type: 'headers', set: hidden } })
+  const { code, outcomes } = await counted('encrypt', '--bucket', 'silent', '--purge-plaintext-versions', '--report', 'silent.jsonl')
+  store.rules.clear()
+  t.match({ code, outcomes }, { code: 0, outcomes: { encrypted: 1 } })
+  t.match(await readFile(join(folder, 'silent.jsonl'), 'utf8'), /plaintext versions removed: 1; locked plaintext versions left: 2/)
+  t.equal((await direct.send(new ListObjectVersionsCommand({ Bucket: 'silent' }))).Versions?.length, 3)
+  store.rules.add({ when: { bucket: 'silent', method: 'DELETE' }, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+  await put('k', 'fourth plaintext')
+  t.equal((await counted('encrypt', '--bucket', 'silent', '--purge-plaintext-versions')).code, 1, 'a right that is missing is a failure')
+  store.rules.clear()
+})
+
 await t.test('objects under another key come under the bucket\'s', async (t) => {
   await bucketFor('moved')
   await s3.send(new PutObjectCommand({ Bucket: 'moved', Key: 'k', Body: 'x', Metadata: { m: '1' } }))

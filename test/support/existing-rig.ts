@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,17 +13,19 @@ import { startTestGateway, type TestGateway } from './gateway.ts'
 import { startTestStore, type TestStore } from './hostile.ts'
 
 /** What a command with `--json` prints. */
-export interface RunSummary {
+interface RunSummary {
   readonly rows: number
   readonly states: Readonly<Record<string, { readonly objects: number }>>
   readonly outcomes: Readonly<Record<string, { readonly objects: number }>>
 }
 
-export interface Ran {
+interface Ran {
   /** null: killed. */
   readonly code: number | null
   readonly out: string
   readonly seconds: number
+  /** Most of its resident set, as looked at four times a second; null where the system does not say. */
+  readonly peakMib: number | null
 }
 
 export interface ExistingRig {
@@ -31,6 +34,8 @@ export interface ExistingRig {
   readonly plain: string
   readonly folder: string
   readonly config: string
+  readonly keyring: string
+  readonly access: Pick<TestStore, 'endpoint' | 'accessKeyId' | 'secretAccessKey'>
   readonly gateway: TestGateway
   readonly through: S3Client
   readonly direct: S3Client
@@ -85,6 +90,8 @@ export async function startExisting(store: readonly (string | undefined)[], sect
     plain,
     folder,
     config,
+    keyring,
+    access,
     gateway,
     through,
     direct,
@@ -100,11 +107,16 @@ export async function startExisting(store: readonly (string | undefined)[], sect
       child.stderr.on('data', (chunk: Buffer) => {
         err = (err + chunk.toString()).slice(-2000)
       })
+      let peakMib: number | null = null
+      const look = setInterval(() => {
+        peakMib = peakOf(child.pid) ?? peakMib
+      }, 250)
       const timer = lifeMs === null ? null : setTimeout(() => child.kill('SIGKILL'), lifeMs)
       const [code] = await once(child, 'close') as [number | null]
       if (timer !== null) clearTimeout(timer)
+      clearInterval(look)
       if (lifeMs === null && !worked.has(code)) wrong.push(`${args.join(' ')}: exit code ${String(code)}\n${err}`)
-      return { code, out, seconds: (performance.now() - began) / 1000 }
+      return { code, out, seconds: (performance.now() - began) / 1000, peakMib }
     },
     async finish() {
       for (const fault of wrong.slice(0, 50)) console.log(`FAULT ${fault}`)
@@ -119,9 +131,19 @@ export async function startExisting(store: readonly (string | undefined)[], sect
   }
 }
 
-/** The summary of a command with `--json`. */
+/** The most that a process has had in memory, in MiB; null where the system does not say (not Linux), or when it has ended. */
+function peakOf(pid: number | undefined): number | null {
+  try {
+    const kib = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${String(pid)}/status`, 'utf8'))?.[1]
+    return kib === undefined ? null : Math.round(Number(kib) / 1024)
+  } catch {
+    return null
+  }
+}
+
+/** The summary of a command with `--json`; of one that has printed none, nothing. */
 export function summaryOf({ out }: Ran): RunSummary {
-  return JSON.parse(out.split('\n')[0] ?? '') as RunSummary
+  return JSON.parse(out.startsWith('{') ? out.split('\n')[0] ?? '' : '{"rows":0,"states":{},"outcomes":{}}') as RunSummary
 }
 
 /** The counts of a summary in one line. */
