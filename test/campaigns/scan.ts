@@ -165,7 +165,7 @@ for (const bucket of buckets) {
   for (const [name, state] of want) faults.push(`${bucket} ${name}: ${state} is missing in the report`)
   const total = summaryOf(ran).rows
   console.log(
-    `${bucket}: ${seen} rows in ${ran.seconds.toFixed(1)} s, ${(total / ran.seconds).toFixed(0)} per second, at most ${ran.peakMib} MiB, exit ${
+    `${bucket}: ${seen} rows in ${ran.seconds.toFixed(1)} s, ${(total / ran.seconds).toFixed(0)} per second, at most ${String(ran.peakMib)} MiB, exit ${
       String(ran.code)
     }`
   )
@@ -207,7 +207,7 @@ const manifest = { sourceBucket: flat, destinationBucket: `arn:aws:s3:::${place}
 await direct.send(new PutObjectCommand({ Bucket: place, Key: 'manifest.json', Body: JSON.stringify(manifest) }))
 const measured = await rig.run(['inventory', place], null, import.meta.filename)
 console.log(measured.out.trimEnd())
-console.log(`  the process had at most ${measured.peakMib} MiB`)
+console.log(`  the process had at most ${String(measured.peakMib)} MiB`)
 if (!measured.out.startsWith(`inventory: ${each * 4} rows`)) faults.push('rows of the inventory are missing')
 direct.destroy()
 await rig.finish()
