@@ -59,13 +59,16 @@ function keyFacts({ name, type, keyId, versions, backup }: KeyDescription, selfT
   }
 }
 
-function storeFacts({ settings: { name, endpoint, region }, health, clockSkewSeconds, capabilities }: Sources['stores'][number]): StoreFacts {
+function storeFacts(
+  { settings: { name, endpoint, region, conditions: configured }, health, clockSkewSeconds, capabilities }: Sources['stores'][number]
+): StoreFacts {
   return {
     name,
     endpoint,
     region,
     ready: health.report().ready,
     clockSkewSeconds,
+    configured,
     capabilities: capabilities.report().map(({ kind, conditions, ageSeconds, failure }): CapabilityFacts => ({
       kind,
       conditions: conditions === null

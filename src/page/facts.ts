@@ -45,6 +45,8 @@ export interface StoreFacts {
   readonly ready: boolean
   /** This clock minus the store's; null: not known yet. */
   readonly clockSkewSeconds: number | null
+  /** By operation: what the configuration says of it, which has precedence over what was found out. */
+  readonly configured: Readonly<Record<string, boolean>>
   readonly capabilities: readonly CapabilityFacts[]
 }
 
@@ -117,8 +119,8 @@ export interface WorkerFacts {
 }
 
 export interface FindingFacts {
-  /** `error`: requests fail, or data is at risk. `warning`: look at it. */
-  readonly severity: 'error' | 'warning'
+  /** `error`: requests fail, or data is at risk. `warning`: look at it. `note`: how it is, and nothing has to be done. */
+  readonly severity: 'error' | 'warning' | 'note'
   /** What it is about, such as `store main` or `key cloud`. */
   readonly subject: string
   readonly title: string

@@ -18,6 +18,8 @@ const RECENT_MINUTES = 10
 type Known = Omit<Facts, 'findings'>
 type Finding = FindingFacts
 
+const severities: readonly Finding['severity'][] = ['error', 'warning', 'note']
+
 /** What needs attention, errors first. The title names the trouble, the detail its cause and what to do. */
 export function findingsOf(facts: Known): readonly Finding[] {
   const found = [
@@ -32,7 +34,7 @@ export function findingsOf(facts: Known): readonly Finding[] {
     ...ofIntegrity(facts),
     ...ofReload(facts)
   ]
-  return found.toSorted((a, b) => Number(b.severity === 'error') - Number(a.severity === 'error'))
+  return found.toSorted((a, b) => severities.indexOf(a.severity) - severities.indexOf(b.severity))
 }
 
 function ofWorker({ number, state, startedAt, restarts, lastEnd }: WorkerFacts, now: string): Finding[] {
@@ -161,7 +163,7 @@ function ofCertificate({ certificateEnds, at }: Known): Finding[] {
     : [{ ...found, severity: 'warning', title: `The certificate expires in ${span(left)}, ${clock(date)}` }]
 }
 
-function ofStore({ name, clockSkewSeconds, capabilities }: StoreFacts): Finding[] {
+function ofStore({ name, clockSkewSeconds, configured, capabilities }: StoreFacts): Finding[] {
   const subject = `store ${name}`
   const found: Finding[] = []
   const off = Math.abs(clockSkewSeconds ?? 0)
@@ -170,17 +172,20 @@ function ofStore({ name, clockSkewSeconds, capabilities }: StoreFacts): Finding[
     const detail = 'Signatures fail when clocks are 15 minutes apart, at key services earlier. Run NTP on both.'
     found.push({ severity: off >= SKEW_ERROR_SECONDS ? 'error' : 'warning', subject, title, detail, since: null })
   }
+  // Kinds of bucket in which the same is ignored are one finding.
+  const kinds = new Map<string, string[]>()
   for (const { kind, conditions, failure } of capabilities) {
-    const ignored = Object.entries(conditions ?? {}).flatMap(([operation, enforced]) => enforced ? [] : [operation])
-    if (ignored.length > 0) {
-      const title = `The store does not enforce conditions in ${kind} buckets`
-      const detail = `If-Match and If-None-Match have no effect on: ${ignored.join(', ')}. Such requests are refused with 501 there.`
-      found.push({ severity: 'warning', subject, title, detail, since: null })
-    }
+    const ignored = Object.entries(conditions ?? {}).flatMap(([operation, enforced]) => configured[operation] ?? enforced ? [] : [operation]).join(', ')
+    if (ignored !== '') kinds.set(ignored, [...kinds.get(ignored) ?? [], kind])
     if (failure !== null) {
       const title = `It could not be found out whether the store enforces conditions in ${kind} buckets`
       found.push({ severity: 'warning', subject, title, detail: `${failure} Conditional requests are refused there.`, since: null })
     }
+  }
+  for (const [ignored, those] of kinds) {
+    const title = `The store does not enforce conditions in buckets that are ${those.join(' or ')}`
+    const detail = `If-Match and If-None-Match have no effect on: ${ignored}. Such requests are refused with 501 there.`
+    found.push({ severity: 'note', subject, title, detail, since: null })
   }
   return found
 }

@@ -1,5 +1,5 @@
 import { MINUTES, quantile, type Calls, type Minute } from '../observe/activity.ts'
-import type { Facts } from './facts.ts'
+import type { Facts, FindingFacts } from './facts.ts'
 import { bar, chart, type Series } from './charts.ts'
 import { html, Html } from './html.ts'
 import { buckets, checks, findings, integrity, keys, pill, section, stores, workers } from './sections.ts'
@@ -12,13 +12,13 @@ const MOST_CODES = 20
 /** The whole page. @param refreshed whether the browser loads it again by itself. */
 export function pageOf(facts: Facts, refreshed: boolean): string {
   const { findings: found, leftOut, at, version, uptimeSeconds, node, host } = facts
-  const errors = found.filter(({ severity }) => severity === 'error').length
-  const state = !facts.ready
-    ? pill('bad', `not ready, ${numbered(found.length, 'finding')}`)
-    : found.length === 0
-    ? pill('good', 'ready')
-    : pill(errors > 0 ? 'bad' : 'warn', `ready, ${numbered(found.length, 'finding')}`)
-  const title = errors > 0 ? `✕ ${numbered(errors, 'error')}` : found.length > 0 ? `▲ ${numbered(found.length, 'warning')}` : '✓ ready'
+  const count = (wanted: FindingFacts['severity']): number => found.filter(({ severity }) => severity === wanted).length
+  const [errors, warnings] = [count('error'), count('warning')]
+  const words = errors + warnings === 0
+    ? ''
+    : `, ${[[errors, 'error'] as const, [warnings, 'warning'] as const].flatMap(([n, noun]) => n === 0 ? [] : [numbered(n, noun)]).join(', ')}`
+  const state = pill(!facts.ready || errors > 0 ? 'bad' : warnings > 0 ? 'warn' : 'good', `${facts.ready ? 'ready' : 'not ready'}${words}`)
+  const title = `${facts.ready ? '' : '✕ not '}ready${words}`
   const more = (list: string): number => leftOut[list] ?? 0
   const body = html`<header><h1>Sealgate</h1>${state}<p class="soft">On ${host}, version ${version}, up ${
     span(uptimeSeconds)

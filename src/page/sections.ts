@@ -1,7 +1,7 @@
 import { html, type Html } from './html.ts'
 import type { BucketFacts, CapabilityFacts, CheckFacts, Facts, FindingFacts, KeyFacts, ScanFacts, StoreFacts, WorkerFacts } from './facts.ts'
 import { bar, type Slice } from './charts.ts'
-import { bytes, clock, many, secondsSince, share, span } from './words.ts'
+import { bytes, clock, many, numbered, secondsSince, share, span } from './words.ts'
 
 type Tone = 'good' | 'bad' | 'warn' | ''
 
@@ -30,12 +30,14 @@ function facts(rows: readonly Row[]): Html {
 
 const mono = (text: string): Html => html`<span class="mono">${text}</span>`
 
+const severityTones: Readonly<Record<FindingFacts['severity'], Tone>> = { error: 'bad', warning: 'warn', note: '' }
+
 export function findings(found: readonly FindingFacts[], now: string): Html {
   if (found.length === 0) return html`<div class="findings"><div class="card calm"><h3>Nothing</h3><p class="soft">Every check passes.</p></div></div>`
   return html`<ul class="findings">${
     found.map(({ severity, subject, title, detail, since }) =>
       html`<li class="card ${severity}"><div class="head"><h3>${title} <span class="subject">— ${subject}</span></h3>${
-        pill(severity === 'error' ? 'bad' : 'warn', severity)
+        pill(severityTones[severity], severity)
       }</div><p>${detail}</p>${since === null ? null : html`<p class="soft">Since ${clock(since)}, ${ago(since, now)}</p>`}</li>`
     )
   }</ul>`
@@ -49,7 +51,7 @@ export function workers(all: readonly WorkerFacts[], now: string): Html {
       html`<li class="card"><div class="head"><h3>Worker ${number}</h3>${pill(workerTones[state], state === 'ended' ? 'dead' : state)}</div>${
         facts([
           [state === 'ended' ? 'Was started' : 'Started', ago(startedAt, now)],
-          ...load === null ? [] : [['Load', `${many(load.requestsInFlight)} requests, ${many(load.connections)} connections`] as const],
+          ...load === null ? [] : [['Load', `${numbered(load.requestsInFlight, 'request')}, ${numbered(load.connections, 'connection')}`] as const],
           ['Restarts', String(restarts)],
           ...lastEnd === null ? [] : [['Last end', html`${lastEnd.signal ?? `exit code ${lastEnd.code ?? 'unknown'}`}, ${ago(lastEnd.at, now)}`] as const]
         ])
@@ -143,8 +145,10 @@ export function buckets(all: readonly BucketFacts[], scans: readonly ScanFacts[]
 const operationWords = { put: 'Put', complete: 'Complete', copy: 'Copy', delete: 'Delete', copySourceIfMatch: 'Copy source' } as const
 
 /** A row for each operation, a column for each kind of bucket. */
-function conditions(store: string, kinds: readonly CapabilityFacts[]): Html {
+function conditions({ name: store, configured, capabilities: kinds }: StoreFacts): Html {
   const cell = ({ conditions: found }: CapabilityFacts, operation: string): Html => {
+    const set = configured[operation]
+    if (set !== undefined) return html`<td>set: ${set ? 'yes' : 'no'}</td>`
     const enforced = found?.[operation]
     return enforced === undefined ? html`<td class="soft">–</td>` : enforced ? html`<td class="good">✓ yes</td>` : html`<td class="bad">✕ no</td>`
   }
@@ -156,19 +160,17 @@ function conditions(store: string, kinds: readonly CapabilityFacts[]): Html {
   }<tr><th scope="row">Found out</th>${kinds.map((kind) => html`<td class="soft">${age(kind)}</td>`)}</tr></tbody></table>`
 }
 
+function clockWords(skew: number | null): string {
+  if (skew === null) return 'not known'
+  return Math.abs(skew) <= 1 ? 'the same as here' : `${span(Math.abs(skew))} ${skew > 0 ? 'behind' : 'ahead of'} this one`
+}
+
 export function stores(all: readonly StoreFacts[]): Html {
   return html`<ul class="grid wide">${
-    all.map(({ name, endpoint, region, ready, clockSkewSeconds: skew, capabilities }) =>
-      html`<li class="card"><div class="head"><h3>${name}</h3>${pill(ready ? 'good' : 'bad', ready ? 'ready' : 'not ready')}</div>${
-        facts([
-          ['Endpoint', mono(endpoint)],
-          ['Region', region],
-          [
-            'Clock',
-            skew === null ? 'not known' : Math.abs(skew) <= 1 ? 'the same as here' : `${span(Math.abs(skew))} ${skew > 0 ? 'behind' : 'ahead of'} this one`
-          ]
-        ])
-      }${conditions(name, capabilities)}</li>`
+    all.map((store) =>
+      html`<li class="card"><div class="head"><h3>${store.name}</h3>${pill(store.ready ? 'good' : 'bad', store.ready ? 'ready' : 'not ready')}</div>${
+        facts([['Endpoint', mono(store.endpoint)], ['Region', store.region], ['Clock', clockWords(store.clockSkewSeconds)]])
+      }${conditions(store)}</li>`
     )
   }</ul>`
 }

@@ -30,7 +30,7 @@ header .soft{flex:1 1 16rem}
 .tiles .card{padding:.6rem .9rem}.tiles dd{font-size:1.3rem;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.3}.tiles dt{font-size:.85rem}
 small{font-size:.75em;font-weight:400}
 .findings{display:grid;gap:.6rem}
-.findings .card{border-left:.3rem solid var(--warn);overflow-wrap:anywhere}.findings .error{border-left-color:var(--bad)}.findings .calm{border-left-color:var(--good)}
+.findings .card{border-left:.3rem solid var(--warn);overflow-wrap:anywhere}.findings .error{border-left-color:var(--bad)}.findings .note{border-left-color:var(--soft)}.findings .calm{border-left-color:var(--good)}
 .findings h3{font-size:1rem}.findings .subject{font-weight:400;color:var(--soft)}
 .head{display:flex;flex-wrap:wrap;gap:.2rem .6rem;justify-content:space-between;align-items:baseline;margin-bottom:.4rem}
 .facts{display:grid;grid-template-columns:minmax(5.5rem,max-content) 1fr;gap:.1rem .8rem;font-size:.9rem}.facts dd{overflow-wrap:anywhere;min-width:0}

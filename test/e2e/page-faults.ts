@@ -82,6 +82,6 @@ export const faults: readonly Fault[] = [
       })
       return { endpoint: narrow.endpoint }
     },
-    found: /^The store does not enforce conditions in unversioned buckets — store default/
+    found: /^The store does not enforce conditions in buckets that are unversioned.* — store default/
   }
 ]

@@ -70,3 +70,20 @@ await t.test('errors come first', async (t) => {
   )
   t.same(severities, ['error', 'warning', 'warning'])
 })
+
+await t.test('conditions that a store ignores are a note; what the configuration says of them has precedence', async (t) => {
+  const found = (conditions: Record<string, boolean> | null, configured: Record<string, boolean> = {}, failure: string | null = null) =>
+    facts({ stores: [{ ...store!, configured, capabilities: [{ kind: 'versioned', conditions, ageSeconds: 1, failure }] }] }).findings.map((
+      { severity, detail }
+    ) => `${severity}: ${detail}`)
+  t.same(found({ put: true }), [])
+  t.match(found({ put: false, copy: false, delete: true }), [/^note: .* no effect on: put, copy\./])
+  t.match(found({ put: false, copy: false }, { copy: true }), [/ no effect on: put\./])
+  t.same(found({ put: false }, { put: true }), [])
+  t.match(found({ put: true }, { put: false }), [/ no effect on: put\./])
+  const kinds = ['unversioned', 'versioned', 'suspended'].map((kind, i) => ({ kind, conditions: { put: i === 1 }, ageSeconds: 1, failure: null }))
+  t.same(titles({ stores: [{ ...store!, capabilities: kinds }] }), [
+    'note: store default: The store does not enforce conditions in buckets that are unversioned or suspended'
+  ])
+  t.match(found(null, {}, 'Why.'), [/^warning: Why\./])
+})

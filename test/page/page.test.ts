@@ -18,6 +18,7 @@ await t.test('a healthy gateway: nothing to look at, and everything that is know
     const said of [
       'On gateway-1, version 1.2.3, up 1 d 1 h',
       'What needs attention Nothing',
+      'Sealgate ✓ ready On',
       'Worker 1 ✓ serving',
       'local:main:20260101-0123abcd',
       '1 decrypt-only, 1 enabled',
@@ -50,8 +51,11 @@ await t.test('everything wrong: each trouble by its name', async (t) => {
       '3 damaged objects — bucket orders',
       '2 reads did not verify in the last hour',
       'no effect on: put, delete',
+      'note If-Match and If-None-Match',
+      'set: yes',
       'The last reload was refused',
-      '93.4 % sealed'
+      '93.4 % sealed',
+      '✕ not ready, 13 errors, 5 warnings'
     ]
   ) t.ok(text.includes(said), said)
 })

@@ -28,6 +28,7 @@ const store: StoreFacts = {
   region: 'eu-central-1',
   ready: true,
   clockSkewSeconds: 0,
+  configured: {},
   capabilities: ['unversioned', 'versioned', 'suspended'].map((kind) => ({ kind, conditions: enforced, ageSeconds: 600, failure: null }))
 }
 
@@ -123,7 +124,7 @@ export function troubled() {
           { kind: 'suspended', conditions: null, ageSeconds: 20, failure: 'The probe took too long.' }
         ]
       },
-      { ...store, name: 'far', ready: false, clockSkewSeconds: null }
+      { ...store, name: 'far', ready: false, clockSkewSeconds: null, configured: { put: true, delete: false } }
     ],
     buckets: [
       { pattern: '*', store: 'near', encryption: 'on', key: 'main', metadata: 'sealed', plaintext: 'refuse', publicRead: 'none' },
