@@ -1,7 +1,7 @@
 import { getSystemErrorMessage } from 'node:util'
 
-/** The side that failed: the store, a key service, or the files of this machine. */
-type Service = 'store' | 'kms' | 'files'
+/** The side that failed: the store, a key service, the files of this machine, or what takes the audit trail beside its file. */
+type Service = 'store' | 'kms' | 'files' | 'audit'
 
 /**
  * The cause of a failure as the operator sees it. Only numbers, texts of the gateway, and names whose alphabet and length are bounded

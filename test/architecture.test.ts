@@ -119,6 +119,7 @@ const sideBySide: Readonly<Record<string, string>> = {
   'keys/providers/aws-kms.ts': 'closes connections',
   'keys/registry.ts': 'reports every key',
   'keys/self-test.ts': 'reports every key',
+  'observe/audit-trail.ts': 'closes sinks, whatever the others do',
   'observe/health.ts': 'reports every check',
   'upstream/pools.ts': 'closes connections',
   'upstream/upstream.ts': 'closes connections'

@@ -226,7 +226,7 @@ const accessFields: Readonly<Record<keyof AccessRecord, string>> = {
 }
 
 const diagnosisFields: Readonly<Record<keyof Diagnosis | 'trouble', string>> = {
-  service: '`store`, `kms`, or `files`',
+  service: '`store`, `kms`, `files`, or `audit` (what takes the audit trail beside its file)',
   operation: 'what was requested: `GET bucket ?versioning`, `Decrypt`, `write audit.file`',
   status: 'HTTP status of the answer',
   errorName: 'the error as the other side names it: `SlowDown`, `ThrottlingException`',
@@ -324,7 +324,7 @@ ${table(['field', ''], fieldRows(diagnosisFields))}
 
 A line \`failure\` also has the names, codes (of an \`EnvelopeError\`: the kind, as in \`sealgate_integrity_failures_total\`) and stack frames of the errors, and no message other than \`found\`, which is a text of the gateway. Other lines:
 \`listening\`, \`workers listening\`, \`worker ended\`, \`worker does not answer\`, \`readiness check passes again\`, \`key serves again\`, \`configuration reloaded\`,
-\`configuration not reloaded\`, \`certificates reloaded\`, \`certificates not reloaded\`, \`stopping\`, \`stopped\`, \`store capabilities\` (what the store was seen to enforce in one
+\`configuration not reloaded\`, \`certificates reloaded\`, \`certificates not reloaded\`, \`stopping\`, \`stopped\`, \`audit checkpoint\` and three about the audit file ([AUDIT.md](AUDIT.md)), \`store capabilities\` (what the store was seen to enforce in one
 kind of bucket), \`store capabilities not found out\`, \`store\` (once after the start: what the store is, what it lacks of what the gateway needs, and the settings that
 would fit; as \`store check\` finds them), \`TLS handshake failed\`, and one for a state bucket whose versioning is suspended.
 
@@ -340,5 +340,7 @@ Secrets, bodies, headers and plaintext appear in no line; tests search every out
 \`audit.file\` gets one JSON line per use of a key, written before the key is used. When the line cannot be written the key is not used and the request fails with 503.
 
 ${table(['field', ''], fieldRows(auditFields))}
+
+With \`audit.key\` each line also has \`run\`, \`seq\` and \`mac\`, and there are lines of checkpoints: [AUDIT.md](AUDIT.md#format).
 `
 }

@@ -15,12 +15,15 @@ interface Option {
   readonly required?: true
   /** Its name may be left out. */
   readonly position?: true
+  /** May be given several times: a list. */
+  readonly many?: true
 }
 type Options = Readonly<Record<string, Option>>
 
 /** The values of the options as given: texts (undefined: left out) and switches. */
 type Values<O extends Options> = {
-  readonly [Name in keyof O]: O[Name] extends { readonly value: string } ? O[Name] extends { readonly required: true } ? string : string | undefined
+  readonly [Name in keyof O]: O[Name] extends { readonly many: true } ? readonly string[]
+    : O[Name] extends { readonly value: string } ? O[Name] extends { readonly required: true } ? string : string | undefined
     : boolean
 }
 
@@ -36,7 +39,7 @@ export interface Command {
   readonly examples: readonly string[]
   /** Its exit codes, in addition to `usualCodes`. */
   readonly codes: Readonly<Partial<Record<number, string>>>
-  run(values: Readonly<Record<string, string | boolean | undefined>>, platform: Platform): Promise<number>
+  run(values: Readonly<Record<string, string | boolean | readonly string[] | undefined>>, platform: Platform): Promise<number>
 }
 
 export const usualCodes: Readonly<Record<number, string>> = {
@@ -58,11 +61,11 @@ export function command<const O extends Options>(
 }
 
 /** @throws UsageError naming the option. */
-export function parse({ options }: Command, args: readonly string[]): Record<string, string | boolean | undefined> {
+export function parse({ options }: Command, args: readonly string[]): Record<string, string | boolean | readonly string[] | undefined> {
   const types = Object.fromEntries(Object.entries(options).map(([name, { value }]) => [name, { type: value === undefined ? 'boolean' : 'string' }] as const))
   const { tokens } = parseArgs({ args: [...args], options: types, strict: false, tokens: true })
-  const values: Record<string, string | boolean | undefined> = Object.fromEntries(
-    Object.entries(options).map(([name, { value }]) => [name, value === undefined ? false : undefined])
+  const values: Record<string, string | boolean | readonly string[] | undefined> = Object.fromEntries(
+    Object.entries(options).map(([name, { value, many }]) => [name, value === undefined ? false : many === true ? [] : undefined])
   )
   for (const token of tokens) {
     if (token.kind === 'option-terminator') continue
@@ -76,7 +79,8 @@ export function parse({ options }: Command, args: readonly string[]): Record<str
     const { name, rawName, value } = token
     const option = rawName.startsWith('--') && Object.hasOwn(options, name) ? options[name] : undefined
     if (option === undefined) throw new UsageError(`There is no option ${rawName}.`)
-    if (values[name] !== undefined && values[name] !== false) throw new UsageError(`--${name} is given twice.`)
+    const before = values[name]
+    if (before !== undefined && before !== false && option.many !== true) throw new UsageError(`--${name} is given twice.`)
     if (option.value === undefined) {
       if (value !== undefined) throw new UsageError(`--${name} takes no value.`)
       values[name] = true
@@ -84,21 +88,24 @@ export function parse({ options }: Command, args: readonly string[]): Record<str
       if (value === undefined || value === '') throw new UsageError(`--${name} needs a value: --${name} ${option.value}.`)
       // `--config --dry-run` means that the file was forgotten; a value that begins with a dash is written with "=".
       if (!token.inlineValue && value.startsWith('-')) throw new UsageError(`--${name} needs a value: --${name} ${option.value}, or --${name}=${option.value}.`)
-      values[name] = value
+      values[name] = option.many === true ? [...Array.isArray(before) ? before as readonly string[] : [], value] : value
     }
   }
-  for (const [name, { required, value = '' }] of Object.entries(options)) {
-    if (required === true && values[name] === undefined) throw new UsageError(`--${name} ${value} must be given.`)
+  for (const [name, { required, many, value = '' }] of Object.entries(options)) {
+    const given = values[name]
+    if (required === true && (many === true ? Array.isArray(given) && given.length === 0 : given === undefined)) {
+      throw new UsageError(`--${name} ${value} must be given.`)
+    }
   }
   return values
 }
 
 /** What `--help` prints for one command. */
 function helpOf({ name, description, options, examples, codes }: Command): string {
-  const shown = Object.entries(options).map(([option, { value, required, position, help }]) => {
+  const shown = Object.entries(options).map(([option, { value, required, position, many, help }]) => {
     const flag = value === undefined ? `--${option}` : `--${option} ${value}`
     const use = position === true ? value ?? '' : flag
-    return { flag, use: required === true ? use : `[${use}]`, help }
+    return { flag, use: (required === true ? use : `[${use}]`) + (many === true ? '…' : ''), help }
   })
   const all = { ...usualCodes, ...codes }
   return [

@@ -4,6 +4,7 @@
 import { command, type Command, runFrom } from './command-line.ts'
 import { ProcessSignals } from './signals.ts'
 import { exitCodes, type Platform } from './platform.ts'
+import { auditCommands } from './audit-commands.ts'
 import { existingCommands } from './existing-commands.ts'
 import { keyCommands } from './key-commands.ts'
 import { config, bucket, upstream } from './options.ts'
@@ -134,7 +135,8 @@ export const commands: readonly Command[] = [
     examples: ['sealgate export-key --config sealgate.yaml --tink-keyset photos/a/b.jpg'],
     run: async (values, platform) => (await import('./object-commands.ts')).runExportKey(values, platform)
   }),
-  ...keyCommands
+  ...keyCommands,
+  ...auditCommands
 ]
 
 /** Runs the command that the arguments name. @returns the exit code. */

@@ -91,7 +91,7 @@ type Secret = { readonly accessKeyId: string; readonly secretAccessKey: string }
 /** One bucket, one store, one client, and the keys of the bucket. */
 function configFor({ config, store, bucket, concurrency }: Wanted, secret: Secret): Config {
   const policy = policyFor(config, bucket)
-  const wanted = new Set(allKeysOf(policy))
+  const wanted = new Set([...allKeysOf(policy), ...config.audit.key === null ? [] : [config.audit.key]])
   const connections = concurrency * PER_OBJECT
   const noLimit = { requests: null, requestsPerSecond: null, bytesPerSecond: null }
   return {

@@ -34,6 +34,8 @@ export const exitCodes = {
   plaintext: 3,
   /** `scan`, `verify`: objects that do not open. */
   damaged: 4,
+  /** `audit verify`: the trail is not as it was written. */
+  tampered: 4,
   /** Commands on existing objects: stopped by a signal. */
   stopped: 5
 } as const

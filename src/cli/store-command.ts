@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { upstreamOf, upstreamsOfKey, type Config, type UpstreamConfig } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
+import { openAudit } from '../gateway/audit.ts'
 import { openKeyRegistry, type KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
-import { fileAuditTrail } from '../observe/audit-trail.ts'
 import { openUpstream } from '../store-client/store-adapter.ts'
 import type { StoreUpstream, UpstreamOptions } from '../upstream/upstream.ts'
 import type { UploadJournal } from '../maintenance/upload-journal.ts'
@@ -51,7 +51,7 @@ export interface OpenedKeys {
 
 /** The keys of a configuration, audited as the gateway audits its own. @throws KeyringError, Error when the trail cannot be opened. */
 export async function openKeys(config: Config, operation: string, signal: AbortSignal): Promise<OpenedKeys> {
-  const trail = config.audit.file === null ? null : fileAuditTrail(config.audit.file)
+  const trail = await openAudit(config, () => undefined)
   const keys = await openKeyRegistry({
     keys: config.keys,
     cache: config.keyCache,
@@ -75,7 +75,7 @@ export async function openKeys(config: Config, operation: string, signal: AbortS
     }),
     close: async () => {
       await keys.close()
-      trail?.close()
+      await trail?.close()
     }
   }
 }

@@ -16,6 +16,7 @@ export function checkTree(tree: Tree, clients: unknown, faults: ConfigFault[]): 
   checkClients(clients ?? tree['clients'], faults)
   checkUpstreams(tree, faults)
   checkKeyCredentials(tree['keys'], faults)
+  checkAudit(tree, faults)
 }
 
 /** The store of buckets that name none: the only one, or that with `default: true`; null: there is none such. */
@@ -160,6 +161,14 @@ function checkCredentials(section: string, upstream: Tree, faults: ConfigFault[]
   const [id, secret, chain] = ['accessKeyId', 'secretAccessKey', 'credentials'].map((option) => Object.hasOwn(upstream, option))
   if (chain === true ? id !== true && secret !== true : id === true && secret === true) return
   faults.push({ path: `${section}.credentials`, message: 'give either accessKeyId and secretAccessKey, or credentials: aws' })
+}
+
+/** The chain needs the bytes of a key, which no key service gives out. */
+function checkAudit({ audit, keys }: Tree, faults: ConfigFault[]): void {
+  if (!isMap(audit) || typeof audit['key'] !== 'string' || !isMap(keys)) return
+  const key = Object.hasOwn(keys, audit['key']) ? keys[audit['key']] : undefined
+  if (key === undefined) faults.push({ path: 'audit.key', message: `keys has no ${audit['key']}` })
+  else if (isMap(key) && key['type'] !== 'local') faults.push({ path: 'audit.key', message: 'must name a key of type local: a keyring of its own will do' })
 }
 
 /** A key service needs both halves or none: without them the AWS chain is used. */

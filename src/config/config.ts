@@ -146,7 +146,15 @@ export interface Config {
     /** `auto`: for people on a terminal, JSON lines elsewhere. */
     readonly format: 'auto' | 'json' | 'pretty'
   }
-  readonly audit: { readonly file: string | null }
+  readonly audit: {
+    readonly file: string | null
+    /** Name in `keys`, of a keyring: its lines are chained under it. null: they stand alone. */
+    readonly key: string | null
+    /** Seconds between two signed statements about the file. */
+    readonly checkpointSeconds: number
+    /** Each line is on the disk before the key is used. */
+    readonly sync: boolean
+  }
   readonly workers: number | 'auto'
 }
 

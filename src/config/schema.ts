@@ -127,7 +127,7 @@ export function configSections(sources: Sources) {
     keys: z.record(name, keySchema({ path, secret })),
     buckets: bucketsSection,
     ...tuningSections,
-    audit: z.strictObject({ file: path.nullable().default(null) }).prefault({}),
+    audit: auditSection(path),
     workers: z.union([z.literal('auto'), count], { error: 'must be a number of processes, at least 1, or auto' }).default(1)
   }
 }
@@ -149,6 +149,15 @@ function listenSection(path: Text) {
 
 function hasOneStar(text: string): boolean {
   return text.split('*').length <= 2
+}
+
+function auditSection(path: Text) {
+  return z.strictObject({
+    file: path.nullable().default(null),
+    key: name.nullable().default(null),
+    checkpointSeconds: seconds({ min: 1 }).default(60),
+    sync: z.boolean().default(false)
+  }).prefault({})
 }
 
 /** Each store makes series of metrics and pools of connections of its own. */

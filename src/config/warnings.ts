@@ -8,8 +8,9 @@ export function configWarnings(config: Config): readonly ConfigFault[] {
 }
 
 /** A key that no bucket may use opens nothing: objects sealed under it are refused. */
-function idleKeys({ keys, buckets }: Config): ConfigFault[] {
+function idleKeys({ keys, buckets, audit }: Config): ConfigFault[] {
   const used = new Set(buckets.flatMap(([, policy]) => policy.encryption === 'off' ? policy.keys.bucket.openKeys : allKeysOf(policy)))
+  if (audit.key !== null) used.add(audit.key)
   return Object.keys(keys).filter((name) => !used.has(name)).map((name) => ({
     path: `keys.${name}`,
     message: 'no bucket may use it: name it as key, in allowedKeys, or in openKeys where old objects are sealed under it'

@@ -3,10 +3,12 @@ import type { ProcessReport } from '../page/facts.ts'
 import type { Gateway, GatewayStatus, Load, Readiness, OperatorLog } from './types.ts'
 import type { ConditionProbe } from '../store-client/probe-conditions.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
+import type { AuditTrail } from '../observe/audit-trail.ts'
 import type { Health, HealthReport } from '../observe/health.ts'
 import type { Tracer } from '../observe/tracing.ts'
 import { type Config, policyFor, upstreamsOfKey } from '../config/config.ts'
 import { checksOf, corsLine, gatewayStatus, keyHealth } from './status.ts'
+import { openAudit } from './audit.ts'
 import { Stores } from './stores.ts'
 import { LastScans } from './scans.ts'
 import { processReport } from './process-report.ts'
@@ -32,12 +34,19 @@ const HEALTH_EVERY_SECONDS = 15
  */
 export async function createGateway(config: Config, log: OperatorLog, tracer: Tracer | null = null, probe?: ConditionProbe): Promise<Gateway> {
   leaveRoomForBodies()
-  const gateway = new GatewayImpl(config, log, tracer, probe)
+  const audit = await openAudit(config, log)
+  const gateway = new GatewayImpl(config, log, { tracer, audit, probe })
   await gateway.open().catch(async (error: unknown) => {
     await gateway.close()
     throw error
   })
   return gateway
+}
+
+interface Parts {
+  readonly tracer: Tracer | null
+  readonly audit: AuditTrail | null
+  readonly probe: ConditionProbe | undefined
 }
 
 class GatewayImpl implements Gateway {
@@ -55,11 +64,11 @@ class GatewayImpl implements Gateway {
   #selfTest: KeySelfTest | null = null
   #pipeline: Pipeline | null = null
 
-  constructor(config: Config, log: OperatorLog, tracer: Tracer | null, probe?: ConditionProbe) {
+  constructor(config: Config, log: OperatorLog, { tracer, audit, probe }: Parts) {
     this.#config = config
     this.#log = log
     this.#tracer = tracer
-    this.#observer = new Observer(config, tracer)
+    this.#observer = new Observer(audit, tracer)
     this.#stores = new Stores(this.#observer, log, probe)
     this.#scans = new LastScans(log)
     this.#health = keyHealth(() => this.#checkKeys(), log)
@@ -194,7 +203,7 @@ class GatewayImpl implements Gateway {
     await this.#scans.close()
     await this.#stores.close()
     await Promise.all([...this.#retired, ...this.#keys === null ? [] : [this.#keys]].map(async (keys) => keys.close()))
-    this.#observer.close()
+    await this.#observer.close()
   }
 
   /** Ready while requests can be served, with any store: one that is down must not take clients of others away. With the checks of no store. */

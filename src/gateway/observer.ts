@@ -1,5 +1,4 @@
 import process from 'node:process'
-import type { Config } from '../config/config.ts'
 import type { Load } from './types.ts'
 import type { LastScan } from './scans.ts'
 import type { ProcessReport } from '../page/facts.ts'
@@ -21,7 +20,7 @@ import { envelopeErrorKinds } from '../envelope/encoding.ts'
 import { S3Error } from '../errors.ts'
 import { serviceTroubles } from '../keys/service/errors.ts'
 import { ActivityRecorder } from '../observe/activity.ts'
-import { fileAuditTrail, type AuditTrail } from '../observe/audit-trail.ts'
+import type { AuditTrail } from '../observe/audit-trail.ts'
 import { createMetrics, startAtZero, startStoreAtZero, statusClass, type Metrics, measureProcess } from '../observe/metrics.ts'
 import { operationNames } from '../s3/operations.ts'
 import { version } from '../version.ts'
@@ -62,10 +61,10 @@ export class Observer {
   #reload: Observed['reload'] = { ok: true, at: new Date().toISOString() }
   #load: (() => Load) | null = null
 
-  /** @throws Error of the file system when the audit file cannot be opened. */
-  constructor(config: Config, tracer: Tracer | null) {
+  /** @param audit null: none is configured. Closed with this. */
+  constructor(audit: AuditTrail | null, tracer: Tracer | null) {
     this.#tracer = tracer
-    this.#audit = config.audit.file === null ? null : fileAuditTrail(config.audit.file)
+    this.#audit = audit
     this.#stopMeasuring = measureProcess(this.#metrics.registry)
     startAtZero(this.#metrics, { operations: operationNames, integrityKinds: [...envelopeErrorKinds, 'checksum'] })
     this.#metrics.buildInfo.set({ version: version(), node: process.version }, 1)
@@ -229,9 +228,9 @@ export class Observer {
     this.#audit?.reopen()
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#stopMeasuring()
-    this.#audit?.close()
+    await this.#audit?.close()
   }
 
   #exchange({ pool, method, error, trouble, headSeconds, seconds, bytesSent, bytesReceived }: ExchangeReport, upstream: string): void {

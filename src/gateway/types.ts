@@ -83,7 +83,11 @@ export interface Gateway {
 }
 
 /** Logs what no answer to a client contains. Fields are names from the configuration, codes, messages of the gateway, and those of a Diagnosis. */
-export type OperatorLog = (level: 'info' | 'warn' | 'error', message: string, fields: Readonly<Record<string, string | number | boolean | null>>) => void
+export type OperatorLog = (
+  level: 'debug' | 'info' | 'warn' | 'error',
+  message: string,
+  fields: Readonly<Record<string, string | number | boolean | null>>
+) => void
 
 /** @param tracer null: requests are not traced. */
 export type CreateGateway = (config: Config, log: OperatorLog, tracer: Tracer | null) => Promise<Gateway>

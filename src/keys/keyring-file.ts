@@ -98,7 +98,8 @@ export function isClosed({ mode, uid }: { readonly mode: number; readonly uid: n
   return (mode & open) === 0
 }
 
-async function readOwnerOnly(path: string): Promise<Buffer> {
+/** The bytes of a file with keys, which the caller zeroes. @throws KeyringError as readKeyring. */
+export async function readOwnerOnly(path: string): Promise<Buffer> {
   // O_NONBLOCK: opening a FIFO must not block before it is recognised.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
     throw unreadable(path, error)

@@ -1,100 +1,240 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
-import type { Writable } from 'node:stream'
+import type { KeyObject } from 'node:crypto'
 import { diagnosis, systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import type { AuditEvent } from '../keys/types.ts'
+import { AuditFile, type FileFault, type Place } from './audit-file.ts'
+import { chainLine, newRun, NO_MAC, runKey, type AuditKey, type Checkpoint, type CheckpointReason, type Head } from './audit-chain.ts'
 
 export interface AuditTrail {
   /**
-   * Returns when the operating system has the line (file), or the stream's buffer has it.
+   * Returns when the operating system has the line.
    * @throws S3Error ServiceUnavailable when it cannot be written: a key use without a record must not happen
    */
   record(event: AuditEvent): void
   /** Reopens a rotated file. Keeps the old one and throws when the new one cannot be opened. */
   reopen(): void
-  close(): void
+  /** The state of what takes the lines beside the file. */
+  sinks(): readonly SinkState[]
+  /** Ends the chain in an orderly way, and waits for the sinks. */
+  close(): Promise<void>
 }
+
+/** Something that takes the lines beside the file. */
+interface AuditSinkEnd {
+  /** Why no key may be used now; null: keys may be used. */
+  refusal(): string | null
+  /** Takes a line. Never throws, never waits. */
+  offer(line: Buffer): void
+  state(): SinkState
+  /** Sends what waits, for some seconds at the most. */
+  close(): Promise<void>
+}
+
+interface SinkState {
+  /** Kind and address, without credentials. */
+  readonly name: string
+  /** false: the last attempt failed. */
+  readonly up: boolean
+  /** Keys are not used while it is down. */
+  readonly required: boolean
+  /** Code of the system or status of HTTP; null: none. */
+  readonly reason: string | null
+  readonly waitingBytes: number
+  /** Lines since the start. */
+  readonly sent: number
+  readonly lost: number
+}
+
+export interface AuditTrailOptions {
+  /** null: no file; the sinks alone have the lines. */
+  readonly file: string | null
+  /** Each line is on the disk before the key is used. */
+  readonly sync?: boolean
+  /** null: lines stand alone, and nothing shows that one was changed. */
+  readonly chain?: { readonly key: AuditKey; readonly intervalMs: number } | null
+  readonly sinks?: readonly AuditSinkEnd[]
+  /** Called with the head after each checkpoint, and with faults of the file. */
+  readonly notice?: (notice: Notice) => void
+}
+
+type Notice =
+  | {
+    readonly kind: 'checkpoint'
+    readonly reason: CheckpointReason
+    readonly run: string
+    readonly seq: number
+    readonly mac: string
+    /** Uses of keys since the checkpoint before. */
+    readonly uses: number
+  }
+  | { readonly kind: FileFault | 'unwritten' }
+
+/** Bytes of lines after which a checkpoint is made before its time. */
+const CHECKPOINT_BYTES = 1024 * 1024
 
 /**
- * Appends JSON lines to a file that only its owner reads. Each line is one write at the end of the file, so that several
- * processes can share it and a crash loses nothing that was recorded.
+ * Writes JSON lines to a file that several processes share, and to sinks. With a key, each line continues a keyed chain (docs/AUDIT.md).
  * @throws Error of the file system when the file cannot be opened
  */
-export function fileAuditTrail(path: string): AuditTrail {
-  const open = (): number => openSync(path, 'a', 0o600)
-  let file = open()
-  return {
-    record(event) {
-      try {
-        writeWhole(file, Buffer.from(auditLine(event)))
-      } catch (cause) {
-        throw new S3Error('ServiceUnavailable', {
-          message: 'The audit trail cannot be written.',
-          endedBy: 'gateway',
-          cause,
-          diagnosis: diagnosis('files', 'write audit.file', { system: systemCodeOf(cause) })
-        })
-      }
-    },
-    reopen() {
-      const fresh = open()
-      closeSync(file)
-      file = fresh
-    },
-    close() {
-      closeSync(file)
+export function openAuditTrail(options: AuditTrailOptions): AuditTrail {
+  return new Trail(options)
+}
+
+interface Chain {
+  readonly key: KeyObject
+  readonly keyId: string
+  readonly run: string
+  head: Head
+  /** Bytes of lines since the last checkpoint. */
+  since: number
+  /** Uses of keys since then. */
+  uses: number
+  readonly timer: NodeJS.Timeout
+}
+
+class Trail implements AuditTrail {
+  readonly #file: AuditFile | null
+  readonly #sinks: readonly AuditSinkEnd[]
+  readonly #notice: (notice: Notice) => void
+  readonly #chain: Chain | null
+  #closed = false
+
+  constructor({ file, sync = false, chain = null, sinks = [], notice = () => undefined }: AuditTrailOptions) {
+    this.#file = file === null ? null : new AuditFile(file, sync)
+    this.#sinks = sinks
+    this.#notice = notice
+    this.#chain = chain === null ? null : this.#begin(chain)
+    if (this.#chain !== null) this.#checkpoint('start', this.#file?.begin() ?? nowhere)
+  }
+
+  record(event: AuditEvent): void {
+    try {
+      for (const sink of this.#sinks) refuseWhile(sink)
+      if (this.#file?.torn === true && this.#chain !== null) this.#checkpoint('torn')
+      this.#append(fieldsOf(event))
+      if (this.#chain !== null) this.#chain.uses += 1
+    } catch (cause) {
+      if (cause instanceof S3Error) throw cause
+      throw new S3Error('ServiceUnavailable', {
+        message: 'The audit trail cannot be written.',
+        endedBy: 'gateway',
+        cause,
+        diagnosis: diagnosis('files', 'write audit.file', { system: systemCodeOf(cause) })
+      })
+    }
+    if (this.#chain !== null && this.#chain.since > CHECKPOINT_BYTES) this.#tryCheckpoint()
+  }
+
+  reopen(): void {
+    const file = this.#file
+    if (file === null) return
+    const moved = file.reopen(() => {
+      this.#tryCheckpoint('rotating')
+    })
+    if (moved) this.#checkpoint('rotated')
+  }
+
+  sinks(): readonly SinkState[] {
+    return this.#sinks.map((sink) => sink.state())
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    clearInterval(this.#chain?.timer)
+    this.#tryCheckpoint('stop')
+    this.#file?.close()
+    await Promise.all(this.#sinks.map((sink) => sink.close()))
+  }
+
+  #begin({ key, intervalMs }: { readonly key: AuditKey; readonly intervalMs: number }): Chain {
+    const run = newRun()
+    const timer = setInterval(() => {
+      const fault = this.#file?.fault() ?? null
+      if (fault !== null) this.#notice({ kind: fault })
+      this.#tryCheckpoint()
+    }, intervalMs)
+    timer.unref()
+    return { key: runKey(key, run), keyId: key.id, run, head: { seq: 0, mac: NO_MAC }, since: 0, uses: 0, timer }
+  }
+
+  #tryCheckpoint(reason: CheckpointReason = 'interval'): void {
+    if (this.#chain === null) return
+    try {
+      this.#checkpoint(reason)
+    } catch {
+      // The next key use tells the reason.
+      this.#notice({ kind: 'unwritten' })
     }
   }
-}
 
-/** Writes to a stream that is always there, such as standard output. */
-export function streamAuditTrail(stream: Writable): AuditTrail {
-  return {
-    record(event) {
-      if (!stream.writable) throw new S3Error('ServiceUnavailable', { message: 'The audit trail cannot be written.', endedBy: 'gateway' })
-      stream.write(auditLine(event))
-    },
-    reopen: () => undefined,
-    close: () => undefined
+  #checkpoint(reason: CheckpointReason, place: Place & { readonly fragments?: number } = this.#file?.look(this.#chain?.run ?? '') ?? nowhere): void {
+    const chain = this.#chain
+    if (chain === null) return
+    const { at, heads, before, fragments = 0 } = place
+    const checkpoint: Checkpoint = {
+      audit: 'checkpoint',
+      format: 1,
+      time: new Date().toISOString(),
+      reason,
+      keyId: chain.keyId,
+      prev: chain.head.mac.toString('base64url'),
+      at,
+      torn: fragments,
+      heads,
+      before
+    }
+    this.#append(checkpoint)
+    this.#file?.told(fragments)
+    const { uses } = chain
+    chain.since = 0
+    chain.uses = 0
+    this.#notice({ kind: 'checkpoint', reason, run: chain.run, seq: chain.head.seq, mac: chain.head.mac.toString('base64url'), uses })
+  }
+
+  #append(fields: object): void {
+    const chain = this.#chain
+    const { line, head } = chain === null ? { line: `${JSON.stringify(fields)}\n`, head: null } : chainLine(fields, chain.run, chain.key, chain.head)
+    this.#file?.append(line)
+    if (chain !== null && head !== null) {
+      chain.head = head
+      chain.since += line.length
+    }
+    this.#file?.flush()
+    if (this.#sinks.length === 0) return
+    const bytes = Buffer.from(line)
+    for (const sink of this.#sinks) sink.offer(bytes)
   }
 }
 
-/** For tests. */
-export function memoryAuditTrail(): AuditTrail & { readonly events: readonly AuditEvent[] } {
-  const events: AuditEvent[] = []
-  return {
-    events,
-    record: (event) => {
-      events.push(event)
-    },
-    reopen: () => undefined,
-    close: () => undefined
-  }
+const nowhere: Place = { at: 0, heads: {}, before: {} }
+
+function refuseWhile(sink: AuditSinkEnd): void {
+  const reason = sink.refusal()
+  if (reason === null) return
+  throw new S3Error('ServiceUnavailable', {
+    message: 'The audit trail cannot be written.',
+    endedBy: 'gateway',
+    diagnosis: diagnosis('audit', `send to ${sink.state().name}`, { system: reason })
+  })
 }
 
 /** Fields are named one by one, so that further properties of an event are not written. */
-function auditLine(event: AuditEvent): string {
-  return `${
-    JSON.stringify({
-      time: event.time,
-      requestId: event.requestId,
-      principal: event.principal,
-      sourceAddress: event.sourceAddress,
-      operation: event.operation,
-      bucket: event.bucket,
-      key: event.key,
-      versionId: event.versionId,
-      masterKeyId: event.masterKeyId,
-      context: event.context,
-      action: event.action,
-      cached: event.cached,
-      outcome: event.outcome,
-      error: event.error
-    })
-  }\n`
-}
-
-function writeWhole(file: number, bytes: Buffer): void {
-  let written = 0
-  while (written < bytes.length) written += writeSync(file, bytes, written)
+function fieldsOf(event: AuditEvent): AuditEvent {
+  return {
+    time: event.time,
+    requestId: event.requestId,
+    principal: event.principal,
+    sourceAddress: event.sourceAddress,
+    operation: event.operation,
+    bucket: event.bucket,
+    key: event.key,
+    versionId: event.versionId,
+    masterKeyId: event.masterKeyId,
+    context: event.context,
+    action: event.action,
+    cached: event.cached,
+    outcome: event.outcome,
+    error: event.error
+  }
 }

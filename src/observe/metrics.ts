@@ -119,11 +119,15 @@ export function createMetrics(): Metrics {
       'Open connections to the store. pool: data for bodies, source for bodies that copies read, control for the rest.',
       ['pool', 'upstream']
     ),
-    failures: r.counter('sealgate_failures_total', 'Failures of stores, of key services and of files. upstream: of a store its name, else empty.', [
-      'service',
-      'trouble',
-      'upstream'
-    ]),
+    failures: r.counter(
+      'sealgate_failures_total',
+      'Failures of stores, of key services, of files and of audit sinks. upstream: of a store its name, else empty.',
+      [
+        'service',
+        'trouble',
+        'upstream'
+      ]
+    ),
     clockSkew: r.gauge(
       'sealgate_clock_skew_seconds',
       'Clock of the gateway minus clock of the store, in whole seconds; absent until the store has answered.',
@@ -212,7 +216,7 @@ interface KnownLabels {
 export function startAtZero(m: Metrics, { operations, integrityKinds }: KnownLabels): void {
   for (const operation of [...operations, 'none']) for (const status of ['2xx', '5xx']) m.requests.add({ operation, status }, 0)
   for (const kind of integrityKinds) m.integrityFailures.add({ kind }, 0)
-  for (const service of ['kms', 'files']) for (const trouble of troubles) m.failures.add({ service, trouble, upstream: '' }, 0)
+  for (const service of ['kms', 'files', 'audit']) for (const trouble of troubles) m.failures.add({ service, trouble, upstream: '' }, 0)
   for (const direction of ['in', 'out']) m.clientBytes.add({ direction }, 0)
   for (const reason of ['certificate', 'refused', 'protocol', 'timeout', 'closed']) m.handshakeFailures.add({ reason }, 0)
   for (const by of 'CSKPL') for (const phase of 'RAQUHD') m.terminations.add({ state: by + phase }, 0)

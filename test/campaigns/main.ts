@@ -6,6 +6,7 @@ import process from 'node:process'
 
 /** What each does. The head of each file gives its arguments. */
 const campaigns: Readonly<Record<string, string>> = {
+  'audit': 'every kind of tampering with an audit trail, 1,000 times each, for the command and for the verifier in Python; SIGKILL of writers',
   'authentication': 'every row of the product of operation, credentials, payload and signature state; every operation with every x-amz header unsigned',
   'break-glass': 'buckets of 10,000 objects of every kind opened without Sealgate, and compared byte for byte',
   'clock': 'a clock that jumps while the gateway serves',

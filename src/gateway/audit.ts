@@ -1,0 +1,46 @@
+import type { Config } from '../config/config.ts'
+import type { OperatorLog } from './types.ts'
+import { readKeyring } from '../keys/keyring-file.ts'
+import { KeyringError } from '../keys/keyring.ts'
+import { auditKeyOf, type AuditKey } from '../observe/audit-chain.ts'
+import { openAuditTrail, type AuditTrail } from '../observe/audit-trail.ts'
+
+/**
+ * The audit trail of a configuration; null: it has none. Checkpoints and faults of the file go to the log as well, which is often kept elsewhere.
+ * @throws KeyringError, Error of the file system when it cannot be opened.
+ */
+export async function openAudit({ audit, keys }: Pick<Config, 'audit' | 'keys'>, log: OperatorLog): Promise<AuditTrail | null> {
+  if (audit.file === null) return null
+  const key = audit.key === null ? undefined : keys[audit.key]
+  const chain = key?.type === 'local' ? { key: await currentKey(key.keyring), intervalMs: audit.checkpointSeconds * 1000 } : null
+  return openAuditTrail({
+    file: audit.file,
+    sync: audit.sync,
+    chain,
+    notice: (notice) => {
+      if (notice.kind === 'checkpoint') {
+        const { reason, run, seq, mac, uses } = notice
+        log(reason === 'interval' && uses === 0 ? 'debug' : 'info', 'audit checkpoint', { reason, run, seq, mac, uses })
+      } else log('error', notices[notice.kind], { file: audit.file })
+    }
+  })
+}
+
+const notices = {
+  moved: 'the audit file was moved away: send SIGHUP',
+  cut: 'the audit file was cut from outside',
+  unwritten: 'an audit checkpoint could not be written'
+} as const
+
+async function currentKey(path: string): Promise<AuditKey> {
+  const keyring = await readKeyring(path)
+  const version = keyring.current()
+  if (version === null) throw new KeyringError(`${path}: no version is enabled, and audit.key needs one.`)
+  return auditKeyOf(keyring.keyId(version), version.key)
+}
+
+/** Every key that a keyring gives, whatever its state: an old file is verified with the key of its time. @throws KeyringError. */
+export async function auditKeysOf(path: string): Promise<AuditKey[]> {
+  const keyring = await readKeyring(path)
+  return keyring.versions.map((version) => auditKeyOf(keyring.keyId(version), version.key))
+}

@@ -1,0 +1,58 @@
+// What a line of an audit trail is, before its MAC is looked at. Costs no more than its length.
+import { checkpointReasons, tailOf, type Checkpoint, type Heads } from './audit-chain.ts'
+
+const LINE_STARTS = ['{"time":"', '{"audit":"'] as const
+/** Places in a line where another one may begin that are tried: a client may have put more of them into a context. */
+const MOST_STARTS = 8
+
+export function beginsAsCheckpoint(line: Buffer): boolean {
+  const [, start] = LINE_STARTS
+  return line.toString('latin1', 0, start.length) === start
+}
+
+/** Where another line may begin in a line, the last place first. */
+export function startsIn(line: Buffer): number[] {
+  const starts: number[] = []
+  for (let at = line.length - 1; at > 0 && starts.length < MOST_STARTS; at -= 1) {
+    at = Math.max(...LINE_STARTS.map((start) => line.lastIndexOf(start, at)))
+    if (at > 0) starts.push(at)
+  }
+  return starts
+}
+
+/** Whether this may be the beginning of a line whose rest was never written. After a loss of power blocks of zeros may stand there. */
+export function isTorn(bytes: Buffer): boolean {
+  if (tailOf(bytes) !== null) return false
+  if (bytes.every((byte) => byte === 0)) return true
+  if (!LINE_STARTS.some((start) => bytes.subarray(0, start.length).equals(Buffer.from(start).subarray(0, bytes.length)))) return false
+  try {
+    JSON.parse(bytes.toString())
+    return false
+  } catch {
+    return true
+  }
+}
+
+/** null: it is no checkpoint. What it says counts only after its MAC. */
+export function checkpointIn(line: Buffer): Checkpoint | null {
+  if (!line.subarray(0, 24).equals(Buffer.from('{"audit":"checkpoint","f'))) return null
+  try {
+    const value = JSON.parse(line.toString()) as Partial<Record<keyof Checkpoint, unknown>>
+    const { keyId, prev, at, torn, heads, before } = value
+    const reason = checkpointReasons.find((known) => known === value.reason)
+    if (value.audit !== 'checkpoint' || value.format !== 1 || reason === undefined || typeof prev !== 'string') return null
+    if (typeof keyId !== 'string' || !/^[A-Za-z0-9_:-]{1,80}$/.test(keyId)) return null
+    if (typeof at !== 'number' || typeof torn !== 'number' || !isHeads(heads) || !isHeads(before)) return null
+    return { audit: 'checkpoint', format: 1, time: '', reason, keyId, prev, at, torn, heads, before }
+  } catch {
+    return null
+  }
+}
+
+function isHeads(value: unknown): value is Heads {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every((text) => typeof text === 'string')
+}
+
+export function timeIn(line: Buffer): string {
+  return /"time":"([0-9TZ:.+-]{1,40})"/.exec(line.toString('latin1', 0, 128))?.[1] ?? ''
+}
