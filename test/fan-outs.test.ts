@@ -17,8 +17,6 @@ import {
 import { examine } from '../src/maintenance/classify.ts'
 import { copyInParts } from '../src/maintenance/copy-in-parts.ts'
 import { runEngine } from '../src/maintenance/engine.ts'
-import { countKeyUsage } from '../src/maintenance/key-usage.ts'
-import { rewrapBucket } from '../src/maintenance/rewrap-bucket.ts'
 import { rewrapObject } from '../src/maintenance/rewrap-object.ts'
 import { currentObjects } from '../src/maintenance/sources.ts'
 import { startTestGateway } from './support/gateway.ts'
@@ -142,29 +140,6 @@ const fanOuts: readonly FanOut[] = [
     prepare: async ({ narrow }) => {
       const Objects = absent.map(({ Key }) => ({ Key }))
       return (abortSignal) => narrow.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }), { abortSignal })
-    }
-  },
-  {
-    file: 'maintenance/key-usage.ts',
-    when: heads('usage'),
-    limit: 5,
-    failures: 1,
-    prepare: async (rig) => {
-      await putObjects(rig, 'usage', 12)
-      return async (signal) => countKeyUsage((await engine(rig.test, rig, {}, { signal })).bucket, { prefix: 'usage', versions: false, concurrency: 5 })
-    }
-  },
-  {
-    file: 'maintenance/rewrap-bucket.ts',
-    when: heads('rewrap'),
-    limit: 5,
-    failures: 25,
-    prepare: async (rig) => {
-      await putObjects(rig, 'rewrap', 36)
-      return async (signal) => {
-        const job = await engine(rig.test, rig, {}, { signal })
-        return rewrapBucket(job, { prefix: 'rewrap', dryRun: true, concurrency: 5, onObject: () => undefined, onFailure: () => undefined })
-      }
     }
   },
   {

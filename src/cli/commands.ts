@@ -7,7 +7,7 @@ import { exitCodes, type Platform } from './platform.ts'
 import { auditCommands } from './audit-commands.ts'
 import { existingCommands } from './existing-commands.ts'
 import { keyCommands } from './key-commands.ts'
-import { config, bucket, upstream } from './options.ts'
+import { config, current, upstream } from './options.ts'
 
 /** Every command. Its code is loaded when it is called: `keys` need not load the HTTP server, nor the other way round. */
 export const commands: readonly Command[] = [
@@ -89,6 +89,7 @@ export const commands: readonly Command[] = [
       ...upstream
     },
     examples: ['sealgate gc --config sealgate.yaml --dry-run'],
+    codes: { [exitCodes.failed]: 'something could not be removed, or the store refused', [exitCodes.stopped]: 'stopped by a signal: start it again' },
     run: async (values, platform) => (await import('./object-commands.ts')).runGc(values, platform)
   }),
   ...existingCommands,
@@ -102,9 +103,7 @@ export const commands: readonly Command[] = [
       + 'Left as they are and counted: objects under a customer\'s key, not encrypted, archived or locked. Noncurrent versions cannot be\n'
       + 're-wrapped: keep their keys decrypt-only ("sealgate keys usage --versions" counts them).',
     options: {
-      ...config,
-      ...bucket,
-      'prefix': { value: 'P', help: 'only objects whose names begin with P' },
+      ...current,
       'to': {
         value: 'KEYNAME',
         help: 'bring every object under this key, which must be the bucket\'s own or in its allowedKeys;\ndefault: each stays with its key'
@@ -113,11 +112,10 @@ export const commands: readonly Command[] = [
       'assume-no-writers': {
         help:
           'there are no writers. Where the store does not enforce conditions on copies, a write that happens\nwhile its object is being re-wrapped may be lost: there the command needs this option'
-      },
-      'concurrency': { value: 'N', help: 'objects at once, 1 to 256; default 16' }
+      }
     },
     examples: ['sealgate rewrap --config sealgate.yaml --bucket backup-eu --dry-run', 'sealgate rewrap --config sealgate.yaml --bucket backup-eu --to cloud'],
-    codes: { [exitCodes.failed]: 'some objects could not be re-wrapped, or the store refused', [exitCodes.cut]: 'stopped by a signal: start it again' },
+    codes: { [exitCodes.failed]: 'some objects could not be re-wrapped, or the store refused', [exitCodes.stopped]: 'stopped by a signal: start it again' },
     run: async (values, platform) => (await import('./rewrap.ts')).runRewrap(values, platform)
   }),
   command({

@@ -228,7 +228,7 @@ async function withOwnGateway(
   const { config, store, bucket, limits: { concurrency } } = options
   let own: OwnGateway | null = null
   try {
-    return await runExisting(command, options, platform, async (job) => {
+    return await runExisting({ command }, options, platform, async (job) => {
       if (!wanted) return prepare(job, null)
       const started = await startOwnGateway({ config, store, bucket, command, concurrency, signal: job.signal }, platform)
       own = started

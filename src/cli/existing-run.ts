@@ -1,19 +1,19 @@
 // A run of the engine as a command: source, progress, report with evidence, ledger, summary and exit code.
 import { randomUUID } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { open, writeFile } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
 import type { StoreUpstream } from '../upstream/upstream.ts'
 import { policyFor } from '../config/config.ts'
 import { pinsAt } from '../config/pins.ts'
 import { systemCodeOf, systemWords } from '../diagnosis.ts'
+import { S3Error } from '../errors.ts'
 import type { ScanJob } from '../maintenance/classify.ts'
-import { noTotals, runEngine, type Action, type Finding, type Row, type Source, type Totals } from '../maintenance/engine.ts'
+import { noTotals, runEngine, type Action, type Finding, type Row, type Run, type Source, type Totals } from '../maintenance/engine.ts'
 import { evidenceFile, signEvidence } from '../maintenance/evidence.ts'
 import { inventoryRows, readInventory } from '../maintenance/inventory.ts'
 import { Ledger, WrongLedger } from '../maintenance/ledger.ts'
-import { formatOf, ReportFile, summaryJson, summaryText, type Summary } from '../maintenance/report.ts'
-import { countObjects } from '../maintenance/rewrap-bucket.ts'
-import { allVersions, currentObjects, namedObjects } from '../maintenance/sources.ts'
+import { formatOf, quoted, ReportFile, summaryJson, summaryText, type Summary } from '../maintenance/report.ts'
+import { allVersions, countObjects, currentObjects, namedObjects } from '../maintenance/sources.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
 import { version } from '../version.ts'
 import { UsageError } from './command-line.ts'
@@ -21,6 +21,9 @@ import type { Existing } from './existing.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { Progress } from './progress.ts'
 import { openKeys, openStore, type OpenedKeys } from './store-command.ts'
+
+/** Failures that are told at once; the others are in the report. */
+const MOST_TOLD = 10
 
 /** What an action works with. */
 export interface ExistingJob extends ScanJob {
@@ -37,29 +40,44 @@ interface Done {
 /** The exit code of a run that has seen everything; what else is left to do at its end is done here. */
 type CodeOf = (done: Done, job: ExistingJob) => number | Promise<number>
 
-/**
- * Runs an action over the objects that the options name, with progress, report and summary.
- * @param prepare makes the action, once store and keys are open.
- * @returns the exit code. @throws S3Error, KeyringError; UsageError for a list or a report that cannot be opened.
- */
-export async function runExisting(
-  command: string,
-  options: Existing,
-  platform: Platform,
-  prepare: (job: ExistingJob) => Promise<Action>,
-  codeOf: CodeOf
-): Promise<number> {
+/** A run by its command's name, with what it says of itself beside the totals. */
+interface Shown {
+  readonly command: string
+  /** For people, in place of the counts by state and outcome. */
+  readonly text?: (totals: Totals) => string
+  /** For the summary as JSON, and for the evidence. */
+  readonly more?: () => Readonly<Record<string, unknown>>
+}
+
+/** Aborts with the first SIGINT or SIGTERM. */
+export function stopOn(platform: Platform): AbortController {
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     platform.onSignal(signal, () => {
       stop.abort()
     })
   }
+  return stop
+}
+
+/**
+ * Runs an action over the objects that the options name, with progress, report and summary.
+ * @param prepare makes the action, once store and keys are open.
+ * @returns the exit code. @throws S3Error, KeyringError; UsageError for a list or a report that cannot be opened.
+ */
+export async function runExisting(
+  shown: Shown,
+  options: Existing,
+  platform: Platform,
+  prepare: (job: ExistingJob) => Promise<Action>,
+  codeOf: CodeOf
+): Promise<number> {
+  const stop = stopOn(platform)
   const upstream = openStore(options.store, options.config)
   try {
-    const opened = await openKeys(options.config, command, stop.signal)
+    const opened = await openKeys(options.config, shown.command, stop.signal)
     try {
-      return await examineAll(command, options, platform, { upstream, opened, signal: stop.signal }, prepare, codeOf)
+      return await examineAll(shown, options, platform, { upstream, opened, signal: stop.signal }, prepare, codeOf)
     } finally {
       await opened.close()
     }
@@ -69,7 +87,7 @@ export async function runExisting(
 }
 
 async function examineAll(
-  command: string,
+  shown: Shown,
   options: Existing,
   platform: Platform,
   { upstream, opened, signal }: Pick<ExistingJob, 'upstream' | 'opened' | 'signal'>,
@@ -79,6 +97,8 @@ async function examineAll(
   const { config, store, bucket: name } = options
   const policy = policyFor(config, name)
   const bucket = new BucketClient(upstream, name, signal)
+  const { status } = await bucket.answer({ method: 'HEAD', retry: true })
+  if (status === 404) throw new S3Error('NoSuchBucket', { message: `The store answers NoSuchBucket: there is no bucket ${name}.` })
   const job: ExistingJob = {
     bucket,
     upstream,
@@ -90,10 +110,10 @@ async function examineAll(
     aliases: policy.aliases,
     useFor: (key, versionId) => opened.useFor(name, key, versionId)
   }
-  const ledger = options.ledger === null ? null : openLedger(command, options, options.ledger)
+  const ledger = options.ledger === null ? null : openLedger(shown.command, options, options.ledger)
   let complete = false
   try {
-    const done = await runJob(command, options, platform, job, ledger, await prepare(job))
+    const done = await runJob(shown, options, platform, job, ledger, await prepare(job))
     complete = done.summary.complete
     return complete ? await codeOf(done, job) : exitCodes.stopped
   } finally {
@@ -116,50 +136,63 @@ function openLedger(
   }
 }
 
-async function runJob(
-  command: string,
+/** Examines the rows, and says how it went on the way. @returns also when it was stopped or has failed: how far it came. */
+export async function examineRows(
   options: Existing,
-  platform: Platform,
-  job: ExistingJob,
-  ledger: Ledger | null,
-  action: Action
-): Promise<Done> {
-  const { bucket, upstream, opened, signal } = job
+  { stderr }: Platform,
+  { bucket, upstream }: Pick<ExistingJob, 'bucket' | 'upstream'>,
+  run: Pick<Run, 'action' | 'isDone' | 'onFinding'>
+): Promise<{ readonly totals: Totals; readonly failure: Error | null }> {
   const source = await sourceOf(options, bucket, upstream)
-  const report = options.report === null ? null : await openReport(options.report)
-  const started = Date.now()
   let totals: Totals = noTotals()
-  const progress = new Progress(() => totals.rows, platform.stderr)
+  const progress = new Progress(() => totals.rows, stderr)
   countInBackground(options, bucket, progress)
-  let failure: Error | null = null
+  let failed = 0
   try {
-    totals = await runEngine({
+    const { filter, limits, shard } = options
+    await runEngine({
       source,
-      filter: options.filter,
-      action,
-      limits: options.limits,
-      shard: options.shard,
-      signal,
-      ...ledger === null ? {} : { isDone: (row: Row) => ledger.has(row) },
+      filter,
+      limits,
+      shard,
+      signal: bucket.signal,
+      ...run,
       onFinding: async (finding, row) => {
-        await report?.add(finding)
-        if (isSettled(finding)) ledger?.note(row, finding)
+        if (finding.state === 'failed' && (failed += 1) <= MOST_TOLD) stderr.write(`${quoted(finding.key)}: ${finding.detail}\n`)
+        await run.onFinding(finding, row)
       },
       onTotals: (current) => {
         totals = current
       }
     })
+    return { totals, failure: null }
   } catch (error) {
     if (!(error instanceof Error)) throw error
-    failure = error
+    if (bucket.signal.aborted) stderr.write(`Stopped after ${totals.rows.toLocaleString('en')} rows. Run it again to resume.\n`)
+    return { totals, failure: error }
   } finally {
     progress.stop()
   }
+}
+
+async function runJob(shown: Shown, options: Existing, platform: Platform, job: ExistingJob, ledger: Ledger | null, action: Action): Promise<Done> {
+  const { opened, signal } = job
+  const { bucket: name, config, store } = options
+  const report = options.report === null ? null : await openReport(options.report)
+  const started = Date.now()
+  const { totals, failure } = await examineRows(options, platform, job, {
+    action,
+    ...ledger === null ? {} : { isDone: (row: Row) => ledger.has(row) },
+    onFinding: async (finding, row) => {
+      await report?.add(finding)
+      if (isSettled(finding)) ledger?.note(row, finding)
+    }
+  })
   const summary: Summary = {
     runId: randomUUID(),
-    command,
+    command: shown.command,
     version: version(),
-    bucket: options.bucket,
+    bucket: name,
     prefix: options.prefix,
     started,
     ended: Date.now(),
@@ -168,17 +201,15 @@ async function runJob(
     configuration: options.configHash,
     totals
   }
+  const document = { ...summaryJson(summary), ...shown.more?.() }
   if (report !== null && options.report !== null) {
-    const { bucket: name, config, store } = options
-    const evidence = { ...summaryJson(summary), bucket: name, realm: store.realm, reportSha256: await report.end(summary) }
+    const evidence = { ...document, bucket: name, realm: store.realm, reportSha256: await report.end(summary) }
     // Also of a run that was stopped or has failed: it says so.
     const use = { ...opened.useFor(name, '', null), objectKey: null, signal: new AbortController().signal }
     await writeFile(evidenceFile(options.report.file), await signEvidence(evidence, opened.keys, policyFor(config, name).keys.bucket.key, use), { mode: 0o600 })
   }
-  platform.stdout.write(options.json ? `${JSON.stringify(summaryJson(summary))}\n` : summaryText(summary))
-  if (failure === null) return { summary, totals }
-  if (!signal.aborted) throw failure
-  platform.stderr.write(`Stopped after ${totals.rows.toLocaleString('en')} rows. Run it again to resume.\n`)
+  platform.stdout.write(options.json ? `${JSON.stringify(document)}\n` : shown.text?.(totals) ?? summaryText(summary))
+  if (failure !== null && !signal.aborted) throw failure
   return { summary, totals }
 }
 
@@ -191,12 +222,21 @@ function isSettled({ state, fault, outcome, verdict }: Finding): boolean {
 
 /** @throws S3Error for an inventory that cannot be read; UsageError for one of another bucket. */
 async function sourceOf({ prefix, versions, keys, inventory, bucket: name }: Existing, bucket: BucketClient, upstream: StoreUpstream): Promise<Source> {
-  if (keys !== null) return namedObjects(keys === '-' ? process.stdin : createReadStream(keys))
+  if (keys !== null) return namedObjects(keys === '-' ? process.stdin : await openList(keys))
   if (inventory === null) return versions ? allVersions(bucket, prefix) : currentObjects(bucket, prefix)
   const place = new BucketClient(upstream, inventory.bucket, bucket.signal)
   const read = await readInventory(place, inventory.key)
   if (read.sourceBucket !== name) throw new UsageError(`--inventory: it is of the bucket ${read.sourceBucket}.`)
   return inventoryRows(place, read, versions)
+}
+
+/** @throws UsageError. */
+async function openList(file: string): Promise<Readable> {
+  try {
+    return (await open(file)).createReadStream()
+  } catch (error) {
+    throw new UsageError(`--keys: ${file} could not be read: ${systemWords(error)}.`)
+  }
 }
 
 /** For the time that is left. A listing is cheap beside the work on its rows; one that fails only leaves the time out. */

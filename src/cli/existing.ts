@@ -61,6 +61,11 @@ const MOST = 1000
 /** @throws UsageError, ConfigError. */
 export function readExisting(values: ExistingValues, platform: Platform, subject: LedgerSubject = {}): Existing {
   const { bucket, prefix = '', report, keys, ledger } = values
+  const limits: Limits = {
+    concurrency: countOption('concurrency', values.concurrency, CONCURRENCY, MOST),
+    perSecond: values.rate === undefined ? null : countOption('rate', values.rate.replace(/\/s$/, ''), 1, 999_999),
+    bytesPerSecond: values.bandwidth === undefined ? null : bytesOf('bandwidth', values.bandwidth.replace(/\/s$/, ''))
+  }
   const file = requiredConfig(values, platform)
   const config = loadConfig({ file, env: platform.env })
   if (isOwnBucket(config, bucket)) throw new UsageError('--bucket: the state bucket holds no objects of clients.')
@@ -82,11 +87,7 @@ export function readExisting(values: ExistingValues, platform: Platform, subject
     filter: filterOf(values.filter, prefix, Date.now()),
     report: report === undefined ? null : { path: report, file: resolve(platform.cwd, report) },
     json: values.json,
-    limits: {
-      concurrency: countOption('concurrency', values.concurrency, CONCURRENCY, MOST),
-      perSecond: values.rate === undefined ? null : countOption('rate', values.rate.replace(/\/s$/, ''), 1, 999_999),
-      bytesPerSecond: values.bandwidth === undefined ? null : bytesOf('bandwidth', values.bandwidth.replace(/\/s$/, ''))
-    },
+    limits,
     shard: values.shard === undefined ? null : shardOf(values.shard),
     ledger: ledger === undefined ? null : { path: ledger, file: resolve(platform.cwd, ledger), resume: values.resume },
     subject

@@ -1,5 +1,6 @@
 import { command, type Command } from './command-line.ts'
-import { config, bucket, keyring, versionOption, passphrase, ageIdentity } from './options.ts'
+import { exitCodes } from './platform.ts'
+import { rows, keyring, versionOption, passphrase, ageIdentity } from './options.ts'
 
 /** The commands of the group `keys`. */
 export const keyCommands: readonly Command[] = [
@@ -108,14 +109,15 @@ export const keyCommands: readonly Command[] = [
     description: 'Counts the objects of a bucket and their stored bytes by the id of the key that sealed them. Asks no key: it reads the\n'
       + 'metadata of each object, with one HEAD per object.',
     options: {
-      ...config,
-      ...bucket,
-      prefix: { value: 'P', help: 'only objects whose names begin with P' },
+      ...rows,
       versions: { help: 'every version, not only the current ones: before a key is disabled, no version should need it' },
-      json: { help: 'as JSON' },
-      concurrency: { value: 'N', help: 'requests at once, 1 to 1000; default 32' }
+      json: { help: 'as JSON' }
     },
     examples: ['sealgate keys usage --config sealgate.yaml --bucket backup-eu --versions'],
-    run: async (values, platform) => (await import('./keys-commands.ts')).runUsage(values, platform)
+    codes: {
+      [exitCodes.failed]: 'some objects could not be examined, or the store refused',
+      [exitCodes.stopped]: 'stopped by a signal; what was seen is counted'
+    },
+    run: async (values, platform) => (await import('./key-usage.ts')).runUsage(values, platform)
   })
 ]

@@ -11,7 +11,9 @@ import { streamKeyOf, tinkKeyset } from '../maintenance/stored-envelope.ts'
 import { BucketClient } from '../store-client/bucket-client.ts'
 import { requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
+import { stopOn } from './existing-run.ts'
 import { exitCodes, type Platform } from './platform.ts'
+import { Progress } from './progress.ts'
 import { openKeys, openStore, storeOfBucket, storesNamed } from './store-command.ts'
 import { collectGarbage, type Collected } from '../maintenance/garbage.ts'
 import { StateBucket } from '../store-client/state-bucket.ts'
@@ -90,14 +92,14 @@ interface Options {
 export async function runGc(values: GcValues, platform: Platform): Promise<number> {
   const options = readOptions(values, platform)
   const several = Object.keys(options.config.upstreams).length > 1
+  const { signal } = stopOn(platform)
   let failed = 0
   for (const store of options.stores) {
     if (several) platform.stdout.write(`${store.name}:\n`)
     try {
-      const collected = await collect(options, store)
-      platform.stdout.write(reportOf(collected, options.dryRun))
-      failed += collected.failed
+      failed += await collect(options, store, platform, signal)
     } catch (error) {
+      if (signal.aborted) return exitCodes.stopped
       if (!several || !(error instanceof S3Error)) throw error
       // The others are not affected.
       platform.stderr.write(`sealgate gc: ${store.name}: ${error.message}\n`)
@@ -117,20 +119,31 @@ function readOptions(values: GcValues, platform: Platform): Options {
   return { config, stores: storesNamed(config, values.upstream), dryRun: values['dry-run'], hours }
 }
 
-async function collect({ config, dryRun, hours }: Options, settings: UpstreamConfig): Promise<Collected> {
+/** Collects at one store, and reports, also when it is stopped. @returns what could not be removed. */
+async function collect({ config, dryRun, hours }: Options, settings: UpstreamConfig, { stdout, stderr }: Platform, signal: AbortSignal): Promise<number> {
   const upstream = openStore(settings, config)
-  const { signal } = new AbortController()
+  const seen: { counts: Collected | null } = { counts: null }
+  const progress = new Progress(() => {
+    const { live = 0, unknown = 0, dead = 0, removed = 0 } = seen.counts ?? {}
+    return live + unknown + dead + removed
+  }, stderr)
   try {
-    return await collectGarbage({
+    return (await collectGarbage({
       state: new StateBucket(upstream, settings.stateBucket, signal),
       stateBucket: settings.stateBucket,
       upstream,
       realm: settings.realm,
       olderThan: Date.now() - hours * HOUR_MS,
       dryRun,
-      signal
-    })
+      signal,
+      onCounts: (current) => {
+        seen.counts = current
+      }
+    })).failed
   } finally {
+    progress.stop()
+    if (seen.counts !== null) stdout.write(reportOf(seen.counts, dryRun))
+    if (signal.aborted) stderr.write('Stopped. Run it again to go on.\n')
     await upstream.close()
   }
 }

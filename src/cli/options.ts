@@ -15,8 +15,8 @@ export const ageIdentity = {
   'age-identity': { value: 'FILE', help: 'of a backup for age: the file with the identity (secret key), in place of the passphrase' }
 } as const
 
-/** Options of every command that works on the current objects of a bucket. */
-export const current = {
+/** Options of every command that goes over the objects of a bucket. */
+export const rows = {
   ...config,
   ...bucket,
   prefix: { value: 'P', help: 'only objects whose names begin with P' },
@@ -26,12 +26,17 @@ export const current = {
   },
   inventory: { value: 's3://BUCKET/KEY', help: 'in place of a listing: the manifest.json of an S3 Inventory in CSV, in the same store' },
   filter: { value: 'TERMS', help: 'only what fits all terms, with commas between them: size>1MiB, size<100, age>30d, age<24h,\nclass=GLACIER, name=*.log' },
-  report: { value: 'FILE', help: 'a line for every object; the name ends in .csv, .jsonl or .html (totals and what needs attention)' },
-  json: { help: 'the summary as JSON' },
   concurrency: { value: 'N', help: 'objects at once, 1 to 1000; default 32' },
   rate: { value: 'N/s', help: 'most objects per second' },
   bandwidth: { value: 'BYTES/s', help: 'most bytes per second, such as 50MiB/s' },
-  shard: { value: 'I/N', help: 'the I-th of N runs that share the objects, by their names' },
+  shard: { value: 'I/N', help: 'the I-th of N runs that share the objects, by their names' }
+} as const
+
+/** Options of every command that works on the current objects of a bucket, and reports. */
+export const current = {
+  ...rows,
+  report: { value: 'FILE', help: 'a line for every object; the name ends in .csv, .jsonl or .html (totals and what needs attention)' },
+  json: { help: 'the summary as JSON' },
   ledger: {
     value: 'FILE',
     help:

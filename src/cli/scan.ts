@@ -22,7 +22,7 @@ import { openKeys, storeOfBucket } from './store-command.ts'
 export async function runScan(values: ExistingValues, platform: Platform): Promise<number> {
   const options = readExisting(values, platform)
   return runExisting(
-    'scan',
+    { command: 'scan' },
     options,
     platform,
     (job) => Promise.resolve(async (row, signal) => (await examine(job, row, signal))?.finding ?? null),

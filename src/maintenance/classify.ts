@@ -12,7 +12,7 @@ import { S3Error } from '../errors.ts'
 import { SSEC_KEY_ID } from '../keys/ssec.ts'
 import { isAsDescribed } from '../operations/objects/sealed-object.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
-import { type Finding, type Row, withRetries } from './engine.ts'
+import { type KnownFinding, type Row, withRetries } from './engine.ts'
 import { faultOf, faults, type Fault } from './faults.ts'
 import { storedBytes } from './key-usage.ts'
 import { recognise } from './known-files.ts'
@@ -31,7 +31,7 @@ export interface ScanJob {
 
 /** A finding, with the headers that it was made from: what an action needs to change the object on that condition. null: a delete marker. */
 export interface Examined {
-  readonly finding: Finding
+  readonly finding: KnownFinding
   readonly headers: HeaderList | null
   /** Of an object that opens. */
   readonly opened: OpenedEnvelope | null
@@ -68,10 +68,10 @@ async function headOf({ bucket }: ScanJob, { key, versionId }: Row, signal: Abor
   }
 }
 
-type Judged = Pick<Finding, 'state'> & Partial<Finding>
+type Judged = Pick<KnownFinding, 'state'> & Partial<KnownFinding>
 type Opened = Judged & { readonly opened?: OpenedEnvelope }
 
-function found({ key, versionId, size, lastModified }: Row, headers: HeaderList | null, judged: Judged): Finding {
+function found({ key, versionId, size, lastModified }: Row, headers: HeaderList | null, judged: Judged): KnownFinding {
   const modified = Date.parse(headers?.get('last-modified') ?? '')
   return {
     key,

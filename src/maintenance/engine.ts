@@ -23,6 +23,7 @@ export const states = {
   'delete-marker': 'a delete marker: nothing to encrypt'
 } as const
 type State = keyof typeof states
+type FoundState = State | 'failed'
 
 /** An object, or a version of one, as a listing or an inventory names it. null: the source does not say. */
 export interface Row {
@@ -46,8 +47,8 @@ export type Source = AsyncIterable<readonly Row[]>
 export interface Finding {
   readonly key: string
   readonly versionId: string | null
-  /** `failed`: it could not be examined; `detail` says why. */
-  readonly state: State | 'failed'
+  /** `failed`: it could not be examined; `detail` says why. null: the action does not find it out. */
+  readonly state: FoundState | null
   /** Bytes as a client sees them; null where only opening the object would show them. */
   readonly size: number | null
   readonly storedBytes: number | null
@@ -66,6 +67,9 @@ export interface Finding {
   /** Milliseconds since 1970. */
   readonly lastModified: number | null
 }
+
+/** Of an action that finds out the state. */
+export type KnownFinding = Finding & { readonly state: FoundState }
 
 /** Examines a row, and may change its object. null: there is no such object any more. @throws S3Error for what keeps it from being examined. */
 export type Action = (row: Row, signal: AbortSignal) => Promise<Finding | null>
@@ -115,7 +119,7 @@ export interface Count {
 
 /** The result of a run. Labels are the words of this program, so they are few. */
 export interface Totals {
-  readonly states: ReadonlyMap<Finding['state'], Count>
+  readonly states: ReadonlyMap<FoundState, Count>
   /** Outcomes and verdicts. */
   readonly outcomes: ReadonlyMap<string, Count>
   readonly faults: ReadonlyMap<Fault, Count>
@@ -166,7 +170,7 @@ export async function runEngine(run: Run): Promise<Totals> {
       totals.gone += 1
       return
     }
-    add(totals.states, finding.state, finding)
+    if (finding.state !== null) add(totals.states, finding.state, finding)
     const cameTo = finding.outcome ?? finding.verdict
     if (cameTo !== null) add(totals.outcomes, cameTo, finding)
     if (finding.fault !== null) add(totals.faults, finding.fault, finding)
@@ -178,7 +182,7 @@ export async function runEngine(run: Run): Promise<Totals> {
 /** The totals of a run that has not begun. */
 export function noTotals() {
   return {
-    states: new Map<Finding['state'], Count>(),
+    states: new Map<FoundState, Count>(),
     outcomes: new Map<string, Count>(),
     faults: new Map<Fault, Count>(),
     gone: 0,
@@ -188,21 +192,14 @@ export function noTotals() {
   }
 }
 
-function failureOf({ key, versionId, size, lastModified }: Row, { code, message }: S3Error): Finding {
-  return {
-    key,
-    versionId,
-    state: 'failed',
-    size: null,
-    storedBytes: size,
-    etag: null,
-    keyId: null,
-    detail: `${code}: ${message}`,
-    outcome: null,
-    verdict: null,
-    fault: null,
-    lastModified
-  }
+/** What the source says of a row, and nothing else. */
+export function unexamined({ key, versionId, size, etag, lastModified }: Row): Finding {
+  const unknown = { state: null, size: null, keyId: null, outcome: null, verdict: null, fault: null }
+  return { ...unknown, key, versionId, storedBytes: size, etag, detail: '', lastModified }
+}
+
+function failureOf(row: Row, { code, message }: S3Error): Finding {
+  return { ...unexamined(row), state: 'failed', detail: `${code}: ${message}` }
 }
 
 function add<K extends string>(counts: Map<K, Count>, label: K, { key, size, storedBytes, lastModified }: Finding): void {

@@ -23,6 +23,8 @@ export interface Collection {
   /** Count, but remove nothing. */
   readonly dryRun: boolean
   readonly signal: AbortSignal
+  /** Called once, with the counts as they grow. */
+  readonly onCounts?: (counts: Collected) => void
 }
 
 /** Uploads are counted by the fate of their state, objects by what was removed. */
@@ -47,6 +49,7 @@ export interface Collected {
  */
 export async function collectGarbage(collection: Collection): Promise<Collected> {
   const collected: Collected = { live: 0, unknown: 0, dead: 0, removed: 0, failed: 0, buckets: 0 }
+  collection.onCounts?.(collected)
   // Before what is kept for sealed uploads: that of an aborted one is over then.
   await abortLeftUploads(collection, collected)
   for await (const entries of uploads(collection.state)) await collectUpload(collection, entries, collected)

@@ -7,12 +7,12 @@ import { S3Error } from '../errors.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import { examine, type ScanJob } from './classify.ts'
-import type { Finding } from './engine.ts'
+import type { Finding, KnownFinding } from './engine.ts'
 import { faultOf, faults } from './faults.ts'
 import { isLocked } from './verdict.ts'
 
 export interface Inspected {
-  readonly finding: Finding
+  readonly finding: KnownFinding
   /** Of an object that opens: this name is the one that it is bound to. */
   readonly seal: {
     /** The bucket that it is bound to: another one for a replica. */

@@ -1,9 +1,8 @@
 import type { HeaderList } from '../http/message.ts'
-import type { BucketClient } from '../store-client/bucket-client.ts'
 import { KEY_ID_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
-import { parallel, rowsOf } from '../concurrency/parallel.ts'
-import { allVersions, currentObjects } from './sources.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
+import { unexamined, type Action } from './engine.ts'
 
 /** Objects and stored bytes of one key id. */
 interface KeyCount {
@@ -29,35 +28,25 @@ export class KeyCounts {
     this.#counts.set(keyId, { objects: before.objects + 1, bytes: before.bytes + bytes })
   }
 
+  /** For JSON, in the order of the ids. */
+  json(): readonly (KeyCount & { readonly keyId: string })[] {
+    return this.entries().toSorted(([a], [b]) => a < b ? -1 : 1).map(([keyId, count]) => ({ keyId, ...count }))
+  }
+
   entries(): readonly (readonly [keyId: string, count: KeyCount])[] {
     return [...this.#counts]
   }
 }
 
-export interface UsageOptions {
-  readonly prefix: string
-  /** Every version, not only the current ones. */
-  readonly versions: boolean
-  readonly concurrency: number
-  /** Called for every object that has been examined. */
-  readonly onObject?: () => void
-}
-
-/**
- * Counts objects and stored bytes by the key id in the metadata of each object. Nothing is unwrapped, so it works for lost keys as well.
- * @throws S3Error the store's error.
- */
-export async function countKeyUsage(bucket: BucketClient, { prefix, versions, concurrency, onObject }: UsageOptions): Promise<KeyCounts> {
-  const counts = new KeyCounts()
-  const rows = rowsOf(versions ? allVersions(bucket, prefix) : currentObjects(bucket, prefix))
-  await parallel(rows, { limit: concurrency, signal: bucket.signal }, async (row, signal) => {
-    if (row.deleteMarker) return
+/** Counts objects by the key id in their metadata. Nothing is unwrapped, so it works for lost keys as well. @throws S3Error the store's error. */
+export function usageAction(bucket: BucketClient, counts: KeyCounts): Action {
+  return async (row, signal) => {
     const headers = await bucket.until(signal).head(row.key, row.versionId)
-    // Deleted since the listing was made.
-    if (headers !== null) counts.add(keyIdOf(headers) ?? NOT_ENCRYPTED, storedBytes(headers))
-    onObject?.()
-  })
-  return counts
+    if (headers === null) return null
+    const [keyId, stored] = [keyIdOf(headers), storedBytes(headers)]
+    counts.add(keyId ?? NOT_ENCRYPTED, stored)
+    return { ...unexamined(row), storedBytes: stored, keyId }
+  }
 }
 
 /** Readable id of the key that sealed an object; null for one that Sealgate did not write. */

@@ -89,7 +89,7 @@ export class ReportFile {
   /** @throws Error of the file system. */
   async add(finding: Finding): Promise<void> {
     if (this.#format === 'html') {
-      if (quiet.has(finding.state) && finding.outcome === null && quietVerdict(finding)) return
+      if ((finding.state === null || quiet.has(finding.state)) && finding.outcome === null && quietVerdict(finding)) return
       if (this.#shown.length < MOST_SHOWN) this.#shown.push(finding)
       else this.#more += 1
       return

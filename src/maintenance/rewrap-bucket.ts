@@ -9,72 +9,36 @@ import type { KeyPins } from '../config/pins.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import { type RewrapJob, rewrapObject } from './rewrap-object.ts'
 import { S3Error } from '../errors.ts'
-import { parallel, rowsOf } from '../concurrency/parallel.ts'
-import { KeyCounts, storedBytes } from './key-usage.ts'
-import { allVersions } from './sources.ts'
-import { judge, type Reason } from './verdict.ts'
+import { unexamined, type Action, type Finding } from './engine.ts'
+import { storedBytes, type KeyCounts } from './key-usage.ts'
+import { judge, outcomes } from './verdict.ts'
 import { type BucketRecord, type RecordPlace, encodeBucketRecord, openBucketRecord, parseBucketRecord, sealBucketRecord } from '../envelope/bucket-record.ts'
 import { EnvelopeError } from '../envelope/encoding.ts'
 import { bucketDefaultName } from '../operations/buckets/bucket-encryption.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 
-/** Consecutive failures after which the command stops: then the cause is not the objects. */
-const FAILURES_IN_A_ROW = 25
-
-interface RewrapRun {
-  readonly prefix: string
-  /** Check every object, but change and unwrap nothing. */
-  readonly dryRun: boolean
-  readonly concurrency: number
-  readonly onObject: () => void
-  /** Called for every object that could not be re-wrapped. */
-  readonly onFailure: (key: string, error: S3Error) => void
-}
-
-/** Result of a re-wrap, by outcome. */
-export interface Rewrapped {
-  /** By the key id they had. In a dry run: those that would be re-wrapped. */
+/** Objects by the key id that they had, and by the one that they got. In a dry run: would have had and got. */
+export interface RewrapCounts {
   readonly from: KeyCounts
-  /** By the key id they got. */
   readonly to: KeyCounts
-  readonly left: Readonly<Record<Reason, number>>
-  readonly gone: number
-  readonly busy: number
-  readonly failed: number
 }
 
 /**
- * Re-wraps the current version of every object under a prefix that is not under the current version of its target key. It keeps no state: finished
- * objects are skipped, so it may be stopped and started again at any time.
- * @throws S3Error when the bucket cannot be listed or object after object fails; signal.reason when stopped.
+ * Re-wraps the current version of an object that is not under the current version of its target key. It keeps no state: what is done is skipped, so a
+ * run may be stopped and started again at any time.
+ * @param dryRun examines every object, but changes and unwraps nothing.
  */
-export async function rewrapBucket(job: RewrapJob, run: RewrapRun): Promise<Rewrapped> {
-  const left: Record<Reason, number> = { current: 0, customer: 0, plain: 0, archived: 0, locked: 0, pinned: 0 }
-  const counts = { gone: 0, busy: 0, failed: 0 }
-  const from = new KeyCounts()
-  const to = new KeyCounts()
-  let inARow = 0
-  const rows = rowsOf(job.bucket.objects(run.prefix))
-  await parallel(rows, { limit: run.concurrency, signal: job.bucket.signal }, async ({ key }, signal) => {
-    try {
-      const result = run.dryRun ? await previewRewrap(job, key, signal) : await rewrapObject(job, key, signal)
-      inARow = 0
-      if (result.outcome === 'left') left[result.reason] += 1
-      else if (result.outcome === 'rewrapped') {
-        from.add(result.keyId, result.bytes)
-        to.add(result.to, result.bytes)
-      } else counts[result.outcome] += 1
-    } catch (error) {
-      // Aborted because another object failed: not a failure of this one.
-      if (signal.aborted || !(error instanceof S3Error)) throw error
-      counts.failed += 1
-      inARow += 1
-      run.onFailure(key, error)
-      if (inARow >= FAILURES_IN_A_ROW) throw error
-    }
-    run.onObject()
-  })
-  return { from, to, left, ...counts }
+export function rewrapAction(job: RewrapJob, dryRun: boolean, counts: RewrapCounts): Action {
+  return async (row, signal) => {
+    const result = dryRun ? await previewRewrap(job, row.key, signal) : await rewrapObject(job, row.key, signal)
+    if (result.outcome === 'gone') return null
+    const found = (outcome: string, keyId: string | null = null): Finding => ({ ...unexamined(row), keyId, outcome })
+    if (result.outcome === 'busy') return found(outcomes.busy)
+    if (result.outcome === 'left') return found(outcomes[result.reason])
+    counts.from.add(result.keyId, result.bytes)
+    counts.to.add(result.to, result.bytes)
+    return found(dryRun ? outcomes.due : outcomes.done, result.to)
+  }
 }
 
 async function previewRewrap(job: RewrapJob, key: string, signal: AbortSignal): ReturnType<typeof rewrapObject> {
@@ -84,29 +48,6 @@ async function previewRewrap(job: RewrapJob, key: string, signal: AbortSignal): 
   return verdict.kind === 'leave'
     ? { outcome: 'left', reason: verdict.reason }
     : { outcome: 'rewrapped', keyId: verdict.keyId, to: verdict.to.currentKeyId() ?? '', bytes: storedBytes(headers) }
-}
-
-/** Number of objects under a prefix, and of their older versions. */
-export interface BucketCount {
-  readonly objects: number
-  /** Versions that are not current: their keys stay as they are. */
-  readonly noncurrent: number
-}
-
-export async function countObjects(bucket: BucketClient, prefix: string, versioned: boolean): Promise<BucketCount> {
-  let objects = 0
-  let noncurrent = 0
-  if (!versioned) {
-    for await (const page of bucket.objects(prefix)) objects += page.length
-    return { objects, noncurrent }
-  }
-  for await (const page of allVersions(bucket, prefix)) {
-    const versions = page.filter(({ deleteMarker }) => !deleteMarker)
-    const current = versions.filter(({ isLatest }) => isLatest).length
-    objects += current
-    noncurrent += versions.length - current
-  }
-  return { objects, noncurrent }
 }
 
 interface DefaultJob {

@@ -67,3 +67,26 @@ function namedIn(line: string): { readonly key: string; readonly versionId: stri
   const [key = '', versionId = null] = line.split('\t')
   return { key, versionId }
 }
+
+/** Number of objects under a prefix, and of their older versions. */
+export interface BucketCount {
+  readonly objects: number
+  /** Versions that are not current: their keys stay as they are. */
+  readonly noncurrent: number
+}
+
+export async function countObjects(bucket: BucketClient, prefix: string, versioned: boolean): Promise<BucketCount> {
+  let objects = 0
+  let noncurrent = 0
+  if (!versioned) {
+    for await (const page of bucket.objects(prefix)) objects += page.length
+    return { objects, noncurrent }
+  }
+  for await (const page of allVersions(bucket, prefix)) {
+    const versions = page.filter(({ deleteMarker }) => !deleteMarker)
+    const current = versions.filter(({ isLatest }) => isLatest).length
+    objects += current
+    noncurrent += versions.length - current
+  }
+  return { objects, noncurrent }
+}

@@ -10,16 +10,19 @@ import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 import { SSEC_KEY_ID } from '../keys/ssec.ts'
 import { keyIdOf } from './key-usage.ts'
 
-/** Why an object is left unchanged. */
-export const reasons = {
+/** Why an object is left unchanged, in the words of reports. */
+const reasons = {
   current: 'already under the current key',
-  customer: 'under a customer\'s key (SSE-C)',
-  plain: 'not encrypted',
-  archived: 'archived',
-  locked: 'locked',
-  pinned: 'under a prefix that the target key must not seal'
+  customer: 'left: under a customer\'s key (SSE-C)',
+  plain: 'left: not encrypted',
+  archived: 'left: archived',
+  locked: 'left: locked',
+  pinned: 'left: under a prefix that the target key must not seal'
 } as const
 export type Reason = keyof typeof reasons
+
+/** What a re-wrap comes to, in the words of reports. */
+export const outcomes = { ...reasons, done: 're-wrapped', due: 'would be re-wrapped', busy: 'left: replaced again and again' } as const
 
 /** The action for an object, decided by its headers alone. */
 export type Verdict =

@@ -47,7 +47,7 @@ await t.test('every wrong command line: exit code 2, one line that says why, and
       [['gc'], 'No configuration is named: give --config FILE or SEALGATE_CONFIG.'],
       [['gc', '--older-than-hours', '1'], '--older-than-hours must be a whole number of at least 24.'],
       [['rewrap'], '--bucket NAME must be given.'],
-      [['rewrap', '--bucket', 'help', '--concurrency', '0'], '--concurrency must be a whole number from 1 to 256.'],
+      [['rewrap', '--bucket', 'help', '--concurrency', '0'], '--concurrency must be a whole number from 1 to 1000.'],
       [['keys', 'usage', '--bucket', 'b', '--concurrency', '9999'], '--concurrency must be a whole number from 1 to 1000.'],
       [['config', 'check', '--bucket', 'b'], '--bucket needs --online.'],
       [['serve'], 'No configuration is named: give --config FILE or SEALGATE_CONFIG, or --trial for a set-up to try out.'],
