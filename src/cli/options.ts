@@ -1,6 +1,6 @@
 // Options that several commands take.
 export const config = { config: { value: 'FILE', help: 'the configuration; default: SEALGATE_CONFIG' } } as const
-export const bucket = { bucket: { value: 'NAME', required: true, help: 'the bucket, as the store calls it' } } as const
+const bucket = { bucket: { value: 'NAME', required: true, help: 'the bucket, as the store calls it' } } as const
 export const upstream = { upstream: { value: 'NAME', help: 'where the configuration has several stores: this one; default: all' } } as const
 export const keyring = { keyring: { value: 'FILE', required: true, help: 'the keyring' } } as const
 export const versionOption = { version: { value: 'ID', required: true, help: 'the version, as "keys list" prints it' } } as const
