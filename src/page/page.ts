@@ -138,7 +138,7 @@ function codes(facts: Facts): Html {
   const counts = new Map<string, number>()
   for (const minute of hour(facts)) for (const [code, count] of Object.entries(minute?.codes ?? {})) counts.set(code, (counts.get(code) ?? 0) + count)
   const rows = [...counts].toSorted(([, a], [, b]) => b - a)
-  const most = rows[0]?.[1] ?? 0
+  const all = sum(rows.map(([, count]) => count))
   const shown = rows.slice(0, MOST_CODES)
   const rest = rows.slice(MOST_CODES)
   return html`<div class="card errors"><h3>Error codes</h3>${
@@ -147,7 +147,11 @@ function codes(facts: Facts): Html {
       : html`<ul class="rows">${
         shown.map(([code, count]) =>
           html`<li><span class="mono">${code}</span><span class="num">${many(count)}</span>${
-            bar(`${code}: ${many(count)}`, [{ name: code, value: count, colour: 'other' }, { name: 'rest', value: most - count, colour: 'none' }])
+            bar(`${code}: ${share(count, all)} of all errors`, [{ name: code, value: count, colour: 'other' }, {
+              name: 'others',
+              value: all - count,
+              colour: 'none'
+            }])
           }</li>`
         )
       }</ul>`

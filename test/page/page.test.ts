@@ -60,6 +60,53 @@ await t.test('everything wrong: each trouble by its name', async (t) => {
   ) t.ok(text.includes(said), said)
 })
 
+await t.test('every section of a page on which everything is wrong, word by word', async (t) => {
+  const text = textOf(pageOf(troubled(), true))
+  for (
+    const said of [
+      'Requests 30K Server errors 160 0.5 % 99 % within 420 ms In flight now 14 Certificate expired Audit file not written',
+      '28.9K good, 960 with an error of the client, 160 with one of the server. 777 1 h ago now 2xx, 3xx up to 745 4xx up to 32 5xx up to 40',
+      '2.4 GiB from clients, 1.3 GiB to them. 67.4 MiB 1 h ago now from clients up to 63.9 MiB to clients up to 67.4 MiB',
+      'Half within 18 ms, 99 % within 420 ms, bodies included. 790 ms 1 h ago now median up to 38 ms 99 % up to 790 ms',
+      'Store: 57.7K calls, 12 ms on average. Key service: 360 calls, 23 ms on average. 31 ms 1 h ago now store up to 16 ms key service (KMS) up to 31 ms',
+      'Error codes NoSuchKey 960 NoSuchKey 85.7 % others 14.3 % SlowDown 120 SlowDown 10.7 % others 89.3 %',
+      'keys Passes since 1 d 1 h ago ✓ ok store of store far The store cannot be reached. SealgateBadUpstream service=store operation=GET bucket ?versioning',
+      'system=ECONNREFUSED trouble=unreachable Fails since 12 min 34 s ago ✕ failing stateBucket of store near NotYetRun Fails since the start ✕ failing',
+      'Worker 1 ✓ serving Started 1 d 1 h ago Load 7 requests, 41 connections Restarts 0',
+      'Worker 2 ✕ dead Was started 1 d 1 h ago Restarts 3 Last end SIGKILL, 1 s ago Worker 3 ✕ silent',
+      'Restarts 1 Last end exit code 134, 20 min ago',
+      'main ✓ ok Id local:main:20260101-0123abcd Kind keyring, 1 decrypt-only, 1 enabled State since 1 d 1 h ago Uses 1,234 since the last reload '
+      + 'Last error none Backup never checked here',
+      'cloud ✕ failing Id arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab Kind aws-kms Reason Key cloud: its last use failed. '
+      + 'KMS.DisabledException service=kms operation=Decrypt errorName=DisabledException status=400 trouble=denied State since 6 min 40 s ago',
+      'Last error KMS.DisabledException , 3 s ago Backup kept by the key service',
+      'old not tried Id none that seals',
+      'State since not known',
+      'Backup checked 40 d ago , lacks 20260101-0123abcd',
+      '* ✓ sealed Store near Key main Metadata sealed Public none orders 93.4 % sealed',
+      '120.4K sealed (838 GiB), 7,531 plaintext (23.3 GiB), 913 s3ec-v2 (3.7 GiB), 3 damaged (2.9 KiB); all versions, scanned 2 h ago',
+      'invoices 100 % sealed sealed 100 % 88 sealed (977 KiB); scanned 1 d ago',
+      'archive-* ✓ sealed, plaintext read Store far Key cloud Metadata clear Public under site/, img/ No scan of a bucket here is known',
+      'public-site not sealed Store near Public all',
+      'near ✓ ready Endpoint https://s3.example.org Region eu-central-1 Clock 7 min 11 s ahead of this one Does near enforce',
+      'In buckets unversioned versioned suspended Put ✓ yes ✕ no – Complete ✓ yes ✓ yes – Copy ✓ yes ✓ yes – Delete ✓ yes ✕ no – Copy source ✓ yes ✓ yes –',
+      'Found out 10 min ago 30 s ago failed far ✕ not ready',
+      'Clock not known',
+      'Put set: yes set: yes set: yes Complete ✓ yes',
+      'Delete set: no set: no set: no',
+      '2026-11-29 11:58:50 UTC 1 min 40 s ago box 2026-11-29 11:28:50 UTC 31 min 40 s ago segment'
+    ]
+  ) t.ok(text.includes(said), said)
+})
+
+await t.test('more kinds of error than fit', async (t) => {
+  const [minute] = minutes(1)
+  const codes = Object.fromEntries(Array.from({ length: 23 }, (_, i) => [`Code${i}`, i + 1]))
+  const text = textOf(pageOf(facts({ activity: { minutes: [{ ...minute!, codes }], integrityFailures: [] } }), true))
+  t.match(text, /Error codes Code22 23 /, 'the most frequent first')
+  t.match(text, /Code3 4 Code3 [\d.]+ % others [\d.]+ % 6 with 3 other codes/)
+})
+
 await t.test('/status.json has all that the page has: the page is made from its text alone', async (t) => {
   for (const known of [facts(), troubled()]) t.equal(pageOf(JSON.parse(JSON.stringify(known)) as Facts, true), pageOf(known, true))
 })
