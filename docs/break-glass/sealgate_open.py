@@ -154,7 +154,10 @@ class Keyring:
         try:
             value = json.loads(text)
             self.name, self.realm = value['name'], value.get('realm')
-            self.keys = {f"local:{self.name}:{key['id']}": (key['state'], base64.b64decode(key['key'], validate=True)) for key in value['keys']}
+            self.keys = {
+                f"local:{self.name}:{key['id']}": (key['state'], b'' if key['state'] == 'destroyed' else base64.b64decode(key['key'], validate=True))
+                for key in value['keys']
+            }
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Failure(f'{source} is not a keyring') from None
 

@@ -54,11 +54,29 @@ export const keyCommands: readonly Command[] = [
   command({
     name: 'keys disable',
     summary: 'refuse every use of a version, or only new wraps',
-    description: 'Refuses every use of a version after a reload (SIGHUP). Objects sealed with a disabled version cannot be read.',
+    description:
+      'Refuses every use of a version after a reload (SIGHUP) or within keyCache.maxAgeSeconds. Objects sealed with a disabled version cannot be read.',
     options: { ...keyring, ...versionOption, 'decrypt-only': { help: 'refuse only new wraps' } },
     examples: ['sealgate keys disable --keyring keyring.json --version 20260722-9f3c01ab --decrypt-only'],
     run: async ({ keyring, version, 'decrypt-only': decryptOnly }, platform) =>
       (await import('./keys-commands.ts')).setKeyState(keyring, version, decryptOnly ? 'decrypt-only' : 'disabled', platform)
+  }),
+  command({
+    name: 'keys shred',
+    summary: 'destroy a key, and with it whatever is sealed under it',
+    description:
+      'Destroys a key of the configuration for good: every version in a keyring file, or, at AWS KMS, by scheduling the deletion. Without --confirm it prints\n'
+      + 'what the key is used for and changes nothing. The signed record says what was destroyed, when and by whom. Backups of a keyring still hold its keys.',
+    options: {
+      ...config,
+      bucket: { value: 'NAME', required: true, help: 'a bucket whose key, another one, signs the record' },
+      key: { value: 'NAME', required: true, help: 'the key, by its name in the configuration' },
+      record: { value: 'FILE', required: true, help: 'the record to write, and FILE.evidence.json with its signature; never one that exists' },
+      days: { value: 'N', help: 'days that AWS KMS waits before it deletes the key, 7 to 30; default 30. It refuses every use at once' },
+      confirm: { value: 'NAME', help: 'the name of the key once more: destroy it' }
+    },
+    examples: ['sealgate keys shred --config sealgate.yaml --bucket data --key tenant-7 --record tenant-7.json --confirm tenant-7'],
+    run: async (values, platform) => (await import('./shred.ts')).shredKey(values, platform)
   }),
   command({
     name: 'keys export',

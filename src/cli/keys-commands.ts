@@ -90,7 +90,11 @@ export async function setRealm(path: string, realm: string | undefined, io: Comm
 
 export async function setKeyState(path: string, version: string, state: KeyState, io: CommandIo): Promise<number> {
   const keyring = await editKeyring(path, (old) => old.withState(versionId(old, version), state))
-  io.stdout.write(`${keyring.name}: version ${versionId(keyring, version)} is ${state}. Gateways see it after a reload (SIGHUP).\n`)
+  io.stdout.write(
+    `${keyring.name}: version ${versionId(keyring, version)} is ${state}. Gateways see it after a reload (SIGHUP)${
+      state === 'disabled' ? ', or when what they have in memory has aged (keyCache.maxAgeSeconds)' : ''
+    }.\n`
+  )
   if (state === 'disabled') io.stderr.write('Objects sealed with a disabled version cannot be read.\n')
   if (keyring.current() === null) io.stderr.write('No version is enabled: writes fail until one is, or the keyring is rotated.\n')
   return 0
@@ -117,7 +121,7 @@ export async function checkBackup(options: OpenOptions & { readonly keyring: str
   io.stdout.write(`${backupPath} opens: keyring ${backup.name}, ${realmOf(backup)}, ${countOf(backup)}, newest ${backup.versions.at(-1)?.id ?? 'none'}.\n`)
   if (path === undefined) return 0
   const keyring = await readKeyring(path)
-  const missing = keyring.versions.filter((version) => backup.find(version.id)?.key.equals(version.key) !== true)
+  const missing = keyring.live.filter((version) => !backup.live.some(({ id, key }) => id === version.id && key.equals(version.key)))
   if (missing.length > 0 || keyring.name !== backup.name) {
     const ids = missing.map((version) => keyring.keyId(version)).join(', ')
     throw new KeyringError(`The backup does not cover ${path}: ${missing.length > 0 ? `it lacks ${ids}` : 'it is of another keyring'}.`)

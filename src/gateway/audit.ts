@@ -39,8 +39,8 @@ async function currentKey(path: string): Promise<AuditKey> {
   return auditKeyOf(keyring.keyId(version), version.key)
 }
 
-/** Every key that a keyring gives, whatever its state: an old file is verified with the key of its time. @throws KeyringError. */
+/** Every key that a keyring gives, whatever its state, unless it was destroyed: an old file is verified with the key of its time. @throws KeyringError. */
 export async function auditKeysOf(path: string): Promise<AuditKey[]> {
   const keyring = await readKeyring(path)
-  return keyring.versions.map((version) => auditKeyOf(keyring.keyId(version), version.key))
+  return keyring.live.map((version) => auditKeyOf(keyring.keyId(version), version.key))
 }

@@ -68,17 +68,22 @@ export function kindOf<C extends KeyConfig>(config: C): ProviderKind<C> {
   return kinds[config.type] as unknown as ProviderKind<C>
 }
 
-/** Reads files such as a keyring; a key service is not called before it is needed. @throws KeyringError; S3Error InvalidArgument for a bad ARN. */
-export async function openKey(name: string, config: KeyConfig, options: KeyRegistryOptions): Promise<ConfiguredKey> {
+/** Where the key of that name is used. */
+export function siteOf(name: string, options: Pick<KeyRegistryOptions, 'keys' | 'usedAt' | 'metrics' | 'kmsCredentials'>): KeySite {
   const stores = options.usedAt(name)
   const { realm, stateBucket } = stores[0] ?? { realm: '', stateBucket: '' }
-  const source = await kindOf(config).open(config, {
+  return {
     realms: stores.map((store) => store.realm),
     selfTestContext: { realm, bucket: stateBucket, objectKey: null, requestContext: {} },
     keys: options.keys,
     metrics: options.metrics,
     kmsCredentials: options.kmsCredentials
-  })
+  }
+}
+
+/** Reads files such as a keyring; a key service is not called before it is needed. @throws KeyringError; S3Error InvalidArgument for a bad ARN. */
+export async function openKey(name: string, config: KeyConfig, options: KeyRegistryOptions): Promise<ConfiguredKey> {
+  const source = await kindOf(config).open(config, siteOf(name, options))
   const cache = withBucketKeyCache(source, { ...options.cache, now: options.now ?? (() => performance.now()) })
   const currentKeyId = (): string | null => source.currentKeyId()
   const provider = withAudit(cache, { sink: options.audit, now: () => new Date(), currentKeyId })

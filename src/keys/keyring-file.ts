@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { open, readFile, realpath, rename, rm } from 'node:fs/promises'
+import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import process from 'node:process'
@@ -58,6 +58,37 @@ export async function editKeyring(path: string, edit: (keyring: Keyring) => Keyr
     await writeAtomically(target, edited.serialize())
     return edited
   })
+}
+
+/**
+ * Destroys every key of a keyring file: the file gets the same versions without keys, and the bytes that it had are overwritten. A file system that
+ * writes elsewhere than where the bytes were (copy on write, flash), snapshots and other copies keep them.
+ * @returns ids of the versions whose keys were destroyed now.
+ * @throws KeyringError as editKeyring does.
+ */
+export async function destroyKeyring(path: string, now: Date): Promise<readonly string[]> {
+  const target = await realpath(path).catch((error: unknown) => {
+    throw unreadable(path, error)
+  })
+  return withLock(target, LOCK_WAIT_MS, async () => {
+    const before = await readKeyring(target)
+    // Opened before the new file takes the name.
+    const old = await open(target, 'r+')
+    try {
+      await writeAtomically(target, before.destroyed(now).serialize())
+      await old.write(Buffer.alloc((await old.stat()).size), 0, null, 0)
+      await old.sync()
+    } finally {
+      await old.close()
+    }
+    return before.live.map((version) => before.keyId(version))
+  })
+}
+
+/** Identity of the bytes of a file, without reading them; null: it is not there. */
+export async function fileStamp(path: string): Promise<string | null> {
+  const found = await stat(path, { bigint: true }).catch(() => null)
+  return found === null ? null : [found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join(':')
 }
 
 /**

@@ -5,14 +5,27 @@ import { decodeBase64, KEY_BYTES, takeKey } from './key-material.ts'
 export const keyStates = ['enabled', 'decrypt-only', 'disabled'] as const
 export type KeyState = (typeof keyStates)[number]
 
-/** One version of a local master key. */
-export interface MasterKeyVersion {
+/** What every version of a local master key has. */
+interface VersionFacts {
   readonly id: string
-  readonly state: KeyState
   /** ISO 8601, UTC. For people only: the order is that of the file, because clocks go backwards. */
   readonly created: string
+}
+
+/** A version whose key exists. */
+export interface LiveVersion extends VersionFacts {
+  readonly state: KeyState
   readonly key: KeyObject
 }
+
+/** A version whose key was destroyed. Its id stays, so that what was sealed with it is refused with the reason, and no new key can have the id. */
+export interface DestroyedVersion extends VersionFacts {
+  readonly state: 'destroyed'
+  /** ISO 8601, UTC. */
+  readonly destroyed: string
+}
+
+export type MasterKeyVersion = LiveVersion | DestroyedVersion
 
 /** A keyring that cannot be used, worded for the operator. Never holds key bytes. */
 export class KeyringError extends Error {
@@ -49,7 +62,7 @@ export class Keyring {
     for (const [i, version] of versions.entries()) {
       for (const earlier of versions.slice(0, i)) {
         if (earlier.id === version.id) throw new KeyringError(`Keyring ${name} holds version ${version.id} twice.`)
-        if (earlier.key.equals(version.key)) {
+        if (isLive(earlier) && isLive(version) && earlier.key.equals(version.key)) {
           throw new KeyringError(`Keyring ${name} holds one key under two ids, ${earlier.id} and ${version.id}.`)
         }
       }
@@ -59,14 +72,19 @@ export class Keyring {
     this.realm = realm
   }
 
+  /** The versions whose keys exist, oldest first. */
+  get live(): readonly LiveVersion[] {
+    return this.versions.filter(isLive)
+  }
+
   /** A keyring with one fresh enabled key. @throws KeyringError on a bad name or realm. */
   static create(name: string, now: Date, realm: string | null = null): Keyring {
     return new Keyring(name, [freshVersion(now)], realm)
   }
 
   /** The version that wraps: the newest enabled one. null when none is enabled. */
-  current(): MasterKeyVersion | null {
-    return this.versions.findLast((version) => version.state === 'enabled') ?? null
+  current(): LiveVersion | null {
+    return this.versions.findLast((version): version is LiveVersion => version.state === 'enabled') ?? null
   }
 
   find(id: string): MasterKeyVersion | null {
@@ -108,15 +126,40 @@ export class Keyring {
     )
   }
 
-  /** @throws KeyringError when there is no such version. */
+  /** @throws KeyringError when there is no such version, or its key was destroyed. */
   withState(id: string, state: KeyState): Keyring {
-    if (this.find(id) === null) throw new KeyringError(`Keyring ${this.name} holds no version ${id}.`)
-    return new Keyring(this.name, this.versions.map((version) => version.id === id ? { ...version, state } : version), this.realm)
+    const found = this.find(id)
+    if (found === null) throw new KeyringError(`Keyring ${this.name} holds no version ${id}.`)
+    if (!isLive(found)) throw new KeyringError(`Version ${id} of keyring ${this.name} was destroyed at ${found.destroyed}.`)
+    return new Keyring(this.name, this.versions.map((version) => version === found ? { ...found, state } : version), this.realm)
+  }
+
+  /** The same keyring without the key of any version. What was sealed with them opens nowhere any more. */
+  destroyed(now: Date): Keyring {
+    const destroyed = now.toISOString()
+    const versions = this.versions.map((version): DestroyedVersion =>
+      isLive(version) ? { id: version.id, created: version.created, state: 'destroyed', destroyed } : version
+    )
+    return new Keyring(this.name, versions, this.realm)
   }
 
   /**
-   * Parses the file format `{ name, realm, keys: [{ id, state, key, created }] }`; `realm` may be left out, `key` is base64 of 32 bytes. Unknown
-   * fields are errors: a parser that dropped them would lose them at the next rotation. `bytes` is zeroed; the strings that JSON.parse makes cannot
+   * This keyring, with every version that `other` names as disabled or destroyed in that state. Nothing else is taken from there: a new version must
+   * be on every gateway before one of them seals with it.
+   */
+  restrictedBy(other: Keyring): Keyring {
+    const versions = this.versions.map((version): MasterKeyVersion => {
+      const now = other.find(version.id)
+      if (now === null || !isLive(version)) return version
+      if (!isLive(now)) return now
+      return now.state === 'disabled' ? { ...version, state: 'disabled' } : version
+    })
+    return new Keyring(this.name, versions, this.realm)
+  }
+
+  /**
+   * Parses the file format `{ name, realm, keys: [{ id, state, key, created }] }`; `realm` may be left out, `key` is base64 of 32 bytes. A destroyed
+   * version has `destroyed` in place of `key`. Unknown fields are errors: a parser that dropped them would lose them at the next rotation. `bytes` is zeroed; the strings that JSON.parse makes cannot
    * be.
    * @throws KeyringError that names the fault and never quotes the file.
    */
@@ -143,6 +186,7 @@ export class Keyring {
   /** @returns the file format, with the keys in plaintext. The caller zeroes it after use. */
   serialize(): Buffer {
     const keys = this.versions.map((version) => {
+      if (!isLive(version)) return { id: version.id, state: version.state, created: version.created, destroyed: version.destroyed }
       const bytes = version.key.export()
       const key = bytes.toString('base64')
       bytes.fill(0)
@@ -152,8 +196,13 @@ export class Keyring {
   }
 }
 
+/** Whether its key exists. */
+export function isLive(version: MasterKeyVersion): version is LiveVersion {
+  return version.state !== 'destroyed'
+}
+
 /** The id has a date for people and 32 random bits, so that two copies of a keyring which were rotated separately do not give two keys one id. */
-function freshVersion(now: Date): MasterKeyVersion {
+function freshVersion(now: Date): LiveVersion {
   const created = now.toISOString()
   const id = `${created.slice(0, 10).replaceAll('-', '')}-${randomBytes(4).toString('hex')}`
   const key = takeKey(randomBytes(KEY_BYTES))
@@ -162,13 +211,21 @@ function freshVersion(now: Date): MasterKeyVersion {
 }
 
 function parseVersion(value: unknown, where: string): MasterKeyVersion {
-  const { id, state, key, created } = fields(value, ['id', 'state', 'key', 'created'], where)
+  const { id, state, key, created, destroyed } = fields(value, ['id', 'state', 'key', 'created', 'destroyed'], where)
   if (typeof id !== 'string' || !versionPattern.test(id)) throw new KeyringError(`${where} has no valid "id".`)
-  const known = keyStates.find((name) => name === state)
-  if (known === undefined) throw new KeyringError(`${where} has no valid "state": ${keyStates.join(', ')}.`)
   if (typeof created !== 'string' || !timePattern.test(created)) {
     throw new KeyringError(`${where} has no valid "created": an ISO 8601 time in UTC.`)
   }
+  if (state === 'destroyed') {
+    if (typeof destroyed !== 'string' || !timePattern.test(destroyed)) {
+      throw new KeyringError(`${where} has no valid "destroyed": an ISO 8601 time in UTC.`)
+    }
+    if (key !== undefined) throw new KeyringError(`${where} is destroyed and has a "key".`)
+    return { id, state, created, destroyed }
+  }
+  if (destroyed !== undefined) throw new KeyringError(`${where} has "destroyed" and another state.`)
+  const known = keyStates.find((name) => name === state)
+  if (known === undefined) throw new KeyringError(`${where} has no valid "state": ${keyStates.join(', ')}, destroyed.`)
   const bytes = typeof key === 'string' ? decodeBase64(key) : null
   const object = bytes === null ? null : takeKey(bytes)
   if (object === null) throw new KeyringError(`${where} has no valid "key": base64 of 32 bytes, not all zero.`)

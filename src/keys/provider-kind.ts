@@ -34,6 +34,19 @@ export interface ProviderKind<C extends KeyConfig> {
   check(config: C, realms: readonly string[]): Promise<FilesFound>
   /** The last check of a backup that holds these versions; null: there was none here, or the service keeps the key. */
   backup(config: C, versions: readonly string[]): Promise<BackupCheck | null>
+  /**
+   * Destroys the key for good, with every version. Absent: only the tools of the service do.
+   * @throws KeyringError, S3Error of the service.
+   */
+  destroy?(config: C, site: KeySite, wanted: { readonly days: number; readonly signal: AbortSignal }): Promise<Destruction>
+}
+
+/** What a destruction has come to. */
+export interface Destruction {
+  /** Key ids that open nothing any more. */
+  readonly keyIds: readonly string[]
+  /** When the key is gone for good, ISO 8601. Until then only the key service can bring it back. */
+  readonly final: string
 }
 
 interface FilesFound {

@@ -27,7 +27,7 @@ async function cheapen(ring: string, backup: string, passphrase = env.SEALGATE_K
 
 /** Every way a key could be printed. */
 async function assertSilent(test: { notOk(value: boolean, name: string): unknown }, ring: string, ran: Ran): Promise<void> {
-  for (const { key } of (await readKeyring(ring)).versions) {
+  for (const { key } of (await readKeyring(ring)).live) {
     const bytes = key.export()
     for (const text of [bytes.toString('base64'), bytes.toString('hex'), bytes.toString('base64url')]) {
       test.notOk(ran.out.includes(text) || ran.err.includes(text), 'no key bytes are printed')
@@ -110,7 +110,7 @@ await t.test('export, check and restore', async (t) => {
     code: 1,
     err: /The backup is for realm eu-1, and .*restored\.json for no realm/
   })
-  t.ok((await readKeyring(restored)).versions[0]!.key.equals((await readKeyring(ring)).versions[0]!.key))
+  t.ok((await readKeyring(restored)).live[0]!.key.equals((await readKeyring(ring)).live[0]!.key))
   t.equal((await stat(restored)).mode & 0o777, 0o600)
   const before = await readFile(ring)
   t.match(await keys(['restore', '--backup', backup, '--keyring', ring]), { code: 1, err: /exists already/ })

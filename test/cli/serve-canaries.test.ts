@@ -175,7 +175,7 @@ async function traffic(endpoint: string): Promise<string> {
 
 await t.test('secrets and plaintext turn up in no output', { timeout: 60_000 }, async (t) => {
   await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
-  const master = (await readKeyring(join(directory, 'keyring.json'))).versions.map(({ key }) => createSecretKey(key.export()).export())
+  const master = (await readKeyring(join(directory, 'keyring.json'))).live.map(({ key }) => createSecretKey(key.export()).export())
   const store = await startTestStore({ secretAccessKey: storeSecret })
   t.teardown(() => store.close())
   let traces = ''

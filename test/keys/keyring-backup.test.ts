@@ -14,9 +14,9 @@ await t.test('a backup opens with its passphrase and no other', async (t) => {
   t.equal(opened.name, 'main')
   t.equal(opened.realm, 'eu-1')
   t.same(opened.versions.map(({ id, state, created }) => ({ id, state, created })), keyring.versions.map(({ id, state, created }) => ({ id, state, created })))
-  t.ok(opened.versions.every((version, i) => version.key.equals(keyring.versions[i]!.key)))
+  t.ok(opened.live.every((version, i) => version.key.equals(keyring.live[i]!.key)))
   await t.rejects(openBackup(backup, Buffer.from('correct horse batterz')), { name: 'KeyringError', message: /passphrase is wrong, or/ })
-  for (const { key } of keyring.versions) {
+  for (const { key } of keyring.live) {
     t.notOk(backup.includes(key.export()) || backup.includes(key.export().toString('base64')), 'no key in clear')
   }
   const again = await sealBackup(keyring, passphrase, 14)
@@ -60,7 +60,7 @@ await t.test('a backup for age opens with each recipient\'s identity, and no oth
   for (const [file, identity] of [[backup, one], [backup, two], [binary, one]] as const) {
     const opened = await openFromAge(file, `# a remark\r\n\n${identity}\n`)
     t.equal(opened.realm, 'eu-1')
-    t.ok(opened.versions.every((version, i) => version.key.equals(keyring.versions[i]!.key)))
+    t.ok(opened.live.every((version, i) => version.key.equals(keyring.live[i]!.key)))
   }
   await t.rejects(openFromAge(backup, other), { name: 'KeyringError', message: /not for this identity, or damaged/ })
   await t.rejects(openFromAge(binary.subarray(0, -1), one), { name: 'KeyringError', message: /damaged/ })

@@ -13,7 +13,7 @@ await t.test('a keyring is created with mode 0600, read back, and never overwrit
   const made = await createKeyring(path, 'main', now)
   t.equal((await stat(path)).mode & 0o777, 0o600)
   const read = await readKeyring(path)
-  t.ok(read.versions[0]!.key.equals(made.versions[0]!.key))
+  t.ok(read.live[0]!.key.equals(made.live[0]!.key))
   const before = await readFile(path)
   await t.rejects(createKeyring(path, 'main', now), { name: 'KeyringError', message: /exists already/ })
   await t.rejects(writeNewKeyring(path, Keyring.create('other', now)), KeyringError)

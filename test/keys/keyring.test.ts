@@ -8,7 +8,7 @@ const at = new Date('2026-07-22T10:11:12.000Z')
 
 await t.test('a created keyring has one enabled key of 32 bytes', async (t) => {
   const keyring = Keyring.create('main', at)
-  const [version] = keyring.versions
+  const [version] = keyring.live
   t.equal(keyring.versions.length, 1)
   t.equal(version?.state, 'enabled')
   t.equal(version?.key.symmetricKeySize, 32)
@@ -21,7 +21,7 @@ await t.test('rotation adds a new current version and retires the others', async
   const second = first.rotate(at)
   t.same(second.versions.map((version) => version.state), ['decrypt-only', 'enabled'])
   t.equal(second.current(), second.versions[1])
-  t.notOk(second.versions[0]!.key.equals(second.versions[1]!.key))
+  t.notOk(second.live[0]!.key.equals(second.live[1]!.key))
   t.same(first.versions.map((version) => version.state), ['enabled'], 'the old value is untouched')
 })
 
@@ -47,7 +47,7 @@ await t.test('state machine: the newest enabled version wraps, after any history
         }
         const reread = Keyring.parse(keyring.serialize())
         if (JSON.stringify(reread.versions.map((version) => version.state)) !== JSON.stringify(model)) return false
-        if (!reread.versions.every((version, i) => version.key.equals(keyring.versions[i]!.key))) return false
+        if (!reread.live.every((version, i) => version.key.equals(keyring.live[i]!.key))) return false
         const expected = model.lastIndexOf('enabled')
         if (reread.current() !== (expected === -1 ? null : reread.versions[expected])) return false
         runs += 1
@@ -93,6 +93,10 @@ await t.test('malformed keyrings are refused, and no message quotes a key', asyn
     ['33 bytes', (value) => ({ ...value, keys: [{ ...firstKey(value), key: Buffer.alloc(33, 1).toString('base64') }] })],
     ['base64url', (value) => ({ ...value, keys: [{ ...firstKey(value), key: Buffer.alloc(32, 0xff).toString('base64url') }] })],
     ['key missing', (value) => ({ ...value, keys: [{ ...firstKey(value), key: undefined }] })],
+    ['destroyed with a key', (value) => ({ ...value, keys: [{ ...firstKey(value), state: 'destroyed', destroyed: '2026-07-22T10:11:12Z' }] })],
+    ['destroyed without a time', (value) => ({ ...value, keys: [{ ...firstKey(value), state: 'destroyed', key: undefined }] })],
+    ['destroyed not a time', (value) => ({ ...value, keys: [{ ...firstKey(value), state: 'destroyed', key: undefined, destroyed: 'now' }] })],
+    ['enabled with a time of destruction', (value) => ({ ...value, keys: [{ ...firstKey(value), destroyed: '2026-07-22T10:11:12Z' }] })],
     ['same id twice', (value) => ({ ...value, keys: [firstKey(value), firstKey(good())].map((key) => ({ ...key, id: 'v1' })) })],
     ['same key twice', (value) => ({ ...value, keys: [firstKey(value), { ...firstKey(value), id: 'v2' }] })]
   ]
@@ -119,6 +123,29 @@ await t.test('bytes are zeroed once they are keys', async (t) => {
   }
   const source = Buffer.alloc(32, 7)
   t.ok(takeKey(source)?.equals(createSecretKey(Buffer.alloc(32, 7))), 'the KeyObject keeps its own copy')
+})
+
+await t.test('a destroyed keyring keeps its ids and no key, through the file', async (t) => {
+  const before = Keyring.create('main', at, 'eu-1').rotate(at)
+  const after = Keyring.parse(before.destroyed(at).serialize())
+  t.strictSame(after.versions.map(({ id }) => id), before.versions.map(({ id }) => id))
+  t.strictSame([after.live, after.current(), after.realm], [[], null, 'eu-1'])
+  for (const { key } of before.live) t.notMatch(after.serialize().toString(), key.export().toString('base64'))
+  t.throws(() => after.withState(before.versions[0]!.id, 'enabled'), /was destroyed at/)
+  t.equal(after.rotate(at).current()?.state, 'enabled', 'a new version seals again, and opens nothing older')
+  t.strictSame(after.destroyed(new Date(0)).versions, after.versions, 'the time of the first destruction stays')
+})
+
+await t.test('of a changed file only what takes a key away holds without a reload', async (t) => {
+  const running = Keyring.create('main', at).rotate(at).rotate(at)
+  const [first, second, third] = running.versions.map(({ id }) => id) as [string, string, string]
+  const states = (file: Keyring): unknown[] => running.restrictedBy(file).versions.map(({ state }) => state)
+  t.strictSame(states(running.withState(first, 'disabled')), ['disabled', 'decrypt-only', 'enabled'])
+  t.strictSame(states(running.withState(third, 'decrypt-only')), ['decrypt-only', 'decrypt-only', 'enabled'], 'else nothing would be left to seal with')
+  t.strictSame(states(running.withState(second, 'enabled')), ['decrypt-only', 'decrypt-only', 'enabled'])
+  t.strictSame(states(running.rotate(at)), ['decrypt-only', 'decrypt-only', 'enabled'])
+  t.strictSame(states(running.destroyed(at)), ['destroyed', 'destroyed', 'destroyed'])
+  t.strictSame(running.destroyed(at).restrictedBy(running).live, [], 'an older file brings nothing back')
 })
 
 await t.test('a state is changed only of a version that exists', async (t) => {

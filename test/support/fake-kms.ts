@@ -101,6 +101,11 @@ export class FakeKms {
           CiphertextBlob: this.#seal(destination, plaintext, input['DestinationEncryptionContext'] as Context)
         }
       }
+      case 'ScheduleKeyDeletion': {
+        const arn = String(input['KeyId'])
+        this.setState(arn, 'pending-deletion')
+        return { KeyId: arn, KeyState: 'PendingDeletion', DeletionDate: Date.now() / 1000 + Number(input['PendingWindowInDays']) * 86_400 }
+      }
       default:
         throw new Error('UnknownOperationException')
     }

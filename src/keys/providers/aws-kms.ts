@@ -94,6 +94,26 @@ export class KmsKeyProvider implements KeySource {
   }
 
   /**
+   * Schedules the deletion of every key of this entry. KMS refuses all uses from then on, and deletes the key after the waiting time.
+   * @param days 7 to 30 (AWS KMS API reference, ScheduleKeyDeletion).
+   * @returns when the last one is deleted.
+   * @throws S3Error as generate does.
+   */
+  async scheduleDeletion(days: number, signal: AbortSignal): Promise<Date> {
+    let last = new Date()
+    for (const arn of this.#arns) {
+      const { DeletionDate: date } = await this.#at(arn).call(
+        'ScheduleKeyDeletion',
+        arn,
+        signal,
+        (client, sdk, options) => client.send(new sdk.ScheduleKeyDeletionCommand({ KeyId: arn, PendingWindowInDays: days }), options)
+      )
+      if (date !== undefined && date > last) last = date
+    }
+    return last
+  }
+
+  /**
    * By ReEncrypt, even from another key of the service: the bucket key stays inside KMS. Between two regions, where KMS cannot do this, by Decrypt
    * and Encrypt.
    * @throws S3Error as unwrap does.
@@ -204,18 +224,7 @@ function expectKeyId(answered: string | undefined, asked: string): void {
 type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
 
 export const awsKmsKind: ProviderKind<KmsConfig> = {
-  async open(config, site) {
-    return new KmsKeyProvider({
-      arn: config.arn,
-      decryptOnly: config.decryptOnly,
-      reEncryptFrom: siblings(config, site),
-      region: config.region,
-      endpoint: config.endpoint,
-      selfTestContext: site.selfTestContext,
-      metrics: site.metrics,
-      ...credentialsFor(config, site)
-    })
-  },
+  open: async (config, site) => openKms(config, site),
   /** The forms in which KMS accepts a key id (AWS KMS API reference, GenerateDataKey, KeyId). */
   names({ arn, aliases }) {
     const account = arn.slice(0, arn.indexOf(':key/') + 1)
@@ -231,7 +240,29 @@ export const awsKmsKind: ProviderKind<KmsConfig> = {
     return `AWS KMS ${arn}${older}${aliases.length === 0 ? '' : `; aliases ${aliases.join(', ')}`}`
   },
   check: async () => ({ faults: [], keyIds: null }),
-  backup: async () => null
+  backup: async () => null,
+  async destroy(config, site, { days, signal }) {
+    const provider = openKms(config, site)
+    try {
+      const final = await provider.scheduleDeletion(days, signal)
+      return { keyIds: [config.arn, ...config.decryptOnly], final: final.toISOString() }
+    } finally {
+      await provider.close()
+    }
+  }
+}
+
+function openKms(config: KmsConfig, site: KeySite): KmsKeyProvider {
+  return new KmsKeyProvider({
+    arn: config.arn,
+    decryptOnly: config.decryptOnly,
+    reEncryptFrom: siblings(config, site),
+    region: config.region,
+    endpoint: config.endpoint,
+    selfTestContext: site.selfTestContext,
+    metrics: site.metrics,
+    ...credentialsFor(config, site)
+  })
 }
 
 /** Credentials of the configuration, else those of the registry, else the standard chain. */

@@ -2,8 +2,8 @@ import { randomBytes, type KeyObject } from 'node:crypto'
 import { bucketKeyContext, unwrap, wrap } from '../../envelope/data-key.ts'
 import { Finding, S3Error } from '../../errors.ts'
 import { KEY_BYTES, takeKey } from '../key-material.ts'
-import { readKeyring } from '../keyring-file.ts'
-import { KeyringError, type Keyring, type MasterKeyVersion } from '../keyring.ts'
+import { destroyKeyring, fileStamp, readKeyring } from '../keyring-file.ts'
+import { isLive, KeyringError, type Keyring, type MasterKeyVersion } from '../keyring.ts'
 import { readBackupCheck } from '../backup-check.ts'
 import { keyNotHeld } from '../service/answers.ts'
 import { systemWords } from '../../diagnosis.ts'
@@ -11,17 +11,26 @@ import type { KeyConfig } from '../../config/config.ts'
 import type { ProviderKind } from '../provider-kind.ts'
 import type { BucketKey, KeyContext, KeySource, WrappedBucketKey } from '../types.ts'
 
-/** Master keys from a keyring file. It works in memory: no call waits or can be slow. */
+/**
+ * Master keys from a keyring file. It works in memory. Before a use that no cache answers it looks whether the file has changed, and takes over which
+ * versions were disabled or destroyed: a revocation needs no signal. Everything else of a changed file waits for the next reload.
+ */
 export class LocalKeyProvider implements KeySource {
-  readonly #keyring: Keyring
+  readonly #path: string
+  #keyring: Keyring
+  #stamp: string | null
 
-  private constructor(keyring: Keyring) {
+  private constructor(path: string, keyring: Keyring, stamp: string | null) {
+    this.#path = path
     this.#keyring = keyring
+    this.#stamp = stamp
   }
 
   /** @throws KeyringError when the file is missing, malformed, open to others, or of another realm. */
   static async open(path: string, realms: readonly string[] = []): Promise<LocalKeyProvider> {
-    return new LocalKeyProvider(await readKeyring(path, realms))
+    // Before the file is read: a change in between is then seen at the first use.
+    const stamp = await fileStamp(path)
+    return new LocalKeyProvider(path, await readKeyring(path, realms), stamp)
   }
 
   /** Keyrings of one name cannot be told apart. */
@@ -42,6 +51,7 @@ export class LocalKeyProvider implements KeySource {
 
   /** @throws S3Error KMS.DisabledException when no version is enabled. */
   async generate(context: KeyContext): Promise<BucketKey> {
+    await this.#takeRevocations()
     const bytes = randomBytes(KEY_BYTES)
     try {
       const wrapped = this.#wrap(bytes, context)
@@ -52,15 +62,18 @@ export class LocalKeyProvider implements KeySource {
   }
 
   /**
-   * @throws S3Error SealgateKeyUnavailable when the keyring lacks the version, KMS.DisabledException when it is disabled, SealgateIntegrityError when
+   * @throws S3Error SealgateKeyUnavailable when the keyring lacks the version, KMS.DisabledException when it is disabled,
+   * KMS.KMSInvalidStateException when it was destroyed, SealgateIntegrityError when
    * the blob cannot be opened: damaged, or wrapped for another place.
    */
   async unwrap(wrapped: WrappedBucketKey, context: KeyContext): Promise<KeyObject> {
+    await this.#takeRevocations()
     return keyFrom(this.#unwrap(wrapped, context))
   }
 
   /** @throws S3Error as unwrap and generate do. */
   async rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext): Promise<WrappedBucketKey> {
+    await this.#takeRevocations()
     const bytes = this.#unwrap(wrapped, from)
     try {
       return this.#wrap(bytes, to)
@@ -75,7 +88,7 @@ export class LocalKeyProvider implements KeySource {
    * @throws S3Error KMS.DisabledException when every version is disabled.
    */
   async selfTest(): Promise<void> {
-    const usable = this.#keyring.versions.filter((version) => version.state !== 'disabled')
+    const usable = this.#keyring.live.filter((version) => version.state !== 'disabled')
     if (usable.length === 0) throw disabled(`local:${this.#keyring.name}`)
     const aad = aadOf({ realm: 'self-test', bucket: 'self-test', objectKey: null, requestContext: {} })
     for (const version of usable) {
@@ -103,6 +116,9 @@ export class LocalKeyProvider implements KeySource {
 
   #unwrap(wrapped: WrappedBucketKey, context: KeyContext): Buffer {
     const version = this.#versionOf(wrapped.keyId)
+    if (!isLive(version)) {
+      throw new S3Error('KMS.KMSInvalidStateException', { message: `${wrapped.keyId} was destroyed at ${version.destroyed}.` })
+    }
     if (version.state === 'disabled') throw disabled(wrapped.keyId)
     try {
       return unwrap(version.key, wrapped.blob, aadOf(context))
@@ -117,6 +133,16 @@ export class LocalKeyProvider implements KeySource {
 
   async close(): Promise<void> {
     // The file was read whole when the keyring was opened.
+  }
+
+  /** A file that cannot be read now changes nothing: the keys in memory are those of the last reload. */
+  async #takeRevocations(): Promise<void> {
+    const stamp = await fileStamp(this.#path)
+    if (stamp === null || stamp === this.#stamp) return
+    const changed = await readKeyring(this.#path).catch(() => null)
+    if (changed === null || changed.name !== this.#keyring.name) return
+    this.#keyring = this.#keyring.restrictedBy(changed)
+    this.#stamp = stamp
   }
 
   #versionOf(keyId: string): MasterKeyVersion {
@@ -160,7 +186,11 @@ export const localKind: ProviderKind<Extract<KeyConfig, { type: 'local' }>> = {
       return { faults: [{ option: 'keyring', message }], keyIds: null }
     }
   },
-  backup: ({ keyring }, versions) => readBackupCheck(keyring, versions)
+  backup: ({ keyring }, versions) => readBackupCheck(keyring, versions),
+  async destroy({ keyring: path }) {
+    const now = new Date()
+    return { keyIds: await destroyKeyring(path, now), final: now.toISOString() }
+  }
 }
 
 function prefixOf(keyring: string): string {

@@ -2,7 +2,7 @@ import type { Diagnosis, Trouble } from '../../diagnosis.ts'
 import { S3Error } from '../../errors.ts'
 
 /** What a key service is asked for, in the words of AWS KMS for all of them: the label of the metrics. `Authenticate`: a login or its renewal. */
-export type ServiceCall = 'GenerateDataKey' | 'Decrypt' | 'Encrypt' | 'ReEncrypt' | 'DescribeKey' | 'Authenticate'
+export type ServiceCall = 'GenerateDataKey' | 'Decrypt' | 'Encrypt' | 'ReEncrypt' | 'DescribeKey' | 'ScheduleKeyDeletion' | 'Authenticate'
 
 /** How a call to a key service ended; also the label of its metric. */
 export type ServiceOutcome =

@@ -1,0 +1,154 @@
+// `sealgate keys shred`: destroys a key, and with it whatever is sealed under it (docs/KEYS.md, Erasure).
+import { createHash } from 'node:crypto'
+import { open, readFile, writeFile } from 'node:fs/promises'
+import { hostname, userInfo } from 'node:os'
+import { resolve } from 'node:path'
+import type { Config } from '../config/config.ts'
+import { policyFor, upstreamsOfKey } from '../config/config.ts'
+import { keysOf, sealingKeys, type KeyPins } from '../config/pins.ts'
+import { loadConfig } from '../config/load.ts'
+import { systemWords } from '../diagnosis.ts'
+import { kindOf, siteOf } from '../keys/configured-key.ts'
+import type { Destruction } from '../keys/provider-kind.ts'
+import { evidenceFile, signEvidence } from '../maintenance/evidence.ts'
+import { version } from '../version.ts'
+import { requiredConfig } from './check-config.ts'
+import { UsageError } from './command-line.ts'
+import { exitCodes, type Platform } from './platform.ts'
+import { countOption, openKeys, storeOfBucket, type OpenedKeys } from './store-command.ts'
+
+interface ShredValues {
+  readonly config: string | undefined
+  readonly bucket: string
+  readonly key: string
+  readonly record: string
+  readonly days: string | undefined
+  readonly confirm: string | undefined
+}
+
+/** Days that KMS waits before it deletes a key, at most and by default (AWS KMS API reference, ScheduleKeyDeletion). */
+const MOST_DAYS = 30
+const LEAST_DAYS = 7
+
+/** A place whose objects the key seals or opens. */
+interface Use {
+  readonly bucket: string
+  readonly prefix: string | null
+  readonly as: 'key' | 'allowedKeys' | 'openKeys'
+}
+
+/**
+ * Without `--confirm` it prints what the key is used for, and changes nothing. A record is written and signed before the key is destroyed, and again with the
+ * result, so that an interrupted run leaves one too.
+ * @returns the exit code.
+ * @throws UsageError, ConfigError, KeyringError; S3Error of the key services.
+ */
+export async function shredKey(values: ShredValues, platform: Platform): Promise<number> {
+  const { bucket, key } = values
+  const file = requiredConfig(values, platform)
+  const config = loadConfig({ file, env: platform.env })
+  const section = config.keys[key]
+  if (section === undefined) throw new UsageError(`--key: the configuration has no key named ${key}.`)
+  const { destroy } = kindOf(section)
+  if (destroy === undefined) throw new UsageError(`--key: a key of type ${section.type} is destroyed with the tools of its service.`)
+  const days = countOption('days', values.days, MOST_DAYS, MOST_DAYS)
+  if (days < LEAST_DAYS) throw new UsageError(`--days must be a whole number from ${LEAST_DAYS} to ${MOST_DAYS}.`)
+  const realm = storeOfBucket(config, bucket).realm
+  const signer = signerOf(policyFor(config, bucket).keys.bucket, bucket, key)
+  const uses = usesOf(config, key)
+  platform.stdout.write(planText(key, section.type, uses))
+  if (values.confirm !== key) {
+    if (values.confirm !== undefined) throw new UsageError(`--confirm: give the name of the key, ${key}.`)
+    platform.stdout.write(`Nothing was destroyed. To destroy it: --confirm ${key}\n`)
+    return exitCodes.done
+  }
+  const record = resolve(platform.cwd, values.record)
+  const facts = {
+    record: 'destruction of a key',
+    version: version(),
+    configuration: createHash('sha256').update(await readFile(file)).digest('hex'),
+    by: `${userInfo().username} on ${hostname()}`,
+    bucket,
+    realm,
+    key,
+    type: section.type,
+    uses
+  }
+  const signal = new AbortController().signal
+  const opened = await openKeys(config, 'keys shred', signal)
+  try {
+    const write = writer(record, { bucket, realm, signer, opened })
+    await write({ ...facts, began: new Date().toISOString(), destroyed: null })
+    const destroyed: Destruction = await destroy(section, siteOf(key, { keys: config.keys, usedAt: (name) => upstreamsOfKey(config, name) }), { days, signal })
+    await write({ ...facts, ended: new Date().toISOString(), destroyed })
+    platform.stdout.write(doneText(destroyed, record, config.keyCache.maxAgeSeconds))
+    return exitCodes.done
+  } finally {
+    await opened.close()
+  }
+}
+
+/** The key of the bucket that signs the record: not the one that is destroyed, which could not open it again. */
+function signerOf(pins: KeyPins, bucket: string, destroyed: string): string {
+  const signer = sealingKeys(pins).find((name) => name !== destroyed)
+  if (signer !== undefined) return signer
+  throw new UsageError(
+    `--bucket: ${bucket} has no other key to sign the record with. Give it a new key first, and keep ${destroyed} under its openKeys until then.`
+  )
+}
+
+function usesOf({ buckets }: Config, key: string): readonly Use[] {
+  return buckets.flatMap(([bucket, { keys }]) =>
+    [[null, keys.bucket] as const, ...keys.prefixes].flatMap(([prefix, pins]): Use[] => {
+      if (!keysOf(pins).includes(key)) return []
+      return [{ bucket, prefix, as: pins.key === key ? 'key' : pins.allowedKeys.includes(key) ? 'allowedKeys' : 'openKeys' }]
+    })
+  )
+}
+
+function planText(key: string, type: string, uses: readonly Use[]): string {
+  const lines = uses.map(({ bucket, prefix, as }) =>
+    `  ${as.padEnd(11)} buckets.${bucket}${prefix === null ? '' : `, names under ${JSON.stringify(prefix)}`}\n`
+  )
+  return `Key ${key} (${type}) is named by:\n${lines.length === 0 ? '  nothing\n' : lines.join('')}`
+    + 'Whatever is sealed under it, at these places and in every copy, opens no more: "sealgate keys usage" counts it. There is no way back.\n'
+}
+
+function doneText({ keyIds, final }: Destruction, record: string, cacheSeconds: number): string {
+  return `Destroyed ${keyIds.length === 0 ? 'no version: all had been destroyed before' : keyIds.join(', ')}; final at ${final}.\n`
+    + `Instances hold bucket keys in memory for up to ${cacheSeconds} seconds more, or until a reload (SIGHUP). What clients write under the key in this time\n`
+    + 'is lost: stop them before.\n'
+    + 'A keyring file: destroy it on every other instance too, by this command or by copying the file there. BACKUPS of the keyring still hold the key: destroy them,\n'
+    + 'and snapshots of the disk, or it can be brought back.\n'
+    + `Record: ${record} ("sealgate report check" checks it).\n`
+}
+
+interface Signing {
+  readonly bucket: string
+  readonly realm: string
+  readonly signer: string
+  readonly opened: OpenedKeys
+}
+
+/** Writes the record and its signature beside it. The first call makes the file and refuses one that exists. */
+function writer(file: string, { bucket, realm, signer, opened }: Signing): (record: Readonly<Record<string, unknown>>) => Promise<void> {
+  const use = { ...opened.useFor(bucket, '', null), objectKey: null }
+  let made = false
+  return async (record) => {
+    const text = `${JSON.stringify(record, null, 2)}\n`
+    const reportSha256 = createHash('sha256').update(text).digest('hex')
+    const signed = await signEvidence({ ...record, bucket, realm, reportSha256 }, opened.keys, signer, use)
+    for (const [path, content] of [[file, text], [evidenceFile(file), signed]] as const) {
+      const handle = await open(path, made ? 'w' : 'wx', 0o600).catch((error: unknown) => {
+        throw new UsageError(`--record: ${path} could not be written: ${systemWords(error)}.`)
+      })
+      try {
+        await writeFile(handle, content)
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+    }
+    made = true
+  }
+}
