@@ -49,8 +49,8 @@ export async function shredKey(values: ShredValues, platform: Platform): Promise
   const config = loadConfig({ file, env: platform.env })
   const section = config.keys[key]
   if (section === undefined) throw new UsageError(`--key: the configuration has no key named ${key}.`)
-  const { destroy } = kindOf(section)
-  if (destroy === undefined) throw new UsageError(`--key: a key of type ${section.type} is destroyed with the tools of its service.`)
+  const kind = kindOf(section)
+  if (kind.destroy === undefined) throw new UsageError(`--key: a key of type ${section.type} is destroyed with the tools of its service.`)
   const days = countOption('days', values.days, MOST_DAYS, MOST_DAYS)
   if (days < LEAST_DAYS) throw new UsageError(`--days must be a whole number from ${LEAST_DAYS} to ${MOST_DAYS}.`)
   const realm = storeOfBucket(config, bucket).realm
@@ -79,7 +79,10 @@ export async function shredKey(values: ShredValues, platform: Platform): Promise
   try {
     const write = writer(record, { bucket, realm, signer, opened })
     await write({ ...facts, began: new Date().toISOString(), destroyed: null })
-    const destroyed: Destruction = await destroy(section, siteOf(key, { keys: config.keys, usedAt: (name) => upstreamsOfKey(config, name) }), { days, signal })
+    const destroyed: Destruction = await kind.destroy(section, siteOf(key, { keys: config.keys, usedAt: (name) => upstreamsOfKey(config, name) }), {
+      days,
+      signal
+    })
     await write({ ...facts, ended: new Date().toISOString(), destroyed })
     platform.stdout.write(doneText(destroyed, record, config.keyCache.maxAgeSeconds))
     return exitCodes.done

@@ -19,7 +19,7 @@ export interface LiveVersion extends VersionFacts {
 }
 
 /** A version whose key was destroyed. Its id stays, so that what was sealed with it is refused with the reason, and no new key can have the id. */
-export interface DestroyedVersion extends VersionFacts {
+interface DestroyedVersion extends VersionFacts {
   readonly state: 'destroyed'
   /** ISO 8601, UTC. */
   readonly destroyed: string

@@ -23,7 +23,7 @@ async function rig(t: Test) {
   const made = await startRewrapRig(t, sections)
   for (const Key of ['a', 't7/a', 't8/a']) await made.s3.send(new PutObjectCommand({ Bucket: 'bucket', Key, Body: Key }))
   const read = (Key: string): Promise<string> =>
-    made.s3.send(new GetObjectCommand({ Bucket: 'bucket', Key })).then(({ Body }) => Body!.transformToString(), ({ name }: Error) => name)
+    made.s3.send(new GetObjectCommand({ Bucket: 'bucket', Key })).then(({ Body }) => Body!.transformToString(), (error: unknown) => (error as Error).name)
   const shred = (key: string, ...more: string[]) =>
     made.run('keys', 'shred', '--bucket', 'bucket', '--key', key, '--record', `${folder}/${key}.record`, ...more)
   return { ...made, folder, kms, arn, read, shred }
