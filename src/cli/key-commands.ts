@@ -1,6 +1,6 @@
 import { command, type Command } from './command-line.ts'
 import { exitCodes } from './platform.ts'
-import { rows, keyring, versionOption, passphrase, ageIdentity } from './options.ts'
+import { ageIdentity, config, keyring, passphrase, rows, versionOption } from './options.ts'
 
 /** The commands of the group `keys`. */
 export const keyCommands: readonly Command[] = [
