@@ -117,6 +117,7 @@ const sideBySide: Readonly<Record<string, string>> = {
   'gateway/scans.ts': 'reads from every store, whatever the others do',
   'gateway/stores.ts': 'checks and closes every store, whatever the others do',
   'keys/providers/aws-kms.ts': 'closes connections',
+  'keys/providers/vault-client.ts': 'closes connections',
   'keys/registry.ts': 'reports every key',
   'keys/self-test.ts': 'reports every key',
   'observe/audit-trail.ts': 'closes sinks, whatever the others do',

@@ -96,7 +96,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'upstream': {
     main: 'upstream.ts',
-    purpose: 'HTTP towards the store: pools, signing, retries, checks of its answers. Bytes only. The only room that knows undici.',
+    purpose: 'HTTP towards the store: pools, signing, retries, checks of its answers. Bytes only.',
     imports: ['collections', 'config', 'diagnosis.ts', 'errors.ts', 'http']
   },
   'embedded-store': {
@@ -147,7 +147,7 @@ export const doors: Readonly<Record<string, readonly string[]>> = {
   'hash-wasm/dist/xxhash64.umd.min.js': ['http'],
   'pino': ['observe', 'listener'],
   'pino-pretty': ['observe'],
-  'undici': ['upstream'],
+  'undici': ['upstream', 'keys'],
   'yaml': ['config'],
   'zod': ['config']
 }

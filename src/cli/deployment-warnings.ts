@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
-import { isLoopback } from '../config/schema.ts'
+import { isLoopback } from '../config/loopback.ts'
 import { isMap, readTree, type ConfigFault } from '../config/tree.ts'
 import { expiryOf, readTls } from '../listener/tls.ts'
 

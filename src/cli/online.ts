@@ -59,10 +59,10 @@ async function checkKeys(config: Config): Promise<Checked[]> {
         })
         try {
           await registry.selfTest()
+          return { check, ok: true, detail: ['wraps and unwraps', ...registry.warningsOf(name)].join('; ') }
         } finally {
           await registry.close()
         }
-        return { check, ok: true, detail: 'wraps and unwraps' }
       } catch (error) {
         return { check, ok: false, detail: causeOf(error) }
       }

@@ -60,6 +60,7 @@ export async function openKeys(config: Config, operation: string, signal: AbortS
       trail?.record(event)
     }
   })
+  await keys.learn(signal)
   const requestId = `cli-${randomUUID()}`
   return {
     keys,

@@ -1,5 +1,5 @@
 import { shareOwnBuckets } from './config.ts'
-import { isLoopback } from './schema.ts'
+import { isLoopback } from './loopback.ts'
 import { isMap, type ConfigFault, type Tree } from './tree.ts'
 
 /** The name of the one store of a configuration that has it as `upstream`. */

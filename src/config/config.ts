@@ -1,8 +1,11 @@
 import type { Client } from '../auth/types.ts'
+import type { Credentials, KeyConfig } from './key-config.ts'
 import type { ProfileName, StoreFeature } from './store-profiles.ts'
 import type { PolicyKeys } from './pins.ts'
 import { Finding, S3Error } from '../errors.ts'
 import { allKeysOf } from './pins.ts'
+
+export type { KeyConfig }
 
 /** The policy of a bucket. Patterns are resolved to one policy per bucket name when asked. */
 export interface BucketPolicy {
@@ -31,25 +34,6 @@ export interface BucketPolicy {
   /** Uploads must ask for one of these modes; empty: no demand. */
   readonly requireSse: readonly ('AES256' | 'aws:kms' | 'SSE-C')[]
 }
-
-/** How requests to the store or to a key service are signed. */
-type Credentials = 'aws' | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken: string | null }
-
-export type KeyConfig =
-  | { readonly type: 'local'; readonly keyring: string }
-  | {
-    readonly type: 'aws-kms'
-    /** Key ARN; never taken from an object. */
-    readonly arn: string
-    /** Older ARNs that may still unwrap. */
-    readonly decryptOnly: readonly string[]
-    /** Aliases clients may use for it. */
-    readonly aliases: readonly string[]
-    readonly region: string | null
-    readonly endpoint: string | null
-    /** `aws`: the standard AWS credential chain with refresh. */
-    readonly credentials: Credentials
-  }
 
 /** SSE-S3, or SSE-KMS under a key of the store's key service (AWS API, PutObject). */
 export type StoreEncryption = 'AES256' | { readonly kms: string; readonly context: Readonly<Record<string, string>>; readonly bucketKey: boolean }

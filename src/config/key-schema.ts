@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import type { KeyConfig } from './config.ts'
 import { conceal } from './conceal.ts'
+import type { KeyConfig, VaultAuth } from './key-config.ts'
+import { isLoopback } from './loopback.ts'
 
 /** Kinds of value that depend on where the configuration is. */
 interface SourcedTypes {
@@ -36,9 +37,60 @@ function awsKms({ secret }: SourcedTypes) {
   })
 }
 
+/** Parts of a path of a Vault: they stand in URLs and key ids as they are. */
+const vaultPath = z.string().regex(
+  /^[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/,
+  'must be names of letters, digits, ".", "_" or "-", separated by "/"'
+)
+  .max(200)
+const vaultAddress = z.string().refine(isOrigin, 'must be https://HOST[:PORT]').refine(
+  (text) => !isOrigin(text) || text.startsWith('https:') || isLoopback(new URL(text).hostname.replace(/^\[|\]$/g, '')),
+  'must be https: keys travel in its answers. http only to this machine'
+)
+
+function vaultTransit({ path, secret }: SourcedTypes) {
+  const mount = (method: string) => vaultPath.default(method)
+  const auth = z.discriminatedUnion('method', [
+    z.strictObject({ method: z.literal('token'), token: secret.optional(), tokenFile: path.optional() }).refine(
+      ({ token, tokenFile }) => (token === undefined) !== (tokenFile === undefined),
+      { path: ['token'], error: 'give either token or tokenFile' }
+    ),
+    z.strictObject({
+      method: z.literal('approle'),
+      mount: mount('approle'),
+      roleId: secret,
+      secretId: secret.optional(),
+      secretIdFile: path.optional()
+    }).refine(({ secretId, secretIdFile }) => secretId === undefined || secretIdFile === undefined, {
+      path: ['secretId'],
+      error: 'give either secretId or secretIdFile, or none where the role binds none'
+    }),
+    z.strictObject({
+      method: z.literal('kubernetes'),
+      mount: mount('kubernetes'),
+      role: name,
+      jwtFile: path.default('/var/run/secrets/kubernetes.io/serviceaccount/token')
+    }),
+    z.strictObject({ method: z.literal('jwt'), mount: mount('jwt'), role: name, jwtFile: path }),
+    z.strictObject({ method: z.literal('cert'), mount: mount('cert'), role: name.nullable().default(null), cert: path, key: path }),
+    z.strictObject({ method: z.literal('agent') })
+  ], { error: 'must be token, approle, kubernetes, jwt, cert or agent' })
+  return z.strictObject({
+    type: z.literal('vault-transit'),
+    address: z.union([vaultAddress, z.array(vaultAddress).min(1).max(8)], { error: 'must be https://HOST[:PORT], or a list of them' }),
+    service: name.default('vault'),
+    namespace: vaultPath.nullable().default(null),
+    mount: vaultPath.default('transit'),
+    key: name,
+    ca: path.nullable().default(null),
+    serverName: z.string().regex(/^[A-Za-z0-9.-]{1,253}$/, 'must be the name of a host').nullable().default(null),
+    auth
+  })
+}
+
 /** The options of every kind of key. What a kind is, `kinds` of keys/configured-key.ts says. */
 export function keySchema(types: SourcedTypes) {
-  return z.discriminatedUnion('type', [local(types), awsKms(types)], { error: 'must be local or aws-kms' })
+  return z.discriminatedUnion('type', [local(types), awsKms(types), vaultTransit(types)], { error: 'must be local, aws-kms or vault-transit' })
 }
 
 /** The options of a key as the rest of the program has them. */
@@ -51,6 +103,24 @@ export function keyConfig(key: z.output<ReturnType<typeof keySchema>>): KeyConfi
       const given = credentials === undefined && accessKeyId !== undefined && secretAccessKey !== undefined
       return { ...rest, credentials: given ? conceal({ accessKeyId, secretAccessKey, sessionToken }) : 'aws' }
     }
+    case 'vault-transit': {
+      const { address, auth, ...rest } = key
+      return { ...rest, addresses: [address].flat().map((text) => new URL(text).origin), auth: vaultAuth(auth) }
+    }
+  }
+}
+
+function vaultAuth(auth: z.output<ReturnType<typeof vaultTransit>>['auth']): VaultAuth {
+  switch (auth.method) {
+    case 'token':
+      return conceal({ ...auth, token: auth.token ?? null, tokenFile: auth.tokenFile ?? null })
+    case 'approle':
+      return conceal({ ...auth, secretId: auth.secretId ?? null, secretIdFile: auth.secretIdFile ?? null })
+    case 'kubernetes':
+    case 'jwt':
+    case 'cert':
+    case 'agent':
+      return auth
   }
 }
 

@@ -236,6 +236,8 @@ class GatewayImpl implements Gateway {
     this.#selfTest = new KeySelfTest(keys, ({ key, ok, code, reason, diagnosis }) => {
       if (ok === true) this.#log('info', 'key serves again', { key })
       else this.#log('error', 'key does not serve', { key, code, reason, ...fieldsOf(diagnosis) })
+    }, (key, reason) => {
+      this.#log('warn', 'configuration', { path: `keys.${key}`, reason })
     })
   }
 

@@ -167,6 +167,20 @@ export class KeyRegistry {
     await this.#required(name).source.selfTest()
   }
 
+  /** What the service of a key says of it and an operator should change; known after its self-test. */
+  warningsOf(name: string): readonly string[] {
+    return this.#required(name).source.warnings ?? []
+  }
+
+  /** Asks the services which version of each key is current. One that does not answer is no failure yet: the key may not be used. */
+  async learn(signal: AbortSignal): Promise<void> {
+    await this.#forAll('look-up', async ({ source }) => {
+      await source.learn?.(signal).catch((error: unknown) => {
+        if (signal.aborted || !(error instanceof S3Error)) throw error
+      })
+    })
+  }
+
   /** Wraps and unwraps with every key. @throws AggregateError naming each key that failed. */
   async selfTest(): Promise<void> {
     await this.#forAll('self-test', async (key) => key.source.selfTest())

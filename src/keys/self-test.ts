@@ -33,13 +33,22 @@ const unused: KeyUses = { uses: 0, lastError: null }
 export class KeySelfTest {
   readonly #keys: KeyRegistry
   readonly #changed: (state: KeyState) => void
+  readonly #warned: (key: string, warning: string) => void
   readonly #states = new Map<string, KeyState>()
   readonly #uses = new Map<string, KeyUses>()
 
-  /** @param changed called when a key stops working, fails in a different way than before, or works again. */
-  constructor(keys: KeyRegistry, changed: (state: KeyState) => void = () => undefined) {
+  /**
+   * @param changed called when a key stops working, fails in a different way than before, or works again.
+   * @param warned called after a passed test with each thing that the service says of the key and an operator should change.
+   */
+  constructor(
+    keys: KeyRegistry,
+    changed: (state: KeyState) => void = () => undefined,
+    warned: (key: string, warning: string) => void = () => undefined
+  ) {
     this.#keys = keys
     this.#changed = changed
+    this.#warned = warned
     for (const key of keys.keyNames) this.#states.set(key, { key, ok: null, since: null, code: null, reason: null, diagnosis: null })
   }
 
@@ -61,6 +70,7 @@ export class KeySelfTest {
     await Promise.all(untested.map(async ({ key }) => {
       try {
         await this.#keys.selfTestOf(key)
+        for (const warning of this.#keys.warningsOf(key)) this.#warned(key, warning)
         this.#set({ key, ok: true, code: null, reason: null, diagnosis: null })
       } catch (error) {
         const code = error instanceof S3Error ? error.code : 'InternalError'

@@ -16,7 +16,7 @@ export interface KeyContext {
 
 /** A wrapped bucket key, as it is stored with every object that uses it. */
 export interface WrappedBucketKey {
-  /** Readable id of the key that wrapped it: a KMS key ARN, `local:<keyring name>:<version id>`, or `ssec`. */
+  /** Readable id of the key that wrapped it: a KMS key ARN, `local:<keyring name>:<version id>`, `vault:<service>/<mount>/<key>:v<version>`, or `ssec`. */
   readonly keyId: string
   /** The provider's ciphertext, opaque, at most 6,144 bytes. */
   readonly blob: Buffer
@@ -43,8 +43,7 @@ export interface KeyUse {
 }
 
 /**
- * The interface of every kind of master key. Implementations: local keyring, AWS KMS, and one in memory for tests. The bucket-key cache stands before
- * it.
+ * The interface of every kind of master key. Implementations: one file each in providers/. The bucket-key cache stands before it.
  * All methods throw S3Error with the code of S3 itself, or `KMS.*`, `SealgateKeyUnavailable`, `ServiceUnavailable`.
  */
 export interface KeyProvider {
@@ -70,6 +69,10 @@ export interface KeySource extends KeyProvider {
   readonly keyIdPrefix: string | null
   /** Versions of the key and their states, for the operator. Empty where the service has them and they are not asked for. */
   readonly versions: readonly { readonly id: string; readonly state: string }[]
+  /** What its service says of the key and an operator should change; known after the self-test. Absent: the service says no such thing. */
+  readonly warnings?: readonly string[]
+  /** Asks the service which version is current, where key ids have one. @throws S3Error of the service. */
+  learn?(signal: AbortSignal): Promise<void>
   /** Endpoints of the service called so far (an AWS region, a host), and whether calls there are held back after failures. */
   heldBack(): readonly (readonly [endpoint: string, held: boolean])[]
   /** Closes its connections. */
@@ -107,7 +110,7 @@ export interface AuditEvent {
   readonly bucket: string
   readonly key: string | null
   readonly versionId: string | null
-  /** A KMS key ARN, `local:<keyring>:<version>`, `ssec`, or what the client asked for. null when none was chosen. */
+  /** A key id, as `WrappedBucketKey` has it, or what the client asked for. null when none was chosen. */
   readonly masterKeyId: string | null
   /** The context of the wrap, as sent to a key service. Empty when there was none. */
   readonly context: Readonly<Record<string, string>>

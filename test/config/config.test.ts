@@ -23,7 +23,8 @@ const env = {
   BACKUP_SECRET: 'backup-canary',
   EMPTY: '',
   KMS_ACCESS_KEY_ID: 'AKKMS',
-  KMS_SESSION_TOKEN: 'kms-session-canary'
+  KMS_SESSION_TOKEN: 'kms-session-canary',
+  VAULT_ROLE_ID: 'role'
 }
 const file = join(directory, 'sealgate.yaml')
 cpSync(example, file)
@@ -61,7 +62,8 @@ await t.test('the example is valid and names every option', (t) => {
     for (const [name, inner] of Object.entries(properties)) {
       options += 1
       const written = readFileSync(example, 'utf8').includes(`# ${name}: `)
-      t.ok(Object.hasOwn(value, name) || (['credentials', 'upstreams'].includes(name) && written), `${path}.${name}`)
+      const alternative = ['credentials', 'upstreams'].includes(name) || path.endsWith('.auth')
+      t.ok(Object.hasOwn(value, name) || (alternative && written), `${path}.${name}`)
       walk(inner, (value as Record<string, unknown>)[name], `${path}.${name}`)
     }
   }
@@ -75,7 +77,7 @@ await t.test('the example is valid and names every option', (t) => {
     else if (name === 'buckets') walk(schema.additionalProperties as z.core.JSONSchema.BaseSchema, (value as Record<string, unknown>)['*'], name)
     else if (name === 'keys') {
       const kinds = schema.additionalProperties as z.core.JSONSchema.BaseSchema
-      for (const [i, key] of ['main', 'cloud'].entries()) {
+      for (const [i, key] of ['main', 'cloud', 'transit'].entries()) {
         walk(((kinds.oneOf ?? kinds.anyOf) as z.core.JSONSchema.BaseSchema[])[i]!, (value as Record<string, unknown>)[key], `keys.${key}`)
       }
     } else walk(schema, value, name)
@@ -149,7 +151,7 @@ await t.test('the example is refused with any option misspelt', (t) => {
   let refused = 0
   for (const [i, line] of lines.entries()) {
     const option = /^( +(?:- )?)([a-zA-Z0-9]+):/.exec(line)
-    if (option === null || ['main', 'cloud'].includes(option[2] ?? '')) continue
+    if (option === null || ['main', 'cloud', 'transit'].includes(option[2] ?? '')) continue
     const text = lines.with(i, line.replace(`${option[2] ?? ''}:`, `${option[2] ?? ''}Zz:`)).join('\n')
     t.throws(() => parseConfig(text, { file, env }), ConfigError, `${line.trim()} (line ${i + 1})`)
     refused += 1

@@ -47,6 +47,9 @@ async function faultsOf(change: string | Readonly<Record<string, unknown>>): Pro
 
 const upstream = (more: object): object => ({ upstream: { endpoint: 'http://127.0.0.1:9100', accessKeyId: 'a', secretAccessKey: 'b', ...more } })
 const client = (more: object): object => ({ clients: [{ accessKeyId: 'c', secretAccessKey: 'd', ...more }] })
+const vault = (more: object): object => ({
+  keys: { main: { type: 'vault-transit', address: 'https://vault', key: 'k', auth: { method: 'agent' }, ...more } }
+})
 const kms = (more: object): object => ({ keys: { main: { type: 'aws-kms', arn: 'arn:aws:kms:eu-west-1:111122223333:key/1-a', ...more } } })
 const tls = (more: object): object => ({ listen: { port: 9000, tls: { cert, key, ...more } } })
 const bucket = (more: object): object => ({ buckets: { '*': more } })
@@ -143,7 +146,7 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [client({ buckets: [] }), 'clients.0.buckets: must not be empty'],
   [client({ readOnly: 1 }), 'clients.0.readOnly: must be true or false, not a number'],
   // Keys.
-  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local or aws-kms'],
+  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms or vault-transit'],
   [{ keys: { 'a b': { type: 'local', keyring: 'k' } } }, 'keys.a b: must be 1 to 63 letters, digits, ".", "_" or "-"'],
   [{ keys: { main: { type: 'local' } } }, 'keys.main.keyring: must be given'],
   [keyring(cert), new RegExp(`^keys\\.main\\.keyring: ${cert}: This is a certificate, not a keyring\\.$`)],
@@ -152,6 +155,20 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [keyring('./elsewhere.json'), /^keys\.main\.keyring: .*Keyring elsewhere is of realm eu-1, and upstream\.realm is default\./],
   [keyring('./folder'), /^keys\.main\.keyring: .*folder is not a regular file\.$/],
   [keyring('./empty'), /^keys\.main\.keyring: .*This is an empty file, not a keyring\.$/],
+  [vault({ address: 'http://vault' }), 'keys.main.address: must be https: keys travel in its answers. http only to this machine'],
+  [vault({ address: [] }), 'keys.main.address: must not be empty'],
+  [vault({ address: 'https://vault/path' }), 'keys.main.address: must be https://HOST[:PORT]'],
+  [vault({ mount: '/transit' }), 'keys.main.mount: must be names of letters, digits, ".", "_" or "-", separated by "/"'],
+  [vault({ mount: 'a/../sys' }), 'keys.main.mount: must be names of letters, digits, ".", "_" or "-", separated by "/"'],
+  [vault({ key: 'a/b' }), 'keys.main.key: must be 1 to 63 letters, digits, ".", "_" or "-"'],
+  [vault({ auth: { method: 'ldap' } }), 'keys.main.auth.method: must be token, approle, kubernetes, jwt, cert or agent'],
+  [vault({ auth: { method: 'token' } }), 'keys.main.auth.token: give either token or tokenFile'],
+  [vault({ auth: { method: 'token', token: 'canary', tokenFile: 'f' } }), 'keys.main.auth.token: give either token or tokenFile'],
+  [
+    vault({ auth: { method: 'approle', roleId: 'r', secretId: 'canary', secretIdFile: 'f' } }),
+    'keys.main.auth.secretId: give either secretId or secretIdFile, or none where the role binds none'
+  ],
+  [vault({ auth: { method: 'jwt', role: 'r' } }), 'keys.main.auth.jwtFile: must be given'],
   [
     kms({ arn: 'arn:aws:kms:eu-west-1:111122223333:alias/data' }),
     'keys.main.arn: must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { ChecksumAlgorithm } from '../../http/checksums.ts'
-import { isLoopback } from '../../config/schema.ts'
+import { isLoopback } from '../../config/loopback.ts'
 import { ProbePlace } from '../probe-place.ts'
 import { ask, broken, put, through, unread, unused, used, type Check, type Questions, type Reading, type Seen } from './check.ts'
 

@@ -9,6 +9,10 @@ import { keyContext, keyUse, otherContexts } from '../support.ts'
 /** The faults of a service, and the code with which each reaches a client. */
 const faultCodes = {
   'outage': 'ServiceUnavailable',
+  /** It has forgotten its keys until somebody opens it. */
+  'sealed': 'ServiceUnavailable',
+  /** It sends the client to an address that is not configured. */
+  'standby': 'ServiceUnavailable',
   'throttled': 'SlowDown',
   /** It takes the request and is silent. */
   'slow': 'ServiceUnavailable',

@@ -1,0 +1,52 @@
+/** How requests to the store or to a key service are signed. */
+export type Credentials = 'aws' | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken: string | null }
+
+interface LocalConfig {
+  readonly type: 'local'
+  readonly keyring: string
+}
+
+interface AwsKmsConfig {
+  readonly type: 'aws-kms'
+  /** Key ARN; never taken from an object. */
+  readonly arn: string
+  /** Older ARNs that may still unwrap. */
+  readonly decryptOnly: readonly string[]
+  /** Aliases clients may use for it. */
+  readonly aliases: readonly string[]
+  readonly region: string | null
+  readonly endpoint: string | null
+  /** `aws`: the standard AWS credential chain with refresh. */
+  readonly credentials: Credentials
+}
+
+/** A key of the Transit engine of OpenBao or HashiCorp Vault. */
+export interface VaultConfig {
+  readonly type: 'vault-transit'
+  /** Servers of one cluster, each `https://HOST[:PORT]`, or plain HTTP to this machine. Another is asked where one does not answer. */
+  readonly addresses: readonly string[]
+  /** What key ids call this cluster, so that an address may change. */
+  readonly service: string
+  readonly namespace: string | null
+  /** Path of the Transit engine, and of the login method's mount, without slashes at their ends. */
+  readonly mount: string
+  readonly key: string
+  /** PEM file of the certificates that are trusted exclusively; null: those that Node trusts. */
+  readonly ca: string | null
+  /** Name that the certificate must have; null: the host of the address. */
+  readonly serverName: string | null
+  readonly auth: VaultAuth
+}
+
+/** How a token is obtained. Files are read at every login, because others renew them. */
+export type VaultAuth =
+  /** `token` or `tokenFile`. */
+  | { readonly method: 'token'; readonly token: string | null; readonly tokenFile: string | null }
+  | { readonly method: 'approle'; readonly mount: string; readonly roleId: string; readonly secretId: string | null; readonly secretIdFile: string | null }
+  | { readonly method: 'kubernetes' | 'jwt'; readonly mount: string; readonly role: string; readonly jwtFile: string }
+  /** PEM files of the client's certificate, which every connection shows. `role` null: the server looks for one that fits. */
+  | { readonly method: 'cert'; readonly mount: string; readonly role: string | null; readonly cert: string; readonly key: string }
+  /** The address is that of a local agent, which adds a token of its own to every request. */
+  | { readonly method: 'agent' }
+
+export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig

@@ -1,0 +1,131 @@
+import { Pool } from 'undici'
+import type { VaultConfig } from '../../config/key-config.ts'
+import { WrongServiceAnswer } from '../service/errors.ts'
+import { VaultRefusal } from './vault-errors.ts'
+import { isRecord, type Data, type VaultFiles } from './vault-key.ts'
+
+/** Longest answer in bytes that is read. The longest of those that are asked for has some 1,500, and 25 for each version of the key. */
+const MAX_ANSWER_BYTES = 256 * 1024
+/** Connections to one server. Key requests are few: the cache of bucket keys stands before them. */
+const CONNECTIONS = 16
+
+interface VaultRequest {
+  readonly method: 'GET' | 'POST'
+  /** Path below /v1/, of names that need no encoding. */
+  readonly path: string
+  /** null: none is sent. */
+  readonly token: string | null
+  readonly body?: Readonly<Record<string, unknown>>
+  /** The request is a login, a renewal or a look-up of the token. */
+  readonly atLogin?: boolean
+  readonly signal: AbortSignal
+}
+
+/**
+ * Requests to the servers of one cluster, over undici. A server that does not answer, or that sends the client elsewhere, gives its turn to the
+ * next one of the configuration: the caller's next attempt goes there. A token is sent to no other address.
+ */
+export class VaultClient {
+  readonly #namespace: string | null
+  readonly #servers: readonly Pool[]
+  #turn = 0
+
+  /** @param connectMs longest time to make a connection, in milliseconds */
+  constructor({ addresses, namespace, serverName }: Pick<VaultConfig, 'addresses' | 'namespace' | 'serverName'>, files: VaultFiles, connectMs: number) {
+    this.#namespace = namespace
+    this.#servers = addresses.map((address) =>
+      new Pool(address, {
+        connections: CONNECTIONS,
+        allowH2: false,
+        strictContentLength: true,
+        maxHeaderSize: 32_768,
+        // Shorter than the idle time of servers and proxies, so that the gateway closes first.
+        keepAliveTimeout: 4000,
+        connect: {
+          timeout: connectMs,
+          rejectUnauthorized: true,
+          minVersion: 'TLSv1.2',
+          ...files.ca === null ? {} : { ca: files.ca },
+          ...files.client === null ? {} : files.client,
+          ...serverName === null ? {} : { servername: serverName }
+        }
+      })
+    )
+  }
+
+  /**
+   * Sends a request once.
+   * @returns the JSON object of the answer; empty for an answer without a body.
+   * @throws VaultRefusal, WrongServiceAnswer for an answer that is too long or no JSON; an error of undici; the signal's reason.
+   */
+  async request(request: VaultRequest): Promise<Data> {
+    const turn = this.#turn
+    try {
+      return await this.#send(request, turn)
+    } catch (error) {
+      const elsewhere = !(error instanceof VaultRefusal) || error.status >= 470 || error.status < 400
+      if (elsewhere && turn === this.#turn) this.#turn = (turn + 1) % this.#servers.length
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.destroy()))
+  }
+
+  async #send({ method, path, token, body, atLogin = false, signal }: VaultRequest, turn: number): Promise<Data> {
+    const server = this.#servers[turn]
+    if (server === undefined) throw new Error('There is no server.')
+    const { statusCode, headers, body: stream } = await server.request({
+      method,
+      path: `/v1/${path}`,
+      headers: {
+        'x-vault-request': 'true',
+        ...token === null ? {} : { 'x-vault-token': token },
+        ...this.#namespace === null ? {} : { 'x-vault-namespace': this.#namespace },
+        ...body === undefined ? {} : { 'content-type': 'application/json' }
+      },
+      body: body === undefined ? null : JSON.stringify(body),
+      signal
+    })
+    const date = headers['date']
+    const text = await wholeText(stream)
+    if (statusCode >= 200 && statusCode < 300) return text === '' ? {} : answerOf(text)
+    throw new VaultRefusal(statusCode, errorsOf(text), { atLogin, date: typeof date === 'string' ? date : undefined })
+  }
+}
+
+async function wholeText(stream: AsyncIterable<Buffer> & { destroy(): unknown }): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of stream) {
+    length += chunk.length
+    if (length > MAX_ANSWER_BYTES) {
+      stream.destroy()
+      throw new WrongServiceAnswer(`Vault answered with more than ${MAX_ANSWER_BYTES} bytes.`)
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/** The message of a parser can quote the text, which may be a key. */
+function answerOf(text: string): Data {
+  const value = parsed(text)
+  if (!isRecord(value)) throw new WrongServiceAnswer('Vault answered with no JSON object.')
+  return value
+}
+
+function errorsOf(text: string): string[] {
+  const value = parsed(text)
+  const errors = isRecord(value) ? value['errors'] : null
+  return Array.isArray(errors) ? errors.filter((each) => typeof each === 'string').slice(0, 4) : []
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return null
+  }
+}

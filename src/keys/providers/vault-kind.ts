@@ -1,0 +1,56 @@
+import { readFile } from 'node:fs/promises'
+import type { VaultConfig } from '../../config/key-config.ts'
+import { systemWords } from '../../diagnosis.ts'
+import { KeyringError } from '../keyring.ts'
+import type { ProviderKind } from '../provider-kind.ts'
+import { keyNameOf, type VaultFiles } from './vault-key.ts'
+
+export const vaultTransitKind: ProviderKind<VaultConfig> = {
+  async open(config, { selfTestContext, metrics }) {
+    const { files, faults: [fault] } = await readFiles(config)
+    if (fault !== undefined) throw new KeyringError(`${fault.option}: ${fault.message}`)
+    // Only here: commands that use no such key need no HTTP client.
+    const { VaultTransitProvider } = await import('./vault-transit.ts')
+    return new VaultTransitProvider({ config, files, selfTestContext, metrics })
+  },
+  names: () => [],
+  shownByName: true,
+  async describe(config) {
+    const { addresses, namespace, mount, key, auth } = config
+    return `Vault Transit key ${key} at ${mount}${namespace === null ? '' : ` in namespace ${namespace}`}, ${addresses.join(', ')}; ${loginWords[auth.method]}`
+  },
+  async check(config) {
+    const { faults } = await readFiles(config)
+    return { faults, keyIds: { option: 'key', prefix: `${keyNameOf(config)}:v` } }
+  },
+  backup: async () => null
+}
+
+const loginWords: Readonly<Record<VaultConfig['auth']['method'], string>> = {
+  token: 'with a token',
+  approle: 'login by AppRole',
+  kubernetes: 'login by the service account of the pod',
+  jwt: 'login by JWT',
+  cert: 'login by client certificate',
+  agent: 'with the token of a local agent'
+}
+
+/** The PEM files of a configuration. */
+async function readFiles({ ca, auth }: VaultConfig): Promise<{ readonly files: VaultFiles; readonly faults: { option: string; message: string }[] }> {
+  const faults: { option: string; message: string }[] = []
+  const read = async (option: string, file: string): Promise<string> => {
+    try {
+      const text = await readFile(file, 'utf8')
+      if (!text.includes('-----BEGIN ')) faults.push({ option, message: `${file} has no PEM` })
+      return text
+    } catch (error) {
+      faults.push({ option, message: `${file} cannot be read: ${systemWords(error)}` })
+      return ''
+    }
+  }
+  const files = {
+    ca: ca === null ? null : await read('ca', ca),
+    client: auth.method === 'cert' ? { cert: await read('auth.cert', auth.cert), key: await read('auth.key', auth.key) } : null
+  }
+  return { files, faults }
+}
