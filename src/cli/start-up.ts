@@ -4,7 +4,7 @@ import { showOption } from '../config/tree.ts'
 import { createLog, prettyLines, type Log } from '../observe/log.ts'
 import { systemWords } from '../diagnosis.ts'
 import type { Platform } from './platform.ts'
-import { openStore } from './store-command.ts'
+import { openStore, tlsOfStore } from './store-command.ts'
 
 /** The log of the configuration, on this output. */
 export async function openLog({ log: { level, format } }: Config, { stdout, env, writeLog }: Platform): Promise<Log> {
@@ -33,8 +33,9 @@ export async function describeStores(config: Config, log: Pick<Log, 'event'>, si
   for (const upstream of Object.values(config.upstreams)) {
     const store = openStore({ ...upstream, lacks: [] }, config)
     const open = (): { readonly upstream: typeof store; readonly chunked: typeof store } => ({ upstream: store, chunked: store })
+    const tls = (settings: typeof upstream, host: string): ReturnType<typeof tlsOfStore> => tlsOfStore(settings, host, signal)
     try {
-      const { facts, stopped } = await checkStore({ config: upstream, ownCors: true, bucket: null, parts: 0, start: true, signal, open })
+      const { facts, stopped } = await checkStore({ config: upstream, ownCors: true, bucket: null, parts: 0, start: true, signal, open, tls })
       if (stopped) return
       const missing = facts.filter(({ verdict, needed }) => verdict === 'fails' && needed === true).map(({ fact, seen }) => `${fact}: ${seen}`).join('; ')
       const changes = Object.entries(changesOf(facts, upstream)).map(([path, value]) => `${path}: ${showOption(value)}`).join('; ')

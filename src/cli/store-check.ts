@@ -13,7 +13,7 @@ import type { StoreUpstream } from '../upstream/upstream.ts'
 import { loadWhole, requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { countOption, openStore, storeNamed, storeOfBucket } from './store-command.ts'
+import { countOption, openStore, storeNamed, storeOfBucket, tlsOfStore } from './store-command.ts'
 
 /** One part above what the stores with the lowest limit take. */
 const DEEP_PARTS = 1001
@@ -79,6 +79,7 @@ async function ask(
       ownCors: config.listen.cors.length > 0,
       ...asked,
       signal: stop.signal,
+      tls: (upstream, host) => tlsOfStore(upstream, host, stop.signal),
       open: (upstream) => {
         const { protocol, hostname } = new URL(upstream.endpoint)
         const signed = protocol === 'http:' && !isLoopback(hostname.replace(/^\[|\]$/g, ''))

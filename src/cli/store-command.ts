@@ -4,7 +4,9 @@ import { S3Error } from '../errors.ts'
 import { openAudit } from '../gateway/audit.ts'
 import { openKeyRegistry, type KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
+import { authorityOf } from '../store-client/authority.ts'
 import { openUpstream } from '../store-client/store-adapter.ts'
+import { tlsFactsOf, type TlsFacts } from '../upstream/tls-facts.ts'
 import type { StoreUpstream, UpstreamOptions } from '../upstream/upstream.ts'
 import type { UploadJournal } from '../maintenance/upload-journal.ts'
 import { UsageError } from './command-line.ts'
@@ -13,6 +15,11 @@ import type { Platform } from './platform.ts'
 /** A store of a configuration, with the gateway's own credentials. To be closed. @throws Error when a certificate cannot be read. */
 export function openStore(settings: UpstreamConfig, { limits }: Config, options: UpstreamOptions = {}): StoreUpstream {
   return openUpstream(settings, limits, options)
+}
+
+/** What TLS says at a store's endpoint under a name; null: nothing. @throws Error when a certificate cannot be read. */
+export function tlsOfStore(settings: UpstreamConfig, host: string, signal: AbortSignal): Promise<TlsFacts | null> {
+  return tlsFactsOf(new URL(settings.endpoint), host, authorityOf(settings), signal)
 }
 
 /** The store of a bucket; the only one, whether or not the bucket is served. @throws UsageError where several stores may have it. */

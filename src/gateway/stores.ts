@@ -10,6 +10,7 @@ import { InFlight } from '../concurrency/in-flight.ts'
 import { DetachedPartWrites } from '../operations/multipart/detached-writes.ts'
 import { Capabilities } from '../store-client/capabilities.ts'
 import { speaksTls } from '../upstream/diagnose.ts'
+import { authorityOf } from '../store-client/authority.ts'
 import { openUpstream } from '../store-client/store-adapter.ts'
 import type { StoreUpstream } from '../upstream/upstream.ts'
 import { capabilityLine, storeHealth } from './status.ts'
@@ -32,6 +33,8 @@ interface StoreParts {
 export class OpenStore implements Store {
   readonly id: string
   readonly settings: UpstreamConfig
+  /** Of its certificate, as read when it was opened. */
+  readonly authority: string | null
   readonly upstream: Upstream
   readonly capabilities: Capabilities
   readonly detachedWrites: DetachedPartWrites
@@ -46,6 +49,7 @@ export class OpenStore implements Store {
     openings += 1
     this.id = `${name} ${openings}`
     this.settings = settings
+    this.authority = authorityOf(settings)
     const reports: StoreObserver = observer.store(name)
     this.#door = openUpstream(settings, limits, {
       ...reports,
@@ -148,7 +152,7 @@ export class Stores {
   }
 
   /**
-   * The stores that a configuration wants. Those that are open with the same settings stay open.
+   * The stores that a configuration wants. Those that are open with the same settings, and the same certificates in the file of `ca`, stay open.
    * @throws Error of a certificate's file. Those opened before it are closed.
    */
   async prepare({ upstreams, limits }: Pick<Config, 'upstreams' | 'limits'>): Promise<ReadonlyMap<string, OpenStore>> {
@@ -156,7 +160,7 @@ export class Stores {
     try {
       for (const [name, settings] of Object.entries(upstreams)) {
         const open = this.#open.get(name)
-        const stays = open !== undefined && isDeepStrictEqual(open.settings, settings)
+        const stays = open !== undefined && isDeepStrictEqual(open.settings, settings) && open.authority === authorityOf(settings)
         next.set(name, stays ? open : new OpenStore(settings, { limits, observer: this.#observer, log: this.#log, probe: this.#probe }))
       }
       return next

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { authorityOf } from './authority.ts'
 import { Readable } from 'node:stream'
 import type { Config, UpstreamConfig } from '../config/config.ts'
 import type { StoreFeature } from '../config/store-profiles.ts'
@@ -81,7 +81,7 @@ export const idleHeaders: Readonly<Partial<Record<StoreFeature, { readonly name:
  * @throws Error of the file system when the certificate of its authority cannot be read.
  */
 export function openUpstream(settings: UpstreamConfig, limits: Config['limits'], options: UpstreamOptions = {}): StoreUpstream {
-  return adaptStore(createUpstream({ ...settings, ca: settings.ca === null ? null : readFileSync(settings.ca, 'utf8') }, limits, options), settings)
+  return adaptStore(createUpstream({ ...settings, ca: authorityOf(settings) }, limits, options), settings)
 }
 
 /** A store that has less than all of S3 (`upstream.lacks`), with what can be done by other requests. Closes the store. */

@@ -26,6 +26,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'kms': '10,000 PUTs and GETs under one bucket key, then a minute without a key service',
   'mutation': 'one changed expression at a time where a fault costs most, and which changes no test notices',
   'reader_mutants.py': 'one changed line at a time in the reader without Sealgate, and which changes no vector notices',
+  'profiles': 'aws, rclone, mc, s3cmd and restic in front of stores with the limits of twelve providers',
   'readers': 'one client with 256 readers that stop, and what others get meanwhile',
   'scan': 'every kind of object under hostile names, with versions, scanned and compared; the memory of a million rows of an inventory',
   'rewrap': 'SIGKILL of `rewrap` while clients write, tag and read'

@@ -1,4 +1,12 @@
 // Two stores behind one gateway: a bucket is at one of them, and nothing that one does reaches what is at the other.
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream'
 import t, { type Test } from 'tap'
 import {
   CompleteMultipartUploadCommand,
@@ -24,6 +32,7 @@ import { KeyRegistry } from '../../src/keys/registry.ts'
 import { startTestGateway, type TestGatewayOptions } from '../support/gateway.ts'
 import { rawRequest } from '../support/raw-client.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
+import { headerSigned, Wire } from '../support/wire.ts'
 
 const at = ({ endpoint, region, accessKeyId, secretAccessKey }: TestStore, realm: string) => ({ endpoint, region, accessKeyId, secretAccessKey, realm })
 const policies = { '*': {}, 'far-*': { upstream: 'far' }, 'far-plain': { upstream: 'far', encryption: 'off' }, 'plain': { encryption: 'off' } }
@@ -202,12 +211,74 @@ await t.test('a client depends on no store where it has no bucket', async (t) =>
 })
 
 await t.test('a bucket that the store is to write to is at the same store', async (t) => {
-  const { near, s3 } = await rig(t)
+  const { near, s3, gateway } = await rig(t)
   const from = near.requests.length
   const log = (TargetBucket: string) =>
     s3.send(new PutBucketLoggingCommand({ Bucket: 'data', BucketLoggingStatus: { LoggingEnabled: { TargetBucket, TargetPrefix: 'x' } } }))
   await t.rejects(log('far-both'), { name: 'InvalidRequest', message: 'The bucket far-both is not at the same store.' })
+  const arn = 'arn:aws:s3:::far-both'
+  const sends: [sub: string, body: string][] = [
+    [
+      'logging',
+      '<BucketLoggingStatus><LoggingEnabled><TargetBucket>far-both</TargetBucket><TargetPrefix>x</TargetPrefix></LoggingEnabled></BucketLoggingStatus>'
+    ],
+    ['replication', `<ReplicationConfiguration><Rule><Destination><Bucket>${arn}</Bucket></Destination></Rule></ReplicationConfiguration>`],
+    [
+      'inventory&id=i',
+      `<InventoryConfiguration><Destination><S3BucketDestination><Bucket>${arn}</Bucket></S3BucketDestination></Destination></InventoryConfiguration>`
+    ],
+    [
+      'analytics&id=i',
+      `<AnalyticsConfiguration><StorageClassAnalysis><DataExport><Destination><S3BucketDestination><Bucket>${arn}</Bucket></S3BucketDestination></Destination></DataExport></StorageClassAnalysis></AnalyticsConfiguration>`
+    ]
+  ]
+  const wire = new Wire(gateway.endpoint)
+  t.teardown(() => {
+    wire.close()
+  })
+  for (const [sub, body] of sends) {
+    const answer = await wire.send(headerSigned(gateway, { method: 'PUT', target: `/data?${sub}`, headers: [] }, body), body)
+    t.match([answer.status, answer.body.toString()], [400, /not at the same store/], sub)
+  }
   t.same(reached(near, from), [])
+})
+
+await t.test('regression: certificates that changed in the file of `ca` count from the next reload on', async (t) => {
+  const { near, gateway, told, upstreams, put, get } = await rig(t)
+  const pem = (name: string): string => readFileSync(join(import.meta.dirname, '../support/tls', `${name}.pem`), 'utf8')
+  const front = createServer({ cert: pem('localhost-cert'), key: pem('localhost-key') }, (incoming, outgoing) => {
+    const { method, url, headers } = incoming
+    const asked = request(`${near.endpoint}${url ?? ''}`, { method, headers }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 500, answer.headers)
+      pipeline(answer, outgoing, () => undefined)
+    })
+    pipeline(incoming, asked, () => undefined)
+  }).listen(0, '127.0.0.1')
+  await once(front, 'listening')
+  const ca = join(t.testdir({ 'ca.pem': pem('renewed-cert') }), 'ca.pem')
+  const { port } = front.address() as AddressInfo
+  const reload = (): Promise<void> =>
+    gateway.gateway.reload(parseConfig(
+      JSON.stringify({
+        clients: [{ accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey }],
+        keys: { main: { type: 'local', keyring: gateway.keyring } },
+        buckets: policies,
+        upstreams: { ...upstreams, near: { ...upstreams.near, endpoint: `https://127.0.0.1:${port}`, ca } }
+      }),
+      { file: '/sealgate.yaml', env: {} }
+    ))
+  await reload()
+  await t.rejects(put('data', 'k', 'x'), { name: 'SealgateBadUpstream' }, 'another certificate')
+  await writeFile(ca, pem('localhost-cert'))
+  await reload()
+  await put('data', 'k', 'x')
+  t.equal(await get('data', 'k'), 'x')
+  const closed = (): number => told.filter(({ message, upstream }) => message === 'store no longer used' && upstream === 'near').length
+  while (closed() < 2) await new Promise((resolve) => setTimeout(resolve, 5))
+  await reload()
+  t.equal(closed(), 2, 'the same certificates change nothing')
+  front.closeAllConnections()
+  front.close()
 })
 
 await t.test('preflights that wait for a store that hangs do not stop those for another', async (t) => {

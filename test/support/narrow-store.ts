@@ -109,6 +109,13 @@ export interface Limits {
   readonly style?: 'path' | 'virtual-host'
 }
 
+/** Alibaba Cloud OSS, to requests that name the bucket in the path (seaweedfs/seaweedfs#6466). */
+const pathStyle: Refusal = {
+  status: 403,
+  code: 'SecondLevelDomainForbidden',
+  message: 'Please use virtual hosted style to access.'
+}
+
 export const notImplemented: Refusal = {
   status: 501,
   code: 'NotImplemented',
@@ -223,6 +230,7 @@ class Front {
 
   #refuse({ http, operation, headers }: Asked): void {
     const limits = this.#limits
+    if (limits.style === 'virtual-host' && /^localhost(?::\d+)?$/.test(http.host) && http.target.rawPath !== '/') throw refusal(pathStyle)
     const names = [...headers.names()]
     const lacking = limits.lacking ?? { ...notImplemented, message: '{} not implemented' }
     for (const feature of limits.lacks ?? []) {

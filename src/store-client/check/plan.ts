@@ -2,17 +2,18 @@ import { randomBytes } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { Upstream } from '../../upstream/types.ts'
 import { bucketKinds, checkBucket, type BucketKind, type UpstreamConfig } from '../../config/config.ts'
-import { clockSkewSeconds, diagnosisOf } from '../../diagnosis.ts'
 import { S3Error } from '../../errors.ts'
 import { readListing } from '../../s3/listing.ts'
-import { BucketClient, type Answer } from '../bucket-client.ts'
+import type { TlsFacts } from '../../upstream/tls-facts.ts'
+import { BucketClient } from '../bucket-client.ts'
 import { ProbePlace } from '../probe-place.ts'
 import { MIN_PART_SIZE } from '../../envelope/sizes.ts'
 import { askBucketKind, ensureKindBucket } from '../state-bucket.ts'
-import { ask, broken, fails, unused, used, type Check, type Fact, type Reading, type Settings } from './check.ts'
+import { ask, broken, fails, used, type Check, type Fact, type Reading, type Settings } from './check.ts'
 import { featureChecks, lockCheck } from './features.ts'
 import { listingChecks, manyParts, multipartChecks } from './uploads-and-listings.ts'
 import { objectCheck, otherObjectChecks } from './objects.ts'
+import { reachStore } from './reach.ts'
 
 const checks: readonly Check[] = [...otherObjectChecks, ...multipartChecks, ...listingChecks, ...featureChecks]
 /** Making, asking, listing and removing a bucket, and what cleans up one check. */
@@ -34,6 +35,8 @@ export interface StoreCheckOptions {
   readonly ownCors: boolean
   /** The store with other settings of `upstream`; the caller closes it. */
   readonly open: (upstream: UpstreamConfig) => Store
+  /** What TLS says at the endpoint; null: nothing. */
+  readonly tls: (upstream: UpstreamConfig, host: string) => Promise<TlsFacts | null>
   /** An existing bucket to ask in; null: the run makes its own. */
   readonly bucket: string | null
   /** Parts of the upload that counts them; 0: it is not made. */
@@ -156,28 +159,16 @@ class Run {
     this.#store = this.#options.open(config)
   }
 
-  /** The first request: who answers, in which region, at what time. */
   async #reach(): Promise<void> {
-    const { region, stateBucket, endpoint } = this.#config
-    // No HEAD: only a document says why a signature is refused.
-    const first = (): Promise<Answer> =>
-      new BucketClient(this.#store.upstream, stateBucket, this.#options.signal).answer({ method: 'GET', query: [['versioning', null]], retry: true })
-    const answer = await first().catch((error: unknown) => {
-      const expected = diagnosisOf(error)?.expectedRegion ?? null
-      if (expected === null || expected === region) throw error
-      this.#keep(
-        'region',
-        'region',
-        'unversioned',
-        broken(`signed for ${region}, it is ${expected}`, 'every request is refused', { 'upstream.region': expected })
-      )
-      this.#use({ ...this.#config, region: expected })
-      return first()
+    const { open, tls, signal } = this.#options
+    const { facts, config } = await reachStore({
+      config: this.#config,
+      open: (asked) => asked === this.#config ? this.#store.upstream : open(asked).upstream,
+      tls: (host) => tls(this.#config, host),
+      signal
     })
-    const skew = clockSkewSeconds(answer.headers.get('date'), Date.now())
-    const server = answer.headers.get('server') ?? ''
-    this.#keep('store', 'who answers', 'unversioned', unused(/^[\x20-\x7e]{1,60}$/.test(server) ? server : 'does not say', endpoint))
-    this.#keep('clock', 'difference of the clocks', 'unversioned', clockReading(skew))
+    for (const { id, fact, ...reading } of facts) this.#keep(id, fact, 'unversioned', reading)
+    if (config !== this.#config) this.#use(config)
   }
 
   async #givenBucket(name: string): Promise<Place[]> {
@@ -263,14 +254,6 @@ class Run {
   #keep(id: string, fact: string, bucket: BucketKind, reading: Reading): void {
     this.facts.push({ means: '', settings: {}, ...reading, id, fact, bucket })
   }
-}
-
-/** S3 refuses signatures that are 15 minutes off (AWS, "Authenticating Requests"). */
-function clockReading(skew: number | null): Reading {
-  if (skew === null) return { verdict: 'unknown', seen: 'the store does not say its time' }
-  return Math.abs(skew) < 300
-    ? used(`${Math.abs(skew)} s`)
-    : broken(`${Math.abs(skew)} s`, 'signatures are refused from 900 s on: set the clock of this machine')
 }
 
 function bucketFact(kind: BucketKind): string {
