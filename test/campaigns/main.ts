@@ -16,6 +16,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'existing-large':
     'SIGKILL of `encrypt` and `decrypt` in the middle of objects that are written in parts, while a client overwrites one; one object above 5 GiB',
   'existing-mix': 'one of everything that can lie in a bucket, and what each command on existing objects says of it and does to it',
+  'existing-rates': 'objects and bytes per second of `encrypt`, `verify --deep` and `decrypt`, beside clients without Sealgate',
   'faults': 'every request to the store of every operation, with every fault',
   'floods': 'clients that send or read slowly, among normal ones',
   'full': 'every combination of which npm test takes some by turns',

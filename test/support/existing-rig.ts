@@ -24,8 +24,10 @@ interface Ran {
   readonly code: number | null
   readonly out: string
   readonly seconds: number
-  /** Most of its resident set, as looked at four times a second; null where the system does not say. */
+  /** Most of its resident set, as looked at ten times a second; null where the system does not say. */
   readonly peakMib: number | null
+  /** Of all its threads, as seen then. */
+  readonly cpuSeconds: number | null
 }
 
 export interface ExistingRig {
@@ -49,7 +51,7 @@ export interface ExistingRig {
    */
   readonly run: (args: readonly string[], lifeMs?: number | null, program?: string) => Promise<Ran>
   /** Prints what went wrong, stops everything, and sets the exit status. */
-  finish(): Promise<void>
+  readonly finish: () => Promise<void>
 }
 
 /** Exit codes of commands that have done their work: objects were left, or faults were found. */
@@ -107,16 +109,16 @@ export async function startExisting(store: readonly (string | undefined)[], sect
       child.stderr.on('data', (chunk: Buffer) => {
         err = (err + chunk.toString()).slice(-2000)
       })
-      let peakMib: number | null = null
+      let used: Used = { peakMib: null, cpuSeconds: null }
       const look = setInterval(() => {
-        peakMib = peakOf(child.pid) ?? peakMib
-      }, 250)
+        used = usedBy(child.pid) ?? used
+      }, 100)
       const timer = lifeMs === null ? null : setTimeout(() => child.kill('SIGKILL'), lifeMs)
       const [code] = await once(child, 'close') as [number | null]
       if (timer !== null) clearTimeout(timer)
       clearInterval(look)
       if (lifeMs === null && !worked.has(code)) wrong.push(`${args.join(' ')}: exit code ${String(code)}\n${err}`)
-      return { code, out, seconds: (performance.now() - began) / 1000, peakMib }
+      return { code, out, seconds: (performance.now() - began) / 1000, ...used }
     },
     async finish() {
       for (const fault of wrong.slice(0, 50)) console.log(`FAULT ${fault}`)
@@ -131,11 +133,18 @@ export async function startExisting(store: readonly (string | undefined)[], sect
   }
 }
 
-/** The most that a process has had in memory, in MiB; null where the system does not say (not Linux), or when it has ended. */
-function peakOf(pid: number | undefined): number | null {
+type Used = Pick<Ran, 'peakMib' | 'cpuSeconds'>
+
+/** Clock ticks of Linux in a second (proc(5), sysconf(_SC_CLK_TCK) on every platform that Node has). */
+const TICKS = 100
+
+/** What a process has used so far; null where the system does not say (not Linux), or when it has ended. */
+function usedBy(pid: number | undefined): Used | null {
   try {
     const kib = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${String(pid)}/status`, 'utf8'))?.[1]
-    return kib === undefined ? null : Math.round(Number(kib) / 1024)
+    // The name of the program is in parentheses, and may hold spaces.
+    const fields = readFileSync(`/proc/${String(pid)}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
+    return kib === undefined ? null : { peakMib: Math.round(Number(kib) / 1024), cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS }
   } catch {
     return null
   }
