@@ -95,9 +95,11 @@ export class Tab {
     return (result as { value: T }).value
   }
 
-  /** The whole page, also what is below the window. */
-  async screenshot(path: string): Promise<void> {
-    const { data } = await this.#send('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true })
+  /** Of the page from its head on. @param height in pixels; absent: the whole page, also what is below the window */
+  async screenshot(path: string, height?: number): Promise<void> {
+    const width = await this.evaluate<number>('innerWidth')
+    const clip = height === undefined ? {} : { clip: { x: 0, y: 0, width, height, scale: 1 } }
+    const { data } = await this.#send('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true, ...clip })
     await writeFile(path, Buffer.from(String(data), 'base64'))
   }
 

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createAdminListener } from '../../src/listener/admin.ts'
 import { pageOf } from '../../src/page/page.ts'
 import { contentSecurityPolicy } from '../../src/page/style.ts'
-import { troubled } from '../support/page-facts.ts'
+import { picture, troubled } from '../support/page-facts.ts'
 import { Tab, type Look } from './chromium.ts'
 import { faults, type Fault } from './page-faults.ts'
 import { PageRig } from './page-rig.ts'
@@ -104,21 +104,27 @@ async function staged({ name, prepare, stage, found }: Fault): Promise<string> {
   }
 }
 
-/** A page on which everything that it can show is wrong: no gateway is needed. */
-async function everythingWrong(): Promise<void> {
+/** Pages of facts that are made up: no gateway is needed. The picture of docs/OPERATIONS.md, and everything wrong at once. */
+async function madeUp(): Promise<void> {
+  let shown = picture()
   const admin = createAdminListener({ host: '127.0.0.1', port: 0 }, {
     ready: async () => ({ ok: false, checks: {} }),
     metrics: () => '',
     status: () => ({}),
-    page: { html: async (refreshed) => pageOf(troubled(), refreshed), json: async () => troubled(), policy: contentSecurityPolicy }
+    page: { html: async (refreshed) => pageOf(shown, refreshed), json: async () => shown, policy: contentSecurityPolicy }
   })
   const { port } = await admin.start()
-  await lookAt('troubled', `http://127.0.0.1:${port}/`)
+  const address = `http://127.0.0.1:${port}/`
+  await tab.look({ scheme: 'light', width: 1000 })
+  await tab.load(address)
+  await tab.screenshot(join(folder, 'status-page.png'), 770)
+  shown = troubled()
+  await lookAt('troubled', address)
   told('the browser complains of nothing', tab.complaints.join('; '))
   await admin.stop()
 }
 
-await everythingWrong()
+await madeUp()
 const normal = await healthy()
 told('a healthy gateway: nothing to look at', normal.join('; ') === 'Nothing' ? '' : normal.join('; '))
 let found = 0
@@ -130,5 +136,6 @@ for (const fault of only === 'looks' ? [] : faults) {
 }
 await tab.close()
 for (const other of others) console.log(`also said of ${other}`)
-console.log(`${found} of ${faults.length} faults found from the page alone, ${failed} steps failed`)
+const ofFaults = only === 'looks' ? '' : `${found} of ${faults.length} faults found from the page alone, `
+console.log(`${ofFaults}${failed} steps failed`)
 process.exit(failed === 0 ? 0 : 1)

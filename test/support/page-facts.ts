@@ -159,3 +159,12 @@ export function troubled() {
     worker(4, { restarts: 1, lastEnd: { at: ago(1200), code: 134, signal: null } })
   ])
 }
+
+/** A gateway with two troubles: the picture of docs/OPERATIONS.md. */
+export function picture() {
+  const orders = { sealed: { objects: 1_203_900, bytes: 9e11 }, plaintext: { objects: 753, bytes: 4e9 } }
+  return facts({
+    keys: [{ ...key, backup: { at: ago(104 * 86_400), missing: [] } }],
+    scans: [{ bucket: 'orders', store: 'default', pattern: '*', ended: ago(7200), versions: false, states: orders }]
+  }, [worker(1), worker(2)])
+}
