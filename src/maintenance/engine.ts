@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { TokenBucket } from '../collections/token-bucket.ts'
+import { InOrder } from '../concurrency/in-order.ts'
 import { parallel, rowsOf } from '../concurrency/parallel.ts'
 import { S3Error } from '../errors.ts'
 import type { Fault } from './faults.ts'
@@ -98,7 +99,7 @@ export interface Run {
   readonly shard: Shard | null
   /** A row is passed over when this knows it as done; absent: none is. */
   readonly isDone?: (row: Row) => boolean
-  /** Called for every finding; the next row of its place waits for it. */
+  /** Called for every finding, one after the other, in the order of the source. */
   readonly onFinding: (finding: Finding, row: Row) => void | Promise<void>
   /** Called once, with the totals as they grow: what a run that is stopped has come to. */
   readonly onTotals?: (totals: Totals) => void
@@ -136,47 +137,71 @@ export interface Totals {
 /** Failures one after the other after which a run stops: then the cause is not the objects. */
 const FAILURES_IN_A_ROW = 25
 const EXAMPLES = 10
+/** Findings that may wait for an object before them, which may be a large one: some MiB. */
+const MOST_WAITING = 10_000
 
 /**
  * Runs an action over all rows of a source. A row that fails is a finding; the run goes on.
- * @throws S3Error when row after row fails or the source fails; signal.reason when stopped.
+ * @throws S3Error when row after row fails or the source fails; signal.reason when stopped. What was found before has been told.
  */
 export async function runEngine(run: Run): Promise<Totals> {
   const totals = noTotals()
   run.onTotals?.(totals)
   const pace = paceOf(run.limits)
+  const told = new InOrder<readonly [Finding, Row]>(MOST_WAITING, ([finding, row]) => {
+    count(totals, finding)
+    return run.onFinding(finding, row)
+  })
+  const examine = examiner(run)
+  try {
+    await parallel(rowsOf(run.source), { limit: run.limits.concurrency, signal: run.signal }, async (row, signal) => {
+      if (!run.filter(row) || (run.shard !== null && !isIn(run.shard, row.key))) return
+      totals.rows += 1
+      if (run.isDone?.(row) === true) {
+        totals.skipped += 1
+        totals.skippedBytes += row.size ?? 0
+        return
+      }
+      const place = told.begin()
+      try {
+        await pace(row.size ?? 0, signal)
+        const finding = await examine(row, signal)
+        if (finding === null) totals.gone += 1
+        await told.end(place, finding === null ? null : [finding, row])
+      } catch (error) {
+        told.stop()
+        throw error
+      }
+    })
+  } finally {
+    await told.flush()
+  }
+  return totals
+}
+
+/** Runs the action. A row that cannot be examined is a finding, until too many are, one after the other. */
+function examiner({ action }: Run): Action {
   let inARow = 0
-  await parallel(rowsOf(run.source), { limit: run.limits.concurrency, signal: run.signal }, async (row, signal) => {
-    if (!run.filter(row) || (run.shard !== null && !isIn(run.shard, row.key))) return
-    totals.rows += 1
-    if (run.isDone?.(row) === true) {
-      totals.skipped += 1
-      totals.skippedBytes += row.size ?? 0
-      return
-    }
-    await pace(row.size ?? 0, signal)
-    let finding: Finding | null
+  return async (row, signal) => {
     try {
-      finding = await run.action(row, signal)
+      const finding = await action(row, signal)
       inARow = 0
+      return finding
     } catch (error) {
       // Aborted because another row failed: not a failure of this one.
       if (signal.aborted || !(error instanceof S3Error)) throw error
       inARow += 1
       if (inARow >= FAILURES_IN_A_ROW) throw error
-      finding = failureOf(row, error)
+      return failureOf(row, error)
     }
-    if (finding === null) {
-      totals.gone += 1
-      return
-    }
-    if (finding.state !== null) add(totals.states, finding.state, finding)
-    const cameTo = finding.outcome ?? finding.verdict
-    if (cameTo !== null) add(totals.outcomes, cameTo, finding)
-    if (finding.fault !== null) add(totals.faults, finding.fault, finding)
-    await run.onFinding(finding, row)
-  })
-  return totals
+  }
+}
+
+function count({ states, outcomes, faults }: ReturnType<typeof noTotals>, finding: Finding): void {
+  const cameTo = finding.outcome ?? finding.verdict
+  if (finding.state !== null) add(states, finding.state, finding)
+  if (cameTo !== null) add(outcomes, cameTo, finding)
+  if (finding.fault !== null) add(faults, finding.fault, finding)
 }
 
 /** The totals of a run that has not begun. */

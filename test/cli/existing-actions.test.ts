@@ -243,6 +243,25 @@ await t.test('a store that shows no lock in a HEAD refuses to remove a version: 
   store.rules.clear()
 })
 
+await t.test('versions suspended: the version null is replaced, and older ones are purged', async (t) => {
+  const put = await bucketFor('suspended')
+  const keep = (Status: 'Enabled' | 'Suspended') => direct.send(new PutBucketVersioningCommand({ Bucket: 'suspended', VersioningConfiguration: { Status } }))
+  await put('before', 'plaintext of before')
+  await keep('Enabled')
+  await put('k', 'first plaintext')
+  await put('k', 'second plaintext')
+  await keep('Suspended')
+  await put('k', 'third plaintext')
+  await put('only', 'plaintext without versions')
+  t.match(await counted('encrypt', '--bucket', 'suspended'), { code: 0, outcomes: { encrypted: 3 } })
+  t.match(await counted('scan', '--bucket', 'suspended', '--versions'), { code: 3, states: { sealed: 3, plaintext: 2 } })
+  t.match(await run('encrypt', '--bucket', 'suspended', '--purge-plaintext-versions'), { code: 0, out: /Plaintext versions removed: 2/ })
+  t.match(await counted('scan', '--bucket', 'suspended', '--versions'), { code: 0, states: { sealed: 3 } })
+  for (const [key, body] of [['k', 'third plaintext'], ['before', 'plaintext of before'], ['only', 'plaintext without versions']] as const) {
+    t.equal(String(await bytesOf(s3, 'suspended', key)), body)
+  }
+})
+
 await t.test('objects under another key come under the bucket\'s', async (t) => {
   await bucketFor('moved')
   await s3.send(new PutObjectCommand({ Bucket: 'moved', Key: 'k', Body: 'x', Metadata: { m: '1' } }))
@@ -280,6 +299,32 @@ await t.test('a store that lies, forgets, or is written to at the same time', as
     store.rules.add({ when: at('lost', 'PUT'), fault: { type: 'lost-answer', status: 503, code: 'SlowDown' } })
     t.match(await encrypt('lost'), { code: 0, outcomes: { encrypted: 1 } })
     t.equal(String(await bytesOf(s3, 'hostile', 'lost')), 'plain')
+  })
+  await t.test('HEADs that are answered late: the old object for some time, and for ever', async (t) => {
+    for (const [key, times, code] of [['late', 2, 0], ['stale', 99, 1]] as const) {
+      await put(key, 'plain')
+      const head = await direct.send(new HeadObjectCommand({ Bucket: 'hostile', Key: key }))
+      let written = false
+      store.rules.add({ when: { ...at(key, 'PUT'), test: () => (written = true, false) }, fault: { type: 'refuse' } })
+      store.rules.add({
+        when: { ...at(key, 'HEAD'), test: () => written },
+        times,
+        fault: {
+          type: 'headers',
+          set: {
+            'etag': head.ETag!,
+            'last-modified': head.LastModified!.toUTCString(),
+            'content-length': '5',
+            'x-amz-meta-sealgate': null,
+            'x-amz-meta-sealgate-key': null
+          }
+        }
+      })
+      const done = await encrypt(key)
+      t.equal(done.code, code, `${key}: ${done.report}`)
+      t.match(done.states, code === 0 ? { sealed: 1 } : { failed: 1 }, 'nothing counts that the store does not show')
+      t.equal(String(await bytesOf(s3, 'hostile', key)), 'plain')
+    }
   })
   await t.test('written by a client between reading and writing: the new object is encrypted', async (t) => {
     await put('raced', 'old')

@@ -178,8 +178,16 @@ await t.test('a run that is stopped goes on by its ledger, and finds what needs 
       ...JSON.parse(out === '' ? '{}' : out) as { rows: number; skipped: number; complete: boolean; states: Record<string, { objects: number }> }
     }
   }
-  const first = await scan('--ledger', 'ledger')
+  const first = await scan('--ledger', 'ledger', '--report', 'stopped.csv')
   t.match(first, { code: 5, complete: false, err: /Stopped after 1\d rows/ })
+  const report = await readFile(join(folder, 'stopped.csv'), 'utf8')
+  const names = report.trimEnd().split('\r\n').slice(1).map((line) => line.split(',')[0] ?? '')
+  t.equal(names.length, Object.values(first.states).reduce((sum, { objects }) => sum + objects, 0), 'the report has every object that was examined')
+  t.ok(report.endsWith('\r\n'))
+  const plain = names.filter((name) => /^[a-z]/.test(name))
+  t.strictSame(plain, plain.toSorted(), 'in the order of the listing')
+  t.match(JSON.parse(await readFile(join(folder, 'stopped.csv.evidence.json'), 'utf8')), { evidence: { complete: false } }, 'and is marked as interrupted')
+  t.equal((await run('report', 'check', '--report', 'stopped.csv')).code, 0)
   const evidence = first.states
   t.equal((await run('scan', '--bucket', 'bucket', '--ledger', 'ledger')).code, 2, 'a new run is no continuation')
   t.match(await run('scan', '--bucket', 'kept', '--ledger', 'ledger', '--resume'), { code: 2, err: /another bucket/ })
