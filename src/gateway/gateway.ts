@@ -139,16 +139,7 @@ class GatewayImpl implements Gateway {
   }
 
   status(): GatewayStatus {
-    return gatewayStatus({
-      ...this.#state(),
-      keys: this.#selfTest?.states ?? [],
-      stores: this.#stores.all.map(({ settings, health, clockSkewSeconds, capabilities }) => ({
-        settings,
-        health: health.report(),
-        clockSkewSeconds,
-        capabilities: capabilities.report()
-      }))
-    })
+    return gatewayStatus({ ...this.#state(), keys: this.#selfTest?.states ?? [], stores: this.#stores.all })
   }
 
   async report(): Promise<ProcessReport> {

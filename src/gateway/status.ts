@@ -6,7 +6,7 @@ import type { CapabilityReport, Capabilities } from '../store-client/capabilitie
 import type { GatewayStatus, OperatorLog } from './types.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 import { diagnosisOf, fieldsOf, diagnosis, type Diagnosis } from '../diagnosis.ts'
-import { type CheckResult, type HealthReport, Health } from '../observe/health.ts'
+import { type CheckResult, Health } from '../observe/health.ts'
 import { version } from '../version.ts'
 import { S3Error } from '../errors.ts'
 import { BucketClient, type Answer, type Sent } from '../store-client/bucket-client.ts'
@@ -42,9 +42,9 @@ export function corsLine(requestId: string, bucket: string, error: Error & { rea
 
 interface StoreStatus {
   readonly settings: UpstreamConfig
-  readonly health: HealthReport
+  readonly health: Pick<Health, 'report'>
   readonly clockSkewSeconds: number | null
-  readonly capabilities: readonly CapabilityReport[]
+  readonly capabilities: Pick<Capabilities, 'report'>
 }
 
 interface StatusSources {
@@ -77,17 +77,10 @@ export function gatewayStatus({ ready, checks, keys, stores }: StatusSources): G
       code,
       ...reason === null ? {} : { reason, ...fieldsOf(diagnosis) }
     } as GatewayStatus['keys'][number])),
-    stores: stores.map(({ settings: { name, endpoint, region, style, stateBucket }, health, clockSkewSeconds, capabilities: found }) => ({
-      name,
-      endpoint,
-      region,
-      style,
-      stateBucket,
-      ready: health.ready,
-      checks: health.checks.map(shownCheck),
-      clockSkewSeconds,
-      capabilities: found
-    }))
+    stores: stores.map(({ settings: { name, endpoint, region, style, stateBucket }, health, clockSkewSeconds, capabilities: found }) => {
+      const { ready, checks } = health.report()
+      return { name, endpoint, region, style, stateBucket, ready, checks: checks.map(shownCheck), clockSkewSeconds, capabilities: found.report() }
+    })
   }
 }
 
