@@ -87,3 +87,22 @@ await t.test('conditions that a store ignores are a note; what the configuration
   ])
   t.match(found(null, {}, 'Why.'), [/^warning: Why\./])
 })
+
+await t.test('a dead worker: how it ended, and how often it was started again', async (t) => {
+  const detail = (lastEnd: WorkerFacts['lastEnd'], restarts: number) => facts({}, [worker(1, { state: 'ended', lastEnd, restarts })]).findings[0]?.detail
+  t.match(detail({ at: ago(1), code: null, signal: 'SIGKILL' }, 0), /^It ended by SIGKILL\. The log/)
+  t.match(detail({ at: ago(1), code: 134, signal: null }, 1), /^It ended with exit code 134\. Started again 1 time\. The log/)
+  t.match(detail({ at: ago(1), code: null, signal: null }, 2), /^It ended with exit code unknown\. Started again 2 times\./)
+})
+
+await t.test('the audit file: the words of the system, or none', async (t) => {
+  const detail = (system: string | null) => facts({ auditFailure: { since: ago(9), at: ago(1), system } }).findings[0]?.detail
+  t.match(detail('ENOSPC'), /^The system says: no space left on the disk \(ENOSPC\); last tried 2026-11-29 12:00:29 UTC/)
+  t.match(detail('EIO'), /error of the system \(EIO\)/)
+  t.match(detail(null), /unknown error;/)
+})
+
+await t.test('titles of integrity failures name their kinds once', async (t) => {
+  const found = facts({ activity: { minutes: [], integrityFailures: ['segment', 'box', 'segment'].map((kind, i) => ({ at: ago(30 - i), kind })) } }).findings
+  t.match(found, [{ title: '3 reads did not verify in the last hour', detail: /^Kinds: segment, box\./, since: ago(30) }])
+})

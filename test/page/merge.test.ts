@@ -53,3 +53,40 @@ await t.test('no worker answers: not ready, and nothing is made up', async (t) =
   const facts = factsOf({ ...process, workers: [worker(1, { state: 'silent', load: null })], reports: [] })
   t.match(facts, { ready: false, checks: [], keys: [], stores: [], findings: [{ title: 'The worker does not answer' }] })
 })
+
+await t.test('where several say something: the earliest failure, the last error, the largest skew, the newest scan, the first certificate to end', async (t) => {
+  const [key] = report().keys
+  const [check] = report().checks
+  const [store] = report().stores
+  const [scan] = report().scans
+  const at = (minute: number): string => `2026-11-29T11:${minute}:00.000Z`
+  const told = (minute: number, change: Parameters<typeof report>[0] = {}) =>
+    report({
+      checks: [{ ...check!, ok: false, since: at(minute), reason: `${minute}` }],
+      keys: [{ ...key!, lastError: { code: `${minute}`, at: at(minute) } }],
+      stores: [{ ...store!, clockSkewSeconds: minute - 30 }],
+      scans: [{ ...scan!, ended: at(minute) }],
+      heldBack: [`${minute}`, 'all'],
+      auditFailure: { since: at(minute), at: at(minute), system: null },
+      certificateEnds: minute,
+      reload: { ok: true, at: at(minute) },
+      ...change
+    })
+  for (const order of [[12, 50, 31], [50, 31, 12], [31, 12, 50]]) {
+    const facts = factsOf({ ...process, workers: [], reports: order.map((minute) => told(minute)) })
+    t.match(facts, {
+      checks: [{ reason: '12' }],
+      keys: [{ lastError: { code: '50' } }],
+      stores: [{ clockSkewSeconds: 20 }],
+      scans: [{ ended: at(50) }],
+      auditFailure: { since: at(12) },
+      certificateEnds: 12,
+      reload: { ok: true, at: at(50) }
+    })
+    t.same(facts.heldBack.toSorted(), ['12', '31', '50', 'all'])
+  }
+  const refused = factsOf({ ...process, workers: [], reports: [told(12, { reload: { ok: false, at: at(12) } }), told(50)] })
+  t.same(refused.reload, { ok: false, at: at(12) }, 'a reload that one process refused is news')
+  const untried = factsOf({ ...process, workers: [], reports: [told(12, { keys: [key!] }), told(12, { keys: [{ ...key!, ok: null }] })] })
+  t.equal(untried.keys[0]?.ok, null, 'a key is not said to work before every process has tried it')
+})

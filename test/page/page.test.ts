@@ -166,6 +166,24 @@ await t.test('bounded: whatever a configuration, a store or traffic contains', a
   t.match(textOf(page), /800 more are left out/, 'and it says so')
 })
 
+await t.test('each section says what it leaves out', async (t) => {
+  const many = Array.from({ length: 203 }, (_, i) => i)
+  const [bucket] = report().buckets
+  for (
+    const [title, change] of [
+      ['Readiness', { checks: many.map((i) => ({ ...report().checks[0]!, name: `check ${i}` })) }],
+      ['Keys', { keys: many.map((i) => ({ ...report().keys[0]!, name: `key ${i}` })) }],
+      ['Buckets', { buckets: many.map((i) => ({ ...bucket!, pattern: `b${i}` })) }],
+      ['Stores', { stores: many.map((i) => ({ ...report().stores[0]!, name: `store ${i}` })) }]
+    ] as const
+  ) {
+    const section = pageOf(facts(change), true).split('<section ').find((one) => one.startsWith(`aria-label="${title}"`)) ?? ''
+    t.match(textOf(section), /3 more are left out/, title)
+  }
+  const all = facts({}, many.map((number) => worker(number)))
+  t.match(textOf(pageOf(all, true)), /Worker 199 .*3 more are left out/)
+})
+
 await t.test('no minutes, no stores, no reports: a page all the same', async (t) => {
   const page = pageOf(facts({ activity: { minutes: [], integrityFailures: [] }, stores: [], scans: [], certificateEnds: null, load: null }), true)
   t.match(textOf(page), /Requests per minute 0 good/)
