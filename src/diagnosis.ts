@@ -140,7 +140,11 @@ const byName: Readonly<Record<string, Trouble>> = {
     'IncompleteSignature',
     'MissingAuthenticationToken',
     'MissingAuthenticationTokenException',
-    'CredentialsProviderError'
+    'CredentialsProviderError',
+    'CKR_PIN_INCORRECT',
+    'CKR_PIN_EXPIRED',
+    'CKR_PIN_LOCKED',
+    'PinFinalTry'
   ),
   ...named('clock', 'RequestTimeTooSkewed', 'RequestExpired'),
   ...named('region', 'AuthorizationHeaderMalformed', 'PermanentRedirect', 'TemporaryRedirect', 'IllegalLocationConstraintException', 'InvalidRegion'),
@@ -168,6 +172,7 @@ const byName: Readonly<Record<string, Trouble>> = {
     'SlowDownRead',
     'SlowDownWrite'
   ),
+  ...named('unreachable', 'CKR_TOKEN_NOT_PRESENT', 'CKR_DEVICE_REMOVED', 'CKR_DEVICE_ERROR', 'ProcessEnded'),
   ...named('storage-full', 'StorageFull', 'XMinioStorageFull', 'InsufficientStorage', 'QuotaExceeded', 'XMinioAdminBucketQuotaExceeded', 'InsufficientCapacity')
 }
 

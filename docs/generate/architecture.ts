@@ -147,6 +147,7 @@ export const doors: Readonly<Record<string, readonly string[]>> = {
   'hash-wasm/dist/xxhash64.umd.min.js': ['http'],
   'pino': ['observe', 'listener'],
   'pino-pretty': ['observe'],
+  'pkcs11js': ['keys'],
   'undici': ['upstream', 'keys'],
   'yaml': ['config'],
   'zod': ['config']

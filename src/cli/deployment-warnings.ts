@@ -74,7 +74,7 @@ function secretsIn(text: string): { readonly inline: readonly string[]; readonly
   const inline: string[] = []
   const files: { path: string; name: string }[] = []
   const walk = (value: unknown, path: string, option: string): void => {
-    if (['secretAccessKey', 'sessionToken', 'accessKeyId'].includes(option)) {
+    if (['secretAccessKey', 'sessionToken', 'accessKeyId', 'pin'].includes(option)) {
       if (typeof value === 'string' && option !== 'accessKeyId' && !/^\$\{[^}]*\}$/.test(value)) inline.push(path)
       if (isMap(value) && typeof value['file'] === 'string' && !value['file'].includes('${')) files.push({ path, name: value['file'] })
       return

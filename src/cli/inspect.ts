@@ -98,7 +98,7 @@ function documentOf({ finding, seal, stored, versions }: Inspected, { keys }: Op
     sealedBy: keyId === null ? null : {
       keyId,
       key: owner?.name ?? null,
-      version: /^local:[^:]+:(.+)$/.exec(keyId)?.[1] ?? null,
+      version: /^(?:local|pkcs11):[^:]+:(.+)$/.exec(keyId)?.[1] ?? null,
       current: owner === null ? null : owner.currentKeyId() === keyId
     },
     sizes: { plaintext: size, stored: storedBytes },

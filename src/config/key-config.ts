@@ -49,4 +49,22 @@ export type VaultAuth =
   /** The address is that of a local agent, which adds a token of its own to every request. */
   | { readonly method: 'agent' }
 
-export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig
+/** A key in a token that speaks PKCS#11. */
+export interface Pkcs11Config {
+  readonly type: 'pkcs11'
+  /** Path of the module, a shared library. */
+  readonly module: string
+  readonly token: { readonly label: string } | { readonly serial: string }
+  readonly pin: string
+  /** What key ids call the token, so that keys may be renamed in the configuration. */
+  readonly service: string
+  /** CKA_LABEL of every version. */
+  readonly label: string
+  /** The oldest first, by CKA_ID in hexadecimal: the last one that is enabled wraps. */
+  readonly versions: readonly { readonly id: string; readonly state: 'enabled' | 'decrypt-only' | 'disabled' }[]
+  readonly mechanism: 'aes-gcm' | 'hmac-sha256'
+  /** Takes keys that may leave the token under another key. */
+  readonly extractable: boolean
+}
+
+export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig | Pkcs11Config

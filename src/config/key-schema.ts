@@ -88,9 +88,32 @@ function vaultTransit({ path, secret }: SourcedTypes) {
   })
 }
 
+const oneLine = z.string().regex(/^[\x20-\x7e]{1,64}$/, 'must be 1 to 64 characters of ASCII')
+
+function pkcs11({ path, secret }: SourcedTypes) {
+  return z.strictObject({
+    type: z.literal('pkcs11'),
+    module: path,
+    token: z.union([z.strictObject({ label: oneLine }), z.strictObject({ serial: oneLine })], {
+      error: 'must be { label: TEXT } or { serial: TEXT }, texts in quotes'
+    }),
+    pin: secret,
+    service: name.default('hsm'),
+    label: name,
+    versions: z.array(z.strictObject({
+      id: z.string('must be a text in quotes, with hexadecimal digits').regex(/^([0-9a-f]{2}){1,32}$/, 'must be hexadecimal digits in pairs, in lower case'),
+      state: z.enum(['enabled', 'decrypt-only', 'disabled']).default('enabled')
+    })).min(1).refine((versions) => new Set(versions.map(({ id }) => id)).size === versions.length, 'must not name a version twice'),
+    mechanism: z.enum(['aes-gcm', 'hmac-sha256']).default('aes-gcm'),
+    extractable: z.boolean().default(false)
+  })
+}
+
 /** The options of every kind of key. What a kind is, `kinds` of keys/configured-key.ts says. */
 export function keySchema(types: SourcedTypes) {
-  return z.discriminatedUnion('type', [local(types), awsKms(types), vaultTransit(types)], { error: 'must be local, aws-kms or vault-transit' })
+  return z.discriminatedUnion('type', [local(types), awsKms(types), vaultTransit(types), pkcs11(types)], {
+    error: 'must be local, aws-kms, vault-transit or pkcs11'
+  })
 }
 
 /** The options of a key as the rest of the program has them. */
@@ -98,6 +121,8 @@ export function keyConfig(key: z.output<ReturnType<typeof keySchema>>): KeyConfi
   switch (key.type) {
     case 'local':
       return key
+    case 'pkcs11':
+      return conceal(key)
     case 'aws-kms': {
       const { accessKeyId, secretAccessKey, sessionToken, credentials, ...rest } = key
       const given = credentials === undefined && accessKeyId !== undefined && secretAccessKey !== undefined

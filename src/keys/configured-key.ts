@@ -5,6 +5,7 @@ import type { BackupCheck } from './backup-check.ts'
 import { withAudit } from './audited-provider.ts'
 import { awsKmsKind } from './providers/aws-kms.ts'
 import { localKind } from './providers/local.ts'
+import { pkcs11Kind } from './providers/pkcs11.ts'
 import { vaultTransitKind } from './providers/vault-kind.ts'
 import type { KeySite, ProviderKind } from './provider-kind.ts'
 import { SingleFlightCache, type Lookup } from './single-flight-cache.ts'
@@ -62,7 +63,8 @@ export async function describeKey({ name, config, source }: ConfiguredKey): Prom
 const kinds: { readonly [T in KeyConfig['type']]: ProviderKind<Extract<KeyConfig, { type: T }>> } = {
   'local': localKind,
   'aws-kms': awsKmsKind,
-  'vault-transit': vaultTransitKind
+  'vault-transit': vaultTransitKind,
+  'pkcs11': pkcs11Kind
 }
 
 /** The row of a key. */

@@ -1,4 +1,6 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
+import { bucketKeyContext } from '../envelope/data-key.ts'
+import type { KeyContext } from './types.ts'
 
 /** Bytes in every master key, bucket key and customer key. */
 export const KEY_BYTES = 32
@@ -21,4 +23,9 @@ export function takeKey(bytes: Uint8Array): KeyObject | null {
 export function decodeBase64(text: string): Buffer | null {
   const bytes = Buffer.from(text, 'base64')
   return bytes.toString('base64') === text ? bytes : null
+}
+
+/** The context as additional authenticated data of a wrap, as docs/FORMAT.md (Key providers) has it. @throws EnvelopeError `place` for malformed Unicode. */
+export function bindingOf(context: KeyContext): Buffer {
+  return bucketKeyContext(context.realm, context.bucket, context.objectKey, context.requestContext)
 }

@@ -86,14 +86,14 @@ function ofChecks({ checks }: Known): Finding[] {
 }
 
 function ofKey(key: KeyFacts, now: string): Finding[] {
-  const { name, ok, since, code, type, keyId, backup } = key
+  const { name, ok, since, code, type, keyId, versions, backup } = key
   const subject = `key ${name}`
   const found: Finding[] = []
   if (ok === false) {
     const disabled = code === 'KMS.DisabledException'
     found.push({ severity: 'error', subject, title: disabled ? 'The key is disabled' : 'The key cannot be used', detail: causeOf(key), since })
-  } else if (type === 'local' && keyId === null) {
-    const detail = 'No version of the keyring is enabled: objects open, and writes fail. See "sealgate keys rotate".'
+  } else if (keyId === null && versions.length > 0) {
+    const detail = `No version of the key is enabled: objects open, and writes fail.${type === 'local' ? ' See "sealgate keys rotate".' : ''}`
     found.push({ severity: 'warning', subject, title: 'The key seals nothing', detail, since: null })
   }
   return type === 'local' ? [...found, ...ofBackup(subject, backup, now)] : found

@@ -84,7 +84,7 @@ export function keys(all: readonly KeyFacts[], now: string): Html {
       }</div>${
         facts([
           ['Id', key.keyId === null ? 'none that seals' : mono(key.keyId)],
-          ['Kind', key.type === 'local' ? `keyring, ${versionWords(key.versions)}` : key.type],
+          ['Kind', [key.type === 'local' ? 'keyring' : key.type, ...key.versions.length === 0 ? [] : [versionWords(key.versions)]].join(', ')],
           ...key.ok === false ? [['Reason', html`${key.reason ?? ''} ${mono([key.code ?? '', ...causes(key.cause)].join(' '))}`] as const] : [],
           ['State since', ago(key.since, now, 'not known')],
           ['Uses', `${many(key.uses)} since the last reload`],

@@ -50,6 +50,9 @@ const client = (more: object): object => ({ clients: [{ accessKeyId: 'c', secret
 const vault = (more: object): object => ({
   keys: { main: { type: 'vault-transit', address: 'https://vault', key: 'k', auth: { method: 'agent' }, ...more } }
 })
+const hsm = (more: object): object => ({
+  keys: { main: { type: 'pkcs11', module: 'm.so', token: { label: 't' }, pin: 'p', label: 'k', versions: [{ id: '01' }], ...more } }
+})
 const kms = (more: object): object => ({ keys: { main: { type: 'aws-kms', arn: 'arn:aws:kms:eu-west-1:111122223333:key/1-a', ...more } } })
 const tls = (more: object): object => ({ listen: { port: 9000, tls: { cert, key, ...more } } })
 const bucket = (more: object): object => ({ buckets: { '*': more } })
@@ -146,7 +149,7 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [client({ buckets: [] }), 'clients.0.buckets: must not be empty'],
   [client({ readOnly: 1 }), 'clients.0.readOnly: must be true or false, not a number'],
   // Keys.
-  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms or vault-transit'],
+  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms, vault-transit or pkcs11'],
   [{ keys: { 'a b': { type: 'local', keyring: 'k' } } }, 'keys.a b: must be 1 to 63 letters, digits, ".", "_" or "-"'],
   [{ keys: { main: { type: 'local' } } }, 'keys.main.keyring: must be given'],
   [keyring(cert), new RegExp(`^keys\\.main\\.keyring: ${cert}: This is a certificate, not a keyring\\.$`)],
@@ -174,6 +177,13 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
     'keys.main.arn: must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'
   ],
   [kms({ aliases: ['data'] }), 'keys.main.aliases.0: must be alias/NAME'],
+  [hsm({ token: 't' }), 'keys.main.token: must be { label: TEXT } or { serial: TEXT }, texts in quotes'],
+  [hsm({ token: { serial: 42 } }), 'keys.main.token: must be { label: TEXT } or { serial: TEXT }, texts in quotes'],
+  [hsm({ label: 'two words' }), 'keys.main.label: must be 1 to 63 letters, digits, ".", "_" or "-"'],
+  [hsm({ versions: [] }), 'keys.main.versions: '],
+  [hsm({ versions: [{ id: 1 }] }), 'keys.main.versions.0.id: must be a text in quotes, with hexadecimal digits'],
+  [hsm({ versions: [{ id: '0A' }] }), 'keys.main.versions.0.id: must be hexadecimal digits in pairs, in lower case'],
+  [hsm({ versions: [{ id: '01' }, { id: '01' }] }), 'keys.main.versions: must not name a version twice'],
   [kms({ endpoint: 'kms.example.org' }), 'keys.main.endpoint: must be http://HOST[:PORT] or https://HOST[:PORT]'],
   // What holds for buckets.
   [bucket({ key: 'other' }), 'buckets.*.key: keys has no other'],

@@ -1,7 +1,7 @@
 import { randomBytes, type KeyObject } from 'node:crypto'
-import { bucketKeyContext, unwrap, wrap } from '../../envelope/data-key.ts'
+import { unwrap, wrap } from '../../envelope/data-key.ts'
 import { Finding, S3Error } from '../../errors.ts'
-import { KEY_BYTES, takeKey } from '../key-material.ts'
+import { bindingOf, KEY_BYTES, takeKey } from '../key-material.ts'
 import { destroyKeyring, fileStamp, readKeyring } from '../keyring-file.ts'
 import { isLive, KeyringError, type Keyring, type MasterKeyVersion } from '../keyring.ts'
 import { readBackupCheck } from '../backup-check.ts'
@@ -90,7 +90,7 @@ export class LocalKeyProvider implements KeySource {
   async selfTest(): Promise<void> {
     const usable = this.#keyring.live.filter((version) => version.state !== 'disabled')
     if (usable.length === 0) throw disabled(`local:${this.#keyring.name}`)
-    const aad = aadOf({ realm: 'self-test', bucket: 'self-test', objectKey: null, requestContext: {} })
+    const aad = bindingOf({ realm: 'self-test', bucket: 'self-test', objectKey: null, requestContext: {} })
     for (const version of usable) {
       const bytes = randomBytes(KEY_BYTES)
       const opened = unwrap(version.key, wrap(version.key, bytes, aad), aad)
@@ -111,7 +111,7 @@ export class LocalKeyProvider implements KeySource {
   #wrap(bytes: Buffer, context: KeyContext): WrappedBucketKey {
     const current = this.#keyring.current()
     if (current === null) throw disabled(`local:${this.#keyring.name}`)
-    return { keyId: this.#keyring.keyId(current), blob: wrap(current.key, bytes, aadOf(context)) }
+    return { keyId: this.#keyring.keyId(current), blob: wrap(current.key, bytes, bindingOf(context)) }
   }
 
   #unwrap(wrapped: WrappedBucketKey, context: KeyContext): Buffer {
@@ -121,7 +121,7 @@ export class LocalKeyProvider implements KeySource {
     }
     if (version.state === 'disabled') throw disabled(wrapped.keyId)
     try {
-      return unwrap(version.key, wrapped.blob, aadOf(context))
+      return unwrap(version.key, wrapped.blob, bindingOf(context))
     } catch (error) {
       throw new S3Error('SealgateIntegrityError', { cause: error })
     }
@@ -150,10 +150,6 @@ export class LocalKeyProvider implements KeySource {
     if (version === null) throw keyNotHeld(keyId)
     return version
   }
-}
-
-function aadOf(context: KeyContext): Buffer {
-  return bucketKeyContext(context.realm, context.bucket, context.objectKey, context.requestContext)
 }
 
 /** A blob that opens to zeros or to another length was made with the master key, but not by Sealgate. */

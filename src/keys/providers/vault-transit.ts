@@ -1,8 +1,7 @@
 import { hash, type KeyObject } from 'node:crypto'
 import type { VaultConfig } from '../../config/key-config.ts'
-import { bucketKeyContext } from '../../envelope/data-key.ts'
 import { S3Error } from '../../errors.ts'
-import { decodeBase64 } from '../key-material.ts'
+import { bindingOf, decodeBase64 } from '../key-material.ts'
 import { answeredBlob, answeredKey, checkBlob, keyNotHeld, serviceContext, wrapAndUnwrap } from '../service/answers.ts'
 import { ServiceConnection, type ServiceOptions } from '../service/connection.ts'
 import { WrongServiceAnswer, type ServiceCall } from '../service/errors.ts'
@@ -219,7 +218,7 @@ export class VaultTransitProvider implements KeySource {
 /** STORED DATA depends on it (docs/FORMAT.md, Key providers): a hash, so that it has one length, and the server does not see the names. */
 function boundContext(context: KeyContext): string {
   serviceContext(context)
-  return hash('sha256', bucketKeyContext(context.realm, context.bucket, context.objectKey, context.requestContext), 'base64')
+  return hash('sha256', bindingOf(context), 'base64')
 }
 
 function plaintextOf({ plaintext }: Data): KeyObject {
