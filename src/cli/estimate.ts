@@ -6,11 +6,12 @@ import type { BucketClient } from '../store-client/bucket-client.ts'
 /** Objects that are read to measure how fast the store delivers, and most bytes of each. */
 const SAMPLES = 16
 const SAMPLE_BYTES = 8 * 1024 ** 2
-/** Requests to the store for one object without tags, as the gateway and the command send them. */
-const READS = 9
-const WRITES = 1
+/** Requests to the store for one object of up to 5 GiB without tags, as gateway and command send them: measured by a test. */
+export const requestsOf = { reads: 8, writes: 1, readsToVerify: 1 } as const
 /** US dollars per 1,000 requests of S3 Standard in us-east-1 (AWS, "Amazon S3 pricing", 2026). */
 const PRICE = { reads: 0.0004, writes: 0.005 }
+/** Transfers side by side that are taken to be as fast as one alone. */
+const SIDE_BY_SIDE = 4
 
 /** Measures how fast the store delivers bodies. */
 export class Meter {
@@ -39,26 +40,33 @@ export function readMeter(wanted: boolean): Meter | null {
   return wanted ? new Meter() : null
 }
 
-export function estimateText(meter: Meter, { outcomes, rows }: Totals, { concurrency, perSecond, bytesPerSecond }: Limits): string {
+export function estimateText(meter: Meter, { outcomes, rows }: Totals, { concurrency, perSecond, bytesPerSecond }: Limits, verify: boolean): string {
   const due = outcomes.get('would be encrypted')
+  const reads = requestsOf.reads + (verify ? requestsOf.readsToVerify : 0)
+  const { writes } = requestsOf
   const [objects, bytes] = [due?.objects ?? 0, due?.bytes ?? 0]
-  const requests = objects * (READS + WRITES)
+  const requests = objects * (reads + writes)
   // The requests of this run have been a HEAD for each row and a GET for each plaintext object.
   const requestsPerSecond = (rows + objects) / Math.max(0.001, (performance.now() - meter.started) / 1000)
-  const transfer = meter.rate === null ? 0 : bytes * 2 / (meter.rate * Math.min(concurrency, 4))
+  const transfer = meter.rate === null ? 0 : bytes * (verify ? 3 : 2) / (meter.rate * Math.min(concurrency, SIDE_BY_SIDE))
   const seconds = Math.max(
     requests / requestsPerSecond + transfer,
     perSecond === null ? 0 : objects / perSecond,
     bytesPerSecond === null ? 0 : bytes / bytesPerSecond
   )
-  const dollars = objects * (READS * PRICE.reads + WRITES * PRICE.writes) / 1000
+  const dollars = objects * (reads * PRICE.reads + writes * PRICE.writes) / 1000
   const many = (value: number): string => Math.ceil(value).toLocaleString('en')
   return [
-    `To encrypt: ${many(objects)} objects, ${many(bytes)} bytes, which are read and written once each.`,
-    `Requests: about ${many(requests)}. Time: about ${many(seconds / 60)} min at the rate measured now${
+    `To encrypt: ${many(objects)} objects, ${many(bytes)} bytes, which are read ${verify ? 'twice' : 'once'} and written once.`,
+    `Requests: about ${many(requests)}: ${reads} reads and ${writes} write for each object, as measured; tags and parts cost more. Time: about ${
+      many(seconds / 60)
+    } min at the rate measured now${
       meter.rate === null ? '' : ` (${(meter.rate / 1024 ** 2).toFixed(1)} MiB/s for one object)`
-    } and with these limits.`,
-    `Cost of the requests at AWS: about $${dollars.toFixed(2)} (S3 Standard, us-east-1). Traffic to another region or out of AWS, and early deletion`,
+    } and with these limits, if ${SIDE_BY_SIDE} transfers are as fast as one.`,
+    `Cost of the requests, with assumed prices of $${PRICE.reads} and $${PRICE.writes} for 1,000 reads and writes (S3 Standard, us-east-1): about $${
+      dollars.toFixed(2)
+    }.`,
+    'Traffic to another region or out of AWS, and early deletion',
     'in classes with a least duration, cost extra. A bucket that keeps versions keeps the old ones as well.',
     ''
   ].join('\n')

@@ -91,7 +91,7 @@ export async function runEncrypt(
     }
   }, ({ totals }) => {
     const say = (text: string): unknown => options.json ? platform.stderr.write(text) : platform.stdout.write(text)
-    if (meter !== null) say(estimateText(meter, totals, options.limits))
+    if (meter !== null) say(estimateText(meter, totals, options.limits, verify))
     const encrypted = totals.outcomes.get('encrypted')?.objects ?? 0
     if (versioned && encrypted - purged > 0) {
       say(

@@ -15,6 +15,7 @@ import { unquoteEtag } from '../s3/conditions.ts'
 import { type KnownFinding, type Row, withRetries } from './engine.ts'
 import { faultOf, faults, type Fault } from './faults.ts'
 import { storedBytes } from './key-usage.ts'
+import { encryptionClientState, instructionFileState, looksRandom } from './encryption-client.ts'
 import { recognise } from './known-files.ts'
 import { openStoredEnvelope, type EnvelopePlace } from './stored-envelope.ts'
 import { isArchived } from './verdict.ts'
@@ -96,8 +97,10 @@ async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortS
   const client = encryptionClientState(headers)
   if (client !== null) return client
   if (isArchived(headers)) return { state: 'archived', size }
-  const detail = size === 0 ? null : recognise(row.key, await firstBytes(job, row, headers, signal))
-  return { state: 'plaintext', size, ...detail }
+  if (size === 0) return { state: 'plaintext', size }
+  const head = await firstBytes(job, row, headers, signal)
+  const known = recognise(row.key, head) ?? (looksRandom(head) ? await instructionFileState(job.bucket.until(signal), row.key) : null)
+  return { state: 'plaintext', size, ...known }
 }
 
 /** Faults of what was sealed for another name, bucket, realm or key: an envelope that was altered shows the same. */
@@ -138,20 +141,6 @@ async function sealedState({ keys, pinsFor, realm, aliases, bucket, useFor }: Sc
 
 function faulty(fault: Fault): Judged {
   return { state: elsewhere.has(fault) ? 'sealed-elsewhere' : 'damaged', fault, detail: faults[fault] }
-}
-
-/** Metadata names of the S3 Encryption Client (its specification, "Content Metadata"). More than one key is an error there, and damaged here. */
-const clientKeys = { 'x-amz-key': 's3ec-v1', 'x-amz-key-v2': 's3ec-v2', 'x-amz-3': 's3ec-v3' } as const
-
-function encryptionClientState(headers: HeaderList): Judged | null {
-  const has = (name: string): boolean => headers.has(`x-amz-meta-${name}`)
-  const held = Object.entries(clientKeys).filter(([name]) => has(name)).map(([, state]) => state)
-  if (held.length > 1) return { state: 'damaged', detail: 'entries of several versions of the S3 Encryption Client' }
-  if (has('x-amz-crypto-instr-file')) return { state: held[0] ?? 's3ec-v2', detail: 'an instruction file: it holds the data key of another object' }
-  // Version 3 keeps the data key in an instruction file, and its algorithm and commitment on the object.
-  if (held.length === 0 && has('x-amz-c') && has('x-amz-d') && has('x-amz-i')) return { state: 's3ec-v3', detail: 'its data key is in an instruction file' }
-  const length = headers.get('x-amz-meta-x-amz-unencrypted-content-length')
-  return held[0] === undefined ? null : { state: held[0], size: length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : null }
 }
 
 /** @throws S3Error the store's error; an object replaced since its HEAD is examined again by `withRetries`. */

@@ -19,6 +19,7 @@ import {
   S3Client,
   UploadPartCommand
 } from '@aws-sdk/client-s3'
+import { requestsOf } from '../../src/cli/estimate.ts'
 import { MIN_PART_SIZE, paddedPartSize, streamSize } from '../../src/envelope/sizes.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
@@ -87,6 +88,27 @@ await t.test('encrypts what is plaintext, keeps what belongs to it, and leaves t
   t.match(await counted('encrypt', '--bucket', 'mixed'), { code: 0, outcomes: { 'encrypted before': 4 } }, 'a second run has nothing to do')
   const trail = (await readFile(audit, 'utf8')).split('\n').filter((line) => line.includes('"principal":"cli-encrypt"'))
   t.ok(trail.length > 0 && trail.every((line) => line.includes('"bucket":"mixed"') || !line.includes('"bucket"')), 'the audit trail names the command')
+})
+
+await t.test('--estimate: as many requests for each object as it says', async (t) => {
+  const put = await bucketFor('measured')
+  for (const verify of [false, true]) {
+    const Key = `k${String(verify)}`
+    await put(Key, 'hello world')
+    t.match(
+      (await run('encrypt', '--bucket', 'measured', '--estimate', ...verify ? ['--verify'] : [])).out,
+      verify ? /9 reads and 1 write/ : /8 reads and 1 write.*assumed prices/s
+    )
+    const sent = { reads: 0, writes: 0 }
+    const rule = store.rules.add({
+      when: { bucket: 'measured', key: Key, test: ({ method }) => (sent[method === 'PUT' ? 'writes' : 'reads'] += 1, false) },
+      fault: { type: 'refuse' }
+    })
+    t.match(await counted('encrypt', '--bucket', 'measured', '--prefix', Key, ...verify ? ['--verify'] : []), { code: 0, outcomes: { encrypted: 1 } })
+    rule.remove()
+    const { reads, writes, readsToVerify } = requestsOf
+    t.strictSame(sent, { reads: reads + (verify ? readsToVerify : 0), writes })
+  }
 })
 
 await t.test('the policy of the served gateway is not touched, and verify and decrypt take it from there', async (t) => {

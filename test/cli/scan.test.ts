@@ -1,5 +1,5 @@
 // `sealgate scan` over a bucket with every state that the embedded store can hold.
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -81,6 +81,33 @@ await t.test('every state is told from the others, and reported', async (t) => {
   t.equal(lines.length, 19)
   const summary = JSON.parse(out) as { states: Record<string, { objects: number; examples: string[] }>; complete: boolean; rows: number }
   t.match(summary, { complete: true, rows: 19, states: { 'sealed': { objects: 2 }, 'plaintext': { objects: 4 }, 'damaged': { objects: 3 } } })
+})
+
+await t.test('an object of the S3 Encryption Client whose key is in a file beside it', async (t) => {
+  const file = JSON.stringify({ 'x-amz-key-v2': 'k', 'x-amz-iv': 'i', 'x-amz-matdesc': '{}' })
+  for (
+    const [key, body] of [['beside/secret', randomBytes(600)], ['beside/small', randomBytes(40)], [
+      'beside/text',
+      'not encrypted at all, whatever lies beside it'
+    ]] as const
+  ) {
+    await put(key, body)
+    await put(`${key}.instruction`, file, { Metadata: { 'x-amz-crypto-instr-file': '' } })
+  }
+  await put('beside/alone', randomBytes(600))
+  await run('scan', '--bucket', 'bucket', '--prefix', 'beside/', '--report', 'beside.jsonl')
+  const lines = (await readFile(join(folder, 'beside.jsonl'), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, string>)
+  const stateOf = Object.fromEntries(lines.map(({ key, state }) => [key?.slice('beside/'.length), state]))
+  t.strictSame(stateOf, {
+    'alone': 'plaintext',
+    'secret': 's3ec-v2',
+    'secret.instruction': 's3ec-v2',
+    'small': 's3ec-v2',
+    'small.instruction': 's3ec-v2',
+    'text': 'plaintext',
+    'text.instruction': 's3ec-v2'
+  })
+  for (const { key } of lines) await direct.send(new DeleteObjectCommand({ Bucket: 'bucket', Key: key }))
 })
 
 await t.test('reports of the other kinds: nothing in a name runs', async (t) => {
