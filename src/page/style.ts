@@ -50,6 +50,7 @@ th,td{text-align:left;padding:.2rem .3rem .2rem 0;border-top:1px solid var(--lin
 thead th{border-top:0;color:var(--soft)}td.bad{color:var(--bad);font-weight:600}td.good{color:var(--good)}
 .scans{margin-top:.6rem}.scans li{margin-top:.5rem}
 footer{color:var(--soft);font-size:.85rem;padding-top:2rem;padding-bottom:2rem}
+@media (max-width:26rem){table{font-size:.78rem}}
 @media print{body{background:none}.card{break-inside:avoid}}
 `
 

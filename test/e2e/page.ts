@@ -47,7 +47,12 @@ async function lookAt(name: string, address: string): Promise<void> {
     await tab.look(look)
     await tab.load(`${address}?refresh=off`)
     const wide = await tab.evaluate<number>('document.documentElement.scrollWidth')
-    told(`${name}, ${look.scheme}, ${look.width} px: fits`, wide > look.width ? `${wide} px wide` : '')
+    // An element that is wider than its card, in the room that the card leaves it.
+    const over = await tab.evaluate<string[]>(`[...document.querySelectorAll('.card > *')].filter((one) => {
+      const card = one.parentElement.getBoundingClientRect()
+      return one.getBoundingClientRect().right > card.right - parseFloat(getComputedStyle(one.parentElement).paddingRight)
+    }).map((one) => one.textContent.slice(0, 40))`)
+    told(`${name}, ${look.scheme}, ${look.width} px: fits`, wide > look.width ? `${wide} px wide` : over.join('; '))
     told(`${name}, ${look.scheme}, ${look.width} px: axe`, await inaccessible())
     await tab.screenshot(join(folder, `${name}-${look.scheme}-${look.width}.png`))
   }

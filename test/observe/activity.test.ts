@@ -90,6 +90,11 @@ await t.test('quantiles between the bounds', async (t) => {
   t.equal(quantile(durations, 0.5)! > 0.01 && quantile(durations, 0.5)! <= 0.025, true)
   t.equal(quantile(durations, 0.99)! > 0.25 && quantile(durations, 0.99)! <= 0.5, true)
   t.equal(quantile([], 0.5), null)
+  const ten = new ActivityRecorder(() => 0)
+  for (let i = 0; i < 10; i += 1) ten.request({ ...request, seconds: i < 5 ? 0.001 : 0.02 })
+  const { durations: half } = ten.report().minutes[0]!
+  // Five up to 1 ms, and five of more than 10 and up to 25 ms.
+  for (const [share, seconds] of [[0.25, 0.0005], [0.5, 0.001], [0.7, 0.016], [1, 0.025]] as const) t.equal(Number(quantile(half, share)?.toFixed(6)), seconds)
   recorder.request({ ...request, seconds: 1e9 })
   t.equal(quantile(recorder.report().minutes[0]!.durations, 1), 300, 'of what is longer than every bound: the last bound')
 })
