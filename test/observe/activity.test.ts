@@ -77,6 +77,17 @@ await t.test('several processes are added up by minutes', async (t) => {
     integrityFailures: [{ kind: 'x' }]
   })
   t.same(sumOfCalls(merged.minutes, 'store'), { calls: 4, failed: 0, seconds: 8, longest: 2 })
+  const [sum] = merged.minutes
+  t.match(sum, { bytesOut: 60, kms: { calls: 0 } })
+  t.equal(sum?.durations.reduce((all, one) => all + one, 0), 3)
+  t.same(merged.minutes[1]?.durations, a.report().minutes[0]?.durations)
+  const failures = (...times: readonly string[]) => ({ minutes: [], integrityFailures: times.map((at) => ({ at, kind: 'box' })) })
+  t.same(mergeActivities([failures('1', '4'), failures('2'), failures('3')]).integrityFailures.map(({ at }) => at), ['1', '2', '3', '4'])
+  t.same(
+    mergeActivities([failures(...'abcdefghijklmnopqrstuvwxyz'), failures(...'ABCDEFGHIJKLMNOPQRSTUVWXYZ')]).integrityFailures.map(({ at }) => at).join(''),
+    'CDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz',
+    'the newest 50'
+  )
   t.same(mergeActivities([]), { minutes: [], integrityFailures: [] })
   const late = new ActivityRecorder(() => 65 * minute)
   late.request(request)
