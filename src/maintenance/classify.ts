@@ -59,14 +59,29 @@ export async function examine(job: ScanJob, row: Row, signal: AbortSignal): Prom
   }, signal)
 }
 
-/** `closed`: SSE-C of the store, which answers a HEAD without the key with 400 (AWS API, HeadObject). */
+/** @throws S3Error the store's error. */
 async function headOf({ bucket }: ScanJob, { key, versionId }: Row, signal: AbortSignal): Promise<HeaderList | 'gone' | 'closed'> {
+  const store = bucket.until(signal)
   try {
-    return await bucket.until(signal).head(key, versionId) ?? 'gone'
+    return await store.head(key, versionId) ?? 'gone'
   } catch (error) {
-    if (error instanceof S3Error && error.status === 400) return 'closed'
-    throw error
+    if (!(error instanceof S3Error) || error.status !== 400) throw error
+    await requireClosed(store, { key, versionId }, error)
+    return 'closed'
   }
+}
+
+/**
+ * SSE-C of the store: without the key a HEAD is answered with 400 (AWS API, HeadObject), as it is for credentials that have expired. Only a GET says
+ * which, in the document of its error: InvalidRequest at S3 and MinIO, InvalidArgument at radosgw 16.
+ * @throws S3Error what the store says, if it is anything else.
+ */
+async function requireClosed(store: BucketClient, { key, versionId }: Pick<Row, 'key' | 'versionId'>, refused: S3Error): Promise<void> {
+  const query = versionId === null ? [] : [['versionId', versionId] as const]
+  const { status, error } = await store.answer({ method: 'GET', key, query, headers: [['range', 'bytes=0-0']], retry: true })
+  if (status === 400 && /^Invalid(?:Request|Argument)$/.test(error?.code ?? '') && /server.side.encryption/i.test(error?.message ?? '')) return
+  if (error === null) throw refused
+  throw new S3Error('SealgateBadUpstream', { code: error.code, status, message: `The store answers ${error.code}: ${error.message}` })
 }
 
 type Judged = Pick<KnownFinding, 'state'> & Partial<KnownFinding>

@@ -140,6 +140,24 @@ await t.test('exit codes, filters, shards and lists of names', async (t) => {
   }
 })
 
+await t.test('a HEAD that is answered with 400 is SSE-C of the store only if a GET says so', async (t) => {
+  await direct.send(new CreateBucketCommand({ Bucket: 'closed' }))
+  await direct.send(new PutObjectCommand({ Bucket: 'closed', Key: 'k', Body: 'x' }))
+  const scan = async (code: string, message: string) => {
+    store.rules.add({ when: { bucket: 'closed', key: 'k', method: 'HEAD' }, times: 9, fault: { type: 'error', status: 400, code } })
+    store.rules.add({ when: { bucket: 'closed', key: 'k', method: 'GET' }, times: 9, fault: { type: 'error', status: 400, code, message } })
+    const ran = await run('scan', '--bucket', 'closed', '--prefix', 'k', '--report', 'closed.jsonl', '--json')
+    store.rules.clear()
+    return [ran.code, await readFile(join(folder, 'closed.jsonl'), 'utf8')] as const
+  }
+  const ofS3 = 'The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.'
+  const ofRadosgw = 'Requests specifying Server Side Encryption with Customer provided keys must provide a valid encryption algorithm.'
+  t.match(await scan('InvalidRequest', ofS3), [0, /"sse-c"/])
+  t.match(await scan('InvalidArgument', ofRadosgw), [0, /"sse-c"/])
+  t.match(await scan('KeyTooLongError', 'The key is too long.'), [1, /"failed".*KeyTooLongError: The store answers KeyTooLongError: The key/])
+  t.match(await scan('InvalidRequest', 'Anything else.'), [1, /"failed".*InvalidRequest/])
+})
+
 await t.test('versions and delete markers', async (t) => {
   await direct.send(new CreateBucketCommand({ Bucket: 'kept' }))
   await direct.send(new PutBucketVersioningCommand({ Bucket: 'kept', VersioningConfiguration: { Status: 'Enabled' } }))
