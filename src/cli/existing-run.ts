@@ -45,6 +45,8 @@ interface Shown {
   readonly command: string
   /** For people, in place of the counts by state and outcome. */
   readonly text?: (totals: Totals) => string
+  /** For people, behind the counts. */
+  readonly note?: () => string
   /** For the summary as JSON, and for the evidence. */
   readonly more?: () => Readonly<Record<string, unknown>>
 }
@@ -208,7 +210,7 @@ async function runJob(shown: Shown, options: Existing, platform: Platform, job: 
     const use = { ...opened.useFor(name, '', null), objectKey: null, signal: new AbortController().signal }
     await writeFile(evidenceFile(options.report.file), await signEvidence(evidence, opened.keys, policyFor(config, name).keys.bucket.key, use), { mode: 0o600 })
   }
-  platform.stdout.write(options.json ? `${JSON.stringify(document)}\n` : shown.text?.(totals) ?? summaryText(summary))
+  platform.stdout.write(options.json ? `${JSON.stringify(document)}\n` : (shown.text?.(totals) ?? summaryText(summary)) + (shown.note?.() ?? ''))
   if (failure !== null && !signal.aborted) throw failure
   return { summary, totals }
 }

@@ -10,6 +10,7 @@ import { examine } from '../maintenance/classify.ts'
 import type { Totals } from '../maintenance/engine.ts'
 import { evidenceFile, isGenuine, parseEvidence } from '../maintenance/evidence.ts'
 import { writeScanRecord } from '../operations/buckets/scan-record.ts'
+import type { BucketClient } from '../store-client/bucket-client.ts'
 import { StateBucket } from '../store-client/state-bucket.ts'
 import { requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
@@ -21,11 +22,15 @@ import { openKeys, storeOfBucket } from './store-command.ts'
 /** `sealgate scan`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
 export async function runScan(values: ExistingValues, platform: Platform): Promise<number> {
   const options = readExisting(values, platform)
+  let uploads: Uploads | null = null
   return runExisting(
-    { command: 'scan' },
+    { command: 'scan', more: () => ({ unfinishedUploads: uploads }), note: () => noteOf(uploads) },
     options,
     platform,
-    (job) => Promise.resolve(async (row, signal) => (await examine(job, row, signal))?.finding ?? null),
+    async (job) => {
+      uploads = await countUploads(job.bucket, options.prefix)
+      return async (row, signal) => (await examine(job, row, signal))?.finding ?? null
+    },
     async ({ totals, summary: { ended, ledger } }, job) => {
       if (isWhole(values)) {
         // What a run before has seen is as old as that run.
@@ -37,6 +42,41 @@ export async function runScan(values: ExistingValues, platform: Platform): Promi
       return scanCode(totals)
     }
   )
+}
+
+/** Uploads that are counted. */
+const MOST_UPLOADS = 10_000
+
+interface Uploads {
+  readonly uploads: number
+  /** More were not counted. */
+  readonly more: boolean
+}
+
+/**
+ * Uploads that are neither completed nor aborted: the store has their parts, which no listing of objects shows. Those that were begun past the gateway
+ * are plaintext. @returns null where the store does not list them.
+ */
+async function countUploads(bucket: BucketClient, prefix: string): Promise<Uploads | null> {
+  let uploads = 0
+  try {
+    for await (const page of bucket.uploads(prefix)) {
+      uploads += page.length
+      if (uploads >= MOST_UPLOADS) return { uploads, more: true }
+    }
+    return { uploads, more: false }
+  } catch (error) {
+    // Without the right, or without such a listing: a scan is still one.
+    if (error instanceof S3Error && !bucket.signal.aborted) return null
+    throw error
+  }
+}
+
+function noteOf(found: Uploads | null): string {
+  if (found === null) return 'Uploads in parts that are not completed are not known: the store does not list them.\n'
+  if (found.uploads === 0) return ''
+  const count = `${found.uploads.toLocaleString('en')}${found.more ? ' or more' : ''}`
+  return `Uploads in parts that are not completed: ${count}. Their parts are stored and in no scan; those begun past the gateway are plaintext.\n`
 }
 
 /** The worst of what was found: damaged before plaintext before what could not be examined. */

@@ -9,6 +9,7 @@ import t from 'tap'
 import {
   CopyObjectCommand,
   CreateBucketCommand,
+  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   ListObjectsV2Command,
@@ -108,6 +109,17 @@ await t.test('an object of the S3 Encryption Client whose key is in a file besid
     'text.instruction': 's3ec-v2'
   })
   for (const { key } of lines) await direct.send(new DeleteObjectCommand({ Bucket: 'bucket', Key: key }))
+})
+
+await t.test('uploads that are not completed are told: their parts are in no listing', async (t) => {
+  const begun = ['u/1', 'u/2', 'v/1'].map((Key) => direct.send(new CreateMultipartUploadCommand({ Bucket: 'bucket', Key })))
+  await Promise.all(begun)
+  const scan = async () => JSON.parse((await run('scan', '--bucket', 'bucket', '--prefix', 'u/', '--json')).out) as { unfinishedUploads: object }
+  t.match((await scan()).unfinishedUploads, { uploads: 2, more: false })
+  t.match((await run('scan', '--bucket', 'bucket', '--prefix', 'u/')).out, /not completed: 2\. Their parts are stored/)
+  const rule = store.rules.add({ when: { bucket: 'bucket', query: { uploads: true } }, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+  t.equal((await scan()).unfinishedUploads, null, 'not known is not none')
+  rule.remove()
 })
 
 await t.test('reports of the other kinds: nothing in a name runs', async (t) => {
