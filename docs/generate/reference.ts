@@ -324,7 +324,7 @@ ${table(['field', ''], fieldRows(diagnosisFields))}
 
 A line \`failure\` also has the names, codes (of an \`EnvelopeError\`: the kind, as in \`sealgate_integrity_failures_total\`) and stack frames of the errors, and no message other than \`found\`, which is a text of the gateway. Other lines:
 \`listening\`, \`workers listening\`, \`worker ended\`, \`worker does not answer\`, \`readiness check passes again\`, \`key serves again\`, \`configuration reloaded\`,
-\`configuration not reloaded\`, \`certificates reloaded\`, \`certificates not reloaded\`, \`stopping\`, \`stopped\`, \`audit checkpoint\` and three about the audit file ([AUDIT.md](AUDIT.md)), \`store capabilities\` (what the store was seen to enforce in one
+\`configuration not reloaded\`, \`certificates reloaded\`, \`certificates not reloaded\`, \`stopping\`, \`stopped\`, \`audit checkpoint\` and lines about the audit file and its sinks ([AUDIT.md](AUDIT.md)), \`store capabilities\` (what the store was seen to enforce in one
 kind of bucket), \`store capabilities not found out\`, \`store\` (once after the start: what the store is, what it lacks of what the gateway needs, and the settings that
 would fit; as \`store check\` finds them), \`TLS handshake failed\`, and one for a state bucket whose versioning is suspended.
 

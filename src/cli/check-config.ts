@@ -83,7 +83,7 @@ export async function summaryOf(config: Config): Promise<string> {
     ...clients.map((client): Row => ['clients', client.accessKeyId, clientOf(client)]),
     ['processes', '', workers === 'auto' ? 'one per core' : String(workers)],
     ['log', '', `level ${log.level}`],
-    ['audit', '', audit.file ?? 'none'],
+    ['audit', '', auditOf(audit)],
     ...changed(config).map((text): Row => ['not default', '', text])
   ]
   const width = Math.max(...rows.map(([section]) => section.length))
@@ -97,6 +97,11 @@ export async function summaryOf(config: Config): Promise<string> {
 function transportOf({ tls, host }: Config['listen']): string {
   if (tls !== null) return tls.clientCa === null ? 'TLS' : 'TLS with client certificates'
   return isLoopback(host) ? 'plain HTTP, this machine only' : 'plain HTTP'
+}
+
+function auditOf({ file, key, sinks }: Config['audit']): string {
+  const places = [...file === null ? [] : [file], ...sinks.map(({ url, whenDown }) => `${url.split('?')[0] ?? ''} (${whenDown} when down)`)]
+  return places.length === 0 ? 'none' : `${places.join(', ')}${key === null ? '' : `, chained under ${key}`}`
 }
 
 function credentialsOf({ credentials }: UpstreamConfig): string {

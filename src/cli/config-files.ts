@@ -15,7 +15,7 @@ import { systemWords } from '../diagnosis.ts'
  * @throws ConfigError with every fault found.
  */
 export async function checkFiles(config: Config, file: string): Promise<void> {
-  const found = await Promise.all([keyFaults(config), tlsFaults(config), storeCaFaults(config), auditFaults(config)])
+  const found = await Promise.all([keyFaults(config), tlsFaults(config), caFaults(config), auditFaults(config)])
   const faults = found.flat()
   if (faults.length > 0) throw new ConfigError(file, faults)
 }
@@ -43,9 +43,9 @@ async function tlsFaults({ listen: { tls } }: Config): Promise<ConfigFault[]> {
   })
 }
 
-async function storeCaFaults({ upstreams }: Config): Promise<ConfigFault[]> {
+async function caFaults({ upstreams, audit }: Config): Promise<ConfigFault[]> {
   const found = await Promise.all(
-    Object.values(upstreams).map(async ({ section, ca }) => {
+    [...Object.values(upstreams), ...audit.sinks.map(({ ca }, i) => ({ section: `audit.sinks.${i}`, ca }))].map(async ({ section, ca }) => {
       if (ca === null) return []
       const message = await readFile(ca).then(certificateFault, (error: unknown) => `cannot be read: ${systemWords(error)}`)
       return message === null ? [] : [{ path: `${section}.ca`, message: `${ca} ${message}` }]
@@ -54,7 +54,18 @@ async function storeCaFaults({ upstreams }: Config): Promise<ConfigFault[]> {
   return found.flat()
 }
 
-async function auditFaults({ audit: { file } }: Config): Promise<ConfigFault[]> {
+async function auditFaults({ audit: { file, sinks } }: Config): Promise<ConfigFault[]> {
+  const faults: ConfigFault[] = []
+  for (const [i, { tokenFile }] of sinks.entries()) {
+    if (tokenFile === null) continue
+    await access(tokenFile, constants.R_OK).catch((error: unknown) => {
+      faults.push({ path: `audit.sinks.${i}.tokenFile`, message: `${tokenFile} cannot be read: ${systemWords(error)}` })
+    })
+  }
+  return [...faults, ...await auditFileFaults(file)]
+}
+
+async function auditFileFaults(file: string | null): Promise<ConfigFault[]> {
   if (file === null) return []
   const fault = (why: string): ConfigFault[] => [{ path: 'audit.file', message: `${file} cannot be written: ${why}` }]
   const found = await stat(file).catch(() => null)

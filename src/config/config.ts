@@ -70,6 +70,16 @@ export interface UpstreamConfig {
   readonly lacks: readonly StoreFeature[]
 }
 
+export interface AuditSinkConfig {
+  /** `udp:`, `tcp:`, `tls:` and `unix:` are syslog. */
+  readonly url: string
+  readonly ca: string | null
+  readonly tokenFile: string | null
+  /** `refuse`: no key is used while it is down. `buffer`: lines wait, and are lost to it beyond `bufferBytes`. */
+  readonly whenDown: 'buffer' | 'refuse'
+  readonly bufferBytes: number
+}
+
 export interface Config {
   readonly listen: {
     readonly host: string
@@ -138,6 +148,8 @@ export interface Config {
     readonly checkpointSeconds: number
     /** Each line is on the disk before the key is used. */
     readonly sync: boolean
+    /** What takes the lines beside the file. */
+    readonly sinks: readonly AuditSinkConfig[]
   }
   readonly workers: number | 'auto'
 }

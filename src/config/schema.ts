@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { bytes, bytesPerSecond, seconds, wholeNumber } from './units.ts'
 import { profileNames, storeFeatures } from './store-profiles.ts'
 import { systemWords } from '../diagnosis.ts'
+import { auditSection } from './audit-schema.ts'
 import { isOrigin, keySchema, name } from './key-schema.ts'
 
 /** The sources of values that are not in the file itself. */
@@ -127,7 +128,7 @@ export function configSections(sources: Sources) {
     keys: z.record(name, keySchema({ path, secret })),
     buckets: bucketsSection,
     ...tuningSections,
-    audit: auditSection(path),
+    audit: auditSection(path, name),
     workers: z.union([z.literal('auto'), count], { error: 'must be a number of processes, at least 1, or auto' }).default(1)
   }
 }
@@ -149,15 +150,6 @@ function listenSection(path: Text) {
 
 function hasOneStar(text: string): boolean {
   return text.split('*').length <= 2
-}
-
-function auditSection(path: Text) {
-  return z.strictObject({
-    file: path.nullable().default(null),
-    key: name.nullable().default(null),
-    checkpointSeconds: seconds({ min: 1 }).default(60),
-    sync: z.boolean().default(false)
-  }).prefault({})
 }
 
 /** Each store makes series of metrics and pools of connections of its own. */

@@ -1,27 +1,43 @@
-import type { Config } from '../config/config.ts'
+import type { AuditSinkConfig, Config } from '../config/config.ts'
 import type { OperatorLog } from './types.ts'
 import { readKeyring } from '../keys/keyring-file.ts'
 import { KeyringError } from '../keys/keyring.ts'
 import { auditKeyOf, type AuditKey } from '../observe/audit-chain.ts'
+import { AuditSinkQueue } from '../observe/audit-sink.ts'
 import { openAuditTrail, type AuditTrail } from '../observe/audit-trail.ts'
+import { httpTransport } from '../observe/sink-http.ts'
+import { syslogTransport } from '../observe/sink-syslog.ts'
 
 /**
  * The audit trail of a configuration; null: it has none. Checkpoints and faults of the file go to the log as well, which is often kept elsewhere.
  * @throws KeyringError, Error of the file system when it cannot be opened.
  */
 export async function openAudit({ audit, keys }: Pick<Config, 'audit' | 'keys'>, log: OperatorLog): Promise<AuditTrail | null> {
-  if (audit.file === null) return null
+  if (audit.file === null && audit.sinks.length === 0) return null
   const key = audit.key === null ? undefined : keys[audit.key]
   const chain = key?.type === 'local' ? { key: await currentKey(key.keyring), intervalMs: audit.checkpointSeconds * 1000 } : null
   return openAuditTrail({
     file: audit.file,
     sync: audit.sync,
     chain,
+    sinks: audit.sinks.map((sink) => openSink(sink, log)),
     notice: (notice) => {
       if (notice.kind === 'checkpoint') {
         const { reason, run, seq, mac, uses } = notice
         log(reason === 'interval' && uses === 0 ? 'debug' : 'info', 'audit checkpoint', { reason, run, seq, mac, uses })
       } else log('error', notices[notice.kind], { file: audit.file })
+    }
+  })
+}
+
+function openSink({ url: text, ca, tokenFile, whenDown, bufferBytes }: AuditSinkConfig, log: OperatorLog): AuditSinkQueue {
+  const url = new URL(text)
+  const transport = url.protocol === 'http:' || url.protocol === 'https:' ? httpTransport(url, { ca, tokenFile }) : syslogTransport(url, ca)
+  return new AuditSinkQueue(transport, {
+    whenDown,
+    bufferBytes,
+    changed: (sink, reason, waitingBytes) => {
+      log(reason === null ? 'info' : 'error', reason === null ? 'audit sink takes lines again' : 'audit sink takes no lines', { sink, reason, waitingBytes })
     }
   })
 }

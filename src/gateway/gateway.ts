@@ -75,7 +75,7 @@ class GatewayImpl implements Gateway {
     this.#observer.watch(() => ({
       stores: this.#stores.gauges,
       scans: this.#scans.all,
-      checks: this.#health.report().checks,
+      checks: this.#state().checks,
       heldBack: this.#keys?.heldBack() ?? new Map(),
       keys: this.#selfTest?.states ?? []
     }))
@@ -112,9 +112,8 @@ class GatewayImpl implements Gateway {
   }
 
   async ready(): Promise<Readiness> {
-    const stores = this.#stores.all
     const { ready, checks } = this.#state()
-    const all = [...checks, ...stores.flatMap((store) => checksOf(store, stores.length > 1))]
+    const all = [...checks, ...this.#stores.all.flatMap((store, _, { length }) => checksOf(store, length > 1))]
     return { ok: ready, checks: Object.fromEntries(all.map(({ name, ok, error }) => [name, ok ? 'ok' : error ?? 'failed'])) }
   }
 
@@ -199,8 +198,9 @@ class GatewayImpl implements Gateway {
 
   /** Ready while requests can be served, with any store: one that is down must not take clients of others away. With the checks of no store. */
   #state(): Pick<HealthReport, 'ready' | 'checks'> {
-    const { ready, checks } = this.#health.report()
-    return { ready: ready && this.#stores.all.some(({ health }) => health.report().ready), checks }
+    const [keys, sinks] = [this.#health.report(), this.#observer.sinks()]
+    const ready = keys.ready && sinks.ready && this.#stores.all.some(({ health }) => health.report().ready)
+    return { ready, checks: [...keys.checks, ...sinks.checks] }
   }
 
   async #checkAll(): Promise<void> {

@@ -141,6 +141,12 @@ export class Observer {
     }
   }
 
+  /** The checks of what takes the audit trail beside its file, and whether keys may be used as far as they are concerned. */
+  sinks(): { readonly ready: boolean; readonly checks: readonly CheckResult[] } {
+    const sinks = this.#audit?.sinks ?? []
+    return { ready: sinks.every((sink) => sink.refusal() === null), checks: sinks.map((sink) => sink.check()) }
+  }
+
   integrityFailure(kind: string): void {
     this.#metrics.integrityFailures.add({ kind })
     this.#activity.integrityFailure(kind)
@@ -176,13 +182,18 @@ export class Observer {
     this.#metrics.beforeSnapshot(() => {
       const { stores, checks, heldBack, keys, scans } = gauges()
       // Stores come and go with the configuration, as keys do.
-      const { upstreamConnections, checkFailing, storeCapability, clockSkew, keyFailing, kmsBreakerOpen, scannedObjects, scanAge } = this.#metrics
+      const { upstreamConnections, checkFailing, storeCapability, clockSkew, keyFailing, kmsBreakerOpen, scannedObjects, scanAge, auditLines, auditWaiting } =
+        this.#metrics
       for (const gauge of [upstreamConnections, checkFailing, storeCapability, clockSkew, keyFailing, kmsBreakerOpen, scannedObjects, scanAge]) gauge.clear()
       for (const { bucket, ended, states } of scans) {
         scanAge.set({ bucket }, Math.max(0, Date.now() - ended) / 1000)
         for (const [state, { objects }] of Object.entries(states)) scannedObjects.set({ bucket, state }, objects)
       }
       for (const { name, ok } of checks) checkFailing.set({ check: name, upstream: '' }, ok ? 0 : 1)
+      for (const { name: sink, counts, waitingBytes } of this.#audit?.sinks ?? []) {
+        auditWaiting.set({ sink }, waitingBytes)
+        for (const outcome of ['sent', 'lost'] as const) auditLines.raise({ sink, outcome }, counts[outcome])
+      }
       for (const { key, ok } of keys) keyFailing.set({ key }, ok === false ? 1 : 0)
       for (const { name: upstream, pools, checks, capabilities, clockSkewSeconds } of stores) {
         if (clockSkewSeconds !== null) clockSkew.set({ upstream }, clockSkewSeconds)

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import { diagnosis, systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import type { AuditEvent } from '../keys/types.ts'
+import type { AuditSinkQueue } from './audit-sink.ts'
 import { AuditFile, type FileFault, type Place } from './audit-file.ts'
 import { chainLine, newRun, NO_MAC, runKey, type AuditKey, type Checkpoint, type CheckpointReason, type Head } from './audit-chain.ts'
 
@@ -13,36 +14,10 @@ export interface AuditTrail {
   record(event: AuditEvent): void
   /** Reopens a rotated file. Keeps the old one and throws when the new one cannot be opened. */
   reopen(): void
-  /** The state of what takes the lines beside the file. */
-  sinks(): readonly SinkState[]
+  /** What takes the lines beside the file. */
+  readonly sinks: readonly AuditSinkQueue[]
   /** Ends the chain in an orderly way, and waits for the sinks. */
   close(): Promise<void>
-}
-
-/** Something that takes the lines beside the file. */
-interface AuditSinkEnd {
-  /** Why no key may be used now; null: keys may be used. */
-  refusal(): string | null
-  /** Takes a line. Never throws, never waits. */
-  offer(line: Buffer): void
-  state(): SinkState
-  /** Sends what waits, for some seconds at the most. */
-  close(): Promise<void>
-}
-
-interface SinkState {
-  /** Kind and address, without credentials. */
-  readonly name: string
-  /** false: the last attempt failed. */
-  readonly up: boolean
-  /** Keys are not used while it is down. */
-  readonly required: boolean
-  /** Code of the system or status of HTTP; null: none. */
-  readonly reason: string | null
-  readonly waitingBytes: number
-  /** Lines since the start. */
-  readonly sent: number
-  readonly lost: number
 }
 
 export interface AuditTrailOptions {
@@ -52,7 +27,7 @@ export interface AuditTrailOptions {
   readonly sync?: boolean
   /** null: lines stand alone, and nothing shows that one was changed. */
   readonly chain?: { readonly key: AuditKey; readonly intervalMs: number } | null
-  readonly sinks?: readonly AuditSinkEnd[]
+  readonly sinks?: readonly AuditSinkQueue[]
   /** Called with the head after each checkpoint, and with faults of the file. */
   readonly notice?: (notice: Notice) => void
 }
@@ -94,14 +69,14 @@ interface Chain {
 
 class Trail implements AuditTrail {
   readonly #file: AuditFile | null
-  readonly #sinks: readonly AuditSinkEnd[]
+  readonly sinks: readonly AuditSinkQueue[]
   readonly #notice: (notice: Notice) => void
   readonly #chain: Chain | null
   #closed = false
 
   constructor({ file, sync = false, chain = null, sinks = [], notice = () => undefined }: AuditTrailOptions) {
     this.#file = file === null ? null : new AuditFile(file, sync)
-    this.#sinks = sinks
+    this.sinks = sinks
     this.#notice = notice
     this.#chain = chain === null ? null : this.#begin(chain)
     if (this.#chain !== null) this.#checkpoint('start', this.#file?.begin() ?? nowhere)
@@ -109,7 +84,7 @@ class Trail implements AuditTrail {
 
   record(event: AuditEvent): void {
     try {
-      for (const sink of this.#sinks) refuseWhile(sink)
+      for (const sink of this.sinks) refuseWhile(sink)
       if (this.#file?.torn === true && this.#chain !== null) this.#checkpoint('torn')
       this.#append(fieldsOf(event))
       if (this.#chain !== null) this.#chain.uses += 1
@@ -134,17 +109,13 @@ class Trail implements AuditTrail {
     if (moved) this.#checkpoint('rotated')
   }
 
-  sinks(): readonly SinkState[] {
-    return this.#sinks.map((sink) => sink.state())
-  }
-
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     clearInterval(this.#chain?.timer)
     this.#tryCheckpoint('stop')
     this.#file?.close()
-    await Promise.all(this.#sinks.map((sink) => sink.close()))
+    await Promise.all(this.sinks.map((sink) => sink.close()))
   }
 
   #begin({ key, intervalMs }: { readonly key: AuditKey; readonly intervalMs: number }): Chain {
@@ -201,22 +172,18 @@ class Trail implements AuditTrail {
       chain.since += line.length
     }
     this.#file?.flush()
-    if (this.#sinks.length === 0) return
+    if (this.sinks.length === 0) return
     const bytes = Buffer.from(line)
-    for (const sink of this.#sinks) sink.offer(bytes)
+    for (const sink of this.sinks) sink.offer(bytes)
   }
 }
 
 const nowhere: Place = { at: 0, heads: {}, before: {} }
 
-function refuseWhile(sink: AuditSinkEnd): void {
-  const reason = sink.refusal()
-  if (reason === null) return
-  throw new S3Error('ServiceUnavailable', {
-    message: 'The audit trail cannot be written.',
-    endedBy: 'gateway',
-    diagnosis: diagnosis('audit', `send to ${sink.state().name}`, { system: reason })
-  })
+function refuseWhile(sink: AuditSinkQueue): void {
+  const refusal = sink.refusal()
+  if (refusal === null) return
+  throw new S3Error('ServiceUnavailable', { message: 'The audit trail cannot be written.', endedBy: 'gateway', diagnosis: refusal })
 }
 
 /** Fields are named one by one, so that further properties of an event are not written. */

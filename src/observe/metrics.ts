@@ -59,6 +59,8 @@ export interface Metrics {
   readonly integrityFailures: Counter<'kind'>
 
   /** 1 for every key of the configuration that does not work, by its name. */
+  readonly auditLines: Counter<'sink' | 'outcome'>
+  readonly auditWaiting: Gauge<'sink'>
   readonly keyFailing: Gauge<'key'>
   /** 1 for every readiness check whose last run failed. */
   readonly checkFailing: Gauge<'check' | 'upstream'>
@@ -164,6 +166,8 @@ export function createMetrics(): Metrics {
       'Stored data that did not verify. foreign-key: it names a key of the gateway that its bucket may not open with (openKeys).',
       ['kind']
     ),
+    auditLines: r.counter('sealgate_audit_sink_lines_total', 'Lines of the audit trail by sink. outcome: sent, or lost to it.', ['sink', 'outcome']),
+    auditWaiting: r.gauge('sealgate_audit_sink_waiting_bytes', 'Bytes of lines that wait for a sink of the audit trail.', ['sink']),
     keyFailing: r.gauge('sealgate_key_failing', '1: this key of the configuration cannot be used.', ['key'], 'max'),
     checkFailing: r.gauge('sealgate_check_failing', '1: this readiness check failed. upstream: of a store its name, else empty.', ['check', 'upstream'], 'max'),
     scannedObjects: r.gauge('sealgate_objects', 'Objects of a bucket by state, as the last "sealgate scan" of the whole bucket counted them.', [

@@ -79,6 +79,11 @@ export class Counter<L extends string> extends Family<L> {
     if (!(amount >= 0)) throw new RangeError(`counter ${this.name}: ${amount}`)
     this.series(labels).value += amount
   }
+
+  /** Of something that counts by itself. */
+  raise(labels: Labels<L>, total: number): void {
+    this.add(labels, total - this.series(labels).value)
+  }
 }
 
 export class Gauge<L extends string> extends Family<L> {

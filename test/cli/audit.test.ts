@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
@@ -8,7 +9,11 @@ import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
 import { runCli } from '../support/run-cli.ts'
 
-const folder = t.testdir({})
+// Not that of tap: it is one for all files that run in a process.
+const folder = mkdtempSync(join(tmpdir(), 'sealgate-audit-'))
+t.teardown(() => {
+  rmSync(folder, { recursive: true })
+})
 const audit = join(folder, 'audit.jsonl')
 const rig = await startRewrapRig(t, { audit: { file: audit, key: 'main' } })
 const verify = (...args: string[]) => runCli(['audit', 'verify', ...args], folder)

@@ -207,7 +207,16 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
     { audit: { file: './nowhere/audit.jsonl' } },
     `audit.file: ${at('nowhere/audit.jsonl')} cannot be written: its directory: no such file or directory (ENOENT)`
   ],
-  [{ audit: { file: './folder' } }, `audit.file: ${at('folder')} cannot be written: it is a directory`]
+  [{ audit: { file: './folder' } }, `audit.file: ${at('folder')} cannot be written: it is a directory`],
+  [{ audit: { key: 'other' } }, 'audit.key: keys has no other'],
+  [{ audit: { sinks: [{ url: 'tcp://h' }] } }, /^audit\.sinks\.0\.url: must be udp:\/\/, tcp:\/\//],
+  [{ audit: { sinks: [{ url: 'https://user:secret@h/' }] } }, /^audit\.sinks\.0\.url: must be .* without credentials/],
+  [{ audit: { sinks: [{ url: 'http://h.example.org/', tokenFile: './t' }] } }, 'audit.sinks.0.tokenFile: needs https, or http to this machine'],
+  [
+    { audit: { sinks: [{ url: 'https://h/', tokenFile: './none' }] } },
+    `audit.sinks.0.tokenFile: ${at('none')} cannot be read: no such file or directory (ENOENT)`
+  ],
+  [{ audit: { sinks: [{ url: 'https://h/', ca: './none' }] } }, `audit.sinks.0.ca: ${at('none')} cannot be read: no such file or directory (ENOENT)`]
 ]
 
 await t.test('every wrong configuration says which option, what is wrong, and what would be right', async (t) => {

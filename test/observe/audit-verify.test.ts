@@ -1,11 +1,16 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { auditEntry, chained, newAuditKey, tamperings, verifyFiles, writeTrail } from '../support/audit-rig.ts'
 import { openAuditTrail } from '../../src/observe/audit-trail.ts'
 
 const key = newAuditKey()
-const folder = t.testdir({})
+// Not that of tap: it is one for all files that run in a process.
+const folder = mkdtempSync(join(tmpdir(), 'sealgate-audit-'))
+t.teardown(() => {
+  rmSync(folder, { recursive: true })
+})
 const trail = await writeTrail(folder, key)
 
 await t.test('a trail of several processes in three files is whole', async (t) => {
