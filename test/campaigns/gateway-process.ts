@@ -46,6 +46,11 @@ export class GatewayProcess {
     return `http://127.0.0.1:${this.port}`
   }
 
+  /** Its configuration file, for other commands. */
+  get config(): string {
+    return join(this.#folder, 'sealgate.yaml')
+  }
+
   get pid(): number {
     return this.#child?.pid ?? 0
   }

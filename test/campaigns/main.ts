@@ -28,6 +28,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'mutation': 'one changed expression at a time where a fault costs most, and which changes no test notices',
   'reader_mutants.py': 'one changed line at a time in the reader without Sealgate, and which changes no vector notices',
   'profiles': 'aws, rclone, mc, s3cmd and restic in front of stores with the limits of twelve providers',
+  'openbao': 'a real OpenBao, started by test/e2e/openbao.sh, that is sealed and opened again under load, with tokens of seconds',
   'readers': 'one client with 256 readers that stop, and what others get meanwhile',
   'scan': 'every kind of object under hostile names, with versions, scanned and compared; the memory of a million rows of an inventory',
   'rewrap': 'SIGKILL of `rewrap` while clients write, tag and read'
