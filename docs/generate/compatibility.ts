@@ -1,3 +1,4 @@
+import { storesMarkdown } from './stores.ts'
 import { table } from './table.ts'
 import { extensions, olderNames, operationNames, operations } from '../../src/s3/operations.ts'
 import type { OperationName } from '../../src/s3/operations.ts'
@@ -107,89 +108,7 @@ ETag; the gateway translates it and the store enforces it. Conditions that the s
 * A browser form with a file above 256 KiB must have the file as its last field and a Content-Length.
 * MinIO keeps no CORS rules of buckets (501 NotImplemented) and allows every origin. If there are no rules to read, the gateway relays the store's response to a
   preflight. \`listen.cors\` replaces the store's rules for all buckets; then no preflight goes to the store.
-
-## What is known of stores
-
-| store | conditions enforced | notes |
-|---|---|---|
-| Ceph radosgw 16.2.15 | PutObject without versioning or with versioning suspended, source of copies. With versioning enabled none, so 501 | loses tags of copies; default encryption, \`partNumber\` and GetObjectAttributes are provided by the gateway |
-| versitygw 1.8.0 (files) | PutObject, CompleteMultipartUpload, DeleteObject, source of copies | verifies trailing checksums; requires no digest with Object Lock headers. Objects with names that end in \`/\` must be empty and cannot be copied (400 DirectoryObjectContainsData), sealed or not. \`a//b\` is listed as \`a/b\` and opens only under the name it was written by |
-| MinIO (built from the last open source, 28 November 2026) | PutObject, CompleteMultipartUpload, source of copies; the same in all kinds of bucket | with a policy that denies writes without \`x-amz-server-side-encryption: AES256\`, PutObject and copies were refused before and accepted after \`upstream.sse: AES256\` (29 November 2026). Such a policy denies every UploadPart on MinIO, also of its own client |
-| Garage 2.5.0 | none, so 501 | \`profile: garage\`. Answers writes with a version id of its own, which the profile removes. Tags are read as none, so that \`aws s3 cp\` copies large objects, which it cannot without the gateway |
-| SeaweedFS 4.53 | all: PutObject, CompleteMultipartUpload, CopyObject, DeleteObject, source of copies | drops the metadata of empty objects whose names end in \`/\`, so they are refused with 501: s3fs and \`mkdir\` of Hadoop do not work |
-| moto 5.2.5 | none, because its answer to GetBucketVersioning is no S3 document | a simulation for tests; copies pass through the gateway. rclone's multipart uploads fail, also without the gateway |
-| Azure Blob behind s3proxy 2.6.0 and Azurite | – | does not work: Azure has no \`-\` in metadata names, and every write of the gateway needs \`x-amz-meta-sealgate-key\` (s3proxy answers 500) |
-
-Each store was started by a script of \`test/e2e/stores\` on 29 November 2026. *Clients* is \`test/e2e/clients.sh\` (aws CLI 1 and 2, boto3, SDK for JavaScript, rclone, s3cmd, curl; over HTTP and HTTPS);
-*rounds* is \`test/e2e/store-round.ts\`: two instances, sizes in listings, 1,050 names in three pages, DeleteObjects of 1,000, multipart in turns, copies in and between buckets, 20 conditional
-writes at once, versions. A row that is refused with 501 counts as refused, not as failed.
-
-| store | clients passed | rounds: passed, refused, failed |
-|---|---|---|
-| MinIO (last open source) | 80 of 80 | 18, 2, 0 |
-| Ceph radosgw 16.2.15 | 79 of 80 (one crash of aws CLI 1 itself) | 17, 3, 0 |
-| Garage 2.5.0 | 80 of 80 | 13, 7, 0 |
-| SeaweedFS 4.53 | 80 of 80 | 19, 1, 0 |
-| versitygw 1.8.0, without versions | 80 of 80 | 18, 2, 0 |
-| versitygw 1.8.0, with versions | not run | 19, 1, 0 |
-| moto 5.2.5 | 78 of 80 | 15, 5, 0 |
-
-RustFS 1.0.1 was not built: it needs Rust 1.98. No server of Google Cloud Storage's XML API was to be had.
 `
-
-/** Summaries of `sealgate store check`, run on the date that stands above the table. */
-const checkedStores: readonly Row[] = [
-  [
-    'MinIO (last open source)',
-    '0',
-    'none',
-    'conditions on CopyObject, If-Match on DeleteObject, STANDARD_IA, names with `//`, with `.` and `..`, with more than 255 bytes between slashes',
-    'metadata 2,048 bytes; CORS by `listen.cors`'
-  ],
-  [
-    'Ceph radosgw 16.2.15',
-    '0',
-    'none',
-    'conditions on CompleteMultipartUpload, CopyObject, DeleteObject, and in versioned buckets on PutObject; STANDARD_IA; names of 1,024 bytes (500)',
-    'metadata 8,192 bytes or more; refuses trailing checksums; copies lose tags, which are sent again'
-  ],
-  [
-    'Garage 2.5.0',
-    '0',
-    'none',
-    'versions, tags, ACLs, locks, all conditional writes',
-    'metadata 8,192 bytes or more; no smallest part; takes trailing checksums'
-  ],
-  [
-    'SeaweedFS 4.53',
-    '0',
-    'none',
-    'names with `.` and `..`, with more than 255 bytes between slashes; names with `//` are listed otherwise; empty objects whose names end in `/`',
-    'metadata 8,192 bytes or more; takes and verifies checksums; all conditions in all kinds of bucket; one emptied bucket could not be removed'
-  ],
-  [
-    'versitygw 1.8.0, without versions',
-    '0',
-    'none',
-    'versions, locks, ACLs, conditions on CopyObject, names with more than 255 bytes between slashes; names with `//` or `..` are listed otherwise',
-    'metadata 2,048 bytes'
-  ],
-  ['versitygw 1.8.0, with versions', '0', 'none', 'as above, but versions and locks work', 'conditions are the same in all kinds of bucket'],
-  [
-    'moto 5.2.5',
-    '0',
-    'none',
-    'its answer about versioning cannot be read: versions and locks were not tried; conditions on CompleteMultipartUpload and CopyObject',
-    'conditions on the source of copies are ignored: copies pass through the gateway'
-  ],
-  [
-    's3proxy in front of Azurite',
-    '4',
-    'none',
-    'multipart uploads (501), 1,024 bytes of metadata (431), copies (500), versions, tags; keys are listed in another order',
-    'ETags are no MD5s'
-  ]
-]
 
 const idle = Object.entries(idleHeaders).map(([feature, { name, values }]) =>
   `without \`${feature}\`, \`${name}\`${values === null ? '' : ` if it is ${values.map((value) => `\`${value}\``).join(' or ')}`}`
@@ -276,8 +195,7 @@ export function compatibilityMarkdown(): string {
     `${table(['feature', 'what it shows'], features)}\n`,
     `## ETags\n\n${table(['mode', 'visible ETag', 'price'], etagModes)}\n`,
     differences,
-    `## What \`sealgate store check\` found\n\nOn 29 November 2026, each store with its defaults and over plain HTTP on the same machine; some 550 requests and 8 to 46 s each. All buckets that were made, but one of\nSeaweedFS, were removed again.\n`,
-    `${table(['store', 'exit code', 'settings', 'will not work', 'also'], checkedStores)}\n`,
+    storesMarkdown(),
     providers,
     `## Compared with the store itself\n\n${comparison}\n`,
     `${Object.values(knownDifferences).map((text) => `* ${text}`).join('\n')}\n`

@@ -39,6 +39,7 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   checksumsNotMadeUp: (f) => f.where.startsWith('CopyObjectResult/Checksum'),
   partLists: (f) =>
     /^ListPartsResult\/(MaxParts|NextPartNumberMarker|Checksum(Algorithm|Type))$/.test(f.where) ||
+    f.where.startsWith('ListMultipartUploadsResult/Upload/Checksum') ||
     (/^ListPartsResult\/Part(\[\d+\])?\/ETag$/.test(f.where) && f.gateway === `"${f.store}"`),
   listedChecksums: (f) => /\/(Contents|Version)(\[\d+\])?\/Checksum(Algorithm|Type)(\[\d+\])?$/.test(f.where),
   awsChunked: (f) => f.where === 'header content-encoding',

@@ -7,12 +7,13 @@
 // (test/support/narrow-profiles.ts), and the gateway what its configuration says of that provider; --profile is `upstream.profile` alone. With
 // --as-aws: no Signature Version 2, one region, and anonymous reads as the store's ACLs allow. With
 // --far there are two stores: buckets whose names begin with "far-" are at that one. Prints
-// one line of JSON (where the gateway and the store are, and who signs) and runs until its input ends.
+// one line of JSON (where the gateway and the store are, and who signs) and runs until its input ends. Each line of the input is one more of
+// `clients`, which the gateway knows once a line comes back.
 import dns from 'node:dns'
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { parseConfig } from '../../src/config/load.ts'
 import { createGateway } from '../../src/gateway/gateway.ts'
@@ -85,23 +86,25 @@ const stores = values.far === undefined ? { upstream: near } : { upstreams: { ne
 const asAws = values['as-aws']
 const policy = { encryption: 'on', key: 'main', ...asAws ? { publicRead: 'store' } : {} }
 
-const config = parseConfig(
-  JSON.stringify({
-    listen: {
-      host: '127.0.0.1',
-      port: 0,
-      ...asAws ? { region: 'us-east-1' } : {},
-      ...values['own-cors'] ? { cors: [{ origins: ['*'], methods: ['GET', 'PUT', 'POST', 'DELETE'], headers: ['*'], expose: ['ETag'] }] } : {}
-    },
-    ...stores,
-    clients: [{ ...client, buckets: ['*'] }],
-    keys: { main: { type: 'local', keyring } },
-    buckets: { '*': policy, 'opaque-*': { ...policy, etag: 'opaque' }, ...values.far === undefined ? {} : { 'far-*': { ...policy, upstream: 'far' } } },
-    auth: { v2Header: !asAws, v2Query: !asAws, ssecOverHttp: true }
-  }),
-  { file: join(folder, 'sealgate.yaml'), env: {} }
-)
-const [gateway, another] = await Promise.all([createGateway(config, () => undefined), createGateway(config, () => undefined)])
+const clients: unknown[] = [{ ...client, buckets: ['*'] }]
+const configOf = (): ReturnType<typeof parseConfig> =>
+  parseConfig(
+    JSON.stringify({
+      listen: {
+        host: '127.0.0.1',
+        port: 0,
+        ...asAws ? { region: 'us-east-1' } : {},
+        ...values['own-cors'] ? { cors: [{ origins: ['*'], methods: ['GET', 'PUT', 'POST', 'DELETE'], headers: ['*'], expose: ['ETag'] }] } : {}
+      },
+      ...stores,
+      clients,
+      keys: { main: { type: 'local', keyring } },
+      buckets: { '*': policy, 'opaque-*': { ...policy, etag: 'opaque' }, ...values.far === undefined ? {} : { 'far-*': { ...policy, upstream: 'far' } } },
+      auth: { v2Header: !asAws, v2Query: !asAws, ssecOverHttp: true }
+    }),
+    { file: join(folder, 'sealgate.yaml'), env: {} }
+  )
+const [gateway, another] = await Promise.all([createGateway(configOf(), () => undefined), createGateway(configOf(), () => undefined)])
 
 function listener(tls: Awaited<ReturnType<typeof readTls>> | null, served = gateway, port = 0): Listener {
   return createListener({
@@ -145,8 +148,11 @@ process.stdout.write(`${
   })
 }\n`)
 
-process.stdin.resume()
-await once(process.stdin, 'end')
+for await (const added of createInterface(process.stdin)) {
+  clients.push(JSON.parse(added))
+  await Promise.all([gateway.reload(configOf()), another.reload(configOf())])
+  process.stdout.write('{}\n')
+}
 await Promise.all(listeners.map((each) => each.stop(0)))
 await Promise.all([gateway.close(), another.close()])
 await narrow?.close()
