@@ -14,6 +14,8 @@ const SKEW_WARNING_SECONDS = 30
 const SLOW_KMS_SECONDS = 0.5
 /** Minutes that count as now. */
 const RECENT_MINUTES = 10
+/** The first calls after a start load code and open connections: so few of them show nothing. */
+const FIRST_CALLS = 4
 
 type Known = Omit<Facts, 'findings'>
 type Finding = FindingFacts
@@ -114,7 +116,7 @@ function recent(minutes: readonly Minute[], at: string): readonly Minute[] {
   return minutes.filter(({ minute }) => minute > now - RECENT_MINUTES)
 }
 
-function ofKeyServices({ heldBack, activity, at }: Known): Finding[] {
+function ofKeyServices({ heldBack, activity, at, uptimeSeconds, workers }: Known): Finding[] {
   const held = heldBack.map((region): Finding => ({
     severity: 'error',
     subject: `key service ${region}`,
@@ -127,7 +129,8 @@ function ofKeyServices({ heldBack, activity, at }: Known): Finding[] {
     duration(longest)
   }`
   const subject = 'key service'
-  if (calls > 0 && seconds / calls > SLOW_KMS_SECONDS) {
+  const enough = calls > (uptimeSeconds > RECENT_MINUTES * 60 ? 0 : FIRST_CALLS * workers.length)
+  if (enough && seconds / calls > SLOW_KMS_SECONDS) {
     const detail = `${words}. Requests that need a key wait for it. Look at the network to it and at its own limits.`
     held.push({ severity: 'warning', subject, title: 'The key service (KMS) is slow', detail, since: null })
   }

@@ -81,13 +81,14 @@ await t.test('several processes are added up by minutes', async (t) => {
   t.match(sum, { bytesOut: 60, kms: { calls: 0 } })
   t.equal(sum?.durations.reduce((all, one) => all + one, 0), 3)
   t.same(merged.minutes[1]?.durations, a.report().minutes[0]?.durations)
-  const failures = (...times: readonly string[]) => ({ minutes: [], integrityFailures: times.map((at) => ({ at, kind: 'box' })) })
-  t.same(mergeActivities([failures('1', '4'), failures('2'), failures('3')]).integrityFailures.map(({ at }) => at), ['1', '2', '3', '4'])
-  t.same(
-    mergeActivities([failures(...'abcdefghijklmnopqrstuvwxyz'), failures(...'ABCDEFGHIJKLMNOPQRSTUVWXYZ')]).integrityFailures.map(({ at }) => at).join(''),
-    'CDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz',
-    'the newest 50'
-  )
+  const failures = (...times: readonly number[]) => ({
+    minutes: [],
+    integrityFailures: times.map((time) => ({ at: new Date(time).toISOString(), kind: 'box' }))
+  })
+  const timesOf = (...all: readonly ReturnType<typeof failures>[]) => mergeActivities(all).integrityFailures.map(({ at }) => Date.parse(at))
+  t.same(timesOf(failures(1, 4), failures(2), failures(3)), [1, 2, 3, 4])
+  const many = Array.from({ length: 30 }, (_, i) => i)
+  t.same(timesOf(failures(...many.map((i) => i * 2)), failures(...many.map((i) => i * 2 + 1))), Array.from({ length: 50 }, (_, i) => i + 10), 'the newest 50')
   t.same(mergeActivities([]), { minutes: [], integrityFailures: [] })
   const late = new ActivityRecorder(() => 65 * minute)
   late.request(request)

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { ProcessReport, WorkerFacts } from '../../src/page/facts.ts'
+import { factsOf } from '../../src/page/merge.ts'
 import { facts, minutes, now, report, worker } from '../support/page-facts.ts'
 
 const ago = (seconds: number): string => new Date(now.getTime() - seconds * 1000).toISOString()
@@ -32,6 +33,18 @@ await t.test('each side of every limit', async (t) => {
   t.same(kms(2, 1), [])
   t.same(kms(2.1, 1), ['warning: key service: The key service (KMS) is slow'])
   t.same(kms(2.1, 11), [], 'a quarter of an hour ago is over')
+  const young = (calls: number) =>
+    factsOf({
+      version: '1',
+      node: 'v24',
+      host: 'h',
+      at: now,
+      uptimeSeconds: 600,
+      workers: [worker(1)],
+      departed: [],
+      reports: [report({ activity: { integrityFailures: [], minutes: [{ ...minutes(1)[0]!, kms: { calls, failed: 0, seconds: 99, longest: 9 } }] } })]
+    }).findings.length
+  t.same([young(4), young(5)], [0, 1], 'the first calls after a start show nothing')
   t.same(kms(0, 1, 1), ['warning: key service: 1 call of the key service failed'])
 
   const integrity = (seconds: number) => titles({ activity: { minutes: [], integrityFailures: [{ at: ago(seconds), kind: 'segment' }] } })
