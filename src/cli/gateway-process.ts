@@ -29,7 +29,7 @@ const highWaterMark = 32_768
 
 /** Options that are read only at start: transfers in progress, or the process, depend on them. */
 const fixedSections = ['admin', 'limits', 'log', 'audit', 'workers'] as const
-const fixedOfListen = ['host', 'port', 'trustedProxies'] as const
+const fixedOfListen = ['host', 'port', 'trustedProxies', 'clientAddress'] as const
 
 type Tls = Config['listen']['tls']
 
@@ -224,10 +224,10 @@ function keepFixedOfTls(before: Tls, after: Tls): Tls {
 
 /** The new configuration with the old values of the options that take effect only after a restart. */
 function keepFixed(before: Config, after: Config): Config {
-  const { host, port, trustedProxies, allowPlainBeyondLoopback } = before.listen
+  const { host, port, trustedProxies, clientAddress, allowPlainBeyondLoopback } = before.listen
   const tls = keepFixedOfTls(before.listen.tls, after.listen.tls)
   const { admin, limits, log, audit, workers } = before
-  const listen = { ...after.listen, host, port, trustedProxies, allowPlainBeyondLoopback, tls }
+  const listen = { ...after.listen, host, port, trustedProxies, clientAddress, allowPlainBeyondLoopback, tls }
   return { ...after, admin, limits, log, audit, workers, listen }
 }
 
@@ -250,6 +250,7 @@ export function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gat
     port: listen.port,
     tls,
     trustedProxies: listen.trustedProxies,
+    clientAddress: listen.clientAddress,
     limits: {
       ...limitsByStores(config, log),
       requestsInFlight: limits.requestsInFlight,

@@ -96,7 +96,7 @@ function configFor({ config, store, bucket, concurrency }: Wanted, secret: Secre
   const noLimit = { requests: null, requestsPerSecond: null, bytesPerSecond: null }
   return {
     ...config,
-    listen: { host: HOST, port: 0, tls: null, regions: [], domains: [], trustedProxies: [], allowPlainBeyondLoopback: false, cors: [] },
+    listen: { host: HOST, port: 0, tls: null, regions: [], domains: [], trustedProxies: [], clientAddress: 'peer', allowPlainBeyondLoopback: false, cors: [] },
     admin: null,
     upstreams: { [store.name]: store },
     clients: [{ ...secret, buckets: [bucket], readOnly: false, identities: {}, limits: noLimit }],

@@ -28,7 +28,10 @@ export function defaultOf(upstreams: Tree): string | null {
 
 function checkListen(listen: unknown, faults: ConfigFault[]): void {
   if (!isMap(listen)) return
-  const { host, tls, allowPlainBeyondLoopback } = listen
+  const { host, tls, allowPlainBeyondLoopback, clientAddress = 'peer', trustedProxies = [] } = listen
+  if (clientAddress !== 'peer' && Array.isArray(trustedProxies) && trustedProxies.length === 0) {
+    faults.push({ path: 'listen.clientAddress', message: 'needs trustedProxies: who else may say it?' })
+  }
   if (typeof host !== 'string' || isLoopback(host) || tls !== undefined || allowPlainBeyondLoopback === true) return
   faults.push({ path: 'listen.host', message: `${host} is not a loopback address: give listen.tls, or set allowPlainBeyondLoopback: true` })
 }

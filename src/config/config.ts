@@ -91,6 +91,8 @@ export interface Config {
     readonly domains: readonly string[]
     /** Addresses of front ends that terminate TLS and whose X-Forwarded-Proto is trusted. */
     readonly trustedProxies: readonly string[]
+    /** Where the address of a client is taken from on connections of these. */
+    readonly clientAddress: 'peer' | 'x-forwarded-for' | 'forwarded' | 'proxy-protocol'
     readonly allowPlainBeyondLoopback: boolean
     /** CORS rules for all buckets; empty: the store's rules of each bucket. */
     readonly cors: readonly {

@@ -143,6 +143,7 @@ function listenSection(path: Text) {
     region: z.union([z.string().min(1), z.array(z.string().min(1))], { error: 'must be a region or a list of regions' }).default([]),
     domains: z.array(z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'must be a domain name in lower case')).default([]),
     trustedProxies: z.array(z.string().refine(isAddressOrRange, 'must be an IP address or a CIDR range')).default([]),
+    clientAddress: z.enum(['peer', 'x-forwarded-for', 'forwarded', 'proxy-protocol']).default('peer'),
     allowPlainBeyondLoopback: z.boolean().default(false),
     cors: z.array(corsRule).max(100).default([])
   }).prefault({})

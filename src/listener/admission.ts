@@ -25,6 +25,7 @@ export type Limit =
   | 'client requests per second'
   | 'client bytes per second'
   | 'connections'
+  | 'PROXY headers'
 
 /** A request that asks for admission. */
 export interface Guest {

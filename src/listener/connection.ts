@@ -7,6 +7,7 @@ const maxPipelined = 8
 /** State of one connection across its requests. `E`: an exchange of one of them. */
 export class Connection<E> {
   readonly socket: Socket
+  readonly #addressOf: (socket: Socket) => string
   #closing = false
   #current: E | null = null
   /** Resolves when every exchange started so far has ended. */
@@ -14,8 +15,15 @@ export class Connection<E> {
   #waiting = 0
   #received = 0
 
-  constructor(socket: Socket) {
+  /** @param addressOf the client's address, as long as the connection is there. */
+  constructor(socket: Socket, addressOf: (socket: Socket) => string) {
     this.socket = socket
+    this.#addressOf = addressOf
+  }
+
+  /** Of the client: the other side, or what a PROXY header names. Empty when the connection has gone. */
+  get address(): string {
+    return this.#addressOf(this.socket)
   }
 
   /** Once true, all further bytes are ignored: after an error the boundaries of messages are not known. */

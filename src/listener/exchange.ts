@@ -213,7 +213,7 @@ export class Exchange implements Watched, Guest {
     return accessRecord({
       requestId: this.id,
       principal: this.#note.client ?? null,
-      sourceAddress: this.#request?.remoteAddress ?? this.connection.socket.remoteAddress ?? '',
+      sourceAddress: this.#request?.remoteAddress ?? this.connection.address,
       secure: this.#request?.secure ?? this.connection.socket instanceof TLSSocket,
       method: this.req.method ?? '',
       operation: this.#note.operation ?? null,

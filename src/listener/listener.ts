@@ -18,15 +18,18 @@ import { Connections, createHttpServer, type ServerLimits, refuseUnparsed } from
 import { Exchange } from './exchange.ts'
 import { admit } from './request-validation.ts'
 import { Handshakes, type HandshakeFailure, secureContext, type TlsMaterial } from './tls.ts'
-import { plainAddress, TrustedProxies } from './client-address.ts'
+import { type ClientAddressSource, plainAddress, TrustedProxies } from './client-address.ts'
+import { expectProxyHeaders } from './proxy-protocol.ts'
 
 export interface ListenerOptions {
   readonly host: string
   /** 0: any free port. */
   readonly port: number
   readonly tls: TlsMaterial | null
-  /** Addresses or CIDR ranges of front ends that terminate TLS and whose X-Forwarded-Proto is trusted. */
+  /** Addresses or CIDR ranges of front ends whose X-Forwarded-Proto is trusted. */
   readonly trustedProxies: readonly string[]
+  /** What else these are believed: the address of the client. */
+  readonly clientAddress: ClientAddressSource
   readonly limits: ServerLimits & AdmissionLimits & {
     /** Bytes per second. */
     readonly minRate: number
@@ -62,6 +65,8 @@ export interface Listener {
   counts(): { readonly connections: number; readonly requestsInFlight: number; readonly unauthenticated: number }
 }
 
+const PROXY_HEADER_MS = 5000
+
 /** Fastify's own request listener. */
 type Carry = (req: IncomingMessage, res: ServerResponse) => void
 
@@ -89,7 +94,7 @@ class HttpListener implements Listener {
   constructor(options: ListenerOptions, handle: Handle) {
     this.#options = options
     this.#handle = handle
-    this.#trusted = new TrustedProxies(options.trustedProxies)
+    this.#trusted = new TrustedProxies(options.trustedProxies, options.clientAddress)
     const limited = (limit: Limit): void => {
       options.limited?.(limit)
     }
@@ -176,6 +181,7 @@ class HttpListener implements Listener {
     const server = createHttpServer(tls, limits, (req, res) => {
       this.#accept(req, res, carry)
     })
+    if (this.#options.clientAddress === 'proxy-protocol') this.#expectProxyHeaders(server)
     this.#connections.follow(server, tls !== null)
     new Handshakes({
       log,
@@ -184,6 +190,17 @@ class HttpListener implements Listener {
       }
     }).follow(server)
     return server
+  }
+
+  #expectProxyHeaders(server: Server): void {
+    expectProxyHeaders(server, {
+      deadlineMs: Math.min(this.#options.limits.headersMs, PROXY_HEADER_MS),
+      trusted: ({ remoteAddress }) => this.#trusted.has(plainAddress(remoteAddress)),
+      named: (socket, source) => {
+        this.#connections.name(socket, source)
+      },
+      refused: () => this.#options.limited?.('PROXY headers')
+    })
   }
 
   #accept(req: RequestMessage, res: ServerResponse, carry: Carry): void {
@@ -231,6 +248,6 @@ class HttpListener implements Listener {
   }
 
   #facts(req: RequestMessage): { secure: boolean; remoteAddress: string } {
-    return { secure: this.#trusted.secure(req), remoteAddress: plainAddress(req.socket.remoteAddress) }
+    return { secure: this.#trusted.secure(req), remoteAddress: this.#trusted.client(req.rawHeaders, this.#connections.of(req.socket)?.address ?? '') }
   }
 }

@@ -9,7 +9,7 @@ import { secureContext, type TlsMaterial } from './tls.ts'
 import { S3Error } from '../errors.ts'
 import { accessRecord, type AccessRecord } from '../observe/access-log.ts'
 import { renderError } from '../s3/error-document.ts'
-import { plainAddress } from './client-address.ts'
+import { connectionId, plainAddress } from './client-address.ts'
 import { newRequestId } from './request-id.ts'
 import { hostId } from './respond.ts'
 
@@ -94,7 +94,7 @@ export function refuseUnparsed(error: NodeJS.ErrnoException, socket: Socket, con
   }
   const refused = refusal(error.code)
   const requestId = newRequestId()
-  const sourceAddress = plainAddress(socket.remoteAddress)
+  const sourceAddress = connection.address
   const document = renderError(refused, { resource: '', requestId, hostId })
   socket.end(head(refused, requestId, document.length) + document.toString('utf8'))
   // Unread bytes would turn the close into a reset that overtakes the answer.
@@ -142,6 +142,10 @@ export class Connections {
   #server: Server | null = null
   readonly #admitted: (exchange: Exchange) => boolean
   readonly #displaced: () => void
+  /** Addresses that PROXY headers have named, by connection. */
+  readonly #named = new Map<string, string>()
+  readonly #addressOf = (socket: Socket): string =>
+    (this.#named.size === 0 ? undefined : this.#named.get(connectionId(socket))) ?? plainAddress(socket.remoteAddress)
   /** Without an authenticated request so far. The oldest first, in all these maps. */
   readonly #strangers = new Map<Socket, Connection<Exchange>>()
   readonly #clients = new Map<Socket, Connection<Exchange>>()
@@ -188,6 +192,15 @@ export class Connections {
     })
   }
 
+  /** A PROXY header has named the client of a connection. */
+  name(socket: Socket, address: string): void {
+    const id = connectionId(socket)
+    this.#named.set(id, plainAddress(address))
+    socket.once('close', () => {
+      this.#named.delete(id)
+    })
+  }
+
   /** A request on this connection has been authenticated. */
   trust(connection: Connection<Exchange>): void {
     if (this.#strangers.delete(connection.socket)) this.#clients.set(connection.socket, connection)
@@ -217,7 +230,7 @@ export class Connections {
       socket.destroy()
       return
     }
-    const name = addresses(socket)
+    const name = connectionId(socket)
     this.#handshakes.set(name, socket)
     socket.once('close', () => {
       if (this.#handshakes.get(name) === socket) this.#handshakes.delete(name)
@@ -225,13 +238,13 @@ export class Connections {
   }
 
   #add(socket: Socket): void {
-    this.#handshakes.delete(addresses(socket))
+    this.#handshakes.delete(connectionId(socket))
     socket.on('error', () => undefined)
     if (this.#closing || !this.#makeRoom()) {
       socket.destroy()
       return
     }
-    this.#strangers.set(socket, new Connection(socket))
+    this.#strangers.set(socket, new Connection(socket, this.#addressOf))
     socket.once('close', () => {
       this.#forget(socket)
     })
@@ -266,8 +279,4 @@ export class Connections {
     this.#strangers.delete(socket)
     this.#clients.delete(socket)
   }
-}
-
-function addresses({ localAddress, localPort, remoteAddress, remotePort }: Socket): string {
-  return [localAddress, localPort, remoteAddress, remotePort].join(' ')
 }

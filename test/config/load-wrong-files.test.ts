@@ -102,6 +102,8 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [{ listen: { host: 9000 } }, 'listen.host: must be a text, not a number'],
   [{ listen: { adress: 'x' } }, /^listen\.adress: no such option; there are host, port, tls/],
   [{ listen: { trustedProxies: ['10.0.0.0/40'] } }, 'listen.trustedProxies.0: must be an IP address or a CIDR range'],
+  [{ listen: { clientAddress: 'forwarded' } }, 'listen.clientAddress: needs trustedProxies: who else may say it?'],
+  [{ listen: { clientAddress: 'x-real-ip', trustedProxies: ['10.0.0.1'] } }, /^listen.clientAddress: must be peer, x-forwarded-for/],
   [{ listen: { trustedProxies: '10.0.0.1' } }, 'listen.trustedProxies: must be a list, not a text'],
   [{ listen: { domains: ['S3.example.org'] } }, 'listen.domains.0: must be a domain name in lower case'],
   [{ admin: { port: 9000 } }, 'admin.port: is that of listen.port (9000): the admin listener needs another'],

@@ -112,6 +112,7 @@ function listener(tls: Awaited<ReturnType<typeof readTls>> | null, served = gate
     port,
     tls,
     trustedProxies: [],
+    clientAddress: 'peer',
     heartbeatMs: 5000,
     log: createLog({ level: 'silent' }),
     observe: () => undefined,

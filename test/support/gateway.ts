@@ -84,6 +84,7 @@ export async function startTestGateway(store: StoreAccess, options: TestGatewayO
     port: 0,
     tls: null,
     trustedProxies: [],
+    clientAddress: 'peer',
     limits: {
       connections: 1000,
       requestsInFlight: 1000,

@@ -35,6 +35,7 @@ export async function startListener(
     port: 0,
     tls: null,
     trustedProxies: [],
+    clientAddress: 'peer',
     limits: roomyLimits,
     heartbeatMs: 20_000,
     log: createLog({

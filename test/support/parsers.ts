@@ -22,6 +22,8 @@ import { openBackup } from '../../src/keys/keyring-backup.ts'
 import { Keyring, KeyringError } from '../../src/keys/keyring.ts'
 import { decodeContext, sseOfWrite } from '../../src/keys/sse-headers.ts'
 import { customerKeyOf } from '../../src/keys/ssec.ts'
+import { type ClientAddressSource, TrustedProxies } from '../../src/listener/client-address.ts'
+import { parseProxyHeader } from '../../src/listener/proxy-protocol.ts'
 import { admit } from '../../src/listener/request-validation.ts'
 import { downstreamHeaders, refuseReservedMetadata, upstreamHeaders } from '../../src/plan/headers.ts'
 import { grantsAsHeaders } from '../../src/store-client/object-properties.ts'
@@ -50,6 +52,8 @@ export interface Parser {
   /** Throws nothing but the errors that `isRefusal` knows. */
   readonly run: (input: Buffer) => unknown
 }
+
+const proxies = (from: ClientAddressSource): TrustedProxies => new TrustedProxies(['10.0.0.0/8'], from)
 
 /** What a parser may throw: anything else is a fault. */
 export function isRefusal(error: unknown): boolean {
@@ -354,6 +358,21 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
   },
   { name: 'error code of the store', seeds: ['<Error><Code>§NoSuchKey§</Code>', '<Code>§', '§'], run: (input) => errorCode(input) },
   { name: 'traceparent', seeds: ['00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01§', '§'], run: (input) => parseTraceparent(latin1(input)) },
+  {
+    name: 'X-Forwarded-For',
+    seeds: ['1.2.3.4, 10.0.0.1§', '§, 10.0.0.1', '10.0.0.1§, 10.0.0.1'],
+    run: (input) => proxies('x-forwarded-for').client(['X-Forwarded-For', latin1(input)], '10.0.0.1')
+  },
+  {
+    name: 'Forwarded',
+    seeds: ['for=1.2.3.4;proto=https, for="[2001:db8::1]:5"§', '§, for=10.0.0.1', 'for="§"', 'for=10.0.0.1;§', 'for=10.0.0.1§, for=10.0.0.1'],
+    run: (input) => proxies('forwarded').client(['Forwarded', latin1(input)], '10.0.0.1')
+  },
+  {
+    name: 'PROXY header',
+    seeds: ['PROXY TCP4 1.2.3.4 5.6.7.8 1 2§\r\n', 'PROXY UNKNOWN §', '\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c§'],
+    run: (input) => parseProxyHeader(input)
+  },
   { name: 'name of a part record', seeds: ['AAAA§', '§'], run: (input) => openPartRecord(dataKey, Buffer.alloc(32), latin1(input)) }
 ]
 
