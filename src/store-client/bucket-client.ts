@@ -6,7 +6,6 @@ import type { HeaderList } from '../http/message.ts'
 import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
-import { percentDecode } from '../http/target.ts'
 import { parseErrorXml, type ParsedError } from '../s3/error-document.ts'
 import { goesOn, keyOf, listingField, readListing, type ListingRow } from '../s3/listing.ts'
 import { PageTurns } from '../s3/page-turns.ts'
@@ -245,13 +244,18 @@ function historyRows(page: Buffer): HistoryRow[] {
   })
 }
 
-/** Decoded: the store encodes the marker as it encodes keys. */
+/**
+ * The store encodes the marker as it encodes keys; radosgw 16 leaves it as it is. It is the name of a row of the page, mostly of its last, which tells
+ * both apart: decoded twice, a name would be another, and rows would be left out.
+ */
 function nextPage(page: Buffer, id: 'version-id' | 'upload-id'): Query {
-  const key = listingField(page, 'NextKeyMarker')
-  if (key === null) throw unusable()
-  const encoded = listingField(page, 'EncodingType') === 'url'
+  const marker = listingField(page, 'NextKeyMarker')
+  if (marker === null) throw unusable()
+  const xml = parseXml(page, upstreamDocument)
+  const encoded = childText(xml, xml.root, 'EncodingType') === 'url'
+  const isAsItIs = xml.root.children.some((row) => keyOf(childText(xml, row, 'Key') ?? '', encoded) === marker)
   return [
-    ['key-marker', encoded ? percentDecode(key.replaceAll('+', ' ')) : key],
+    ['key-marker', isAsItIs ? marker : keyOf(marker, encoded)],
     [`${id}-marker`, listingField(page, id === 'version-id' ? 'NextVersionIdMarker' : 'NextUploadIdMarker') ?? '']
   ]
 }

@@ -80,6 +80,25 @@ for (const kind of Object.keys(kinds) as (keyof typeof kinds)[]) {
   })
 }
 
+await t.test('a marker is taken as the store means it: encoded as the keys are, or not', async (t) => {
+  for (const key of ['p/ü+ %2F', 'p/a+b', 'p/%41', 'p/%', 'p/plain', 'p/a b']) {
+    for (const encodes of [true, false]) {
+      const asked: (string | null | undefined)[] = []
+      const request = ({ query }: UpstreamRequest) => {
+        const marker = query.find(([name]) => name === 'key-marker')?.[1]
+        asked.push(marker)
+        const rows: XmlNode[] = marker === undefined ? [['Version', [['Key', encodeURIComponent(key)], ['VersionId', 'v'], ['Size', '1']]]] : []
+        const next: XmlNode[] = marker === undefined ? [['NextKeyMarker', encodes ? encodeURIComponent(key) : key], ['NextVersionIdMarker', 'v']] : []
+        const body = renderXml(['R', [['EncodingType', 'url'], ['IsTruncated', String(marker === undefined)], ...next, ...rows]])
+        return Promise.resolve({ status: 200, headers: new HeaderList([]), body: Readable.from([body]) })
+      }
+      const bucket = new BucketClient({ request, close: () => Promise.resolve() }, 'b', new AbortController().signal)
+      t.strictSame(await keysOf(bucket.history('p/')), [key])
+      t.strictSame(asked, [undefined, key], `${key}, ${encodes ? 'encoded' : 'as it is'}`)
+    }
+  }
+})
+
 await t.test('commands that count end as well', async (t) => {
   for (const [what, [page, most]] of Object.entries(hostile)) {
     if (most > 1000) continue
