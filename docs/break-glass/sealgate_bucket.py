@@ -33,7 +33,9 @@ import ssl
 import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 import xml.etree.ElementTree as ElementTree
 
 import sealgate_open as sealgate
@@ -333,6 +335,49 @@ class Kms:
         raise sealgate.MissingKey(f'AWS KMS: {kind}')
 
 
+class Vault:
+    """Unwraps bucket keys with a Transit key of OpenBao or Vault, as VAULT_ADDR, VAULT_TOKEN, VAULT_NAMESPACE and VAULT_CACERT say. Remembers a thousand."""
+
+    def __init__(self, key):
+        self.mount, _, self.key = key.rpartition('/')
+        self.address, self.token = os.environ.get('VAULT_ADDR', '').rstrip('/'), os.environ.get('VAULT_TOKEN')
+        require(self.mount and self.key, '--vault is MOUNT/KEY')
+        require(self.address.startswith(('https://', 'http://127.0.0.1', 'http://localhost')) and self.token, 'VAULT_ADDR (https) and VAULT_TOKEN must be set')
+        self.tls = ssl.create_default_context(cafile=os.environ.get('VAULT_CACERT'))
+        self.known, self.lock = {}, threading.Lock()
+        # Another one ignores the context, and would open what was moved to another place.
+        require(self.ask('GET', f'keys/{self.key}', None).get('derived') is True, f'the key {key} is not derived', sealgate.MissingKey)
+
+    def __call__(self, key_id, request):
+        require(f'/{self.mount}/{self.key}:v' in key_id, f'the object is sealed with {key_id}, and not with {self.mount}/{self.key}', sealgate.MissingKey)
+        text = json.dumps(request, sort_keys=True)
+        with self.lock:
+            found = self.known.get(text)
+        if found is None:
+            found = base64.b64decode(self.ask('POST', f'decrypt/{self.key}', text.encode())['plaintext'])
+            with self.lock:
+                if len(self.known) >= 1000:
+                    self.known.pop(next(iter(self.known)))
+                self.known[text] = found
+        return found
+
+    def ask(self, method, path, body):
+        headers = {'X-Vault-Token': self.token, 'X-Vault-Request': 'true'}
+        if os.environ.get('VAULT_NAMESPACE'):
+            headers['X-Vault-Namespace'] = os.environ['VAULT_NAMESPACE']
+        request = urllib.request.Request(f'{self.address}/v1/{self.mount}/{path}', data=body, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60, context=self.tls if self.address.startswith('https') else None) as answer:
+                return json.loads(answer.read(1 << 20))['data']
+        except urllib.error.HTTPError as error:
+            text = error.read(1 << 16).decode(errors='replace')
+            require('message authentication failed' not in text, 'Vault does not unwrap the bucket key: other realm, bucket, context or key', sealgate.Elsewhere)
+            require(error.code not in (400, 403, 404), f'Vault answered {error.code}: {text.strip()[:200]}', sealgate.MissingKey)
+            raise StoreFailure(f'Vault answered {error.code}') from None
+        except (urllib.error.URLError, ValueError, KeyError, TypeError) as error:
+            raise StoreFailure(f'Vault: {getattr(error, "reason", "no answer that can be read")}') from None
+
+
 # Where plaintext goes
 
 def file_name(segment):
@@ -581,7 +626,7 @@ def prepare(args):
         source = Directory(args.directory)
     keyring = sealgate.load_keyring(args.keyring, args.backup, args.passphrase_file)
     kms = Kms(args.kms_endpoint, credentials('AWS'), args.ca) if args.kms else None
-    keys = sealgate.Keys(keyring, None, read_customer_keys(args.customer_keys), kms)
+    keys = sealgate.Keys(keyring, None, read_customer_keys(args.customer_keys), kms, Vault(args.vault) if args.vault else None)
     realm = None if args.download_only else sealgate.realm_of(args.realm, keyring)
     return Run(args, source, keys, realm, State(args.out))
 
@@ -604,6 +649,7 @@ def command_line():
     sealgate.add_key_options(parser)
     parser.add_argument('--customer-keys', help='file with SSE-C keys, 32 bytes in hex in each line; the one that fits is used')
     parser.add_argument('--kms', action='store_true', help='unwrap with AWS KMS, with AWS_ACCESS_KEY_ID; the store then takes STORE_ACCESS_KEY_ID, where that is set')
+    parser.add_argument('--vault', metavar='MOUNT/KEY', help='unwrap with this Transit key of OpenBao or Vault, at VAULT_ADDR with VAULT_TOKEN (VAULT_CACERT, VAULT_NAMESPACE)')
     parser.add_argument('--kms-endpoint', help='in place of https://kms.REGION.amazonaws.com')
     return parser
 

@@ -8,7 +8,8 @@ Needs Python 3.9 or newer and the package `cryptography` (https://cryptography.i
         --backup keyring.backup --passphrase-file passphrase.txt --out b.jpg
 
 The realm comes from the keyring or its backup where they hold it, else from --realm. Where the bucket key is wrapped by AWS KMS,
-`--print-blob` and `--print-kms-context` print what `aws kms decrypt` takes; pass the answer with --bucket-key.
+`--print-blob` and `--print-kms-context` print what `aws kms decrypt` takes; where it is wrapped by OpenBao or Vault, `--print-vault` prints what
+`transit/decrypt` takes. Pass the answer with --bucket-key.
 The output appears under its name only after every byte of the body has verified; its SHA-256 is printed.
 
 Exit status:
@@ -242,10 +243,22 @@ def context_of(envelope, realm, name, context):
     return {**dict(parse_context(context)), 'aws:s3:arn': arn, 'sealgate:realm': realm}
 
 
-def local_bucket_key(envelope, master_key, realm, name, context):
+def place_of(envelope, realm, name, context):
+    """What a bucket key is bound to."""
     pairs = [text for pair in parse_context(context) for text in pair]
-    aad = fields('sealgate/v1/bucket-key', realm, envelope['bucket'], name if envelope['scope'] == 2 else '', *pairs)
-    return unwrap(master_key, envelope['blob'], aad, 'the bucket key does not open: other realm, bucket, context or key')
+    return fields('sealgate/v1/bucket-key', realm, envelope['bucket'], name if envelope['scope'] == 2 else '', *pairs)
+
+
+def vault_request(envelope, key_id, realm, name, context):
+    """What transit/decrypt takes (FORMAT, OpenBao and HashiCorp Vault)."""
+    version = re.fullmatch('vault:[A-Za-z0-9._/-]+:(v[1-9][0-9]{0,8})', key_id)
+    require(version, f'{key_id} is no key of OpenBao or Vault', MissingKey)
+    place = hashlib.sha256(place_of(envelope, realm, name, context)).digest()
+    return {'ciphertext': f'vault:{version[1]}:{base64.b64encode(envelope["blob"]).decode()}', 'context': base64.b64encode(place).decode()}
+
+
+def local_bucket_key(envelope, master_key, realm, name, context):
+    return unwrap(master_key, envelope['blob'], place_of(envelope, realm, name, context), 'the bucket key does not open: other realm, bucket, context or key')
 
 
 def customer_kek(envelope, customer_key):
@@ -258,10 +271,10 @@ def customer_kek(envelope, customer_key):
 
 
 class Keys:
-    """What may open a box. `kms` unwraps a blob: it takes envelope, key id and encryption context, and returns 32 bytes."""
+    """What may open a box. `kms` unwraps a blob: it takes envelope, key id and encryption context, and returns 32 bytes. `vault` takes key id and request."""
 
-    def __init__(self, keyring=None, bucket_key=None, customer_keys=(), kms=None):
-        self.keyring, self.bucket_key, self.customer_keys, self.kms = keyring, bucket_key, customer_keys, kms
+    def __init__(self, keyring=None, bucket_key=None, customer_keys=(), kms=None, vault=None):
+        self.keyring, self.bucket_key, self.customer_keys, self.kms, self.vault = keyring, bucket_key, customer_keys, kms, vault
 
     def kek(self, envelope, key_id, realm, name, context):
         """The key that opens the box (FORMAT, Key providers)."""
@@ -273,6 +286,9 @@ class Keys:
         if key_id.startswith('arn:'):
             require(self.kms, f'the object is sealed with {key_id}: AWS KMS is needed', MissingKey)
             return self.kms(envelope, key_id, context_of(envelope, realm, name, context))
+        if key_id.startswith('vault:'):
+            require(self.vault, f'the object is sealed with {key_id}: OpenBao or Vault is needed', MissingKey)
+            return self.vault(key_id, vault_request(envelope, key_id, realm, name, context))
         require(self.keyring, f'the object is sealed with {key_id}: --keyring or --backup is needed', MissingKey)
         return local_bucket_key(envelope, self.keyring.key(key_id), realm, name, context)
 
@@ -626,6 +642,10 @@ def read_envelope(args):
 
 
 def run(args):
+    if args.print_vault:
+        _, envelope = read_envelope(args)
+        print(json.dumps(vault_request(envelope, args.key_id, realm_of(args.realm, None), args.object, args.context), indent=2))
+        return
     if args.print_blob or args.print_kms_context:
         _, envelope = read_envelope(args)
         context = context_of(envelope, realm_of(args.realm, None), args.object, args.context)
@@ -661,6 +681,7 @@ def command_line():
     parser.add_argument('--metadata-out', help='file for content type, user metadata and the like, as JSON')
     parser.add_argument('--print-blob', action='store_true', help='print the wrapped bucket key in base64, and stop')
     parser.add_argument('--print-kms-context', action='store_true', help='print the encryption context of the bucket key as JSON, and stop')
+    parser.add_argument('--print-vault', action='store_true', help='print what transit/decrypt of OpenBao or Vault takes, as JSON, and stop')
     parser.add_argument('--print-streams', action='store_true', help='print where the Tink streams are in the body, one JSON line each, and stop')
     add_key_options(parser)
     parser.add_argument('--bucket-key', help='32 bytes in hex, already unwrapped')
@@ -671,9 +692,9 @@ def command_line():
 def main():
     parser = command_line()
     args = parser.parse_args()
-    prints = args.print_blob or args.print_kms_context
+    prints = args.print_blob or args.print_kms_context or args.print_vault
     if sum(map(bool, [args.keyring, args.backup, args.bucket_key, args.customer_key, prints])) != 1:
-        parser.error('one of --keyring, --backup, --bucket-key, --customer-key, --print-blob and --print-kms-context is needed')
+        parser.error('one of --keyring, --backup, --bucket-key, --customer-key, --print-blob, --print-kms-context and --print-vault is needed')
     if not (prints or args.body and (args.out or args.print_streams)):
         parser.error('--body and --out are needed')
     try:

@@ -33,7 +33,7 @@ ca() { openssl req -quiet "$@" 2> /dev/null || openssl req "$@" 2> /dev/null; }
 ca -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=Test CA' -keyout "$folder/ca-key.pem" -out "$folder/ca.pem"
 ca -newkey rsa:2048 -nodes -subj '/CN=bao.test' -keyout "$folder/key.pem" -out "$folder/request.pem"
 openssl x509 -req -in "$folder/request.pem" -CA "$folder/ca.pem" -CAkey "$folder/ca-key.pem" -CAcreateserial -days 2 \
-  -extfile <(echo 'subjectAltName=DNS:bao.test') -out "$folder/cert.pem" 2> /dev/null
+  -extfile <(echo 'subjectAltName=DNS:bao.test,IP:127.0.0.1') -out "$folder/cert.pem" 2> /dev/null
 mkdir "$folder/data"
 cat > "$folder/bao.hcl" << HCL
 storage "raft" {

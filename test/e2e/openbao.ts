@@ -17,8 +17,8 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
-  UploadPartCommand,
-  type S3Client
+  S3Client,
+  UploadPartCommand
 } from '@aws-sdk/client-s3'
 import t from 'tap'
 import type { VaultAuth } from '../../src/config/key-config.ts'
@@ -294,6 +294,37 @@ await t.test('a copy into another bucket is under a bucket key of its own', asyn
   const answer = await s3.send(new GetObjectCommand({ Bucket: 'single', Key: 'copy' }))
   t.equal(await answer.Body?.transformToString(), 'body 2')
   t.comment(`one copy and its read: ${JSON.stringify(counted(audited()))}`)
+})
+
+await t.test('objects open without Sealgate, by the server alone', async (t) => {
+  const python = process.env['PYTHON'] ?? 'python3'
+  const glass = (script: string, ...args: string[]) =>
+    run(python, [join('docs/break-glass', script), ...args], {
+      env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1', AWS_ACCESS_KEY_ID: 'store', AWS_SECRET_ACCESS_KEY: 'store-secret' }
+    })
+  const out = join(folder, 'recovered')
+  const all = ['--endpoint', store.endpoint, '--bucket', 'single', '--out', out, '--realm', 'default', '--report', join(folder, 'report.jsonl')]
+  const { stdout } = await glass('sealgate_bucket.py', ...all, '--vault', `transit/${main}`)
+  t.equal(readFileSync(join(out, 'objects', 'copy'), 'utf8'), 'body 2')
+  t.comment(stdout.trim().split('\n').at(-1) ?? '')
+  const wrong = await glass('sealgate_bucket.py', ...all.with(5, `${out}2`), '--vault', `transit/${short}`).catch((error: unknown) => error as { code: number })
+  t.not((wrong as { code?: number }).code ?? 0, 0, 'with another key')
+
+  const client = new S3Client({
+    endpoint: store.endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: { accessKeyId: 'store', secretAccessKey: 'store-secret' }
+  })
+  const stored = await client.send(new GetObjectCommand({ Bucket: 'single', Key: 'copy' }))
+  writeFileSync(join(folder, 'stored'), await stored.Body!.transformToByteArray())
+  const of = ['--bucket', 'single', '--object', 'copy', '--realm', 'default']
+  const named = ['--envelope', stored.Metadata?.['sealgate'] ?? '', '--key-id', stored.Metadata?.['sealgate-key'] ?? '']
+  const { stdout: request } = await glass('sealgate_open.py', ...of, ...named, '--print-vault')
+  const { data } = await admin('POST', `transit/decrypt/${main}`, JSON.parse(request) as object)
+  const key = Buffer.from(String(data['plaintext']), 'base64').toString('hex')
+  await glass('sealgate_open.py', ...of, ...named, '--body', join(folder, 'stored'), '--bucket-key', key, '--out', join(folder, 'opened'))
+  t.equal(readFileSync(join(folder, 'opened'), 'utf8'), 'body 2')
 })
 
 await t.test('the time of a key that must be asked for', async (t) => {
