@@ -152,6 +152,11 @@ function percent(text: string): number {
   return value
 }
 
+/** Dates have whole seconds. */
+const DATE_MS = 1000
+/** Two stores: each accepts requests of a clock up to 15 minutes apart from its own (AWS, RequestTimeTooSkewed). */
+const APART_MS = 30 * 60_000
+
 interface DecryptValues extends Omit<ExistingValues, 'versions'> {
   readonly to: string
 }
@@ -182,7 +187,16 @@ export async function runDecrypt(
       if (status !== 200) throw new UsageError(`--to: the store answers ${status} for ${to}. Create it first.`)
       await ensureStateBucket(upstream, store.stateBucket, store.region, job.signal)
       const journal = await openJournal(upstream, store, target, platform)
-      const decrypt = { ...job, sealed: own.sealed, target, journal, singleLimit: sizes.above, partSize: sizes.part }
+      const decrypt = {
+        ...job,
+        sealed: own.sealed,
+        target,
+        journal,
+        singleLimit: sizes.above,
+        partSize: sizes.part,
+        maxParts: store.maxParts,
+        clockMs: store.name === options.store.name ? DATE_MS : APART_MS
+      }
       return (row, signal) => decryptObject(decrypt, row, signal)
     }, ({ totals }) => failedOr(totals, [...totals.outcomes.keys()].some((outcome) => outcome.startsWith('left')) ? exitCodes.damaged : exitCodes.done))
   } finally {

@@ -80,8 +80,14 @@ interface Range {
   readonly last: number
 }
 
-function rangesOf({ size, partSize, maxParts }: PartCopies): Range[] {
-  const step = Math.max(partSize, Math.ceil(size / maxParts / MIB) * MIB)
+/** Bytes of the parts of an object: as many as wanted, or whole MiB so that there are not too many. */
+export function stepOf({ size, partSize, maxParts }: Pick<PartCopies, 'size' | 'partSize' | 'maxParts'>): number {
+  return Math.max(partSize, Math.ceil(size / maxParts / MIB) * MIB)
+}
+
+function rangesOf(copies: PartCopies): Range[] {
+  const { size } = copies
+  const step = stepOf(copies)
   return Array.from({ length: Math.ceil(size / step) }, (_, i) => ({ number: i + 1, first: i * step, last: Math.min(size, (i + 1) * step) - 1 }))
 }
 

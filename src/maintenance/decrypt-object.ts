@@ -8,6 +8,7 @@ import { keptSettings } from '../s3/names.ts'
 import { renderXml } from '../s3/xml.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import { describingHeaders, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
+import { stepOf } from './copy-in-parts.ts'
 import { examine, type ScanJob } from './classify.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
 import { storedBytes } from './key-usage.ts'
@@ -24,6 +25,10 @@ export interface DecryptJob extends ScanJob {
   /** Bytes above which an object is uploaded in parts, and bytes of such a part. */
   readonly singleLimit: number
   readonly partSize: number
+  /** Most parts that the target's store accepts in one upload. */
+  readonly maxParts: number
+  /** Milliseconds by which the dates of source and target may be wrong against each other. */
+  readonly clockMs: number
 }
 
 /** States of objects that no body can be read of here. */
@@ -43,17 +48,12 @@ export async function decryptObject(job: DecryptJob, row: Row, signal: AbortSign
     const outcome = finding.state === 'sealed' ? 'decrypted' : 'copied'
     // The gateway shows no checksums of what it did not write.
     const from = outcome === 'decrypted' ? job.sealed : job.bucket
-    const { status, headers: shown } = await from.until(signal).answer({
-      method: 'HEAD',
-      key: row.key,
-      headers: [['x-amz-checksum-mode', 'ENABLED']],
-      retry: true
-    })
-    if (status === 404) return null
-    if (status !== 200) throw new S3Error('SealgateBadUpstream', { code: `Status${status}`, status, message: `HEAD answers ${status}` })
+    const shown = await headOf(from.until(signal), row.key)
+    if (shown === null) return null
     const size = storedBytes(shown)
     const described = [...describingHeaders(shown).filter(([name]) => !settings.has(name)), ...settingsOf(headers)]
-    if (isThere(await job.target.until(signal).head(row.key), shown, described)) return { ...finding, size, outcome: 'done before' }
+    const there = await headOf(job.target.until(signal), row.key)
+    if (there !== null && isThere(there, shown, described, job.clockMs)) return { ...finding, size, outcome: 'done before' }
     const tags = await tagsOf(job.bucket.until(signal), row.key, null)
     const object: Outgoing = {
       from: from.until(signal),
@@ -67,6 +67,14 @@ export async function decryptObject(job: DecryptJob, row: Row, signal: AbortSign
     await readBack(job.target.until(signal), object, sha256)
     return { ...finding, size, outcome }
   }, signal)
+}
+
+/** With checksums; null: there is none. @throws S3Error of another answer. */
+async function headOf(bucket: BucketClient, key: string): Promise<HeaderList | null> {
+  const { status, headers } = await bucket.answer({ method: 'HEAD', key, headers: [['x-amz-checksum-mode', 'ENABLED']], retry: true })
+  if (status === 404) return null
+  if (status !== 200) throw new S3Error('SealgateBadUpstream', { code: `Status${status}`, status, message: `HEAD answers ${status}` })
+  return headers
 }
 
 const settings: ReadonlySet<string> = new Set(keptSettings)
@@ -87,14 +95,20 @@ interface Outgoing {
   readonly headers: readonly Header[]
 }
 
-/** Whether a run before has written it: nothing but the object itself says so. */
-function isThere(target: HeaderList | null, shown: HeaderList, described: readonly Header[]): boolean {
-  if (target === null || storedBytes(target) !== storedBytes(shown)) return false
-  const [was, now] = [shown, target].map((headers) => Date.parse(headers.get('last-modified') ?? ''))
-  if (!(Number(now) >= Number(was))) return false
+/**
+ * Whether a run before has written it: nothing but the object itself says so. MD5s or checksums decide where both sides state them; else the target
+ * must be the later one, by more than dates can be wrong. Otherwise it is written again, which costs only time.
+ */
+function isThere(target: HeaderList, shown: HeaderList, described: readonly Header[], clockMs: number): boolean {
+  if (storedBytes(target) !== storedBytes(shown)) return false
+  if (!described.every(([name, value]) => name === 'x-amz-storage-class' || target.get(name) === value)) return false
   const [source = '', copy = ''] = [shown, target].map((headers) => unquoteEtag(headers.get('etag') ?? ''))
-  if (isMd5(shown, source) && isMd5(target, copy) && source !== copy) return false
-  return described.every(([name, value]) => name === 'x-amz-storage-class' || target.get(name) === value)
+  if (isMd5(shown, source) && isMd5(target, copy)) return source === copy
+  const stated = new Map(statedChecksums(target).map(({ algorithm, value }) => [algorithm, value]))
+  const both = statedChecksums(shown).filter(({ algorithm }) => stated.has(algorithm))
+  if (both.length > 0) return both.every(({ algorithm, value }) => stated.get(algorithm) === value)
+  const [was, now] = [shown, target].map((headers) => Date.parse(headers.get('last-modified') ?? ''))
+  return Number(now) >= Number(was) + clockMs
 }
 
 /** @returns the SHA-256 of what was sent, in hex. */
@@ -138,14 +152,15 @@ async function* hashed(body: Readable, hash: Hash): AsyncGenerator<Buffer> {
 }
 
 /** One part after the other, so that one digest covers all: other objects go on meanwhile. @returns the SHA-256 of what was sent, in hex. */
-async function uploadParts({ target, journal, partSize }: DecryptJob, object: Outgoing, signal: AbortSignal): Promise<string> {
+async function uploadParts({ target, journal, partSize, maxParts }: DecryptJob, object: Outgoing, signal: AbortSignal): Promise<string> {
   const { from, key, size, etag, headers } = object
   const to = target.until(signal)
   const hash = createHash('sha256')
+  const step = stepOf({ size, partSize, maxParts })
   await journal.upload(to, key, headers, async (uploadId) => {
     const parts: string[] = []
-    for (let first = 0; first < size; first += partSize) {
-      const last = Math.min(size, first + partSize) - 1
+    for (let first = 0; first < size; first += step) {
+      const last = Math.min(size, first + step) - 1
       const { body } = await openBody(from, { key, versionId: null, ifMatch: etag }, `bytes=${first}-${last}`)
       const query = [['partNumber', String(parts.length + 1)], ['uploadId', uploadId]] as const
       const answer = await send(to, { key, query, headers: [], body, contentLength: last - first + 1 }, hash)
