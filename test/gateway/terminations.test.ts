@@ -58,6 +58,11 @@ class Rig {
     return connection
   }
 
+  /** Resolves when the gateway has begun with this many requests. */
+  async underWay(requests = 1): Promise<void> {
+    while (this.gateway.listener.counts().requestsInFlight < requests) await sleep(5)
+  }
+
   /** Sends a request that meets a fault of the store. */
   async meet(key: string, method: string, fault: Fault, bytes: Buffer): Promise<Line> {
     const rule = this.store.rules.add({ when: { key, method }, times: 10, fault })
@@ -103,7 +108,7 @@ await t.test('by the client, the store, or the gateway', async (t) => {
   t.match(await r.line(null), { termination: 'PA', status: 403, code: 'AccessDenied' })
 
   const leaver = await r.sent(r.put('left', 300_000).subarray(0, 200_000))
-  await sleep(20)
+  await r.underWay()
   leaver.reset()
   t.match(await r.line('left'), { termination: 'CU', status: null })
   const crawler = await r.sent(r.put('crawls', 300_000).subarray(0, 200_000))
@@ -111,12 +116,12 @@ await t.test('by the client, the store, or the gateway', async (t) => {
   crawler.close()
   r.store.rules.add({ when: { key: 'object' }, fault: { type: 'stall', at: 'before' } })
   const impatient = await r.sent(r.get('object'))
-  await sleep(50)
+  await r.underWay()
   impatient.reset()
   t.match(await r.line('object'), { termination: 'CH', status: null })
   const satisfied = await r.sent(r.get('large'))
+  await satisfied.began()
   satisfied.pause()
-  await sleep(50)
   satisfied.reset()
   t.match(await r.line('large'), { termination: 'CD', status: 200 })
 
@@ -133,8 +138,8 @@ await t.test('by the client, the store, or the gateway', async (t) => {
   t.match(await r.line('digest'), { termination: 'PH', status: 400, code: 'XAmzContentSHA256Mismatch' })
 
   const last = await r.sent(r.get('large'))
+  await last.began()
   last.pause()
-  await sleep(50)
   t.equal(await r.gateway.listener.stop(1), 'cut')
   t.match(await r.line('large'), { termination: 'PD', status: 200 })
   last.close()
@@ -189,7 +194,7 @@ await t.test('by a limit, and by the audit file', async (t) => {
   narrow.store.rules.add({ when: { key: 'stalled' }, times: 100, fault: { type: 'stall', at: 'before' } })
   // One at work and four in line.
   const busy = await Promise.all([1, 2, 3, 4, 5].map(() => one.sent(one.get('stalled'))))
-  while (one.gateway.listener.counts().requestsInFlight < 5) await sleep(5)
+  await one.underWay(5)
   const turnedAway = await rawRequest(one.gateway.endpoint, one.get('stalled'))
   t.match([turnedAway.status, turnedAway.headers['retry-after']], [503, '1'])
   t.match(await one.line('stalled'), { termination: 'LQ', status: 503, code: 'SlowDown' })

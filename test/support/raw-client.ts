@@ -67,6 +67,16 @@ export class RawConnection {
     })
   }
 
+  /** Resolves when the first bytes of an answer are here. @throws when the connection has ended without. */
+  async began(): Promise<void> {
+    while (this.#received.length === 0) {
+      if (this.#end !== 'open') throw new Error(`The connection has ended (${this.#end}) without an answer.`)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
   /** Reads nothing more until `resume`: what comes fills the kernel's buffers. */
   pause(): void {
     this.#socket.pause()
