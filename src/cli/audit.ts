@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { createGunzip } from 'node:zlib'
-import { loadConfig } from '../config/load.ts'
+import { readConfig } from './sealed-config.ts'
 import { systemWords } from '../diagnosis.ts'
 import { auditKeysOf } from '../gateway/audit.ts'
 import { takeKey } from '../keys/key-material.ts'
@@ -52,7 +52,7 @@ export async function printAuditKeys(values: { readonly config: string | undefin
 }
 
 async function configuredKeys(file: string | undefined, platform: Platform): Promise<AuditKey[]> {
-  const { audit, keys } = loadConfig({ file: requiredConfig({ config: file }, platform), env: platform.env })
+  const { audit, keys } = await readConfig({ file: requiredConfig({ config: file }, platform), env: platform.env })
   const key = audit.key === null ? undefined : keys[audit.key]
   if (key?.type !== 'local') throw new UsageError('The configuration has no audit.key: its trail is not chained. Give --key-file for an older one.')
   return auditKeysOf(key.keyring)

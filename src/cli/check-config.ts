@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Config, BucketPolicy, UpstreamConfig } from '../config/config.ts'
 import { ONLY } from '../config/checks.ts'
-import { loadConfig } from '../config/load.ts'
+import { readConfig } from './sealed-config.ts'
 import { configWarnings } from '../config/warnings.ts'
 import { UsageError } from './command-line.ts'
 import { checkFiles } from './config-files.ts'
@@ -32,7 +32,7 @@ export function requiredConfig(named: Named, platform: Platform): string {
 
 /** Reads a configuration with its secrets, and checks the files it names. @throws ConfigError with every fault found. */
 export async function loadWhole(file: string, { env }: Pick<Platform, 'env'>): Promise<Config> {
-  const config = loadConfig({ file, env })
+  const config = await readConfig({ file, env })
   await checkFiles(config, file)
   return config
 }

@@ -48,7 +48,7 @@ export async function runEncrypt(
   sizes: PartSizes = { above: ENCRYPTED_COPY_LIMIT, part: PART_COPY_SIZE }
 ): Promise<number> {
   const { verify, 'purge-plaintext-versions': purge } = values
-  const options = readExisting({ ...values, versions: false }, platform, { from: values.from ?? 'plaintext', verify, purge })
+  const options = await readExisting({ ...values, versions: false }, platform, { from: values.from ?? 'plaintext', verify, purge })
   const policy = policyFor(options.config, options.bucket)
   if (policy.encryption === 'off') throw new UsageError(`--bucket: the configuration has encryption: off for ${options.bucket}.`)
   const from = new Set(
@@ -132,7 +132,7 @@ interface VerifyValues extends ExistingValues {
 export async function runVerify(values: VerifyValues, platform: Platform): Promise<number> {
   const { since, filter } = values
   const terms = [...filter === undefined ? [] : [filter], ...since === undefined ? [] : [`age<${since}`]]
-  const options = readExisting({ ...values, filter: terms.length === 0 ? undefined : terms.join(',') }, platform, { deep: values.deep })
+  const options = await readExisting({ ...values, filter: terms.length === 0 ? undefined : terms.join(',') }, platform, { deep: values.deep })
   const share = values.sample === undefined ? 1 : percent(values.sample)
   const sampled: Existing = { ...options, filter: (row) => options.filter(row) && (share === 1 || Math.random() < share) }
   return withOwnGateway('verify', sampled, platform, values.deep, (job, own) => {
@@ -171,7 +171,7 @@ export async function runDecrypt(
   sizes: PartSizes = { above: SINGLE_COPY_LIMIT, part: PART_COPY_SIZE }
 ): Promise<number> {
   const { to } = values
-  const options = readExisting({ ...values, versions: false }, platform, { to })
+  const options = await readExisting({ ...values, versions: false }, platform, { to })
   const { config, bucket } = options
   const store = storeOfBucket(config, to)
   if (to === bucket) throw new UsageError('--to must be another bucket than --bucket.')

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { isOwnBucket, type Config, type UpstreamConfig } from '../config/config.ts'
-import { loadConfig } from '../config/load.ts'
+import { readConfig } from './sealed-config.ts'
 import type { Limits, Row, Shard } from '../maintenance/engine.ts'
 import type { LedgerSubject } from '../maintenance/ledger.ts'
 import { formatOf, reportFormats } from '../maintenance/report.ts'
@@ -59,7 +59,7 @@ const CONCURRENCY = 32
 const MOST = 1000
 
 /** @throws UsageError, ConfigError. */
-export function readExisting(values: ExistingValues, platform: Platform, subject: LedgerSubject = {}): Existing {
+export async function readExisting(values: ExistingValues, platform: Platform, subject: LedgerSubject = {}): Promise<Existing> {
   const { bucket, prefix = '', report, keys, ledger } = values
   const limits: Limits = {
     concurrency: countOption('concurrency', values.concurrency, CONCURRENCY, MOST),
@@ -67,7 +67,7 @@ export function readExisting(values: ExistingValues, platform: Platform, subject
     bytesPerSecond: values.bandwidth === undefined ? null : bytesOf('bandwidth', values.bandwidth.replace(/\/s$/, ''))
   }
   const file = requiredConfig(values, platform)
-  const config = loadConfig({ file, env: platform.env })
+  const config = await readConfig({ file, env: platform.env })
   if (isOwnBucket(config, bucket)) throw new UsageError('--bucket: the state bucket holds no objects of clients.')
   if (report !== undefined && formatOf(report) === null) {
     throw new UsageError(`--report: the name must end in ${reportFormats.map((format) => `.${format}`).join(', ')}.`)

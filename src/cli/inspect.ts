@@ -1,5 +1,5 @@
 // `sealgate inspect`: one object.
-import { loadConfig } from '../config/load.ts'
+import { readConfig } from './sealed-config.ts'
 import { isOwnBucket, policyFor, type Config } from '../config/config.ts'
 import { pinsAt } from '../config/pins.ts'
 import { systemWords } from '../diagnosis.ts'
@@ -28,7 +28,7 @@ const USES = 3
 /** `sealgate inspect`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
 export async function runInspect(values: InspectValues, platform: Platform): Promise<number> {
   const { bucket: name, key } = objectOf('object', values.object)
-  const config = loadConfig({ file: requiredConfig(values, platform), env: platform.env })
+  const config = await readConfig({ file: requiredConfig(values, platform), env: platform.env })
   if (isOwnBucket(config, name)) throw new UsageError('--object: the state bucket holds no objects of clients.')
   const store = storeOfBucket(config, name)
   // Before the object is opened, which is a use as well.

@@ -79,6 +79,32 @@ export const keyCommands: readonly Command[] = [
     run: async (values, platform) => (await import('./shred.ts')).shredKey(values, platform)
   }),
   command({
+    name: 'keys encrypt',
+    summary: 'seal a small secret under a key',
+    description: 'Seals a secret of 1 to 4,096 bytes, from standard input or a file, under a key of the configuration. The configuration itself takes what it\n'
+      + 'prints as { sealed: TEXT } in the place of a secret; a line end behind the secret is then left out.',
+    options: {
+      ...config,
+      key: { value: 'NAME', help: 'the key, by its name in the configuration; may be left out where there is one' },
+      in: { value: 'FILE', help: 'the secret; default: standard input' },
+      out: { value: 'FILE', help: 'a new file, mode 0600; default: standard output' }
+    },
+    examples: ['sealgate keys encrypt --config sealgate.yaml --key hsm --in store-secret.txt'],
+    run: async (values, platform) => (await import('./secret-commands.ts')).encryptSecret(values, platform)
+  }),
+  command({
+    name: 'keys decrypt',
+    summary: 'open what "keys encrypt" has sealed',
+    description: 'Opens what "sealgate keys encrypt" has sealed, and prints the secret.',
+    options: {
+      ...config,
+      in: { value: 'FILE', help: 'the sealed secret; default: standard input' },
+      out: { value: 'FILE', help: 'a new file, mode 0600; default: standard output' }
+    },
+    examples: ['sealgate keys decrypt --config sealgate.yaml --in sealed.txt'],
+    run: async (values, platform) => (await import('./secret-commands.ts')).decryptSecret(values, platform)
+  }),
+  command({
     name: 'keys export',
     summary: 'write an encrypted backup of a keyring',
     description: 'Writes a backup of a keyring, encrypted with a passphrase or for recipients of age (age-encryption.org). Keep the backup and what\n'

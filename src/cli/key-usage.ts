@@ -10,7 +10,7 @@ type UsageValues = Omit<ExistingValues, 'report' | 'ledger' | 'resume'>
 
 /** `sealgate keys usage`. @returns the exit code. @throws S3Error; UsageError and ConfigError for wrong arguments. */
 export async function runUsage(values: UsageValues, platform: Platform): Promise<number> {
-  const options = readExisting({ ...values, report: undefined, ledger: undefined, resume: false }, platform)
+  const options = await readExisting({ ...values, report: undefined, ledger: undefined, resume: false }, platform)
   const stop = stopOn(platform)
   const upstream = openStore(options.store, options.config)
   try {

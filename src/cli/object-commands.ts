@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import type { CustomerKey } from '../keys/ssec.ts'
 import { isOwnBucket, policyFor, type Config, type UpstreamConfig } from '../config/config.ts'
 import { pinsAt } from '../config/pins.ts'
-import { loadConfig } from '../config/load.ts'
+import { readConfig } from './sealed-config.ts'
 import { systemWords } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import { takeKey } from '../keys/key-material.ts'
@@ -29,7 +29,7 @@ interface ExportValues {
 export async function runExportKey(values: ExportValues, platform: Platform): Promise<number> {
   const [, name = '', key = ''] = /^([^/]+)\/(.+)$/s.exec(values['tink-keyset']) ?? []
   if (key === '') throw new UsageError('--tink-keyset takes BUCKET/OBJECT.')
-  const config = loadConfig({ file: requiredConfig(values, platform), env: platform.env })
+  const config = await readConfig({ file: requiredConfig(values, platform), env: platform.env })
   if (isOwnBucket(config, name)) throw new UsageError('The state bucket holds no objects of clients.')
   const { 'version-id': versionId = null, 'customer-key-file': customerFile } = values
   const customerKey = customerFile === undefined ? null : await readCustomerKey(customerFile)
@@ -90,7 +90,7 @@ interface Options {
 
 /** `sealgate gc`. @returns the exit code. @throws S3Error of the only store; UsageError and ConfigError for wrong arguments. */
 export async function runGc(values: GcValues, platform: Platform): Promise<number> {
-  const options = readOptions(values, platform)
+  const options = await readOptions(values, platform)
   const several = Object.keys(options.config.upstreams).length > 1
   const { signal } = stopOn(platform)
   let failed = 0
@@ -110,12 +110,12 @@ export async function runGc(values: GcValues, platform: Platform): Promise<numbe
 }
 
 /** @throws UsageError, ConfigError. */
-function readOptions(values: GcValues, platform: Platform): Options {
+async function readOptions(values: GcValues, platform: Platform): Promise<Options> {
   const text = values['older-than-hours'] ?? String(DEFAULT_HOURS)
   const hours = /^\d{1,6}$/.test(text) ? Number(text) : 0
   // An upload may pause for hours between two parts, and must not lose its state.
   if (hours < DEFAULT_HOURS) throw new UsageError(`--older-than-hours must be a whole number of at least ${DEFAULT_HOURS}.`)
-  const config = loadConfig({ file: requiredConfig(values, platform), env: platform.env })
+  const config = await readConfig({ file: requiredConfig(values, platform), env: platform.env })
   return { config, stores: storesNamed(config, values.upstream), dryRun: values['dry-run'], hours }
 }
 

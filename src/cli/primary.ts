@@ -8,6 +8,7 @@ import { ConfigError, parseConfig, readConfigText } from '../config/load.ts'
 import { createAdminListener } from '../listener/admin.ts'
 import { mergeActivities, type Activity } from '../observe/activity.ts'
 import type { WorkerFacts } from '../page/facts.ts'
+import { unseal, type Unsealed } from './sealed-config.ts'
 import { statusPage, toldByWorkers, type Told } from './status-page.ts'
 import { exposition, mergeSnapshots, type Snapshot } from '../observe/registry.ts'
 import { createMetrics, measureProcess } from '../observe/metrics.ts'
@@ -30,6 +31,7 @@ const STOP_MARGIN_MS = 10 * seconds
 interface WorkersOptions {
   readonly file: string
   readonly text: string
+  readonly unsealed: Unsealed
   readonly config: Config
   readonly workers: number
   readonly platform: Platform
@@ -81,7 +83,7 @@ class Primary {
 
   constructor(options: WorkersOptions) {
     this.#options = options
-    this.#config = { file: options.file, text: options.text, workers: options.workers }
+    this.#config = { file: options.file, text: options.text, unsealed: options.unsealed, workers: options.workers }
     this.#log = options.log
   }
 
@@ -211,9 +213,10 @@ class Primary {
     const { platform, file } = this.#options
     try {
       const text = readConfigText(file)
-      const config = parseConfig(text, { file, env: platform.env })
+      const unsealed = await unseal(text, file, platform.env)
+      const config = parseConfig(text, { file, env: platform.env, unsealed })
       await checkFiles(config, file)
-      this.#config = { ...this.#config, text }
+      this.#config = { ...this.#config, text, unsealed }
       for (const seat of this.#seats) if (seat.greeted) send(seat, { type: 'reload', config: this.#config })
       this.#metrics.reloadSuccessful.set({}, 1)
       this.#log.event('info', 'configuration sent to workers', { needRestart: changedFixed(this.#options.config, config).join(', ') })

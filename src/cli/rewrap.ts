@@ -30,7 +30,7 @@ interface RewrapValues extends Omit<ExistingValues, 'versions'> {
 /** `sealgate rewrap`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
 export async function runRewrap(values: RewrapValues, platform: Platform): Promise<number> {
   const { to, 'dry-run': dryRun } = values
-  const options = readExisting({ ...values, versions: false }, platform, { to: to ?? '' })
+  const options = await readExisting({ ...values, versions: false }, platform, { to: to ?? '' })
   const { config, bucket } = options
   if (to !== undefined && !Object.hasOwn(config.keys, to)) throw new UsageError(`--to: the configuration has no key named ${to}.`)
   const { keys } = policyFor(config, bucket)

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { policyFor } from '../config/config.ts'
-import { loadConfig } from '../config/load.ts'
+import { readConfig } from './sealed-config.ts'
 import { systemWords } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import { examine } from '../maintenance/classify.ts'
@@ -21,7 +21,7 @@ import { openKeys, storeOfBucket } from './store-command.ts'
 
 /** `sealgate scan`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
 export async function runScan(values: ExistingValues, platform: Platform): Promise<number> {
-  const options = readExisting(values, platform)
+  const options = await readExisting(values, platform)
   let uploads: Uploads | null = null
   return runExisting(
     { command: 'scan', more: () => ({ unfinishedUploads: uploads }), note: () => noteOf(uploads) },
@@ -116,7 +116,7 @@ interface CheckValues {
 
 /** `sealgate report check`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
 export async function runReportCheck(values: CheckValues, platform: Platform): Promise<number> {
-  const config = loadConfig({ file: requiredConfig(values, platform), env: platform.env })
+  const config = await readConfig({ file: requiredConfig(values, platform), env: platform.env })
   const file = resolve(platform.cwd, values.report)
   const unreadable = (error: unknown): never => {
     throw new UsageError(`--report: the report or its evidence could not be read: ${systemWords(error)}.`)

@@ -1,5 +1,6 @@
 import cluster from 'node:cluster'
 import { parseConfig, readConfigText } from '../config/load.ts'
+import { unseal, type Unsealed } from './sealed-config.ts'
 import type { ConfigFault } from '../config/tree.ts'
 import type { Config } from '../config/config.ts'
 import type { CreateGateway } from '../gateway/types.ts'
@@ -19,6 +20,7 @@ import { runWorkers } from './primary.ts'
 interface Named {
   readonly file: string
   readonly text: string
+  readonly unsealed: Unsealed
   readonly config: Config
 }
 
@@ -49,13 +51,13 @@ export async function serve(
   const named = await readNamed(file, platform)
   try {
     if (named === null) return await serveDemo({ platform, signals, createGateway })
-    const { file, text, config } = named
+    const { file, text, unsealed, config } = named
     const workers = workerCount(config.workers)
     const warnings = await deploymentWarnings(config, file)
     if (workers > 1) {
       const log = await openLog(config, platform)
       tellWarnings(log, warnings)
-      return await runWorkers({ file, text, config, workers, platform, signals, log })
+      return await runWorkers({ file, text, unsealed, config, workers, platform, signals, log })
     }
     return await serveAlone(config, () => loadWhole(file, platform), { platform, signals, createGateway, warnings })
   } catch (error) {
@@ -67,9 +69,10 @@ export async function serve(
 async function readNamed(file: string | null, { env }: Platform): Promise<Named | null> {
   if (file === null) return null
   const text = readConfigText(file)
-  const config = parseConfig(text, { file, env })
+  const unsealed = await unseal(text, file, env)
+  const config = parseConfig(text, { file, env, unsealed })
   await checkFiles(config, file)
-  return { file, text, config }
+  return { file, text, unsealed, config }
 }
 
 async function serveDemo(parts: ServeParts): Promise<number> {

@@ -6,7 +6,7 @@ import { resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { policyFor, upstreamsOfKey } from '../config/config.ts'
 import { keysOf, sealingKeys, type KeyPins } from '../config/pins.ts'
-import { loadConfig } from '../config/load.ts'
+import { readConfig } from './sealed-config.ts'
 import { systemWords } from '../diagnosis.ts'
 import { kindOf, siteOf } from '../keys/configured-key.ts'
 import type { Destruction } from '../keys/provider-kind.ts'
@@ -46,7 +46,7 @@ interface Use {
 export async function shredKey(values: ShredValues, platform: Platform): Promise<number> {
   const { bucket, key } = values
   const file = requiredConfig(values, platform)
-  const config = loadConfig({ file, env: platform.env })
+  const config = await readConfig({ file, env: platform.env })
   const section = config.keys[key]
   if (section === undefined) throw new UsageError(`--key: the configuration has no key named ${key}.`)
   const kind = kindOf(section)

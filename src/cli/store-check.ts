@@ -165,7 +165,7 @@ async function write(file: string, changes: Settings, { env, stderr }: Platform)
   const target = await realpath(file)
   const text = editTree(await readFile(target, 'utf8'), changes)
   // What was written must be what it was meant to be: a configuration that is not good does not replace one that is.
-  parseConfig(text, { file, env })
+  parseConfig(text, { file, env, unsealed: new Set() })
   const { mode, uid, gid } = await stat(target)
   const fresh = `${target}.${randomBytes(6).toString('hex')}.new`
   try {

@@ -8,12 +8,14 @@ import type { Snapshot } from '../observe/registry.ts'
 import type { ProcessSignals } from './signals.ts'
 import { parseConfig } from '../config/load.ts'
 import { exitCodes, type Platform } from './platform.ts'
+import type { Unsealed } from './sealed-config.ts'
 import { GatewayProcess } from './gateway-process.ts'
 
 /** A configuration as its file had it, so that all workers have the same one, including those that start later. */
 export interface ConfigText {
   readonly file: string
   readonly text: string
+  readonly unsealed: Unsealed
   readonly workers: number
 }
 
@@ -47,8 +49,8 @@ export function workerCount(workers: Config['workers']): number {
  * The configuration of one worker: limits for the whole gateway are shared out evenly, and the admin port is the primary's.
  * @throws ConfigError.
  */
-export function configOfWorker({ file, text, workers }: ConfigText, env: Platform['env']): Config {
-  const config = parseConfig(text, { file, env })
+export function configOfWorker({ file, text, unsealed, workers }: ConfigText, env: Platform['env']): Config {
+  const config = parseConfig(text, { file, env, unsealed })
   const share = (all: number): number => Math.ceil(all / workers)
   const { limits, upstreams, clients } = config
   return {

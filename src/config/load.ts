@@ -23,15 +23,6 @@ export class ConfigError extends Error {
   }
 }
 
-/**
- * Reads the YAML file, fills in `${NAME}` from the environment and secrets from their files, checks everything, and returns one frozen Config.
- * Printing it shows `******` for secrets.
- * @throws ConfigError with every fault found.
- */
-export function loadConfig(sources: Sources): Config {
-  return parseConfig(readConfigText(sources.file), sources)
-}
-
 /** The text of a configuration file, not parsed yet. @throws ConfigError when it cannot be read. */
 export function readConfigText(file: string): string {
   try {
@@ -41,7 +32,10 @@ export function readConfigText(file: string): string {
   }
 }
 
-/** As `loadConfig`, for a text in memory. */
+/**
+ * Fills in `${NAME}` from the environment and secrets from their files, checks everything, and returns one frozen Config. Printing it shows `******` for secrets.
+ * @param text in YAML. @throws ConfigError with every fault found.
+ */
 export function parseConfig(text: string, sources: Sources): Config {
   const faults: ConfigFault[] = []
   const written = readTree(text, faults)

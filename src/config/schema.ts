@@ -16,6 +16,8 @@ export interface Sources {
   /** Path of the configuration file: relative paths in it start from its directory. */
   readonly file: string
   readonly env: Readonly<Record<string, string | undefined>>
+  /** What is in the sealed secrets of the file; a set: they are left as they are, and noted there. Absent: none can be opened. */
+  readonly unsealed?: Readonly<Record<string, string>> | Set<string>
 }
 
 // Schemas are used a few times: compiling them to code would cost more than it saves.
@@ -111,21 +113,22 @@ const tuningSections = {
  */
 export function configSections(sources: Sources) {
   const path = z.string().min(1).transform((value) => resolve(dirname(sources.file), value))
-  const secret = z.union(
-    [z.string().min(1), z.strictObject({ file: path }), z.strictObject({ env: z.string().min(1) })],
-    { error: 'must be a text, { file: PATH } or { env: NAME }' }
-  ).transform((value, context) =>
+  const places = [z.string().min(1), z.strictObject({ file: path }), z.strictObject({ env: z.string().min(1) })] as const
+  const read = (value: string | SecretPlace, context: z.RefinementCtx): string =>
     readSecret(value, sources, (message) => {
       context.addIssue({ code: 'custom', message })
     })
-  )
+  /** Of a key: what opens sealed secrets cannot be sealed itself. */
+  const keySecret = z.union(places, { error: 'must be a text, { file: PATH } or { env: NAME }' }).transform(read)
+  const sealed = z.strictObject({ sealed: z.string().regex(/^sealgate-secret-1:[A-Za-z0-9_-]+$/, 'must be what "sealgate keys encrypt" prints') })
+  const secret = z.union([...places, sealed], { error: 'must be a text, { file: PATH }, { env: NAME } or { sealed: TEXT }' }).transform(read)
   return {
     listen: listenSection(path),
     admin: adminSection,
     upstream: z.strictObject(upstreamOptions(path, secret)).optional(),
     upstreams: upstreamsSection(path, secret),
     clients: clientsSection(secret),
-    keys: z.record(name, keySchema({ path, secret })),
+    keys: z.record(name, keySchema({ path, secret: keySecret })),
     buckets: bucketsSection,
     ...tuningSections,
     audit: auditSection(path, name),
@@ -206,14 +209,20 @@ function clientsSection(secret: Text) {
   })).min(1, 'must name at least one client')
 }
 
+type SecretPlace = { readonly file: string } | { readonly env: string } | { readonly sealed: string }
+
 function readSecret(
-  value: string | { readonly file: string } | { readonly env: string },
+  value: string | SecretPlace,
   sources: Sources,
   fault: (message: string) => void
 ): string {
   if (typeof value === 'string') return value
   let text = ''
-  if ('env' in value) {
+  if ('sealed' in value) {
+    const { unsealed } = sources
+    text = unsealed instanceof Set ? value.sealed : (unsealed?.[value.sealed] ?? '').replace(/\r?\n$/, '')
+    if (unsealed instanceof Set) unsealed.add(value.sealed)
+  } else if ('env' in value) {
     text = sources.env[value.env] ?? ''
   } else {
     try {
@@ -223,7 +232,8 @@ function readSecret(
       return ''
     }
   }
-  if (text === '') fault('env' in value ? `the environment variable ${value.env} is not set` : `${value.file} is empty`)
+  if (text === '' && 'sealed' in value) fault('cannot be opened here')
+  else if (text === '') fault('env' in value ? `the environment variable ${value.env} is not set` : `${'file' in value ? value.file : ''} is empty`)
   return text
 }
 

@@ -24,7 +24,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { openStore, storeOfBucket } from '../../src/cli/store-command.ts'
 import { parallel } from '../../src/concurrency/parallel.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { readConfig } from '../../src/cli/sealed-config.ts'
 import { runEngine } from '../../src/maintenance/engine.ts'
 import { inventoryRows, readInventory } from '../../src/maintenance/inventory.ts'
 import { BucketClient } from '../../src/store-client/bucket-client.ts'
@@ -215,7 +215,7 @@ await rig.finish()
 /** In a process of its own: the source, the engine and its totals, without requests for the objects. */
 async function measureInventory(place: string, file: string): Promise<void> {
   const never = new AbortController().signal
-  const loaded = loadConfig({ file, env: {} })
+  const loaded = await readConfig({ file, env: {} })
   const raw = openStore(storeOfBucket(loaded, place), loaded)
   const bucket = new BucketClient(raw, place, never)
   const memory: string[] = []

@@ -219,7 +219,7 @@ async function primaryWithOneWorker(settings: Settings) {
   })
   const config = parseConfig(text, { file, env })
   const signals = new ProcessSignals(platform)
-  const code = runWorkers({ file, text, config, workers: 1, platform, signals, log: await openLog(config, platform) })
+  const code = runWorkers({ file, text, unsealed: {}, config, workers: 1, platform, signals, log: await openLog(config, platform) })
   return {
     code,
     lines,
@@ -251,7 +251,7 @@ await t.test('limits that hold for all are shared out', async (t) => {
   const text = yaml({ admin: 1, more: 'limits: { connections: 101, requestsInFlight: 10 }' })
   const env = { CLIENT_SECRET: 'canary' }
   const file = join(directory, 'share.yaml')
-  const config = configOfWorker({ file, text, workers: 4 }, env)
+  const config = configOfWorker({ file, text, unsealed: {}, workers: 4 }, env)
   t.match(config, { admin: null, limits: { connections: 26, requestsInFlight: 3, headerBytes: 16_384 }, upstreams: { default: { connections: 64 } } })
   t.same(config.clients, parseConfig(text, { file, env }).clients)
   t.equal(workerCount(3), 3)

@@ -138,7 +138,7 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [upstream({ secretAccessKey: { env: 'EMPTY' } }), 'upstream.secretAccessKey: the environment variable EMPTY is not set'],
   [upstream({ secretAccessKey: { file: './gone' } }), `upstream.secretAccessKey: cannot read ${at('gone')}: no such file or directory (ENOENT)`],
   [upstream({ secretAccessKey: { file: './empty' } }), `upstream.secretAccessKey: ${at('empty')} is empty`],
-  [upstream({ secretAccessKey: 12345 }), 'upstream.secretAccessKey: must be a text, { file: PATH } or { env: NAME }'],
+  [upstream({ secretAccessKey: 12345 }), 'upstream.secretAccessKey: must be a text, { file: PATH }, { env: NAME } or { sealed: TEXT }'],
   [upstream({ stateBucket: 'Sealgate_State' }), 'upstream.stateBucket: must be a bucket name: 3 to 63 lower-case letters, digits, "." or "-"'],
   [upstream({ style: 'vhost' }), 'upstream.style: must be path or virtual-host'],
   [upstream({ checksum: 'sha256' }), 'upstream.checksum: must be none or crc32'],

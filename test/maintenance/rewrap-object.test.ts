@@ -11,7 +11,7 @@ import {
   PutObjectTaggingCommand,
   type S3Client
 } from '@aws-sdk/client-s3'
-import { loadConfig } from '../../src/config/load.ts'
+import { readConfig } from '../../src/cli/sealed-config.ts'
 import { openKeys } from '../../src/cli/store-command.ts'
 import { rewrapObject } from '../../src/maintenance/rewrap-object.ts'
 import { byTurns } from '../support/by-turns.ts'
@@ -26,7 +26,7 @@ async function bodyOf(s3: S3Client, Key: string): Promise<Buffer> {
 
 /** The same engine with the keys as their files are now. */
 async function reopened(t: Test, rig: RewrapRig, job: Engine): Promise<Engine> {
-  const opened = await openKeys(loadConfig({ file: rig.config, env: {} }), 'rewrap', new AbortController().signal)
+  const opened = await openKeys(await readConfig({ file: rig.config, env: {} }), 'rewrap', new AbortController().signal)
   t.teardown(() => opened.close())
   return { ...job, keys: opened.keys }
 }

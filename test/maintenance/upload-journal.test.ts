@@ -15,7 +15,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { runDecrypt, runEncrypt } from '../../src/cli/existing-actions.ts'
 import { openStore, storeOfBucket } from '../../src/cli/store-command.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { readConfig } from '../../src/cli/sealed-config.ts'
 import { collectGarbage } from '../../src/maintenance/garbage.ts'
 import { UploadJournal, type Runner } from '../../src/maintenance/upload-journal.ts'
 import { BucketClient } from '../../src/store-client/bucket-client.ts'
@@ -29,7 +29,7 @@ const rig = await startRewrapRig(t, { buckets: { '*': { encryption: 'on', key: '
 const { store, s3, config } = rig
 const direct = new S3Client({ endpoint: store.endpoint, region: store.region, forcePathStyle: true, credentials: store })
 for (const Bucket of ['large', 'out']) await direct.send(new CreateBucketCommand({ Bucket }))
-const settings = loadConfig({ file: config, env: {} })
+const settings = await readConfig({ file: config, env: {} })
 const upstream = openStore(storeOfBucket(settings, 'large'), settings)
 const { signal } = new AbortController()
 t.teardown(async () => {

@@ -3,12 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { S3Client } from '@aws-sdk/client-s3'
 import type { Test } from 'tap'
+import { readConfig } from '../../src/cli/sealed-config.ts'
 import { openKeys, openStore, storeOfBucket } from '../../src/cli/store-command.ts'
 import { editKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
 import { runCli, type Ran } from './run-cli.ts'
 import { startTestGateway, type TestGateway } from './gateway.ts'
 import { startTestStore, type TestStore } from './hostile.ts'
-import { loadConfig, parseConfig } from '../../src/config/load.ts'
+import { parseConfig } from '../../src/config/load.ts'
 import type { RewrapJob } from '../../src/maintenance/rewrap-object.ts'
 import { thisProcess } from '../../src/cli/platform.ts'
 import { TagJournal } from '../../src/maintenance/copy-in-parts.ts'
@@ -111,7 +112,7 @@ export async function engine(
   change: Partial<RewrapJob> = {},
   { signal }: Pick<AbortController, 'signal'> = new AbortController()
 ): Promise<Engine> {
-  const config = loadConfig({ file: rig.config, env: {} })
+  const config = await readConfig({ file: rig.config, env: {} })
   const upstream = openStore(storeOfBucket(config, 'any'), config)
   const opened = await openKeys(config, 'rewrap', signal)
   t.teardown(async () => {
