@@ -24,6 +24,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'garbage': 'what 500 requests of each kind leave in the old generation, and full collections in 1.5 GiB of bodies',
   'growth': 'the cost of every parser up to its limit',
   'kill': 'SIGKILL of two instances under load',
+  'ledger': 'a ledger of a million rows: time for each, and memory',
   'kms': '10,000 PUTs and GETs under one bucket key, then a minute without a key service',
   'mutation': 'one changed expression at a time where a fault costs most, and which changes no test notices',
   'reader_mutants.py': 'one changed line at a time in the reader without Sealgate, and which changes no vector notices',

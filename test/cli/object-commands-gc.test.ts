@@ -205,6 +205,23 @@ void t.test('the command', async (t) => {
   }
   await begin(s3, 'young')
   await s3.send(new PutObjectCommand({ Bucket, Key: 'object', Body: 'x' }))
+  let stop = (): void => undefined
+  const rule = store.rules.add({
+    when: { bucket: stateBucket, method: 'GET', query: { prefix: 'probe/' } },
+    fault: {
+      type: 'late',
+      until: async () => {
+        stop()
+      }
+    }
+  })
+  const stopped = await runCli(['gc', '--config', file], folder, {
+    onSignal: (signal, action) => {
+      if (signal === 'SIGTERM') stop = action
+    }
+  })
+  t.match(stopped, { code: 5, out: /^uploads: 1 live or recent/, err: /Stopped/ }, 'a signal: how far it came')
+  rule.remove()
   const done = await run('--config', file)
   t.equal(done.code, 0)
   t.match(done.out, /^uploads: 1 live or recent, 0 kept because their state is not known, 0 over\nobjects: 0 removed/)

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import t from 'tap'
 import {
   CreateBucketCommand,
@@ -19,6 +20,7 @@ import type { AuditEvent } from '../../src/keys/types.ts'
 import { createKeyring, editKeyring } from '../../src/keys/keyring-file.ts'
 import { FakeKms } from '../support/fake-kms.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
+import { runCli } from '../support/run-cli.ts'
 
 const Bucket = 'bucket'
 const customer = randomBytes(32)
@@ -215,6 +217,52 @@ await t.test('the default encryption of a bucket, sealed in the state bucket, co
   await rig.reload()
   t.match(await s3.send(new GetBucketEncryptionCommand({ Bucket })), { ServerSideEncryptionConfiguration: byDefault })
   t.match(await s3.send(new PutObjectCommand({ Bucket, Key: 'o', Body: 'o' })), { ServerSideEncryption: 'AES256' })
+})
+
+await t.test('as an action of the engine: lists of names, shards, reports with evidence, a ledger, and a signal', async (t) => {
+  const rig = await startRewrapRig(t)
+  const folder = dirname(rig.config)
+  const keys = Array.from({ length: 20 }, (_, i) => `k${String(i).padStart(2, '0')}`)
+  for (const Key of keys) await rig.s3.send(new PutObjectCommand({ Bucket, Key, Body: Key }))
+  await rig.rotate()
+  const current = await rig.currentKeyId()
+  await writeFile(join(folder, 'names'), 'k00\nk01\nabsent\n')
+  const named = await rig.run('rewrap', '--bucket', Bucket, '--keys', 'names', '--report', 'r.jsonl', '--json')
+  t.match(JSON.parse(named.out), { rows: 3, gone: 1, outcomes: { 're-wrapped': { objects: 2 } }, to: [{ keyId: current, objects: 2 }] }, named.err)
+  const lines = (await readFile(join(folder, 'r.jsonl'), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+  t.match(lines, [{ key: 'k00', keyId: current, outcome: 're-wrapped', state: null }, { key: 'k01' }])
+  t.equal((await rig.run('report', 'check', '--report', 'r.jsonl')).code, 0)
+  const sums = []
+  for (const shard of ['1/3', '2/3', '3/3']) {
+    sums.push(JSON.parse((await rig.run('rewrap', '--bucket', Bucket, '--shard', shard, '--dry-run', '--json')).out) as { rows: number })
+  }
+  t.equal(sums.reduce((sum, { rows }) => sum + rows, 0), 20)
+  t.match(await rig.run('keys', 'usage', '--bucket', Bucket, '--filter', 'name=k0*'), { code: 0, out: new RegExp(`^${current}  2 objects`, 'm') })
+  t.equal((await rig.run('rewrap', '--bucket', Bucket, '--keys', 'none')).code, 2)
+
+  let stop = (): void => undefined
+  let copies = 0
+  const rule = rig.store.rules.add({
+    when: { bucket: Bucket, method: 'PUT', test: () => ((copies += 1) === 5 && stop(), false) },
+    fault: { type: 'refuse' }
+  })
+  const stopped = await runCli(['rewrap', '--config', rig.config, '--bucket', Bucket, '--concurrency', '1', '--ledger', 'ledger'], folder, {
+    onSignal: (signal, action) => {
+      if (signal === 'SIGTERM') stop = action
+    }
+  })
+  t.match(stopped, { code: 5, err: /Stopped after \d rows/ })
+  rule.remove()
+  const rest = await rig.run('rewrap', '--bucket', Bucket, '--ledger', 'ledger', '--resume', '--json')
+  t.match(rest, { code: 0 }, rest.err)
+  t.match(JSON.parse((await rig.run('keys', 'usage', '--bucket', Bucket, '--json')).out), [{ keyId: current, objects: 20 }])
+  const failing = rig.store.rules.add({
+    when: { bucket: Bucket, method: 'HEAD', key: 'k03' },
+    times: 99,
+    fault: { type: 'error', status: 403, code: 'AccessDenied' }
+  })
+  t.match(await rig.run('keys', 'usage', '--bucket', Bucket), { code: 1, out: /19 objects/, err: /^"k03": Status403/ }, 'one that fails does not end the count')
+  failing.remove()
 })
 
 await t.test('command lines that are not understood', async (t) => {
