@@ -55,7 +55,7 @@ export const faults: readonly Fault[] = [
         response.end = ((...answer: Parameters<typeof end>) => setTimeout(() => end(...answer), 1500)) as unknown as typeof end
         return false
       }
-      await rig.traffic('cloud-slow', 4)
+      await rig.traffic('cloud-slow', 6)
     },
     found: /^The key service \(KMS\) is slow — key service/
   },
