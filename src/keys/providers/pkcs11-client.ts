@@ -50,6 +50,8 @@ export class Pkcs11Client {
   #current: Waiting | null = null
   #startedAt = 0
   #timer: NodeJS.Timeout | null = null
+  /** They wait until the token has been opened, or could not be. */
+  #openers: (() => void)[] = []
   #refused: Pkcs11Failure | null = null
   #closed = false
 
@@ -85,6 +87,15 @@ export class Pkcs11Client {
       signal.addEventListener('abort', leave, { once: true })
       this.#queue.push(waiting)
       this.#next()
+    })
+  }
+
+  /** Starts the process where there is none. Resolves when it has tried to open the token, which a task reports on, or has ended. */
+  opened(): Promise<void> {
+    if (this.#open || this.#closed || this.#refused !== null) return Promise.resolve()
+    if (this.#child === null) this.#start()
+    return new Promise((resolve) => {
+      this.#openers.push(resolve)
     })
   }
 
@@ -178,6 +189,7 @@ export class Pkcs11Client {
     const current = this.#current
     this.#current = null
     if (this.#timer !== null) clearTimeout(this.#timer)
+    for (const resolve of this.#openers.splice(0)) resolve()
     return current
   }
 }

@@ -101,6 +101,8 @@ export class Pkcs11KeyProvider implements KeySource {
     const current = this.currentKeyId()
     const usable = this.#options.versions.filter(({ state }) => state !== 'disabled')
     if (usable.length === 0) throw disabled(this.keyIdPrefix.slice(0, -1))
+    // To connect and log in can take longer than a call may.
+    await this.#client.opened()
     if (current !== null) await wrapAndUnwrap(this, this.#options.selfTestContext)
     for (const { id } of usable) {
       const keyId = this.keyIdPrefix + id
