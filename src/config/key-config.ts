@@ -15,6 +15,8 @@ interface AwsKmsConfig {
   /** Aliases clients may use for it. */
   readonly aliases: readonly string[]
   readonly region: string | null
+  /** Further regions with a replica of a multi-Region key, in the order in which they are asked when the one before does not answer. */
+  readonly regions: readonly string[]
   readonly endpoint: string | null
   /** `aws`: the standard AWS credential chain with refresh. */
   readonly credentials: Credentials

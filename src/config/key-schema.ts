@@ -29,11 +29,15 @@ function awsKms({ secret }: SourcedTypes) {
     decryptOnly: z.array(arn).default([]),
     aliases: z.array(z.string().regex(/^alias\/[A-Za-z0-9/_-]+$/, 'must be alias/NAME')).default([]),
     region: z.string().min(1).nullable().default(null),
+    regions: z.array(z.string().regex(/^[a-z0-9-]{1,40}$/, 'must be the name of a region')).max(4).default([]),
     endpoint: z.string().refine(isOrigin, 'must be http://HOST[:PORT] or https://HOST[:PORT]').nullable().default(null),
     accessKeyId: secret.optional(),
     secretAccessKey: secret.optional(),
     sessionToken: secret.nullable().default(null),
     credentials: z.literal('aws').optional()
+  }).refine(({ arn, regions }) => regions.length === 0 || arn.includes(':key/mrk-'), {
+    path: ['regions'],
+    error: 'needs an arn of a multi-Region key: its id begins with mrk-'
   })
 }
 

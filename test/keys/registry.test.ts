@@ -30,7 +30,7 @@ async function house(test: { teardown(work: () => Promise<void>): void }): Promi
   await createKeyring(file('ring'), 'ring', now)
   const keys: Record<string, KeyConfig> = {
     main: { type: 'local', keyring: file('ring') },
-    cloud: { type: 'aws-kms', arn, decryptOnly: [], aliases: ['alias/invoices', 'hr'], region: null, endpoint: kms.endpoint, credentials: 'aws' }
+    cloud: { type: 'aws-kms', arn, decryptOnly: [], aliases: ['alias/invoices', 'hr'], region: null, regions: [], endpoint: kms.endpoint, credentials: 'aws' }
   }
   const events: AuditEvent[] = []
   const clock = { ms: 0 }

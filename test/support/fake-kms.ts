@@ -56,6 +56,14 @@ export class FakeKms {
     return arn
   }
 
+  /** Adds a multi-Region key. @returns its ARNs */
+  addMultiRegionKey(regions: readonly string[]): string[] {
+    const [id, secret] = [`mrk-${randomBytes(8).toString('hex')}`, createSecretKey(randomBytes(32))]
+    const arns = regions.map((region) => `arn:aws:kms:${region}:111122223333:key/${id}`)
+    for (const arn of arns) this.#keys.set(arn, { secret, state: 'enabled' })
+    return arns
+  }
+
   setState(arn: string, state: State): void {
     this.#keys.get(arn)!.state = state
   }
@@ -155,5 +163,5 @@ function canonical(context: Context): Buffer {
 
 /** So that a blob shows which key sealed it, as KMS's blobs do. */
 function fingerprint(arn: string): Buffer {
-  return createHash('sha256').update(arn).digest().subarray(0, 4)
+  return createHash('sha256').update(arn.split('/')[1] ?? '').digest().subarray(0, 4)
 }

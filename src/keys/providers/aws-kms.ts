@@ -1,11 +1,8 @@
-import { isDeepStrictEqual } from 'node:util'
 import { S3Error } from '../../errors.ts'
 import { answeredBlob, answeredKey, checkBlob, keyNotHeld, serviceContext, wrapAndUnwrap } from '../service/answers.ts'
-import type { ServiceOptions } from '../service/connection.ts'
-import { WrongServiceAnswer } from '../service/errors.ts'
-import type { KeySite, ProviderKind } from '../provider-kind.ts'
-import type { KeyConfig } from '../../config/config.ts'
-import { KmsConnection } from './kms-connection.ts'
+import { REQUEST_MS, type ServiceLimits, type ServiceOptions } from '../service/connection.ts'
+import { WrongServiceAnswer, type ServiceCall } from '../service/errors.ts'
+import { KmsConnection, type KmsSend } from './kms-connection.ts'
 import type { BucketKey, KeyContext, KeySource, KeyUse, WrappedBucketKey } from '../types.ts'
 import type { KMSClientConfig } from '@aws-sdk/client-kms'
 import type { KeyObject } from 'node:crypto'
@@ -19,6 +16,8 @@ export interface KmsProviderOptions extends ServiceOptions {
   readonly reEncryptFrom?: readonly string[]
   /** Region to call for `arn`; null: the one in the ARN. */
   readonly region: string | null
+  /** Further regions that have a replica of a multi-Region key, in the order in which they are asked when the one before does not answer. */
+  readonly regions?: readonly string[]
   /** null: the public endpoint. */
   readonly endpoint: string | null
   /** The context of the self-test, so that key policies which demand a context allow it. */
@@ -56,17 +55,17 @@ export class KmsKeyProvider implements KeySource {
   async generate(context: KeyContext, use: KeyUse): Promise<BucketKey> {
     const { arn } = this.#options
     const bound = serviceContext(context)
-    return this.#at(arn).call('GenerateDataKey', arn, use.signal, async (client, sdk, options) => {
+    return this.#call('GenerateDataKey', arn, use.signal, async (client, sdk, options, place) => {
       const answer = await client.send(
         new sdk.GenerateDataKeyCommand({
-          KeyId: arn,
+          KeyId: place,
           KeySpec: 'AES_256',
           EncryptionContext: bound
         }),
         options
       )
       const key = answeredKey(answer.Plaintext)
-      expectKeyId(answer.KeyId, arn)
+      expectKeyId(answer.KeyId, place)
       return { key, wrapped: { keyId: arn, blob: answeredBlob(answer.CiphertextBlob) } }
     })
   }
@@ -78,17 +77,17 @@ export class KmsKeyProvider implements KeySource {
   async unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
     const { keyId, blob } = this.#check(wrapped)
     const bound = serviceContext(context)
-    return this.#at(keyId).call('Decrypt', keyId, use.signal, async (client, sdk, options) => {
+    return this.#call('Decrypt', keyId, use.signal, async (client, sdk, options, place) => {
       const answer = await client.send(
         new sdk.DecryptCommand({
-          KeyId: keyId,
+          KeyId: place,
           CiphertextBlob: blob,
           EncryptionContext: bound
         }),
         options
       )
       const key = answeredKey(answer.Plaintext)
-      expectKeyId(answer.KeyId, keyId)
+      expectKeyId(answer.KeyId, place)
       return key
     })
   }
@@ -101,7 +100,7 @@ export class KmsKeyProvider implements KeySource {
    */
   async scheduleDeletion(days: number, signal: AbortSignal): Promise<Date> {
     let last = new Date()
-    for (const arn of this.#arns) {
+    for (const arn of [...this.#arns].flatMap((each) => this.#places(each))) {
       const { DeletionDate: date } = await this.#at(arn).call(
         'ScheduleKeyDeletion',
         arn,
@@ -121,24 +120,27 @@ export class KmsKeyProvider implements KeySource {
   async rewrap(wrapped: WrappedBucketKey, from: KeyContext, to: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
     const { keyId, blob } = this.#check(wrapped, this.rewraps(wrapped.keyId))
     const { arn } = this.#options
-    if (this.#at(keyId) !== this.#at(arn)) return this.#encrypt(await this.unwrap(wrapped, from, use), to, use)
+    const sources = this.#places(keyId)
+    const sourceIn = (place: string): string | undefined => sources.find((source) => regionOf(source) === regionOf(place))
+    if (sourceIn(arn) === undefined) return this.#encrypt(await this.unwrap(wrapped, from, use), to, use)
     const source = serviceContext(from)
     const destination = serviceContext(to)
-    return this.#at(arn).call('ReEncrypt', arn, use.signal, async (client, sdk, options) => {
+    return this.#call('ReEncrypt', arn, use.signal, async (client, sdk, options, place) => {
+      const sourceId = sourceIn(place) ?? ''
       const answer = await client.send(
         new sdk.ReEncryptCommand({
           CiphertextBlob: blob,
-          SourceKeyId: keyId,
+          SourceKeyId: sourceId,
           SourceEncryptionContext: source,
-          DestinationKeyId: arn,
+          DestinationKeyId: place,
           DestinationEncryptionContext: destination
         }),
         options
       )
-      expectKeyId(answer.SourceKeyId, keyId)
-      expectKeyId(answer.KeyId, arn)
+      expectKeyId(answer.SourceKeyId, sourceId)
+      expectKeyId(answer.KeyId, place)
       return { keyId: arn, blob: answeredBlob(answer.CiphertextBlob) }
-    })
+    }, (place) => sourceIn(place) !== undefined)
   }
 
   /** Wraps, unwraps and compares. @throws S3Error as generate and unwrap do. */
@@ -147,7 +149,7 @@ export class KmsKeyProvider implements KeySource {
   }
 
   owns(keyId: string): boolean {
-    return this.#arns.has(keyId)
+    return this.#configured(keyId) !== null
   }
 
   rewraps(keyId: string): boolean {
@@ -168,21 +170,46 @@ export class KmsKeyProvider implements KeySource {
     const bound = serviceContext(context)
     const bytes = key.export()
     try {
-      return await this.#at(arn).call('Encrypt', arn, use.signal, async (client, sdk, options) => {
+      return await this.#call('Encrypt', arn, use.signal, async (client, sdk, options, place) => {
         const answer = await client.send(
           new sdk.EncryptCommand({
-            KeyId: arn,
+            KeyId: place,
             Plaintext: bytes,
             EncryptionContext: bound
           }),
           options
         )
-        expectKeyId(answer.KeyId, arn)
+        expectKeyId(answer.KeyId, place)
         return { keyId: arn, blob: answeredBlob(answer.CiphertextBlob) }
       })
     } finally {
       bytes.fill(0)
     }
+  }
+
+  /** The configured ARN that a key id means: itself, or, of a multi-Region key, that of another region. */
+  #configured(keyId: string): string | null {
+    if (this.#arns.has(keyId)) return keyId
+    return isMultiRegion(keyId) ? [...this.#arns].find((arn) => keyId === inRegion(arn, regionOf(keyId))) ?? null : null
+  }
+
+  /** The ARNs by which a key can be asked for, in the order of the regions. One of a key that another entry has stays as it is. */
+  #places(keyId: string): readonly string[] {
+    const arn = this.#configured(keyId) ?? keyId
+    return isMultiRegion(arn) && this.#arns.has(arn) ? [...new Set([arn, ...(this.#options.regions ?? []).map((region) => inRegion(arn, region))])] : [arn]
+  }
+
+  /** In the first region that answers. @param send gets the ARN of the key there. @param fits whether a region can do it at all. */
+  async #call<T>(operation: ServiceCall, keyId: string, signal: AbortSignal, send: PlacedSend<T>, fits: (place: string) => boolean = () => true): Promise<T> {
+    const places = this.#places(keyId).filter(fits)
+    for (const [i, place] of places.entries()) {
+      try {
+        return await this.#at(place).call(operation, place, signal, (client, sdk, options) => send(client, sdk, options, place))
+      } catch (error) {
+        if (i + 1 === places.length || !(error instanceof S3Error) || error.code !== 'ServiceUnavailable') throw error
+      }
+    }
+    throw keyNotHeld(keyId)
   }
 
   #check(wrapped: WrappedBucketKey, known = this.owns(wrapped.keyId)): WrappedBucketKey {
@@ -201,7 +228,7 @@ export class KmsKeyProvider implements KeySource {
       connection = new KmsConnection({
         region,
         endpoint,
-        limits,
+        limits: { ...sharedLimits(this.#options.regions?.length ?? 0), ...limits },
         metrics,
         ...credentials === undefined ? {} : { credentials }
       })
@@ -209,6 +236,24 @@ export class KmsKeyProvider implements KeySource {
     }
     return connection
   }
+}
+
+type PlacedSend<T> = (...call: [...Parameters<KmsSend<T>>, place: string]) => Promise<T>
+
+/** With further regions each gets a share of the time that a key request may take, and less of it for retries. */
+function sharedLimits(further: number): Partial<ServiceLimits> {
+  const requestMs = Math.floor(REQUEST_MS / (further + 1))
+  return further === 0 ? {} : { requestMs, callMs: Math.floor(requestMs / 2), attempts: 2 }
+}
+
+/** AWS KMS developer guide, "Multi-Region keys in AWS KMS": their ids begin with `mrk-`, and one id in several regions is one key. */
+function isMultiRegion(arn: string): boolean {
+  return keyArn.test(arn) && arn.includes(':key/mrk-')
+}
+
+/** The ARN of the same key id in another region. */
+export function inRegion(arn: string, region: string): string {
+  return arn.split(':').with(3, region).join(':')
 }
 
 function regionOf(arn: string): string {
@@ -219,64 +264,4 @@ function regionOf(arn: string): string {
 
 function expectKeyId(answered: string | undefined, asked: string): void {
   if (answered !== asked) throw new WrongServiceAnswer(`KMS used key ${answered ?? 'without a name'}, not ${asked}.`)
-}
-
-type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
-
-export const awsKmsKind: ProviderKind<KmsConfig> = {
-  open: async (config, site) => openKms(config, site),
-  /** The forms in which KMS accepts a key id (AWS KMS API reference, GenerateDataKey, KeyId). */
-  names({ arn, aliases }) {
-    const account = arn.slice(0, arn.indexOf(':key/') + 1)
-    return [
-      arn,
-      arn.slice(account.length + 'key/'.length),
-      ...aliases.map((alias) => alias.replace(/^alias\//, '')).flatMap((bare) => [bare, `alias/${bare}`, `${account}alias/${bare}`])
-    ]
-  },
-  shownByName: false,
-  async describe({ arn, decryptOnly, aliases }) {
-    const older = decryptOnly.length === 0 ? '' : `; opens also ${decryptOnly.join(', ')}`
-    return `AWS KMS ${arn}${older}${aliases.length === 0 ? '' : `; aliases ${aliases.join(', ')}`}`
-  },
-  check: async () => ({ faults: [], keyIds: null }),
-  backup: async () => null,
-  async destroy(config, site, { days, signal }) {
-    const provider = openKms(config, site)
-    try {
-      const final = await provider.scheduleDeletion(days, signal)
-      return { keyIds: [config.arn, ...config.decryptOnly], final: final.toISOString() }
-    } finally {
-      await provider.close()
-    }
-  }
-}
-
-function openKms(config: KmsConfig, site: KeySite): KmsKeyProvider {
-  return new KmsKeyProvider({
-    arn: config.arn,
-    decryptOnly: config.decryptOnly,
-    reEncryptFrom: siblings(config, site),
-    region: config.region,
-    endpoint: config.endpoint,
-    selfTestContext: site.selfTestContext,
-    metrics: site.metrics,
-    ...credentialsFor(config, site)
-  })
-}
-
-/** Credentials of the configuration, else those of the registry, else the standard chain. */
-function credentialsFor({ credentials }: KmsConfig, { kmsCredentials }: KeySite): Pick<KmsProviderOptions, 'credentials'> {
-  if (credentials === 'aws') return kmsCredentials === undefined ? {} : { credentials: kmsCredentials }
-  const { accessKeyId, secretAccessKey, sessionToken } = credentials
-  return { credentials: { accessKeyId, secretAccessKey, ...sessionToken === null ? {} : { sessionToken } } }
-}
-
-/** ARNs of all keys in the same region of the same service that use the same credentials: KMS can re-encrypt from them by itself. */
-function siblings(config: KmsConfig, { keys }: KeySite): string[] {
-  const serviceOf = (arn: string): string => arn.split(':', 4).join(':')
-  const kms = Object.values(keys).filter((key): key is KmsConfig =>
-    key.type === 'aws-kms' && key.endpoint === config.endpoint && isDeepStrictEqual(key.credentials, config.credentials)
-  )
-  return kms.flatMap(({ arn, decryptOnly }) => [arn, ...decryptOnly]).filter((arn) => serviceOf(arn) === serviceOf(config.arn))
 }

@@ -14,7 +14,7 @@ interface KmsConnectionOptions extends ServiceOptions {
 }
 
 /** Sends one command. `options` must be passed to `client.send`. */
-type KmsSend<T> = (client: KMSClient, sdk: typeof Sdk, options: { abortSignal: AbortSignal }) => Promise<T>
+export type KmsSend<T> = (client: KMSClient, sdk: typeof Sdk, options: { abortSignal: AbortSignal }) => Promise<T>
 
 /** The calls to one KMS region by the AWS SDK, whose own retries are off. */
 export class KmsConnection {

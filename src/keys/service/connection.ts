@@ -22,9 +22,12 @@ export interface ServiceLimits {
   readonly breakerOpenMs: number
 }
 
+/** Milliseconds for one key request (docs/THREAT-MODEL.md, P10). */
+export const REQUEST_MS = 5000
+
 const SERVICE_LIMITS: ServiceLimits = {
   callMs: 2000,
-  requestMs: 5000,
+  requestMs: REQUEST_MS,
   attempts: 3,
   retryMs: 100,
   breakerFailures: 5,

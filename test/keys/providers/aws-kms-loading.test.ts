@@ -20,7 +20,7 @@ await t.test('a gateway on local keyrings never loads the AWS SDK; the first KMS
   const registry = await openKeyRegistry({
     keys: {
       main: { type: 'local', keyring: file('ring') },
-      cloud: { type: 'aws-kms', arn: kms.addKey(), decryptOnly: [], aliases: [], region: null, endpoint: kms.endpoint, credentials: 'aws' }
+      cloud: { type: 'aws-kms', arn: kms.addKey(), decryptOnly: [], aliases: [], region: null, regions: [], endpoint: kms.endpoint, credentials: 'aws' }
     },
     cache: { maxAgeSeconds: 60, maxEntries: 10, maxUses: 10 },
     usedAt: () => [{ realm: 'default', stateBucket: 'state' }],
