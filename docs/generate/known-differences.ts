@@ -56,12 +56,14 @@ export const knownDifferences = {
   longKeys: 'Keys over 1,024 bytes are 400, also as the source of a copy. [radosgw: 500]',
   rawPaths: 'Signatures are verified against the path as sent and as encoded by AWS\'s rules; it must be UTF-8 without NUL. [radosgw: as sent only]',
   malformedCredentials: 'Malformed credentials, dates, lifetimes and digests are reported as by AWS.',
-  signatureV2: 'Signature Version 2 works where the configuration allows it. [versitygw has none]',
+  signatureV2: 'Signature Version 2 works where the configuration allows it. [versitygw has none, MinIO none in the query of sub-resources]',
+  versionOfErrors: 'A condition that does not hold is answered without a version id. [MinIO: with one]',
   anonymousOverrides: 'Response overrides on anonymous requests, and overrides with line breaks, are 400. [radosgw writes them into its response]',
   copySourceQuery: 'A query in a copy source other than `versionId`, and a version id that no store has, is 400; a body beside a copy source is read and ' +
     'ignored. [MinIO: 404]',
   copySourceText: 'Copy sources are decoded and checked as on AWS, also percent-encoded as a whole, and empty ones are 400. [radosgw: the document of ' +
     'a part copy; versitygw: 400 for encoded ones, an empty object for an empty one]',
+  restoringCopies: 'A copy of an old version of an object onto the object restores it. [versitygw: 400]',
   dotSegments: 'Names with `.` and `..` between slashes name themselves. [versitygw: refused, or other objects]',
   deleteLists: 'An empty or malformed list of keys to delete is 400 MalformedXML. [radosgw: 200 for an empty one]',
   partNumbers: 'Part numbers are 1 to 10,000 and ranges of part copies have both ends, as on AWS. [radosgw accepts more]',

@@ -47,7 +47,11 @@ export function factsOf(step: Step, answer: Answer, memory: Memory): ReadonlyMap
 function inOrder(document: string): string {
   const rows = document.match(/<Deleted>.*?<\/Deleted>/gs)
   if (rows === null) return document
-  return `<DeleteResult>${rows.toSorted().join('')}${document.match(/<Error>.*?<\/Error>/gs)?.toSorted().join('') ?? ''}</DeleteResult>`
+  // By key: a row may begin with the id of its marker, which differs.
+  const keyOf = (row: string): string => /<Key>(.*?)<\/Key>/s.exec(row)?.[1] ?? ''
+  return `<DeleteResult>${rows.toSorted((a, b) => keyOf(a) < keyOf(b) ? -1 : 1).join('')}${
+    document.match(/<Error>.*?<\/Error>/gs)?.toSorted().join('') ?? ''
+  }</DeleteResult>`
 }
 
 function digest(bytes: Buffer): string {

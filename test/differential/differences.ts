@@ -62,7 +62,7 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   repeatedParameters: (f) => outcome(f) && f.scenario === 'listing parameters' && (f.step.query ?? []).filter(([name]) => name === 'prefix').length > 1,
   bucketNames: (f) => outcome(f) && f.scenario === 'bucket names',
   defaultType: (f) => f.where === 'header content-type' && f.gateway === 'binary/octet-stream' && (f.store === '' || f.store === 'application/octet-stream'),
-  metadataBytes: (f) => f.where.startsWith('header x-amz-meta-') && f.scenario === 'object metadata',
+  metadataBytes: (f) => f.where.startsWith('header x-amz-meta-') && (f.scenario === 'object metadata' || f.scenario.startsWith('random')),
   replacedMetadata: (f) => f.where === 'header cache-control' && f.gateway === '(absent)' && f.scenario === 'object copies',
   expiresText: (f) => f.where === 'header expires' && f.store === '(absent)',
   longKeys: (f) => outcome(f) && (/^(copy of )?xxx/.test(f.step.key ?? '')) && /400|KeyTooLongError/.test(f.gateway),
@@ -70,13 +70,17 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   malformedCredentials: (f) =>
     outcome(f) && (f.scenario === 'bucket authentication' ||
       (f.scenario === 'object presigned' && (Number(f.step.expires) < 0 || f.step.as === 'unknown'))),
-  signatureV2: (f) => f.scenario === 'object presigned' && (f.step.sign?.startsWith('v2') === true) && (!outcome(f) || /^(400|403|404|\D.*)$/.test(f.store)),
+  versionOfErrors: (f) => f.where === 'header x-amz-version-id' && f.gateway === '(absent)' && has(f, /^if-/),
+  signatureV2: (f) =>
+    (f.scenario === 'object presigned' || (f.scenario.startsWith('random') && /^(400|AuthorizationQueryParametersError)$/.test(f.store))) &&
+    (f.step.sign?.startsWith('v2') === true) && (!outcome(f) || /^(400|403|404|\D.*)$/.test(f.store)),
   anonymousOverrides: (f) => outcome(f) && (f.step.query ?? []).some(([name]) => name.startsWith('response-')),
   copySourceQuery: (f) =>
     outcome(f) && isCopy(f) && ((f.step.headers ?? []).some(([, value]) => /\?x=|\?versionId=nonsense/.test(value)) || f.step.body !== undefined),
   copySourceText: (f) =>
     f.scenario === 'object copies' && (sends(f, 'x-amz-copy-source', /^$|%2F|\{bucket:a\}%2F/i) || f.step.key === 'c11' || f.step.key === 'c3') &&
     (outcome(f) || /^Copy(Part|Object)Result\//.test(f.where)),
+  restoringCopies: (f) => outcome(f) && f.scenario === 'versions' && sends(f, 'x-amz-copy-source', /\?versionId=/) && /^(400|InvalidRequest)$/.test(f.store),
   dotSegments: (f) => f.step.key !== undefined && /(^|\/| )\.{1,2}(\/|$)/.test(f.step.key) && outcome(f),
   deleteLists: (f) => outcome(f) && asked(f, 'delete'),
   partNumbers: (f) => outcome(f) && f.scenario.startsWith('upload') && /400|InvalidArgument/.test(f.gateway),

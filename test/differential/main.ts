@@ -81,7 +81,7 @@ for (const [i, scenario] of chosen.entries()) {
 function show(step: Step): string {
   const query = (step.query ?? []).map(([n, v]) => v === null ? n : `${n}=${v}`).join('&')
   const headers = (step.headers ?? []).map(([n, v]) => `${n}: ${v.slice(0, 60)}`).join(', ')
-  return `${step.as ?? ''} ${step.method} ${step.path ?? `${step.bucket ?? ''}/${(step.key ?? '').slice(0, 60)}`}${
+  return `${step.as ?? ''}${step.sign ?? ''} ${step.method} ${step.path ?? `${step.bucket ?? ''}/${(step.key ?? '').slice(0, 60)}`}${
     query === '' ? '' : `?${query}`
   } [${headers}]`
 }

@@ -38,11 +38,17 @@ const reasonOf = new Map(Object.entries(reasons).flatMap(([reason, names]) => na
 // The suite makes users with ./versitygw, wherever it runs. They are made at the store, and each is a client of the gateway with this identity at the store.
 const folder = await mkdtemp(join(tmpdir(), 'sealgate-suite-'))
 const answers: (() => void)[] = []
+/** Writes to the gateway; null while the store itself is asked. */
+let tell: ((line: string) => void) | null = null
 const control = createServer((request, response) => {
   const { searchParams } = new URL(request.url ?? '', 'http://localhost')
   const identity = { accessKeyId: searchParams.get('a'), secretAccessKey: searchParams.get('s') }
+  if (tell === null) {
+    response.end()
+    return
+  }
   answers.push(() => response.end())
-  rig.stdin.write(`${JSON.stringify({ ...identity, buckets: ['*'], upstream: identity })}\n`)
+  tell(`${JSON.stringify({ ...identity, buckets: ['*'], upstream: identity })}\n`)
 }).listen(0, '127.0.0.1')
 await once(control, 'listening')
 await writeFile(
@@ -96,6 +102,7 @@ const rig = spawn(process.execPath, [
 ], { stdio: ['pipe', 'pipe', 'inherit'] })
 const lines = createInterface(rig.stdout)
 const [line] = await once(lines, 'line') as [string]
+tell = (text) => rig.stdin.write(text)
 lines.on('line', () => answers.shift()?.())
 const { http } = JSON.parse(line) as { http: string }
 
