@@ -120,9 +120,12 @@ class Trail implements AuditTrail {
 
   #begin({ key, intervalMs }: { readonly key: AuditKey; readonly intervalMs: number }): Chain {
     const run = newRun()
+    let before: FileFault | null = null
     const timer = setInterval(() => {
       const fault = this.#file?.fault() ?? null
-      if (fault !== null) this.#notice({ kind: fault })
+      // Between the move and the signal a file has no name for a moment.
+      if (fault === 'cut' || (fault !== null && fault === before)) this.#notice({ kind: fault })
+      before = fault
       this.#tryCheckpoint()
     }, intervalMs)
     timer.unref()
