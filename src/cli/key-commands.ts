@@ -1,4 +1,4 @@
-import { command, type Command } from './command-line.ts'
+import { command, UsageError, type Command } from './command-line.ts'
 import { exitCodes } from './platform.ts'
 import { ageIdentity, config, keyring, passphrase, rows, versionOption } from './options.ts'
 
@@ -30,10 +30,15 @@ export const keyCommands: readonly Command[] = [
   command({
     name: 'keys list',
     summary: 'print realm, versions, states and dates; never keys',
-    description: 'Prints realm, versions, states and dates of a keyring. Never keys.',
-    options: { ...keyring, json: { help: 'as JSON' } },
-    examples: ['sealgate keys list --keyring keyring.json'],
-    run: async ({ keyring, json }, platform) => (await import('./keys-commands.ts')).listKeys(keyring, json, platform)
+    description: 'Prints realm, versions, states and dates of a keyring; or key ids, versions and states of all keys of a configuration, for which it asks\n'
+      + 'key services that have versions. Never keys.',
+    options: { keyring: { value: 'FILE', help: 'the keyring' }, ...config, json: { help: 'as JSON' } },
+    examples: ['sealgate keys list --keyring keyring.json', 'sealgate keys list --config sealgate.yaml'],
+    run: async ({ keyring, config, json }, platform) => {
+      if (keyring === undefined) return (await import('./keys-list.ts')).listConfiguredKeys({ config }, json, platform)
+      if (config !== undefined) throw new UsageError('Give either --keyring or --config.')
+      return (await import('./keys-commands.ts')).listKeys(keyring, json, platform)
+    }
   }),
   command({
     name: 'keys set-realm',

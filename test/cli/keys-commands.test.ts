@@ -169,7 +169,7 @@ await t.test('a command line that is not understood does nothing', async (t) => 
       [[], /No command is given/],
       [['nope'], /no command "keys nope"/],
       [['__proto__'], /no command/],
-      [['list'], /--keyring FILE must be given/],
+      [['list'], /give --config FILE/],
       [['list', '--keyring', ''], /--keyring needs a value/],
       [['list', '--keyring', 'x', '--name', 'y'], /no option --name/],
       [['list', '--keyring', 'x', '--unknown'], /no option --unknown/],
