@@ -9,7 +9,7 @@ Needs Python 3.9 or newer and the package `cryptography` (https://cryptography.i
 
 The realm comes from the keyring or its backup where they hold it, else from --realm. Where the bucket key is wrapped by AWS KMS,
 `--print-blob` and `--print-kms-context` print what `aws kms decrypt` takes; where it is wrapped by OpenBao or Vault, `--print-vault` prints what
-`transit/decrypt` takes. Pass the answer with --bucket-key.
+`transit/decrypt` takes; where it is in a PKCS#11 token, `--print-pkcs11` prints what sealgate_token.py takes. Pass the answer with --bucket-key.
 The output appears under its name only after every byte of the body has verified; its SHA-256 is printed.
 
 Exit status:
@@ -257,6 +257,23 @@ def vault_request(envelope, key_id, realm, name, context):
     return {'ciphertext': f'vault:{version[1]}:{base64.b64encode(envelope["blob"]).decode()}', 'context': base64.b64encode(place).decode()}
 
 
+def pkcs11_request(envelope, key_id, realm, name, context):
+    """What a token is asked for (FORMAT, PKCS#11), with every byte string in hex."""
+    found = re.fullmatch('pkcs11:[A-Za-z0-9._-]+/([A-Za-z0-9._-]+):((?:[0-9a-f]{2}){1,32})', key_id)
+    require(found, f'{key_id} is no key in a PKCS#11 token', MissingKey)
+    blob, wrong = envelope['blob'], 'the wrapped bucket key is of no known form'
+    require(len(blob) >= 2 and blob[0] in (1, 2), wrong)
+    if blob[0] == 1:
+        end = 2 + blob[1]
+        require(blob[1] >= 12 and len(blob) == end + 48, wrong)
+        parts = {'mechanism': 'CKM_AES_GCM', 'iv': blob[2:end], 'ciphertext': blob[end:]}
+    else:
+        require(len(blob) == 113, wrong)
+        parts = {'mechanism': 'CKM_SHA256_HMAC', 'data': b'sealgate/v1/pkcs11-hmac' + blob[1:33], 'wrap': blob[33:]}
+    parts['additionalData'] = place_of(envelope, realm, name, context)
+    return {'label': found[1], 'id': found[2], **{part: value if isinstance(value, str) else value.hex() for part, value in parts.items()}}
+
+
 def local_bucket_key(envelope, master_key, realm, name, context):
     return unwrap(master_key, envelope['blob'], place_of(envelope, realm, name, context), 'the bucket key does not open: other realm, bucket, context or key')
 
@@ -289,6 +306,7 @@ class Keys:
         if key_id.startswith('vault:'):
             require(self.vault, f'the object is sealed with {key_id}: OpenBao or Vault is needed', MissingKey)
             return self.vault(key_id, vault_request(envelope, key_id, realm, name, context))
+        require(not key_id.startswith('pkcs11:'), f'the object is sealed with {key_id}: its token is needed, see --print-pkcs11', MissingKey)
         require(self.keyring, f'the object is sealed with {key_id}: --keyring or --backup is needed', MissingKey)
         return local_bucket_key(envelope, self.keyring.key(key_id), realm, name, context)
 
@@ -642,9 +660,10 @@ def read_envelope(args):
 
 
 def run(args):
-    if args.print_vault:
+    if args.print_vault or args.print_pkcs11:
         _, envelope = read_envelope(args)
-        print(json.dumps(vault_request(envelope, args.key_id, realm_of(args.realm, None), args.object, args.context), indent=2))
+        request = vault_request if args.print_vault else pkcs11_request
+        print(json.dumps(request(envelope, args.key_id, realm_of(args.realm, None), args.object, args.context), indent=2))
         return
     if args.print_blob or args.print_kms_context:
         _, envelope = read_envelope(args)
@@ -682,6 +701,7 @@ def command_line():
     parser.add_argument('--print-blob', action='store_true', help='print the wrapped bucket key in base64, and stop')
     parser.add_argument('--print-kms-context', action='store_true', help='print the encryption context of the bucket key as JSON, and stop')
     parser.add_argument('--print-vault', action='store_true', help='print what transit/decrypt of OpenBao or Vault takes, as JSON, and stop')
+    parser.add_argument('--print-pkcs11', action='store_true', help='print what sealgate_token.py takes, as JSON, and stop')
     parser.add_argument('--print-streams', action='store_true', help='print where the Tink streams are in the body, one JSON line each, and stop')
     add_key_options(parser)
     parser.add_argument('--bucket-key', help='32 bytes in hex, already unwrapped')
@@ -692,9 +712,9 @@ def command_line():
 def main():
     parser = command_line()
     args = parser.parse_args()
-    prints = args.print_blob or args.print_kms_context or args.print_vault
+    prints = args.print_blob or args.print_kms_context or args.print_vault or args.print_pkcs11
     if sum(map(bool, [args.keyring, args.backup, args.bucket_key, args.customer_key, prints])) != 1:
-        parser.error('one of --keyring, --backup, --bucket-key, --customer-key, --print-blob, --print-kms-context and --print-vault is needed')
+        parser.error('one of --keyring, --backup, --bucket-key, --customer-key, --print-blob, --print-kms-context, --print-vault and --print-pkcs11 is needed')
     if not (prints or args.body and (args.out or args.print_streams)):
         parser.error('--body and --out are needed')
     try:

@@ -5,7 +5,7 @@
 #   npm run build-pkcs11 && test/e2e/softhsm.sh
 #
 # Needs softhsm2-util, pkcs11-tool (OpenSC), gcc and the built package pkcs11js. MODULE: path of libsofthsm2.so. OBJECTS: default 10000. OUTAGE: seconds
-# of each outage, default 10.
+# of each outage, default 10. PYTHON: a Python with cryptography and python-pkcs11, to open an object by docs/break-glass.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 MODULE=${MODULE:-$(ls /usr/lib/softhsm/libsofthsm2.so /usr/lib64/softhsm/libsofthsm2.so /usr/local/lib/softhsm/libsofthsm2.so 2>/dev/null | head -1)}

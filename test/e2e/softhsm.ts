@@ -9,6 +9,7 @@ import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Pkcs11KeyProvider, type Pkcs11Options } from '../../src/keys/providers/pkcs11.ts'
 import { parallel } from '../../src/concurrency/parallel.ts'
+import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { codeOf } from '../support/error-code.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
 import { presigned, type Presigned } from '../gateway/presigned.ts'
@@ -146,9 +147,46 @@ const idOf = (key: string): string => rig.store.object('bucket', key).metadata['
 expect('rotated: new objects have the new version', idOf('rotated') === 'pkcs11:hsm/master:02', idOf('rotated'))
 const rewrapped = await rig.run('rewrap', '--bucket', 'bucket', '--prefix', 'object/1')
 expect('rewrap', rewrapped.code === 0 && idOf('object/1') === 'pkcs11:hsm/master:02', `${rewrapped.out.trim().split('\n').at(-1) ?? ''} ${rewrapped.err}`)
+await breakGlass('object/1')
+
+const ring = join(work, 'keyring.json')
+await createKeyring(ring, 'ring', new Date())
+const keys = { hsm: section([{ id: '01', state: 'decrypt-only' }, { id: '02', state: 'enabled' }], { module: shim }), local: { type: 'local', keyring: ring } }
+for (const [from, to, prefix] of [['hsm', 'local', 'local:ring:'], ['local', 'hsm', 'pkcs11:hsm/master:02']] as const) {
+  await rig.reload({ keys, buckets: { '*': { encryption: 'on', key: to, openKeys: [from], etag: 'opaque' } } })
+  const { code, err } = await rig.run('rewrap', '--bucket', 'bucket', '--prefix', 'object/1', '--to', to)
+  expect(
+    `rewrap --to ${to}`,
+    code === 0 && idOf('object/1').startsWith(prefix) && (await send('GET', 'object/1')).body.toString() === 'body 1',
+    err.trim().split('\n').at(-1)
+  )
+}
 await reload([{ id: '01', state: 'disabled' }, { id: '02', state: 'enabled' }])
 expect('disabled: what was re-wrapped opens', (await send('GET', 'object/1')).body.toString() === 'body 1')
 expect('disabled: the rest is refused', (await send('GET', 'object/2')).code === 'KMS.DisabledException')
+
+/** Opens an object by the programs of docs/break-glass, which share no code with the gateway. */
+async function breakGlass(key: string): Promise<void> {
+  const python = process.env['PYTHON']
+  if (python === undefined) {
+    console.log('-     break-glass: no PYTHON with cryptography and python-pkcs11')
+    return
+  }
+  const object = rig.store.object('bucket', key)
+  writeFileSync(join(work, 'body'), await object.body())
+  writeFileSync(join(work, 'head.json'), JSON.stringify({ Metadata: object.metadata }))
+  const programs = join(import.meta.dirname, '../../docs/break-glass')
+  const open = (...more: string[]): string =>
+    execFileSync(
+      python,
+      [join(programs, 'sealgate_open.py'), '--headers', join(work, 'head.json'), '--realm', 'test', '--bucket', 'bucket', '--object', key, ...more],
+      { encoding: 'utf8' }
+    )
+  const token = [join(programs, 'sealgate_token.py'), '--module', module, '--token-label', 'sealgate-e2e', '--pin-file', pin]
+  const bucketKey = execFileSync(python, token, { input: open('--print-pkcs11'), encoding: 'utf8' }).trim()
+  open('--body', join(work, 'body'), '--bucket-key', bucketKey, '--out', join(work, 'opened'))
+  expect('break-glass opens it', readFileSync(join(work, 'opened'), 'utf8') === 'body 1')
+}
 
 /** Reads and writes, each with a call of the token, while something is wrong with it. Only success and 503 may come. */
 async function under(name: string, begin: () => void, end: () => void, mayWork: boolean): Promise<void> {
