@@ -60,7 +60,21 @@ export const rooms: Readonly<Record<string, Room>> = {
   'maintenance': {
     main: 'rewrap-bucket.ts',
     purpose: 'Engines of the commands that work on the store itself and not on the requests of clients: scan, rewrap, key usage, garbage.',
-    imports: ['collections', 'concurrency', 'config', 'envelope', 'errors.ts', 'http', 'keys', 'operations', 'page', 's3', 'store-client', 'upstream']
+    imports: [
+      'collections',
+      'concurrency',
+      'diagnosis.ts',
+      'config',
+      'envelope',
+      'errors.ts',
+      'http',
+      'keys',
+      'operations',
+      'page',
+      's3',
+      'store-client',
+      'upstream'
+    ]
   },
   'operations': {
     main: 'handlers.ts',

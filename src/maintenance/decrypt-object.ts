@@ -13,7 +13,7 @@ import { examine, type ScanJob } from './classify.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
 import { storedBytes } from './key-usage.ts'
 import type { UploadJournal } from './upload-journal.ts'
-import { isMd5, openBody, statedChecksums } from './verify-object.ts'
+import { chunksOf, isMd5, openBody, statedChecksums } from './verify-object.ts'
 
 export interface DecryptJob extends ScanJob {
   /** The bucket as clients see it. */
@@ -116,9 +116,9 @@ async function upload({ target }: DecryptJob, { from, key, size, etag, shown, he
   const hash = createHash('sha256')
   // The store compares it: bytes that were altered between here and there become no object.
   const checksum = statedChecksums(shown)[0]
-  const { body } = await openBody(from, { key, versionId: null, ifMatch: etag })
+  const source = await openBody(from, { key, versionId: null, ifMatch: etag })
   const sums: Header[] = checksum === undefined ? [] : [[`x-amz-checksum-${checksum.algorithm}`, checksum.value]]
-  await send(target.until(signal), { key, query: [], headers: [...headers, ...sums], body, contentLength: size }, hash)
+  await send(target.until(signal), { key, query: [], headers: [...headers, ...sums], source, contentLength: size }, hash)
   return hash.digest('hex')
 }
 
@@ -126,28 +126,36 @@ interface Put {
   readonly key: string
   readonly query: readonly (readonly [string, string])[]
   readonly headers: readonly Header[]
-  readonly body: Readable
+  readonly source: Awaited<ReturnType<typeof openBody>>
   readonly contentLength: number
 }
 
 /** Sends a body on, and adds it to a hash. @throws S3Error the store's error; that of a body that breaks off. */
-async function send(to: BucketClient, { body, ...put }: Put, hash: Hash): Promise<HeaderList> {
-  const sent = Readable.from(hashed(body, hash), { objectMode: false })
+async function send(to: BucketClient, { source, ...put }: Put, hash: Hash): Promise<HeaderList> {
+  let broken: unknown = null
+  const hashed = async function*(): AsyncGenerator<Buffer> {
+    try {
+      for await (const chunk of chunksOf(to, source)) {
+        hash.update(chunk)
+        yield chunk
+      }
+    } catch (error) {
+      broken = error
+      throw error
+    }
+  }
+  const sent = Readable.from(hashed(), { objectMode: false })
   try {
     const { status, headers, error } = await to.answer({ method: 'PUT', ...put, body: sent, pool: 'data' })
     if (status === 200) return headers
     const code = error?.code ?? `Status${status}`
     throw new S3Error('SealgateBadUpstream', { code, status, message: `The target answers ${code}: ${error?.message ?? ''}` })
+  } catch (error) {
+    // The target is not to blame for a body that did not come.
+    throw broken ?? error
   } finally {
     sent.destroy()
-    body.destroy()
-  }
-}
-
-async function* hashed(body: Readable, hash: Hash): AsyncGenerator<Buffer> {
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    hash.update(chunk)
-    yield chunk
+    source.body.destroy()
   }
 }
 
@@ -161,9 +169,9 @@ async function uploadParts({ target, journal, partSize, maxParts }: DecryptJob, 
     const parts: string[] = []
     for (let first = 0; first < size; first += step) {
       const last = Math.min(size, first + step) - 1
-      const { body } = await openBody(from, { key, versionId: null, ifMatch: etag }, `bytes=${first}-${last}`)
+      const source = await openBody(from, { key, versionId: null, ifMatch: etag }, `bytes=${first}-${last}`)
       const query = [['partNumber', String(parts.length + 1)], ['uploadId', uploadId]] as const
-      const answer = await send(to, { key, query, headers: [], body, contentLength: last - first + 1 }, hash)
+      const answer = await send(to, { key, query, headers: [], source, contentLength: last - first + 1 }, hash)
       parts.push(answer.get('etag') ?? '')
     }
     const list = renderXml(['CompleteMultipartUpload', parts.map((part, i) => ['Part', [['PartNumber', String(i + 1)], ['ETag', part]]] as const)])
@@ -174,10 +182,10 @@ async function uploadParts({ target, journal, partSize, maxParts }: DecryptJob, 
 
 /** @throws S3Error SealgateIntegrityError where the target has other bytes than were sent. */
 async function readBack(target: BucketClient, { key, size }: Outgoing, sent: string): Promise<void> {
-  const { body } = await openBody(target, { key, versionId: null })
+  const opened = await openBody(target, { key, versionId: null })
   const hash = createHash('sha256')
   let bytes = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
+  for await (const chunk of chunksOf(target, opened)) {
     bytes += chunk.length
     hash.update(chunk)
   }

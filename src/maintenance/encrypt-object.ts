@@ -70,9 +70,10 @@ export async function encryptObject(job: EncryptJob, row: Row, signal: AbortSign
     if (examined === null) return null
     const due = dueOf(job, examined)
     if (typeof due !== 'string') {
-      // An attempt before was carried out after all.
-      const outcome = tried && due.outcome === 'encrypted before' ? 'encrypted' : due.outcome
-      return finish(job, { ...examined.finding, ...due, outcome }, signal)
+      if (!tried || due.outcome !== 'encrypted before') return finish(job, { ...examined.finding, ...due }, signal)
+      // An attempt before was carried out after all, or a client has written since: either must be readable to its end.
+      const detail = await withRetries(() => readBack(job, current, null, examined, signal), signal, job.retryMs)
+      return finish(job, { ...examined.finding, outcome: 'encrypted', detail }, signal)
     }
     if (job.sealed === null) return { ...examined.finding, outcome: due === 'plaintext' ? 'would be encrypted' : 'would be re-encrypted' }
     tried = true
@@ -233,13 +234,14 @@ async function keepTags(raw: BucketClient, key: string, tags: Awaited<ReturnType
   if (!await kept()) throw new S3Error('SealgateBadUpstream', { message: 'It is encrypted, and the store does not keep its tags.' })
 }
 
-/** @returns what to say of it. @throws S3Error SealgateIntegrityError where the bytes are not those that were there. */
-async function readBack(job: EncryptJob, row: Row, before: Examined, after: Examined, signal: AbortSignal): Promise<string> {
+/** @param before null: it is not known to be the object that is there now. @returns what to say of it. @throws S3Error SealgateIntegrityError where the bytes are not those that were there. */
+async function readBack(job: EncryptJob, row: Row, before: Examined | null, after: Examined, signal: AbortSignal): Promise<string> {
   if (!job.verify || job.sealed === null) return ''
   const { md5, differs, headers } = await readWhole(job.sealed.until(signal), { key: row.key, versionId: after.headers?.get('x-amz-version-id') ?? null })
-  const was = before.headers === null || before.finding.state === 'sealed' ? '' : unquoteEtag(before.headers.get('etag') ?? '')
-  const wrong = differs ?? (before.headers !== null && isMd5(before.headers, was) && was !== md5 ? 'its MD5 is not that of the old object' : null)
-  const whole = Number(headers.get('content-length')) === before.finding.size
+  const old = before?.finding.state === 'sealed' ? null : before?.headers ?? null
+  const was = unquoteEtag(old?.get('etag') ?? '')
+  const wrong = differs ?? (old !== null && isMd5(old, was) && was !== md5 ? 'its MD5 is not that of the old object' : null)
+  const whole = before === null || Number(headers.get('content-length')) === before.finding.size
   // Replaced by a client since: then it is that client's object.
   if ((wrong === null && whole) || (await job.bucket.until(signal).head(row.key))?.get('etag') !== after.headers?.get('etag')) return 'read back'
   throw new S3Error('SealgateIntegrityError', { message: `Read back: ${wrong ?? 'its size is another'}.` })

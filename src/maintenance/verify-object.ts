@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { HeaderList } from '../http/message.ts'
 import { algorithmOfHeader, checksumAlgorithmNamed, createChecksum } from '../http/checksums.ts'
+import { diagnosis, requestIdOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import { parseErrorXml } from '../s3/error-document.ts'
 import { readAll } from '../http/stage.ts'
@@ -22,8 +23,6 @@ export interface VerifyJob extends ScanJob {
 /** What each means is in the help of `verify`. */
 type Verdict = 'verified' | 'mismatch' | 'unreadable' | 'key-unavailable' | 'not-sealed'
 
-/** Times that a body that breaks off is read: a failing connection looks like an altered byte. */
-const READS = 3
 const ERROR_BYTES = 65_536
 
 /** `sealgate verify` for one object or version. @returns null when there is none any more. @throws S3Error the store's error. */
@@ -56,20 +55,24 @@ function judged({ state, fault, detail, keyId }: Finding): Judged {
 }
 
 async function readDeep(job: VerifyJob, sealed: BucketClient, { key, versionId }: Row): Promise<Judged | null> {
-  for (let read = 1;; read += 1) {
+  const read = async (): Promise<Judged> => {
     try {
-      const { differs } = await withRetries(() => readWhole(sealed, { key, versionId }), sealed.signal)
+      const { differs } = await readWhole(sealed, { key, versionId })
       if (differs === null) return { verdict: 'verified', fault: null, detail: '' }
       return { verdict: 'mismatch', fault: 'checksum-differs', detail: differs }
     } catch (error) {
-      if (sealed.signal.aborted || !(error instanceof Error)) throw error
-      if (error instanceof BrokenBody) {
-        const fault = job.faultOf(error.requestId)
-        if (fault !== null || read === READS) return { verdict: 'mismatch', fault: fault ?? 'broken-off', detail: said(fault, error.message) }
-      } else if (error instanceof S3Error) {
-        return error.status === 404 ? null : refused(error, job.faultOf(error.diagnosis?.remoteRequestId ?? ''))
-      } else throw error
+      // A fault that the gateway has named is there at the next try as well.
+      const fault = error instanceof BrokenBody ? job.faultOf(error.requestId) : null
+      if (fault === null || !(error instanceof BrokenBody)) throw error
+      return { verdict: 'mismatch', fault, detail: said(fault, error.message) }
     }
+  }
+  try {
+    return await withRetries(read, sealed.signal)
+  } catch (error) {
+    if (sealed.signal.aborted || !(error instanceof S3Error)) throw error
+    if (error instanceof BrokenBody) return { verdict: 'mismatch', fault: 'broken-off', detail: error.message }
+    return error.status === 404 ? null : refused(error, job.faultOf(error.diagnosis?.remoteRequestId ?? ''))
   }
 }
 
@@ -85,15 +88,35 @@ function refused({ code, status, message }: S3Error, fault: Fault | null): Judge
   return { verdict: key ? 'key-unavailable' : 'unreadable', fault: fault ?? (key ? 'key-unavailable' : null), detail }
 }
 
-/** A body that ended too early: the gateway breaks off what it cannot verify. */
-class BrokenBody extends Error {
-  readonly requestId: string
+/** A body that ended too early. The gateway breaks off what it cannot verify, and a failing connection looks the same: trying again may help. */
+class BrokenBody extends S3Error {
+  constructor(headers: HeaderList, message: string, cause: unknown) {
+    super('ServiceUnavailable', {
+      message,
+      cause,
+      diagnosis: diagnosis('store', 'GET object', { remoteRequestId: requestIdOf(headers.get('x-amz-request-id')) })
+    })
+  }
 
-  constructor(requestId: string, message: string, cause: unknown) {
-    super(message, { cause })
-    this.requestId = requestId
+  get requestId(): string {
+    return this.diagnosis?.remoteRequestId ?? ''
   }
 }
+
+/** The chunks of a body. @throws S3Error for one that breaks off, with the id of its request; as the body does when the bucket's signal aborts. */
+export async function* chunksOf({ signal }: BucketClient, { headers, body }: Pick<Opened, 'headers' | 'body'>): AsyncGenerator<Buffer> {
+  let bytes = 0
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      yield chunk
+    }
+  } catch (error) {
+    throw signal.aborted ? error : new BrokenBody(headers, `it breaks off after ${bytes} of ${Number(headers.get('content-length'))} bytes`, error)
+  }
+}
+
+type Opened = Awaited<ReturnType<BucketClient['send']>>
 
 /** An object as a client reads it. */
 export interface Whole {
@@ -113,24 +136,17 @@ interface Named {
 
 /**
  * Reads every byte, and compares the digests that the answer states.
- * @throws S3Error of an error answer; BrokenBody.
+ * @throws S3Error of an error answer, and of a body that breaks off.
  */
 export async function readWhole(bucket: BucketClient, { key, versionId, ifMatch }: Named): Promise<Whole> {
-  const { headers, body } = await openBody(bucket, { key, versionId, ...ifMatch === undefined ? {} : { ifMatch } })
-  const size = Number(headers.get('content-length'))
+  const opened = await openBody(bucket, { key, versionId, ...ifMatch === undefined ? {} : { ifMatch } })
+  const { headers } = opened
   const md5 = createHash('md5')
   const stated = statedChecksums(headers)
   const sums = stated.map(({ algorithm }) => createChecksum(algorithm))
-  let bytes = 0
-  try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      bytes += chunk.length
-      md5.update(chunk)
-      for (const sum of sums) sum.update(chunk)
-    }
-  } catch (error) {
-    if (bucket.signal.aborted) throw error
-    throw new BrokenBody(headers.get('x-amz-request-id') ?? '', `it breaks off after ${bytes} of ${size} bytes`, error)
+  for await (const chunk of chunksOf(bucket, opened)) {
+    md5.update(chunk)
+    for (const sum of sums) sum.update(chunk)
   }
   const hex = md5.digest('hex')
   const wrong = sums.findIndex((sum, i) => sum.digest().toString('base64') !== stated[i]?.value)
@@ -153,7 +169,7 @@ export async function openBody(
   bucket: BucketClient,
   { key, versionId, ifMatch }: Named,
   range?: string
-): Promise<Awaited<ReturnType<BucketClient['send']>>> {
+): Promise<Opened> {
   const response = await bucket.send({
     method: 'GET',
     key,

@@ -355,6 +355,29 @@ await t.test('a store that lies, forgets, or is written to at the same time', as
       t.equal(String(await bytesOf(s3, 'hostile', key)), 'plain')
     }
   })
+  await t.test('an object that breaks off when it is read back, and one that breaks off on its way out', async (t) => {
+    await put('broken', Buffer.alloc(200_000, 1))
+    let written = false
+    store.rules.add({ when: { ...at('broken', 'PUT'), test: () => (written = true, false) }, fault: { type: 'refuse' } })
+    store.rules.add({
+      when: { ...at('broken', 'GET'), test: ({ headers, query }) => written && !headers.has('range') && !query.has('acl') && !query.has('tagging') },
+      times: 99,
+      fault: { type: 'flip', offset: 150_000 }
+    })
+    const done = await encrypt('broken')
+    t.match(done, { code: 1, states: { failed: 1 }, report: /bytes-altered: an authentication tag is wrong/ }, 'it does not count')
+    const stored = await direct.send(new GetObjectCommand({ Bucket: 'hostile', Key: 'broken' }))
+    const body = Buffer.from(await stored.Body!.transformToByteArray())
+    body[150_000]! ^= 1
+    await put('broken', body, { Metadata: stored.Metadata })
+    await put('whole', 'plain')
+    const { err, outcomes } = await counted('decrypt', '--bucket', 'hostile', '--to', 'out', '--filter', 'name=*ole')
+    t.match(outcomes, { copied: 1 }, err)
+    t.match(await counted('decrypt', '--bucket', 'hostile', '--to', 'out', '--prefix', 'broken'), {
+      code: 1,
+      err: /"broken": SealgateIntegrityError: bytes-altered/
+    })
+  })
   await t.test('written by a client between reading and writing: the new object is encrypted', async (t) => {
     await put('raced', 'old')
     store.rules.add({ when: at('raced', 'PUT'), fault: { type: 'late', until: () => put('raced', 'new') } })
