@@ -58,8 +58,9 @@ export const rooms: Readonly<Record<string, Room>> = {
     ]
   },
   'maintenance': {
-    main: 'rewrap-bucket.ts',
-    purpose: 'Engines of the commands that work on the store itself and not on the requests of clients: scan, rewrap, key usage, garbage.',
+    main: 'engine.ts',
+    purpose:
+      'Commands that work on the store itself and not on the requests of clients: one engine with scan, encrypt, verify, decrypt, rewrap and key usage; garbage.',
     imports: [
       'collections',
       'concurrency',

@@ -1,5 +1,7 @@
-// The engine of the commands that work on existing objects: source → filter → action → report. `scan`, `encrypt`, `decrypt`, `verify`, `rewrap` and
-// `keys usage` are actions of it. Whatever the number of objects, memory stays the same: rows are pulled a page at a time, and totals are bounded.
+// The engine of the commands that work on existing objects: source (sources.ts, inventory.ts) → filter → action → report (report.ts, evidence.ts), with
+// a ledger of what is done (ledger.ts). Actions: `scan` (classify.ts), `encrypt`, `decrypt`, `verify` (their -object.ts), `rewrap` (rewrap-bucket.ts),
+// `keys usage` (key-usage.ts). `gc` (garbage.ts) walks the state of uploads instead. They use the store through store-client; no request of a client
+// passes here, and each can be killed at any time and run again. Memory is the same for any number of objects.
 import { createHash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { TokenBucket } from '../collections/token-bucket.ts'

@@ -1,6 +1,4 @@
-// Engines of the commands that work on whole buckets: `rewrap` here and in rewrap-object.ts, `keys usage` in key-usage.ts, `gc` in garbage.ts.
-// They use the store through store-client and read objects as the handlers of `operations` do; no request of a client passes here.
-// Each can be killed at any time and run again.
+// `rewrap` of an object, as an action of the engine, and of the default encryption of a bucket. How one object is re-wrapped is in rewrap-object.ts.
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { NamedProvider } from '../keys/configured-key.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
