@@ -25,8 +25,11 @@ interface FakeModule {
   lostCode: number
   /** A token that was put back is seen only by C_Initialize. */
   seenAtStart: boolean
-  /** Whose IV AES-GCM takes: the caller's; one of the module; the module's where the caller's is zeros, and no other; the module's, behind the output. */
-  iv: 'caller' | 'module' | 'zeros' | 'appended'
+  /**
+   * Whose IV AES-GCM takes: the caller's; one of the module; the module's where the caller's is zeros, and no other; zeros themselves, and no other; the
+   * module's, behind the output.
+   */
+  iv: 'caller' | 'module' | 'zeros' | 'only-zeros' | 'appended'
   readWriteOnly: boolean
   /** The code for a wrong tag: SoftHSM2 says CKR_GENERAL_ERROR. */
   wrongTag: number
@@ -34,7 +37,7 @@ interface FakeModule {
   fails: Record<string, number>
   hangs: string | null
   crashes: string | null
-  /** What an encryption, decryption or signature answers instead. */
+  /** What an encryption, decryption or signature answers instead. `plaintext`: nothing is encrypted. */
   lies: 'short' | 'long' | 'nothing' | 'zeros' | 'plaintext' | 'other-iv' | null
 }
 
@@ -206,7 +209,7 @@ export class PKCS11 implements Pkcs11 {
     const { key, iv, aad } = this.#take()
     const given = Buffer.from(iv)
     if (module.iv === 'module' || module.iv === 'zeros') randomBytes(12).copy(iv)
-    const used = module.iv === 'caller' ? given : module.iv === 'appended' ? randomBytes(16) : iv
+    const used = module.iv === 'caller' || module.iv === 'only-zeros' ? given : module.iv === 'appended' ? randomBytes(16) : iv
     const cipher = createCipheriv('aes-256-gcm', Buffer.from(key.value, 'hex'), used, { authTagLength: TAG }).setAAD(aad)
     const sealed = Buffer.concat([cipher.update(input), cipher.final(), cipher.getAuthTag(), ...module.iv === 'appended' ? [used] : []])
     if (module.lies === 'other-iv') randomBytes(12).copy(iv)
@@ -222,6 +225,7 @@ export class PKCS11 implements Pkcs11 {
   C_Decrypt(session: Handle, input: Buffer, output: Buffer): Buffer {
     const { module } = this.#session('C_Decrypt', session)
     const { key, iv, aad } = this.#take()
+    if (module.lies === 'plaintext') return answer(module, input.subarray(0, -TAG), output)
     const decipher = createDecipheriv('aes-256-gcm', Buffer.from(key.value, 'hex'), iv, { authTagLength: TAG }).setAAD(aad)
     decipher.setAuthTag(input.subarray(-TAG))
     try {
@@ -250,7 +254,7 @@ export class PKCS11 implements Pkcs11 {
     if (use !== 'sign' && (parameter?.['type'] !== numbers.gcmParameter || parameter['tagBits'] !== 128 || parameter['ivBits'] !== iv.length * 8)) {
       throw new FakeError(0x7)
     }
-    if (use === 'encrypt' && module.iv === 'zeros' && iv.some((byte) => byte !== 0)) throw new FakeError(0x71)
+    if (use === 'encrypt' && module.iv.endsWith('zeros') && iv.some((byte) => byte !== 0)) throw new FakeError(0x71)
     this.#operation = { kind: use, key: found, iv, aad }
   }
 

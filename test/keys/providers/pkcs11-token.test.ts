@@ -67,6 +67,8 @@ await t.test('an IV is taken from whoever makes it, and every wrap is opened bef
       t.same(token.unwrap('01', blob, aad), key, iv)
     }
   }
+  fake.change({ iv: 'only-zeros' })
+  t.equal(failure(() => tokenOf(fake).wrap('01', key, aad)), 'WrongAnswer', 'an IV that would be used again')
   fake.change({ iv: 'caller' })
   for (const lies of ['other-iv', 'short', 'long', 'nothing', 'zeros', 'plaintext'] as const) {
     fake.change({ lies })
@@ -107,8 +109,11 @@ await t.test('a session that was lost is opened again, with the token wherever i
   for (const seenAtStart of [false, true]) {
     fake.change({ seenAtStart, tokens: [{ ...vault!, present: false }] })
     for (let i = 0; i < 3; i++) t.equal(failure(() => token.unwrap('01', blob, aad)), 'CKR_TOKEN_NOT_PRESENT')
+    const late = tokenOf(fake)
+    t.equal(failure(() => late.unwrap('01', blob, aad)), 'CKR_TOKEN_NOT_PRESENT')
     fake.change({ tokens: [{ ...vault!, label: 'another', serial: '1' }, vault!] })
     t.same(token.unwrap('01', blob, aad), key, 'in another slot')
+    t.same(late.unwrap('01', blob, aad), key, 'where it was missing at the start')
   }
 })
 

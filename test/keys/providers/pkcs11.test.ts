@@ -57,7 +57,7 @@ await t.test('key ids, states and the self-test', async (t) => {
   const unwrap = (keyId: string): Promise<string> => codeOf(provider.unwrap({ ...wrapped, keyId }, context, keyUse()))
   t.equal(await unwrap('pkcs11:hsm/master:03'), 'KMS.DisabledException')
   t.equal(await unwrap('pkcs11:hsm/master:04'), 'SealgateKeyUnavailable')
-  t.equal(await unwrap('pkcs11:hsm/master:2'), 'SealgateKeyUnavailable')
+  for (const id of ['2', '102', '02 ', '', '0202']) t.equal(await unwrap(`pkcs11:hsm/master:${id}`), 'SealgateKeyUnavailable', id)
   t.equal(await unwrap('pkcs11:other/master:02'), 'SealgateKeyUnavailable')
   t.equal(token.calls.length, before, 'the configuration decides, and the token is not asked')
   t.equal(await unwrap('pkcs11:hsm/master:01'), 'SealgateIntegrityError')
