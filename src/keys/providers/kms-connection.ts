@@ -1,8 +1,9 @@
+import { Readable } from 'node:stream'
 import type { KMSClient, KMSClientConfig } from '@aws-sdk/client-kms'
 import type * as Sdk from '@aws-sdk/client-kms'
 import { rejectOnAbort } from '../../concurrency/in-flight.ts'
 import { ServiceConnection, type ServiceOptions } from '../service/connection.ts'
-import type { ServiceCall } from '../service/errors.ts'
+import { WrongServiceAnswer, type ServiceCall } from '../service/errors.ts'
 import { kmsErrors, NoKmsCredentials } from './kms-errors.ts'
 
 interface KmsConnectionOptions extends ServiceOptions {
@@ -65,16 +66,41 @@ export class KmsConnection {
 
   /** Imports the SDK with the first key request: a gateway on a local keyring never loads it. */
   #connect(): Promise<[KMSClient, typeof Sdk]> {
-    this.#client ??= import('@aws-sdk/client-kms').then((sdk) => [
-      new sdk.KMSClient({
+    this.#client ??= import('@aws-sdk/client-kms').then((sdk) => {
+      const client = new sdk.KMSClient({
         region: this.#options.region,
         maxAttempts: 1,
         requestHandler: { connectionTimeout: this.#calls.callMs, requestTimeout: this.#calls.callMs },
         ...this.#options.endpoint === null ? {} : { endpoint: this.#options.endpoint },
         ...this.#options.credentials === undefined ? {} : { credentials: this.#options.credentials }
-      }),
-      sdk
-    ])
+      })
+      // The innermost step: the SDK reads an answer to its end, however long it is.
+      client.middlewareStack.add(bounded, { step: 'deserialize', priority: 'low', name: 'boundAnswer' })
+      return [client, sdk]
+    })
     return this.#client
+  }
+}
+
+/** Longest answer in bytes that is read. Of those that are asked for the longest has a ciphertext of 6,144 bytes, in base64. */
+const MAX_ANSWER_BYTES = 64 * 1024
+
+const bounded: Parameters<KMSClient['middlewareStack']['add']>[0] = (next) => async (args) => {
+  const result = await next(args)
+  const { response } = result
+  if (isAnswer(response)) response.body = Readable.from(limited(response.body))
+  return result
+}
+
+function isAnswer(response: unknown): response is { body: Readable } {
+  return typeof response === 'object' && response !== null && 'body' in response && response.body instanceof Readable
+}
+
+async function* limited(body: Readable): AsyncGenerator<Buffer> {
+  let length = 0
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    length += chunk.length
+    if (length > MAX_ANSWER_BYTES) throw new WrongServiceAnswer(`KMS answered with more than ${MAX_ANSWER_BYTES} bytes.`)
+    yield chunk
   }
 }

@@ -68,6 +68,10 @@ await conformance(t, 'aws-kms', async (t) => {
       }),
       'a key of 31 bytes': answering(keyOf(secret)),
       'a key of zeros': answering(keyOf(Buffer.alloc(32))),
+      'huge answer': misbehave((_call, response) => {
+        response.writeHead(200).end(Buffer.alloc(8 << 20, secret.toString('base64')))
+        return true
+      }),
       'garbage': answering(`<html>${secret.toString('base64')}</html>`)
     },
     heal: async () => {
