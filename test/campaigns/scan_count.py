@@ -38,10 +38,18 @@ def rows():
     """Key, version or None, and whether it is a delete marker; each once, whatever the store repeats."""
     seen = set()
     if VERSIONS:
-        for page in client().get_paginator('list_object_versions').paginate(Bucket=BUCKET, PaginationConfig={'PageSize': 1000}):
+        after = {}
+        while after is not None:
+            page = client().list_object_versions(Bucket=BUCKET, **after)
             listed = [(row['Key'], row['VersionId'], False) for row in page.get('Versions', [])]
             listed += [(row['Key'], row['VersionId'], True) for row in page.get('DeleteMarkers', [])]
             yield from (row for row in listed if not (row in seen or seen.add(row)))
+            after = None
+            if page['IsTruncated']:
+                # radosgw 16 encodes keys and not this marker, so boto3 decodes it to another name: the version tells the key.
+                version = page['NextVersionIdMarker']
+                key = next((key for key, other, _ in listed if other == version), page['NextKeyMarker'])
+                after = {'KeyMarker': key, 'VersionIdMarker': version}
     else:
         for page in client().get_paginator('list_objects_v2').paginate(Bucket=BUCKET):
             yield from ((row['Key'], None, False) for row in page.get('Contents', []))
