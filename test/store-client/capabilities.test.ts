@@ -245,6 +245,6 @@ await t.test('production gives no probe of its own', async (t) => {
     'src/gateway/gateway.ts createGateway': 0
   })
   // Without one, it is that of Capabilities.
-  t.match(readFileSync('src/gateway/gateway.ts', 'utf8'), 'new GatewayImpl(config, log, tracer, probe)')
+  t.match(readFileSync('src/gateway/gateway.ts', 'utf8'), 'new GatewayImpl(config, log, { tracer, audit, probe })')
   t.match(readFileSync('src/gateway/stores.ts', 'utf8'), /^ +\}, probe\)$/m)
 })
