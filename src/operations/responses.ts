@@ -46,6 +46,16 @@ export async function relayError(ctx: OperationContext, response: UpstreamRespon
     // The gateway made the bytes and their digest. A client would look for the fault on its side, and not retry.
     return new S3Error('SealgateBadUpstream', { message: 'The store did not receive the bytes that the gateway sent.', diagnosis: response.diagnosis ?? null })
   }
+  // The answer to a HEAD has no document. Of what a client chooses in such a request, only the version id can be malformed.
+  if (body.length === 0 && response.status === 400 && namesVersion(ctx)) {
+    return new S3Error('InvalidArgument', {
+      message: 'Invalid version id specified',
+      fields: { ArgumentName: 'versionId' },
+      headers,
+      endedBy: 'store',
+      diagnosis: response.diagnosis ?? null
+    })
+  }
   const known = parsed === null ? undefined : s3ErrorCodes.find((code) => code === parsed.code)
   const code = known ?? codeOfStatus(response.status, ctx)
   const fields = Object.fromEntries(Object.entries(parsed?.fields ?? {}).filter(([name]) => untouched || relayedFields.has(name)))
@@ -58,6 +68,10 @@ export async function relayError(ctx: OperationContext, response: UpstreamRespon
     diagnosis: response.diagnosis ?? null,
     ...(parsed === null || known !== undefined ? {} : { code: parsed.code })
   })
+}
+
+function namesVersion(ctx: OperationContext): boolean {
+  return ctx.operation.query.has('versionId') || /\?versionId=/.test(header(ctx, 'x-amz-copy-source') ?? '')
 }
 
 /** Clients' conditions are never sent to the store, so a 304 is unexpected. */

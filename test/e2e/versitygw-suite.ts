@@ -106,11 +106,13 @@ tell = (text) => rig.stdin.write(text)
 lines.on('line', () => answers.shift()?.())
 const { http } = JSON.parse(line) as { http: string }
 
-const data = process.env['STORE_DATA']
-if (data === undefined) throw new Error('STORE_DATA names no folder')
+const folders = process.env['STORE_DATA']?.split(':')
+if (folders === undefined) throw new Error('STORE_DATA names no folders')
 async function tidy(): Promise<void> {
-  const left = (await readdir(data ?? '')).filter((name) => !name.startsWith('sealgate-'))
-  await Promise.all(left.map(async (name) => rm(join(data ?? '', name), { recursive: true })))
+  for (const at of folders ?? []) {
+    const left = (await readdir(at)).filter((name) => !name.startsWith('sealgate-'))
+    await Promise.all(left.map(async (name) => rm(join(at, name), { recursive: true })))
+  }
 }
 
 const chosen = [...passing].filter((name) => name.includes(values.only))

@@ -27,3 +27,26 @@ void t.test('regression: an error of the store does not tell who the gateway is 
     )
   }
 })
+
+void t.test('regression: a 400 to a HEAD that names a version says what the client did wrong', async (t) => {
+  const store = await startTestStore({ buckets: ['sealed'] })
+  const gateway = await startTestGateway(store)
+  const wire = new Wire(gateway.endpoint)
+  t.teardown(async () => {
+    wire.close()
+    await gateway.close()
+    await store.close()
+  })
+  store.rules.add({ when: { method: 'HEAD', bucket: 'sealed' }, times: Infinity, fault: { type: 'answer', status: 400, body: '' } })
+  const attributes: [string, string][] = [['x-amz-object-attributes', 'ETag']]
+  const rows: [method: string, target: string, headers: [string, string][], code: string][] = [
+    ['GET', '/sealed/k?attributes&versionId=bad', attributes, 'InvalidArgument'],
+    ['PUT', '/sealed/copy', [['x-amz-copy-source', 'sealed/k?versionId=bad']], 'InvalidArgument'],
+    ['GET', '/sealed/k?attributes', attributes, 'BadRequest']
+  ]
+  for (const [method, target, headers, code] of rows) {
+    const answer = await wire.send(headerSigned(gateway, { method, target, headers }))
+    t.same([answer.status, answer.code], [400, code], target)
+    if (code === 'InvalidArgument') t.match(answer.body.toString(), /Invalid version id specified/)
+  }
+})
