@@ -125,12 +125,17 @@ const runs: readonly Row[] = [
 
 /** Names of tests in versitygw 1.8.0's suite. */
 const SUITE_TESTS = 683
+/** Names that begin with Versioning_: they need versitygw with versions. */
+const VERSION_TESTS = 81
 /** Those that do not pass, by reason. */
 const suite = JSON.parse(readFileSync(join(import.meta.dirname, '../../test/e2e/versitygw-suite.json'), 'utf8')) as Readonly<Record<string, readonly string[]>>
 
 /** The part of docs/COMPATIBILITY.md about single stores. */
 export function storesMarkdown(): string {
-  const left = Object.entries(suite).map(([reason, names]): [number, string] => [names.length, reason]).toSorted(([a], [b]) => b - a)
+  const count = (names: readonly string[], versions: boolean): number => names.filter((name) => name.startsWith('Versioning_') === versions).length
+  const left = Object.entries(suite).map(([reason, names]): [number, number, string] => [count(names, false), count(names, true), reason])
+    .toSorted(([a, b], [c, d]) => c + d - a - b)
+  const sum = (column: 0 | 1): number => left.reduce((total, row) => total + row[column], 0)
   return [
     '## What is known of stores\n',
     `${table(['store', 'conditions enforced', 'notes'], known)}\n`,
@@ -159,11 +164,11 @@ Not built: RustFS 1.0.1, which needs Rust 1.98. No server of Google Cloud Storag
 `,
     '## versitygw\'s own suite\n',
     `\`test/e2e/versitygw-suite.ts\` runs the suite that comes with versitygw 1.8.0 (\`versitygw test full-flow\`), which expects AWS's answers, against versitygw with users and without versions. Of its
-${SUITE_TESTS} tests, all of which pass at versitygw itself, ${
-      SUITE_TESTS - left.reduce((sum, [count]) => sum + count, 0)
-    } pass through the gateway. The users that it makes are clients of the gateway with their own identities at the store. What does not pass, by reason; where versitygw and AWS differ in words, the gateway says AWS's:
+${SUITE_TESTS} tests, all of which pass at versitygw itself, ${SUITE_TESTS - sum(0)} pass through the gateway, and with versions ${
+      VERSION_TESTS - sum(1)
+    } of the ${VERSION_TESTS} that are about versions. The users that it makes are clients of the gateway with their own identities at the store. What does not pass, by reason; where versitygw and AWS differ in words, the gateway says AWS's:
 `,
-    `${table(['tests', 'reason'], left.map(([count, reason]) => [String(count), reason]))}\n`,
+    `${table(['tests', 'with versions', 'reason'], left.map(([plain, versions, reason]) => [String(plain), String(versions), reason]))}\n`,
     '## What `sealgate store check` found\n',
     'On 29 November 2026, each store with its defaults and over plain HTTP on the same machine; some 550 requests and 8 to 46 s each. All buckets that were made, but one of\nSeaweedFS, were removed again.\n',
     `${table(['store', 'exit code', 'settings', 'will not work', 'also'], checkedStores)}\n`
