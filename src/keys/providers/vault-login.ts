@@ -84,7 +84,8 @@ export class VaultLogin {
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
-    const token = this.#token
+    // One that is under way makes a token, too.
+    const token = await this.#pending?.catch(() => null) ?? this.#token
     this.#token = null
     if (token === null || this.#auth.method === 'token') return
     const signal = AbortSignal.timeout(this.#options.loginMs)
