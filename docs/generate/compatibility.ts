@@ -139,8 +139,8 @@ ${
 
 Hetzner, OVHcloud, NetApp StorageGRID and Dell ECS need no profile. \`test/support/narrow-profiles.ts\` has the limits of twelve providers with their sources (looked up on
 29 November 2026); a server with these limits stands in for the providers in tests. None of the hosted services themselves has been tried. With \`test/e2e/narrow.sh\`, aws CLI 1, rclone,
-mc, s3cmd and restic ran through the gateway in front of MinIO behind such a server on 29 November 2026, for B2, Dell ECS, Garage, Google, Hetzner,
-old Ceph, OSS, OVHcloud, R2, Scaleway, StorageGRID and Wasabi: all 28 steps each. In front of radosgw so did B2, Garage, Google, old Ceph, OSS and R2. \`npm run campaign profiles\` repeats it. For every store:
+mc, s3cmd and restic ran through the gateway in front of MinIO and of radosgw behind such a server on 29 November 2026, for B2, Dell ECS, Garage, Google, Hetzner,
+old Ceph, OSS, OVHcloud, R2, Scaleway, StorageGRID and Wasabi: all 28 steps each. \`npm run campaign profiles\` repeats it. For every store:
 
 * An empty \`x-amz-tagging\` is not sent. Accept-Encoding is sent as \`identity\` and not signed. Checksums are not sent unless \`upstream.checksum\` says so.
 * DeleteObjects and settings have Content-MD5; so do objects of up to 64 KiB with Object Lock headers, which B2 demands. Larger ones need a store that knows trailing checksums.

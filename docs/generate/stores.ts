@@ -166,7 +166,7 @@ Not built: RustFS 1.0.1, which needs Rust 1.98. No server of Google Cloud Storag
     `\`test/e2e/versitygw-suite.ts\` runs the suite that comes with versitygw 1.8.0 (\`versitygw test full-flow\`), which expects AWS's answers, against versitygw with users and without versions. Of its
 ${SUITE_TESTS} tests, all of which pass at versitygw itself, ${SUITE_TESTS - sum(0)} pass through the gateway, and with versions ${
       VERSION_TESTS - sum(1)
-    } of the ${VERSION_TESTS} that are about versions. The users that it makes are clients of the gateway with their own identities at the store. What does not pass, by reason; where versitygw and AWS differ in words, the gateway says AWS's:
+    } of the ${VERSION_TESTS} that are about versions, which pass there, too. The users that it makes are clients of the gateway with their own identities at the store. What does not pass, by reason; where versitygw and AWS differ in words, the gateway says AWS's:
 `,
     `${table(['tests', 'with versions', 'reason'], left.map(([plain, versions, reason]) => [String(plain), String(versions), reason]))}\n`,
     '## What `sealgate store check` found\n',
