@@ -8,6 +8,7 @@ Exit status: 0 whole (runs without an orderly end are printed), 4 tampered with,
 import argparse, base64, gzip, hashlib, hmac, json, re, sys
 
 TAIL = re.compile(rb',"run":"([A-Za-z0-9_-]{22})","seq":([1-9][0-9]{0,14}),"mac":"([A-Za-z0-9_-]{43})"\}\Z')
+WHOLE_END = re.compile(TAIL.pattern[:-2])
 STARTS = (b'{"time":"', b'{"audit":"')
 MOST_LINE = 262144
 
@@ -33,10 +34,10 @@ def read_keys(keyring, key_file):
 
 
 def is_torn(line):
-    if TAIL.search(line[-200:]):
-        return False
     if not line.strip(b"\0"):
         return True
+    if WHOLE_END.search(line):
+        return False
     if not any(line[:len(s)] == s[:len(line)] for s in STARTS):
         return False
     try:
@@ -104,6 +105,8 @@ class Verifier:
 
     def glued(self, line, offset, where):
         starts = sorted((m.start() for s in STARTS for m in re.finditer(re.escape(s), line) if m.start()), reverse=True)
+        if line.endswith(b"\0"):
+            starts.insert(0, len(line.rstrip(b"\0")))
         for at in starts[:8]:
             torn = is_torn(line[:at])
             try:

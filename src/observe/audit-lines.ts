@@ -1,18 +1,27 @@
 // What a line of an audit trail is, before its MAC is looked at. Costs no more than its length.
-import { checkpointReasons, tailOf, type Checkpoint, type Heads } from './audit-chain.ts'
+import { checkpointReasons, type Checkpoint, type Heads } from './audit-chain.ts'
 
 const LINE_STARTS = ['{"time":"', '{"audit":"'] as const
 /** Places in a line where another one may begin that are tried: a client may have put more of them into a context. */
 const MOST_STARTS = 8
+
+const wholeEnd = /,"run":"[A-Za-z0-9_-]{22}","seq":[1-9]\d{0,14},"mac":"[A-Za-z0-9_-]{43}"\}/
 
 export function beginsAsCheckpoint(line: Buffer): boolean {
   const [, start] = LINE_STARTS
   return line.toString('latin1', 0, start.length) === start
 }
 
-/** Where another line may begin in a line, the last place first. */
+function zerosAtEnd(line: Buffer): number {
+  let count = 0
+  while (count < line.length - 1 && line[line.length - 1 - count] === 0) count += 1
+  return count
+}
+
+/** Where another line, or zeros that a loss of power has left, may begin in a line, the last place first. */
 export function startsIn(line: Buffer): number[] {
   const starts: number[] = []
+  if (line.at(-1) === 0) starts.push(line.length - zerosAtEnd(line))
   for (let at = line.length - 1; at > 0 && starts.length < MOST_STARTS; at -= 1) {
     at = Math.max(...LINE_STARTS.map((start) => line.lastIndexOf(start, at)))
     if (at > 0) starts.push(at)
@@ -22,8 +31,9 @@ export function startsIn(line: Buffer): number[] {
 
 /** Whether this may be the beginning of a line whose rest was never written. After a loss of power blocks of zeros may stand there. */
 export function isTorn(bytes: Buffer): boolean {
-  if (tailOf(bytes) !== null) return false
   if (bytes.every((byte) => byte === 0)) return true
+  // With the end of a line in it, it is more than the beginning of one. A context has names in order, and no number: it cannot look so.
+  if (wholeEnd.test(bytes.toString('latin1'))) return false
   if (!LINE_STARTS.some((start) => bytes.subarray(0, start.length).equals(Buffer.from(start).subarray(0, bytes.length)))) return false
   try {
     JSON.parse(bytes.toString())

@@ -46,6 +46,7 @@ await t.test('the line and the kind are those of what was done', async (t) => {
   const run = /"run":"[\w-]+"/.exec(lines[at]!)![0]
   const next = lines.findIndex((line, i) => i > at && line.includes(`,${run},`))
   t.match(await found(lines.toSpliced(at, 1)), { kind: 'missing', line: next })
+  t.match(await found(lines.slice(1)), { kind: 'missing', line: 1, reason: /bytes were before it/ })
 })
 
 await t.test('a crash is told as a crash: at every byte of the last line, alone and before another run', async (t) => {
@@ -75,6 +76,43 @@ await t.test('a crash is told as a crash: at every byte of the last line, alone 
   t.match(await verifyFiles([Buffer.concat([whole, Buffer.alloc(4096)])], [key]), { fault: null, torn: 1 }, 'zeros after a loss of power')
   await other.close()
   await first.close()
+})
+
+await t.test('what a crash leaves is told from what looks like it', async (t) => {
+  const folder = t.testdir({})
+  const [one, two] = [chained(join(folder, 'one'), key), chained(join(folder, 'two'), key)]
+  for (const run of [one, two]) run.record(auditEntry)
+  const [first, second] = ['one', 'two'].map((name) => readFileSync(join(folder, name))) as [Buffer, Buffer]
+  await one.close()
+  await two.close()
+  const open = (bytes: Buffer) => bytes.subarray(0, bytes.length - 1)
+  const startOfSecond = second.subarray(0, second.indexOf(0x0a) + 1)
+  const useOfSecond = second.subarray(startOfSecond.length)
+  const found = (...parts: (Buffer | string)[]) => verifyFiles([Buffer.concat(parts.map((part) => Buffer.from(part)))], [key])
+  t.match(await found(first, startOfSecond), { fault: null, torn: 0 })
+  t.match(await found(first, startOfSecond.subarray(0, 90)), { fault: null, torn: 1 }, 'a run that was killed in its first line')
+  t.match(await found(open(first), startOfSecond, useOfSecond), { fault: null, torn: 0, lines: 4 }, 'a line that lacks its end alone')
+  t.match(await found(startOfSecond, open(first), useOfSecond.subarray(0, 90)), { fault: null, torn: 1, lines: 3 }, 'the same, and half a line behind it')
+  t.match(await found(first, 'garbage', startOfSecond), { fault: { kind: 'missing', line: 3 } }, 'garbage before a line')
+  t.match(await found(startOfSecond, first, 'garbage', useOfSecond), { fault: { kind: 'altered', line: 4 } })
+  t.match(await found(open(first), 'garbage\n', startOfSecond), { fault: { kind: 'foreign', line: 2 } }, 'and behind one')
+  t.match(
+    await found(open(first), startOfSecond.toString().replace('"at":0', '"at":9')),
+    { fault: { kind: 'altered', line: 2 } },
+    'another line behind one that lacks its end'
+  )
+  t.match(await found(open(first), Buffer.alloc(500)), { fault: null, torn: 1, lines: 2 }, 'zeros behind a line that lacks its end')
+  t.match(await found(first, 'x'.repeat(600_000)), { fault: { kind: 'foreign', line: 3 } }, 'bytes without an end')
+  t.match(await found(useOfSecond, first), { fault: { kind: 'missing', line: 1, reason: /whose lines before it are missing/ } })
+  // As many half lines as there are runs without an end, and no more.
+  const half = '{"time":"2026'
+  t.match(await found(first, startOfSecond, `${half}\n${half}\n`), { fault: null, torn: 2 })
+  t.match(await found(first, startOfSecond, `${half}\n${half}\n${half}\n`), { fault: { kind: 'foreign', line: 4 }, torn: 3 })
+  // What was witnessed is another line, as only the holder of the key can make it.
+  const { run, head } = one.witnesses[0]!
+  t.match(await verifyFiles([first], [key], [{ run, head }]), { fault: null })
+  t.match(await verifyFiles([first], [key], [{ run, head: { ...head, mac: Buffer.alloc(32) } }]), { fault: { kind: 'altered', line: 1 } })
+  t.match(await verifyFiles([first], [key], [{ run: 'x'.repeat(22), head }]), { fault: { kind: 'missing', line: 0 } }, 'a run that is not there')
 })
 
 await t.test('lines from the time before the key stand at the beginning, are counted, and nowhere else', async (t) => {

@@ -195,6 +195,14 @@ export const tamperings: Readonly<Record<string, Tamper>> = {
     const from = randomInt(line.length - 1)
     lines[at] = Buffer.concat([line.subarray(0, from), line.subarray(from + randomInt(1, 10))])
   }),
+  'bytes put behind a line': within((lines, last) => {
+    const at = covered(lines, last)
+    lines[at] = Buffer.concat([lines[at]!, Buffer.from(randomBytes(randomInt(1, 30)).toString('hex'))])
+  }),
+  'bytes put before a line': within((lines, last) => {
+    const at = covered(lines, last)
+    lines[at] = Buffer.concat([Buffer.from(randomBytes(randomInt(1, 30)).toString('hex')), lines[at]!])
+  }),
   'two lines of a run exchanged': within((lines) => {
     for (;;) {
       const [a, b] = [any(lines), any(lines)]
