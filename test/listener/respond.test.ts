@@ -138,19 +138,24 @@ await t.test('answers that take long keep the client waiting, and tell errors in
     if (path.endsWith('bad')) throw new S3Error('InvalidPart')
     return document
   }
-  const started = await startListener(
-    async (request) => ({
-      status: 200,
-      headers: [['Content-Type', 'application/xml']],
-      body: null,
-      pending: { headers: () => known, document: later(request.target.rawPath) }
-    }),
-    { heartbeatMs: 10 }
-  )
-  t.teardown(() => started.listener.stop(0))
-  const quick = await one(started, get('/good'))
+  const start = async (heartbeatMs: number): Promise<Started> => {
+    const made = await startListener(
+      async (request) => ({
+        status: 200,
+        headers: [['Content-Type', 'application/xml']],
+        body: null,
+        pending: { headers: () => known, document: later(request.target.rawPath) }
+      }),
+      { heartbeatMs }
+    )
+    t.teardown(() => made.listener.stop(0))
+    return made
+  }
+  // A busy machine makes the quick ones slow: they meet a heartbeat that never comes.
+  const [calm, started] = [await start(600_000), await start(10)]
+  const quick = await one(calm, get('/good'))
   t.match([quick.answer?.status, quick.answer?.body.toString(), quick.answer?.headers.get('content-length')], [200, document.toString(), '46'])
-  t.match([(await one(started, get('/bad'))).answer?.status], [400], 'an early error has its own status')
+  t.match([(await one(calm, get('/bad'))).answer?.status], [400], 'an early error has its own status')
   t.equal(quick.answer?.headers.get('x-amz-version-id'), 'late')
   const slow = await one(started, get('/slow'))
   t.match(slow.answer?.body.toString(), /^<\?xml version="1.0" encoding="UTF-8"\?>\n +<Done\/>$/)
@@ -160,7 +165,8 @@ await t.test('answers that take long keep the client waiting, and tell errors in
   t.match(bad.answer?.body.toString(), /^<\?xml [^>]+\?>\n +<Error><Code>InvalidPart</)
   const old = await one(started, get('/slow', 'GET', '1.0'))
   t.match([old.answer?.headers.get('content-length'), old.answer?.headers.has('transfer-encoding')], ['46', false], 'HTTP/1.0 gets it in one piece')
-  t.same(started.lines.filter((line) => line['msg'] === 'request').map((line) => line['code']), [null, 'InvalidPart', null, 'InvalidPart', null])
+  const codes = ({ lines }: Started): unknown[] => lines.filter((line) => line['msg'] === 'request').map((line) => line['code'])
+  t.same([codes(calm), codes(started)], [[null, 'InvalidPart'], [null, 'InvalidPart', null]])
 })
 
 await t.test('100-continue is sent when the handler asks for it, and not before', async (t) => {
