@@ -125,6 +125,8 @@ const runs: readonly Row[] = [
 
 /** Names of tests in versitygw 1.8.0's suite. */
 const SUITE_TESTS = 683
+/** Of these at versitygw itself, in one run. */
+const SUITE_PASSED = 682
 /** Names that begin with Versioning_: they need versitygw with versions. */
 const VERSION_TESTS = 81
 /** Those that do not pass, by reason. */
@@ -164,7 +166,10 @@ Not built: RustFS 1.0.1, which needs Rust 1.98. No server of Google Cloud Storag
 `,
     '## versitygw\'s own suite\n',
     `\`test/e2e/versitygw-suite.ts\` runs the suite that comes with versitygw 1.8.0 (\`versitygw test full-flow\`), which expects AWS's answers, against versitygw with users and without versions. Of its
-${SUITE_TESTS} tests, all of which pass at versitygw itself, ${SUITE_TESTS - sum(0)} pass through the gateway, and with versions ${
+${SUITE_TESTS} tests ${SUITE_PASSED} passed at versitygw itself in the run of 29 November 2026, and ${
+      SUITE_PASSED - sum(0)
+    } of these through the gateway. With versions 619 of 760 do: the reasons below, and 6 listings of versions without checksum
+settings, 2 tests that the suite has no command for, and 2 copies with a legal hold or a retention by a user whose policy allows just that, which get 403 and are not explained. Run apart, ${
       VERSION_TESTS - sum(1)
     } of the ${VERSION_TESTS} that are about versions, which pass there, too. The users that it makes are clients of the gateway with their own identities at the store. What does not pass, by reason; where versitygw and AWS differ in words, the gateway says AWS's:
 `,
