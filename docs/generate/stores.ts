@@ -166,7 +166,7 @@ Not built: RustFS 1.0.1, which needs Rust 1.98. No server of Google Cloud Storag
 `,
     '## versitygw\'s own suite\n',
     `\`test/e2e/versitygw-suite.ts\` runs the suite that comes with versitygw 1.8.0 (\`versitygw test full-flow\`), which expects AWS's answers, against versitygw with users and without versions. Of its
-${SUITE_TESTS} tests ${SUITE_PASSED} passed at versitygw itself in the run of 29 November 2026, and ${
+${SUITE_TESTS} tests, ${SUITE_PASSED} passed at versitygw itself in the run of 29 November 2026, and ${
       SUITE_PASSED - sum(0)
     } of these through the gateway. With versions 619 of 760 do: the reasons below, and 6 listings of versions without checksum
 settings, 2 tests that the suite has no command for, and 2 copies with a legal hold or a retention by a user whose policy allows just that, which get 403 and are not explained. Run apart, ${

@@ -2,7 +2,7 @@ import { upstreamsOfKey, type Config } from '../config/config.ts'
 import { ConfigError, parseConfig, readConfigText } from '../config/load.ts'
 import { S3Error } from '../errors.ts'
 import { openKeyRegistry } from '../keys/registry.ts'
-import { openSecret } from '../keys/sealed-secret.ts'
+import { keyIdOfSecret, openSecret } from '../keys/sealed-secret.ts'
 import type { KeyUse } from '../keys/types.ts'
 import type { Platform } from './platform.ts'
 
@@ -22,10 +22,8 @@ export async function readConfig({ file, env }: { readonly file: string; readonl
  * @throws ConfigError with every fault found.
  */
 export async function unseal(text: string, file: string, env: Platform['env']): Promise<Unsealed> {
-  if (!text.includes('sealed')) return {}
-  const sealed = new Set<string>()
-  const config = parseConfig(text, { file, env, unsealed: sealed })
-  if (sealed.size === 0) return {}
+  const { config, sealed } = sealedIn(text, file, env)
+  if (config === null || sealed.size === 0) return {}
   const usedAt = (key: string) => upstreamsOfKey(config, key)
   const keys = await openKeyRegistry({ keys: config.keys, cache: config.keyCache, usedAt, audit: () => undefined })
   const realms = Object.values(config.upstreams).map(({ realm }) => realm)
@@ -39,6 +37,17 @@ export async function unseal(text: string, file: string, env: Platform['env']): 
   } finally {
     await keys.close()
   }
+}
+
+/** The sealed secrets of a configuration, and the configuration without what is in them; null: it has none. */
+function sealedIn(text: string, file: string, env: Platform['env']): { readonly config: Config | null; readonly sealed: ReadonlySet<string> } {
+  const sealed = new Set<string>()
+  return { config: text.includes('sealed') ? parseConfig(text, { file, env, unsealed: sealed }) : null, sealed }
+}
+
+/** Ids of the master keys that the sealed secrets of a configuration are under. @throws ConfigError; S3Error SealgateIntegrityError. */
+export function keyIdsOfSecrets({ file, env }: { readonly file: string; readonly env: Platform['env'] }): readonly string[] {
+  return [...sealedIn(readConfigText(file), file, env).sealed].map(keyIdOfSecret)
 }
 
 function use(): KeyUse {

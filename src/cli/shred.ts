@@ -6,7 +6,7 @@ import { resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { policyFor, upstreamsOfKey } from '../config/config.ts'
 import { keysOf, sealingKeys, type KeyPins } from '../config/pins.ts'
-import { readConfig } from './sealed-config.ts'
+import { keyIdsOfSecrets, readConfig } from './sealed-config.ts'
 import { systemWords } from '../diagnosis.ts'
 import { kindOf, siteOf } from '../keys/configured-key.ts'
 import type { Destruction } from '../keys/provider-kind.ts'
@@ -56,6 +56,9 @@ export async function shredKey(values: ShredValues, platform: Platform): Promise
   const realm = storeOfBucket(config, bucket).realm
   const signer = signerOf(policyFor(config, bucket).keys.bucket, bucket, key)
   const uses = usesOf(config, key)
+  if (config.audit.key === key) {
+    throw new UsageError('--key: audit.key names it, and no line of the audit trail could be verified any more. Give the trail another key first.')
+  }
   platform.stdout.write(planText(key, section.type, uses))
   if (values.confirm !== key) {
     if (values.confirm !== undefined) throw new UsageError(`--confirm: give the name of the key, ${key}.`)
@@ -77,6 +80,12 @@ export async function shredKey(values: ShredValues, platform: Platform): Promise
   const signal = new AbortController().signal
   const opened = await openKeys(config, 'keys shred', signal)
   try {
+    const secrets = keyIdsOfSecrets({ file, env: platform.env }).filter((id) => opened.keys.owner(id)?.name === key).length
+    if (secrets > 0) {
+      throw new UsageError(
+        `--key: ${secrets} sealed secrets of the configuration are under it, which could not be read any more. Seal them under another key first.`
+      )
+    }
     const write = writer(record, { bucket, realm, signer, opened })
     await write({ ...facts, began: new Date().toISOString(), destroyed: null })
     const destroyed: Destruction = await kind.destroy(section, siteOf(key, { keys: config.keys, usedAt: (name) => upstreamsOfKey(config, name) }), {

@@ -43,6 +43,11 @@ export async function openSecret(keys: KeyRegistry, text: string, realms: readon
   }
 }
 
+/** Id of the master key that a secret is sealed under. @throws S3Error SealgateIntegrityError for a text that is none. */
+export function keyIdOfSecret(text: string): string {
+  return parse(text).keyId
+}
+
 function parse(text: string): { realm: string; keyId: string; blob: Buffer; box: Buffer } {
   const body = text.slice(PREFIX.length)
   const bytes = Buffer.from(body, 'base64url')

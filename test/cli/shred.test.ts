@@ -91,6 +91,23 @@ await t.test('a destruction that fails leaves a record that says it began, and t
   t.equal(await read('t8/a'), 't8/a')
 })
 
+await t.test('a key is kept that the audit trail or a secret of the configuration needs', async (t) => {
+  const made = await rig(t)
+  const { shred, read, run, config, folder, audit } = made
+  writeFileSync(`${folder}/secret`, 'a secret')
+  const sealed = await run('keys', 'encrypt', '--key', 't7', '--in', `${folder}/secret`)
+  t.equal(sealed.code, 0, sealed.err)
+  const written = readFileSync(config, 'utf8')
+  const document = JSON.parse(written) as { clients: object[] }
+  document.clients.push({ accessKeyId: 'another', secretAccessKey: { sealed: sealed.out.trim() } })
+  writeFileSync(config, JSON.stringify(document))
+  t.match(await shred('t7', '--confirm', 't7'), { code: 2, err: /1 sealed secrets of the configuration are under it/ })
+  writeFileSync(config, written)
+  await made.reload({ audit: { file: audit, key: 't7' } })
+  t.match(await shred('t7', '--confirm', 't7'), { code: 2, err: /audit\.key names it/ })
+  t.equal(await read('t7/a'), 't7/a')
+})
+
 await t.test('the bucket needs another key to sign the record, and an unknown key is refused', async (t) => {
   const { shred, read } = await rig(t)
   t.match(await shred('main', '--confirm', 'main'), { code: 2, err: /no other key to sign/ })
