@@ -13,6 +13,7 @@ export interface Room {
 
 /** From the entry down to the ground: a room imports only what stands below it. */
 export const rooms: Readonly<Record<string, Room>> = {
+  'start.ts': { purpose: 'The command of the installed package: the right Node, and its flags.', imports: ['main.ts', 'version.ts'] },
   'main.ts': { purpose: 'The entry point of the process.', imports: ['cli'] },
   'cli': {
     main: 'commands.ts',

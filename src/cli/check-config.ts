@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Config, BucketPolicy, UpstreamConfig } from '../config/config.ts'
@@ -56,6 +57,12 @@ export async function runConfig(values: CheckValues, platform: Platform): Promis
   if (!values.online) return exitCodes.done
   const [{ checkOnline }, { storesNamed }] = await Promise.all([import('./online.ts'), import('./store-command.ts')])
   return checkOnline(config, storesNamed(config, values.upstream), values.bucket ?? null, platform)
+}
+
+/** `sealgate config example`: the file of the package. @returns the exit code. */
+export async function printExample(platform: Platform): Promise<number> {
+  platform.stdout.write(await readFile(new URL('../../config/sealgate.example.yaml', import.meta.url), 'utf8'))
+  return exitCodes.done
 }
 
 type Row = readonly [section: string, name: string, text: string]

@@ -51,6 +51,14 @@ export const commands: readonly Command[] = [
     run: async (values, platform) => (await import('./check-config.ts')).runConfig(values, platform)
   }),
   command({
+    name: 'config example',
+    summary: 'print a configuration with every option',
+    description: 'Prints an example with every option, its default and what it is for, to begin a configuration with.',
+    options: {},
+    examples: ['sealgate config example >sealgate.yaml'],
+    run: async (_, platform) => (await import('./check-config.ts')).printExample(platform)
+  }),
+  command({
     name: 'store check',
     summary: 'ask the store what it can do, and print the settings that fit it',
     description:

@@ -100,7 +100,7 @@ This is a set-up to try out, not one to keep data in:
   realm       ${realm.padEnd(24)} part of what every object is bound to: keep it with the keyring
   credential  ./data/credentials.json  the one client that may sign
   no TLS      and so only reachable from this machine
-For your own store write a configuration: see config/sealgate.example.yaml and sealgate serve --config FILE.
+For your own store write a configuration: see sealgate config example and sealgate serve --config FILE.
 
 Paste into another terminal:
 

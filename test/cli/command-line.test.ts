@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { commands } from '../../src/cli/commands.ts'
 import { command, parse } from '../../src/cli/command-line.ts'
@@ -19,7 +20,7 @@ await t.test('--help of every command: options, examples that are understood, ex
     t.ok(each.examples.length > 0)
     for (const example of each.examples) {
       t.ok(example.startsWith(`sealgate ${each.name} `), example)
-      t.doesNotThrow(() => parse(each, example.split(' ').slice(1 + words.length)), example)
+      t.doesNotThrow(() => parse(each, example.replace(/ >\S+$/, '').split(' ').slice(1 + words.length)), example)
     }
     t.ok(out.split('\n').every((line) => line.length <= 160))
   }
@@ -31,6 +32,12 @@ await t.test('--help of every command: options, examples that are understood, ex
   }
   const { out } = await run('--help')
   for (const { name, summary } of commands) t.ok(out.includes(`  ${name} `) && out.includes(summary), name)
+})
+
+await t.test('config example prints the example of the package', async (t) => {
+  const { code, out, err } = await run('config', 'example')
+  t.match({ code, err }, { code: 0, err: '' })
+  t.equal(out, readFileSync(new URL('../../config/sealgate.example.yaml', import.meta.url), 'utf8'))
 })
 
 await t.test('every wrong command line: exit code 2, one line that says why, and where help is', async (t) => {

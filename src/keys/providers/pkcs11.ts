@@ -187,7 +187,8 @@ export const pkcs11Kind: ProviderKind<Pkcs11Config> = {
 
 /** Does not load native code, which could crash. @returns null when the package can be loaded. */
 async function packageFault(): Promise<string | null> {
-  const advice = `build it with "npm run build-pkcs11", which needs Python 3, make and a C++ compiler`
+  const advice = 'in a checkout build it with "npm run build-pkcs11", beside an installed package run ' +
+    `"npm install --global --allow-scripts=${PACKAGE} ${PACKAGE}@2"; both need Python 3, make and a C++ compiler`
   try {
     const entry = createRequire(import.meta.url).resolve(PACKAGE)
     await access(join(dirname(entry), 'build', 'Release', 'pkcs11.node'))

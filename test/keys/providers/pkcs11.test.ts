@@ -128,7 +128,7 @@ await t.test('as a key of the configuration: names, answers to clients, what is 
   if (checked.code === 0) t.match(checked.out, /PKCS#11 .*, token with serial number 0042, key master \(aes-gcm\): 01 enabled; seals with 01/)
   else {t.match(
       checked.err,
-      /keys\.safe\.type: pkcs11 needs the optional package pkcs11js, whose native code is not there: build it with "npm run build-pkcs11"/
+      /keys\.safe\.type: pkcs11 needs the optional package pkcs11js, whose native code is not there: in a checkout build it with "npm run build-pkcs11"/
     )}
   t.notMatch(checked.out + checked.err, PIN)
   const missing = await pkcs11Kind.check({ ...config.keys['safe'] as Parameters<typeof pkcs11Kind.check>[0], module: '/nowhere.so' }, [])
