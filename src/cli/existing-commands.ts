@@ -142,6 +142,6 @@ export const existingCommands: readonly Command[] = [
     options: { ...config, report: { value: 'FILE', required: true, help: 'the report' } },
     examples: ['sealgate report check --config sealgate.yaml --report scan.csv'],
     codes: { [exitCodes.done]: 'both are as they were written', [exitCodes.damaged]: 'the evidence or the report was changed' },
-    run: async (values, platform) => (await import('./scan.ts')).runReportCheck(values, platform)
+    run: async (values, platform) => (await import('./report-check.ts')).runReportCheck(values, platform)
   })
 ]

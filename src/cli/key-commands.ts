@@ -70,13 +70,14 @@ export const keyCommands: readonly Command[] = [
     name: 'keys shred',
     summary: 'destroy a key, and with it whatever is sealed under it',
     description:
-      'Destroys a key of the configuration for good: every version in a keyring file, or, at AWS KMS, by scheduling the deletion. Without --confirm it prints\n'
-      + 'what the key is used for and changes nothing. The signed record says what was destroyed, when and by whom. Backups of a keyring still hold its keys.',
+      'Destroys a key of the configuration for good: every version in a keyring file, of a Transit key, or in a token of PKCS#11; at AWS KMS by scheduling the\n'
+      + 'deletion. Without --confirm it prints what the key is used for and changes nothing. The signed record says what was destroyed, when and by whom.\n'
+      + 'Backups still hold the key.',
     options: {
       ...config,
       bucket: { value: 'NAME', required: true, help: 'a bucket whose key, another one, signs the record' },
       key: { value: 'NAME', required: true, help: 'the key, by its name in the configuration' },
-      record: { value: 'FILE', required: true, help: 'the record to write, and FILE.evidence.json with its signature; never one that exists' },
+      record: { value: 'FILE', required: true, help: 'the signed record to write; never one that exists' },
       days: { value: 'N', help: 'days that AWS KMS waits before it deletes the key, 7 to 30; default 30. It refuses every use at once' },
       confirm: { value: 'NAME', help: 'the name of the key once more: destroy it' }
     },

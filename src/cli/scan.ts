@@ -1,23 +1,13 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
 import { policyFor } from '../config/config.ts'
-import { readConfig } from './sealed-config.ts'
-import { systemWords } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
 import { examine } from '../maintenance/classify.ts'
 import type { Totals } from '../maintenance/engine.ts'
-import { evidenceFile, isGenuine, parseEvidence } from '../maintenance/evidence.ts'
 import { writeScanRecord } from '../operations/buckets/scan-record.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import { StateBucket } from '../store-client/state-bucket.ts'
-import { requiredConfig } from './check-config.ts'
-import { UsageError } from './command-line.ts'
 import { readExisting, type Existing, type ExistingValues } from './existing.ts'
 import { runExisting, type ExistingJob } from './existing-run.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { openKeys, storeOfBucket } from './store-command.ts'
 
 /** `sealgate scan`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
 export async function runScan(values: ExistingValues, platform: Platform): Promise<number> {
@@ -107,42 +97,4 @@ async function keepResult(
   const provider = opened.keys.providerFor(policyFor(config, bucket).keys.bucket.key)
   const use = { ...opened.useFor(bucket, '', null), objectKey: null }
   await writeScanRecord(new StateBucket(upstream, store.stateBucket, signal), { realm: store.realm, bucket }, provider, { ended, versions, states }, use)
-}
-
-interface CheckValues {
-  readonly config: string | undefined
-  readonly report: string
-}
-
-/** `sealgate report check`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
-export async function runReportCheck(values: CheckValues, platform: Platform): Promise<number> {
-  const config = await readConfig({ file: requiredConfig(values, platform), env: platform.env })
-  const file = resolve(platform.cwd, values.report)
-  const unreadable = (error: unknown): never => {
-    throw new UsageError(`--report: the report or its evidence could not be read: ${systemWords(error)}.`)
-  }
-  const signed = parseEvidence(await readFile(evidenceFile(file), 'utf8').catch(unreadable))
-  const hash = createHash('sha256')
-  try {
-    for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) hash.update(chunk)
-  } catch (error) {
-    unreadable(error)
-  }
-  const { evidence } = signed
-  const { bucket, realm } = evidence
-  if (storeOfBucket(config, bucket).realm !== realm) throw new UsageError(`--config: ${bucket} is of another realm than the report, ${realm}.`)
-  const signal = new AbortController().signal
-  const opened = await openKeys(config, 'report check', signal)
-  try {
-    const use = { ...opened.useFor(bucket, '', null), objectKey: null }
-    const genuine = await isGenuine(signed, { keys: opened.keys, pins: policyFor(config, bucket).keys.bucket, use })
-    const same = hash.digest('hex') === evidence.reportSha256
-    platform.stdout.write(
-      `evidence: ${genuine ? 'genuine' : 'NOT GENUINE: it was changed, or made without the key of the bucket'}\n`
-        + `report:   ${same ? 'unchanged' : 'NOT THE REPORT that the evidence is about'}\n`
-    )
-    return genuine && same ? exitCodes.done : exitCodes.damaged
-  } finally {
-    await opened.close()
-  }
 }

@@ -1,21 +1,22 @@
 // `sealgate keys shred`: destroys a key, and with it whatever is sealed under it (docs/KEYS.md, Erasure).
 import { createHash } from 'node:crypto'
-import { open, readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { hostname, userInfo } from 'node:os'
 import { resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { policyFor, upstreamsOfKey } from '../config/config.ts'
 import { keysOf, sealingKeys, type KeyPins } from '../config/pins.ts'
 import { keyIdsOfSecrets, readConfig } from './sealed-config.ts'
-import { systemWords } from '../diagnosis.ts'
+import { S3Error } from '../errors.ts'
 import { kindOf, siteOf } from '../keys/configured-key.ts'
+import { KeyringError } from '../keys/keyring.ts'
 import type { Destruction } from '../keys/provider-kind.ts'
-import { evidenceFile, signEvidence } from '../maintenance/evidence.ts'
 import { version } from '../version.ts'
 import { requiredConfig } from './check-config.ts'
 import { UsageError } from './command-line.ts'
 import { exitCodes, type Platform } from './platform.ts'
-import { countOption, openKeys, storeOfBucket, type OpenedKeys } from './store-command.ts'
+import { ShredRecord, type ShredResult } from './shred-record.ts'
+import { countOption, openKeys, storeOfBucket } from './store-command.ts'
 
 interface ShredValues {
   readonly config: string | undefined
@@ -39,14 +40,14 @@ interface Use {
 
 /**
  * Without `--confirm` it prints what the key is used for, and changes nothing. A record is written and signed before the key is destroyed, and again with the
- * result, so that an interrupted run leaves one too.
+ * result, so that an interrupted run leaves one too. Each write replaces the file with its signature at once.
  * @returns the exit code.
  * @throws UsageError, ConfigError, KeyringError; S3Error of the key services.
  */
 export async function shredKey(values: ShredValues, platform: Platform): Promise<number> {
   const { bucket, key } = values
-  const file = requiredConfig(values, platform)
-  const config = await readConfig({ file, env: platform.env })
+  const path = requiredConfig(values, platform)
+  const config = await readConfig({ file: path, env: platform.env })
   const section = config.keys[key]
   if (section === undefined) throw new UsageError(`--key: the configuration has no key named ${key}.`)
   const kind = kindOf(section)
@@ -65,39 +66,45 @@ export async function shredKey(values: ShredValues, platform: Platform): Promise
     platform.stdout.write(`Nothing was destroyed. To destroy it: --confirm ${key}\n`)
     return exitCodes.done
   }
-  const record = resolve(platform.cwd, values.record)
+  const file = resolve(platform.cwd, values.record)
   const facts = {
-    record: 'destruction of a key',
     version: version(),
-    configuration: createHash('sha256').update(await readFile(file)).digest('hex'),
+    configuration: createHash('sha256').update(await readFile(path)).digest('hex'),
     by: `${userInfo().username} on ${hostname()}`,
-    bucket,
-    realm,
     key,
     type: section.type,
-    uses
+    uses,
+    began: new Date().toISOString()
   }
   const signal = new AbortController().signal
   const opened = await openKeys(config, 'keys shred', signal)
   try {
-    const secrets = keyIdsOfSecrets({ file, env: platform.env }).filter((id) => opened.keys.owner(id)?.name === key).length
+    const secrets = keyIdsOfSecrets({ file: path, env: platform.env }).filter((id) => opened.keys.owner(id)?.name === key).length
     if (secrets > 0) {
       throw new UsageError(
         `--key: ${secrets} sealed secrets of the configuration are under it, which could not be read any more. Seal them under another key first.`
       )
     }
-    const write = writer(record, { bucket, realm, signer, opened })
-    await write({ ...facts, began: new Date().toISOString(), destroyed: null })
-    const destroyed: Destruction = await kind.destroy(section, siteOf(key, { keys: config.keys, usedAt: (name) => upstreamsOfKey(config, name) }), {
-      days,
-      signal
+    const record = new ShredRecord(file, facts, { bucket, realm, signer, opened })
+    await record.write({ destroyed: null })
+    const site = siteOf(key, { keys: config.keys, usedAt: (name) => upstreamsOfKey(config, name) })
+    const { failure, ...destroyed } = await kind.destroy(section, site, { days, signal }).catch(async (error: unknown) => {
+      if (error instanceof S3Error || error instanceof KeyringError) await record.write({ ...endOf(error), destroyed: null })
+      throw error
     })
-    await write({ ...facts, ended: new Date().toISOString(), destroyed })
-    platform.stdout.write(doneText(destroyed, record, config.keyCache.maxAgeSeconds))
-    return exitCodes.done
+    await record.write({ ...endOf(failure), destroyed })
+    platform.stdout.write(doneText(destroyed, file, config.keyCache.maxAgeSeconds))
+    if (failure === null) return exitCodes.done
+    platform.stderr.write(`sealgate keys shred: the rest of the key is not destroyed: ${failure.message} (${failure.code})\n`)
+    return exitCodes.failed
   } finally {
     await opened.close()
   }
+}
+
+function endOf(error: S3Error | KeyringError | null): Pick<ShredResult, 'ended' | 'failed'> {
+  const failed = error === null ? null : { code: error instanceof S3Error ? error.code : 'KeyringError', message: error.message }
+  return { ended: new Date().toISOString(), failed }
 }
 
 /** The key of the bucket that signs the record: not the one that is destroyed, which could not open it again. */
@@ -126,41 +133,9 @@ function planText(key: string, type: string, uses: readonly Use[]): string {
     + 'Whatever is sealed under it, at these places and in every copy, opens no more: "sealgate keys usage" counts it. There is no way back.\n'
 }
 
-function doneText({ keyIds, final }: Destruction, record: string, cacheSeconds: number): string {
+function doneText({ keyIds, final, notes }: Omit<Destruction, 'failure'>, record: string, cacheSeconds: number): string {
   return `Destroyed ${keyIds.length === 0 ? 'no version: all had been destroyed before' : keyIds.join(', ')}; final at ${final}.\n`
     + `Instances hold bucket keys in memory for up to ${cacheSeconds} seconds more, or until a reload (SIGHUP). What clients write under the key in this time\n`
-    + 'is lost: stop them before.\n'
-    + 'A keyring file: destroy it on every other instance too, by this command or by copying the file there. BACKUPS of the keyring still hold the key: destroy them,\n'
-    + 'and snapshots of the disk, or it can be brought back.\n'
+    + `is lost: stop them before.\n${notes.map((note) => `${note}\n`).join('')}`
     + `Record: ${record} ("sealgate report check" checks it).\n`
-}
-
-interface Signing {
-  readonly bucket: string
-  readonly realm: string
-  readonly signer: string
-  readonly opened: OpenedKeys
-}
-
-/** Writes the record and its signature beside it. The first call makes the file and refuses one that exists. */
-function writer(file: string, { bucket, realm, signer, opened }: Signing): (record: Readonly<Record<string, unknown>>) => Promise<void> {
-  const use = { ...opened.useFor(bucket, '', null), objectKey: null }
-  let made = false
-  return async (record) => {
-    const text = `${JSON.stringify(record, null, 2)}\n`
-    const reportSha256 = createHash('sha256').update(text).digest('hex')
-    const signed = await signEvidence({ ...record, bucket, realm, reportSha256 }, opened.keys, signer, use)
-    for (const [path, content] of [[file, text], [evidenceFile(file), signed]] as const) {
-      const handle = await open(path, made ? 'w' : 'wx', 0o600).catch((error: unknown) => {
-        throw new UsageError(`--record: ${path} could not be written: ${systemWords(error)}.`)
-      })
-      try {
-        await writeFile(handle, content)
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-    }
-    made = true
-  }
 }

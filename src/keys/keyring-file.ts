@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
+import { link, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import process from 'node:process'
@@ -94,8 +94,10 @@ export async function fileStamp(path: string): Promise<string | null> {
 /**
  * Writes bytes that only the owner may read, completely or not: a temporary file of mode 0600 beside the target,
  * fsync, rename, fsync of the directory. `bytes` is zeroed.
+ * @param mayReplace false: a file that is there stays, and is an error.
+ * @throws KeyringError.
  */
-export async function writeAtomically(path: string, bytes: Buffer): Promise<void> {
+export async function writeAtomically(path: string, bytes: Buffer, { mayReplace = true }: { readonly mayReplace?: boolean } = {}): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
   try {
     const file = await open(temporary, 'wx', 0o600)
@@ -105,7 +107,12 @@ export async function writeAtomically(path: string, bytes: Buffer): Promise<void
     } finally {
       await file.close()
     }
-    await rename(temporary, path)
+    // A link, unlike a rename, replaces nothing.
+    if (mayReplace) await rename(temporary, path)
+    else {
+      await link(temporary, path)
+      await rm(temporary)
+    }
   } catch (error) {
     await rm(temporary, { force: true })
     throw new KeyringError(`${path} could not be written: ${systemWords(error)}.`, { cause: error })

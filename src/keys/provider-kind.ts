@@ -1,5 +1,6 @@
 import type { KMSClientConfig } from '@aws-sdk/client-kms'
 import type { Config, KeyConfig } from '../config/config.ts'
+import type { S3Error } from '../errors.ts'
 import type { BackupCheck } from './backup-check.ts'
 import type { ServiceMetrics } from './service/connection.ts'
 import type { KeyContext, KeySource } from './types.ts'
@@ -36,7 +37,7 @@ export interface ProviderKind<C extends KeyConfig> {
   backup(config: C, versions: readonly string[]): Promise<BackupCheck | null>
   /**
    * Destroys the key for good, with every version. Absent: only the tools of the service do.
-   * @throws KeyringError, S3Error of the service.
+   * @throws KeyringError, S3Error of the service where nothing was destroyed.
    */
   destroy?(config: C, site: KeySite, wanted: { readonly days: number; readonly signal: AbortSignal }): Promise<Destruction>
 }
@@ -47,6 +48,10 @@ export interface Destruction {
   readonly keyIds: readonly string[]
   /** When the key is gone for good, ISO 8601. Until then only the key service can bring it back. */
   readonly final: string
+  /** What the operator has to know or do: what can bring the key back, and what was left. */
+  readonly notes: readonly string[]
+  /** Why the rest of the key is still there; null: all of it is destroyed. */
+  readonly failure: S3Error | null
 }
 
 interface FilesFound {

@@ -26,8 +26,8 @@ interface Signature {
 export interface Evidence {
   readonly bucket: string
   readonly realm: string
-  /** SHA-256 of the report, in hex. */
-  readonly reportSha256: string
+  /** SHA-256 of the report, in hex. Absent: there is no report beside it, the evidence is all there is. */
+  readonly reportSha256?: string
   readonly [field: string]: unknown
 }
 
@@ -50,7 +50,7 @@ export async function signEvidence(evidence: Evidence, keys: KeyRegistry, key: s
 /** @throws S3Error InvalidRequest for a text that is no evidence. */
 export function parseEvidence(text: string): { readonly evidence: Evidence; readonly signature: Signature } {
   const { evidence, signature } = partsOf(text)
-  const texts = [evidence?.bucket, evidence?.realm, evidence?.reportSha256, signature?.mac, signature?.keyId, signature?.wrappedKey]
+  const texts = [evidence?.bucket, evidence?.realm, evidence?.reportSha256 ?? '', signature?.mac, signature?.keyId, signature?.wrappedKey]
   if (!texts.every((text) => typeof text === 'string')) throw new S3Error('InvalidRequest', { message: 'This is not the evidence of a report.' })
   return { evidence: evidence as Evidence, signature: signature as Signature }
 }

@@ -12,6 +12,8 @@ interface FakeKey {
   value: string
   sensitive: boolean
   extractable: boolean
+  /** It keeps its place, from which handles are made. */
+  destroyed?: true
   /** CKA_ENCRYPT, CKA_DECRYPT and CKA_SIGN. */
   uses: ('encrypt' | 'decrypt' | 'sign')[]
 }
@@ -116,7 +118,7 @@ export class PKCS11 implements Pkcs11 {
   #initialized = false
   /** Serial numbers of the tokens that C_Initialize found. */
   #seen: string[] = []
-  readonly #sessions = new Map<string, { token: string; generation: number; loggedIn: boolean }>()
+  readonly #sessions = new Map<string, { token: string; generation: number; loggedIn: boolean; readWrite: boolean }>()
   #operation: { kind: string; key: FakeKey; iv: Buffer; aad: Buffer } | null = null
   #search: Handle[] = []
 
@@ -152,7 +154,10 @@ export class PKCS11 implements Pkcs11 {
     if (module.readWriteOnly && (flags & numbers.readWriteSession) === 0) throw new FakeError(0x6)
     const session = randomBytes(8)
     const token = module.tokens[slot.readUInt8()]!
-    this.#sessions.set(session.toString('hex'), { token: token.serial, generation: module.generation, loggedIn: false })
+    // The user is logged in in all sessions of a process, or in none.
+    const loggedIn = [...this.#sessions.values()].some((other) => other.token === token.serial && other.generation === module.generation && other.loggedIn)
+    const readWrite = (flags & numbers.readWriteSession) !== 0
+    this.#sessions.set(session.toString('hex'), { token: token.serial, generation: module.generation, loggedIn, readWrite })
     return session
   }
 
@@ -163,6 +168,7 @@ export class PKCS11 implements Pkcs11 {
 
   C_Login(session: Handle, userType: number, pin: string): void {
     const { token, found } = this.#session('C_Login', session)
+    if (found.loggedIn) throw new FakeError(0x100)
     if (userType !== numbers.user || pin !== token.pin) throw new FakeError(0xa0)
     found.loggedIn = true
   }
@@ -170,9 +176,9 @@ export class PKCS11 implements Pkcs11 {
   C_FindObjectsInit(session: Handle, template: Parameters<Pkcs11['C_FindObjectsInit']>[1]): void {
     const { token } = this.#session('C_FindObjectsInit', session)
     const wanted = new Map(template.map(({ type, value }) => [type, value]))
-    this.#search = token.keys.flatMap(({ label, id }, i) =>
-      wanted.get(attributes.class) === numbers.secretKey && wanted.get(attributes.label) === label &&
-        (wanted.get(attributes.id) as Buffer).toString('hex') === id
+    this.#search = token.keys.flatMap(({ label, id, destroyed }, i) =>
+      wanted.get(attributes.class) === numbers.secretKey && wanted.get(attributes.label) === label && destroyed !== true &&
+        ((wanted.get(attributes.id) as Buffer | undefined)?.toString('hex') ?? id) === id
         ? [handle(i)]
         : []
     )
@@ -187,9 +193,16 @@ export class PKCS11 implements Pkcs11 {
     this.#session('C_FindObjectsFinal', session)
   }
 
+  C_DestroyObject(session: Handle, object: Handle): void {
+    const { module, token, found } = this.#session('C_DestroyObject', session)
+    if (!found.readWrite) throw new FakeError(0xb5)
+    this.#keyOf(token, object).destroyed = true
+    writeFileSync(this.#path, JSON.stringify(module))
+  }
+
   C_GetAttributeValue(session: Handle, object: Handle, [asked]: Parameters<Pkcs11['C_GetAttributeValue']>[2]) {
     const { token } = this.#session('C_GetAttributeValue', session)
-    const { kind, value, sensitive, extractable } = token.keys[object.readUInt8()]!
+    const { kind, value, sensitive, extractable } = this.#keyOf(token, object)
     const type = asked!.type
     const values: Record<number, Buffer> = {
       [attributes.keyType]: handle(kind === 'aes' ? numbers.aes : numbers.genericSecret),
@@ -246,7 +259,7 @@ export class PKCS11 implements Pkcs11 {
 
   #begin(call: string, use: FakeKey['uses'][number], session: Handle, { mechanism, parameter }: Parameters<Pkcs11['C_EncryptInit']>[1], key: Handle): void {
     const { module, token } = this.#session(call, session)
-    const found = token.keys[key.readUInt8()]!
+    const found = this.#keyOf(token, key)
     if (mechanism !== (use === 'sign' ? numbers.sha256HmacMechanism : numbers.aesGcm)) throw new FakeError(0x70)
     if (!found.uses.includes(use)) throw new FakeError(0x68)
     const iv = parameter?.['iv'] as Buffer | undefined ?? Buffer.alloc(0)
@@ -256,6 +269,12 @@ export class PKCS11 implements Pkcs11 {
     }
     if (use === 'encrypt' && module.iv.endsWith('zeros') && iv.some((byte) => byte !== 0)) throw new FakeError(0x71)
     this.#operation = { kind: use, key: found, iv, aad }
+  }
+
+  #keyOf({ keys }: FakeModule['tokens'][number], object: Handle): FakeKey {
+    const key = keys[object.readUInt8()]
+    if (key === undefined || key.destroyed === true) throw new FakeError(0x82)
+    return key
   }
 
   #take(): { key: FakeKey; iv: Buffer; aad: Buffer } {

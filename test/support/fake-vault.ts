@@ -179,6 +179,8 @@ export class FakeVault {
   }
 
   #transit(method: string, path: string, body: VaultCall['body']): Record<string, unknown> {
+    const change = /^transit\/keys\/([^/]+)(\/config)?$/.exec(path)
+    if (change !== null && method !== 'GET') return this.#change(change[1] ?? '', change[2] !== undefined, body)
     const [, action, name = ''] = /^transit\/(keys|datakey\/plaintext|encrypt|decrypt|rewrap)\/([^/]+)$/.exec(path) ?? []
     if (action === undefined) throw new Refusal(404, 'no handler for route')
     const key = this.keys.get(name)
@@ -194,6 +196,15 @@ export class FakeVault {
     if (action === 'encrypt') return seal(key, Buffer.from(text(body, 'plaintext'), 'base64'), context)
     const plaintext = open(key, text(body, 'ciphertext'), context)
     return action === 'decrypt' ? { plaintext: plaintext.toString('base64') } : seal(key, plaintext, context)
+  }
+
+  #change(name: string, settings: boolean, body: VaultCall['body']): Record<string, unknown> {
+    const key = this.keys.get(name)
+    if (key === undefined) throw new Refusal(400, `no existing key named ${name} could be found`)
+    if (settings) Object.assign(key.flags, body)
+    else if (key.flags['deletion_allowed'] === true) this.keys.delete(name)
+    else throw new Refusal(400, `error deleting policy ${name}: deletion is not allowed for this key`)
+    return {}
   }
 
   #describe(name: string, key: TransitKey | undefined): Record<string, unknown> {

@@ -28,8 +28,13 @@ export const awsKmsKind: ProviderKind<KmsConfig> = {
   async destroy(config, site, { days, signal }) {
     const provider = openKms(config, site)
     try {
-      const final = await provider.scheduleDeletion(days, signal)
-      return { keyIds: [config.arn, ...config.decryptOnly], final: final.toISOString() }
+      const { arns, last, failure } = await provider.scheduleDeletion(days, signal)
+      return {
+        keyIds: arns,
+        final: last.toISOString(),
+        notes: ['Until then an administrator of KMS can cancel the deletion (CancelKeyDeletion).'],
+        failure
+      }
     } finally {
       await provider.close()
     }

@@ -1,5 +1,5 @@
 import { S3Error } from '../../errors.ts'
-import { answeredBlob, answeredKey, checkBlob, keyNotHeld, serviceContext, wrapAndUnwrap } from '../service/answers.ts'
+import { answeredBlob, answeredKey, checkBlob, eachOf, keyNotHeld, serviceContext, wrapAndUnwrap } from '../service/answers.ts'
 import { REQUEST_MS, type ServiceLimits, type ServiceOptions } from '../service/connection.ts'
 import { WrongServiceAnswer, type ServiceCall } from '../service/errors.ts'
 import { KmsConnection, type KmsSend } from './kms-connection.ts'
@@ -95,12 +95,15 @@ export class KmsKeyProvider implements KeySource {
   /**
    * Schedules the deletion of every key of this entry. KMS refuses all uses from then on, and deletes the key after the waiting time.
    * @param days 7 to 30 (AWS KMS API reference, ScheduleKeyDeletion).
-   * @returns when the last one is deleted.
-   * @throws S3Error as generate does.
+   * @returns the keys, when the last one is deleted, and why others were refused.
+   * @throws S3Error as generate does, where all are refused.
    */
-  async scheduleDeletion(days: number, signal: AbortSignal): Promise<Date> {
+  async scheduleDeletion(
+    days: number,
+    signal: AbortSignal
+  ): Promise<{ readonly arns: readonly string[]; readonly last: Date; readonly failure: S3Error | null }> {
     let last = new Date()
-    for (const arn of [...this.#arns].flatMap((each) => this.#places(each))) {
+    const { done, failure } = await eachOf([...this.#arns].flatMap((each) => this.#places(each)), async (arn) => {
       const { DeletionDate: date } = await this.#at(arn).call(
         'ScheduleKeyDeletion',
         arn,
@@ -108,8 +111,8 @@ export class KmsKeyProvider implements KeySource {
         (client, sdk, options) => client.send(new sdk.ScheduleKeyDeletionCommand({ KeyId: arn, PendingWindowInDays: days }), options)
       )
       if (date !== undefined && date > last) last = date
-    }
-    return last
+    })
+    return { arns: done, last, failure }
   }
 
   /**

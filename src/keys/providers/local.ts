@@ -185,7 +185,15 @@ export const localKind: ProviderKind<Extract<KeyConfig, { type: 'local' }>> = {
   backup: ({ keyring }, versions) => readBackupCheck(keyring, versions),
   async destroy({ keyring: path }) {
     const now = new Date()
-    return { keyIds: await destroyKeyring(path, now), final: now.toISOString() }
+    return {
+      keyIds: await destroyKeyring(path, now),
+      final: now.toISOString(),
+      notes: [
+        'Destroy it on every other instance too, by this command or by copying the file there.',
+        'BACKUPS of the keyring still hold the key: destroy them, and snapshots of the disk, or it can be brought back.'
+      ],
+      failure: null
+    }
   }
 }
 

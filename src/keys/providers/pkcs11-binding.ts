@@ -26,6 +26,7 @@ export interface Pkcs11 {
   C_FindObjectsInit(session: Handle, template: readonly Attribute[]): void
   C_FindObjects(session: Handle, most: number): Handle[]
   C_FindObjectsFinal(session: Handle): void
+  C_DestroyObject(session: Handle, object: Handle): void
   C_GetAttributeValue(session: Handle, object: Handle, template: readonly Attribute[]): readonly { readonly type: number; readonly value: Buffer }[]
   C_EncryptInit(session: Handle, mechanism: Mechanism, key: Handle): void
   /** @returns the part of `output` that was written. */
@@ -112,6 +113,7 @@ const codeNames: Readonly<Record<number, string>> = {
   0x6: 'CKR_FUNCTION_FAILED',
   0x7: 'CKR_ARGUMENTS_BAD',
   0x12: 'CKR_ATTRIBUTE_TYPE_INVALID',
+  0x1b: 'CKR_ACTION_PROHIBITED',
   0x20: 'CKR_DATA_INVALID',
   0x21: 'CKR_DATA_LEN_RANGE',
   0x30: 'CKR_DEVICE_ERROR',
@@ -137,8 +139,10 @@ const codeNames: Readonly<Record<number, string>> = {
   0xb0: 'CKR_SESSION_CLOSED',
   0xb1: 'CKR_SESSION_COUNT',
   0xb3: 'CKR_SESSION_HANDLE_INVALID',
+  0xb5: 'CKR_SESSION_READ_ONLY',
   0xe0: 'CKR_TOKEN_NOT_PRESENT',
   0xe1: 'CKR_TOKEN_NOT_RECOGNIZED',
+  0xe2: 'CKR_TOKEN_WRITE_PROTECTED',
   0x100: 'CKR_USER_ALREADY_LOGGED_IN',
   0x101: 'CKR_USER_NOT_LOGGED_IN',
   0x102: 'CKR_USER_PIN_NOT_INITIALIZED',

@@ -16,6 +16,10 @@ const outcomes: Readonly<Record<string, ServiceFailure>> = {
   CKR_KEY_TYPE_INCONSISTENT: 'invalid-state',
   // What an operator sets on a key to take it out of use (CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN).
   CKR_KEY_FUNCTION_NOT_PERMITTED: 'disabled',
+  // Of C_DestroyObject: CKA_DESTROYABLE is false, or the user may not write.
+  CKR_ACTION_PROHIBITED: 'denied',
+  CKR_SESSION_READ_ONLY: 'denied',
+  CKR_TOKEN_WRITE_PROTECTED: 'denied',
   CKR_MECHANISM_INVALID: 'rejected',
   CKR_MECHANISM_PARAM_INVALID: 'rejected',
   CKR_FUNCTION_NOT_SUPPORTED: 'rejected',

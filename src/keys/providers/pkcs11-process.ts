@@ -6,6 +6,9 @@ import { Pkcs11Token, type TokenSettings } from './pkcs11-token.ts'
 /** One use of the key. Versions are CKA_IDs in hexadecimal. */
 export type TokenTask =
   | { readonly do: 'find'; readonly version: string }
+  | { readonly do: 'destroy'; readonly version: string }
+  /** Answers with the number of keys of the label, of any version, in 4 bytes. */
+  | { readonly do: 'count' }
   | { readonly do: 'wrap' | 'unwrap'; readonly version: string; readonly bytes: Uint8Array; readonly aad: Uint8Array }
   | {
     readonly do: 'rewrap'
@@ -48,6 +51,15 @@ function perform(token: Pkcs11Token, task: TokenTask): Uint8Array {
   if (task.do === 'find') {
     token.find(task.version)
     return nothing
+  }
+  if (task.do === 'destroy') {
+    token.destroy(task.version)
+    return nothing
+  }
+  if (task.do === 'count') {
+    const bytes = Buffer.alloc(4)
+    bytes.writeUInt32BE(token.count())
+    return bytes
   }
   const bytes = Buffer.from(task.bytes)
   const aad = Buffer.from(task.aad)

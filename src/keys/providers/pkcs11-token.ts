@@ -36,6 +36,7 @@ const lost = new Set([
   'CKR_FUNCTION_FAILED'
 ])
 const MOST_ATTEMPTS = 3
+const MOST_COUNTED = 1000
 
 /** A session in which the user is logged in. */
 interface Session {
@@ -79,14 +80,43 @@ export class Pkcs11Token {
     this.#attempt(id, () => undefined)
   }
 
+  /** Destroys the key, and sees that it is gone. */
+  destroy(id: string): void {
+    this.#attempt(id, (module, session, key) => {
+      // Of the user that is logged in, who is so in all sessions of a process.
+      const writing = called('C_OpenSession', () => module.C_OpenSession(this.#slotOf(module), numbers.serialSession | numbers.readWriteSession))
+      try {
+        called('C_DestroyObject', () => {
+          module.C_DestroyObject(writing, key)
+        })
+      } finally {
+        called('C_CloseSession', () => {
+          module.C_CloseSession(writing)
+        })
+      }
+      this.#session?.keys.delete(id)
+      if (this.#found(module, session, id).length > 0) throw new Pkcs11Failure('WrongAnswer', 'C_DestroyObject')
+    })
+  }
+
+  /** Keys with the label, of any version, up to `MOST_COUNTED`. */
+  count(): number {
+    return this.#within((module, { handle }) => this.#found(module, handle, null, MOST_COUNTED).length)
+  }
+
   #attempt<T>(id: string, work: (module: Pkcs11, session: Handle, key: Handle) => T): T {
+    return this.#within((module, session) => {
+      const key = session.keys.get(id) ?? this.#keyOf(module, session, id)
+      session.keys.set(id, key)
+      return work(module, session.handle, key)
+    })
+  }
+
+  #within<T>(work: (module: Pkcs11, session: Session) => T): T {
     for (let attempt = 1;; attempt++) {
       try {
         const module = this.#load()
-        const session = this.#session ??= this.#login(module)
-        const key = session.keys.get(id) ?? this.#keyOf(module, session, id)
-        session.keys.set(id, key)
-        return work(module, session.handle, key)
+        return work(module, this.#session ??= this.#login(module))
       } catch (error) {
         if (!(error instanceof Pkcs11Failure) || !lost.has(error.code) || attempt === MOST_ATTEMPTS) throw error
         // Many modules see a token that was put back only when they start.
@@ -166,23 +196,28 @@ export class Pkcs11Token {
   }
 
   #keyOf(module: Pkcs11, { handle }: Session, id: string): Handle {
-    const found = called('C_FindObjects', () => {
-      module.C_FindObjectsInit(handle, [
-        { type: attributes.class, value: numbers.secretKey },
-        { type: attributes.label, value: this.#settings.label },
-        { type: attributes.id, value: Buffer.from(id, 'hex') }
-      ])
-      try {
-        return module.C_FindObjects(handle, 2)
-      } finally {
-        module.C_FindObjectsFinal(handle)
-      }
-    })
+    const found = this.#found(module, handle, id)
     const [key] = found
     if (key === undefined) throw new Pkcs11Failure('KeyNotFound', 'C_FindObjects')
     if (found.length > 1) throw new Pkcs11Failure('KeyNotUnique', 'C_FindObjects')
     this.#check(module, handle, key)
     return key
+  }
+
+  /** @param id null: any. @param most that are looked for: two tell that one is not the only one. */
+  #found(module: Pkcs11, session: Handle, id: string | null, most = 2): Handle[] {
+    return called('C_FindObjects', () => {
+      module.C_FindObjectsInit(session, [
+        { type: attributes.class, value: numbers.secretKey },
+        { type: attributes.label, value: this.#settings.label },
+        ...id === null ? [] : [{ type: attributes.id, value: Buffer.from(id, 'hex') }]
+      ])
+      try {
+        return module.C_FindObjects(session, most)
+      } finally {
+        module.C_FindObjectsFinal(session)
+      }
+    })
   }
 
   /** A key that can be read out of the token, or another kind of key, protects less than the configuration says. */

@@ -6,8 +6,8 @@ import type { Pkcs11Config } from '../../config/key-config.ts'
 import { systemWords } from '../../diagnosis.ts'
 import { S3Error } from '../../errors.ts'
 import { bindingOf, KEY_BYTES } from '../key-material.ts'
-import type { ProviderKind } from '../provider-kind.ts'
-import { answeredBlob, answeredKey, checkBlob, keyNotHeld, wrapAndUnwrap } from '../service/answers.ts'
+import type { KeySite, ProviderKind } from '../provider-kind.ts'
+import { answeredBlob, answeredKey, checkBlob, eachOf, keyNotHeld, wrapAndUnwrap } from '../service/answers.ts'
 import { ServiceConnection, type ServiceOptions } from '../service/connection.ts'
 import type { ServiceCall } from '../service/errors.ts'
 import type { BucketKey, KeyContext, KeySource, KeyUse, WrappedBucketKey } from '../types.ts'
@@ -110,6 +110,21 @@ export class Pkcs11KeyProvider implements KeySource {
     }
   }
 
+  /**
+   * Destroys every version that the configuration names, whatever its state.
+   * @returns key ids of those that are destroyed, the keys of this label that are left in the token, and why.
+   * @throws S3Error as generate does, where none is destroyed.
+   */
+  async destroy(signal: AbortSignal): Promise<{ readonly keyIds: readonly string[]; readonly left: number; readonly failure: S3Error | null }> {
+    await this.#client.opened()
+    const { done, failure } = await eachOf(
+      this.#options.versions.map(({ id }) => id),
+      (version) => this.#call('ScheduleKeyDeletion', this.keyIdPrefix + version, signal, { do: 'destroy', version }, () => undefined)
+    )
+    const left = await this.#call('DescribeKey', this.keyIdPrefix.slice(0, -1), signal, { do: 'count' }, (bytes) => bytes.readUInt32BE())
+    return { keyIds: done.map((id) => this.keyIdPrefix + id), left, failure }
+  }
+
   get versions(): Pkcs11Options['versions'] {
     return this.#options.versions
   }
@@ -159,7 +174,7 @@ function disabled(keyId: string): S3Error {
 }
 
 export const pkcs11Kind: ProviderKind<Pkcs11Config> = {
-  open: async ({ type: _, ...config }, { selfTestContext, metrics }) => new Pkcs11KeyProvider({ ...config, selfTestContext, metrics }),
+  open: async (config, site) => openToken(config, site),
   names: () => [],
   shownByName: true,
   async describe({ module, token, label, mechanism, versions }) {
@@ -182,7 +197,32 @@ export const pkcs11Kind: ProviderKind<Pkcs11Config> = {
     }
   },
   // The token keeps the key.
-  backup: async () => null
+  backup: async () => null,
+  async destroy(config, site, { signal }) {
+    const provider = openToken(config, site)
+    try {
+      const { keyIds, left, failure } = await provider.destroy(signal)
+      return {
+        keyIds,
+        final: new Date().toISOString(),
+        notes: [
+          ...left === 0
+            ? []
+            : [
+              `THE TOKEN STILL HAS ${left} KEYS of the label ${config.label}: not destroyed, or not named by the configuration. What they sealed is not erased.`
+            ],
+          'CLONES AND BACKUPS of the token still hold the key: destroy them, and the key in every other token of the cluster, or it can be brought back.'
+        ],
+        failure
+      }
+    } finally {
+      await provider.close()
+    }
+  }
+}
+
+function openToken({ type: _, ...config }: Pkcs11Config, { selfTestContext, metrics }: KeySite): Pkcs11KeyProvider {
+  return new Pkcs11KeyProvider({ ...config, selfTestContext, metrics })
 }
 
 /** Does not load native code, which could crash. @returns null when the package can be loaded. */

@@ -10,7 +10,7 @@ const MAX_ANSWER_BYTES = 256 * 1024
 const CONNECTIONS = 16
 
 interface VaultRequest {
-  readonly method: 'GET' | 'POST'
+  readonly method: 'GET' | 'POST' | 'DELETE'
   /** Path below /v1/, of names that need no encoding. */
   readonly path: string
   /** null: none is sent. */

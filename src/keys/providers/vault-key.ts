@@ -19,6 +19,8 @@ export interface Description {
   readonly oldest: number
   readonly versions: readonly number[]
   readonly warnings: readonly string[]
+  /** The server would delete the key. */
+  readonly deletable: boolean
   readonly readAt: number
 }
 
@@ -58,6 +60,7 @@ export function descriptionOf(data: Data, name: string): Description {
     oldest,
     versions: Object.keys(keys).filter((id) => /^[1-9]\d{0,8}$/.test(id)).map(Number),
     warnings: allowed.map((option) => `The Transit key ${name} has ${option}: ${dangers[option] ?? ''}.`),
+    deletable: data['deletion_allowed'] === true,
     readAt: performance.now()
   }
 }

@@ -2,17 +2,12 @@ import { readFile } from 'node:fs/promises'
 import type { VaultConfig } from '../../config/key-config.ts'
 import { systemWords } from '../../diagnosis.ts'
 import { KeyringError } from '../keyring.ts'
-import type { ProviderKind } from '../provider-kind.ts'
+import type { KeySite, ProviderKind } from '../provider-kind.ts'
 import { keyNameOf, type VaultFiles } from './vault-key.ts'
+import type { VaultTransitProvider } from './vault-transit.ts'
 
 export const vaultTransitKind: ProviderKind<VaultConfig> = {
-  async open(config, { selfTestContext, metrics }) {
-    const { files, faults: [fault] } = await readFiles(config)
-    if (fault !== undefined) throw new KeyringError(`${fault.option}: ${fault.message}`)
-    // Only here: commands that use no such key need no HTTP client.
-    const { VaultTransitProvider } = await import('./vault-transit.ts')
-    return new VaultTransitProvider({ config, files, selfTestContext, metrics })
-  },
+  open: openTransit,
   names: () => [],
   shownByName: true,
   async describe(config) {
@@ -23,7 +18,28 @@ export const vaultTransitKind: ProviderKind<VaultConfig> = {
     const { faults } = await readFiles(config)
     return { faults, keyIds: { option: 'key', prefix: `${keyNameOf(config)}:v` } }
   },
-  backup: async () => null
+  backup: async () => null,
+  async destroy(config, site, { signal }) {
+    const provider = await openTransit(config, site)
+    try {
+      return {
+        keyIds: await provider.destroy(signal),
+        final: new Date().toISOString(),
+        notes: ['SNAPSHOTS AND BACKUPS of the server and its storage still hold the key: destroy them, or it can be brought back.'],
+        failure: null
+      }
+    } finally {
+      await provider.close()
+    }
+  }
+}
+
+async function openTransit(config: VaultConfig, { selfTestContext, metrics }: KeySite): Promise<VaultTransitProvider> {
+  const { files, faults: [fault] } = await readFiles(config)
+  if (fault !== undefined) throw new KeyringError(`${fault.option}: ${fault.message}`)
+  // Only here: commands that use no such key need no HTTP client.
+  const { VaultTransitProvider } = await import('./vault-transit.ts')
+  return new VaultTransitProvider({ config, files, selfTestContext, metrics })
 }
 
 const loginWords: Readonly<Record<VaultConfig['auth']['method'], string>> = {

@@ -105,6 +105,29 @@ export class VaultTransitProvider implements KeySource {
     await this.#describe(signal)
   }
 
+  /**
+   * Deletes the key with all its versions, and sees that it is gone. The server demands `deletion_allowed` first; where it then refuses to delete, the
+   * setting is put back.
+   * @returns key ids of all versions that there ever were. @throws S3Error as generate does.
+   */
+  async destroy(signal: AbortSignal): Promise<readonly string[]> {
+    const { latest, deletable } = await this.#describe(signal)
+    await this.#change('POST', '/config', signal, { deletion_allowed: true })
+    try {
+      await this.#change('DELETE', '', signal)
+    } catch (error) {
+      if (!deletable) await this.#change('POST', '/config', signal, { deletion_allowed: false }).catch(() => undefined)
+      throw error
+    }
+    try {
+      await this.#describe(signal)
+    } catch (error) {
+      if (error instanceof S3Error && error.code === 'KMS.NotFoundException') return Array.from({ length: latest }, (_, i) => this.#idOf(i + 1))
+      throw error
+    }
+    throw new S3Error('InternalError', { endedBy: 'keys', message: 'The server says that it has deleted the key, but still has it.' })
+  }
+
   owns(keyId: string): boolean {
     return this.#versionOf(keyId) !== null
   }
@@ -136,7 +159,10 @@ export class VaultTransitProvider implements KeySource {
    */
   async #described(signal: AbortSignal): Promise<void> {
     const known = this.#description
-    if (known === null) return this.#describe(signal)
+    if (known === null) {
+      await this.#describe(signal)
+      return
+    }
     if (performance.now() - known.readAt < DESCRIPTION_MS) return
     this.#description = { ...known, readAt: performance.now() }
     await this.#describe(signal).catch((error: unknown) => {
@@ -144,14 +170,14 @@ export class VaultTransitProvider implements KeySource {
     })
   }
 
-  async #describe(signal: AbortSignal): Promise<void> {
+  async #describe(signal: AbortSignal): Promise<Description> {
     const { mount, key } = this.#options.config
     const found = await this.#calls.call('DescribeKey', this.currentKeyId(), signal, async (within) => {
       const answer = await this.#authorized(within, (token) => ({ method: 'GET', path: `${mount}/keys/${key}`, token, signal: within }))
       return dataOf(answer)
     })
     try {
-      this.#description = descriptionOf(found, `${mount}/${key}`)
+      return this.#description = descriptionOf(found, `${mount}/${key}`)
     } catch (error) {
       this.#description = null
       throw error
@@ -171,6 +197,17 @@ export class VaultTransitProvider implements KeySource {
       const answer = await this.#authorized(within, (token) => ({ method: 'POST', path: `${mount}/${path}/${key}`, token, body, signal: within }))
       return take(dataOf(answer))
     })
+  }
+
+  async #change(method: 'POST' | 'DELETE', what: string, signal: AbortSignal, body?: Readonly<Record<string, unknown>>): Promise<void> {
+    const { mount, key } = this.#options.config
+    await this.#calls.call(
+      'ScheduleKeyDeletion',
+      keyNameOf(this.#options.config),
+      signal,
+      (within) =>
+        this.#authorized(within, (token) => ({ method, path: `${mount}/keys/${key}${what}`, token, signal: within, ...body === undefined ? {} : { body } }))
+    )
   }
 
   /** With the gateway's token, and once more with a new one where that token is refused. */

@@ -50,6 +50,29 @@ export async function wrapAndUnwrap(provider: Pick<KeyProvider, 'generate' | 'un
   if (!opened.equals(made.key)) throw new S3Error('InternalError', { cause: new Finding(`Self-test of ${made.wrapped.keyId} gave another key back.`) })
 }
 
+/**
+ * Tries the work with each, also after one has failed: of what cannot be undone as much is to be done as can be, and said.
+ * @returns those with which it was done, and the first failure. @throws S3Error where it was done with none.
+ */
+export async function eachOf<T>(
+  all: readonly T[],
+  work: (one: T) => Promise<void>
+): Promise<{ readonly done: readonly T[]; readonly failure: S3Error | null }> {
+  const done: T[] = []
+  let failure: S3Error | null = null
+  for (const one of all) {
+    try {
+      await work(one)
+      done.push(one)
+    } catch (error) {
+      if (!(error instanceof S3Error)) throw error
+      failure ??= error
+    }
+  }
+  if (failure !== null && done.length === 0) throw failure
+  return { done, failure }
+}
+
 /** The context for a key service. @throws S3Error InvalidArgument when the client's part uses a reserved name. */
 export function serviceContext(context: KeyContext): Record<string, string> {
   const reserved = Object.keys(context.requestContext).find(isReservedContextName)

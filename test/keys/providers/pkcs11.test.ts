@@ -43,6 +43,27 @@ async function told(work: Promise<unknown>): Promise<readonly unknown[]> {
   return [error.code, operation, errorName, trouble]
 }
 
+await t.test('destroyed: every version that is configured, in whatever state, and on every instance', async (t) => {
+  const token = new FakeToken(t)
+  const instance = providerOf(t, token)
+  const { wrapped } = await instance.generate(context, keyUse())
+  const versions = [{ id: '01', state: 'decrypt-only' }, { id: '02', state: 'enabled' }] as const
+  const signal = new AbortController().signal
+  const destroyed = await providerOf(t, token, { versions }).destroy(signal)
+  t.same(destroyed, { keyIds: ['pkcs11:hsm/master:01', 'pkcs11:hsm/master:02'], left: 1, failure: null }, 'what the configuration does not name is told')
+  t.equal(await codeOf(instance.unwrap(wrapped, context, keyUse())), 'KMS.NotFoundException')
+  const last = await providerOf(t, token).destroy(signal)
+  t.match(last, { keyIds: ['pkcs11:hsm/master:03'], left: 0, failure: { code: 'KMS.NotFoundException' } })
+  t.equal(await codeOf(providerOf(t, token).destroy(signal)), 'KMS.NotFoundException', 'a wrong label is not called destroyed')
+  t.equal(token.module.tokens[0]?.keys.length, 6)
+
+  const other = new FakeToken(t)
+  other.change({ fails: { C_DestroyObject: 0x1b } })
+  t.equal(await codeOf(providerOf(t, other).destroy(signal)), 'AccessDenied')
+  other.change({ fails: {} })
+  t.match(await providerOf(t, other, { label: 'mac', mechanism: 'hmac-sha256' }).destroy(signal), { left: 0, failure: null })
+})
+
 await t.test('key ids, states and the self-test', async (t) => {
   const token = new FakeToken(t)
   const provider = providerOf(t, token)
