@@ -52,8 +52,13 @@ export class FakeKms {
   /** Adds a key and returns its ARN. */
   addKey(region = 'eu-west-1'): string {
     const arn = `arn:aws:kms:${region}:111122223333:key/${randomBytes(8).toString('hex')}`
-    this.#keys.set(arn, { secret: createSecretKey(randomBytes(32)), state: 'enabled' })
+    this.addKnownKey(arn, randomBytes(32))
     return arn
+  }
+
+  /** Adds a key with a secret that is known: what it sealed in an earlier run can be opened. */
+  addKnownKey(arn: string, secret: Buffer): void {
+    this.#keys.set(arn, { secret: createSecretKey(secret), state: 'enabled' })
   }
 
   /** Adds a multi-Region key. @returns its ARNs */
@@ -96,7 +101,8 @@ export class FakeKms {
         return { KeyId: keyId, CiphertextBlob: this.#seal(keyId, Buffer.from(String(input['Plaintext']), 'base64'), context) }
       }
       case 'Decrypt': {
-        const keyId = String(input['KeyId'])
+        // Old clients do not name the key: the blob does.
+        const keyId = (input['KeyId'] as string | undefined) ?? this.#sealerOf(blob)
         return { KeyId: keyId, Plaintext: this.#open(keyId, blob, context).toString('base64') }
       }
       case 'ReEncrypt': {
@@ -136,6 +142,12 @@ export class FakeKms {
     } catch {
       throw new Error('InvalidCiphertextException')
     }
+  }
+
+  #sealerOf(blob: Buffer): string {
+    const found = [...this.#keys.keys()].find((arn) => fingerprint(arn).equals(blob.subarray(0, 4)))
+    if (found === undefined) throw new Error('InvalidCiphertextException')
+    return found
   }
 
   #usable(arn: string): KeyObject {
