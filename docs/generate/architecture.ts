@@ -74,6 +74,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'operations',
       'page',
       's3',
+      's3ec',
       'store-client',
       'upstream'
     ]
@@ -136,6 +137,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: ['errors.ts', 'http']
   },
   'sigv4': { main: 'canonical.ts', purpose: 'Signature Version 4 and 2: pure functions over text.', imports: ['collections', 'errors.ts', 'http'] },
+  's3ec': {
+    main: 'metadata.ts',
+    purpose: 'The object formats of the Amazon S3 Encryption Client, versions 1 to 3. No input or output.',
+    imports: ['http']
+  },
   'envelope': { main: 'envelope.ts', purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours.', imports: [] },
   'http': {
     main: 'message.ts',

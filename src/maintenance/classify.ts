@@ -109,7 +109,7 @@ async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortS
   if (headers.has(ENVELOPE_HEADER) || headers.has(KEY_ID_HEADER)) return sealedState(job, row, headers, signal)
   const size = storedBytes(headers)
   if (headers.has('x-amz-server-side-encryption-customer-algorithm')) return { state: 'sse-c', size }
-  const client = encryptionClientState(headers)
+  const client = encryptionClientState(headers, size)
   if (client !== null) return client
   if (isArchived(headers)) return { state: 'archived', size }
   if (size === 0) return { state: 'plaintext', size }

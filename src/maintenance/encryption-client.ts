@@ -2,32 +2,54 @@
 // instruction file that lies beside them.
 import type { HeaderList } from '../http/message.ts'
 import { S3Error } from '../errors.ts'
+import { S3ecError, s3ecFaults } from '../s3ec/fault.ts'
+import { describe, plaintextSizeOf } from '../s3ec/description.ts'
+import { type Entries, instructionsOf, type Marks, marksOf, MOST_INSTRUCTIONS, versionIn } from '../s3ec/metadata.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 
 interface ClientState {
   readonly state: 's3ec-v1' | 's3ec-v2' | 's3ec-v3' | 'damaged'
-  /** Bytes of plaintext, as that client has noted them; null: not noted. */
+  /** Bytes of plaintext; null: not known without its key. */
   readonly size?: number | null
   readonly detail?: string
 }
 
-/** Metadata names of the S3 Encryption Client (its specification, "Content Metadata"). More than one key is an error there, and damaged here. */
-const clientKeys = { 'x-amz-key': 's3ec-v1', 'x-amz-key-v2': 's3ec-v2', 'x-amz-3': 's3ec-v3' } as const
-
-/** By the metadata of the object itself. @returns null for one without marks of that client. */
-export function encryptionClientState(headers: HeaderList): ClientState | null {
-  const has = (name: string): boolean => headers.has(`x-amz-meta-${name}`)
-  const held = Object.entries(clientKeys).filter(([name]) => has(name)).map(([, state]) => state)
-  if (held.length > 1) return { state: 'damaged', detail: 'entries of several versions of the S3 Encryption Client' }
-  if (has('x-amz-crypto-instr-file')) return { state: held[0] ?? 's3ec-v2', detail: 'an instruction file: it holds the data key of another object' }
-  // Version 3 keeps the data key in an instruction file, and its algorithm and commitment on the object.
-  if (held.length === 0 && has('x-amz-c') && has('x-amz-d') && has('x-amz-i')) return { state: 's3ec-v3', detail: 'its data key is in an instruction file' }
-  const length = headers.get('x-amz-meta-x-amz-unencrypted-content-length')
-  return held[0] === undefined ? null : { state: held[0], size: length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : null }
+/** By the metadata of the object itself. @param storedSize in bytes. @returns null for one without marks of that client. */
+export function encryptionClientState(headers: HeaderList, storedSize: number): ClientState | null {
+  let marks: Marks
+  try {
+    marks = marksOf(headers)
+  } catch (error) {
+    return damaged(error)
+  }
+  switch (marks.kind) {
+    case 'none':
+      return null
+    case 'instruction-file':
+      return { state: 's3ec-v2', detail: 'an instruction file: it holds the data key of another object' }
+    case 'needs-instructions':
+      return { state: 's3ec-v3', detail: 'its data key is in an instruction file' }
+    case 'described':
+      return describedState(marks.entries, storedSize)
+  }
 }
 
-/** Bytes of an instruction file: a wrapped key, an IV and a description of the key. */
-const MOST_INSTRUCTIONS = 16_384
+/** An object that this client could not read either keeps the state of its version: it is none of plaintext. */
+function describedState(entries: Entries, storedSize: number): ClientState {
+  const version = versionIn(entries)
+  try {
+    const description = describe(entries)
+    return { state: `s3ec-v${description.version}`, size: plaintextSizeOf(description, storedSize) }
+  } catch (error) {
+    const found = damaged(error)
+    return version === null || (error as S3ecError).fault === 's3ec-collision' ? found : { ...found, state: `s3ec-v${version}`, size: null }
+  }
+}
+
+function damaged(error: unknown): ClientState {
+  if (!(error instanceof S3ecError)) throw error
+  return { state: 'damaged', detail: `of the S3 Encryption Client: ${s3ecFaults[error.fault]}` }
+}
 
 /**
  * Versions 1 and 2 may keep everything in an instruction file, and then the object has no mark. Whoever may write can put one beside any object: it is
@@ -44,17 +66,20 @@ export async function instructionFileState(bucket: BucketClient, key: string): P
   if (status === 429 || status >= 500) {
     throw new S3Error('ServiceUnavailable', { status, message: `The store answers ${status} to a GET of an instruction file` })
   }
-  const held = status === 200 || status === 206 ? keyIn(body) : null
-  return held === null ? null : { state: held, size: null, detail: 'by the instruction file beside it, which is a hint and proves nothing of its body' }
+  const version = status === 200 || status === 206 ? versionOfFile(body) : null
+  return version === null
+    ? null
+    : { state: `s3ec-v${version}`, size: null, detail: 'by the instruction file beside it, which is a hint and proves nothing of its body' }
 }
 
-function keyIn(body: Buffer): 's3ec-v1' | 's3ec-v2' | null {
+function versionOfFile(body: Buffer): 1 | 2 | null {
   try {
-    const entries = (JSON.parse(body.toString('utf8')) ?? {}) as Readonly<Record<string, unknown>>
-    if (typeof entries['x-amz-iv'] !== 'string') return null
-    return typeof entries['x-amz-key-v2'] === 'string' ? 's3ec-v2' : typeof entries['x-amz-key'] === 'string' ? 's3ec-v1' : null
-  } catch {
-    return null
+    const entries = instructionsOf(body)
+    const version = entries?.has('x-amz-iv') === true ? versionIn(entries) : null
+    return version === 3 ? null : version
+  } catch (error) {
+    if (error instanceof S3ecError) return null
+    throw error
   }
 }
 

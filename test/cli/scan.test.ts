@@ -20,6 +20,7 @@ import {
 import { bucketRecordHash } from '../../src/envelope/bucket-record.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
 import { runCli } from '../support/run-cli.ts'
+import { write } from '../support/s3ec-writer.ts'
 
 const rig = await startRewrapRig(t)
 const { store, s3, run, config } = rig
@@ -49,9 +50,14 @@ await t.test('every state is told from the others, and reported', async (t) => {
   await put(`repo/data/ab/${'a'.repeat(64)}`, 'restic')
   await put('logs/2026-01-02-03-04-05-0123456789ABCDEF', `${'a'.repeat(64)} bucket [02/Jan/2026`)
   await put('logs/2026-01-02-03-04-05-0123456789ABCDE0', 'not a log')
-  await put('v1', 'x', { Metadata: { 'x-amz-key': 'k', 'x-amz-iv': 'i' } })
-  await put('v2', 'x', { Metadata: { 'x-amz-key-v2': 'k', 'x-amz-unencrypted-content-length': '7' } })
-  await put('v3', 'x', { Metadata: { 'x-amz-3': 'k', 'x-amz-c': '115' } })
+  const [plaintext, aes] = [Buffer.from('seven b'), randomBytes(32)]
+  const v1 = await write(plaintext, { version: 1, wrap: 'AES' }, { aes })
+  const unnoted = await write(plaintext, { version: 1, wrap: 'AES', noted: false }, { aes })
+  const v2 = await write(plaintext, { version: 2, wrap: 'kms+context' }, {})
+  const v3 = await write(plaintext, { version: 3, wrap: 'AES/GCM' }, { aes })
+  for (const [key, { body, metadata }] of Object.entries({ v1, v2, v3, 'v1-unnoted': unnoted })) await put(key, body, { Metadata: metadata })
+  await put('v3-incomplete', 'x', { Metadata: { 'x-amz-3': 'k', 'x-amz-c': '115' } })
+  await put('v2-altered', v2.body.subarray(1), { Metadata: v2.metadata })
   await put('both', 'x', { Metadata: { 'x-amz-3': 'k', 'x-amz-key-v2': 'k' } })
   await put('half', 'x', { Metadata: { 'sealgate-key': 'local:main:1' } })
   await put('garbage', 'x', { Metadata: { 'sealgate-key': 'local:main:1', 'sealgate': 'AAAA' } })
@@ -71,17 +77,20 @@ await t.test('every state is told from the others, and reported', async (t) => {
     'pgp': ['encrypted-by-tool', 44, 'OpenPGP'],
     'logs/2026-01-02-03-04-05-0123456789ABCDEF': ['store-file', 84, 'an access log'],
     'logs/2026-01-02-03-04-05-0123456789ABCDE0': ['plaintext', 9, ''],
-    'v1': ['s3ec-v1', null, ''],
+    'v1': ['s3ec-v1', 7, ''],
+    'v1-unnoted': ['s3ec-v1', null, ''],
     'v2': ['s3ec-v2', 7, ''],
-    'v3': ['s3ec-v3', null, ''],
-    'both': ['damaged', null, /several versions/],
+    'v3': ['s3ec-v3', 7, ''],
+    'v3-incomplete': ['s3ec-v3', null, /an algorithm that the format does not have/],
+    'v2-altered': ['s3ec-v2', null, /not the one noted/],
+    'both': ['damaged', null, /two versions/],
     'half': ['damaged', null, /missing/],
     'garbage': ['damaged', null, /does not parse/],
     'moved': ['sealed-elsewhere', null, /moved or swapped/]
   })
-  t.equal(lines.length, 19)
+  t.equal(lines.length, 22)
   const summary = JSON.parse(out) as { states: Record<string, { objects: number; examples: string[] }>; complete: boolean; rows: number }
-  t.match(summary, { complete: true, rows: 19, states: { 'sealed': { objects: 2 }, 'plaintext': { objects: 4 }, 'damaged': { objects: 3 } } })
+  t.match(summary, { complete: true, rows: 22, states: { 'sealed': { objects: 2 }, 'plaintext': { objects: 4 }, 'damaged': { objects: 3 } } })
 })
 
 await t.test('an object of the S3 Encryption Client whose key is in a file beside it', async (t) => {
@@ -145,7 +154,7 @@ await t.test('exit codes, filters, shards and lists of names', async (t) => {
   t.same(await states('--filter', 'name=pl*,size<1'), [3, 1])
   t.same(await states('--filter', 'age>1h'), [0, 0])
   const shards = await Promise.all([1, 2, 3].map(async (i) => (await states('--shard', `${i}/3`))[1]))
-  t.equal(shards.reduce((sum, rows) => sum + rows), 19)
+  t.equal(shards.reduce((sum, rows) => sum + rows), 22)
   t.ok(shards.every((rows) => rows > 0))
   for (const wrong of [['--shard', '4/3'], ['--filter', 'size=1'], ['--bandwidth', '0'], ['--report', 'x.pdf'], ['--rate', 'x']]) {
     t.equal((await run('scan', '--bucket', 'bucket', ...wrong)).code, 2, wrong.join(' '))
@@ -255,8 +264,8 @@ await t.test('a run that is stopped goes on by its ledger, and finds what needs 
   const sealed = evidence['sealed']?.objects ?? 0
   t.ok(sealed > 0)
   const rest = await scan('--ledger', 'ledger', '--resume')
-  t.match(rest, { code: 4, complete: true, rows: 19, skipped: sealed, states: { plaintext: { objects: 4 }, damaged: { objects: 3 } } })
-  t.equal(seen.size, 19 - sealed, 'nothing is asked about what is done')
+  t.match(rest, { code: 4, complete: true, rows: 22, skipped: sealed, states: { plaintext: { objects: 4 }, damaged: { objects: 3 } } })
+  t.equal(seen.size, 22 - sealed, 'nothing is asked about what is done')
   t.notOk(existsSync(join(folder, 'ledger')))
   heads.remove()
 })
