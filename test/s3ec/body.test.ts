@@ -1,9 +1,9 @@
-import { createHash, createSecretKey, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { createDecipheriv, createHash, createSecretKey, generateKeyPairSync, randomBytes } from 'node:crypto'
 import t from 'tap'
 import { CounterOpener, counterRange } from '../../src/s3ec/body.ts'
 import { bodyKey } from '../../src/s3ec/data-key.ts'
 import { S3ecError } from '../../src/s3ec/fault.ts'
-import { openAsFakeKms, vectorKeys, vectors } from '../support/s3ec-vectors.ts'
+import { vectorKeys, vectors } from '../support/s3ec-vectors.ts'
 import { recipes, withInstructionFile, write } from '../support/s3ec-writer.ts'
 import { describeStored, faultOf, open, type ReaderKeys, type StoredForm, unwrap } from './open.ts'
 
@@ -29,6 +29,14 @@ function contextHash(context: Readonly<Record<string, string>>): Buffer {
   return createHash('sha256').update(kms.export()).update(JSON.stringify(Object.entries(context).sort())).digest()
 }
 
+/** As test/support/fake-kms.ts seals, which was the key service of the real clients. */
+function openAsFakeKms(blob: Buffer, context: Readonly<Record<string, string>>): Buffer {
+  const decipher = createDecipheriv('aes-256-gcm', vectorKeys.kms.secret, blob.subarray(4, 16), { authTagLength: 16 })
+  decipher.setAAD(Buffer.from(JSON.stringify(Object.entries(context).sort(([a], [b]) => a < b ? -1 : 1))))
+  decipher.setAuthTag(blob.subarray(-16))
+  return Buffer.concat([decipher.update(blob.subarray(16, -16)), decipher.final()])
+}
+
 await t.test('every object of the real clients opens, from metadata and from instruction files', (t) => {
   const opened = new Map<string, number>()
   for (const vector of vectors) {
@@ -44,7 +52,7 @@ await t.test('every object of the real clients opens, from metadata and from ins
     opened.set(vector.client, (opened.get(vector.client) ?? 0) + 1)
   }
   t.comment(`opened: ${[...opened].map(([client, count]) => `${client} ${count}`).join(', ')}`)
-  t.ok(opened.size === 4 && vectors.length >= 130, String(vectors.length))
+  t.ok(opened.size === 4 && vectors.length >= 390, String(vectors.length))
   t.end()
 })
 
