@@ -109,7 +109,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'keys': {
     main: 'types.ts',
     purpose: 'Key services behind one interface, their cache, keyring files and the encryption headers of S3.',
-    imports: ['collections', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts']
+    imports: ['collections', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http']
   },
   'upstream': {
     main: 'upstream.ts',
@@ -160,9 +160,11 @@ export const doors: Readonly<Record<string, readonly string[]>> = {
   '@aws-sdk/client-kms': ['keys'],
   '@aws-sdk/credential-provider-node': ['upstream'],
   '@aws-sdk/signature-v4': ['upstream'],
+  '@azure/identity': ['keys'],
   '@node-rs/crc32': ['http'],
   'age-encryption': ['keys'],
   'fastify': ['listener'],
+  'google-auth-library': ['keys'],
   'hash-wasm': ['http'],
   'hash-wasm/dist/xxhash128.umd.min.js': ['http'],
   'hash-wasm/dist/xxhash3.umd.min.js': ['http'],

@@ -69,4 +69,29 @@ export interface Pkcs11Config {
   readonly extractable: boolean
 }
 
-export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig | Pkcs11Config
+/** Where and how an HTTPS key service is reached, beside its address. */
+interface Reached {
+  /** `https://HOST[:PORT]`, or plain HTTP to this machine; null: the service's own. */
+  readonly endpoint: string | null
+  /** PEM file of the certificates that are trusted exclusively; null: those that Node trusts. */
+  readonly ca: string | null
+  /** Name that the certificate must have; null: the host of the address. */
+  readonly serverName: string | null
+}
+
+/** A token for the service that others keep in a file and renew. */
+interface TokenInFile {
+  readonly method: 'token'
+  readonly tokenFile: string
+}
+
+/** A symmetric key of Google Cloud KMS. */
+export interface GcpConfig extends Reached {
+  readonly type: 'gcp-kms'
+  /** `projects/P/locations/L/keyRings/R/cryptoKeys/K`. */
+  readonly key: string
+  /** `file`: JSON of a service account or of a workload identity federation. */
+  readonly auth: { readonly method: 'default' } | { readonly method: 'file'; readonly file: string } | TokenInFile
+}
+
+export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig | Pkcs11Config | GcpConfig

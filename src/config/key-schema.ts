@@ -47,10 +47,11 @@ const vaultPath = z.string().regex(
   'must be names of letters, digits, ".", "_" or "-", separated by "/"'
 )
   .max(200)
-const vaultAddress = z.string().refine(isOrigin, 'must be https://HOST[:PORT]').refine(
+const secureOrigin = z.string().refine(isOrigin, 'must be https://HOST[:PORT]').refine(
   (text) => !isOrigin(text) || text.startsWith('https:') || isLoopback(new URL(text).hostname.replace(/^\[|\]$/g, '')),
   'must be https: keys travel in its answers. http only to this machine'
 )
+const hostName = z.string().regex(/^[A-Za-z0-9.-]{1,253}$/, 'must be the name of a host')
 
 function vaultTransit({ path, secret }: SourcedTypes) {
   const mount = (method: string) => vaultPath.default(method)
@@ -81,13 +82,13 @@ function vaultTransit({ path, secret }: SourcedTypes) {
   ], { error: 'must be token, approle, kubernetes, jwt, cert or agent' })
   return z.strictObject({
     type: z.literal('vault-transit'),
-    address: z.union([vaultAddress, z.array(vaultAddress).min(1).max(8)], { error: 'must be https://HOST[:PORT], or a list of them' }),
+    address: z.union([secureOrigin, z.array(secureOrigin).min(1).max(8)], { error: 'must be https://HOST[:PORT], or a list of them' }),
     service: name.default('vault'),
     namespace: vaultPath.nullable().default(null),
     mount: vaultPath.default('transit'),
     key: name,
     ca: path.nullable().default(null),
-    serverName: z.string().regex(/^[A-Za-z0-9.-]{1,253}$/, 'must be the name of a host').nullable().default(null),
+    serverName: hostName.nullable().default(null),
     auth
   })
 }
@@ -113,10 +114,36 @@ function pkcs11({ path, secret }: SourcedTypes) {
   })
 }
 
+/** How an HTTPS key service is reached, beside its address. */
+function reached({ path }: SourcedTypes) {
+  return {
+    endpoint: secureOrigin.nullable().default(null),
+    ca: path.nullable().default(null),
+    serverName: hostName.nullable().default(null)
+  }
+}
+
+function gcpKms(types: SourcedTypes) {
+  const { path } = types
+  return z.strictObject({
+    type: z.literal('gcp-kms'),
+    key: z.string().regex(
+      /^projects\/([a-z0-9.-]{1,63}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\/locations\/[a-z0-9-]{1,63}\/keyRings\/[A-Za-z0-9_-]{1,63}\/cryptoKeys\/[A-Za-z0-9_-]{1,63}$/,
+      'must be projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, with the id of the project and not its number'
+    ),
+    ...reached(types),
+    auth: z.discriminatedUnion('method', [
+      z.strictObject({ method: z.literal('default') }),
+      z.strictObject({ method: z.literal('file'), file: path }),
+      z.strictObject({ method: z.literal('token'), tokenFile: path })
+    ], { error: 'must be default, file or token' }).default({ method: 'default' })
+  })
+}
+
 /** The options of every kind of key. What a kind is, `kinds` of keys/configured-key.ts says. */
 export function keySchema(types: SourcedTypes) {
-  return z.discriminatedUnion('type', [local(types), awsKms(types), vaultTransit(types), pkcs11(types)], {
-    error: 'must be local, aws-kms, vault-transit or pkcs11'
+  return z.discriminatedUnion('type', [local(types), awsKms(types), vaultTransit(types), pkcs11(types), gcpKms(types)], {
+    error: 'must be local, aws-kms, vault-transit, pkcs11 or gcp-kms'
   })
 }
 
@@ -125,6 +152,8 @@ export function keyConfig(key: z.output<ReturnType<typeof keySchema>>): KeyConfi
   switch (key.type) {
     case 'local':
       return key
+    case 'gcp-kms':
+      return { ...key, endpoint: originOf(key.endpoint) }
     case 'pkcs11':
       return conceal(key)
     case 'aws-kms': {
@@ -151,6 +180,10 @@ function vaultAuth(auth: z.output<ReturnType<typeof vaultTransit>>['auth']): Vau
     case 'agent':
       return auth
   }
+}
+
+function originOf(text: string | null): string | null {
+  return text === null ? null : new URL(text).origin
 }
 
 export function isOrigin(text: string): boolean {

@@ -47,6 +47,9 @@ async function faultsOf(change: string | Readonly<Record<string, unknown>>): Pro
 
 const upstream = (more: object): object => ({ upstream: { endpoint: 'http://127.0.0.1:9100', accessKeyId: 'a', secretAccessKey: 'b', ...more } })
 const client = (more: object): object => ({ clients: [{ accessKeyId: 'c', secretAccessKey: 'd', ...more }] })
+const gcp = (more: object): object => ({
+  keys: { main: { type: 'gcp-kms', key: 'projects/my-project/locations/global/keyRings/r/cryptoKeys/k', ...more } }
+})
 const vault = (more: object): object => ({
   keys: { main: { type: 'vault-transit', address: 'https://vault', key: 'k', auth: { method: 'agent' }, ...more } }
 })
@@ -151,7 +154,7 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [client({ buckets: [] }), 'clients.0.buckets: must not be empty'],
   [client({ readOnly: 1 }), 'clients.0.readOnly: must be true or false, not a number'],
   // Keys.
-  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms, vault-transit or pkcs11'],
+  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms, vault-transit, pkcs11 or gcp-kms'],
   [{ keys: { 'a b': { type: 'local', keyring: 'k' } } }, 'keys.a b: must be 1 to 63 letters, digits, ".", "_" or "-"'],
   [{ keys: { main: { type: 'local' } } }, 'keys.main.keyring: must be given'],
   [keyring(cert), new RegExp(`^keys\\.main\\.keyring: ${cert}: This is a certificate, not a keyring\\.$`)],
@@ -174,6 +177,15 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
     'keys.main.auth.secretId: give either secretId or secretIdFile, or none where the role binds none'
   ],
   [vault({ auth: { method: 'jwt', role: 'r' } }), 'keys.main.auth.jwtFile: must be given'],
+  [
+    gcp({ key: 'projects/123456789012/locations/global/keyRings/r/cryptoKeys/k' }),
+    'keys.main.key: must be projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, with the id of the project and not its number'
+  ],
+  [gcp({ endpoint: 'http://kms' }), 'keys.main.endpoint: must be https: keys travel in its answers. http only to this machine'],
+  [gcp({ endpoint: 'https://kms/v1' }), 'keys.main.endpoint: must be https://HOST[:PORT]'],
+  [gcp({ serverName: 'a b' }), 'keys.main.serverName: must be the name of a host'],
+  [gcp({ auth: { method: 'key' } }), 'keys.main.auth.method: must be default, file or token'],
+  [gcp({ auth: { method: 'file' } }), 'keys.main.auth.file: must be given'],
   [
     kms({ arn: 'arn:aws:kms:eu-west-1:111122223333:alias/data' }),
     'keys.main.arn: must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'

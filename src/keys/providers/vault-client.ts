@@ -1,13 +1,8 @@
-import { Pool } from 'undici'
+import type { Pool } from 'undici'
 import type { VaultConfig } from '../../config/key-config.ts'
-import { WrongServiceAnswer } from '../service/errors.ts'
+import { answeredObject, objectIn, openPool, wholeText, type Data } from '../service/http.ts'
 import { VaultRefusal } from './vault-errors.ts'
-import { isRecord, type Data, type VaultFiles } from './vault-key.ts'
-
-/** Longest answer in bytes that is read. The longest of those that are asked for has some 1,500, and 25 for each version of the key. */
-const MAX_ANSWER_BYTES = 256 * 1024
-/** Connections to one server. Key requests are few: the cache of bucket keys stands before them. */
-const CONNECTIONS = 16
+import type { VaultFiles } from './vault-key.ts'
 
 interface VaultRequest {
   readonly method: 'GET' | 'POST' | 'DELETE'
@@ -33,24 +28,7 @@ export class VaultClient {
   /** @param connectMs longest time to make a connection, in milliseconds */
   constructor({ addresses, namespace, serverName }: Pick<VaultConfig, 'addresses' | 'namespace' | 'serverName'>, files: VaultFiles, connectMs: number) {
     this.#namespace = namespace
-    this.#servers = addresses.map((address) =>
-      new Pool(address, {
-        connections: CONNECTIONS,
-        allowH2: false,
-        strictContentLength: true,
-        maxHeaderSize: 32_768,
-        // Shorter than the idle time of servers and proxies, so that the gateway closes first.
-        keepAliveTimeout: 4000,
-        connect: {
-          timeout: connectMs,
-          rejectUnauthorized: true,
-          minVersion: 'TLSv1.2',
-          ...files.ca === null ? {} : { ca: files.ca },
-          ...files.client === null ? {} : files.client,
-          ...serverName === null ? {} : { servername: serverName }
-        }
-      })
-    )
+    this.#servers = addresses.map((address) => openPool(address, { ...files, serverName }, connectMs))
   }
 
   /**
@@ -89,43 +67,13 @@ export class VaultClient {
       signal
     })
     const date = headers['date']
-    const text = await wholeText(stream)
-    if (statusCode >= 200 && statusCode < 300) return text === '' ? {} : answerOf(text)
+    const text = await wholeText(stream, 'Vault')
+    if (statusCode >= 200 && statusCode < 300) return text === '' ? {} : answeredObject(text, 'Vault')
     throw new VaultRefusal(statusCode, errorsOf(text), { atLogin, date: typeof date === 'string' ? date : undefined })
   }
 }
 
-async function wholeText(stream: AsyncIterable<Buffer> & { destroy(): unknown }): Promise<string> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of stream) {
-    length += chunk.length
-    if (length > MAX_ANSWER_BYTES) {
-      stream.destroy()
-      throw new WrongServiceAnswer(`Vault answered with more than ${MAX_ANSWER_BYTES} bytes.`)
-    }
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-/** The message of a parser can quote the text, which may be a key. */
-function answerOf(text: string): Data {
-  const value = parsed(text)
-  if (!isRecord(value)) throw new WrongServiceAnswer('Vault answered with no JSON object.')
-  return value
-}
-
 function errorsOf(text: string): string[] {
-  const value = parsed(text)
-  const errors = isRecord(value) ? value['errors'] : null
+  const errors = objectIn(text)?.['errors']
   return Array.isArray(errors) ? errors.filter((each) => typeof each === 'string').slice(0, 4) : []
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return null
-  }
 }

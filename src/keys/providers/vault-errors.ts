@@ -1,5 +1,6 @@
 import { clockSkewSeconds, diagnosis, systemCodeOf } from '../../diagnosis.ts'
 import { WrongServiceAnswer, type ServiceErrors, type ServiceFailure } from '../service/errors.ts'
+import { shownText } from '../service/http.ts'
 
 /** The server refused a request, or could not serve it. */
 export class VaultRefusal extends Error {
@@ -10,9 +11,9 @@ export class VaultRefusal extends Error {
   readonly atLogin: boolean
   readonly date: string | undefined
 
-  /** @param texts of `errors` in the answer. They are matched, and never kept whole: see `shown`. */
+  /** @param texts of `errors` in the answer. They are matched, and never kept whole: see `shownText`. */
   constructor(status: number, texts: readonly string[], { atLogin = false, date }: { readonly atLogin?: boolean; readonly date?: string | undefined }) {
-    super(shown(texts.join('; ')))
+    super(shownText(texts.join('; ')))
     this.name = 'VaultRefusal'
     this.status = status
     this.reason = reasons.find(([, pattern]) => pattern.test(texts.join('\n')))?.[0] ?? byStatus[status] ?? 'Other'
@@ -95,9 +96,4 @@ export const vaultErrors: ServiceErrors = {
     const cause = known ? error : new Error(`Vault ${operation}: ${system ?? (error instanceof Error ? error.name : 'unknown error')}`)
     return { cause, diagnosis: diagnosis('kms', operation, { errorName: cause.name === 'Error' ? null : cause.name, system }) }
   }
-}
-
-/** The start of a text of the server, without runs that could be a key or a token. */
-function shown(text: string): string {
-  return text.slice(0, 200).replace(/[A-Za-z0-9+/=_.-]{20,}/g, '…').replace(/[^\x20-\x7e…]+/g, ' ').trim()
 }

@@ -1,16 +1,10 @@
 import type { VaultConfig } from '../../config/key-config.ts'
 import { S3Error } from '../../errors.ts'
 import { WrongServiceAnswer } from '../service/errors.ts'
-
-/** An object in JSON of an answer. */
-export type Data = Readonly<Record<string, unknown>>
+import { isRecord, type Data, type ServerTrust } from '../service/http.ts'
 
 /** PEM texts of a configuration's files. */
-export interface VaultFiles {
-  readonly ca: string | null
-  /** Certificate and private key of the client. */
-  readonly client: { readonly cert: string; readonly key: string } | null
-}
+export type VaultFiles = Omit<ServerTrust, 'serverName'>
 
 /** What the server says of the key (Transit API, "Read key"). */
 export interface Description {
@@ -27,10 +21,6 @@ export interface Description {
 /** Key ids without a version: `vault:<service>/[<namespace>/]<mount>/<key>`. */
 export function keyNameOf({ service, namespace, mount, key }: VaultConfig): string {
   return `vault:${[service, ...namespace === null ? [] : [namespace], mount, key].join('/')}`
-}
-
-export function isRecord(value: unknown): value is Data {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function dataOf({ data }: Data): Data {

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import type { VaultConfig } from '../../config/key-config.ts'
-import { systemWords } from '../../diagnosis.ts'
 import { KeyringError } from '../keyring.ts'
 import type { KeySite, ProviderKind } from '../provider-kind.ts'
+import { readPem, type FileFault } from '../service/files.ts'
 import { keyNameOf, type VaultFiles } from './vault-key.ts'
 import type { VaultTransitProvider } from './vault-transit.ts'
 
@@ -52,18 +51,9 @@ const loginWords: Readonly<Record<VaultConfig['auth']['method'], string>> = {
 }
 
 /** The PEM files of a configuration. */
-async function readFiles({ ca, auth }: VaultConfig): Promise<{ readonly files: VaultFiles; readonly faults: { option: string; message: string }[] }> {
-  const faults: { option: string; message: string }[] = []
-  const read = async (option: string, file: string): Promise<string> => {
-    try {
-      const text = await readFile(file, 'utf8')
-      if (!text.includes('-----BEGIN ')) faults.push({ option, message: `${file} has no PEM` })
-      return text
-    } catch (error) {
-      faults.push({ option, message: `${file} cannot be read: ${systemWords(error)}` })
-      return ''
-    }
-  }
+async function readFiles({ ca, auth }: VaultConfig): Promise<{ readonly files: VaultFiles; readonly faults: FileFault[] }> {
+  const faults: FileFault[] = []
+  const read = (option: string, file: string): Promise<string> => readPem(option, file, faults)
   const files = {
     ca: ca === null ? null : await read('ca', ca),
     client: auth.method === 'cert' ? { cert: await read('auth.cert', auth.cert), key: await read('auth.key', auth.key) } : null

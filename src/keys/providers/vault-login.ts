@@ -1,12 +1,11 @@
-import { readFile } from 'node:fs/promises'
-import { systemWords } from '../../diagnosis.ts'
 import type { VaultAuth } from '../../config/key-config.ts'
 import { rejectOnAbort } from '../../concurrency/in-flight.ts'
 import type { ServiceMetrics } from '../service/connection.ts'
 import { WrongServiceAnswer } from '../service/errors.ts'
+import { readCredential } from '../service/files.ts'
+import { isRecord, type Data } from '../service/http.ts'
 import type { VaultClient } from './vault-client.ts'
 import { NoVaultCredentials, VaultRefusal, vaultErrors } from './vault-errors.ts'
-import { isRecord, type Data } from './vault-key.ts'
 
 /** Milliseconds between two logins because of a refusal: one whose reason is a policy would otherwise make a token with every request. */
 const FORCED_LOGIN_MS = 10_000
@@ -190,14 +189,9 @@ async function loginBody(auth: Exclude<VaultAuth, { method: 'token' | 'agent' }>
 }
 
 async function contentOf(file: string): Promise<string> {
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    throw new NoVaultCredentials(`${file} cannot be read: ${systemWords(error)}`, error)
-  }
-  if (text.trim() === '') throw new NoVaultCredentials(`${file} is empty.`, null)
-  return text.trim()
+  return readCredential(file).catch((error: unknown) => {
+    throw new NoVaultCredentials((error as Error).message, error)
+  })
 }
 
 /** The token of an answer to a login or a renewal (Vault API, "auth" of an answer): seconds, 0 for ever. */
