@@ -32,6 +32,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'openbao': 'a real OpenBao, started by test/e2e/openbao.sh, that is sealed and opened again under load, with tokens of seconds',
   'readers': 'one client with 256 readers that stop, and what others get meanwhile',
   'scan': 'every kind of object under hostile names, with versions, scanned and compared; the memory of a million rows of an inventory',
+  'shred': 'a key destroyed under three instances with load: when the last object under it opens, and that all else does; SIGKILL of the command',
   'rewrap': 'SIGKILL of `rewrap` while clients write, tag and read'
 }
 

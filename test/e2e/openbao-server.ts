@@ -79,6 +79,18 @@ export async function appRole(key: string, options: object = {}): Promise<VaultA
   return { method: 'approle', mount: 'approle', roleId: String(roleId), secretId: String(secretId), secretIdFile: null }
 }
 
+/** A token that may destroy a key, and use it for nothing (docs/PERMISSIONS.md, To destroy a key). */
+export async function destroyerOf(key: string): Promise<VaultAuth> {
+  const name = `destroy-${key}`
+  const text = [
+    `path "transit/keys/${key}" { capabilities = ["read", "delete"] }`,
+    `path "transit/keys/${key}/config" { capabilities = ["update"] }`
+  ]
+  await admin('PUT', `sys/policies/acl/${name}`, { policy: text.join('\n') })
+  const { auth } = await admin('POST', 'auth/token/create', { policies: [name], ttl: '1h' }) as unknown as { auth: { client_token: string } }
+  return { method: 'token', token: auth.client_token, tokenFile: null }
+}
+
 export function configOf(key: string, auth: VaultAuth): VaultConfig {
   return { type: 'vault-transit', addresses: [address], service: 'vault', namespace: null, mount: 'transit', key, ca, serverName, auth }
 }

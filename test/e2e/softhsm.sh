@@ -4,6 +4,8 @@
 #
 #   npm run build-pkcs11 && test/e2e/softhsm.sh
 #
+# With a command it runs that instead, with a fresh token: test/e2e/softhsm.sh node test/campaigns/shred.ts
+#
 # Needs softhsm2-util, pkcs11-tool (OpenSC), gcc and the built package pkcs11js. MODULE: path of libsofthsm2.so. OBJECTS: default 10000. OUTAGE: seconds
 # of each outage, default 10. PYTHON: a Python with cryptography and python-pkcs11, to open an object by docs/break-glass.
 set -eu
@@ -19,4 +21,5 @@ export SOFTHSM2_CONF=$work/softhsm2.conf PKCS11_SHIM_MODULE=$MODULE PKCS11_SHIM_
 gcc -Wall -shared -fPIC -o "$work/shim.so" "$here/pkcs11-shim.c" -ldl
 head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$work/pin"
 softhsm2-util --init-token --free --label sealgate-e2e --so-pin 31415926 --pin "$(cat "$work/pin")" >/dev/null
-WORK=$work MODULE=$MODULE node --max-semi-space-size=8 "$here/softhsm.ts"
+export WORK=$work MODULE
+if [ $# -gt 0 ]; then "$@"; else node --max-semi-space-size=8 "$here/softhsm.ts"; fi

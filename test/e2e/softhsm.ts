@@ -14,12 +14,10 @@ import { codeOf } from '../support/error-code.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
 import { presigned, type Presigned } from '../gateway/presigned.ts'
 import { keyContext, keyUse } from '../keys/support.ts'
+import { makeKey, module, pin, section, work, type Versions } from './softhsm-token.ts'
 
-const work = process.env['WORK'] ?? ''
-const module = process.env['MODULE'] ?? ''
 const objects = Number(process.env['OBJECTS'] ?? 10_000)
 const outageMs = Number(process.env['OUTAGE'] ?? 10) * 1000
-const pin = join(work, 'pin')
 const shim = join(work, 'shim.so')
 const fault = join(work, 'fault')
 const agent = new Agent({ keepAlive: true })
@@ -31,17 +29,6 @@ function expect(what: string, good: boolean, detail = ''): void {
   if (good) passed += 1
   else failed += 1
   console.log(`${good ? 'ok  ' : 'FAIL'}  ${what}${detail === '' ? '' : `: ${detail}`}`)
-}
-
-/** Makes a key in the token, which does not leave it. */
-function makeKey(label: string, id: string, kind: 'AES' | 'GENERIC'): void {
-  const login = ['--module', module, '--token-label', 'sealgate-e2e', '--login', '--pin', readFileSync(pin, 'utf8')]
-  execFileSync('pkcs11-tool', [...login, '--keygen', '--key-type', `${kind}:32`, '--label', label, '--id', id, '--sensitive'], { stdio: 'ignore' })
-}
-
-type Versions = readonly { readonly id: string; readonly state: 'enabled' | 'decrypt-only' | 'disabled' }[]
-function section(versions: Versions, more: Readonly<Record<string, unknown>> = {}) {
-  return { type: 'pkcs11', module, token: { label: 'sealgate-e2e' }, pin: { file: pin }, label: 'master', versions, ...more }
 }
 
 function providerOf(more: Partial<Pkcs11Options> = {}): Pkcs11KeyProvider {
