@@ -1,7 +1,7 @@
 // `sealgate inspect`: one object.
 import { readConfig } from './sealed-config.ts'
 import { isOwnBucket, policyFor, type Config } from '../config/config.ts'
-import { pinsAt } from '../config/pins.ts'
+import { pinsAt, prefixAt, type KeyPins } from '../config/pins.ts'
 import { systemWords } from '../diagnosis.ts'
 import { states } from '../maintenance/engine.ts'
 import { inspectObject, type Inspected } from '../maintenance/inspect-object.ts'
@@ -44,6 +44,7 @@ export async function runInspect(values: InspectValues, platform: Platform): Pro
     const opened = await openKeys(config, 'inspect', stop.signal)
     try {
       const policy = policyFor(config, name)
+      const pinned = { prefix: prefixAt(policy, key), ...pinsAt(policy, key) }
       const job = {
         bucket: new BucketClient(upstream, name, stop.signal),
         keys: opened.keys,
@@ -59,7 +60,7 @@ export async function runInspect(values: InspectValues, platform: Platform): Pro
         )
         return exitCodes.failed
       }
-      const document = { bucket: name, ...documentOf(inspected, opened, store.realm), keyUses: uses }
+      const document = { bucket: name, ...documentOf(inspected, opened, store.realm), pinned, keyUses: uses }
       platform.stdout.write(values.json ? `${JSON.stringify(document)}\n` : textOf(document))
       return scanCode({ states: new Set([inspected.finding.state]) })
     } finally {
@@ -80,7 +81,12 @@ async function usesOf({ audit: { file } }: Config, bucket: string, key: string):
   }
 }
 
-type Document = ReturnType<typeof documentOf> & { readonly bucket: string; readonly keyUses: PastUses | string }
+type Document = ReturnType<typeof documentOf> & {
+  readonly bucket: string
+  /** The keys of its name, and the prefix that decides them; null: the bucket does. */
+  readonly pinned: KeyPins & { readonly prefix: string | null }
+  readonly keyUses: PastUses | string
+}
 
 function documentOf({ finding, seal, stored, versions }: Inspected, { keys }: OpenedKeys, realm: string) {
   const { key, versionId, state, fault, detail, size, storedBytes, keyId, lastModified } = finding
@@ -109,7 +115,7 @@ function documentOf({ finding, seal, stored, versions }: Inspected, { keys }: Op
   }
 }
 
-function textOf({ bucket, key, keyUses, ...about }: Document): string {
+function textOf({ bucket, key, pinned, keyUses, ...about }: Document): string {
   const { versionId, state, meaning, fault, detail, boundHere, realm, sealedBy, sizes, lastModified, seal, stored, versions } = about
   const bytes = (value: number | null): string => value === null ? 'not known' : `${value.toLocaleString('en')} bytes`
   const list = (names: readonly string[]): string => names.length === 0 ? 'none' : names.join(', ')
@@ -121,6 +127,7 @@ function textOf({ bucket, key, keyUses, ...about }: Document): string {
     ['fault', fault],
     ['detail', detail === '' ? null : detail],
     ['key', sealedBy === null ? null : `${sealedBy.keyId} (${sealedBy.key === null ? 'not in this configuration' : `"${sealedBy.key}" in the configuration`})`],
+    ['keys here', pinsText(pinned)],
     ['key version', sealedBy === null ? null : versionText(sealedBy)],
     [
       'bound to',
@@ -161,6 +168,13 @@ function textOf({ bucket, key, keyUses, ...about }: Document): string {
   ]
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.flatMap(([name, value]) => value === null ? [] : [`${name.padEnd(width)}  ${shown(value)}\n`]).join('')
+}
+
+function pinsText({ prefix, key, allowedKeys, openKeys }: Document['pinned']): string {
+  const more = (names: readonly string[], what: string): string => names.length === 0 ? '' : `; ${names.join(', ')} ${what}`
+  return `of ${prefix === null ? 'the bucket' : `the prefix ${quoted(prefix)}`}: ${key}${more(allowedKeys, 'at a client\'s wish')}${
+    more(openKeys, 'to open only')
+  }`
 }
 
 /** Key services do not tell the versions of their keys. */

@@ -156,8 +156,9 @@ export const keyCommands: readonly Command[] = [
   command({
     name: 'keys usage',
     summary: 'count the objects of a bucket by the key that sealed them',
-    description: 'Counts the objects of a bucket and their stored bytes by the id of the key that sealed them. Asks no key: it reads the\n'
-      + 'metadata of each object, with one HEAD per object.',
+    description:
+      'Counts the objects of a bucket and their stored bytes by the id of the key that sealed them, and by prefix where prefixes have keys of their\n'
+      + 'own. Tells those under a key that does not open them where they lie. Asks no key: it reads the metadata of each object, with one HEAD per object.',
     options: {
       ...rows,
       versions: { help: 'every version, not only the current ones: before a key is disabled, no version should need it' },

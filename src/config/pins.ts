@@ -29,10 +29,15 @@ export function policyKeys(bucket: KeyPins, prefixes: Readonly<Record<string, Ke
  * opens under a prefix that does not name it.
  * @param key null: for what belongs to the bucket as a whole.
  */
-export function pinsAt({ keys }: { readonly keys: PolicyKeys }, key: string | null): KeyPins {
-  if (key === null) return keys.bucket
+export function pinsAt(policy: { readonly keys: PolicyKeys }, key: string | null): KeyPins {
+  const prefix = key === null ? null : prefixAt(policy, key)
+  return prefix === null ? policy.keys.bucket : policy.keys.prefixes.get(prefix) ?? policy.keys.bucket
+}
+
+/** The prefix whose keys an object name has; null: it has those of the bucket. */
+export function prefixAt({ keys }: { readonly keys: PolicyKeys }, key: string): string | null {
   const length = keys.lengths.find((each) => each <= key.length && keys.prefixes.has(key.slice(0, each)))
-  return length === undefined ? keys.bucket : keys.prefixes.get(key.slice(0, length)) ?? keys.bucket
+  return length === undefined ? null : key.slice(0, length)
 }
 
 /** The keys that new objects may be sealed with, by name. */

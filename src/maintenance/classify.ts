@@ -1,5 +1,5 @@
 // What an object in the store is: decided by its HEAD, its envelope, and, only where those do not say, by the first bytes of its body.
-import type { KeyPins } from '../config/pins.ts'
+import { keysOf, type KeyPins } from '../config/pins.ts'
 import type { HeaderList } from '../http/message.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyUse } from '../keys/types.ts'
@@ -119,7 +119,7 @@ async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortS
 }
 
 /** Faults of what was sealed for another name, bucket, realm or key: an envelope that was altered shows the same. */
-const elsewhere: ReadonlySet<Fault> = new Set(['other-bucket', 'other-name', 'wrapped-key', 'key-unknown'])
+const elsewhere: ReadonlySet<Fault> = new Set(['other-bucket', 'other-name', 'wrapped-key', 'key-unknown', 'key-not-here'])
 
 async function sealedState({ keys, pinsFor, realm, aliases, bucket, useFor }: ScanJob, row: Row, headers: HeaderList, signal: AbortSignal): Promise<Opened> {
   const keyId = headers.get(KEY_ID_HEADER)
@@ -133,11 +133,16 @@ async function sealedState({ keys, pinsFor, realm, aliases, bucket, useFor }: Sc
       return { ...faulty('other-bucket'), size, detail: `sealed for the bucket ${envelope.bucket}` }
     }
     if (size !== null && keyId === SSEC_KEY_ID) return { state: 'sse-c', size, detail: 'sealed by Sealgate with the key of a client' }
-    if (keyId !== SSEC_KEY_ID && keys.owner(keyId) === null) return { ...faulty('key-unknown'), size }
+    const owner = keys.owner(keyId)
+    if (keyId !== SSEC_KEY_ID && owner === null) return { ...faulty('key-unknown'), size }
     // The size of a single is in its envelope: without it, nothing says whether bytes are missing or too many.
     if (size === null && (keyId === SSEC_KEY_ID || envelope.shape.kind !== 'single')) return faulty(stored === 0 ? 'truncated' : 'size-altered')
     const use = { ...useFor(row.key, headers.get('x-amz-version-id') ?? row.versionId), signal }
-    const opened = await openStoredEnvelope(headers, keyId, at, { keys, pins: pinsFor(row.key), customerKey: null, use })
+    const pins = pinsFor(row.key)
+    if (owner !== null && !keysOf(pins).includes(owner.name)) {
+      return { ...faulty('key-not-here'), size, detail: `sealed with key ${owner.name}; objects of this name open with ${keysOf(pins).join(', ')} only` }
+    }
+    const opened = await openStoredEnvelope(headers, keyId, at, { keys, pins, customerKey: null, use })
     const { shape, attributes } = opened
     if (shape.kind === 'single' && shape.plaintextSize !== size) {
       const missing = storedSize(shape.plaintextSize) - stored

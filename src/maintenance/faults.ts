@@ -9,6 +9,7 @@ export const faults = {
   'other-name': 'its envelope does not open for this name: the object was moved or swapped, or its envelope was altered',
   'wrapped-key': 'its wrapped key does not open here: sealed in another realm or with another keyring, or its key id or envelope was altered',
   'key-unknown': 'it names a key that this configuration does not have: sealed elsewhere, or its key id was altered',
+  'key-not-here': 'it is sealed with a key of this configuration that may not open objects of its bucket or prefix, or its key id was altered',
   'key-unavailable': 'its key could not be used, so nothing is known of the object',
   'key-commitment': 'its data key is not the one that the envelope commits to',
   'metadata-altered': 'its content type or user metadata are not what was written',

@@ -13,7 +13,7 @@ interface KeyCount {
 const MOST_KEY_IDS = 10_000
 
 /** Stands for objects without a key id: Sealgate did not write them. */
-const NOT_ENCRYPTED = '(not encrypted)'
+export const NOT_ENCRYPTED = '(not encrypted)'
 
 /** Counts by key id, in the order first seen. */
 export class KeyCounts {
@@ -38,13 +38,53 @@ export class KeyCounts {
   }
 }
 
+/** Objects of one key id whose names have the keys of one prefix. */
+export interface PlacedCount extends KeyCount {
+  /** null: those of the bucket. */
+  readonly prefix: string | null
+  readonly keyId: string
+  /** Name of the first one seen. */
+  readonly example: string
+}
+
+const MOST_PLACED = 100_000
+
+/** Counts by prefix of the configuration and key id. */
+export class PlacedCounts {
+  readonly #prefixOf: (key: string) => string | null
+  readonly #ids = new KeyCounts()
+  readonly #counts = new Map<string, PlacedCount>()
+
+  constructor(prefixOf: (key: string) => string | null) {
+    this.#prefixOf = prefixOf
+  }
+
+  /** @throws S3Error SealgateBadUpstream as KeyCounts does. */
+  add(key: string, keyId: string, bytes: number): void {
+    this.#ids.add(keyId, bytes)
+    const prefix = this.#prefixOf(key)
+    const place = JSON.stringify([prefix, keyId])
+    const before = this.#counts.get(place) ?? { prefix, keyId, objects: 0, bytes: 0, example: key }
+    if (this.#counts.size >= MOST_PLACED && before.objects === 0) throw new S3Error('SealgateBadUpstream', { message: 'The objects name too many key ids.' })
+    this.#counts.set(place, { ...before, objects: before.objects + 1, bytes: before.bytes + bytes })
+  }
+
+  /** Those of the bucket first, then by prefix; of one place in the order of the ids. */
+  rows(): readonly PlacedCount[] {
+    return [...this.#counts.values()].toSorted((a, b) => {
+      const [one, other] = [a, b].map(({ prefix, keyId }) => `${prefix === null ? '' : `1${prefix}`}\0${keyId}`) as [string, string]
+      return one < other ? -1 : 1
+    })
+  }
+}
+
 /** Counts objects by the key id in their metadata. Nothing is unwrapped, so it works for lost keys as well. @throws S3Error the store's error. */
-export function usageAction(bucket: BucketClient, counts: KeyCounts): Action {
+export function usageAction(bucket: BucketClient, counts: PlacedCounts): Action {
   return async (row, signal) => {
     const headers = await bucket.until(signal).head(row.key, row.versionId)
     if (headers === null) return null
     const [keyId, stored] = [keyIdOf(headers), storedBytes(headers)]
-    counts.add(keyId ?? NOT_ENCRYPTED, stored)
+    counts.add(row.key, keyId ?? NOT_ENCRYPTED, stored)
     return { ...unexamined(row), storedBytes: stored, keyId }
   }
 }

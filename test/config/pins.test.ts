@@ -1,7 +1,7 @@
 // src/config/pins.ts: which keys a name has.
 import fc from 'fast-check'
 import t from 'tap'
-import { allKeysOf, pinsAt, policyKeys, type KeyPins } from '../../src/config/pins.ts'
+import { allKeysOf, pinsAt, policyKeys, prefixAt, type KeyPins } from '../../src/config/pins.ts'
 
 const pins = (key: string): KeyPins => ({ key, allowedKeys: [], openKeys: [] })
 const text = fc.string({ unit: fc.constantFrom('a', 'b', '/', 'é', '\u{1F600}'), maxLength: 6 })
@@ -10,7 +10,7 @@ await t.test('the keys of a name are those of the longest prefix that it begins 
   fc.assert(fc.property(fc.uniqueArray(text.filter((each) => each !== ''), { maxLength: 12 }), text, (prefixes, name) => {
     const policy = { keys: policyKeys(pins('bucket'), Object.fromEntries(prefixes.map((each) => [each, pins(`of ${each}`)]))) }
     const longest = prefixes.filter((each) => name.startsWith(each)).toSorted((a, b) => b.length - a.length)[0]
-    return pinsAt(policy, name).key === (longest === undefined ? 'bucket' : `of ${longest}`)
+    return pinsAt(policy, name).key === (longest === undefined ? 'bucket' : `of ${longest}`) && prefixAt(policy, name) === (longest ?? null)
   }))
   t.end()
 })

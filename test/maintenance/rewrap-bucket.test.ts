@@ -120,7 +120,9 @@ await t.test('after a rotation every object comes under the new version, with al
 
   const usage = await run('keys', 'usage', '--bucket', Bucket)
   t.match(usage, { code: 0, out: new RegExp(`\\(not encrypted\\)  2 objects  6 bytes\n${current}  13 objects .*\nssec  1 objects`) })
-  t.same(JSON.parse((await run('keys', 'usage', '--bucket', Bucket, '--prefix', 'rich', '--json')).out), [{ keyId: current, objects: 1, bytes: 536 }])
+  t.same(JSON.parse((await run('keys', 'usage', '--bucket', Bucket, '--prefix', 'rich', '--json')).out), [
+    { prefix: null, keyId: current, objects: 1, bytes: 536, example: 'rich', key: 'main', opens: true }
+  ])
   await s3.send(new PutObjectCommand({ Bucket, Key: 'later', Body: 'x' }))
   t.equal(store.object(Bucket, 'later').metadata['sealgate-key'], current)
 })

@@ -1,4 +1,5 @@
 // src/operations/objects/object-keys.ts: names under a prefix have keys of their own (buckets.NAME.prefixes), on writing and on reading.
+import { rm } from 'node:fs/promises'
 import { createKeyring } from '../../../src/keys/keyring-file.ts'
 import t, { type Test } from 'tap'
 import { headerSigned, Wire, type Answer } from '../../support/wire.ts'
@@ -27,7 +28,7 @@ async function rig(t: Test) {
   const sealedWith = (key: string): string | undefined => store.object('bucket', key).metadata['sealgate-key']?.split(':')[1]
   const { store } = made
   const reload = (policy: Readonly<Record<string, unknown>>): Promise<void> => made.reload({ buckets: { '*': { key: 'main', ...policy } } })
-  return { ...made, send, sealedWith, reload }
+  return { ...made, folder, send, sealedWith, reload }
 }
 
 await t.test('the longest prefix of a name decides which key seals it, in every way of writing', async (t) => {
@@ -139,4 +140,62 @@ await t.test('rewrap brings what is under a prefix to its key, and leaves what t
   t.equal(sealedWith('t7/deep/a'), 'deep')
   await reload({ prefixes: { 't7/': { key: 't7' }, 't7/deep/': { key: 'deep' } } })
   for (const name of ['a', 't7/a', 't7/deep/a']) t.equal((await send('GET', `/bucket/${name}`)).status, 200, name)
+})
+
+await t.test('keys usage, inspect and scan tell what lies under a prefix with a key that is not its own', async (t) => {
+  const { send, run, reload, folder } = await rig(t)
+  for (const name of ['a', 't7/a', 't7/deep/a', 'u/a', 'u/b']) t.equal((await send('PUT', `/bucket/${name}`, [], 'x')).status, 200)
+  t.equal((await send('PUT', '/bucket/t7/b', named('t7b'), 'x')).status, 200)
+  await reload({ prefixes: { ...prefixes, 'u/': { key: 't7b' } } })
+  interface Row {
+    readonly prefix: string | null
+    readonly key: string | null
+    readonly objects: number
+    readonly opens: boolean | null
+    readonly example: string
+  }
+  const usage = async () => (JSON.parse((await run('keys', 'usage', '--bucket', 'bucket', '--json')).out) as Row[])
+  const shown = (rows: readonly Row[]) => rows.map(({ prefix, key, objects, opens }) => [prefix, key, objects, opens])
+  t.strictSame(shown(await usage()), [
+    [null, 'main', 1, true],
+    ['t7/', 't7', 1, true],
+    ['t7/', 't7b', 1, true],
+    ['t7/deep/', 'deep', 1, true],
+    ['u/', 'main', 2, false]
+  ])
+  const text = await run('keys', 'usage', '--bucket', 'bucket')
+  t.match(text, {
+    code: 0,
+    out: /^names without a prefix of the configuration \(key main\):\n  local:main:\S+  1 objects  \d+ bytes\nnames under "t7\/" \(key t7\):\n/
+  })
+  t.match(
+    text.out,
+    /names under "u\/" \(key t7b\):\n  local:main:\S+  2 objects  [\d,]+ bytes  DO NOT OPEN: key main, which may not open here; such as "u\/a"\n$/
+  )
+
+  const inspect = async (name: string) => {
+    const { code, out } = await run('inspect', '--object', `s3://bucket/${name}`, '--json')
+    return { code, shown: JSON.parse(out) as object, text: (await run('inspect', '--object', `s3://bucket/${name}`)).out }
+  }
+  t.match(await inspect('a'), { code: 0, shown: { state: 'sealed', pinned: { prefix: null, key: 'main' } }, text: /keys here +of the bucket: main\n/ })
+  t.match(await inspect('t7/a'), {
+    code: 0,
+    shown: { state: 'sealed', pinned: { prefix: 't7/', key: 't7', allowedKeys: ['t7b'], openKeys: ['old'] } },
+    text: /keys here +of the prefix "t7\/": t7; t7b at a client's wish; old to open only\n/
+  })
+  t.match(await inspect('u/a'), {
+    code: 4,
+    shown: { state: 'sealed-elsewhere', fault: 'key-not-here', pinned: { prefix: 'u/', key: 't7b' }, sealedBy: { key: 'main' } },
+    text: /detail +sealed with key main; objects of this name open with t7b only\n/
+  })
+  t.match(await run('scan', '--bucket', 'bucket'), { code: 4 }, 'clients get errors: not "everything is encrypted and opens"')
+
+  await rm(`${folder}/main.json`)
+  const lost = await run('keys', 'usage', '--bucket', 'bucket', '--json')
+  t.match(lost, { code: 0, err: /Key main cannot be read, so its objects are not known/ })
+  t.strictSame(shown(JSON.parse(lost.out) as Row[]).filter(([prefix]) => prefix !== 't7/'), [
+    [null, null, 1, null],
+    ['t7/deep/', 'deep', 1, true],
+    ['u/', null, 2, null]
+  ])
 })
