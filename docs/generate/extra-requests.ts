@@ -87,7 +87,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: true,
-    when: 'the condition names an ETag',
+    when: 'the condition names an ETag, or is `If-None-Match: *` of a copy that passes through the gateway',
     denied: relayed,
     missing: 'the store judges the condition'
   },
@@ -170,6 +170,46 @@ export const extraRequests: readonly ExtraRequest[] = [
     when: 'in place of the copy, if the bytes pass through the gateway',
     denied: relayed,
     missing: relayed
+  },
+  {
+    operations: ['CopyObject'],
+    request: 'CreateMultipartUpload',
+    on: 'target',
+    right: 's3:PutObject',
+    implied: true,
+    when: 'in place of the copy, if the bytes pass through the gateway under a condition: one part, and the Complete has the condition',
+    denied: relayed,
+    missing: relayed
+  },
+  {
+    operations: ['CopyObject'],
+    request: 'UploadPart',
+    on: 'target',
+    right: 's3:PutObject',
+    implied: true,
+    when: 'the part of that upload',
+    denied: relayed,
+    missing: relayed
+  },
+  {
+    operations: ['CopyObject'],
+    request: 'CompleteMultipartUpload',
+    on: 'target',
+    right: 's3:PutObject',
+    implied: true,
+    when: 'the end of that upload',
+    denied: relayed,
+    missing: relayed
+  },
+  {
+    operations: ['CopyObject'],
+    request: 'AbortMultipartUpload',
+    on: 'target',
+    right: 's3:AbortMultipartUpload',
+    implied: false,
+    when: 'that upload has failed',
+    denied: 'the upload stays at the store, noted: `sealgate gc` aborts it; the client gets the first error',
+    missing: 'it is over'
   },
   {
     operations: ['UploadPartCopy'],

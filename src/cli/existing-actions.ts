@@ -12,12 +12,13 @@ import { BucketClient } from '../store-client/bucket-client.ts'
 import { Capabilities } from '../store-client/capabilities.ts'
 import { unprobed, type Conditions } from '../store-client/probe-conditions.ts'
 import { ensureStateBucket } from '../store-client/state-bucket.ts'
+import { thisProcess } from '../store-client/upload-notes.ts'
 import { UsageError } from './command-line.ts'
 import { estimateText, readMeter } from './estimate.ts'
 import { readExisting, type Existing, type ExistingValues } from './existing.ts'
 import { runExisting, type ExistingJob } from './existing-run.ts'
 import { startOwnGateway, type OwnGateway } from './own-gateway.ts'
-import { exitCodes, thisProcess, type Platform } from './platform.ts'
+import { exitCodes, type Platform } from './platform.ts'
 import { openStore, recoverUploads, storeOfBucket } from './store-command.ts'
 import type { StoreUpstream } from '../upstream/upstream.ts'
 
@@ -206,7 +207,7 @@ export async function runDecrypt(
 
 /** @param bucket where uploads are begun. @throws S3Error of the store. */
 async function openJournal(upstream: StoreUpstream, { stateBucket }: UpstreamConfig, bucket: BucketClient, platform: Platform): Promise<UploadJournal> {
-  const journal = new UploadJournal(new BucketClient(upstream, stateBucket, bucket.signal), bucket, thisProcess())
+  const journal = new UploadJournal(new BucketClient(upstream, stateBucket, bucket.signal), bucket, thisProcess)
   await recoverUploads(journal, platform)
   return journal
 }

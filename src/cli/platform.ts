@@ -1,7 +1,4 @@
-import { readFileSync, readlinkSync } from 'node:fs'
-import { hostname } from 'node:os'
-import process from 'node:process'
-import type { Runner } from '../maintenance/upload-journal.ts'
+import { readFileSync } from 'node:fs'
 
 /** The parts of the process that a command may use. Made in `main.ts`, the only file that uses `process`. */
 export interface Platform {
@@ -39,31 +36,6 @@ export const exitCodes = {
   /** Commands on existing objects: stopped by a signal. */
   stopped: 5
 } as const
-
-/** This process among those of its machine. Containers share the name of a machine, and not its process ids. */
-export function thisProcess(): Runner {
-  return {
-    machine: `${hostname()} ${processIds()}`,
-    pid: process.pid,
-    isAlive: (pid) => {
-      try {
-        return process.kill(pid, 0)
-      } catch (error) {
-        // Of another user.
-        return error instanceof Error && 'code' in error && error.code === 'EPERM'
-      }
-    }
-  }
-}
-
-/** The name space of process ids; empty where the system has none (not Linux). */
-function processIds(): string {
-  try {
-    return readlinkSync('/proc/self/ns/pid')
-  } catch {
-    return ''
-  }
-}
 
 /** Files, log, audit, admin port, and those that Node itself holds open. */
 const OWN = 64

@@ -15,10 +15,11 @@ import { Capabilities } from '../store-client/capabilities.ts'
 import { unprobed } from '../store-client/probe-conditions.ts'
 import { probeCopyTagMode } from '../store-client/probe-tags.ts'
 import { askBucketKind, ensureStateBucket } from '../store-client/state-bucket.ts'
+import { thisProcess } from '../store-client/upload-notes.ts'
 import { UsageError } from './command-line.ts'
 import { readExisting, type Existing, type ExistingValues } from './existing.ts'
 import { runExisting, type ExistingJob } from './existing-run.ts'
-import { exitCodes, thisProcess, type Platform } from './platform.ts'
+import { exitCodes, type Platform } from './platform.ts'
 import { recoverUploads } from './store-command.ts'
 
 interface RewrapValues extends Omit<ExistingValues, 'versions'> {
@@ -70,7 +71,7 @@ async function jobOf({ store }: Existing, job: ExistingJob, to: string | undefin
     ...capabilities,
     state,
     journal: new TagJournal(state, bucket),
-    uploads: new UploadJournal(state, bucket, thisProcess()),
+    uploads: new UploadJournal(state, bucket, thisProcess),
     target: to === undefined ? null : opened.keys.named(to),
     singleCopyLimit: SINGLE_COPY_LIMIT,
     partSize: PART_COPY_SIZE,

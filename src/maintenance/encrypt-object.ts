@@ -4,6 +4,7 @@ import type { Header, HeaderList } from '../http/message.ts'
 import { MAX_SINGLE_PLAINTEXT, storedSize } from '../envelope/sizes.ts'
 import { ENVELOPE_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
+import { HELD_BYTES } from '../operations/objects/put-object.ts'
 import { opaqueEtag } from '../operations/objects/sealed-object.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 import { grantHeaders, putTags, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
@@ -13,6 +14,7 @@ import { formatCopySource, keptSettings } from '../s3/names.ts'
 import { examine, type Examined, type ScanJob } from './classify.ts'
 import { encryptInParts } from './encrypt-in-parts.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
+import { olderVersions } from './sources.ts'
 import type { UploadJournal } from './upload-journal.ts'
 import { isMd5, readWhole } from './verify-object.ts'
 import { isHeld, isLocked } from './verdict.ts'
@@ -176,7 +178,9 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
     })
     if (copied === null) return null
   } else {
-    const enforced = finding.state === 'sealed' ? job.conditions.copy : job.conditions.put
+    // As the gateway writes it: by one request, by an upload, or by a copy inside the store.
+    const { put, complete, copy } = job.conditions
+    const enforced = finding.state === 'sealed' ? copy : put || (complete && size > HELD_BYTES)
     await sealed.document({ method: 'PUT', key: row.key, headers: [...from, ...set, ...condition(enforced)] })
   }
   const after = await stands(job, row, source.examined, signal)
@@ -282,18 +286,5 @@ async function remove(bucket: BucketClient, key: string, versionId: string): Pro
   } catch (error) {
     if (error instanceof S3Error && error.status < 500 && await isHeld(bucket, key, versionId, new Date())) return false
     throw error
-  }
-}
-
-/** Versions of exactly this name, without the one given. */
-async function* olderVersions(bucket: BucketClient, key: string, current: string): AsyncGenerator<Row> {
-  for await (const page of bucket.history(key)) {
-    for (const { lastModified, ...row } of page) {
-      // A store lists names in order: behind the name itself come those that it begins.
-      if (row.key !== key) return
-      if (row.isLatest || row.deleteMarker || row.versionId === null || row.versionId === current) continue
-      const modified = Date.parse(lastModified ?? '')
-      yield { ...row, lastModified: Number.isNaN(modified) ? null : modified }
-    }
   }
 }

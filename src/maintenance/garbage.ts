@@ -10,7 +10,7 @@ import { MOST_ROWS } from '../s3/page-turns.ts'
 import { BucketClient, type Sent } from '../store-client/bucket-client.ts'
 import { holdOff, PROBE_PREFIX } from '../store-client/probe-place.ts'
 import { COMMAND_UPLOADS_PREFIX, UPLOADS_PREFIX } from '../store-client/state-names.ts'
-import { abort, readNote } from './upload-journal.ts'
+import { abort, readNote } from '../store-client/upload-notes.ts'
 
 export interface Collection {
   readonly state: StateBucket

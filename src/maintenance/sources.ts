@@ -90,3 +90,16 @@ export async function countObjects(bucket: BucketClient, prefix: string, version
   }
   return { objects, noncurrent }
 }
+
+/** Versions of exactly this name, without the one given. */
+export async function* olderVersions(bucket: BucketClient, key: string, current: string): AsyncGenerator<Row> {
+  for await (const page of bucket.history(key)) {
+    for (const { lastModified, ...row } of page) {
+      // A store lists names in order: behind the name itself come those that it begins.
+      if (row.key !== key) return
+      if (row.isLatest || row.deleteMarker || row.versionId === null || row.versionId === current) continue
+      const modified = Date.parse(lastModified ?? '')
+      yield { ...row, lastModified: Number.isNaN(modified) ? null : modified }
+    }
+  }
+}

@@ -20,6 +20,11 @@ export interface StateEntry {
   readonly lastModified: number
 }
 
+/** Requests for documents there throw ServiceUnavailable for an unusable answer of the store: the client's request is not at fault. */
+export function stateClient(upstream: Upstream, bucket: string, signal: AbortSignal): BucketClient {
+  return new BucketClient(upstream, bucket, signal, ({ method }, { status, diagnosis }) => stateUnusable(`${method} answers ${status}`, diagnosis))
+}
+
 /**
  * The gateway's own bucket, used with its own credentials (docs/MULTIPART-STATE.md). An unusable answer of the store becomes ServiceUnavailable,
  * because the client's request is not at fault.
@@ -28,7 +33,7 @@ export class StateBucket {
   readonly #client: BucketClient
 
   constructor(upstream: Upstream, bucket: string, signal: AbortSignal) {
-    this.#client = new BucketClient(upstream, bucket, signal, ({ method }, { status, diagnosis }) => stateUnusable(`${method} answers ${status}`, diagnosis))
+    this.#client = stateClient(upstream, bucket, signal)
   }
 
   /** @throws S3Error ServiceUnavailable unless the bucket exists. */

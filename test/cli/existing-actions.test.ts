@@ -22,7 +22,9 @@ import {
 import { requestsOf } from '../../src/cli/estimate.ts'
 import { MIN_PART_SIZE, paddedPartSize, streamSize } from '../../src/envelope/sizes.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
+import { lockNames } from '../support/name-locks.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
+import type { SeenRequest } from '../support/rules.ts'
 
 const rig = await startRewrapRig(t)
 const { store, s3, run, config, audit } = rig
@@ -92,21 +94,22 @@ await t.test('encrypts what is plaintext, keeps what belongs to it, and leaves t
 
 await t.test('--estimate: as many requests for each object as it says', async (t) => {
   const put = await bucketFor('measured')
-  for (const verify of [false, true]) {
-    const Key = `k${String(verify)}`
-    await put(Key, 'hello world')
-    t.match(
-      (await run('encrypt', '--bucket', 'measured', '--estimate', ...verify ? ['--verify'] : [])).out,
-      verify ? /9 reads and 1 write/ : /8 reads and 1 write.*assumed prices/s
-    )
+  for (const [verify, bytes] of [[false, 11], [true, 11], [false, 65_480], [false, 65_481], [true, 300_000]] as const) {
+    const Key = `k${String(verify)}${bytes}`
+    await put(Key, Buffer.alloc(bytes))
+    const { out } = await run('encrypt', '--bucket', 'measured', '--estimate', ...verify ? ['--verify'] : [])
+    t.match(out, verify ? /9 reads and 1 write/ : /8 reads and 1 write.*assumed prices/s)
+    const { reads, writes, readsToVerify } = requestsOf[bytes > 65_480 ? 'larger' : 'small']
+    t.match(out, new RegExp(`Requests: about ${reads + (verify ? readsToVerify : 0) + writes}:`))
     const sent = { reads: 0, writes: 0 }
-    const rule = store.rules.add({
-      when: { bucket: 'measured', key: Key, test: ({ method }) => (sent[method === 'PUT' ? 'writes' : 'reads'] += 1, false) },
-      fault: { type: 'refuse' }
-    })
+    const isOf = ({ bucket, key }: SeenRequest): boolean => (bucket === 'measured' && key === Key) || key.startsWith('command-uploads/')
+    const counts = (request: SeenRequest): void => {
+      const { method } = request
+      if (isOf(request) && method !== 'DELETE') sent[method === 'PUT' || method === 'POST' ? 'writes' : 'reads'] += 1
+    }
+    const rule = store.rules.add({ when: { test: (request) => (counts(request), false) }, fault: { type: 'refuse' } })
     t.match(await counted('encrypt', '--bucket', 'measured', '--prefix', Key, ...verify ? ['--verify'] : []), { code: 0, outcomes: { encrypted: 1 } })
     rule.remove()
-    const { reads, writes, readsToVerify } = requestsOf
     t.strictSame(sent, { reads: reads + (verify ? readsToVerify : 0), writes })
   }
 })
@@ -322,6 +325,14 @@ await t.test('a store that lies, forgets, or is written to at the same time', as
     t.match({ code, states }, { code: 1, states: { failed: 1 } })
     t.match(report, /acknowledged the encrypted object and still shows the old one/)
     t.equal(String(await bytesOf(direct, 'hostile', 'undone')), 'plain')
+  })
+  await t.test('regression: a store that locks the name of a conditional write, and of an object that is read', async (t) => {
+    const body = randomBytes(300_000)
+    await put('locked-name', body)
+    const locks = lockNames(store, 'hostile', { 'locked-name': body.length })
+    t.match(await encrypt('locked-name'), { code: 0, outcomes: { encrypted: 1 } })
+    t.strictSame([locks.refused, locks.reads], [[], ['locked-name']])
+    t.ok(body.equals(await bytesOf(s3, 'hostile', 'locked-name')))
   })
   await t.test('done, and the answer lost', async (t) => {
     await put('lost', 'plain')

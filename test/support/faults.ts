@@ -36,6 +36,8 @@ export type Fault =
   | { readonly type: 'delay'; readonly milliseconds: number }
   // The whole request is taken in, and carried out when this settles, whether or not somebody still waits for the answer.
   | { readonly type: 'late'; readonly until: () => Promise<unknown> }
+  // The request is carried out, and the last byte of its answer waits until this settles.
+  | { readonly type: 'held-end'; readonly until: () => Promise<unknown> }
   // The request is carried out, and the answer begins at once and goes on with so many white spaces (AWS API, CopyObject).
   | { readonly type: 'white-space'; readonly count: number; readonly everyMs: number }
   | { readonly type: 'lost-answer'; readonly status: number; readonly code: string }

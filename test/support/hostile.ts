@@ -234,6 +234,10 @@ export class TestStore {
         await fault.until()
         return this.#store.handle({ ...request, body: Readable.from([body]) })
       }
+      case 'held-end': {
+        const answer = await this.#carryOut(request)
+        return { ...answer, body: Readable.from(withHeldEnd(answer.body, fault.until)) }
+      }
       case 'white-space':
         return this.#whiteSpace(request, response, fault)
       case 'lost-answer':
@@ -355,6 +359,12 @@ export class TestStore {
     const wrong = Buffer.concat([whole.subarray(start), whole]).subarray(0, answer.body.length)
     return { ...answer, body: wrong }
   }
+}
+
+async function* withHeldEnd(body: Buffer, until: () => Promise<unknown>): AsyncGenerator<Buffer> {
+  yield body.subarray(0, -1)
+  await until()
+  yield body.subarray(-1)
 }
 
 /** The head as the server would have written it. */

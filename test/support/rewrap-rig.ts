@@ -11,12 +11,12 @@ import { startTestGateway, type TestGateway } from './gateway.ts'
 import { startTestStore, type TestStore } from './hostile.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import type { RewrapJob } from '../../src/maintenance/rewrap-object.ts'
-import { thisProcess } from '../../src/cli/platform.ts'
 import { TagJournal } from '../../src/maintenance/copy-in-parts.ts'
 import { UploadJournal } from '../../src/maintenance/upload-journal.ts'
 import { BucketClient, type Sent } from '../../src/store-client/bucket-client.ts'
 import { probeConditions } from '../../src/store-client/probe-conditions.ts'
 import { probeCopyTagMode } from '../../src/store-client/probe-tags.ts'
+import { thisProcess } from '../../src/store-client/upload-notes.ts'
 
 const MIB = 1024 * 1024
 
@@ -133,7 +133,7 @@ export async function engine(
     retryMs: 1,
     useFor: (key, versionId) => opened.useFor('bucket', key, versionId),
     journal: new TagJournal(new BucketClient(upstream, 'sealgate-state', signal), new BucketClient(upstream, 'bucket', signal)),
-    uploads: new UploadJournal(new BucketClient(upstream, 'sealgate-state', signal), new BucketClient(upstream, 'bucket', signal), thisProcess()),
+    uploads: new UploadJournal(new BucketClient(upstream, 'sealgate-state', signal), new BucketClient(upstream, 'bucket', signal), thisProcess),
     ...change,
     bucket: new MeddledBucket(upstream, 'bucket', signal)
   }

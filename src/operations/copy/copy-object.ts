@@ -26,6 +26,7 @@ import { ensureEnvelopeKept, envelopeHeaders } from '../objects/envelope-headers
 import { forwardCopy, successOf } from '../forward.ts'
 import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
 import { slowResponse, type AddHeaders } from '../responses.ts'
+import { wayOfCopy } from './by-upload.ts'
 import { retryOnChange, withDigests } from '../objects/inspect.ts'
 import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 import { algorithmOfHeader, checksumAlgorithmNamed, requireChecksumAlgorithm } from '../../http/checksums.ts'
@@ -162,12 +163,13 @@ async function streamCopy(
   { checksum, addHeaders }: Through
 ): Promise<Buffer> {
   const described = copiedHeaders(ctx, object, await copiedTags(ctx, source, object, 'gateway'))
+  const way = await wayOfCopy(ctx)
   const stream = await fetchSlice(ctx, object, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
   try {
     const body = plaintextSource(stream, object.size, checksum)
     const stored = ctx.policy.encryption === 'off'
       ? await storePlain(ctx, body, [...described, ...headersForTheStore(ctx), ...checksumHeader(checksum)])
-      : await sealObject(ctx, body, new Map([...described, ...encryptionHeaders(ctx)]))
+      : await sealObject(ctx, body, new Map([...described, ...encryptionHeaders(ctx)]), way)
     addHeaders([
       ...stored.headers.filter(([name]) => name !== 'etag' && !name.startsWith('x-amz-checksum-')),
       ...object.versionId === null ? [] : [['x-amz-copy-source-version-id', object.versionId] as const]

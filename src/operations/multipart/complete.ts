@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { HttpResponse } from '../../http/message.ts'
-import type { UpstreamResponse } from '../../upstream/types.ts'
 import type { Attempt } from './part-records.ts'
 import { type CompletedPart, clientDocument, parseCompletedParts } from '../../s3/documents.ts'
-import { type BucketContext, type OperationContext, type UploadContext, send } from '../context.ts'
+import type { BucketContext, OperationContext, UploadContext } from '../context.ts'
+import { type JoinedParts, joinParts, storedEtag } from './join-parts.ts'
 import { type Completed, completedAnswer, previousCompletion } from './previous-completion.ts'
 import { type UpstreamPart, sendTail } from './send-tail.ts'
 import { type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
@@ -12,10 +12,9 @@ import { md5OfMd5s } from '../../envelope/manifest.ts'
 import { completedListHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
-import { childText, parseXml, renderXml, upstreamDocument, type XmlNode } from '../../s3/xml.ts'
 import { readDocument } from '../request-body.ts'
 import { visibleEtag } from '../objects/sealed-object.ts'
-import { slowResponse, errorOfDocument, relayError, documentOf } from '../responses.ts'
+import { slowResponse } from '../responses.ts'
 import { writeConditions } from '../objects/write-options.ts'
 import { checkObjectSize, declaredChecksum, selectParts, tailNumber, readPartState, objectChecksum } from './select-parts.ts'
 import { removeState } from './uploads.ts'
@@ -114,38 +113,18 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
   return answer
 }
 
-interface Made {
-  readonly response: UpstreamResponse
-  /** From the store's document; radosgw 16 returns none. */
-  readonly etag: string
-}
-
-/** The store's Complete. Errors may come inside a 200 (AWS API, CompleteMultipartUpload). @throws as `refusalOf`. */
+/** @throws as `refusalOf`. */
 async function completeUpstream(
   ctx: UploadContext,
   upload: Upload,
   list: readonly UpstreamPart[],
   conditions: readonly (readonly [string, string])[]
-): Promise<Made> {
-  const body = renderXml(['CompleteMultipartUpload', list.map(partNode)])
-  const response = await send(ctx, {
-    method: 'POST',
-    query: [['uploadId', upload.id]],
-    headers: [
-      ...upstreamHeaders(ctx.request.headers, 'document').filter(([name]) => name !== 'content-type'),
-      ['content-type', 'application/xml'],
-      ...conditions
-    ],
-    body,
-    contentLength: body.length
-  })
-  if (response.status >= 300) throw refusalOf(upload, list, await relayError(ctx, response))
-  const document = await documentOf(response)
-  const failed = errorOfDocument(document, response)
-  if (failed !== null) throw refusalOf(upload, list, failed)
-  const parsed = parseXml(document, upstreamDocument)
-  if (parsed.root.name !== 'CompleteMultipartUploadResult') throw new S3Error('SealgateBadUpstream')
-  return { response, etag: childText(parsed, parsed.root, 'ETag') ?? '' }
+): Promise<JoinedParts> {
+  try {
+    return await joinParts(ctx, upload.id, list, [...upstreamHeaders(ctx.request.headers, 'document'), ...conditions])
+  } catch (error) {
+    throw error instanceof S3Error ? refusalOf(upload, list, error) : error
+  }
 }
 
 /** InternalError, NoSuchKey: answers of radosgw while another Complete of the upload runs. */
@@ -162,22 +141,10 @@ function refusalOf({ settings }: Upload, list: readonly UpstreamPart[], failed: 
   return changedCodes.has(failed.code) ? new UploadChanged(failed) : failed
 }
 
-/** A store demands the checksum of each part where the upload was created with one (AWS API, CompleteMultipartUpload). */
-function partNode({ number, etag, checksum }: UpstreamPart): XmlNode {
-  return ['Part', [['PartNumber', String(number)], ['ETag', `"${etag}"`], ...checksum === null ? [] : [checksum]]]
-}
-
-/** MD5 of the parts' MD5s, or the visible form of the store's ETag. radosgw 16 returns an empty one, so the object is asked for it. */
-async function etagOf(ctx: BucketContext, parts: readonly Attempt[], { response, etag }: Made): Promise<string> {
+/** MD5 of the parts' MD5s, or the visible form of the store's ETag. */
+async function etagOf(ctx: BucketContext, parts: readonly Attempt[], joined: JoinedParts): Promise<string> {
   const md5 = md5OfMd5s(parts)
   const shown = md5 === null ? null : `${md5.toString('hex')}-${parts.length}`
   const needed = ctx.policy.etag === 'opaque' || shown === null
-  if (!needed || etag.replaceAll('"', '') !== '') return visibleEtag(ctx.policy, etag, shown)
-  const version = response.headers.get('x-amz-version-id')
-  const head = await send(ctx, { method: 'HEAD', query: version === undefined ? [] : [['versionId', version]], retry: true })
-  head.body.resume()
-  const found = head.headers.get('etag')
-  // The object exists; only its ETag is not known. A retry will find it.
-  if (head.status !== 200 || found === undefined) throw new S3Error('ServiceUnavailable')
-  return visibleEtag(ctx.policy, found, shown)
+  return visibleEtag(ctx.policy, needed ? await storedEtag(ctx, joined) : joined.etag, shown)
 }

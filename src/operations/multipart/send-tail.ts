@@ -236,8 +236,12 @@ async function cutTail(
   }
 }
 
-/** The part that the store has just taken. */
-function answered({ settings }: Upload, number: number, response: UpstreamResponse): UpstreamPart {
+/** The part that the store has just taken. @throws S3Error SealgateBadUpstream for an answer without an ETag. */
+export function answered(
+  { settings }: { readonly settings: Pick<UploadSettings, 'storedChecksum'> },
+  number: number,
+  response: UpstreamResponse
+): UpstreamPart {
   return { number, etag: etagOf(response), checksum: checksumOf(settings.storedChecksum, response) }
 }
 

@@ -9,7 +9,7 @@ import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { renderXml, type XmlNode } from '../../s3/xml.ts'
 import { envelopeHeaders } from '../objects/envelope-headers.ts'
 import { encryptionOfWrite } from '../objects/write-options.ts'
-import { relayError, documentOf, editedResponse, xmlResponse } from '../responses.ts'
+import { expectSuccess, relayError, documentOf, editedResponse, xmlResponse } from '../responses.ts'
 import { checksumSettings } from './checksum-settings.ts'
 import { fieldOf } from '../../store-client/bucket-client.ts'
 import { uploadRecordName, uploadPrefix } from '../../store-client/state-names.ts'
@@ -61,11 +61,12 @@ function checksumHeadersOf({ checksumAlgorithm, checksumType }: UploadSettings):
 }
 
 /** A part may only have a checksum of the algorithm that the upload was created with (AWS API, UploadPart). The type is S3's default. */
-function storedChecksumHeaders({ storedChecksum: algorithm }: UploadSettings): Header[] {
+export function storedChecksumHeaders({ storedChecksum: algorithm }: Pick<UploadSettings, 'storedChecksum'>): Header[] {
   return algorithm === null ? [] : [['x-amz-checksum-algorithm', algorithm.toUpperCase()]]
 }
 
-async function createUpstream(ctx: OperationContext, headers: readonly Header[]): Promise<{ uploadId: string; answered: readonly Header[] }> {
+/** Begins an upload at the store. @throws the store's error. */
+export async function createUpstream(ctx: OperationContext, headers: readonly Header[]): Promise<{ uploadId: string; answered: readonly Header[] }> {
   const response = await send(ctx, { method: 'POST', query: [['uploads', null]], headers })
   if (response.status >= 300) throw await relayError(ctx, response)
   return { uploadId: fieldOf(await documentOf(response), 'UploadId'), answered: downstreamHeaders(response.headers, 'written') }
@@ -89,11 +90,19 @@ async function keepRecord(ctx: ObjectContext, uploadId: string, key: WriteKey, d
   try {
     await stateBucketOf(ctx).put(uploadRecordName(uploadHash(place, uploadId)), record, storeHere(ctx).capabilities.ofStateBucket.put)
   } catch (error) {
-    await send(ctx, { method: 'DELETE', query: [['uploadId', uploadId]], signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true })
-      .then((response) => {
-        response.body.resume()
-      }, () => undefined)
+    await abortUpstream(ctx, uploadId)
     throw error
+  }
+}
+
+/** Aborts an upload that the gateway itself has begun, also when the client has disconnected. @returns whether the store has confirmed it. */
+export async function abortUpstream(ctx: OperationContext, uploadId: string): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(CLEAN_UP_MS)
+    await expectSuccess(ctx, await send(ctx, { method: 'DELETE', query: [['uploadId', uploadId]], signal, retry: true }))
+    return true
+  } catch (error) {
+    return error instanceof S3Error && error.code === 'NoSuchUpload'
   }
 }
 

@@ -1,6 +1,8 @@
+import type { Readable } from 'node:stream'
 import type { Header, HttpResponse } from '../../http/message.ts'
 import type { Checksum, ObjectShape } from '../../envelope/envelope.ts'
 import type { UpstreamResponse } from '../../upstream/types.ts'
+import type { UpstreamConfig } from '../../config/config.ts'
 import { type ObjectContext, type OperationContext, placeOf, send, storedChecksum } from '../context.ts'
 import { type WriteKey, keyForWrite } from './object-keys.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
@@ -16,8 +18,11 @@ import { visibleEtag } from './sealed-object.ts'
 import { expectSuccess } from '../responses.ts'
 import { writeConditions, encryptionOfWrite } from './write-options.ts'
 
-/** One segment of plaintext: held until it has verified, so that every digest is in the metadata (FORMAT, Metadata). */
-const HELD_BYTES = 65480
+/**
+ * One segment of plaintext: held until it has verified, so that every digest is in the metadata (FORMAT, Metadata). The store gets no request before all
+ * of it is here.
+ */
+export const HELD_BYTES = 65480
 
 /** PutObject: one sealed body, one upstream request. */
 export async function putObject(ctx: OperationContext<'PutObject'>): Promise<HttpResponse> {
@@ -29,6 +34,46 @@ export interface StoredAnswer {
   /** For the client: ETag, checksum, encryption, version. */
   readonly headers: readonly Header[]
   readonly etag: string
+}
+
+/** A sealed body on its way to the store. */
+export interface StreamedWrite {
+  /** Of the object. */
+  readonly headers: readonly Header[]
+  readonly conditions: readonly Header[]
+  /** Stored bytes. */
+  readonly contentLength: number
+  readonly checksum: UpstreamConfig['checksum']
+  /** Sends the bytes, once, by a request that `submit` makes. @throws S3Error as `streamUpstream`. */
+  readonly stream: (submit: (body: Readable) => Promise<UpstreamResponse>) => Promise<UpstreamResponse>
+}
+
+/** The store's answer to a write: the ETag, where the answer has one, need not be in a header. */
+interface Written {
+  readonly response: Pick<UpstreamResponse, 'headers'>
+  readonly etag: string | undefined
+}
+
+/** How a body that is streamed reaches the store. */
+export interface Way {
+  /** The request that has the conditions. */
+  readonly conditions: 'put' | 'complete'
+  /** @throws the store's error. */
+  readonly store: (ctx: ObjectContext, write: StreamedWrite) => Promise<Written>
+}
+
+/** One PutObject. */
+const asPut: Way = {
+  conditions: 'put',
+  store: async (ctx, { headers, conditions, contentLength, checksum, stream }) => {
+    const sent = { method: 'PUT', headers: [...headers, ...conditions], contentLength, checksum, pool: 'data' } as const
+    return writtenBy(ctx, await stream((body) => send(ctx, { ...sent, body })))
+  }
+}
+
+async function writtenBy(ctx: ObjectContext, response: UpstreamResponse): Promise<Written> {
+  await expectSuccess(ctx, response)
+  return { response, etag: response.headers.get('etag') }
 }
 
 interface Write {
@@ -45,28 +90,28 @@ interface Write {
 /**
  * Seals a body of known length and stores it under the request's bucket and key.
  * @param describing headers that describe the object: of the request itself, or made from the fields of a form.
+ * @param way of a body that is not held.
  * @throws S3Error EntityTooLarge before a byte is read; the errors of the body, of key providers and of the store.
  */
-export async function sealObject(ctx: ObjectContext, source: BodySource, describing: ReadonlyMap<string, string>): Promise<StoredAnswer> {
+export async function sealObject(ctx: ObjectContext, source: BodySource, describing: ReadonlyMap<string, string>, way: Way = asPut): Promise<StoredAnswer> {
   const size = source.payload.length
   if (size > MAX_SINGLE_PLAINTEXT) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_SINGLE_PLAINTEXT) } })
   }
   const described = upstreamHeaders(describing, 'object')
   const asked = await encryptionOfWrite(ctx, describing)
-  const conditions = await writeConditions(ctx, 'put')
+  const held = size <= HELD_BYTES
+  const conditions = await writeConditions(ctx, held ? 'put' : way.conditions)
   const key = await keyForWrite(ctx, placeOf(ctx), asked)
   const wantsMd5 = ctx.policy.etag === 'md5' && key.sse.mode !== 'SSE-C'
   const verifier = new BodyVerifier(source.payload, { computeMd5: wantsMd5, computeChecksum: source.computeChecksum ?? null })
   const write: Write = { ctx, source, key, verifier, wantsMd5, conditions, described, dataKey: DataKey.random() }
-  const response = await (size <= HELD_BYTES ? putHeld(write) : putStreamed(write))
-  await expectSuccess(ctx, response)
+  const written = await (held ? putHeld(write) : sendStreamed(write, way))
   if (size === 0) await ensureEnvelopeKept(ctx)
-  return answerOf(write, response)
+  return answerOf(write, written)
 }
 
-function answerOf({ ctx, key, verifier, wantsMd5 }: Write, response: UpstreamResponse): StoredAnswer {
-  const upstreamEtag = response.headers.get('etag')
+function answerOf({ ctx, key, verifier, wantsMd5 }: Write, { response, etag: upstreamEtag }: Written): StoredAnswer {
   if (upstreamEtag === undefined) throw new S3Error('SealgateBadUpstream')
   const { md5, checksum } = verifier.digests
   const etag = visibleEtag(ctx.policy, upstreamEtag, wantsMd5 ? md5?.toString('hex') ?? null : null)
@@ -77,7 +122,7 @@ function answerOf({ ctx, key, verifier, wantsMd5 }: Write, response: UpstreamRes
   return { headers, etag }
 }
 
-async function putHeld(write: Write): Promise<UpstreamResponse> {
+async function putHeld(write: Write): Promise<Written> {
   const { ctx, source, verifier, conditions } = write
   const stored = storedChecksum(ctx)
   const plaintext = await readVerified(ctx, source, verifier, HELD_BYTES)
@@ -85,7 +130,7 @@ async function putHeld(write: Write): Promise<UpstreamResponse> {
   const sealer = plaintext.length === 0 ? null : new SingleSealer({ dataKey: write.dataKey, plaintextSize: plaintext.length })
   const body = sealer === null ? plaintext : Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
   const { md5, checksum } = verifier.digests
-  return send(ctx, {
+  const response = await send(ctx, {
     method: 'PUT',
     headers: [
       ...headersOf(write, sealer?.header ?? null, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }),
@@ -99,9 +144,10 @@ async function putHeld(write: Write): Promise<UpstreamResponse> {
     retry: conditions.length === 0,
     pool: 'data'
   })
+  return writtenBy(ctx, response)
 }
 
-async function putStreamed(write: Write): Promise<UpstreamResponse> {
+async function sendStreamed(write: Write, way: Way): Promise<Written> {
   const { ctx, source, verifier, conditions, wantsMd5 } = write
   const { contentMd5, checksum, trailer, length } = source.payload
   const stored = storedChecksum(ctx)
@@ -116,16 +162,13 @@ async function putStreamed(write: Write): Promise<UpstreamResponse> {
         : { md5: null, checksums: [] }
   })
   const known = late ? { md5: null, checksums: [] } : { md5: wantsMd5 ? contentMd5 : null, checksums: fullObject(checksum) }
-  const headers = [...headersOf(write, sealer.header, { ...known, digestsInManifest: late }), ...conditions]
-  return streamUpstream(ctx, source, [verifier, sealer], (body) =>
-    send(ctx, {
-      method: 'PUT',
-      headers,
-      body,
-      contentLength: storedSize(length),
-      checksum: stored,
-      pool: 'data'
-    }))
+  return way.store(ctx, {
+    headers: headersOf(write, sealer.header, { ...known, digestsInManifest: late }),
+    conditions,
+    contentLength: storedSize(length),
+    checksum: stored,
+    stream: (submit) => streamUpstream(ctx, source, [verifier, sealer], submit)
+  })
 }
 
 interface Known {

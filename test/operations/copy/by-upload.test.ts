@@ -1,0 +1,171 @@
+// Conditional copies whose bytes pass through the gateway, at a store that locks names: none may wait for itself, none may replace what was written
+// meanwhile, and none may leave anything.
+import { randomBytes } from 'node:crypto'
+import t from 'tap'
+import {
+  CopyObjectCommand,
+  type CopyObjectCommandInput,
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  S3Client
+} from '@aws-sdk/client-s3'
+import { codeOf } from '../../support/error-code.ts'
+import { startTestGateway } from '../../support/gateway.ts'
+import { startTestStore } from '../../support/hostile.ts'
+import { md5 } from '../../support/multipart-rig.ts'
+import { lockNames } from '../../support/name-locks.ts'
+
+const [Bucket, hidden, state] = ['copies', 'hidden', 'sealgate-state']
+const store = await startTestStore({ buckets: [Bucket, hidden], keepBodies: false })
+const on = { encryption: 'on', key: 'main', plaintext: 'allow' }
+const gateway = await startTestGateway(store, { sections: { buckets: { [Bucket]: on, [hidden]: { ...on, etag: 'opaque' } } } })
+const s3 = gateway.client()
+const direct = new S3Client({ endpoint: store.endpoint, region: store.region, forcePathStyle: true, credentials: store })
+t.teardown(async () => {
+  s3.destroy()
+  direct.destroy()
+  await gateway.close()
+  await store.close()
+})
+// The store is seen as it is, before there are rules.
+await s3.send(new PutObjectCommand({ Bucket, Key: 'first', Body: 'x' }))
+
+const size = 200_000
+const plain = async (Key: string, Body = randomBytes(size), into = Bucket) => {
+  const { ETag } = await direct.send(new PutObjectCommand({ Bucket: into, Key, Body, Metadata: { colour: 'blue' }, Tagging: 'a=1' }))
+  return { Body, ETag }
+}
+const copy = (Key: string, more: Partial<CopyObjectCommandInput> = {}) =>
+  s3.send(new CopyObjectCommand({ Bucket, Key, CopySource: `${Bucket}/${Key}`, MetadataDirective: 'REPLACE', Metadata: { colour: 'red' }, ...more }))
+const read = async (Key: string, from = Bucket) => Buffer.from(await (await s3.send(new GetObjectCommand({ Bucket: from, Key }))).Body!.transformToByteArray())
+const left = async () => ({
+  uploads: store.uploads(Bucket),
+  notes: (await direct.send(new ListObjectsV2Command({ Bucket: state, Prefix: 'command-uploads/' }))).KeyCount
+})
+const nothing = { uploads: 0, notes: 0 }
+
+await t.test('regression: a copy onto itself does not wait for the lock that its own read holds', async (t) => {
+  for (const bytes of [65_480, 65_481, size]) {
+    const Key = `own-${bytes}`
+    const { Body, ETag } = await plain(Key, randomBytes(bytes))
+    const locks = lockNames(store, Bucket, { [Key]: bytes })
+    const { CopyObjectResult } = await copy(Key, { IfMatch: ETag })
+    locks.remove()
+    t.strictSame(locks.refused, [])
+    t.equal(locks.reads.length, bytes > 65_536 ? 1 : 0, 'the read was a slow one')
+    t.equal(CopyObjectResult?.ETag, `"${md5(Body)}"`, 'the ETag stays, with one part as with none')
+    t.ok(Body.equals(await read(Key)))
+    t.match(await s3.send(new HeadObjectCommand({ Bucket, Key })), { ETag, ContentLength: bytes, Metadata: { colour: 'red' } })
+    t.match((await direct.send(new HeadObjectCommand({ Bucket, Key }))).Metadata?.['sealgate'], /^./, 'it is sealed now')
+    t.match((await s3.send(new GetObjectTaggingCommand({ Bucket, Key }))).TagSet, [{ Key: 'a', Value: '1' }])
+    t.strictSame(await left(), nothing)
+  }
+})
+
+await t.test('nor an older version of the same name, nor two copies against each other', async (t) => {
+  const [one, two] = [await plain('one'), await plain('two')]
+  const locks = lockNames(store, Bucket, { one: size, two: size })
+  await copy('one', { CopySource: `${Bucket}/two`, IfMatch: one.ETag })
+  t.strictSame(locks.refused, [])
+  locks.remove()
+  t.ok(two.Body.equals(await read('one')))
+  const versioned = 'versioned'
+  await direct.send(new CreateBucketCommand({ Bucket: versioned }))
+  const other = await startTestGateway(store, { sections: { buckets: { [versioned]: on } } })
+  const client = other.client()
+  await direct.send(new PutObjectCommand({ Bucket: versioned, Key: 'k', Body: one.Body }))
+  await direct.send(new PutBucketVersioningCommand({ Bucket: versioned, VersioningConfiguration: { Status: 'Enabled' } }))
+  await direct.send(new DeleteObjectCommand({ Bucket: versioned, Key: 'k' }))
+  const back = lockNames(store, versioned, { k: size })
+  const { VersionId } = await client.send(new CopyObjectCommand({ Bucket: versioned, Key: 'k', CopySource: `${versioned}/k?versionId=null`, IfNoneMatch: '*' }))
+  back.remove()
+  t.strictSame(back.refused, [])
+  t.equal(back.reads.length, 1)
+  t.type(VersionId, 'string')
+  t.ok(one.Body.equals(Buffer.from(await (await client.send(new GetObjectCommand({ Bucket: versioned, Key: 'k', VersionId }))).Body!.transformToByteArray())))
+  client.destroy()
+  await other.close()
+})
+
+await t.test('a bucket that shows no MD5s: the same ETag in every operation', async (t) => {
+  const { Body, ETag } = await plain('k', randomBytes(size), hidden)
+  const { ETag: shown } = await s3.send(new HeadObjectCommand({ Bucket: hidden, Key: 'k' }))
+  t.not(shown, ETag)
+  const { CopyObjectResult } = await copy('k', { Bucket: hidden, CopySource: `${hidden}/k`, IfMatch: shown })
+  t.match(CopyObjectResult?.ETag, /-1"$/)
+  t.equal((await s3.send(new HeadObjectCommand({ Bucket: hidden, Key: 'k' }))).ETag, CopyObjectResult?.ETag)
+  t.equal((await s3.send(new ListObjectsV2Command({ Bucket: hidden }))).Contents?.[0]?.ETag, CopyObjectResult?.ETag)
+  t.ok(Body.equals(await read('k', hidden)))
+  t.equal(await codeOf(copy('k', { Bucket: hidden, CopySource: `${hidden}/k`, IfMatch: shown })), 'PreconditionFailed')
+  await copy('k', { Bucket: hidden, CopySource: `${hidden}/k`, IfMatch: CopyObjectResult?.ETag })
+})
+
+await t.test('what a client writes meanwhile stays', async (t) => {
+  for (const conditions of [{ IfMatch: 'seen' }, { IfNoneMatch: '"of-something-else"' }]) {
+    const { ETag } = await plain('raced')
+    const rule = store.rules.add({
+      when: { bucket: Bucket, key: 'raced', method: 'POST', query: { uploadId: true } },
+      fault: { type: 'late', until: () => direct.send(new PutObjectCommand({ Bucket, Key: 'raced', Body: 'written meanwhile' })) }
+    })
+    const asked = 'IfMatch' in conditions ? { IfMatch: ETag } : conditions
+    t.equal(await codeOf(copy('raced', asked)), 'PreconditionFailed')
+    rule.remove()
+    t.equal(String(await read('raced')), 'written meanwhile')
+    t.strictSame(await left(), nothing)
+  }
+})
+
+await t.test('an object that shall not be there is seen before any byte moves', async (t) => {
+  await plain('there')
+  const from = store.requests.length
+  t.equal(await codeOf(copy('there', { IfNoneMatch: '*' })), 'PreconditionFailed')
+  t.strictSame(store.requests.slice(from).filter(({ method }) => method === 'PUT' || method === 'POST'), [])
+})
+
+await t.test('whatever fails: the old object stays, the client gets an error, and the upload is aborted', async (t) => {
+  const { Body, ETag } = await plain('old')
+  const at = { bucket: Bucket, key: 'old' }
+  const refusal = { type: 'error', status: 500, code: 'InternalError' } as const
+  const cases = {
+    'the upload is refused': { when: { ...at, method: 'POST', query: { uploads: true } }, fault: refusal },
+    'it cannot be noted': { when: { bucket: state, key: /^command-uploads/, method: 'PUT' }, times: 99, fault: refusal },
+    'the part is refused': { when: { ...at, query: { partNumber: true } }, fault: refusal },
+    'the part breaks off': { when: { ...at, query: { partNumber: true } }, fault: { type: 'mid-upload', bytes: 70_000, then: 'reset' } },
+    'the part is acknowledged without an ETag': { when: { ...at, query: { partNumber: true } }, fault: { type: 'headers', set: { etag: null } } },
+    'the source breaks off': { when: { ...at, method: 'GET', without: ['tagging'] }, fault: { type: 'reset', at: 'mid-body', bytes: 90_000 } },
+    'the source is altered': { when: { ...at, method: 'GET', without: ['tagging'] }, fault: { type: 'flip', offset: 5 } },
+    'the Complete is refused': { when: { ...at, method: 'POST', query: { uploadId: true } }, fault: refusal },
+    'the Complete fails inside a 200': {
+      when: { ...at, method: 'POST', query: { uploadId: true } },
+      fault: { type: 'answer', status: 200, body: '<Error><Code>InternalError</Code><Message>late</Message></Error>' }
+    },
+    'the Complete answers something else': { when: { ...at, method: 'POST', query: { uploadId: true } }, fault: { type: 'answer', status: 200, body: '<Ok/>' } }
+  } as const
+  for (const [name, rule] of Object.entries(cases)) {
+    const added = store.rules.add(rule)
+    const checksum = name === 'the source is altered' ? { ChecksumAlgorithm: 'CRC32' as const } : {}
+    t.not(await codeOf(copy('old', { IfMatch: ETag, ...checksum })), 'ok', name)
+    t.ok(added.fired > 0, name)
+    added.remove()
+    t.strictSame(await left(), nothing, name)
+    t.ok(Body.equals(await read('old')), name)
+    t.equal((await direct.send(new HeadObjectCommand({ Bucket, Key: 'old' }))).Metadata?.['sealgate'], undefined, name)
+  }
+})
+
+await t.test('an upload that cannot be aborted stays noted', async (t) => {
+  const { ETag } = await plain('noted')
+  const rules = [
+    store.rules.add({ when: { bucket: Bucket, query: { partNumber: true } }, fault: { type: 'error', status: 500, code: 'InternalError' } }),
+    store.rules.add({ when: { bucket: Bucket, method: 'DELETE' }, times: 99, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+  ]
+  t.not(await codeOf(copy('noted', { IfMatch: ETag })), 'ok')
+  for (const rule of rules) rule.remove()
+  t.strictSame(await left(), { uploads: 1, notes: 1 })
+})
