@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import { HeadObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
 import { partsOf, putParts } from '../support/existing-data.ts'
 import { bodyOf, shown, side, startExisting, summaryOf } from '../support/existing-rig.ts'
 
@@ -30,23 +30,28 @@ const known = Array.from(
   (_, i): Known => ({ key: `objects/${String(i).padStart(6, '0')} ü+${i % 7 === 0 ? '%2F?&' : ''}`, sha256: '', busy: false })
 )
 const inParts = known.slice(0, Math.min(10, Math.ceil(known.length / 20)))
+// Too large for the buffers between the store that is read and the store that is written.
+const large = new Set(known.slice(-Math.min(6, Math.ceil(known.length / 20))))
+const largeBody = (): Buffer => randomBytes(17 * MIB + randomInt(50 * MIB))
 await side(known, async (one) => {
-  const body = randomBytes(inParts.includes(one) ? 5 * MIB + randomInt(6 * MIB) : randomInt(4) === 0 ? randomInt(400_000) : randomInt(20_000))
+  const small = (): Buffer => randomBytes(inParts.includes(one) ? 5 * MIB + randomInt(6 * MIB) : randomInt(4) === 0 ? randomInt(400_000) : randomInt(20_000))
+  const body = large.has(one) ? largeBody() : small()
   one.sha256 = sha256(body)
   if (inParts.includes(one)) await putParts(direct, { Bucket, Key: one.key, Metadata: { kind: 'parts' } }, partsOf(body, 5 * MIB))
   else await direct.send(new PutObjectCommand({ Bucket, Key: one.key, Body: body, Metadata: { kind: 'single' }, ContentType: 'text/x', Tagging: 'tag=first' }))
 })
-console.log(`${known.length} plaintext objects, ${inParts.length} of them in parts`)
+console.log(`${known.length} plaintext objects, ${inParts.length} of them in parts, ${large.size} of 17 to 67 MiB`)
 
 // `encrypt` under SIGKILL, with writers.
-let [writes, stopped] = [0, false]
+let [writes, largeWrites, stopped] = [0, 0, false]
 const writers = Array.from({ length: quiet === 'quiet' ? 0 : 3 }, async () => {
   while (!stopped) {
     const one = known[randomInt(known.length)]!
     if (one.busy) continue
     one.busy = true
     try {
-      const body = randomBytes(randomInt(30_000))
+      const body = large.has(one) ? largeBody() : randomBytes(randomInt(30_000))
+      if (large.has(one)) largeWrites += 1
       await (randomInt(2) === 0 ? direct : through).send(
         new PutObjectCommand({ Bucket, Key: one.key, Body: body, Tagging: 'tag=later', Metadata: { kind: 'later' } })
       )
@@ -65,13 +70,18 @@ for (let run = 0; run < Number(kills); run += 1) {
   const { code } = await rig.run([...encrypt, '--rate', '40/s'], 900 + randomInt(3000))
   if (code === null) killed += 1
 }
+const noted = { Bucket: rig.stateBucket, Prefix: 'command-uploads/' }
+console.log(`noted by killed runs, before the last ones: ${(await direct.send(new ListObjectsV2Command(noted))).KeyCount ?? 0}`)
 const firstDone = await rig.run(encrypt)
 stopped = true
 await Promise.all(writers)
-console.log(`killed ${killed} times; ${writes} writes meanwhile; then, with writers: ${shown(firstDone)}`)
+console.log(`killed ${killed} times; ${writes} writes meanwhile, ${largeWrites} of them large; then, with writers: ${shown(firstDone)}`)
 console.log(`last run: ${shown(await rig.run([...encrypt, '--verify']))}`)
 const scanned = await rig.run(['scan', '--bucket', Bucket, '--json'])
 console.log(`scan: ${shown(scanned)}`)
+const [left, notes] = [await direct.send(new ListMultipartUploadsCommand({ Bucket })), await direct.send(new ListObjectsV2Command(noted))]
+console.log(`uploads left by the kills: ${left.Uploads?.length ?? 0}; noted: ${notes.KeyCount ?? 0}`)
+if ((left.Uploads?.length ?? 0) > 0 || (notes.KeyCount ?? 0) > 0) wrong.push('an upload of a killed run is left')
 if (summaryOf(scanned).states['sealed']?.objects !== known.length) wrong.push('not every object is sealed')
 let lost = 0
 await side(known, async ({ key, sha256: sum }) => {

@@ -34,6 +34,7 @@ export interface ExistingRig {
   /** The bucket of the campaign, and one without encryption. */
   readonly bucket: string
   readonly plain: string
+  readonly stateBucket: string
   readonly folder: string
   readonly config: string
   readonly keyring: string
@@ -90,6 +91,7 @@ export async function startExisting(store: readonly (string | undefined)[], sect
   return {
     bucket,
     plain,
+    stateBucket: upstream.stateBucket,
     folder,
     config,
     keyring,
