@@ -137,7 +137,9 @@ export async function runVerify(values: VerifyValues, platform: Platform): Promi
   const share = values.sample === undefined ? 1 : percent(values.sample)
   const sampled: Existing = { ...options, filter: (row) => options.filter(row) && (share === 1 || Math.random() < share) }
   return withOwnGateway('verify', sampled, platform, values.deep, (job, own) => {
-    const verify = { ...job, sealed: own?.sealed ?? null, faultOf: (requestId: string) => own?.faultOf(requestId) ?? null }
+    const { encryption, plaintext } = policyFor(options.config, options.bucket)
+    const servesSealedOnly = encryption === 'on' && plaintext !== 'allow'
+    const verify = { ...job, servesSealedOnly, sealed: own?.sealed ?? null, faultOf: (requestId: string) => own?.faultOf(requestId) ?? null }
     return Promise.resolve((row, signal) => verifyObject(verify, row, signal))
   }, ({ totals }) => {
     const { outcomes } = totals

@@ -126,6 +126,7 @@ async function sealedState({ keys, pinsFor, realm, aliases, bucket, useFor }: Sc
   const stored = storedBytes(headers)
   if (keyId === undefined || !headers.has(ENVELOPE_HEADER)) return faulty('envelope-incomplete')
   const at: EnvelopePlace = { realm, bucket: bucket.name, aliases, key: row.key }
+  const owner = keys.owner(keyId)
   try {
     const envelope = parseEnvelope(headers.get(ENVELOPE_HEADER) ?? '')
     const size = envelope.shape.kind === 'empty' ? (stored === 0 ? 0 : null) : plaintextSize(stored)
@@ -133,7 +134,6 @@ async function sealedState({ keys, pinsFor, realm, aliases, bucket, useFor }: Sc
       return { ...faulty('other-bucket'), size, detail: `sealed for the bucket ${envelope.bucket}` }
     }
     if (size !== null && keyId === SSEC_KEY_ID) return { state: 'sse-c', size, detail: 'sealed by Sealgate with the key of a client' }
-    const owner = keys.owner(keyId)
     if (keyId !== SSEC_KEY_ID && owner === null) return { ...faulty('key-unknown'), size }
     // The size of a single is in its envelope: without it, nothing says whether bytes are missing or too many.
     if (size === null && (keyId === SSEC_KEY_ID || envelope.shape.kind !== 'single')) return faulty(stored === 0 ? 'truncated' : 'size-altered')
@@ -154,6 +154,10 @@ async function sealedState({ keys, pinsFor, realm, aliases, bucket, useFor }: Sc
     if (error instanceof EnvelopeError) return faulty(faultOf(error.kind))
     if (!(error instanceof S3Error) || signal.aborted) throw error
     if (error.code === 'SealgateIntegrityError') return faulty('wrapped-key')
+    // The key itself is in the configuration, and may open here.
+    if (error.code === 'SealgateKeyUnavailable') {
+      return { state: 'sealed', fault: 'key-version-missing', detail: `not opened: key ${owner?.name ?? ''} does not have ${keyId}` }
+    }
     // A key that is disabled, gone or not allowed here says nothing about the object.
     return { state: 'sealed', fault: 'key-unavailable', detail: `not opened: ${error.code}: ${error.message}` }
   }

@@ -11,6 +11,7 @@ export const faults = {
   'key-unknown': 'it names a key that this configuration does not have: sealed elsewhere, or its key id was altered',
   'key-not-here': 'it is sealed with a key of this configuration that may not open objects of its bucket or prefix, or its key id was altered',
   'key-unavailable': 'its key could not be used, so nothing is known of the object',
+  'key-version-missing': 'its key is in this configuration without the version that sealed it: an older copy of the keyring is in use, or another of its name',
   'key-commitment': 'its data key is not the one that the envelope commits to',
   'metadata-altered': 'its content type or user metadata are not what was written',
   'truncated': 'its body is shorter than what was written',
@@ -23,7 +24,8 @@ export const faults = {
   'end-altered': 'the end of its body is not what was written: cut off, or altered',
   'manifest-altered': 'the manifest at the end of its body does not open: altered, or the body is that of another object',
   'checksum-differs': 'its bytes verify, and do not have the checksum that was stored with it',
-  'broken-off': 'its body broke off again and again, and no byte of it was found to be wrong'
+  'broken-off': 'its body broke off again and again, and no byte of it was found to be wrong',
+  'not-sealed': 'Sealgate did not encrypt it, and clients are refused it: it was written past the gateway, or both its metadata entries were taken away'
 } as const
 export type Fault = keyof typeof faults
 

@@ -16,6 +16,8 @@ import { faults, type Fault } from './faults.ts'
 export interface VerifyJob extends ScanJob {
   /** The bucket as clients see it. null: by envelope and size alone. */
   readonly sealed: BucketClient | null
+  /** The bucket is encrypted, and its policy refuses clients what is not: such an object is a fault. */
+  readonly servesSealedOnly: boolean
   /** The fault that the gateway has found while it answered a request; null: none. */
   readonly faultOf: (requestId: string) => Fault | null
 }
@@ -32,7 +34,7 @@ export async function verifyObject(job: VerifyJob, row: Row, signal: AbortSignal
   const { finding } = examined
   const deep = job.sealed !== null && finding.state === 'sealed' && finding.fault === null
     ? await readDeep(job, job.sealed.until(signal), row)
-    : judged(finding)
+    : judged(finding, job.servesSealedOnly)
   return deep === null ? null : { ...finding, ...deep }
 }
 
@@ -46,12 +48,14 @@ interface Judged {
 const mismatches: ReadonlySet<Fault> = new Set(['metadata-altered', 'truncated', 'extended', 'size-altered'])
 
 /** By envelope and size. */
-function judged({ state, fault, detail, keyId }: Finding): Judged {
+function judged({ state, fault, detail, keyId }: Finding, servesSealedOnly: boolean): Judged {
   const as = (verdict: Verdict, named = fault): Judged => ({ verdict, fault: named, detail })
-  if (fault === 'key-unavailable') return as('key-unavailable')
+  if (fault === 'key-unavailable' || fault === 'key-version-missing') return as('key-unavailable')
   if (fault !== null) return as(mismatches.has(fault) ? 'mismatch' : 'unreadable')
   if (state === 'sse-c' && keyId === SSEC_KEY_ID) return as('key-unavailable', 'key-unavailable')
-  return as(state === 'sealed' ? 'verified' : state === 'damaged' ? 'unreadable' : 'not-sealed')
+  if (state === 'sealed' || state === 'damaged') return as(state === 'sealed' ? 'verified' : 'unreadable')
+  if (!servesSealedOnly || state === 'delete-marker') return as('not-sealed')
+  return { verdict: 'not-sealed', fault: 'not-sealed', detail: detail === '' ? faults['not-sealed'] : detail }
 }
 
 async function readDeep(job: VerifyJob, sealed: BucketClient, { key, versionId }: Row): Promise<Judged | null> {

@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { HeadObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
+import { HeadObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command, ListPartsCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { partsOf, putParts } from '../support/existing-data.ts'
 import { bodyOf, shown, side, startExisting, summaryOf } from '../support/existing-rig.ts'
 
@@ -80,8 +80,12 @@ console.log(`last run: ${shown(await rig.run([...encrypt, '--verify']))}`)
 const scanned = await rig.run(['scan', '--bucket', Bucket, '--json'])
 console.log(`scan: ${shown(scanned)}`)
 const [left, notes] = [await direct.send(new ListMultipartUploadsCommand({ Bucket })), await direct.send(new ListObjectsV2Command(noted))]
-console.log(`uploads left by the kills: ${left.Uploads?.length ?? 0}; noted: ${notes.KeyCount ?? 0}`)
-if ((left.Uploads?.length ?? 0) > 0 || (notes.KeyCount ?? 0) > 0) wrong.push('an upload of a killed run is left')
+let parts = 0
+for (const { Key, UploadId } of left.Uploads ?? []) {
+  parts += (await direct.send(new ListPartsCommand({ Bucket, Key, UploadId }))).Parts?.length ?? 0
+}
+console.log(`uploads left by the kills, begun and not yet noted: ${left.Uploads?.length ?? 0}, with ${parts} parts; noted: ${notes.KeyCount ?? 0}`)
+if (parts > 0 || (notes.KeyCount ?? 0) > 0) wrong.push('parts of a killed run are left')
 if (summaryOf(scanned).states['sealed']?.objects !== known.length) wrong.push('not every object is sealed')
 let lost = 0
 await side(known, async ({ key, sha256: sum }) => {

@@ -210,6 +210,8 @@ await t.test('every fault has its own name', async (t) => {
     'other-bucket': ({ Metadata }) => ({ Metadata: text(Metadata, 5) }),
     'other-name': () => ({ Metadata: donor.Metadata }),
     'wrapped-key': ({ Metadata }) => ({ Metadata: text(Metadata, 5 + 'named'.length + 20) }),
+    'key-version-missing': ({ Metadata }) => ({ Metadata: { ...Metadata, 'sealgate-key': `${Metadata['sealgate-key']!}9` } }),
+    'not-sealed': ({ body }) => ({ body, Metadata: {} }),
     'key-unknown': ({ Metadata }) => ({ Metadata: { ...Metadata, 'sealgate-key': 'local:other:1' } }),
     'truncated': ({ body }) => ({ body: body.subarray(0, -1) }),
     'extended': ({ body }) => ({ body: Buffer.concat([body, Buffer.alloc(7)]) }),
@@ -234,7 +236,15 @@ await t.test('every fault has its own name', async (t) => {
   t.notMatch(deep.err, /level|Integrity/, 'what the gateway found is told in the report alone')
   const lines = (await readFile(join(folder, 'named.jsonl'), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, string>)
   t.strictSame(lines.filter(({ key }) => key === 'parts').map(({ fault }) => fault), ['size-altered', 'stream-swapped', 'parts-altered', 'end-altered', null])
-  for (const fault of Object.keys(singles)) t.match(lines.find(({ key }) => key === fault), { fault, detail: /./, verdict: /mismatch|unreadable/ })
+  const verdicts = { 'key-version-missing': 'key-unavailable', 'not-sealed': 'not-sealed' }
+  for (const fault of Object.keys(singles)) {
+    t.match(lines.find(({ key }) => key === fault), {
+      fault,
+      detail: /./,
+      verdict: Object.entries(verdicts).find(([name]) => name === fault)?.[1] ?? /mismatch|unreadable/
+    })
+  }
+  t.match(lines.find(({ key }) => key === 'key-version-missing')?.['detail'], /key main does not have local:test:\S+9$/, 'the version is named')
   t.match(lines.find(({ key }) => key === 'donor'), { verdict: 'verified', fault: null, detail: '' })
 })
 
