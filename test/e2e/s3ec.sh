@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The real S3 Encryption Clients of Java 4, Java 1, Python and Go: writes the vectors of test/s3ec/vectors anew.
+# The real S3 Encryption Clients of Java 4, Java 1, Python, Go and Hadoop's S3A: writes the vectors of test/s3ec/vectors anew.
 #
 #   test/e2e/s3ec.sh vectors FOLDER [CLIENT…]
 #
@@ -15,7 +15,7 @@ built() { [ -e "$1" ] && [ ! "$2" -nt "$1" ]; }
 if ! built "$S3EC_CACHE/python/bin/python" "$0" && have python3; then
   python3 -m venv "$S3EC_CACHE/python" && "$S3EC_CACHE/python/bin/pip" install -q amazon-s3-encryption-client-python==4.0.0 && touch "$S3EC_CACHE/python/bin/python"
 fi
-for client in java4 java1; do
+for client in java4 java1 hadoop; do
   source=$here/s3ec/$client target=$S3EC_CACHE/$client
   if ! built "$target/out/Client.class" "$source/Client.java" && have java javac mvn; then
     mkdir -p "$target/out"

@@ -5,7 +5,7 @@ import t from 'tap'
 import { readS3ec, s3ecVectors, type S3ecVector } from './s3ec-reader.ts'
 
 const files = readdirSync(s3ecVectors).filter((name) => name !== 'keys.json' && name.endsWith('.json'))
-t.same(files.toSorted(), ['go.json', 'java1.json', 'java4.json', 'python.json'])
+t.same(files.toSorted(), ['go.json', 'hadoop.json', 'java1.json', 'java4.json', 'python.json'])
 
 const decode = (text: string): Buffer => Buffer.from(text, 'base64')
 

@@ -19,23 +19,27 @@ import { s3ecKeys as keys } from '../../support/s3ec-reader.ts'
 
 const here = import.meta.dirname
 
-/** Name, version and program of each client. */
-const programs = (cache: string): Readonly<Record<string, { readonly of: string; readonly needs: string; readonly run: readonly [string, ...string[]] }>> => ({
+interface Program {
+  /** Name and version. */
+  readonly of: string
+  readonly needs: string
+  readonly run: readonly [string, ...string[]]
+}
+
+function java(cache: string, name: string, of: string): Program {
+  const folder = join(cache, name)
+  return { of, needs: join(folder, 'out/Client.class'), run: ['java', '-Xmx1500m', '-cp', `${folder}/lib/*:${folder}/out`, 'Client'] }
+}
+
+const programs = (cache: string): Readonly<Record<string, Program>> => ({
   python: {
     of: 'amazon-s3-encryption-client-python 4.0.0',
     needs: join(cache, 'python/bin/python'),
     run: [join(cache, 'python/bin/python'), join(here, 'client.py')]
   },
-  java4: {
-    of: 'software.amazon.encryption.s3:amazon-s3-encryption-client-java 4.0.1',
-    needs: join(cache, 'java4/out/Client.class'),
-    run: ['java', '-Xmx1500m', '-cp', `${cache}/java4/lib/*:${cache}/java4/out`, 'Client']
-  },
-  java1: {
-    of: 'com.amazonaws:aws-java-sdk-s3 1.12.797',
-    needs: join(cache, 'java1/out/Client.class'),
-    run: ['java', '-Xmx1500m', '-cp', `${cache}/java1/lib/*:${cache}/java1/out`, 'Client']
-  },
+  java4: java(cache, 'java4', 'software.amazon.encryption.s3:amazon-s3-encryption-client-java 4.0.1'),
+  java1: java(cache, 'java1', 'com.amazonaws:aws-java-sdk-s3 1.12.797'),
+  hadoop: java(cache, 'hadoop', 'org.apache.hadoop:hadoop-aws 3.3.6 with com.amazonaws:aws-java-sdk-s3 1.12.797'),
   go: { of: 'github.com/aws/amazon-s3-encryption-client-go/v3 v3.2.0', needs: join(cache, 'go/client'), run: [join(cache, 'go/client')] }
 })
 
