@@ -15,7 +15,7 @@ export interface Vector {
   readonly files: Readonly<Record<string, Buffer>>
 }
 
-export const vectors: readonly Vector[] = ['go', 'java1', 'java4', 'python'].flatMap((client) => {
+export const vectors: readonly Vector[] = ['go', 'hadoop', 'java1', 'java4', 'python'].flatMap((client) => {
   const { objects } = JSON.parse(readFileSync(join(s3ecVectors, `${client}.json`), 'utf8')) as { readonly objects: readonly S3ecVector[] }
   return objects.map(({ key, mode, metadata, body, plaintext, instructions }) => ({
     client,
