@@ -14,12 +14,12 @@ const known: readonly Row[] = [
   [
     'versitygw 1.8.0 (files)',
     'PutObject, CompleteMultipartUpload, DeleteObject, source of copies',
-    'verifies trailing checksums; requires no digest with Object Lock headers. Objects with names that end in `/` must be empty and cannot be copied (400 DirectoryObjectContainsData), sealed or not. `a//b` is listed as `a/b` and opens only under the name it was written by'
+    'verifies trailing checksums; requires no digest with Object Lock headers. Objects with names that end in `/` must be empty and cannot be copied (400 DirectoryObjectContainsData), sealed or not. `a//b` is listed as `a/b` and opens only under the name it was written by. Answers 200, without a version id, to a Complete of an upload that it does not have (aborted, or completed before) if the name has an object, even under a wrong condition; the gateway asks for the parts of a client\'s upload before'
   ],
   [
     'MinIO (built from the last open source, 28 November 2026)',
     'PutObject, CompleteMultipartUpload, source of copies; the same in all kinds of bucket',
-    'with a policy that denies writes without `x-amz-server-side-encryption: AES256`, PutObject and copies were refused before and accepted after `upstream.sse: AES256` (29 November 2026). Such a policy denies every UploadPart on MinIO, also of its own client'
+    'with a policy that denies writes without `x-amz-server-side-encryption: AES256`, PutObject and copies were refused before and accepted after `upstream.sse: AES256` (29 November 2026). Such a policy denies every UploadPart on MinIO, also of its own client. A conditional PutObject waits for everybody who reads the name ([0152](decisions/0152-conditional-copies-by-upload.md))'
   ],
   [
     'Garage 2.5.0',

@@ -2,8 +2,9 @@ import { policyFor } from '../config/config.ts'
 import { S3Error } from '../errors.ts'
 import { examine } from '../maintenance/classify.ts'
 import type { Totals } from '../maintenance/engine.ts'
+import { countUploads, uploadsNote, type UnfinishedUploads } from '../maintenance/unfinished-uploads.ts'
 import { writeScanRecord } from '../operations/buckets/scan-record.ts'
-import type { BucketClient } from '../store-client/bucket-client.ts'
+import { BucketClient } from '../store-client/bucket-client.ts'
 import { StateBucket } from '../store-client/state-bucket.ts'
 import { readExisting, type Existing, type ExistingValues } from './existing.ts'
 import { runExisting, type ExistingJob } from './existing-run.ts'
@@ -12,13 +13,13 @@ import { exitCodes, type Platform } from './platform.ts'
 /** `sealgate scan`. @returns the exit code. @throws S3Error, KeyringError; UsageError and ConfigError for wrong arguments. */
 export async function runScan(values: ExistingValues, platform: Platform): Promise<number> {
   const options = await readExisting(values, platform)
-  let uploads: Uploads | null = null
+  let uploads: UnfinishedUploads | null = null
   return runExisting(
-    { command: 'scan', more: () => ({ unfinishedUploads: uploads }), note: () => noteOf(uploads) },
+    { command: 'scan', more: () => ({ unfinishedUploads: uploads }), note: () => uploadsNote(uploads) },
     options,
     platform,
     async (job) => {
-      uploads = await countUploads(job.bucket, options.prefix)
+      uploads = await countUploads(job, new BucketClient(job.upstream, options.store.stateBucket, job.signal), options.prefix)
       return async (row, signal) => (await examine(job, row, signal))?.finding ?? null
     },
     async ({ totals, summary: { ended, ledger } }, job) => {
@@ -29,44 +30,12 @@ export async function runScan(values: ExistingValues, platform: Platform): Promi
           platform.stderr.write(`The metrics will not show this scan: ${error.message} (${error.code})\n`)
         })
       }
-      return scanCode(totals)
+      const code = scanCode(totals)
+      // A run over some rows says nothing of uploads, which are in no list and have no size.
+      const readable = isUnselected(values) && (uploads?.plaintext ?? 0) > 0
+      return readable && code !== exitCodes.damaged ? exitCodes.plaintext : code
     }
   )
-}
-
-/** Uploads that are counted. */
-const MOST_UPLOADS = 10_000
-
-interface Uploads {
-  readonly uploads: number
-  /** More were not counted. */
-  readonly more: boolean
-}
-
-/**
- * Uploads that are neither completed nor aborted: the store has their parts, which no listing of objects shows. Those that were begun past the gateway
- * are plaintext. @returns null where the store does not list them.
- */
-async function countUploads(bucket: BucketClient, prefix: string): Promise<Uploads | null> {
-  let uploads = 0
-  try {
-    for await (const page of bucket.uploads(prefix)) {
-      uploads += page.length
-      if (uploads >= MOST_UPLOADS) return { uploads, more: true }
-    }
-    return { uploads, more: false }
-  } catch (error) {
-    // Without the right, or without such a listing: a scan is still one.
-    if (error instanceof S3Error && !bucket.signal.aborted) return null
-    throw error
-  }
-}
-
-function noteOf(found: Uploads | null): string {
-  if (found === null) return 'Uploads in parts that are not completed are not known: the store does not list them.\n'
-  if (found.uploads === 0) return ''
-  const count = `${found.uploads.toLocaleString('en')}${found.more ? ' or more' : ''}`
-  return `Uploads in parts that are not completed: ${count}. Their parts are stored and in no scan; those begun past the gateway are plaintext.\n`
 }
 
 /** The worst of what was found: damaged before plaintext before what could not be examined. */
@@ -77,8 +46,12 @@ export function scanCode({ states }: { readonly states: Pick<Totals['states'], '
 }
 
 /** The result of a part of a bucket is not that of the bucket. An inventory is of another time. */
-function isWhole({ prefix, filter, shard, keys, inventory }: ExistingValues): boolean {
-  return [prefix, filter, shard, keys, inventory].every((value) => value === undefined)
+function isWhole(values: ExistingValues): boolean {
+  return values.prefix === undefined && isUnselected(values)
+}
+
+function isUnselected({ filter, shard, keys, inventory }: ExistingValues): boolean {
+  return [filter, shard, keys, inventory].every((value) => value === undefined)
 }
 
 /** Keeps the result in the state bucket, for the metrics of the gateway. */

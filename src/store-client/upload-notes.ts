@@ -69,7 +69,7 @@ interface NotedWork<T> {
  */
 export async function withNote<T>(state: BucketClient, upload: BegunUpload, { work, abort }: NotedWork<T>, me: Runner = thisProcess): Promise<T> {
   const { bucket, key, uploadId } = upload
-  const name = `${notesOf(bucket)}${digest(JSON.stringify([key, uploadId]))}`
+  const name = noteName(upload)
   const body = Buffer.from(JSON.stringify({ bucket, key, uploadId, machine: me.machine, pid: me.pid } satisfies Note))
   const write = (): Promise<Buffer> => state.document({ method: 'PUT', key: name, body, retry: true })
   const timer = setInterval(() => void write().catch(() => undefined), RENEW_MS).unref()
@@ -85,6 +85,11 @@ export async function withNote<T>(state: BucketClient, upload: BegunUpload, { wo
       await state.answer({ method: 'DELETE', key: name, signal: AbortSignal.timeout(CLEAN_UP_MS), retry: true }).catch(() => undefined)
     }
   }
+}
+
+/** Name of the note of an upload in the state bucket. */
+export function noteName({ bucket, key, uploadId }: BegunUpload): string {
+  return `${notesOf(bucket)}${digest(JSON.stringify([key, uploadId]))}`
 }
 
 /** Prefix of the notes of uploads in a bucket. */

@@ -62,12 +62,15 @@ type Writer = (Bucket: string, Key: string) => Promise<string | undefined>
 const put = (s3: S3Client, Body: () => string | Buffer, more = {}): Writer => async (Bucket, Key) =>
   (await s3.send(new PutObjectCommand({ Bucket, Key, Body: Body(), ...more }))).VersionId
 const text = (): string => `plain ${'x'.repeat(randomInt(200))}`
-const multipart = (s3: S3Client): Writer => (Bucket, Key) => putParts(s3, { Bucket, Key }, [Buffer.alloc(5 * 1024 * 1024, 7), Buffer.alloc(100, 7)])
+// versitygw names no version to a Complete that is sent again because its answer was lost, and an answer that took long has no headers of its end.
+const multipart = (s3: S3Client): Writer => async (Bucket, Key) =>
+  await putParts(s3, { Bucket, Key }, [Buffer.alloc(5 * 1024 * 1024, 7), Buffer.alloc(100, 7)]) ?? versionOf(Bucket, Key)
+const versionOf: Writer = async (Bucket, Key) => (await direct.send(new HeadObjectCommand({ Bucket, Key }))).VersionId
 const moved: Writer = async (Bucket, Key) => {
   await through.send(new PutObjectCommand({ Bucket, Key: 'origin', Body: 'moved' }))
   await direct.send(new CopyObjectCommand({ Bucket, Key, CopySource: `${Bucket}/origin` }))
   // radosgw 16 does not name the version in its answer to a copy.
-  return (await direct.send(new HeadObjectCommand({ Bucket, Key }))).VersionId
+  return versionOf(Bucket, Key)
 }
 
 const retained = { ObjectLockMode: 'GOVERNANCE', ObjectLockRetainUntilDate: new Date(Date.now() + 3_600_000), ChecksumAlgorithm: 'CRC32' } as const

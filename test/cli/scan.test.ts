@@ -15,9 +15,13 @@ import {
   ListObjectsV2Command,
   PutBucketVersioningCommand,
   PutObjectCommand,
-  S3Client
+  S3Client,
+  UploadPartCommand
 } from '@aws-sdk/client-s3'
 import { bucketRecordHash } from '../../src/envelope/bucket-record.ts'
+import { uploadHash } from '../../src/envelope/upload-records.ts'
+import { uploadRecordName } from '../../src/store-client/state-names.ts'
+import { noteName } from '../../src/store-client/upload-notes.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
 import { runCli } from '../support/run-cli.ts'
 import { write } from '../support/s3ec-writer.ts'
@@ -124,8 +128,27 @@ await t.test('uploads that are not completed are told: their parts are in no lis
   const begun = ['u/1', 'u/2', 'v/1'].map((Key) => direct.send(new CreateMultipartUploadCommand({ Bucket: 'bucket', Key })))
   await Promise.all(begun)
   const scan = async () => JSON.parse((await run('scan', '--bucket', 'bucket', '--prefix', 'u/', '--json')).out) as { unfinishedUploads: object }
-  t.match((await scan()).unfinishedUploads, { uploads: 2, more: false })
-  t.match((await run('scan', '--bucket', 'bucket', '--prefix', 'u/')).out, /not completed: 2\. Their parts are stored/)
+  t.strictSame((await scan()).unfinishedUploads, { uploads: 2, more: false, sealed: 0, noted: 0, empty: 2, plaintext: 0, unknown: 0 })
+  const part = (client: S3Client, Key: string, UploadId: string | undefined) =>
+    client.send(new UploadPartCommand({ Bucket: 'bucket', Key, UploadId, PartNumber: 1, Body: 'x' }))
+  const sealed = await s3.send(new CreateMultipartUploadCommand({ Bucket: 'bucket', Key: 'u/sealed ü' }))
+  await part(s3, 'u/sealed ü', sealed.UploadId)
+  const of = async (Key: string) => (await direct.send(new CreateMultipartUploadCommand({ Bucket: 'bucket', Key }))).UploadId ?? ''
+  await part(direct, 'u/past', await of('u/past'))
+  const noted = { bucket: 'bucket', key: 'u/noted', uploadId: await of('u/noted') }
+  await direct.send(new PutObjectCommand({ Bucket: 'sealgate-state', Key: noteName(noted), Body: '{}' }))
+  // The store can put the record of one upload under another, or make one up: then nothing is known.
+  const forged = { bucket: 'bucket', key: 'u/forged', uploadId: await of('u/forged') }
+  const nameOf = ({ bucket, key, uploadId }: typeof forged) => uploadRecordName(uploadHash({ realm: 'test', bucket, objectKey: key }, uploadId))
+  const CopySource = `sealgate-state/${nameOf({ bucket: 'bucket', key: 'u/sealed ü', uploadId: sealed.UploadId ?? '' })}`
+  await direct.send(new CopyObjectCommand({ Bucket: 'sealgate-state', Key: nameOf(forged), CopySource }))
+  t.strictSame((await scan()).unfinishedUploads, { uploads: 6, more: false, sealed: 1, noted: 1, empty: 2, plaintext: 1, unknown: 1 })
+  const { out, code } = await run('scan', '--bucket', 'bucket', '--prefix', 'u/')
+  t.match(out, /not completed: 6: 1 sealed, 1 of the gateway or a command itself, 2 without parts, 1 begun past the gateway, so plaintext, 1 of which/)
+  t.equal(code, 3, 'there is plaintext, although no object is')
+  const denied = store.rules.add({ when: { bucket: 'sealgate-state' }, times: 99, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
+  t.match((await scan()).unfinishedUploads, { uploads: 6, unknown: 6, plaintext: 0 })
+  denied.remove()
   const rule = store.rules.add({ when: { bucket: 'bucket', query: { uploads: true } }, fault: { type: 'error', status: 403, code: 'AccessDenied' } })
   t.equal((await scan()).unfinishedUploads, null, 'not known is not none')
   rule.remove()
