@@ -7,8 +7,15 @@ Exit status: 0 whole (runs without an orderly end are printed), 4 tampered with,
 """
 import argparse, base64, gzip, hashlib, hmac, json, re, sys
 
-TAIL = re.compile(rb',"run":"([A-Za-z0-9_-]{22})","seq":([1-9][0-9]{0,14}),"mac":"([A-Za-z0-9_-]{43})"\}\Z')
-WHOLE_END = re.compile(TAIL.pattern[:-2])
+# The two bits that 43 characters have beyond 32 bytes are zero.
+TAIL = re.compile(rb',"run":"([A-Za-z0-9_-]{22})","seq":([1-9][0-9]{0,14}),"mac":"([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])"\}\Z')
+# The end of a line, also where one of its three parts was altered.
+WHOLE_ENDS = [
+    re.compile(rb',"seq":[1-9][0-9]{0,14},"mac":"[A-Za-z0-9_-]{43}"\}'),
+    re.compile(rb'(?s),"run":"[A-Za-z0-9_-]{22}".{1,30},"mac":"[A-Za-z0-9_-]{43}"\}'),
+]
+RUN_AND_SEQ = re.compile(rb',"run":"[A-Za-z0-9_-]{22}","seq":[1-9][0-9]{0,14}')
+MAC_START = re.compile(rb',"mac":"(?:[A-Za-z0-9_-]{0,43}|[A-Za-z0-9_-]{43}")')
 STARTS = (b'{"time":"', b'{"audit":"')
 MOST_LINE = 262144
 
@@ -30,13 +37,21 @@ def read_keys(keyring, key_file):
     if key_file:
         return {i: bytes.fromhex(h) for i, h in (line.split() for line in open(key_file) if line.strip())}
     ring = json.load(open(keyring))
-    return {"local:%s:%s" % (ring["name"], v["id"]): hkdf(base64.b64decode(v["key"]), b"", b"sealgate audit key 1") for v in ring["keys"]}
+    return {"local:%s:%s" % (ring["name"], v["id"]): hkdf(base64.b64decode(v["key"]), b"", b"sealgate audit key 1") for v in ring["keys"] if v["state"] != "destroyed"}
+
+
+def has_whole_end(line):
+    if any(end.search(line) for end in WHOLE_ENDS):
+        return True
+    found = RUN_AND_SEQ.search(line)
+    rest = line[found.end():].lstrip(b"0123456789").replace(b"\0", b"") if found else b""
+    return not (b',"mac":"'.startswith(rest) or MAC_START.fullmatch(rest))
 
 
 def is_torn(line):
     if not line.strip(b"\0"):
         return True
-    if WHOLE_END.search(line):
+    if has_whole_end(line):
         return False
     if not any(line[:len(s)] == s[:len(line)] for s in STARTS):
         return False

@@ -41,7 +41,7 @@ export const commands: readonly Command[] = [
       ...config,
       online: {
         help:
-          'also ask the store and the keys: address, credentials, clock, state bucket, rights, conditional\nrequests, every key. Writes and removes small objects under probe/ in the state bucket'
+          'also ask the store, the keys and the sinks of the audit trail: address, credentials, clock, state bucket,\nrights, conditional requests, every key, every sink. Writes and removes small objects under probe/ in the state bucket'
       },
       bucket: { value: 'NAME', help: 'with --online: try the rights on this bucket too. An upload is started and aborted there' },
       ...upstream

@@ -4,6 +4,7 @@ import { S3Error } from '../errors.ts'
 import { openKeyRegistry } from '../keys/registry.ts'
 import { probeConditions } from '../store-client/probe-conditions.ts'
 import { probeTrailers } from '../store-client/probe-trailers.ts'
+import { checkAudit } from './online-audit.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { openStore, storeOfBucket } from './store-command.ts'
 import { BucketClient, versioningStatus, type Answer } from '../store-client/bucket-client.ts'
@@ -19,8 +20,8 @@ const SKEW_ALLOWED_SECONDS = 300
  * @param stores to be asked. @returns the exit code: 0 every check passed, 1 one failed.
  */
 export async function checkOnline(config: Config, stores: readonly UpstreamConfig[], bucket: string | null, platform: Platform): Promise<number> {
-  const [keys, ...found] = await Promise.all([checkKeys(config), ...stores.map((settings) => checkStore(config, settings, bucket))])
-  const rows = [...found.flat(), ...keys]
+  const [keys, audit, ...found] = await Promise.all([checkKeys(config), checkAudit(config), ...stores.map((settings) => checkStore(config, settings, bucket))])
+  const rows = [...found.flat(), ...keys, ...audit]
   platform.stdout.write(`\n${tableOf(rows)}`)
   const failed = rows.filter(({ ok }) => ok === false).length
   platform.stdout.write(failed === 0 ? '\nEvery check passed.\n' : `\n${failed} of ${rows.length} checks failed.\n`)

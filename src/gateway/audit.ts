@@ -3,7 +3,7 @@ import type { OperatorLog } from './types.ts'
 import { readKeyring } from '../keys/keyring-file.ts'
 import { KeyringError } from '../keys/keyring.ts'
 import { auditKeyOf, type AuditKey } from '../observe/audit-chain.ts'
-import { AuditSinkQueue } from '../observe/audit-sink.ts'
+import { AuditSinkQueue, type SinkTransport } from '../observe/audit-sink.ts'
 import { openAuditTrail, type AuditTrail } from '../observe/audit-trail.ts'
 import { httpTransport } from '../observe/sink-http.ts'
 import { syslogTransport } from '../observe/sink-syslog.ts'
@@ -15,7 +15,7 @@ import { syslogTransport } from '../observe/sink-syslog.ts'
 export async function openAudit({ audit, keys }: Pick<Config, 'audit' | 'keys'>, log: OperatorLog): Promise<AuditTrail | null> {
   if (audit.file === null && audit.sinks.length === 0) return null
   const key = audit.key === null ? undefined : keys[audit.key]
-  const chain = key?.type === 'local' ? { key: await currentKey(key.keyring), intervalMs: audit.checkpointSeconds * 1000 } : null
+  const chain = key?.type === 'local' ? { key: await currentAuditKey(key.keyring), intervalMs: audit.checkpointSeconds * 1000 } : null
   return openAuditTrail({
     file: audit.file,
     sync: audit.sync,
@@ -30,10 +30,15 @@ export async function openAudit({ audit, keys }: Pick<Config, 'audit' | 'keys'>,
   })
 }
 
-function openSink({ url: text, ca, tokenFile, whenDown, bufferBytes }: AuditSinkConfig, log: OperatorLog): AuditSinkQueue {
+/** Nothing is sent yet. To be closed. */
+export function sinkTransport({ url: text, ca, tokenFile }: Pick<AuditSinkConfig, 'url' | 'ca' | 'tokenFile'>): SinkTransport {
   const url = new URL(text)
-  const transport = url.protocol === 'http:' || url.protocol === 'https:' ? httpTransport(url, { ca, tokenFile }) : syslogTransport(url, ca)
-  return new AuditSinkQueue(transport, {
+  return url.protocol === 'http:' || url.protocol === 'https:' ? httpTransport(url, { ca, tokenFile }) : syslogTransport(url, ca)
+}
+
+function openSink(config: AuditSinkConfig, log: OperatorLog): AuditSinkQueue {
+  const { whenDown, bufferBytes } = config
+  return new AuditSinkQueue(sinkTransport(config), {
     whenDown,
     bufferBytes,
     changed: (sink, reason, waitingBytes) => {
@@ -48,7 +53,8 @@ const notices = {
   unwritten: 'an audit checkpoint could not be written'
 } as const
 
-async function currentKey(path: string): Promise<AuditKey> {
+/** The key that a run which starts now chains its lines under. @throws KeyringError. */
+export async function currentAuditKey(path: string): Promise<AuditKey> {
   const keyring = await readKeyring(path)
   const version = keyring.current()
   if (version === null) throw new KeyringError(`${path}: no version is enabled, and audit.key needs one.`)

@@ -5,7 +5,29 @@ const LINE_STARTS = ['{"time":"', '{"audit":"'] as const
 /** Places in a line where another one may begin that are tried: a client may have put more of them into a context. */
 const MOST_STARTS = 8
 
-const wholeEnd = /,"run":"[A-Za-z0-9_-]{22}","seq":[1-9]\d{0,14},"mac":"[A-Za-z0-9_-]{43}"\}/
+/**
+ * The end of a line of a chain, also where one of its three parts was altered: two of them, in their order and as near as they stand, are in no beginning of a
+ * line. A context, whose words a client chooses, has its names in order and no number: it cannot look so.
+ */
+const wholeEnds = [
+  /,"seq":[1-9]\d{0,14},"mac":"[A-Za-z0-9_-]{43}"\}/,
+  /,"run":"[A-Za-z0-9_-]{22}"[^]{1,30},"mac":"[A-Za-z0-9_-]{43}"\}/
+]
+const runAndSeq = /,"run":"[A-Za-z0-9_-]{22}","seq":[1-9]\d{0,14}/
+const MAC_START = ',"mac":"'
+
+/** Whether this may stand behind run and seq in a line whose rest was never written. */
+function beginsMac(text: string): boolean {
+  const written = text.replace(/^\d+/, '').replaceAll('\0', '')
+  if (written.length <= MAC_START.length) return MAC_START.startsWith(written)
+  return written.startsWith(MAC_START) && /^(?:[A-Za-z0-9_-]{0,43}|[A-Za-z0-9_-]{43}")$/.test(written.slice(MAC_START.length))
+}
+
+function hasWholeEnd(text: string): boolean {
+  if (wholeEnds.some((end) => end.test(text))) return true
+  const found = runAndSeq.exec(text)
+  return found !== null && !beginsMac(text.slice(found.index + found[0].length))
+}
 
 export function beginsAsCheckpoint(line: Buffer): boolean {
   const [, start] = LINE_STARTS
@@ -32,8 +54,8 @@ export function startsIn(line: Buffer): number[] {
 /** Whether this may be the beginning of a line whose rest was never written. After a loss of power blocks of zeros may stand there. */
 export function isTorn(bytes: Buffer): boolean {
   if (bytes.every((byte) => byte === 0)) return true
-  // With the end of a line in it, it is more than the beginning of one. A context has names in order, and no number: it cannot look so.
-  if (wholeEnd.test(bytes.toString('latin1'))) return false
+  // With the end of a line in it, it is more than the beginning of one.
+  if (hasWholeEnd(bytes.toString('latin1'))) return false
   if (!LINE_STARTS.some((start) => bytes.subarray(0, start.length).equals(Buffer.from(start).subarray(0, bytes.length)))) return false
   try {
     JSON.parse(bytes.toString())

@@ -14,7 +14,15 @@ export interface SinkTransport {
    * @throws Error with a `code`. Error of the class LineRefused for a line that can never be sent.
    */
   send(lines: readonly Buffer[], signal: AbortSignal): Promise<void>
+  /** Whether lines would be taken, as far as can be told without one. @throws Error with a `code` where nothing answers. */
+  reach(signal: AbortSignal): Promise<SinkReach>
   close(): void
+}
+
+/** `ok` null: it cannot be told. */
+export interface SinkReach {
+  readonly ok: boolean | null
+  readonly detail: string
 }
 
 /** The first line of a call can never be sent: it is counted as lost. */
@@ -36,6 +44,12 @@ const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 30_000
 /** How long an orderly stop waits for a sink. */
 const CLOSE_MS = 5000
+
+/** Why an attempt has failed: a code of the system, or one that the transport gives. */
+export function sinkErrorCode(error: unknown): string {
+  if (error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError')) return 'ETIMEDOUT'
+  return systemCodeOf(error) ?? 'UNKNOWN'
+}
 
 export class AuditSinkQueue {
   readonly name: string
@@ -139,7 +153,7 @@ export class AuditSinkQueue {
           this.#drop(1, 'lost')
           continue
         }
-        this.#set(false, codeOf(error))
+        this.#set(false, sinkErrorCode(error))
         // At the end one attempt more is made, and none after it.
         if (this.#closing) return
         await delay(pause, undefined, { signal: this.#hurry.signal, ref: false }).catch(() => undefined)
@@ -181,9 +195,4 @@ export class AuditSinkQueue {
     this.#since = now
     if (changed) this.#options.changed?.(this.name, reason, this.#bytes)
   }
-}
-
-function codeOf(error: unknown): string {
-  if (error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError')) return 'ETIMEDOUT'
-  return systemCodeOf(error) ?? 'UNKNOWN'
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { Agent as PlainAgent, request as plainRequest, type ClientRequest, type IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
-import type { SinkTransport } from './audit-sink.ts'
+import type { SinkReach, SinkTransport } from './audit-sink.ts'
 
 interface HttpSinkFiles {
   /** File of authorities in PEM; null: those Node trusts. */
@@ -34,9 +34,23 @@ class Posts implements SinkTransport {
   }
 
   async send(lines: readonly Buffer[], signal: AbortSignal): Promise<void> {
+    const status = await this.#post(Buffer.concat(lines), signal)
+    if (status < 200 || status > 299) throw Object.assign(new Error('The sink has refused the lines.'), { code: `HTTP_${status}` })
+  }
+
+  /** By a request without lines. */
+  async reach(signal: AbortSignal): Promise<SinkReach> {
+    const status = await this.#post(Buffer.alloc(0), signal)
+    if (status >= 200 && status <= 299) return { ok: true, detail: `answers ${status} to a request without lines` }
+    // What is refused for its address, method or token is refused with lines too; other servers want a body.
+    const refused = status >= 500 || status < 400 || [401, 403, 404, 405, 407].includes(status)
+    return { ok: refused ? false : null, detail: `answers ${status} to a request without lines` }
+  }
+
+  /** @returns the status of the answer. */
+  async #post(body: Buffer, signal: AbortSignal): Promise<number> {
     const { ca, tokenFile } = this.#files
     const [authorities, token] = [ca === null ? '' : await readFile(ca, 'utf8'), tokenFile === null ? '' : (await readFile(tokenFile, 'utf8')).trim()]
-    const body = Buffer.concat(lines)
     const sent = (this.#url.protocol === 'https:' ? request : plainRequest)(this.#url, {
       method: 'POST',
       agent: this.#agentFor(authorities),
@@ -48,8 +62,7 @@ class Posts implements SinkTransport {
         ...token === '' ? {} : { Authorization: `Bearer ${token}` }
       }
     })
-    const status = await statusOf(sent, body)
-    if (status < 200 || status > 299) throw Object.assign(new Error('The sink has refused the lines.'), { code: `HTTP_${status}` })
+    return statusOf(sent, body)
   }
 
   close(): void {

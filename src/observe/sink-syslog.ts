@@ -4,7 +4,7 @@ import { connect, isIP, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import process from 'node:process'
 import { connect as connectTls } from 'node:tls'
-import { LineRefused, type SinkTransport } from './audit-sink.ts'
+import { LineRefused, type SinkReach, type SinkTransport } from './audit-sink.ts'
 
 /** Facility 13, log audit; severity 6, informational (RFC 5424 6.2.1). */
 const PRIORITY = 13 * 8 + 6
@@ -61,6 +61,12 @@ class Datagrams implements SinkTransport {
     })
   }
 
+  async reach(signal: AbortSignal): Promise<SinkReach> {
+    signal.throwIfAborted()
+    this.#socket ??= await this.#open()
+    return { ok: null, detail: 'the name is known; who sends datagrams is not told whether anybody takes them' }
+  }
+
   close(): void {
     this.#socket?.close()
     this.#socket = null
@@ -110,6 +116,11 @@ class Stream implements SinkTransport {
     await this.#settled(socket, signal, (done) => {
       socket.write(Buffer.concat(frames), done)
     })
+  }
+
+  async reach(signal: AbortSignal): Promise<SinkReach> {
+    if (this.#socket === null) await this.#open(signal)
+    return { ok: true, detail: this.#url.protocol === 'tls:' ? 'takes a connection, and its certificate is good' : 'takes a connection' }
   }
 
   close(): void {

@@ -115,6 +115,32 @@ await t.test('what a crash leaves is told from what looks like it', async (t) =>
   t.match(await verifyFiles([first], [key], [{ run: 'x'.repeat(22), head }]), { fault: { kind: 'missing', line: 0 } }, 'a run that is not there')
 })
 
+await t.test('regression: every bit of the last line, whether it is a stop or a use, and whether a run was killed', async (t) => {
+  const folder = t.testdir({})
+  const path = join(folder, 'short')
+  const run = chained(path, key)
+  run.record({ ...auditEntry, context: { 'a': 'b', 'mac': 'x'.repeat(43), 'run': 'y'.repeat(22), 'seq': '1' } })
+  const killed = readFileSync(path)
+  await run.close()
+  let tried = 0
+  for (const bytes of [killed, readFileSync(path)]) {
+    const from = bytes.lastIndexOf(0x0a, bytes.length - 2) + 1
+    for (let at = from; at < bytes.length - 1; at += 1) {
+      for (let bit = 1; bit < 256; bit *= 2) {
+        const changed = Buffer.from(bytes)
+        changed[at]! ^= bit
+        tried += 1
+        if ((await verifyFiles([changed], [key])).fault === null) t.fail('not found', { at: at - from, bit, line: changed.subarray(from).toString('latin1') })
+      }
+    }
+    for (let length = from + 1; length < bytes.length - 1; length += 1) {
+      const { fault, torn } = await verifyFiles([bytes.subarray(0, length)], [key])
+      if (fault !== null || torn !== 1) t.fail('a crash is called tampering', { line: bytes.subarray(from, length).toString('latin1'), fault })
+    }
+  }
+  t.comment(`${tried} changed bits, each found`)
+})
+
 await t.test('lines from the time before the key stand at the beginning, are counted, and nowhere else', async (t) => {
   const path = join(t.testdir({}), 'audit')
   const plain = openAuditTrail({ file: path })

@@ -177,6 +177,12 @@ export const tamperings: Readonly<Record<string, Tamper>> = {
     bytes[at]! ^= 1 << randomInt(8)
     return { files: files.with(which, bytes) }
   },
+  'one bit of the last line changed': ({ files }) => {
+    const bytes = Buffer.from(files.at(-1)!)
+    const from = bytes.lastIndexOf(0x0a, bytes.length - 2) + 1
+    bytes[randomInt(from, bytes.length - 1)]! ^= 1 << randomInt(8)
+    return { files: files.with(-1, bytes) }
+  },
   'a field changed, still JSON': within((lines) => {
     const at = any(lines)
     const fields: Record<string, unknown>[] = [{ principal: 'EVE' }, { time: '2026-01-02T03:04:05.679Z' }, { bucket: 'c' }, { outcome: 'failed' }, {
