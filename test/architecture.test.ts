@@ -111,6 +111,7 @@ const sideBySide: Readonly<Record<string, string>> = {
   'cli/commands.ts': 'imports',
   'cli/config-files.ts': 'reports the faults of all files',
   'cli/deployment-warnings.ts': 'looks at files',
+  'cli/online-audit.ts': 'independent checks, each with a row of its own',
   'cli/online.ts': 'reports every key and the store, whatever the others do',
   'cli/worker.ts': 'asks worker processes',
   'gateway/gateway.ts': 'closes keys; one health check does not wait for another',

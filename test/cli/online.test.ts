@@ -1,9 +1,14 @@
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
+import { createServer, type Server } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import t from 'tap'
-import { createKeyring } from '../../src/keys/keyring-file.ts'
+import { createKeyring, editKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestStore } from '../support/hostile.ts'
 import { runCli, type Ran } from '../support/run-cli.ts'
 
@@ -13,6 +18,8 @@ t.teardown(async () => {
 })
 await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
 await writeFile(join(directory, 'secret'), 'secret-canary-of-the-client', { mode: 0o600 })
+
+const pem = (name: string): string => join(import.meta.dirname, '../support/tls', name)
 
 async function check(sections: object, ...args: string[]): Promise<Ran> {
   const file = join(directory, 'sealgate.yaml')
@@ -77,6 +84,88 @@ await t.test('--online: a row for each check, exit code 0 only when all have pas
   }
   const absent = await check({ upstream: { ...upstream, stateBucket: 'not-there' } }, '--online')
   t.match(absent, { code: 0, out: /^state bucket: not-there +- +is not there: the gateway makes it at start/m }, 'what is not tried is no failure')
+})
+
+await t.test('--online: the key of the audit trail, and whether each sink would take lines, without one', async (t) => {
+  const store = await startTestStore({ buckets: ['sealgate-state'] })
+  t.teardown(() => store.close())
+  const { endpoint, region, accessKeyId, secretAccessKey } = store
+  const upstream = { endpoint, region, accessKeyId, secretAccessKey }
+  await createKeyring(join(directory, 'audit-keyring.json'), 'trail', new Date())
+  await writeFile(join(directory, 'token'), 'token-canary', { mode: 0o600 })
+  const keys = { main: { type: 'local', keyring: './keyring.json' }, trail: { type: 'local', keyring: './audit-keyring.json' } }
+  const posts: { readonly body: string; readonly token: string | undefined }[] = []
+  const servers: Server[] = []
+  const listening = async (server: Server, where: { port: number; host: string } | { path: string }): Promise<number> => {
+    servers.push(server)
+    server.listen(where)
+    await once(server, 'listening')
+    const address = server.address()
+    return typeof address === 'object' && address !== null ? address.port : 0
+  }
+  const here = { port: 0, host: '127.0.0.1' }
+  const http = (status: number) =>
+    createHttpServer((request, response) => {
+      let body = ''
+      request.on('data', (chunk) => body += String(chunk)).on('end', () => {
+        posts.push({ body, token: request.headers.authorization })
+        response.writeHead(status).end()
+      })
+    })
+  const received: Buffer[] = []
+  const silent = (): Server => createServer((socket) => socket.on('data', (chunk) => received.push(chunk)).on('error', () => undefined))
+  const tls = createTlsServer({ cert: readFileSync(pem('localhost-cert.pem')), key: readFileSync(pem('localhost-key.pem')) })
+  tls.on('tlsClientError', () => undefined)
+  const [ok, refused, picky, tcp, secure] = [
+    await listening(http(204), here),
+    await listening(http(403), here),
+    await listening(http(400), here),
+    await listening(silent(), here),
+    await listening(tls, here)
+  ]
+  await listening(silent(), { path: join(directory, 'log') })
+  const run = (...sinks: object[]) => check({ upstream, keys, buckets: { '*': { key: 'main' } }, audit: { key: 'trail', sinks } }, '--online')
+  const good = await run(
+    { url: `http://127.0.0.1:${ok}/lines?secret=canary`, tokenFile: './token' },
+    { url: `tcp://127.0.0.1:${tcp}` },
+    { url: `tls://localhost:${secure}`, ca: pem('localhost-cert.pem') },
+    { url: `unix://${directory}/log` }
+  )
+  t.match(good, { code: 0, err: '' })
+  for (
+    const row of [
+      /^audit key trail +ok +a start chains its lines under local:trail:\d{8}-[0-9a-f]{8}$/m,
+      /^audit sink http:\/\/127\.0\.0\.1:\d+\/lines +ok +answers 204 to a request without lines$/m,
+      /^audit sink tcp:\/\/127\.0\.0\.1:\d+ +ok +takes a connection$/m,
+      /^audit sink tls:\/\/localhost:\d+ +ok +takes a connection, and its certificate is good$/m,
+      /^audit sink unix:\/\S+\/log +ok +takes a connection$/m
+    ]
+  ) t.match(good.out, row, String(row))
+  t.notMatch(good.out, /canary/)
+  t.same(posts, [{ body: '', token: 'Bearer token-canary' }])
+  t.same(received, [], 'no line, and no byte')
+
+  const bad = await run(
+    { url: `http://127.0.0.1:${refused}/` },
+    { url: 'tcp://127.0.0.1:9', whenDown: 'refuse' },
+    { url: `tls://localhost:${secure}` },
+    { url: `http://127.0.0.1:${picky}/` }
+  )
+  t.equal(bad.code, 1)
+  for (
+    const row of [
+      /^audit sink http:\/\/127\.0\.0\.1:\d+\/ +FAILED +answers 403 to a request without lines$/m,
+      /^audit sink tcp:\/\/127\.0\.0\.1:9 +FAILED +takes no lines \(ECONNREFUSED\): no key would be used \(whenDown: refuse\)$/m,
+      /^audit sink tls:\/\/localhost:\d+ +FAILED +takes no lines \(DEPTH_ZERO_SELF_SIGNED_CERT\): lines would wait, up to 16777216 bytes$/m,
+      /^audit sink http:\/\/127\.0\.0\.1:\d+\/ +- +answers 400 to a request without lines$/m,
+      /\n3 of \d+ checks failed\.\n$/
+    ]
+  ) t.match(bad.out, row, String(row))
+  const datagrams = await run({ url: 'udp://127.0.0.1:9' })
+  t.match(datagrams, { code: 0, out: /^audit sink udp:\/\/127\.0\.0\.1:9 +- +the name is known/m })
+  await editKeyring(join(directory, 'audit-keyring.json'), (ring) => ring.withState(ring.versions[0]!.id, 'disabled'))
+  t.match(await run(), { code: 1, out: /^audit key trail +FAILED .*no version is enabled, and audit\.key needs one\.$/m })
+  for (const server of servers) server.close()
 })
 
 await t.test('what a configuration means is printed, and no secret', async (t) => {

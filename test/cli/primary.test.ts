@@ -18,6 +18,8 @@ import { parseConfig } from '../../src/config/load.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import type { Facts } from '../../src/page/facts.ts'
 import { startTestStore } from '../support/hostile.ts'
+import { runCli } from '../support/run-cli.ts'
+import { querySigned } from '../support/wire.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-workers-'))
 t.teardown(() => {
@@ -46,13 +48,15 @@ interface Settings {
   readonly port?: number
   readonly admin: number
   readonly more?: string
+  /** What `keys encrypt` has printed, as the secret of a second client. */
+  readonly sealed?: string
 }
 
-const yaml = ({ endpoint = store.endpoint, port = 0, admin, more = '' }: Settings): string => `
+const yaml = ({ endpoint = store.endpoint, port = 0, admin, more = '', sealed }: Settings): string => `
 listen: { port: ${port} }
 admin: { port: ${admin}, page: true }
 upstream: { endpoint: "${endpoint}", accessKeyId: ${store.accessKeyId}, secretAccessKey: ${store.secretAccessKey} }
-clients: [{ accessKeyId: c, secretAccessKey: "\${CLIENT_SECRET}" }]
+clients: [{ accessKeyId: c, secretAccessKey: "\${CLIENT_SECRET}" }${sealed === undefined ? '' : `, { accessKeyId: s, secretAccessKey: { sealed: ${sealed} } }`}]
 keys: { main: { type: local, keyring: ./keyring.json } }
 buckets: { "*": { publicRead: true } }
 audit: { file: ./audit.jsonl }
@@ -118,6 +122,15 @@ function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter((text) => text !== '').map(Number)
 }
 
+/** What `keys encrypt` prints for a secret. */
+async function sealedUnder(config: string, secret: string): Promise<string> {
+  const input = join(directory, 'secret')
+  writeFileSync(input, secret)
+  const { code, out, err } = await runCli(['keys', 'encrypt', '--config', config, '--in', input], directory, { env: process.env })
+  if (code !== 0) throw new Error(err)
+  return out.trim()
+}
+
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 20))
 }
@@ -125,7 +138,10 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
 await t.test('two processes share a port, are counted together, replaced, reloaded and stopped; a transfer that is cut in one makes the exit code 3', async (t) => {
   const admin = await freePort()
   const file = join(directory, 'two.yaml')
-  writeFileSync(file, yaml({ admin, more: 'limits: { graceSeconds: 0.1 }' }))
+  writeFileSync(file, yaml({ admin }))
+  const [firstSecret, secondSecret] = ['first-canary-of-the-client', 'second-canary-of-the-client']
+  const [sealedFirst, sealedSecond] = [await sealedUnder(file, firstSecret), await sealedUnder(file, secondSecret)]
+  writeFileSync(file, yaml({ admin, more: 'limits: { graceSeconds: 0.1 }', sealed: sealedFirst }))
   const served = new Served(file)
   t.teardown(() => {
     served.child.kill('SIGKILL')
@@ -146,6 +162,30 @@ await t.test('two processes share a port, are counted together, replaced, reload
   t.equal(requestsOn(all), 20, 'the page has the requests of both')
   t.ok(answered.length <= 20)
 
+  // Each on a connection of its own: they come to both workers.
+  let signed = 0
+  const statuses = async (secretAccessKey: string): Promise<(number | undefined)[]> => {
+    const endpoint = `http://127.0.0.1:${String(port)}`
+    const { target } = querySigned({ endpoint, accessKeyId: 's', secretAccessKey }, { method: 'GET', target: '/none/key', headers: [] })
+    const found: (number | undefined)[] = []
+    for (let i = 0; i < 6; i += 1) found.push((await fetchText(Number(port), target)).status)
+    signed += 6
+    return found
+  }
+  const all6 = (status: number) => Array<number>(6).fill(status)
+  t.same(await statuses(firstSecret), all6(404), 'a sealed secret opens in both')
+  const reload = (sealed: string): void => {
+    writeFileSync(file, yaml({ admin, more: 'limits: { graceSeconds: 0.1 }', sealed }))
+    served.child.kill('SIGHUP')
+  }
+  reload(`${sealedSecond.slice(0, -4)}AAAA`)
+  t.match(await served.line('configuration not reloaded'), { faults: /a sealed secret cannot be opened/ })
+  t.same(await statuses(firstSecret), all6(404), 'one that does not open changes neither')
+  reload(sealedSecond)
+  await served.line('configuration reloaded', 2)
+  t.same([await statuses(firstSecret), await statuses(secondSecret)], [all6(403), all6(404)], 'a new one is that of both')
+
+  await until(async () => requestsOn(await factsAt(admin)) === 20 + signed)
   const [victim = 0] = childrenOf(served.child.pid!)
   process.kill(victim, 'SIGKILL')
   t.match(await served.line('worker ended'), { signal: 'SIGKILL', replacedInSeconds: 1 })
@@ -154,9 +194,10 @@ await t.test('two processes share a port, are counted together, replaced, reload
   const dead = await factsAt(admin)
   t.match(dead, { ready: false, findings: { 0: { title: 'The worker is dead' } } })
   t.same(dead.workers.map(({ state }) => state).sort(), ['ended', 'serving'], 'the page has the dead one')
-  t.equal(requestsOn(dead), 20, 'and what it had told of the last hour')
+  t.equal(requestsOn(dead), 20 + signed, 'and what it had told of the last hour')
   t.equal((await fetchText(Number(port), '/none/key')).status, 404, 'the other goes on')
   await served.line('workers listening', 2)
+  t.same(await statuses(secondSecret), all6(404), 'the one in its place has the secret of the reload')
   const after = (await fetchText(admin, '/metrics')).body
   t.equal(sample(after, 'sealgate_worker_restarts_total'), 1)
   t.equal(sample(after, 'sealgate_workers'), 2)
@@ -171,11 +212,11 @@ await t.test('two processes share a port, are counted together, replaced, reload
 
   writeFileSync(file, yaml({ admin, more: 'bucketz: {}' }))
   served.child.kill('SIGHUP')
-  t.match(await served.line('configuration not reloaded'), { faults: /bucketz: no such section/ })
+  t.match(await served.line('configuration not reloaded', 2), { faults: /bucketz: no such section/ })
   writeFileSync(file, yaml({ admin, more: 'limits: { graceSeconds: 1 }' }))
   served.child.kill('SIGHUP')
-  await served.line('configuration reloaded', 2)
-  t.match(served.lines.filter(({ msg }) => msg === 'configuration reloaded'), [{ needRestart: 'limits' }, { needRestart: 'limits' }])
+  await served.line('configuration reloaded', 4)
+  t.match(served.lines.filter(({ msg }) => msg === 'configuration reloaded').slice(2), [{ needRestart: 'limits' }, { needRestart: 'limits' }])
 
   store.rules.add({ when: { bucket: 'none', key: 'key' }, times: Infinity, fault: { type: 'stall', at: 'before' } })
   const pending = get({ host: '127.0.0.1', port: Number(port), path: '/none/key', agent: false })
