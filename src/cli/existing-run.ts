@@ -250,7 +250,7 @@ function countInBackground({ prefix, versions, keys, inventory, shard }: Existin
 }
 
 /** @throws UsageError. */
-async function openReport({ path, file }: NonNullable<Existing['report']>): Promise<ReportFile> {
+export async function openReport({ path, file }: NonNullable<Existing['report']>): Promise<ReportFile> {
   try {
     return await ReportFile.open(file, formatOf(path) ?? 'jsonl')
   } catch (error) {

@@ -162,9 +162,16 @@ export const keyCommands: readonly Command[] = [
     options: {
       ...rows,
       versions: { help: 'every version, not only the current ones: before a key is disabled, no version should need it' },
+      report: {
+        value: 'FILE',
+        help: 'a line for every object with the id of its key; the name ends in .csv or .jsonl. No key\nis used, so it has no evidence'
+      },
       json: { help: 'as JSON' }
     },
-    examples: ['sealgate keys usage --config sealgate.yaml --bucket backup-eu --versions'],
+    examples: [
+      'sealgate keys usage --config sealgate.yaml --bucket backup-eu --versions',
+      'sealgate keys usage --config sealgate.yaml --bucket backup-eu --report keys.csv'
+    ],
     codes: {
       [exitCodes.failed]: 'some objects could not be examined, or the store refused',
       [exitCodes.stopped]: 'stopped by a signal; what was seen is counted'

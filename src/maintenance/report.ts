@@ -101,6 +101,11 @@ export class ReportFile {
   /** Completes the file. @returns its SHA-256, in hex. @throws Error of the file system. */
   async end(summary: Summary): Promise<string> {
     if (this.#format === 'html') this.#gathered = page(summary, this.#shown, this.#more)
+    return this.close()
+  }
+
+  /** As `end`, of a format that is lines alone. */
+  async close(): Promise<string> {
     await this.#flush()
     await this.#file.close()
     return this.#hash.digest('hex')
