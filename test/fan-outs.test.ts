@@ -19,6 +19,10 @@ import { copyInParts } from '../src/maintenance/copy-in-parts.ts'
 import { runEngine } from '../src/maintenance/engine.ts'
 import { rewrapObject } from '../src/maintenance/rewrap-object.ts'
 import { currentObjects } from '../src/maintenance/sources.ts'
+import { countUploads } from '../src/maintenance/unfinished-uploads.ts'
+import { readConfig } from '../src/cli/sealed-config.ts'
+import { openStore, storeOfBucket } from '../src/cli/store-command.ts'
+import { BucketClient } from '../src/store-client/bucket-client.ts'
 import { startTestGateway } from './support/gateway.ts'
 import { engine, startRewrapRig, type RewrapRig } from './support/rewrap-rig.ts'
 import type { Match } from './support/rules.ts'
@@ -171,6 +175,23 @@ const fanOuts: readonly FanOut[] = [
           onFinding: () => undefined,
           signal
         })
+      }
+    }
+  },
+  {
+    file: 'maintenance/unfinished-uploads.ts',
+    when: { bucket: state, method: 'GET', key: /^uploads\// },
+    limit: 16,
+    // One whose record cannot be read is not known.
+    failures: null,
+    prepare: async (rig) => {
+      for (let i = 0; i < 36; i += 1) await rig.s3.send(new CreateMultipartUploadCommand({ Bucket, Key: `begun${i}` }))
+      const config = await readConfig({ file: rig.config, env: {} })
+      const upstream = openStore(storeOfBucket(config, Bucket), config)
+      rig.test.teardown(() => upstream.close())
+      return async (signal) => {
+        const job = await engine(rig.test, rig, {}, { signal })
+        return countUploads(job, new BucketClient(upstream, state, signal), 'begun')
       }
     }
   },
