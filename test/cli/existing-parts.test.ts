@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import t from 'tap'
 import {
   CreateBucketCommand,
+  DeleteObjectCommand,
   GetObjectAclCommand,
   GetObjectCommand,
   GetObjectTaggingCommand,
@@ -113,6 +114,38 @@ await t.test('decrypt gives it back in parts', async (t) => {
   date('out', 'Fri, 02 Jan 2026 03:04:05 GMT')
   t.match(await decrypt('large'), { code: 0, outcomes: { 'decrypted': 1, 'done before': 1 } }, 'a source of the same second may be newer')
   store.rules.clear()
+})
+
+await t.test('decrypt makes no more parts than the store of the target accepts', async (t) => {
+  const { endpoint, region, accessKeyId, secretAccessKey } = store
+  const upstream = { endpoint, region, accessKeyId, secretAccessKey, stateBucket: 'sealgate-state', realm: 'test' }
+  const Key = 'parts'
+  // 5 MiB are three parts. Of two parts, the first has whole MiB.
+  for (const [maxParts, parts, first] of [[3, 3, 5 * MIB], [2, 2, 6 * MIB]] as const) {
+    await direct.send(new DeleteObjectCommand({ Bucket: 'out', Key }))
+    await rig.reload({ upstream: { ...upstream, maxParts } })
+    const sent: string[] = []
+    const rule = store.rules.add({
+      when: {
+        bucket: 'out',
+        key: Key,
+        method: 'PUT',
+        test: (
+          { query, headers }
+        ) => (sent.push(`${query.get('partNumber') ?? ''}: ${headers.get('x-amz-decoded-content-length') ?? headers.get('content-length') ?? ''}`), false)
+      },
+      fault: { type: 'refuse' }
+    })
+    const done = await decrypt('large')
+    rule.remove()
+    t.match(done, { code: 0, outcomes: { decrypted: 1 } }, done.err)
+    const sizes = Array.from({ length: parts }, (_, i) => `${i + 1}: ${Math.min(first, body.length - i * first)}`)
+    t.strictSame(sent, sizes)
+    t.match(await direct.send(new HeadObjectCommand({ Bucket: 'out', Key })), { ETag: new RegExp(`-${parts}"$`), ContentLength: body.length })
+    t.ok(body.equals(await bytesOf(direct, 'out', Key)))
+    t.equal(await uploadsIn('out'), 0)
+  }
+  await rig.reload()
 })
 
 await t.test('versions: the new one is in parts, the old one stays until it is purged', async (t) => {

@@ -41,15 +41,15 @@ const body = randomBytes(11 * MIB)
 const uploadsIn = async (Bucket: string) => ((await direct.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads ?? []).map(({ UploadId }) => UploadId)
 const stateOf = async (Prefix: string) => (await direct.send(new ListObjectsV2Command({ Bucket: 'sealgate-state', Prefix }))).KeyCount
 
-/** Runs a command in a process of its own, with lowered sizes, and kills it when it has sent its second part. */
-async function killed(command: 'runEncrypt' | 'runDecrypt', bucket: string): Promise<void> {
+/** Runs a command in a process of its own, with lowered sizes, and kills it when it has sent this part. */
+async function killed(command: 'runEncrypt' | 'runDecrypt', bucket: string, partNumber = '2'): Promise<void> {
   const source = join(import.meta.dirname, '../../src/cli/existing-actions.ts')
   const script = `import { ${command} } from ${JSON.stringify(source)}
 const stdio = { stdout: process.stdout, stderr: process.stderr }
 await ${command}(${JSON.stringify(existingValues(config, 'large'))}, { args: [], env: {}, cwd: '/', onSignal() {}, ...stdio }, ${JSON.stringify(sizes)})`
   const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', script.replaceAll(':undefined', ':void 0')], { stdio: 'inherit' })
   const rule = store.rules.add({
-    when: { bucket, method: 'PUT', query: { partNumber: '2' } },
+    when: { bucket, method: 'PUT', query: { partNumber } },
     fault: { type: 'late', until: () => (child.kill('SIGKILL'), once(child, 'close')) }
   })
   const [code, name] = await once(child, 'close') as [number | null, string | null]
@@ -77,6 +77,17 @@ await t.test('encrypt: aborted at the next start, with what the gateway has kept
   t.equal(await stateOf('uploads/'), 1, 'and so does its record, and no other')
   const { Body } = await s3.send(new GetObjectCommand({ Bucket: 'large', Key: 'k ü' }))
   t.ok(body.equals(await Body!.transformToByteArray()))
+})
+
+await t.test('encrypt: a conditional copy is the only part of an upload, which is noted as well', async (t) => {
+  await direct.send(new PutObjectCommand({ Bucket: 'large', Key: 'single', Body: body.subarray(0, 300_000) }))
+  const before = await uploadsIn('large')
+  await killed('runEncrypt', 'large', '1')
+  t.strictSame([(await uploadsIn('large')).length - before.length, await stateOf('command-uploads/')], [1, 1])
+  t.match(await run(runEncrypt), { code: 0, err: /^Aborted 1 uploads in parts/ })
+  t.strictSame([await uploadsIn('large'), await stateOf('command-uploads/')], [before, 0])
+  const { Body } = await s3.send(new GetObjectCommand({ Bucket: 'large', Key: 'single' }))
+  t.ok(body.subarray(0, 300_000).equals(await Body!.transformToByteArray()))
 })
 
 await t.test('decrypt: aborted in the other bucket', async (t) => {
