@@ -246,7 +246,7 @@ const auditFields: Readonly<Record<keyof AuditEvent, string>> = {
   bucket: '',
   key: 'the object name; null for settings of a bucket',
   versionId: 'null where none is known',
-  masterKeyId: 'ARN of the KMS key, `local:KEYRING:VERSION`, `ssec`, or what the client named',
+  masterKeyId: 'key id, as objects name it ([KEYS](KEYS.md#the-hierarchy)), or what the client named',
   context: 'the encryption context that the wrap is bound to',
   action:
     '`generate`: a bucket key was made and wrapped. `wrap`: an object is sealed under a bucket key made before, or under a customer\'s key. `unwrap`, `rewrap`. `refused`: the client may not use the key it named',

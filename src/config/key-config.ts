@@ -94,4 +94,35 @@ export interface GcpConfig extends Reached {
   readonly auth: { readonly method: 'default' } | { readonly method: 'file'; readonly file: string } | TokenInFile
 }
 
-export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig | Pkcs11Config | GcpConfig
+/** A key of Azure Key Vault or Managed HSM. */
+export interface AzureConfig extends Reached {
+  readonly type: 'azure-key-vault'
+  /** `https://NAME.vault.azure.net`: its host stands in key ids, also where `endpoint` is another. */
+  readonly vault: string
+  readonly key: string
+  readonly algorithm: 'RSA-OAEP-256' | 'A256KW'
+  /** What tokens are for; null: it follows from `vault`. */
+  readonly resource: string | null
+  readonly auth:
+    | { readonly method: 'default' }
+    /** `clientId` null: the identity that the machine has. */
+    | { readonly method: 'managed-identity'; readonly clientId: string | null }
+    /** null: from the environment that Kubernetes gives to a pod. */
+    | {
+      readonly method: 'workload-identity'
+      readonly tenantId: string | null
+      readonly clientId: string | null
+      readonly tokenFile: string | null
+      readonly authority: string | null
+    }
+    | {
+      readonly method: 'client-secret'
+      readonly tenantId: string
+      readonly clientId: string
+      readonly clientSecret: string
+      readonly authority: string | null
+    }
+    | TokenInFile
+}
+
+export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig | Pkcs11Config | GcpConfig | AzureConfig

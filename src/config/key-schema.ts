@@ -140,10 +140,42 @@ function gcpKms(types: SourcedTypes) {
   })
 }
 
+/** Ids of applications and tenants, and names of tenants. */
+const azureId = z.string().regex(/^[A-Za-z0-9.-]{1,253}$/, 'must be the id of a tenant or application')
+
+function azureKeyVault(types: SourcedTypes) {
+  const { path, secret } = types
+  const authority = secureOrigin.nullable().default(null)
+  return z.strictObject({
+    type: z.literal('azure-key-vault'),
+    vault: secureOrigin.refine(
+      (text) => !isOrigin(text) || new URL(text).hostname.includes('.'),
+      'must be https://NAME.vault.azure.net, or the address of a Managed HSM'
+    ),
+    key: z.string().regex(/^[A-Za-z0-9-]{1,127}$/, 'must be 1 to 127 letters, digits or "-"'),
+    algorithm: z.enum(['RSA-OAEP-256', 'A256KW']).default('RSA-OAEP-256'),
+    resource: secureOrigin.nullable().default(null),
+    ...reached(types),
+    auth: z.discriminatedUnion('method', [
+      z.strictObject({ method: z.literal('default') }),
+      z.strictObject({ method: z.literal('managed-identity'), clientId: azureId.nullable().default(null) }),
+      z.strictObject({
+        method: z.literal('workload-identity'),
+        tenantId: azureId.nullable().default(null),
+        clientId: azureId.nullable().default(null),
+        tokenFile: path.nullable().default(null),
+        authority
+      }),
+      z.strictObject({ method: z.literal('client-secret'), tenantId: azureId, clientId: azureId, clientSecret: secret, authority }),
+      z.strictObject({ method: z.literal('token'), tokenFile: path })
+    ], { error: 'must be default, managed-identity, workload-identity, client-secret or token' }).default({ method: 'default' })
+  })
+}
+
 /** The options of every kind of key. What a kind is, `kinds` of keys/configured-key.ts says. */
 export function keySchema(types: SourcedTypes) {
-  return z.discriminatedUnion('type', [local(types), awsKms(types), vaultTransit(types), pkcs11(types), gcpKms(types)], {
-    error: 'must be local, aws-kms, vault-transit, pkcs11 or gcp-kms'
+  return z.discriminatedUnion('type', [local(types), awsKms(types), vaultTransit(types), pkcs11(types), gcpKms(types), azureKeyVault(types)], {
+    error: 'must be local, aws-kms, vault-transit, pkcs11, gcp-kms or azure-key-vault'
   })
 }
 
@@ -154,6 +186,16 @@ export function keyConfig(key: z.output<ReturnType<typeof keySchema>>): KeyConfi
       return key
     case 'gcp-kms':
       return { ...key, endpoint: originOf(key.endpoint) }
+    case 'azure-key-vault': {
+      const { auth } = key
+      return {
+        ...key,
+        vault: new URL(key.vault).origin,
+        endpoint: originOf(key.endpoint),
+        resource: originOf(key.resource),
+        auth: auth.method === 'client-secret' ? conceal(auth) : auth
+      }
+    }
     case 'pkcs11':
       return conceal(key)
     case 'aws-kms': {

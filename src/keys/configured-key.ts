@@ -4,6 +4,7 @@ import type { AuditSink, CachingKeyProvider, KeyAnswer, KeyProvider, KeySource, 
 import type { BackupCheck } from './backup-check.ts'
 import { withAudit } from './audited-provider.ts'
 import { awsKmsKind } from './providers/aws-kms-kind.ts'
+import { azureKeyVaultKind } from './providers/azure-kind.ts'
 import { gcpKmsKind } from './providers/gcp-kind.ts'
 import { localKind } from './providers/local.ts'
 import { pkcs11Kind } from './providers/pkcs11.ts'
@@ -66,7 +67,8 @@ const kinds: { readonly [T in KeyConfig['type']]: ProviderKind<Extract<KeyConfig
   'aws-kms': awsKmsKind,
   'vault-transit': vaultTransitKind,
   'pkcs11': pkcs11Kind,
-  'gcp-kms': gcpKmsKind
+  'gcp-kms': gcpKmsKind,
+  'azure-key-vault': azureKeyVaultKind
 }
 
 /** The row of a key. */

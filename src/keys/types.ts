@@ -16,7 +16,7 @@ export interface KeyContext {
 
 /** A wrapped bucket key, as it is stored with every object that uses it. */
 export interface WrappedBucketKey {
-  /** Readable id of the key that wrapped it: a KMS key ARN, `local:<keyring name>:<version id>`, `vault:<service>/<mount>/<key>:v<version>`, or `ssec`. */
+  /** Readable id of the key that wrapped it: a KMS key ARN, `local:<keyring name>:<version id>`, others as docs/FORMAT.md (Key providers) has them, or `ssec`. */
   readonly keyId: string
   /** The provider's ciphertext, opaque, at most 6,144 bytes. */
   readonly blob: Buffer

@@ -10,6 +10,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'authentication': 'every row of the product of operation, credentials, payload and signature state; every operation with every x-amz header unsigned',
   'break-glass': 'buckets of 10,000 objects of every kind opened without Sealgate, and compared byte for byte',
   'clock': 'a clock that jumps while the gateway serves',
+  'cloud-keys': 'simulations of Google Cloud KMS and Azure Key Vault: calls for 10,000 PUTs and GETs, outages of five kinds under load',
   'descriptors': 'few file descriptors and many idle connections',
   'dns': 'a store whose name gets another address',
   'existing': 'SIGKILL of `encrypt` while clients write; every byte back from `decrypt`; planted faults found by `verify --deep`',

@@ -47,6 +47,7 @@ async function faultsOf(change: string | Readonly<Record<string, unknown>>): Pro
 
 const upstream = (more: object): object => ({ upstream: { endpoint: 'http://127.0.0.1:9100', accessKeyId: 'a', secretAccessKey: 'b', ...more } })
 const client = (more: object): object => ({ clients: [{ accessKeyId: 'c', secretAccessKey: 'd', ...more }] })
+const azure = (more: object): object => ({ keys: { main: { type: 'azure-key-vault', vault: 'https://v.vault.azure.net', key: 'k', ...more } } })
 const gcp = (more: object): object => ({
   keys: { main: { type: 'gcp-kms', key: 'projects/my-project/locations/global/keyRings/r/cryptoKeys/k', ...more } }
 })
@@ -154,7 +155,7 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [client({ buckets: [] }), 'clients.0.buckets: must not be empty'],
   [client({ readOnly: 1 }), 'clients.0.readOnly: must be true or false, not a number'],
   // Keys.
-  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms, vault-transit, pkcs11 or gcp-kms'],
+  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms, vault-transit, pkcs11, gcp-kms or azure-key-vault'],
   [{ keys: { 'a b': { type: 'local', keyring: 'k' } } }, 'keys.a b: must be 1 to 63 letters, digits, ".", "_" or "-"'],
   [{ keys: { main: { type: 'local' } } }, 'keys.main.keyring: must be given'],
   [keyring(cert), new RegExp(`^keys\\.main\\.keyring: ${cert}: This is a certificate, not a keyring\\.$`)],
@@ -186,6 +187,15 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [gcp({ serverName: 'a b' }), 'keys.main.serverName: must be the name of a host'],
   [gcp({ auth: { method: 'key' } }), 'keys.main.auth.method: must be default, file or token'],
   [gcp({ auth: { method: 'file' } }), 'keys.main.auth.file: must be given'],
+  [azure({ vault: 'http://v.vault.azure.net' }), 'keys.main.vault: must be https: keys travel in its answers. http only to this machine'],
+  [azure({ vault: 'https://v' }), 'keys.main.vault: must be https://NAME.vault.azure.net, or the address of a Managed HSM'],
+  [azure({ key: 'a/b' }), 'keys.main.key: must be 1 to 127 letters, digits or "-"'],
+  [azure({ algorithm: 'RSA1_5' }), 'keys.main.algorithm: must be RSA-OAEP-256 or A256KW'],
+  [azure({ auth: { method: 'cli' } }), 'keys.main.auth.method: must be default, managed-identity, workload-identity, client-secret or token'],
+  [
+    azure({ auth: { method: 'client-secret', tenantId: 't', clientId: 'a b', clientSecret: 'canary' } }),
+    'keys.main.auth.clientId: must be the id of a tenant or application'
+  ],
   [
     kms({ arn: 'arn:aws:kms:eu-west-1:111122223333:alias/data' }),
     'keys.main.arn: must be the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID, not an alias'

@@ -25,6 +25,9 @@ export interface AccessToken {
  */
 export type TokenSource = (wanted: { readonly claims: string | null; readonly signal: AbortSignal }) => Promise<AccessToken>
 
+/** Names by which @azure/identity says that a token service has refused: some have no status. */
+const refusals: readonly string[] = ['AuthenticationError', 'AuthenticationRequiredError']
+
 /** There is no token. Its message is the gateway's own; what a library says can quote a credential, and is left out. */
 export class LoginFailure extends Error {
   /** The token service has refused the credential. False: there is none, or nobody answers. */
@@ -38,8 +41,8 @@ export class LoginFailure extends Error {
     super(`${message}${status === null ? '' : `; status ${status}`}`)
     this.name = 'LoginFailure'
     this.status = status
-    this.denied = status === 400 || status === 401 || status === 403
     this.errorName = errorName ?? nameOf(cause instanceof Error && cause.name !== 'Error' ? cause.name : null)
+    this.denied = status === 400 || status === 401 || status === 403 || refusals.includes(this.errorName ?? '')
     this.system = systemCodeOf(cause)
   }
 }

@@ -1,4 +1,4 @@
-import { Pool } from 'undici'
+import { buildConnector, Pool } from 'undici'
 import { WrongServiceAnswer } from './errors.ts'
 
 /** Longest answer in bytes that is read. The longest of those that are asked for describe the versions of a key, some 100 bytes for each. */
@@ -18,12 +18,19 @@ export interface ServerTrust {
   readonly ca: string | null
   /** Certificate and private key of the client, PEM. */
   readonly client: { readonly cert: string; readonly key: string } | null
-  /** Name that the certificate must have; null: the host of the address. */
+  /** Name that the certificate must have; null: that of the header Host, else of the address. */
   readonly serverName: string | null
 }
 
 /** Connections to one server of a key service. @param connectMs longest time to make one, in milliseconds */
 export function openPool(address: string, { ca, client, serverName }: ServerTrust, connectMs: number): Pool {
+  const connect = {
+    timeout: connectMs,
+    rejectUnauthorized: true,
+    minVersion: 'TLSv1.2' as const,
+    ...ca === null ? {} : { ca },
+    ...client
+  }
   return new Pool(address, {
     connections: CONNECTIONS,
     allowH2: false,
@@ -31,15 +38,16 @@ export function openPool(address: string, { ca, client, serverName }: ServerTrus
     maxHeaderSize: 32_768,
     // Shorter than the idle time of servers and proxies, so that the gateway closes first.
     keepAliveTimeout: 4000,
-    connect: {
-      timeout: connectMs,
-      rejectUnauthorized: true,
-      minVersion: 'TLSv1.2',
-      ...ca === null ? {} : { ca },
-      ...client,
-      ...serverName === null ? {} : { servername: serverName }
-    }
+    connect: serverName === null ? connect : namedConnector(serverName, connect)
   })
+}
+
+/** undici takes the name from the header Host where a request has one, whatever its options say. */
+function namedConnector(servername: string, options: buildConnector.BuildOptions): buildConnector.connector {
+  const connector = buildConnector(options)
+  return (wanted, done) => {
+    connector({ ...wanted, servername }, done)
+  }
 }
 
 /** The whole answer. @param service its name, for the error. @throws WrongServiceAnswer for one that is too long. */

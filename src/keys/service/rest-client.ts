@@ -1,4 +1,4 @@
-import { clockSkewSeconds, diagnosis, systemCodeOf } from '../../diagnosis.ts'
+import { clockSkewSeconds, diagnosis, requestIdOf, systemCodeOf } from '../../diagnosis.ts'
 import type { Pool } from 'undici'
 import { LoginFailure, type AccessTokens } from './access-token.ts'
 import { WrongServiceAnswer, type ServiceErrors, type ServiceFailure } from './errors.ts'
@@ -7,16 +7,28 @@ import { answeredObject, objectIn, openPool, shownText, wholeText, type Data, ty
 /** The service refused a request, or could not serve it. */
 export class RestRefusal extends Error {
   readonly status: number
+  /** Of the request, with its query. */
+  readonly path: string
   /** The JSON object of the answer; empty without one. Never logged whole. */
   readonly body: Data
   /** Of `WWW-Authenticate`; empty without one. */
   readonly challenge: string
   readonly date: string | undefined
 
-  constructor(status: number, body: Data, headers: { readonly challenge: string; readonly date: string | undefined }) {
+  /** Its id of the request, where it gives one. */
+  readonly requestId: string | null
+
+  constructor(
+    status: number,
+    path: string,
+    body: Data,
+    headers: { readonly challenge: string; readonly date: string | undefined; readonly requestId: unknown }
+  ) {
     super(`status ${status}`)
     this.name = 'RestRefusal'
     this.status = status
+    this.path = path
+    this.requestId = requestIdOf(headers.requestId)
     this.body = body
     this.challenge = headers.challenge
     this.date = headers.date
@@ -96,10 +108,10 @@ export class RestClient {
       body: body === undefined ? null : JSON.stringify(body),
       signal
     })
-    const { 'www-authenticate': challenge, date } = headers
+    const { 'www-authenticate': challenge, 'x-ms-request-id': requestId, date } = headers
     const text = await wholeText(stream, service)
     if (statusCode >= 200 && statusCode < 300) return answeredObject(text, service)
-    throw new RestRefusal(statusCode, objectIn(text) ?? {}, { challenge: [challenge ?? []].flat().join(', '), date: [date].flat()[0] })
+    throw new RestRefusal(statusCode, path, objectIn(text) ?? {}, { challenge: [challenge ?? []].flat().join(', '), date: [date].flat()[0], requestId })
   }
 }
 
@@ -131,6 +143,7 @@ export function restErrors(service: string, meaningOf: (refusal: RestRefusal) =>
           diagnosis: diagnosis('kms', operation, {
             status: error.status,
             errorName: reason,
+            remoteRequestId: error.requestId,
             clockSkewSeconds: clockSkewSeconds(error.date, Date.now())
           })
         }
