@@ -26,6 +26,8 @@ const campaigns: Readonly<Record<string, string>> = {
   'growth': 'the cost of every parser up to its limit',
   'kill': 'SIGKILL of two instances under load',
   'ledger': 'a ledger of a million rows: time for each, and memory',
+  'key-services':
+    'keys of every service that is here: calls for 10,000 PUT and GET, times of objects whose key must be asked for, `rewrap --to` between every two',
   'kms': '10,000 PUTs and GETs under one bucket key, then a minute without a key service',
   'mutation': 'one changed expression at a time where a fault costs most, and which changes no test notices',
   'reader_mutants.py': 'one changed line at a time in the reader without Sealgate, and which changes no vector notices',
