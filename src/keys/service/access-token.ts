@@ -1,7 +1,7 @@
 import { nameOf, systemCodeOf } from '../../diagnosis.ts'
 import { rejectOnAbort } from '../../concurrency/in-flight.ts'
 import type { ServiceMetrics } from './connection.ts'
-import { readCredential } from './files.ts'
+import { howToInstall, readCredential } from './files.ts'
 
 /** Milliseconds for a login. The request that waits for it may leave earlier; those after it use what has come. */
 const LOGIN_MS = 10_000
@@ -77,7 +77,7 @@ export async function optionalPackage<T>(name: string): Promise<T> {
   try {
     return await import(name) as T
   } catch (error) {
-    throw new LoginFailure(`The optional package ${name} cannot be loaded: npm ci with Node 22 or newer, and without --omit=optional`, {
+    throw new LoginFailure(`The optional package ${name} cannot be loaded: ${howToInstall(name)}`, {
       errorName: 'PackageMissing',
       cause: error
     })

@@ -43,6 +43,11 @@ export function packageFaults(option: string, name: string): FileFault[] {
     createRequire(import.meta.url).resolve(name)
     return []
   } catch {
-    return [{ option, message: `needs the optional package ${name}, which is not installed: npm ci with Node 22 or newer, and without --omit=optional` }]
+    return [{ option, message: `needs the optional package ${name}, which is not installed: ${howToInstall(name)}` }]
   }
+}
+
+/** @param name of an optional package that is JavaScript alone. */
+export function howToInstall(name: string): string {
+  return `in a checkout run "npm ci", beside an installed package "npm install --global ${name}"`
 }
