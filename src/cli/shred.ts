@@ -51,7 +51,6 @@ export async function shredKey(values: ShredValues, platform: Platform): Promise
   const section = config.keys[key]
   if (section === undefined) throw new UsageError(`--key: the configuration has no key named ${key}.`)
   const kind = kindOf(section)
-  if (kind.destroy === undefined) throw new UsageError(`--key: a key of type ${section.type} is destroyed with the tools of its service.`)
   const days = countOption('days', values.days, MOST_DAYS, MOST_DAYS)
   if (days < LEAST_DAYS) throw new UsageError(`--days must be a whole number from ${LEAST_DAYS} to ${MOST_DAYS}.`)
   const realm = storeOfBucket(config, bucket).realm

@@ -36,10 +36,10 @@ export interface ProviderKind<C extends KeyConfig> {
   /** The last check of a backup that holds these versions; null: there was none here, or the service keeps the key. */
   backup(config: C, versions: readonly string[]): Promise<BackupCheck | null>
   /**
-   * Destroys the key for good, with every version. Absent: only the tools of the service do.
+   * Destroys the key with every version, or has the service do it at a later time and refuse all uses until then.
    * @throws KeyringError, S3Error of the service where nothing was destroyed.
    */
-  destroy?(config: C, site: KeySite, wanted: { readonly days: number; readonly signal: AbortSignal }): Promise<Destruction>
+  destroy(config: C, site: KeySite, wanted: { readonly days: number; readonly signal: AbortSignal }): Promise<Destruction>
 }
 
 /** What a destruction has come to. */

@@ -23,6 +23,8 @@ export class FakeGcpKms extends FakeService {
   tokenSeconds = 3600
   /** Requests may list versions. */
   mayList = true
+  /** Requests may destroy versions. */
+  mayDestroy = true
   /** Subject tokens that the token service takes. */
   readonly subjects = new Set<string>()
 
@@ -63,11 +65,22 @@ export class FakeGcpKms extends FakeService {
     if (path === '/sts/v1/token') return this.#exchange(request)
     const token = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1] ?? ''
     if (!this.tokens.has(token)) throw refusal(401, 'UNAUTHENTICATED', 'Request had invalid authentication credentials.')
+    const version = /^\/v1\/(.+)\/cryptoKeyVersions\/(\d+):destroy$/.exec(path)
+    if (version !== null) return this.#destroy(version[1] ?? '', Number(version[2]))
     const [, name = '', verb = ''] = /^\/v1\/(.+?)(:encrypt|:decrypt|\/cryptoKeyVersions)$/.exec(path) ?? []
     const versions = this.keys.get(name)
     if (versions === undefined) throw refusal(404, 'NOT_FOUND', `CryptoKey ${name} not found.`)
     if (method === 'GET') return this.#list(request, name, versions)
     return verb === ':encrypt' ? encrypt(body, name, versions) : decrypt(body, name, versions)
+  }
+
+  #destroy(key: string, number: number): unknown {
+    const name = `${key}/cryptoKeyVersions/${number}`
+    const version = this.keys.get(key)?.[number - 1]
+    if (version === undefined) throw refusal(404, 'NOT_FOUND', `CryptoKeyVersion ${name} not found.`)
+    if (!this.mayDestroy) throw refusal(403, 'PERMISSION_DENIED', `Permission 'cloudkms.cryptoKeyVersions.destroy' denied on resource '${name}'.`)
+    version.state = 'DESTROY_SCHEDULED'
+    return { name, state: version.state, destroyTime: new Date(Date.now() + 30 * 86_400_000).toISOString() }
   }
 
   #list({ query }: ServiceRequest, name: string, versions: readonly Version[]): unknown {

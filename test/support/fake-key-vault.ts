@@ -42,6 +42,7 @@ export class FakeKeyVault extends FakeService {
   readonly tokens = new Set<string>()
   tokenSeconds = 3600
   mayList = true
+  mayDelete = true
   /** Of the challenge of a 401. */
   resource = 'https://vault.azure.net'
   claims: string | null = null
@@ -92,6 +93,7 @@ export class FakeKeyVault extends FakeService {
     const key = this.keys.get(name)
     if (key === undefined) throw failure(404, 'KeyNotFound', `A key with (name/id) ${name} was not found in this key vault.`)
     if (key.deleted) throw failure(409, 'Conflict', `Key ${name} is currently in a deleted but recoverable state.`, 'ObjectIsDeletedButRecoverable')
+    if (method === 'DELETE') return this.#delete(name, key)
     if (rest === 'versions') return this.#list(request, name, key)
     const [id = '', verb = ''] = rest.split('/')
     const version = id === '' ? key.versions.at(-1) : key.versions.find((each) => each.id === id)
@@ -99,6 +101,13 @@ export class FakeKeyVault extends FakeService {
     const kid = `${this.vault}/keys/${name}/${version.id}`
     if (method === 'GET' && verb === '') return { key: { kid, ...jwk(version), key_ops: version.operations }, attributes: version.attributes }
     return { kid, value: operate(verb, version, request.body).toString('base64url') }
+  }
+
+  #delete(name: string, key: VaultKey): unknown {
+    if (!this.mayDelete) throw failure(403, 'Forbidden', `Caller is not authorized to perform action 'Microsoft.KeyVault/vaults/keys/delete' on ${name}.`)
+    key.deleted = true
+    const now = Math.floor(Date.now() / 1000)
+    return { recoveryId: `${this.vault}/deletedkeys/${name}`, deletedDate: now, scheduledPurgeDate: now + 90 * 86_400 }
   }
 
   #challenge(): Refusal {

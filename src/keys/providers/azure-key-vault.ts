@@ -120,6 +120,23 @@ export class AzureKeyVaultProvider implements KeySource {
     await this.#versions.learn(signal)
   }
 
+  /**
+   * Deletes the key with all its versions. Key Vault refuses all uses from then on, and keeps it for the days that the vault was made with.
+   * @returns key ids of the versions, or what all begin with where they may not be listed, and when the vault purges them.
+   * @throws S3Error as generate does.
+   */
+  async destroy(signal: AbortSignal): Promise<{ readonly keyIds: readonly string[]; readonly final: Date }> {
+    await this.#versions.learn(signal)
+    const { scheduledPurgeDate: seconds } = await this.#calls.call(
+      'ScheduleKeyDeletion',
+      this.currentKeyId(),
+      signal,
+      (within) => this.#client.request({ method: 'DELETE', path: `/keys/${this.#options.config.key}?${API}`, signal: within })
+    )
+    const ids = this.versions.map(({ id }) => this.keyIdPrefix + id)
+    return { keyIds: ids.length === 0 ? [`${this.keyIdPrefix}*`] : ids, final: typeof seconds === 'number' ? new Date(seconds * 1000) : new Date() }
+  }
+
   owns(keyId: string): boolean {
     return keyId.startsWith(this.keyIdPrefix) && AzureVersions.isVersion(keyId.slice(this.keyIdPrefix.length))
   }

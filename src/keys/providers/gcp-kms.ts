@@ -4,7 +4,7 @@ import { S3Error } from '../../errors.ts'
 import { createChecksum } from '../../http/checksums.ts'
 import { bindingOf, decodeBase64, KEY_BYTES } from '../key-material.ts'
 import { AccessTokens } from '../service/access-token.ts'
-import { answeredBlob, answeredKey, checkBlob, keyNotHeld, serviceContext, wrapAndUnwrap } from '../service/answers.ts'
+import { answeredBlob, answeredKey, checkBlob, eachOf, keyNotHeld, serviceContext, wrapAndUnwrap } from '../service/answers.ts'
 import { ServiceConnection, type ServiceOptions } from '../service/connection.ts'
 import { WrongServiceAnswer, type ServiceCall } from '../service/errors.ts'
 import { isRecord, type Data } from '../service/http.ts'
@@ -157,8 +157,45 @@ export class GcpKmsProvider implements KeySource {
     return this.#calls.call(call, keyId, signal, async (within) => take(await this.#client.request({ method: 'POST', path, body, signal: within })))
   }
 
+  /**
+   * Schedules the destruction of every version that is not destroyed or scheduled already. Cloud KMS refuses all uses of it from then on, and destroys it after the time that the
+   * key was made with.
+   * @returns key ids of those, when the last one is destroyed, and why others were refused.
+   * @throws S3Error as generate does, where none is; KMS.KMSInvalidStateException where there are none.
+   */
+  async destroy(signal: AbortSignal): Promise<{ readonly keyIds: readonly string[]; readonly last: Date; readonly failure: S3Error | null }> {
+    const live = (await this.#listed(signal)).filter(({ state }) => !state.startsWith('DESTROY'))
+    if (live.length === 0) {
+      throw new S3Error('KMS.KMSInvalidStateException', { message: `${this.keyIdPrefix}* has no version that is not destroyed or scheduled.` })
+    }
+    let last = new Date()
+    const { done, failure } = await eachOf(live, async ({ number }) => {
+      const path = `/v1/${this.#options.config.key}/cryptoKeyVersions/${number}:destroy`
+      const { state, destroyTime } = await this.#calls.call(
+        'ScheduleKeyDeletion',
+        this.keyIdPrefix + number,
+        signal,
+        (within) => this.#client.request({ method: 'POST', path, body: {}, signal: within })
+      )
+      if (state !== 'DESTROY_SCHEDULED' && state !== 'DESTROYED') {
+        throw new S3Error('InternalError', { message: `Cloud KMS has not scheduled version ${number}.` })
+      }
+      const at = new Date(String(destroyTime))
+      if (at > last) last = at
+    })
+    return { keyIds: done.map(({ number }) => this.keyIdPrefix + number), last, failure }
+  }
+
   /** For the operator alone: a role that only encrypts and decrypts may not list them, and nothing depends on it. */
   async #list(signal: AbortSignal): Promise<void> {
+    const found = await this.#listed(signal).catch((error: unknown) => {
+      if (signal.aborted || !(error instanceof S3Error)) throw error
+      return null
+    })
+    if (found !== null) this.#versions = found
+  }
+
+  async #listed(signal: AbortSignal): Promise<readonly Version[]> {
     const found: Version[] = []
     let token = ''
     for (let page = 0; page < MOST_PAGES; page += 1) {
@@ -171,20 +208,16 @@ export class GcpKmsProvider implements KeySource {
         signal,
         (within) => this.#client.request({ method: 'GET', path, signal: within })
       )
-        .catch((error: unknown) => {
-          if (signal.aborted || !(error instanceof S3Error)) throw error
-          return null
-        })
-      if (answer === null) return
       const rows = Array.isArray(answer['cryptoKeyVersions']) ? answer['cryptoKeyVersions'].filter(isRecord) : []
       for (const { name, state } of rows) {
         const number = numberIn(name, this.#options.config.key)
         if (number !== null && typeof state === 'string' && /^[A-Z_]{1,40}$/.test(state)) found.push({ number, state })
       }
-      if (typeof answer['nextPageToken'] !== 'string' || answer['nextPageToken'] === '') break
-      token = answer['nextPageToken']
+      token = typeof answer['nextPageToken'] === 'string' ? answer['nextPageToken'] : ''
+      if (token === '') break
     }
-    this.#versions = found.toSorted((a, b) => Number(a.number) - Number(b.number))
+    if (token !== '') throw new S3Error('InternalError', { message: `The key has more than ${MOST_PAGES * VERSIONS_PER_PAGE} versions.` })
+    return found.toSorted((a, b) => Number(a.number) - Number(b.number))
   }
 
   #versionIn(name: unknown): string {

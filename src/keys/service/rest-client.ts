@@ -44,7 +44,7 @@ export class DamagedAnswer extends Error {
 }
 
 interface RestRequest {
-  readonly method: 'GET' | 'POST'
+  readonly method: 'GET' | 'POST' | 'DELETE'
   readonly path: string
   readonly body?: Data
   readonly signal: AbortSignal

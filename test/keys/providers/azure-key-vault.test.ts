@@ -255,3 +255,24 @@ await t.test('its kind: a CA of its own, what a check finds, what people see', a
   await t.rejects(azureKeyVaultKind.open(missing, site), { message: /ca: .*ENOENT/ })
   t.equal(await azureKeyVaultKind.describe(config), `Key Vault ${vault.vault}, key main (RSA-OAEP-256) at ${vault.address}; with a token in a file`)
 })
+
+await t.test('destroyed: the key is deleted with its versions, for as long as the vault keeps it', async (t) => {
+  const { vault, config, provider } = await started(t)
+  vault.rotate('main')
+  const { wrapped } = await provider.generate(keyContext(), keyUse())
+  const site = { realms: [], selfTestContext: keyContext(), keys: {}, metrics: undefined, kmsCredentials: undefined }
+  const wanted = { days: 7, signal: new AbortController().signal }
+  const destroy = () => azureKeyVaultKind.destroy(config, site, wanted)
+  vault.mayDelete = false
+  t.equal(await codeOf(destroy()), 'AccessDenied')
+  t.equal(await codeOf(provider.unwrap(wrapped, keyContext(), keyUse())), 'ok')
+  vault.mayDelete = true
+  const { keyIds, final, failure } = await destroy()
+  const versions = vault.keys.get('main')!.versions.map(({ id }) => id)
+  t.same(keyIds.map((id) => id.slice(-32)), versions)
+  t.equal(failure, null)
+  t.ok(Date.parse(final) > Date.now() + 89 * 86_400_000)
+  t.equal(await codeOf(provider.unwrap(wrapped, keyContext(), keyUse())), 'KMS.KMSInvalidStateException')
+  t.equal(await codeOf(provider.generate(keyContext(), keyUse())), 'KMS.KMSInvalidStateException')
+  t.equal(await codeOf(destroy()), 'KMS.KMSInvalidStateException', 'once')
+})

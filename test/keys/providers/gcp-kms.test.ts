@@ -182,3 +182,33 @@ await t.test('its kind: a CA of its own, what a check finds, what people see', a
   await t.rejects(gcpKmsKind.open(missing, site), { message: /ca: .*ENOENT/ })
   t.equal(await gcpKmsKind.describe(config), `Cloud KMS ${config.key} at ${kms.address}; with a token in a file`)
 })
+
+await t.test('destroyed: every version that is not yet, on every page of the list', async (t) => {
+  const { kms, key, config, provider } = await started(t)
+  for (let i = 0; i < 4; i += 1) kms.rotate(key)
+  kms.setState(key, 2, 'DESTROYED')
+  kms.setState(key, 3, 'DISABLED')
+  const { wrapped } = await provider.generate(keyContext(), keyUse())
+  const site = { realms: [], selfTestContext: keyContext(), keys: {}, metrics: undefined, kmsCredentials: undefined }
+  const destroy = () => gcpKmsKind.destroy(config, site, { days: 7, signal: new AbortController().signal })
+  kms.mayList = false
+  t.equal(await codeOf(destroy()), 'AccessDenied', 'what is not known cannot be destroyed')
+  kms.mayList = true
+  kms.mayDestroy = false
+  t.equal(await codeOf(destroy()), 'AccessDenied')
+  t.equal(await codeOf(provider.unwrap(wrapped, keyContext(), keyUse())), 'ok')
+  kms.mayDestroy = true
+  kms.misbehave = ({ path }, response) => {
+    if (!path.endsWith('/cryptoKeyVersions/4:destroy')) return false
+    const { status, body } = refusal(403, 'PERMISSION_DENIED', 'no')
+    answerJson(response, status, body)
+    return true
+  }
+  const most = await destroy()
+  t.match(most, { keyIds: [1, 3, 5].map((number) => `gcp-kms:${key}:v${number}`), failure: { code: 'AccessDenied' } })
+  t.ok(Date.parse(most.final) > Date.now() + 29 * 86_400_000)
+  t.equal(await codeOf(provider.unwrap(wrapped, keyContext(), keyUse())), 'KMS.KMSInvalidStateException')
+  kms.misbehave = null
+  t.match(await destroy(), { keyIds: [`gcp-kms:${key}:v4`], failure: null })
+  t.equal(await codeOf(destroy()), 'KMS.KMSInvalidStateException', 'once')
+})
