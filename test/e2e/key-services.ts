@@ -1,13 +1,15 @@
-// Fresh keys at every key service that is here: a keyring and the simulation of AWS KMS always; OpenBao under openbao.sh; SoftHSM under softhsm.sh. Both:
+// Fresh keys at every key service that is here: a keyring and the simulations of the clouds always; OpenBao under openbao.sh; SoftHSM under softhsm.sh. Both:
 // test/e2e/openbao.sh test/e2e/softhsm.sh node …
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
+import { FakeGcpKms } from '../support/fake-gcp-kms.ts'
+import { FakeKeyVault } from '../support/fake-key-vault.ts'
 import { FakeKms } from '../support/fake-kms.ts'
 
-type Kind = 'local' | 'aws-kms' | 'vault-transit' | 'pkcs11'
+type Kind = 'local' | 'aws-kms' | 'gcp-kms' | 'azure-key-vault' | 'vault-transit' | 'pkcs11'
 
 /** A key for a configuration file. */
 export interface ServiceKey {
@@ -27,11 +29,18 @@ interface KeyServices {
 export async function openKeyServices(): Promise<KeyServices> {
   const folder = mkdtempSync(join(tmpdir(), 'sealgate-keys-'))
   const ends: (() => Promise<void>)[] = []
-  const kms = await FakeKms.start({
-    teardown: (end) => {
+  const test = {
+    teardown: (end: () => Promise<void>) => {
       ends.push(end)
     }
-  })
+  }
+  const [kms, google, azure] = [await FakeKms.start(test), await FakeGcpKms.start(test), await FakeKeyVault.start(test)]
+  const tokenOf = (kind: Kind, token: string) => {
+    const tokenFile = join(folder, `${kind}-token`)
+    writeFileSync(tokenFile, token)
+    return { method: 'token', tokenFile }
+  }
+  const [googleAuth, azureAuth] = [tokenOf('gcp-kms', google.addToken()), tokenOf('azure-key-vault', azure.addToken())]
   const bao = process.env['VAULT_ADDR'] === undefined ? null : await import('./openbao-server.ts')
   const token = process.env['WORK'] === undefined ? null : await import('./softhsm-token.ts')
   if (bao !== null) {
@@ -41,7 +50,7 @@ export async function openKeyServices(): Promise<KeyServices> {
   }
   let made = 0
   return {
-    kinds: ['local', 'aws-kms', ...bao === null ? [] : ['vault-transit'] as const, ...token === null ? [] : ['pkcs11'] as const],
+    kinds: ['local', 'aws-kms', 'gcp-kms', 'azure-key-vault', ...bao === null ? [] : ['vault-transit'] as const, ...token === null ? [] : ['pkcs11'] as const],
     make: async (kind) => {
       made += 1
       const name = `k${made}`
@@ -52,6 +61,13 @@ export async function openKeyServices(): Promise<KeyServices> {
       }
       if (kind === 'aws-kms') {
         return { kind, section: { type: 'aws-kms', arn: kms.addKey(), endpoint: kms.endpoint, accessKeyId: 'a', secretAccessKey: 'b' }, destroyer: null }
+      }
+      if (kind === 'gcp-kms') {
+        return { kind, section: { type: 'gcp-kms', key: google.addKey(name), endpoint: google.address, auth: googleAuth }, destroyer: null }
+      }
+      if (kind === 'azure-key-vault') {
+        azure.addKey(name)
+        return { kind, section: { type: 'azure-key-vault', vault: azure.vault, key: name, endpoint: azure.address, auth: azureAuth }, destroyer: null }
       }
       if (kind === 'pkcs11') {
         token?.makeKey(name, '01', 'AES')

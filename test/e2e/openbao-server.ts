@@ -49,14 +49,17 @@ export async function unseal(): Promise<void> {
   throw new Error('OpenBao does not serve.')
 }
 
-/** What the gateway needs, and no more (docs/KEYS.md). @param context also the right to change the context of a wrap, which no command needs. */
-export async function policy(key: string, context = false): Promise<string> {
+/**
+ * What the gateway needs, and no more (docs/KEYS.md).
+ * @param context also the right to change the context of a wrap, which no command needs. @param at a namespace and `/`
+ */
+export async function policy(key: string, context = false, at = ''): Promise<string> {
   const actions = ['datakey/plaintext', 'decrypt', 'rewrap', ...context ? ['encrypt'] : []]
   const text = [
     `path "transit/keys/${key}" { capabilities = ["read"] }`,
     ...actions.map((action) => `path "transit/${action}/${key}" { capabilities = ["update"] }`)
   ]
-  await admin('PUT', `sys/policies/acl/${key}`, { policy: text.join('\n') })
+  await admin('PUT', `${at}sys/policies/acl/${key}`, { policy: text.join('\n') })
   return key
 }
 
@@ -71,11 +74,11 @@ export async function enable(what: 'mounts' | 'auth', type: string): Promise<voi
   await admin('POST', `sys/${what}/${type}`, { type })
 }
 
-/** A role for a key. @returns how the gateway logs in */
-export async function appRole(key: string, options: object = {}): Promise<VaultAuth> {
-  await admin('POST', `auth/approle/role/${key}`, { token_policies: [key], token_ttl: '1h', ...options })
-  const { data: { role_id: roleId } } = await admin('GET', `auth/approle/role/${key}/role-id`)
-  const { data: { secret_id: secretId } } = await admin('POST', `auth/approle/role/${key}/secret-id`)
+/** A role for a key. @param at a namespace and `/` @returns how the gateway logs in */
+export async function appRole(key: string, options: object = {}, at = ''): Promise<VaultAuth> {
+  await admin('POST', `${at}auth/approle/role/${key}`, { token_policies: [key], token_ttl: '1h', ...options })
+  const { data: { role_id: roleId } } = await admin('GET', `${at}auth/approle/role/${key}/role-id`)
+  const { data: { secret_id: secretId } } = await admin('POST', `${at}auth/approle/role/${key}/secret-id`)
   return { method: 'approle', mount: 'approle', roleId: String(roleId), secretId: String(secretId), secretIdFile: null }
 }
 

@@ -64,5 +64,6 @@ field() { printf '%s' "$init" | node -e "let t='';process.stdin.on('data',(c)=>t
 BAO_UNSEAL_KEY=$(field .keys_base64[0]) VAULT_TOKEN=$(field .root_token)
 export BAO_UNSEAL_KEY VAULT_TOKEN BAO_AUDIT=$folder/audit.jsonl BAO_FOLDER=$folder BAO_CA_KEY=$folder/ca-key.pem
 ask PUT sys/unseal "{\"key\":\"$BAO_UNSEAL_KEY\"}" > /dev/null || { tail -n 5 "$folder/log" >&2; gone 'OpenBao does not open'; }
+for _ in $(seq 240); do curl -s --fail -o /dev/null --connect-to "bao.test:$port:127.0.0.1:$port" --cacert "$folder/ca.pem" "https://bao.test:$port/v1/sys/health" && break; sleep 0.25; done
 echo "OpenBao $version at $VAULT_ADDR" >&2
 "$@"

@@ -206,6 +206,53 @@ await t.test('a key that is not derived ignores the context, and is refused', as
   await provider.close()
 })
 
+await t.test('namespaces: a key in one is another than the key of the same name outside of it, or in one below', async (t) => {
+  const name = `k${randomBytes(4).toString('hex')}`
+  const providers = []
+  for (const namespace of [null, 'tenant', 'tenant/inner']) {
+    // The administrator's paths have the namespace in front; the gateway sends it in a header.
+    const at = namespace === null ? '' : `${namespace}/`
+    const [, parent = '', own = ''] = /^(.*\/)?([^/]+)$/.exec(namespace ?? '') ?? []
+    if (namespace !== null) {
+      await admin('POST', `${parent}sys/namespaces/${own}`)
+      await admin('POST', `${at}sys/mounts/transit`, { type: 'transit' })
+      await admin('POST', `${at}sys/auth/approle`, { type: 'approle' })
+    }
+    await admin('POST', `${at}transit/keys/${name}`, { type: 'aes256-gcm96', derived: true })
+    await policy(name, false, at)
+    const auth = await appRole(name, {}, at)
+    const config = { ...configOf(name, auth), namespace }
+    const provider = new VaultTransitProvider({ config, files: { ca: readFileSync(ca, 'utf8'), client: null }, selfTestContext: keyContext() })
+    await provider.selfTest()
+    const { key, wrapped } = await provider.generate(keyContext(), keyUse())
+    t.equal(wrapped.keyId, `vault:vault/${at}transit/${name}:v1`)
+    t.ok((await provider.unwrap(wrapped, keyContext(), keyUse())).equals(key))
+    await admin('POST', `${at}transit/keys/${name}/rotate`)
+    t.equal((await provider.rewrap(wrapped, keyContext(), keyContext(), keyUse())).keyId, `vault:vault/${at}transit/${name}:v2`)
+    providers.push({ provider, wrapped, auth })
+  }
+  let refused = 0
+  for (const one of providers) {
+    for (const other of providers.filter((each) => each !== one)) {
+      t.equal(await codeOf(other.provider.unwrap(one.wrapped, keyContext(), keyUse())), 'SealgateKeyUnavailable', 'by its id')
+      const moved = { ...one.wrapped, keyId: other.wrapped.keyId }
+      t.equal(await codeOf(other.provider.unwrap(moved, keyContext(), keyUse())), 'SealgateIntegrityError', 'by its key')
+      refused += 2
+    }
+  }
+  const [, inside] = providers
+  const lost = new VaultTransitProvider({
+    config: { ...configOf(name, inside!.auth), namespace: null },
+    files: { ca: readFileSync(ca, 'utf8'), client: null },
+    selfTestContext: keyContext()
+  })
+  t.equal(await codeOf(lost.selfTest()), 'AccessDenied', 'a role of the namespace logs in nowhere else')
+  for (const provider of [lost, ...providers.map((each) => each.provider)]) await provider.close()
+  t.comment(
+    `keys of one name outside of namespaces and in two: each rotated and re-wrapped, ${refused} foreign uses refused`
+  )
+})
+
 const store = await startStoreProcess()
 const kms = await FakeKms.start(t)
 const main = await newKey()
