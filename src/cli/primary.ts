@@ -78,6 +78,8 @@ class Primary {
   #departed: Snapshot = []
   #departedActivity = mergeActivities([])
   #reloading = Promise.resolve()
+  /** When the last reload was refused here; null: it was passed on. */
+  #reloadRefused: string | null = null
   #stopping = false
   #cut = false
 
@@ -219,10 +221,12 @@ class Primary {
       this.#config = { ...this.#config, text, unsealed }
       for (const seat of this.#seats) if (seat.greeted) send(seat, { type: 'reload', config: this.#config })
       this.#metrics.reloadSuccessful.set({}, 1)
+      this.#reloadRefused = null
       this.#log.event('info', 'configuration sent to workers', { needRestart: changedFixed(this.#options.config, config).join(', ') })
     } catch (error) {
       const known = error instanceof ConfigError
       this.#metrics.reloadSuccessful.set({}, 0)
+      this.#reloadRefused = new Date().toISOString()
       this.#log.event('error', 'configuration not reloaded', { faults: known ? error.message : 'see failure' })
       if (!known) this.#log.failure({ requestId: null, during: 'reload', error })
     }
@@ -246,7 +250,7 @@ class Primary {
   }
 
   async #told(): Promise<Told> {
-    return toldByWorkers(this.#seats, await this.#reports.ask(this.#seats, 'page'), this.#departedActivity)
+    return { ...toldByWorkers(this.#seats, await this.#reports.ask(this.#seats, 'page'), this.#departedActivity), reloadRefused: this.#reloadRefused }
   }
 
   /** For a worker that is too busy to answer: its last report. */

@@ -12,7 +12,7 @@ import { contentSecurityPolicy } from '../page/style.ts'
 import { version } from '../version.ts'
 
 /** What the processes that serve clients say now. */
-export type Told = Pick<Sources, 'workers' | 'reports' | 'departed'>
+export type Told = Pick<Sources, 'workers' | 'reports' | 'departed' | 'reloadRefused'>
 
 /** The status page; null where the configuration has none. */
 export function statusPage(admin: Config['admin'], tell: () => Promise<Told>): AdminPage | null {

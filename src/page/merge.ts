@@ -15,10 +15,12 @@ export interface Sources {
   readonly reports: readonly ProcessReport[]
   /** Of workers that have ended, or do not answer. */
   readonly departed: readonly Activity[]
+  /** When the primary refused a reload that workers have not heard of, ISO 8601; absent or null: it has passed on the last one, or there is no primary. */
+  readonly reloadRefused?: string | null
 }
 
 /** The facts of all processes: of each check, key and store what is worst, of all traffic the sum. */
-export function factsOf({ reports, departed, at, workers, ...process }: Sources): Facts {
+export function factsOf({ reports, departed, at, workers, reloadRefused = null, ...process }: Sources): Facts {
   const failures = reports.flatMap(({ auditFailure }) => auditFailure ?? [])
   const ends = reports.flatMap(({ certificateEnds }) => certificateEnds ?? [])
   const reloads = reports.map(({ reload }) => reload).toSorted((a, b) => a.at < b.at ? 1 : -1)
@@ -37,7 +39,7 @@ export function factsOf({ reports, departed, at, workers, ...process }: Sources)
     audited: reports.some(({ audited }) => audited),
     auditFailure: failures.toSorted((a, b) => a.since < b.since ? -1 : 1)[0] ?? null,
     certificateEnds: ends.length === 0 ? null : Math.min(...ends),
-    reload: reloads.find(({ ok }) => !ok) ?? reloads[0] ?? { ok: true, at: at.toISOString() }
+    reload: reloadRefused === null ? reloads.find(({ ok }) => !ok) ?? reloads[0] ?? { ok: true, at: at.toISOString() } : { ok: false, at: reloadRefused }
   })
   return { ...facts, findings: findingsOf(facts) }
 }

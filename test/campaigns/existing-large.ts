@@ -140,7 +140,11 @@ async function whole({ bucket: Bucket, plain, direct, through, wrong, run }: Exi
   console.log(`one object of ${bytes} bytes, ETag ${String(etag)}`)
   for (const command of [['encrypt', ...quiet ? ['--assume-no-writers'] : []], ['verify', '--deep'], ['decrypt', '--to', plain]]) {
     const ran = await run([...command, '--json', '--bucket', Bucket])
-    console.log(`${command.join(' ')}: ${shown(ran)}, ${ran.seconds.toFixed(0)} s, ${(bytes / MIB / ran.seconds).toFixed(0)} MiB/s`)
+    console.log(
+      `${command.join(' ')}: ${shown(ran)}, ${ran.seconds.toFixed(0)} s, ${(bytes / MIB / ran.seconds).toFixed(0)} MiB/s, ${
+        ((ran.cpuSeconds ?? 0) / (bytes / 1024 ** 3)).toFixed(1)
+      } CPU-s for 1 GiB, at most ${String(ran.peakMib)} MiB`
+    )
   }
   const { ETag, ContentLength, Metadata } = await through.send(new HeadObjectCommand({ Bucket, Key }))
   console.log(`its ETag ${ETag === etag ? 'stayed' : `is ${String(ETag)}`}`)

@@ -213,9 +213,12 @@ await t.test('two processes share a port, are counted together, replaced, reload
   writeFileSync(file, yaml({ admin, more: 'bucketz: {}' }))
   served.child.kill('SIGHUP')
   t.match(await served.line('configuration not reloaded', 2), { faults: /bucketz: no such section/ })
+  t.match(await factsAt(admin), { reload: { ok: false } }, 'regression: no worker hears of a reload that is refused here')
+  t.match((await fetchText(admin, '/')).body, /The last reload was refused/)
   writeFileSync(file, yaml({ admin, more: 'limits: { graceSeconds: 1 }' }))
   served.child.kill('SIGHUP')
   await served.line('configuration reloaded', 4)
+  t.match(await factsAt(admin), { reload: { ok: true } })
   t.match(served.lines.filter(({ msg }) => msg === 'configuration reloaded').slice(2), [{ needRestart: 'limits' }, { needRestart: 'limits' }])
 
   store.rules.add({ when: { bucket: 'none', key: 'key' }, times: Infinity, fault: { type: 'stall', at: 'before' } })

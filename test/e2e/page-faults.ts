@@ -1,5 +1,5 @@
-// Ten faults, each staged for real, and what an operator has to read on the page to find it.
-import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+// Faults, each staged for real, and what an operator has to read on the page to find it.
+import { HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { startNarrowStore } from '../support/narrow-store.ts'
 import type { Changes, PageRig } from './page-rig.ts'
 
@@ -30,8 +30,7 @@ export const faults: readonly Fault[] = [
     name: 'plaintext found',
     stage: async (rig) => {
       await rig.traffic('orders')
-      const { endpoint, region, accessKeyId, secretAccessKey } = rig.store
-      const s3 = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
+      const s3 = rig.direct()
       await s3.send(new PutObjectCommand({ Bucket: 'orders', Key: 'put past the gateway', Body: 'plaintext' }))
       s3.destroy()
       const { code } = await rig.run('scan', '--config', 'sealgate.yaml', '--bucket', 'orders')
@@ -83,5 +82,35 @@ export const faults: readonly Fault[] = [
       return { endpoint: narrow.endpoint }
     },
     found: /^The store does not enforce conditions in buckets that are unversioned.* — store default/
+  },
+  {
+    name: 'envelope altered',
+    stage: async (rig) => {
+      await rig.traffic('orders')
+      const s3 = rig.direct()
+      const { Metadata } = await s3.send(new HeadObjectCommand({ Bucket: 'orders', Key: 'object 0' }))
+      await s3.send(new PutObjectCommand({ Bucket: 'orders', Key: 'object 0', Body: 'x', Metadata: { ...Metadata, sealgate: 'AAAA' } }))
+      s3.destroy()
+      const { code } = await rig.run('scan', '--config', 'sealgate.yaml', '--bucket', 'orders')
+      if (code !== 4) throw new Error(`scan ended with ${code}`)
+    },
+    found: /^1 damaged object — bucket orders/
+  },
+  {
+    name: 'store alters bytes',
+    stage: async (rig) => {
+      rig.store.rules.add({ when: { bucket: 'orders', method: 'GET', key: 'object 3' }, times: Infinity, fault: { type: 'flip', offset: 1000 } })
+      await rig.traffic('orders')
+    },
+    found: /^\d+ reads? did not verify in the last hour — integrity/
+  },
+  { name: 'reload refused', stage: (rig) => rig.reload('listen: {'), found: /^The last reload was refused — configuration/ },
+  {
+    name: 'state bucket gone',
+    stage: async (rig) => {
+      await rig.traffic('orders')
+      rig.store.rules.add({ when: { bucket: 'sealgate-state' }, times: Infinity, fault: { type: 'error', status: 404, code: 'NoSuchBucket' } })
+    },
+    found: /^The state bucket cannot be used — store default/
   }
 ]

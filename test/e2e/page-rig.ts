@@ -119,6 +119,18 @@ export class PageRig {
     return new S3Client({ endpoint: this.#endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials: { ...client } })
   }
 
+  /** The store itself. */
+  direct(): S3Client {
+    const { endpoint, region, accessKeyId, secretAccessKey } = this.store
+    return new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
+  }
+
+  /** Reads the configuration again, with this text in its place. */
+  async reload(text: string): Promise<void> {
+    await writeFile(join(this.folder, 'sealgate.yaml'), text)
+    this.#child?.kill('SIGHUP')
+  }
+
   /** Writes and reads some objects. @returns how many requests failed */
   async traffic(bucket: string, objects = 4): Promise<number> {
     const s3 = this.client()

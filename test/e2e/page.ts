@@ -1,6 +1,6 @@
-// The status page in headless Chromium: how it looks, that it is accessible, that it asks nobody, and that ten staged faults are found from it alone.
+// The status page in headless Chromium: how it looks, that it is accessible, that it asks nobody, and that staged faults are found from it alone.
 //   node test/e2e/page.ts CHROMIUM AXE.js CERTIFICATES FOLDER [looks]
-// CERTIFICATES has expired.pem and expired.key; FOLDER gets the screenshots. `looks`: without the faults. Prints a line per step, then "N of 10"; ends with 1 when a step failed.
+// CERTIFICATES has expired.pem and expired.key; FOLDER gets the screenshots. `looks`: without the faults. Prints a line per step, then "N of M"; ends with 1 when a step failed.
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -87,6 +87,8 @@ await t.test('where several say something: the earliest failure, the last error,
   }
   const refused = factsOf({ ...process, workers: [], reports: [told(12, { reload: { ok: false, at: at(12) } }), told(50)] })
   t.same(refused.reload, { ok: false, at: at(12) }, 'a reload that one process refused is news')
+  const above = factsOf({ ...process, workers: [], reports: [told(50)], reloadRefused: at(55) })
+  t.same(above.reload, { ok: false, at: at(55) }, 'one that no worker has heard of as well')
   const untried = factsOf({ ...process, workers: [], reports: [told(12, { keys: [key!] }), told(12, { keys: [{ ...key!, ok: null }] })] })
   t.equal(untried.keys[0]?.ok, null, 'a key is not said to work before every process has tried it')
 })
