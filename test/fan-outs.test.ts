@@ -72,6 +72,17 @@ const fanOuts: readonly FanOut[] = [
     prepare: async ({ s3 }) => (abortSignal) => s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: absent } }), { abortSignal })
   },
   {
+    file: 'operations/objects/instruction-files.ts',
+    when: { bucket: Bucket, method: 'HEAD', key: /^absent-\d+\.instruction$/ },
+    limit: 32,
+    // Who may not list is told 403 of a name that does not exist.
+    failures: null,
+    prepare: async ({ narrow }) => {
+      const Objects = absent.map(({ Key }) => ({ Key }))
+      return (abortSignal) => narrow.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }), { abortSignal })
+    }
+  },
+  {
     file: 'operations/buckets/buckets.ts',
     when: heads('list'),
     limit: 32,
@@ -245,7 +256,8 @@ const narrowGateway = await startTestGateway(rewrapRig.store, {
       narrow: { ...access, realm: 'test', stateBucket: 'narrow-state', lacks: ['multiDelete'], equalParts: true, default: true },
       other: { ...access, realm: 'other', stateBucket: 'other-state' }
     },
-    buckets: { '*': { encryption: 'on', key: 'main' }, 'elsewhere': { upstream: 'other' } }
+    keys: { main: { type: 'local', keyring: './keyring.json' }, old: { type: 's3ec-aes', masterKey: Buffer.alloc(32, 1).toString('base64') } },
+    buckets: { '*': { key: 'main', s3ec: { read: ['v3'], keys: ['old'] } }, 'elsewhere': { key: 'main', upstream: 'other' } }
   }
 })
 t.teardown(() => narrowGateway.close())

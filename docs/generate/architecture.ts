@@ -53,6 +53,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'page',
       'plan',
       's3',
+      's3ec',
       'store-client',
       'upstream',
       'version.ts'
@@ -82,7 +83,22 @@ export const rooms: Readonly<Record<string, Room>> = {
   'operations': {
     main: 'handlers.ts',
     purpose: 'One handler per way of acting on an S3 operation: objects, copies, multipart uploads, buckets.',
-    imports: ['auth', 'collections', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 'keys', 'plan', 's3', 'store-client', 'upstream']
+    imports: [
+      'auth',
+      'collections',
+      'concurrency',
+      'config',
+      'diagnosis.ts',
+      'envelope',
+      'errors.ts',
+      'http',
+      'keys',
+      'plan',
+      's3',
+      's3ec',
+      'store-client',
+      'upstream'
+    ]
   },
   'store-client': {
     main: 'bucket-client.ts',
@@ -109,7 +125,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'keys': {
     main: 'types.ts',
     purpose: 'Key services behind one interface, their cache, keyring files and the encryption headers of S3.',
-    imports: ['collections', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http']
+    imports: ['collections', 'concurrency', 'config', 'diagnosis.ts', 'envelope', 'errors.ts', 'http', 's3ec']
   },
   'upstream': {
     main: 'upstream.ts',
@@ -124,7 +140,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'config': {
     main: 'schema.ts',
     purpose: 'The configuration file: its schema, loading, and the policy of a bucket.',
-    imports: ['auth', 'diagnosis.ts', 'errors.ts']
+    imports: ['auth', 'diagnosis.ts', 'errors.ts', 's3ec']
   },
   'auth': {
     main: 'authenticate.ts',

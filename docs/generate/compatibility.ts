@@ -35,6 +35,10 @@ const features: readonly Row[] = [
   ['Replication', 'sealed replicas; a gateway with the same keys opens them if it names the source bucket as an alias'],
   ['Bucket websites, Transfer Acceleration', 'sealed bytes: their endpoints bypass the gateway'],
   ['Public ACLs and policies', 'sealed bytes to anyone who asks the store; for public reads through the gateway set `publicRead`'],
+  [
+    'Objects of the S3 Encryption Client',
+    'opened where the bucket lists their kind (`s3ec`): plaintext and its size, opaque ETags, no ranges beyond 64 MiB; `docs/S3-ENCRYPTION-CLIENT.md`'
+  ],
   ['Lifecycle', 'size filters are converted both ways; the store\'s own minimum for transitions (AWS: 128 KiB) counts stored bytes'],
   ['Access logs, inventory files', 'plaintext, written by the store: readable through the gateway with `plaintext: allow`'],
   ['Bucket policies', 'conditions on source address, user agent, authentication and encryption headers apply to the gateway\'s requests'],

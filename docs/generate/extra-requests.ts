@@ -57,7 +57,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: false,
-    when: 'each row that is not cached, with `etag: md5` or `plaintext: allow`; every row with `metadata=true` (MinIO)',
+    when: 'each row that is not cached, with `etag: md5`, `plaintext: allow` or `s3ec`; every row with `metadata=true` (MinIO)',
     denied: 'the row shows the opaque ETag',
     missing: 'the row shows no ETag'
   },
@@ -70,6 +70,37 @@ export const extraRequests: readonly ExtraRequest[] = [
     when: 'the MD5 of such a row is in the manifest of its object',
     denied: 'the row shows the opaque ETag',
     missing: 'the row shows no ETag'
+  },
+  {
+    operations: ['GetObject', 'HeadObject', 'GetObjectAttributes', 'CopyObject', 'UploadPartCopy', ...lists],
+    request: 'GetObject',
+    on: 'target',
+    right: 's3:GetObject',
+    implied: false,
+    when:
+      'with `s3ec`: instruction files of an object without marks, or of version 3 without its data key; the last two blocks of one in CBC without a noted size',
+    denied: 'as missing',
+    missing: 'the object is taken for plaintext, or does not open'
+  },
+  {
+    operations: ['DeleteObject', 'DeleteObjects'],
+    request: 'HeadObject',
+    on: 'target',
+    right: 's3:GetObject',
+    implied: false,
+    when: 'with `s3ec`: each instruction file that the deleted object may have, unless a version was deleted',
+    denied: 'the file stays',
+    missing: 'there is none'
+  },
+  {
+    operations: ['DeleteObject', 'DeleteObjects'],
+    request: 'DeleteObject',
+    on: 'target',
+    right: 's3:DeleteObject',
+    implied: true,
+    when: 'that file exists',
+    denied: relayed,
+    missing: relayed
   },
   {
     operations: writes,

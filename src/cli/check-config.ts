@@ -117,7 +117,7 @@ function credentialsOf({ credentials }: UpstreamConfig): string {
 
 function policyOf(policy: BucketPolicy): string {
   if (policy.encryption === 'off') return 'not encrypted'
-  const { keys, etag, plaintext, publicRead, announce, bucketKeys, aliases, requireSse } = policy
+  const { keys, etag, plaintext, s3ec, publicRead, announce, bucketKeys, aliases, requireSse } = policy
   const { key, allowedKeys } = keys.bucket
   return [
     `sealed with ${key}`,
@@ -125,12 +125,18 @@ function policyOf(policy: BucketPolicy): string {
     ...allowedKeys.length > 0 ? [`clients may name ${allowedKeys.join(', ')}`] : [],
     ...[...keys.prefixes].map(([prefix, pins]) => `${prefix} sealed with ${[pins.key, ...pins.allowedKeys].join(' or ')}`),
     ...plaintext === 'allow' ? ['serves objects that are not sealed'] : [],
+    ...s3ec === null ? [] : [s3ecOf(s3ec)],
     ...publicRead === false ? [] : [publicOf(publicRead)],
     ...announce === 'none' ? [] : [`announces ${announce}`],
     ...bucketKeys ? [] : ['one key call per object'],
     ...aliases.length > 0 ? [`opens objects of ${aliases.join(', ')}`] : [],
     ...requireSse.length > 0 ? [`demands ${requireSse.join(' or ')}`] : []
   ].join(', ')
+}
+
+function s3ecOf({ read, keys, unauthenticatedRanges }: NonNullable<BucketPolicy['s3ec']>): string {
+  const ranges = unauthenticatedRanges ? ', RANGES UNVERIFIED' : ''
+  return `opens objects of the S3 Encryption Client (${read.join(', ')}) with ${keys.join(', ')}${ranges}`
 }
 
 function publicOf(rule: BucketPolicy['publicRead']): string {

@@ -59,6 +59,7 @@ export async function runEncrypt(
       return known
     })
   )
+  if (from.has('s3ec') && policy.s3ec === null) throw new UsageError(`--from: s3ec needs buckets.${options.bucket}.s3ec, with what is read and its keys.`)
   const dryRun = values['dry-run'] || values.estimate
   if (dryRun && options.ledger !== null) throw new UsageError('--ledger: a run that changes nothing has nothing to note.')
   const meter = readMeter(values.estimate)
@@ -73,6 +74,7 @@ export async function runEncrypt(
       journal,
       from,
       etag: policy.etag,
+      s3ec: policy.s3ec,
       conditions: dryRun ? unprobed : await conditionsOf(job, options, values['assume-no-writers']),
       noWriters: values['assume-no-writers'],
       verify,

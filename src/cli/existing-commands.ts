@@ -33,13 +33,14 @@ export const existingCommands: readonly Command[] = [
       + 'conditional on the object that was read, so that no write of a client is lost. Can be killed and started again at any time:\n'
       + 'what is done is skipped.\n\n'
       + 'Left as they are and counted: objects that are locked, archived, too large, under a client\'s key (SSE-C), encrypted by another\n'
-      + 'tool or by the S3 Encryption Client (not supported yet), or written by the store itself. In a bucket that keeps versions the\n'
+      + 'tool, by the S3 Encryption Client (unless --from names s3ec), or written by the store itself. In a bucket that keeps versions the\n'
       + 'OLDER PLAINTEXT VERSIONS STAY READABLE until they are removed. The audit trail names the principal "cli-encrypt".',
     options: {
       ...current,
       'from': {
         value: 'KINDS',
-        help: 'what to encrypt, with commas between: plaintext, other-key (sealed with another key than the bucket\'s);\ndefault: plaintext'
+        help:
+          'what to encrypt, with commas between: plaintext, other-key (sealed with another key than the bucket\'s),\ns3ec (objects of the S3 Encryption Client that the bucket reads); default: plaintext'
       },
       'dry-run': { help: 'count; change nothing' },
       'estimate': { help: 'as --dry-run, with bytes, requests, time at the rate measured now, and cost' },

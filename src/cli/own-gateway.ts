@@ -1,8 +1,7 @@
 // The gateway's own view of a bucket for commands on existing data: a gateway in this process, on a loopback port of its own. So these commands seal,
 // open and verify by the same code as requests of clients (docs/decisions/0115-commands-use-a-gateway-of-their-own.md).
 import { randomBytes } from 'node:crypto'
-import { policyFor, type Config, type UpstreamConfig } from '../config/config.ts'
-import { allKeysOf } from '../config/pins.ts'
+import { policyFor, type Config, type UpstreamConfig, usedKeysOf } from '../config/config.ts'
 import { createGateway } from '../gateway/gateway.ts'
 import { faultBehind, type Fault } from '../maintenance/faults.ts'
 import { createLog, type Log } from '../observe/log.ts'
@@ -91,7 +90,7 @@ type Secret = { readonly accessKeyId: string; readonly secretAccessKey: string }
 /** One bucket, one store, one client, and the keys of the bucket. */
 function configFor({ config, store, bucket, concurrency }: Wanted, secret: Secret): Config {
   const policy = policyFor(config, bucket)
-  const wanted = new Set([...allKeysOf(policy), ...config.audit.key === null ? [] : [config.audit.key]])
+  const wanted = new Set([...usedKeysOf(policy), ...config.audit.key === null ? [] : [config.audit.key]])
   const connections = concurrency * PER_OBJECT
   const noLimit = { requests: null, requestsPerSecond: null, bytesPerSecond: null }
   return {

@@ -1,5 +1,6 @@
 import { shareOwnBuckets } from './config.ts'
 import { isLoopback } from './loopback.ts'
+import { checkS3ec, isS3ecType } from './s3ec-checks.ts'
 import { isMap, type ConfigFault, type Tree } from './tree.ts'
 
 /** The name of the one store of a configuration that has it as `upstream`. */
@@ -77,10 +78,11 @@ function checkReferences(buckets: unknown, keys: unknown, faults: ConfigFault[])
   if (!isMap(buckets) || !isMap(keys)) return
   for (const [pattern, policy] of Object.entries(buckets)) {
     if (!isMap(policy)) continue
-    if (policy['key'] === undefined && policy['encryption'] !== 'off' && Object.keys(keys).length !== 1) {
-      faults.push({ path: `buckets.${pattern}.key`, message: 'must be given, because keys does not name exactly one' })
+    if (policy['key'] === undefined && policy['encryption'] !== 'off' && sealing(keys).length !== 1) {
+      faults.push({ path: `buckets.${pattern}.key`, message: 'must be given, because keys does not name exactly one that seals' })
     }
     checkPins(`buckets.${pattern}`, policy, keys, faults)
+    checkS3ec(`buckets.${pattern}`, policy, keys, faults)
     const { prefixes } = policy
     for (const [prefix, pins] of Object.entries(isMap(prefixes) ? prefixes : {})) {
       if (isMap(pins)) checkPins(`buckets.${pattern}.prefixes.${prefix}`, pins, keys, faults)
@@ -88,11 +90,18 @@ function checkReferences(buckets: unknown, keys: unknown, faults: ConfigFault[])
   }
 }
 
+/** Names of keys that can seal. */
+function sealing(keys: Tree): readonly string[] {
+  return Object.entries(keys).filter(([, key]) => !isMap(key) || !isS3ecType(key['type'])).map(([name]) => name)
+}
+
 /** The names of keys in a policy, or in one of its prefixes. */
 function checkPins(path: string, pins: Tree, keys: Tree, faults: ConfigFault[]): void {
   for (const [option, used] of [['key', [pins['key']]], ['allowedKeys', pins['allowedKeys']], ['openKeys', pins['openKeys']]] as const) {
     const unknown = Array.isArray(used) ? used.filter((each) => typeof each === 'string' && !Object.hasOwn(keys, each)) : []
     for (const each of unknown) faults.push({ path: `${path}.${option}`, message: `keys has no ${String(each)}` })
+    const mute = Array.isArray(used) ? used.filter((each) => typeof each === 'string' && Object.hasOwn(keys, each) && !sealing(keys).includes(each)) : []
+    for (const each of mute) faults.push({ path: `${path}.${option}`, message: `${String(each)} seals nothing: name it in s3ec.keys` })
   }
 }
 

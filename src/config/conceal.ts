@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 
 /** Options that are secrets, wherever they stand. */
-const secrets: readonly string[] = ['secretAccessKey', 'sessionToken', 'token', 'secretId', 'pin', 'clientSecret']
+const secrets: readonly string[] = ['secretAccessKey', 'sessionToken', 'token', 'secretId', 'pin', 'clientSecret', 'masterKey', 'privateKey']
 
 /** Keeps the secrets of an object out of logs and dumps: both ways of printing it show stars. */
 export function conceal<T extends object>(options: T): T {

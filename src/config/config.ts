@@ -4,6 +4,7 @@ import type { ProfileName, StoreFeature } from './store-profiles.ts'
 import type { PolicyKeys } from './pins.ts'
 import { Finding, S3Error } from '../errors.ts'
 import { allKeysOf } from './pins.ts'
+import type { S3ecPolicy } from './s3ec-policy.ts'
 
 export type { KeyConfig }
 
@@ -19,6 +20,8 @@ export interface BucketPolicy {
   readonly metadata: 'sealed' | 'clear'
   /** What to do with objects that Sealgate did not write. */
   readonly plaintext: 'refuse' | 'allow'
+  /** null: objects of the S3 Encryption Client are objects that Sealgate did not write, like any other. */
+  readonly s3ec: S3ecPolicy | null
   /** Answer reads with SSE-KMS headers although the client did not ask for SSE-KMS (old Java SDKs need it). */
   readonly announce: 'none' | 'aws:kms'
   /**
@@ -215,9 +218,14 @@ export function upstreamOf(config: Config, bucket: string): UpstreamConfig {
  * The stores where a key is used: those of the buckets that may seal or open with it, by its name in `keys`. All where no bucket may.
  */
 export function upstreamsOfKey({ buckets, upstreams }: Pick<Config, 'buckets' | 'upstreams'>, key: string): readonly UpstreamConfig[] {
-  const names = new Set(buckets.filter(([, policy]) => allKeysOf(policy).includes(key)).map(([, { upstream }]) => upstream))
+  const names = new Set(buckets.filter(([, policy]) => usedKeysOf(policy).includes(key)).map(([, { upstream }]) => upstream))
   const all = Object.values(upstreams)
   return names.size === 0 ? all : all.filter(({ name }) => names.has(name))
+}
+
+/** Names of the keys that may open anything in a bucket: sealed objects, and those of the S3 Encryption Client. */
+export function usedKeysOf(policy: Pick<BucketPolicy, 'keys' | 's3ec'>): readonly string[] {
+  return [...allKeysOf(policy), ...policy.s3ec?.keys ?? []]
 }
 
 interface PolicyIndex {

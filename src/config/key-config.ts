@@ -125,4 +125,23 @@ export interface AzureConfig extends Reached {
     | TokenInFile
 }
 
-export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig | Pkcs11Config | GcpConfig | AzureConfig
+interface S3ecConfig {
+  /** Of objects that it opens: their material description. Compared as a whole. */
+  readonly description: Readonly<Record<string, string>>
+}
+
+/** An AES master key of the S3 Encryption Client. It opens data keys and seals nothing. */
+export interface S3ecAesConfig extends S3ecConfig {
+  readonly type: 's3ec-aes'
+  /** In base64: 16, 24 or 32 bytes. */
+  readonly masterKey: string
+}
+
+/** An RSA key pair of the S3 Encryption Client. It opens data keys and seals nothing. */
+export interface S3ecRsaConfig extends S3ecConfig {
+  readonly type: 's3ec-rsa'
+  /** PEM. */
+  readonly privateKey: string
+}
+
+export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig | Pkcs11Config | GcpConfig | AzureConfig | S3ecAesConfig | S3ecRsaConfig

@@ -172,10 +172,32 @@ function azureKeyVault(types: SourcedTypes) {
   })
 }
 
+/** The description that a client has given its key: `x-amz-matdesc` of the objects. */
+const description = z.record(z.string(), z.string()).default({})
+
+function s3ecAes({ secret }: SourcedTypes) {
+  return z.strictObject({
+    type: z.literal('s3ec-aes'),
+    masterKey: secret.refine((text) => [16, 24, 32].includes(base64Bytes(text)), 'must be 16, 24 or 32 bytes in base64'),
+    description
+  })
+}
+
+/** -1: it is none. */
+function base64Bytes(text: string): number {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes.length : -1
+}
+
+function s3ecRsa({ secret }: SourcedTypes) {
+  return z.strictObject({ type: z.literal('s3ec-rsa'), privateKey: secret, description })
+}
+
 /** The options of every kind of key. What a kind is, `kinds` of keys/configured-key.ts says. */
 export function keySchema(types: SourcedTypes) {
-  return z.discriminatedUnion('type', [local(types), awsKms(types), vaultTransit(types), pkcs11(types), gcpKms(types), azureKeyVault(types)], {
-    error: 'must be local, aws-kms, vault-transit, pkcs11, gcp-kms or azure-key-vault'
+  const kinds = [local(types), awsKms(types), vaultTransit(types), pkcs11(types), gcpKms(types), azureKeyVault(types), s3ecAes(types), s3ecRsa(types)] as const
+  return z.discriminatedUnion('type', kinds, {
+    error: 'must be local, aws-kms, vault-transit, pkcs11, gcp-kms, azure-key-vault, s3ec-aes or s3ec-rsa'
   })
 }
 
@@ -197,6 +219,8 @@ export function keyConfig(key: z.output<ReturnType<typeof keySchema>>): KeyConfi
       }
     }
     case 'pkcs11':
+    case 's3ec-aes':
+    case 's3ec-rsa':
       return conceal(key)
     case 'aws-kms': {
       const { accessKeyId, secretAccessKey, sessionToken, credentials, ...rest } = key

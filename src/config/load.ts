@@ -7,6 +7,7 @@ import { policyKeys, type KeyPins } from './pins.ts'
 import { configSections, type Sources } from './schema.ts'
 import { expand, isMap, readTree, type ConfigFault, type Tree, faultsOf, noSuch, wordsOf } from './tree.ts'
 import { checkTree, defaultOf, ONLY } from './checks.ts'
+import { isS3ecType } from './s3ec-checks.ts'
 import { profileNames, storeProfiles } from './store-profiles.ts'
 import { systemWords } from '../diagnosis.ts'
 
@@ -137,7 +138,8 @@ type RawPolicy = Omit<BucketPolicy, 'keys' | 'upstream'> & Omit<KeyPins, 'key'> 
 }
 
 function resolvePolicies(buckets: Readonly<Record<string, RawPolicy>>, keys: Config['keys'], store: string | null): (readonly [string, BucketPolicy])[] {
-  const names = Object.keys(keys)
+  // Keys of the S3 Encryption Client seal nothing.
+  const names = Object.keys(keys).filter((name) => !isS3ecType(keys[name]?.type))
   const only = names.length === 1 ? names[0] ?? '' : ''
   return Object.entries(buckets).map(([pattern, { key = only, allowedKeys, openKeys, prefixes, ...policy }]) =>
     [pattern, { ...policy, keys: policyKeys({ key, allowedKeys, openKeys }, prefixes), upstream: policy.upstream ?? store ?? '' }] as const

@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { bytes, bytesPerSecond, seconds, wholeNumber } from './units.ts'
 import { profileNames, storeFeatures } from './store-profiles.ts'
 import { systemWords } from '../diagnosis.ts'
+import { readable } from '../s3ec/description.ts'
 import { auditSection } from './audit-schema.ts'
 import { isOrigin, keySchema, name } from './key-schema.ts'
 
@@ -52,6 +53,13 @@ const clientLimits = z.strictObject({
   bytesPerSecond: bytesPerSecond({ above: 0 }).nullable().default(null)
 }).prefault({})
 const adminSection = z.strictObject({ host: host.default('127.0.0.1'), port: port.default(9001), page: z.boolean().default(false) }).nullable().default(null)
+const s3ec = z.strictObject({
+  read: z.array(z.enum(readable)).min(1),
+  keys: z.array(name).min(1).max(16),
+  commitment: z.enum(['require', 'allow']).default('require'),
+  instructionSuffixes: z.array(z.string().regex(/^[\x21-\x7e]{1,64}$/, 'must be 1 to 64 characters of ASCII without blanks')).max(4).default(['.instruction']),
+  unauthenticatedRanges: z.boolean().default(false)
+}).nullable().default(null)
 /** Bytes of an object name (S3 User Guide, Naming Amazon S3 objects). */
 const LONGEST_NAME = 1024
 const bucketsSection = z.record(
@@ -63,6 +71,7 @@ const bucketsSection = z.record(
     etag: z.enum(['md5', 'opaque']).default('md5'),
     metadata: z.enum(['sealed', 'clear']).default('sealed'),
     plaintext: z.enum(['refuse', 'allow']).default('refuse'),
+    s3ec,
     announce: z.enum(['none', 'aws:kms']).default('none'),
     publicRead: z.union([z.boolean(), z.enum(['store', 'marked']), z.strictObject({ prefixes: z.array(z.string().min(1)).min(1) })], {
       error: 'must be true, false, store, marked or { prefixes: [NAME, …] }'

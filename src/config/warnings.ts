@@ -1,19 +1,25 @@
 import type { ConfigFault } from './tree.ts'
-import { isOwnBucket, overlap, type Config } from './config.ts'
-import { allKeysOf } from './pins.ts'
+import { isOwnBucket, overlap, usedKeysOf, type Config } from './config.ts'
 
 /** What a valid configuration leaves open. Printed by `config check`, logged at start and on reload. Quotes no secrets. */
 export function configWarnings(config: Config): readonly ConfigFault[] {
-  return [...idleKeys(config), ...storeDecides(config), ...separatedByStore(config), ...unreachable(config), ...sharedRealms(config)]
+  return [
+    ...idleKeys(config),
+    ...storeDecides(config),
+    ...separatedByStore(config),
+    ...unverifiedRanges(config),
+    ...unreachable(config),
+    ...sharedRealms(config)
+  ]
 }
 
 /** A key that no bucket may use opens nothing: objects sealed under it are refused. */
 function idleKeys({ keys, buckets, audit }: Config): ConfigFault[] {
-  const used = new Set(buckets.flatMap(([, policy]) => policy.encryption === 'off' ? policy.keys.bucket.openKeys : allKeysOf(policy)))
+  const used = new Set(buckets.flatMap(([, policy]) => policy.encryption === 'off' ? policy.keys.bucket.openKeys : usedKeysOf(policy)))
   if (audit.key !== null) used.add(audit.key)
   return Object.keys(keys).filter((name) => !used.has(name)).map((name) => ({
     path: `keys.${name}`,
-    message: 'no bucket may use it: name it as key, in allowedKeys, or in openKeys where old objects are sealed under it'
+    message: 'no bucket may use it: name it as key, in allowedKeys, in openKeys where old objects are sealed under it, or in s3ec.keys'
   }))
 }
 
@@ -22,6 +28,14 @@ function storeDecides({ buckets }: Config): ConfigFault[] {
   return buckets.filter(([, { encryption, publicRead }]) => encryption === 'on' && publicRead === 'store').map(([pattern]) => ({
     path: `buckets.${pattern}.publicRead`,
     message: 'the store decides who reads plaintext here, without a signature, and could let everybody: prefer marked, true or { prefixes: […] }'
+  }))
+}
+
+/** What P1 of docs/THREAT-MODEL.md does not hold for. */
+function unverifiedRanges({ buckets }: Config): ConfigFault[] {
+  return buckets.filter(([, { s3ec }]) => s3ec?.unauthenticatedRanges === true).map(([pattern]) => ({
+    path: `buckets.${pattern}.s3ec.unauthenticatedRanges`,
+    message: 'the store can change bytes of such a range unnoticed: prefer "sealgate encrypt --from s3ec", after which every range is verified'
   }))
 }
 

@@ -16,8 +16,10 @@ import { fieldsOf } from '../diagnosis.ts'
 import { type Snapshot, exposition } from '../observe/registry.ts'
 import { type KeyRegistry, openKeyRegistry } from '../keys/registry.ts'
 import { configWarnings } from '../config/warnings.ts'
+import { Budget } from '../concurrency/budget.ts'
 import { Turns } from '../concurrency/turns.ts'
 import { ObjectCache, SettingsCache } from '../operations/caches.ts'
+import { MOST_HELD } from '../operations/objects/client-body.ts'
 import { KeySelfTest } from '../keys/self-test.ts'
 import { Observer } from './observer.ts'
 import { leaveRoomForBodies } from '../http/gc-tuning.ts'
@@ -54,6 +56,8 @@ class GatewayImpl implements Gateway {
   readonly #health: Health
   readonly #stores: Stores
   readonly #scans: LastScans
+  /** Twice and four times what one object may need: at most half is one client's. */
+  readonly #held = { clients: new Budget(4 * MOST_HELD), anonymous: new Budget(2 * MOST_HELD) }
   readonly #completes = new Turns()
   readonly #log: OperatorLog
   readonly #tracer: Tracer | null
@@ -271,6 +275,7 @@ class GatewayImpl implements Gateway {
       settings: new SettingsCache(),
       ownCors: config.listen.cors.map(corsRule),
       completes: this.#completes,
+      held: this.#held,
       integrityFailure: (kind) => {
         this.#observer.integrityFailure(kind)
       },

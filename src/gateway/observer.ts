@@ -1,3 +1,4 @@
+import { s3ecFaults } from '../s3ec/fault.ts'
 import process from 'node:process'
 import type { Load } from './types.ts'
 import type { LastScan } from './scans.ts'
@@ -66,7 +67,7 @@ export class Observer {
     this.#tracer = tracer
     this.#audit = audit
     this.#stopMeasuring = measureProcess(this.#metrics.registry)
-    startAtZero(this.#metrics, { operations: operationNames, integrityKinds: [...envelopeErrorKinds, 'checksum'] })
+    startAtZero(this.#metrics, { operations: operationNames, integrityKinds: [...envelopeErrorKinds, ...Object.keys(s3ecFaults), 'checksum'] })
     this.#metrics.buildInfo.set({ version: version(), node: process.version }, 1)
     this.reloaded(true)
     this.#metrics.workers.set({}, 1)

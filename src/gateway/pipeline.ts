@@ -14,6 +14,7 @@ import { S3Error } from '../errors.ts'
 import { readDocument } from '../operations/request-body.ts'
 import { corsHeadersFor, knownCorsHeaders, preflight, withCors } from '../operations/buckets/cors.ts'
 import { handlers } from '../operations/handlers.ts'
+import { refuseInstructionFile } from '../operations/objects/instruction-files.ts'
 import { authenticatedForm } from '../operations/objects/post-object.ts'
 import { refuseReservedMetadata } from '../plan/headers.ts'
 import { plan, isPublic } from '../plan/plan.ts'
@@ -76,6 +77,7 @@ async function answer({ services, auth }: Pipeline, request: HttpRequest): Promi
   const everybody = client === null && operation.name === 'ListBuckets' ? services.policyFor('') : policy
   const publicRead = policy === null ? everybody?.publicRead === 'store' : isPublic(policy.publicRead, operation)
   authorize(client, { bucket: operation.bucket, own: isOwnBucket(services.config, operation.bucket), write: row.write, publicRead })
+  if (policy !== null && operation.key !== null) refuseInstructionFile(policy, operation.key, row.write)
   const { handler, note } = plan(operation.name, policy)
   if (handler === 'refuse' || handler === 'preflight') {
     throw new S3Error('NotImplemented', { message: `${operation.name} is not available through this gateway. ${note}` })

@@ -1,6 +1,17 @@
 import { hash, type KeyObject } from 'node:crypto'
 import type { Config, KeyConfig, UpstreamConfig } from '../config/config.ts'
-import type { AuditSink, CachingKeyProvider, KeyAnswer, KeyProvider, KeySource, KeyUse, BucketKey, KeyContext, WrappedBucketKey } from './types.ts'
+import type {
+  AuditSink,
+  CachingKeyProvider,
+  KeyAnswer,
+  KeyProvider,
+  KeySource,
+  KeyUse,
+  BucketKey,
+  KeyContext,
+  OpenedDataKey,
+  WrappedBucketKey
+} from './types.ts'
 import type { BackupCheck } from './backup-check.ts'
 import { withAudit } from './audited-provider.ts'
 import { awsKmsKind } from './providers/aws-kms-kind.ts'
@@ -8,6 +19,7 @@ import { azureKeyVaultKind } from './providers/azure-kind.ts'
 import { gcpKmsKind } from './providers/gcp-kind.ts'
 import { localKind } from './providers/local.ts'
 import { pkcs11Kind } from './providers/pkcs11.ts'
+import { s3ecAesKind, s3ecRsaKind } from './providers/s3ec.ts'
 import { vaultTransitKind } from './providers/vault-kind.ts'
 import type { KeySite, ProviderKind } from './provider-kind.ts'
 import { SingleFlightCache, type Lookup } from './single-flight-cache.ts'
@@ -38,6 +50,8 @@ export interface ConfiguredKey extends NamedProvider {
   readonly config: KeyConfig
   readonly cache: CachingKeyProvider
   readonly source: KeySource
+  /** Data keys of the S3 Encryption Client that it has opened. */
+  readonly dataKeys: SingleFlightCache<OpenedDataKey | null>
 }
 
 /** A key as the operator sees it: nothing of it is secret. */
@@ -68,7 +82,9 @@ const kinds: { readonly [T in KeyConfig['type']]: ProviderKind<Extract<KeyConfig
   'vault-transit': vaultTransitKind,
   'pkcs11': pkcs11Kind,
   'gcp-kms': gcpKmsKind,
-  'azure-key-vault': azureKeyVaultKind
+  'azure-key-vault': azureKeyVaultKind,
+  's3ec-aes': s3ecAesKind,
+  's3ec-rsa': s3ecRsaKind
 }
 
 /** The row of a key. */
@@ -92,10 +108,11 @@ export function siteOf(name: string, options: Pick<KeyRegistryOptions, 'keys' | 
 /** Reads files such as a keyring; a key service is not called before it is needed. @throws KeyringError; S3Error InvalidArgument for a bad ARN. */
 export async function openKey(name: string, config: KeyConfig, options: KeyRegistryOptions): Promise<ConfiguredKey> {
   const source = await kindOf(config).open(config, siteOf(name, options))
-  const cache = withBucketKeyCache(source, { ...options.cache, now: options.now ?? (() => performance.now()) })
+  const caching = { ...options.cache, now: options.now ?? (() => performance.now()) }
+  const cache = withBucketKeyCache(source, caching)
   const currentKeyId = (): string | null => source.currentKeyId()
   const provider = withAudit(cache, { sink: options.audit, now: () => new Date(), currentKeyId })
-  return { name, config, source, cache, provider, currentKeyId }
+  return { name, config, source, cache, provider, currentKeyId, dataKeys: new SingleFlightCache(caching) }
 }
 
 /**

@@ -14,9 +14,11 @@ import {
 } from './configured-key.ts'
 import { keyNotHeld } from './service/answers.ts'
 import { InFlight } from '../concurrency/in-flight.ts'
+import { openDataKey } from './data-keys.ts'
 import { KeyringError } from './keyring.ts'
 import { openWithCustomerKey, sealWithCustomerKey, SSEC_KEY_ID, type CustomerKey } from './ssec.ts'
 import { keysOf, sealingKeys, type KeyPins } from '../config/pins.ts'
+import type { WrappedDataKey } from '../s3ec/description.ts'
 
 /**
  * Opens every key of the configuration. Keyrings are read; KMS is not called before it is needed.
@@ -152,6 +154,16 @@ export class KeyRegistry {
     )
   }
 
+  /** A data key of the S3 Encryption Client, by the keys of these names. @throws as `openDataKey` of data-keys.ts. */
+  async openDataKey(names: readonly string[], wrapped: WrappedDataKey, use: KeyUse): Promise<KeyObject> {
+    return openDataKey(names.map((name) => this.#required(name)), wrapped, use, this.#audit)
+  }
+
+  /** Whether the key of that name seals nothing. */
+  opensOnly(name: string): boolean {
+    return this.#required(name).source.opensOnly === true
+  }
+
   /** Names of all keys, in the order of the configuration. */
   get keyNames(): readonly string[] {
     return this.#keys.map(({ name }) => name)
@@ -210,6 +222,7 @@ export class KeyRegistry {
   async close(): Promise<void> {
     await this.#forAll('close', async (key) => {
       key.cache.clear()
+      key.dataKeys.clear()
       await key.source.close()
     })
   }

@@ -2,6 +2,7 @@
 // single flight around every provider, so that a provider has none of them; registry.ts holds the keys of the configuration.
 // Also here: keyring files and their backups, and the encryption headers of S3 (sse-headers.ts, ssec.ts).
 import type { KeyObject } from 'node:crypto'
+import type { WrappedDataKey } from '../s3ec/description.ts'
 
 /** The context that a wrap is bound to. It is the KMS encryption context, or the AAD of a local wrap. */
 export interface KeyContext {
@@ -77,6 +78,23 @@ export interface KeySource extends KeyProvider {
   heldBack(): readonly (readonly [endpoint: string, held: boolean])[]
   /** Closes its connections. */
   close(): Promise<void>
+  /** It seals nothing, and opens no envelope. */
+  readonly opensOnly?: boolean
+  /** Whether a data key of the S3 Encryption Client is for this key, by the kind of its wrap and the description of its key. Absent: none is. */
+  opensDataKey?(wrapped: WrappedDataKey): boolean
+  /**
+   * Opens it.
+   * @returns null: the service says that another key has wrapped it. @throws S3Error SealgateIntegrityError, or of the service.
+   */
+  openDataKey?(wrapped: WrappedDataKey, signal: AbortSignal): Promise<OpenedDataKey | null>
+}
+
+/** A data key of the S3 Encryption Client. */
+export interface OpenedDataKey {
+  /** 32 bytes. */
+  readonly key: KeyObject
+  /** Of the key that opened it, for the audit trail. */
+  readonly keyId: string
 }
 
 /** Outcome of a call, and whether the key service was called for it. */

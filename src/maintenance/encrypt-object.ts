@@ -1,5 +1,6 @@
 // Encrypts one existing object: a copy of it onto itself through the gateway, on condition of what was read.
 import { setTimeout as delay } from 'node:timers/promises'
+import type { S3ecPolicy } from '../config/s3ec-policy.ts'
 import type { Header, HeaderList } from '../http/message.ts'
 import { MAX_SINGLE_PLAINTEXT, storedSize } from '../envelope/sizes.ts'
 import { ENVELOPE_HEADER } from '../envelope/envelope.ts'
@@ -12,6 +13,7 @@ import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import { formatCopySource, keptSettings } from '../s3/names.ts'
 import { examine, type Examined, type ScanJob } from './classify.ts'
+import { clientLeft, removeInstructionFiles } from './encrypt-client.ts'
 import { encryptInParts } from './encrypt-in-parts.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
 import { olderVersions } from './sources.ts'
@@ -20,7 +22,7 @@ import { isMd5, readWhole } from './verify-object.ts'
 import { isHeld, isLocked } from './verdict.ts'
 
 /** What `--from` may name. */
-export const encryptFrom = ['plaintext', 'other-key'] as const
+export const encryptFrom = ['plaintext', 'other-key', 's3ec'] as const
 type From = (typeof encryptFrom)[number]
 
 export interface EncryptJob extends ScanJob {
@@ -30,6 +32,8 @@ export interface EncryptJob extends ScanJob {
   readonly journal: UploadJournal | null
   readonly from: ReadonlySet<From>
   readonly etag: 'md5' | 'opaque'
+  /** Objects of the S3 Encryption Client that the bucket reads. */
+  readonly s3ec: S3ecPolicy | null
   /** Which conditions the store enforces in this bucket. */
   readonly conditions: Conditions
   /** No client writes: an object may be replaced without a condition. */
@@ -77,7 +81,7 @@ export async function encryptObject(job: EncryptJob, row: Row, signal: AbortSign
       const detail = await withRetries(() => readBack(job, current, null, examined, signal), signal, job.retryMs)
       return finish(job, { ...examined.finding, outcome: 'encrypted', detail }, signal)
     }
-    if (job.sealed === null) return { ...examined.finding, outcome: due === 'plaintext' ? 'would be encrypted' : 'would be re-encrypted' }
+    if (job.sealed === null) return { ...examined.finding, outcome: due === 'other-key' ? 'would be re-encrypted' : 'would be encrypted' }
     tried = true
     const work = (): Promise<Finding | null> =>
       seal(job, current, examined, due, signal).catch((error: unknown) => {
@@ -103,22 +107,26 @@ interface Left {
 }
 
 /** What there is to do with an object, or why there is nothing. */
-function dueOf(job: EncryptJob, { finding, headers }: Examined): From | Left {
+function dueOf(job: EncryptJob, examined: Examined): From | Left {
+  const { finding, headers } = examined
   const { state, fault, size, keyId } = finding
   if (state === 'sealed') {
     if (fault !== null) return { outcome: 'left: its key could not be used' }
     const other = keyId !== null && job.keys.owner(keyId)?.name !== job.pinsFor(finding.key).key
     if (!other || !job.from.has('other-key')) return { outcome: 'encrypted before' }
-  } else if (state !== 'plaintext') return { outcome: `left: ${state}` }
-  if (headers === null || !job.from.has(state === 'sealed' ? 'other-key' : 'plaintext')) return { outcome: `left: ${state}` }
+  }
+  const due = state === 'sealed' ? 'other-key' : state.startsWith('s3ec-') ? 's3ec' : 'plaintext'
+  if ((due === 'plaintext' && state !== 'plaintext') || headers === null || !job.from.has(due)) return { outcome: `left: ${state}` }
+  const left = due === 's3ec' ? clientLeft(examined, job.s3ec) : null
+  if (left !== null) return left
   if (isLocked(headers, new Date())) return { outcome: 'left: locked', detail: 'a copy would not be locked, and the locked version stays readable' }
   if (storedSize(size ?? 0) > MAX_STORED) return { outcome: 'left: too large', detail: 'encrypted it would be larger than 5 TiB' }
-  return state === 'sealed' ? 'other-key' : 'plaintext'
+  return due
 }
 
 /** @returns null when the object was replaced meanwhile: it is to be examined again. @throws S3Error. */
 async function seal(job: EncryptJob, row: Row, examined: Examined, due: From, signal: AbortSignal): Promise<Finding | null> {
-  if (due === 'plaintext') return sealAs(job, row, { examined, etag: visible(job, examined) }, signal)
+  if (due !== 'other-key') return sealAs(job, row, { examined, etag: visible(job, examined) }, signal)
   // The ETag first: whatever is read behind it belongs to it, or the copy is refused.
   const head = await job.sealed?.until(signal).head(row.key)
   const now = await examine(job, row, signal)
@@ -126,11 +134,11 @@ async function seal(job: EncryptJob, row: Row, examined: Examined, due: From, si
   return sealAs(job, row, { examined: now, etag: head.get('etag') ?? '' }, signal)
 }
 
-/** The ETag that the gateway shows of an object that is not encrypted. */
-function visible({ etag }: EncryptJob, { headers }: Examined): string {
+/** The ETag that the gateway shows of an object that it has not encrypted. */
+function visible({ etag }: EncryptJob, { finding, headers }: Examined): string {
   const stored = headers?.get('etag')
   if (stored === undefined) throw new S3Error('SealgateBadUpstream', { message: 'The store returned no ETag.' })
-  return etag === 'md5' ? `"${unquoteEtag(stored)}"` : opaqueEtag(stored)
+  return etag === 'md5' && finding.state === 'plaintext' ? `"${unquoteEtag(stored)}"` : opaqueEtag(stored)
 }
 
 interface Source {
@@ -186,11 +194,10 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
   const after = await stands(job, row, source.examined, signal)
   if (after === null) return null
   if (tags.length > 0) await keepTags(raw, row.key, tags, after)
-  return {
-    ...after.finding,
-    outcome: finding.state === 'sealed' ? 're-encrypted' : 'encrypted',
-    detail: await readBack(job, row, source.examined, after, signal)
-  }
+  const detail = await readBack(job, row, source.examined, after, signal)
+  const ofClient = finding.state.startsWith('s3ec-') && after.finding.versionId === null ? job.s3ec : null
+  if (ofClient !== null) await removeInstructionFiles(raw, row.key, ofClient)
+  return { ...after.finding, outcome: finding.state === 'sealed' ? 're-encrypted' : 'encrypted', detail }
 }
 
 const settings: ReadonlySet<string> = new Set(keptSettings)
@@ -214,7 +221,7 @@ async function stands(job: EncryptJob, row: Row, before: Examined, signal: Abort
     // Under another key the bytes stay, and the time of a store has seconds only: the envelope is what has changed.
     const same = ['etag', 'last-modified', ENVELOPE_HEADER].every((name) => now.headers?.get(name) === before.headers?.get(name))
     if (!same && now.finding.state === 'sealed') return now
-    if (!same && now.finding.state === 'plaintext') return null
+    if (!same && /^(?:plaintext$|s3ec-)/.test(now.finding.state)) return null
     if (!same || look === LOOKS) {
       throw new S3Error('SealgateIntegrityError', {
         message: same
@@ -242,10 +249,11 @@ async function keepTags(raw: BucketClient, key: string, tags: Awaited<ReturnType
 async function readBack(job: EncryptJob, row: Row, before: Examined | null, after: Examined, signal: AbortSignal): Promise<string> {
   if (!job.verify || job.sealed === null) return ''
   const { md5, differs, headers } = await readWhole(job.sealed.until(signal), { key: row.key, versionId: after.headers?.get('x-amz-version-id') ?? null })
-  const old = before?.finding.state === 'sealed' ? null : before?.headers ?? null
+  // The store's ETag of what the client encrypted is none of plaintext.
+  const old = before?.finding.state === 'plaintext' ? before.headers : null
   const was = unquoteEtag(old?.get('etag') ?? '')
   const wrong = differs ?? (old !== null && isMd5(old, was) && was !== md5 ? 'its MD5 is not that of the old object' : null)
-  const whole = before === null || Number(headers.get('content-length')) === before.finding.size
+  const whole = before === null || before.finding.size === null || Number(headers.get('content-length')) === before.finding.size
   // Replaced by a client since: then it is that client's object.
   if ((wrong === null && whole) || (await job.bucket.until(signal).head(row.key))?.get('etag') !== after.headers?.get('etag')) return 'read back'
   throw new S3Error('SealgateIntegrityError', { message: `Read back: ${wrong ?? 'its size is another'}.` })

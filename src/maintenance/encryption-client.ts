@@ -42,13 +42,13 @@ function describedState(entries: Entries, storedSize: number): ClientState {
     return { state: `s3ec-v${description.version}`, size: plaintextSizeOf(description, storedSize) }
   } catch (error) {
     const found = damaged(error)
-    return version === null || (error as S3ecError).fault === 's3ec-collision' ? found : { ...found, state: `s3ec-v${version}`, size: null }
+    return version === null || (error as S3ecError).kind === 's3ec-collision' ? found : { ...found, state: `s3ec-v${version}`, size: null }
   }
 }
 
 function damaged(error: unknown): ClientState {
   if (!(error instanceof S3ecError)) throw error
-  return { state: 'damaged', detail: `of the S3 Encryption Client: ${s3ecFaults[error.fault]}` }
+  return { state: 'damaged', detail: `of the S3 Encryption Client: ${s3ecFaults[error.kind]}` }
 }
 
 /**

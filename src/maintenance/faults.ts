@@ -1,4 +1,5 @@
 // What is wrong with an object: a closed set of words for reports, from what the envelope code says. No fault has a digest or a byte of plaintext.
+import { S3ecError, s3ecFaults } from '../s3ec/fault.ts'
 import { EnvelopeError, type EnvelopeErrorKind } from '../envelope/encoding.ts'
 
 /** Every fault that a report may name, with what it means and what can have caused it. */
@@ -25,7 +26,8 @@ export const faults = {
   'manifest-altered': 'the manifest at the end of its body does not open: altered, or the body is that of another object',
   'checksum-differs': 'its bytes verify, and do not have the checksum that was stored with it',
   'broken-off': 'its body broke off again and again, and no byte of it was found to be wrong',
-  'not-sealed': 'Sealgate did not encrypt it, and clients are refused it: it was written past the gateway, or both its metadata entries were taken away'
+  'not-sealed': 'Sealgate did not encrypt it, and clients are refused it: it was written past the gateway, or both its metadata entries were taken away',
+  ...s3ecFaults
 } as const
 export type Fault = keyof typeof faults
 
@@ -55,6 +57,9 @@ export function faultOf(kind: EnvelopeErrorKind): Fault {
 
 /** The fault that caused an error; null: none that the envelope code has found. */
 export function faultBehind(error: unknown): Fault | null {
-  for (let e = error; e instanceof Error; e = e.cause) if (e instanceof EnvelopeError) return faultOf(e.kind)
+  for (let e = error; e instanceof Error; e = e.cause) {
+    if (e instanceof EnvelopeError) return faultOf(e.kind)
+    if (e instanceof S3ecError) return e.kind
+  }
   return null
 }

@@ -12,6 +12,7 @@ import type { Capabilities } from '../store-client/capabilities.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import type { Upstream, UpstreamIdentity, UpstreamRequest, UpstreamResponse } from '../upstream/types.ts'
 import type { DetachedPartWrites } from './multipart/detached-writes.ts'
+import type { Budget } from '../concurrency/budget.ts'
 import type { Turns } from '../concurrency/turns.ts'
 import type { ObjectCache, SettingsCache } from './caches.ts'
 import { Finding, S3Error } from '../errors.ts'
@@ -37,6 +38,8 @@ export interface Services {
   readonly settings: SettingsCache
   /** `listen.cors`: rules for every bucket. Where there are any, the store is not asked for its own. */
   readonly ownCors: readonly CorsRule[]
+  /** Bytes of plaintext that are held until they have verified. What anonymous clients hold comes out of nothing that others need. */
+  readonly held: { readonly clients: Budget; readonly anonymous: Budget }
   /** One Complete of an upload at a time. */
   readonly completes: Turns
   /** Counts objects that failed verification, by kind. */

@@ -1,7 +1,7 @@
 import { S3Error } from '../errors.ts'
 import { percentDecode, percentEncode } from '../http/target.ts'
 import { unquoteEtag } from './conditions.ts'
-import { childOf, childText, parseXml, rewriteXml, textOf, upstreamDocument } from './xml.ts'
+import { childOf, childrenOf, childText, parseXml, rewriteXml, textOf, upstreamDocument } from './xml.ts'
 import type { XmlDocument, XmlEditor, XmlElement } from './xml.ts'
 
 type RowKind = 'object' | 'version' | 'upload' | 'part'
@@ -80,7 +80,7 @@ function checksumsOf(document: XmlDocument, part: XmlElement): ReadonlyMap<strin
 
 function rowsOf(document: XmlDocument): LocatedRow[] {
   const { root } = document
-  const encoded = childText(document, root, 'EncodingType') === 'url'
+  const encoded = isEncoded(document)
   const keyOfUpload = childText(document, root, 'Key') ?? ''
   return root.children.flatMap((element): LocatedRow[] => {
     const kind = rowKinds.get(element.name)
@@ -204,22 +204,42 @@ export function listingAsV2(xml: Buffer, { token, startAfter, fetchOwner }: AsV2
  * Edits the rows of a listing and leaves every other byte as the store sent it. The gateway's own entries are always removed from MinIO's extended
  * listings.
  * @param edit called once for each row, in order
+ * @param isHidden names that are left out, with their delete markers
  * @throws S3Error SealgateBadUpstream
  */
-export function writeListing(xml: Buffer, edit: (row: ListingRow, index: number) => RowEdit): Buffer {
+export function writeListing(xml: Buffer, edit: (row: ListingRow, index: number) => RowEdit, isHidden: (key: string) => boolean = () => false): Buffer {
   return rewriteXml(xml, (editor, document) => {
     let removed = 0
     for (const [index, { row, element }] of rowsOf(document).entries()) {
       const change = edit(row, index)
-      if (change.remove === true) {
+      if (change.remove === true || isHidden(row.key)) {
         removed += 1
         editor.remove(element)
       } else {
         editRow(editor, document, element, change)
       }
     }
-    if (removed > 0) lowerKeyCount(editor, document, removed)
+    for (const marker of childrenOf(document.root, 'DeleteMarker')) {
+      if (isHidden(keyOf(childText(document, marker, 'Key') ?? '', isEncoded(document)))) editor.remove(marker)
+    }
+    if (removed > 0) {
+      lowerKeyCount(editor, document, removed)
+      keepMarker(editor, document)
+    }
   })
+}
+
+/** Without this element a client goes on behind the last row of ListObjects, which may be one that was left out. */
+function keepMarker(editor: XmlEditor, document: XmlDocument): void {
+  const { root } = document
+  const last = childrenOf(root, 'Contents').at(-1)
+  const isFirstVersion = childOf(document, root, 'KeyCount') === undefined && last !== undefined
+  if (!isFirstVersion || childOf(document, root, 'NextMarker') !== undefined || childText(document, root, 'IsTruncated')?.trim() !== 'true') return
+  editor.append(root, ['NextMarker', childText(document, last, 'Key') ?? ''])
+}
+
+function isEncoded(document: XmlDocument): boolean {
+  return childText(document, document.root, 'EncodingType') === 'url'
 }
 
 function editRow(editor: XmlEditor, document: XmlDocument, element: XmlElement, change: RowEdit): void {

@@ -3,8 +3,8 @@ import { describing, type Entries, holders, named, NOTED_SIZE, ofFirstTwo, ofObj
 import { bytesOf, flatObject, headerText } from './text.ts'
 
 /** What a bucket may list in `s3ec.read`, beside each other: the cipher of the body, and whether the wrap of the data key is bound to it. */
-const readable = ['v1', 'v1-rsa', 'v2', 'v2-legacy', 'v2-cbc', 'v3'] as const
-type Readable = (typeof readable)[number]
+export const readable = ['v1', 'v1-rsa', 'v2', 'v2-legacy', 'v2-cbc', 'v3'] as const
+export type Readable = (typeof readable)[number]
 
 /**
  * Wraps of the data key, in the words of version 2. `AES` (in ECB) and `RSA` (PKCS #1 v1.5) have no name in metadata: they are those of version 1.

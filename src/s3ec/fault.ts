@@ -19,11 +19,11 @@ export type S3ecFault = keyof typeof s3ecFaults
 
 /** An object that must not be used. The message is the same for every fault, so that it may be shown to anyone. */
 export class S3ecError extends Error {
-  readonly fault: S3ecFault
+  readonly kind: S3ecFault
 
   constructor(fault: S3ecFault) {
     super('The object of the S3 Encryption Client could not be verified.')
     this.name = 'S3ecError'
-    this.fault = fault
+    this.kind = fault
   }
 }

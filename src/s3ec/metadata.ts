@@ -76,7 +76,7 @@ export function instructionsOf(body: Buffer): Entries | null {
   try {
     texts = flatObject(headerText(body.toString('latin1')), numeric)
   } catch (error) {
-    if (error instanceof S3ecError && error.fault === 's3ec-format') return null
+    if (error instanceof S3ecError && error.kind === 's3ec-format') return null
     throw error
   }
   const entries = new Map<string, string>()

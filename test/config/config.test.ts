@@ -32,6 +32,8 @@ mkdirSync(join(directory, 'secrets'))
 writeFileSync(join(directory, 'secrets/store-secret'), 'store-canary\n')
 writeFileSync(join(directory, 'secrets/kms-secret'), 'kms-canary\n')
 writeFileSync(join(directory, 'secrets/hsm-pin'), 'pin-canary\n')
+writeFileSync(join(directory, 'secrets/old-app-key'), `${Buffer.from('canary-'.repeat(5).slice(0, 32)).toString('base64')}\n`)
+writeFileSync(join(directory, 'secrets/old-pair.pem'), 'pem-canary')
 writeFileSync(join(directory, 'secrets/backup-at-store'), 'identity-canary')
 
 const minimal = {
@@ -78,7 +80,7 @@ await t.test('the example is valid and names every option', (t) => {
     else if (name === 'buckets') walk(schema.additionalProperties as z.core.JSONSchema.BaseSchema, (value as Record<string, unknown>)['*'], name)
     else if (name === 'keys') {
       const kinds = schema.additionalProperties as z.core.JSONSchema.BaseSchema
-      for (const [i, key] of ['main', 'cloud', 'transit', 'hsm', 'google', 'azure'].entries()) {
+      for (const [i, key] of ['main', 'cloud', 'transit', 'hsm', 'google', 'azure', 'old-app', 'old-pair'].entries()) {
         walk(((kinds.oneOf ?? kinds.anyOf) as z.core.JSONSchema.BaseSchema[])[i]!, (value as Record<string, unknown>)[key], `keys.${key}`)
       }
     } else walk(schema, value, name)
@@ -100,7 +102,7 @@ await t.test('the example of several stores is valid, and every fault of several
     far: { name: 'far', endpoint: 'https://s3.example.net', credentials: { accessKeyId: 'FAR', secretAccessKey: 'store-canary' } }
   })
   t.strictSame(config.clients[0]?.identities['far']?.accessKeyId, 'ID')
-  t.notMatch(inspect(config, { depth: 10 }), /canary|SECRET'/)
+  t.notMatch(inspect(config, { depth: 10 }), /canary|SECRET'|Y2FuYXJ5/)
   t.equal(upstreamOf(config, 'any').name, 'far')
   const near = { endpoint: 'http://near', credentials: 'aws', realm: 'near' }
   const far = { endpoint: 'http://far', credentials: 'aws', realm: 'far', default: true }

@@ -155,7 +155,7 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [client({ buckets: [] }), 'clients.0.buckets: must not be empty'],
   [client({ readOnly: 1 }), 'clients.0.readOnly: must be true or false, not a number'],
   // Keys.
-  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms, vault-transit, pkcs11, gcp-kms or azure-key-vault'],
+  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms, vault-transit, pkcs11, gcp-kms, azure-key-vault, s3ec-aes or s3ec-rsa'],
   [{ keys: { 'a b': { type: 'local', keyring: 'k' } } }, 'keys.a b: must be 1 to 63 letters, digits, ".", "_" or "-"'],
   [{ keys: { main: { type: 'local' } } }, 'keys.main.keyring: must be given'],
   [keyring(cert), new RegExp(`^keys\\.main\\.keyring: ${cert}: This is a certificate, not a keyring\\.$`)],

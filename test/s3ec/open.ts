@@ -13,7 +13,7 @@ export function faultOf(call: () => unknown): S3ecFault | 'none' {
     call()
     return 'none'
   } catch (error) {
-    if (error instanceof S3ecError) return error.fault
+    if (error instanceof S3ecError) return error.kind
     throw error
   }
 }

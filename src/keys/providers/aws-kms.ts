@@ -3,7 +3,9 @@ import { answeredBlob, answeredKey, checkBlob, eachOf, keyNotHeld, serviceContex
 import { REQUEST_MS, type ServiceLimits, type ServiceOptions } from '../service/connection.ts'
 import { WrongServiceAnswer, type ServiceCall } from '../service/errors.ts'
 import { KmsConnection, type KmsSend } from './kms-connection.ts'
-import type { BucketKey, KeyContext, KeySource, KeyUse, WrappedBucketKey } from '../types.ts'
+import { keyKindOf } from '../../s3ec/data-key.ts'
+import type { WrappedDataKey } from '../../s3ec/description.ts'
+import type { BucketKey, KeyContext, KeySource, KeyUse, OpenedDataKey, WrappedBucketKey } from '../types.ts'
 import type { KMSClientConfig } from '@aws-sdk/client-kms'
 import type { KeyObject } from 'node:crypto'
 
@@ -76,20 +78,7 @@ export class KmsKeyProvider implements KeySource {
    */
   async unwrap(wrapped: WrappedBucketKey, context: KeyContext, use: KeyUse): Promise<KeyObject> {
     const { keyId, blob } = this.#check(wrapped)
-    const bound = serviceContext(context)
-    return this.#call('Decrypt', keyId, use.signal, async (client, sdk, options, place) => {
-      const answer = await client.send(
-        new sdk.DecryptCommand({
-          KeyId: place,
-          CiphertextBlob: blob,
-          EncryptionContext: bound
-        }),
-        options
-      )
-      const key = answeredKey(answer.Plaintext)
-      expectKeyId(answer.KeyId, place)
-      return key
-    })
+    return this.#decrypt(keyId, blob, serviceContext(context), use.signal)
   }
 
   /**
@@ -151,6 +140,27 @@ export class KmsKeyProvider implements KeySource {
     await wrapAndUnwrap(this, this.#options.selfTestContext)
   }
 
+  opensDataKey(wrapped: WrappedDataKey): boolean {
+    return keyKindOf(wrapped) === 'kms'
+  }
+
+  /**
+   * A data key of the S3 Encryption Client, by the context that it was wrapped with. Its keys of the configuration are named in the calls, one after
+   * the other, so that KMS refuses what any other key of the account has wrapped.
+   * @throws S3Error as unwrap does.
+   */
+  async openDataKey({ blob, material }: WrappedDataKey, signal: AbortSignal): Promise<OpenedDataKey | null> {
+    for (const keyId of this.#arns) {
+      try {
+        const key = await this.#decrypt(keyId, blob, { ...material }, signal)
+        return { key, keyId }
+      } catch (error) {
+        if (!(error instanceof S3Error) || error.diagnosis?.errorName !== 'IncorrectKeyException') throw error
+      }
+    }
+    return null
+  }
+
   owns(keyId: string): boolean {
     return this.#configured(keyId) !== null
   }
@@ -166,6 +176,22 @@ export class KmsKeyProvider implements KeySource {
   /** Closes idle connections. */
   async close(): Promise<void> {
     await Promise.all([...this.#connections.values()].map((connection) => connection.close()))
+  }
+
+  async #decrypt(keyId: string, blob: Buffer, context: Record<string, string>, signal: AbortSignal): Promise<KeyObject> {
+    return this.#call('Decrypt', keyId, signal, async (client, sdk, options, place) => {
+      const answer = await client.send(
+        new sdk.DecryptCommand({
+          KeyId: place,
+          CiphertextBlob: blob,
+          EncryptionContext: context
+        }),
+        options
+      )
+      const key = answeredKey(answer.Plaintext)
+      expectKeyId(answer.KeyId, place)
+      return key
+    })
   }
 
   async #encrypt(key: KeyObject, context: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {

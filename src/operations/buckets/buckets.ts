@@ -21,6 +21,7 @@ import { listsOnly, readListing, writeListing, type ListingRow, type RowEdit } f
 import { opaqueEtag, clientEtag } from '../objects/sealed-object.ts'
 import { inspectObject, retryOnChange } from '../objects/inspect.ts'
 import { parallelMap } from '../../concurrency/parallel.ts'
+import { isInstructionFile } from '../objects/instruction-files.ts'
 import { describedHeaders } from '../objects/response-headers.ts'
 
 /** Stored bytes of a small object beyond its plaintext, and plaintext per stored byte of a large one (docs/FORMAT.md, Size law). */
@@ -200,7 +201,7 @@ const PARALLEL_LOOKUPS = 32
 
 /**
  * ListObjects, ListObjectsV2, ListObjectVersions: sizes by the size law, ETags by the bucket's mode, and the sealed metadata where the listing shows
- * metadata (MinIO's `metadata=true`). One row never fails the listing: a row that cannot be opened is shown as stored.
+ * metadata (MinIO's `metadata=true`). Instruction files of the S3 Encryption Client are left out. One row never fails the listing: a row that cannot be opened is shown as stored.
  */
 export async function listObjects(ctx: OperationContext<'ListObjects' | 'ListObjectsV2' | 'ListObjectVersions'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
@@ -210,15 +211,15 @@ export async function listObjects(ctx: OperationContext<'ListObjects' | 'ListObj
   }
   const rows = readListing(document)
   const edits = await parallelMap(rows, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, (row, signal) => editOf({ ...ctx, signal }, row))
-  const body = writeListing(document, (_, i) => edits[i] ?? {})
+  const body = writeListing(document, (_, i) => edits[i] ?? {}, (key) => isInstructionFile(ctx.policy, key))
   return editedResponse(response, body)
 }
 
 async function editOf(ctx: BucketContext, row: ListingRow): Promise<RowEdit> {
-  if (row.etag === null || row.size === null) return {}
+  if (row.etag === null || row.size === null || isInstructionFile(ctx.policy, row.key)) return {}
   const byLaw = plaintextSize(row.size)
   // By the size law no object need be inspected, unless plaintext objects may be among the sealed ones.
-  if (ctx.policy.etag === 'opaque' && ctx.policy.plaintext === 'refuse' && !row.described) {
+  if (ctx.policy.etag === 'opaque' && ctx.policy.plaintext === 'refuse' && ctx.policy.s3ec === null && !row.described) {
     return { etag: unquoteEtag(opaqueEtag(row.etag)), checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
   }
   const facts = await rowFacts(ctx, row)
@@ -241,7 +242,7 @@ async function rowFacts(ctx: BucketContext, row: ListingRow): Promise<RowFacts &
   try {
     // Not every store without versions knows the version id `null` that it lists (versitygw: 404).
     const versionId = row.latest && row.versionId === 'null' ? null : row.versionId
-    const object = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId, customerKey: null }))
+    const object = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId, customerKey: null, factsOnly: true }))
     if (versionId !== row.versionId && unquoteEtag(object.upstreamEtag) !== etag) return 'unknown'
     // Overwritten since the store made the listing: the current state is shown, but not cached.
     const facts = { size: object.size, etag: unquoteEtag(clientEtag(ctx, object)) }

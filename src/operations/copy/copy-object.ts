@@ -5,7 +5,7 @@ import type { Checksum } from '../../envelope/envelope.ts'
 import type { BodySource } from '../request-body.ts'
 import { type CopySource, formatCopySource, keptSettings } from '../../s3/names.ts'
 import { type ObjectContext, type OperationContext, conditionsIn, header, placeOf, send, storeHere } from '../context.ts'
-import { type InspectedSealed, checksumsOf, visibleEtag, plaintextEtag, type InspectedObject } from '../objects/sealed-object.ts'
+import { type InspectedSealed, checksumsOf, isSealed, visibleEtag, plaintextEtag, type InspectedObject } from '../objects/sealed-object.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
@@ -52,8 +52,8 @@ export async function copyObject(ctx: OperationContext<'CopyObject'>): Promise<H
           message: 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120'
         })
       }
-      const tie = object.kind === 'plain' || ctx.policy.encryption === 'off' ? null : await tieTo(ctx, source, object)
-      if (object.kind === 'plain' || tie === null) {
+      const tie = !isSealed(object) || ctx.policy.encryption === 'off' ? null : await tieTo(ctx, source, object)
+      if (!isSealed(object) || tie === null) {
         return streamCopy(ctx, source, object, { checksum: await copiedChecksum(ctx, object), addHeaders })
       }
       const checksum = header(ctx, 'x-amz-checksum-algorithm') === undefined ? null : await copiedChecksum(ctx, object)

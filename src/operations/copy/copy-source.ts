@@ -2,6 +2,7 @@ import type { Checksum } from '../../envelope/envelope.ts'
 import type { HeaderList, Header } from '../../http/message.ts'
 import { type OperationContext, enterSeveralStores, header, storeHere, storeOf, type ObjectContext, send } from '../context.ts'
 import { inspectNamed, withDigests } from '../objects/inspect.ts'
+import { refuseInstructionFile } from '../objects/instruction-files.ts'
 import { authorize } from '../../auth/authorize.ts'
 import { isOwnBucket } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
@@ -31,6 +32,7 @@ export function copySourceOf(ctx: OperationContext): CopySource {
     write: false,
     publicRead: ctx.services.policyFor(source.bucket).publicRead !== false
   })
+  refuseInstructionFile(ctx.services.policyFor(source.bucket), source.key, false)
   if (!isHere(ctx, source)) enterSeveralStores(ctx)
   return source
 }

@@ -8,10 +8,11 @@ import { currentEtags } from './inspect.ts'
 import { forwardedQuery } from '../forward.ts'
 import { relayError, documentOf, expectSuccess, xmlResponse } from '../responses.ts'
 import { type DeleteEntry, clientDocument, parseDelete } from '../../s3/documents.ts'
-import { childOf, childrenOf, rewriteXml } from '../../s3/xml.ts'
+import { childOf, childrenOf, childText, parseXml, rewriteXml, upstreamDocument } from '../../s3/xml.ts'
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { parallelMap } from '../../concurrency/parallel.ts'
+import { deleteInstructionFiles, instructionSuffixes, isInstructionFile } from './instruction-files.ts'
 
 /** DeleteObject: conditions on what the client sees, enforced by the store on what it holds. */
 export async function deleteObject(ctx: OperationContext<'DeleteObject'>): Promise<HttpResponse> {
@@ -21,6 +22,7 @@ export async function deleteObject(ctx: OperationContext<'DeleteObject'>): Promi
     headers: [...upstreamHeaders(ctx.request.headers, 'document'), ...await deleteConditions(ctx)]
   })
   await expectSuccess(ctx, response)
+  if (!ctx.operation.query.has('versionId')) await deleteInstructionFiles(ctx, [ctx.operation.key])
   return { status: 204, headers: downstreamHeaders(response.headers, 'written'), body: null }
 }
 
@@ -60,8 +62,11 @@ async function storedEtagOf(ctx: ObjectContext, ifMatch: string): Promise<string
 
 const PARALLEL_LOOKUPS = 32
 
-/** The conditions of a key, translated for the store; `failed`: the object is not the one the client means. */
-type Translated = { readonly etag: string | null; readonly size: number | null } | 'failed'
+/** `PreconditionFailed`: the object is not the one the client means. `AccessDenied`: the name is the gateway's. */
+type Refusal = 'PreconditionFailed' | 'AccessDenied'
+
+/** The conditions of a key, translated for the store. */
+type Translated = { readonly etag: string | null; readonly size: number | null } | Refusal
 
 /** DeleteObjects: conditions of single keys are translated, the rest of the document goes upstream unchanged. */
 export async function deleteObjects(ctx: OperationContext<'DeleteObjects'>): Promise<HttpResponse> {
@@ -74,13 +79,21 @@ export async function deleteObjects(ctx: OperationContext<'DeleteObjects'>): Pro
       message: 'The store behind this gateway does not enforce conditions on DELETE in this kind of bucket, or is not known to.'
     })
   }
-  const translated = conditional
+  const changed = conditional || objects.some(({ key }) => isInstructionFile(ctx.policy, key))
+  const translated = changed
     ? await parallelMap(objects, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, (entry, signal) => translate({ ...ctx, signal }, entry))
     : []
-  const failed = objects.filter((_, i) => translated[i] === 'failed')
-  const document = conditional ? rewriteConditions(body, translated, limits) : body
+  const failed = objects.flatMap((entry, i): Failed[] => {
+    const outcome = translated[i]
+    return typeof outcome === 'string' ? [{ ...entry, code: outcome }] : []
+  })
+  const document = changed ? rewriteConditions(body, translated, limits) : body
   const headers = failed.length === objects.length ? null : await submit(ctx, document)
   const answer = headers ?? { headers: [], document: Buffer.from('<?xml version="1.0" encoding="UTF-8"?>\n<DeleteResult></DeleteResult>') }
+  if (headers !== null && instructionSuffixes(ctx.policy).length > 0) {
+    const kept = new Set([...failed.map(({ key }) => key), ...errorKeys(answer.document)])
+    await deleteInstructionFiles(ctx, objects.filter(({ key, versionId }) => versionId === null && !kept.has(key)).map(({ key }) => key))
+  }
   return xmlResponse(failed.length === 0 ? answer.document : addFailures(answer.document, failed), answer.headers)
 }
 
@@ -100,10 +113,11 @@ async function submit(ctx: OperationContext, document: Buffer): Promise<{ header
 }
 
 async function translate(ctx: BucketContext, entry: DeleteEntry): Promise<Translated> {
+  if (isInstructionFile(ctx.policy, entry.key)) return 'AccessDenied'
   const size = entry.size === null ? null : storedSize(entry.size)
   if (entry.etag === null || entry.etag === '*') return { etag: entry.etag, size }
   const current = await currentEtags(ctx, ctx.operation.bucket, entry.key)
-  if (current === null || unquoteEtag(current.visible) !== entry.etag) return 'failed'
+  if (current === null || unquoteEtag(current.visible) !== entry.etag) return 'PreconditionFailed'
   return { etag: current.upstream, size }
 }
 
@@ -111,7 +125,7 @@ function rewriteConditions(body: Buffer, translated: readonly Translated[], limi
   return rewriteXml(body, (editor, document) => {
     for (const [i, element] of childrenOf(document.root, 'Object').entries()) {
       const entry = translated[i]
-      if (entry === undefined || entry === 'failed') {
+      if (entry === undefined || typeof entry === 'string') {
         editor.remove(element)
         continue
       }
@@ -123,10 +137,20 @@ function rewriteConditions(body: Buffer, translated: readonly Translated[], limi
   }, limits)
 }
 
-function addFailures(document: Buffer, failed: readonly DeleteEntry[]): Buffer {
+interface Failed extends DeleteEntry {
+  readonly code: Refusal
+}
+
+/** The keys that the store did not delete. */
+function errorKeys(document: Buffer): string[] {
+  const parsed = parseXml(document, upstreamDocument)
+  return childrenOf(parsed.root, 'Error').map((element) => childText(parsed, element, 'Key') ?? '')
+}
+
+function addFailures(document: Buffer, failed: readonly Failed[]): Buffer {
   return rewriteXml(document, (editor, parsed) => {
-    for (const { key, versionId } of failed) {
-      const error = new S3Error('PreconditionFailed')
+    for (const { key, versionId, code } of failed) {
+      const error = new S3Error(code)
       editor.append(parsed.root, ['Error', [
         ['Key', key],
         ...versionId === null ? [] : [['VersionId', versionId] as const],

@@ -22,6 +22,8 @@ interface ObjectAddress {
   readonly customerKey: CustomerKey | null
   /** The client's headers where it names the object itself: expected bucket owner, request payer. */
   readonly headers?: readonly (readonly [name: string, value: string])[]
+  /** As `openStored` takes it. */
+  readonly factsOnly?: boolean
 }
 
 /**
@@ -46,7 +48,7 @@ export async function inspectObject(ctx: OperationContext, at: ObjectAddress): P
   const length = response.headers.get('content-length')
   const storedSize = length === undefined ? await sizeByRange(ctx, at, response) : Number(length)
   if (!Number.isSafeInteger(storedSize)) throw new S3Error('SealgateBadUpstream')
-  return withManifest(ctx, await openStored(ctx, placeIn(ctx, at.bucket, at.key), response.headers, storedSize, at.customerKey))
+  return withManifest(ctx, await openStored(ctx, placeIn(ctx, at.bucket, at.key), response.headers, storedSize, at.customerKey, at.factsOnly))
 }
 
 /**
@@ -72,6 +74,7 @@ async function sizeByRange(ctx: OperationContext, at: ObjectAddress, { headers: 
 export async function withManifest(ctx: OperationContext, object: StoredObject): Promise<InspectedObject> {
   switch (object.kind) {
     case 'plain':
+    case 's3ec':
     case 'empty':
       return object
     case 'single':

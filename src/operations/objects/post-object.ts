@@ -11,6 +11,7 @@ import { readFormFields, type PostForm } from '../../s3/post-form.ts'
 import { parseTagging, clientDocument } from '../../s3/documents.ts'
 import { renderXml } from '../../s3/xml.ts'
 import { xmlResponse } from '../responses.ts'
+import { refuseInstructionFile } from './instruction-files.ts'
 import { sealObject, storePlain } from './put-object.ts'
 
 /**
@@ -39,6 +40,7 @@ export async function postObject(ctx: OperationContext<'PostObject'>): Promise<H
     throw new S3Error('InvalidArgument', { message: 'Bucket POST must contain a field named \'key\'.', fields: { ArgumentName: 'key' } })
   }
   checkKey(key)
+  refuseInstructionFile(ctx.policy, key, true)
   const bucket = ctx.operation.bucket
   const put: OperationContext<'PutObject'> = { ...ctx, operation: { name: 'PutObject', bucket, key, query: new Query([]), uploadId: null } }
   const source: BodySource = { stream: file, payload: ctx.request.payload }

@@ -12,6 +12,8 @@ import { ObjectChanged } from './inspect.ts'
 import { relayError } from '../responses.ts'
 import { ENVELOPE_HEADER } from '../../envelope/envelope.ts'
 import { verified, verifiedSync } from './sealed-object.ts'
+import { openBody, readingOf } from './client-body.ts'
+import type { ClientSealed } from './client-sealed.ts'
 
 type Pool = UpstreamRequest['pool']
 
@@ -34,6 +36,7 @@ export async function decryptingStream(
   slice: Slice,
   { response, storedRange }: Answer
 ): Promise<Readable> {
+  if (object.kind === 's3ec') return fromAnswer(ctx, object, slice, { response, storedRange })
   if (object.kind === 'plain') {
     if (storedRange.first === slice.first && storedRange.last === slice.last) return opened(ctx, response, [])
   } else if (object.kind === 'empty') {
@@ -57,6 +60,7 @@ export async function decryptingStream(
  * @throws ObjectChanged when the object was replaced meanwhile.
  */
 export async function fetchSlice(ctx: OperationContext, object: InspectedObject, slice: Slice, pool: Pool = 'data'): Promise<Readable> {
+  if (object.kind === 's3ec') return fetchOfClient(ctx, object, slice, pool)
   if (object.kind === 'plain') return opened(ctx, await fetchStored(ctx, object, slice.last < slice.first ? null : slice, pool), [])
   if (object.kind === 'single' && isWhole(object, slice)) return opened(ctx, await fetchStored(ctx, object, null, pool), [wholeSingle(object)])
   // An empty object, or a part of 0 bytes in a larger one: the envelope or the manifest has proved that there is nothing to read.
@@ -64,6 +68,57 @@ export async function fetchSlice(ctx: OperationContext, object: InspectedObject,
   const plan = planOf(object, slice)
   const range = { first: plan.storedFirst, last: plan.storedLast }
   return opened(ctx, await fetchStored(ctx, object, range, pool), [new RangeOpener({ dataKey: object.dataKey, plan })])
+}
+
+/** An object of the S3 Encryption Client from an answer that is there already, if it is the whole body and what has to be held fits now. */
+async function fromAnswer(ctx: OperationContext, object: ClientSealed, slice: Slice, { response, storedRange }: Answer): Promise<Readable> {
+  try {
+    const reading = readingOf(ctx, object, slice)
+    if (reading.kind === 'whole' && storedRange.first === 0 && storedRange.last === object.storedSize - 1) {
+      const release = reading.hold ? roomNow(ctx, object.size) : notHeld
+      if (release !== null) return openBody(ctx, response, object, slice, reading, release)
+    }
+  } catch (error) {
+    response.body.destroy()
+    throw error
+  }
+  // What waits for room must not hold a connection that others need to give theirs back.
+  response.body.destroy()
+  return fetchOfClient(ctx, object, slice, 'data')
+}
+
+async function fetchOfClient(ctx: OperationContext, object: ClientSealed, slice: Slice, pool: Pool): Promise<Readable> {
+  const reading = readingOf(ctx, object, slice)
+  const release = reading.kind === 'whole' && reading.hold ? await roomFor(ctx, object.size) : notHeld
+  try {
+    const range = reading.kind === 'whole' ? null : { first: reading.storedFirst, last: reading.storedLast }
+    return openBody(ctx, await fetchStored(ctx, object, range, pool), object, slice, reading, release)
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+function notHeld(): void {
+  // Bytes pass through.
+}
+
+/** Milliseconds that a request waits for others to give back what they hold. */
+const ROOM_MS = 30_000
+
+function roomNow({ services, request: { client } }: OperationContext, bytes: number): (() => void) | null {
+  return (client === null ? services.held.anonymous : services.held.clients).takeNow(bytes, client?.accessKeyId ?? '')
+}
+
+/** @throws S3Error SlowDown. */
+async function roomFor({ services, request: { client }, signal }: OperationContext, bytes: number): Promise<() => void> {
+  const budget = client === null ? services.held.anonymous : services.held.clients
+  const late = AbortSignal.timeout(ROOM_MS)
+  try {
+    return await budget.take(bytes, client?.accessKeyId ?? '', AbortSignal.any([signal, late]))
+  } catch (error) {
+    throw late.aborted && !signal.aborted ? new S3Error('SlowDown', { endedBy: 'gateway', cause: error }) : error
+  }
 }
 
 function isWhole({ size }: StoredObject, slice: Slice): boolean {

@@ -4,8 +4,9 @@ import type { Slice } from './read-range.ts'
 import { DEFAULT_CONTENT_TYPE, isDescribing, isTrustedType } from '../../envelope/metadata.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
+import { isClientEntry } from '../../s3ec/metadata.ts'
 import { readEncryptionHeaders } from './object-keys.ts'
-import { checksumText, checksumsOf, clientEtag, wantsChecksum, type InspectedObject, type StoredObject } from './sealed-object.ts'
+import { checksumText, checksumsOf, clientEtag, isSealed, wantsChecksum, type InspectedObject, type StoredObject } from './sealed-object.ts'
 
 /** A type that no browser renders. */
 const UNBOUND_TYPE = 'application/octet-stream'
@@ -31,7 +32,7 @@ export function objectHeaders(ctx: OperationContext, object: InspectedObject, sl
   // No range can express the bytes of an empty part.
   if (slice.status === 206 && slice.last >= slice.first) headers.push(['content-range', `bytes ${slice.first}-${slice.last}/${object.size}`])
   if (slice.partsCount !== null) headers.push(['x-amz-mp-parts-count', String(slice.partsCount)])
-  if (object.kind !== 'plain') {
+  if (isSealed(object)) {
     headers.push(...readEncryptionHeaders(ctx, object))
     if (wantsChecksum(ctx)) headers.push(...sliceChecksumHeaders(object, slice))
   }
@@ -45,6 +46,7 @@ export function objectHeaders(ctx: OperationContext, object: InspectedObject, sl
  */
 export function describedHeaders(object: StoredObject): Header[] {
   if (object.kind === 'plain') return downstreamHeaders(object.headers, 'plain-object')
+  if (object.kind === 's3ec') return downstreamHeaders(object.headers, 'object').filter(([name]) => !isClientEntry(name))
   const { metadata } = object.attributes
   const shown = downstreamHeaders(object.headers, 'object')
   if (metadata.kind === 'clear') {

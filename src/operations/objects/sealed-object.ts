@@ -21,21 +21,12 @@ import { EnvelopeError } from '../../envelope/encoding.ts'
 import { metadataMatches } from '../../envelope/metadata.ts'
 import { S3Error } from '../../errors.ts'
 import { decodeContext } from '../../keys/sse-headers.ts'
+import { requireCustomerKey } from '../../keys/ssec.ts'
+import { hasMarks } from '../../s3ec/metadata.ts'
+import { type ClientSealed, openClientSealed } from './client-sealed.ts'
+import type { InStore } from './in-store.ts'
 import { keyForRead, type CustomerKey } from './object-keys.ts'
 import { unquoteEtag, type Validators } from '../../s3/conditions.ts'
-
-interface InStore {
-  /** Bytes in the store, as the store states them; `size` of a sealed object follows from it by the size law. */
-  readonly storedSize: number
-  /** Plaintext bytes. Authenticated for sealed objects: for singles at once, for multipart objects by their manifest. */
-  readonly size: number
-  /** The bucket of the request; the object may be bound to another one (the source of a replica). */
-  readonly bucket: string
-  readonly key: string
-  readonly upstreamEtag: string
-  readonly versionId: string | null
-  readonly headers: HeaderList
-}
 
 interface Sealed extends InStore {
   /** The place it is bound to. */
@@ -58,23 +49,29 @@ type SealedObject = SealedWithBody | SealedEmpty
 /** One with a manifest in its body. */
 export type SealedWithBody = SealedSingle | SealedMultipart
 
-/** An object that Sealgate did not write, in a bucket whose policy allows these. */
+/** An object that Sealgate did not write and does not open, in a bucket whose policy allows these. */
 interface PlainObject extends InStore {
   readonly kind: 'plain'
 }
 
-export type StoredObject = SealedObject | PlainObject
+export type StoredObject = SealedObject | ClientSealed | PlainObject
 
 /** With the manifest: for multipart objects always, for singles where the client is shown digests from it. */
-export type InspectedObject = InspectedSealed | PlainObject
+export type InspectedObject = InspectedSealed | ClientSealed | PlainObject
 export type InspectedSealed =
   | SealedSingle & { readonly manifest: ManifestOf<'single'> | null }
   | SealedMultipart & { readonly manifest: ManifestOf<'multipart'> }
   | SealedEmpty
 
+/** Whether Sealgate sealed it. */
+export function isSealed(object: InspectedObject): object is InspectedSealed {
+  return object.kind !== 'plain' && object.kind !== 's3ec'
+}
+
 /**
  * Opens the envelope in the headers of a HEAD or GET of the store (docs/FORMAT.md, order of a read, steps 3 to 6).
  * @param storedSize whole stored size in bytes: Content-Length, or the total of Content-Range.
+ * @param factsOnly of an object of the S3 Encryption Client only the size is needed.
  * @throws S3Error SealgateIntegrityError, SealgatePlaintextRefused, SealgateKeyUnavailable; AccessDenied for an anonymous client where the object
  * needs the public mark and lacks it; the errors of key providers.
  */
@@ -83,7 +80,8 @@ export async function openStored(
   place: Place,
   headers: HeaderList,
   storedSize: number,
-  customerKey: CustomerKey | null
+  customerKey: CustomerKey | null,
+  factsOnly = false
 ): Promise<StoredObject> {
   const shared = {
     storedSize,
@@ -96,7 +94,12 @@ export async function openStored(
   const value = headers.get(ENVELOPE_HEADER)
   const keyId = headers.get(KEY_ID_HEADER)
   if (value === undefined && keyId === undefined) {
-    const { encryption, plaintext } = ctx.services.policyFor(place.bucket)
+    const { encryption, plaintext, s3ec } = ctx.services.policyFor(place.bucket)
+    const found = s3ec === null ? null : await openClientSealed(ctx, shared, s3ec, factsOnly)
+    if (found !== null) {
+      requireCustomerKey('', customerKey)
+      return found
+    }
     if (encryption === 'off' || plaintext === 'allow') return { kind: 'plain', size: storedSize, ...shared }
     throw new S3Error('SealgatePlaintextRefused')
   }
@@ -110,6 +113,8 @@ export async function openStored(
     if (ctx.request.client === null && !attributes.isPublic && ctx.services.policyFor(place.bucket).publicRead === 'marked') throw new S3Error('AccessDenied')
     const size = sizeOf(shape, storedSize)
     if (!isAsDescribed(headers, attributes)) throw new EnvelopeError('metadata')
+    // Sealed metadata leaves none for the store: whoever put these there wants the object to be taken for another kind.
+    if (attributes.metadata.kind === 'sealed' && ctx.services.policyFor(place.bucket).s3ec !== null && hasMarks(headers)) throw new EnvelopeError('metadata')
     return { ...shape, place: bound, envelope, keyId, requestContext, dataKey, attributes, size, ...shared }
   })
 }
@@ -149,6 +154,8 @@ export function isAsDescribed(headers: HeaderList, { metadata }: Attributes): bo
 export function clientEtag(ctx: OperationContext, object: InspectedObject): string {
   const policy = ctx.services.policyFor(object.bucket)
   if (object.kind === 'plain') return policy.etag === 'md5' ? object.upstreamEtag : visibleEtag(policy, object.upstreamEtag, null)
+  // The store's may be the MD5 of what the client encrypted.
+  if (object.kind === 's3ec') return opaqueEtag(object.upstreamEtag)
   return visibleEtag(policy, object.upstreamEtag, plaintextEtag(object))
 }
 
@@ -167,7 +174,7 @@ export function plaintextEtag(object: InspectedSealed): string | null {
 
 /** All known checksums of an object. */
 export function checksumsOf(object: InspectedObject): readonly Checksum[] {
-  return object.kind === 'plain' ? [] : [...object.attributes.checksums, ...lateDigests(object)?.checksums ?? []]
+  return !isSealed(object) ? [] : [...object.attributes.checksums, ...lateDigests(object)?.checksums ?? []]
 }
 
 /** A checksum as S3 writes it: base64, with the number of parts behind one over the checksums of parts (AWS, "Checking object integrity"). */
