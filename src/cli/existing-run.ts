@@ -1,12 +1,13 @@
 // A run of the engine as a command: source, progress, report with evidence, ledger, summary and exit code.
 import { randomUUID } from 'node:crypto'
-import { open, writeFile } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import type { StoreUpstream } from '../upstream/upstream.ts'
 import { policyFor } from '../config/config.ts'
 import { pinsAt } from '../config/pins.ts'
 import { systemCodeOf, systemWords } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
+import { writeAtomically } from '../keys/keyring-file.ts'
 import type { ScanJob } from '../maintenance/classify.ts'
 import { noTotals, runEngine, type Action, type Finding, type Row, type Run, type Source, type Totals } from '../maintenance/engine.ts'
 import { evidenceFile, signEvidence } from '../maintenance/evidence.ts'
@@ -208,7 +209,8 @@ async function runJob(shown: Shown, options: Existing, platform: Platform, job: 
     const evidence = { ...document, bucket: name, realm: store.realm, reportSha256: await report.end(summary) }
     // Also of a run that was stopped or has failed: it says so.
     const use = { ...opened.useFor(name, '', null), objectKey: null, signal: new AbortController().signal }
-    await writeFile(evidenceFile(options.report.file), await signEvidence(evidence, opened.keys, policyFor(config, name).keys.bucket.key, use), { mode: 0o600 })
+    const signed = await signEvidence(evidence, opened.keys, policyFor(config, name).keys.bucket.key, use)
+    await writeAtomically(evidenceFile(options.report.file), Buffer.from(signed))
   }
   platform.stdout.write(options.json ? `${JSON.stringify(document)}\n` : (shown.text?.(totals) ?? summaryText(summary)) + (shown.note?.() ?? ''))
   if (failure !== null && !signal.aborted) throw failure
@@ -249,10 +251,12 @@ function countInBackground({ prefix, versions, keys, inventory, shard }: Existin
   }, () => undefined)
 }
 
-/** @throws UsageError. */
+/** Evidence of an older report in its place goes with it: a run that is killed must not leave one that is about other bytes. @throws UsageError. */
 export async function openReport({ path, file }: NonNullable<Existing['report']>): Promise<ReportFile> {
   try {
-    return await ReportFile.open(file, formatOf(path) ?? 'jsonl')
+    const report = await ReportFile.open(file, formatOf(path) ?? 'jsonl')
+    await rm(evidenceFile(file), { force: true })
+    return report
   } catch (error) {
     throw new UsageError(`--report: ${path} could not be written: ${systemWords(error)}.`)
   }

@@ -317,6 +317,10 @@ await t.test('a report is checked by its evidence: any change of either is found
   await writeFile(evidence, signed)
   t.equal(await check(), 0)
   t.equal((await run('report', 'check', '--report', join(folder, 'none.csv'))).code, 2)
+  // A list without evidence in its place; so begins a run that is killed.
+  t.equal((await run('keys', 'usage', '--bucket', 'bucket', '--report', report)).code, 0)
+  t.notOk(existsSync(evidence), 'evidence of other bytes is not left beside it')
+  t.match(await run('report', 'check', '--report', report), { code: 2, err: /there is no .*scan\.csv\.evidence\.json/ })
 })
 
 await t.test('the gateway shows the last scan of a whole bucket, and nothing that a store makes up', async (t) => {
