@@ -134,9 +134,11 @@ function policyOf(policy: BucketPolicy): string {
   ].join(', ')
 }
 
-function s3ecOf({ read, keys, unauthenticatedRanges }: NonNullable<BucketPolicy['s3ec']>): string {
+function s3ecOf({ read, keys, unauthenticatedRanges, write }: NonNullable<BucketPolicy['s3ec']>): string {
   const ranges = unauthenticatedRanges ? ', RANGES UNVERIFIED' : ''
-  return `opens objects of the S3 Encryption Client (${read.join(', ')}) with ${keys.join(', ')}${ranges}`
+  return `opens objects of the S3 Encryption Client (${read.join(', ')}) with ${keys.join(', ')}${ranges}${
+    write === null ? '' : `, WRITES ${write} under ${keys[0] ?? ''}`
+  }`
 }
 
 function publicOf(rule: BucketPolicy['publicRead']): string {

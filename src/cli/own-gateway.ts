@@ -1,7 +1,7 @@
 // The gateway's own view of a bucket for commands on existing data: a gateway in this process, on a loopback port of its own. So these commands seal,
 // open and verify by the same code as requests of clients (docs/decisions/0115-commands-use-a-gateway-of-their-own.md).
 import { randomBytes } from 'node:crypto'
-import { policyFor, type Config, type UpstreamConfig, usedKeysOf } from '../config/config.ts'
+import { policyFor, type BucketPolicy, type Config, type UpstreamConfig, usedKeysOf } from '../config/config.ts'
 import { createGateway } from '../gateway/gateway.ts'
 import { faultBehind, type Fault } from '../maintenance/faults.ts'
 import { createLog, type Log } from '../observe/log.ts'
@@ -100,11 +100,25 @@ function configFor({ config, store, bucket, concurrency }: Wanted, secret: Secre
     upstreams: { [store.name]: store },
     clients: [{ ...secret, buckets: [bucket], readOnly: false, identities: {}, limits: noLimit }],
     keys: Object.fromEntries(Object.entries(config.keys).filter(([name]) => wanted.has(name))),
-    buckets: [[bucket, { ...policy, upstream: store.name, encryption: 'on', plaintext: 'allow', publicRead: false, requireSse: [], announce: 'none' }]],
+    buckets: [[bucket, {
+      ...policy,
+      upstream: store.name,
+      encryption: 'on',
+      plaintext: 'allow',
+      s3ec: reading(policy.s3ec),
+      publicRead: false,
+      requireSse: [],
+      announce: 'none'
+    }]],
     auth: { v2Query: false, v2Header: false, ssecOverHttp: false },
     limits: { ...config.limits, connections, requestsInFlight: connections, unauthenticatedRequests: 1, minRate: 0 },
     workers: 1
   }
+}
+
+/** Commands seal, also where clients write for others. */
+function reading(s3ec: BucketPolicy['s3ec']): BucketPolicy['s3ec'] {
+  return s3ec === null ? null : { ...s3ec, write: null }
 }
 
 /** This gateway as a store: nothing of the real store's habits applies to it. */

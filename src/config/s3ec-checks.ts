@@ -10,7 +10,10 @@ export function isS3ecType(type: unknown): boolean {
 export function checkS3ec(path: string, { s3ec, encryption }: Tree, keys: Tree, faults: ConfigFault[]): void {
   if (!isMap(s3ec)) return
   if (encryption === 'off') faults.push({ path: `${path}.s3ec`, message: 'needs encryption: on' })
-  const { read, commitment } = s3ec
+  const { read, commitment, write = null } = s3ec
+  if (typeof write === 'string' && Array.isArray(read) && !read.includes(write)) {
+    faults.push({ path: `${path}.s3ec.write`, message: `needs read to name ${write} too: what was written could not be read` })
+  }
   if (commitment !== 'allow' && Array.isArray(read) && read.some((word) => word !== 'v3')) {
     faults.push({ path: `${path}.s3ec.commitment`, message: 'must be allow for all that read names beside v3: it does not commit to its data key' })
   }

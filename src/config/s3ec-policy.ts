@@ -1,4 +1,5 @@
 import type { Readable } from '../s3ec/description.ts'
+import type { Writable } from '../s3ec/seal.ts'
 
 /** How a bucket reads objects of the Amazon S3 Encryption Client (docs/S3-ENCRYPTION-CLIENT.md). */
 export interface S3ecPolicy {
@@ -12,4 +13,6 @@ export interface S3ecPolicy {
   readonly instructionSuffixes: readonly string[]
   /** Ranges of bytes that no tag verifies. */
   readonly unauthenticatedRanges: boolean
+  /** New objects are written so, under the first of `keys`; null: sealed. */
+  readonly write: Writable | null
 }

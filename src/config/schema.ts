@@ -9,6 +9,7 @@ import { bytes, bytesPerSecond, seconds, wholeNumber } from './units.ts'
 import { profileNames, storeFeatures } from './store-profiles.ts'
 import { systemWords } from '../diagnosis.ts'
 import { readable } from '../s3ec/description.ts'
+import { writable } from '../s3ec/seal.ts'
 import { auditSection } from './audit-schema.ts'
 import { isOrigin, keySchema, name } from './key-schema.ts'
 
@@ -58,7 +59,8 @@ const s3ec = z.strictObject({
   keys: z.array(name).min(1).max(16),
   commitment: z.enum(['require', 'allow']).default('require'),
   instructionSuffixes: z.array(z.string().regex(/^[\x21-\x7e]{1,64}$/, 'must be 1 to 64 characters of ASCII without blanks')).max(4).default(['.instruction']),
-  unauthenticatedRanges: z.boolean().default(false)
+  unauthenticatedRanges: z.boolean().default(false),
+  write: z.enum(writable).nullable().default(null)
 }).nullable().default(null)
 /** Bytes of an object name (S3 User Guide, Naming Amazon S3 objects). */
 const LONGEST_NAME = 1024

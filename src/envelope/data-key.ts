@@ -53,6 +53,17 @@ export class DataKey {
     return deriveKey(this.secret, HKDF_SALT, 'sealgate/v1/part-record')
   }
 
+  /**
+   * Of an upload that becomes an object of the S3 Encryption Client: the data key of that object, and 28 bytes that no other object has
+   * (docs/MULTIPART-STATE.md).
+   */
+  get ofClients(): { readonly key: KeyObject; readonly salt: Buffer } {
+    return {
+      key: deriveKey(this.secret, HKDF_SALT, 'sealgate/v1/s3ec-data-key'),
+      salt: Buffer.from(hkdfSync('sha256', this.secret, HKDF_SALT, 'sealgate/v1/s3ec-salt', 28))
+    }
+  }
+
   toJSON(): string {
     return 'DataKey(******)'
   }

@@ -22,6 +22,8 @@ import { HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS } from './sizes.ts'
 const VERSION = 1
 const SUITE = 1
 const etagModes = { opaque: 1, md5: 2 } as const
+/** In the place of an ETag mode, which is opaque: the upload becomes an object of the S3 Encryption Client. */
+const clientCodes = { v2: 3, v3: 4 } as const
 
 /** 32 bytes that name an upload: in the state bucket and in its manifest. */
 export function uploadHash(place: Place, uploadId: string): Buffer {
@@ -107,6 +109,8 @@ export interface UploadSettings {
   readonly etagMode: keyof typeof etagModes
   /** Checksum that the store demands of stored parts, because the upload was created there with it; null: none. */
   readonly storedChecksum: ChecksumName | null
+  /** The object will be one of the S3 Encryption Client, of this version, and its part ETags are opaque; absent: it will be sealed. */
+  readonly clients?: keyof typeof clientCodes
 }
 
 /** An upload record, parsed. Nothing in it is authenticated before openUploadRecord. */
@@ -140,7 +144,7 @@ export function sealUploadRecord(input: SealUploadRecordInput): Buffer {
     Buffer.from([
       checksumCode(settings.checksumAlgorithm),
       checksumTypeCode(settings.checksumType),
-      etagModes[settings.etagMode],
+      settings.clients === undefined ? etagModes[settings.etagMode] : clientCodes[settings.clients],
       checksumCode(settings.storedChecksum)
     ])
   ])
@@ -196,10 +200,10 @@ export function openUploadRecord(
   const key = reader.bytes(KEY_SIZE)
   const checksumAlgorithm = parseChecksumCode(reader.u8(), 'record')
   const checksumType = parseChecksumType(reader.u8(), 'record')
-  const etagMode = parseEtagMode(reader.u8())
+  const mode = parseMode(reader.u8())
   const storedChecksum = parseChecksumCode(reader.u8(), 'record')
   reader.end()
-  return { dataKey: DataKey.fromBytes(key), settings: { checksumAlgorithm, checksumType, etagMode, storedChecksum } }
+  return { dataKey: DataKey.fromBytes(key), settings: { checksumAlgorithm, checksumType, ...mode, storedChecksum } }
 }
 
 function uploadRecordAad(record: Pick<UploadRecord, 'sse' | 'scope' | 'requestContext'>, place: Place, uploadId: string): Buffer {
@@ -214,9 +218,11 @@ function uploadRecordAad(record: Pick<UploadRecord, 'sse' | 'scope' | 'requestCo
   )
 }
 
-function parseEtagMode(code: number): keyof typeof etagModes {
-  if (code === etagModes.opaque) return 'opaque'
-  if (code === etagModes.md5) return 'md5'
+function parseMode(code: number): Pick<UploadSettings, 'etagMode' | 'clients'> {
+  if (code === etagModes.opaque) return { etagMode: 'opaque' }
+  if (code === etagModes.md5) return { etagMode: 'md5' }
+  if (code === clientCodes.v2) return { etagMode: 'opaque', clients: 'v2' }
+  if (code === clientCodes.v3) return { etagMode: 'opaque', clients: 'v3' }
   throw new EnvelopeError('record')
 }
 

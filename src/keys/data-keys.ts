@@ -1,11 +1,12 @@
 import { hash, type KeyObject } from 'node:crypto'
-import { S3Error } from '../errors.ts'
+import { Finding, S3Error } from '../errors.ts'
 import { keyKindOf } from '../s3ec/data-key.ts'
 import type { WrappedDataKey } from '../s3ec/description.ts'
 import { S3ecError } from '../s3ec/fault.ts'
 import { auditEvent, errorCodeOf } from './audited-provider.ts'
 import type { ConfiguredKey } from './configured-key.ts'
-import type { AuditSink, KeyUse, OpenedDataKey } from './types.ts'
+import type { AuditSink, KeyUse, OpenedDataKey, WrappedForClients } from './types.ts'
+import type { Writable } from '../s3ec/seal.ts'
 
 /**
  * Opens a data key of the S3 Encryption Client by the keys that a bucket names for it, each use audited. An object says which kind of key and which
@@ -60,4 +61,26 @@ async function openBy(
 function cacheKey({ wrap, blob, material, bound }: WrappedDataKey): string {
   const context = Object.entries(material).sort(([a], [b]) => a < b ? -1 : 1)
   return hash('sha256', JSON.stringify([wrap, blob.toString('base64'), context, bound]), 'base64')
+}
+
+/** Wraps the data key of a new object, audited. @throws S3Error of the key service; InternalError for a key of a type that wraps none. */
+export async function wrapDataKey(
+  { source, name }: ConfiguredKey,
+  dataKey: KeyObject,
+  version: Writable,
+  use: KeyUse,
+  audit: AuditSink
+): Promise<WrappedForClients> {
+  const report = (masterKeyId: string, context: Readonly<Record<string, string>>, code: string | null): void => {
+    audit({ ...auditEvent(use, null, new Date(), code), context, action: 'wrap', masterKeyId, cached: false })
+  }
+  try {
+    const wrapped = await source.wrapDataKey?.(dataKey, version, use.signal)
+    if (wrapped === undefined) throw new S3Error('InternalError', { cause: new Finding(`The key ${name} wraps no data key of the S3 Encryption Client.`) })
+    report(wrapped.keyId, wrapped.wrap === 'kms+context' ? wrapped.material : {}, null)
+    return wrapped
+  } catch (error) {
+    report(source.currentKeyId() ?? source.keyIdPrefix ?? name, {}, errorCodeOf(error, use))
+    throw error
+  }
 }

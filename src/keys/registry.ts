@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto'
-import type { AuditSink, BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey } from './types.ts'
+import type { AuditSink, BucketKey, KeyContext, KeyProvider, KeyUse, WrappedBucketKey, WrappedForClients } from './types.ts'
+import type { Writable } from '../s3ec/seal.ts'
 import { Finding, S3Error } from '../errors.ts'
 import { auditEvent, errorCodeOf } from './audited-provider.ts'
 import {
@@ -14,7 +15,7 @@ import {
 } from './configured-key.ts'
 import { keyNotHeld } from './service/answers.ts'
 import { InFlight } from '../concurrency/in-flight.ts'
-import { openDataKey } from './data-keys.ts'
+import { openDataKey, wrapDataKey } from './data-keys.ts'
 import { KeyringError } from './keyring.ts'
 import { openWithCustomerKey, sealWithCustomerKey, SSEC_KEY_ID, type CustomerKey } from './ssec.ts'
 import { keysOf, sealingKeys, type KeyPins } from '../config/pins.ts'
@@ -157,6 +158,11 @@ export class KeyRegistry {
   /** A data key of the S3 Encryption Client, by the keys of these names. @throws as `openDataKey` of data-keys.ts. */
   async openDataKey(names: readonly string[], wrapped: WrappedDataKey, use: KeyUse): Promise<KeyObject> {
     return openDataKey(names.map((name) => this.#required(name)), wrapped, use, this.#audit)
+  }
+
+  /** Wraps the data key of a new object of the S3 Encryption Client by the key of that name. @throws as `wrapDataKey` of data-keys.ts. */
+  async wrapDataKey(name: string, dataKey: KeyObject, version: Writable, use: KeyUse): Promise<WrappedForClients> {
+    return wrapDataKey(this.#required(name), dataKey, version, use, this.#audit)
   }
 
   /** Whether the key of that name seals nothing. */

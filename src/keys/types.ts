@@ -3,6 +3,7 @@
 // Also here: keyring files and their backups, and the encryption headers of S3 (sse-headers.ts, ssec.ts).
 import type { KeyObject } from 'node:crypto'
 import type { WrappedDataKey } from '../s3ec/description.ts'
+import type { NewDataKey, Writable } from '../s3ec/seal.ts'
 
 /** The context that a wrap is bound to. It is the KMS encryption context, or the AAD of a local wrap. */
 export interface KeyContext {
@@ -87,6 +88,14 @@ export interface KeySource extends KeyProvider {
    * @returns null: the service says that another key has wrapped it. @throws S3Error SealgateIntegrityError, or of the service.
    */
   openDataKey?(wrapped: WrappedDataKey, signal: AbortSignal): Promise<OpenedDataKey | null>
+  /** Wraps a data key for a new object of that version. Absent: it wraps none. @throws S3Error of the service. */
+  wrapDataKey?(dataKey: KeyObject, version: Writable, signal: AbortSignal): Promise<WrappedForClients>
+}
+
+/** A data key of a new object of the S3 Encryption Client. */
+export interface WrappedForClients extends NewDataKey {
+  /** Of the key that wrapped it, for the audit trail. */
+  readonly keyId: string
 }
 
 /** A data key of the S3 Encryption Client. */

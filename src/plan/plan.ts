@@ -68,7 +68,7 @@ export const planners = {
   // Object data
   PutObject: seal(
     'putObject',
-    'The body is sealed; digests, checksums and length are verified against the plaintext before the last byte is sent to the store.'
+    'The body is sealed; digests, checksums and length are verified against the plaintext before the last byte is sent to the store. With s3ec.write it is stored in the format of the S3 Encryption Client.'
   ),
   PostObject: always('seal', 'postObject', 'Browser form: the gateway verifies the policy and stores the file as PutObject does.'),
   GetObject: open('getObject', 'Ranges and parts are those of the plaintext; every byte is verified before it is sent.'),
@@ -95,7 +95,8 @@ export const planners = {
     on: {
       effect: 'seal',
       handler: 'completeMultipartUpload',
-      note: 'The part list is checked against the sealed records; the sealed manifest is appended to the last part.'
+      note:
+        'The part list is checked against the sealed records; the sealed manifest is appended to the last part. With s3ec.write all parts are encrypted as one body now.'
     },
     off: { effect: 'forward', handler: 'completePlain', note: '' }
   },

@@ -41,7 +41,8 @@ await t.test('what a bucket may say, and its defaults', (t) => {
     keys: ['kms', 'old'],
     commitment: 'require',
     instructionSuffixes: ['.instruction'],
-    unauthenticatedRanges: false
+    unauthenticatedRanges: false,
+    write: null
   })
   t.equal(read(undefined).buckets[0]?.[1].s3ec, null)
   t.strictSame(usedKeysOf(config.buckets[0]![1]), ['main', 'kms', 'old'])
@@ -57,6 +58,9 @@ await t.test('what a bucket may say, and its defaults', (t) => {
 await t.test('every fault', (t) => {
   const path = 'buckets.*.s3ec'
   t.match(faults({ read: ['v2', 'v3'], keys: ['old'] }), { [`${path}.commitment`]: /must be allow/ })
+  t.match(faults({ read: ['v3'], keys: ['old'], write: 'v2' }), { [`${path}.write`]: /needs read to name v2/ })
+  t.match(faults({ read: ['v3'], keys: ['old'], write: 'v1' }), { [`${path}.write`]: /./ })
+  t.strictSame(faults({ read: ['v3', 'v2'], keys: ['old'], commitment: 'allow', write: 'v2' }), {})
   t.match(faults({ read: ['v2'], keys: ['old'], commitment: 'require' }), { [`${path}.commitment`]: /must be allow/ })
   t.match(faults({ read: ['v3'], keys: ['nowhere'] }), { [`${path}.keys`]: 'keys has no nowhere' })
   t.match(faults({ read: ['v3'], keys: ['main'] }), { [`${path}.keys`]: /main must be of type/ })

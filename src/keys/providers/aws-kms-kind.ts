@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { KeyConfig } from '../../config/config.ts'
 import type { KeySite, ProviderKind } from '../provider-kind.ts'
-import { inRegion, KmsKeyProvider, type KmsProviderOptions } from './aws-kms.ts'
+import { KmsKeyProvider, type KmsProviderOptions } from './aws-kms.ts'
+import { inRegion } from './kms-arn.ts'
 
 type KmsConfig = Extract<KeyConfig, { type: 'aws-kms' }>
 

@@ -2,10 +2,12 @@ import { S3Error } from '../../errors.ts'
 import { answeredBlob, answeredKey, checkBlob, eachOf, keyNotHeld, serviceContext, wrapAndUnwrap } from '../service/answers.ts'
 import { REQUEST_MS, type ServiceLimits, type ServiceOptions } from '../service/connection.ts'
 import { WrongServiceAnswer, type ServiceCall } from '../service/errors.ts'
+import { inRegion, isMultiRegion, regionOf } from './kms-arn.ts'
 import { KmsConnection, type KmsSend } from './kms-connection.ts'
 import { keyKindOf } from '../../s3ec/data-key.ts'
 import type { WrappedDataKey } from '../../s3ec/description.ts'
-import type { BucketKey, KeyContext, KeySource, KeyUse, OpenedDataKey, WrappedBucketKey } from '../types.ts'
+import { boundOf, contextOf, type Writable } from '../../s3ec/seal.ts'
+import type { BucketKey, KeyContext, KeySource, KeyUse, OpenedDataKey, WrappedBucketKey, WrappedForClients } from '../types.ts'
 import type { KMSClientConfig } from '@aws-sdk/client-kms'
 import type { KeyObject } from 'node:crypto'
 
@@ -27,8 +29,6 @@ export interface KmsProviderOptions extends ServiceOptions {
   /** Absent: the standard AWS credential chain. */
   readonly credentials?: KMSClientConfig['credentials']
 }
-
-const keyArn = /^arn:aws[a-z-]*:kms:([a-z0-9-]+):\d{12}:key\/[A-Za-z0-9-]+$/
 
 /**
  * AWS KMS as master key. Key ids come from the configuration alone; a key id found in an object only chooses among them,
@@ -114,7 +114,7 @@ export class KmsKeyProvider implements KeySource {
     const { arn } = this.#options
     const sources = this.#places(keyId)
     const sourceIn = (place: string): string | undefined => sources.find((source) => regionOf(source) === regionOf(place))
-    if (sourceIn(arn) === undefined) return this.#encrypt(await this.unwrap(wrapped, from, use), to, use)
+    if (sourceIn(arn) === undefined) return this.#encrypt(await this.unwrap(wrapped, from, use), serviceContext(to), use.signal)
     const source = serviceContext(from)
     const destination = serviceContext(to)
     return this.#call('ReEncrypt', arn, use.signal, async (client, sdk, options, place) => {
@@ -161,6 +161,13 @@ export class KmsKeyProvider implements KeySource {
     return null
   }
 
+  /** Under the context that the client demands, and no other. @throws S3Error as generate does. */
+  async wrapDataKey(dataKey: KeyObject, version: Writable, signal: AbortSignal): Promise<WrappedForClients> {
+    const context = contextOf(version)
+    const { keyId, blob } = await this.#encrypt(dataKey, { ...context }, signal)
+    return { key: dataKey, wrap: 'kms+context', blob, material: context, bound: boundOf(version), keyId }
+  }
+
   owns(keyId: string): boolean {
     return this.#configured(keyId) !== null
   }
@@ -194,12 +201,11 @@ export class KmsKeyProvider implements KeySource {
     })
   }
 
-  async #encrypt(key: KeyObject, context: KeyContext, use: KeyUse): Promise<WrappedBucketKey> {
+  async #encrypt(key: KeyObject, bound: Record<string, string>, signal: AbortSignal): Promise<WrappedBucketKey> {
     const { arn } = this.#options
-    const bound = serviceContext(context)
     const bytes = key.export()
     try {
-      return await this.#call('Encrypt', arn, use.signal, async (client, sdk, options, place) => {
+      return await this.#call('Encrypt', arn, signal, async (client, sdk, options, place) => {
         const answer = await client.send(
           new sdk.EncryptCommand({
             KeyId: place,
@@ -273,22 +279,6 @@ type PlacedSend<T> = (...call: [...Parameters<KmsSend<T>>, place: string]) => Pr
 function sharedLimits(further: number): Partial<ServiceLimits> {
   const requestMs = Math.floor(REQUEST_MS / (further + 1))
   return further === 0 ? {} : { requestMs, callMs: Math.floor(requestMs / 2), attempts: 2 }
-}
-
-/** AWS KMS developer guide, "Multi-Region keys in AWS KMS": their ids begin with `mrk-`, and one id in several regions is one key. */
-function isMultiRegion(arn: string): boolean {
-  return keyArn.test(arn) && arn.includes(':key/mrk-')
-}
-
-/** The ARN of the same key id in another region. */
-export function inRegion(arn: string, region: string): string {
-  return arn.split(':').with(3, region).join(':')
-}
-
-function regionOf(arn: string): string {
-  const region = keyArn.exec(arn)?.[1]
-  if (region === undefined) throw new S3Error('InvalidArgument', { message: `${arn} is not the ARN of a KMS key.` })
-  return region
 }
 
 function expectKeyId(answered: string | undefined, asked: string): void {

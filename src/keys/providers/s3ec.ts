@@ -3,30 +3,37 @@ import { isDeepStrictEqual } from 'node:util'
 import type { S3ecAesConfig, S3ecRsaConfig } from '../../config/key-config.ts'
 import { Finding, S3Error } from '../../errors.ts'
 import { keyKindOf, unwrapByAes, unwrapByRsa } from '../../s3ec/data-key.ts'
+import { boundOf, type NewDataKey, wrapByAes, wrapByRsa, type Writable } from '../../s3ec/seal.ts'
 import type { WrappedDataKey } from '../../s3ec/description.ts'
 import { S3ecError } from '../../s3ec/fault.ts'
 import { KeyringError } from '../keyring.ts'
 import type { ProviderKind } from '../provider-kind.ts'
-import type { KeySource, OpenedDataKey } from '../types.ts'
+import type { KeySource, OpenedDataKey, WrappedForClients } from '../types.ts'
 
 /** RSA below this is broken or soon will be; above, each use would hold up every other request. */
 const RSA_BITS = { least: 2048, most: 8192 } as const
 
 type Description = S3ecAesConfig['description']
 
-/** A master key of the S3 Encryption Client: it opens data keys that have its description, and seals nothing. */
+interface Master {
+  readonly unwrap: (wrapped: WrappedDataKey) => KeyObject
+  /** @param bound see `boundOf`. */
+  readonly wrap: (dataKey: KeyObject, bound: string) => Pick<NewDataKey, 'wrap' | 'blob'>
+}
+
+/** A master key of the S3 Encryption Client: it opens data keys that have its description, wraps those of new objects, and opens no envelope. */
 class S3ecKeySource implements KeySource {
   readonly opensOnly = true
   readonly versions = []
   readonly keyIdPrefix: string
   readonly #kind: 'aes' | 'rsa'
   readonly #description: Description
-  readonly #unwrap: (wrapped: WrappedDataKey) => KeyObject
+  readonly #master: Master
 
-  constructor(kind: 'aes' | 'rsa', description: Description, unwrap: (wrapped: WrappedDataKey) => KeyObject) {
+  constructor(kind: 'aes' | 'rsa', description: Description, master: Master) {
     this.#kind = kind
     this.#description = description
-    this.#unwrap = unwrap
+    this.#master = master
     this.keyIdPrefix = idOf(kind, description)
   }
 
@@ -41,10 +48,15 @@ class S3ecKeySource implements KeySource {
   /** @throws S3Error SealgateIntegrityError, whatever is wrong. */
   async openDataKey(wrapped: WrappedDataKey): Promise<OpenedDataKey> {
     try {
-      return { key: this.#unwrap(wrapped), keyId: this.keyIdPrefix }
+      return { key: this.#master.unwrap(wrapped), keyId: this.keyIdPrefix }
     } catch (error) {
       throw error instanceof S3ecError ? new S3Error('SealgateIntegrityError', { cause: error }) : error
     }
+  }
+
+  async wrapDataKey(dataKey: KeyObject, version: Writable): Promise<WrappedForClients> {
+    const bound = boundOf(version)
+    return { key: dataKey, ...this.#master.wrap(dataKey, bound), material: this.#description, bound, keyId: this.keyIdPrefix }
   }
 
   async generate(): Promise<never> {
@@ -104,7 +116,10 @@ export const s3ecAesKind: ProviderKind<S3ecAesConfig> = {
   ...shared,
   async open({ masterKey, description }) {
     const kek = createSecretKey(masterKey, 'base64')
-    return new S3ecKeySource('aes', description, (wrapped) => unwrapByAes(kek, wrapped))
+    return new S3ecKeySource('aes', description, {
+      unwrap: (wrapped) => unwrapByAes(kek, wrapped),
+      wrap: (dataKey, bound) => ({ wrap: 'AES/GCM', blob: wrapByAes(kek, dataKey, bound) })
+    })
   },
   async describe({ masterKey, description }) {
     return `S3 Encryption Client, AES of ${Buffer.from(masterKey, 'base64').length * 8} bits, ${descriptionText(description)}`
@@ -116,7 +131,10 @@ export const s3ecRsaKind: ProviderKind<S3ecRsaConfig> = {
   ...shared,
   async open({ privateKey, description }) {
     const key = rsaKey(privateKey)
-    return new S3ecKeySource('rsa', description, (wrapped) => unwrapByRsa(key, wrapped))
+    return new S3ecKeySource('rsa', description, {
+      unwrap: (wrapped) => unwrapByRsa(key, wrapped),
+      wrap: (dataKey, bound) => ({ wrap: 'RSA-OAEP-SHA1', blob: wrapByRsa(key, dataKey, bound) })
+    })
   },
   async describe({ privateKey, description }) {
     return `S3 Encryption Client, RSA of ${rsaKey(privateKey).asymmetricKeyDetails?.modulusLength ?? 0} bits, ${descriptionText(description)}`

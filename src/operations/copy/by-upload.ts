@@ -1,6 +1,6 @@
 // Conditional copies that pass through the gateway (docs/decisions/0152-conditional-copies-by-upload.md).
 import { type ObjectContext, conditionsIn, header, send, storeHere } from '../context.ts'
-import type { StreamedWrite, Way } from '../objects/put-object.ts'
+import type { StreamedWrite, Way } from '../objects/write-way.ts'
 import { S3Error } from '../../errors.ts'
 import { stateClient } from '../../store-client/state-bucket.ts'
 import { withNote } from '../../store-client/upload-notes.ts'

@@ -22,6 +22,7 @@ import {
   directiveOf,
   ensureTags
 } from './copy-source.ts'
+import { writesForClients } from '../objects/client-write.ts'
 import { ensureEnvelopeKept, envelopeHeaders } from '../objects/envelope-headers.ts'
 import { forwardCopy, successOf } from '../forward.ts'
 import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
@@ -31,7 +32,8 @@ import { retryOnChange, withDigests } from '../objects/inspect.ts'
 import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 import { algorithmOfHeader, checksumAlgorithmNamed, requireChecksumAlgorithm } from '../../http/checksums.ts'
 import { fetchSlice } from '../objects/read-body.ts'
-import { sealObject, type StoredAnswer, storePlain } from '../objects/put-object.ts'
+import { sealObject, storePlain } from '../objects/put-object.ts'
+import type { StoredAnswer } from '../objects/write-way.ts'
 
 /**
  * CopyObject. Between sealed buckets no body moves: the source's data key is unwrapped and wrapped for the destination, and the store copies the
@@ -52,7 +54,7 @@ export async function copyObject(ctx: OperationContext<'CopyObject'>): Promise<H
           message: 'The specified copy source is larger than the maximum allowable size for a copy source: 5368709120'
         })
       }
-      const tie = !isSealed(object) || ctx.policy.encryption === 'off' ? null : await tieTo(ctx, source, object)
+      const tie = !isSealed(object) || ctx.policy.encryption === 'off' || writesForClients(ctx) !== null ? null : await tieTo(ctx, source, object)
       if (!isSealed(object) || tie === null) {
         return streamCopy(ctx, source, object, { checksum: await copiedChecksum(ctx, object), addHeaders })
       }

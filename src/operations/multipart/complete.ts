@@ -6,6 +6,7 @@ import { type CompletedPart, clientDocument, parseCompletedParts } from '../../s
 import type { BucketContext, OperationContext, UploadContext } from '../context.ts'
 import { type JoinedParts, joinParts, storedEtag } from './join-parts.ts'
 import { type Completed, completedAnswer, previousCompletion } from './previous-completion.ts'
+import { sendForClients } from './client-upload.ts'
 import { type UpstreamPart, sendTail } from './send-tail.ts'
 import { type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
 import { md5OfMd5s } from '../../envelope/manifest.ts'
@@ -93,12 +94,16 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
   const upload = await openUpload(ctx, 'fresh')
   const state = await readPartState(ctx, upload, listed)
   const parts = selectParts(upload, listed, state)
-  const room = roomBehind(ctx, upload, parts)
+  const { clients } = upload.settings
+  const room = clients === undefined ? roomBehind(ctx, upload, parts) : 0
   checkObjectSize(ctx, parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0))
   const checksum = objectChecksum(ctx, upload, parts, declared)
   const conditions = await writeConditions(ctx, 'complete')
   const number = tailNumber(parts, state)
-  const list = await sendTail(ctx, upload, { parts, held: state.held, checksum, listHash, room, number }).catch((error: unknown) => {
+  const sent = clients === undefined
+    ? sendTail(ctx, upload, { parts, held: state.held, checksum, listHash, room, number })
+    : sendForClients(ctx, upload, clients, parts, listHash)
+  const list = await sent.catch((error: unknown) => {
     // A part was removed from the state bucket, or radosgw is completing the upload.
     throw error instanceof S3Error && error.code === 'NoSuchKey' ? new UploadChanged(error) : error
   })

@@ -7,7 +7,9 @@ import { both } from '../../concurrency/parallel.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { renderXml, type XmlNode } from '../../s3/xml.ts'
+import { writesForClients } from '../objects/client-write.ts'
 import { envelopeHeaders } from '../objects/envelope-headers.ts'
+import { clientUploadHeaders } from './client-upload.ts'
 import { encryptionOfWrite } from '../objects/write-options.ts'
 import { expectSuccess, relayError, documentOf, editedResponse, xmlResponse } from '../responses.ts'
 import { checksumSettings } from './checksum-settings.ts'
@@ -36,8 +38,14 @@ export async function createMultipartUpload(ctx: OperationContext<'CreateMultipa
     (signal) => stateBucketOf(ctx, signal).check()
   )
   const dataKey = DataKey.random()
-  const settings: UploadSettings = { ...checksum, etagMode: key.sse.mode === 'SSE-C' ? 'opaque' : ctx.policy.etag, storedChecksum: storedChecksum(ctx) }
-  const headers = envelopeHeaders(ctx, {
+  const forClients = writesForClients(ctx)
+  const settings: UploadSettings = {
+    ...checksum,
+    etagMode: key.sse.mode === 'SSE-C' || forClients !== null ? 'opaque' : ctx.policy.etag,
+    storedChecksum: storedChecksum(ctx),
+    ...forClients === null ? {} : { clients: forClients.version }
+  }
+  const headers = forClients !== null ? await clientUploadHeaders(ctx, forClients, dataKey) : envelopeHeaders(ctx, {
     key,
     dataKey,
     described,

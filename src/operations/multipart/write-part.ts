@@ -42,6 +42,12 @@ export interface PartTarget {
  * takes, if the tail needs a number above it (MULTIPART-STATE).
  */
 export async function targetOfPart(ctx: UploadContext, number: number, size: number): Promise<PartTarget> {
+  const target = await targetOfSealed(ctx, number, size)
+  // One stream over all parts: none can be encrypted before all are there.
+  return target.upload.settings.clients === undefined || target.waits ? target : { ...target, upload: await openLive(ctx), waits: true }
+}
+
+async function targetOfSealed(ctx: UploadContext, number: number, size: number): Promise<PartTarget> {
   const { maxParts, equalParts } = storeHere(ctx).settings
   if (size > MAX_PART_PLAINTEXT) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_PART_PLAINTEXT) } })

@@ -158,7 +158,8 @@ function userMetadataSize(headers: readonly MetadataEntry[]): number {
     .reduce((sum, [name, value]) => sum + name.length - USER_METADATA.length + value.length, 0)
 }
 
-function checkClearSize(described: readonly Header[], own: readonly Header[], limit: number): void {
+/** @param own entries of the gateway. @throws S3Error MetadataTooLarge */
+export function checkClearSize(described: readonly Header[], own: readonly Header[], limit: number): void {
   const clients = userMetadataSize(described)
   const left = limit - userMetadataSize(own)
   if (clients > left) throw tooLarge(clients, left)

@@ -1,8 +1,5 @@
-import type { Readable } from 'node:stream'
 import type { Header, HttpResponse } from '../../http/message.ts'
 import type { Checksum, ObjectShape } from '../../envelope/envelope.ts'
-import type { UpstreamResponse } from '../../upstream/types.ts'
-import type { UpstreamConfig } from '../../config/config.ts'
 import { type ObjectContext, type OperationContext, placeOf, send, storedChecksum } from '../context.ts'
 import { type WriteKey, keyForWrite } from './object-keys.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
@@ -12,7 +9,8 @@ import { MAX_SINGLE_PLAINTEXT, storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { readVerified, requestBody, streamUpstream, type BodySource, HoldLast } from '../request-body.ts'
-import { contentMd5 } from '../../store-client/object-properties.ts'
+import { writeForClients, writesForClients } from './client-write.ts'
+import { asPut, putHeldBody, type StoredAnswer, type Way, type Written } from './write-way.ts'
 import { ensureEnvelopeKept, envelopeHeaders } from './envelope-headers.ts'
 import { visibleEtag } from './sealed-object.ts'
 import { expectSuccess } from '../responses.ts'
@@ -28,52 +26,6 @@ export const HELD_BYTES = 65480
 export async function putObject(ctx: OperationContext<'PutObject'>): Promise<HttpResponse> {
   const { headers } = await sealObject(ctx, requestBody(ctx), ctx.request.headers)
   return { status: 200, headers: [...headers, ['content-length', '0']], body: null }
-}
-
-export interface StoredAnswer {
-  /** For the client: ETag, checksum, encryption, version. */
-  readonly headers: readonly Header[]
-  readonly etag: string
-}
-
-/** A sealed body on its way to the store. */
-export interface StreamedWrite {
-  /** Of the object. */
-  readonly headers: readonly Header[]
-  readonly conditions: readonly Header[]
-  /** Stored bytes. */
-  readonly contentLength: number
-  readonly checksum: UpstreamConfig['checksum']
-  /** Sends the bytes, once, by a request that `submit` makes. @throws S3Error as `streamUpstream`. */
-  readonly stream: (submit: (body: Readable) => Promise<UpstreamResponse>) => Promise<UpstreamResponse>
-}
-
-/** The store's answer to a write: the ETag, where the answer has one, need not be in a header. */
-interface Written {
-  readonly response: Pick<UpstreamResponse, 'headers'>
-  readonly etag: string | undefined
-}
-
-/** How a body that is streamed reaches the store. */
-export interface Way {
-  /** The request that has the conditions. */
-  readonly conditions: 'put' | 'complete'
-  /** @throws the store's error. */
-  readonly store: (ctx: ObjectContext, write: StreamedWrite) => Promise<Written>
-}
-
-/** One PutObject. */
-const asPut: Way = {
-  conditions: 'put',
-  store: async (ctx, { headers, conditions, contentLength, checksum, stream }) => {
-    const sent = { method: 'PUT', headers: [...headers, ...conditions], contentLength, checksum, pool: 'data' } as const
-    return writtenBy(ctx, await stream((body) => send(ctx, { ...sent, body })))
-  }
-}
-
-async function writtenBy(ctx: ObjectContext, response: UpstreamResponse): Promise<Written> {
-  await expectSuccess(ctx, response)
-  return { response, etag: response.headers.get('etag') }
 }
 
 interface Write {
@@ -94,6 +46,8 @@ interface Write {
  * @throws S3Error EntityTooLarge before a byte is read; the errors of the body, of key providers and of the store.
  */
 export async function sealObject(ctx: ObjectContext, source: BodySource, describing: ReadonlyMap<string, string>, way: Way = asPut): Promise<StoredAnswer> {
+  const forClients = writesForClients(ctx)
+  if (forClients !== null) return writeForClients(ctx, forClients, source, describing, way)
   const size = source.payload.length
   if (size > MAX_SINGLE_PLAINTEXT) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_SINGLE_PLAINTEXT) } })
@@ -130,21 +84,8 @@ async function putHeld(write: Write): Promise<Written> {
   const sealer = plaintext.length === 0 ? null : new SingleSealer({ dataKey: write.dataKey, plaintextSize: plaintext.length })
   const body = sealer === null ? plaintext : Buffer.concat([...sealer.update(plaintext), ...sealer.final()])
   const { md5, checksum } = verifier.digests
-  const response = await send(ctx, {
-    method: 'PUT',
-    headers: [
-      ...headersOf(write, sealer?.header ?? null, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false }),
-      ...conditions,
-      // S3 demands a digest of a body that it shall lock (AWS API, PutObject).
-      ...stored === null && write.described.some(([name]) => name.startsWith('x-amz-object-lock-')) ? [contentMd5(body)] : []
-    ],
-    body,
-    contentLength: body.length,
-    checksum: stored,
-    retry: conditions.length === 0,
-    pool: 'data'
-  })
-  return writtenBy(ctx, response)
+  const headers = headersOf(write, sealer?.header ?? null, { md5: write.wantsMd5 ? md5 : null, checksums: fullObject(checksum), digestsInManifest: false })
+  return putHeldBody(ctx, { headers, conditions, stored }, body)
 }
 
 async function sendStreamed(write: Write, way: Way): Promise<Written> {
