@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# The real S3 Encryption Clients of Java 4, Java 1, Python, Go and Hadoop's S3A: writes the vectors of test/s3ec/vectors anew.
+# The real S3 Encryption Clients of Java 4, Java 1, Python, Go and Hadoop's S3A, in front of a store and behind the gateway: what each writes is
+# read through the gateway by boto3, aws and curl, and each reads what the gateway writes. One line for each mode; the last line counts.
 #
-#   test/e2e/s3ec.sh vectors FOLDER [CLIENT…]
+#   test/e2e/s3ec.sh [--clients NAME,…] [--modes PATTERN] [--sizes small]          in front of the embedded store
+#   test/e2e/s3ec.sh … --store http://HOST:PORT --access-key ID --secret-key SECRET
+#   test/e2e/s3ec.sh vectors FOLDER [CLIENT…]                                      only writes the vectors of test/s3ec/vectors anew
 #
 # Builds the clients in S3EC_CACHE (default ~/.cache/sealgate-s3ec), which needs java, javac and mvn, python3 with venv, and go. A client whose
-# tools are not there is skipped. They read and write by test/e2e/s3ec/clients.ts.
+# tools are not there is skipped. Without --sizes small also objects around 64 MiB and of 200 MiB. The readers are aws, curl and the Python in
+# PYTHON (default: the one that was built), with boto3. Ends with 1 when a step failed.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 export S3EC_CACHE=${S3EC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sealgate-s3ec}
@@ -31,5 +35,4 @@ if [ "${1:-}" = vectors ]; then
   shift
   exec node "$here/s3ec/vectors.ts" "$@"
 fi
-echo "usage: $0 vectors FOLDER [CLIENT…]" >&2
-exit 64
+exec node "$here/s3ec/run.ts" "$@"
