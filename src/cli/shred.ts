@@ -91,8 +91,9 @@ export async function shredKey(values: ShredValues, platform: Platform): Promise
       if (error instanceof S3Error || error instanceof KeyringError) await record.write({ ...endOf(error), destroyed: null })
       throw error
     })
-    await record.write({ ...endOf(failure), destroyed })
+    // First: a record that cannot be written must not hide what was done.
     platform.stdout.write(doneText(destroyed, file, config.keyCache.maxAgeSeconds))
+    await record.write({ ...endOf(failure), destroyed })
     if (failure === null) return exitCodes.done
     platform.stderr.write(`sealgate keys shred: the rest of the key is not destroyed: ${failure.message} (${failure.code})\n`)
     return exitCodes.failed
