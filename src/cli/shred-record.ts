@@ -69,14 +69,20 @@ export function isShredRecord({ record, reportSha256 }: Evidence): boolean {
   return record === KIND && reportSha256 === undefined
 }
 
+/** After these nothing was destroyed. A call without an answer may have been carried out, and a key that is not there may have gone by its first attempt. */
+const refusals: ReadonlySet<string> = new Set(['AccessDenied', 'KMS.DisabledException', 'KMS.KMSInvalidStateException', 'KeyringError'])
+
 /** One line for people, of a genuine record. */
 export function wordsOf(evidence: Evidence): string {
   const { key, began, ended, destroyed, failed } = evidence as Evidence & ShredFacts & ShredResult
   const what = `key ${key}, begun at ${began}`
-  if (ended === undefined) return `${what}; without an end: the command was stopped or still runs. The key service knows whether the key is destroyed`
-  const why = failed === undefined || failed === null ? '' : `: ${failed.message} (${failed.code})`
-  if (destroyed === null) return `${what}, ended at ${ended}: NOT destroyed${why}`
-  return `${what}, ended at ${ended}: ${why === '' ? 'destroyed' : 'destroyed IN PART'} ${destroyed.keyIds.join(', ')}, final at ${destroyed.final}${
-    why === '' ? '' : `; the rest is not${why}`
-  }`
+  if (ended === undefined) {
+    return `${what}; without an end: the command was stopped or still runs. Ask the key service, or look at the keyring, whether the key is destroyed`
+  }
+  const why = failed === undefined || failed === null ? null : `: ${failed.message} (${failed.code})`
+  const certain = refusals.has(failed?.code ?? '')
+  if (destroyed === null) return `${what}, ended at ${ended}: ${certain ? 'NOT destroyed' : 'not known to be destroyed'}${why ?? ''}`
+  const done = `${destroyed.keyIds.join(', ')}, final at ${destroyed.final}`
+  if (why === null) return `${what}, ended at ${ended}: destroyed ${done}`
+  return `${what}, ended at ${ended}: destroyed IN PART ${done}; the rest is not${certain ? '' : ' known to be'}${why}`
 }

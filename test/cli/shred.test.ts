@@ -127,6 +127,16 @@ await t.test('a Transit key that may not be deleted stays as it was, and one tha
   }
   t.match(await shredInto('again', 't9', '--confirm', 't9'), { code: 1, err: /but still has it/ })
   t.match(record('again'), { destroyed: null, failed: { code: 'InternalError' } })
+  t.match(await check('again'), { code: 0, out: /: not known to be destroyed: .*still has it/ })
+  vault.misbehave = ({ method }, response) => {
+    if (method === 'DELETE') {
+      vault.keys.delete('t9')
+      response.destroy()
+    }
+    return method === 'DELETE'
+  }
+  t.equal((await shredInto('lost', 't9', '--confirm', 't9')).code, 1)
+  t.match(await check('lost'), { code: 0, out: /: not known to be destroyed: / }, 'it was carried out, and the answer was lost')
 })
 
 await t.test('what was destroyed before a failure is in the record, and the rest is tried', async (t) => {
