@@ -208,7 +208,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:PutObject',
     implied: true,
-    when: 'in place of the copy, if the bytes pass through the gateway under a condition: one part, and the Complete has the condition',
+    when: 'in place of the copy, if more than 1 MiB passes through the gateway under a condition: one part, and the Complete has the condition',
     denied: relayed,
     missing: relayed
   },

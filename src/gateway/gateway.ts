@@ -20,6 +20,7 @@ import { Budget } from '../concurrency/budget.ts'
 import { Turns } from '../concurrency/turns.ts'
 import { ObjectCache, SettingsCache } from '../operations/caches.ts'
 import { MOST_HELD } from '../operations/objects/client-body.ts'
+import { HELD_COPIES_BYTES } from '../operations/copy/by-upload.ts'
 import { KeySelfTest } from '../keys/self-test.ts'
 import { Observer } from './observer.ts'
 import { leaveRoomForBodies } from '../http/gc-tuning.ts'
@@ -57,7 +58,7 @@ class GatewayImpl implements Gateway {
   readonly #stores: Stores
   readonly #scans: LastScans
   /** Twice and four times what one object may need: at most half is one client's. */
-  readonly #held = { clients: new Budget(4 * MOST_HELD), anonymous: new Budget(2 * MOST_HELD) }
+  readonly #held = { clients: new Budget(4 * MOST_HELD), anonymous: new Budget(2 * MOST_HELD), copies: new Budget(HELD_COPIES_BYTES) }
   readonly #completes = new Turns()
   readonly #log: OperatorLog
   readonly #tracer: Tracer | null

@@ -38,8 +38,11 @@ export interface Services {
   readonly settings: SettingsCache
   /** `listen.cors`: rules for every bucket. Where there are any, the store is not asked for its own. */
   readonly ownCors: readonly CorsRule[]
-  /** Bytes of plaintext that are held until they have verified. What anonymous clients hold comes out of nothing that others need. */
-  readonly held: { readonly clients: Budget; readonly anonymous: Budget }
+  /**
+   * Bytes of plaintext that are held until they have verified, and of small copies until the store is asked to write. What anonymous clients hold comes out of
+   * nothing that others need.
+   */
+  readonly held: { readonly clients: Budget; readonly anonymous: Budget; readonly copies: Budget }
   /** One Complete of an upload at a time. */
   readonly completes: Turns
   /** Counts objects that failed verification, by kind. */

@@ -94,12 +94,13 @@ await t.test('encrypts what is plaintext, keeps what belongs to it, and leaves t
 
 await t.test('--estimate: as many requests for each object as it says', async (t) => {
   const put = await bucketFor('measured')
-  for (const [verify, bytes] of [[false, 11], [true, 11], [false, 65_480], [false, 65_481], [true, 300_000]] as const) {
+  const sizes = [[false, 11], [true, 11], [false, 65_480], [false, 65_481], [true, 1_048_576], [false, 1_048_577], [true, 1_100_000]] as const
+  for (const [verify, bytes] of sizes) {
     const Key = `k${String(verify)}${bytes}`
     await put(Key, Buffer.alloc(bytes))
     const { out } = await run('encrypt', '--bucket', 'measured', '--estimate', ...verify ? ['--verify'] : [])
     t.match(out, verify ? /9 reads and 1 write/ : /8 reads and 1 write.*assumed prices/s)
-    const { reads, writes, readsToVerify } = requestsOf[bytes > 65_480 ? 'larger' : 'small']
+    const { reads, writes, readsToVerify } = requestsOf[bytes > 1_048_576 ? 'large' : bytes > 65_480 ? 'medium' : 'small']
     t.match(out, new RegExp(`Requests: about ${reads + (verify ? readsToVerify : 0) + writes}:`))
     const sent = { reads: 0, writes: 0 }
     const isOf = ({ bucket, key }: SeenRequest): boolean => (bucket === 'measured' && key === Key) || key.startsWith('command-uploads/')
@@ -337,7 +338,7 @@ await t.test('a store that lies, forgets, or is written to at the same time', as
     t.equal(String(await bytesOf(direct, 'hostile', 'undone')), 'plain')
   })
   await t.test('regression: a store that locks the name of a conditional write, and of an object that is read', async (t) => {
-    const body = randomBytes(300_000)
+    const body = randomBytes(1_100_000)
     await put('locked-name', body)
     const locks = lockNames(store, 'hostile', { 'locked-name': body.length })
     t.match(await encrypt('locked-name'), { code: 0, outcomes: { encrypted: 1 } })

@@ -79,7 +79,7 @@ await t.test('every operation sends what the table says, and nothing else', asyn
     }
   }
   await during('CopyObject', () => s3.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: 'plain-a/copy' })))
-  await s3.send(new PutObjectCommand({ Bucket: 'plain-a', Key: 'large', Body: bytes(100_000) }))
+  await s3.send(new PutObjectCommand({ Bucket: 'plain-a', Key: 'large', Body: bytes(1_100_000) }))
   const streamed = (IfNoneMatch: string) => () => s3.send(new CopyObjectCommand({ Bucket, Key: 'streamed', CopySource: 'plain-a/large', IfNoneMatch }))
   store.rules.add({ when: { key: 'streamed', query: { partNumber: true } }, fault: { type: 'error', status: 500, code: 'InternalError' } })
   await during('CopyObject', () => codeOf(streamed('*')))

@@ -80,14 +80,14 @@ await t.test('encrypt: aborted at the next start, with what the gateway has kept
 })
 
 await t.test('encrypt: a conditional copy is the only part of an upload, which is noted as well', async (t) => {
-  await direct.send(new PutObjectCommand({ Bucket: 'large', Key: 'single', Body: body.subarray(0, 300_000) }))
+  await direct.send(new PutObjectCommand({ Bucket: 'large', Key: 'single', Body: body.subarray(0, 1_100_000) }))
   const before = await uploadsIn('large')
   await killed('runEncrypt', 'large', '1')
   t.strictSame([(await uploadsIn('large')).length - before.length, await stateOf('command-uploads/')], [1, 1])
   t.match(await run(runEncrypt), { code: 0, err: /^Aborted 1 uploads in parts/ })
   t.strictSame([await uploadsIn('large'), await stateOf('command-uploads/')], [before, 0])
   const { Body } = await s3.send(new GetObjectCommand({ Bucket: 'large', Key: 'single' }))
-  t.ok(body.subarray(0, 300_000).equals(await Body!.transformToByteArray()))
+  t.ok(body.subarray(0, 1_100_000).equals(await Body!.transformToByteArray()))
 })
 
 await t.test('decrypt: aborted in the other bucket', async (t) => {

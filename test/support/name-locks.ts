@@ -1,10 +1,14 @@
 // A test store that locks names as MinIO does: a name that is being read, and from its beginning that of a conditional PutObject or copy. Nothing waits for
 // a part of an upload.
+import { setTimeout as delay } from 'node:timers/promises'
+import { HELD_COPY_BYTES } from '../../src/operations/copy/by-upload.ts'
 import type { TestStore } from './hostile.ts'
 import type { SeenRequest } from './rules.ts'
 
-/** Up to here the gateway reads a body whole before it asks the store for anything else: the end of a longer one can be held back. */
-const HELD_BYTES = 65_536
+/** Up to here the gateway reads a body whole before it asks the store to write: the end of a longer one can be held back until then. */
+const HELD_BYTES = HELD_COPY_BYTES
+/** Milliseconds that the end of a smaller one comes late: what asks for a write at once meets the read. */
+const LATE_MS = 50
 
 export interface NameLocks {
   /** Names of which such a read has begun. */
@@ -15,8 +19,8 @@ export interface NameLocks {
 }
 
 /**
- * Locks names of a bucket. No clock is in it: the end of a body that is read for a copy is held back until the store is asked to write anything, as if no
- * buffer on the way were large enough for it; a conditional write of a name that is being read is refused at once.
+ * Locks names of a bucket. The end of a body that is read for a copy is held back until the store is asked to write anything, as if no
+ * buffer on the way were large enough for it, or comes late; a conditional write of a name that is being read is refused at once.
  * @param sizes bytes of the objects whose first read as a whole by `If-Match` is such a read, by key
  */
 export function lockNames(store: TestStore, bucket: string, sizes: Readonly<Record<string, number>>): NameLocks {
@@ -25,7 +29,7 @@ export function lockNames(store: TestStore, bucket: string, sizes: Readonly<Reco
   const isRead = ({ method, key, headers, query }: SeenRequest): boolean => {
     const size = sizes[key] ?? 0
     const whole = [undefined, `bytes=0-${size - 1}`].includes(headers.get('range'))
-    return method === 'GET' && headers.has('if-match') && whole && !query.has('tagging') && size > HELD_BYTES && !reads.includes(key)
+    return method === 'GET' && headers.has('if-match') && whole && !query.has('tagging') && !reads.includes(key)
   }
   const isConditional = ({ method, headers, query }: SeenRequest): boolean =>
     method === 'PUT' && !query.has('partNumber') && (headers.has('if-match') || headers.has('if-none-match'))
@@ -57,7 +61,9 @@ export function lockNames(store: TestStore, bucket: string, sizes: Readonly<Reco
         test: (request) => {
           if (!isRead(request)) return false
           begin(key)
-          ended = open.get(key)?.promise ?? ended
+          const small = (sizes[key] ?? 0) <= HELD_BYTES
+          const written = open.get(key)?.promise ?? ended
+          ended = small ? Promise.race([written, delay(LATE_MS)]).then(() => void open.delete(key)) : written
           return true
         }
       },

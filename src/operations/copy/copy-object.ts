@@ -27,7 +27,7 @@ import { ensureEnvelopeKept, envelopeHeaders } from '../objects/envelope-headers
 import { forwardCopy, successOf } from '../forward.ts'
 import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
 import { slowResponse, type AddHeaders } from '../responses.ts'
-import { wayOfCopy } from './by-upload.ts'
+import { heldWhole, wayOfCopy } from './by-upload.ts'
 import { retryOnChange, withDigests } from '../objects/inspect.ts'
 import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 import { algorithmOfHeader, checksumAlgorithmNamed, requireChecksumAlgorithm } from '../../http/checksums.ts'
@@ -165,10 +165,11 @@ async function streamCopy(
   { checksum, addHeaders }: Through
 ): Promise<Buffer> {
   const described = copiedHeaders(ctx, object, await copiedTags(ctx, source, object, 'gateway'))
-  const way = await wayOfCopy(ctx)
-  const stream = await fetchSlice(ctx, object, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
+  const { way, holds, release } = await wayOfCopy(ctx, object.size)
+  let stream: Readable | null = null
   try {
-    const body = plaintextSource(stream, object.size, checksum)
+    stream = await fetchSlice(ctx, object, { first: 0, last: object.size - 1, status: 200, partsCount: null }, 'source')
+    const body = plaintextSource(holds ? await heldWhole(stream, object.size) : stream, object.size, checksum)
     const stored = ctx.policy.encryption === 'off'
       ? await storePlain(ctx, body, [...described, ...headersForTheStore(ctx), ...checksumHeader(checksum)])
       : await sealObject(ctx, body, new Map([...described, ...encryptionHeaders(ctx)]), way)
@@ -180,7 +181,8 @@ async function streamCopy(
   } catch (error) {
     throw error instanceof S3Error && error.code === 'BadDigest' ? corruptedSource(ctx, error) : error
   } finally {
-    stream.destroy()
+    stream?.destroy()
+    release()
   }
 }
 

@@ -7,6 +7,7 @@ import {
   type CopyObjectCommandInput,
   CreateBucketCommand,
   DeleteObjectCommand,
+  GetObjectAttributesCommand,
   GetObjectCommand,
   GetObjectTaggingCommand,
   HeadObjectCommand,
@@ -36,7 +37,8 @@ t.teardown(async () => {
 // The store is seen as it is, before there are rules.
 await s3.send(new PutObjectCommand({ Bucket, Key: 'first', Body: 'x' }))
 
-const size = 200_000
+/** More than is held. */
+const size = 1_100_000
 const plain = async (Key: string, Body = randomBytes(size), into = Bucket) => {
   const { ETag } = await direct.send(new PutObjectCommand({ Bucket: into, Key, Body, Metadata: { colour: 'blue' }, Tagging: 'a=1' }))
   return { Body, ETag }
@@ -51,14 +53,17 @@ const left = async () => ({
 const nothing = { uploads: 0, notes: 0 }
 
 await t.test('regression: a copy onto itself does not wait for the lock that its own read holds', async (t) => {
-  for (const bytes of [65_480, 65_481, size]) {
+  for (const bytes of [65_480, 65_481, 1_048_576, 1_048_577, size]) {
     const Key = `own-${bytes}`
     const { Body, ETag } = await plain(Key, randomBytes(bytes))
     const locks = lockNames(store, Bucket, { [Key]: bytes })
+    const from = store.requests.length
     const { CopyObjectResult } = await copy(Key, { IfMatch: ETag })
     locks.remove()
     t.strictSame(locks.refused, [])
-    t.equal(locks.reads.length, bytes > 65_536 ? 1 : 0, 'the read was a slow one')
+    t.equal(locks.reads.length, 1, 'the read was a slow one')
+    const puts = store.requests.slice(from).filter(({ method, key }) => key === Key && (method === 'PUT' || method === 'POST'))
+    t.equal(puts.length, bytes > 1_048_576 ? 3 : 1)
     t.equal(CopyObjectResult?.ETag, `"${md5(Body)}"`, 'the ETag stays, with one part as with none')
     t.ok(Body.equals(await read(Key)))
     t.match(await s3.send(new HeadObjectCommand({ Bucket, Key })), { ETag, ContentLength: bytes, Metadata: { colour: 'red' } })
@@ -93,6 +98,30 @@ await t.test('nor an older version of the same name, nor two copies against each
   await other.close()
 })
 
+await t.test('what is held of all copies together is bounded: the others are uploads', async (t) => {
+  const keys = Array.from({ length: 20 }, (_, i) => `held-${i}`)
+  const etags = new Map<string, string | undefined>()
+  const body = randomBytes(1_048_576)
+  for (const key of keys) etags.set(key, (await plain(key, body)).ETag)
+  const waiting = Promise.withResolvers<undefined>()
+  let begun = 0
+  const rule = store.rules.add({
+    when: { bucket: Bucket, key: /^held-/, test: ({ method, query }) => (method === 'PUT' || (method === 'POST' && query.has('uploads'))) && (begun += 1) > 0 },
+    times: Infinity,
+    fault: { type: 'late', until: () => (begun === keys.length ? waiting.resolve(undefined) : undefined, waiting.promise) }
+  })
+  const from = store.requests.length
+  await Promise.all(keys.map((key) => copy(key, { IfMatch: etags.get(key) })))
+  rule.remove()
+  t.equal(store.requests.slice(from).filter(({ query, method }) => method === 'POST' && query.has('uploads')).length, 4, '16 MiB are held')
+  for (const key of keys) t.ok(body.equals(await read(key)))
+  const again = store.requests.length
+  await copy('held-0', { IfMatch: etags.get('held-0') }).catch(() => undefined)
+  const { ETag } = await plain('held-again', body)
+  await copy('held-again', { IfMatch: ETag })
+  t.strictSame(store.requests.slice(again).filter(({ method }) => method === 'POST'), [], 'and it was given back')
+})
+
 await t.test('a bucket that shows no MD5s: the same ETag in every operation', async (t) => {
   const { Body, ETag } = await plain('k', randomBytes(size), hidden)
   const { ETag: shown } = await s3.send(new HeadObjectCommand({ Bucket: hidden, Key: 'k' }))
@@ -102,6 +131,13 @@ await t.test('a bucket that shows no MD5s: the same ETag in every operation', as
   t.equal((await s3.send(new HeadObjectCommand({ Bucket: hidden, Key: 'k' }))).ETag, CopyObjectResult?.ETag)
   t.equal((await s3.send(new ListObjectsV2Command({ Bucket: hidden }))).Contents?.[0]?.ETag, CopyObjectResult?.ETag)
   t.ok(Body.equals(await read('k', hidden)))
+  t.equal((await direct.send(new HeadObjectCommand({ Bucket: hidden, Key: 'k', PartNumber: 1 }))).PartsCount, 1, 'at the store it has a part')
+  const first = await s3.send(new HeadObjectCommand({ Bucket: hidden, Key: 'k', PartNumber: 1 }))
+  t.match(first, { ContentLength: size, ETag: CopyObjectResult?.ETag, PartsCount: undefined }, 'and to clients none')
+  const { ObjectParts, ObjectSize } = await s3.send(
+    new GetObjectAttributesCommand({ Bucket: hidden, Key: 'k', ObjectAttributes: ['ObjectParts', 'ObjectSize'] })
+  )
+  t.strictSame([ObjectParts, ObjectSize], [undefined, size])
   t.equal(await codeOf(copy('k', { Bucket: hidden, CopySource: `${hidden}/k`, IfMatch: shown })), 'PreconditionFailed')
   await copy('k', { Bucket: hidden, CopySource: `${hidden}/k`, IfMatch: CopyObjectResult?.ETag })
 })
