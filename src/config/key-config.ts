@@ -125,6 +125,25 @@ export interface AzureConfig extends Reached {
     | TokenInFile
 }
 
+/** An AES key of a KMIP server. */
+export interface KmipConfig {
+  readonly type: 'kmip'
+  /** Servers of one cluster, each `HOST:PORT`. Another is asked where one does not answer. */
+  readonly addresses: readonly string[]
+  /** What key ids call the cluster, so that an address may change. */
+  readonly service: string
+  /** What key ids call the key: its versions are objects of their own at the server. */
+  readonly label: string
+  /** The oldest first, by unique identifier: the last one that is enabled wraps. */
+  readonly versions: readonly { readonly id: string; readonly state: 'enabled' | 'decrypt-only' | 'disabled' }[]
+  /** PEM files: certificates that are trusted exclusively (null: those that Node trusts), and those of the client. */
+  readonly ca: string | null
+  readonly cert: string
+  readonly key: string
+  /** Name that the certificate must have; null: the host of the address. */
+  readonly serverName: string | null
+}
+
 interface S3ecConfig {
   /** Of objects that it opens: their material description. Compared as a whole. */
   readonly description: Readonly<Record<string, string>>
@@ -144,4 +163,4 @@ export interface S3ecRsaConfig extends S3ecConfig {
   readonly privateKey: string
 }
 
-export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig | Pkcs11Config | GcpConfig | AzureConfig | S3ecAesConfig | S3ecRsaConfig
+export type KeyConfig = LocalConfig | AwsKmsConfig | VaultConfig | Pkcs11Config | GcpConfig | AzureConfig | KmipConfig | S3ecAesConfig | S3ecRsaConfig

@@ -172,6 +172,25 @@ function azureKeyVault(types: SourcedTypes) {
   })
 }
 
+const hostAndPort = z.string().regex(/^([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}$/, 'must be HOST:PORT')
+
+function kmip({ path }: SourcedTypes) {
+  return z.strictObject({
+    type: z.literal('kmip'),
+    address: z.union([hostAndPort, z.array(hostAndPort).min(1).max(8)], { error: 'must be HOST:PORT, or a list of them' }),
+    service: name.default('kmip'),
+    label: name,
+    versions: z.array(z.strictObject({
+      id: z.string('must be a text in quotes').regex(/^[A-Za-z0-9._-]{1,128}$/, 'must be 1 to 128 letters, digits, ".", "_" or "-"'),
+      state: z.enum(['enabled', 'decrypt-only', 'disabled']).default('enabled')
+    })).min(1).refine((versions) => new Set(versions.map(({ id }) => id)).size === versions.length, 'must not name a version twice'),
+    ca: path.nullable().default(null),
+    cert: path,
+    key: path,
+    serverName: hostName.nullable().default(null)
+  })
+}
+
 /** The description that a client has given its key: `x-amz-matdesc` of the objects. */
 const description = z.record(z.string(), z.string()).default({})
 
@@ -195,9 +214,19 @@ function s3ecRsa({ secret }: SourcedTypes) {
 
 /** The options of every kind of key. What a kind is, `kinds` of keys/configured-key.ts says. */
 export function keySchema(types: SourcedTypes) {
-  const kinds = [local(types), awsKms(types), vaultTransit(types), pkcs11(types), gcpKms(types), azureKeyVault(types), s3ecAes(types), s3ecRsa(types)] as const
+  const kinds = [
+    local(types),
+    awsKms(types),
+    vaultTransit(types),
+    pkcs11(types),
+    gcpKms(types),
+    azureKeyVault(types),
+    kmip(types),
+    s3ecAes(types),
+    s3ecRsa(types)
+  ] as const
   return z.discriminatedUnion('type', kinds, {
-    error: 'must be local, aws-kms, vault-transit, pkcs11, gcp-kms, azure-key-vault, s3ec-aes or s3ec-rsa'
+    error: 'must be local, aws-kms, vault-transit, pkcs11, gcp-kms, azure-key-vault, kmip, s3ec-aes or s3ec-rsa'
   })
 }
 
@@ -208,6 +237,10 @@ export function keyConfig(key: z.output<ReturnType<typeof keySchema>>): KeyConfi
       return key
     case 'gcp-kms':
       return { ...key, endpoint: originOf(key.endpoint) }
+    case 'kmip': {
+      const { address, ...rest } = key
+      return { ...rest, addresses: [address].flat() }
+    }
     case 'azure-key-vault': {
       const { auth } = key
       return {

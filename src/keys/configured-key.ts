@@ -17,6 +17,7 @@ import { withAudit } from './audited-provider.ts'
 import { awsKmsKind } from './providers/aws-kms-kind.ts'
 import { azureKeyVaultKind } from './providers/azure-kind.ts'
 import { gcpKmsKind } from './providers/gcp-kind.ts'
+import { kmipKind } from './providers/kmip-kind.ts'
 import { localKind } from './providers/local.ts'
 import { pkcs11Kind } from './providers/pkcs11.ts'
 import { s3ecAesKind, s3ecRsaKind } from './providers/s3ec.ts'
@@ -83,6 +84,7 @@ const kinds: { readonly [T in KeyConfig['type']]: ProviderKind<Extract<KeyConfig
   'pkcs11': pkcs11Kind,
   'gcp-kms': gcpKmsKind,
   'azure-key-vault': azureKeyVaultKind,
+  'kmip': kmipKind,
   's3ec-aes': s3ecAesKind,
   's3ec-rsa': s3ecRsaKind
 }

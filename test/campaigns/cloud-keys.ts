@@ -1,5 +1,5 @@
 // Simulations of Google Cloud KMS and of Azure Key Vault: calls for 10,000 PUTs and GETs each, then outages of five kinds under load.
-// node test/campaigns/cloud-keys.ts [SECONDS]
+// node test/campaigns/cloud-keys.ts [SECONDS [NAME]], NAME: a part of gcp-kms, azure-key-vault RSA-OAEP-256 or azure-key-vault A256KW
 // Every answer is right or an error; nothing is acknowledged that does not open afterwards; service comes back by itself. Exit 1 for a fault.
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,6 +15,7 @@ import { answerJson, type FakeService } from '../support/fake-service.ts'
 import { GatewayProcess, startStoreProcess } from './gateway-process.ts'
 
 const seconds = Number(process.argv[2] ?? 90)
+const only = process.argv[3] ?? ''
 const Bucket = 'photos'
 const OBJECTS = 10_000
 const CLIENTS = 8
@@ -59,7 +60,7 @@ async function subjects(): Promise<Subject[]> {
 async function gatewayFor({ section }: Subject, keyCache: Readonly<Record<string, number>>): Promise<GatewayProcess> {
   const gateway = new GatewayProcess({
     endpoint: store.endpoint,
-    sections: { keys: { cloud: section }, buckets: { '*': { key: 'cloud', etag: 'opaque' } }, keyCache, log: { level: 'error' } }
+    sections: { keys: { cloud: section }, buckets: { '*': { key: 'cloud', etag: 'opaque' } }, keyCache, log: { level: 'info' } }
   })
   await gateway.prepare()
   await gateway.start()
@@ -193,7 +194,7 @@ async function sumOf(s3: S3Client, name: string): Promise<string> {
   return createHash('sha256').update(await answer.Body!.transformToByteArray()).digest('hex')
 }
 
-for (const subject of await subjects()) {
+for (const subject of (await subjects()).filter(({ name }) => name.includes(only))) {
   await countCalls(subject)
   await outages(subject)
 }

@@ -80,7 +80,7 @@ await t.test('the example is valid and names every option', (t) => {
     else if (name === 'buckets') walk(schema.additionalProperties as z.core.JSONSchema.BaseSchema, (value as Record<string, unknown>)['*'], name)
     else if (name === 'keys') {
       const kinds = schema.additionalProperties as z.core.JSONSchema.BaseSchema
-      for (const [i, key] of ['main', 'cloud', 'transit', 'hsm', 'google', 'azure', 'old-app', 'old-pair'].entries()) {
+      for (const [i, key] of ['main', 'cloud', 'transit', 'hsm', 'google', 'azure', 'appliance', 'old-app', 'old-pair'].entries()) {
         walk(((kinds.oneOf ?? kinds.anyOf) as z.core.JSONSchema.BaseSchema[])[i]!, (value as Record<string, unknown>)[key], `keys.${key}`)
       }
     } else walk(schema, value, name)
@@ -154,7 +154,7 @@ await t.test('the example is refused with any option misspelt', (t) => {
   let refused = 0
   for (const [i, line] of lines.entries()) {
     const option = /^( +(?:- )?)([a-zA-Z0-9]+):/.exec(line)
-    if (option === null || ['main', 'cloud', 'transit', 'hsm', 'google', 'azure'].includes(option[2] ?? '')) continue
+    if (option === null || ['main', 'cloud', 'transit', 'hsm', 'google', 'azure', 'appliance'].includes(option[2] ?? '')) continue
     const text = lines.with(i, line.replace(`${option[2] ?? ''}:`, `${option[2] ?? ''}Zz:`)).join('\n')
     t.throws(() => parseConfig(text, { file, env }), ConfigError, `${line.trim()} (line ${i + 1})`)
     refused += 1

@@ -47,6 +47,9 @@ async function faultsOf(change: string | Readonly<Record<string, unknown>>): Pro
 
 const upstream = (more: object): object => ({ upstream: { endpoint: 'http://127.0.0.1:9100', accessKeyId: 'a', secretAccessKey: 'b', ...more } })
 const client = (more: object): object => ({ clients: [{ accessKeyId: 'c', secretAccessKey: 'd', ...more }] })
+const kmip = (more: object): object => ({
+  keys: { main: { type: 'kmip', address: 'kmip:5696', label: 'k', versions: [{ id: '1' }], cert: 'c', key: 'k', ...more } }
+})
 const azure = (more: object): object => ({ keys: { main: { type: 'azure-key-vault', vault: 'https://v.vault.azure.net', key: 'k', ...more } } })
 const gcp = (more: object): object => ({
   keys: { main: { type: 'gcp-kms', key: 'projects/my-project/locations/global/keyRings/r/cryptoKeys/k', ...more } }
@@ -155,7 +158,10 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [client({ buckets: [] }), 'clients.0.buckets: must not be empty'],
   [client({ readOnly: 1 }), 'clients.0.readOnly: must be true or false, not a number'],
   // Keys.
-  [{ keys: { main: { type: 'vault' } } }, 'keys.main.type: must be local, aws-kms, vault-transit, pkcs11, gcp-kms, azure-key-vault, s3ec-aes or s3ec-rsa'],
+  [
+    { keys: { main: { type: 'vault' } } },
+    'keys.main.type: must be local, aws-kms, vault-transit, pkcs11, gcp-kms, azure-key-vault, kmip, s3ec-aes or s3ec-rsa'
+  ],
   [{ keys: { 'a b': { type: 'local', keyring: 'k' } } }, 'keys.a b: must be 1 to 63 letters, digits, ".", "_" or "-"'],
   [{ keys: { main: { type: 'local' } } }, 'keys.main.keyring: must be given'],
   [keyring(cert), new RegExp(`^keys\\.main\\.keyring: ${cert}: This is a certificate, not a keyring\\.$`)],
@@ -187,6 +193,11 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [gcp({ serverName: 'a b' }), 'keys.main.serverName: must be the name of a host'],
   [gcp({ auth: { method: 'key' } }), 'keys.main.auth.method: must be default, file or token'],
   [gcp({ auth: { method: 'file' } }), 'keys.main.auth.file: must be given'],
+  [kmip({ address: 'kmip' }), 'keys.main.address: must be HOST:PORT'],
+  [kmip({ versions: [] }), 'keys.main.versions: must not be empty'],
+  [kmip({ versions: [{ id: '1' }, { id: '1' }] }), 'keys.main.versions: must not name a version twice'],
+  [kmip({ versions: [{ id: 1 }] }), 'keys.main.versions.0.id: must be a text in quotes'],
+  [kmip({ cert: undefined }), 'keys.main.cert: must be given'],
   [azure({ vault: 'http://v.vault.azure.net' }), 'keys.main.vault: must be https: keys travel in its answers. http only to this machine'],
   [azure({ vault: 'https://v' }), 'keys.main.vault: must be https://NAME.vault.azure.net, or the address of a Managed HSM'],
   [azure({ key: 'a/b' }), 'keys.main.key: must be 1 to 127 letters, digits or "-"'],
