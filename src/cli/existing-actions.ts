@@ -74,7 +74,7 @@ export async function runEncrypt(
       journal,
       from,
       etag: policy.etag,
-      s3ec: policy.s3ec,
+      s3ec: from.has('s3ec') ? policy.s3ec : null,
       conditions: dryRun ? unprobed : await conditionsOf(job, options, values['assume-no-writers']),
       noWriters: values['assume-no-writers'],
       verify,

@@ -111,6 +111,7 @@ async function examineAll(
     pinsFor: (key) => pinsAt(policy, key),
     realm: store.realm,
     aliases: policy.aliases,
+    ...policy.s3ec === null ? {} : { instructionSuffixes: policy.s3ec.instructionSuffixes },
     useFor: (key, versionId) => opened.useFor(name, key, versionId)
   }
   const ledger = options.ledger === null ? null : openLedger(shown.command, options, options.ledger)

@@ -51,6 +51,7 @@ export async function runInspect(values: InspectValues, platform: Platform): Pro
         pinsFor: (objectKey: string) => pinsAt(policy, objectKey),
         realm: store.realm,
         aliases: policy.aliases,
+        ...policy.s3ec === null ? {} : { instructionSuffixes: policy.s3ec.instructionSuffixes },
         useFor: (objectKey: string, versionId: string | null) => opened.useFor(name, objectKey, versionId)
       }
       const inspected = await inspectObject(job, key, values['version-id'] ?? null, stop.signal)

@@ -27,6 +27,8 @@ export interface ScanJob {
   readonly pinsFor: (key: string) => KeyPins
   readonly realm: string
   readonly aliases: readonly string[]
+  /** Ends of the names of instruction files of the S3 Encryption Client, where the bucket names others than `.instruction`. */
+  readonly instructionSuffixes?: readonly string[]
   readonly useFor: (key: string, versionId: string | null) => KeyUse
 }
 
@@ -114,7 +116,7 @@ async function judge(job: ScanJob, row: Row, headers: HeaderList, signal: AbortS
   if (isArchived(headers)) return { state: 'archived', size }
   if (size === 0) return { state: 'plaintext', size }
   const head = await firstBytes(job, row, headers, signal)
-  const known = recognise(row.key, head) ?? (looksRandom(head) ? await instructionFileState(job.bucket.until(signal), row.key) : null)
+  const known = recognise(row.key, head) ?? (looksRandom(head) ? await instructionFileState(job.bucket.until(signal), row.key, job.instructionSuffixes) : null)
   return { state: 'plaintext', size, ...known }
 }
 

@@ -1,9 +1,11 @@
 // Objects of the S3 Encryption Client that `sealgate encrypt` seals: the gateway opens them, by the bucket's `s3ec`, and copies them onto themselves.
 import type { S3ecPolicy } from '../config/s3ec-policy.ts'
+import { ENVELOPE_HEADER } from '../envelope/envelope.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../envelope/sizes.ts'
 import { isClientEntry } from '../s3ec/metadata.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { Examined } from './classify.ts'
+import type { Finding } from './engine.ts'
 
 /**
  * Why one is left as it is; null: it is to be sealed.
@@ -19,6 +21,20 @@ export function clientLeft(
   }
   if ((storedBytes ?? 0) <= MAX_SINGLE_PLAINTEXT) return null
   return { outcome: 'left: too large', detail: 'one tag stands over all of it, so that it cannot be copied in parts: more than 5 GiB' }
+}
+
+/**
+ * Removes the instruction file of an object that is sealed by now: a run was killed before it could, or a client has replaced the object. In a bucket that
+ * keeps versions it stays: older versions need it.
+ * @returns null: it is none. @throws S3Error of the store.
+ */
+export async function removeOrphan(raw: BucketClient, { finding, headers }: Examined, policy: S3ecPolicy | null): Promise<Finding | null> {
+  const { key, versionId } = finding
+  const suffix = policy?.instructionSuffixes.find((one) => key.endsWith(one))
+  if (suffix === undefined || versionId !== null || headers?.has('x-amz-meta-x-amz-crypto-instr-file') !== true) return null
+  if ((await raw.head(key.slice(0, -suffix.length)))?.has(ENVELOPE_HEADER) !== true) return null
+  await raw.document({ method: 'DELETE', key })
+  return { ...finding, outcome: 'removed: instruction file' }
 }
 
 /**

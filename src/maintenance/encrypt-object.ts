@@ -13,7 +13,7 @@ import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import { formatCopySource, keptSettings } from '../s3/names.ts'
 import { examine, type Examined, type ScanJob } from './classify.ts'
-import { clientLeft, removeInstructionFiles } from './encrypt-client.ts'
+import { clientLeft, removeInstructionFiles, removeOrphan } from './encrypt-client.ts'
 import { encryptInParts } from './encrypt-in-parts.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
 import { olderVersions } from './sources.ts'
@@ -32,7 +32,7 @@ export interface EncryptJob extends ScanJob {
   readonly journal: UploadJournal | null
   readonly from: ReadonlySet<From>
   readonly etag: 'md5' | 'opaque'
-  /** Objects of the S3 Encryption Client that the bucket reads. */
+  /** What of the S3 Encryption Client is to be encrypted. */
   readonly s3ec: S3ecPolicy | null
   /** Which conditions the store enforces in this bucket. */
   readonly conditions: Conditions
@@ -76,6 +76,8 @@ export async function encryptObject(job: EncryptJob, row: Row, signal: AbortSign
     if (examined === null) return null
     const due = dueOf(job, examined)
     if (typeof due !== 'string') {
+      const orphan = job.sealed === null ? null : await removeOrphan(job.bucket.until(signal), examined, job.s3ec)
+      if (orphan !== null) return orphan
       if (!tried || due.outcome !== 'encrypted before') return finish(job, { ...examined.finding, ...due }, signal)
       // An attempt before was carried out after all, or a client has written since: either must be readable to its end.
       const detail = await withRetries(() => readBack(job, current, null, examined, signal), signal, job.retryMs)

@@ -54,10 +54,19 @@ function damaged(error: unknown): ClientState {
 /**
  * Versions 1 and 2 may keep everything in an instruction file, and then the object has no mark. Whoever may write can put one beside any object: it is
  * a hint and no proof.
- * @returns null where there is none. @throws S3Error the store's error.
+ * @param suffixes ends of their names. @returns null where there is none. @throws S3Error the store's error.
  */
-export async function instructionFileState(bucket: BucketClient, key: string): Promise<ClientState | null> {
-  const name = `${key}.instruction`
+export async function instructionFileState(bucket: BucketClient, key: string, suffixes: readonly string[] = ['.instruction']): Promise<ClientState | null> {
+  for (const suffix of suffixes) {
+    const version = await fileVersion(bucket, key + suffix)
+    if (version !== null) {
+      return { state: `s3ec-v${version}`, size: null, detail: 'by the instruction file beside it, which is a hint and proves nothing of its body' }
+    }
+  }
+  return null
+}
+
+async function fileVersion(bucket: BucketClient, name: string): Promise<1 | 2 | null> {
   if (Buffer.byteLength(name) > 1024) return null
   const { status, body } = await bucket.answer(
     { method: 'GET', key: name, headers: [['range', `bytes=0-${MOST_INSTRUCTIONS - 1}`]], retry: true },
@@ -66,10 +75,7 @@ export async function instructionFileState(bucket: BucketClient, key: string): P
   if (status === 429 || status >= 500) {
     throw new S3Error('ServiceUnavailable', { status, message: `The store answers ${status} to a GET of an instruction file` })
   }
-  const version = status === 200 || status === 206 ? versionOfFile(body) : null
-  return version === null
-    ? null
-    : { state: `s3ec-v${version}`, size: null, detail: 'by the instruction file beside it, which is a hint and proves nothing of its body' }
+  return status === 200 || status === 206 ? versionOfFile(body) : null
 }
 
 function versionOfFile(body: Buffer): 1 | 2 | null {

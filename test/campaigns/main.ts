@@ -36,6 +36,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'readers': 'one client with 256 readers that stop, and what others get meanwhile',
   'scan': 'every kind of object under hostile names, with versions, scanned and compared; the memory of a million rows of an inventory',
   'shred': 'a key destroyed under three instances with load: when the last object under it opens, and that all else does; SIGKILL of the command',
+  's3ec-encrypt': 'SIGKILL of `encrypt --from s3ec` on objects of every kind of the S3 Encryption Client while clients read and write',
   's3ec': 'objects of the real S3 Encryption Clients, tampered with in every field, read through the gateway',
   'rewrap': 'SIGKILL of `rewrap` while clients write, tag and read'
 }

@@ -42,6 +42,10 @@ await t.test('an instruction file of each version, and what is none', async (t) 
   t.match(await instructionFileState(file({ 'x-amz-key': 'k' }), 'a/b'), { state: 's3ec-v1', detail: /hint/ })
   t.match(await instructionFileState(file({ 'x-amz-key-v2': 'k' }), 'a/b'), { state: 's3ec-v2' })
   t.strictSame(asked, ['a/b.instruction', 'a/b.instruction'])
+  t.match(await instructionFileState(file({ 'x-amz-key': 'k' }), 'a/b', ['.second', '.x']), { state: 's3ec-v1' })
+  t.strictSame(asked.splice(2), ['a/b.second'])
+  t.equal(await instructionFileState(bucketOf(404, ''), 'a/b', ['.second', '.x']), null)
+  t.strictSame(asked.splice(2), ['a/b.second', 'a/b.x'], 'each of them')
   const none = [
     file({}),
     file({ 'x-amz-key': 1 }),

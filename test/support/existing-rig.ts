@@ -79,11 +79,12 @@ export async function startExisting(store: readonly (string | undefined)[], sect
     stateBucket: `sealgate-state-${suffix}`,
     realm: 'existing'
   }
-  const all = { upstream, buckets: { [bucket]: { encryption: 'on', key: 'main' }, [plain]: { encryption: 'off' } }, ...sections }
+  const keys = { main: { type: 'local', keyring }, ...sections['keys'] as Readonly<Record<string, unknown>> | undefined }
+  const all = { upstream, buckets: { [bucket]: { encryption: 'on', key: 'main' }, [plain]: { encryption: 'off' } }, ...sections, keys }
   const gateway = await startTestGateway(access, { keyring, sections: all })
   const config = join(folder, 'sealgate.yaml')
   const client = { accessKeyId: gateway.accessKeyId, secretAccessKey: gateway.secretAccessKey, buckets: ['*'] }
-  await writeFile(config, JSON.stringify({ ...all, clients: [client], keys: { main: { type: 'local', keyring } } }))
+  await writeFile(config, JSON.stringify({ ...all, clients: [client] }))
   const through = gateway.client()
   const direct = new S3Client({ endpoint: access.endpoint, region: access.region, forcePathStyle: true, credentials: access })
   for (const name of [bucket, plain]) await direct.send(new CreateBucketCommand({ Bucket: name }))

@@ -4,6 +4,7 @@ import { type Manifest, type ManifestOf, openTail } from '../../envelope/manifes
 import { type CustomerKey, customerKeyOfAccess, isCustomerSealed } from './object-keys.ts'
 import { type ObjectContext, type OperationContext, placeIn, send } from '../context.ts'
 import { S3Error } from '../../errors.ts'
+import { readingOf } from './client-body.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { sliceFor, requestedRange } from './read-range.ts'
 import { objectHeaders } from './response-headers.ts'
@@ -123,6 +124,8 @@ export async function headObject(ctx: OperationContext<'HeadObject'>): Promise<H
     const wanted = requestedRange(ctx)
     const object = await inspectNamed(ctx, targetOf(ctx))
     const slice = sliceFor(ctx, wanted, object)
+    // As a GET would answer.
+    if (object.kind === 's3ec') readingOf(ctx, object, slice)
     return { status: slice.status, headers: objectHeaders(ctx, object, slice), body: null }
   })
 }

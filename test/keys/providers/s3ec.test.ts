@@ -63,7 +63,7 @@ async function sealed(under: string, dataKey: Buffer, context: Readonly<Record<s
 async function call(operation: string, input: object): Promise<{ CiphertextBlob: string }> {
   const { request } = await import('node:http')
   return new Promise((resolve, reject) => {
-    const asked = request(kms.endpoint, { method: 'POST', headers: { 'x-amz-target': `TrentService.${operation}` } }, (response) => {
+    const asked = request(kms.endpoint, { method: 'POST', agent: false, headers: { 'x-amz-target': `TrentService.${operation}` } }, (response) => {
       const chunks: Buffer[] = []
       response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
         resolve(JSON.parse(Buffer.concat(chunks).toString()) as { CiphertextBlob: string })

@@ -242,6 +242,7 @@ await t.test('beyond 64 MiB bodies stream, and break visibly where the tag is wr
   }
   t.strictSame(await sum(), [LARGE, LARGE])
   t.equal(await failure(get('all', 'large', { Range: 'bytes=0-9' })), 'NotImplemented')
+  t.equal(await failure(s3.send(new HeadObjectCommand({ Bucket: 'all', Key: 'large', Range: 'bytes=0-9' }))), 'Unknown', '501 without a document')
   t.equal(
     await failure(
       s3.send(new GetObjectCommand({ Bucket: 'all', Key: 'large', PartNumber: 1 })).then(({ Body }) => {
