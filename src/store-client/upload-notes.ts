@@ -22,9 +22,12 @@ export interface Runner {
   readonly isAlive: (pid: number) => boolean
 }
 
-/** This process among those of its machine. Containers share the name of a machine, and not its process ids. */
+/**
+ * This process among those of its machine. Containers share the name of a machine, and not its process ids. Names of machines are not the store's to know:
+ * a digest tells them apart.
+ */
 export const thisProcess: Runner = {
-  machine: `${hostname()} ${processIds()}`,
+  machine: digest(`${hostname()} ${processIds()}`),
   pid: process.pid,
   isAlive: (pid) => {
     try {
