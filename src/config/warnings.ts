@@ -8,6 +8,7 @@ export function configWarnings(config: Config): readonly ConfigFault[] {
     ...storeDecides(config),
     ...separatedByStore(config),
     ...unverifiedRanges(config),
+    ...unboundCiphers(config),
     ...unreachable(config),
     ...sharedRealms(config)
   ]
@@ -36,6 +37,14 @@ function unverifiedRanges({ buckets }: Config): ConfigFault[] {
   return buckets.filter(([, { s3ec }]) => s3ec?.unauthenticatedRanges === true).map(([pattern]) => ({
     path: `buckets.${pattern}.s3ec.unauthenticatedRanges`,
     message: 'the store can change bytes of such a range unnoticed: prefer "sealgate encrypt --from s3ec", after which every range is verified'
+  }))
+}
+
+/** Nothing in an object binds its data key to the cipher of its body there, so that the store chooses between them (CVE-2020-8912). */
+function unboundCiphers({ buckets }: Config): ConfigFault[] {
+  return buckets.filter(([, { s3ec }]) => s3ec?.read.includes('v2-cbc') === true && s3ec.read.includes('v2-legacy')).map(([pattern]) => ({
+    path: `buckets.${pattern}.s3ec.read`,
+    message: 'the store can call an object of v2-legacy one of v2-cbc, which nothing verifies: list v2-cbc only as long as there are such objects'
   }))
 }
 

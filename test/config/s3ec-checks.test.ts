@@ -98,5 +98,8 @@ await t.test('a key that seals nothing is not the only one there is', (t) => {
   )
   t.equal(config.buckets[0]?.[1].keys.bucket.key, 'main')
   t.match(configWarnings(config), [{ path: 'buckets.*.s3ec.unauthenticatedRanges' }])
+  const both = configWarnings(read({ read: ['v2-legacy', 'v2-cbc'], keys: ['old', 'older', 'pair', 'kms'], commitment: 'allow' }))
+  t.match(both, [{ path: 'buckets.*.s3ec.read', message: /v2-cbc/ }])
+  t.same(configWarnings(read({ read: ['v2-legacy', 'v3'], keys: ['old', 'older', 'pair', 'kms'], commitment: 'allow' })), [])
   t.end()
 })

@@ -31,6 +31,9 @@ import { readBucketEncryption, lifecycleForClient, lifecycleForStore } from '../
 import { evaluateConditions, ifRangeHolds } from '../../src/s3/conditions.ts'
 import { parseCopySource } from '../../src/s3/names.ts'
 import { corsHeaders, corsRule, matchingRule, parseCors, requestedHeaders } from '../../src/s3/cors.ts'
+import { describe, describeWith } from '../../src/s3ec/description.ts'
+import { S3ecError } from '../../src/s3ec/fault.ts'
+import { instructionsOf, marksOf } from '../../src/s3ec/metadata.ts'
 import { clientDocument, parseCompletedParts, parseDelete, parseLocationConstraint, parseTagging, restoreSelects } from '../../src/s3/documents.ts'
 import { parseErrorXml, renderError } from '../../src/s3/error-document.ts'
 import { writeListing } from '../../src/s3/listing.ts'
@@ -57,7 +60,7 @@ const proxies = (from: ClientAddressSource): TrustedProxies => new TrustedProxie
 
 /** What a parser may throw: anything else is a fault. */
 export function isRefusal(error: unknown): boolean {
-  return error instanceof S3Error || error instanceof EnvelopeError || error instanceof KeyringError
+  return error instanceof S3Error || error instanceof EnvelopeError || error instanceof KeyringError || error instanceof S3ecError
 }
 
 const KiB = 1024
@@ -356,6 +359,19 @@ const texts: readonly Omit<Parser, 'limit'>[] = [
       openEnvelope(parseEnvelope(latin1(input)), kek, place)
     }
   },
+  {
+    name: 'metadata of the S3 Encryption Client',
+    seeds: [
+      'x-amz-meta-x-amz-key-v2: AAAA§\nx-amz-meta-x-amz-iv: AAAAAAAAAAAAAAAA\nx-amz-meta-x-amz-matdesc: {"a":"b"§}\nx-amz-meta-x-amz-wrap-alg: AES/GCM\nx-amz-meta-x-amz-cek-alg: AES/GCM/NoPadding\nx-amz-meta-x-amz-tag-len: 128',
+      'x-amz-meta-x-amz-key: AAAA\nx-amz-meta-x-amz-iv: AAAAAAAAAAAAAAAAAAAAAA==\nx-amz-meta-x-amz-matdesc: §',
+      'x-amz-meta-x-amz-3: AAAA\nx-amz-meta-x-amz-w: 02\nx-amz-meta-x-amz-c: 115\nx-amz-meta-x-amz-m: =?UTF-8?Q?{"=C3=BC":"§"}?=§',
+      'x-amz-meta-x-amz-3: AAAA\nx-amz-meta-x-amz-w: 02\nx-amz-meta-x-amz-c: 115\nx-amz-meta-x-amz-m: §'
+    ],
+    run: (input) => {
+      const marks = marksOf(new HeaderList(lines(input)))
+      if (marks.kind === 'described') describe(marks.entries)
+    }
+  },
   { name: 'error code of the store', seeds: ['<Error><Code>§NoSuchKey§</Code>', '<Code>§', '§'], run: (input) => errorCode(input) },
   { name: 'traceparent', seeds: ['00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01§', '§'], run: (input) => parseTraceparent(latin1(input)) },
   {
@@ -434,6 +450,15 @@ const bodies: readonly Parser[] = [
     }
   },
   { name: 'upload record', limit: 64 * KiB, seeds: ['\0§', '§'], run: (input) => parseUploadRecord(input) },
+  {
+    name: 'instruction file',
+    limit: 16 * KiB,
+    seeds: ['{"x-amz-key":"AAAA§","x-amz-iv":"§","x-amz-matdesc":"{\\"a\\":\\"b\\"}"§}', '§{"x-amz-tag-len":128§,', '{§'],
+    run: (input) => {
+      const entries = instructionsOf(input)
+      if (entries !== null) describeWith(new Map(), entries)
+    }
+  },
   { name: 'bucket record', limit: 64 * KiB, seeds: ['\0§', '§'], run: (input) => parseBucketRecord(input) },
   {
     name: 'keyring',

@@ -95,7 +95,7 @@ export async function openStored(
   const keyId = headers.get(KEY_ID_HEADER)
   if (value === undefined && keyId === undefined) {
     const { encryption, plaintext, s3ec } = ctx.services.policyFor(place.bucket)
-    const found = s3ec === null ? null : await openClientSealed(ctx, shared, s3ec, factsOnly)
+    const found = s3ec === null ? null : await openClientSealed(ctx, shared, s3ec, factsOnly || customerKey !== null)
     if (found !== null) {
       requireCustomerKey('', customerKey)
       return found
