@@ -13,7 +13,7 @@ import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { Conditions } from '../store-client/probe-conditions.ts'
 import { formatCopySource, keptSettings } from '../s3/names.ts'
 import { examine, type Examined, type ScanJob } from './classify.ts'
-import { clientLeft, removeInstructionFiles, removeOrphan } from './encrypt-client.ts'
+import { clientLeft, instructionFilesOf, removeInstructionFiles, unlessLeftOver } from './encrypt-client.ts'
 import { encryptInParts } from './encrypt-in-parts.ts'
 import { withRetries, type Finding, type Row } from './engine.ts'
 import { olderVersions } from './sources.ts'
@@ -74,10 +74,8 @@ export async function encryptObject(job: EncryptJob, row: Row, signal: AbortSign
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const examined = await examine(job, current, signal)
     if (examined === null) return null
-    const due = dueOf(job, examined)
+    const due = await unlessLeftOver(job, examined, dueOf(job, examined), signal)
     if (typeof due !== 'string') {
-      const orphan = job.sealed === null ? null : await removeOrphan(job.bucket.until(signal), examined, job.s3ec)
-      if (orphan !== null) return orphan
       if (!tried || due.outcome !== 'encrypted before') return finish(job, { ...examined.finding, ...due }, signal)
       // An attempt before was carried out after all, or a client has written since: either must be readable to its end.
       const detail = await withRetries(() => readBack(job, current, null, examined, signal), signal, job.retryMs)
@@ -164,6 +162,7 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
     'x-amz-copy-source-if-match',
     source.etag
   ]]
+  const files = job.s3ec !== null && finding.state.startsWith('s3ec-') ? await instructionFilesOf(raw, row.key, job.s3ec) : []
   const condition = (enforced: boolean): Header[] => {
     if (enforced) return [['if-match', source.etag]]
     if (job.noWriters) return []
@@ -197,8 +196,7 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
   if (after === null) return null
   if (tags.length > 0) await keepTags(raw, row.key, tags, after)
   const detail = await readBack(job, row, source.examined, after, signal)
-  const ofClient = finding.state.startsWith('s3ec-') && after.finding.versionId === null ? job.s3ec : null
-  if (ofClient !== null) await removeInstructionFiles(raw, row.key, ofClient)
+  if (after.finding.versionId === null) await removeInstructionFiles(raw, files, job.conditions)
   return { ...after.finding, outcome: finding.state === 'sealed' ? 're-encrypted' : 'encrypted', detail }
 }
 

@@ -109,10 +109,39 @@ await t.test('what does not verify stays, and so does what the bucket does not r
   t.match(await counted('encrypt', '--bucket', 'narrow'), { outcomes: { 'encrypted': 1, 'left: s3ec-v3': 1, 'left: s3ec-v1': 1 } })
   // A file whose object was sealed by a run that was killed.
   await put('right.instruction', '{}', { 'x-amz-crypto-instr-file': '' })
-  t.match(await counted('encrypt', '--bucket', 'narrow', '--from', 's3ec'), { outcomes: { 'removed: instruction file': 1, 'left: instruction file': 1 } })
+  t.match(await counted('encrypt', '--bucket', 'narrow', '--from', 's3ec', '--assume-no-writers'), { outcomes: { 'removed: instruction file': 1, 'left: instruction file': 1 } })
   t.notOk((await namesIn('narrow')).includes('right.instruction'))
   await bucketFor('without')
   t.match(await run('encrypt', '--bucket', 'without', '--from', 's3ec'), { code: 2, err: /buckets\.without\.s3ec/ })
+})
+
+await t.test('an instruction file that is left over goes, one that an object may follow stays', async (t) => {
+  const put = await bucketFor('over')
+  const { file, object } = withInstructionFile(await write(Buffer.from('over'), { version: 2, wrap: 'AESWrap' }, { aes: vectorKeys.aes }))
+  const marked = { 'x-amz-crypto-instr-file': '' }
+  await put('k.instruction', file, marked)
+  await s3.send(new PutObjectCommand({ Bucket: 'over', Key: 'k', Body: 'written through the gateway' }))
+  await put('alone.instruction', file, marked)
+  t.match(
+    await counted('encrypt', '--bucket', 'over', '--from', 's3ec'),
+    { outcomes: { 'left: instruction file': 2, 'encrypted before': 1 } },
+    'they are young: an object may follow'
+  )
+  t.match(await counted('encrypt', '--bucket', 'over', '--from', 's3ec', '--assume-no-writers', '--dry-run'), { outcomes: { 'left: instruction file': 2 } })
+  t.match(await counted('encrypt', '--bucket', 'over', '--from', 's3ec', '--assume-no-writers'), {
+    outcomes: { 'removed: instruction file': 1, 'left: instruction file': 1 }
+  })
+  t.strictSame(await namesIn('over'), ['alone.instruction', 'k'])
+  // A client that goes round the gateway writes the file first.
+  await put('l', object.body, object.metadata)
+  await put('l.instruction', file, marked)
+  const next = Buffer.from(JSON.stringify({ ...JSON.parse(file.toString()) as object, 'x-amz-matdesc': '{ }' }))
+  rig.store.rules.add({
+    when: { method: 'PUT', bucket: 'over', key: 'l' },
+    fault: { type: 'late', until: () => put('l.instruction', next, marked) }
+  })
+  t.match(await counted('encrypt', '--bucket', 'over', '--from', 's3ec'), { outcomes: { encrypted: 1 } })
+  t.ok((await rig.store.object('over', 'l.instruction').body()).equals(next), 'that of the object that is being written')
 })
 
 await t.test('in a bucket that keeps versions instruction files stay: older versions need them', async (t) => {
