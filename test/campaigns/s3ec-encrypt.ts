@@ -114,7 +114,7 @@ const last = await rig.run(encrypt)
 stopped = true
 await Promise.all(clients)
 console.log(`killed ${killed} times; ${reads} reads and ${writes} writes meanwhile; then: ${shown(last)}`)
-console.log(`last run: ${shown(await rig.run([...encrypt, '--verify']))}`)
+console.log(`last run: ${shown(await rig.run([...encrypt, '--verify', '--assume-no-writers']))}`)
 const scanned = await rig.run(['scan', '--bucket', Bucket, '--json'])
 console.log(`scan: ${shown(scanned)}`)
 if (summaryOf(scanned).states['sealed']?.objects !== known.length) wrong.push('not every object is sealed')
@@ -134,6 +134,6 @@ for await (const { Contents = [] } of paginateListObjectsV2({ client: through },
 const left = (await direct.send(new ListObjectsV2Command({ Bucket, MaxKeys: 1000 }))).Contents?.filter(({ Key = '' }) => Key.endsWith('.instruction')).length ??
   0
 console.log(`bodies lost: ${lost}; without their tag: ${untagged}; listed ${listed}; instruction files left among the first 1,000 names: ${left}`)
-if (listed !== known.length || untagged > 0) wrong.push('the listing or tags are not what they were')
+if (listed !== known.length || untagged > 0 || left > 0) wrong.push('the listing, tags or instruction files are not what they ought to be')
 for (const end of ends) await end()
 await rig.finish()

@@ -109,7 +109,9 @@ await t.test('what does not verify stays, and so does what the bucket does not r
   t.match(await counted('encrypt', '--bucket', 'narrow'), { outcomes: { 'encrypted': 1, 'left: s3ec-v3': 1, 'left: s3ec-v1': 1 } })
   // A file whose object was sealed by a run that was killed.
   await put('right.instruction', '{}', { 'x-amz-crypto-instr-file': '' })
-  t.match(await counted('encrypt', '--bucket', 'narrow', '--from', 's3ec', '--assume-no-writers'), { outcomes: { 'removed: instruction file': 1, 'left: instruction file': 1 } })
+  t.match(await counted('encrypt', '--bucket', 'narrow', '--from', 's3ec', '--assume-no-writers'), {
+    outcomes: { 'removed: instruction file': 1, 'left: instruction file': 1 }
+  })
   t.notOk((await namesIn('narrow')).includes('right.instruction'))
   await bucketFor('without')
   t.match(await run('encrypt', '--bucket', 'without', '--from', 's3ec'), { code: 2, err: /buckets\.without\.s3ec/ })
