@@ -9,7 +9,8 @@ Needs Python 3.9 or newer and the package `cryptography` (https://cryptography.i
 
 The realm comes from the keyring or its backup where they hold it, else from --realm. Where the bucket key is wrapped by AWS KMS,
 `--print-blob` and `--print-kms-context` print what `aws kms decrypt` takes; where it is wrapped by OpenBao or Vault, `--print-vault` prints what
-`transit/decrypt` takes; where it is in a PKCS#11 token, `--print-pkcs11` prints what sealgate_token.py takes. Pass the answer with --bucket-key.
+`transit/decrypt` takes; where it is in a PKCS#11 token, `--print-pkcs11` prints what sealgate_token.py takes; where it is wrapped by Google Cloud KMS,
+Azure Key Vault or a KMIP server, `--print-request` prints what these are asked for. Pass the answer with --bucket-key, that of Azure with --unwrapped.
 The output appears under its name only after every byte of the body has verified; its SHA-256 is printed.
 
 Exit status:
@@ -30,7 +31,8 @@ import re
 import struct
 import sys
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -274,6 +276,45 @@ def pkcs11_request(envelope, key_id, realm, name, context):
     return {'label': found[1], 'id': found[2], **{part: value if isinstance(value, str) else value.hex() for part, value in parts.items()}}
 
 
+def cloud_request(envelope, key_id, realm, name, context):
+    """What Cloud KMS, Key Vault or a KMIP server is asked for (FORMAT, Key providers)."""
+    blob, place = envelope['blob'], place_of(envelope, realm, name, context)
+    if key_id.startswith('gcp-kms:'):
+        return {'ciphertext': base64.b64encode(blob).decode(), 'additionalAuthenticatedData': base64.b64encode(place).decode()}
+    if key_id.startswith('azure-key-vault:'):
+        algorithm, ciphertext, _, _ = azure_parts(blob)
+        return {'alg': algorithm, 'value': base64.urlsafe_b64encode(ciphertext).rstrip(b'=').decode()}
+    require(key_id.startswith('kmip:'), f'{key_id} is no key of Cloud KMS, Key Vault or a KMIP server', MissingKey)
+    require(len(blob) == 60, 'the wrapped bucket key is of no known form')
+    parts = {'nonce': blob[:12], 'data': blob[12:44], 'authenticationTag': blob[44:], 'additionalData': place}
+    return {'uniqueIdentifier': key_id.rsplit(':', 1)[1], **{part: value.hex() for part, value in parts.items()}}
+
+
+def azure_parts(blob):
+    """Algorithm, what the vault unwraps, box and signature (FORMAT, Azure Key Vault and Managed HSM)."""
+    if len(blob) == 121 and blob[0] == 2:
+        return 'A256KW', blob[1:41], blob[41:], None
+    size = (len(blob) - 81) // 2
+    require(blob[:1] == b'\1' and size in (256, 384, 512) and len(blob) == 81 + 2 * size, 'the wrapped bucket key is of no known form')
+    return 'RSA-OAEP-256', blob[1:1 + size], blob[1 + size:81 + size], blob[81 + size:]
+
+
+def azure_bucket_key(envelope, unwrapped, vault_key, key_id, realm, name, context):
+    """From the 32 bytes that the vault has unwrapped. Under an RSA key the signature is checked first: anybody can make the rest."""
+    _, ciphertext, box, signature = azure_parts(envelope['blob'])
+    place = place_of(envelope, realm, name, context)
+    if signature:
+        require(vault_key, '--vault-key is needed: the answer of "az keyvault key show" for this version', Failure)
+        number = lambda member: int.from_bytes(base64.urlsafe_b64decode(vault_key[member] + '=' * (-len(vault_key[member]) % 4)), 'big')
+        signed = fields('sealgate/v1/azure-wrap', key_id, ciphertext, box, place)
+        try:
+            pss = padding.PSS(padding.MGF1(SHA256()), 32)
+            rsa.RSAPublicNumbers(number('e'), number('n')).public_key().verify(signature, signed, pss, SHA256())
+        except InvalidSignature:
+            raise Elsewhere('the signature of the bucket key does not fit: other realm, bucket, context or key') from None
+    return unwrap(unwrapped, box, place, 'the bucket key does not open: other realm, bucket, context or key')
+
+
 def local_bucket_key(envelope, master_key, realm, name, context):
     return unwrap(master_key, envelope['blob'], place_of(envelope, realm, name, context), 'the bucket key does not open: other realm, bucket, context or key')
 
@@ -306,6 +347,7 @@ class Keys:
         if key_id.startswith('vault:'):
             require(self.vault, f'the object is sealed with {key_id}: OpenBao or Vault is needed', MissingKey)
             return self.vault(key_id, vault_request(envelope, key_id, realm, name, context))
+        require(not key_id.startswith(('gcp-kms:', 'azure-key-vault:', 'kmip:')), f'the object is sealed with {key_id}: its service is needed, see --print-request', MissingKey)
         require(not key_id.startswith('pkcs11:'), f'the object is sealed with {key_id}: its token is needed, see --print-pkcs11', MissingKey)
         require(self.keyring, f'the object is sealed with {key_id}: --keyring or --backup is needed', MissingKey)
         return local_bucket_key(envelope, self.keyring.key(key_id), realm, name, context)
@@ -644,6 +686,13 @@ def open_object(args):
     keyring = load_keyring(args.keyring, args.backup, args.passphrase_file)
     realm = realm_of(args.realm, keyring)
     bucket_key = args.bucket_key and hex_key(args.bucket_key, '--bucket-key')
+    if args.unwrapped:
+        vault_key = None
+        if args.vault_key:
+            with open(args.vault_key, encoding='utf-8') as file:
+                vault_key = json.load(file)['key']
+        unwrapped = hex_key(args.unwrapped, '--unwrapped')
+        bucket_key = azure_bucket_key(envelope, unwrapped, vault_key, args.key_id, realm, args.object, args.context)
     keys = Keys(keyring, bucket_key, [hex_key(args.customer_key, '--customer-key')] if args.customer_key else [])
     opened = open_envelope(envelope, keys.kek(envelope, args.key_id, realm, args.object, args.context), realm, args.object)
     if headers is not None:
@@ -660,9 +709,9 @@ def read_envelope(args):
 
 
 def run(args):
-    if args.print_vault or args.print_pkcs11:
+    if args.print_vault or args.print_pkcs11 or args.print_request:
         _, envelope = read_envelope(args)
-        request = vault_request if args.print_vault else pkcs11_request
+        request = vault_request if args.print_vault else pkcs11_request if args.print_pkcs11 else cloud_request
         print(json.dumps(request(envelope, args.key_id, realm_of(args.realm, None), args.object, args.context), indent=2))
         return
     if args.print_blob or args.print_kms_context:
@@ -702,9 +751,12 @@ def command_line():
     parser.add_argument('--print-kms-context', action='store_true', help='print the encryption context of the bucket key as JSON, and stop')
     parser.add_argument('--print-vault', action='store_true', help='print what transit/decrypt of OpenBao or Vault takes, as JSON, and stop')
     parser.add_argument('--print-pkcs11', action='store_true', help='print what sealgate_token.py takes, as JSON, and stop')
+    parser.add_argument('--print-request', action='store_true', help='print what Cloud KMS, Key Vault or a KMIP server is asked for, as JSON, and stop')
     parser.add_argument('--print-streams', action='store_true', help='print where the Tink streams are in the body, one JSON line each, and stop')
     add_key_options(parser)
     parser.add_argument('--bucket-key', help='32 bytes in hex, already unwrapped')
+    parser.add_argument('--unwrapped', help='32 bytes in hex that Azure Key Vault has unwrapped')
+    parser.add_argument('--vault-key', help='with --unwrapped: file with the answer of "az keyvault key show" for the version of the key')
     parser.add_argument('--customer-key', help='SSE-C key, 32 bytes in hex')
     return parser
 
@@ -712,9 +764,9 @@ def command_line():
 def main():
     parser = command_line()
     args = parser.parse_args()
-    prints = args.print_blob or args.print_kms_context or args.print_vault or args.print_pkcs11
-    if sum(map(bool, [args.keyring, args.backup, args.bucket_key, args.customer_key, prints])) != 1:
-        parser.error('one of --keyring, --backup, --bucket-key, --customer-key, --print-blob, --print-kms-context, --print-vault and --print-pkcs11 is needed')
+    prints = args.print_blob or args.print_kms_context or args.print_vault or args.print_pkcs11 or args.print_request
+    if sum(map(bool, [args.keyring, args.backup, args.bucket_key, args.unwrapped, args.customer_key, prints])) != 1:
+        parser.error('one of --keyring, --backup, --bucket-key, --unwrapped, --customer-key, --print-blob, --print-kms-context, --print-vault, --print-pkcs11 and --print-request is needed')
     if not (prints or args.body and (args.out or args.print_streams)):
         parser.error('--body and --out are needed')
     try:
