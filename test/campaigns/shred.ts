@@ -206,7 +206,8 @@ async function killed(): Promise<void> {
     }
     const { code, out } = await runCli(['report', 'check', '--config', place.config, '--report', record], '/')
     const told = out.includes('without an end') ? 'without an end' : 'destroyed'
-    counts[told] += 1
+    // The first is not killed: it gives the time.
+    if (i >= 0) counts[told] += 1
     if (code !== 0 || (told === 'destroyed' && live)) wrong.push(`${i}: ${code} ${out.trim()}`)
   }
   expect(`${kills} times killed`, wrong.length === 0, `${JSON.stringify(counts)} ${wrong.slice(0, 3).join('; ')}`)
