@@ -59,7 +59,8 @@ const etagModes: readonly Row[] = [
 ]
 
 const differences = `Objects under customer keys (SSE-C) have opaque ETags in both modes. Conditional requests name the visible
-ETag; the gateway translates it and the store enforces it. Conditions that the store ignores, as the probes found, are refused with 501.
+ETag; the gateway translates it and the store enforces it. Conditions that the store ignores, as the probes found, are refused with 501. A conditional copy passes through the gateway where
+the store enforces conditions on PutObject or CompleteMultipartUpload and not on CopyObject.
 
 ## Known differences
 

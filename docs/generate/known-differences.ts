@@ -33,8 +33,8 @@ export const knownDifferences = {
   readConditions: 'Conditions on reads follow RFC 9110: precedence, `*`, lists of ETags, dates in the future. [radosgw: other precedence, no `*` ' +
     'and no lists]',
   unenforcedConditions:
-    'Conditions that the store does not enforce are refused with 501 in encrypted buckets. On radosgw 16 these are DELETE and the destination of a ' +
-    'copy, and all of them if versioning is enabled. [radosgw ignores them]',
+    'Conditions that the store does not enforce are refused with 501 in encrypted buckets. On radosgw 16 these are DELETE, and all of them if ' +
+    'versioning is enabled; those of a copy are kept by writing it as an object. [radosgw ignores them]',
   copyConditions: 'Conditions on the source of a copy are enforced. [radosgw 16 ignores them]',
   writeConditions: 'Conditional writes compare ETags with and without quotes. [radosgw 16: only without, and If-None-Match with an ETag fails ' +
     'if there is no object]',

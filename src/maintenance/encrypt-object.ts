@@ -189,7 +189,7 @@ async function sealAs(job: EncryptJob, row: Row, source: Source, signal: AbortSi
   } else {
     // As the gateway writes it: by one request, by an upload, or by a copy inside the store.
     const { put, complete, copy } = job.conditions
-    const enforced = finding.state === 'sealed' ? copy : put || (complete && size > HELD_BYTES)
+    const enforced = (finding.state === 'sealed' && copy) || put || (complete && size > HELD_BYTES)
     await sealed.document({ method: 'PUT', key: row.key, headers: [...from, ...set, ...condition(enforced)] })
   }
   const after = await stands(job, row, source.examined, signal)

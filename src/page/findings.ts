@@ -187,7 +187,8 @@ function ofStore({ name, clockSkewSeconds, configured, capabilities }: StoreFact
   }
   for (const [ignored, those] of kinds) {
     const title = `The store does not enforce conditions in buckets that are ${those.join(' or ')}`
-    const detail = `If-Match and If-None-Match have no effect on: ${ignored}. Such requests are refused with 501 there.`
+    const detail =
+      `If-Match and If-None-Match have no effect on: ${ignored}. Such requests are refused with 501 there; copies pass through the gateway if they can.`
     found.push({ severity: 'note', subject, title, detail, since: null })
   }
   return found

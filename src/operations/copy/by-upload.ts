@@ -17,6 +17,17 @@ export const HELD_COPY_BYTES = 1024 ** 2
 /** Of all copies of a process that are held at once; one client gets half of it. */
 export const HELD_COPIES_BYTES = 32 * HELD_COPY_BYTES
 
+function hasCondition(ctx: ObjectContext): boolean {
+  return header(ctx, 'if-match') !== undefined || header(ctx, 'if-none-match') !== undefined
+}
+
+/** Whether the client's condition on the destination is none that the store enforces on copies, and one that it enforces on other writes: 0154. */
+export async function isConditionOfPut(ctx: ObjectContext): Promise<boolean> {
+  if (!hasCondition(ctx)) return false
+  const { copy, put, complete } = await conditionsIn(ctx, ctx.operation.bucket)
+  return !copy && (put || complete)
+}
+
 /** How the bytes of a copy are written. `release` when they have been. */
 interface CopyWay {
   /** undefined: one PutObject. */
@@ -35,7 +46,7 @@ interface CopyWay {
  */
 export async function wayOfCopy(ctx: ObjectContext, size: number): Promise<CopyWay> {
   const direct = { way: undefined, holds: false, release: () => undefined }
-  if (header(ctx, 'if-match') === undefined && header(ctx, 'if-none-match') === undefined) return direct
+  if (!hasCondition(ctx)) return direct
   const { complete, put } = await conditionsIn(ctx, ctx.operation.bucket)
   if (!complete) return direct
   // Up to a segment is held anyway.

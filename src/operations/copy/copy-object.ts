@@ -27,7 +27,7 @@ import { ensureEnvelopeKept, envelopeHeaders } from '../objects/envelope-headers
 import { forwardCopy, successOf } from '../forward.ts'
 import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
 import { slowResponse, type AddHeaders } from '../responses.ts'
-import { heldWhole, wayOfCopy } from './by-upload.ts'
+import { heldWhole, isConditionOfPut, wayOfCopy } from './by-upload.ts'
 import { retryOnChange, withDigests } from '../objects/inspect.ts'
 import { writeConditions, encryptionOfWrite } from '../objects/write-options.ts'
 import { algorithmOfHeader, checksumAlgorithmNamed, requireChecksumAlgorithm } from '../../http/checksums.ts'
@@ -37,8 +37,8 @@ import type { StoredAnswer } from '../objects/write-way.ts'
 
 /**
  * CopyObject. Between sealed buckets no body moves: the source's data key is unwrapped and wrapped for the destination, and the store copies the
- * sealed bytes, on condition of the ETag that was unwrapped. The bytes pass through the gateway where the store does not enforce that condition,
- * where the copy needs a checksum that is not known, and between two stores.
+ * sealed bytes, on condition of the ETag that was unwrapped. The bytes pass through the gateway where the store does not enforce that condition or the
+ * client's, where the copy needs a checksum that is not known, and between two stores.
  */
 export async function copyObject(ctx: OperationContext<'CopyObject'>): Promise<HttpResponse> {
   const source = copySourceOf(ctx)
@@ -85,10 +85,10 @@ type CopyTie = readonly (readonly [string, string])[] | null
 /**
  * How the copy is tied to the bytes that were inspected: by a version that nobody can overwrite (the `null` version can be overwritten), or by a
  * condition that the store enforces in buckets of the source's kind. Without either, a source replaced meanwhile would be stored under the wrong
- * envelope.
+ * envelope. Nor is a copy tied whose destination has a condition that the store enforces on other writes alone.
  */
 async function tieTo(ctx: ObjectContext, source: CopySource, object: InspectedSealed): Promise<CopyTie> {
-  if (!isHere(ctx, source)) return null
+  if (!isHere(ctx, source) || await isConditionOfPut(ctx)) return null
   if ((source.versionId ?? object.versionId ?? 'null') !== 'null') return [[storeHere(ctx).capabilities.ofStateBucket.copySourceHeader, object.upstreamEtag]]
   const { copySourceIfMatch, copySourceHeader } = await conditionsIn(ctx, source.bucket)
   return copySourceIfMatch ? [[copySourceHeader, object.upstreamEtag]] : null

@@ -142,6 +142,30 @@ await t.test('a bucket that shows no MD5s: the same ETag in every operation', as
   await copy('k', { Bucket: hidden, CopySource: `${hidden}/k`, IfMatch: CopyObjectResult?.ETag })
 })
 
+await t.test('a store that enforces conditions on other writes and not on copies: a conditional copy of a sealed object passes through', async (t) => {
+  const ignoring = { copy: false, put: true, complete: true, delete: true }
+  for (const conditions of [ignoring, { ...ignoring, complete: false }, { ...ignoring, put: false }, { ...ignoring, put: false, complete: false }]) {
+    const other = await startTestGateway(store, { keyring: gateway.keyring, upstream: { conditions }, sections: { buckets: { [Bucket]: on } } })
+    const client = other.client()
+    const Body = randomBytes(size)
+    await client.send(new PutObjectCommand({ Bucket, Key: 'from', Body }))
+    const { ETag } = await client.send(new PutObjectCommand({ Bucket, Key: 'to', Body: 'old' }))
+    const from = store.requests.length
+    const conditional = (IfMatch: string | undefined) => client.send(new CopyObjectCommand({ Bucket, Key: 'to', CopySource: `${Bucket}/from`, IfMatch }))
+    const works = conditions.put || conditions.complete
+    t.equal(await codeOf(conditional('"00000000000000000000000000000000"')), works ? 'PreconditionFailed' : 'NotImplemented', JSON.stringify(conditions))
+    t.equal(String(await read('to')), 'old')
+    t.equal(await codeOf(conditional(ETag)), works ? 'ok' : 'NotImplemented')
+    t.ok((works ? Body : Buffer.from('old')).equals(await read('to')))
+    t.strictSame(store.requests.slice(from).filter(({ headers }) => headers.has('x-amz-copy-source')), [], 'no copy that would lose the condition')
+    await client.send(new CopyObjectCommand({ Bucket, Key: 'to', CopySource: `${Bucket}/from` }))
+    t.equal(store.requests.at(-1)?.headers.has('x-amz-copy-source'), true, 'without one the store copies')
+    t.strictSame(await left(), nothing)
+    client.destroy()
+    await other.close()
+  }
+})
+
 await t.test('what a client writes meanwhile stays', async (t) => {
   for (const conditions of [{ IfMatch: 'seen' }, { IfNoneMatch: '"of-something-else"' }]) {
     const { ETag } = await plain('raced')
