@@ -46,7 +46,9 @@ await t.test('what a bucket may say, and its defaults', (t) => {
   })
   t.equal(read(undefined).buckets[0]?.[1].s3ec, null)
   t.strictSame(usedKeysOf(config.buckets[0]![1]), ['main', 'kms', 'old'])
-  t.notMatch(inspect(read({ read: ['v3'], keys: ['pair'] }), { depth: 9 }) + JSON.stringify(config), new RegExp(`pem-canary|${masterKey.slice(0, 20)}`))
+  // Base64 has characters that mean something in an expression.
+  const shown = inspect(read({ read: ['v3'], keys: ['pair'] }), { depth: 9 }) + JSON.stringify(config)
+  for (const secret of ['pem-canary', masterKey.slice(0, 20)]) t.notOk(shown.includes(secret))
   const all = ['v1', 'v1-rsa', 'v2', 'v2-legacy', 'v2-cbc', 'v3']
   t.strictSame(faults({ read: all, keys: ['kms', 'old', 'older', 'pair'], commitment: 'allow' }), {})
   for (const word of all) {

@@ -84,7 +84,7 @@ function uploadRecords(): [string, Vector][] {
     bad('context-odd', 'a name without a value', { context: fields('team') }),
     bad('checksum', 'checksum algorithm 11', withSettings(11, 1, 1, 0)),
     bad('checksum-type', 'checksum type 3', withSettings(5, 3, 1, 0)),
-    bad('etag-mode', 'ETag mode 3', withSettings(5, 2, 3, 0)),
+    bad('etag-mode', 'ETag mode 5', withSettings(5, 2, 5, 0)),
     bad('stored-checksum', 'checksum algorithm 11 of stored parts', withSettings(5, 2, 1, 11)),
     bad('settings-surplus', 'a byte behind the settings', withSettings(5, 2, 1, 0, 0)),
     bad('settings-cut', 'a setting is missing', withSettings(5, 2, 1)),
