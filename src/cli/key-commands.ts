@@ -70,9 +70,9 @@ export const keyCommands: readonly Command[] = [
     name: 'keys shred',
     summary: 'destroy a key, and with it whatever is sealed under it',
     description:
-      'Destroys a key of the configuration: every version in a keyring file, of a Transit key, or in a token of PKCS#11; at AWS KMS and Google Cloud KMS by\n'
-      + 'scheduling it, at Azure Key Vault by deleting the key. Without --confirm it prints what the key is used for and changes nothing. The signed record\n'
-      + 'says what was destroyed, when and by whom. Backups still hold the key.',
+      'Destroys a key of the configuration: every version in a keyring file, of a Transit key, in a token of PKCS#11, or at a KMIP server; at AWS KMS and\n'
+      + 'Google Cloud KMS by scheduling it, at Azure Key Vault by deleting the key. Without --confirm it prints what the key is used for and changes\n'
+      + 'nothing. The signed record says what was destroyed, when and by whom. Backups still hold the key.',
     options: {
       ...config,
       bucket: { value: 'NAME', required: true, help: 'a bucket whose key, another one, signs the record' },

@@ -35,7 +35,7 @@ const LEAST_DAYS = 7
 interface Use {
   readonly bucket: string
   readonly prefix: string | null
-  readonly as: 'key' | 'allowedKeys' | 'openKeys'
+  readonly as: 'key' | 'allowedKeys' | 'openKeys' | 's3ec.keys'
 }
 
 /**
@@ -117,12 +117,13 @@ function signerOf(pins: KeyPins, bucket: string, destroyed: string): string {
 }
 
 function usesOf({ buckets }: Config, key: string): readonly Use[] {
-  return buckets.flatMap(([bucket, { keys }]) =>
-    [[null, keys.bucket] as const, ...keys.prefixes].flatMap(([prefix, pins]): Use[] => {
+  return buckets.flatMap(([bucket, { keys, s3ec }]) => [
+    ...[[null, keys.bucket] as const, ...keys.prefixes].flatMap(([prefix, pins]): Use[] => {
       if (!keysOf(pins).includes(key)) return []
       return [{ bucket, prefix, as: pins.key === key ? 'key' : pins.allowedKeys.includes(key) ? 'allowedKeys' : 'openKeys' }]
-    })
-  )
+    }),
+    ...s3ec?.keys.includes(key) === true ? [{ bucket, prefix: null, as: 's3ec.keys' as const }] : []
+  ])
 }
 
 function planText(key: string, type: string, uses: readonly Use[]): string {

@@ -83,7 +83,17 @@ await t.test('a keyring is destroyed: what is sealed under it opens no more, wit
 })
 
 await t.test('a key of KMS is scheduled for deletion', async (t) => {
-  const { kms, arn, former, read, shred, record } = await rig(t)
+  const { kms, arn, former, read, shred, record, config } = await rig(t)
+  const written = readFileSync(config, 'utf8')
+  const document = JSON.parse(written) as { buckets: { '*': object } }
+  document.buckets['*'] = { ...document.buckets['*'], s3ec: { read: ['v3'], keys: ['t8'] } }
+  writeFileSync(config, JSON.stringify(document))
+  t.match(
+    await shred('t8'),
+    { code: 0, out: /^ {2}key +buckets\.\*, names under "t8\/"\n {2}s3ec\.keys +buckets\.\*\n/m },
+    'what clients encrypt under it is lost too'
+  )
+  writeFileSync(config, written)
   t.match(await shred('t8', '--days', '6', '--confirm', 't8'), { code: 2, err: /from 7 to 30/ })
   t.match(await shred('t8', '--days', '7', '--confirm', 't8'), { code: 0, out: arn })
   t.match(kms.calls.filter(({ operation }) => operation === 'ScheduleKeyDeletion').map(({ input }) => input), [
