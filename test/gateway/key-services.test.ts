@@ -1,4 +1,5 @@
 // Every kind of key that needs no process of its own behind one gateway: objects move between any two, and no body moves.
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -6,15 +7,20 @@ import { GetObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/
 import { KEY_ID_HEADER } from '../../src/envelope/envelope.ts'
 import { FakeGcpKms } from '../support/fake-gcp-kms.ts'
 import { FakeKeyVault } from '../support/fake-key-vault.ts'
+import { FakeKmip } from '../support/fake-kmip.ts'
 import { FakeKms } from '../support/fake-kms.ts'
 import { FakeVault } from '../support/fake-vault.ts'
 import { startRewrapRig } from '../support/rewrap-rig.ts'
 import { ask } from './encryption-rig.ts'
 
 const Bucket = 'bucket'
+const pem = (name: string) => join(import.meta.dirname, '../support/tls', name)
+const text = (name: string) => readFileSync(pem(name), 'utf8')
 
 await t.test('rewrap --to between every two of them', async (t) => {
   const [kms, vault, google, azure] = [await FakeKms.start(t), await FakeVault.start(t), await FakeGcpKms.start(t), await FakeKeyVault.start(t)]
+  const kmip = await FakeKmip.start(t, { cert: text('localhost-cert.pem'), key: text('localhost-key.pem'), ca: text('client-cert.pem') })
+  const id = kmip.addKey()
   vault.addKey('main')
   azure.addKey('main')
   azure.addKey('hsm', true)
@@ -32,7 +38,16 @@ await t.test('rewrap --to between every two of them', async (t) => {
     transit: { type: 'vault-transit', address: vault.address, key: 'main', auth: { method: 'token', token: vault.addToken(0) } },
     google: { type: 'gcp-kms', key: google.addKey('main'), endpoint: google.address, ...await tokenOf('google-token', google.addToken()) },
     azure: { ...atAzure, key: 'main' },
-    hsm: { ...atAzure, key: 'hsm', algorithm: 'A256KW' }
+    hsm: { ...atAzure, key: 'hsm', algorithm: 'A256KW' },
+    appliance: {
+      type: 'kmip',
+      address: kmip.address,
+      label: 'main',
+      versions: [{ id }],
+      ca: pem('localhost-cert.pem'),
+      cert: pem('client-cert.pem'),
+      key: pem('client-key.pem')
+    }
   }
   const ids: Record<string, RegExp> = {
     main: /^local:/,
@@ -40,7 +55,8 @@ await t.test('rewrap --to between every two of them', async (t) => {
     transit: /^vault:vault\/transit\/main:v1$/,
     google: /^gcp-kms:projects\/test-project\/locations\/europe-west1\/keyRings\/ring\/cryptoKeys\/main:v1$/,
     azure: /^azure-key-vault:test-vault\.vault\.azure\.net\/main:[0-9a-f]{32}$/,
-    hsm: /^azure-key-vault:test-vault\.vault\.azure\.net\/hsm:[0-9a-f]{32}$/
+    hsm: /^azure-key-vault:test-vault\.vault\.azure\.net\/hsm:[0-9a-f]{32}$/,
+    appliance: /^kmip:kmip\/main:[0-9a-f]{8}$/
   }
   const names = Object.keys(keys)
   const change = { keys, buckets: { '*': { key: 'main', allowedKeys: names.slice(1) } } }
@@ -71,7 +87,9 @@ await t.test('rewrap --to between every two of them', async (t) => {
   t.match(list, `google  gcp-kms  gcp-kms:${keys.google.key}:v1\n  v1  enabled  current\n`)
   const [version] = azure.keys.get('main')!.versions
   t.match(list, `azure  azure-key-vault  azure-key-vault:test-vault.vault.azure.net/main:${version!.id}\n  ${version!.id}  enabled  current\n`)
+  t.match(list, `appliance  kmip  kmip:kmip/main:${id}\n  ${id}  enabled  current\n`)
   const checked = await run('config', 'check', '--online')
+  t.match(checked.out, new RegExp(`appliance +.*KMIP ${kmip.address}, key kmip/main: ${id} enabled`))
   t.match(checked.out, /google +.*Cloud KMS projects\/test-project\/.*; with a token in a file/)
   t.match(checked.out, /azure +.*Key Vault https:\/\/test-vault\.vault\.azure\.net, key main \(RSA-OAEP-256\).*; with a token in a file/)
 

@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createSecretKey, randomBytes, type Ke
 import { crc32c } from '@node-rs/crc32'
 import { FakeService, Refusal, type ServiceRequest } from './fake-service.ts'
 
-type State = 'ENABLED' | 'DISABLED' | 'DESTROY_SCHEDULED' | 'DESTROYED'
+type State = 'ENABLED' | 'DISABLED' | 'DESTROY_SCHEDULED' | 'DESTROYED' | 'PENDING_GENERATION'
 
 interface Version {
   readonly secret: KeyObject

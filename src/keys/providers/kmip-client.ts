@@ -1,11 +1,12 @@
+import { rejectOnAbort } from '../../concurrency/in-flight.ts'
 import { WrongServiceAnswer } from '../service/errors.ts'
 import type { ServerTrust } from '../service/http.ts'
 import { KmipConnection, MAX_ANSWER_BYTES } from './kmip-connection.ts'
 import { KmipRefusal } from './kmip-errors.ts'
 import { bytes, enumeration, integer, Item, structure, tags, text } from './kmip-ttlv.ts'
 
-/** Connections that wait for the next request. More are made when all are busy, and closed afterwards. */
-const MOST_IDLE = 8
+/** Connections at once, and so requests; more wait. Key requests are few: the cache of bucket keys stands before them. */
+const CONNECTIONS = 8
 const ENCRYPT = 0x1f
 const DECRYPT = 0x20
 const GET_ATTRIBUTES = 0x0b
@@ -40,6 +41,8 @@ export class KmipClient {
   readonly #trust: ServerTrust
   readonly #idle: KmipConnection[] = []
   #turn = 0
+  #busy = 0
+  readonly #waiting: (() => void)[] = []
   #closed = false
 
   /** @param addresses HOST:PORT of each server */
@@ -109,18 +112,43 @@ export class KmipClient {
   }
 
   async #request(operation: number, payload: readonly Buffer[], signal: AbortSignal): Promise<Answer> {
+    await this.#enter(signal)
     const turn = this.#turn
-    signal.throwIfAborted()
     try {
       const connection = this.#usable() ?? await KmipConnection.open(this.#addresses[turn] ?? '', this.#trust, signal)
       const answer = answerIn(Item.parse(await connection.request(requestMessage(operation, payload), signal)), operation)
-      if (this.#closed || this.#idle.length >= MOST_IDLE) connection.destroy()
+      if (this.#closed) connection.destroy()
       else this.#idle.push(connection)
       return answer
     } catch (error) {
       if (!(error instanceof WrongServiceAnswer) && !signal.aborted && turn === this.#turn) this.#turn = (turn + 1) % this.#addresses.length
       throw error
+    } finally {
+      this.#busy -= 1
+      this.#waiting.shift()?.()
     }
+  }
+
+  /** Waits for its turn. @throws signal.reason */
+  async #enter(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    while (this.#busy >= CONNECTIONS) {
+      const { promise, resolve } = Promise.withResolvers<undefined>()
+      const wake = (): void => {
+        resolve(undefined)
+      }
+      this.#waiting.push(wake)
+      try {
+        await rejectOnAbort(signal, promise)
+      } catch (error) {
+        const at = this.#waiting.indexOf(wake)
+        // One that was woken as it left gives its turn on.
+        if (at < 0) this.#waiting.shift()?.()
+        else this.#waiting.splice(at, 1)
+        throw error
+      }
+    }
+    this.#busy += 1
   }
 
   #usable(): KmipConnection | undefined {

@@ -276,3 +276,11 @@ await t.test('destroyed: the key is deleted with its versions, for as long as th
   t.equal(await codeOf(provider.generate(keyContext(), keyUse())), 'KMS.KMSInvalidStateException')
   t.equal(await codeOf(destroy()), 'KMS.KMSInvalidStateException', 'once')
 })
+
+await t.test('names that only the gateway may give are refused, before the service is asked', async (t) => {
+  const { vault, provider } = await started(t)
+  for (const name of ['aws:s3:arn', 'sealgate:realm', 'Sealgate:x']) {
+    t.equal(await codeOf(provider.generate(keyContext({ requestContext: { [name]: '1' } }), keyUse())), 'InvalidArgument', name)
+  }
+  t.notOk(vault.calls.length > 0)
+})

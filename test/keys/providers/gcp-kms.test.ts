@@ -100,6 +100,9 @@ await t.test('versions and their states, of several pages; the one that wraps is
     { id: 'v4', state: 'decrypt-only' },
     { id: 'v5', state: 'enabled' }
   ])
+  kms.setState(key, 4, 'PENDING_GENERATION')
+  await provider.learn(new AbortController().signal)
+  t.match(provider.versions[3], { state: 'pending-generation' }, 'a state that is not told apart')
   kms.mayList = false
   kms.rotate(key)
   await provider.learn(new AbortController().signal)
@@ -211,4 +214,12 @@ await t.test('destroyed: every version that is not yet, on every page of the lis
   kms.misbehave = null
   t.match(await destroy(), { keyIds: [`gcp-kms:${key}:v4`], failure: null })
   t.equal(await codeOf(destroy()), 'KMS.KMSInvalidStateException', 'once')
+})
+
+await t.test('names that only the gateway may give are refused, before the service is asked', async (t) => {
+  const { kms, provider } = await started(t)
+  for (const name of ['aws:s3:arn', 'sealgate:realm', 'Sealgate:x']) {
+    t.equal(await codeOf(provider.generate(keyContext({ requestContext: { [name]: '1' } }), keyUse())), 'InvalidArgument', name)
+  }
+  t.notOk(kms.calls.length > 0)
 })

@@ -161,3 +161,43 @@ await t.test('destruction: active and deactivated versions, and what is left whe
   t.equal(await codeOf(provider.unwrap(wrapped, keyContext(), keyUse())), 'KMS.NotFoundException')
   t.equal(await codeOf(kmipKind.destroy(config, site, wanted)), 'KMS.NotFoundException')
 })
+
+await t.test('no more than eight connections; who leaves while waiting holds up nobody', async (t) => {
+  const kmip = await startKmip(t)
+  const provider = openKmip(kmipConfig(kmip, 'main', [{ id: kmip.addKey(), state: 'enabled' }]), { limits })
+  t.teardown(() => provider.close())
+  const { key, wrapped } = await provider.generate(keyContext(), keyUse())
+  const held: (() => void)[] = []
+  const eight = new Promise<void>((resolve) => {
+    kmip.misbehave = ({ operation }, socket) => {
+      if (operation !== 'Decrypt') return false
+      held.push(() => socket.write(refuseWith(0xa, 'no')))
+      if (held.length === 8) resolve()
+      return true
+    }
+  })
+  const leave = new AbortController()
+  const ask = (signal?: AbortSignal) => codeOf(provider.unwrap(wrapped, keyContext(), keyUse(signal === undefined ? {} : { signal })))
+  const first = Array.from({ length: 8 }, () => ask())
+  await eight
+  const leaving = Array.from({ length: 5 }, () => t.rejects(provider.unwrap(wrapped, keyContext(), keyUse({ signal: leave.signal })), { message: 'left' }))
+  const staying = Array.from({ length: 5 }, () => provider.unwrap(wrapped, keyContext(), keyUse()))
+  leave.abort(new Error('left'))
+  await Promise.all(leaving)
+  t.equal(held.length, 8)
+  kmip.misbehave = null
+  for (const answer of held) answer()
+  t.same(new Set(await Promise.all(first)), new Set(['SealgateIntegrityError']))
+  for (const opened of await Promise.all(staying)) t.ok(opened.equals(key))
+  t.equal(kmip.connections, 8)
+})
+
+await t.test('names that only the gateway may give are refused, before the service is asked', async (t) => {
+  const kmip = await startKmip(t)
+  const provider = openKmip(kmipConfig(kmip, 'main', [{ id: kmip.addKey(), state: 'enabled' }]), { limits })
+  t.teardown(() => provider.close())
+  for (const name of ['aws:s3:arn', 'sealgate:realm', 'Sealgate:x']) {
+    t.equal(await codeOf(provider.generate(keyContext({ requestContext: { [name]: '1' } }), keyUse())), 'InvalidArgument', name)
+  }
+  t.notOk(kmip.calls.length > 0)
+})
