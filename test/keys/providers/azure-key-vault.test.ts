@@ -284,3 +284,26 @@ await t.test('names that only the gateway may give are refused, before the servi
   }
   t.notOk(vault.calls.length > 0)
 })
+
+await t.test('what metrics call each call', async (t) => {
+  for (const algorithm of ['RSA-OAEP-256', 'A256KW'] as const) {
+    const { config } = await started(t, algorithm)
+    const calls: string[] = []
+    const metrics = {
+      call: (operation: string, outcome: string) => {
+        calls.push(`${operation} ${outcome}`)
+      }
+    }
+    const provider = new AzureKeyVaultProvider({ config, ca: null, selfTestContext: keyContext(), limits, metrics })
+    t.teardown(() => provider.close())
+    const opened = algorithm === 'A256KW' ? ['Decrypt ok'] : []
+    const { wrapped } = await provider.generate(keyContext(), keyUse())
+    t.same(calls.splice(0), ['Authenticate ok', 'DescribeKey ok', 'GenerateDataKey ok', ...opened])
+    await provider.unwrap(wrapped, keyContext(), keyUse())
+    t.same(calls.splice(0), ['Decrypt ok'])
+    await provider.rewrap(wrapped, keyContext(), keyContext(), keyUse())
+    t.same(calls.splice(0), ['Decrypt ok', 'Encrypt ok', ...opened])
+    await provider.learn(new AbortController().signal)
+    t.same(calls.splice(0), ['DescribeKey ok', 'DescribeKey ok'])
+  }
+})

@@ -223,3 +223,48 @@ await t.test('names that only the gateway may give are refused, before the servi
   }
   t.notOk(kms.calls.length > 0)
 })
+
+await t.test('what metrics call each call, and answers without what was asked for', async (t) => {
+  const { kms, key, config } = await started(t)
+  const calls: string[] = []
+  const metrics = {
+    call: (operation: string, outcome: string) => {
+      calls.push(`${operation} ${outcome}`)
+    }
+  }
+  const provider = new GcpKmsProvider({ config, ca: null, selfTestContext: keyContext(), limits, metrics })
+  t.teardown(() => provider.close())
+  const counted = async (work: () => Promise<unknown>) => {
+    calls.length = 0
+    await codeOf(work())
+    return [...calls]
+  }
+  const { wrapped } = await provider.generate(keyContext(), keyUse())
+  t.same(calls, ['Authenticate ok', 'GenerateDataKey ok'])
+  t.same(await counted(() => provider.unwrap(wrapped, keyContext(), keyUse())), ['Decrypt ok'])
+  t.same(await counted(() => provider.rewrap(wrapped, keyContext(), keyContext(), keyUse())), ['Decrypt ok', 'Encrypt ok'])
+  t.same(await counted(() => provider.learn(new AbortController().signal)), ['Encrypt ok', 'DescribeKey ok'])
+  t.same(await counted(() => provider.selfTest()), ['GenerateDataKey ok', 'Decrypt ok', 'DescribeKey ok'])
+  for (const plaintext of [undefined, 7, 'AAA', 'A===']) {
+    kms.alter = (answer) => ({ ...answer, plaintext })
+    t.equal(await codeOf(provider.unwrap(wrapped, keyContext(), keyUse())), 'InternalError', String(plaintext))
+  }
+  // A list of other things, and one without an end: for people only, so that nothing fails.
+  const rows = [7, null, { name: 7, state: 'ENABLED' }, { name: `${key}x/cryptoKeyVersions/9`, state: 'ENABLED' }, {
+    name: `${key}/cryptoKeyVersions/8`,
+    state: 'x y'
+  }]
+  let more: string | undefined
+  kms.misbehave = ({ method }, response) => {
+    if (method !== 'GET') return false
+    answerJson(response, 200, { cryptoKeyVersions: [...rows, { name: `${key}/cryptoKeyVersions/2`, state: 'DISABLED' }], nextPageToken: more })
+    return true
+  }
+  await provider.learn(new AbortController().signal)
+  t.same(provider.versions, [{ id: 'v2', state: 'disabled' }])
+  more = 'again'
+  kms.calls.length = 0
+  await provider.learn(new AbortController().signal)
+  t.equal(kms.calls.length, 11, 'the pages have a limit')
+  t.same(provider.versions, [{ id: 'v2', state: 'disabled' }])
+})
