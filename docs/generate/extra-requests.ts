@@ -98,7 +98,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:DeleteObject',
     implied: true,
-    when: 'that file exists',
+    when: 'that file exists, and is still the same once the object is gone',
     denied: relayed,
     missing: relayed
   },

@@ -10,6 +10,7 @@ import { type Entries, instructionsOf, marksOf, MOST_INSTRUCTIONS } from '../../
 import { keyUse, type OperationContext, placeIn, send } from '../context.ts'
 import { relayError } from '../responses.ts'
 import type { InStore } from './in-store.ts'
+import { LONGEST_NAME } from './instruction-files.ts'
 
 /** An object of the S3 Encryption Client, in a bucket that opens its kind (`s3ec` of its policy). Nothing of its metadata is authentic. */
 export interface ClientSealed extends InStore {
@@ -92,9 +93,6 @@ async function firstInstructions(ctx: OperationContext, { bucket, key }: Stored,
   }
   return null
 }
-
-/** Bytes of an object name (S3 User Guide, "Naming Amazon S3 objects"). */
-const LONGEST_NAME = 1024
 
 /** @returns null where there is none, or something else. @throws S3Error where the store fails: the object could be taken for plaintext. */
 async function instructionsAt(ctx: OperationContext, bucket: string, key: string): Promise<Entries | null> {

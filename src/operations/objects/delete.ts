@@ -12,17 +12,18 @@ import { childOf, childrenOf, childText, parseXml, rewriteXml, upstreamDocument 
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { parallelMap } from '../../concurrency/parallel.ts'
-import { deleteInstructionFiles, instructionSuffixes, isInstructionFile } from './instruction-files.ts'
+import { deleteInstructionFiles, instructionFilesOf, isInstructionFile } from './instruction-files.ts'
 
 /** DeleteObject: conditions on what the client sees, enforced by the store on what it holds. */
 export async function deleteObject(ctx: OperationContext<'DeleteObject'>): Promise<HttpResponse> {
+  const files = ctx.operation.query.has('versionId') ? [] : await instructionFilesOf(ctx, [ctx.operation.key])
   const response = await send(ctx, {
     method: 'DELETE',
     query: forwardedQuery(ctx),
     headers: [...upstreamHeaders(ctx.request.headers, 'document'), ...await deleteConditions(ctx)]
   })
   await expectSuccess(ctx, response)
-  if (!ctx.operation.query.has('versionId')) await deleteInstructionFiles(ctx, [ctx.operation.key])
+  await deleteInstructionFiles(ctx, files)
   return { status: 204, headers: downstreamHeaders(response.headers, 'written'), body: null }
 }
 
@@ -88,11 +89,13 @@ export async function deleteObjects(ctx: OperationContext<'DeleteObjects'>): Pro
     return typeof outcome === 'string' ? [{ ...entry, code: outcome }] : []
   })
   const document = changed ? rewriteConditions(body, translated, limits) : body
+  const whole = objects.filter(({ versionId }, i) => versionId === null && typeof translated[i] !== 'string')
+  const files = await instructionFilesOf(ctx, whole.map(({ key }) => key))
   const headers = failed.length === objects.length ? null : await submit(ctx, document)
   const answer = headers ?? { headers: [], document: Buffer.from('<?xml version="1.0" encoding="UTF-8"?>\n<DeleteResult></DeleteResult>') }
-  if (headers !== null && instructionSuffixes(ctx.policy).length > 0) {
-    const kept = new Set([...failed.map(({ key }) => key), ...errorKeys(answer.document)])
-    await deleteInstructionFiles(ctx, objects.filter(({ key, versionId }) => versionId === null && !kept.has(key)).map(({ key }) => key))
+  if (files.length > 0) {
+    const kept = new Set(errorKeys(answer.document))
+    await deleteInstructionFiles(ctx, files.filter(({ of }) => !kept.has(of)))
   }
   return xmlResponse(failed.length === 0 ? answer.document : addFailures(answer.document, failed), answer.headers)
 }

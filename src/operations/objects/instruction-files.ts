@@ -1,11 +1,14 @@
 import type { BucketPolicy } from '../../config/config.ts'
 import { S3Error } from '../../errors.ts'
 import { parallelMap } from '../../concurrency/parallel.ts'
-import { type BucketContext, send } from '../context.ts'
+import { type BucketContext, conditionsIn, send } from '../context.ts'
 import { expectSuccess } from '../responses.ts'
 
+/** Bytes of an object name (S3 User Guide, "Naming Amazon S3 objects"). */
+export const LONGEST_NAME = 1024
+
 /** The ends of the names that are the gateway's own in a bucket. */
-export function instructionSuffixes({ s3ec }: Pick<BucketPolicy, 's3ec'>): readonly string[] {
+function instructionSuffixes({ s3ec }: Pick<BucketPolicy, 's3ec'>): readonly string[] {
   return s3ec?.instructionSuffixes ?? []
 }
 
@@ -28,20 +31,51 @@ export function refuseInstructionFile(policy: Pick<BucketPolicy, 's3ec'>, key: s
 
 const PARALLEL_LOOKUPS = 32
 
+/** An instruction file, as it was seen. */
+interface SeenFile {
+  /** Of its object. */
+  readonly of: string
+  readonly name: string
+  readonly etag: string
+}
+
 /**
- * Deletes the instruction files of objects that were deleted, as the client itself does: without them nobody opens older versions, which is why they
- * stay where one version was deleted. Each is asked for first, because a bucket with versions would get a delete marker for each name there never was.
- * @param keys of objects that are gone. @throws S3Error the store's error: asked again, the object is deleted again, and its file with it.
+ * The instruction files of objects that are to be deleted. They are asked for, because a bucket with versions would get a delete marker for each name
+ * there never was.
+ * @throws S3Error the store's error.
  */
-export async function deleteInstructionFiles(ctx: BucketContext, keys: readonly string[]): Promise<void> {
-  const names = keys.flatMap((key) => instructionSuffixes(ctx.policy).map((suffix) => key + suffix)).filter((name) => Buffer.byteLength(name) <= 1024)
-  await parallelMap(names, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, async (key, signal) => {
+export async function instructionFilesOf(ctx: BucketContext, keys: readonly string[]): Promise<readonly SeenFile[]> {
+  const names = keys.flatMap((of) => instructionSuffixes(ctx.policy).map((suffix) => ({ of, name: of + suffix })))
+    .filter(({ name }) => Buffer.byteLength(name) <= LONGEST_NAME)
+  const seen = await parallelMap(names, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, async ({ of, name }, signal) => {
+    const etag = await etagOf({ ...ctx, signal }, name)
+    return etag === null ? [] : [{ of, name, etag }]
+  })
+  return seen.flat()
+}
+
+/** @returns null where there is none. */
+async function etagOf(ctx: BucketContext, key: string): Promise<string | null> {
+  const head = await send(ctx, { method: 'HEAD', key, retry: true })
+  // 403: who may not list is told no more of a name that does not exist.
+  if (head.status !== 404 && head.status !== 403) await expectSuccess(ctx, head)
+  head.body.resume()
+  return head.status === 200 ? head.headers.get('etag') ?? null : null
+}
+
+/**
+ * Deletes the instruction files of objects that were deleted, as the client itself does; of a version they stay, because others need them. One that has
+ * changed since belongs to an object that is being written past the gateway: clients write the file first.
+ * @throws S3Error the store's error: asked again, the object is deleted again, and its file with it.
+ */
+export async function deleteInstructionFiles(ctx: BucketContext, seen: readonly SeenFile[]): Promise<void> {
+  if (seen.length === 0) return
+  const { delete: enforced } = await conditionsIn(ctx, ctx.operation.bucket)
+  await parallelMap(seen, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, async ({ name, etag }, signal) => {
     const within = { ...ctx, signal }
-    const head = await send(within, { method: 'HEAD', key, retry: true })
-    head.body.resume()
-    // 403: who may not list is told no more of a name that does not exist.
-    if (head.status === 404 || head.status === 403) return
-    await expectSuccess(within, head)
-    await expectSuccess(within, await send(within, { method: 'DELETE', key }))
+    if (!enforced && await etagOf(within, name) !== etag) return
+    const response = await send(within, { method: 'DELETE', key: name, headers: enforced ? [['if-match', etag]] : [] })
+    if (response.status !== 404 && response.status !== 412) await expectSuccess(within, response)
+    response.body.resume()
   })
 }

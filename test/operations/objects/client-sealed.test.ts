@@ -27,7 +27,12 @@ import { recipes, withInstructionFile, write, type Written } from '../../support
 
 const kms = await FakeKms.start(t)
 kms.addKnownKey(vectorKeys.kms.arn, vectorKeys.kms.secret)
-const store = await startTestStore({ buckets: ['all', 'strict', 'ranges', 'plain', 'elsewhere', 'kept', 'public'], keepAliveMs: 300, keepBodies: false })
+const store = await startTestStore({
+  buckets: ['all', 'strict', 'ranges', 'plain', 'elsewhere', 'kept', 'public'],
+  keepAliveMs: 300,
+  keepBodies: false,
+  defaultChecksum: false
+})
 t.teardown(() => store.close())
 const keys = {
   cloud: { type: 'aws-kms', arn: vectorKeys.kms.arn, endpoint: kms.endpoint, accessKeyId: 'a', secretAccessKey: 'b' },
@@ -56,7 +61,13 @@ const gateway = await startTestGateway(store, {
 })
 t.teardown(() => gateway.close())
 const s3 = gateway.client()
-const direct = new S3Client({ endpoint: store.endpoint, region: store.region, forcePathStyle: true, credentials: store })
+const direct = new S3Client({
+  endpoint: store.endpoint,
+  region: store.region,
+  forcePathStyle: true,
+  credentials: store,
+  requestChecksumCalculation: 'WHEN_REQUIRED'
+})
 t.teardown(() => {
   s3.destroy()
   direct.destroy()
@@ -96,7 +107,9 @@ async function failure(work: Promise<unknown>): Promise<string> {
 await t.test('every object of the real clients is read, byte for byte, with the size of its plaintext everywhere and no entry of the client', async (t) => {
   const sizes = new Map<string, number>()
   // One size of every mode, by turns, but for those that differ in the way of writing alone; all are read by the stages (test/s3ec).
-  const chosen = vectors.filter(({ plaintext, mode }, i) => !/parts|strict/.test(mode) && plaintext.length === [0, 17, 1000][Math.floor(i / 6) % 3])
+  const chosen = vectors.filter(({ plaintext, client, mode }, i) =>
+    (client === 'java4' || mode.startsWith('v1')) && !/parts|strict/.test(mode) && plaintext.length === [0, 17, 1000][Math.floor(i / 6) % 3]
+  )
   for (const vector of chosen) {
     const bucket = Object.keys(vector.files).includes('.second') ? 'ranges' : 'all'
     await keep(bucket, vector.key, vector)
@@ -109,7 +122,7 @@ await t.test('every object of the real clients is read, byte for byte, with the 
     t.ok(Buffer.from(await Body!.transformToByteArray()).equals(vector.plaintext), vector.key)
     if (bucket === 'all') sizes.set(vector.key, vector.plaintext.length)
   }
-  t.ok(sizes.size > 35, String(sizes.size))
+  t.ok(sizes.size > 25, String(sizes.size))
   const listed = new Map<string, number>()
   for await (const { Contents = [] } of paginateListObjectsV2({ client: s3 }, { Bucket: 'all', MaxKeys: 50 })) {
     for (const { Key = '', Size = -1 } of Contents) listed.set(Key, Size)
@@ -323,6 +336,23 @@ await t.test('instruction files: in no listing, not read, written or copied by c
   )
   t.strictSame([Deleted.map(({ Key }) => Key), Errors.map(({ Key, Code }) => [Key, Code])], [['f/b', 'f/none'], [['f/c.instruction', 'AccessDenied']]])
   t.strictSame(await left(), ['f/c', 'f/c.instruction'])
+  // A client round the gateway writes the same name anew: the file first, then the object.
+  const again = () =>
+    direct.send(new PutObjectCommand({ Bucket: 'all', Key: 'f/c.instruction', Body: `${String(file)} `, Metadata: { 'x-amz-crypto-instr-file': '' } }))
+  for (
+    const deletion of [
+      new DeleteObjectCommand({ Bucket: 'all', Key: 'f/c' }),
+      new DeleteObjectsCommand({ Bucket: 'all', Delete: { Objects: [{ Key: 'f/c' }] } })
+    ]
+  ) {
+    await keep('all', 'f/c', { ...object, files: { '.instruction': file } })
+    store.rules.add({
+      when: { method: ['DELETE', 'POST'], bucket: 'all', test: ({ key }) => key === 'f/c' || key === '' },
+      fault: { type: 'late', until: again }
+    })
+    await (s3 as { send(command: unknown): Promise<unknown> }).send(deletion)
+    t.strictSame(await left(), ['f/c.instruction'], 'its file stays')
+  }
   t.equal(await failure(get('strict', 'x.instruction')), 'NoSuchKey')
   await s3.send(new PutObjectCommand({ Bucket: 'elsewhere', Key: name, Body: 'x' }))
   t.equal(String(await get('elsewhere', name)), 'x', 'other buckets have such names')
@@ -373,7 +403,7 @@ await t.test('tampering through HTTP: one error for every fault, its kind in log
         attempts.push({ ...written, metadata: changed === '' ? rest : { ...rest, [name]: changed } })
       }
     }
-    for (let bit = 0; bit < written.body.length * 8; bit += 29) {
+    for (let bit = 0; bit < written.body.length * 8; bit += 97) {
       const body = Buffer.from(written.body)
       body[bit >> 3] = (body[bit >> 3] ?? 0) ^ (1 << bit % 8)
       attempts.push({ ...written, body })
@@ -386,8 +416,8 @@ await t.test('tampering through HTTP: one error for every fault, its kind in log
       tried += 1
     }
   }
-  t.ok(tried > 80, String(tried))
-  t.ok(integrityFailures(gateway) > before + 60)
+  t.ok(tried > 60, String(tried))
+  t.ok(integrityFailures(gateway) > before + 45)
   for (const kind of ['s3ec-tag', 's3ec-format', 's3ec-commitment', 's3ec-wrap', 's3ec-length']) {
     t.ok(integrityFailures(gateway, kind) > 0, kind)
     t.ok(lines.some((line) => line.includes(`"code":"${kind}"`)), `${kind} in the log`)
