@@ -72,9 +72,12 @@ export async function isGenuine(
   { keys, pins, use }: { readonly keys: KeyRegistry; readonly pins: KeyPins; readonly use: KeyUse }
 ): Promise<boolean> {
   const wrapped = { keyId: signature.keyId, blob: Buffer.from(signature.wrappedKey, 'base64') }
-  const mac = Buffer.from(signature.mac, 'base64')
+  // Compared as they are written: the same bytes have several spellings, and a change of one would go unseen.
+  if (wrapped.blob.toString('base64') !== signature.wrappedKey) return false
+  const mac = Buffer.from(signature.mac)
   try {
-    const expected = macOf(evidence, await keys.openerOf(wrapped.keyId, pins, use).provider.unwrap(wrapped, contextOf(evidence), use))
+    const key = await keys.openerOf(wrapped.keyId, pins, use).provider.unwrap(wrapped, contextOf(evidence), use)
+    const expected = Buffer.from(macOf(evidence, key).toString('base64'))
     return mac.length === expected.length && timingSafeEqual(mac, expected)
   } catch (error) {
     if (error instanceof S3Error && error.code === 'SealgateIntegrityError') return false

@@ -302,7 +302,17 @@ await t.test('a report is checked by its evidence: any change of either is found
   await writeFile(report, text.replace('plaintext', 'sealed'))
   t.equal(await check(), 4)
   await writeFile(report, text)
-  const changes = [signed.replace('"complete": true', '"complete": false'), signed.replace(/("objects": )(\d)/, '$19'), signed.replace(/("mac": ")./, '$1_')]
+  // Other spellings of the same bytes: in the other alphabet, without padding, and with bits behind the last byte.
+  const respelt = ['mac', 'wrappedKey'].flatMap((name) => {
+    const value = new RegExp(`"${name}": "([^"]+)"`).exec(signed)?.[1] ?? ''
+    const last = /[A-Za-z0-9+/](?==)/.exec(value)?.[0] ?? ''
+    const url = value.replaceAll('/', '_').replaceAll('+', '-')
+    const bits = last === '' ? value : value.replace(/.(?==)/, String.fromCharCode(last.charCodeAt(0) + 1))
+    return [url, value.replaceAll('=', ''), ` ${value}`, bits].filter((other) => other !== value).map((other) => signed.replace(value, other))
+  })
+  t.ok(respelt.length >= 3)
+  const flipped = signed.replace(/("mac": ")(.)/, (_, head: string, first: string) => head + (first === 'A' ? 'B' : 'A'))
+  const changes = [signed.replace('"complete": true', '"complete": false'), signed.replace(/("objects": )(\d)/, '$19'), flipped, ...respelt]
   for (const changed of changes) {
     t.not(changed, signed)
     await writeFile(evidence, changed)
