@@ -17,6 +17,9 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
   readonly files: readonly string[]
   readonly dependencies: Readonly<Record<string, string>>
   readonly devDependencies: Readonly<Record<string, string>>
+  readonly peerDependencies: Readonly<Record<string, string>>
+  readonly allowScripts: Readonly<Record<string, boolean>>
+  readonly scripts: Readonly<Record<string, string>>
 }
 
 /** Below a folder `node_modules`, with the dependencies of this checkout above it. */
@@ -99,6 +102,18 @@ await t.test('an older Node gets one line', async (t) => {
     t.equal(stderr, refused ? `sealgate needs Node ${manifest.engines.node.replace('>=', '')} or newer; this is Node ${version}\n` : '')
     t.equal(stdout, refused ? '' : `sealgate ${manifest.version}\n`)
   }
+})
+
+await t.test('regression: no dependency is compiled by npm ci, which fails without a compiler where npm knows no allowScripts', (t) => {
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    readonly packages: Readonly<Record<string, { readonly hasInstallScript?: boolean; readonly optional?: boolean }>>
+  }
+  const scripted = Object.entries(lock.packages).filter(([, { hasInstallScript, optional }]) => hasInstallScript === true && optional !== true).map(([path]) =>
+    path
+  )
+  t.same(scripted.map((path) => path.replace('node_modules/', '')), Object.keys(manifest.allowScripts), 'of these the script copies a binary')
+  t.ok(manifest.scripts['build-pkcs11']?.includes(` pkcs11js@${manifest.peerDependencies['pkcs11js'] ?? ''} `), 'one version of pkcs11js')
+  t.end()
 })
 
 await t.test('its dependencies are those of the lock file, without those of development', (t) => {
