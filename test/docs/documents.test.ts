@@ -138,6 +138,17 @@ await t.test('test/README.md names every helper, and test/campaigns/main.ts ever
   }
 })
 
+await t.test('every recipe that is run has a row in docs/RECIPES.md and is named in test/README.md', (t) => {
+  const [rows, listed] = [read('docs/RECIPES.md'), read('test/README.md')]
+  const recipes = globSync('test/e2e/recipes/*.sh', { cwd: root }).filter((file) => read(file).startsWith('#!'))
+  t.ok(recipes.length > 0)
+  for (const file of recipes) {
+    t.ok(rows.includes(`](../${file}) |`), file)
+    t.ok(listed.includes(`\`${basename(file, '.sh')}\``), file)
+  }
+  t.end()
+})
+
 await t.test('the worked example of FORMAT is what comes out', (t) => {
   const [, printed = ''] = read('docs/FORMAT.md').split(/<!-- printed by test\/vectors\/example\.ts -->\n\n|\n<!-- end -->/)
   t.equal(printed, example())

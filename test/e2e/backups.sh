@@ -5,16 +5,13 @@
 #   test/e2e/backups.sh                                          in front of the embedded store
 #   test/e2e/backups.sh --store http://HOST:PORT --access-key ID --secret-key SECRET
 #
-# Tools: restic, rclone, pgbackrest, barman-cloud-*; the last two need PostgreSQL's server programs (PGBIN, default: the newest of
-# Debian's), which run as postgres when this runs as root. What is not installed is skipped. ONLY="restic rclone" chooses.
+# Tools: restic, rclone. What is not installed is skipped. ONLY=restic chooses.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-PGBIN=${PGBIN:-$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)}
 work=$(mktemp -d) passed=0 failed=0 skipped=0
 coproc RIG { exec node "$here/rig.ts" "$@"; }
 rig_in=${RIG[1]} rig_pid=$RIG_PID
 finish() {
-  for data in "$work"/pg-*/{data,back}; do [ ! -f "$data/postmaster.pid" ] || pg pg_ctl -D "$data" -m immediate stop >/dev/null; done
   exec {rig_in}>&-; wait "$rig_pid" 2>/dev/null; rm -rf "$work"
 }
 trap finish EXIT
@@ -66,97 +63,10 @@ rclone_round() {
   for name in sync check streams copies back; do step "$provider $name" "$name"; done
 }
 
-# PostgreSQL, as its own user: it refuses to run as root.
-pg() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- env PATH="$PGBIN:$PATH" "$@"; else env PATH="$PGBIN:$PATH" "$@"; fi; }
-sql() { pg psql -XqAt -h "$pgdir" -p 5599 -d postgres -c "$1"; }
-pg_start() { pg pg_ctl -D "$1" -w -t 60 -l "$pgdir/server.log" start; }
-pg_new() { # a fresh cluster that hands every WAL segment to the archiver
-  pgdir=$work/pg-$client-$mode; mkdir -p "$pgdir"; [ "$(id -u)" != 0 ] || chown postgres "$pgdir"
-  pg initdb -D "$pgdir/data" -A trust --no-sync
-  printf "archive_mode = on\narchive_command = '%s'\nunix_socket_directories = '%s'\nlisten_addresses = ''\nport = 5599\nmax_wal_senders = 4\n" "$1" "$pgdir" | pg tee -a "$pgdir/data/postgresql.conf"
-  pg_start "$pgdir/data"
-  sql "create table t as select i, md5(i::text) from generate_series(1, 200000) i"
-}
-pg_more() { sql "insert into t select i, md5(i::text) from generate_series(1, 1000) i; select pg_switch_wal()"; }
-pg_facts() { sql 'select count(*), sum(hashtext(t::text)) from t'; }
-pg_ends() { pg_facts >"$work/facts"; sql 'select pg_switch_wal()'; pg pg_ctl -D "$pgdir/data" -m fast -w stop; }
-pg_same() { # the restored cluster, once recovery has ended, has every row written before the end
-  pg_start "$1"
-  for _ in $(seq 60); do [ "$(sql 'select pg_is_in_recovery()')" = t ] || break; sleep 0.5; done
-  pg_facts >"$work/restored"
-  pg pg_ctl -D "$1" -m fast -w stop
-  cmp "$work/restored" "$work/facts"
-}
-
-pgbackrest_round() {
-  pgdir=$work/pg-$client-$mode
-  cat >"$work/pgbackrest.conf" <<CONF
-[global]
-repo1-type=s3
-repo1-s3-endpoint=localhost
-repo1-storage-port=$port
-repo1-storage-ca-file=$ca
-repo1-s3-bucket=$bucket
-repo1-s3-region=us-east-1
-repo1-s3-uri-style=path
-repo1-s3-key=$id
-repo1-s3-key-secret=$secret
-repo1-path=/pgbackrest
-repo1-bundle=y
-repo1-retention-full=1
-start-fast=y
-log-level-file=off
-log-level-console=warn
-lock-path=$work/pgbackrest-lock
-spool-path=$work/pgbackrest-lock
-[main]
-pg1-path=$pgdir/data
-pg1-socket-path=$pgdir
-pg1-port=5599
-CONF
-  mkdir -p "$work/pgbackrest-lock"; chmod 777 "$work/pgbackrest-lock"
-  br() { pg pgbackrest --config="$work/pgbackrest.conf" --stanza=main "$@"; }
-  cluster() { pg_new "pgbackrest --config=$work/pgbackrest.conf --stanza=main archive-push %p"; }
-  stanza() { br stanza-create; br check; }
-  backups() { br --type=full backup; pg_more; br --type=incr backup; pg_more; }
-  verify() { br verify; pg_ends; }
-  restore() { br --pg1-path="$pgdir/back" restore; pg_same "$pgdir/back"; }
-  expire() {
-    pg_start "$pgdir/data"; br --type=full backup; pg pg_ctl -D "$pgdir/data" -m fast -w stop
-    [ "$(br info --output=json | node -p 'JSON.parse(fs.readFileSync(0, "utf8"))[0].backup.length')" = 1 ]
-  }
-  for name in cluster stanza backups verify restore expire; do step "$name" "$name"; done
-}
-
-barman_round() {
-  local options="--cloud-provider aws-s3 --endpoint-url $endpoint s3://$bucket"
-  export AWS_CA_BUNDLE=$ca # for barman alone
-  cluster() { pg_new "barman-cloud-wal-archive ${options% *} -z s3://$bucket main %p"; }
-  backups() { pg barman-cloud-backup $options --immediate-checkpoint main -h "$pgdir" -p 5599 -U postgres; pg_more; }
-  lists() {
-    pg barman-cloud-backup-list --format json $options main >"$work/list"
-    node -p 'const [one, ...more] = JSON.parse(fs.readFileSync(0, "utf8")).backups_list; more.length === 0 && one.status === "DONE" ? one.backup_id : process.exit(1)' <"$work/list" >"$work/backup-id"
-    pg_ends
-  }
-  restore() {
-    pg mkdir -m 700 "$pgdir/back"; pg barman-cloud-restore $options main "$(cat "$work/backup-id")" "$pgdir/back"; pg touch "$pgdir/back/recovery.signal"
-    printf "restore_command = 'barman-cloud-wal-restore %s main %%f %%p'\n" "$options" | pg tee -a "$pgdir/back/postgresql.conf"
-    pg_same "$pgdir/back"
-  }
-  deletes() { pg barman-cloud-backup-delete $options main --backup-id "$(cat "$work/backup-id")"; }
-  pgdir=$work/pg-$client-$mode
-  for name in cluster backups lists restore deletes; do step "$name" "$name"; done
-  unset AWS_CA_BUNDLE
-}
-
 for mode in md5 opaque; do
-  for client in ${ONLY:-restic rclone pgbackrest barman}; do
+  for client in ${ONLY:-restic rclone}; do
     bucket=$RANDOM$RANDOM; bucket="${mode/md5/md}-$client-$bucket"
-    program=$client; [ "$client" = barman ] && program=barman-cloud-backup
-    if ! have "$program"; then skip "$program is not installed"; continue; fi
-    if [ "$client" = pgbackrest ] || [ "$client" = barman ]; then
-      if [ ! -x "$PGBIN/initdb" ]; then skip 'PostgreSQL is not installed'; continue; fi
-    fi
+    if ! have "$client"; then skip "$client is not installed"; continue; fi
     step bucket bucket
     if [ "$client" = rclone ]; then for provider in Other Ceph; do rclone_round; done; else "${client}_round"; fi
     step stored stored
