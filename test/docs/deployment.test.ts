@@ -60,6 +60,17 @@ await t.test('dashboard', async (t) => {
   t.comment(`${panels.length} panels name ${named} metrics, all known`)
 })
 
+await t.test('the job for Prometheus reads the admin port and the alerts', (t) => {
+  const { scrape_configs: jobs, rule_files: rules } = parse(read('docker/prometheus.yml')) as {
+    readonly scrape_configs: readonly { readonly job_name: string; readonly static_configs: readonly { readonly targets: readonly string[] }[] }[]
+    readonly rule_files: readonly string[]
+  }
+  t.ok(rules.length > 0 && rules.every((name) => readdirSync(join(root, 'docker')).includes(name)))
+  const { admin } = parse(read('config/sealgate.example.yaml')) as { readonly admin: { readonly host: string; readonly port: number } }
+  t.strictSame(jobs.flatMap((job) => job.static_configs.flatMap(({ targets }) => targets)), [`${admin.host}:${admin.port}`])
+  t.end()
+})
+
 interface Alerts {
   readonly groups: readonly {
     readonly rules: readonly {

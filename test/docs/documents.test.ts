@@ -4,6 +4,8 @@ import { basename, dirname, join, relative } from 'node:path'
 import { parse } from 'yaml'
 import t from 'tap'
 import { referenceMarkdown } from '../../docs/generate/reference.ts'
+import { commands } from '../../src/cli/commands.ts'
+import { parse as parseArguments } from '../../src/cli/command-line.ts'
 import { configSections } from '../../src/config/schema.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { s3ErrorCodes, type S3ErrorCode } from '../../src/errors.ts'
@@ -90,6 +92,40 @@ await t.test('metrics that the documents name exist', async (t) => {
       t.ok(names.includes(name), `${document}: ${name}`)
     }
   }
+})
+
+await t.test('commands that the documents show exist, with their options', (t) => {
+  let [lines, named] = [0, 0]
+  const commandOf = (words: readonly string[]): (typeof commands)[number] | undefined =>
+    commands.find(({ name }) => words.slice(0, 2).join(' ') === name) ?? commands.find(({ name }) => words[0] === name)
+  // The list of changes and decisions also name what no longer is, or never was.
+  for (const document of documents.filter((name) => name !== 'CHANGELOG.md' && !name.startsWith('docs/decisions'))) {
+    const text = read(document)
+    for (const [, line = ''] of text.matchAll(/^ *(?:\$ )?(?:npx )?sealgate ((?!.*…)[a-z].*)$/gm)) {
+      const words = line.replace(/ (?:#|>|<|\||&&|\\$).*/, '').replaceAll(/["']/g, '').split(/ +/).filter((word) => word !== '')
+      const found = commandOf(words)
+      if (found === undefined) {
+        t.fail(`${document}: sealgate ${line}`)
+        continue
+      }
+      lines += 1
+      // A line that goes on below has its options there.
+      if (!line.endsWith('\\')) t.doesNotThrow(() => parseArguments(found, words.slice(found.name.split(' ').length)), `${document}: sealgate ${line}`)
+    }
+    for (const [, line = ''] of text.matchAll(/`sealgate ([a-z][^`]*)`/g)) {
+      const words = line.split(/ +/)
+      const found = commandOf(words)
+      const group = commands.some(({ name }) => name.startsWith(`${line} `))
+      t.ok(found !== undefined || group, `${document}: sealgate ${line}`)
+      named += 1
+      for (const option of words.filter((word) => /^--[a-z]/.test(word))) {
+        t.ok(Object.hasOwn(found?.options ?? {}, option.slice(2)), `${document}: sealgate ${line}`)
+      }
+    }
+  }
+  t.ok(lines > 20 && named > 50)
+  t.comment(`${lines} command lines parse, ${named} commands are named in text`)
+  t.end()
 })
 
 await t.test('every option is in the example, and options that the documents name exist', async (t) => {
