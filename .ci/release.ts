@@ -1,5 +1,6 @@
-// What `npm run release` does: packs twice and compares the bytes, and writes into `release` the package, its parts as CycloneDX, an in-toto statement
-// (SLSA provenance 1.0) of how it was made, and SHA256SUMS. The statement is not signed: who publishes signs it, or SHA256SUMS, with a key of theirs.
+// What `npm run release` does: packs twice and compares the bytes, and writes into `release` the package, the Helm chart, the parts of the package as
+// CycloneDX, an in-toto statement (SLSA provenance 1.0) of how both were made, and SHA256SUMS. The statement is not signed: who publishes signs it, or
+// SHA256SUMS, with a key of theirs.
 // Two runs at one commit make the same bytes, but for the version of npm in them.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -43,6 +44,10 @@ const first = pack()
 const { file, digest } = pack()
 if (digest !== first.digest) throw new Error(`two packages of one commit differ: ${first.digest} and ${digest}`)
 
+// Another name than that of the package: both would be sealgate-VERSION.tgz.
+const chart = `sealgate-chart-${version}.tgz`
+run(process.execPath, '.ci/pack-chart.ts', join(out, chart))
+
 const sbom = JSON.parse(run('npm', 'sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev', '--package-lock-only')) as {
   readonly metadata: { readonly component: object }
   readonly components: object[]
@@ -55,7 +60,7 @@ const sbomFile = write(`sealgate-${version}.cdx.json`, { ...sbom, serialNumber, 
 
 const statementFile = write(`sealgate-${version}.intoto.json`, {
   _type: 'https://in-toto.io/Statement/v1',
-  subject: [{ name: file, digest: { sha256: digest } }],
+  subject: [{ name: file, digest: { sha256: digest } }, { name: chart, digest: { sha256: sha256(join(out, chart)) } }],
   predicateType: 'https://slsa.dev/provenance/v1',
   predicate: {
     buildDefinition: {
@@ -70,5 +75,5 @@ const statementFile = write(`sealgate-${version}.intoto.json`, {
     runDetails: { builder: { id: 'npm run release' }, metadata: { invocationId: commit } }
   }
 })
-writeFileSync(join(out, 'SHA256SUMS'), [file, sbomFile, statementFile].map((name) => `${sha256(join(out, name))}  ${name}\n`).join(''))
+writeFileSync(join(out, 'SHA256SUMS'), [file, chart, sbomFile, statementFile].map((name) => `${sha256(join(out, name))}  ${name}\n`).join(''))
 process.stdout.write(`${readFileSync(join(out, 'SHA256SUMS'), 'utf8')}${sbom.components.length} parts, commit ${commit}\n`)

@@ -127,7 +127,7 @@ interface Resource {
   readonly spec?: Record<string, unknown>
 }
 
-const manifests = readdirSync(join(root, 'docker/kubernetes')).map((name) => {
+const manifests = readdirSync(join(root, 'docker/kubernetes')).filter((name) => name.endsWith('.yaml')).map((name) => {
   const parsed = parseAllDocuments(read(join('docker/kubernetes', name)))
   return {
     name,
@@ -142,13 +142,14 @@ const resources = manifests.flatMap((manifest) => manifest.resources)
 await t.test('Kubernetes: what there is', async (t) => {
   t.same([...new Set(resources.map(({ kind }) => kind))].sort(), [
     'ConfigMap',
+    'CronJob',
     'Deployment',
     'HorizontalPodAutoscaler',
     'Namespace',
     'NetworkPolicy',
     'PodDisruptionBudget',
-    'Secret',
-    'Service'
+    'Service',
+    'ServiceAccount'
   ])
   for (const { kind, apiVersion, metadata } of resources) t.ok(apiVersion && metadata.name, kind)
 })
@@ -175,7 +176,7 @@ await t.test('Kubernetes: no root, nothing writable, probes on the admin port, e
 function configOf(pod: PodSpec): Config {
   const map = pod.volumes.flatMap((volume) => volume['configMap'] === undefined ? [] : [(volume['configMap'] as { name: string }).name])[0]
   const text = resources.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === map)?.data?.['sealgate.yaml'] ?? ''
-  return parseConfig(text.replaceAll(/\{ file: \/etc\/sealgate\/credentials\/(\w+) \}/g, '$1'), { file: '/etc/sealgate/config/sealgate.yaml', env: {} })
+  return parseConfig(text.replaceAll(/:\s+file: \/etc\/sealgate\/credentials\/(\w+)/g, ': $1'), { file: '/etc/sealgate/config/sealgate.yaml', env: {} })
 }
 
 await t.test('Kubernetes: ports, cores and times are those of the configuration', async (t) => {
@@ -190,7 +191,7 @@ await t.test('Kubernetes: ports, cores and times are those of the configuration'
     t.ok(pod.terminationGracePeriodSeconds >= needed + 5, `${metadata.name}: ${needed} s to stop in`)
   }
   const allowed = resources.filter(({ kind }) => kind === 'NetworkPolicy')
-    .flatMap(({ spec }) => (spec!['ingress'] as { ports: { port: number }[] }[]).flatMap((rule) => rule.ports.map(({ port }) => port)))
+    .flatMap(({ spec }) => (spec!['ingress'] as { ports: { port: number }[] }[] | undefined ?? []).flatMap((rule) => rule.ports.map(({ port }) => port)))
   t.same(allowed, [9000, 9001, 9001])
 })
 
@@ -213,7 +214,7 @@ await t.test('Kubernetes and compose: configurations are valid but for the secre
 await t.test('Kubernetes: the network policy and the autoscaler mean the deployment', async (t) => {
   const byKind = (kind: string): Resource => resources.find((resource) => resource.kind === kind)!
   t.match(byKind('HorizontalPodAutoscaler').spec, { scaleTargetRef: { kind: 'Deployment', name: 'sealgate' } })
-  const labels = { 'app.kubernetes.io/name': 'sealgate' }
+  const labels = { 'app.kubernetes.io/name': 'sealgate', 'app.kubernetes.io/component': 'gateway' }
   t.match(byKind('NetworkPolicy').spec, { podSelector: { matchLabels: labels }, policyTypes: ['Ingress', 'Egress'] })
   t.match(byKind('Service').spec, { selector: labels })
   t.match(byKind('PodDisruptionBudget').spec, { selector: { matchLabels: labels } })

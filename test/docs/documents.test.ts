@@ -167,7 +167,10 @@ await t.test('test/README.md names every helper, and test/campaigns/main.ts ever
   for (const file of globSync('test/{support,campaigns,e2e}/*.{ts,sh}', { cwd: root })) {
     const name = basename(file)
     // Parts of a campaign or of a script, which are not started by themselves.
-    const parts = 'main gateway-process presign resolver at-once audit-load browser-page browser chromium page-faults page-rig page sdk stored'.split(' ')
+    const parts =
+      'main gateway-process presign resolver at-once audit-load browser-page browser chromium helm-chart image-root page-faults page-rig page sdk stored'.split(
+        ' '
+      )
     const part = parts.includes(name.replace(/\.ts$/, ''))
     const listed = file.startsWith('test/campaigns') ? campaigns.includes(`'${name.replace(/\.ts$/, '')}'`) : text.includes(name)
     if (!part && !name.endsWith('.test.ts')) t.ok(listed, file)

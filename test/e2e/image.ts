@@ -5,14 +5,15 @@
 //   sudo node test/e2e/image.ts        MINIO=/path/to/minio AWS=/path/to/aws
 //
 // Needs root, unshare and setpriv (util-linux), ip, npm, MinIO and the aws CLI. Ends by itself and removes what it made; the last line counts.
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parse } from 'yaml'
+import { imageRoot, inImage, innermost, json, last, run } from './image-root.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const work = mkdtempSync(join(tmpdir(), 'sealgate-image-'))
@@ -28,10 +29,6 @@ function step(what: string, good: boolean): void {
   process.stdout.write(`${good ? 'ok     ' : 'FAILED '} ${what}\n`)
 }
 
-function run(program: string, args: readonly string[], more: { readonly input?: string } = {}): string {
-  return execFileSync(program, args, { encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'], maxBuffer: 64 * 1024 * 1024, ...more })
-}
-
 interface Service {
   readonly command?: readonly string[]
   readonly entrypoint?: readonly string[]
@@ -42,82 +39,7 @@ interface Service {
   readonly healthcheck?: { readonly test?: readonly string[] }
 }
 
-interface Instruction {
-  readonly word: string
-  readonly rest: string
-}
-
-const stages: Instruction[][] = []
-for (const line of readFileSync(join(root, 'Dockerfile'), 'utf8').split('\n')) {
-  const [, word = '', rest = ''] = /^([A-Z]+) (.*)$/.exec(line) ?? []
-  if (word === 'FROM') stages.push([])
-  if (word !== '') stages.at(-1)?.push({ word, rest })
-}
-const [building = [], image = []] = stages
 const { services } = parse(readFileSync(join(root, 'docker-compose.yml'), 'utf8')) as { readonly services: Readonly<Record<string, Service>> }
-const last = (word: string): string => image.findLast((each) => each.word === word)?.rest ?? ''
-const json = (text: string): string[] => JSON.parse(text) as string[]
-
-/** The build stage: its folders over this machine's, its Node in the place where the base image has it. */
-function build(): string {
-  const at = join(work, 'build')
-  const folders = ['build', 'app', 'state']
-  for (const folder of folders) mkdirSync(join(at, folder), { recursive: true })
-  const binds = folders.map((folder) => `mkdir -p /${folder} && mount --bind ${join(at, folder)} /${folder}`)
-  const over = 'mount -t tmpfs none /mnt && mkdir /mnt/up /mnt/w && mount -t overlay -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/w none /mnt'
-  const node = join(root, 'node_modules', 'node', 'bin', 'node')
-  let folder = '/'
-  for (const { word, rest } of building) {
-    if (word === 'WORKDIR') folder = rest
-    if (word === 'COPY') {
-      const paths = rest.split(' ')
-      const target = paths.pop() ?? ''
-      for (const path of paths) cpSync(join(root, path), target.endsWith('/') ? join(at, folder, target, path) : join(at, folder, target), { recursive: true })
-    }
-    if (word === 'RUN') {
-      const npm = dirname(run('readlink', ['-f', '/usr/bin/npm']).trim())
-      const script = [
-        ...binds,
-        `mkdir -p /usr/local/bin && mount -t tmpfs none /usr/local/bin && cp ${node} /usr/local/bin/node`,
-        `printf '#!/bin/sh\\nexec /usr/local/bin/node ${npm}/npm-cli.js "$@"\\n' >/usr/local/bin/npm && chmod +x /usr/local/bin/npm`,
-        `cd ${folder}`,
-        rest
-      ]
-      run('unshare', ['--mount', 'sh', '-ec', script.join('\n'), over])
-    }
-  }
-  return at
-}
-
-/** The last stage: libraries as its base has them, and what is copied. */
-function assemble(built: string): string {
-  const at = join(work, 'rootfs')
-  mkdirSync(at)
-  const node = join(root, 'node_modules', 'node', 'bin', 'node')
-  const libraries = run('dpkg', ['-L', 'libc6', 'libgcc-s1', 'libstdc++6']).split('\n').filter((path) =>
-    /^(\/usr)?\/lib(64)?(\/[^/]+)?\/[^/]+\.so(\.|$)/.test(path) && existsSync(path)
-  )
-  run('cp', ['-L', '--parents', ...libraries, at])
-  for (const folder of ['etc', 'proc', 'dev', 'tmp', 'etc/sealgate']) mkdirSync(join(at, folder), { recursive: true })
-  writeFileSync(join(at, 'etc/passwd'), 'nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n')
-  writeFileSync(join(at, 'etc/nsswitch.conf'), 'hosts: files dns\n')
-  writeFileSync(join(at, 'etc/hosts'), '')
-  writeFileSync(join(at, 'etc/sealgate/sealgate.yaml'), '')
-  for (const { rest } of image.filter(({ word }) => word === 'COPY')) {
-    const [from = '', to = ''] = rest.split(' ').filter((part) => !part.startsWith('--'))
-    const source = from === '/usr/local/bin/node' ? node : join(built, from)
-    run('sh', [
-      '-ec',
-      `mkdir -p "$(dirname ${join(at, to)})" && if [ -d ${source} ]; then mkdir -p ${join(at, to)} && cp -a ${source}/. ${join(at, to)}/; else cp ${source} ${
-        join(at, to)
-      }; fi`
-    ])
-  }
-  // What --chown of the Dockerfile says.
-  chownSync(join(at, 'var/lib/sealgate'), 65532, 65532)
-  return at
-}
-
 const addresses: Readonly<Record<string, string>> = { store: '10.213.0.2', gateway: '10.213.0.3', demo: '10.213.0.4' }
 const hosts = ['127.0.0.1 localhost', ...Object.entries(addresses).map(([name, address]) => `${address} ${name}`)].join('\n')
 
@@ -154,29 +76,15 @@ function container(rootfs: string, name: string, args: readonly string[], more: 
   mkdirSync(at, { recursive: true })
   const mounts = (service.volumes ?? []).map((volume) => {
     const [source = '', target = '', mode] = volume.split(':')
-    const from = source.startsWith('./') ? join(root, source) : join(work, 'volumes', source)
-    return `mount --bind ${from} ${at}${target}${mode === 'ro' ? ` && mount -o remount,ro,bind ${at}${target}` : ''}`
+    return { from: source.startsWith('./') ? join(root, source) : join(work, 'volumes', source), to: target, readOnly: mode === 'ro' }
   })
   writeFileSync(join(work, 'hosts'), hosts)
-  const environment = [
-    ...image.filter(({ word }) => word === 'ENV').map(({ rest }) => rest),
-    ...Object.entries(service.environment ?? {}).map(([key, value]) => `${key}=${value}`)
-  ]
   const groups = limits(name, service.mem_limit?.replace('m', 'M'), more.pids ?? 64)
-  const script = [
-    `mount --bind ${rootfs} ${at} && mount -o remount,ro,bind ${at}`,
-    `mount -t proc proc ${at}/proc && mount -t tmpfs -o mode=755 none ${at}/dev`,
-    ...['null', 'zero', 'random', 'urandom'].map((device) => `touch ${at}/dev/${device} && mount --bind /dev/${device} ${at}/dev/${device}`),
-    `mount --bind ${join(work, 'hosts')} ${at}/etc/hosts`,
-    ...mounts,
-    'ulimit -c 0',
-    `exec env -i ${environment.map((each) => `'${each}'`).join(' ')} /usr/bin/unshare --root=${at} --wd=${last('WORKDIR')} --setgid 65532 --setuid 65532 "$@"`
-  ]
   const net = service.network_mode === 'none' ? ['unshare', '--net'] : ['ip', 'netns', 'exec', `${tag}-${name}`]
   // Into its groups first: a network namespace has a /sys of its own.
   const grouped = [...groups.map((group) => `echo $$ >${group}/tasks`), 'exec "$@"'].join('\n')
-  const spaces = ['setpriv', '--no-new-privs', 'unshare', '--mount', '--pid', '--fork', '--kill-child', '--ipc', '--uts']
-  return spawn('sh', ['-ec', grouped, 'sh', ...net, ...spaces, 'sh', '-ec', script.join('\n'), 'sh', ...args])
+  const inside = inImage({ rootfs, at, mounts: [...mounts, { from: join(work, 'hosts'), to: '/etc/hosts' }], environment: service.environment ?? {}, args })
+  return spawn('sh', ['-ec', grouped, 'sh', ...net, ...inside])
 }
 
 function output(child: ChildProcess): () => string {
@@ -197,12 +105,6 @@ async function until(condition: () => boolean | Promise<boolean>, seconds = 60):
   return false
 }
 
-/** The last of a chain of only children: the program itself. */
-function innermost(pid: number): number {
-  const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')
-  return child === undefined || child === '' ? pid : innermost(Number(child))
-}
-
 function succeeds(program: string, args: readonly string[]): boolean {
   try {
     run(program, args)
@@ -219,8 +121,7 @@ function track(child: ChildProcess): ChildProcess {
 }
 
 async function main(): Promise<void> {
-  const built = build()
-  const rootfs = assemble(built)
+  const rootfs = imageRoot(work)
   const size = (path: string): number => Number(run('du', ['-sm', path]).split('\t')[0])
   step(
     `the image's files: ${size(rootfs)} MB, of these Node ${size(join(rootfs, 'usr/local/bin/node'))}, /app ${size(join(rootfs, 'app'))}`,

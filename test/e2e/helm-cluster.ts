@@ -1,0 +1,268 @@
+// The Helm chart against a real kube-apiserver on etcd, with kube-controller-manager and the CustomResourceDefinitions of the operators: a server-side dry
+// run of every file of values, helm install, upgrade, rollback and uninstall, server-side apply of docker/kubernetes, and the pods that controllers
+// make of it, under the pod security standard "restricted". There is no kubelet: no container starts, and pods stay Pending.
+//
+//   HELM=helm KUBE=DIR node test/e2e/helm-cluster.ts CRD_YAML…        DIR has etcd, kube-apiserver, kube-controller-manager and kubectl
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import process from 'node:process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { chart, end, examples, helm as helmAlone, helmProgram, podOf, type Ran, type Resource, resourcesOf, root, run, step } from './helm-chart.ts'
+
+const programs = process.env['KUBE'] ?? ''
+const crds = process.argv.slice(2)
+const work = mkdtempSync(join(tmpdir(), 'sealgate-cluster-'))
+const children: ChildProcess[] = []
+const kubeconfig = join(work, 'kubeconfig')
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { readonly port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+function start(program: string, args: readonly string[]): void {
+  const log = openSync(join(work, `${program}.log`), 'w')
+  children.push(spawn(join(programs, program), args, { stdio: ['ignore', log, log] }))
+}
+
+async function startCluster(): Promise<void> {
+  const [client, peer, secure] = await Promise.all([freePort(), freePort(), freePort()])
+  const token = randomBytes(16).toString('hex')
+  const { privateKey } = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' }
+  })
+  writeFileSync(join(work, 'sa.key'), privateKey, { mode: 0o600 })
+  writeFileSync(join(work, 'tokens.csv'), `${token},admin,admin,"system:masters"\n`, { mode: 0o600 })
+  const cluster = { server: `https://127.0.0.1:${secure}`, 'insecure-skip-tls-verify': true }
+  writeFileSync(
+    kubeconfig,
+    JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'c', cluster }],
+      users: [{ name: 'u', user: { token } }],
+      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+      'current-context': 'x'
+    }),
+    { mode: 0o600 }
+  )
+  const [at, beside] = [`http://127.0.0.1:${client}`, `http://127.0.0.1:${peer}`]
+  start('etcd', [
+    ...['--data-dir', join(work, 'etcd'), '--listen-client-urls', at, '--advertise-client-urls', at],
+    ...['--listen-peer-urls', beside, '--initial-advertise-peer-urls', beside, '--initial-cluster', `default=${beside}`, '--unsafe-no-fsync']
+  ])
+  start('kube-apiserver', [
+    ...['--etcd-servers', at, '--bind-address', '127.0.0.1', '--secure-port', String(secure), '--cert-dir', join(work, 'certs')],
+    ...['--service-account-issuer', 'https://kubernetes.default.svc', '--service-account-key-file', join(work, 'sa.key')],
+    ...['--service-account-signing-key-file', join(work, 'sa.key'), '--service-cluster-ip-range', '10.96.0.0/16'],
+    ...['--token-auth-file', join(work, 'tokens.csv'), '--authorization-mode', 'RBAC', '--endpoint-reconciler-type', 'none']
+  ])
+  for (let tries = 0; tries < 240 && kubectl('get', '--raw', '/readyz').code !== 0; tries += 1) await sleep(500)
+  start('kube-controller-manager', [
+    ...['--kubeconfig', kubeconfig, '--leader-elect=false', '--service-account-private-key-file', join(work, 'sa.key')],
+    ...['--secure-port', '0', '--cluster-cidr', '10.244.0.0/16']
+  ])
+}
+
+function kubectl(...args: readonly string[]): Ran {
+  return run(join(programs, 'kubectl'), ['--kubeconfig', kubeconfig, ...args])
+}
+
+function get<T>(...args: readonly string[]): T[] {
+  const { code, stdout, stderr } = kubectl('get', '-o', 'json', ...args)
+  if (code !== 0) throw new Error(stderr)
+  return (JSON.parse(stdout) as { readonly items: T[] }).items
+}
+
+function helm(...args: readonly string[]): Ran {
+  return run(helmProgram, ['--kubeconfig', kubeconfig, ...args])
+}
+
+async function until(condition: () => boolean, seconds = 120): Promise<boolean> {
+  for (let tries = 0; tries < seconds * 4; tries += 1) {
+    if (condition()) return true
+    await sleep(250)
+  }
+  return false
+}
+
+interface Live extends Resource {
+  readonly status?: Readonly<Record<string, unknown>>
+  readonly metadata: Resource['metadata'] & { readonly ownerReferences?: readonly { readonly name: string }[]; readonly generation?: number }
+}
+
+function createNamespace(name: string): Ran {
+  const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } } }
+  return run(join(programs, 'kubectl'), ['--kubeconfig', kubeconfig, 'apply', '--server-side', '-f', '-'], JSON.stringify(namespace))
+}
+
+/** The admission that a pod would meet, without a controller between: a test hook and the template of a job are seen only this way. */
+function admit(what: string, resource: Resource, namespace: string): void {
+  const pod = podOf(resource)
+  if (pod === undefined) return
+  const named = { apiVersion: 'v1', kind: 'Pod', metadata: { ...pod.metadata, name: 'admitted', namespace }, spec: pod.spec }
+  const { code, stderr } = run(join(programs, 'kubectl'), ['--kubeconfig', kubeconfig, 'create', '--dry-run=server', '-f', '-'], JSON.stringify(named))
+  step(what, code === 0, stderr)
+}
+
+async function main(): Promise<void> {
+  const began = performance.now()
+  await startCluster()
+  const version = kubectl('version', '-o', 'json')
+  const { serverVersion } = JSON.parse(version.stdout || '{}') as { readonly serverVersion?: { readonly gitVersion: string } }
+  step(
+    `kube-apiserver ${serverVersion?.gitVersion ?? '?'} is ready after ${Math.round((performance.now() - began) / 1000)} s`,
+    serverVersion !== undefined,
+    version.stderr
+  )
+  const installed = kubectl('apply', '--server-side', ...crds.flatMap((file) => ['-f', file]))
+  step(`${crds.length} CustomResourceDefinitions`, installed.code === 0, installed.stderr)
+  const names = ['servicemonitors.monitoring.coreos.com', 'certificates.cert-manager.io']
+  step('they are served', kubectl('wait', '--for=condition=Established', '--timeout=60s', ...names.map((name) => `crd/${name}`)).code === 0)
+
+  for (const { name, path } of examples) {
+    const namespace = `dry-${name}`
+    createNamespace(namespace)
+    const text = helmAlone('template', 'sealgate', chart, '--namespace', namespace, '--values', path).stdout
+    const dry = run(join(programs, 'kubectl'), ['--kubeconfig', kubeconfig, 'apply', '--server-side', '--dry-run=server', '-f', '-'], text)
+    const warnings = dry.stderr.split('\n').filter((line) => line.startsWith('Warning:'))
+    // A volume of the host is what an HSM's client may need; it is not "restricted".
+    const expected = name === 'pkcs11' ? 'hostPath' : ''
+    const others = warnings.filter((line) => expected === '' || !line.includes(expected))
+    step(
+      `${name}: server-side dry run of ${dry.stdout.trim().split('\n').length} resources, ${warnings.length} warnings`,
+      dry.code === 0 && others.length === 0,
+      dry.stderr
+    )
+  }
+
+  // The plain manifests, as their reader would.
+  const manifests = join(root, 'docker/kubernetes')
+  const files = ['namespace', 'config', 'network-policy', 'deployment', 'cronjobs'].map((name) => join(manifests, `${name}.yaml`))
+  const applied = files.map((file) => kubectl('apply', '--server-side', '-f', file))
+  step(
+    `docker/kubernetes: applied, ${applied.flatMap(({ stdout }) => stdout.trim().split('\n')).length} resources`,
+    applied.every(({ code }) => code === 0),
+    applied.map(({ stderr }) => stderr).join('')
+  )
+  createNamespace('backup')
+  const beside = kubectl('apply', '--server-side', '-f', join(manifests, 'sidecar.yaml'))
+  step('docker/kubernetes/sidecar.yaml: applied', beside.code === 0, beside.stderr)
+  const podsOf = (namespace: string, component = ''): Live[] =>
+    get<Live>('pods', '-n', namespace, ...component === '' ? [] : ['-l', `app.kubernetes.io/component=${component}`])
+  const replicaSets = (): Live[] => get<Live>('replicasets', '-n', 'sealgate')
+  step(
+    'the controller makes a ReplicaSet and pods of the deployment, under the standard "restricted"',
+    await until(() => podsOf('sealgate', 'gateway').length >= 1)
+  )
+  step('and of the one with the sidecar', await until(() => podsOf('backup').length >= 1))
+  const [pod] = podsOf('sealgate', 'gateway')
+  step(`a pod is ${String(pod?.status?.['phase'])}: there is no kubelet`, pod?.status?.['phase'] === 'Pending')
+  step('it has no token of the API', !JSON.stringify(pod).includes('kube-api-access'))
+  for (const { metadata } of get<Live>('cronjobs', '-n', 'sealgate')) {
+    const job = kubectl('create', 'job', '-n', 'sealgate', `now-${metadata.name}`.slice(0, 63), `--from=cronjob/${metadata.name}`)
+    step(`${metadata.name}: a job of it`, job.code === 0, job.stderr)
+  }
+  step('the controller makes a pod of each job', await until(() => podsOf('sealgate', 'job').length === 4))
+
+  const hash = (set: Live): string => set.metadata.labels?.['pod-template-hash'] ?? ''
+  const before = replicaSets().map(hash)
+  const changed = readFileSync(join(manifests, 'config.yaml'), 'utf8').replace('workers: 2', 'workers: 2\n    log: { level: warn }')
+  const config = run(join(programs, 'kubectl'), ['--kubeconfig', kubeconfig, 'apply', '--server-side', '-f', '-'], changed)
+  step('the plain ConfigMap changed by hand: accepted', config.code === 0, config.stderr)
+  await sleep(2000)
+  step('which alone replaces no pod: that needs kubectl rollout restart', replicaSets().length === before.length)
+  kubectl('delete', 'namespace', 'sealgate', 'backup', '--wait=false')
+
+  // helm itself, with everything.
+  createNamespace('live')
+  const values = join(chart, 'ci/everything-values.yaml')
+  const install = helm('upgrade', '--install', 'sealgate', chart, '-n', 'live', '--values', values)
+  step('helm install of everything', install.code === 0, install.stderr)
+  const sets = (): Live[] => get<Live>('replicasets', '-n', 'live')
+  // RuntimeClass gvisor is not there: the pods are refused, and the ReplicaSet is.
+  step('the deployment has a ReplicaSet', await until(() => sets().length === 1))
+  step('its notes name the service', /sealing\.live\.svc/.test(install.stdout), install.stdout)
+  const first = sets().map(hash)
+  const same = helm('upgrade', 'sealgate', chart, '-n', 'live', '--values', values, '--set', 'autoscaling.maxReplicas=7')
+  await sleep(3000)
+  step('an upgrade that changes the autoscaler makes no other pods', same.code === 0 && sets().length === 1, same.stderr)
+  const upgrade = helm('upgrade', 'sealgate', chart, '-n', 'live', '--values', values, '--set', 'config.limits.connections=2048')
+  step('an upgrade that changes the configuration makes a second ReplicaSet', upgrade.code === 0 && await until(() => sets().length === 2), upgrade.stderr)
+  const second = sets().map(hash).find((each) => !first.includes(each))
+  process.stdout.write(`        pod-template-hash ${first.join(' ')} -> ${second ?? '?'}\n`)
+  const [deployment] = get<Live>('deployments', '-n', 'live')
+  step('the autoscaler keeps the number of replicas: none is in the chart', deployment !== undefined && !('f:replicas' in managed(deployment)))
+  const back = helm('rollback', 'sealgate', '1', '-n', 'live')
+  step('rollback goes to the pods before', back.code === 0 && await until(() => current(get<Live>('replicasets', '-n', 'live')) === first[0]), back.stderr)
+  const gone = helm('uninstall', 'sealgate', '-n', 'live')
+  step('uninstall leaves nothing', gone.code === 0 && await until(() => leftovers() === ''), gone.stderr + leftovers())
+
+  // Test hooks, as the pods that helm would make.
+  createNamespace('hooks')
+  const minimal = join(chart, 'ci/minimal-values.yaml')
+  const hooks = helmAlone('template', 'sealgate', chart, '-n', 'hooks', '--values', minimal, '--show-only', 'templates/tests/*.yaml')
+  for (const resource of resourcesOf(hooks.stdout)) {
+    admit(`${resource.metadata.name} is admitted`, withoutAccount(resource), 'hooks')
+  }
+}
+
+/** The default account of a namespace is there. */
+function withoutAccount(resource: Resource): Resource {
+  return { ...resource, spec: { ...resource.spec, serviceAccountName: 'default' } }
+}
+
+function managed(live: Live): Record<string, unknown> {
+  const { managedFields = [] } = live.metadata as {
+    readonly managedFields?: readonly { readonly manager: string; readonly fieldsV1: { readonly 'f:spec'?: Record<string, unknown> } }[]
+  }
+  return Object.assign({}, ...managedFields.filter(({ manager }) => manager === 'helm').map(({ fieldsV1 }) => fieldsV1['f:spec'] ?? {})) as Record<
+    string,
+    unknown
+  >
+}
+
+/** The hash of the ReplicaSet that has pods to make. */
+function current(sets: readonly Live[]): string | undefined {
+  const newest = [...sets].sort((a, b) => revision(b) - revision(a))[0]
+  return newest?.metadata.labels?.['pod-template-hash']
+}
+
+function revision({ metadata }: Live): number {
+  return Number((metadata as { readonly annotations?: Record<string, string> }).annotations?.['deployment.kubernetes.io/revision'])
+}
+
+function leftovers(): string {
+  const kinds =
+    'deployments,services,configmaps,serviceaccounts,cronjobs,networkpolicies,horizontalpodautoscalers,poddisruptionbudgets,servicemonitors,prometheusrules,certificates'
+  return kubectl('get', kinds, '-n', 'live', '-o', 'name').stdout.split('\n').filter((name) =>
+    name !== '' && !/kube-root-ca|serviceaccount\/default/.test(name)
+  ).join(' ')
+}
+
+try {
+  mkdirSync(join(work, 'certs'))
+  await main()
+} catch (error) {
+  step(String((error as Error).stack).slice(0, 2000), false)
+} finally {
+  for (const child of children.reverse()) {
+    if (child.exitCode !== null) continue
+    const ended = once(child, 'exit')
+    child.kill('SIGKILL')
+    await ended
+  }
+  if (process.env['KEEP'] === undefined) rmSync(work, { recursive: true, force: true })
+}
+end()
