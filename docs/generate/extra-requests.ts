@@ -258,7 +258,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:ListMultipartUploadParts',
     implied: false,
-    when: 'a part that does not reach the store before Complete: below 5 MiB, or with `upstream.equalParts` of another size than part 1',
+    when: 'a part that does not reach the store before Complete: below 5 MiB, with `s3ec.write`, or with `upstream.equalParts` of another size than part 1',
     denied: 'the sealed record of the upload shows that it exists',
     missing: 'NoSuchUpload'
   },
@@ -278,9 +278,30 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:PutObject',
     implied: true,
-    when: 'always: the manifest is appended to the last part',
+    when: 'always: the manifest is appended to the last part; with `s3ec.write` the body of the object',
     denied: relayed,
     missing: 'as ListParts'
+  },
+  {
+    operations: ['CompleteMultipartUpload'],
+    request: 'CreateMultipartUpload',
+    on: 'target',
+    right: 's3:PutObject',
+    implied: true,
+    when:
+      'with `s3ec.write`: the object is written by another upload, under a key of this Complete. What the client has set when it began is set again, tags and a lock among it',
+    denied: relayed,
+    missing: relayed
+  },
+  {
+    operations: ['CompleteMultipartUpload'],
+    request: 'AbortMultipartUpload',
+    on: 'target',
+    right: 's3:AbortMultipartUpload',
+    implied: false,
+    when: 'with `s3ec.write`: the upload of the client when the object is there, or the other one when that has failed',
+    denied: 'the upload of the client stays at the store, without parts; the other one noted: `sealgate gc` aborts it',
+    missing: 'it is over'
   },
   {
     operations: ['CompleteMultipartUpload'],
@@ -298,8 +319,9 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: false,
-    when: 'the upload no longer exists; with `etag: opaque` on radosgw 16, whose response has no ETag',
-    denied: 'NoSuchUpload; 503 if only the ETag is missing',
+    when:
+      'the upload no longer exists, or its condition does not hold: has it been completed before; with `etag: opaque` on radosgw 16, whose response has no ETag',
+    denied: 'NoSuchUpload or PreconditionFailed; 503 if only the ETag is missing',
     missing: 'as denied'
   },
   {
@@ -308,7 +330,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: false,
-    when: 'the upload no longer exists but an object does: its manifest names the upload it comes from',
+    when: 'the same, and there is an object: its manifest names the upload it comes from',
     denied: 'NoSuchUpload',
     missing: 'NoSuchUpload'
   },

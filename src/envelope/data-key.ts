@@ -53,17 +53,6 @@ export class DataKey {
     return deriveKey(this.secret, HKDF_SALT, 'sealgate/v1/part-record')
   }
 
-  /**
-   * Of an upload that becomes an object of the S3 Encryption Client: the data key of that object, and 28 bytes that no other object has
-   * (docs/MULTIPART-STATE.md).
-   */
-  get ofClients(): { readonly key: KeyObject; readonly salt: Buffer } {
-    return {
-      key: deriveKey(this.secret, HKDF_SALT, 'sealgate/v1/s3ec-data-key'),
-      salt: Buffer.from(hkdfSync('sha256', this.secret, HKDF_SALT, 'sealgate/v1/s3ec-salt', 28))
-    }
-  }
-
   toJSON(): string {
     return 'DataKey(******)'
   }
@@ -71,6 +60,18 @@ export class DataKey {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toJSON()
   }
+}
+
+/** Of `originOf`. */
+export const ORIGIN_BYTES = 32
+
+/**
+ * Bytes that show which upload and list of parts an object of the S3 Encryption Client was made of (docs/MULTIPART-STATE.md). Who has not its key can
+ * not make them for other bytes.
+ * @param key of the body. @param upload from uploadHash. @param list from completedListHash.
+ */
+export function originOf(key: KeyObject, upload: Buffer, list: Buffer): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, HKDF_SALT, fields('sealgate/v1/s3ec-origin', upload, list), ORIGIN_BYTES))
 }
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Wrap).

@@ -23,7 +23,9 @@ const VERSION = 1
 const SUITE = 1
 const etagModes = { opaque: 1, md5: 2 } as const
 /** In the place of an ETag mode, which is opaque: the upload becomes an object of the S3 Encryption Client. */
-const clientCodes = { v2: 3, v3: 4 } as const
+const CLIENT_MODE = 6
+/** The same, without the headers of the object: of versions that were never released. */
+const earlierClientModes: readonly number[] = [3, 4]
 
 /** 32 bytes that name an upload: in the state bucket and in its manifest. */
 export function uploadHash(place: Place, uploadId: string): Buffer {
@@ -109,8 +111,11 @@ export interface UploadSettings {
   readonly etagMode: keyof typeof etagModes
   /** Checksum that the store demands of stored parts, because the upload was created there with it; null: none. */
   readonly storedChecksum: ChecksumName | null
-  /** The object will be one of the S3 Encryption Client, of this version, and its part ETags are opaque; absent: it will be sealed. */
-  readonly clients?: keyof typeof clientCodes
+  /**
+   * The object will be one of the S3 Encryption Client, described by these headers, and its part ETags are opaque. null: it was to be one, and its headers
+   * were not kept. Absent: it will be sealed.
+   */
+  readonly clients?: readonly (readonly [name: string, value: string])[] | null
 }
 
 /** An upload record, parsed. Nothing in it is authenticated before openUploadRecord. */
@@ -144,9 +149,10 @@ export function sealUploadRecord(input: SealUploadRecordInput): Buffer {
     Buffer.from([
       checksumCode(settings.checksumAlgorithm),
       checksumTypeCode(settings.checksumType),
-      settings.clients === undefined ? etagModes[settings.etagMode] : clientCodes[settings.clients],
+      settings.clients === undefined ? etagModes[settings.etagMode] : CLIENT_MODE,
       checksumCode(settings.storedChecksum)
-    ])
+    ]),
+    fields(...(settings.clients ?? []).flat())
   ])
   const box = wrap(kek, secret, uploadRecordAad(input, input.place, input.uploadId))
   secret.fill(0)
@@ -200,10 +206,11 @@ export function openUploadRecord(
   const key = reader.bytes(KEY_SIZE)
   const checksumAlgorithm = parseChecksumCode(reader.u8(), 'record')
   const checksumType = parseChecksumType(reader.u8(), 'record')
-  const mode = parseMode(reader.u8())
+  const mode = reader.u8()
   const storedChecksum = parseChecksumCode(reader.u8(), 'record')
+  const shape = parseMode(mode, reader)
   reader.end()
-  return { dataKey: DataKey.fromBytes(key), settings: { checksumAlgorithm, checksumType, ...mode, storedChecksum } }
+  return { dataKey: DataKey.fromBytes(key), settings: { checksumAlgorithm, checksumType, ...shape, storedChecksum } }
 }
 
 function uploadRecordAad(record: Pick<UploadRecord, 'sse' | 'scope' | 'requestContext'>, place: Place, uploadId: string): Buffer {
@@ -218,19 +225,23 @@ function uploadRecordAad(record: Pick<UploadRecord, 'sse' | 'scope' | 'requestCo
   )
 }
 
-function parseMode(code: number): Pick<UploadSettings, 'etagMode' | 'clients'> {
+/** @param rest what stands behind the settings. */
+function parseMode(code: number, rest: ByteReader): Pick<UploadSettings, 'etagMode' | 'clients'> {
   if (code === etagModes.opaque) return { etagMode: 'opaque' }
   if (code === etagModes.md5) return { etagMode: 'md5' }
-  if (code === clientCodes.v2) return { etagMode: 'opaque', clients: 'v2' }
-  if (code === clientCodes.v3) return { etagMode: 'opaque', clients: 'v3' }
+  if (code === CLIENT_MODE) return { etagMode: 'opaque', clients: pairsIn(rest) }
+  if (earlierClientModes.includes(code)) return { etagMode: 'opaque', clients: null }
   throw new EnvelopeError('record')
 }
 
-function parseContext(source: Buffer): Record<string, string> {
+function pairsIn(reader: ByteReader): [string, string][] {
   const pairs: [string, string][] = []
-  const reader = new ByteReader(source, 'record')
   while (!reader.done) pairs.push([reader.field().toString('utf8'), reader.field().toString('utf8')])
-  const context = Object.fromEntries(pairs)
+  return pairs
+}
+
+function parseContext(source: Buffer): Record<string, string> {
+  const context = Object.fromEntries(pairsIn(new ByteReader(source, 'record')))
   if (!fields(...contextFields(context)).equals(source)) throw new EnvelopeError('record')
   return context
 }

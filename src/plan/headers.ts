@@ -77,6 +77,8 @@ const upstream = {
   document: new HeaderSet(...general, ...documentSettings),
   /** Writes of sealed objects: PutObject, CreateMultipartUpload, PostObject. */
   object: new HeaderSet(...general, ...ofNewObject),
+  /** What an object has that is written by a later request than the one that describes it. */
+  described: new HeaderSet(...ofNewObject),
   /** CopyObject in sealed buckets; the handler sends conditions, directives and the source. */
   copy: new HeaderSet(...general, ...ofNewObject, 'x-amz-source-expected-bucket-owner'),
   /** Every operation in buckets whose encryption is off. */

@@ -96,13 +96,16 @@ export const planners = {
       effect: 'seal',
       handler: 'completeMultipartUpload',
       note:
-        'The part list is checked against the sealed records; the sealed manifest is appended to the last part. With s3ec.write all parts are encrypted as one body now.'
+        'The part list is checked against the sealed records; the sealed manifest is appended to the last part. With s3ec.write all parts are encrypted as one body now, under a key of this Complete, and written by another upload.'
     },
     off: { effect: 'forward', handler: 'completePlain', note: '' }
   },
   AbortMultipartUpload: rewrite('abortMultipartUpload', 'The state of the upload is removed after the store has aborted it.'),
   ListParts: rewrite('listParts', 'Sizes, ETags and checksums of the plaintext parts.'),
-  ListMultipartUploads: rewrite('listMultipartUploads', 'The store\'s list, without checksum settings, which are sealed.'),
+  ListMultipartUploads: rewrite(
+    'listMultipartUploads',
+    'The store\'s list, without uploads that the gateway or a command has begun by itself, and without checksum settings, which are sealed.'
+  ),
 
   // Listings and buckets
   ListObjects: rewrite('listObjects', 'Plaintext sizes are computed from stored sizes; ETags follow the bucket\'s mode.'),

@@ -54,9 +54,11 @@ export function storedSizeOf(size: number): number {
   return size + TAG_BYTES
 }
 
-interface NewObject {
+export interface NewObject {
   /** Metadata that the object is stored with. */
   readonly headers: readonly Header[]
+  /** Of the body. */
+  readonly key: KeyObject
   readonly stage: ByteStage
 }
 
@@ -69,11 +71,14 @@ const SALT_BYTES = 28
  */
 export function newObject(version: Writable, dataKey: NewDataKey, size: number): NewObject {
   const salt = randomBytes(SALT_BYTES)
-  return { headers: headersOf(version, dataKey, salt, size), stage: bodySealer(version, dataKey.key, salt, size) }
+  const headers = headersOf(version, dataKey, salt, size)
+  if (version === 'v2') return { headers, key: dataKey.key, stage: new Sealer(dataKey.key, salt.subarray(0, NONCE_BYTES), null, size) }
+  const key = bodyKey(dataKey.key, { commitment: { messageId: salt, value: commitmentOf(dataKey.key, salt) } })
+  return { headers, key, stage: new Sealer(key, Buffer.alloc(NONCE_BYTES, 1), COMMITTING_SUITE, size) }
 }
 
-/** Metadata of an object. @param size bytes of plaintext, which only version 2 notes; null: they are not known yet. */
-export function headersOf(version: Writable, { key, wrap, blob, material }: NewDataKey, salt: Buffer, size: number | null): readonly Header[] {
+/** Metadata of an object. @param size bytes of plaintext, which only version 2 notes. */
+function headersOf(version: Writable, { key, wrap, blob, material }: NewDataKey, salt: Buffer, size: number): readonly Header[] {
   const entries = version === 'v3'
     ? {
       'x-amz-c': boundOf(version),
@@ -90,7 +95,7 @@ export function headersOf(version: Writable, { key, wrap, blob, material }: NewD
       'x-amz-wrap-alg': wrap,
       'x-amz-cek-alg': boundOf(version),
       'x-amz-tag-len': String(TAG_BYTES * 8),
-      ...size === null ? {} : { 'x-amz-unencrypted-content-length': String(size) }
+      'x-amz-unencrypted-content-length': String(size)
     }
   return Object.entries(entries).map(([name, value]): Header => [`x-amz-meta-${name}`, value])
 }
@@ -104,13 +109,7 @@ function ascii(material: WrappedDataKey['material']): string {
   return JSON.stringify(material).replace(/[\u007f-\uffff]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** The stage that encrypts a body. One key and salt must never encrypt two different bodies: it would be the same keystream. */
-export function bodySealer(version: Writable, dataKey: KeyObject, salt: Buffer, size: number): ByteStage {
-  if (version === 'v2') return new Sealer(dataKey, salt.subarray(0, NONCE_BYTES), null, size)
-  const key = bodyKey(dataKey, { commitment: { messageId: salt, value: commitmentOf(dataKey, salt) } })
-  return new Sealer(key, Buffer.alloc(NONCE_BYTES, 1), COMMITTING_SUITE, size)
-}
-
+/** The stage that encrypts one body. */
 class Sealer implements ByteStage {
   readonly #cipher
   #missing: number

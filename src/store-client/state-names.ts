@@ -54,11 +54,6 @@ export function equalSizeName(hash: Buffer): string {
   return `${uploadPrefix(hash)}equal`
 }
 
-/** Name of the hash of the list of parts that an upload is completed with, where it can be only one. */
-export function completionName(hash: Buffer): string {
-  return `${uploadPrefix(hash)}completion`
-}
-
 /** Name of a part that is kept until Complete. @param header of its stream, 40 bytes. */
 export function waitingPartName(hash: Buffer, header: Buffer): string {
   return `${uploadPrefix(hash)}small/${attemptEtag(header)}`

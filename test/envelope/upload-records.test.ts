@@ -1,7 +1,8 @@
 import t from 'tap'
 import { createHash, randomBytes } from 'node:crypto'
 import { checksumCodes, type ChecksumName } from '../../src/envelope/attributes.ts'
-import { DataKey } from '../../src/envelope/data-key.ts'
+import { contextFields, DataKey, wrap } from '../../src/envelope/data-key.ts'
+import { fields } from '../../src/envelope/encoding.ts'
 import {
   attemptEtag,
   completedListHash,
@@ -86,13 +87,51 @@ const input: SealUploadRecordInput = {
   settings
 }
 
+/** Headers as Node has them: a character for each byte. */
+const described = [['content-type', 'text/plain'], ['x-amz-meta-empty', ''], [
+  'x-amz-meta-größe',
+  Array.from({ length: 256 }, (_, i) => String.fromCharCode(i)).join('')
+]] as const
+
+/** A record whose box holds these bytes behind the data key. */
+function withSettings(...behind: readonly (number | Buffer)[]): Buffer {
+  const { box, ...parsed } = parseUploadRecord(sealUploadRecord(input))
+  const aad = fields(
+    'sealgate/v1/upload-record',
+    Buffer.from([1, 1, 2, 2]),
+    place.realm,
+    place.bucket,
+    place.objectKey,
+    'upload-1',
+    fields(...contextFields(parsed.requestContext))
+  )
+  const own = wrap(key, Buffer.concat([dataKey.secret.export(), ...behind.map((each) => typeof each === 'number' ? Buffer.from([each]) : each)]), aad)
+  const body = sealUploadRecord(input)
+  return Buffer.concat([body.subarray(0, body.length - box.length), own])
+}
+
+await t.test('headers of an object of the S3 Encryption Client stand behind the settings of its mode alone', async (t) => {
+  const open = (...behind: readonly (number | Buffer)[]) =>
+    openUploadRecord(parseUploadRecord(withSettings(...behind)), key, place, 'upload-1').settings.clients
+  t.strictSame(open(0, 0, 6, 0, fields('a', 'b')), [['a', 'b']])
+  for (const mode of [1, 2]) t.equal(open(0, 0, mode, 0), undefined)
+  for (const mode of [3, 4]) t.equal(open(0, 0, mode, 0), null, 'begun by a version that kept no headers')
+  const kept = fields('a', 'b')
+  for (const mode of [1, 2, 3, 4]) t.equal(kindOf(() => open(0, 0, mode, 0, kept)), 'record', `mode ${mode}`)
+  for (const mode of [0, 5, 7]) t.equal(kindOf(() => open(0, 0, mode, 0)), 'record', `mode ${mode}`)
+  for (let cut = 1; cut < kept.length; cut += 1) t.equal(kindOf(() => open(0, 0, 6, 0, kept.subarray(0, -cut))), 'record', `${cut} bytes cut`)
+  t.equal(kindOf(() => open(0, 0, 6, 0, fields('a'))), 'record', 'a name without a value')
+})
+
 await t.test('upload records round trip', async (t) => {
   const others: Partial<SealUploadRecordInput>[] = [
     {},
     { requestContext: {} },
     { sse: 'SSE-C', scope: 'bucket' },
     { settings: { checksumAlgorithm: null, checksumType: null, etagMode: 'opaque', storedChecksum: null } },
-    { settings: { checksumAlgorithm: 'sha1', checksumType: 'composite', etagMode: 'md5', storedChecksum: 'crc32' } }
+    { settings: { checksumAlgorithm: 'sha1', checksumType: 'composite', etagMode: 'md5', storedChecksum: 'crc32' } },
+    { settings: { checksumAlgorithm: null, checksumType: null, etagMode: 'opaque', storedChecksum: null, clients: [] } },
+    { settings: { checksumAlgorithm: 'crc32', checksumType: 'full', etagMode: 'opaque', storedChecksum: null, clients: described } }
   ]
   for (const change of others) {
     const given = { ...input, ...change }

@@ -7,7 +7,7 @@ import { keptHeaders, keptSettings, systemMetadata } from '../../src/s3/names.ts
 import { describingHeaders } from '../../src/store-client/object-properties.ts'
 import { errorCode } from '../support/error-code.ts'
 
-const upstreamClasses: UpstreamHeaderClass[] = ['document', 'object', 'copy', 'plain-data']
+const upstreamClasses: UpstreamHeaderClass[] = ['document', 'object', 'described', 'copy', 'plain-data']
 
 function travels(name: string, kind: UpstreamHeaderClass): boolean {
   return upstreamHeaders([[name, 'v']], kind).length === 1
@@ -73,7 +73,7 @@ await t.test('sealed buckets: no key, digest, range or condition of the client r
     'x-amz-mp-object-size',
     'x-amz-metadata-directive'
   ]
-  for (const kind of ['document', 'object', 'copy'] as const) for (const name of withheld) t.notOk(travels(name, kind), `${name} in ${kind}`)
+  for (const kind of ['document', 'object', 'described', 'copy'] as const) for (const name of withheld) t.notOk(travels(name, kind), `${name} in ${kind}`)
   for (const name of ['x-amz-server-side-encryption-customer-key', 'range', 'if-match', 'x-amz-checksum-crc32']) t.ok(travels(name, 'plain-data'), name)
   t.end()
 })
@@ -98,6 +98,9 @@ await t.test('headers that a write keeps', (t) => {
     'origin'
   ]
   for (const name of kept) for (const kind of ['object', 'copy', 'plain-data'] as const) t.ok(travels(name, kind), `${name} in ${kind}`)
+  // Of the request that writes, which is a later one.
+  const ofRequest = ['x-amz-request-payer', 'x-amz-expected-bucket-owner', 'origin']
+  t.strictSame(kept.filter((name) => !travels(name, 'described')), ofRequest)
   for (const name of ['x-amz-bypass-governance-retention', 'x-amz-mfa', 'x-amz-bucket-object-lock-enabled', 'x-amz-object-ownership']) {
     t.ok(travels(name, 'document'), name)
   }
@@ -107,7 +110,7 @@ await t.test('headers that a write keeps', (t) => {
 
 await t.test('every header that S3 keeps with an object reaches the store, comes back and survives a rewrap', (t) => {
   const stored = new HeaderList(keptHeaders.map((name) => [name, 'v']))
-  for (const kind of ['object', 'copy', 'plain-data'] as const) t.same(keptHeaders.filter((name) => !travels(name, kind)), [], kind)
+  for (const kind of ['object', 'described', 'copy', 'plain-data'] as const) t.same(keptHeaders.filter((name) => !travels(name, kind)), [], kind)
   t.same(downstreamHeaders(stored, 'plain-object').map(([name]) => name), keptHeaders)
   const withheld = keptHeaders.filter((name) => !downstreamHeaders(stored, 'object').some(([shown]) => shown === name))
   t.same(withheld, ['x-amz-website-redirect-location'], 'a redirect of a sealed object would be the store\'s word')

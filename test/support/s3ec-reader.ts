@@ -50,17 +50,25 @@ export function readS3ec({ metadata, body, instruction }: StoredS3ec, keys: S3ec
   if (['x-amz-key', 'x-amz-key-v2', 'x-amz-3'].filter((name) => all[name] !== undefined).length !== 1) throw new Error('not one wrapped key')
   if (all['x-amz-3'] !== undefined) return openV3(all, body, keys)
   const cbc = (all['x-amz-cek-alg'] ?? 'AES/CBC/PKCS5Padding') === 'AES/CBC/PKCS5Padding'
-  const key = unwrap(all, bytes(all['x-amz-key-v2'] ?? all['x-amz-key']), all['x-amz-wrap-alg'] ?? null, 'AES/GCM/NoPadding', keys)
+  const key = dataKeyOf(all, keys)
   const iv = bytes(all['x-amz-iv'])
   if (!cbc) return gcm(key, iv, Buffer.alloc(0), body)
   const decipher = createDecipheriv('aes-256-cbc', key, iv, NO_TAG)
   return Buffer.concat([decipher.update(body), decipher.final()])
 }
 
+/** The data key of an object whose metadata says everything. */
+export function dataKeyOf(all: Texts, keys: S3ecKeys = s3ecKeys): Buffer {
+  if (all['x-amz-3'] === undefined) {
+    return unwrap(all, bytes(all['x-amz-key-v2'] ?? all['x-amz-key']), all['x-amz-wrap-alg'] ?? null, 'AES/GCM/NoPadding', keys)
+  }
+  const wraps: Texts = { '02': 'AES/GCM', '12': 'kms+context', '22': 'RSA-OAEP-SHA1' }
+  return unwrap(all, bytes(all['x-amz-3']), wraps[all['x-amz-w'] ?? ''] ?? 'unknown', '115', keys)
+}
+
 function openV3(all: Texts, body: Buffer, keys: S3ecKeys): Buffer {
   if (all['x-amz-c'] !== '115') throw new Error('another content algorithm')
-  const wraps: Texts = { '02': 'AES/GCM', '12': 'kms+context', '22': 'RSA-OAEP-SHA1' }
-  const dataKey = unwrap(all, bytes(all['x-amz-3']), wraps[all['x-amz-w'] ?? ''] ?? 'unknown', '115', keys)
+  const dataKey = dataKeyOf(all, keys)
   const suite = Buffer.from([0x00, 0x73])
   const derive = (label: string, length: number): Buffer =>
     Buffer.from(hkdfSync('sha512', dataKey, bytes(all['x-amz-i']), Buffer.concat([suite, Buffer.from(label)]), length))

@@ -1,16 +1,14 @@
 // Conditional copies that pass through the gateway (docs/decisions/0152-conditional-copies-by-upload.md).
 import { Readable } from 'node:stream'
-import { type ObjectContext, conditionsIn, header, send, storeHere } from '../context.ts'
+import { type ObjectContext, conditionsIn, header, send } from '../context.ts'
 import type { StreamedWrite, Way } from '../objects/write-way.ts'
 import { HELD_BYTES } from '../objects/put-object.ts'
 import { S3Error } from '../../errors.ts'
 import { readAll } from '../../http/stage.ts'
-import { stateClient } from '../../store-client/state-bucket.ts'
-import { withNote } from '../../store-client/upload-notes.ts'
 import { answered } from '../multipart/send-tail.ts'
-import { joinParts, storedEtag } from '../multipart/join-parts.ts'
-import { relayError } from '../responses.ts'
-import { abortUpstream, createUpstream, storedChecksumHeaders } from '../multipart/uploads.ts'
+import { storedEtag } from '../multipart/join-parts.ts'
+import { writeByUpload } from '../multipart/store-upload.ts'
+import { expectSuccess } from '../responses.ts'
 
 /** Largest copy that is held whole, in bytes. */
 export const HELD_COPY_BYTES = 1024 ** 2
@@ -65,19 +63,14 @@ const byUpload: Way = {
   store: async (ctx, write) => {
     await refuseEarly(ctx, write)
     const { headers, conditions, contentLength, checksum, stream } = write
-    const { bucket, key } = ctx.operation
-    const settings = { storedChecksum: checksum }
-    const { uploadId } = await createUpstream(ctx, [...headers, ...storedChecksumHeaders(settings)])
-    const { upstream, settings: { stateBucket } } = storeHere(ctx)
-    const joined = await withNote(stateClient(upstream, stateBucket, ctx.signal), { bucket, key, uploadId }, {
-      work: async () => {
-        const query = [['partNumber', '1'], ['uploadId', uploadId]] as const
-        const response = await stream((body) => send(ctx, { method: 'PUT', query, body, contentLength, checksum, pool: 'data' }))
-        if (response.status >= 300) throw await relayError(ctx, response)
-        response.body.resume()
-        return joinParts(ctx, uploadId, [answered({ settings }, 1, response)], conditions)
-      },
-      abort: () => abortUpstream(ctx, uploadId)
+    const joined = await writeByUpload(ctx, {
+      headers,
+      conditions,
+      checksum,
+      fill: async (put) => {
+        const response = await stream((body) => put(1, body, contentLength))
+        return [answered(checksum, 1, await expectSuccess(ctx, response))]
+      }
     })
     return { response: joined.response, etag: await storedEtag(ctx, joined) }
   }

@@ -2,112 +2,123 @@
 import { Readable } from 'node:stream'
 import { timingSafeEqual } from 'node:crypto'
 import type { Header } from '../../http/message.ts'
-import type { DataKey } from '../../envelope/data-key.ts'
+import { ORIGIN_BYTES, originOf } from '../../envelope/data-key.ts'
 import { checkZeros } from '../../envelope/encoding.ts'
 import { storedPartSize, streamSize } from '../../envelope/sizes.ts'
 import { SegmentOpener } from '../../envelope/stream.ts'
-import type { UploadSettings } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
 import { type ByteStage, StagedReadable } from '../../http/stage.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
-import { bodySealer, headersOf, MOST_STORED, storedSizeOf } from '../../s3ec/seal.ts'
-import { completionName, waitingPartName } from '../../store-client/state-names.ts'
-import { keyUse, type ObjectContext, placeOf, storeHere, type UploadContext } from '../context.ts'
-import { clientEncryptionOf, refuseClientEntries, type Wanted } from '../objects/client-write.ts'
+import { MOST_STORED, storedSizeOf } from '../../s3ec/seal.ts'
+import { waitingPartName } from '../../store-client/state-names.ts'
+import { type ObjectContext, storedChecksum, storeHere, type UploadContext } from '../context.ts'
+import { clientEncryptionOf, newClientObject, refuseClientEntries, type Wanted, writesForClients } from '../objects/client-write.ts'
+import type { ClientSealed } from '../objects/client-sealed.ts'
 import { checkClearSize } from '../objects/envelope-headers.ts'
 import { verified, verifiedSync } from '../objects/sealed-object.ts'
 import { expectSuccess } from '../responses.ts'
+import type { JoinedParts } from './join-parts.ts'
 import type { Attempt } from './part-records.ts'
 import { answered, type UpstreamPart } from './send-tail.ts'
-import { stateBucketOf, type Upload } from './upload.ts'
-import { sendPart } from './write-part.ts'
+import { abortUpstream, writeByUpload } from './store-upload.ts'
+import { noSuchUpload, refuseUnfinishable, stateBucketOf, type Upload } from './upload.ts'
+import { isHeld } from './upstream-parts.ts'
 
 /** Bytes of a part at the store, where the number of parts allows it. */
 const PART_BYTES = 64 * 1024 * 1024
+/** Metadata of an object that was made of an upload (docs/MULTIPART-STATE.md). Clients neither set nor see it. */
+const ORIGIN_HEADER = 'x-amz-meta-sealgate-origin'
 
 /**
- * Headers of the object that an upload becomes. Its data key follows from that of the upload, so that a Complete can be repeated.
- * @throws S3Error NotImplemented where the store does not enforce conditions on writes: two lists of parts could be encrypted under one key.
+ * What the object that an upload becomes is described by. It has no data key before it is written. That its key answers, and that its metadata fits, is
+ * found out before the client has sent a part, with an object that is thrown away.
+ * @throws S3Error as `writeForClients`.
  */
-export async function clientUploadHeaders(ctx: ObjectContext, { version, key }: Wanted, dataKey: DataKey): Promise<readonly Header[]> {
+export async function describedForClients(ctx: ObjectContext, wanted: Wanted): Promise<readonly Header[]> {
   await clientEncryptionOf(ctx, ctx.request.headers)
-  const { settings, capabilities } = storeHere(ctx)
-  if (!capabilities.ofStateBucket.put) {
-    throw new S3Error('NotImplemented', {
-      message:
-        'The store behind this gateway does not enforce conditions on PutObject, without which an upload in parts cannot become an object of the S3 Encryption Client.'
-    })
-  }
-  const described = upstreamHeaders(ctx.request.headers, 'object')
+  const described = upstreamHeaders(ctx.request.headers, 'described')
   refuseClientEntries(described)
-  const { key: own, salt } = dataKey.ofClients
-  const wrapped = await ctx.services.keys.wrapDataKey(key, own, version, keyUse(ctx, placeOf(ctx)))
-  const entries = headersOf(version, wrapped, salt, null)
-  checkClearSize(described, entries, settings.metadataBytes)
-  return [...described, ...entries]
+  await ownHeaders(ctx, wanted, described, { size: MOST_STORED, upload: Buffer.alloc(0), listHash: Buffer.alloc(0) })
+  return described
+}
+
+interface Origin {
+  /** Bytes of plaintext. */
+  readonly size: number
+  /** Of the upload, from uploadHash. */
+  readonly upload: Buffer
+  /** From completedListHash. */
+  readonly listHash: Buffer
+}
+
+/** A new object under a data key of its own, and the metadata that it has from the gateway. @throws S3Error MetadataTooLarge; of the key. */
+async function ownHeaders(
+  ctx: ObjectContext,
+  wanted: Wanted,
+  described: readonly Header[],
+  { size, upload, listHash }: Origin
+): Promise<{ readonly own: readonly Header[]; readonly stage: ByteStage }> {
+  const { headers, key, stage } = await newClientObject(ctx, wanted, size)
+  const own: readonly Header[] = [...headers, [ORIGIN_HEADER, originOf(key, upload, listHash).toString('base64url')]]
+  checkClearSize(described, own, storeHere(ctx).settings.metadataBytes)
+  return { own, stage }
+}
+
+/** Whether an object was made of this upload and list. @param upload from uploadHash. */
+export function isMadeOf({ headers, bodyKey }: Pick<ClientSealed, 'headers' | 'bodyKey'>, upload: Buffer, listHash: Buffer): boolean {
+  const said = Buffer.from(headers.get(ORIGIN_HEADER) ?? '', 'base64url')
+  return bodyKey !== null && said.length === ORIGIN_BYTES && timingSafeEqual(said, originOf(bodyKey, upload, listHash))
+}
+
+interface Chosen {
+  readonly parts: readonly Attempt[]
+  readonly listHash: Buffer
+  readonly conditions: readonly Header[]
 }
 
 /**
- * Encrypts the chosen parts, all of which wait in the state bucket, as one body, and sends it to the store in parts of its own: one stream and one tag
- * stand over all of it, so that no part could be encrypted before the others were there.
- * @param listHash of the client's list. The first Complete settles it: another list would be a second plaintext under the same keystream.
- * @returns the parts of the store's own list.
- * @throws S3Error EntityTooLarge, InvalidRequest for another list than that of an earlier Complete; NoSuchKey when a part that waited was removed.
+ * Encrypts the chosen parts, all of which wait in the state bucket, as one body under a new data key, and writes that by an upload of its own: one stream
+ * and one tag stand over all of it, so that no part could be encrypted before the others were there. The upload of the client ends when the object is there.
+ * @throws S3Error EntityTooLarge; NoSuchKey when a part that waited was removed; NoSuchUpload when the upload of the client or the gateway's own was.
  */
-export async function sendForClients(
-  ctx: UploadContext,
-  upload: Upload,
-  version: NonNullable<UploadSettings['clients']>,
-  parts: readonly Attempt[],
-  listHash: Buffer
-): Promise<UpstreamPart[]> {
+export async function completeForClients(ctx: UploadContext, upload: Upload, { parts, listHash, conditions }: Chosen): Promise<JoinedParts> {
   const size = parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0)
   const stored = storedSizeOf(size)
   if (stored > MOST_STORED) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MOST_STORED - (stored - size)) } })
   }
-  await settleList(ctx, upload, listHash)
-  const { maxParts } = storeHere(ctx).settings
-  const most = Math.max(PART_BYTES, Math.ceil(stored / maxParts))
-  const { key, salt } = upload.dataKey.ofClients
-  const bytes = new Pieces(sealedBody(ctx, upload, parts, bodySealer(version, key, salt, size)))
-  const list: UpstreamPart[] = []
-  try {
-    for (let sent = 0; sent < stored; sent += most) {
-      const number = list.length + 1
-      const contentLength = Math.min(most, stored - sent)
-      const body = Readable.from(bytes.take(contentLength), { objectMode: false })
-      const response = await sendPart(ctx, number, { body, contentLength, checksum: upload.settings.storedChecksum })
-      await expectSuccess(ctx, response)
-      if (!body.readableEnded) throw new S3Error('SealgateBadUpstream')
-      list.push(answered(upload, number, response))
+  const wanted = writesForClients(ctx)
+  const described = upload.settings.clients ?? null
+  if (wanted === null || described === null) throw refuseUnfinishable()
+  const { own, stage } = await ownHeaders(ctx, wanted, described, { size, upload: upload.hash, listHash })
+  const checksum = storedChecksum(ctx)
+  const most = Math.max(PART_BYTES, Math.ceil(stored / storeHere(ctx).settings.maxParts))
+  const joined = await writeByUpload(ctx, {
+    headers: [...described, ...own],
+    conditions,
+    checksum,
+    fill: async (put) => {
+      const bytes = new Pieces(sealedBody(ctx, upload, parts, stage))
+      const list: UpstreamPart[] = []
+      try {
+        for (let sent = 0; sent < stored; sent += most) {
+          const number = list.length + 1
+          const contentLength = Math.min(most, stored - sent)
+          const body = Readable.from(bytes.take(contentLength), { objectMode: false })
+          const response = await expectSuccess(ctx, await put(number, body, contentLength))
+          if (!body.readableEnded) throw new S3Error('SealgateBadUpstream')
+          list.push(answered(checksum, number, response))
+        }
+      } finally {
+        await bytes.close()
+      }
+      // Nothing becomes an object whose upload was aborted, or completed through another instance, meanwhile.
+      if (!await isHeld(ctx)) throw noSuchUpload(ctx)
+      return list
     }
-  } finally {
-    await bytes.close()
-  }
-  return list
-}
-
-/** @throws S3Error InvalidRequest where an earlier Complete had another list. */
-async function settleList(ctx: UploadContext, upload: Upload, listHash: Buffer): Promise<void> {
-  const state = stateBucketOf(ctx)
-  const name = completionName(upload.hash)
-  let settled = await state.get(name)
-  if (settled === null) {
-    try {
-      await state.put(name, listHash, true)
-      return
-    } catch (error) {
-      // Another instance may have been faster.
-      settled = await state.get(name)
-      if (settled === null) throw error
-    }
-  }
-  if (settled.length === listHash.length && timingSafeEqual(settled, listHash)) return
-  throw new S3Error('InvalidRequest', {
-    message: 'This upload was being completed with another list of parts, which cannot be encrypted a second time in the format of the S3 Encryption Client. ' +
-      'Abort the upload and begin a new one.'
   })
+  await abortUpstream(ctx, upload.id)
+  return joined
 }
 
 /** The bytes of the object, from the parts one after the other. */

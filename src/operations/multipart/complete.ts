@@ -1,13 +1,13 @@
 import { randomInt } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { HttpResponse } from '../../http/message.ts'
+import type { Header, HttpResponse } from '../../http/message.ts'
 import type { Attempt } from './part-records.ts'
 import { type CompletedPart, clientDocument, parseCompletedParts } from '../../s3/documents.ts'
 import type { BucketContext, OperationContext, UploadContext } from '../context.ts'
 import { type JoinedParts, joinParts, storedEtag } from './join-parts.ts'
 import { type Completed, completedAnswer, previousCompletion } from './previous-completion.ts'
-import { sendForClients } from './client-upload.ts'
-import { type UpstreamPart, sendTail } from './send-tail.ts'
+import { completeForClients } from './client-upload.ts'
+import { sendTail, type TailInput, type UpstreamPart } from './send-tail.ts'
 import { type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
 import { md5OfMd5s } from '../../envelope/manifest.ts'
 import { completedListHash } from '../../envelope/upload-records.ts'
@@ -80,8 +80,13 @@ async function completeOnce(ctx: UploadContext, listed: readonly CompletedPart[]
     return await takeSteps(ctx, listed, listHash)
   } catch (error) {
     const code = error instanceof S3Error ? error.code : null
-    if (!(error instanceof UploadChanged) && code !== 'NoSuchUpload' && code !== 'InvalidPart') throw error
-    const before = await previousCompletion(ctx, listHash)
+    // Where a condition does not hold, the object of that Complete may be the reason as well.
+    const refused = code === 'PreconditionFailed'
+    if (!(error instanceof UploadChanged) && code !== 'NoSuchUpload' && code !== 'InvalidPart' && !refused) throw error
+    const before = await previousCompletion(ctx, listHash).catch((unknown: unknown) => {
+      if (refused && unknown instanceof S3Error) return null
+      throw unknown
+    })
     if (before === null) throw code === 'NoSuchUpload' ? noSuchUpload(ctx) : error
     await removeState(ctx, uploadHashOf(ctx))
     return before
@@ -99,15 +104,12 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
   checkObjectSize(ctx, parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0))
   const checksum = objectChecksum(ctx, upload, parts, declared)
   const conditions = await writeConditions(ctx, 'complete')
-  const number = tailNumber(parts, state)
-  const sent = clients === undefined
-    ? sendTail(ctx, upload, { parts, held: state.held, checksum, listHash, room, number })
-    : sendForClients(ctx, upload, clients, parts, listHash)
-  const list = await sent.catch((error: unknown) => {
-    // A part was removed from the state bucket, or radosgw is completing the upload.
-    throw error instanceof S3Error && error.code === 'NoSuchKey' ? new UploadChanged(error) : error
-  })
-  const made = await completeUpstream(ctx, upload, list, conditions)
+  const made = clients === undefined
+    ? await completeSealed(ctx, upload, { parts, held: state.held, checksum, listHash, room, number: tailNumber(parts, state) }, conditions)
+    : await completeForClients(ctx, upload, { parts, listHash, conditions }).catch((error: unknown) => {
+      // A part was removed from the state bucket, or the upload of the client, or the gateway's own, was aborted.
+      throw error instanceof S3Error && lostCodes.has(error.code) ? new UploadChanged(error) : error
+    })
   const answer = completedAnswer(ctx, {
     etag: await etagOf(ctx, parts, made),
     checksums: checksum === null ? [] : [checksum],
@@ -118,13 +120,14 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
   return answer
 }
 
+const lostCodes: ReadonlySet<string> = new Set(['NoSuchKey', 'NoSuchUpload', 'InvalidPart'])
+
 /** @throws as `refusalOf`. */
-async function completeUpstream(
-  ctx: UploadContext,
-  upload: Upload,
-  list: readonly UpstreamPart[],
-  conditions: readonly (readonly [string, string])[]
-): Promise<JoinedParts> {
+async function completeSealed(ctx: UploadContext, upload: Upload, tail: TailInput, conditions: readonly Header[]): Promise<JoinedParts> {
+  const list = await sendTail(ctx, upload, tail).catch((error: unknown) => {
+    // A part was removed from the state bucket, or radosgw is completing the upload.
+    throw error instanceof S3Error && error.code === 'NoSuchKey' ? new UploadChanged(error) : error
+  })
   try {
     return await joinParts(ctx, upload.id, list, [...upstreamHeaders(ctx.request.headers, 'document'), ...conditions])
   } catch (error) {

@@ -3,8 +3,10 @@ import type { Header, HttpResponse } from '../../http/message.ts'
 import { type ObjectContext, type OperationContext, type UploadContext, send } from '../context.ts'
 import { inspectObject, targetOf, retryOnChange } from '../objects/inspect.ts'
 import { S3Error } from '../../errors.ts'
+import type { ClientSealed } from '../objects/client-sealed.ts'
 import { readEncryptionHeaders } from '../objects/object-keys.ts'
 import { type InspectedObject, clientEtag } from '../objects/sealed-object.ts'
+import { isMadeOf } from './client-upload.ts'
 import { uploadHashOf } from './upload.ts'
 import { renderXml, type XmlNode, childOf, rewriteXml } from '../../s3/xml.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
@@ -13,13 +15,14 @@ import { forwardedQuery, plainHeaders, successOf } from '../forward.ts'
 import { slowResponse } from '../responses.ts'
 
 /**
- * The answer to a Complete that was carried out before, by a request whose answer was lost or by another instance. The object's own manifest names
- * the upload and the list it was made of.
+ * The answer to a Complete that was carried out before, by a request whose answer was lost or by another instance. The object itself proves
+ * which upload and list it was made of.
  * @returns null when the object is missing or was made by another upload or list.
  * @throws S3Error ServiceUnavailable when this cannot be determined: the client may retry.
  */
 export async function previousCompletion(ctx: UploadContext, listHash: Buffer): Promise<Completed | null> {
   const object = await inspectIfThere(ctx)
+  if (object?.kind === 's3ec') return isMadeOf(object, uploadHashOf(ctx), listHash) ? ofClients(ctx, object) : null
   if (object?.kind !== 'multipart') return null
   const { manifest } = object
   if (!manifest.uploadHash.equals(uploadHashOf(ctx)) || !manifest.listHash.equals(listHash)) return null
@@ -32,6 +35,12 @@ export async function previousCompletion(ctx: UploadContext, listHash: Buffer): 
       ...readEncryptionHeaders(ctx, object)
     ]
   })
+}
+
+/** The format has no place for checksums. */
+function ofClients(ctx: UploadContext, object: ClientSealed): Completed {
+  const headers: Header[] = object.versionId === null ? [] : [['x-amz-version-id', object.versionId]]
+  return completedAnswer(ctx, { etag: clientEtag(ctx, object), checksums: [], parts: 0, headers })
 }
 
 async function inspectIfThere(ctx: ObjectContext): Promise<InspectedObject | null> {

@@ -87,7 +87,7 @@ export async function sendTail(ctx: UploadContext, upload: Upload, input: TailIn
   }
   if (rest.length === 0) return list
   const response = await sendPart(ctx, number, { body: rest, contentLength: rest.length, checksum: upload.settings.storedChecksum, retry: true })
-  return [...list, answered(upload, number, await expectSuccess(ctx, response))]
+  return [...list, answered(upload.settings.storedChecksum, number, await expectSuccess(ctx, response))]
 }
 
 /** The parts as the store's list names them. Those that wait are first sent under their numbers. */
@@ -166,7 +166,7 @@ async function sendStored(
   const response = await sendPart(ctx, part.number, { body, contentLength: size + bytes, checksum: upload.settings.storedChecksum })
   await expectSuccess(ctx, response)
   if (!body.readableEnded) throw new S3Error('SealgateBadUpstream')
-  return answered(upload, part.number, response)
+  return answered(upload.settings.storedChecksum, part.number, response)
 }
 
 /**
@@ -237,12 +237,8 @@ async function cutTail(
 }
 
 /** The part that the store has just taken. @throws S3Error SealgateBadUpstream for an answer without an ETag. */
-export function answered(
-  { settings }: { readonly settings: Pick<UploadSettings, 'storedChecksum'> },
-  number: number,
-  response: UpstreamResponse
-): UpstreamPart {
-  return { number, etag: etagOf(response), checksum: checksumOf(settings.storedChecksum, response) }
+export function answered(checksum: UploadSettings['storedChecksum'], number: number, response: UpstreamResponse): UpstreamPart {
+  return { number, etag: etagOf(response), checksum: checksumOf(checksum, response) }
 }
 
 /** @param said in a list of parts, or in the answer to one */

@@ -8,6 +8,7 @@ import { S3Error } from '../../errors.ts'
 import { agreesWithUpload, refuseGeneralSse, sseOfWrite } from '../../keys/sse-headers.ts'
 import { SSEC_KEY_ID } from '../../keys/ssec.ts'
 import { accessEncryptionHeaders, customerKeyOfAccess, customerKeysAllowed, keyForRead } from '../objects/object-keys.ts'
+import { writesForClients } from '../objects/client-write.ts'
 import { verified } from '../objects/sealed-object.ts'
 import { StateBucket } from '../../store-client/state-bucket.ts'
 import { uploadRecordName } from '../../store-client/state-names.ts'
@@ -26,6 +27,14 @@ export interface Upload {
 
 export function noSuchUpload(ctx: UploadContext): S3Error {
   return new S3Error('NoSuchUpload', { fields: { UploadId: ctx.operation.uploadId } })
+}
+
+/** @returns S3Error for an upload that cannot become an object of the S3 Encryption Client, though it was begun to. */
+export function refuseUnfinishable(): S3Error {
+  return new S3Error('InvalidRequest', {
+    message: 'This upload was to become an object of the S3 Encryption Client, and was begun by an earlier version of the gateway, ' +
+      'or its bucket is not written in that format any more. Abort it and begin a new one.'
+  })
 }
 
 /** The hash of the upload this request names. */
@@ -67,6 +76,7 @@ async function openRecord(ctx: UploadContext, hash: Buffer, record: UploadRecord
   const { dataKey, settings } = await verified(ctx, () => openUploadRecord(record, kek, place, id))
   // Cached only after it has opened: a record that does not open may have any length, and would fail again and again.
   ctx.services.objects.rememberUpload(hash, record)
+  if (settings.clients === null || (settings.clients !== undefined && writesForClients(ctx) === null)) throw refuseUnfinishable()
   return { id, hash, place, dataKey, settings, encryptionHeaders: encryptionHeadersOf(ctx, record, place) }
 }
 

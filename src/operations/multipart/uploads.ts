@@ -9,20 +9,18 @@ import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { renderXml, type XmlNode } from '../../s3/xml.ts'
 import { writesForClients } from '../objects/client-write.ts'
 import { envelopeHeaders } from '../objects/envelope-headers.ts'
-import { clientUploadHeaders } from './client-upload.ts'
+import { describedForClients } from './client-upload.ts'
 import { encryptionOfWrite } from '../objects/write-options.ts'
-import { expectSuccess, relayError, documentOf, editedResponse, xmlResponse } from '../responses.ts'
+import { editedResponse, relayError, xmlResponse } from '../responses.ts'
 import { checksumSettings } from './checksum-settings.ts'
-import { fieldOf } from '../../store-client/bucket-client.ts'
 import { uploadRecordName, uploadPrefix } from '../../store-client/state-names.ts'
+import { noteName, notesOf } from '../../store-client/upload-notes.ts'
+import { abortUpstream, CLEAN_UP_MS, createUpstream, storedChecksumHeaders } from './store-upload.ts'
 import { stateBucketOf, type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
 import { type Attempt, newer, readPartRecords } from './part-records.ts'
 import { type HeldPart, listHeldParts } from './upstream-parts.ts'
-import { writeListing } from '../../s3/listing.ts'
+import { readListing, writeListing } from '../../s3/listing.ts'
 import { forwardForDocument, forwardedQuery } from '../forward.ts'
-
-/** For cleaning up even when the client has disconnected. */
-const CLEAN_UP_MS = 30_000
 
 /**
  * CreateMultipartUpload: the envelope goes upstream with the metadata, then the upload record into the state bucket. Only after both does the client
@@ -42,10 +40,11 @@ export async function createMultipartUpload(ctx: OperationContext<'CreateMultipa
   const settings: UploadSettings = {
     ...checksum,
     etagMode: key.sse.mode === 'SSE-C' || forClients !== null ? 'opaque' : ctx.policy.etag,
-    storedChecksum: storedChecksum(ctx),
-    ...forClients === null ? {} : { clients: forClients.version }
+    // No part of such an upload goes to the store under it.
+    storedChecksum: forClients !== null ? null : storedChecksum(ctx),
+    ...forClients === null ? {} : { clients: await describedForClients(ctx, forClients) }
   }
-  const headers = forClients !== null ? await clientUploadHeaders(ctx, forClients, dataKey) : envelopeHeaders(ctx, {
+  const headers = settings.clients ?? envelopeHeaders(ctx, {
     key,
     dataKey,
     described,
@@ -68,18 +67,6 @@ function checksumHeadersOf({ checksumAlgorithm, checksumType }: UploadSettings):
   ]
 }
 
-/** A part may only have a checksum of the algorithm that the upload was created with (AWS API, UploadPart). The type is S3's default. */
-export function storedChecksumHeaders({ storedChecksum: algorithm }: Pick<UploadSettings, 'storedChecksum'>): Header[] {
-  return algorithm === null ? [] : [['x-amz-checksum-algorithm', algorithm.toUpperCase()]]
-}
-
-/** Begins an upload at the store. @throws the store's error. */
-export async function createUpstream(ctx: OperationContext, headers: readonly Header[]): Promise<{ uploadId: string; answered: readonly Header[] }> {
-  const response = await send(ctx, { method: 'POST', query: [['uploads', null]], headers })
-  if (response.status >= 300) throw await relayError(ctx, response)
-  return { uploadId: fieldOf(await documentOf(response), 'UploadId'), answered: downstreamHeaders(response.headers, 'written') }
-}
-
 /** Without its record an upload could never be completed: then it is aborted, and the client does not get its id. */
 async function keepRecord(ctx: ObjectContext, uploadId: string, key: WriteKey, dataKey: DataKey, settings: UploadSettings): Promise<void> {
   const place = placeOf(ctx)
@@ -100,17 +87,6 @@ async function keepRecord(ctx: ObjectContext, uploadId: string, key: WriteKey, d
   } catch (error) {
     await abortUpstream(ctx, uploadId)
     throw error
-  }
-}
-
-/** Aborts an upload that the gateway itself has begun, also when the client has disconnected. @returns whether the store has confirmed it. */
-export async function abortUpstream(ctx: OperationContext, uploadId: string): Promise<boolean> {
-  try {
-    const signal = AbortSignal.timeout(CLEAN_UP_MS)
-    await expectSuccess(ctx, await send(ctx, { method: 'DELETE', query: [['uploadId', uploadId]], signal, retry: true }))
-    return true
-  } catch (error) {
-    return error instanceof S3Error && error.code === 'NoSuchUpload'
   }
 }
 
@@ -188,13 +164,26 @@ function partNode({ number, inline, lastModified, etag, plaintextSize, checksum 
 }
 
 /**
- * ListMultipartUploads: the store's own list, because clients use its upload ids. Checksum settings are left out: the store's are of stored bytes,
- * and the clients' are sealed in the records.
+ * ListMultipartUploads: the store's own list, because clients use its upload ids, without those that the gateway has begun by itself. Checksum settings
+ * are left out: the store's are of stored bytes, and the clients' are sealed in the records.
  */
 export async function listMultipartUploads(ctx: OperationContext<'ListMultipartUploads'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
-  const body = writeListing(document, () => ({ checksums: [] }))
+  const { bucket } = ctx.operation
+  // Asked second: what the store lists has its note by then.
+  const noted = readListing(document).length === 0 ? new Set<string>() : await notesIn(ctx, bucket)
+  const body = writeListing(
+    document,
+    ({ key, uploadId }) => uploadId !== null && noted.has(noteName({ bucket, key, uploadId })) ? { remove: true } : { checksums: [] }
+  )
   return editedResponse(response, body)
+}
+
+/** Names of the notes of uploads in a bucket. */
+async function notesIn(ctx: OperationContext, bucket: string): Promise<ReadonlySet<string>> {
+  const names = new Set<string>()
+  for await (const page of stateBucketOf(ctx).list(notesOf(bucket))) for (const { key } of page) names.add(key)
+  return names
 }
 
 /** AbortMultipartUpload: first at the store, so that every upload the store knows has its state. */

@@ -12,6 +12,7 @@ import { S3Error } from '../../errors.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
 import { parsePartNumber } from '../../s3/range.ts'
+import { writesForClients } from '../objects/client-write.ts'
 import { relayError } from '../responses.ts'
 import { partChecksum } from './checksum-settings.ts'
 import { checkTailFits, settledSize } from './equal-parts.ts'
@@ -42,15 +43,14 @@ export interface PartTarget {
  * takes, if the tail needs a number above it (MULTIPART-STATE).
  */
 export async function targetOfPart(ctx: UploadContext, number: number, size: number): Promise<PartTarget> {
-  const target = await targetOfSealed(ctx, number, size)
-  // One stream over all parts: none can be encrypted before all are there.
-  return target.upload.settings.clients === undefined || target.waits ? target : { ...target, upload: await openLive(ctx), waits: true }
-}
-
-async function targetOfSealed(ctx: UploadContext, number: number, size: number): Promise<PartTarget> {
   const { maxParts, equalParts } = storeHere(ctx).settings
   if (size > MAX_PART_PLAINTEXT) {
     throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(size), MaxSizeAllowed: String(MAX_PART_PLAINTEXT) } })
+  }
+  if (writesForClients(ctx) !== null) {
+    // One stream over all parts: none can be encrypted before all are there. Nothing stands behind the last one.
+    const upload = await openLive(ctx)
+    if (upload.settings.clients !== undefined) return { upload, number, size, waits: true }
   }
   const small = size < MIN_PART_SIZE
   if (!equalParts && number >= maxParts && !small) {

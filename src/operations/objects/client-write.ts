@@ -7,7 +7,7 @@ import { S3Error } from '../../errors.ts'
 import { sseResponseHeaders } from '../../keys/sse-headers.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { isClientEntry } from '../../s3ec/metadata.ts'
-import { newObject, storedSizeOf, type Writable } from '../../s3ec/seal.ts'
+import { newObject, type NewObject, storedSizeOf, type Writable } from '../../s3ec/seal.ts'
 import { keyUse, type ObjectContext, placeOf, storedChecksum, storeHere } from '../context.ts'
 import { type BodySource, readVerified, streamUpstream } from '../request-body.ts'
 import { checkClearSize } from './envelope-headers.ts'
@@ -38,7 +38,7 @@ const HELD_BYTES = 65_536
  */
 export async function writeForClients(
   ctx: ObjectContext,
-  { version, key }: Wanted,
+  wanted: Wanted,
   source: BodySource,
   describing: ReadonlyMap<string, string>,
   way: Way
@@ -53,9 +53,7 @@ export async function writeForClients(
   const asked = await clientEncryptionOf(ctx, describing)
   const held = length <= HELD_BYTES
   const conditions = await writeConditions(ctx, held ? 'put' : way.conditions)
-  const dataKey = createSecretKey(randomBytes(32))
-  const wrapped = await ctx.services.keys.wrapDataKey(key, dataKey, version, keyUse(ctx, placeOf(ctx)))
-  const { headers: own, stage } = newObject(version, wrapped, length)
+  const { headers: own, stage } = await newClientObject(ctx, wanted, length)
   checkClearSize(described, own, storeHere(ctx).settings.metadataBytes)
   const headers = [...described, ...own]
   const verifier = new BodyVerifier(source.payload, { computeMd5: false, computeChecksum: source.computeChecksum ?? null })
@@ -72,7 +70,16 @@ export async function writeForClients(
   return answerOf(ctx, written, verifier, asked)
 }
 
-async function sealed(stage: ReturnType<typeof newObject>['stage'], plaintext: Buffer): Promise<readonly Buffer[]> {
+/**
+ * One new object under a data key that no other has: whatever is written twice has another keystream each time.
+ * @param size bytes of plaintext. @throws S3Error of the key.
+ */
+export async function newClientObject(ctx: ObjectContext, { version, key }: Wanted, size: number): Promise<NewObject> {
+  const dataKey = createSecretKey(randomBytes(32))
+  return newObject(version, await ctx.services.keys.wrapDataKey(key, dataKey, version, keyUse(ctx, placeOf(ctx))), size)
+}
+
+async function sealed(stage: NewObject['stage'], plaintext: Buffer): Promise<readonly Buffer[]> {
   return [...stage.update(plaintext), ...await stage.final()]
 }
 
