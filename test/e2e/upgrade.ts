@@ -9,7 +9,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -82,6 +82,12 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0
 }
 
+/** Whether something listens there. */
+async function answers(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  return once(socket, 'connect').then(() => true, () => false).finally(() => socket.destroy())
+}
+
 const running: ChildProcess[] = []
 async function serve(release: Release, stage: Stage | null): Promise<S3Client> {
   const port = await freePort()
@@ -90,7 +96,7 @@ async function serve(release: Release, stage: Stage | null): Promise<S3Client> {
   const child = spawn(process.execPath, [join(roots[release], 'src/main.ts'), 'serve', '--config', file], { stdio: ['ignore', 'inherit', 'inherit'] })
   running.push(child)
   const endpoint = `http://127.0.0.1:${port}`
-  for (let left = 150; !await fetch(endpoint).then(() => true, () => false); left -= 1) {
+  for (let left = 150; !await answers(port); left -= 1) {
     if (left === 0 || child.exitCode !== null) throw new Error(`the ${release} instance does not answer`)
     await sleep(200)
   }
