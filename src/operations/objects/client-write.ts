@@ -2,7 +2,7 @@
 import { createSecretKey, randomBytes } from 'node:crypto'
 import type { Header } from '../../http/message.ts'
 import { BodyVerifier } from '../../auth/body-verifier.ts'
-import { MAX_SINGLE_PLAINTEXT } from '../../envelope/sizes.ts'
+import { MAX_STORED_SINGLE } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { sseResponseHeaders } from '../../keys/sse-headers.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
@@ -45,8 +45,8 @@ export async function writeForClients(
 ): Promise<StoredAnswer> {
   const { length } = source.payload
   const storedSize = storedSizeOf(length)
-  if (storedSize > MAX_SINGLE_PLAINTEXT) {
-    throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(length), MaxSizeAllowed: String(MAX_SINGLE_PLAINTEXT - (storedSize - length)) } })
+  if (storedSize > MAX_STORED_SINGLE) {
+    throw new S3Error('EntityTooLarge', { fields: { ProposedSize: String(length), MaxSizeAllowed: String(MAX_STORED_SINGLE - (storedSize - length)) } })
   }
   const described = upstreamHeaders(describing, 'object')
   refuseClientEntries(described)

@@ -10,6 +10,8 @@ import {
 } from '@aws-sdk/client-s3'
 import { around, Bucket, startRig, through } from '../../support/client-write-rig.ts'
 import { codeOf } from '../../support/error-code.ts'
+import { RawConnection, rawRequest } from '../../support/raw-client.ts'
+import { headerSigned, headOf } from '../../support/wire.ts'
 
 for (const version of ['v2', 'v3'] as const) {
   for (const key of ['cloud', 'aes', 'rsa'] as const) {
@@ -80,4 +82,27 @@ await t.test('copies into such a bucket are written so, and copies out of it are
   const { Body: read } = await rig.s3.send(new GetObjectCommand({ Bucket: 'sealed', Key: 'd' }))
   t.ok(Body.equals(await read!.transformToByteArray()))
   t.ok(rig.store.object('sealed', 'd').metadata['sealgate'])
+})
+
+await t.test('a single write has up to 5 GiB at the store', async (t) => {
+  const { gateway, store } = await startRig(t, { version: 'v3', key: 'aes' })
+  const most = 5 * 1024 ** 3 - 16
+  const head = (length: number): Buffer =>
+    headOf(
+      headerSigned(gateway, { method: 'PUT', target: `/${Bucket}/o`, headers: [['Content-Length', String(length)]] }, '', { payloadHash: 'UNSIGNED-PAYLOAD' })
+    )
+  const { status, body } = await rawRequest(gateway.endpoint, head(most + 1))
+  t.equal(status, 400)
+  t.match(body.toString(), new RegExp(`<Code>EntityTooLarge</Code>.*<MaxSizeAllowed>${most}</MaxSizeAllowed>`))
+  t.notOk(store.requests.some(({ method, bucket }) => method === 'PUT' && bucket === Bucket))
+  const reached = Promise.withResolvers<string | undefined>()
+  store.rules.add({
+    when: { method: 'PUT', bucket: Bucket, test: ({ headers }) => (reached.resolve(headers.get('content-length')), true) },
+    fault: { type: 'error', status: 507, code: 'Full' }
+  })
+  const connection = await RawConnection.open(gateway.endpoint)
+  await connection.send(head(most))
+  await connection.send(Buffer.alloc(200_000))
+  t.equal(await reached.promise, String(5 * 1024 ** 3))
+  connection.close()
 })
