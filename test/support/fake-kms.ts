@@ -77,6 +77,12 @@ export class FakeKms {
     return this.calls.filter((call) => call.operation === operation).length
   }
 
+  /** What a blob of the latest GenerateDataKey holds. */
+  opened(blob: Buffer): Buffer {
+    const { input } = this.calls.findLast(({ operation }) => operation === 'GenerateDataKey')!
+    return this.#open(String(input['KeyId']), blob, (input['EncryptionContext'] ?? {}) as Context)
+  }
+
   #answer(call: KmsCall, response: ServerResponse): void {
     this.calls.push(call)
     if (this.misbehave?.(call, response) === true) return
