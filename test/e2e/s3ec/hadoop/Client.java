@@ -16,6 +16,9 @@ public class Client {
         settings.set("fs.s3a.path.style.access", "true");
         settings.set("fs.s3a.connection.ssl.enabled", "false");
         settings.set("fs.s3a.change.detection.mode", "none");
+        // Otherwise S3A removes the name of each parent, with a "/" behind it, after every write. versitygw keeps a folder there and answers
+        // ErrDirectoryNotEmpty, and S3A tries again for minutes.
+        settings.set("fs.s3a.directory.marker.retention", "keep");
         settings.set("fs.s3a.access.key", System.getenv("AWS_ACCESS_KEY_ID"));
         settings.set("fs.s3a.secret.key", System.getenv("AWS_SECRET_ACCESS_KEY"));
         settings.set("fs.s3a.encryption.algorithm", "CSE-KMS");
