@@ -103,7 +103,9 @@ interface Live extends Resource {
 }
 
 function createNamespace(name: string): Ran {
-  const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } } }
+  // With `warn` the server also says of a Deployment what its pods would be refused for.
+  const labels = Object.fromEntries(['enforce', 'warn'].map((mode) => [`pod-security.kubernetes.io/${mode}`, 'restricted']))
+  const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } }
   return run(join(programs, 'kubectl'), ['--kubeconfig', kubeconfig, 'apply', '--server-side', '-f', '-'], JSON.stringify(namespace))
 }
 
@@ -134,7 +136,7 @@ async function main(): Promise<void> {
   for (const { name, path } of examples) {
     const namespace = `dry-${name}`
     createNamespace(namespace)
-    const text = helmAlone('template', 'sealgate', chart, '--namespace', namespace, '--values', path).stdout
+    const text = helmAlone('template', 'sealgate', chart, '--namespace', namespace, '--values', path, '--skip-tests').stdout
     const dry = run(join(programs, 'kubectl'), ['--kubeconfig', kubeconfig, 'apply', '--server-side', '--dry-run=server', '-f', '-'], text)
     const warnings = dry.stderr.split('\n').filter((line) => line.startsWith('Warning:'))
     // A volume of the host is what an HSM's client may need; it is not "restricted".
@@ -211,6 +213,7 @@ async function main(): Promise<void> {
 
   // Test hooks, as the pods that helm would make.
   createNamespace('hooks')
+  await until(() => kubectl('get', 'serviceaccount', 'default', '-n', 'hooks').code === 0)
   const minimal = join(chart, 'ci/minimal-values.yaml')
   const hooks = helmAlone('template', 'sealgate', chart, '-n', 'hooks', '--values', minimal, '--show-only', 'templates/tests/*.yaml')
   for (const resource of resourcesOf(hooks.stdout)) {

@@ -2,14 +2,14 @@
 // (image-root.ts), in front of a real store. Volumes are laid out as the kubelet does, with its links and modes. A pod is ended as the kubelet
 // ends one: preStop, SIGTERM, and never SIGKILL before terminationGracePeriodSeconds. CronJobs are run, and so is what helm test starts.
 //
-//   sudo HELM=helm MINIO=minio test/e2e/stores/minio.sh node test/e2e/helm-pod.ts
+//   sudo HELM=helm MINIO=minio test/e2e/stores/minio.sh node test/e2e/helm-pod.ts      ROOTFS: one that image-root.ts has made before
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { get as httpGet } from 'node:http'
-import { tmpdir } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import process from 'node:process'
@@ -182,7 +182,7 @@ async function* slowly(bytes: Buffer, seconds: number): AsyncGenerator<Buffer> {
 }
 
 async function main(): Promise<void> {
-  const rootfs = imageRoot(work)
+  const rootfs = process.env['ROOTFS'] ?? imageRoot(work)
   const [port, admin] = [await freePort(), await freePort()]
   const tls = certificate('first')
   const ring = join(work, 'keyring.json')
@@ -316,10 +316,10 @@ async function main(): Promise<void> {
       const next = certificate('renewed')
       writeVolume(pod.volumes.get('tls') ?? '', { 'tls.crt': next.cert, 'tls.key': next.key }, 0o440)
       const began = performance.now()
-      const taken = await until(async () => await servedName(port) === 'renewed', 20)
+      const taken = await until(async () => await servedName(port) === 'renewed')
       step(`a renewed Secret is served after ${Math.round((performance.now() - began) / 100) / 10} s, without a restart`, taken)
       writeVolume(pod.volumes.get('tls') ?? '', { 'tls.crt': tls.cert, 'tls.key': tls.key }, 0o440)
-      await until(async () => await servedName(port) === 'first', 20)
+      step('and the one before again', await until(async () => await servedName(port) === 'first'), pod.output)
 
       for (const hook of resources.filter(({ kind }) => kind === 'Pod')) {
         const hooked = podOf(hook)
@@ -441,6 +441,40 @@ async function main(): Promise<void> {
   process.kill(slow.pid, 'SIGTERM')
   const stopped = await slow.ended
   step(`CronJob scan-slow, ended at its deadline: exit code ${stopped}`, stopped === 5, slow.output)
+
+  // Beside an application: ready before it starts, and ended after it.
+  const ownRing = join(work, 'sidecar.json')
+  sealgate('keys', 'create', '--keyring', ownRing, '--name', 'backup', '--realm', 'backup')
+  const ports = join(work, 'values-sidecar.json')
+  writeFileSync(
+    ports,
+    JSON.stringify({ config: { listen: { port }, admin: { port: admin }, upstream: { endpoint: store, region: 'us-east-1', stateBucket: 'sidecar-state' } } })
+  )
+  const beside = rendered('--values', join(chart, 'ci/sidecar-values.yaml'), '--values', ports)
+  const application = beside.flatMap((resource) => resource.kind === 'Deployment' ? podOf(resource)?.spec ?? [] : [])[0]
+  if (application === undefined) throw new Error('no deployment')
+  // The gateway's volumes alone: the others are the application's.
+  const volumes = (application.volumes ?? []).filter(({ name }) => ['config', 'credentials', 'keyring'].includes(name))
+  const sidecar = new Pod(rootfs, { ...application, volumes }, {
+    'backup-sealgate-credentials': { storeAccessKeyId: storeId, storeSecretAccessKey: storeSecret, clientSecretAccessKey: 'backup-secret-backup-secret' },
+    'backup-sealgate-keyring': { 'keyring.json': readFileSync(ownRing) }
+  }, beside)
+  const started = await until(async () => sidecar.child.exitCode === null && await statusOf(`http://127.0.0.1:${admin}/readyz`) === 200)
+  step(`sidecar: its startup probe passes after ${Math.round(performance.now() - sidecar.began)} ms`, started, sidecar.output)
+  const local = new S3Client({
+    endpoint: `http://127.0.0.1:${port}`,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: { accessKeyId: 'backup', secretAccessKey: 'backup-secret-backup-secret' }
+  })
+  await local.send(new CreateBucketCommand({ Bucket: 'change-me-backups' }))
+  await local.send(new PutObjectCommand({ Bucket: 'change-me-backups', Key: 'data', Body: 'of the application' }))
+  const read = await local.send(new GetObjectCommand({ Bucket: 'change-me-backups', Key: 'data' }))
+  step('sidecar: the application writes and reads over loopback', await read.Body?.transformToString() === 'of the application')
+  const outside = Object.values(networkInterfaces()).flat().find((each) => each?.family === 'IPv4' && !each.internal)?.address
+  if (outside !== undefined) step(`sidecar: from another address nothing answers`, await statusOf(`http://${outside}:${port}/`) === 0)
+  process.kill(sidecar.pid, 'SIGTERM')
+  step('sidecar: ends with 0 when the application has ended', await sidecar.ended === 0, sidecar.output)
 }
 
 function checkBackup(file: string): object {

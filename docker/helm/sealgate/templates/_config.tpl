@@ -21,7 +21,11 @@
 {{- fail "tls.clientCa needs tls.secretName or tls.certManager" -}}
 {{- end -}}
 {{- $config := mergeOverwrite (dict "listen" $listen "admin" (dict "host" "0.0.0.0" "port" 9001)) (deepCopy .Values.config) -}}
-{{- $loopback := has $config.listen.host (list "127.0.0.1" "::1" "localhost") -}}
+{{- $loopbacks := list "127.0.0.1" "::1" "localhost" -}}
+{{- if has $config.admin.host $loopbacks -}}
+{{- fail "config.admin.host: the kubelet probes from outside of the pod, and the monitoring reads there" -}}
+{{- end -}}
+{{- $loopback := has $config.listen.host $loopbacks -}}
 {{- if not (or $config.listen.tls $config.listen.allowPlainBeyondLoopback $loopback) -}}
 {{- fail "the listener needs tls.secretName, tls.certManager.enabled, or config.listen.allowPlainBeyondLoopback: true where something else protects the network" -}}
 {{- end -}}
