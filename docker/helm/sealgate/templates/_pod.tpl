@@ -147,7 +147,7 @@ envFrom: {{- toYaml . | nindent 2 }}
     {{- else }}
     httpGet: { path: /livez, port: admin }
     periodSeconds: 2
-    failureThreshold: 30
+    failureThreshold: 60
     {{- end }}
   livenessProbe:
     httpGet: { path: /livez, port: admin }
