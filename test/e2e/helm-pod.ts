@@ -9,6 +9,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { get as httpGet } from 'node:http'
+import { Agent } from 'node:https'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -258,7 +259,8 @@ async function main(): Promise<void> {
       forcePathStyle: true,
       maxAttempts: 1,
       credentials: { accessKeyId, secretAccessKey },
-      requestHandler: { httpsAgent: { ca, keepAlive: false } }
+      // An agent, not its options: for bodies that wait for 100 Continue the SDK would make another one without them.
+      requestHandler: { httpsAgent: new Agent({ ca, keepAlive: false }) }
     })
   const direct = new S3Client({
     endpoint: store,
