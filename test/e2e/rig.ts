@@ -2,10 +2,12 @@
 // clients that are programs.
 //   node test/e2e/rig.ts [--store ENDPOINT --access-key ID --secret-key SECRET] [--checksum crc32] [--second-port N] [--own-cors]
 //     [--client ID:SECRET] [--as-aws] [--narrow PROVIDER] [--profile NAME] [--state BUCKET] [--far ENDPOINT --far-access-key ID --far-secret-key SECRET]
+//     [--certificate NAME-cert.pem]
 // Without --store the embedded store is behind it. Buckets whose names begin with "opaque-" have `etag: opaque`. With --own-cors the
 // gateway has `listen.cors` for all origins, which exposes `ETag`. With --narrow the store has the limits of a provider
 // (test/support/narrow-profiles.ts), and the gateway what its configuration says of that provider; --profile is `upstream.profile` alone. With
-// --as-aws: no Signature Version 2, one region, and anonymous reads as the store's ACLs allow. With
+// --as-aws: no Signature Version 2, one region, and anonymous reads as the store's ACLs allow. --certificate is
+// that of HTTPS, with its key in NAME-key.pem, for clients that refuse the one of the tests, which is its own authority. With
 // --far there are two stores: buckets whose names begin with "far-" are at that one. Prints
 // one line of JSON (where the gateway and the store are, and who signs) and runs until its input ends. Each line of the input is one more of
 // `clients`, which the gateway knows once a line comes back.
@@ -38,6 +40,7 @@ const { values } = parseArgs({
     narrow: { type: 'string' },
     profile: { type: 'string' },
     'state': { type: 'string', default: 'sealgate-state-e2e' },
+    'certificate': { type: 'string', default: join(import.meta.dirname, '../support/tls/localhost-cert.pem') },
     'far': { type: 'string' },
     'far-access-key': { type: 'string', default: '' },
     'far-secret-key': { type: 'string', default: '' }
@@ -62,7 +65,7 @@ const store = narrow ?? behind
 dns.lookup = lookupBuckets
 const [accessKeyId = '', secretAccessKey = ''] = values.client.split(':')
 const client = { accessKeyId, secretAccessKey }
-const certificate = join(import.meta.dirname, '../support/tls/localhost-cert.pem')
+const { certificate } = values
 
 const near = {
   endpoint: store.endpoint,

@@ -56,7 +56,7 @@ expire() {
 }
 round() {
   pgdir=$work/pg-$mode; mkdir -p "$pgdir"
-  step cluster cluster && step stanza stanza && step backups backups && step verify verify && step restore restore && step past past && step expire expire
+  for name in cluster stanza backups verify restore past expire; do step "$name" "$name"; done
 }
 rounds round
 row pgBackRest "$(pgbackrest version | grep -oE '[0-9.]+'), PostgreSQL $(pg postgres --version | grep -oE '[0-9.]+' | head -n 1)" 'WAL push, full, differential and incremental backup in bundles, `verify`, restore to the end and to a point in time, expiry; every row compared' 'TLS and a name; `repo1-s3-uri-style=path`, `repo1-storage-ca-file` for an own authority'

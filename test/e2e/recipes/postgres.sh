@@ -20,6 +20,8 @@ pg_new() {
   pg_start "$pgdir/data"
   sql "create table t (i serial, hash text, marker text); insert into t (hash, marker) select md5(i::text), 'plaintext-marker-b7d1f05c' from generate_series(1, 200000) i"
 }
+# pg_archived: the archive has the first of the WAL.
+pg_archived() { for _ in $(seq 240); do [ "$(sql 'select archived_count > 0 from pg_stat_archiver')" = t ] && return; sleep 0.5; done; return 1; }
 pg_more() { sql "insert into t (hash, marker) select md5(i::text), 'more' from generate_series(1, 1000) i"; sql 'select pg_switch_wal()'; }
 pg_rows() { sql 'copy (select * from t order by i) to stdout'; }
 # pg_ends: the rows are remembered in $work/rows, the last WAL is archived, the cluster stops.
@@ -28,7 +30,7 @@ pg_ends() { pg_rows >"$work/rows"; sql 'select pg_switch_wal()'; pg_stop "$pgdir
 pg_same() {
   pg_start "$1"
   for _ in $(seq 120); do [ "$(sql 'select pg_is_in_recovery()')" = t ] || break; sleep 0.5; done
-  pg_rows >"$work/restored"
+  pg_rows >"$work/restored" || { tail -n 5 "$pgdir/server.log"; return 1; }
   pg_stop "$1"
   cmp "$work/restored" "$2"
 }
