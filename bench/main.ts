@@ -2,13 +2,14 @@
 // Ratios count; absolute figures are of this machine and this minute.
 import process from 'node:process'
 import { large } from './large.ts'
+import { listings } from './listings.ts'
 import { memory } from './memory.ts'
 import { ranges } from './ranges.ts'
 import { Rig, say } from './rig.ts'
 import { small } from './small.ts'
 import { workers } from './workers.ts'
 
-const benchmarks = { large, small, ranges, workers, memory } as const
+const benchmarks = { large, small, listings, ranges, workers, memory } as const
 type Name = keyof typeof benchmarks
 
 const args = process.argv.slice(2)

@@ -9,7 +9,7 @@ import {
   CreateMultipartUploadCommand,
   DeleteObjectsCommand,
   ListBucketsCommand,
-  ListObjectsV2Command,
+  ListObjectVersionsCommand,
   PutObjectCommand,
   type S3Client,
   UploadPartCommand
@@ -83,13 +83,14 @@ const fanOuts: readonly FanOut[] = [
     }
   },
   {
-    file: 'operations/buckets/buckets.ts',
+    file: 'operations/buckets/list-objects.ts',
     when: heads('list'),
     limit: 32,
     failures: null,
     prepare: async (rig) => {
+      // Of versions nothing is remembered from their writing.
       await putObjects(rig, 'list', 40)
-      return (abortSignal) => rig.s3.send(new ListObjectsV2Command({ Bucket, Prefix: 'list' }), { abortSignal })
+      return (abortSignal) => rig.s3.send(new ListObjectVersionsCommand({ Bucket, Prefix: 'list' }), { abortSignal })
     }
   },
   {

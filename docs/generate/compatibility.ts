@@ -49,7 +49,7 @@ const etagModes: readonly Row[] = [
   [
     '`md5` (default)',
     'the plaintext\'s MD5, and MD5 of MD5s with `-N` for multipart uploads, in every operation',
-    'a listing costs one HEAD or one small read for each row that is not cached'
+    'a listing costs one HEAD, and for some one small read, for each row that this process has neither listed nor written'
   ],
   [
     '`opaque`',

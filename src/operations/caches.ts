@@ -11,7 +11,7 @@ export interface Hint {
 }
 
 /** `reader`: the identity the object was read with, because another one may list an object and not read it. */
-type RowName = readonly [reader: string | null, bucket: string, key: string, versionId: string | null, upstreamEtag: string]
+export type RowName = readonly [reader: string | null, bucket: string, key: string, versionId: string | null, upstreamEtag: string]
 
 /** Size and ETag of a row of a listing. */
 export interface RowFacts {
@@ -56,11 +56,11 @@ export class ObjectCache {
   }
 
   row(...row: RowName): RowFacts | undefined {
-    return this.#rows.get(nameKey(...row))
+    return this.#rows.get(rowKey(row))
   }
 
   rememberRow(facts: RowFacts, ...row: RowName): void {
-    const name = nameKey(...row)
+    const name = rowKey(row)
     this.#rows.set(name, facts, 256 + name.length)
   }
 
@@ -95,6 +95,11 @@ function manifestKey(commitment: Buffer, upstreamEtag: string): string {
 /** JSON, so that no two lists give the same key: names may hold any character, and all of a listing is chosen by the store. */
 function nameKey(...names: readonly (string | null)[]): string {
   return JSON.stringify(names)
+}
+
+/** As `nameKey`, for a thousand rows at a time: by the lengths in front no two names give the same key. */
+function rowKey([reader, bucket, key, versionId, etag]: RowName): string {
+  return `${reader?.length ?? '-'} ${bucket.length} ${versionId?.length ?? '-'} ${etag.length} ${reader ?? ''}${bucket}${versionId ?? ''}${etag}${key}`
 }
 
 function weightOf(manifest: Manifest): number {

@@ -4,7 +4,7 @@ import { unquoteEtag } from './conditions.ts'
 import { childOf, childrenOf, childText, parseXml, rewriteXml, textOf, upstreamDocument } from './xml.ts'
 import type { XmlDocument, XmlEditor, XmlElement } from './xml.ts'
 
-type RowKind = 'object' | 'version' | 'upload' | 'part'
+export type RowKind = 'object' | 'version' | 'upload' | 'part'
 const rowKinds: ReadonlyMap<string, RowKind> = new Map([['Contents', 'object'], ['Version', 'version'], ['Upload', 'upload'], ['Part', 'part']])
 
 /** A row of ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads or ListParts, as the store lists it. */

@@ -16,7 +16,7 @@ export interface XmlElement {
 
 const maxDepth = 12
 /** A Complete of 10,000 parts with five checksums each has 80,000. */
-const maxElements = 120_000
+export const maxElements = 120_000
 
 const reference = '&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});'
 /** The predefined and the numeric references: there are no others without a document type. */

@@ -40,7 +40,7 @@ export function parseXml(document: Buffer, limits: XmlLimits): XmlDocument {
 
 const predefined: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: '\'' }
 
-function decodeText(raw: string): string {
+export function decodeText(raw: string): string {
   if (!/[&\r]/.test(raw)) return raw
   return raw.replace(/\r\n?/g, '\n').replace(references, (found) => {
     const name = found.slice(1, -1)

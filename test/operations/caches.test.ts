@@ -1,4 +1,5 @@
 import t from 'tap'
+import fc from 'fast-check'
 import { ObjectCache } from '../../src/operations/caches.ts'
 
 const facts = { size: 1, etag: 'visible' }
@@ -11,6 +12,21 @@ void t.test('a row is found by exactly what it was remembered by', (t) => {
   for (const [key, version, etag] of [['a', null, 'E1\nE2'], ['a\nE1', '', 'E2'], ['a\nE1', null, 'E3'], ['E1', 'a', 'E2']] as const) {
     t.equal(cache.row('', 'b', key, version, etag), undefined)
   }
+  t.end()
+})
+
+void t.test('no two rows have one name', (t) => {
+  const text = fc.string({ unit: fc.constantFrom('1', ' ', '-', '\\n', 'a'), maxLength: 3 })
+  const name = fc.tuple(fc.option(text), text, text, fc.option(text), text)
+  fc.assert(
+    fc.property(name, name, (one, other) => {
+      const cache = new ObjectCache()
+      cache.rememberRow(facts, ...one)
+      const same = JSON.stringify(one) === JSON.stringify(other)
+      return (cache.row(...other) !== undefined) === same && cache.row(...one) !== undefined
+    }),
+    { numRuns: 20_000 }
+  )
   t.end()
 })
 

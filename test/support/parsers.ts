@@ -37,6 +37,7 @@ import { instructionsOf, marksOf } from '../../src/s3ec/metadata.ts'
 import { clientDocument, parseCompletedParts, parseDelete, parseLocationConstraint, parseTagging, restoreSelects } from '../../src/s3/documents.ts'
 import { parseErrorXml, renderError } from '../../src/s3/error-document.ts'
 import { writeListing } from '../../src/s3/listing.ts'
+import { openListing } from '../../src/s3/scanned-listing.ts'
 import { copySourceRange, parseRange } from '../../src/s3/range.ts'
 import { readFormFields } from '../../src/s3/post-form.ts'
 import { route } from '../../src/s3/route.ts'
@@ -187,6 +188,18 @@ const documents: readonly (Omit<Parser, 'limit'> & { readonly limit?: number })[
     seeds: [
       '<ListBucketResult><EncodingType>url</EncodingType><KeyCount>1</KeyCount><Contents><Key>a%20b§</Key><Size>5</Size><ETag>"e§"</ETag><ChecksumCRC32>§</ChecksumCRC32><UserMetadata><X-Amz-Meta-Sealgate>§</X-Amz-Meta-Sealgate></UserMetadata></Contents>§</ListBucketResult>',
       '<ListPartsResult><Key>k</Key><Part><PartNumber>1</PartNumber><ETag>"e"</ETag><Size>5</Size></Part>§</ListPartsResult>'
+    ]
+  },
+  {
+    name: 'listing that is scanned',
+    limit: 16 * 1024 * KiB,
+    run: async (input) => {
+      const listing = await openListing(input)
+      return listing.write(listing.rows.map(({ key }) => ({ size: key.length, etag: 'e', checksums: [] })), (key) => key.endsWith('x'))
+    },
+    seeds: [
+      '<?xml version="1.0"?><ListBucketResult xmlns="§"><KeyCount>1</KeyCount><Contents><Key>a§</Key><Size>5</Size><ETag>"e§"</ETag><ChecksumCRC32>§</ChecksumCRC32>§</Contents><CommonPrefixes><Prefix>§</Prefix></CommonPrefixes>§</ListBucketResult>',
+      '<ListVersionsResult><IsTruncated>true</IsTruncated><Version><Key>k</Key><Owner><ID>§</ID></Owner></Version>§<DeleteMarker><Key>x</Key></DeleteMarker></ListVersionsResult>'
     ]
   },
   {

@@ -1,7 +1,6 @@
 import type { HttpResponse } from '../../http/message.ts'
-import type { RowFacts } from '../caches.ts'
-import { type OperationContext, send, type BucketContext, readerOf, storeHere, storeOf } from '../context.ts'
-import { SEGMENT_SIZE, storedSize, plaintextSize } from '../../envelope/sizes.ts'
+import { type OperationContext, send, storeHere, storeOf } from '../context.ts'
+import { SEGMENT_SIZE, storedSize } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { removeBucketDefault } from './bucket-encryption.ts'
 import { forward, forwardForDocument, forwardedQuery, passThrough } from '../forward.ts'
@@ -15,14 +14,6 @@ import { lifecycleForClient, lifecycleForStore, targetBucketsOf, type TargetOper
 import { readDocument } from '../request-body.ts'
 import { contentMd5 } from '../../store-client/object-properties.ts'
 import { relayError, editedResponse, expectSuccess } from '../responses.ts'
-import { isDescribing } from '../../envelope/metadata.ts'
-import { unquoteEtag } from '../../s3/conditions.ts'
-import { listsOnly, readListing, writeListing, type ListingRow, type RowEdit } from '../../s3/listing.ts'
-import { opaqueEtag, clientEtag } from '../objects/sealed-object.ts'
-import { inspectObject, retryOnChange } from '../objects/inspect.ts'
-import { parallelMap } from '../../concurrency/parallel.ts'
-import { isInstructionFile } from '../objects/instruction-files.ts'
-import { describedHeaders } from '../objects/response-headers.ts'
 
 /** Stored bytes of a small object beyond its plaintext, and plaintext per stored byte of a large one (docs/FORMAT.md, Size law). */
 const OBJECT_OVERHEAD = storedSize(1) - 1
@@ -191,65 +182,4 @@ export async function restoreObject(ctx: OperationContext<'RestoreObject'>): Pro
   })
   await expectSuccess(ctx, response)
   return { status: response.status, headers: [...downstreamHeaders(response.headers, 'plain'), ['content-length', '0']], body: null }
-}
-
-/** Codes of an object that cannot be opened, as opposed to a store or key service that fails. InvalidRequest: SSE-C objects need their key. */
-const closedCodes: ReadonlySet<string> = new Set(['InvalidRequest', 'SealgateIntegrityError', 'SealgateKeyUnavailable', 'SealgatePlaintextRefused'])
-
-/** Rows looked up at once in `md5` mode. */
-const PARALLEL_LOOKUPS = 32
-
-/**
- * ListObjects, ListObjectsV2, ListObjectVersions: sizes by the size law, ETags by the bucket's mode, and the sealed metadata where the listing shows
- * metadata (MinIO's `metadata=true`). Instruction files of the S3 Encryption Client are left out. One row never fails the listing: a row that cannot be opened is shown as stored.
- */
-export async function listObjects(ctx: OperationContext<'ListObjects' | 'ListObjectsV2' | 'ListObjectVersions'>): Promise<HttpResponse> {
-  const { response, document } = await forwardForDocument(ctx)
-  // Everybody may list one prefix only: the store must not return more.
-  if (typeof ctx.policy.publicRead === 'object' && ctx.request.client === null && !listsOnly(document, ctx.operation.query.get('prefix') ?? '')) {
-    throw new S3Error('SealgateBadUpstream')
-  }
-  const rows = readListing(document)
-  const edits = await parallelMap(rows, { limit: PARALLEL_LOOKUPS, signal: ctx.signal }, (row, signal) => editOf({ ...ctx, signal }, row))
-  const body = writeListing(document, (_, i) => edits[i] ?? {}, (key) => isInstructionFile(ctx.policy, key))
-  return editedResponse(response, body)
-}
-
-async function editOf(ctx: BucketContext, row: ListingRow): Promise<RowEdit> {
-  if (row.etag === null || row.size === null || isInstructionFile(ctx.policy, row.key)) return {}
-  const byLaw = plaintextSize(row.size)
-  // By the size law no object need be inspected, unless plaintext objects may be among the sealed ones.
-  if (ctx.policy.etag === 'opaque' && ctx.policy.plaintext === 'refuse' && ctx.policy.s3ec === null && !row.described) {
-    return { etag: unquoteEtag(opaqueEtag(row.etag)), checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
-  }
-  const facts = await rowFacts(ctx, row)
-  if (typeof facts === 'object') return { ...facts, checksums: [] }
-  const etag = facts === 'unknown' ? null : unquoteEtag(opaqueEtag(row.etag))
-  return { etag, checksums: [], ...(byLaw === null ? {} : { size: byLaw }) }
-}
-
-/**
- * Size and ETag of a row, from the cache or by inspecting the object. `closed`: it does not open for this client, and so has no other ETag in any
- * operation. `unknown`: the store failed just now. The row gets no ETag, because a different one would mean to clients that the object has changed.
- */
-async function rowFacts(ctx: BucketContext, row: ListingRow): Promise<RowFacts & Pick<RowEdit, 'described'> | 'closed' | 'unknown'> {
-  const bucket = ctx.operation.bucket
-  const etag = row.etag ?? ''
-  const name = [readerOf(ctx), bucket, row.key, row.versionId, etag] as const
-  // A copy of an object onto itself can change its metadata under the same ETag.
-  const cached = row.described ? undefined : ctx.services.objects.row(...name)
-  if (cached !== undefined) return cached
-  try {
-    // Not every store without versions knows the version id `null` that it lists (versitygw: 404).
-    const versionId = row.latest && row.versionId === 'null' ? null : row.versionId
-    const object = await retryOnChange(() => inspectObject(ctx, { bucket, key: row.key, versionId, customerKey: null, factsOnly: true }))
-    if (versionId !== row.versionId && unquoteEtag(object.upstreamEtag) !== etag) return 'unknown'
-    // Overwritten since the store made the listing: the current state is shown, but not cached.
-    const facts = { size: object.size, etag: unquoteEtag(clientEtag(ctx, object)) }
-    if (unquoteEtag(object.upstreamEtag) === etag) ctx.services.objects.rememberRow(facts, ...name)
-    return row.described && object.kind !== 'plain' ? { ...facts, described: describedHeaders(object).filter(([name]) => isDescribing(name)) } : facts
-  } catch (error) {
-    if (!(error instanceof S3Error) || ctx.signal.aborted) throw error
-    return closedCodes.has(error.code) ? 'closed' : 'unknown'
-  }
 }

@@ -25,6 +25,7 @@ import {
 import { writesForClients } from '../objects/client-write.ts'
 import { ensureEnvelopeKept, envelopeHeaders } from '../objects/envelope-headers.ts'
 import { forwardCopy, successOf } from '../forward.ts'
+import { rememberWritten } from '../objects/listed-facts.ts'
 import { keyForWrite, type WriteKey } from '../objects/object-keys.ts'
 import { slowResponse, type AddHeaders } from '../responses.ts'
 import { heldWhole, isConditionOfPut, wayOfCopy } from './by-upload.ts'
@@ -145,7 +146,9 @@ async function answerOf(
   if (object.kind === 'empty') await ensureEnvelopeKept(ctx)
   if (tags !== '') await ensureTags(ctx, tags, response.headers.get('x-amz-version-id') ?? null)
   const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object)
-  return copyResult(visibleEtag(ctx.policy, upstreamEtag, shown), childText(parsed, parsed.root, 'LastModified'), checksumsOf(object))
+  const etag = visibleEtag(ctx.policy, upstreamEtag, shown)
+  rememberWritten(ctx, { size: object.size, etag, upstreamEtag })
+  return copyResult(etag, childText(parsed, parsed.root, 'LastModified'), checksumsOf(object))
 }
 
 interface Through {

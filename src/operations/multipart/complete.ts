@@ -14,6 +14,7 @@ import { completedListHash } from '../../envelope/upload-records.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { readDocument } from '../request-body.ts'
+import { rememberWritten } from '../objects/listed-facts.ts'
 import { visibleEtag } from '../objects/sealed-object.ts'
 import { slowResponse } from '../responses.ts'
 import { writeConditions } from '../objects/write-options.ts'
@@ -101,7 +102,8 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
   const parts = selectParts(upload, listed, state)
   const { clients } = upload.settings
   const room = clients === undefined ? roomBehind(ctx, upload, parts) : 0
-  checkObjectSize(ctx, parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0))
+  const size = parts.reduce((sum, { plaintextSize }) => sum + plaintextSize, 0)
+  checkObjectSize(ctx, size)
   const checksum = objectChecksum(ctx, upload, parts, declared)
   const conditions = await writeConditions(ctx, 'complete')
   const made = clients === undefined
@@ -110,8 +112,10 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
       // A part was removed from the state bucket, or the upload of the client, or the gateway's own, was aborted.
       throw error instanceof S3Error && lostCodes.has(error.code) ? new UploadChanged(error) : error
     })
+  const etag = await etagOf(ctx, parts, made)
+  rememberWritten(ctx, { size, etag, upstreamEtag: made.etag })
   const answer = completedAnswer(ctx, {
-    etag: await etagOf(ctx, parts, made),
+    etag,
     checksums: checksum === null ? [] : [checksum],
     parts: parts.length,
     headers: [...downstreamHeaders(made.response.headers, 'written'), ...upload.encryptionHeaders]

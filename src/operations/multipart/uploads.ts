@@ -19,7 +19,7 @@ import { abortUpstream, CLEAN_UP_MS, createUpstream, storedChecksumHeaders } fro
 import { stateBucketOf, type Upload, noSuchUpload, openUpload, uploadHashOf } from './upload.ts'
 import { type Attempt, newer, readPartRecords } from './part-records.ts'
 import { type HeldPart, listHeldParts } from './upstream-parts.ts'
-import { readListing, writeListing } from '../../s3/listing.ts'
+import { openListing } from '../../s3/scanned-listing.ts'
 import { forwardForDocument, forwardedQuery } from '../forward.ts'
 
 /**
@@ -169,13 +169,14 @@ function partNode({ number, inline, lastModified, etag, plaintextSize, checksum 
  */
 export async function listMultipartUploads(ctx: OperationContext<'ListMultipartUploads'>): Promise<HttpResponse> {
   const { response, document } = await forwardForDocument(ctx)
+  const listing = await openListing(document)
   const { bucket } = ctx.operation
   // Asked second: what the store lists has its note by then.
-  const noted = readListing(document).length === 0 ? new Set<string>() : await notesIn(ctx, bucket)
-  const body = writeListing(
-    document,
-    ({ key, uploadId }) => uploadId !== null && noted.has(noteName({ bucket, key, uploadId })) ? { remove: true } : { checksums: [] }
+  const noted = listing.rows.length === 0 ? new Set<string>() : await notesIn(ctx, bucket)
+  const edits = listing.rows.map(({ key, uploadId }) =>
+    uploadId !== null && noted.has(noteName({ bucket, key, uploadId })) ? { remove: true } : { checksums: [] }
   )
+  const body = await listing.write(edits, null)
   return editedResponse(response, body)
 }
 

@@ -11,6 +11,7 @@ import { newObject, type NewObject, storedSizeOf, type Writable } from '../../s3
 import { keyUse, type ObjectContext, placeOf, storedChecksum, storeHere } from '../context.ts'
 import { type BodySource, readVerified, streamUpstream } from '../request-body.ts'
 import { checkClearSize } from './envelope-headers.ts'
+import { rememberWritten } from './listed-facts.ts'
 import { visibleEtag } from './sealed-object.ts'
 import { encryptionOfWrite, writeConditions } from './write-options.ts'
 import { putHeldBody, type StoredAnswer, type Way, type Written } from './write-way.ts'
@@ -67,7 +68,9 @@ export async function writeForClients(
       checksum: stored,
       stream: (submit) => streamUpstream(ctx, source, [verifier, stage], submit)
     })
-  return answerOf(ctx, written, verifier, asked)
+  const answer = answerOf(ctx, written, verifier, asked)
+  rememberWritten(ctx, { size: length, etag: answer.etag, upstreamEtag: written.etag ?? '' })
+  return answer
 }
 
 /**

@@ -12,6 +12,7 @@ import { readVerified, requestBody, streamUpstream, type BodySource, HoldLast } 
 import { writeForClients, writesForClients } from './client-write.ts'
 import { asPut, putHeldBody, type StoredAnswer, type Way, type Written } from './write-way.ts'
 import { ensureEnvelopeKept, envelopeHeaders } from './envelope-headers.ts'
+import { rememberWritten } from './listed-facts.ts'
 import { visibleEtag } from './sealed-object.ts'
 import { expectSuccess } from '../responses.ts'
 import { writeConditions, encryptionOfWrite } from './write-options.ts'
@@ -65,10 +66,11 @@ export async function sealObject(ctx: ObjectContext, source: BodySource, describ
   return answerOf(write, written)
 }
 
-function answerOf({ ctx, key, verifier, wantsMd5 }: Write, { response, etag: upstreamEtag }: Written): StoredAnswer {
+function answerOf({ ctx, key, source, verifier, wantsMd5 }: Write, { response, etag: upstreamEtag }: Written): StoredAnswer {
   if (upstreamEtag === undefined) throw new S3Error('SealgateBadUpstream')
   const { md5, checksum } = verifier.digests
   const etag = visibleEtag(ctx.policy, upstreamEtag, wantsMd5 ? md5?.toString('hex') ?? null : null)
+  rememberWritten(ctx, { size: source.payload.length, etag, upstreamEtag })
   const headers: Header[] = [['etag', etag], ...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders]
   if (checksum !== null) {
     headers.push([`x-amz-checksum-${checksum.algorithm}`, checksum.value.toString('base64')], ['x-amz-checksum-type', 'FULL_OBJECT'])

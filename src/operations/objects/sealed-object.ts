@@ -223,10 +223,14 @@ const withTailPart = /^(0[0-3][0-9a-f]{30})-([2-9]|[1-9]\d{1,4})$/
  * @param upstream as the store sent it, quotes included.
  */
 export function opaqueEtag(upstream: string): string {
-  const bare = unquoteEtag(upstream)
+  return `"${opaqueTag(unquoteEtag(upstream))}"`
+}
+
+/** As `opaqueEtag`, without quotes on either side. */
+export function opaqueTag(bare: string): string {
+  if (!bare.includes('-')) return bare === '' ? '' : `${bare}-0`
   const [, digest, parts] = withTailPart.exec(bare) ?? []
-  if (digest !== undefined) return `"${digest}-${Number(parts) - 1}"`
-  return bare === '' || bare.includes('-') ? `"${bare}"` : `"${bare}-0"`
+  return digest === undefined ? bare : `${digest}-${Number(parts) - 1}`
 }
 
 /**
