@@ -8,7 +8,9 @@ import { StateBucket } from '../../../src/store-client/state-bucket.ts'
 import { around, begin, Bucket, complete, startRig, stateBucket, type Begun } from '../../support/client-write-rig.ts'
 import { byTurns } from '../../support/by-turns.ts'
 import { codeOf } from '../../support/error-code.ts'
+import { isHealthCheck } from '../../support/health-checks.ts'
 import { upstreamTo } from '../../support/raw-store.ts'
+import type { SeenRequest } from '../../support/rules.ts'
 
 const rig = await startRig(t, { version: 'v3', key: 'aes', keepAliveMs: 60_000 })
 const { store, s3 } = rig
@@ -46,12 +48,17 @@ const gc = async (): Promise<void> => {
  * @returns that one; null: it has no more.
  */
 async function kill(upload: Begun, requests: number): Promise<{ readonly answered: boolean; readonly last: string } | null> {
-  const before = store.requests.length
-  const rule = store.rules.add({ nth: requests, fault: { type: 'reset', at: 'after-request' } })
-  store.rules.add({ nth: requests + 1, times: Infinity, fault: { type: 'reset', at: 'before' } })
+  const seen: SeenRequest[] = []
+  const counted = (request: SeenRequest): boolean => !isHealthCheck(request)
+  const rule = store.rules.add({
+    when: { test: (request) => counted(request) && (seen.push(request), true) },
+    nth: requests,
+    fault: { type: 'reset', at: 'after-request' }
+  })
+  store.rules.add({ when: { test: counted }, nth: requests + 1, times: Infinity, fault: { type: 'reset', at: 'before' } })
   const answered = await codeOf(complete(s3, upload)) === 'ok'
   store.rules.clear()
-  const { method = '', bucket = '', key = '', query } = store.requests[before + requests - 1] ?? {}
+  const { method = '', bucket = '', key = '', query } = seen[requests - 1] ?? {}
   const name = bucket === stateBucket ? `${bucket}/${key.replace(/[0-9a-f]{32,}(?:-0)?/g, '…')}` : bucket
   return rule.fired === 0 ? null : { answered, last: `${method} ${name} ${[...query?.parameters ?? []].map((each) => each.name).join(' ')}`.trim() }
 }
