@@ -166,6 +166,7 @@ function limitRows(): Row[] {
     ),
     limit('age of a connection to the store', '300s', [], 'replaced when its request is over'),
     limit('total time of a transfer', 'none', [], ''),
+    limit('requests that still come after a stop was requested', time, ['limits.drainSeconds'], 'refused: the port is closed'),
     limit('grace period of a stop', time, ['limits.graceSeconds'], 'broken, exit code 3'),
     limit('remembered keys', ({ maxEntries = 0, maxAgeSeconds = 0 }) => `${maxEntries} for ${showSeconds(maxAgeSeconds)}`, [
       'keyCache.maxEntries',

@@ -130,8 +130,9 @@ export class GatewayProcess {
     this.#stopping = true
     this.#asking.abort(new Error('The gateway stops.'))
     this.#unwatch()
-    const { graceSeconds } = this.#config.limits
-    this.#log.event('info', 'stopping', { graceSeconds, requestsInFlight: this.#listener.counts().requestsInFlight })
+    const { drainSeconds, graceSeconds } = this.#config.limits
+    this.#log.event('info', 'stopping', { drainSeconds, graceSeconds, requestsInFlight: this.#listener.counts().requestsInFlight })
+    await this.#listener.drain(drainSeconds * seconds, signals.forced)
     const outcome = await this.#stop(signals, graceSeconds * seconds)
     await this.#reloading
     await this.#described

@@ -109,7 +109,7 @@ class Primary {
     const started = await Promise.race([this.#started.promise, signals.stopped.then(() => true)])
     if (started) await signals.stopped
     clearInterval(looking)
-    await this.#stopAll(config.limits.graceSeconds * seconds)
+    await this.#stopAll((config.limits.drainSeconds + config.limits.graceSeconds) * seconds)
     await admin?.stop()
     stopMeasuring()
     this.#log.event(this.#cut ? 'warn' : 'info', 'workers stopped', { outcome: this.#cut ? 'cut' : 'drained' })
@@ -269,7 +269,8 @@ class Primary {
     }
   }
 
-  async #stopAll(graceMs: number): Promise<void> {
+  /** @param ms after which every worker should have ended. */
+  async #stopAll(ms: number): Promise<void> {
     this.#stopping = true
     if (this.#seats.every(({ worker }) => worker.isDead())) return
     for (const seat of this.#seats) {
@@ -280,7 +281,7 @@ class Primary {
       for (const seat of this.#seats) send(seat, { type: 'forceStop' })
     })
     const patience = new AbortController()
-    const late = delay(graceMs + STOP_MARGIN_MS, undefined, { signal: patience.signal }).then(() => {
+    const late = delay(ms + STOP_MARGIN_MS, undefined, { signal: patience.signal }).then(() => {
       for (const { worker } of this.#seats) worker.process.kill('SIGKILL')
     }, () => undefined)
     await this.#gone.promise

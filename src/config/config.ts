@@ -138,6 +138,8 @@ export interface Config {
     readonly minRate: number
     readonly minRateWindowSeconds: number
     readonly upstreamFirstByteSeconds: number
+    /** After a stop was requested: not ready, and still serving. */
+    readonly drainSeconds: number
     readonly graceSeconds: number
   }
   readonly log: {

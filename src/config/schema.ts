@@ -110,6 +110,7 @@ const tuningSections = {
     minRate: bytesPerSecond({ above: 0 }).default(1024),
     minRateWindowSeconds: seconds({ above: 0 }).default(60),
     upstreamFirstByteSeconds: seconds({ above: 0 }).default(60),
+    drainSeconds: seconds({ min: 0 }).default(0),
     graceSeconds: seconds({ min: 0 }).default(25)
   }).prefault({}),
   log: z.strictObject({

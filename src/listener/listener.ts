@@ -53,6 +53,11 @@ export interface Listener {
   /** @returns the address it listens on. @throws when the address cannot be bound. */
   start(): Promise<{ readonly host: string; readonly port: number }>
   /**
+   * From now on every answer ends its connection. New ones are taken for `ms` milliseconds more: balancers need a while to notice that it is not ready.
+   * @param cut ends the wait early.
+   */
+  drain(ms: number, cut: Promise<unknown>): Promise<void>
+  /**
    * Stops accepting, lets requests in progress finish for `graceMs` milliseconds, then breaks them.
    * @returns `cut` when something had to be broken.
    */
@@ -122,6 +127,13 @@ class HttpListener implements Listener {
     await this.#app.listen({ host: this.#options.host, port: this.#options.port })
     const { address, port } = this.#app.server.address() as AddressInfo
     return { host: address, port }
+  }
+
+  async drain(ms: number, cut: Promise<unknown>): Promise<void> {
+    this.#stopping = true
+    const patience = new AbortController()
+    await Promise.race([delay(ms, undefined, { signal: patience.signal }).catch(() => undefined), cut])
+    patience.abort()
   }
 
   async stop(graceMs: number): Promise<'drained' | 'cut'> {

@@ -5,6 +5,7 @@ import { get, type IncomingMessage } from 'node:http'
 import { get as getSecure } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type AddressInfo, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { connect } from 'node:tls'
@@ -243,6 +244,30 @@ await t.test('signals during the start are not lost', async (t) => {
   await reloaded.line('configuration reloaded')
   reloaded.signal('SIGTERM')
   t.equal(await code, 0)
+})
+
+await t.test('with limits.drainSeconds it is not ready and serves, until that is over', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  const { port: admin } = taken.address() as AddressInfo
+  taken.close()
+  writeFileSync(file, yaml().replace('graceSeconds: 0.05', 'drainSeconds: 60, graceSeconds: 60').replace('admin: { port: 0 }', `admin: { port: ${admin} }`))
+  const platform = new FakeProcess(['serve'])
+  const gateway = stub(async () => ({ status: 200, headers: [], body: Buffer.from('ok') }))
+  let clock = 0
+  const code = serve({ config: file, trial: false }, platform, async () => gateway, new ProcessSignals(platform, () => clock))
+  const { port } = await platform.line('listening')
+  platform.signal('SIGTERM')
+  t.match(await platform.line('stopping'), { drainSeconds: 60, graceSeconds: 60 })
+  const ready = get({ host: '127.0.0.1', port: admin, path: '/readyz', agent: false })
+  t.equal((await once(ready, 'response') as [IncomingMessage])[0].statusCode, 503)
+  const answer = await ask(port)
+  t.match([answer.statusCode, answer.headers.connection], [200, 'close'])
+  clock = 1000
+  platform.signal('SIGTERM')
+  t.equal(await code, 0, 'asked again, it does not wait any longer')
+  await t.rejects(ask(port), { code: 'ECONNREFUSED' })
+  writeFileSync(file, yaml())
 })
 
 await t.test('asked to stop again, it does not wait any longer', async (t) => {

@@ -187,7 +187,7 @@ await t.test('Kubernetes: ports, cores and times are those of the configuration'
     const ports = { s3: config.listen.port, admin: config.admin?.port }
     for (const { name, containerPort } of gateway.ports ?? []) t.equal(containerPort, ports[name as 's3' | 'admin'], `${metadata.name}: ${name}`)
     if (config.workers !== 1) t.ok(Number(gateway.resources.requests?.cpu) >= Number(config.workers), 'the autoscaler measures against a core per worker')
-    const needed = (gateway.lifecycle?.preStop.sleep.seconds ?? 0) + config.limits.graceSeconds + (config.workers === 1 ? 0 : 10)
+    const needed = (gateway.lifecycle?.preStop.sleep.seconds ?? 0) + config.limits.drainSeconds + config.limits.graceSeconds + (config.workers === 1 ? 0 : 10)
     t.ok(pod.terminationGracePeriodSeconds >= needed + 5, `${metadata.name}: ${needed} s to stop in`)
   }
   const allowed = resources.filter(({ kind }) => kind === 'NetworkPolicy')

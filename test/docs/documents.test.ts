@@ -58,6 +58,14 @@ await t.test('every link leads somewhere', async (t) => {
   t.comment(`${count} links and file names in ${documents.length} documents, 0 broken`)
 })
 
+await t.test('docs/BALANCERS.md shows the files that test/e2e/balancers.ts runs', (t) => {
+  const text = read('docs/BALANCERS.md')
+  const names = readdirSync(join(root, 'docker/balancers'))
+  t.equal(names.length, 5)
+  for (const name of names) t.ok(text.includes(`\n${read(join('docker/balancers', name))}\`\`\`\n`), name)
+  t.end()
+})
+
 await t.test('docs/EXISTING-DATA.md has every state and every fault', (t) => {
   const text = read('docs/EXISTING-DATA.md')
   for (const state of Object.keys(states)) t.ok(text.includes(`\`${state}\``), state)

@@ -5,7 +5,8 @@
 #   test/e2e/clients.sh --store http://HOST:PORT --access-key ID --secret-key SECRET
 #   … --checksum crc32                                           with checksums of stored bytes sent to the store
 #
-# DIRECT=1 with a store: the clients talk to the store itself, over http, to see what fails without the gateway too.
+# DIRECT=1 with a store: the clients talk to it itself, to see what fails without the gateway too. It may also be a balancer in front of gateways, over
+# https with the certificate of test/support/tls (balancers.ts).
 # Clients: aws (v1 and v2, whatever AWS_V1 and AWS_V2 name), boto3 (new: PYTHON; old: PYTHON_OLD), the SDK for JavaScript v3,
 # rclone, s3cmd, curl --aws-sigv4. What is not installed is skipped, with its reason. Ends with 1 when a step failed.
 set -u
@@ -14,9 +15,10 @@ AWS_V1=${AWS_V1:-aws} AWS_V2=${AWS_V2:-/usr/bin/aws} PYTHON=${PYTHON:-python3} P
 work=$(mktemp -d) passed=0 failed=0 skipped=0
 if [ -n "${DIRECT:-}" ]; then
   trap 'rm -rf "$work"' EXIT
-  schemes=http
   said=$(CA=$here/../support/tls/localhost-cert.pem node -p 'const a = process.argv.slice(1); const of = (n) => a[a.indexOf(n) + 1];
-    JSON.stringify({ http: of("--store"), accessKeyId: of("--access-key"), secretAccessKey: of("--secret-key"), ca: process.env.CA })' -- "$@")
+    const scheme = new URL(of("--store")).protocol.slice(0, -1);
+    JSON.stringify({ scheme, [scheme]: of("--store"), accessKeyId: of("--access-key"), secretAccessKey: of("--secret-key"), ca: process.env.CA })' -- "$@")
+  schemes=$(node -p 'JSON.parse(process.argv[1]).scheme' "$said")
 else
   schemes='http https'
   coproc RIG { exec node "$here/rig.ts" "$@"; }

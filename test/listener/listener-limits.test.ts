@@ -258,6 +258,28 @@ await t.test('a graceful stop lets transfers finish, closes idle connections, an
   t.equal(await stopped, 'drained')
 })
 
+await t.test('a listener that drains serves connections, old and new, once more, and leaves idle ones open', async (t) => {
+  const started = await startListener(async () => text('done'))
+  const [idle, used] = [await WireClient.open(started.port), await WireClient.open(started.port)]
+  for (const client of [idle, used]) {
+    client.write(get('/'))
+    t.equal((await client.answer())?.headers.get('connection'), 'keep-alive')
+  }
+  const cut = Promise.withResolvers<undefined>()
+  const drained = started.listener.drain(60_000, cut.promise)
+  for (const client of [used, await WireClient.open(started.port)]) {
+    client.write(get('/'))
+    const answer = await client.answer()
+    t.match([answer?.status, answer?.body.toString(), answer?.headers.get('connection')], [200, 'done', 'close'])
+    await client.closed()
+  }
+  t.equal(started.listener.counts().connections, 1)
+  cut.resolve(undefined)
+  await drained
+  t.equal(await started.listener.stop(20_000), 'drained')
+  await idle.closed()
+})
+
 await t.test('what does not finish within the grace period is broken, visibly', async (t) => {
   const started = await startListener(async () => ({
     status: 200,

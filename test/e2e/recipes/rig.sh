@@ -10,7 +10,7 @@
 # 1 when a step failed; 69 when the program cannot be had. ETAGS chooses the ETag modes of the bucket (default: md5 opaque), KEEP=1 leaves the folder of the run.
 #
 # A recipe calls, in this order:
-#   package, python_packages, go_program, maven_packages       install what it needs
+#   package, python_packages, go_program, go_module, maven_packages       install what it needs
 #   rounds FUNCTION                            once for each ETag mode: makes a new $bucket, calls FUNCTION, inspects the stored objects
 #     step NAME COMMAND…                         in FUNCTION: runs a command or function in a subshell under set -e, and prints how it ended; after one that
 #                                                failed the rest of the round is left out
@@ -72,6 +72,22 @@ maven_packages() {
   mvn -q -B -f "$pom" dependency:copy-dependencies -DoutputDirectory="$jars" >"$work/install.log" 2>&1 || { tail -n 3 "$work/install.log" | cut -c1-300 >&2; unavailable "mvn dependency:copy-dependencies for $* failed"; }
   echo "$*" >"$jars/packages"
 }
+# go_module PROGRAM MODULE@VERSION FOLDER: of a module that `go install` refuses, because it has replace directives: built in a copy of it.
+go_module() {
+  local program=$cache/bin/$1 module=$2 folder=$3 from
+  [ "$(cat "$program.version" 2>/dev/null)" = "$module $folder" ] && return
+  command -v go >/dev/null || unavailable 'not installed: go'
+  from=$(go mod download -json "$module" 2>"$work/install.log" | node -p 'JSON.parse(fs.readFileSync(0, "utf8")).Dir') || unavailable "go mod download $module failed"
+  cp -r "$from" "$work/module"; chmod -R u+w "$work/module"
+  (cd "$work/module" && CGO_ENABLED=0 go build -mod=mod -trimpath -ldflags '-s -w' -o "$program" "./$folder") >"$work/install.log" 2>&1 || { tail -n 5 "$work/install.log" >&2; unavailable "go build of $module failed"; }
+  rm -rf "$work/module"
+  echo "$module $folder" >"$program.version"
+}
+# start LOG COMMAND…: a program in the background, in $pid; stopped at the end. answers URL: waits up to a minute for any HTTP answer.
+start() { local log=$1; shift; "$@" >"$log" 2>&1 </dev/null & pid=$!; at_end+=("kill_quietly $pid"); }
+kill_quietly() { kill "$1" 2>/dev/null && wait "$1" 2>/dev/null; }
+answers() { for _ in $(seq 120); do curl -s -o /dev/null --max-time 2 "$1" && return; sleep 0.5; done; return 1; }
+free_port() { node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })'; }
 
 # An authority of its own: some TLS libraries refuse a certificate that is its own authority.
 ca=$work/ca.pem

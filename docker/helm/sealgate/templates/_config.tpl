@@ -61,21 +61,25 @@
 {{- define "sealgate.seconds" -}}
 {{- $text := . | toString | trim | lower -}}
 {{- if not (regexMatch "^[0-9]+([.][0-9]+)? ?(ms|s|m|h|d)?$" $text) -}}
-{{- fail (printf "config.limits.graceSeconds: %s is no time such as 25, 250ms, 5s or 2m" $text) -}}
+{{- fail (printf "config.limits: %s is no time such as 25, 250ms, 5s or 2m" $text) -}}
 {{- end -}}
 {{- $factor := get (dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "d" 86400.0) (regexFind "[a-z]+$" $text | default "s") -}}
 {{- mulf (regexFind "^[0-9.]+" $text | float64) $factor | ceil | int -}}
 {{- end -}}
 
-{{/* From SIGTERM on: limits.graceSeconds, 10 s in which the first process waits for a worker that hangs, and 5 to spare. */}}
+{{/* From SIGTERM on: limits.drainSeconds, limits.graceSeconds, 10 s in which the first process waits for a worker that hangs, and 5 to spare. */}}
 {{- define "sealgate.stopSeconds" -}}
 {{- $limits := .Values.config.limits | default dict -}}
 {{- $grace := 25 -}}
 {{- if hasKey $limits "graceSeconds" -}}
 {{- $grace = include "sealgate.seconds" $limits.graceSeconds | int -}}
 {{- end -}}
+{{- $drain := 0 -}}
+{{- if hasKey $limits "drainSeconds" -}}
+{{- $drain = include "sealgate.seconds" $limits.drainSeconds | int -}}
+{{- end -}}
 {{- $workers := ternary 0 10 (eq (include "sealgate.workers" .) "1") -}}
-{{- add $grace $workers 5 -}}
+{{- add $drain $grace $workers 5 -}}
 {{- end -}}
 
 {{- define "sealgate.resources" -}}
