@@ -95,7 +95,7 @@ const small = Buffer.from(
 )
 const others = [
   '<ListVersionsResult><Version><Key>a</Key><VersionId>v</VersionId><IsLatest>true</IsLatest><ETag>b</ETag><Size>1</Size></Version><DeleteMarker><Key>c.instruction</Key><Size/></DeleteMarker></ListVersionsResult>',
-  '<ListPartsResult><Key>k</Key><Part><PartNumber>1</PartNumber><ETag>"e"</ETag><Size>5</Size><ChecksumCRC32>y/Q5Jg==</ChecksumCRC32></Part></ListPartsResult>',
+  '<ListPartsResult><EncodingType>url</EncodingType><Key>k%20+</Key><Part><PartNumber>1</PartNumber><ETag>"e"</ETag><Size>5</Size><ChecksumCRC32>y/Q5Jg==</ChecksumCRC32></Part></ListPartsResult>',
   '<ListMultipartUploadsResult><Upload><Key>k</Key><UploadId>u</UploadId><ChecksumAlgorithm>CRC32</ChecksumAlgorithm></Upload></ListMultipartUploadsResult>',
   '<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>a&lt;</Key><ETag>"b"</ETag><Size>1</Size></Contents></ListBucketResult>'
 ].map((xml) => Buffer.from(xml))

@@ -201,6 +201,7 @@ export const tokens = [
   '<a/>',
   '<Key>k</Key>',
   '<Size>7</Size>',
+  '<Size><a/></Size>',
   '<ETag>e</ETag>',
   '<!---->',
   '<![CDATA[c]]>',
