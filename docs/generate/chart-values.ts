@@ -153,7 +153,7 @@ interface Schema {
 
 /** `values.schema.json` of the chart. */
 export function chartSchema(): string {
-  // Draft 7 is what helm 3 and 4 read. The copy has no part that stands in two places.
+  // Every helm 3 reads draft 7. The copy has no part that stands in two places.
   const schema = JSON.parse(JSON.stringify(z.toJSONSchema(chartValues, { io: 'input', target: 'draft-7' }))) as Schema
   const { config } = schema.properties as { readonly config: Schema }
   // Defaults are the program's and those of values.yaml.
