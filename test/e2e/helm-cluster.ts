@@ -177,6 +177,8 @@ async function plainManifests(): Promise<void> {
   for (const [namespace, text] of [['sealgate', sealgate], ['backup', backup]] as const) {
     const applied = apply(text)
     step(`docker/kubernetes: ${applied.stdout.trim().split('\n').length} resources applied in ${namespace}`, applied.code === 0, applied.stderr)
+    // As its controller does for every namespace.
+    if (!controllers) kubectl('create', 'serviceaccount', 'default', '-n', namespace)
     for (const resource of resourcesOf(text)) admit(`${resource.kind} ${resource.metadata.name}: its pod is admitted under "restricted"`, resource, namespace)
   }
   const podsOf = (namespace: string, component = ''): Live[] =>
