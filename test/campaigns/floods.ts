@@ -1,12 +1,13 @@
 // Floods of clients that send or read slowly, and honest ones among them. node test/campaigns/floods.ts
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
-import { connect, createServer, type AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import process from 'node:process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { CreateBucketCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3'
 import { getSignedUrl } from './presign.ts'
 import { credentials, GatewayProcess, startStoreProcess } from './gateway-process.ts'
+import { freePort } from '../support/free-port.ts'
 
 const crowd = 400
 /** Of the gateway's admin port. */
@@ -22,14 +23,6 @@ const client = gateway.client()
 const Bucket = 'floods'
 await client.send(new CreateBucketCommand({ Bucket }))
 await client.send(new PutObjectCommand({ Bucket, Key: 'large', Body: Buffer.alloc(20_000_000, 'x') }))
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
-}
 
 /** As the gateway sees it: a client that does not read does not see either that it has been cut. */
 async function connectionsAtGateway(): Promise<number> {

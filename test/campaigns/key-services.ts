@@ -14,6 +14,7 @@ import { openKeyServices, type ServiceKey } from '../e2e/key-services.ts'
 import { runCli } from '../support/run-cli.ts'
 import { querySigned } from '../support/wire.ts'
 import { credentials, GatewayProcess, startStoreProcess } from './gateway-process.ts'
+import { freePort } from '../support/free-port.ts'
 
 const objects = Number(process.argv[2] ?? 10_000)
 const cold = Number(process.argv[3] ?? 2000)
@@ -55,14 +56,6 @@ async function gatewayWith(more: object): Promise<GatewayProcess> {
   await gateway.prepare()
   await gateway.start()
   return gateway
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
 
 /** Successful and failed calls of key services since the start, and how the keys were asked for at it. */

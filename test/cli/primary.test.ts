@@ -20,6 +20,7 @@ import type { Facts } from '../../src/page/facts.ts'
 import { startTestStore } from '../support/hostile.ts'
 import { runCli } from '../support/run-cli.ts'
 import { querySigned } from '../support/wire.ts'
+import { freePort } from '../support/free-port.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-workers-'))
 t.teardown(() => {
@@ -32,16 +33,6 @@ const main = new URL('../../src/main.ts', import.meta.url).pathname
 
 const store = await startTestStore()
 t.teardown(() => store.close())
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
-}
 
 interface Settings {
   readonly endpoint?: string

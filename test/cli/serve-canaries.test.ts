@@ -16,6 +16,7 @@ import { serve } from '../../src/cli/serve.ts'
 import { createGateway } from '../../src/gateway/gateway.ts'
 import { createKeyring, readKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestStore } from '../support/hostile.ts'
+import { freePort } from '../support/free-port.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sealgate-canaries-'))
 t.teardown(() => {
@@ -48,14 +49,6 @@ interface Running {
   readonly admin: number
   readonly outputs: () => string
   stop(): Promise<number>
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
 
 async function run(storeEndpoint: string, collector: string): Promise<Running> {

@@ -5,7 +5,6 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { get, type IncomingMessage } from 'node:http'
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import { type Agent, request as httpsRequest } from 'node:https'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -13,6 +12,7 @@ import { buffer, text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import type { Draft } from '../support/signing.ts'
+import { freePort } from '../support/free-port.ts'
 
 export const root = join(import.meta.dirname, '..', '..')
 export const certificate = join(root, 'test/support/tls/localhost-cert.pem')
@@ -61,14 +61,6 @@ export const kinds: Readonly<Record<string, Kind>> = {
     continues: true,
     args: (file) => ['run', '--adapter', 'caddyfile', '--config', file]
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
 
 export const hosts = ['127.0.0.11', '127.0.0.12'] as const

@@ -8,12 +8,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { chart, end, examples, helm as helmAlone, helmProgram, podOf, type Ran, type Resource, resourcesOf, root, run, step } from './helm-chart.ts'
+import { freePort } from '../support/free-port.ts'
 
 const programs = process.env['KUBE'] ?? ''
 const crds = process.argv.slice(2)
@@ -21,15 +21,6 @@ const controllers = existsSync(join(programs, 'kube-controller-manager'))
 const work = mkdtempSync(join(tmpdir(), 'sealgate-cluster-'))
 const children: ChildProcess[] = []
 const kubeconfig = join(work, 'kubeconfig')
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { readonly port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 function start(program: string, args: readonly string[]): void {
   const log = openSync(join(work, `${program}.log`), 'w')

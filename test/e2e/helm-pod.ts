@@ -7,7 +7,6 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { get as httpGet } from 'node:http'
 import { Agent } from 'node:https'
 import { networkInterfaces, tmpdir } from 'node:os'
@@ -21,6 +20,7 @@ import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, S3Client } fro
 import { generateIdentity, identityToRecipient } from 'age-encryption'
 import { chart, end, gatewayOf, podOf, type PodSpec, rendered, type Resource, root, run, step } from './helm-chart.ts'
 import { imageRoot, inImage, json, last } from './image-root.ts'
+import { freePort } from '../support/free-port.ts'
 
 const { store = '', 'access-key': storeId = '', 'secret-key': storeSecret = '' } =
   parseArgs({ options: { store: { type: 'string' }, 'access-key': { type: 'string' }, 'secret-key': { type: 'string' } } }).values
@@ -28,15 +28,6 @@ const work = mkdtempSync(join(tmpdir(), 'sealgate-pod-'))
 chmodSync(work, 0o755)
 const running: ChildProcess[] = []
 const MIB = 1024 * 1024
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { readonly port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** What the Secrets hold that the chart only names. */
 type Contents = Readonly<Record<string, Readonly<Record<string, Buffer | string>>>>

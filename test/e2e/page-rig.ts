@@ -3,7 +3,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -12,6 +11,7 @@ import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { FakeKms } from '../support/fake-kms.ts'
 import { startTestStore, type TestStore } from '../support/hostile.ts'
 import { runCli, type Ran } from '../support/run-cli.ts'
+import { freePort } from '../support/free-port.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
 const client = { accessKeyId: 'PAGECLIENT', secretAccessKey: 'page-client-secret' }
@@ -156,12 +156,4 @@ export class PageRig {
     const pid = this.#child?.pid ?? 0
     return (await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')).trim().split(' ').filter((text) => text !== '').map(Number)
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }

@@ -2,14 +2,14 @@
 // bucket. Each writes every kind of object, and each reads what the other wrote; uploads in parts change instances in the middle.
 //   node test/e2e/upgrade.ts --old FOLDER [--store ENDPOINT --access-key ID --secret-key SECRET]
 //   test/e2e/stores/STORE.sh node test/e2e/upgrade.ts --old FOLDER
-// FOLDER is a checkout of the earlier release with its packages installed (`npm ci`); the keyring is made by that release, as in the field. Without
+// FOLDER is a checkout of the earlier release (0.1.0 is commit 60414d2) with its packages installed (`npm ci`); that release makes the keyring. Without
 // --store the embedded store is behind both. One row for each kind of object, first with `metadata: clear` at the new instance, then without; a cell is
 // "same", or the error that the writer or reader got. Ends with 1 when a cell is not what `expected` says.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -36,6 +36,7 @@ import {
   UploadPartCopyCommand
 } from '@aws-sdk/client-s3'
 import { startTestStore } from '../support/hostile.ts'
+import { freePort } from '../support/free-port.ts'
 
 const { values } = parseArgs({
   options: { old: { type: 'string' }, store: { type: 'string' }, 'access-key': { type: 'string' }, 'secret-key': { type: 'string' } }
@@ -72,14 +73,6 @@ function configuration(port: number, stage: Stage | null): string {
     auth: { ssecOverHttp: true },
     log: { level: 'silent' }
   })
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  return typeof address === 'object' && address !== null ? address.port : 0
 }
 
 /** Whether something listens there. */
