@@ -188,7 +188,11 @@ export const doors: Readonly<Record<string, readonly string[]>> = {
   'pino': ['observe', 'listener'],
   'pino-pretty': ['observe'],
   'pkcs11js': ['keys'],
-  'undici': ['upstream', 'keys'],
+  'undici': ['http'],
+  'undici/lib/core/connect.js': ['http'],
+  'undici/lib/core/errors.js': ['http'],
+  'undici/lib/dispatcher/client.js': ['http'],
+  'undici/lib/dispatcher/pool.js': ['http'],
   'yaml': ['config'],
   'zod': ['config']
 }

@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net'
-import { fastify, type FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import { carrier } from './carrier.ts'
 import { expositionType } from '../observe/registry.ts'
 
 interface AdminSources {
@@ -35,7 +36,7 @@ interface AdminListener {
  * `/status.json`.
  */
 export function createAdminListener(address: { readonly host: string; readonly port: number }, sources: AdminSources): AdminListener {
-  const app = fastify({ logger: false, requestTimeout: 10_000, connectionTimeout: 60_000, bodyLimit: 1024, forceCloseConnections: true })
+  const app = carrier({ requestTimeout: 10_000, connectionTimeout: 60_000, bodyLimit: 1024, forceCloseConnections: true })
   app.get('/livez', () => ({ status: 'live' }))
   app.get('/readyz', async (_request, reply) => {
     const { ok, checks } = await sources.ready()

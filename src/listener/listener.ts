@@ -5,7 +5,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fastify, type FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Admittance, HttpRequest, HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
 import type { Log } from '../observe/log.ts'
@@ -14,6 +14,7 @@ import type { Connection } from './connection.ts'
 import { S3Error } from '../errors.ts'
 import { Admission, type AdmissionLimits, type Limit } from './admission.ts'
 import { ResponseLifecycle } from './answers.ts'
+import { carrier } from './carrier.ts'
 import { Connections, createHttpServer, type ServerLimits, refuseUnparsed } from './server.ts'
 import { Exchange } from './exchange.ts'
 import { admit } from './request-validation.ts'
@@ -166,8 +167,7 @@ class HttpListener implements Listener {
   }
 
   #build(): FastifyInstance {
-    const app = fastify({
-      logger: false,
+    const app = carrier({
       exposeHeadRoutes: false,
       return503OnClosing: false,
       forceCloseConnections: 'idle',

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { errors } from 'undici'
+import { errors } from '../http/undici.ts'
 import type { Diagnosis } from '../diagnosis.ts'
 import type { HeaderList } from '../http/message.ts'
 import type { ChecksumField } from './aws-chunked-encoder.ts'

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import type { Dispatcher } from 'undici'
+import type { Dispatcher } from '../http/undici.ts'
 import type { UpstreamResponse } from './types.ts'
 import { Finding, S3Error } from '../errors.ts'
 import { HeaderList } from '../http/message.ts'

@@ -1,5 +1,5 @@
 import type { LookupFunction, Socket } from 'node:net'
-import { Client, Pool, type Dispatcher, buildConnector } from 'undici'
+import { Client, Pool, type Dispatcher, buildConnector } from '../http/undici.ts'
 import { BoundedCache } from '../collections/bounded-cache.ts'
 import { isUnsolicitedResponse, codeOf } from './errors.ts'
 import { S3Error } from '../errors.ts'

@@ -1,4 +1,4 @@
-import type { Pool } from 'undici'
+import type { Pool } from '../../http/undici.ts'
 import type { VaultConfig } from '../../config/key-config.ts'
 import { answeredObject, objectIn, openPool, wholeText, type Data } from '../service/http.ts'
 import { VaultRefusal } from './vault-errors.ts'

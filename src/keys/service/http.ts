@@ -1,4 +1,4 @@
-import { buildConnector, Pool } from 'undici'
+import { buildConnector, Pool } from '../../http/undici.ts'
 import { WrongServiceAnswer } from './errors.ts'
 
 /** Longest answer in bytes that is read. The longest of those that are asked for describe the versions of a key, some 100 bytes for each. */

@@ -1,5 +1,5 @@
 import { clockSkewSeconds, diagnosis, requestIdOf, systemCodeOf } from '../../diagnosis.ts'
-import type { Pool } from 'undici'
+import type { Pool } from '../../http/undici.ts'
 import { LoginFailure, type AccessTokens } from './access-token.ts'
 import { WrongServiceAnswer, type ServiceErrors, type ServiceFailure } from './errors.ts'
 import { answeredObject, objectIn, openPool, shownText, wholeText, type Data, type ServerTrust } from './http.ts'
