@@ -52,13 +52,19 @@ const etagModes: readonly Row[] = [
     'a listing costs one HEAD, and for some one small read, for each row that this process has neither listed nor written'
   ],
   [
+    '`md5-small`',
+    'the plaintext\'s MD5 of objects of up to 8 MiB that were written in one piece; of all others the store\'s ETag as with `opaque`, but with `-1` where it has no dash',
+    'a listing costs requests as with `md5` for each row of up to 8 MiB, none for others; no MD5 of parts is computed. Clients that compare MD5s (s3cmd, rclone, `filemd5` of Terraform) ' +
+    'compare those of small objects; the AWS CLI and the current SDKs of AWS compare none. For larger objects as with `opaque`'
+  ],
+  [
     '`opaque`',
     'the store\'s ETag, with `-0` appended if it has no dash; `-N` is the number of the client\'s parts if the store\'s ETags are MD5s of MD5s',
     'clients have no MD5 to compare: rclone as AWS, Ceph or Minio needs `use_multipart_etag = false`, Java SDK v2 before 2.30 `announce: aws:kms`'
   ]
 ]
 
-const differences = `Objects under customer keys (SSE-C) have opaque ETags in both modes. Conditional requests name the visible
+const differences = `Objects under customer keys (SSE-C) have opaque ETags in all modes. Conditional requests name the visible
 ETag; the gateway translates it and the store enforces it. Conditions that the store ignores, as the probes found, are refused with 501. A conditional copy passes through the gateway where
 the store enforces conditions on PutObject or CompleteMultipartUpload and not on CopyObject.
 

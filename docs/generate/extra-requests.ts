@@ -57,7 +57,7 @@ export const extraRequests: readonly ExtraRequest[] = [
     on: 'target',
     right: 's3:GetObject',
     implied: false,
-    when: 'each row that is not cached, with `etag: md5`, `plaintext: allow` or `s3ec`; every row with `metadata=true` (MinIO)',
+    when: 'each row that is not cached, with `etag: md5` (`md5-small`: of up to 8 MiB), `plaintext: allow` or `s3ec`; every row with `metadata=true` (MinIO)',
     denied: 'the row shows the opaque ETag',
     missing: 'the row shows no ETag'
   },

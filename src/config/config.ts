@@ -15,7 +15,8 @@ export interface BucketPolicy {
   /** `on`: every object is sealed. `off`: objects pass unchanged. */
   readonly encryption: 'on' | 'off'
   readonly keys: PolicyKeys
-  readonly etag: 'md5' | 'opaque'
+  /** `md5-small`: the MD5 of objects of one piece up to 8 MiB, opaque ETags of others. */
+  readonly etag: 'md5' | 'md5-small' | 'opaque'
   /** `sealed`: metadata is sealed with the object's key; `clear`: the store has it in plaintext, and a digest binds it. */
   readonly metadata: 'sealed' | 'clear'
   /** What to do with objects that Sealgate did not write. */

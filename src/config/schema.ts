@@ -70,7 +70,7 @@ const bucketsSection = z.record(
     upstream: name.optional(),
     encryption: z.enum(['on', 'off']).default('on'),
     key: name.optional(),
-    etag: z.enum(['md5', 'opaque']).default('md5'),
+    etag: z.enum(['md5', 'md5-small', 'opaque']).default('md5'),
     metadata: z.enum(['sealed', 'clear']).default('sealed'),
     plaintext: z.enum(['refuse', 'allow']).default('refuse'),
     s3ec,

@@ -6,7 +6,8 @@ import { MAX_SINGLE_PLAINTEXT, storedSize } from '../envelope/sizes.ts'
 import { ENVELOPE_HEADER } from '../envelope/envelope.ts'
 import { S3Error } from '../errors.ts'
 import { HELD_BYTES } from '../operations/objects/put-object.ts'
-import { opaqueEtag } from '../operations/objects/sealed-object.ts'
+import { opaqueEtag } from '../operations/objects/visible-etag.ts'
+import type { BucketPolicy } from '../config/config.ts'
 import { unquoteEtag } from '../s3/conditions.ts'
 import { grantHeaders, putTags, tagHeaders, tagsOf } from '../store-client/object-properties.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
@@ -31,7 +32,7 @@ export interface EncryptJob extends ScanJob {
   /** Of that bucket; null with it. */
   readonly journal: UploadJournal | null
   readonly from: ReadonlySet<From>
-  readonly etag: 'md5' | 'opaque'
+  readonly etag: BucketPolicy['etag']
   /** What of the S3 Encryption Client is to be encrypted. */
   readonly s3ec: S3ecPolicy | null
   /** Which conditions the store enforces in this bucket. */
@@ -138,7 +139,7 @@ async function seal(job: EncryptJob, row: Row, examined: Examined, due: From, si
 function visible({ etag }: EncryptJob, { finding, headers }: Examined): string {
   const stored = headers?.get('etag')
   if (stored === undefined) throw new S3Error('SealgateBadUpstream', { message: 'The store returned no ETag.' })
-  return etag === 'md5' && finding.state === 'plaintext' ? `"${unquoteEtag(stored)}"` : opaqueEtag(stored)
+  return etag !== 'opaque' && finding.state === 'plaintext' ? `"${unquoteEtag(stored)}"` : opaqueEtag(etag, stored)
 }
 
 interface Source {

@@ -229,7 +229,7 @@ const rows: readonly (readonly [change: string | object, ...lines: (string | Reg
   [bucket({ prefixes: { 'a/': { key: 'main', openKeys: ['other'] } } }), 'buckets.*.prefixes.a/.openKeys: keys has no other'],
   [bucket({ allowedKeys: ['main', 'other'] }), 'buckets.*.allowedKeys: keys has no other'],
   [bucket({ encryption: true }), 'buckets.*.encryption: must be on or off'],
-  [bucket({ etag: 'sha256' }), 'buckets.*.etag: must be md5 or opaque'],
+  [bucket({ etag: 'sha256' }), 'buckets.*.etag: must be md5, md5-small or opaque'],
   [bucket({ encrypt: 'on' }), /^buckets\.\*\.encrypt: no such option; there are upstream, encryption, key/],
   [{ buckets: { '*-backup': {} } }, 'buckets.*-backup: must be a bucket name, a prefix followed by "*", or "*"'],
   [

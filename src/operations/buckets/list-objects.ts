@@ -14,7 +14,8 @@ import { inspectObject, retryOnChange } from '../objects/inspect.ts'
 import { isInstructionFile } from '../objects/instruction-files.ts'
 import { isListedByLaw, rowName } from '../objects/listed-facts.ts'
 import { describedHeaders } from '../objects/response-headers.ts'
-import { clientEtag, opaqueTag } from '../objects/sealed-object.ts'
+import { clientEtag } from '../objects/sealed-object.ts'
+import { opaqueTag } from '../objects/visible-etag.ts'
 import { editedResponse } from '../responses.ts'
 
 /** Codes of an object that cannot be opened, as opposed to a store or key service that fails. InvalidRequest: SSE-C objects need their key. */
@@ -63,22 +64,22 @@ function knownEdit(ctx: BucketContext, row: ListingRow): RowEdit | null {
   const { etag, size } = row
   if (etag === null || size === null || isInstructionFile(policy, row.key)) return {}
   // By the size law no object need be inspected, unless plaintext objects may be among the sealed ones.
-  if (isListedByLaw(policy) && !row.described) return byLaw(etag, size)
+  if (!row.described && isListedByLaw(policy, plaintextSize(size) ?? size)) return byLaw(ctx, etag, size)
   // A copy of an object onto itself can change its metadata under the same ETag.
   const cached = row.described ? undefined : ctx.services.objects.row(...rowName(ctx, row.key, row.versionId, etag))
   return cached === undefined ? null : { ...cached, checksums: [] }
 }
 
 /** As the row of a sealed object of which nothing else is known. @param etag null: nothing may be said of it */
-function byLaw(etag: string | null, stored: number): RowEdit {
+function byLaw({ policy }: BucketContext, etag: string | null, stored: number): RowEdit {
   const size = plaintextSize(stored)
-  return { etag: etag === null ? null : opaqueTag(etag), checksums: [], ...(size === null ? {} : { size }) }
+  return { etag: etag === null ? null : opaqueTag(policy.etag, etag), checksums: [], ...(size === null ? {} : { size }) }
 }
 
 async function editOf(ctx: BucketContext, row: ListingRow): Promise<RowEdit> {
   const facts = await rowFacts(ctx, row)
   if (typeof facts === 'object') return { ...facts, checksums: [] }
-  return byLaw(facts === 'unknown' ? null : row.etag ?? '', row.size ?? 0)
+  return byLaw(ctx, facts === 'unknown' ? null : row.etag ?? '', row.size ?? 0)
 }
 
 /**

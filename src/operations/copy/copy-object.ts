@@ -5,7 +5,8 @@ import type { Checksum } from '../../envelope/envelope.ts'
 import type { BodySource } from '../request-body.ts'
 import { type CopySource, formatCopySource, keptSettings } from '../../s3/names.ts'
 import { type ObjectContext, type OperationContext, conditionsIn, header, placeOf, send, storeHere } from '../context.ts'
-import { type InspectedSealed, checksumsOf, isSealed, visibleEtag, plaintextEtag, type InspectedObject } from '../objects/sealed-object.ts'
+import { type InspectedSealed, checksumsOf, isSealed, plaintextEtag, type InspectedObject } from '../objects/sealed-object.ts'
+import { showsMd5, visibleEtag } from '../objects/visible-etag.ts'
 import { MAX_SINGLE_PLAINTEXT } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { downstreamHeaders } from '../../plan/headers.ts'
@@ -103,7 +104,7 @@ interface TiedSource {
 
 async function rewrapAndCopy(ctx: ObjectContext, { source, object: seen, tie }: TiedSource, addHeaders: AddHeaders): Promise<Buffer> {
   // Where the source's bucket shows no MD5 it has not been read yet, but the destination may show it.
-  const object = ctx.policy.etag === 'md5' ? await withDigests(ctx, seen) : seen
+  const object = showsMd5(ctx.policy.etag, seen) ? await withDigests(ctx, seen) : seen
   const key = await keyForWrite(ctx, placeOf(ctx), await encryptionOfWrite(ctx))
   const tags = await copiedTags(ctx, source, object, 'store')
   const described = copiedHeaders(ctx, object, tags)
@@ -146,7 +147,7 @@ async function answerOf(
   if (object.kind === 'empty') await ensureEnvelopeKept(ctx)
   if (tags !== '') await ensureTags(ctx, tags, response.headers.get('x-amz-version-id') ?? null)
   const shown = key.sse.mode === 'SSE-C' ? null : plaintextEtag(object)
-  const etag = visibleEtag(ctx.policy, upstreamEtag, shown)
+  const etag = visibleEtag(ctx.policy.etag, object, upstreamEtag, shown)
   rememberWritten(ctx, { size: object.size, etag, upstreamEtag })
   return copyResult(etag, childText(parsed, parsed.root, 'LastModified'), checksumsOf(object))
 }

@@ -15,7 +15,7 @@ import { S3Error } from '../../errors.ts'
 import { downstreamHeaders, upstreamHeaders } from '../../plan/headers.ts'
 import { readDocument } from '../request-body.ts'
 import { rememberWritten } from '../objects/listed-facts.ts'
-import { visibleEtag } from '../objects/sealed-object.ts'
+import { showsMd5, visibleEtag } from '../objects/visible-etag.ts'
 import { slowResponse } from '../responses.ts'
 import { writeConditions } from '../objects/write-options.ts'
 import { checkObjectSize, declaredChecksum, selectParts, tailNumber, readPartState, objectChecksum } from './select-parts.ts'
@@ -112,7 +112,7 @@ async function takeSteps(ctx: UploadContext, listed: readonly CompletedPart[], l
       // A part was removed from the state bucket, or the upload of the client, or the gateway's own, was aborted.
       throw error instanceof S3Error && lostCodes.has(error.code) ? new UploadChanged(error) : error
     })
-  const etag = await etagOf(ctx, parts, made)
+  const etag = await etagOf(ctx, parts, size, made)
   rememberWritten(ctx, { size, etag, upstreamEtag: made.etag })
   const answer = completedAnswer(ctx, {
     etag,
@@ -154,9 +154,10 @@ function refusalOf({ settings }: Upload, list: readonly UpstreamPart[], failed: 
 }
 
 /** MD5 of the parts' MD5s, or the visible form of the store's ETag. */
-async function etagOf(ctx: BucketContext, parts: readonly Attempt[], joined: JoinedParts): Promise<string> {
+async function etagOf(ctx: BucketContext, parts: readonly Attempt[], size: number, joined: JoinedParts): Promise<string> {
   const md5 = md5OfMd5s(parts)
   const shown = md5 === null ? null : `${md5.toString('hex')}-${parts.length}`
-  const needed = ctx.policy.etag === 'opaque' || shown === null
-  return visibleEtag(ctx.policy, needed ? await storedEtag(ctx, joined) : joined.etag, shown)
+  const object = { kind: 'multipart', size } as const
+  const needed = shown === null || !showsMd5(ctx.policy.etag, object)
+  return visibleEtag(ctx.policy.etag, object, needed ? await storedEtag(ctx, joined) : joined.etag, shown)
 }

@@ -39,7 +39,7 @@ export async function createMultipartUpload(ctx: OperationContext<'CreateMultipa
   const forClients = writesForClients(ctx)
   const settings: UploadSettings = {
     ...checksum,
-    etagMode: key.sse.mode === 'SSE-C' || forClients !== null ? 'opaque' : ctx.policy.etag,
+    etagMode: key.sse.mode === 'SSE-C' || forClients !== null || ctx.policy.etag !== 'md5' ? 'opaque' : 'md5',
     // No part of such an upload goes to the store under it.
     storedChecksum: forClients !== null ? null : storedChecksum(ctx),
     ...forClients === null ? {} : { clients: await describedForClients(ctx, forClients) }

@@ -12,7 +12,7 @@ import { keyUse, type ObjectContext, placeOf, storedChecksum, storeHere } from '
 import { type BodySource, readVerified, streamUpstream } from '../request-body.ts'
 import { checkClearSize } from './envelope-headers.ts'
 import { rememberWritten } from './listed-facts.ts'
-import { visibleEtag } from './sealed-object.ts'
+import { opaqueEtag } from './visible-etag.ts'
 import { encryptionOfWrite, writeConditions } from './write-options.ts'
 import { putHeldBody, type StoredAnswer, type Way, type Written } from './write-way.ts'
 
@@ -89,7 +89,7 @@ async function sealed(stage: NewObject['stage'], plaintext: Buffer): Promise<rea
 function answerOf(ctx: ObjectContext, { response, etag: upstreamEtag }: Written, verifier: BodyVerifier, asked: 'none' | 'AES256'): StoredAnswer {
   if (upstreamEtag === undefined) throw new S3Error('SealgateBadUpstream')
   const { checksum } = verifier.digests
-  const etag = visibleEtag(ctx.policy, upstreamEtag, null)
+  const etag = opaqueEtag(ctx.policy.etag, upstreamEtag)
   const headers: Header[] = [['etag', etag], ...downstreamHeaders(response.headers, 'written'), ...sseResponseHeaders({ mode: asked }, 'write')]
   if (checksum !== null) {
     headers.push([`x-amz-checksum-${checksum.algorithm}`, checksum.value.toString('base64')], ['x-amz-checksum-type', 'FULL_OBJECT'])

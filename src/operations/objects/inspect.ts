@@ -10,7 +10,8 @@ import { sliceFor, requestedRange } from './read-range.ts'
 import { objectHeaders } from './response-headers.ts'
 import { relayError } from '../responses.ts'
 import { ENVELOPE_HEADER, KEY_ID_HEADER, type BodyKind } from '../../envelope/envelope.ts'
-import { clientEtag, type InspectedObject, needsManifest, openStored, type StoredObject, verified, type SealedWithBody, opaqueEtag } from './sealed-object.ts'
+import { clientEtag, type InspectedObject, needsManifest, openStored, type StoredObject, verified, type SealedWithBody } from './sealed-object.ts'
+import { opaqueEtag } from './visible-etag.ts'
 import { EnvelopeError } from '../../envelope/encoding.ts'
 import { storedSize } from '../../envelope/sizes.ts'
 import { readAll } from '../../http/stage.ts'
@@ -245,5 +246,5 @@ async function customerSealedEtags(ctx: OperationContext, bucket: string, key: s
   if (response.status !== 200 || upstream === undefined || !isCustomerSealed(response.headers.get(KEY_ID_HEADER))) {
     throw new S3Error('SealgateBadUpstream')
   }
-  return { visible: opaqueEtag(upstream), upstream }
+  return { visible: opaqueEtag(ctx.services.policyFor(bucket).etag, upstream), upstream }
 }

@@ -2,10 +2,14 @@ import type { BucketPolicy } from '../../config/config.ts'
 import type { RowName } from '../caches.ts'
 import { type BucketContext, type ObjectContext, readerOf } from '../context.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
+import { showsMd5 } from './visible-etag.ts'
 
-/** Whether size and ETag of every sealed object follow from those that the store lists: nothing else is in the bucket, and its ETags are the store's. */
-export function isListedByLaw({ etag, plaintext, s3ec }: Pick<BucketPolicy, 'etag' | 'plaintext' | 's3ec'>): boolean {
-  return etag === 'opaque' && plaintext === 'refuse' && s3ec === null
+/**
+ * Whether size and ETag of every sealed object of this size follow from those that the store lists: nothing else is in the bucket, and such an ETag is
+ * the store's. @param size bytes of plaintext
+ */
+export function isListedByLaw({ etag, plaintext, s3ec }: Pick<BucketPolicy, 'etag' | 'plaintext' | 's3ec'>, size: number): boolean {
+  return !showsMd5(etag, { kind: 'single', size }) && plaintext === 'refuse' && s3ec === null
 }
 
 /** @param etag the store's, without quotes */
@@ -26,6 +30,6 @@ interface WrittenObject {
  */
 export function rememberWritten(ctx: ObjectContext, { size, etag, upstreamEtag }: WrittenObject): void {
   const tag = unquoteEtag(upstreamEtag)
-  if (isListedByLaw(ctx.policy) || readerOf(ctx) !== '' || size === 0 || tag === '') return
+  if (isListedByLaw(ctx.policy, size) || readerOf(ctx) !== '' || size === 0 || tag === '') return
   ctx.services.objects.rememberRow({ size, etag: unquoteEtag(etag) }, ...rowName(ctx, ctx.operation.key, null, tag))
 }

@@ -13,7 +13,7 @@ import { writeForClients, writesForClients } from './client-write.ts'
 import { asPut, putHeldBody, type StoredAnswer, type Way, type Written } from './write-way.ts'
 import { ensureEnvelopeKept, envelopeHeaders } from './envelope-headers.ts'
 import { rememberWritten } from './listed-facts.ts'
-import { visibleEtag } from './sealed-object.ts'
+import { showsMd5, visibleEtag } from './visible-etag.ts'
 import { expectSuccess } from '../responses.ts'
 import { writeConditions, encryptionOfWrite } from './write-options.ts'
 
@@ -58,7 +58,7 @@ export async function sealObject(ctx: ObjectContext, source: BodySource, describ
   const held = size <= HELD_BYTES
   const conditions = await writeConditions(ctx, held ? 'put' : way.conditions)
   const key = await keyForWrite(ctx, placeOf(ctx), asked)
-  const wantsMd5 = ctx.policy.etag === 'md5' && key.sse.mode !== 'SSE-C'
+  const wantsMd5 = showsMd5(ctx.policy.etag, { kind: 'single', size }) && key.sse.mode !== 'SSE-C'
   const verifier = new BodyVerifier(source.payload, { computeMd5: wantsMd5, computeChecksum: source.computeChecksum ?? null })
   const write: Write = { ctx, source, key, verifier, wantsMd5, conditions, described, dataKey: DataKey.random() }
   const written = await (held ? putHeld(write) : sendStreamed(write, way))
@@ -69,8 +69,9 @@ export async function sealObject(ctx: ObjectContext, source: BodySource, describ
 function answerOf({ ctx, key, source, verifier, wantsMd5 }: Write, { response, etag: upstreamEtag }: Written): StoredAnswer {
   if (upstreamEtag === undefined) throw new S3Error('SealgateBadUpstream')
   const { md5, checksum } = verifier.digests
-  const etag = visibleEtag(ctx.policy, upstreamEtag, wantsMd5 ? md5?.toString('hex') ?? null : null)
-  rememberWritten(ctx, { size: source.payload.length, etag, upstreamEtag })
+  const size = source.payload.length
+  const etag = visibleEtag(ctx.policy.etag, { kind: 'single', size }, upstreamEtag, wantsMd5 ? md5?.toString('hex') ?? null : null)
+  rememberWritten(ctx, { size, etag, upstreamEtag })
   const headers: Header[] = [['etag', etag], ...downstreamHeaders(response.headers, 'written'), ...key.responseHeaders]
   if (checksum !== null) {
     headers.push([`x-amz-checksum-${checksum.algorithm}`, checksum.value.toString('base64')], ['x-amz-checksum-type', 'FULL_OBJECT'])

@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto'
 import type { Manifest, ManifestOf } from '../../envelope/manifest.ts'
 import type { DataKey } from '../../envelope/data-key.ts'
 import type { HeaderList } from '../../http/message.ts'
 import type { OperationContext } from '../context.ts'
-import type { BucketPolicy } from '../../config/config.ts'
 import {
   ENVELOPE_HEADER,
   KEY_ID_HEADER,
@@ -26,7 +24,8 @@ import { hasMarks } from '../../s3ec/metadata.ts'
 import { type ClientSealed, openClientSealed } from './client-sealed.ts'
 import type { InStore } from './in-store.ts'
 import { keyForRead, type CustomerKey } from './object-keys.ts'
-import { unquoteEtag, type Validators } from '../../s3/conditions.ts'
+import type { Validators } from '../../s3/conditions.ts'
+import { opaqueEtag, showsMd5, visibleEtag } from './visible-etag.ts'
 
 interface Sealed extends InStore {
   /** The place it is bound to. */
@@ -152,11 +151,11 @@ export function isAsDescribed(headers: HeaderList, { metadata }: Attributes): bo
 
 /** The ETag that clients see in every operation. */
 export function clientEtag(ctx: OperationContext, object: InspectedObject): string {
-  const policy = ctx.services.policyFor(object.bucket)
-  if (object.kind === 'plain') return policy.etag === 'md5' ? object.upstreamEtag : visibleEtag(policy, object.upstreamEtag, null)
+  const { etag } = ctx.services.policyFor(object.bucket)
+  if (object.kind === 'plain') return etag === 'opaque' ? opaqueEtag(etag, object.upstreamEtag) : object.upstreamEtag
   // The store's may be the MD5 of what the client encrypted.
-  if (object.kind === 's3ec') return opaqueEtag(object.upstreamEtag)
-  return visibleEtag(policy, object.upstreamEtag, plaintextEtag(object))
+  if (object.kind === 's3ec') return opaqueEtag(etag, object.upstreamEtag)
+  return visibleEtag(etag, object, object.upstreamEtag, plaintextEtag(object))
 }
 
 /** What conditions on reads compare (RFC 9110 8.8). */
@@ -190,7 +189,7 @@ function lateDigests(object: InspectedSealed): Manifest | null {
 
 /** Whether digests of a single that a client is shown are in its manifest and not in the metadata. */
 export function needsManifest(ctx: OperationContext, object: SealedSingle): boolean {
-  return object.attributes.digestsInManifest && (ctx.services.policyFor(object.bucket).etag === 'md5' || wantsChecksum(ctx))
+  return object.attributes.digestsInManifest && (showsMd5(ctx.services.policyFor(object.bucket).etag, object) || wantsChecksum(ctx))
 }
 
 /** `x-amz-checksum-mode: ENABLED`: the client asks for the checksum it stored (AWS API, HeadObject). */
@@ -211,43 +210,4 @@ function readContext(value: string | undefined): Readonly<Record<string, string>
   } catch {
     throw new EnvelopeError('format')
   }
-}
-
-/** A multipart ETag whose digest marks the last of its parts as the gateway's own: the first six bits are zero. */
-const withTailPart = /^(0[0-3][0-9a-f]{30})-([2-9]|[1-9]\d{1,4})$/
-
-/**
- * Opaque mode: the visible ETag is a pure function of the store's. A bare MD5 (of ciphertext) gets the suffix `-0`, which S3 itself never uses, so
- * that no client compares it with the MD5 of its data. `-N` of multipart objects counts the client's parts: one less than the store's where the
- * digest has the mark (docs/FORMAT.md, ETags; docs/decisions/0033-parts-in-opaque-etags.md).
- * @param upstream as the store sent it, quotes included.
- */
-export function opaqueEtag(upstream: string): string {
-  return `"${opaqueTag(unquoteEtag(upstream))}"`
-}
-
-/** As `opaqueEtag`, without quotes on either side. */
-export function opaqueTag(bare: string): string {
-  if (!bare.includes('-')) return bare === '' ? '' : `${bare}-0`
-  const [, digest, parts] = withTailPart.exec(bare) ?? []
-  return digest === undefined ? bare : `${digest}-${Number(parts) - 1}`
-}
-
-/**
- * Whether the store will give an object of these parts an ETag that marks its last part as the gateway's own; null where the store's ETags are not
- * MD5s, so that they cannot be predicted.
- * @param etags of the stored parts, in order, without quotes.
- */
-export function saysTailPart(etags: readonly string[]): boolean | null {
-  const hash = createHash('md5')
-  for (const etag of etags) {
-    if (!/^[0-9a-f]{32}$/i.test(etag)) return null
-    hash.update(etag, 'hex')
-  }
-  return hash.digest().readUInt8(0) < 4
-}
-
-/** The visible ETag: the MD5 of the plaintext where it is known and the bucket shows it, else the opaque one. */
-export function visibleEtag(policy: BucketPolicy, upstreamEtag: string, plaintextEtag: string | null): string {
-  return policy.etag === 'md5' && plaintextEtag !== null ? `"${plaintextEtag}"` : opaqueEtag(upstreamEtag)
 }
