@@ -1,6 +1,7 @@
 // npm run bench [-- NAME …] [-- --quick]: what the gateway costs, each row measured side by side with what it is set against.
 // Ratios count; absolute figures are of this machine and this minute.
 import process from 'node:process'
+import { completes } from './complete.ts'
 import { large } from './large.ts'
 import { listings } from './listings.ts'
 import { memory } from './memory.ts'
@@ -9,7 +10,7 @@ import { Rig, say } from './rig.ts'
 import { small } from './small.ts'
 import { workers } from './workers.ts'
 
-const benchmarks = { large, small, listings, ranges, workers, memory } as const
+const benchmarks = { large, small, listings, ranges, completes, workers, memory } as const
 type Name = keyof typeof benchmarks
 
 const args = process.argv.slice(2)

@@ -54,9 +54,9 @@ export class Rig {
     return this.#add(await startMeasured(`bench/${script}.ts`, args, script === 'store' ? storeFlags : flags))
   }
 
-  /** A store in memory that has the buckets of the benchmarks. */
-  async store(): Promise<Measured> {
-    const store = await this.server('store', 'memory')
+  /** A store in memory that has the buckets of the benchmarks. @param kind `forgetful`: it keeps no long bodies */
+  async store(kind: 'memory' | 'forgetful' = 'memory'): Promise<Measured> {
+    const store = await this.server('store', kind)
     const direct = this.client(store.endpoint, storeAccount)
     for (const bucket of buckets) await direct.send('PUT', `/${bucket}`)
     return store

@@ -32,36 +32,55 @@ export function decodeBase64url(text: string): Buffer | null {
   return bytes.toString('base64url') === text ? bytes : null
 }
 
+/** Of the two halves of an integer of 64 bits. */
+const WORD = 2 ** 32
+
 /** Builds a fixed layout of big-endian integers and byte strings. */
 export class ByteWriter {
-  readonly #parts: Uint8Array[] = []
+  #buffer = Buffer.allocUnsafe(256)
+  #size = 0
 
+  /** @throws RangeError, as the others, for a number that has no such encoding. */
   u8(value: number): this {
-    return this.#integer(1, (buffer) => buffer.writeUInt8(value))
+    const at = this.#next(1)
+    this.#buffer.writeUInt8(value, at)
+    return this
   }
 
   u16(value: number): this {
-    return this.#integer(2, (buffer) => buffer.writeUInt16BE(value))
+    const at = this.#next(2)
+    this.#buffer.writeUInt16BE(value, at)
+    return this
   }
 
   u64(value: number): this {
-    return this.#integer(8, (buffer) => buffer.writeBigUInt64BE(BigInt(value)))
+    if (!Number.isSafeInteger(value)) throw new RangeError('A number without an encoding.')
+    const at = this.#next(8)
+    this.#buffer.writeUInt32BE(Math.floor(value / WORD), at)
+    this.#buffer.writeUInt32BE(value % WORD, at + 4)
+    return this
   }
 
   bytes(value: Uint8Array): this {
-    this.#parts.push(value)
+    const at = this.#next(value.length)
+    this.#buffer.set(value, at)
     return this
   }
 
   end(): Buffer {
-    return Buffer.concat(this.#parts)
+    return this.#buffer.subarray(0, this.#size)
   }
 
-  #integer(size: number, write: (buffer: Buffer) => void): this {
-    const buffer = Buffer.allocUnsafe(size)
-    write(buffer)
-    this.#parts.push(buffer)
-    return this
+  /** Makes room for so many bytes. @returns where they begin */
+  #next(bytes: number): number {
+    const at = this.#size
+    this.#size += bytes
+    if (this.#size > this.#buffer.length) {
+      const larger = Buffer.allocUnsafe(Math.max(this.#size, 2 * this.#buffer.length))
+      larger.set(this.#buffer.subarray(0, at))
+      this.#buffer = larger
+    }
+    return at
   }
 }
 
@@ -86,9 +105,10 @@ export class ByteReader {
 
   /** An integer of at most `limit`, which is a safe one. */
   u64(limit: number): number {
-    const value = this.bytes(8).readBigUInt64BE()
-    if (value > BigInt(limit)) throw new EnvelopeError(this.#kind)
-    return Number(value)
+    const bytes = this.bytes(8)
+    const value = bytes.readUInt32BE() * WORD + bytes.readUInt32BE(4)
+    if (value > limit) throw new EnvelopeError(this.#kind)
+    return value
   }
 
   /** A view of the next bytes, not a copy. */

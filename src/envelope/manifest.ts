@@ -97,23 +97,31 @@ export interface SuffixTooShort {
 }
 
 /**
- * Zeros, manifest and footer: the bytes after the stored parts that complete the size of the size law.
+ * Zeros, manifest and footer: the bytes after the stored parts that complete the size of the size law. Each call of what is returned seals them anew,
+ * to another ciphertext.
  * @throws EnvelopeError `length` for part sizes that S3 would not accept; RangeError for fields that have no encoding.
  */
-export function sealTail(
+export function tailSealer(
   dataKey: DataKey,
   contents: SingleContents | MultipartContents,
   geometry: Geometry = STORED_GEOMETRY
-): Buffer[] {
+): () => Buffer[] {
   const plaintext = encodeManifest(contents)
   const footer = Buffer.alloc(FOOTER_SIZE)
   MAGIC.copy(footer)
   footer.writeUInt32BE(streamSize(plaintext.length), MAGIC.length)
   const part = { kind: 'manifest', number: 0, plaintextSize: plaintext.length } as const
-  const sealer = new SegmentSealer({ streamKey: dataKey.stream, part, associatedSuffix: footer })
-  const manifest = [...sealer.update(plaintext), ...sealer.final(), footer]
   const { total, before } = extent(contents, geometry)
-  return [...zeros(total - before - streamSize(plaintext.length) - FOOTER_SIZE), ...manifest]
+  const padding = zeros(total - before - streamSize(plaintext.length) - FOOTER_SIZE)
+  return () => {
+    const sealer = new SegmentSealer({ streamKey: dataKey.stream, part, associatedSuffix: footer })
+    return [...padding, ...sealer.update(plaintext), ...sealer.final(), footer]
+  }
+}
+
+/** As `tailSealer`, once. */
+export function sealTail(dataKey: DataKey, contents: SingleContents | MultipartContents, geometry: Geometry = STORED_GEOMETRY): Buffer[] {
+  return tailSealer(dataKey, contents, geometry)()
 }
 
 /** Stored size of the object and of everything before the tail. */

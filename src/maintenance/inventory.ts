@@ -5,7 +5,7 @@ import { pipeline, Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import { createGunzip } from 'node:zlib'
 import { S3Error } from '../errors.ts'
-import { keyOf } from '../s3/listing.ts'
+import { keyOf } from '../s3/listing-rows.ts'
 import type { BucketClient } from '../store-client/bucket-client.ts'
 import type { Row } from './engine.ts'
 

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { column, columnOf, WIDTH } from './listing-columns.ts'
-import type { RowKind } from './listing.ts'
+import type { RowKind } from './listing-rows.ts'
 import {
   begins,
   GT,
@@ -39,8 +39,8 @@ const roots: readonly Root[] = [
 ]
 /** What the parser takes for entries, in whatever listing. */
 const entryNames: ReadonlySet<string> = new Set(['Contents', 'Version', 'Upload', 'Part', 'DeleteMarker', 'CommonPrefixes'])
-/** All that is read of an entry that is no row. */
-const nameOf = { marker: 'Key', prefix: 'Prefix' } as const
+/** What is read of a delete marker. Some stores give it a size and an ETag. */
+const ofMarker: ReadonlySet<number> = new Set([column.key, column.versionId, column.latest, column.lastModified])
 const CHECKSUM = 'Checksum'
 /** Bytes of an entry; those of stores have a tenth of it. */
 const MOST_ENTRY = 128 * 1024
@@ -78,6 +78,12 @@ export class ListingScan {
   /** What the rows are, once the scan has begun. */
   get rowKind(): RowKind {
     return this.#root?.kind ?? 'object'
+  }
+
+  /** Whether names are percent-encoded. */
+  get isEncoded(): boolean {
+    const type = this.#fields.get('EncodingType')
+    return type !== undefined && type[1] > type[0]
   }
 
   /** Inner text of a field of the listing as a whole, one of those that `#isPlainField` names. */
@@ -164,6 +170,11 @@ export class ListingScan {
         return isFirst && isNumber(bytes, start, end) && remember()
       case 'Key':
       case 'NextMarker':
+      case 'NextContinuationToken':
+      case 'NextKeyMarker':
+      case 'NextVersionIdMarker':
+      case 'NextUploadIdMarker':
+      case 'ChecksumAlgorithm':
         return isFirst && remember()
       default:
         return true
@@ -199,7 +210,7 @@ export class ListingScan {
     if (end === NONE) return NONE
     this.#count.elements += 1
     const isChecksum = kind === 'row' && end - start >= CHECKSUM.length && begins(bytes, start, CHECKSUM)
-    const at = isChecksum ? NONE : kind === 'row' ? columnOf(bytes, start, end) : isText(bytes, start, end, nameOf[kind]) ? column.key : NONE
+    const at = isChecksum ? NONE : this.#columnOf(kind, start, end)
     const isRead = isChecksum || at !== NONE
     if (bytes[end] === SLASH) return isRead ? NONE : pastMark(bytes, end + 1)
     const inner = end + 1
@@ -216,6 +227,12 @@ export class ListingScan {
     this.#setPair(base + at, inner, close)
     if (at === column.etag) this.#setPair(base + column.etagElement, element, after)
     return after
+  }
+
+  #columnOf(kind: EntryKind, start: number, end: number): number {
+    if (kind === 'prefix') return isText(this.bytes, start, end, 'Prefix') ? column.key : NONE
+    const at = columnOf(this.bytes, start, end)
+    return kind === 'row' || ofMarker.has(at) ? at : NONE
   }
 
   /** Whether the value of an entry has the one spelling that is read here. */

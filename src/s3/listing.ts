@@ -1,33 +1,8 @@
 import { S3Error } from '../errors.ts'
-import { percentDecode, percentEncode } from '../http/target.ts'
-import { unquoteEtag } from './conditions.ts'
-import { childOf, childrenOf, childText, parseXml, rewriteXml, textOf, upstreamDocument } from './xml.ts'
+import { percentEncode } from '../http/target.ts'
+import { goesOn, isEncoded, keyOf, rowsOf, type ListingRow } from './listing-rows.ts'
+import { childOf, childrenOf, childText, rewriteXml, textOf } from './xml.ts'
 import type { XmlDocument, XmlEditor, XmlElement } from './xml.ts'
-
-export type RowKind = 'object' | 'version' | 'upload' | 'part'
-const rowKinds: ReadonlyMap<string, RowKind> = new Map([['Contents', 'object'], ['Version', 'version'], ['Upload', 'upload'], ['Part', 'part']])
-
-/** A row of ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads or ListParts, as the store lists it. */
-export interface ListingRow {
-  readonly kind: RowKind
-  /** Decoded object key. Rows of ListParts all have the key of the upload. */
-  readonly key: string
-  readonly versionId: string | null
-  /** Of a list of versions: the one that a request without a version id gets. */
-  readonly latest: boolean
-  readonly uploadId: string | null
-  readonly partNumber: number | null
-  /** Without quotes. */
-  readonly etag: string | null
-  /** Stored bytes. */
-  readonly size: number | null
-  /** Of the stored bytes of a part, in base64, by element name (`ChecksumCRC32`); empty for other rows. */
-  readonly checksums: ReadonlyMap<string, string>
-  readonly lastModified: string | null
-  readonly storageClass: string | null
-  /** The row has the object's metadata, as in MinIO's listings with `metadata=true`. */
-  readonly described: boolean
-}
 
 /** Changes to a row; undefined leaves a field as it is. */
 export interface RowEdit {
@@ -43,111 +18,6 @@ export interface RowEdit {
 }
 
 const reservedMetadata = /^x-amz-meta-sealgate/i
-
-interface LocatedRow {
-  readonly row: ListingRow
-  readonly element: XmlElement
-}
-
-/**
- * Keys under `encoding-type=url`: percent-encoded, where a "+" stands for a space (AWS encodes as HTML forms do, other
- * stores send %20; a plus sign is %2B in both).
- */
-export function keyOf(text: string, encoded: boolean): string {
-  if (!encoded) return text
-  try {
-    return percentDecode(text.replaceAll('+', ' '))
-  } catch {
-    // A listing does not fail for one row: a key that does not decode is shown as the store wrote it.
-    return text
-  }
-}
-
-/** @throws S3Error SealgateBadUpstream when a number is malformed. */
-function numberOf(document: XmlDocument, element: XmlElement, name: string): number | null {
-  const text = childText(document, element, name)
-  if (text === null) return null
-  if (!/^\d{1,15}$/.test(text.trim())) throw new S3Error(document.fault)
-  return Number(text)
-}
-
-const noChecksums: ReadonlyMap<string, string> = new Map()
-
-function checksumsOf(document: XmlDocument, part: XmlElement): ReadonlyMap<string, string> {
-  const elements = part.children.filter(({ name }) => name.startsWith('Checksum'))
-  return elements.length === 0 ? noChecksums : new Map(elements.map((element) => [element.name, textOf(document, element).trim()]))
-}
-
-function rowsOf(document: XmlDocument): LocatedRow[] {
-  const { root } = document
-  const encoded = isEncoded(document)
-  const keyOfUpload = childText(document, root, 'Key') ?? ''
-  return root.children.flatMap((element): LocatedRow[] => {
-    const kind = rowKinds.get(element.name)
-    if (kind === undefined) return []
-    const text = (name: string): string | null => childText(document, element, name)
-    const etag = text('ETag')
-    const key = text('Key') ?? keyOfUpload
-    const row = {
-      kind,
-      key: keyOf(key, encoded && kind !== 'part'),
-      versionId: text('VersionId'),
-      latest: text('IsLatest')?.trim() === 'true',
-      uploadId: text('UploadId'),
-      partNumber: numberOf(document, element, 'PartNumber'),
-      etag: etag === null ? null : unquoteEtag(etag),
-      size: numberOf(document, element, 'Size'),
-      checksums: kind === 'part' ? checksumsOf(document, element) : noChecksums,
-      lastModified: text('LastModified'),
-      storageClass: text('StorageClass'),
-      described: childOf(document, element, 'UserMetadata') !== undefined
-    }
-    return [{ row, element }]
-  })
-}
-
-/**
- * Reads the rows of a listing in order. Delete markers and common prefixes are not rows.
- * @throws S3Error SealgateBadUpstream
- */
-export function readListing(xml: Buffer): ListingRow[] {
-  return rowsOf(parseXml(xml, upstreamDocument)).map(({ row }) => row)
-}
-
-/**
- * Whether every key, common prefix and delete marker of a listing begins with the prefix.
- * @throws S3Error SealgateBadUpstream
- */
-export function listsOnly(xml: Buffer, prefix: string): boolean {
-  const document = parseXml(xml, upstreamDocument)
-  const encoded = childText(document, document.root, 'EncodingType') === 'url'
-  return document.root.children.every((element) => {
-    const name = element.name === 'CommonPrefixes' ? 'Prefix' : rowKinds.has(element.name) || element.name === 'DeleteMarker' ? 'Key' : null
-    return name === null || keyOf(childText(document, element, name) ?? '', encoded).startsWith(prefix)
-  })
-}
-
-/** A text element directly under the root, such as `NextKeyMarker` or `IsTruncated`; null when absent. */
-export function listingField(xml: Buffer, name: string): string | null {
-  const document = parseXml(xml, upstreamDocument)
-  return childText(document, document.root, name)
-}
-
-/**
- * Whether there is a page behind this one. S3 always says so; a page without the word and without a marker is taken as the last.
- * @throws S3Error SealgateBadUpstream for another word than true and false: entries would be missing without notice
- */
-export function goesOn(xml: Buffer): boolean {
-  return isTruncated(parseXml(xml, upstreamDocument))
-}
-
-function isTruncated(document: XmlDocument): boolean {
-  const field = (name: string): string => childText(document, document.root, name)?.trim() ?? ''
-  const word = field('IsTruncated')
-  const silent = word === '' && field('NextMarker') === '' && field('NextContinuationToken') === ''
-  if (word !== 'true' && word !== 'false' && !silent) throw new S3Error('SealgateBadUpstream', { message: 'The store does not say whether a listing goes on.' })
-  return word === 'true'
-}
 
 interface AsV2 {
   /** As the request had them. */
@@ -186,7 +56,7 @@ export function listingAsV2(xml: Buffer, { token, startAfter, fetchOwner }: AsV2
     if (token !== null) editor.append(root, ['ContinuationToken', token])
     const encoded = childText(document, root, 'EncodingType') === 'url'
     if (startAfter !== null) editor.append(root, ['StartAfter', encoded ? percentEncode(startAfter, { keepSlash: true }) : startAfter])
-    if (!isTruncated(document)) return
+    if (!goesOn((name) => childText(document, root, name))) return
     const names = rows.map((row) => keyOf(childText(document, row, row.name === 'Contents' ? 'Key' : 'Prefix') ?? '', encoded))
     const last = names.reduce((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0 ? b : a, '')
     const next = childText(document, root, 'NextMarker')
@@ -236,10 +106,6 @@ function keepMarker(editor: XmlEditor, document: XmlDocument): void {
   const isFirstVersion = childOf(document, root, 'KeyCount') === undefined && last !== undefined
   if (!isFirstVersion || childOf(document, root, 'NextMarker') !== undefined || childText(document, root, 'IsTruncated')?.trim() !== 'true') return
   editor.append(root, ['NextMarker', childText(document, last, 'Key') ?? ''])
-}
-
-function isEncoded(document: XmlDocument): boolean {
-  return childText(document, document.root, 'EncodingType') === 'url'
 }
 
 function editRow(editor: XmlEditor, document: XmlDocument, element: XmlElement, change: RowEdit): void {

@@ -1,14 +1,38 @@
 import { setImmediate } from 'node:timers/promises'
-import { keyOf, listsOnly, readListing, writeListing, type ListingRow, type RowEdit, type RowKind } from './listing.ts'
+import {
+  goesOn,
+  hasKey,
+  historyRows,
+  isEncoded,
+  keyOf,
+  listsOnly,
+  rowsOf,
+  type HistoryRow,
+  type ListingField,
+  type ListingRow,
+  type RowKind
+} from './listing-rows.ts'
+import { writeListing, type RowEdit } from './listing.ts'
 import { column } from './listing-columns.ts'
 import { ListingScan } from './listing-scan.ts'
 import { Splices } from './splices.ts'
 import { isText } from './xml-bytes.ts'
-import { decodeText, escapeXml, upstreamDocument } from './xml.ts'
+import { childText, decodeText, escapeXml, parseXml, upstreamDocument } from './xml.ts'
 
-/** A listing of the store: its rows, and how it is written with others. */
+/** A listing of the store: what it says, and how it is written with other rows. */
 export interface Listing {
+  /** In the order of the store. Delete markers and common prefixes are not among them. */
   readonly rows: readonly ListingRow[]
+  /** Whether names are percent-encoded. */
+  readonly isEncoded: boolean
+  /** Versions and delete markers, in the order of the store. */
+  readonly history: () => readonly HistoryRow[]
+  /** Text of a field; null: there is none. */
+  readonly field: (name: ListingField) => string | null
+  /** As the function `goesOn`. */
+  readonly goesOn: () => boolean
+  /** Whether a row or a delete marker has this name. */
+  readonly hasKey: (key: string) => boolean
   /** As the function `listsOnly`. */
   readonly listsOnly: (prefix: string) => boolean
   /** As `writeListing`, with an edit for each row. */
@@ -32,8 +56,17 @@ export async function openListing(xml: Buffer): Promise<Listing> {
 
 /** The listing by the parser: what every other way of reading and writing it is held to. @throws S3Error SealgateBadUpstream */
 export function parsedListing(xml: Buffer): Listing {
+  const document = parseXml(xml, upstreamDocument)
+  const { root } = document
+  const encoded = isEncoded(document)
+  const field = (name: ListingField): string | null => childText(document, root, name)
   return {
-    rows: readListing(xml),
+    rows: rowsOf(document).map(({ row }) => row),
+    isEncoded: encoded,
+    history: () => historyRows(document),
+    field,
+    goesOn: () => goesOn(field),
+    hasKey: (key) => hasKey(document, key),
     listsOnly: (prefix) => listsOnly(xml, prefix),
     write: async (edits, isHidden) => writeListing(xml, (_, i) => edits[i] ?? {}, isHidden ?? undefined)
   }
@@ -47,6 +80,35 @@ export class ScannedListing implements Listing {
   constructor(scan: ListingScan) {
     this.#scan = scan
     this.rows = scan.kinds.flatMap((kind, entry) => kind === 'row' ? [new ScannedRow(scan, ListingScan.baseOf(entry))] : [])
+  }
+
+  get isEncoded(): boolean {
+    return this.#scan.isEncoded
+  }
+
+  history(): HistoryRow[] {
+    const { kinds } = this.#scan
+    return kinds.flatMap((kind, entry): HistoryRow[] => {
+      if (kind === 'prefix' || this.#scan.rowKind !== 'version') return []
+      const row = new ScannedRow(this.#scan, ListingScan.baseOf(entry))
+      const { versionId, lastModified, latest: isLatest } = row
+      const deleteMarker = kind === 'marker'
+      const { key, size, etag, storageClass } = deleteMarker ? { key: this.#nameOf(entry), size: null, etag: null, storageClass: null } : row
+      return [{ key, versionId, uploadId: null, lastModified, isLatest, deleteMarker, size, etag, storageClass }]
+    })
+  }
+
+  field(name: ListingField): string | null {
+    const at = this.#scan.field(name)
+    return at === undefined ? null : decodeText(this.#scan.bytes.toString('utf8', ...at))
+  }
+
+  goesOn(): boolean {
+    return goesOn((name) => this.field(name))
+  }
+
+  hasKey(key: string): boolean {
+    return this.#scan.kinds.some((kind, entry) => kind !== 'prefix' && this.#nameOf(entry) === key)
   }
 
   listsOnly(prefix: string): boolean {
@@ -93,7 +155,7 @@ export class ScannedListing implements Listing {
   /** Of a row, a delete marker or a common prefix, as `listsOnly` reads it. */
   #nameOf(entry: number): string {
     const row = new ScannedRow(this.#scan, ListingScan.baseOf(entry))
-    return keyOf(row.text(column.key) ?? '', row.isEncoded)
+    return keyOf(row.text(column.key) ?? '', this.#scan.isEncoded)
   }
 }
 
@@ -117,7 +179,7 @@ class ScannedRow implements ListingRow {
     const { kind } = this
     const ofUpload = this.#scan.field('Key')
     const text = this.text(column.key) ?? (ofUpload === undefined ? '' : this.#decoded(...ofUpload))
-    return keyOf(text, kind !== 'part' && this.isEncoded)
+    return keyOf(text, kind !== 'part' && this.#scan.isEncoded)
   }
 
   get versionId(): string | null {
@@ -168,12 +230,6 @@ class ScannedRow implements ListingRow {
 
   get described(): boolean {
     return false
-  }
-
-  /** Whether the names of the listing are percent-encoded. */
-  get isEncoded(): boolean {
-    const type = this.#scan.field('EncodingType')
-    return type !== undefined && type[1] > type[0]
   }
 
   /** The decoded text of a column; null: there is none. */

@@ -7,8 +7,9 @@ import type { Upstream, UpstreamRequest, UpstreamResponse } from '../upstream/ty
 import { S3Error } from '../errors.ts'
 import { readAll } from '../http/stage.ts'
 import { parseErrorXml, type ParsedError } from '../s3/error-document.ts'
-import { goesOn, keyOf, listingField, readListing, type ListingRow } from '../s3/listing.ts'
+import { keyOf, type HistoryRow, type ListingField, type ListingRow } from '../s3/listing-rows.ts'
 import { PageTurns } from '../s3/page-turns.ts'
+import { openListing, type Listing } from '../s3/scanned-listing.ts'
 import { childText, parseXml, upstreamDocument } from '../s3/xml.ts'
 
 const ERROR_LIMIT_BYTES = 65_536
@@ -43,16 +44,16 @@ interface ListOptions {
 type Query = readonly (readonly [name: string, value: string | null])[]
 
 /** How a listing is read page by page. */
-interface Listing<T> {
+interface Pages<T> {
   /** What every row's name begins with. */
   readonly prefix: string
   readonly query: Query
   /** The query of the first page. */
   readonly from: Query
   readonly mostRows?: number
-  readonly rows: (page: Buffer) => readonly T[]
+  readonly rows: (page: Listing) => readonly T[]
   /** The query of the next page; null where the store does not name it, which is an error. Called only where there is a next page. */
-  readonly next: (page: Buffer) => Query | null
+  readonly next: (page: Listing) => Query | null
 }
 
 /** A bucket in the store, used with the gateway's own credentials: the only client for the gateway's own requests. */
@@ -94,9 +95,9 @@ export class BucketClient {
       query: [['list-type', '2']],
       from: after === null ? [] : [['start-after', after]],
       ...mostRows === undefined ? {} : { mostRows },
-      rows: readListing,
+      rows: ({ rows }) => rows,
       next: (page) => {
-        const token = listingField(page, 'NextContinuationToken')
+        const token = page.field('NextContinuationToken')
         return token === null ? null : [['continuation-token', token]]
       }
     })
@@ -104,27 +105,40 @@ export class BucketClient {
 
   /** Pages of all versions and delete markers, in the order of the store: by key, the newest first. @throws as `objects`. */
   history(prefix: string): AsyncGenerator<readonly HistoryRow[]> {
-    return this.#pages({ prefix, query: [['versions', null]], from: [], rows: historyRows, next: (page) => nextPage(page, 'version-id') })
+    return this.#pages({
+      prefix,
+      query: [['versions', null]],
+      from: [],
+      rows: (page) => page.history(),
+      next: (page) => nextPage(page, 'NextVersionIdMarker', 'version-id-marker')
+    })
   }
 
   /** Pages of the uploads that are neither completed nor aborted. @throws as `objects`. */
   uploads(prefix: string): AsyncGenerator<readonly ListingRow[]> {
-    return this.#pages({ prefix, query: [['uploads', null]], from: [], rows: readListing, next: (page) => nextPage(page, 'upload-id') })
+    return this.#pages({
+      prefix,
+      query: [['uploads', null]],
+      from: [],
+      rows: ({ rows }) => rows,
+      next: (page) => nextPage(page, 'NextUploadIdMarker', 'upload-id-marker')
+    })
   }
 
   /** A row that was on the page before is left out: versitygw repeats one, which need not be the last. */
-  async *#pages<T extends Named>({ prefix, query, from, mostRows = Number.POSITIVE_INFINITY, rows, next }: Listing<T>): AsyncGenerator<readonly T[]> {
+  async *#pages<T extends Named>({ prefix, query, from, mostRows = Number.POSITIVE_INFINITY, rows, next }: Pages<T>): AsyncGenerator<readonly T[]> {
     const turns = new PageTurns(mostRows)
     let before: ReadonlySet<string> = new Set()
     for (let at: Query | null = from; at !== null;) {
-      const page = await this.document({ method: 'GET', query: [...query, ['encoding-type', 'url'], ['prefix', prefix], ...at], retry: true })
+      const document = await this.document({ method: 'GET', query: [...query, ['encoding-type', 'url'], ['prefix', prefix], ...at], retry: true })
+      const page = await openListing(document)
       const names = new Map(rows(page).map((row) => [JSON.stringify([row.key, row.versionId, row.uploadId]), row]))
       const found = [...names].flatMap(([name, row]) => before.has(name) ? [] : [row])
       if (!found.every(({ key }) => key.startsWith(prefix))) {
         throw new S3Error('SealgateBadUpstream', { message: 'The store lists names that do not begin with the prefix that was asked for.' })
       }
       yield found
-      if (!goesOn(page)) return
+      if (!page.goesOn()) return
       at = next(page)
       const all = [...names.keys()]
       turns.turn(at === null ? null : JSON.stringify(at), found.length, JSON.stringify([all[0], all.at(-1)]))
@@ -212,52 +226,14 @@ export function fieldOf(document: Buffer, name: string): string {
 /** What tells the rows of a listing apart. */
 type Named = Pick<ListingRow, 'key' | 'versionId' | 'uploadId'>
 
-/** A version, or a delete marker, which has no size, ETag and class. */
-export type HistoryRow = Named & Pick<ListingRow, 'size' | 'etag' | 'lastModified' | 'storageClass'> & {
-  readonly isLatest: boolean
-  readonly deleteMarker: boolean
-}
-
-function historyRows(page: Buffer): HistoryRow[] {
-  const xml = parseXml(page, upstreamDocument)
-  const encoded = childText(xml, xml.root, 'EncodingType') === 'url'
-  const versions = readListing(page).values()
-  return xml.root.children.flatMap((element): HistoryRow[] => {
-    const text = (name: string): string | null => childText(xml, element, name)
-    const isLatest = text('IsLatest') === 'true'
-    if (element.name === 'DeleteMarker') {
-      const key = keyOf(text('Key') ?? '', encoded)
-      return [{
-        key,
-        versionId: text('VersionId'),
-        uploadId: null,
-        isLatest,
-        deleteMarker: true,
-        size: null,
-        etag: null,
-        lastModified: text('LastModified'),
-        storageClass: null
-      }]
-    }
-    const row = element.name === 'Version' ? versions.next().value : undefined
-    return row === undefined ? [] : [{ ...row, isLatest, deleteMarker: false }]
-  })
-}
-
 /**
  * The store encodes the marker as it encodes keys; radosgw 16 leaves it as it is. It is the name of a row of the page, mostly of its last, which tells
  * both apart: decoded twice, a name would be another, and rows would be left out.
  */
-function nextPage(page: Buffer, id: 'version-id' | 'upload-id'): Query {
-  const marker = listingField(page, 'NextKeyMarker')
+function nextPage(page: Listing, idMarker: ListingField, idName: string): Query {
+  const marker = page.field('NextKeyMarker')
   if (marker === null) throw unusable()
-  const xml = parseXml(page, upstreamDocument)
-  const encoded = childText(xml, xml.root, 'EncodingType') === 'url'
-  const isAsItIs = xml.root.children.some((row) => keyOf(childText(xml, row, 'Key') ?? '', encoded) === marker)
-  return [
-    ['key-marker', isAsItIs ? marker : keyOf(marker, encoded)],
-    [`${id}-marker`, listingField(page, id === 'version-id' ? 'NextVersionIdMarker' : 'NextUploadIdMarker') ?? '']
-  ]
+  return [['key-marker', page.hasKey(marker) ? marker : keyOf(marker, page.isEncoded)], [idName, page.field(idMarker) ?? '']]
 }
 
 function storesError(_: Sent, { status, error, diagnosis }: Pick<Answer, 'status' | 'error' | 'diagnosis'>): S3Error {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { listingField, readListing, writeListing } from '../../src/s3/listing.ts'
+import { listingField, readListing } from '../../src/s3/listing-rows.ts'
+import { writeListing } from '../../src/s3/listing.ts'
 import { renderXml } from '../../src/s3/xml.ts'
 import type { XmlNode } from '../../src/s3/xml.ts'
 import { errorCode } from '../support/error-code.ts'

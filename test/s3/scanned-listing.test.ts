@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { S3Error } from '../../src/errors.ts'
 import { ListingScan } from '../../src/s3/listing-scan.ts'
-import type { ListingRow, RowEdit } from '../../src/s3/listing.ts'
+import type { ListingRow } from '../../src/s3/listing-rows.ts'
+import type { RowEdit } from '../../src/s3/listing.ts'
 import { openListing, parsedListing, ScannedListing, type Listing } from '../../src/s3/scanned-listing.ts'
 import { listingOf, samples, tokens } from '../support/listings.ts'
 
@@ -39,13 +40,41 @@ const writings: readonly { readonly edits: (rows: readonly ListingRow[]) => read
   { edits: () => [], hidden: null }
 ]
 
-/** Rows, and documents in base64; or the error. */
+const fields = [
+  'IsTruncated',
+  'NextMarker',
+  'NextContinuationToken',
+  'NextKeyMarker',
+  'NextVersionIdMarker',
+  'NextUploadIdMarker',
+  'ChecksumAlgorithm'
+] as const
+
+function wordOf(goesOn: () => boolean): string {
+  try {
+    return String(goesOn())
+  } catch (error) {
+    if (!(error instanceof S3Error)) throw error
+    return error.code
+  }
+}
+
+/** All that a listing says, and documents in base64; or the error. */
 async function outcomeOf(open: () => Promise<Listing> | Listing): Promise<unknown> {
   try {
     const listing = await open()
     const written: string[] = []
     for (const { edits, hidden } of writings) written.push((await listing.write(edits(listing.rows), hidden)).toString('base64'))
-    return { rows: listing.rows.map(read), listsOnly: ['', 'p', 'folder/', 'a'].map((prefix) => listing.listsOnly(prefix)), written }
+    return {
+      rows: listing.rows.map(read),
+      isEncoded: listing.isEncoded,
+      history: listing.history().map((row) => [row.key, row.versionId, row.isLatest, row.deleteMarker, row.size, row.etag, row.lastModified, row.storageClass]),
+      fields: fields.map((name) => listing.field(name)),
+      goesOn: wordOf(() => listing.goesOn()),
+      hasKey: ['', 'a', 'folder/', ...listing.rows.slice(0, 3).map(({ key }) => key)].map((key) => listing.hasKey(key)),
+      listsOnly: ['', 'p', 'folder/', 'a'].map((prefix) => listing.listsOnly(prefix)),
+      written
+    }
   } catch (error) {
     if (!(error instanceof S3Error)) throw error
     return error.code

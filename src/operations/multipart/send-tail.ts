@@ -12,17 +12,17 @@ import { type UploadContext, readerOf, send, storeHere } from '../context.ts'
 import { type Upload, noSuchUpload, stateBucketOf } from './upload.ts'
 import { parallelMap } from '../../concurrency/parallel.ts'
 import { checkZeros } from '../../envelope/encoding.ts'
-import { sealTail, type MultipartContents } from '../../envelope/manifest.ts'
+import { tailSealer, type MultipartContents } from '../../envelope/manifest.ts'
 import { storedPartSize, streamSize, tailSize } from '../../envelope/sizes.ts'
 import { SegmentOpener } from '../../envelope/stream.ts'
 import { S3Error } from '../../errors.ts'
 import { StagedReadable } from '../../http/stage.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
-import { listingField } from '../../s3/listing.ts'
+import { listingField } from '../../s3/listing-rows.ts'
 import { formatCopySource } from '../../s3/names.ts'
 import { fieldOf } from '../../store-client/bucket-client.ts'
 import { verified, verifiedSync } from '../objects/sealed-object.ts'
-import { saysTailPart } from '../objects/visible-etag.ts'
+import { tailPartTeller } from '../objects/visible-etag.ts'
 import { documentOf, errorOfDocument, expectSuccess } from '../responses.ts'
 import { etagOf, sendPart } from './write-part.ts'
 import { waitingPartName } from '../../store-client/state-names.ts'
@@ -73,14 +73,14 @@ export async function sendTail(ctx: UploadContext, upload: Upload, input: TailIn
   const counts = upload.settings.etagMode === 'opaque'
   let rest: Buffer
   if (waiting === null) {
-    rest = (await cutTail(upload.dataKey, contents, 0, counts ? () => etags : null)).rest
+    rest = (await cutTail(upload.dataKey, contents, 0, counts ? { etags, last: () => [] } : null)).rest
   } else {
     const hash = counts ? createHash('md5') : null
     let cut: CutTail | null = null
     const bytes = Math.min(room, tailSize(parts.map(({ plaintextSize }) => plaintextSize)))
     list.push(
       await sendStored(ctx, upload, waiting, hash, bytes, async () => {
-        cut = await cutTail(upload.dataKey, contents, room, hash === null ? null : (behind) => [...etags, hash.copy().update(behind).digest('hex')])
+        cut = await cutTail(upload.dataKey, contents, room, hash === null ? null : { etags, last: (behind) => [hash.copy().update(behind).digest('hex')] })
         return cut.behind
       })
     )
@@ -210,6 +210,13 @@ class WaitingPart implements ByteStage {
   }
 }
 
+/** ETags of the stored parts before the rest of a tail. */
+interface StoredEtags {
+  readonly etags: readonly string[]
+  /** Of the part that the tail begins behind, given what goes there; none where it begins none. */
+  readonly last: (behind: Buffer) => readonly string[]
+}
+
 interface CutTail {
   readonly behind: Buffer
   readonly rest: Buffer
@@ -218,21 +225,23 @@ interface CutTail {
 /**
  * Seals the manifest and cuts the tail. Every sealing gives another ciphertext. Where ETags are opaque, one is chosen with which the store's ETag will
  * say whether the last part is the gateway's own (docs/decisions/0033-parts-in-opaque-etags.md).
- * @param etags of the parts before the rest, given what goes behind the last of them; null: any tail will do.
+ * @param before null: any tail will do.
  */
 async function cutTail(
   dataKey: DataKey,
   contents: MultipartContents,
   room: number,
-  etags: ((behind: Buffer) => readonly string[]) | null
+  before: StoredEtags | null
 ): Promise<CutTail> {
+  const seal = tailSealer(dataKey, contents)
+  const says = tailPartTeller(before?.etags ?? [])
   for (let tails = 1;; tails += 1) {
-    const tail = Buffer.concat(sealTail(dataKey, contents))
+    const tail = Buffer.concat(seal())
     const cut = { behind: tail.subarray(0, room), rest: tail.subarray(room) }
-    if (etags === null || tails === MOST_TAILS) return cut
+    if (before === null || tails === MOST_TAILS) return cut
     const own = cut.rest.length === 0 ? [] : [createHash('md5').update(cut.rest).digest('hex')]
-    const says = saysTailPart([...etags(cut.behind), ...own])
-    if (says === null || says === own.length > 0) return cut
+    const marked = says([...before.last(cut.behind), ...own])
+    if (marked === null || marked === own.length > 0) return cut
     if (tails % TAILS_AT_ONCE === 0) await setImmediate()
   }
 }

@@ -112,7 +112,7 @@ export async function listParts(ctx: OperationContext<'ListParts'>): Promise<Htt
     return attempt === null ? [] : [partNode(attempt, there)]
   })
   const body = renderXml(['ListPartsResult', [
-    ...headOf(ctx, upload, held.about),
+    ...headOf(ctx, upload, held.about()),
     ['PartNumberMarker', String(marker)],
     // The last number that was examined: numbers without a part to show count as well.
     ['NextPartNumberMarker', String(page.at(-1) ?? 0)],

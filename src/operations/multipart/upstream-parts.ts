@@ -4,8 +4,9 @@ import { MAX_PARTS } from '../../envelope/sizes.ts'
 import { S3Error } from '../../errors.ts'
 import { checksumAlgorithmNamed, type ChecksumAlgorithm } from '../../http/checksums.ts'
 import { upstreamHeaders } from '../../plan/headers.ts'
-import { goesOn, listingField, readListing } from '../../s3/listing.ts'
+import { listingField } from '../../s3/listing-rows.ts'
 import { MOST_ROWS, PageTurns } from '../../s3/page-turns.ts'
+import { openListing } from '../../s3/scanned-listing.ts'
 import { childOf, parseXml, textOf, upstreamDocument } from '../../s3/xml.ts'
 import { relayError, documentOf } from '../responses.ts'
 import { noSuchUpload } from './upload.ts'
@@ -26,7 +27,7 @@ interface HeldParts {
   /** By part number: tails of earlier attempts to complete are among them. */
   readonly parts: ReadonlyMap<number, HeldPart>
   /** Who created the upload and its storage class, from the store's answer: Initiator, Owner, StorageClass. */
-  readonly about: readonly XmlNode[]
+  readonly about: () => readonly XmlNode[]
 }
 
 /** S3's limit of one ListParts. */
@@ -44,20 +45,21 @@ export async function listHeldParts(
 ): Promise<HeldParts | null> {
   const { after = 0, until = Number.POSITIVE_INFINITY } = options
   const parts = new Map<number, HeldPart>()
-  let about: readonly XmlNode[] | null = null
+  let first: Buffer | null = null
   const turns = new PageTurns(MOST_ROWS)
   for (let marker = after;;) {
     const document = await askForParts(ctx, marker, PAGE)
     if (document === null) return null
-    about ??= aboutUpload(document)
+    const page = first ??= document
     let last = marker
-    const rows = readListing(document)
+    const listing = await openListing(document)
+    const { rows } = listing
     for (const { partNumber, etag, size, checksums, lastModified } of rows) {
       if (partNumber === null || partNumber < 1 || partNumber > MAX_PARTS || etag === null || size === null) throw new S3Error('SealgateBadUpstream')
       parts.set(partNumber, { number: partNumber, etag, size, checksums, lastModified })
       last = Math.max(last, partNumber)
     }
-    if (!goesOn(document) || last >= until) return { parts, about }
+    if (!listing.goesOn() || last >= until) return { parts, about: () => aboutUpload(page) }
     turns.turn(last === marker ? null : String(last), rows.length)
     marker = last
   }

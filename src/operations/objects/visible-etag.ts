@@ -54,15 +54,18 @@ export function opaqueTag(mode: Mode, bare: string): string {
 }
 
 /**
- * Whether the store will give an object of these parts an ETag that marks its last part as the gateway's own; null where the store's ETags are not
- * MD5s, so that they cannot be predicted.
- * @param etags of the stored parts, in order, without quotes.
+ * Tells whether the store will give an object of these parts an ETag that marks its last part as the gateway's own; null where the store's ETags are
+ * not MD5s, so that they cannot be predicted.
+ * @param etags of the stored parts, in order, without quotes. What is returned takes those of the parts behind them, and hashes no others again.
  */
-export function saysTailPart(etags: readonly string[]): boolean | null {
-  const hash = createHash('md5')
-  for (const etag of etags) {
-    if (!/^[0-9a-f]{32}$/i.test(etag)) return null
-    hash.update(etag, 'hex')
+export function tailPartTeller(etags: readonly string[]): (behind: readonly string[]) => boolean | null {
+  const before = etags.every(isMd5) ? createHash('md5').update(etags.join(''), 'hex') : null
+  return (behind) => {
+    if (before === null || !behind.every(isMd5)) return null
+    return before.copy().update(behind.join(''), 'hex').digest().readUInt8(0) < 4
   }
-  return hash.digest().readUInt8(0) < 4
+}
+
+function isMd5(etag: string): boolean {
+  return /^[0-9a-f]{32}$/i.test(etag)
 }

@@ -23,7 +23,7 @@ import {
 } from './check.ts'
 import type { StoreFeature } from '../../config/store-profiles.ts'
 import { MAX_PARTS, MIN_PART_SIZE } from '../../envelope/sizes.ts'
-import { listingField, type ListingRow } from '../../s3/listing.ts'
+import { listingField, type ListingRow } from '../../s3/listing-rows.ts'
 import { escapeXml } from '../../s3/xml.ts'
 import { contentMd5 } from '../object-properties.ts'
 

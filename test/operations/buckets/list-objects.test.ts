@@ -9,7 +9,7 @@ import {
   PutObjectCommand,
   UploadPartCommand
 } from '@aws-sdk/client-s3'
-import { readListing } from '../../../src/s3/listing.ts'
+import { readListing } from '../../../src/s3/listing-rows.ts'
 import { read as readAnswer } from '../../support/reading.ts'
 import { startTestGateway } from '../../support/gateway.ts'
 import { startTestStore } from '../../support/hostile.ts'
