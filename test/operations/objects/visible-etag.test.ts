@@ -62,6 +62,12 @@ void t.test('md5-small: the MD5 of one piece up to 8 MiB, an ETag as of one part
 void t.test('what the store is going to say', async (t) => {
   const digest = createHash('md5').update(createHash('md5').update('a').digest()).digest('hex')
   t.equal(tailPartTeller([createHash('md5').update('a').digest('hex')])([]), digest < '04')
+  const etags = ['a', 'b', 'c', 'd'].map((text) => createHash('md5').update(text).digest('hex'))
+  for (const known of [0, 1, 3]) {
+    const teller = tailPartTeller(etags.slice(0, known))
+    for (let i = 0; i < 2; i += 1) t.equal(teller(etags.slice(known)), tailPartTeller(etags)([]), `${known} known`)
+    t.equal(teller(['x']), null)
+  }
   for (const other of ['', 'x', '"d41d8cd98f00b204e9800998ecf8427e"', 'd41d8cd98f00b204e9800998ecf8427e-1']) t.equal(tailPartTeller([other])([]), null, other)
 })
 
