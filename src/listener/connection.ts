@@ -10,6 +10,7 @@ export class Connection<E> {
   readonly #addressOf: (socket: Socket) => string
   #closing = false
   #current: E | null = null
+  #unused = true
   /** Resolves when every exchange started so far has ended. */
   #turn: Promise<void> = Promise.resolve()
   #waiting = 0
@@ -39,6 +40,11 @@ export class Connection<E> {
   /** True when no request is in progress and none waits. */
   get idle(): boolean {
     return this.#current === null && this.#waiting === 0
+  }
+
+  /** True until its first request begins. */
+  get unused(): boolean {
+    return this.#unused
   }
 
   /** True when nothing has arrived since the last exchange ended. */
@@ -72,6 +78,7 @@ export class Connection<E> {
 
   begin(exchange: E): void {
     this.#current = exchange
+    this.#unused = false
   }
 
   /** The exchange in progress has ended. */

@@ -4,7 +4,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Admittance, HttpRequest, HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
@@ -59,7 +59,8 @@ export interface Listener {
    */
   drain(ms: number, cut: Promise<unknown>): Promise<void>
   /**
-   * Stops accepting, lets requests in progress finish for `graceMs` milliseconds, then breaks them.
+   * Stops accepting, lets requests in progress finish for `graceMs` milliseconds, then breaks them. A connection that has had no request yet may begin one
+   * for a moment more: whoever has just opened it does not know of the stop.
    * @returns `cut` when something had to be broken.
    */
   stop(graceMs: number): Promise<'drained' | 'cut'>
@@ -72,6 +73,12 @@ export interface Listener {
 }
 
 const PROXY_HEADER_MS = 5000
+/** Milliseconds from the end of the port to the first request of a connection that was there before: a TLS handshake and two ways over a slow network. */
+const FIRST_REQUEST_MS = 2000
+/** Connections that the system holds for the port, as Node asks it to. */
+const BACKLOG = 511
+/** Milliseconds of a turn of Node's loop in which hardly a connection can have come behind the look for new ones. */
+const SHORT_TURN_MS = 1
 
 /** Fastify's own request listener. */
 type Carry = (req: IncomingMessage, res: ServerResponse) => void
@@ -96,6 +103,7 @@ class HttpListener implements Listener {
   readonly #admission: Admission
   readonly #inFlight = new Set<Exchange>()
   #stopping = false
+  #closed: Promise<void> | null = null
 
   constructor(options: ListenerOptions, handle: Handle) {
     this.#options = options
@@ -139,10 +147,13 @@ class HttpListener implements Listener {
 
   async stop(graceMs: number): Promise<'drained' | 'cut'> {
     this.#stopping = true
-    this.#connections.closeIdle()
-    const closed = this.#app.close().then(() => 'drained' as const)
     const patience = new AbortController()
+    void delay(Math.min(graceMs, FIRST_REQUEST_MS), undefined, { signal: patience.signal }).catch(() => undefined).then(() => {
+      this.#connections.closeUnused()
+    })
     const late = delay(graceMs, 'cut' as const, { signal: patience.signal }).catch(() => 'cut' as const)
+    this.#closed ??= this.#close()
+    const closed = this.#closed.then(() => 'drained' as const)
     const outcome = await Promise.race([closed, late])
     patience.abort()
     this.#connections.breakAll()
@@ -164,6 +175,25 @@ class HttpListener implements Listener {
 
   counts(): { connections: number; requestsInFlight: number; unauthenticated: number } {
     return { connections: this.#connections.count, requestsInFlight: this.#inFlight.size, unauthenticated: this.#admission.unauthenticated }
+  }
+
+  /** Closes the port. Resolves when the last connection has gone. */
+  async #close(): Promise<void> {
+    // What the system holds for the port would be reset with it, and Node takes one connection in each turn of its loop.
+    for (let turns = 0, before = -1, took = 0; turns < BACKLOG && (before !== this.#connections.taken || took > SHORT_TURN_MS); turns += 1) {
+      before = this.#connections.taken
+      const began = performance.now()
+      await turn()
+      took = performance.now() - began
+    }
+    // Not by Fastify: it does other things first, and what comes meanwhile is lost.
+    const { promise, resolve } = Promise.withResolvers<undefined>()
+    this.#app.server.close(() => {
+      resolve(undefined)
+    })
+    this.#connections.closeIdle()
+    await promise
+    await this.#app.close()
   }
 
   #build(): FastifyInstance {

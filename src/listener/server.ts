@@ -151,6 +151,7 @@ export class Connections {
   readonly #clients = new Map<Socket, Connection<Exchange>>()
   /** By their addresses: Node does not expose the TCP socket below a TLS socket. */
   readonly #handshakes = new Map<string, Socket>()
+  #taken = 0
   #closing = false
 
   /**
@@ -165,6 +166,11 @@ export class Connections {
 
   get count(): number {
     return this.#strangers.size + this.#clients.size + this.#handshakes.size
+  }
+
+  /** How many have been taken from the port so far. */
+  get taken(): number {
+    return this.#taken
   }
 
   /** State of a connection; undefined when it is gone, or its handshake has not ended. */
@@ -182,11 +188,10 @@ export class Connections {
   follow(server: Server, secure: boolean): void {
     this.#server = server
     this.limitTo(this.#limit)
-    if (secure) {
-      server.on('connection', (socket: Socket) => {
-        this.#begin(socket)
-      })
-    }
+    server.on('connection', (socket: Socket) => {
+      this.#taken += 1
+      if (secure) this.#begin(socket)
+    })
     server.on(secure ? 'secureConnection' : 'connection', (socket: Socket) => {
       this.#add(socket)
     })
@@ -206,8 +211,13 @@ export class Connections {
     if (this.#strangers.delete(connection.socket)) this.#clients.set(connection.socket, connection)
   }
 
-  /** Closes every connection without a request in progress, and new ones. */
+  /** Closes every connection that has had its requests and waits for another one. */
   closeIdle(): void {
+    for (const { current, socket, unused } of this.#open()) if (current === null && !unused) socket.destroy()
+  }
+
+  /** Closes those too that have had no request, or are in their handshake, and new ones. */
+  closeUnused(): void {
     this.#closing = true
     for (const socket of this.#handshakes.values()) socket.destroy()
     for (const { current, socket } of this.#open()) if (current === null) socket.destroy()

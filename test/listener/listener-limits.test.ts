@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { connect as secureConnect } from 'node:tls'
 import { Readable } from 'node:stream'
@@ -11,6 +11,8 @@ import { asClient, readAll, roomyLimits, startListener, text, WireClient } from 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`
 /** 1 MB/s over 100 ms: slower clients are disconnected. */
 const strict = { ...roomyLimits, minRate: 1_000_000, minRateWindowMs: 100 }
+const pem = (name: string): string => join(import.meta.dirname, '../support/tls', name)
+const tls = await readTls({ cert: pem('localhost-cert.pem'), key: pem('localhost-key.pem'), clientCa: null })
 
 await t.test('a reader that stalls is cut, and what fed it is freed', async (t) => {
   let freed: () => void = () => undefined
@@ -220,8 +222,6 @@ await t.test('regression: the connection of a form that has lost its place can b
 })
 
 await t.test('endless handshakes keep no client out', async (t) => {
-  const file = (name: string): string => join(import.meta.dirname, '../support/tls', name)
-  const tls = await readTls({ cert: file('localhost-cert.pem'), key: file('localhost-key.pem'), clientCa: null })
   const started = await startListener(async () => text('ok'), { tls, limits: { ...roomyLimits, connections: 4 } })
   t.teardown(() => started.listener.stop(0))
   const silent = Array.from({ length: 12 }, () => connect(started.port, '127.0.0.1').on('error', () => undefined))
@@ -235,15 +235,15 @@ await t.test('endless handshakes keep no client out', async (t) => {
 })
 
 await t.test('a graceful stop lets transfers finish, closes idle connections, and takes no more', async (t) => {
-  let release: () => void = () => undefined
-  const held = new Promise<void>((resolve) => {
-    release = resolve
-  })
+  const held = Promise.withResolvers<undefined>()
+  const waits = [Promise.resolve(), held.promise]
   const started = await startListener(async () => {
-    await held
+    await waits.shift()
     return text('done')
   })
   const idle = await WireClient.open(started.port)
+  idle.write(get('/'))
+  await idle.answer()
   const busy = await WireClient.open(started.port)
   busy.write(get('/'))
   while (started.listener.counts().requestsInFlight === 0) await new Promise((resolve) => setImmediate(resolve))
@@ -252,10 +252,47 @@ await t.test('a graceful stop lets transfers finish, closes idle connections, an
   const late = connect(started.port, '127.0.0.1')
   const [refused] = await once(late, 'error') as [NodeJS.ErrnoException]
   t.equal(refused.code, 'ECONNREFUSED')
-  release()
+  held.resolve(undefined)
   const answer = await busy.answer()
   t.match([answer?.status, answer?.body.toString(), answer?.headers.get('connection')], [200, 'done', 'close'])
   t.equal(await stopped, 'drained')
+})
+
+await t.test('a stop serves the first request of every connection that was there before, also of those that Node has not taken yet', async (t) => {
+  for (const material of [null, tls]) {
+    const started = await startListener(async () => text('done'), { tls: material })
+    const open = (): Socket =>
+      material === null
+        ? connect(started.port, '127.0.0.1')
+        : secureConnect({ port: started.port, host: '127.0.0.1', rejectUnauthorized: false })
+    const taken = new WireClient(open())
+    while (started.listener.counts().connections === 0) await new Promise((resolve) => setImmediate(resolve))
+    const clients = [taken, ...Array.from({ length: 20 }, () => new WireClient(open()))]
+    // Of connections that Node makes on the next tick: the system has them, and the listener has not.
+    await new Promise<void>((resolve) => {
+      process.nextTick(resolve)
+    })
+    t.equal(started.listener.counts().connections, 1)
+    const stopped = started.listener.stop(20_000)
+    for (let refused = false; !refused;) {
+      const late = connect(started.port, '127.0.0.1')
+      refused = await once(late, 'connect').then(() => false, () => true)
+      late.destroy()
+    }
+    for (const client of clients) client.write(get('/'))
+    for (const client of clients) {
+      const answer = await client.answer()
+      t.match([answer?.status, answer?.body.toString(), answer?.headers.get('connection')], [200, 'done', 'close'])
+    }
+    t.equal(await stopped, 'drained')
+  }
+})
+
+await t.test('a connection that never has a request does not hold up a stop', async (t) => {
+  const started = await startListener(async () => text('done'))
+  const silent = await WireClient.open(started.port)
+  t.equal(await started.listener.stop(20_000), 'drained')
+  await silent.closed()
 })
 
 await t.test('a listener that drains serves connections, old and new, once more, and leaves idle ones open', async (t) => {
