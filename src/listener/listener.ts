@@ -60,7 +60,7 @@ export interface Listener {
   drain(ms: number, cut: Promise<unknown>): Promise<void>
   /**
    * Stops accepting, lets requests in progress finish for `graceMs` milliseconds, then breaks them. A connection that has had no request yet may begin one
-   * for a moment more: whoever has just opened it does not know of the stop.
+   * for a moment more, half of `graceMs` at most: whoever has just opened it does not know of the stop.
    * @returns `cut` when something had to be broken.
    */
   stop(graceMs: number): Promise<'drained' | 'cut'>
@@ -148,7 +148,7 @@ class HttpListener implements Listener {
   async stop(graceMs: number): Promise<'drained' | 'cut'> {
     this.#stopping = true
     const patience = new AbortController()
-    void delay(Math.min(graceMs, FIRST_REQUEST_MS), undefined, { signal: patience.signal }).catch(() => undefined).then(() => {
+    void delay(Math.min(graceMs / 2, FIRST_REQUEST_MS), undefined, { signal: patience.signal }).catch(() => undefined).then(() => {
       this.#connections.closeUnused()
     })
     const late = delay(graceMs, 'cut' as const, { signal: patience.signal }).catch(() => 'cut' as const)
