@@ -2,6 +2,7 @@
 // Ratios count; absolute figures are of this machine and this minute.
 import process from 'node:process'
 import { completes } from './complete.ts'
+import { growth } from './growth.ts'
 import { large } from './large.ts'
 import { listings } from './listings.ts'
 import { memory } from './memory.ts'
@@ -10,7 +11,7 @@ import { Rig, say } from './rig.ts'
 import { small } from './small.ts'
 import { workers } from './workers.ts'
 
-const benchmarks = { large, small, listings, ranges, completes, workers, memory } as const
+const benchmarks = { large, small, listings, ranges, completes, growth, workers, memory } as const
 type Name = keyof typeof benchmarks
 
 const args = process.argv.slice(2)

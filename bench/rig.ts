@@ -34,6 +34,8 @@ export interface GatewayOptions {
   readonly sections?: Readonly<Record<string, unknown>>
   /** Connections to the store. */
   readonly connections?: number
+  /** What is started: the sources, unless it is the main file of a package. */
+  readonly main?: string
 }
 
 /** Starts what a benchmark needs, and stops all of it in the end. */
@@ -66,7 +68,7 @@ export class Rig {
     const keyring = await this.#keyring
     this.#gateways += 1
     const config = join(this.#folder, `gateway-${this.#gateways}.yaml`)
-    const { workers = 1, connections = 256, sections = {} } = options
+    const { workers = 1, connections = 256, sections = {}, main = 'src/main.ts' } = options
     writeFileSync(
       config,
       JSON.stringify({
@@ -80,7 +82,7 @@ export class Rig {
         ...sections
       })
     )
-    return this.#add(await startMeasured('src/main.ts', ['serve', '--config', config], flags, workers === 1 ? 'listening' : 'workers listening'))
+    return this.#add(await startMeasured(main, ['serve', '--config', config], flags, workers === 1 ? 'listening' : 'workers listening'))
   }
 
   client(endpoint: string, account = clientAccount, connections = 128): BenchClient {

@@ -108,8 +108,11 @@ function checkPins(path: string, pins: Tree, keys: Tree, faults: ConfigFault[]):
 function checkClients(clients: unknown, faults: ConfigFault[]): void {
   if (!Array.isArray(clients)) return
   const ids = clients.map((client: unknown) => isMap(client) ? client['accessKeyId'] : undefined)
+  const seen = new Set<string>()
   for (const [i, id] of ids.entries()) {
-    if (typeof id === 'string' && ids.indexOf(id) < i) faults.push({ path: `clients.${i}.accessKeyId`, message: 'is used by another client' })
+    if (typeof id !== 'string') continue
+    if (seen.has(id)) faults.push({ path: `clients.${i}.accessKeyId`, message: 'is used by another client' })
+    seen.add(id)
   }
 }
 

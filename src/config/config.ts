@@ -4,6 +4,7 @@ import type { ProfileName, StoreFeature } from './store-profiles.ts'
 import type { PolicyKeys } from './pins.ts'
 import { Finding, S3Error } from '../errors.ts'
 import { allKeysOf } from './pins.ts'
+import { PrefixMap } from './patterns.ts'
 import type { S3ecPolicy } from './s3ec-policy.ts'
 
 export type { KeyConfig }
@@ -233,8 +234,8 @@ export function usedKeysOf(policy: Pick<BucketPolicy, 'keys' | 's3ec'>): readonl
 
 interface PolicyIndex {
   readonly exact: ReadonlyMap<string, BucketPolicy>
-  /** Longest prefix first; "*" is the empty prefix. */
-  readonly prefixes: readonly (readonly [prefix: string, policy: BucketPolicy])[]
+  /** "*" is the empty prefix. */
+  readonly prefixes: PrefixMap<BucketPolicy>
 }
 
 const indexes = new WeakMap<Config, PolicyIndex>()
@@ -245,7 +246,7 @@ const indexes = new WeakMap<Config, PolicyIndex>()
  */
 export function policyFor(config: Config, bucket: string): BucketPolicy {
   const { exact, prefixes } = indexOf(config)
-  const policy = exact.get(bucket) ?? longest(prefixes, bucket)
+  const policy = exact.get(bucket) ?? prefixes.longest(bucket)
   if (policy === undefined) throw new S3Error('AccessDenied')
   return policy
 }
@@ -258,36 +259,22 @@ function indexOf(config: Config): PolicyIndex {
   return index
 }
 
-function longest(prefixes: PolicyIndex['prefixes'], start: string): BucketPolicy | undefined {
-  return prefixes.find(([prefix]) => start.startsWith(prefix))?.[1]
-}
-
 function build(config: Config): PolicyIndex {
   const prefixes = config.buckets.filter(([pattern]) => pattern.endsWith('*')).map(([pattern, policy]) => [pattern.slice(0, -1), policy] as const)
   return {
     exact: new Map(config.buckets.filter(([pattern]) => !pattern.endsWith('*'))),
-    prefixes: prefixes.toSorted(([a], [b]) => b.length - a.length)
+    prefixes: new PrefixMap(prefixes)
   }
-}
-
-/** Whether one name can match patterns of both lists: each is a name, or a prefix followed by "*". */
-export function overlap(some: readonly string[], others: readonly string[]): boolean {
-  return some.some((a) =>
-    others.some((b) => {
-      const [x, y] = [a.replace(/\*$/, ''), b.replace(/\*$/, '')]
-      return a.endsWith('*') ? b.endsWith('*') ? x.startsWith(y) || y.startsWith(x) : y.startsWith(x) : b.endsWith('*') ? x.startsWith(y) : x === y
-    })
-  )
 }
 
 /** The stores where buckets of these patterns (names, or prefixes followed by "*") may be, for one who lists them. */
 export function upstreamsWith(config: Config, patterns: readonly string[]): readonly string[] {
   const { exact, prefixes } = indexOf(config)
   const policies = patterns.flatMap((pattern) => {
-    if (!pattern.endsWith('*')) return [exact.get(pattern) ?? longest(prefixes, pattern)]
+    if (!pattern.endsWith('*')) return [exact.get(pattern) ?? prefixes.longest(pattern)]
     const prefix = pattern.slice(0, -1)
     // Every policy of a name or a longer prefix, and the one that covers all other names.
-    return [...config.buckets.flatMap(([name, policy]) => name.startsWith(prefix) ? [policy] : []), longest(prefixes, prefix)]
+    return [...config.buckets.flatMap(([name, policy]) => name.startsWith(prefix) ? [policy] : []), prefixes.longest(prefix)]
   })
   return [...new Set(policies.flatMap((policy) => policy === undefined ? [] : [policy.upstream]))]
 }

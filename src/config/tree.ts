@@ -1,4 +1,4 @@
-import { isMap as isYamlMap, isNode, isScalar, parseDocument } from 'yaml'
+import { isMap as isYamlMap, isNode, isScalar, LineCounter, parseDocument, visit, type Document } from 'yaml'
 import type { z } from 'zod'
 import type { Sources } from './schema.ts'
 
@@ -20,17 +20,36 @@ export function isMap(value: unknown): value is Tree {
  * they name lines and quote nothing.
  */
 export function readTree(text: string, faults: ConfigFault[]): Tree | null {
-  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true })
+  const lines = new LineCounter()
+  // The library compares each key of a map with all others: `repeatedKeys` asks a set.
+  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: false, lineCounter: lines })
   for (const { code, linePos } of document.errors) {
     const line = linePos?.[0].line ?? 0
     const tab = code === 'TAB_AS_INDENT' || code === 'BAD_INDENT' ? ' (indent with spaces, each level by the same number)' : ''
     faults.push({ path: '', message: `line ${line}: not valid YAML: ${code.toLowerCase().replaceAll('_', ' ')}${tab}` })
   }
+  for (const at of repeatedKeys(document)) faults.push({ path: '', message: `line ${lines.linePos(at).line}: not valid YAML: duplicate key` })
   if (faults.length > 0) return null
   const tree = plain(() => document.toJS({ maxAliasCount: 100 }) as unknown, faults)
   if (isMap(tree)) return tree
   if (faults.length === 0) faults.push({ path: '', message: tree === null ? 'is empty: it must be a map of sections' : 'must be a map of sections' })
   return null
+}
+
+/** Offsets of keys that their map has before (YAML 1.2, 3.2.1.3: keys are unique). */
+function repeatedKeys(document: Document): number[] {
+  const found: number[] = []
+  visit(document, {
+    Map: (_, { items }) => {
+      const seen = new Set<unknown>()
+      for (const { key } of items) {
+        const value = isScalar(key) ? key.value : key
+        if (seen.has(value)) found.push(isNode(key) ? key.range?.[0] ?? 0 : 0)
+        seen.add(value)
+      }
+    }
+  })
+  return found
 }
 
 function plain(read: () => unknown, faults: ConfigFault[]): unknown {

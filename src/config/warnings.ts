@@ -1,5 +1,6 @@
 import type { ConfigFault } from './tree.ts'
-import { isOwnBucket, overlap, usedKeysOf, type Config } from './config.ts'
+import { isOwnBucket, usedKeysOf, type Config } from './config.ts'
+import { PatternIndex } from './patterns.ts'
 
 /** What a valid configuration leaves open. Printed by `config check`, logged at start and on reload. Quotes no secrets. */
 export function configWarnings(config: Config): readonly ConfigFault[] {
@@ -50,14 +51,19 @@ function unboundCiphers({ buckets }: Config): ConfigFault[] {
 
 /** Clients whose patterns share buckets and whose rights differ at the store alone. */
 function separatedByStore({ clients, upstreams }: Config): ConfigFault[] {
+  const stores = new Set(clients.flatMap(({ identities }) => Object.keys(identities)))
+  // By store: the patterns of each client with the identity that it has there.
+  const patterns = new Map([...stores].map((name) => [
+    name,
+    new PatternIndex(clients.flatMap(({ buckets, identities }) => buckets.map((pattern) => [pattern, identities[name]?.accessKeyId ?? ''] as const)))
+  ]))
   return clients.flatMap((client, i) =>
-    Object.entries(client.identities).filter(([name, { accessKeyId }]) =>
-      clients.some((other) => other !== client && other.identities[name]?.accessKeyId !== accessKeyId && overlap(client.buckets, other.buckets))
-    ).map(([name]) => ({
-      path: `clients.${i}.${upstreams[name]?.section ?? name}`,
-      message:
-        'within the buckets that it shares with other clients, the store\'s policies alone keep it apart from them, and the store is not trusted: give each its own buckets'
-    }))
+    Object.entries(client.identities).filter(([name, { accessKeyId }]) => client.buckets.some((pattern) => patterns.get(name)?.overlaps(pattern, accessKeyId)))
+      .map(([name]) => ({
+        path: `clients.${i}.${upstreams[name]?.section ?? name}`,
+        message:
+          'within the buckets that it shares with other clients, the store\'s policies alone keep it apart from them, and the store is not trusted: give each its own buckets'
+      }))
   )
 }
 
@@ -77,9 +83,10 @@ function sharedRealms({ upstreams }: Config): ConfigFault[] {
 /** Buckets that are named in one place and refused by another. */
 function unreachable({ buckets, clients, upstreams }: Config): ConfigFault[] {
   const found: ConfigFault[] = []
+  const policies = new PatternIndex(buckets.map(([pattern]) => [pattern, '']))
   for (const [i, client] of clients.entries()) {
     for (const [j, pattern] of client.buckets.entries()) {
-      if (!overlap(buckets.map(([policy]) => policy), [pattern])) {
+      if (!policies.overlaps(pattern)) {
         found.push({ path: `clients.${i}.buckets.${j}`, message: `buckets has no policy for ${pattern}: such requests are refused` })
       }
     }
