@@ -1,4 +1,4 @@
-// What test/e2e/browser.sh has a page do. Bundled for the browser with the SDK; what it needs is in the global `given`; each step is reported to
+// What test/e2e/recipes/chromium.sh has a page do. Bundled for the browser with the SDK; what it needs is in the global `given`; each step is reported to
 // the server that the page came from.
 import { S3Client } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'

@@ -1,7 +1,7 @@
-// The page of test/e2e/browser.sh in a headless browser, which talks to a gateway in front of a store.
-//   node test/e2e/browser.ts BUNDLE.js CHROMIUM [--own-cors] [what rig.ts takes]
+// A page in a headless browser that talks to a gateway, for test/e2e/recipes/chromium.sh.
+//   node test/e2e/browser.ts BUNDLE.js CHROMIUM RIG_LINE BUCKET
 // Serves the page on a port of its own, which is another origin to the browser than the gateway, and prints a line per step that the page
-// reports. With --own-cors the gateway has `listen.cors`. Ends with 1 when a step failed or the page did not come to its end.
+// reports. The bucket gets CORS rules, where the store keeps such. Ends with 1 when a step failed or the page did not come to its end.
 import { spawn } from 'node:child_process'
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
@@ -10,13 +10,12 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { CreateBucketCommand, PutBucketCorsCommand, S3Client } from '@aws-sdk/client-s3'
+import { PutBucketCorsCommand, S3Client } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '../campaigns/presign.ts'
 import type { Given } from './browser-page.ts'
 
 interface Said {
-  readonly http: string
+  readonly https: string
   readonly accessKeyId: string
   readonly secretAccessKey: string
 }
@@ -24,13 +23,9 @@ interface Said {
 const uploadBytes = 11_000_000
 /** For all steps together. */
 const patienceMs = 120_000
-const [bundle = '', chromium = '', ...rigArguments] = process.argv.slice(2)
-
-const rig = spawn(process.execPath, [join(import.meta.dirname, 'rig.ts'), ...rigArguments], { stdio: ['pipe', 'pipe', 'inherit'] })
-const [line] = await once(createInterface({ input: rig.stdout }), 'line') as [string]
-const { http: endpoint, ...credentials } = JSON.parse(line) as Said
+const [bundle = '', chromium = '', line = '', bucket = ''] = process.argv.slice(2)
+const { https: endpoint, ...credentials } = JSON.parse(line) as Said
 const s3 = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, maxAttempts: 1, credentials })
-const bucket = `e2e-browser-${process.pid}-${Date.now() % 1_000_000}`
 const tally = { passed: 0, failed: 0 }
 
 function told(name: string, error: string): void {
@@ -50,13 +45,12 @@ function signedForm(key: string): { readonly url: string; readonly fields: Reado
   return { url: `${endpoint}/${bucket}`, fields: { ...fields, policy, 'x-amz-signature': signature } }
 }
 
-await s3.send(new CreateBucketCommand({ Bucket: bucket }))
 const rules = { AllowedOrigins: ['*'], AllowedMethods: ['GET', 'PUT', 'POST', 'DELETE'], AllowedHeaders: ['*'], ExposeHeaders: ['ETag'] }
 const kept = await s3.send(new PutBucketCorsCommand({ Bucket: bucket, CORSConfiguration: { CORSRules: [rules] } })).then(
   () => 'the rules of the bucket',
   (error: unknown) => `no rules of the bucket (${error instanceof Error ? error.name : 'unknown error'})`
 )
-console.log(`${'CORS by'.padEnd(34)} ${rigArguments.includes('--own-cors') ? 'listen.cors' : kept}`)
+console.log(`${'CORS'.padEnd(34)} ${kept}`)
 
 const sign = (method: string, key: string): string => endpoint + getSignedUrl(method, `/${bucket}/${key}`, endpoint, credentials)
 const presign = (key: string): { get: string; put: string } => ({ get: sign('GET', key), put: sign('PUT', key) })
@@ -105,8 +99,6 @@ browser.kill()
 await exited
 server.close()
 server.closeAllConnections()
-rig.stdin.end()
-await once(rig, 'exit')
 await rm(profile, { recursive: true, force: true, maxRetries: 5 })
 console.log(`${tally.passed} passed, ${tally.failed} failed`)
 process.exit(tally.failed === 0 ? 0 : 1)

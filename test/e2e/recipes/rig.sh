@@ -72,16 +72,19 @@ maven_packages() {
   mvn -q -B -f "$pom" dependency:copy-dependencies -DoutputDirectory="$jars" >"$work/install.log" 2>&1 || { tail -n 3 "$work/install.log" | cut -c1-300 >&2; unavailable "mvn dependency:copy-dependencies for $* failed"; }
   echo "$*" >"$jars/packages"
 }
-# go_module PROGRAM MODULE@VERSION FOLDER: of a module that `go install` refuses, because it has replace directives: built in a copy of it.
+# go_module PROGRAM MODULE@VERSION FOLDER [FILE.go]: of a module that `go install` refuses, because it has replace directives: built in a copy of it. FILE.go is a
+# program of the recipe's own that needs the module's versions of others: it becomes FOLDER of the copy.
 go_module() {
-  local program=$cache/bin/$1 module=$2 folder=$3 from
-  [ "$(cat "$program.version" 2>/dev/null)" = "$module $folder" ] && return
+  local program=$cache/bin/$1 module=$2 folder=$3 own=${4:+$recipes/$4} from of
+  of="$module $folder ${own:+$(sha256sum <"$own")}"
+  [ "$(cat "$program.version" 2>/dev/null)" = "$of" ] && return
   command -v go >/dev/null || unavailable 'not installed: go'
   from=$(go mod download -json "$module" 2>"$work/install.log" | node -p 'JSON.parse(fs.readFileSync(0, "utf8")).Dir') || unavailable "go mod download $module failed"
   cp -r "$from" "$work/module"; chmod -R u+w "$work/module"
+  [ -z "$own" ] || { mkdir "$work/module/$folder" && cp "$own" "$work/module/$folder/main.go"; }
   (cd "$work/module" && CGO_ENABLED=0 go build -mod=mod -trimpath -ldflags '-s -w' -o "$program" "./$folder") >"$work/install.log" 2>&1 || { tail -n 5 "$work/install.log" >&2; unavailable "go build of $module failed"; }
   rm -rf "$work/module"
-  echo "$module $folder" >"$program.version"
+  echo "$of" >"$program.version"
 }
 # start LOG COMMAND…: a program in the background, in $pid; stopped at the end. answers URL: waits up to a minute for any HTTP answer.
 start() { local log=$1; shift; "$@" >"$log" 2>&1 </dev/null & pid=$!; at_end+=("kill_quietly $pid"); }
