@@ -1,16 +1,16 @@
 // HAProxy, nginx and Caddy in front of two gateways, with the files of docker/balancers, in which only addresses, ports, certificates and the name are
 // changed. Each must keep what docs/BALANCERS.md says of it: names, headers, 100-continue, bodies that flow, silence, the client's address, HTTP/2,
-// health checks, gateways that are stopped under load, no request sent twice, and the clients of clients.sh.
+// health checks, gateways that are stopped under load, no request sent twice, and the clients of clients.sh, mc and restic.
 //
 //   node test/e2e/balancers.ts [haproxy-http] [haproxy-tcp] [nginx-http] [nginx-tcp] [caddy]       default: all
-//     HAPROXY, NGINX, CADDY: the programs. ONLY=PATTERN chooses by what the lines say; QUICK=1 leaves out the clients and what takes a minute.
+//     HAPROXY, NGINX, CADDY, MC: the programs. ONLY=PATTERN chooses by what the lines say; QUICK=1 leaves out the clients and what takes a minute.
 //
 // nginx needs its module stream (Debian: libnginx-mod-stream), and root for the folders of its package. Everything listens on 127.0.0.0/8. One line for
 // each thing tried; the last line counts. Ends with 1 when one failed.
 import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { createServer as createHttpServer, type IncomingMessage } from 'node:http'
 import type { ClientHttp2Session } from 'node:http2'
 import { Agent, createServer as createTlsServer, request as httpsRequest } from 'node:https'
@@ -21,7 +21,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { gzipSync } from 'node:zlib'
 import type { Draft } from '../support/signing.ts'
-import { BalancerRig, ca, hosts, kinds, type Place, type Result, root, tlsOf } from './balancer-rig.ts'
+import { BalancerRig, ca, certificate, hosts, kinds, type Place, type Result, root, tlsOf } from './balancer-rig.ts'
 import { forEach, headerSigned, headOf } from '../support/wire.ts'
 
 const MIB = 1024 * 1024
@@ -290,7 +290,8 @@ async function expectation(rig: BalancerRig): Promise<string> {
     answers.push(await rig.send(rig.front, forged('/expect/large', large), large).then(codeOf, (error: unknown) => error instanceof Error ? error.message : ''))
   }
   const spread = [...new Set(answers)].join(', ')
-  demand(answers.every((answer) => answer.startsWith('403')), `4 MiB sent with a wrong signature: ${spread}`)
+  const expected = rig.kind.resets === true ? /^403|ECONNRESET|EPIPE/ : /^403/
+  demand(answers.every((answer) => expected.test(answer)), `4 MiB sent with a wrong signature: ${spread}`)
   return `${
     rig.kind.continues ? 'a wrong signature gets 403, and no 100' : 'it says 100 by itself; a wrong signature then gets 403'
   }; to 4 MiB that come all the same: ${spread}`
@@ -585,6 +586,37 @@ async function clients(rig: BalancerRig): Promise<string> {
   return said.trim().split('\n').at(-1) ?? ''
 }
 
+/** minio-go, as mc and restic use it: bodies of unknown length, many files at once, ranges. In an empty folder. */
+const goPrograms = `set -euo pipefail
+mkdir -p tree mc/certs/CAs; head -c 20000000 /dev/urandom >tree/large; seq 1 200000 >'tree/a b+ü'; cp "$CA" mc/certs/CAs/ca.pem
+m() { "$MC" --config-dir mc --quiet "$@" >/dev/null; }
+m alias set b "$ENDPOINT" "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" --api S3v4 --path on
+m mb b/go-programs; m mirror tree b/go-programs/tree; m mirror b/go-programs/tree back; diff -r tree back
+m pipe b/go-programs/piped <tree/large; "$MC" --config-dir mc cat b/go-programs/piped | cmp - tree/large
+m rm --recursive --force b/go-programs/tree
+r() { restic --cacert "$CA" -o s3.bucket-lookup=path --no-cache -q -r "s3:$ENDPOINT/go-programs/restic" "$@"; }
+r init; r backup tree; r check --read-data; r restore latest --target restored; diff -r tree restored/tree`
+
+async function goClients(rig: BalancerRig): Promise<string> {
+  const { endpoint, accessKeyId, secretAccessKey } = rig.access
+  const folder = join(rig.work, 'go-programs')
+  mkdirSync(folder)
+  const env = {
+    ...process.env,
+    HOME: folder,
+    MC: process.env['MC'] ?? 'mc',
+    CA: certificate,
+    ENDPOINT: endpoint,
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    RESTIC_PASSWORD: 'password'
+  }
+  const child = spawn('bash', ['-c', goPrograms], { cwd: folder, env, stdio: ['ignore', 'ignore', 'pipe'] })
+  const [said] = await Promise.all([text(child.stderr), once(child, 'exit')])
+  demand(child.exitCode === 0, said.slice(-500))
+  return 'mc mirrored both ways and piped, restic backed up, checked all data and restored'
+}
+
 const steps: readonly Step[] = [
   { what: 'names and queries', act: names },
   { what: 'headers', act: headers },
@@ -595,6 +627,7 @@ const steps: readonly Step[] = [
   { what: 'the client\'s address', act: address },
   { what: 'silence', act: silence, slow: true },
   { what: 'clients.sh', act: clients, slow: true },
+  { what: 'mc and restic', act: goClients, slow: true },
   { what: 'gateways stopped under load', act: drain },
   { what: 'nothing is sent twice', act: onlyOnce, http: true }
 ]
