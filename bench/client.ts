@@ -110,3 +110,28 @@ export class BenchClient {
     return signed.headers
   }
 }
+
+interface Parts {
+  readonly parts: number
+  /** Bytes of each. */
+  readonly partSize: number
+  readonly atOnce: number
+}
+
+/** Begins an upload and sends its parts. @throws Error unless all of them are taken */
+export async function sendParts(client: BenchClient, path: string, { parts, partSize, atOnce }: Parts): Promise<{ readonly complete: () => Promise<Answer> }> {
+  const created = await client.send('POST', path, { query: { uploads: '' } })
+  const uploadId = /<UploadId>(.*?)<\/UploadId>/.exec(created.text)?.[1] ?? ''
+  const listed: string[] = []
+  let next = 1
+  await Promise.all(Array.from({ length: atOnce }, async () => {
+    for (let number = next++; number <= parts; number = next++) {
+      const query = { partNumber: String(number), uploadId }
+      const { status, etag } = await client.send('PUT', path, { query, body: bodyOf(partSize), size: partSize })
+      if (status !== 200) throw new Error(`UploadPart: ${status}`)
+      listed[number - 1] = `<Part><PartNumber>${number}</PartNumber><ETag>${etag.replaceAll('"', '&quot;')}</ETag></Part>`
+    }
+  }))
+  const list = Buffer.from(`<CompleteMultipartUpload>${listed.join('')}</CompleteMultipartUpload>`)
+  return { complete: () => client.send('POST', path, { query: { uploadId }, body: list, size: list.length }) }
+}

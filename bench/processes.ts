@@ -6,14 +6,12 @@ import { createInterface } from 'node:readline'
 
 const TICKS_PER_SECOND = 100
 
-/** A server of the benchmark in a process of its own, so that its CPU and memory can be told apart. */
-export class Measured {
-  readonly endpoint: string
-  readonly #child: ChildProcess
+/** A process and its children, looked at from outside. */
+export class Watched {
+  readonly #pid: number
 
-  constructor(child: ChildProcess, endpoint: string) {
-    this.#child = child
-    this.endpoint = endpoint
+  constructor(pid: number) {
+    this.#pid = pid
   }
 
   /** User and system time so far, in seconds, of the process and of its workers. */
@@ -26,15 +24,27 @@ export class Measured {
     return this.#pids().reduce((sum, pid) => sum + Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0), 0) / 1024
   }
 
+  #pids(): number[] {
+    const pid = this.#pid
+    return [pid, ...readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter((text) => text.trim() !== '').map(Number)]
+  }
+}
+
+/** A server of the benchmark in a process of its own, so that its CPU and memory can be told apart. */
+export class Measured extends Watched {
+  readonly endpoint: string
+  readonly #child: ChildProcess
+
+  constructor(child: ChildProcess, endpoint: string) {
+    super(child.pid ?? 0)
+    this.#child = child
+    this.endpoint = endpoint
+  }
+
   async stop(): Promise<void> {
     const exited = once(this.#child, 'exit')
     this.#child.kill('SIGKILL')
     await exited
-  }
-
-  #pids(): number[] {
-    const pid = this.#child.pid ?? 0
-    return [pid, ...readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter((text) => text.trim() !== '').map(Number)]
   }
 }
 

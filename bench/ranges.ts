@@ -1,22 +1,9 @@
 // Random ranges of a multipart object: what each costs, and how many requests the store sees.
 import { request } from 'undici'
-import { bodyOf, type BenchClient } from './client.ts'
+import { sendParts } from './client.ts'
 import { GIB, KIB, MIB, say, type Rig } from './rig.ts'
 
 const partSize = 16 * MIB
-
-async function upload(client: BenchClient, path: string, size: number): Promise<void> {
-  const created = await client.send('POST', path, { query: { uploads: '' } })
-  const uploadId = /<UploadId>(.*?)<\/UploadId>/.exec(created.text)?.[1] ?? ''
-  const parts: string[] = []
-  for (let number = 1; (number - 1) * partSize < size; number += 1) {
-    const { etag } = await client.send('PUT', path, { query: { partNumber: String(number), uploadId }, body: bodyOf(partSize), size: partSize })
-    parts.push(`<Part><PartNumber>${number}</PartNumber><ETag>${etag.replaceAll('"', '&quot;')}</ETag></Part>`)
-  }
-  const list = Buffer.from(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`)
-  const { status } = await client.send('POST', path, { query: { uploadId }, body: list, size: list.length })
-  if (status !== 200) throw new Error(`CompleteMultipartUpload: ${status}`)
-}
 
 export async function ranges(rig: Rig, quick: boolean): Promise<void> {
   const [size, reads] = quick ? [128 * MIB, 1000] : [GIB, 10_000]
@@ -24,7 +11,8 @@ export async function ranges(rig: Rig, quick: boolean): Promise<void> {
   const counter = await rig.server('counter', store.endpoint)
   const gateway = await rig.gateway(counter.endpoint)
   const client = rig.client(gateway.endpoint)
-  await upload(client, '/opaque/ranges', size)
+  const { complete } = await sendParts(client, '/opaque/ranges', { parts: size / partSize, partSize, atOnce: 1 })
+  await complete()
   const asked = async (): Promise<number> => Number(await (await request(`${counter.endpoint}/counted`)).body.text())
   const read = async (): Promise<void> => {
     const first = Math.floor(Math.random() * (size - 64 * KIB))
