@@ -36,11 +36,12 @@ function bareCipher(): number {
 
 /** The same by OpenSSL's own program, without a call from JavaScript for each segment; NaN where there is none. */
 function nativeCipher(): number {
-  const { stdout } = spawnSync('openssl', ['speed', '-seconds', '1', '-bytes', '65536', '-evp', 'aes-256-gcm'], {
+  const { stdout, error } = spawnSync('openssl', ['speed', '-seconds', '1', '-bytes', '65536', '-evp', 'aes-256-gcm'], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'ignore']
   })
-  const [, thousands] = /^AES-256-GCM\s+([\d.]+)k$/im.exec(stdout ?? '') ?? []
+  if (error !== undefined) return Number.NaN
+  const [, thousands] = /^AES-256-GCM\s+([\d.]+)k$/im.exec(stdout) ?? []
   return GIB / (Number(thousands) * 1000)
 }
 
