@@ -1,5 +1,6 @@
 # The image holds the Node binary and the npm package with its dependencies, as "npm pack" makes it from these files. No shell, no npm.
-FROM node:24.21.0-bookworm-slim AS build
+# This one has a compiler, for the native core of its platform; what it makes goes into the image, the compiler does not.
+FROM node:24.21.0-bookworm AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
 # No dependency needs its install script; the CRC module comes as a prebuilt package per platform.
@@ -11,7 +12,7 @@ COPY docs docs
 COPY README.md LICENSE CHANGELOG.md ./
 # Optional packages beside it: --build-arg WITH="google-auth-library@11.3.4 @azure/identity@4.14.1", as package.json has their versions.
 ARG WITH=
-RUN npm pack && npm install --global --prefix /app --omit=dev --ignore-scripts --no-audit --no-fund ./sealgate-*.tgz $WITH
+RUN npm run build-native && npm pack && npm install --global --prefix /app --omit=dev --ignore-scripts --no-audit --no-fund ./sealgate-*.tgz $WITH
 # A directory the gateway may own: a volume mounted here takes over its owner.
 RUN mkdir -p /state/var/lib/sealgate
 

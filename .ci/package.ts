@@ -1,8 +1,10 @@
 // What `npm pack` and `npm publish` run first: makes the JavaScript of the package in `dist`, and the list of its exact dependencies. Node strips no
 // types below node_modules. Types are replaced by blanks, and `.ts` at the end of a module's name by `.js`, so every statement of `dist` is in
-// the line and the column where it is in `src`: a stack trace names the source, and no source map is needed (docs/decisions/0170).
+// the line and the column where it is in `src`: a stack trace names the source, and no source map is needed (docs/decisions/0170). Native cores are copied
+// as `npm run build-native` has made them (docs/decisions/0182-a-native-core.md).
 // `--to DIR` makes both there. `--clean` removes the list again: beside package-lock.json it would count instead of it.
 import { parse, type Node } from 'acorn'
+import { createHash } from 'node:crypto'
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -24,6 +26,17 @@ function compile(from: string, target: string): void {
     const made = join(target, source.replace(/\.ts$/, '.js'))
     mkdirSync(dirname(made), { recursive: true })
     writeFileSync(made, javascriptOf(readFileSync(join(from, source), 'utf8')))
+  }
+  copyNative(join(from, 'native'), join(target, 'native'))
+}
+
+/** The native cores that `npm run build-native` has made; without one the package does the same in JavaScript. */
+function copyNative(from: string, target: string): void {
+  const madeFrom = createHash('sha256').update(readFileSync(join(from, 'core.c'))).digest('hex')
+  for (const name of globSync('*.node', { cwd: from }).sort()) {
+    const binary = readFileSync(join(from, name))
+    if (!binary.includes(`sealgate-native-core ${madeFrom}`)) throw new Error(`src/native/${name} was made from another core.c: npm run build-native`)
+    writeFileSync(join(target, name), binary)
   }
 }
 

@@ -1,7 +1,7 @@
-// What `npm run release` does: packs twice and compares the bytes, and writes into `release` the package, the Helm chart, the parts of the package as
-// CycloneDX, an in-toto statement (SLSA provenance 1.0) of how both were made, and SHA256SUMS. The statement is not signed: who publishes signs it, or
-// SHA256SUMS, with a key of theirs.
-// Two runs at one commit make the same bytes, but for the version of npm in them.
+// What `npm run release` does: compiles the native core for each platform that has a compiler here, packs twice and compares the bytes, and writes into
+// `release` the package, the Helm chart, the parts of the package as CycloneDX, an in-toto statement (SLSA provenance 1.0) of how both were made, and
+// SHA256SUMS. The statement is not signed: who publishes signs it, or SHA256SUMS, with a key of theirs.
+// Two runs at one commit with the same compilers make the same bytes, but for the version of npm in them.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -40,6 +40,7 @@ const commit = run('git', 'rev-parse', 'HEAD')
 const committed = new Date(run('git', 'show', '--no-patch', '--format=%cI', 'HEAD')).toISOString()
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { readonly version: string }
 
+run(process.execPath, '.ci/native.ts')
 const first = pack()
 const { file, digest } = pack()
 if (digest !== first.digest) throw new Error(`two packages of one commit differ: ${first.digest} and ${digest}`)

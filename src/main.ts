@@ -2,6 +2,7 @@
 import { writeSync } from 'node:fs'
 import process from 'node:process'
 import { runCommand } from './cli/commands.ts'
+import { loadNativeCore } from './native/core.ts'
 
 // An unexpected state: continuing could break a guarantee. Logs the place without the message, which may quote data, and exits.
 process.on('uncaughtException', (thrown: unknown) => {
@@ -15,6 +16,8 @@ process.on('uncaughtException', (thrown: unknown) => {
 function codeOf(error: Error): string | null {
   return 'code' in error && typeof error.code === 'string' ? error.code : null
 }
+
+loadNativeCore(process.env['SEALGATE_NATIVE'] !== 'off')
 
 process.exit(
   await runCommand({

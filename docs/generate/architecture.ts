@@ -14,7 +14,7 @@ export interface Room {
 /** From the entry down to the ground: a room imports only what stands below it. */
 export const rooms: Readonly<Record<string, Room>> = {
   'start.ts': { purpose: 'The command of the installed package: the right Node, and its flags.', imports: ['main.ts', 'version.ts'] },
-  'main.ts': { purpose: 'The entry point of the process.', imports: ['cli'] },
+  'main.ts': { purpose: 'The entry point of the process.', imports: ['cli', 'native'] },
   'cli': {
     main: 'commands.ts',
     purpose: 'The commands: `serve` and its workers, `config check`, `keys`, `rewrap`, `gc`. The only room that sees arguments, environment and signals.',
@@ -28,6 +28,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'keys',
       'listener',
       'maintenance',
+      'native',
       'observe',
       'operations',
       'page',
@@ -48,6 +49,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'errors.ts',
       'http',
       'keys',
+      'native',
       'observe',
       'operations',
       'page',
@@ -158,7 +160,12 @@ export const rooms: Readonly<Record<string, Room>> = {
     purpose: 'The object formats of the Amazon S3 Encryption Client, versions 1 to 3. No input or output.',
     imports: ['http']
   },
-  'envelope': { main: 'envelope.ts', purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours.', imports: [] },
+  'envelope': { main: 'envelope.ts', purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours but the native core.', imports: ['native'] },
+  'native': {
+    main: 'core.ts',
+    purpose: 'The native core, which seals and opens segments faster where there is a binary for the platform, and the one door to it.',
+    imports: []
+  },
   'http': {
     main: 'message.ts',
     purpose: 'Messages, the request target, byte stages and checksums, shared by all. No input or output.',

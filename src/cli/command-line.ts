@@ -3,6 +3,7 @@ import { exitCodes, type Platform } from './platform.ts'
 import { ConfigError } from '../config/load.ts'
 import { S3Error } from '../errors.ts'
 import { KeyringError } from '../keys/keyring.ts'
+import { coreReason } from '../native/core.ts'
 import { version } from '../version.ts'
 
 /** A wrong command line. The message names the fault. */
@@ -171,7 +172,8 @@ export async function runFrom(commands: readonly Command[], platform: Platform):
   const args = first === 'help' ? rest : [...first === undefined ? [] : [first], ...rest[0] === 'help' ? rest.slice(1) : rest]
   const asksHelp = args.length < platform.args.length
   if (args[0] === '--version' || args[0] === '-v') {
-    platform.stdout.write(`sealgate ${version()}\n`)
+    const reason = coreReason()
+    platform.stdout.write(`sealgate ${version()}\n${reason === '' ? 'native core' : `JavaScript core (native: ${reason})`}\n`)
     return exitCodes.done
   }
   const command = commands.find(({ name }) => name.split(' ').every((word, i) => args[i] === word))

@@ -93,7 +93,7 @@ export class SingleOpener {
 
   constructor({ dataKey, header, plaintextSize, geometry = STORED_GEOMETRY }: SingleOpenerInput) {
     const part = { kind: 'single', number: 1, plaintextSize } as const
-    this.#opener = new SegmentOpener({ streamKey: dataKey.stream, part, header, segmentSize: geometry.segmentSize })
+    this.#opener = new SegmentOpener({ streamKey: dataKey.stream, part, header, segmentSize: geometry.segmentSize, owned: true })
     this.#dataKey = dataKey
     this.#geometry = geometry
     this.#storedSize = storedSize(plaintextSize, geometry.segmentSize)

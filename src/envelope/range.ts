@@ -160,7 +160,8 @@ export class RangeOpener {
       header,
       firstSegment,
       lastSegment,
-      segmentSize: this.#segmentSize
+      segmentSize: this.#segmentSize,
+      owned: true
     })
     this.#streamMissing = this.#opener.storedSize
     this.#gapMissing = piece.gap

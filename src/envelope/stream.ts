@@ -1,5 +1,6 @@
-import { createCipheriv, createDecipheriv, randomBytes, type CipherGCM, type DecipherGCM, type KeyObject } from 'node:crypto'
+import { randomBytes, type KeyObject } from 'node:crypto'
 import { EnvelopeError } from './encoding.ts'
+import { type OpeningCipher, openingCipher, type SealingCipher, sealingCipher } from './segment-cipher.ts'
 import { PREFIX_SIZE, SALT_SIZE, segmentKey, Segments, type StreamPart } from './segments.ts'
 import { HEADER_SIZE, SEGMENT_SIZE, streamSize, TAG_SIZE } from './sizes.ts'
 
@@ -21,7 +22,7 @@ export interface SegmentSealerInput {
 export class SegmentSealer {
   /** 40 bytes, to be kept in the envelope or manifest. */
   readonly header: Buffer
-  readonly #key: KeyObject
+  readonly #cipher: SealingCipher
   readonly #segments: Segments
   #index = 0
   /** Plaintext bytes that the current segment still lacks. */
@@ -29,17 +30,16 @@ export class SegmentSealer {
   /** The segment as it is stored, filled from the front. */
   #out: Buffer
   #filled: number
-  #cipher: CipherGCM
 
   constructor(input: SegmentSealerInput) {
     const { streamKey, part, segmentSize = SEGMENT_SIZE, associatedSuffix = EMPTY } = input
     this.header = Buffer.concat([Buffer.from([HEADER_SIZE]), randomBytes(SALT_SIZE + PREFIX_SIZE)])
-    this.#key = segmentKey(streamKey, this.header, part, associatedSuffix)
+    this.#cipher = sealingCipher(segmentKey(streamKey, this.header, part, associatedSuffix))
     this.#segments = new Segments(part.plaintextSize, segmentSize, this.header)
     this.#missing = this.#segments.size(0)
     this.#out = Buffer.allocUnsafeSlow(HEADER_SIZE + this.#missing + TAG_SIZE)
     this.#filled = this.header.copy(this.#out)
-    this.#cipher = this.#newCipher()
+    this.#cipher.begin(this.#segments.nonce(0))
   }
 
   /** @throws EnvelopeError `length` when more comes than was announced. */
@@ -48,10 +48,11 @@ export class SegmentSealer {
     let offset = 0
     while (offset < chunk.length) {
       if (this.#missing === 0) this.#advance(done)
-      const piece = chunk.subarray(offset, offset + this.#missing)
-      this.#filled += this.#cipher.update(piece).copy(this.#out, this.#filled)
-      this.#missing -= piece.length
-      offset += piece.length
+      const length = Math.min(chunk.length - offset, this.#missing)
+      this.#cipher.seal(chunk, offset, length, this.#out, this.#filled)
+      this.#filled += length
+      this.#missing -= length
+      offset += length
     }
     return done
   }
@@ -69,17 +70,12 @@ export class SegmentSealer {
     this.#missing = this.#segments.size(this.#index)
     this.#out = Buffer.allocUnsafeSlow(this.#missing + TAG_SIZE)
     this.#filled = 0
-    this.#cipher = this.#newCipher()
+    this.#cipher.begin(this.#segments.nonce(this.#index))
   }
 
   #finish(): Buffer {
-    this.#cipher.final()
-    this.#cipher.getAuthTag().copy(this.#out, this.#filled)
+    this.#cipher.tag(this.#out, this.#filled)
     return this.#out
-  }
-
-  #newCipher(): CipherGCM {
-    return createCipheriv('aes-256-gcm', this.#key, this.#segments.nonce(this.#index), { authTagLength: TAG_SIZE })
   }
 }
 
@@ -95,17 +91,23 @@ export interface SegmentOpenerInput {
   readonly lastSegment?: number
   /** Behind the fixed associated data: the footer of a manifest. */
   readonly associatedSuffix?: Buffer
+  /** `update` may overwrite the chunks that it is given, as a ByteStage may. */
+  readonly owned?: boolean
 }
 
+/** Pieces of a segment that are kept as they came. What comes in more is copied into one buffer: any store can send bytes one by one. */
+const MOST_PIECES = 16
+
 /**
- * Opens one stream, or consecutive segments of it: stored bytes in, plaintext out, one buffer a segment and none before its
- * tag has verified. The last segment asked for comes out of `final` alone, after the count was right.
+ * Opens one stream, or consecutive segments of it: stored bytes in, plaintext out, and none of a segment before its tag has verified. A segment comes out
+ * in the pieces that it came in. The last segment asked for comes out of `final` alone, after the count was right.
  */
 export class SegmentOpener {
   /** Stored bytes that this opener expects. */
   readonly storedSize: number
   readonly #header: Buffer
-  readonly #key: KeyObject
+  readonly #cipher: OpeningCipher
+  readonly #owned: boolean
   readonly #segments: Segments
   readonly #lastSegment: number
   readonly #tag = Buffer.allocUnsafeSlow(TAG_SIZE)
@@ -115,15 +117,18 @@ export class SegmentOpener {
   /** Ciphertext bytes that the current segment still lacks, then tag bytes. */
   #missing: number
   #tagMissing = TAG_SIZE
-  #out: Buffer | null = null
+  /** The plaintext of the current segment, not to be released yet. */
+  #opened: Buffer[] = []
+  /** The last of it where there are many pieces, filled from the front. */
+  #rest: Buffer | null = null
   #filled = 0
-  #decipher: DecipherGCM
 
   constructor(input: SegmentOpenerInput) {
     const { streamKey, part, header, segmentSize = SEGMENT_SIZE, firstSegment = 0, associatedSuffix = EMPTY } = input
     if (header.length !== HEADER_SIZE || header.readUInt8() !== HEADER_SIZE) throw new EnvelopeError('header')
     this.#header = header
-    this.#key = segmentKey(streamKey, header, part, associatedSuffix)
+    this.#cipher = openingCipher(segmentKey(streamKey, header, part, associatedSuffix))
+    this.#owned = input.owned ?? false
     this.#segments = new Segments(part.plaintextSize, segmentSize, header)
     this.#lastSegment = input.lastSegment ?? this.#segments.last
     if (firstSegment < 0 || firstSegment > this.#lastSegment || this.#lastSegment > this.#segments.last) {
@@ -134,7 +139,7 @@ export class SegmentOpener {
     this.#index = firstSegment
     this.#headerMissing = firstSegment === 0 ? HEADER_SIZE : 0
     this.#missing = this.#segments.size(firstSegment)
-    this.#decipher = this.#newDecipher()
+    this.#cipher.begin(this.#segments.nonce(firstSegment))
   }
 
   /** @throws EnvelopeError `header`, `segment`, `trailing`. */
@@ -144,7 +149,7 @@ export class SegmentOpener {
     while (offset < chunk.length) {
       if (this.#tagMissing === 0) throw new EnvelopeError('trailing')
       offset += this.#take(chunk.subarray(offset))
-      if (this.#tagMissing === 0 && this.#index < this.#lastSegment) opened.push(this.#advance())
+      if (this.#tagMissing === 0 && this.#index < this.#lastSegment) opened.push(...this.#advance())
     }
     return opened
   }
@@ -152,7 +157,7 @@ export class SegmentOpener {
   /** @throws EnvelopeError `truncated` when stored bytes are missing. */
   final(): readonly Buffer[] {
     if (this.#tagMissing > 0 || this.#index !== this.#lastSegment) throw new EnvelopeError('truncated')
-    return [this.#plaintext()]
+    return this.#opened
   }
 
   /** Removes the next complete piece from the front. @returns its size */
@@ -176,52 +181,37 @@ export class SegmentOpener {
 
   #takeCiphertext(bytes: Buffer): number {
     const piece = bytes.subarray(0, this.#missing)
-    const plaintext = this.#decipher.update(piece)
     this.#missing -= piece.length
-    if (this.#out === null) {
-      // A segment that comes in one piece needs no copy. A segment that is read in part takes only the memory of that part.
-      this.#out = plaintext
-    } else {
-      if (this.#out.length === this.#filled) this.#out = this.#wholeSegment(this.#out)
-      plaintext.copy(this.#out, this.#filled)
-    }
-    this.#filled += plaintext.length
+    this.#keep(this.#cipher.open(piece, this.#owned))
     return piece.length
   }
 
-  /** Room for all of the current segment, with its bytes so far. */
-  #wholeSegment(first: Buffer): Buffer {
-    const segment = Buffer.allocUnsafeSlow(this.#segments.size(this.#index))
-    first.copy(segment)
-    return segment
+  #keep(plaintext: Buffer): void {
+    if (this.#rest === null && this.#opened.length < MOST_PIECES) {
+      this.#opened.push(plaintext)
+      return
+    }
+    if (this.#rest === null) {
+      this.#rest = Buffer.allocUnsafeSlow(plaintext.length + this.#missing)
+      this.#filled = 0
+      this.#opened.push(this.#rest)
+    }
+    this.#filled += plaintext.copy(this.#rest, this.#filled)
   }
 
   #verify(): void {
-    this.#decipher.setAuthTag(this.#tag)
-    try {
-      this.#decipher.final()
-    } catch {
-      throw new EnvelopeError('segment')
-    }
+    if (!this.#cipher.verify(this.#tag)) throw new EnvelopeError('segment')
   }
 
   /** Returns the verified segment and moves to the next. */
-  #advance(): Buffer {
-    const plaintext = this.#plaintext()
+  #advance(): Buffer[] {
+    const plaintext = this.#opened
     this.#index += 1
     this.#missing = this.#segments.size(this.#index)
     this.#tagMissing = TAG_SIZE
-    this.#out = null
-    this.#filled = 0
-    this.#decipher = this.#newDecipher()
+    this.#opened = []
+    this.#rest = null
+    this.#cipher.begin(this.#segments.nonce(this.#index))
     return plaintext
-  }
-
-  #plaintext(): Buffer {
-    return this.#out ?? EMPTY
-  }
-
-  #newDecipher(): DecipherGCM {
-    return createDecipheriv('aes-256-gcm', this.#key, this.#segments.nonce(this.#index), { authTagLength: TAG_SIZE })
   }
 }

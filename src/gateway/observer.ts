@@ -24,6 +24,7 @@ import { ActivityRecorder } from '../observe/activity.ts'
 import type { AuditTrail } from '../observe/audit-trail.ts'
 import { createMetrics, startAtZero, startStoreAtZero, statusClass, type Metrics, measureProcess } from '../observe/metrics.ts'
 import { operationNames } from '../s3/operations.ts'
+import { coreInUse } from '../native/core.ts'
 import { version } from '../version.ts'
 
 /** Values that are read when metrics are requested. */
@@ -68,7 +69,7 @@ export class Observer {
     this.#audit = audit
     this.#stopMeasuring = measureProcess(this.#metrics.registry)
     startAtZero(this.#metrics, { operations: operationNames, integrityKinds: [...envelopeErrorKinds, ...Object.keys(s3ecFaults), 'checksum'] })
-    this.#metrics.buildInfo.set({ version: version(), node: process.version }, 1)
+    this.#metrics.buildInfo.set({ version: version(), node: process.version, core: coreInUse() }, 1)
     this.reloaded(true)
     this.#metrics.workers.set({}, 1)
   }

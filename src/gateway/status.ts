@@ -7,6 +7,7 @@ import type { GatewayStatus, OperatorLog } from './types.ts'
 import type { Upstream, UpstreamRequest } from '../upstream/types.ts'
 import { diagnosisOf, fieldsOf, diagnosis, type Diagnosis } from '../diagnosis.ts'
 import { type CheckResult, Health } from '../observe/health.ts'
+import { coreInUse } from '../native/core.ts'
 import { version } from '../version.ts'
 import { S3Error } from '../errors.ts'
 import { BucketClient, type Answer, type Sent } from '../store-client/bucket-client.ts'
@@ -67,6 +68,7 @@ export function gatewayStatus({ ready, checks, keys, stores }: StatusSources): G
   return {
     version: version(),
     node: process.version,
+    core: coreInUse(),
     uptimeSeconds: Math.round(process.uptime()),
     ready,
     checks: checks.map(shownCheck),

@@ -27,6 +27,8 @@ export interface Load {
 export interface GatewayStatus {
   readonly version: string
   readonly node: string
+  /** What seals and opens the segments of bodies. */
+  readonly core: 'native' | 'javascript'
   readonly uptimeSeconds: number
   readonly ready: boolean
   /** Those of no store. */

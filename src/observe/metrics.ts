@@ -73,7 +73,8 @@ export interface Metrics {
   /** Workers that ended unexpectedly and were replaced. */
   readonly workerRestarts: Counter<never>
 
-  readonly buildInfo: Gauge<'version' | 'node'>
+  /** `core`: see `coreInUse`. */
+  readonly buildInfo: Gauge<'version' | 'node' | 'core'>
   /** When the certificate of the listener ends, seconds since 1970. */
   readonly certificateExpiry: Gauge<never>
   /** 1: the last reload succeeded, or there was none. */
@@ -177,7 +178,11 @@ export function createMetrics(): Metrics {
     scanAge: r.gauge('sealgate_scan_age_seconds', 'Time since the last "sealgate scan" of the whole bucket.', ['bucket'], 'max'),
     workers: r.gauge('sealgate_workers', 'Processes that serve clients.'),
     workerRestarts: r.counter('sealgate_worker_restarts_total', 'Workers that ended by themselves and were replaced.'),
-    buildInfo: r.gauge('sealgate_build_info', '1, with the versions of the gateway and of Node.', ['version', 'node'], 'max'),
+    buildInfo: r.gauge('sealgate_build_info', '1, with the versions of the gateway and of Node, and what seals and opens bodies: native or javascript.', [
+      'version',
+      'node',
+      'core'
+    ], 'max'),
     certificateExpiry: r.gaugeOnceKnown(
       'sealgate_tls_certificate_expiry_timestamp_seconds',
       'When the certificate of the listener expires; absent without TLS.',

@@ -333,7 +333,7 @@ await t.test('commands, help and versions', async (t) => {
     const platform = new FakeProcess(args, { SEALGATE_CONFIG: '' })
     return { code: await runCommand(platform), out: platform.out, err: platform.err }
   }
-  t.match(await run('--version'), { code: 0, out: `sealgate ${version()}\n` })
+  t.match(await run('--version'), { code: 0, out: new RegExp(`^sealgate ${version()}\\n(native core|JavaScript core \\(native: .+\\))\\n$`) })
   t.match(await run('config', 'check', '--config', file), { code: 0, out: /is valid\.\n\nlisten {8}/ })
   const named = new FakeProcess(['config', 'check'], { SEALGATE_CONFIG: 'sealgate.yaml' })
   t.equal(await runCommand(named), 0, 'SEALGATE_CONFIG, from the working directory')

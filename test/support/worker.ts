@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cpuSeconds } from './cpu.ts'
 import type { Test, TestOpts } from 'tap'
+import { loadNativeCore } from '../../src/native/core.ts'
 
 export interface Order {
   readonly file: string
@@ -54,6 +55,9 @@ registerHooks({
 })
 // After the hooks: tap itself imports what is replaced.
 const { Test: FileTest } = await import('tap')
+
+// As the command line does: with a binary beside it, all tests run with it. SEALGATE_NATIVE=off runs them without.
+loadNativeCore(process.env['SEALGATE_NATIVE'] !== 'off')
 
 process.on('uncaughtException', (error) => {
   current?.threw(error)

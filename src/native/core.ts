@@ -1,0 +1,108 @@
+// The native core (core.c): an accelerator for the segments of bodies, and nothing that the gateway needs. It is used where a binary for this platform
+// is in the package and does in this process exactly what node:crypto does; everywhere else the TypeScript of src/envelope runs, which is the reference
+// (docs/decisions/0182-a-native-core.md). This file is the one door to it.
+import { createCipheriv, createSecretKey, randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import process from 'node:process'
+import { fileURLToPath } from 'node:url'
+
+/** A context of OpenSSL. What collects garbage frees it, and OpenSSL then cleanses the key in it. */
+export type NativeStream = { readonly native: unique symbol }
+
+/** What core.c exports. Every function throws an Error for arguments that it cannot take. */
+export interface NativeCore {
+  /** @param key 32 bytes, which are copied. */
+  create(key: Buffer, sealing: boolean): NativeStream
+  /** Begins a segment. @param nonce 12 bytes; which may never repeat under one key, as with any cipher. */
+  begin(stream: NativeStream, nonce: Buffer): void
+  /** Seals or opens `length` bytes. The output is the same place as the input, or one that does not overlap with it. */
+  update(stream: NativeStream, input: Buffer, from: number, length: number, output: Buffer, at: number): void
+  /** Ends a segment that is sealed, and writes its tag of 16 bytes. */
+  tag(stream: NativeStream, output: Buffer, at: number): void
+  /** Ends a segment that is opened. @returns whether the tag of 16 bytes is that of its bytes. */
+  verify(stream: NativeStream, tag: Buffer): boolean
+}
+
+/** Of the platforms for which `npm run build-native` makes one. */
+const binary = fileURLToPath(new URL(`./${process.platform}-${process.arch}.node`, import.meta.url))
+
+interface Loaded {
+  readonly core: NativeCore | null
+  /** Why there is none; for the operator. */
+  readonly reason: string
+}
+
+let loaded: Loaded = { core: null, reason: 'not loaded' }
+
+/** The core that streams use from now on; null: TypeScript. */
+export function nativeCore(): NativeCore | null {
+  return loaded.core
+}
+
+/** What seals and opens the segments of bodies in this process, as operators see it. */
+export function coreInUse(): 'native' | 'javascript' {
+  return loaded.core === null ? 'javascript' : 'native'
+}
+
+/** Why it is not the native one; empty where it is. */
+export function coreReason(): string {
+  return loaded.reason
+}
+
+/**
+ * Loads the native core if there is one for this platform and it passes its test. To be called once, before there are bodies.
+ * @param enabled false: TypeScript runs.
+ */
+export function loadNativeCore(enabled: boolean): void {
+  loaded = enabled ? load() : { core: null, reason: 'switched off' }
+}
+
+/** For tests: a core that records or fails, or null. */
+export function replaceNativeCore(core: NativeCore | null): void {
+  loaded = { core, reason: core === null ? 'replaced' : '' }
+}
+
+function load(): Loaded {
+  if (!existsSync(binary)) return { core: null, reason: `there is none for ${process.platform}-${process.arch}` }
+  try {
+    const core = createRequire(import.meta.url)(binary) as NativeCore
+    return agrees(core) ? { core, reason: '' } : { core: null, reason: 'it did not pass its test' }
+  } catch (error) {
+    // Another C library, an OpenSSL without these functions, a damaged file.
+    return { core: null, reason: `it could not be loaded: ${error instanceof Error && 'code' in error ? String(error.code) : 'unknown'}` }
+  }
+}
+
+/** Bytes of the pieces of a test: around the blocks of AES, and what a stream brings. */
+const TEST_SIZES = [0, 1, 15, 16, 17, 4096, 65_520]
+
+/** Whether it seals as node:crypto does, opens what that has sealed, and refuses a wrong tag. */
+function agrees(core: NativeCore): boolean {
+  const key = randomBytes(32)
+  const sealing = core.create(key, true)
+  const opening = core.create(key, false)
+  return TEST_SIZES.every((size, i) => {
+    const nonce = Buffer.alloc(12, i)
+    const plaintext = randomBytes(size)
+    const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce, { authTagLength: 16 })
+    const wanted = Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+    const sealed = Buffer.alloc(size + 16)
+    const first = size >> 1
+    core.begin(sealing, nonce)
+    core.update(sealing, plaintext, 0, first, sealed, 0)
+    core.update(sealing, plaintext, first, size - first, sealed, first)
+    core.tag(sealing, sealed, size)
+    if (!sealed.equals(wanted)) return false
+    const open = (tag: Buffer): boolean => {
+      const place = Buffer.from(wanted.subarray(0, size))
+      core.begin(opening, nonce)
+      core.update(opening, place, 0, size, place, 0)
+      return core.verify(opening, tag) && place.equals(plaintext)
+    }
+    const tag = wanted.subarray(size)
+    const wrong = Buffer.from(tag)
+    wrong.writeUInt8(wrong.readUInt8(15) ^ 1, 15)
+    return open(tag) && !open(wrong) && open(tag)
+  })
+}

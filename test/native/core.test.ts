@@ -1,0 +1,185 @@
+// docs/decisions/0182-a-native-core.md. Without a binary for this platform there is nothing to test but that TypeScript runs.
+import { createCipheriv, createSecretKey, randomBytes, randomInt } from 'node:crypto'
+import t from 'tap'
+import { coreInUse, coreReason, loadNativeCore, nativeCore, replaceNativeCore, type NativeStream } from '../../src/native/core.ts'
+
+const before = nativeCore()
+t.teardown(() => {
+  replaceNativeCore(before)
+})
+
+await t.test('switched off, TypeScript runs and says why', async (t) => {
+  loadNativeCore(false)
+  t.strictSame([nativeCore(), coreInUse(), coreReason()], [null, 'javascript', 'switched off'])
+})
+
+loadNativeCore(true)
+const core = nativeCore()
+if (core === null) {
+  await t.test('without a binary TypeScript runs and says why', async (t) => {
+    t.strictSame([coreInUse(), coreReason()], ['javascript', `there is none for ${process.platform}-${process.arch}`])
+  })
+} else {
+  const key = randomBytes(32)
+  const nonce = randomBytes(12)
+  const inNode = (plaintext: Buffer): Buffer => {
+    const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce, { authTagLength: 16 })
+    return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+  }
+
+  await t.test('seals in pieces as node:crypto does, and writes nothing beside its place', async (t) => {
+    t.strictSame([coreInUse(), coreReason()], ['native', ''])
+    const stream = core.create(key, true)
+    for (const size of [0, 1, 15, 16, 17, 31, 32, 33, 255, 256, 257, 4096, 65_479, 65_480, 65_520, 65_536, 1_000_003]) {
+      const plaintext = randomBytes(size)
+      const chunk = Buffer.concat([randomBytes(3), plaintext, randomBytes(5)])
+      const copy = Buffer.from(chunk)
+      const out = Buffer.alloc(7 + size + 16 + 9, 0xaa)
+      core.begin(stream, nonce)
+      for (let done = 0; done < size;) {
+        const length = Math.min(size - done, randomInt(1, 40_000))
+        core.update(stream, chunk, 3 + done, length, out, 7 + done)
+        done += length
+      }
+      core.tag(stream, out, 7 + size)
+      t.ok(out.subarray(7, -9).equals(inNode(plaintext)), `${size} bytes`)
+      t.ok(chunk.equals(copy), 'the chunk is as it was')
+      t.ok([...out.subarray(0, 7), ...out.subarray(-9)].every((byte) => byte === 0xaa))
+    }
+  })
+
+  await t.test('opens in place and elsewhere, and refuses every other tag, key, nonce and byte', async (t) => {
+    const sealed = inNode(randomBytes(100))
+    const other = core.create(randomBytes(32), false)
+    const stream = core.create(key, false)
+    const opens = (bytes: Buffer, with_: NativeStream, start: Buffer): boolean => {
+      const place = Buffer.from(bytes)
+      core.begin(with_, start)
+      core.update(with_, place, 0, 100, place, 0)
+      return core.verify(with_, place.subarray(100))
+    }
+    t.ok(opens(sealed, stream, nonce))
+    t.notOk(opens(sealed, other, nonce), 'another key')
+    t.notOk(opens(sealed, stream, randomBytes(12)), 'another nonce')
+    for (let bit = 0; bit < sealed.length * 8; bit += 1) {
+      const wrong = Buffer.from(sealed)
+      wrong.writeUInt8(wrong.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
+      if (opens(wrong, stream, nonce)) t.fail(`bit ${bit}`)
+    }
+    t.ok(opens(sealed, stream, nonce), 'and goes on after all of them')
+    t.equal(opens(sealed, other, nonce), false)
+  })
+
+  await t.test('streams do not depend on each other', async (t) => {
+    const streams = Array.from({ length: 50 }, () => ({ key: randomBytes(32), plaintext: randomBytes(randomInt(1, 3000)) }))
+    const running = streams.map((one) => ({ ...one, stream: core.create(one.key, true), out: Buffer.alloc(one.plaintext.length + 16) }))
+    for (const { stream } of running) core.begin(stream, nonce)
+    for (const { stream, plaintext, out } of running) core.update(stream, plaintext, 0, plaintext.length, out, 0)
+    for (const { stream, plaintext, out, key: own } of running) {
+      core.tag(stream, out, plaintext.length)
+      const cipher = createCipheriv('aes-256-gcm', own, nonce, { authTagLength: 16 })
+      t.ok(out.equals(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])))
+    }
+  })
+
+  await t.test('the key is copied', async (t) => {
+    const own = Buffer.from(key)
+    const stream = core.create(own, true)
+    own.fill(0)
+    const out = Buffer.alloc(21)
+    core.begin(stream, nonce)
+    core.update(stream, Buffer.from('hello'), 0, 5, out, 0)
+    core.tag(stream, out, 5)
+    t.ok(out.equals(inNode(Buffer.from('hello'))))
+  })
+
+  await t.test('arguments that do not fit throw, and the stream works afterwards', async (t) => {
+    const sealing = core.create(key, true)
+    const opening = core.create(key, false)
+    const buffer = Buffer.alloc(100)
+    const { create, begin, update, tag, verify } = core as unknown as Readonly<Record<string, (...args: readonly unknown[]) => unknown>>
+    const calls: readonly (() => unknown)[] = [
+      () => create!(),
+      () => create!(buffer, true),
+      () => create!(key),
+      () => create!(key.toString('latin1'), true),
+      () => create!(createSecretKey(key), true),
+      () => begin!(sealing),
+      () => begin!({}, nonce),
+      () => begin!(undefined, nonce),
+      () => begin!(buffer, nonce),
+      () => begin!(sealing, buffer),
+      () => begin!(sealing, new ArrayBuffer(12)),
+      () => verify!(opening, buffer),
+      () => verify!(opening, nonce),
+      () => verify!(sealing, buffer.subarray(0, 16)),
+      () => tag!(opening, buffer, 0),
+      () => tag!(sealing, buffer, 85),
+      () => tag!(sealing, buffer, -1),
+      ...[-1, 1.5, Number.NaN, Infinity, 2 ** 32, 2 ** 53, '1', null, undefined, 1n].flatMap((wrong) => [
+        () => update!(sealing, buffer, wrong, 1, buffer, 0),
+        () => update!(sealing, buffer, 0, wrong, buffer, 0),
+        () => update!(sealing, buffer, 0, 1, buffer, wrong)
+      ]),
+      () => update!(sealing, buffer, 0, 101, Buffer.alloc(200), 0),
+      () => update!(sealing, buffer, 100, 1, buffer, 0),
+      () => update!(sealing, buffer, 99, 2, buffer, 0),
+      () => update!(sealing, Buffer.alloc(200), 0, 101, buffer, 0),
+      () => update!(sealing, buffer, 0, 1, buffer, 100),
+      () => update!(sealing, buffer, 0, 2 ** 32 - 1, buffer, 2 ** 32 - 1),
+      () => update!(sealing, buffer, 0, 50, buffer, 1),
+      () => update!(sealing, buffer, 1, 50, buffer, 0),
+      () => update!(sealing, buffer, 0, 50, buffer, 49),
+      () => update!(sealing, 'x'.repeat(100), 0, 1, buffer, 0),
+      () => update!(sealing, buffer, 0, 1, {}, 0)
+    ]
+    for (const begun of [false, true]) {
+      for (const [i, call] of calls.entries()) {
+        if (begun) {
+          core.begin(sealing, nonce)
+          core.begin(opening, nonce)
+        }
+        t.throws(call, Error, `${i}`)
+      }
+    }
+    t.ok(buffer.equals(Buffer.alloc(100)))
+    const detached = Buffer.from(new ArrayBuffer(64))
+    structuredClone(detached.buffer, { transfer: [detached.buffer] })
+    core.begin(sealing, nonce)
+    t.throws(() => {
+      core.update(sealing, detached, 0, 64, buffer, 0)
+    })
+    t.throws(() => {
+      core.tag(sealing, detached, 0)
+    })
+    core.update(sealing, buffer, 0, 50, buffer, 50)
+    t.ok(buffer.subarray(50).equals(inNode(Buffer.alloc(50)).subarray(0, 50)), 'side by side in one buffer')
+  })
+
+  await t.test('nothing goes through a segment that has not begun or has ended: OpenSSL would make up a nonce', async (t) => {
+    const sealing = core.create(key, true)
+    const opening = core.create(key, false)
+    const out = Buffer.alloc(32)
+    const dead = (): void => {
+      t.throws(() => {
+        core.update(sealing, out, 0, 16, out, 0)
+      })
+      t.throws(() => {
+        core.tag(sealing, out, 0)
+      })
+      t.throws(() => core.verify(opening, out.subarray(0, 16)))
+      t.throws(() => {
+        core.update(opening, out, 0, 16, out, 0)
+      })
+    }
+    dead()
+    core.begin(sealing, nonce)
+    core.tag(sealing, out, 0)
+    core.begin(opening, nonce)
+    core.verify(opening, out.subarray(0, 16))
+    dead()
+    core.begin(opening, nonce)
+    core.verify(opening, Buffer.alloc(16))
+    dead()
+  })
+}
