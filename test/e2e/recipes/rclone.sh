@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # rclone, as provider Other and as provider Ceph: a tree synced in parts, synced again without a copy, checked by its hashes and by its bytes; a stream of unknown
-# length, copies and moves inside the store, and the tree synced back.
+# length, copies and moves inside the store, and the tree synced back. RCLONE names another program than the pinned one, such as Debian's.
 . "$(dirname "$0")/rig.sh" "$@"
-package rclone rclone
+[ -n "${RCLONE:-}" ] || { go_program rclone github.com/rclone/rclone@v1.76.0; RCLONE=$cache/bin/rclone; }
 tree() {
   mkdir -p "$work/tree/sub"; head -c 20000000 /dev/urandom >"$work/tree/large"; seq 1 300000 >"$work/tree/sub/text"; : >"$work/tree/empty"; echo "$marker" >"$work/tree/note"
   for i in $(seq 100); do head -c $((i * 700)) /dev/urandom >"$work/tree/sub/a b+ü$i"; done
@@ -12,7 +12,7 @@ configuration() {
     "$provider" "$id" "$secret" "$endpoint" "$([ "$mode" = md5 ] || echo 'use_multipart_etag = false')" >"$work/rclone.conf"
 }
 to() { echo "x:$bucket/$provider/$1"; }
-rc() { rclone --config "$work/rclone.conf" --ca-cert "$ca" --retries 1 --low-level-retries 1 --s3-upload-cutoff 8M --s3-chunk-size 5M "$@"; }
+rc() { "$RCLONE" --config "$work/rclone.conf" --ca-cert "$ca" --retries 1 --low-level-retries 1 --s3-upload-cutoff 8M --s3-chunk-size 5M "$@"; }
 syncs() { # the second has nothing to do
   configuration
   rc sync "$work/tree" "$(to tree)"; rc sync -v "$work/tree" "$(to tree)" >"$work/said" 2>&1; [ "$(grep -cE 'Copied|Deleted|Updated' "$work/said")" = 0 ]
@@ -30,4 +30,4 @@ round() {
 }
 tree
 rounds round
-row rclone "$(rclone version | grep -oE '[0-9.]+' | head -n 1)" 'as provider Other and Ceph: sync in parts, a second one that copies nothing, `check` by MD5 (etag: md5) and by bytes, `rcat`, copies and moves in the store, delete by a filter; every file compared' '`force_path_style`; `etag: opaque`: `use_multipart_etag = false`; own authority: `--ca-cert`, without `AWS_CA_BUNDLE`'
+row rclone "$("$RCLONE" version | grep -oE '[0-9.]+' | head -n 1)" 'as provider Other and Ceph: sync in parts, a second one that copies nothing, `check` by MD5 (etag: md5) and by bytes, `rcat`, copies and moves in the store, delete by a filter; every file compared' '`force_path_style`; `etag: opaque`: `use_multipart_etag = false`; own authority: `--ca-cert`; 1.60 wants no `AWS_CA_BUNDLE`'
