@@ -435,7 +435,8 @@ async function main(): Promise<void> {
     step(`CronJob ${name}: exit code ${found} after ${Math.round(performance.now() - job.began)} ms`, found === code, job.output)
   }
   const slow = new Pod(rootfs, jobOf('scan-slow'), secrets, resources)
-  await sleep(4000)
+  // At work: its first line of progress. Before it listens for signals, the first process of a container gets none.
+  await until(() => slow.output.includes('perSecond'))
   process.kill(slow.pid, 'SIGTERM')
   const stopped = await slow.ended
   step(`CronJob scan-slow, ended at its deadline: exit code ${stopped}`, stopped === 5, slow.output)

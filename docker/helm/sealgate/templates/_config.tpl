@@ -57,11 +57,12 @@
 {{- .Values.config.workers | default 1 | toString -}}
 {{- end -}}
 
-{{/* Seconds of a time as the configuration writes it, rounded up. */}}
+{{/* Seconds of an option of config.limits, rounded up. The option is there, a time as the configuration writes it. */}}
 {{- define "sealgate.seconds" -}}
-{{- $text := . | toString | trim | lower -}}
+{{- $written := get .limits .option | toString -}}
+{{- $text := $written | trim | lower -}}
 {{- if not (regexMatch "^[0-9]+([.][0-9]+)? ?(ms|s|m|h|d)?$" $text) -}}
-{{- fail (printf "config.limits: %s is no time such as 25, 250ms, 5s or 2m" $text) -}}
+{{- fail (printf "config.limits.%s: %s is no time such as 25, 250ms, 5s or 2m" .option $written) -}}
 {{- end -}}
 {{- $factor := get (dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 "d" 86400.0) (regexFind "[a-z]+$" $text | default "s") -}}
 {{- mulf (regexFind "^[0-9.]+" $text | float64) $factor | ceil | int -}}
@@ -72,11 +73,11 @@
 {{- $limits := .Values.config.limits | default dict -}}
 {{- $grace := 25 -}}
 {{- if hasKey $limits "graceSeconds" -}}
-{{- $grace = include "sealgate.seconds" $limits.graceSeconds | int -}}
+{{- $grace = include "sealgate.seconds" (dict "limits" $limits "option" "graceSeconds") | int -}}
 {{- end -}}
 {{- $drain := 0 -}}
 {{- if hasKey $limits "drainSeconds" -}}
-{{- $drain = include "sealgate.seconds" $limits.drainSeconds | int -}}
+{{- $drain = include "sealgate.seconds" (dict "limits" $limits "option" "drainSeconds") | int -}}
 {{- end -}}
 {{- $workers := ternary 0 10 (eq (include "sealgate.workers" .) "1") -}}
 {{- add $drain $grace $workers 5 -}}
