@@ -1,7 +1,7 @@
 // The root file system that the Dockerfile makes, without a container engine: its build stage in a mount namespace over this machine's Debian, its last
 // stage as a folder. The base images are not there: Node is the one of this checkout, the libraries are those of this machine. Needs root.
 import { execFileSync } from 'node:child_process'
-import { chownSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chownSync, cpSync, existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -28,7 +28,7 @@ export const image: readonly Instruction[] = lastStage
 export const last = (word: string): string => image.findLast((each) => each.word === word)?.rest ?? ''
 export const json = (text: string): string[] => JSON.parse(text) as string[]
 
-/** The build stage: its folders over this machine's, its Node in the place where the base image has it. */
+/** The build stage: its folders over this machine's, its Node, with its headers, in the place where the base image has them. */
 function build(work: string): string {
   const at = join(work, 'build')
   const folders = ['build', 'app', 'state']
@@ -36,6 +36,7 @@ function build(work: string): string {
   const binds = folders.map((folder) => `mkdir -p /${folder} && mount --bind ${join(at, folder)} /${folder}`)
   const over = 'mount -t tmpfs none /mnt && mkdir /mnt/up /mnt/w && mount -t overlay -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/w none /mnt'
   const node = join(root, 'node_modules', 'node', 'bin', 'node')
+  const [headers = ''] = globSync('node_modules/node/node_modules/*/include/node', { cwd: root }).map((path) => join(root, path))
   let folder = '/'
   for (const { word, rest } of building) {
     if (word === 'WORKDIR') folder = rest
@@ -49,6 +50,7 @@ function build(work: string): string {
       const script = [
         ...binds,
         `mkdir -p /usr/local/bin && mount -t tmpfs none /usr/local/bin && cp ${node} /usr/local/bin/node`,
+        `mount -t tmpfs none /usr/local/include && cp -r ${headers} /usr/local/include/node`,
         `printf '#!/bin/sh\\nexec /usr/local/bin/node ${npm}/npm-cli.js "$@"\\n' >/usr/local/bin/npm && chmod +x /usr/local/bin/npm`,
         `cd ${folder}`,
         rest
