@@ -1,18 +1,13 @@
-import { createSecretKey, hkdfSync, randomBytes, type KeyObject, createCipheriv, createDecipheriv, timingSafeEqual } from 'node:crypto'
+import { createSecretKey, randomBytes, type KeyObject, timingSafeEqual } from 'node:crypto'
 import { EnvelopeError, byUtf8, fields } from './encoding.ts'
+import { deriveBytes, deriveKey, KEY_SIZE, type KeySource, openOnce, sealOnce } from './primitives.ts'
 import { TAG_SIZE } from './sizes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Keys).
 const HKDF_SALT = Buffer.from('sealgate/v1/object-key-hkdf-salt', 'ascii')
-export const KEY_SIZE = 32
-
-/** HKDF-SHA-256 to 32 bytes. */
-export function deriveKey(key: KeyObject, salt: Uint8Array, info: string | Uint8Array): KeyObject {
-  const bytes = Buffer.from(hkdfSync('sha256', key, salt, info, KEY_SIZE))
-  const derived = createSecretKey(bytes)
-  bytes.fill(0)
-  return derived
-}
+const STREAM = Buffer.from('sealgate/v1/stream', 'ascii')
+const COMMITMENT = Buffer.from('sealgate/v1/commitment', 'ascii')
+const PART_RECORD = Buffer.from('sealgate/v1/part-record', 'ascii')
 
 /** The 32-byte key of one object and the keys derived from it (docs/FORMAT.md, Keys). Holds KeyObjects only and shows nothing when it is logged. */
 export class DataKey {
@@ -26,8 +21,8 @@ export class DataKey {
 
   private constructor(secret: KeyObject) {
     this.secret = secret
-    this.stream = deriveKey(secret, HKDF_SALT, 'sealgate/v1/stream')
-    this.commitment = Buffer.from(hkdfSync('sha256', secret, HKDF_SALT, 'sealgate/v1/commitment', KEY_SIZE))
+    this.stream = deriveKey(ofObject(secret, STREAM))
+    this.commitment = deriveBytes(ofObject(secret, COMMITMENT))
   }
 
   static random(): DataKey {
@@ -51,7 +46,7 @@ export class DataKey {
 
   /** KEK of the part records of a multipart upload: derived once, because a Complete opens up to 10,000 of them. */
   get partRecord(): KeyObject {
-    return this.#partRecord ??= deriveKey(this.secret, HKDF_SALT, 'sealgate/v1/part-record')
+    return this.#partRecord ??= deriveKey(ofObject(this.secret, PART_RECORD))
   }
 
   toJSON(): string {
@@ -63,6 +58,10 @@ export class DataKey {
   }
 }
 
+function ofObject(from: KeyObject, info: Buffer): KeySource {
+  return { from, salt: HKDF_SALT, info }
+}
+
 /** Of `originOf`. */
 export const ORIGIN_BYTES = 32
 
@@ -72,12 +71,14 @@ export const ORIGIN_BYTES = 32
  * @param key of the body. @param upload from uploadHash. @param list from completedListHash.
  */
 export function originOf(key: KeyObject, upload: Buffer, list: Buffer): Buffer {
-  return Buffer.from(hkdfSync('sha256', key, HKDF_SALT, fields('sealgate/v1/s3ec-origin', upload, list), ORIGIN_BYTES))
+  return deriveBytes(ofObject(key, fields('sealgate/v1/s3ec-origin', upload, list)), ORIGIN_BYTES)
 }
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Wrap).
 const SALT_SIZE = 32
-const INFO = 'sealgate/v1/wrap'
+const INFO = Buffer.from('sealgate/v1/wrap', 'ascii')
+const SSEC_WRAP = Buffer.from('sealgate/v1/ssec-wrap', 'ascii')
+const SSEC_CHECK = Buffer.from('sealgate/v1/ssec-check', 'ascii')
 /** A nonce of zeros is safe here: the salt gives every wrap a key of its own. */
 const NONCE = Buffer.alloc(12)
 
@@ -87,25 +88,14 @@ export const WRAP_OVERHEAD = SALT_SIZE + TAG_SIZE
 /** Seals a short secret under a key-encryption key of 32 bytes. Result: salt (32) ‖ ciphertext ‖ tag (16). */
 export function wrap(kek: KeyObject, plaintext: Buffer, aad: Buffer): Buffer {
   const salt = randomBytes(SALT_SIZE)
-  const cipher = createCipheriv('aes-256-gcm', deriveKey(kek, salt, INFO), NONCE, { authTagLength: TAG_SIZE })
-  cipher.setAAD(aad)
-  return Buffer.concat([salt, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+  return Buffer.concat([salt, sealOnce({ from: kek, salt, info: INFO }, NONCE, aad, plaintext)])
 }
 
 /** @throws EnvelopeError `box` for anything that this key and AAD did not seal. */
 export function unwrap(kek: KeyObject, wrapped: Buffer, aad: Buffer): Buffer {
   if (wrapped.length < WRAP_OVERHEAD) throw new EnvelopeError('box')
-  const key = deriveKey(kek, wrapped.subarray(0, SALT_SIZE), INFO)
-  const decipher = createDecipheriv('aes-256-gcm', key, NONCE, { authTagLength: TAG_SIZE })
-  decipher.setAAD(aad)
-  decipher.setAuthTag(wrapped.subarray(-TAG_SIZE))
-  const plaintext = decipher.update(wrapped.subarray(SALT_SIZE, -TAG_SIZE))
-  try {
-    decipher.final()
-  } catch {
-    plaintext.fill(0)
-    throw new EnvelopeError('box')
-  }
+  const plaintext = openOnce({ from: kek, salt: wrapped.subarray(0, SALT_SIZE), info: INFO }, NONCE, aad, wrapped.subarray(SALT_SIZE))
+  if (plaintext === null) throw new EnvelopeError('box')
   return plaintext
 }
 
@@ -157,9 +147,9 @@ export function openWithCustomerKey(customerKey: KeyObject, { blob, scope }: { r
 }
 
 function kekOf(customerKey: KeyObject, salt: Buffer): KeyObject {
-  return deriveKey(customerKey, salt, 'sealgate/v1/ssec-wrap')
+  return deriveKey({ from: customerKey, salt, info: SSEC_WRAP })
 }
 
 function checkOf(customerKey: KeyObject, salt: Buffer): Buffer {
-  return Buffer.from(hkdfSync('sha256', customerKey, salt, 'sealgate/v1/ssec-check', CHECK_SIZE))
+  return deriveBytes({ from: customerKey, salt, info: SSEC_CHECK }, CHECK_SIZE)
 }

@@ -4,7 +4,8 @@
 import { timingSafeEqual, type KeyObject } from 'node:crypto'
 import { encodeAttributes, parseAttributes, type Attributes, type ClearShape, type ObjectShape } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError, type EnvelopeErrorKind } from './encoding.ts'
-import { KEY_SIZE, DataKey, unwrap, wrap, WRAP_OVERHEAD } from './data-key.ts'
+import { DataKey, unwrap, wrap, WRAP_OVERHEAD } from './data-key.ts'
+import { KEY_SIZE } from './primitives.ts'
 import { HEADER_SIZE, plaintextSize } from './sizes.ts'
 
 /** Names of the metadata entries that make an object a sealed one (FORMAT, Stored object). */

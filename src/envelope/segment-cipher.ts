@@ -1,5 +1,6 @@
 import { createCipheriv, createDecipheriv, type CipherGCM, type DecipherGCM, type KeyObject } from 'node:crypto'
 import { type NativeCore, nativeCore, type NativeStream } from '../native/core.ts'
+import { deriveKey, type KeySource, withBytes } from './primitives.ts'
 import { TAG_SIZE } from './sizes.ts'
 
 /** Seals the segments of one stream, one after the other, under its key. */
@@ -25,16 +26,16 @@ export interface OpeningCipher {
   verify(tag: Buffer): boolean
 }
 
-/** Native where there is a core (src/native), else of node:crypto. Both give the same bytes. @param key 32 bytes */
-export function sealingCipher(key: KeyObject): SealingCipher {
+/** Native where there is a core (src/native), else of node:crypto. Both give the same bytes. @param key of the stream */
+export function sealingCipher(key: KeySource): SealingCipher {
   const core = nativeCore()
-  return core === null ? new NodeSealing(key) : new NativeSealing(core, streamOf(core, key, true))
+  return core === null ? new NodeSealing(deriveKey(key)) : new NativeSealing(core, streamOf(core, key, true))
 }
 
 /** As `sealingCipher`. */
-export function openingCipher(key: KeyObject): OpeningCipher {
+export function openingCipher(key: KeySource): OpeningCipher {
   const core = nativeCore()
-  return core === null ? new NodeOpening(key) : new NativeOpening(core, streamOf(core, key, false))
+  return core === null ? new NodeOpening(deriveKey(key)) : new NativeOpening(core, streamOf(core, key, false))
 }
 
 class NodeSealing implements SealingCipher {
@@ -95,14 +96,9 @@ function begun<T>(cipher: T | null): T {
   return cipher
 }
 
-/** The key leaves its KeyObject for this call only: OpenSSL copies it into the context. */
-function streamOf(core: NativeCore, key: KeyObject, sealing: boolean): NativeStream {
-  const bytes = key.export()
-  try {
-    return core.create(bytes, sealing)
-  } finally {
-    bytes.fill(0)
-  }
+/** The key is there for this call only: OpenSSL copies it into the context. */
+function streamOf(core: NativeCore, key: KeySource, sealing: boolean): NativeStream {
+  return withBytes(key, (bytes) => core.create(bytes, sealing))
 }
 
 class NativeSealing implements SealingCipher {

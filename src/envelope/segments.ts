@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import { deriveKey } from './data-key.ts'
+import type { KeySource } from './primitives.ts'
 import { HEADER_SIZE, segmentCount, segmentStart, TAG_SIZE } from './sizes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Streams): Tink's AES-GCM-HKDF streaming, fixed to
@@ -31,8 +31,8 @@ function associatedData(part: StreamPart, suffix: Buffer): Buffer {
 }
 
 /** Key of all segments of one stream. @param suffix behind the fixed associated data: the footer of a manifest. */
-export function segmentKey(streamKey: KeyObject, header: Buffer, part: StreamPart, suffix: Buffer): KeyObject {
-  return deriveKey(streamKey, header.subarray(1, 1 + SALT_SIZE), associatedData(part, suffix))
+export function segmentKey(streamKey: KeyObject, header: Buffer, part: StreamPart, suffix: Buffer): KeySource {
+  return { from: streamKey, salt: header.subarray(1, 1 + SALT_SIZE), info: associatedData(part, suffix) }
 }
 
 /** Sizes and nonces of the segments of one stream; the nonce buffer is reused. */

@@ -15,7 +15,8 @@ import {
 } from './attributes.ts'
 import { ByteReader, ByteWriter, decodeBase64url, fields, utf8, EnvelopeError } from './encoding.ts'
 import { parseScope, scopeCode, type KeyScope, type Place } from './envelope.ts'
-import { KEY_SIZE, DataKey, contextFields, unwrap, wrap } from './data-key.ts'
+import { DataKey, contextFields, unwrap, wrap } from './data-key.ts'
+import { KEY_SIZE } from './primitives.ts'
 import { HEADER_SIZE, MAX_PART_PLAINTEXT, MAX_PARTS } from './sizes.ts'
 
 // STORED DATA depends on every constant here (docs/MULTIPART-STATE.md).

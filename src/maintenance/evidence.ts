@@ -3,7 +3,7 @@ import { createHmac, timingSafeEqual, type KeyObject } from 'node:crypto'
 import type { KeyPins } from '../config/pins.ts'
 import type { KeyRegistry } from '../keys/registry.ts'
 import type { KeyContext, KeyUse } from '../keys/types.ts'
-import { deriveKey } from '../envelope/data-key.ts'
+import { deriveKey } from '../envelope/primitives.ts'
 import { S3Error } from '../errors.ts'
 
 /** Name of the file beside a report. */
@@ -13,6 +13,7 @@ export function evidenceFile(report: string): string {
 
 /** STORED DATA: the MAC is under HKDF-SHA-256 of a bucket key with this salt. */
 const SALT = Buffer.from('sealgate/v1/evidence', 'ascii')
+const MAC = Buffer.from('mac', 'ascii')
 
 interface Signature {
   /** HMAC-SHA-256 of `evidence` as compact JSON, in base64. */
@@ -37,7 +38,7 @@ function contextOf({ realm, bucket }: Pick<Evidence, 'realm' | 'bucket'>): KeyCo
 }
 
 function macOf(evidence: Evidence, key: KeyObject): Buffer {
-  return createHmac('sha256', deriveKey(key, SALT, 'mac')).update(JSON.stringify(evidence)).digest()
+  return createHmac('sha256', deriveKey({ from: key, salt: SALT, info: MAC })).update(JSON.stringify(evidence)).digest()
 }
 
 /** @param key name of the key of the bucket. @throws S3Error of the key. */

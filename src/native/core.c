@@ -1,5 +1,6 @@
-// The native core: AES-256-GCM over the segments of one stream, for src/native/core.ts, which is the only one to load it. It has no cipher of its own: it calls
-// the OpenSSL that Node itself has and exports. What it saves over node:crypto is a cipher object for every segment and two copies of every byte.
+// The native core: AES-256-GCM over the segments of one stream, and what the envelope of a small object needs, for src/native/core.ts, which is the only one to
+// load it. It has no cipher of its own: it calls the OpenSSL that Node itself has and exports. What it saves over node:crypto is a cipher object for every
+// segment, two copies of every byte, and a job for every derived key.
 //
 // All calls are synchronous and keep no pointer into a buffer of JavaScript. Every argument is checked here, so that no caller can make it read or write
 // outside the buffers that it is given. The key is in the context of OpenSSL alone, which cleanses it when it is freed.
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 // Of OpenSSL 3 (EVP_EncryptInit(3)). Declared here, so that no headers of a certain version or platform are needed.
 typedef struct evp_cipher_st EVP_CIPHER;
@@ -23,12 +25,44 @@ extern int EVP_CipherInit_ex2(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher,
                               const void *params);
 extern int EVP_CipherUpdate(EVP_CIPHER_CTX *context, unsigned char *out, int *written, const unsigned char *in, int length);
 extern int EVP_CipherFinal_ex(EVP_CIPHER_CTX *context, unsigned char *out, int *written);
+extern int EVP_CIPHER_CTX_reset(EVP_CIPHER_CTX *context);
+extern void OPENSSL_cleanse(void *bytes, size_t length);
+// EVP_KDF(3), EVP_KDF-HKDF(7), OSSL_PARAM(3).
+typedef struct evp_kdf_st EVP_KDF;
+typedef struct evp_kdf_ctx_st EVP_KDF_CTX;
+typedef struct {
+  const char *name;
+  unsigned int type;
+  void *data;
+  size_t size;
+  size_t return_size;
+} OSSL_PARAM;
+#define OSSL_PARAM_UTF8_STRING 4
+#define OSSL_PARAM_OCTET_STRING 5
+#define OSSL_PARAM_UNMODIFIED ((size_t)-1)
+extern EVP_KDF *EVP_KDF_fetch(void *library, const char *algorithm, const char *properties);
+extern void EVP_KDF_free(EVP_KDF *kdf);
+extern EVP_KDF_CTX *EVP_KDF_CTX_new(EVP_KDF *kdf);
+extern void EVP_KDF_CTX_free(EVP_KDF_CTX *context);
+extern void EVP_KDF_CTX_reset(EVP_KDF_CTX *context);
+extern int EVP_KDF_derive(EVP_KDF_CTX *context, unsigned char *key, size_t length, const OSSL_PARAM params[]);
 #define EVP_CTRL_AEAD_GET_TAG 0x10
 #define EVP_CTRL_AEAD_SET_TAG 0x11
 
 #define KEY_SIZE 32
 #define NONCE_SIZE 12
 #define TAG_SIZE 16
+// Of one derivation: RFC 5869 allows 255 times the hash, and the gateway needs one.
+#define MOST_DERIVED 32
+#define MOST_INFO 1024
+
+// Of one environment of Node: its main thread, or a worker.
+typedef struct {
+  EVP_CIPHER *cipher;
+  // Both are empty between two calls.
+  EVP_CIPHER_CTX *once;
+  EVP_KDF_CTX *kdf;
+} Instance;
 
 typedef struct {
   EVP_CIPHER_CTX *context;
@@ -55,10 +89,19 @@ static void free_stream(napi_env env, void *data, void *hint) {
   free(stream);
 }
 
-static void free_cipher(napi_env env, void *data, void *hint) {
+static void free_instance(napi_env env, void *data, void *hint) {
   (void)env;
   (void)hint;
-  EVP_CIPHER_free(data);
+  Instance *instance = data;
+  EVP_KDF_CTX_free(instance->kdf);
+  EVP_CIPHER_CTX_free(instance->once);
+  EVP_CIPHER_free(instance->cipher);
+  free(instance);
+}
+
+static Instance *instance_of(napi_env env) {
+  void *instance = NULL;
+  return napi_get_instance_data(env, &instance) == napi_ok ? instance : NULL;
 }
 
 static bool take_arguments(napi_env env, napi_callback_info info, size_t wanted, napi_value *arguments) {
@@ -103,14 +146,14 @@ static napi_value create(napi_env env, napi_callback_info info) {
       napi_get_value_bool(env, arguments[1], &sealing) != napi_ok) {
     return fail(env, "create(key of 32 bytes, sealing)");
   }
-  void *cipher = NULL;
-  if (napi_get_instance_data(env, &cipher) != napi_ok || cipher == NULL) return fail(env, "no cipher");
+  Instance *instance = instance_of(env);
+  if (instance == NULL) return fail(env, "no instance");
   Stream *stream = calloc(1, sizeof *stream);
   if (stream == NULL) return fail(env, "no memory");
   stream->sealing = sealing;
   stream->context = EVP_CIPHER_CTX_new();
   napi_value handle = NULL;
-  if (stream->context == NULL || EVP_CipherInit_ex2(stream->context, cipher, key.bytes, NULL, sealing ? 1 : 0, NULL) != 1 ||
+  if (stream->context == NULL || EVP_CipherInit_ex2(stream->context, instance->cipher, key.bytes, NULL, sealing ? 1 : 0, NULL) != 1 ||
       napi_create_external(env, stream, free_stream, NULL, &handle) != napi_ok) {
     free_stream(env, stream, NULL);
     return fail(env, "no context");
@@ -201,6 +244,102 @@ static napi_value verify(napi_env env, napi_callback_info info) {
   return answer;
 }
 
+/** derive(key, salt, info, output): HKDF-SHA-256 (RFC 5869), as many bytes as the output has. */
+static napi_value derive(napi_env env, napi_callback_info info) {
+  napi_value arguments[4];
+  Bytes key;
+  Bytes salt;
+  Bytes label;
+  Bytes output;
+  if (!take_arguments(env, info, 4, arguments) || !take_bytes(env, arguments[0], &key) || !take_bytes(env, arguments[1], &salt) ||
+      !take_bytes(env, arguments[2], &label) || !take_bytes(env, arguments[3], &output) || key.length != KEY_SIZE || salt.length < 1 ||
+      salt.length > MOST_INFO || label.length < 1 || label.length > MOST_INFO || output.length < 1 || output.length > MOST_DERIVED) {
+    return fail(env, "derive(key of 32 bytes, salt, info, output of 1 to 32 bytes)");
+  }
+  Instance *instance = instance_of(env);
+  if (instance == NULL) return fail(env, "no instance");
+  char digest[] = "SHA256";
+  unsigned char derived[MOST_DERIVED];
+  const OSSL_PARAM params[] = {
+      {"digest", OSSL_PARAM_UTF8_STRING, digest, sizeof digest - 1, OSSL_PARAM_UNMODIFIED},
+      {"key", OSSL_PARAM_OCTET_STRING, key.bytes, key.length, OSSL_PARAM_UNMODIFIED},
+      {"salt", OSSL_PARAM_OCTET_STRING, salt.bytes, salt.length, OSSL_PARAM_UNMODIFIED},
+      {"info", OSSL_PARAM_OCTET_STRING, label.bytes, label.length, OSSL_PARAM_UNMODIFIED},
+      {NULL, 0, NULL, 0, 0},
+  };
+  bool done = EVP_KDF_derive(instance->kdf, derived, output.length, params) == 1;
+  EVP_KDF_CTX_reset(instance->kdf);
+  // By way of the stack: the output may be where the key was.
+  if (done) memcpy(output.bytes, derived, output.length);
+  OPENSSL_cleanse(derived, sizeof derived);
+  return done ? NULL : fail(env, "derive");
+}
+
+static bool overlap(Bytes a, Bytes b) {
+  uintptr_t first = (uintptr_t)a.bytes;
+  uintptr_t second = (uintptr_t)b.bytes;
+  return first < second ? second - first < a.length : first - second < b.length;
+}
+
+/** What sealOnce and openOnce are given. */
+typedef struct {
+  Bytes key;
+  Bytes nonce;
+  Bytes aad;
+  Bytes input;
+  Bytes output;
+} Box;
+
+static bool take_box(napi_env env, napi_callback_info info, Box *box) {
+  napi_value arguments[5];
+  return take_arguments(env, info, 5, arguments) && take_bytes(env, arguments[0], &box->key) && box->key.length == KEY_SIZE &&
+         take_bytes(env, arguments[1], &box->nonce) && box->nonce.length == NONCE_SIZE && take_bytes(env, arguments[2], &box->aad) &&
+         box->aad.length <= INT_MAX && take_bytes(env, arguments[3], &box->input) && box->input.length <= INT_MAX &&
+         take_bytes(env, arguments[4], &box->output) && !overlap(box->input, box->output);
+}
+
+/** Begins, takes the AAD and `length` bytes of the input. */
+static bool cipher_box(Instance *instance, const Box *box, bool sealing, int length) {
+  int written = 0;
+  return EVP_CipherInit_ex2(instance->once, instance->cipher, box->key.bytes, box->nonce.bytes, sealing ? 1 : 0, NULL) == 1 &&
+         (box->aad.length == 0 || EVP_CipherUpdate(instance->once, NULL, &written, box->aad.bytes, (int)box->aad.length) == 1) &&
+         (length == 0 || (EVP_CipherUpdate(instance->once, box->output.bytes, &written, box->input.bytes, length) == 1 && written == length));
+}
+
+/** sealOnce(key, nonce, aad, plaintext, output): ciphertext and tag of one message under a key of its own. */
+static napi_value seal_once(napi_env env, napi_callback_info info) {
+  Box box;
+  Instance *instance = instance_of(env);
+  if (instance == NULL || !take_box(env, info, &box) || box.output.length < TAG_SIZE || box.output.length - TAG_SIZE != box.input.length) {
+    return fail(env, "sealOnce(key of 32 bytes, nonce of 12 bytes, aad, plaintext, output with 16 bytes more)");
+  }
+  unsigned char none[TAG_SIZE];
+  int written = 0;
+  bool done = cipher_box(instance, &box, true, (int)box.input.length) && EVP_CipherFinal_ex(instance->once, none, &written) == 1 && written == 0 &&
+              EVP_CIPHER_CTX_ctrl(instance->once, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, box.output.bytes + box.input.length) == 1;
+  EVP_CIPHER_CTX_reset(instance->once);
+  return done ? NULL : fail(env, "sealOnce");
+}
+
+/** openOnce(key, nonce, aad, sealed, output): whether the tag behind the ciphertext is right; where it is not, the output is zeros. */
+static napi_value open_once(napi_env env, napi_callback_info info) {
+  Box box;
+  Instance *instance = instance_of(env);
+  if (instance == NULL || !take_box(env, info, &box) || box.input.length < TAG_SIZE || box.input.length - TAG_SIZE != box.output.length) {
+    return fail(env, "openOnce(key of 32 bytes, nonce of 12 bytes, aad, sealed, output with 16 bytes less)");
+  }
+  unsigned char none[TAG_SIZE];
+  int written = 0;
+  bool done = cipher_box(instance, &box, false, (int)box.output.length) &&
+              EVP_CIPHER_CTX_ctrl(instance->once, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, box.input.bytes + box.output.length) == 1;
+  bool verified = done && EVP_CipherFinal_ex(instance->once, none, &written) == 1;
+  EVP_CIPHER_CTX_reset(instance->once);
+  if (!verified) OPENSSL_cleanse(box.output.bytes, box.output.length);
+  napi_value answer = NULL;
+  if (!done || napi_get_boolean(env, verified, &answer) != napi_ok) return fail(env, "openOnce");
+  return answer;
+}
+
 static bool add(napi_env env, napi_value exports, const char *name, napi_callback function) {
   napi_value value = NULL;
   return napi_create_function(env, name, NAPI_AUTO_LENGTH, function, NULL, &value) == napi_ok &&
@@ -214,13 +353,20 @@ static bool add(napi_env env, napi_value exports, const char *name, napi_callbac
 __attribute__((used)) static const char made_from[] = "sealgate-native-core " SOURCE;
 
 NAPI_MODULE_INIT() {
-  EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-  if (cipher == NULL) return fail(env, "OpenSSL has no AES-256-GCM");
-  if (napi_set_instance_data(env, cipher, free_cipher, NULL) != napi_ok) {
-    EVP_CIPHER_free(cipher);
-    return fail(env, "no instance");
+  Instance *instance = calloc(1, sizeof *instance);
+  if (instance == NULL) return fail(env, "no memory");
+  instance->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+  instance->once = EVP_CIPHER_CTX_new();
+  EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+  instance->kdf = kdf == NULL ? NULL : EVP_KDF_CTX_new(kdf);
+  EVP_KDF_free(kdf);
+  if (instance->cipher == NULL || instance->once == NULL || instance->kdf == NULL ||
+      napi_set_instance_data(env, instance, free_instance, NULL) != napi_ok) {
+    free_instance(env, instance, NULL);
+    return fail(env, "OpenSSL has no AES-256-GCM or no HKDF");
   }
   bool complete = add(env, exports, "create", create) && add(env, exports, "begin", begin) && add(env, exports, "update", update) &&
-                  add(env, exports, "tag", tag) && add(env, exports, "verify", verify);
+                  add(env, exports, "tag", tag) && add(env, exports, "verify", verify) && add(env, exports, "derive", derive) &&
+                  add(env, exports, "sealOnce", seal_once) && add(env, exports, "openOnce", open_once);
   return complete ? exports : fail(env, "no exports");
 }

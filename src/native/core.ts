@@ -1,7 +1,7 @@
 // The native core (core.c): an accelerator for the segments of bodies, and nothing that the gateway needs. It is used where a binary for this platform
 // is in the package and does in this process exactly what node:crypto does; everywhere else the TypeScript of src/envelope runs, which is the reference
 // (docs/decisions/0182-a-native-core.md). This file is the one door to it.
-import { createCipheriv, createSecretKey, randomBytes } from 'node:crypto'
+import { createCipheriv, createSecretKey, hkdfSync, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import process from 'node:process'
@@ -22,6 +22,12 @@ export interface NativeCore {
   tag(stream: NativeStream, output: Buffer, at: number): void
   /** Ends a segment that is opened. @returns whether the tag of 16 bytes is that of its bytes. */
   verify(stream: NativeStream, tag: Buffer): boolean
+  /** HKDF-SHA-256 (RFC 5869). @param key 32 bytes. @param output 1 to 32 bytes, all of which are written. */
+  derive(key: Buffer, salt: Buffer, info: Buffer, output: Buffer): void
+  /** One message under a key that has no other. @param output has 16 bytes more than the plaintext, for the tag, and does not overlap with it. */
+  sealOnce(key: Buffer, nonce: Buffer, aad: Buffer, plaintext: Buffer, output: Buffer): void
+  /** @returns whether the tag is right; else the output, which has 16 bytes less than `sealed`, is zeros. */
+  openOnce(key: Buffer, nonce: Buffer, aad: Buffer, sealed: Buffer, output: Buffer): boolean
 }
 
 /** Of the platforms for which `npm run build-native` makes one. */
@@ -67,7 +73,7 @@ function load(): Loaded {
   if (!existsSync(binary)) return { core: null, reason: `there is none for ${process.platform}-${process.arch}` }
   try {
     const core = createRequire(import.meta.url)(binary) as NativeCore
-    return agrees(core) ? { core, reason: '' } : { core: null, reason: 'it did not pass its test' }
+    return sealsAlike(core) && derivesAlike(core) ? { core, reason: '' } : { core: null, reason: 'it did not pass its test' }
   } catch (error) {
     // Another C library, an OpenSSL without these functions, a damaged file.
     return { core: null, reason: `it could not be loaded: ${error instanceof Error && 'code' in error ? String(error.code) : 'unknown'}` }
@@ -78,7 +84,7 @@ function load(): Loaded {
 const TEST_SIZES = [0, 1, 15, 16, 17, 4096, 65_520]
 
 /** Whether it seals as node:crypto does, opens what that has sealed, and refuses a wrong tag. */
-function agrees(core: NativeCore): boolean {
+function sealsAlike(core: NativeCore): boolean {
   const key = randomBytes(32)
   const sealing = core.create(key, true)
   const opening = core.create(key, false)
@@ -105,4 +111,20 @@ function agrees(core: NativeCore): boolean {
     wrong.writeUInt8(wrong.readUInt8(15) ^ 1, 15)
     return open(tag) && !open(wrong) && open(tag)
   })
+}
+
+/** Whether it derives keys as node:crypto does, and one of its boxes is one of node:crypto. */
+function derivesAlike(core: NativeCore): boolean {
+  const [key, salt, info, nonce, aad] = [32, 32, 40, 12, 50].map((size) => randomBytes(size)) as [Buffer, Buffer, Buffer, Buffer, Buffer]
+  const derived = Buffer.alloc(32)
+  core.derive(key, salt, info, derived)
+  if (!derived.equals(Buffer.from(hkdfSync('sha256', key, salt, info, 32)))) return false
+  const plaintext = randomBytes(100)
+  const sealed = Buffer.alloc(116)
+  core.sealOnce(key, nonce, aad, plaintext, sealed)
+  const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce, { authTagLength: 16 }).setAAD(aad)
+  if (!sealed.equals(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]))) return false
+  const opened = Buffer.alloc(100)
+  if (!core.openOnce(key, nonce, aad, sealed, opened) || !opened.equals(plaintext)) return false
+  return !core.openOnce(key, nonce, salt, sealed, opened) && opened.every((byte) => byte === 0)
 }

@@ -2,7 +2,7 @@
 // buffer is compared after each call. Arguments: --seconds N (20), --sanitize: compiled for this run with the sanitizers for addresses and
 // undefined behaviour, which needs gcc.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { createCipheriv, createDecipheriv, createSecretKey, randomBytes, type CipherGCM, type DecipherGCM } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, randomBytes, type CipherGCM, type DecipherGCM } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -79,6 +79,11 @@ function fuzz(core: NativeCore): void {
 
   while (performance.now() < until) {
     const turn = below(100)
+    if (random() < 0.2) {
+      const what = onceAgain(core, below, oneOf(arenas), oneOf(arenas), call)
+      if (what !== null) throw new Error(what)
+      continue
+    }
     if (streams.length === 0 || turn < 5) {
       const key = randomBytes(random() < 0.1 ? below(64) : 32)
       const sealing = random() < 0.5
@@ -152,6 +157,55 @@ function fuzz(core: NativeCore): void {
   }
   console.log(`${Object.values(counts).reduce((sum, n) => sum + n, 0)} calls and outcomes, no difference`)
   for (const [what, n] of Object.entries(counts).sort()) console.log(`${String(n).padStart(9)} ${what}`)
+}
+
+type Call = <T>(name: string, fits: boolean, action: () => T) => { readonly result: T } | null
+
+/** A derivation or a box in two of the arenas. @returns what is wrong; null: nothing */
+function onceAgain(core: NativeCore, below: (n: number) => number, input: Buffer, output: Buffer, call: Call): string | null {
+  const slice = (arena: Buffer, most: number): Buffer => {
+    const at = below(arena.length + 1)
+    return arena.subarray(at, Math.min(arena.length, at + below(most + 1)))
+  }
+  const key = randomBytes(below(20) === 0 ? below(64) : 32)
+  if (below(3) === 0) {
+    const [salt, info, out] = [slice(input, 1100), randomBytes(below(1100)), slice(output, 34)]
+    const fits = key.length === 32 && salt.length >= 1 && salt.length <= 1024 && info.length >= 1 && info.length <= 1024 && out.length >= 1 && out.length <= 32
+    const wanted = Buffer.from(output)
+    if (fits) Buffer.from(hkdfSync('sha256', key, salt, info, out.length)).copy(wanted, out.byteOffset - output.byteOffset)
+    call('derive', fits, () => {
+      core.derive(key, salt, info, out)
+    })
+    return output.equals(wanted) ? null : 'derive wrote other bytes'
+  }
+  const nonce = randomBytes(below(20) === 0 ? below(20) : 12)
+  const aad = randomBytes(below(200))
+  const plaintext = slice(input, 5000)
+  const at = below(output.length + 1)
+  const out = output.subarray(at, at + plaintext.length + 16 + (below(10) === 0 ? 1 : 0))
+  const apart = input !== output || plaintext.byteOffset >= out.byteOffset + out.length || out.byteOffset >= plaintext.byteOffset + plaintext.length
+    || (plaintext.length === 0 && plaintext.byteOffset !== out.byteOffset)
+  const fits = key.length === 32 && nonce.length === 12 && out.length === plaintext.length + 16
+  // Where nothing would be written twice the rule is the core's own.
+  if (fits && !apart) return null
+  const wanted = Buffer.from(output)
+  if (fits) {
+    const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce, { authTagLength: 16 }).setAAD(aad)
+    Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]).copy(wanted, at)
+  }
+  const before = Buffer.from(plaintext)
+  const done = call('sealOnce', fits, () => {
+    core.sealOnce(key, nonce, aad, plaintext, out)
+  })
+  if (!output.equals(wanted)) return 'sealOnce wrote other bytes'
+  if (done === null) return null
+  const sealed = Buffer.from(out)
+  const isWrong = below(2) === 0
+  if (isWrong) sealed.writeUInt8(sealed.readUInt8(below(1)) ^ (1 << below(8)), below(1))
+  const opened = Buffer.alloc(before.length, 0xaa)
+  const answer = call('openOnce', true, () => core.openOnce(key, nonce, aad, sealed, opened))
+  if (answer?.result === isWrong) return `openOnce said ${String(answer.result)}`
+  return opened.equals(isWrong ? Buffer.alloc(before.length) : before) ? null : 'openOnce wrote other bytes'
 }
 
 /** Begins a segment and opens bytes in it that node:crypto has sealed. @returns their tag */

@@ -82,7 +82,7 @@ for (const core of cores) {
 
   await t.test(`${nameOf(core)}: a cipher demands that a segment has begun`, async (t) => {
     replaceNativeCore(core)
-    const cipher = sealingCipher(kek())
+    const cipher = sealingCipher({ from: kek(), salt: Buffer.alloc(32), info: Buffer.from('test') })
     const out = Buffer.alloc(32)
     const calls = [() => cipher.seal(out, 0, 16, out, 0), () => cipher.tag(out, 0)]
     for (const call of calls) t.throws(call)

@@ -1,5 +1,5 @@
 // docs/decisions/0182-a-native-core.md. Without a binary for this platform there is nothing to test but that TypeScript runs.
-import { createCipheriv, createSecretKey, randomBytes, randomInt } from 'node:crypto'
+import { createCipheriv, createSecretKey, hkdfSync, randomBytes, randomInt } from 'node:crypto'
 import t from 'tap'
 import { coreInUse, coreReason, loadNativeCore, nativeCore, replaceNativeCore, type NativeStream } from '../../src/native/core.ts'
 
@@ -82,6 +82,42 @@ if (core === null) {
     }
   })
 
+  await t.test('derives as node:crypto does', async (t) => {
+    for (const [salt, info, size] of [[1, 1, 1], [31, 20, 16], [32, 18, 32], [32, 60, 32], [64, 65, 31], [65, 1000, 32], [1024, 1024, 32]] as const) {
+      const given = [randomBytes(32), randomBytes(salt), randomBytes(info)] as const
+      const copies = given.map((bytes) => Buffer.from(bytes))
+      const out = Buffer.alloc(size + 8, 0xaa)
+      core.derive(...given, out.subarray(4, -4))
+      t.ok(out.subarray(4, -4).equals(Buffer.from(hkdfSync('sha256', ...given, size))), `${salt} ${info} ${size}`)
+      t.ok([...out.subarray(0, 4), ...out.subarray(-4)].every((byte) => byte === 0xaa))
+      t.ok(given.every((bytes, i) => bytes.equals(copies[i] ?? nonce)), 'what was given is as it was')
+    }
+    const place = Buffer.from(key)
+    core.derive(place, nonce, nonce, place)
+    t.ok(place.equals(Buffer.from(hkdfSync('sha256', key, nonce, nonce, 32))), 'the key may be overwritten by what is derived from it')
+  })
+
+  await t.test('a box is one of node:crypto, opens, and refuses every other bit of it', async (t) => {
+    for (const [size, extra] of [[0, 0], [0, 5], [1, 0], [15, 16], [16, 100], [17, 1], [200, 70], [4096, 0], [70_001, 3000]] as const) {
+      const [plaintext, aad] = [randomBytes(size), randomBytes(extra)]
+      const sealed = Buffer.alloc(size + 16)
+      core.sealOnce(key, nonce, aad, plaintext, sealed)
+      const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce, { authTagLength: 16 }).setAAD(aad)
+      t.ok(sealed.equals(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])), `${size} bytes`)
+      const out = Buffer.alloc(size, 0xaa)
+      t.ok(core.openOnce(key, nonce, aad, sealed, out) && out.equals(plaintext))
+      for (let bit = 0; bit < sealed.length * 8; bit += 1 + (sealed.length >> 5)) {
+        const wrong = Buffer.from(sealed)
+        wrong.writeUInt8(wrong.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
+        if (core.openOnce(key, nonce, aad, wrong, out) || !out.every((byte) => byte === 0)) t.fail(`bit ${bit}`)
+      }
+      for (const other of [[randomBytes(32), nonce, aad], [key, randomBytes(12), aad], [key, nonce, randomBytes(extra + 1)]] as const) {
+        t.notOk(core.openOnce(...other, sealed, out))
+      }
+      t.ok(core.openOnce(key, nonce, aad, sealed, out) && out.equals(plaintext), 'and goes on after all of them')
+    }
+  })
+
   await t.test('the key is copied', async (t) => {
     const own = Buffer.from(key)
     const stream = core.create(own, true)
@@ -97,7 +133,9 @@ if (core === null) {
     const sealing = core.create(key, true)
     const opening = core.create(key, false)
     const buffer = Buffer.alloc(100)
-    const { create, begin, update, tag, verify } = core as unknown as Readonly<Record<string, (...args: readonly unknown[]) => unknown>>
+    const { create, begin, update, tag, verify, derive, sealOnce, openOnce } = core as unknown as Readonly<
+      Record<string, (...args: readonly unknown[]) => unknown>
+    >
     const calls: readonly (() => unknown)[] = [
       () => create!(),
       () => create!(buffer, true),
@@ -116,6 +154,24 @@ if (core === null) {
       () => tag!(opening, buffer, 0),
       () => tag!(sealing, buffer, 85),
       () => tag!(sealing, buffer, -1),
+      () => derive!(key, nonce, nonce),
+      () => derive!(buffer, nonce, nonce, key),
+      () => derive!(createSecretKey(key), nonce, nonce, buffer.subarray(0, 32)),
+      () => derive!(key, Buffer.alloc(0), nonce, buffer.subarray(0, 32)),
+      () => derive!(key, nonce, Buffer.alloc(0), buffer.subarray(0, 32)),
+      () => derive!(key, nonce, Buffer.alloc(1025), buffer.subarray(0, 32)),
+      () => derive!(key, nonce, nonce, buffer.subarray(0, 33)),
+      () => derive!(key, nonce, nonce, buffer.subarray(0, 0)),
+      () => sealOnce!(buffer, nonce, nonce, nonce, Buffer.alloc(28)),
+      () => sealOnce!(key, key, nonce, nonce, Buffer.alloc(28)),
+      () => sealOnce!(key, nonce, nonce, nonce, Buffer.alloc(27)),
+      () => sealOnce!(key, nonce, nonce, nonce, Buffer.alloc(29)),
+      () => sealOnce!(key, nonce, null, nonce, Buffer.alloc(28)),
+      () => sealOnce!(key, nonce, nonce, buffer.subarray(0, 20), buffer.subarray(10, 46)),
+      () => openOnce!(key, nonce, nonce, buffer.subarray(0, 15), Buffer.alloc(0)),
+      () => openOnce!(key, nonce, nonce, buffer.subarray(0, 20), Buffer.alloc(5)),
+      () => openOnce!(key, nonce, nonce, buffer.subarray(0, 40), buffer.subarray(39, 63)),
+      () => openOnce!(key, nonce, nonce),
       ...[-1, 1.5, Number.NaN, Infinity, 2 ** 32, 2 ** 53, '1', null, undefined, 1n].flatMap((wrong) => [
         () => update!(sealing, buffer, wrong, 1, buffer, 0),
         () => update!(sealing, buffer, 0, wrong, buffer, 0),
