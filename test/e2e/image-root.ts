@@ -52,6 +52,8 @@ function build(work: string): string {
         `mkdir -p /usr/local/bin && mount -t tmpfs none /usr/local/bin && cp ${node} /usr/local/bin/node`,
         `mount -t tmpfs none /usr/local/include && cp -r ${headers} /usr/local/include/node`,
         `printf '#!/bin/sh\\nexec /usr/local/bin/node ${npm}/npm-cli.js "$@"\\n' >/usr/local/bin/npm && chmod +x /usr/local/bin/npm`,
+        // As the base image has it: the programs of a checkout are not there.
+        'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
         `cd ${folder}`,
         rest
       ]
