@@ -196,9 +196,11 @@ export const doors: Readonly<Record<string, readonly string[]>> = {
   'pino-pretty': ['observe'],
   'pkcs11js': ['keys'],
   'undici': ['http'],
+  'undici/lib/api/api-request.js': ['http'],
   'undici/lib/core/connect.js': ['http'],
   'undici/lib/core/errors.js': ['http'],
   'undici/lib/dispatcher/client.js': ['http'],
+  'undici/lib/dispatcher/dispatcher.js': ['http'],
   'undici/lib/dispatcher/pool.js': ['http'],
   'yaml': ['config'],
   'zod': ['config']

@@ -15,3 +15,12 @@ declare module 'undici/lib/core/errors.js' {
   import { errors } from 'undici'
   export default errors
 }
+declare module 'undici/lib/dispatcher/dispatcher.js' {
+  import { Dispatcher } from 'undici'
+  export default Dispatcher
+}
+declare module 'undici/lib/api/api-request.js' {
+  import type { Dispatcher } from 'undici'
+  const request: Dispatcher['request']
+  export default request
+}

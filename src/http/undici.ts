@@ -4,6 +4,11 @@ import Client from 'undici/lib/dispatcher/client.js'
 import Pool from 'undici/lib/dispatcher/pool.js'
 import buildConnector from 'undici/lib/core/connect.js'
 import errors from 'undici/lib/core/errors.js'
+import Dispatcher from 'undici/lib/dispatcher/dispatcher.js'
+import request from 'undici/lib/api/api-request.js'
+
+// The index of the package gives every dispatcher its methods. Of them the key services use one.
+Object.assign(Dispatcher.prototype, { request })
 
 export type { Dispatcher } from 'undici'
 export { buildConnector, Client, errors, Pool }
