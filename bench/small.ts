@@ -94,7 +94,10 @@ export async function small(rig: Rig, quick: boolean): Promise<void> {
   await load(direct, 'PUT', 100)
   row(`Half of the aim, and half of the above, for ${seconds} s`, 'per second', 'its CPU', 'p50 ms', 'p99 ms', 'p99.9 ms')
   for (const [method, full] of rates) {
-    for (const rate of [aim[method] / 2, Math.floor(full / 2)]) for (const each of [direct, sealed]) await latency(each, method, rate, seconds)
+    // Client, store and gateway share the machine: at half of the aim a slow one would only queue.
+    for (const rate of new Set([Math.min(aim[method], full) / 2, full / 2].map(Math.floor))) {
+      for (const each of [direct, sealed]) await latency(each, method, rate, seconds)
+    }
   }
   say()
 }

@@ -131,10 +131,12 @@ await t.test('every entry, every bit of the body, every length: what was tampere
 
 await t.test('a stream that is not held ends too early for everybody when its tag or padding is wrong', async (t) => {
   for (const recipe of recipes) {
-    for (const size of [1, 15, 16, 17, 100]) {
+    // In CBC a bit of the block before is that bit of the last one's padding. A bit of the last block itself would leave one padding of 256 well-formed.
+    const [sizes, fromEnd] = recipe.cipher === 'cbc' ? [[16, 17, 100], 17] as const : [[1, 15, 16, 17, 100], 1] as const
+    for (const size of sizes) {
       const written = await write(randomBytes(size), recipe, writerKeys)
       const body = Buffer.from(written.body)
-      body[body.length - 1] = (body[body.length - 1] ?? 0) ^ 0x80
+      body[body.length - fromEnd] = (body[body.length - fromEnd] ?? 0) ^ 0x80
       for (const chunk of [1, 16, 17, 1000]) {
         const released: Buffer[] = []
         t.throws(() => open({ ...written, body }, keys, { hold: false, chunk, released }), { name: /S3ecError/ }, `${recipe.version} ${recipe.wrap}`)
