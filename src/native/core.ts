@@ -22,7 +22,7 @@ export interface NativeCore {
   tag(stream: NativeStream, output: Buffer, at: number): void
   /** Ends a segment that is opened. @returns whether the tag of 16 bytes is that of its bytes. */
   verify(stream: NativeStream, tag: Buffer): boolean
-  /** HKDF-SHA-256 (RFC 5869). @param key 32 bytes. @param output 1 to 32 bytes, all of which are written. */
+  /** HKDF-SHA-256 (RFC 5869). @param key 32 bytes. @param output 1 to 32 bytes: its length is that of the derived key. */
   derive(key: Buffer, salt: Buffer, info: Buffer, output: Buffer): void
   /** One message under a key that has no other. @param output has 16 bytes more than the plaintext, for the tag, and does not overlap with it. */
   sealOnce(key: Buffer, nonce: Buffer, aad: Buffer, plaintext: Buffer, output: Buffer): void
