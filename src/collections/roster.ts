@@ -13,6 +13,10 @@ interface Seat<T> {
 export class Roster<T> {
   readonly #seats: Seat<T>[] = []
 
+  get size(): number {
+    return this.#seats.length
+  }
+
   /** @returns removes the member; further calls do nothing */
   add(member: T): () => void {
     const seat = { member, at: this.#seats.length }

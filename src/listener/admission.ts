@@ -1,3 +1,5 @@
+import { Line } from '../collections/line.ts'
+import { Roster } from '../collections/roster.ts'
 import { TokenBucket } from '../collections/token-bucket.ts'
 import { S3Error } from '../errors.ts'
 import type { Admittance, ClientLimits } from '../http/message.ts'
@@ -29,6 +31,11 @@ export type Limit =
 
 /** A request that asks for admission. */
 export interface Guest {
+  /**
+   * Its places; null: none. Only Admission sets it. Kept here and not in a Map, whose old tables would keep requests that have ended
+   * (docs/decisions/0014).
+   */
+  places: Places | null
   /** Bytes of bodies that have passed, both ways; only grows. */
   transferred(): number
   /** Ends the request with this error. */
@@ -39,10 +46,12 @@ export interface Guest {
 type Leave = () => void
 
 /** A request holds one place of its kind, and one among those that wait for the same store. */
-interface Held {
+export interface Places {
   readonly kind?: Leave
   readonly store?: Leave
 }
+
+const nothing: Leave = () => undefined
 
 /** SDKs wait as long as Retry-After demands, but some not longer than this. Seconds. */
 const longestWait = 20
@@ -55,10 +64,9 @@ export class Admission {
   readonly #limits: AdmissionLimits
   readonly #limited: (limit: Limit) => void
   readonly #now: () => number
-  readonly #held = new Map<Guest, Held>()
-  readonly #forms = new Set<Guest>()
+  readonly #forms = new Line<Guest>()
   readonly #accounts = new Map<string, Account>()
-  /** Requests by the id of what they wait for. */
+  /** Requests by the id of what they wait for. The ids are those of the configuration, and stay. */
   readonly #waiting = new Map<string, number>()
   #clients = 0
   #preflights = 0
@@ -91,25 +99,25 @@ export class Admission {
   admit(guest: Guest, as: Admittance): void {
     if (as.kind !== 'store') {
       this.leave(guest)
-      this.#held.set(guest, { kind: this.#enter(guest, as) })
+      guest.places = { kind: this.#enter(guest, as) }
       return
     }
-    const { kind, store } = this.#held.get(guest) ?? {}
-    const before: Held = kind === undefined ? {} : { kind }
-    this.#held.set(guest, before)
+    const { kind, store } = guest.places ?? {}
+    const before: Places = kind === undefined ? {} : { kind }
+    guest.places = before
     store?.()
-    this.#held.set(guest, { ...before, store: this.#wait(as.id, as.most) })
+    guest.places = { ...before, store: this.#wait(as.id, as.most) }
   }
 
   /** Whether the request has a place. */
   holds(guest: Guest): boolean {
-    return this.#held.has(guest)
+    return guest.places !== null
   }
 
   /** The request has ended. Does nothing when it has no place. */
   leave(guest: Guest): void {
-    const held = this.#held.get(guest)
-    this.#held.delete(guest)
+    const held = guest.places
+    guest.places = null
     held?.store?.()
     held?.kind?.()
   }
@@ -140,34 +148,32 @@ export class Admission {
     if (inside >= most) this.#refuse('store requests')
     this.#waiting.set(id, inside + 1)
     return () => {
-      const left = (this.#waiting.get(id) ?? 1) - 1
-      if (left === 0) this.#waiting.delete(id)
-      else this.#waiting.set(id, left)
+      this.#waiting.set(id, (this.#waiting.get(id) ?? 1) - 1)
     }
   }
 
   #form(guest: Guest): Leave {
-    const [oldest] = this.#forms
+    const oldest = this.#forms.first
     if (oldest !== undefined && this.#forms.size >= this.#limits.unauthenticatedRequests) this.#end(oldest, 'forms', new S3Error('SlowDown'))
-    this.#forms.add(guest)
+    const leave = this.#forms.add(guest)
     const late = setTimeout(() => {
       this.#end(guest, 'form time', new S3Error('RequestTimeout'))
     }, this.#limits.formFieldsMs).unref()
     return () => {
       clearTimeout(late)
-      this.#forms.delete(guest)
+      leave()
     }
   }
 
   #client(guest: Guest, id: string, limits: ClientLimits): Leave {
     if (this.#clients >= this.#limits.requestsInFlight) this.#refuse('requests in flight')
     const account = this.#account(id, limits)
-    const refused = account.enter(guest)
-    if (refused !== null) this.#refuse(refused.limit, refused.seconds)
+    const entered = account.enter(guest)
+    if (typeof entered !== 'function') this.#refuse(entered.limit, entered.seconds)
     this.#clients += 1
     return () => {
       this.#clients -= 1
-      account.leave(guest)
+      entered()
     }
   }
 
@@ -191,13 +197,25 @@ export class Admission {
   }
 }
 
+interface Refusal {
+  readonly limit: Limit
+  /** After which it would not be one, all else being equal. */
+  readonly seconds: number
+}
+
+/** A request in progress of one client. */
+interface Running {
+  readonly guest: Guest
+  /** Its bytes that are counted already. */
+  counted: number
+}
+
 /** The limited resources that one client uses. */
 class Account {
   readonly #limits: ClientLimits
   readonly #requests: TokenBucket | null
   readonly #bytes: TokenBucket | null
-  /** Bytes already counted of each request in progress. */
-  readonly #running = new Map<Guest, number>()
+  readonly #running = new Roster<Running>()
 
   constructor(limits: ClientLimits, now: () => number) {
     const { requestsPerSecond, bytesPerSecond } = limits
@@ -212,29 +230,27 @@ class Account {
     return mine.requests === requests && mine.requestsPerSecond === requestsPerSecond && mine.bytesPerSecond === bytesPerSecond
   }
 
-  /** @returns null when the request may proceed; else the limit that it meets, and for how long */
-  enter(guest: Guest): { readonly limit: Limit; readonly seconds: number } | null {
-    for (const running of this.#running.keys()) this.#count(running)
+  enter(guest: Guest): Leave | Refusal {
+    for (const running of this.#running.members()) this.#count(running)
     if (this.#running.size >= (this.#limits.requests ?? Infinity)) return { limit: 'client requests', seconds: 1 }
     const debt = this.#bytes?.secondsUntil(0) ?? 0
     if (debt > 0) return { limit: 'client bytes per second', seconds: debt }
     const wait = this.#requests?.secondsUntil(1) ?? 0
     if (wait > 0) return { limit: 'client requests per second', seconds: wait }
     this.#requests?.spend(1)
-    if (this.#bytes !== null || this.#limits.requests !== null) this.#running.set(guest, guest.transferred())
-    return null
+    if (this.#bytes === null && this.#limits.requests === null) return nothing
+    const running = { guest, counted: guest.transferred() }
+    const leave = this.#running.add(running)
+    return () => {
+      this.#count(running)
+      leave()
+    }
   }
 
-  leave(guest: Guest): void {
-    this.#count(guest)
-    this.#running.delete(guest)
-  }
-
-  #count(guest: Guest): void {
-    const counted = this.#running.get(guest)
-    if (counted === undefined || this.#bytes === null) return
-    const transferred = guest.transferred()
-    this.#running.set(guest, transferred)
-    this.#bytes.spend(transferred - counted)
+  #count(running: Running): void {
+    if (this.#bytes === null) return
+    const transferred = running.guest.transferred()
+    this.#bytes.spend(transferred - running.counted)
+    running.counted = transferred
   }
 }

@@ -7,7 +7,7 @@ import type { Admittance, HttpRequest, RequestNote } from '../http/message.ts'
 import { parseTarget } from '../http/target.ts'
 import { accessRecord, endedBy, type AccessRecord, type EndedBy, type Ending, type Phase } from '../observe/access-log.ts'
 import type { Admitted } from './request-validation.ts'
-import type { Guest } from './admission.ts'
+import type { Guest, Places } from './admission.ts'
 import { breakConnection, ClientGone, type Connection } from './connection.ts'
 import type { Watched } from './rate-watch.ts'
 import { noBody, RequestBody } from './request-body.ts'
@@ -31,12 +31,14 @@ export class Exchange implements Watched, Guest {
   readonly ended: Promise<never>
   /** Resolves when the answer has been sent or the connection is gone. */
   readonly closed: Promise<void>
+  places: Places | null = null
   readonly #abort = new AbortController()
   readonly #started = performance.now()
   #end: (reason: Error) => void = () => undefined
   #progress: Progress = 'open'
   #request: HttpRequest | null = null
   #performed: Promise<void> = Promise.resolve()
+  #inFlight = false
   #finished = false
   #bodySent = 0
   #errorCode: string | null = null
@@ -126,9 +128,17 @@ export class Exchange implements Watched, Guest {
     }
   }
 
-  /** @param work resolves when the access line has been written */
+  /** It is handled from now on. @param work resolves when the access line has been written */
   perform(work: Promise<void>): void {
+    this.#inFlight = true
     this.#performed = work
+  }
+
+  /** Nothing is done for it any more. @returns whether it was in flight until now */
+  settle(): boolean {
+    const was = this.#inFlight
+    this.#inFlight = false
+    return was
   }
 
   /** The whole answer is about to be written. @returns whether the rest of the request must be read and dropped first */

@@ -15,7 +15,8 @@ import { S3Error } from '../errors.ts'
 import { Admission, type AdmissionLimits, type Limit } from './admission.ts'
 import { ResponseLifecycle } from './answers.ts'
 import { carrier } from './carrier.ts'
-import { Connections, createHttpServer, type ServerLimits, refuseUnparsed } from './server.ts'
+import { Connections } from './connections.ts'
+import { createHttpServer, type ServerLimits, refuseUnparsed } from './server.ts'
 import { Exchange } from './exchange.ts'
 import { admit } from './request-validation.ts'
 import { Handshakes, type HandshakeFailure, secureContext, type TlsMaterial } from './tls.ts'
@@ -101,7 +102,7 @@ class HttpListener implements Listener {
   readonly #trusted: TrustedProxies
   readonly #connections: Connections
   readonly #admission: Admission
-  readonly #inFlight = new Set<Exchange>()
+  #inFlight = 0
   #stopping = false
   #closed: Promise<void> | null = null
 
@@ -174,7 +175,7 @@ class HttpListener implements Listener {
   }
 
   counts(): { connections: number; requestsInFlight: number; unauthenticated: number } {
-    return { connections: this.#connections.count, requestsInFlight: this.#inFlight.size, unauthenticated: this.#admission.unauthenticated }
+    return { connections: this.#connections.count, requestsInFlight: this.#inFlight, unauthenticated: this.#admission.unauthenticated }
   }
 
   /** Closes the port. Resolves when the last connection has gone. */
@@ -270,7 +271,7 @@ class HttpListener implements Listener {
   }
 
   async #run(exchange: Exchange, request: HttpRequest): Promise<void> {
-    this.#inFlight.add(exchange)
+    this.#inFlight += 1
     const handled = (async () => this.#handle(request))()
     exchange.perform(this.#answers.perform(exchange, handled))
     await exchange.performed
@@ -286,7 +287,7 @@ class HttpListener implements Listener {
 
   #settle(exchange: Exchange): void {
     this.#admission.leave(exchange)
-    this.#inFlight.delete(exchange)
+    if (exchange.settle()) this.#inFlight -= 1
   }
 
   #facts(req: RequestMessage): { secure: boolean; remoteAddress: string } {

@@ -8,12 +8,14 @@ import process from 'node:process'
 import { createInterface } from 'node:readline'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import { startTestStore } from '../support/hostile.ts'
+import type { Draft } from '../support/signing.ts'
 import { headerSigned, Wire } from '../support/wire.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const credentials = { accessKeyId: 'client', secretAccessKey: 'client-secret' }
 
 const mib = 1 << 20
+const AT_ONCE = 16
 
 interface Collected {
   /** Bytes then used in the old generation. */
@@ -92,9 +94,10 @@ async function startGateway(): Promise<Gateway> {
 const object = '/garbage/object'
 
 /** Not among them: uploads above 64 KiB, of which undici keeps the request (decision 0014, "Left"). */
-const kinds: readonly (readonly [name: string, method: string, target: (i: number) => string, body: number, status: number])[] = [
+const kinds: readonly (readonly [name: string, method: string, target: (i: number) => string, body: number, status: number, headers?: Draft['headers']])[] = [
   ['GetObject', 'GET', () => object, 0, 200],
   ['PutObject', 'PUT', (i) => `/garbage/object-${i % 10}`, 4096, 200],
+  ['GetObject, a connection each', 'GET', () => object, 0, 200, [['Connection', 'close']]],
   ['GetObject, streamed', 'GET', () => '/garbage/large', 0, 200],
   ['HeadObject', 'HEAD', () => object, 0, 200],
   ['NoSuchKey', 'GET', () => '/garbage/none', 0, 404],
@@ -119,9 +122,9 @@ export async function garbage(requests: number, rounds: number): Promise<Garbage
   const gateway = await startGateway()
   const wire = new Wire(gateway.endpoint)
   const access = { endpoint: gateway.endpoint, ...credentials }
-  const send = async (method: string, target: string, bytes: number, status: number): Promise<void> => {
+  const send = async (method: string, target: string, bytes: number, status: number, headers: Draft['headers'] = []): Promise<void> => {
     const body = Buffer.alloc(bytes, 1)
-    const draft = { method, target, headers: [] }
+    const draft = { method, target, headers }
     const answer = await wire.send(status === 403 ? { ...draft, headers: [['Host', 'x']] } : headerSigned(access, draft, body), body)
     if (answer.status !== status) throw new Error(`${method} ${target}: ${answer.status} ${answer.code}`)
   }
@@ -130,13 +133,17 @@ export async function garbage(requests: number, rounds: number): Promise<Garbage
     await send('PUT', '/garbage', 0, 200)
     await send('PUT', object, 4096, 200)
     await send('PUT', '/garbage/large', 200_000, 200)
-    for (const [name, method, target, bytes, status] of kinds) {
+    for (const [name, method, target, bytes, status, headers] of kinds) {
+      // At once: what requests that overlap leave to each other is seen only where they do.
       const some = async (): Promise<void> => {
-        for (let i = 0; i < requests; i += 1) await send(method, target(i), bytes, status)
+        let next = 0
+        await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+          for (let i = next++; i < requests; i = next++) await send(method, target(i), bytes, status, headers)
+        }))
       }
       await some()
       // A request that is under way while young collections come is promoted. It must take none of the later ones with it.
-      const under = Array.from({ length: 4 }, (_, i) => send(method, target(i), bytes, status))
+      const under = Array.from({ length: 4 }, (_, i) => send(method, target(i), bytes, status, headers))
       const { oldBytes: before } = await gateway.collect()
       await Promise.all(under)
       await some()

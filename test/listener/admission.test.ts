@@ -1,12 +1,13 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { ClientLimits } from '../../src/http/message.ts'
-import { Admission, type Guest, type Limit } from '../../src/listener/admission.ts'
+import { Admission, type Guest, type Limit, type Places } from '../../src/listener/admission.ts'
 
 const unlimited: ClientLimits = { requests: null, requestsPerSecond: null, bytesPerSecond: null }
 const sizes = { requestsInFlight: 4, unauthenticatedRequests: 3, anonymousRequests: 2, formFieldsMs: 60_000 }
 
 class Visitor implements Guest {
+  places: Places | null = null
   bytes = 0
   ended: string | null = null
   transferred(): number {
