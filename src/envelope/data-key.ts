@@ -1,6 +1,6 @@
-import { createSecretKey, randomBytes, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 import { EnvelopeError, byUtf8, fields } from './encoding.ts'
-import { deriveBytes, deriveKey, KEY_SIZE, type KeySource, openOnce, sealOnce } from './primitives.ts'
+import { deriveBytes, deriveKey, fillRandom, KEY_SIZE, type KeySource, openOnce, sealOnce } from './primitives.ts'
 import { TAG_SIZE } from './sizes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Keys).
@@ -19,14 +19,15 @@ export class DataKey {
   readonly commitment: Buffer
   #partRecord: KeyObject | null = null
 
-  private constructor(secret: KeyObject) {
-    this.secret = secret
-    this.stream = deriveKey(ofObject(secret, STREAM))
-    this.commitment = deriveBytes(ofObject(secret, COMMITMENT))
+  /** @param bytes stay the caller's, who overwrites them. */
+  private constructor(bytes: Buffer) {
+    this.secret = createSecretKey(bytes)
+    this.stream = deriveKey(ofObject(bytes, STREAM))
+    this.commitment = deriveBytes(ofObject(bytes, COMMITMENT))
   }
 
   static random(): DataKey {
-    return DataKey.#take(randomBytes(KEY_SIZE))
+    return DataKey.#take(fillRandom(Buffer.allocUnsafe(KEY_SIZE)))
   }
 
   /**
@@ -39,9 +40,11 @@ export class DataKey {
   }
 
   static #take(bytes: Buffer): DataKey {
-    const secret = createSecretKey(bytes)
-    bytes.fill(0)
-    return new DataKey(secret)
+    try {
+      return new DataKey(bytes)
+    } finally {
+      bytes.fill(0)
+    }
   }
 
   /** KEK of the part records of a multipart upload: derived once, because a Complete opens up to 10,000 of them. */
@@ -58,7 +61,7 @@ export class DataKey {
   }
 }
 
-function ofObject(from: KeyObject, info: Buffer): KeySource {
+function ofObject(from: KeySource['from'], info: Buffer): KeySource {
   return { from, salt: HKDF_SALT, info }
 }
 
@@ -87,7 +90,7 @@ export const WRAP_OVERHEAD = SALT_SIZE + TAG_SIZE
 
 /** Seals a short secret under a key-encryption key of 32 bytes. Result: salt (32) ‖ ciphertext ‖ tag (16). */
 export function wrap(kek: KeyObject, plaintext: Buffer, aad: Buffer): Buffer {
-  const salt = randomBytes(SALT_SIZE)
+  const salt = fillRandom(Buffer.allocUnsafe(SALT_SIZE))
   return Buffer.concat([salt, sealOnce({ from: kek, salt, info: INFO }, NONCE, aad, plaintext)])
 }
 
@@ -131,7 +134,7 @@ export interface CustomerWrap {
 
 /** A new KEK from the 32-byte key of a customer. */
 export function sealWithCustomerKey(customerKey: KeyObject): CustomerWrap {
-  const salt = randomBytes(SALT_SIZE)
+  const salt = fillRandom(Buffer.allocUnsafe(SALT_SIZE))
   return { kek: kekOf(customerKey, salt), blob: Buffer.concat([salt, checkOf(customerKey, salt)]) }
 }
 

@@ -1,5 +1,5 @@
-import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
-import { nativeCore } from '../native/core.ts'
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, KeyObject, randomFillSync } from 'node:crypto'
+import { type NativeCore, nativeCore, type NativeStream } from '../native/core.ts'
 import { TAG_SIZE } from './sizes.ts'
 
 /** Bytes of every key of the format. */
@@ -7,25 +7,31 @@ export const KEY_SIZE = 32
 
 /** What a key is derived from by HKDF-SHA-256 (docs/FORMAT.md, Keys). */
 export interface KeySource {
-  readonly from: KeyObject
+  /** Bytes only where a key has just come into being: they stay the caller's, who overwrites them. */
+  readonly from: KeyObject | Buffer
   readonly salt: Buffer
   readonly info: Buffer
+}
+
+/** Fills a buffer of at most 1,024 bytes with random ones: those of `randomBytes` of node:crypto, without a job for each call. @returns the buffer */
+export function fillRandom(bytes: Buffer): Buffer {
+  const core = nativeCore()
+  if (core === null) return randomFillSync(bytes)
+  core.random(bytes)
+  return bytes
 }
 
 /**
  * HKDF-SHA-256 (RFC 5869), native where there is a core (src/native).
  * @param size 1 to 32 bytes. @returns bytes of the caller alone, to be overwritten where they are secret.
  */
-export function deriveBytes({ from, salt, info }: KeySource, size: number = KEY_SIZE): Buffer {
+export function deriveBytes(source: KeySource, size: number = KEY_SIZE): Buffer {
   const core = nativeCore()
-  if (core === null || from.symmetricKeySize !== KEY_SIZE) return Buffer.from(hkdfSync('sha256', from, salt, info, size))
-  const secret = from.export()
+  if (core === null) return Buffer.from(hkdfSync('sha256', source.from, source.salt, source.info, size))
   const derived = Buffer.allocUnsafe(size)
-  try {
-    core.derive(secret, salt, info, derived)
-  } finally {
-    secret.fill(0)
-  }
+  withSecret(source.from, (secret) => {
+    core.derive(secret, source.salt, source.info, derived)
+  })
   return derived
 }
 
@@ -45,9 +51,7 @@ export function sealOnce(source: KeySource, nonce: Buffer, aad: Buffer, plaintex
     return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
   }
   const sealed = Buffer.allocUnsafe(plaintext.length + TAG_SIZE)
-  withBytes(source, (key) => {
-    core.sealOnce(key, nonce, aad, plaintext, sealed)
-  })
+  sealNatively(core, source, nonce, { aad, plaintext, ciphertext: sealed.subarray(0, -TAG_SIZE), tag: sealed.subarray(-TAG_SIZE) })
   return sealed
 }
 
@@ -57,7 +61,32 @@ export function openOnce(source: KeySource, nonce: Buffer, aad: Buffer, sealed: 
   const core = nativeCore()
   if (core === null) return openInNode(deriveKey(source), nonce, aad, sealed)
   const plaintext = Buffer.allocUnsafe(sealed.length - TAG_SIZE)
-  return withBytes(source, (key) => core.openOnce(key, nonce, aad, sealed, plaintext)) ? plaintext : null
+  return openNatively(core, source, nonce, { aad, plaintext, ciphertext: sealed.subarray(0, -TAG_SIZE), tag: sealed.subarray(-TAG_SIZE) }) ? plaintext : null
+}
+
+interface Box {
+  readonly aad: Buffer
+  readonly plaintext: Buffer
+  /** As long as the plaintext, and perhaps in its place. */
+  readonly ciphertext: Buffer
+  readonly tag: Buffer
+}
+
+/** As `sealOnce`, into a place. */
+export function sealNatively(core: NativeCore, { from, salt, info }: KeySource, nonce: Buffer, { aad, plaintext, ciphertext, tag }: Box): void {
+  withSecret(from, (secret) => {
+    core.sealOnce(secret, salt, info, nonce, aad, plaintext, ciphertext, tag)
+  })
+}
+
+/** As `openOnce`, into a place, which is zeros where the answer is false. */
+export function openNatively(core: NativeCore, { from, salt, info }: KeySource, nonce: Buffer, { aad, plaintext, ciphertext, tag }: Box): boolean {
+  return withSecret(from, (secret) => core.openOnce(secret, salt, info, nonce, aad, ciphertext, plaintext, tag))
+}
+
+/** A context for the segments of one stream. */
+export function streamNatively(core: NativeCore, { from, salt, info }: KeySource, sealing: boolean): NativeStream {
+  return withSecret(from, (secret) => core.create(secret, salt, info, sealing))
 }
 
 function openInNode(key: KeyObject, nonce: Buffer, aad: Buffer, sealed: Buffer): Buffer | null {
@@ -73,12 +102,13 @@ function openInNode(key: KeyObject, nonce: Buffer, aad: Buffer, sealed: Buffer):
   }
 }
 
-/** Derives a key for one use, and overwrites it. */
-export function withBytes<T>(source: KeySource, use: (key: Buffer) => T): T {
-  const key = deriveBytes(source)
+/** The bytes of a key are outside of its KeyObject for this call only. */
+function withSecret<T>(from: KeyObject | Buffer, use: (secret: Buffer) => T): T {
+  if (!(from instanceof KeyObject)) return use(from)
+  const secret = from.export()
   try {
-    return use(key)
+    return use(secret)
   } finally {
-    key.fill(0)
+    secret.fill(0)
   }
 }

@@ -1,13 +1,16 @@
 import { createCipheriv, createDecipheriv, type CipherGCM, type DecipherGCM, type KeyObject } from 'node:crypto'
 import { type NativeCore, nativeCore, type NativeStream } from '../native/core.ts'
-import { deriveKey, type KeySource, withBytes } from './primitives.ts'
+import { deriveKey, type KeySource, openNatively, sealNatively, streamNatively } from './primitives.ts'
 import { TAG_SIZE } from './sizes.ts'
 
 /** Seals the segments of one stream, one after the other, under its key. */
 export interface SealingCipher {
-  /** Begins a segment. @param nonce 12 bytes that no other segment under this key has */
+  /** Begins a segment. @param nonce 12 bytes that no other segment under this key has; they stay as they are until its end */
   begin(nonce: Buffer): void
-  /** Seals `length` bytes of a chunk, which stays as it is, into `out`. */
+  /**
+   * Seals `length` bytes of a chunk, which stays as it is, into `out`, behind what was sealed before. They may be plaintext there until the segment ends:
+   * no byte of it may be released before.
+   */
   seal(chunk: Buffer, from: number, length: number, out: Buffer, at: number): void
   /** Ends the segment: writes its tag of 16 bytes. */
   tag(out: Buffer, at: number): void
@@ -15,27 +18,35 @@ export interface SealingCipher {
 
 /** Opens the segments of one stream, one after the other, under its key. */
 export interface OpeningCipher {
-  /** Begins a segment. @param nonce 12 bytes */
+  /** Begins a segment. @param nonce 12 bytes, which stay as they are until its end */
   begin(nonce: Buffer): void
   /**
    * @param owned the piece may be overwritten.
-   * @returns its plaintext, perhaps in the same memory. No byte of it may be released before the tag has verified.
+   * @returns where its plaintext is, perhaps in the same memory, once the tag has verified: no byte of it may be released before.
    */
   open(piece: Buffer, owned: boolean): Buffer
   /** Ends the segment. @returns whether the tag, of 16 bytes, is that of its bytes. */
   verify(tag: Buffer): boolean
 }
 
-/** Native where there is a core (src/native), else of node:crypto. Both give the same bytes. @param key of the stream */
-export function sealingCipher(key: KeySource): SealingCipher {
+/** Bytes of a segment that is copied and then sealed in one call: more of them cost more to copy than a context costs. */
+const SEALED_AT_ONCE = 16_384
+
+/**
+ * Native where there is a core (src/native), else of node:crypto. Both give the same bytes.
+ * @param key of the stream. @param only bytes of the one segment that it has; null: it has several.
+ */
+export function sealingCipher(key: KeySource, only: number | null): SealingCipher {
   const core = nativeCore()
-  return core === null ? new NodeSealing(deriveKey(key)) : new NativeSealing(core, streamOf(core, key, true))
+  if (core === null) return new NodeSealing(deriveKey(key))
+  return only !== null && only <= SEALED_AT_ONCE ? new SealingAtOnce(core, key) : new NativeSealing(core, streamNatively(core, key, true))
 }
 
-/** As `sealingCipher`. */
-export function openingCipher(key: KeySource): OpeningCipher {
+/** As `sealingCipher`. @param only bytes of the one segment that will be opened; null: there are several. */
+export function openingCipher(key: KeySource, only: number | null): OpeningCipher {
   const core = nativeCore()
-  return core === null ? new NodeOpening(deriveKey(key)) : new NativeOpening(core, streamOf(core, key, false))
+  if (core === null) return new NodeOpening(deriveKey(key))
+  return only === null ? new NativeOpening(core, streamNatively(core, key, false)) : new OpeningAtOnce(core, key, only)
 }
 
 class NodeSealing implements SealingCipher {
@@ -96,11 +107,6 @@ function begun<T>(cipher: T | null): T {
   return cipher
 }
 
-/** The key is there for this call only: OpenSSL copies it into the context. */
-function streamOf(core: NativeCore, key: KeySource, sealing: boolean): NativeStream {
-  return withBytes(key, (bytes) => core.create(bytes, sealing))
-}
-
 class NativeSealing implements SealingCipher {
   readonly #core: NativeCore
   readonly #stream: NativeStream
@@ -144,5 +150,82 @@ class NativeOpening implements OpeningCipher {
 
   verify(tag: Buffer): boolean {
     return this.#core.verify(this.#stream, tag)
+  }
+}
+
+const NO_AAD = Buffer.alloc(0)
+
+/** A stream of one short segment, without a context of its own: sealed in its place when all of it is there. */
+class SealingAtOnce implements SealingCipher {
+  readonly #core: NativeCore
+  readonly #key: KeySource
+  #nonce: Buffer | null = null
+  /** Where the segment begins in the output; null: nothing has come. */
+  #start: number | null = null
+
+  constructor(core: NativeCore, key: KeySource) {
+    this.#core = core
+    this.#key = key
+  }
+
+  begin(nonce: Buffer): void {
+    this.#nonce = nonce
+    this.#start = null
+  }
+
+  seal(chunk: Buffer, from: number, length: number, out: Buffer, at: number): void {
+    begun(this.#nonce)
+    this.#start ??= at
+    chunk.copy(out, at, from, from + length)
+  }
+
+  tag(out: Buffer, at: number): void {
+    const nonce = begun(this.#nonce)
+    this.#nonce = null
+    const place = out.subarray(this.#start ?? at, at)
+    sealNatively(this.#core, this.#key, nonce, { aad: NO_AAD, plaintext: place, ciphertext: place, tag: out.subarray(at, at + TAG_SIZE) })
+  }
+}
+
+/** One segment that is opened in its place when all of it is there, if it comes in one piece; else with a context. */
+class OpeningAtOnce implements OpeningCipher {
+  readonly #core: NativeCore
+  readonly #key: KeySource
+  readonly #size: number
+  #nonce: Buffer | null = null
+  #whole: Buffer | null = null
+  #pieces: OpeningCipher | null = null
+
+  constructor(core: NativeCore, key: KeySource, size: number) {
+    this.#core = core
+    this.#key = key
+    this.#size = size
+  }
+
+  begin(nonce: Buffer): void {
+    this.#nonce = nonce
+    this.#whole = null
+    this.#pieces = null
+  }
+
+  open(piece: Buffer, owned: boolean): Buffer {
+    const nonce = begun(this.#nonce)
+    if (piece.length === this.#size) {
+      this.#whole = owned ? piece : Buffer.from(piece)
+      return this.#whole
+    }
+    if (this.#pieces === null) {
+      this.#pieces = new NativeOpening(this.#core, streamNatively(this.#core, this.#key, false))
+      this.#pieces.begin(nonce)
+    }
+    return this.#pieces.open(piece, owned)
+  }
+
+  verify(tag: Buffer): boolean {
+    const nonce = begun(this.#nonce)
+    this.#nonce = null
+    if (this.#pieces !== null) return this.#pieces.verify(tag)
+    const place = this.#whole ?? NO_AAD
+    return openNatively(this.#core, this.#key, nonce, { aad: NO_AAD, plaintext: place, ciphertext: place, tag })
   }
 }

@@ -1,13 +1,15 @@
 import type { KeyObject } from 'node:crypto'
+import { ByteWriter } from './encoding.ts'
 import type { KeySource } from './primitives.ts'
 import { HEADER_SIZE, segmentCount, segmentStart, TAG_SIZE } from './sizes.ts'
 
 // STORED DATA depends on every constant here (docs/FORMAT.md, Streams): Tink's AES-GCM-HKDF streaming, fixed to
 // HKDF-SHA-256 and AES-256-GCM.
-export const SALT_SIZE = 32
-export const PREFIX_SIZE = 7
+const SALT_SIZE = 32
+const PREFIX_SIZE = 7
 const NONCE_SIZE = 12
 const VERSION = 1
+const LABEL = Buffer.from('sealgate', 'ascii')
 const kindCodes = { single: 1, part: 2, manifest: 3 } as const
 
 /** The fields that identify a stream in its associated data. */
@@ -21,13 +23,14 @@ export interface StreamPart {
 
 /** Tink's associated data. */
 function associatedData(part: StreamPart, suffix: Buffer): Buffer {
-  const fixed = Buffer.alloc(20)
-  fixed.write('sealgate', 'ascii')
-  fixed.writeUInt8(VERSION, 8)
-  fixed.writeUInt8(kindCodes[part.kind], 9)
-  fixed.writeUInt16BE(part.number, 10)
-  fixed.writeBigUInt64BE(BigInt(part.plaintextSize), 12)
-  return Buffer.concat([fixed, suffix])
+  return new ByteWriter()
+    .bytes(LABEL)
+    .u8(VERSION)
+    .u8(kindCodes[part.kind])
+    .u16(part.number)
+    .u64(part.plaintextSize)
+    .bytes(suffix)
+    .end()
 }
 
 /** Key of all segments of one stream. @param suffix behind the fixed associated data: the footer of a manifest. */

@@ -1,7 +1,8 @@
-import { randomBytes, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { EnvelopeError } from './encoding.ts'
+import { fillRandom } from './primitives.ts'
 import { type OpeningCipher, openingCipher, type SealingCipher, sealingCipher } from './segment-cipher.ts'
-import { PREFIX_SIZE, SALT_SIZE, segmentKey, Segments, type StreamPart } from './segments.ts'
+import { segmentKey, Segments, type StreamPart } from './segments.ts'
 import { HEADER_SIZE, SEGMENT_SIZE, streamSize, TAG_SIZE } from './sizes.ts'
 
 const EMPTY = Buffer.alloc(0)
@@ -33,9 +34,9 @@ export class SegmentSealer {
 
   constructor(input: SegmentSealerInput) {
     const { streamKey, part, segmentSize = SEGMENT_SIZE, associatedSuffix = EMPTY } = input
-    this.header = Buffer.concat([Buffer.from([HEADER_SIZE]), randomBytes(SALT_SIZE + PREFIX_SIZE)])
-    this.#cipher = sealingCipher(segmentKey(streamKey, this.header, part, associatedSuffix))
+    this.header = newHeader()
     this.#segments = new Segments(part.plaintextSize, segmentSize, this.header)
+    this.#cipher = sealingCipher(segmentKey(streamKey, this.header, part, associatedSuffix), this.#segments.last === 0 ? part.plaintextSize : null)
     this.#missing = this.#segments.size(0)
     this.#out = Buffer.allocUnsafeSlow(HEADER_SIZE + this.#missing + TAG_SIZE)
     this.#filled = this.header.copy(this.#out)
@@ -77,6 +78,14 @@ export class SegmentSealer {
     this.#cipher.tag(this.#out, this.#filled)
     return this.#out
   }
+}
+
+/** Its own size (1) ‖ salt (32) ‖ nonce prefix (7). */
+function newHeader(): Buffer {
+  const header = Buffer.allocUnsafeSlow(HEADER_SIZE)
+  header.writeUInt8(HEADER_SIZE)
+  fillRandom(header.subarray(1))
+  return header
 }
 
 export interface SegmentOpenerInput {
@@ -127,7 +136,6 @@ export class SegmentOpener {
     const { streamKey, part, header, segmentSize = SEGMENT_SIZE, firstSegment = 0, associatedSuffix = EMPTY } = input
     if (header.length !== HEADER_SIZE || header.readUInt8() !== HEADER_SIZE) throw new EnvelopeError('header')
     this.#header = header
-    this.#cipher = openingCipher(segmentKey(streamKey, header, part, associatedSuffix))
     this.#owned = input.owned ?? false
     this.#segments = new Segments(part.plaintextSize, segmentSize, header)
     this.#lastSegment = input.lastSegment ?? this.#segments.last
@@ -139,6 +147,8 @@ export class SegmentOpener {
     this.#index = firstSegment
     this.#headerMissing = firstSegment === 0 ? HEADER_SIZE : 0
     this.#missing = this.#segments.size(firstSegment)
+    const only = firstSegment === this.#lastSegment ? this.#missing : null
+    this.#cipher = openingCipher(segmentKey(streamKey, header, part, associatedSuffix), only)
     this.#cipher.begin(this.#segments.nonce(firstSegment))
   }
 

@@ -27,41 +27,38 @@ extern int EVP_CipherUpdate(EVP_CIPHER_CTX *context, unsigned char *out, int *wr
 extern int EVP_CipherFinal_ex(EVP_CIPHER_CTX *context, unsigned char *out, int *written);
 extern int EVP_CIPHER_CTX_reset(EVP_CIPHER_CTX *context);
 extern void OPENSSL_cleanse(void *bytes, size_t length);
-// EVP_KDF(3), EVP_KDF-HKDF(7), OSSL_PARAM(3).
-typedef struct evp_kdf_st EVP_KDF;
-typedef struct evp_kdf_ctx_st EVP_KDF_CTX;
-typedef struct {
-  const char *name;
-  unsigned int type;
-  void *data;
-  size_t size;
-  size_t return_size;
-} OSSL_PARAM;
-#define OSSL_PARAM_UTF8_STRING 4
-#define OSSL_PARAM_OCTET_STRING 5
-#define OSSL_PARAM_UNMODIFIED ((size_t)-1)
-extern EVP_KDF *EVP_KDF_fetch(void *library, const char *algorithm, const char *properties);
-extern void EVP_KDF_free(EVP_KDF *kdf);
-extern EVP_KDF_CTX *EVP_KDF_CTX_new(EVP_KDF *kdf);
-extern void EVP_KDF_CTX_free(EVP_KDF_CTX *context);
-extern void EVP_KDF_CTX_reset(EVP_KDF_CTX *context);
-extern int EVP_KDF_derive(EVP_KDF_CTX *context, unsigned char *key, size_t length, const OSSL_PARAM params[]);
+// EVP_DigestInit(3), RAND_bytes(3).
+typedef struct evp_md_st EVP_MD;
+typedef struct evp_md_ctx_st EVP_MD_CTX;
+extern EVP_MD *EVP_MD_fetch(void *library, const char *algorithm, const char *properties);
+extern void EVP_MD_free(EVP_MD *digest);
+extern EVP_MD_CTX *EVP_MD_CTX_new(void);
+extern void EVP_MD_CTX_free(EVP_MD_CTX *context);
+extern int EVP_DigestInit_ex2(EVP_MD_CTX *context, const EVP_MD *digest, const void *params);
+extern int EVP_DigestUpdate(EVP_MD_CTX *context, const void *bytes, size_t length);
+extern int EVP_DigestFinal_ex(EVP_MD_CTX *context, unsigned char *digest, unsigned int *length);
+extern int RAND_bytes(unsigned char *bytes, int length);
 #define EVP_CTRL_AEAD_GET_TAG 0x10
 #define EVP_CTRL_AEAD_SET_TAG 0x11
 
 #define KEY_SIZE 32
 #define NONCE_SIZE 12
 #define TAG_SIZE 16
+#define HASH_SIZE 32
+#define BLOCK_SIZE 64
 // Of one derivation: RFC 5869 allows 255 times the hash, and the gateway needs one.
-#define MOST_DERIVED 32
+#define MOST_DERIVED HASH_SIZE
+// A longer one would be hashed first (RFC 2104, 2); the format has none.
+#define MOST_SALT BLOCK_SIZE
 #define MOST_INFO 1024
 
 // Of one environment of Node: its main thread, or a worker.
 typedef struct {
   EVP_CIPHER *cipher;
-  // Both are empty between two calls.
+  EVP_MD *sha256;
+  // Both hold no secret between two calls.
   EVP_CIPHER_CTX *once;
-  EVP_KDF_CTX *kdf;
+  EVP_MD_CTX *hash;
 } Instance;
 
 typedef struct {
@@ -93,7 +90,8 @@ static void free_instance(napi_env env, void *data, void *hint) {
   (void)env;
   (void)hint;
   Instance *instance = data;
-  EVP_KDF_CTX_free(instance->kdf);
+  EVP_MD_CTX_free(instance->hash);
+  EVP_MD_free(instance->sha256);
   EVP_CIPHER_CTX_free(instance->once);
   EVP_CIPHER_free(instance->cipher);
   free(instance);
@@ -137,14 +135,60 @@ static bool has_room(Bytes bytes, size_t at, size_t length) {
   return at <= bytes.length && length <= bytes.length - at;
 }
 
-/** create(key, sealing): a context for the segments of one stream. */
+/** What a key is derived from. */
+typedef struct {
+  Bytes secret;
+  Bytes salt;
+  Bytes label;
+} Source;
+
+static bool take_source(napi_env env, const napi_value *arguments, Source *source) {
+  return take_bytes(env, arguments[0], &source->secret) && source->secret.length >= 1 && source->secret.length <= MOST_INFO &&
+         take_bytes(env, arguments[1], &source->salt) && source->salt.length >= 1 && source->salt.length <= MOST_SALT && take_bytes(env, arguments[2], &source->label) && source->label.length >= 1 &&
+         source->label.length <= MOST_INFO;
+}
+
+static bool hash_padded(Instance *instance, Bytes key, uint8_t pad, Bytes first, Bytes second, unsigned char *digest) {
+  unsigned char block[BLOCK_SIZE];
+  memset(block, pad, sizeof block);
+  for (size_t i = 0; i < key.length; i++) block[i] ^= key.bytes[i];
+  bool done = EVP_DigestInit_ex2(instance->hash, instance->sha256, NULL) == 1 && EVP_DigestUpdate(instance->hash, block, sizeof block) == 1 &&
+              EVP_DigestUpdate(instance->hash, first.bytes, first.length) == 1 && EVP_DigestUpdate(instance->hash, second.bytes, second.length) == 1 &&
+              EVP_DigestFinal_ex(instance->hash, digest, NULL) == 1;
+  OPENSSL_cleanse(block, sizeof block);
+  return done;
+}
+
+/** HMAC-SHA-256 (RFC 2104) of two texts in turn. The key has at most 64 bytes. */
+static bool hmac(Instance *instance, Bytes key, Bytes first, Bytes second, unsigned char *digest) {
+  unsigned char inner[HASH_SIZE];
+  Bytes outer = {inner, sizeof inner};
+  Bytes none = {inner, 0};
+  bool done = hash_padded(instance, key, 0x36, first, second, inner) && hash_padded(instance, key, 0x5c, outer, none, digest);
+  OPENSSL_cleanse(inner, sizeof inner);
+  return done;
+}
+
+/** HKDF-SHA-256 (RFC 5869): extract, and the first block of expand. To be cleansed by the caller. */
+static bool derive_key(Instance *instance, const Source *source, unsigned char *derived) {
+  unsigned char extracted[HASH_SIZE];
+  uint8_t counter = 1;
+  Bytes key = {extracted, sizeof extracted};
+  Bytes last = {&counter, sizeof counter};
+  Bytes none = {&counter, 0};
+  bool done = hmac(instance, source->salt, source->secret, none, extracted) && hmac(instance, key, source->label, last, derived);
+  OPENSSL_cleanse(extracted, sizeof extracted);
+  // What is left in the context is the derived key.
+  return EVP_DigestInit_ex2(instance->hash, instance->sha256, NULL) == 1 && done;
+}
+
+/** create(secret, salt, info, sealing): a context for the segments of one stream, under the key that is derived. */
 static napi_value create(napi_env env, napi_callback_info info) {
-  napi_value arguments[2];
-  Bytes key;
+  napi_value arguments[4];
+  Source source;
   bool sealing = false;
-  if (!take_arguments(env, info, 2, arguments) || !take_bytes(env, arguments[0], &key) || key.length != KEY_SIZE ||
-      napi_get_value_bool(env, arguments[1], &sealing) != napi_ok) {
-    return fail(env, "create(key of 32 bytes, sealing)");
+  if (!take_arguments(env, info, 4, arguments) || !take_source(env, arguments, &source) || napi_get_value_bool(env, arguments[3], &sealing) != napi_ok) {
+    return fail(env, "create(secret, salt, info, sealing)");
   }
   Instance *instance = instance_of(env);
   if (instance == NULL) return fail(env, "no instance");
@@ -153,12 +197,14 @@ static napi_value create(napi_env env, napi_callback_info info) {
   stream->sealing = sealing;
   stream->context = EVP_CIPHER_CTX_new();
   napi_value handle = NULL;
-  if (stream->context == NULL || EVP_CipherInit_ex2(stream->context, instance->cipher, key.bytes, NULL, sealing ? 1 : 0, NULL) != 1 ||
-      napi_create_external(env, stream, free_stream, NULL, &handle) != napi_ok) {
-    free_stream(env, stream, NULL);
-    return fail(env, "no context");
-  }
-  return handle;
+  unsigned char key[KEY_SIZE];
+  bool made = stream->context != NULL && derive_key(instance, &source, key) &&
+              EVP_CipherInit_ex2(stream->context, instance->cipher, key, NULL, sealing ? 1 : 0, NULL) == 1 &&
+              napi_create_external(env, stream, free_stream, NULL, &handle) == napi_ok;
+  OPENSSL_cleanse(key, sizeof key);
+  if (made) return handle;
+  free_stream(env, stream, NULL);
+  return fail(env, "no context");
 }
 
 /** begin(stream, nonce): a segment. One that has begun before is given up. */
@@ -244,36 +290,45 @@ static napi_value verify(napi_env env, napi_callback_info info) {
   return answer;
 }
 
-/** derive(key, salt, info, output): HKDF-SHA-256 (RFC 5869), as many bytes as the output has. */
+/** derive(secret, salt, info, output): HKDF-SHA-256 (RFC 5869), as many bytes as the output has. */
 static napi_value derive(napi_env env, napi_callback_info info) {
   napi_value arguments[4];
-  Bytes key;
-  Bytes salt;
-  Bytes label;
+  Source source;
   Bytes output;
-  if (!take_arguments(env, info, 4, arguments) || !take_bytes(env, arguments[0], &key) || !take_bytes(env, arguments[1], &salt) ||
-      !take_bytes(env, arguments[2], &label) || !take_bytes(env, arguments[3], &output) || key.length != KEY_SIZE || salt.length < 1 ||
-      salt.length > MOST_INFO || label.length < 1 || label.length > MOST_INFO || output.length < 1 || output.length > MOST_DERIVED) {
-    return fail(env, "derive(key of 32 bytes, salt, info, output of 1 to 32 bytes)");
+  if (!take_arguments(env, info, 4, arguments) || !take_source(env, arguments, &source) || !take_bytes(env, arguments[3], &output) ||
+      output.length < 1 || output.length > MOST_DERIVED) {
+    return fail(env, "derive(secret, salt, info, output of 1 to 32 bytes)");
   }
   Instance *instance = instance_of(env);
   if (instance == NULL) return fail(env, "no instance");
-  char digest[] = "SHA256";
   unsigned char derived[MOST_DERIVED];
-  const OSSL_PARAM params[] = {
-      {"digest", OSSL_PARAM_UTF8_STRING, digest, sizeof digest - 1, OSSL_PARAM_UNMODIFIED},
-      {"key", OSSL_PARAM_OCTET_STRING, key.bytes, key.length, OSSL_PARAM_UNMODIFIED},
-      {"salt", OSSL_PARAM_OCTET_STRING, salt.bytes, salt.length, OSSL_PARAM_UNMODIFIED},
-      {"info", OSSL_PARAM_OCTET_STRING, label.bytes, label.length, OSSL_PARAM_UNMODIFIED},
-      {NULL, 0, NULL, 0, 0},
-  };
-  bool done = EVP_KDF_derive(instance->kdf, derived, output.length, params) == 1;
-  EVP_KDF_CTX_reset(instance->kdf);
-  // By way of the stack: the output may be where the key was.
+  bool done = derive_key(instance, &source, derived);
+  // By way of the stack: the output may be where the secret was.
   if (done) memcpy(output.bytes, derived, output.length);
   OPENSSL_cleanse(derived, sizeof derived);
   return done ? NULL : fail(env, "derive");
 }
+
+/** random(output): fills it, from the generator that node:crypto uses. */
+static napi_value random_bytes(napi_env env, napi_callback_info info) {
+  napi_value arguments[1];
+  Bytes output;
+  if (!take_arguments(env, info, 1, arguments) || !take_bytes(env, arguments[0], &output) || output.length < 1 || output.length > MOST_INFO) {
+    return fail(env, "random(output of 1 to 1024 bytes)");
+  }
+  return RAND_bytes(output.bytes, (int)output.length) == 1 ? NULL : fail(env, "random");
+}
+
+/** What sealOnce and openOnce are given. */
+typedef struct {
+  Source source;
+  Bytes nonce;
+  Bytes aad;
+  Bytes input;
+  // Of 16 bytes: where the output's tag goes, or that of the input.
+  Bytes tag;
+  Bytes output;
+} Box;
 
 static bool overlap(Bytes a, Bytes b) {
   uintptr_t first = (uintptr_t)a.bytes;
@@ -281,57 +336,58 @@ static bool overlap(Bytes a, Bytes b) {
   return first < second ? second - first < a.length : first - second < b.length;
 }
 
-/** What sealOnce and openOnce are given. */
-typedef struct {
-  Bytes key;
-  Bytes nonce;
-  Bytes aad;
-  Bytes input;
-  Bytes output;
-} Box;
+/** The output is where the input is, or has no byte in common with it. */
+static bool side_by_side(Bytes a, Bytes b) {
+  return a.bytes == b.bytes || !overlap(a, b);
+}
 
 static bool take_box(napi_env env, napi_callback_info info, Box *box) {
-  napi_value arguments[5];
-  return take_arguments(env, info, 5, arguments) && take_bytes(env, arguments[0], &box->key) && box->key.length == KEY_SIZE &&
-         take_bytes(env, arguments[1], &box->nonce) && box->nonce.length == NONCE_SIZE && take_bytes(env, arguments[2], &box->aad) &&
-         box->aad.length <= INT_MAX && take_bytes(env, arguments[3], &box->input) && box->input.length <= INT_MAX &&
-         take_bytes(env, arguments[4], &box->output) && !overlap(box->input, box->output);
+  napi_value arguments[8];
+  return take_arguments(env, info, 8, arguments) && take_source(env, arguments, &box->source) && take_bytes(env, arguments[3], &box->nonce) &&
+         box->nonce.length == NONCE_SIZE && take_bytes(env, arguments[4], &box->aad) && box->aad.length <= INT_MAX &&
+         take_bytes(env, arguments[5], &box->input) && box->input.length <= INT_MAX && take_bytes(env, arguments[6], &box->output) &&
+         box->output.length == box->input.length && side_by_side(box->input, box->output) && take_bytes(env, arguments[7], &box->tag) &&
+         box->tag.length == TAG_SIZE && (box->input.length == 0 || (!overlap(box->tag, box->input) && !overlap(box->tag, box->output)));
 }
 
-/** Begins, takes the AAD and `length` bytes of the input. */
-static bool cipher_box(Instance *instance, const Box *box, bool sealing, int length) {
+/** Derives the key, begins, takes the AAD and the input. */
+static bool cipher_box(Instance *instance, const Box *box, bool sealing) {
   int written = 0;
-  return EVP_CipherInit_ex2(instance->once, instance->cipher, box->key.bytes, box->nonce.bytes, sealing ? 1 : 0, NULL) == 1 &&
-         (box->aad.length == 0 || EVP_CipherUpdate(instance->once, NULL, &written, box->aad.bytes, (int)box->aad.length) == 1) &&
-         (length == 0 || (EVP_CipherUpdate(instance->once, box->output.bytes, &written, box->input.bytes, length) == 1 && written == length));
+  int length = (int)box->input.length;
+  unsigned char key[KEY_SIZE];
+  bool done = derive_key(instance, &box->source, key) &&
+              EVP_CipherInit_ex2(instance->once, instance->cipher, key, box->nonce.bytes, sealing ? 1 : 0, NULL) == 1 &&
+              (box->aad.length == 0 || EVP_CipherUpdate(instance->once, NULL, &written, box->aad.bytes, (int)box->aad.length) == 1) &&
+              (length == 0 || (EVP_CipherUpdate(instance->once, box->output.bytes, &written, box->input.bytes, length) == 1 && written == length));
+  OPENSSL_cleanse(key, sizeof key);
+  return done;
 }
 
-/** sealOnce(key, nonce, aad, plaintext, output): ciphertext and tag of one message under a key of its own. */
+/** sealOnce(secret, salt, info, nonce, aad, plaintext, ciphertext, tag): one message under a derived key that has no other. */
 static napi_value seal_once(napi_env env, napi_callback_info info) {
   Box box;
   Instance *instance = instance_of(env);
-  if (instance == NULL || !take_box(env, info, &box) || box.output.length < TAG_SIZE || box.output.length - TAG_SIZE != box.input.length) {
-    return fail(env, "sealOnce(key of 32 bytes, nonce of 12 bytes, aad, plaintext, output with 16 bytes more)");
+  if (instance == NULL || !take_box(env, info, &box)) {
+    return fail(env, "sealOnce(secret, salt, info, nonce of 12 bytes, aad, plaintext, ciphertext, tag of 16 bytes)");
   }
   unsigned char none[TAG_SIZE];
   int written = 0;
-  bool done = cipher_box(instance, &box, true, (int)box.input.length) && EVP_CipherFinal_ex(instance->once, none, &written) == 1 && written == 0 &&
-              EVP_CIPHER_CTX_ctrl(instance->once, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, box.output.bytes + box.input.length) == 1;
+  bool done = cipher_box(instance, &box, true) && EVP_CipherFinal_ex(instance->once, none, &written) == 1 && written == 0 &&
+              EVP_CIPHER_CTX_ctrl(instance->once, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, box.tag.bytes) == 1;
   EVP_CIPHER_CTX_reset(instance->once);
   return done ? NULL : fail(env, "sealOnce");
 }
 
-/** openOnce(key, nonce, aad, sealed, output): whether the tag behind the ciphertext is right; where it is not, the output is zeros. */
+/** openOnce(secret, salt, info, nonce, aad, ciphertext, plaintext, tag): whether the tag is right; where it is not, the plaintext is zeros. */
 static napi_value open_once(napi_env env, napi_callback_info info) {
   Box box;
   Instance *instance = instance_of(env);
-  if (instance == NULL || !take_box(env, info, &box) || box.input.length < TAG_SIZE || box.input.length - TAG_SIZE != box.output.length) {
-    return fail(env, "openOnce(key of 32 bytes, nonce of 12 bytes, aad, sealed, output with 16 bytes less)");
+  if (instance == NULL || !take_box(env, info, &box)) {
+    return fail(env, "openOnce(secret, salt, info, nonce of 12 bytes, aad, ciphertext, plaintext, tag of 16 bytes)");
   }
   unsigned char none[TAG_SIZE];
   int written = 0;
-  bool done = cipher_box(instance, &box, false, (int)box.output.length) &&
-              EVP_CIPHER_CTX_ctrl(instance->once, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, box.input.bytes + box.output.length) == 1;
+  bool done = cipher_box(instance, &box, false) && EVP_CIPHER_CTX_ctrl(instance->once, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, box.tag.bytes) == 1;
   bool verified = done && EVP_CipherFinal_ex(instance->once, none, &written) == 1;
   EVP_CIPHER_CTX_reset(instance->once);
   if (!verified) OPENSSL_cleanse(box.output.bytes, box.output.length);
@@ -357,16 +413,15 @@ NAPI_MODULE_INIT() {
   if (instance == NULL) return fail(env, "no memory");
   instance->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
   instance->once = EVP_CIPHER_CTX_new();
-  EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-  instance->kdf = kdf == NULL ? NULL : EVP_KDF_CTX_new(kdf);
-  EVP_KDF_free(kdf);
-  if (instance->cipher == NULL || instance->once == NULL || instance->kdf == NULL ||
+  instance->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+  instance->hash = EVP_MD_CTX_new();
+  if (instance->cipher == NULL || instance->once == NULL || instance->sha256 == NULL || instance->hash == NULL ||
       napi_set_instance_data(env, instance, free_instance, NULL) != napi_ok) {
     free_instance(env, instance, NULL);
-    return fail(env, "OpenSSL has no AES-256-GCM or no HKDF");
+    return fail(env, "OpenSSL has no AES-256-GCM or no SHA-256");
   }
   bool complete = add(env, exports, "create", create) && add(env, exports, "begin", begin) && add(env, exports, "update", update) &&
                   add(env, exports, "tag", tag) && add(env, exports, "verify", verify) && add(env, exports, "derive", derive) &&
-                  add(env, exports, "sealOnce", seal_once) && add(env, exports, "openOnce", open_once);
+                  add(env, exports, "random", random_bytes) && add(env, exports, "sealOnce", seal_once) && add(env, exports, "openOnce", open_once);
   return complete ? exports : fail(env, "no exports");
 }

@@ -12,8 +12,8 @@ export type NativeStream = { readonly native: unique symbol }
 
 /** What core.c exports. Every function throws an Error for arguments that it cannot take. */
 export interface NativeCore {
-  /** @param key 32 bytes, which are copied. */
-  create(key: Buffer, sealing: boolean): NativeStream
+  /** @param secret from which with salt and info the key is derived: see `derive` */
+  create(secret: Buffer, salt: Buffer, info: Buffer, sealing: boolean): NativeStream
   /** Begins a segment. @param nonce 12 bytes; which may never repeat under one key, as with any cipher. */
   begin(stream: NativeStream, nonce: Buffer): void
   /** Seals or opens `length` bytes. The output is the same place as the input, or one that does not overlap with it. */
@@ -22,12 +22,20 @@ export interface NativeCore {
   tag(stream: NativeStream, output: Buffer, at: number): void
   /** Ends a segment that is opened. @returns whether the tag of 16 bytes is that of its bytes. */
   verify(stream: NativeStream, tag: Buffer): boolean
-  /** HKDF-SHA-256 (RFC 5869). @param key 32 bytes. @param output 1 to 32 bytes: its length is that of the derived key. */
-  derive(key: Buffer, salt: Buffer, info: Buffer, output: Buffer): void
-  /** One message under a key that has no other. @param output has 16 bytes more than the plaintext, for the tag, and does not overlap with it. */
-  sealOnce(key: Buffer, nonce: Buffer, aad: Buffer, plaintext: Buffer, output: Buffer): void
-  /** @returns whether the tag is right; else the output, which has 16 bytes less than `sealed`, is zeros. */
-  openOnce(key: Buffer, nonce: Buffer, aad: Buffer, sealed: Buffer, output: Buffer): boolean
+  /**
+   * HKDF-SHA-256 (RFC 5869).
+   * @param secret 1 to 1,024 bytes. @param salt 1 to 64. @param info 1 to 1,024. @param output 1 to 32 bytes: its length is that of the derived key.
+   */
+  derive(secret: Buffer, salt: Buffer, info: Buffer, output: Buffer): void
+  /** Fills 1 to 1,024 bytes from the generator that `randomBytes` uses. */
+  random(output: Buffer): void
+  /**
+   * One message under a derived key that has no other.
+   * @param ciphertext as long as the plaintext, and in its place or in one that does not overlap with it. @param tag 16 bytes, beside both
+   */
+  sealOnce(secret: Buffer, salt: Buffer, info: Buffer, nonce: Buffer, aad: Buffer, plaintext: Buffer, ciphertext: Buffer, tag: Buffer): void
+  /** The places are as those of `sealOnce`. @returns whether the tag is right; else the plaintext is zeros. */
+  openOnce(secret: Buffer, salt: Buffer, info: Buffer, nonce: Buffer, aad: Buffer, ciphertext: Buffer, plaintext: Buffer, tag: Buffer): boolean
 }
 
 /** Of the platforms for which `npm run build-native` makes one. */
@@ -85,9 +93,10 @@ const TEST_SIZES = [0, 1, 15, 16, 17, 4096, 65_520]
 
 /** Whether it seals as node:crypto does, opens what that has sealed, and refuses a wrong tag. */
 function sealsAlike(core: NativeCore): boolean {
-  const key = randomBytes(32)
-  const sealing = core.create(key, true)
-  const opening = core.create(key, false)
+  const [secret, salt, info] = [randomBytes(32), randomBytes(32), randomBytes(20)]
+  const key = Buffer.from(hkdfSync('sha256', secret, salt, info, 32))
+  const sealing = core.create(secret, salt, info, true)
+  const opening = core.create(secret, salt, info, false)
   return TEST_SIZES.every((size, i) => {
     const nonce = Buffer.alloc(12, i)
     const plaintext = randomBytes(size)
@@ -113,18 +122,23 @@ function sealsAlike(core: NativeCore): boolean {
   })
 }
 
-/** Whether it derives keys as node:crypto does, and one of its boxes is one of node:crypto. */
+/** Whether it derives keys as node:crypto does, and one of its boxes is one of node:crypto; whether it gives bytes that differ. */
 function derivesAlike(core: NativeCore): boolean {
-  const [key, salt, info, nonce, aad] = [32, 32, 40, 12, 50].map((size) => randomBytes(size)) as [Buffer, Buffer, Buffer, Buffer, Buffer]
+  const [secret, salt, info, nonce, aad] = [32, 32, 40, 12, 50].map((size) => randomBytes(size)) as [Buffer, Buffer, Buffer, Buffer, Buffer]
+  const key = Buffer.from(hkdfSync('sha256', secret, salt, info, 32))
   const derived = Buffer.alloc(32)
-  core.derive(key, salt, info, derived)
-  if (!derived.equals(Buffer.from(hkdfSync('sha256', key, salt, info, 32)))) return false
+  core.derive(secret, salt, info, derived)
+  if (!derived.equals(key)) return false
   const plaintext = randomBytes(100)
-  const sealed = Buffer.alloc(116)
-  core.sealOnce(key, nonce, aad, plaintext, sealed)
+  const sealed = Buffer.alloc(100)
+  const tag = Buffer.alloc(16)
+  core.sealOnce(secret, salt, info, nonce, aad, plaintext, sealed, tag)
   const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce, { authTagLength: 16 }).setAAD(aad)
-  if (!sealed.equals(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]))) return false
+  if (!sealed.equals(Buffer.concat([cipher.update(plaintext), cipher.final()])) || !tag.equals(cipher.getAuthTag())) return false
   const opened = Buffer.alloc(100)
-  if (!core.openOnce(key, nonce, aad, sealed, opened) || !opened.equals(plaintext)) return false
-  return !core.openOnce(key, nonce, salt, sealed, opened) && opened.every((byte) => byte === 0)
+  if (!core.openOnce(secret, salt, info, nonce, aad, sealed, opened, tag) || !opened.equals(plaintext)) return false
+  if (core.openOnce(secret, salt, info, nonce, salt, sealed, opened, tag) || opened.some((byte) => byte !== 0)) return false
+  const drawn = [Buffer.alloc(32), Buffer.alloc(32), Buffer.alloc(32)]
+  for (const each of drawn.slice(1)) core.random(each)
+  return new Set(drawn.map((each) => each.toString('hex'))).size === drawn.length
 }

@@ -85,10 +85,10 @@ function fuzz(core: NativeCore): void {
       continue
     }
     if (streams.length === 0 || turn < 5) {
-      const key = randomBytes(random() < 0.1 ? below(64) : 32)
+      const source = randomSource(below)
       const sealing = random() < 0.5
-      const made = call('create', key.length === 32, () => core.create(key, sealing))
-      if (made !== null) streams.push({ handle: made.result, key, sealing, cipher: null })
+      const made = call('create', sourceFits(source), () => core.create(...source, sealing))
+      if (made !== null) streams.push({ handle: made.result, key: keyOf(source), sealing, cipher: null })
       continue
     }
     const stream = oneOf(streams)
@@ -159,51 +159,93 @@ function fuzz(core: NativeCore): void {
   for (const [what, n] of Object.entries(counts).sort()) console.log(`${String(n).padStart(9)} ${what}`)
 }
 
+type Source = readonly [secret: Buffer, salt: Buffer, info: Buffer]
+
+/** Nine of ten fit. */
+function randomSource(below: (n: number) => number): Source {
+  const size = (most: number): number => below(30) === 0 ? below(2) * (most + 1) : 1 + below(most)
+  return [randomBytes(below(2) === 0 ? 32 : size(1024)), randomBytes(below(2) === 0 ? 32 : size(64)), randomBytes(size(1024))]
+}
+
+function sourceFits([secret, salt, info]: Source): boolean {
+  const within = (bytes: Buffer, most: number): boolean => bytes.length >= 1 && bytes.length <= most
+  return within(secret, 1024) && within(salt, 64) && within(info, 1024)
+}
+
+function keyOf(source: Source): Buffer {
+  return Buffer.from(hkdfSync('sha256', ...source, 32))
+}
+
 type Call = <T>(name: string, fits: boolean, action: () => T) => { readonly result: T } | null
 
-/** A derivation or a box in two of the arenas. @returns what is wrong; null: nothing */
+/** A derivation, random bytes or a box in two of the arenas. @returns what is wrong; null: nothing */
 function onceAgain(core: NativeCore, below: (n: number) => number, input: Buffer, output: Buffer, call: Call): string | null {
   const slice = (arena: Buffer, most: number): Buffer => {
     const at = below(arena.length + 1)
     return arena.subarray(at, Math.min(arena.length, at + below(most + 1)))
   }
-  const key = randomBytes(below(20) === 0 ? below(64) : 32)
-  if (below(3) === 0) {
-    const [salt, info, out] = [slice(input, 1100), randomBytes(below(1100)), slice(output, 34)]
-    const fits = key.length === 32 && salt.length >= 1 && salt.length <= 1024 && info.length >= 1 && info.length <= 1024 && out.length >= 1 && out.length <= 32
-    const wanted = Buffer.from(output)
-    if (fits) Buffer.from(hkdfSync('sha256', key, salt, info, out.length)).copy(wanted, out.byteOffset - output.byteOffset)
-    call('derive', fits, () => {
-      core.derive(key, salt, info, out)
-    })
-    return output.equals(wanted) ? null : 'derive wrote other bytes'
+  const wanted = Buffer.from(output)
+  switch (below(4)) {
+    case 0: {
+      const [source, out] = [randomSource(below), slice(output, 34)]
+      const fits = sourceFits(source) && out.length >= 1 && out.length <= 32
+      if (fits) Buffer.from(hkdfSync('sha256', ...source, out.length)).copy(wanted, out.byteOffset - output.byteOffset)
+      call('derive', fits, () => {
+        core.derive(...source, out)
+      })
+      return output.equals(wanted) ? null : 'derive wrote other bytes'
+    }
+    case 1: {
+      const out = slice(output, 1100)
+      const done = call('random', out.length >= 1 && out.length <= 1024, () => {
+        core.random(out)
+      })
+      if (done !== null && out.length >= 16 && out.equals(wanted.subarray(out.byteOffset - output.byteOffset).subarray(0, out.length))) {
+        return 'random wrote nothing'
+      }
+      out.copy(wanted, out.byteOffset - output.byteOffset)
+      return output.equals(wanted) ? null : 'random wrote other bytes'
+    }
+    default:
+      return box(core, below, slice(input, 5000), output, call)
   }
+}
+
+function box(core: NativeCore, below: (n: number) => number, plaintext: Buffer, output: Buffer, call: Call): string | null {
+  const source = randomSource(below)
   const nonce = randomBytes(below(20) === 0 ? below(20) : 12)
   const aad = randomBytes(below(200))
-  const plaintext = slice(input, 5000)
   const at = below(output.length + 1)
-  const out = output.subarray(at, at + plaintext.length + 16 + (below(10) === 0 ? 1 : 0))
-  const apart = input !== output || plaintext.byteOffset >= out.byteOffset + out.length || out.byteOffset >= plaintext.byteOffset + plaintext.length
-    || (plaintext.length === 0 && plaintext.byteOffset !== out.byteOffset)
-  const fits = key.length === 32 && nonce.length === 12 && out.length === plaintext.length + 16
+  const out = below(3) === 0 ? plaintext : output.subarray(at, at + plaintext.length + (below(10) === 0 ? 1 : 0))
+  const arena = out === plaintext ? plaintext : output
+  const tag = below(3) === 0 ? output.subarray(at + plaintext.length, at + plaintext.length + 16) : Buffer.alloc(16)
+  const common = (a: Buffer, b: Buffer): boolean => a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.length && b.byteOffset < a.byteOffset + a.length
+  const same = plaintext.buffer === out.buffer && plaintext.byteOffset === out.byteOffset
+  const apart = (same || !common(plaintext, out)) && (plaintext.length === 0 || (!common(tag, plaintext) && !common(tag, out)))
   // Where nothing would be written twice the rule is the core's own.
-  if (fits && !apart) return null
-  const wanted = Buffer.from(output)
-  if (fits) {
-    const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce, { authTagLength: 16 }).setAAD(aad)
-    Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]).copy(wanted, at)
-  }
+  if (plaintext.length === 0 || out.length === 0) return null
+  const fits = sourceFits(source) && nonce.length === 12 && out.length === plaintext.length && tag.length === 16 && apart
+  const wanted = Buffer.from(arena)
   const before = Buffer.from(plaintext)
+  const tagBefore = Buffer.from(tag)
+  let wantedTag = tagBefore
+  if (fits) {
+    const cipher = createCipheriv('aes-256-gcm', keyOf(source), nonce, { authTagLength: 16 }).setAAD(aad)
+    cipher.update(plaintext).copy(wanted, out.byteOffset - arena.byteOffset)
+    cipher.final()
+    wantedTag = cipher.getAuthTag()
+    if (arena === output && tag.buffer === output.buffer) wantedTag.copy(wanted, tag.byteOffset - arena.byteOffset)
+  }
   const done = call('sealOnce', fits, () => {
-    core.sealOnce(key, nonce, aad, plaintext, out)
+    core.sealOnce(...source, nonce, aad, plaintext, out, tag)
   })
-  if (!output.equals(wanted)) return 'sealOnce wrote other bytes'
+  if (!arena.equals(wanted) || !tag.equals(wantedTag)) return 'sealOnce wrote other bytes'
   if (done === null) return null
-  const sealed = Buffer.from(out)
+  const ciphertext = Buffer.from(out)
   const isWrong = below(2) === 0
-  if (isWrong) sealed.writeUInt8(sealed.readUInt8(below(1)) ^ (1 << below(8)), below(1))
-  const opened = Buffer.alloc(before.length, 0xaa)
-  const answer = call('openOnce', true, () => core.openOnce(key, nonce, aad, sealed, opened))
+  if (isWrong) ciphertext.writeUInt8(ciphertext.readUInt8(below(1)) ^ (1 << below(8)), below(1))
+  const opened = below(2) === 0 ? ciphertext : Buffer.alloc(before.length, 0xaa)
+  const answer = call('openOnce', true, () => core.openOnce(...source, nonce, aad, ciphertext, opened, wantedTag))
   if (answer?.result === isWrong) return `openOnce said ${String(answer.result)}`
   return opened.equals(isWrong ? Buffer.alloc(before.length) : before) ? null : 'openOnce wrote other bytes'
 }

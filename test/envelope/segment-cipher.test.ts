@@ -80,16 +80,18 @@ for (const core of cores) {
     t.ok(Buffer.concat(pieces).equals(plaintext))
   })
 
-  await t.test(`${nameOf(core)}: a cipher demands that a segment has begun`, async (t) => {
-    replaceNativeCore(core)
-    const cipher = sealingCipher({ from: kek(), salt: Buffer.alloc(32), info: Buffer.from('test') })
-    const out = Buffer.alloc(32)
-    const calls = [() => cipher.seal(out, 0, 16, out, 0), () => cipher.tag(out, 0)]
-    for (const call of calls) t.throws(call)
-    cipher.begin(Buffer.alloc(12))
-    cipher.tag(out, 0)
-    for (const call of calls) t.throws(call)
-  })
+  for (const only of [null, 16]) {
+    await t.test(`${nameOf(core)}: a cipher demands that a segment has begun, ${only === null ? 'of several' : 'of one'}`, async (t) => {
+      replaceNativeCore(core)
+      const cipher = sealingCipher({ from: kek(), salt: Buffer.alloc(32), info: Buffer.from('test') }, only)
+      const out = Buffer.alloc(32)
+      const calls = [() => cipher.seal(out, 0, 16, out, 0), () => cipher.tag(out, 0)]
+      for (const call of calls) t.throws(call)
+      cipher.begin(Buffer.alloc(12))
+      cipher.tag(out, 0)
+      for (const call of calls) t.throws(call)
+    })
+  }
 
   await t.test(`${nameOf(core)}: a body whose last segment does not verify releases nothing of it`, async (t) => {
     replaceNativeCore(core)

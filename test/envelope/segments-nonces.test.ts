@@ -1,5 +1,5 @@
 import t from 'tap'
-import crypto, { randomBytes, type KeyObject } from 'node:crypto'
+import crypto, { hkdfSync, randomBytes, type KeyObject } from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import type { NativeCore, NativeStream } from '../../src/native/core.ts'
 
@@ -36,15 +36,21 @@ t.teardown(() => {
   replaceNativeCore(core)
 })
 
+const derived = (secret: Buffer, salt: Buffer, info: Buffer): string => Buffer.from(hkdfSync('sha256', secret, salt, info, 32)).toString('hex')
+
 /** The native core with the same recorder in front. */
 function recording(native: NativeCore): NativeCore {
   const keys = new Map<NativeStream, string>()
   return {
     ...native,
-    create: (key, sealing) => {
-      const stream = native.create(key, sealing)
-      if (sealing) keys.set(stream, key.toString('hex'))
+    create: (secret, salt, info, sealing) => {
+      const stream = native.create(secret, salt, info, sealing)
+      if (sealing) keys.set(stream, derived(secret, salt, info))
       return stream
+    },
+    sealOnce: (secret, salt, info, nonce, ...rest) => {
+      record(`${derived(secret, salt, info)} ${nonce.toString('hex')}`)
+      native.sealOnce(secret, salt, info, nonce, ...rest)
     },
     begin: (stream, nonce) => {
       const key = keys.get(stream)

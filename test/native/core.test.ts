@@ -20,8 +20,8 @@ if (core === null) {
     t.strictSame([coreInUse(), coreReason()], ['javascript', `there is none for ${process.platform}-${process.arch}`])
   })
 } else {
-  const key = randomBytes(32)
-  const nonce = randomBytes(12)
+  const [secret, salt, label, nonce] = [randomBytes(32), randomBytes(32), randomBytes(20), randomBytes(12)] as const
+  const key = Buffer.from(hkdfSync('sha256', secret, salt, label, 32))
   const inNode = (plaintext: Buffer): Buffer => {
     const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce, { authTagLength: 16 })
     return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
@@ -29,7 +29,7 @@ if (core === null) {
 
   await t.test('seals in pieces as node:crypto does, and writes nothing beside its place', async (t) => {
     t.strictSame([coreInUse(), coreReason()], ['native', ''])
-    const stream = core.create(key, true)
+    const stream = core.create(secret, salt, label, true)
     for (const size of [0, 1, 15, 16, 17, 31, 32, 33, 255, 256, 257, 4096, 65_479, 65_480, 65_520, 65_536, 1_000_003]) {
       const plaintext = randomBytes(size)
       const chunk = Buffer.concat([randomBytes(3), plaintext, randomBytes(5)])
@@ -50,8 +50,8 @@ if (core === null) {
 
   await t.test('opens in place and elsewhere, and refuses every other tag, key, nonce and byte', async (t) => {
     const sealed = inNode(randomBytes(100))
-    const other = core.create(randomBytes(32), false)
-    const stream = core.create(key, false)
+    const other = core.create(randomBytes(32), salt, label, false)
+    const stream = core.create(secret, salt, label, false)
     const opens = (bytes: Buffer, with_: NativeStream, start: Buffer): boolean => {
       const place = Buffer.from(bytes)
       core.begin(with_, start)
@@ -71,56 +71,83 @@ if (core === null) {
   })
 
   await t.test('streams do not depend on each other', async (t) => {
-    const streams = Array.from({ length: 50 }, () => ({ key: randomBytes(32), plaintext: randomBytes(randomInt(1, 3000)) }))
-    const running = streams.map((one) => ({ ...one, stream: core.create(one.key, true), out: Buffer.alloc(one.plaintext.length + 16) }))
+    const streams = Array.from({ length: 50 }, () => ({ own: randomBytes(32), plaintext: randomBytes(randomInt(1, 3000)) }))
+    const running = streams.map((one) => ({ ...one, stream: core.create(one.own, salt, label, true), out: Buffer.alloc(one.plaintext.length + 16) }))
     for (const { stream } of running) core.begin(stream, nonce)
     for (const { stream, plaintext, out } of running) core.update(stream, plaintext, 0, plaintext.length, out, 0)
-    for (const { stream, plaintext, out, key: own } of running) {
+    for (const { stream, plaintext, out, own } of running) {
       core.tag(stream, out, plaintext.length)
-      const cipher = createCipheriv('aes-256-gcm', own, nonce, { authTagLength: 16 })
+      const cipher = createCipheriv('aes-256-gcm', Buffer.from(hkdfSync('sha256', own, salt, label, 32)), nonce, { authTagLength: 16 })
       t.ok(out.equals(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])))
     }
   })
 
   await t.test('derives as node:crypto does', async (t) => {
-    for (const [salt, info, size] of [[1, 1, 1], [31, 20, 16], [32, 18, 32], [32, 60, 32], [64, 65, 31], [65, 1000, 32], [1024, 1024, 32]] as const) {
-      const given = [randomBytes(32), randomBytes(salt), randomBytes(info)] as const
+    const sizes = [[32, 1, 1, 1], [32, 31, 20, 16], [32, 32, 18, 32], [16, 32, 60, 32], [65, 63, 65, 31], [1, 64, 1000, 32], [1024, 64, 1024, 32]] as const
+    for (const [from, salted, labelled, size] of sizes) {
+      const given = [randomBytes(from), randomBytes(salted), randomBytes(labelled)] as const
       const copies = given.map((bytes) => Buffer.from(bytes))
       const out = Buffer.alloc(size + 8, 0xaa)
       core.derive(...given, out.subarray(4, -4))
-      t.ok(out.subarray(4, -4).equals(Buffer.from(hkdfSync('sha256', ...given, size))), `${salt} ${info} ${size}`)
+      t.ok(out.subarray(4, -4).equals(Buffer.from(hkdfSync('sha256', ...given, size))), `${from} ${salted} ${labelled} ${size}`)
       t.ok([...out.subarray(0, 4), ...out.subarray(-4)].every((byte) => byte === 0xaa))
       t.ok(given.every((bytes, i) => bytes.equals(copies[i] ?? nonce)), 'what was given is as it was')
     }
-    const place = Buffer.from(key)
+    const place = Buffer.from(secret)
     core.derive(place, nonce, nonce, place)
-    t.ok(place.equals(Buffer.from(hkdfSync('sha256', key, nonce, nonce, 32))), 'the key may be overwritten by what is derived from it')
+    t.ok(place.equals(Buffer.from(hkdfSync('sha256', secret, nonce, nonce, 32))), 'the secret may be overwritten by what is derived from it')
   })
 
-  await t.test('a box is one of node:crypto, opens, and refuses every other bit of it', async (t) => {
+  await t.test('a box is one of node:crypto, opens, in its place and beside it, and refuses every other bit of it', async (t) => {
+    const source = [secret, salt, label] as const
     for (const [size, extra] of [[0, 0], [0, 5], [1, 0], [15, 16], [16, 100], [17, 1], [200, 70], [4096, 0], [70_001, 3000]] as const) {
       const [plaintext, aad] = [randomBytes(size), randomBytes(extra)]
-      const sealed = Buffer.alloc(size + 16)
-      core.sealOnce(key, nonce, aad, plaintext, sealed)
       const cipher = createCipheriv('aes-256-gcm', createSecretKey(key), nonce, { authTagLength: 16 }).setAAD(aad)
-      t.ok(sealed.equals(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])), `${size} bytes`)
+      const wanted = Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+      const sealed = Buffer.alloc(size + 16)
+      core.sealOnce(...source, nonce, aad, plaintext, sealed.subarray(0, size), sealed.subarray(size))
+      t.ok(sealed.equals(wanted), `${size} bytes`)
+      const place = Buffer.concat([plaintext, Buffer.alloc(16)])
+      core.sealOnce(...source, nonce, aad, place.subarray(0, size), place.subarray(0, size), place.subarray(size))
+      t.ok(place.equals(wanted), `${size} bytes in their place`)
+      t.ok(core.openOnce(...source, nonce, aad, place.subarray(0, size), place.subarray(0, size), place.subarray(size)))
+      t.ok(place.subarray(0, size).equals(plaintext))
       const out = Buffer.alloc(size, 0xaa)
-      t.ok(core.openOnce(key, nonce, aad, sealed, out) && out.equals(plaintext))
+      const opens = (bytes: Buffer): boolean => core.openOnce(...source, nonce, aad, bytes.subarray(0, size), out, bytes.subarray(size))
+      t.ok(opens(sealed) && out.equals(plaintext))
       for (let bit = 0; bit < sealed.length * 8; bit += 1 + (sealed.length >> 5)) {
         const wrong = Buffer.from(sealed)
         wrong.writeUInt8(wrong.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
-        if (core.openOnce(key, nonce, aad, wrong, out) || !out.every((byte) => byte === 0)) t.fail(`bit ${bit}`)
+        if (opens(wrong) || !out.every((byte) => byte === 0)) t.fail(`bit ${bit}`)
       }
-      for (const other of [[randomBytes(32), nonce, aad], [key, randomBytes(12), aad], [key, nonce, randomBytes(extra + 1)]] as const) {
-        t.notOk(core.openOnce(...other, sealed, out))
-      }
-      t.ok(core.openOnce(key, nonce, aad, sealed, out) && out.equals(plaintext), 'and goes on after all of them')
+      const other = randomBytes(32)
+      for (
+        const args of [[other, salt, label, nonce, aad], [secret, other, label, nonce, aad], [secret, salt, other, nonce, aad], [
+          ...source,
+          randomBytes(12),
+          aad
+        ], [...source, nonce, randomBytes(extra + 1)]] as const
+      ) t.notOk(core.openOnce(...args, sealed.subarray(0, size), out, sealed.subarray(size)))
+      t.ok(opens(sealed) && out.equals(plaintext), 'and goes on after all of them')
     }
   })
 
+  await t.test('random bytes fill their place, and no other', async (t) => {
+    const seen = new Set<string>()
+    for (let i = 0; i < 2000; i += 1) {
+      const size = 16 + (i % 100)
+      const out = Buffer.alloc(size + 8, 0xaa)
+      core.random(out.subarray(4, -4))
+      if ([...out.subarray(0, 4), ...out.subarray(-4)].some((byte) => byte !== 0xaa)) t.fail('beside')
+      seen.add(out.toString('hex', 4, 20)).add(out.toString('hex', size - 12, size + 4))
+    }
+    // Of 16 bytes each, one place gives both.
+    t.equal(seen.size, 4000 - 20)
+  })
+
   await t.test('the key is copied', async (t) => {
-    const own = Buffer.from(key)
-    const stream = core.create(own, true)
+    const own = Buffer.from(secret)
+    const stream = core.create(own, salt, label, true)
     own.fill(0)
     const out = Buffer.alloc(21)
     core.begin(stream, nonce)
@@ -130,18 +157,22 @@ if (core === null) {
   })
 
   await t.test('arguments that do not fit throw, and the stream works afterwards', async (t) => {
-    const sealing = core.create(key, true)
-    const opening = core.create(key, false)
+    const sealing = core.create(secret, salt, label, true)
+    const opening = core.create(secret, salt, label, false)
     const buffer = Buffer.alloc(100)
-    const { create, begin, update, tag, verify, derive, sealOnce, openOnce } = core as unknown as Readonly<
+    const { create, begin, update, tag, verify, derive, random, sealOnce, openOnce } = core as unknown as Readonly<
       Record<string, (...args: readonly unknown[]) => unknown>
     >
+    const source = [secret, salt, label]
+    const [short, mark] = [buffer.subarray(0, 20), Buffer.alloc(16)]
     const calls: readonly (() => unknown)[] = [
       () => create!(),
-      () => create!(buffer, true),
-      () => create!(key),
-      () => create!(key.toString('latin1'), true),
-      () => create!(createSecretKey(key), true),
+      () => create!(secret),
+      () => create!(...source),
+      () => create!(secret, salt, label, 1),
+      () => create!(Buffer.alloc(0), salt, label, true),
+      () => create!(secret.toString('latin1'), salt, label, true),
+      () => create!(createSecretKey(secret), salt, label, true),
       () => begin!(sealing),
       () => begin!({}, nonce),
       () => begin!(undefined, nonce),
@@ -154,24 +185,35 @@ if (core === null) {
       () => tag!(opening, buffer, 0),
       () => tag!(sealing, buffer, 85),
       () => tag!(sealing, buffer, -1),
-      () => derive!(key, nonce, nonce),
-      () => derive!(buffer, nonce, nonce, key),
-      () => derive!(createSecretKey(key), nonce, nonce, buffer.subarray(0, 32)),
-      () => derive!(key, Buffer.alloc(0), nonce, buffer.subarray(0, 32)),
-      () => derive!(key, nonce, Buffer.alloc(0), buffer.subarray(0, 32)),
-      () => derive!(key, nonce, Buffer.alloc(1025), buffer.subarray(0, 32)),
-      () => derive!(key, nonce, nonce, buffer.subarray(0, 33)),
-      () => derive!(key, nonce, nonce, buffer.subarray(0, 0)),
-      () => sealOnce!(buffer, nonce, nonce, nonce, Buffer.alloc(28)),
-      () => sealOnce!(key, key, nonce, nonce, Buffer.alloc(28)),
-      () => sealOnce!(key, nonce, nonce, nonce, Buffer.alloc(27)),
-      () => sealOnce!(key, nonce, nonce, nonce, Buffer.alloc(29)),
-      () => sealOnce!(key, nonce, null, nonce, Buffer.alloc(28)),
-      () => sealOnce!(key, nonce, nonce, buffer.subarray(0, 20), buffer.subarray(10, 46)),
-      () => openOnce!(key, nonce, nonce, buffer.subarray(0, 15), Buffer.alloc(0)),
-      () => openOnce!(key, nonce, nonce, buffer.subarray(0, 20), Buffer.alloc(5)),
-      () => openOnce!(key, nonce, nonce, buffer.subarray(0, 40), buffer.subarray(39, 63)),
-      () => openOnce!(key, nonce, nonce),
+      () => derive!(...source),
+      () => derive!(Buffer.alloc(1025), salt, label, short),
+      () => derive!(createSecretKey(secret), salt, label, short),
+      () => derive!(secret, Buffer.alloc(0), label, short),
+      () => derive!(secret, Buffer.alloc(65), label, short),
+      () => derive!(secret, salt, Buffer.alloc(0), short),
+      () => derive!(secret, salt, Buffer.alloc(1025), short),
+      () => derive!(...source, buffer.subarray(0, 33)),
+      () => derive!(...source, buffer.subarray(0, 0)),
+      () => random!(),
+      () => random!(16),
+      () => random!(buffer.subarray(0, 0)),
+      () => random!(Buffer.alloc(1025)),
+      ...[sealOnce!, openOnce!].flatMap((once) => [
+        () => once(...source, nonce, short, short, short),
+        () => once(Buffer.alloc(0), salt, label, nonce, short, short, short, mark),
+        () => once(secret, Buffer.alloc(65), label, nonce, short, short, short, mark),
+        () => once(secret, salt, 'x', nonce, short, short, short, mark),
+        () => once(...source, short, short, short, short, mark),
+        () => once(...source, nonce, null, short, short, mark),
+        () => once(...source, nonce, short, short, buffer.subarray(0, 21), mark),
+        () => once(...source, nonce, short, short, buffer.subarray(1, 21), mark),
+        () => once(...source, nonce, short, short, buffer.subarray(19, 39), mark),
+        () => once(...source, nonce, short, short, short, buffer.subarray(19, 35)),
+        () => once(...source, nonce, short, short, Buffer.alloc(20), buffer.subarray(4, 20)),
+        () => once(...source, nonce, short, Buffer.alloc(20), short, buffer.subarray(4, 20)),
+        () => once(...source, nonce, short, short, short, buffer.subarray(20, 35)),
+        () => once(...source, nonce, short, short, short, 'x'.repeat(16))
+      ]),
       ...[-1, 1.5, Number.NaN, Infinity, 2 ** 32, 2 ** 53, '1', null, undefined, 1n].flatMap((wrong) => [
         () => update!(sealing, buffer, wrong, 1, buffer, 0),
         () => update!(sealing, buffer, 0, wrong, buffer, 0),
@@ -213,8 +255,8 @@ if (core === null) {
   })
 
   await t.test('nothing goes through a segment that has not begun or has ended: OpenSSL would make up a nonce', async (t) => {
-    const sealing = core.create(key, true)
-    const opening = core.create(key, false)
+    const sealing = core.create(secret, salt, label, true)
+    const opening = core.create(secret, salt, label, false)
     const out = Buffer.alloc(32)
     const dead = (): void => {
       t.throws(() => {
