@@ -7,11 +7,12 @@ import type { Platform } from './platform.ts'
 import { openStore, tlsOfStore } from './store-command.ts'
 
 /** The log of the configuration, on this output. */
-export async function openLog({ log: { level, format } }: Config, { stdout, env, writeLog }: Platform): Promise<Log> {
+export async function openLog({ log: { level, format }, workers }: Config, { stdout, env, writeLog }: Platform): Promise<Log> {
   const terminal = stdout.isTTY === true
   const pretty = format === 'pretty' || (format === 'auto' && terminal)
   return createLog({
     level,
+    alone: workers === 1,
     ...writeLog === undefined ? {} : { write: writeLog },
     // NO_COLOR: see no-color.org.
     ...pretty ? { pretty: await prettyLines(terminal && (env['NO_COLOR'] ?? '') === '') } : {}

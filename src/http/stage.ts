@@ -40,7 +40,7 @@ export class StagedReadable extends Readable {
     // The source may fail before a reader listens; a later reader still gets the error.
     this.on('error', () => undefined)
     // A source that failed before emits no further event: waiting for one would never end.
-    if (source.destroyed && !source.readableEnded) this.destroy(source.errored ?? new Error('The source of the transfer closed before its end.'))
+    if (source.destroyed && !source.readableEnded) this.destroy(source.errored ?? closedEarly())
   }
 
   override _read(): void {
@@ -90,7 +90,7 @@ export class StagedReadable extends Readable {
   }
 
   readonly #onClose = (): void => {
-    if (this.#state === 'idle' || this.#state === 'flowing') this.destroy(new Error('The source of the transfer closed before its end.'))
+    if (this.#state === 'idle' || this.#state === 'flowing') this.destroy(closedEarly())
   }
 
   #feed(chunk: Buffer, from: number): boolean {
@@ -122,17 +122,83 @@ export function pushed(stream: Readable, chunk: Buffer): boolean {
   return chunk.length === 0 || (stream.push(chunk) && !stream.isPaused())
 }
 
-/** Reads a stream into one Buffer. @throws the stream's error, or `tooLarge()` when more than `limit` bytes come. */
+/**
+ * Reads a stream into one Buffer. The stream is destroyed when that fails.
+ * @throws the stream's error, or `tooLarge()` when more than `limit` bytes come.
+ */
 export async function readAll(source: Readable, limit: number, tooLarge: () => Error): Promise<Buffer> {
-  const read = new ByteQueue()
-  for await (const chunk of source as AsyncIterable<Buffer>) {
-    if (read.length + chunk.length > limit) {
-      source.destroy()
-      throw tooLarge()
-    }
-    read.add(chunk)
+  try {
+    return await collect(source, asItIs, limit, tooLarge)
+  } catch (error) {
+    source.destroy()
+    throw error
   }
-  return read.take()
+}
+
+/**
+ * As `readAll`, through a stage. When that fails the source is paused and not destroyed: it may be a request, whose connection must carry the answer.
+ * @throws what the stage throws, too.
+ */
+export function readThrough(source: Readable, stage: ByteStage, limit: number, tooLarge: () => Error): Promise<Buffer> {
+  return collect(source, stage, limit, tooLarge)
+}
+
+const asItIs: ByteStage = { update: (chunk) => [chunk], final: () => [] }
+
+/** By events: an iteration over the stream takes a promise and several listeners for each chunk, and a stream between the two as much again. */
+function collect(source: Readable, stage: ByteStage, limit: number, tooLarge: () => Error): Promise<Buffer> {
+  const read = new ByteQueue()
+  const take = (pieces: readonly Buffer[]): void => {
+    for (const piece of pieces) {
+      if (read.length + piece.length > limit) throw tooLarge()
+      read.add(piece)
+    }
+  }
+  return new Promise((resolve, reject) => {
+    const leave = (): void => {
+      source.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose)
+    }
+    const fail = (error: Error): void => {
+      leave()
+      source.pause()
+      reject(error)
+    }
+    const onData = (chunk: Buffer): void => {
+      noteBodyBytes(chunk.length)
+      try {
+        take(stage.update(chunk))
+      } catch (error) {
+        fail(error as Error)
+      }
+    }
+    const finish = async (): Promise<Buffer> => {
+      take(await stage.final())
+      return read.take()
+    }
+    const onEnd = (): void => {
+      leave()
+      finish().then(resolve, reject)
+    }
+    const onError = (error: Error): void => {
+      fail(error)
+    }
+    const onClose = (): void => {
+      fail(source.errored ?? closedEarly())
+    }
+    // A later failure is nobody's, and must not end the process.
+    source.on('error', ignored)
+    if (source.readableEnded) onEnd()
+    else if (source.destroyed) onClose()
+    else source.on('end', onEnd).on('error', onError).on('close', onClose).on('data', onData)
+  })
+}
+
+function ignored(): void {
+  // Whoever reads has the error.
+}
+
+function closedEarly(): Error {
+  return new Error('The source of the transfer closed before its end.')
 }
 
 /**

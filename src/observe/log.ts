@@ -28,14 +28,16 @@ export interface Log {
 }
 
 /** Lines are written together: each alone would cost a system call and a turn of the thread pool per request. */
-const gatherBytes = 3072
-/** PIPE_BUF: up to this size the lines of several workers that share a pipe do not mix (POSIX, write). */
-const writeBytes = 4096
+const alone = { minLength: 12_288, maxWrite: 16_384 }
+/** PIPE_BUF: up to this size the lines of several processes that share a pipe do not mix (POSIX, write). */
+const together = { minLength: 3072, maxWrite: 4096 }
 /** How long a line may wait for others, in milliseconds: a kill loses at most these lines. */
 const gatherMs = 100
 
 interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  /** Whether no other process writes to the same standard output; absent: no. */
+  readonly alone?: boolean
   /** Where lines go; standard output when absent. */
   readonly write?: (line: string) => void
   /** Turns a JSON line into the text to write; absent: the line itself. Made by `prettyLines`. */
@@ -66,7 +68,7 @@ export function createLog(options: LogOptions): Log {
   }
   // A silent log has no destination: a destination has a timer that never ends.
   const standardOutput = options.write === undefined && options.level !== 'silent'
-    ? pino.destination({ dest: 1, sync: false, minLength: gatherBytes, maxWrite: writeBytes, periodicFlush: gatherMs })
+    ? pino.destination({ dest: 1, sync: false, ...options.alone === true ? alone : together, periodicFlush: gatherMs })
     : null
   const { pretty } = options
   const write = options.write ?? ((line: string) => {

@@ -5,7 +5,7 @@ import type { OperationContext } from './context.ts'
 import { BodyVerifier } from '../auth/body-verifier.ts'
 import { S3Error } from '../errors.ts'
 import type { ChecksumAlgorithm } from '../http/checksums.ts'
-import { readAll, StagedReadable, type ByteStage } from '../http/stage.ts'
+import { readThrough, StagedReadable, type ByteStage } from '../http/stage.ts'
 
 /** The source of the plaintext of a write: the request itself, or the file of a browser form. */
 export interface BodySource {
@@ -23,8 +23,7 @@ export function requestBody(ctx: OperationContext): BodySource {
 export async function readVerified(ctx: OperationContext, source: BodySource, verifier: BodyVerifier, limit: number): Promise<Buffer> {
   if (source.payload.length > limit) throw new S3Error('MaxMessageLengthExceeded')
   ctx.request.http.sendContinue()
-  const staged = new StagedReadable(source.stream, [verifier], { destroySource: false })
-  return readAll(staged, limit, () => new S3Error('MaxMessageLengthExceeded'))
+  return readThrough(source.stream, verifier, limit, () => new S3Error('MaxMessageLengthExceeded'))
 }
 
 /** The verified document of a request (XML, JSON policies); empty when there is none. */

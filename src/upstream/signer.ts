@@ -152,8 +152,9 @@ export class Sha256 {
   }
 
   async digest(): Promise<Uint8Array> {
-    if (this.#secret !== undefined) return createHmac('sha256', hmacKey(this.#secret)).update(this.#text).digest()
-    return hash('sha256', onTheWire(this.#text), 'buffer')
+    if (this.#secret === undefined) return hash('sha256', onTheWire(this.#text), 'buffer')
+    if (typeof this.#secret === 'string') return remembered(this.#secret, this.#text)
+    return hmac(keyOf(this.#secret), this.#text)
   }
 
   reset(): void {
@@ -169,14 +170,15 @@ function onTheWire(text: Uint8Array): Uint8Array {
   return isAscii(text) ? text : Buffer.from(Buffer.from(text).toString('utf8'), 'latin1')
 }
 
+function hmac(key: KeyObject, text: Uint8Array): Uint8Array {
+  return createHmac('sha256', key).update(text).digest()
+}
+
 /** The library keeps the signing key of a day and passes the same array each time. */
 const keys = new WeakMap<object, KeyObject>()
-/** To find that key the library also takes an HMAC with the secret itself for every request. The bound is the library's own. */
-const textKeys = new BoundedCache<KeyObject>(50)
 
 /** With the bare bytes Node 24's HMAC takes five times as long as with a KeyObject. */
-function hmacKey(secret: Secret): KeyObject {
-  if (typeof secret === 'string') return textKey(secret)
+function keyOf(secret: ArrayBuffer | ArrayBufferView): KeyObject {
   let key = keys.get(secret)
   if (key === undefined) {
     key = createSecretKey(
@@ -189,10 +191,18 @@ function hmacKey(secret: Secret): KeyObject {
   return key
 }
 
-function textKey(secret: string): KeyObject {
-  const known = textKeys.get(secret)
-  if (known !== undefined) return known
-  const key = createSecretKey(secret, 'utf8')
-  textKeys.set(secret, key)
-  return key
+interface Remembered {
+  readonly text: Uint8Array
+  readonly digest: Uint8Array
+}
+
+/** To find that key the library takes an HMAC of the access key id with the secret itself for every request. The bound is the library's own. */
+const byText = new BoundedCache<Remembered>(50)
+
+function remembered(secret: string, text: Uint8Array): Uint8Array {
+  const known = byText.get(secret)
+  if (known !== undefined && Buffer.compare(known.text, text) === 0) return known.digest
+  const digest = hmac(createSecretKey(secret, 'utf8'), text)
+  byText.set(secret, { text, digest })
+  return digest
 }
