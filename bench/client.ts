@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { SignatureV4 } from '@aws-sdk/signature-v4'
 import { Pool } from 'undici'
-import { Sha256 } from '../src/upstream/signer.ts'
+import { Sha256 } from './sha256.ts'
 
 export interface Account {
   readonly accessKeyId: string

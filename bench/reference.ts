@@ -6,7 +6,7 @@ import process from 'node:process'
 import { SignatureV4 } from '@aws-sdk/signature-v4'
 import { fastify } from 'fastify'
 import { Pool } from 'undici'
-import { Sha256 } from '../src/upstream/signer.ts'
+import { Sha256 } from './sha256.ts'
 import { clientAccount, storeAccount } from './rig.ts'
 
 const [upstream = ''] = process.argv.slice(2)

@@ -132,7 +132,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'upstream': {
     main: 'upstream.ts',
     purpose: 'HTTP towards the store: pools, signing, retries, checks of its answers. Bytes only.',
-    imports: ['collections', 'config', 'diagnosis.ts', 'errors.ts', 'http']
+    imports: ['collections', 'config', 'diagnosis.ts', 'errors.ts', 'http', 'native']
   },
   'embedded-store': {
     main: 'store.ts',
@@ -154,7 +154,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     purpose: 'The words of S3: operations, routing, names, ranges, conditions, documents. The only room that parses XML.',
     imports: ['errors.ts', 'http']
   },
-  'sigv4': { main: 'canonical.ts', purpose: 'Signature Version 4 and 2: pure functions over text.', imports: ['collections', 'errors.ts', 'http'] },
+  'sigv4': { main: 'canonical.ts', purpose: 'Signature Version 4 and 2: pure functions over text.', imports: ['collections', 'errors.ts', 'http', 'native'] },
   's3ec': {
     main: 'metadata.ts',
     purpose: 'The object formats of the Amazon S3 Encryption Client, versions 1 to 3. No input or output.',
@@ -163,7 +163,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'envelope': { main: 'envelope.ts', purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours but the native core.', imports: ['native'] },
   'native': {
     main: 'core.ts',
-    purpose: 'The native core, which seals and opens segments faster where there is a binary for the platform, and the one door to it.',
+    purpose: 'The native core, which seals, opens, derives and signs faster where there is a binary for the platform, and the one door to it.',
     imports: []
   },
   'http': {

@@ -309,6 +309,27 @@ static napi_value derive(napi_env env, napi_callback_info info) {
   return done ? NULL : fail(env, "derive");
 }
 
+/** sign(key, text, output): HMAC-SHA-256 (RFC 2104), of 32 bytes. */
+static napi_value sign(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  Bytes key;
+  Bytes text;
+  Bytes output;
+  if (!take_arguments(env, info, 3, arguments) || !take_bytes(env, arguments[0], &key) || key.length < 1 || key.length > BLOCK_SIZE ||
+      !take_bytes(env, arguments[1], &text) || !take_bytes(env, arguments[2], &output) || output.length != HASH_SIZE) {
+    return fail(env, "sign(key of 1 to 64 bytes, text, output of 32 bytes)");
+  }
+  Instance *instance = instance_of(env);
+  if (instance == NULL) return fail(env, "no instance");
+  Bytes none = {output.bytes, 0};
+  unsigned char digest[HASH_SIZE];
+  bool done = hmac(instance, key, text, none, digest) && EVP_DigestInit_ex2(instance->hash, instance->sha256, NULL) == 1;
+  // By way of the stack: the output may be where the key or the text was.
+  if (done) memcpy(output.bytes, digest, sizeof digest);
+  OPENSSL_cleanse(digest, sizeof digest);
+  return done ? NULL : fail(env, "sign");
+}
+
 /** random(output): fills it, from the generator that node:crypto uses. */
 static napi_value random_bytes(napi_env env, napi_callback_info info) {
   napi_value arguments[1];
@@ -422,6 +443,6 @@ NAPI_MODULE_INIT() {
   }
   bool complete = add(env, exports, "create", create) && add(env, exports, "begin", begin) && add(env, exports, "update", update) &&
                   add(env, exports, "tag", tag) && add(env, exports, "verify", verify) && add(env, exports, "derive", derive) &&
-                  add(env, exports, "random", random_bytes) && add(env, exports, "sealOnce", seal_once) && add(env, exports, "openOnce", open_once);
+                  add(env, exports, "random", random_bytes) && add(env, exports, "sign", sign) && add(env, exports, "sealOnce", seal_once) && add(env, exports, "openOnce", open_once);
   return complete ? exports : fail(env, "no exports");
 }

@@ -1,7 +1,7 @@
 // The native core (core.c): an accelerator for the segments of bodies, and nothing that the gateway needs. It is used where a binary for this platform
 // is in the package and does in this process exactly what node:crypto does; everywhere else the TypeScript of src/envelope runs, which is the reference
 // (docs/decisions/0182-a-native-core.md). This file is the one door to it.
-import { createCipheriv, createSecretKey, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createHmac, createSecretKey, hkdfSync, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import process from 'node:process'
@@ -27,6 +27,8 @@ export interface NativeCore {
    * @param secret 1 to 1,024 bytes. @param salt 1 to 64. @param info 1 to 1,024. @param output 1 to 32 bytes: its length is that of the derived key.
    */
   derive(secret: Buffer, salt: Buffer, info: Buffer, output: Buffer): void
+  /** HMAC-SHA-256 (RFC 2104). @param key 1 to 64 bytes. @param output 32 bytes */
+  sign(key: Buffer, text: Buffer, output: Buffer): void
   /** Fills 1 to 1,024 bytes from the generator that `randomBytes` uses. */
   random(output: Buffer): void
   /**
@@ -122,13 +124,15 @@ function sealsAlike(core: NativeCore): boolean {
   })
 }
 
-/** Whether it derives keys as node:crypto does, and one of its boxes is one of node:crypto; whether it gives bytes that differ. */
+/** Whether it derives keys and signs as node:crypto does, and one of its boxes is one of node:crypto; whether it gives bytes that differ. */
 function derivesAlike(core: NativeCore): boolean {
   const [secret, salt, info, nonce, aad] = [32, 32, 40, 12, 50].map((size) => randomBytes(size)) as [Buffer, Buffer, Buffer, Buffer, Buffer]
   const key = Buffer.from(hkdfSync('sha256', secret, salt, info, 32))
   const derived = Buffer.alloc(32)
   core.derive(secret, salt, info, derived)
   if (!derived.equals(key)) return false
+  core.sign(secret, info, derived)
+  if (!derived.equals(createHmac('sha256', secret).update(info).digest())) return false
   const plaintext = randomBytes(100)
   const sealed = Buffer.alloc(100)
   const tag = Buffer.alloc(16)

@@ -1,7 +1,8 @@
-import { createHmac, hash, timingSafeEqual, type KeyObject, createSecretKey } from 'node:crypto'
+import { hash, timingSafeEqual, type KeyObject, createSecretKey } from 'node:crypto'
 import { inspect } from 'node:util'
 import { BoundedCache } from '../collections/bounded-cache.ts'
 import { emptySha256 } from '../http/checksums.ts'
+import { hmacSha256 } from '../native/hmac.ts'
 import { algorithmV4, type SignatureClaim } from './claims.ts'
 import { canonicalRequests, type SignableRequest } from './canonical.ts'
 
@@ -25,7 +26,7 @@ function stringToSignV4(timestamp: string, scope: string, canonicalRequest: stri
 
 /** @returns 64 lower-case hex digits. */
 export function signV4(signingKey: KeyObject, stringToSign: string): string {
-  return createHmac('sha256', signingKey).update(stringToSign, 'utf8').digest('hex')
+  return hmacSha256(signingKey, stringToSign).toString('hex')
 }
 
 interface Verification {
@@ -117,7 +118,7 @@ export class SigningSecret {
     if (known !== undefined) return known
     let key = this.#v4
     for (const step of [date, region, 's3', 'aws4_request']) {
-      const derived = createHmac('sha256', key).update(step, 'utf8').digest()
+      const derived = hmacSha256(key, step)
       key = createSecretKey(derived)
       derived.fill(0)
     }

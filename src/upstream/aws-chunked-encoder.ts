@@ -1,7 +1,8 @@
-import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto'
+import { createHash, type KeyObject } from 'node:crypto'
 import { ByteQueue, type ByteStage } from '../http/stage.ts'
 import { Finding, S3Error } from '../errors.ts'
 import type { ChunkScope } from './signer.ts'
+import { hmacSha256 } from '../native/hmac.ts'
 import { createChecksum, checksumAlgorithms, emptySha256, type Checksum, type ChecksumAlgorithm } from '../http/checksums.ts'
 
 /** The payload hash that announces signed chunks. */
@@ -44,10 +45,10 @@ export class SignedChunks implements ByteStage {
    * @param seed signature of the request's Authorization header, made with `signedChunksPayload` as payload hash
    * @param length bytes the source must give; the stage fails when it gives another number
    */
-  constructor(scope: ChunkScope, signingKey: Uint8Array, seed: string, length: number, trailer: ChecksumTrailer | null) {
+  constructor(scope: ChunkScope, seed: string, length: number, trailer: ChecksumTrailer | null) {
     this.#scope = `${scope.date}\n${scope.scope}`
     this.#trailer = trailer
-    this.#key = createSecretKey(signingKey)
+    this.#key = scope.key
     this.#signature = seed
     this.#left = length
   }
@@ -89,7 +90,7 @@ export class SignedChunks implements ByteStage {
   }
 
   #sign(what: 'PAYLOAD' | 'TRAILER', digests: string): string {
-    return createHmac('sha256', this.#key).update(`AWS4-HMAC-SHA256-${what}\n${this.#scope}\n${this.#signature}\n${digests}`).digest('hex')
+    return hmacSha256(this.#key, `AWS4-HMAC-SHA256-${what}\n${this.#scope}\n${this.#signature}\n${digests}`).toString('hex')
   }
 }
 

@@ -110,7 +110,7 @@ export class RequestWriter {
       return { headers: signed.headers, framing: framed(body, new UnsignedChunks(trailer, length), unsignedChunksLength(length, trailer), trailer) }
     }
     const { chunkScope, signature, headers: signed } = await this.#signer.sign({ ...target, payloadHash: signedChunksPayload(trailer) }, identity)
-    const framer = new SignedChunks(chunkScope, await chunkScope.signingKey(), signature, length, trailer)
+    const framer = new SignedChunks(chunkScope, signature, length, trailer)
     return { headers: signed, framing: framed(body, framer, signedChunksLength(length, trailer), trailer) }
   }
 }

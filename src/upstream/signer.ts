@@ -1,11 +1,10 @@
-import { isAscii } from 'node:buffer'
-import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
-import { getSigningKey, SignatureV4 } from '@aws-sdk/signature-v4'
+import { createSecretKey, hash, type KeyObject } from 'node:crypto'
+import { ALGORITHM_IDENTIFIER, createScope, getCanonicalHeaders, getCanonicalQuery, getSigningKey } from '@aws-sdk/signature-v4'
 import type { UpstreamIdentity } from './types.ts'
 import type { UpstreamConfig } from '../config/config.ts'
-import { BoundedCache } from '../collections/bounded-cache.ts'
 import { credentialPlaces, diagnosis, systemCodeOf } from '../diagnosis.ts'
 import { S3Error } from '../errors.ts'
+import { hmacSha256 } from '../native/hmac.ts'
 
 export interface SigningRequest {
   readonly method: string
@@ -34,16 +33,28 @@ export interface ChunkScope {
   readonly date: string
   /** `<yyyymmdd>/<region>/s3/aws4_request` */
   readonly scope: string
-  /** Derives the signing key; cached by the library. */
-  readonly signingKey: () => Promise<Uint8Array>
+  readonly key: KeyObject
 }
 
-/** AWS Signature Version 4 for S3: the path is encoded once and not normalised (AWS "Create a signed request"). */
+/** The signing key of an identity on one day. */
+interface DayKey {
+  /** YYYYMMDD */
+  readonly day: string
+  readonly key: KeyObject
+}
+
+/**
+ * AWS Signature Version 4 for S3: the path is encoded once and not normalised (AWS "Create a signed request"). Canonical headers, query and keys are the
+ * library's. Its own `sign` puts them together in the same way with a dozen promises and a key that is looked up by an HMAC of the secret.
+ */
 export class Signer {
   readonly #region: string
   readonly #now: () => Date
-  /** Keyed by the identity object, so that a rotated credential has another signer and the old one is collected. */
-  readonly #signers = new WeakMap<UpstreamIdentity, SignatureV4>()
+  /** By the identity object, so that a rotated credential has another key and the old one is collected. */
+  readonly #keys = new WeakMap<UpstreamIdentity, DayKey>()
+  #second = Number.NaN
+  /** ISO 8601 basic, of that second. */
+  #date = ''
 
   constructor(region: string, now: () => Date) {
     this.#region = region
@@ -51,44 +62,65 @@ export class Signer {
   }
 
   async sign(request: SigningRequest, identity: UpstreamIdentity): Promise<SignedRequest> {
-    const signingDate = this.#now()
-    const { headers } = await this.#signerOf(identity).sign({
-      method: request.method,
-      protocol: 'https:',
-      hostname: request.host,
-      path: request.path,
-      query: queryBag(request.query),
-      headers: { ...request.headers, host: request.host, 'x-amz-content-sha256': request.payloadHash }
-    }, { signingDate })
-    const authorization = headers['authorization'] ?? ''
-    const date = headers['x-amz-date'] ?? ''
+    const date = this.#timestamp()
     const day = date.slice(0, 8)
-    return {
-      headers,
-      signature: authorization.slice(-64),
-      chunkScope: {
-        date,
-        scope: `${day}/${this.#region}/s3/aws4_request`,
-        signingKey: () => getSigningKey(Sha256, identity, day, this.#region, 's3')
-      }
+    const key = this.#known(identity, day) ?? await this.#derive(identity, day)
+    const scope = createScope(day, this.#region, 's3')
+    const headers: Record<string, string> = {
+      ...request.headers,
+      'host': request.host,
+      'x-amz-content-sha256': request.payloadHash,
+      'x-amz-date': date,
+      ...identity.sessionToken === undefined ? {} : { 'x-amz-security-token': identity.sessionToken }
     }
+    const { lines, names } = canonicalHeaders(request, headers)
+    const query = request.query.length === 0 ? '' : getCanonicalQuery({ ...wireless(request), query: queryBag(request.query) })
+    const canonical = `${request.method}\n${request.path}\n${query}\n${lines}\n${names}\n${request.payloadHash}`
+    // A header value has the bytes on the wire as latin1 characters, and the store hashes those bytes.
+    const signature = hmacSha256(key, `${ALGORITHM_IDENTIFIER}\n${date}\n${scope}\n${hash('sha256', Buffer.from(canonical, 'latin1'), 'hex')}`).toString('hex')
+    headers['authorization'] = `${ALGORITHM_IDENTIFIER} Credential=${identity.accessKeyId}/${scope}, SignedHeaders=${names}, Signature=${signature}`
+    return { headers, signature, chunkScope: { date, scope, key } }
   }
 
-  #signerOf(identity: UpstreamIdentity): SignatureV4 {
-    let signer = this.#signers.get(identity)
-    if (signer === undefined) {
-      signer = new SignatureV4({
-        credentials: identity,
-        region: this.#region,
-        service: 's3',
-        sha256: Sha256,
-        uriEscapePath: false,
-        applyChecksum: false
-      })
-      this.#signers.set(identity, signer)
+  #timestamp(): string {
+    const now = this.#now()
+    const second = Math.floor(now.getTime() / 1000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#date = now.toISOString().replace(/[-:]|\.\d+/g, '')
     }
-    return signer
+    return this.#date
   }
+
+  #known(identity: UpstreamIdentity, day: string): KeyObject | null {
+    const known = this.#keys.get(identity)
+    return known?.day === day ? known.key : null
+  }
+
+  async #derive(identity: UpstreamIdentity, day: string): Promise<KeyObject> {
+    const key = createSecretKey(await getSigningKey(Sha256, identity, day, this.#region, 's3'))
+    this.#keys.set(identity, { day, key })
+    return key
+  }
+}
+
+/** The parts that the library's functions want of a request and do not read. */
+function wireless(
+  { method, host, path }: SigningRequest
+): { method: string; protocol: string; hostname: string; path: string; headers: Record<string, string> } {
+  return { method, protocol: 'https:', hostname: host, path, headers: {} }
+}
+
+function canonicalHeaders(request: SigningRequest, headers: Record<string, string>): { readonly lines: string; readonly names: string } {
+  const canonical = getCanonicalHeaders({ ...wireless(request), headers })
+  let lines = ''
+  let names = ''
+  // They come sorted by name.
+  for (const [name, value] of Object.entries(canonical)) {
+    lines += `${name}:${value}\n`
+    names += names === '' ? name : `;${name}`
+  }
+  return { lines, names }
 }
 
 /** A bare name signs as `name=` (AWS "Create a signed request"); repeated names keep all their values. */
@@ -135,11 +167,8 @@ function awsChain(): IdentitySource {
 
 type Secret = string | ArrayBuffer | ArrayBufferView
 
-/**
- * SHA-256, or HMAC-SHA-256 when made with a secret, as the signing library expects it. It serves one short text per digest, so it needs no state in
- * native memory that the garbage collector would have to track.
- */
-export class Sha256 {
+/** SHA-256, or HMAC-SHA-256 when made with a secret, as the library expects it for its keys: it serves one short text for each digest. */
+class Sha256 {
   readonly #secret: Secret | undefined
   #text: Uint8Array = new Uint8Array()
 
@@ -152,9 +181,7 @@ export class Sha256 {
   }
 
   async digest(): Promise<Uint8Array> {
-    if (this.#secret === undefined) return hash('sha256', onTheWire(this.#text), 'buffer')
-    if (typeof this.#secret === 'string') return remembered(this.#secret, this.#text)
-    return hmac(keyOf(this.#secret), this.#text)
+    return this.#secret === undefined ? hash('sha256', this.#text, 'buffer') : hmacSha256(keyOf(this.#secret), this.#text)
   }
 
   reset(): void {
@@ -162,47 +189,7 @@ export class Sha256 {
   }
 }
 
-/**
- * The library encodes the canonical request as UTF-8. Header values here are the bytes on the wire as latin1
- * characters, and the store hashes those bytes.
- */
-function onTheWire(text: Uint8Array): Uint8Array {
-  return isAscii(text) ? text : Buffer.from(Buffer.from(text).toString('utf8'), 'latin1')
-}
-
-function hmac(key: KeyObject, text: Uint8Array): Uint8Array {
-  return createHmac('sha256', key).update(text).digest()
-}
-
-/** The library keeps the signing key of a day and passes the same array each time. */
-const keys = new WeakMap<object, KeyObject>()
-
-/** With the bare bytes Node 24's HMAC takes five times as long as with a KeyObject. */
-function keyOf(secret: ArrayBuffer | ArrayBufferView): KeyObject {
-  let key = keys.get(secret)
-  if (key === undefined) {
-    key = createSecretKey(
-      ArrayBuffer.isView(secret)
-        ? new Uint8Array(secret.buffer, secret.byteOffset, secret.byteLength)
-        : new Uint8Array(secret)
-    )
-    keys.set(secret, key)
-  }
-  return key
-}
-
-interface Remembered {
-  readonly text: Uint8Array
-  readonly digest: Uint8Array
-}
-
-/** To find that key the library takes an HMAC of the access key id with the secret itself for every request. The bound is the library's own. */
-const byText = new BoundedCache<Remembered>(50)
-
-function remembered(secret: string, text: Uint8Array): Uint8Array {
-  const known = byText.get(secret)
-  if (known !== undefined && Buffer.compare(known.text, text) === 0) return known.digest
-  const digest = hmac(createSecretKey(secret, 'utf8'), text)
-  byText.set(secret, { text, digest })
-  return digest
+function keyOf(secret: Secret): KeyObject {
+  if (typeof secret === 'string') return createSecretKey(secret, 'utf8')
+  return createSecretKey(ArrayBuffer.isView(secret) ? new Uint8Array(secret.buffer, secret.byteOffset, secret.byteLength) : new Uint8Array(secret))
 }

@@ -1,32 +1,13 @@
 // Requests signed by the signer of the AWS SDK for JavaScript, with keys, queries and headers of every kind.
-import { createHash, createHmac } from 'node:crypto'
 import t from 'tap'
 import fc from 'fast-check'
 import { SignatureV4 } from '@aws-sdk/signature-v4'
+import { Sha256 } from '../../bench/sha256.ts'
 import { authenticate } from '../../src/auth/authenticate.ts'
 import { S3Error } from '../../src/errors.ts'
 import { percentEncode } from '../../src/http/target.ts'
 import { byTurns } from '../support/by-turns.ts'
 import { accessKeyId, context, httpRequest, now, secretAccessKey, type Draft } from '../support/signing.ts'
-
-class Sha256 {
-  readonly #hash: ReturnType<typeof createHash> | ReturnType<typeof createHmac>
-  constructor(secret?: string | ArrayBuffer | ArrayBufferView) {
-    this.#hash = secret === undefined ? createHash('sha256') : createHmac('sha256', typeof secret === 'string' ? secret : Buffer.from(secret as Uint8Array))
-  }
-
-  update(data: string | ArrayBuffer | ArrayBufferView): void {
-    this.#hash.update(typeof data === 'string' ? data : Buffer.from(data as Uint8Array))
-  }
-
-  async digest(): Promise<Uint8Array> {
-    return this.#hash.digest()
-  }
-
-  reset(): void {
-    throw new Error('not used')
-  }
-}
 
 const signer = new SignatureV4({
   service: 's3',

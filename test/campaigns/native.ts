@@ -2,7 +2,7 @@
 // buffer is compared after each call. Arguments: --seconds N (20), --sanitize: compiled for this run with the sanitizers for addresses and
 // undefined behaviour, which needs gcc.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, randomBytes, type CipherGCM, type DecipherGCM } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hkdfSync, randomBytes, type CipherGCM, type DecipherGCM } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -185,7 +185,7 @@ function onceAgain(core: NativeCore, below: (n: number) => number, input: Buffer
     return arena.subarray(at, Math.min(arena.length, at + below(most + 1)))
   }
   const wanted = Buffer.from(output)
-  switch (below(4)) {
+  switch (below(5)) {
     case 0: {
       const [source, out] = [randomSource(below), slice(output, 34)]
       const fits = sourceFits(source) && out.length >= 1 && out.length <= 32
@@ -196,6 +196,15 @@ function onceAgain(core: NativeCore, below: (n: number) => number, input: Buffer
       return output.equals(wanted) ? null : 'derive wrote other bytes'
     }
     case 1: {
+      const [key, text, out] = [randomBytes(below(70)), slice(input, 1000), slice(output, 33)]
+      const fits = key.length >= 1 && key.length <= 64 && out.length === 32
+      if (fits) createHmac('sha256', key).update(text).digest().copy(wanted, out.byteOffset - output.byteOffset)
+      call('sign', fits, () => {
+        core.sign(key, text, out)
+      })
+      return output.equals(wanted) ? null : 'sign wrote other bytes'
+    }
+    case 2: {
       const out = slice(output, 1100)
       const done = call('random', out.length >= 1 && out.length <= 1024, () => {
         core.random(out)

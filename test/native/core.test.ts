@@ -1,5 +1,5 @@
 // docs/decisions/0182-a-native-core.md. Without a binary for this platform there is nothing to test but that TypeScript runs.
-import { createCipheriv, createSecretKey, hkdfSync, randomBytes, randomInt } from 'node:crypto'
+import { createCipheriv, createHmac, createSecretKey, hkdfSync, randomBytes, randomInt } from 'node:crypto'
 import t from 'tap'
 import { coreInUse, coreReason, loadNativeCore, nativeCore, replaceNativeCore, type NativeStream } from '../../src/native/core.ts'
 
@@ -132,6 +132,19 @@ if (core === null) {
     }
   })
 
+  await t.test('signs as node:crypto does', async (t) => {
+    for (const [size, length] of [[1, 0], [31, 1], [32, 55], [32, 56], [32, 200], [63, 64], [64, 100_000]] as const) {
+      const [own, text] = [randomBytes(size), randomBytes(length)]
+      const out = Buffer.alloc(40, 0xaa)
+      core.sign(own, text, out.subarray(4, -4))
+      t.ok(out.subarray(4, -4).equals(createHmac('sha256', own).update(text).digest()), `${size} ${length}`)
+      t.ok([...out.subarray(0, 4), ...out.subarray(-4)].every((byte) => byte === 0xaa))
+    }
+    const place = Buffer.from(secret)
+    core.sign(place, place, place)
+    t.ok(place.equals(createHmac('sha256', secret).update(secret).digest()), 'in the place of key and text')
+  })
+
   await t.test('random bytes fill their place, and no other', async (t) => {
     const seen = new Set<string>()
     for (let i = 0; i < 2000; i += 1) {
@@ -160,7 +173,7 @@ if (core === null) {
     const sealing = core.create(secret, salt, label, true)
     const opening = core.create(secret, salt, label, false)
     const buffer = Buffer.alloc(100)
-    const { create, begin, update, tag, verify, derive, random, sealOnce, openOnce } = core as unknown as Readonly<
+    const { create, begin, update, tag, verify, derive, sign, random, sealOnce, openOnce } = core as unknown as Readonly<
       Record<string, (...args: readonly unknown[]) => unknown>
     >
     const source = [secret, salt, label]
@@ -194,6 +207,13 @@ if (core === null) {
       () => derive!(secret, salt, Buffer.alloc(1025), short),
       () => derive!(...source, buffer.subarray(0, 33)),
       () => derive!(...source, buffer.subarray(0, 0)),
+      () => sign!(secret, label),
+      () => sign!(Buffer.alloc(0), label, Buffer.alloc(32)),
+      () => sign!(Buffer.alloc(65), label, Buffer.alloc(32)),
+      () => sign!(createSecretKey(secret), label, Buffer.alloc(32)),
+      () => sign!(secret, 'x', Buffer.alloc(32)),
+      () => sign!(secret, label, Buffer.alloc(31)),
+      () => sign!(secret, label, Buffer.alloc(33)),
       () => random!(),
       () => random!(16),
       () => random!(buffer.subarray(0, 0)),

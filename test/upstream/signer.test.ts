@@ -1,6 +1,8 @@
 import { createHash, createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
+import { SignatureV4 } from '@aws-sdk/signature-v4'
+import { Sha256 } from '../../bench/sha256.ts'
 import { emptySha256 } from '../../src/http/checksums.ts'
 import { Signer, type SigningRequest } from '../../src/upstream/signer.ts'
 import { percentEncode } from '../../src/http/target.ts'
@@ -103,4 +105,58 @@ await t.test('two objects with the same access key and different secrets sign di
   const old = await signer.sign(plain, { ...identity })
   const rotated = await signer.sign(plain, { ...identity, secretAccessKey: 'rotated' })
   t.not(old.signature, rotated.signature)
+})
+
+await t.test('signs as the library does by itself', async (t) => {
+  const library = new SignatureV4({ credentials: identity, region: 'us-east-1', service: 's3', sha256: Sha256, uriEscapePath: false, applyChecksum: false })
+  const value = fc.string().map((text) => text.replace(/[^\x20-\x7e\t]/g, 'x'))
+  const name = fc.constantFrom(
+    'cache-control',
+    'content-type',
+    'range',
+    'user-agent',
+    'x-amz-meta-a',
+    'x-amz-meta-__proto__',
+    'x-amzn-trace-id',
+    'expect',
+    'if-match',
+    'proxy-a',
+    'sec-a'
+  )
+  const parameter = fc.tuple(
+    fc.oneof(fc.string({ minLength: 1 }), fc.constantFrom('uploads', 'X-Amz-Signature', 'prefix', '__proto__')),
+    fc.option(fc.string())
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.dictionary(name, value), fc.array(parameter, { maxLength: 4 }), async (headers, query) => {
+      const bag = Object.create(null) as Record<string, string | string[]>
+      for (const [key, text] of query) bag[key] = bag[key] === undefined ? text ?? '' : [bag[key], text ?? ''].flat()
+      const ours = await signer.sign({ ...plain, headers, query }, identity)
+      const theirs = await library.sign({
+        method: 'GET',
+        protocol: 'https:',
+        hostname: plain.host,
+        path: plain.path,
+        query: bag,
+        headers: { ...headers, 'host': plain.host, 'x-amz-content-sha256': emptySha256 }
+      }, { signingDate: day })
+      t.strictSame(ours.headers, theirs.headers)
+    }),
+    { numRuns: 300 }
+  )
+})
+
+await t.test('a new day has another key, and each second its date', async (t) => {
+  let now = new Date('2026-11-29T23:59:59.400Z')
+  const clock = new Signer('us-east-1', () => now)
+  const seen: string[] = []
+  for (const at of ['2026-11-29T23:59:59.900Z', '2026-11-30T00:00:00.000Z', '2026-11-30T00:00:01.001Z', '2026-11-29T23:59:59.999Z']) {
+    now = new Date(at)
+    const { headers, signature } = await clock.sign(plain, identity)
+    t.equal(headers['x-amz-date'], at.replace(/[-:]|\.\d+/g, ''))
+    t.equal(signature, expected(plain, headers['x-amz-date'] ?? '', 'us-east-1', identity.secretAccessKey))
+    seen.push(signature)
+  }
+  t.equal(seen[0], seen[3])
+  t.equal(new Set(seen).size, 3)
 })
