@@ -24,7 +24,8 @@ import {
   STORED_GEOMETRY,
   streamPlaintextSize,
   streamSize,
-  type Geometry
+  type Geometry,
+  type PartOffsets
 } from './sizes.ts'
 import { SegmentOpener, SegmentSealer } from './stream.ts'
 
@@ -86,6 +87,8 @@ interface Manifests {
   readonly multipart: MultipartContents & Extent & {
     /** MD5 of the parts' MD5s, as S3 shows it; null unless every part has one. */
     readonly md5: Buffer | null
+    /** Of the parts: computed once, because each range of the object is found by them. */
+    readonly offsets: PartOffsets
   }
 }
 export type ManifestOf<K extends BodyKind> = Manifests[K]
@@ -160,7 +163,8 @@ export function openTail<K extends BodyKind>(
   if (!footer.subarray(0, MAGIC.length).equals(MAGIC) || size > MAX_MANIFEST_STREAM || manifestStart < 0) throw new EnvelopeError('footer')
   if (suffix.length < size + FOOTER_SIZE) return { need: size + FOOTER_SIZE }
   const start = suffix.length - FOOTER_SIZE - size
-  const manifest = parseManifest(openManifest(suffix.subarray(start, start + size), footer, dataKey), kind, { plaintextSize: total, manifestStart })
+  const source = openManifest(suffix.subarray(start, start + size), footer, dataKey)
+  const manifest = parseManifest(source, kind, { plaintextSize: total, manifestStart, geometry })
   const dataEnd = endOfData(manifest, geometry)
   if (dataEnd > manifestStart) throw new EnvelopeError('manifest')
   checkZeros(suffix.subarray(Math.max(0, dataEnd - (storedSize - suffix.length)), start))
@@ -180,14 +184,19 @@ function openManifest(stored: Buffer, footer: Buffer, dataKey: DataKey): Buffer 
   }
 }
 
-/** Stored offset at which the last stream ends. @throws EnvelopeError `manifest`, `length` for part sizes that cannot be. */
-function endOfData(manifest: Manifest, geometry: Geometry): number {
-  if (manifest.kind === 'single') return streamSize(manifest.plaintextSize, geometry.segmentSize)
-  const sizes = manifest.parts.map((part) => part.plaintextSize)
+/** Stored offset at which the last stream ends. */
+function endOfData(manifest: Manifest, { segmentSize }: Geometry): number {
+  if (manifest.kind === 'single') return streamSize(manifest.plaintextSize, segmentSize)
+  return (manifest.offsets.stored.at(-1) ?? 0) + streamSize(manifest.parts.at(-1)?.plaintextSize ?? 0, segmentSize)
+}
+
+/** @throws EnvelopeError `manifest`, `length` for part sizes that cannot be. */
+function offsetsOf(parts: readonly ManifestPart[], { plaintextSize, geometry }: Found): PartOffsets {
+  const sizes = parts.map((part) => part.plaintextSize)
   if (sizes.slice(0, -1).some((size) => size < geometry.minPartSize)) throw new EnvelopeError('manifest')
   const offsets = partOffsets(sizes, geometry)
-  if (offsets.plaintextEnd !== manifest.plaintextSize) throw new EnvelopeError('length')
-  return (offsets.stored.at(-1) ?? 0) + streamSize(sizes.at(-1) ?? 0, geometry.segmentSize)
+  if (offsets.plaintextEnd !== plaintextSize) throw new EnvelopeError('length')
+  return offsets
 }
 
 function encodeManifest(contents: SingleContents | MultipartContents): Buffer {
@@ -222,30 +231,38 @@ function writePart(writer: ByteWriter, part: ManifestPart, partChecksum: Checksu
   if (part.checksum !== null) writer.bytes(checkSize(part.checksum, partChecksum === null ? 0 : checksumCodes[partChecksum].bytes))
 }
 
-function parseManifest<K extends BodyKind>(source: Buffer, kind: K, extent: Extent): ManifestOf<K> {
-  const reader = new ByteReader(source, 'manifest')
-  if (reader.u8() !== kindCodes[kind]) throw new EnvelopeError('manifest')
-  const manifest = parsers[kind](reader, extent)
-  reader.end()
-  return manifest
+interface Found extends Extent {
+  readonly geometry: Geometry
 }
 
-const parsers: { readonly [K in BodyKind]: (reader: ByteReader, extent: Extent) => ManifestOf<K> } = {
-  single: (reader, extent) => {
+/** @throws EnvelopeError `manifest`, `length`. */
+function parseManifest<K extends BodyKind>(source: Buffer, kind: K, found: Found): ManifestOf<K> {
+  const reader = new ByteReader(source, 'manifest')
+  if (reader.u8() !== kindCodes[kind]) throw new EnvelopeError('manifest')
+  return parsers[kind](reader, found)
+}
+
+const parsers: { readonly [K in BodyKind]: (reader: ByteReader, found: Found) => ManifestOf<K> } = {
+  single: (reader, { plaintextSize, manifestStart }) => {
     const [hasMd5] = reader.flags(1)
     if (parseChecksumCode(reader.u8(), 'manifest') !== null) throw new EnvelopeError('manifest')
     const count = checksumCount(reader, 'manifest')
     const md5 = hasMd5 === true ? reader.bytes(MD5_SIZE) : null
-    return { kind: 'single', md5, checksums: readChecksums(reader, count, 'manifest'), ...extent }
+    const checksums = readChecksums(reader, count, 'manifest')
+    reader.end()
+    return { kind: 'single', md5, checksums, plaintextSize, manifestStart }
   },
-  multipart: (reader, extent) => {
+  multipart: (reader, found) => {
     reader.flags(0)
     const partChecksum = parseChecksumCode(reader.u8(), 'manifest')
     const checksums = readChecksums(reader, checksumCount(reader, 'manifest'), 'manifest')
     const uploadHash = reader.bytes(HASH_SIZE)
     const listHash = reader.bytes(HASH_SIZE)
     const parts = parseParts(reader, partChecksum)
-    return { kind: 'multipart', md5: md5OfMd5s(parts), checksums, partChecksum, uploadHash, listHash, parts, ...extent }
+    reader.end()
+    const { plaintextSize, manifestStart } = found
+    const offsets = offsetsOf(parts, found)
+    return { kind: 'multipart', md5: md5OfMd5s(parts), checksums, partChecksum, uploadHash, listHash, parts, plaintextSize, manifestStart, offsets }
   }
 }
 

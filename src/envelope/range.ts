@@ -2,7 +2,7 @@ import type { ManifestOf } from './manifest.ts'
 import type { DataKey } from './data-key.ts'
 import type { StreamPart } from './segments.ts'
 import { EnvelopeError, checkZeros } from './encoding.ts'
-import { partOffsets, segmentCount, segmentRange, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
+import { segmentCount, segmentRange, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
 import { SegmentOpener } from './stream.ts'
 
 /** Consecutive segments of one part, and the requested bytes of them. */
@@ -57,15 +57,17 @@ export function planMultipart(manifest: ManifestOf<'multipart'>, first: number, 
   const whole = first === 0 && last === manifest.plaintextSize - 1
   const inside = first >= 0 && first <= last && last < manifest.plaintextSize
   if (!whole && !inside) throw new RangeError('The range is not inside of the object.')
-  const offsets = partOffsets(manifest.parts.map((part) => part.plaintextSize), geometry)
+  const { offsets, parts } = manifest
   const pieces: ReadPiece[] = []
   let storedFirst = 0
   let storedLast = 0
-  for (const [i, { number, plaintextSize, header }] of manifest.parts.entries()) {
+  for (let i = whole ? 0 : partAt(offsets.plaintext, first); i < parts.length; i += 1) {
+    const part = parts[i]
     const start = offsets.plaintext[i] ?? 0
+    if (part === undefined || (!whole && start > last)) break
+    const { number, plaintextSize, header } = part
     const from = Math.max(first - start, 0)
     const to = Math.min(last - start, plaintextSize - 1)
-    if (!whole && from > to) continue
     const range = plaintextSize === 0 ? emptyPart(geometry) : segmentRange(from, to, plaintextSize, geometry.segmentSize)
     const stored = offsets.stored[i] ?? 0
     const end = stored + streamSize(plaintextSize, geometry.segmentSize)
@@ -77,6 +79,18 @@ export function planMultipart(manifest: ManifestOf<'multipart'>, first: number, 
     pieces.push({ part: { kind: 'part', number, plaintextSize }, header, firstSegment, lastSegment, skip, take: to - from + 1, gap })
   }
   return { storedFirst, storedLast, pieces, plaintextSize: last - first + 1 }
+}
+
+/** The last part that begins at or before this byte: of 10,000, a range needs one or two. @param starts ascending, the first one 0 */
+function partAt(starts: readonly number[], byte: number): number {
+  let low = 0
+  let high = starts.length - 1
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if ((starts[middle] ?? 0) <= byte) low = middle
+    else high = middle - 1
+  }
+  return low
 }
 
 /** The one segment of a part of 0 bytes is read as well: it must be there and open. */

@@ -68,7 +68,7 @@ export function storedPartSize(plaintextSize: number, geometry: Geometry = STORE
 }
 
 /** Where each part starts, and where the last one's stored bytes end. */
-interface PartOffsets {
+export interface PartOffsets {
   /** Stored offset of each part's stream, in the order of the parts. */
   readonly stored: readonly number[]
   /** Plaintext offset of each part. */

@@ -140,3 +140,29 @@ await t.test('faults in multipart bodies', async (t) => {
   }
   t.comment(`${tried} faulty reads of multipart bodies, 0 accepted`)
 })
+
+await t.test('a range of an object in 10,000 parts looks at those it needs', async (t) => {
+  const size = 5 << 20
+  const offsets = partOffsets(Array.from({ length: 10_000 }, () => size))
+  let looked = 0
+  const parts = new Proxy(
+    Array.from({ length: 10_000 }, (_, i) => ({ number: i + 1, plaintextSize: size, header: Buffer.alloc(40, 40), md5: null, checksum: null })),
+    {
+      get: (all, name) => {
+        looked += 1
+        return Reflect.get(all, name) as unknown
+      }
+    }
+  )
+  const manifest = { kind: 'multipart', parts, offsets, plaintextSize: offsets.plaintextEnd, manifestStart: offsets.storedEnd } as unknown as ManifestOf<
+    'multipart'
+  >
+  for (const [first, length] of [[0, 1], [size - 1, 2], [5000 * size + 17, 65_536], [9999 * size, size], [9998 * size, 2 * size]] as const) {
+    looked = 0
+    const { pieces, plaintextSize } = planMultipart(manifest, first, first + length - 1)
+    t.equal(plaintextSize, length)
+    t.equal(pieces[0]?.part.number, 1 + Math.floor(first / size))
+    t.equal(pieces.reduce((sum, { take }) => sum + take, 0), length)
+    t.ok(looked < 12, `${looked} looks`)
+  }
+})
