@@ -11,10 +11,9 @@ import type { ProcessSignals } from './signals.ts'
 import { ConfigError } from '../config/load.ts'
 import { createListener, type Listener, type ReloadableLimits } from '../listener/listener.ts'
 import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
+import type { Port } from '../listener/port.ts'
 import { availableDescriptors, connectionsWithin, exitCodes, type Platform } from './platform.ts'
-import { bind, describeStores, openLog, tellWarnings } from './start-up.ts'
-import { traceSettings } from '../observe/trace-settings.ts'
-import { version } from '../version.ts'
+import { bind, describeStores, openLog, openTracer, tellWarnings } from './start-up.ts'
 
 const seconds = 1000
 /** Longer than the idle time-outs of common load balancers (60 s), so that these close first. */
@@ -43,6 +42,13 @@ interface ServingParts {
   readonly tracer: Tracer | null
 }
 
+interface StartParts {
+  readonly createGateway: CreateGateway
+  readonly warnings?: readonly ConfigFault[] | undefined
+  /** Of a worker. */
+  readonly sharedPort?: Port
+}
+
 /** One process that serves clients: a gateway behind a listener, until a signal ends it. */
 export class GatewayProcess {
   readonly address: { readonly host: string; readonly port: number }
@@ -69,7 +75,7 @@ export class GatewayProcess {
   }
 
   /** @throws Error when keys or certificates cannot be read, or the address cannot be bound. */
-  static async start(config: Config, platform: Platform, createGateway: CreateGateway, warnings: readonly ConfigFault[] = []): Promise<GatewayProcess> {
+  static async start(config: Config, platform: Platform, { createGateway, warnings = [], sharedPort }: StartParts): Promise<GatewayProcess> {
     const log = await openLog(config, platform)
     tellWarnings(log, warnings)
     const tracer = await openTracer(platform.env, log)
@@ -79,7 +85,7 @@ export class GatewayProcess {
     try {
       const material = config.listen.tls === null ? null : await readTls(config.listen.tls)
       if (material !== null) gateway.certificateEnds?.(expiryOf(material))
-      const listener = listenerOf(config, material, gateway, log)
+      const listener = listenerOf(config, material, gateway, log, sharedPort)
       const address = await bind('listen', config.listen, () => listener.start())
       gateway.watch?.(() => listener.counts())
       log.event('info', 'listening', { host: address.host, port: address.port, tls: config.listen.tls !== null })
@@ -244,7 +250,7 @@ function limitsByStores({ limits, upstreams }: Config, log: Log): ReloadableLimi
 }
 
 /** The listener of a gateway, with the limits of its configuration. */
-export function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, log: Log): Listener {
+export function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gateway, log: Log, sharedPort?: Port): Listener {
   const { listen, limits } = config
   return createListener({
     host: listen.host,
@@ -266,6 +272,7 @@ export function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gat
     },
     heartbeatMs,
     log,
+    sharedPort,
     observe: (record) => {
       gateway.observe?.(record)
     },
@@ -276,20 +283,4 @@ export function listenerOf(config: Config, tls: TlsMaterial | null, gateway: Gat
       gateway.limited?.(limit)
     }
   }, (request) => gateway.handle(request))
-}
-
-/** The tracer that the environment configures, or null. A wrong setting is logged, and the gateway serves without traces. */
-async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null> {
-  try {
-    const settings = traceSettings(env, version())
-    if (settings === null) return null
-    const { Tracer } = await import('../observe/tracing.ts')
-    log.event('info', 'tracing', { endpoint: settings.url.origin })
-    return new Tracer(settings, (reason, dropped) => {
-      log.event('warn', 'spans dropped', { reason, dropped })
-    })
-  } catch (error) {
-    log.event('warn', 'tracing disabled', { reason: error instanceof Error ? error.message : 'unknown error' })
-    return null
-  }
 }

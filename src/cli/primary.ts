@@ -15,8 +15,10 @@ import { createMetrics, measureProcess } from '../observe/metrics.ts'
 import { checkFiles } from './config-files.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import { bind } from './start-up.ts'
+import { Departures } from './departures.ts'
+import { closeUntaken } from './handed-out.ts'
 import { changedFixed } from './gateway-process.ts'
-import { type ConfigText, type FromWorker, type ToWorker, WorkerReports } from './worker.ts'
+import { type ConfigText, type FromWorker, send, WorkerReports } from './worker.ts'
 
 const seconds = 1000
 /** First pause before a worker is replaced; doubles with each that ends early. */
@@ -71,6 +73,7 @@ class Primary {
   readonly #metrics = createMetrics()
   readonly #seats: Seat[] = []
   readonly #reports = new WorkerReports<Seat>(send)
+  readonly #departures = new Departures(this.#seats, send)
   readonly #started = Promise.withResolvers<boolean>()
   readonly #gone = Promise.withResolvers<undefined>()
   #config: ConfigText
@@ -137,6 +140,7 @@ class Primary {
 
   #follow(seat: Seat): void {
     const { worker } = seat
+    closeUntaken(worker)
     worker.on('message', (message: FromWorker) => {
       this.#hear(seat, message)
     })
@@ -162,6 +166,11 @@ class Primary {
         seat.activity = message.report.page?.activity ?? seat.activity
         this.#reports.heard(message.id, message.report)
         break
+      case 'look':
+      case 'leave':
+      case 'left':
+        this.#departures.heard(seat, message.type)
+        break
     }
   }
 
@@ -176,6 +185,7 @@ class Primary {
     this.#keepCounts(seat)
     const { listening } = seat
     seat.listening = false
+    this.#departures.ended(seat)
     seat.lastEnd = { at: new Date().toISOString(), code, signal }
     if (this.#stopping) {
       if (listening && code !== exitCodes.done) this.#cut = true
@@ -272,6 +282,7 @@ class Primary {
   /** @param ms after which every worker should have ended. */
   async #stopAll(ms: number): Promise<void> {
     this.#stopping = true
+    this.#departures.stop()
     if (this.#seats.every(({ worker }) => worker.isDead())) return
     for (const seat of this.#seats) {
       if (seat.greeted) send(seat, { type: 'stop' })
@@ -280,17 +291,10 @@ class Primary {
     void this.#options.signals.forced.then(() => {
       for (const seat of this.#seats) send(seat, { type: 'forceStop' })
     })
-    const patience = new AbortController()
-    const late = delay(ms + STOP_MARGIN_MS, undefined, { signal: patience.signal }).then(() => {
+    const late = setTimeout(() => {
       for (const { worker } of this.#seats) worker.process.kill('SIGKILL')
-    }, () => undefined)
+    }, ms + STOP_MARGIN_MS)
     await this.#gone.promise
-    patience.abort()
-    await late
+    clearTimeout(late)
   }
-}
-
-function send(seat: Seat, message: ToWorker): void {
-  // A message that cannot be delivered was for a process that has ended, which has an event of its own.
-  if (seat.worker.isConnected()) seat.worker.send(message, () => undefined)
 }

@@ -95,7 +95,7 @@ async function serveAlone(
   announce?: (address: GatewayProcess['address'], admin: GatewayProcess['address'] | null) => void
 ): Promise<number> {
   // A start can take as long as the store needs to answer; no request has been served until then.
-  const serving = await Promise.race([GatewayProcess.start(config, platform, createGateway, warnings), signals.stopped])
+  const serving = await Promise.race([GatewayProcess.start(config, platform, { createGateway, warnings }), signals.stopped])
   if (serving === undefined) return exitCodes.done
   const { admin: address } = config
   const admin = address === null

@@ -3,6 +3,9 @@ import type { Config } from '../config/config.ts'
 import { showOption } from '../config/tree.ts'
 import { createLog, prettyLines, type Log } from '../observe/log.ts'
 import { systemWords } from '../diagnosis.ts'
+import { traceSettings } from '../observe/trace-settings.ts'
+import type { Tracer } from '../observe/tracing.ts'
+import { version } from '../version.ts'
 import type { Platform } from './platform.ts'
 import { openStore, tlsOfStore } from './store-command.ts'
 
@@ -22,6 +25,22 @@ export async function openLog({ log: { level, format }, workers }: Config, { std
 /** Logs settings that are valid but may be unintended. */
 export function tellWarnings(log: Log, warnings: readonly ConfigFault[]): void {
   for (const { path, message } of warnings) log.event('warn', 'configuration', { path, reason: message })
+}
+
+/** The tracer that the environment configures, or null. A wrong setting is logged, and the gateway serves without traces. */
+export async function openTracer(env: Platform['env'], log: Log): Promise<Tracer | null> {
+  try {
+    const settings = traceSettings(env, version())
+    if (settings === null) return null
+    const { Tracer } = await import('../observe/tracing.ts')
+    log.event('info', 'tracing', { endpoint: settings.url.origin })
+    return new Tracer(settings, (reason, dropped) => {
+      log.event('warn', 'spans dropped', { reason, dropped })
+    })
+  } catch (error) {
+    log.event('warn', 'tracing disabled', { reason: error instanceof Error ? error.message : 'unknown error' })
+    return null
+  }
 }
 
 /**

@@ -6,6 +6,7 @@ import type { GatewayStatus, CreateGateway, Readiness } from '../gateway/types.t
 import type { ProcessReport } from '../page/facts.ts'
 import type { Snapshot } from '../observe/registry.ts'
 import type { ProcessSignals } from './signals.ts'
+import { lookUntilEmpty, type Port } from '../listener/port.ts'
 import { parseConfig } from '../config/load.ts'
 import { exitCodes, type Platform } from './platform.ts'
 import type { Unsealed } from './sealed-config.ts'
@@ -23,6 +24,11 @@ export type ToWorker =
   | { readonly type: 'start' | 'reload'; readonly config: ConfigText }
   | { readonly type: 'stop' | 'forceStop' }
   | { readonly type: 'report'; readonly id: number; readonly more: More }
+  /** To each step of leaving. */
+  | { readonly type: 'answer'; readonly last: boolean }
+
+/** Steps of a worker that leaves the port: is there more to take; it wants to leave; it takes nothing more. */
+export type Leaving = 'look' | 'leave' | 'left'
 
 /** What a report has in addition. Probes want nothing: each snapshot of the metrics restarts the measurement of delays. */
 type More = 'metrics' | 'page' | null
@@ -39,6 +45,13 @@ export type FromWorker =
   | { readonly type: 'hello' }
   | { readonly type: 'listening'; readonly host: string; readonly port: number }
   | { readonly type: 'report'; readonly id: number; readonly report: Report }
+  | { readonly type: Leaving }
+
+/** From the primary. */
+export function send({ worker }: { readonly worker: Worker }, message: ToWorker): void {
+  // A message that cannot be delivered was for a process that has ended, which has an event of its own.
+  if (worker.isConnected()) worker.send(message, () => undefined)
+}
 
 /** Number of processes that `workers` asks for: one per core that this process may use. */
 export function workerCount(workers: Config['workers']): number {
@@ -88,7 +101,10 @@ export async function runWorker(platform: Platform, signals: ProcessSignals, cre
   const link = new PrimaryLink(worker, signals)
   const read = (): Config => configOfWorker(link.config(), platform.env)
   try {
-    const serving = await Promise.race([link.started.then(() => GatewayProcess.start(read(), platform, createGateway)), signals.stopped])
+    const serving = await Promise.race([
+      link.started.then(() => GatewayProcess.start(read(), platform, { createGateway, sharedPort: link.port })),
+      signals.stopped
+    ])
     if (serving === undefined) return exitCodes.done
     link.report(serving)
     return await serving.untilStopped(signals, read)
@@ -98,14 +114,35 @@ export async function runWorker(platform: Platform, signals: ProcessSignals, cre
   }
 }
 
+/** Longer than the primary waits for other workers. */
+const ASK_PATIENCE_MS = 2000
+/** Milliseconds from question to answer in which hardly a connection can have come behind the primary's look. */
+const SHORT_LOOK_MS = 2
+/** The primary closes the port a message later than a look: so it must be quiet for a while. */
+const EMPTY_LOOKS = 8
+/** Where looks are never short or the port is never quiet: less than a first request may take. */
+const LOOKS_MS = 500
+
 class PrimaryLink {
   /** Resolves when there is a configuration. */
   readonly started: Promise<undefined>
+  /** The primary takes the connections, and hands them out. */
+  readonly port: Port = {
+    emptied: async (taken) => {
+      const look = async (): Promise<boolean> => this.#look()
+      await lookUntilEmpty(taken, look, EMPTY_LOOKS, LOOKS_MS)
+      if (await this.#ask('leave')) await lookUntilEmpty(taken, look, EMPTY_LOOKS, LOOKS_MS)
+    },
+    left: async () => {
+      await this.#ask('left')
+    }
+  }
   readonly #worker: Worker
   readonly #signals: ProcessSignals
   readonly #start = Promise.withResolvers<undefined>()
   #config: ConfigText | null = null
   #serving: GatewayProcess | null = null
+  #answered: (last: boolean) => void = () => undefined
 
   constructor(worker: Worker, signals: ProcessSignals) {
     this.started = this.#start.promise
@@ -147,6 +184,9 @@ class PrimaryLink {
       case 'report':
         void this.#answer(message.id, message.more)
         break
+      case 'answer':
+        this.#answered(message.last)
+        break
     }
   }
 
@@ -160,6 +200,24 @@ class PrimaryLink {
       page: more === 'page' ? await serving.report() : null
     }
     this.#send({ type: 'report', id, report })
+  }
+
+  async #look(): Promise<boolean> {
+    const began = performance.now()
+    await this.#ask('look')
+    return performance.now() - began <= SHORT_LOOK_MS
+  }
+
+  /** A primary that does not answer holds up no stop. @returns whether no other worker stays. */
+  async #ask(type: Leaving): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    this.#answered = resolve
+    const patience = new AbortController()
+    const late = delay(ASK_PATIENCE_MS, false, { signal: patience.signal }).catch(() => false)
+    this.#send({ type })
+    const last = await Promise.race([promise, late])
+    patience.abort()
+    return last
   }
 
   #send(message: FromWorker): void {

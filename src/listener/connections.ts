@@ -98,12 +98,15 @@ export class Connections {
     for (const { current, socket } of this.#open()) if (current === null) socket.destroy()
   }
 
-  /** Breaks every connection, visibly for a client that waits for an answer. */
-  breakAll(): void {
-    for (const { current, socket } of this.#open()) {
+  /** Breaks every connection, visibly for a client that waits for an answer. @returns whether one waited. */
+  breakAll(): boolean {
+    const open = this.#open()
+    const waits = open.some(({ current }) => current !== null)
+    for (const { current, socket } of open) {
       if (current === null) breakConnection(socket)
       else current.breakOff('gateway')
     }
+    return waits
   }
 
   #open(): Connection<Exchange>[] {

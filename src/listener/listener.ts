@@ -4,7 +4,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Admittance, HttpRequest, HttpResponse } from '../http/message.ts'
 import type { AccessRecord } from '../observe/access-log.ts'
@@ -22,6 +22,7 @@ import { admit } from './request-validation.ts'
 import { Handshakes, type HandshakeFailure, secureContext, type TlsMaterial } from './tls.ts'
 import { type ClientAddressSource, plainAddress, TrustedProxies } from './client-address.ts'
 import { expectProxyHeaders } from './proxy-protocol.ts'
+import { HeldRequests, ownPort, type Port } from './port.ts'
 
 export interface ListenerOptions {
   readonly host: string
@@ -46,6 +47,8 @@ export interface ListenerOptions {
   readonly handshakeFailed?: (reason: HandshakeFailure) => void
   /** Called for every request and connection that a limit refuses or ends. */
   readonly limited?: (limit: Limit) => void
+  /** Where several processes share it. */
+  readonly sharedPort?: Port | undefined
 }
 
 /** Limits that depend on the stores of the configuration, which a reload may change. */
@@ -76,10 +79,6 @@ export interface Listener {
 const PROXY_HEADER_MS = 5000
 /** Milliseconds from the end of the port to the first request of a connection that was there before: a TLS handshake and two ways over a slow network. */
 const FIRST_REQUEST_MS = 2000
-/** Connections that the system holds for the port, as Node asks it to. */
-const BACKLOG = 511
-/** Milliseconds of a turn of Node's loop in which hardly a connection can have come behind the look for new ones. */
-const SHORT_TURN_MS = 1
 
 /** Fastify's own request listener. */
 type Carry = (req: IncomingMessage, res: ServerResponse) => void
@@ -102,6 +101,7 @@ class HttpListener implements Listener {
   readonly #trusted: TrustedProxies
   readonly #connections: Connections
   readonly #admission: Admission
+  readonly #held = new HeldRequests()
   #inFlight = 0
   #stopping = false
   #closed: Promise<void> | null = null
@@ -157,10 +157,12 @@ class HttpListener implements Listener {
     const closed = this.#closed.then(() => 'drained' as const)
     const outcome = await Promise.race([closed, late])
     patience.abort()
-    this.#connections.breakAll()
+    // A short grace period may end while the port is looked at.
+    const held = this.#held.some
+    const broken = this.#connections.breakAll() || held
     await closed
     this.#answers.stop()
-    return outcome
+    return broken ? outcome : 'drained'
   }
 
   reloadTls(material: TlsMaterial): void {
@@ -180,18 +182,16 @@ class HttpListener implements Listener {
 
   /** Closes the port. Resolves when the last connection has gone. */
   async #close(): Promise<void> {
-    // What the system holds for the port would be reset with it, and Node takes one connection in each turn of its loop.
-    for (let turns = 0, before = -1, took = 0; turns < BACKLOG && (before !== this.#connections.taken || took > SHORT_TURN_MS); turns += 1) {
-      before = this.#connections.taken
-      const began = performance.now()
-      await turn()
-      took = performance.now() - began
-    }
+    const { sharedPort: port = ownPort } = this.#options
+    this.#held.hold()
+    await port.emptied(() => this.#connections.taken)
     // Not by Fastify: it does other things first, and what comes meanwhile is lost.
     const { promise, resolve } = Promise.withResolvers<undefined>()
     this.#app.server.close(() => {
       resolve(undefined)
     })
+    await port.left()
+    await this.#held.release()
     this.#connections.closeIdle()
     await promise
     await this.#app.close()
@@ -247,6 +247,7 @@ class HttpListener implements Listener {
   }
 
   #accept(req: RequestMessage, res: ServerResponse, carry: Carry): void {
+    if (this.#held.takes(() => this.#accept(req, res, carry))) return
     const connection = this.#connections.of(req.socket)
     if (connection === undefined || connection.closing) return
     if (!connection.take(() => this.#begin(req, res, connection, carry))) connection.socket.destroy()

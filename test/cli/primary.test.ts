@@ -1,13 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process'
 import cluster from 'node:cluster'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { get, type IncomingMessage } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
-import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
 import { availableDescriptors, connectionsWithin, type Platform } from '../../src/cli/platform.ts'
 import { runWorkers } from '../../src/cli/primary.ts'
@@ -18,6 +16,7 @@ import { parseConfig } from '../../src/config/load.ts'
 import { createKeyring } from '../../src/keys/keyring-file.ts'
 import type { Facts } from '../../src/page/facts.ts'
 import { startTestStore } from '../support/hostile.ts'
+import { main, Served } from '../support/served.ts'
 import { runCli } from '../support/run-cli.ts'
 import { querySigned } from '../support/wire.ts'
 import { freePort } from '../support/free-port.ts'
@@ -29,7 +28,6 @@ t.teardown(() => {
 await createKeyring(join(directory, 'keyring.json'), 'main', new Date())
 // Workers inherit it.
 process.env['CLIENT_SECRET'] = 'canary'
-const main = new URL('../../src/main.ts', import.meta.url).pathname
 
 const store = await startTestStore()
 t.teardown(() => store.close())
@@ -54,41 +52,6 @@ audit: { file: ./audit.jsonl }
 workers: 2
 ${more}`
 
-type Line = Record<string, unknown>
-
-/** `sealgate serve` as a process of its own, with its log. */
-class Served {
-  readonly child: ChildProcess
-  readonly exit: Promise<number | null>
-  readonly lines: Line[] = []
-  err = ''
-  #wake: () => void = () => undefined
-
-  constructor(file: string) {
-    this.child = spawn(process.execPath, [main, 'serve', '--config', file], {
-      stdio: ['ignore', 'pipe', 'pipe']
-    })
-    this.exit = once(this.child, 'exit').then(([code]) => code as number | null)
-    createInterface({ input: this.child.stdout! }).on('line', (line) => {
-      this.lines.push(JSON.parse(line) as Line)
-      this.#wake()
-    })
-    this.child.stderr!.on('data', (text: Buffer) => {
-      this.err += text.toString()
-    })
-  }
-
-  async line(message: string, nth = 1): Promise<Line> {
-    for (;;) {
-      const found = this.lines.filter(({ msg }) => msg === message)[nth - 1]
-      if (found !== undefined) return found
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    }
-  }
-}
-
 async function fetchText(port: number, path: string): Promise<{ status: number | undefined; body: string }> {
   const [response] = await once(get({ host: '127.0.0.1', port, path, agent: false }), 'response') as [IncomingMessage]
   let body = ''
@@ -107,10 +70,6 @@ async function factsAt(port: number): Promise<Facts> {
 
 function requestsOn({ activity: { minutes } }: Facts): number {
   return minutes.flatMap(({ requests }) => Object.values(requests)).reduce((sum, count) => sum + count, 0)
-}
-
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter((text) => text !== '').map(Number)
 }
 
 /** What `keys encrypt` prints for a secret. */
@@ -177,7 +136,7 @@ await t.test('two processes share a port, are counted together, replaced, reload
   t.same([await statuses(firstSecret), await statuses(secondSecret)], [all6(403), all6(404)], 'a new one is that of both')
 
   await until(async () => requestsOn(await factsAt(admin)) === 20 + signed)
-  const [victim = 0] = childrenOf(served.child.pid!)
+  const [victim = 0] = served.workers
   process.kill(victim, 'SIGKILL')
   t.match(await served.line('worker ended'), { signal: 'SIGKILL', replacedInSeconds: 1 })
   const during = await fetchText(admin, '/readyz')

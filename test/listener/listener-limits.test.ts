@@ -7,6 +7,7 @@ import t from 'tap'
 import { S3Error } from '../../src/errors.ts'
 import { readTls } from '../../src/listener/tls.ts'
 import { asClient, readAll, roomyLimits, startListener, text, WireClient } from '../support/listener.ts'
+import { loadUntilClosed } from '../support/steady-load.ts'
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`
 /** 1 MB/s over 100 ms: slower clients are disconnected. */
@@ -284,6 +285,26 @@ await t.test('a stop serves the first request of every connection that was there
       const answer = await client.answer()
       t.match([answer?.status, answer?.body.toString(), answer?.headers.get('connection')], [200, 'done', 'close'])
     }
+    t.equal(await stopped, 'drained')
+  }
+})
+
+await t.test('a stop under clients that wait for each answer before they connect again loses none of them', async (t) => {
+  for (const material of [null, tls]) {
+    const started = await startListener(async () => text('done'), { tls: material })
+    let stopped: Promise<string> = Promise.resolve('')
+    const { lost } = await loadUntilClosed({
+      port: started.port,
+      secure: material !== null,
+      short: 30,
+      keep: 0,
+      pause: 0,
+      target: '/b/k',
+      then: () => {
+        stopped = started.listener.stop(20_000)
+      }
+    })
+    t.same(lost, [])
     t.equal(await stopped, 'drained')
   }
 })
