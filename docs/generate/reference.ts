@@ -288,7 +288,9 @@ ${table(['option', 'default', 'meaning'], optionRows())}
 
 ## Limits
 
-With \`workers\` the limits of clients, connections and requests are divided among the processes. Sizes of objects: [README](../README.md#limits).
+With \`workers\` these are divided among the processes, whole numbers rounded up: \`limits.connections\`, \`limits.requestsInFlight\`, \`limits.unauthenticatedRequests\`, \`upstream.connections\` of each store with what follows from it, and the limits
+of a client. So a client whose connections are all with one worker has that worker's part: of 100 requests per second with 4 workers 25 on one connection, 100 on connections to all of them; and \`requests: 1\` allows one in each worker. Of each process are
+\`keyCache\`, remembered manifests and listings, the store requests of preflights, and \`bufferBytes\` of each audit sink. Sizes of objects: [README](../README.md#limits).
 
 ${table(['limit', 'default', 'option', 'beyond it'], limitRows())}
 
