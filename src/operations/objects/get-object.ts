@@ -13,7 +13,7 @@ import { checkReadConditions, needsHeadFirst, sliceFor, requestedRange, type Req
 import { inspectNamed, targetOf, ObjectChanged, retryOnChange, withDigests, withManifest } from './inspect.ts'
 import { objectHeaders } from './response-headers.ts'
 import { customerKeyOfAccess } from './object-keys.ts'
-import { fetchSlice, decryptingStream, type StoredRange } from './read-body.ts'
+import { fetchSlice, openedBody, type StoredRange } from './read-body.ts'
 import { relayError, xmlResponse } from '../responses.ts'
 import { type XmlNode, renderXml } from '../../s3/xml.ts'
 import { unquoteEtag } from '../../s3/conditions.ts'
@@ -72,7 +72,7 @@ async function openGuessed(ctx: ObjectContext, wanted: RequestedRange, response:
   const slice = sliceFor(ctx, wanted, object)
   // All refusals come before the body exists: a body without a reader would stay open.
   const headers = objectHeaders(ctx, object, slice)
-  return { status: slice.status, headers, body: await decryptingStream(ctx, object, slice, { response, storedRange }) }
+  return { status: slice.status, headers, body: await openedBody(ctx, object, slice, { response, storedRange }) }
 }
 
 function remember(ctx: ObjectContext, object: InspectedObject): void {

@@ -5,9 +5,10 @@ import { type OperationContext, send } from '../context.ts'
 import type { InspectedObject, InspectedSealed, SealedSingle, StoredObject } from './sealed-object.ts'
 import type { Slice } from './read-range.ts'
 import { planMultipart, planSingle, RangeOpener } from '../../envelope/range.ts'
+import { segmentCount } from '../../envelope/sizes.ts'
 import { SingleOpener } from '../../envelope/body.ts'
 import { S3Error } from '../../errors.ts'
-import { StagedReadable, type ByteStage } from '../../http/stage.ts'
+import { readThrough, StagedReadable, type ByteStage } from '../../http/stage.ts'
 import { ObjectChanged } from './inspect.ts'
 import { relayError } from '../responses.ts'
 import { ENVELOPE_HEADER } from '../../envelope/envelope.ts'
@@ -30,12 +31,12 @@ interface Answer {
 }
 
 /** The plaintext of a slice. The bytes of the given answer are used where they suffice; else they are fetched. */
-export async function decryptingStream(
+export async function openedBody(
   ctx: OperationContext,
   object: InspectedObject,
   slice: Slice,
   { response, storedRange }: Answer
-): Promise<Readable> {
+): Promise<Readable | Buffer> {
   if (object.kind === 's3ec') return fromAnswer(ctx, object, slice, { response, storedRange })
   if (object.kind === 'plain') {
     if (storedRange.first === slice.first && storedRange.last === slice.last) return opened(ctx, response, [])
@@ -43,7 +44,9 @@ export async function decryptingStream(
     response.body.resume()
     return Readable.from([])
   } else if (object.kind === 'single' && isWhole(object, slice)) {
-    if (storedRange.first === 0 && storedRange.last === object.storedSize - 1) return opened(ctx, response, [wholeSingle(object)])
+    if (storedRange.first === 0 && storedRange.last === object.storedSize - 1) {
+      return segmentCount(object.size) > 1 ? opened(ctx, response, [wholeSingle(object)]) : openedAtOnce(ctx, response, wholeSingle(object), object.size)
+    }
   } else {
     const plan = planOf(object, slice)
     if (storedRange.first === plan.storedFirst && storedRange.last >= plan.storedLast) {
@@ -173,11 +176,22 @@ function checkSame(response: UpstreamResponse, object: StoredObject, range: Pick
   if (headers.get(ENVELOPE_HEADER) !== object.headers.get(ENVELOPE_HEADER)) throw new ObjectChanged()
 }
 
-/** The store's bytes through the stages. Every failure of verification is counted by kind, and is the same error to the client. */
+/** The store's bytes through the stages. */
 function opened(ctx: OperationContext, response: UpstreamResponse, stages: readonly ByteStage[]): Readable {
-  const guarded = stages.map((stage): ByteStage => ({
-    update: (chunk) => verifiedSync(ctx, () => stage.update(chunk)),
-    final: () => verified(ctx, () => stage.final())
-  }))
-  return new StagedReadable(response.body, guarded, { destroySource: true })
+  return new StagedReadable(response.body, stages.map((stage) => guarded(ctx, stage)), { destroySource: true })
+}
+
+/** A body of one segment: no byte of it could be released before the last has come, so it needs no stream. */
+async function openedAtOnce(ctx: OperationContext, { body }: UpstreamResponse, stage: ByteStage, size: number): Promise<Buffer> {
+  try {
+    return await readThrough(body, guarded(ctx, stage), size, () => new S3Error('SealgateBadUpstream'))
+  } catch (error) {
+    body.destroy()
+    throw error
+  }
+}
+
+/** Every failure of verification is counted by kind, and is the same error to the client. */
+function guarded(ctx: OperationContext, stage: ByteStage): ByteStage {
+  return { update: (chunk) => verifiedSync(ctx, () => stage.update(chunk)), final: () => verified(ctx, () => stage.final()) }
 }
