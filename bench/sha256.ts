@@ -3,7 +3,7 @@ import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto'
 const byArray = new WeakMap<object, KeyObject>()
 const byText = new Map<string, KeyObject>()
 
-/** SHA-256 and HMAC-SHA-256 for the AWS signer of the yardsticks, with keys that are made once. */
+/** SHA-256 and HMAC-SHA-256 for the AWS signer of the yardsticks, with keys that are made once. Not the gateway's: a yardstick does not change with it. */
 export class Sha256 {
   readonly #key: KeyObject | null
   #text: Uint8Array = new Uint8Array()

@@ -153,7 +153,7 @@ class NativeOpening implements OpeningCipher {
   }
 }
 
-const NO_AAD = Buffer.alloc(0)
+const EMPTY = Buffer.alloc(0)
 
 /** A stream of one short segment, without a context of its own: sealed in its place when all of it is there. */
 class SealingAtOnce implements SealingCipher {
@@ -183,7 +183,7 @@ class SealingAtOnce implements SealingCipher {
     const nonce = begun(this.#nonce)
     this.#nonce = null
     const place = out.subarray(this.#start ?? at, at)
-    sealNatively(this.#core, this.#key, nonce, { aad: NO_AAD, plaintext: place, ciphertext: place, tag: out.subarray(at, at + TAG_SIZE) })
+    sealNatively(this.#core, this.#key, nonce, { aad: EMPTY, plaintext: place, ciphertext: place, tag: out.subarray(at, at + TAG_SIZE) })
   }
 }
 
@@ -225,7 +225,7 @@ class OpeningAtOnce implements OpeningCipher {
     const nonce = begun(this.#nonce)
     this.#nonce = null
     if (this.#pieces !== null) return this.#pieces.verify(tag)
-    const place = this.#whole ?? NO_AAD
-    return openNatively(this.#core, this.#key, nonce, { aad: NO_AAD, plaintext: place, ciphertext: place, tag })
+    const place = this.#whole ?? EMPTY
+    return openNatively(this.#core, this.#key, nonce, { aad: EMPTY, plaintext: place, ciphertext: place, tag })
   }
 }

@@ -189,7 +189,7 @@ function collect(source: Readable, stage: ByteStage, limit: number, tooLarge: ()
     source.on('error', ignored)
     if (source.readableEnded) onEnd()
     else if (source.destroyed) onClose()
-    else source.on('end', onEnd).on('error', onError).on('close', onClose).on('data', onData)
+    else source.on('end', onEnd).on('error', onError).on('close', onClose).on('data', onData).resume()
   })
 }
 

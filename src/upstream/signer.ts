@@ -66,12 +66,14 @@ export class Signer {
     const day = date.slice(0, 8)
     const key = this.#known(identity, day) ?? await this.#derive(identity, day)
     const scope = createScope(day, this.#region, 's3')
+    // Environments may have an empty one, which is none.
+    const token = identity.sessionToken ?? ''
     const headers: Record<string, string> = {
       ...request.headers,
       'host': request.host,
       'x-amz-content-sha256': request.payloadHash,
       'x-amz-date': date,
-      ...identity.sessionToken === undefined ? {} : { 'x-amz-security-token': identity.sessionToken }
+      ...token === '' ? {} : { 'x-amz-security-token': token }
     }
     const { lines, names } = canonicalHeaders(request, headers)
     const query = request.query.length === 0 ? '' : getCanonicalQuery({ ...wireless(request), query: queryBag(request.query) })

@@ -93,6 +93,7 @@ await t.test('equals an independent computation, for odd keys, queries and heade
 await t.test('session tokens are sent and signed; identities do not mix', async (t) => {
   const token = await signer.sign(plain, { ...identity, sessionToken: 'the/token' })
   t.equal(token.headers['x-amz-security-token'], 'the/token')
+  t.notOk('x-amz-security-token' in (await signer.sign(plain, { ...identity, sessionToken: '' })).headers, 'an empty one is none')
   t.match(token.headers['authorization'], /SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token,/)
   const other = { accessKeyId: 'OTHER', secretAccessKey: 'other' }
   const [a, b, c] = await Promise.all([identity, other, identity].map((who) => signer.sign(plain, who)))
