@@ -163,14 +163,15 @@ export function historyRows(document: XmlDocument): HistoryRow[] {
   const versions = rowsOf(document).map(({ row }) => row).values()
   return document.root.children.flatMap((element): HistoryRow[] => {
     const text = (name: string): string | null => childText(document, element, name)
-    const isLatest = text('IsLatest')?.trim() === 'true'
+    // Only of versions and delete markers: the scanner does not look at others either.
+    const isLatest = (): boolean => text('IsLatest')?.trim() === 'true'
     if (element.name === 'DeleteMarker') {
       const key = keyOf(text('Key') ?? '', encoded)
       return [{
         key,
         versionId: text('VersionId'),
         uploadId: null,
-        isLatest,
+        isLatest: isLatest(),
         deleteMarker: true,
         size: null,
         etag: null,
@@ -179,6 +180,6 @@ export function historyRows(document: XmlDocument): HistoryRow[] {
       }]
     }
     const row = element.name === 'Version' ? versions.next().value : undefined
-    return row === undefined ? [] : [{ ...row, isLatest, deleteMarker: false }]
+    return row === undefined ? [] : [{ ...row, isLatest: isLatest(), deleteMarker: false }]
   })
 }

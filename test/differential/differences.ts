@@ -53,7 +53,9 @@ const covers: Readonly<Record<KnownDifference, (finding: Finding) => boolean>> =
   writeConditions: (f) => outcome(f) && f.scenario === 'object write conditions' && has(f, /^if-/),
   oddRanges: (f) =>
     (outcome(f) || (f.where === 'header content-range' && f.gateway === '(absent)')) && (f.step.headers ?? []).some(isOddRange) ||
-    outcome(f) && f.scenario === 'object lengths' && has(f, /^range$/) && f.step.key === 'e',
+    outcome(f) && f.scenario === 'object lengths' && has(f, /^range$/) && f.step.key === 'e' ||
+    // Only an empty object has no last byte.
+    outcome(f) && sends(f, 'range', /^bytes=-0*[1-9]/) && /^(416|InvalidRange)$/.test(f.store) && /^(200|\(absent\))$/.test(f.gateway),
   partNumber: (f) => asked(f, 'partNumber') && (outcome(f) || f.where.startsWith('header')),
   attributes: (f) => asked(f, 'attributes'),
   bucketEncryption: (f) => asked(f, 'encryption') || f.scenario === 'setting encryption',

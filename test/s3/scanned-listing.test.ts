@@ -101,6 +101,11 @@ await t.test('what real stores write is scanned, and gives what the parser gives
   t.ok(samples.size >= 47)
 })
 
+await t.test('what only versions have is not looked at elsewhere', async (t) => {
+  const odd = '<CommonPrefixes><IsLatest>true</IsLatest><IsLatest>true</IsLatest></CommonPrefixes>'
+  t.ok(await hold(Buffer.from(`<ListBucketResult>${odd}</ListBucketResult>`)))
+})
+
 await t.test('generated listings, from what stores write to what none does', async (t) => {
   for (const [odd, least] of [[0, 0.2], [2, 0.15], [10, 0.05], [60, 0.01]] as const) {
     let count = 0
