@@ -1,6 +1,7 @@
 import t from 'tap'
 import { parseConfig } from '../../src/config/load.ts'
 import { configWarnings } from '../../src/config/warnings.ts'
+import { judgeGrowth } from '../support/growth.ts'
 
 const file = '/etc/sealgate/sealgate.yaml'
 
@@ -20,24 +21,14 @@ ${numbers.map((i) => `  b${i}: { etag: opaque }`).join('\n')}
 `
 }
 
-/** Milliseconds of CPU, the least of three. */
-function costOf(work: () => unknown): number {
-  return Math.min(...[1, 2, 3].map(() => {
-    const before = process.cpuUsage()
-    work()
-    const { user, system } = process.cpuUsage(before)
-    return (user + system) / 1000
-  }))
-}
-
 await t.test('what is said of a configuration does not cost the square of its clients and buckets', async (t) => {
-  const cost = (count: number): number => {
-    const config = parseConfig(textOf(count), { file, env: {} })
-    t.same(configWarnings(config), [], 'with buckets of their own nothing is to be said')
-    return costOf(() => configWarnings(config))
-  }
-  const [some, more] = [cost(500), cost(4000)]
-  t.comment(`500 clients and buckets: ${some.toFixed(1)} ms of CPU, 4,000: ${more.toFixed(1)} ms`)
-  // Linear is 8 times as much, and the square 64.
-  t.ok(more < 20 * some + 50, 'it has grown with the square')
+  const most = 6000
+  const configs = new Map([1, 2, 4].map((part) => [most / part, parseConfig(textOf(most / part), { file, env: {} })]))
+  const bytes = textOf(most).length
+  const { fault, cost } = await judgeGrowth('what is said of a configuration', bytes, (length) => {
+    const config = configs.get(most * length / bytes)
+    if (config === undefined || configWarnings(config).length > 0) throw new Error('with buckets of their own nothing is to be said')
+  })
+  t.equal(fault, null)
+  t.comment(`${most.toLocaleString('en')} clients and buckets: ${(cost / 1000).toFixed(1)} ms of CPU`)
 })
