@@ -137,12 +137,12 @@ export const rooms: Readonly<Record<string, Room>> = {
   'embedded-store': {
     main: 'store.ts',
     purpose: 'A small S3 store for `npm start` and the tests. It shares words with the gateway, never a decision, and is loaded only where it is used.',
-    imports: ['diagnosis.ts', 'errors.ts', 'http', 'sigv4']
+    imports: ['collections', 'diagnosis.ts', 'errors.ts', 'http', 'sigv4']
   },
   'config': {
     main: 'schema.ts',
     purpose: 'The configuration file: its schema, loading, and the policy of a bucket.',
-    imports: ['auth', 'diagnosis.ts', 'errors.ts', 's3ec']
+    imports: ['auth', 'collections', 'diagnosis.ts', 'errors.ts', 's3ec']
   },
   'auth': {
     main: 'authenticate.ts',
@@ -160,7 +160,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     purpose: 'The object formats of the Amazon S3 Encryption Client, versions 1 to 3. No input or output.',
     imports: ['http']
   },
-  'envelope': { main: 'envelope.ts', purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours but the native core.', imports: ['native'] },
+  'envelope': {
+    main: 'envelope.ts',
+    purpose: 'The object format of docs/FORMAT.md. Imports nothing of ours but containers and the native core.',
+    imports: ['collections', 'native']
+  },
   'native': {
     main: 'core.ts',
     purpose: 'The native core, which seals, opens, derives and signs faster where there is a binary for the platform, and the one door to it.',
@@ -172,7 +176,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: ['errors.ts']
   },
   'concurrency': { main: 'parallel.ts', purpose: 'Work side by side that stops at the first failure, and work in flight.', imports: [] },
-  'collections': { main: 'bounded-cache.ts', purpose: 'Bounded containers for what every request touches.', imports: [] },
+  'collections': { main: 'bounded-cache.ts', purpose: 'Bounded containers for what every request touches, and the search in a sorted one.', imports: [] },
   'errors.ts': { purpose: 'The one table of S3 errors.', imports: ['diagnosis.ts'] },
   'diagnosis.ts': { purpose: 'The closed list of fields that report a failure to the operator. None of them quotes a message.', imports: [] },
   'version.ts': { purpose: 'The version of the package.', imports: [] }

@@ -1,3 +1,5 @@
+import { firstWhere } from '../collections/bisect.ts'
+
 /** Labels beyond the second are not kept: two are enough to find one that is not a given one. */
 type Labels = readonly [string] | readonly [string, string]
 
@@ -47,14 +49,8 @@ export class PatternIndex {
 
   /** Whether a name or a prefix begins with the text. */
   #begins(text: string, except: string | null): boolean {
-    let low = 0
-    let high = this.#sorted.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((this.#sorted[middle]?.text ?? '') < text) low = middle + 1
-      else high = middle
-    }
-    const at = this.#sorted[low]?.label === except ? this.#nextOther[low] ?? low : low
+    const first = firstWhere(this.#sorted, (literal) => literal.text >= text)
+    const at = this.#sorted[first]?.label === except ? this.#nextOther[first] ?? first : first
     return this.#sorted[at]?.text.startsWith(text) === true
   }
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { Backend, BlobWriter, StoredBucket } from './backend.ts'
 import type { Blob, Slice } from './records.ts'
+import { firstWhere } from '../collections/bisect.ts'
 
 /** Bodies up to this many bytes are copied into one Buffer; longer ones stay in the chunks they came in. */
 const COMPACT_LIMIT = 128 * 1024
@@ -74,23 +75,12 @@ export class MemoryBackend implements Backend {
 /** The bytes of a slice, as views into the chunks. */
 function* cut(chunks: Chunks, { start, end }: Slice): Generator<Buffer> {
   if (start >= end) return
-  for (let i = firstEndingAfter(chunks.ends, start); i < chunks.buffers.length; i += 1) {
+  for (let i = firstWhere(chunks.ends, (ending) => ending > start); i < chunks.buffers.length; i += 1) {
     const buffer = chunks.buffers[i] as Buffer
     const offset = (chunks.ends[i] as number) - buffer.length
     if (offset >= end) return
     yield buffer.subarray(Math.max(0, start - offset), end - offset)
   }
-}
-
-function firstEndingAfter(ends: readonly number[], position: number): number {
-  let low = 0
-  let high = ends.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((ends[middle] as number) > position) high = middle
-    else low = middle + 1
-  }
-  return low
 }
 
 /** Readable.from would wrap every chunk in a promise; this hands over as much as the reader has room for. */

@@ -1,3 +1,5 @@
+import { firstWhere } from '../collections/bisect.ts'
+
 /**
  * Orders strings as S3 lists keys: by their UTF-8 bytes. UTF-16 order differs only where surrogates (which encode
  * U+10000 and up) meet U+E000–U+FFFF, so moving these two ranges past each other saves the encoding.
@@ -41,44 +43,32 @@ export class SortedMap<V> {
       const last = this.#keys.at(-1)
       // Keys often come in order, and then nothing has to move.
       if (last === undefined || compareUtf8(last, key) < 0) this.#keys.push(key)
-      else this.#keys.splice(this.#firstWhere((other) => compareUtf8(other, key) >= 0), 0, key)
+      else this.#keys.splice(firstWhere(this.#keys, (other) => compareUtf8(other, key) >= 0), 0, key)
     }
     this.#values.set(key, value)
   }
 
   delete(key: string): void {
     if (!this.#values.delete(key)) return
-    this.#keys.splice(this.#firstWhere((other) => compareUtf8(other, key) >= 0), 1)
+    this.#keys.splice(firstWhere(this.#keys, (other) => compareUtf8(other, key) >= 0), 1)
   }
 
   /** The first key not before `key`. */
   atOrAfter(key: string): string | undefined {
-    return this.#keys[this.#firstWhere((other) => compareUtf8(other, key) >= 0)]
+    return this.#keys[firstWhere(this.#keys, (other) => compareUtf8(other, key) >= 0)]
   }
 
   /** The first key after `key`. */
   after(key: string): string | undefined {
-    return this.#keys[this.#firstWhere((other) => compareUtf8(other, key) > 0)]
+    return this.#keys[firstWhere(this.#keys, (other) => compareUtf8(other, key) > 0)]
   }
 
   /** The first key after all that start with `prefix`. */
   afterPrefix(prefix: string): string | undefined {
-    return this.#keys[this.#firstWhere((other) => compareUtf8(other, prefix) > 0 && !other.startsWith(prefix))]
+    return this.#keys[firstWhere(this.#keys, (other) => compareUtf8(other, prefix) > 0 && !other.startsWith(prefix))]
   }
 
   *values(): Generator<V> {
     for (const key of this.#keys) yield this.#values.get(key) as V
-  }
-
-  /** Index of the first key that passes a test which, once true, stays true. */
-  #firstWhere(test: (key: string) => boolean): number {
-    let low = 0
-    let high = this.#keys.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (test(this.#keys[middle] as string)) high = middle
-      else low = middle + 1
-    }
-    return low
   }
 }

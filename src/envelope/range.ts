@@ -1,6 +1,7 @@
 import type { ManifestOf } from './manifest.ts'
 import type { DataKey } from './data-key.ts'
 import type { StreamPart } from './segments.ts'
+import { firstWhere } from '../collections/bisect.ts'
 import { EnvelopeError, checkZeros } from './encoding.ts'
 import { segmentCount, segmentRange, STORED_GEOMETRY, streamSize, type Geometry } from './sizes.ts'
 import { SegmentOpener } from './stream.ts'
@@ -83,14 +84,7 @@ export function planMultipart(manifest: ManifestOf<'multipart'>, first: number, 
 
 /** The last part that begins at or before this byte: of 10,000, a range needs one or two. @param starts ascending, the first one 0 */
 function partAt(starts: readonly number[], byte: number): number {
-  let low = 0
-  let high = starts.length - 1
-  while (low < high) {
-    const middle = (low + high + 1) >> 1
-    if ((starts[middle] ?? 0) <= byte) low = middle
-    else high = middle - 1
-  }
-  return low
+  return firstWhere(starts, (start) => start > byte) - 1
 }
 
 /** The one segment of a part of 0 bytes is read as well: it must be there and open. */

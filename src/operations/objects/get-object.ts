@@ -7,6 +7,7 @@ import { type ObjectContext, type OperationContext, placeOf, send, header } from
 import { type InspectedObject, checksumText, checksumsOf, clientEtag, openStored, validatorsOf } from './sealed-object.ts'
 import { planMultipart } from '../../envelope/range.ts'
 import { segmentRange } from '../../envelope/sizes.ts'
+import { firstWhere } from '../../collections/bisect.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders, downstreamHeaders } from '../../plan/headers.ts'
 import { checkReadConditions, needsHeadFirst, sliceFor, requestedRange, type RequestedRange } from './read-range.ts'
@@ -190,14 +191,14 @@ function checksumNode(object: InspectedObject): XmlNode[] {
 }
 
 function partsNode({ parts, partChecksum }: ManifestOf<'multipart'>, { max, marker }: Page): XmlNode {
-  const following = parts.filter(({ number }) => number > marker)
-  const shown = following.slice(0, max)
+  const first = firstWhere(parts, ({ number }) => number > marker)
+  const shown = parts.slice(first, first + max)
   return ['ObjectParts', [
     ['PartsCount', String(parts.length)],
     ['PartNumberMarker', String(marker)],
     ['NextPartNumberMarker', String(shown.at(-1)?.number ?? 0)],
     ['MaxParts', String(max)],
-    ['IsTruncated', String(following.length > shown.length)],
+    ['IsTruncated', String(first + shown.length < parts.length)],
     ...shown.map((part) => partNode(part, partChecksum))
   ]]
 }

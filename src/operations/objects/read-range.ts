@@ -1,6 +1,7 @@
 import type { Checksum } from '../../envelope/envelope.ts'
 import type { ManifestOf, ManifestPart } from '../../envelope/manifest.ts'
 import { type OperationContext, header } from '../context.ts'
+import { firstWhere } from '../../collections/bisect.ts'
 import { S3Error } from '../../errors.ts'
 import { parsePartNumber, parseRange, resolveRange, type RangeSpec } from '../../s3/range.ts'
 import { evaluateConditions, ifRangeHolds, type Validators } from '../../s3/conditions.ts'
@@ -69,14 +70,11 @@ function partSlice(number: number, object: InspectedObject): Slice {
     throw new S3Error('InvalidPartNumber')
   }
   const { manifest } = object
-  let first = 0
-  for (const part of manifest.parts) {
-    if (part.number === number) {
-      return { first, last: first + part.plaintextSize - 1, status: 206, partsCount: manifest.parts.length, ...checksumOf(part, manifest) }
-    }
-    first += part.plaintextSize
-  }
-  throw new S3Error('InvalidPartNumber')
+  const i = firstWhere(manifest.parts, (other) => other.number >= number)
+  const part = manifest.parts[i]
+  if (part?.number !== number) throw new S3Error('InvalidPartNumber')
+  const first = manifest.offsets.plaintext[i] ?? 0
+  return { first, last: first + part.plaintextSize - 1, status: 206, partsCount: manifest.parts.length, ...checksumOf(part, manifest) }
 }
 
 /** The type of a part's checksum is that of the object's (AWS, "Checking object integrity"). */
