@@ -31,6 +31,7 @@ const campaigns: Readonly<Record<string, string>> = {
   'kms': '10,000 PUTs and GETs under one bucket key, then a minute without a key service',
   'mutation': 'one changed expression at a time where a fault costs most, and which changes no test notices',
   'native': 'random calls of the native core against node:crypto, with and without sanitizers',
+  'properties': 'every property with ten times the random cases of npm test, or as many times as named',
   'reader_mutants.py': 'one changed line at a time in the reader without Sealgate, and which changes no vector notices',
   'profiles': 'aws, rclone, mc, s3cmd and restic in front of stores with the limits of twelve providers',
   'openbao': 'a real OpenBao, started by test/e2e/openbao.sh, that is sealed and opened again under load, with tokens of seconds',

@@ -98,7 +98,8 @@ await t.test('combining equals computing over the concatenation', async () => {
 })
 
 await t.test('combining is associative for lengths no test can compute over', async () => {
-  const length = fc.integer({ min: 0, max: 2 ** 52 })
+  // Two of them are a length too, which is exact below 2^53.
+  const length = fc.integer({ min: 0, max: 2 ** 52 - 1 })
   fc.assert(
     fc.property(fc.nat(2), fc.uint8Array({ minLength: 24, maxLength: 24 }), length, length, (which, bytes, lengthB, lengthC) => {
       const algorithm = combinable[which]!

@@ -214,7 +214,7 @@ await t.test('contexts of the same text in other fields are other contexts', asy
     }),
     { numRuns: 200 }
   )
-  t.ok(made === 200 && provider.calls.length > 200)
+  t.ok(made >= 200 && provider.calls.length > made)
 })
 
 await t.test('one call at a time per key for all callers', async (t) => {
