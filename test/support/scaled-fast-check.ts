@@ -1,4 +1,4 @@
-// What test/campaigns/more-cases.ts puts in the place of fast-check.
+// What test/support/more-cases.ts puts in the place of fast-check.
 import process from 'node:process'
 import fc from 'fast-check'
 
