@@ -5,7 +5,7 @@ import { type OperationContext, send } from '../context.ts'
 import type { InspectedObject, InspectedSealed, SealedSingle, StoredObject } from './sealed-object.ts'
 import type { Slice } from './read-range.ts'
 import { planMultipart, planSingle, RangeOpener } from '../../envelope/range.ts'
-import { segmentCount } from '../../envelope/sizes.ts'
+import { SEGMENT_SIZE } from '../../envelope/sizes.ts'
 import { SingleOpener } from '../../envelope/body.ts'
 import { S3Error } from '../../errors.ts'
 import { readThrough, StagedReadable, type ByteStage } from '../../http/stage.ts'
@@ -30,6 +30,9 @@ interface Answer {
   readonly storedRange: StoredRange
 }
 
+/** Bytes of plaintext up to which an answer is opened as a whole: a transfer holds a few segments, and no stream is made for so few bytes. */
+const OPENED_AT_ONCE = 4 * SEGMENT_SIZE
+
 /** The plaintext of a slice. The bytes of the given answer are used where they suffice; else they are fetched. */
 export async function openedBody(
   ctx: OperationContext,
@@ -45,12 +48,13 @@ export async function openedBody(
     return Readable.from([])
   } else if (object.kind === 'single' && isWhole(object, slice)) {
     if (storedRange.first === 0 && storedRange.last === object.storedSize - 1) {
-      return segmentCount(object.size) > 1 ? opened(ctx, response, [wholeSingle(object)]) : openedAtOnce(ctx, response, wholeSingle(object), object.size)
+      return openedSlice(ctx, response, wholeSingle(object), object.size)
     }
   } else {
     const plan = planOf(object, slice)
     if (storedRange.first === plan.storedFirst && storedRange.last >= plan.storedLast) {
-      return opened(ctx, response, [new RangeOpener({ dataKey: object.dataKey, plan, surplus: storedRange.last - plan.storedLast })])
+      const surplus = storedRange.last - plan.storedLast
+      return openedSlice(ctx, response, new RangeOpener({ dataKey: object.dataKey, plan, surplus }), plan.plaintextSize)
     }
   }
   response.body.destroy()
@@ -181,7 +185,11 @@ function opened(ctx: OperationContext, response: UpstreamResponse, stages: reado
   return new StagedReadable(response.body, stages.map((stage) => guarded(ctx, stage)), { destroySource: true })
 }
 
-/** A body of one segment: no byte of it could be released before the last has come, so it needs no stream. */
+/** @param size bytes of plaintext that come out of the stage. */
+async function openedSlice(ctx: OperationContext, response: UpstreamResponse, stage: ByteStage, size: number): Promise<Readable | Buffer> {
+  return size > OPENED_AT_ONCE ? opened(ctx, response, [stage]) : openedAtOnce(ctx, response, stage, size)
+}
+
 async function openedAtOnce(ctx: OperationContext, { body }: UpstreamResponse, stage: ByteStage, size: number): Promise<Buffer> {
   try {
     return await readThrough(body, guarded(ctx, stage), size, () => new S3Error('SealgateBadUpstream'))
