@@ -231,6 +231,38 @@ void t.test('a store that breaks off in a download: the client sees it', async (
   t.comment(`${cut} downloads broken off by the store, all visibly`)
 })
 
+void t.test('a client that vanishes in a download frees the connection to a store that has stopped', async (t) => {
+  const { store, gateway } = await rig(t)
+  const s3 = gateway.client()
+  // Opened as a whole, and through a stream.
+  for (const size of [1000, 200_000, 600_000]) await s3.send(new PutObjectCommand({ Bucket, Key: `${size}`, Body: randomBytes(size) }))
+  s3.destroy()
+  let left = 0
+  for (
+    const [size, range, bytes] of [[1000, null, 500], [200_000, null, 0], [200_000, null, 100_000], [600_000, [70_000, 140_000], 1000], [
+      600_000,
+      null,
+      300_000
+    ]] as const
+  ) {
+    for (const how of ['reset', 'finish'] as const) {
+      store.rules.add({ when: { method: 'GET', key: `${size}` }, fault: { type: 'stall', at: 'mid-body', bytes } })
+      const asked = store.requests.length
+      const connection = await RawConnection.open(gateway.endpoint)
+      const headers = range === null ? [] : [['Range', `bytes=${range[0]}-${range[1]}`]] as const
+      await connection.send(headOf(headerSigned(gateway, { method: 'GET', target: `/${Bucket}/${size}`, headers })))
+      while (store.requests.length === asked) await sleep(5)
+      await sleep(50)
+      connection[how]()
+      t.ok(await idle(gateway, 5000) && await settled(store, 0), `${size} bytes, ${range === null ? 'whole' : 'a range'}, ${how}`)
+      connection.close()
+      store.rules.clear()
+      left += 1
+    }
+  }
+  t.comment(`${left} downloads left by their clients, 0 connections kept`)
+})
+
 void t.test('a slow reader holds the store back, and gets everything in the end', async (t) => {
   const { store, gateway } = await rig(t)
   const s3 = gateway.client()
