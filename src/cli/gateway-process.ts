@@ -9,6 +9,7 @@ import type { ProcessReport } from '../page/facts.ts'
 import type { Tracer } from '../observe/tracing.ts'
 import type { ProcessSignals } from './signals.ts'
 import { ConfigError } from '../config/load.ts'
+import { giveIdleMemoryBack } from './idle-memory.ts'
 import { createListener, type Listener, type ReloadableLimits } from '../listener/listener.ts'
 import { expiryOf, readTls, watchTls, type TlsMaterial } from '../listener/tls.ts'
 import type { Port } from '../listener/port.ts'
@@ -62,6 +63,7 @@ export class GatewayProcess {
   readonly #described: Promise<void>
   #reloading = Promise.resolve()
   #unwatch: () => void = () => undefined
+  readonly #keepMemory: () => void
 
   private constructor(parts: ServingParts, config: Config, address: GatewayProcess['address']) {
     this.#log = parts.log
@@ -70,6 +72,7 @@ export class GatewayProcess {
     this.#tracer = parts.tracer
     this.#config = config
     this.address = address
+    this.#keepMemory = giveIdleMemoryBack(() => parts.listener.counts().requestsInFlight > 0)
     // One line for all workers.
     this.#described = (cluster.worker?.id ?? 1) === 1 ? describeStores(config, parts.log, this.#asking.signal) : Promise.resolve()
   }
@@ -136,6 +139,7 @@ export class GatewayProcess {
     this.#stopping = true
     this.#asking.abort(new Error('The gateway stops.'))
     this.#unwatch()
+    this.#keepMemory()
     const { drainSeconds, graceSeconds } = this.#config.limits
     this.#log.event('info', 'stopping', { drainSeconds, graceSeconds, requestsInFlight: this.#listener.counts().requestsInFlight })
     await this.#listener.drain(drainSeconds * seconds, signals.forced)

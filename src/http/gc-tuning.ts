@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-type Collect = (options: { readonly type: 'minor' }) => void
+type Collect = (options: { readonly type: 'minor' | 'major' }) => void
 
 /** Bytes of bodies between two collections. Sealing allocates three times as much, which must stay below V8's 64 MiB. */
 const COLLECT_EVERY = 6 * 1024 * 1024
@@ -18,8 +18,14 @@ export function noteBodyBytes(bytes: number): void {
   passed += bytes
   if (passed < COLLECT_EVERY) return
   passed = 0
-  collect ??= youngCollector()
+  collect ??= collector()
   collect({ type: 'minor' })
+}
+
+/** Collects the whole heap, which stops the process for some tens of milliseconds: for one that serves nobody. */
+export function collectWhole(): void {
+  collect ??= collector()
+  collect({ type: 'major' })
 }
 
 /**
@@ -32,7 +38,7 @@ export function leaveRoomForBodies(): void {
 }
 
 /** V8's own function, which only a flag exposes; the flag is reset at once. */
-function youngCollector(): Collect {
+function collector(): Collect {
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as Collect
   setFlagsFromString('--no-expose-gc')

@@ -64,10 +64,10 @@ export interface Listener {
   drain(ms: number, cut: Promise<unknown>): Promise<void>
   /**
    * Stops accepting, lets requests in progress finish for `graceMs` milliseconds, then breaks them. A connection that has had no request yet may begin one
-   * for a moment more, half of `graceMs` at most: whoever has just opened it does not know of the stop.
+   * for `firstRequestMs` more, half of `graceMs` at most: whoever has just opened it does not know of the stop.
    * @returns `cut` when something had to be broken.
    */
-  stop(graceMs: number): Promise<'drained' | 'cut'>
+  stop(graceMs: number, firstRequestMs?: number): Promise<'drained' | 'cut'>
   /** New certificates for new connections; existing ones keep theirs. @throws when the listener has no TLS. */
   reloadTls(material: TlsMaterial): void
   /** For requests and connections from now on: what is under way is not ended. */
@@ -146,10 +146,10 @@ class HttpListener implements Listener {
     patience.abort()
   }
 
-  async stop(graceMs: number): Promise<'drained' | 'cut'> {
+  async stop(graceMs: number, firstRequestMs = FIRST_REQUEST_MS): Promise<'drained' | 'cut'> {
     this.#stopping = true
     const patience = new AbortController()
-    void delay(Math.min(graceMs / 2, FIRST_REQUEST_MS), undefined, { signal: patience.signal }).catch(() => undefined).then(() => {
+    void delay(Math.min(graceMs / 2, firstRequestMs), undefined, { signal: patience.signal }).catch(() => undefined).then(() => {
       this.#connections.closeUnused()
     })
     const late = delay(graceMs, 'cut' as const, { signal: patience.signal }).catch(() => 'cut' as const)

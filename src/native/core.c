@@ -1,4 +1,4 @@
-// The native core: AES-256-GCM over the segments of one stream, and what the envelope of a small object needs, for src/native/core.ts, which is the only one to
+// The native core: AES-256-GCM over the segments of one stream, what the envelope of a small object needs, and one call of the C library, for src/native/core.ts, which is the only one to
 // load it. It has no cipher of its own: it calls the OpenSSL that Node itself has and exports. What it saves over node:crypto is a cipher object for every
 // segment, two copies of every byte, and a job for every derived key.
 //
@@ -7,6 +7,7 @@
 #define NAPI_VERSION 8
 #include <node_api.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -417,6 +418,14 @@ static napi_value open_once(napi_env env, napi_callback_info info) {
   return answer;
 }
 
+// malloc_trim(3), of the C library of GNU.
+static napi_value trim(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value answer = NULL;
+  if (napi_get_boolean(env, malloc_trim(0) == 1, &answer) != napi_ok) return fail(env, "trim");
+  return answer;
+}
+
 static bool add(napi_env env, napi_value exports, const char *name, napi_callback function) {
   napi_value value = NULL;
   return napi_create_function(env, name, NAPI_AUTO_LENGTH, function, NULL, &value) == napi_ok &&
@@ -443,6 +452,7 @@ NAPI_MODULE_INIT() {
   }
   bool complete = add(env, exports, "create", create) && add(env, exports, "begin", begin) && add(env, exports, "update", update) &&
                   add(env, exports, "tag", tag) && add(env, exports, "verify", verify) && add(env, exports, "derive", derive) &&
-                  add(env, exports, "random", random_bytes) && add(env, exports, "sign", sign) && add(env, exports, "sealOnce", seal_once) && add(env, exports, "openOnce", open_once);
+                  add(env, exports, "random", random_bytes) && add(env, exports, "sign", sign) && add(env, exports, "sealOnce", seal_once) &&
+                  add(env, exports, "openOnce", open_once) && add(env, exports, "trim", trim);
   return complete ? exports : fail(env, "no exports");
 }

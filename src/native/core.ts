@@ -38,6 +38,8 @@ export interface NativeCore {
   sealOnce(secret: Buffer, salt: Buffer, info: Buffer, nonce: Buffer, aad: Buffer, plaintext: Buffer, ciphertext: Buffer, tag: Buffer): void
   /** The places are as those of `sealOnce`. @returns whether the tag is right; else the plaintext is zeros. */
   openOnce(secret: Buffer, salt: Buffer, info: Buffer, nonce: Buffer, aad: Buffer, ciphertext: Buffer, plaintext: Buffer, tag: Buffer): boolean
+  /** Gives memory that was freed back to the system: some milliseconds. @returns whether there was any */
+  trim(): boolean
 }
 
 /** Of the platforms for which `npm run build-native` makes one. */

@@ -10,7 +10,7 @@ const root = join(import.meta.dirname, '..', '..')
 const [times = '10', ...named] = process.argv.slice(2)
 const holdsProperties = (file: string): boolean => readFileSync(join(root, file), 'utf8').includes(`from 'fast-check'`)
 const files = named.length > 0 ? named : globSync('test/**/*.test.ts', { cwd: root }).filter(holdsProperties).sort()
-const child = spawn(process.execPath, ['--import', join(import.meta.dirname, '../support/more-cases.ts'), 'test/run.ts', ...files], {
+const child = spawn(process.execPath, ['--import', import.meta.resolve('../support/more-cases.ts'), 'test/run.ts', ...files], {
   cwd: root,
   stdio: 'inherit',
   env: { ...process.env, SEALGATE_TEST_CASES: times }

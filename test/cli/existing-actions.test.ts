@@ -150,24 +150,29 @@ await t.test('decrypt gives everything back, and goes on where it was stopped', 
 await t.test('verify --deep names what is wrong', async (t) => {
   const put = await bucketFor('faulty')
   for (let i = 0; i < 6; i += 1) await s3.send(new PutObjectCommand({ Bucket: 'faulty', Key: `k${i}`, Body: randomBytes(200_000) }))
+  await s3.send(new PutObjectCommand({ Bucket: 'faulty', Key: 'long', Body: randomBytes(600_000) }))
   const raw = async (key: string) => {
     const { Body, Metadata } = await direct.send(new GetObjectCommand({ Bucket: 'faulty', Key: key }))
     return { body: Buffer.from(await Body!.transformToByteArray()), Metadata }
   }
-  const [flipped, cut, one, two, envelope] = [await raw('k0'), await raw('k1'), await raw('k2'), await raw('k3'), await raw('k4')]
-  flipped.body[150_000]! ^= 1
-  await put('k0', flipped.body, { Metadata: flipped.Metadata })
+  const [cut, one, two, envelope] = [await raw('k1'), await raw('k2'), await raw('k3'), await raw('k4')]
+  for (const key of ['k0', 'long']) {
+    const { body, Metadata } = await raw(key)
+    body[150_000]! ^= 1
+    await put(key, body, { Metadata })
+  }
   await put('k1', cut.body.subarray(0, -1000), { Metadata: cut.Metadata })
   await put('k2', two.body, { Metadata: one.Metadata })
   await put('k3', two.body, { Metadata: envelope.Metadata })
   const shallow = await counted('verify', '--bucket', 'faulty')
-  t.match(shallow, { code: 4, outcomes: { verified: 4, mismatch: 1, unreadable: 1 } })
+  t.match(shallow, { code: 4, outcomes: { verified: 5, mismatch: 1, unreadable: 1 } })
   const deep = await counted('verify', '--bucket', 'faulty', '--deep', '--report', 'deep.jsonl')
-  t.match(deep, { code: 4, outcomes: { verified: 2, mismatch: 3, unreadable: 1 } }, deep.err)
+  t.match(deep, { code: 4, outcomes: { verified: 2, mismatch: 4, unreadable: 1 } }, deep.err)
   const lines = (await readFile(join(folder, 'deep.jsonl'), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, string>)
   const said = Object.fromEntries(lines.map(({ key, verdict, fault, detail }) => [key, [verdict, fault, detail].join(': ')]))
   t.match(said, {
-    k0: /mismatch: bytes-altered: .*breaks off after \d+ of 200000 bytes/,
+    k0: /mismatch: bytes-altered: .*GET answers SealgateIntegrityError/,
+    long: /mismatch: bytes-altered: .*breaks off after \d+ of 600000 bytes/,
     k1: /mismatch: truncated: .* 1000 bytes less/,
     k2: /mismatch: manifest-altered: /,
     k3: /unreadable: other-name: /,

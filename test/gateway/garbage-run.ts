@@ -117,8 +117,10 @@ export interface Garbage {
 /**
  * @param requests of each kind, first to warm up the code (what the compilers keep is no garbage), and then to be measured
  * @param rounds of eight bodies of 6 MiB at once
+ * @param enough bytes: a kind that leaves more is measured up to three times. On a busy machine those that are under way at two collections are promoted;
+ * where each takes the next with it, that is so every time.
  */
-export async function garbage(requests: number, rounds: number): Promise<Garbage> {
+export async function garbage(requests: number, rounds: number, enough: number): Promise<Garbage> {
   const gateway = await startGateway()
   const wire = new Wire(gateway.endpoint)
   const access = { endpoint: gateway.endpoint, ...credentials }
@@ -132,7 +134,7 @@ export async function garbage(requests: number, rounds: number): Promise<Garbage
   try {
     await send('PUT', '/garbage', 0, 200)
     await send('PUT', object, 4096, 200)
-    await send('PUT', '/garbage/large', 200_000, 200)
+    await send('PUT', '/garbage/large', 280_000, 200)
     for (const [name, method, target, bytes, status, headers] of kinds) {
       // At once: what requests that overlap leave to each other is seen only where they do.
       const some = async (): Promise<void> => {
@@ -142,12 +144,17 @@ export async function garbage(requests: number, rounds: number): Promise<Garbage
         }))
       }
       await some()
-      // A request that is under way while young collections come is promoted. It must take none of the later ones with it.
-      const under = Array.from({ length: 4 }, (_, i) => send(method, target(i), bytes, status, headers))
-      const { oldBytes: before } = await gateway.collect()
-      await Promise.all(under)
-      await some()
-      left.set(name, ((await gateway.collect()).oldBytes - before) / requests)
+      const measure = async (): Promise<number> => {
+        // A request that is under way while young collections come is promoted. It must take none of the later ones with it.
+        const under = Array.from({ length: 4 }, (_, i) => send(method, target(i), bytes, status, headers))
+        const { oldBytes: before } = await gateway.collect()
+        await Promise.all(under)
+        await some()
+        return ((await gateway.collect()).oldBytes - before) / requests
+      }
+      let least = await measure()
+      for (let again = 0; again < 2 && least > enough; again += 1) least = Math.min(least, await measure())
+      left.set(name, least)
     }
     await send('PUT', '/garbage/body', 6 * mib, 200)
     const bodies = async (): Promise<void> => {

@@ -145,6 +145,14 @@ if (core === null) {
     t.ok(place.equals(createHmac('sha256', secret).update(secret).digest()), 'in the place of key and text')
   })
 
+  await t.test('gives back memory, and none of what is in use', async (t) => {
+    const made = Array.from({ length: 400 }, () => randomBytes(65_536))
+    const kept = made.filter((_, i) => i % 2 === 0).map((bytes) => ({ bytes, copy: Buffer.from(bytes) }))
+    made.length = 0
+    t.type(core.trim(), 'boolean')
+    t.ok(kept.every(({ bytes, copy }) => bytes.equals(copy)))
+  })
+
   await t.test('random bytes fill their place, and no other', async (t) => {
     const seen = new Set<string>()
     for (let i = 0; i < 2000; i += 1) {
