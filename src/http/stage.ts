@@ -147,7 +147,7 @@ const asItIs: ByteStage = { update: (chunk) => [chunk], final: () => [] }
 
 /** By events: an iteration over the stream takes a promise and several listeners for each chunk, and a stream between the two as much again. */
 function collect(source: Readable, stage: ByteStage, limit: number, tooLarge: () => Error): Promise<Buffer> {
-  const read = new ByteQueue()
+  const read = new ByteQueue(limit)
   const take = (pieces: readonly Buffer[]): void => {
     for (const piece of pieces) {
       if (read.length + piece.length > limit) throw tooLarge()
@@ -210,6 +210,12 @@ export class ByteQueue {
   #bytes: Buffer = Buffer.alloc(0)
   #start = 0
   #length = 0
+  readonly #most: number
+
+  /** @param most bytes that are ever added, where nothing is dropped: it then takes no more memory than that. */
+  constructor(most = Number.POSITIVE_INFINITY) {
+    this.#most = most
+  }
 
   get length(): number {
     return this.#length
@@ -247,7 +253,7 @@ export class ByteQueue {
   }
 
   #grow(length: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.#length))
+    const larger = Buffer.allocUnsafeSlow(Math.max(length, Math.min(2 * this.#length, this.#most)))
     this.view.copy(larger)
     this.#bytes = larger
     this.#start = 0

@@ -49,3 +49,12 @@ await t.test('a body is read up to its limit and not beyond', async (t) => {
   await t.rejects(readAll(endless, 10, () => new RangeError()), RangeError)
   t.ok(endless.destroyed)
 })
+
+await t.test('a body whose length is known takes no more memory than that', async (t) => {
+  const piece = 65_500
+  for (const count of [1, 2, 3, 4, 5]) {
+    const body = await readAll(Readable.from(Array.from({ length: count }, () => Buffer.alloc(piece, 1))), count * piece, () => new Error('too large'))
+    t.equal(body.length, count * piece)
+    t.equal(body.buffer.byteLength, count * piece)
+  }
+})
