@@ -201,7 +201,10 @@ function onceAgain(core: NativeCore, below: (n: number) => number, input: Buffer
       return output.equals(wanted) ? null : 'derive wrote other bytes'
     }
     case 1: {
-      const [key, text, out] = [randomBytes(below(70)), slice(input, 1000), slice(output, 33)]
+      const at = below(Math.max(1, output.length - 31))
+      // The one length that fits is rare among random ones.
+      const out = below(4) === 0 ? slice(output, 33) : output.subarray(at, at + 32)
+      const [key, text] = [randomBytes(below(70)), slice(input, 1000)]
       const fits = key.length >= 1 && key.length <= 64 && out.length === 32
       if (fits) createHmac('sha256', key).update(text).digest().copy(wanted, out.byteOffset - output.byteOffset)
       call('sign', fits, () => {
@@ -257,7 +260,10 @@ function box(core: NativeCore, below: (n: number) => number, plaintext: Buffer, 
   if (done === null) return null
   const ciphertext = Buffer.from(out)
   const isWrong = below(2) === 0
-  if (isWrong) ciphertext.writeUInt8(ciphertext.readUInt8(below(1)) ^ (1 << below(8)), below(1))
+  if (isWrong) {
+    const place = below(ciphertext.length)
+    ciphertext.writeUInt8(ciphertext.readUInt8(place) ^ (1 << below(8)), place)
+  }
   const opened = below(2) === 0 ? ciphertext : Buffer.alloc(before.length, 0xaa)
   const answer = call('openOnce', true, () => core.openOnce(...source, nonce, aad, ciphertext, opened, wantedTag))
   if (answer?.result === isWrong) return `openOnce said ${String(answer.result)}`
