@@ -481,7 +481,14 @@ async function loaded(rig: BalancerRig, load: Load): Promise<void> {
   await Promise.all([...Array.from({ length: 8 }, (_, n) => quickly(n)), ...Array.from({ length: 3 }, (_, n) => steadily(n))])
 }
 
+/** Sockets that the kernel has reset because the whole machine's memory for TCP was used up (net.ipv4.tcp_mem): another program can be the cause. */
+function resetForMemory(): number {
+  const [names = '', values = ''] = readFileSync('/proc/net/netstat', 'utf8').split('\n').filter((line) => line.startsWith('TcpExt:'))
+  return Number(values.split(' ')[names.split(' ').indexOf('TCPAbortOnMemory')])
+}
+
 async function drain(rig: BalancerRig): Promise<string> {
+  const resets = resetForMemory()
   await signed(rig, rig.direct, 'PUT', '/drain')
   const load: Load = { requests: 0, failures: [], stop: false }
   const clients = loaded(rig, load)
@@ -500,7 +507,8 @@ async function drain(rig: BalancerRig): Promise<string> {
   load.stop = true
   await clients
   const kinds = [...new Set(load.failures)].map((each) => `${load.failures.filter((other) => other === each).length} × ${each}`).join(', ')
-  demand(load.failures.length === 0, `${load.failures.length} of ${load.requests} requests failed: ${kinds}`)
+  const cause = resetForMemory() === resets ? '' : `; the kernel had no memory for TCP and reset ${resetForMemory() - resets} sockets`
+  demand(load.failures.length === 0, `${load.failures.length} of ${load.requests} requests failed: ${kinds}${cause}`)
   demand(codes.every((code) => code === 0), `exit codes ${codes.join()}`)
   return `${load.requests} requests, 0 failed, while ${codes.length} gateways were stopped and started`
 }
