@@ -35,10 +35,16 @@ export function parseRange(text: string): RangeSpec | null {
  * @throws S3Error InvalidRange when the range has no byte of the object: it starts behind the end, is a suffix of 0, or the object is empty
  */
 export function resolveRange(range: RangeSpec, size: number): ByteRange {
+  const bytes = satisfiable(range, size)
+  if (bytes === null) throw invalidRange(range.text, size)
+  return bytes
+}
+
+/** As `resolveRange`; null where that throws. */
+export function satisfiable(range: RangeSpec, size: number): ByteRange | null {
   const first = range.kind === 'from' ? range.first : Math.max(0, size - range.length)
   const last = range.kind === 'from' && range.last !== null ? Math.min(range.last, size - 1) : size - 1
-  if (first > last) throw invalidRange(range.text, size)
-  return { first, last }
+  return first > last ? null : { first, last }
 }
 
 /** The 416 of S3. Its body has the size, which must be the plaintext's. @param size plaintext bytes */

@@ -10,7 +10,7 @@ import { segmentRange } from '../../envelope/sizes.ts'
 import { firstWhere } from '../../collections/bisect.ts'
 import { S3Error } from '../../errors.ts'
 import { upstreamHeaders, downstreamHeaders } from '../../plan/headers.ts'
-import { checkReadConditions, needsHeadFirst, sliceFor, requestedRange, type RequestedRange } from './read-range.ts'
+import { checkReadConditions, knownSlice, needsHeadFirst, sliceFor, requestedRange, type RequestedRange } from './read-range.ts'
 import { inspectNamed, targetOf, ObjectChanged, retryOnChange, withDigests, withManifest } from './inspect.ts'
 import { objectHeaders } from './response-headers.ts'
 import { customerKeyOfAccess } from './object-keys.ts'
@@ -21,36 +21,38 @@ import { unquoteEtag } from '../../s3/conditions.ts'
 
 /**
  * GetObject. The first whole and `a-b` reads of a name go to the store at once, on the guess that the object is a single. Once a multipart object has
- * been read, its later ranges are right at once as well. Reads that need the size first (suffix ranges, parts), and those that may end in 304 or
- * without their range, inspect the object before they fetch it.
+ * been read, its later ranges and parts are right at once as well. Other reads that need the size first (suffix ranges, parts), and those that may end
+ * in 304 or without their range, inspect the object before they fetch it.
  */
 export async function getObject(ctx: OperationContext<'GetObject'>): Promise<HttpResponse> {
   return retryOnChange(() => {
     const wanted = requestedRange(ctx)
-    const needsSize = wanted.kind === 'part' || (wanted.kind === 'range' && wanted.spec.kind === 'suffix')
-    return needsSize || needsHeadFirst(ctx) ? inspectThenFetch(ctx, wanted) : fetchAtOnce(ctx, wanted)
+    if (needsHeadFirst(ctx)) return inspectThenFetch(ctx, wanted)
+    const versionId = ctx.operation.query.get('versionId') ?? null
+    const hint = ctx.services.objects.hint(ctx.operation.bucket, ctx.operation.key, versionId)
+    const guess = guessOf(wanted, hint)
+    return guess === 'unknown' ? inspectThenFetch(ctx, wanted) : fetchAtOnce(ctx, wanted, hint, guess)
   })
 }
 
 async function inspectThenFetch(ctx: ObjectContext, wanted: RequestedRange): Promise<HttpResponse> {
   const object = await inspectNamed(ctx, targetOf(ctx))
+  remember(ctx, object)
   const slice = sliceFor(ctx, wanted, object)
   const headers = objectHeaders(ctx, object, slice)
   return { status: slice.status, headers, body: await fetchSlice(ctx, object, slice) }
 }
 
-async function fetchAtOnce(ctx: ObjectContext, wanted: RequestedRange): Promise<HttpResponse> {
-  const versionId = ctx.operation.query.get('versionId') ?? null
-  const hint = ctx.services.objects.hint(ctx.operation.bucket, ctx.operation.key, versionId)
-  const guess = guessRange(wanted, hint)
+async function fetchAtOnce(ctx: ObjectContext, wanted: RequestedRange, hint: Hint | undefined, guess: Guess | null): Promise<HttpResponse> {
   const response = await ask(ctx, guess, hint)
   try {
     if (response.status === 412 && hint !== undefined) {
+      const versionId = ctx.operation.query.get('versionId') ?? null
       ctx.services.objects.forgetHint(ctx.operation.bucket, ctx.operation.key, versionId)
       throw new ObjectChanged()
     }
     // The guessed range starts behind the end: only the size shows whether the client's range does as well.
-    if (response.status === 416 && wanted.kind === 'range') {
+    if (response.status === 416 && guess !== null) {
       response.body.resume()
       return await inspectThenFetch(ctx, wanted)
     }
@@ -82,19 +84,27 @@ function remember(ctx: ObjectContext, object: InspectedObject): void {
   ctx.services.objects.rememberHint(ctx.operation.bucket, ctx.operation.key, versionId, { upstreamEtag: object.upstreamEtag, manifest: object.manifest })
 }
 
-/** Stored bytes to ask for before the object is known; null: all of them. `last` is null where the range is open. */
-function guessRange(wanted: RequestedRange, hint: Hint | undefined): { readonly first: number; readonly last: number | null } | null {
-  if (wanted.kind !== 'range' || wanted.spec.kind !== 'from') return null
-  const { first, last } = wanted.spec
-  if (hint !== undefined && first < hint.manifest.plaintextSize) {
-    const plan = planMultipart(hint.manifest, first, Math.min(last ?? Number.MAX_SAFE_INTEGER, hint.manifest.plaintextSize - 1))
+/** Stored bytes to ask for before the object is known. `last` is null where the range is open. */
+interface Guess {
+  readonly first: number
+  readonly last: number | null
+}
+
+/** @returns null: all bytes; `unknown`: only the object's size tells. */
+function guessOf(wanted: RequestedRange, hint: Hint | undefined): Guess | null | 'unknown' {
+  if (wanted.kind === 'whole') return null
+  const known = hint === undefined ? null : knownSlice(wanted, hint.manifest)
+  if (hint !== undefined && known !== null) {
+    const plan = planMultipart(hint.manifest, known.first, known.last)
     return { first: plan.storedFirst, last: plan.storedLast }
   }
+  if (wanted.kind === 'part' || wanted.spec.kind === 'suffix') return 'unknown'
+  const { first, last } = wanted.spec
   const range = segmentRange(first, last ?? first, Number.POSITIVE_INFINITY)
   return { first: range.storedFirst, last: last === null ? null : range.storedLast }
 }
 
-function ask(ctx: OperationContext, range: ReturnType<typeof guessRange>, hint: Hint | undefined): Promise<UpstreamResponse> {
+function ask(ctx: OperationContext, range: Guess | null, hint: Hint | undefined): Promise<UpstreamResponse> {
   const versionId = ctx.operation.query.get('versionId')
   const headers = upstreamHeaders(ctx.request.headers, 'document')
   if (range !== null) headers.push(['range', `bytes=${range.first}-${range.last ?? ''}`])

@@ -3,7 +3,7 @@ import type { ManifestOf, ManifestPart } from '../../envelope/manifest.ts'
 import { type OperationContext, header } from '../context.ts'
 import { firstWhere } from '../../collections/bisect.ts'
 import { S3Error } from '../../errors.ts'
-import { parsePartNumber, parseRange, resolveRange, type RangeSpec } from '../../s3/range.ts'
+import { parsePartNumber, parseRange, resolveRange, satisfiable, type RangeSpec } from '../../s3/range.ts'
 import { evaluateConditions, ifRangeHolds, type Validators } from '../../s3/conditions.ts'
 import { validatorsOf, type InspectedObject } from './sealed-object.ts'
 
@@ -64,15 +64,28 @@ function sliceOf(wanted: RequestedRange, object: InspectedObject): Slice {
   }
 }
 
+/** The plaintext bytes of a range or part of a multipart object that is remembered; null where there are none. `last` is inclusive. */
+export function knownSlice(wanted: Exclude<RequestedRange, { kind: 'whole' }>, manifest: ManifestOf<'multipart'>): Pick<Slice, 'first' | 'last'> | null {
+  if (wanted.kind === 'range') return satisfiable(wanted.spec, manifest.plaintextSize)
+  const slice = partOf(wanted.number, manifest)
+  return slice === null || slice.last < slice.first ? null : slice
+}
+
 function partSlice(number: number, object: InspectedObject): Slice {
   if (object.kind !== 'multipart') {
     if (number === 1) return { first: 0, last: object.size - 1, status: object.size === 0 ? 200 : 206, partsCount: null }
     throw new S3Error('InvalidPartNumber')
   }
-  const { manifest } = object
+  const slice = partOf(number, object.manifest)
+  if (slice === null) throw new S3Error('InvalidPartNumber')
+  return slice
+}
+
+/** null: there is no such part. */
+function partOf(number: number, manifest: ManifestOf<'multipart'>): Slice | null {
   const i = firstWhere(manifest.parts, (other) => other.number >= number)
   const part = manifest.parts[i]
-  if (part?.number !== number) throw new S3Error('InvalidPartNumber')
+  if (part?.number !== number) return null
   const first = manifest.offsets.plaintext[i] ?? 0
   return { first, last: first + part.plaintextSize - 1, status: 206, partsCount: manifest.parts.length, ...checksumOf(part, manifest) }
 }

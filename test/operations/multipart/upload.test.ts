@@ -242,6 +242,40 @@ void t.test('requests that a range of a multipart object costs', async (t) => {
   t.equal(await cost(cold, 'bytes=0-9'), 1)
 })
 
+void t.test('once a multipart object is known, its parts and suffixes cost one request each', async (t) => {
+  const { store, s3, another } = await rig(t)
+  const parts = [bytes(5 * MiB, 1), bytes(5 * MiB, 2), bytes(300_000, 3)]
+  await upload(s3, 'known', parts)
+  const asked = async (what: () => Promise<unknown>): Promise<number> => {
+    const before = store.requests.length
+    await what()
+    return store.requests.length - before
+  }
+  for (const first of [{ PartNumber: 1 }, { Range: 'bytes=-9' }]) {
+    const cold = await another()
+    t.ok(await asked(() => read(cold, 'known', first)) <= 3, 'the size, the manifest, the data')
+    for (const [i, part] of parts.entries()) {
+      t.equal(await asked(async () => t.ok(part.equals(await read(cold, 'known', { PartNumber: i + 1 })))), 1, `part ${i + 1}`)
+    }
+    for (const length of [1, 300_000, 300_001, 5 * MiB + 300_001]) {
+      const wanted = Buffer.concat(parts).subarray(-length)
+      t.equal(await asked(async () => t.ok(wanted.equals(await read(cold, 'known', { Range: `bytes=-${length}` })))), 1, `the last ${length}`)
+    }
+    await t.rejects(read(cold, 'known', { PartNumber: 4 }), { name: 'InvalidPartNumber' })
+    await t.rejects(read(cold, 'known', { Range: 'bytes=-0' }), { name: 'InvalidRange' })
+    const { PartsCount, ContentRange } = await cold.send(new GetObjectCommand({ Bucket, Key: 'known', PartNumber: 2 }))
+    t.same([PartsCount, ContentRange], [3, `bytes ${5 * MiB}-${10 * MiB - 1}/${10 * MiB + 300_000}`])
+  }
+  // Replaced by another instance: what is remembered is wrong, and the answer is right.
+  const cold = await another()
+  await read(cold, 'known', { PartNumber: 3 })
+  const next = [bytes(6 * MiB, 4), bytes(10, 5)]
+  await upload(s3, 'known', next)
+  t.ok(next[1]!.equals(await read(cold, 'known', { PartNumber: 2 })))
+  t.ok(Buffer.concat(next).subarray(-20).equals(await read(cold, 'known', { Range: 'bytes=-20' })))
+  await t.rejects(read(cold, 'known', { PartNumber: 3 }), { name: 'InvalidPartNumber' })
+})
+
 void t.test('no stream is ever sealed under a salt that was used before', async (t) => {
   const { store, s3, another } = await rig(t, { keepBodies: true })
   const instances = [s3, await another()]
