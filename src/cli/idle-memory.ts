@@ -19,11 +19,14 @@ const OWN_BUFFERS = 32 * 1024 * 1024
 export function giveIdleMemoryBack(busy: () => boolean, everyMs = LOOK_MS): () => void {
   nativeCore()?.trim()
   let before = process.cpuUsage()
+  let collected = false
   const timer = setInterval(() => {
     const { user, system } = process.cpuUsage(before)
-    if (busy() || user + system < WORTH) return
-    if (process.memoryUsage().arrayBuffers > OWN_BUFFERS) collectWhole()
-    nativeCore()?.trim()
+    if (busy() || (user + system < WORTH && !collected)) return
+    // V8 frees the memory of dead Buffers beside the process, a moment later: the next look gives it back.
+    collected = !collected && process.memoryUsage().arrayBuffers > OWN_BUFFERS
+    if (collected) collectWhole()
+    else nativeCore()?.trim()
     before = process.cpuUsage()
   }, everyMs)
   timer.unref()

@@ -45,16 +45,24 @@ await t.test('what transfers have left is collected', async (t) => {
   t.teardown(() => {
     replaceNativeCore(null)
   })
-  const before = process.memoryUsage().arrayBuffers
+  let dead = 0
+  const registry = new FinalizationRegistry(() => {
+    dead += 1
+  })
+  let busy = true
+  t.teardown(giveIdleMemoryBack(() => busy, 20))
   // More than a process without requests has for itself.
   const left = Array.from({ length: 640 }, () => Buffer.allocUnsafeSlow(65_536))
-  const one = new WeakRef(left[0]!)
-  t.ok(process.memoryUsage().arrayBuffers - before > 40_000_000)
-  t.teardown(giveIdleMemoryBack(() => false, 20))
+  for (const bytes of left) registry.register(bytes, null)
   left.length = 0
-  work()
+  busy = false
+  // A collection that V8 had begun before takes them for alive: the next one finds them.
+  while (dead < 600) {
+    work()
+    await sleep(50)
+  }
   while (trims < 2) await sleep(5)
-  t.equal(one.deref(), undefined)
+  t.pass('and then given back')
 })
 
 await t.test('it keeps no process alive', async (t) => {
