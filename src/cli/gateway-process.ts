@@ -63,7 +63,7 @@ export class GatewayProcess {
   readonly #described: Promise<void>
   #reloading = Promise.resolve()
   #unwatch: () => void = () => undefined
-  readonly #keepMemory: () => void
+  readonly #endMemoryLooks: () => void
 
   private constructor(parts: ServingParts, config: Config, address: GatewayProcess['address']) {
     this.#log = parts.log
@@ -72,7 +72,7 @@ export class GatewayProcess {
     this.#tracer = parts.tracer
     this.#config = config
     this.address = address
-    this.#keepMemory = giveIdleMemoryBack(() => parts.listener.counts().requestsInFlight > 0)
+    this.#endMemoryLooks = giveIdleMemoryBack(() => parts.listener.counts().requestsInFlight > 0)
     // One line for all workers.
     this.#described = (cluster.worker?.id ?? 1) === 1 ? describeStores(config, parts.log, this.#asking.signal) : Promise.resolve()
   }
@@ -139,7 +139,7 @@ export class GatewayProcess {
     this.#stopping = true
     this.#asking.abort(new Error('The gateway stops.'))
     this.#unwatch()
-    this.#keepMemory()
+    this.#endMemoryLooks()
     const { drainSeconds, graceSeconds } = this.#config.limits
     this.#log.event('info', 'stopping', { drainSeconds, graceSeconds, requestsInFlight: this.#listener.counts().requestsInFlight })
     await this.#listener.drain(drainSeconds * seconds, signals.forced)

@@ -1,6 +1,6 @@
-// The native core: AES-256-GCM over the segments of one stream, what the envelope of a small object needs, and one call of the C library, for src/native/core.ts, which is the only one to
-// load it. It has no cipher of its own: it calls the OpenSSL that Node itself has and exports. What it saves over node:crypto is a cipher object for every
-// segment, two copies of every byte, and a job for every derived key.
+// The native core: AES-256-GCM over the segments of one stream, what the envelope of a small object needs, and one call of the C library, for
+// src/native/core.ts, which is the only one to load it. It has no cipher of its own: it calls the OpenSSL that Node itself has and exports. What it saves over
+// node:crypto is a cipher object for every segment, two copies of every byte, and a job for every derived key.
 //
 // All calls are synchronous and keep no pointer into a buffer of JavaScript. Every argument is checked here, so that no caller can make it read or write
 // outside the buffers that it is given. The key is in the context of OpenSSL alone, which cleanses it when it is freed.
