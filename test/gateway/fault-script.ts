@@ -42,7 +42,7 @@ export class WrongAnswer extends Error {}
 
 export const bytes = (size: number, seed: number): Buffer => Buffer.alloc(size, `${seed} some text that does not repeat in blocks; `)
 export const small = bytes(100, 1)
-export const large = bytes(200_000, 2)
+export const large = bytes(300_000, 2)
 export const old = bytes(70_000, 3)
 
 /** Further fields of a command, such as another bucket, a version or a customer's key. */

@@ -3,7 +3,7 @@ import t from 'tap'
 import { garbage } from './garbage-run.ts'
 
 /** Bytes of the old generation that one of so few requests may cost. One that drags others along costs all that it allocated, 10,000 to 20,000. */
-const allowance = 8000
+const allowance = 6000
 
 void t.test('a request leaves nothing in the old generation, and no full collection leads to the next while bodies pass', async (t) => {
   const { left, full, bodyBytes } = await garbage(40, 2, allowance)

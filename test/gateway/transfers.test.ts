@@ -213,20 +213,23 @@ void t.test('every framing, whole, is stored as it was sent', async (t) => {
 void t.test('a store that breaks off in a download: the client sees it', async (t) => {
   const { store, gateway } = await rig(t)
   const s3 = gateway.client()
-  const Body = randomBytes(150_000)
-  await s3.send(new PutObjectCommand({ Bucket, Key: 'cut', Body }))
-  s3.destroy()
   let cut = 0
-  for (const type of ['reset', 'truncate', 'close-delimited'] as const) {
-    for (const bytes of [0, 1, 39, 65555, 65556, 65557, 131_112, 149_000]) {
-      store.rules.add({ when: { key: 'cut', method: 'GET' }, fault: type === 'reset' ? { type, at: 'mid-body', bytes } : { type, bytes } })
-      const answer = await read(gateway, `/${Bucket}/cut`, askings[0]!)
-      store.rules.clear()
-      const verdict = judge(answer, askings[0]!, [Body])
-      if (verdict !== 'broken' && !(verdict === 'error' && answer.status >= 500)) t.fail(`${type} at ${bytes}: ${verdict} ${answer.status}`)
-      cut += 1
+  // Opened before the answer begins, and streamed.
+  for (const [size, ends] of [[150_000, [149_000]], [300_000, [200_000, 299_000]]] as const) {
+    const Body = randomBytes(size)
+    await s3.send(new PutObjectCommand({ Bucket, Key: `cut-${size}`, Body }))
+    for (const type of ['reset', 'truncate', 'close-delimited'] as const) {
+      for (const bytes of [0, 1, 39, 65555, 65556, 65557, 131_112, ...ends]) {
+        store.rules.add({ when: { key: `cut-${size}`, method: 'GET' }, fault: type === 'reset' ? { type, at: 'mid-body', bytes } : { type, bytes } })
+        const answer = await read(gateway, `/${Bucket}/cut-${size}`, askings[0]!)
+        store.rules.clear()
+        const verdict = judge(answer, askings[0]!, [Body])
+        if (verdict !== 'broken' && !(verdict === 'error' && answer.status >= 500)) t.fail(`${type} at ${bytes} of ${size}: ${verdict} ${answer.status}`)
+        cut += 1
+      }
     }
   }
+  s3.destroy()
   t.equal(integrityFailures(gateway), 0, 'none of it is called tampering')
   t.comment(`${cut} downloads broken off by the store, all visibly`)
 })
