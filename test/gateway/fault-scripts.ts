@@ -42,7 +42,9 @@ function listing(name: string, list: (run: Run) => Promise<readonly ListedRow[] 
     return ETag
   }, async (run, etag) => {
     const rows = await list(run) ?? []
-    if (rows.map(({ Key, Size }) => `${Key ?? ''} ${Size ?? ''}`).join() !== `${run.id}/1 100,${run.id}/2 200000`) throw new WrongAnswer(JSON.stringify(rows))
+    if (rows.map(({ Key, Size }) => `${Key ?? ''} ${Size ?? ''}`).join() !== `${run.id}/1 100,${run.id}/2 ${large.length}`) {
+      throw new WrongAnswer(JSON.stringify(rows))
+    }
     if (rows[0]?.ETag !== undefined && rows[0].ETag !== etag) throw new WrongAnswer(`ETag ${rows[0].ETag} in the listing, ${etag ?? ''} elsewhere`)
   }, (run) => isOneOf(run, `${run.id}/2`, [large]))
 }
